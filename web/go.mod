@@ -1,0 +1,5 @@
+module github.com/gatehouse-mcp/gatehouse/web
+
+go 1.26.0
+
+
