@@ -1,0 +1,29 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// List splits a setting that holds several words, divided by commas or spaces.
+func List(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// Networks reads a list of networks and single addresses, as in "10.0.0.0/8,192.0.2.7".
+func Networks(s string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, word := range List(s) {
+		if ip, err := netip.ParseAddr(word); err == nil {
+			out = append(out, netip.PrefixFrom(ip, ip.BitLen()))
+			continue
+		}
+		prefix, err := netip.ParsePrefix(word)
+		if err != nil {
+			return nil, fmt.Errorf("%.80q is neither a network nor an address; give them as 10.0.0.0/8,192.0.2.7", word)
+		}
+		out = append(out, prefix)
+	}
+	return out, nil
+}

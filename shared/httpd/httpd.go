@@ -1,0 +1,212 @@
+// Package httpd owns what every HTTP door of the house shares: limits, one log event a request, draining.
+package httpd
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options of Handler.
+type Options struct {
+	Log            *slog.Logger   // nil: nothing is logged
+	MaxBody        int64          // bytes; 0: 1 MiB
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+}
+
+// event is a request's one log event, filled on the way.
+type event struct {
+	support string
+	client  netip.Addr
+	mu      sync.Mutex
+	notes   []slog.Attr
+}
+
+type eventKey struct{}
+
+// maxValue bounds a logged value, in bytes.
+const maxValue = 1024
+
+// Handler wraps a door: it bounds the body, gives the request its support code, turns a panic into a plain 500 and writes one log event at the end.
+// The query, headers and bodies are never logged: that is where secrets travel.
+func Handler(next http.Handler, o Options) http.Handler {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = 1 << 20
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		e := &event{support: strings.ToLower(rand.Text()[:12]), client: clientAddr(r, o.TrustedProxies)}
+		w.Header().Set("X-Request-Id", e.support)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, e))
+		r.Body = http.MaxBytesReader(w, r.Body, o.MaxBody)
+		rec := &recorder{ResponseWriter: w}
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler {
+					panic(p)
+				}
+				e.note("panic", p)
+				e.note("stack", string(debug.Stack()))
+				if rec.status == 0 {
+					WriteJSON(rec, http.StatusInternalServerError, map[string]string{
+						"error": "server_error", "error_description": "Something went wrong on our side (support code " + e.support + ").",
+					})
+				}
+			}
+			e.log(o.Log, r, rec, time.Since(start))
+		}()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+func (e *event) log(log *slog.Logger, r *http.Request, rec *recorder, took time.Duration) {
+	if rec.status == 0 {
+		rec.status = http.StatusOK
+	}
+	level := slog.LevelInfo
+	if rec.status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	if !log.Enabled(r.Context(), level) {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	attrs := append([]slog.Attr{
+		slog.String("method", clean(r.Method)), slog.String("path", clean(r.URL.Path)), slog.Int("status", rec.status),
+		slog.Int64("bytes", rec.bytes), slog.Duration("took", took), slog.String("from", e.client.String()), slog.String("support", e.support),
+	}, e.notes...)
+	log.LogAttrs(context.WithoutCancel(r.Context()), level, "request", attrs...)
+}
+
+func (e *event) note(key string, value any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch v := value.(type) {
+	case string:
+		e.notes = append(e.notes, slog.String(key, clean(v)))
+	case error:
+		e.notes = append(e.notes, slog.String(key, clean(v.Error())))
+	default:
+		e.notes = append(e.notes, slog.Any(key, v))
+	}
+}
+
+// clean keeps a value on its line and within bounds (DS-11).
+func clean(s string) string {
+	if len(s) > maxValue {
+		s = s[:maxValue] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f || r >= 0x80 && r <= 0x9f || r == '\u2028' || r == '\u2029' {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// Note adds to the request's log event. Never note a secret.
+func Note(ctx context.Context, key string, value any) {
+	if e, ok := ctx.Value(eventKey{}).(*event); ok {
+		e.note(key, value)
+	}
+}
+
+// SupportCode is the request's name in the log, to be shown to whoever got an error. Empty outside Handler.
+func SupportCode(ctx context.Context) string {
+	if e, ok := ctx.Value(eventKey{}).(*event); ok {
+		return e.support
+	}
+	return ""
+}
+
+// ClientAddr is the address that the request came from, as far as trusted proxies tell. The zero Addr outside Handler.
+func ClientAddr(ctx context.Context) netip.Addr {
+	if e, ok := ctx.Value(eventKey{}).(*event); ok {
+		return e.client
+	}
+	return netip.Addr{}
+}
+
+// clientAddr reads X-Forwarded-For from its end for as long as the hop that wrote it is trusted (AZ-36, LG-10).
+func clientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr = addr.Unmap()
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && isTrusted(addr, trusted); i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		addr = hop.Unmap()
+	}
+	return addr
+}
+
+func isTrusted(a netip.Addr, trusted []netip.Prefix) bool {
+	for _, p := range trusted {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// recorder remembers what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(p)
+	r.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// WriteJSON answers with v as JSON.
+func WriteJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic("httpd: a value that is no JSON: " + err.Error()) // a programmer broke it
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	w.Write(body)
+}

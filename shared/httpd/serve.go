@@ -1,0 +1,68 @@
+package httpd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Server is an http.Server whose every wait has an end (DS-03, DS-07).
+func Server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    64 << 10,
+	}
+}
+
+// Listen opens a TCP listener. The error names the address.
+func Listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w", addr, err)
+	}
+	return l, nil
+}
+
+// Door is a server and where it listens.
+type Door struct {
+	Server   *http.Server
+	Listener net.Listener
+}
+
+// Run serves all doors until ctx ends or one of them breaks, then lets requests under way finish, for drain at most. It returns nil when all
+// doors closed cleanly.
+func Run(ctx context.Context, doors []Door, drain time.Duration) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	errs := make([]error, 2*len(doors))
+	var serving, closing sync.WaitGroup
+	for i, d := range doors {
+		serving.Go(func() {
+			defer stop() // one broken door closes the house
+			if err := d.Server.Serve(d.Listener); !errors.Is(err, http.ErrServerClosed) {
+				errs[2*i] = fmt.Errorf("serving %s: %w", d.Listener.Addr(), err)
+			}
+		})
+	}
+	<-ctx.Done()
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	for i, d := range doors {
+		closing.Go(func() {
+			if err := d.Server.Shutdown(deadline); err != nil {
+				errs[2*i+1] = errors.Join(fmt.Errorf("draining %s: %w", d.Listener.Addr(), err), d.Server.Close())
+			}
+		})
+	}
+	closing.Wait()
+	serving.Wait()
+	return errors.Join(errs...)
+}

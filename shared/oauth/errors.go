@@ -1,0 +1,94 @@
+package oauth
+
+import "net/http"
+
+// Error is an answer that a stranger may see: an RFC's error code, a sentence that says what was wrong and what to do,
+// and the HTTP status that goes with it (RFC 6749 §5.2 and its neighbours). Anything that is not an Error becomes
+// server_error at the door, and its detail stays in the log.
+type Error struct {
+	Code        string // the RFC's error code, e.g. "invalid_grant"
+	Description string // for people; ASCII without quote and backslash (RFC 6749 §5.2), never a secret or an inner error
+	Status      int    // HTTP status
+}
+
+func (e *Error) Error() string { return e.Code + ": " + e.Description }
+
+// InvalidRequest: a parameter is missing, repeated or malformed (RFC 6749 §5.2).
+func InvalidRequest(description string) *Error {
+	return &Error{"invalid_request", description, http.StatusBadRequest}
+}
+
+// InvalidClient: the client is unknown or did not prove who it is (RFC 6749 §5.2).
+func InvalidClient(description string) *Error {
+	return &Error{"invalid_client", description, http.StatusUnauthorized}
+}
+
+// InvalidGrant: the code or refresh token is unknown, spent, expired, ended or another client's (RFC 6749 §5.2).
+func InvalidGrant(description string) *Error {
+	return &Error{"invalid_grant", description, http.StatusBadRequest}
+}
+
+// UnauthorizedClient: this client may not use this grant type (RFC 6749 §5.2).
+func UnauthorizedClient(description string) *Error {
+	return &Error{"unauthorized_client", description, http.StatusBadRequest}
+}
+
+// UnsupportedGrantType: the token endpoint does not know this grant type (RFC 6749 §5.2).
+func UnsupportedGrantType(description string) *Error {
+	return &Error{"unsupported_grant_type", description, http.StatusBadRequest}
+}
+
+// UnsupportedResponseType: only "code" is answered (RFC 6749 §4.1.2.1).
+func UnsupportedResponseType(description string) *Error {
+	return &Error{"unsupported_response_type", description, http.StatusBadRequest}
+}
+
+// InvalidScope: the scope is unknown, malformed or wider than allowed (RFC 6749 §5.2).
+func InvalidScope(description string) *Error {
+	return &Error{"invalid_scope", description, http.StatusBadRequest}
+}
+
+// InvalidTarget: the resource is unknown, malformed or outside the grant (RFC 8707 §2).
+func InvalidTarget(description string) *Error {
+	return &Error{"invalid_target", description, http.StatusBadRequest}
+}
+
+// AccessDenied: the person said no (RFC 6749 §4.1.2.1).
+func AccessDenied(description string) *Error {
+	return &Error{"access_denied", description, http.StatusForbidden}
+}
+
+// InvalidToken: a bearer token is missing, malformed, expired, ended or not for us (RFC 6750 §3.1).
+func InvalidToken(description string) *Error {
+	return &Error{"invalid_token", description, http.StatusUnauthorized}
+}
+
+// InsufficientScope: the token is good, but does not open this (RFC 6750 §3.1).
+func InsufficientScope(description string) *Error {
+	return &Error{"insufficient_scope", description, http.StatusForbidden}
+}
+
+// InvalidRedirectURI: a redirect URI may not be registered (RFC 7591 §3.2.2).
+func InvalidRedirectURI(description string) *Error {
+	return &Error{"invalid_redirect_uri", description, http.StatusBadRequest}
+}
+
+// InvalidClientMetadata: a registration member is malformed or not allowed (RFC 7591 §3.2.2).
+func InvalidClientMetadata(description string) *Error {
+	return &Error{"invalid_client_metadata", description, http.StatusBadRequest}
+}
+
+// ServerError: something of ours broke; the log knows (RFC 6749 §4.1.2.1).
+func ServerError() *Error {
+	return &Error{"server_error", "Something went wrong on our side. Try again; if it persists, give the operator the support code.", http.StatusInternalServerError}
+}
+
+// TemporarilyUnavailable: a store or a neighbour does not answer; trying again is right (RFC 6749 §4.1.2.1).
+func TemporarilyUnavailable() *Error {
+	return &Error{"temporarily_unavailable", "The service cannot answer just now. Try again in a few seconds.", http.StatusServiceUnavailable}
+}
+
+// TooManyRequests: a rate limit was reached; Retry-After says when to come back (RFC 6585 §4).
+func TooManyRequests() *Error {
+	return &Error{"temporarily_unavailable", "Too many requests. Wait as long as Retry-After says.", http.StatusTooManyRequests}
+}

@@ -1,0 +1,30 @@
+package oauth
+
+import "net/url"
+
+// ResourceMetadata is a protected resource's description of itself (RFC 9728 §2).
+type ResourceMetadata struct {
+	Resource               string   `json:"resource"`
+	AuthorizationServers   []string `json:"authorization_servers"`
+	ScopesSupported        []string `json:"scopes_supported,omitempty"`
+	BearerMethodsSupported []string `json:"bearer_methods_supported"`
+	ResourceName           string   `json:"resource_name,omitempty"`
+	ResourceDocumentation  string   `json:"resource_documentation,omitempty"`
+}
+
+// ResourceMetadataPath is the well-known path of RFC 9728 §3 at the root of a host.
+const ResourceMetadataPath = "/.well-known/oauth-protected-resource"
+
+// ResourceMetadataURL is where a resource's metadata is found: the well-known path inserted between host and path
+// (RFC 9728 §3.1). resource is an absolute URL, as in the configuration.
+func ResourceMetadataURL(resource string) string {
+	u, err := url.Parse(resource)
+	if err != nil {
+		return ""
+	}
+	path := u.EscapedPath()
+	if path == "/" {
+		path = ""
+	}
+	return u.Scheme + "://" + u.Host + ResourceMetadataPath + path
+}

@@ -1,0 +1,22 @@
+// Package token owns what an access token says (RFC 9068) and how to believe it.
+package token
+
+// Type is the JOSE "typ" of an access token (RFC 9068 §2.1). A token of any other type is not an access token.
+const Type = "at+jwt"
+
+// Claims are an access token's claims (RFC 9068 §2.2), with ours: tenant_id, scopes (an array beside the string, because
+// validators in the field expect one) and grant_id. Times are Unix seconds.
+type Claims struct {
+	Issuer    string   `json:"iss"`
+	Subject   string   `json:"sub"`
+	Audience  string   `json:"aud"` // always exactly one, always a string
+	ClientID  string   `json:"client_id"`
+	TenantID  string   `json:"tenant_id"`
+	GrantID   string   `json:"grant_id"`
+	ID        string   `json:"jti"`
+	Scope     string   `json:"scope"`
+	Scopes    []string `json:"scopes"`
+	IssuedAt  int64    `json:"iat"`
+	NotBefore int64    `json:"nbf,omitempty"`
+	Expires   int64    `json:"exp"`
+}

@@ -1,0 +1,67 @@
+package token
+
+import (
+	"context"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// ErrKeySet says that a document is not a key set that we believe.
+var ErrKeySet = errors.New("not a key set to believe")
+
+// KeySet is an issuer's published keys by kid.
+type KeySet map[string]jose.JSONWebKey
+
+// Key implements Keys.
+func (s KeySet) Key(_ context.Context, kid string) (jose.JSONWebKey, error) {
+	key, ok := s[kid]
+	if !ok {
+		return jose.JSONWebKey{}, ErrUnknownKey
+	}
+	return key, nil
+}
+
+// maxKeys bounds a key set.
+const maxKeys = 100
+
+// ParseKeySet reads a JWK set (RFC 7517 §5) and refuses it whole when it is empty, has a private or symmetric key, an RSA key under 2048 bits, a kid
+// twice or a key without one: a set like that is no one's to sign with (JK-05, MD-05). Keys for other uses or of unknown type are left out.
+func ParseKeySet(document []byte) (KeySet, error) {
+	var raw struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(document, &raw); err != nil || len(raw.Keys) == 0 || len(raw.Keys) > maxKeys {
+		return nil, ErrKeySet
+	}
+	set := KeySet{}
+	for _, r := range raw.Keys {
+		var kind struct {
+			Type string          `json:"kty"`
+			Use  string          `json:"use"`
+			D    json.RawMessage `json:"d"`
+			K    json.RawMessage `json:"k"`
+		}
+		if err := json.Unmarshal(r, &kind); err != nil || kind.Type == "oct" || kind.D != nil || kind.K != nil {
+			return nil, fmt.Errorf("%w: it holds a secret key", ErrKeySet)
+		}
+		var key jose.JSONWebKey
+		if (kind.Use != "" && kind.Use != "sig") || key.UnmarshalJSON(r) != nil || !key.Valid() {
+			continue
+		}
+		if _, twice := set[key.KeyID]; twice || key.KeyID == "" || key.Algorithm == "" {
+			return nil, fmt.Errorf("%w: a key without kid or alg, or a kid twice", ErrKeySet)
+		}
+		if k, ok := key.Key.(*rsa.PublicKey); ok && k.N.BitLen() < 2048 {
+			return nil, fmt.Errorf("%w: an RSA key under 2048 bits", ErrKeySet)
+		}
+		set[key.KeyID] = key
+	}
+	if len(set) == 0 {
+		return nil, ErrKeySet
+	}
+	return set, nil
+}

@@ -1,0 +1,245 @@
+package token
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// What can be wrong with a token. Every error of Verify is one of these.
+var (
+	ErrMalformed = errors.New("the access token is malformed")
+	ErrType      = errors.New("the token is not an access token")
+	ErrSignature = errors.New("the access token's signature is not right")
+	ErrIssuer    = errors.New("the access token is from another issuer")
+	ErrAudience  = errors.New("the access token is for another resource")
+	ErrExpired   = errors.New("the access token has expired")
+	ErrNotYet    = errors.New("the access token is not valid yet")
+	ErrClaims    = errors.New("the access token lacks a claim or has a wrong one")
+	// ErrUnknownKey says that no published key has this kid.
+	ErrUnknownKey = errors.New("the access token is signed with a key that is not published")
+	// ErrKeysUnavailable says that the keys cannot be known now. It is not the token's fault.
+	ErrKeysUnavailable = errors.New("the issuer's keys cannot be fetched")
+)
+
+// MaxSize bounds an access token, in bytes.
+const MaxSize = 16 << 10
+
+// maxKeyID bounds a kid, in bytes.
+const maxKeyID = 256
+
+// Keys finds the issuer's public keys.
+type Keys interface {
+	// Key returns the published key of this kid, ErrUnknownKey when none has it, ErrKeysUnavailable when that cannot be known.
+	Key(ctx context.Context, kid string) (jose.JSONWebKey, error)
+}
+
+// Rules say which tokens to believe.
+type Rules struct {
+	Issuer     string        // compared byte for byte (RFC 9068 §4)
+	Audience   string        // the one resource that the token must be for
+	Algorithms []string      // of signatures; never "none", never symmetric
+	Leeway     time.Duration // how far apart clocks may be
+	Now        func() time.Time
+}
+
+// Verify believes a token or says why not (RFC 9068 §4, RFC 8725). It is strict: one compact form, one type, the key's own algorithm, one audience,
+// every claim there, no claim twice. The kid is returned in the claims' company because whoever keeps the result must drop it with its key.
+func (r Rules) Verify(ctx context.Context, raw string, keys Keys) (Claims, error) {
+	v, err := r.VerifyKeyed(ctx, raw, keys)
+	return v.Claims, err
+}
+
+// Verified is a believed token with the key that signed it.
+type Verified struct {
+	Claims
+	KeyID string
+}
+
+// VerifyKeyed is Verify for those who keep results.
+func (r Rules) VerifyKeyed(ctx context.Context, raw string, keys Keys) (Verified, error) {
+	h, payload, err := split(raw)
+	if err != nil {
+		return Verified{}, err
+	}
+	if err := r.checkHeader(h); err != nil {
+		return Verified{}, err
+	}
+	key, err := keys.Key(ctx, h.KeyID)
+	if err != nil {
+		return Verified{}, err
+	}
+	if key.Algorithm != h.Algorithm {
+		return Verified{}, ErrSignature // the key says what it is for, not the token (RFC 8725 §3.1)
+	}
+	jws, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm)})
+	if err != nil {
+		return Verified{}, ErrMalformed
+	}
+	if _, err := jws.Verify(key.Key); err != nil {
+		return Verified{}, ErrSignature
+	}
+	c, err := parseClaims(payload)
+	if err != nil {
+		return Verified{}, err
+	}
+	return Verified{c, h.KeyID}, r.checkClaims(c)
+}
+
+// header is what may be in a JOSE header. A token that brings its own key (jwk, jku, x5u, x5c) is believed no more for it: those are not read.
+type header struct {
+	Type      string          `json:"typ"`
+	Algorithm string          `json:"alg"`
+	KeyID     string          `json:"kid"`
+	Critical  json.RawMessage `json:"crit"`
+	Encoded   json.RawMessage `json:"b64"`
+}
+
+// split takes the compact form apart, without believing anything.
+func split(raw string) (header, []byte, error) {
+	var h header
+	if len(raw) > MaxSize || strings.Count(raw, ".") != 2 {
+		return h, nil, ErrMalformed
+	}
+	first, rest, _ := strings.Cut(raw, ".")
+	second, third, _ := strings.Cut(rest, ".")
+	strict := base64.RawURLEncoding.Strict()
+	head, err1 := strict.DecodeString(first)
+	payload, err2 := strict.DecodeString(second)
+	signature, err3 := strict.DecodeString(third)
+	if err1 != nil || err2 != nil || err3 != nil || len(signature) == 0 || strings.ContainsAny(raw, "\r\n") {
+		return h, nil, ErrMalformed
+	}
+	members, err := object(head)
+	if err != nil {
+		return h, nil, ErrMalformed
+	}
+	for name, into := range map[string]any{"typ": &h.Type, "alg": &h.Algorithm, "kid": &h.KeyID} {
+		if value, there := members[name]; there && json.Unmarshal(value, into) != nil {
+			return h, nil, ErrMalformed
+		}
+	}
+	h.Critical, h.Encoded = members["crit"], members["b64"]
+	return h, payload, nil
+}
+
+func (r Rules) checkHeader(h header) error {
+	if t := strings.ToLower(h.Type); t != Type && t != "application/"+Type {
+		return ErrType // RFC 9068 §4: an id token or any other JWT of the same issuer is not an access token
+	}
+	if !slices.Contains(r.Algorithms, h.Algorithm) || strings.HasPrefix(h.Algorithm, "HS") || strings.EqualFold(h.Algorithm, "none") {
+		return ErrSignature
+	}
+	if h.KeyID == "" || len(h.KeyID) > maxKeyID || h.Critical != nil || h.Encoded != nil {
+		return ErrMalformed
+	}
+	return nil
+}
+
+// parseClaims reads the claims by their exact names, each once.
+func parseClaims(payload []byte) (Claims, error) {
+	var c Claims
+	members, err := object(payload)
+	if err != nil {
+		return c, ErrMalformed
+	}
+	for name, into := range map[string]any{
+		"iss": &c.Issuer, "sub": &c.Subject, "client_id": &c.ClientID, "tenant_id": &c.TenantID, "grant_id": &c.GrantID,
+		"jti": &c.ID, "scope": &c.Scope, "scopes": &c.Scopes, "iat": &c.IssuedAt, "exp": &c.Expires,
+	} {
+		value, there := members[name]
+		if !there || string(value) == "null" || json.Unmarshal(value, into) != nil {
+			return c, fmt.Errorf("%w: %s", ErrClaims, name)
+		}
+	}
+	if value, there := members["nbf"]; there && json.Unmarshal(value, &c.NotBefore) != nil {
+		return c, fmt.Errorf("%w: nbf", ErrClaims)
+	}
+	if c.Audience, err = audience(members["aud"]); err != nil {
+		return c, err
+	}
+	return c, nil
+}
+
+// audience reads aud, a string or an array of exactly one (JW-06).
+func audience(value json.RawMessage) (string, error) {
+	var one string
+	if json.Unmarshal(value, &one) == nil && one != "" {
+		return one, nil
+	}
+	var many []string
+	if json.Unmarshal(value, &many) != nil || len(many) != 1 || many[0] == "" {
+		return "", ErrAudience
+	}
+	return many[0], nil
+}
+
+func (r Rules) checkClaims(c Claims) error {
+	now, leeway := r.Now().Unix(), int64(r.Leeway/time.Second)
+	switch {
+	case c.Issuer != r.Issuer:
+		return ErrIssuer
+	case c.Audience != r.Audience:
+		return ErrAudience
+	case c.Expires <= 0 || now >= c.Expires+leeway || c.Expires > 253402300799: // the year 9999
+		return ErrExpired
+	case c.IssuedAt > now+leeway || c.NotBefore > now+leeway:
+		return ErrNotYet
+	case c.Subject == "" || c.ClientID == "" || c.TenantID == "" || c.GrantID == "" || c.ID == "" || c.IssuedAt <= 0:
+		return ErrClaims
+	}
+	return checkScopes(c)
+}
+
+// checkScopes demands that the string and the array say the same (JW-16).
+func checkScopes(c Claims) error {
+	words := strings.Fields(c.Scope)
+	if len(words) != len(c.Scopes) {
+		return fmt.Errorf("%w: scope and scopes differ", ErrClaims)
+	}
+	for _, s := range c.Scopes {
+		if !slices.Contains(words, s) {
+			return fmt.Errorf("%w: scope and scopes differ", ErrClaims)
+		}
+	}
+	return nil
+}
+
+var errNotAnObject = errors.New("not one JSON object with each member once")
+
+// object reads the members of one JSON object, each name once (JW-13). encoding/json alone would take the last of two and fold their case.
+func object(data []byte) (map[string]json.RawMessage, error) {
+	if !utf8.Valid(data) {
+		return nil, errNotAnObject
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errNotAnObject
+	}
+	members := map[string]json.RawMessage{}
+	for d.More() {
+		t, err := d.Token()
+		name, ok := t.(string)
+		if err != nil || !ok {
+			return nil, errNotAnObject
+		}
+		var value json.RawMessage
+		if _, twice := members[name]; twice || d.Decode(&value) != nil {
+			return nil, errNotAnObject
+		}
+		members[name] = value
+	}
+	if _, err := d.Token(); err != nil || d.InputOffset() != int64(len(bytes.TrimRight(data, " \t\r\n"))) {
+		return nil, errNotAnObject
+	}
+	return members, nil
+}
