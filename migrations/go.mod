@@ -1,0 +1,5 @@
+module github.com/gatehouse-mcp/gatehouse/migrations
+
+go 1.26.0
+
+

@@ -1,0 +1,20 @@
+// Package migrations owns the database schema: numbered SQL files in the form golang-migrate reads, one set per wing and dialect.
+//
+// It imports nothing, so that both wings can carry it.
+package migrations
+
+import (
+	"embed"
+	"io/fs"
+)
+
+//go:embed sqlite postgres
+var files embed.FS
+
+// Issuer is the schema of the issuing wing: tenants, people, clients, grants, codes, refresh tokens, keys, audit.
+// dialect is "sqlite" or "postgres".
+func Issuer(dialect string) (fs.FS, error) { return fs.Sub(files, dialect+"/issuer") }
+
+// Companion is the schema of the companion tools' demo data: customers, tickets, articles.
+// dialect is "sqlite" or "postgres".
+func Companion(dialect string) (fs.FS, error) { return fs.Sub(files, dialect+"/companion") }

@@ -1,0 +1,4 @@
+DROP TABLE articles_text;
+DROP TABLE articles;
+DROP TABLE tickets;
+DROP TABLE customers;

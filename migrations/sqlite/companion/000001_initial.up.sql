@@ -1,0 +1,45 @@
+-- The companion tools' data. Every row belongs to a tenant, and every key begins with it.
+
+CREATE TABLE customers (
+    tenant_id  TEXT NOT NULL,
+    id         TEXT NOT NULL,
+    name       TEXT NOT NULL,
+    email      TEXT NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE tickets (
+    tenant_id   TEXT NOT NULL,
+    id          TEXT NOT NULL,
+    customer_id TEXT NOT NULL,
+    subject     TEXT NOT NULL,
+    body        TEXT NOT NULL,
+    opened_by   TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id),
+    FOREIGN KEY (tenant_id, customer_id) REFERENCES customers (tenant_id, id)
+);
+
+CREATE TABLE articles (
+    tenant_id TEXT NOT NULL,
+    id        TEXT NOT NULL,
+    title     TEXT NOT NULL,
+    body      TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+);
+
+CREATE VIRTUAL TABLE articles_text USING fts5 (title, body, content = 'articles', content_rowid = 'rowid', tokenize = 'porter unicode61');
+
+CREATE TRIGGER articles_inserted AFTER INSERT ON articles BEGIN
+    INSERT INTO articles_text (rowid, title, body) VALUES (new.rowid, new.title, new.body);
+END;
+
+CREATE TRIGGER articles_deleted AFTER DELETE ON articles BEGIN
+    INSERT INTO articles_text (articles_text, rowid, title, body) VALUES ('delete', old.rowid, old.title, old.body);
+END;
+
+CREATE TRIGGER articles_updated AFTER UPDATE ON articles BEGIN
+    INSERT INTO articles_text (articles_text, rowid, title, body) VALUES ('delete', old.rowid, old.title, old.body);
+    INSERT INTO articles_text (rowid, title, body) VALUES (new.rowid, new.title, new.body);
+END;

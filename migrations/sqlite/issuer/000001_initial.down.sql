@@ -1,0 +1,11 @@
+DROP TABLE audit_events;
+DROP TABLE signing_keys;
+DROP TABLE refresh_tokens;
+DROP TABLE codes;
+DROP TABLE grants;
+DROP TABLE initial_tokens;
+DROP TABLE clients;
+DROP TABLE memberships;
+DROP TABLE roles;
+DROP TABLE users;
+DROP TABLE tenants;
