@@ -1,0 +1,116 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+)
+
+// GrantEnd says which grant to end.
+type GrantEnd struct{ ID, Reason string }
+
+// KeyTurn says which key to make.
+type KeyTurn struct {
+	Algorithm string
+	AtOnce    bool
+}
+
+// UserMade is the answer of user.create.
+type UserMade struct {
+	User     user.User
+	Password string // only when it was made here
+}
+
+// ClientMade is the answer of client.create.
+type ClientMade struct {
+	Client client.Client
+	Secret string // empty for a public client
+}
+
+// act is one thing the operator can do: JSON in, a value out that JSON can write.
+type act func(ctx context.Context, arguments json.RawMessage) (any, error)
+
+// acts is all that the door does, by name.
+func (d *Door) acts() map[string]act {
+	return map[string]act{
+		"tenant.create": with(func(ctx context.Context, s TenantSpec) (any, error) { return d.CreateTenant(ctx, s) }),
+		"tenant.list":   with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListTenants(ctx) }),
+		"role.put":      with(func(ctx context.Context, s RoleSpec) (any, error) { return nil, d.PutRole(ctx, s) }),
+		"user.create": with(func(ctx context.Context, s UserSpec) (any, error) {
+			u, password, err := d.CreateUser(ctx, s)
+			u.PasswordHash = ""
+			return UserMade{u, password}, err
+		}),
+		"member.put": with(func(ctx context.Context, s MemberSpec) (any, error) { return nil, d.PutMember(ctx, s) }),
+		"client.create": with(func(ctx context.Context, s ClientSpec) (any, error) {
+			c, secret, err := d.CreateClient(ctx, s)
+			c.SecretHash = ""
+			return ClientMade{c, secret}, err
+		}),
+		"client.list": with(func(ctx context.Context, tenantID string) (any, error) {
+			clients, err := d.ListClients(ctx, tenantID)
+			for i := range clients {
+				clients[i].SecretHash = ""
+			}
+			return clients, err
+		}),
+		"initial_token.create": with(func(ctx context.Context, s InitialTokenSpec) (any, error) { return d.CreateInitialToken(ctx, s) }),
+		"grant.list":           with(func(ctx context.Context, f grant.Filter) (any, error) { return d.ListGrants(ctx, f) }),
+		"grant.end":            with(func(ctx context.Context, e GrantEnd) (any, error) { return nil, d.EndGrant(ctx, e.ID, e.Reason) }),
+		"keys.list":            with(func(ctx context.Context, _ struct{}) (any, error) { return d.SigningKeys(ctx) }),
+		"keys.rotate":          with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k.Algorithm, k.AtOnce) }),
+		"keys.withdraw":        with(func(ctx context.Context, kid string) (any, error) { return nil, d.WithdrawKey(ctx, kid) }),
+		"audit.list":           with(func(ctx context.Context, limit int) (any, error) { return d.Events(ctx, limit) }),
+	}
+}
+
+// with reads an act's arguments: one JSON value of type A, and no member that A does not know.
+func with[A any](do func(context.Context, A) (any, error)) act {
+	return func(ctx context.Context, arguments json.RawMessage) (any, error) {
+		var a A
+		d := json.NewDecoder(bytes.NewReader(arguments))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&a); err != nil {
+			return nil, refuse("", "the act's arguments cannot be read: %v", err)
+		}
+		if _, err := d.Token(); !errors.Is(err, io.EOF) {
+			return nil, refuse("", "something follows the act's arguments")
+		}
+		return do(ctx, a)
+	}
+}
+
+// Act does the act of this name: the one way in for commands, in this process or from another one. What the operator did wrong is a *Refusal.
+func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
+	do, ok := d.acts()[name]
+	if !ok {
+		return nil, refuse("the command and the server may be of different versions", "there is no act %.80q", name)
+	}
+	answer, err := do(ctx, arguments)
+	if err != nil {
+		return nil, err
+	}
+	encoded, err := json.Marshal(answer)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the answer of %s: %w", name, err)
+	}
+	return encoded, nil
+}
+
+// Acts returns the names of all acts, sorted.
+func (d *Door) Acts() []string {
+	var names []string
+	for name := range d.acts() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

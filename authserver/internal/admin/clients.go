@@ -1,0 +1,163 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// ClientSpec says which client to make. Without redirect URIs it is a machine client, which belongs to a tenant and gets its tokens by
+// client_credentials; with them it is an application that people let in.
+type ClientSpec struct {
+	Name         string
+	Tenant       string   // required for a machine client
+	Scopes       []string // ceiling; required for a machine client
+	RedirectURIs []string
+	Public       bool // an application that cannot keep a secret: it gets none
+}
+
+// CreateClient makes a client, and returns its secret: it is shown this once, only its hash is kept.
+func (d *Door) CreateClient(ctx context.Context, s ClientSpec) (c client.Client, secret string, err error) {
+	c = client.Client{ID: client.NewID(), TenantID: s.Tenant, AuthMethod: client.AuthBasic, Origin: "operator", CreatedAt: d.now()}
+	if c.Name, err = name(s.Name, c.ID); err != nil {
+		return client.Client{}, "", err
+	}
+	allowed, _ := d.scopes()
+	whose := "a client"
+	if s.Tenant != "" {
+		t, err := d.tenant(ctx, s.Tenant)
+		if err != nil {
+			return client.Client{}, "", err
+		}
+		allowed, whose = t.Scopes, "a client of "+t.ID
+	}
+	if c.Scopes, err = within(s.Scopes, allowed, whose); err != nil {
+		return client.Client{}, "", err
+	}
+	if len(s.RedirectURIs) == 0 {
+		err = machine(&c, s, allowed)
+	} else {
+		err = application(&c, s)
+	}
+	if err != nil {
+		return client.Client{}, "", err
+	}
+	if c.AuthMethod != client.AuthNone {
+		secret = client.NewSecret()
+		c.SecretHash = client.HashSecret(secret)
+	}
+	if err := d.record(ctx, audit.Event{Action: "client.create", Target: c.ID, Tenant: c.TenantID, Detail: oauth.FormatScope(c.Scopes)}); err != nil {
+		return client.Client{}, "", err
+	}
+	if err := d.Clients.CreateClient(ctx, c); err != nil {
+		return client.Client{}, "", fmt.Errorf("keeping a client: %w", err)
+	}
+	return c, secret, nil
+}
+
+func machine(c *client.Client, s ClientSpec, allowed []string) error {
+	switch {
+	case s.Tenant == "":
+		return refuse("name it with --tenant, or give --redirect-uri for an application that people let in", "a machine client must belong to a tenant")
+	case s.Public:
+		return refuse("leave --public away", "a machine client must prove who it is: it needs a secret")
+	case len(s.Scopes) == 0:
+		return refuse("name them with --scopes; the tenant may have: "+oauth.FormatScope(allowed), "the client would have no scope")
+	}
+	c.GrantTypes = []string{client.GrantCredentials}
+	return nil
+}
+
+func application(c *client.Client, s ClientSpec) error {
+	if len(s.RedirectURIs) > client.MaxRedirectURIs {
+		return refuse("", "more than %d redirect URIs", client.MaxRedirectURIs)
+	}
+	for _, uri := range s.RedirectURIs {
+		if err := client.CheckRedirectURI(uri); err != nil {
+			return refuse("", "redirect URI %q cannot be registered: %v", uri, err)
+		}
+	}
+	c.RedirectURIs, c.GrantTypes = s.RedirectURIs, []string{client.GrantCode, client.GrantRefresh}
+	c.ApplicationType = "web"
+	if c.LoopbackOnly() {
+		c.ApplicationType = "native"
+	}
+	if s.Public {
+		c.AuthMethod = client.AuthNone
+	}
+	return nil
+}
+
+// maxClients bounds how many clients one list shows.
+const maxClients = 1000
+
+// ListClients returns the clients of a tenant, or all when tenantID is empty, newest first.
+func (d *Door) ListClients(ctx context.Context, tenantID string) ([]client.Client, error) {
+	if tenantID != "" {
+		if _, err := d.tenant(ctx, tenantID); err != nil {
+			return nil, err
+		}
+	}
+	return d.Clients.Clients(ctx, tenantID, maxClients)
+}
+
+// Limits of initial access tokens.
+const (
+	maxUses = 1000
+	maxLife = 30 * 24 * time.Hour
+)
+
+// InitialTokenSpec says which initial access token to make (RFC 7591 §3).
+type InitialTokenSpec struct {
+	Tenant string
+	Scopes []string      // ceiling of the clients that are registered with it; empty means the tenant's policy
+	Uses   int           // how many registrations; 0 means 1
+	Life   time.Duration // 0 means one hour
+}
+
+// CreateInitialToken makes a token with which clients of a tenant register themselves, client_credentials included. It is shown this once, only its hash is
+// kept.
+func (d *Door) CreateInitialToken(ctx context.Context, s InitialTokenSpec) (token string, err error) {
+	t, err := d.tenant(ctx, s.Tenant)
+	if err != nil {
+		return "", err
+	}
+	if s, err = bounded(s, t); err != nil {
+		return "", err
+	}
+	token = client.NewInitialToken()
+	kept := client.InitialToken{
+		Hash: client.TokenHash(token), TenantID: t.ID, Scopes: s.Scopes, Uses: s.Uses, CreatedAt: d.now(), ExpiresAt: d.now().Add(s.Life),
+	}
+	detail := fmt.Sprintf("%d uses until %s: %s", s.Uses, kept.ExpiresAt.Format(time.RFC3339), oauth.FormatScope(s.Scopes))
+	if err := d.record(ctx, audit.Event{Action: "initial_token.create", Target: kept.Hash[:12], Tenant: t.ID, Detail: detail}); err != nil {
+		return "", err
+	}
+	if err := d.Clients.CreateInitialToken(ctx, kept); err != nil {
+		return "", fmt.Errorf("keeping an initial access token: %w", err)
+	}
+	return token, nil
+}
+
+func bounded(s InitialTokenSpec, t tenant.Tenant) (InitialTokenSpec, error) {
+	if s.Uses == 0 {
+		s.Uses = 1
+	}
+	if s.Life == 0 {
+		s.Life = time.Hour
+	}
+	if s.Uses < 1 || s.Uses > maxUses || s.Life < time.Second || s.Life > maxLife {
+		return s, refuse("", "an initial access token has 1 to %d uses and lives for one second to %d days", maxUses, int(maxLife.Hours()/24))
+	}
+	if len(s.Scopes) == 0 {
+		s.Scopes = t.Scopes
+	}
+	var err error
+	s.Scopes, err = within(s.Scopes, t.Scopes, "a client of "+t.ID)
+	return s, err
+}

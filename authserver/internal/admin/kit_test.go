@@ -1,0 +1,102 @@
+package admin_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
+	"github.com/gatehouse-mcp/gatehouse/authserver/schema"
+	"github.com/gatehouse-mcp/gatehouse/migrations"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+)
+
+const resourceURI = "https://mcp.example/mcp"
+
+// now is the moment at which every test happens.
+var now = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+
+// office is an operator's door on a real database.
+type office struct {
+	*admin.Door
+	store *sqlstore.DB
+	list  revocation.List
+}
+
+func open(t *testing.T) *office {
+	t.Helper()
+	ctx := context.Background()
+	database := "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")
+	must(t, schema.Up(ctx, database, migrations.Issuer, "schema_migrations_issuer"))
+	store, err := sqlstore.Open(ctx, database)
+	must(t, err)
+	t.Cleanup(func() { must(t, store.Close()) })
+	clock := func() time.Time { return now }
+	kek := make([]byte, keyring.KeySize)
+	rand.Read(kek)
+	ring, err := keyring.Open(ctx, keyring.Config{Store: store, KEK: kek, Algorithms: []string{"ES256"}, TokenLife: time.Minute, Now: clock})
+	must(t, err)
+	o := &office{store: store, list: revocation.NewMemory(clock)}
+	o.Door = &admin.Door{
+		Tenants: store, Users: store, Clients: store, Grants: store, Audit: store, Keys: ring, Now: clock,
+		Ledger: &grant.Ledger{Store: store, List: o.list, TokenLife: 10 * time.Minute, Now: clock},
+		Resources: []issuer.Resource{{URI: resourceURI, Algorithm: "ES256", Scopes: []issuer.Scope{
+			{Name: "customers:read", Baseline: true}, {Name: "customers:write"}, {Name: "tickets:write"},
+		}}},
+	}
+	must(t, o.Ledger.Restore(ctx, time.Hour))
+	return o
+}
+
+// acme makes the tenant of most tests.
+func (o *office) acme(t *testing.T) {
+	t.Helper()
+	_, err := o.CreateTenant(context.Background(), admin.TenantSpec{ID: "acme", Name: "Acme", Scopes: []string{"customers:read", "customers:write"}})
+	must(t, err)
+}
+
+// lines are the audit lines, oldest first, as "action target tenant".
+func (o *office) lines(t *testing.T) []string {
+	t.Helper()
+	events, err := o.Events(context.Background(), 1000)
+	must(t, err)
+	var lines []string
+	for i := len(events) - 1; i >= 0; i-- {
+		if e := events[i]; e.Actor == "operator" {
+			lines = append(lines, strings.TrimSpace(e.Action+" "+e.Target+" "+e.Tenant))
+		}
+	}
+	return lines
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refused checks that err is a Refusal that says this.
+func refused(t *testing.T, err error, says string) {
+	t.Helper()
+	var r *admin.Refusal
+	if !errors.As(err, &r) || !strings.Contains(r.Reason, says) {
+		t.Errorf("got %v, want a refusal that says %q", err, says)
+	}
+}
+
+// brokenLog is an audit log whose disk is full. Everything else in these tests is real.
+type brokenLog struct{ admin.Log }
+
+var errDiskFull = errors.New("disk full")
+
+func (brokenLog) Record(context.Context, audit.Event) error { return errDiskFull }

@@ -1,0 +1,74 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+)
+
+// ErrNoServer says that no server answers for a data directory.
+var ErrNoServer = errors.New("no server answers for this data directory")
+
+// maxAnswer bounds what a command reads, in bytes.
+const maxAnswer = 16 << 20
+
+// Remote does acts inside a running server, through its socket.
+type Remote struct{ client *http.Client }
+
+// Reach finds the server that runs on a data directory, or answers ErrNoServer.
+func Reach(ctx context.Context, dir string) (*Remote, error) {
+	path, err := address(dir)
+	if err != nil {
+		return nil, err
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+	probe, err := dial(ctx, "", "")
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNoServer
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reaching the running server: %w", err)
+	}
+	_ = probe.Close() // it was only asked whether somebody is there
+	return &Remote{&http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}, nil
+}
+
+// Act does the act inside the server; see Door.Act.
+func (r *Remote) Act(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://operator/acts/"+name, bytes.NewReader(arguments))
+	if err != nil {
+		return nil, fmt.Errorf("asking the running server: %w", err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := r.client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("asking the running server: %w", err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("reading the running server's answer: %w", err)
+	}
+	if response.StatusCode == http.StatusOK {
+		return body, nil
+	}
+	var p problem
+	if err := json.Unmarshal(body, &p); err != nil {
+		return nil, fmt.Errorf("the running server answered %s", response.Status)
+	}
+	if p.Refused {
+		return nil, &Refusal{Reason: p.Error, Hint: p.Hint}
+	}
+	return nil, errors.New(p.Error)
+}

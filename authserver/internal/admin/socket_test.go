@@ -1,0 +1,132 @@
+package admin_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+)
+
+// serve puts the door on the socket of dir until the test ends.
+func serve(t *testing.T, o *office, dir string) {
+	t.Helper()
+	l, err := admin.Listen(dir)
+	must(t, err)
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: o.Handler()}}
+	server.Start()
+	t.Cleanup(server.Close)
+}
+
+func TestCommandsActInsideTheServer(t *testing.T) {
+	ctx, o := context.Background(), open(t)
+	for _, row := range []struct{ name, dir, id string }{
+		{"in the data directory", t.TempDir(), "acme"},
+		{"elsewhere, when the path is too long", filepath.Join(t.TempDir(), strings.Repeat("long", 30)), "globex"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			dir, id := row.dir, row.id
+			must(t, os.MkdirAll(dir, 0o700))
+			if _, err := admin.Reach(ctx, dir); !errors.Is(err, admin.ErrNoServer) {
+				t.Errorf("before there is a server: got %v, want ErrNoServer", err)
+			}
+			serve(t, o, dir)
+			remote, err := admin.Reach(ctx, dir)
+			must(t, err)
+			arguments, err := json.Marshal(admin.TenantSpec{ID: id})
+			must(t, err)
+			answer, err := remote.Act(ctx, "tenant.create", arguments)
+			must(t, err)
+			var made tenant.Tenant
+			must(t, json.Unmarshal(answer, &made))
+			if _, err := o.store.Tenant(ctx, id); err != nil || made.ID != id {
+				t.Errorf("made %+v, kept: %v", made, err)
+			}
+			_, err = remote.Act(ctx, "tenant.create", arguments)
+			refused(t, err, "already")
+		})
+	}
+}
+
+func TestOnlyTheOwnerReachesTheSocket(t *testing.T) {
+	dir := t.TempDir()
+	l, err := admin.Listen(dir)
+	must(t, err)
+	for _, name := range []string{"admin.sock", "admin.addr"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		must(t, err)
+		if got := info.Mode().Perm(); got != 0o600 {
+			t.Errorf("%s has mode %o, want 600", name, got)
+		}
+	}
+	must(t, l.Close())
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestWhatACrashLeftBehindIsSweptAway(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
+	must(t, os.MkdirAll(dir, 0o700))
+	_, err := admin.Listen(dir) // and never closed, as if the process had been killed
+	must(t, err)
+	path, err := os.ReadFile(filepath.Join(dir, "admin.addr"))
+	must(t, err)
+	l, err := admin.Listen(dir)
+	must(t, err)
+	defer l.Close()
+	if _, err := os.Stat(filepath.Dir(strings.TrimSpace(string(path)))); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the dead server's directory: %v, want it gone", err)
+	}
+	if _, err := admin.Reach(context.Background(), dir); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheDoorReadsStrictly(t *testing.T) {
+	o := open(t)
+	for name, row := range map[string]struct{ act, body, says string }{
+		"unknown act":     {"tenant.destroy", "{}", "no act"},
+		"unknown member":  {"tenant.create", `{"ID":"acme","Scope":"x"}`, "cannot be read"},
+		"no JSON":         {"tenant.create", `{`, "cannot be read"},
+		"two values":      {"tenant.create", `{"ID":"acme"}{}`, "something follows"},
+		"nothing at all":  {"tenant.create", ``, "cannot be read"},
+		"an endless body": {"tenant.create", `{"ID":"` + strings.Repeat("a", 1<<20) + `"}`, "cannot be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			o.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/acts/"+row.act, bytes.NewBufferString(row.body)))
+			if w.Code != http.StatusUnprocessableEntity || !strings.Contains(w.Body.String(), row.says) {
+				t.Errorf("got %d %s, want 422 and %q", w.Code, w.Body, row.says)
+			}
+		})
+	}
+	if lines := o.lines(t); len(lines) != 0 {
+		t.Errorf("something happened: %v", lines)
+	}
+}
+
+func TestAnswersHoldNoHashes(t *testing.T) {
+	ctx, o := context.Background(), open(t)
+	o.acme(t)
+	act := func(name, arguments string) string {
+		t.Helper()
+		answer, err := o.Act(ctx, name, json.RawMessage(arguments))
+		must(t, err)
+		return string(answer)
+	}
+	answers := act("user.create", `{"Email":"ann@acme.example"}`) + act("client.create", `{"Tenant":"acme","Scopes":["customers:read"]}`) + act("client.list", `""`)
+	for _, hash := range []string{"argon2", "sha256$"} {
+		if strings.Contains(answers, hash) {
+			t.Errorf("an answer holds a hash (%s)", hash)
+		}
+	}
+}

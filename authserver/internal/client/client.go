@@ -1,0 +1,72 @@
+// Package client owns agent applications: what they may say of themselves, where answers may be sent, how they prove who they are.
+package client
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrNotFound says there is no such client.
+var ErrNotFound = errors.New("no such client")
+
+// ErrNoInitialToken says an initial access token is unknown, expired or used up.
+var ErrNoInitialToken = errors.New("no such initial access token")
+
+// The ways a client proves who it is (RFC 7591 §2).
+const (
+	AuthNone  = "none"
+	AuthBasic = "client_secret_basic"
+	AuthPost  = "client_secret_post"
+)
+
+// The grant types a client may have.
+const (
+	GrantCode        = "authorization_code"
+	GrantRefresh     = "refresh_token"
+	GrantCredentials = "client_credentials"
+)
+
+// Client is an agent application that is known here.
+type Client struct {
+	ID              string // random, never an https URL, never a user's id
+	Name            string
+	TenantID        string // set for a client that belongs to a tenant: only such a one may use client_credentials
+	RedirectURIs    []string
+	GrantTypes      []string
+	AuthMethod      string   // AuthNone, AuthBasic or AuthPost
+	SecretHash      string   // as HashSecret writes it; empty when AuthMethod is AuthNone
+	Scopes          []string // ceiling; empty means no ceiling of its own for a person's grants and nothing for client_credentials
+	ApplicationType string   // "native" or "web"
+	ClientURI       string
+	SoftwareID      string
+	SoftwareVersion string
+	Origin          string // how it became known: "registration", "initial_access_token" or "operator"
+	CreatedAt       time.Time
+}
+
+// InitialToken lets its bearer register clients of a tenant (RFC 7591 §3).
+type InitialToken struct {
+	Hash      string // SHA-256 of the token, hex
+	TenantID  string
+	Scopes    []string // ceiling of the clients made with it
+	ExpiresAt time.Time
+	Uses      int // how many registrations are left
+	CreatedAt time.Time
+}
+
+// Store keeps clients and initial access tokens.
+type Store interface {
+	// CreateClient keeps a new client.
+	CreateClient(ctx context.Context, c Client) error
+	// Client returns the client of this id, or ErrNotFound.
+	Client(ctx context.Context, id string) (Client, error)
+	// Clients returns the clients of a tenant (or all, when tenantID is empty), newest first, at most limit.
+	Clients(ctx context.Context, tenantID string, limit int) ([]Client, error)
+	// CreateInitialToken keeps a new initial access token.
+	CreateInitialToken(ctx context.Context, t InitialToken) error
+	// UseInitialToken takes one use of the token in one guarded statement and keeps the client in the same transaction.
+	// It answers ErrNoInitialToken when the token is unknown, expired at now or used up; then nothing changes. prepare fills the
+	// client from the token (tenant, ceiling) and may refuse with an error, which is returned as it is; then nothing changes either.
+	UseInitialToken(ctx context.Context, hash string, now time.Time, prepare func(InitialToken) (Client, error)) (Client, error)
+}

@@ -1,0 +1,123 @@
+package client_test
+
+import (
+	"errors"
+	"math/rand"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// DR-01, DR-02, AZ-05
+func TestCheckRedirectURI(t *testing.T) {
+	allow := func(uri string) {
+		t.Helper()
+		if err := client.CheckRedirectURI(uri); err != nil {
+			t.Errorf("%s: got %v, want it allowed", uri, err)
+		}
+	}
+	deny := func(uri string) {
+		t.Helper()
+		if client.CheckRedirectURI(uri) == nil {
+			t.Errorf("%q: got it allowed, want it refused", uri)
+		}
+	}
+	allow("https://claude.ai/api/mcp/auth_callback")
+	allow("https://app.example:8443/cb?x=1")
+	allow("http://127.0.0.1/")
+	allow("http://127.0.0.1:33418/")
+	allow("http://[::1]:9/cb")
+	allow("http://localhost/callback")
+	allow("cursor://anysphere.cursor-mcp/oauth/callback")
+	allow("com.example.app:/oauth")
+	for _, uri := range []string{
+		"", "cb", "/cb", "//app.example/cb", "https://", "https:cb", "https:///cb", "https://u@app.example/cb", "https://u:p@app.example/cb", "https://app.example/cb#f",
+		"https://app.example/cb#", "http://app.example/cb", "http://10.0.0.1/cb", "http://127.0.0.1.evil.example/cb", "http://localhost.evil.example/cb", "https://app.example/*",
+		"javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "javascript://%0aalert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd",
+		"blob:https://x", "about:blank", "HTTPS://app.example/cb", "cursor:", "https://app.example/c b", "https://app.example/c\nb", "https://app.example/ü",
+		"https://app.example\\@evil.example/", "https://" + strings.Repeat("a", client.MaxURI),
+	} {
+		deny(uri)
+	}
+}
+
+// A requested URI that is not the registered one differs from it in nothing but the port of an http loopback URI.
+func TestMatchRedirectURIProperty(t *testing.T) {
+	r := rand.New(rand.NewSource(1))
+	pick := func(of ...string) string { return of[r.Intn(len(of))] }
+	uri := func() string {
+		return pick("http", "https", "cursor", "javascript") + "://" + pick("", "", "x@") + pick("127.0.0.1", "localhost", "[::1]", "app.example", "10.0.0.1") +
+			pick("", ":80", ":49152", ":x", ":", ":999999") + pick("", "/", "/cb", "/CB", "/cb/", "/%63b") + pick("", "?x=1", "?", "#", "#f")
+	}
+	for range 200_000 {
+		registered, requested := uri(), uri()
+		if !client.MatchRedirectURI([]string{registered}, requested) || registered == requested {
+			continue
+		}
+		strip := func(s string) string {
+			for _, host := range []string{"http://127.0.0.1", "http://localhost", "http://[::1]"} {
+				if rest, ok := strings.CutPrefix(s, host); ok {
+					return host + strings.TrimLeft(strings.TrimPrefix(rest, ":"), "0123456789")
+				}
+			}
+			return s
+		}
+		if strip(registered) != strip(requested) || !strings.HasPrefix(requested, "http://") {
+			t.Fatalf("registered %s matches %s", registered, requested)
+		}
+	}
+}
+
+func TestFromMetadata(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	open := client.Registration{Now: now}
+	tenant := client.Registration{Now: now, Tenant: &client.InitialToken{TenantID: "acme", Scopes: []string{"a", "b"}}}
+	redirects := []string{"https://app.example/cb"}
+
+	c, secret, err := client.FromMetadata(oauth.ClientMetadata{ClientName: "  A\u202eB\x00\u200b  C ", RedirectURIs: redirects, GrantTypes: []string{"authorization_code", "urn:ietf:params:oauth:grant-type:jwt-bearer"}}, open)
+	if err != nil || secret != "" || c.SecretHash != "" || c.AuthMethod != "none" {
+		t.Fatalf("a public client: got %+v %q %v, want no secret", c, secret, err)
+	}
+	if c.Name != "AB C" { // DR-03
+		t.Errorf("name: got %q, want AB C", c.Name)
+	}
+	if !slices.Equal(c.GrantTypes, []string{"authorization_code", "refresh_token"}) {
+		t.Errorf("grant types: got %v; clients that register the code alone refresh all the same", c.GrantTypes)
+	}
+	if c.TenantID != "" || strings.HasPrefix(c.ID, "https://") || len(c.ID) < 26 { // DR-08, DR-16
+		t.Errorf("got %+v, want no tenant and an id of 128 bits", c)
+	}
+
+	c, secret, err = client.FromMetadata(oauth.ClientMetadata{GrantTypes: []string{"client_credentials"}, Scope: "b c"}, tenant)
+	if err != nil || !client.CheckSecret(c.SecretHash, secret) || c.TenantID != "acme" || !slices.Equal(c.Scopes, []string{"b"}) {
+		t.Errorf("a tenant's machine client: got %+v %v", c, err)
+	}
+
+	for name, m := range map[string]oauth.ClientMetadata{
+		"machine without a tenant": {GrantTypes: []string{"client_credentials"}},
+		"implicit":                 {GrantTypes: []string{"implicit"}, RedirectURIs: redirects},
+		"refresh alone":            {GrantTypes: []string{"refresh_token"}, RedirectURIs: redirects},
+		"no redirect":              {},
+		"token response":           {RedirectURIs: redirects, ResponseTypes: []string{"token"}},
+		"unknown method":           {RedirectURIs: redirects, TokenEndpointAuthMethod: "private_key_jwt"},
+		"bad redirect beside good": {RedirectURIs: append(redirects, "javascript:alert(1)")},
+		"malformed scope":          {RedirectURIs: redirects, Scope: "a\x00b"},
+	} {
+		var refused *oauth.Error
+		if _, _, err := client.FromMetadata(m, open); !errors.As(err, &refused) || refused.Status != 400 {
+			t.Errorf("%s: got %v, want a 400", name, err) // DR-09
+		}
+	}
+}
+
+func TestLoopbackOnly(t *testing.T) {
+	for uri, want := range map[string]bool{"http://127.0.0.1/cb": true, "http://localhost:1/cb": true, "https://app.example/cb": false, "cursor://x": false} {
+		if got := (client.Client{RedirectURIs: []string{uri}}).LoopbackOnly(); got != want {
+			t.Errorf("%s: got %v, want %v", uri, got, want)
+		}
+	}
+}

@@ -1,0 +1,183 @@
+package client
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// MaxName bounds a client's name, in characters.
+const MaxName = 64
+
+// Registration is who registers and what the registrant may get.
+type Registration struct {
+	Tenant *InitialToken // the initial access token that was shown; nil for open registration
+	Now    time.Time
+}
+
+// FromMetadata turns what a client says of itself into a client, with its secret if it gets one. What we do not offer is dropped where
+// RFC 7591 §3.2.1 lets us answer with other values, and refused with an *oauth.Error where dropping would surprise. The client's id, its
+// tenant and its secret are never taken from the registrant.
+func FromMetadata(m oauth.ClientMetadata, r Registration) (Client, string, error) {
+	c := Client{
+		ID: NewID(), Name: cleanName(m.ClientName), Origin: "registration", CreatedAt: r.Now.UTC().Truncate(time.Second),
+		SoftwareID: cleanName(m.SoftwareID), SoftwareVersion: cleanName(m.SoftwareVersion),
+	}
+	if r.Tenant != nil {
+		c.TenantID, c.Origin = r.Tenant.TenantID, "initial_access_token"
+	}
+	if u, err := url.Parse(m.ClientURI); err == nil && u.Scheme == "https" && u.User == nil && len(m.ClientURI) <= MaxURI {
+		c.ClientURI = m.ClientURI
+	}
+	if err := c.setGrantTypes(m); err != nil {
+		return Client{}, "", err
+	}
+	if err := c.setRedirects(m); err != nil {
+		return Client{}, "", err
+	}
+	if err := c.setScopes(m, r.Tenant); err != nil {
+		return Client{}, "", err
+	}
+	secret, err := c.setAuthentication(m)
+	if err != nil {
+		return Client{}, "", err
+	}
+	return c, secret, nil
+}
+
+func (c *Client) setGrantTypes(m oauth.ClientMetadata) error {
+	asked := m.GrantTypes
+	if len(asked) == 0 {
+		asked = []string{GrantCode} // RFC 7591 §2
+	}
+	for _, g := range asked {
+		switch {
+		case g == GrantCredentials && c.TenantID == "":
+			return oauth.InvalidClientMetadata("grant type client_credentials is for clients that belong to a tenant: register with an initial access token of the tenant")
+		case g == GrantCode || g == GrantRefresh || g == GrantCredentials:
+			if !slices.Contains(c.GrantTypes, g) {
+				c.GrantTypes = append(c.GrantTypes, g)
+			}
+		}
+	}
+	// Clients register authorization_code alone and refresh later all the same; the answer says so.
+	if slices.Contains(c.GrantTypes, GrantCode) && !slices.Contains(c.GrantTypes, GrantRefresh) {
+		c.GrantTypes = append(c.GrantTypes, GrantRefresh)
+	}
+	if len(c.GrantTypes) == 0 || slices.Equal(c.GrantTypes, []string{GrantRefresh}) {
+		return oauth.InvalidClientMetadata("none of the grant types is offered here; use authorization_code, refresh_token or client_credentials")
+	}
+	for _, t := range m.ResponseTypes {
+		if t != "code" {
+			return oauth.InvalidClientMetadata("the only response type is code")
+		}
+	}
+	return nil
+}
+
+func (c *Client) setRedirects(m oauth.ClientMetadata) error {
+	if !slices.Contains(c.GrantTypes, GrantCode) {
+		return nil
+	}
+	if len(m.RedirectURIs) == 0 {
+		return oauth.InvalidRedirectURI("redirect_uris is missing: name at least one")
+	}
+	if len(m.RedirectURIs) > MaxRedirectURIs {
+		return oauth.InvalidRedirectURI("too many redirect_uris; at most 20 are kept")
+	}
+	native := true
+	for _, uri := range m.RedirectURIs {
+		if err := CheckRedirectURI(uri); err != nil {
+			return oauth.InvalidRedirectURI("a redirect URI cannot be registered: " + err.Error())
+		}
+		if strings.HasPrefix(uri, "https://") {
+			native = false
+		}
+		if !slices.Contains(c.RedirectURIs, uri) {
+			c.RedirectURIs = append(c.RedirectURIs, uri)
+		}
+	}
+	// Native clients in the field call themselves "web" or nothing at all, so the URIs decide (OpenID Connect Registration 1.0 §2).
+	c.ApplicationType = "web"
+	if native || m.ApplicationType == "native" {
+		c.ApplicationType = "native"
+	}
+	return nil
+}
+
+func (c *Client) setScopes(m oauth.ClientMetadata, t *InitialToken) error {
+	asked, err := oauth.ParseScope(m.Scope)
+	if err != nil {
+		return oauth.InvalidClientMetadata("scope is malformed: " + err.Error())
+	}
+	if t == nil {
+		return nil // a scope named at open registration is no ceiling: clients register few and ask for more later
+	}
+	c.Scopes = t.Scopes
+	if len(asked) > 0 {
+		c.Scopes = oauth.Intersect(asked, t.Scopes)
+	}
+	if len(c.Scopes) == 0 {
+		return oauth.InvalidClientMetadata("none of the scopes is within what the initial access token allows")
+	}
+	return nil
+}
+
+func (c *Client) setAuthentication(m oauth.ClientMetadata) (secret string, err error) {
+	c.AuthMethod = m.TokenEndpointAuthMethod
+	if c.AuthMethod == "" {
+		// RFC 7591 §2 says client_secret_basic; a secret that nobody asked for is only a secret to lose.
+		c.AuthMethod = AuthNone
+		if slices.Contains(c.GrantTypes, GrantCredentials) {
+			c.AuthMethod = AuthBasic
+		}
+	}
+	switch c.AuthMethod {
+	case AuthNone:
+		if slices.Contains(c.GrantTypes, GrantCredentials) {
+			return "", oauth.InvalidClientMetadata("client_credentials needs a client that can prove who it is: use client_secret_basic or client_secret_post")
+		}
+		return "", nil
+	case AuthBasic, AuthPost:
+		secret = NewSecret()
+		c.SecretHash = HashSecret(secret)
+		return secret, nil
+	}
+	return "", oauth.InvalidClientMetadata("this token_endpoint_auth_method is not offered; use none, client_secret_basic or client_secret_post")
+}
+
+// Metadata is the client as a registration answer shows it (RFC 7591 §3.2.1).
+func (c Client) Metadata() oauth.ClientMetadata {
+	responseTypes := []string{}
+	if slices.Contains(c.GrantTypes, GrantCode) {
+		responseTypes = []string{"code"}
+	}
+	return oauth.ClientMetadata{
+		RedirectURIs: c.RedirectURIs, TokenEndpointAuthMethod: c.AuthMethod, GrantTypes: c.GrantTypes, ResponseTypes: responseTypes,
+		ClientName: c.Name, ClientURI: c.ClientURI, Scope: oauth.FormatScope(c.Scopes), ApplicationType: c.ApplicationType,
+		SoftwareID: c.SoftwareID, SoftwareVersion: c.SoftwareVersion,
+	}
+}
+
+// cleanName keeps what a person can read: no control, no bidirectional or invisible characters, at most MaxName characters.
+func cleanName(name string) string {
+	name = strings.ToValidUTF8(name, "")
+	name = strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return ' '
+		}
+		if !unicode.IsGraphic(r) || unicode.In(r, unicode.Cf, unicode.Co) {
+			return -1
+		}
+		return r
+	}, name)), " ")
+	if utf8.RuneCountInString(name) > MaxName {
+		name = string([]rune(name)[:MaxName])
+	}
+	return name
+}

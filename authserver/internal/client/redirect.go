@@ -1,0 +1,121 @@
+package client
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// MaxRedirectURIs and MaxURI bound what a client may register.
+const (
+	MaxRedirectURIs = 20
+	MaxURI          = 2048 // bytes
+)
+
+// Schemes that run or read something where they are opened, or that no app can claim. RFC 8252 §7.1 wants private-use schemes to be
+// reverse domain names; clients in the field use short ones (cursor:, vscode:), so we refuse the dangerous and allow the rest.
+var refusedSchemes = []string{
+	"about", "blob", "chrome", "chrome-extension", "data", "file", "filesystem", "ftp", "intent", "jar", "javascript", "mailto",
+	"moz-extension", "ms-appx", "resource", "sms", "tel", "vbscript", "view-source", "ws", "wss",
+}
+
+var privateScheme = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
+
+// CheckRedirectURI says what is wrong with a redirect URI, if anything (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1): https anywhere, http on
+// a loopback host only, or a private-use scheme; absolute, no fragment, no userinfo, nothing that two parsers could read in two ways. It
+// is asked when a URI is registered and again when it is used.
+func CheckRedirectURI(uri string) error {
+	if len(uri) > MaxURI {
+		return fmt.Errorf("it is longer than %d bytes", MaxURI)
+	}
+	for i := range len(uri) {
+		if c := uri[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"<>\^`+"`{|}*", c) >= 0 {
+			return fmt.Errorf("character %d is not allowed in a URI here", i+1)
+		}
+	}
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme == "" {
+		return fmt.Errorf("it is not an absolute URI")
+	}
+	if strings.Contains(uri, "#") {
+		return fmt.Errorf("it has a fragment")
+	}
+	if u.User != nil {
+		return fmt.Errorf("it has a user part")
+	}
+	if !strings.HasPrefix(uri, u.Scheme+":") {
+		return fmt.Errorf("its scheme is not in lower case")
+	}
+	switch {
+	case u.Scheme == "https":
+		if u.Hostname() == "" || u.Opaque != "" {
+			return fmt.Errorf("it names no host")
+		}
+	case u.Scheme == "http":
+		if !isLoopback(u.Hostname()) || u.Opaque != "" {
+			return fmt.Errorf("http is allowed for 127.0.0.1, [::1] and localhost only; use https")
+		}
+	case slices.Contains(refusedSchemes, u.Scheme) || !privateScheme.MatchString(u.Scheme):
+		return fmt.Errorf("its scheme is not allowed")
+	case len(uri) == len(u.Scheme)+1:
+		return fmt.Errorf("nothing follows its scheme")
+	}
+	return nil
+}
+
+// MatchRedirectURI says whether an answer may go to requested. Strings are compared exactly (OAuth 2.1 §2.3.1); the one exception is the
+// port of an http URI on the same loopback host (RFC 8252 §7.3), which native apps choose when they start. "localhost" counts as loopback
+// because clients in the field register it, but is never taken for 127.0.0.1.
+func MatchRedirectURI(registered []string, requested string) bool {
+	if CheckRedirectURI(requested) != nil {
+		return false
+	}
+	if slices.Contains(registered, requested) {
+		return true
+	}
+	host, rest, ok := loopbackParts(requested)
+	if !ok {
+		return false
+	}
+	return slices.ContainsFunc(registered, func(uri string) bool {
+		h, r, ok := loopbackParts(uri)
+		return ok && h == host && r == rest
+	})
+}
+
+// LoopbackOnly says whether every redirect URI points back to the person's own machine: then any program there can pose as the client.
+func (c Client) LoopbackOnly() bool {
+	return len(c.RedirectURIs) > 0 && !slices.ContainsFunc(c.RedirectURIs, func(uri string) bool {
+		_, _, ok := loopbackParts(uri)
+		return !ok
+	})
+}
+
+// loopbackParts cuts an http loopback URI into its host and what follows the port, byte for byte.
+func loopbackParts(uri string) (host, rest string, ok bool) {
+	after, ok := strings.CutPrefix(uri, "http://")
+	if !ok {
+		return "", "", false
+	}
+	for _, h := range []string{"127.0.0.1", "[::1]", "localhost"} {
+		tail, found := strings.CutPrefix(after, h)
+		if !found {
+			continue
+		}
+		if port, cut := strings.CutPrefix(tail, ":"); cut {
+			digits := strings.TrimLeft(port, "0123456789")
+			if len(port) == len(digits) || len(port)-len(digits) > 5 {
+				return "", "", false
+			}
+			tail = digits
+		}
+		if tail == "" || tail[0] == '/' || tail[0] == '?' {
+			return h, tail, true
+		}
+	}
+	return "", "", false
+}
+
+func isLoopback(host string) bool { return host == "127.0.0.1" || host == "::1" || host == "localhost" }

@@ -1,0 +1,69 @@
+package endpoint
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// maxQuery bounds the query of an authorization request, in bytes (AZ-38).
+const maxQuery = 16 << 10
+
+// authorize is the authorization endpoint (RFC 6749 §3.1). It only checks: what holds is kept for this browser and goes on to the consent page,
+// which a person sees each time.
+func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
+	form, refused := readAuthorization(r)
+	if refused != nil {
+		known(r, refused)
+		d.ErrorPage(w, r, refused)
+		return
+	}
+	a, err := d.Engine.Authorize(r.Context(), form)
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	httpd.Note(r.Context(), "client", a.Client.ID)
+	if len(form["resource"]) == 0 {
+		httpd.Note(r.Context(), "relaxed", "no resource: the default one")
+	}
+	transaction, err := d.Begin(w, r, form)
+	if err != nil {
+		d.ErrorPage(w, r, known(r, err))
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, "/consent?tx="+url.QueryEscape(transaction), http.StatusSeeOther)
+}
+
+// readAuthorization reads the parameters from where they may be: the query of a GET, the body of a POST, never both (AZ-39).
+func readAuthorization(r *http.Request) (url.Values, *oauth.Error) {
+	if r.Method == http.MethodPost {
+		if r.URL.RawQuery != "" {
+			return nil, oauth.InvalidRequest("parameters belong either in the URL or in the body, not in both")
+		}
+		return readBody(r)
+	}
+	if len(r.URL.RawQuery) > maxQuery {
+		return nil, &oauth.Error{Code: "invalid_request", Description: "the request is too long", Status: http.StatusRequestURITooLong}
+	}
+	return parseForm(r.URL.RawQuery)
+}
+
+// refuse answers by redirect where that is safe, and by a page where it is not.
+func (d *Door) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	refused := known(r, err)
+	var refusal *issuer.Refusal
+	if errors.As(err, &refusal) && refusal.RedirectTo != "" {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		w.Header().Set("Location", refusal.RedirectTo)
+		w.WriteHeader(http.StatusSeeOther)
+		return
+	}
+	d.ErrorPage(w, r, refused)
+}

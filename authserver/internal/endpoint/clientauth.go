@@ -1,0 +1,106 @@
+package endpoint
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// unknownHash is compared with when there is no such client or it has no secret, so that the answer takes as long (L13, CA-06).
+var unknownHash = client.HashSecret("no client has this secret")
+
+var errNotAuthenticated = oauth.InvalidClient("client authentication did not succeed: the client is unknown, or the secret is missing or wrong")
+
+// credentials are what a request shows of its client.
+type credentials struct {
+	id, secret string
+	method     string // client.AuthNone, AuthBasic or AuthPost
+}
+
+// authenticate finds out which client sent the request (RFC 6749 §2.3, §3.2.1). It is the one way in for the token, revocation and introspection
+// endpoints alike. The error is an *oauth.Error or an inner one.
+func (d *Door) authenticate(r *http.Request, form url.Values) (client.Client, error) {
+	shown, refused := readCredentials(r, form)
+	if refused != nil {
+		return client.Client{}, refused
+	}
+	httpd.Note(r.Context(), "client", shown.id)
+	c, err := d.Clients.Client(r.Context(), shown.id)
+	if err != nil && !errors.Is(err, client.ErrNotFound) {
+		return client.Client{}, fmt.Errorf("reading a client: %w", err)
+	}
+	hash := unknownHash
+	if c.SecretHash != "" {
+		hash = c.SecretHash
+	}
+	matches := client.CheckSecret(hash, shown.secret)
+	public := c.AuthMethod == client.AuthNone
+	switch {
+	case err != nil:
+		return client.Client{}, errNotAuthenticated
+	case public && shown.method == client.AuthNone:
+		return c, nil
+	case public || shown.method == client.AuthNone || c.SecretHash == "" || !matches:
+		return client.Client{}, errNotAuthenticated
+	}
+	if shown.method != c.AuthMethod {
+		// Clients in the field send the same secret the other way than they registered (clients.md 2.2 no. 12).
+		httpd.Note(r.Context(), "relaxed", shown.method+" for "+c.AuthMethod)
+	}
+	return c, nil
+}
+
+// readCredentials reads exactly one method of client authentication (RFC 6749 §2.3).
+func readCredentials(r *http.Request, form url.Values) (credentials, *oauth.Error) {
+	if form.Has("client_assertion") || form.Has("client_assertion_type") {
+		return credentials{}, oauth.InvalidClient("client assertions are not offered here; use client_secret_basic, client_secret_post or none")
+	}
+	headers := r.Header.Values("Authorization")
+	if len(headers) == 0 {
+		c := credentials{id: form.Get("client_id"), secret: form.Get("client_secret"), method: client.AuthNone}
+		if form.Has("client_secret") {
+			c.method = client.AuthPost
+		}
+		if c.id == "" {
+			return credentials{}, oauth.InvalidClient("the request does not say which client sends it: send client_id, or HTTP Basic")
+		}
+		return c, nil
+	}
+	if len(headers) > 1 || form.Has("client_secret") {
+		return credentials{}, oauth.InvalidRequest("more than one way of client authentication in one request")
+	}
+	c, ok := basic(headers[0])
+	if !ok {
+		return credentials{}, oauth.InvalidClient("the Authorization header is not HTTP Basic with form-encoded client id and secret")
+	}
+	if form.Has("client_id") && form.Get("client_id") != c.id {
+		return credentials{}, oauth.InvalidClient("client_id in the body is not the client of the Authorization header") // CA-04
+	}
+	return c, nil
+}
+
+// basic reads HTTP Basic credentials, which are form-encoded before (RFC 6749 §2.3.1).
+func basic(header string) (credentials, bool) {
+	scheme, encoded, ok := strings.Cut(header, " ")
+	if !ok || !strings.EqualFold(scheme, "Basic") {
+		return credentials{}, false
+	}
+	decoded, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return credentials{}, false
+	}
+	id, secret, ok := strings.Cut(string(decoded), ":")
+	if !ok || id == "" {
+		return credentials{}, false
+	}
+	id, err1 := url.QueryUnescape(id)
+	secret, err2 := url.QueryUnescape(secret)
+	return credentials{id, secret, client.AuthBasic}, err1 == nil && err2 == nil
+}

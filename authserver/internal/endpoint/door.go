@@ -1,0 +1,92 @@
+// Package endpoint owns the door that programs knock on: one file per OAuth endpoint, parse, call one thing, write.
+package endpoint
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gorilla/mux"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
+)
+
+// Paths of the endpoints, below the issuer.
+const (
+	MetadataPath      = "/.well-known/oauth-authorization-server"
+	DiscoveryPath     = "/.well-known/openid-configuration"
+	JWKSPath          = "/oauth2/jwks"
+	AuthorizePath     = "/oauth2/authorize"
+	TokenPath         = "/oauth2/token"
+	RegisterPath      = "/oauth2/register"
+	RevokePath        = "/oauth2/revoke"
+	IntrospectionPath = "/oauth2/introspect"
+)
+
+// Door serves the endpoints.
+type Door struct {
+	Engine  *issuer.Engine
+	Clients client.Store
+	Keys    *keyring.Ring
+
+	// Register limits registrations by address, Authenticate failed client authentications by address.
+	Register, Authenticate *ratelimit.Limiter
+	// Begin keeps an authorization request for this browser and returns its transaction id.
+	Begin func(w http.ResponseWriter, r *http.Request, form url.Values) (string, error)
+	// ErrorPage shows a person what was wrong, with the error's status.
+	ErrorPage func(w http.ResponseWriter, r *http.Request, err *oauth.Error)
+}
+
+// Mount puts the endpoints on a router. Programs in browsers may read metadata and keys, register and get tokens from any origin, without
+// credentials; the authorization endpoint is for navigation only and has no CORS (OAuth 2.1 §3.1).
+func (d *Door) Mount(r *mux.Router) error {
+	metadata, err := d.metadata()
+	if err != nil {
+		return err
+	}
+	r.Handle(MetadataPath, cors("GET, HEAD", metadata))
+	r.Handle(DiscoveryPath, cors("GET, HEAD", metadata))
+	r.Handle(JWKSPath, cors("GET, HEAD", http.HandlerFunc(d.jwks)))
+	r.Handle(TokenPath, cors("POST", http.HandlerFunc(d.token)))
+	r.Handle(RegisterPath, cors("POST", http.HandlerFunc(d.register)))
+	r.Handle(RevokePath, cors("POST", http.HandlerFunc(d.revoke)))
+	r.Handle(IntrospectionPath, only("POST", http.HandlerFunc(d.introspect)))
+	r.Handle(AuthorizePath, only("GET, POST", http.HandlerFunc(d.authorize)))
+	return nil
+}
+
+// only answers 405 with Allow to every other method (RFC 9110 §15.5.6), which the router by itself does not.
+func only(methods string, h http.Handler) http.Handler {
+	allowed := strings.Split(methods, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !slices.Contains(allowed, r.Method) {
+			w.Header().Set("Allow", methods)
+			fail(w, r, &oauth.Error{Code: "invalid_request", Description: "this endpoint takes " + methods, Status: http.StatusMethodNotAllowed})
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// cors lets programs in browsers call h, by these methods, from any origin. No endpoint behind it looks at cookies.
+func cors(methods string, h http.Handler) http.Handler {
+	h = only(methods, h)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Access-Control-Allow-Origin", "*")
+		header.Set("Access-Control-Expose-Headers", "WWW-Authenticate, ETag, Retry-After, X-Request-Id")
+		if r.Method != http.MethodOptions {
+			h.ServeHTTP(w, r)
+			return
+		}
+		header.Set("Access-Control-Allow-Methods", methods)
+		header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, MCP-Protocol-Version")
+		header.Set("Access-Control-Max-Age", "3600")
+		w.WriteHeader(http.StatusNoContent)
+	})
+}

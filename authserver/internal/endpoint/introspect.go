@@ -1,0 +1,64 @@
+package endpoint
+
+import (
+	"net/http"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// introspectionBody is an introspection answer (RFC 7662 §2.2). Of a token that is not active it says nothing else.
+type introspectionBody struct {
+	Active    bool     `json:"active"`
+	Scope     string   `json:"scope,omitempty"`
+	ClientID  string   `json:"client_id,omitempty"`
+	TokenType string   `json:"token_type,omitempty"`
+	Expires   int64    `json:"exp,omitempty"`
+	IssuedAt  int64    `json:"iat,omitempty"`
+	Subject   string   `json:"sub,omitempty"`
+	Audience  string   `json:"aud,omitempty"`
+	Issuer    string   `json:"iss,omitempty"`
+	ID        string   `json:"jti,omitempty"`
+	TenantID  string   `json:"tenant_id,omitempty"`
+	GrantID   string   `json:"grant_id,omitempty"`
+	Scopes    []string `json:"scopes,omitempty"`
+}
+
+// introspect is the introspection endpoint (RFC 7662 §2): for clients with a secret, each for its own tokens.
+func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
+	form, refused := readForm(r)
+	if refused != nil {
+		fail(w, r, refused)
+		return
+	}
+	c, err := d.authenticate(r, form)
+	if err == nil && c.AuthMethod == client.AuthNone {
+		err = oauth.InvalidClient("introspection is for clients that can prove who they are") // RV-07
+	}
+	if err != nil {
+		d.failAuthentication(w, r, err)
+		return
+	}
+	if form.Get("token") == "" {
+		fail(w, r, oauth.InvalidRequest("token is missing"))
+		return
+	}
+	i, err := d.Engine.Introspect(r.Context(), c, form.Get("token"))
+	if err != nil {
+		fail(w, r, err)
+		return
+	}
+	if !i.Active {
+		answer(w, http.StatusOK, introspectionBody{})
+		return
+	}
+	tokenType := ""
+	if i.Type == "access_token" {
+		tokenType = "Bearer"
+	}
+	answer(w, http.StatusOK, introspectionBody{
+		Active: true, Scope: i.Claims.Scope, ClientID: i.Claims.ClientID, TokenType: tokenType, Expires: i.Claims.Expires,
+		IssuedAt: i.Claims.IssuedAt, Subject: i.Claims.Subject, Audience: i.Claims.Audience, Issuer: i.Claims.Issuer, ID: i.Claims.ID,
+		TenantID: i.Claims.TenantID, GrantID: i.Claims.GrantID, Scopes: i.Claims.Scopes,
+	})
+}

@@ -1,0 +1,137 @@
+package endpoint
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// register is the client registration endpoint (RFC 7591 §3). It is open for clients that act for people, who are asked each time; a client that
+// acts by itself shows an initial access token of its tenant.
+func (d *Door) register(w http.ResponseWriter, r *http.Request) {
+	if ok, wait := d.Register.Allow(r.Context(), httpd.ClientAddr(r.Context()).String()); !ok {
+		tooMany(w, r, wait)
+		return
+	}
+	metadata, refused := readMetadata(r)
+	if refused != nil {
+		fail(w, r, refused)
+		return
+	}
+	c, secret, err := d.keep(r, metadata)
+	if err != nil {
+		if errors.Is(err, client.ErrNoInitialToken) {
+			w.Header().Set("WWW-Authenticate", oauth.Challenge{Error: "invalid_token", ErrorDescription: "no such initial access token"}.String())
+			answer(w, http.StatusUnauthorized, errorBody{"invalid_token", "the initial access token is unknown, expired or used up; ask the operator for another"})
+			return
+		}
+		fail(w, r, err)
+		return
+	}
+	httpd.Note(r.Context(), "client", c.ID)
+	body := oauth.ClientInformation{ClientID: c.ID, ClientSecret: secret, ClientIDIssuedAt: c.CreatedAt.Unix(), ClientMetadata: c.Metadata()}
+	if secret != "" {
+		body.ClientSecretExpiresAt = new(int64) // 0: it does not expire
+	}
+	answer(w, http.StatusCreated, body)
+}
+
+// keep makes and keeps the client, under the tenant of the initial access token if one was shown.
+func (d *Door) keep(r *http.Request, m oauth.ClientMetadata) (client.Client, string, error) {
+	now := d.Engine.Now().UTC().Truncate(time.Second)
+	raw, shown, refused := bearer(r)
+	if refused != nil {
+		return client.Client{}, "", refused
+	}
+	if !shown {
+		c, secret, err := client.FromMetadata(m, client.Registration{Now: now})
+		if err != nil {
+			return client.Client{}, "", err
+		}
+		if err := d.Clients.CreateClient(r.Context(), c); err != nil {
+			return client.Client{}, "", fmt.Errorf("keeping a client: %w", err)
+		}
+		return c, secret, nil
+	}
+	var secret string
+	c, err := d.Clients.UseInitialToken(r.Context(), client.TokenHash(raw), now, func(t client.InitialToken) (client.Client, error) {
+		made, s, err := client.FromMetadata(m, client.Registration{Tenant: &t, Now: now})
+		secret = s
+		return made, err
+	})
+	return c, secret, err
+}
+
+// bearer reads an initial access token, if there is one (RFC 7591 §3).
+func bearer(r *http.Request) (raw string, shown bool, refused *oauth.Error) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) == 0 {
+		return "", false, nil
+	}
+	scheme, raw, ok := strings.Cut(headers[0], " ")
+	if len(headers) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") || raw == "" {
+		return "", false, &oauth.Error{Code: "invalid_token", Description: "send an initial access token as Bearer, or no Authorization header", Status: http.StatusUnauthorized}
+	}
+	return raw, true, nil
+}
+
+// readMetadata reads a registration strictly: one JSON object, UTF-8, no member twice.
+func readMetadata(r *http.Request) (oauth.ClientMetadata, *oauth.Error) {
+	var m oauth.ClientMetadata
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/json" {
+		return m, &oauth.Error{Code: "invalid_client_metadata", Description: "send the metadata as application/json", Status: http.StatusUnsupportedMediaType}
+	}
+	body, refused := readAll(r)
+	if refused != nil {
+		return m, &oauth.Error{Code: "invalid_client_metadata", Description: refused.Description, Status: refused.Status}
+	}
+	malformed := oauth.InvalidClientMetadata("the body is not one JSON object with the members of RFC 7591 in their types")
+	if !utf8.Valid(body) || !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
+		return m, malformed
+	}
+	if repeated(body) {
+		return m, oauth.InvalidClientMetadata("a member is given more than once, or the body is not well-formed JSON")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	if decoder.Decode(&m) != nil {
+		return m, malformed
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return m, malformed
+	}
+	return m, nil
+}
+
+// repeated says whether a JSON object names a member twice at its top level, or cannot be read at all. Two readers could take two values.
+func repeated(body []byte) bool {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	if _, err := decoder.Token(); err != nil {
+		return true
+	}
+	seen := map[string]bool{}
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return true
+		}
+		key, ok := name.(string)
+		var value json.RawMessage
+		if !ok || seen[key] || decoder.Decode(&value) != nil {
+			return true
+		}
+		seen[key] = true
+	}
+	return false
+}

@@ -1,0 +1,32 @@
+package endpoint
+
+import (
+	"net/http"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// revoke is the revocation endpoint (RFC 7009 §2). 200 means that the grant has ended, durably; a store that does not answer is 503 (§2.2.1),
+// never the 200 that fosite's writer makes of it (L2, RV-05).
+func (d *Door) revoke(w http.ResponseWriter, r *http.Request) {
+	form, refused := readForm(r)
+	if refused != nil {
+		fail(w, r, refused)
+		return
+	}
+	c, err := d.authenticate(r, form)
+	if err != nil {
+		d.failAuthentication(w, r, err)
+		return
+	}
+	if form.Get("token") == "" {
+		fail(w, r, oauth.InvalidRequest("token is missing"))
+		return
+	}
+	if err := d.Engine.Revoke(r.Context(), c, form.Get("token"), form.Get("token_type_hint")); err != nil {
+		fail(w, r, err)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+}

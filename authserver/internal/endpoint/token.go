@@ -1,0 +1,67 @@
+package endpoint
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// tokenBody is a token endpoint's success (RFC 6749 §5.1).
+type tokenBody struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	Scope        string `json:"scope"`
+}
+
+// token is the token endpoint (RFC 6749 §3.2). The order belongs to the frame: read strictly, is the grant type known, who is the client, then
+// the engine decides and commits, then the answer.
+func (d *Door) token(w http.ResponseWriter, r *http.Request) {
+	form, refused := readForm(r)
+	if refused != nil {
+		fail(w, r, refused)
+		return
+	}
+	grantType := form.Get("grant_type")
+	switch {
+	case grantType == "":
+		fail(w, r, oauth.InvalidRequest("grant_type is missing"))
+		return
+	case !slices.Contains(issuer.GrantTypes(), grantType):
+		fail(w, r, oauth.UnsupportedGrantType("this grant_type is not offered; use authorization_code, refresh_token or client_credentials"))
+		return
+	}
+	c, err := d.authenticate(r, form)
+	if err != nil {
+		d.failAuthentication(w, r, err)
+		return
+	}
+	tokens, err := d.Engine.Token(r.Context(), c, form)
+	if err != nil {
+		fail(w, r, err)
+		return
+	}
+	httpd.Note(r.Context(), "grant", tokens.GrantID)
+	if tokens.Replayed {
+		httpd.Note(r.Context(), "relaxed", "a spent refresh token brought its successor again")
+	}
+	answer(w, http.StatusOK, tokenBody{
+		AccessToken: tokens.AccessToken, TokenType: "Bearer", ExpiresIn: int64(tokens.ExpiresIn.Seconds()),
+		RefreshToken: tokens.RefreshToken, Scope: oauth.FormatScope(tokens.Scopes),
+	})
+}
+
+// failAuthentication answers a client that did not prove who it is, and counts the try against its address.
+func (d *Door) failAuthentication(w http.ResponseWriter, r *http.Request, err error) {
+	if err == errNotAuthenticated {
+		if ok, wait := d.Authenticate.Allow(r.Context(), httpd.ClientAddr(r.Context()).String()); !ok {
+			tooMany(w, r, wait)
+			return
+		}
+	}
+	fail(w, r, err)
+}

@@ -1,0 +1,111 @@
+// Package grant owns what a person, or a tenant for its machine clients, allowed a client to do, and the end of that.
+//
+// Every code, refresh token and access token hangs from one grant and ends with it. The grant's id is fosite's request id.
+package grant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+)
+
+// ErrNotFound says there is no such grant.
+var ErrNotFound = errors.New("no such grant")
+
+// Grant is one permission: a client, for one tenant, at one resource.
+type Grant struct {
+	ID        string // "grt_" and 128 random bits
+	TenantID  string
+	ClientID  string
+	UserID    string // empty for a machine client: the tenant itself allowed it
+	Resource  string // the canonical URI
+	Scopes    []string
+	CreatedAt time.Time
+	EndedAt   time.Time // zero while alive
+	EndReason string
+}
+
+// Ended says whether the grant has ended.
+func (g Grant) Ended() bool { return !g.EndedAt.IsZero() }
+
+// Actor is who acts: "user:ID", "client:ID", "operator" or "system".
+type Actor string
+
+// Filter says which grants to list; empty members match all.
+type Filter struct {
+	TenantID string
+	UserID   string
+	ClientID string
+	Alive    bool // only those that have not ended
+	Limit    int  // at most this many; 0 means 100
+}
+
+// Store keeps grants.
+type Store interface {
+	// Grant returns the grant of this id, ended or not, or ErrNotFound.
+	Grant(ctx context.Context, id string) (Grant, error)
+	// Grants lists grants, newest first.
+	Grants(ctx context.Context, f Filter) ([]Grant, error)
+	// MachineGrant returns the living grant of a machine client at a resource, or ErrNotFound.
+	MachineGrant(ctx context.Context, clientID, resource string) (Grant, error)
+	// PutMachineGrant keeps g unless a living grant of the same client and resource exists, and returns the living one: of many at
+	// once all get the same. It writes e in the same transaction when it made one.
+	PutMachineGrant(ctx context.Context, g Grant, e audit.Event) (Grant, error)
+	// EndGrant ends a living grant in one guarded statement, deletes its codes and refresh tokens' liveness with it and writes e, in one
+	// transaction. An ended grant stays as it was and is no error; an unknown one is ErrNotFound.
+	EndGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error
+	// EndedSince returns the grants that ended at or after t, for the list's restoring.
+	EndedSince(ctx context.Context, t time.Time) (map[string]time.Time, error)
+}
+
+// Ledger ends grants: one act behind the three doors (RFC 7009, the person's page, the operator).
+type Ledger struct {
+	Store     Store
+	List      revocation.List
+	TokenLife time.Duration // the longest life of an access token, skew included: how long a grant stays on the list
+	Now       func() time.Time
+}
+
+// End ends a grant with everything that hangs from it. The list comes first, then SQL, so that a failure in between can only
+// revoke too much. When it returns nil, no token of the grant works. Ending an ended grant is no error.
+func (l *Ledger) End(ctx context.Context, actor Actor, id, reason string) error {
+	g, err := l.Store.Grant(ctx, id)
+	if err != nil {
+		return fmt.Errorf("ending grant: %w", err)
+	}
+	now := l.Now().UTC().Truncate(time.Second)
+	if err := l.List.Add(ctx, id, now.Add(l.TokenLife)); err != nil {
+		return fmt.Errorf("ending grant %s: writing the list: %w", id, err)
+	}
+	event := audit.Event{Time: now, Actor: string(actor), Action: "grant.end", Target: id, Tenant: g.TenantID, Detail: reason}
+	if err := l.Store.EndGrant(ctx, id, now, reason, event); err != nil {
+		return fmt.Errorf("ending grant %s: %w", id, err)
+	}
+	return nil
+}
+
+// Restore writes to the list what the ledger knows of grants whose tokens may still be unexpired, and marks the list complete for life.
+func (l *Ledger) Restore(ctx context.Context, life time.Duration) error {
+	ended, err := l.Store.EndedSince(ctx, l.Now().Add(-l.TokenLife))
+	if err != nil {
+		return fmt.Errorf("restoring the list of ended grants: %w", err)
+	}
+	for id, at := range ended {
+		ended[id] = at.Add(l.TokenLife)
+	}
+	if err := l.List.Restore(ctx, ended, life); err != nil {
+		return fmt.Errorf("restoring the list of ended grants: %w", err)
+	}
+	return nil
+}
+
+// Reasons that the house itself gives for ending a grant.
+const (
+	ReasonClient = "revoked by its client" // RFC 7009
+	ReasonReuse  = "a used code or refresh token came back"
+	ReasonPerson = "ended by the person"
+)

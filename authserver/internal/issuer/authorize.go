@@ -1,0 +1,193 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/ory/fosite"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// MaxState bounds the state parameter, in bytes.
+const MaxState = 2048
+
+// Authorization is an authorization request that holds: the client exists, the answer may go to RedirectURI, the resource is ours.
+type Authorization struct {
+	Client      client.Client
+	RedirectURI string
+	State       string
+	Resource    Resource
+	Scopes      []string // asked for
+	Form        url.Values
+
+	exchange *exchange
+	request  fosite.AuthorizeRequester
+}
+
+// Refusal is an authorization request that does not hold.
+type Refusal struct {
+	Err        *oauth.Error
+	RedirectTo string // where the answer goes; empty: nowhere, show a page (RFC 6749 §4.1.2.1)
+}
+
+func (r *Refusal) Error() string { return r.Err.Error() }
+
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// challengeForm is a base64url SHA-256 without padding, which is all that S256 can be (RFC 7636 §4.2).
+var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
+
+// Authorize checks an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2). The error is a *Refusal, or an inner one.
+// Until the client and its redirect URI are known to fit, a refusal goes nowhere but to a page here.
+func (e *Engine) Authorize(ctx context.Context, form url.Values) (*Authorization, error) {
+	a, err := e.addressee(ctx, form)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.check(e); err != nil {
+		var refused *oauth.Error
+		if errors.As(err, &refused) {
+			return nil, e.refuse(a, refused)
+		}
+		return nil, err
+	}
+	a.exchange = &exchange{
+		engine: e, client: a.Client, resource: a.Resource, scopes: a.Scopes, now: e.now(),
+		code: &Code{ClientID: a.Client.ID, RedirectURI: a.RedirectURI},
+	}
+	if a.request, err = a.ask(ctx); err != nil {
+		var refused *oauth.Error
+		if errors.As(err, &refused) {
+			return nil, e.refuse(a, refused)
+		}
+		return nil, err
+	}
+	return a, nil
+}
+
+// addressee finds out whom we would answer and where. What fails here is answered on the spot, never by redirect (AZ-01 to AZ-09).
+func (e *Engine) addressee(ctx context.Context, form url.Values) (*Authorization, error) {
+	local := func(err *oauth.Error) error { return &Refusal{Err: err} }
+	for _, name := range []string{"client_id", "redirect_uri"} {
+		if n := len(form[name]); n != 1 || form.Get(name) == "" {
+			return nil, local(oauth.InvalidRequest(name + " must be given, exactly once"))
+		}
+	}
+	c, err := e.Clients.Client(ctx, form.Get("client_id"))
+	if errors.Is(err, client.ErrNotFound) {
+		return nil, local(&oauth.Error{Code: "invalid_client", Status: http.StatusBadRequest,
+			Description: "this client is not known here; remove it in your application and connect again, so that it registers anew"})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading a client: %w", err)
+	}
+	if !client.MatchRedirectURI(c.RedirectURIs, form.Get("redirect_uri")) {
+		return nil, local(oauth.InvalidRequest("redirect_uri is not one that this client has registered"))
+	}
+	a := &Authorization{Client: c, RedirectURI: form.Get("redirect_uri"), Form: form}
+	if len(form["state"]) == 1 && len(form.Get("state")) <= MaxState {
+		a.State = form.Get("state")
+	}
+	return a, nil
+}
+
+// unsupported are parameters that would change the request's meaning and that we do not take (RFC 9101, OpenID Connect Core §6, §7.2.1).
+var unsupported = []struct{ parameter, code string }{
+	{"request", "request_not_supported"}, {"request_uri", "request_uri_not_supported"}, {"registration", "registration_not_supported"},
+}
+
+// check holds the request against our rules, before fosite sees it.
+func (a *Authorization) check(e *Engine) error {
+	for name, values := range a.Form {
+		if len(values) > 1 && name != "resource" && name != "audience" {
+			return oauth.InvalidRequest("parameter given more than once: " + plain(name))
+		}
+	}
+	for _, u := range unsupported {
+		if a.Form.Has(u.parameter) {
+			return &oauth.Error{Code: u.code, Description: u.parameter + " is not offered here; send plain parameters", Status: http.StatusBadRequest}
+		}
+	}
+	if len(a.Form.Get("state")) > MaxState {
+		return oauth.InvalidRequest("state is longer than 2048 bytes")
+	}
+	if a.Form.Get("response_type") != "code" {
+		return oauth.UnsupportedResponseType("the only response_type is code")
+	}
+	if mode := a.Form.Get("response_mode"); mode != "" && mode != "query" {
+		return oauth.InvalidRequest("the only response_mode is query")
+	}
+	if !slices.Contains(a.Client.GrantTypes, client.GrantCode) {
+		return oauth.UnauthorizedClient("this client is not registered for authorization_code")
+	}
+	if a.Form.Get("code_challenge_method") != "S256" || !challengeForm.MatchString(a.Form.Get("code_challenge")) {
+		return oauth.InvalidRequest("PKCE is required: send code_challenge (43 characters) with code_challenge_method=S256")
+	}
+	if slices.Contains(strings.Fields(a.Form.Get("prompt")), "none") {
+		return &oauth.Error{Code: "login_required", Description: "a person must sign in and agree; prompt=none cannot be met", Status: http.StatusBadRequest}
+	}
+	resource, err := e.target(a.Form)
+	if err != nil {
+		return err
+	}
+	a.Resource = resource
+	return a.checkScope()
+}
+
+// checkScope reads what is asked for; nothing means the resource's baseline.
+func (a *Authorization) checkScope() error {
+	asked, err := oauth.ParseScope(a.Form.Get("scope"))
+	if err != nil {
+		return oauth.InvalidScope(err.Error())
+	}
+	asked = withoutOffline(asked)
+	if len(asked) == 0 {
+		asked = a.Resource.Baseline()
+	}
+	if !oauth.Subset(asked, withinClient(a.Resource.ScopeNames(), a.Client)) {
+		return oauth.InvalidScope("a scope is not offered here or not allowed for this client; the resource offers: " + oauth.FormatScope(a.Resource.ScopeNames()))
+	}
+	a.Scopes = asked
+	return nil
+}
+
+// ask lets fosite decide on what passed our rules.
+func (a *Authorization) ask(ctx context.Context) (fosite.AuthorizeRequester, error) {
+	form := url.Values{
+		"client_id": {a.Client.ID}, "redirect_uri": {a.RedirectURI}, "response_type": {"code"},
+		"code_challenge": {a.Form.Get("code_challenge")}, "code_challenge_method": {"S256"},
+		"scope": {oauth.FormatScope(a.Scopes)}, "audience": {a.Resource.URI},
+		"state": {"-"}, // fosite insists on one; ours is echoed by redirectURL
+	}
+	r := &http.Request{Method: http.MethodGet, Header: http.Header{}, Form: form, PostForm: url.Values{}}
+	request, err := a.exchange.codeProvider().NewAuthorizeRequest(ctx, r)
+	if err != nil {
+		return nil, fromFosite(err)
+	}
+	return request, nil
+}
+
+func (e *Engine) refuse(a *Authorization, err *oauth.Error) *Refusal {
+	return &Refusal{Err: err, RedirectTo: e.redirectURL(a, url.Values{"error": {err.Code}, "error_description": {plain(err.Description)}})}
+}
+
+// redirectURL is the answer's address: the redirect URI with the parameters, the state as it came and, always, our issuer (RFC 9207 §2).
+func (e *Engine) redirectURL(a *Authorization, parameters url.Values) string {
+	if a.State != "" {
+		parameters.Set("state", a.State)
+	}
+	parameters.Set("iss", e.Issuer)
+	separator := "?"
+	if strings.Contains(a.RedirectURI, "?") {
+		separator = "&"
+	}
+	return a.RedirectURI + separator + parameters.Encode()
+}

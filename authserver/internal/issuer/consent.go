@@ -1,0 +1,135 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// Offer is what a person could allow in one of their tenants.
+type Offer struct {
+	TenantID, TenantName, Role string
+	Scopes                     []Scope // may be empty: then there is nothing to allow
+}
+
+// Consent is what a person allowed.
+type Consent struct {
+	UserID, TenantID string
+	Scopes           []string // ticked
+}
+
+// Offers lists what the person could allow the client, tenant by tenant: asked for ∩ client ∩ tenant policy ∩ role (product.md). A client
+// that belongs to a tenant is offered in no other.
+func (e *Engine) Offers(ctx context.Context, a *Authorization, userID string) ([]Offer, error) {
+	memberships, err := e.Users.Memberships(ctx, userID)
+	if err != nil {
+		return nil, fmt.Errorf("reading memberships: %w", err)
+	}
+	var offers []Offer
+	for _, m := range memberships {
+		if a.Client.TenantID != "" && a.Client.TenantID != m.TenantID {
+			continue
+		}
+		t, err := e.Tenants.Tenant(ctx, m.TenantID)
+		if err != nil {
+			return nil, fmt.Errorf("reading a tenant: %w", err)
+		}
+		o := Offer{TenantID: m.TenantID, TenantName: t.Name, Role: m.Role}
+		for _, name := range oauth.Intersect(a.Scopes, m.Scopes, t.Scopes) {
+			if s, ok := a.Resource.Scope(name); ok {
+				o.Scopes = append(o.Scopes, s)
+			}
+		}
+		offers = append(offers, o)
+	}
+	return offers, nil
+}
+
+// Approve makes the grant and its code and says where to go. The whole request is checked anew: what was true when the page was shown may
+// not be any more (AZ-32). What is ticked beyond the offer is an error, not a wish.
+func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (string, error) {
+	a, err := e.Authorize(ctx, form)
+	if err != nil {
+		return "", err
+	}
+	offered, err := e.offered(ctx, a, c)
+	if err != nil {
+		return "", err
+	}
+	if len(c.Scopes) == 0 {
+		return "", e.refuse(a, oauth.AccessDenied("nothing was allowed"))
+	}
+	if !oauth.Subset(c.Scopes, offered) {
+		return "", &Refusal{Err: oauth.InvalidRequest("something was ticked that was not offered; start again from your application")}
+	}
+	granted := oauth.Intersect(offered, c.Scopes)
+	x := a.exchange
+	x.scopes = granted
+	x.grant = grant.Grant{
+		ID: newID("grt_"), TenantID: c.TenantID, ClientID: a.Client.ID, UserID: c.UserID, Resource: a.Resource.URI, Scopes: granted, CreatedAt: x.now,
+	}
+	code, err := x.issueCode(ctx, a)
+	if err != nil {
+		return "", err
+	}
+	return e.redirectURL(a, url.Values{"code": {code}}), nil
+}
+
+// Deny says where to go when the person said no.
+func (e *Engine) Deny(ctx context.Context, form url.Values) (string, error) {
+	a, err := e.Authorize(ctx, form)
+	if err != nil {
+		return "", err
+	}
+	return e.refuse(a, oauth.AccessDenied("the person said no")).RedirectTo, nil
+}
+
+func (e *Engine) offered(ctx context.Context, a *Authorization, c Consent) ([]string, error) {
+	offers, err := e.Offers(ctx, a, c.UserID)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range offers {
+		if o.TenantID != c.TenantID {
+			continue
+		}
+		names := make([]string, len(o.Scopes))
+		for i, s := range o.Scopes {
+			names[i] = s.Name
+		}
+		return names, nil
+	}
+	return nil, &Refusal{Err: oauth.InvalidRequest("you do not belong to this tenant any more; start again from your application")}
+}
+
+// issueCode lets fosite make the code under the grant's id, and keeps grant, code and audit line in one transaction.
+func (x *exchange) issueCode(ctx context.Context, a *Authorization) (string, error) {
+	a.request.SetID(x.grant.ID)
+	for _, s := range x.scopes {
+		a.request.GrantScope(s)
+	}
+	a.request.GrantAudience(x.resource.URI)
+	response, err := x.codeProvider().NewAuthorizeResponse(ctx, a.request, &session{})
+	if err != nil {
+		err = fromFosite(err)
+		var refused *oauth.Error
+		if errors.As(err, &refused) {
+			return "", x.engine.refuse(a, refused)
+		}
+		return "", err
+	}
+	x.code.GrantID, x.code.CreatedAt, x.code.ExpiresAt = x.grant.ID, x.now, x.now.Add(x.engine.CodeLife)
+	event := audit.Event{
+		Time: x.now, Actor: "user:" + x.grant.UserID, Action: "grant.create", Target: x.grant.ID, Tenant: x.grant.TenantID,
+		Detail: "client " + a.Client.ID + ": " + oauth.FormatScope(x.scopes),
+	}
+	if err := x.engine.Store.PutCode(ctx, x.grant, *x.code, event); err != nil {
+		return "", fmt.Errorf("keeping a code: %w", err)
+	}
+	return response.GetCode(), nil
+}

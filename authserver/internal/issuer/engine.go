@@ -1,0 +1,179 @@
+// Package issuer owns the engine room: fosite, set up once, with our rules around it.
+//
+// Each request is an exchange: the value in which fosite finds its stores and strategies for this one request.
+package issuer
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/oauth2"
+	"github.com/ory/fosite/handler/pkce"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/token"
+)
+
+// Signer signs access tokens and publishes the keys to believe them with.
+type Signer interface {
+	token.Keys
+	// Sign writes claims as an access token with the key that signs now for the algorithm.
+	Sign(algorithm string, claims token.Claims) (string, error)
+}
+
+// Settings are what the engine needs to decide.
+type Settings struct {
+	Issuer    string
+	Resources []Resource // the first is the default one
+	Clients   client.Store
+	Tenants   tenant.Store
+	Users     user.Store
+	Grants    grant.Store
+	Store     Store
+	Ledger    *grant.Ledger
+	Keys      Signer
+	Secret    []byte // derives a refresh token's successor; 32 bytes that only the issuer knows
+
+	CodeLife     time.Duration // of an authorization code
+	RefreshIdle  time.Duration // a refresh token that is not used for so long is dead
+	RefreshLife  time.Duration // a chain of refresh tokens is dead after so long, however often it was used
+	ReplayWindow time.Duration // for so long a spent refresh token brings the same successor again
+	Now          func() time.Time
+}
+
+// Engine decides: who may have a code, who may have a token, what a token is worth. It is safe for concurrent use.
+type Engine struct {
+	Settings
+	shared fosite.Config
+}
+
+// New fills every field that fosite would otherwise fill by itself while serving, without a lock.
+func New(s Settings) *Engine {
+	return &Engine{Settings: s, shared: fosite.Config{
+		AccessTokenLifespan:            time.Hour, // ours come from the resource; see exchange.GenerateAccessToken
+		RefreshTokenLifespan:           s.RefreshIdle,
+		AuthorizeCodeLifespan:          s.CodeLife,
+		ScopeStrategy:                  fosite.ExactScopeStrategy,
+		AudienceMatchingStrategy:       fosite.ExactAudienceMatchingStrategy,
+		EnforcePKCE:                    true, // L1: anything less can be walked round
+		EnforcePKCEForPublicClients:    true,
+		EnablePKCEPlainChallengeMethod: false,
+		RefreshTokenScopes:             []string{}, // a refresh token comes by grant type, not by scope
+		MinParameterEntropy:            1,          // the least that fosite takes; PKCE is what protects (OAuth 2.1 §7.5)
+		SanitationWhiteList:            slices.Clip([]string{"code", "redirect_uri"}),
+		OmitRedirectScopeParam:         true,
+		ClientSecretsHasher:            noHasher{},
+		JWKSFetcherStrategy:            noFetcher{},
+		RedirectSecureChecker:          func(_ context.Context, u *url.URL) bool { return client.CheckRedirectURI(u.String()) == nil },
+		ClientAuthenticationStrategy:   nil, // set for each request: see exchange.provider
+		AccessTokenIssuer:              s.Issuer,
+		GlobalSecret:                   nil, // no token of ours is made by fosite
+	}}
+}
+
+// Resource returns the resource of this URI (as oauth.ParseResource writes it).
+func (e *Engine) Resource(uri string) (Resource, bool) {
+	i := slices.IndexFunc(e.Resources, func(r Resource) bool { return r.URI == uri })
+	if i < 0 {
+		return Resource{}, false
+	}
+	return e.Resources[i], true
+}
+
+func (e *Engine) now() time.Time { return e.Now().UTC().Truncate(time.Second) }
+
+// config is fosite's configuration for one request: the shared settings with handlers bound to the request's exchange. It is made anew each
+// time, because the stores that the handlers speak to are values of one request, not a service that digs its caller out of a context.
+type config struct {
+	*fosite.Config
+	authorize fosite.AuthorizeEndpointHandlers
+	token     fosite.TokenEndpointHandlers
+	client    fosite.ClientAuthenticationStrategy
+}
+
+func (c *config) GetAuthorizeEndpointHandlers(context.Context) fosite.AuthorizeEndpointHandlers {
+	return c.authorize
+}
+
+func (c *config) GetTokenEndpointHandlers(context.Context) fosite.TokenEndpointHandlers {
+	return c.token
+}
+
+func (c *config) GetClientAuthenticationStrategy(context.Context) fosite.ClientAuthenticationStrategy {
+	return c.client
+}
+
+// codeProvider is fosite for the authorization endpoint and the authorization_code grant. PKCE comes after the code (fosite.md 1.3).
+func (x *exchange) codeProvider() *fosite.Fosite {
+	c := &config{Config: &x.engine.shared, client: x.authenticated}
+	code := &oauth2.AuthorizeExplicitGrantHandler{
+		AccessTokenStrategy: x, RefreshTokenStrategy: x, AuthorizeCodeStrategy: x, CoreStorage: x, TokenRevocationStorage: x, Config: c,
+	}
+	proof := &pkce.Handler{AuthorizeCodeStrategy: x, Storage: x, Config: c}
+	c.authorize = fosite.AuthorizeEndpointHandlers{code, proof}
+	c.token = fosite.TokenEndpointHandlers{code, proof}
+	return fosite.NewOAuth2Provider(x, c)
+}
+
+// refreshProvider is fosite for the refresh_token grant.
+func (x *exchange) refreshProvider() *fosite.Fosite {
+	c := &config{Config: &x.engine.shared, client: x.authenticated}
+	c.token = fosite.TokenEndpointHandlers{
+		&oauth2.RefreshTokenGrantHandler{AccessTokenStrategy: x, RefreshTokenStrategy: x, TokenRevocationStorage: x, Config: c},
+	}
+	return fosite.NewOAuth2Provider(x, c)
+}
+
+// credentialsProvider is fosite for the client_credentials grant.
+func (x *exchange) credentialsProvider() *fosite.Fosite {
+	c := &config{Config: &x.engine.shared, client: x.authenticated}
+	c.token = fosite.TokenEndpointHandlers{
+		&oauth2.ClientCredentialsGrantHandler{
+			HandleHelper: &oauth2.HandleHelper{AccessTokenStrategy: x, AccessTokenStorage: x, Config: c}, Config: c,
+		},
+	}
+	return fosite.NewOAuth2Provider(x, c)
+}
+
+// authenticated is the client authentication strategy of one request: the door has authenticated the client already, with rules of ours.
+func (x *exchange) authenticated(context.Context, *http.Request, url.Values) (fosite.Client, error) {
+	return x.fositeClient(), nil
+}
+
+// newID makes an id of 130 random bits.
+func newID(prefix string) string { return prefix + strings.ToLower(rand.Text()) }
+
+// newToken makes an opaque token of 256 random bits.
+func newToken(prefix string) string {
+	var b [32]byte
+	rand.Read(b[:]) // never fails: crypto/rand ends the program rather than return weak bytes
+	return prefix + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// successor derives a refresh token's child. It is always the same for the same parent, so that a lost answer can be given again without
+// the child being stored in the clear anywhere; without the issuer's secret it cannot be foretold.
+func (e *Engine) successor(parent string) string {
+	mac := hmac.New(sha256.New, e.Secret)
+	mac.Write([]byte("refresh token successor\x00" + parent))
+	return refreshPrefix + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// noHasher and noFetcher stand where fosite would compare secrets or fetch keys by itself. It never should: clients are authenticated at
+// the door. They refuse everything.
+type noHasher struct{}
+
+func (noHasher) Compare(context.Context, []byte, []byte) error { return fosite.ErrInvalidClient }
+
+func (noHasher) Hash(context.Context, []byte) ([]byte, error) { return nil, fosite.ErrServerError }

@@ -1,0 +1,124 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/oauth2"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/token"
+)
+
+// Leeway is how far apart the clocks of issuer and resource may be.
+const Leeway = 30 * 1e9 // nanoseconds: 30 s
+
+// Introspection is what a token is worth now (RFC 7662 §2.2). The zero value is "not active", which is all that is said of a token that is
+// not the asker's.
+type Introspection struct {
+	Active bool
+	Type   string // "access_token" or "refresh_token"
+	Claims token.Claims
+}
+
+// Introspect says what a token of the asking client is worth. Every other token, whatever is wrong with it, is not active (RFC 7662 §4, L14).
+func (e *Engine) Introspect(ctx context.Context, c client.Client, raw string) (Introspection, error) {
+	if claims, err := e.believe(ctx, raw); err == nil {
+		g, err := e.Grants.Grant(ctx, claims.GrantID)
+		if errors.Is(err, grant.ErrNotFound) || (err == nil && (g.Ended() || claims.ClientID != c.ID)) {
+			return Introspection{}, nil
+		}
+		if err != nil {
+			return Introspection{}, fmt.Errorf("reading a grant: %w", err)
+		}
+		return Introspection{Active: true, Type: "access_token", Claims: claims}, nil
+	}
+	t, g, err := e.Store.RefreshToken(ctx, client.TokenHash(raw))
+	if errors.Is(err, ErrNotFound) || (err == nil && (t.ClientID != c.ID || !t.UsedAt.IsZero() || g.Ended() || !e.now().Before(t.ExpiresAt))) {
+		return Introspection{}, nil
+	}
+	if err != nil {
+		return Introspection{}, fmt.Errorf("reading a refresh token: %w", err)
+	}
+	return Introspection{Active: true, Type: "refresh_token", Claims: token.Claims{
+		Issuer: e.Issuer, Subject: g.UserID, Audience: g.Resource, ClientID: t.ClientID, TenantID: g.TenantID, GrantID: g.ID,
+		Scope: oauth.FormatScope(g.Scopes), Scopes: g.Scopes, IssuedAt: t.CreatedAt.Unix(), Expires: t.ExpiresAt.Unix(),
+	}}, nil
+}
+
+// Revoke ends the grant of a token that the client presents (RFC 7009 §2.1): whichever token it is, the whole grant ends. An unknown token is no
+// error (§2.2); another client's is an *oauth.Error, and stays alive.
+func (e *Engine) Revoke(ctx context.Context, c client.Client, raw, hint string) error {
+	x := &revocation{exchange: &exchange{engine: e, client: c, now: e.now()}, raw: raw}
+	handler := &oauth2.TokenRevocationHandler{TokenRevocationStorage: x, RefreshTokenStrategy: x, AccessTokenStrategy: x}
+	err := handler.RevokeToken(ctx, raw, fosite.TokenType(hint), x.fositeClient())
+	if x.failed != nil {
+		return fmt.Errorf("revoking: %w", x.failed)
+	}
+	if errors.Is(err, fosite.ErrUnauthorizedClient) {
+		return oauth.InvalidGrant("the token was given to another client")
+	}
+	if err != nil {
+		return fromFosite(err)
+	}
+	return nil
+}
+
+// revocation is a revocation request as fosite sees it.
+type revocation struct {
+	*exchange
+	raw    string
+	failed error // what broke while looking or ending; fosite would hide it
+}
+
+func (x *revocation) found(clientID, grantID string) fosite.Requester {
+	return &fosite.Request{ID: grantID, Client: &fosite.DefaultClient{ID: clientID}, Session: &session{}}
+}
+
+// GetRefreshTokenSession finds a refresh token of any client; the handler compares.
+func (x *revocation) GetRefreshTokenSession(ctx context.Context, signature string, _ fosite.Session) (fosite.Requester, error) {
+	t, _, err := x.engine.Store.RefreshToken(ctx, signature)
+	if errors.Is(err, ErrNotFound) {
+		return nil, fosite.ErrNotFound
+	}
+	if err != nil {
+		x.failed = err
+		return nil, err
+	}
+	return x.found(t.ClientID, t.GrantID), nil
+}
+
+// GetAccessTokenSession believes an access token by its signature; an expired one has nothing left to revoke.
+func (x *revocation) GetAccessTokenSession(ctx context.Context, _ string, _ fosite.Session) (fosite.Requester, error) {
+	claims, err := x.engine.believe(ctx, x.raw)
+	if err != nil {
+		return nil, fosite.ErrNotFound
+	}
+	return x.found(claims.ClientID, claims.GrantID), nil
+}
+
+// RevokeRefreshToken ends the grant.
+func (x *revocation) RevokeRefreshToken(ctx context.Context, grantID string) error {
+	err := x.engine.Ledger.End(ctx, grant.Actor("client:"+x.client.ID), grantID, grant.ReasonClient)
+	if err != nil && !errors.Is(err, grant.ErrNotFound) {
+		x.failed = err
+	}
+	return err
+}
+
+// believe checks one of our own access tokens, for whichever of our resources it is.
+func (e *Engine) believe(ctx context.Context, raw string) (token.Claims, error) {
+	err := error(token.ErrAudience)
+	for _, r := range e.Resources {
+		var claims token.Claims
+		rules := token.Rules{Issuer: e.Issuer, Audience: r.URI, Algorithms: []string{r.Algorithm}, Leeway: Leeway, Now: e.Now}
+		if claims, err = rules.Verify(ctx, raw, e.Keys); err == nil {
+			return claims, nil
+		}
+	}
+	return token.Claims{}, err
+}

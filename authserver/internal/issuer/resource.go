@@ -1,0 +1,51 @@
+package issuer
+
+import (
+	"slices"
+	"time"
+)
+
+// Scope opens tools at a resource.
+type Scope struct {
+	Name        string
+	Description string // in plain words, for the consent page: "Read your customers' names and e-mail addresses"
+	Baseline    bool   // granted when a client asks for no scope at all
+}
+
+// Resource is a protected MCP server whose tokens we issue.
+type Resource struct {
+	URI       string // canonical, as oauth.ParseResource writes it; the aud of its tokens
+	Name      string // for people
+	Algorithm string // of its tokens' signatures: ES256, RS256 or EdDSA
+	TokenLife time.Duration
+	Scopes    []Scope
+}
+
+// ScopeNames returns the names of the resource's scopes, in their order.
+func (r Resource) ScopeNames() []string {
+	names := make([]string, len(r.Scopes))
+	for i, s := range r.Scopes {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// Baseline returns the scopes that a client gets asked for when it names none.
+func (r Resource) Baseline() []string {
+	var names []string
+	for _, s := range r.Scopes {
+		if s.Baseline {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// Scope returns the scope of this name.
+func (r Resource) Scope(name string) (Scope, bool) {
+	i := slices.IndexFunc(r.Scopes, func(s Scope) bool { return s.Name == name })
+	if i < 0 {
+		return Scope{}, false
+	}
+	return r.Scopes[i], true
+}

@@ -1,0 +1,336 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// Tokens is a token endpoint's success (RFC 6749 §5.1).
+type Tokens struct {
+	AccessToken  string
+	RefreshToken string // empty when there is none
+	ExpiresIn    time.Duration
+	Scopes       []string
+	GrantID      string
+	Replayed     bool // a lost answer was given again
+}
+
+// GrantTypes are the grant types that Token knows.
+func GrantTypes() []string {
+	return []string{client.GrantCode, client.GrantRefresh, client.GrantCredentials}
+}
+
+// Token answers a token request of a client that the door has authenticated. form has no repeated parameter but resource. What a
+// stranger may see comes back as *oauth.Error; then nothing was consumed, unless it says that something was used twice.
+func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values) (Tokens, error) {
+	grantType := form.Get("grant_type")
+	if !slices.Contains(GrantTypes(), grantType) {
+		return Tokens{}, oauth.UnsupportedGrantType("this grant_type is not offered; use " + strings.Join(GrantTypes(), ", "))
+	}
+	if !slices.Contains(c.GrantTypes, grantType) {
+		return Tokens{}, oauth.UnauthorizedClient("this client is not registered for the grant type " + grantType)
+	}
+	x := &exchange{engine: e, client: c, now: e.now()}
+	var provider *fosite.Fosite
+	var err error
+	switch grantType {
+	case client.GrantCode:
+		provider, err = x.codeProvider(), x.loadCode(ctx, form)
+	case client.GrantRefresh:
+		provider, err = x.refreshProvider(), x.loadRefresh(ctx, form)
+	default:
+		provider, err = x.credentialsProvider(), x.loadMachine(ctx, form)
+	}
+	if err != nil {
+		return Tokens{}, err
+	}
+	return x.answer(ctx, provider, form)
+}
+
+// answer lets fosite decide, and Commit write.
+func (x *exchange) answer(ctx context.Context, provider *fosite.Fosite, form url.Values) (Tokens, error) {
+	form = cloneForm(form)
+	form.Set("scope", oauth.FormatScope(x.scopes))
+	form.Set("audience", x.resource.URI) // what fosite calls the resource; a client's own audience parameter counts for nothing
+	r := &http.Request{Method: http.MethodPost, Header: http.Header{}, Form: form, PostForm: form}
+	request, err := provider.NewAccessRequest(ctx, r, &session{})
+	if x.ended != nil {
+		return Tokens{}, fmt.Errorf("ending the grant of a reused token: %w", x.ended)
+	}
+	if err != nil {
+		return Tokens{}, fromFosite(err)
+	}
+	for _, s := range x.scopes {
+		request.GrantScope(s)
+	}
+	request.GrantAudience(x.resource.URI)
+	response, err := provider.NewAccessResponse(ctx, request)
+	if err != nil {
+		return Tokens{}, fromFosite(err)
+	}
+	refresh, _ := response.GetExtra("refresh_token").(string)
+	return Tokens{
+		AccessToken: response.GetAccessToken(), RefreshToken: refresh, ExpiresIn: x.resource.TokenLife,
+		Scopes: x.scopes, GrantID: x.grant.ID, Replayed: x.replay,
+	}, nil
+}
+
+// loadCode brings the presented code, after our rules: its own client, its resource, its grant alive. The client is checked before anything
+// can be ended, so that nobody ends another's grant (TK-10).
+func (x *exchange) loadCode(ctx context.Context, form url.Values) error {
+	raw := form.Get("code")
+	if raw == "" {
+		return oauth.InvalidRequest("code is missing")
+	}
+	if form.Get("redirect_uri") == "" {
+		return oauth.InvalidGrant("redirect_uri is missing: send the one of the authorization request")
+	}
+	code, g, err := x.engine.Store.Code(ctx, client.TokenHash(raw))
+	if errors.Is(err, ErrNotFound) || (err == nil && code.ClientID != x.client.ID) {
+		return oauth.InvalidGrant("the code is unknown, or was given to another client")
+	}
+	if err != nil {
+		return fmt.Errorf("reading a code: %w", err)
+	}
+	x.code, x.grant, x.scopes = &code, g, g.Scopes
+	if err := x.checkGrant(ctx, form); err != nil {
+		return err
+	}
+	return x.narrow(form)
+}
+
+// loadRefresh does for a refresh token what loadCode does for a code.
+func (x *exchange) loadRefresh(ctx context.Context, form url.Values) error {
+	x.raw = form.Get("refresh_token")
+	if x.raw == "" {
+		return oauth.InvalidRequest("refresh_token is missing")
+	}
+	refresh, g, err := x.engine.Store.RefreshToken(ctx, client.TokenHash(x.raw))
+	if errors.Is(err, ErrNotFound) || (err == nil && refresh.ClientID != x.client.ID) {
+		return oauth.InvalidGrant("the refresh token is unknown, or was given to another client")
+	}
+	if err != nil {
+		return fmt.Errorf("reading a refresh token: %w", err)
+	}
+	x.refresh, x.grant, x.scopes = &refresh, g, g.Scopes
+	if err := x.checkGrant(ctx, form); err != nil {
+		return err
+	}
+	if err := x.narrow(form); err != nil {
+		return err
+	}
+	if !refresh.UsedAt.IsZero() {
+		x.next, x.replay, err = x.engine.replayed(ctx, x.raw, x.client.ID)
+	}
+	return err
+}
+
+// replayed says whether a spent refresh token may bring its successor again: spent within the window, and the successor not used yet. That
+// forgives a lost answer and two processes that share a token, without ever making a second leaf.
+func (e *Engine) replayed(ctx context.Context, raw, clientID string) (*RefreshToken, bool, error) {
+	parent, g, err := e.Store.RefreshToken(ctx, client.TokenHash(raw))
+	if err != nil {
+		return nil, false, fmt.Errorf("reading a spent refresh token: %w", err)
+	}
+	if g.Ended() || parent.UsedAt.IsZero() || e.now().After(parent.UsedAt.Add(e.ReplayWindow)) {
+		return nil, false, nil
+	}
+	child, _, err := e.Store.RefreshToken(ctx, client.TokenHash(e.successor(raw)))
+	if errors.Is(err, ErrNotFound) || (err == nil && (!child.UsedAt.IsZero() || child.ClientID != clientID)) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("reading a successor: %w", err)
+	}
+	return &child, true, nil
+}
+
+// checkGrant holds the presented grant against today's rules: alive, its resource still ours and asked for, its scopes still within what tenant
+// and role allow (RT-11). What was lost since is gone from the token.
+func (x *exchange) checkGrant(ctx context.Context, form url.Values) error {
+	if x.grant.Ended() {
+		return oauth.InvalidGrant("this permission has ended; ask the person again")
+	}
+	resource, ok := x.engine.Resource(x.grant.Resource)
+	if !ok {
+		return oauth.InvalidGrant("the resource of this permission is no longer served here")
+	}
+	x.resource = resource
+	if err := checkTarget(form, resource); err != nil {
+		return err
+	}
+	allowed, err := x.engine.ceiling(ctx, x.client, x.grant.TenantID, x.grant.UserID)
+	if err != nil {
+		return err
+	}
+	x.scopes = oauth.Intersect(x.grant.Scopes, allowed, resource.ScopeNames())
+	if len(x.scopes) == 0 {
+		return oauth.InvalidGrant("nothing of this permission is allowed any more; ask the person again")
+	}
+	return nil
+}
+
+// narrow applies the scope parameter: within the grant, never beyond it (RFC 6749 §6). A narrowed token does not narrow the grant.
+func (x *exchange) narrow(form url.Values) error {
+	asked, err := oauth.ParseScope(form.Get("scope"))
+	if err != nil {
+		return oauth.InvalidScope(err.Error())
+	}
+	asked = withoutOffline(asked)
+	if len(asked) == 0 {
+		return nil
+	}
+	if !oauth.Subset(asked, x.grant.Scopes) {
+		return oauth.InvalidScope("the scope is wider than the permission: " + oauth.FormatScope(x.grant.Scopes) + " was granted")
+	}
+	x.scopes = oauth.Intersect(asked, x.scopes)
+	if len(x.scopes) == 0 {
+		return oauth.InvalidScope("none of these scopes is allowed any more")
+	}
+	return nil
+}
+
+// loadMachine finds or makes the one grant of a machine client (product.md, "A machine client has one grant").
+func (x *exchange) loadMachine(ctx context.Context, form url.Values) error {
+	if x.client.TenantID == "" {
+		return oauth.UnauthorizedClient("client_credentials is for clients that belong to a tenant")
+	}
+	resource, err := x.engine.target(form)
+	if err != nil {
+		return err
+	}
+	x.resource = resource
+	allowed, err := x.engine.ceiling(ctx, x.client, x.client.TenantID, "")
+	if err != nil {
+		return err
+	}
+	allowed = oauth.Intersect(allowed, resource.ScopeNames())
+	asked, err := oauth.ParseScope(form.Get("scope"))
+	if err != nil {
+		return oauth.InvalidScope(err.Error())
+	}
+	asked = withoutOffline(asked)
+	if len(asked) == 0 {
+		asked = allowed // RFC 6749 §3.3: the default is everything that the operator gave this client
+	}
+	if len(asked) == 0 || !oauth.Subset(asked, allowed) {
+		return oauth.InvalidScope("this client may have: " + oauth.FormatScope(allowed))
+	}
+	x.scopes = asked
+	x.grant, err = x.machineGrant(ctx, allowed)
+	return err
+}
+
+// machineGrant returns the client's living grant, or makes it. One that somebody else ended stays ended: the client cannot undo that by asking
+// again. One that the client ended itself (RFC 7009) it may have anew.
+func (x *exchange) machineGrant(ctx context.Context, allowed []string) (grant.Grant, error) {
+	g, err := x.engine.Grants.MachineGrant(ctx, x.client.ID, x.resource.URI)
+	if err == nil || !errors.Is(err, grant.ErrNotFound) {
+		return g, err
+	}
+	earlier, err := x.engine.Grants.Grants(ctx, grant.Filter{ClientID: x.client.ID, Limit: 100})
+	if err != nil {
+		return grant.Grant{}, err
+	}
+	for _, g := range earlier {
+		if g.Resource == x.resource.URI && g.UserID == "" && g.Ended() && g.EndReason != grant.ReasonClient {
+			return grant.Grant{}, oauth.UnauthorizedClient("the permission of this client was ended; the operator can make a new client")
+		}
+	}
+	g = grant.Grant{
+		ID: newID("grt_"), TenantID: x.client.TenantID, ClientID: x.client.ID, Resource: x.resource.URI, Scopes: allowed, CreatedAt: x.now,
+	}
+	return x.engine.Grants.PutMachineGrant(ctx, g, audit.Event{
+		Time: x.now, Actor: "client:" + x.client.ID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Detail: oauth.FormatScope(allowed),
+	})
+}
+
+// ceiling is the most that a client may do for a tenant, today: what the client may have, the tenant's policy, the person's role there. An
+// empty userID is a machine client.
+func (e *Engine) ceiling(ctx context.Context, c client.Client, tenantID, userID string) ([]string, error) {
+	t, err := e.Tenants.Tenant(ctx, tenantID)
+	if errors.Is(err, tenant.ErrNotFound) {
+		return nil, oauth.InvalidGrant("the tenant of this permission is gone")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if userID == "" {
+		return oauth.Intersect(c.Scopes, t.Scopes), nil
+	}
+	memberships, err := e.Users.Memberships(ctx, userID)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(memberships, func(m user.Membership) bool { return m.TenantID == tenantID })
+	if i < 0 {
+		return nil, oauth.InvalidGrant("the person who gave this permission no longer belongs to the tenant")
+	}
+	return withinClient(oauth.Intersect(memberships[i].Scopes, t.Scopes), c), nil
+}
+
+// withinClient applies a client's own ceiling. No ceiling is no limit for a person's grant: the person decides.
+func withinClient(scopes []string, c client.Client) []string {
+	if len(c.Scopes) == 0 {
+		return scopes
+	}
+	return oauth.Intersect(scopes, c.Scopes)
+}
+
+// target finds the resource that a request names (RFC 8707 §2): one of ours, exactly; none means the default one.
+func (e *Engine) target(form url.Values) (Resource, error) {
+	found := e.Resources[0]
+	for i, raw := range form["resource"] {
+		uri, err := oauth.ParseResource(raw)
+		if err != nil {
+			return Resource{}, oauth.InvalidTarget("resource must be an absolute URI without fragment; expected " + e.Resources[0].URI)
+		}
+		r, ok := e.Resource(uri)
+		if !ok || (i > 0 && r.URI != found.URI) {
+			return Resource{}, oauth.InvalidTarget("this resource is not served here, or is not the only one; expected " + e.Resources[0].URI)
+		}
+		found = r
+	}
+	return found, nil
+}
+
+// checkTarget refuses a resource that is not the grant's (RFC 8707 §2.2). Nothing is consumed.
+func checkTarget(form url.Values, granted Resource) error {
+	for _, raw := range form["resource"] {
+		if uri, err := oauth.ParseResource(raw); err != nil || uri != granted.URI {
+			return oauth.InvalidTarget("this permission is for " + granted.URI)
+		}
+	}
+	return nil
+}
+
+// withoutOffline drops offline_access: clients may ask for it, and a refresh token comes by grant type.
+func withoutOffline(scopes []string) []string {
+	return slices.DeleteFunc(scopes, func(s string) bool { return s == OfflineAccess })
+}
+
+// OfflineAccess is the scope by which clients ask for a refresh token (OpenID Connect Core §11). It opens no tool and is in no token.
+const OfflineAccess = "offline_access"
+
+func cloneForm(form url.Values) url.Values {
+	out := make(url.Values, len(form)+2)
+	for k, v := range form {
+		out[k] = v
+	}
+	return out
+}

@@ -1,0 +1,293 @@
+package keyring
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/token"
+)
+
+// PublishLead is how long a new key is published before it signs: longer than a resource keeps a key set, so that none meets it unprepared.
+const PublishLead = 10 * time.Minute
+
+// Config says which keys there must be.
+type Config struct {
+	Store      Store
+	KEK        []byte        // key-encryption key, KeySize bytes
+	Algorithms []string      // in use; each always has a key
+	TokenLife  time.Duration // the longest life of a token, skew included: how long a superseded key stays published
+	Now        func() time.Time
+}
+
+// Ring holds the signing keys. It is safe for concurrent use; signing takes no lock.
+type Ring struct {
+	Config
+	keys atomic.Pointer[set]
+}
+
+// set is the keys at one moment.
+type set struct {
+	byAlgorithm map[string][]*key // ascending generation
+	document    Document
+}
+
+// Document is the published key set (RFC 7517 §5), ready to be sent.
+type Document struct {
+	JSON []byte
+	ETag string
+}
+
+// Open makes the keys that are missing and reads them all. Replicas that start at once agree on one key an algorithm. ErrWrongKey when the
+// key-encryption key does not fit.
+func Open(ctx context.Context, c Config) (*Ring, error) {
+	r := &Ring{Config: c}
+	if err := r.Reload(ctx); err != nil {
+		return nil, err
+	}
+	for _, algorithm := range c.Algorithms {
+		if len(r.keys.Load().byAlgorithm[algorithm]) > 0 {
+			continue
+		}
+		if _, err := r.make(ctx, algorithm, "system", r.Now()); err != nil {
+			return nil, err
+		}
+	}
+	return r, r.Reload(ctx)
+}
+
+// Reload reads the keys anew, so that this replica knows what another has made or withdrawn. On an error the old set stays.
+func (r *Ring) Reload(ctx context.Context) error {
+	sealed, err := r.Store.Keys(ctx)
+	if err != nil {
+		return fmt.Errorf("reading signing keys: %w", err)
+	}
+	s := &set{byAlgorithm: map[string][]*key{}}
+	for _, k := range sealed {
+		opened, err := open(r.KEK, k)
+		if err != nil {
+			return err
+		}
+		s.byAlgorithm[k.Algorithm] = append(s.byAlgorithm[k.Algorithm], opened)
+	}
+	for _, keys := range s.byAlgorithm {
+		slices.SortFunc(keys, func(a, b *key) int { return a.Generation - b.Generation })
+	}
+	if s.document, err = s.publish(r.Now(), r.TokenLife); err != nil {
+		return err
+	}
+	r.keys.Store(s)
+	return nil
+}
+
+// Document returns the published key set. It is made by Reload; between two of them it does not change.
+func (r *Ring) Document() Document { return r.keys.Load().document }
+
+// Sign writes claims as an access token (RFC 9068 §2.1) with the key that signs now for the algorithm.
+func (r *Ring) Sign(algorithm string, claims token.Claims) (string, error) {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", fmt.Errorf("encoding claims: %w", err)
+	}
+	now := r.Now()
+	keys := r.keys.Load().byAlgorithm[algorithm]
+	for i := len(keys) - 1; i >= 0; i-- {
+		if keys[i].signsAt(now) {
+			return keys[i].sign(payload)
+		}
+	}
+	return "", fmt.Errorf("no key signs %s now", algorithm)
+}
+
+// Key returns the published key of this kid, or token.ErrUnknownKey. It lets the issuer believe its own tokens (token.Keys).
+func (r *Ring) Key(_ context.Context, kid string) (jose.JSONWebKey, error) {
+	now := r.Now()
+	for _, keys := range r.keys.Load().byAlgorithm {
+		for i, k := range keys {
+			if k.KID == kid && !retired(keys, i, now, r.TokenLife) {
+				return k.public, nil
+			}
+		}
+	}
+	return jose.JSONWebKey{}, token.ErrUnknownKey
+}
+
+// Rotate makes the next key of an algorithm. It signs after PublishLead, or at once, which resources that still keep the old set answer
+// with one extra fetch.
+func (r *Ring) Rotate(ctx context.Context, actor, algorithm string, atOnce bool) (kid string, err error) {
+	active := r.Now().Add(PublishLead)
+	if atOnce {
+		active = r.Now()
+	}
+	kid, err = r.make(ctx, algorithm, actor, active)
+	if err != nil {
+		return "", err
+	}
+	return kid, r.Reload(ctx)
+}
+
+// Withdraw takes a key out of use and out of the published set at once: for a key that others may know. When it was the one that signs,
+// a new one is made first.
+func (r *Ring) Withdraw(ctx context.Context, actor, kid string) error {
+	algorithm, last := r.find(kid)
+	if algorithm == "" {
+		return ErrNotFound
+	}
+	if last {
+		if _, err := r.make(ctx, algorithm, actor, r.Now()); err != nil {
+			return err
+		}
+	}
+	now := r.Now().UTC().Truncate(time.Second)
+	event := audit.Event{Time: now, Actor: actor, Action: "key.withdraw", Target: kid, Detail: algorithm}
+	if err := r.Store.WithdrawKey(ctx, kid, now, event); err != nil {
+		return fmt.Errorf("withdrawing key %s: %w", kid, err)
+	}
+	return r.Reload(ctx)
+}
+
+// Info describes a key to the operator.
+type Info struct {
+	KID, Algorithm string
+	Generation     int
+	CreatedAt      time.Time
+	ActiveAt       time.Time
+	State          string // "next", "signing", "published" or "retired"
+}
+
+// Keys lists the keys that are not withdrawn, by algorithm and generation.
+func (r *Ring) Keys() []Info {
+	now := r.Now()
+	var infos []Info
+	for _, keys := range r.keys.Load().byAlgorithm {
+		signing := -1
+		for i, k := range keys {
+			if k.signsAt(now) {
+				signing = i
+			}
+		}
+		for i, k := range keys {
+			state := "published"
+			switch {
+			case retired(keys, i, now, r.TokenLife):
+				state = "retired"
+			case i == signing:
+				state = "signing"
+			case i > signing:
+				state = "next"
+			}
+			infos = append(infos, Info{k.KID, k.Algorithm, k.Generation, k.CreatedAt, k.ActiveAt, state})
+		}
+	}
+	slices.SortFunc(infos, func(a, b Info) int {
+		if a.Algorithm != b.Algorithm {
+			if a.Algorithm < b.Algorithm {
+				return -1
+			}
+			return 1
+		}
+		return a.Generation - b.Generation
+	})
+	return infos
+}
+
+// find returns a key's algorithm, and whether no other key of it is usable now.
+func (r *Ring) find(kid string) (algorithm string, last bool) {
+	now := r.Now()
+	for a, keys := range r.keys.Load().byAlgorithm {
+		if i := slices.IndexFunc(keys, func(k *key) bool { return k.KID == kid }); i >= 0 {
+			others := slices.ContainsFunc(keys, func(k *key) bool { return k.KID != kid && k.signsAt(now) })
+			return a, !others
+		}
+	}
+	return "", false
+}
+
+// make keeps a key of the next generation, unless another replica was quicker; then that one serves as well.
+func (r *Ring) make(ctx context.Context, algorithm, actor string, active time.Time) (kid string, err error) {
+	private, err := newPrivate(algorithm)
+	if err != nil {
+		return "", err
+	}
+	if kid, err = thumbprint(private.Public()); err != nil {
+		return "", err
+	}
+	sealed, err := seal(r.KEK, private, kid, algorithm)
+	if err != nil {
+		return "", err
+	}
+	now := r.Now().UTC().Truncate(time.Second)
+	// The first is 1 for everyone, so that replicas that start at once meet on one row. Later ones count by the clock, because the
+	// number of a withdrawn key, which is no longer read, must not come again.
+	generation := 1
+	if keys := r.keys.Load().byAlgorithm[algorithm]; len(keys) > 0 {
+		generation = max(keys[len(keys)-1].Generation+1, int(now.Unix()))
+	}
+	k := Sealed{KID: kid, Algorithm: algorithm, Generation: generation, Private: sealed, CreatedAt: now, ActiveAt: active.UTC().Truncate(time.Second)}
+	event := audit.Event{Time: now, Actor: actor, Action: "key.create", Target: kid, Detail: algorithm}
+	made, err := r.Store.PutKey(ctx, k, event)
+	if err != nil {
+		return "", fmt.Errorf("keeping a new %s key: %w", algorithm, err)
+	}
+	if !made {
+		if err := r.Reload(ctx); err != nil {
+			return "", err
+		}
+		keys := r.keys.Load().byAlgorithm[algorithm]
+		if len(keys) == 0 {
+			return "", errors.New("another replica made a signing key, but it cannot be read")
+		}
+		return keys[len(keys)-1].KID, nil
+	}
+	return kid, nil
+}
+
+// publish writes the key set document: every key but the retired.
+func (s *set) publish(now time.Time, tokenLife time.Duration) (Document, error) {
+	published := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
+	for _, keys := range s.byAlgorithm {
+		for i, k := range keys {
+			if !retired(keys, i, now, tokenLife) {
+				published.Keys = append(published.Keys, k.public)
+			}
+		}
+	}
+	slices.SortFunc(published.Keys, func(a, b jose.JSONWebKey) int {
+		if a.KeyID < b.KeyID {
+			return -1
+		}
+		return 1
+	})
+	body, err := json.Marshal(published)
+	if err != nil {
+		return Document{}, fmt.Errorf("encoding the key set: %w", err)
+	}
+	sum := sha256.Sum256(body)
+	return Document{JSON: body, ETag: `"` + hex.EncodeToString(sum[:12]) + `"`}, nil
+}
+
+// retired says whether no token of keys[i] can be alive: a later key has signed for longer than a token lives.
+func retired(keys []*key, i int, now time.Time, tokenLife time.Duration) bool {
+	return slices.ContainsFunc(keys[i+1:], func(k *key) bool { return k.ActiveAt.Add(tokenLife).Before(now) })
+}
+
+// thumbprint is the kid: the key's RFC 7638 thumbprint, so that no two keys share one.
+func thumbprint(public crypto.PublicKey) (string, error) {
+	jwk := jose.JSONWebKey{Key: public}
+	sum, err := jwk.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return "", fmt.Errorf("naming a signing key: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(sum), nil
+}

@@ -1,0 +1,82 @@
+package keyring
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/token"
+)
+
+// key is an opened signing key, with what does not change from token to token worked out once.
+type key struct {
+	Sealed
+	private crypto.Signer
+	public  jose.JSONWebKey
+	header  string // the encoded JOSE header of an access token, with its dot
+}
+
+func open(kek []byte, s Sealed) (*key, error) {
+	private, err := unseal(kek, s)
+	if err != nil {
+		return nil, err
+	}
+	header, err := json.Marshal(struct {
+		Type      string `json:"typ"`
+		Algorithm string `json:"alg"`
+		KeyID     string `json:"kid"`
+	}{token.Type, s.Algorithm, s.KID})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the header of key %s: %w", s.KID, err)
+	}
+	public := jose.JSONWebKey{Key: private.Public(), KeyID: s.KID, Algorithm: s.Algorithm, Use: "sig"}
+	return &key{Sealed: s, private: private, public: public, header: base64.RawURLEncoding.EncodeToString(header) + "."}, nil
+}
+
+// sign writes a compact JWS (RFC 7515 §7.1) of payload.
+func (k *key) sign(payload []byte) (string, error) {
+	enc := base64.RawURLEncoding
+	out := make([]byte, 0, len(k.header)+enc.EncodedLen(len(payload))+1+enc.EncodedLen(256))
+	out = append(out, k.header...)
+	out = enc.AppendEncode(out, payload)
+	signature, err := k.signature(out)
+	if err != nil {
+		return "", fmt.Errorf("signing with key %s: %w", k.KID, err)
+	}
+	out = append(out, '.')
+	out = enc.AppendEncode(out, signature)
+	return string(out), nil
+}
+
+func (k *key) signature(input []byte) ([]byte, error) {
+	switch private := k.private.(type) {
+	case ed25519.PrivateKey:
+		return ed25519.Sign(private, input), nil
+	case *rsa.PrivateKey:
+		sum := sha256.Sum256(input)
+		return rsa.SignPKCS1v15(nil, private, crypto.SHA256, sum[:])
+	case *ecdsa.PrivateKey:
+		sum := sha256.Sum256(input)
+		r, s, err := ecdsa.Sign(rand.Reader, private, sum[:])
+		if err != nil {
+			return nil, err
+		}
+		var raw [64]byte // r and s, fixed width (RFC 7518 §3.4)
+		r.FillBytes(raw[:32])
+		s.FillBytes(raw[32:])
+		return raw[:], nil
+	}
+	return nil, fmt.Errorf("key type %T", k.private)
+}
+
+// signsAt says whether the key may sign at t, if no later generation does.
+func (k *key) signsAt(t time.Time) bool { return !k.ActiveAt.After(t) }

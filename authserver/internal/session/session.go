@@ -1,0 +1,227 @@
+// Package session owns who is at this browser: its cookies, who signed in with it, the authorization requests that it brought.
+package session
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+)
+
+// ErrNobody says that nobody is signed in at this browser.
+var ErrNobody = errors.New("nobody is signed in")
+
+// ErrNoTransaction says that there is no such authorization request under way, or that another browser brought it.
+var ErrNoTransaction = errors.New("no such request under way")
+
+// ErrCSRF says that a form did not come from a page that we showed this browser.
+var ErrCSRF = errors.New("the form is not from a page of ours")
+
+// TransactionLife is how long a person has between the application's request and the answer.
+const TransactionLife = 10 * time.Minute
+
+// The cookies' names; with https they get the prefix that keeps other hosts of the domain from setting them (LG-21).
+const (
+	browserName = "gatehouse_browser" // which browser this is; says nothing of who sits there
+	sessionName = "gatehouse_session" // who signed in
+	hostPrefix  = "__Host-"
+)
+
+// Manager keeps sessions and transactions in short memory: losing them signs people out and loses nothing else.
+type Manager struct {
+	Store  ttl.Store
+	Secure bool // the issuer is https
+	Now    func() time.Time
+	Life   time.Duration // of a sign-in
+}
+
+// Session is somebody's sign-in.
+type Session struct {
+	UserID     string
+	SignedInAt time.Time
+}
+
+// transaction is an authorization request under way, bound to the browser that brought it.
+type transaction struct {
+	Browser string // hash of the browser's cookie
+	Form    url.Values
+}
+
+// Begin keeps an authorization request for this browser and returns its id. The id alone is worth nothing: it works only in the
+// browser that began (LG-03).
+func (m *Manager) Begin(w http.ResponseWriter, r *http.Request, form url.Values) (string, error) {
+	id := rand.Text()
+	value, err := json.Marshal(transaction{Browser: digest(m.browser(w, r)), Form: form})
+	if err != nil {
+		return "", fmt.Errorf("beginning a transaction: %w", err)
+	}
+	if err := m.Store.Put(r.Context(), transactionKey(id), value, TransactionLife); err != nil {
+		return "", fmt.Errorf("beginning a transaction: %w", err)
+	}
+	return id, nil
+}
+
+// Transaction returns the authorization request of this id, or ErrNoTransaction.
+func (m *Manager) Transaction(r *http.Request, id string) (url.Values, error) {
+	return m.transaction(r, id, m.Store.Get)
+}
+
+// Finish returns it and ends it: of many at once, exactly one gets it.
+func (m *Manager) Finish(r *http.Request, id string) (url.Values, error) {
+	if _, err := m.Transaction(r, id); err != nil { // another browser's attempt must not end it
+		return nil, err
+	}
+	return m.transaction(r, id, m.Store.Take)
+}
+
+func (m *Manager) transaction(r *http.Request, id string, from func(context.Context, string) ([]byte, bool, error)) (url.Values, error) {
+	browser, ok := m.cookie(r, browserName)
+	if !ok || id == "" {
+		return nil, ErrNoTransaction
+	}
+	value, ok, err := from(r.Context(), transactionKey(id))
+	if err != nil {
+		return nil, fmt.Errorf("reading a transaction: %w", err)
+	}
+	var t transaction
+	if !ok || json.Unmarshal(value, &t) != nil || subtle.ConstantTimeCompare([]byte(t.Browser), []byte(digest(browser))) != 1 {
+		return nil, ErrNoTransaction
+	}
+	return t.Form, nil
+}
+
+// CSRF returns the token that a form on a page for this browser carries. It changes with every sign-in and sign-out.
+func (m *Manager) CSRF(w http.ResponseWriter, r *http.Request) string {
+	return m.csrf(r, m.browser(w, r))
+}
+
+// CheckCSRF says with ErrCSRF that a form is not from a page that we showed this browser: its token is not the page's, or the browser itself says
+// that another site sent it (LG-01, LG-02).
+func (m *Manager) CheckCSRF(r *http.Request, token string) error {
+	browser, ok := m.cookie(r, browserName)
+	if !ok || subtle.ConstantTimeCompare([]byte(token), []byte(m.csrf(r, browser))) != 1 {
+		return ErrCSRF
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+		return ErrCSRF
+	}
+	return nil
+}
+
+func (m *Manager) csrf(r *http.Request, browser string) string {
+	session, _ := m.cookie(r, sessionName)
+	mac := hmac.New(sha256.New, []byte(browser))
+	mac.Write([]byte("csrf " + session))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// SignIn begins a session for the user, always a new one: what was in the cookie before is worth nothing after (LG-07).
+func (m *Manager) SignIn(w http.ResponseWriter, r *http.Request, userID string) error {
+	if err := m.forget(r); err != nil {
+		return err
+	}
+	secret := rand.Text() + rand.Text()
+	value, err := json.Marshal(Session{UserID: userID, SignedInAt: m.Now().UTC()})
+	if err != nil {
+		return fmt.Errorf("signing in: %w", err)
+	}
+	if err := m.Store.Put(r.Context(), sessionKey(secret), value, m.Life); err != nil {
+		return fmt.Errorf("signing in: %w", err)
+	}
+	m.set(w, sessionName, secret, m.Life)
+	return nil
+}
+
+// Who says who is signed in at this browser, or ErrNobody.
+func (m *Manager) Who(r *http.Request) (Session, error) {
+	secret, ok := m.cookie(r, sessionName)
+	if !ok {
+		return Session{}, ErrNobody
+	}
+	value, ok, err := m.Store.Get(r.Context(), sessionKey(secret))
+	if err != nil {
+		return Session{}, fmt.Errorf("reading a session: %w", err)
+	}
+	var s Session
+	if !ok || json.Unmarshal(value, &s) != nil || s.UserID == "" {
+		return Session{}, ErrNobody
+	}
+	return s, nil
+}
+
+// SignOut ends the session of this browser; without one it is no error.
+func (m *Manager) SignOut(w http.ResponseWriter, r *http.Request) error {
+	if err := m.forget(r); err != nil {
+		return err
+	}
+	m.set(w, sessionName, "", -time.Second)
+	return nil
+}
+
+func (m *Manager) forget(r *http.Request) error {
+	secret, ok := m.cookie(r, sessionName)
+	if !ok {
+		return nil
+	}
+	if _, _, err := m.Store.Take(r.Context(), sessionKey(secret)); err != nil {
+		return fmt.Errorf("ending a session: %w", err)
+	}
+	return nil
+}
+
+// browser returns the browser's secret, and gives it one if it has none.
+func (m *Manager) browser(w http.ResponseWriter, r *http.Request) string {
+	if secret, ok := m.cookie(r, browserName); ok {
+		return secret
+	}
+	secret := rand.Text() + rand.Text()
+	m.set(w, browserName, secret, 0)
+	r.AddCookie(&http.Cookie{Name: m.name(browserName), Value: secret}) // so that a second call in this request finds it
+	return secret
+}
+
+// cookie reads a cookie of ours. Two of one name are none: a neighbour host may have planted one of them (LG-22).
+func (m *Manager) cookie(r *http.Request, name string) (string, bool) {
+	found := r.CookiesNamed(m.name(name))
+	if len(found) != 1 || len(found[0].Value) != secretLength {
+		return "", false
+	}
+	return found[0].Value, true
+}
+
+// secretLength is how long a cookie's value is: two of rand.Text, 260 random bits.
+const secretLength = 52
+
+func (m *Manager) set(w http.ResponseWriter, name, value string, life time.Duration) {
+	http.SetCookie(w, &http.Cookie{
+		Name: m.name(name), Value: value, Path: "/", MaxAge: int(life.Seconds()), Secure: m.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+}
+
+func (m *Manager) name(name string) string {
+	if m.Secure {
+		return hostPrefix + name
+	}
+	return name
+}
+
+// Each kind of value has keys of its own, so that none is taken for another (LG-18). Secrets are hashed.
+func transactionKey(id string) string { return "transaction:" + digest(id) }
+
+func sessionKey(secret string) string { return "session:" + digest(secret) }
+
+func digest(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,89 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+)
+
+var _ client.Store = (*DB)(nil)
+
+const clientColumns = `id, name, tenant_id, redirect_uris, grant_types, auth_method, secret_hash, scopes, application_type,
+	client_uri, software_id, software_version, origin, created_at`
+
+// execer is a database or a transaction.
+type execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+func insertClient(ctx context.Context, e execer, c client.Client) error {
+	_, err := e.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+		c.ID, c.Name, optional(c.TenantID), list(c.RedirectURIs), list(c.GrantTypes), c.AuthMethod, c.SecretHash, list(c.Scopes), c.ApplicationType,
+		c.ClientURI, c.SoftwareID, c.SoftwareVersion, c.Origin, moment(c.CreatedAt))
+	if err != nil {
+		return fmt.Errorf("keeping client %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+// CreateClient implements client.Store.
+func (d *DB) CreateClient(ctx context.Context, c client.Client) error {
+	return insertClient(ctx, d.write, c)
+}
+
+// Client implements client.Store.
+func (d *DB) Client(ctx context.Context, id string) (client.Client, error) {
+	c, err := scanClient(d.row(ctx, "SELECT "+clientColumns+" FROM clients WHERE id = $1", id))
+	return c, none(err, client.ErrNotFound)
+}
+
+// Clients implements client.Store.
+func (d *DB) Clients(ctx context.Context, tenantID string, limit int) ([]client.Client, error) {
+	return collect(ctx, d, scanClient, "SELECT "+clientColumns+" FROM clients WHERE $1 = '' OR tenant_id = $1 ORDER BY created_at DESC, id LIMIT $2", tenantID, limit)
+}
+
+func scanClient(r interface{ Scan(...any) error }) (client.Client, error) {
+	var c client.Client
+	var tenantID sql.NullString
+	err := r.Scan(&c.ID, &c.Name, &tenantID, (*list)(&c.RedirectURIs), (*list)(&c.GrantTypes), &c.AuthMethod, &c.SecretHash, (*list)(&c.Scopes),
+		&c.ApplicationType, &c.ClientURI, &c.SoftwareID, &c.SoftwareVersion, &c.Origin, (*moment)(&c.CreatedAt))
+	c.TenantID = tenantID.String
+	return c, err
+}
+
+// CreateInitialToken implements client.Store.
+func (d *DB) CreateInitialToken(ctx context.Context, t client.InitialToken) error {
+	_, err := d.write.ExecContext(ctx, "INSERT INTO initial_tokens (hash, tenant_id, scopes, expires_at, uses, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+		t.Hash, t.TenantID, list(t.Scopes), moment(t.ExpiresAt), t.Uses, moment(t.CreatedAt))
+	if err != nil {
+		return fmt.Errorf("keeping an initial access token: %w", err)
+	}
+	return nil
+}
+
+// UseInitialToken implements client.Store. The use is one guarded statement; its row count is the verdict.
+func (d *DB) UseInitialToken(ctx context.Context, hash string, now time.Time, prepare func(client.InitialToken) (client.Client, error)) (made client.Client, err error) {
+	err = d.tx(ctx, func(tx *sql.Tx) error {
+		used, err := changed(tx.ExecContext(ctx, "UPDATE initial_tokens SET uses = uses - 1 WHERE hash = $1 AND uses > 0 AND expires_at > $2", hash, moment(now)))
+		if err != nil {
+			return fmt.Errorf("using an initial access token: %w", err)
+		}
+		if !used {
+			return client.ErrNoInitialToken
+		}
+		t := client.InitialToken{Hash: hash}
+		err = tx.QueryRowContext(ctx, "SELECT tenant_id, scopes, expires_at, uses, created_at FROM initial_tokens WHERE hash = $1", hash).
+			Scan(&t.TenantID, (*list)(&t.Scopes), (*moment)(&t.ExpiresAt), &t.Uses, (*moment)(&t.CreatedAt))
+		if err != nil {
+			return fmt.Errorf("reading an initial access token: %w", err)
+		}
+		if made, err = prepare(t); err != nil {
+			return err
+		}
+		return insertClient(ctx, tx, made)
+	})
+	return made, err
+}

@@ -1,0 +1,128 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+)
+
+var _ grant.Store = (*DB)(nil)
+
+const grantColumns = "g.id, g.tenant_id, g.client_id, g.user_id, g.resource, g.scopes, g.created_at, g.ended_at, g.end_reason"
+
+// grantRow is where a grant's columns are scanned into.
+func grantRow(g *grant.Grant, userID *sql.NullString) []any {
+	return []any{&g.ID, &g.TenantID, &g.ClientID, userID, &g.Resource, (*list)(&g.Scopes), (*moment)(&g.CreatedAt), (*moment)(&g.EndedAt), &g.EndReason}
+}
+
+func scanGrant(r interface{ Scan(...any) error }) (grant.Grant, error) {
+	var g grant.Grant
+	var userID sql.NullString
+	err := r.Scan(grantRow(&g, &userID)...)
+	g.UserID = userID.String
+	return g, err
+}
+
+func insertGrant(ctx context.Context, e execer, g grant.Grant) error {
+	_, err := e.ExecContext(ctx, "INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+		g.ID, g.TenantID, g.ClientID, optional(g.UserID), g.Resource, list(g.Scopes), moment(g.CreatedAt))
+	if err != nil {
+		return fmt.Errorf("keeping grant %s: %w", g.ID, err)
+	}
+	return nil
+}
+
+// Grant implements grant.Store.
+func (d *DB) Grant(ctx context.Context, id string) (grant.Grant, error) {
+	g, err := scanGrant(d.row(ctx, "SELECT "+grantColumns+" FROM grants g WHERE g.id = $1", id))
+	return g, none(err, grant.ErrNotFound)
+}
+
+// Grants implements grant.Store.
+func (d *DB) Grants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) {
+	if f.Limit == 0 {
+		f.Limit = 100
+	}
+	return collect(ctx, d, scanGrant, "SELECT "+grantColumns+` FROM grants g
+		WHERE ($1 = '' OR g.tenant_id = $1) AND ($2 = '' OR g.user_id = $2) AND ($3 = '' OR g.client_id = $3) AND (NOT $4 OR g.ended_at IS NULL)
+		ORDER BY g.created_at DESC, g.id LIMIT $5`, f.TenantID, f.UserID, f.ClientID, f.Alive, f.Limit)
+}
+
+const machineGrant = "SELECT " + grantColumns + " FROM grants g WHERE g.client_id = $1 AND g.resource = $2 AND g.user_id IS NULL AND g.ended_at IS NULL"
+
+// MachineGrant implements grant.Store.
+func (d *DB) MachineGrant(ctx context.Context, clientID, resource string) (grant.Grant, error) {
+	g, err := scanGrant(d.row(ctx, machineGrant, clientID, resource))
+	return g, none(err, grant.ErrNotFound)
+}
+
+// PutMachineGrant implements grant.Store. The unique index on living machine grants decides who is first.
+func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) (living grant.Grant, err error) {
+	err = d.tx(ctx, func(tx *sql.Tx) error {
+		made, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, resource, scopes, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`, g.ID, g.TenantID, g.ClientID, g.Resource, list(g.Scopes), moment(g.CreatedAt)))
+		if err != nil {
+			return fmt.Errorf("keeping a machine grant: %w", err)
+		}
+		if made {
+			living = g
+			return insertEvent(ctx, tx, e)
+		}
+		living, err = scanGrant(tx.QueryRowContext(ctx, machineGrant, g.ClientID, g.Resource))
+		return none(err, grant.ErrNotFound)
+	})
+	return living, err
+}
+
+// EndGrant implements grant.Store. Codes and refresh tokens need no touch: every use of one asks whether its grant is alive, in the same
+// transaction.
+func (d *DB) EndGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error {
+	return d.tx(ctx, func(tx *sql.Tx) error {
+		ended, err := changed(tx.ExecContext(ctx, "UPDATE grants SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL", id, moment(at), reason))
+		if err != nil {
+			return fmt.Errorf("ending grant %s: %w", id, err)
+		}
+		if ended {
+			return insertEvent(ctx, tx, e)
+		}
+		var there int
+		err = tx.QueryRowContext(ctx, "SELECT 1 FROM grants WHERE id = $1", id).Scan(&there)
+		return none(err, grant.ErrNotFound)
+	})
+}
+
+// EndedSince implements grant.Store.
+func (d *DB) EndedSince(ctx context.Context, t time.Time) (map[string]time.Time, error) {
+	rows, err := d.read.QueryContext(ctx, "SELECT id, ended_at FROM grants WHERE ended_at >= $1", moment(t))
+	if err != nil {
+		return nil, fmt.Errorf("reading ended grants: %w", err)
+	}
+	defer rows.Close()
+	ended := map[string]time.Time{}
+	for rows.Next() {
+		var id string
+		var at moment
+		if err := rows.Scan(&id, &at); err != nil {
+			return nil, err
+		}
+		ended[id] = time.Time(at)
+	}
+	return ended, rows.Err()
+}
+
+// alive holds a grant until the transaction ends, or says that it has ended. On PostgreSQL the row's share lock makes an end wait for this
+// transaction, or this transaction see the end: READ COMMITTED asks the condition again after the wait. On SQLite the transaction has the only
+// write lock anyway.
+func (d *DB) alive(ctx context.Context, tx *sql.Tx, id string) (bool, error) {
+	var one int
+	err := tx.QueryRowContext(ctx, "SELECT 1 FROM grants WHERE id = $1 AND ended_at IS NULL"+d.share, id).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -1,0 +1,124 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+)
+
+var _ issuer.Store = (*DB)(nil)
+
+// PutCode implements issuer.Store.
+func (d *DB) PutCode(ctx context.Context, g grant.Grant, c issuer.Code, e audit.Event) error {
+	return d.tx(ctx, func(tx *sql.Tx) error {
+		if err := insertGrant(ctx, tx, g); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "INSERT INTO codes (hash, grant_id, client_id, redirect_uri, challenge, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+			c.Hash, c.GrantID, c.ClientID, c.RedirectURI, c.Challenge, moment(c.CreatedAt), moment(c.ExpiresAt))
+		if err != nil {
+			return fmt.Errorf("keeping a code: %w", err)
+		}
+		return insertEvent(ctx, tx, e)
+	})
+}
+
+// Code implements issuer.Store.
+func (d *DB) Code(ctx context.Context, hash string) (issuer.Code, grant.Grant, error) {
+	var c issuer.Code
+	var g grant.Grant
+	var userID sql.NullString
+	into := append([]any{&c.Hash, &c.GrantID, &c.ClientID, &c.RedirectURI, &c.Challenge, (*moment)(&c.CreatedAt), (*moment)(&c.ExpiresAt), (*moment)(&c.UsedAt)},
+		grantRow(&g, &userID)...)
+	err := d.row(ctx, "SELECT c.hash, c.grant_id, c.client_id, c.redirect_uri, c.challenge, c.created_at, c.expires_at, c.used_at, "+grantColumns+
+		" FROM codes c JOIN grants g ON g.id = c.grant_id WHERE c.hash = $1", hash).Scan(into...)
+	g.UserID = userID.String
+	return c, g, none(err, issuer.ErrNotFound)
+}
+
+// Redeem implements issuer.Store.
+func (d *DB) Redeem(ctx context.Context, codeHash string, at time.Time, first *issuer.RefreshToken) error {
+	return d.tx(ctx, func(tx *sql.Tx) error {
+		return d.spend(ctx, tx, "codes", codeHash, at, first)
+	})
+}
+
+// RefreshToken implements issuer.Store.
+func (d *DB) RefreshToken(ctx context.Context, hash string) (issuer.RefreshToken, grant.Grant, error) {
+	var t issuer.RefreshToken
+	var g grant.Grant
+	var userID sql.NullString
+	into := append([]any{&t.Hash, &t.GrantID, &t.ClientID, (*moment)(&t.CreatedAt), (*moment)(&t.ExpiresAt), (*moment)(&t.ChainEnds), (*moment)(&t.UsedAt)},
+		grantRow(&g, &userID)...)
+	err := d.row(ctx, "SELECT r.hash, r.grant_id, r.client_id, r.created_at, r.expires_at, r.chain_ends, r.used_at, "+grantColumns+
+		" FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id WHERE r.hash = $1", hash).Scan(into...)
+	g.UserID = userID.String
+	return t, g, none(err, issuer.ErrNotFound)
+}
+
+// Rotate implements issuer.Store.
+func (d *DB) Rotate(ctx context.Context, hash string, at time.Time, next issuer.RefreshToken) error {
+	return d.tx(ctx, func(tx *sql.Tx) error {
+		return d.spend(ctx, tx, "refresh_tokens", hash, at, &next)
+	})
+}
+
+// spend marks a code or refresh token used, in one guarded statement whose row count is the verdict, and keeps what comes of it.
+func (d *DB) spend(ctx context.Context, tx *sql.Tx, table, hash string, at time.Time, next *issuer.RefreshToken) error {
+	grantID := ""
+	row := tx.QueryRowContext(ctx, "UPDATE "+table+" SET used_at = $2 WHERE hash = $1 AND used_at IS NULL RETURNING grant_id", hash, moment(at))
+	if err := row.Scan(&grantID); err != nil {
+		return none(err, issuer.ErrSpent)
+	}
+	alive, err := d.alive(ctx, tx, grantID)
+	if err != nil {
+		return fmt.Errorf("asking whether grant %s is alive: %w", grantID, err)
+	}
+	if !alive {
+		return issuer.ErrSpent
+	}
+	if next == nil {
+		return nil
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO refresh_tokens (hash, grant_id, client_id, created_at, expires_at, chain_ends) VALUES ($1, $2, $3, $4, $5, $6)",
+		next.Hash, next.GrantID, next.ClientID, moment(next.CreatedAt), moment(next.ExpiresAt), moment(next.ChainEnds))
+	if err != nil {
+		return fmt.Errorf("keeping a refresh token: %w", err)
+	}
+	return nil
+}
+
+// deleteBatch bounds how many rows one statement deletes, so that no request waits long for the lock.
+const deleteBatch = 1000
+
+// DeleteExpired implements issuer.Store. A used code stays while a refresh token of its grant does, so that its reuse is noticed for as long.
+func (d *DB) DeleteExpired(ctx context.Context, t time.Time) (int64, error) {
+	total := int64(0)
+	for _, query := range []string{
+		"DELETE FROM refresh_tokens WHERE hash IN (SELECT hash FROM refresh_tokens WHERE chain_ends < $1 LIMIT $2)",
+		`DELETE FROM codes WHERE hash IN (SELECT c.hash FROM codes c WHERE c.expires_at < $1 - 3600
+			AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = c.grant_id) LIMIT $2)`,
+		"DELETE FROM initial_tokens WHERE hash IN (SELECT hash FROM initial_tokens WHERE expires_at < $1 LIMIT $2)",
+	} {
+		for {
+			r, err := d.write.ExecContext(ctx, query, t.Unix(), deleteBatch)
+			if err != nil {
+				return total, fmt.Errorf("deleting what has expired: %w", err)
+			}
+			n, err := r.RowsAffected()
+			if err != nil {
+				return total, err
+			}
+			total += n
+			if n < deleteBatch {
+				break
+			}
+		}
+	}
+	return total, nil
+}

@@ -1,0 +1,236 @@
+// Package sqlstore owns everything that must not be lost: SQLite and PostgreSQL, one text for both, a file per noun.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// DB is an open database. It implements every noun's Store.
+type DB struct {
+	write *sql.DB // SQLite: one connection, so that writers queue here and not in the file's lock
+	read  *sql.DB
+	share string // makes a SELECT hold its rows until the transaction ends
+	stmts sync.Map
+	keep  bool // keep prepared statements; pgx does so by itself
+}
+
+// pool sizes.
+const (
+	sqliteReaders    = 4
+	postgresPoolSize = 16
+)
+
+// Open opens a migrated database: sqlite:PATH or postgres://….
+func Open(ctx context.Context, database string) (*DB, error) {
+	d := &DB{}
+	var err error
+	if path, ok := strings.CutPrefix(database, "sqlite:"); ok {
+		err = d.openSQLite(path)
+	} else {
+		err = d.openPostgres(database)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Ping(ctx); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *DB) openSQLite(path string) (err error) {
+	if info, err := os.Stat(path); err != nil || info.IsDir() {
+		return fmt.Errorf("opening the database %s: there is no such file; run `gatehouse migrate` first", path)
+	}
+	// What was answered is committed: FULL waits for the disk at every commit. IMMEDIATE takes the write lock when a transaction begins,
+	// so that none fails half-way for want of it.
+	uri := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) +
+		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
+	if d.write, err = sql.Open("sqlite", uri+"&_txlock=immediate"); err != nil {
+		return fmt.Errorf("opening the database: %w", err)
+	}
+	if d.read, err = sql.Open("sqlite", uri+"&_pragma=query_only(1)"); err != nil {
+		return fmt.Errorf("opening the database: %w", errors.Join(err, d.write.Close()))
+	}
+	d.write.SetMaxOpenConns(1)
+	d.read.SetMaxOpenConns(sqliteReaders)
+	d.read.SetMaxIdleConns(sqliteReaders)
+	d.keep = true
+	return nil
+}
+
+func (d *DB) openPostgres(url string) (err error) {
+	if d.write, err = sql.Open("pgx", url); err != nil {
+		return errors.New("the database's URL is malformed; give it as postgres://user@host:5432/name")
+	}
+	d.write.SetMaxOpenConns(postgresPoolSize)
+	d.write.SetMaxIdleConns(postgresPoolSize)
+	d.write.SetConnMaxLifetime(time.Hour)
+	d.read, d.share = d.write, " FOR SHARE"
+	return nil
+}
+
+// Ping asks whether the database answers and has its schema.
+func (d *DB) Ping(ctx context.Context) error {
+	var n int
+	if err := d.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM schema_migrations_issuer WHERE NOT dirty").Scan(&n); err != nil {
+		return fmt.Errorf("asking the database for its schema (run `gatehouse migrate` if there is none): %w", err)
+	}
+	if n != 1 {
+		return errors.New("the database's migration was cut short; run `gatehouse migrate`")
+	}
+	return nil
+}
+
+// Close closes the database. Using it afterwards is an error, not a panic.
+func (d *DB) Close() error {
+	if d.write == d.read {
+		return d.write.Close()
+	}
+	return errors.Join(d.read.Close(), d.write.Close())
+}
+
+// row asks a question with one answer.
+func (d *DB) row(ctx context.Context, query string, args ...any) *sql.Row {
+	if !d.keep {
+		return d.read.QueryRowContext(ctx, query, args...)
+	}
+	if s, ok := d.stmts.Load(query); ok {
+		return s.(*sql.Stmt).QueryRowContext(ctx, args...)
+	}
+	s, err := d.read.PrepareContext(ctx, query)
+	if err != nil {
+		return d.read.QueryRowContext(ctx, query, args...) // reports the error
+	}
+	if kept, raced := d.stmts.LoadOrStore(query, s); raced {
+		s.Close()
+		s = kept.(*sql.Stmt)
+	}
+	return s.QueryRowContext(ctx, args...)
+}
+
+// tx runs do in one transaction: all of it is committed, durably, or nothing is.
+func (d *DB) tx(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := d.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	defer tx.Rollback() // after a commit it does nothing; after a panic it frees the lock
+	if err := do(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}
+
+// collect reads all rows of a question.
+func collect[T any](ctx context.Context, d *DB, scan func(interface{ Scan(...any) error }) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := d.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := []T{}
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, rows.Err()
+}
+
+// changed says whether a guarded statement changed exactly one row.
+func changed(r sql.Result, err error) (bool, error) {
+	if err != nil {
+		return false, err
+	}
+	n, err := r.RowsAffected()
+	return n == 1, err
+}
+
+// taken says whether an error is a unique key that is taken.
+func taken(err error) bool {
+	var p *pgconn.PgError
+	var s *sqlite.Error
+	return errors.As(err, &p) && p.Code == "23505" ||
+		errors.As(err, &s) && (s.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || s.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+}
+
+// dangling says whether a statement named a row that is not there.
+func dangling(err error) bool {
+	var p *pgconn.PgError
+	var s *sqlite.Error
+	return errors.As(err, &p) && p.Code == "23503" || errors.As(err, &s) && s.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+}
+
+// none turns "no row" into the noun's own word for it.
+func none(err, word error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return word
+	}
+	return err
+}
+
+// list is a list of strings in a column.
+type list []string
+
+func (l list) Value() (driver.Value, error) {
+	if l == nil {
+		return "[]", nil
+	}
+	b, err := json.Marshal([]string(l))
+	return string(b), err
+}
+
+func (l *list) Scan(src any) error {
+	switch v := src.(type) {
+	case string:
+		return json.Unmarshal([]byte(v), (*[]string)(l))
+	case []byte:
+		return json.Unmarshal(v, (*[]string)(l))
+	}
+	return fmt.Errorf("a list column holds %T", src)
+}
+
+// moment is a time in a column: whole Unix seconds, UTC. The zero time is NULL.
+type moment time.Time
+
+func (m moment) Value() (driver.Value, error) {
+	if time.Time(m).IsZero() {
+		return nil, nil
+	}
+	return time.Time(m).Unix(), nil
+}
+
+func (m *moment) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		*m = moment{}
+	case int64:
+		*m = moment(time.Unix(v, 0).UTC())
+	default:
+		return fmt.Errorf("a time column holds %T", src)
+	}
+	return nil
+}
+
+// optional is a text in a column where empty means NULL.
+func optional(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }

@@ -1,0 +1,143 @@
+package sqlstore_test
+
+import (
+	"database/sql"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/storetest"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/schema"
+	"github.com/gatehouse-mcp/gatehouse/migrations"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
+)
+
+const table = "schema_migrations_issuer"
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// begin migrates a database and returns how to open it.
+func begin(t testing.TB, database string) func() *sqlstore.DB {
+	t.Helper()
+	must(t, schema.Up(t.Context(), database, migrations.Issuer, table))
+	must(t, schema.Up(t.Context(), database, migrations.Issuer, table)) // once more changes nothing
+	return func() *sqlstore.DB {
+		d, err := sqlstore.Open(t.Context(), database)
+		must(t, err)
+		t.Cleanup(func() { d.Close() })
+		return d
+	}
+}
+
+func sqliteFile(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "a?b#c%.db") }
+
+func TestSQLite(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) func() storetest.Store {
+		open := begin(t, sqliteFile(t))
+		return func() storetest.Store { return open() }
+	})
+}
+
+func TestPostgres(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) func() storetest.Store {
+		open := begin(t, testenv.Postgres(t))
+		return func() storetest.Store { return open() }
+	})
+}
+
+// FT-13: check and audit are one act. When the audit line cannot be written, the grant does not end.
+func TestNoLineNoAct(t *testing.T) {
+	file := sqliteFile(t)
+	s := begin(t, file)()
+	ctx := t.Context()
+	must(t, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", CreatedAt: time.Now()}))
+	raw, err := sql.Open("sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(strings.TrimPrefix(file, "sqlite:")))
+	must(t, err)
+	defer raw.Close()
+	_, err = raw.Exec(`INSERT INTO clients VALUES ('cli', '', 'acme', '[]', '[]', '', '', '[]', '', '', '', '', '', 0);
+		INSERT INTO grants (id, tenant_id, client_id, resource, scopes, created_at) VALUES ('g', 'acme', 'cli', 'r', '[]', 0);
+		CREATE TRIGGER no_line BEFORE INSERT ON audit_events WHEN new.action = 'grant.end' BEGIN SELECT RAISE(ABORT, 'no line'); END`)
+	must(t, err)
+	if s.EndGrant(ctx, "g", time.Now(), "r", audit.Event{Action: "grant.end"}) == nil {
+		t.Error("got nil, want an error")
+	}
+	if g, err := s.Grant(ctx, "g"); err != nil || g.Ended() {
+		t.Errorf("got %+v %v, want the grant alive", g, err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for name, database := range map[string]string{"no file": "sqlite:" + filepath.Join(t.TempDir(), "none.db"), "no such kind": "mysql://x"} {
+		if _, err := sqlstore.Open(t.Context(), database); err == nil {
+			t.Errorf("%s: got nil, want an error", name)
+		}
+	}
+	if err := schema.Up(t.Context(), "mysql://x", migrations.Issuer, table); err == nil {
+		t.Error("migrating what is no database: got nil, want an error")
+	}
+}
+
+// BenchmarkRotate is the durable part of a refresh, beside a bare transaction of two statements on the same database.
+func BenchmarkRotate(b *testing.B) {
+	for name, database := range map[string]func(testing.TB) string{"sqlite": sqliteFile, "postgres": testenv.Postgres} {
+		b.Run(name, func(b *testing.B) {
+			s := begin(b, database(b))()
+			ctx := b.Context()
+			seed(b, s)
+			leaf := "rt"
+			for b.Loop() {
+				next := leaf + "."
+				if len(next) > 100 {
+					next = "rt" + time.Now().String()
+				}
+				must(b, s.Rotate(ctx, leaf, time.Now(), issuer.RefreshToken{Hash: next, GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}))
+				leaf = next
+			}
+		})
+		b.Run(name+"-floor", func(b *testing.B) {
+			dsn := database(b)
+			begin(b, dsn)
+			driver, url := "pgx", dsn
+			if path, ok := strings.CutPrefix(dsn, "sqlite:"); ok {
+				driver = "sqlite"
+				url = "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) + "?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
+			}
+			raw, err := sql.Open(driver, url)
+			must(b, err)
+			defer raw.Close()
+			raw.SetMaxOpenConns(1)
+			_, err = raw.Exec("CREATE TABLE floor (id BIGINT PRIMARY KEY, used BIGINT)")
+			must(b, err)
+			_, err = raw.Exec("INSERT INTO floor VALUES (0, NULL)")
+			must(b, err)
+			for i := 0; b.Loop(); i++ {
+				tx, err := raw.Begin()
+				must(b, err)
+				_, err = tx.Exec("UPDATE floor SET used = 1 WHERE id = $1", i)
+				must(b, err)
+				_, err = tx.Exec("INSERT INTO floor VALUES ($1, NULL)", i+1)
+				must(b, err)
+				must(b, tx.Commit())
+			}
+		})
+	}
+}
+
+func seed(b *testing.B, s *sqlstore.DB) {
+	ctx := b.Context()
+	must(b, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", CreatedAt: time.Now()}))
+	must(b, s.CreateClient(ctx, clientOf("c")))
+	must(b, s.PutCode(ctx, grant.Grant{ID: "g", TenantID: "acme", ClientID: "c", CreatedAt: time.Now()}, issuer.Code{Hash: "code", GrantID: "g", CreatedAt: time.Now(), ExpiresAt: time.Now()}, audit.Event{}))
+	must(b, s.Redeem(ctx, "code", time.Now(), &issuer.RefreshToken{Hash: "rt", GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}))
+}

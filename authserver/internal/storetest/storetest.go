@@ -1,0 +1,407 @@
+// Package storetest owns the examination that every store of the issuing wing must pass.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+)
+
+// Store is all that a store must do.
+type Store interface {
+	tenant.Store
+	user.Store
+	client.Store
+	grant.Store
+	issuer.Store
+	keyring.Store
+	audit.Log
+	Events(ctx context.Context, limit int) ([]audit.Event, error)
+}
+
+// Run examines a store. open opens the same, migrated and empty, database each time it is called within one part, so that a part can see what
+// another process would see.
+func Run(t *testing.T, begin func(t *testing.T) (open func() Store)) {
+	for name, part := range map[string]func(*testing.T, func() Store){
+		"nouns": nouns, "initial tokens": initialTokens, "codes": codes, "refresh tokens": refreshTokens, "grants": grants, "machine grants": machineGrants,
+		"keys": keys, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp,
+	} {
+		t.Run(name, func(t *testing.T) { part(t, begin(t)) })
+	}
+}
+
+var (
+	ctx = context.Background()
+	now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+)
+
+const resource = "https://mcp.example/mcp"
+
+func event(action string) audit.Event {
+	return audit.Event{Time: now, Actor: "user:usr_ann", Action: action, Target: "x", Tenant: "acme", Detail: "d"}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func same(t *testing.T, what string, want, got any, err error) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%s: %v (-want +got)\n%s", what, err, diff)
+	}
+}
+
+func wantErr(t *testing.T, what string, want, got error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// populate makes acme with ann, an application and a machine client.
+func populate(t *testing.T, s Store) {
+	t.Helper()
+	must(t, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", Name: "Acme", Scopes: []string{"a", "b"}, CreatedAt: now}))
+	must(t, s.CreateUser(ctx, user.User{ID: "usr_ann", Email: "ann@acme.example", Name: "Ann", PasswordHash: "h", CreatedAt: now}))
+	must(t, s.PutRole(ctx, "acme", "member", []string{"a"}))
+	must(t, s.PutMember(ctx, "acme", "usr_ann", "member"))
+	must(t, s.CreateClient(ctx, client.Client{ID: "cli_app", Name: "App", RedirectURIs: []string{"https://app.example/cb"}, GrantTypes: []string{"authorization_code"}, AuthMethod: "none", CreatedAt: now}))
+	must(t, s.CreateClient(ctx, client.Client{ID: "cli_machine", TenantID: "acme", GrantTypes: []string{"client_credentials"}, AuthMethod: "client_secret_basic", SecretHash: "h", Scopes: []string{"a"}, CreatedAt: now}))
+}
+
+func nouns(t *testing.T, open func() Store) {
+	s := open()
+	populate(t, s)
+	s = open()
+	wantErr(t, "a tenant twice", tenant.ErrExists, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", CreatedAt: now}))
+	got, err := s.Tenant(ctx, "acme")
+	same(t, "tenant", tenant.Tenant{ID: "acme", Name: "Acme", Scopes: []string{"a", "b"}, CreatedAt: now}, got, err)
+	_, err = s.Tenant(ctx, "ACME")
+	wantErr(t, "a tenant in capitals", tenant.ErrNotFound, err)
+	all, err := s.Tenants(ctx)
+	same(t, "tenants", []tenant.Tenant{got}, all, err)
+
+	ann := user.User{ID: "usr_ann", Email: "ann@acme.example", Name: "Ann", PasswordHash: "h", CreatedAt: now}
+	byID, err := s.User(ctx, "usr_ann")
+	same(t, "user", ann, byID, err)
+	byEmail, err := s.UserByEmail(ctx, "ann@acme.example")
+	same(t, "user by e-mail", ann, byEmail, err)
+	_, err = s.UserByEmail(ctx, "bob@globex.example")
+	wantErr(t, "nobody", user.ErrNotFound, err)
+	wantErr(t, "an address twice", user.ErrExists, s.CreateUser(ctx, user.User{ID: "usr_2", Email: "ann@acme.example", CreatedAt: now}))
+	must(t, s.PutRole(ctx, "acme", "member", []string{"a", "b"}))
+	m, err := s.Memberships(ctx, "usr_ann")
+	same(t, "memberships", []user.Membership{{TenantID: "acme", TenantName: "Acme", Role: "member", Scopes: []string{"a", "b"}}}, m, err)
+	must(t, s.CreateUser(ctx, user.User{ID: "usr_off", Email: "off@acme.example", Disabled: true, CreatedAt: now}))
+	must(t, s.PutMember(ctx, "acme", "usr_off", "member"))
+	m, err = s.Memberships(ctx, "usr_off")
+	same(t, "memberships of a disabled user", []user.Membership{}, m, err)
+	wantErr(t, "a member of a role that is not there", user.ErrNotFound, s.PutMember(ctx, "acme", "usr_ann", "no such role"))
+
+	_, err = s.Client(ctx, "cli_none")
+	wantErr(t, "no client", client.ErrNotFound, err)
+	c, err := s.Client(ctx, "cli_app")
+	same(t, "client", client.Client{ID: "cli_app", Name: "App", RedirectURIs: []string{"https://app.example/cb"}, GrantTypes: []string{"authorization_code"}, AuthMethod: "none", Scopes: []string{}, CreatedAt: now}, c, err)
+	of, err := s.Clients(ctx, "acme", 10)
+	if err != nil || len(of) != 1 || of[0].ID != "cli_machine" {
+		t.Errorf("acme's clients: got %v %v, want the machine", of, err)
+	}
+	must(t, s.Record(ctx, event("x.y")))
+	events, err := s.Events(ctx, 1)
+	same(t, "audit", []audit.Event{event("x.y")}, events, err)
+}
+
+func initialTokens(t *testing.T, open func() Store) {
+	s := open()
+	populate(t, s)
+	must(t, s.CreateInitialToken(ctx, client.InitialToken{Hash: "once", TenantID: "acme", Scopes: []string{"a"}, ExpiresAt: now.Add(time.Hour), Uses: 1, CreatedAt: now}))
+	refusal := errors.New("no")
+	_, err := s.UseInitialToken(ctx, "once", now, func(client.InitialToken) (client.Client, error) { return client.Client{}, refusal })
+	wantErr(t, "a refused client", refusal, err) // and the use is not spent
+	_, err = s.UseInitialToken(ctx, "once", now.Add(2*time.Hour), nil)
+	wantErr(t, "expired", client.ErrNoInitialToken, err) // DR-17
+	var n, wins atomic.Int64
+	parallel(func() {
+		_, err := s.UseInitialToken(ctx, "once", now, func(it client.InitialToken) (client.Client, error) {
+			return client.Client{ID: fmt.Sprint("cli_", n.Add(1)), TenantID: it.TenantID, Scopes: it.Scopes, CreatedAt: now}, nil
+		})
+		if err == nil {
+			wins.Add(1)
+		} else if !errors.Is(err, client.ErrNoInitialToken) {
+			t.Error(err)
+		}
+	})
+	if of, err := s.Clients(ctx, "acme", 100); wins.Load() != 1 || len(of) != 2 || err != nil {
+		t.Errorf("one use, many at once: got %d winners and %d clients %v, want 1 and 2", wins.Load(), len(of), err)
+	}
+}
+
+const crowd = 30
+
+func parallel(do func()) {
+	var wg sync.WaitGroup
+	for range crowd {
+		wg.Go(do)
+	}
+	wg.Wait()
+}
+
+func aGrant(id string) grant.Grant {
+	return grant.Grant{ID: id, TenantID: "acme", ClientID: "cli_app", UserID: "usr_ann", Resource: resource, Scopes: []string{"a"}, CreatedAt: now}
+}
+
+func aCode(id string) issuer.Code {
+	return issuer.Code{Hash: "code-" + id, GrantID: id, ClientID: "cli_app", RedirectURI: "https://app.example/cb", Challenge: "ch", CreatedAt: now, ExpiresAt: now.Add(time.Minute)}
+}
+
+func aToken(hash, id string) issuer.RefreshToken {
+	return issuer.RefreshToken{Hash: hash, GrantID: id, ClientID: "cli_app", CreatedAt: now, ExpiresAt: now.Add(time.Hour), ChainEnds: now.Add(24 * time.Hour)}
+}
+
+// begun makes a grant whose code has been redeemed for the refresh token "rt-ID".
+func begun(t *testing.T, s Store, id string) {
+	t.Helper()
+	must(t, s.PutCode(ctx, aGrant(id), aCode(id), event("grant.create")))
+	first := aToken("rt-"+id, id)
+	must(t, s.Redeem(ctx, "code-"+id, now, &first))
+}
+
+func codes(t *testing.T, open func() Store) {
+	s := open()
+	populate(t, s)
+	must(t, s.PutCode(ctx, aGrant("g"), aCode("g"), event("grant.create")))
+	s = open()
+	c, g, err := s.Code(ctx, "code-g")
+	same(t, "code", aCode("g"), c, err)
+	same(t, "its grant", aGrant("g"), g, err)
+	_, _, err = s.Code(ctx, "code-x")
+	wantErr(t, "no code", issuer.ErrNotFound, err)
+	first := aToken("rt", "g")
+	must(t, s.Redeem(ctx, "code-g", now, &first))
+	second := aToken("rt2", "g")
+	wantErr(t, "a used code", issuer.ErrSpent, s.Redeem(ctx, "code-g", now, &second)) // TK-06
+	_, _, err = s.RefreshToken(ctx, "rt2")
+	wantErr(t, "what a used code would have given", issuer.ErrNotFound, err)
+	if c, _, err := s.Code(ctx, "code-g"); err != nil || c.UsedAt != now {
+		t.Errorf("a used code: got %+v %v, want it to say when", c, err)
+	}
+	must(t, s.PutCode(ctx, aGrant("h"), aCode("h"), event("grant.create")))
+	must(t, s.EndGrant(ctx, "h", now, "r", event("grant.end")))
+	wantErr(t, "a code of an ended grant", issuer.ErrSpent, s.Redeem(ctx, "code-h", now, nil)) // TK-09
+	if c, _, _ := s.Code(ctx, "code-h"); !c.UsedAt.IsZero() {
+		t.Error("a refused redemption left its mark")
+	}
+	broken := aCode("i")
+	broken.GrantID = "no such grant"
+	if s.PutCode(ctx, aGrant("i"), broken, event("grant.create")) == nil {
+		t.Error("a code without its grant: got nil, want an error")
+	}
+	_, err = s.Grant(ctx, "i")
+	wantErr(t, "the grant of a code that could not be kept", grant.ErrNotFound, err) // SF-03: all or nothing
+}
+
+func refreshTokens(t *testing.T, open func() Store) {
+	s := open()
+	populate(t, s)
+	begun(t, s, "g")
+	must(t, s.Rotate(ctx, "rt-g", now.Add(time.Second), aToken("rt2", "g")))
+	s = open() // RT-16: reuse is noticed after a restart
+	wantErr(t, "a used token", issuer.ErrSpent, s.Rotate(ctx, "rt-g", now, aToken("rt3", "g")))
+	used, g, err := s.RefreshToken(ctx, "rt-g")
+	want := aToken("rt-g", "g")
+	want.UsedAt = now.Add(time.Second)
+	same(t, "a used token", want, used, err)
+	same(t, "its grant", aGrant("g"), g, err)
+	if s.Rotate(ctx, "rt2", now, aToken("rt2", "g")) == nil { // SF-03: the successor cannot be kept
+		t.Error("a successor that is there already: got nil, want an error")
+	}
+	must(t, s.Rotate(ctx, "rt2", now, aToken("rt3", "g"))) // and the parent still works
+	must(t, s.EndGrant(ctx, "g", now, "r", event("grant.end")))
+	wantErr(t, "a token of an ended grant", issuer.ErrSpent, s.Rotate(ctx, "rt3", now, aToken("rt4", "g")))
+	_, g, err = s.RefreshToken(ctx, "rt3")
+	if err != nil || !g.Ended() {
+		t.Errorf("an ended grant's token: got %+v %v, want it to say so", g, err)
+	}
+}
+
+func grants(t *testing.T, open func() Store) {
+	s := open()
+	populate(t, s)
+	begun(t, s, "g1")
+	begun(t, s, "g2")
+	wantErr(t, "ending nothing", grant.ErrNotFound, s.EndGrant(ctx, "g0", now, "r", event("grant.end")))
+	must(t, s.EndGrant(ctx, "g1", now, "first", event("grant.end")))
+	must(t, s.EndGrant(ctx, "g1", now.Add(time.Hour), "second", event("grant.end")))
+	s = open()
+	g, err := s.Grant(ctx, "g1")
+	want := aGrant("g1")
+	want.EndedAt, want.EndReason = now, "first"
+	same(t, "an ended grant", want, g, err)
+	events, err := s.Events(ctx, 100)
+	ends := 0
+	for _, e := range events {
+		if e.Action == "grant.end" {
+			ends++
+		}
+	}
+	if ends != 1 || err != nil {
+		t.Errorf("audit lines of one end: got %d %v, want 1", ends, err)
+	}
+	alive, err := s.Grants(ctx, grant.Filter{UserID: "usr_ann", Alive: true})
+	same(t, "living grants", []grant.Grant{aGrant("g2")}, alive, err)
+	all, err := s.Grants(ctx, grant.Filter{TenantID: "acme", ClientID: "cli_app"})
+	if len(all) != 2 || err != nil {
+		t.Errorf("all grants: got %d %v, want 2", len(all), err)
+	}
+	since, err := s.EndedSince(ctx, now)
+	same(t, "ended since", map[string]time.Time{"g1": now}, since, err)
+	since, err = s.EndedSince(ctx, now.Add(time.Second))
+	same(t, "ended since later", map[string]time.Time{}, since, err)
+}
+
+func machineGrants(t *testing.T, open func() Store) {
+	s := open()
+	populate(t, s)
+	_, err := s.MachineGrant(ctx, "cli_machine", resource)
+	wantErr(t, "none yet", grant.ErrNotFound, err)
+	var n atomic.Int64
+	ids := make(chan string, crowd)
+	parallel(func() {
+		g, err := s.PutMachineGrant(ctx, grant.Grant{ID: fmt.Sprint("m", n.Add(1)), TenantID: "acme", ClientID: "cli_machine", Resource: resource, Scopes: []string{"a"}, CreatedAt: now}, event("grant.create"))
+		if err != nil {
+			t.Error(err)
+		}
+		ids <- g.ID
+	})
+	close(ids)
+	living, err := s.MachineGrant(ctx, "cli_machine", resource)
+	must(t, err)
+	for id := range ids {
+		if id != living.ID {
+			t.Errorf("one of many at once got %s, want the one grant %s", id, living.ID)
+		}
+	}
+	must(t, s.EndGrant(ctx, living.ID, now, "r", event("grant.end")))
+	_, err = s.MachineGrant(ctx, "cli_machine", resource)
+	wantErr(t, "after its end", grant.ErrNotFound, err)
+}
+
+func keys(t *testing.T, open func() Store) {
+	s := open()
+	key := func(kid string, generation int) keyring.Sealed {
+		return keyring.Sealed{KID: kid, Algorithm: "ES256", Generation: generation, Private: []byte{0, 1, 0xff}, CreatedAt: now, ActiveAt: now}
+	}
+	var n, wins atomic.Int64
+	parallel(func() { // FT-20
+		made, err := s.PutKey(ctx, key(fmt.Sprint("k", n.Add(1)), 1), event("key.create"))
+		if err != nil {
+			t.Error(err)
+		}
+		if made {
+			wins.Add(1)
+		}
+	})
+	got, err := open().Keys(ctx)
+	if wins.Load() != 1 || len(got) != 1 || err != nil {
+		t.Fatalf("one generation, many at once: got %d winners, %d keys %v; want 1, 1", wins.Load(), len(got), err)
+	}
+	same(t, "key", key(got[0].KID, 1), got[0], nil)
+	made, err := s.PutKey(ctx, key("next", int(now.Unix())), event("key.create"))
+	if !made || err != nil {
+		t.Errorf("the next generation: got %v %v, want it kept", made, err)
+	}
+	must(t, s.WithdrawKey(ctx, "next", now, event("key.withdraw")))
+	wantErr(t, "withdrawing twice", keyring.ErrNotFound, s.WithdrawKey(ctx, "next", now, event("key.withdraw")))
+	if left, _ := s.Keys(ctx); len(left) != 1 {
+		t.Errorf("after a withdrawal: got %d keys, want 1", len(left))
+	}
+}
+
+// oneWinner: RT-03, TK-07. Of many at once exactly one spends.
+func oneWinner(t *testing.T, open func() Store) {
+	s, replica := open(), open()
+	populate(t, s)
+	begun(t, s, "g")
+	must(t, s.PutCode(ctx, aGrant("h"), aCode("h"), event("grant.create")))
+	var n, rotated, redeemed atomic.Int64
+	count := func(err error, wins *atomic.Int64) {
+		if err == nil {
+			wins.Add(1)
+		} else if !errors.Is(err, issuer.ErrSpent) {
+			t.Errorf("a loser: got %v, want ErrSpent", err)
+		}
+	}
+	parallel(func() {
+		i := n.Add(1)
+		at := s
+		if i%2 == 0 {
+			at = replica
+		}
+		count(at.Rotate(ctx, "rt-g", now, aToken(fmt.Sprint("child", i), "g")), &rotated)
+		first := aToken(fmt.Sprint("first", i), "h")
+		count(at.Redeem(ctx, "code-h", now, &first), &redeemed)
+	})
+	if rotated.Load() != 1 || redeemed.Load() != 1 {
+		t.Errorf("got %d rotations and %d redemptions, want 1 and 1", rotated.Load(), redeemed.Load())
+	}
+}
+
+// endingRacesRotating: RT-14. Once EndGrant has returned, nothing of the grant rotates, whatever was under way.
+func endingRacesRotating(t *testing.T, open func() Store) {
+	s, replica := open(), open()
+	populate(t, s)
+	for round := range 20 {
+		id := fmt.Sprint("g", round)
+		begun(t, s, id)
+		done := make(chan error)
+		go func() {
+			leaf := "rt-" + id
+			for i := 0; ; i++ {
+				next := fmt.Sprint(leaf, ".", i)
+				if err := replica.Rotate(ctx, leaf, now, aToken(next, id)); err != nil {
+					done <- err
+					return
+				}
+				leaf = next
+			}
+		}()
+		must(t, s.EndGrant(ctx, id, now, "r", event("grant.end")))
+		wantErr(t, "the rotation that met the end", issuer.ErrSpent, <-done)
+	}
+}
+
+func cleanUp(t *testing.T, open func() Store) {
+	s := open()
+	populate(t, s)
+	begun(t, s, "g")
+	must(t, s.Rotate(ctx, "rt-g", now, aToken("rt2", "g")))
+	must(t, s.PutCode(ctx, aGrant("h"), aCode("h"), event("grant.create")))
+	removed, err := s.DeleteExpired(ctx, now.Add(23*time.Hour))
+	if removed != 1 || err != nil {
+		t.Errorf("an hour before the chain ends: got %d removed %v, want only the code that gave nothing", removed, err)
+	}
+	if _, _, err := s.RefreshToken(ctx, "rt-g"); err != nil {
+		t.Errorf("a used token of a living chain: got %v, want it kept: its reuse must be noticed (RT-16)", err)
+	}
+	if removed, err = s.DeleteExpired(ctx, now.Add(25*time.Hour)); removed != 3 || err != nil {
+		t.Errorf("after the chain's end: got %d removed %v, want two tokens and a code", removed, err)
+	}
+}

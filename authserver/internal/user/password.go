@@ -1,0 +1,99 @@
+package user
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/mail"
+	"runtime"
+	"strings"
+
+	"github.com/alexedwards/argon2id"
+	"golang.org/x/text/unicode/norm"
+)
+
+// The lengths that a password may have, in bytes. The upper bound is only there so that nobody makes us hash a megabyte.
+const (
+	MinPassword = 8
+	MaxPassword = 1024
+)
+
+// ErrPassword says that a password is shorter than MinPassword or longer than MaxPassword.
+var ErrPassword = errors.New("a password has 8 to 1024 bytes")
+
+// ErrEmail says that something is no e-mail address.
+var ErrEmail = errors.New("not an e-mail address")
+
+// maxEmail is the longest address that mail can be sent to, in bytes (RFC 5321 §4.5.3.1.3).
+const maxEmail = 254
+
+// params are the least that OWASP's Password Storage Cheat Sheet allows for argon2id: 19 MiB, two passes, one lane. A hash says which it was
+// made with, so raising them later locks nobody out.
+var params = argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
+
+// nobodysHash is compared with when there is no hash, so that an account that is not there takes as long as one that is (LG-11). No password fits
+// it that anybody knows: it was made of a random one.
+const nobodysHash = "$argon2id$v=19$m=19456,t=2,p=1$pNWtg8F9+fNA5Gh6Cnoidw$MbxWPdrXpBhTMxRHo2YP55fZOqrGjDacZQVwMdKcZB8"
+
+// hashing bounds how many passwords are hashed at once: memory is the process's, so the bound is, too. Who waits longer than their context
+// gets its error.
+var hashing = make(chan struct{}, runtime.NumCPU())
+
+// NewID makes a user id of 128 random bits and more.
+func NewID() string { return "usr_" + strings.ToLower(rand.Text()) }
+
+// Normalize writes an e-mail address as accounts are found by it: one account, one spelling, whatever case, width or blanks it was typed
+// with (LG-09). Something else is ErrEmail.
+func Normalize(email string) (string, error) {
+	email = strings.ToLower(strings.TrimSpace(norm.NFKC.String(email)))
+	parsed, err := mail.ParseAddress(email)
+	if err != nil || parsed.Address != email || len(email) > maxEmail {
+		return "", ErrEmail
+	}
+	return email, nil
+}
+
+// HashPassword hashes a password for keeping. One that is too short or too long is ErrPassword.
+func HashPassword(ctx context.Context, password string) (string, error) {
+	if len(password) < MinPassword || len(password) > MaxPassword {
+		return "", ErrPassword
+	}
+	if err := enter(ctx); err != nil {
+		return "", err
+	}
+	defer leave()
+	return argon2id.CreateHash(password, &params)
+}
+
+// CheckPassword says whether the hash was made of this password. An empty hash is nobody's and takes as long. A password that could not have been
+// hashed is refused without work (LG-14). The error says only that ctx ended or that the hash is damaged.
+func CheckPassword(ctx context.Context, hash, password string) (bool, error) {
+	if len(password) < MinPassword || len(password) > MaxPassword {
+		return false, nil
+	}
+	if err := enter(ctx); err != nil {
+		return false, err
+	}
+	defer leave()
+	nobody := hash == ""
+	if nobody {
+		hash = nobodysHash
+	}
+	same, err := argon2id.ComparePasswordAndHash(password, hash)
+	if err != nil {
+		return false, fmt.Errorf("comparing a password: %w", err)
+	}
+	return same && !nobody, nil
+}
+
+func enter(ctx context.Context) error {
+	select {
+	case hashing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting to hash a password: %w", ctx.Err())
+	}
+}
+
+func leave() { <-hashing }

@@ -1,0 +1,61 @@
+package user_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+)
+
+func TestPasswords(t *testing.T) {
+	ctx := context.Background()
+	long := strings.Repeat("x", 72)
+	hash, err := user.HashPassword(ctx, long+"one")
+	if err != nil || !strings.HasPrefix(hash, "$argon2id$") {
+		t.Fatalf("got %q %v, want an argon2id hash", hash, err)
+	}
+	for _, row := range []struct {
+		name, hash, password string
+		want                 bool
+	}{
+		{"the right one", hash, long + "one", true},
+		{"equal in the first 72 bytes", hash, long + "two", false}, // LG-14
+		{"nobody's", "", long + "one", false},
+		{"nobody's, nothing", "", "", false},
+		{"too short to be one", hash, "x", false},
+		{"a megabyte", hash, strings.Repeat("x", 1<<20), false}, // LG-14
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if got, err := user.CheckPassword(ctx, row.hash, row.password); got != row.want || err != nil {
+				t.Errorf("got %v %v, want %v", got, err, row.want)
+			}
+		})
+	}
+	if again, _ := user.HashPassword(ctx, long+"one"); again == hash {
+		t.Error("the same password twice gives the same hash: there is no salt")
+	}
+	for _, bad := range []string{"", "1234567", strings.Repeat("x", 1025)} {
+		if _, err := user.HashPassword(ctx, bad); !errors.Is(err, user.ErrPassword) {
+			t.Errorf("a password of %d bytes: got %v, want ErrPassword", len(bad), err)
+		}
+	}
+	if _, err := user.CheckPassword(ctx, "$argon2id$damaged", "12345678"); err == nil {
+		t.Error("a damaged hash: got nil, want an error")
+	}
+}
+
+// LG-09: one account, one spelling.
+func TestNormalize(t *testing.T) {
+	for _, spelling := range []string{"ann@acme.example", " Ann@ACME.example ", "ANN@acme.example\t", "\uff41nn@acme.example"} {
+		if got, err := user.Normalize(spelling); got != "ann@acme.example" || err != nil {
+			t.Errorf("%q: got %q %v, want ann@acme.example", spelling, got, err)
+		}
+	}
+	for _, bad := range []string{"", "ann", "Ann <ann@acme.example>", "a@b@c", "ann@acme.example\nBcc: x@y.example", strings.Repeat("a", 250) + "@b.example"} {
+		if got, err := user.Normalize(bad); !errors.Is(err, user.ErrEmail) {
+			t.Errorf("%q: got %q %v, want ErrEmail", bad, got, err)
+		}
+	}
+}
