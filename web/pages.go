@@ -1,0 +1,90 @@
+package web
+
+import "time"
+
+// SignIn asks who is there.
+type SignIn struct {
+	Transaction string // the request that brought the person here; empty when they came by themselves
+	CSRF        string
+	Client      string // who asks, if somebody does
+	Email       string // as typed before
+	Problem     string // why the last try did not do
+}
+
+func (SignIn) file() string   { return "pages/signin.html" }
+func (SignIn) policy() string { return forms }
+
+// Tenants asks a person of several tenants for which one to go on.
+type Tenants struct {
+	Transaction string
+	Client      string
+	Person      string
+	Tenants     []Tenant
+}
+
+// Tenant is one of a person's tenants.
+type Tenant struct{ ID, Name, Role string }
+
+func (Tenants) file() string   { return "pages/tenants.html" }
+func (Tenants) policy() string { return forms }
+
+// Consent asks whether a client may act for a person.
+type Consent struct {
+	Transaction string
+	CSRF        string
+	Person      string // their e-mail address
+
+	Client       string // as it calls itself
+	ClientID     string
+	Known        string // who made it known: the operator or tenant; empty: it registered by itself, and nobody checked what it says
+	RedirectHost string // where the answer goes, as people read it
+	RedirectURI  string
+	Local        bool // the answer goes to a program on the person's own machine
+
+	Resource    string // its name
+	ResourceURI string
+	Tenant      Tenant
+	Several     bool // the person could choose another tenant
+	Scopes      []Scope
+	TokenLife   time.Duration
+}
+
+// Scope is what may be ticked, in plain words.
+type Scope struct{ Name, Description string }
+
+func (Consent) file() string   { return "pages/consent.html" }
+func (Consent) policy() string { return strict }
+
+// Minutes is the life of an access token, for people.
+func (c Consent) Minutes() int { return max(1, int(c.TokenLife.Minutes())) }
+
+// Problem says what was wrong and what to do.
+type Problem struct {
+	Status  int
+	Code    string // the RFC's error code, for the application's developer
+	What    string
+	Support string // the request's name in the log
+}
+
+func (Problem) file() string   { return "pages/problem.html" }
+func (Problem) policy() string { return forms }
+
+// Agents shows a person the agents that they let in.
+type Agents struct {
+	CSRF   string
+	Person string
+	Agents []Agent
+}
+
+// Agent is one grant of the person's.
+type Agent struct {
+	GrantID  string
+	Client   string
+	Tenant   string
+	Resource string
+	Scopes   []Scope
+	Since    time.Time
+}
+
+func (Agents) file() string   { return "pages/agents.html" }
+func (Agents) policy() string { return forms }

@@ -1,0 +1,77 @@
+package web_test
+
+import (
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/web"
+)
+
+const evil = `"><script>alert(1)</script>`
+
+// every page, with what strangers wrote in every place that they can reach.
+var every = map[string]web.Page{
+	"sign in": web.SignIn{Transaction: evil, CSRF: evil, Client: evil, Email: evil, Problem: evil},
+	"tenants": web.Tenants{Transaction: evil, Client: evil, Person: evil, Tenants: []web.Tenant{{ID: evil, Name: evil, Role: evil}}},
+	"consent": web.Consent{
+		Transaction: evil, CSRF: evil, Person: evil, Client: evil, ClientID: evil, RedirectHost: evil, RedirectURI: "javascript:alert(1)", Local: true,
+		Resource: evil, ResourceURI: evil, Tenant: web.Tenant{ID: evil, Name: evil}, Several: true, Scopes: []web.Scope{{evil, evil}}, TokenLife: time.Minute,
+	},
+	"consent to nothing": web.Consent{Client: evil, Known: evil},
+	"problem":            web.Problem{Status: 400, Code: evil, What: evil, Support: evil},
+	"agents":             web.Agents{CSRF: evil, Person: evil, Agents: []web.Agent{{GrantID: evil, Client: evil, Tenant: evil, Resource: evil, Scopes: []web.Scope{{evil, evil}}, Since: time.Now()}}},
+	"no agents":          web.Agents{},
+}
+
+// foreign finds addresses of anybody else.
+var foreign = regexp.MustCompile(`(?i)(src|href|action)="([a-z]+:|//)`)
+
+// AZ-34, AZ-37, LG-23
+func TestEveryPage(t *testing.T) {
+	for name, page := range every {
+		t.Run(name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			if err := web.Write(w, 418, page); err != nil {
+				t.Fatal(err)
+			}
+			body := w.Body.String()
+			if w.Code != 418 || !strings.Contains(body, "</html>") {
+				t.Errorf("got %d and a page that does not end", w.Code)
+			}
+			if strings.Contains(strings.ToLower(body), "<script") {
+				t.Error("what a stranger wrote is markup")
+			}
+			if found := foreign.FindString(body); found != "" {
+				t.Errorf("the page names an address that is not ours: %s", found)
+			}
+			for header, want := range map[string]string{
+				"Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff",
+				"Content-Type": "text/html; charset=utf-8",
+			} {
+				if got := w.Header().Get(header); got != want {
+					t.Errorf("%s: got %q, want %q", header, got, want)
+				}
+			}
+			policy := w.Header().Get("Content-Security-Policy")
+			if !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "frame-ancestors 'none'") {
+				t.Errorf("policy %q", policy)
+			}
+			if _, consent := page.(web.Consent); consent == strings.Contains(policy, "form-action") {
+				t.Errorf("policy %q: form-action belongs on every page but consent", policy)
+			}
+		})
+	}
+}
+
+func TestStatic(t *testing.T) {
+	for path, want := range map[string]string{"/static/gatehouse.css": "text/css; charset=utf-8", "/static/gatehouse.svg": "image/svg+xml"} {
+		w := httptest.NewRecorder()
+		web.Static().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != 200 || w.Header().Get("Content-Type") != want {
+			t.Errorf("%s: got %d %s, want 200 %s", path, w.Code, w.Header().Get("Content-Type"), want)
+		}
+	}
+}
