@@ -147,7 +147,7 @@ func (e *Engine) replayed(ctx context.Context, raw, clientID string) (*RefreshTo
 	if err != nil {
 		return nil, false, fmt.Errorf("reading a spent refresh token: %w", err)
 	}
-	if g.Ended() || parent.UsedAt.IsZero() || e.now().After(parent.UsedAt.Add(e.ReplayWindow)) {
+	if g.Ended() || parent.UsedAt.IsZero() || !e.now().Before(parent.UsedAt.Add(e.ReplayWindow)) {
 		return nil, false, nil
 	}
 	child, _, err := e.Store.RefreshToken(ctx, client.TokenHash(e.successor(raw)))

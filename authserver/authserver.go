@@ -1,0 +1,155 @@
+// Package authserver owns the issuing wing: Config in, http.Handler out.
+package authserver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/endpoint"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/signin"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/web"
+)
+
+// Deps are what the wing gets from whoever runs it.
+type Deps struct {
+	Log *slog.Logger
+	Now func() time.Time // nil: time.Now
+	// Revocations is the list of ended grants, when the resource wing lives in the same process. Nil: Redis, or memory of our own.
+	Revocations revocation.List
+}
+
+func (d *Deps) fill() {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+}
+
+// Server is the issuing wing.
+type Server struct {
+	config   resolved
+	deps     Deps
+	backends *backends
+	handler  http.Handler
+	operator *Operator
+}
+
+// Operator is the operator's door: every act of it leaves an audit line, or does not happen.
+type Operator = admin.Door
+
+// New opens the stores, whose schema must be there, and wires the wing. Close it after use.
+func New(ctx context.Context, c Config, d Deps) (*Server, error) {
+	d.fill()
+	r, err := c.resolve()
+	if err != nil {
+		return nil, err
+	}
+	b, err := open(ctx, &r, d)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{config: r, deps: d, backends: b, operator: operator(&r, b, d)}
+	if s.handler, err = s.routes(); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return s, nil
+}
+
+// OpenOperator opens the operator's door without serving anything, for commands. close closes the stores.
+func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close func() error, err error) {
+	d.fill()
+	r, err := c.resolve()
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := open(ctx, &r, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	return operator(&r, b, d), b.close, nil
+}
+
+func operator(r *resolved, b *backends, d Deps) *Operator {
+	return &admin.Door{
+		Tenants: b.sql, Users: b.sql, Clients: b.sql, Grants: b.sql, Audit: b.sql,
+		Ledger: b.ledger, Keys: b.ring, Resources: r.Resources, Now: d.Now,
+	}
+}
+
+// engine is the engine room.
+func (s *Server) engine() *issuer.Engine {
+	c, b := &s.config, s.backends
+	return issuer.New(issuer.Settings{
+		Issuer: c.Issuer, Resources: c.Resources,
+		Clients: b.sql, Tenants: b.sql, Users: b.sql, Grants: b.sql, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.secret,
+		CodeLife: c.CodeLife, RefreshIdle: c.RefreshIdle, RefreshLife: c.RefreshLife, ReplayWindow: max(c.ReplayWindow, 0), Now: s.deps.Now,
+	})
+}
+
+// routes is the site map.
+func (s *Server) routes() (http.Handler, error) {
+	c, b := &s.config, s.backends
+	engine := s.engine()
+	sessions := &session.Manager{Store: b.short, Secure: c.https, Now: s.deps.Now, Life: c.SessionLife}
+	people := &signin.Door{
+		Engine: engine, Sessions: sessions, Users: b.sql, Grants: b.sql, Clients: b.sql, Ledger: b.ledger,
+		Accounts:  &ratelimit.Limiter{Store: b.short, Name: "account", Limit: 10, Window: 5 * time.Minute},
+		Addresses: &ratelimit.Limiter{Store: b.short, Name: "address", Limit: 100, Window: 5 * time.Minute},
+	}
+	programs := &endpoint.Door{
+		Engine: engine, Clients: b.sql, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage,
+		Register:     &ratelimit.Limiter{Store: b.short, Name: "register", Limit: c.RegistrationsPerHour, Window: time.Hour},
+		Authenticate: &ratelimit.Limiter{Store: b.short, Name: "authenticate", Limit: 100, Window: time.Minute},
+	}
+	r := mux.NewRouter()
+	r.HandleFunc("/healthz", s.healthz).Methods("GET", "HEAD")
+	r.HandleFunc("/readyz", s.readyz).Methods("GET", "HEAD")
+	r.PathPrefix("/static/").Handler(web.Static()).Methods("GET", "HEAD")
+	if err := programs.Mount(r); err != nil {
+		return nil, err
+	}
+	people.Mount(r)
+	return httpd.Handler(r, httpd.Options{Log: s.deps.Log, TrustedProxies: c.TrustedProxies}), nil
+}
+
+// Handler is the public door.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Operator is the operator's door of this server.
+func (s *Server) Operator() *Operator { return s.operator }
+
+// AdminHandler serves the operator's door to commands; put it on a socket that only the operator can reach.
+func (s *Server) AdminHandler() http.Handler { return s.operator.Handler() }
+
+// Close closes the stores.
+func (s *Server) Close() error { return s.backends.close() }
+
+// healthz says that the process serves.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	httpd.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// readyz says whether the ledger answers.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if err := s.backends.sql.Ping(ctx); err != nil {
+		httpd.Note(r.Context(), "error", err.Error())
+		httpd.WriteJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready"})
+		return
+	}
+	httpd.WriteJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+}

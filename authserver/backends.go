@@ -1,0 +1,87 @@
+package authserver
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+)
+
+// shortMemoryEntries bounds short memory in the embedded form: sessions, sign-ins under way, counters.
+const shortMemoryEntries = 100_000
+
+// backends is the switchboard: embedded or production is decided here and nowhere else.
+type backends struct {
+	sql    *sqlstore.DB
+	redis  redis.UniversalClient // nil in the embedded form
+	short  ttl.Store
+	list   revocation.List
+	ring   *keyring.Ring
+	ledger *grant.Ledger
+	secret []byte
+}
+
+// open opens the stores. What it opened before an error is closed again.
+func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
+	b := &backends{list: d.Revocations}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close())
+		}
+	}()
+	if b.sql, err = sqlstore.Open(ctx, r.Database); err != nil {
+		return nil, err
+	}
+	if r.Redis != "" {
+		if b.redis, err = ttl.OpenRedis(ctx, r.Redis.Reveal()); err != nil {
+			return nil, err
+		}
+		b.short = ttl.NewRedis(b.redis, r.RedisPrefix)
+		if b.list == nil {
+			b.list = revocation.NewRedis(b.redis, r.RedisPrefix, d.Now)
+		}
+	} else {
+		b.short = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: shortMemoryEntries})
+		if b.list == nil {
+			b.list = revocation.NewMemory(d.Now)
+		}
+	}
+	b.ring, err = keyring.Open(ctx, keyring.Config{
+		Store: b.sql, KEK: r.kek, Algorithms: r.algorithms(), TokenLife: r.tokenLife(), Now: d.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if b.secret, err = hkdf.Key(sha256.New, r.kek, nil, "gatehouse refresh token successors", 32); err != nil {
+		return nil, fmt.Errorf("deriving the successor key: %w", err)
+	}
+	b.ledger = &grant.Ledger{Store: b.sql, List: b.list, TokenLife: r.tokenLife(), Now: d.Now}
+	return b, b.ledger.Restore(ctx, listLife)
+}
+
+func (b *backends) close() error {
+	var errs []error
+	if b.redis != nil {
+		errs = append(errs, b.redis.Close())
+	}
+	if b.sql != nil {
+		errs = append(errs, b.sql.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// The list of ended grants is restored from the ledger every restoreEvery, and is taken for complete for listLife after that.
+const (
+	restoreEvery = 5 * time.Second
+	listLife     = 30 * time.Second
+)

@@ -1,0 +1,166 @@
+package authserver
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// Resource is a protected MCP server whose tokens the issuer signs; see issuer.Resource.
+type Resource = issuer.Resource
+
+// Scope opens tools at a resource; see issuer.Scope.
+type Scope = issuer.Scope
+
+// Config is what the operator says. Fields that are zero get the value that their comment names.
+type Config struct {
+	// Issuer is the issuer identifier (RFC 8414 §2): an https URL without path, query, fragment or trailing slash; http is for
+	// loopback hosts only, unless InsecureHTTP. It is in every token, byte for byte, and never changes. Required.
+	Issuer string
+	// Database keeps everything that must not be lost: "sqlite:PATH" or "postgres://…". Required.
+	Database string
+	// Redis is short memory that several replicas share: "redis://…" or "rediss://…". Empty means memory of this process, which is right
+	// for one replica only.
+	Redis config.Secret
+	// RedisPrefix begins every key in Redis. Default "gatehouse:".
+	RedisPrefix string
+	// KeyEncryptionKey seals the signing keys in the database: 32 random bytes in base64. Whoever has it and the database can sign tokens.
+	// Required.
+	KeyEncryptionKey config.Secret
+	// Resources are the protected servers; the first is the one that a client means when it names none. At least one.
+	Resources []Resource
+	// TokenLife is the life of access tokens of resources that name none. Default 10 minutes, at most 1 hour.
+	TokenLife time.Duration
+	// CodeLife is the life of an authorization code. Default 60 seconds.
+	CodeLife time.Duration
+	// RefreshIdle ends a refresh token that is not used for so long. Default 14 days.
+	RefreshIdle time.Duration
+	// RefreshLife ends a chain of refresh tokens after so long, however often it was used. Default 90 days.
+	RefreshLife time.Duration
+	// ReplayWindow is how long a spent refresh token brings the same successor again, when the successor has not been used: it forgives
+	// a lost answer. Whoever steals a refresh token can share the chain unnoticed for so long. Default 30 seconds; negative means none.
+	ReplayWindow time.Duration
+	// SessionLife is how long a person stays signed in. Default 8 hours.
+	SessionLife time.Duration
+	// RegistrationsPerHour bounds client registrations from one address. Default 60.
+	RegistrationsPerHour int64
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default none.
+	TrustedProxies []netip.Prefix
+	// InsecureHTTP allows an http issuer that is not on a loopback host: then anyone on the way can read tokens and passwords.
+	InsecureHTTP bool
+}
+
+// limits of what may be configured.
+const maxTokenLife = time.Hour
+
+// resolved is the Config with defaults filled, checked and parsed. Everything is wired from it.
+type resolved struct {
+	Config
+	kek   []byte
+	https bool
+}
+
+// resolve fills and checks. The error names the field and what to do.
+func (c Config) resolve() (resolved, error) {
+	defaults(&c)
+	r := resolved{Config: c}
+	u, err := url.Parse(c.Issuer)
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.User != nil:
+		return r, fmt.Errorf("issuer %q is not an http(s) URL; give it as https://auth.example.com", c.Issuer)
+	case c.Issuer != u.Scheme+"://"+u.Host:
+		return r, fmt.Errorf("issuer %q must have no path, query, fragment or trailing slash", c.Issuer)
+	case u.Scheme == "http" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) && !c.InsecureHTTP:
+		return r, fmt.Errorf("issuer %q is plain http on a host that is not this machine; use https", c.Issuer)
+	}
+	r.https = u.Scheme == "https"
+	if c.Database == "" {
+		return r, errors.New("database is not set; give sqlite:PATH or postgres://…")
+	}
+	r.kek, err = base64.StdEncoding.DecodeString(c.KeyEncryptionKey.Reveal())
+	if err != nil || len(r.kek) != keyring.KeySize {
+		return r, errors.New("key-encryption-key is not 32 bytes in base64; make one with: head -c 32 /dev/urandom | base64")
+	}
+	return r, r.resolveResources()
+}
+
+func defaults(c *Config) {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&c.TokenLife, 10 * time.Minute}, {&c.CodeLife, time.Minute}, {&c.RefreshIdle, 14 * 24 * time.Hour},
+		{&c.RefreshLife, 90 * 24 * time.Hour}, {&c.ReplayWindow, 30 * time.Second}, {&c.SessionLife, 8 * time.Hour},
+	} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	if c.RedisPrefix == "" {
+		c.RedisPrefix = "gatehouse:"
+	}
+	if c.RegistrationsPerHour == 0 {
+		c.RegistrationsPerHour = 60
+	}
+}
+
+func (r *resolved) resolveResources() error {
+	if len(r.Resources) == 0 {
+		return errors.New("there is no resource; name the MCP server that tokens are for")
+	}
+	resources := make([]Resource, 0, len(r.Resources))
+	for _, res := range r.Resources {
+		uri, err := oauth.ParseResource(res.URI)
+		if err != nil || uri != res.URI {
+			return fmt.Errorf("resource %q is not a canonical URI (RFC 8707 §2): lower-case scheme and host, no fragment, no lone slash", res.URI)
+		}
+		if res.Algorithm == "" {
+			res.Algorithm = "ES256"
+		}
+		if !slices.Contains([]string{"ES256", "RS256", "EdDSA"}, res.Algorithm) {
+			return fmt.Errorf("resource %s: algorithm %q is not offered; use ES256, RS256 or EdDSA", uri, res.Algorithm)
+		}
+		if res.TokenLife == 0 {
+			res.TokenLife = r.TokenLife
+		}
+		if res.TokenLife < time.Second || res.TokenLife > maxTokenLife {
+			return fmt.Errorf("resource %s: token life %s is not between 1s and %s", uri, res.TokenLife, maxTokenLife)
+		}
+		if len(res.Scopes) == 0 {
+			return fmt.Errorf("resource %s has no scopes", uri)
+		}
+		resources = append(resources, res)
+	}
+	r.Resources = resources
+	return nil
+}
+
+// algorithms are those in use, each once.
+func (r *resolved) algorithms() []string {
+	var all []string
+	for _, res := range r.Resources {
+		if !slices.Contains(all, res.Algorithm) {
+			all = append(all, res.Algorithm)
+		}
+	}
+	return all
+}
+
+// tokenLife is the longest life of an access token, with the clocks' leeway: how long a grant that ended stays on the list, and a superseded key
+// in the key set.
+func (r *resolved) tokenLife() time.Duration {
+	life := time.Duration(0)
+	for _, res := range r.Resources {
+		life = max(life, res.TokenLife)
+	}
+	return life + issuer.Leeway
+}

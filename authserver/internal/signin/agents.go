@@ -1,0 +1,99 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/gorilla/mux"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/web"
+)
+
+// maxAgents bounds what one page shows.
+const maxAgents = 100
+
+// showAgents shows the person the agents that they let in.
+func (d *Door) showAgents(w http.ResponseWriter, r *http.Request) {
+	u, ok := d.person(w, r, "")
+	if !ok {
+		return
+	}
+	agents, err := d.agents(r.Context(), u)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	d.show(w, r, http.StatusOK, web.Agents{CSRF: d.Sessions.CSRF(w, r), Person: u.Email, Agents: agents})
+}
+
+func (d *Door) agents(ctx context.Context, u user.User) ([]web.Agent, error) {
+	grants, err := d.Grants.Grants(ctx, grant.Filter{UserID: u.ID, Alive: true, Limit: maxAgents})
+	if err != nil {
+		return nil, fmt.Errorf("reading a person's grants: %w", err)
+	}
+	memberships, err := d.Users.Memberships(ctx, u.ID)
+	if err != nil {
+		return nil, fmt.Errorf("reading memberships: %w", err)
+	}
+	tenants := map[string]string{}
+	for _, m := range memberships {
+		tenants[m.TenantID] = m.TenantName
+	}
+	var agents []web.Agent
+	for _, g := range grants {
+		c, err := d.Clients.Client(ctx, g.ClientID)
+		if err != nil && !errors.Is(err, client.ErrNotFound) {
+			return nil, fmt.Errorf("reading a client: %w", err)
+		}
+		a := web.Agent{GrantID: g.ID, Client: clientName(c), Tenant: tenants[g.TenantID], Resource: g.Resource, Since: g.CreatedAt}
+		if a.Client == "" {
+			a.Client = g.ClientID
+		}
+		if a.Tenant == "" {
+			a.Tenant = g.TenantID
+		}
+		a.Scopes = d.describe(g)
+		agents = append(agents, a)
+	}
+	return agents, nil
+}
+
+// describe says in plain words what a grant allows; a scope that the resource no longer has keeps its name.
+func (d *Door) describe(g grant.Grant) []web.Scope {
+	resource, _ := d.Engine.Resource(g.Resource)
+	var out []web.Scope
+	for _, name := range g.Scopes {
+		s, ok := resource.Scope(name)
+		if !ok {
+			s.Description = name
+		}
+		out = append(out, web.Scope{Name: name, Description: s.Description})
+	}
+	return out
+}
+
+// endAgent ends one of the person's grants. Somebody else's is as if it were not there.
+func (d *Door) endAgent(w http.ResponseWriter, r *http.Request) {
+	u, ok := d.person(w, r, "")
+	if !ok {
+		return
+	}
+	g, err := d.Grants.Grant(r.Context(), mux.Vars(r)["grant"])
+	if errors.Is(err, grant.ErrNotFound) || err == nil && g.UserID != u.ID {
+		d.ErrorPage(w, r, errNoAgent)
+		return
+	}
+	if err == nil {
+		err = d.Ledger.End(r.Context(), grant.Actor("user:"+u.ID), g.ID, grant.ReasonPerson)
+	}
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	seeOther(w, "/agents")
+}

@@ -1,0 +1,147 @@
+package signin
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/web"
+)
+
+// showConsent asks, every time anew: who the client is, nobody can be sure of (LG-04, LG-05).
+func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
+	transaction := r.URL.Query().Get("tx")
+	form, err := d.Sessions.Transaction(r, transaction)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	u, ok := d.person(w, r, transaction)
+	if !ok {
+		return
+	}
+	a, err := d.Engine.Authorize(r.Context(), form)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	offers, err := d.Engine.Offers(r.Context(), a, u.ID)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	offer, chosen := choose(offers, r.URL.Query().Get("tenant"))
+	switch {
+	case len(offers) == 0:
+		d.fail(w, r, &oauth.Error{Code: "access_denied", Status: http.StatusForbidden,
+			Description: "You belong to no organisation that could let this application in. An administrator can add you to one; then start again from your application."})
+	case !chosen:
+		p := web.Tenants{Transaction: transaction, Client: clientName(a.Client), Person: u.Email}
+		for _, o := range offers {
+			p.Tenants = append(p.Tenants, web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role})
+		}
+		d.show(w, r, http.StatusOK, p)
+	default:
+		p := consentPage(a, offer)
+		p.Transaction, p.CSRF, p.Person, p.Several = transaction, d.Sessions.CSRF(w, r), u.Email, len(offers) > 1
+		d.show(w, r, http.StatusOK, p)
+	}
+}
+
+// choose finds the tenant's offer; the only one there is needs no choosing.
+func choose(offers []issuer.Offer, tenantID string) (issuer.Offer, bool) {
+	if tenantID == "" && len(offers) == 1 {
+		return offers[0], true
+	}
+	i := slices.IndexFunc(offers, func(o issuer.Offer) bool { return o.TenantID == tenantID })
+	if i < 0 {
+		return issuer.Offer{}, false
+	}
+	return offers[i], true
+}
+
+func consentPage(a *issuer.Authorization, o issuer.Offer) web.Consent {
+	p := web.Consent{
+		Client: clientName(a.Client), ClientID: a.Client.ID, RedirectURI: a.RedirectURI, RedirectHost: redirectHost(a.RedirectURI),
+		Local: a.Client.LoopbackOnly(), Resource: a.Resource.Name, ResourceURI: a.Resource.URI, TokenLife: a.Resource.TokenLife,
+		Tenant: web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role}, Scopes: scopes(o.Scopes),
+	}
+	switch a.Client.Origin {
+	case "operator":
+		p.Known = "the operator of this server"
+	case "initial_access_token":
+		p.Known = "an administrator of " + a.Client.TenantID
+	}
+	return p
+}
+
+func scopes(of []issuer.Scope) []web.Scope {
+	var out []web.Scope
+	for _, s := range of {
+		out = append(out, web.Scope{Name: s.Name, Description: s.Description})
+	}
+	return out
+}
+
+// clientName is what a client calls itself, or its id.
+func clientName(c client.Client) string {
+	if c.Name == "" {
+		return c.ID
+	}
+	return c.Name
+}
+
+// redirectHost says where an answer goes as people read it (AS-42).
+func redirectHost(uri string) string {
+	u, err := url.Parse(uri)
+	switch {
+	case err != nil:
+		return uri
+	case u.Scheme != "https" && u.Scheme != "http":
+		return "the application behind " + u.Scheme + ": on this device"
+	case u.Scheme == "http": // only loopback hosts have it
+		return u.Hostname() + " (a program on this computer)"
+	}
+	return u.Host
+}
+
+// decide does what the person said. The request itself comes from the transaction, never from the page (AZ-33).
+func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
+	form := r.PostForm
+	u, ok := d.person(w, r, form.Get("tx"))
+	if !ok {
+		return
+	}
+	decision := form.Get("decision")
+	if decision != "approve" && decision != "deny" {
+		d.ErrorPage(w, r, oauth.InvalidRequest("The form says neither yes nor no. Go back and press one of the buttons."))
+		return
+	}
+	request, err := d.Sessions.Finish(r, form.Get("tx")) // once: a second press is told so
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	var to string
+	if decision == "approve" {
+		to, err = d.Engine.Approve(r.Context(), request, issuer.Consent{UserID: u.ID, TenantID: form.Get("tenant"), Scopes: form["scope"]})
+	} else {
+		to, err = d.Engine.Deny(r.Context(), request)
+	}
+	httpd.Note(r.Context(), "decision", decision)
+	var refusal *issuer.Refusal
+	if errors.As(err, &refusal) && refusal.RedirectTo != "" {
+		httpd.Note(r.Context(), "refused", refusal.Err.Code)
+		to, err = refusal.RedirectTo, nil
+	}
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	seeOther(w, to)
+}

@@ -1,0 +1,162 @@
+// Package signin owns the door that people come in by: signing in, letting agents in, seeing the agents and ending them.
+//
+// Each step stands alone and finds the authorization request by its transaction; no step trusts what an earlier page said:
+//
+//	/oauth2/authorize → /consent?tx=… → (nobody there: /signin?tx=… → /consent?tx=…) → the application
+//
+// Every answer to a POST is a 303, so that no password is ever sent on (AZ-35).
+package signin
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/gorilla/mux"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
+	"github.com/gatehouse-mcp/gatehouse/web"
+)
+
+// Door serves the pages.
+type Door struct {
+	Engine   *issuer.Engine
+	Sessions *session.Manager
+	Users    user.Store
+	Grants   grant.Store
+	Clients  client.Store
+	Ledger   *grant.Ledger
+
+	// Accounts limits tries at one account, Addresses tries from one address.
+	Accounts, Addresses *ratelimit.Limiter
+}
+
+// Mount puts the pages on a router.
+func (d *Door) Mount(r *mux.Router) {
+	r.HandleFunc("/", d.home).Methods("GET", "HEAD")
+	r.HandleFunc("/signin", d.showSignIn).Methods("GET", "HEAD")
+	r.HandleFunc("/signin", d.form(d.signIn)).Methods("POST")
+	r.HandleFunc("/signout", d.form(d.signOut)).Methods("POST")
+	r.HandleFunc("/consent", d.showConsent).Methods("GET", "HEAD")
+	r.HandleFunc("/consent", d.form(d.decide)).Methods("POST")
+	r.HandleFunc("/agents", d.showAgents).Methods("GET", "HEAD")
+	r.HandleFunc("/agents/{grant}/end", d.form(d.endAgent)).Methods("POST")
+}
+
+// The words for what can go wrong on the way.
+var (
+	errGone = &oauth.Error{Code: "invalid_request", Status: http.StatusBadRequest,
+		Description: "This request is no longer under way here: it was answered already, took longer than ten minutes, or was begun in another browser. Start again from your application."}
+	errForm = &oauth.Error{Code: "invalid_request", Status: http.StatusForbidden,
+		Description: "This form is out of date or was not sent from our page. Go back, load the page again and repeat it."}
+	errNoAgent = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "You have no such agent."}
+)
+
+// ErrorPage shows a person what was wrong, with the error's status.
+func (d *Door) ErrorPage(w http.ResponseWriter, r *http.Request, e *oauth.Error) {
+	d.show(w, r, e.Status, web.Problem{Status: e.Status, Code: e.Code, What: e.Description, Support: httpd.SupportCode(r.Context())})
+}
+
+// fail turns whatever went wrong into a page. What is not an *oauth.Error is ours: the detail goes to the log.
+func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var refused *oauth.Error
+	switch {
+	case errors.Is(err, session.ErrNoTransaction):
+		refused = errGone
+	case errors.Is(err, session.ErrCSRF):
+		refused = errForm
+	case !errors.As(err, &refused):
+		httpd.Note(r.Context(), "error", err.Error())
+		refused = oauth.TemporarilyUnavailable()
+	}
+	httpd.Note(r.Context(), "refused", refused.Code)
+	d.ErrorPage(w, r, refused)
+}
+
+// form reads a form and checks that a page of ours sent it, before h sees it.
+func (d *Door) form(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			var large *http.MaxBytesError
+			if errors.As(err, &large) {
+				d.ErrorPage(w, r, &oauth.Error{Code: "invalid_request", Status: http.StatusRequestEntityTooLarge, Description: "The form is too large."})
+				return
+			}
+			d.ErrorPage(w, r, oauth.InvalidRequest("The form cannot be read."))
+			return
+		}
+		if err := d.Sessions.CheckCSRF(r, r.PostForm.Get("csrf")); err != nil {
+			d.fail(w, r, err)
+			return
+		}
+		h(w, r)
+	}
+}
+
+// who is the account that is signed in at this browser, or session.ErrNobody. An account that was disabled since is nobody's (LG-15).
+func (d *Door) who(r *http.Request) (user.User, error) {
+	s, err := d.Sessions.Who(r)
+	if err != nil {
+		return user.User{}, err
+	}
+	u, err := d.Users.User(r.Context(), s.UserID)
+	if errors.Is(err, user.ErrNotFound) || err == nil && u.Disabled {
+		return user.User{}, session.ErrNobody
+	}
+	if err == nil {
+		httpd.Note(r.Context(), "user", u.ID)
+	}
+	return u, err
+}
+
+// person is the account that is signed in; without one the browser is sent to sign in, and ok is false.
+func (d *Door) person(w http.ResponseWriter, r *http.Request, transaction string) (u user.User, ok bool) {
+	u, err := d.who(r)
+	if errors.Is(err, session.ErrNobody) {
+		seeOther(w, "/signin"+query(transaction))
+		return u, false
+	}
+	if err != nil {
+		d.fail(w, r, err)
+		return u, false
+	}
+	return u, true
+}
+
+func query(transaction string) string {
+	if transaction == "" {
+		return ""
+	}
+	return "?tx=" + url.QueryEscape(transaction)
+}
+
+// seeOther sends the browser on with a GET.
+func seeOther(w http.ResponseWriter, to string) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+func (d *Door) show(w http.ResponseWriter, r *http.Request, status int, p web.Page) {
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+		if w.Header().Get("Retry-After") == "" {
+			w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		}
+	}
+	if err := web.Write(w, status, p); err != nil {
+		httpd.Note(r.Context(), "error", err.Error())
+	}
+}
+
+// retryAfter is when to come back after a fault of ours, in seconds.
+const retryAfter = 2

@@ -1,0 +1,130 @@
+package signin
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/web"
+)
+
+// home is the page of a person's agents.
+func (d *Door) home(w http.ResponseWriter, _ *http.Request) { seeOther(w, "/agents") }
+
+func (d *Door) showSignIn(w http.ResponseWriter, r *http.Request) {
+	transaction := r.URL.Query().Get("tx")
+	if _, err := d.who(r); err == nil {
+		seeOther(w, after(transaction))
+		return
+	} else if !errors.Is(err, session.ErrNobody) {
+		d.fail(w, r, err)
+		return
+	}
+	d.askWho(w, r, http.StatusOK, web.SignIn{Transaction: transaction})
+}
+
+// askWho shows the sign-in page, with the name of the client that asks. A transaction that is gone is said at once, before a password is typed.
+func (d *Door) askWho(w http.ResponseWriter, r *http.Request, status int, p web.SignIn) {
+	if p.Transaction != "" {
+		form, err := d.Sessions.Transaction(r, p.Transaction)
+		if err != nil {
+			d.fail(w, r, err)
+			return
+		}
+		a, err := d.Engine.Authorize(r.Context(), form)
+		if err != nil {
+			d.fail(w, r, err)
+			return
+		}
+		p.Client = clientName(a.Client)
+	}
+	p.CSRF = d.Sessions.CSRF(w, r)
+	d.show(w, r, status, p)
+}
+
+// after is where a person goes who has signed in.
+func after(transaction string) string {
+	if transaction == "" {
+		return "/agents"
+	}
+	return "/consent" + query(transaction)
+}
+
+// The one answer to every try that does not do: it tells nobody which accounts there are (LG-11).
+const wrong = "This e-mail address and password do not belong together. Check both and try again."
+
+func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
+	form := r.PostForm
+	transaction, password := form.Get("tx"), form.Get("password")
+	if len(password) > user.MaxPassword {
+		d.ErrorPage(w, r, oauth.InvalidRequest("A password has at most 1024 characters.")) // LG-14
+		return
+	}
+	email, err := user.Normalize(form.Get("email"))
+	if err != nil {
+		email = "" // goes the way of an account that is not there
+	}
+	if wait, ok := d.mayTry(r, email); !ok {
+		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+		httpd.Note(r.Context(), "refused", "too many sign-in attempts")
+		d.askWho(w, r, http.StatusTooManyRequests, web.SignIn{
+			Transaction: transaction, Email: form.Get("email"), Problem: "There were too many tries. Wait five minutes and try again.",
+		})
+		return
+	}
+	u, err := d.Users.UserByEmail(r.Context(), email)
+	if err != nil && !errors.Is(err, user.ErrNotFound) {
+		d.fail(w, r, err)
+		return
+	}
+	fits, err := user.CheckPassword(r.Context(), u.PasswordHash, password)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	if !fits || u.Disabled {
+		httpd.Note(r.Context(), "refused", "sign-in")
+		d.askWho(w, r, http.StatusForbidden, web.SignIn{Transaction: transaction, Email: form.Get("email"), Problem: wrong})
+		return
+	}
+	if err := d.Sessions.SignIn(w, r, u.ID); err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	httpd.Note(r.Context(), "user", u.ID)
+	seeOther(w, after(transaction))
+}
+
+// mayTry counts a try before it is made, so that a hundred at once get no more guesses than a hundred in a row (LG-08).
+func (d *Door) mayTry(r *http.Request, email string) (time.Duration, bool) {
+	ok, wait := d.Addresses.Allow(r.Context(), source(httpd.ClientAddr(r.Context())))
+	if !ok {
+		return wait, false
+	}
+	ok, wait = d.Accounts.Allow(r.Context(), email)
+	return wait, ok
+}
+
+// source is whom an address belongs to: with IPv6 one household has a whole /64.
+func source(a netip.Addr) string {
+	if a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			return p.String()
+		}
+	}
+	return a.String()
+}
+
+func (d *Door) signOut(w http.ResponseWriter, r *http.Request) {
+	if err := d.Sessions.SignOut(w, r); err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	seeOther(w, "/signin"+query(r.PostForm.Get("tx")))
+}

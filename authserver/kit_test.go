@@ -1,0 +1,404 @@
+package authserver_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"html"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/authserver/schema"
+	"github.com/gatehouse-mcp/gatehouse/migrations"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+)
+
+const (
+	resourceURI = "https://mcp.example/mcp"
+	callback    = "https://app.example/cb"
+	password    = "correct horse battery staple"
+)
+
+type authserverConfig = authserver.Config
+
+var allScopes = []string{"customers:read", "customers:write", "tickets:write"}
+
+// clock is a clock that the test sets.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) step(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// house is a running issuing wing with ann of acme, bob of globex and carol of both.
+type house struct {
+	t      testing.TB
+	URL    string
+	Store  *sqlstore.DB
+	Clock  *clock
+	List   revocation.List
+	Server *authserver.Server
+	Log    *logBook
+}
+
+func openHouse(t testing.TB, change ...func(*authserver.Config)) *house {
+	t.Helper()
+	ctx := context.Background()
+	database := "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")
+	must(t, schema.Up(ctx, database, migrations.Issuer, "schema_migrations_issuer"))
+	ts := httptest.NewUnstartedServer(nil)
+	h := &house{t: t, URL: "http://" + ts.Listener.Addr().String(), Clock: &clock{now: time.Now().UTC().Truncate(time.Second)}, Log: &logBook{}}
+	h.List = revocation.NewMemory(h.Clock.Now)
+	kek := make([]byte, 32)
+	rand.Read(kek)
+	c := authserver.Config{
+		Issuer: h.URL, Database: database, KeyEncryptionKey: config.Secret(base64.StdEncoding.EncodeToString(kek)),
+		RegistrationsPerHour: 10_000,
+		Resources: []authserver.Resource{{URI: resourceURI, Name: "Companion", Scopes: []authserver.Scope{
+			{Name: "customers:read", Description: "Read customers", Baseline: true},
+			{Name: "customers:write", Description: "Change customers"},
+			{Name: "tickets:write", Description: "Open tickets"},
+		}}},
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	var err error
+	h.Server, err = authserver.New(ctx, c, authserver.Deps{Now: h.Clock.Now, Revocations: h.List, Log: h.Log.Logger()})
+	must(t, err)
+	ts.Config.Handler = h.Server.Handler()
+	ts.Start()
+	h.Store, err = sqlstore.Open(ctx, database)
+	must(t, err)
+	t.Cleanup(func() {
+		ts.Close()
+		h.Server.Close()
+		h.Store.Close()
+	})
+	h.populate(ctx)
+	return h
+}
+
+func (h *house) populate(ctx context.Context) {
+	t := h.t
+	hash, err := user.HashPassword(ctx, password)
+	must(t, err)
+	for _, id := range []string{"acme", "globex"} {
+		must(t, h.Store.CreateTenant(ctx, tenant.Tenant{ID: id, Name: strings.ToUpper(id), Scopes: allScopes, CreatedAt: h.Clock.Now()}))
+		must(t, h.Store.PutRole(ctx, id, "member", allScopes))
+		must(t, h.Store.PutRole(ctx, id, "reader", []string{"customers:read"}))
+	}
+	for _, p := range []struct{ id, email, tenants string }{
+		{"usr_ann", "ann@acme.example", "acme"}, {"usr_bob", "bob@globex.example", "globex"}, {"usr_carol", "carol@both.example", "acme globex"},
+	} {
+		must(t, h.Store.CreateUser(ctx, user.User{ID: p.id, Email: p.email, Name: p.email, PasswordHash: hash, CreatedAt: h.Clock.Now()}))
+		for _, id := range strings.Fields(p.tenants) {
+			must(t, h.Store.PutMember(ctx, id, p.id, "member"))
+		}
+	}
+}
+
+// app is a client as its own program sees it.
+type app struct {
+	h          *house
+	ID, Secret string
+}
+
+func (h *house) register(m map[string]any) app {
+	h.t.Helper()
+	if m["redirect_uris"] == nil {
+		m["redirect_uris"] = []string{callback}
+	}
+	body, err := json.Marshal(m)
+	must(h.t, err)
+	status, answer := h.post("/oauth2/register", "application/json", string(body), nil)
+	if status != http.StatusCreated {
+		h.t.Fatalf("registration: got %d %v, want 201", status, answer)
+	}
+	secret, _ := answer["client_secret"].(string)
+	return app{h, answer["client_id"].(string), secret}
+}
+
+// machine makes a client of a tenant that may use client_credentials.
+func (h *house) machine(tenantID string, scopes ...string) app {
+	h.t.Helper()
+	secret := client.NewSecret()
+	c := client.Client{
+		ID: client.NewID(), Name: "machine", TenantID: tenantID, GrantTypes: []string{client.GrantCredentials}, AuthMethod: client.AuthBasic,
+		SecretHash: client.HashSecret(secret), Scopes: scopes, Origin: "operator", CreatedAt: h.Clock.Now(),
+	}
+	must(h.t, h.Store.CreateClient(context.Background(), c))
+	return app{h, c.ID, secret}
+}
+
+// pair is what a public or confidential client sends beside its parameters.
+func (a app) token(form url.Values) (int, map[string]any) {
+	a.h.t.Helper()
+	form = clone(form)
+	if a.Secret == "" {
+		form.Set("client_id", a.ID)
+		return a.h.post("/oauth2/token", "application/x-www-form-urlencoded", form.Encode(), nil)
+	}
+	return a.h.post("/oauth2/token", "application/x-www-form-urlencoded", form.Encode(), basicAuth(a.ID, a.Secret))
+}
+
+func basicAuth(id, secret string) http.Header {
+	return http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id)+":"+url.QueryEscape(secret)))}}
+}
+
+func clone(form url.Values) url.Values {
+	out := url.Values{}
+	for k, v := range form {
+		out[k] = v
+	}
+	return out
+}
+
+func (h *house) post(path, contentType, body string, header http.Header) (int, map[string]any) {
+	h.t.Helper()
+	r := h.do(http.MethodPost, path, contentType, body, header)
+	defer r.Body.Close()
+	raw, err := io.ReadAll(r.Body)
+	must(h.t, err)
+	answer := map[string]any{}
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &answer); err != nil {
+			h.t.Fatalf("POST %s: %d with a body that is not a JSON object: %.200s", path, r.StatusCode, raw)
+		}
+	}
+	if r.StatusCode >= 500 && r.StatusCode != http.StatusServiceUnavailable {
+		h.t.Errorf("POST %s: got %d, never want a 5xx for a stranger's input: %s", path, r.StatusCode, raw)
+	}
+	return r.StatusCode, answer
+}
+
+func (h *house) do(method, path, contentType, body string, header http.Header) *http.Response {
+	h.t.Helper()
+	r, err := http.NewRequest(method, h.URL+path, strings.NewReader(body))
+	must(h.t, err)
+	for k, v := range header {
+		r.Header[k] = v
+	}
+	if contentType != "" {
+		r.Header.Set("Content-Type", contentType)
+	}
+	resp, err := noFollow.Do(r)
+	must(h.t, err)
+	return resp
+}
+
+var noFollow = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+
+const verifier = "verifier-verifier-verifier-verifier-verifier"
+
+func challengeOf(v string) string {
+	sum := sha256.Sum256([]byte(v))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// authorization is a good authorization request of the client.
+func (a app) authorization(scopes ...string) url.Values {
+	return url.Values{
+		"client_id": {a.ID}, "redirect_uri": {callback}, "response_type": {"code"}, "state": {"state-123"},
+		"code_challenge": {challengeOf(verifier)}, "code_challenge_method": {"S256"}, "resource": {resourceURI}, "scope": {strings.Join(scopes, " ")},
+	}
+}
+
+// person is someone at a browser.
+type person struct {
+	h     *house
+	email string
+	http  *http.Client
+}
+
+func (h *house) person(email string) *person {
+	jar, _ := cookiejar.New(nil)
+	return &person{h, email, &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+		if !strings.HasPrefix(r.URL.String(), h.URL) {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}}
+}
+
+// page is where a browser has arrived: a page of ours, or a redirect away from us.
+type page struct {
+	status int
+	url    *url.URL
+	body   string
+	away   *url.URL // the Location, when it leaves our house
+	header http.Header
+}
+
+func (p *person) open(path string) page {
+	p.h.t.Helper()
+	r, err := p.http.Get(p.h.URL + path)
+	must(p.h.t, err)
+	return arrive(p.h.t, r)
+}
+
+func arrive(t testing.TB, r *http.Response) page {
+	t.Helper()
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	must(t, err)
+	at := page{status: r.StatusCode, url: r.Request.URL, body: string(body), header: r.Header}
+	if l := r.Header.Get("Location"); l != "" {
+		at.away, err = url.Parse(l)
+		must(t, err)
+	}
+	return at
+}
+
+var (
+	inputs     = regexp.MustCompile(`<input\b[^>]*>`)
+	attributes = regexp.MustCompile(`([a-z-]+)(?:="([^"]*)")?`)
+	formAction = regexp.MustCompile(`<form\b[^>]*\baction="([^"]*)"`)
+)
+
+// submit sends the page's form as a browser would, with fields set, and the named submit button pressed.
+func (p *person) submit(at page, set url.Values) page {
+	p.h.t.Helper()
+	form := url.Values{}
+	for _, tag := range inputs.FindAllString(at.body, -1) {
+		a := map[string]string{}
+		for _, m := range attributes.FindAllStringSubmatch(tag[len("<input"):], -1) {
+			a[m[1]] = html.UnescapeString(m[2])
+		}
+		_, checked := a["checked"]
+		if a["name"] == "" || a["type"] == "submit" || (a["type"] == "checkbox" || a["type"] == "radio") && !checked {
+			continue
+		}
+		form.Add(a["name"], a["value"])
+	}
+	for k, v := range set {
+		form[k] = v
+	}
+	action := at.url
+	if m := formAction.FindStringSubmatch(at.body); m != nil {
+		ref, err := url.Parse(html.UnescapeString(m[1]))
+		must(p.h.t, err)
+		action = at.url.ResolveReference(ref)
+	}
+	r, err := p.http.PostForm(action.String(), form)
+	must(p.h.t, err)
+	return arrive(p.h.t, r)
+}
+
+// consentPage brings the person, signed in, to the consent page of a request.
+func (p *person) consentPage(request url.Values) page {
+	p.h.t.Helper()
+	at := p.open("/oauth2/authorize?" + request.Encode())
+	if strings.HasPrefix(at.url.Path, "/signin") {
+		at = p.submit(at, url.Values{"email": {p.email}, "password": {password}})
+	}
+	if at.url.Path != "/consent" {
+		p.h.t.Fatalf("%s is at %s (%d), want /consent: %.300s", p.email, at.url, at.status, at.body)
+	}
+	return at
+}
+
+// approve lets the person allow all that is asked for and returns the answer's parameters.
+func (p *person) approve(request url.Values) url.Values {
+	p.h.t.Helper()
+	at := p.submit(p.consentPage(request), url.Values{"decision": {"approve"}})
+	if at.away == nil {
+		p.h.t.Fatalf("approving: at %s (%d), want a redirect away: %.300s", at.url, at.status, at.body)
+	}
+	return at.away.Query()
+}
+
+// code gets a code for the client from the person.
+func (a app) code(p *person, scopes ...string) string {
+	a.h.t.Helper()
+	q := p.approve(a.authorization(scopes...))
+	if q.Get("code") == "" {
+		a.h.t.Fatalf("got %v, want a code", q)
+	}
+	return q.Get("code")
+}
+
+func redemption(code string) url.Values {
+	return url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {callback}, "code_verifier": {verifier}}
+}
+
+func refreshment(token string) url.Values {
+	return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}
+}
+
+// tokens gets a pair of tokens for the client from the person.
+func (a app) tokens(p *person, scopes ...string) (access, refresh string) {
+	a.h.t.Helper()
+	status, answer := a.token(redemption(a.code(p, scopes...)))
+	if status != http.StatusOK {
+		a.h.t.Fatalf("redeeming: got %d %v, want 200", status, answer)
+	}
+	return answer["access_token"].(string), answer["refresh_token"].(string)
+}
+
+// claims reads an access token without believing it.
+func claims(t testing.TB, access string) (header, body map[string]any) {
+	t.Helper()
+	parts := strings.Split(access, ".")
+	if len(parts) != 3 {
+		t.Fatalf("the access token has %d parts, want 3", len(parts))
+	}
+	for i, into := range []*map[string]any{&header, &body} {
+		raw, err := base64.RawURLEncoding.DecodeString(parts[i])
+		must(t, err)
+		must(t, json.Unmarshal(raw, into))
+	}
+	return header, body
+}
+
+// alive says whether the issuer still takes a refresh token, and spends it.
+func (a app) alive(refresh string) bool {
+	a.h.t.Helper()
+	status, _ := a.token(refreshment(refresh))
+	return status == http.StatusOK
+}
+
+func wantError(t testing.TB, what string, status int, answer map[string]any, wantStatus int, wantCode string) {
+	t.Helper()
+	if status != wantStatus || answer["error"] != wantCode {
+		t.Errorf("%s: got %d %v, want %d %s", what, status, answer, wantStatus, wantCode)
+	}
+	if answer["access_token"] != nil {
+		t.Errorf("%s: got a token beside the error", what)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,51 @@
+package authserver
+
+import (
+	"context"
+	"net"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+)
+
+// What the operator's door speaks, for programs outside this wing; see there.
+type (
+	Remote           = admin.Remote
+	Refusal          = admin.Refusal
+	TenantSpec       = admin.TenantSpec
+	RoleSpec         = admin.RoleSpec
+	UserSpec         = admin.UserSpec
+	UserMade         = admin.UserMade
+	MemberSpec       = admin.MemberSpec
+	ClientSpec       = admin.ClientSpec
+	ClientMade       = admin.ClientMade
+	InitialTokenSpec = admin.InitialTokenSpec
+	GrantEnd         = admin.GrantEnd
+	KeyTurn          = admin.KeyTurn
+	Tenant           = tenant.Tenant
+	Client           = client.Client
+	Grant            = grant.Grant
+	GrantFilter      = grant.Filter
+	Key              = keyring.Info
+)
+
+// The roles that every tenant begins with.
+const (
+	RoleAdmin  = admin.RoleAdmin
+	RoleReader = admin.RoleReader
+)
+
+// ErrNoServer says that no server runs on a data directory.
+var ErrNoServer = admin.ErrNoServer
+
+// ErrWrongKey says that the key-encryption key does not open the signing keys in the database.
+var ErrWrongKey = keyring.ErrWrongKey
+
+// ListenOperator opens the operator's socket of a data directory, for Server.AdminHandler; see admin.Listen.
+func ListenOperator(dir string) (net.Listener, error) { return admin.Listen(dir) }
+
+// ReachOperator finds the server that runs on a data directory, or answers ErrNoServer.
+func ReachOperator(ctx context.Context, dir string) (*Remote, error) { return admin.Reach(ctx, dir) }

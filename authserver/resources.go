@@ -1,0 +1,55 @@
+package authserver
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// resourceFile is a resource as an operator writes it. Its words are those of Resource.
+type resourceFile struct {
+	URI       string `json:"uri"`
+	Name      string `json:"name"`
+	Algorithm string `json:"algorithm"`  // default ES256
+	TokenLife string `json:"token_life"` // as "10m"; default Config.TokenLife
+	Scopes    []struct {
+		Name        string `json:"name"`
+		Description string `json:"description"`
+		Baseline    bool   `json:"baseline"`
+	} `json:"scopes"`
+}
+
+// ReadResources reads resources from a JSON file: an array, the default one first. A member that is not known is an error, because one that is
+// misspelt would otherwise count for nothing.
+func ReadResources(path string) ([]Resource, error) {
+	if path == "" {
+		return nil, errors.New("resources is not set; name a JSON file of the MCP servers whose tokens are issued")
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading resources: %w", err)
+	}
+	var files []resourceFile
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&files); err != nil {
+		return nil, fmt.Errorf("reading resources from %s: %w", path, err)
+	}
+	resources := make([]Resource, 0, len(files))
+	for _, f := range files {
+		r := Resource{URI: f.URI, Name: f.Name, Algorithm: f.Algorithm}
+		if f.TokenLife != "" {
+			if r.TokenLife, err = time.ParseDuration(f.TokenLife); err != nil {
+				return nil, fmt.Errorf("reading resources from %s: token_life of %s: %w", path, f.URI, err)
+			}
+		}
+		for _, s := range f.Scopes {
+			r.Scopes = append(r.Scopes, Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline})
+		}
+		resources = append(resources, r)
+	}
+	return resources, nil
+}
