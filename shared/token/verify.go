@@ -202,14 +202,15 @@ func (r Rules) checkClaims(c Claims) error {
 
 // checkScopes demands that the string and the array say the same (JW-16).
 func checkScopes(c Claims) error {
-	words := strings.Fields(c.Scope)
-	if len(words) != len(c.Scopes) {
-		return fmt.Errorf("%w: scope and scopes differ", ErrClaims)
+	words := strings.Split(c.Scope, " ")
+	if c.Scope == "" {
+		words = nil
 	}
-	for _, s := range c.Scopes {
-		if !slices.Contains(words, s) {
-			return fmt.Errorf("%w: scope and scopes differ", ErrClaims)
-		}
+	in := func(some, all []string) bool {
+		return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(all, s) })
+	}
+	if len(words) != len(c.Scopes) || !in(words, c.Scopes) || !in(c.Scopes, words) {
+		return fmt.Errorf("%w: scope and scopes differ", ErrClaims)
 	}
 	return nil
 }

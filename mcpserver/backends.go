@@ -1,0 +1,61 @@
+package mcpserver
+
+import (
+	"context"
+	"errors"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+)
+
+// backends is the switchboard: where ended grants are read is decided here and nowhere else.
+type backends struct {
+	crm     *crm.DB
+	redis   redis.UniversalClient // nil when the list is in this process
+	revoked revocation.Reader
+}
+
+func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
+	b := &backends{revoked: d.Revoked}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close())
+		}
+	}()
+	if b.crm, err = crm.Open(ctx, c.Database, d.Now); err != nil {
+		return nil, err
+	}
+	switch {
+	case b.revoked != nil:
+	case c.Redis != "":
+		if b.redis, err = ttl.OpenRedis(ctx, c.Redis.Reveal()); err != nil {
+			return nil, err
+		}
+		b.revoked = revocation.NewRedis(b.redis, c.RedisPrefix, d.Now)
+	case c.InsecureIgnoreRevocations:
+		d.Log.Warn("ended grants are not looked up: their tokens act until they expire", "setting", "insecure-ignore-revocations")
+		b.revoked = ignored{}
+	default:
+		return nil, errors.New("nobody tells which grants have ended; set redis as the issuer has it, or insecure-ignore-revocations")
+	}
+	return b, nil
+}
+
+func (b *backends) close() error {
+	var errs []error
+	if b.redis != nil {
+		errs = append(errs, b.redis.Close())
+	}
+	if b.crm != nil {
+		errs = append(errs, b.crm.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// ignored is the reader that InsecureIgnoreRevocations asks for.
+type ignored struct{}
+
+func (ignored) Ended(context.Context, string) (bool, error) { return false, nil }

@@ -1,0 +1,96 @@
+package mcpserver
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/card"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/tools"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// Config is what the operator says. Fields that are zero get the value that their comment names.
+type Config struct {
+	// Resource is the canonical URI of this MCP server, which is also its URL and the only audience it accepts (RFC 8707 §2). Required.
+	Resource string
+	// Issuer is the issuer identifier, byte for byte as the issuer publishes it. Required.
+	Issuer string
+	// Database holds the companion tools' data: "sqlite:PATH" or "postgres://…". Required.
+	Database string
+	// Redis holds the list of ended grants when the issuer runs elsewhere: "redis://…" or "rediss://…".
+	Redis config.Secret
+	// RedisPrefix begins every key in Redis; the same as the issuer's. Default "gatehouse:".
+	RedisPrefix string
+	// Algorithms of tokens' signatures: ES256, RS256, EdDSA. Default ES256.
+	Algorithms []string
+	// AllowedHosts are the Host headers that are answered. Default: the resource's host and, on a loopback host, its other names.
+	AllowedHosts []string
+	// AllowedOrigins are the Origin headers of browsers that are answered. Default: none but the resource's own.
+	AllowedOrigins []string
+	// TokenCacheLife is how long a verified token is remembered, so that its signature is not checked again; its expiry and its grant are, on every
+	// request. Default 60 seconds; negative means that every signature is checked every time.
+	TokenCacheLife time.Duration
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default none.
+	TrustedProxies []netip.Prefix
+	// InsecureIgnoreRevocations lets tokens of ended grants act until they expire, when there is neither Redis nor an issuer in this process.
+	InsecureIgnoreRevocations bool
+}
+
+// resolve fills and checks. The error names the field and what to do.
+func (c Config) resolve() (Config, error) {
+	uri, err := oauth.ParseResource(c.Resource)
+	if err != nil || uri != c.Resource {
+		return c, fmt.Errorf("resource %q is not a canonical URI (RFC 8707 §2): give it as https://mcp.example.com/mcp", c.Resource)
+	}
+	if c.Issuer == "" {
+		return c, errors.New("issuer is not set; give the issuer identifier, as https://auth.example.com")
+	}
+	if c.Database == "" {
+		return c, errors.New("database is not set; give sqlite:PATH or postgres://…")
+	}
+	if len(c.Algorithms) == 0 {
+		c.Algorithms = []string{"ES256"}
+	}
+	for _, a := range c.Algorithms {
+		if !slices.Contains([]string{"ES256", "RS256", "EdDSA"}, a) {
+			return c, fmt.Errorf("algorithm %q is not believed; use ES256, RS256 or EdDSA", a)
+		}
+	}
+	if c.RedisPrefix == "" {
+		c.RedisPrefix = "gatehouse:"
+	}
+	return c, nil
+}
+
+// Scope is a scope of the companion tools.
+type Scope struct {
+	Name        string
+	Description string // in plain words, for the consent page
+	Baseline    bool   // asked for when a client names no scope
+}
+
+// Scopes are the companion tools' scopes, the gentle ones first.
+func Scopes() []Scope {
+	return []Scope{
+		{tools.ReadCustomers, "Read your customers' names and e-mail addresses", true},
+		{tools.ReadKnowledge, "Search your organisation's knowledge base", true},
+		{tools.WriteTickets, "Open support tickets in your organisation's name", false},
+		{tools.WriteCustomers, "Change your customers' names and e-mail addresses", false},
+	}
+}
+
+// facts are what the cards say.
+func facts(c Config) card.Facts {
+	f := card.Facts{
+		Resource: c.Resource, Issuer: c.Issuer, Name: serverName, Title: serverTitle, Version: Version, Description: serverDescription,
+		Protocols: protocols(), CanRegister: true,
+	}
+	for _, s := range Scopes() {
+		f.Scopes = append(f.Scopes, card.Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline})
+	}
+	return f
+}

@@ -1,0 +1,319 @@
+// Package guard owns the check of a request's bearer token: it becomes a Caller, or a challenge.
+//
+// Everything is checked on every request; nothing is inherited from a connection or an earlier call. What cannot be known (the issuer's keys, the list
+// of ended grants) is answered 503, never with a yes.
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/token"
+)
+
+// Config is what a guard needs to know. Fields that are zero get the value that their comment names.
+type Config struct {
+	// Issuer is the issuer identifier, byte for byte. Required.
+	Issuer string
+	// Resource is the canonical URI of the protected server: the only audience that is accepted (RFC 8707 §2). Required.
+	Resource string
+	// Revoked tells which grants have ended. Required; asked on every request.
+	Revoked revocation.Reader
+	// Algorithms of signatures that are believed. Default ES256.
+	Algorithms []string
+	// Baseline are the scopes that a 401 challenge names.
+	Baseline []string
+	// JWKSURL is where the issuer's keys are. Default: as the issuer's metadata say (RFC 8414 §2).
+	JWKSURL string
+	// AllowedHosts are the Host headers that are answered. Default: the resource's host and, on a loopback host, its other names.
+	AllowedHosts []string
+	// AllowedOrigins are the Origin headers that are answered, beside the resource's own.
+	AllowedOrigins []string
+	// CacheLife is how long a verified token is remembered, at most until it expires. Its expiry, its key and its grant are checked on every request all
+	// the same. Default 60 seconds; negative: never.
+	CacheLife time.Duration
+	// CacheSize bounds the remembered tokens. Default 10,000, about half a kilobyte each.
+	CacheSize int
+	// HTTPClient fetches metadata and keys. Default: 5 seconds at most, no redirects.
+	HTTPClient *http.Client
+	Now        func() time.Time // default time.Now
+	Log        *slog.Logger     // default: nothing is logged
+}
+
+// Leeway is how far apart the issuer's clock and ours may be.
+const Leeway = 30 * time.Second
+
+// Guard checks requests. It is safe for concurrent use.
+type Guard struct {
+	config   Config
+	rules    token.Rules
+	keys     *keys
+	cache    *cache // nil: none
+	hosts    map[string]bool
+	origins  map[string]bool
+	metadata string // the URL that challenges name
+}
+
+// New makes a guard. It fetches nothing yet.
+func New(c Config) (*Guard, error) {
+	uri, err := oauth.ParseResource(c.Resource)
+	if err != nil || uri != c.Resource {
+		return nil, fmt.Errorf("resource %q is not a canonical URI (RFC 8707 §2)", c.Resource)
+	}
+	if _, err := url.ParseRequestURI(c.Issuer); err != nil || c.Issuer == "" {
+		return nil, fmt.Errorf("issuer %q is not a URL", c.Issuer)
+	}
+	if c.Revoked == nil {
+		return nil, errors.New("nobody tells the guard which grants have ended")
+	}
+	c.fill()
+	g := &Guard{
+		config: c, metadata: oauth.ResourceMetadataURL(c.Resource), hosts: map[string]bool{}, origins: map[string]bool{},
+		rules: token.Rules{Issuer: c.Issuer, Audience: c.Resource, Algorithms: c.Algorithms, Leeway: Leeway, Now: c.Now},
+		keys:  &keys{issuer: c.Issuer, url: c.JWKSURL, http: c.HTTPClient, now: c.Now, log: c.Log},
+	}
+	if c.CacheLife > 0 {
+		g.cache = newCache(c.CacheSize)
+	}
+	g.allow(uri)
+	return g, nil
+}
+
+func (c *Config) fill() {
+	if len(c.Algorithms) == 0 {
+		c.Algorithms = []string{"ES256"}
+	}
+	if c.CacheLife == 0 {
+		c.CacheLife = time.Minute
+	}
+	if c.CacheSize <= 0 {
+		c.CacheSize = 10_000
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.HTTPClient == nil {
+		c.HTTPClient = &http.Client{Timeout: fetchTime}
+	}
+	client := *c.HTTPClient // a copy: redirects are refused whoever made it (JK-05)
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.HTTPClient = &client
+}
+
+// allow fills the allow-lists.
+func (g *Guard) allow(resource string) {
+	u, err := url.Parse(resource)
+	if err != nil {
+		return
+	}
+	names := []string{u.Host}
+	if isLoopback(u.Hostname()) {
+		port := strings.TrimPrefix(u.Host, hostOf(u.Host))
+		names = []string{"localhost" + port, "127.0.0.1" + port, "[::1]" + port}
+	}
+	for _, host := range names {
+		g.origins[u.Scheme+"://"+host] = true
+	}
+	if len(g.config.AllowedHosts) > 0 {
+		names = g.config.AllowedHosts
+	}
+	for _, host := range names {
+		g.hosts[strings.ToLower(host)] = true
+	}
+	for _, origin := range g.config.AllowedOrigins {
+		g.origins[origin] = true
+	}
+}
+
+func isLoopback(host string) bool {
+	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, host)
+}
+
+// hostOf cuts the port off.
+func hostOf(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		return host[:i]
+	}
+	return host
+}
+
+// Protect lets requests of known callers through to next, and answers all others.
+func (g *Guard) Protect(next func(w http.ResponseWriter, r *http.Request, c mcp.Caller)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if refused := g.checkSource(r); refused != nil {
+			refuse(w, r, "", refused)
+			return
+		}
+		raw, refused := bearer(r)
+		if refused != nil {
+			g.challenge(w, r, refused)
+			return
+		}
+		caller, refused := g.caller(r.Context(), raw)
+		if refused != nil {
+			g.challenge(w, r, refused)
+			return
+		}
+		httpd.Note(r.Context(), "tenant", caller.TenantID)
+		httpd.Note(r.Context(), "client", caller.ClientID)
+		next(w, r, caller)
+	})
+}
+
+// Wrap is Protect for a handler that finds its caller with CallerOf: anybody's MCP server.
+func (g *Guard) Wrap(next http.Handler) http.Handler {
+	return g.Protect(func(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+	})
+}
+
+type callerKey struct{}
+
+// CallerOf finds the caller of a request that came through Wrap. Handlers of other libraries take no further argument, so the context carries it for
+// them; our own get it as a value.
+func CallerOf(ctx context.Context) (mcp.Caller, bool) {
+	c, ok := ctx.Value(callerKey{}).(mcp.Caller)
+	return c, ok
+}
+
+// checkSource holds Host and Origin against the allow-lists, before anything else: a page of another site must not reach a server on somebody's
+// own machine through their browser, nor by a name of its own that leads here (S1, S2, MC-16, MC-17).
+func (g *Guard) checkSource(r *http.Request) *oauth.Error {
+	host := r.Host
+	if !g.hosts[host] && !g.hosts[strings.ToLower(host)] && !g.hosts[strings.ToLower(withoutDefaultPort(host))] {
+		return &oauth.Error{Code: "invalid_request", Description: "this server does not answer to this Host", Status: http.StatusForbidden}
+	}
+	for _, origin := range r.Header["Origin"] {
+		if !g.origins[origin] {
+			return &oauth.Error{Code: "invalid_request", Description: "this Origin is not allowed here", Status: http.StatusForbidden}
+		}
+	}
+	return nil
+}
+
+func withoutDefaultPort(host string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(host, ":443"), ":80")
+}
+
+// errNoToken is the answer to a request without credentials: a challenge that names no error (RFC 6750 §3.1).
+var errNoToken = &oauth.Error{Description: "send an access token of this server's issuer as Authorization: Bearer", Status: http.StatusUnauthorized}
+
+// bearer reads the one token of a request (RFC 6750 §2.1). A token in the URL or in a body is no token; beside one in the header it is an error.
+func bearer(r *http.Request) (string, *oauth.Error) {
+	headers := r.Header["Authorization"]
+	switch {
+	case len(headers) == 0:
+		return "", errNoToken
+	case len(headers) > 1: // JW-21
+		return "", oauth.InvalidRequest("more than one Authorization header")
+	case r.URL.RawQuery != "" && r.URL.Query().Has("access_token"):
+		return "", oauth.InvalidRequest("an access token belongs in the Authorization header alone") // RS-11
+	}
+	scheme, raw, _ := strings.Cut(headers[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", errNoToken
+	}
+	raw = strings.TrimLeft(raw, " ")
+	if raw == "" || strings.ContainsFunc(raw, notToken68) {
+		return "", oauth.InvalidRequest("the Authorization header is not Bearer and one token")
+	}
+	return raw, nil
+}
+
+// notToken68 says whether a character cannot be in a bearer token (RFC 6750 §2.1, b64token).
+func notToken68(c rune) bool {
+	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._~+/=", c))
+}
+
+// caller believes a token, or says what to answer.
+func (g *Guard) caller(ctx context.Context, raw string) (mcp.Caller, *oauth.Error) {
+	v, err := g.verify(ctx, raw)
+	switch {
+	case errors.Is(err, token.ErrKeysUnavailable):
+		httpd.Note(ctx, "error", err)
+		return mcp.Caller{}, oauth.TemporarilyUnavailable() // S4, JK-03: not the token's fault
+	case errors.Is(err, token.ErrUnknownKey):
+		httpd.Note(ctx, "error", err)
+		return mcp.Caller{}, oauth.InvalidToken(token.ErrUnknownKey.Error())
+	case err != nil:
+		return mcp.Caller{}, oauth.InvalidToken(err.Error()) // one of package token's sentences
+	}
+	ended, err := g.config.Revoked.Ended(ctx, v.caller.GrantID)
+	switch {
+	case ended:
+		return mcp.Caller{}, oauth.InvalidToken("the permission behind the access token has ended")
+	case err != nil:
+		httpd.Note(ctx, "error", err)
+		return mcp.Caller{}, oauth.TemporarilyUnavailable()
+	}
+	return v.caller, nil
+}
+
+// verified is a believed token.
+type verified struct {
+	caller  mcp.Caller
+	keyID   string
+	expires int64     // Unix seconds
+	until   time.Time // when to verify it again
+}
+
+// verify looks the token up, or checks it. A remembered one still needs its key to be published and its time not to be over.
+func (g *Guard) verify(ctx context.Context, raw string) (verified, error) {
+	if g.cache == nil {
+		return g.check(ctx, raw)
+	}
+	if len(raw) > token.MaxSize {
+		return verified{}, token.ErrMalformed
+	}
+	now, key := g.config.Now(), hash(raw)
+	if v, ok := g.cache.get(key); ok && now.Before(v.until) && g.keys.published(v.keyID) {
+		if now.Unix() >= v.expires+int64(Leeway/time.Second) {
+			return verified{}, token.ErrExpired
+		}
+		return v, nil
+	}
+	v, err := g.check(ctx, raw)
+	if err == nil {
+		v.until = now.Add(g.config.CacheLife)
+		g.cache.put(key, v, now)
+	}
+	return v, err
+}
+
+func (g *Guard) check(ctx context.Context, raw string) (verified, error) {
+	v, err := g.rules.VerifyKeyed(ctx, raw, g.keys)
+	if err != nil {
+		return verified{}, err
+	}
+	return verified{
+		caller:  mcp.Caller{Subject: v.Subject, TenantID: v.TenantID, ClientID: v.ClientID, GrantID: v.GrantID, Scopes: slices.Clip(v.Scopes)},
+		keyID:   v.KeyID,
+		expires: v.Expires,
+	}, nil
+}
+
+// Ready says whether the issuer's keys are known, and fetches them if not.
+func (g *Guard) Ready(ctx context.Context) error {
+	_, err := g.keys.Key(ctx, "")
+	if errors.Is(err, token.ErrUnknownKey) {
+		return nil
+	}
+	return err
+}
+
+// Run fetches the issuer's keys anew from time to time, until ctx ends.
+func (g *Guard) Run(ctx context.Context) { g.keys.run(ctx) }

@@ -1,0 +1,179 @@
+// Package card owns what the resource says of itself before anyone signs in: RFC 9728 metadata, the server card and the AI catalog.
+package card
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// Scope is a scope with its description.
+type Scope struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Baseline    bool   `json:"-"`
+}
+
+// Facts are what the documents are made of.
+type Facts struct {
+	Resource    string // the canonical URI, which is the MCP endpoint's URL
+	Issuer      string
+	Name        string // the card's name: a reverse-DNS namespace, a slash and a name
+	Title       string // for people
+	Version     string
+	Description string // 1 to 100 characters
+	Scopes      []Scope
+	Protocols   []string // MCP revisions, newest first
+	CanRegister bool     // the issuer takes dynamic client registration
+}
+
+// cardSchema is the one value that version 1 of the card allows.
+const cardSchema = "https://static.modelcontextprotocol.io/schemas/v1/server-card.schema.json"
+
+type remote struct {
+	Type      string   `json:"type"`
+	URL       string   `json:"url"`
+	Protocols []string `json:"supportedProtocolVersions,omitempty"`
+}
+
+// serverCard is a server card (SEP-2127), version 1. It says nothing about authorization: a client learns that by calling (RFC 9728).
+type serverCard struct {
+	Schema      string   `json:"$schema"`
+	Name        string   `json:"name"`
+	Version     string   `json:"version"`
+	Description string   `json:"description"`
+	Title       string   `json:"title,omitempty"`
+	Remotes     []remote `json:"remotes"`
+}
+
+type catalogEntry struct {
+	Identifier string `json:"identifier"`
+	Type       string `json:"type"`
+	URL        string `json:"url"`
+}
+
+type catalog struct {
+	SpecVersion string         `json:"specVersion"`
+	Entries     []catalogEntry `json:"entries"`
+}
+
+// olderCard is the informal form that some scanners still look for.
+type olderCard struct {
+	Name          string        `json:"name"`
+	Version       string        `json:"version"`
+	Description   string        `json:"description"`
+	Authorization authorization `json:"authorization"`
+	Transport     transport     `json:"transport"`
+}
+
+type authorization struct {
+	Server       string   `json:"authorization_server"`
+	Flows        []string `json:"supported_flows"`
+	Registration bool     `json:"dynamic_client_registration"`
+	Scopes       []Scope  `json:"scopes"`
+}
+
+type transport struct {
+	Type string `json:"type"`
+	URL  string `json:"url"`
+}
+
+// CardType and CatalogType are the documents' media types.
+const (
+	CardType    = "application/mcp-server-card+json"
+	CatalogType = "application/ai-catalog+json"
+)
+
+// Routes returns the documents by path. They are made once, need no token and are readable from any origin (SC-02, SC-09, RS-12).
+func Routes(f Facts) (map[string]http.Handler, error) {
+	u, err := url.Parse(f.Resource)
+	if err != nil {
+		return nil, fmt.Errorf("describing %s: %w", f.Resource, err)
+	}
+	path := strings.TrimSuffix(u.EscapedPath(), "/")
+	_, short, _ := strings.Cut(f.Name, "/")
+	metadata := oauth.ResourceMetadata{
+		Resource: f.Resource, AuthorizationServers: []string{f.Issuer}, ScopesSupported: f.baseline(),
+		BearerMethodsSupported: []string{"header"}, ResourceName: f.Title,
+	}
+	documents := []struct {
+		path, mediaType string
+		body            any
+	}{
+		{oauth.ResourceMetadataPath, "application/json", metadata},
+		{oauth.ResourceMetadataPath + path, "application/json", metadata},
+		{path + "/server-card", CardType, serverCard{
+			Schema: cardSchema, Name: f.Name, Version: f.Version, Description: f.Description, Title: f.Title,
+			Remotes: []remote{{"streamable-http", f.Resource, f.Protocols}},
+		}},
+		{"/.well-known/ai-catalog.json", CatalogType, catalog{"1.0", []catalogEntry{
+			{"urn:air:" + u.Hostname() + ":mcp:" + short, CardType, f.Resource + "/server-card"},
+		}}},
+		{"/.well-known/mcp-server-card.json", "application/json", olderCard{
+			Name: f.Title, Version: f.Version, Description: f.Description,
+			Authorization: authorization{f.Issuer, []string{"authorization_code", "client_credentials"}, f.CanRegister, f.Scopes},
+			Transport:     transport{"streamable-http", f.Resource},
+		}},
+	}
+	routes := map[string]http.Handler{}
+	for _, d := range documents {
+		body, err := json.Marshal(d.body)
+		if err != nil {
+			return nil, fmt.Errorf("encoding %s: %w", d.path, err)
+		}
+		routes[d.path] = document(body, d.mediaType)
+	}
+	return routes, nil
+}
+
+// baseline is the small set that a client asks for first (RS-08).
+func (f Facts) baseline() []string {
+	var names []string
+	for _, s := range f.Scopes {
+		if s.Baseline {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// document serves bytes with their validator, from any origin (SC-01 to SC-03).
+func document(body []byte, mediaType string) http.Handler {
+	sum := sha256.Sum256(body)
+	etag := `"` + hex.EncodeToString(sum[:12]) + `"`
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Allow-Methods", "GET")
+		h.Set("Access-Control-Allow-Headers", "Content-Type, If-None-Match, MCP-Protocol-Version")
+		h.Set("Access-Control-Expose-Headers", "ETag")
+		switch r.Method {
+		case http.MethodOptions:
+			w.WriteHeader(http.StatusNoContent)
+			return
+		case http.MethodGet, http.MethodHead:
+		default:
+			h.Set("Allow", "GET, HEAD, OPTIONS")
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		h.Set("Cache-Control", "public, max-age=3600")
+		h.Set("ETag", etag)
+		if r.Header.Get("If-None-Match") == etag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		h.Set("Content-Type", mediaType)
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+		if r.Method == http.MethodGet {
+			w.Write(body)
+		}
+	})
+}

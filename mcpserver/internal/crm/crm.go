@@ -1,0 +1,146 @@
+// Package crm owns the data that the companion tools work on: customers, tickets and articles, each of one tenant.
+package crm
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
+	_ "modernc.org/sqlite"             // registers "sqlite"
+)
+
+// ErrNotFound says that the tenant has no such customer. Whether another tenant has one is not said.
+var ErrNotFound = errors.New("no such customer")
+
+// DB is an open database. All that it gives away is a tenant's own view.
+type DB struct {
+	db     *sql.DB
+	search string
+	query  func(words []string) string
+	now    func() time.Time
+}
+
+// poolSize bounds the connections.
+const poolSize = 8
+
+// Open opens a migrated database: sqlite:PATH or postgres://….
+func Open(ctx context.Context, database string, now func() time.Time) (*DB, error) {
+	d := &DB{now: now}
+	var err error
+	if path, ok := strings.CutPrefix(database, "sqlite:"); ok {
+		if info, err := os.Stat(path); err != nil || info.IsDir() {
+			return nil, fmt.Errorf("the companion's database %s is not there; run `gatehouse migrate` first", path)
+		}
+		d.search, d.query = sqliteSearch, sqliteQuery
+		d.db, err = sql.Open("sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)+
+			"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)")
+	} else {
+		d.search, d.query = postgresSearch, postgresQuery
+		d.db, err = sql.Open("pgx", database)
+	}
+	if err != nil {
+		return nil, errors.New("the companion's database is malformed; give sqlite:PATH or postgres://…")
+	}
+	d.db.SetMaxOpenConns(poolSize)
+	d.db.SetMaxIdleConns(poolSize)
+	if err := d.Ping(ctx); err != nil {
+		return nil, errors.Join(err, d.db.Close())
+	}
+	return d, nil
+}
+
+// Ping asks whether the database answers and has its schema.
+func (d *DB) Ping(ctx context.Context) error {
+	var n int
+	if err := d.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM schema_migrations_companion WHERE NOT dirty").Scan(&n); err != nil {
+		return fmt.Errorf("asking the companion's database for its schema (run `gatehouse migrate` if there is none): %w", err)
+	}
+	if n != 1 {
+		return errors.New("the companion's database was left half-migrated; run `gatehouse migrate`")
+	}
+	return nil
+}
+
+// Close closes the database.
+func (d *DB) Close() error { return d.db.Close() }
+
+// For is a tenant's view. Its methods take no tenant, so that none can be named wrongly.
+func (d *DB) For(tenantID string) Tenant { return Tenant{d, tenantID} }
+
+// Tenant is the data of one tenant.
+type Tenant struct {
+	d  *DB
+	id string
+}
+
+// Customer is a customer of the tenant.
+type Customer struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	Email string `json:"email"`
+}
+
+// Customer returns a customer, or ErrNotFound.
+func (t Tenant) Customer(ctx context.Context, id string) (Customer, error) {
+	c := Customer{ID: id}
+	err := t.d.db.QueryRowContext(ctx, "SELECT name, email FROM customers WHERE tenant_id = $1 AND id = $2", t.id, id).Scan(&c.Name, &c.Email)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Customer{}, ErrNotFound
+	}
+	if err != nil {
+		return Customer{}, fmt.Errorf("reading a customer: %w", err)
+	}
+	return c, nil
+}
+
+// Update changes what is not empty of a customer's name and e-mail address, in one statement, and returns the customer as it then is; or ErrNotFound.
+func (t Tenant) Update(ctx context.Context, c Customer) (Customer, error) {
+	out := Customer{ID: c.ID}
+	err := t.d.db.QueryRowContext(ctx, `UPDATE customers SET name = COALESCE(NULLIF($3, ''), name), email = COALESCE(NULLIF($4, ''), email), updated_at = $5
+		WHERE tenant_id = $1 AND id = $2 RETURNING name, email`, t.id, c.ID, c.Name, c.Email, t.d.now().Unix()).Scan(&out.Name, &out.Email)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Customer{}, ErrNotFound
+	}
+	if err != nil {
+		return Customer{}, fmt.Errorf("changing a customer: %w", err)
+	}
+	return out, nil
+}
+
+// Ticket is a support ticket about a customer.
+type Ticket struct {
+	ID         string `json:"id"`
+	CustomerID string `json:"customer_id"`
+	Subject    string `json:"subject"`
+	Body       string `json:"body"`
+	OpenedBy   string `json:"-"` // the subject of the caller's token
+}
+
+// Open keeps a new ticket about a customer of the tenant, or answers ErrNotFound when there is no such customer.
+func (t Tenant) Open(ctx context.Context, k Ticket) error {
+	r, err := t.d.db.ExecContext(ctx, `INSERT INTO tickets (tenant_id, id, customer_id, subject, body, opened_by, created_at)
+		SELECT c.tenant_id, $3, c.id, $4, $5, $6, $7 FROM customers c WHERE c.tenant_id = $1 AND c.id = $2`,
+		t.id, k.CustomerID, k.ID, k.Subject, k.Body, k.OpenedBy, t.d.now().Unix())
+	if err != nil {
+		return fmt.Errorf("opening a ticket: %w", err)
+	}
+	n, err := r.RowsAffected()
+	if err != nil {
+		return fmt.Errorf("opening a ticket: %w", err)
+	}
+	if n != 1 {
+		return ErrNotFound
+	}
+	return nil
+}
+
+// Tickets counts the tenant's tickets.
+func (t Tenant) Tickets(ctx context.Context) (n int, err error) {
+	err = t.d.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM tickets WHERE tenant_id = $1", t.id).Scan(&n)
+	return n, err
+}

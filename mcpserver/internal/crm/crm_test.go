@@ -1,0 +1,134 @@
+package crm_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm"
+	"github.com/gatehouse-mcp/gatehouse/migrations"
+	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
+)
+
+// apply puts the companion's schema into an empty database, as the roof's migration would.
+func apply(t *testing.T, dialect, driver, dsn string) {
+	t.Helper()
+	db, err := sql.Open(driver, dsn)
+	must(t, err)
+	defer db.Close()
+	set, err := migrations.Companion(dialect)
+	must(t, err)
+	text, err := fs.ReadFile(set, "000001_initial.up.sql")
+	must(t, err)
+	for _, statement := range []string{string(text), "CREATE TABLE schema_migrations_companion (version BIGINT, dirty BOOLEAN)", "INSERT INTO schema_migrations_companion VALUES (1, FALSE)"} {
+		_, err := db.Exec(statement)
+		must(t, err)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Both dialects sit the same examination.
+func TestCRM(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "companion?#%.db")
+		apply(t, "sqlite", "sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path))
+		examine(t, "sqlite:"+path)
+	})
+	t.Run("postgres", func(t *testing.T) {
+		dsn := testenv.Postgres(t)
+		apply(t, "postgres", "pgx", dsn)
+		examine(t, dsn)
+	})
+}
+
+func examine(t *testing.T, database string) {
+	ctx := context.Background()
+	d, err := crm.Open(ctx, database, time.Now)
+	must(t, err)
+	t.Cleanup(func() { d.Close() })
+	must(t, d.SeedDemo(ctx))
+	must(t, d.SeedDemo(ctx)) // once more changes nothing
+	acme, globex, nobody := d.For("acme"), d.For("globex"), d.For("")
+
+	want := crm.Customer{ID: "cus_acme_1002", Name: "Wile E. Coyote", Email: "wile@coyote.example"}
+	got, err := acme.Customer(ctx, want.ID)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Fatalf("a customer of acme: %v %s", err, diff)
+	}
+	for _, who := range []crm.Tenant{globex, nobody, d.For("ACME"), d.For("acme' OR '1'='1")} { // TN-02, TN-08
+		if _, err := who.Customer(ctx, want.ID); !errors.Is(err, crm.ErrNotFound) {
+			t.Errorf("another tenant reads: got %v, want ErrNotFound", err)
+		}
+		if _, err := who.Update(ctx, crm.Customer{ID: want.ID, Name: "stolen"}); !errors.Is(err, crm.ErrNotFound) {
+			t.Errorf("another tenant changes: got %v, want ErrNotFound", err)
+		}
+		if err := who.Open(ctx, crm.Ticket{ID: "tic_x", CustomerID: want.ID, Subject: "s"}); !errors.Is(err, crm.ErrNotFound) {
+			t.Errorf("another tenant opens a ticket: got %v, want ErrNotFound", err)
+		}
+		if found, err := who.Search(ctx, "anvil rocket refunds paint", 10); err != nil || contains(found, "acme") {
+			t.Errorf("another tenant searches: got %v %v, want nothing of acme's", found, err)
+		}
+	}
+	changed, err := acme.Update(ctx, crm.Customer{ID: want.ID, Email: "new@coyote.example"})
+	want.Email = "new@coyote.example"
+	if diff := cmp.Diff(want, changed); err != nil || diff != "" {
+		t.Errorf("changing the address alone: %v %s", err, diff)
+	}
+	must(t, acme.Open(ctx, crm.Ticket{ID: "tic_1", CustomerID: want.ID, Subject: "Fuse", Body: "unlit", OpenedBy: "usr_ann"}))
+	if n, err := acme.Tickets(ctx); n != 1 || err != nil {
+		t.Errorf("acme's tickets: got %d %v, want 1", n, err)
+	}
+	if n, _ := globex.Tickets(ctx); n != 0 {
+		t.Errorf("globex's tickets: got %d, want 0", n)
+	}
+	search(t, acme)
+}
+
+func search(t *testing.T, acme crm.Tenant) {
+	ctx := context.Background()
+	found, err := acme.Search(ctx, "refund for an anvil", 10)
+	if err != nil || len(found) == 0 || found[0].ID != "art_acme_2" {
+		t.Errorf("searching: got %v %v, want art_acme_2 first", found, err)
+	}
+	// TN-03: nothing in the text has a meaning but its words.
+	for _, text := range []string{"", "   ", `"`, `'`, `*`, `anvil"`, `anvil' | 'x`, `NEAR(anvil, 2)`, `title:anvil`, `anvil AND NOT`, `-anvil`, `(anvil`, `anvil:*`, `!anvil`,
+		`'; DROP TABLE articles; --`, "an\x00vil", `a & | b`, strings.Repeat("anvil ", 10_000), "ünï çödé 漢字", `\`, `%`, `_`, `<->`} {
+		if found, err := acme.Search(ctx, text, -1); err != nil || len(found) > 1 {
+			t.Errorf("%.30q: got %d results %v, want no error and at most one", text, len(found), err)
+		}
+	}
+}
+
+func contains(articles []crm.Article, tenant string) bool {
+	for _, a := range articles {
+		if strings.Contains(a.ID, tenant) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestOpenWithoutSchema(t *testing.T) {
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "x.db")
+	if _, err := crm.Open(ctx, "sqlite:"+path, time.Now); err == nil || !strings.Contains(err.Error(), "gatehouse migrate") {
+		t.Errorf("no file: got %v, want a hint at `gatehouse migrate`", err)
+	}
+	dsn := testenv.Postgres(t)
+	if _, err := crm.Open(ctx, dsn, time.Now); err == nil || !strings.Contains(err.Error(), "gatehouse migrate") {
+		t.Errorf("no schema: got %v, want a hint at `gatehouse migrate`", err)
+	}
+}

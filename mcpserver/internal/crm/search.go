@@ -1,0 +1,56 @@
+package crm
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"unicode"
+)
+
+// Article is an article of the tenant's knowledge base.
+type Article struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	Body  string `json:"body"`
+}
+
+// MaxArticles bounds what one search returns.
+const MaxArticles = 20
+
+// maxWords bounds the words of one search.
+const maxWords = 16
+
+const (
+	sqliteSearch = `SELECT a.id, a.title, a.body FROM articles_text x JOIN articles a ON a.rowid = x.rowid
+		WHERE a.tenant_id = $1 AND articles_text MATCH $2 ORDER BY bm25(articles_text, 4.0, 1.0), a.id LIMIT $3`
+	postgresSearch = `SELECT id, title, body FROM articles
+		WHERE tenant_id = $1 AND words @@ to_tsquery('english', $2) ORDER BY ts_rank(words, to_tsquery('english', $2)) DESC, id LIMIT $3`
+)
+
+// Search finds articles that hold any of the words, best first. Whatever else is in the text has no meaning, in no dialect (TN-03).
+func (t Tenant) Search(ctx context.Context, text string, limit int) ([]Article, error) {
+	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	if len(words) == 0 {
+		return []Article{}, nil
+	}
+	rows, err := t.d.db.QueryContext(ctx, t.d.search, t.id, t.d.query(words[:min(len(words), maxWords)]), min(max(limit, 1), MaxArticles))
+	if err != nil {
+		return nil, fmt.Errorf("searching articles: %w", err)
+	}
+	defer rows.Close()
+	found := []Article{}
+	for rows.Next() {
+		var a Article
+		if err := rows.Scan(&a.ID, &a.Title, &a.Body); err != nil {
+			return nil, fmt.Errorf("searching articles: %w", err)
+		}
+		found = append(found, a)
+	}
+	return found, rows.Err()
+}
+
+// sqliteQuery writes words as an FTS5 query: each a string, so that AND, NEAR and * are words like others.
+func sqliteQuery(words []string) string { return `"` + strings.Join(words, `" OR "`) + `"` }
+
+// postgresQuery writes words as a tsquery: each quoted.
+func postgresQuery(words []string) string { return `'` + strings.Join(words, `' | '`) + `'` }

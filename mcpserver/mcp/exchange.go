@@ -1,0 +1,251 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strconv"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+)
+
+// How long clients may keep what they were told, in milliseconds. Tools change with the token's scopes, so not for long.
+const (
+	listTTL     = "60000"
+	discoverTTL = "3600000"
+)
+
+// exchange is one message and its answer.
+type exchange struct {
+	*Endpoint
+	server Server
+	m      *message
+	w      http.ResponseWriter
+	r      *http.Request
+	modern bool
+}
+
+// serve answers, or says what is wrong.
+func (x *exchange) serve() *fault {
+	x.modern = isModern(x.m, x.r)
+	if x.modern {
+		for _, f := range []*fault{checkHeaders(x.m, x.r.Header), checkMeta(x.m)} {
+			if f != nil {
+				return f
+			}
+		}
+	} else if f := x.checkLegacy(); f != nil {
+		return f
+	}
+	if x.m.id == nil {
+		x.w.WriteHeader(http.StatusAccepted) // RS-37: a notification; there is none that we act on
+		return nil
+	}
+	switch x.m.method {
+	case "tools/list":
+		return x.list()
+	case "tools/call":
+		return x.call()
+	case "server/discover":
+		if x.modern {
+			return x.discover()
+		}
+	case "initialize":
+		if !x.modern {
+			return x.initialize()
+		}
+	case "ping":
+		if !x.modern {
+			x.answer([]byte(`{}`))
+			return nil
+		}
+	}
+	return &fault{code: codeNoMethod, message: "there is no such method here; this server speaks " + fmt.Sprint(Versions())}
+}
+
+// checkLegacy holds the version header of a legacy request, which is newer than the oldest legacy clients.
+func (x *exchange) checkLegacy() *fault {
+	versions := x.r.Header["Mcp-Protocol-Version"]
+	if len(versions) > 1 || x.m.meta && (len(versions) != 1 || versions[0] != x.m.metaVersion) {
+		return &fault{code: codeHeaders, message: "the MCP-Protocol-Version header and the message name different versions"}
+	}
+	return nil
+}
+
+// initialize opens for a legacy client (MCP 2025-11-25, lifecycle). There is no session: every request stands alone and brings its token.
+func (x *exchange) initialize() *fault {
+	if x.m.version == "" {
+		return badParams("protocolVersion is missing")
+	}
+	version := x.m.version
+	if !slices.Contains(legacy, version) {
+		version = NewestLegacy
+	}
+	x.answer(mustJSON(struct {
+		Version      string       `json:"protocolVersion"`
+		Capabilities capabilities `json:"capabilities"`
+		Info         Info         `json:"serverInfo"`
+		Instructions string       `json:"instructions,omitempty"`
+	}{version, capabilities{}, x.Info, x.Info.Instructions}))
+	return nil
+}
+
+// discover says what this server is (MCP 2026-07-28, server/discover).
+func (x *exchange) discover() *fault {
+	x.answer(mustJSON(struct {
+		Type         string          `json:"resultType"`
+		Versions     []string        `json:"supportedVersions"`
+		Capabilities capabilities    `json:"capabilities"`
+		Instructions string          `json:"instructions,omitempty"`
+		TTL          json.RawMessage `json:"ttlMs"`
+		Scope        string          `json:"cacheScope"`
+		Meta         json.RawMessage `json:"_meta"`
+	}{"complete", Versions(), capabilities{}, x.Info.Instructions, json.RawMessage(discoverTTL), "private", x.serverMeta()}))
+	return nil
+}
+
+// capabilities are ours: tools, whose list changes only with the token.
+type capabilities struct {
+	Tools struct {
+		ListChanged bool `json:"listChanged"`
+	} `json:"tools"`
+}
+
+func (x *exchange) serverMeta() json.RawMessage {
+	return mustJSON(map[string]Info{metaServerInfo: x.Info})
+}
+
+func (x *exchange) list() *fault {
+	if x.m.cursor != nil && string(x.m.cursor) != "null" {
+		return badParams("the cursor is not one of ours: the list has one page")
+	}
+	tools := x.server.set.list
+	b := make([]byte, 0, len(tools)+256)
+	b = append(append(b, '{'), tools...)
+	if x.modern {
+		b = append(b, `,"resultType":"complete","ttlMs":`+listTTL+`,"cacheScope":"private","_meta":`...)
+		b = append(b, x.serverMeta()...)
+	}
+	x.answer(append(b, '}'))
+	return nil
+}
+
+// call runs a tool, unless the caller's scopes do not open it: then the answer is the challenge for the scope, before anything runs.
+func (x *exchange) call() *fault {
+	if !x.m.named {
+		return badParams("name is missing: which tool?")
+	}
+	t, open := x.server.tool(x.m.name)
+	if t == nil {
+		return badParams("unknown tool: see tools/list")
+	}
+	httpd.Note(x.r.Context(), "tool", t.Name)
+	if !open {
+		httpd.Note(x.r.Context(), "refused", "insufficient_scope")
+		x.Deny(x.w, x.r, append(slices.Clone(x.server.caller.Scopes), t.Scope))
+		return nil
+	}
+	arguments := x.m.arguments
+	if arguments == nil || string(arguments) == "null" {
+		arguments = json.RawMessage(`{}`)
+	}
+	if arguments[0] != '{' {
+		return badParams("arguments must be an object")
+	}
+	result, err := x.run(t, arguments)
+	if err != nil {
+		result = Result{Text: x.explain(err)}
+	}
+	x.answer(x.result(result, err != nil))
+	return nil
+}
+
+// run runs the tool within its time; a panic is an error like any other.
+func (x *exchange) run(t *Tool, arguments json.RawMessage) (result Result, err error) {
+	limit := x.CallTime
+	if limit == 0 {
+		limit = defaultCallTime
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), limit)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			httpd.Note(x.r.Context(), "stack", string(debug.Stack()))
+			err = fmt.Errorf("the tool panicked: %v", p)
+		}
+	}()
+	return t.Bind(x.server.caller)(ctx, arguments)
+}
+
+// explain is what the agent reads of an error. What is ours stays in the log (MC-29).
+func (x *exchange) explain(err error) string {
+	var told ToolError
+	var arguments InvalidArguments
+	switch {
+	case errors.As(err, &told):
+		return told.Message
+	case errors.As(err, &arguments):
+		return arguments.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		httpd.Note(x.r.Context(), "error", err)
+		return "The tool took too long and was stopped. Try again, or ask for less."
+	}
+	httpd.Note(x.r.Context(), "error", err)
+	return "Something went wrong on the server's side. Try again; if it persists, give the operator the support code " + httpd.SupportCode(x.r.Context()) + "."
+}
+
+// result writes a tool's answer (MCP, "Tool Result").
+func (x *exchange) result(r Result, failed bool) []byte {
+	b := make([]byte, 0, 2*len(r.Text)+len(r.Structured)+256)
+	b = append(b, `{"content":[{"type":"text","text":`...)
+	b = append(append(b, mustJSON(r.Text)...), `}],"isError":`...)
+	b = strconv.AppendBool(b, failed)
+	if len(r.Structured) > 0 && !failed {
+		b = append(append(b, `,"structuredContent":`...), r.Structured...)
+	}
+	if x.modern {
+		b = append(append(b, `,"resultType":"complete","_meta":`...), x.serverMeta()...)
+	}
+	return append(b, '}')
+}
+
+func (x *exchange) answer(result []byte) {
+	b := make([]byte, 0, len(result)+len(x.m.id)+40)
+	b = append(append(b, `{"jsonrpc":"2.0","id":`...), x.m.id...)
+	b = append(append(b, `,"result":`...), result...)
+	write(x.w, http.StatusOK, append(b, '}'))
+}
+
+// errorAnswer writes what was wrong. Without an id there is none: MCP has no null id.
+func errorAnswer(id json.RawMessage, f *fault) []byte {
+	type wireError struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Data    any    `json:"data,omitempty"`
+	}
+	return mustJSON(struct {
+		Version string          `json:"jsonrpc"`
+		ID      json.RawMessage `json:"id,omitempty"`
+		Error   wireError       `json:"error"`
+	}{"2.0", id, wireError{f.code, f.message, f.data}})
+}
+
+func write(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	w.Write(body)
+}
+
+func mustJSON(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("mcp: a value that is no JSON: " + err.Error()) // a programmer broke it
+	}
+	return b
+}

@@ -1,0 +1,280 @@
+package mcp
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"unicode/utf8"
+)
+
+// maxDepth bounds how deep a message may nest.
+const maxDepth = 64
+
+// What can be wrong with a message as JSON. encoding/json alone would take the last of two members, fold their case, and replace bad UTF-8: then
+// what was checked is not what acts (MC-08). So this reader is strict, and the one reader of a message.
+var (
+	errSyntax = errors.New("the message is not one JSON value in UTF-8")
+	errDepth  = errors.New("the message nests too deep")
+	errTwice  = errors.New("the message has a member twice")
+)
+
+// reader walks one JSON text.
+type reader struct {
+	data []byte
+	at   int
+}
+
+// member is a member of an object; its name as it reads, its value as it was written.
+type member struct {
+	name  []byte
+	value json.RawMessage
+}
+
+// members reads data as one object and checks all that it holds.
+func members(data []byte) ([]member, error) {
+	r := &reader{data: data}
+	r.space()
+	if r.peek() != '{' {
+		return nil, errSyntax
+	}
+	found, err := r.object(1, make([]member, 0, 8))
+	if err != nil {
+		return nil, err
+	}
+	if r.space(); r.at != len(data) {
+		return nil, errSyntax
+	}
+	return found, nil
+}
+
+func (r *reader) peek() byte {
+	if r.at < len(r.data) {
+		return r.data[r.at]
+	}
+	return 0
+}
+
+func (r *reader) space() {
+	for r.at < len(r.data) {
+		switch r.data[r.at] {
+		case ' ', '\t', '\r', '\n':
+			r.at++
+		default:
+			return
+		}
+	}
+}
+
+// object reads an object whose brace is next, each member once.
+func (r *reader) object(depth int, into []member) ([]member, error) {
+	if depth > maxDepth {
+		return nil, errDepth
+	}
+	r.at++
+	if r.space(); r.peek() == '}' {
+		r.at++
+		return into, nil
+	}
+	var many map[string]struct{}
+	for {
+		r.space()
+		name, err := r.name()
+		if err != nil {
+			return nil, err
+		}
+		if r.space(); r.peek() != ':' {
+			return nil, errSyntax
+		}
+		r.at++
+		r.space()
+		start := r.at
+		if err := r.value(depth + 1); err != nil {
+			return nil, err
+		}
+		if many, err = once(into, many, name); err != nil {
+			return nil, err
+		}
+		into = append(into, member{name, r.data[start:r.at:r.at]})
+		r.space()
+		switch r.peek() {
+		case ',':
+			r.at++
+		case '}':
+			r.at++
+			return into, nil
+		default:
+			return nil, errSyntax
+		}
+	}
+}
+
+// few is how many members are compared one by one before a set is kept.
+const few = 16
+
+// once checks that no member has the name yet.
+func once(into []member, many map[string]struct{}, name []byte) (map[string]struct{}, error) {
+	if len(into) < few {
+		for _, m := range into {
+			if bytes.Equal(m.name, name) {
+				return nil, errTwice
+			}
+		}
+		return nil, nil
+	}
+	if many == nil {
+		many = make(map[string]struct{}, 2*few)
+		for _, m := range into {
+			many[string(m.name)] = struct{}{}
+		}
+	}
+	if _, twice := many[string(name)]; twice {
+		return nil, errTwice
+	}
+	many[string(name)] = struct{}{}
+	return many, nil
+}
+
+// name reads a member's name and takes its escapes away, so that two spellings of one name are one.
+func (r *reader) name() ([]byte, error) {
+	start := r.at
+	if err := r.text(); err != nil {
+		return nil, err
+	}
+	raw := r.data[start:r.at]
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return raw[1 : len(raw)-1], nil
+	}
+	var plain string
+	if err := json.Unmarshal(raw, &plain); err != nil {
+		return nil, errSyntax
+	}
+	return []byte(plain), nil
+}
+
+// value checks the value that is next and steps over it.
+func (r *reader) value(depth int) error {
+	switch c := r.peek(); {
+	case c == '{':
+		var space [4]member
+		_, err := r.object(depth, space[:0])
+		return err
+	case c == '[':
+		return r.array(depth)
+	case c == '"':
+		return r.text()
+	case c == '-' || c >= '0' && c <= '9':
+		return r.number()
+	}
+	for _, word := range [...]string{"true", "false", "null"} {
+		if len(r.data)-r.at >= len(word) && string(r.data[r.at:r.at+len(word)]) == word {
+			r.at += len(word)
+			return nil
+		}
+	}
+	return errSyntax
+}
+
+func (r *reader) array(depth int) error {
+	if depth > maxDepth {
+		return errDepth
+	}
+	r.at++
+	if r.space(); r.peek() == ']' {
+		r.at++
+		return nil
+	}
+	for {
+		r.space()
+		if err := r.value(depth + 1); err != nil {
+			return err
+		}
+		r.space()
+		switch r.peek() {
+		case ',':
+			r.at++
+		case ']':
+			r.at++
+			return nil
+		default:
+			return errSyntax
+		}
+	}
+}
+
+// text checks a string (RFC 8259 §7).
+func (r *reader) text() error {
+	if r.peek() != '"' {
+		return errSyntax
+	}
+	start := r.at
+	for r.at++; r.at < len(r.data); r.at++ {
+		switch c := r.data[r.at]; {
+		case c == '"':
+			r.at++
+			if !utf8.Valid(r.data[start:r.at]) {
+				return errSyntax
+			}
+			return nil
+		case c < ' ':
+			return errSyntax
+		case c == '\\':
+			if err := r.escape(); err != nil {
+				return err
+			}
+		}
+	}
+	return errSyntax
+}
+
+// escape checks what follows a backslash and stops at its last character.
+func (r *reader) escape() error {
+	r.at++
+	switch r.peek() {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return nil
+	case 'u':
+		for range 4 {
+			r.at++
+			if c := r.peek(); !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F') {
+				return errSyntax
+			}
+		}
+		return nil
+	}
+	return errSyntax
+}
+
+// number checks a number (RFC 8259 §6).
+func (r *reader) number() error {
+	if r.peek() == '-' {
+		r.at++
+	}
+	if r.peek() == '0' {
+		r.at++
+	} else if !r.digits() {
+		return errSyntax
+	}
+	if r.peek() == '.' {
+		if r.at++; !r.digits() {
+			return errSyntax
+		}
+	}
+	if c := r.peek(); c == 'e' || c == 'E' {
+		r.at++
+		if c := r.peek(); c == '+' || c == '-' {
+			r.at++
+		}
+		if !r.digits() {
+			return errSyntax
+		}
+	}
+	return nil
+}
+
+func (r *reader) digits() bool {
+	start := r.at
+	for c := r.peek(); c >= '0' && c <= '9'; c = r.peek() {
+		r.at++
+	}
+	return r.at > start
+}

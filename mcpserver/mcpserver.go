@@ -1,0 +1,178 @@
+// Package mcpserver owns the resource wing: an MCP server whose every request is checked, with the companion tools behind it.
+package mcpserver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/card"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/tools"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+)
+
+// Version is what the server tells clients of itself.
+const Version = "0.1.0"
+
+const (
+	serverName        = "io.gatehouse/companion"
+	serverTitle       = "Gatehouse companion tools"
+	serverDescription = "Customers, support tickets and a knowledge base, each tool opened by its own scope."
+	instructions      = "These tools work on the data of one organisation: the one whose member let you in. Which tools you see depends on the scopes that were granted."
+)
+
+func protocols() []string { return mcp.Versions() }
+
+// Deps are what the wing gets from whoever runs it.
+type Deps struct {
+	Log        *slog.Logger
+	Now        func() time.Time  // nil: time.Now
+	Revoked    revocation.Reader // the list of ended grants, when the issuer lives in the same process; nil: from Redis
+	HTTPClient *http.Client      // for the issuer's metadata and keys; nil: one with strict limits
+}
+
+// Server is the resource wing.
+type Server struct {
+	backends *backends
+	guard    *guard.Guard
+	handler  http.Handler
+}
+
+// New opens the stores, whose schema must be there, and wires the wing. Close it after use.
+func New(ctx context.Context, c Config, d Deps) (*Server, error) {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	c, err := c.resolve()
+	if err != nil {
+		return nil, err
+	}
+	b, err := open(ctx, c, d)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{backends: b}
+	if err := s.wire(c, d); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return s, nil
+}
+
+func (s *Server) wire(c Config, d Deps) (err error) {
+	s.guard, err = guard.New(guard.Config{
+		Issuer: c.Issuer, Resource: c.Resource, Algorithms: c.Algorithms, Baseline: baseline(), Revoked: s.backends.revoked, HTTPClient: d.HTTPClient,
+		Now: d.Now, Log: d.Log, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, CacheLife: c.TokenCacheLife,
+	})
+	if err != nil {
+		return err
+	}
+	catalog, err := mcp.NewCatalog(tools.All(s.backends.crm)...)
+	if err != nil {
+		return err
+	}
+	endpoint := &mcp.Endpoint{
+		Catalog: catalog, Deny: s.guard.Challenge,
+		Info: mcp.Info{Name: serverName, Version: Version, Title: serverTitle, Instructions: instructions},
+	}
+	cards, err := card.Routes(facts(c))
+	if err != nil {
+		return err
+	}
+	s.handler, err = s.routes(c, d, endpoint, cards)
+	return err
+}
+
+// routes is the site map.
+func (s *Server) routes(c Config, d Deps, endpoint *mcp.Endpoint, cards map[string]http.Handler) (http.Handler, error) {
+	u, err := url.Parse(c.Resource)
+	if err != nil {
+		return nil, err
+	}
+	path := u.EscapedPath()
+	if path == "" {
+		path = "/"
+	}
+	r := mux.NewRouter().UseEncodedPath()
+	r.HandleFunc("/healthz", s.healthz).Methods("GET", "HEAD")
+	r.HandleFunc("/readyz", s.readyz).Methods("GET", "HEAD")
+	for at, document := range cards {
+		r.Handle(at, document)
+	}
+	r.Handle(path, cors(c.AllowedOrigins, s.guard.Protect(endpoint.Serve)))
+	return httpd.Handler(r, httpd.Options{Log: d.Log, TrustedProxies: c.TrustedProxies}), nil
+}
+
+// cors answers preflights of the browsers whose origin is allowed, before a token is asked for, and lets them read the challenge.
+func cors(origins []string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := r.Header.Get("Origin")
+		if origin == "" || !slices.Contains(origins, origin) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Add("Vary", "Origin")
+		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, X-Request-Id")
+		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+			h.Set("Access-Control-Allow-Methods", "POST")
+			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id")
+			h.Set("Access-Control-Max-Age", "3600")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func baseline() []string {
+	var names []string
+	for _, s := range Scopes() {
+		if s.Baseline {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// Handler is the wing's door.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Run does the background work until ctx ends: the issuer's keys are fetched anew from time to time.
+func (s *Server) Run(ctx context.Context) { s.guard.Run(ctx) }
+
+// SeedDemo puts the demo's data there; what is there already stays.
+func (s *Server) SeedDemo(ctx context.Context) error { return s.backends.crm.SeedDemo(ctx) }
+
+// Close closes the stores.
+func (s *Server) Close() error { return s.backends.close() }
+
+// healthz says that the process serves.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	httpd.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// readyz says whether a request with a good token would be answered: the keys are known, the list of ended grants is, the data answer.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	_, listErr := s.backends.revoked.Ended(ctx, "readyz")
+	if err := errors.Join(s.guard.Ready(ctx), listErr, s.backends.crm.Ping(ctx)); err != nil {
+		httpd.Note(r.Context(), "error", err.Error())
+		httpd.WriteJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready"})
+		return
+	}
+	httpd.WriteJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+}
