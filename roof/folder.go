@@ -1,0 +1,107 @@
+package roof
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+)
+
+// errHeld says that another process holds the data directory.
+var errHeld = errors.New("another process holds the data directory")
+
+// folder is a data directory that this process holds for itself.
+type folder struct {
+	path string
+	lock *os.File
+}
+
+// hold makes the data directory if it is not there, and takes it. errHeld when another process has it.
+func hold(path string) (*folder, error) {
+	hint := "choose a folder that you can write to with --data-dir"
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, misused(hint, fmt.Errorf("making the data directory: %w", err))
+	}
+	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, misused(hint, fmt.Errorf("writing to the data directory: %w", err))
+	}
+	if err := take(lock); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return &folder{path, lock}, nil
+}
+
+// release lets others have the directory. The file stays: removing it would let two processes hold two files of one name.
+func (f *folder) release() error { return f.lock.Close() }
+
+// prepare makes the files that must be there before the database is opened: the key that seals the signing keys, and the database itself, empty, so that
+// nobody but the owner can ever read it.
+func (s *settings) prepare() error {
+	if !s.embedded() {
+		if s.keyEncryptionKey == "" {
+			return misused("make one with: head -c 32 /dev/urandom | base64; and give it as GATEHOUSE_KEY_ENCRYPTION_KEY to every replica",
+				errors.New("key-encryption-key is not set, which PostgreSQL needs"))
+		}
+		return nil
+	}
+	_, err := os.Stat(s.ledgerPath())
+	fresh := errors.Is(err, fs.ErrNotExist)
+	if s.keyEncryptionKey == "" {
+		if err := s.sealingKey(fresh); err != nil {
+			return err
+		}
+	}
+	for _, path := range []string{s.ledgerPath(), filepath.Join(s.dataDir, "companion.db")} {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return misused("choose a folder that you can write to with --data-dir", fmt.Errorf("opening the database: %w", err))
+		}
+		if err := f.Close(); err != nil {
+			return fmt.Errorf("making the database: %w", err)
+		}
+	}
+	return nil
+}
+
+// sealingKey reads the key-encryption key, or makes it when nothing can be sealed with an earlier one yet.
+func (s *settings) sealingKey(fresh bool) error {
+	path := filepath.Join(s.dataDir, "key-encryption-key")
+	text, err := os.ReadFile(path)
+	switch {
+	case err == nil:
+		s.keyEncryptionKey = config.Secret(strings.TrimSpace(string(text)))
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return misused("its owner must be who runs the program", fmt.Errorf("reading the key-encryption key: %w", err))
+	case !fresh:
+		return misused("put it back from where you keep a copy: without it nothing can open the signing keys in the database", fmt.Errorf("%s is missing", path))
+	}
+	key := make([]byte, 32)
+	rand.Read(key) // never fails
+	s.keyEncryptionKey = config.Secret(base64.StdEncoding.EncodeToString(key))
+	return keep(path, s.keyEncryptionKey.Reveal()+"\n")
+}
+
+// keep writes a file that only its owner can read, whole or not at all.
+func keep(path, text string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	_, err = f.WriteString(text)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("writing %s: %w", path, err), os.Remove(f.Name()))
+	}
+	return nil
+}

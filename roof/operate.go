@@ -1,0 +1,120 @@
+package roof
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"text/tabwriter"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+)
+
+// operator does acts: the running server, so that they count at once, or the stores themselves when none runs.
+type operator interface {
+	// Act does the act of this name; see authserver.Operator.
+	Act(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error)
+}
+
+// act does one act and reads its answer into answer, which may be nil.
+func (c *call) act(ctx context.Context, name string, arguments, answer any) error {
+	encoded, err := json.Marshal(arguments)
+	if err != nil {
+		return fmt.Errorf("encoding the arguments of %s: %w", name, err)
+	}
+	if err := c.check(); err != nil {
+		return err
+	}
+	var door operator
+	remote, err := authserver.ReachOperator(ctx, c.dataDir)
+	switch {
+	case err == nil:
+		door = remote
+	case errors.Is(err, authserver.ErrNoServer):
+		direct, shut, err := c.openStores(ctx)
+		if err != nil {
+			return err
+		}
+		defer shut()
+		door = direct
+	default:
+		return err
+	}
+	raw, err := door.Act(ctx, name, encoded)
+	if err != nil || answer == nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, answer); err != nil {
+		return fmt.Errorf("reading the answer of %s: %w", name, err)
+	}
+	return nil
+}
+
+// openStores opens the operator's door on the stores. It holds the data directory meanwhile, so that no server begins to serve beside it, and none
+// that serves but does not answer goes on unaware of what is done.
+func (c *call) openStores(ctx context.Context) (*authserver.Operator, func(), error) {
+	release := func() {}
+	if c.embedded() {
+		if _, err := os.Stat(c.ledgerPath()); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, misused(Name+" serve makes it; another folder is named with --data-dir", fmt.Errorf("there is no database at %s", c.ledgerPath()))
+		}
+		f, err := hold(c.dataDir)
+		if errors.Is(err, errHeld) {
+			return nil, nil, misused("restart it", fmt.Errorf("a server runs on %s, but does not answer the operator", c.dataDir))
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		release = func() { _ = f.release() } // the process ends and lets go anyway
+	}
+	door, shut, err := c.openDoor(ctx)
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return door, func() {
+		if err := shut(); err != nil {
+			c.program.complain("warning", err.Error())
+		}
+		release()
+	}, nil
+}
+
+func (c *call) openDoor(ctx context.Context) (*authserver.Operator, func() error, error) {
+	c.locate()
+	if err := c.prepare(); err != nil {
+		return nil, nil, err
+	}
+	log, err := c.program.log(c.logLevel)
+	if err != nil {
+		return nil, nil, err
+	}
+	door, shut, err := authserver.OpenOperator(ctx, c.issuing(), authserver.Deps{Log: log, Now: c.program.Now})
+	if err != nil {
+		return nil, nil, opening(err)
+	}
+	return door, shut, nil
+}
+
+// say writes a line of what was asked for.
+func (c *call) say(format string, a ...any) error {
+	if _, err := fmt.Fprintf(c.program.Stdout, format+"\n", a...); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
+}
+
+// table writes rows under a heading, in columns.
+func (c *call) table(heading string, rows []string) error {
+	w := tabwriter.NewWriter(c.program.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, heading)
+	for _, row := range rows {
+		fmt.Fprintln(w, row)
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package roof
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+)
+
+// scopesFlag registers a list of scopes.
+func scopesFlag(fs *flag.FlagSet, usage string) *string { return fs.String("scopes", "", usage) }
+
+func tenantCreate(fs *flag.FlagSet) action {
+	id := fs.String("id", "", "`id` of the tenant, e.g. acme; it is the tenant_id of tokens and never changes")
+	name := fs.String("name", "", "`name` for people (default the id)")
+	scopes := scopesFlag(fs, "the most that its agents may ever do: `scopes` divided by commas (default all there are)")
+	return func(ctx context.Context, c *call) error {
+		var t authserver.Tenant
+		if err := c.act(ctx, "tenant.create", authserver.TenantSpec{ID: *id, Name: *name, Scopes: config.List(*scopes)}, &t); err != nil {
+			return err
+		}
+		return c.say("tenant %s, with the roles %s and %s", t.ID, authserver.RoleAdmin, authserver.RoleReader)
+	}
+}
+
+func tenantList(*flag.FlagSet) action {
+	return func(ctx context.Context, c *call) error {
+		var tenants []authserver.Tenant
+		if err := c.act(ctx, "tenant.list", struct{}{}, &tenants); err != nil {
+			return err
+		}
+		var rows []string
+		for _, t := range tenants {
+			rows = append(rows, t.ID+"\t"+t.Name+"\t"+strings.Join(t.Scopes, " "))
+		}
+		return c.table("ID\tNAME\tSCOPES", rows)
+	}
+}
+
+func rolePut(fs *flag.FlagSet) action {
+	tenant := fs.String("tenant", "", "`id` of the tenant")
+	role := fs.String("role", "", "`name` of the role, e.g. reader")
+	scopes := scopesFlag(fs, "what the role gives: `scopes` divided by commas")
+	return func(ctx context.Context, c *call) error {
+		if err := c.act(ctx, "role.put", authserver.RoleSpec{Tenant: *tenant, Role: *role, Scopes: config.List(*scopes)}, nil); err != nil {
+			return err
+		}
+		return c.say("role %s of %s", *role, *tenant)
+	}
+}
+
+func userCreate(fs *flag.FlagSet) action {
+	s := authserver.UserSpec{}
+	fs.StringVar(&s.Email, "email", "", "`address` with which the person signs in")
+	fs.StringVar(&s.Name, "name", "", "`name` for people (default what stands before the @)")
+	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant to which the person belongs (default none yet)")
+	fs.StringVar(&s.Role, "role", authserver.RoleReader, "`role` in that tenant")
+	fs.BoolVar(&s.Operator, "operator", false, "the person may use the operator's door")
+	stdin := fs.Bool("password-stdin", false, "read the password from standard input (default a random one, shown once)")
+	return func(ctx context.Context, c *call) error {
+		if *stdin {
+			line, err := bufio.NewReader(c.program.Stdin).ReadString('\n')
+			if err != nil && !errors.Is(err, io.EOF) {
+				return fmt.Errorf("reading the password: %w", err)
+			}
+			if s.Password = strings.TrimRight(line, "\r\n"); s.Password == "" {
+				return misused("printf '%s\\n' \"$PASSWORD\" | "+Name+" user create --password-stdin …", errors.New("there is no password on standard input"))
+			}
+		}
+		var made authserver.UserMade
+		if err := c.act(ctx, "user.create", s, &made); err != nil {
+			return err
+		}
+		if made.Password == "" {
+			return c.say("user %s (%s)", made.User.Email, made.User.ID)
+		}
+		return c.say("user %s (%s)\npassword, shown this once: %s", made.User.Email, made.User.ID, made.Password)
+	}
+}
+
+func memberPut(fs *flag.FlagSet) action {
+	s := authserver.MemberSpec{}
+	fs.StringVar(&s.Email, "email", "", "`address` of the person")
+	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant")
+	fs.StringVar(&s.Role, "role", authserver.RoleReader, "`role` in that tenant, in place of an earlier one")
+	return func(ctx context.Context, c *call) error {
+		if err := c.act(ctx, "member.put", s, nil); err != nil {
+			return err
+		}
+		return c.say("%s is %s of %s", s.Email, s.Role, s.Tenant)
+	}
+}

@@ -1,0 +1,224 @@
+package roof
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/authserver/schema"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver"
+	"github.com/gatehouse-mcp/gatehouse/migrations"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+)
+
+// drain is how long requests under way may take when the program is told to stop.
+const drain = 10 * time.Second
+
+// house is both wings under one roof, with everything that must be closed again.
+type house struct {
+	*call
+	log      *slog.Logger
+	issuer   *authserver.Server
+	resource *mcpserver.Server
+	doors    [2]net.Listener // issuer's, resource's
+	admin    net.Listener
+	closers  []func() error // in the order of opening
+}
+
+func serveFlags(*flag.FlagSet) action {
+	return func(ctx context.Context, c *call) error {
+		h := &house{call: c}
+		err := h.open(ctx)
+		if err == nil {
+			err = h.serve(ctx)
+		}
+		if closing := h.close(); err == nil {
+			return closing
+		}
+		return err
+	}
+}
+
+// open does everything that can go wrong before the first request. The ports come early, because a port in use is the commonest trouble.
+func (h *house) open(ctx context.Context) error {
+	var err error
+	if h.log, err = h.program.log(h.logLevel); err != nil {
+		return err
+	}
+	f, err := h.enter()
+	if err != nil {
+		return err
+	}
+	h.closers = append(h.closers, f.release)
+	if err := h.listen(); err != nil {
+		return err
+	}
+	h.locate()
+	if err := h.prepare(); err != nil {
+		return err
+	}
+	if err := h.migrate(ctx); err != nil {
+		return err
+	}
+	if err := h.wings(ctx); err != nil {
+		return err
+	}
+	if h.admin, err = authserver.ListenOperator(h.dataDir); err != nil {
+		return misused("choose another folder with --data-dir", err)
+	}
+	h.closers = append(h.closers, h.unlisten(h.admin))
+	return nil
+}
+
+// enter takes the data directory for this process.
+func (c *call) enter() (*folder, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	f, err := hold(c.dataDir)
+	if errors.Is(err, errHeld) {
+		return nil, misused("stop the other one, or choose another folder with --data-dir", fmt.Errorf("a server runs on %s already", c.dataDir))
+	}
+	return f, err
+}
+
+// listen opens both ports and takes from them what the settings leave open.
+func (h *house) listen() error {
+	for i, d := range []struct {
+		flag  string
+		value *string
+	}{{"issuer-listen", &h.issuerListen}, {"resource-listen", &h.resourceListen}} {
+		l, err := httpd.Listen(*d.value)
+		if err != nil {
+			return misused(fmt.Sprintf("choose another address with --%s, or stop what uses this one", d.flag), err)
+		}
+		h.doors[i], *d.value = l, l.Addr().String()
+		h.closers = append(h.closers, h.unlisten(l))
+	}
+	return nil
+}
+
+// unlisten closes a listener that serving may have closed already.
+func (h *house) unlisten(l net.Listener) func() error {
+	return func() error {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// migrate brings both schemas up to date. In PostgreSQL they live in one database, each with its own version table.
+func (s *settings) migrate(ctx context.Context) error {
+	hint := "is it the right database, and did nothing damage it? A copy from your backup is the way back"
+	if err := schema.Up(ctx, s.ledger(), migrations.Issuer, "schema_migrations_issuer"); err != nil {
+		return misused(hint, fmt.Errorf("migrating the issuer's database: %w", err))
+	}
+	if err := schema.Up(ctx, s.companion(), migrations.Companion, "schema_migrations_companion"); err != nil {
+		return misused(hint, fmt.Errorf("migrating the companion's database: %w", err))
+	}
+	return nil
+}
+
+// wings opens both. In one process without Redis they share the list of ended grants, so that an end counts from the very next request.
+func (h *house) wings(ctx context.Context) error {
+	var err error
+	shared := authserver.Deps{Log: h.log, Now: h.program.Now}
+	reading := mcpserver.Deps{Log: h.log, Now: h.program.Now}
+	if h.redis == "" {
+		ended := revocation.NewMemory(h.program.Now)
+		shared.Revocations, reading.Revoked = ended, ended
+	}
+	if h.issuer, err = authserver.New(ctx, h.issuing(), shared); err != nil {
+		return opening(err)
+	}
+	h.closers = append(h.closers, h.issuer.Close)
+	if h.resource, err = mcpserver.New(ctx, h.serving(), reading); err != nil {
+		return opening(err)
+	}
+	h.closers = append(h.closers, h.resource.Close)
+	return nil
+}
+
+// opening is trouble with a wing that does not open: a setting, or a store.
+func opening(err error) error {
+	hint := "mend the setting that it names, or the store behind it; " + Name + " serve -h lists the settings"
+	if errors.Is(err, authserver.ErrWrongKey) {
+		hint = "give the key that this database was begun with: put back the file key-encryption-key, or set GATEHOUSE_KEY_ENCRYPTION_KEY"
+	}
+	return misused(hint, err)
+}
+
+// serve fills the store if it is to be filled, says where things are, and serves until ctx ends.
+func (h *house) serve(ctx context.Context) error {
+	w := &welcome{settings: &h.settings, fresh: false}
+	if h.demo {
+		var err error
+		if w.fresh, err = h.seed(ctx); err != nil {
+			return err
+		}
+	}
+	behind, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	background.Go(func() { h.issuer.Run(behind) })
+	background.Go(func() { h.resource.Run(behind) })
+	defer background.Wait()
+	defer stop() // only after the last request: a list of ended grants that nobody restores is worth nothing
+
+	var doors []httpd.Door
+	for _, d := range []struct {
+		listener net.Listener
+		handler  http.Handler
+	}{{h.doors[0], h.issuer.Handler()}, {h.doors[1], h.resource.Handler()}, {h.admin, h.issuer.AdminHandler()}} {
+		server := httpd.Server(d.handler)
+		server.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelDebug) // half-open connections and the like
+		doors = append(doors, httpd.Door{Server: server, Listener: d.listener})
+	}
+	if err := w.print(h.program.Stdout); err != nil {
+		return fmt.Errorf("saying where things are: %w", err)
+	}
+	if h.program.Ready != nil {
+		h.program.Ready(Addresses{Issuer: h.settings.issuer, Resource: h.settings.resource, DataDir: h.dataDir})
+	}
+	if err := httpd.Run(ctx, doors, drain); err != nil {
+		return fmt.Errorf("serving: %w", err)
+	}
+	return nil
+}
+
+// close closes what was opened, last first.
+func (h *house) close() error {
+	var errs []error
+	for i := len(h.closers) - 1; i >= 0; i-- {
+		errs = append(errs, h.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+func migrateFlags(*flag.FlagSet) action {
+	return func(ctx context.Context, c *call) error {
+		f, err := c.enter()
+		if err != nil {
+			return err
+		}
+		defer f.release()
+		if err := c.prepare(); err != nil {
+			return err
+		}
+		if err := c.migrate(ctx); err != nil {
+			return err
+		}
+		where, _, _ := strings.Cut(c.ledger(), ":")
+		fmt.Fprintf(c.program.Stdout, "the schema is up to date (%s)\n", where)
+		return nil
+	}
+}

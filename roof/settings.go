@@ -1,0 +1,175 @@
+package roof
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+)
+
+// settings are the words that every command reads, so that one file serves them all.
+type settings struct {
+	dataDir          string
+	issuer           string
+	issuerListen     string
+	resource         string
+	resourceListen   string
+	database         config.Secret // may hold a password
+	redis            config.Secret
+	redisPrefix      string
+	keyEncryptionKey config.Secret
+	algorithm        string
+	tokenLife        time.Duration
+	trustedProxies   string
+	allowedHosts     string
+	allowedOrigins   string
+	insecureHTTP     bool
+	demo             bool
+	logLevel         string
+
+	proxies []netip.Prefix // trustedProxies, read by check
+}
+
+// register says what may be said. The README's table is these lines.
+func (s *settings) register(fs *flag.FlagSet) {
+	fs.String("config", "", "JSON `file` of settings, by the names of the flags; flags and environment win over it")
+	fs.StringVar(&s.dataDir, "data-dir", "./data", "`folder` of everything that the program keeps; made when it is not there")
+	fs.StringVar(&s.issuer, "issuer", "", "issuer `URL`, as agents and people reach it (default http://localhost and the port of --issuer-listen)")
+	fs.StringVar(&s.issuerListen, "issuer-listen", "127.0.0.1:8080", "`address` on which the issuer listens")
+	fs.StringVar(&s.resource, "resource", "", "MCP `URL`, as agents reach it (default http://localhost, the port of --resource-listen, /mcp)")
+	fs.StringVar(&s.resourceListen, "resource-listen", "127.0.0.1:8081", "`address` on which the MCP server listens")
+	config.SecretVar(fs, &s.database, "database", "`where` everything is kept that must not be lost: postgres://… or sqlite:PATH (default gatehouse.db in the data folder)")
+	config.SecretVar(fs, &s.redis, "redis", "redis:// or rediss:// `URL` of short memory that several replicas share (default memory of this process)")
+	fs.StringVar(&s.redisPrefix, "redis-prefix", "gatehouse:", "`prefix` of every key in Redis")
+	config.SecretVar(fs, &s.keyEncryptionKey, "key-encryption-key",
+		"32 random bytes in `base64` that seal the signing keys; required with PostgreSQL (default a file in the data folder, made once)")
+	fs.StringVar(&s.algorithm, "resource-algorithm", "ES256", "`algorithm` of access tokens: ES256, RS256 or EdDSA")
+	fs.DurationVar(&s.tokenLife, "token-life", 10*time.Minute, "`life` of an access token, at most 1h")
+	fs.StringVar(&s.trustedProxies, "trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas (default none)")
+	fs.StringVar(&s.allowedHosts, "allowed-hosts", "", "Host `names` that the MCP server answers to, divided by commas (default the host of --resource)")
+	fs.StringVar(&s.allowedOrigins, "allowed-origins", "", "web `origins` whose pages may call the MCP server, divided by commas")
+	fs.BoolVar(&s.insecureHTTP, "insecure-http", false, "allow http URLs off this machine: anyone on the way can then read tokens and passwords")
+	fs.BoolVar(&s.demo, "demo", true, "fill an empty store with two tenants, people and data to try things out")
+	fs.StringVar(&s.logLevel, "log-level", "info", "`level` of the log: debug, info, warn or error")
+}
+
+// embedded says whether the database is a file of ours.
+func (s *settings) embedded() bool {
+	return s.database == "" || strings.HasPrefix(s.database.Reveal(), "sqlite:")
+}
+
+// check holds the words against what the wings cannot know.
+func (s *settings) check() error {
+	dir, err := filepath.Abs(s.dataDir)
+	if err != nil {
+		return misused("name it with --data-dir", fmt.Errorf("finding the data directory: %w", err))
+	}
+	s.dataDir = dir
+	database := s.database.Reveal()
+	if !s.embedded() && !strings.HasPrefix(database, "postgres://") && !strings.HasPrefix(database, "postgresql://") {
+		return misused("give it as postgres://user@host/name or sqlite:PATH", errors.New("database is of no kind that is known here"))
+	}
+	if s.proxies, err = config.Networks(s.trustedProxies); err != nil {
+		return misused("mend --trusted-proxies", fmt.Errorf("trusted-proxies: %w", err))
+	}
+	if err := s.checkURL("issuer", s.issuer); err != nil {
+		return err
+	}
+	return s.checkURL("resource", s.resource)
+}
+
+// locate fills the URLs that nobody gave, from where the doors are.
+func (s *settings) locate() {
+	if s.issuer == "" {
+		s.issuer = onThisMachine(s.issuerListen, "")
+	}
+	if s.resource == "" {
+		s.resource = onThisMachine(s.resourceListen, "/mcp")
+	}
+}
+
+// onThisMachine is the URL of a listening address, for a person at this machine.
+func onThisMachine(listen, path string) string {
+	_, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		port = "0"
+	}
+	return "http://localhost:" + port + path
+}
+
+func (s *settings) checkURL(name, value string) error {
+	if value == "" {
+		return nil
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return misused("give it as https://mcp.example.com/mcp", fmt.Errorf("%s %q is not an http(s) URL", name, value))
+	}
+	host := u.Hostname()
+	if ip, err := netip.ParseAddr(host); u.Scheme == "http" && host != "localhost" && (err != nil || !ip.IsLoopback()) && !s.insecureHTTP {
+		return misused("use https; --insecure-http allows it all the same, and then anyone on the way can read tokens and passwords",
+			fmt.Errorf("%s %q is plain http on a host that is not this machine", name, value))
+	}
+	return nil
+}
+
+// ledger is the database of the issuing wing, and companion that of the tools' data. In PostgreSQL they are one.
+func (s *settings) ledger() string {
+	if s.database == "" {
+		return "sqlite:" + s.ledgerPath()
+	}
+	return s.database.Reveal()
+}
+
+func (s *settings) companion() string {
+	if s.embedded() {
+		return "sqlite:" + filepath.Join(s.dataDir, "companion.db")
+	}
+	return s.database.Reveal()
+}
+
+// ledgerPath is the file of the issuing wing's database in the embedded form.
+func (s *settings) ledgerPath() string {
+	if path, ok := strings.CutPrefix(s.database.Reveal(), "sqlite:"); ok {
+		return path
+	}
+	return filepath.Join(s.dataDir, "gatehouse.db")
+}
+
+// issuing is the issuing wing's configuration.
+func (s *settings) issuing() authserver.Config {
+	resource := authserver.Resource{URI: s.resource, Name: "Gatehouse companion tools", Algorithm: s.algorithm, TokenLife: s.tokenLife}
+	for _, scope := range mcpserver.Scopes() {
+		resource.Scopes = append(resource.Scopes, authserver.Scope{Name: scope.Name, Description: scope.Description, Baseline: scope.Baseline})
+	}
+	return authserver.Config{
+		Issuer: s.issuer, Database: s.ledger(), Redis: s.redis, RedisPrefix: s.redisPrefix, KeyEncryptionKey: s.keyEncryptionKey,
+		Resources: []authserver.Resource{resource}, TokenLife: s.tokenLife, TrustedProxies: s.proxies, InsecureHTTP: s.insecureHTTP,
+	}
+}
+
+// serving is the resource wing's configuration.
+func (s *settings) serving() mcpserver.Config {
+	return mcpserver.Config{
+		Resource: s.resource, Issuer: s.issuer, Database: s.companion(), Redis: s.redis, RedisPrefix: s.redisPrefix,
+		Algorithms: []string{s.algorithm}, AllowedHosts: config.List(s.allowedHosts), AllowedOrigins: config.List(s.allowedOrigins), TrustedProxies: s.proxies,
+	}
+}
+
+// scopeNames are the companion tools' scopes.
+func (s *settings) scopeNames() []string {
+	var names []string
+	for _, scope := range mcpserver.Scopes() {
+		names = append(names, scope.Name)
+	}
+	return names
+}

@@ -1,0 +1,133 @@
+package roof_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-mcp/gatehouse/roof"
+)
+
+// free are flags that let a start that should not succeed do no harm if it does.
+var free = []string{"--issuer-listen", "127.0.0.1:0", "--resource-listen", "127.0.0.1:0"}
+
+func TestTroubleIsOneLineAndAHint(t *testing.T) {
+	write := func(name, text string) string {
+		path := filepath.Join(t.TempDir(), name)
+		must(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer taken.Close()
+	file := write("file", "not a folder")
+	damaged := write("gatehouse.db", strings.Repeat("this is no database ", 1000))
+	rows := []struct {
+		name, says string
+		args       []string
+	}{
+		{"a port in use", "address already in use", []string{"serve", "--issuer-listen", taken.Addr().String()}},
+		{"the other port in use", "address already in use", []string{"serve", "--resource-listen", taken.Addr().String(), "--issuer-listen", "127.0.0.1:0"}},
+		{"a port that is none", "cannot listen", []string{"serve", "--issuer-listen", "127.0.0.1:http:8080"}},
+		{"a folder that cannot be made", "making the data directory", []string{"serve", "--data-dir", filepath.Join(file, "data")}},
+		{"a damaged configuration", "not one JSON object", []string{"serve", "--config", write("c.json", `{"issuer":`)}},
+		{"a misspelt setting", `no setting "isuer"`, []string{"serve", "--config", write("c.json", `{"isuer":"https://x.example"}`)}},
+		{"a configuration that is not there", "configuration file", []string{"serve", "--config", file + ".json"}},
+		{"a damaged database", "not a database", []string{"serve", "--database", "sqlite:" + damaged, "--key-encryption-key", strings.Repeat("A", 43) + "="}},
+		{"a database of no kind", "no kind", []string{"serve", "--database", "mysql://root:hunter2@db/x"}},
+		{"PostgreSQL without the key", "key-encryption-key is not set", []string{"serve", "--database", "postgres://nobody@127.0.0.1:1/x"}},
+		{"a key that is none", "key-encryption-key is not 32 bytes", []string{"serve", "--key-encryption-key", "hunter2"}},
+		{"a log level that is none", "log-level", []string{"serve", "--log-level", "loud"}},
+		{"an algorithm that is none", "algorithm", []string{"serve", "--resource-algorithm", "HS256"}},
+		{"a token that lives too long", "token life", []string{"serve", "--token-life", "2h"}},
+		{"http off this machine", "plain http", []string{"serve", "--issuer", "http://auth.example.com"}},
+		{"an MCP server on http off this machine", "plain http", []string{"serve", "--resource", "http://mcp.example.com/mcp"}},
+		{"an issuer with a slash", "trailing slash", []string{"serve", "--issuer", "https://auth.example.com/"}},
+		{"a URL that is none", "not an http(s) URL", []string{"serve", "--issuer", "auth.example.com"}},
+		{"proxies that are none", "trusted-proxies", []string{"serve", "--trusted-proxies", "everybody"}},
+		{"an unknown flag", "-colour", []string{"serve", "--colour", "red"}},
+		{"an operand too many", "does not take", []string{"serve", "now"}},
+		{"an unknown command", `no command "dance"`, []string{"dance"}},
+		{"half a command", "grant what?", []string{"grant"}},
+		{"no operand", "grant end: which?", []string{"grant", "end"}},
+		{"nothing there yet", "there is no database", []string{"tenant", "list"}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			args := row.args
+			if !strings.Contains(strings.Join(args, " "), "--data-dir") && len(args) > 1 {
+				args = append(args, "--data-dir", filepath.Join(t.TempDir(), "data"))
+			}
+			if args[0] == "serve" {
+				args = append(append([]string{"serve"}, free...), args[1:]...)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			var stderr bytes.Buffer
+			p := &roof.Program{Args: args, Stdout: &bytes.Buffer{}, Stderr: &stderr, Ready: func(roof.Addresses) { cancel() }}
+			code := p.Run(ctx)
+			cancel()
+			complaint(t, code, stderr.String(), 2, row.says)
+			if strings.Contains(stderr.String(), "hunter2") {
+				t.Error("a secret is shown")
+			}
+		})
+	}
+}
+
+func TestTwoServersDoNotShareADataDirectory(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir)
+	code, _, stderr := run(t, append([]string{"serve", "--data-dir", dir}, free...)...)
+	complaint(t, code, stderr, 2, "a server runs on")
+	code, _, stderr = run(t, "migrate", "--data-dir", dir)
+	complaint(t, code, stderr, 2, "a server runs on")
+}
+
+func TestKeyEncryptionKeyThatIsLostOrWrong(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir).stop()
+	start := func() (int, string) {
+		code, _, stderr := run(t, append([]string{"serve", "--data-dir", dir}, free...)...)
+		return code, stderr
+	}
+	path := filepath.Join(dir, "key-encryption-key")
+	right, err := os.ReadFile(path)
+	must(t, err)
+	must(t, os.WriteFile(path, []byte("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"), 0o600))
+	code, stderr := start()
+	complaint(t, code, stderr, 2, "does not open the stored signing keys")
+	must(t, os.Remove(path))
+	code, stderr = start()
+	complaint(t, code, stderr, 2, "key-encryption-key is missing")
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a new key was made, which opens nothing")
+	}
+	must(t, os.WriteFile(path, right, 0o600))
+	serve(t, dir)
+}
+
+func TestHelpNamesEveryCommand(t *testing.T) {
+	code, out, _ := run(t, "help")
+	if code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	for _, command := range []string{"serve", "migrate", "tenant create", "user create", "client create", "initial-token create", "grant list", "grant end",
+		"keys list", "keys rotate", "keys withdraw", "version"} {
+		if !strings.Contains(out, "gatehouse "+command) {
+			t.Errorf("help does not name %q", command)
+			continue
+		}
+		if command == "version" {
+			continue
+		}
+		for _, args := range [][]string{append(strings.Fields(command), "-h"), append([]string{"help"}, strings.Fields(command)...)} {
+			if code, out, stderr := run(t, args...); code != 0 || stderr != "" || !strings.Contains(out, "--data-dir") {
+				t.Errorf("%v: exit code %d\n%s%s", args, code, out, stderr)
+			}
+		}
+	}
+}
