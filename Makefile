@@ -1,0 +1,32 @@
+# Gatehouse: what a developer types. `make help` lists it.
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MODULES     := . authserver mcpserver migrations shared web
+
+.PHONY: help run test bench lint alone build up
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## both wings in one process, with demo data in ./data
+	go run . serve
+
+test: ## all tests of all modules under the race detector; what was skipped is summed up at the end
+	scripts/test.sh
+
+bench: ## speed, each number beside its floor in the same run
+	go test -run '^$$' -bench . -benchmem work | grep -Ev '^(\?|ok|PASS$$)'
+
+lint: ## gofmt, go vet and staticcheck over all modules
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt-clean:"; echo "$$unformatted"; exit 1; fi
+	go vet work
+	go tool staticcheck work
+
+alone: ## each module builds and vets by itself, without the workspace
+	@for module in $(MODULES); do echo "$$module"; (cd $$module && GOWORK=off go build ./... && GOWORK=off go vet ./...); done
+
+build: ## the three programs into ./bin, static
+	CGO_ENABLED=0 go build -trimpath -o bin/ . ./authserver/cmd/authserver ./mcpserver/cmd/mcpserver
+
+up: ## the production form in containers: PostgreSQL, Redis, two replicas of each wing, a proxy
+	docker compose up --build

@@ -1,0 +1,285 @@
+// Package e2e_test owns the proof that the house does as a whole what its rooms say alone, and that its walls stand.
+package e2e_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// house is the module prefix of everything that is ours.
+const house = "github.com/gatehouse-mcp/gatehouse"
+
+// source is what the walls need to know of a Go file.
+type source struct {
+	pkg     string   // the name in its package clause
+	comment bool     // the package clause has a comment
+	imports []string // paths, as written
+}
+
+// TestTheWallsStand holds the laws of the house over the files as they are. It reads them itself: a test that asks the go command is
+// cached, and stays green over a new violation.
+func TestTheWallsStand(t *testing.T) {
+	files := read(t, os.DirFS(".."))
+	if len(files) < 50 {
+		t.Fatalf("read %d Go files: this cannot be the whole house", len(files))
+	}
+	for _, v := range violations(files) {
+		t.Error(v)
+	}
+}
+
+// TestTheWallsCatch plants one violation after the other into the real house and sees each caught.
+func TestTheWallsCatch(t *testing.T) {
+	real := read(t, os.DirFS(".."))
+	before := violations(real)
+	imports := func(pkg string, paths ...string) string {
+		text := "// Package " + pkg + " owns a violation.\npackage " + pkg + "\n"
+		for _, p := range paths {
+			text += "import _ " + strconv.Quote(p) + "\n"
+		}
+		return text
+	}
+	rows := []struct{ name, file, text, want string }{
+		{"shared imports a wing", "shared/audit/planted.go", imports("audit", house+"/mcpserver/guard"), "shared imports nothing of ours but shared"},
+		{"shared imports a wing in a test", "shared/audit/planted_test.go", imports("audit_test", house+"/authserver"), "shared imports nothing of ours but shared"},
+		{"the resource wing imports the issuing wing", "mcpserver/guard/planted.go", imports("guard", house+"/authserver"), "neither wing imports the other"},
+		{"the issuing wing imports the resource wing", "authserver/planted.go", imports("authserver", house+"/mcpserver/mcp"), "neither wing imports the other"},
+		{"fosite in the store", "authserver/internal/sqlstore/planted.go", imports("sqlstore", "github.com/ory/fosite"), "only issuer and endpoint speak fosite"},
+		{"fosite in a test of the roof", "e2e/planted_test.go", imports("e2e_test", "github.com/ory/fosite"), "only issuer and endpoint speak fosite"},
+		{"ory's toolbox in the resource wing", "mcpserver/guard/planted.go", imports("guard", "github.com/ory/x/errorsx"), "the resource wing travels light"},
+		{"migrations in the resource wing", "mcpserver/planted.go", imports("mcpserver", "github.com/golang-migrate/migrate/v4"), "the resource wing travels light"},
+		{"web imports ours", "web/planted.go", imports("web", house+"/shared/oauth"), "web imports nothing of ours and only the standard library"},
+		{"web imports a library", "web/planted.go", imports("web", "github.com/gorilla/mux"), "web imports nothing of ours and only the standard library"},
+		{"migrations import a library", "migrations/planted.go", imports("migrations", "modernc.org/sqlite"), "migrations imports nothing of ours and only the standard library"},
+		{"a noun speaks HTTP", "authserver/internal/grant/planted.go", imports("grant", "net/http"), "nouns know no HTTP, no SQL, no fosite"},
+		{"a noun speaks SQL", "authserver/internal/user/planted.go", imports("user", "database/sql"), "nouns know no HTTP, no SQL, no fosite"},
+		{"a noun looks up", "authserver/internal/tenant/planted.go", imports("tenant", house+"/authserver/internal/issuer"), "arrows run one way"},
+		{"the engine looks up to a door", "authserver/internal/issuer/planted.go", imports("issuer", house+"/authserver/internal/signin"), "arrows run one way"},
+		{"a door looks at its neighbour", "authserver/internal/admin/planted.go", imports("admin", house+"/authserver/internal/signin"), "arrows run one way"},
+		{"the engine knows the database", "authserver/internal/issuer/planted.go", imports("issuer", house+"/authserver/internal/sqlstore"), "arrows run one way"},
+		{"a wing looks up to the roof", "mcpserver/planted.go", imports("mcpserver", house+"/roof"), "arrows run one way"},
+		{"the dispatcher knows the guard", "mcpserver/mcp/planted.go", imports("mcp", house+"/mcpserver/guard"), "arrows run one way"},
+		{"a room on no floor", "authserver/internal/attic/planted.go", imports("attic"), "has no floor"},
+		{"a shelf", "shared/helpers/planted.go", imports("helpers"), "is a shelf, not a thing"},
+		{"a shelf by its clause", "shared/ttl/planted.go", imports("util"), "is a shelf, not a thing"},
+		{"a room without its sentence", "shared/agent/deep/planted.go", "package deep\n", "has no package comment"},
+		{"a module of ory's required", "mcpserver/go.mod", "module m\n\nrequire (\n\tgithub.com/ory/x v0.0.665 // indirect\n)\n", "the resource wing travels light"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			planted := maps.Clone(real)
+			maps.Copy(planted, read(t, fstest.MapFS{row.file: {Data: []byte(row.text)}}))
+			for _, v := range violations(planted) {
+				if strings.HasPrefix(v, path.Dir(row.file)) && strings.Contains(v, row.want) && !slices.Contains(before, v) {
+					return
+				}
+			}
+			t.Errorf("not caught: %s; wanted a violation that says %q", row.file, row.want)
+		})
+	}
+}
+
+// read parses the package clauses and imports of all Go files, and the requirements of the resource wing's go.mod, by path.
+func read(t *testing.T, tree fs.FS) map[string]source {
+	t.Helper()
+	files := map[string]source{}
+	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		base := path.Base(name)
+		if d.IsDir() {
+			if name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "node_modules" || name == "data" || name == "bin") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		isGo, isMod := strings.HasSuffix(name, ".go"), name == "mcpserver/go.mod"
+		if !isGo && !isMod {
+			return nil
+		}
+		text, err := fs.ReadFile(tree, name)
+		if err != nil {
+			return err
+		}
+		if isMod {
+			files[name] = source{imports: required.FindAllString(string(text), -1)}
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		s := source{pkg: file.Name.Name, comment: file.Doc != nil}
+		for _, i := range file.Imports {
+			p, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				return err
+			}
+			s.imports = append(s.imports, p)
+		}
+		files[name] = s
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// required finds the module paths in a go.mod's requirements, which are followed by a version there.
+var required = regexp.MustCompile(`[a-z0-9.-]+\.[a-z]+/\S+(?: v[0-9])`)
+
+// violations says what breaks a law of the house, in the order of the files.
+func violations(files map[string]source) []string {
+	var found []string
+	say := func(where, what string) { found = append(found, where+": "+what) }
+	names := slices.Sorted(maps.Keys(files))
+	sentence := map[string]bool{}
+	for _, name := range names {
+		s, dir := files[name], path.Dir(name)
+		for _, p := range s.imports {
+			for _, law := range laws {
+				if law.broken(name, p) {
+					say(name, "imports "+p+", but "+law.says)
+				}
+			}
+		}
+		if path.Ext(name) != ".go" {
+			continue
+		}
+		if shelf.MatchString(s.pkg) || shelf.MatchString(path.Base(dir)) {
+			say(name, "package "+s.pkg+" is a shelf, not a thing")
+		}
+		if _, known := floor(importPath(dir)); !known {
+			say(name, "package "+s.pkg+" has no floor in the house: give it one in walls_test.go")
+		}
+		sentence[dir] = sentence[dir] || s.comment
+	}
+	for _, dir := range slices.Sorted(maps.Keys(sentence)) {
+		if !sentence[dir] {
+			say(dir, "has no package comment that says what it owns")
+		}
+	}
+	return found
+}
+
+// shelf matches names that say where things lie instead of what they are.
+var shelf = regexp.MustCompile(`^(utils?|common|helpers?|models?|types?|misc)(_test)?$`)
+
+// law is one rule about who may import what.
+type law struct {
+	says   string
+	broken func(file, imported string) bool
+}
+
+var laws = []law{
+	{"shared imports nothing of ours but shared", func(file, p string) bool {
+		return within("shared", file) && ours(p) && !within("shared", local(p))
+	}},
+	{"neither wing imports the other", func(file, p string) bool {
+		return within("authserver", file) && within("mcpserver", local(p)) || within("mcpserver", file) && within("authserver", local(p))
+	}},
+	{"only issuer and endpoint speak fosite", func(file, p string) bool {
+		return isOry(p) && !within("authserver/internal/issuer", file) && !within("authserver/internal/endpoint", file) && path.Ext(file) == ".go"
+	}},
+	{"the resource wing travels light: nothing of ory's, no golang-migrate", func(file, p string) bool {
+		return within("mcpserver", file) && (isOry(p) || strings.HasPrefix(p, "github.com/golang-migrate/"))
+	}},
+	{"web imports nothing of ours and only the standard library", func(file, p string) bool {
+		return within("web", file) && !standard(p) && !within("web", local(p))
+	}},
+	{"migrations imports nothing of ours and only the standard library", func(file, p string) bool {
+		return within("migrations", file) && !standard(p) && !within("migrations", local(p))
+	}},
+	{"nouns know no HTTP, no SQL, no fosite", func(file, p string) bool {
+		return slices.ContainsFunc(nouns, func(n string) bool { return within(n, file) }) && !isTest(file) &&
+			slices.ContainsFunc(machinery, func(m string) bool { return p == m || strings.HasPrefix(p, m+"/") })
+	}},
+	// Tests stand outside: the test of a lower room may use a real store from above, and the compiler keeps circles out.
+	{"arrows run one way: roof, wings, doors, engine, nouns, shared", func(file, p string) bool {
+		if !ours(p) || isTest(file) || path.Ext(file) != ".go" {
+			return false
+		}
+		from, known := floor(importPath(path.Dir(file)))
+		to, alsoKnown := floor(p)
+		sideways := within("shared", file) || within("web", file) // small rooms of one floor; the compiler keeps circles out
+		return known && alsoKnown && (to > from || to == from && !sideways)
+	}},
+}
+
+var nouns = []string{
+	"authserver/internal/tenant", "authserver/internal/user", "authserver/internal/client", "authserver/internal/grant", "authserver/internal/keyring",
+}
+
+var machinery = []string{
+	"net/http", "github.com/gorilla/mux", "database/sql", "github.com/jackc/pgx/v5", "modernc.org/sqlite", "github.com/redis/go-redis/v9", "github.com/ory",
+}
+
+// floors says how high each room lies. An arrow goes down; rooms of one floor do not know each other.
+var floors = []struct {
+	height int
+	rooms  []string
+}{
+	{9, []string{"e2e"}},
+	{8, []string{""}}, // the gatehouse command
+	{7, []string{"roof"}},
+	{6, []string{"authserver/cmd/authserver", "mcpserver/cmd/mcpserver"}},
+	{5, []string{"authserver", "mcpserver"}},
+	{4, []string{
+		"authserver/internal/endpoint", "authserver/internal/signin", "authserver/internal/admin", // the doors
+		"authserver/internal/sqlstore", "authserver/internal/storetest", // the adapter, and its examination: nobody below may know them
+		"mcpserver/internal/tools", "mcpserver/internal/card", "mcpserver/gateway",
+	}},
+	{3, []string{"authserver/internal/issuer", "authserver/internal/session", "mcpserver/guard", "mcpserver/internal/crm"}},
+	{2, append([]string{"authserver/schema", "mcpserver/mcp"}, nouns...)},
+	{1, []string{"shared", "web"}},
+	{0, []string{"migrations"}},
+}
+
+// floor says how high the package lies; shared and web are one floor each, whatever rooms they have.
+func floor(p string) (height int, known bool) {
+	dir := local(p)
+	for _, f := range floors {
+		for _, room := range f.rooms {
+			if dir == room || (room == "shared" || room == "web" || room == "e2e") && within(room, dir) {
+				return f.height, true
+			}
+		}
+	}
+	return 0, false
+}
+
+func importPath(dir string) string { return path.Join(house, dir) }
+
+func ours(p string) bool { return p == house || strings.HasPrefix(p, house+"/") }
+
+// local is the folder of a package of ours, and "-" for anybody else's.
+func local(p string) string {
+	if !ours(p) {
+		return "-"
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(p, house), "/")
+}
+
+func within(dir, name string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
+
+func isOry(p string) bool { return strings.HasPrefix(p, "github.com/ory/") }
+
+func isTest(file string) bool { return strings.HasSuffix(file, "_test.go") }
+
+// standard says whether a path is the standard library's: no dot in its first element.
+func standard(p string) bool {
+	first, _, _ := strings.Cut(p, "/")
+	return !strings.Contains(first, ".")
+}
