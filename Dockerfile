@@ -1,0 +1,15 @@
+# All programs in one image: gatehouse (both wings, migrations, the operator's commands), authserver, mcpserver.
+FROM golang:1.26 AS build
+WORKDIR /src
+COPY . .
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/ . ./authserver/cmd/authserver ./mcpserver/cmd/mcpserver \
+ && mkdir /out/data
+
+FROM gcr.io/distroless/static-debian12:nonroot
+COPY --from=build /out/gatehouse /out/authserver /out/mcpserver /usr/local/bin/
+COPY --from=build --chown=nonroot:nonroot --chmod=700 /out/data /data
+VOLUME /data
+ENV GATEHOUSE_DATA_DIR=/data
+EXPOSE 8080 8081
+ENTRYPOINT ["/usr/local/bin/gatehouse"]
+CMD ["serve", "--issuer-listen=:8080", "--resource-listen=:8081"]
