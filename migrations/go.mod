@@ -1,5 +1,3 @@
 module github.com/gatehouse-mcp/gatehouse/migrations
 
 go 1.26.0
-
-

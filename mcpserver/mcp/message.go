@@ -179,7 +179,7 @@ const maxID = 1024
 
 // identifies says whether a value can be a request's id: a string or an integer, never null (MCP basic, "Requests").
 func identifies(id json.RawMessage) bool {
-	return len(id) <= maxID && (id[0] == '"' || (id[0] == '-' || id[0] >= '0' && id[0] <= '9') && bytes.IndexAny(id, ".eE") < 0)
+	return len(id) <= maxID && (id[0] == '"' || (id[0] == '-' || id[0] >= '0' && id[0] <= '9') && !bytes.ContainsAny(id, ".eE"))
 }
 
 // folds says whether a name is one of the known ones but for its case.
