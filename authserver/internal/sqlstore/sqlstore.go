@@ -57,9 +57,10 @@ func (d *DB) openSQLite(path string) (err error) {
 		return fmt.Errorf("opening the database %s: there is no such file; run `gatehouse migrate` first", path)
 	}
 	// What was answered is committed: FULL waits for the disk at every commit. IMMEDIATE takes the write lock when a transaction begins,
-	// so that none fails half-way for want of it.
+	// so that none fails half-way for want of it. Another process that writes to the file (there should be none but a tool for backups) is waited
+	// for: SQLite looks every 100 ms whether its turn has come, and has no queue, so the wait is generous.
 	uri := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) +
-		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
+		"?_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
 	if d.write, err = sql.Open("sqlite", uri+"&_txlock=immediate"); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}

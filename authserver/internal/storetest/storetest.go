@@ -368,7 +368,7 @@ func oneWinner(t *testing.T, open func() Store) {
 func endingRacesRotating(t *testing.T, open func() Store) {
 	s, replica := open(), open()
 	populate(t, s)
-	for round := range 20 {
+	for round := range 8 {
 		id := fmt.Sprint("g", round)
 		begun(t, s, id)
 		done := make(chan error)
