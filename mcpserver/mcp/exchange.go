@@ -13,9 +13,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// How long clients may keep what they were told, in milliseconds. Tools change with the token's scopes, so not for long.
+// How long clients may keep what they were told, in milliseconds. What is listed changes with the token's scopes, and clients keep lists by server
+// rather than by token: after a step-up an old list would hide the tool that it was for.
 const (
-	listTTL     = "60000"
+	listTTL     = "0"
 	discoverTTL = "3600000"
 )
 

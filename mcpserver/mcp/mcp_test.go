@@ -150,7 +150,7 @@ func TestOnlyAllowedToolsAreListedInOneOrder(t *testing.T) {
 func TestS6ListsArePrivate(t *testing.T) {
 	w := modern(endpoint(t), ann, "tools/list", "")
 	a := read(t, w)
-	if got := string(a.Result["cacheScope"]); got != `"private"` || string(a.Result["ttlMs"]) != "60000" || string(a.Result["resultType"]) != `"complete"` {
+	if got := string(a.Result["cacheScope"]); got != `"private"` || string(a.Result["ttlMs"]) != "0" || string(a.Result["resultType"]) != `"complete"` {
 		t.Errorf("got cacheScope %s ttlMs %s resultType %s", got, a.Result["ttlMs"], a.Result["resultType"])
 	}
 	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Vary") != "Authorization" {
