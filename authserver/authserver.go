@@ -94,7 +94,7 @@ func (s *Server) engine() *issuer.Engine {
 	c, b := &s.config, s.backends
 	return issuer.New(issuer.Settings{
 		Issuer: c.Issuer, Resources: c.Resources,
-		Clients: b.sql, Tenants: b.sql, Users: b.sql, Grants: b.sql, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.secret,
+		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.secret,
 		CodeLife: c.CodeLife, RefreshIdle: c.RefreshIdle, RefreshLife: c.RefreshLife, ReplayWindow: max(c.ReplayWindow, 0), Now: s.deps.Now,
 	})
 }
@@ -110,7 +110,7 @@ func (s *Server) routes() (http.Handler, error) {
 		Addresses: &ratelimit.Limiter{Store: b.short, Name: "address", Limit: 100, Window: 5 * time.Minute},
 	}
 	programs := &endpoint.Door{
-		Engine: engine, Clients: b.sql, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage,
+		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage,
 		Register:     &ratelimit.Limiter{Store: b.short, Name: "register", Limit: c.RegistrationsPerHour, Window: time.Hour},
 		Authenticate: &ratelimit.Limiter{Store: b.short, Name: "authenticate", Limit: 100, Window: time.Minute},
 	}

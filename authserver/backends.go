@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/recent"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
@@ -29,6 +30,11 @@ type backends struct {
 	ring   *keyring.Ring
 	ledger *grant.Ledger
 	secret []byte
+
+	// What the token endpoint reads again and again, remembered for a second.
+	clients *recent.Clients
+	tenants *recent.Tenants
+	grants  *recent.Grants
 }
 
 // open opens the stores. What it opened before an error is closed again.
@@ -65,7 +71,8 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	if b.secret, err = hkdf.Key(sha256.New, r.kek, nil, "gatehouse refresh token successors", 32); err != nil {
 		return nil, fmt.Errorf("deriving the successor key: %w", err)
 	}
-	b.ledger = &grant.Ledger{Store: b.sql, List: b.list, TokenLife: r.tokenLife(), Now: d.Now}
+	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql}, &recent.Tenants{Store: b.sql}, &recent.Grants{Store: b.sql}
+	b.ledger = &grant.Ledger{Store: b.grants, List: b.list, TokenLife: r.tokenLife(), Now: d.Now}
 	return b, b.ledger.Restore(ctx, listLife)
 }
 

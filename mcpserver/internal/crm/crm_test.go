@@ -2,9 +2,7 @@ package crm_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
-	"io/fs"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,25 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm"
-	"github.com/gatehouse-mcp/gatehouse/migrations"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
-
-// apply puts the companion's schema into an empty database, as the roof's migration would.
-func apply(t *testing.T, dialect, driver, dsn string) {
-	t.Helper()
-	db, err := sql.Open(driver, dsn)
-	must(t, err)
-	defer db.Close()
-	set, err := migrations.Companion(dialect)
-	must(t, err)
-	text, err := fs.ReadFile(set, "000001_initial.up.sql")
-	must(t, err)
-	for _, statement := range []string{string(text), "CREATE TABLE schema_migrations_companion (version BIGINT, dirty BOOLEAN)", "INSERT INTO schema_migrations_companion VALUES (1, FALSE)"} {
-		_, err := db.Exec(statement)
-		must(t, err)
-	}
-}
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -44,12 +26,12 @@ func must(t *testing.T, err error) {
 func TestCRM(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "companion?#%.db")
-		apply(t, "sqlite", "sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path))
+		crmtest.Migrate(t, "sqlite:"+path)
 		examine(t, "sqlite:"+path)
 	})
 	t.Run("postgres", func(t *testing.T) {
 		dsn := testenv.Postgres(t)
-		apply(t, "postgres", "pgx", dsn)
+		crmtest.Migrate(t, dsn)
 		examine(t, dsn)
 	})
 }

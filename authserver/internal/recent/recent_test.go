@@ -1,0 +1,88 @@
+package recent_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/recent"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/schema"
+	"github.com/gatehouse-mcp/gatehouse/migrations"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+)
+
+var (
+	ctx = context.Background()
+	now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+)
+
+func open(t *testing.T) *sqlstore.DB {
+	t.Helper()
+	database := "sqlite:" + t.TempDir() + "/gatehouse.db"
+	must(t, schema.Up(ctx, database, migrations.Issuer, "schema_migrations_issuer"))
+	d, err := sqlstore.Open(ctx, database)
+	must(t, err)
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatIsNotThereIsNotRemembered(t *testing.T) {
+	db := open(t)
+	tenants := &recent.Tenants{Store: db}
+	if _, err := tenants.Tenant(ctx, "acme"); !errors.Is(err, tenant.ErrNotFound) {
+		t.Fatalf("got %v, want ErrNotFound", err)
+	}
+	must(t, db.CreateTenant(ctx, tenant.Tenant{ID: "acme", Name: "Acme", CreatedAt: now}))
+	if got, err := tenants.Tenant(ctx, "acme"); err != nil || got.Name != "Acme" {
+		t.Errorf("got %v %v, want acme at once", got, err)
+	}
+	must(t, db.Close())
+	if got, err := tenants.Tenant(ctx, "acme"); err != nil || got.Name != "Acme" {
+		t.Errorf("within the second: got %v %v, want it remembered", got, err)
+	}
+}
+
+// A grant that ends is forgotten at once, however many ask for it meanwhile.
+func TestAnEndedGrantIsForgottenAtOnce(t *testing.T) {
+	db := open(t)
+	must(t, db.CreateTenant(ctx, tenant.Tenant{ID: "acme", Name: "Acme", CreatedAt: now}))
+	must(t, db.CreateClient(ctx, client.Client{ID: "cli_1", TenantID: "acme", CreatedAt: now}))
+	grants := &recent.Grants{Store: db}
+	for _, id := range []string{"grt_1", "grt_2", "grt_3", "grt_4"} {
+		_, err := grants.PutMachineGrant(ctx, grant.Grant{ID: id, TenantID: "acme", ClientID: "cli_1", Resource: "https://x.example", CreatedAt: now}, audit.Event{Time: now})
+		must(t, err)
+		var asking sync.WaitGroup
+		stop := make(chan struct{})
+		for range 4 {
+			asking.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						_, _ = grants.MachineGrant(ctx, "cli_1", "https://x.example")
+					}
+				}
+			})
+		}
+		must(t, grants.EndGrant(ctx, id, now, "test", audit.Event{Time: now}))
+		if got, err := grants.MachineGrant(ctx, "cli_1", "https://x.example"); !errors.Is(err, grant.ErrNotFound) {
+			t.Errorf("after its end: got %v %v, want ErrNotFound", got.ID, err)
+		}
+		close(stop)
+		asking.Wait()
+	}
+}

@@ -1,0 +1,210 @@
+package mcpserver_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver"
+)
+
+const list = `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`
+
+// The token states of product.md, through the whole wing.
+func TestTokenStates(t *testing.T) {
+	w := openWing(t)
+	status, body := w.post(w.token("acme", allScopes...), list)
+	if status != 200 || strings.Count(body, `"inputSchema"`) != 4 {
+		t.Errorf("valid: got %d %s, want four tools", status, body)
+	}
+	if strings.Contains(strings.ToLower(body), "tenant") {
+		t.Errorf("a tool names the tenant: %s", body)
+	}
+	status, body = w.post(w.token("acme", "customers:read"), list)
+	if status != 200 || strings.Count(body, `"inputSchema"`) != 1 || !strings.Contains(body, "read_customer") {
+		t.Errorf("lacking scopes: got %d %s, want read_customer alone", status, body)
+	}
+	update := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"update_customer","arguments":{"customer_id":"cus_acme_1001","name":"X"}}}`
+	if status, body = w.post(w.token("acme", "customers:read"), update); status != 403 || !strings.Contains(body, "insufficient_scope") {
+		t.Errorf("lacking the scope of a call: got %d %s, want 403", status, body)
+	}
+	late := w.issuer.Claims(w.resource, allScopes...)
+	late.IssuedAt, late.Expires = late.IssuedAt-7200, late.IssuedAt-3600
+	if status, _ = w.post(w.issuer.Sign(late), list); status != 401 {
+		t.Errorf("expired: got %d, want 401", status)
+	}
+	if status, body = w.post("", list); status != 401 || strings.Contains(body, "read_customer") {
+		t.Errorf("none: got %d %s, want 401 and no list", status, body)
+	}
+	raw := w.token("acme", allScopes...)
+	must(t, w.list.Add(context.Background(), "grt_1", time.Now().Add(time.Hour)))
+	if status, _ = w.post(raw, list); status != 401 {
+		t.Errorf("revoked: got %d, want 401", status)
+	}
+}
+
+// The tools, as an agent uses and abuses them.
+func TestTools(t *testing.T) {
+	w := openWing(t)
+	acme, globex := w.token("acme", allScopes...), w.token("globex", allScopes...)
+	long := strings.Repeat("x", 300)
+	for _, row := range []struct {
+		name, token, tool string
+		arguments         map[string]any
+		failed            bool
+		says              string
+	}{
+		{"a customer", acme, "read_customer", map[string]any{"customer_id": "cus_acme_1001"}, false, "Road Runner"},
+		{"another tenant's", globex, "read_customer", map[string]any{"customer_id": "cus_acme_1001"}, true, "no customer"},
+		{"nobody's", acme, "read_customer", map[string]any{"customer_id": "cus_x"}, true, "no customer"},
+		{"the tenant as an argument", globex, "read_customer", map[string]any{"customer_id": "cus_acme_1001", "tenant_id": "acme"}, true, "no argument"},
+		{"no id", acme, "read_customer", map[string]any{}, true, "missing"},
+		{"a number for the id", acme, "read_customer", map[string]any{"customer_id": 7}, true, "must be a string"},
+		{"a long id", acme, "read_customer", map[string]any{"customer_id": long}, true, "too long"},
+		{"SQL for the id", acme, "read_customer", map[string]any{"customer_id": "' OR '1'='1"}, true, "no customer"},
+		{"a new name", acme, "update_customer", map[string]any{"customer_id": "cus_acme_1002", "name": "Wile"}, false, "Wile"},
+		{"nothing to change", acme, "update_customer", map[string]any{"customer_id": "cus_acme_1002"}, true, "name what is to be changed"},
+		{"an address that is none", acme, "update_customer", map[string]any{"customer_id": "cus_acme_1002", "email": "nobody"}, true, "e-mail"},
+		{"changing another tenant's", globex, "update_customer", map[string]any{"customer_id": "cus_acme_1002", "name": "Taken"}, true, "no customer"},
+		{"a ticket", acme, "create_ticket", map[string]any{"customer_id": "cus_acme_1001", "subject": "Sled"}, false, "tic_"},
+		{"a ticket about another tenant's", globex, "create_ticket", map[string]any{"customer_id": "cus_acme_1001", "subject": "Sled"}, true, "no customer"},
+		{"a ticket about nothing", acme, "create_ticket", map[string]any{"customer_id": "cus_acme_1001"}, true, "subject is missing"},
+		{"a control character", acme, "create_ticket", map[string]any{"customer_id": "cus_acme_1001", "subject": "a\u0007b"}, true, "control character"},
+		{"a search", acme, "search_knowledge_base", map[string]any{"query": "rocket sled"}, false, "art_acme_1"},
+		{"a search elsewhere", globex, "search_knowledge_base", map[string]any{"query": "rocket sled"}, false, `"articles":[]`},
+		{"a search with syntax", acme, "search_knowledge_base", map[string]any{"query": `sled" OR tenant_id:globex NEAR( *`}, false, "articles"},
+		{"too many hits", acme, "search_knowledge_base", map[string]any{"query": "sled", "limit": 1000}, true, "from 1 to 20"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			text, failed := w.call(row.token, row.tool, row.arguments)
+			if failed != row.failed || !strings.Contains(text, row.says) {
+				t.Errorf("got %v %s, want %v and %q", failed, text, row.failed, row.says)
+			}
+			if strings.Contains(text, "Road Runner") && row.token == globex {
+				t.Errorf("acme's data for globex: %s", text)
+			}
+		})
+	}
+	if text, _ := w.call(acme, "read_customer", map[string]any{"customer_id": "cus_acme_1002"}); !strings.Contains(text, `"Wile"`) {
+		t.Errorf("afterwards: %s", text)
+	}
+}
+
+// RS-01 to RS-04, RS-08, RS-09, RS-12, SC-01 to SC-03, SC-07, SC-09: what is said before anyone signs in, to any origin.
+func TestWhatTheWingSaysOfItself(t *testing.T) {
+	w := openWing(t)
+	for _, row := range []struct{ path, kind, says string }{
+		{"/.well-known/oauth-protected-resource", "application/json", `"resource":"` + w.resource + `"`},
+		{"/.well-known/oauth-protected-resource/mcp", "application/json", `"authorization_servers":["` + w.issuer.URL() + `"]`},
+		{"/.well-known/oauth-protected-resource/mcp", "application/json", `"scopes_supported":["customers:read","knowledge:read"]`},
+		{"/.well-known/oauth-protected-resource/mcp", "application/json", `"bearer_methods_supported":["header"]`},
+		{"/mcp/server-card", "application/mcp-server-card+json", `"url":"` + w.resource + `"`},
+		{"/.well-known/ai-catalog.json", "application/ai-catalog+json", `"url":"` + w.resource + `/server-card"`},
+		{"/.well-known/mcp-server-card.json", "application/json", `"dynamic_client_registration":true`},
+		{"/.well-known/mcp-server-card.json", "application/json", `"description":"Change your customers' names`},
+		{"/healthz", "application/json", "ok"},
+	} {
+		r, err := http.NewRequest(http.MethodGet, w.url+row.path, nil)
+		must(t, err)
+		r.Header.Set("Origin", "https://anybody.example")
+		response, err := http.DefaultClient.Do(r)
+		must(t, err)
+		body, err := io.ReadAll(response.Body)
+		must(t, err)
+		response.Body.Close()
+		text := strings.ReplaceAll(string(body), `\u0026`, "&")
+		if response.StatusCode != 200 || response.Header.Get("Content-Type") != row.kind || !strings.Contains(text, row.says) {
+			t.Errorf("%s: got %d %s %s, want %s and %s", row.path, response.StatusCode, response.Header.Get("Content-Type"), body, row.kind, row.says)
+		}
+		if strings.Contains(text, "offline_access") || !json.Valid(body) {
+			t.Errorf("%s: %s", row.path, body)
+		}
+		if row.path == "/healthz" {
+			continue
+		}
+		tag := response.Header.Get("ETag")
+		if response.Header.Get("Access-Control-Allow-Origin") != "*" || tag == "" {
+			t.Errorf("%s: headers %v", row.path, response.Header)
+		}
+		r.Header.Set("If-None-Match", tag)
+		again, err := http.DefaultClient.Do(r)
+		must(t, err)
+		again.Body.Close()
+		if again.StatusCode != http.StatusNotModified {
+			t.Errorf("%s with its ETag: got %d, want 304", row.path, again.StatusCode)
+		}
+	}
+}
+
+// A page of an allowed origin may call, and read the challenge; no other page may.
+func TestBrowsersThatMayCall(t *testing.T) {
+	w := openWing(t, func(c *mcpserver.Config) { c.AllowedOrigins = []string{"https://app.example"} })
+	ask := func(method, origin string) *http.Response {
+		r, err := http.NewRequest(method, w.resource, strings.NewReader(list))
+		must(t, err)
+		r.Header.Set("Origin", origin)
+		r.Header.Set("Content-Type", "application/json")
+		if method == http.MethodOptions {
+			r.Header.Set("Access-Control-Request-Method", "POST")
+		}
+		response, err := http.DefaultClient.Do(r)
+		must(t, err)
+		response.Body.Close()
+		return response
+	}
+	if r := ask("OPTIONS", "https://app.example"); r.StatusCode != 204 || !strings.Contains(r.Header.Get("Access-Control-Allow-Headers"), "Mcp-Method") {
+		t.Errorf("preflight: got %d %v", r.StatusCode, r.Header)
+	}
+	if r := ask("POST", "https://app.example"); r.StatusCode != 401 || !strings.Contains(r.Header.Get("Access-Control-Expose-Headers"), "WWW-Authenticate") {
+		t.Errorf("without token: got %d %v, want a challenge that the page can read", r.StatusCode, r.Header)
+	}
+	for _, method := range []string{"OPTIONS", "POST"} {
+		if r := ask(method, "https://evil.example"); r.StatusCode != 403 || r.Header.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s from elsewhere: got %d %v, want 403", method, r.StatusCode, r.Header)
+		}
+	}
+}
+
+func TestReadiness(t *testing.T) {
+	w := openWing(t)
+	ready := func() int {
+		r, err := http.Get(w.url + "/readyz")
+		must(t, err)
+		r.Body.Close()
+		return r.StatusCode
+	}
+	if got := ready(); got != 200 {
+		t.Errorf("got %d, want 200", got)
+	}
+	must(t, w.server.Close())
+	if got := ready(); got != 503 {
+		t.Errorf("with the database gone: got %d, want 503", got)
+	}
+	raw := w.token("acme", allScopes...)
+	if text, failed := w.call(raw, "read_customer", map[string]any{"customer_id": "cus_acme_1001"}); !failed || !strings.Contains(text, "support code") || strings.Contains(text, "sql") {
+		t.Errorf("a call, meanwhile: got %v %s, want an error with a support code and nothing of ours", failed, text)
+	}
+}
+
+func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
+	good := mcpserver.Config{Resource: "https://mcp.example/mcp", Issuer: "https://as.example", Database: "sqlite:/nowhere/x.db"}
+	for says, bend := range map[string]func(*mcpserver.Config){
+		"canonical":         func(c *mcpserver.Config) { c.Resource = "https://MCP.example/mcp" },
+		"issuer is not set": func(c *mcpserver.Config) { c.Issuer = "" },
+		"database is not":   func(c *mcpserver.Config) { c.Database = "" },
+		"not believed":      func(c *mcpserver.Config) { c.Algorithms = []string{"HS256"} },
+		"is not there":      func(*mcpserver.Config) {},
+	} {
+		c := good
+		bend(&c)
+		if _, err := mcpserver.New(context.Background(), c, mcpserver.Deps{}); err == nil {
+			t.Errorf("%s: got nil, want an error", says)
+		} else if !strings.Contains(err.Error(), says) {
+			t.Errorf("got %v, want it to say %q", err, says)
+		}
+	}
+}
