@@ -13,7 +13,7 @@ import (
 
 const (
 	before = "Call a tool from a shell:"
-	after  = "The same with the MCP Inspector:"
+	after  = "The same with the MCP Inspector,"
 )
 
 func TestThePrintedLinesWorkAsPrinted(t *testing.T) {
@@ -21,7 +21,7 @@ func TestThePrintedLinesWorkAsPrinted(t *testing.T) {
 	for _, start := range []string{"first", "second"} {
 		s := serve(t, dir)
 		out := shell(t, pasteable(t, s.stdout.String(), before, after))
-		for _, want := range []string{`"create_ticket"`, `"read_customer"`, `"search_knowledge_base"`, `"update_customer"`, `"structuredContent"`} {
+		for _, want := range []string{`"create_ticket"`, `"read_customer"`, `"search_knowledge_base"`, `"update_customer"`, `"structuredContent"`, "Returning a rocket sled"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("%s start: the lines do not answer with %s:\n%s", start, want, out)
 			}

@@ -49,13 +49,13 @@ func (w *welcome) lines(b *strings.Builder) {
 		quote(filepath.Join(w.dataDir, machineName)), w.issuer, w.resource)
 	for _, body := range []string{
 		`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`,
-		`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"search_knowledge_base","arguments":{"query":"password"}}}`,
+		`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"search_knowledge_base","arguments":{"query":"rocket sled"}}}`,
 	} {
 		fmt.Fprintf(b, "  curl -s %s -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n", w.resource)
 		fmt.Fprintf(b, "    -H 'Accept: application/json, text/event-stream' -H 'MCP-Protocol-Version: 2025-11-25' \\\n    -d '%s'\n\n", body)
 	}
-	fmt.Fprintf(b, "The same with the MCP Inspector:\n\n")
-	fmt.Fprintf(b, "  npx @modelcontextprotocol/inspector --cli %s --transport http --method tools/list \\\n    --header \"Authorization: Bearer $TOKEN\"\n", w.resource)
+	fmt.Fprintf(b, "The same with the MCP Inspector, which needs Node 22.19 or newer:\n\n")
+	fmt.Fprintf(b, "  npx @modelcontextprotocol/inspector@latest --cli %s --transport http --method tools/list \\\n    --header \"Authorization: Bearer $TOKEN\"\n", w.resource)
 }
 
 func (w *welcome) stores() string {
