@@ -1,0 +1,180 @@
+package httpd_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+)
+
+// visit sends one request through a wrapped handler and returns the answer and the log.
+func visit(h http.HandlerFunc, o httpd.Options, change ...func(*http.Request)) (*httptest.ResponseRecorder, string) {
+	var log bytes.Buffer
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	r := httptest.NewRequest("POST", "/path?secret=in-the-query", strings.NewReader("secret in the body"))
+	r.Header.Set("Authorization", "Bearer secret-in-the-header")
+	r.RemoteAddr = "192.0.2.1:1234"
+	for _, f := range change {
+		f(r)
+	}
+	w := httptest.NewRecorder()
+	httpd.Handler(h, o).ServeHTTP(w, r)
+	return w, log.String()
+}
+
+func TestOneEventARequest(t *testing.T) {
+	w, log := visit(func(w http.ResponseWriter, r *http.Request) {
+		httpd.Note(r.Context(), "client", "cli_1")
+		httpd.Note(r.Context(), "evil", "a\nlevel=ERROR\x00\x1b[31m\u2028"+strings.Repeat("x", 5000))
+		w.WriteHeader(http.StatusTeapot)
+		io.WriteString(w, httpd.SupportCode(r.Context()))
+	}, httpd.Options{})
+	if strings.Count(log, "msg=request") != 1 || !strings.Contains(log, "status=418") || !strings.Contains(log, "client=cli_1") || !strings.Contains(log, "from=192.0.2.1") {
+		t.Errorf("log: %s", log)
+	}
+	if strings.Count(log, "\n") != 1 || strings.Contains(log, "\x1b") || len(log) > 2000 { // DS-11
+		t.Errorf("a note left its line or its bounds: %q", log)
+	}
+	if strings.Contains(log, "secret") {
+		t.Errorf("the log holds what was sent: %s", log)
+	}
+	code := w.Body.String()
+	if len(code) != 12 || w.Header().Get("X-Request-Id") != code || !strings.Contains(log, "support="+code) {
+		t.Errorf("support code %q is not the answer's and the log's: %v %s", code, w.Header(), log)
+	}
+}
+
+func TestAPanicIsAPlain500(t *testing.T) {
+	w, log := visit(func(http.ResponseWriter, *http.Request) { panic("secret detail") }, httpd.Options{})
+	if w.Code != 500 || strings.Contains(w.Body.String(), "detail") || !strings.Contains(log, "secret detail") {
+		t.Errorf("got %d %s, log %s", w.Code, w.Body, log)
+	}
+	w, _ = visit(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(202); panic("late") }, httpd.Options{})
+	if w.Code != 202 || w.Body.Len() != 0 {
+		t.Errorf("after the answer began: got %d %s", w.Code, w.Body)
+	}
+	defer func() {
+		if recover() != http.ErrAbortHandler {
+			t.Error("ErrAbortHandler was kept from the server")
+		}
+	}()
+	visit(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, httpd.Options{})
+}
+
+func TestBodiesAreBounded(t *testing.T) {
+	var err error
+	read := func(_ http.ResponseWriter, r *http.Request) { _, err = io.ReadAll(r.Body) }
+	visit(read, httpd.Options{MaxBody: 18})
+	if err != nil {
+		t.Errorf("within the bound: got %v", err)
+	}
+	visit(read, httpd.Options{MaxBody: 17})
+	var large *http.MaxBytesError
+	if !errors.As(err, &large) {
+		t.Errorf("one byte more: got %v, want MaxBytesError", err)
+	}
+}
+
+// AZ-36, LG-10: only a trusted hop's word counts.
+func TestClientAddr(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	for _, row := range []struct {
+		name, from string
+		forwarded  []string
+		want       string
+	}{
+		{"nobody in between", "198.51.100.7:1", nil, "198.51.100.7"},
+		{"a stranger's word", "198.51.100.7:1", []string{"203.0.113.9"}, "198.51.100.7"},
+		{"the proxy's word", "192.0.2.1:1", []string{"203.0.113.9"}, "203.0.113.9"},
+		{"the proxy's word after a stranger's", "192.0.2.1:1", []string{"10.0.0.1, 203.0.113.9"}, "203.0.113.9"},
+		{"in two headers", "192.0.2.1:1", []string{"10.0.0.1", "203.0.113.9"}, "203.0.113.9"},
+		{"two proxies", "192.0.2.1:1", []string{"203.0.113.9, 192.0.2.2"}, "203.0.113.9"},
+		{"rubbish", "192.0.2.1:1", []string{"unknown"}, "192.0.2.1"},
+		{"an address in another clothing", "[::ffff:192.0.2.1]:1", []string{"203.0.113.9"}, "203.0.113.9"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var got netip.Addr
+			visit(func(_ http.ResponseWriter, r *http.Request) { got = httpd.ClientAddr(r.Context()) }, httpd.Options{TrustedProxies: trusted}, func(r *http.Request) {
+				r.RemoteAddr = row.from
+				r.Header["X-Forwarded-For"] = row.forwarded
+				r.Header.Set("X-Real-Ip", "10.1.1.1")
+				r.Header.Set("Forwarded", "for=10.2.2.2")
+			})
+			if got.String() != row.want {
+				t.Errorf("got %s, want %s", got, row.want)
+			}
+		})
+	}
+}
+
+// What is under way when the program is told to stop is finished; what takes too long is cut off.
+func TestRunDrains(t *testing.T) {
+	for name, row := range map[string]struct {
+		drain time.Duration
+		clean bool
+	}{"in time": {time.Minute, true}, "too long": {time.Nanosecond, false}} {
+		t.Run(name, func(t *testing.T) {
+			began, finish := make(chan struct{}), make(chan struct{})
+			l, err := httpd.Listen("127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := httpd.Server(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				close(began)
+				<-finish
+				io.WriteString(w, "done")
+			}))
+			ctx, stop := context.WithCancel(context.Background())
+			ended := make(chan error)
+			go func() { ended <- httpd.Run(ctx, []httpd.Door{{Server: server, Listener: l}}, row.drain) }()
+			answer := make(chan string)
+			go func() {
+				r, err := http.Get("http://" + l.Addr().String())
+				if err != nil {
+					answer <- ""
+					return
+				}
+				defer r.Body.Close()
+				body, _ := io.ReadAll(r.Body)
+				answer <- string(body)
+			}()
+			<-began
+			stop()
+			if row.clean {
+				close(finish)
+			}
+			err, got := <-ended, <-answer
+			if row.clean && (err != nil || got != "done") || !row.clean && (err == nil || got != "") {
+				t.Errorf("got %v and answer %q", err, got)
+			}
+			if !row.clean {
+				close(finish)
+			}
+		})
+	}
+}
+
+func TestRunEndsWhenADoorBreaks(t *testing.T) {
+	l, err := httpd.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := httpd.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	h := http.NotFoundHandler()
+	if err := httpd.Run(context.Background(), []httpd.Door{{Server: httpd.Server(h), Listener: l}, {Server: httpd.Server(h), Listener: other}}, time.Second); err == nil {
+		t.Error("got nil, want the broken door's error")
+	}
+}

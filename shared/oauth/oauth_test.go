@@ -1,0 +1,85 @@
+package oauth_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+func TestScope(t *testing.T) {
+	for in, want := range map[string][]string{
+		"": nil, "a": {"a"}, "a b": {"a", "b"}, "b a b": {"b", "a"}, "a  b": {"a", "b"}, "customers:read !#[]~": {"customers:read", "!#[]~"},
+	} {
+		if got, err := oauth.ParseScope(in); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: got %q %v, want %q", in, got, err, want)
+		}
+	}
+	for _, bad := range []string{"a\"b", "a\\b", "a\tb", "a\nb", "ä", "a\x00", strings.Repeat("x", 1) + strings.Join(many(65), " ")} {
+		if got, err := oauth.ParseScope(bad); err == nil {
+			t.Errorf("%q: got %q, want an error", bad, got)
+		}
+	}
+	if got := oauth.Intersect([]string{"c", "a", "b"}, []string{"a", "b", "c"}, []string{"b", "c"}); !slices.Equal(got, []string{"c", "b"}) {
+		t.Errorf("intersection: got %q, want c b", got)
+	}
+	if oauth.Subset([]string{"a", "A"}, []string{"a", "b"}) || !oauth.Subset(nil, nil) || !oauth.Subset([]string{"a"}, []string{"a"}) {
+		t.Error("subsets are not exact")
+	}
+}
+
+func many(n int) []string {
+	var all []string
+	for i := range n {
+		all = append(all, strings.Repeat("s", i+1))
+	}
+	return all
+}
+
+// RFC 8707 §2, RFC 3986 §6.2.3
+func TestParseResource(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://mcp.example/mcp": "https://mcp.example/mcp", "HTTPS://MCP.Example/Mcp": "https://mcp.example/Mcp", "https://mcp.example/": "https://mcp.example",
+		"https://mcp.example": "https://mcp.example", "https://mcp.example/mcp/": "https://mcp.example/mcp/", "https://mcp.example:8443/a%2Fb?x=1": "https://mcp.example:8443/a%2Fb?x=1",
+		"http://localhost:8081/mcp": "http://localhost:8081/mcp", "https://mcp.example/mcp?": "https://mcp.example/mcp?",
+	} {
+		if got, err := oauth.ParseResource(in); err != nil || got != want {
+			t.Errorf("%q: got %q %v, want %q", in, got, err, want)
+		}
+	}
+	for _, bad := range []string{
+		"", "mcp.example/mcp", "//mcp.example", "/mcp", "https://", "https:///mcp", "ftp://mcp.example", "javascript:alert(1)", "urn:x:y", "https://mcp.example/mcp#f", "https://mcp.example/mcp#",
+		"https://u:p@mcp.example/mcp", "https://u@mcp.example", "https://mcp.example\\@evil.example", "https://mcp.example/a b", "https://mcp.example/\n", " https://mcp.example", "https://mcp.example:port/",
+	} {
+		if got, err := oauth.ParseResource(bad); err == nil {
+			t.Errorf("%q: got %q, want an error", bad, got)
+		}
+	}
+}
+
+// A value cannot leave its quotes, nor its line (RFC 9110 §5.6.4).
+func TestChallenge(t *testing.T) {
+	for want, c := range map[string]oauth.Challenge{
+		`Bearer`: {},
+		`Bearer resource_metadata="https://x.example/m", scope="a b"`:      {Scope: []string{"a", "b"}, ResourceMetadata: "https://x.example/m"},
+		`Bearer error="invalid_token", error_description="it's over"`:      {Error: "invalid_token", ErrorDescription: "it's over"},
+		`Bearer error="x", error_description="a', scope='admin  evil: /y"`: {Error: "x", ErrorDescription: "a\", scope=\"admin\r\nevil: \\y"},
+	} {
+		if got := c.String(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+// RFC 9728 §3.1
+func TestResourceMetadataURL(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://mcp.example/mcp": "https://mcp.example/.well-known/oauth-protected-resource/mcp", "https://mcp.example": "https://mcp.example/.well-known/oauth-protected-resource",
+		"https://mcp.example/": "https://mcp.example/.well-known/oauth-protected-resource", "http://localhost:8081/a/b": "http://localhost:8081/.well-known/oauth-protected-resource/a/b",
+	} {
+		if got := oauth.ResourceMetadataURL(in); got != want {
+			t.Errorf("%s: got %s, want %s", in, got, want)
+		}
+	}
+}
