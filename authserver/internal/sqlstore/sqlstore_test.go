@@ -138,6 +138,6 @@ func seed(b *testing.B, s *sqlstore.DB) {
 	ctx := b.Context()
 	must(b, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", CreatedAt: time.Now()}))
 	must(b, s.CreateClient(ctx, clientOf("c")))
-	must(b, s.PutCode(ctx, grant.Grant{ID: "g", TenantID: "acme", ClientID: "c", CreatedAt: time.Now()}, issuer.Code{Hash: "code", GrantID: "g", CreatedAt: time.Now(), ExpiresAt: time.Now()}, audit.Event{}))
+	must(b, s.PutCode(ctx, grant.Grant{ID: "g", TenantID: "acme", ClientID: "c", CreatedAt: time.Now()}, issuer.Code{Hash: "code", GrantID: "g", CreatedAt: time.Now(), ExpiresAt: time.Now()}, audit.Event{Time: time.Now()}))
 	must(b, s.Redeem(ctx, "code", time.Now(), &issuer.RefreshToken{Hash: "rt", GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}))
 }
