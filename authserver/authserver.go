@@ -29,6 +29,9 @@ type Deps struct {
 	Revocations revocation.List
 }
 
+// requestTime is how long a request may wait for the stores, or for its turn to hash a password.
+const requestTime = 8 * time.Second
+
 func (d *Deps) fill() {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
@@ -103,16 +106,17 @@ func (s *Server) engine() *issuer.Engine {
 func (s *Server) routes() (http.Handler, error) {
 	c, b := &s.config, s.backends
 	engine := s.engine()
-	sessions := &session.Manager{Store: b.short, Secure: c.https, Now: s.deps.Now, Life: c.SessionLife}
+	sessions := &session.Manager{Sessions: b.sessions, Transactions: b.transactions, Secure: c.https, Now: s.deps.Now, Life: c.SessionLife}
 	people := &signin.Door{
 		Engine: engine, Sessions: sessions, Users: b.sql, Grants: b.sql, Clients: b.sql, Ledger: b.ledger,
-		Accounts:  &ratelimit.Limiter{Store: b.short, Name: "account", Limit: 10, Window: 5 * time.Minute},
-		Addresses: &ratelimit.Limiter{Store: b.short, Name: "address", Limit: 100, Window: 5 * time.Minute},
+		Accounts:  &ratelimit.Limiter{Store: b.counters, Name: "account", Limit: 10, Window: 5 * time.Minute},
+		Addresses: &ratelimit.Limiter{Store: b.counters, Name: "address", Limit: 100, Window: 5 * time.Minute},
 	}
 	programs := &endpoint.Door{
 		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage,
-		Register:     &ratelimit.Limiter{Store: b.short, Name: "register", Limit: c.RegistrationsPerHour, Window: time.Hour},
-		Authenticate: &ratelimit.Limiter{Store: b.short, Name: "authenticate", Limit: 100, Window: time.Minute},
+		Authorize:    &ratelimit.Limiter{Store: b.counters, Name: "authorize", Limit: 300, Window: time.Minute},
+		Register:     &ratelimit.Limiter{Store: b.counters, Name: "register", Limit: c.RegistrationsPerHour, Window: time.Hour},
+		Authenticate: &ratelimit.Limiter{Store: b.counters, Name: "authenticate", Limit: 100, Window: time.Minute},
 	}
 	r := mux.NewRouter()
 	r.HandleFunc("/healthz", s.healthz).Methods("GET", "HEAD")
@@ -122,7 +126,7 @@ func (s *Server) routes() (http.Handler, error) {
 		return nil, err
 	}
 	people.Mount(r)
-	return httpd.Handler(r, httpd.Options{Log: s.deps.Log, TrustedProxies: c.TrustedProxies}), nil
+	return httpd.Handler(r, httpd.Options{Log: s.deps.Log, TrustedProxies: c.TrustedProxies, Timeout: requestTime}), nil
 }
 
 // Handler is the public door.

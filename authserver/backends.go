@@ -18,14 +18,22 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// shortMemoryEntries bounds short memory in the embedded form: sessions, sign-ins under way, counters.
-const shortMemoryEntries = 100_000
+// What short memory holds at most in the embedded form. Each kind has a memory of its own: a stranger who fills the one that strangers write to
+// signs nobody out.
+const (
+	mostSessions     = 100_000
+	mostTransactions = 20_000 // 16 KiB each at most
+	mostCounters     = 100_000
+)
 
 // backends is the switchboard: embedded or production is decided here and nowhere else.
 type backends struct {
-	sql    *sqlstore.DB
+	sql *sqlstore.DB
+
+	// Short memory: who is signed in, whose authorization requests are under way, how often something was tried.
+	sessions, transactions, counters ttl.Store
+
 	redis  redis.UniversalClient // nil in the embedded form
-	short  ttl.Store
 	list   revocation.List
 	ring   *keyring.Ring
 	ledger *grant.Ledger
@@ -52,18 +60,21 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 		if b.redis, err = ttl.OpenRedis(ctx, r.Redis.Reveal()); err != nil {
 			return nil, err
 		}
-		b.short = ttl.NewRedis(b.redis, r.RedisPrefix)
+		short := ttl.NewRedis(b.redis, r.RedisPrefix)
+		b.sessions, b.transactions, b.counters = short, short, short
 		if b.list == nil {
 			b.list = revocation.NewRedis(b.redis, r.RedisPrefix, d.Now)
 		}
 	} else {
-		b.short = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: shortMemoryEntries})
+		b.sessions = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostSessions})
+		b.transactions = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostTransactions})
+		b.counters = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostCounters})
 		if b.list == nil {
 			b.list = revocation.NewMemory(d.Now)
 		}
 	}
 	b.ring, err = keyring.Open(ctx, keyring.Config{
-		Store: b.sql, KEK: r.kek, Algorithms: r.algorithms(), TokenLife: r.tokenLife(), Now: d.Now,
+		Store: b.sql, KEK: r.kek, Algorithms: r.algorithms(), TokenLife: remembrance, Now: d.Now,
 	})
 	if err != nil {
 		return nil, err
@@ -72,7 +83,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 		return nil, fmt.Errorf("deriving the successor key: %w", err)
 	}
 	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql}, &recent.Tenants{Store: b.sql}, &recent.Grants{Store: b.sql}
-	b.ledger = &grant.Ledger{Store: b.grants, List: b.list, TokenLife: r.tokenLife(), Now: d.Now}
+	b.ledger = &grant.Ledger{Store: b.grants, List: b.list, TokenLife: remembrance, Now: d.Now}
 	return b, b.ledger.Restore(ctx, listLife)
 }
 

@@ -155,12 +155,6 @@ func (r *resolved) algorithms() []string {
 	return all
 }
 
-// tokenLife is the longest life of an access token, with the clocks' leeway: how long a grant that ended stays on the list, and a superseded key
-// in the key set.
-func (r *resolved) tokenLife() time.Duration {
-	life := time.Duration(0)
-	for _, res := range r.Resources {
-		life = max(life, res.TokenLife)
-	}
-	return life + issuer.Leeway
-}
+// remembrance is how long a grant that ended stays on the list, and a superseded key in the key set: the longest life that a token of it can have
+// whatever was configured when it was issued, with the clocks' leeway, and a minute for replicas whose clocks or memories are a little behind.
+const remembrance = maxTokenLife + issuer.Leeway + time.Minute

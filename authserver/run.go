@@ -7,7 +7,7 @@ import (
 
 // Intervals of the background work.
 const (
-	reloadKeysEvery = 30 * time.Second
+	reloadKeysEvery = 5 * time.Second
 	cleanEvery      = 10 * time.Minute
 )
 

@@ -20,6 +20,7 @@ import (
 type Options struct {
 	Log            *slog.Logger   // nil: nothing is logged
 	MaxBody        int64          // bytes; 0: 1 MiB
+	Timeout        time.Duration  // how long a request may wait for others (stores, a turn to hash); 0: 20 s
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 }
 
@@ -36,7 +37,7 @@ type eventKey struct{}
 // maxValue bounds a logged value, in bytes.
 const maxValue = 1024
 
-// Handler wraps a door: it bounds the body, gives the request its support code, turns a panic into a plain 500 and writes one log event at the end.
+// Handler wraps a door: it bounds body and time, gives the request its support code, turns a panic into a plain 500 and writes one log event at the end.
 // The query, headers and bodies are never logged: that is where secrets travel.
 func Handler(next http.Handler, o Options) http.Handler {
 	if o.Log == nil {
@@ -45,12 +46,17 @@ func Handler(next http.Handler, o Options) http.Handler {
 	if o.MaxBody == 0 {
 		o.MaxBody = 1 << 20
 	}
+	if o.Timeout == 0 {
+		o.Timeout = 20 * time.Second
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		e := &event{support: strings.ToLower(rand.Text()[:12]), client: clientAddr(r, o.TrustedProxies)}
 		w.Header().Set("X-Request-Id", e.support)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, e))
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), eventKey{}, e), o.Timeout)
+		defer cancel()
+		r = r.WithContext(ctx)
 		r.Body = http.MaxBytesReader(w, r.Body, o.MaxBody)
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
@@ -139,6 +145,17 @@ func ClientAddr(ctx context.Context) netip.Addr {
 		return e.client
 	}
 	return netip.Addr{}
+}
+
+// Source is whom to count a request against: its address, or with IPv6 the /64 that one household has (DS-09).
+func Source(ctx context.Context) string {
+	a := ClientAddr(ctx)
+	if a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			return p.String()
+		}
+	}
+	return a.String()
 }
 
 // clientAddr reads X-Forwarded-For from its end for as long as the hop that wrote it is trusted (AZ-36, LG-10).

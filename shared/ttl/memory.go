@@ -33,8 +33,11 @@ type item struct {
 	expires time.Time
 }
 
-// sweepEvery is how often a write looks for what has expired.
-const sweepEvery = 30 * time.Second
+// sweepEvery is how often a write looks for what has expired; a full memory is looked through more often, but not at every write.
+const (
+	sweepEvery     = 30 * time.Second
+	sweepFullEvery = time.Second
+)
 
 // NewMemory makes an empty Memory.
 func NewMemory(o Options) *Memory {
@@ -108,7 +111,7 @@ func (m *Memory) live(key string) (item, bool) {
 
 func (m *Memory) set(key string, value []byte, life time.Duration) error {
 	now := m.now()
-	if full := len(m.items) >= m.max; full || now.Sub(m.swept) >= sweepEvery {
+	if since := now.Sub(m.swept); since >= sweepEvery || len(m.items) >= m.max && since >= sweepFullEvery {
 		m.swept = now
 		for k, it := range m.items {
 			if !now.Before(it.expires) {

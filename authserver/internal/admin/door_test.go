@@ -109,6 +109,7 @@ func TestWhatIsAskedForWronglyIsRefused(t *testing.T) {
 		{person(admin.UserSpec{Email: "ANN@acme.example"}), "already"},
 		{person(admin.UserSpec{Email: "bob@acme.example", Password: "short"}), "shorter than"},
 		{person(admin.UserSpec{Email: "bob@acme.example", Tenant: "nobody"}), `no tenant "nobody"`},
+		{person(admin.UserSpec{Email: "bob@acme.example", Tenant: "acme", Role: "king"}), `no role "king"`},
 		{o.PutMember(ctx, admin.MemberSpec{Email: "bob@acme.example", Tenant: "acme"}), "no user"},
 		{o.PutMember(ctx, admin.MemberSpec{Email: "ann@acme.example", Tenant: "acme", Role: "king"}), `no role "king"`},
 		{app(admin.ClientSpec{Scopes: []string{"customers:read"}}), "must belong to a tenant"},

@@ -42,7 +42,10 @@ func (d *Door) CreateUser(ctx context.Context, s UserSpec) (u user.User, passwor
 		return user.User{}, "", refuse("leave it away and a random one is made", "the password is shorter than %d characters", minPassword)
 	}
 	if s.Tenant != "" {
-		if _, err := d.tenant(ctx, s.Tenant); err != nil {
+		if s.Role == "" {
+			s.Role = RoleReader
+		}
+		if err := d.role(ctx, s.Tenant, s.Role); err != nil { // before anything is made: the password would be lost with the answer
 			return user.User{}, "", err
 		}
 	}
@@ -87,12 +90,11 @@ func (d *Door) PutMember(ctx context.Context, s MemberSpec) error {
 	if err != nil {
 		return refuse("give it as ann@acme.example", "%q is not an e-mail address", s.Email)
 	}
-	t, err := d.tenant(ctx, s.Tenant)
-	if err != nil {
-		return err
-	}
 	if s.Role == "" {
 		s.Role = RoleReader
+	}
+	if err := d.role(ctx, s.Tenant, s.Role); err != nil {
+		return err
 	}
 	u, err := d.Users.UserByEmail(ctx, email)
 	if errors.Is(err, user.ErrNotFound) {
@@ -101,17 +103,27 @@ func (d *Door) PutMember(ctx context.Context, s MemberSpec) error {
 	if err != nil {
 		return fmt.Errorf("reading a user: %w", err)
 	}
-	if err := d.record(ctx, audit.Event{Action: "member.put", Target: u.ID, Tenant: t.ID, Detail: s.Role}); err != nil {
+	if err := d.record(ctx, audit.Event{Action: "member.put", Target: u.ID, Tenant: s.Tenant, Detail: s.Role}); err != nil {
 		return err
 	}
-	err = d.Users.PutMember(ctx, t.ID, u.ID, s.Role)
-	if errors.Is(err, user.ErrNotFound) {
-		return &Refusal{
-			Reason: fmt.Sprintf("tenant %s has no role %q", t.ID, s.Role), Hint: "gatehouse role put makes one", Err: err,
-		}
-	}
-	if err != nil {
+	if err := d.Users.PutMember(ctx, s.Tenant, u.ID, s.Role); err != nil {
 		return fmt.Errorf("keeping a membership: %w", err)
+	}
+	return nil
+}
+
+// role checks that a tenant is there and has a role.
+func (d *Door) role(ctx context.Context, tenantID, name string) error {
+	t, err := d.tenant(ctx, tenantID)
+	if err != nil {
+		return err
+	}
+	there, err := d.Users.HasRole(ctx, t.ID, name)
+	if err != nil {
+		return err
+	}
+	if !there {
+		return &Refusal{Reason: fmt.Sprintf("tenant %s has no role %q", t.ID, name), Hint: "gatehouse role put makes one", Err: user.ErrNotFound}
 	}
 	return nil
 }

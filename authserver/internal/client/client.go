@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
 // ErrNotFound says there is no such client.
@@ -65,8 +67,8 @@ type Store interface {
 	Clients(ctx context.Context, tenantID string, limit int) ([]Client, error)
 	// CreateInitialToken keeps a new initial access token.
 	CreateInitialToken(ctx context.Context, t InitialToken) error
-	// UseInitialToken takes one use of the token in one guarded statement and keeps the client in the same transaction.
+	// UseInitialToken takes one use of the token in one guarded statement and keeps the client and the audit line in the same transaction.
 	// It answers ErrNoInitialToken when the token is unknown, expired at now or used up; then nothing changes. prepare fills the
 	// client from the token (tenant, ceiling) and may refuse with an error, which is returned as it is; then nothing changes either.
-	UseInitialToken(ctx context.Context, hash string, now time.Time, prepare func(InitialToken) (Client, error)) (Client, error)
+	UseInitialToken(ctx context.Context, hash string, now time.Time, prepare func(InitialToken) (Client, audit.Event, error)) (Client, error)
 }

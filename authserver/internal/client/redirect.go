@@ -17,9 +17,25 @@ const (
 // Schemes that run or read something where they are opened, or that no app can claim. RFC 8252 §7.1 wants private-use schemes to be
 // reverse domain names; clients in the field use short ones (cursor:, vscode:), so we refuse the dangerous and allow the rest.
 var refusedSchemes = []string{
-	"about", "blob", "chrome", "chrome-extension", "data", "file", "filesystem", "ftp", "intent", "jar", "javascript", "mailto",
-	"moz-extension", "ms-appx", "resource", "sms", "tel", "vbscript", "view-source", "ws", "wss",
+	"about", "afp", "blob", "chrome", "chrome-extension", "content", "data", "dav", "file", "filesystem", "ftp", "ftps", "gopher", "intent",
+	"itms-services", "jar", "javascript", "ldap", "ldaps", "livescript", "mailto", "mocha", "moz-extension", "nfs", "resource", "sftp", "shell", "smb",
+	"sms", "ssh", "tel", "telnet", "vbscript", "view-source", "ws", "wss",
 }
+
+// refusedPrefixes are families of such schemes, of one operating system.
+var refusedPrefixes = []string{"ms-", "search", "x-apple"}
+
+// refusedHere says whether a scheme is one of these.
+func refusedHere(scheme string) bool {
+	return slices.Contains(refusedSchemes, scheme) ||
+		slices.ContainsFunc(refusedPrefixes, func(p string) bool { return strings.HasPrefix(scheme, p) })
+}
+
+// plainHost is a host as browsers and people read it in one way: nothing encoded, nothing beyond ASCII (AZ-02).
+var plainHost = regexp.MustCompile(`^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`)
+
+// answers are the parameters of an authorization answer. A registered URI that brings them could pass for one.
+var answers = []string{"code", "state", "iss", "error", "error_description", "error_uri", "access_token", "id_token"}
 
 var privateScheme = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
 
@@ -48,6 +64,19 @@ func CheckRedirectURI(uri string) error {
 	if !strings.HasPrefix(uri, u.Scheme+":") {
 		return fmt.Errorf("its scheme is not in lower case")
 	}
+	for name := range u.Query() {
+		if slices.Contains(answers, name) {
+			return fmt.Errorf("its query has a parameter of the answer")
+		}
+	}
+	if authority, ok := strings.CutPrefix(uri, u.Scheme+"://"); ok && (u.Scheme == "https" || u.Scheme == "http") {
+		if end := strings.IndexAny(authority, "/?"); end >= 0 {
+			authority = authority[:end]
+		}
+		if !plainHost.MatchString(authority) {
+			return fmt.Errorf("its host is not written plainly: use letters, digits, dots and hyphens, and xn-- for others")
+		}
+	}
 	switch {
 	case u.Scheme == "https":
 		if u.Hostname() == "" || u.Opaque != "" {
@@ -57,7 +86,7 @@ func CheckRedirectURI(uri string) error {
 		if !isLoopback(u.Hostname()) || u.Opaque != "" {
 			return fmt.Errorf("http is allowed for 127.0.0.1, [::1] and localhost only; use https")
 		}
-	case slices.Contains(refusedSchemes, u.Scheme) || !privateScheme.MatchString(u.Scheme):
+	case refusedHere(u.Scheme) || !privateScheme.MatchString(u.Scheme):
 		return fmt.Errorf("its scheme is not allowed")
 	case len(uri) == len(u.Scheme)+1:
 		return fmt.Errorf("nothing follows its scheme")

@@ -4,22 +4,33 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// maxQuery bounds the query of an authorization request, in bytes (AZ-38).
+// maxQuery bounds an authorization request, in bytes (AZ-38).
 const maxQuery = 16 << 10
 
 // authorize is the authorization endpoint (RFC 6749 §3.1). It only checks: what holds is kept for this browser and goes on to the consent page,
 // which a person sees each time.
 func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
-	form, refused := readAuthorization(r)
+	if ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context())); !ok {
+		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+		d.ErrorPage(w, r, known(r, oauth.TooManyRequests()))
+		return
+	}
+	form, refused := readAuthorization(w, r)
 	if refused != nil {
-		known(r, refused)
-		d.ErrorPage(w, r, refused)
+		d.ErrorPage(w, r, known(r, refused))
+		return
+	}
+	if r.Method == http.MethodPost {
+		// From another site a browser posts without its cookies: going on by GET, it has them again.
+		w.Header().Set("Cache-Control", "no-store")
+		http.Redirect(w, r, AuthorizePath+"?"+form.Encode(), http.StatusSeeOther)
 		return
 	}
 	a, err := d.Engine.Authorize(r.Context(), form)
@@ -31,7 +42,7 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 	if len(form["resource"]) == 0 {
 		httpd.Note(r.Context(), "relaxed", "no resource: the default one")
 	}
-	transaction, err := d.Begin(w, r, form)
+	transaction, err := d.Begin(w, r, a.Remembered())
 	if err != nil {
 		d.ErrorPage(w, r, known(r, err))
 		return
@@ -41,11 +52,12 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 }
 
 // readAuthorization reads the parameters from where they may be: the query of a GET, the body of a POST, never both (AZ-39).
-func readAuthorization(r *http.Request) (url.Values, *oauth.Error) {
+func readAuthorization(w http.ResponseWriter, r *http.Request) (url.Values, *oauth.Error) {
 	if r.Method == http.MethodPost {
 		if r.URL.RawQuery != "" {
 			return nil, oauth.InvalidRequest("parameters belong either in the URL or in the body, not in both")
 		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxQuery)
 		return readBody(r)
 	}
 	if len(r.URL.RawQuery) > maxQuery {

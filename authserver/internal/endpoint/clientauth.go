@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -102,5 +103,6 @@ func basic(header string) (credentials, bool) {
 	}
 	id, err1 := url.QueryUnescape(id)
 	secret, err2 := url.QueryUnescape(secret)
-	return credentials{id, secret, client.AuthBasic}, err1 == nil && err2 == nil
+	text := utf8.ValidString(id) && !strings.ContainsRune(id, 0)
+	return credentials{id, secret, client.AuthBasic}, err1 == nil && err2 == nil && text
 }

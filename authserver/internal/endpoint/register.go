@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -20,7 +21,7 @@ import (
 // register is the client registration endpoint (RFC 7591 §3). It is open for clients that act for people, who are asked each time; a client that
 // acts by itself shows an initial access token of its tenant.
 func (d *Door) register(w http.ResponseWriter, r *http.Request) {
-	if ok, wait := d.Register.Allow(r.Context(), httpd.ClientAddr(r.Context()).String()); !ok {
+	if ok, wait := d.Register.Allow(r.Context(), httpd.Source(r.Context())); !ok {
 		tooMany(w, r, wait)
 		return
 	}
@@ -33,7 +34,7 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		if errors.Is(err, client.ErrNoInitialToken) {
 			w.Header().Set("WWW-Authenticate", oauth.Challenge{Error: "invalid_token", ErrorDescription: "no such initial access token"}.String())
-			answer(w, http.StatusUnauthorized, errorBody{"invalid_token", "the initial access token is unknown, expired or used up; ask the operator for another"})
+			answer(w, http.StatusUnauthorized, errorBody{"invalid_token", "the initial access token is unknown, expired or used up; send another as Bearer, or no Authorization header"})
 			return
 		}
 		fail(w, r, err)
@@ -50,9 +51,9 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 // keep makes and keeps the client, under the tenant of the initial access token if one was shown.
 func (d *Door) keep(r *http.Request, m oauth.ClientMetadata) (client.Client, string, error) {
 	now := d.Engine.Now().UTC().Truncate(time.Second)
-	raw, shown, refused := bearer(r)
-	if refused != nil {
-		return client.Client{}, "", refused
+	raw, shown, err := bearer(r)
+	if err != nil {
+		return client.Client{}, "", err
 	}
 	if !shown {
 		c, secret, err := client.FromMetadata(m, client.Registration{Now: now})
@@ -65,23 +66,24 @@ func (d *Door) keep(r *http.Request, m oauth.ClientMetadata) (client.Client, str
 		return c, secret, nil
 	}
 	var secret string
-	c, err := d.Clients.UseInitialToken(r.Context(), client.TokenHash(raw), now, func(t client.InitialToken) (client.Client, error) {
+	c, err := d.Clients.UseInitialToken(r.Context(), client.TokenHash(raw), now, func(t client.InitialToken) (client.Client, audit.Event, error) {
 		made, s, err := client.FromMetadata(m, client.Registration{Tenant: &t, Now: now})
 		secret = s
-		return made, err
+		event := audit.Event{Time: now, Actor: "initial_token", Action: "client.register", Target: made.ID, Tenant: t.TenantID, Detail: oauth.FormatScope(made.Scopes)}
+		return made, event, err
 	})
 	return c, secret, err
 }
 
 // bearer reads an initial access token, if there is one (RFC 7591 §3).
-func bearer(r *http.Request) (raw string, shown bool, refused *oauth.Error) {
+func bearer(r *http.Request) (raw string, shown bool, err error) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {
 		return "", false, nil
 	}
 	scheme, raw, ok := strings.Cut(headers[0], " ")
 	if len(headers) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") || raw == "" {
-		return "", false, &oauth.Error{Code: "invalid_token", Description: "send an initial access token as Bearer, or no Authorization header", Status: http.StatusUnauthorized}
+		return "", false, client.ErrNoInitialToken
 	}
 	return raw, true, nil
 }

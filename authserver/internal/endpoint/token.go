@@ -58,7 +58,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 // failAuthentication answers a client that did not prove who it is, and counts the try against its address.
 func (d *Door) failAuthentication(w http.ResponseWriter, r *http.Request, err error) {
 	if err == errNotAuthenticated {
-		if ok, wait := d.Authenticate.Allow(r.Context(), httpd.ClientAddr(r.Context()).String()); !ok {
+		if ok, wait := d.Authenticate.Allow(r.Context(), httpd.Source(r.Context())); !ok {
 			tooMany(w, r, wait)
 			return
 		}

@@ -50,7 +50,8 @@ type Store interface {
 	Grant(ctx context.Context, id string) (Grant, error)
 	// Grants lists grants, newest first.
 	Grants(ctx context.Context, f Filter) ([]Grant, error)
-	// MachineGrant returns the living grant of a machine client at a resource, or ErrNotFound.
+	// MachineGrant returns the grant of a machine client at a resource: the living one; or else one that somebody but the client ended, which says so;
+	// or else ErrNotFound.
 	MachineGrant(ctx context.Context, clientID, resource string) (Grant, error)
 	// PutMachineGrant keeps g unless a living grant of the same client and resource exists, and returns the living one: of many at
 	// once all get the same. It writes e in the same transaction when it made one.

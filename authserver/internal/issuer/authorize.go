@@ -32,6 +32,22 @@ type Authorization struct {
 	request  fosite.AuthorizeRequester
 }
 
+// remembered are the parameters that Authorize reads. Others mean nothing here (RFC 6749 §3.1) and are not kept.
+var remembered = []string{
+	"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "resource", "code_challenge", "code_challenge_method", "prompt",
+}
+
+// Remembered is the request as it is kept until a person has answered.
+func (a *Authorization) Remembered() url.Values {
+	kept := url.Values{}
+	for _, name := range remembered {
+		if values, there := a.Form[name]; there {
+			kept[name] = values
+		}
+	}
+	return kept
+}
+
 // Refusal is an authorization request that does not hold.
 type Refusal struct {
 	Err        *oauth.Error
@@ -108,7 +124,7 @@ var unsupported = []struct{ parameter, code string }{
 func (a *Authorization) check(e *Engine) error {
 	for name, values := range a.Form {
 		if len(values) > 1 && name != "resource" && name != "audience" {
-			return oauth.InvalidRequest("parameter given more than once: " + plain(name))
+			return oauth.InvalidRequest("a parameter is given more than once")
 		}
 	}
 	for _, u := range unsupported {
@@ -150,13 +166,21 @@ func (a *Authorization) checkScope() error {
 	}
 	asked = withoutOffline(asked)
 	if len(asked) == 0 {
-		asked = a.Resource.Baseline()
+		asked = a.unasked()
 	}
 	if !oauth.Subset(asked, withinClient(a.Resource.ScopeNames(), a.Client)) {
 		return oauth.InvalidScope("a scope is not offered here or not allowed for this client; the resource offers: " + oauth.FormatScope(a.Resource.ScopeNames()))
 	}
 	a.Scopes = asked
 	return nil
+}
+
+// unasked are the scopes of a request that names none: the baseline, as far as the client may have it, or else all that it may have.
+func (a *Authorization) unasked() []string {
+	if within := withinClient(a.Resource.Baseline(), a.Client); len(within) > 0 {
+		return within
+	}
+	return withinClient(a.Resource.ScopeNames(), a.Client)
 }
 
 // ask lets fosite decide on what passed our rules.

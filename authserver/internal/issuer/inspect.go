@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/handler/oauth2"
@@ -15,7 +16,7 @@ import (
 )
 
 // Leeway is how far apart the clocks of issuer and resource may be.
-const Leeway = 30 * 1e9 // nanoseconds: 30 s
+const Leeway = 30 * time.Second
 
 // Introspection is what a token is worth now (RFC 7662 §2.2). The zero value is "not active", which is all that is said of a token that is
 // not the asker's.
@@ -27,7 +28,7 @@ type Introspection struct {
 
 // Introspect says what a token of the asking client is worth. Every other token, whatever is wrong with it, is not active (RFC 7662 §4, L14).
 func (e *Engine) Introspect(ctx context.Context, c client.Client, raw string) (Introspection, error) {
-	if claims, err := e.believe(ctx, raw); err == nil {
+	if claims, err := e.believe(ctx, raw, 0); err == nil {
 		g, err := e.Grants.Grant(ctx, claims.GrantID)
 		if errors.Is(err, grant.ErrNotFound) || (err == nil && (g.Ended() || claims.ClientID != c.ID)) {
 			return Introspection{}, nil
@@ -94,7 +95,7 @@ func (x *revocation) GetRefreshTokenSession(ctx context.Context, signature strin
 
 // GetAccessTokenSession believes an access token by its signature; an expired one has nothing left to revoke.
 func (x *revocation) GetAccessTokenSession(ctx context.Context, _ string, _ fosite.Session) (fosite.Requester, error) {
-	claims, err := x.engine.believe(ctx, x.raw)
+	claims, err := x.engine.believe(ctx, x.raw, Leeway)
 	if err != nil {
 		return nil, fosite.ErrNotFound
 	}
@@ -110,12 +111,12 @@ func (x *revocation) RevokeRefreshToken(ctx context.Context, grantID string) err
 	return err
 }
 
-// believe checks one of our own access tokens, for whichever of our resources it is.
-func (e *Engine) believe(ctx context.Context, raw string) (token.Claims, error) {
+// believe checks one of our own access tokens, for whichever of our resources it is, and whichever algorithm that resource had when it was issued.
+func (e *Engine) believe(ctx context.Context, raw string, leeway time.Duration) (token.Claims, error) {
 	err := error(token.ErrAudience)
 	for _, r := range e.Resources {
 		var claims token.Claims
-		rules := token.Rules{Issuer: e.Issuer, Audience: r.URI, Algorithms: []string{r.Algorithm}, Leeway: Leeway, Now: e.Now}
+		rules := token.Rules{Issuer: e.Issuer, Audience: r.URI, Algorithms: []string{"ES256", "RS256", "EdDSA"}, Leeway: leeway, Now: e.Now}
 		if claims, err = rules.Verify(ctx, raw, e.Keys); err == nil {
 			return claims, nil
 		}

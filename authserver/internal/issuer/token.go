@@ -231,26 +231,24 @@ func (x *exchange) loadMachine(ctx context.Context, form url.Values) error {
 	if len(asked) == 0 || !oauth.Subset(asked, allowed) {
 		return oauth.InvalidScope("this client may have: " + oauth.FormatScope(allowed))
 	}
-	x.scopes = asked
-	x.grant, err = x.machineGrant(ctx, allowed)
-	return err
+	if x.grant, err = x.machineGrant(ctx, allowed); err != nil {
+		return err
+	}
+	if x.scopes = oauth.Intersect(asked, x.grant.Scopes); len(x.scopes) == 0 {
+		return oauth.InvalidScope("the permission of this client is for: " + oauth.FormatScope(x.grant.Scopes))
+	}
+	return nil
 }
 
 // machineGrant returns the client's living grant, or makes it. One that somebody else ended stays ended: the client cannot undo that by asking
 // again. One that the client ended itself (RFC 7009) it may have anew.
 func (x *exchange) machineGrant(ctx context.Context, allowed []string) (grant.Grant, error) {
 	g, err := x.engine.Grants.MachineGrant(ctx, x.client.ID, x.resource.URI)
-	if err == nil || !errors.Is(err, grant.ErrNotFound) {
+	switch {
+	case err == nil && g.Ended():
+		return grant.Grant{}, oauth.UnauthorizedClient("the permission of this client was ended; the operator can make a new client")
+	case err == nil || !errors.Is(err, grant.ErrNotFound):
 		return g, err
-	}
-	earlier, err := x.engine.Grants.Grants(ctx, grant.Filter{ClientID: x.client.ID, Limit: 100})
-	if err != nil {
-		return grant.Grant{}, err
-	}
-	for _, g := range earlier {
-		if g.Resource == x.resource.URI && g.UserID == "" && g.Ended() && g.EndReason != grant.ReasonClient {
-			return grant.Grant{}, oauth.UnauthorizedClient("the permission of this client was ended; the operator can make a new client")
-		}
 	}
 	g = grant.Grant{
 		ID: newID("grt_"), TenantID: x.client.TenantID, ClientID: x.client.ID, Resource: x.resource.URI, Scopes: allowed, CreatedAt: x.now,

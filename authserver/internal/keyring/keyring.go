@@ -22,6 +22,9 @@ import (
 // PublishLead is how long a new key is published before it signs: longer than a resource keeps a key set, so that none meets it unprepared.
 const PublishLead = 10 * time.Minute
 
+// agreeTime is how long all replicas may take to learn of a new key: they look every few seconds.
+const agreeTime = 10 * time.Second
+
 // Config says which keys there must be.
 type Config struct {
 	Store      Store
@@ -123,12 +126,12 @@ func (r *Ring) Key(_ context.Context, kid string) (jose.JSONWebKey, error) {
 	return jose.JSONWebKey{}, token.ErrUnknownKey
 }
 
-// Rotate makes the next key of an algorithm. It signs after PublishLead, or at once, which resources that still keep the old set answer
-// with one extra fetch.
-func (r *Ring) Rotate(ctx context.Context, actor, algorithm string, atOnce bool) (kid string, err error) {
+// Rotate makes the next key of an algorithm. It signs after PublishLead; or, soon, as soon as every replica publishes it, and resources that still
+// keep the old set fetch it once more.
+func (r *Ring) Rotate(ctx context.Context, actor, algorithm string, soon bool) (kid string, err error) {
 	active := r.Now().Add(PublishLead)
-	if atOnce {
-		active = r.Now()
+	if soon {
+		active = r.Now().Add(agreeTime)
 	}
 	kid, err = r.make(ctx, algorithm, actor, active)
 	if err != nil {
@@ -137,24 +140,39 @@ func (r *Ring) Rotate(ctx context.Context, actor, algorithm string, atOnce bool)
 	return kid, r.Reload(ctx)
 }
 
-// Withdraw takes a key out of use and out of the published set at once: for a key that others may know. When it was the one that signs,
-// a new one is made first.
+// Withdraw takes a key out of use and out of the published set: for a key that others may know. Here it counts at once, in other replicas when they
+// next look. When no other key of its algorithm signs now, a new one is made first.
 func (r *Ring) Withdraw(ctx context.Context, actor, kid string) error {
+	if err := r.Reload(ctx); err != nil {
+		return err
+	}
 	algorithm, last := r.find(kid)
 	if algorithm == "" {
 		return ErrNotFound
 	}
-	if last {
+	err := ErrLast
+	if !last {
+		err = r.withdraw(ctx, actor, kid, algorithm)
+	}
+	if errors.Is(err, ErrLast) { // it may have become the last just now
 		if _, err := r.make(ctx, algorithm, actor, r.Now()); err != nil {
 			return err
 		}
+		err = r.withdraw(ctx, actor, kid, algorithm)
 	}
+	if err != nil {
+		return err
+	}
+	return r.Reload(ctx)
+}
+
+func (r *Ring) withdraw(ctx context.Context, actor, kid, algorithm string) error {
 	now := r.Now().UTC().Truncate(time.Second)
 	event := audit.Event{Time: now, Actor: actor, Action: "key.withdraw", Target: kid, Detail: algorithm}
 	if err := r.Store.WithdrawKey(ctx, kid, now, event); err != nil {
 		return fmt.Errorf("withdrawing key %s: %w", kid, err)
 	}
-	return r.Reload(ctx)
+	return nil
 }
 
 // Info describes a key to the operator.
@@ -246,7 +264,7 @@ func (r *Ring) make(ctx context.Context, algorithm, actor string, active time.Ti
 		}
 		keys := r.keys.Load().byAlgorithm[algorithm]
 		if len(keys) == 0 {
-			return "", errors.New("another replica made a signing key, but it cannot be read")
+			return "", fmt.Errorf("the number %d of a new %s key is taken, but there is no such key; try again", generation, algorithm)
 		}
 		return keys[len(keys)-1].KID, nil
 	}

@@ -200,10 +200,14 @@ func TestRotation(t *testing.T) {
 	if bytes.Contains(r.Document().JSON, []byte(keyID(t, old))) {
 		t.Error("the old key is still published when no token of it can be alive")
 	}
-	atOnce, err := r.Rotate(ctx, "operator", "ES256", true)
+	soon, err := r.Rotate(ctx, "operator", "ES256", true)
 	must(t, err)
-	if got := keyID(t, c.sign(r, "ES256")); got != atOnce {
-		t.Errorf("rotated at once: %s signs, want %s", got, atOnce)
+	if got := keyID(t, c.sign(r, "ES256")); got == soon {
+		t.Error("a new key signs before other replicas can have it")
+	}
+	c.step(10 * time.Second)
+	if got := keyID(t, c.sign(r, "ES256")); got != soon {
+		t.Errorf("rotated soon: %s signs, want %s", got, soon)
 	}
 }
 
@@ -228,6 +232,30 @@ func TestWithdrawal(t *testing.T) {
 	}
 	if third := c.ring("ES256"); c.believed(third, raw) {
 		t.Error("a restart brings it back")
+	}
+}
+
+// Two replicas that each know two keys withdraw one each: there is still a key that signs, and a restart finds it.
+func TestWithdrawalsInTwoReplicas(t *testing.T) {
+	c := newCabinet(t)
+	first := c.ring("ES256")
+	one := keyID(t, c.sign(first, "ES256"))
+	two, err := first.Rotate(ctx, "operator", "ES256", true)
+	must(t, err)
+	c.step(time.Minute)
+	replica := c.ring("ES256")
+	var wg sync.WaitGroup
+	for ring, kid := range map[*keyring.Ring]string{first: one, replica: two} {
+		wg.Go(func() {
+			if err := ring.Withdraw(ctx, "operator", kid); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	third := c.ring("ES256")
+	if kid := keyID(t, c.sign(third, "ES256")); kid == one || kid == two || !c.believed(third, c.sign(third, "ES256")) {
+		t.Errorf("%s signs after both were withdrawn", kid)
 	}
 }
 

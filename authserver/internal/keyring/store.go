@@ -11,6 +11,9 @@ import (
 // ErrNotFound says there is no such key, or it is withdrawn.
 var ErrNotFound = errors.New("no such key")
 
+// ErrLast says that a key is the only one of its algorithm: without it nothing could be signed.
+var ErrLast = errors.New("the only key of its algorithm")
+
 // Sealed is a signing key as it is stored: the private part only under the key-encryption key.
 type Sealed struct {
 	KID        string
@@ -29,6 +32,7 @@ type Store interface {
 	// PutKey keeps k unless its (algorithm, generation) exists, with the audit line in the same transaction, and says whether it did: of many
 	// replicas at once exactly one gets true.
 	PutKey(ctx context.Context, k Sealed, e audit.Event) (bool, error)
-	// WithdrawKey withdraws a key, with the audit line in the same transaction. An unknown or withdrawn kid is ErrNotFound.
+	// WithdrawKey withdraws a key, with the audit line in the same transaction. An unknown or withdrawn kid is ErrNotFound, the only key of its algorithm
+	// ErrLast: of two withdrawals at once, one of them meets that.
 	WithdrawKey(ctx context.Context, kid string, at time.Time, e audit.Event) error
 }

@@ -78,7 +78,7 @@ func TestAnEndedGrantIsForgottenAtOnce(t *testing.T) {
 				}
 			})
 		}
-		must(t, grants.EndGrant(ctx, id, now, "test", audit.Event{Time: now}))
+		must(t, grants.EndGrant(ctx, id, now, grant.ReasonClient, audit.Event{Time: now}))
 		if got, err := grants.MachineGrant(ctx, "cli_1", "https://x.example"); !errors.Is(err, grant.ErrNotFound) {
 			t.Errorf("after its end: got %v %v, want ErrNotFound", got.ID, err)
 		}

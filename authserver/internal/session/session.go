@@ -40,10 +40,11 @@ const (
 
 // Manager keeps sessions and transactions in short memory: losing them signs people out and loses nothing else.
 type Manager struct {
-	Store  ttl.Store
-	Secure bool // the issuer is https
-	Now    func() time.Time
-	Life   time.Duration // of a sign-in
+	Sessions     ttl.Store
+	Transactions ttl.Store // strangers write here, so it may be full when Sessions is not
+	Secure       bool      // the issuer is https
+	Now          func() time.Time
+	Life         time.Duration // of a sign-in
 }
 
 // Session is somebody's sign-in.
@@ -62,19 +63,15 @@ type transaction struct {
 // browser that began (LG-03).
 func (m *Manager) Begin(w http.ResponseWriter, r *http.Request, form url.Values) (string, error) {
 	id := rand.Text()
-	value, err := json.Marshal(transaction{Browser: digest(m.browser(w, r)), Form: form})
-	if err != nil {
-		return "", fmt.Errorf("beginning a transaction: %w", err)
-	}
-	if err := m.Store.Put(r.Context(), transactionKey(id), value, TransactionLife); err != nil {
-		return "", fmt.Errorf("beginning a transaction: %w", err)
+	if err := m.keep(r.Context(), id, m.browser(w, r), form); err != nil {
+		return "", err
 	}
 	return id, nil
 }
 
 // Transaction returns the authorization request of this id, or ErrNoTransaction.
 func (m *Manager) Transaction(r *http.Request, id string) (url.Values, error) {
-	return m.transaction(r, id, m.Store.Get)
+	return m.transaction(r, id, m.Transactions.Get)
 }
 
 // Finish returns it and ends it: of many at once, exactly one gets it.
@@ -82,7 +79,27 @@ func (m *Manager) Finish(r *http.Request, id string) (url.Values, error) {
 	if _, err := m.Transaction(r, id); err != nil { // another browser's attempt must not end it
 		return nil, err
 	}
-	return m.transaction(r, id, m.Store.Take)
+	return m.transaction(r, id, m.Transactions.Take)
+}
+
+// Resume puts a finished transaction back, when what it was finished for could not be done.
+func (m *Manager) Resume(r *http.Request, id string, form url.Values) error {
+	browser, ok := m.cookie(r, browserName)
+	if !ok {
+		return ErrNoTransaction
+	}
+	return m.keep(r.Context(), id, browser, form)
+}
+
+func (m *Manager) keep(ctx context.Context, id, browser string, form url.Values) error {
+	value, err := json.Marshal(transaction{Browser: digest(browser), Form: form})
+	if err != nil {
+		return fmt.Errorf("keeping a transaction: %w", err)
+	}
+	if err := m.Transactions.Put(ctx, transactionKey(id), value, TransactionLife); err != nil {
+		return fmt.Errorf("keeping a transaction: %w", err)
+	}
+	return nil
 }
 
 func (m *Manager) transaction(r *http.Request, id string, from func(context.Context, string) ([]byte, bool, error)) (url.Values, error) {
@@ -136,7 +153,7 @@ func (m *Manager) SignIn(w http.ResponseWriter, r *http.Request, userID string) 
 	if err != nil {
 		return fmt.Errorf("signing in: %w", err)
 	}
-	if err := m.Store.Put(r.Context(), sessionKey(secret), value, m.Life); err != nil {
+	if err := m.Sessions.Put(r.Context(), sessionKey(secret), value, m.Life); err != nil {
 		return fmt.Errorf("signing in: %w", err)
 	}
 	m.set(w, sessionName, secret, m.Life)
@@ -149,7 +166,7 @@ func (m *Manager) Who(r *http.Request) (Session, error) {
 	if !ok {
 		return Session{}, ErrNobody
 	}
-	value, ok, err := m.Store.Get(r.Context(), sessionKey(secret))
+	value, ok, err := m.Sessions.Get(r.Context(), sessionKey(secret))
 	if err != nil {
 		return Session{}, fmt.Errorf("reading a session: %w", err)
 	}
@@ -174,7 +191,7 @@ func (m *Manager) forget(r *http.Request) error {
 	if !ok {
 		return nil
 	}
-	if _, _, err := m.Store.Take(r.Context(), sessionKey(secret)); err != nil {
+	if _, _, err := m.Sessions.Take(r.Context(), sessionKey(secret)); err != nil {
 		return fmt.Errorf("ending a session: %w", err)
 	}
 	return nil

@@ -37,7 +37,7 @@ func (b browser) visit(f func(w http.ResponseWriter, r *http.Request)) []*http.C
 }
 
 func manager() *session.Manager {
-	return &session.Manager{Store: ttl.NewMemory(ttl.Options{}), Secure: true, Now: time.Now, Life: time.Hour}
+	return &session.Manager{Sessions: ttl.NewMemory(ttl.Options{}), Transactions: ttl.NewMemory(ttl.Options{}), Secure: true, Now: time.Now, Life: time.Hour}
 }
 
 func must(t *testing.T, err error) {

@@ -139,6 +139,10 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
 		httpd.Note(r.Context(), "refused", refusal.Err.Code)
 		to, err = refusal.RedirectTo, nil
 	}
+	var refused *oauth.Error
+	if err != nil && !errors.As(err, &refused) {
+		err = errors.Join(err, d.Sessions.Resume(r, form.Get("tx"), request)) // the fault is ours: trying again must be possible
+	}
 	if err != nil {
 		d.fail(w, r, err)
 		return

@@ -3,7 +3,6 @@ package signin
 import (
 	"errors"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"time"
 
@@ -103,22 +102,12 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 
 // mayTry counts a try before it is made, so that a hundred at once get no more guesses than a hundred in a row (LG-08).
 func (d *Door) mayTry(r *http.Request, email string) (time.Duration, bool) {
-	ok, wait := d.Addresses.Allow(r.Context(), source(httpd.ClientAddr(r.Context())))
+	ok, wait := d.Addresses.Allow(r.Context(), httpd.Source(r.Context()))
 	if !ok {
 		return wait, false
 	}
 	ok, wait = d.Accounts.Allow(r.Context(), email)
 	return wait, ok
-}
-
-// source is whom an address belongs to: with IPv6 one household has a whole /64.
-func source(a netip.Addr) string {
-	if a.Is6() {
-		if p, err := a.Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	return a.String()
 }
 
 func (d *Door) signOut(w http.ResponseWriter, r *http.Request) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
 var _ client.Store = (*DB)(nil)
@@ -65,7 +66,7 @@ func (d *DB) CreateInitialToken(ctx context.Context, t client.InitialToken) erro
 }
 
 // UseInitialToken implements client.Store. The use is one guarded statement; its row count is the verdict.
-func (d *DB) UseInitialToken(ctx context.Context, hash string, now time.Time, prepare func(client.InitialToken) (client.Client, error)) (made client.Client, err error) {
+func (d *DB) UseInitialToken(ctx context.Context, hash string, now time.Time, prepare func(client.InitialToken) (client.Client, audit.Event, error)) (made client.Client, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		used, err := changed(tx.ExecContext(ctx, "UPDATE initial_tokens SET uses = uses - 1 WHERE hash = $1 AND uses > 0 AND expires_at > $2", hash, moment(now)))
 		if err != nil {
@@ -80,10 +81,14 @@ func (d *DB) UseInitialToken(ctx context.Context, hash string, now time.Time, pr
 		if err != nil {
 			return fmt.Errorf("reading an initial access token: %w", err)
 		}
-		if made, err = prepare(t); err != nil {
+		var e audit.Event
+		if made, e, err = prepare(t); err != nil {
 			return err
 		}
-		return insertClient(ctx, tx, made)
+		if err := insertClient(ctx, tx, made); err != nil {
+			return err
+		}
+		return insertEvent(ctx, tx, e)
 	})
 	return made, err
 }

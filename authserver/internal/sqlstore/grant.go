@@ -53,11 +53,13 @@ func (d *DB) Grants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) 
 		ORDER BY g.created_at DESC, g.id LIMIT $5`, f.TenantID, f.UserID, f.ClientID, f.Alive, f.Limit)
 }
 
-const machineGrant = "SELECT " + grantColumns + " FROM grants g WHERE g.client_id = $1 AND g.resource = $2 AND g.user_id IS NULL AND g.ended_at IS NULL"
+const livingMachineGrant = "SELECT " + grantColumns + " FROM grants g WHERE g.client_id = $1 AND g.resource = $2 AND g.user_id IS NULL AND g.ended_at IS NULL"
 
 // MachineGrant implements grant.Store.
 func (d *DB) MachineGrant(ctx context.Context, clientID, resource string) (grant.Grant, error) {
-	g, err := scanGrant(d.row(ctx, machineGrant, clientID, resource))
+	g, err := scanGrant(d.row(ctx, "SELECT "+grantColumns+` FROM grants g WHERE g.client_id = $1 AND g.resource = $2 AND g.user_id IS NULL
+		AND (g.ended_at IS NULL OR g.end_reason <> $3) ORDER BY CASE WHEN g.ended_at IS NULL THEN 0 ELSE 1 END, g.ended_at DESC LIMIT 1`,
+		clientID, resource, grant.ReasonClient))
 	return g, none(err, grant.ErrNotFound)
 }
 
@@ -73,7 +75,7 @@ func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) 
 			living = g
 			return insertEvent(ctx, tx, e)
 		}
-		living, err = scanGrant(tx.QueryRowContext(ctx, machineGrant, g.ClientID, g.Resource))
+		living, err = scanGrant(tx.QueryRowContext(ctx, livingMachineGrant, g.ClientID, g.Resource))
 		return none(err, grant.ErrNotFound)
 	})
 	return living, err

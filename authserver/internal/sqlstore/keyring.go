@@ -37,6 +37,9 @@ func (d *DB) PutKey(ctx context.Context, k keyring.Sealed, e audit.Event) (made 
 // WithdrawKey implements keyring.Store.
 func (d *DB) WithdrawKey(ctx context.Context, kid string, at time.Time, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
+		if err := d.notLast(ctx, tx, kid); err != nil {
+			return err
+		}
 		withdrawn, err := changed(tx.ExecContext(ctx, "UPDATE signing_keys SET withdrawn_at = $2 WHERE kid = $1 AND withdrawn_at IS NULL", kid, moment(at)))
 		if err != nil {
 			return fmt.Errorf("withdrawing key %s: %w", kid, err)
@@ -46,4 +49,35 @@ func (d *DB) WithdrawKey(ctx context.Context, kid string, at time.Time, e audit.
 		}
 		return insertEvent(ctx, tx, e)
 	})
+}
+
+// notLast holds the keys of a key's algorithm until the transaction ends, and says whether another one is left.
+func (d *DB) notLast(ctx context.Context, tx *sql.Tx, kid string) error {
+	rows, err := tx.QueryContext(ctx, `SELECT kid FROM signing_keys WHERE withdrawn_at IS NULL
+		AND algorithm = (SELECT algorithm FROM signing_keys WHERE kid = $1)`+d.own, kid)
+	if err != nil {
+		return fmt.Errorf("reading signing keys: %w", err)
+	}
+	defer rows.Close()
+	there, others := false, 0
+	for rows.Next() {
+		var other string
+		if err := rows.Scan(&other); err != nil {
+			return fmt.Errorf("reading signing keys: %w", err)
+		}
+		if other == kid {
+			there = true
+			continue
+		}
+		others++
+	}
+	switch {
+	case rows.Err() != nil:
+		return fmt.Errorf("reading signing keys: %w", rows.Err())
+	case !there:
+		return keyring.ErrNotFound
+	case others == 0:
+		return keyring.ErrLast
+	}
+	return nil
 }

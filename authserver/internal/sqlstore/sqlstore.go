@@ -23,7 +23,8 @@ import (
 type DB struct {
 	write *sql.DB // SQLite: one connection, so that writers queue here and not in the file's lock
 	read  *sql.DB
-	share string // makes a SELECT hold its rows until the transaction ends
+	share string // makes a SELECT hold its rows, as they are, until the transaction ends
+	own   string // makes a SELECT hold its rows for itself until then
 	stmts sync.Map
 	keep  bool // keep prepared statements; pgx does so by itself
 }
@@ -81,7 +82,7 @@ func (d *DB) openPostgres(url string) (err error) {
 	d.write.SetMaxOpenConns(postgresPoolSize)
 	d.write.SetMaxIdleConns(postgresPoolSize)
 	d.write.SetConnMaxLifetime(time.Hour)
-	d.read, d.share = d.write, " FOR SHARE"
+	d.read, d.share, d.own = d.write, " FOR SHARE", " FOR UPDATE"
 	return nil
 }
 
@@ -182,9 +183,10 @@ func dangling(err error) bool {
 	return errors.As(err, &p) && p.Code == "23503" || errors.As(err, &s) && s.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 }
 
-// none turns "no row" into the noun's own word for it.
+// none turns "no row" into the noun's own word for it. A name that PostgreSQL cannot even hold as text is the name of nothing, too.
 func none(err, word error) error {
-	if errors.Is(err, sql.ErrNoRows) {
+	var p *pgconn.PgError
+	if errors.Is(err, sql.ErrNoRows) || errors.As(err, &p) && p.Code == "22021" {
 		return word
 	}
 	return err

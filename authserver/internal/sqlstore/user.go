@@ -52,6 +52,15 @@ func (d *DB) PutRole(ctx context.Context, tenantID, role string, scopes []string
 	return nil
 }
 
+// HasRole implements user.Store.
+func (d *DB) HasRole(ctx context.Context, tenantID, role string) (bool, error) {
+	n := 0
+	if err := d.row(ctx, "SELECT COUNT(*) FROM roles WHERE tenant_id = $1 AND name = $2", tenantID, role).Scan(&n); err != nil {
+		return false, fmt.Errorf("reading roles of %s: %w", tenantID, err)
+	}
+	return n == 1, nil
+}
+
 // PutMember implements user.Store.
 func (d *DB) PutMember(ctx context.Context, tenantID, userID, role string) error {
 	_, err := d.write.ExecContext(ctx, `INSERT INTO memberships (user_id, tenant_id, role) VALUES ($1, $2, $3)

@@ -134,14 +134,16 @@ func initialTokens(t *testing.T, open func() Store) {
 	populate(t, s)
 	must(t, s.CreateInitialToken(ctx, client.InitialToken{Hash: "once", TenantID: "acme", Scopes: []string{"a"}, ExpiresAt: now.Add(time.Hour), Uses: 1, CreatedAt: now}))
 	refusal := errors.New("no")
-	_, err := s.UseInitialToken(ctx, "once", now, func(client.InitialToken) (client.Client, error) { return client.Client{}, refusal })
+	_, err := s.UseInitialToken(ctx, "once", now, func(client.InitialToken) (client.Client, audit.Event, error) {
+		return client.Client{}, audit.Event{}, refusal
+	})
 	wantErr(t, "a refused client", refusal, err) // and the use is not spent
 	_, err = s.UseInitialToken(ctx, "once", now.Add(2*time.Hour), nil)
 	wantErr(t, "expired", client.ErrNoInitialToken, err) // DR-17
 	var n, wins atomic.Int64
 	parallel(func() {
-		_, err := s.UseInitialToken(ctx, "once", now, func(it client.InitialToken) (client.Client, error) {
-			return client.Client{ID: fmt.Sprint("cli_", n.Add(1)), TenantID: it.TenantID, Scopes: it.Scopes, CreatedAt: now}, nil
+		_, err := s.UseInitialToken(ctx, "once", now, func(it client.InitialToken) (client.Client, audit.Event, error) {
+			return client.Client{ID: fmt.Sprint("cli_", n.Add(1)), TenantID: it.TenantID, Scopes: it.Scopes, CreatedAt: now}, event("client.register"), nil
 		})
 		if err == nil {
 			wins.Add(1)
@@ -299,9 +301,16 @@ func machineGrants(t *testing.T, open func() Store) {
 			t.Errorf("one of many at once got %s, want the one grant %s", id, living.ID)
 		}
 	}
-	must(t, s.EndGrant(ctx, living.ID, now, "r", event("grant.end")))
+	must(t, s.EndGrant(ctx, living.ID, now, grant.ReasonClient, event("grant.end")))
 	_, err = s.MachineGrant(ctx, "cli_machine", resource)
-	wantErr(t, "after its end", grant.ErrNotFound, err)
+	wantErr(t, "after the client itself ended it", grant.ErrNotFound, err)
+	next := grant.Grant{ID: "next", TenantID: "acme", ClientID: "cli_machine", Resource: resource, Scopes: []string{"a"}, CreatedAt: now}
+	_, err = s.PutMachineGrant(ctx, next, event("grant.create"))
+	must(t, err)
+	must(t, s.EndGrant(ctx, "next", now, "by the operator", event("grant.end")))
+	if g, err := s.MachineGrant(ctx, "cli_machine", resource); err != nil || !g.Ended() || g.ID != "next" {
+		t.Errorf("after the operator ended it: got %+v %v, want it to say so", g, err)
+	}
 }
 
 func keys(t *testing.T, open func() Store) {

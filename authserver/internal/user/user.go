@@ -40,6 +40,8 @@ type Store interface {
 	User(ctx context.Context, id string) (User, error)
 	// UserByEmail returns the user of this (normalized) address, or ErrNotFound.
 	UserByEmail(ctx context.Context, email string) (User, error)
+	// HasRole says whether the tenant has a role.
+	HasRole(ctx context.Context, tenantID, role string) (bool, error)
 	// PutRole makes or replaces a role of a tenant.
 	PutRole(ctx context.Context, tenantID, role string, scopes []string) error
 	// PutMember gives the user a role in a tenant, replacing an earlier one. Without such a user, tenant or role it answers ErrNotFound.
