@@ -64,6 +64,9 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.begin(ctx, &r); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
 	s := &Server{config: r, deps: d, backends: b, operator: operator(&r, b, d)}
 	if s.handler, err = s.routes(); err != nil {
 		return nil, errors.Join(err, b.close())
@@ -116,6 +119,7 @@ func (s *Server) routes() (http.Handler, error) {
 		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage,
 		Authorize:    &ratelimit.Limiter{Store: b.counters, Name: "authorize", Limit: 300, Window: time.Minute},
 		Register:     &ratelimit.Limiter{Store: b.counters, Name: "register", Limit: c.RegistrationsPerHour, Window: time.Hour},
+		Revoke:       &ratelimit.Limiter{Store: b.counters, Name: "revoke", Limit: 60, Window: time.Minute},
 		Authenticate: &ratelimit.Limiter{Store: b.counters, Name: "authenticate", Limit: 100, Window: time.Minute},
 	}
 	r := mux.NewRouter()
@@ -136,7 +140,9 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Operator() *Operator { return s.operator }
 
 // AdminHandler serves the operator's door to commands; put it on a socket that only the operator can reach.
-func (s *Server) AdminHandler() http.Handler { return s.operator.Handler() }
+func (s *Server) AdminHandler() http.Handler {
+	return httpd.Handler(s.operator.Handler(), httpd.Options{Log: s.deps.Log})
+}
 
 // Close closes the stores.
 func (s *Server) Close() error { return s.backends.close() }
@@ -146,11 +152,13 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	httpd.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz says whether the ledger answers.
+// readyz says whether the stores answer: the ledger, short memory, the list of ended grants.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
-	if err := s.backends.sql.Ping(ctx); err != nil {
+	_, _, shortErr := s.backends.sessions.Get(ctx, "readyz")
+	_, listErr := s.backends.list.Ended(ctx, "readyz")
+	if err := errors.Join(s.backends.sql.Ping(ctx), shortErr, listErr); err != nil {
 		httpd.Note(r.Context(), "error", err.Error())
 		httpd.WriteJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready"})
 		return

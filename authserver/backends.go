@@ -73,10 +73,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 			b.list = revocation.NewMemory(d.Now)
 		}
 	}
-	b.ring, err = keyring.Open(ctx, keyring.Config{
-		Store: b.sql, KEK: r.kek, Algorithms: r.algorithms(), TokenLife: remembrance, Now: d.Now,
-	})
-	if err != nil {
+	if b.ring, err = keyring.Open(ctx, keyring.Config{Store: b.sql, KEK: r.kek, TokenLife: remembrance, Now: d.Now}); err != nil {
 		return nil, err
 	}
 	if b.secret, err = hkdf.Key(sha256.New, r.kek, nil, "gatehouse refresh token successors", 32); err != nil {
@@ -84,7 +81,17 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	}
 	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql}, &recent.Tenants{Store: b.sql}, &recent.Grants{Store: b.sql}
 	b.ledger = &grant.Ledger{Store: b.grants, List: b.list, TokenLife: remembrance, Now: d.Now}
-	return b, b.ledger.Restore(ctx, listLife)
+	return b, nil
+}
+
+// begin does what only who serves may do: a command must neither make keys nor call the list of ended grants complete.
+func (b *backends) begin(ctx context.Context, r *resolved) error {
+	for _, algorithm := range r.algorithms() {
+		if err := b.ring.Ensure(ctx, algorithm); err != nil {
+			return err
+		}
+	}
+	return b.ledger.Restore(ctx, listLife)
 }
 
 func (b *backends) close() error {

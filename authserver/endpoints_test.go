@@ -309,3 +309,78 @@ func TestMachineClients(t *testing.T) {
 	status, answer := m.token(wide)
 	wantError(t, "beyond the client's", status, answer, 400, "invalid_scope")
 }
+
+// An operator's end of a machine client's grant stays, whatever the client does elsewhere in the meantime.
+func TestAMachineCannotUndoTheOperatorsEnd(t *testing.T) {
+	ctx := context.Background()
+	h := openHouse(t, func(c *authserverConfig) {
+		other := c.Resources[0]
+		other.URI = "https://other.example/mcp"
+		c.Resources = append(c.Resources, other)
+	})
+	m := h.machine("acme", "customers:read")
+	ask := func(resource string) (int, map[string]any) {
+		return m.token(url.Values{"grant_type": {"client_credentials"}, "resource": {resource}})
+	}
+	_, answer := ask(resourceURI)
+	_, body := claims(t, answer["access_token"].(string))
+	must(t, h.Server.Operator().EndGrant(ctx, body["grant_id"].(string), "a test"))
+	for range 101 { // more than any list shows
+		_, answer := ask("https://other.example/mcp")
+		raw, _ := answer["access_token"].(string)
+		status, revoked := h.post("/oauth2/revoke", "application/x-www-form-urlencoded", url.Values{"token": {raw}}.Encode(), basicAuth(m.ID, m.Secret))
+		if status != 200 {
+			t.Fatalf("revoking: got %d %v", status, revoked)
+		}
+		h.Clock.step(2 * time.Second)
+	}
+	status, answer := ask(resourceURI)
+	wantError(t, "where the operator ended it", status, answer, 400, "unauthorized_client")
+	for range 100 {
+		h.post("/oauth2/revoke", "application/x-www-form-urlencoded", "token=x", basicAuth(m.ID, m.Secret))
+	}
+	if status, _ = h.post("/oauth2/revoke", "application/x-www-form-urlencoded", "token=x", basicAuth(m.ID, m.Secret)); status != 429 {
+		t.Errorf("giving back without end: got %d, want 429", status)
+	}
+}
+
+// Strangers cannot fill memory through the authorization endpoint: requests are small, counted, and kept without what means nothing.
+func TestAuthorizationRequestsAreBounded(t *testing.T) {
+	h := openHouse(t)
+	a := h.register(map[string]any{})
+	const kind = "application/x-www-form-urlencoded"
+	large := a.authorization("customers:read").Encode() + "&x=" + strings.Repeat("a", 20_000)
+	if r := h.do("POST", "/oauth2/authorize", kind, large, nil); r.StatusCode != 413 {
+		t.Errorf("an endless POST: got %d, want 413", r.StatusCode)
+	}
+	r := h.do("POST", "/oauth2/authorize", kind, a.authorization("customers:read").Encode(), nil)
+	if at := r.Header.Get("Location"); r.StatusCode != 303 || !strings.HasPrefix(at, "/oauth2/authorize?") || r.Header.Get("Set-Cookie") != "" {
+		t.Errorf("a POST from elsewhere: got %d to %q %v, want the same by GET, with the cookies as they are", r.StatusCode, at, r.Header)
+	}
+	status := 0
+	for range 301 {
+		r := h.do("GET", "/oauth2/authorize?"+a.authorization("customers:read").Encode(), "", "", nil)
+		r.Body.Close()
+		status = r.StatusCode
+	}
+	if status != 429 {
+		t.Errorf("after three hundred in a minute: got %d, want 429", status)
+	}
+}
+
+// RV-09: a token that is over is not active, not even within the clocks' leeway.
+func TestIntrospectionEndsWithTheToken(t *testing.T) {
+	h := openHouse(t)
+	m := h.machine("acme", "customers:read")
+	_, answer := m.token(url.Values{"grant_type": {"client_credentials"}})
+	form := url.Values{"token": {answer["access_token"].(string)}}.Encode()
+	for _, row := range []struct {
+		step   time.Duration
+		active bool
+	}{{0, true}, {599 * time.Second, true}, {2 * time.Second, false}} {
+		h.Clock.step(row.step)
+		if _, got := h.post("/oauth2/introspect", "application/x-www-form-urlencoded", form, basicAuth(m.ID, m.Secret)); got["active"] != row.active {
+			t.Errorf("after another %s: got %v, want active %v", row.step, got, row.active)
+		}
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver"
 )
 
 // BenchmarkTools measures tools/list and tools/call over real HTTP, through the whole wing to the SQLite database, beside a bare net/http handler that
@@ -17,7 +19,7 @@ func BenchmarkTools(b *testing.B) {
 		"call": `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer","arguments":{"customer_id":"cus_acme_1001"}}}`,
 	} {
 		b.Run(name, func(b *testing.B) {
-			w := openWing(b)
+			w := openWing(b, func(c *mcpserver.Config) { c.CallsPerMinute = 1 << 40 })
 			raw := w.token("acme", allScopes...)
 			_, answer := w.post(raw, body)
 			floor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

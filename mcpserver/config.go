@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/card"
@@ -34,8 +36,13 @@ type Config struct {
 	// TokenCacheLife is how long a verified token is remembered, so that its signature is not checked again; its expiry and its grant are, on every
 	// request. Default 60 seconds; negative means that every signature is checked every time.
 	TokenCacheLife time.Duration
+	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no bound.
+	CallsPerMinute int64
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default none.
 	TrustedProxies []netip.Prefix
+	// InsecureHTTP allows an http resource or issuer that is not on a loopback host: then anyone on the way can read tokens, and put keys of their own in
+	// place of the issuer's.
+	InsecureHTTP bool
 	// InsecureIgnoreRevocations lets tokens of ended grants act until they expire, when there is neither Redis nor an issuer in this process.
 	InsecureIgnoreRevocations bool
 }
@@ -46,8 +53,20 @@ func (c Config) resolve() (Config, error) {
 	if err != nil || uri != c.Resource {
 		return c, fmt.Errorf("resource %q is not a canonical URI (RFC 8707 §2): give it as https://mcp.example.com/mcp", c.Resource)
 	}
+	if strings.Contains(c.Resource, "?") {
+		return c, fmt.Errorf("resource %q has a query, which an MCP server's URL does not", c.Resource)
+	}
 	if c.Issuer == "" {
 		return c, errors.New("issuer is not set; give the issuer identifier, as https://auth.example.com")
+	}
+	for name, value := range map[string]string{"resource": c.Resource, "issuer": c.Issuer} {
+		u, err := url.Parse(value)
+		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			return c, fmt.Errorf("%s %q is not an http(s) URL", name, value)
+		}
+		if u.Scheme == "http" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) && !c.InsecureHTTP {
+			return c, fmt.Errorf("%s %q is plain http on a host that is not this machine; use https, or insecure-http", name, value)
+		}
 	}
 	if c.Database == "" {
 		return c, errors.New("database is not set; give sqlite:PATH or postgres://…")
@@ -59,6 +78,9 @@ func (c Config) resolve() (Config, error) {
 		if !slices.Contains([]string{"ES256", "RS256", "EdDSA"}, a) {
 			return c, fmt.Errorf("algorithm %q is not believed; use ES256, RS256 or EdDSA", a)
 		}
+	}
+	if c.CallsPerMinute == 0 {
+		c.CallsPerMinute = 600
 	}
 	if c.RedisPrefix == "" {
 		c.RedisPrefix = "gatehouse:"

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -17,7 +18,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/tools"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
 // Version is what the server tells clients of itself.
@@ -110,8 +114,31 @@ func (s *Server) routes(c Config, d Deps, endpoint *mcp.Endpoint, cards map[stri
 	for at, document := range cards {
 		r.Handle(at, document)
 	}
-	r.Handle(path, cors(c.AllowedOrigins, s.guard.Protect(endpoint.Serve)))
+	r.Handle(path, cors(c.AllowedOrigins, s.guard.Protect(s.counted(c, d, endpoint.Serve))))
 	return httpd.Handler(r, httpd.Options{Log: d.Log, TrustedProxies: c.TrustedProxies}), nil
+}
+
+// mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more (RS-41).
+const mostCounted = 100_000
+
+// counted bounds how often one grant may ask.
+func (s *Server) counted(c Config, d Deps, next func(http.ResponseWriter, *http.Request, mcp.Caller)) func(http.ResponseWriter, *http.Request, mcp.Caller) {
+	if c.CallsPerMinute < 0 {
+		return next
+	}
+	limit := &ratelimit.Limiter{
+		Store: ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostCounted}), Name: "calls", Limit: c.CallsPerMinute, Window: time.Minute,
+	}
+	return func(w http.ResponseWriter, r *http.Request, caller mcp.Caller) {
+		if ok, wait := limit.Allow(r.Context(), caller.GrantID); !ok {
+			refused := oauth.TooManyRequests()
+			httpd.Note(r.Context(), "refused", "too many calls")
+			w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+			httpd.WriteJSON(w, refused.Status, map[string]string{"error": refused.Code, "error_description": refused.Description})
+			return
+		}
+		next(w, r, caller)
+	}
 }
 
 // cors answers preflights of the browsers whose origin is allowed, before a token is asked for, and lets them read the challenge.

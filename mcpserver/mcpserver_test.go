@@ -62,7 +62,7 @@ func TestTools(t *testing.T) {
 		{"another tenant's", globex, "read_customer", map[string]any{"customer_id": "cus_acme_1001"}, true, "no customer"},
 		{"nobody's", acme, "read_customer", map[string]any{"customer_id": "cus_x"}, true, "no customer"},
 		{"the tenant as an argument", globex, "read_customer", map[string]any{"customer_id": "cus_acme_1001", "tenant_id": "acme"}, true, "no argument"},
-		{"no id", acme, "read_customer", map[string]any{}, true, "missing"},
+		{"no id", acme, "read_customer", map[string]any{}, true, "customer_id is missing"},
 		{"a number for the id", acme, "read_customer", map[string]any{"customer_id": 7}, true, "must be a string"},
 		{"a long id", acme, "read_customer", map[string]any{"customer_id": long}, true, "too long"},
 		{"SQL for the id", acme, "read_customer", map[string]any{"customer_id": "' OR '1'='1"}, true, "no customer"},
@@ -169,6 +169,23 @@ func TestBrowsersThatMayCall(t *testing.T) {
 	}
 }
 
+// RS-41: one grant's agent that runs wild is told to wait; another's goes on.
+func TestCallsAreCounted(t *testing.T) {
+	w := openWing(t, func(c *mcpserver.Config) { c.CallsPerMinute = 5 })
+	raw := w.token("acme", allScopes...)
+	for i := range 8 {
+		status, _ := w.post(raw, list)
+		if want := map[bool]int{true: 200, false: 429}[i < 5]; status != want {
+			t.Errorf("request %d: got %d, want %d", i+1, status, want)
+		}
+	}
+	other := w.issuer.Claims(w.resource, allScopes...)
+	other.GrantID = "grt_2"
+	if status, _ := w.post(w.issuer.Sign(other), list); status != 200 {
+		t.Errorf("another grant: got %d, want 200", status)
+	}
+}
+
 func TestReadiness(t *testing.T) {
 	w := openWing(t)
 	ready := func() int {
@@ -194,6 +211,8 @@ func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
 	good := mcpserver.Config{Resource: "https://mcp.example/mcp", Issuer: "https://as.example", Database: "sqlite:/nowhere/x.db"}
 	for says, bend := range map[string]func(*mcpserver.Config){
 		"canonical":         func(c *mcpserver.Config) { c.Resource = "https://MCP.example/mcp" },
+		"has a query":       func(c *mcpserver.Config) { c.Resource = "https://mcp.example/mcp?x=1" },
+		"plain http":        func(c *mcpserver.Config) { c.Issuer = "http://as.example" },
 		"issuer is not set": func(c *mcpserver.Config) { c.Issuer = "" },
 		"database is not":   func(c *mcpserver.Config) { c.Database = "" },
 		"not believed":      func(c *mcpserver.Config) { c.Algorithms = []string{"HS256"} },

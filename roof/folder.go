@@ -28,6 +28,9 @@ func hold(path string) (*folder, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, misused(hint, fmt.Errorf("making the data directory: %w", err))
 	}
+	if err := os.Chmod(path, 0o700); err != nil { // it may have been there, and open to others
+		return nil, misused(hint, fmt.Errorf("closing the data directory to others: %w", err))
+	}
 	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, misused(hint, fmt.Errorf("writing to the data directory: %w", err))

@@ -117,7 +117,7 @@ func keysList(*flag.FlagSet) action {
 func keysRotate(fs *flag.FlagSet) action {
 	k := authserver.KeyTurn{}
 	fs.StringVar(&k.Algorithm, "algorithm", "", "`algorithm` of the key (default the one in use)")
-	fs.BoolVar(&k.AtOnce, "now", false, "sign with it at once, before every resource has read it")
+	fs.BoolVar(&k.Soon, "now", false, "sign with it after ten seconds, before every resource has read it")
 	return func(ctx context.Context, c *call) error {
 		var kid string
 		if err := c.act(ctx, "keys.rotate", k, &kid); err != nil {

@@ -19,6 +19,7 @@ func TestOperatorsDay(t *testing.T) {
 				serve(t, dir, "--demo=false")
 			} else {
 				do(t, dir, "", "up to date", "migrate")
+				serve(t, dir, "--demo=false").stop() // who serves makes the keys
 			}
 			do(t, dir, "", "tenant acme", "tenant", "create", "--id", "acme", "--name", "Acme Corporation")
 			do(t, dir, "", "Acme Corporation", "tenant", "list")

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -142,11 +143,28 @@ func (h *house) wings(ctx context.Context) error {
 		return opening(err)
 	}
 	h.closers = append(h.closers, h.issuer.Close)
+	reading.HTTPClient = h.toIssuer()
 	if h.resource, err = mcpserver.New(ctx, h.serving(), reading); err != nil {
 		return opening(err)
 	}
 	h.closers = append(h.closers, h.resource.Close)
 	return nil
+}
+
+// toIssuer is the client with which the resource wing fetches the issuer's keys. What goes to the issuer's own port on this machine goes to the
+// very listener: another user's server on the same port of another loopback address must not be asked for keys.
+func (h *house) toIssuer() *http.Client {
+	listening := h.doors[0].Addr().String()
+	_, own, _ := net.SplitHostPort(listening)
+	var d net.Dialer
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, port, err := net.SplitHostPort(address)
+		if ip, bad := netip.ParseAddr(host); err == nil && port == own && (host == "localhost" || bad == nil && ip.IsLoopback()) {
+			address = listening
+		}
+		return d.DialContext(ctx, network, address)
+	}
+	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: dial, TLSHandshakeTimeout: 5 * time.Second, IdleConnTimeout: time.Minute}}
 }
 
 // opening is trouble with a wing that does not open: a setting, or a store.

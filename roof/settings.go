@@ -33,10 +33,12 @@ type settings struct {
 	allowedHosts     string
 	allowedOrigins   string
 	insecureHTTP     bool
+	resourcesFile    string
 	demo             bool
 	logLevel         string
 
-	proxies []netip.Prefix // trustedProxies, read by check
+	proxies   []netip.Prefix        // trustedProxies, read by check
+	resources []authserver.Resource // resourcesFile, read by check; empty: the companion tools alone
 }
 
 // register says what may be said. The README's table is these lines.
@@ -58,6 +60,7 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.StringVar(&s.allowedHosts, "allowed-hosts", "", "Host `names` that the MCP server answers to, divided by commas (default the host of --resource)")
 	fs.StringVar(&s.allowedOrigins, "allowed-origins", "", "web `origins` whose pages may call the MCP server, divided by commas")
 	fs.BoolVar(&s.insecureHTTP, "insecure-http", false, "allow http URLs off this machine: anyone on the way can then read tokens and passwords")
+	fs.StringVar(&s.resourcesFile, "resources", "", "JSON `file` of all MCP servers whose tokens are issued, as authserver reads it (default the one at --resource)")
 	fs.BoolVar(&s.demo, "demo", true, "fill an empty store with two tenants, people and data to try things out")
 	fs.StringVar(&s.logLevel, "log-level", "info", "`level` of the log: debug, info, warn or error")
 }
@@ -80,6 +83,11 @@ func (s *settings) check() error {
 	}
 	if s.proxies, err = config.Networks(s.trustedProxies); err != nil {
 		return misused("mend --trusted-proxies", fmt.Errorf("trusted-proxies: %w", err))
+	}
+	if s.resourcesFile != "" {
+		if s.resources, err = authserver.ReadResources(s.resourcesFile); err != nil {
+			return misused("mend the file that --resources names", err)
+		}
 	}
 	if err := s.checkURL("issuer", s.issuer); err != nil {
 		return err
@@ -151,9 +159,13 @@ func (s *settings) issuing() authserver.Config {
 	for _, scope := range mcpserver.Scopes() {
 		resource.Scopes = append(resource.Scopes, authserver.Scope{Name: scope.Name, Description: scope.Description, Baseline: scope.Baseline})
 	}
+	resources := s.resources
+	if len(resources) == 0 {
+		resources = []authserver.Resource{resource}
+	}
 	return authserver.Config{
 		Issuer: s.issuer, Database: s.ledger(), Redis: s.redis, RedisPrefix: s.redisPrefix, KeyEncryptionKey: s.keyEncryptionKey,
-		Resources: []authserver.Resource{resource}, TokenLife: s.tokenLife, TrustedProxies: s.proxies, InsecureHTTP: s.insecureHTTP,
+		Resources: resources, TokenLife: s.tokenLife, TrustedProxies: s.proxies, InsecureHTTP: s.insecureHTTP,
 	}
 }
 
@@ -162,6 +174,7 @@ func (s *settings) serving() mcpserver.Config {
 	return mcpserver.Config{
 		Resource: s.resource, Issuer: s.issuer, Database: s.companion(), Redis: s.redis, RedisPrefix: s.redisPrefix,
 		Algorithms: []string{s.algorithm}, AllowedHosts: config.List(s.allowedHosts), AllowedOrigins: config.List(s.allowedOrigins), TrustedProxies: s.proxies,
+		InsecureHTTP: s.insecureHTTP,
 	}
 }
 

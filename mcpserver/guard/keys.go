@@ -40,6 +40,7 @@ type keys struct {
 	log    *slog.Logger
 
 	current atomic.Pointer[published]
+	failing atomic.Bool // the last fetch did not succeed: a kid that is not known may be one that we have not heard of
 
 	mu      sync.Mutex
 	flight  *flight   // under way; nil: none
@@ -86,19 +87,18 @@ func (k *keys) Key(ctx context.Context, keyID string) (jose.JSONWebKey, error) {
 			return key, nil
 		}
 	}
-	missing := token.ErrKeysUnavailable
-	if p != nil {
-		missing = token.ErrUnknownKey // the known keys hold; this one is not among them
-	}
 	if keyID == "" && p != nil {
-		return jose.JSONWebKey{}, missing
+		return jose.JSONWebKey{}, token.ErrUnknownKey
 	}
 	f := k.join(ctx, p != nil)
-	if f == nil {
-		return jose.JSONWebKey{}, missing
+	switch {
+	case f == nil && p != nil && !k.failing.Load():
+		return jose.JSONWebKey{}, token.ErrUnknownKey // asked not long ago, and it was not there
+	case f == nil:
+		return jose.JSONWebKey{}, token.ErrKeysUnavailable
 	}
 	if err := f.wait(ctx); err != nil {
-		return jose.JSONWebKey{}, fmt.Errorf("%w: %w", missing, err)
+		return jose.JSONWebKey{}, fmt.Errorf("%w: %w", token.ErrKeysUnavailable, err)
 	}
 	if p = k.fresh(); p == nil {
 		return jose.JSONWebKey{}, token.ErrKeysUnavailable
@@ -142,6 +142,7 @@ func (k *keys) fly(ctx context.Context, f *flight) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
 	set, err := k.load(ctx)
+	k.failing.Store(err != nil)
 	if err == nil {
 		k.current.Store(&published{set, k.now()})
 	} else {

@@ -109,7 +109,7 @@ func TestBadKeySets(t *testing.T) {
 			good := g.good()
 			g.want(t, g.ask(good), 204)
 			g.issuer.Fail(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(body)) })
-			g.want(t, g.ask(g.good(tokentest.Header("kid", "unknown"))), 401) // makes it fetch
+			g.want(t, g.ask(g.good(tokentest.Header("kid", "unknown"))), 503) // makes it fetch; whether there is such a key cannot be known
 			g.want(t, g.ask(g.good()), 204)
 		})
 	}

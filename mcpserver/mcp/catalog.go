@@ -12,6 +12,7 @@ import (
 // Catalog holds all tools. It is made once and never changes.
 type Catalog struct {
 	tools  []Tool
+	inputs []input  // of the tools, in their order
 	scopes []string // each once; their places are the bits of a set's mask
 
 	sets sync.Map // mask (uint64) → *set
@@ -47,7 +48,11 @@ func NewCatalog(tools ...Tool) (*Catalog, error) {
 			return nil, fmt.Errorf("tool %s: the output schema is not a JSON Schema of type object", t.Name)
 		}
 		names[t.Name] = true
-		c.tools = append(c.tools, t)
+		in, err := readInput(t.InputSchema)
+		if err != nil {
+			return nil, fmt.Errorf("tool %s: the input schema: %w", t.Name, err)
+		}
+		c.tools, c.inputs = append(c.tools, t), append(c.inputs, in)
 		if c.bit(t.Scope) == 0 {
 			c.scopes = append(c.scopes, t.Scope)
 		}
@@ -150,12 +155,12 @@ type Server struct {
 	caller  Caller
 }
 
-// tool finds a tool by its exact name, and says whether the caller's scopes open it.
-func (s Server) tool(name string) (t *Tool, open bool) {
+// tool finds a tool by its exact name with what it takes, and says whether the caller's scopes open it.
+func (s Server) tool(name string) (t *Tool, in *input, open bool) {
 	for i := range s.catalog.tools {
 		if t := &s.catalog.tools[i]; t.Name == name {
-			return t, s.catalog.bit(t.Scope)&s.set.mask != 0
+			return t, &s.catalog.inputs[i], s.catalog.bit(t.Scope)&s.set.mask != 0
 		}
 	}
-	return nil, false
+	return nil, nil, false
 }

@@ -56,7 +56,11 @@ func (e *Endpoint) Serve(w http.ResponseWriter, r *http.Request, caller Caller) 
 		return
 	}
 	httpd.Note(r.Context(), "refused", f.message)
-	write(w, status(f, isModern(&m, r)), errorAnswer(m.id, f))
+	code := status(f, isModern(&m, r))
+	if m.id == nil {
+		code = max(code, http.StatusBadRequest) // RS-37: a notification is accepted, or refused by HTTP
+	}
+	write(w, code, errorAnswer(m.id, f))
 }
 
 // refusal is a request that is not a message to us at all.

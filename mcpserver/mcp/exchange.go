@@ -140,7 +140,7 @@ func (x *exchange) call() *fault {
 	if !x.m.named {
 		return badParams("name is missing: which tool?")
 	}
-	t, open := x.server.tool(x.m.name)
+	t, in, open := x.server.tool(x.m.name)
 	if t == nil {
 		return badParams("unknown tool: see tools/list")
 	}
@@ -157,7 +157,11 @@ func (x *exchange) call() *fault {
 	if arguments[0] != '{' {
 		return badParams("arguments must be an object")
 	}
-	result, err := x.run(t, arguments)
+	var result Result
+	err := in.check(arguments)
+	if err == nil {
+		result, err = x.run(t, arguments)
+	}
 	if err != nil {
 		result = Result{Text: x.explain(err)}
 	}

@@ -206,6 +206,30 @@ func TestWhatAgentsReadOfErrors(t *testing.T) {
 	}
 }
 
+// MC-08, RS-41: arguments go by their exact names, before the tool sees them.
+func TestArgumentsGoByTheirExactNames(t *testing.T) {
+	tool := echo("strict", "read")
+	tool.InputSchema = json.RawMessage(`{"type":"object","properties":{"id":{"type":"string"},"note":{"type":"string"}},"required":["id"],"additionalProperties":false}`)
+	loose := tool
+	loose.Name, loose.InputSchema = "loose", json.RawMessage(`{"type":"object","properties":{"id":{"type":"string"}}}`)
+	catalog, err := mcp.NewCatalog(tool, loose)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &mcp.Endpoint{Catalog: catalog}
+	for _, row := range []struct{ tool, arguments, says string }{
+		{"strict", `{"id":"1"}`, ""}, {"strict", `{"id":"1","note":"x"}`, ""}, {"strict", `{"\u0069d":"1"}`, ""},
+		{"strict", `{}`, "argument id is missing"}, {"strict", `{"id":null}`, "argument id is null"},
+		{"strict", `{"id":"1","ID":"2"}`, `no argument \"ID\"`}, {"strict", `{"id":"1","tenant_id":"x"}`, `no argument \"tenant_id\"`},
+		{"loose", `{"id":"1","other":"2"}`, ""}, {"loose", `{"id":"1","Id":"2"}`, `no argument \"Id\"`}, {"loose", `{"id":"1","\u0131d":"2"}`, ""},
+	} {
+		w := post(e, ann, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+row.tool+`","arguments":`+row.arguments+`}}`)
+		if failed := string(read(t, w).Result["isError"]) == "true"; failed != (row.says != "") || strings.Count(w.Body.String(), row.says) == 0 {
+			t.Errorf("%s %s: got %s, want %q", row.tool, row.arguments, w.Body, row.says)
+		}
+	}
+}
+
 func TestLegacyEra(t *testing.T) {
 	e := endpoint(t)
 	for asked, want := range map[string]string{
@@ -339,6 +363,9 @@ func TestS5BadMessages(t *testing.T) {
 		{"id an object", `{"jsonrpc":"2.0","id":{},"method":"tools/list"}`, 400, -32600, nil},
 		{"id a fraction", `{"jsonrpc":"2.0","id":1.5,"method":"tools/list"}`, 400, -32600, nil},
 		{"a response", `{"jsonrpc":"2.0","id":1,"result":{}}`, 400, -32600, nil},
+		{"params null", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":null}`, 200, 0, nil},
+		{"a notification with bad params", `{"jsonrpc":"2.0","method":"notifications/initialized","params":[]}`, 400, -32602, nil},
+		{"a blank that JSON does not know", "\u00a0" + `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 400, -32700, nil},
 		{"params an array", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":[]}`, 200, -32602, nil},
 		{"too large", `{"jsonrpc":"2.0","id":1,"method":"` + strings.Repeat("a", 5000) + `"}`, 413, -32600, nil},
 		{"text", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 415, -32600, []string{"Content-Type: text/plain"}},

@@ -57,7 +57,7 @@ func badParams(message string) *fault { return &fault{code: codeParams, message:
 // down the line might fold it.
 func parse(body []byte) (message, *fault) {
 	var m message
-	body = bytes.TrimSpace(body)
+	body = bytes.Trim(body, " \t\r\n")
 	if len(body) > 0 && body[0] == '[' {
 		return m, invalid("batches are not taken: send one message a request")
 	}
@@ -107,7 +107,7 @@ func unreadable(err error) *fault {
 }
 
 func (m *message) parseParams(params json.RawMessage) *fault {
-	if params == nil {
+	if params == nil || string(params) == "null" {
 		return nil
 	}
 	if params[0] != '{' {

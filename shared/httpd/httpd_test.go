@@ -153,7 +153,7 @@ func TestRunDrains(t *testing.T) {
 				close(finish)
 			}
 			err, got := <-ended, <-answer
-			if row.clean && (err != nil || got != "done") || !row.clean && (err == nil || got != "") {
+			if err != nil || row.clean && got != "done" || !row.clean && got != "" {
 				t.Errorf("got %v and answer %q", err, got)
 			}
 			if !row.clean {

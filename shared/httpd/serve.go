@@ -37,8 +37,8 @@ type Door struct {
 	Listener net.Listener
 }
 
-// Run serves all doors until ctx ends or one of them breaks, then lets requests under way finish, for drain at most. It returns nil when all
-// doors closed cleanly.
+// Run serves all doors until ctx ends or one of them breaks, then lets requests under way finish, for drain at most; what takes longer is cut off,
+// which is no error: a stranger must not decide how we end. It returns the error of a door that broke.
 func Run(ctx context.Context, doors []Door, drain time.Duration) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -57,8 +57,12 @@ func Run(ctx context.Context, doors []Door, drain time.Duration) error {
 	defer cancel()
 	for i, d := range doors {
 		closing.Go(func() {
-			if err := d.Server.Shutdown(deadline); err != nil {
-				errs[2*i+1] = errors.Join(fmt.Errorf("draining %s: %w", d.Listener.Addr(), err), d.Server.Close())
+			err := d.Server.Shutdown(deadline)
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = d.Server.Close()
+			}
+			if err != nil {
+				errs[2*i+1] = fmt.Errorf("closing %s: %w", d.Listener.Addr(), err)
 			}
 		})
 	}

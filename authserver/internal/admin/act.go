@@ -20,7 +20,7 @@ type GrantEnd struct{ ID, Reason string }
 // KeyTurn says which key to make.
 type KeyTurn struct {
 	Algorithm string
-	AtOnce    bool
+	Soon      bool
 }
 
 // UserMade is the answer of user.create.
@@ -66,7 +66,7 @@ func (d *Door) acts() map[string]act {
 		"grant.list":           with(func(ctx context.Context, f grant.Filter) (any, error) { return d.ListGrants(ctx, f) }),
 		"grant.end":            with(func(ctx context.Context, e GrantEnd) (any, error) { return nil, d.EndGrant(ctx, e.ID, e.Reason) }),
 		"keys.list":            with(func(ctx context.Context, _ struct{}) (any, error) { return d.SigningKeys(ctx) }),
-		"keys.rotate":          with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k.Algorithm, k.AtOnce) }),
+		"keys.rotate":          with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k.Algorithm, k.Soon) }),
 		"keys.withdraw":        with(func(ctx context.Context, kid string) (any, error) { return nil, d.WithdrawKey(ctx, kid) }),
 		"audit.list":           with(func(ctx context.Context, limit int) (any, error) { return d.Events(ctx, limit) }),
 	}

@@ -43,8 +43,8 @@ func (d *Door) SigningKeys(ctx context.Context) ([]keyring.Info, error) {
 	return d.Keys.Keys(), nil
 }
 
-// RotateKey makes the next key of an algorithm; empty means the one in use, if there is only one. It signs after keyring.PublishLead, or at once.
-func (d *Door) RotateKey(ctx context.Context, algorithm string, atOnce bool) (kid string, err error) {
+// RotateKey makes the next key of an algorithm; empty means the one in use, if there is only one. It signs after keyring.PublishLead; or, soon, after some seconds.
+func (d *Door) RotateKey(ctx context.Context, algorithm string, soon bool) (kid string, err error) {
 	var used []string
 	for _, r := range d.Resources {
 		if !slices.Contains(used, r.Algorithm) {
@@ -57,7 +57,7 @@ func (d *Door) RotateKey(ctx context.Context, algorithm string, atOnce bool) (ki
 	if !slices.Contains(used, algorithm) {
 		return "", refuse("name one with --algorithm; in use: "+strings.Join(used, " "), "no resource uses the algorithm %.80q", algorithm)
 	}
-	return d.Keys.Rotate(ctx, actor, algorithm, atOnce) // the key and its line are kept in one transaction
+	return d.Keys.Rotate(ctx, actor, algorithm, soon) // the key and its line are kept in one transaction
 }
 
 // WithdrawKey takes a key out of use and out of the key set at once: every token that it signed is worth nothing as soon as a resource reads the key set anew.

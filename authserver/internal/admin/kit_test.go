@@ -43,8 +43,9 @@ func open(t *testing.T) *office {
 	clock := func() time.Time { return now }
 	kek := make([]byte, keyring.KeySize)
 	rand.Read(kek)
-	ring, err := keyring.Open(ctx, keyring.Config{Store: store, KEK: kek, Algorithms: []string{"ES256"}, TokenLife: time.Minute, Now: clock})
+	ring, err := keyring.Open(ctx, keyring.Config{Store: store, KEK: kek, TokenLife: time.Minute, Now: clock})
 	must(t, err)
+	must(t, ring.Ensure(ctx, "ES256"))
 	o := &office{store: store, list: revocation.NewMemory(clock)}
 	o.Door = &admin.Door{
 		Tenants: store, Users: store, Clients: store, Grants: store, Audit: store, Keys: ring, Now: clock,

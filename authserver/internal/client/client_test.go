@@ -40,6 +40,9 @@ func TestCheckRedirectURI(t *testing.T) {
 		"javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "javascript://%0aalert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd",
 		"blob:https://x", "about:blank", "HTTPS://app.example/cb", "cursor:", "https://app.example/c b", "https://app.example/c\nb", "https://app.example/ü",
 		"https://app.example\\@evil.example/", "https://" + strings.Repeat("a", client.MaxURI),
+		"https://cl%D0%B0ude.ai/cb", "https://claude%2eai/cb", "https://claude.ai:99999999/cb", "https://[::1%25eth0]/cb", // look-alikes
+		"https://app.example/cb?iss=https://evil.example", "https://app.example/cb?code=x", "https://app.example/cb?a=1&state=x", // half an answer
+		"ms-msdt:/id", "search-ms:query=x", "shell:startup", "smb://evil.example/x", "ssh://evil.example", "itms-services://?x",
 	} {
 		deny(uri)
 	}

@@ -36,6 +36,8 @@ type Door struct {
 
 	// Register limits registrations, Authorize authorization requests, and Authenticate failed client authentications, each by where they come from.
 	Register, Authorize, Authenticate *ratelimit.Limiter
+	// Revoke limits revocations, by client.
+	Revoke *ratelimit.Limiter
 	// Begin keeps an authorization request for this browser and returns its transaction id.
 	Begin func(w http.ResponseWriter, r *http.Request, form url.Values) (string, error)
 	// ErrorPage shows a person what was wrong, with the error's status.

@@ -19,6 +19,11 @@ func (d *Door) revoke(w http.ResponseWriter, r *http.Request) {
 		d.failAuthentication(w, r, err)
 		return
 	}
+	// Each end of a grant is a row and a place on the list: a client that gets a token and gives it back, over and over, must not fill both.
+	if ok, wait := d.Revoke.Allow(r.Context(), c.ID); !ok {
+		tooMany(w, r, wait)
+		return
+	}
 	if form.Get("token") == "" {
 		fail(w, r, oauth.InvalidRequest("token is missing"))
 		return

@@ -109,4 +109,6 @@ const (
 	ReasonClient = "revoked by its client" // RFC 7009
 	ReasonReuse  = "a used code or refresh token came back"
 	ReasonPerson = "ended by the person"
+	// ReasonExpired: nothing that hangs from it can be used any more.
+	ReasonExpired = "expired"
 )

@@ -52,6 +52,7 @@ type Store interface {
 	// Rotate marks the token used and keeps its successor, in one transaction. The update is guarded by "unused, and its grant alive"; when it
 	// changes no row the answer is ErrSpent and nothing is kept.
 	Rotate(ctx context.Context, hash string, at time.Time, next RefreshToken) error
-	// DeleteExpired removes codes and refresh tokens whose chain's life ended before t, in batches, and returns how many.
+	// DeleteExpired removes codes, refresh tokens and initial tokens whose life ended before t, ends people's grants from which nothing usable hangs any
+	// more, both in batches, and returns how many rows that were.
 	DeleteExpired(ctx context.Context, t time.Time) (int64, error)
 }

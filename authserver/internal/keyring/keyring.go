@@ -25,13 +25,12 @@ const PublishLead = 10 * time.Minute
 // agreeTime is how long all replicas may take to learn of a new key: they look every few seconds.
 const agreeTime = 10 * time.Second
 
-// Config says which keys there must be.
+// Config says where the keys are.
 type Config struct {
-	Store      Store
-	KEK        []byte        // key-encryption key, KeySize bytes
-	Algorithms []string      // in use; each always has a key
-	TokenLife  time.Duration // the longest life of a token, skew included: how long a superseded key stays published
-	Now        func() time.Time
+	Store     Store
+	KEK       []byte        // key-encryption key, KeySize bytes
+	TokenLife time.Duration // the longest life of a token, skew included: how long a superseded key stays published
+	Now       func() time.Time
 }
 
 // Ring holds the signing keys. It is safe for concurrent use; signing takes no lock.
@@ -52,22 +51,21 @@ type Document struct {
 	ETag string
 }
 
-// Open makes the keys that are missing and reads them all. Replicas that start at once agree on one key an algorithm. ErrWrongKey when the
-// key-encryption key does not fit.
+// Open reads the keys. ErrWrongKey when the key-encryption key does not fit.
 func Open(ctx context.Context, c Config) (*Ring, error) {
 	r := &Ring{Config: c}
-	if err := r.Reload(ctx); err != nil {
-		return nil, err
-	}
-	for _, algorithm := range c.Algorithms {
-		if len(r.keys.Load().byAlgorithm[algorithm]) > 0 {
-			continue
-		}
-		if _, err := r.make(ctx, algorithm, "system", r.Now()); err != nil {
-			return nil, err
-		}
-	}
 	return r, r.Reload(ctx)
+}
+
+// Ensure makes the first key of an algorithm, if there is none. Replicas that start at once agree on one.
+func (r *Ring) Ensure(ctx context.Context, algorithm string) error {
+	if len(r.keys.Load().byAlgorithm[algorithm]) > 0 {
+		return nil
+	}
+	if _, err := r.make(ctx, algorithm, "system", r.Now()); err != nil {
+		return err
+	}
+	return r.Reload(ctx)
 }
 
 // Reload reads the keys anew, so that this replica knows what another has made or withdrawn. On an error the old set stays.

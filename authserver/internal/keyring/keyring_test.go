@@ -60,7 +60,13 @@ func (c *cabinet) store() *sqlstore.DB {
 var kek = bytes.Repeat([]byte{7}, keyring.KeySize)
 
 func (c *cabinet) open(algorithms ...string) (*keyring.Ring, error) {
-	return keyring.Open(ctx, keyring.Config{Store: c.store(), KEK: kek, Algorithms: algorithms, TokenLife: 10 * time.Minute, Now: c.clock})
+	r, err := keyring.Open(ctx, keyring.Config{Store: c.store(), KEK: kek, TokenLife: 10 * time.Minute, Now: c.clock})
+	for _, algorithm := range algorithms {
+		if err == nil {
+			err = r.Ensure(ctx, algorithm)
+		}
+	}
+	return r, err
 }
 
 func (c *cabinet) ring(algorithms ...string) *keyring.Ring {
@@ -159,7 +165,7 @@ func TestReplicasThatStartAtOnceAgree(t *testing.T) {
 func TestTheSealingKey(t *testing.T) {
 	c := newCabinet(t)
 	c.ring("ES256")
-	_, err := keyring.Open(ctx, keyring.Config{Store: c.store(), KEK: bytes.Repeat([]byte{8}, keyring.KeySize), Algorithms: []string{"ES256"}, TokenLife: time.Minute, Now: c.clock})
+	_, err := keyring.Open(ctx, keyring.Config{Store: c.store(), KEK: bytes.Repeat([]byte{8}, keyring.KeySize), TokenLife: time.Minute, Now: c.clock})
 	if !errors.Is(err, keyring.ErrWrongKey) {
 		t.Errorf("another sealing key: got %v, want ErrWrongKey", err)
 	}

@@ -93,10 +93,11 @@ func (d *DB) spend(ctx context.Context, tx *sql.Tx, table, hash string, at time.
 	return nil
 }
 
-// deleteBatch bounds how many rows one statement deletes, so that no request waits long for the lock.
+// deleteBatch bounds how many rows one statement touches, so that no request waits long for the lock.
 const deleteBatch = 1000
 
-// DeleteExpired implements issuer.Store. A used code stays while a refresh token of its grant does, so that its reuse is noticed for as long.
+// DeleteExpired implements issuer.Store. $1 is now, in whole seconds: a day is 86400.
+// A used code stays while a refresh token of its grant does, so that its reuse is noticed for as long.
 func (d *DB) DeleteExpired(ctx context.Context, t time.Time) (int64, error) {
 	total := int64(0)
 	for _, query := range []string{
@@ -104,6 +105,11 @@ func (d *DB) DeleteExpired(ctx context.Context, t time.Time) (int64, error) {
 		`DELETE FROM codes WHERE hash IN (SELECT c.hash FROM codes c WHERE c.expires_at < $1 - 3600
 			AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = c.grant_id) LIMIT $2)`,
 		"DELETE FROM initial_tokens WHERE hash IN (SELECT hash FROM initial_tokens WHERE expires_at < $1 LIMIT $2)",
+		// A grant of a person's without a code or refresh token that could still bring something, and too old for an access token, is over.
+		`UPDATE grants SET ended_at = $1, end_reason = '` + grant.ReasonExpired + `' WHERE id IN (SELECT g.id FROM grants g
+			WHERE g.user_id IS NOT NULL AND g.ended_at IS NULL AND g.created_at < $1 - 86400
+			AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.grant_id = g.id AND c.used_at IS NULL AND c.expires_at > $1)
+			AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = g.id AND r.used_at IS NULL AND r.expires_at > $1 - 86400) LIMIT $2)`,
 	} {
 		for {
 			r, err := d.write.ExecContext(ctx, query, t.Unix(), deleteBatch)

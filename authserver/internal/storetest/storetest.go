@@ -124,6 +124,15 @@ func nouns(t *testing.T, open func() Store) {
 	if err != nil || len(of) != 1 || of[0].ID != "cli_machine" {
 		t.Errorf("acme's clients: got %v %v, want the machine", of, err)
 	}
+	// What PostgreSQL cannot hold as text is the name of nothing, not a fault.
+	for _, name := range []string{"\x00", "cli_\xff"} {
+		_, err = s.Client(ctx, name)
+		wantErr(t, "a client of an impossible name", client.ErrNotFound, err)
+		_, err = s.Grant(ctx, name)
+		wantErr(t, "a grant of an impossible name", grant.ErrNotFound, err)
+		_, err = s.UserByEmail(ctx, name)
+		wantErr(t, "a user of an impossible name", user.ErrNotFound, err)
+	}
 	must(t, s.Record(ctx, event("x.y")))
 	events, err := s.Events(ctx, 1)
 	same(t, "audit", []audit.Event{event("x.y")}, events, err)
@@ -410,7 +419,16 @@ func cleanUp(t *testing.T, open func() Store) {
 	if _, _, err := s.RefreshToken(ctx, "rt-g"); err != nil {
 		t.Errorf("a used token of a living chain: got %v, want it kept: its reuse must be noticed (RT-16)", err)
 	}
-	if removed, err = s.DeleteExpired(ctx, now.Add(25*time.Hour)); removed != 3 || err != nil {
-		t.Errorf("after the chain's end: got %d removed %v, want two tokens and a code", removed, err)
+	if removed, err = s.DeleteExpired(ctx, now.Add(25*time.Hour)); removed != 5 || err != nil {
+		t.Errorf("after the chain's end: got %d removed %v, want two tokens and a code, and two grants ended", removed, err)
+	}
+	for _, id := range []string{"g", "h"} {
+		if g, err := s.Grant(ctx, id); err != nil || g.EndReason != grant.ReasonExpired {
+			t.Errorf("grant %s, from which nothing hangs: got %+v %v, want it ended", id, g, err)
+		}
+	}
+	begun(t, s, "later")
+	if removed, err = s.DeleteExpired(ctx, now.Add(30*time.Minute)); removed != 0 || err != nil {
+		t.Errorf("a grant whose refresh token lives: got %d removed %v, want none", removed, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -18,53 +19,102 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
+// drain is how long requests under way may take when the program is told to stop.
 const drain = 10 * time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	fmt.Fprintln(os.Stderr, "mcpserver: error:", strings.ReplaceAll(err.Error(), "\n", "; "))
-	fmt.Fprintln(os.Stderr, "mcpserver: hint: mcpserver -h lists the settings; `gatehouse migrate` makes the database's schema")
-	os.Exit(2)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr))
 }
 
-func run(ctx context.Context) error {
-	fs := flag.NewFlagSet("mcpserver", flag.ContinueOnError)
-	var c mcpserver.Config
-	fs.StringVar(&c.Resource, "resource", "", "this server's canonical `URL`, as https://mcp.example.com/mcp")
-	fs.StringVar(&c.Issuer, "issuer", "", "the issuer's `URL`, as https://auth.example.com")
-	fs.StringVar(&c.Database, "database", "", "the companion tools' data: sqlite:PATH or postgres://…")
-	config.SecretVar(fs, &c.Redis, "redis", "where ended grants are read: redis://… as the issuer has it")
-	fs.StringVar(&c.RedisPrefix, "redis-prefix", "gatehouse:", "what begins every key in Redis")
-	algorithms := fs.String("resource-algorithm", "ES256", "algorithms of tokens' signatures, by commas: ES256, RS256, EdDSA")
-	hosts := fs.String("allowed-hosts", "", "Host headers that are answered, by commas (default the resource's)")
-	origins := fs.String("allowed-origins", "", "Origin headers of browsers that are answered, by commas")
-	proxies := fs.String("trusted-proxies", "", "networks whose X-Forwarded-For is believed, by commas")
-	fs.BoolVar(&c.InsecureIgnoreRevocations, "insecure-ignore-revocations", false, "let tokens of ended grants act until they expire")
-	listen := fs.String("resource-listen", "127.0.0.1:8081", "the `address` to listen on")
-	fs.String("config", "", "a JSON `file` with these settings")
-	if err := config.Load(fs, config.LoadOptions{Args: os.Args[1:], Prefix: "GATEHOUSE_", FileFlag: "config"}); err != nil {
-		return err
+// run serves until ctx ends. It returns 0 after a clean stop, 2 when a setting or a store must be mended first, 1 when serving broke.
+func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) int {
+	s, err := read(args, getenv, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
 	}
+	if err == nil {
+		err = s.open(ctx, stderr)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "mcpserver: error: %s\nmcpserver: hint: mcpserver -h lists the settings; gatehouse migrate makes the schema\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return 2
+	}
+	if err := s.serve(ctx); err != nil {
+		fmt.Fprintf(stderr, "mcpserver: error: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// settings are the program's words and what is opened from them.
+type settings struct {
+	config mcpserver.Config
+	listen string
+	level  slog.Level
+
+	log    *slog.Logger
+	server *mcpserver.Server
+	door   httpd.Door
+}
+
+// read reads flags, environment (GATEHOUSE_RESOURCE for -resource) and file.
+func read(args []string, getenv func(string) string, stderr io.Writer) (*settings, error) {
+	s := &settings{}
+	c := &s.config
+	fs := flag.NewFlagSet("mcpserver", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	var database config.Secret
+	fs.String("config", "", "JSON `file` of settings, by the names of the flags")
+	fs.StringVar(&c.Resource, "resource", "", "this server's canonical `URL`, as https://mcp.example.com/mcp")
+	fs.StringVar(&s.listen, "resource-listen", "127.0.0.1:8081", "`address` on which to listen")
+	fs.StringVar(&c.Issuer, "issuer", "", "the issuer's `URL`, as https://auth.example.com")
+	config.SecretVar(fs, &database, "database", "`where` the companion tools' data are: sqlite:PATH or postgres://…")
+	config.SecretVar(fs, &c.Redis, "redis", "redis:// `URL` where ended grants are read, as the issuer has it")
+	fs.StringVar(&c.RedisPrefix, "redis-prefix", "gatehouse:", "`prefix` of every key in Redis")
+	algorithms := fs.String("resource-algorithm", "ES256", "`algorithms` of tokens' signatures, divided by commas: ES256, RS256, EdDSA")
+	hosts := fs.String("allowed-hosts", "", "Host `names` that are answered, divided by commas (default the host of -resource)")
+	origins := fs.String("allowed-origins", "", "web `origins` whose pages may call, divided by commas")
+	proxies := fs.String("trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas")
+	fs.Int64Var(&c.CallsPerMinute, "calls-per-minute", 600, "`requests` of one grant in a minute, at most, at each replica; negative: no bound")
+	fs.BoolVar(&c.InsecureHTTP, "insecure-http", false, "allow http URLs off this machine: anyone on the way can then read tokens and put keys of their own in place of the issuer's")
+	fs.BoolVar(&c.InsecureIgnoreRevocations, "insecure-ignore-revocations", false, "let tokens of ended grants act until they expire")
+	fs.TextVar(&s.level, "log-level", slog.LevelInfo, "`level` of the log: debug, info, warn or error")
+	if err := config.Load(fs, config.LoadOptions{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_", FileFlag: "config"}); err != nil {
+		return nil, err
+	}
+	c.Database = database.Reveal()
 	c.Algorithms, c.AllowedHosts, c.AllowedOrigins = config.List(*algorithms), config.List(*hosts), config.List(*origins)
 	var err error
 	if c.TrustedProxies, err = config.Networks(*proxies); err != nil {
-		return err
+		return nil, fmt.Errorf("trusted-proxies: %w", err)
 	}
-	l, err := httpd.Listen(*listen)
+	return s, nil
+}
+
+// open opens the port and the stores.
+func (s *settings) open(ctx context.Context, stderr io.Writer) error {
+	s.log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: s.level}))
+	l, err := httpd.Listen(s.listen)
 	if err != nil {
 		return err
 	}
-	s, err := mcpserver.New(ctx, c, mcpserver.Deps{Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
-	if err != nil {
+	if s.server, err = mcpserver.New(ctx, s.config, mcpserver.Deps{Log: s.log}); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	defer s.Close()
-	go s.Run(ctx)
-	fmt.Fprintf(os.Stderr, "mcpserver: %s is at %s\n", c.Resource, l.Addr())
-	return httpd.Run(ctx, []httpd.Door{{Server: httpd.Server(s.Handler()), Listener: l}}, drain)
+	s.door = httpd.Door{Server: httpd.Server(s.server.Handler()), Listener: l}
+	return nil
+}
+
+// serve serves until ctx ends, and lets requests under way finish.
+func (s *settings) serve(ctx context.Context) error {
+	behind, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() { defer close(done); s.server.Run(behind) }()
+	s.log.Info("the MCP server is open", "resource", s.config.Resource, "listen", s.listen)
+	err := httpd.Run(ctx, []httpd.Door{s.door}, drain)
+	stop()
+	<-done
+	return errors.Join(err, s.server.Close())
 }

@@ -98,6 +98,10 @@ func Routes(f Facts) (map[string]http.Handler, error) {
 		return nil, fmt.Errorf("describing %s: %w", f.Resource, err)
 	}
 	path := strings.TrimSuffix(u.EscapedPath(), "/")
+	described, err := url.Parse(oauth.ResourceMetadataURL(f.Resource))
+	if err != nil {
+		return nil, fmt.Errorf("describing %s: %w", f.Resource, err)
+	}
 	_, short, _ := strings.Cut(f.Name, "/")
 	metadata := oauth.ResourceMetadata{
 		Resource: f.Resource, AuthorizationServers: []string{f.Issuer}, ScopesSupported: f.baseline(),
@@ -108,13 +112,13 @@ func Routes(f Facts) (map[string]http.Handler, error) {
 		body            any
 	}{
 		{oauth.ResourceMetadataPath, "application/json", metadata},
-		{oauth.ResourceMetadataPath + path, "application/json", metadata},
+		{described.EscapedPath(), "application/json", metadata},
 		{path + "/server-card", CardType, serverCard{
 			Schema: cardSchema, Name: f.Name, Version: f.Version, Description: f.Description, Title: f.Title,
 			Remotes: []remote{{"streamable-http", f.Resource, f.Protocols}},
 		}},
 		{"/.well-known/ai-catalog.json", CatalogType, catalog{"1.0", []catalogEntry{
-			{"urn:air:" + u.Hostname() + ":mcp:" + short, CardType, f.Resource + "/server-card"},
+			{"urn:air:" + u.Hostname() + ":mcp:" + short, CardType, strings.TrimSuffix(f.Resource, "/") + "/server-card"},
 		}}},
 		{"/.well-known/mcp-server-card.json", "application/json", olderCard{
 			Name: f.Title, Version: f.Version, Description: f.Description,

@@ -1,0 +1,67 @@
+package mcp
+
+import (
+	"encoding/json"
+	"slices"
+)
+
+// input is what a tool's input schema says of its arguments' names. Their values are the tool's to check.
+type input struct {
+	known    map[string]bool // its properties
+	closed   bool            // it takes no others
+	required []string
+}
+
+// readInput reads a schema's properties, required and additionalProperties (JSON Schema 2020-12).
+func readInput(schema json.RawMessage) (input, error) {
+	var s struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+		Required   []string                   `json:"required"`
+		Additional json.RawMessage            `json:"additionalProperties"`
+	}
+	if err := json.Unmarshal(schema, &s); err != nil {
+		return input{}, err
+	}
+	in := input{known: map[string]bool{}, closed: string(s.Additional) == "false", required: s.Required}
+	for name := range s.Properties {
+		in.known[name] = true
+	}
+	return in, nil
+}
+
+// check holds the arguments' names against the schema, each exactly: a tool that reads them with encoding/json would fold their case, and take for one
+// argument what anybody in between took for two (MC-08). The reader of the message has made sure that no name is there twice.
+func (in *input) check(arguments json.RawMessage) error {
+	found, err := members(arguments)
+	if err != nil {
+		return InvalidArguments{err.Error()}
+	}
+	var given []string
+	for _, m := range found {
+		name := string(m.name)
+		switch {
+		case in.known[name] && string(m.value) != "null":
+			given = append(given, name)
+		case in.known[name]:
+			return InvalidArguments{"argument " + name + " is null: give it a value or leave it away"}
+		case in.closed || in.folds(m.name):
+			return InvalidArguments{"there is no argument " + string(mustJSON(name)) + "; see the tool's input schema"}
+		}
+	}
+	for _, name := range in.required {
+		if !slices.Contains(given, name) {
+			return InvalidArguments{"argument " + name + " is missing"}
+		}
+	}
+	return nil
+}
+
+// folds says whether a name differs from a known one only by case.
+func (in *input) folds(name []byte) bool {
+	for known := range in.known {
+		if folds(name, known) {
+			return true
+		}
+	}
+	return false
+}
