@@ -83,7 +83,7 @@ func (c *call) parse(words []string) (action, error) {
 	own := map[string]bool{}
 	fs.VisitAll(func(f *flag.Flag) { own[f.Name] = true })
 	c.settings.register(fs)
-	if c.command.operand != "" && len(words) > 0 && !strings.HasPrefix(words[0], "-") {
+	if c.command.operand != "" && len(words) > 0 && !isFlag(fs, words[0]) {
 		c.operand, words = words[0], words[1:]
 	}
 	err := config.Load(fs, config.LoadOptions{Args: words, Getenv: c.program.Getenv, Prefix: "GATEHOUSE_", FileFlag: "config"})
@@ -105,6 +105,12 @@ func (c *call) parse(words []string) (action, error) {
 		return nil, misused(fmt.Sprintf("%s %s %s", Name, c.command.name, c.command.operand), fmt.Errorf("%s: which?", c.command.name))
 	}
 	return act, nil
+}
+
+// isFlag says whether a word is one of the flags, or asks for help. Not every word that begins with a hyphen is: one key id in 64 does.
+func isFlag(fs *flag.FlagSet, word string) bool {
+	name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(word, "-"), "-"), "=")
+	return strings.HasPrefix(word, "-") && (fs.Lookup(name) != nil || name == "h" || name == "help")
 }
 
 // help describes the program or one command.

@@ -59,6 +59,8 @@ func TestARefusedActIsOneLineAndAHint(t *testing.T) {
 	serve(t, dir)
 	code, _, stderr := run(t, "tenant", "create", "--id", "acme", "--data-dir", dir)
 	complaint(t, code, stderr, 1, `there is a tenant "acme" already`)
+	code, _, stderr = run(t, "keys", "withdraw", "-HKJLT-J0HGH7Zk7MMZBRt9G4yW_RP6JfD9kzMVaBLc", "--data-dir", dir) // a key id may begin with a hyphen
+	complaint(t, code, stderr, 1, "there is no key")
 	code, _, stderr = run(t, "grant", "end", "grt_nobody", "--data-dir", dir)
 	complaint(t, code, stderr, 1, "there is no grant")
 }
