@@ -63,8 +63,13 @@ func newApplication(t *testing.T) *application {
 
 // TestInARealBrowser signs in, unticks, approves and denies in Chromium, without a line of script from us, and ends the agent on the person's page.
 func TestInARealBrowser(t *testing.T) {
+	for _, pair := range pairs {
+		t.Run(pair.name, func(t *testing.T) { inABrowser(t, open(t, pair.flags(t)...)) })
+	}
+}
+
+func inABrowser(t *testing.T, h *product) {
 	ctx := chromium(t)
-	h := open(t)
 	app := newApplication(t)
 	a := &agent{house: h}
 	got, err := a.register(map[string]any{"client_name": "Browser test", "redirect_uris": []string{app.callback}}, "")
