@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,6 +68,9 @@ type house struct {
 	List   revocation.List
 	Server *authserver.Server
 	Log    *logBook
+
+	config  authserver.Config
+	handler atomic.Pointer[http.Handler]
 }
 
 func openHouse(t testing.TB, change ...func(*authserver.Config)) *house {
@@ -91,11 +95,11 @@ func openHouse(t testing.TB, change ...func(*authserver.Config)) *house {
 	for _, f := range change {
 		f(&c)
 	}
-	var err error
-	h.Server, err = authserver.New(ctx, c, authserver.Deps{Now: h.Clock.Now, Revocations: h.List, Log: h.Log.Logger()})
-	must(t, err)
-	ts.Config.Handler = h.Server.Handler()
+	h.config = c
+	h.start()
+	ts.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*h.handler.Load()).ServeHTTP(w, r) })
 	ts.Start()
+	var err error
 	h.Store, err = sqlstore.Open(ctx, database)
 	must(t, err)
 	t.Cleanup(func() {
@@ -105,6 +109,19 @@ func openHouse(t testing.TB, change ...func(*authserver.Config)) *house {
 	})
 	h.populate(ctx)
 	return h
+}
+
+// start opens the wing on its stores. Called again, it is a restart: what was only in memory is gone.
+func (h *house) start() {
+	h.t.Helper()
+	if h.Server != nil {
+		must(h.t, h.Server.Close())
+	}
+	var err error
+	h.Server, err = authserver.New(context.Background(), h.config, authserver.Deps{Now: h.Clock.Now, Revocations: h.List, Log: h.Log.Logger()})
+	must(h.t, err)
+	handler := h.Server.Handler()
+	h.handler.Store(&handler)
 }
 
 func (h *house) populate(ctx context.Context) {
