@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/cimd"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/endpoint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
@@ -27,6 +28,8 @@ type Deps struct {
 	Now func() time.Time // nil: time.Now
 	// Revocations is the list of ended grants, when the resource wing lives in the same process. Nil: Redis, or memory of our own.
 	Revocations revocation.List
+	// Documents fetches client documents. Nil: from the network, with every caution.
+	Documents *cimd.Fetcher
 }
 
 // requestTime is how long a request may wait for the stores, or for its turn to hash a password.
@@ -99,10 +102,29 @@ func operator(r *resolved, b *backends, d Deps) *Operator {
 func (s *Server) engine() *issuer.Engine {
 	c, b := &s.config, s.backends
 	return issuer.New(issuer.Settings{
-		Issuer: c.Issuer, Resources: c.Resources,
+		Documents: s.documents(),
+		Issuer:    c.Issuer, Resources: c.Resources,
 		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.secret,
 		CodeLife: c.CodeLife, RefreshIdle: c.RefreshIdle, RefreshLife: c.RefreshLife, ReplayWindow: max(c.ReplayWindow, 0), Now: s.deps.Now,
 	})
+}
+
+// documents finds clients by their documents, unless they are refused.
+func (s *Server) documents() issuer.Documents {
+	if s.config.RefuseDocuments {
+		return nil
+	}
+	fetcher := s.deps.Documents
+	if fetcher == nil {
+		fetcher = cimd.NewFetcher(s.config.InsecureDocumentHosts)
+	}
+	for _, host := range s.config.InsecureDocumentHosts {
+		s.deps.Log.Warn("client documents of this host are fetched from any address", "setting", "insecure-document-hosts", "host", host)
+	}
+	return &cimd.Library{
+		Store: s.backends.clients, Fetcher: fetcher, Now: s.deps.Now,
+		Limit: &ratelimit.Limiter{Store: s.backends.counters, Name: "document", Limit: 20, Window: time.Minute},
+	}
 }
 
 // routes is the site map.

@@ -53,6 +53,11 @@ type Config struct {
 	SessionLife time.Duration
 	// RegistrationsPerHour bounds client registrations from one address. Default 60.
 	RegistrationsPerHour int64
+	// RefuseDocuments turns away clients that are known by a document of theirs (OAuth Client ID Metadata Document), so that nothing is fetched from
+	// addresses that strangers name. Default: they are welcome.
+	RefuseDocuments bool
+	// InsecureDocumentHosts are hosts whose client documents may lie at private addresses: for development on one's own network. Default none.
+	InsecureDocumentHosts []string
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default none.
 	TrustedProxies []netip.Prefix
 	// InsecureHTTP allows an http issuer that is not on a loopback host: then anyone on the way can read tokens and passwords.

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/cimd"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
@@ -69,8 +70,9 @@ type house struct {
 	Server *authserver.Server
 	Log    *logBook
 
-	config  authserver.Config
-	handler atomic.Pointer[http.Handler]
+	config    authserver.Config
+	documents *cimd.Fetcher
+	handler   atomic.Pointer[http.Handler]
 }
 
 func openHouse(t testing.TB, change ...func(*authserver.Config)) *house {
@@ -118,7 +120,7 @@ func (h *house) start() {
 		must(h.t, h.Server.Close())
 	}
 	var err error
-	h.Server, err = authserver.New(context.Background(), h.config, authserver.Deps{Now: h.Clock.Now, Revocations: h.List, Log: h.Log.Logger()})
+	h.Server, err = authserver.New(context.Background(), h.config, authserver.Deps{Now: h.Clock.Now, Revocations: h.List, Log: h.Log.Logger(), Documents: h.documents})
 	must(h.t, err)
 	handler := h.Server.Handler()
 	h.handler.Store(&handler)

@@ -50,7 +50,7 @@ func TestConformance(t *testing.T) {
 		r.Body.Close()
 	}
 	must(t, lines.Err())
-	if err := suite.Wait(); err != nil || !strings.Contains(said.String(), "Total: 2 passed, 0 failed") {
+	if err := suite.Wait(); err != nil || !strings.Contains(said.String(), "Total: 3 passed, 0 failed") {
 		t.Errorf("%v:\n%s", err, &said)
 	}
 }

@@ -238,7 +238,7 @@ var floors = []struct {
 	{5, []string{"authserver", "mcpserver"}},
 	{4, []string{
 		"authserver/internal/endpoint", "authserver/internal/signin", "authserver/internal/admin", // the doors
-		"authserver/internal/sqlstore", "authserver/internal/recent", "authserver/internal/storetest", // the adapters, and their examination: nobody below may know them
+		"authserver/internal/sqlstore", "authserver/internal/recent", "authserver/internal/cimd", "authserver/internal/storetest", // the adapters, and their examination: nobody below may know them
 		"mcpserver/internal/tools", "mcpserver/internal/card", "mcpserver/internal/crm/crmtest", "mcpserver/gateway",
 	}},
 	{3, []string{"authserver/internal/issuer", "authserver/internal/session", "mcpserver/guard", "mcpserver/internal/crm"}},

@@ -37,6 +37,7 @@ type Consent struct {
 	Client       string // as it calls itself
 	ClientID     string
 	Known        string // who made it known: the operator or tenant; empty: it registered by itself, and nobody checked what it says
+	Document     string // the host whose document describes it; empty: none does
 	RedirectHost string // where the answer goes, as people read it
 	RedirectURI  string
 	Local        bool // the answer goes to a program on the person's own machine

@@ -20,10 +20,11 @@ var every = map[string]web.Page{
 		Transaction: evil, CSRF: evil, Person: evil, Client: evil, ClientID: evil, RedirectHost: evil, RedirectURI: "javascript:alert(1)", Local: true,
 		Resource: evil, ResourceURI: evil, Tenant: web.Tenant{ID: evil, Name: evil}, Several: true, Scopes: []web.Scope{{evil, evil}}, TokenLife: time.Minute,
 	},
-	"consent to nothing": web.Consent{Client: evil, Known: evil},
-	"problem":            web.Problem{Status: 400, Code: evil, What: evil, Support: evil},
-	"agents":             web.Agents{CSRF: evil, Person: evil, Agents: []web.Agent{{GrantID: evil, Client: evil, Tenant: evil, Resource: evil, Scopes: []web.Scope{{evil, evil}}, Since: time.Now()}}},
-	"no agents":          web.Agents{},
+	"consent to a document": web.Consent{Client: evil, Document: evil, Local: true, Scopes: []web.Scope{{evil, evil}}},
+	"consent to nothing":    web.Consent{Client: evil, Known: evil},
+	"problem":               web.Problem{Status: 400, Code: evil, What: evil, Support: evil},
+	"agents":                web.Agents{CSRF: evil, Person: evil, Agents: []web.Agent{{GrantID: evil, Client: evil, Tenant: evil, Resource: evil, Scopes: []web.Scope{{evil, evil}}, Since: time.Now()}}},
+	"no agents":             web.Agents{},
 }
 
 // foreign finds addresses of anybody else.

@@ -20,6 +20,8 @@ type ServerMetadata struct {
 	CodeChallengeMethodsSupported          []string `json:"code_challenge_methods_supported"`
 	// RFC 9207 §3
 	AuthorizationResponseISSParameterSupported bool `json:"authorization_response_iss_parameter_supported"`
+	// OAuth Client ID Metadata Document §5
+	ClientIDMetadataDocumentSupported bool `json:"client_id_metadata_document_supported"`
 	// RFC 8414 §2, RFC 9101 §10.5: no request objects. Explicit, because OpenID's default for request_uri is true.
 	RequestParameterSupported    bool `json:"request_parameter_supported"`
 	RequestURIParameterSupported bool `json:"request_uri_parameter_supported"`

@@ -65,6 +65,8 @@ type Store interface {
 	Client(ctx context.Context, id string) (Client, error)
 	// Clients returns the clients of a tenant (or all, when tenantID is empty), newest first, at most limit.
 	Clients(ctx context.Context, tenantID string, limit int) ([]Client, error)
+	// PutDocument keeps a client that a document describes, in place of what an earlier reading said. A client of another origin stays as it is.
+	PutDocument(ctx context.Context, c Client) error
 	// CreateInitialToken keeps a new initial access token.
 	CreateInitialToken(ctx context.Context, t InitialToken) error
 	// UseInitialToken takes one use of the token in one guarded statement and keeps the client and the audit line in the same transaction.

@@ -33,16 +33,22 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, AuthorizePath+"?"+form.Encode(), http.StatusSeeOther)
 		return
 	}
-	a, err := d.Engine.Authorize(r.Context(), form)
-	if err != nil {
-		d.refuse(w, r, err)
+	httpd.Note(r.Context(), "client", form.Get("client_id"))
+	deferred, refused := d.Engine.Deferred(form)
+	if refused != nil {
+		d.ErrorPage(w, r, known(r, refused))
 		return
 	}
-	httpd.Note(r.Context(), "client", a.Client.ID)
+	if !deferred {
+		if _, err := d.Engine.Authorize(r.Context(), form); err != nil {
+			d.refuse(w, r, err)
+			return
+		}
+	}
 	if len(form["resource"]) == 0 {
 		httpd.Note(r.Context(), "relaxed", "no resource: the default one")
 	}
-	transaction, err := d.Begin(w, r, a.Remembered())
+	transaction, err := d.Begin(w, r, issuer.Remembered(form))
 	if err != nil {
 		d.ErrorPage(w, r, known(r, err))
 		return

@@ -45,6 +45,7 @@ func (d *Door) metadata() (http.Handler, error) {
 		IntrospectionEndpointAuthMethods:           secrets,
 		CodeChallengeMethodsSupported:              []string{"S256"},
 		AuthorizationResponseISSParameterSupported: true,
+		ClientIDMetadataDocumentSupported:          e.Documents != nil,
 	}, SubjectTypesSupported: []string{"public"}}
 	for _, r := range e.Resources {
 		m.ProtectedResources = append(m.ProtectedResources, r.URI)

@@ -37,11 +37,11 @@ var remembered = []string{
 	"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "resource", "code_challenge", "code_challenge_method", "prompt",
 }
 
-// Remembered is the request as it is kept until a person has answered.
-func (a *Authorization) Remembered() url.Values {
+// Remembered is a request as it is kept until a person has answered.
+func Remembered(form url.Values) url.Values {
 	kept := url.Values{}
 	for _, name := range remembered {
-		if values, there := a.Form[name]; there {
+		if values, there := form[name]; there {
 			kept[name] = values
 		}
 	}
@@ -97,7 +97,11 @@ func (e *Engine) addressee(ctx context.Context, form url.Values) (*Authorization
 			return nil, local(oauth.InvalidRequest(name + " must be given, exactly once"))
 		}
 	}
-	c, err := e.Clients.Client(ctx, form.Get("client_id"))
+	c, err := e.client(ctx, form.Get("client_id"))
+	var refused *oauth.Error
+	if errors.As(err, &refused) {
+		return nil, local(refused)
+	}
 	if errors.Is(err, client.ErrNotFound) {
 		return nil, local(&oauth.Error{Code: "invalid_client", Status: http.StatusBadRequest,
 			Description: "this client is not known here; remove it in your application and connect again, so that it registers anew"})
@@ -113,6 +117,31 @@ func (e *Engine) addressee(ctx context.Context, form url.Values) (*Authorization
 		a.State = form.Get("state")
 	}
 	return a, nil
+}
+
+// client finds a client, by its document if its id names one.
+func (e *Engine) client(ctx context.Context, id string) (client.Client, error) {
+	if e.Documents != nil && client.IsDocumentURL(id) {
+		return e.Documents.Client(ctx, id)
+	}
+	return e.Clients.Client(ctx, id)
+}
+
+// Deferred says whether a request can be checked only when somebody has signed in, because its client is known by a document that must be read first;
+// and if so what is wrong with it already now.
+func (e *Engine) Deferred(form url.Values) (bool, *oauth.Error) {
+	if e.Documents == nil || !client.IsDocumentURL(form.Get("client_id")) {
+		return false, nil
+	}
+	for _, name := range []string{"client_id", "redirect_uri"} {
+		if n := len(form[name]); n != 1 || form.Get(name) == "" {
+			return true, oauth.InvalidRequest(name + " must be given, exactly once")
+		}
+	}
+	if err := client.CheckDocumentURL(form.Get("client_id")); err != nil {
+		return true, oauth.InvalidRequest("this client_id cannot name a document: " + err.Error())
+	}
+	return true, nil
 }
 
 // unsupported are parameters that would change the request's meaning and that we do not take (RFC 9101, OpenID Connect Core §6, §7.2.1).

@@ -33,11 +33,18 @@ type Signer interface {
 	Sign(algorithm string, claims token.Claims) (string, error)
 }
 
+// Documents finds clients that are known by a document of theirs.
+type Documents interface {
+	// Client returns the client that the document at this address describes. What is wrong with it is an *oauth.Error.
+	Client(ctx context.Context, address string) (client.Client, error)
+}
+
 // Settings are what the engine needs to decide.
 type Settings struct {
 	Issuer    string
 	Resources []Resource // the first is the default one
 	Clients   client.Store
+	Documents Documents // nil: clients that are known by a document are not
 	Tenants   tenant.Store
 	Users     user.Store
 	Grants    grant.Store

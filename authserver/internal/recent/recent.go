@@ -80,6 +80,12 @@ func (c *Clients) Client(ctx context.Context, id string) (client.Client, error) 
 	return c.rows.get(id, func() (client.Client, error) { return c.Store.Client(ctx, id) })
 }
 
+// PutDocument implements client.Store, and forgets.
+func (c *Clients) PutDocument(ctx context.Context, d client.Client) error {
+	defer c.rows.drop()
+	return c.Store.PutDocument(ctx, d)
+}
+
 // Tenants is a tenant.Store that remembers.
 type Tenants struct {
 	tenant.Store

@@ -26,6 +26,12 @@ func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a, err := d.Engine.Authorize(r.Context(), form)
+	var refusal *issuer.Refusal
+	if errors.As(err, &refusal) && refusal.RedirectTo != "" { // a request that could not be checked before
+		httpd.Note(r.Context(), "refused", refusal.Err.Code)
+		seeOther(w, refusal.RedirectTo)
+		return
+	}
 	if err != nil {
 		d.fail(w, r, err)
 		return
@@ -76,6 +82,8 @@ func consentPage(a *issuer.Authorization, o issuer.Offer) web.Consent {
 		p.Known = "the operator of this server"
 	case "initial_access_token":
 		p.Known = "an administrator of " + a.Client.TenantID
+	case client.OriginDocument:
+		p.Document = a.Client.DocumentHost()
 	}
 	return p
 }

@@ -3,6 +3,7 @@ package signin
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -36,15 +37,25 @@ func (d *Door) askWho(w http.ResponseWriter, r *http.Request, status int, p web.
 			d.fail(w, r, err)
 			return
 		}
-		a, err := d.Engine.Authorize(r.Context(), form)
-		if err != nil {
+		if p.Client, err = d.asking(r, form); err != nil {
 			d.fail(w, r, err)
 			return
 		}
-		p.Client = clientName(a.Client)
 	}
 	p.CSRF = d.Sessions.CSRF(w, r)
 	d.show(w, r, status, p)
+}
+
+// asking is the name of the client that asks. A document is not read before somebody has signed in: until then its address must do.
+func (d *Door) asking(r *http.Request, form url.Values) (string, error) {
+	if deferred, _ := d.Engine.Deferred(form); deferred {
+		return form.Get("client_id"), nil
+	}
+	a, err := d.Engine.Authorize(r.Context(), form)
+	if err != nil {
+		return "", err
+	}
+	return clientName(a.Client), nil
 }
 
 // after is where a person goes who has signed in.

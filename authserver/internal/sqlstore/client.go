@@ -55,6 +55,19 @@ func scanClient(r interface{ Scan(...any) error }) (client.Client, error) {
 	return c, err
 }
 
+// PutDocument implements client.Store.
+func (d *DB) PutDocument(ctx context.Context, c client.Client) error {
+	_, err := d.write.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, redirect_uris = excluded.redirect_uris, application_type = excluded.application_type,
+		client_uri = excluded.client_uri, software_id = excluded.software_id, software_version = excluded.software_version WHERE clients.origin = excluded.origin`,
+		c.ID, c.Name, optional(c.TenantID), list(c.RedirectURIs), list(c.GrantTypes), c.AuthMethod, c.SecretHash, list(c.Scopes), c.ApplicationType,
+		c.ClientURI, c.SoftwareID, c.SoftwareVersion, c.Origin, moment(c.CreatedAt))
+	if err != nil {
+		return fmt.Errorf("keeping client %s: %w", c.ID, err)
+	}
+	return nil
+}
+
 // CreateInitialToken implements client.Store.
 func (d *DB) CreateInitialToken(ctx context.Context, t client.InitialToken) error {
 	_, err := d.write.ExecContext(ctx, "INSERT INTO initial_tokens (hash, tenant_id, scopes, expires_at, uses, created_at) VALUES ($1, $2, $3, $4, $5, $6)",

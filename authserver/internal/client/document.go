@@ -1,0 +1,105 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// OriginDocument is the Origin of clients that are known by a document of theirs (OAuth Client ID Metadata Document).
+const OriginDocument = "document"
+
+// maxDocumentURL bounds a client id that is a URL, in bytes.
+const maxDocumentURL = 1024
+
+// IsDocumentURL says whether a client id names a document. Ids that we make never do.
+func IsDocumentURL(id string) bool { return strings.HasPrefix(id, "https://") }
+
+// CheckDocumentURL says what is wrong with a client id that names a document, if anything (CIMD §3; AS-38, CM-02): https, a plainly written host, a path
+// without "." and "..", no userinfo, no fragment. Nothing is fetched for one that is not right.
+func CheckDocumentURL(id string) error {
+	if len(id) > maxDocumentURL {
+		return fmt.Errorf("it is longer than %d bytes", maxDocumentURL)
+	}
+	for i := range len(id) {
+		if c := id[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"<>\^`+"`{|}", c) >= 0 {
+			return errors.New("it holds a character that a URL has not")
+		}
+	}
+	u, err := url.Parse(id)
+	authority, _, _ := strings.Cut(strings.TrimPrefix(id, "https://"), "/")
+	switch {
+	case err != nil || !IsDocumentURL(id):
+		return errors.New("it is not an https URL")
+	case u.User != nil || strings.Contains(id, "#"):
+		return errors.New("it has a user part or a fragment")
+	case !plainHost.MatchString(authority) || u.Hostname() == "":
+		return errors.New("its host is not written plainly")
+	case u.Path == "" || u.Path == "/":
+		return errors.New("it has no path")
+	}
+	for segment := range strings.SplitSeq(u.Path, "/") {
+		if segment == "." || segment == ".." {
+			return errors.New("its path goes up or stays")
+		}
+	}
+	return nil
+}
+
+// document is what a client says of itself in its document (CIMD §4).
+type document struct {
+	ClientID string `json:"client_id"`
+	oauth.ClientMetadata
+	Secret        json.RawMessage `json:"client_secret"`
+	SecretExpires json.RawMessage `json:"client_secret_expires_at"`
+}
+
+// FromDocument makes the client that a document describes, or says with an *oauth.Error what is wrong with the document (AS-35, AS-36, AS-39, CM-09,
+// CM-11). What is not offered here is refused where dropping it would surprise. A document has no tenant and no ceiling of scopes.
+func FromDocument(id string, body []byte, now time.Time) (Client, error) {
+	wrong := func(what string) error {
+		return oauth.InvalidClientMetadata("the document at the client_id " + what)
+	}
+	var d document
+	if err := json.Unmarshal(body, &d); err != nil {
+		return Client{}, wrong("is not JSON with the members of RFC 7591 in their types")
+	}
+	d.ClientName = cleanName(d.ClientName)
+	switch {
+	case d.ClientID != id:
+		return Client{}, wrong("names another client_id than its own address")
+	case d.ClientName == "" || len(d.RedirectURIs) == 0:
+		return Client{}, wrong("lacks client_name or redirect_uris")
+	case d.Secret != nil || d.SecretExpires != nil:
+		return Client{}, wrong("holds a secret, which everybody can read there")
+	case d.TokenEndpointAuthMethod != "" && d.TokenEndpointAuthMethod != AuthNone:
+		return Client{}, wrong("asks for a token_endpoint_auth_method that is not offered for documents; use none")
+	case len(d.GrantTypes) > 0 && !slices.Contains(d.GrantTypes, GrantCode):
+		return Client{}, wrong("does not ask for the grant type authorization_code")
+	case len(d.ResponseTypes) > 0 && !slices.Contains(d.ResponseTypes, "code"):
+		return Client{}, wrong("does not ask for the response type code")
+	}
+	c := Client{
+		ID: id, Name: d.ClientName, Origin: OriginDocument, AuthMethod: AuthNone, GrantTypes: []string{GrantCode, GrantRefresh}, CreatedAt: now.UTC().Truncate(time.Second),
+		SoftwareID: cleanName(d.SoftwareID), SoftwareVersion: cleanName(d.SoftwareVersion),
+	}
+	if err := c.setRedirects(d.ClientMetadata); err != nil {
+		return Client{}, wrong("has redirect_uris that cannot be used: " + err.Error())
+	}
+	return c, nil
+}
+
+// DocumentHost is the host that vouches for a client by its document; empty for other clients.
+func (c Client) DocumentHost() string {
+	u, err := url.Parse(c.ID)
+	if c.Origin != OriginDocument || err != nil {
+		return ""
+	}
+	return u.Host
+}
