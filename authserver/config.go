@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/endpoint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -51,6 +52,14 @@ type Config struct {
 	ReplayWindow time.Duration
 	// SessionLife is how long a person stays signed in. Default 8 hours.
 	SessionLife time.Duration
+	// Registration says who may register a client at /oauth2/register: "open" (whoever asks; machine clients with a tenant's initial access token), "token"
+	// (whoever shows one) or "closed". Default open.
+	Registration string
+	// MostClients bounds the clients that register by themselves: beyond it those go first that nobody ever let in. Default 100,000.
+	MostClients int64
+	// ClientIdle makes clients unknown that made themselves known, when nobody has used them for so long. Those that nobody ever let in are gone after an hour.
+	// Default 90 days.
+	ClientIdle time.Duration
 	// RegistrationsPerHour bounds client registrations from one address. Default 60.
 	RegistrationsPerHour int64
 	// RefuseDocuments turns away clients that are known by a document of theirs (OAuth Client ID Metadata Document), so that nothing is fetched from
@@ -87,6 +96,9 @@ func (c Config) resolve() (resolved, error) {
 	case u.Scheme == "http" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) && !c.InsecureHTTP:
 		return r, fmt.Errorf("issuer %q is plain http on a host that is not this machine; use https", c.Issuer)
 	}
+	if !slices.Contains([]string{endpoint.RegistrationOpen, endpoint.RegistrationToken, endpoint.RegistrationClosed}, c.Registration) {
+		return r, fmt.Errorf("registration %q is not open, token or closed", c.Registration)
+	}
 	r.https = u.Scheme == "https"
 	if c.Database == "" {
 		return r, errors.New("database is not set; give sqlite:PATH or postgres://…")
@@ -105,6 +117,7 @@ func defaults(c *Config) {
 	}{
 		{&c.TokenLife, 10 * time.Minute}, {&c.CodeLife, time.Minute}, {&c.RefreshIdle, 14 * 24 * time.Hour},
 		{&c.RefreshLife, 90 * 24 * time.Hour}, {&c.ReplayWindow, 30 * time.Second}, {&c.SessionLife, 8 * time.Hour},
+		{&c.ClientIdle, 90 * 24 * time.Hour},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
@@ -112,6 +125,12 @@ func defaults(c *Config) {
 	}
 	if c.RedisPrefix == "" {
 		c.RedisPrefix = "gatehouse:"
+	}
+	if c.Registration == "" {
+		c.Registration = endpoint.RegistrationOpen
+	}
+	if c.MostClients == 0 {
+		c.MostClients = 100_000
 	}
 	if c.RegistrationsPerHour == 0 {
 		c.RegistrationsPerHour = 60

@@ -30,7 +30,7 @@ func (s *Server) Run(ctx context.Context) {
 			step, err = "reload signing keys", s.step(ctx, s.backends.ring.Reload)
 		case <-clean.C:
 			step, err = "delete what has expired", s.step(ctx, func(ctx context.Context) error {
-				_, err := s.backends.sql.DeleteExpired(ctx, s.deps.Now())
+				_, err := s.backends.sql.DeleteExpired(ctx, s.deps.Now(), s.config.ClientIdle)
 				return err
 			})
 		}

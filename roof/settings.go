@@ -34,6 +34,7 @@ type settings struct {
 	allowedOrigins   string
 	insecureHTTP     bool
 	resourcesFile    string
+	registration     string
 	clientDocuments  bool
 	documentHosts    string
 	demo             bool
@@ -63,6 +64,7 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.StringVar(&s.allowedOrigins, "allowed-origins", "", "web `origins` whose pages may call the MCP server, divided by commas")
 	fs.BoolVar(&s.insecureHTTP, "insecure-http", false, "allow http URLs off this machine: anyone on the way can then read tokens and passwords")
 	fs.StringVar(&s.resourcesFile, "resources", "", "JSON `file` of all MCP servers whose tokens are issued, as authserver reads it (default the one at --resource)")
+	fs.StringVar(&s.registration, "registration", "open", "`who` may register clients: open (whoever asks), token (whoever shows an initial access token) or closed")
 	fs.BoolVar(&s.clientDocuments, "client-documents", true, "let in clients that are known by a document at their https client_id; it is fetched from public addresses alone")
 	fs.StringVar(&s.documentHosts, "insecure-document-hosts", "", "`hosts` whose client documents may lie at private addresses, divided by commas: for development")
 	fs.BoolVar(&s.demo, "demo", true, "fill an empty store with two tenants, people and data to try things out")
@@ -170,7 +172,7 @@ func (s *settings) issuing() authserver.Config {
 	return authserver.Config{
 		Issuer: s.issuer, Database: s.ledger(), Redis: s.redis, RedisPrefix: s.redisPrefix, KeyEncryptionKey: s.keyEncryptionKey,
 		Resources: resources, TokenLife: s.tokenLife, TrustedProxies: s.proxies, InsecureHTTP: s.insecureHTTP,
-		RefuseDocuments: !s.clientDocuments, InsecureDocumentHosts: config.List(s.documentHosts),
+		Registration: s.registration, RefuseDocuments: !s.clientDocuments, InsecureDocumentHosts: config.List(s.documentHosts),
 	}
 }
 

@@ -18,9 +18,12 @@ type ClientMetadata struct {
 
 // ClientInformation is the answer to a registration (RFC 7591 §3.2.1). Arrays are never null: some clients refuse that.
 type ClientInformation struct {
-	ClientID              string `json:"client_id"`
-	ClientSecret          string `json:"client_secret,omitempty"`
-	ClientIDIssuedAt      int64  `json:"client_id_issued_at"`
-	ClientSecretExpiresAt *int64 `json:"client_secret_expires_at,omitempty"` // REQUIRED iff there is a secret; 0 = never
+	ClientID         string `json:"client_id"`
+	ClientSecret     string `json:"client_secret,omitempty"`
+	ClientIDIssuedAt int64  `json:"client_id_issued_at"`
+	// RFC 7592 §3
+	RegistrationAccessToken string `json:"registration_access_token,omitempty"`
+	RegistrationClientURI   string `json:"registration_client_uri,omitempty"`
+	ClientSecretExpiresAt   *int64 `json:"client_secret_expires_at,omitempty"` // REQUIRED iff there is a secret; 0 = never
 	ClientMetadata
 }

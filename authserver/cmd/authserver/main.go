@@ -78,6 +78,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	config.SecretVar(fs, &s.config.KeyEncryptionKey, "key-encryption-key", "32 random bytes in `base64` that seal the signing keys")
 	fs.DurationVar(&s.config.TokenLife, "token-life", 10*time.Minute, "`life` of an access token, at most 1h")
 	fs.StringVar(&s.proxies, "trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas")
+	fs.StringVar(&s.config.Registration, "registration", "open", "`who` may register clients: open (whoever asks), token (whoever shows an initial access token) or closed")
 	documents := fs.Bool("client-documents", true, "let in clients that are known by a document at their https client_id; it is fetched from public addresses alone")
 	hosts := fs.String("insecure-document-hosts", "", "`hosts` whose client documents may lie at private addresses, divided by commas: for development")
 	fs.BoolVar(&s.config.InsecureHTTP, "insecure-http", false, "allow an http issuer off this machine: anyone on the way can then read tokens and passwords")

@@ -23,7 +23,7 @@ type ClientSpec struct {
 
 // CreateClient makes a client, and returns its secret: it is shown this once, only its hash is kept.
 func (d *Door) CreateClient(ctx context.Context, s ClientSpec) (c client.Client, secret string, err error) {
-	c = client.Client{ID: client.NewID(), TenantID: s.Tenant, AuthMethod: client.AuthBasic, Origin: "operator", CreatedAt: d.now()}
+	c = client.Client{ID: client.NewID(), TenantID: s.Tenant, AuthMethod: client.AuthBasic, Origin: client.OriginOperator, CreatedAt: d.now()}
 	if c.Name, err = name(s.Name, c.ID); err != nil {
 		return client.Client{}, "", err
 	}

@@ -12,6 +12,9 @@ import (
 // ErrNotFound says there is no such client.
 var ErrNotFound = errors.New("no such client")
 
+// ErrFull says that as many clients have registered by themselves as may, and each of them is in use.
+var ErrFull = errors.New("there are as many clients as there may be")
+
 // ErrNoInitialToken says an initial access token is unknown, expired or used up.
 var ErrNoInitialToken = errors.New("no such initial access token")
 
@@ -20,6 +23,14 @@ const (
 	AuthNone  = "none"
 	AuthBasic = "client_secret_basic"
 	AuthPost  = "client_secret_post"
+)
+
+// How a client became known.
+const (
+	OriginRegistration = "registration"         // by itself (RFC 7591)
+	OriginInitialToken = "initial_access_token" // by itself, for a tenant (RFC 7591 §3)
+	OriginDocument     = "document"             // by a document of its own (OAuth Client ID Metadata Document)
+	OriginOperator     = "operator"
 )
 
 // The grant types a client may have.
@@ -43,7 +54,8 @@ type Client struct {
 	ClientURI       string
 	SoftwareID      string
 	SoftwareVersion string
-	Origin          string // how it became known: "registration", "initial_access_token" or "operator"
+	Origin          string // how it became known: OriginRegistration, OriginInitialToken, OriginDocument or OriginOperator
+	ManageHash      string // TokenHash of its registration access token; empty when it has none
 	CreatedAt       time.Time
 }
 
@@ -65,6 +77,13 @@ type Store interface {
 	Client(ctx context.Context, id string) (Client, error)
 	// Clients returns the clients of a tenant (or all, when tenantID is empty), newest first, at most limit.
 	Clients(ctx context.Context, tenantID string, limit int) ([]Client, error)
+	// Register keeps a client that registers by itself. When there are ceiling of them, the oldest that nobody ever let in goes in its place; ErrFull when
+	// there is none. A client with a grant never goes.
+	Register(ctx context.Context, c Client, ceiling int64) error
+	// UpdateClient writes what a client now says of itself, its redirect URIs and its grant types; ErrNotFound when it is gone.
+	UpdateClient(ctx context.Context, c Client) error
+	// DeleteClient makes a client unknown; its row stays as long as grants of it are remembered. ErrNotFound when it is gone already.
+	DeleteClient(ctx context.Context, id string, at time.Time) error
 	// PutDocument keeps a client that a document describes, in place of what an earlier reading said. A client of another origin stays as it is.
 	PutDocument(ctx context.Context, c Client) error
 	// CreateInitialToken keeps a new initial access token.

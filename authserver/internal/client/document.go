@@ -12,9 +12,6 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// OriginDocument is the Origin of clients that are known by a document of theirs (OAuth Client ID Metadata Document).
-const OriginDocument = "document"
-
 // maxDocumentURL bounds a client id that is a URL, in bytes.
 const maxDocumentURL = 1024
 

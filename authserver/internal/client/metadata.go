@@ -25,11 +25,11 @@ type Registration struct {
 // tenant and its secret are never taken from the registrant.
 func FromMetadata(m oauth.ClientMetadata, r Registration) (Client, string, error) {
 	c := Client{
-		ID: NewID(), Name: cleanName(m.ClientName), Origin: "registration", CreatedAt: r.Now.UTC().Truncate(time.Second),
+		ID: NewID(), Name: cleanName(m.ClientName), Origin: OriginRegistration, CreatedAt: r.Now.UTC().Truncate(time.Second),
 		SoftwareID: cleanName(m.SoftwareID), SoftwareVersion: cleanName(m.SoftwareVersion),
 	}
 	if r.Tenant != nil {
-		c.TenantID, c.Origin = r.Tenant.TenantID, "initial_access_token"
+		c.TenantID, c.Origin = r.Tenant.TenantID, OriginInitialToken
 	}
 	if u, err := url.Parse(m.ClientURI); err == nil && u.Scheme == "https" && u.User == nil && len(m.ClientURI) <= MaxURI {
 		c.ClientURI = m.ClientURI
@@ -149,6 +149,25 @@ func (c *Client) setAuthentication(m oauth.ClientMetadata) (secret string, err e
 		return secret, nil
 	}
 	return "", oauth.InvalidClientMetadata("this token_endpoint_auth_method is not offered; use none, client_secret_basic or client_secret_post")
+}
+
+// Update is the client after it has described itself anew (RFC 7592 §2.2). What it may not say of itself stays: its id, its tenant, its secret, the way it
+// proves who it is. An *oauth.Error says what does not do.
+func (c Client) Update(m oauth.ClientMetadata) (Client, error) {
+	if m.TokenEndpointAuthMethod != "" && m.TokenEndpointAuthMethod != c.AuthMethod {
+		return Client{}, oauth.InvalidClientMetadata("token_endpoint_auth_method cannot be changed; register another client")
+	}
+	m.TokenEndpointAuthMethod = c.AuthMethod
+	r := Registration{Now: c.CreatedAt}
+	if c.TenantID != "" {
+		r.Tenant = &InitialToken{TenantID: c.TenantID, Scopes: c.Scopes}
+	}
+	next, _, err := FromMetadata(m, r)
+	if err != nil {
+		return Client{}, err
+	}
+	next.ID, next.SecretHash, next.Origin, next.ManageHash = c.ID, c.SecretHash, c.Origin, c.ManageHash
+	return next, nil
 }
 
 // Metadata is the client as a registration answer shows it (RFC 7591 §3.2.1).

@@ -13,6 +13,7 @@ import (
 const (
 	secretPrefix       = "ghs_"
 	initialTokenPrefix = "ghi_"
+	manageTokenPrefix  = "ghm_"
 	idPrefix           = "cli_"
 )
 
@@ -27,6 +28,9 @@ func NewSecret() string { return secretPrefix + random256() }
 
 // NewInitialToken makes an initial access token of 256 random bits (RFC 7591 §3). Only its hash is ever stored.
 func NewInitialToken() string { return initialTokenPrefix + random256() }
+
+// NewManageToken makes a registration access token of 256 random bits (RFC 7592 §3). Only its hash is ever stored.
+func NewManageToken() string { return manageTokenPrefix + random256() }
 
 // HashSecret is how a secret of ours is stored. SHA-256 is enough for 256 random bits: there is nothing to guess, so a slow hash would
 // only slow us down. It is never used for anything that a person chose.

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -28,6 +29,13 @@ const (
 	IntrospectionPath = "/oauth2/introspect"
 )
 
+// Who may register.
+const (
+	RegistrationOpen   = "open"   // whoever asks; machine clients with an initial access token
+	RegistrationToken  = "token"  // whoever shows an initial access token
+	RegistrationClosed = "closed" // nobody: the endpoint is not there
+)
+
 // Door serves the endpoints.
 type Door struct {
 	Engine  *issuer.Engine
@@ -36,6 +44,11 @@ type Door struct {
 
 	// Register limits registrations, Authorize authorization requests, and Authenticate failed client authentications, each by where they come from.
 	Register, Authorize, Authenticate *ratelimit.Limiter
+	// Registration says who may register: RegistrationOpen, RegistrationToken or RegistrationClosed. Ceiling bounds the clients that register by themselves.
+	Registration string
+	Ceiling      int64
+	// Now is the time for what the door itself writes.
+	Now func() time.Time
 	// Revoke limits revocations, by client.
 	Revoke *ratelimit.Limiter
 	// Begin keeps an authorization request for this browser and returns its transaction id.
@@ -55,7 +68,10 @@ func (d *Door) Mount(r *mux.Router) error {
 	r.Handle(DiscoveryPath, cors("GET, HEAD", metadata))
 	r.Handle(JWKSPath, cors("GET, HEAD", http.HandlerFunc(d.jwks)))
 	r.Handle(TokenPath, cors("POST", http.HandlerFunc(d.token)))
-	r.Handle(RegisterPath, cors("POST", http.HandlerFunc(d.register)))
+	if d.Registration != RegistrationClosed {
+		r.Handle(RegisterPath, cors("POST", http.HandlerFunc(d.register)))
+		r.Handle(RegisterPath+"/{client}", cors("GET, PUT, DELETE", http.HandlerFunc(d.manage)))
+	}
 	r.Handle(RevokePath, cors("POST", http.HandlerFunc(d.revoke)))
 	r.Handle(IntrospectionPath, only("POST", http.HandlerFunc(d.introspect)))
 	r.Handle(AuthorizePath, only("GET, POST", http.HandlerFunc(d.authorize)))

@@ -59,6 +59,9 @@ func (d *Door) metadata() (http.Handler, error) {
 		}
 	}
 	m.ScopesSupported = append(m.ScopesSupported, issuer.OfflineAccess)
+	if d.Registration == RegistrationClosed {
+		m.RegistrationEndpoint = "" // AS-10: then clients do not try
+	}
 	doc, err := newDocument(m, func(body []byte) string {
 		sum := sha256.Sum256(body)
 		return `"` + hex.EncodeToString(sum[:12]) + `"`

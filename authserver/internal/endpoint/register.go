@@ -30,37 +30,60 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 		fail(w, r, refused)
 		return
 	}
-	c, secret, err := d.keep(r, metadata)
-	if err != nil {
-		if errors.Is(err, client.ErrNoInitialToken) {
-			w.Header().Set("WWW-Authenticate", oauth.Challenge{Error: "invalid_token", ErrorDescription: "no such initial access token"}.String())
-			answer(w, http.StatusUnauthorized, errorBody{"invalid_token", "the initial access token is unknown, expired or used up; send another as Bearer, or no Authorization header"})
-			return
-		}
+	manage := client.NewManageToken()
+	c, secret, err := d.keep(r, metadata, client.TokenHash(manage))
+	switch {
+	case errors.Is(err, client.ErrNoInitialToken):
+		refuseBearer(w, "an initial access token is needed that is known, not expired and not used up; send it as Bearer")
+		return
+	case errors.Is(err, client.ErrFull):
+		httpd.Note(r.Context(), "refused", "as many clients as there may be")
+		tooMany(w, r, time.Hour)
+		return
+	case err != nil:
 		fail(w, r, err)
 		return
 	}
 	httpd.Note(r.Context(), "client", c.ID)
-	body := oauth.ClientInformation{ClientID: c.ID, ClientSecret: secret, ClientIDIssuedAt: c.CreatedAt.Unix(), ClientMetadata: c.Metadata()}
-	if secret != "" {
-		body.ClientSecretExpiresAt = new(int64) // 0: it does not expire
-	}
+	body := d.information(c)
+	body.ClientSecret, body.RegistrationAccessToken = secret, manage
 	answer(w, http.StatusCreated, body)
 }
 
+// information is a client as its own program is shown it (RFC 7591 §3.2.1, RFC 7592 §3).
+func (d *Door) information(c client.Client) oauth.ClientInformation {
+	body := oauth.ClientInformation{
+		ClientID: c.ID, ClientIDIssuedAt: c.CreatedAt.Unix(), ClientMetadata: c.Metadata(), RegistrationClientURI: d.Engine.Issuer + RegisterPath + "/" + c.ID,
+	}
+	if c.SecretHash != "" {
+		body.ClientSecretExpiresAt = new(int64) // 0: it does not expire
+	}
+	return body
+}
+
+// refuseBearer answers a request whose bearer token does not do (RFC 6750 §3).
+func refuseBearer(w http.ResponseWriter, what string) {
+	w.Header().Set("WWW-Authenticate", oauth.Challenge{Error: "invalid_token", ErrorDescription: what}.String())
+	answer(w, http.StatusUnauthorized, errorBody{"invalid_token", what})
+}
+
 // keep makes and keeps the client, under the tenant of the initial access token if one was shown.
-func (d *Door) keep(r *http.Request, m oauth.ClientMetadata) (client.Client, string, error) {
-	now := d.Engine.Now().UTC().Truncate(time.Second)
+func (d *Door) keep(r *http.Request, m oauth.ClientMetadata, manageHash string) (client.Client, string, error) {
+	now := d.Now().UTC().Truncate(time.Second)
 	raw, shown, err := bearer(r)
 	if err != nil {
 		return client.Client{}, "", err
+	}
+	if !shown && d.Registration == RegistrationToken {
+		return client.Client{}, "", client.ErrNoInitialToken
 	}
 	if !shown {
 		c, secret, err := client.FromMetadata(m, client.Registration{Now: now})
 		if err != nil {
 			return client.Client{}, "", err
 		}
-		if err := d.Clients.CreateClient(r.Context(), c); err != nil {
+		c.ManageHash = manageHash
+		if err := d.Clients.Register(r.Context(), c, d.Ceiling); err != nil {
 			return client.Client{}, "", fmt.Errorf("keeping a client: %w", err)
 		}
 		return c, secret, nil
@@ -68,7 +91,7 @@ func (d *Door) keep(r *http.Request, m oauth.ClientMetadata) (client.Client, str
 	var secret string
 	c, err := d.Clients.UseInitialToken(r.Context(), client.TokenHash(raw), now, func(t client.InitialToken) (client.Client, audit.Event, error) {
 		made, s, err := client.FromMetadata(m, client.Registration{Tenant: &t, Now: now})
-		secret = s
+		secret, made.ManageHash = s, manageHash
 		event := audit.Event{Time: now, Actor: "initial_token", Action: "client.register", Target: made.ID, Tenant: t.TenantID, Detail: oauth.FormatScope(made.Scopes)}
 		return made, event, err
 	})
@@ -91,29 +114,44 @@ func bearer(r *http.Request) (raw string, shown bool, err error) {
 // readMetadata reads a registration strictly: one JSON object, UTF-8, no member twice.
 func readMetadata(r *http.Request) (oauth.ClientMetadata, *oauth.Error) {
 	var m oauth.ClientMetadata
+	refused := readObject(r, &m)
+	return m, refused
+}
+
+// readChange reads a changed registration as strictly, with the client_id that it must have (RFC 7592 §2.2).
+func readChange(r *http.Request) (oauth.ClientMetadata, string, *oauth.Error) {
+	var m struct {
+		ClientID string `json:"client_id"`
+		oauth.ClientMetadata
+	}
+	refused := readObject(r, &m)
+	return m.ClientMetadata, m.ClientID, refused
+}
+
+func readObject(r *http.Request, into any) *oauth.Error {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/json" {
-		return m, &oauth.Error{Code: "invalid_client_metadata", Description: "send the metadata as application/json", Status: http.StatusUnsupportedMediaType}
+		return &oauth.Error{Code: "invalid_client_metadata", Description: "send the metadata as application/json", Status: http.StatusUnsupportedMediaType}
 	}
 	body, refused := readAll(r)
 	if refused != nil {
-		return m, &oauth.Error{Code: "invalid_client_metadata", Description: refused.Description, Status: refused.Status}
+		return &oauth.Error{Code: "invalid_client_metadata", Description: refused.Description, Status: refused.Status}
 	}
 	malformed := oauth.InvalidClientMetadata("the body is not one JSON object with the members of RFC 7591 in their types")
 	if !utf8.Valid(body) || !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
-		return m, malformed
+		return malformed
 	}
 	if repeated(body) {
-		return m, oauth.InvalidClientMetadata("a member is given more than once, or the body is not well-formed JSON")
+		return oauth.InvalidClientMetadata("a member is given more than once, or the body is not well-formed JSON")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
-	if decoder.Decode(&m) != nil {
-		return m, malformed
+	if decoder.Decode(into) != nil {
+		return malformed
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return m, malformed
+		return malformed
 	}
-	return m, nil
+	return nil
 }
 
 // repeated says whether a JSON object names a member twice at its top level, or cannot be read at all. Two readers could take two values.

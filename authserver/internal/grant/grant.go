@@ -109,6 +109,8 @@ const (
 	ReasonClient = "revoked by its client" // RFC 7009
 	ReasonReuse  = "a used code or refresh token came back"
 	ReasonPerson = "ended by the person"
+	// ReasonGone: the client has deleted itself.
+	ReasonGone = "the client is gone"
 	// ReasonExpired: nothing that hangs from it can be used any more.
 	ReasonExpired = "expired"
 )

@@ -53,6 +53,7 @@ type Store interface {
 	// changes no row the answer is ErrSpent and nothing is kept.
 	Rotate(ctx context.Context, hash string, at time.Time, next RefreshToken) error
 	// DeleteExpired removes codes, refresh tokens and initial tokens whose life ended before t, ends people's grants from which nothing usable hangs any
-	// more, both in batches, and returns how many rows that were.
-	DeleteExpired(ctx context.Context, t time.Time) (int64, error)
+	// more, and forgets clients that made themselves known: those that nobody let in after an hour, those that nobody used for idle. All in batches; it
+	// returns how many rows that were.
+	DeleteExpired(ctx context.Context, t time.Time, idle time.Duration) (int64, error)
 }

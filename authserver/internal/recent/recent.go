@@ -80,6 +80,24 @@ func (c *Clients) Client(ctx context.Context, id string) (client.Client, error) 
 	return c.rows.get(id, func() (client.Client, error) { return c.Store.Client(ctx, id) })
 }
 
+// Register implements client.Store, and forgets: another client may have gone for it.
+func (c *Clients) Register(ctx context.Context, n client.Client, ceiling int64) error {
+	defer c.rows.drop()
+	return c.Store.Register(ctx, n, ceiling)
+}
+
+// UpdateClient implements client.Store, and forgets.
+func (c *Clients) UpdateClient(ctx context.Context, n client.Client) error {
+	defer c.rows.drop()
+	return c.Store.UpdateClient(ctx, n)
+}
+
+// DeleteClient implements client.Store, and forgets.
+func (c *Clients) DeleteClient(ctx context.Context, id string, at time.Time) error {
+	defer c.rows.drop()
+	return c.Store.DeleteClient(ctx, id, at)
+}
+
 // PutDocument implements client.Store, and forgets.
 func (c *Clients) PutDocument(ctx context.Context, d client.Client) error {
 	defer c.rows.drop()

@@ -78,9 +78,9 @@ func consentPage(a *issuer.Authorization, o issuer.Offer) web.Consent {
 		Tenant: web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role}, Scopes: scopes(o.Scopes),
 	}
 	switch a.Client.Origin {
-	case "operator":
+	case client.OriginOperator:
 		p.Known = "the operator of this server"
-	case "initial_access_token":
+	case client.OriginInitialToken:
 		p.Known = "an administrator of " + a.Client.TenantID
 	case client.OriginDocument:
 		p.Document = a.Client.DocumentHost()

@@ -13,7 +13,17 @@ import (
 var _ client.Store = (*DB)(nil)
 
 const clientColumns = `id, name, tenant_id, redirect_uris, grant_types, auth_method, secret_hash, scopes, application_type,
-	client_uri, software_id, software_version, origin, created_at`
+	client_uri, software_id, software_version, origin, manage_hash, created_at`
+
+const clientValues = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15"
+
+// clientRow is a client's columns in their order.
+func clientRow(c client.Client) []any {
+	return []any{
+		c.ID, c.Name, optional(c.TenantID), list(c.RedirectURIs), list(c.GrantTypes), c.AuthMethod, c.SecretHash, list(c.Scopes), c.ApplicationType,
+		c.ClientURI, c.SoftwareID, c.SoftwareVersion, c.Origin, c.ManageHash, moment(c.CreatedAt),
+	}
+}
 
 // execer is a database or a transaction.
 type execer interface {
@@ -21,9 +31,8 @@ type execer interface {
 }
 
 func insertClient(ctx context.Context, e execer, c client.Client) error {
-	_, err := e.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-		c.ID, c.Name, optional(c.TenantID), list(c.RedirectURIs), list(c.GrantTypes), c.AuthMethod, c.SecretHash, list(c.Scopes), c.ApplicationType,
-		c.ClientURI, c.SoftwareID, c.SoftwareVersion, c.Origin, moment(c.CreatedAt))
+	_, err := e.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+") VALUES ("+clientValues+")",
+		clientRow(c)...)
 	if err != nil {
 		return fmt.Errorf("keeping client %s: %w", c.ID, err)
 	}
@@ -37,31 +46,81 @@ func (d *DB) CreateClient(ctx context.Context, c client.Client) error {
 
 // Client implements client.Store.
 func (d *DB) Client(ctx context.Context, id string) (client.Client, error) {
-	c, err := scanClient(d.row(ctx, "SELECT "+clientColumns+" FROM clients WHERE id = $1", id))
+	c, err := scanClient(d.row(ctx, "SELECT "+clientColumns+" FROM clients WHERE id = $1 AND deleted_at IS NULL", id))
 	return c, none(err, client.ErrNotFound)
 }
 
 // Clients implements client.Store.
 func (d *DB) Clients(ctx context.Context, tenantID string, limit int) ([]client.Client, error) {
-	return collect(ctx, d, scanClient, "SELECT "+clientColumns+" FROM clients WHERE $1 = '' OR tenant_id = $1 ORDER BY created_at DESC, id LIMIT $2", tenantID, limit)
+	return collect(ctx, d, scanClient, "SELECT "+clientColumns+" FROM clients WHERE ($1 = '' OR tenant_id = $1) AND deleted_at IS NULL ORDER BY created_at DESC, id LIMIT $2", tenantID, limit)
 }
 
 func scanClient(r interface{ Scan(...any) error }) (client.Client, error) {
 	var c client.Client
 	var tenantID sql.NullString
 	err := r.Scan(&c.ID, &c.Name, &tenantID, (*list)(&c.RedirectURIs), (*list)(&c.GrantTypes), &c.AuthMethod, &c.SecretHash, (*list)(&c.Scopes),
-		&c.ApplicationType, &c.ClientURI, &c.SoftwareID, &c.SoftwareVersion, &c.Origin, (*moment)(&c.CreatedAt))
+		&c.ApplicationType, &c.ClientURI, &c.SoftwareID, &c.SoftwareVersion, &c.Origin, &c.ManageHash, (*moment)(&c.CreatedAt))
 	c.TenantID = tenantID.String
 	return c, err
 }
 
+// neverLetIn finds clients that made themselves known and that nobody ever let in.
+const neverLetIn = `SELECT c.id FROM clients c WHERE c.origin IN ('` + client.OriginRegistration + `', '` + client.OriginDocument + `')
+	AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id)`
+
+// Register implements client.Store.
+func (d *DB) Register(ctx context.Context, c client.Client, ceiling int64) error {
+	return d.tx(ctx, func(tx *sql.Tx) error {
+		var n int64
+		err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM clients WHERE origin = $1 AND deleted_at IS NULL", client.OriginRegistration).Scan(&n)
+		if err != nil {
+			return fmt.Errorf("counting clients: %w", err)
+		}
+		if n >= ceiling {
+			gone, err := changed(tx.ExecContext(ctx, "DELETE FROM clients WHERE id IN ("+neverLetIn+" ORDER BY c.created_at, c.id LIMIT 1)"))
+			if err != nil {
+				return fmt.Errorf("making room for a client: %w", err)
+			}
+			if !gone {
+				return client.ErrFull
+			}
+		}
+		return insertClient(ctx, tx, c)
+	})
+}
+
+// UpdateClient implements client.Store.
+func (d *DB) UpdateClient(ctx context.Context, c client.Client) error {
+	done, err := changed(d.write.ExecContext(ctx, `UPDATE clients SET name = $2, redirect_uris = $3, grant_types = $4, scopes = $5, application_type = $6,
+		client_uri = $7, software_id = $8, software_version = $9 WHERE id = $1 AND deleted_at IS NULL`,
+		c.ID, c.Name, list(c.RedirectURIs), list(c.GrantTypes), list(c.Scopes), c.ApplicationType, c.ClientURI, c.SoftwareID, c.SoftwareVersion))
+	if err != nil {
+		return fmt.Errorf("changing client %s: %w", c.ID, err)
+	}
+	if !done {
+		return client.ErrNotFound
+	}
+	return nil
+}
+
+// DeleteClient implements client.Store.
+func (d *DB) DeleteClient(ctx context.Context, id string, at time.Time) error {
+	done, err := changed(d.write.ExecContext(ctx, "UPDATE clients SET deleted_at = $2, secret_hash = '', manage_hash = '' WHERE id = $1 AND deleted_at IS NULL", id, moment(at)))
+	if err != nil {
+		return fmt.Errorf("deleting client %s: %w", id, err)
+	}
+	if !done {
+		return client.ErrNotFound
+	}
+	return nil
+}
+
 // PutDocument implements client.Store.
 func (d *DB) PutDocument(ctx context.Context, c client.Client) error {
-	_, err := d.write.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+	_, err := d.write.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+`) VALUES (`+clientValues+`)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, redirect_uris = excluded.redirect_uris, application_type = excluded.application_type,
-		client_uri = excluded.client_uri, software_id = excluded.software_id, software_version = excluded.software_version WHERE clients.origin = excluded.origin`,
-		c.ID, c.Name, optional(c.TenantID), list(c.RedirectURIs), list(c.GrantTypes), c.AuthMethod, c.SecretHash, list(c.Scopes), c.ApplicationType,
-		c.ClientURI, c.SoftwareID, c.SoftwareVersion, c.Origin, moment(c.CreatedAt))
+		client_uri = excluded.client_uri, software_id = excluded.software_id, software_version = excluded.software_version, deleted_at = NULL WHERE clients.origin = excluded.origin`,
+		clientRow(c)...)
 	if err != nil {
 		return fmt.Errorf("keeping client %s: %w", c.ID, err)
 	}

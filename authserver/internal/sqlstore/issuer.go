@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -98,8 +100,8 @@ const deleteBatch = 1000
 
 // DeleteExpired implements issuer.Store. $1 is now, in whole seconds: a day is 86400.
 // A used code stays while a refresh token of its grant does, so that its reuse is noticed for as long.
-func (d *DB) DeleteExpired(ctx context.Context, t time.Time) (int64, error) {
-	total := int64(0)
+func (d *DB) DeleteExpired(ctx context.Context, t time.Time, idle time.Duration) (int64, error) {
+	total, seconds := int64(0), strconv.FormatInt(int64(idle/time.Second), 10)
 	for _, query := range []string{
 		"DELETE FROM refresh_tokens WHERE hash IN (SELECT hash FROM refresh_tokens WHERE chain_ends < $1 LIMIT $2)",
 		`DELETE FROM codes WHERE hash IN (SELECT c.hash FROM codes c WHERE c.expires_at < $1 - 3600
@@ -110,6 +112,11 @@ func (d *DB) DeleteExpired(ctx context.Context, t time.Time) (int64, error) {
 			WHERE g.user_id IS NOT NULL AND g.ended_at IS NULL AND g.created_at < $1 - 86400
 			AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.grant_id = g.id AND c.used_at IS NULL AND c.expires_at > $1)
 			AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = g.id AND r.used_at IS NULL AND r.expires_at > $1 - 86400) LIMIT $2)`,
+		// A client that made itself known and that nobody let in is forgotten after an hour; one that nobody has used for long becomes unknown.
+		"DELETE FROM clients WHERE id IN (" + neverLetIn + " AND c.created_at < $1 - 3600 LIMIT $2)",
+		`UPDATE clients SET deleted_at = $1, secret_hash = '', manage_hash = '' WHERE id IN (SELECT c.id FROM clients c
+			WHERE c.origin IN ('` + client.OriginRegistration + `', '` + client.OriginDocument + `') AND c.deleted_at IS NULL AND c.created_at < $1 - ` + seconds + `
+			AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id AND (g.ended_at IS NULL OR g.ended_at > $1 - ` + seconds + `)) LIMIT $2)`,
 	} {
 		for {
 			r, err := d.write.ExecContext(ctx, query, t.Unix(), deleteBatch)

@@ -65,8 +65,8 @@ func TestNoLineNoAct(t *testing.T) {
 	raw, err := sql.Open("sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(strings.TrimPrefix(file, "sqlite:")))
 	must(t, err)
 	defer raw.Close()
-	_, err = raw.Exec(`INSERT INTO clients VALUES ('cli', '', 'acme', '[]', '[]', '', '', '[]', '', '', '', '', '', 0);
-		INSERT INTO grants (id, tenant_id, client_id, resource, scopes, created_at) VALUES ('g', 'acme', 'cli', 'r', '[]', 0);
+	must(t, s.CreateClient(ctx, clientOf("cli")))
+	_, err = raw.Exec(`INSERT INTO grants (id, tenant_id, client_id, resource, scopes, created_at) VALUES ('g', 'acme', 'cli', 'r', '[]', 0);
 		CREATE TRIGGER no_line BEFORE INSERT ON audit_events WHEN new.action = 'grant.end' BEGIN SELECT RAISE(ABORT, 'no line'); END`)
 	must(t, err)
 	if s.EndGrant(ctx, "g", time.Now(), "r", audit.Event{Action: "grant.end"}) == nil {

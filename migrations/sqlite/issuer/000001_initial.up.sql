@@ -46,10 +46,13 @@ CREATE TABLE clients (
     software_id      TEXT NOT NULL,
     software_version TEXT NOT NULL,
     origin           TEXT NOT NULL,
-    created_at       BIGINT NOT NULL
+    manage_hash      TEXT NOT NULL,
+    created_at       BIGINT NOT NULL,
+    deleted_at       BIGINT
 );
 
 CREATE INDEX clients_by_tenant ON clients (tenant_id, created_at);
+CREATE INDEX clients_by_origin ON clients (origin, created_at) WHERE deleted_at IS NULL;
 
 CREATE TABLE initial_tokens (
     hash       TEXT PRIMARY KEY,

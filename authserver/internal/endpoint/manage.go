@@ -1,0 +1,110 @@
+package endpoint
+
+import (
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/gorilla/mux"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// manage is the client configuration endpoint (RFC 7592 §2): a client that registered by itself reads, changes or deletes its registration, with the
+// registration access token that it got then.
+func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
+	c, err := d.registered(r)
+	if err != nil {
+		if errors.Is(err, client.ErrNotFound) {
+			if ok, wait := d.Authenticate.Allow(r.Context(), httpd.Source(r.Context())); !ok {
+				tooMany(w, r, wait)
+				return
+			}
+			refuseBearer(w, "the registration access token is not this client's, or the client is gone; register anew")
+			return
+		}
+		fail(w, r, err)
+		return
+	}
+	httpd.Note(r.Context(), "client", c.ID)
+	switch r.Method {
+	case http.MethodGet:
+		answer(w, http.StatusOK, d.information(c))
+	case http.MethodPut:
+		d.change(w, r, c)
+	default:
+		if err := d.forget(r, c); err != nil {
+			fail(w, r, err)
+			return
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// registered finds the client of a request by its registration access token; whatever is wrong is client.ErrNotFound, and takes as long.
+func (d *Door) registered(r *http.Request) (client.Client, error) {
+	raw, shown, err := bearer(r)
+	if err != nil || !shown {
+		return client.Client{}, client.ErrNotFound
+	}
+	c, err := d.Clients.Client(r.Context(), mux.Vars(r)["client"])
+	if err != nil && !errors.Is(err, client.ErrNotFound) {
+		return client.Client{}, fmt.Errorf("reading a client: %w", err)
+	}
+	if subtle.ConstantTimeCompare([]byte(c.ManageHash), []byte(client.TokenHash(raw))) != 1 {
+		return client.Client{}, client.ErrNotFound
+	}
+	return c, nil
+}
+
+// change writes what the client now says of itself, whole (RFC 7592 §2.2).
+func (d *Door) change(w http.ResponseWriter, r *http.Request, c client.Client) {
+	metadata, id, refused := readChange(r)
+	if refused != nil {
+		fail(w, r, refused)
+		return
+	}
+	if id != c.ID {
+		fail(w, r, oauth.InvalidRequest("client_id must be there, and be this client's"))
+		return
+	}
+	next, err := c.Update(metadata)
+	if err == nil {
+		err = d.Clients.UpdateClient(r.Context(), next)
+	}
+	if errors.Is(err, client.ErrNotFound) {
+		refuseBearer(w, "the client is gone; register anew")
+		return
+	}
+	if err != nil {
+		fail(w, r, err)
+		return
+	}
+	answer(w, http.StatusOK, d.information(next))
+}
+
+// forget makes the client unknown, and then ends all that hangs from it (DR-18): from then on nothing new can come.
+func (d *Door) forget(r *http.Request, c client.Client) error {
+	if err := d.Clients.DeleteClient(r.Context(), c.ID, d.Now()); err != nil && !errors.Is(err, client.ErrNotFound) {
+		return err
+	}
+	for {
+		alive, err := d.Engine.Grants.Grants(r.Context(), grant.Filter{ClientID: c.ID, Alive: true})
+		if err != nil {
+			return fmt.Errorf("reading a client's grants: %w", err)
+		}
+		if len(alive) == 0 {
+			return nil
+		}
+		for _, g := range alive {
+			if err := d.Engine.Ledger.End(r.Context(), grant.Actor("client:"+c.ID), g.ID, grant.ReasonGone); err != nil {
+				return err
+			}
+		}
+	}
+}
