@@ -60,7 +60,7 @@ type Config struct {
 	// ClientIdle makes clients unknown that made themselves known, when nobody has used them for so long. Those that nobody ever let in are gone after an hour.
 	// Default 90 days.
 	ClientIdle time.Duration
-	// RegistrationsPerHour bounds client registrations from one address. Default 60.
+	// RegistrationsPerHour bounds client registrations from one address. Default 300: agents in a cloud share one.
 	RegistrationsPerHour int64
 	// RefuseDocuments turns away clients that are known by a document of theirs (OAuth Client ID Metadata Document), so that nothing is fetched from
 	// addresses that strangers name. Default: they are welcome.
@@ -133,7 +133,7 @@ func defaults(c *Config) {
 		c.MostClients = 100_000
 	}
 	if c.RegistrationsPerHour == 0 {
-		c.RegistrationsPerHour = 60
+		c.RegistrationsPerHour = 300
 	}
 }
 
@@ -146,6 +146,11 @@ func (r *resolved) resolveResources() error {
 		uri, err := oauth.ParseResource(res.URI)
 		if err != nil || uri != res.URI {
 			return fmt.Errorf("resource %q is not a canonical URI (RFC 8707 §2): lower-case scheme and host, no fragment, no lone slash", res.URI)
+		}
+		for _, alias := range res.Aliases {
+			if uri, err := oauth.ParseResource(alias); err != nil || uri != alias {
+				return fmt.Errorf("resource %s: alias %q is not a canonical URI", res.URI, alias)
+			}
 		}
 		if res.Algorithm == "" {
 			res.Algorithm = "ES256"

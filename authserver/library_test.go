@@ -247,9 +247,9 @@ func TestL09RedirectURIs(t *testing.T) {
 		"https://APP.example/cb": false, "https://app.example/CB": false, "https://app.example:443/cb": false, "https://app.example/cb?x=1": false,
 		"https://app.example/cb#f": false, "https://app.example/cb#": false, `https://app.example\cb`: false, " https://app.example/cb": false, "https://app.example/c\tb": false,
 		"https://app.example/cb%0a": false, "https://app.example%2ecom/cb": false,
-		"http://127.0.0.1:49152/other": false, "http://127.0.0.1:49152/cb?x=1": false, "http://localhost:49152/cb": false, "http://127.0.0.1:49152/callback": false,
+		"http://127.0.0.1:49152/other": false, "http://127.0.0.1:49152/cb?x=1": false, "http://localhost:49152/cb": true, "http://127.0.0.1:49152/callback": true, "http://[::1]:49152/nope": false,
 		"http://127.0.0.1:80@evil.example/cb": false, "http://127.0.0.1.evil.example/cb": false, "http://x@127.0.0.1:9/cb": false, "http://127.0.0.1:9/%63b": false,
-		"http://127.0.0.1:9999/tls": false, "https://127.0.0.1:9999/tls": false, "http://10.0.0.1/cb": false, "http://[::1]:9/cb": false, "http://127.0.0.1:/cb": false,
+		"http://127.0.0.1:9999/tls": false, "https://127.0.0.1:9999/tls": false, "http://10.0.0.1/cb": false, "http://[::1]:9/cb": true, "http://127.0.0.1:/cb": false,
 	} {
 		request := a.authorization("customers:read")
 		request.Set("redirect_uri", uri)

@@ -15,7 +15,9 @@ type resourceFile struct {
 	Name      string `json:"name"`
 	Algorithm string `json:"algorithm"`  // default ES256
 	TokenLife string `json:"token_life"` // as "10m"; default Config.TokenLife
-	Scopes    []struct {
+	// Aliases are what clients send in place of uri, e.g. its origin; canonical like it. Each use is logged as relaxed.
+	Aliases []string `json:"aliases"`
+	Scopes  []struct {
 		Name        string `json:"name"`
 		Description string `json:"description"`
 		Baseline    bool   `json:"baseline"`
@@ -40,7 +42,7 @@ func ReadResources(path string) ([]Resource, error) {
 	}
 	resources := make([]Resource, 0, len(files))
 	for _, f := range files {
-		r := Resource{URI: f.URI, Name: f.Name, Algorithm: f.Algorithm}
+		r := Resource{URI: f.URI, Name: f.Name, Algorithm: f.Algorithm, Aliases: f.Aliases}
 		if f.TokenLife != "" {
 			if r.TokenLife, err = time.ParseDuration(f.TokenLife); err != nil {
 				return nil, fmt.Errorf("reading resources from %s: token_life of %s: %w", path, f.URI, err)

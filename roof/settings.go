@@ -162,6 +162,10 @@ func (s *settings) ledgerPath() string {
 // issuing is the issuing wing's configuration.
 func (s *settings) issuing() authserver.Config {
 	resource := authserver.Resource{URI: s.resource, Name: "Gatehouse companion tools", Algorithm: s.algorithm, TokenLife: s.tokenLife}
+	// The only MCP server here: clients that leave its path away, or add a slash, mean it all the same.
+	if u, err := url.Parse(s.resource); err == nil && strings.Trim(u.Path, "/") != "" {
+		resource.Aliases = []string{u.Scheme + "://" + u.Host, s.resource + "/"}
+	}
 	for _, scope := range mcpserver.Scopes() {
 		resource.Scopes = append(resource.Scopes, authserver.Scope{Name: scope.Name, Description: scope.Description, Baseline: scope.Baseline})
 	}

@@ -90,10 +90,14 @@ func (c *Client) setRedirects(m oauth.ClientMetadata) error {
 	if len(m.RedirectURIs) > MaxRedirectURIs {
 		return oauth.InvalidRedirectURI("too many redirect_uris; at most 20 are kept")
 	}
-	native := true
+	native, refused := true, error(nil)
 	for _, uri := range m.RedirectURIs {
 		if err := CheckRedirectURI(uri); err != nil {
-			return oauth.InvalidRedirectURI("a redirect URI cannot be registered: " + err.Error())
+			if scheme, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(uri)), ":"); refusedHere(scheme) {
+				return oauth.InvalidRedirectURI("a redirect URI cannot be registered: " + err.Error()) // whoever sends this means no good
+			}
+			refused = err // clients name several, and come from one that does: the answer says which are kept (RFC 7591 §3.2.1)
+			continue
 		}
 		if strings.HasPrefix(uri, "https://") {
 			native = false
@@ -101,6 +105,9 @@ func (c *Client) setRedirects(m oauth.ClientMetadata) error {
 		if !slices.Contains(c.RedirectURIs, uri) {
 			c.RedirectURIs = append(c.RedirectURIs, uri)
 		}
+	}
+	if len(c.RedirectURIs) == 0 {
+		return oauth.InvalidRedirectURI("no redirect URI can be registered: " + refused.Error())
 	}
 	// Native clients in the field call themselves "web" or nothing at all, so the URIs decide (OpenID Connect Registration 1.0 §2).
 	c.ApplicationType = "web"

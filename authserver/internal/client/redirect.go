@@ -94,25 +94,54 @@ func CheckRedirectURI(uri string) error {
 	return nil
 }
 
-// MatchRedirectURI says whether an answer may go to requested. Strings are compared exactly (OAuth 2.1 §2.3.1); the one exception is the
-// port of an http URI on the same loopback host (RFC 8252 §7.3), which native apps choose when they start. "localhost" counts as loopback
-// because clients in the field register it, but is never taken for 127.0.0.1.
-func MatchRedirectURI(registered []string, requested string) bool {
+// The relaxations of exact matching that clients in the field need (clients of editors and command lines). Each is for http on a loopback host alone: what
+// listens there is the person's own machine, whichever of its names is used.
+const (
+	RelaxedLocalhostPort = "another port of localhost"         // RFC 8252 §8.3 recommends the addresses; clients register the name
+	RelaxedLoopbackSlash = "a loopback redirect's lone slash"  // http://127.0.0.1:1234 for http://127.0.0.1/
+	RelaxedLoopbackHost  = "another name of the loopback host" // registers 127.0.0.1 and comes from localhost
+)
+
+// MatchRedirectURI says whether an answer may go to requested, and by which relaxation if it took one. Strings are compared exactly (OAuth 2.1 §2.3.1); the one
+// exception of the standard is the port of an http URI on the same loopback address (RFC 8252 §7.3), which native apps choose when they start.
+func MatchRedirectURI(registered []string, requested string) (relaxed string, ok bool) {
 	if CheckRedirectURI(requested) != nil {
-		return false
+		return "", false
 	}
 	if slices.Contains(registered, requested) {
-		return true
+		return "", true
 	}
 	host, rest, ok := loopbackParts(requested)
 	if !ok {
-		return false
+		return "", false
 	}
-	return slices.ContainsFunc(registered, func(uri string) bool {
+	found := false
+	for _, uri := range registered {
 		h, r, ok := loopbackParts(uri)
-		return ok && h == host && r == rest
-	})
+		if !ok || r != rest && !(lone(r) && lone(rest)) {
+			continue
+		}
+		needed := ""
+		switch {
+		case h != host:
+			needed = RelaxedLoopbackHost
+		case r != rest:
+			needed = RelaxedLoopbackSlash
+		case h == "localhost":
+			needed = RelaxedLocalhostPort
+		}
+		if needed == "" {
+			return "", true
+		}
+		if !found || needed != RelaxedLoopbackHost {
+			found, relaxed = true, needed
+		}
+	}
+	return relaxed, found
 }
+
+// lone says whether what follows a host is nothing, or one slash (RFC 3986 §6.2.3 calls them the same).
+func lone(rest string) bool { return rest == "" || rest == "/" }
 
 // LoopbackOnly says whether every redirect URI points back to the person's own machine: then any program there can pose as the client.
 func (c Client) LoopbackOnly() bool {

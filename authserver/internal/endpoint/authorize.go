@@ -40,13 +40,12 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !deferred {
-		if _, err := d.Engine.Authorize(r.Context(), form); err != nil {
+		a, err := d.Engine.Authorize(r.Context(), form)
+		if err != nil {
 			d.refuse(w, r, err)
 			return
 		}
-	}
-	if len(form["resource"]) == 0 {
-		httpd.Note(r.Context(), "relaxed", "no resource: the default one")
+		relaxed(r, a.Relaxed)
 	}
 	transaction, err := d.Begin(w, r, issuer.Remembered(form))
 	if err != nil {

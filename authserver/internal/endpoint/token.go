@@ -46,9 +46,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	httpd.Note(r.Context(), "grant", tokens.GrantID)
-	if tokens.Replayed {
-		httpd.Note(r.Context(), "relaxed", "a spent refresh token brought its successor again")
-	}
+	relaxed(r, tokens.Relaxed)
 	answer(w, http.StatusOK, tokenBody{
 		AccessToken: tokens.AccessToken, TokenType: "Bearer", ExpiresIn: int64(tokens.ExpiresIn.Seconds()),
 		RefreshToken: tokens.RefreshToken, Scope: oauth.FormatScope(tokens.Scopes),

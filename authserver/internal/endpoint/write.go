@@ -44,6 +44,13 @@ func known(r *http.Request, err error) *oauth.Error {
 	return refused
 }
 
+// relaxed notes the relaxations that a request took, by name: what a client in the field gets away with can be counted.
+func relaxed(r *http.Request, names []string) {
+	for _, name := range names {
+		httpd.Note(r.Context(), "relaxed", name)
+	}
+}
+
 func describe(r *http.Request, e *oauth.Error) string {
 	return e.Description + " (support code " + httpd.SupportCode(r.Context()) + ")"
 }

@@ -27,10 +27,21 @@ type Authorization struct {
 	Resource    Resource
 	Scopes      []string // asked for
 	Form        url.Values
+	Relaxed     []string // the relaxations that it took
 
 	exchange *exchange
 	request  fosite.AuthorizeRequester
 }
+
+// relax notes a relaxation that this request took.
+func (a *Authorization) relax(name string) {
+	if name != "" {
+		a.Relaxed = append(a.Relaxed, name)
+	}
+}
+
+// shortState is how long a state must be to be worth something by itself (bytes); PKCE protects those that send less (OAuth 2.1 §7.5).
+const shortState = 8
 
 // remembered are the parameters that Authorize reads. Others mean nothing here (RFC 6749 §3.1) and are not kept.
 var remembered = []string{
@@ -109,10 +120,15 @@ func (e *Engine) addressee(ctx context.Context, form url.Values) (*Authorization
 	if err != nil {
 		return nil, fmt.Errorf("reading a client: %w", err)
 	}
-	if !client.MatchRedirectURI(c.RedirectURIs, form.Get("redirect_uri")) {
+	relaxed, ok := client.MatchRedirectURI(c.RedirectURIs, form.Get("redirect_uri"))
+	if !ok {
 		return nil, local(oauth.InvalidRequest("redirect_uri is not one that this client has registered"))
 	}
 	a := &Authorization{Client: c, RedirectURI: form.Get("redirect_uri"), Form: form}
+	a.relax(relaxed)
+	if len(form.Get("state")) < shortState {
+		a.relax(RelaxedNoState)
+	}
 	if len(form["state"]) == 1 && len(form.Get("state")) <= MaxState {
 		a.State = form.Get("state")
 	}
@@ -179,11 +195,12 @@ func (a *Authorization) check(e *Engine) error {
 	if slices.Contains(strings.Fields(a.Form.Get("prompt")), "none") {
 		return &oauth.Error{Code: "login_required", Description: "a person must sign in and agree; prompt=none cannot be met", Status: http.StatusBadRequest}
 	}
-	resource, err := e.target(a.Form)
+	resource, relaxed, err := e.target(a.Form)
 	if err != nil {
 		return err
 	}
 	a.Resource = resource
+	a.relax(relaxed)
 	return a.checkScope()
 }
 

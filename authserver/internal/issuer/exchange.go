@@ -39,6 +39,7 @@ type exchange struct {
 	next    *RefreshToken // about to be kept
 	raw     string        // the refresh token as presented
 	replay  bool          // a spent refresh token within its window: the same successor again
+	relaxed []string      // by name
 	ended   error         // why ending the grant of a reused code or token did not succeed
 }
 
@@ -50,6 +51,13 @@ var (
 	_ storage.Transactional         = (*exchange)(nil)
 	_ fosite.Storage                = (*exchange)(nil)
 )
+
+// relax notes a relaxation that this exchange took.
+func (x *exchange) relax(name string) {
+	if name != "" {
+		x.relaxed = append(x.relaxed, name)
+	}
+}
 
 // GetClient gives fosite the client that the door has authenticated or, at the authorization endpoint, found. No other is known here.
 func (x *exchange) GetClient(_ context.Context, id string) (fosite.Client, error) {

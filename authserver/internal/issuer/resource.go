@@ -19,7 +19,24 @@ type Resource struct {
 	Algorithm string // of its tokens' signatures: ES256, RS256 or EdDSA
 	TokenLife time.Duration
 	Scopes    []Scope
+	Aliases   []string // what clients in the field send in place of URI; canonical, exact, and never in a token
 }
+
+// named says whether uri is the resource's own URI or one of its aliases, and which of them.
+func (r Resource) named(uri string) (alias, ok bool) {
+	if r.URI == uri {
+		return false, true
+	}
+	ok = slices.Contains(r.Aliases, uri)
+	return ok, ok
+}
+
+// The relaxations of RFC 8707 that clients in the field need.
+const (
+	RelaxedNoResource    = "no resource: the default one"
+	RelaxedResourceAlias = "an alias of the resource"
+	RelaxedNoState       = "no state, or a short one"
+)
 
 // ScopeNames returns the names of the resource's scopes, in their order.
 func (r Resource) ScopeNames() []string {

@@ -27,8 +27,11 @@ type Tokens struct {
 	ExpiresIn    time.Duration
 	Scopes       []string
 	GrantID      string
-	Replayed     bool // a lost answer was given again
+	Relaxed      []string // the relaxations that it took
 }
+
+// RelaxedReplay: a spent refresh token brought its successor again, because the answer may have been lost.
+const RelaxedReplay = "a spent refresh token brought its successor again"
 
 // GrantTypes are the grant types that Token knows.
 func GrantTypes() []string {
@@ -84,9 +87,12 @@ func (x *exchange) answer(ctx context.Context, provider *fosite.Fosite, form url
 		return Tokens{}, fromFosite(err)
 	}
 	refresh, _ := response.GetExtra("refresh_token").(string)
+	if x.replay {
+		x.relax(RelaxedReplay)
+	}
 	return Tokens{
 		AccessToken: response.GetAccessToken(), RefreshToken: refresh, ExpiresIn: x.resource.TokenLife,
-		Scopes: x.scopes, GrantID: x.grant.ID, Replayed: x.replay,
+		Scopes: x.scopes, GrantID: x.grant.ID, Relaxed: x.relaxed,
 	}, nil
 }
 
@@ -171,9 +177,11 @@ func (x *exchange) checkGrant(ctx context.Context, form url.Values) error {
 		return oauth.InvalidGrant("the resource of this permission is no longer served here")
 	}
 	x.resource = resource
-	if err := checkTarget(form, resource); err != nil {
+	relaxed, err := checkTarget(form, resource)
+	if err != nil {
 		return err
 	}
+	x.relax(relaxed)
 	allowed, err := x.engine.ceiling(ctx, x.client, x.grant.TenantID, x.grant.UserID)
 	if err != nil {
 		return err
@@ -210,11 +218,12 @@ func (x *exchange) loadMachine(ctx context.Context, form url.Values) error {
 	if x.client.TenantID == "" {
 		return oauth.UnauthorizedClient("client_credentials is for clients that belong to a tenant")
 	}
-	resource, err := x.engine.target(form)
+	resource, relaxed, err := x.engine.target(form)
 	if err != nil {
 		return err
 	}
 	x.resource = resource
+	x.relax(relaxed)
 	allowed, err := x.engine.ceiling(ctx, x.client, x.client.TenantID, "")
 	if err != nil {
 		return err
@@ -290,31 +299,55 @@ func withinClient(scopes []string, c client.Client) []string {
 	return oauth.Intersect(scopes, c.Scopes)
 }
 
-// target finds the resource that a request names (RFC 8707 §2): one of ours, exactly; none means the default one.
-func (e *Engine) target(form url.Values) (Resource, error) {
-	found := e.Resources[0]
+// target finds the resource that a request names (RFC 8707 §2): one of ours, by its URI or an alias, exactly; none means the default one. relaxed says which
+// relaxation that took, if one.
+func (e *Engine) target(form url.Values) (found Resource, relaxed string, err error) {
+	found, relaxed = e.Resources[0], RelaxedNoResource
 	for i, raw := range form["resource"] {
 		uri, err := oauth.ParseResource(raw)
 		if err != nil {
-			return Resource{}, oauth.InvalidTarget("resource must be an absolute URI without fragment; expected " + e.Resources[0].URI)
+			return Resource{}, "", oauth.InvalidTarget("resource must be an absolute URI without fragment; expected " + e.Resources[0].URI)
 		}
-		r, ok := e.Resource(uri)
+		r, alias, ok := e.named(uri)
 		if !ok || (i > 0 && r.URI != found.URI) {
-			return Resource{}, oauth.InvalidTarget("this resource is not served here, or is not the only one; expected " + e.Resources[0].URI)
+			return Resource{}, "", oauth.InvalidTarget("this resource is not served here, or is not the only one; expected " + e.Resources[0].URI)
 		}
-		found = r
+		if found, relaxed = r, ""; alias {
+			relaxed = RelaxedResourceAlias
+		}
 	}
-	return found, nil
+	return found, relaxed, nil
+}
+
+// named finds the resource of a URI or an alias. A URI of one wins over an alias of another.
+func (e *Engine) named(uri string) (r Resource, alias, ok bool) {
+	if r, ok := e.Resource(uri); ok {
+		return r, false, true
+	}
+	for _, r := range e.Resources {
+		if alias, ok := r.named(uri); ok {
+			return r, alias, true
+		}
+	}
+	return Resource{}, false, false
 }
 
 // checkTarget refuses a resource that is not the grant's (RFC 8707 §2.2). Nothing is consumed.
-func checkTarget(form url.Values, granted Resource) error {
+func checkTarget(form url.Values, granted Resource) (relaxed string, err error) {
 	for _, raw := range form["resource"] {
-		if uri, err := oauth.ParseResource(raw); err != nil || uri != granted.URI {
-			return oauth.InvalidTarget("this permission is for " + granted.URI)
+		uri, err := oauth.ParseResource(raw)
+		if err != nil {
+			return "", oauth.InvalidTarget("this permission is for " + granted.URI)
+		}
+		alias, ok := granted.named(uri)
+		if !ok {
+			return "", oauth.InvalidTarget("this permission is for " + granted.URI)
+		}
+		if alias {
+			relaxed = RelaxedResourceAlias
 		}
 	}
-	return nil
+	return relaxed, nil
 }
 
 // withoutOffline drops offline_access: clients may ask for it, and a refresh token comes by grant type.

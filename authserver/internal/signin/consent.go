@@ -36,6 +36,11 @@ func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
+	if deferred, _ := d.Engine.Deferred(form); deferred { // noted already where it was not
+		for _, name := range a.Relaxed {
+			httpd.Note(r.Context(), "relaxed", name)
+		}
+	}
 	offers, err := d.Engine.Offers(r.Context(), a, u.ID)
 	if err != nil {
 		d.fail(w, r, err)
