@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/assertion"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/cimd"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/endpoint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
@@ -99,27 +100,31 @@ func operator(r *resolved, b *backends, d Deps) *Operator {
 }
 
 // engine is the engine room.
-func (s *Server) engine() *issuer.Engine {
+func (s *Server) engine(fetcher *cimd.Fetcher) *issuer.Engine {
 	c, b := &s.config, s.backends
 	return issuer.New(issuer.Settings{
-		Documents: s.documents(),
+		Documents: s.documents(fetcher),
 		Issuer:    c.Issuer, Resources: c.Resources,
 		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.secret,
 		CodeLife: c.CodeLife, RefreshIdle: c.RefreshIdle, RefreshLife: c.RefreshLife, ReplayWindow: max(c.ReplayWindow, 0), Now: s.deps.Now,
 	})
 }
 
-// documents finds clients by their documents, unless they are refused.
-func (s *Server) documents() issuer.Documents {
-	if s.config.RefuseDocuments {
-		return nil
-	}
-	fetcher := s.deps.Documents
-	if fetcher == nil {
-		fetcher = cimd.NewFetcher(s.config.InsecureDocumentHosts)
+// fetcher fetches what clients publish of themselves.
+func (s *Server) fetcher() *cimd.Fetcher {
+	if s.deps.Documents != nil {
+		return s.deps.Documents
 	}
 	for _, host := range s.config.InsecureDocumentHosts {
 		s.deps.Log.Warn("client documents of this host are fetched from any address", "setting", "insecure-document-hosts", "host", host)
+	}
+	return cimd.NewFetcher(s.config.InsecureDocumentHosts)
+}
+
+// documents finds clients by their documents, unless they are refused.
+func (s *Server) documents(fetcher *cimd.Fetcher) issuer.Documents {
+	if s.config.RefuseDocuments {
+		return nil
 	}
 	return &cimd.Library{
 		Store: s.backends.clients, Fetcher: fetcher, Now: s.deps.Now,
@@ -127,10 +132,20 @@ func (s *Server) documents() issuer.Documents {
 	}
 }
 
+// assertions believes clients that prove who they are by a signature.
+func (s *Server) assertions(fetcher *cimd.Fetcher) *assertion.Checker {
+	c := &assertion.Checker{Issuer: s.config.Issuer, Used: s.backends.assertions, Now: s.deps.Now}
+	if !s.config.RefuseDocuments {
+		c.Keys = fetcher
+	}
+	return c
+}
+
 // routes is the site map.
 func (s *Server) routes() (http.Handler, error) {
 	c, b := &s.config, s.backends
-	engine := s.engine()
+	fetcher := s.fetcher()
+	engine := s.engine(fetcher)
 	sessions := &session.Manager{Sessions: b.sessions, Transactions: b.transactions, Secure: c.https, Now: s.deps.Now, Life: c.SessionLife}
 	people := &signin.Door{
 		Engine: engine, Sessions: sessions, Users: b.sql, Grants: b.sql, Clients: b.sql, Ledger: b.ledger,
@@ -138,6 +153,7 @@ func (s *Server) routes() (http.Handler, error) {
 		Addresses: &ratelimit.Limiter{Store: b.counters, Name: "address", Limit: 100, Window: 5 * time.Minute},
 	}
 	programs := &endpoint.Door{
+		Assertions:   s.assertions(fetcher),
 		Registration: c.Registration, Ceiling: c.MostClients, Now: s.deps.Now,
 		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage,
 		Authorize:    &ratelimit.Limiter{Store: b.counters, Name: "authorize", Limit: 300, Window: time.Minute},

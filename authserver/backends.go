@@ -24,14 +24,16 @@ const (
 	mostSessions     = 100_000
 	mostTransactions = 20_000 // 16 KiB each at most
 	mostCounters     = 100_000
+	mostAssertions   = 100_000
 )
 
 // backends is the switchboard: embedded or production is decided here and nowhere else.
 type backends struct {
 	sql *sqlstore.DB
 
-	// Short memory: who is signed in, whose authorization requests are under way, how often something was tried.
-	sessions, transactions, counters ttl.Store
+	// Short memory: who is signed in, whose authorization requests are under way, how often something
+	// was tried, which client assertions were used.
+	sessions, transactions, counters, assertions ttl.Store
 
 	redis  redis.UniversalClient // nil in the embedded form
 	list   revocation.List
@@ -61,7 +63,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 			return nil, err
 		}
 		short := ttl.NewRedis(b.redis, r.RedisPrefix)
-		b.sessions, b.transactions, b.counters = short, short, short
+		b.sessions, b.transactions, b.counters, b.assertions = short, short, short, short
 		if b.list == nil {
 			b.list = revocation.NewRedis(b.redis, r.RedisPrefix, d.Now)
 		}
@@ -69,6 +71,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 		b.sessions = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostSessions})
 		b.transactions = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostTransactions})
 		b.counters = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostCounters})
+		b.assertions = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostAssertions})
 		if b.list == nil {
 			b.list = revocation.NewMemory(d.Now)
 		}

@@ -1,6 +1,10 @@
 package authserver_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -8,8 +12,11 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 )
@@ -310,21 +317,103 @@ func TestL11OnlyFormsAndOnlySmall(t *testing.T) {
 	}
 }
 
-// L12, CA-10 to CA-14: fosite takes client assertions by rules that RFC 10070 has since closed. We take none.
-func TestL12NoClientAssertions(t *testing.T) {
+// L12, CA-10 to CA-15, CA-17: fosite refuses the issuer as audience, takes foreign ones beside ours, any exp, answers 500 to an iat of tomorrow, and lets a
+// bad assertion spend the id of a good one.
+func TestL12ClientAssertions(t *testing.T) {
 	h := openHouse(t)
-	m := h.machine("acme", "customers:read")
-	form := url.Values{
-		"grant_type": {"client_credentials"}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {"e30.e30."},
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	a := h.keyed("acme", key, "k1")
+	other := h.keyed("acme", key, "k1")
+	now := h.Clock.Now().Unix()
+	ask := func(id string, raw string, more ...string) (int, map[string]any) {
+		form := url.Values{"grant_type": {"client_credentials"}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {raw}}
+		if id != "" {
+			form.Set("client_id", id)
+		}
+		for i := 0; i < len(more); i += 2 {
+			form.Set(more[i], more[i+1])
+		}
+		return h.post("/oauth2/token", "application/x-www-form-urlencoded", form.Encode(), nil)
 	}
-	status, answer := h.post("/oauth2/token", "application/x-www-form-urlencoded", form.Encode(), nil)
-	wantError(t, "an assertion", status, answer, 401, "invalid_client")
-	status, answer = m.token(form)
-	wantError(t, "an assertion beside a secret", status, answer, 401, "invalid_client")
-	r := h.do("GET", "/.well-known/oauth-authorization-server", "", "", nil)
-	if at := arrive(t, r); strings.Contains(at.body, "private_key_jwt") {
-		t.Error("the metadata offers private_key_jwt")
+	good := func() map[string]any {
+		return map[string]any{"iss": a.ID, "sub": a.ID, "aud": h.URL, "exp": now + 60, "iat": now, "jti": rand.Text()}
 	}
+	with := func(name string, value any) map[string]any {
+		c := good()
+		c[name] = value
+		if value == nil {
+			delete(c, name)
+		}
+		return c
+	}
+	for name, raw := range map[string]string{
+		"good": h.assert(key, "k1", good(), nil), "aud an array of one": h.assert(key, "k1", with("aud", []string{h.URL}), nil),
+		"its own typ": h.assert(key, "k1", good(), map[string]any{"typ": "client-authentication+jwt"}), "no kid": h.assert(key, "", good(), nil),
+	} {
+		if status, answer := ask("", raw); status != 200 {
+			t.Errorf("%s: got %d %v, want 200", name, status, answer)
+		}
+	}
+	mallory, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	must(t, err)
+	for name, raw := range map[string]string{
+		"aud the token endpoint": h.assert(key, "k1", with("aud", h.URL+"/oauth2/token"), nil), "aud ours and another": h.assert(key, "k1", with("aud", []string{h.URL, "https://evil.example"}), nil),
+		"no aud": h.assert(key, "k1", with("aud", nil), nil), "aud with a slash": h.assert(key, "k1", with("aud", h.URL+"/"), nil),
+		"exp in ten years": h.assert(key, "k1", with("exp", now+315360000), nil), "no exp": h.assert(key, "k1", with("exp", nil), nil), "over": h.assert(key, "k1", with("exp", now-31), nil),
+		"iat tomorrow": h.assert(key, "k1", with("iat", now+86400), nil), "nbf tomorrow": h.assert(key, "k1", with("nbf", now+86400), nil), "exp a word": h.assert(key, "k1", with("exp", "soon"), nil),
+		"no jti": h.assert(key, "k1", with("jti", nil), nil), "an endless jti": h.assert(key, "k1", with("jti", strings.Repeat("j", 1<<12)), nil),
+		"another iss": h.assert(key, "k1", with("iss", other.ID), nil), "another sub": h.assert(key, "k1", with("sub", "cli_nobody"), nil),
+		"another signer": h.assert(mallory, "k1", good(), nil), "a key that it brings": h.assert(mallory, "k1", good(), map[string]any{"jwk": jose.JSONWebKey{Key: &mallory.PublicKey}}),
+		"an unknown kid": h.assert(key, "../../dev/null", good(), nil), "an access token": h.assert(key, "k1", good(), map[string]any{"typ": "at+jwt"}),
+		"none": strings.TrimRight(encode(`{"alg":"none"}`)+"."+encode(`{"sub":"`+a.ID+`","iss":"`+a.ID+`"}`)+".", " "), "HS256 with the public key": hs256(public, a.ID, h.URL, now),
+		"rubbish": "e30.e30.e30", "endless": strings.Repeat("a", 1<<16), "dots": strings.Repeat(".", 1<<10), "five parts": "a.b.c.d.e", "nothing": "",
+	} {
+		status, answer := ask(a.ID, raw)
+		wantError(t, name, status, answer, 401, "invalid_client")
+	}
+
+	claims := good() // CA-14: what is refused spends nothing; ids are each client's own
+	claims["aud"] = "https://evil.example"
+	ask("", h.assert(key, "k1", claims, nil))
+	claims["aud"] = h.URL
+	again := h.assert(key, "k1", claims, nil)
+	if status, answer := ask("", again); status != 200 {
+		t.Errorf("the right one after a wrong one of the same id: got %d %v, want 200", status, answer)
+	}
+	claims["iss"], claims["sub"] = other.ID, other.ID
+	if status, answer := ask("", h.assert(key, "k1", claims, nil)); status != 200 {
+		t.Errorf("another client's of the same id: got %d %v, want 200", status, answer)
+	}
+	status, answer := ask("", again) // CA-11
+	wantError(t, "the same again", status, answer, 401, "invalid_client")
+	once := h.assert(key, "k1", good(), nil)
+	var wins atomic.Int64
+	var wg sync.WaitGroup
+	for range 30 {
+		wg.Go(func() {
+			if status, _ := ask("", once); status == 200 {
+				wins.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if wins.Load() != 1 {
+		t.Errorf("thirty at once: got %d, want 1", wins.Load())
+	}
+	status, answer = ask("", h.assert(key, "k1", good(), nil), "client_secret", "x") // CA-03
+	wantError(t, "beside a secret", status, answer, 400, "invalid_request")
+	status, answer = ask(other.ID, h.assert(key, "k1", good(), nil))
+	wantError(t, "for another client_id", status, answer, 401, "invalid_client")
+	m := h.machine("acme", "customers:read") // CA-02
+	claims = good()
+	claims["iss"], claims["sub"] = m.ID, m.ID
+	status, answer = ask("", h.assert(key, "k1", claims, nil))
+	wantError(t, "of a client that has a secret", status, answer, 401, "invalid_client")
+	status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials", basicAuth(a.ID, "x"))
+	wantError(t, "a secret of a client that has a key", status, answer, 401, "invalid_client")
 }
 
 // L13, CA-06 to CA-08: fosite's bcrypt makes a known client a thousand times slower than an unknown one, and breaks over 72 bytes.

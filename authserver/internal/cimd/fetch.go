@@ -20,7 +20,8 @@ import (
 
 // The bounds of a fetch (CIMD §6.6; CM-06, CM-07).
 const (
-	maxDocument = 5 << 10 // bytes
+	maxDocument = 5 << 10  // bytes
+	maxKeys     = 16 << 10 // of a client's key set, bytes
 	fetchTime   = 3 * time.Second
 	atOnce      = 8
 )
@@ -46,8 +47,18 @@ func NewFetcher(exceptions []string) *Fetcher {
 // errAddress says that a host is not at public addresses alone.
 var errAddress = errors.New("the host is not at public addresses alone")
 
+// FetchKeys reads the key set at a client's jwks_uri, as carefully as its document (CM-17). The URL was checked before.
+func (f *Fetcher) FetchKeys(ctx context.Context, address string) ([]byte, error) {
+	body, _, err := f.fetch(ctx, address, maxKeys)
+	return body, err
+}
+
 // Fetch reads a document and how long it may be taken for true. The URL was checked before.
 func (f *Fetcher) Fetch(ctx context.Context, address string) ([]byte, time.Duration, error) {
+	return f.fetch(ctx, address, maxDocument)
+}
+
+func (f *Fetcher) fetch(ctx context.Context, address string, most int64) ([]byte, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
 	if f.turn != nil {
@@ -76,12 +87,12 @@ func (f *Fetcher) Fetch(ctx context.Context, address string) ([]byte, time.Durat
 	if err := acceptable(response); err != nil {
 		return nil, 0, err
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxDocument+1))
+	body, err := io.ReadAll(io.LimitReader(response.Body, most+1))
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading a document: %w", err)
 	}
-	if len(body) > maxDocument {
-		return nil, 0, fmt.Errorf("the document is larger than %d bytes", maxDocument)
+	if int64(len(body)) > most {
+		return nil, 0, fmt.Errorf("the document is larger than %d bytes", most)
 	}
 	if bytes.HasPrefix(body, []byte("\xef\xbb\xbf")) {
 		return nil, 0, errors.New("the document begins with a byte order mark")

@@ -23,6 +23,7 @@ const (
 	AuthNone  = "none"
 	AuthBasic = "client_secret_basic"
 	AuthPost  = "client_secret_post"
+	AuthKey   = "private_key_jwt"
 )
 
 // How a client became known.
@@ -47,8 +48,10 @@ type Client struct {
 	TenantID        string // set for a client that belongs to a tenant: only such a one may use client_credentials
 	RedirectURIs    []string
 	GrantTypes      []string
-	AuthMethod      string   // AuthNone, AuthBasic or AuthPost
-	SecretHash      string   // as HashSecret writes it; empty when AuthMethod is AuthNone
+	AuthMethod      string   // AuthNone, AuthBasic, AuthPost or AuthKey
+	SecretHash      string   // as HashSecret writes it; empty when AuthMethod needs none
+	JWKS            string   // its public keys, when AuthMethod is AuthKey and it registered them
+	JWKSURI         string   // where they are, when it did not
 	Scopes          []string // ceiling; empty means no ceiling of its own for a person's grants and nothing for client_credentials
 	ApplicationType string   // "native" or "web"
 	ClientURI       string

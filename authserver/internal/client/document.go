@@ -75,8 +75,8 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 		return Client{}, wrong("lacks client_name or redirect_uris")
 	case d.Secret != nil || d.SecretExpires != nil:
 		return Client{}, wrong("holds a secret, which everybody can read there")
-	case d.TokenEndpointAuthMethod != "" && d.TokenEndpointAuthMethod != AuthNone:
-		return Client{}, wrong("asks for a token_endpoint_auth_method that is not offered for documents; use none")
+	case d.TokenEndpointAuthMethod != "" && d.TokenEndpointAuthMethod != AuthNone && d.TokenEndpointAuthMethod != AuthKey:
+		return Client{}, wrong("asks for a token_endpoint_auth_method that is not offered for documents; use none or private_key_jwt")
 	case len(d.GrantTypes) > 0 && !slices.Contains(d.GrantTypes, GrantCode):
 		return Client{}, wrong("does not ask for the grant type authorization_code")
 	case len(d.ResponseTypes) > 0 && !slices.Contains(d.ResponseTypes, "code"):
@@ -85,6 +85,12 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 	c := Client{
 		ID: id, Name: d.ClientName, Origin: OriginDocument, AuthMethod: AuthNone, GrantTypes: []string{GrantCode, GrantRefresh}, CreatedAt: now.UTC().Truncate(time.Second),
 		SoftwareID: cleanName(d.SoftwareID), SoftwareVersion: cleanName(d.SoftwareVersion),
+	}
+	if d.TokenEndpointAuthMethod == AuthKey {
+		c.AuthMethod = AuthKey
+		if err := c.setKeys(d.ClientMetadata); err != nil {
+			return Client{}, wrong("has keys that cannot be used: " + err.Error())
+		}
 	}
 	if err := c.setRedirects(d.ClientMetadata); err != nil {
 		return Client{}, wrong("has redirect_uris that cannot be used: " + err.Error())

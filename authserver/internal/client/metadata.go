@@ -1,6 +1,7 @@
 package client
 
 import (
+	"encoding/json"
 	"net/url"
 	"slices"
 	"strings"
@@ -154,8 +155,10 @@ func (c *Client) setAuthentication(m oauth.ClientMetadata) (secret string, err e
 		secret = NewSecret()
 		c.SecretHash = HashSecret(secret)
 		return secret, nil
+	case AuthKey:
+		return "", c.setKeys(m)
 	}
-	return "", oauth.InvalidClientMetadata("this token_endpoint_auth_method is not offered; use none, client_secret_basic or client_secret_post")
+	return "", oauth.InvalidClientMetadata("this token_endpoint_auth_method is not offered; use none, client_secret_basic, client_secret_post or private_key_jwt")
 }
 
 // Update is the client after it has described itself anew (RFC 7592 §2.2). What it may not say of itself stays: its id, its tenant, its secret, the way it
@@ -186,7 +189,7 @@ func (c Client) Metadata() oauth.ClientMetadata {
 	return oauth.ClientMetadata{
 		RedirectURIs: c.RedirectURIs, TokenEndpointAuthMethod: c.AuthMethod, GrantTypes: c.GrantTypes, ResponseTypes: responseTypes,
 		ClientName: c.Name, ClientURI: c.ClientURI, Scope: oauth.FormatScope(c.Scopes), ApplicationType: c.ApplicationType,
-		SoftwareID: c.SoftwareID, SoftwareVersion: c.SoftwareVersion,
+		SoftwareID: c.SoftwareID, SoftwareVersion: c.SoftwareVersion, JWKS: json.RawMessage(c.JWKS), JWKSURI: c.JWKSURI,
 	}
 }
 

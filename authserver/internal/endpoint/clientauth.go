@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/assertion"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
@@ -22,7 +23,8 @@ var errNotAuthenticated = oauth.InvalidClient("client authentication did not suc
 // credentials are what a request shows of its client.
 type credentials struct {
 	id, secret string
-	method     string // client.AuthNone, AuthBasic or AuthPost
+	assertion  string
+	method     string // client.AuthNone, AuthBasic, AuthPost or AuthKey
 }
 
 // authenticate finds out which client sent the request (RFC 6749 §2.3, §3.2.1). It is the one way in for the token, revocation and introspection
@@ -42,6 +44,9 @@ func (d *Door) authenticate(r *http.Request, form url.Values) (client.Client, er
 		hash = c.SecretHash
 	}
 	matches := client.CheckSecret(hash, shown.secret)
+	if err == nil && shown.method == client.AuthKey && c.AuthMethod == client.AuthKey {
+		return c, d.believe(r, c, shown.assertion)
+	}
 	public := c.AuthMethod == client.AuthNone
 	switch {
 	case err != nil:
@@ -58,10 +63,36 @@ func (d *Door) authenticate(r *http.Request, form url.Values) (client.Client, er
 	return c, nil
 }
 
+// believe checks a client's assertion. Whatever is wrong with it is one answer; the log knows which.
+func (d *Door) believe(r *http.Request, c client.Client, raw string) error {
+	err := d.Assertions.Check(r.Context(), c, raw)
+	if errors.Is(err, assertion.ErrNotBelieved) {
+		httpd.Note(r.Context(), "error", err)
+		return errNotAuthenticated
+	}
+	return err
+}
+
+// readAssertion reads a client assertion (RFC 7521 §4.2), beside which there is nothing else.
+func readAssertion(r *http.Request, form url.Values) (credentials, *oauth.Error) {
+	raw := form.Get("client_assertion")
+	if len(r.Header.Values("Authorization")) > 0 || form.Has("client_secret") {
+		return credentials{}, oauth.InvalidRequest("more than one way of client authentication in one request") // CA-03
+	}
+	if form.Get("client_assertion_type") != assertion.Type {
+		return credentials{}, oauth.InvalidClient("the client_assertion_type must be " + assertion.Type)
+	}
+	subject, ok := assertion.Subject(raw)
+	if !ok || form.Has("client_id") && form.Get("client_id") != subject {
+		return credentials{}, errNotAuthenticated
+	}
+	return credentials{id: subject, assertion: raw, method: client.AuthKey}, nil
+}
+
 // readCredentials reads exactly one method of client authentication (RFC 6749 §2.3).
 func readCredentials(r *http.Request, form url.Values) (credentials, *oauth.Error) {
 	if form.Has("client_assertion") || form.Has("client_assertion_type") {
-		return credentials{}, oauth.InvalidClient("client assertions are not offered here; use client_secret_basic, client_secret_post or none")
+		return readAssertion(r, form)
 	}
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {
@@ -104,5 +135,5 @@ func basic(header string) (credentials, bool) {
 	id, err1 := url.QueryUnescape(id)
 	secret, err2 := url.QueryUnescape(secret)
 	text := utf8.ValidString(id) && !strings.ContainsRune(id, 0)
-	return credentials{id, secret, client.AuthBasic}, err1 == nil && err2 == nil && text
+	return credentials{id: id, secret: secret, method: client.AuthBasic}, err1 == nil && err2 == nil && text
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/assertion"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
@@ -47,6 +48,8 @@ type Door struct {
 	// Registration says who may register: RegistrationOpen, RegistrationToken or RegistrationClosed. Ceiling bounds the clients that register by themselves.
 	Registration string
 	Ceiling      int64
+	// Assertions believes clients that prove who they are by a signature.
+	Assertions *assertion.Checker
 	// Now is the time for what the door itself writes.
 	Now func() time.Time
 	// Revoke limits revocations, by client.

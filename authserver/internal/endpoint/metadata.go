@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/assertion"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
@@ -27,7 +28,7 @@ type discovery struct {
 // metadata serves the authorization server's metadata (RFC 8414 §3), made once from the configuration. No header of a request changes it.
 func (d *Door) metadata() (http.Handler, error) {
 	e := d.Engine
-	secrets := []string{client.AuthBasic, client.AuthPost}
+	secrets := []string{client.AuthBasic, client.AuthPost, client.AuthKey}
 	methods := append([]string{client.AuthNone}, secrets...)
 	m := discovery{ServerMetadata: oauth.ServerMetadata{
 		Issuer:                                     e.Issuer,
@@ -43,6 +44,7 @@ func (d *Door) metadata() (http.Handler, error) {
 		TokenEndpointAuthMethodsSupported:          methods,
 		RevocationEndpointAuthMethodsSupported:     methods,
 		IntrospectionEndpointAuthMethods:           secrets,
+		TokenEndpointAuthSigningAlgs:               assertion.Algorithms(),
 		CodeChallengeMethodsSupported:              []string{"S256"},
 		AuthorizationResponseISSParameterSupported: true,
 		ClientIDMetadataDocumentSupported:          e.Documents != nil,

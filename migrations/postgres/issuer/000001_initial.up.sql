@@ -47,6 +47,8 @@ CREATE TABLE clients (
     software_version TEXT NOT NULL,
     origin           TEXT NOT NULL,
     manage_hash      TEXT NOT NULL,
+    jwks             TEXT NOT NULL,
+    jwks_uri         TEXT NOT NULL,
     created_at       BIGINT NOT NULL,
     deleted_at       BIGINT
 );

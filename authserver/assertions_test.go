@@ -1,0 +1,128 @@
+package authserver_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+)
+
+// keyed makes a tenant's machine client that proves itself with a key.
+func (h *house) keyed(tenantID string, key *ecdsa.PrivateKey, kid string) app {
+	h.t.Helper()
+	initial, err := h.Server.Operator().CreateInitialToken(context.Background(), authserver.InitialTokenSpec{Tenant: tenantID, Uses: 1, Scopes: []string{"customers:read"}})
+	must(h.t, err)
+	body, err := json.Marshal(map[string]any{
+		"grant_types": []string{"client_credentials"}, "token_endpoint_auth_method": "private_key_jwt",
+		"jwks": jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: kid, Use: "sig"}}},
+	})
+	must(h.t, err)
+	status, made := h.post("/oauth2/register", "application/json", string(body), map[string][]string{"Authorization": {"Bearer " + initial}})
+	if status != 201 || made["client_secret"] != nil || made["jwks"] == nil {
+		h.t.Fatalf("registering with a key: got %d %v", status, made)
+	}
+	return app{h: h, ID: made["client_id"].(string)}
+}
+
+// assert signs an assertion with ES256.
+func (h *house) assert(key *ecdsa.PrivateKey, kid string, claims, header map[string]any) string {
+	h.t.Helper()
+	head := map[string]any{"alg": "ES256"}
+	if kid != "" {
+		head["kid"] = kid
+	}
+	for name, value := range header {
+		head[name] = value
+	}
+	first, err := json.Marshal(head)
+	must(h.t, err)
+	second, err := json.Marshal(claims)
+	must(h.t, err)
+	input := encode(string(first)) + "." + encode(string(second))
+	sum := sha256.Sum256([]byte(input))
+	r, s, err := ecdsa.Sign(rand.Reader, key, sum[:])
+	must(h.t, err)
+	var raw [64]byte
+	r.FillBytes(raw[:32])
+	s.FillBytes(raw[32:])
+	return input + "." + encode(string(raw[:]))
+}
+
+func encode(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+
+// hs256 is what somebody makes who takes a public key for a shared secret.
+func hs256(secret []byte, id, audience string, now int64) string {
+	input := encode(`{"alg":"HS256","kid":"k1"}`) + "." + encode(`{"iss":"`+id+`","sub":"`+id+`","aud":"`+audience+`","jti":"x","exp":`+strconv.FormatInt(now+60, 10)+`}`)
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(input))
+	return input + "." + encode(string(mac.Sum(nil)))
+}
+
+// DR-07: keys that a client may not register.
+func TestKeysThatCannotBeRegistered(t *testing.T) {
+	h := openHouse(t)
+	const good = `{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","kid":"1"}`
+	for name, keys := range map[string]string{
+		"none": ``, "both": `"jwks":{"keys":[` + good + `]},"jwks_uri":"https://app.example/jwks"`, "no keys": `"jwks":{"keys":[]}`, "a secret": `"jwks":{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`,
+		"a private key": `"jwks":{"keys":[` + strings.Replace(good, `"kid"`, `"d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI","kid"`, 1) + `]}`,
+		"two hundred":   `"jwks":{"keys":[` + strings.Repeat(good+",", 199) + good + `]}`, "plain http": `"jwks_uri":"http://app.example/jwks"`, "an address inside": `"jwks_uri":"https://u:p@app.example/jwks"`,
+		"rubbish": `"jwks":"x"`,
+	} {
+		if keys != "" {
+			keys = "," + keys
+		}
+		status, answer := h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"],"token_endpoint_auth_method":"private_key_jwt"`+keys+`}`, nil)
+		wantError(t, name, status, answer, 400, "invalid_client_metadata")
+	}
+	if status, answer := h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"],"token_endpoint_auth_method":"private_key_jwt","jwks":{"keys":[`+good+`]}}`, nil); status != 201 {
+		t.Errorf("a good key: got %d %v, want 201", status, answer)
+	}
+}
+
+// AS-39: a document that asks for private_key_jwt has its client held to it, with the keys that its address has; they are fetched once in a while.
+func TestADocumentWithKeys(t *testing.T) {
+	p := newPublisher(t)
+	h := openHouse(t)
+	h.documents = p.fetcher
+	h.start()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	p.publish("token_endpoint_auth_method", "private_key_jwt")
+	p.publish("jwks_uri", "https://example.com/jwks.json")
+	p.publish("keys", []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k1"}}) // the publisher serves one document for both addresses
+	ann := h.person("ann@acme.example")
+	a := app{h: h, ID: documentURL}
+	code := a.code(ann, "customers:read")
+	status, answer := a.token(redemption(code))
+	wantError(t, "without proof", status, answer, 401, "invalid_client")
+	prove := func(kid string) url.Values {
+		now := h.Clock.Now().Unix()
+		form := redemption(code)
+		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		form.Set("client_assertion", h.assert(key, kid, map[string]any{"iss": documentURL, "sub": documentURL, "aud": h.URL, "exp": now + 60, "jti": rand.Text()}, nil))
+		return form
+	}
+	before := p.fetched()
+	for range 5 {
+		status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", prove("unknown").Encode(), nil)
+		wantError(t, "with an unknown key", status, answer, 401, "invalid_client")
+	}
+	if status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", prove("k1").Encode(), nil); status != 200 {
+		t.Errorf("with proof: got %d %v, want 200", status, answer)
+	}
+	if n := p.fetched() - before; n != 1 {
+		t.Errorf("the keys were fetched %d times, want once", n)
+	}
+}

@@ -1,0 +1,257 @@
+// Package assertion owns the belief in clients' assertions: a client that proves who it is by a signature (private_key_jwt; RFC 7523, RFC 10070).
+package assertion
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+)
+
+// Type is the one client_assertion_type (RFC 7523 §2.2).
+const Type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// ErrNotBelieved says that an assertion does not prove the client. Why not is for the log alone.
+var ErrNotBelieved = errors.New("the client assertion is not believed")
+
+// The bounds of an assertion.
+const (
+	maxSize = 8 << 10 // bytes
+	maxID   = 256     // of a jti, bytes
+	maxLife = 5 * time.Minute
+	leeway  = 30 * time.Second
+)
+
+// Algorithms of signatures that are believed.
+func Algorithms() []string { return []string{"ES256", "RS256", "PS256", "EdDSA"} }
+
+// Keys fetches the key set at a client's jwks_uri.
+type Keys interface {
+	FetchKeys(ctx context.Context, address string) ([]byte, error)
+}
+
+// Checker believes assertions. It is safe for concurrent use.
+type Checker struct {
+	Issuer string    // the sole audience (RFC 10070 §4)
+	Used   ttl.Store // ids that were used, until they expire
+	Keys   Keys // nil: nothing is fetched, so that a jwks_uri is worth nothing
+	Now    func() time.Time
+
+	mu    sync.Mutex
+	known map[string]known // by jwks_uri
+}
+
+// known is a key set that was fetched.
+type known struct {
+	keys  []jose.JSONWebKey
+	tried time.Time
+}
+
+// How often a client's keys are fetched for a kid that is not among them, and how many sets are remembered.
+const (
+	fetchAgain = 30 * time.Second
+	mostKnown  = 1000
+)
+
+// Subject is whom an assertion says it is from, believing nothing.
+func Subject(raw string) (clientID string, ok bool) {
+	parts := strings.Split(raw, ".")
+	if len(raw) > maxSize || len(parts) != 3 {
+		return "", false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return "", false
+	}
+	var c struct {
+		Subject string `json:"sub"`
+	}
+	return c.Subject, json.Unmarshal(payload, &c) == nil && c.Subject != ""
+}
+
+// claims are an assertion's (RFC 7523 §3).
+type claims struct {
+	Issuer    string          `json:"iss"`
+	Subject   string          `json:"sub"`
+	Audience  json.RawMessage `json:"aud"`
+	Expires   *int64          `json:"exp"`
+	NotBefore int64           `json:"nbf"`
+	IssuedAt  int64           `json:"iat"`
+	ID        string          `json:"jti"`
+}
+
+// Check believes that the client made the assertion, for us, now, and for the first time; or answers ErrNotBelieved, or an inner error when the stores do
+// not answer. The id is spent last, when all else is right: nobody can spend another's (CA-14).
+func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error {
+	payload, err := c.verify(ctx, of, raw)
+	if err != nil {
+		return err
+	}
+	var a claims
+	if err := json.Unmarshal(payload, &a); err != nil {
+		return fmt.Errorf("%w: its claims are not in their types", ErrNotBelieved)
+	}
+	if err := c.checkClaims(of, a); err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(of.ID + " " + a.ID)) // clients do not share ids
+	first, err := c.Used.PutIfAbsent(ctx, "assertion:"+hex.EncodeToString(sum[:]), []byte("1"), time.Unix(*a.Expires, 0).Add(leeway+time.Second).Sub(c.Now()))
+	if err != nil {
+		return fmt.Errorf("remembering an assertion: %w", err)
+	}
+	if !first {
+		return fmt.Errorf("%w: it was used before", ErrNotBelieved)
+	}
+	return nil
+}
+
+func (c *Checker) checkClaims(of client.Client, a claims) error {
+	now, slack := c.Now().Unix(), int64(leeway/time.Second)
+	switch {
+	case a.Issuer != of.ID || a.Subject != of.ID:
+		return fmt.Errorf("%w: iss and sub are not the client", ErrNotBelieved)
+	case !c.forUs(a.Audience):
+		return fmt.Errorf("%w: aud is not the issuer alone", ErrNotBelieved)
+	case a.Expires == nil || now >= *a.Expires+slack || *a.Expires > now+int64(maxLife/time.Second)+slack:
+		return fmt.Errorf("%w: exp is missing, over, or more than five minutes ahead", ErrNotBelieved)
+	case a.NotBefore > now+slack || a.IssuedAt > now+slack:
+		return fmt.Errorf("%w: it is from the future", ErrNotBelieved)
+	case a.ID == "" || len(a.ID) > maxID:
+		return fmt.Errorf("%w: jti is missing or too long", ErrNotBelieved)
+	}
+	return nil
+}
+
+// forUs says whether the audience is the issuer, as the sole value (RFC 10070 §4, CA-12).
+func (c *Checker) forUs(audience json.RawMessage) bool {
+	var one string
+	if json.Unmarshal(audience, &one) == nil {
+		return one == c.Issuer
+	}
+	var many []string
+	return json.Unmarshal(audience, &many) == nil && len(many) == 1 && many[0] == c.Issuer
+}
+
+// verify checks the form and the signature, with a key of the client's own: what a token brings with it (jwk, jku, x5u) is not read (CA-10, CA-15, CA-17).
+func (c *Checker) verify(ctx context.Context, of client.Client, raw string) ([]byte, error) {
+	if len(raw) > maxSize || strings.Count(raw, ".") != 2 {
+		return nil, fmt.Errorf("%w: its form", ErrNotBelieved)
+	}
+	var algorithms []jose.SignatureAlgorithm
+	for _, a := range Algorithms() {
+		algorithms = append(algorithms, jose.SignatureAlgorithm(a))
+	}
+	jws, err := jose.ParseSignedCompact(raw, algorithms)
+	if err != nil || len(jws.Signatures) != 1 {
+		return nil, fmt.Errorf("%w: its form or algorithm", ErrNotBelieved)
+	}
+	header := jws.Signatures[0].Header
+	switch t, _ := header.ExtraHeaders[jose.HeaderType].(string); strings.ToLower(t) {
+	case "", "jwt", "client-authentication+jwt":
+	default:
+		return nil, fmt.Errorf("%w: its typ", ErrNotBelieved)
+	}
+	keys, err := c.keys(ctx, of, header.KeyID)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		if header.KeyID != "" && key.KeyID != header.KeyID || header.KeyID == "" && len(keys) > 1 || !fits(key, header.Algorithm) {
+			continue
+		}
+		if payload, err := jws.Verify(key.Key); err == nil {
+			return payload, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: no key of the client's fits it", ErrNotBelieved)
+}
+
+// fits says whether a key may sign with an algorithm: the key decides, not the token (RFC 8725 §3.1).
+func fits(key jose.JSONWebKey, algorithm string) bool {
+	if key.Algorithm != "" && key.Algorithm != algorithm {
+		return false
+	}
+	switch k := key.Key.(type) {
+	case *rsa.PublicKey:
+		return algorithm == "RS256" || algorithm == "PS256"
+	case *ecdsa.PublicKey:
+		return algorithm == "ES256" && k.Params().BitSize == 256
+	case ed25519.PublicKey:
+		return algorithm == "EdDSA"
+	}
+	return false
+}
+
+// keys are the client's, as it registered them or as its address has them. An address is asked when nothing is known of it, or for a kid that is not, at
+// most once in a while whoever asks.
+func (c *Checker) keys(ctx context.Context, of client.Client, kid string) ([]jose.JSONWebKey, error) {
+	if of.JWKSURI == "" {
+		keys, err := client.ParseKeys([]byte(of.JWKS))
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNotBelieved, err)
+		}
+		return keys, nil
+	}
+	k, fetch := c.look(of.JWKSURI, kid)
+	if !fetch {
+		return k.keys, nil
+	}
+	if c.Keys == nil {
+		return nil, fmt.Errorf("%w: nothing is fetched here", ErrNotBelieved)
+	}
+	document, err := c.Keys.FetchKeys(ctx, of.JWKSURI)
+	if err == nil {
+		if keys, bad := client.ParseKeys(document); bad == nil {
+			k.keys = keys
+		} else {
+			err = bad
+		}
+	}
+	if err != nil && k.keys == nil {
+		return nil, fmt.Errorf("%w: its keys: %w", ErrNotBelieved, err)
+	}
+	c.remember(of.JWKSURI, k)
+	return k.keys, nil
+}
+
+// look says what is known of an address, and whether it is time to ask it; asking is noted before it is done, so that many at once ask once.
+func (c *Checker) look(address, kid string) (k known, fetch bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k = c.known[address]
+	for _, key := range k.keys {
+		if key.KeyID == kid {
+			return k, false
+		}
+	}
+	now := c.Now()
+	if now.Sub(k.tried) < fetchAgain {
+		return k, false
+	}
+	if c.known == nil || len(c.known) >= mostKnown {
+		c.known = map[string]known{}
+	}
+	k.tried = now
+	c.known[address] = k
+	return k, true
+}
+
+func (c *Checker) remember(address string, k known) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known[address] = k
+}

@@ -1,0 +1,66 @@
+package client
+
+import (
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// What a client may publish of its keys.
+const (
+	maxKeys      = 20
+	maxKeysBytes = 16 << 10
+)
+
+// ErrKeys says that a document is not a set of public keys that a client can prove itself with.
+var ErrKeys = errors.New("not a set of public signing keys: at most 20, EC, Ed25519, or RSA of 2048 bits and more, nothing private, no secret")
+
+// ParseKeys reads a client's key set (RFC 7517 §5) and refuses it whole when it holds anything private or too weak (DR-07). Keys for other uses are left out.
+func ParseKeys(document []byte) ([]jose.JSONWebKey, error) {
+	var raw struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if len(document) > maxKeysBytes || json.Unmarshal(document, &raw) != nil || len(raw.Keys) == 0 || len(raw.Keys) > maxKeys {
+		return nil, ErrKeys
+	}
+	var keys []jose.JSONWebKey
+	for _, r := range raw.Keys {
+		var key jose.JSONWebKey
+		if key.UnmarshalJSON(r) != nil || !key.Valid() || !key.IsPublic() {
+			return nil, ErrKeys
+		}
+		if k, ok := key.Key.(*rsa.PublicKey); ok && k.N.BitLen() < 2048 {
+			return nil, ErrKeys
+		}
+		if key.Use == "" || key.Use == "sig" {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, ErrKeys
+	}
+	return keys, nil
+}
+
+// setKeys takes over how a client with private_key_jwt publishes its keys: in the registration or at an address, one of them (RFC 7591 §2).
+func (c *Client) setKeys(m oauth.ClientMetadata) error {
+	switch {
+	case (len(m.JWKS) > 0) == (m.JWKSURI != ""):
+		return oauth.InvalidClientMetadata("private_key_jwt needs either jwks or jwks_uri")
+	case m.JWKSURI != "":
+		if err := CheckDocumentURL(m.JWKSURI); err != nil {
+			return oauth.InvalidClientMetadata("jwks_uri cannot be used: " + err.Error())
+		}
+		c.JWKSURI = m.JWKSURI
+		return nil
+	}
+	if _, err := ParseKeys(m.JWKS); err != nil {
+		return oauth.InvalidClientMetadata("jwks is " + err.Error())
+	}
+	c.JWKS = string(m.JWKS)
+	return nil
+}
