@@ -155,7 +155,7 @@ func (s *Server) routes() (http.Handler, error) {
 	programs := &endpoint.Door{
 		Assertions:   s.assertions(fetcher),
 		Registration: c.Registration, Ceiling: c.MostClients, Now: s.deps.Now,
-		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage,
+		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage, Explain: people.Explain,
 		Authorize:    &ratelimit.Limiter{Store: b.counters, Name: "authorize", Limit: 300, Window: time.Minute},
 		Register:     &ratelimit.Limiter{Store: b.counters, Name: "register", Limit: c.RegistrationsPerHour, Window: time.Hour},
 		Revoke:       &ratelimit.Limiter{Store: b.counters, Name: "revoke", Limit: 60, Window: time.Minute},

@@ -103,3 +103,31 @@ func alternate(b *testing.B, ours, floor func()) {
 	b.ReportMetric(float64(spent[1].Microseconds())/float64(n), "floor-µs")
 	b.ReportMetric(float64(spent[1])/float64(spent[0]), "of-floor")
 }
+
+// BenchmarkDocuments measures metadata and the key set, which are served from memory, beside a bare handler that writes as many bytes.
+func BenchmarkDocuments(b *testing.B) {
+	for _, path := range []string{"/.well-known/oauth-authorization-server", "/oauth2/jwks"} {
+		b.Run(path[strings.LastIndex(path, "/")+1:], func(b *testing.B) {
+			h := openHouse(b)
+			_, body := h.get(path, nil)
+			floor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.Write(body)
+			}))
+			defer floor.Close()
+			alternate(b, getter(b, h.URL+path), getter(b, floor.URL))
+		})
+	}
+}
+
+// getter asks one address again and again over one connection.
+func getter(b *testing.B, address string) func() {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}}
+	b.Cleanup(client.CloseIdleConnections)
+	return func() {
+		response, err := client.Get(address)
+		must(b, err)
+		io.Copy(io.Discard, response.Body)
+		response.Body.Close()
+	}
+}

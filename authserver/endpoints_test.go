@@ -384,3 +384,31 @@ func TestIntrospectionEndsWithTheToken(t *testing.T) {
 		}
 	}
 }
+
+// Every error that the wing can answer with has a page that explains it, and says where.
+func TestErrorsAreExplained(t *testing.T) {
+	h := openHouse(t)
+	_, answer := h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=password", nil)
+	uri, _ := answer["error_uri"].(string)
+	if uri != h.URL+"/errors/unsupported_grant_type" {
+		t.Errorf("error_uri is %q", uri)
+	}
+	a := h.register(map[string]any{})
+	ask := a.authorization("admin")
+	r, _ := h.get("/oauth2/authorize?"+ask.Encode(), nil)
+	if at, err := url.Parse(r.Header.Get("Location")); err != nil || at.Query().Get("error_uri") != h.URL+"/errors/invalid_scope" {
+		t.Errorf("the redirect's error_uri: %v %v", at, err)
+	}
+	for _, code := range []string{
+		"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "unsupported_response_type", "invalid_scope", "invalid_target", "access_denied",
+		"login_required", "invalid_token", "insufficient_scope", "invalid_redirect_uri", "invalid_client_metadata", "temporarily_unavailable", "server_error", "request_not_supported",
+		"request_uri_not_supported", "registration_not_supported",
+	} {
+		if r, body := h.get("/errors/"+code, nil); r.StatusCode != 200 || !strings.Contains(string(body), code) || !strings.Contains(string(body), "developer") {
+			t.Errorf("%s: got %d %.200s", code, r.StatusCode, body)
+		}
+	}
+	if r, body := h.get("/errors/%3Cscript%3E", nil); r.StatusCode != 404 || strings.Contains(string(body), "<script") {
+		t.Errorf("a code that there is not: got %d %.300s", r.StatusCode, body)
+	}
+}

@@ -62,13 +62,23 @@ func (c Consent) Minutes() int { return max(1, int(c.TokenLife.Minutes())) }
 // Problem says what was wrong and what to do.
 type Problem struct {
 	Status  int
-	Code    string // the RFC's error code, for the application's developer
+	Code    string // the RFC's error code, for the application's developer; there is a page that explains it
 	What    string
 	Support string // the request's name in the log
 }
 
 func (Problem) file() string   { return "pages/problem.html" }
 func (Problem) policy() string { return forms }
+
+// Explanation says what an error code means.
+type Explanation struct {
+	Code      string
+	Person    string // what it means to the person, and what to do
+	Developer string // and to the application's developer
+}
+
+func (Explanation) file() string   { return "pages/explanation.html" }
+func (Explanation) policy() string { return forms }
 
 // Agents shows a person the agents that they let in.
 type Agents struct {

@@ -24,6 +24,7 @@ var every = map[string]web.Page{
 	"consent to nothing":    web.Consent{Client: evil, Known: evil},
 	"problem":               web.Problem{Status: 400, Code: evil, What: evil, Support: evil},
 	"agents":                web.Agents{CSRF: evil, Person: evil, Agents: []web.Agent{{GrantID: evil, Client: evil, Tenant: evil, Resource: evil, Scopes: []web.Scope{{evil, evil}}, Since: time.Now()}}},
+	"explanation":           web.Explanation{Code: evil, Person: evil, Developer: evil},
 	"no agents":             web.Agents{},
 }
 

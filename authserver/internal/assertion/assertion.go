@@ -48,7 +48,7 @@ type Keys interface {
 type Checker struct {
 	Issuer string    // the sole audience (RFC 10070 §4)
 	Used   ttl.Store // ids that were used, until they expire
-	Keys   Keys // nil: nothing is fetched, so that a jwks_uri is worth nothing
+	Keys   Keys      // nil: nothing is fetched, so that a jwks_uri is worth nothing
 	Now    func() time.Time
 
 	mu    sync.Mutex

@@ -56,6 +56,8 @@ type Door struct {
 	Revoke *ratelimit.Limiter
 	// Begin keeps an authorization request for this browser and returns its transaction id.
 	Begin func(w http.ResponseWriter, r *http.Request, form url.Values) (string, error)
+	// Explain shows a person what an error code means, or that there is no such code.
+	Explain func(w http.ResponseWriter, r *http.Request, code string)
 	// ErrorPage shows a person what was wrong, with the error's status.
 	ErrorPage func(w http.ResponseWriter, r *http.Request, err *oauth.Error)
 }
@@ -77,9 +79,12 @@ func (d *Door) Mount(r *mux.Router) error {
 	}
 	r.Handle(RevokePath, cors("POST", http.HandlerFunc(d.revoke)))
 	r.Handle(IntrospectionPath, only("POST", http.HandlerFunc(d.introspect)))
+	r.HandleFunc(issuer.ErrorPath+"{code}", d.explain).Methods("GET", "HEAD")
 	r.Handle(AuthorizePath, only("GET, POST", http.HandlerFunc(d.authorize)))
 	return nil
 }
+
+func (d *Door) explain(w http.ResponseWriter, r *http.Request) { d.Explain(w, r, mux.Vars(r)["code"]) }
 
 // only answers 405 with Allow to every other method (RFC 9110 §15.5.6), which the router by itself does not.
 func only(methods string, h http.Handler) http.Handler {
@@ -87,7 +92,7 @@ func only(methods string, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !slices.Contains(allowed, r.Method) {
 			w.Header().Set("Allow", methods)
-			fail(w, r, &oauth.Error{Code: "invalid_request", Description: "this endpoint takes " + methods, Status: http.StatusMethodNotAllowed})
+			answer(w, http.StatusMethodNotAllowed, errorBody{Error: "invalid_request", Description: "this endpoint takes " + methods})
 			return
 		}
 		h.ServeHTTP(w, r)

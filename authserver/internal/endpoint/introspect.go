@@ -28,7 +28,7 @@ type introspectionBody struct {
 func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
 	form, refused := readForm(r)
 	if refused != nil {
-		fail(w, r, refused)
+		d.fail(w, r, refused)
 		return
 	}
 	c, err := d.authenticate(r, form)
@@ -40,12 +40,12 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if form.Get("token") == "" {
-		fail(w, r, oauth.InvalidRequest("token is missing"))
+		d.fail(w, r, oauth.InvalidRequest("token is missing"))
 		return
 	}
 	i, err := d.Engine.Introspect(r.Context(), c, form.Get("token"))
 	if err != nil {
-		fail(w, r, err)
+		d.fail(w, r, err)
 		return
 	}
 	if !i.Active {

@@ -21,13 +21,13 @@ func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		if errors.Is(err, client.ErrNotFound) {
 			if ok, wait := d.Authenticate.Allow(r.Context(), httpd.Source(r.Context())); !ok {
-				tooMany(w, r, wait)
+				d.tooMany(w, r, wait)
 				return
 			}
 			refuseBearer(w, "the registration access token is not this client's, or the client is gone; register anew")
 			return
 		}
-		fail(w, r, err)
+		d.fail(w, r, err)
 		return
 	}
 	httpd.Note(r.Context(), "client", c.ID)
@@ -38,7 +38,7 @@ func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
 		d.change(w, r, c)
 	default:
 		if err := d.forget(r, c); err != nil {
-			fail(w, r, err)
+			d.fail(w, r, err)
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
@@ -66,11 +66,11 @@ func (d *Door) registered(r *http.Request) (client.Client, error) {
 func (d *Door) change(w http.ResponseWriter, r *http.Request, c client.Client) {
 	metadata, id, refused := readChange(r)
 	if refused != nil {
-		fail(w, r, refused)
+		d.fail(w, r, refused)
 		return
 	}
 	if id != c.ID {
-		fail(w, r, oauth.InvalidRequest("client_id must be there, and be this client's"))
+		d.fail(w, r, oauth.InvalidRequest("client_id must be there, and be this client's"))
 		return
 	}
 	next, err := c.Update(metadata)
@@ -82,7 +82,7 @@ func (d *Door) change(w http.ResponseWriter, r *http.Request, c client.Client) {
 		return
 	}
 	if err != nil {
-		fail(w, r, err)
+		d.fail(w, r, err)
 		return
 	}
 	answer(w, http.StatusOK, d.information(next))

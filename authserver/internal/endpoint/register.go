@@ -22,12 +22,12 @@ import (
 // acts by itself shows an initial access token of its tenant.
 func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 	if ok, wait := d.Register.Allow(r.Context(), httpd.Source(r.Context())); !ok {
-		tooMany(w, r, wait)
+		d.tooMany(w, r, wait)
 		return
 	}
 	metadata, refused := readMetadata(r)
 	if refused != nil {
-		fail(w, r, refused)
+		d.fail(w, r, refused)
 		return
 	}
 	manage := client.NewManageToken()
@@ -38,10 +38,10 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 		return
 	case errors.Is(err, client.ErrFull):
 		httpd.Note(r.Context(), "refused", "as many clients as there may be")
-		tooMany(w, r, time.Hour)
+		d.tooMany(w, r, time.Hour)
 		return
 	case err != nil:
-		fail(w, r, err)
+		d.fail(w, r, err)
 		return
 	}
 	httpd.Note(r.Context(), "client", c.ID)
@@ -64,7 +64,7 @@ func (d *Door) information(c client.Client) oauth.ClientInformation {
 // refuseBearer answers a request whose bearer token does not do (RFC 6750 §3).
 func refuseBearer(w http.ResponseWriter, what string) {
 	w.Header().Set("WWW-Authenticate", oauth.Challenge{Error: "invalid_token", ErrorDescription: what}.String())
-	answer(w, http.StatusUnauthorized, errorBody{"invalid_token", what})
+	answer(w, http.StatusUnauthorized, errorBody{Error: "invalid_token", Description: what})
 }
 
 // keep makes and keeps the client, under the tenant of the initial access token if one was shown.

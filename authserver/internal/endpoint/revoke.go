@@ -11,7 +11,7 @@ import (
 func (d *Door) revoke(w http.ResponseWriter, r *http.Request) {
 	form, refused := readForm(r)
 	if refused != nil {
-		fail(w, r, refused)
+		d.fail(w, r, refused)
 		return
 	}
 	c, err := d.authenticate(r, form)
@@ -21,15 +21,15 @@ func (d *Door) revoke(w http.ResponseWriter, r *http.Request) {
 	}
 	// Each end of a grant is a row and a place on the list: a client that gets a token and gives it back, over and over, must not fill both.
 	if ok, wait := d.Revoke.Allow(r.Context(), c.ID); !ok {
-		tooMany(w, r, wait)
+		d.tooMany(w, r, wait)
 		return
 	}
 	if form.Get("token") == "" {
-		fail(w, r, oauth.InvalidRequest("token is missing"))
+		d.fail(w, r, oauth.InvalidRequest("token is missing"))
 		return
 	}
 	if err := d.Engine.Revoke(r.Context(), c, form.Get("token"), form.Get("token_type_hint")); err != nil {
-		fail(w, r, err)
+		d.fail(w, r, err)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")

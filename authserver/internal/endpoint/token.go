@@ -23,16 +23,16 @@ type tokenBody struct {
 func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	form, refused := readForm(r)
 	if refused != nil {
-		fail(w, r, refused)
+		d.fail(w, r, refused)
 		return
 	}
 	grantType := form.Get("grant_type")
 	switch {
 	case grantType == "":
-		fail(w, r, oauth.InvalidRequest("grant_type is missing"))
+		d.fail(w, r, oauth.InvalidRequest("grant_type is missing"))
 		return
 	case !slices.Contains(issuer.GrantTypes(), grantType):
-		fail(w, r, oauth.UnsupportedGrantType("this grant_type is not offered; use authorization_code, refresh_token or client_credentials"))
+		d.fail(w, r, oauth.UnsupportedGrantType("this grant_type is not offered; use authorization_code, refresh_token or client_credentials"))
 		return
 	}
 	c, err := d.authenticate(r, form)
@@ -42,7 +42,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	}
 	tokens, err := d.Engine.Token(r.Context(), c, form)
 	if err != nil {
-		fail(w, r, err)
+		d.fail(w, r, err)
 		return
 	}
 	httpd.Note(r.Context(), "grant", tokens.GrantID)
@@ -57,9 +57,9 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 func (d *Door) failAuthentication(w http.ResponseWriter, r *http.Request, err error) {
 	if err == errNotAuthenticated {
 		if ok, wait := d.Authenticate.Allow(r.Context(), httpd.Source(r.Context())); !ok {
-			tooMany(w, r, wait)
+			d.tooMany(w, r, wait)
 			return
 		}
 	}
-	fail(w, r, err)
+	d.fail(w, r, err)
 }

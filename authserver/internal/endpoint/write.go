@@ -20,7 +20,7 @@ func answer(w http.ResponseWriter, status int, v any) {
 
 // fail turns an error into the answer that strangers see. What is not an *oauth.Error is ours: its detail goes to the log, and as nothing was
 // committed, trying again is right.
-func fail(w http.ResponseWriter, r *http.Request, err error) {
+func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	refused := known(r, err)
 	if refused.Status == http.StatusUnauthorized {
 		// RFC 6749 §5.2 asks for it when Basic was tried, and no client is harmed by it otherwise.
@@ -29,7 +29,7 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 	if refused.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "2")
 	}
-	answer(w, refused.Status, errorBody{refused.Code, describe(r, refused)})
+	answer(w, refused.Status, errorBody{refused.Code, describe(r, refused), d.Engine.ErrorURI(refused.Code)})
 }
 
 // known is the error as strangers may see it; the rest is noted for the log.
@@ -58,12 +58,13 @@ func describe(r *http.Request, e *oauth.Error) string {
 type errorBody struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
+	URI         string `json:"error_uri,omitempty"` // a page of ours that tells more
 }
 
 // tooMany answers 429 with the time to wait.
-func tooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
+func (d *Door) tooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
 	w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
-	fail(w, r, oauth.TooManyRequests())
+	d.fail(w, r, oauth.TooManyRequests())
 }
 
 // document is a JSON document made once and served from memory, with its validator.

@@ -246,8 +246,16 @@ func (a *Authorization) ask(ctx context.Context) (fosite.AuthorizeRequester, err
 }
 
 func (e *Engine) refuse(a *Authorization, err *oauth.Error) *Refusal {
-	return &Refusal{Err: err, RedirectTo: e.redirectURL(a, url.Values{"error": {err.Code}, "error_description": {plain(err.Description)}})}
+	return &Refusal{Err: err, RedirectTo: e.redirectURL(a, url.Values{
+		"error": {err.Code}, "error_description": {plain(err.Description)}, "error_uri": {e.ErrorURI(err.Code)},
+	})}
 }
+
+// ErrorPath is where the pages are that explain error codes, below the issuer.
+const ErrorPath = "/errors/"
+
+// ErrorURI is the page that explains an error code (RFC 6749 §4.1.2.1, §5.2).
+func (e *Engine) ErrorURI(code string) string { return e.Issuer + ErrorPath + code }
 
 // redirectURL is the answer's address: the redirect URI with the parameters, the state as it came and, always, our issuer (RFC 9207 §2).
 func (e *Engine) redirectURL(a *Authorization, parameters url.Values) string {

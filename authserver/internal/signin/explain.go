@@ -1,0 +1,75 @@
+package signin
+
+import (
+	"net/http"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/web"
+)
+
+// explanations say what an error code means here: first to the person who met it, then to the developer of the application.
+var explanations = map[string]web.Explanation{
+	"invalid_request": {
+		Person:    "The application sent something that cannot be understood. It is not your fault; start again from the application, and tell its makers if it stays so.",
+		Developer: "A parameter is missing, repeated, malformed or in the wrong place. error_description names it. Form bodies are application/x-www-form-urlencoded in UTF-8, and PKCE with S256 is required (OAuth 2.1 §4.1.1).",
+	},
+	"invalid_client": {
+		Person:    "This server does not know the application any more, or the application could not prove who it is. Remove the connection in the application and connect again: it registers anew.",
+		Developer: "The client_id is unknown, its registration has expired, or the secret or assertion does not fit. Throw the client_id away and register again (RFC 7591). An assertion's aud is the issuer alone, its exp at most five minutes ahead, its jti never used before.",
+	},
+	"invalid_grant": {
+		Person:    "The permission has ended or was used up. Connect again from the application.",
+		Developer: "The code or refresh token is unknown, expired, used before, another client's, or its grant has ended. Do not try it again: ask the person anew. A refresh token changes at every use; keep the newest.",
+	},
+	"unauthorized_client": {
+		Person:    "The application may not do this here. Ask whoever runs this server.",
+		Developer: "This client is not registered for the grant type, or the operator ended its permission. client_credentials is for clients that belong to a tenant.",
+	},
+	"unsupported_grant_type":    {Person: "The application asked in a way that is not offered here. Tell its makers.", Developer: "See grant_types_supported in the metadata."},
+	"unsupported_response_type": {Person: "The application asked in a way that is not offered here. Tell its makers.", Developer: "The only response_type is code."},
+	"invalid_scope": {
+		Person:    "The application asked for more than it may have here.",
+		Developer: "A scope is unknown at the resource, outside the client's or the permission's, or malformed. error_description names what there is. Scopes are compared exactly; on renewal they can be narrowed, never widened.",
+	},
+	"invalid_target": {
+		Person:    "The application asked for a server that is not served here. Check the address that you gave it.",
+		Developer: "The resource parameter (RFC 8707) is not the URI of a resource here, or not the permission's. error_description says which was expected: send it byte for byte.",
+	},
+	"access_denied": {
+		Person:    "You said no, or your role in the organisation allows nothing of what was asked for.",
+		Developer: "The person did not agree, or could not. Do not ask again at once.",
+	},
+	"login_required": {Person: "You have to sign in and agree; the application tried to go without.", Developer: "prompt=none cannot be met: consent is shown each time."},
+	"invalid_token":  {Person: "The application's access is over. Connect again if it does not do so by itself.", Developer: "The bearer token is missing, malformed, expired, ended or not for this. Renew it once; if that does not do, ask the person."},
+	"insufficient_scope": {
+		Person:    "The application needs another permission for this. It should ask you.",
+		Developer: "The challenge's scope names all that the operation needs, and what the token has: ask for these together.",
+	},
+	"invalid_redirect_uri": {
+		Person:    "The application cannot be registered with this address. Tell its makers.",
+		Developer: "Redirect URIs are https, http on a loopback host, or a private-use scheme; without fragment, user part and parameters of the answer.",
+	},
+	"invalid_client_metadata": {
+		Person:    "The application describes itself in a way that cannot be taken. Tell its makers.",
+		Developer: "A member of the registration (RFC 7591 §2), or of the document at the client_id, is malformed or not offered. error_description says which.",
+	},
+	"request_not_supported":      {Person: "The application asked in a way that is not offered here. Tell its makers.", Developer: "Request objects (RFC 9101) are not taken: send plain parameters."},
+	"request_uri_not_supported":  {Person: "The application asked in a way that is not offered here. Tell its makers.", Developer: "request_uri is not taken: send plain parameters."},
+	"registration_not_supported": {Person: "The application asked in a way that is not offered here. Tell its makers.", Developer: "The registration parameter is not taken: register first (RFC 7591)."},
+	"temporarily_unavailable": {
+		Person:    "The server is busy or a part of it does not answer. Wait a little and try again.",
+		Developer: "Wait as long as Retry-After says. Nothing was changed by the request.",
+	},
+	"server_error": {Person: "Something broke on our side. Try again; if it stays so, give the support code to whoever runs this server.", Developer: "The support code in the answer finds the line in the operator's log."},
+}
+
+// Explain shows what an error code means.
+func (d *Door) Explain(w http.ResponseWriter, r *http.Request, code string) {
+	p, known := explanations[code]
+	if !known {
+		d.ErrorPage(w, r, &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "There is no such error code here."})
+		return
+	}
+	p.Code = code
+	d.show(w, r, http.StatusOK, p)
+}
