@@ -103,8 +103,8 @@ func operator(r *resolved, b *backends, d Deps) *Operator {
 func (s *Server) engine(fetcher *cimd.Fetcher) *issuer.Engine {
 	c, b := &s.config, s.backends
 	return issuer.New(issuer.Settings{
-		Documents: s.documents(fetcher),
-		Issuer:    c.Issuer, Resources: c.Resources,
+		Documents: s.documents(fetcher), Short: b.transactions,
+		Issuer: c.Issuer, Resources: c.Resources,
 		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.secret,
 		CodeLife: c.CodeLife, RefreshIdle: c.RefreshIdle, RefreshLife: c.RefreshLife, ReplayWindow: max(c.ReplayWindow, 0), Now: s.deps.Now,
 	})
@@ -149,6 +149,7 @@ func (s *Server) routes() (http.Handler, error) {
 	sessions := &session.Manager{Sessions: b.sessions, Transactions: b.transactions, Secure: c.https, Now: s.deps.Now, Life: c.SessionLife}
 	people := &signin.Door{
 		Engine: engine, Sessions: sessions, Users: b.sql, Grants: b.sql, Clients: b.sql, Ledger: b.ledger,
+		Codes:     &ratelimit.Limiter{Store: b.counters, Name: "user-code", Limit: 20, Window: 5 * time.Minute},
 		Accounts:  &ratelimit.Limiter{Store: b.counters, Name: "account", Limit: 10, Window: 5 * time.Minute},
 		Addresses: &ratelimit.Limiter{Store: b.counters, Name: "address", Limit: 100, Window: 5 * time.Minute},
 	}

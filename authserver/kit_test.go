@@ -216,7 +216,26 @@ func (h *house) post(path, contentType, body string, header http.Header) (int, m
 	if r.StatusCode >= 500 && r.StatusCode != http.StatusServiceUnavailable {
 		h.t.Errorf("POST %s: got %d, never want a 5xx for a stranger's input: %s", path, r.StatusCode, raw)
 	}
+	h.explained(answer)
 	return r.StatusCode, answer
+}
+
+// seen are the error codes whose pages were there.
+var seen sync.Map
+
+// explained holds every error answer of every test to this: its error_uri leads to a page.
+func (h *house) explained(answer map[string]any) {
+	h.t.Helper()
+	uri, _ := answer["error_uri"].(string)
+	path, ours := strings.CutPrefix(uri, h.URL)
+	if _, was := seen.Load(path); uri == "" || !ours || was {
+		return
+	}
+	if r, _ := h.get(path, nil); r.StatusCode != http.StatusOK {
+		h.t.Errorf("error_uri %s: got %d, want a page that explains the code", uri, r.StatusCode)
+		return
+	}
+	seen.Store(path, true)
 }
 
 func (h *house) do(method, path, contentType, body string, header http.Header) *http.Response {

@@ -5,6 +5,7 @@ import "time"
 // SignIn asks who is there.
 type SignIn struct {
 	Transaction string // the request that brought the person here; empty when they came by themselves
+	Device      string // the code of the device that brought them here, "-" for the page that asks for one; empty otherwise
 	CSRF        string
 	Client      string // who asks, if somebody does
 	Email       string // as typed before
@@ -16,7 +17,9 @@ func (SignIn) policy() string { return forms }
 
 // Tenants asks a person of several tenants for which one to go on.
 type Tenants struct {
+	Action      string // the page that goes on
 	Transaction string
+	UserCode    string // of a device, in place of a transaction
 	Client      string
 	Person      string
 	Tenants     []Tenant
@@ -30,7 +33,9 @@ func (Tenants) policy() string { return forms }
 
 // Consent asks whether a client may act for a person.
 type Consent struct {
+	Action      string // the page that takes the answer
 	Transaction string
+	UserCode    string // of a device, in place of a transaction: then the answer goes nowhere
 	CSRF        string
 	Person      string // their e-mail address
 
@@ -69,6 +74,18 @@ type Problem struct {
 
 func (Problem) file() string   { return "pages/problem.html" }
 func (Problem) policy() string { return forms }
+
+// Device asks for the code that a device shows.
+type Device struct{ Person string }
+
+func (Device) file() string   { return "pages/device.html" }
+func (Device) policy() string { return forms }
+
+// Done says that a device has been answered.
+type Done struct{}
+
+func (Done) file() string   { return "pages/done.html" }
+func (Done) policy() string { return forms }
 
 // Explanation says what an error code means.
 type Explanation struct {

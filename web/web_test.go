@@ -25,6 +25,10 @@ var every = map[string]web.Page{
 	"problem":               web.Problem{Status: 400, Code: evil, What: evil, Support: evil},
 	"agents":                web.Agents{CSRF: evil, Person: evil, Agents: []web.Agent{{GrantID: evil, Client: evil, Tenant: evil, Resource: evil, Scopes: []web.Scope{{evil, evil}}, Since: time.Now()}}},
 	"explanation":           web.Explanation{Code: evil, Person: evil, Developer: evil},
+	"device":                web.Device{Person: evil},
+	"device done":           web.Done{},
+	"consent to a device":   web.Consent{Action: "/device", UserCode: evil, Client: evil, Several: true, Scopes: []web.Scope{{evil, evil}}},
+	"tenants for a device":  web.Tenants{Action: "/device", UserCode: evil, Client: evil, Tenants: []web.Tenant{{ID: evil}}},
 	"no agents":             web.Agents{},
 }
 

@@ -39,6 +39,7 @@ const (
 	GrantCode        = "authorization_code"
 	GrantRefresh     = "refresh_token"
 	GrantCredentials = "client_credentials"
+	GrantDevice      = "urn:ietf:params:oauth:grant-type:device_code" // RFC 8628
 )
 
 // Client is an agent application that is known here.

@@ -60,18 +60,19 @@ func (c *Client) setGrantTypes(m oauth.ClientMetadata) error {
 		switch {
 		case g == GrantCredentials && c.TenantID == "":
 			return oauth.InvalidClientMetadata("grant type client_credentials is for clients that belong to a tenant: register with an initial access token of the tenant")
-		case g == GrantCode || g == GrantRefresh || g == GrantCredentials:
+		case g == GrantCode || g == GrantRefresh || g == GrantCredentials || g == GrantDevice:
 			if !slices.Contains(c.GrantTypes, g) {
 				c.GrantTypes = append(c.GrantTypes, g)
 			}
 		}
 	}
 	// Clients register authorization_code alone and refresh later all the same; the answer says so.
-	if slices.Contains(c.GrantTypes, GrantCode) && !slices.Contains(c.GrantTypes, GrantRefresh) {
+	people := slices.Contains(c.GrantTypes, GrantCode) || slices.Contains(c.GrantTypes, GrantDevice)
+	if people && !slices.Contains(c.GrantTypes, GrantRefresh) {
 		c.GrantTypes = append(c.GrantTypes, GrantRefresh)
 	}
 	if len(c.GrantTypes) == 0 || slices.Equal(c.GrantTypes, []string{GrantRefresh}) {
-		return oauth.InvalidClientMetadata("none of the grant types is offered here; use authorization_code, refresh_token or client_credentials")
+		return oauth.InvalidClientMetadata("none of the grant types is offered here; use authorization_code, refresh_token, client_credentials or " + GrantDevice)
 	}
 	for _, t := range m.ResponseTypes {
 		if t != "code" {

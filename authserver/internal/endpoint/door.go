@@ -28,6 +28,7 @@ const (
 	RegisterPath      = "/oauth2/register"
 	RevokePath        = "/oauth2/revoke"
 	IntrospectionPath = "/oauth2/introspect"
+	DevicePath        = "/oauth2/device_authorization"
 )
 
 // Who may register.
@@ -78,6 +79,7 @@ func (d *Door) Mount(r *mux.Router) error {
 		r.Handle(RegisterPath+"/{client}", cors("GET, PUT, DELETE", http.HandlerFunc(d.manage)))
 	}
 	r.Handle(RevokePath, cors("POST", http.HandlerFunc(d.revoke)))
+	r.Handle(DevicePath, cors("POST", http.HandlerFunc(d.device)))
 	r.Handle(IntrospectionPath, only("POST", http.HandlerFunc(d.introspect)))
 	r.HandleFunc(issuer.ErrorPath+"{code}", d.explain).Methods("GET", "HEAD")
 	r.Handle(AuthorizePath, only("GET, POST", http.HandlerFunc(d.authorize)))

@@ -38,6 +38,7 @@ func (d *Door) metadata() (http.Handler, error) {
 		RegistrationEndpoint:                       e.Issuer + RegisterPath,
 		RevocationEndpoint:                         e.Issuer + RevokePath,
 		IntrospectionEndpoint:                      e.Issuer + IntrospectionPath,
+		DeviceAuthorizationEndpoint:                e.Issuer + DevicePath,
 		ResponseTypesSupported:                     []string{"code"},
 		ResponseModesSupported:                     []string{"query"},
 		GrantTypesSupported:                        issuer.GrantTypes(),

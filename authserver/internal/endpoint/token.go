@@ -3,6 +3,7 @@ package endpoint
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -32,7 +33,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, oauth.InvalidRequest("grant_type is missing"))
 		return
 	case !slices.Contains(issuer.GrantTypes(), grantType):
-		d.fail(w, r, oauth.UnsupportedGrantType("this grant_type is not offered; use authorization_code, refresh_token or client_credentials"))
+		d.fail(w, r, oauth.UnsupportedGrantType("this grant_type is not offered; use "+strings.Join(issuer.GrantTypes(), ", ")))
 		return
 	}
 	c, err := d.authenticate(r, form)

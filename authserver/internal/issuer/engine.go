@@ -24,6 +24,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
 // Signer signs access tokens and publishes the keys to believe them with.
@@ -49,6 +50,7 @@ type Settings struct {
 	Users     user.Store
 	Grants    grant.Store
 	Store     Store
+	Short     ttl.Store // device requests under way
 	Ledger    *grant.Ledger
 	Keys      Signer
 	Secret    []byte // derives a refresh token's successor; 32 bytes that only the issuer knows

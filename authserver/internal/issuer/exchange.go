@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v3"
@@ -77,12 +78,15 @@ func (x *exchange) SetClientAssertionJWT(context.Context, string, time.Time) err
 }
 
 func (x *exchange) fositeClient() fosite.Client {
-	redirects := x.client.RedirectURIs
+	redirects, grantTypes := x.client.RedirectURIs, x.client.GrantTypes
+	if x.code != nil && x.code.RedirectURI == deviceRedirect {
+		grantTypes = append(slices.Clone(grantTypes), client.GrantCode) // it is registered for devices, as our rules found; to fosite a code is a code
+	}
 	if x.code != nil {
 		redirects = []string{x.code.RedirectURI} // our matcher has decided; fosite compares the exact string
 	}
 	return &fosite.DefaultClient{
-		ID: x.client.ID, RedirectURIs: redirects, GrantTypes: x.client.GrantTypes, ResponseTypes: []string{"code"},
+		ID: x.client.ID, RedirectURIs: redirects, GrantTypes: grantTypes, ResponseTypes: []string{"code"},
 		Scopes: x.resource.ScopeNames(), Audience: []string{x.resource.URI}, Public: x.client.AuthMethod == client.AuthNone,
 	}
 }

@@ -35,7 +35,7 @@ const RelaxedReplay = "a spent refresh token brought its successor again"
 
 // GrantTypes are the grant types that Token knows.
 func GrantTypes() []string {
-	return []string{client.GrantCode, client.GrantRefresh, client.GrantCredentials}
+	return []string{client.GrantCode, client.GrantRefresh, client.GrantCredentials, client.GrantDevice}
 }
 
 // Token answers a token request of a client that the door has authenticated. form has no repeated parameter but resource. What a
@@ -54,6 +54,9 @@ func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values) (T
 	switch grantType {
 	case client.GrantCode:
 		provider, err = x.codeProvider(), x.loadCode(ctx, form)
+	case client.GrantDevice:
+		form = cloneForm(form)
+		provider, err = x.codeProvider(), x.loadDevice(ctx, form)
 	case client.GrantRefresh:
 		provider, err = x.refreshProvider(), x.loadRefresh(ctx, form)
 	default:
@@ -107,7 +110,7 @@ func (x *exchange) loadCode(ctx context.Context, form url.Values) error {
 		return oauth.InvalidGrant("redirect_uri is missing: send the one of the authorization request")
 	}
 	code, g, err := x.engine.Store.Code(ctx, client.TokenHash(raw))
-	if errors.Is(err, ErrNotFound) || (err == nil && code.ClientID != x.client.ID) {
+	if errors.Is(err, ErrNotFound) || (err == nil && (code.ClientID != x.client.ID || code.RedirectURI == deviceRedirect)) {
 		return oauth.InvalidGrant("the code is unknown, or was given to another client")
 	}
 	if err != nil {

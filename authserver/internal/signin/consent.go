@@ -49,19 +49,25 @@ func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
 	offer, chosen := choose(offers, r.URL.Query().Get("tenant"))
 	switch {
 	case len(offers) == 0:
-		d.fail(w, r, &oauth.Error{Code: "access_denied", Status: http.StatusForbidden,
-			Description: "You belong to no organisation that could let this application in. An administrator can add you to one; then start again from your application."})
+		d.fail(w, r, errNoTenant)
 	case !chosen:
-		p := web.Tenants{Transaction: transaction, Client: clientName(a.Client), Person: u.Email}
-		for _, o := range offers {
-			p.Tenants = append(p.Tenants, web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role})
-		}
-		d.show(w, r, http.StatusOK, p)
+		d.show(w, r, http.StatusOK, tenantsPage(web.Tenants{Action: "/consent", Transaction: transaction, Client: clientName(a.Client), Person: u.Email}, offers))
 	default:
 		p := consentPage(a, offer)
+		p.Action = "/consent"
 		p.Transaction, p.CSRF, p.Person, p.Several = transaction, d.Sessions.CSRF(w, r), u.Email, len(offers) > 1
 		d.show(w, r, http.StatusOK, p)
 	}
+}
+
+var errNoTenant = &oauth.Error{Code: "access_denied", Status: http.StatusForbidden,
+	Description: "You belong to no organisation that could let this application in. An administrator can add you to one; then start again from your application."}
+
+func tenantsPage(p web.Tenants, offers []issuer.Offer) web.Tenants {
+	for _, o := range offers {
+		p.Tenants = append(p.Tenants, web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role})
+	}
+	return p
 }
 
 // choose finds the tenant's offer; the only one there is needs no choosing.

@@ -37,6 +37,8 @@ type Door struct {
 
 	// Accounts limits tries at one account, Addresses tries from one address.
 	Accounts, Addresses *ratelimit.Limiter
+	// Codes limits how many device codes one person tries.
+	Codes *ratelimit.Limiter
 }
 
 // Mount puts the pages on a router.
@@ -47,6 +49,9 @@ func (d *Door) Mount(r *mux.Router) {
 	r.HandleFunc("/signout", d.form(d.signOut)).Methods("POST")
 	r.HandleFunc("/consent", d.showConsent).Methods("GET", "HEAD")
 	r.HandleFunc("/consent", d.form(d.decide)).Methods("POST")
+	r.HandleFunc("/device", d.showDevice).Methods("GET", "HEAD")
+	r.HandleFunc("/device", d.form(d.decideDevice)).Methods("POST")
+	r.HandleFunc("/device/done", d.deviceDone).Methods("GET", "HEAD")
 	r.HandleFunc("/agents", d.showAgents).Methods("GET", "HEAD")
 	r.HandleFunc("/agents/{grant}/end", d.form(d.endAgent)).Methods("POST")
 }
@@ -119,9 +124,14 @@ func (d *Door) who(r *http.Request) (user.User, error) {
 
 // person is the account that is signed in; without one the browser is sent to sign in, and ok is false.
 func (d *Door) person(w http.ResponseWriter, r *http.Request, transaction string) (u user.User, ok bool) {
+	return d.personAt(w, r, "/signin"+query(transaction))
+}
+
+// personAt is person with the page to sign in at.
+func (d *Door) personAt(w http.ResponseWriter, r *http.Request, signIn string) (u user.User, ok bool) {
 	u, err := d.who(r)
 	if errors.Is(err, session.ErrNobody) {
-		seeOther(w, "/signin"+query(transaction))
+		seeOther(w, signIn)
 		return u, false
 	}
 	if err != nil {

@@ -39,8 +39,11 @@ var explanations = map[string]web.Explanation{
 		Person:    "You said no, or your role in the organisation allows nothing of what was asked for.",
 		Developer: "The person did not agree, or could not. Do not ask again at once.",
 	},
-	"login_required": {Person: "You have to sign in and agree; the application tried to go without.", Developer: "prompt=none cannot be met: consent is shown each time."},
-	"invalid_token":  {Person: "The application's access is over. Connect again if it does not do so by itself.", Developer: "The bearer token is missing, malformed, expired, ended or not for this. Renew it once; if that does not do, ask the person."},
+	"authorization_pending": {Person: "The device waits for you: open the page that it names and type the code that it shows.", Developer: "Nobody has decided yet. Ask again after interval seconds (RFC 8628 §3.5)."},
+	"slow_down":             {Person: "The device asks too often. Give it a little time.", Developer: "Wait five seconds more between askings from now on (RFC 8628 §3.5)."},
+	"expired_token":         {Person: "The code that the device showed is over. Have it show a new one.", Developer: "The device_code is unknown, or its ten minutes are over: begin anew at the device authorization endpoint."},
+	"login_required":        {Person: "You have to sign in and agree; the application tried to go without.", Developer: "prompt=none cannot be met: consent is shown each time."},
+	"invalid_token":         {Person: "The application's access is over. Connect again if it does not do so by itself.", Developer: "The bearer token is missing, malformed, expired, ended or not for this. Renew it once; if that does not do, ask the person."},
 	"insufficient_scope": {
 		Person:    "The application needs another permission for this. It should ask you.",
 		Developer: "The challenge's scope names all that the operation needs, and what the token has: ask for these together.",

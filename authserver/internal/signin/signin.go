@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -18,15 +19,26 @@ import (
 func (d *Door) home(w http.ResponseWriter, _ *http.Request) { seeOther(w, "/agents") }
 
 func (d *Door) showSignIn(w http.ResponseWriter, r *http.Request) {
-	transaction := r.URL.Query().Get("tx")
+	transaction, device := r.URL.Query().Get("tx"), deviceOf(r.URL.Query())
 	if _, err := d.who(r); err == nil {
-		seeOther(w, after(transaction))
+		seeOther(w, after(transaction, device))
 		return
 	} else if !errors.Is(err, session.ErrNobody) {
 		d.fail(w, r, err)
 		return
 	}
-	d.askWho(w, r, http.StatusOK, web.SignIn{Transaction: transaction})
+	d.askWho(w, r, http.StatusOK, web.SignIn{Transaction: transaction, Device: device})
+}
+
+// deviceOf says with which device's code somebody came to sign in: "" with none, "-" for the page that asks for one.
+func deviceOf(form url.Values) string {
+	if !form.Has("device") {
+		return ""
+	}
+	if code := issuer.NormalizeUserCode(form.Get("device")); code != "" {
+		return code
+	}
+	return "-"
 }
 
 // askWho shows the sign-in page, with the name of the client that asks. A transaction that is gone is said at once, before a password is typed.
@@ -59,7 +71,14 @@ func (d *Door) asking(r *http.Request, form url.Values) (string, error) {
 }
 
 // after is where a person goes who has signed in.
-func after(transaction string) string {
+func after(transaction, device string) string {
+	switch device {
+	case "":
+	case "-":
+		return "/device"
+	default:
+		return "/device?user_code=" + device
+	}
 	if transaction == "" {
 		return "/agents"
 	}
@@ -71,7 +90,10 @@ const wrong = "This e-mail address and password do not belong together. Check bo
 
 func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 	form := r.PostForm
-	transaction, password := form.Get("tx"), form.Get("password")
+	transaction, password, device := form.Get("tx"), form.Get("password"), ""
+	if form.Get("device") != "" {
+		device = deviceOf(form)
+	}
 	if len(password) > user.MaxPassword {
 		d.ErrorPage(w, r, oauth.InvalidRequest("A password has at most 1024 characters.")) // LG-14
 		return
@@ -84,7 +106,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
 		httpd.Note(r.Context(), "refused", "too many sign-in attempts")
 		d.askWho(w, r, http.StatusTooManyRequests, web.SignIn{
-			Transaction: transaction, Email: form.Get("email"), Problem: "There were too many tries. Wait five minutes and try again.",
+			Transaction: transaction, Device: device, Email: form.Get("email"), Problem: "There were too many tries. Wait five minutes and try again.",
 		})
 		return
 	}
@@ -100,7 +122,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	if !fits || u.Disabled {
 		httpd.Note(r.Context(), "refused", "sign-in")
-		d.askWho(w, r, http.StatusForbidden, web.SignIn{Transaction: transaction, Email: form.Get("email"), Problem: wrong})
+		d.askWho(w, r, http.StatusForbidden, web.SignIn{Transaction: transaction, Device: device, Email: form.Get("email"), Problem: wrong})
 		return
 	}
 	if err := d.Sessions.SignIn(w, r, u.ID); err != nil {
@@ -108,7 +130,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	httpd.Note(r.Context(), "user", u.ID)
-	seeOther(w, after(transaction))
+	seeOther(w, after(transaction, device))
 }
 
 // mayTry counts a try before it is made, so that a hundred at once get no more guesses than a hundred in a row (LG-08).

@@ -1,0 +1,265 @@
+package issuer
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// The device authorization grant (RFC 8628): a program without a browser shows a short code, and its person types that here.
+//
+// Until somebody has decided, a request lives in short memory. An approval is a code like any other, kept in the ledger under the device code's hash: its
+// verifier is the device code itself, which nobody else has, and its redirect URI is one that no authorization request can have.
+
+// The times of a device request.
+const (
+	deviceLife     = 10 * time.Minute
+	deviceInterval = 5 * time.Second
+)
+
+// deviceRedirect marks a code that a device redeems. It is no URI that a client could register.
+const deviceRedirect = "urn:gatehouse:device"
+
+const devicePrefix = "ghd_"
+
+// userLetters are those of a user code: no vowels, so that it spells nothing, and none that look alike (RFC 8628 §6.1). 8 of 20 are 34 bits.
+const userLetters = "BCDFGHJKLMNPQRSTVWXZ"
+
+// Device is the answer to a device authorization request (RFC 8628 §3.2).
+type Device struct {
+	DeviceCode, UserCode string
+	ExpiresIn, Interval  time.Duration
+}
+
+// deviceRequest is a request under way.
+type deviceRequest struct {
+	Hash     string // of the device code
+	ClientID string
+	Resource string
+	Scopes   []string
+	Denied   bool
+}
+
+func deviceKey(hash string) string { return "device:" + hash }
+
+func userKey(userCode string) string { return "user-code:" + client.TokenHash(userCode) }
+
+// NormalizeUserCode writes a user code as it is kept, however it was typed; what can be none is "".
+func NormalizeUserCode(typed string) string {
+	var b strings.Builder
+	for _, r := range strings.ToUpper(typed) {
+		if strings.ContainsRune(userLetters, r) {
+			b.WriteRune(r)
+		} else if !strings.ContainsRune(" -\t", r) {
+			return ""
+		}
+	}
+	if b.Len() != 8 {
+		return ""
+	}
+	return b.String()[:4] + "-" + b.String()[4:]
+}
+
+// AuthorizeDevice begins a device request of a client that the door has authenticated (RFC 8628 §3.1).
+func (e *Engine) AuthorizeDevice(ctx context.Context, c client.Client, form url.Values) (Device, error) {
+	if !slices.Contains(c.GrantTypes, client.GrantDevice) {
+		return Device{}, oauth.UnauthorizedClient("this client is not registered for the grant type " + client.GrantDevice)
+	}
+	a := &Authorization{Client: c, Form: form}
+	var err error
+	if a.Resource, _, err = e.target(form); err != nil {
+		return Device{}, err
+	}
+	if err := a.checkScope(); err != nil {
+		return Device{}, err
+	}
+	d := Device{DeviceCode: newToken(devicePrefix), UserCode: newUserCode(), ExpiresIn: deviceLife, Interval: deviceInterval}
+	value, err := json.Marshal(deviceRequest{Hash: client.TokenHash(d.DeviceCode), ClientID: c.ID, Resource: a.Resource.URI, Scopes: a.Scopes})
+	if err != nil {
+		return Device{}, fmt.Errorf("keeping a device request: %w", err)
+	}
+	if err := e.Short.Put(ctx, deviceKey(client.TokenHash(d.DeviceCode)), value, deviceLife); err != nil {
+		return Device{}, fmt.Errorf("keeping a device request: %w", err)
+	}
+	free, err := e.Short.PutIfAbsent(ctx, userKey(d.UserCode), value, deviceLife)
+	if err != nil {
+		return Device{}, fmt.Errorf("keeping a user code: %w", err)
+	}
+	if !free {
+		return Device{}, oauth.TemporarilyUnavailable() // somebody has this code just now: trying again brings another
+	}
+	return d, nil
+}
+
+func newUserCode() string {
+	var b strings.Builder
+	for b.Len() < 8 {
+		var one [1]byte
+		rand.Read(one[:])
+		if int(one[0]) < 240 { // 12 × 20: every letter as likely
+			b.WriteByte(userLetters[int(one[0])%len(userLetters)])
+		}
+	}
+	return b.String()[:4] + "-" + b.String()[4:]
+}
+
+// errNoDevice is the answer to a code that is nobody's.
+var errNoDevice = &oauth.Error{Code: "invalid_request", Status: http.StatusBadRequest,
+	Description: "There is no device waiting with this code. Check it, or have the device show a new one: a code is good for ten minutes, and once."}
+
+// DeviceRequest finds what a device asks for that shows this code, as far as a person may see it.
+func (e *Engine) DeviceRequest(ctx context.Context, userCode string) (*Authorization, error) {
+	value, there, err := e.Short.Get(ctx, userKey(userCode))
+	if err != nil {
+		return nil, fmt.Errorf("reading a device request: %w", err)
+	}
+	if !there {
+		return nil, errNoDevice
+	}
+	a, _, err := e.device(ctx, value)
+	return a, err
+}
+
+func (e *Engine) device(ctx context.Context, value []byte) (*Authorization, deviceRequest, error) {
+	var d deviceRequest
+	if err := json.Unmarshal(value, &d); err != nil {
+		return nil, d, fmt.Errorf("reading a device request: %w", err)
+	}
+	c, err := e.Clients.Client(ctx, d.ClientID)
+	resource, served := e.Resource(d.Resource)
+	if errors.Is(err, client.ErrNotFound) || err == nil && !served {
+		return nil, d, errNoDevice
+	}
+	if err != nil {
+		return nil, d, fmt.Errorf("reading a client: %w", err)
+	}
+	return &Authorization{Client: c, Resource: resource, Scopes: d.Scopes}, d, nil
+}
+
+// DecideDevice does what the person said, once: nil denies. What is ticked beyond the offer is an error, and then nothing is decided.
+func (e *Engine) DecideDevice(ctx context.Context, userCode string, consent *Consent) error {
+	a, err := e.DeviceRequest(ctx, userCode)
+	if err != nil {
+		return err
+	}
+	var granted []string
+	if consent != nil {
+		offered, err := e.offered(ctx, a, *consent)
+		if err != nil {
+			return err
+		}
+		if len(consent.Scopes) == 0 || !oauth.Subset(consent.Scopes, offered) {
+			return oauth.InvalidRequest("nothing was ticked, or something that was not offered")
+		}
+		granted = oauth.Intersect(offered, consent.Scopes)
+	}
+	value, there, err := e.Short.Take(ctx, userKey(userCode))
+	if err != nil {
+		return fmt.Errorf("deciding a device request: %w", err)
+	}
+	if !there {
+		return errNoDevice
+	}
+	if a, d, err := e.device(ctx, value); err != nil {
+		return err
+	} else if consent == nil {
+		return e.denyDevice(ctx, d)
+	} else {
+		return e.approveDevice(ctx, a, d, *consent, granted)
+	}
+}
+
+func (e *Engine) denyDevice(ctx context.Context, d deviceRequest) error {
+	d.Denied = true
+	value, err := json.Marshal(d)
+	if err == nil {
+		err = e.Short.Put(ctx, deviceKey(d.Hash), value, deviceLife)
+	}
+	if err != nil {
+		return fmt.Errorf("denying a device request: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) approveDevice(ctx context.Context, a *Authorization, d deviceRequest, c Consent, granted []string) error {
+	now := e.now()
+	g := grant.Grant{ID: newID("grt_"), TenantID: c.TenantID, ClientID: a.Client.ID, UserID: c.UserID, Resource: a.Resource.URI, Scopes: granted, CreatedAt: now}
+	code := Code{Hash: d.Hash, GrantID: g.ID, ClientID: a.Client.ID, RedirectURI: deviceRedirect, Challenge: deviceRedirect, CreatedAt: now, ExpiresAt: now.Add(deviceLife)}
+	event := audit.Event{
+		Time: now, Actor: "user:" + c.UserID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Detail: "client " + a.Client.ID + " (device): " + oauth.FormatScope(granted),
+	}
+	if err := e.Store.PutCode(ctx, g, code, event); err != nil {
+		return fmt.Errorf("keeping a device's code: %w", err)
+	}
+	return nil
+}
+
+// loadDevice brings what was decided for a device, or says that it was not yet (RFC 8628 §3.5).
+func (x *exchange) loadDevice(ctx context.Context, form url.Values) error {
+	raw := form.Get("device_code")
+	if raw == "" {
+		return oauth.InvalidRequest("device_code is missing")
+	}
+	code, g, err := x.engine.Store.Code(ctx, client.TokenHash(raw))
+	if errors.Is(err, ErrNotFound) {
+		return x.waiting(ctx, client.TokenHash(raw))
+	}
+	if err != nil {
+		return fmt.Errorf("reading a device's code: %w", err)
+	}
+	if code.ClientID != x.client.ID || code.RedirectURI != deviceRedirect {
+		return oauth.InvalidGrant("the device_code is unknown, or was given to another client")
+	}
+	code.Challenge = challengeOf(raw)
+	x.code, x.grant, x.scopes = &code, g, g.Scopes
+	form.Set("code", raw)
+	form.Set("code_verifier", raw)
+	form.Set("redirect_uri", deviceRedirect)
+	form.Set("grant_type", client.GrantCode)
+	return x.checkGrant(ctx, form)
+}
+
+// challengeOf is the S256 challenge of a verifier (RFC 7636 §4.2).
+func challengeOf(verifier string) string {
+	sum := sha256.Sum256([]byte(verifier))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// waiting says what there is to say of a device that nobody has let in.
+func (x *exchange) waiting(ctx context.Context, hash string) error {
+	value, there, err := x.engine.Short.Get(ctx, deviceKey(hash))
+	if err != nil {
+		return fmt.Errorf("reading a device request: %w", err)
+	}
+	var d deviceRequest
+	switch {
+	case !there:
+		return &oauth.Error{Code: "expired_token", Status: http.StatusBadRequest, Description: "the device_code is unknown or over; begin anew"}
+	case json.Unmarshal(value, &d) != nil || d.ClientID != x.client.ID:
+		return oauth.InvalidGrant("the device_code is unknown, or was given to another client")
+	case d.Denied:
+		return &oauth.Error{Code: "access_denied", Status: http.StatusBadRequest, Description: "the person said no"}
+	}
+	first, err := x.engine.Short.PutIfAbsent(ctx, "device-poll:"+hash, []byte("1"), deviceInterval-time.Second)
+	if err != nil {
+		return fmt.Errorf("counting a device's asking: %w", err)
+	}
+	if !first {
+		return &oauth.Error{Code: "slow_down", Status: http.StatusBadRequest, Description: "ask every five seconds at most"}
+	}
+	return &oauth.Error{Code: "authorization_pending", Status: http.StatusBadRequest, Description: "nobody has decided yet; ask again in five seconds"}
+}

@@ -1,0 +1,94 @@
+package signin
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/web"
+)
+
+// showDevice asks for the code that a device shows (RFC 8628 §3.3), and then whether its program may come in. A code that came with the address is shown
+// to be compared, never taken without a look (§5.4).
+func (d *Door) showDevice(w http.ResponseWriter, r *http.Request) {
+	typed := r.URL.Query().Get("user_code")
+	code := issuer.NormalizeUserCode(typed)
+	u, ok := d.personAt(w, r, "/signin?device="+code)
+	if !ok {
+		return
+	}
+	if typed == "" {
+		d.show(w, r, http.StatusOK, web.Device{Person: u.Email})
+		return
+	}
+	if !d.mayTryCode(w, r, u) {
+		return
+	}
+	a, err := d.Engine.DeviceRequest(r.Context(), code)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	offers, err := d.Engine.Offers(r.Context(), a, u.ID)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	offer, chosen := choose(offers, r.URL.Query().Get("tenant"))
+	switch {
+	case len(offers) == 0:
+		d.fail(w, r, errNoTenant)
+	case !chosen:
+		d.show(w, r, http.StatusOK, tenantsPage(web.Tenants{Action: "/device", UserCode: code, Client: clientName(a.Client), Person: u.Email}, offers))
+	default:
+		p := consentPage(a, offer)
+		p.Action, p.UserCode, p.RedirectHost = "/device", code, ""
+		p.CSRF, p.Person, p.Several = d.Sessions.CSRF(w, r), u.Email, len(offers) > 1
+		d.show(w, r, http.StatusOK, p)
+	}
+}
+
+// decideDevice does what the person said of a device.
+func (d *Door) decideDevice(w http.ResponseWriter, r *http.Request) {
+	form := r.PostForm
+	code := issuer.NormalizeUserCode(form.Get("user_code"))
+	u, ok := d.personAt(w, r, "/signin?device="+code)
+	if !ok {
+		return
+	}
+	if !d.mayTryCode(w, r, u) {
+		return
+	}
+	var consent *issuer.Consent
+	switch form.Get("decision") {
+	case "approve":
+		consent = &issuer.Consent{UserID: u.ID, TenantID: form.Get("tenant"), Scopes: form["scope"]}
+	case "deny":
+	default:
+		d.ErrorPage(w, r, oauth.InvalidRequest("The form says neither yes nor no. Go back and press one of the buttons."))
+		return
+	}
+	if err := d.Engine.DecideDevice(r.Context(), code, consent); err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	httpd.Note(r.Context(), "decision", form.Get("decision"))
+	seeOther(w, "/device/done")
+}
+
+// mayTryCode counts a code that a person typed or decided on: 34 bits are not much, so nobody tries many (RFC 8628 §5.1).
+func (d *Door) mayTryCode(w http.ResponseWriter, r *http.Request, u user.User) bool {
+	ok, wait := d.Codes.Allow(r.Context(), u.ID)
+	if !ok {
+		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+		d.fail(w, r, oauth.TooManyRequests())
+	}
+	return ok
+}
+
+func (d *Door) deviceDone(w http.ResponseWriter, r *http.Request) {
+	d.show(w, r, http.StatusOK, web.Done{})
+}
