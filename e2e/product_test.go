@@ -95,6 +95,7 @@ func (h *product) later(d time.Duration) {
 	if code := h.stop(); code != 0 {
 		h.t.Errorf("serve ended with exit code %d", code)
 	}
+	http.DefaultClient.CloseIdleConnections() // those to the product that was: a POST on one is never tried again
 	h.mu.Lock()
 	h.ahead += d
 	h.mu.Unlock()
