@@ -10,7 +10,8 @@ type ServerMetadata struct {
 	RegistrationEndpoint                   string   `json:"registration_endpoint,omitempty"`
 	RevocationEndpoint                     string   `json:"revocation_endpoint,omitempty"`
 	IntrospectionEndpoint                  string   `json:"introspection_endpoint,omitempty"`
-	DeviceAuthorizationEndpoint            string   `json:"device_authorization_endpoint,omitempty"` // RFC 8628 §4
+	DeviceAuthorizationEndpoint            string   `json:"device_authorization_endpoint,omitempty"`         // RFC 8628 §4
+	PushedAuthorizationRequestEndpoint     string   `json:"pushed_authorization_request_endpoint,omitempty"` // RFC 9126 §5
 	ScopesSupported                        []string `json:"scopes_supported,omitempty"`
 	ResponseTypesSupported                 []string `json:"response_types_supported"`
 	ResponseModesSupported                 []string `json:"response_modes_supported,omitempty"`

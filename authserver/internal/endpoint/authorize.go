@@ -33,6 +33,14 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, AuthorizePath+"?"+form.Encode(), http.StatusSeeOther)
 		return
 	}
+	if issuer.IsPushed(form) {
+		pushed, err := d.Engine.Pushed(r.Context(), form)
+		if err != nil {
+			d.refuse(w, r, err)
+			return
+		}
+		form = pushed
+	}
 	httpd.Note(r.Context(), "client", form.Get("client_id"))
 	deferred, refused := d.Engine.Deferred(form)
 	if refused != nil {

@@ -29,6 +29,7 @@ const (
 	RevokePath        = "/oauth2/revoke"
 	IntrospectionPath = "/oauth2/introspect"
 	DevicePath        = "/oauth2/device_authorization"
+	PushPath          = "/oauth2/par"
 )
 
 // Who may register.
@@ -80,6 +81,7 @@ func (d *Door) Mount(r *mux.Router) error {
 	}
 	r.Handle(RevokePath, cors("POST", http.HandlerFunc(d.revoke)))
 	r.Handle(DevicePath, cors("POST", http.HandlerFunc(d.device)))
+	r.Handle(PushPath, cors("POST", http.HandlerFunc(d.push)))
 	r.Handle(IntrospectionPath, only("POST", http.HandlerFunc(d.introspect)))
 	r.HandleFunc(issuer.ErrorPath+"{code}", d.explain).Methods("GET", "HEAD")
 	r.Handle(AuthorizePath, only("GET, POST", http.HandlerFunc(d.authorize)))

@@ -39,6 +39,7 @@ func (d *Door) metadata() (http.Handler, error) {
 		RevocationEndpoint:                         e.Issuer + RevokePath,
 		IntrospectionEndpoint:                      e.Issuer + IntrospectionPath,
 		DeviceAuthorizationEndpoint:                e.Issuer + DevicePath,
+		PushedAuthorizationRequestEndpoint:         e.Issuer + PushPath,
 		ResponseTypesSupported:                     []string{"code"},
 		ResponseModesSupported:                     []string{"query"},
 		GrantTypesSupported:                        issuer.GrantTypes(),

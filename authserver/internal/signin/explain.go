@@ -57,7 +57,8 @@ var explanations = map[string]web.Explanation{
 		Developer: "A member of the registration (RFC 7591 §2), or of the document at the client_id, is malformed or not offered. error_description says which.",
 	},
 	"request_not_supported":      {Person: "The application asked in a way that is not offered here. Tell its makers.", Developer: "Request objects (RFC 9101) are not taken: send plain parameters."},
-	"request_uri_not_supported":  {Person: "The application asked in a way that is not offered here. Tell its makers.", Developer: "request_uri is not taken: send plain parameters."},
+	"request_uri_not_supported":  {Person: "The application asked in a way that is not offered here. Tell its makers.", Developer: "No request_uri is fetched. Push the parameters first (RFC 9126), or send them plainly."},
+	"invalid_request_uri":        {Person: "You came too late, or twice. Start again from the application.", Developer: "A pushed request (RFC 9126) is good for 90 seconds, once, and for the client that pushed it: push anew for every attempt."},
 	"registration_not_supported": {Person: "The application asked in a way that is not offered here. Tell its makers.", Developer: "The registration parameter is not taken: register first (RFC 7591)."},
 	"temporarily_unavailable": {
 		Person:    "The server is busy or a part of it does not answer. Wait a little and try again.",

@@ -1,0 +1,43 @@
+package endpoint
+
+import (
+	"net/http"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// pushBody is the answer to a pushed authorization request (RFC 9126 §2.2).
+type pushBody struct {
+	RequestURI string `json:"request_uri"`
+	ExpiresIn  int64  `json:"expires_in"`
+}
+
+// push is the pushed authorization request endpoint (RFC 9126 §2).
+func (d *Door) push(w http.ResponseWriter, r *http.Request) {
+	if ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context())); !ok {
+		d.tooMany(w, r, wait)
+		return
+	}
+	form, refused := readForm(r)
+	if refused != nil {
+		d.fail(w, r, refused)
+		return
+	}
+	c, err := d.authenticate(r, form)
+	if err != nil {
+		d.failAuthentication(w, r, err)
+		return
+	}
+	if len(form.Encode()) > maxQuery {
+		d.fail(w, r, &oauth.Error{Code: "invalid_request", Description: "the request is too long", Status: http.StatusRequestEntityTooLarge})
+		return
+	}
+	requestURI, life, names, err := d.Engine.Push(r.Context(), c, form)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	relaxed(r, names)
+	answer(w, http.StatusCreated, pushBody{requestURI, int64(life.Seconds())})
+}
