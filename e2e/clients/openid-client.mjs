@@ -1,0 +1,70 @@
+// Every grant with openid-client. ISSUER, RESOURCE, MACHINE_ID and MACHINE_SECRET come from the environment.
+import * as client from 'openid-client'
+import { opens, done, shows, list, headers, end } from './person.mjs'
+
+const { ISSUER, RESOURCE, MACHINE_ID, MACHINE_SECRET } = process.env
+const issuer = new URL(ISSUER)
+const redirect_uri = 'http://127.0.0.1:7777/callback'
+const options = { algorithm: 'oauth2', execute: [client.allowInsecureRequests] } // http, on this machine alone
+
+async function tools(config, token) {
+  return shows(await client.fetchProtectedResource(config, token, new URL(RESOURCE), 'POST', list, new Headers(headers)))
+}
+
+async function signIn(config, build) {
+  const pkceCodeVerifier = client.randomPKCECodeVerifier()
+  const expectedState = client.randomState()
+  const address = await build(config, {
+    redirect_uri,
+    scope: 'customers:read knowledge:read',
+    resource: RESOURCE,
+    state: expectedState,
+    code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier),
+    code_challenge_method: 'S256',
+  })
+  return client.authorizationCodeGrant(config, await opens(address), { pkceCodeVerifier, expectedState }, { resource: RESOURCE })
+}
+
+const register = (metadata, authentication) =>
+  client.dynamicClientRegistration(issuer, { client_name: 'openid-client', redirect_uris: [redirect_uri], ...metadata }, authentication, options)
+
+// A public client: code, renewal, revocation, a request pushed ahead.
+const app = await register({ token_endpoint_auth_method: 'none', grant_types: ['authorization_code', 'refresh_token'] }, client.None())
+let tokens = await signIn(app, client.buildAuthorizationUrl)
+done(`authorization_code ${await tools(app, tokens.access_token)}`)
+tokens = await client.refreshTokenGrant(app, tokens.refresh_token, { resource: RESOURCE })
+done(`refresh_token ${await tools(app, tokens.access_token)}`)
+await client.tokenRevocation(app, tokens.refresh_token)
+const after = await tools(app, tokens.access_token).then(() => 'lives on', (e) => e.cause?.[0]?.parameters?.error ?? String(e))
+done(`revocation ${after}`)
+tokens = await signIn(app, client.buildAuthorizationUrlWithPAR)
+done(`pushed ${await tools(app, tokens.access_token)}`)
+
+// A client that signs.
+const pair = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify'])
+const { kty, crv, x, y } = await crypto.subtle.exportKey('jwk', pair.publicKey)
+const signing = await register(
+  { token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [{ kty, crv, x, y, kid: 'one', alg: 'ES256', use: 'sig' }] } },
+  client.PrivateKeyJwt({ key: pair.privateKey, kid: 'one' }),
+)
+tokens = await signIn(signing, client.buildAuthorizationUrlWithPAR)
+done(`private_key_jwt ${await tools(signing, tokens.access_token)}`)
+
+// A machine.
+for (const [name, authentication] of [['client_secret_basic', client.ClientSecretBasic], ['client_secret_post', client.ClientSecretPost]]) {
+  const machine = await client.discovery(issuer, MACHINE_ID, {}, authentication(MACHINE_SECRET), options)
+  tokens = await client.clientCredentialsGrant(machine, { scope: 'customers:read', resource: RESOURCE })
+  const { active, scope } = await client.tokenIntrospection(machine, tokens.access_token)
+  done(`${name} ${await tools(machine, tokens.access_token)} active=${active} ${scope}`)
+}
+
+// A program without a browser.
+const device = await register(
+  { redirect_uris: [], token_endpoint_auth_method: 'none', grant_types: ['urn:ietf:params:oauth:grant-type:device_code'] }, client.None(),
+)
+const begun = await client.initiateDeviceAuthorization(device, { scope: 'customers:read', resource: RESOURCE })
+await opens(begun.verification_uri_complete)
+tokens = await client.pollDeviceAuthorizationGrant(device, begun)
+tokens = await client.refreshTokenGrant(device, tokens.refresh_token)
+done(`device_code ${await tools(device, tokens.access_token)}`)
+end()
