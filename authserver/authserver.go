@@ -94,7 +94,7 @@ func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close 
 
 func operator(r *resolved, b *backends, d Deps) *Operator {
 	return &admin.Door{
-		Tenants: b.sql, Users: b.sql, Clients: b.sql, Grants: b.sql, Audit: b.sql,
+		Tenants: b.tenants, Users: b.sql, Clients: b.clients, Grants: b.sql, Audit: b.sql,
 		Ledger: b.ledger, Keys: b.ring, Resources: r.Resources, Now: d.Now,
 	}
 }

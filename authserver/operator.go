@@ -22,6 +22,7 @@ type (
 	MemberSpec       = admin.MemberSpec
 	ClientSpec       = admin.ClientSpec
 	ClientMade       = admin.ClientMade
+	SecretTurn       = admin.SecretTurn
 	InitialTokenSpec = admin.InitialTokenSpec
 	GrantEnd         = admin.GrantEnd
 	KeyTurn          = admin.KeyTurn

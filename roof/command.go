@@ -36,6 +36,7 @@ func commands() []command {
 		{"member put", "", "give a person a role in a tenant", memberPut},
 		{"client create", "", "make a machine client, or an application that people let in", clientCreate},
 		{"client list", "", "list the clients", clientList},
+		{"client replace-secret", "ID", "give a client another secret; the one before counts for a while beside it", clientReplaceSecret},
 		{"initial-token create", "", "make a token with which a tenant's clients register themselves", initialTokenCreate},
 		{"grant list", "", "list what agents were allowed", grantList},
 		{"grant end", "ID", "end a grant, and every token of it, at once", grantEnd},

@@ -35,6 +35,17 @@ func clientCreate(fs *flag.FlagSet) action {
 	}
 }
 
+func clientReplaceSecret(fs *flag.FlagSet) action {
+	overlap := fs.Duration("overlap", 24*time.Hour, "how `long` the secret before counts beside the new one; 0 ends it at once")
+	return func(ctx context.Context, c *call) error {
+		var secret string
+		if err := c.act(ctx, "client.replace_secret", authserver.SecretTurn{Client: c.operand, Overlap: *overlap}, &secret); err != nil {
+			return err
+		}
+		return c.say("client_secret  %s   (shown this once)", secret)
+	}
+}
+
 func clientList(fs *flag.FlagSet) action {
 	tenant := fs.String("tenant", "", "`id` of a tenant (default all)")
 	return func(ctx context.Context, c *call) error {

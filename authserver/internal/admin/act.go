@@ -52,24 +52,30 @@ func (d *Door) acts() map[string]act {
 		"member.put": with(func(ctx context.Context, s MemberSpec) (any, error) { return nil, d.PutMember(ctx, s) }),
 		"client.create": with(func(ctx context.Context, s ClientSpec) (any, error) {
 			c, secret, err := d.CreateClient(ctx, s)
-			c.SecretHash = ""
-			return ClientMade{c, secret}, err
+			return ClientMade{bare(c), secret}, err
 		}),
 		"client.list": with(func(ctx context.Context, tenantID string) (any, error) {
 			clients, err := d.ListClients(ctx, tenantID)
 			for i := range clients {
-				clients[i].SecretHash = ""
+				clients[i] = bare(clients[i])
 			}
 			return clients, err
 		}),
-		"initial_token.create": with(func(ctx context.Context, s InitialTokenSpec) (any, error) { return d.CreateInitialToken(ctx, s) }),
-		"grant.list":           with(func(ctx context.Context, f grant.Filter) (any, error) { return d.ListGrants(ctx, f) }),
-		"grant.end":            with(func(ctx context.Context, e GrantEnd) (any, error) { return nil, d.EndGrant(ctx, e.ID, e.Reason) }),
-		"keys.list":            with(func(ctx context.Context, _ struct{}) (any, error) { return d.SigningKeys(ctx) }),
-		"keys.rotate":          with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k.Algorithm, k.Soon) }),
-		"keys.withdraw":        with(func(ctx context.Context, kid string) (any, error) { return nil, d.WithdrawKey(ctx, kid) }),
-		"audit.list":           with(func(ctx context.Context, limit int) (any, error) { return d.Events(ctx, limit) }),
+		"client.replace_secret": with(func(ctx context.Context, s SecretTurn) (any, error) { return d.ReplaceSecret(ctx, s) }),
+		"initial_token.create":  with(func(ctx context.Context, s InitialTokenSpec) (any, error) { return d.CreateInitialToken(ctx, s) }),
+		"grant.list":            with(func(ctx context.Context, f grant.Filter) (any, error) { return d.ListGrants(ctx, f) }),
+		"grant.end":             with(func(ctx context.Context, e GrantEnd) (any, error) { return nil, d.EndGrant(ctx, e.ID, e.Reason) }),
+		"keys.list":             with(func(ctx context.Context, _ struct{}) (any, error) { return d.SigningKeys(ctx) }),
+		"keys.rotate":           with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k.Algorithm, k.Soon) }),
+		"keys.withdraw":         with(func(ctx context.Context, kid string) (any, error) { return nil, d.WithdrawKey(ctx, kid) }),
+		"audit.list":            with(func(ctx context.Context, limit int) (any, error) { return d.Events(ctx, limit) }),
 	}
+}
+
+// bare is a client without its hashes.
+func bare(c client.Client) client.Client {
+	c.SecretHash, c.OldSecretHash, c.ManageHash = "", "", ""
+	return c
 }
 
 // with reads an act's arguments: one JSON value of type A, and no member that A does not know.

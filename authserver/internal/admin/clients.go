@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -58,6 +59,41 @@ func (d *Door) CreateClient(ctx context.Context, s ClientSpec) (c client.Client,
 		return client.Client{}, "", fmt.Errorf("keeping a client: %w", err)
 	}
 	return c, secret, nil
+}
+
+// SecretTurn says whose secret to replace.
+type SecretTurn struct {
+	Client  string
+	Overlap time.Duration // how long the one before counts beside it; 0: no longer
+}
+
+// maxOverlap bounds for how long two secrets of a client count.
+const maxOverlap = 30 * 24 * time.Hour
+
+// ReplaceSecret gives a client another secret and returns it: it is shown this once, only its hash is kept.
+func (d *Door) ReplaceSecret(ctx context.Context, s SecretTurn) (secret string, err error) {
+	if s.Overlap < 0 || s.Overlap > maxOverlap {
+		return "", refuse("", "the secret before can count for 0 to %d days more", int(maxOverlap.Hours()/24))
+	}
+	c, err := d.Clients.Client(ctx, s.Client)
+	switch {
+	case errors.Is(err, client.ErrNotFound):
+		return "", refuse("gatehouse client list shows them", "there is no client %.80q", s.Client)
+	case err != nil:
+		return "", fmt.Errorf("reading a client: %w", err)
+	case c.SecretHash == "":
+		return "", refuse("", "client %s has no secret", c.ID)
+	}
+	ends := d.now().Add(s.Overlap)
+	event := audit.Event{Action: "client.replace_secret", Target: c.ID, Tenant: c.TenantID, Detail: "the one before counts until " + ends.Format(time.RFC3339)}
+	if err := d.record(ctx, event); err != nil {
+		return "", err
+	}
+	secret = client.NewSecret()
+	if err := d.Clients.ReplaceSecret(ctx, c.ID, client.HashSecret(secret), ends); err != nil {
+		return "", fmt.Errorf("replacing a secret: %w", err)
+	}
+	return secret, nil
 }
 
 func machine(c *client.Client, s ClientSpec, allowed []string) error {

@@ -49,8 +49,10 @@ type Client struct {
 	TenantID        string // set for a client that belongs to a tenant: only such a one may use client_credentials
 	RedirectURIs    []string
 	GrantTypes      []string
-	AuthMethod      string   // AuthNone, AuthBasic, AuthPost or AuthKey
-	SecretHash      string   // as HashSecret writes it; empty when AuthMethod needs none
+	AuthMethod      string // AuthNone, AuthBasic, AuthPost or AuthKey
+	SecretHash      string // as HashSecret writes it; empty when AuthMethod needs none
+	OldSecretHash   string // the one before; it counts until OldSecretEnds
+	OldSecretEnds   time.Time
 	JWKS            string   // its public keys, when AuthMethod is AuthKey and it registered them
 	JWKSURI         string   // where they are, when it did not
 	Scopes          []string // ceiling; empty means no ceiling of its own for a person's grants and nothing for client_credentials
@@ -86,6 +88,9 @@ type Store interface {
 	Register(ctx context.Context, c Client, ceiling int64) error
 	// UpdateClient writes what a client now says of itself, its redirect URIs and its grant types; ErrNotFound when it is gone.
 	UpdateClient(ctx context.Context, c Client) error
+	// ReplaceSecret gives a client that has a secret another one. The one before counts until ends; one before that no more. ErrNotFound when there is no
+	// such client, or it has no secret.
+	ReplaceSecret(ctx context.Context, id, secretHash string, ends time.Time) error
 	// DeleteClient makes a client unknown; its row stays as long as grants of it are remembered. ErrNotFound when it is gone already.
 	DeleteClient(ctx context.Context, id string, at time.Time) error
 	// PutDocument keeps a client that a document describes, in place of what an earlier reading said. A client of another origin stays as it is.

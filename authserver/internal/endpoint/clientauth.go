@@ -27,6 +27,9 @@ type credentials struct {
 	method     string // client.AuthNone, AuthBasic, AuthPost or AuthKey
 }
 
+// RelaxedOldSecret names that a client proved itself with the secret that is being replaced, within the overlap that the operator gave.
+const RelaxedOldSecret = "a client secret that is being replaced"
+
 // authenticate finds out which client sent the request (RFC 6749 §2.3, §3.2.1). It is the one way in for the token, revocation and introspection
 // endpoints alike. The error is an *oauth.Error or an inner one.
 func (d *Door) authenticate(r *http.Request, form url.Values) (client.Client, error) {
@@ -44,6 +47,10 @@ func (d *Door) authenticate(r *http.Request, form url.Values) (client.Client, er
 		hash = c.SecretHash
 	}
 	matches := client.CheckSecret(hash, shown.secret)
+	if !matches && d.Now().Before(c.OldSecretEnds) && client.CheckSecret(c.OldSecretHash, shown.secret) {
+		httpd.Note(r.Context(), "relaxed", RelaxedOldSecret)
+		matches = true
+	}
 	if err == nil && shown.method == client.AuthKey && c.AuthMethod == client.AuthKey {
 		return c, d.believe(r, c, shown.assertion)
 	}

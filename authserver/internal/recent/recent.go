@@ -92,6 +92,12 @@ func (c *Clients) UpdateClient(ctx context.Context, n client.Client) error {
 	return c.Store.UpdateClient(ctx, n)
 }
 
+// ReplaceSecret implements client.Store, and forgets.
+func (c *Clients) ReplaceSecret(ctx context.Context, id, secretHash string, ends time.Time) error {
+	defer c.rows.drop()
+	return c.Store.ReplaceSecret(ctx, id, secretHash, ends)
+}
+
 // DeleteClient implements client.Store, and forgets.
 func (c *Clients) DeleteClient(ctx context.Context, id string, at time.Time) error {
 	defer c.rows.drop()

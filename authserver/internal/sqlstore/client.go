@@ -13,15 +13,16 @@ import (
 var _ client.Store = (*DB)(nil)
 
 const clientColumns = `id, name, tenant_id, redirect_uris, grant_types, auth_method, secret_hash, scopes, application_type,
-	client_uri, software_id, software_version, origin, manage_hash, jwks, jwks_uri, created_at`
+	client_uri, software_id, software_version, origin, manage_hash, jwks, jwks_uri, created_at, old_secret_hash, old_secret_ends`
 
-const clientValues = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17"
+const clientValues = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19"
 
 // clientRow is a client's columns in their order.
 func clientRow(c client.Client) []any {
 	return []any{
 		c.ID, c.Name, optional(c.TenantID), list(c.RedirectURIs), list(c.GrantTypes), c.AuthMethod, c.SecretHash, list(c.Scopes), c.ApplicationType,
 		c.ClientURI, c.SoftwareID, c.SoftwareVersion, c.Origin, c.ManageHash, c.JWKS, c.JWKSURI, moment(c.CreatedAt),
+		c.OldSecretHash, moment(c.OldSecretEnds),
 	}
 }
 
@@ -59,7 +60,8 @@ func scanClient(r interface{ Scan(...any) error }) (client.Client, error) {
 	var c client.Client
 	var tenantID sql.NullString
 	err := r.Scan(&c.ID, &c.Name, &tenantID, (*list)(&c.RedirectURIs), (*list)(&c.GrantTypes), &c.AuthMethod, &c.SecretHash, (*list)(&c.Scopes),
-		&c.ApplicationType, &c.ClientURI, &c.SoftwareID, &c.SoftwareVersion, &c.Origin, &c.ManageHash, &c.JWKS, &c.JWKSURI, (*moment)(&c.CreatedAt))
+		&c.ApplicationType, &c.ClientURI, &c.SoftwareID, &c.SoftwareVersion, &c.Origin, &c.ManageHash, &c.JWKS, &c.JWKSURI, (*moment)(&c.CreatedAt),
+		&c.OldSecretHash, (*moment)(&c.OldSecretEnds))
 	c.TenantID = tenantID.String
 	return c, err
 }
@@ -104,9 +106,22 @@ func (d *DB) UpdateClient(ctx context.Context, c client.Client) error {
 	return nil
 }
 
+// ReplaceSecret implements client.Store.
+func (d *DB) ReplaceSecret(ctx context.Context, id, secretHash string, ends time.Time) error {
+	done, err := changed(d.write.ExecContext(ctx, `UPDATE clients SET old_secret_hash = secret_hash, old_secret_ends = $3, secret_hash = $2
+		WHERE id = $1 AND secret_hash <> '' AND deleted_at IS NULL`, id, secretHash, moment(ends)))
+	if err != nil {
+		return fmt.Errorf("replacing the secret of client %s: %w", id, err)
+	}
+	if !done {
+		return client.ErrNotFound
+	}
+	return nil
+}
+
 // DeleteClient implements client.Store.
 func (d *DB) DeleteClient(ctx context.Context, id string, at time.Time) error {
-	done, err := changed(d.write.ExecContext(ctx, "UPDATE clients SET deleted_at = $2, secret_hash = '', manage_hash = '' WHERE id = $1 AND deleted_at IS NULL", id, moment(at)))
+	done, err := changed(d.write.ExecContext(ctx, "UPDATE clients SET deleted_at = $2, secret_hash = '', old_secret_hash = '', manage_hash = '' WHERE id = $1 AND deleted_at IS NULL", id, moment(at)))
 	if err != nil {
 		return fmt.Errorf("deleting client %s: %w", id, err)
 	}

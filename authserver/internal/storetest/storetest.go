@@ -124,6 +124,14 @@ func nouns(t *testing.T, open func() Store) {
 	if err != nil || len(of) != 1 || of[0].ID != "cli_machine" {
 		t.Errorf("acme's clients: got %v %v, want the machine", of, err)
 	}
+	wantErr(t, "a secret for a client without one", client.ErrNotFound, s.ReplaceSecret(ctx, "cli_app", "h2", now))
+	wantErr(t, "a secret for nobody", client.ErrNotFound, s.ReplaceSecret(ctx, "cli_none", "h2", now))
+	must(t, s.ReplaceSecret(ctx, "cli_machine", "h2", now))
+	must(t, s.ReplaceSecret(ctx, "cli_machine", "h3", now.Add(time.Hour)))
+	c, err = s.Client(ctx, "cli_machine")
+	if err != nil || c.SecretHash != "h3" || c.OldSecretHash != "h2" || !c.OldSecretEnds.Equal(now.Add(time.Hour)) {
+		t.Errorf("after two new secrets: got %+v %v, want the last two", c, err)
+	}
 	// What PostgreSQL cannot hold as text is the name of nothing, not a fault.
 	for _, name := range []string{"\x00", "cli_\xff"} {
 		_, err = s.Client(ctx, name)
