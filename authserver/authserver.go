@@ -103,7 +103,7 @@ func operator(r *resolved, b *backends, d Deps) *Operator {
 func (s *Server) engine(fetcher *cimd.Fetcher) *issuer.Engine {
 	c, b := &s.config, s.backends
 	return issuer.New(issuer.Settings{
-		Documents: s.documents(fetcher), Short: b.transactions,
+		Documents: s.documents(fetcher), Ahead: b.ahead,
 		Issuer: c.Issuer, Resources: c.Resources,
 		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.secret,
 		CodeLife: c.CodeLife, RefreshIdle: c.RefreshIdle, RefreshLife: c.RefreshLife, ReplayWindow: max(c.ReplayWindow, 0), Now: s.deps.Now,

@@ -23,6 +23,7 @@ import (
 const (
 	mostSessions     = 100_000
 	mostTransactions = 20_000 // 16 KiB each at most
+	mostAhead        = 20_000 // 16 KiB each at most
 	mostCounters     = 100_000
 	mostAssertions   = 100_000
 )
@@ -31,9 +32,9 @@ const (
 type backends struct {
 	sql *sqlstore.DB
 
-	// Short memory: who is signed in, whose authorization requests are under way, how often something
-	// was tried, which client assertions were used.
-	sessions, transactions, counters, assertions ttl.Store
+	// Short memory: who is signed in, whose authorization requests are under way, what clients asked for ahead of a browser (devices, pushed
+	// requests), how often something was tried, which client assertions were used.
+	sessions, transactions, ahead, counters, assertions ttl.Store
 
 	redis  redis.UniversalClient // nil in the embedded form
 	list   revocation.List
@@ -63,13 +64,14 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 			return nil, err
 		}
 		short := ttl.NewRedis(b.redis, r.RedisPrefix)
-		b.sessions, b.transactions, b.counters, b.assertions = short, short, short, short
+		b.sessions, b.transactions, b.ahead, b.counters, b.assertions = short, short, short, short, short
 		if b.list == nil {
 			b.list = revocation.NewRedis(b.redis, r.RedisPrefix, d.Now)
 		}
 	} else {
 		b.sessions = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostSessions})
 		b.transactions = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostTransactions})
+		b.ahead = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostAhead})
 		b.counters = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostCounters})
 		b.assertions = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostAssertions})
 		if b.list == nil {

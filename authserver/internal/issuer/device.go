@@ -92,10 +92,10 @@ func (e *Engine) AuthorizeDevice(ctx context.Context, c client.Client, form url.
 	if err != nil {
 		return Device{}, fmt.Errorf("keeping a device request: %w", err)
 	}
-	if err := e.Short.Put(ctx, deviceKey(client.TokenHash(d.DeviceCode)), value, deviceLife); err != nil {
+	if err := e.Ahead.Put(ctx, deviceKey(client.TokenHash(d.DeviceCode)), value, deviceLife); err != nil {
 		return Device{}, fmt.Errorf("keeping a device request: %w", err)
 	}
-	free, err := e.Short.PutIfAbsent(ctx, userKey(d.UserCode), value, deviceLife)
+	free, err := e.Ahead.PutIfAbsent(ctx, userKey(d.UserCode), value, deviceLife)
 	if err != nil {
 		return Device{}, fmt.Errorf("keeping a user code: %w", err)
 	}
@@ -123,7 +123,7 @@ var errNoDevice = &oauth.Error{Code: "invalid_request", Status: http.StatusBadRe
 
 // DeviceRequest finds what a device asks for that shows this code, as far as a person may see it.
 func (e *Engine) DeviceRequest(ctx context.Context, userCode string) (*Authorization, error) {
-	value, there, err := e.Short.Get(ctx, userKey(userCode))
+	value, there, err := e.Ahead.Get(ctx, userKey(userCode))
 	if err != nil {
 		return nil, fmt.Errorf("reading a device request: %w", err)
 	}
@@ -167,7 +167,7 @@ func (e *Engine) DecideDevice(ctx context.Context, userCode string, consent *Con
 		}
 		granted = oauth.Intersect(offered, consent.Scopes)
 	}
-	value, there, err := e.Short.Take(ctx, userKey(userCode))
+	value, there, err := e.Ahead.Take(ctx, userKey(userCode))
 	if err != nil {
 		return fmt.Errorf("deciding a device request: %w", err)
 	}
@@ -187,7 +187,7 @@ func (e *Engine) denyDevice(ctx context.Context, d deviceRequest) error {
 	d.Denied = true
 	value, err := json.Marshal(d)
 	if err == nil {
-		err = e.Short.Put(ctx, deviceKey(d.Hash), value, deviceLife)
+		err = e.Ahead.Put(ctx, deviceKey(d.Hash), value, deviceLife)
 	}
 	if err != nil {
 		return fmt.Errorf("denying a device request: %w", err)
@@ -241,7 +241,7 @@ func challengeOf(verifier string) string {
 
 // waiting says what there is to say of a device that nobody has let in.
 func (x *exchange) waiting(ctx context.Context, hash string) error {
-	value, there, err := x.engine.Short.Get(ctx, deviceKey(hash))
+	value, there, err := x.engine.Ahead.Get(ctx, deviceKey(hash))
 	if err != nil {
 		return fmt.Errorf("reading a device request: %w", err)
 	}
@@ -254,7 +254,7 @@ func (x *exchange) waiting(ctx context.Context, hash string) error {
 	case d.Denied:
 		return &oauth.Error{Code: "access_denied", Status: http.StatusBadRequest, Description: "the person said no"}
 	}
-	first, err := x.engine.Short.PutIfAbsent(ctx, "device-poll:"+hash, []byte("1"), deviceInterval-time.Second)
+	first, err := x.engine.Ahead.PutIfAbsent(ctx, "device-poll:"+hash, []byte("1"), deviceInterval-time.Second)
 	if err != nil {
 		return fmt.Errorf("counting a device's asking: %w", err)
 	}

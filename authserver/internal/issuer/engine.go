@@ -50,7 +50,7 @@ type Settings struct {
 	Users     user.Store
 	Grants    grant.Store
 	Store     Store
-	Short     ttl.Store // device requests under way
+	Ahead     ttl.Store // what was asked for ahead of a browser: device requests and pushed ones
 	Ledger    *grant.Ledger
 	Keys      Signer
 	Secret    []byte // derives a refresh token's successor; 32 bytes that only the issuer knows

@@ -45,7 +45,7 @@ func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values) (re
 		return "", 0, nil, fmt.Errorf("keeping a pushed request: %w", err)
 	}
 	requestURI = newToken(pushedPrefix)
-	if err := e.Short.Put(ctx, pushedKey(requestURI), value, pushedLife); err != nil {
+	if err := e.Ahead.Put(ctx, pushedKey(requestURI), value, pushedLife); err != nil {
 		return "", 0, nil, fmt.Errorf("keeping a pushed request: %w", err)
 	}
 	return requestURI, pushedLife, relaxed, nil
@@ -66,7 +66,7 @@ func (e *Engine) Pushed(ctx context.Context, form url.Values) (url.Values, error
 		return nil, &Refusal{Err: oauth.InvalidRequest("client_id and request_uri must be given, exactly once")}
 	}
 	key := pushedKey(form.Get("request_uri"))
-	value, there, err := e.Short.Get(ctx, key)
+	value, there, err := e.Ahead.Get(ctx, key)
 	if err != nil {
 		return nil, fmt.Errorf("reading a pushed request: %w", err)
 	}
@@ -74,7 +74,7 @@ func (e *Engine) Pushed(ctx context.Context, form url.Values) (url.Values, error
 	if !there || json.Unmarshal(value, &pushed) != nil || pushed.Get("client_id") != form.Get("client_id") {
 		return nil, errNotPushed
 	}
-	if _, there, err = e.Short.Take(ctx, key); err != nil {
+	if _, there, err = e.Ahead.Take(ctx, key); err != nil {
 		return nil, fmt.Errorf("taking a pushed request: %w", err)
 	} else if !there {
 		return nil, errNotPushed
