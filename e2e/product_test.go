@@ -44,7 +44,7 @@ var pairs = []struct {
 type product struct {
 	t     testing.TB
 	flags []string
-	log   *book
+	log   *testenv.Book
 	roof.Addresses
 
 	mu    sync.Mutex
@@ -55,7 +55,7 @@ type product struct {
 // open boots the product with its demo on free ports, and stops it when the test ends.
 func open(t testing.TB, flags ...string) *product {
 	t.Helper()
-	h := &product{t: t, flags: append([]string{"--data-dir", t.TempDir()}, flags...), log: &book{}}
+	h := &product{t: t, flags: append([]string{"--data-dir", t.TempDir()}, flags...), log: &testenv.Book{}}
 	h.start("--issuer-listen", "127.0.0.1:0", "--resource-listen", "127.0.0.1:0")
 	t.Cleanup(func() {
 		if code := h.stop(); code != 0 {
@@ -155,7 +155,7 @@ func annex(t testing.TB, issuer string) string {
 func companionDatabase(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	p := &roof.Program{Args: []string{"migrate", "--data-dir", dir}, Stdout: &book{}, Stderr: &book{}}
+	p := &roof.Program{Args: []string{"migrate", "--data-dir", dir}, Stdout: &testenv.Book{}, Stderr: &testenv.Book{}}
 	if code := p.Run(context.Background()); code != 0 {
 		t.Fatalf("migrate: exit code %d", code)
 	}
@@ -164,24 +164,6 @@ func companionDatabase(t testing.TB) string {
 
 // stranger is another issuer, with keys of its own.
 func stranger(t testing.TB) *tokentest.Issuer { return tokentest.NewIssuer(t) }
-
-// book is a writer that can be read while it is written.
-type book struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *book) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *book) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
 
 func must(t testing.TB, err error) {
 	t.Helper()

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -133,7 +132,7 @@ func (s *Server) counted(c Config, d Deps, next func(http.ResponseWriter, *http.
 		if ok, wait := limit.Allow(r.Context(), caller.GrantID); !ok {
 			refused := oauth.TooManyRequests()
 			httpd.Note(r.Context(), "refused", "too many calls")
-			w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+			httpd.RetryAfter(w, wait)
 			httpd.WriteJSON(w, refused.Status, map[string]string{"error": refused.Code, "error_description": refused.Description})
 			return
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-mcp/gatehouse/roof"
+	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
 // run runs one command to its end.
@@ -36,35 +37,17 @@ func complaint(t *testing.T, code int, stderr string, wantCode int, says string)
 	}
 }
 
-// book is a writer that can be read while it is written.
-type book struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *book) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *book) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // served is a program that serves.
 type served struct {
 	roof.Addresses
-	stdout, stderr *book
+	stdout, stderr *testenv.Book
 	stop           func() int // stops it as Ctrl-C does, and returns its exit code
 }
 
 // serve boots the very program on ports that are free, and stops it when the test ends.
 func serve(t *testing.T, dir string, more ...string) *served {
 	t.Helper()
-	s := &served{stdout: &book{}, stderr: &book{}}
+	s := &served{stdout: &testenv.Book{}, stderr: &testenv.Book{}}
 	args := append([]string{"serve", "--data-dir", dir, "--issuer-listen", "127.0.0.1:0", "--resource-listen", "127.0.0.1:0"}, more...)
 	ready, ended := make(chan roof.Addresses, 1), make(chan int, 1)
 	p := &roof.Program{Args: args, Stdout: s.stdout, Stderr: s.stderr, Ready: func(a roof.Addresses) { ready <- a }}

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
@@ -185,13 +184,6 @@ func (h *house) serve(ctx context.Context) error {
 			return err
 		}
 	}
-	behind, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var background sync.WaitGroup
-	background.Go(func() { h.issuer.Run(behind) })
-	background.Go(func() { h.resource.Run(behind) })
-	defer background.Wait()
-	defer stop() // only after the last request: a list of ended grants that nobody restores is worth nothing
-
 	var doors []httpd.Door
 	for _, d := range []struct {
 		listener net.Listener
@@ -207,7 +199,7 @@ func (h *house) serve(ctx context.Context) error {
 	if h.program.Ready != nil {
 		h.program.Ready(Addresses{Issuer: h.settings.issuer, Resource: h.settings.resource, DataDir: h.dataDir})
 	}
-	if err := httpd.Run(ctx, doors, drain); err != nil {
+	if err := httpd.Run(ctx, doors, drain, h.issuer.Run, h.resource.Run); err != nil {
 		return fmt.Errorf("serving: %w", err)
 	}
 	return nil

@@ -15,14 +15,19 @@ type SignIn struct {
 func (SignIn) file() string   { return "pages/signin.html" }
 func (SignIn) policy() string { return forms }
 
+// Request says which request a page asks about, and which page takes the answer.
+type Request struct {
+	Action      string // the page that takes it
+	Transaction string
+	UserCode    string // of a device, in place of a transaction: then the answer goes nowhere
+}
+
 // Tenants asks a person of several tenants for which one to go on.
 type Tenants struct {
-	Action      string // the page that goes on
-	Transaction string
-	UserCode    string // of a device, in place of a transaction
-	Client      string
-	Person      string
-	Tenants     []Tenant
+	Request
+	Client  string
+	Person  string
+	Tenants []Tenant
 }
 
 // Tenant is one of a person's tenants.
@@ -33,11 +38,9 @@ func (Tenants) policy() string { return forms }
 
 // Consent asks whether a client may act for a person.
 type Consent struct {
-	Action      string // the page that takes the answer
-	Transaction string
-	UserCode    string // of a device, in place of a transaction: then the answer goes nowhere
-	CSRF        string
-	Person      string // their e-mail address
+	Request
+	CSRF   string
+	Person string // their e-mail address
 
 	Client       string // as it calls itself
 	ClientID     string

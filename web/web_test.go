@@ -15,9 +15,9 @@ const evil = `"><script>alert(1)</script>`
 // every page, with what strangers wrote in every place that they can reach.
 var every = map[string]web.Page{
 	"sign in": web.SignIn{Transaction: evil, CSRF: evil, Client: evil, Email: evil, Problem: evil},
-	"tenants": web.Tenants{Transaction: evil, Client: evil, Person: evil, Tenants: []web.Tenant{{ID: evil, Name: evil, Role: evil}}},
+	"tenants": web.Tenants{Request: web.Request{Transaction: evil}, Client: evil, Person: evil, Tenants: []web.Tenant{{ID: evil, Name: evil, Role: evil}}},
 	"consent": web.Consent{
-		Transaction: evil, CSRF: evil, Person: evil, Client: evil, ClientID: evil, RedirectHost: evil, RedirectURI: "javascript:alert(1)", Local: true,
+		Request: web.Request{Transaction: evil}, CSRF: evil, Person: evil, Client: evil, ClientID: evil, RedirectHost: evil, RedirectURI: "javascript:alert(1)", Local: true,
 		Resource: evil, ResourceURI: evil, Tenant: web.Tenant{ID: evil, Name: evil}, Several: true, Scopes: []web.Scope{{evil, evil}}, TokenLife: time.Minute,
 	},
 	"consent to a document": web.Consent{Client: evil, Document: evil, Local: true, Scopes: []web.Scope{{evil, evil}}},
@@ -27,8 +27,8 @@ var every = map[string]web.Page{
 	"explanation":           web.Explanation{Code: evil, Person: evil, Developer: evil},
 	"device":                web.Device{Person: evil},
 	"device done":           web.Done{},
-	"consent to a device":   web.Consent{Action: "/device", UserCode: evil, Client: evil, Several: true, Scopes: []web.Scope{{evil, evil}}},
-	"tenants for a device":  web.Tenants{Action: "/device", UserCode: evil, Client: evil, Tenants: []web.Tenant{{ID: evil}}},
+	"consent to a device":   web.Consent{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Several: true, Scopes: []web.Scope{{evil, evil}}},
+	"tenants for a device":  web.Tenants{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Tenants: []web.Tenant{{ID: evil}}},
 	"no agents":             web.Agents{},
 }
 

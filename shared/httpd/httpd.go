@@ -24,6 +24,11 @@ type Options struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 }
 
+// RetryAfter says in an answer when to come back: in whole seconds, and never too early (RFC 9110 §10.2.3).
+func RetryAfter(w http.ResponseWriter, wait time.Duration) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+}
+
 // event is a request's one log event, filled on the way.
 type event struct {
 	support string

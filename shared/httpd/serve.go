@@ -38,8 +38,16 @@ type Door struct {
 }
 
 // Run serves all doors until ctx ends or one of them breaks, then lets requests under way finish, for drain at most; what takes longer is cut off,
-// which is no error: a stranger must not decide how we end. It returns the error of a door that broke.
-func Run(ctx context.Context, doors []Door, drain time.Duration) error {
+// which is no error: a stranger must not decide how we end. What goes on behind the doors is begun before them and told to end after the last request: a
+// list of ended grants that nobody restores is worth nothing. It returns the error of a door that broke, when all has ended.
+func Run(ctx context.Context, doors []Door, drain time.Duration, behind ...func(context.Context)) error {
+	work, end := context.WithCancel(context.WithoutCancel(ctx))
+	var working sync.WaitGroup
+	for _, do := range behind {
+		working.Go(func() { do(work) })
+	}
+	defer working.Wait()
+	defer end()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	errs := make([]error, 2*len(doors))

@@ -1,4 +1,4 @@
-// Package testenv owns the databases that tests run against: a fresh one for each test, gone after it.
+// Package testenv owns the databases that tests run against (a fresh one for each test, gone after it) and what else tests of several rooms share.
 package testenv
 
 import (

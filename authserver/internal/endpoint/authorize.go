@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -18,7 +17,7 @@ const maxQuery = 16 << 10
 // which a person sees each time.
 func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 	if ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context())); !ok {
-		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+		httpd.RetryAfter(w, wait)
 		d.ErrorPage(w, r, known(r, oauth.TooManyRequests()))
 		return
 	}

@@ -70,6 +70,30 @@ func (d *Door) authenticate(r *http.Request, form url.Values) (client.Client, er
 	return c, nil
 }
 
+// sender reads a form and finds out which client sent it. When ok is false, the answer has been given.
+func (d *Door) sender(w http.ResponseWriter, r *http.Request) (c client.Client, form url.Values, ok bool) {
+	form, refused := readForm(r)
+	if refused != nil {
+		d.fail(w, r, refused)
+		return c, nil, false
+	}
+	c, err := d.authenticate(r, form)
+	if err != nil {
+		d.failAuthentication(w, r, err)
+		return c, nil, false
+	}
+	return c, form, true
+}
+
+// ahead is sender for what a client asks ahead of a browser, which counts as the browser's own asking does.
+func (d *Door) ahead(w http.ResponseWriter, r *http.Request) (c client.Client, form url.Values, ok bool) {
+	if ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context())); !ok {
+		d.tooMany(w, r, wait)
+		return c, nil, false
+	}
+	return d.sender(w, r)
+}
+
 // believe checks a client's assertion. Whatever is wrong with it is one answer; the log knows which.
 func (d *Door) believe(r *http.Request, c client.Client, raw string) error {
 	err := d.Assertions.Check(r.Context(), c, raw)

@@ -2,8 +2,6 @@ package endpoint
 
 import (
 	"net/http"
-
-	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
 // VerificationPath is the page on which people type a device's code, below the issuer.
@@ -21,18 +19,8 @@ type deviceBody struct {
 
 // device is the device authorization endpoint (RFC 8628 §3.1).
 func (d *Door) device(w http.ResponseWriter, r *http.Request) {
-	if ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context())); !ok {
-		d.tooMany(w, r, wait)
-		return
-	}
-	form, refused := readForm(r)
-	if refused != nil {
-		d.fail(w, r, refused)
-		return
-	}
-	c, err := d.authenticate(r, form)
-	if err != nil {
-		d.failAuthentication(w, r, err)
+	c, form, ok := d.ahead(w, r)
+	if !ok {
 		return
 	}
 	begun, err := d.Engine.AuthorizeDevice(r.Context(), c, form)

@@ -26,17 +26,12 @@ type introspectionBody struct {
 
 // introspect is the introspection endpoint (RFC 7662 §2): for clients with a secret, each for its own tokens.
 func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
-	form, refused := readForm(r)
-	if refused != nil {
-		d.fail(w, r, refused)
+	c, form, ok := d.sender(w, r)
+	if !ok {
 		return
 	}
-	c, err := d.authenticate(r, form)
-	if err == nil && c.AuthMethod == client.AuthNone {
-		err = oauth.InvalidClient("introspection is for clients that can prove who they are") // RV-07
-	}
-	if err != nil {
-		d.failAuthentication(w, r, err)
+	if c.AuthMethod == client.AuthNone {
+		d.fail(w, r, oauth.InvalidClient("introspection is for clients that can prove who they are")) // RV-07
 		return
 	}
 	if form.Get("token") == "" {

@@ -3,7 +3,6 @@ package endpoint
 import (
 	"net/http"
 
-	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -15,18 +14,8 @@ type pushBody struct {
 
 // push is the pushed authorization request endpoint (RFC 9126 §2).
 func (d *Door) push(w http.ResponseWriter, r *http.Request) {
-	if ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context())); !ok {
-		d.tooMany(w, r, wait)
-		return
-	}
-	form, refused := readForm(r)
-	if refused != nil {
-		d.fail(w, r, refused)
-		return
-	}
-	c, err := d.authenticate(r, form)
-	if err != nil {
-		d.failAuthentication(w, r, err)
+	c, form, ok := d.ahead(w, r)
+	if !ok {
 		return
 	}
 	if len(form.Encode()) > maxQuery {

@@ -9,14 +9,8 @@ import (
 // revoke is the revocation endpoint (RFC 7009 §2). 200 means that the grant has ended, durably; a store that does not answer is 503 (§2.2.1),
 // never the 200 that fosite's writer makes of it (L2, RV-05).
 func (d *Door) revoke(w http.ResponseWriter, r *http.Request) {
-	form, refused := readForm(r)
-	if refused != nil {
-		d.fail(w, r, refused)
-		return
-	}
-	c, err := d.authenticate(r, form)
-	if err != nil {
-		d.failAuthentication(w, r, err)
+	c, form, ok := d.sender(w, r)
+	if !ok {
 		return
 	}
 	// Each end of a grant is a row and a place on the list: a client that gets a token and gives it back, over and over, must not fill both.

@@ -63,7 +63,7 @@ type errorBody struct {
 
 // tooMany answers 429 with the time to wait.
 func (d *Door) tooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
-	w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+	httpd.RetryAfter(w, wait)
 	d.fail(w, r, oauth.TooManyRequests())
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -70,9 +71,7 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 	granted := oauth.Intersect(offered, c.Scopes)
 	x := a.exchange
 	x.scopes = granted
-	x.grant = grant.Grant{
-		ID: newID("grt_"), TenantID: c.TenantID, ClientID: a.Client.ID, UserID: c.UserID, Resource: a.Resource.URI, Scopes: granted, CreatedAt: x.now,
-	}
+	x.grant = a.grant(c, granted, x.now)
 	code, err := x.issueCode(ctx, a)
 	if err != nil {
 		return "", err
@@ -124,12 +123,27 @@ func (x *exchange) issueCode(ctx context.Context, a *Authorization) (string, err
 		return "", err
 	}
 	x.code.GrantID, x.code.CreatedAt, x.code.ExpiresAt = x.grant.ID, x.now, x.now.Add(x.engine.CodeLife)
-	event := audit.Event{
-		Time: x.now, Actor: "user:" + x.grant.UserID, Action: "grant.create", Target: x.grant.ID, Tenant: x.grant.TenantID,
-		Detail: "client " + a.Client.ID + ": " + oauth.FormatScope(x.scopes),
-	}
-	if err := x.engine.Store.PutCode(ctx, x.grant, *x.code, event); err != nil {
-		return "", fmt.Errorf("keeping a code: %w", err)
+	if err := x.engine.keepCode(ctx, x.grant, *x.code, ""); err != nil {
+		return "", err
 	}
 	return response.GetCode(), nil
+}
+
+// grant is a new grant of what a person allowed.
+func (a *Authorization) grant(c Consent, granted []string, now time.Time) grant.Grant {
+	return grant.Grant{
+		ID: newID("grt_"), TenantID: c.TenantID, ClientID: a.Client.ID, UserID: c.UserID, Resource: a.Resource.URI, Scopes: granted, CreatedAt: now,
+	}
+}
+
+// keepCode keeps a new grant, its code and the audit line, which says how it came to be if not by redirect.
+func (e *Engine) keepCode(ctx context.Context, g grant.Grant, code Code, how string) error {
+	event := audit.Event{
+		Time: g.CreatedAt, Actor: "user:" + g.UserID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID,
+		Detail: "client " + g.ClientID + how + ": " + oauth.FormatScope(g.Scopes),
+	}
+	if err := e.Store.PutCode(ctx, g, code, event); err != nil {
+		return fmt.Errorf("keeping a code: %w", err)
+	}
+	return nil
 }

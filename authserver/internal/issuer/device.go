@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
-	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -197,15 +195,9 @@ func (e *Engine) denyDevice(ctx context.Context, d deviceRequest) error {
 
 func (e *Engine) approveDevice(ctx context.Context, a *Authorization, d deviceRequest, c Consent, granted []string) error {
 	now := e.now()
-	g := grant.Grant{ID: newID("grt_"), TenantID: c.TenantID, ClientID: a.Client.ID, UserID: c.UserID, Resource: a.Resource.URI, Scopes: granted, CreatedAt: now}
+	g := a.grant(c, granted, now)
 	code := Code{Hash: d.Hash, GrantID: g.ID, ClientID: a.Client.ID, RedirectURI: deviceRedirect, Challenge: deviceRedirect, CreatedAt: now, ExpiresAt: now.Add(deviceLife)}
-	event := audit.Event{
-		Time: now, Actor: "user:" + c.UserID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Detail: "client " + a.Client.ID + " (device): " + oauth.FormatScope(granted),
-	}
-	if err := e.Store.PutCode(ctx, g, code, event); err != nil {
-		return fmt.Errorf("keeping a device's code: %w", err)
-	}
-	return nil
+	return e.keepCode(ctx, g, code, " (device)")
 }
 
 // loadDevice brings what was decided for a device, or says that it was not yet (RFC 8628 §3.5).

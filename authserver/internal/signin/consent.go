@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/web"
@@ -41,6 +42,11 @@ func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
 			httpd.Note(r.Context(), "relaxed", name)
 		}
 	}
+	d.ask(w, r, u, a, web.Request{Action: "/consent", Transaction: transaction})
+}
+
+// ask shows a signed-in person what a client wants: the tenants to choose from, or the consent page for the one. request says where the answer goes.
+func (d *Door) ask(w http.ResponseWriter, r *http.Request, u user.User, a *issuer.Authorization, request web.Request) {
 	offers, err := d.Engine.Offers(r.Context(), a, u.ID)
 	if err != nil {
 		d.fail(w, r, err)
@@ -49,25 +55,19 @@ func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
 	offer, chosen := choose(offers, r.URL.Query().Get("tenant"))
 	switch {
 	case len(offers) == 0:
-		d.fail(w, r, errNoTenant)
+		d.fail(w, r, &oauth.Error{Code: "access_denied", Status: http.StatusForbidden,
+			Description: "You belong to no organisation that could let this application in. An administrator can add you to one; then start again from your application."})
 	case !chosen:
-		d.show(w, r, http.StatusOK, tenantsPage(web.Tenants{Action: "/consent", Transaction: transaction, Client: clientName(a.Client), Person: u.Email}, offers))
+		p := web.Tenants{Request: request, Client: clientName(a.Client), Person: u.Email}
+		for _, o := range offers {
+			p.Tenants = append(p.Tenants, web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role})
+		}
+		d.show(w, r, http.StatusOK, p)
 	default:
 		p := consentPage(a, offer)
-		p.Action = "/consent"
-		p.Transaction, p.CSRF, p.Person, p.Several = transaction, d.Sessions.CSRF(w, r), u.Email, len(offers) > 1
+		p.Request, p.CSRF, p.Person, p.Several = request, d.Sessions.CSRF(w, r), u.Email, len(offers) > 1
 		d.show(w, r, http.StatusOK, p)
 	}
-}
-
-var errNoTenant = &oauth.Error{Code: "access_denied", Status: http.StatusForbidden,
-	Description: "You belong to no organisation that could let this application in. An administrator can add you to one; then start again from your application."}
-
-func tenantsPage(p web.Tenants, offers []issuer.Offer) web.Tenants {
-	for _, o := range offers {
-		p.Tenants = append(p.Tenants, web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role})
-	}
-	return p
 }
 
 // choose finds the tenant's offer; the only one there is needs no choosing.
@@ -119,7 +119,7 @@ func clientName(c client.Client) string {
 func redirectHost(uri string) string {
 	u, err := url.Parse(uri)
 	switch {
-	case err != nil:
+	case err != nil || uri == "": // of a device there is none
 		return uri
 	case u.Scheme != "https" && u.Scheme != "http":
 		return "the application behind " + u.Scheme + ": on this device"

@@ -2,7 +2,6 @@ package signin
 
 import (
 	"net/http"
-	"strconv"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
@@ -32,23 +31,7 @@ func (d *Door) showDevice(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
-	offers, err := d.Engine.Offers(r.Context(), a, u.ID)
-	if err != nil {
-		d.fail(w, r, err)
-		return
-	}
-	offer, chosen := choose(offers, r.URL.Query().Get("tenant"))
-	switch {
-	case len(offers) == 0:
-		d.fail(w, r, errNoTenant)
-	case !chosen:
-		d.show(w, r, http.StatusOK, tenantsPage(web.Tenants{Action: "/device", UserCode: code, Client: clientName(a.Client), Person: u.Email}, offers))
-	default:
-		p := consentPage(a, offer)
-		p.Action, p.UserCode, p.RedirectHost = "/device", code, ""
-		p.CSRF, p.Person, p.Several = d.Sessions.CSRF(w, r), u.Email, len(offers) > 1
-		d.show(w, r, http.StatusOK, p)
-	}
+	d.ask(w, r, u, a, web.Request{Action: "/device", UserCode: code})
 }
 
 // decideDevice does what the person said of a device.
@@ -83,7 +66,7 @@ func (d *Door) decideDevice(w http.ResponseWriter, r *http.Request) {
 func (d *Door) mayTryCode(w http.ResponseWriter, r *http.Request, u user.User) bool {
 	ok, wait := d.Codes.Allow(r.Context(), u.ID)
 	if !ok {
-		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+		httpd.RetryAfter(w, wait)
 		d.fail(w, r, oauth.TooManyRequests())
 	}
 	return ok

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
@@ -103,7 +102,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		email = "" // goes the way of an account that is not there
 	}
 	if wait, ok := d.mayTry(r, email); !ok {
-		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+		httpd.RetryAfter(w, wait)
 		httpd.Note(r.Context(), "refused", "too many sign-in attempts")
 		d.askWho(w, r, http.StatusTooManyRequests, web.SignIn{
 			Transaction: transaction, Device: device, Email: form.Get("email"), Problem: "There were too many tries. Wait five minutes and try again.",

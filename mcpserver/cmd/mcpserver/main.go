@@ -109,12 +109,6 @@ func (s *settings) open(ctx context.Context, stderr io.Writer) error {
 
 // serve serves until ctx ends, and lets requests under way finish.
 func (s *settings) serve(ctx context.Context) error {
-	behind, stop := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() { defer close(done); s.server.Run(behind) }()
 	s.log.Info("the MCP server is open", "resource", s.config.Resource, "listen", s.listen)
-	err := httpd.Run(ctx, []httpd.Door{s.door}, drain)
-	stop()
-	<-done
-	return errors.Join(err, s.server.Close())
+	return errors.Join(httpd.Run(ctx, []httpd.Door{s.door}, drain, s.server.Run), s.server.Close())
 }
