@@ -62,7 +62,15 @@ type Client struct {
 	SoftwareVersion string
 	Origin          string // how it became known: OriginRegistration, OriginInitialToken, OriginDocument or OriginOperator
 	ManageHash      string // TokenHash of its registration access token; empty when it has none
-	CreatedAt       time.Time
+	Fingerprint     string // of what it said of itself, when all who register the same share one client; empty when not
+	Resource        string // the resource that it is, when it is a protected server that passes its callers on; empty for an agent
+
+	IDTokenAlg             string   // signs its id tokens; empty means RS256 (OpenID Connect Registration 1.0 §2)
+	PostLogoutRedirectURIs []string // where people may go on to from signing out (OpenID Connect RP-Initiated Logout 1.0 §3.1)
+	DPoPBound              bool     // it binds every access token to a key of its own (RFC 9449 §5.2)
+	PushRequired           bool     // it pushes every authorization request (RFC 9126 §6)
+
+	CreatedAt time.Time
 }
 
 // InitialToken lets its bearer register clients of a tenant (RFC 7591 §3).

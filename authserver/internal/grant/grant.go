@@ -27,6 +27,10 @@ type Grant struct {
 	CreatedAt time.Time
 	EndedAt   time.Time // zero while alive
 	EndReason string
+
+	SignedInAt time.Time // when the person had last proved who they are; zero when nobody did it here
+	AssertedBy string    // the issuer whose assertion made it; empty for what a person or the tenant allowed here
+	AssertedAt time.Time // when it last did
 }
 
 // Ended says whether the grant has ended.

@@ -22,6 +22,8 @@ type Code struct {
 	ClientID    string
 	RedirectURI string
 	Challenge   string // PKCE S256 code_challenge
+	Nonce       string // goes into the id token as it came (OpenID Connect Core §3.1.2.1)
+	JKT         string // thumbprint of the key that its client must prove; empty for none (RFC 9449 §10)
 	CreatedAt   time.Time
 	ExpiresAt   time.Time
 	UsedAt      time.Time // zero while unused
@@ -32,6 +34,7 @@ type RefreshToken struct {
 	Hash      string // SHA-256 of the token, hex
 	GrantID   string
 	ClientID  string
+	JKT       string // thumbprint of the key that its client must prove; empty for none (RFC 9449 §5)
 	CreatedAt time.Time
 	ExpiresAt time.Time // end of its idle life
 	ChainEnds time.Time // end of the chain's absolute life; every successor inherits it

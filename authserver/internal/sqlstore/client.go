@@ -13,16 +13,17 @@ import (
 var _ client.Store = (*DB)(nil)
 
 const clientColumns = `id, name, tenant_id, redirect_uris, grant_types, auth_method, secret_hash, scopes, application_type,
-	client_uri, software_id, software_version, origin, manage_hash, jwks, jwks_uri, created_at, old_secret_hash, old_secret_ends`
+	client_uri, software_id, software_version, origin, manage_hash, jwks, jwks_uri, created_at, old_secret_hash, old_secret_ends,
+	fingerprint, resource, id_token_alg, post_logout_redirect_uris, dpop_bound, push_required`
 
-const clientValues = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19"
+const clientValues = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25"
 
 // clientRow is a client's columns in their order.
 func clientRow(c client.Client) []any {
 	return []any{
 		c.ID, c.Name, optional(c.TenantID), list(c.RedirectURIs), list(c.GrantTypes), c.AuthMethod, c.SecretHash, list(c.Scopes), c.ApplicationType,
 		c.ClientURI, c.SoftwareID, c.SoftwareVersion, c.Origin, c.ManageHash, c.JWKS, c.JWKSURI, moment(c.CreatedAt),
-		c.OldSecretHash, moment(c.OldSecretEnds),
+		c.OldSecretHash, moment(c.OldSecretEnds), c.Fingerprint, c.Resource, c.IDTokenAlg, list(c.PostLogoutRedirectURIs), c.DPoPBound, c.PushRequired,
 	}
 }
 
@@ -61,7 +62,7 @@ func scanClient(r interface{ Scan(...any) error }) (client.Client, error) {
 	var tenantID sql.NullString
 	err := r.Scan(&c.ID, &c.Name, &tenantID, (*list)(&c.RedirectURIs), (*list)(&c.GrantTypes), &c.AuthMethod, &c.SecretHash, (*list)(&c.Scopes),
 		&c.ApplicationType, &c.ClientURI, &c.SoftwareID, &c.SoftwareVersion, &c.Origin, &c.ManageHash, &c.JWKS, &c.JWKSURI, (*moment)(&c.CreatedAt),
-		&c.OldSecretHash, (*moment)(&c.OldSecretEnds))
+		&c.OldSecretHash, (*moment)(&c.OldSecretEnds), &c.Fingerprint, &c.Resource, &c.IDTokenAlg, (*list)(&c.PostLogoutRedirectURIs), &c.DPoPBound, &c.PushRequired)
 	c.TenantID = tenantID.String
 	return c, err
 }
@@ -94,9 +95,10 @@ func (d *DB) Register(ctx context.Context, c client.Client, ceiling int64) error
 // UpdateClient implements client.Store.
 func (d *DB) UpdateClient(ctx context.Context, c client.Client) error {
 	done, err := changed(d.write.ExecContext(ctx, `UPDATE clients SET name = $2, redirect_uris = $3, grant_types = $4, scopes = $5, application_type = $6,
-		client_uri = $7, software_id = $8, software_version = $9, jwks = $10, jwks_uri = $11 WHERE id = $1 AND deleted_at IS NULL`,
+		client_uri = $7, software_id = $8, software_version = $9, jwks = $10, jwks_uri = $11, id_token_alg = $12, post_logout_redirect_uris = $13,
+		dpop_bound = $14, push_required = $15 WHERE id = $1 AND deleted_at IS NULL`,
 		c.ID, c.Name, list(c.RedirectURIs), list(c.GrantTypes), list(c.Scopes), c.ApplicationType, c.ClientURI, c.SoftwareID, c.SoftwareVersion,
-		c.JWKS, c.JWKSURI))
+		c.JWKS, c.JWKSURI, c.IDTokenAlg, list(c.PostLogoutRedirectURIs), c.DPoPBound, c.PushRequired))
 	if err != nil {
 		return fmt.Errorf("changing client %s: %w", c.ID, err)
 	}
@@ -136,7 +138,8 @@ func (d *DB) PutDocument(ctx context.Context, c client.Client) error {
 	_, err := d.write.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+`) VALUES (`+clientValues+`)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, redirect_uris = excluded.redirect_uris, application_type = excluded.application_type,
 		client_uri = excluded.client_uri, software_id = excluded.software_id, software_version = excluded.software_version, auth_method = excluded.auth_method,
-		jwks = excluded.jwks, jwks_uri = excluded.jwks_uri, deleted_at = NULL WHERE clients.origin = excluded.origin`,
+		jwks = excluded.jwks, jwks_uri = excluded.jwks_uri, grant_types = excluded.grant_types, id_token_alg = excluded.id_token_alg,
+		post_logout_redirect_uris = excluded.post_logout_redirect_uris, dpop_bound = excluded.dpop_bound, push_required = excluded.push_required, deleted_at = NULL WHERE clients.origin = excluded.origin`,
 		clientRow(c)...)
 	if err != nil {
 		return fmt.Errorf("keeping client %s: %w", c.ID, err)

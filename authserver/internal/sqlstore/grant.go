@@ -13,11 +13,12 @@ import (
 
 var _ grant.Store = (*DB)(nil)
 
-const grantColumns = "g.id, g.tenant_id, g.client_id, g.user_id, g.resource, g.scopes, g.created_at, g.ended_at, g.end_reason"
+const grantColumns = "g.id, g.tenant_id, g.client_id, g.user_id, g.resource, g.scopes, g.created_at, g.ended_at, g.end_reason, g.signed_in_at, g.asserted_by, g.asserted_at"
 
 // grantRow is where a grant's columns are scanned into.
 func grantRow(g *grant.Grant, userID *sql.NullString) []any {
-	return []any{&g.ID, &g.TenantID, &g.ClientID, userID, &g.Resource, (*list)(&g.Scopes), (*moment)(&g.CreatedAt), (*moment)(&g.EndedAt), &g.EndReason}
+	return []any{&g.ID, &g.TenantID, &g.ClientID, userID, &g.Resource, (*list)(&g.Scopes), (*moment)(&g.CreatedAt), (*moment)(&g.EndedAt), &g.EndReason,
+		(*moment)(&g.SignedInAt), &g.AssertedBy, (*moment)(&g.AssertedAt)}
 }
 
 func scanGrant(r interface{ Scan(...any) error }) (grant.Grant, error) {
@@ -29,8 +30,8 @@ func scanGrant(r interface{ Scan(...any) error }) (grant.Grant, error) {
 }
 
 func insertGrant(ctx context.Context, e execer, g grant.Grant) error {
-	_, err := e.ExecContext(ctx, "INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		g.ID, g.TenantID, g.ClientID, optional(g.UserID), g.Resource, list(g.Scopes), moment(g.CreatedAt))
+	_, err := e.ExecContext(ctx, "INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes, created_at, signed_in_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		g.ID, g.TenantID, g.ClientID, optional(g.UserID), g.Resource, list(g.Scopes), moment(g.CreatedAt), moment(g.SignedInAt))
 	if err != nil {
 		return fmt.Errorf("keeping grant %s: %w", g.ID, err)
 	}

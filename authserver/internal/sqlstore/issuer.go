@@ -21,8 +21,8 @@ func (d *DB) PutCode(ctx context.Context, g grant.Grant, c issuer.Code, e audit.
 		if err := insertGrant(ctx, tx, g); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO codes (hash, grant_id, client_id, redirect_uri, challenge, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-			c.Hash, c.GrantID, c.ClientID, c.RedirectURI, c.Challenge, moment(c.CreatedAt), moment(c.ExpiresAt))
+		_, err := tx.ExecContext(ctx, "INSERT INTO codes (hash, grant_id, client_id, redirect_uri, challenge, nonce, jkt, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+			c.Hash, c.GrantID, c.ClientID, c.RedirectURI, c.Challenge, c.Nonce, c.JKT, moment(c.CreatedAt), moment(c.ExpiresAt))
 		if err != nil {
 			return fmt.Errorf("keeping a code: %w", err)
 		}
@@ -35,9 +35,9 @@ func (d *DB) Code(ctx context.Context, hash string) (issuer.Code, grant.Grant, e
 	var c issuer.Code
 	var g grant.Grant
 	var userID sql.NullString
-	into := append([]any{&c.Hash, &c.GrantID, &c.ClientID, &c.RedirectURI, &c.Challenge, (*moment)(&c.CreatedAt), (*moment)(&c.ExpiresAt), (*moment)(&c.UsedAt)},
+	into := append([]any{&c.Hash, &c.GrantID, &c.ClientID, &c.RedirectURI, &c.Challenge, &c.Nonce, &c.JKT, (*moment)(&c.CreatedAt), (*moment)(&c.ExpiresAt), (*moment)(&c.UsedAt)},
 		grantRow(&g, &userID)...)
-	err := d.row(ctx, "SELECT c.hash, c.grant_id, c.client_id, c.redirect_uri, c.challenge, c.created_at, c.expires_at, c.used_at, "+grantColumns+
+	err := d.row(ctx, "SELECT c.hash, c.grant_id, c.client_id, c.redirect_uri, c.challenge, c.nonce, c.jkt, c.created_at, c.expires_at, c.used_at, "+grantColumns+
 		" FROM codes c JOIN grants g ON g.id = c.grant_id WHERE c.hash = $1", hash).Scan(into...)
 	g.UserID = userID.String
 	return c, g, none(err, issuer.ErrNotFound)
@@ -55,9 +55,9 @@ func (d *DB) RefreshToken(ctx context.Context, hash string) (issuer.RefreshToken
 	var t issuer.RefreshToken
 	var g grant.Grant
 	var userID sql.NullString
-	into := append([]any{&t.Hash, &t.GrantID, &t.ClientID, (*moment)(&t.CreatedAt), (*moment)(&t.ExpiresAt), (*moment)(&t.ChainEnds), (*moment)(&t.UsedAt)},
+	into := append([]any{&t.Hash, &t.GrantID, &t.ClientID, &t.JKT, (*moment)(&t.CreatedAt), (*moment)(&t.ExpiresAt), (*moment)(&t.ChainEnds), (*moment)(&t.UsedAt)},
 		grantRow(&g, &userID)...)
-	err := d.row(ctx, "SELECT r.hash, r.grant_id, r.client_id, r.created_at, r.expires_at, r.chain_ends, r.used_at, "+grantColumns+
+	err := d.row(ctx, "SELECT r.hash, r.grant_id, r.client_id, r.jkt, r.created_at, r.expires_at, r.chain_ends, r.used_at, "+grantColumns+
 		" FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id WHERE r.hash = $1", hash).Scan(into...)
 	g.UserID = userID.String
 	return t, g, none(err, issuer.ErrNotFound)
@@ -87,8 +87,8 @@ func (d *DB) spend(ctx context.Context, tx *sql.Tx, table, hash string, at time.
 	if next == nil {
 		return nil
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO refresh_tokens (hash, grant_id, client_id, created_at, expires_at, chain_ends) VALUES ($1, $2, $3, $4, $5, $6)",
-		next.Hash, next.GrantID, next.ClientID, moment(next.CreatedAt), moment(next.ExpiresAt), moment(next.ChainEnds))
+	_, err = tx.ExecContext(ctx, "INSERT INTO refresh_tokens (hash, grant_id, client_id, jkt, created_at, expires_at, chain_ends) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+		next.Hash, next.GrantID, next.ClientID, next.JKT, moment(next.CreatedAt), moment(next.ExpiresAt), moment(next.ChainEnds))
 	if err != nil {
 		return fmt.Errorf("keeping a refresh token: %w", err)
 	}

@@ -119,7 +119,7 @@ func nouns(t *testing.T, open func() Store) {
 	_, err = s.Client(ctx, "cli_none")
 	wantErr(t, "no client", client.ErrNotFound, err)
 	c, err := s.Client(ctx, "cli_app")
-	same(t, "client", client.Client{ID: "cli_app", Name: "App", RedirectURIs: []string{"https://app.example/cb"}, GrantTypes: []string{"authorization_code"}, AuthMethod: "none", Scopes: []string{}, CreatedAt: now}, c, err)
+	same(t, "client", client.Client{ID: "cli_app", Name: "App", RedirectURIs: []string{"https://app.example/cb"}, GrantTypes: []string{"authorization_code"}, AuthMethod: "none", Scopes: []string{}, PostLogoutRedirectURIs: []string{}, CreatedAt: now}, c, err)
 	of, err := s.Clients(ctx, "acme", 10)
 	if err != nil || len(of) != 1 || of[0].ID != "cli_machine" {
 		t.Errorf("acme's clients: got %v %v, want the machine", of, err)
@@ -184,15 +184,15 @@ func parallel(do func()) {
 }
 
 func aGrant(id string) grant.Grant {
-	return grant.Grant{ID: id, TenantID: "acme", ClientID: "cli_app", UserID: "usr_ann", Resource: resource, Scopes: []string{"a"}, CreatedAt: now}
+	return grant.Grant{ID: id, TenantID: "acme", ClientID: "cli_app", UserID: "usr_ann", Resource: resource, Scopes: []string{"a"}, CreatedAt: now, SignedInAt: now.Add(-time.Hour)}
 }
 
 func aCode(id string) issuer.Code {
-	return issuer.Code{Hash: "code-" + id, GrantID: id, ClientID: "cli_app", RedirectURI: "https://app.example/cb", Challenge: "ch", CreatedAt: now, ExpiresAt: now.Add(time.Minute)}
+	return issuer.Code{Hash: "code-" + id, GrantID: id, ClientID: "cli_app", RedirectURI: "https://app.example/cb", Challenge: "ch", Nonce: "n", JKT: "k", CreatedAt: now, ExpiresAt: now.Add(time.Minute)}
 }
 
 func aToken(hash, id string) issuer.RefreshToken {
-	return issuer.RefreshToken{Hash: hash, GrantID: id, ClientID: "cli_app", CreatedAt: now, ExpiresAt: now.Add(time.Hour), ChainEnds: now.Add(24 * time.Hour)}
+	return issuer.RefreshToken{Hash: hash, GrantID: id, ClientID: "cli_app", JKT: "k", CreatedAt: now, ExpiresAt: now.Add(time.Hour), ChainEnds: now.Add(24 * time.Hour)}
 }
 
 // begun makes a grant whose code has been redeemed for the refresh token "rt-ID".

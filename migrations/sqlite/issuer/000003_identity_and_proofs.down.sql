@@ -1,0 +1,18 @@
+DROP TABLE used_assertions;
+DROP TABLE identities;
+DROP TABLE trusted_issuers;
+ALTER TABLE refresh_tokens DROP COLUMN jkt;
+ALTER TABLE codes DROP COLUMN jkt;
+ALTER TABLE codes DROP COLUMN nonce;
+DROP INDEX grants_one_asserted;
+ALTER TABLE grants DROP COLUMN asserted_at;
+ALTER TABLE grants DROP COLUMN asserted_by;
+ALTER TABLE grants DROP COLUMN signed_in_at;
+ALTER TABLE roles DROP COLUMN admin;
+DROP INDEX clients_by_fingerprint;
+ALTER TABLE clients DROP COLUMN fingerprint;
+ALTER TABLE clients DROP COLUMN resource;
+ALTER TABLE clients DROP COLUMN push_required;
+ALTER TABLE clients DROP COLUMN dpop_bound;
+ALTER TABLE clients DROP COLUMN post_logout_redirect_uris;
+ALTER TABLE clients DROP COLUMN id_token_alg;
