@@ -156,11 +156,12 @@ func (s *Server) routes() (http.Handler, error) {
 	programs := &endpoint.Door{
 		Assertions:   s.assertions(fetcher),
 		Registration: c.Registration, Ceiling: c.MostClients, Now: s.deps.Now,
-		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage, Explain: people.Explain,
-		Authorize:    &ratelimit.Limiter{Store: b.counters, Name: "authorize", Limit: 300, Window: time.Minute},
-		Register:     &ratelimit.Limiter{Store: b.counters, Name: "register", Limit: c.RegistrationsPerHour, Window: time.Hour},
-		Revoke:       &ratelimit.Limiter{Store: b.counters, Name: "revoke", Limit: 60, Window: time.Minute},
-		Authenticate: &ratelimit.Limiter{Store: b.counters, Name: "authenticate", Limit: 100, Window: time.Minute},
+		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage, Explain: people.Explain, Silent: people.Silent,
+		IDTokenAlgorithms: c.algorithms(),
+		Authorize:         &ratelimit.Limiter{Store: b.counters, Name: "authorize", Limit: 300, Window: time.Minute},
+		Register:          &ratelimit.Limiter{Store: b.counters, Name: "register", Limit: c.RegistrationsPerHour, Window: time.Hour},
+		Revoke:            &ratelimit.Limiter{Store: b.counters, Name: "revoke", Limit: 60, Window: time.Minute},
+		Authenticate:      &ratelimit.Limiter{Store: b.counters, Name: "authenticate", Limit: 100, Window: time.Minute},
 	}
 	r := mux.NewRouter()
 	r.HandleFunc("/healthz", s.healthz).Methods("GET", "HEAD")

@@ -147,6 +147,9 @@ func (r *resolved) resolveResources() error {
 		if err != nil || uri != res.URI {
 			return fmt.Errorf("resource %q is not a canonical URI (RFC 8707 §2): lower-case scheme and host, no fragment, no lone slash", res.URI)
 		}
+		if uri == r.Issuer {
+			return fmt.Errorf("resource %q is the issuer itself; give the server an address of its own, such as %s/mcp", res.URI, r.Issuer)
+		}
 		for _, alias := range res.Aliases {
 			if uri, err := oauth.ParseResource(alias); err != nil || uri != alias {
 				return fmt.Errorf("resource %s: alias %q is not a canonical URI", res.URI, alias)
@@ -173,9 +176,9 @@ func (r *resolved) resolveResources() error {
 	return nil
 }
 
-// algorithms are those in use, each once.
+// algorithms are those in use, each once: the one that every OpenID client understands, and the resources'.
 func (r *resolved) algorithms() []string {
-	var all []string
+	all := []string{issuer.DefaultIDTokenAlg}
 	for _, res := range r.Resources {
 		if !slices.Contains(all, res.Algorithm) {
 			all = append(all, res.Algorithm)

@@ -19,12 +19,20 @@ func TestOtherPeoplesClients(t *testing.T) {
 	if code != 0 {
 		t.Fatal(out)
 	}
-	env := append(os.Environ(), "ISSUER="+h.Issuer, "RESOURCE="+h.Resource,
-		"MACHINE_ID="+regexp.MustCompile(`cli_\S+`).FindString(out), "MACHINE_SECRET="+regexp.MustCompile(`ghs_\S+`).FindString(out))
+	made := func(name, out string) []string {
+		return []string{name + "_ID=" + regexp.MustCompile(`cli_\S+`).FindString(out), name + "_SECRET=" + regexp.MustCompile(`ghs_\S+`).FindString(out)}
+	}
+	env := append(append(os.Environ(), "ISSUER="+h.Issuer, "RESOURCE="+h.Resource), made("MACHINE", out)...)
+	code, out = h.operate("client", "create", "--redirect-uri", "http://127.0.0.1:7777/callback", "--post-logout-redirect-uri", "http://127.0.0.1:7777/out")
+	if code != 0 {
+		t.Fatal(out)
+	}
+	env = append(env, made("PARTY", out)...)
 	for program, want := range map[string][]string{
 		"openid-client.mjs": {
 			"authorization_code read_customer,search_knowledge_base", "refresh_token read_customer,search_knowledge_base", "revocation invalid_token",
-			"pushed read_customer,search_knowledge_base", "private_key_jwt read_customer,search_knowledge_base",
+			"pushed read_customer,search_knowledge_base",
+			"openid ann@acme.example acme ann@acme.example Ann", "renewed true", "signed out /out bye", "private_key_jwt read_customer,search_knowledge_base",
 			"client_secret_basic read_customer active=true customers:read", "client_secret_post read_customer active=true customers:read",
 			"device_code read_customer",
 		},

@@ -22,6 +22,10 @@ func clientCreate(fs *flag.FlagSet) action {
 		s.RedirectURIs = append(s.RedirectURIs, uri)
 		return nil
 	})
+	fs.Func("post-logout-redirect-uri", "`URI` to which people may go on from signing out; may be repeated", func(uri string) error {
+		s.PostLogoutRedirectURIs = append(s.PostLogoutRedirectURIs, uri)
+		return nil
+	})
 	return func(ctx context.Context, c *call) error {
 		s.Scopes = config.List(*scopes)
 		var made authserver.ClientMade

@@ -50,6 +50,7 @@ type Consent struct {
 	RedirectURI  string
 	Local        bool // the answer goes to a program on the person's own machine
 
+	Identity    bool   // it asks who the person is, and for nothing else
 	Resource    string // its name
 	ResourceURI string
 	Tenant      Tenant
@@ -58,8 +59,11 @@ type Consent struct {
 	TokenLife   time.Duration
 }
 
-// Scope is what may be ticked, in plain words.
-type Scope struct{ Name, Description string }
+// Scope is what may be ticked, in plain words. What is fixed goes with a yes.
+type Scope struct {
+	Name, Description string
+	Fixed             bool
+}
 
 func (Consent) file() string   { return "pages/consent.html" }
 func (Consent) policy() string { return strict }
@@ -77,6 +81,20 @@ type Problem struct {
 
 func (Problem) file() string   { return "pages/problem.html" }
 func (Problem) policy() string { return forms }
+
+// SignOut asks whether a person really wants to sign out, and where they go then.
+type SignOut struct {
+	CSRF     string
+	Person   string
+	Client   string // which application sent them; empty: none that is known
+	ClientID string
+	To       string // where they go then; empty: nowhere
+	Host     string // where that is, as people read it
+	State    string // goes along
+}
+
+func (SignOut) file() string   { return "pages/signout.html" }
+func (SignOut) policy() string { return strict }
 
 // Device asks for the code that a device shows.
 type Device struct{ Person string }

@@ -47,8 +47,8 @@ type Page interface {
 // The pages run no script and load nothing but our own style; nobody may frame them (AZ-34).
 const (
 	strict = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
-	// forms goes where a form's answer stays here. The consent page has none: Chromium applies form-action to the redirect that follows, and
-	// that goes to the application.
+	// forms goes where a form's answer stays here. The pages of consent and of signing out have none: Chromium applies form-action to the redirect that
+	// follows, and that goes to the application.
 	forms = strict + "; form-action 'self'"
 )
 

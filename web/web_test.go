@@ -18,18 +18,19 @@ var every = map[string]web.Page{
 	"tenants": web.Tenants{Request: web.Request{Transaction: evil}, Client: evil, Person: evil, Tenants: []web.Tenant{{ID: evil, Name: evil, Role: evil}}},
 	"consent": web.Consent{
 		Request: web.Request{Transaction: evil}, CSRF: evil, Person: evil, Client: evil, ClientID: evil, RedirectHost: evil, RedirectURI: "javascript:alert(1)", Local: true,
-		Resource: evil, ResourceURI: evil, Tenant: web.Tenant{ID: evil, Name: evil}, Several: true, Scopes: []web.Scope{{evil, evil}}, TokenLife: time.Minute,
+		Resource: evil, ResourceURI: evil, Tenant: web.Tenant{ID: evil, Name: evil}, Several: true, Scopes: []web.Scope{{evil, evil, false}}, TokenLife: time.Minute,
 	},
-	"consent to a document": web.Consent{Client: evil, Document: evil, Local: true, Scopes: []web.Scope{{evil, evil}}},
+	"consent to a document": web.Consent{Client: evil, Document: evil, Local: true, Scopes: []web.Scope{{evil, evil, true}}},
 	"consent to nothing":    web.Consent{Client: evil, Known: evil},
 	"problem":               web.Problem{Status: 400, Code: evil, What: evil, Support: evil},
-	"agents":                web.Agents{CSRF: evil, Person: evil, Agents: []web.Agent{{GrantID: evil, Client: evil, Tenant: evil, Resource: evil, Scopes: []web.Scope{{evil, evil}}, Since: time.Now()}}},
+	"agents":                web.Agents{CSRF: evil, Person: evil, Agents: []web.Agent{{GrantID: evil, Client: evil, Tenant: evil, Resource: evil, Scopes: []web.Scope{{evil, evil, true}}, Since: time.Now()}}},
 	"explanation":           web.Explanation{Code: evil, Person: evil, Developer: evil},
 	"device":                web.Device{Person: evil},
 	"device done":           web.Done{},
-	"consent to a device":   web.Consent{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Several: true, Scopes: []web.Scope{{evil, evil}}},
+	"consent to a device":   web.Consent{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Several: true, Scopes: []web.Scope{{evil, evil, true}}},
 	"tenants for a device":  web.Tenants{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Tenants: []web.Tenant{{ID: evil}}},
 	"no agents":             web.Agents{},
+	"sign out":              web.SignOut{CSRF: evil, Person: evil, Client: evil, ClientID: evil, To: evil, Host: evil, State: evil},
 }
 
 // foreign finds addresses of anybody else.
@@ -65,8 +66,10 @@ func TestEveryPage(t *testing.T) {
 			if !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "frame-ancestors 'none'") {
 				t.Errorf("policy %q", policy)
 			}
-			if _, consent := page.(web.Consent); consent == strings.Contains(policy, "form-action") {
-				t.Errorf("policy %q: form-action belongs on every page but consent", policy)
+			_, consent := page.(web.Consent)
+			_, signOut := page.(web.SignOut)
+			if (consent || signOut) == strings.Contains(policy, "form-action") {
+				t.Errorf("policy %q: form-action belongs on every page but those that lead to an application", policy)
 			}
 		})
 	}

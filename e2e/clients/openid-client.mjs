@@ -1,8 +1,8 @@
-// Every grant with openid-client. ISSUER, RESOURCE, MACHINE_ID and MACHINE_SECRET come from the environment.
+// Every grant with openid-client. ISSUER, RESOURCE and the clients that the operator made, MACHINE and PARTY, come from the environment.
 import * as client from 'openid-client'
 import { opens, done, shows, list, headers, end } from './person.mjs'
 
-const { ISSUER, RESOURCE, MACHINE_ID, MACHINE_SECRET } = process.env
+const { ISSUER, RESOURCE, MACHINE_ID, MACHINE_SECRET, PARTY_ID, PARTY_SECRET } = process.env
 const issuer = new URL(ISSUER)
 const redirect_uri = 'http://127.0.0.1:7777/callback'
 const options = { algorithm: 'oauth2', execute: [client.allowInsecureRequests] } // http, on this machine alone
@@ -39,6 +39,23 @@ const after = await tools(app, tokens.access_token).then(() => 'lives on', (e) =
 done(`revocation ${after}`)
 tokens = await signIn(app, client.buildAuthorizationUrlWithPAR)
 done(`pushed ${await tools(app, tokens.access_token)}`)
+
+// An ordinary relying party, that knows nothing of MCP: who is it, and signing out again.
+const party = await client.discovery(issuer, PARTY_ID, {}, client.ClientSecretBasic(PARTY_SECRET), { execute: options.execute })
+const expectedNonce = client.randomNonce()
+const pkceCodeVerifier = client.randomPKCECodeVerifier()
+const asked = client.buildAuthorizationUrl(party, {
+  redirect_uri, scope: 'openid profile email', nonce: expectedNonce, max_age: '3600',
+  code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier), code_challenge_method: 'S256',
+})
+tokens = await client.authorizationCodeGrant(party, await opens(asked), { pkceCodeVerifier, expectedNonce, maxAge: 3600, idTokenExpected: true })
+const { sub, email, tenant_id } = tokens.claims()
+const info = await client.fetchUserInfo(party, tokens.access_token, sub)
+done(`openid ${email} ${tenant_id} ${info.email} ${info.name}`)
+tokens = await client.refreshTokenGrant(party, tokens.refresh_token)
+done(`renewed ${tokens.claims().sub === sub}`)
+const left = await opens(client.buildEndSessionUrl(party, { id_token_hint: tokens.id_token, post_logout_redirect_uri: 'http://127.0.0.1:7777/out', state: 'bye' }))
+done(`signed out ${left.pathname} ${left.searchParams.get('state')}`)
 
 // A client that signs.
 const pair = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify'])

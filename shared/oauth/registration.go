@@ -18,6 +18,9 @@ type ClientMetadata struct {
 	JWKSURI                 string          `json:"jwks_uri,omitempty"`
 	SoftwareID              string          `json:"software_id,omitempty"`
 	SoftwareVersion         string          `json:"software_version,omitempty"`
+	// OpenID Connect Registration 1.0 §2, RP-Initiated Logout 1.0 §3.1
+	IDTokenSignedResponseAlg string   `json:"id_token_signed_response_alg,omitempty"`
+	PostLogoutRedirectURIs   []string `json:"post_logout_redirect_uris,omitempty"`
 }
 
 // ClientInformation is the answer to a registration (RFC 7591 §3.2.1). Arrays are never null: some clients refuse that.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
@@ -20,6 +21,8 @@ type ClientSpec struct {
 	Scopes       []string // ceiling; required for a machine client
 	RedirectURIs []string
 	Public       bool // an application that cannot keep a secret: it gets none
+	// PostLogoutRedirectURIs are where an application may send people who have signed out.
+	PostLogoutRedirectURIs []string
 }
 
 // CreateClient makes a client, and returns its secret: it is shown this once, only its hash is kept.
@@ -102,6 +105,8 @@ func machine(c *client.Client, s ClientSpec, allowed []string) error {
 		return refuse("name it with --tenant, or give --redirect-uri for an application that people let in", "a machine client must belong to a tenant")
 	case s.Public:
 		return refuse("leave --public away", "a machine client must prove who it is: it needs a secret")
+	case len(s.PostLogoutRedirectURIs) > 0:
+		return refuse("leave --post-logout-redirect-uri away", "nobody signs out at a machine client")
 	case len(s.Scopes) == 0:
 		return refuse("name them with --scopes; the tenant may have: "+oauth.FormatScope(allowed), "the client would have no scope")
 	}
@@ -113,12 +118,12 @@ func application(c *client.Client, s ClientSpec) error {
 	if len(s.RedirectURIs) > client.MaxRedirectURIs {
 		return refuse("", "more than %d redirect URIs", client.MaxRedirectURIs)
 	}
-	for _, uri := range s.RedirectURIs {
+	for _, uri := range append(slices.Clone(s.RedirectURIs), s.PostLogoutRedirectURIs...) {
 		if err := client.CheckRedirectURI(uri); err != nil {
 			return refuse("", "redirect URI %q cannot be registered: %v", uri, err)
 		}
 	}
-	c.RedirectURIs, c.GrantTypes = s.RedirectURIs, []string{client.GrantCode, client.GrantRefresh}
+	c.RedirectURIs, c.PostLogoutRedirectURIs, c.GrantTypes = s.RedirectURIs, s.PostLogoutRedirectURIs, []string{client.GrantCode, client.GrantRefresh}
 	c.ApplicationType = "web"
 	if c.LoopbackOnly() {
 		c.ApplicationType = "native"

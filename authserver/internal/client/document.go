@@ -92,6 +92,10 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 			return Client{}, wrong("has keys that cannot be used: " + err.Error())
 		}
 	}
+	d.IDTokenSignedResponseAlg = "" // a document is read as a request: which algorithms there are, it cannot know
+	if c.setIdentity(d.ClientMetadata, nil) != nil {
+		return Client{}, wrong("has post_logout_redirect_uris that cannot be used")
+	}
 	if err := c.setRedirects(d.ClientMetadata); err != nil {
 		return Client{}, wrong("has redirect_uris that cannot be used: " + err.Error())
 	}

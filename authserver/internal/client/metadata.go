@@ -17,8 +17,9 @@ const MaxName = 64
 
 // Registration is who registers and what the registrant may get.
 type Registration struct {
-	Tenant *InitialToken // the initial access token that was shown; nil for open registration
-	Now    time.Time
+	Tenant     *InitialToken // the initial access token that was shown; nil for open registration
+	Algorithms []string      // that id tokens can be signed with, the default one first
+	Now        time.Time
 }
 
 // FromMetadata turns what a client says of itself into a client, with its secret if it gets one. What we do not offer is dropped where
@@ -42,6 +43,9 @@ func FromMetadata(m oauth.ClientMetadata, r Registration) (Client, string, error
 		return Client{}, "", err
 	}
 	if err := c.setScopes(m, r.Tenant); err != nil {
+		return Client{}, "", err
+	}
+	if err := c.setIdentity(m, r.Algorithms); err != nil {
 		return Client{}, "", err
 	}
 	secret, err := c.setAuthentication(m)
@@ -119,6 +123,28 @@ func (c *Client) setRedirects(m oauth.ClientMetadata) error {
 	return nil
 }
 
+// setIdentity takes over what OpenID clients say: how their id tokens are to be signed, and where people may go from signing out.
+func (c *Client) setIdentity(m oauth.ClientMetadata, algorithms []string) error {
+	if alg := m.IDTokenSignedResponseAlg; alg != "" {
+		if !slices.Contains(algorithms, alg) {
+			return oauth.InvalidClientMetadata("id_token_signed_response_alg is not offered; use " + strings.Join(algorithms, ", "))
+		}
+		c.IDTokenAlg = alg
+	}
+	if len(m.PostLogoutRedirectURIs) > MaxRedirectURIs {
+		return oauth.InvalidClientMetadata("too many post_logout_redirect_uris; at most 20 are kept")
+	}
+	for _, uri := range m.PostLogoutRedirectURIs {
+		if err := CheckRedirectURI(uri); err != nil {
+			return oauth.InvalidClientMetadata("a post_logout_redirect_uri cannot be registered: " + err.Error())
+		}
+		if !slices.Contains(c.PostLogoutRedirectURIs, uri) {
+			c.PostLogoutRedirectURIs = append(c.PostLogoutRedirectURIs, uri)
+		}
+	}
+	return nil
+}
+
 func (c *Client) setScopes(m oauth.ClientMetadata, t *InitialToken) error {
 	asked, err := oauth.ParseScope(m.Scope)
 	if err != nil {
@@ -163,13 +189,13 @@ func (c *Client) setAuthentication(m oauth.ClientMetadata) (secret string, err e
 }
 
 // Update is the client after it has described itself anew (RFC 7592 §2.2). What it may not say of itself stays: its id, its tenant, its secret, the way it
-// proves who it is. An *oauth.Error says what does not do.
-func (c Client) Update(m oauth.ClientMetadata) (Client, error) {
+// proves who it is. algorithms are as in Registration. An *oauth.Error says what does not do.
+func (c Client) Update(m oauth.ClientMetadata, algorithms []string) (Client, error) {
 	if m.TokenEndpointAuthMethod != "" && m.TokenEndpointAuthMethod != c.AuthMethod {
 		return Client{}, oauth.InvalidClientMetadata("token_endpoint_auth_method cannot be changed; register another client")
 	}
 	m.TokenEndpointAuthMethod = c.AuthMethod
-	r := Registration{Now: c.CreatedAt}
+	r := Registration{Now: c.CreatedAt, Algorithms: algorithms}
 	if c.TenantID != "" {
 		r.Tenant = &InitialToken{TenantID: c.TenantID, Scopes: c.Scopes}
 	}
@@ -191,6 +217,7 @@ func (c Client) Metadata() oauth.ClientMetadata {
 		RedirectURIs: c.RedirectURIs, TokenEndpointAuthMethod: c.AuthMethod, GrantTypes: c.GrantTypes, ResponseTypes: responseTypes,
 		ClientName: c.Name, ClientURI: c.ClientURI, Scope: oauth.FormatScope(c.Scopes), ApplicationType: c.ApplicationType,
 		SoftwareID: c.SoftwareID, SoftwareVersion: c.SoftwareVersion, JWKS: json.RawMessage(c.JWKS), JWKSURI: c.JWKSURI,
+		IDTokenSignedResponseAlg: c.IDTokenAlg, PostLogoutRedirectURIs: c.PostLogoutRedirectURIs,
 	}
 }
 

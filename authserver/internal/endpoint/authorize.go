@@ -13,6 +13,11 @@ import (
 // maxQuery bounds an authorization request, in bytes (AZ-38).
 const maxQuery = 16 << 10
 
+// errUnreadable answers a client that is known by a document and wants no page: its document is read for a person alone, so that it is not known yet where an
+// answer may go.
+var errUnreadable = &oauth.Error{Code: "login_required", Status: http.StatusBadRequest,
+	Description: "a person must sign in and agree: prompt=none cannot be met for an application that is known by a document"}
+
 // authorize is the authorization endpoint (RFC 6749 §3.1). It only checks: what holds is kept for this browser and goes on to the consent page,
 // which a person sees each time.
 func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
@@ -46,6 +51,11 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 		d.ErrorPage(w, r, known(r, refused))
 		return
 	}
+	prompt, err := issuer.ParsePrompt(form)
+	if deferred && err == nil && prompt.None {
+		d.ErrorPage(w, r, known(r, errUnreadable))
+		return
+	}
 	if !deferred {
 		a, err := d.Engine.Authorize(r.Context(), form)
 		if err != nil {
@@ -53,6 +63,10 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		relaxed(r, a.Relaxed)
+		if prompt.None {
+			d.Silent(w, r, form)
+			return
+		}
 	}
 	transaction, err := d.Begin(w, r, issuer.Remembered(form))
 	if err != nil {

@@ -30,6 +30,8 @@ const (
 	IntrospectionPath = "/oauth2/introspect"
 	DevicePath        = "/oauth2/device_authorization"
 	PushPath          = "/oauth2/par"
+	UserInfoPath      = "/oauth2/userinfo"
+	LogoutPath        = "/oauth2/logout" // where it leads is a matter of people: package signin
 )
 
 // Who may register.
@@ -52,12 +54,16 @@ type Door struct {
 	Ceiling      int64
 	// Assertions believes clients that prove who they are by a signature.
 	Assertions *assertion.Checker
+	// IDTokenAlgorithms are those that id tokens can be signed with, the default one first.
+	IDTokenAlgorithms []string
 	// Now is the time for what the door itself writes.
 	Now func() time.Time
 	// Revoke limits revocations, by client.
 	Revoke *ratelimit.Limiter
 	// Begin keeps an authorization request for this browser and returns its transaction id.
 	Begin func(w http.ResponseWriter, r *http.Request, form url.Values) (string, error)
+	// Silent answers an authorization request that wants no page.
+	Silent func(w http.ResponseWriter, r *http.Request, form url.Values)
 	// Explain shows a person what an error code means, or that there is no such code.
 	Explain func(w http.ResponseWriter, r *http.Request, code string)
 	// ErrorPage shows a person what was wrong, with the error's status.
@@ -67,12 +73,12 @@ type Door struct {
 // Mount puts the endpoints on a router. Programs in browsers may read metadata and keys, register and get tokens from any origin, without
 // credentials; the authorization endpoint is for navigation only and has no CORS (OAuth 2.1 §3.1).
 func (d *Door) Mount(r *mux.Router) error {
-	metadata, err := d.metadata()
+	metadata, discovery, err := d.metadata()
 	if err != nil {
 		return err
 	}
 	r.Handle(MetadataPath, cors("GET, HEAD", metadata))
-	r.Handle(DiscoveryPath, cors("GET, HEAD", metadata))
+	r.Handle(DiscoveryPath, cors("GET, HEAD", discovery))
 	r.Handle(JWKSPath, cors("GET, HEAD", http.HandlerFunc(d.jwks)))
 	r.Handle(TokenPath, cors("POST", http.HandlerFunc(d.token)))
 	if d.Registration != RegistrationClosed {
@@ -82,6 +88,7 @@ func (d *Door) Mount(r *mux.Router) error {
 	r.Handle(RevokePath, cors("POST", http.HandlerFunc(d.revoke)))
 	r.Handle(DevicePath, cors("POST", http.HandlerFunc(d.device)))
 	r.Handle(PushPath, cors("POST", http.HandlerFunc(d.push)))
+	r.Handle(UserInfoPath, cors("GET, POST", http.HandlerFunc(d.userInfo)))
 	r.Handle(IntrospectionPath, only("POST", http.HandlerFunc(d.introspect)))
 	r.HandleFunc(issuer.ErrorPath+"{code}", d.explain).Methods("GET", "HEAD")
 	r.Handle(AuthorizePath, only("GET, POST", http.HandlerFunc(d.authorize)))

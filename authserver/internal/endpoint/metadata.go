@@ -17,16 +17,21 @@ import (
 // MetadataLife is how long metadata and keys may be kept by those who fetch them. keyring.PublishLead is longer.
 const MetadataLife = 5 * time.Minute
 
-// discovery is the metadata as OpenID Connect Discovery 1.0 §3 wants it, for clients that look there: the members that it requires beside RFC
-// 8414's. We sign no id_token, and subjects are the same for every client.
+// discovery is the metadata with what OpenID Connect Discovery 1.0 §3 and RP-Initiated Logout 1.0 §2.1 add. Subjects are the same for every client.
 type discovery struct {
 	oauth.ServerMetadata
+	UserInfoEndpoint                 string   `json:"userinfo_endpoint"`
+	EndSessionEndpoint               string   `json:"end_session_endpoint"`
 	SubjectTypesSupported            []string `json:"subject_types_supported"`
 	IDTokenSigningAlgValuesSupported []string `json:"id_token_signing_alg_values_supported"`
+	ClaimsSupported                  []string `json:"claims_supported"`
+	ClaimsParameterSupported         bool     `json:"claims_parameter_supported"`
+	PromptValuesSupported            []string `json:"prompt_values_supported"`
 }
 
-// metadata serves the authorization server's metadata (RFC 8414 §3), made once from the configuration. No header of a request changes it.
-func (d *Door) metadata() (http.Handler, error) {
+// metadata serves the server's metadata, made once from the configuration; no header of a request changes them. There are two documents of one content, but
+// for scopes_supported: clients of MCP read RFC 8414's and ask for all that they find there, so that the scopes of identity stand in OpenID's alone.
+func (d *Door) metadata() (rfc8414, openID http.Handler, err error) {
 	e := d.Engine
 	secrets := []string{client.AuthBasic, client.AuthPost, client.AuthKey}
 	methods := append([]string{client.AuthNone}, secrets...)
@@ -50,7 +55,12 @@ func (d *Door) metadata() (http.Handler, error) {
 		CodeChallengeMethodsSupported:              []string{"S256"},
 		AuthorizationResponseISSParameterSupported: true,
 		ClientIDMetadataDocumentSupported:          e.Documents != nil,
-	}, SubjectTypesSupported: []string{"public"}}
+	},
+		UserInfoEndpoint: e.Issuer + UserInfoPath, EndSessionEndpoint: e.Issuer + LogoutPath,
+		SubjectTypesSupported: []string{"public"}, IDTokenSigningAlgValuesSupported: d.IDTokenAlgorithms,
+		ClaimsSupported:       []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "tenant_id", "name", "email"},
+		PromptValuesSupported: []string{"none", "login", "consent", "select_account"},
+	}
 	for _, r := range e.Resources {
 		m.ProtectedResources = append(m.ProtectedResources, r.URI)
 		for _, s := range r.ScopeNames() {
@@ -58,14 +68,21 @@ func (d *Door) metadata() (http.Handler, error) {
 				m.ScopesSupported = append(m.ScopesSupported, s)
 			}
 		}
-		if !slices.Contains(m.IDTokenSigningAlgValuesSupported, r.Algorithm) {
-			m.IDTokenSigningAlgValuesSupported = append(m.IDTokenSigningAlgValuesSupported, r.Algorithm)
-		}
 	}
 	m.ScopesSupported = append(m.ScopesSupported, issuer.OfflineAccess)
 	if d.Registration == RegistrationClosed {
 		m.RegistrationEndpoint = "" // AS-10: then clients do not try
 	}
+	if rfc8414, err = published(m); err != nil {
+		return nil, nil, err
+	}
+	m.ScopesSupported = append(issuer.IdentityScopes(), m.ScopesSupported...)
+	openID, err = published(m)
+	return rfc8414, openID, err
+}
+
+// published serves a document from memory.
+func published(m discovery) (http.Handler, error) {
 	doc, err := newDocument(m, func(body []byte) string {
 		sum := sha256.Sum256(body)
 		return `"` + hex.EncodeToString(sum[:12]) + `"`

@@ -16,6 +16,7 @@ type tokenBody struct {
 	TokenType    string `json:"token_type"`
 	ExpiresIn    int64  `json:"expires_in"`
 	RefreshToken string `json:"refresh_token,omitempty"`
+	IDToken      string `json:"id_token,omitempty"`
 	Scope        string `json:"scope"`
 }
 
@@ -50,7 +51,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	relaxed(r, tokens.Relaxed)
 	answer(w, http.StatusOK, tokenBody{
 		AccessToken: tokens.AccessToken, TokenType: "Bearer", ExpiresIn: int64(tokens.ExpiresIn.Seconds()),
-		RefreshToken: tokens.RefreshToken, Scope: oauth.FormatScope(tokens.Scopes),
+		RefreshToken: tokens.RefreshToken, IDToken: tokens.IDToken, Scope: oauth.FormatScope(tokens.Scopes),
 	})
 }
 

@@ -25,7 +25,8 @@ type Authorization struct {
 	RedirectURI string
 	State       string
 	Resource    Resource
-	Scopes      []string // asked for
+	Scopes      []string // asked for; those of identity come first
+	Prompt      Prompt
 	Form        url.Values
 	Relaxed     []string // the relaxations that it took
 
@@ -45,7 +46,8 @@ const shortState = 8
 
 // remembered are the parameters that Authorize reads. Others mean nothing here (RFC 6749 §3.1) and are not kept.
 var remembered = []string{
-	"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "resource", "code_challenge", "code_challenge_method", "prompt",
+	"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "resource", "code_challenge", "code_challenge_method",
+	"nonce", "prompt", "max_age", "login_hint", "id_token_hint",
 }
 
 // Remembered is a request as it is kept until a person has answered.
@@ -192,8 +194,27 @@ func (a *Authorization) check(e *Engine) error {
 	if a.Form.Get("code_challenge_method") != "S256" || !challengeForm.MatchString(a.Form.Get("code_challenge")) {
 		return oauth.InvalidRequest("PKCE is required: send code_challenge (43 characters) with code_challenge_method=S256")
 	}
-	if slices.Contains(strings.Fields(a.Form.Get("prompt")), "none") {
-		return &oauth.Error{Code: "login_required", Description: "a person must sign in and agree; prompt=none cannot be met", Status: http.StatusBadRequest}
+	if len(a.Form.Get("nonce")) > MaxState {
+		return oauth.InvalidRequest("nonce is longer than 2048 bytes")
+	}
+	var err error
+	if a.Prompt, err = ParsePrompt(a.Form); err != nil {
+		return err
+	}
+	return a.settle(e)
+}
+
+// settle finds out what is asked for: the resource, and scopes of it; none means its baseline. The scopes of identity may stand beside them. Alone, and with
+// no resource named, they mean the issuer itself.
+func (a *Authorization) settle(e *Engine) error {
+	asked, err := oauth.ParseScope(a.Form.Get("scope"))
+	if err != nil {
+		return oauth.InvalidScope(err.Error())
+	}
+	identity, others := identityOf(withoutOffline(asked))
+	if len(identity) > 0 && len(others) == 0 && !a.Form.Has("resource") {
+		a.Resource, a.Scopes = e.identity, identity
+		return nil
 	}
 	resource, relaxed, err := e.target(a.Form)
 	if err != nil {
@@ -201,32 +222,32 @@ func (a *Authorization) check(e *Engine) error {
 	}
 	a.Resource = resource
 	a.relax(relaxed)
-	return a.checkScope()
+	if len(others) == 0 && (len(identity) == 0 || resource.URI != e.identity.URI) {
+		others = a.unasked()
+	}
+	if !oauth.Subset(others, a.within(resource.ScopeNames())) {
+		return oauth.InvalidScope("a scope is not offered here or not allowed for this client; the resource offers: " + oauth.FormatScope(resource.ScopeNames()))
+	}
+	a.Scopes = append(identity, others...)
+	return nil
 }
 
-// checkScope reads what is asked for; nothing means the resource's baseline.
-func (a *Authorization) checkScope() error {
-	asked, err := oauth.ParseScope(a.Form.Get("scope"))
-	if err != nil {
-		return oauth.InvalidScope(err.Error())
-	}
-	asked = withoutOffline(asked)
-	if len(asked) == 0 {
-		asked = a.unasked()
-	}
-	if !oauth.Subset(asked, withinClient(a.Resource.ScopeNames(), a.Client)) {
-		return oauth.InvalidScope("a scope is not offered here or not allowed for this client; the resource offers: " + oauth.FormatScope(a.Resource.ScopeNames()))
-	}
-	a.Scopes = asked
-	return nil
+// within applies the client's own ceiling to scopes of the resource. Of who somebody is, the person decides alone.
+func (a *Authorization) within(scopes []string) []string {
+	return append(oauth.Intersect(scopes, IdentityScopes()), withinClient(scopes, a.Client)...)
+}
+
+// opens says whether scopes open the resource at all: those of identity alone open nothing but the issuer.
+func (a *Authorization) opens(scopes []string) bool {
+	return len(oauth.Intersect(scopes, a.Resource.ScopeNames())) > 0
 }
 
 // unasked are the scopes of a request that names none: the baseline, as far as the client may have it, or else all that it may have.
 func (a *Authorization) unasked() []string {
-	if within := withinClient(a.Resource.Baseline(), a.Client); len(within) > 0 {
+	if within := a.within(a.Resource.Baseline()); len(within) > 0 {
 		return within
 	}
-	return withinClient(a.Resource.ScopeNames(), a.Client)
+	return a.within(a.Resource.ScopeNames())
 }
 
 // ask lets fosite decide on what passed our rules.

@@ -20,8 +20,9 @@ type Offer struct {
 
 // Consent is what a person allowed.
 type Consent struct {
-	UserID, TenantID string
-	Scopes           []string // ticked
+	Someone
+	TenantID string
+	Scopes   []string // ticked
 }
 
 // Offers lists what the person could allow the client, tenant by tenant: asked for ∩ client ∩ tenant policy ∩ role (product.md). A client
@@ -41,7 +42,7 @@ func (e *Engine) Offers(ctx context.Context, a *Authorization, userID string) ([
 			return nil, fmt.Errorf("reading a tenant: %w", err)
 		}
 		o := Offer{TenantID: m.TenantID, TenantName: t.Name, Role: m.Role}
-		for _, name := range oauth.Intersect(a.Scopes, m.Scopes, t.Scopes) {
+		for _, name := range e.offer(a, m.Scopes, t.Scopes) {
 			if s, ok := a.Resource.Scope(name); ok {
 				o.Scopes = append(o.Scopes, s)
 			}
@@ -49,6 +50,18 @@ func (e *Engine) Offers(ctx context.Context, a *Authorization, userID string) ([
 		offers = append(offers, o)
 	}
 	return offers, nil
+}
+
+// offer is what of the request somebody could allow whose role and tenant allow this much. Where they allow nothing of the resource, identity alone is no offer.
+func (e *Engine) offer(a *Authorization, role, tenant []string) []string {
+	if a.Resource.URI == e.identity.URI {
+		return a.Scopes
+	}
+	allowed := oauth.Intersect(a.Scopes, role, tenant)
+	if len(allowed) == 0 {
+		return nil
+	}
+	return oauth.Intersect(a.Scopes, append(allowed, IdentityScopes()...))
 }
 
 // Approve makes the grant and its code and says where to go. The whole request is checked anew: what was true when the page was shown may
@@ -62,7 +75,7 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 	if err != nil {
 		return "", err
 	}
-	if len(c.Scopes) == 0 {
+	if !a.opens(c.Scopes) {
 		return "", e.refuse(a, oauth.AccessDenied("nothing was allowed"))
 	}
 	if !oauth.Subset(c.Scopes, offered) {
@@ -122,6 +135,7 @@ func (x *exchange) issueCode(ctx context.Context, a *Authorization) (string, err
 		}
 		return "", err
 	}
+	x.code.Nonce = a.Form.Get("nonce")
 	x.code.GrantID, x.code.CreatedAt, x.code.ExpiresAt = x.grant.ID, x.now, x.now.Add(x.engine.CodeLife)
 	if err := x.engine.keepCode(ctx, x.grant, *x.code, ""); err != nil {
 		return "", err
@@ -133,6 +147,7 @@ func (x *exchange) issueCode(ctx context.Context, a *Authorization) (string, err
 func (a *Authorization) grant(c Consent, granted []string, now time.Time) grant.Grant {
 	return grant.Grant{
 		ID: newID("grt_"), TenantID: c.TenantID, ClientID: a.Client.ID, UserID: c.UserID, Resource: a.Resource.URI, Scopes: granted, CreatedAt: now,
+		SignedInAt: c.SignedInAt.UTC().Truncate(time.Second),
 	}
 }
 

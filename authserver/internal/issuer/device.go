@@ -78,11 +78,7 @@ func (e *Engine) AuthorizeDevice(ctx context.Context, c client.Client, form url.
 		return Device{}, oauth.UnauthorizedClient("this client is not registered for the grant type " + client.GrantDevice)
 	}
 	a := &Authorization{Client: c, Form: form}
-	var err error
-	if a.Resource, _, err = e.target(form); err != nil {
-		return Device{}, err
-	}
-	if err := a.checkScope(); err != nil {
+	if err := a.settle(e); err != nil {
 		return Device{}, err
 	}
 	d := Device{DeviceCode: newToken(devicePrefix), UserCode: newUserCode(), ExpiresIn: deviceLife, Interval: deviceInterval}
@@ -160,7 +156,7 @@ func (e *Engine) DecideDevice(ctx context.Context, userCode string, consent *Con
 		if err != nil {
 			return err
 		}
-		if len(consent.Scopes) == 0 || !oauth.Subset(consent.Scopes, offered) {
+		if !a.opens(consent.Scopes) || !oauth.Subset(consent.Scopes, offered) {
 			return oauth.InvalidRequest("nothing was ticked, or something that was not offered")
 		}
 		granted = oauth.Intersect(offered, consent.Scopes)

@@ -32,6 +32,8 @@ type Signer interface {
 	token.Keys
 	// Sign writes claims as an access token with the key that signs now for the algorithm.
 	Sign(algorithm string, claims token.Claims) (string, error)
+	// SignIdentity writes claims as an id token with the key that signs now for the algorithm.
+	SignIdentity(algorithm string, claims any) (string, error)
 }
 
 // Documents finds clients that are known by a document of theirs.
@@ -65,12 +67,16 @@ type Settings struct {
 // Engine decides: who may have a code, who may have a token, what a token is worth. It is safe for concurrent use.
 type Engine struct {
 	Settings
-	shared fosite.Config
+	shared   fosite.Config
+	identity Resource // the issuer itself, for who somebody is
 }
 
 // New fills every field that fosite would otherwise fill by itself while serving, without a lock.
 func New(s Settings) *Engine {
-	return &Engine{Settings: s, shared: fosite.Config{
+	identity := Resource{
+		URI: s.Issuer, Name: "Gatehouse", Algorithm: s.Resources[0].Algorithm, TokenLife: s.Resources[0].TokenLife, Scopes: identityScopes(),
+	}
+	return &Engine{Settings: s, identity: identity, shared: fosite.Config{
 		AccessTokenLifespan:            time.Hour, // ours come from the resource; see exchange.GenerateAccessToken
 		RefreshTokenLifespan:           s.RefreshIdle,
 		AuthorizeCodeLifespan:          s.CodeLife,
@@ -92,8 +98,11 @@ func New(s Settings) *Engine {
 	}}
 }
 
-// Resource returns the resource of this URI (as oauth.ParseResource writes it).
+// Resource returns the resource of this URI (as oauth.ParseResource writes it): a protected server, or the issuer itself.
 func (e *Engine) Resource(uri string) (Resource, bool) {
+	if uri == e.identity.URI {
+		return e.identity, true
+	}
 	i := slices.IndexFunc(e.Resources, func(r Resource) bool { return r.URI == uri })
 	if i < 0 {
 		return Resource{}, false

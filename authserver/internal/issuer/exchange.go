@@ -40,6 +40,8 @@ type exchange struct {
 	next    *RefreshToken // about to be kept
 	raw     string        // the refresh token as presented
 	replay  bool          // a spent refresh token within its window: the same successor again
+	openid  bool          // an id token goes with it
+	idToken string        // about to be sent
 	relaxed []string      // by name
 	ended   error         // why ending the grant of a reused code or token did not succeed
 }
@@ -87,7 +89,7 @@ func (x *exchange) fositeClient() fosite.Client {
 	}
 	return &fosite.DefaultClient{
 		ID: x.client.ID, RedirectURIs: redirects, GrantTypes: grantTypes, ResponseTypes: []string{"code"},
-		Scopes: x.resource.ScopeNames(), Audience: []string{x.resource.URI}, Public: x.client.AuthMethod == client.AuthNone,
+		Scopes: append(x.resource.ScopeNames(), IdentityScopes()...), Audience: []string{x.resource.URI}, Public: x.client.AuthMethod == client.AuthNone,
 	}
 }
 
@@ -270,7 +272,7 @@ func (x *exchange) AccessTokenSignature(_ context.Context, raw string) string {
 }
 
 // GenerateAccessToken writes the token that product.md describes (RFC 9068 §2). It has one audience, always.
-func (x *exchange) GenerateAccessToken(_ context.Context, r fosite.Requester) (raw, signature string, err error) {
+func (x *exchange) GenerateAccessToken(ctx context.Context, r fosite.Requester) (raw, signature string, err error) {
 	subject := x.grant.UserID
 	if subject == "" {
 		subject = x.client.ID // RFC 9068 §2.2: without a resource owner, the client
@@ -281,6 +283,9 @@ func (x *exchange) GenerateAccessToken(_ context.Context, r fosite.Requester) (r
 		GrantID: x.grant.ID, ID: newID(""), Scope: oauth.FormatScope(scopes), Scopes: scopes,
 		IssuedAt: x.now.Unix(), Expires: x.now.Add(x.resource.TokenLife).Unix(),
 	})
+	if err == nil && x.openid {
+		x.idToken, err = x.identify(ctx, raw) // here, because what cannot be signed must not use anything up
+	}
 	return raw, "", err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ory/fosite"
@@ -114,12 +115,17 @@ func (x *revocation) RevokeRefreshToken(ctx context.Context, grantID string) err
 // believe checks one of our own access tokens, for whichever of our resources it is, and whichever algorithm that resource had when it was issued.
 func (e *Engine) believe(ctx context.Context, raw string, leeway time.Duration) (token.Claims, error) {
 	err := error(token.ErrAudience)
-	for _, r := range e.Resources {
+	for _, r := range append(slices.Clone(e.Resources), e.identity) {
 		var claims token.Claims
-		rules := token.Rules{Issuer: e.Issuer, Audience: r.URI, Algorithms: []string{"ES256", "RS256", "EdDSA"}, Leeway: leeway, Now: e.Now}
-		if claims, err = rules.Verify(ctx, raw, e.Keys); err == nil {
+		if claims, err = e.believeFor(ctx, raw, r, leeway); err == nil {
 			return claims, nil
 		}
 	}
 	return token.Claims{}, err
+}
+
+// believeFor is believe for one resource.
+func (e *Engine) believeFor(ctx context.Context, raw string, r Resource, leeway time.Duration) (token.Claims, error) {
+	rules := token.Rules{Issuer: e.Issuer, Audience: r.URI, Algorithms: []string{"ES256", "RS256", "EdDSA"}, Leeway: leeway, Now: e.Now}
+	return rules.Verify(ctx, raw, e.Keys)
 }

@@ -58,11 +58,12 @@ func (r Resource) Baseline() []string {
 	return names
 }
 
-// Scope returns the scope of this name.
+// Scope returns the scope of this name: the resource's, or one of identity, which may stand beside any.
 func (r Resource) Scope(name string) (Scope, bool) {
-	i := slices.IndexFunc(r.Scopes, func(s Scope) bool { return s.Name == name })
-	if i < 0 {
-		return Scope{}, false
+	for _, s := range append(identityScopes(), r.Scopes...) {
+		if s.Name == name {
+			return s, true
+		}
 	}
-	return r.Scopes[i], true
+	return Scope{}, false
 }

@@ -24,6 +24,7 @@ import (
 type Tokens struct {
 	AccessToken  string
 	RefreshToken string // empty when there is none
+	IDToken      string // empty when openid was not granted
 	ExpiresIn    time.Duration
 	Scopes       []string
 	GrantID      string
@@ -94,7 +95,7 @@ func (x *exchange) answer(ctx context.Context, provider *fosite.Fosite, form url
 		x.relax(RelaxedReplay)
 	}
 	return Tokens{
-		AccessToken: response.GetAccessToken(), RefreshToken: refresh, ExpiresIn: x.resource.TokenLife,
+		AccessToken: response.GetAccessToken(), RefreshToken: refresh, IDToken: x.idToken, ExpiresIn: x.resource.TokenLife,
 		Scopes: x.scopes, GrantID: x.grant.ID, Relaxed: x.relaxed,
 	}, nil
 }
@@ -179,6 +180,10 @@ func (x *exchange) checkGrant(ctx context.Context, form url.Values) error {
 	if !ok {
 		return oauth.InvalidGrant("the resource of this permission is no longer served here")
 	}
+	x.openid = slices.Contains(x.grant.Scopes, ScopeOpenID)
+	if x.openid && slices.Equal(form["resource"], []string{x.engine.identity.URI}) {
+		resource = x.engine.identity // the same permission, for the userinfo endpoint (RFC 8707 §2.2)
+	}
 	x.resource = resource
 	relaxed, err := checkTarget(form, resource)
 	if err != nil {
@@ -189,7 +194,7 @@ func (x *exchange) checkGrant(ctx context.Context, form url.Values) error {
 	if err != nil {
 		return err
 	}
-	x.scopes = oauth.Intersect(x.grant.Scopes, allowed, resource.ScopeNames())
+	x.scopes = oauth.Intersect(x.grant.Scopes, append(allowed, IdentityScopes()...), resource.ScopeNames())
 	if len(x.scopes) == 0 {
 		return oauth.InvalidGrant("nothing of this permission is allowed any more; ask the person again")
 	}
@@ -209,6 +214,7 @@ func (x *exchange) narrow(form url.Values) error {
 	if !oauth.Subset(asked, x.grant.Scopes) {
 		return oauth.InvalidScope("the scope is wider than the permission: " + oauth.FormatScope(x.grant.Scopes) + " was granted")
 	}
+	x.openid = x.openid && slices.Contains(asked, ScopeOpenID)
 	x.scopes = oauth.Intersect(asked, x.scopes)
 	if len(x.scopes) == 0 {
 		return oauth.InvalidScope("none of these scopes is allowed any more")
@@ -322,9 +328,10 @@ func (e *Engine) target(form url.Values) (found Resource, relaxed string, err er
 	return found, relaxed, nil
 }
 
-// named finds the resource of a URI or an alias. A URI of one wins over an alias of another.
+// named finds the resource of a URI or an alias. A URI of one wins over an alias of another, and both over the issuer, which stands under one roof with a
+// server whose clients name the roof.
 func (e *Engine) named(uri string) (r Resource, alias, ok bool) {
-	if r, ok := e.Resource(uri); ok {
+	if r, ok := e.Resource(uri); ok && r.URI != e.identity.URI {
 		return r, false, true
 	}
 	for _, r := range e.Resources {
@@ -332,7 +339,7 @@ func (e *Engine) named(uri string) (r Resource, alias, ok bool) {
 			return r, alias, true
 		}
 	}
-	return Resource{}, false, false
+	return e.identity, false, uri == e.identity.URI
 }
 
 // checkTarget refuses a resource that is not the grant's (RFC 8707 §2.2). Nothing is consumed.

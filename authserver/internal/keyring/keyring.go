@@ -97,6 +97,15 @@ func (r *Ring) Document() Document { return r.keys.Load().document }
 
 // Sign writes claims as an access token (RFC 9068 §2.1) with the key that signs now for the algorithm.
 func (r *Ring) Sign(algorithm string, claims token.Claims) (string, error) {
+	return r.sign(algorithm, token.Type, claims)
+}
+
+// SignIdentity writes claims as an id token (OpenID Connect Core §2) with the key that signs now for the algorithm.
+func (r *Ring) SignIdentity(algorithm string, claims any) (string, error) {
+	return r.sign(algorithm, IdentityType, claims)
+}
+
+func (r *Ring) sign(algorithm, typ string, claims any) (string, error) {
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		return "", fmt.Errorf("encoding claims: %w", err)
@@ -105,7 +114,7 @@ func (r *Ring) Sign(algorithm string, claims token.Claims) (string, error) {
 	keys := r.keys.Load().byAlgorithm[algorithm]
 	for i := len(keys) - 1; i >= 0; i-- {
 		if keys[i].signsAt(now) {
-			return keys[i].sign(payload)
+			return keys[i].sign(typ, payload)
 		}
 	}
 	return "", fmt.Errorf("no key signs %s now", algorithm)

@@ -22,31 +22,38 @@ type key struct {
 	Sealed
 	private crypto.Signer
 	public  jose.JSONWebKey
-	header  string // the encoded JOSE header of an access token, with its dot
+	headers map[string]string // the encoded JOSE header by the typ of what is signed, with its dot
 }
+
+// IdentityType is the JOSE "typ" of an id token. Nothing that asks for an access token believes it (RFC 8725 §3.11).
+const IdentityType = "JWT"
 
 func open(kek []byte, s Sealed) (*key, error) {
 	private, err := unseal(kek, s)
 	if err != nil {
 		return nil, err
 	}
-	header, err := json.Marshal(struct {
-		Type      string `json:"typ"`
-		Algorithm string `json:"alg"`
-		KeyID     string `json:"kid"`
-	}{token.Type, s.Algorithm, s.KID})
-	if err != nil {
-		return nil, fmt.Errorf("encoding the header of key %s: %w", s.KID, err)
+	k := &key{Sealed: s, private: private, headers: map[string]string{}}
+	k.public = jose.JSONWebKey{Key: private.Public(), KeyID: s.KID, Algorithm: s.Algorithm, Use: "sig"}
+	for _, typ := range []string{token.Type, IdentityType} {
+		header, err := json.Marshal(struct {
+			Type      string `json:"typ"`
+			Algorithm string `json:"alg"`
+			KeyID     string `json:"kid"`
+		}{typ, s.Algorithm, s.KID})
+		if err != nil {
+			return nil, fmt.Errorf("encoding the header of key %s: %w", s.KID, err)
+		}
+		k.headers[typ] = base64.RawURLEncoding.EncodeToString(header) + "."
 	}
-	public := jose.JSONWebKey{Key: private.Public(), KeyID: s.KID, Algorithm: s.Algorithm, Use: "sig"}
-	return &key{Sealed: s, private: private, public: public, header: base64.RawURLEncoding.EncodeToString(header) + "."}, nil
+	return k, nil
 }
 
-// sign writes a compact JWS (RFC 7515 §7.1) of payload.
-func (k *key) sign(payload []byte) (string, error) {
-	enc := base64.RawURLEncoding
-	out := make([]byte, 0, len(k.header)+enc.EncodedLen(len(payload))+1+enc.EncodedLen(256))
-	out = append(out, k.header...)
+// sign writes a compact JWS (RFC 7515 §7.1) of payload, as a token of this type.
+func (k *key) sign(typ string, payload []byte) (string, error) {
+	enc, header := base64.RawURLEncoding, k.headers[typ]
+	out := make([]byte, 0, len(header)+enc.EncodedLen(len(payload))+1+enc.EncodedLen(256))
+	out = append(out, header...)
 	out = enc.AppendEncode(out, payload)
 	signature, err := k.signature(out)
 	if err != nil {

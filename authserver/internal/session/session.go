@@ -53,46 +53,52 @@ type Session struct {
 	SignedInAt time.Time
 }
 
-// transaction is an authorization request under way, bound to the browser that brought it.
+// Transaction is an authorization request under way.
+type Transaction struct {
+	Form  url.Values
+	Began time.Time // when it came
+}
+
+// transaction is one as it is kept: bound to the browser that brought it.
 type transaction struct {
 	Browser string // hash of the browser's cookie
-	Form    url.Values
+	Transaction
 }
 
 // Begin keeps an authorization request for this browser and returns its id. The id alone is worth nothing: it works only in the
 // browser that began (LG-03).
 func (m *Manager) Begin(w http.ResponseWriter, r *http.Request, form url.Values) (string, error) {
 	id := rand.Text()
-	if err := m.keep(r.Context(), id, m.browser(w, r), form); err != nil {
+	if err := m.keep(r.Context(), id, m.browser(w, r), Transaction{form, m.Now().UTC()}); err != nil {
 		return "", err
 	}
 	return id, nil
 }
 
 // Transaction returns the authorization request of this id, or ErrNoTransaction.
-func (m *Manager) Transaction(r *http.Request, id string) (url.Values, error) {
+func (m *Manager) Transaction(r *http.Request, id string) (Transaction, error) {
 	return m.transaction(r, id, m.Transactions.Get)
 }
 
 // Finish returns it and ends it: of many at once, exactly one gets it.
-func (m *Manager) Finish(r *http.Request, id string) (url.Values, error) {
+func (m *Manager) Finish(r *http.Request, id string) (Transaction, error) {
 	if _, err := m.Transaction(r, id); err != nil { // another browser's attempt must not end it
-		return nil, err
+		return Transaction{}, err
 	}
 	return m.transaction(r, id, m.Transactions.Take)
 }
 
 // Resume puts a finished transaction back, when what it was finished for could not be done.
-func (m *Manager) Resume(r *http.Request, id string, form url.Values) error {
+func (m *Manager) Resume(r *http.Request, id string, t Transaction) error {
 	browser, ok := m.cookie(r, browserName)
 	if !ok {
 		return ErrNoTransaction
 	}
-	return m.keep(r.Context(), id, browser, form)
+	return m.keep(r.Context(), id, browser, t)
 }
 
-func (m *Manager) keep(ctx context.Context, id, browser string, form url.Values) error {
-	value, err := json.Marshal(transaction{Browser: digest(browser), Form: form})
+func (m *Manager) keep(ctx context.Context, id, browser string, t Transaction) error {
+	value, err := json.Marshal(transaction{digest(browser), t})
 	if err != nil {
 		return fmt.Errorf("keeping a transaction: %w", err)
 	}
@@ -102,20 +108,20 @@ func (m *Manager) keep(ctx context.Context, id, browser string, form url.Values)
 	return nil
 }
 
-func (m *Manager) transaction(r *http.Request, id string, from func(context.Context, string) ([]byte, bool, error)) (url.Values, error) {
+func (m *Manager) transaction(r *http.Request, id string, from func(context.Context, string) ([]byte, bool, error)) (Transaction, error) {
 	browser, ok := m.cookie(r, browserName)
 	if !ok || id == "" {
-		return nil, ErrNoTransaction
+		return Transaction{}, ErrNoTransaction
 	}
 	value, ok, err := from(r.Context(), transactionKey(id))
 	if err != nil {
-		return nil, fmt.Errorf("reading a transaction: %w", err)
+		return Transaction{}, fmt.Errorf("reading a transaction: %w", err)
 	}
 	var t transaction
 	if !ok || json.Unmarshal(value, &t) != nil || subtle.ConstantTimeCompare([]byte(t.Browser), []byte(digest(browser))) != 1 {
-		return nil, ErrNoTransaction
+		return Transaction{}, ErrNoTransaction
 	}
-	return t.Form, nil
+	return t.Transaction, nil
 }
 
 // CSRF returns the token that a form on a page for this browser carries. It changes with every sign-in and sign-out.

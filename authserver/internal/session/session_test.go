@@ -79,7 +79,7 @@ func TestATransactionIsBoundToItsBrowser(t *testing.T) {
 		}
 	})
 	mallory.visit(func(_ http.ResponseWriter, r *http.Request) {
-		if form, err := m.Transaction(r, id); err != nil || form.Get("client_id") != "cli_app" {
+		if form, err := m.Transaction(r, id); err != nil || form.Form.Get("client_id") != "cli_app" {
 			t.Errorf("its own: got %v %v, want it still there", form, err)
 		}
 		if _, err := m.Transaction(r, ""); !errors.Is(err, session.ErrNoTransaction) {

@@ -19,11 +19,11 @@ const maxAgents = 100
 
 // showAgents shows the person the agents that they let in.
 func (d *Door) showAgents(w http.ResponseWriter, r *http.Request) {
-	u, ok := d.person(w, r, "")
+	u, ok := d.person(w, r)
 	if !ok {
 		return
 	}
-	agents, err := d.agents(r.Context(), u)
+	agents, err := d.agents(r.Context(), u.User)
 	if err != nil {
 		d.fail(w, r, err)
 		return
@@ -79,7 +79,7 @@ func (d *Door) describe(g grant.Grant) []web.Scope {
 
 // endAgent ends one of the person's grants. Somebody else's is as if it were not there.
 func (d *Door) endAgent(w http.ResponseWriter, r *http.Request) {
-	u, ok := d.person(w, r, "")
+	u, ok := d.person(w, r)
 	if !ok {
 		return
 	}

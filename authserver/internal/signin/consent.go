@@ -16,17 +16,17 @@ import (
 
 // showConsent asks, every time anew: who the client is, nobody can be sure of (LG-04, LG-05).
 func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
-	transaction := r.URL.Query().Get("tx")
-	form, err := d.Sessions.Transaction(r, transaction)
+	id := r.URL.Query().Get("tx")
+	transaction, err := d.Sessions.Transaction(r, id)
 	if err != nil {
 		d.fail(w, r, err)
 		return
 	}
-	u, ok := d.person(w, r, transaction)
+	u, ok := d.personFor(w, r, id, transaction)
 	if !ok {
 		return
 	}
-	a, err := d.Engine.Authorize(r.Context(), form)
+	a, err := d.Engine.Authorize(r.Context(), transaction.Form)
 	var refusal *issuer.Refusal
 	if errors.As(err, &refusal) && refusal.RedirectTo != "" { // a request that could not be checked before
 		httpd.Note(r.Context(), "refused", refusal.Err.Code)
@@ -37,12 +37,12 @@ func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
-	if deferred, _ := d.Engine.Deferred(form); deferred { // noted already where it was not
+	if deferred, _ := d.Engine.Deferred(transaction.Form); deferred { // noted already where it was not
 		for _, name := range a.Relaxed {
 			httpd.Note(r.Context(), "relaxed", name)
 		}
 	}
-	d.ask(w, r, u, a, web.Request{Action: "/consent", Transaction: transaction})
+	d.ask(w, r, u.User, a, web.Request{Action: "/consent", Transaction: id})
 }
 
 // ask shows a signed-in person what a client wants: the tenants to choose from, or the consent page for the one. request says where the answer goes.
@@ -86,7 +86,7 @@ func consentPage(a *issuer.Authorization, o issuer.Offer) web.Consent {
 	p := web.Consent{
 		Client: clientName(a.Client), ClientID: a.Client.ID, RedirectURI: a.RedirectURI, RedirectHost: redirectHost(a.RedirectURI),
 		Local: a.Client.LoopbackOnly(), Resource: a.Resource.Name, ResourceURI: a.Resource.URI, TokenLife: a.Resource.TokenLife,
-		Tenant: web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role}, Scopes: scopes(o.Scopes),
+		Tenant: web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role}, Scopes: scopes(o.Scopes), Identity: a.IsIdentity(),
 	}
 	switch a.Client.Origin {
 	case client.OriginOperator:
@@ -102,7 +102,7 @@ func consentPage(a *issuer.Authorization, o issuer.Offer) web.Consent {
 func scopes(of []issuer.Scope) []web.Scope {
 	var out []web.Scope
 	for _, s := range of {
-		out = append(out, web.Scope{Name: s.Name, Description: s.Description})
+		out = append(out, web.Scope{Name: s.Name, Description: s.Description, Fixed: s.Name == issuer.ScopeOpenID})
 	}
 	return out
 }
@@ -132,7 +132,12 @@ func redirectHost(uri string) string {
 // decide does what the person said. The request itself comes from the transaction, never from the page (AZ-33).
 func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
 	form := r.PostForm
-	u, ok := d.person(w, r, form.Get("tx"))
+	transaction, err := d.Sessions.Transaction(r, form.Get("tx"))
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	u, ok := d.personFor(w, r, form.Get("tx"), transaction)
 	if !ok {
 		return
 	}
@@ -141,16 +146,15 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
 		d.ErrorPage(w, r, oauth.InvalidRequest("The form says neither yes nor no. Go back and press one of the buttons."))
 		return
 	}
-	request, err := d.Sessions.Finish(r, form.Get("tx")) // once: a second press is told so
-	if err != nil {
+	if transaction, err = d.Sessions.Finish(r, form.Get("tx")); err != nil { // once: a second press is told so
 		d.fail(w, r, err)
 		return
 	}
 	var to string
 	if decision == "approve" {
-		to, err = d.Engine.Approve(r.Context(), request, issuer.Consent{UserID: u.ID, TenantID: form.Get("tenant"), Scopes: form["scope"]})
+		to, err = d.Engine.Approve(r.Context(), transaction.Form, issuer.Consent{Someone: u.someone(), TenantID: form.Get("tenant"), Scopes: form["scope"]})
 	} else {
-		to, err = d.Engine.Deny(r.Context(), request)
+		to, err = d.Engine.Deny(r.Context(), transaction.Form)
 	}
 	httpd.Note(r.Context(), "decision", decision)
 	var refusal *issuer.Refusal
@@ -160,7 +164,7 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
 	}
 	var refused *oauth.Error
 	if err != nil && !errors.As(err, &refused) {
-		err = errors.Join(err, d.Sessions.Resume(r, form.Get("tx"), request)) // the fault is ours: trying again must be possible
+		err = errors.Join(err, d.Sessions.Resume(r, form.Get("tx"), transaction)) // the fault is ours: trying again must be possible
 	}
 	if err != nil {
 		d.fail(w, r, err)

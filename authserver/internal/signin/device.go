@@ -23,7 +23,7 @@ func (d *Door) showDevice(w http.ResponseWriter, r *http.Request) {
 		d.show(w, r, http.StatusOK, web.Device{Person: u.Email})
 		return
 	}
-	if !d.mayTryCode(w, r, u) {
+	if !d.mayTryCode(w, r, u.User) {
 		return
 	}
 	a, err := d.Engine.DeviceRequest(r.Context(), code)
@@ -31,7 +31,7 @@ func (d *Door) showDevice(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
-	d.ask(w, r, u, a, web.Request{Action: "/device", UserCode: code})
+	d.ask(w, r, u.User, a, web.Request{Action: "/device", UserCode: code})
 }
 
 // decideDevice does what the person said of a device.
@@ -42,13 +42,13 @@ func (d *Door) decideDevice(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if !d.mayTryCode(w, r, u) {
+	if !d.mayTryCode(w, r, u.User) {
 		return
 	}
 	var consent *issuer.Consent
 	switch form.Get("decision") {
 	case "approve":
-		consent = &issuer.Consent{UserID: u.ID, TenantID: form.Get("tenant"), Scopes: form["scope"]}
+		consent = &issuer.Consent{Someone: u.someone(), TenantID: form.Get("tenant"), Scopes: form["scope"]}
 	case "deny":
 	default:
 		d.ErrorPage(w, r, oauth.InvalidRequest("The form says neither yes nor no. Go back and press one of the buttons."))

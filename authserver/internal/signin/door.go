@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -47,6 +48,7 @@ func (d *Door) Mount(r *mux.Router) {
 	r.HandleFunc("/signin", d.showSignIn).Methods("GET", "HEAD")
 	r.HandleFunc("/signin", d.form(d.signIn)).Methods("POST")
 	r.HandleFunc("/signout", d.form(d.signOut)).Methods("POST")
+	r.HandleFunc(LogoutPath, d.logout).Methods("GET", "HEAD", "POST")
 	r.HandleFunc("/consent", d.showConsent).Methods("GET", "HEAD")
 	r.HandleFunc("/consent", d.form(d.decide)).Methods("POST")
 	r.HandleFunc("/device", d.showDevice).Methods("GET", "HEAD")
@@ -106,29 +108,55 @@ func (d *Door) form(h http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
+// visitor is who sits at a browser: an account, and when it signed in there.
+type visitor struct {
+	user.User
+	signedIn time.Time
+}
+
+// someone is the visitor as the engine knows people.
+func (v visitor) someone() issuer.Someone {
+	return issuer.Someone{UserID: v.ID, SignedInAt: v.signedIn}
+}
+
 // who is the account that is signed in at this browser, or session.ErrNobody. An account that was disabled since is nobody's (LG-15).
-func (d *Door) who(r *http.Request) (user.User, error) {
+func (d *Door) who(r *http.Request) (visitor, error) {
 	s, err := d.Sessions.Who(r)
 	if err != nil {
-		return user.User{}, err
+		return visitor{}, err
 	}
 	u, err := d.Users.User(r.Context(), s.UserID)
 	if errors.Is(err, user.ErrNotFound) || err == nil && u.Disabled {
-		return user.User{}, session.ErrNobody
+		return visitor{}, session.ErrNobody
 	}
 	if err == nil {
 		httpd.Note(r.Context(), "user", u.ID)
 	}
-	return u, err
+	return visitor{u, s.SignedInAt}, err
 }
 
 // person is the account that is signed in; without one the browser is sent to sign in, and ok is false.
-func (d *Door) person(w http.ResponseWriter, r *http.Request, transaction string) (u user.User, ok bool) {
-	return d.personAt(w, r, "/signin"+query(transaction))
+func (d *Door) person(w http.ResponseWriter, r *http.Request) (u visitor, ok bool) {
+	return d.personAt(w, r, "/signin")
+}
+
+// personFor is person for an authorization request, which may want somebody who has signed in lately (OpenID Connect Core §3.1.2.1).
+func (d *Door) personFor(w http.ResponseWriter, r *http.Request, id string, t session.Transaction) (u visitor, ok bool) {
+	if u, ok = d.personAt(w, r, "/signin"+query(id)); ok && !lately(u, t) {
+		seeOther(w, "/signin"+query(id))
+		return u, false
+	}
+	return u, ok
+}
+
+// lately says whether somebody's sign-in is as recent as an authorization request wants it. One that cannot be read is refused elsewhere.
+func lately(u visitor, t session.Transaction) bool {
+	p, err := issuer.ParsePrompt(t.Form)
+	return err != nil || p.Fresh(u.signedIn, t.Began)
 }
 
 // personAt is person with the page to sign in at.
-func (d *Door) personAt(w http.ResponseWriter, r *http.Request, signIn string) (u user.User, ok bool) {
+func (d *Door) personAt(w http.ResponseWriter, r *http.Request, signIn string) (u visitor, ok bool) {
 	u, err := d.who(r)
 	if errors.Is(err, session.ErrNobody) {
 		seeOther(w, signIn)

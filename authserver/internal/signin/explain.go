@@ -42,7 +42,9 @@ var explanations = map[string]web.Explanation{
 	"authorization_pending": {Person: "The device waits for you: open the page that it names and type the code that it shows.", Developer: "Nobody has decided yet. Ask again after interval seconds (RFC 8628 §3.5)."},
 	"slow_down":             {Person: "The device asks too often. Give it a little time.", Developer: "Wait five seconds more between askings from now on (RFC 8628 §3.5)."},
 	"expired_token":         {Person: "The code that the device showed is over. Have it show a new one.", Developer: "The device_code is unknown, or its ten minutes are over: begin anew at the device authorization endpoint."},
-	"login_required":        {Person: "You have to sign in and agree; the application tried to go without.", Developer: "prompt=none cannot be met: consent is shown each time."},
+	"login_required":        {Person: "You have to sign in; the application tried to go without.", Developer: "prompt=none cannot be met: nobody has signed in here, not lately enough for max_age, or somebody else than id_token_hint names. Send the request without prompt."},
+	"consent_required":      {Person: "You have to agree; the application tried to go without.", Developer: "prompt=none is met only for clients that the operator made, with a secret or a key, and for what the person allowed them before. Send the request without prompt."},
+	"interaction_required":  {Person: "You have to choose an organisation; the application tried to go without.", Developer: "The person has let this client in for several organisations: prompt=none cannot choose. Send the request without prompt."},
 	"invalid_token":         {Person: "The application's access is over. Connect again if it does not do so by itself.", Developer: "The bearer token is missing, malformed, expired, ended or not for this. Renew it once; if that does not do, ask the person."},
 	"insufficient_scope": {
 		Person:    "The application needs another permission for this. It should ask you.",

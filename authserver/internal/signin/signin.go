@@ -19,14 +19,22 @@ func (d *Door) home(w http.ResponseWriter, _ *http.Request) { seeOther(w, "/agen
 
 func (d *Door) showSignIn(w http.ResponseWriter, r *http.Request) {
 	transaction, device := r.URL.Query().Get("tx"), deviceOf(r.URL.Query())
-	if _, err := d.who(r); err == nil {
-		seeOther(w, after(transaction, device))
-		return
-	} else if !errors.Is(err, session.ErrNobody) {
+	u, err := d.who(r)
+	switch {
+	case err != nil && !errors.Is(err, session.ErrNobody):
 		d.fail(w, r, err)
+		return
+	case err == nil && !d.again(r, u, transaction):
+		seeOther(w, after(transaction, device))
 		return
 	}
 	d.askWho(w, r, http.StatusOK, web.SignIn{Transaction: transaction, Device: device})
+}
+
+// again says whether somebody who is signed in has to do it once more for the request that brought them.
+func (d *Door) again(r *http.Request, u visitor, transaction string) bool {
+	t, err := d.Sessions.Transaction(r, transaction)
+	return err == nil && !lately(u, t)
 }
 
 // deviceOf says with which device's code somebody came to sign in: "" with none, "-" for the page that asks for one.
@@ -43,14 +51,17 @@ func deviceOf(form url.Values) string {
 // askWho shows the sign-in page, with the name of the client that asks. A transaction that is gone is said at once, before a password is typed.
 func (d *Door) askWho(w http.ResponseWriter, r *http.Request, status int, p web.SignIn) {
 	if p.Transaction != "" {
-		form, err := d.Sessions.Transaction(r, p.Transaction)
+		t, err := d.Sessions.Transaction(r, p.Transaction)
 		if err != nil {
 			d.fail(w, r, err)
 			return
 		}
-		if p.Client, err = d.asking(r, form); err != nil {
+		if p.Client, err = d.asking(r, t.Form); err != nil {
 			d.fail(w, r, err)
 			return
+		}
+		if p.Email == "" {
+			p.Email = t.Form.Get("login_hint")
 		}
 	}
 	p.CSRF = d.Sessions.CSRF(w, r)
@@ -143,9 +154,17 @@ func (d *Door) mayTry(r *http.Request, email string) (time.Duration, bool) {
 }
 
 func (d *Door) signOut(w http.ResponseWriter, r *http.Request) {
+	to, err := d.afterwards(r.Context(), r.PostForm) // before: what does not do must not half happen
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
 	if err := d.Sessions.SignOut(w, r); err != nil {
 		d.fail(w, r, err)
 		return
 	}
-	seeOther(w, "/signin"+query(r.PostForm.Get("tx")))
+	if to == "" {
+		to = "/signin" + query(r.PostForm.Get("tx"))
+	}
+	seeOther(w, to)
 }

@@ -1,0 +1,201 @@
+package issuer
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/token"
+)
+
+// Who somebody is (OpenID Connect Core 1.0). The issuer is a resource of its own for that: its URI is the issuer's, its scopes are these, and the access
+// tokens for it open the userinfo endpoint and nothing else. A request may ask for them beside another resource's scopes; then it gets an id token, and its
+// access token is for that resource alone.
+
+// The scopes of identity (OpenID Connect Core §5.4). They open no tool, so that no tenant's policy and no role speaks of them: the person decides alone.
+const (
+	ScopeOpenID  = "openid"
+	ScopeProfile = "profile"
+	ScopeEmail   = "email"
+)
+
+// DefaultIDTokenAlg signs the id tokens of clients that name no algorithm (OpenID Connect Registration 1.0 §2).
+const DefaultIDTokenAlg = "RS256"
+
+// identityScopes are the scopes of identity with their words for people.
+func identityScopes() []Scope {
+	return []Scope{
+		{ScopeOpenID, "Know that it is you, and in which organisation", true},
+		{ScopeProfile, "Know your name", false},
+		{ScopeEmail, "Know your e-mail address", false},
+	}
+}
+
+// IdentityScopes are the names of the scopes of identity.
+func IdentityScopes() []string { return []string{ScopeOpenID, ScopeProfile, ScopeEmail} }
+
+// identityOf parts what is asked for: the scopes of identity, which mean nothing without openid (OpenID Connect Core §3.1.2.1), and the others.
+func identityOf(asked []string) (identity, others []string) {
+	if !slices.Contains(asked, ScopeOpenID) {
+		return nil, asked
+	}
+	for _, s := range asked {
+		if slices.Contains(IdentityScopes(), s) {
+			identity = append(identity, s)
+		} else {
+			others = append(others, s)
+		}
+	}
+	return identity, others
+}
+
+// identityClaims are an id token's claims (OpenID Connect Core §2, §5.1).
+type identityClaims struct {
+	Issuer   string `json:"iss"`
+	Subject  string `json:"sub"`
+	Audience string `json:"aud"`
+	Expires  int64  `json:"exp"`
+	IssuedAt int64  `json:"iat"`
+	AuthTime int64  `json:"auth_time,omitempty"`
+	Nonce    string `json:"nonce,omitempty"`
+	AtHash   string `json:"at_hash"`
+	Person
+}
+
+// Person is what a client learns of somebody, as far as it may (OpenID Connect Core §5.1). There is no email_verified: an operator wrote the address down, and
+// nobody has sent anything there.
+type Person struct {
+	TenantID string `json:"tenant_id"`
+	Name     string `json:"name,omitempty"`
+	Email    string `json:"email,omitempty"`
+}
+
+func personOf(u user.User, tenantID string, scopes []string) Person {
+	p := Person{TenantID: tenantID}
+	if slices.Contains(scopes, ScopeProfile) {
+		p.Name = u.Name
+	}
+	if slices.Contains(scopes, ScopeEmail) {
+		p.Email = u.Email
+	}
+	return p
+}
+
+// identify signs the id token that goes with an access token (OpenID Connect Core §3.1.3.3, §12.2).
+func (x *exchange) identify(ctx context.Context, accessToken string) (string, error) {
+	u, err := x.engine.Users.User(ctx, x.grant.UserID)
+	if err != nil {
+		return "", fmt.Errorf("reading the person of grant %s: %w", x.grant.ID, err)
+	}
+	algorithm := x.client.IDTokenAlg
+	if algorithm == "" {
+		algorithm = DefaultIDTokenAlg
+	}
+	claims := identityClaims{
+		Issuer: x.engine.Issuer, Subject: u.ID, Audience: x.client.ID, IssuedAt: x.now.Unix(), Expires: x.now.Add(x.resource.TokenLife).Unix(),
+		AtHash: leftHalf(algorithm, accessToken), Person: personOf(u, x.grant.TenantID, x.grant.Scopes),
+	}
+	if !x.grant.SignedInAt.IsZero() {
+		claims.AuthTime = x.grant.SignedInAt.Unix()
+	}
+	if x.code != nil {
+		claims.Nonce = x.code.Nonce // not on renewal (§12.2)
+	}
+	return x.engine.Keys.SignIdentity(algorithm, claims)
+}
+
+// leftHalf is at_hash: half of the digest that belongs to the signature's algorithm (OpenID Connect Core §3.1.3.6).
+func leftHalf(algorithm, accessToken string) string {
+	if algorithm == "EdDSA" {
+		sum := sha512.Sum512([]byte(accessToken))
+		return base64.RawURLEncoding.EncodeToString(sum[:32])
+	}
+	sum := sha256.Sum256([]byte(accessToken))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// UserInfo is the answer of the userinfo endpoint (OpenID Connect Core §5.3.2).
+type UserInfo struct {
+	Subject string `json:"sub"`
+	Person
+}
+
+// UserInfo says who somebody is to the bearer of an access token for this issuer. What is wrong with the token is an *oauth.Error.
+func (e *Engine) UserInfo(ctx context.Context, raw string) (UserInfo, error) {
+	claims, err := e.believeFor(ctx, raw, e.identity, 0)
+	if errors.Is(err, token.ErrAudience) {
+		return UserInfo{}, oauth.InvalidToken("the access token is for another resource; ask for one with resource=" + e.Issuer)
+	}
+	if err != nil {
+		return UserInfo{}, oauth.InvalidToken(err.Error()) // one of package token's sentences
+	}
+	if !slices.Contains(claims.Scopes, ScopeOpenID) {
+		return UserInfo{}, oauth.InsufficientScope("the access token lacks the scope openid")
+	}
+	g, err := e.Grants.Grant(ctx, claims.GrantID)
+	if errors.Is(err, grant.ErrNotFound) || err == nil && g.Ended() {
+		return UserInfo{}, oauth.InvalidToken("the permission behind the access token has ended")
+	}
+	if err != nil {
+		return UserInfo{}, fmt.Errorf("reading a grant: %w", err)
+	}
+	u, err := e.Users.User(ctx, claims.Subject)
+	if errors.Is(err, user.ErrNotFound) || err == nil && u.Disabled {
+		return UserInfo{}, oauth.InvalidToken("the person behind the access token is gone")
+	}
+	if err != nil {
+		return UserInfo{}, fmt.Errorf("reading a person: %w", err)
+	}
+	return UserInfo{u.ID, personOf(u, claims.TenantID, claims.Scopes)}, nil
+}
+
+// errHint says that an id_token_hint is not an id token of ours.
+var errHint = errors.New("not an id token of this issuer")
+
+// Hint is whom an id token of ours speaks of, and to which client, however old it is (OpenID Connect Core §3.1.2.1; RP-Initiated Logout 1.0 §2). It proves
+// nothing of who is there.
+func (e *Engine) Hint(ctx context.Context, raw string) (userID, clientID string, err error) {
+	parts := strings.Split(raw, ".")
+	if len(raw) > token.MaxSize || len(parts) != 3 {
+		return "", "", errHint
+	}
+	head, err := base64.RawURLEncoding.DecodeString(parts[0])
+	var header struct {
+		Type  string `json:"typ"`
+		KeyID string `json:"kid"`
+	}
+	if err != nil || json.Unmarshal(head, &header) != nil || header.Type != keyring.IdentityType {
+		return "", "", errHint
+	}
+	key, err := e.Keys.Key(ctx, header.KeyID)
+	if err != nil {
+		return "", "", errHint
+	}
+	jws, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm)})
+	if err != nil {
+		return "", "", errHint
+	}
+	payload, err := jws.Verify(key.Key)
+	var claims identityClaims
+	if err != nil || json.Unmarshal(payload, &claims) != nil || claims.Issuer != e.Issuer {
+		return "", "", errHint
+	}
+	return claims.Subject, claims.Audience, nil
+}
+
+// IsIdentity says whether a request asks who somebody is, and for no server.
+func (a *Authorization) IsIdentity() bool {
+	return !slices.ContainsFunc(a.Scopes, func(s string) bool { return !slices.Contains(IdentityScopes(), s) })
+}

@@ -1,0 +1,121 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// Prompt is how a request wants the person to be met (OpenID Connect Core §3.1.2.1): without any page, or by somebody who has signed in lately.
+type Prompt struct {
+	None   bool          // no page may be shown
+	MaxAge time.Duration // how old the sign-in may be when the request comes; negative: as old as it is
+}
+
+// maxAge bounds max_age: a hundred years are as good as none.
+const maxAge = 100 * 365 * 24 * time.Hour
+
+// ParsePrompt reads prompt and max_age. "login" and "select_account" both mean that the person signs in anew, "consent" nothing new: they are asked each
+// time anyway. What is not known is left out.
+func ParsePrompt(form url.Values) (Prompt, error) {
+	p := Prompt{MaxAge: -1}
+	if form.Has("max_age") {
+		seconds, err := strconv.ParseInt(form.Get("max_age"), 10, 64)
+		if err != nil || seconds < 0 {
+			return p, oauth.InvalidRequest("max_age is not a number of seconds")
+		}
+		p.MaxAge = min(time.Duration(min(seconds, int64(maxAge/time.Second)))*time.Second, maxAge)
+	}
+	asked := strings.Fields(form.Get("prompt"))
+	p.None = slices.Contains(asked, "none")
+	if p.None && len(asked) > 1 {
+		return p, oauth.InvalidRequest("prompt=none goes with no other value")
+	}
+	if slices.Contains(asked, "login") || slices.Contains(asked, "select_account") {
+		p.MaxAge = 0
+	}
+	return p, nil
+}
+
+// Fresh says whether a sign-in is recent enough for a request that came at asked.
+func (p Prompt) Fresh(signedIn, asked time.Time) bool {
+	return p.MaxAge < 0 || !signedIn.Before(asked.Add(-p.MaxAge))
+}
+
+// unmet is the answer to prompt=none when a page would be needed (OpenID Connect Core §3.1.2.6).
+func unmet(code, description string) *oauth.Error {
+	return &oauth.Error{Code: code, Description: description, Status: http.StatusBadRequest}
+}
+
+// Someone is who sits at a browser.
+type Someone struct {
+	UserID     string
+	SignedInAt time.Time
+}
+
+// Silent answers a request with prompt=none and says where to go: with a code when this person has let the client in before to all that it asks for, and with
+// an error in every other case. That counts for clients that the operator made and that prove who they are: of all others nobody can be sure who is asking
+// now (RFC 8252 §8.6), and what a client changed of itself since was never consented to. nobody: zero.
+func (e *Engine) Silent(ctx context.Context, form url.Values, someone Someone) (string, error) {
+	a, err := e.Authorize(ctx, form)
+	if err != nil {
+		return "", err
+	}
+	if someone.UserID == "" || !a.Prompt.Fresh(someone.SignedInAt, e.Now()) {
+		return "", e.refuse(a, unmet("login_required", "nobody has signed in here lately enough, and prompt=none shows no page"))
+	}
+	if hint := form.Get("id_token_hint"); hint != "" {
+		if userID, _, err := e.Hint(ctx, hint); err != nil || userID != someone.UserID {
+			return "", e.refuse(a, unmet("login_required", "another person has signed in here than the id_token_hint names"))
+		}
+	}
+	tenantID, err := e.letInBefore(ctx, a, someone.UserID)
+	if err != nil {
+		return "", err
+	}
+	consent := Consent{Someone: someone, TenantID: tenantID, Scopes: a.Scopes}
+	offered, err := e.offered(ctx, a, consent)
+	var refused *oauth.Error
+	if err != nil && !errors.As(err, &refused) {
+		return "", err
+	}
+	if err != nil || !oauth.Subset(a.Scopes, offered) {
+		return "", e.refuse(a, unmet("consent_required", "what the person allowed before is not theirs to allow any more"))
+	}
+	return e.Approve(ctx, form, consent)
+}
+
+// letInBefore finds the one tenant for which the person has let the client in to all that it asks for.
+func (e *Engine) letInBefore(ctx context.Context, a *Authorization, userID string) (tenantID string, err error) {
+	none := e.refuse(a, unmet("consent_required", "the person has to agree, and prompt=none shows no page"))
+	if a.Client.AuthMethod == client.AuthNone || a.Client.Origin != client.OriginOperator {
+		return "", none
+	}
+	alive, err := e.Grants.Grants(ctx, grant.Filter{UserID: userID, ClientID: a.Client.ID, Alive: true})
+	if err != nil {
+		return "", fmt.Errorf("reading a person's grants: %w", err)
+	}
+	var tenants []string
+	for _, g := range alive {
+		if g.Resource == a.Resource.URI && g.AssertedBy == "" && oauth.Subset(a.Scopes, g.Scopes) && !slices.Contains(tenants, g.TenantID) {
+			tenants = append(tenants, g.TenantID)
+		}
+	}
+	switch len(tenants) {
+	case 0:
+		return "", none
+	case 1:
+		return tenants[0], nil
+	}
+	return "", e.refuse(a, unmet("interaction_required", "the person let the application in for several organisations, and must choose"))
+}
