@@ -94,18 +94,19 @@ func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close 
 
 func operator(r *resolved, b *backends, d Deps) *Operator {
 	return &admin.Door{
-		Tenants: b.tenants, Users: b.sql, Clients: b.clients, Grants: b.sql, Audit: b.sql,
+		Tenants: b.tenants, Users: b.sql, Clients: b.clients, Trust: b.sql, Grants: b.sql, Audit: b.sql,
 		Ledger: b.ledger, Keys: b.ring, Resources: r.Resources, Now: d.Now,
 	}
 }
 
 // engine is the engine room.
-func (s *Server) engine(fetcher *cimd.Fetcher) *issuer.Engine {
+func (s *Server) engine(fetcher *cimd.Fetcher, assertions *assertion.Checker) *issuer.Engine {
 	c, b := &s.config, s.backends
 	return issuer.New(issuer.Settings{
 		Documents: s.documents(fetcher), Ahead: b.ahead,
 		Issuer: c.Issuer, Resources: c.Resources,
 		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.secret,
+		Trust: b.sql, Identities: assertions,
 		CodeLife: c.CodeLife, RefreshIdle: c.RefreshIdle, RefreshLife: c.RefreshLife, ReplayWindow: max(c.ReplayWindow, 0), Now: s.deps.Now,
 	})
 }
@@ -132,9 +133,9 @@ func (s *Server) documents(fetcher *cimd.Fetcher) issuer.Documents {
 	}
 }
 
-// assertions believes clients that prove who they are by a signature.
+// assertions believes clients that prove who they are by a signature, and the identity providers that tenants trust.
 func (s *Server) assertions(fetcher *cimd.Fetcher) *assertion.Checker {
-	c := &assertion.Checker{Issuer: s.config.Issuer, Used: s.backends.assertions, Now: s.deps.Now}
+	c := &assertion.Checker{Issuer: s.config.Issuer, Used: s.backends.assertions, Trust: s.backends.sql, Issuers: fetcher, Now: s.deps.Now}
 	if !s.config.RefuseDocuments {
 		c.Keys = fetcher
 	}
@@ -145,7 +146,8 @@ func (s *Server) assertions(fetcher *cimd.Fetcher) *assertion.Checker {
 func (s *Server) routes() (http.Handler, error) {
 	c, b := &s.config, s.backends
 	fetcher := s.fetcher()
-	engine := s.engine(fetcher)
+	assertions := s.assertions(fetcher)
+	engine := s.engine(fetcher, assertions)
 	sessions := &session.Manager{Sessions: b.sessions, Transactions: b.transactions, Secure: c.https, Now: s.deps.Now, Life: c.SessionLife}
 	people := &signin.Door{
 		Engine: engine, Sessions: sessions, Users: b.sql, Grants: b.sql, Clients: b.sql, Ledger: b.ledger,
@@ -154,7 +156,7 @@ func (s *Server) routes() (http.Handler, error) {
 		Addresses: &ratelimit.Limiter{Store: b.counters, Name: "address", Limit: 100, Window: 5 * time.Minute},
 	}
 	programs := &endpoint.Door{
-		Assertions:   s.assertions(fetcher),
+		Assertions:   assertions,
 		Registration: c.Registration, Ceiling: c.MostClients, Now: s.deps.Now,
 		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage, Explain: people.Explain, Silent: people.Silent,
 		IDTokenAlgorithms: c.algorithms(),

@@ -46,7 +46,8 @@ func TestMetadata(t *testing.T) {
 		if m.Issuer != h.URL || m.Authorize != h.URL+"/oauth2/authorize" || !slices.Equal(m.Challenges, []string{"S256"}) || !slices.Equal(m.Responses, []string{"code"}) || !m.ISS {
 			t.Errorf("%s: got %s", path, body)
 		}
-		if !slices.Equal(m.Grants, []string{"authorization_code", "refresh_token", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code"}) || strings.Contains(string(body), "evil.example") {
+		if !slices.Equal(m.Grants, []string{"authorization_code", "refresh_token", "client_credentials",
+			"urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:grant-type:jwt-bearer"}) || strings.Contains(string(body), "evil.example") {
 			t.Errorf("%s: got %s", path, body)
 		}
 		bodies = append(bodies, string(body))

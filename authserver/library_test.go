@@ -485,7 +485,7 @@ func TestL15AnswersOnTheWire(t *testing.T) {
 	}
 	for grantType, want := range map[string]string{
 		"password": "unsupported_grant_type", "implicit": "unsupported_grant_type", "authorization_code refresh_token": "unsupported_grant_type",
-		"urn:ietf:params:oauth:grant-type:token-exchange": "unsupported_grant_type", "": "invalid_request",
+		"urn:ietf:params:oauth:grant-type:saml2-bearer": "unsupported_grant_type", "": "invalid_request",
 	} {
 		status, answer := m.token(url.Values{"grant_type": {grantType}})
 		wantError(t, "grant_type "+grantType, status, answer, 400, want)

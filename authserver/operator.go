@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 )
 
 // What the operator's door speaks, for programs outside this wing; see there.
@@ -24,6 +25,7 @@ type (
 	ClientMade       = admin.ClientMade
 	SecretTurn       = admin.SecretTurn
 	InitialTokenSpec = admin.InitialTokenSpec
+	IssuerSpec       = admin.IssuerSpec
 	GrantEnd         = admin.GrantEnd
 	KeyTurn          = admin.KeyTurn
 	Tenant           = tenant.Tenant
@@ -31,6 +33,7 @@ type (
 	Grant            = grant.Grant
 	GrantFilter      = grant.Filter
 	Key              = keyring.Info
+	TrustedIssuer    = trust.Issuer
 )
 
 // The roles that every tenant begins with.

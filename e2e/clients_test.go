@@ -2,13 +2,20 @@ package e2e_test
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // TestOtherPeoplesClients goes through every grant with clients that were not written for us; ann is at their browser.
@@ -28,11 +35,17 @@ func TestOtherPeoplesClients(t *testing.T) {
 		t.Fatal(out)
 	}
 	env = append(env, made("PARTY", out)...)
+	code, out = h.operate("client", "create", "--redirect-uri", "http://127.0.0.1:7777/callback", "--assertions", "--token-exchange")
+	if code != 0 {
+		t.Fatal(out)
+	}
+	env = append(append(env, made("MANAGED", out)...), trustedProvider(t, h, "https://login.acme.example")...)
 	for program, want := range map[string][]string{
 		"openid-client.mjs": {
 			"authorization_code read_customer,search_knowledge_base", "refresh_token read_customer,search_knowledge_base", "revocation invalid_token",
 			"pushed read_customer,search_knowledge_base",
-			"openid ann@acme.example acme ann@acme.example Ann", "renewed true", "signed out /out bye", "private_key_jwt read_customer,search_knowledge_base",
+			"openid ann@acme.example acme ann@acme.example Ann", "renewed true", "signed out /out bye",
+			"jwt-bearer read_customer,search_knowledge_base no refresh token", "token-exchange read_customer access_token", "private_key_jwt read_customer,search_knowledge_base",
 			"client_secret_basic read_customer active=true customers:read", "client_secret_post read_customer active=true customers:read",
 			"device_code read_customer",
 		},
@@ -69,6 +82,26 @@ func TestOtherPeoplesClients(t *testing.T) {
 			}
 		})
 	}
+}
+
+// trustedProvider makes an identity provider's key, has acme trust it, and returns what its program needs.
+func trustedProvider(t *testing.T, h *product, issuer string) []string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	private, err := json.Marshal(jose.JSONWebKey{Key: key, KeyID: "idp"})
+	must(t, err)
+	public, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "idp", Algorithm: "ES256", Use: "sig"}}})
+	must(t, err)
+	file := filepath.Join(t.TempDir(), "jwks.json")
+	must(t, os.WriteFile(file, public, 0o600))
+	if code, out := h.operate("issuer", "trust", issuer, "--tenant", "acme", "--jwks-file", file); code != 0 {
+		t.Fatal(out)
+	}
+	if code, out := h.operate("issuer", "list", "--tenant", "acme"); code != 0 || !strings.Contains(out, issuer) {
+		t.Error(out)
+	}
+	return []string{"IDP_ISSUER=" + issuer, "IDP_KEY=" + string(private)}
 }
 
 // agrees opens an address, signs in and says yes. It returns where the browser is sent.

@@ -1,8 +1,8 @@
-// Every grant with openid-client. ISSUER, RESOURCE and the clients that the operator made, MACHINE and PARTY, come from the environment.
+// Every grant with openid-client. ISSUER, RESOURCE and the clients that the operator made, MACHINE, PARTY and MANAGED, come from the environment.
 import * as client from 'openid-client'
 import { opens, done, shows, list, headers, end } from './person.mjs'
 
-const { ISSUER, RESOURCE, MACHINE_ID, MACHINE_SECRET, PARTY_ID, PARTY_SECRET } = process.env
+const { ISSUER, RESOURCE, MACHINE_ID, MACHINE_SECRET, PARTY_ID, PARTY_SECRET, MANAGED_ID, MANAGED_SECRET, IDP_ISSUER, IDP_KEY } = process.env
 const issuer = new URL(ISSUER)
 const redirect_uri = 'http://127.0.0.1:7777/callback'
 const options = { algorithm: 'oauth2', execute: [client.allowInsecureRequests] } // http, on this machine alone
@@ -56,6 +56,27 @@ tokens = await client.refreshTokenGrant(party, tokens.refresh_token)
 done(`renewed ${tokens.claims().sub === sub}`)
 const left = await opens(client.buildEndSessionUrl(party, { id_token_hint: tokens.id_token, post_logout_redirect_uri: 'http://127.0.0.1:7777/out', state: 'bye' }))
 done(`signed out ${left.pathname} ${left.searchParams.get('state')}`)
+
+// An organisation's own identity provider lets a client in for ann, who is not asked (ID-JAG).
+const managed = await client.discovery(issuer, MANAGED_ID, {}, client.ClientSecretBasic(MANAGED_SECRET), options)
+const segment = (v) => Buffer.from(JSON.stringify(v)).toString('base64url')
+const now = Math.floor(Date.now() / 1000)
+const input = `${segment({ alg: 'ES256', typ: 'oauth-id-jag+jwt', kid: 'idp' })}.${segment({
+  iss: IDP_ISSUER, sub: '00u1', aud: ISSUER, client_id: MANAGED_ID, jti: crypto.randomUUID(), iat: now, exp: now + 300,
+  resource: RESOURCE, scope: 'customers:read knowledge:read', email: 'ann@acme.example',
+})}`
+const idpKey = await crypto.subtle.importKey('jwk', JSON.parse(IDP_KEY), { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign'])
+const signature = await crypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, idpKey, Buffer.from(input))
+tokens = await client.genericGrantRequest(managed, 'urn:ietf:params:oauth:grant-type:jwt-bearer', {
+  assertion: `${input}.${Buffer.from(signature).toString('base64url')}`, resource: RESOURCE,
+})
+done(`jwt-bearer ${await tools(managed, tokens.access_token)} ${tokens.refresh_token ?? 'no refresh token'}`)
+
+// The same client hands a narrower token on (RFC 8693).
+const narrower = await client.genericGrantRequest(managed, 'urn:ietf:params:oauth:grant-type:token-exchange', {
+  subject_token: tokens.access_token, subject_token_type: 'urn:ietf:params:oauth:token-type:access_token', scope: 'customers:read',
+})
+done(`token-exchange ${await tools(managed, narrower.access_token)} ${narrower.issued_token_type.split(':').at(-1)}`)
 
 // A client that signs.
 const pair = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify'])

@@ -16,6 +16,7 @@ type ServerMetadata struct {
 	ResponseTypesSupported                 []string `json:"response_types_supported"`
 	ResponseModesSupported                 []string `json:"response_modes_supported,omitempty"`
 	GrantTypesSupported                    []string `json:"grant_types_supported"`
+	GrantProfilesSupported                 []string `json:"authorization_grant_profiles_supported,omitempty"` // ID-JAG: which assertions jwt-bearer takes
 	TokenEndpointAuthMethodsSupported      []string `json:"token_endpoint_auth_methods_supported"`
 	RevocationEndpointAuthMethodsSupported []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
 	IntrospectionEndpointAuthMethods       []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`

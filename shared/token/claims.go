@@ -16,7 +16,24 @@ type Claims struct {
 	ID        string   `json:"jti"`
 	Scope     string   `json:"scope"`
 	Scopes    []string `json:"scopes"`
+	Actor     *Actor   `json:"act,omitempty"`
 	IssuedAt  int64    `json:"iat"`
 	NotBefore int64    `json:"nbf,omitempty"`
 	Expires   int64    `json:"exp"`
+}
+
+// Actor is who acts for the subject, when that is not the client that the person let in (RFC 8693 §4.1). Only the outermost one counts for a decision; those
+// inside are history.
+type Actor struct {
+	Subject  string `json:"sub"`
+	ClientID string `json:"client_id,omitempty"`
+	Actor    *Actor `json:"act,omitempty"`
+}
+
+// Depth is how many actors stand one inside the other.
+func (a *Actor) Depth() int {
+	if a == nil {
+		return 0
+	}
+	return 1 + a.Actor.Depth()
 }

@@ -167,7 +167,36 @@ func parseClaims(payload []byte) (Claims, error) {
 	if c.Audience, err = audience(members["aud"]); err != nil {
 		return c, err
 	}
+	if value, there := members["act"]; there {
+		if c.Actor, err = actor(value, maxActors); err != nil {
+			return c, err
+		}
+	}
 	return c, nil
+}
+
+// maxActors bounds how many actors stand one inside the other.
+const maxActors = 8
+
+// actor reads an act claim (RFC 8693 §4.1), each member once and by its exact name.
+func actor(value json.RawMessage, depth int) (*Actor, error) {
+	members, err := object(value)
+	if err != nil || depth == 0 {
+		return nil, fmt.Errorf("%w: act", ErrClaims)
+	}
+	var a Actor
+	if json.Unmarshal(members["sub"], &a.Subject) != nil || a.Subject == "" {
+		return nil, fmt.Errorf("%w: act", ErrClaims)
+	}
+	if id, there := members["client_id"]; there && json.Unmarshal(id, &a.ClientID) != nil {
+		return nil, fmt.Errorf("%w: act", ErrClaims)
+	}
+	if inner, there := members["act"]; there {
+		if a.Actor, err = actor(inner, depth-1); err != nil {
+			return nil, err
+		}
+	}
+	return &a, nil
 }
 
 // audience reads aud, a string or an array of exactly one (JW-06).

@@ -104,6 +104,26 @@ func TestGoodTokens(t *testing.T) {
 	}
 }
 
+// RFC 8693 §4.1: who acts is read strictly, or the token is not believed.
+func TestActors(t *testing.T) {
+	b := newBeliever(t)
+	chain := map[string]any{"sub": "a", "client_id": "c", "act": map[string]any{"sub": "b"}}
+	got, err := b.rules.Verify(context.Background(), b.issuer.Sign(b.with("act", chain)), b.keys)
+	if err != nil || got.Actor == nil || got.Actor.Subject != "a" || got.Actor.ClientID != "c" || got.Actor.Actor == nil || got.Actor.Actor.Subject != "b" || got.Actor.Depth() != 2 {
+		t.Errorf("got %+v %v, want the chain", got.Actor, err)
+	}
+	var endless any = map[string]any{"sub": "x"}
+	for range 20 {
+		endless = map[string]any{"sub": "x", "act": endless}
+	}
+	for name, act := range map[string]any{
+		"a string": "a", "nobody": map[string]any{}, "a number": map[string]any{"sub": 1}, "an array": []string{"a"}, "a bad client": map[string]any{"sub": "a", "client_id": 1},
+		"a bad one inside": map[string]any{"sub": "a", "act": "b"}, "too many": endless,
+	} {
+		b.refuse(t, name, b.issuer.Sign(b.with("act", act)), token.ErrClaims)
+	}
+}
+
 // JW-01, JW-02, JW-14
 func TestAlgorithms(t *testing.T) {
 	b := newBeliever(t)

@@ -8,19 +8,24 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
 // ClientSpec says which client to make. Without redirect URIs it is a machine client, which belongs to a tenant and gets its tokens by
-// client_credentials; with them it is an application that people let in.
+// client_credentials; with them it is an application that people let in; with Resource it is a protected server that passes its callers on.
 type ClientSpec struct {
 	Name         string
 	Tenant       string   // required for a machine client
 	Scopes       []string // ceiling; required for a machine client
 	RedirectURIs []string
 	Public       bool // an application that cannot keep a secret: it gets none
+	// Resource is the URI of the protected server that the client is: it may exchange tokens for that server for tokens of others, within Scopes.
+	Resource string
+	// TokenExchange lets it exchange its own tokens, too, and Assertions lets its people in by assertions of their organisation's identity provider.
+	TokenExchange, Assertions bool
 	// PostLogoutRedirectURIs are where an application may send people who have signed out.
 	PostLogoutRedirectURIs []string
 }
@@ -43,10 +48,16 @@ func (d *Door) CreateClient(ctx context.Context, s ClientSpec) (c client.Client,
 	if c.Scopes, err = within(s.Scopes, allowed, whose); err != nil {
 		return client.Client{}, "", err
 	}
-	if len(s.RedirectURIs) == 0 {
+	switch {
+	case s.Resource != "":
+		err = d.server(&c, s, allowed)
+	case len(s.RedirectURIs) == 0:
 		err = machine(&c, s, allowed)
-	} else {
+	default:
 		err = application(&c, s)
+	}
+	if err == nil {
+		err = further(&c, s)
 	}
 	if err != nil {
 		return client.Client{}, "", err
@@ -97,6 +108,35 @@ func (d *Door) ReplaceSecret(ctx context.Context, s SecretTurn) (secret string, 
 		return "", fmt.Errorf("replacing a secret: %w", err)
 	}
 	return secret, nil
+}
+
+// further adds the grant types that are asked for beside.
+func further(c *client.Client, s ClientSpec) error {
+	if s.Public && (s.TokenExchange || s.Assertions) {
+		return refuse("leave --public away", "exchanging tokens and assertions are for clients that prove who they are")
+	}
+	if s.TokenExchange && !slices.Contains(c.GrantTypes, client.GrantExchange) {
+		c.GrantTypes = append(c.GrantTypes, client.GrantExchange)
+	}
+	if s.Assertions {
+		c.GrantTypes = append(c.GrantTypes, client.GrantAssertion)
+	}
+	return nil
+}
+
+// server is a client that is a protected server.
+func (d *Door) server(c *client.Client, s ClientSpec, allowed []string) error {
+	known := slices.ContainsFunc(d.Resources, func(r issuer.Resource) bool { return r.URI == s.Resource })
+	switch {
+	case !known:
+		return refuse("name one of the resources whose tokens are issued here, byte for byte", "there is no resource %.200q", s.Resource)
+	case s.Tenant != "" || s.Public || len(s.RedirectURIs) > 0 || len(s.PostLogoutRedirectURIs) > 0:
+		return refuse("leave --tenant, --public and the redirect URIs away", "a protected server serves every tenant, has a secret, and nobody signs in there")
+	case len(s.Scopes) == 0:
+		return refuse("name them with --scopes; there are: "+oauth.FormatScope(allowed), "the server could pass no scope on")
+	}
+	c.Resource, c.GrantTypes = s.Resource, []string{client.GrantExchange}
+	return nil
 }
 
 func machine(c *client.Client, s ClientSpec, allowed []string) error {

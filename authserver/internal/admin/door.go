@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
@@ -35,6 +36,7 @@ type Door struct {
 	Tenants   tenant.Store
 	Users     user.Store
 	Clients   client.Store
+	Trust     trust.Store
 	Grants    grant.Store
 	Audit     Log
 	Ledger    *grant.Ledger

@@ -1,4 +1,5 @@
-// Package assertion owns the belief in clients' assertions: a client that proves who it is by a signature (private_key_jwt; RFC 7523, RFC 10070).
+// Package assertion owns the belief in signed assertions that others make: clients that prove who they are (private_key_jwt; RFC 7523, RFC 10070), and
+// organisations' identity providers that say who somebody is (ID-JAG).
 package assertion
 
 import (
@@ -12,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,14 +21,15 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
 // Type is the one client_assertion_type (RFC 7523 §2.2).
 const Type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-// ErrNotBelieved says that an assertion does not prove the client. Why not is for the log alone.
-var ErrNotBelieved = errors.New("the client assertion is not believed")
+// ErrNotBelieved says that an assertion does not prove what it says. Why not is for the log alone.
+var ErrNotBelieved = errors.New("the assertion is not believed")
 
 // The bounds of an assertion.
 const (
@@ -46,10 +49,12 @@ type Keys interface {
 
 // Checker believes assertions. It is safe for concurrent use.
 type Checker struct {
-	Issuer string    // the sole audience (RFC 10070 §4)
-	Used   ttl.Store // ids that were used, until they expire
-	Keys   Keys      // nil: nothing is fetched, so that a jwks_uri is worth nothing
-	Now    func() time.Time
+	Issuer  string    // the sole audience (RFC 10070 §4)
+	Used    ttl.Store // ids that were used, until they expire
+	Keys    Keys      // of clients; nil: nothing is fetched, so that a jwks_uri of theirs is worth nothing
+	Trust   trust.Store
+	Issuers Keys // of trusted issuers, whose addresses the operator wrote down
+	Now     func() time.Time
 
 	mu    sync.Mutex
 	known map[string]known // by jwks_uri
@@ -97,7 +102,7 @@ type claims struct {
 // Check believes that the client made the assertion, for us, now, and for the first time; or answers ErrNotBelieved, or an inner error when the stores do
 // not answer. The id is spent last, when all else is right: nobody can spend another's (CA-14).
 func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error {
-	payload, err := c.verify(ctx, of, raw)
+	payload, err := c.verify(ctx, source{of.JWKS, of.JWKSURI, c.Keys}, raw, "", "jwt", "client-authentication+jwt")
 	if err != nil {
 		return err
 	}
@@ -146,8 +151,15 @@ func (c *Checker) forUs(audience json.RawMessage) bool {
 	return json.Unmarshal(audience, &many) == nil && len(many) == 1 && many[0] == c.Issuer
 }
 
-// verify checks the form and the signature, with a key of the client's own: what a token brings with it (jwk, jku, x5u) is not read (CA-10, CA-15, CA-17).
-func (c *Checker) verify(ctx context.Context, of client.Client, raw string) ([]byte, error) {
+// source is where somebody's keys are: here, or at an address.
+type source struct {
+	jwks, uri string
+	fetch     Keys // nil: nothing is fetched
+}
+
+// verify checks the form, the type and the signature, with a key of whoever made it: what a token brings with it (jwk, jku, x5u) is not read (CA-10, CA-15,
+// CA-17, EMA-01).
+func (c *Checker) verify(ctx context.Context, of source, raw string, types ...string) ([]byte, error) {
 	if len(raw) > maxSize || strings.Count(raw, ".") != 2 {
 		return nil, fmt.Errorf("%w: its form", ErrNotBelieved)
 	}
@@ -160,9 +172,7 @@ func (c *Checker) verify(ctx context.Context, of client.Client, raw string) ([]b
 		return nil, fmt.Errorf("%w: its form or algorithm", ErrNotBelieved)
 	}
 	header := jws.Signatures[0].Header
-	switch t, _ := header.ExtraHeaders[jose.HeaderType].(string); strings.ToLower(t) {
-	case "", "jwt", "client-authentication+jwt":
-	default:
+	if t, _ := header.ExtraHeaders[jose.HeaderType].(string); !slices.Contains(types, strings.ToLower(t)) {
 		return nil, fmt.Errorf("%w: its typ", ErrNotBelieved)
 	}
 	keys, err := c.keys(ctx, of, header.KeyID)
@@ -177,7 +187,7 @@ func (c *Checker) verify(ctx context.Context, of client.Client, raw string) ([]b
 			return payload, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: no key of the client's fits it", ErrNotBelieved)
+	return nil, fmt.Errorf("%w: no key of whoever should have made it fits", ErrNotBelieved)
 }
 
 // fits says whether a key may sign with an algorithm: the key decides, not the token (RFC 8725 §3.1).
@@ -196,24 +206,24 @@ func fits(key jose.JSONWebKey, algorithm string) bool {
 	return false
 }
 
-// keys are the client's, as it registered them or as its address has them. An address is asked when nothing is known of it, or for a kid that is not, at
+// keys are as they were given, or as their address has them. An address is asked when nothing is known of it, or for a kid that is not, at
 // most once in a while whoever asks.
-func (c *Checker) keys(ctx context.Context, of client.Client, kid string) ([]jose.JSONWebKey, error) {
-	if of.JWKSURI == "" {
-		keys, err := client.ParseKeys([]byte(of.JWKS))
+func (c *Checker) keys(ctx context.Context, of source, kid string) ([]jose.JSONWebKey, error) {
+	if of.uri == "" {
+		keys, err := client.ParseKeys([]byte(of.jwks))
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrNotBelieved, err)
 		}
 		return keys, nil
 	}
-	k, fetch := c.look(of.JWKSURI, kid)
+	k, fetch := c.look(of.uri, kid)
 	if !fetch {
 		return k.keys, nil
 	}
-	if c.Keys == nil {
+	if of.fetch == nil {
 		return nil, fmt.Errorf("%w: nothing is fetched here", ErrNotBelieved)
 	}
-	document, err := c.Keys.FetchKeys(ctx, of.JWKSURI)
+	document, err := of.fetch.FetchKeys(ctx, of.uri)
 	if err == nil {
 		if keys, bad := client.ParseKeys(document); bad == nil {
 			k.keys = keys
@@ -224,7 +234,7 @@ func (c *Checker) keys(ctx context.Context, of client.Client, kid string) ([]jos
 	if err != nil && k.keys == nil {
 		return nil, fmt.Errorf("%w: its keys: %w", ErrNotBelieved, err)
 	}
-	c.remember(of.JWKSURI, k)
+	c.remember(of.uri, k)
 	return k.keys, nil
 }
 

@@ -39,7 +39,9 @@ const (
 	GrantCode        = "authorization_code"
 	GrantRefresh     = "refresh_token"
 	GrantCredentials = "client_credentials"
-	GrantDevice      = "urn:ietf:params:oauth:grant-type:device_code" // RFC 8628
+	GrantDevice      = "urn:ietf:params:oauth:grant-type:device_code"    // RFC 8628
+	GrantExchange    = "urn:ietf:params:oauth:grant-type:token-exchange" // RFC 8693
+	GrantAssertion   = "urn:ietf:params:oauth:grant-type:jwt-bearer"     // RFC 7523, for ID-JAG alone
 )
 
 // Client is an agent application that is known here.

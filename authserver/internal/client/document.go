@@ -88,6 +88,9 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 	}
 	if d.TokenEndpointAuthMethod == AuthKey {
 		c.AuthMethod = AuthKey
+		if slices.Contains(d.GrantTypes, GrantAssertion) {
+			c.GrantTypes = append(c.GrantTypes, GrantAssertion)
+		}
 		if err := c.setKeys(d.ClientMetadata); err != nil {
 			return Client{}, wrong("has keys that cannot be used: " + err.Error())
 		}

@@ -55,6 +55,9 @@ func FromMetadata(m oauth.ClientMetadata, r Registration) (Client, string, error
 	return c, secret, nil
 }
 
+// offered are the grant types that a client may have.
+var offered = []string{GrantCode, GrantRefresh, GrantCredentials, GrantDevice, GrantExchange, GrantAssertion}
+
 func (c *Client) setGrantTypes(m oauth.ClientMetadata) error {
 	asked := m.GrantTypes
 	if len(asked) == 0 {
@@ -62,9 +65,11 @@ func (c *Client) setGrantTypes(m oauth.ClientMetadata) error {
 	}
 	for _, g := range asked {
 		switch {
+		case g == GrantExchange && c.TenantID == "":
+			// dropped, and the answer says so: who exchanges tokens, an operator or a tenant has made known
 		case g == GrantCredentials && c.TenantID == "":
 			return oauth.InvalidClientMetadata("grant type client_credentials is for clients that belong to a tenant: register with an initial access token of the tenant")
-		case g == GrantCode || g == GrantRefresh || g == GrantCredentials || g == GrantDevice:
+		case slices.Contains(offered, g):
 			if !slices.Contains(c.GrantTypes, g) {
 				c.GrantTypes = append(c.GrantTypes, g)
 			}
@@ -76,7 +81,7 @@ func (c *Client) setGrantTypes(m oauth.ClientMetadata) error {
 		c.GrantTypes = append(c.GrantTypes, GrantRefresh)
 	}
 	if len(c.GrantTypes) == 0 || slices.Equal(c.GrantTypes, []string{GrantRefresh}) {
-		return oauth.InvalidClientMetadata("none of the grant types is offered here; use authorization_code, refresh_token, client_credentials or " + GrantDevice)
+		return oauth.InvalidClientMetadata("none of the grant types is offered here; use " + strings.Join(offered, ", "))
 	}
 	for _, t := range m.ResponseTypes {
 		if t != "code" {
@@ -176,6 +181,11 @@ func (c *Client) setAuthentication(m oauth.ClientMetadata) (secret string, err e
 	case AuthNone:
 		if slices.Contains(c.GrantTypes, GrantCredentials) {
 			return "", oauth.InvalidClientMetadata("client_credentials needs a client that can prove who it is: use client_secret_basic or client_secret_post")
+		}
+		// Clients of the field name jwt-bearer and prove nothing (clients.md 2.1 no. 15): what needs proof is dropped, and the answer says so.
+		c.GrantTypes = slices.DeleteFunc(c.GrantTypes, func(g string) bool { return g == GrantExchange || g == GrantAssertion })
+		if len(c.GrantTypes) == 0 {
+			return "", oauth.InvalidClientMetadata("these grant types need a client that can prove who it is: use client_secret_basic, client_secret_post or private_key_jwt")
 		}
 		return "", nil
 	case AuthBasic, AuthPost:

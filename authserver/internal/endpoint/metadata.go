@@ -48,6 +48,7 @@ func (d *Door) metadata() (rfc8414, openID http.Handler, err error) {
 		ResponseTypesSupported:                     []string{"code"},
 		ResponseModesSupported:                     []string{"query"},
 		GrantTypesSupported:                        issuer.GrantTypes(),
+		GrantProfilesSupported:                     []string{"urn:ietf:params:oauth:grant-profile:id-jag"},
 		TokenEndpointAuthMethodsSupported:          methods,
 		RevocationEndpointAuthMethodsSupported:     methods,
 		IntrospectionEndpointAuthMethods:           secrets,

@@ -18,6 +18,7 @@ type tokenBody struct {
 	RefreshToken string `json:"refresh_token,omitempty"`
 	IDToken      string `json:"id_token,omitempty"`
 	Scope        string `json:"scope"`
+	IssuedType   string `json:"issued_token_type,omitempty"`
 }
 
 // token is the token endpoint (RFC 6749 §3.2). The order belongs to the frame: read strictly, is the grant type known, who is the client, then
@@ -51,7 +52,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	relaxed(r, tokens.Relaxed)
 	answer(w, http.StatusOK, tokenBody{
 		AccessToken: tokens.AccessToken, TokenType: "Bearer", ExpiresIn: int64(tokens.ExpiresIn.Seconds()),
-		RefreshToken: tokens.RefreshToken, IDToken: tokens.IDToken, Scope: oauth.FormatScope(tokens.Scopes),
+		RefreshToken: tokens.RefreshToken, IDToken: tokens.IDToken, IssuedType: tokens.IssuedType, Scope: oauth.FormatScope(tokens.Scopes),
 	})
 }
 

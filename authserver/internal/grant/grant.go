@@ -44,8 +44,10 @@ type Filter struct {
 	TenantID string
 	UserID   string
 	ClientID string
-	Alive    bool // only those that have not ended
-	Limit    int  // at most this many; 0 means 100
+	// AssertedBy matches those that this issuer's assertions made.
+	AssertedBy string
+	Alive      bool // only those that have not ended
+	Limit      int  // at most this many; 0 means 100
 }
 
 // Store keeps grants.

@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
@@ -42,6 +43,12 @@ type Documents interface {
 	Client(ctx context.Context, address string) (client.Client, error)
 }
 
+// Identities believes what the identity providers that tenants trust assert of their people.
+type Identities interface {
+	// Identity returns what an assertion says, that it is for us and for now, or trust.ErrNotBelieved. Whether it was used before it does not say.
+	Identity(ctx context.Context, raw string) (trust.Identity, error)
+}
+
 // Settings are what the engine needs to decide.
 type Settings struct {
 	Issuer    string
@@ -54,8 +61,11 @@ type Settings struct {
 	Store     Store
 	Ahead     ttl.Store // what was asked for ahead of a browser: device requests and pushed ones
 	Ledger    *grant.Ledger
-	Keys      Signer
-	Secret    []byte // derives a refresh token's successor; 32 bytes that only the issuer knows
+	Trust     trust.Store
+	// Identities believes what identity providers assert.
+	Identities Identities
+	Keys       Signer
+	Secret     []byte // derives a refresh token's successor; 32 bytes that only the issuer knows
 
 	CodeLife     time.Duration // of an authorization code
 	RefreshIdle  time.Duration // a refresh token that is not used for so long is dead

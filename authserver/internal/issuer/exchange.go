@@ -40,6 +40,9 @@ type exchange struct {
 	next    *RefreshToken // about to be kept
 	raw     string        // the refresh token as presented
 	replay  bool          // a spent refresh token within its window: the same successor again
+	until   int64         // when what was presented ends, in Unix seconds; what comes of it ends then at the latest. 0: it does not matter
+	actor   *token.Actor  // who acts for the subject; nil: the client that was let in
+	issued  string        // the token type to be said in the answer (RFC 8693 §2.2.1); empty: none
 	openid  bool          // an id token goes with it
 	idToken string        // about to be sent
 	relaxed []string      // by name
@@ -81,8 +84,11 @@ func (x *exchange) SetClientAssertionJWT(context.Context, string, time.Time) err
 
 func (x *exchange) fositeClient() fosite.Client {
 	redirects, grantTypes := x.client.RedirectURIs, x.client.GrantTypes
-	if x.code != nil && x.code.RedirectURI == deviceRedirect {
-		grantTypes = append(slices.Clone(grantTypes), client.GrantCode) // it is registered for devices, as our rules found; to fosite a code is a code
+	switch { // what it is registered for, our rules have found; to fosite a code is a code, and a client that proves itself one that may ask
+	case x.code != nil && x.code.RedirectURI == deviceRedirect:
+		grantTypes = append(slices.Clone(grantTypes), client.GrantCode)
+	case x.code == nil && x.refresh == nil:
+		grantTypes = append(slices.Clone(grantTypes), client.GrantCredentials)
 	}
 	if x.code != nil {
 		redirects = []string{x.code.RedirectURI} // our matcher has decided; fosite compares the exact string
@@ -271,17 +277,25 @@ func (x *exchange) AccessTokenSignature(_ context.Context, raw string) string {
 	return client.TokenHash(raw)
 }
 
+// life is how long the access token lives.
+func (x *exchange) life() time.Duration {
+	if x.until == 0 {
+		return x.resource.TokenLife
+	}
+	return min(x.resource.TokenLife, time.Unix(x.until, 0).Sub(x.now))
+}
+
 // GenerateAccessToken writes the token that product.md describes (RFC 9068 §2). It has one audience, always.
 func (x *exchange) GenerateAccessToken(ctx context.Context, r fosite.Requester) (raw, signature string, err error) {
 	subject := x.grant.UserID
 	if subject == "" {
-		subject = x.client.ID // RFC 9068 §2.2: without a resource owner, the client
+		subject = x.grant.ClientID // RFC 9068 §2.2: without a resource owner, the client
 	}
 	scopes := append([]string{}, r.GetGrantedScopes()...)
 	raw, err = x.engine.Keys.Sign(x.resource.Algorithm, token.Claims{
 		Issuer: x.engine.Issuer, Subject: subject, Audience: x.resource.URI, ClientID: x.client.ID, TenantID: x.grant.TenantID,
-		GrantID: x.grant.ID, ID: newID(""), Scope: oauth.FormatScope(scopes), Scopes: scopes,
-		IssuedAt: x.now.Unix(), Expires: x.now.Add(x.resource.TokenLife).Unix(),
+		GrantID: x.grant.ID, ID: newID(""), Scope: oauth.FormatScope(scopes), Scopes: scopes, Actor: x.actor,
+		IssuedAt: x.now.Unix(), Expires: x.now.Add(x.life()).Unix(),
 	})
 	if err == nil && x.openid {
 		x.idToken, err = x.identify(ctx, raw) // here, because what cannot be signed must not use anything up

@@ -100,7 +100,15 @@ func (x *revocation) GetAccessTokenSession(ctx context.Context, _ string, _ fosi
 	if err != nil {
 		return nil, fosite.ErrNotFound
 	}
-	return x.found(claims.ClientID, claims.GrantID), nil
+	g, err := x.engine.Grants.Grant(ctx, claims.GrantID)
+	if errors.Is(err, grant.ErrNotFound) {
+		return nil, fosite.ErrNotFound
+	}
+	if err != nil {
+		x.failed = err
+		return nil, err
+	}
+	return x.found(g.ClientID, g.ID), nil // a token that was exchanged hangs from another client's grant, which is not its client's to end
 }
 
 // RevokeRefreshToken ends the grant.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
@@ -55,7 +56,12 @@ type Store interface {
 	// Rotate marks the token used and keeps its successor, in one transaction. The update is guarded by "unused, and its grant alive"; when it
 	// changes no row the answer is ErrSpent and nothing is kept.
 	Rotate(ctx context.Context, hash string, at time.Time, next RefreshToken) error
-	// DeleteExpired removes codes, refresh tokens and initial tokens whose life ended before t, ends people's grants from which nothing usable hangs any
+	// Assert uses an assertion up, remembers whose its subject is, and keeps the grant that it makes, with the audit line when there was none; all in one
+	// transaction. Of one assertion many times, at once or later, exactly one is kept: trust.ErrUsed for the others. When the client's living grant of the
+	// same person, tenant and resource was made by assertions, it is returned with g's scopes. When the last one was ended by somebody after the assertion was
+	// made, the answer is trust.ErrEnded; when its issuer is trusted no more, trust.ErrNotFound. On an error nothing is kept.
+	Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e audit.Event) (grant.Grant, error)
+	// DeleteExpired removes codes, refresh tokens, initial tokens and used assertions whose life ended before t, ends people's grants from which nothing usable hangs any
 	// more, and forgets clients that made themselves known: those that nobody let in after an hour, those that nobody used for idle. All in batches; it
 	// returns how many rows that were.
 	DeleteExpired(ctx context.Context, t time.Time, idle time.Duration) (int64, error)

@@ -25,6 +25,7 @@ type Tokens struct {
 	AccessToken  string
 	RefreshToken string // empty when there is none
 	IDToken      string // empty when openid was not granted
+	IssuedType   string // of the access token, where RFC 8693 wants it said; else empty
 	ExpiresIn    time.Duration
 	Scopes       []string
 	GrantID      string
@@ -36,7 +37,7 @@ const RelaxedReplay = "a spent refresh token brought its successor again"
 
 // GrantTypes are the grant types that Token knows.
 func GrantTypes() []string {
-	return []string{client.GrantCode, client.GrantRefresh, client.GrantCredentials, client.GrantDevice}
+	return []string{client.GrantCode, client.GrantRefresh, client.GrantCredentials, client.GrantDevice, client.GrantExchange, client.GrantAssertion}
 }
 
 // Token answers a token request of a client that the door has authenticated. form has no repeated parameter but resource. What a
@@ -60,6 +61,10 @@ func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values) (T
 		provider, err = x.codeProvider(), x.loadDevice(ctx, form)
 	case client.GrantRefresh:
 		provider, err = x.refreshProvider(), x.loadRefresh(ctx, form)
+	case client.GrantExchange:
+		provider, err = x.credentialsProvider(), x.loadExchange(ctx, form)
+	case client.GrantAssertion:
+		provider, err = x.credentialsProvider(), x.loadAssertion(ctx, form)
 	default:
 		provider, err = x.credentialsProvider(), x.loadMachine(ctx, form)
 	}
@@ -72,6 +77,9 @@ func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values) (T
 // answer lets fosite decide, and Commit write.
 func (x *exchange) answer(ctx context.Context, provider *fosite.Fosite, form url.Values) (Tokens, error) {
 	form = cloneForm(form)
+	if x.code == nil && x.refresh == nil {
+		form.Set("grant_type", client.GrantCredentials) // fosite knows no other that brings an access token alone
+	}
 	form.Set("scope", oauth.FormatScope(x.scopes))
 	form.Set("audience", x.resource.URI) // what fosite calls the resource; a client's own audience parameter counts for nothing
 	r := &http.Request{Method: http.MethodPost, Header: http.Header{}, Form: form, PostForm: form}
@@ -95,7 +103,7 @@ func (x *exchange) answer(ctx context.Context, provider *fosite.Fosite, form url
 		x.relax(RelaxedReplay)
 	}
 	return Tokens{
-		AccessToken: response.GetAccessToken(), RefreshToken: refresh, IDToken: x.idToken, ExpiresIn: x.resource.TokenLife,
+		AccessToken: response.GetAccessToken(), RefreshToken: refresh, IDToken: x.idToken, IssuedType: x.issued, ExpiresIn: x.life(),
 		Scopes: x.scopes, GrantID: x.grant.ID, Relaxed: x.relaxed,
 	}, nil
 }

@@ -107,9 +107,10 @@ func (d *DB) DeleteExpired(ctx context.Context, t time.Time, idle time.Duration)
 		`DELETE FROM codes WHERE hash IN (SELECT c.hash FROM codes c WHERE c.expires_at < $1 - 3600
 			AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = c.grant_id) LIMIT $2)`,
 		"DELETE FROM initial_tokens WHERE hash IN (SELECT hash FROM initial_tokens WHERE expires_at < $1 LIMIT $2)",
+		"DELETE FROM used_assertions WHERE hash IN (SELECT hash FROM used_assertions WHERE expires_at < $1 - 60 LIMIT $2)",
 		// A grant of a person's without a code or refresh token that could still bring something, and too old for an access token, is over.
 		`UPDATE grants SET ended_at = $1, end_reason = '` + grant.ReasonExpired + `' WHERE id IN (SELECT g.id FROM grants g
-			WHERE g.user_id IS NOT NULL AND g.ended_at IS NULL AND g.created_at < $1 - 86400
+			WHERE g.user_id IS NOT NULL AND g.ended_at IS NULL AND COALESCE(g.asserted_at, g.created_at) < $1 - 86400
 			AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.grant_id = g.id AND c.used_at IS NULL AND c.expires_at > $1)
 			AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = g.id AND r.used_at IS NULL AND r.expires_at > $1 - 86400) LIMIT $2)`,
 		// A client that made itself known and that nobody let in is forgotten after an hour; one that nobody has used for long becomes unknown.

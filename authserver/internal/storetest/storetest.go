@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
@@ -29,6 +30,7 @@ type Store interface {
 	grant.Store
 	issuer.Store
 	keyring.Store
+	trust.Store
 	audit.Log
 	Events(ctx context.Context, limit int) ([]audit.Event, error)
 }
@@ -38,7 +40,7 @@ type Store interface {
 func Run(t *testing.T, begin func(t *testing.T) (open func() Store)) {
 	for name, part := range map[string]func(*testing.T, func() Store){
 		"nouns": nouns, "initial tokens": initialTokens, "codes": codes, "refresh tokens": refreshTokens, "grants": grants, "machine grants": machineGrants,
-		"keys": keys, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp,
+		"keys": keys, "trusted issuers": trustedIssuers, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, begin(t)) })
 	}

@@ -24,11 +24,12 @@ ALTER TABLE codes ADD COLUMN nonce TEXT NOT NULL DEFAULT '';
 ALTER TABLE codes ADD COLUMN jkt TEXT NOT NULL DEFAULT '';
 ALTER TABLE refresh_tokens ADD COLUMN jkt TEXT NOT NULL DEFAULT '';
 
--- An issuer whose assertions of identity a tenant believes, for its own members.
+-- An issuer whose assertions of identity a tenant believes, for its own members. Its keys are at an address, or here.
 CREATE TABLE trusted_issuers (
     issuer     TEXT PRIMARY KEY,
     tenant_id  TEXT NOT NULL REFERENCES tenants (id),
     jwks_uri   TEXT NOT NULL,
+    jwks       TEXT NOT NULL,
     created_at BIGINT NOT NULL
 );
 

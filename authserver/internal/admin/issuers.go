@@ -1,0 +1,98 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+)
+
+// IssuerSpec says which identity provider a tenant trusts, and where its keys are: at JWKSURI, or in JWKS.
+type IssuerSpec struct {
+	Tenant  string
+	Issuer  string // its issuer identifier, byte for byte
+	JWKSURI string
+	JWKS    string // a JSON Web Key set
+}
+
+// maxIssuer bounds an issuer identifier, in bytes.
+const maxIssuer = 1024
+
+// TrustIssuer lets an organisation's identity provider say who of its people lets which client in (ID-JAG). It counts for that tenant's members alone.
+func (d *Door) TrustIssuer(ctx context.Context, s IssuerSpec) error {
+	t, err := d.tenant(ctx, s.Tenant)
+	if err != nil {
+		return err
+	}
+	u, err := url.Parse(s.Issuer)
+	switch {
+	case err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(s.Issuer) > maxIssuer:
+		return refuse("give it as its own metadata do, as https://idp.example.com", "issuer %.200q is not an https URL", s.Issuer)
+	case (s.JWKSURI == "") == (s.JWKS == ""):
+		return refuse("give --jwks-uri or --jwks-file", "either one of the two says where the issuer's keys are")
+	}
+	if s.JWKSURI != "" {
+		if err := client.CheckDocumentURL(s.JWKSURI); err != nil {
+			return refuse("", "the keys' address cannot be used: %v", err)
+		}
+	} else if _, err := client.ParseKeys([]byte(s.JWKS)); err != nil {
+		return refuse("", "the keys are %v", err)
+	}
+	if err := d.record(ctx, audit.Event{Action: "issuer.trust", Target: s.Issuer, Tenant: t.ID, Detail: s.JWKSURI}); err != nil {
+		return err
+	}
+	err = d.Trust.PutIssuer(ctx, trust.Issuer{Issuer: s.Issuer, TenantID: t.ID, JWKSURI: s.JWKSURI, JWKS: s.JWKS, CreatedAt: d.now()})
+	if errors.Is(err, trust.ErrTaken) {
+		return refuse("an issuer speaks for one tenant", "another tenant trusts %s already", s.Issuer)
+	}
+	return err
+}
+
+// ListIssuers returns the identity providers that a tenant trusts, or all.
+func (d *Door) ListIssuers(ctx context.Context, tenantID string) ([]trust.Issuer, error) {
+	if tenantID != "" {
+		if _, err := d.tenant(ctx, tenantID); err != nil {
+			return nil, err
+		}
+	}
+	return d.Trust.Issuers(ctx, tenantID)
+}
+
+// ReasonDistrusted: the identity provider that let the client in is trusted no more.
+const ReasonDistrusted = "its issuer is trusted no more"
+
+// DistrustIssuer ends the trust in an identity provider, and then every grant that its assertions made: from then on nothing new can come.
+func (d *Door) DistrustIssuer(ctx context.Context, issuer string) error {
+	i, err := d.Trust.Issuer(ctx, issuer)
+	if errors.Is(err, trust.ErrNotFound) {
+		return refuse("gatehouse issuer list shows them", "nobody trusts issuer %.200q", issuer)
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.record(ctx, audit.Event{Action: "issuer.distrust", Target: issuer, Tenant: i.TenantID}); err != nil {
+		return err
+	}
+	if err := d.Trust.DeleteIssuer(ctx, issuer); err != nil && !errors.Is(err, trust.ErrNotFound) {
+		return err
+	}
+	for {
+		alive, err := d.Grants.Grants(ctx, grant.Filter{AssertedBy: issuer, Alive: true})
+		if err != nil {
+			return fmt.Errorf("reading the grants of an issuer: %w", err)
+		}
+		if len(alive) == 0 {
+			return nil
+		}
+		for _, g := range alive {
+			if err := d.Ledger.End(ctx, actor, g.ID, ReasonDistrusted); err != nil {
+				return err
+			}
+		}
+	}
+}

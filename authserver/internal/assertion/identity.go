@@ -1,0 +1,111 @@
+package assertion
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+)
+
+// identityType is the JOSE "typ" of an Identity Assertion JWT Authorization Grant (ID-JAG; EMA-02).
+const identityType = "oauth-id-jag+jwt"
+
+// maxIdentityLife bounds how far ahead an identity assertion ends: it is remembered for so long.
+const maxIdentityLife = time.Hour
+
+// identityClaims are an ID-JAG's (mcp-auth.md 6.2).
+type identityClaims struct {
+	claims
+	ClientID      string  `json:"client_id"`
+	Resource      string  `json:"resource"`
+	Scope         *string `json:"scope"`
+	Email         string  `json:"email"`
+	EmailVerified *bool   `json:"email_verified"`
+}
+
+// Identity implements issuer.Identities: it believes that a trusted issuer made the assertion, for us and now; or answers trust.ErrNotBelieved, or an inner
+// error when the stores do not answer. That it is used once, whoever keeps it sees to.
+func (c *Checker) Identity(ctx context.Context, raw string) (trust.Identity, error) {
+	from, err := issuerOf(raw)
+	if err != nil {
+		return trust.Identity{}, err
+	}
+	trusted, err := c.Trust.Issuer(ctx, from)
+	if errors.Is(err, trust.ErrNotFound) {
+		return trust.Identity{}, fmt.Errorf("%w: nobody trusts its issuer", trust.ErrNotBelieved)
+	}
+	if err != nil {
+		return trust.Identity{}, fmt.Errorf("reading a trusted issuer: %w", err)
+	}
+	payload, err := c.verify(ctx, source{trusted.JWKS, trusted.JWKSURI, c.Issuers}, raw, identityType)
+	if errors.Is(err, ErrNotBelieved) {
+		return trust.Identity{}, fmt.Errorf("%w: %w", trust.ErrNotBelieved, err)
+	}
+	if err != nil {
+		return trust.Identity{}, err
+	}
+	var a identityClaims
+	if err := json.Unmarshal(payload, &a); err != nil {
+		return trust.Identity{}, fmt.Errorf("%w: its claims are not in their types", trust.ErrNotBelieved)
+	}
+	if err := c.checkIdentity(trusted, a); err != nil {
+		return trust.Identity{}, err
+	}
+	sum := sha256.Sum256([]byte(a.Issuer + " " + a.ID))
+	i := trust.Identity{
+		Assertion: trust.Assertion{
+			Issuer: a.Issuer, Subject: a.Subject, Hash: hex.EncodeToString(sum[:]), IssuedAt: time.Unix(a.IssuedAt, 0).UTC(), ExpiresAt: time.Unix(*a.Expires, 0).UTC(),
+		},
+		TenantID: trusted.TenantID, ClientID: a.ClientID, Resource: a.Resource, HasScope: a.Scope != nil,
+	}
+	if a.Scope != nil {
+		i.Scope = *a.Scope
+	}
+	if a.EmailVerified == nil || *a.EmailVerified {
+		i.Email = a.Email
+	}
+	return i, nil
+}
+
+// issuerOf is whom an assertion says it is from, believing nothing.
+func issuerOf(raw string) (string, error) {
+	parts := strings.Split(raw, ".")
+	if len(raw) > maxSize || len(parts) != 3 {
+		return "", fmt.Errorf("%w: its form", trust.ErrNotBelieved)
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var c struct {
+		Issuer string `json:"iss"`
+	}
+	if err != nil || json.Unmarshal(payload, &c) != nil || c.Issuer == "" {
+		return "", fmt.Errorf("%w: its form", trust.ErrNotBelieved)
+	}
+	return c.Issuer, nil
+}
+
+// checkIdentity holds the claims against the rules (EMA-03, EMA-05).
+func (c *Checker) checkIdentity(trusted trust.Issuer, a identityClaims) error {
+	now, slack := c.Now().Unix(), int64(leeway/time.Second)
+	switch {
+	case a.Issuer != trusted.Issuer:
+		return fmt.Errorf("%w: iss", trust.ErrNotBelieved)
+	case a.Subject == "" || len(a.Subject) > maxID || a.ClientID == "":
+		return fmt.Errorf("%w: sub or client_id is missing", trust.ErrNotBelieved)
+	case !c.forUs(a.Audience):
+		return fmt.Errorf("%w: aud is not this issuer alone", trust.ErrNotBelieved)
+	case a.Expires == nil || now >= *a.Expires+slack || *a.Expires > now+int64(maxIdentityLife/time.Second)+slack:
+		return fmt.Errorf("%w: exp is missing, over, or more than an hour ahead", trust.ErrNotBelieved)
+	case a.IssuedAt <= 0 || a.IssuedAt > now+slack || a.NotBefore > now+slack:
+		return fmt.Errorf("%w: iat is missing, or it is from the future", trust.ErrNotBelieved)
+	case a.ID == "" || len(a.ID) > maxID:
+		return fmt.Errorf("%w: jti is missing or too long", trust.ErrNotBelieved)
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+)
+
+var _ trust.Store = (*DB)(nil)
+
+const trustColumns = "issuer, tenant_id, jwks_uri, jwks, created_at"
+
+func scanIssuer(r interface{ Scan(...any) error }) (trust.Issuer, error) {
+	var i trust.Issuer
+	err := r.Scan(&i.Issuer, &i.TenantID, &i.JWKSURI, &i.JWKS, (*moment)(&i.CreatedAt))
+	return i, err
+}
+
+// PutIssuer implements trust.Store.
+func (d *DB) PutIssuer(ctx context.Context, i trust.Issuer) error {
+	kept, err := changed(d.write.ExecContext(ctx, "INSERT INTO trusted_issuers ("+trustColumns+`) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (issuer) DO UPDATE SET jwks_uri = excluded.jwks_uri, jwks = excluded.jwks WHERE trusted_issuers.tenant_id = excluded.tenant_id`,
+		i.Issuer, i.TenantID, i.JWKSURI, i.JWKS, moment(i.CreatedAt)))
+	if err != nil {
+		return fmt.Errorf("keeping trusted issuer %s: %w", i.Issuer, err)
+	}
+	if !kept {
+		return trust.ErrTaken
+	}
+	return nil
+}
+
+// Issuer implements trust.Store.
+func (d *DB) Issuer(ctx context.Context, issuer string) (trust.Issuer, error) {
+	i, err := scanIssuer(d.row(ctx, "SELECT "+trustColumns+" FROM trusted_issuers WHERE issuer = $1", issuer))
+	return i, none(err, trust.ErrNotFound)
+}
+
+// Issuers implements trust.Store.
+func (d *DB) Issuers(ctx context.Context, tenantID string) ([]trust.Issuer, error) {
+	return collect(ctx, d, scanIssuer, "SELECT "+trustColumns+" FROM trusted_issuers WHERE ($1 = '' OR tenant_id = $1) ORDER BY issuer", tenantID)
+}
+
+// DeleteIssuer implements trust.Store. Its subjects go with it.
+func (d *DB) DeleteIssuer(ctx context.Context, issuer string) error {
+	gone, err := changed(d.write.ExecContext(ctx, "DELETE FROM trusted_issuers WHERE issuer = $1", issuer))
+	if err != nil {
+		return fmt.Errorf("forgetting trusted issuer %s: %w", issuer, err)
+	}
+	if !gone {
+		return trust.ErrNotFound
+	}
+	return nil
+}
+
+// Subject implements trust.Store.
+func (d *DB) Subject(ctx context.Context, issuer, subject string) (userID string, err error) {
+	err = d.row(ctx, "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2", issuer, subject).Scan(&userID)
+	return userID, none(err, trust.ErrNotFound)
+}
+
+// Assert implements issuer.Store. That an assertion counts once is the row count of one statement; which grant is the living one, the unique index decides.
+func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e audit.Event) (kept grant.Grant, err error) {
+	err = d.tx(ctx, func(tx *sql.Tx) error {
+		var there int // held until the end: whoever ends the trust meanwhile finds the grant, or this finds the trust ended
+		if err := tx.QueryRowContext(ctx, "SELECT 1 FROM trusted_issuers WHERE issuer = $1"+d.share, a.Issuer).Scan(&there); err != nil {
+			return none(err, trust.ErrNotFound)
+		}
+		first, err := changed(tx.ExecContext(ctx, "INSERT INTO used_assertions (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING", a.Hash, moment(a.ExpiresAt)))
+		if err != nil {
+			return fmt.Errorf("using an assertion: %w", err)
+		}
+		if !first {
+			return trust.ErrUsed
+		}
+		_, err = tx.ExecContext(ctx, "INSERT INTO identities (issuer, subject, user_id, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+			a.Issuer, a.Subject, g.UserID, moment(g.CreatedAt))
+		if err != nil {
+			return fmt.Errorf("remembering a subject: %w", err)
+		}
+		kept, err = assert(ctx, tx, a, g, e)
+		return err
+	})
+	return kept, err
+}
+
+// assert finds the living grant or makes one.
+func assert(ctx context.Context, tx *sql.Tx, a trust.Assertion, g grant.Grant, e audit.Event) (grant.Grant, error) {
+	living := g
+	err := tx.QueryRowContext(ctx, `UPDATE grants SET scopes = $5, asserted_at = $6, asserted_by = $7
+		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by <> '' AND ended_at IS NULL RETURNING id, created_at`,
+		g.ClientID, g.Resource, g.UserID, g.TenantID, list(g.Scopes), moment(g.AssertedAt), g.AssertedBy).Scan(&living.ID, (*moment)(&living.CreatedAt))
+	if err == nil {
+		return living, nil
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return grant.Grant{}, fmt.Errorf("renewing an asserted grant: %w", err)
+	}
+	var ended moment
+	err = tx.QueryRowContext(ctx, `SELECT MAX(ended_at) FROM grants
+		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by <> '' AND end_reason <> $5`,
+		g.ClientID, g.Resource, g.UserID, g.TenantID, grant.ReasonExpired).Scan(&ended)
+	if err != nil {
+		return grant.Grant{}, fmt.Errorf("reading ended grants: %w", err)
+	}
+	if !a.IssuedAt.After(time.Time(ended)) {
+		return grant.Grant{}, trust.ErrEnded
+	}
+	made, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes, created_at, asserted_by, asserted_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
+		g.ID, g.TenantID, g.ClientID, g.UserID, g.Resource, list(g.Scopes), moment(g.CreatedAt), g.AssertedBy, moment(g.AssertedAt)))
+	if err != nil {
+		return grant.Grant{}, fmt.Errorf("keeping grant %s: %w", g.ID, err)
+	}
+	if made {
+		return g, insertEvent(ctx, tx, e)
+	}
+	err = tx.QueryRowContext(ctx, `SELECT id, created_at FROM grants
+		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by <> '' AND ended_at IS NULL`,
+		g.ClientID, g.Resource, g.UserID, g.TenantID).Scan(&living.ID, (*moment)(&living.CreatedAt)) // another was quicker just now
+	return living, err
+}

@@ -1,0 +1,60 @@
+package roof
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+)
+
+func issuerTrust(fs *flag.FlagSet) action {
+	s := authserver.IssuerSpec{}
+	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant whose identity provider it is")
+	fs.StringVar(&s.JWKSURI, "jwks-uri", "", "`URL` of its keys")
+	file := fs.String("jwks-file", "", "`file` of its keys (a JSON Web Key set), when they are at no address")
+	return func(ctx context.Context, c *call) error {
+		s.Issuer = c.operand
+		if *file != "" {
+			keys, err := os.ReadFile(*file)
+			if err != nil {
+				return misused("", fmt.Errorf("reading the keys: %w", err))
+			}
+			s.JWKS = string(keys)
+		}
+		if err := c.act(ctx, "issuer.trust", s, nil); err != nil {
+			return err
+		}
+		return c.say("tenant %s trusts %s", s.Tenant, s.Issuer)
+	}
+}
+
+func issuerList(fs *flag.FlagSet) action {
+	tenant := fs.String("tenant", "", "`id` of a tenant (default all)")
+	return func(ctx context.Context, c *call) error {
+		var issuers []authserver.TrustedIssuer
+		if err := c.act(ctx, "issuer.list", *tenant, &issuers); err != nil {
+			return err
+		}
+		var rows []string
+		for _, i := range issuers {
+			keys := i.JWKSURI
+			if keys == "" {
+				keys = "kept here"
+			}
+			rows = append(rows, strings.Join([]string{i.Issuer, i.TenantID, keys, when(i.CreatedAt)}, "\t"))
+		}
+		return c.table("ISSUER\tTENANT\tKEYS\tSINCE", rows)
+	}
+}
+
+func issuerDistrust(*flag.FlagSet) action {
+	return func(ctx context.Context, c *call) error {
+		if err := c.act(ctx, "issuer.distrust", c.operand, nil); err != nil {
+			return err
+		}
+		return c.say("%s is trusted no more, and what its assertions let in has ended", c.operand)
+	}
+}
