@@ -259,6 +259,14 @@ func TestRefreshTokens(t *testing.T) {
 	if err != nil || len(ended) != 1 || ended[0].EndReason != grant.ReasonReuse {
 		t.Errorf("the ledger: %+v %v, want the grant ended because of reuse", ended, err)
 	}
+	if at := ann.open("/agents"); !strings.Contains(at.body, "Ended by the server") { // and ann is told
+		t.Errorf("the person's page does not say what happened: %.300s", at.body)
+	}
+	h.Clock.step(31 * 24 * time.Hour)
+	if at := h.person("ann@acme.example").atDevice("/agents"); strings.Contains(at.body, "Ended by the server") {
+		t.Error("the person is told for ever")
+	}
+	h.Clock.step(-31 * 24 * time.Hour)
 	if over, err := h.List.Ended(ctx, ended[0].ID); !over || err != nil {
 		t.Errorf("the list: %v %v, want it ended", over, err)
 	}

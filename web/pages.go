@@ -123,6 +123,7 @@ type Agents struct {
 	CSRF   string
 	Person string
 	Agents []Agent
+	Alarms []Agent // that were ended because a code or token came back that had been used
 }
 
 // Agent is one grant of the person's.
@@ -133,6 +134,7 @@ type Agent struct {
 	Resource string
 	Scopes   []Scope
 	Since    time.Time
+	Ended    time.Time // zero while it is let in
 }
 
 func (Agents) file() string   { return "pages/agents.html" }

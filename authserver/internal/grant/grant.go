@@ -47,7 +47,10 @@ type Filter struct {
 	// AssertedBy matches those that this issuer's assertions made.
 	AssertedBy string
 	Alive      bool // only those that have not ended
-	Limit      int  // at most this many; 0 means 100
+	// EndReason and EndedSince match those that ended for this reason, and not before.
+	EndReason  string
+	EndedSince time.Time
+	Limit      int // at most this many; 0 means 100
 }
 
 // Store keeps grants.

@@ -5,17 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/gorilla/mux"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
-// maxAgents bounds what one page shows.
-const maxAgents = 100
+// maxAgents and maxAlarms bound what one page shows.
+const (
+	maxAgents = 100
+	maxAlarms = 20
+)
+
+// alarmLife is how long a person is told that something of an agent's came back that had been used.
+const alarmLife = 30 * 24 * time.Hour
 
 // showAgents shows the person the agents that they let in.
 func (d *Door) showAgents(w http.ResponseWriter, r *http.Request) {
@@ -23,20 +29,27 @@ func (d *Door) showAgents(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	agents, err := d.agents(r.Context(), u.User)
+	agents, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, Alive: true, Limit: maxAgents})
 	if err != nil {
 		d.fail(w, r, err)
 		return
 	}
-	d.show(w, r, http.StatusOK, web.Agents{CSRF: d.Sessions.CSRF(w, r), Person: u.Email, Agents: agents})
+	since := d.Sessions.Now().Add(-alarmLife)
+	alarms, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, EndReason: grant.ReasonReuse, EndedSince: since, Limit: maxAlarms})
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	d.show(w, r, http.StatusOK, web.Agents{CSRF: d.Sessions.CSRF(w, r), Person: u.Email, Agents: agents, Alarms: alarms})
 }
 
-func (d *Door) agents(ctx context.Context, u user.User) ([]web.Agent, error) {
-	grants, err := d.Grants.Grants(ctx, grant.Filter{UserID: u.ID, Alive: true, Limit: maxAgents})
+// agents lists a person's grants as they are shown.
+func (d *Door) agents(ctx context.Context, f grant.Filter) ([]web.Agent, error) {
+	grants, err := d.Grants.Grants(ctx, f)
 	if err != nil {
 		return nil, fmt.Errorf("reading a person's grants: %w", err)
 	}
-	memberships, err := d.Users.Memberships(ctx, u.ID)
+	memberships, err := d.Users.Memberships(ctx, f.UserID)
 	if err != nil {
 		return nil, fmt.Errorf("reading memberships: %w", err)
 	}
@@ -50,7 +63,7 @@ func (d *Door) agents(ctx context.Context, u user.User) ([]web.Agent, error) {
 		if err != nil && !errors.Is(err, client.ErrNotFound) {
 			return nil, fmt.Errorf("reading a client: %w", err)
 		}
-		a := web.Agent{GrantID: g.ID, Client: clientName(c), Tenant: tenants[g.TenantID], Resource: g.Resource, Since: g.CreatedAt}
+		a := web.Agent{GrantID: g.ID, Client: clientName(c), Tenant: tenants[g.TenantID], Resource: g.Resource, Since: g.CreatedAt, Ended: g.EndedAt}
 		if a.Client == "" {
 			a.Client = g.ClientID
 		}

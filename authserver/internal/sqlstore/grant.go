@@ -51,8 +51,8 @@ func (d *DB) Grants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) 
 	}
 	return collect(ctx, d, scanGrant, "SELECT "+grantColumns+` FROM grants g
 		WHERE ($1 = '' OR g.tenant_id = $1) AND ($2 = '' OR g.user_id = $2) AND ($3 = '' OR g.client_id = $3) AND (NOT $4 OR g.ended_at IS NULL)
-			AND ($5 = '' OR g.asserted_by = $5)
-		ORDER BY g.created_at DESC, g.id LIMIT $6`, f.TenantID, f.UserID, f.ClientID, f.Alive, f.AssertedBy, f.Limit)
+			AND ($5 = '' OR g.asserted_by = $5) AND ($6 = '' OR g.end_reason = $6) AND ($7 = 0 OR g.ended_at >= $7)
+		ORDER BY g.created_at DESC, g.id LIMIT $8`, f.TenantID, f.UserID, f.ClientID, f.Alive, f.AssertedBy, f.EndReason, seconds(f.EndedSince), f.Limit)
 }
 
 const livingMachineGrant = "SELECT " + grantColumns + " FROM grants g WHERE g.client_id = $1 AND g.resource = $2 AND g.user_id IS NULL AND g.ended_at IS NULL"

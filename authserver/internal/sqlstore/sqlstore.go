@@ -235,5 +235,13 @@ func (m *moment) Scan(src any) error {
 	return nil
 }
 
+// seconds is a time as a column has it; the zero time is 0.
+func seconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
+
 // optional is a text in a column where empty means NULL.
 func optional(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
