@@ -431,10 +431,15 @@ func TestSigningOutFromElsewhere(t *testing.T) {
 	if at := out("client_id", a.ID, "post_logout_redirect_uri", home); at.away == nil || at.away.String() != home {
 		t.Errorf("with nobody there: got %d to %v, want to go on", at.status, at.away)
 	}
-	r, err := ann.http.PostForm(h.URL+"/oauth2/logout", url.Values{"client_id": {a.ID}}) // §2: by POST, too
+	ann.consentPage(a.identification())
+	r, err := ann.http.PostForm(h.URL+"/oauth2/logout", url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {home}, "state": {"x"}}) // §2: by POST, too
 	must(t, err)
-	if at := arrive(t, r); at.url.Path != "/signin" {
-		t.Errorf("by POST: got %s", at.url)
+	at = arrive(t, r)
+	if at.url.Path != "/oauth2/logout" || at.status != 200 || strings.Contains(at.url.String(), hint) { // AZ-40
+		t.Errorf("by POST: got %d at %s", at.status, at.url)
+	}
+	if gone := ann.submit(at, nil); gone.away == nil || gone.away.String() != home+"?state=x" {
+		t.Errorf("by POST: got %v", gone.away)
 	}
 	if h.Log.Contains(hint) {
 		t.Error("the log holds the id token")

@@ -134,7 +134,7 @@ func keysList(*flag.FlagSet) action {
 
 func keysRotate(fs *flag.FlagSet) action {
 	k := authserver.KeyTurn{}
-	fs.StringVar(&k.Algorithm, "algorithm", "", "`algorithm` of the key (default the one in use)")
+	fs.StringVar(&k.Algorithm, "algorithm", "", "`algorithm` of the key (default the resources'; RS256 signs id tokens)")
 	fs.BoolVar(&k.Soon, "now", false, "sign with it after ten seconds, before every resource has read it")
 	return func(ctx context.Context, c *call) error {
 		var kid string

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 )
 
@@ -54,8 +55,11 @@ func (d *Door) RotateKey(ctx context.Context, algorithm string, soon bool) (kid 
 	if algorithm == "" && len(used) == 1 {
 		algorithm = used[0]
 	}
+	if !slices.Contains(used, issuer.DefaultIDTokenAlg) { // id tokens are signed with it, whatever the resources use
+		used = append(used, issuer.DefaultIDTokenAlg)
+	}
 	if !slices.Contains(used, algorithm) {
-		return "", refuse("name one with --algorithm; in use: "+strings.Join(used, " "), "no resource uses the algorithm %.80q", algorithm)
+		return "", refuse("name one with --algorithm; in use: "+strings.Join(used, " "), "nothing is signed with the algorithm %.80q here", algorithm)
 	}
 	return d.Keys.Rotate(ctx, actor, algorithm, soon) // the key and its line are kept in one transaction
 }

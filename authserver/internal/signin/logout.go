@@ -31,13 +31,7 @@ func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodPost {
-		kept := url.Values{} // from another site a browser posts without its cookies: going on by GET, it has them again
-		for _, name := range logoutParameters {
-			if values, there := r.Form[name]; there {
-				kept[name] = values
-			}
-		}
-		seeOther(w, LogoutPath+"?"+kept.Encode())
+		d.logoutByPost(w, r)
 		return
 	}
 	form := r.URL.Query()
@@ -57,6 +51,27 @@ func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
 	default:
 		d.askWhetherOut(w, r, u, form)
 	}
+}
+
+// logoutByPost goes on by GET: from another site a browser posts without its cookies, and then it has them again. The id token does not go into an address; whom
+// it was for does.
+func (d *Door) logoutByPost(w http.ResponseWriter, r *http.Request) {
+	if _, err := d.afterwards(r.Context(), r.Form); err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	c, err := d.leaving(r.Context(), r.Form)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	kept := url.Values{}
+	for name, value := range map[string]string{"client_id": c.ID, "post_logout_redirect_uri": r.Form.Get("post_logout_redirect_uri"), "state": r.Form.Get("state")} {
+		if value != "" {
+			kept.Set(name, value)
+		}
+	}
+	seeOther(w, LogoutPath+"?"+kept.Encode())
 }
 
 func (d *Door) askWhetherOut(w http.ResponseWriter, r *http.Request, u visitor, form url.Values) {
