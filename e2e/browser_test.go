@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +138,29 @@ func inABrowser(t *testing.T, h *product) {
 		t.Errorf("denying brings %v", answered)
 	}
 
+	code, out := h.operate("client", "create", "--redirect-uri", app.callback, "--post-logout-redirect-uri", app.callback)
+	if code != 0 {
+		t.Fatal(out)
+	}
+	leave := url.Values{"client_id": {regexp.MustCompile(`cli_\S+`).FindString(out)}, "post_logout_redirect_uri": {app.callback}, "state": {"bye"}}
+	do("signing out, and on to the application", // the policy of the page must let the redirect through
+		chromedp.Navigate(h.Issuer+"/oauth2/logout?"+leave.Encode()),
+		chromedp.WaitVisible(`button.primary`),
+		chromedp.Click(`button.primary`),
+		chromedp.WaitVisible(`#done`),
+	)
+	if answered = <-app.came; answered.Get("state") != "bye" || len(answered) != 1 {
+		t.Errorf("signing out brings %v", answered)
+	}
+
+	do("ending the agent, signed in anew",
+		chromedp.Navigate(h.Issuer+"/agents"),
+		chromedp.WaitVisible(`#password`),
+		chromedp.SendKeys(`#email`, "ann@acme.example"),
+		chromedp.SendKeys(`#password`, h.password("ann@acme.example")),
+		chromedp.Click(`button.primary`),
+		chromedp.WaitVisible(`.agent button`),
+	)
 	do("ending the agent",
 		chromedp.Navigate(h.Issuer+"/agents"),
 		chromedp.WaitVisible(`.agent button`),
