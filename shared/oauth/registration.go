@@ -18,6 +18,7 @@ type ClientMetadata struct {
 	JWKSURI                 string          `json:"jwks_uri,omitempty"`
 	SoftwareID              string          `json:"software_id,omitempty"`
 	SoftwareVersion         string          `json:"software_version,omitempty"`
+	DPoPBoundAccessTokens   bool            `json:"dpop_bound_access_tokens,omitempty"` // RFC 9449 §5.2
 }
 
 // ClientInformation is the answer to a registration (RFC 7591 §3.2.1). Arrays are never null: some clients refuse that.

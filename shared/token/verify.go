@@ -2,6 +2,8 @@ package token
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -154,7 +156,27 @@ func parseClaims(payload []byte) (Claims, error) {
 	if c.Audience, err = audience(members["aud"]); err != nil {
 		return c, err
 	}
+	if value, there := members["cnf"]; there {
+		c.Confirmation, err = confirmation(value)
+	}
+	return c, err
+}
+
+// confirmation reads cnf: a thumbprint and nothing else. A token that is bound in a way that we do not know (RFC 8705 §3.1, say) is refused, for else it would
+// be taken for one that whoever bears it may use.
+func confirmation(value json.RawMessage) (Confirmation, error) {
+	var c Confirmation
+	members, err := jws.Members(value)
+	if err != nil || len(members) != 1 || json.Unmarshal(members["jkt"], &c.JKT) != nil || !isThumbprint(c.JKT) {
+		return Confirmation{}, fmt.Errorf("%w: cnf", ErrClaims)
+	}
 	return c, nil
+}
+
+// isThumbprint says whether something can be a SHA-256 thumbprint (RFC 7638 §3).
+func isThumbprint(s string) bool {
+	sum, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return err == nil && len(sum) == sha256.Size && len(s) == base64.RawURLEncoding.EncodedLen(sha256.Size)
 }
 
 // audience reads aud, a string or an array of exactly one (JW-06).
