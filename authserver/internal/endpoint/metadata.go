@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/assertion"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -48,6 +49,7 @@ func (d *Door) metadata() (http.Handler, error) {
 		IntrospectionEndpointAuthMethods:           secrets,
 		TokenEndpointAuthSigningAlgs:               assertion.Algorithms(),
 		CodeChallengeMethodsSupported:              []string{"S256"},
+		DPoPSigningAlgValuesSupported:              dpop.Algorithms(),
 		AuthorizationResponseISSParameterSupported: true,
 		ClientIDMetadataDocumentSupported:          e.Documents != nil,
 	}, SubjectTypesSupported: []string{"public"}}

@@ -19,8 +19,8 @@ type tokenBody struct {
 	Scope        string `json:"scope"`
 }
 
-// token is the token endpoint (RFC 6749 §3.2). The order belongs to the frame: read strictly, is the grant type known, who is the client, then
-// the engine decides and commits, then the answer.
+// token is the token endpoint (RFC 6749 §3.2). The order belongs to the frame: read strictly, is the grant type known, who is the client, which key does it
+// prove, then the engine decides and commits, then the answer.
 func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	form, refused := readForm(r)
 	if refused != nil {
@@ -41,7 +41,12 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		d.failAuthentication(w, r, err)
 		return
 	}
-	tokens, err := d.Engine.Token(r.Context(), c, form)
+	proof, err := d.proof(w, r, TokenPath)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	tokens, err := d.Engine.Token(r.Context(), c, form, proof)
 	if err != nil {
 		d.fail(w, r, err)
 		return
@@ -49,7 +54,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	httpd.Note(r.Context(), "grant", tokens.GrantID)
 	relaxed(r, tokens.Relaxed)
 	answer(w, http.StatusOK, tokenBody{
-		AccessToken: tokens.AccessToken, TokenType: "Bearer", ExpiresIn: int64(tokens.ExpiresIn.Seconds()),
+		AccessToken: tokens.AccessToken, TokenType: tokens.Type, ExpiresIn: int64(tokens.ExpiresIn.Seconds()),
 		RefreshToken: tokens.RefreshToken, Scope: oauth.FormatScope(tokens.Scopes),
 	})
 }

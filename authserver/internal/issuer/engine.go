@@ -23,6 +23,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
@@ -53,7 +54,8 @@ type Settings struct {
 	Ahead     ttl.Store // what was asked for ahead of a browser: device requests and pushed ones
 	Ledger    *grant.Ledger
 	Keys      Signer
-	Secret    []byte // derives a refresh token's successor; 32 bytes that only the issuer knows
+	Proofs    *dpop.Checker // believes DPoP proofs (RFC 9449)
+	Secret    []byte        // derives a refresh token's successor; 32 bytes that only the issuer knows
 
 	CodeLife     time.Duration // of an authorization code
 	RefreshIdle  time.Duration // a refresh token that is not used for so long is dead

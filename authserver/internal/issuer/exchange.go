@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
@@ -34,6 +35,7 @@ type exchange struct {
 	grant    grant.Grant
 	scopes   []string // of the access token; never more than the grant's
 	now      time.Time
+	proof    *dpop.Proof // of the client's key; nil: none
 
 	code    *Code         // presented, or about to be kept
 	refresh *RefreshToken // presented
@@ -167,7 +169,7 @@ func (x *exchange) CreateRefreshTokenSession(_ context.Context, signature, _ str
 		expires = ends
 	}
 	x.next = &RefreshToken{
-		Hash: signature, GrantID: x.grant.ID, ClientID: x.client.ID, CreatedAt: x.now, ExpiresAt: expires, ChainEnds: ends,
+		Hash: signature, GrantID: x.grant.ID, ClientID: x.client.ID, JKT: x.nextKey(), CreatedAt: x.now, ExpiresAt: expires, ChainEnds: ends,
 	}
 	return nil
 }
@@ -224,6 +226,9 @@ func (x *exchange) Commit(ctx context.Context) error {
 	if !forgiven {
 		return ErrSpent
 	}
+	if err := x.checkKey(again.JKT); err != nil {
+		return err
+	}
 	x.next, x.replay = again, true
 	return nil
 }
@@ -279,7 +284,7 @@ func (x *exchange) GenerateAccessToken(_ context.Context, r fosite.Requester) (r
 	raw, err = x.engine.Keys.Sign(x.resource.Algorithm, token.Claims{
 		Issuer: x.engine.Issuer, Subject: subject, Audience: x.resource.URI, ClientID: x.client.ID, TenantID: x.grant.TenantID,
 		GrantID: x.grant.ID, ID: newID(""), Scope: oauth.FormatScope(scopes), Scopes: scopes,
-		IssuedAt: x.now.Unix(), Expires: x.now.Add(x.resource.TokenLife).Unix(),
+		IssuedAt: x.now.Unix(), Expires: x.now.Add(x.resource.TokenLife).Unix(), Confirmation: token.Confirmation{JKT: x.jkt()},
 	})
 	return raw, "", err
 }
