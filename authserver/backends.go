@@ -3,6 +3,7 @@ package authserver
 import (
 	"context"
 	"crypto/hkdf"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ type backends struct {
 	ring   *keyring.Ring
 	ledger *grant.Ledger
 	secret []byte
-	nonces []byte // the key of DPoP nonces, the same at each replica
+	nonces []byte // the key of DPoP nonces
 
 	// What the token endpoint reads again and again, remembered for a second.
 	clients *recent.Clients
@@ -87,7 +88,13 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	if b.secret, err = hkdf.Key(sha256.New, r.kek, nil, "gatehouse refresh token successors", 32); err != nil {
 		return nil, fmt.Errorf("deriving the successor key: %w", err)
 	}
-	if b.nonces, err = hkdf.Key(sha256.New, r.kek, nil, "gatehouse dpop nonces", 32); err != nil {
+	// Replicas that share the memory of proofs know each other's nonces. A memory that ends with the process has nonces that do: a proof that it has forgotten
+	// is worth nothing any more.
+	var salt []byte
+	if b.redis == nil {
+		salt = []byte(rand.Text())
+	}
+	if b.nonces, err = hkdf.Key(sha256.New, r.kek, salt, "gatehouse dpop nonces", 32); err != nil {
 		return nil, fmt.Errorf("deriving the nonce key: %w", err)
 	}
 	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql}, &recent.Tenants{Store: b.sql}, &recent.Grants{Store: b.sql}

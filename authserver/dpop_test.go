@@ -11,8 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop/dpoptest"
+	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
 // prover is a client that proves a key of its own.
@@ -307,7 +310,7 @@ func TestRefreshTokensOfConfidentialClientsAreNotBound(t *testing.T) {
 	}
 }
 
-// RFC 9449 §8, §8.2: nonces that are missing, foreign and stale; the one of the step before, with a newer one in the answer; the same at each replica.
+// RFC 9449 §8, §8.2: nonces that are missing, foreign and stale; the one of the step before, with a newer one in the answer.
 func TestNonces(t *testing.T) {
 	h := openHouse(t)
 	h.Clock.step(dpop.Step - time.Duration(h.Clock.Now().Unix())*time.Second%dpop.Step) // to a step's beginning
@@ -329,7 +332,6 @@ func TestNonces(t *testing.T) {
 	if status, newer := ask(); status != 200 || newer != "" {
 		t.Errorf("the newest: got %d and %q, want 200 and no other", status, newer)
 	}
-	h.start() // another replica, or the same after a restart
 	h.Clock.step(dpop.Step)
 	status, newer := ask()
 	if status != 200 || newer == "" || newer == first {
@@ -345,6 +347,28 @@ func TestNonces(t *testing.T) {
 	status, answer, header := m.send("/oauth2/token", form)
 	if status != 200 || header.Get(dpop.NonceHeader) != "" {
 		t.Errorf("without a proof: got %d %v with a nonce %q", status, answer, header.Get(dpop.NonceHeader))
+	}
+}
+
+// DP-02: a replica takes the other's nonces and not its proofs; a process that forgets its proofs does not take them again.
+func TestAProofDoesNotOutliveItsMemory(t *testing.T) {
+	redis, prefix := testenv.Redis(t)
+	for name, c := range map[string]struct {
+		change func(*authserver.Config)
+		code   string // of the answer to the same proof after a restart
+	}{
+		"memory": {func(*authserver.Config) {}, "use_dpop_nonce"},
+		"Redis":  {func(c *authserver.Config) { c.Redis, c.RedisPrefix = config.Secret(redis), prefix }, "invalid_dpop_proof"},
+	} {
+		h := openHouse(t, c.change)
+		m := h.machine("acme", "customers:read").prover()
+		form, once := url.Values{"grant_type": {"client_credentials"}}, m.proof("/oauth2/token")
+		if status, answer, _ := m.send("/oauth2/token", form, once); status != 200 {
+			t.Fatalf("%s: got %d %v", name, status, answer)
+		}
+		h.start()
+		status, answer, _ := m.send("/oauth2/token", form, once)
+		wantError(t, name+", after a restart", status, answer, 400, c.code)
 	}
 }
 

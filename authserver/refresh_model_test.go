@@ -86,6 +86,13 @@ func (w *walker) ask(refresh string) (int, map[string]any) {
 	return w.p.token(refreshment(refresh))
 }
 
+// freshen gets a nonce that is good now.
+func (w *walker) freshen() {
+	if w.p != nil {
+		w.p.freshen()
+	}
+}
+
 // strange shows any token of the chain without its key: nothing comes of it, and nothing changes (DP-03).
 func (w *walker) strange() {
 	if w.p == nil {
@@ -201,9 +208,7 @@ func (w *walker) step() {
 	steps := []time.Duration{time.Second, 7 * time.Second, 29 * time.Second, 30 * time.Second, time.Hour, 5 * 24 * time.Hour, 15 * 24 * time.Hour}
 	d := steps[w.rand.IntN(len(steps))]
 	w.h.Clock.step(d)
-	if w.p != nil {
-		w.p.freshen()
-	}
+	w.freshen()
 	w.say("%s pass", d)
 }
 
@@ -273,6 +278,7 @@ func (w *walker) act() {
 	case n < 82:
 		w.say("restart")
 		w.h.start()
+		w.freshen()
 	case n < 88:
 		w.strange()
 	default:

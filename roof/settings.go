@@ -2,6 +2,7 @@ package roof
 
 import (
 	"crypto/hkdf"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -195,13 +196,17 @@ func (s *settings) serving() mcpserver.Config {
 }
 
 // nonceKey makes the nonces of the MCP server's DPoP proofs. It comes of the key-encryption key, so that replicas agree without another secret to keep, and
-// says nothing of that key.
+// says nothing of that key. Without Redis the memory of proofs ends with the process, and so do its nonces: a forgotten proof is worth nothing.
 func (s *settings) nonceKey() (config.Secret, error) {
 	sealing, err := base64.StdEncoding.DecodeString(s.keyEncryptionKey.Reveal())
 	if err != nil {
 		return "", errors.New("key-encryption-key is not base64")
 	}
-	key, err := hkdf.Key(sha256.New, sealing, nil, "gatehouse resource dpop nonces", 32)
+	var salt []byte
+	if s.redis == "" {
+		salt = []byte(rand.Text())
+	}
+	key, err := hkdf.Key(sha256.New, sealing, salt, "gatehouse resource dpop nonces", 32)
 	if err != nil {
 		return "", fmt.Errorf("deriving the nonce key: %w", err)
 	}
