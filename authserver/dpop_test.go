@@ -1,6 +1,9 @@
 package authserver_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -10,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -307,6 +312,43 @@ func TestRefreshTokensOfConfidentialClientsAreNotBound(t *testing.T) {
 	status, answer = p.app.token(refreshment(answer["refresh_token"].(string)))
 	if status != 200 || answer["token_type"] != "Bearer" {
 		t.Errorf("no key: got %d %v, want a Bearer token", status, answer)
+	}
+}
+
+// A client whose document first says that it has nothing to prove itself with, and then that it has: what was bound meanwhile stays so.
+func TestABoundChainOfAClientThatChanges(t *testing.T) {
+	publisher := newPublisher(t)
+	h := openHouse(t)
+	h.documents = publisher.fetcher
+	h.start()
+	ann, a := h.person("ann@acme.example"), app{h: h, ID: documentURL}
+	a.code(ann, "customers:read") // the document is read
+	p := a.prover()
+	_, refresh := p.bound(ann)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	publisher.publish("token_endpoint_auth_method", "private_key_jwt")
+	publisher.publish("jwks", jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k1"}}})
+	h.Clock.step(61 * time.Second)
+	other := p.other()
+	a.code(ann, "customers:read") // and read again
+	h.start()
+	renew := func(of *prover) (int, map[string]any) {
+		now, form := h.Clock.Now().Unix(), refreshment(refresh)
+		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		form.Set("client_assertion", h.assert(key, "k1", map[string]any{"iss": a.ID, "sub": a.ID, "aud": h.URL, "exp": now + 60, "jti": rand.Text()}, nil))
+		_, _, header := of.send("/oauth2/token", form, of.key.Proof("POST", h.URL+"/oauth2/token"))
+		of.nonce = header.Get(dpop.NonceHeader)
+		form.Set("client_assertion", h.assert(key, "k1", map[string]any{"iss": a.ID, "sub": a.ID, "aud": h.URL, "exp": now + 60, "jti": rand.Text()}, nil))
+		return of.token(form)
+	}
+	for range 2 {
+		status, answer := renew(other)
+		wantError(t, "another key", status, answer, 400, "invalid_grant")
+		if status, answer = renew(p); status != 200 {
+			t.Fatalf("the key: got %d %v, want 200", status, answer)
+		}
+		refresh = answer["refresh_token"].(string)
 	}
 }
 
