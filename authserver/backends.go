@@ -3,6 +3,7 @@ package authserver
 import (
 	"context"
 	"crypto/hkdf"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ const (
 	mostAhead        = 20_000 // 16 KiB each at most
 	mostCounters     = 100_000
 	mostAssertions   = 100_000
+	mostProofs       = 200_000
 )
 
 // backends is the switchboard: embedded or production is decided here and nowhere else.
@@ -33,14 +35,15 @@ type backends struct {
 	sql *sqlstore.DB
 
 	// Short memory: who is signed in, whose authorization requests are under way, what clients asked for ahead of a browser (devices, pushed
-	// requests), how often something was tried, which client assertions were used.
-	sessions, transactions, ahead, counters, assertions ttl.Store
+	// requests), how often something was tried, which client assertions and which DPoP proofs were used.
+	sessions, transactions, ahead, counters, assertions, proofs ttl.Store
 
 	redis  redis.UniversalClient // nil in the embedded form
 	list   revocation.List
 	ring   *keyring.Ring
 	ledger *grant.Ledger
 	secret []byte
+	nonces []byte // the key of DPoP nonces
 
 	// What the token endpoint reads again and again, remembered for a second.
 	clients *recent.Clients
@@ -64,7 +67,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 			return nil, err
 		}
 		short := ttl.NewRedis(b.redis, r.RedisPrefix)
-		b.sessions, b.transactions, b.ahead, b.counters, b.assertions = short, short, short, short, short
+		b.sessions, b.transactions, b.ahead, b.counters, b.assertions, b.proofs = short, short, short, short, short, short
 		if b.list == nil {
 			b.list = revocation.NewRedis(b.redis, r.RedisPrefix, d.Now)
 		}
@@ -74,6 +77,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 		b.ahead = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostAhead})
 		b.counters = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostCounters})
 		b.assertions = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostAssertions})
+		b.proofs = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostProofs})
 		if b.list == nil {
 			b.list = revocation.NewMemory(d.Now)
 		}
@@ -83,6 +87,15 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	}
 	if b.secret, err = hkdf.Key(sha256.New, r.kek, nil, "gatehouse refresh token successors", 32); err != nil {
 		return nil, fmt.Errorf("deriving the successor key: %w", err)
+	}
+	// Replicas that share the memory of proofs know each other's nonces. A memory that ends with the process has nonces that do: a proof that it has forgotten
+	// is worth nothing any more.
+	var salt []byte
+	if b.redis == nil {
+		salt = []byte(rand.Text())
+	}
+	if b.nonces, err = hkdf.Key(sha256.New, r.kek, salt, "gatehouse dpop nonces", 32); err != nil {
+		return nil, fmt.Errorf("deriving the nonce key: %w", err)
 	}
 	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql}, &recent.Tenants{Store: b.sql}, &recent.Grants{Store: b.sql}
 	b.ledger = &grant.Ledger{Store: b.grants, List: b.list, TokenLife: remembrance, Now: d.Now}

@@ -46,6 +46,7 @@ type walker struct {
 	t    *testing.T
 	h    *house
 	a    app
+	p    *prover // the client with its key, when the chain is bound to one
 	ann  *person
 	rand *rand.Rand
 	c    chain
@@ -59,11 +60,58 @@ func (w *walker) fail(format string, a ...any) {
 	w.t.Fatalf("%s\nafter:\n  %s", fmt.Sprintf(format, a...), strings.Join(w.log, "\n  "))
 }
 
-func (w *walker) begin() {
-	_, refresh := w.a.tokens(w.ann, "customers:read")
+// enter makes a client and a person anew.
+func (w *walker) enter() {
+	w.a, w.ann = w.h.register(map[string]any{}), w.h.person("ann@acme.example")
+}
+
+func (w *walker) begin(bound bool) {
+	refresh := ""
+	if w.p = nil; bound {
+		w.p = w.a.prover()
+		_, refresh = w.p.bound(w.ann)
+	} else {
+		_, refresh = w.a.tokens(w.ann, "customers:read")
+	}
 	now := w.h.Clock.Now()
 	w.c = chain{leaf: refresh, idle: now.Add(idle), begun: now}
-	w.say("begin")
+	w.say("begin, bound %v", bound)
+}
+
+// ask asks for tokens as the client does.
+func (w *walker) ask(refresh string) (int, map[string]any) {
+	if w.p == nil {
+		return w.a.token(refreshment(refresh))
+	}
+	return w.p.token(refreshment(refresh))
+}
+
+// freshen gets a nonce that is good now.
+func (w *walker) freshen() {
+	if w.p != nil {
+		w.p.freshen()
+	}
+}
+
+// strange shows any token of the chain without its key: nothing comes of it, and nothing changes (DP-03).
+func (w *walker) strange() {
+	if w.p == nil {
+		return
+	}
+	all := append([]string{w.c.leaf, w.c.parent}, w.c.older...)
+	token := all[w.rand.IntN(len(all))]
+	if token == "" {
+		return
+	}
+	ask, other := w.a.token, w.rand.IntN(2) == 0
+	if other {
+		ask = w.p.other().token
+	}
+	status, answer := ask(refreshment(token))
+	w.say("without the key, another one %v: %d", other, status)
+	if status != 400 || answer["error"] != "invalid_grant" {
+		w.fail("without the key: got %d %v, want invalid_grant", status, answer)
+	}
 }
 
 // turn notes that the leaf was used and what came of it.
@@ -83,7 +131,7 @@ func (w *walker) refresh(times int, lost bool) {
 	children := map[string]int{}
 	for range times {
 		wg.Go(func() {
-			status, answer := w.a.token(refreshment(w.c.leaf))
+			status, answer := w.ask(w.c.leaf)
 			child, _ := answer["refresh_token"].(string)
 			mu.Lock()
 			defer mu.Unlock()
@@ -118,7 +166,7 @@ func (w *walker) replayParent() {
 		return
 	}
 	now := w.h.Clock.Now()
-	status, answer := w.a.token(refreshment(w.c.parent))
+	status, answer := w.ask(w.c.parent)
 	w.say("replay the parent %s after its use: %d", now.Sub(w.c.spentAt), status)
 	switch {
 	case w.c.forgiven(now):
@@ -137,7 +185,7 @@ func (w *walker) replayOlder() {
 		return
 	}
 	old := w.c.older[w.rand.IntN(len(w.c.older))]
-	status, answer := w.a.token(refreshment(old))
+	status, answer := w.ask(old)
 	w.say("replay one of %d older: %d", len(w.c.older), status)
 	if status != 400 || answer["error"] != "invalid_grant" {
 		w.fail("an older one: got %d %v, want invalid_grant", status, answer)
@@ -160,6 +208,7 @@ func (w *walker) step() {
 	steps := []time.Duration{time.Second, 7 * time.Second, 29 * time.Second, 30 * time.Second, time.Hour, 5 * 24 * time.Hour, 15 * 24 * time.Hour}
 	d := steps[w.rand.IntN(len(steps))]
 	w.h.Clock.step(d)
+	w.freshen()
 	w.say("%s pass", d)
 }
 
@@ -174,8 +223,9 @@ func (w *walker) leaves(db *sql.DB) int {
 	return n
 }
 
-// TestRefreshTokensAgainstTheModel walks at random: refreshing once and many times at once, with answers lost, replaying, revoking, restarting, while time
-// passes. There are never two live leaves, and nothing is alive after an end that was acknowledged (RT-03, RT-14, RT-16).
+// TestRefreshTokensAgainstTheModel walks at random: refreshing once and many times at once, with answers lost, replaying, revoking, restarting, coming
+// without the key of a chain that is bound to one, while time passes. There are never two live leaves, and nothing is alive after an end that was acknowledged
+// (RT-03, RT-14, RT-16, DP-03).
 func TestRefreshTokensAgainstTheModel(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -186,8 +236,8 @@ func TestRefreshTokensAgainstTheModel(t *testing.T) {
 			must(t, err)
 			defer db.Close()
 			w := &walker{t: t, h: h, rand: rand.New(rand.NewPCG(seed, 7))}
-			w.a, w.ann = h.register(map[string]any{}), h.person("ann@acme.example")
-			w.begin()
+			w.enter()
+			w.begin(seed%2 == 1)
 			for range 60 {
 				w.act()
 				live := w.leaves(db)
@@ -202,10 +252,9 @@ func TestRefreshTokensAgainstTheModel(t *testing.T) {
 					}
 				}
 				if w.c.ended && w.rand.IntN(3) == 0 || w.c.over(h.Clock.Now()) {
-					w.a = h.register(map[string]any{})
-					w.ann = h.person("ann@acme.example")
+					w.enter()
 					h.Clock.step(10 * time.Minute) // the sign-in limit is not what this is about
-					w.begin()
+					w.begin(seed%2 == 1)
 				}
 			}
 		})
@@ -229,6 +278,9 @@ func (w *walker) act() {
 	case n < 82:
 		w.say("restart")
 		w.h.start()
+		w.freshen()
+	case n < 88:
+		w.strange()
 	default:
 		w.step()
 	}

@@ -51,7 +51,9 @@ func TestOtherPeoplesClients(t *testing.T) {
 		},
 		"oauth4webapi.mjs": {
 			"discovery true", "authorization_code read_customer,search_knowledge_base acme", "refresh_token read_customer acme", "revocation invalid_grant",
-			"client_credentials read_customer acme", "introspection true", "device_code authorization_pending", "device_code read_customer acme",
+			"client_credentials read_customer acme", "introspection true",
+			"dpop dpop read_customer,search_knowledge_base", "dpop refreshed read_customer,search_knowledge_base after 2 nonces", "dpop stolen 401", // RFC 9449
+			"device_code authorization_pending", "device_code read_customer acme",
 		},
 	} {
 		t.Run(program, func(t *testing.T) {

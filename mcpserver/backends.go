@@ -11,11 +11,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// backends is the switchboard: where ended grants are read is decided here and nowhere else.
+// backends is the switchboard: where ended grants are read, and used proofs remembered, is decided here and nowhere else.
 type backends struct {
 	crm     *crm.DB
-	redis   redis.UniversalClient // nil when the list is in this process
+	redis   redis.UniversalClient // nil: none
 	revoked revocation.Reader
+	proofs  ttl.Store // DPoP proofs that were used; nil: the guard's own memory
 }
 
 func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
@@ -28,12 +29,16 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 	if b.crm, err = crm.Open(ctx, c.Database, d.Now); err != nil {
 		return nil, err
 	}
-	switch {
-	case b.revoked != nil:
-	case c.Redis != "":
+	if c.Redis != "" {
 		if b.redis, err = ttl.OpenRedis(ctx, c.Redis.Reveal()); err != nil {
 			return nil, err
 		}
+		// Under a prefix of their own, so that the wing's user of Redis can be kept from writing anything else.
+		b.proofs = ttl.NewRedis(b.redis, c.RedisPrefix+"resource:")
+	}
+	switch {
+	case b.revoked != nil:
+	case b.redis != nil:
 		b.revoked = revocation.NewRedis(b.redis, c.RedisPrefix, d.Now)
 	case c.InsecureIgnoreRevocations:
 		d.Log.Warn("ended grants are not looked up: their tokens act until they expire", "setting", "insecure-ignore-revocations")

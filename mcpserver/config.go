@@ -23,7 +23,7 @@ type Config struct {
 	Issuer string
 	// Database holds the companion tools' data: "sqlite:PATH" or "postgres://…". Required.
 	Database string
-	// Redis holds the list of ended grants when the issuer runs elsewhere: "redis://…" or "rediss://…".
+	// Redis holds the list of ended grants when the issuer runs elsewhere, and which DPoP proofs were used: "redis://…" or "rediss://…".
 	Redis config.Secret
 	// RedisPrefix begins every key in Redis; the same as the issuer's. Default "gatehouse:".
 	RedisPrefix string
@@ -38,6 +38,11 @@ type Config struct {
 	TokenCacheLife time.Duration
 	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no bound.
 	CallsPerMinute int64
+	// RequireDPoP refuses access tokens that are not bound to a key of their client's (RFC 9449). Default: both kinds are taken.
+	RequireDPoP bool
+	// DPoPNonceKey makes the nonces that DPoP proofs must have (RFC 9449 §9): at least 32 random characters, the same at each replica. Default: none is asked
+	// for, and what protects is that each proof counts once, for a minute, at all replicas that share a Redis.
+	DPoPNonceKey config.Secret
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default none.
 	TrustedProxies []netip.Prefix
 	// InsecureHTTP allows an http resource or issuer that is not on a loopback host: then anyone on the way can read tokens, and put keys of their own in
@@ -109,7 +114,7 @@ func Scopes() []Scope {
 func facts(c Config) card.Facts {
 	f := card.Facts{
 		Resource: c.Resource, Issuer: c.Issuer, Name: serverName, Title: serverTitle, Version: Version, Description: serverDescription,
-		Protocols: protocols(), CanRegister: true,
+		Protocols: protocols(), CanRegister: true, RequireDPoP: c.RequireDPoP,
 	}
 	for _, s := range Scopes() {
 		f.Scopes = append(f.Scopes, card.Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline})

@@ -10,6 +10,10 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop/dpoptest"
+	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
 const list = `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`
@@ -102,6 +106,7 @@ func TestWhatTheWingSaysOfItself(t *testing.T) {
 		{"/.well-known/oauth-protected-resource/mcp", "application/json", `"authorization_servers":["` + w.issuer.URL() + `"]`},
 		{"/.well-known/oauth-protected-resource/mcp", "application/json", `"scopes_supported":["customers:read","knowledge:read"]`},
 		{"/.well-known/oauth-protected-resource/mcp", "application/json", `"bearer_methods_supported":["header"]`},
+		{"/.well-known/oauth-protected-resource/mcp", "application/json", `"dpop_signing_alg_values_supported":["ES256","RS256","PS256","EdDSA"]`}, // RFC 9449 §5.1, RFC 9728 §2
 		{"/mcp/server-card", "application/mcp-server-card+json", `"url":"` + w.resource + `"`},
 		{"/.well-known/ai-catalog.json", "application/ai-catalog+json", `"url":"` + w.resource + `/server-card"`},
 		{"/.well-known/mcp-server-card.json", "application/json", `"dynamic_client_registration":true`},
@@ -120,7 +125,7 @@ func TestWhatTheWingSaysOfItself(t *testing.T) {
 		if response.StatusCode != 200 || response.Header.Get("Content-Type") != row.kind || !strings.Contains(text, row.says) {
 			t.Errorf("%s: got %d %s %s, want %s and %s", row.path, response.StatusCode, response.Header.Get("Content-Type"), body, row.kind, row.says)
 		}
-		if strings.Contains(text, "offline_access") || !json.Valid(body) {
+		if strings.Contains(text, "offline_access") || strings.Contains(text, "dpop_bound_access_tokens_required") || !json.Valid(body) {
 			t.Errorf("%s: %s", row.path, body)
 		}
 		if row.path == "/healthz" {
@@ -156,15 +161,67 @@ func TestBrowsersThatMayCall(t *testing.T) {
 		response.Body.Close()
 		return response
 	}
-	if r := ask("OPTIONS", "https://app.example"); r.StatusCode != 204 || !strings.Contains(r.Header.Get("Access-Control-Allow-Headers"), "Mcp-Method") {
+	if r := ask("OPTIONS", "https://app.example"); r.StatusCode != 204 || !strings.Contains(r.Header.Get("Access-Control-Allow-Headers"), "Mcp-Method") || !strings.Contains(r.Header.Get("Access-Control-Allow-Headers"), "DPoP") {
 		t.Errorf("preflight: got %d %v", r.StatusCode, r.Header)
 	}
-	if r := ask("POST", "https://app.example"); r.StatusCode != 401 || !strings.Contains(r.Header.Get("Access-Control-Expose-Headers"), "WWW-Authenticate") {
+	if r := ask("POST", "https://app.example"); r.StatusCode != 401 || !strings.Contains(r.Header.Get("Access-Control-Expose-Headers"), "WWW-Authenticate, DPoP-Nonce") {
 		t.Errorf("without token: got %d %v, want a challenge that the page can read", r.StatusCode, r.Header)
 	}
 	for _, method := range []string{"OPTIONS", "POST"} {
 		if r := ask(method, "https://evil.example"); r.StatusCode != 403 || r.Header.Get("Access-Control-Allow-Origin") != "" {
 			t.Errorf("%s from elsewhere: got %d %v, want 403", method, r.StatusCode, r.Header)
+		}
+	}
+}
+
+// A wing that takes bound tokens alone says so where clients look first (RFC 9728 §2).
+func TestAWingThatRequiresDPoP(t *testing.T) {
+	w := openWing(t, func(c *mcpserver.Config) { c.RequireDPoP = true })
+	response, err := http.Get(w.url + "/.well-known/oauth-protected-resource/mcp")
+	must(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	must(t, err)
+	if !strings.Contains(string(body), `"dpop_bound_access_tokens_required":true`) {
+		t.Errorf("the metadata say %s", body)
+	}
+	if status, body := w.post(w.token("acme", allScopes...), list); status != 401 {
+		t.Errorf("a Bearer token: got %d %s, want 401", status, body)
+	}
+}
+
+// DP-02: two replicas that share a Redis take a proof once, and each other's nonces.
+func TestReplicasTakeAProofOnce(t *testing.T) {
+	redis, prefix := testenv.Redis(t)
+	share := func(c *mcpserver.Config) {
+		c.Redis, c.RedisPrefix, c.DPoPNonceKey = config.Secret(redis), prefix, "thirty-two characters that nobody guesses"
+	}
+	one := openWing(t, share)
+	two := openWing(t, share, func(c *mcpserver.Config) { c.Resource, c.Issuer = one.resource, one.issuer.URL() })
+	k := dpoptest.NewKey(t, "ES256")
+	claims := one.issuer.Claims(one.resource, allScopes...)
+	claims.Confirmation.JKT = k.JKT()
+	raw := one.issuer.Sign(claims)
+	ask := func(w *wing, proof string) (int, string) {
+		r, err := http.NewRequest(http.MethodPost, w.url+"/mcp", strings.NewReader(list))
+		must(t, err)
+		r.Host = strings.TrimPrefix(one.url, "http://")
+		r.Header = http.Header{
+			"Authorization": {"DPoP " + raw}, "Dpop": {proof}, "Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"},
+		}
+		response, err := http.DefaultClient.Do(r)
+		must(t, err)
+		response.Body.Close()
+		return response.StatusCode, response.Header.Get(dpop.NonceHeader)
+	}
+	_, nonce := ask(one, k.Proof("POST", one.resource, dpoptest.Token(raw)))
+	once := k.Proof("POST", one.resource, dpoptest.Token(raw), dpoptest.Claim("nonce", nonce))
+	if status, _ := ask(two, once); status != 200 {
+		t.Errorf("with the other's nonce: got %d, want 200", status)
+	}
+	for i, w := range []*wing{one, two} {
+		if status, _ := ask(w, once); status != 401 {
+			t.Errorf("replayed at replica %d: got %d, want 401", i+1, status)
 		}
 	}
 }

@@ -143,7 +143,11 @@ func (h *house) wings(ctx context.Context) error {
 	}
 	h.closers = append(h.closers, h.issuer.Close)
 	reading.HTTPClient = h.toIssuer()
-	if h.resource, err = mcpserver.New(ctx, h.serving(), reading); err != nil {
+	serving := h.serving()
+	if serving.DPoPNonceKey, err = h.nonceKey(); err != nil {
+		return opening(err)
+	}
+	if h.resource, err = mcpserver.New(ctx, serving, reading); err != nil {
 		return opening(err)
 	}
 	h.closers = append(h.closers, h.resource.Close)

@@ -32,6 +32,18 @@ func TestThePrintedLinesWorkAsPrinted(t *testing.T) {
 	}
 }
 
+func TestServeCanRequireDPoP(t *testing.T) {
+	s := serve(t, t.TempDir(), "--require-dpop")
+	r, err := http.Get(strings.TrimSuffix(s.Resource, "/mcp") + "/.well-known/oauth-protected-resource")
+	must(t, err)
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	must(t, err)
+	if !strings.Contains(string(body), `"dpop_bound_access_tokens_required":true`) {
+		t.Errorf("the resource's metadata say %s", body)
+	}
+}
+
 func TestPasswordsArePrintedAtTheFirstStartOnly(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir)

@@ -1,6 +1,10 @@
 package roof
 
 import (
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -32,6 +36,7 @@ type settings struct {
 	trustedProxies   string
 	allowedHosts     string
 	allowedOrigins   string
+	requireDPoP      bool
 	insecureHTTP     bool
 	resourcesFile    string
 	registration     string
@@ -62,6 +67,7 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.StringVar(&s.trustedProxies, "trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas (default none)")
 	fs.StringVar(&s.allowedHosts, "allowed-hosts", "", "Host `names` that the MCP server answers to, divided by commas (default the host of --resource)")
 	fs.StringVar(&s.allowedOrigins, "allowed-origins", "", "web `origins` whose pages may call the MCP server, divided by commas")
+	fs.BoolVar(&s.requireDPoP, "require-dpop", false, "let the MCP server refuse access tokens that are not bound to a key of their client's (RFC 9449)")
 	fs.BoolVar(&s.insecureHTTP, "insecure-http", false, "allow http URLs off this machine: anyone on the way can then read tokens and passwords")
 	fs.StringVar(&s.resourcesFile, "resources", "", "JSON `file` of all MCP servers whose tokens are issued, as authserver reads it (default the one at --resource)")
 	fs.StringVar(&s.registration, "registration", "open", "`who` may register clients: open (whoever asks), token (whoever shows an initial access token) or closed")
@@ -185,8 +191,26 @@ func (s *settings) serving() mcpserver.Config {
 	return mcpserver.Config{
 		Resource: s.resource, Issuer: s.issuer, Database: s.companion(), Redis: s.redis, RedisPrefix: s.redisPrefix,
 		Algorithms: []string{s.algorithm}, AllowedHosts: config.List(s.allowedHosts), AllowedOrigins: config.List(s.allowedOrigins), TrustedProxies: s.proxies,
-		InsecureHTTP: s.insecureHTTP,
+		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP,
 	}
+}
+
+// nonceKey makes the nonces of the MCP server's DPoP proofs. It comes of the key-encryption key, so that replicas agree without another secret to keep, and
+// says nothing of that key. Without Redis the memory of proofs ends with the process, and so do its nonces: a forgotten proof is worth nothing.
+func (s *settings) nonceKey() (config.Secret, error) {
+	sealing, err := base64.StdEncoding.DecodeString(s.keyEncryptionKey.Reveal())
+	if err != nil {
+		return "", errors.New("key-encryption-key is not base64")
+	}
+	var salt []byte
+	if s.redis == "" {
+		salt = []byte(rand.Text())
+	}
+	key, err := hkdf.Key(sha256.New, sealing, salt, "gatehouse resource dpop nonces", 32)
+	if err != nil {
+		return "", fmt.Errorf("deriving the nonce key: %w", err)
+	}
+	return config.Secret(base64.StdEncoding.EncodeToString(key)), nil
 }
 
 // scopeNames are the companion tools' scopes.

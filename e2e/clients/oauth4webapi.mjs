@@ -58,6 +58,35 @@ done(`client_credentials ${await use(tokens.access_token)}`)
 const { active } = await oauth.processIntrospectionResponse(as, machine, await oauth.introspectionRequest(as, machine, basic, tokens.access_token, http))
 done(`introspection ${active}`)
 
+// DPoP (RFC 9449): the key is this program's alone. A server that wants a nonce is asked once more, which is all that a client has to know of nonces.
+const bound = await register({ token_endpoint_auth_method: 'none', grant_types: ['authorization_code', 'refresh_token'], dpop_bound_access_tokens: true })
+const DPoP = oauth.DPoP(bound, await oauth.generateKeyPair('ES256'))
+let nonces = 0
+async function again(ask) {
+  try {
+    return await ask()
+  } catch (e) {
+    if (!oauth.isDPoPNonceError(e)) throw e
+    nonces++
+    return ask()
+  }
+}
+address.searchParams.set('client_id', bound.client_id)
+address.searchParams.set('dpop_jkt', await DPoP.calculateThumbprint())
+const answered = oauth.validateAuthResponse(as, bound, await opens(address), state)
+tokens = await again(async () => oauth.processAuthorizationCodeResponse(as, bound,
+  await oauth.authorizationCodeGrantRequest(as, bound, oauth.None(), answered, redirect_uri, verifier, { DPoP, ...http })))
+async function prove(token) {
+  const answer = await again(() => oauth.protectedResourceRequest(token, 'POST', new URL(RESOURCE), new Headers(headers), list, { DPoP, ...http }))
+  return shows(answer)
+}
+done(`dpop ${tokens.token_type} ${await prove(tokens.access_token)}`)
+tokens = await again(async () => oauth.processRefreshTokenResponse(as, bound,
+  await oauth.refreshTokenGrantRequest(as, bound, oauth.None(), tokens.refresh_token, { DPoP, ...http })))
+done(`dpop refreshed ${await prove(tokens.access_token)} after ${nonces} nonces`)
+const stolen = await fetch(RESOURCE, { method: 'POST', headers: { ...headers, Authorization: `Bearer ${tokens.access_token}` }, body: list })
+done(`dpop stolen ${stolen.status}`)
+
 const device = await register({ redirect_uris: [], token_endpoint_auth_method: 'none', grant_types: ['urn:ietf:params:oauth:grant-type:device_code'] })
 const parameters = new URLSearchParams({ scope: 'customers:read', resource: RESOURCE })
 const begun = await oauth.processDeviceAuthorizationResponse(as, device, await oauth.deviceAuthorizationRequest(as, device, oauth.None(), parameters, http))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop/dpoptest"
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
 
@@ -42,6 +43,38 @@ func BenchmarkCheck(b *testing.B) {
 	}
 	warm := newGate(b)
 	b.Run("warm", func(b *testing.B) { warm.bench(b, warm.good()) })
+	b.Run("warm/DPoP", func(b *testing.B) { warm.benchDPoP(b) })
+}
+
+// proofsAhead is how many proofs are made at once, while the clock of the benchmark stands.
+const proofsAhead = 1000
+
+// benchDPoP is a check with a new proof each time, whose signature must be verified each time: BenchmarkCheck's cold/ES256-floor is its floor.
+func (g *gate) benchDPoP(b *testing.B) {
+	passed, n := 0, 0
+	handler := g.guard.Protect(func(http.ResponseWriter, *http.Request, mcp.Caller) { passed++ })
+	k := dpoptest.NewKey(b, "ES256")
+	raw := g.bound(k)
+	r := httptest.NewRequest("POST", resource, nil)
+	r.Header.Set("Authorization", "DPoP "+raw)
+	w := discard{http.Header{}}
+	var proofs []string
+	b.ReportAllocs()
+	for b.Loop() {
+		if len(proofs) == 0 {
+			b.StopTimer()
+			for range proofsAhead {
+				proofs = append(proofs, k.Proof("POST", resource, dpoptest.Token(raw)))
+			}
+			b.StartTimer()
+		}
+		r.Header["Dpop"], proofs = proofs[:1:1], proofs[1:]
+		handler.ServeHTTP(w, r)
+		n++
+	}
+	if passed != n {
+		b.Fatalf("%d of %d requests came through", passed, n)
+	}
 }
 
 func (g *gate) bench(b *testing.B, raw string) {

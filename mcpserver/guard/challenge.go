@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -13,28 +14,41 @@ import (
 func (g *Guard) Challenge(w http.ResponseWriter, r *http.Request, scopes []string) {
 	e := oauth.InsufficientScope("this needs a scope that the access token does not have")
 	scopes = slices.Compact(slices.Sorted(slices.Values(scopes)))
-	refuse(w, r, oauth.Challenge{Error: e.Code, ErrorDescription: e.Description, Scope: scopes, ResourceMetadata: g.metadata}.String(), e)
+	refuse(w, r, e, g.write(r, oauth.Challenge{Error: e.Code, ErrorDescription: e.Description, Scope: scopes}))
 }
 
 // challenge answers a request whose token is missing or not believed.
 func (g *Guard) challenge(w http.ResponseWriter, r *http.Request, e *oauth.Error) {
 	if e.Status == http.StatusServiceUnavailable {
-		refuse(w, r, "", e)
+		refuse(w, r, e)
 		return
 	}
-	c := oauth.Challenge{Error: e.Code, Scope: g.config.Baseline, ResourceMetadata: g.metadata}
+	c := oauth.Challenge{Error: e.Code, Scope: g.config.Baseline}
 	if e.Code != "" {
 		c.ErrorDescription = e.Description
 	}
-	refuse(w, r, c.String(), e)
+	challenges := []string{g.write(r, c)}
+	if e == errBound && !g.config.RequireDPoP { // RFC 9449 §7.2: what was wrong, and then the scheme that would do
+		challenges = append(challenges, oauth.Challenge{Scheme: dpop.Scheme, Algorithms: dpop.Algorithms()}.String())
+	}
+	refuse(w, r, e, challenges...)
+}
+
+// write completes a challenge: its scheme, which proofs that takes (RFC 9449 §7.1), and where the resource describes itself.
+func (g *Guard) write(r *http.Request, c oauth.Challenge) string {
+	if c.Scheme = g.scheme(r); c.Scheme == dpop.Scheme {
+		c.Algorithms = dpop.Algorithms()
+	}
+	c.ResourceMetadata = g.metadata
+	return c.String()
 }
 
 // refuse writes an error in the one form that all have.
-func refuse(w http.ResponseWriter, r *http.Request, challenge string, e *oauth.Error) {
+func refuse(w http.ResponseWriter, r *http.Request, e *oauth.Error, challenges ...string) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	if challenge != "" {
-		h.Set("WWW-Authenticate", challenge)
+	for _, c := range challenges {
+		h.Add("WWW-Authenticate", c)
 	}
 	if e.Status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "2")

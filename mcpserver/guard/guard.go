@@ -1,4 +1,4 @@
-// Package guard owns the check of a request's bearer token: it becomes a Caller, or a challenge.
+// Package guard owns the check of a request's access token: it becomes a Caller, or a challenge.
 //
 // Everything is checked on every request; nothing is inherited from a connection or an earlier call. What cannot be known (the issuer's keys, the list
 // of ended grants) is answered 503, never with a yes.
@@ -16,10 +16,13 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
 // Config is what a guard needs to know. Fields that are zero get the value that their comment names.
@@ -45,6 +48,13 @@ type Config struct {
 	CacheLife time.Duration
 	// CacheSize bounds the remembered tokens. Default 10,000, about half a kilobyte each.
 	CacheSize int
+	// RequireDPoP refuses tokens that are not bound to a key of their client's (RFC 9449). Default: both kinds are taken, each by its own scheme.
+	RequireDPoP bool
+	// DPoPNonceKey makes the nonces that DPoP proofs must have (RFC 9449 §9): 32 characters at least, the same at each replica. Whoever knows it can make proofs
+	// ahead of time, with a key that they have. Default: none is asked for.
+	DPoPNonceKey config.Secret
+	// UsedProofs remembers the DPoP proofs of the last minutes, so that none counts twice; replicas share one. Default: memory of this process.
+	UsedProofs ttl.Store
 	// HTTPClient fetches metadata and keys. Default: 5 seconds at most, no redirects.
 	HTTPClient *http.Client
 	Now        func() time.Time // default time.Now
@@ -60,6 +70,8 @@ type Guard struct {
 	rules    token.Rules
 	keys     *keys
 	cache    *cache // nil: none
+	proofs   *dpop.Checker
+	origin   string // of the resource, as clients know it
 	hosts    map[string]bool
 	origins  map[string]bool
 	metadata string // the URL that challenges name
@@ -77,11 +89,18 @@ func New(c Config) (*Guard, error) {
 	if c.Revoked == nil {
 		return nil, errors.New("nobody tells the guard which grants have ended")
 	}
+	if n := len(c.DPoPNonceKey.Reveal()); n > 0 && n < minNonceKey {
+		return nil, fmt.Errorf("the DPoP nonce key is shorter than %d characters; make one with: head -c 32 /dev/urandom | base64", minNonceKey)
+	}
 	c.fill()
 	g := &Guard{
 		config: c, metadata: oauth.ResourceMetadataURL(c.Resource), hosts: map[string]bool{}, origins: map[string]bool{},
-		rules: token.Rules{Issuer: c.Issuer, Audience: c.Resource, Algorithms: c.Algorithms, Leeway: Leeway, Now: c.Now},
-		keys:  &keys{issuer: c.Issuer, url: c.JWKSURL, http: c.HTTPClient, now: c.Now, log: c.Log},
+		rules:  token.Rules{Issuer: c.Issuer, Audience: c.Resource, Algorithms: c.Algorithms, Leeway: Leeway, Now: c.Now},
+		proofs: &dpop.Checker{Used: c.UsedProofs, Now: c.Now},
+		keys:   &keys{issuer: c.Issuer, url: c.JWKSURL, http: c.HTTPClient, now: c.Now, log: c.Log},
+	}
+	if c.DPoPNonceKey != "" {
+		g.proofs.Nonces = &dpop.Nonces{Key: []byte(c.DPoPNonceKey.Reveal())}
 	}
 	if c.CacheLife > 0 {
 		g.cache = newCache(c.CacheSize)
@@ -106,6 +125,9 @@ func (c *Config) fill() {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.UsedProofs == nil {
+		c.UsedProofs = ttl.NewMemory(ttl.Options{Now: c.Now, MaxEntries: mostProofs})
+	}
 	if c.HTTPClient == nil {
 		c.HTTPClient = &http.Client{Timeout: fetchTime}
 	}
@@ -114,12 +136,13 @@ func (c *Config) fill() {
 	c.HTTPClient = &client
 }
 
-// allow fills the allow-lists.
+// allow fills the allow-lists, and says which origin proofs are made for.
 func (g *Guard) allow(resource string) {
 	u, err := url.Parse(resource)
 	if err != nil {
 		return
 	}
+	g.origin = u.Scheme + "://" + u.Host
 	names := []string{u.Host}
 	if isLoopback(u.Hostname()) {
 		port := strings.TrimPrefix(u.Host, hostOf(u.Host))
@@ -155,19 +178,28 @@ func hostOf(host string) string {
 func (g *Guard) Protect(next func(w http.ResponseWriter, r *http.Request, c mcp.Caller)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if refused := g.checkSource(r); refused != nil {
-			refuse(w, r, "", refused)
+			refuse(w, r, refused)
 			return
 		}
-		raw, refused := bearer(r)
+		shown, refused := present(r)
 		if refused != nil {
 			g.challenge(w, r, refused)
 			return
 		}
-		caller, refused := g.caller(r.Context(), raw)
+		v, refused := g.believe(r.Context(), shown.raw)
 		if refused != nil {
 			g.challenge(w, r, refused)
 			return
 		}
+		nonce, refused := g.prove(r, shown, v.jkt)
+		if nonce != "" {
+			w.Header().Set(dpop.NonceHeader, nonce)
+		}
+		if refused != nil {
+			g.challenge(w, r, refused)
+			return
+		}
+		caller := v.caller
 		httpd.Note(r.Context(), "tenant", caller.TenantID)
 		httpd.Note(r.Context(), "client", caller.ClientID)
 		next(w, r, caller)
@@ -212,26 +244,33 @@ func withoutDefaultPort(host string) string {
 // errNoToken is the answer to a request without credentials: a challenge that names no error (RFC 6750 §3.1).
 var errNoToken = &oauth.Error{Description: "send an access token of this server's issuer as Authorization: Bearer", Status: http.StatusUnauthorized}
 
-// bearer reads the one token of a request (RFC 6750 §2.1). A token in the URL or in a body is no token; beside one in the header it is an error.
-func bearer(r *http.Request) (string, *oauth.Error) {
+// presented is a token as a request shows it.
+type presented struct {
+	raw  string
+	dpop bool // by the scheme that needs a proof (RFC 9449 §7.1)
+}
+
+// present reads the one token of a request (RFC 6750 §2.1, RFC 9449 §7.1). A token in the URL or in a body is no token; beside one in the header it is an error.
+func present(r *http.Request) (presented, *oauth.Error) {
 	headers := r.Header["Authorization"]
 	switch {
 	case len(headers) == 0:
-		return "", errNoToken
+		return presented{}, errNoToken
 	case len(headers) > 1: // JW-21
-		return "", oauth.InvalidRequest("more than one Authorization header")
+		return presented{}, oauth.InvalidRequest("more than one Authorization header")
 	case r.URL.RawQuery != "" && r.URL.Query().Has("access_token"):
-		return "", oauth.InvalidRequest("an access token belongs in the Authorization header alone") // RS-11
+		return presented{}, oauth.InvalidRequest("an access token belongs in the Authorization header alone") // RS-11
 	}
 	scheme, raw, _ := strings.Cut(headers[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", errNoToken
+	proved := strings.EqualFold(scheme, dpop.Scheme)
+	if !proved && !strings.EqualFold(scheme, "Bearer") {
+		return presented{}, errNoToken
 	}
 	raw = strings.TrimLeft(raw, " ")
 	if raw == "" || strings.ContainsFunc(raw, notToken68) {
-		return "", oauth.InvalidRequest("the Authorization header is not Bearer and one token")
+		return presented{}, oauth.InvalidRequest("the Authorization header is not a scheme and one token")
 	}
-	return raw, nil
+	return presented{raw, proved}, nil
 }
 
 // notToken68 says whether a character cannot be in a bearer token (RFC 6750 §2.1, b64token).
@@ -239,33 +278,34 @@ func notToken68(c rune) bool {
 	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._~+/=", c))
 }
 
-// caller believes a token, or says what to answer.
-func (g *Guard) caller(ctx context.Context, raw string) (mcp.Caller, *oauth.Error) {
+// believe believes a token, whoever shows it, or says what to answer.
+func (g *Guard) believe(ctx context.Context, raw string) (verified, *oauth.Error) {
 	v, err := g.verify(ctx, raw)
 	switch {
 	case errors.Is(err, token.ErrKeysUnavailable):
 		httpd.Note(ctx, "error", err)
-		return mcp.Caller{}, oauth.TemporarilyUnavailable() // S4, JK-03: not the token's fault
+		return verified{}, oauth.TemporarilyUnavailable() // S4, JK-03: not the token's fault
 	case errors.Is(err, token.ErrUnknownKey):
 		httpd.Note(ctx, "error", err)
-		return mcp.Caller{}, oauth.InvalidToken(token.ErrUnknownKey.Error())
+		return verified{}, oauth.InvalidToken(token.ErrUnknownKey.Error())
 	case err != nil:
-		return mcp.Caller{}, oauth.InvalidToken(err.Error()) // one of package token's sentences
+		return verified{}, oauth.InvalidToken(err.Error()) // one of package token's sentences
 	}
 	ended, err := g.config.Revoked.Ended(ctx, v.caller.GrantID)
 	switch {
 	case ended:
-		return mcp.Caller{}, oauth.InvalidToken("the permission behind the access token has ended")
+		return verified{}, oauth.InvalidToken("the permission behind the access token has ended")
 	case err != nil:
 		httpd.Note(ctx, "error", err)
-		return mcp.Caller{}, oauth.TemporarilyUnavailable()
+		return verified{}, oauth.TemporarilyUnavailable()
 	}
-	return v.caller, nil
+	return v, nil
 }
 
 // verified is a believed token.
 type verified struct {
 	caller  mcp.Caller
+	jkt     string // thumbprint of the key that must be proved with it; empty: none
 	keyID   string
 	expires int64     // Unix seconds
 	until   time.Time // when to verify it again
@@ -301,6 +341,7 @@ func (g *Guard) check(ctx context.Context, raw string) (verified, error) {
 	}
 	return verified{
 		caller:  mcp.Caller{Subject: v.Subject, TenantID: v.TenantID, ClientID: v.ClientID, GrantID: v.GrantID, Scopes: slices.Clip(v.Scopes)},
+		jkt:     v.Confirmation.JKT,
 		keyID:   v.KeyID,
 		expires: v.Expires,
 	}, nil

@@ -1,19 +1,24 @@
 package oauth
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+)
 
-// Challenge is a WWW-Authenticate challenge for bearer tokens (RFC 6750 §3, RFC 9728 §5.1).
+// Challenge is a WWW-Authenticate challenge for access tokens (RFC 6750 §3, RFC 9449 §7.1, RFC 9728 §5.1).
 type Challenge struct {
+	Scheme           string   // empty: Bearer
 	Error            string   // empty when no credentials were sent (RFC 6750 §3.1)
 	ErrorDescription string   // ASCII; quotes and backslashes are replaced
 	Scope            []string // all scopes that the operation needs
 	ResourceMetadata string   // absolute URL of the resource's metadata
+	Algorithms       []string // of the proofs that the DPoP scheme takes
 }
 
 // String writes the header's value.
 func (c Challenge) String() string {
 	var b strings.Builder
-	b.WriteString("Bearer")
+	b.WriteString(cmp.Or(c.Scheme, "Bearer"))
 	sep := " "
 	add := func(name, value string) {
 		if value == "" {
@@ -24,6 +29,7 @@ func (c Challenge) String() string {
 	}
 	add("error", c.Error)
 	add("error_description", c.ErrorDescription)
+	add("algs", strings.Join(c.Algorithms, " "))
 	add("resource_metadata", c.ResourceMetadata)
 	add("scope", FormatScope(c.Scope))
 	return b.String()

@@ -58,6 +58,16 @@ func AccessDenied(description string) *Error {
 	return &Error{"access_denied", description, http.StatusForbidden}
 }
 
+// InvalidDPoPProof: a request lacks the proof of a key that it needs, or the proof does not hold (RFC 9449 §5).
+func InvalidDPoPProof(description string) *Error {
+	return &Error{"invalid_dpop_proof", description, http.StatusBadRequest}
+}
+
+// UseDPoPNonce: the proof must have the nonce of the answer's DPoP-Nonce header (RFC 9449 §8).
+func UseDPoPNonce(description string) *Error {
+	return &Error{"use_dpop_nonce", description, http.StatusBadRequest}
+}
+
 // InvalidToken: a bearer token is missing, malformed, expired, ended or not for us (RFC 6750 §3.1).
 func InvalidToken(description string) *Error {
 	return &Error{"invalid_token", description, http.StatusUnauthorized}

@@ -63,6 +63,7 @@ func TestChallenge(t *testing.T) {
 	for want, c := range map[string]oauth.Challenge{
 		`Bearer`: {},
 		`Bearer resource_metadata="https://x.example/m", scope="a b"`:      {Scope: []string{"a", "b"}, ResourceMetadata: "https://x.example/m"},
+		`DPoP error="invalid_dpop_proof", algs="ES256 EdDSA"`:              {Scheme: "DPoP", Error: "invalid_dpop_proof", Algorithms: []string{"ES256", "EdDSA"}}, // RFC 9449 §7.1
 		`Bearer error="invalid_token", error_description="it's over"`:      {Error: "invalid_token", ErrorDescription: "it's over"},
 		`Bearer error="x", error_description="a', scope='admin  evil: /y"`: {Error: "x", ErrorDescription: "a\", scope=\"admin\r\nevil: \\y"},
 	} {

@@ -21,6 +21,7 @@ type ClientMetadata struct {
 	// OpenID Connect Registration 1.0 §2, RP-Initiated Logout 1.0 §3.1
 	IDTokenSignedResponseAlg string   `json:"id_token_signed_response_alg,omitempty"`
 	PostLogoutRedirectURIs   []string `json:"post_logout_redirect_uris,omitempty"`
+	DPoPBoundAccessTokens    bool     `json:"dpop_bound_access_tokens,omitempty"` // RFC 9449 §5.2
 }
 
 // ClientInformation is the answer to a registration (RFC 7591 §3.2.1). Arrays are never null: some clients refuse that.

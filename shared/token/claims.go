@@ -20,6 +20,13 @@ type Claims struct {
 	IssuedAt  int64    `json:"iat"`
 	NotBefore int64    `json:"nbf,omitempty"`
 	Expires   int64    `json:"exp"`
+	// Confirmation binds the token to a key of its client's; zero for a token that whoever bears it may use.
+	Confirmation Confirmation `json:"cnf,omitzero"`
+}
+
+// Confirmation is the key that must be proved with a token (RFC 7800 §3.1, RFC 9449 §6.1).
+type Confirmation struct {
+	JKT string `json:"jkt"` // the key's SHA-256 thumbprint (RFC 7638)
 }
 
 // Actor is who acts for the subject, when that is not the client that the person let in (RFC 8693 §4.1). Only the outermost one counts for a decision; those

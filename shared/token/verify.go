@@ -1,8 +1,8 @@
 package token
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -10,9 +10,10 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/jws"
 )
 
 // What can be wrong with a token. Every error of Verify is one of these.
@@ -81,11 +82,11 @@ func (r Rules) VerifyKeyed(ctx context.Context, raw string, keys Keys) (Verified
 	if key.Algorithm != h.Algorithm {
 		return Verified{}, ErrSignature // the key says what it is for, not the token (RFC 8725 §3.1)
 	}
-	jws, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm)})
+	signed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm)})
 	if err != nil {
 		return Verified{}, ErrMalformed
 	}
-	if _, err := jws.Verify(key.Key); err != nil {
+	if _, err := signed.Verify(key.Key); err != nil {
 		return Verified{}, ErrSignature
 	}
 	c, err := parseClaims(payload)
@@ -107,19 +108,7 @@ type header struct {
 // split takes the compact form apart, without believing anything.
 func split(raw string) (header, []byte, error) {
 	var h header
-	if len(raw) > MaxSize || strings.Count(raw, ".") != 2 {
-		return h, nil, ErrMalformed
-	}
-	first, rest, _ := strings.Cut(raw, ".")
-	second, third, _ := strings.Cut(rest, ".")
-	strict := base64.RawURLEncoding.Strict()
-	head, err1 := strict.DecodeString(first)
-	payload, err2 := strict.DecodeString(second)
-	signature, err3 := strict.DecodeString(third)
-	if err1 != nil || err2 != nil || err3 != nil || len(signature) == 0 || strings.ContainsAny(raw, "\r\n") {
-		return h, nil, ErrMalformed
-	}
-	members, err := object(head)
+	members, payload, err := jws.Split(raw, MaxSize)
 	if err != nil {
 		return h, nil, ErrMalformed
 	}
@@ -148,7 +137,7 @@ func (r Rules) checkHeader(h header) error {
 // parseClaims reads the claims by their exact names, each once.
 func parseClaims(payload []byte) (Claims, error) {
 	var c Claims
-	members, err := object(payload)
+	members, err := jws.Members(payload)
 	if err != nil {
 		return c, ErrMalformed
 	}
@@ -172,7 +161,27 @@ func parseClaims(payload []byte) (Claims, error) {
 			return c, err
 		}
 	}
+	if value, there := members["cnf"]; there {
+		c.Confirmation, err = confirmation(value)
+	}
+	return c, err
+}
+
+// confirmation reads cnf: a thumbprint and nothing else. A token that is bound in a way that we do not know (RFC 8705 §3.1, say) is refused, for else it would
+// be taken for one that whoever bears it may use.
+func confirmation(value json.RawMessage) (Confirmation, error) {
+	var c Confirmation
+	members, err := jws.Members(value)
+	if err != nil || len(members) != 1 || json.Unmarshal(members["jkt"], &c.JKT) != nil || !isThumbprint(c.JKT) {
+		return Confirmation{}, fmt.Errorf("%w: cnf", ErrClaims)
+	}
 	return c, nil
+}
+
+// isThumbprint says whether something can be a SHA-256 thumbprint (RFC 7638 §3).
+func isThumbprint(s string) bool {
+	sum, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return err == nil && len(sum) == sha256.Size && len(s) == base64.RawURLEncoding.EncodedLen(sha256.Size)
 }
 
 // maxActors bounds how many actors stand one inside the other.
@@ -180,7 +189,7 @@ const maxActors = 8
 
 // actor reads an act claim (RFC 8693 §4.1), each member once and by its exact name.
 func actor(value json.RawMessage, depth int) (*Actor, error) {
-	members, err := object(value)
+	members, err := jws.Members(value)
 	if err != nil || depth == 0 {
 		return nil, fmt.Errorf("%w: act", ErrClaims)
 	}
@@ -242,34 +251,4 @@ func checkScopes(c Claims) error {
 		return fmt.Errorf("%w: scope and scopes differ", ErrClaims)
 	}
 	return nil
-}
-
-var errNotAnObject = errors.New("not one JSON object with each member once")
-
-// object reads the members of one JSON object, each name once (JW-13). encoding/json alone would take the last of two and fold their case.
-func object(data []byte) (map[string]json.RawMessage, error) {
-	if !utf8.Valid(data) {
-		return nil, errNotAnObject
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, errNotAnObject
-	}
-	members := map[string]json.RawMessage{}
-	for d.More() {
-		t, err := d.Token()
-		name, ok := t.(string)
-		if err != nil || !ok {
-			return nil, errNotAnObject
-		}
-		var value json.RawMessage
-		if _, twice := members[name]; twice || d.Decode(&value) != nil {
-			return nil, errNotAnObject
-		}
-		members[name] = value
-	}
-	if _, err := d.Token(); err != nil || d.InputOffset() != int64(len(bytes.TrimRight(data, " \t\r\n"))) {
-		return nil, errNotAnObject
-	}
-	return members, nil
 }

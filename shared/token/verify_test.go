@@ -240,6 +240,27 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// RFC 9449 §6.1, RFC 7800 §3.1: a token is bound to a key in the one way that we know, or it is not believed.
+func TestConfirmations(t *testing.T) {
+	b := newBeliever(t)
+	const jkt = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+	want := b.issuer.Claims(resource, "read")
+	want.Confirmation.JKT = jkt
+	got, err := b.rules.Verify(context.Background(), b.issuer.Sign(want), b.keys)
+	if err != nil || got.Confirmation.JKT != jkt {
+		t.Errorf("a thumbprint: got %+v %v", got.Confirmation, err)
+	}
+	if raw, err := json.Marshal(b.issuer.Claims(resource, "read")); err != nil || strings.Contains(string(raw), "cnf") {
+		t.Errorf("a token that is not bound says %s %v", raw, err)
+	}
+	for _, cnf := range []string{
+		`null`, `""`, `"` + jkt + `"`, `[]`, `{}`, `{"jkt":""}`, `{"jkt":null}`, `{"jkt":7}`, `{"jkt":"` + jkt[1:] + `"}`, `{"jkt":"` + jkt + `="}`, `{"jkt":"` + jkt[:42] + `J"}`,
+		`{"JKT":"` + jkt + `"}`, `{"jkt":"` + jkt + `","jkt":"` + jkt + `"}`, `{"x5t#S256":"` + jkt + `"}`, `{"jkt":"` + jkt + `","x5t#S256":"` + jkt + `"}`, `{"jwk":{"kty":"EC"}}`,
+	} {
+		b.refuse(t, "cnf "+cnf, b.issuer.Sign(b.with("cnf", json.RawMessage(cnf))), token.ErrClaims)
+	}
+}
+
 // JW-11, JW-15
 func TestForms(t *testing.T) {
 	b := newBeliever(t)

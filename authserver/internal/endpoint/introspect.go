@@ -4,7 +4,9 @@ import (
 	"net/http"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
 // introspectionBody is an introspection answer (RFC 7662 §2.2). Of a token that is not active it says nothing else.
@@ -22,6 +24,8 @@ type introspectionBody struct {
 	TenantID  string   `json:"tenant_id,omitempty"`
 	GrantID   string   `json:"grant_id,omitempty"`
 	Scopes    []string `json:"scopes,omitempty"`
+
+	Confirmation token.Confirmation `json:"cnf,omitzero"` // RFC 9449 §6.2
 }
 
 // introspect is the introspection endpoint (RFC 7662 §2): for clients with a secret, each for its own tokens.
@@ -51,9 +55,12 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
 	if i.Type == "access_token" {
 		tokenType = "Bearer"
 	}
+	if i.Claims.Confirmation.JKT != "" {
+		tokenType = dpop.Scheme
+	}
 	answer(w, http.StatusOK, introspectionBody{
 		Active: true, Scope: i.Claims.Scope, ClientID: i.Claims.ClientID, TokenType: tokenType, Expires: i.Claims.Expires,
 		IssuedAt: i.Claims.IssuedAt, Subject: i.Claims.Subject, Audience: i.Claims.Audience, Issuer: i.Claims.Issuer, ID: i.Claims.ID,
-		TenantID: i.Claims.TenantID, GrantID: i.Claims.GrantID, Scopes: i.Claims.Scopes,
+		TenantID: i.Claims.TenantID, GrantID: i.Claims.GrantID, Scopes: i.Claims.Scopes, Confirmation: i.Claims.Confirmation,
 	})
 }

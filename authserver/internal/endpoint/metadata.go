@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/assertion"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -54,6 +55,7 @@ func (d *Door) metadata() (rfc8414, openID http.Handler, err error) {
 		IntrospectionEndpointAuthMethods:           secrets,
 		TokenEndpointAuthSigningAlgs:               assertion.Algorithms(),
 		CodeChallengeMethodsSupported:              []string{"S256"},
+		DPoPSigningAlgValuesSupported:              dpop.Algorithms(),
 		AuthorizationResponseISSParameterSupported: true,
 		ClientIDMetadataDocumentSupported:          e.Documents != nil,
 	},

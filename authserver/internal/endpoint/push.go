@@ -22,7 +22,12 @@ func (d *Door) push(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, &oauth.Error{Code: "invalid_request", Description: "the request is too long", Status: http.StatusRequestEntityTooLarge})
 		return
 	}
-	requestURI, life, names, err := d.Engine.Push(r.Context(), c, form)
+	proof, err := d.proof(w, r, PushPath, "")
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	requestURI, life, names, err := d.Engine.Push(r.Context(), c, form, proof)
 	if err != nil {
 		d.fail(w, r, err)
 		return

@@ -21,8 +21,8 @@ type tokenBody struct {
 	IssuedType   string `json:"issued_token_type,omitempty"`
 }
 
-// token is the token endpoint (RFC 6749 §3.2). The order belongs to the frame: read strictly, is the grant type known, who is the client, then
-// the engine decides and commits, then the answer.
+// token is the token endpoint (RFC 6749 §3.2). The order belongs to the frame: read strictly, is the grant type known, who is the client, which key does it
+// prove, then the engine decides and commits, then the answer.
 func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	form, refused := readForm(r)
 	if refused != nil {
@@ -43,7 +43,12 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		d.failAuthentication(w, r, err)
 		return
 	}
-	tokens, err := d.Engine.Token(r.Context(), c, form)
+	proof, err := d.proof(w, r, TokenPath, "")
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	tokens, err := d.Engine.Token(r.Context(), c, form, proof)
 	if err != nil {
 		d.fail(w, r, err)
 		return
@@ -51,7 +56,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	httpd.Note(r.Context(), "grant", tokens.GrantID)
 	relaxed(r, tokens.Relaxed)
 	answer(w, http.StatusOK, tokenBody{
-		AccessToken: tokens.AccessToken, TokenType: "Bearer", ExpiresIn: int64(tokens.ExpiresIn.Seconds()),
+		AccessToken: tokens.AccessToken, TokenType: tokens.Type, ExpiresIn: int64(tokens.ExpiresIn.Seconds()),
 		RefreshToken: tokens.RefreshToken, IDToken: tokens.IDToken, IssuedType: tokens.IssuedType, Scope: oauth.FormatScope(tokens.Scopes),
 	})
 }

@@ -47,7 +47,7 @@ const shortState = 8
 // remembered are the parameters that Authorize reads. Others mean nothing here (RFC 6749 §3.1) and are not kept.
 var remembered = []string{
 	"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "resource", "code_challenge", "code_challenge_method",
-	"nonce", "prompt", "max_age", "login_hint", "id_token_hint",
+	"nonce", "prompt", "max_age", "login_hint", "id_token_hint", "dpop_jkt",
 }
 
 // Remembered is a request as it is kept until a person has answered.
@@ -71,7 +71,7 @@ func (r *Refusal) Error() string { return r.Err.Error() }
 
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// challengeForm is a base64url SHA-256 without padding, which is all that S256 can be (RFC 7636 §4.2).
+// challengeForm is a base64url SHA-256 without padding, which is all that S256 can be (RFC 7636 §4.2), and a key's thumbprint too (RFC 9449 §10).
 var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
 // Authorize checks an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2). The error is a *Refusal, or an inner one.
@@ -90,7 +90,7 @@ func (e *Engine) Authorize(ctx context.Context, form url.Values) (*Authorization
 	}
 	a.exchange = &exchange{
 		engine: e, client: a.Client, resource: a.Resource, scopes: a.Scopes, now: e.now(),
-		code: &Code{ClientID: a.Client.ID, RedirectURI: a.RedirectURI},
+		code: &Code{ClientID: a.Client.ID, RedirectURI: a.RedirectURI, JKT: form.Get("dpop_jkt")},
 	}
 	if a.request, err = a.ask(ctx); err != nil {
 		var refused *oauth.Error
@@ -193,6 +193,9 @@ func (a *Authorization) check(e *Engine) error {
 	}
 	if a.Form.Get("code_challenge_method") != "S256" || !challengeForm.MatchString(a.Form.Get("code_challenge")) {
 		return oauth.InvalidRequest("PKCE is required: send code_challenge (43 characters) with code_challenge_method=S256")
+	}
+	if a.Form.Has("dpop_jkt") && !challengeForm.MatchString(a.Form.Get("dpop_jkt")) {
+		return oauth.InvalidRequest("dpop_jkt is not the SHA-256 thumbprint of a key (43 characters)")
 	}
 	if len(a.Form.Get("nonce")) > MaxState {
 		return oauth.InvalidRequest("nonce is longer than 2048 bytes")

@@ -24,6 +24,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
@@ -65,7 +66,8 @@ type Settings struct {
 	// Identities believes what identity providers assert.
 	Identities Identities
 	Keys       Signer
-	Secret     []byte // derives a refresh token's successor; 32 bytes that only the issuer knows
+	Proofs     *dpop.Checker // believes DPoP proofs (RFC 9449)
+	Secret     []byte        // derives a refresh token's successor; 32 bytes that only the issuer knows
 
 	CodeLife     time.Duration // of an authorization code
 	RefreshIdle  time.Duration // a refresh token that is not used for so long is dead

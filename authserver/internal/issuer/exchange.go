@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
@@ -34,19 +35,21 @@ type exchange struct {
 	grant    grant.Grant
 	scopes   []string // of the access token; never more than the grant's
 	now      time.Time
+	proof    *dpop.Proof // of the client's key; nil: none
 
-	code    *Code         // presented, or about to be kept
-	refresh *RefreshToken // presented
-	next    *RefreshToken // about to be kept
-	raw     string        // the refresh token as presented
-	replay  bool          // a spent refresh token within its window: the same successor again
-	until   int64         // when what was presented ends, in Unix seconds; what comes of it ends then at the latest. 0: it does not matter
-	actor   *token.Actor  // who acts for the subject; nil: the client that was let in
-	issued  string        // the token type to be said in the answer (RFC 8693 §2.2.1); empty: none
-	openid  bool          // an id token goes with it
-	idToken string        // about to be sent
-	relaxed []string      // by name
-	ended   error         // why ending the grant of a reused code or token did not succeed
+	code    *Code                       // presented, or about to be kept
+	refresh *RefreshToken               // presented
+	next    *RefreshToken               // about to be kept
+	raw     string                      // the refresh token as presented
+	replay  bool                        // a spent refresh token within its window: the same successor again
+	until   int64                       // when what was presented ends, in Unix seconds; what comes of it ends then at the latest. 0: it does not matter
+	actor   *token.Actor                // who acts for the subject; nil: the client that was let in
+	issued  string                      // the token type to be said in the answer (RFC 8693 §2.2.1); empty: none
+	keep    func(context.Context) error // what is to be kept before the access token is signed; nil: nothing
+	openid  bool                        // an id token goes with it
+	idToken string                      // about to be sent
+	relaxed []string                    // by name
+	ended   error                       // why ending the grant of a reused code or token did not succeed
 }
 
 var (
@@ -175,7 +178,7 @@ func (x *exchange) CreateRefreshTokenSession(_ context.Context, signature, _ str
 		expires = ends
 	}
 	x.next = &RefreshToken{
-		Hash: signature, GrantID: x.grant.ID, ClientID: x.client.ID, CreatedAt: x.now, ExpiresAt: expires, ChainEnds: ends,
+		Hash: signature, GrantID: x.grant.ID, ClientID: x.client.ID, JKT: x.nextKey(), CreatedAt: x.now, ExpiresAt: expires, ChainEnds: ends,
 	}
 	return nil
 }
@@ -231,6 +234,9 @@ func (x *exchange) Commit(ctx context.Context) error {
 	}
 	if !forgiven {
 		return ErrSpent
+	}
+	if err := x.checkKey(again.JKT); err != nil {
+		return err
 	}
 	x.next, x.replay = again, true
 	return nil
@@ -295,7 +301,7 @@ func (x *exchange) GenerateAccessToken(ctx context.Context, r fosite.Requester) 
 	raw, err = x.engine.Keys.Sign(x.resource.Algorithm, token.Claims{
 		Issuer: x.engine.Issuer, Subject: subject, Audience: x.resource.URI, ClientID: x.client.ID, TenantID: x.grant.TenantID,
 		GrantID: x.grant.ID, ID: newID(""), Scope: oauth.FormatScope(scopes), Scopes: scopes, Actor: x.actor,
-		IssuedAt: x.now.Unix(), Expires: x.now.Add(x.life()).Unix(),
+		IssuedAt: x.now.Unix(), Expires: x.now.Add(x.life()).Unix(), Confirmation: token.Confirmation{JKT: x.jkt()},
 	})
 	if err == nil && x.openid {
 		x.idToken, err = x.identify(ctx, raw) // here, because what cannot be signed must not use anything up

@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
@@ -132,14 +133,21 @@ type UserInfo struct {
 	Person
 }
 
-// UserInfo says who somebody is to the bearer of an access token for this issuer. What is wrong with the token is an *oauth.Error.
-func (e *Engine) UserInfo(ctx context.Context, raw string) (UserInfo, error) {
+// UserInfo says who somebody is to whoever presents an access token for this issuer, with the proof of a key that was believed with it, or nil. What is wrong
+// with the token is an *oauth.Error.
+func (e *Engine) UserInfo(ctx context.Context, raw string, proof *dpop.Proof) (UserInfo, error) {
 	claims, err := e.believeFor(ctx, raw, e.identity, 0)
 	if errors.Is(err, token.ErrAudience) {
 		return UserInfo{}, oauth.InvalidToken("the access token is for another resource; ask for one with resource=" + e.Issuer)
 	}
 	if err != nil {
 		return UserInfo{}, oauth.InvalidToken(err.Error()) // one of package token's sentences
+	}
+	if bound := claims.Confirmation.JKT; bound != "" && (proof == nil || proof.JKT != bound) || bound == "" && proof != nil {
+		return UserInfo{}, oauth.InvalidToken("the access token is bound to a key and needs the DPoP scheme with a proof of it, or is not bound and needs Bearer") // RFC 9449 §7.1, §7.2
+	}
+	if err := e.spend(ctx, proof); err != nil {
+		return UserInfo{}, err
 	}
 	if !slices.Contains(claims.Scopes, ScopeOpenID) {
 		return UserInfo{}, oauth.InsufficientScope("the access token lacks the scope openid")

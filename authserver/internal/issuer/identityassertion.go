@@ -53,6 +53,12 @@ func (x *exchange) loadAssertion(ctx context.Context, form url.Values) error {
 	if err != nil {
 		return err
 	}
+	x.keep = func(ctx context.Context) error { return x.assert(ctx, id, userID, granted) }
+	return nil
+}
+
+// assert uses the assertion up and keeps what it makes.
+func (x *exchange) assert(ctx context.Context, id trust.Identity, userID string, granted []string) (err error) {
 	g := grant.Grant{
 		ID: newID("grt_"), TenantID: id.TenantID, ClientID: x.client.ID, UserID: userID, Resource: x.resource.URI, Scopes: granted, CreatedAt: x.now,
 		AssertedBy: id.Issuer, AssertedAt: x.now,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -23,14 +24,21 @@ const pushedPrefix = "urn:ietf:params:oauth:request_uri:"
 
 func pushedKey(requestURI string) string { return "pushed:" + client.TokenHash(requestURI) }
 
-// Push keeps a request of a client that the door has authenticated, checked as if a browser had brought it, and names it. The error is a *Refusal, an
-// *oauth.Error or an inner one. What a document must be read for is checked when a person has signed in, as without pushing.
-func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values) (requestURI string, life time.Duration, relaxed []string, err error) {
+// Push keeps a request of a client that the door has authenticated, checked as if a browser had brought it, and names it. A proof binds the code that comes
+// of it to its key (RFC 9449 §10.1). The error is a *Refusal, an *oauth.Error or an inner one. What a document must be read for is checked when a person has
+// signed in, as without pushing.
+func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values, proof *dpop.Proof) (requestURI string, life time.Duration, relaxed []string, err error) {
 	if form.Has("request_uri") {
 		return "", 0, nil, oauth.InvalidRequest("request_uri cannot be pushed; send the parameters themselves") // RFC 9126 §2.1
 	}
 	form = cloneForm(form)
 	form.Set("client_id", c.ID)
+	if proof != nil {
+		if form.Has("dpop_jkt") && form.Get("dpop_jkt") != proof.JKT {
+			return "", 0, nil, oauth.InvalidRequest("dpop_jkt is not the thumbprint of the key that the DPoP proof is of")
+		}
+		form.Set("dpop_jkt", proof.JKT)
+	}
 	if deferred, refused := e.Deferred(form); refused != nil {
 		return "", 0, nil, refused
 	} else if !deferred {
@@ -39,6 +47,9 @@ func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values) (re
 			return "", 0, nil, err
 		}
 		relaxed = a.Relaxed
+	}
+	if err := e.spend(ctx, proof); err != nil {
+		return "", 0, nil, err
 	}
 	value, err := json.Marshal(Remembered(form))
 	if err != nil {

@@ -17,12 +17,14 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
 // Tokens is a token endpoint's success (RFC 6749 §5.1).
 type Tokens struct {
 	AccessToken  string
+	Type         string // Bearer, or DPoP when it is bound to a key (RFC 9449 §5)
 	RefreshToken string // empty when there is none
 	IDToken      string // empty when openid was not granted
 	IssuedType   string // of the access token, where RFC 8693 wants it said; else empty
@@ -40,9 +42,9 @@ func GrantTypes() []string {
 	return []string{client.GrantCode, client.GrantRefresh, client.GrantCredentials, client.GrantDevice, client.GrantExchange, client.GrantAssertion}
 }
 
-// Token answers a token request of a client that the door has authenticated. form has no repeated parameter but resource. What a
-// stranger may see comes back as *oauth.Error; then nothing was consumed, unless it says that something was used twice.
-func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values) (Tokens, error) {
+// Token answers a token request of a client that the door has authenticated, with the proof of a key that it has believed, or nil. form has no repeated
+// parameter but resource. What a stranger may see comes back as *oauth.Error; then nothing was consumed, unless it says that something was used twice.
+func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values, proof *dpop.Proof) (Tokens, error) {
 	grantType := form.Get("grant_type")
 	if !slices.Contains(GrantTypes(), grantType) {
 		return Tokens{}, oauth.UnsupportedGrantType("this grant_type is not offered; use " + strings.Join(GrantTypes(), ", "))
@@ -50,7 +52,10 @@ func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values) (T
 	if !slices.Contains(c.GrantTypes, grantType) {
 		return Tokens{}, oauth.UnauthorizedClient("this client is not registered for the grant type " + grantType)
 	}
-	x := &exchange{engine: e, client: c, now: e.now()}
+	if c.DPoPBound && proof == nil {
+		return Tokens{}, oauth.InvalidDPoPProof("this client registered dpop_bound_access_tokens: send a DPoP proof") // RFC 9449 §5.2
+	}
+	x := &exchange{engine: e, client: c, now: e.now(), proof: proof}
 	var provider *fosite.Fosite
 	var err error
 	switch grantType {
@@ -67,6 +72,12 @@ func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values) (T
 		provider, err = x.credentialsProvider(), x.loadAssertion(ctx, form)
 	default:
 		provider, err = x.credentialsProvider(), x.loadMachine(ctx, form)
+	}
+	if err == nil {
+		err = e.spend(ctx, proof)
+	}
+	if err == nil && x.keep != nil {
+		err = x.keep(ctx)
 	}
 	if err != nil {
 		return Tokens{}, err
@@ -102,8 +113,12 @@ func (x *exchange) answer(ctx context.Context, provider *fosite.Fosite, form url
 	if x.replay {
 		x.relax(RelaxedReplay)
 	}
+	tokenType := "Bearer" // fosite knows no other
+	if x.proof != nil {
+		tokenType = dpop.Scheme
+	}
 	return Tokens{
-		AccessToken: response.GetAccessToken(), RefreshToken: refresh, IDToken: x.idToken, IssuedType: x.issued, ExpiresIn: x.life(),
+		AccessToken: response.GetAccessToken(), Type: tokenType, RefreshToken: refresh, IDToken: x.idToken, IssuedType: x.issued, ExpiresIn: x.life(),
 		Scopes: x.scopes, GrantID: x.grant.ID, Relaxed: x.relaxed,
 	}, nil
 }
@@ -126,6 +141,9 @@ func (x *exchange) loadCode(ctx context.Context, form url.Values) error {
 		return fmt.Errorf("reading a code: %w", err)
 	}
 	x.code, x.grant, x.scopes = &code, g, g.Scopes
+	if err := x.checkKey(code.JKT); err != nil {
+		return err
+	}
 	if err := x.checkGrant(ctx, form); err != nil {
 		return err
 	}
@@ -146,6 +164,9 @@ func (x *exchange) loadRefresh(ctx context.Context, form url.Values) error {
 		return fmt.Errorf("reading a refresh token: %w", err)
 	}
 	x.refresh, x.grant, x.scopes = &refresh, g, g.Scopes
+	if err := x.checkKey(refresh.JKT); err != nil {
+		return err
+	}
 	if err := x.checkGrant(ctx, form); err != nil {
 		return err
 	}
@@ -154,6 +175,9 @@ func (x *exchange) loadRefresh(ctx context.Context, form url.Values) error {
 	}
 	if !refresh.UsedAt.IsZero() {
 		x.next, x.replay, err = x.engine.replayed(ctx, x.raw, x.client.ID)
+	}
+	if err == nil && x.replay {
+		err = x.checkKey(x.next.JKT) // a successor may be bound where its parent was not
 	}
 	return err
 }

@@ -90,6 +90,8 @@ func (x *exchange) mayExchange(subject token.Claims) error {
 		return oauth.UnauthorizedClient("token exchange is for clients that prove who they are")
 	case subject.Audience == x.engine.identity.URI:
 		return oauth.InvalidRequest("a token for the userinfo endpoint cannot be exchanged")
+	case subject.ClientID == x.client.ID && subject.Confirmation.JKT != "" && subject.Confirmation.JKT != x.jkt():
+		return oauth.InvalidRequest("the subject_token is bound to a key that the request does not prove: send a DPoP proof of it")
 	case subject.ClientID != x.client.ID && !x.receives(subject):
 		return oauth.InvalidRequest("the subject_token is another client's, and not for a server that this client is")
 	}

@@ -46,6 +46,14 @@ var explanations = map[string]web.Explanation{
 	"consent_required":      {Person: "You have to agree; the application tried to go without.", Developer: "prompt=none is met only for clients that the operator made, with a secret or a key, and for what the person allowed them before. Send the request without prompt."},
 	"interaction_required":  {Person: "You have to choose an organisation; the application tried to go without.", Developer: "The person has let this client in for several organisations: prompt=none cannot choose. Send the request without prompt."},
 	"invalid_token":         {Person: "The application's access is over. Connect again if it does not do so by itself.", Developer: "The bearer token is missing, malformed, expired, ended or not for this. Renew it once; if that does not do, ask the person."},
+	"invalid_dpop_proof": {
+		Person:    "The application did not prove that it is the one that the access was given to. Check this device's clock, and connect again if it stays so.",
+		Developer: "The DPoP proof (RFC 9449 §4.3) is missing where it is needed, or does not hold; error_description says why. One header, typ dpop+jwt, the public key in jwk, htm and htu of this request without query, iat within the last minute, a jti never used before, and at a resource ath.",
+	},
+	"use_dpop_nonce": {
+		Person:    "The application should try again by itself, at once. Tell its makers if it does not.",
+		Developer: "Make another proof with the nonce of the answer's DPoP-Nonce header and send the request again (RFC 9449 §8). A nonce is good for two minutes at least; an answer that names a newer one is to be followed.",
+	},
 	"insufficient_scope": {
 		Person:    "The application needs another permission for this. It should ask you.",
 		Developer: "The challenge's scope names all that the operation needs, and what the token has: ask for these together.",

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -32,6 +33,7 @@ type Facts struct {
 	Scopes      []Scope
 	Protocols   []string // MCP revisions, newest first
 	CanRegister bool     // the issuer takes dynamic client registration
+	RequireDPoP bool     // tokens must be bound to a key (RFC 9449)
 }
 
 // cardSchema is the one value that version 1 of the card allows.
@@ -106,6 +108,7 @@ func Routes(f Facts) (map[string]http.Handler, error) {
 	metadata := oauth.ResourceMetadata{
 		Resource: f.Resource, AuthorizationServers: []string{f.Issuer}, ScopesSupported: f.baseline(),
 		BearerMethodsSupported: []string{"header"}, ResourceName: f.Title,
+		DPoPSigningAlgValuesSupported: dpop.Algorithms(), DPoPBoundAccessTokensRequired: f.RequireDPoP,
 	}
 	documents := []struct {
 		path, mediaType string

@@ -1,0 +1,72 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// DPoP (RFC 9449): a client that proves a key with its token request gets a token that is worth nothing without the key.
+//
+// A proof is believed at the door, held against what the code or refresh token is bound to, and spent last before fosite decides. So a proof that does not
+// hold, or is another key's, uses nothing up; and only who presents something good can fill the memory of proofs.
+
+// Proof believes the proof of a request to one of our endpoints; the error is an *oauth.Error.
+func (e *Engine) Proof(r dpop.Request) (*dpop.Proof, error) {
+	p, err := e.Proofs.Believe(r)
+	if err != nil {
+		return nil, refusedProof(err)
+	}
+	return &p, nil
+}
+
+// spend uses a request's proof up, if it has one: an *oauth.Error when it was used before, an inner error when that cannot be known.
+func (e *Engine) spend(ctx context.Context, p *dpop.Proof) error {
+	if p == nil {
+		return nil
+	}
+	return refusedProof(e.Proofs.Spend(ctx, *p))
+}
+
+// refusedProof is what strangers see of what package dpop says; its sentences hold nothing of the proof.
+func refusedProof(err error) error {
+	switch {
+	case errors.Is(err, dpop.ErrProof):
+		return oauth.InvalidDPoPProof(err.Error())
+	case errors.Is(err, dpop.ErrNonce):
+		return oauth.UseDPoPNonce(err.Error())
+	}
+	return err
+}
+
+// jkt is the thumbprint of the key that the request proves; empty for none.
+func (x *exchange) jkt() string {
+	if x.proof == nil {
+		return ""
+	}
+	return x.proof.JKT
+}
+
+// checkKey refuses a request that does not prove the key that a code or refresh token is bound to (RFC 9449 §5, §10). Nothing is used up by that, and no grant
+// ends: whoever has a code or refresh token without its key has nothing, and must not be able to end it for the one who has the key.
+func (x *exchange) checkKey(bound string) error {
+	if bound != "" && bound != x.jkt() {
+		return oauth.InvalidGrant("it is bound to a key that the request does not prove: send a DPoP proof of the key that it was asked for with")
+	}
+	return nil
+}
+
+// nextKey is what the refresh token is bound to that is about to be kept: what its parent was, or else, for a client that has nothing else to prove itself with,
+// the key of the request. A client that authenticates has its tokens bound to that, and may change its key (RFC 9449 §5).
+func (x *exchange) nextKey() string {
+	if x.refresh != nil && x.refresh.JKT != "" {
+		return x.refresh.JKT
+	}
+	if x.client.AuthMethod != client.AuthNone {
+		return ""
+	}
+	return x.jkt()
+}
