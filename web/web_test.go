@@ -23,15 +23,15 @@ var every = map[string]web.Page{
 	"consent to a document": web.Consent{Client: evil, Document: evil, Local: true, Scopes: []web.Scope{{evil, evil, true}}},
 	"consent to nothing":    web.Consent{Client: evil, Known: evil},
 	"problem":               web.Problem{Status: 400, Code: evil, What: evil, Support: evil},
-	"agents":                web.Agents{CSRF: evil, Person: evil, Agents: []web.Agent{{GrantID: evil, Client: evil, Tenant: evil, Resource: evil, Scopes: []web.Scope{{evil, evil, true}}, Since: time.Now()}},
+	"agents": web.Agents{CSRF: evil, Person: evil, Agents: []web.Agent{{GrantID: evil, Client: evil, Tenant: evil, Resource: evil, Scopes: []web.Scope{{evil, evil, true}}, Since: time.Now()}},
 		Alarms: []web.Agent{{Client: evil, Tenant: evil, Resource: evil, Ended: time.Now()}}},
-	"explanation":           web.Explanation{Code: evil, Person: evil, Developer: evil},
-	"device":                web.Device{Person: evil},
-	"device done":           web.Done{},
-	"consent to a device":   web.Consent{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Several: true, Scopes: []web.Scope{{evil, evil, true}}},
-	"tenants for a device":  web.Tenants{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Tenants: []web.Tenant{{ID: evil}}},
-	"no agents":             web.Agents{},
-	"sign out":              web.SignOut{CSRF: evil, Person: evil, Client: evil, ClientID: evil, To: evil, Host: evil, State: evil},
+	"explanation":          web.Explanation{Code: evil, Person: evil, Developer: evil},
+	"device":               web.Device{Person: evil},
+	"device done":          web.Done{},
+	"consent to a device":  web.Consent{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Several: true, Scopes: []web.Scope{{evil, evil, true}}},
+	"tenants for a device": web.Tenants{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Tenants: []web.Tenant{{ID: evil}}},
+	"no agents":            web.Agents{},
+	"sign out":             web.SignOut{CSRF: evil, Person: evil, Client: evil, ClientID: evil, To: evil, Host: evil, State: evil},
 }
 
 // foreign finds addresses of anybody else.
