@@ -244,7 +244,7 @@ var floors = []struct {
 	}},
 	{3, []string{"authserver/internal/issuer", "authserver/internal/session", "authserver/internal/assertion", "mcpserver/guard", "mcpserver/internal/crm"}},
 	{2, append([]string{"authserver/schema", "mcpserver/mcp"}, nouns...)},
-	{1, []string{"shared", "web"}},
+	{1, []string{"shared", "web", "mcpserver/message"}},
 	{0, []string{"migrations"}},
 }
 

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"sync"
 	"sync/atomic"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
 // Catalog holds all tools. It is made once and never changes.
@@ -64,13 +66,13 @@ func NewCatalog(tools ...Tool) (*Catalog, error) {
 }
 
 func isObjectSchema(schema json.RawMessage) bool {
-	found, err := members(bytes.TrimSpace(schema))
+	found, err := message.Members(bytes.TrimSpace(schema))
 	if err != nil {
 		return false
 	}
 	for _, m := range found {
-		if string(m.name) == "type" {
-			return string(m.value) == `"object"`
+		if string(m.Name) == "type" {
+			return string(m.Value) == `"object"`
 		}
 	}
 	return false

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
@@ -24,29 +25,23 @@ const (
 type exchange struct {
 	*Endpoint
 	server Server
-	m      *message
+	m      *message.Message
 	w      http.ResponseWriter
 	r      *http.Request
 	modern bool
 }
 
 // serve answers, or says what is wrong.
-func (x *exchange) serve() *fault {
-	x.modern = isModern(x.m, x.r)
-	if x.modern {
-		for _, f := range []*fault{checkHeaders(x.m, x.r.Header), checkMeta(x.m)} {
-			if f != nil {
-				return f
-			}
-		}
-	} else if f := x.checkLegacy(); f != nil {
+func (x *exchange) serve() *message.Fault {
+	x.modern = message.IsModern(x.m, x.r.Header)
+	if f := message.CheckEra(x.m, x.r.Header); f != nil {
 		return f
 	}
-	if x.m.id == nil {
+	if x.m.ID == nil {
 		x.w.WriteHeader(http.StatusAccepted) // RS-37: a notification; there is none that we act on
 		return nil
 	}
-	switch x.m.method {
+	switch x.m.Method {
 	case "tools/list":
 		return x.list()
 	case "tools/call":
@@ -65,25 +60,16 @@ func (x *exchange) serve() *fault {
 			return nil
 		}
 	}
-	return &fault{code: codeNoMethod, message: "there is no such method here; this server speaks " + fmt.Sprint(Versions())}
-}
-
-// checkLegacy holds the version header of a legacy request, which is newer than the oldest legacy clients.
-func (x *exchange) checkLegacy() *fault {
-	versions := x.r.Header["Mcp-Protocol-Version"]
-	if len(versions) > 1 || x.m.meta && (len(versions) != 1 || versions[0] != x.m.metaVersion) {
-		return &fault{code: codeHeaders, message: "the MCP-Protocol-Version header and the message name different versions"}
-	}
-	return nil
+	return &message.Fault{Code: message.CodeNoMethod, Message: "there is no such method here; this server speaks " + fmt.Sprint(Versions())}
 }
 
 // initialize opens for a legacy client (MCP 2025-11-25, lifecycle). There is no session: every request stands alone and brings its token.
-func (x *exchange) initialize() *fault {
-	if x.m.version == "" {
-		return badParams("protocolVersion is missing")
+func (x *exchange) initialize() *message.Fault {
+	if x.m.Version == "" {
+		return message.BadParams("protocolVersion is missing")
 	}
-	version := x.m.version
-	if !slices.Contains(legacy, version) {
+	version := x.m.Version
+	if !message.IsLegacy(version) {
 		version = NewestLegacy
 	}
 	x.answer(mustJSON(struct {
@@ -96,7 +82,7 @@ func (x *exchange) initialize() *fault {
 }
 
 // discover says what this server is (MCP 2026-07-28, server/discover).
-func (x *exchange) discover() *fault {
+func (x *exchange) discover() *message.Fault {
 	x.answer(mustJSON(struct {
 		Type         string          `json:"resultType"`
 		Versions     []string        `json:"supportedVersions"`
@@ -117,12 +103,12 @@ type capabilities struct {
 }
 
 func (x *exchange) serverMeta() json.RawMessage {
-	return mustJSON(map[string]Info{metaServerInfo: x.Info})
+	return mustJSON(map[string]Info{message.MetaServerInfo: x.Info})
 }
 
-func (x *exchange) list() *fault {
-	if x.m.cursor != nil && string(x.m.cursor) != "null" {
-		return badParams("the cursor is not one of ours: the list has one page")
+func (x *exchange) list() *message.Fault {
+	if x.m.Cursor != nil && string(x.m.Cursor) != "null" {
+		return message.BadParams("the cursor is not one of ours: the list has one page")
 	}
 	tools := x.server.set.list
 	b := make([]byte, 0, len(tools)+256)
@@ -136,13 +122,13 @@ func (x *exchange) list() *fault {
 }
 
 // call runs a tool, unless the caller's scopes do not open it: then the answer is the challenge for the scope, before anything runs.
-func (x *exchange) call() *fault {
-	if !x.m.named {
-		return badParams("name is missing: which tool?")
+func (x *exchange) call() *message.Fault {
+	if !x.m.Named {
+		return message.BadParams("name is missing: which tool?")
 	}
-	t, in, open := x.server.tool(x.m.name)
+	t, in, open := x.server.tool(x.m.Name)
 	if t == nil {
-		return badParams("unknown tool: see tools/list")
+		return message.BadParams("unknown tool: see tools/list")
 	}
 	httpd.Note(x.r.Context(), "tool", t.Name)
 	if !open {
@@ -150,12 +136,12 @@ func (x *exchange) call() *fault {
 		x.Deny(x.w, x.r, append(slices.Clone(x.server.caller.Scopes), t.Scope))
 		return nil
 	}
-	arguments := x.m.arguments
+	arguments := x.m.Arguments
 	if arguments == nil || string(arguments) == "null" {
 		arguments = json.RawMessage(`{}`)
 	}
 	if arguments[0] != '{' {
-		return badParams("arguments must be an object")
+		return message.BadParams("arguments must be an object")
 	}
 	var result Result
 	err := in.check(arguments)
@@ -219,32 +205,10 @@ func (x *exchange) result(r Result, failed bool) []byte {
 }
 
 func (x *exchange) answer(result []byte) {
-	b := make([]byte, 0, len(result)+len(x.m.id)+40)
-	b = append(append(b, `{"jsonrpc":"2.0","id":`...), x.m.id...)
+	b := make([]byte, 0, len(result)+len(x.m.ID)+40)
+	b = append(append(b, `{"jsonrpc":"2.0","id":`...), x.m.ID...)
 	b = append(append(b, `,"result":`...), result...)
-	write(x.w, http.StatusOK, append(b, '}'))
-}
-
-// errorAnswer writes what was wrong. Without an id there is none: MCP has no null id.
-func errorAnswer(id json.RawMessage, f *fault) []byte {
-	type wireError struct {
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-		Data    any    `json:"data,omitempty"`
-	}
-	return mustJSON(struct {
-		Version string          `json:"jsonrpc"`
-		ID      json.RawMessage `json:"id,omitempty"`
-		Error   wireError       `json:"error"`
-	}{"2.0", id, wireError{f.code, f.message, f.data}})
-}
-
-func write(w http.ResponseWriter, status int, body []byte) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	w.Write(body)
+	message.Write(x.w, http.StatusOK, append(b, '}'))
 }
 
 func mustJSON(v any) json.RawMessage {

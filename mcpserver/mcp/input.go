@@ -3,6 +3,8 @@ package mcp
 import (
 	"encoding/json"
 	"slices"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
 // input is what a tool's input schema says of its arguments' names. Their values are the tool's to check.
@@ -32,19 +34,19 @@ func readInput(schema json.RawMessage) (input, error) {
 // check holds the arguments' names against the schema, each exactly: a tool that reads them with encoding/json would fold their case, and take for one
 // argument what anybody in between took for two (MC-08). The reader of the message has made sure that no name is there twice.
 func (in *input) check(arguments json.RawMessage) error {
-	found, err := members(arguments)
+	found, err := message.Members(arguments)
 	if err != nil {
 		return InvalidArguments{err.Error()}
 	}
 	var given []string
 	for _, m := range found {
-		name := string(m.name)
+		name := string(m.Name)
 		switch {
-		case in.known[name] && string(m.value) != "null":
+		case in.known[name] && string(m.Value) != "null":
 			given = append(given, name)
 		case in.known[name]:
 			return InvalidArguments{"argument " + name + " is null: give it a value or leave it away"}
-		case in.closed || in.folds(m.name):
+		case in.closed || in.folds(m.Name):
 			return InvalidArguments{"there is no argument " + string(mustJSON(name)) + "; see the tool's input schema"}
 		}
 	}
@@ -59,7 +61,7 @@ func (in *input) check(arguments json.RawMessage) error {
 // folds says whether a name differs from a known one only by case.
 func (in *input) folds(name []byte) bool {
 	for known := range in.known {
-		if folds(name, known) {
+		if message.Folds(name, known) {
 			return true
 		}
 	}

@@ -8,18 +8,18 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// The revisions of the protocol that are spoken.
+// The revisions of the protocol that are spoken; see package message.
 const (
-	Modern       = "2026-07-28"
-	NewestLegacy = "2025-11-25"
+	Modern       = message.Modern
+	NewestLegacy = message.NewestLegacy
 )
-
-var legacy = []string{NewestLegacy, "2025-06-18", "2025-03-26"}
 
 // Versions are the revisions of the protocol that are spoken, newest first.
-func Versions() []string { return append([]string{Modern}, legacy...) }
+func Versions() []string { return message.Versions() }
 
 // Caller is who acts, as the guard found out. It is a value, handed on as an argument.
 type Caller struct {

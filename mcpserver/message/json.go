@@ -1,4 +1,4 @@
-package mcp
+package message
 
 import (
 	"bytes"
@@ -13,9 +13,9 @@ const maxDepth = 64
 // What can be wrong with a message as JSON. encoding/json alone would take the last of two members, fold their case, and replace bad UTF-8: then
 // what was checked is not what acts (MC-08). So this reader is strict, and the one reader of a message.
 var (
-	errSyntax = errors.New("the message is not one JSON value in UTF-8")
-	errDepth  = errors.New("the message nests too deep")
-	errTwice  = errors.New("the message has a member twice")
+	ErrSyntax = errors.New("the message is not one JSON value in UTF-8")
+	ErrDepth  = errors.New("the message nests too deep")
+	ErrTwice  = errors.New("the message has a member twice")
 )
 
 // reader walks one JSON text.
@@ -24,25 +24,25 @@ type reader struct {
 	at   int
 }
 
-// member is a member of an object; its name as it reads, its value as it was written.
-type member struct {
-	name  []byte
-	value json.RawMessage
+// Member is a member of an object: its name as it reads, its value as it was written.
+type Member struct {
+	Name  []byte
+	Value json.RawMessage
 }
 
-// members reads data as one object and checks all that it holds.
-func members(data []byte) ([]member, error) {
+// Members reads data as one object and checks all that it holds: its members in their order, each once.
+func Members(data []byte) ([]Member, error) {
 	r := &reader{data: data}
 	r.space()
 	if r.peek() != '{' {
-		return nil, errSyntax
+		return nil, ErrSyntax
 	}
-	found, err := r.object(1, make([]member, 0, 8))
+	found, err := r.object(1, make([]Member, 0, 8))
 	if err != nil {
 		return nil, err
 	}
 	if r.space(); r.at != len(data) {
-		return nil, errSyntax
+		return nil, ErrSyntax
 	}
 	return found, nil
 }
@@ -66,9 +66,9 @@ func (r *reader) space() {
 }
 
 // object reads an object whose brace is next, each member once.
-func (r *reader) object(depth int, into []member) ([]member, error) {
+func (r *reader) object(depth int, into []Member) ([]Member, error) {
 	if depth > maxDepth {
-		return nil, errDepth
+		return nil, ErrDepth
 	}
 	r.at++
 	if r.space(); r.peek() == '}' {
@@ -83,7 +83,7 @@ func (r *reader) object(depth int, into []member) ([]member, error) {
 			return nil, err
 		}
 		if r.space(); r.peek() != ':' {
-			return nil, errSyntax
+			return nil, ErrSyntax
 		}
 		r.at++
 		r.space()
@@ -94,7 +94,7 @@ func (r *reader) object(depth int, into []member) ([]member, error) {
 		if many, err = once(into, many, name); err != nil {
 			return nil, err
 		}
-		into = append(into, member{name, r.data[start:r.at:r.at]})
+		into = append(into, Member{name, r.data[start:r.at:r.at]})
 		r.space()
 		switch r.peek() {
 		case ',':
@@ -103,7 +103,7 @@ func (r *reader) object(depth int, into []member) ([]member, error) {
 			r.at++
 			return into, nil
 		default:
-			return nil, errSyntax
+			return nil, ErrSyntax
 		}
 	}
 }
@@ -112,11 +112,11 @@ func (r *reader) object(depth int, into []member) ([]member, error) {
 const few = 16
 
 // once checks that no member has the name yet.
-func once(into []member, many map[string]struct{}, name []byte) (map[string]struct{}, error) {
+func once(into []Member, many map[string]struct{}, name []byte) (map[string]struct{}, error) {
 	if len(into) < few {
 		for _, m := range into {
-			if bytes.Equal(m.name, name) {
-				return nil, errTwice
+			if bytes.Equal(m.Name, name) {
+				return nil, ErrTwice
 			}
 		}
 		return nil, nil
@@ -124,11 +124,11 @@ func once(into []member, many map[string]struct{}, name []byte) (map[string]stru
 	if many == nil {
 		many = make(map[string]struct{}, 2*few)
 		for _, m := range into {
-			many[string(m.name)] = struct{}{}
+			many[string(m.Name)] = struct{}{}
 		}
 	}
 	if _, twice := many[string(name)]; twice {
-		return nil, errTwice
+		return nil, ErrTwice
 	}
 	many[string(name)] = struct{}{}
 	return many, nil
@@ -146,7 +146,7 @@ func (r *reader) name() ([]byte, error) {
 	}
 	var plain string
 	if err := json.Unmarshal(raw, &plain); err != nil {
-		return nil, errSyntax
+		return nil, ErrSyntax
 	}
 	return []byte(plain), nil
 }
@@ -155,11 +155,11 @@ func (r *reader) name() ([]byte, error) {
 func (r *reader) value(depth int) error {
 	switch c := r.peek(); {
 	case c == '{':
-		var space [4]member
+		var space [4]Member
 		_, err := r.object(depth, space[:0])
 		return err
 	case c == '[':
-		return r.array(depth)
+		return r.array(depth, nil)
 	case c == '"':
 		return r.text()
 	case c == '-' || c >= '0' && c <= '9':
@@ -171,12 +171,31 @@ func (r *reader) value(depth int) error {
 			return nil
 		}
 	}
-	return errSyntax
+	return ErrSyntax
 }
 
-func (r *reader) array(depth int) error {
+// Elements reads data as one array and checks all that it holds: its elements as they were written.
+func Elements(data []byte) ([]json.RawMessage, error) {
+	r := &reader{data: data}
+	r.space()
+	if r.peek() != '[' {
+		return nil, ErrSyntax
+	}
+	found := []json.RawMessage{}
+	err := r.array(1, func(value json.RawMessage) { found = append(found, value) })
+	if err != nil {
+		return nil, err
+	}
+	if r.space(); r.at != len(data) {
+		return nil, ErrSyntax
+	}
+	return found, nil
+}
+
+// array reads an array whose bracket is next; each, if there is one, is told every element.
+func (r *reader) array(depth int, each func(json.RawMessage)) error {
 	if depth > maxDepth {
-		return errDepth
+		return ErrDepth
 	}
 	r.at++
 	if r.space(); r.peek() == ']' {
@@ -185,8 +204,12 @@ func (r *reader) array(depth int) error {
 	}
 	for {
 		r.space()
+		start := r.at
 		if err := r.value(depth + 1); err != nil {
 			return err
+		}
+		if each != nil {
+			each(r.data[start:r.at:r.at])
 		}
 		r.space()
 		switch r.peek() {
@@ -196,7 +219,7 @@ func (r *reader) array(depth int) error {
 			r.at++
 			return nil
 		default:
-			return errSyntax
+			return ErrSyntax
 		}
 	}
 }
@@ -204,7 +227,7 @@ func (r *reader) array(depth int) error {
 // text checks a string (RFC 8259 §7).
 func (r *reader) text() error {
 	if r.peek() != '"' {
-		return errSyntax
+		return ErrSyntax
 	}
 	start := r.at
 	for r.at++; r.at < len(r.data); r.at++ {
@@ -212,18 +235,18 @@ func (r *reader) text() error {
 		case c == '"':
 			r.at++
 			if !utf8.Valid(r.data[start:r.at]) {
-				return errSyntax
+				return ErrSyntax
 			}
 			return nil
 		case c < ' ':
-			return errSyntax
+			return ErrSyntax
 		case c == '\\':
 			if err := r.escape(); err != nil {
 				return err
 			}
 		}
 	}
-	return errSyntax
+	return ErrSyntax
 }
 
 // escape checks what follows a backslash and stops at its last character.
@@ -236,12 +259,12 @@ func (r *reader) escape() error {
 		for range 4 {
 			r.at++
 			if c := r.peek(); !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F') {
-				return errSyntax
+				return ErrSyntax
 			}
 		}
 		return nil
 	}
-	return errSyntax
+	return ErrSyntax
 }
 
 // number checks a number (RFC 8259 §6).
@@ -252,11 +275,11 @@ func (r *reader) number() error {
 	if r.peek() == '0' {
 		r.at++
 	} else if !r.digits() {
-		return errSyntax
+		return ErrSyntax
 	}
 	if r.peek() == '.' {
 		if r.at++; !r.digits() {
-			return errSyntax
+			return ErrSyntax
 		}
 	}
 	if c := r.peek(); c == 'e' || c == 'E' {
@@ -265,7 +288,7 @@ func (r *reader) number() error {
 			r.at++
 		}
 		if !r.digits() {
-			return errSyntax
+			return ErrSyntax
 		}
 	}
 	return nil

@@ -1,0 +1,223 @@
+package message
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// Refusal is a request that is not a message to us at all.
+type Refusal struct {
+	Status  int
+	Message string
+}
+
+// Read checks a request as HTTP and reads its body, at most so many bytes (MCP, "Sending Messages to the Server"; MC-19).
+func Read(w http.ResponseWriter, r *http.Request, most int64) ([]byte, *Refusal) {
+	if r.Method != http.MethodPost {
+		return nil, &Refusal{http.StatusMethodNotAllowed, "this endpoint takes POST"}
+	}
+	if !isJSON(r.Header.Values("Content-Type")) || r.Header.Get("Content-Encoding") != "" {
+		return nil, &Refusal{http.StatusUnsupportedMediaType, "send the message as application/json, in UTF-8 and not compressed"}
+	}
+	if !acceptable(r.Header.Values("Accept")) {
+		return nil, &Refusal{http.StatusNotAcceptable, "send Accept: application/json, text/event-stream"}
+	}
+	tooLarge := &Refusal{http.StatusRequestEntityTooLarge, "the message is larger than " + strconv.FormatInt(most, 10) + " bytes"}
+	if r.ContentLength > most {
+		return nil, tooLarge
+	}
+	body, err := readAll(http.MaxBytesReader(w, r.Body, most), r.ContentLength)
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, tooLarge
+	case err != nil:
+		return nil, &Refusal{http.StatusBadRequest, "the message could not be read"}
+	}
+	return body, nil
+}
+
+// readAll reads a body into memory of the announced size, which was bounded before.
+func readAll(r io.Reader, announced int64) ([]byte, error) {
+	if announced < 0 {
+		return io.ReadAll(r)
+	}
+	body := make([]byte, announced)
+	_, err := io.ReadFull(r, body)
+	return body, err
+}
+
+func isJSON(values []string) bool {
+	if len(values) != 1 {
+		return false
+	}
+	if values[0] == "application/json" {
+		return true
+	}
+	kind, parameters, err := mime.ParseMediaType(values[0])
+	charset := parameters["charset"]
+	return err == nil && kind == "application/json" && (charset == "" || strings.EqualFold(charset, "utf-8"))
+}
+
+// acceptable says whether the client takes both forms of answer, as it must (MCP, "Sending Messages to the Server"). No Accept header at all
+// takes everything (RFC 9110 §12.5.1).
+func acceptable(values []string) bool {
+	if len(values) == 0 {
+		return true
+	}
+	json, stream := false, false
+	for _, value := range values {
+		for kind := range strings.SplitSeq(value, ",") {
+			kind, _, _ = strings.Cut(kind, ";")
+			switch strings.ToLower(strings.TrimSpace(kind)) {
+			case "*/*":
+				return true
+			case "application/json", "application/*":
+				json = true
+			case "text/event-stream", "text/*":
+				stream = true
+			}
+		}
+	}
+	return json && stream
+}
+
+// IsModern says which era a request belongs to. What names a modern or an unknown revision, in the header or in _meta, is modern; initialize is
+// legacy, as is a request that names nothing.
+func IsModern(m *Message, header http.Header) bool {
+	if m.Meta {
+		return !IsLegacy(m.MetaVersion)
+	}
+	if m.Method == "initialize" {
+		return false
+	}
+	version := header.Get("Mcp-Protocol-Version")
+	return m.Method == "server/discover" || version != "" && !IsLegacy(version)
+}
+
+// CheckEra holds what a request says of itself in headers and in its body against each other: a proxy may have acted on the one, we act on the other
+// (MC-07; MCP 2026-07-28, "Server Validation").
+func CheckEra(m *Message, header http.Header) *Fault {
+	if IsModern(m, header) {
+		if f := checkHeaders(m, header); f != nil {
+			return f
+		}
+		return checkMeta(m)
+	}
+	versions := header["Mcp-Protocol-Version"]
+	if len(versions) > 1 || m.Meta && (len(versions) != 1 || versions[0] != m.MetaVersion) {
+		return mismatch("the MCP-Protocol-Version header and the message name different versions")
+	}
+	return nil
+}
+
+func mismatch(what string) *Fault { return &Fault{Code: CodeHeaders, Message: what} }
+
+func checkHeaders(m *Message, header http.Header) *Fault {
+	version, ok := single(header, "Mcp-Protocol-Version")
+	if !ok {
+		return mismatch("the MCP-Protocol-Version header must be there, once")
+	}
+	if m.Meta && version != m.MetaVersion {
+		return mismatch("the MCP-Protocol-Version header and _meta name different versions")
+	}
+	if method, ok := single(header, "Mcp-Method"); !ok || method != m.Method {
+		return mismatch("the Mcp-Method header must be there, once, and be the message's method")
+	}
+	want, named := m.Name, m.Method == "tools/call" || m.Method == "prompts/get"
+	if m.Method == "resources/read" {
+		want, named = m.URI, true
+	}
+	if !named {
+		return nil
+	}
+	name, ok := single(header, "Mcp-Name")
+	if !ok {
+		return mismatch("the Mcp-Name header must be there, once")
+	}
+	if encoded, found := strings.CutPrefix(name, "=?base64?"); found {
+		decoded, err := base64.StdEncoding.DecodeString(strings.TrimSuffix(encoded, "?="))
+		if err != nil || !strings.HasSuffix(encoded, "?=") {
+			return mismatch("the Mcp-Name header is not in base64")
+		}
+		name = string(decoded)
+	}
+	if name != want {
+		return mismatch("the Mcp-Name header is not the name in the message")
+	}
+	return nil
+}
+
+func single(header http.Header, name string) (string, bool) {
+	values := header[name]
+	if len(values) != 1 {
+		return "", false
+	}
+	return values[0], true
+}
+
+// checkMeta holds what a modern request must say of itself (MCP 2026-07-28, basic; versioning).
+func checkMeta(m *Message) *Fault {
+	if !m.Meta || m.MetaVersion == "" {
+		return BadParams("_meta must name the " + MetaVersion)
+	}
+	if m.MetaVersion != Modern {
+		return &Fault{CodeUnsupported, "this protocol version is not spoken", struct {
+			Supported []string `json:"supported"`
+			Requested string   `json:"requested"`
+		}{Versions(), m.MetaVersion}}
+	}
+	if !m.Capabilities {
+		return BadParams("_meta must have " + MetaCapabilities + ", an object")
+	}
+	return nil
+}
+
+// Status is the HTTP status of a fault. Legacy clients expect 200 around an error of JSON-RPC, unless the message is none. A notification is accepted, or
+// refused by HTTP (RS-37).
+func Status(m *Message, f *Fault, modern bool) int {
+	status := http.StatusBadRequest
+	switch {
+	case f.Code == CodeNoMethod && modern:
+		status = http.StatusNotFound
+	case (f.Code == CodeNoMethod || f.Code == CodeParams) && !modern:
+		status = http.StatusOK
+	}
+	if m.ID == nil {
+		status = max(status, http.StatusBadRequest)
+	}
+	return status
+}
+
+// Refuse writes what was wrong. Without an id there is none: MCP has no null id.
+func Refuse(w http.ResponseWriter, status int, id json.RawMessage, f *Fault) {
+	type wireError struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Data    any    `json:"data,omitempty"`
+	}
+	body, err := json.Marshal(struct {
+		Version string          `json:"jsonrpc"`
+		ID      json.RawMessage `json:"id,omitempty"`
+		Error   wireError       `json:"error"`
+	}{"2.0", id, wireError{f.Code, f.Message, f.Data}})
+	if err != nil {
+		panic("message: a fault that is no JSON: " + err.Error()) // a programmer broke it
+	}
+	Write(w, status, body)
+}
+
+// Write writes a JSON answer.
+func Write(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	w.Write(body)
+}

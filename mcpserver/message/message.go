@@ -1,0 +1,222 @@
+// Package message owns one message of MCP as it comes over HTTP: read once, strictly, by everybody who decides on it or acts on it.
+//
+// What differs between two readers of a message is a hole: one decides, the other acts. So this is the one reader, and it refuses what somebody else could
+// read in another way (CVE-2026-27896 and its like): a member twice or in the wrong case, a batch, bytes that are no UTF-8, depth without end.
+package message
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+)
+
+// The error codes of JSON-RPC 2.0 and of MCP 2026-07-28.
+const (
+	CodeParse       = -32700
+	CodeInvalid     = -32600
+	CodeNoMethod    = -32601
+	CodeParams      = -32602
+	CodeInternal    = -32603
+	CodeHeaders     = -32020 // HeaderMismatch
+	CodeUnsupported = -32022 // UnsupportedProtocolVersion
+)
+
+// The members of _meta that a modern request says everything in.
+const (
+	MetaVersion      = "io.modelcontextprotocol/protocolVersion"
+	MetaCapabilities = "io.modelcontextprotocol/clientCapabilities"
+	MetaServerInfo   = "io.modelcontextprotocol/serverInfo"
+)
+
+// The revisions of the protocol that are spoken.
+const (
+	Modern       = "2026-07-28"
+	NewestLegacy = "2025-11-25"
+)
+
+// Legacy are the revisions that open with initialize, newest first.
+func Legacy() []string { return []string{NewestLegacy, "2025-06-18", "2025-03-26"} }
+
+// IsLegacy says whether a revision is one of those.
+func IsLegacy(version string) bool {
+	return version == NewestLegacy || version == "2025-06-18" || version == "2025-03-26"
+}
+
+// Versions are the revisions of the protocol that are spoken, newest first.
+func Versions() []string { return append([]string{Modern}, Legacy()...) }
+
+// Message is one JSON-RPC message, taken apart once. Values are as they were written.
+type Message struct {
+	ID     json.RawMessage // nil: a notification
+	Method string
+	Answer bool // it answers something that the server asked: then it has no method
+
+	// of params
+	Name         string // of a tool or prompt
+	Named        bool
+	URI          string // of a resource
+	Arguments    json.RawMessage
+	Cursor       json.RawMessage
+	Version      string // initialize
+	Meta         bool   // a version is in _meta: the modern era
+	MetaVersion  string
+	Capabilities bool // of the client, an object
+}
+
+// Fault is what is wrong with a message.
+type Fault struct {
+	Code    int
+	Message string
+	Data    any // JSON; nil: none
+}
+
+func (f *Fault) Error() string { return f.Message }
+
+// Invalid: it is no message (JSON-RPC 2.0 §5.1).
+func Invalid(what string) *Fault { return &Fault{Code: CodeInvalid, Message: what} }
+
+// BadParams: what the method was given does not do.
+func BadParams(what string) *Fault { return &Fault{Code: CodeParams, Message: what} }
+
+// Parse takes a message apart. Only the exact spelling of a member counts, and one that differs from it only by case is refused: somebody else down the line
+// might fold it. An answer to something that the server asked is a message, too; who asks nothing refuses it.
+func Parse(body []byte) (Message, *Fault) {
+	var m Message
+	body = bytes.Trim(body, " \t\r\n")
+	if len(body) > 0 && body[0] == '[' {
+		return m, Invalid("batches are not taken: send one message a request")
+	}
+	envelope, err := Members(body)
+	if err != nil {
+		return m, unreadable(err)
+	}
+	var version, params json.RawMessage
+	method := false
+	for _, e := range envelope {
+		switch string(e.Name) {
+		case "jsonrpc":
+			version = e.Value
+		case "id":
+			m.ID = e.Value
+		case "method":
+			if m.Method = text(e.Value); m.Method == "" {
+				return m, Invalid("method is not a string")
+			}
+			method = true
+		case "params":
+			params = e.Value
+		case "result", "error":
+			m.Answer = true
+		default:
+			if Folds(e.Name, "jsonrpc", "id", "method", "params", "result", "error") {
+				return m, Invalid("a member is spelled in the wrong case")
+			}
+		}
+	}
+	switch {
+	case string(version) != `"2.0"`:
+		return m, Invalid(`jsonrpc must be "2.0"`)
+	case m.ID != nil && !identifies(m.ID):
+		m.ID = nil
+		return m, Invalid("id must be a string or an integer")
+	case m.Answer == method || m.Answer && m.ID == nil:
+		m.Answer = false
+		return m, Invalid("a message asks with a method, or answers with a result or an error and an id")
+	}
+	return m, m.parseParams(params)
+}
+
+func unreadable(err error) *Fault {
+	if errors.Is(err, ErrSyntax) {
+		return &Fault{Code: CodeParse, Message: err.Error()}
+	}
+	return Invalid(err.Error())
+}
+
+func (m *Message) parseParams(params json.RawMessage) *Fault {
+	if params == nil || string(params) == "null" {
+		return nil
+	}
+	if params[0] != '{' {
+		return BadParams("params must be an object")
+	}
+	found, err := Members(params)
+	if err != nil {
+		return unreadable(err)
+	}
+	for _, p := range found {
+		switch string(p.Name) {
+		case "name":
+			m.Name, m.Named = text(p.Value), p.Value[0] == '"'
+		case "uri":
+			m.URI = text(p.Value)
+		case "arguments":
+			m.Arguments = p.Value
+		case "cursor":
+			m.Cursor = p.Value
+		case "protocolVersion":
+			m.Version = text(p.Value)
+		case "_meta":
+			if f := m.parseMeta(p.Value); f != nil {
+				return f
+			}
+		default:
+			if Folds(p.Name, "name", "uri", "arguments", "cursor", "_meta") {
+				return Invalid("a member of params is spelled in the wrong case")
+			}
+		}
+	}
+	return nil
+}
+
+func (m *Message) parseMeta(meta json.RawMessage) *Fault {
+	if meta[0] != '{' {
+		return BadParams("_meta must be an object")
+	}
+	found, err := Members(meta)
+	if err != nil {
+		return unreadable(err)
+	}
+	for _, p := range found {
+		switch string(p.Name) {
+		case MetaVersion:
+			m.Meta, m.MetaVersion = true, text(p.Value)
+		case MetaCapabilities:
+			m.Capabilities = p.Value[0] == '{'
+		}
+	}
+	return nil
+}
+
+// text is the string that a value is, or "".
+func text(value json.RawMessage) string {
+	if value[0] != '"' {
+		return ""
+	}
+	if inner := value[1 : len(value)-1]; bytes.IndexByte(inner, '\\') < 0 {
+		return string(inner)
+	}
+	var s string
+	if json.Unmarshal(value, &s) != nil {
+		return ""
+	}
+	return s
+}
+
+// maxID bounds a request's id, in bytes.
+const maxID = 1024
+
+// identifies says whether a value can be a request's id: a string or an integer, never null (MCP basic, "Requests").
+func identifies(id json.RawMessage) bool {
+	return len(id) <= maxID && (id[0] == '"' || (id[0] == '-' || id[0] >= '0' && id[0] <= '9') && !bytes.ContainsAny(id, ".eE"))
+}
+
+// Folds says whether a name is one of the known ones but for its case.
+func Folds(name []byte, known ...string) bool {
+	for _, k := range known {
+		if bytes.EqualFold(name, []byte(k)) {
+			return true
+		}
+	}
+	return false
+}
