@@ -1,0 +1,357 @@
+package guard
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// Policy is what Enforce goes by.
+type Policy struct {
+	// Tables finds the rules of a tenant; they may be others from one request to the next. Required. See Always.
+	Tables func(tenantID string) *Table
+	// Rollout says how strictly the rules count. Nil: they count.
+	Rollout Rollout
+	// AllowAnonymous lets requests without a good token pass, as nobody, where the mode for nobody is Observe. A token that is shown and not good acts as nobody
+	// at most, never as a tenant.
+	AllowAnonymous bool
+	// Record is told every decision, when the request is over. It must not block. Nil: nobody is.
+	Record func(Record)
+	// SessionKey binds sessions of older clients to their grant and tenant: 32 characters at least, the same at each replica. Default: made at the start, which
+	// is right for one process.
+	SessionKey config.Secret
+	// MaxBody bounds a message, in bytes. Default 1 MiB.
+	MaxBody int64
+	// MaxStreams bounds the streams that one grant holds open at once (DS-04). Default 16.
+	MaxStreams int
+}
+
+// Always makes rules that are the same for every tenant.
+func Always(r Rules) (func(string) *Table, error) {
+	t, err := r.Compile()
+	if err != nil {
+		return nil, err
+	}
+	return func(string) *Table { return t }, nil
+}
+
+// Record is one decision, with what became of it.
+type Record struct {
+	At       time.Time
+	Caller   mcp.Caller // zero: nobody
+	Method   string     // of MCP, or of HTTP for a stream
+	Decision Decision   // the true one
+	Mode     Mode       // that counted
+	Passed   bool       // the effective decision
+	Status   int        // of the answer
+	Duration time.Duration
+	// Refused is the error code that the true decision answers with; empty when it lets the request pass.
+	Refused string
+	// Message is the body as it was read: not to be kept (arguments are people's data).
+	Message []byte
+}
+
+const (
+	defaultMaxBody    = 1 << 20
+	defaultMaxStreams = 16
+	watchEvery        = 2 * time.Second // so long may a stream go on whose grant has ended (MC-26)
+	minSessionKey     = 32
+)
+
+// Enforce puts the guard in front of anybody's MCP server over Streamable HTTP. Each message is read once, and what was read is what next gets, byte for byte;
+// it finds the caller with CallerOf. Lists that next answers with are cut down to what is open to the caller, in JSON and in streams.
+func (g *Guard) Enforce(next http.Handler, p Policy) (http.Handler, error) {
+	if p.Tables == nil {
+		return nil, errors.New("the policy has no rules")
+	}
+	if n := len(p.SessionKey.Reveal()); n > 0 && n < minSessionKey {
+		return nil, errors.New("the session key is shorter than 32 characters; make one with: head -c 32 /dev/urandom | base64")
+	}
+	if p.SessionKey == "" {
+		p.SessionKey = config.Secret(rand.Text() + rand.Text())
+	}
+	if p.MaxBody == 0 {
+		p.MaxBody = defaultMaxBody
+	}
+	if p.MaxStreams == 0 {
+		p.MaxStreams = defaultMaxStreams
+	}
+	return &enforcer{guard: g, Policy: p, next: next, streams: map[string]int{}}, nil
+}
+
+// enforcer is the guard in front of a server.
+type enforcer struct {
+	Policy
+	guard *Guard
+	next  http.Handler
+
+	mu      sync.Mutex
+	streams map[string]int // open, by grant
+}
+
+// passage is one request on its way through.
+type passage struct {
+	*enforcer
+	w      *watched
+	r      *http.Request
+	v      verified     // zero: nobody
+	bad    *oauth.Error // why nobody
+	table  *Table
+	m      message.Message
+	record Record
+}
+
+// ServeHTTP implements http.Handler.
+func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if refused := e.guard.checkSource(r); refused != nil {
+		refuse(w, r, refused)
+		return
+	}
+	x := &passage{enforcer: e, w: &watched{ResponseWriter: w}, r: r, record: Record{At: e.guard.config.Now(), Method: r.Method, Mode: Enforce}}
+	began := time.Now()
+	x.serve()
+	if e.Record != nil {
+		x.record.Status, x.record.Duration = x.w.status, time.Since(began)
+		e.Record(x.record)
+	}
+}
+
+func (x *passage) serve() {
+	refused := x.identify()
+	if refused != nil && !x.anonymous() {
+		x.record.Refused = or(refused.Code, "invalid_token")
+		x.guard.challenge(x.w, x.r, refused)
+		return
+	}
+	if refused != nil {
+		x.bad, x.record.Refused = refused, or(refused.Code, "invalid_token")
+	}
+	x.record.Caller, x.table = x.v.caller, x.Tables(x.v.caller.TenantID)
+	h := x.w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Add("Vary", "Authorization")
+	if !x.sessionIn(x.r, x.v.caller) {
+		x.record.Refused = "session"
+		message.Refuse(x.w, http.StatusNotFound, nil, message.Invalid("there is no such session of yours; initialize anew")) // MC-10: as if it were not there
+		return
+	}
+	if x.r.Method != http.MethodPost {
+		x.stream()
+		return
+	}
+	body, bad := message.Read(x.w, x.r, x.MaxBody)
+	if bad != nil {
+		x.fault(bad.Status, message.Invalid(bad.Message))
+		return
+	}
+	var f *message.Fault
+	if x.m, f = message.Parse(body); f == nil && !x.m.Answer {
+		f = message.CheckEra(&x.m, x.r.Header)
+	}
+	if f != nil {
+		x.fault(message.Status(&x.m, f, message.IsModern(&x.m, x.r.Header)), f)
+		return
+	}
+	x.record.Message = body
+	x.post(body)
+}
+
+// identify finds the caller, or says what to answer.
+func (x *passage) identify() *oauth.Error {
+	shown, refused := present(x.r)
+	if refused != nil {
+		return refused
+	}
+	v, refused := x.guard.believe(x.r.Context(), shown.raw)
+	if refused != nil {
+		return refused
+	}
+	nonce, refused := x.guard.prove(x.r, shown, v.jkt)
+	if nonce != "" {
+		x.w.Header().Set("DPoP-Nonce", nonce)
+	}
+	if refused != nil {
+		return refused
+	}
+	x.v = v
+	httpd.Note(x.r.Context(), "tenant", v.caller.TenantID)
+	httpd.Note(x.r.Context(), "client", v.caller.ClientID)
+	return nil
+}
+
+// anonymous says whether a request without a good token may pass, as nobody.
+func (x *passage) anonymous() bool {
+	return x.AllowAnonymous && x.Rollout != nil && x.Rollout.Mode("", "") == Observe
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// fault answers a request that is no message that could be decided on.
+func (x *passage) fault(status int, f *message.Fault) {
+	x.record.Refused = "invalid_message"
+	httpd.Note(x.r.Context(), "refused", f.Message)
+	if status == http.StatusMethodNotAllowed {
+		x.w.Header().Set("Allow", "POST, GET, DELETE")
+	}
+	message.Refuse(x.w, status, x.m.ID, f)
+}
+
+// post decides on a message, and lets it pass or answers it.
+func (x *passage) post(body []byte) {
+	d := x.table.decide(x.v.caller, &x.m)
+	x.record.Method, x.record.Decision = x.m.Method, d
+	httpd.Note(x.r.Context(), "mcp", x.m.Method)
+	if d.Kind == KindTool && d.Rule != "" {
+		httpd.Note(x.r.Context(), "tool", d.Name)
+	}
+	if x.Rollout != nil {
+		x.record.Mode = x.Rollout.Mode(x.v.caller.TenantID, d.Name)
+	}
+	if !d.Allowed {
+		x.record.Refused = or(x.record.Refused, refusalOf(d))
+		if x.record.Mode.enforced(d.Write) {
+			x.deny(d)
+			return
+		}
+		httpd.Note(x.r.Context(), "observed", x.record.Refused)
+	}
+	x.record.Passed = true
+	r := x.r.WithContext(context.WithValue(x.r.Context(), callerKey{}, x.v.caller))
+	r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+	x.pass(r)
+}
+
+func refusalOf(d Decision) string {
+	if d.Hide {
+		return "hidden"
+	}
+	return "insufficient_scope"
+}
+
+// deny answers what the rules do not open: by a challenge for all that it needs and what the caller has; or, where nobody is to learn of it, as if it were not
+// there.
+func (x *passage) deny(d Decision) {
+	if x.bad != nil {
+		x.guard.challenge(x.w, x.r, x.bad)
+		return
+	}
+	if !d.Hide {
+		x.guard.Challenge(x.w, x.r, append(slices.Clone(x.v.caller.Scopes), d.Scopes...))
+		return
+	}
+	f := message.BadParams("unknown " + d.Kind + ": see the list")
+	if d.Kind == KindMethod {
+		f = &message.Fault{Code: message.CodeNoMethod, Message: "there is no such method here"}
+	}
+	httpd.Note(x.r.Context(), "refused", f.Message)
+	message.Refuse(x.w, message.Status(&x.m, f, message.IsModern(&x.m, x.r.Header)), x.m.ID, f)
+}
+
+// stream passes what is no message: the stream of an older client, and the end of its session. Both need a session, or are not there (MC-13).
+func (x *passage) stream() {
+	if (x.r.Method != http.MethodGet && x.r.Method != http.MethodDelete) || len(x.r.Header[sessionHeader]) == 0 {
+		x.fault(http.StatusMethodNotAllowed, message.Invalid("this endpoint takes POST; GET and DELETE only with a session"))
+		return
+	}
+	x.record.Passed = true
+	x.pass(x.r.WithContext(context.WithValue(x.r.Context(), callerKey{}, x.v.caller)))
+}
+
+// pass lets the request through and watches the answer. What goes on for long ends with the token and its grant (MC-26).
+func (x *passage) pass(r *http.Request) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	x.w.id, x.w.begin = x.m.ID, func() { x.answer(ctx, cancel) }
+	defer x.close()
+	x.next.ServeHTTP(x.w, r.WithContext(ctx))
+	x.w.finish()
+}
+
+// answer is called when the answer's head is known: its session is named anew, lists are cut down, and a stream is watched.
+func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
+	h := x.w.Header()
+	h.Set("Cache-Control", "no-store")
+	if id := h.Get(sessionHeader); id != "" {
+		h.Set(sessionHeader, x.sessionOut(x.v.caller, id))
+	}
+	streaming := isStream(h)
+	if streaming {
+		if !x.open() {
+			cancel()
+			x.w.replace(http.StatusTooManyRequests, `{"error":"temporarily_unavailable","error_description":"too many open streams of one permission; close some"}`)
+			return
+		}
+		x.w.close = x.free
+		h.Set("X-Accel-Buffering", "no")
+		go x.watch(ctx, cancel)
+	}
+	if f := x.filter(streaming); f != nil {
+		h.Del("Content-Length")
+		h.Del("ETag")
+		x.w.through = f
+	}
+}
+
+// open counts a stream, unless its grant has as many as it may.
+func (x *passage) open() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.streams[x.v.caller.GrantID] >= x.MaxStreams {
+		return false
+	}
+	x.streams[x.v.caller.GrantID]++
+	return true
+}
+
+func (x *passage) free() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.streams[x.v.caller.GrantID]--; x.streams[x.v.caller.GrantID] <= 0 {
+		delete(x.streams, x.v.caller.GrantID)
+	}
+}
+
+func (x *passage) close() {
+	if x.w.close != nil {
+		x.w.close()
+	}
+}
+
+// watch ends a stream when its token is over or its grant has ended, or when nobody can say.
+func (x *passage) watch(ctx context.Context, cancel context.CancelFunc) {
+	if x.v.caller.GrantID == "" {
+		return
+	}
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			ended, err := x.guard.config.Revoked.Ended(ctx, x.v.caller.GrantID)
+			if ended || err != nil || x.guard.config.Now().Unix() >= x.v.expires+int64(Leeway/time.Second) {
+				x.w.cut()
+				cancel()
+				return
+			}
+		}
+	}
+}

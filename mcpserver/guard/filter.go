@@ -1,0 +1,408 @@
+package guard
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"mime"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+)
+
+// lists are the members of a result that list things: what kind of things, and which member names one.
+var lists = []struct{ member, kind, name string }{
+	{"tools", KindTool, "name"}, {"prompts", KindPrompt, "name"}, {"resources", KindResource, "uri"}, {"resourceTemplates", KindResource, "uriTemplate"},
+}
+
+// What can be wrong with a server's answer.
+var (
+	errTooLong    = errors.New("the server's list is too long to be cut down")
+	errUnreadable = errors.New("the server's answer is not one JSON message")
+)
+
+// maxList bounds a list that is held back to be cut down, in bytes.
+const maxList = 8 << 20
+
+// filter is what an answer goes through; nil: it goes as it is. Lists are cut down, and so is whatever a stream of an older client brings, because a stream
+// that is taken up again may repeat a list.
+func (x *passage) filter(streaming bool) through {
+	listing := false
+	switch x.m.Method {
+	case "tools/list", "prompts/list", "resources/list", "resources/templates/list":
+		listing = true
+	}
+	switch {
+	case streaming && (listing || x.r.Method == http.MethodGet || x.m.Method == "subscriptions/listen"):
+		return &events{cut: x.cut}
+	case listing:
+		return &whole{cut: x.cut}
+	}
+	return nil
+}
+
+func isStream(h http.Header) bool {
+	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && kind == "text/event-stream"
+}
+
+// visible says whether a thing is shown to the caller: when it is open, or its rule does not count yet.
+func (x *passage) visible(kind, name string) bool {
+	d := x.table.Decide(x.v.caller, kind, name)
+	return d.Allowed || x.lenient(x.v.caller.TenantID, name, d.Write)
+}
+
+// cut takes a message of the server's and leaves out what is not open to the caller. What is no list comes back as it was; what cannot be read does not come
+// back at all: it could be read by somebody else. drop says that the message is about something that the caller must not learn of.
+func (x *passage) cut(raw []byte) (out []byte, drop bool) {
+	envelope, err := message.Members(bytes.TrimSpace(raw))
+	if err != nil {
+		return nil, true
+	}
+	for _, e := range envelope {
+		switch string(e.Name) {
+		case "params":
+			return raw, x.announces(envelope, e.Value)
+		case "result":
+			result, changed, err := x.cutResult(e.Value)
+			if err != nil {
+				return nil, true
+			}
+			if !changed {
+				return raw, false
+			}
+			return object(envelope, "result", result), false
+		}
+	}
+	return raw, false
+}
+
+// announces says whether a notification tells of a resource that is not open to the caller (MC-30).
+func (x *passage) announces(envelope []message.Member, params json.RawMessage) bool {
+	var method string
+	for _, e := range envelope {
+		if string(e.Name) == "method" && json.Unmarshal(e.Value, &method) != nil {
+			return true
+		}
+	}
+	if method != "notifications/resources/updated" {
+		return false
+	}
+	var p struct {
+		URI string `json:"uri"`
+	}
+	return json.Unmarshal(params, &p) != nil || !x.visible(KindResource, p.URI)
+}
+
+// cutResult leaves things out of a list. What depends on the caller is for the caller alone, and not for long: a client keeps lists by server, not by token
+// (RS-23, MC-23).
+func (x *passage) cutResult(result json.RawMessage) (out json.RawMessage, changed bool, err error) {
+	if len(result) == 0 || result[0] != '{' {
+		return result, false, nil
+	}
+	members, err := message.Members(result)
+	if err != nil {
+		return nil, false, err
+	}
+	for i, m := range members {
+		for _, l := range lists {
+			if string(m.Name) != l.member {
+				continue
+			}
+			if members[i].Value, err = x.cutList(m.Value, l.kind, l.name); err != nil {
+				return nil, false, err
+			}
+			changed = true
+		}
+	}
+	if !changed {
+		return result, false, nil
+	}
+	for i, m := range members {
+		switch string(m.Name) {
+		case "cacheScope":
+			members[i].Value = json.RawMessage(`"private"`)
+		case "ttlMs":
+			members[i].Value = json.RawMessage(`0`)
+		}
+	}
+	return object(members, "", nil), true, nil
+}
+
+func (x *passage) cutList(list json.RawMessage, kind, name string) (json.RawMessage, error) {
+	elements, err := message.Elements(list)
+	if err != nil {
+		return nil, err
+	}
+	b := []byte{'['}
+	for _, e := range elements {
+		members, err := message.Members(e)
+		if err != nil {
+			return nil, err
+		}
+		called := ""
+		for _, m := range members {
+			if string(m.Name) == name && json.Unmarshal(m.Value, &called) != nil {
+				return nil, message.ErrSyntax
+			}
+		}
+		if !x.visible(kind, called) {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(b, e...)
+	}
+	return append(b, ']'), nil
+}
+
+// object writes members as one object, with another value for one of them.
+func object(members []message.Member, replaced string, value json.RawMessage) []byte {
+	b := []byte{'{'}
+	for i, m := range members {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		name, err := json.Marshal(string(m.Name))
+		if err != nil {
+			panic("guard: a name that is no JSON: " + err.Error()) // it was read as JSON
+		}
+		b = append(append(b, name...), ':')
+		if replaced != "" && string(m.Name) == replaced {
+			b = append(b, value...)
+		} else {
+			b = append(b, m.Value...)
+		}
+	}
+	return append(b, '}')
+}
+
+// through is what an answer's bytes go through.
+type through interface {
+	// write takes bytes, and gives those that may go on.
+	write(p []byte) ([]byte, error)
+	// end gives what is left when the answer is whole.
+	end() ([]byte, error)
+}
+
+// whole holds an answer back until it is whole.
+type whole struct {
+	cut func([]byte) ([]byte, bool)
+	b   bytes.Buffer
+}
+
+func (f *whole) write(p []byte) ([]byte, error) {
+	if f.b.Len()+len(p) > maxList {
+		return nil, errTooLong
+	}
+	f.b.Write(p)
+	return nil, nil
+}
+
+func (f *whole) end() ([]byte, error) {
+	if len(bytes.TrimSpace(f.b.Bytes())) == 0 {
+		return f.b.Bytes(), nil
+	}
+	out, drop := f.cut(f.b.Bytes())
+	if drop {
+		return nil, errUnreadable
+	}
+	return out, nil
+}
+
+// events holds back one event at a time (text/event-stream).
+type events struct {
+	cut func([]byte) ([]byte, bool)
+	b   bytes.Buffer
+}
+
+func (f *events) write(p []byte) ([]byte, error) {
+	if f.b.Len()+len(p) > maxList {
+		return nil, errTooLong
+	}
+	f.b.Write(p)
+	return f.whole(false), nil
+}
+
+// whole takes the events out that are whole.
+func (f *events) whole(last bool) []byte {
+	var out []byte
+	left := f.b.Bytes()
+	for {
+		event, rest, whole := cutEvent(left, last)
+		if !whole {
+			break
+		}
+		out, left = append(out, f.event(event)...), rest
+	}
+	left = append([]byte(nil), left...)
+	f.b.Reset()
+	f.b.Write(left)
+	return out
+}
+
+// end drops an event that was not finished: a client would, too.
+func (f *events) end() ([]byte, error) { return f.whole(true), nil }
+
+// cutEvent finds the end of the first event: an empty line, however lines end. last says that nothing will follow.
+func cutEvent(b []byte, last bool) (event, rest []byte, whole bool) {
+	at := 0
+	for at < len(b) {
+		i := bytes.IndexAny(b[at:], "\r\n")
+		if i < 0 {
+			return nil, nil, false
+		}
+		end := at + i
+		next := end + 1
+		if b[end] == '\r' {
+			if next == len(b) && !last {
+				return nil, nil, false // a line feed may follow
+			}
+			if next < len(b) && b[next] == '\n' {
+				next++
+			}
+		}
+		if i == 0 {
+			return b[:next], b[next:], true
+		}
+		at = next
+	}
+	return nil, nil, false
+}
+
+// event writes an event anew with its data cut down; what has no data goes as it is.
+func (f *events) event(event []byte) []byte {
+	var data, others [][]byte
+	for line := range bytes.SplitSeq(bytes.ReplaceAll(bytes.ReplaceAll(event, []byte("\r\n"), []byte("\n")), []byte("\r"), []byte("\n")), []byte("\n")) {
+		if value, ok := bytes.CutPrefix(line, []byte("data:")); ok {
+			data = append(data, bytes.TrimPrefix(value, []byte(" ")))
+		} else if len(line) > 0 && !bytes.Equal(line, []byte("data")) {
+			others = append(others, line)
+		}
+	}
+	joined := bytes.Join(data, []byte("\n"))
+	if len(bytes.TrimSpace(joined)) == 0 {
+		return event
+	}
+	out, drop := f.cut(joined)
+	if drop {
+		return nil
+	}
+	if bytes.Equal(out, joined) {
+		return event
+	}
+	b := bytes.Join(append(others, append([]byte("data: "), out...)), []byte("\n"))
+	return append(b, '\n', '\n')
+}
+
+// watched is a ResponseWriter that knows when the answer begins, and what goes through it.
+type watched struct {
+	http.ResponseWriter
+	begin   func() // called once, before the head goes out
+	close   func()
+	through through
+	id      json.RawMessage // of the message that is answered
+
+	mu     sync.Mutex // a stream is cut from another goroutine
+	status int
+	held   bool // the head waits until the answer is whole
+	gone   bool // nothing more goes out
+	failed error
+}
+
+func (w *watched) WriteHeader(status int) {
+	if status >= 100 && status < 200 {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if w.status != 0 {
+		return
+	}
+	w.status = status
+	if w.begin != nil {
+		w.begin()
+	}
+	if _, w.held = w.through.(*whole); !w.held && !w.gone {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gone {
+		return 0, http.ErrHandlerTimeout
+	}
+	if w.through == nil {
+		return w.ResponseWriter.Write(p)
+	}
+	out, err := w.through.write(p)
+	if err == nil && len(out) > 0 {
+		_, err = w.ResponseWriter.Write(out)
+	}
+	if err != nil {
+		w.gone, w.failed = true, err
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// finish sends what was held back, or says that the server's answer cannot be shown. A stream that cannot go on is broken off, so that its client sees it.
+func (w *watched) finish() {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []byte
+	if w.through != nil && !w.gone {
+		out, w.failed = w.through.end()
+	}
+	switch {
+	case w.failed != nil && w.held:
+		message.Refuse(w.ResponseWriter, http.StatusBadGateway, w.id, &message.Fault{Code: message.CodeInternal, Message: w.failed.Error()})
+	case w.failed != nil:
+		panic(http.ErrAbortHandler)
+	case !w.held && len(out) > 0:
+		w.ResponseWriter.Write(out)
+	case w.held:
+		w.Header().Set("Content-Length", strconv.Itoa(len(out)))
+		w.ResponseWriter.WriteHeader(w.status)
+		w.ResponseWriter.Write(out)
+	}
+}
+
+// replace answers otherwise than the server does.
+func (w *watched) replace(status int, body string) {
+	w.gone, w.status = true, status
+	h := w.Header()
+	h.Del("Content-Length")
+	h.Set("Content-Type", "application/json")
+	w.ResponseWriter.WriteHeader(status)
+	w.ResponseWriter.Write([]byte(body))
+}
+
+// cut lets nothing more out.
+func (w *watched) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gone = true
+}
+
+// Flush implements http.Flusher: a stream's events go out one by one.
+func (w *watched) Flush() {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.gone && !w.held {
+		http.NewResponseController(w.ResponseWriter).Flush()
+	}
+}

@@ -1,0 +1,217 @@
+package guard
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+)
+
+// Rules say which scopes open what at a protected MCP server. What no rule speaks of is open to nobody.
+type Rules struct {
+	// Tools, Prompts and Resources are asked in their order; the first that fits decides. A resource's name is its URI.
+	Tools, Prompts, Resources []Rule
+	// Methods are other requests of MCP that may pass ("completion/complete", "tasks/*"), beside those that open nothing by themselves: initialize, ping,
+	// server/discover, the lists, logging/setLevel, subscriptions/listen and notifications.
+	Methods []Rule
+	// Implies says which scopes a scope counts for beside itself, as {"customers:write": {"customers:read"}}. A scope that ends with ":*" counts for every
+	// scope that begins as it does.
+	Implies map[string][]string
+}
+
+// Rule says what opens the tools, prompts, resources or methods of a name.
+type Rule struct {
+	// Name is exact, or has one or more "*", each of which stands for any characters.
+	Name string
+	// Scopes are all needed. None: whoever has a good token may.
+	Scopes []string
+	// Hide answers who may not as if there were no such thing. Such a tool can never lead a client to ask for its scope: use it for what nobody should learn of.
+	// Default: it is not listed, and a call is challenged for the scopes.
+	Hide bool
+	// Write says that it changes something; see EnforceWrites.
+	Write bool
+}
+
+// Table is Rules made ready. It never changes, and is safe for concurrent use.
+type Table struct {
+	kinds   map[string]*kind
+	implied map[string][]string // by the scope that is needed: what else counts for it
+}
+
+// kind is the rules of one kind of thing.
+type kind struct {
+	exact    map[string]*Rule // those before the first pattern, and those that no earlier pattern fits
+	patterns []*Rule
+	all      []*Rule
+}
+
+// The kinds of things that rules open.
+const (
+	KindTool     = "tool"
+	KindPrompt   = "prompt"
+	KindResource = "resource"
+	KindMethod   = "method"
+)
+
+// Compile checks the rules and makes them ready.
+func (r Rules) Compile() (*Table, error) {
+	t := &Table{kinds: map[string]*kind{}, implied: map[string][]string{}}
+	for name, rules := range map[string][]Rule{KindTool: r.Tools, KindPrompt: r.Prompts, KindResource: r.Resources, KindMethod: r.Methods} {
+		k := &kind{exact: map[string]*Rule{}}
+		for _, rule := range rules {
+			if err := rule.check(); err != nil {
+				return nil, fmt.Errorf("rule for %s %q: %w", name, rule.Name, err)
+			}
+			rule.Scopes = slices.Compact(slices.Sorted(slices.Values(rule.Scopes)))
+			k.add(&rule)
+		}
+		t.kinds[name] = k
+	}
+	for scope := range r.Implies {
+		for _, narrower := range r.reach(scope, nil) {
+			if narrower == scope {
+				return nil, fmt.Errorf("scope %s implies itself in a circle", scope)
+			}
+			t.implied[narrower] = append(t.implied[narrower], scope)
+		}
+	}
+	return t, nil
+}
+
+func (r Rule) check() error {
+	if r.Name == "" {
+		return errors.New("it has no name")
+	}
+	for _, s := range r.Scopes {
+		if s == "" || strings.ContainsAny(s, " \"\\\t\r\n") {
+			return fmt.Errorf("%q is no scope", s)
+		}
+	}
+	return nil
+}
+
+// reach is all that a scope implies, in steps.
+func (r Rules) reach(scope string, seen []string) []string {
+	for _, next := range r.Implies[scope] {
+		if !slices.Contains(seen, next) {
+			seen = r.reach(next, append(seen, next))
+		}
+	}
+	return seen
+}
+
+func (k *kind) add(r *Rule) {
+	k.all = append(k.all, r)
+	switch {
+	case strings.Contains(r.Name, "*"):
+		k.patterns = append(k.patterns, r)
+	case k.exact[r.Name] == nil && !slices.ContainsFunc(k.patterns, func(p *Rule) bool { return fits(p.Name, r.Name) }):
+		k.exact[r.Name] = r
+	}
+}
+
+// find is the first rule that fits, or nil.
+func (k *kind) find(name string) *Rule {
+	if r := k.exact[name]; r != nil {
+		return r
+	}
+	for _, p := range k.patterns {
+		if fits(p.Name, name) {
+			return p
+		}
+	}
+	return nil
+}
+
+// fits says whether a pattern fits a name, exactly but for its stars.
+func fits(pattern, name string) bool {
+	first, rest, starred := strings.Cut(pattern, "*")
+	if !starred {
+		return pattern == name
+	}
+	name, ok := strings.CutPrefix(name, first)
+	if !ok {
+		return false
+	}
+	parts := strings.Split(rest, "*")
+	for _, part := range parts[:len(parts)-1] {
+		i := strings.Index(name, part)
+		if i < 0 {
+			return false
+		}
+		name = name[i+len(part):]
+	}
+	return strings.HasSuffix(name, parts[len(parts)-1])
+}
+
+// Has says whether the caller has a scope, by itself or by one that counts for it (RS-19).
+func (t *Table) Has(c mcp.Caller, scope string) bool {
+	for _, held := range c.Scopes {
+		if held == scope || slices.Contains(t.implied[scope], held) {
+			return true
+		}
+		if prefix, wild := strings.CutSuffix(held, ":*"); wild && strings.HasPrefix(scope, prefix+":") {
+			return true
+		}
+	}
+	return false
+}
+
+// Why a decision is what it is.
+const (
+	ReasonOpen    = "open"    // the scopes are there, or none is needed
+	ReasonScope   = "scope"   // a scope is lacking
+	ReasonUnnamed = "unnamed" // no rule speaks of it
+)
+
+// Decision is what the rules say of one request.
+type Decision struct {
+	Kind    string // KindTool and its like; empty: nothing that rules speak of
+	Name    string
+	Allowed bool
+	Reason  string
+	Scopes  []string // that it needs, all of them
+	Rule    string   // the name of the rule that decided; empty: none did
+	Hide    bool     // who may not shall not learn of it
+	Write   bool
+}
+
+// Decide says what the rules say of one thing.
+func (t *Table) Decide(c mcp.Caller, of, name string) Decision {
+	d := Decision{Kind: of, Name: name, Reason: ReasonUnnamed, Hide: true}
+	r := t.kinds[of].find(name)
+	if r == nil {
+		return d
+	}
+	d.Rule, d.Scopes, d.Hide, d.Write, d.Allowed, d.Reason = r.Name, r.Scopes, r.Hide, r.Write, true, ReasonOpen
+	for _, s := range r.Scopes {
+		if !t.Has(c, s) {
+			d.Allowed, d.Reason = false, ReasonScope
+		}
+	}
+	return d
+}
+
+// opening are the methods that open nothing by themselves: what they list is filtered.
+var opening = []string{
+	"initialize", "ping", "server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list", "logging/setLevel", "subscriptions/listen",
+}
+
+// decide says what the rules say of a message.
+func (t *Table) decide(c mcp.Caller, m *message.Message) Decision {
+	switch m.Method {
+	case "tools/call":
+		return t.Decide(c, KindTool, m.Name)
+	case "prompts/get":
+		return t.Decide(c, KindPrompt, m.Name)
+	case "resources/read", "resources/subscribe", "resources/unsubscribe":
+		return t.Decide(c, KindResource, m.URI)
+	}
+	if m.Answer || slices.Contains(opening, m.Method) || m.ID == nil && strings.HasPrefix(m.Method, "notifications/") {
+		return Decision{Allowed: true, Reason: ReasonOpen}
+	}
+	return t.Decide(c, KindMethod, m.Method)
+}
