@@ -91,7 +91,9 @@ func newFort(t testing.TB, change ...func(*guard.Policy)) *fort {
 func (f *fort) last() guard.Record { return f.records[len(f.records)-1] }
 
 // token is a good token with scopes.
-func (f *fort) token(scopes ...string) string { return f.issuer.Sign(f.issuer.Claims(resource, scopes...)) }
+func (f *fort) token(scopes ...string) string {
+	return f.issuer.Sign(f.issuer.Claims(resource, scopes...))
+}
 
 // send posts a message with a token.
 func (f *fort) send(raw, body string, change ...func(*http.Request)) *httptest.ResponseRecorder {
