@@ -99,6 +99,9 @@ func (c Config) resolve() (resolved, error) {
 	if !slices.Contains([]string{endpoint.RegistrationOpen, endpoint.RegistrationToken, endpoint.RegistrationClosed}, c.Registration) {
 		return r, fmt.Errorf("registration %q is not open, token or closed", c.Registration)
 	}
+	if err := c.checkLives(); err != nil {
+		return r, err
+	}
 	r.https = u.Scheme == "https"
 	if c.Database == "" {
 		return r, errors.New("database is not set; give sqlite:PATH or postgres://…")
