@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"html"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -126,8 +128,15 @@ func TestAClientWithADocument(t *testing.T) {
 	p.publish("redirect_uris", []string{callback})
 	h.Clock.step(2 * time.Minute)
 	wide := a.authorization("admin")
-	if at = ann.open("/oauth2/authorize?" + wide.Encode()); at.away == nil || at.away.Query().Get("error") != "invalid_scope" || at.away.Query().Get("iss") != h.URL {
-		t.Errorf("what is wrong with a request that could only be checked now: got %d to %v, want it told to the application", at.status, at.away)
+	at = ann.open("/oauth2/authorize?" + wide.Encode()) // AS-17: nobody is sent on by themselves to an address that nobody vouches for
+	back := regexp.MustCompile(`<a href="([^"]+)" rel="noreferrer">to <strong class="host">app.example</strong>`).FindStringSubmatch(at.body)
+	if at.status != 400 || at.away != nil || !strings.Contains(at.body, "the resource offers") || back == nil {
+		t.Fatalf("what is wrong with a request that could only be checked now: got %d to %v, want a page with a way back: %s", at.status, at.away, at.body)
+	}
+	to, err := url.Parse(html.UnescapeString(back[1]))
+	must(t, err)
+	if q := to.Query(); to.Host != "app.example" || q.Get("error") != "invalid_scope" || q.Get("iss") != h.URL || q.Get("state") != "state-123" {
+		t.Errorf("the way back is %s, want the application told", to)
 	}
 }
 

@@ -9,6 +9,7 @@ package signin
 
 import (
 	"errors"
+	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -68,6 +69,18 @@ var (
 // ErrorPage shows a person what was wrong, with the error's status.
 func (d *Door) ErrorPage(w http.ResponseWriter, r *http.Request, e *oauth.Error) {
 	d.show(w, r, e.Status, web.Problem{Status: e.Status, Code: e.Code, What: e.Description, Support: httpd.SupportCode(r.Context())})
+}
+
+// leadBack shows a person what was wrong with a request and lets them go back to the application by themselves: nobody vouches for where its answer
+// goes (OAuth 2.1 §7.12.2, AS-17).
+func (d *Door) leadBack(w http.ResponseWriter, r *http.Request, refusal *issuer.Refusal) {
+	e := refusal.Err
+	httpd.Note(r.Context(), "refused", e.Code)
+	httpd.Note(r.Context(), "reason", e.Description)
+	d.show(w, r, http.StatusBadRequest, web.Problem{
+		Status: http.StatusBadRequest, Code: e.Code, What: e.Description, Support: httpd.SupportCode(r.Context()),
+		Back: template.URL(refusal.RedirectTo), BackTo: redirectHost(refusal.RedirectTo), // checked as a redirect URI: no scheme in it runs anything
+	})
 }
 
 // fail turns whatever went wrong into a page. What is not an *oauth.Error is ours: the detail goes to the log.
