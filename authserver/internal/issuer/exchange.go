@@ -241,7 +241,7 @@ func (x *exchange) GenerateAuthorizeCode(context.Context, fosite.Requester) (cod
 
 func (x *exchange) ValidateAuthorizeCode(context.Context, fosite.Requester, string) error {
 	if !x.now.Before(x.code.ExpiresAt) {
-		return fosite.ErrTokenExpired
+		return oauth.InvalidGrant("the code is over: it is redeemed at once or not at all; begin a new authorization")
 	}
 	return nil
 }
@@ -260,7 +260,7 @@ func (x *exchange) GenerateRefreshToken(context.Context, fosite.Requester) (raw,
 
 func (x *exchange) ValidateRefreshToken(context.Context, fosite.Requester, string) error {
 	if !x.now.Before(x.refresh.ExpiresAt) {
-		return fosite.ErrTokenExpired
+		return oauth.InvalidGrant("the refresh token is over; ask the person again")
 	}
 	return nil
 }

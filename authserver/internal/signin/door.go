@@ -63,7 +63,7 @@ var (
 		Description: "This request is no longer under way here: it was answered already, took longer than ten minutes, or was begun in another browser. Start again from your application."}
 	errForm = &oauth.Error{Code: "invalid_request", Status: http.StatusForbidden,
 		Description: "This form is out of date or was not sent from our page. Go back, load the page again and repeat it."}
-	errNoAgent = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "You have no such agent."}
+	errNoAgent = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "You have no such agent. Your agents' page shows those that you have."}
 )
 
 // ErrorPage shows a person what was wrong, with the error's status.
@@ -105,10 +105,10 @@ func (d *Door) form(h http.HandlerFunc) http.HandlerFunc {
 		if err := r.ParseForm(); err != nil {
 			var large *http.MaxBytesError
 			if errors.As(err, &large) {
-				d.ErrorPage(w, r, &oauth.Error{Code: "invalid_request", Status: http.StatusRequestEntityTooLarge, Description: "The form is too large."})
+				d.ErrorPage(w, r, &oauth.Error{Code: "invalid_request", Status: http.StatusRequestEntityTooLarge, Description: "The form is too large. Go back and write less."})
 				return
 			}
-			d.ErrorPage(w, r, oauth.InvalidRequest("The form cannot be read."))
+			d.ErrorPage(w, r, oauth.InvalidRequest("The form cannot be read. Go back, load the page again and repeat it."))
 			return
 		}
 		if err := d.Sessions.CheckCSRF(r, r.PostForm.Get("csrf")); err != nil {
