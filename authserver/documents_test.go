@@ -74,7 +74,7 @@ func (p *publisher) fetched() int {
 	return p.hits
 }
 
-// AS-34 to AS-44, CM-12, CM-18, CM-19: a client that nobody registered, known by its document.
+// AS-06, AS-34, AS-41, AS-42, AS-44, CM-10, CM-12, CM-14, CM-19, CM-20: a client that nobody registered, known by its document.
 func TestAClientWithADocument(t *testing.T) {
 	p := newPublisher(t)
 	h := openHouse(t)
@@ -140,7 +140,7 @@ func TestAClientWithADocument(t *testing.T) {
 	}
 }
 
-// CM-02, CM-09, CM-11, CM-16, CM-17
+// CM-02, CM-09, CM-11, CM-16, AS-35, AS-36, AS-38, AS-39
 func TestDocumentsThatDoNotDo(t *testing.T) {
 	for _, id := range []string{
 		"https://example.com", "https://example.com/", "https://example.com/a/../b", "https://example.com/./a", "https://example.com/%2e%2e/a", "https://u:p@example.com/c", "https://example.com/c#f",
@@ -193,6 +193,7 @@ func TestDocumentsThatDoNotDo(t *testing.T) {
 	}
 }
 
+// AS-06, AS-45
 func TestDocumentsCanBeRefused(t *testing.T) {
 	p := newPublisher(t)
 	h := openHouse(t, func(c *authserverConfig) { c.RefuseDocuments = true })

@@ -110,7 +110,8 @@ func (x *exchange) loadCode(ctx context.Context, form url.Values) error {
 		return oauth.InvalidGrant("redirect_uri is missing: send the one of the authorization request")
 	}
 	code, g, err := x.engine.Store.Code(ctx, client.TokenHash(raw))
-	if errors.Is(err, ErrNotFound) || (err == nil && (code.ClientID != x.client.ID || code.RedirectURI == deviceRedirect)) {
+	// A code without a challenge cannot come to be; if one did, no verifier could fit it (RFC 9700 §4.8.2, TK-05).
+	if errors.Is(err, ErrNotFound) || (err == nil && (code.ClientID != x.client.ID || code.RedirectURI == deviceRedirect || code.Challenge == "")) {
 		return oauth.InvalidGrant("the code is unknown, or was given to another client; ask the person again")
 	}
 	if err != nil {
