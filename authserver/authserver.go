@@ -134,7 +134,10 @@ func (s *Server) documents(fetcher *cimd.Fetcher) issuer.Documents {
 
 // assertions believes clients that prove who they are by a signature.
 func (s *Server) assertions(fetcher *cimd.Fetcher) *assertion.Checker {
-	c := &assertion.Checker{Issuer: s.config.Issuer, Used: s.backends.assertions, Now: s.deps.Now}
+	c := &assertion.Checker{
+		Issuer: s.config.Issuer, Used: s.backends.assertions, Now: s.deps.Now,
+		Limit: &ratelimit.Limiter{Store: s.backends.counters, Name: "keys", Limit: 60, Window: time.Minute},
+	}
 	if !s.config.RefuseDocuments {
 		c.Keys = fetcher
 	}
