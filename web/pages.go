@@ -1,6 +1,9 @@
 package web
 
-import "time"
+import (
+	"html/template"
+	"time"
+)
 
 // SignIn asks who is there.
 type SignIn struct {
@@ -77,6 +80,9 @@ type Problem struct {
 	Code    string // the RFC's error code, for the application's developer; there is a page that explains it
 	What    string
 	Support string // the request's name in the log
+
+	Back   template.URL // where the application is told; empty: it is not
+	BackTo string       // and where that is, as people read it
 }
 
 func (Problem) file() string   { return "pages/problem.html" }

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"html/template"
 	"net/http/httptest"
 	"regexp"
 	"strings"
@@ -73,6 +74,19 @@ func TestEveryPage(t *testing.T) {
 				t.Errorf("policy %q: form-action belongs on every page but those that lead to an application", policy)
 			}
 		})
+	}
+}
+
+// AS-17: the way back to an application of any scheme is a link, and stays within its quotes.
+func TestTheWayBack(t *testing.T) {
+	for back, want := range map[template.URL]string{
+		"https://app.example/cb?error=x&state=%22": `href="https://app.example/cb?error=x&amp;state=%22"`, "cursor://x/cb?error=x": `href="cursor://x/cb?error=x"`,
+		`https://app.example/"><script>`: `href="https://app.example/%22%3e%3cscript%3e"`,
+	} {
+		w := httptest.NewRecorder()
+		if err := web.Write(w, 400, web.Problem{What: "x", Back: back, BackTo: evil}); err != nil || !strings.Contains(w.Body.String(), want) || strings.Contains(w.Body.String(), "<script") {
+			t.Errorf("%s: %v, want %s in\n%s", back, err, want, w.Body)
+		}
 	}
 }
 

@@ -22,6 +22,8 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
@@ -53,7 +55,8 @@ type Checker struct {
 	Used    ttl.Store // ids that were used, until they expire
 	Keys    Keys      // of clients; nil: nothing is fetched, so that a jwks_uri of theirs is worth nothing
 	Trust   trust.Store
-	Issuers Keys // of trusted issuers, whose addresses the operator wrote down
+	Issuers Keys               // of trusted issuers, whose addresses the operator wrote down
+	Limit   *ratelimit.Limiter // of fetches, by where the requests come from (CM-16); nil: none
 	Now     func() time.Time
 
 	mu    sync.Mutex
@@ -63,11 +66,15 @@ type Checker struct {
 // known is a key set that was fetched.
 type known struct {
 	keys  []jose.JSONWebKey
-	tried time.Time
+	read  time.Time // when they were had
+	tried time.Time // when they were last asked for
 }
 
-// How often a client's keys are fetched for a kid that is not among them, and how many sets are remembered.
+// For how long a client's keys are taken for true without being fetched again, and at most when its address does not answer: a key that a client has
+// withdrawn must not prove it for ever. How often they are fetched for a kid that is not among them, and how many sets are remembered.
 const (
+	keysLife   = 5 * time.Minute
+	mostLife   = 24 * time.Hour
 	fetchAgain = 30 * time.Second
 	mostKnown  = 1000
 )
@@ -206,8 +213,8 @@ func fits(key jose.JSONWebKey, algorithm string) bool {
 	return false
 }
 
-// keys are as they were given, or as their address has them. An address is asked when nothing is known of it, or for a kid that is not, at
-// most once in a while whoever asks.
+// keys are as they were given, or as their address has them. An address is asked when what is known of it is old, or lacks the kid, at most once in a while
+// whoever asks.
 func (c *Checker) keys(ctx context.Context, of source, kid string) ([]jose.JSONWebKey, error) {
 	if of.uri == "" {
 		keys, err := client.ParseKeys([]byte(of.jwks))
@@ -223,19 +230,29 @@ func (c *Checker) keys(ctx context.Context, of source, kid string) ([]jose.JSONW
 	if of.fetch == nil {
 		return nil, fmt.Errorf("%w: nothing is fetched here", ErrNotBelieved)
 	}
-	document, err := of.fetch.FetchKeys(ctx, of.uri)
+	document, err := c.fetch(ctx, of)
 	if err == nil {
 		if keys, bad := client.ParseKeys(document); bad == nil {
-			k.keys = keys
+			k.keys, k.read = keys, c.Now()
 		} else {
 			err = bad
 		}
 	}
-	if err != nil && k.keys == nil {
+	if err != nil && (k.keys == nil || c.Now().Sub(k.read) >= mostLife) {
 		return nil, fmt.Errorf("%w: its keys: %w", ErrNotBelieved, err)
 	}
 	c.remember(of.uri, k)
 	return k.keys, nil
+}
+
+// fetch asks an address, unless whoever makes us ask has done so too often: every client of a stranger's may name another one.
+func (c *Checker) fetch(ctx context.Context, of source) ([]byte, error) {
+	if c.Limit != nil {
+		if ok, _ := c.Limit.Allow(ctx, httpd.Source(ctx)); !ok {
+			return nil, errors.New("too many fetches for one source")
+		}
+	}
+	return of.fetch.FetchKeys(ctx, of.uri)
 }
 
 // look says what is known of an address, and whether it is time to ask it; asking is noted before it is done, so that many at once ask once.
@@ -243,13 +260,9 @@ func (c *Checker) look(address, kid string) (k known, fetch bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k = c.known[address]
-	for _, key := range k.keys {
-		if key.KeyID == kid {
-			return k, false
-		}
-	}
 	now := c.Now()
-	if now.Sub(k.tried) < fetchAgain {
+	has := slices.ContainsFunc(k.keys, func(key jose.JSONWebKey) bool { return key.KeyID == kid })
+	if has && now.Sub(k.read) < keysLife || now.Sub(k.tried) < fetchAgain {
 		return k, false
 	}
 	if c.known == nil || len(c.known) >= mostKnown {

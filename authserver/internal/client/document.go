@@ -61,7 +61,7 @@ type document struct {
 // CM-11). What is not offered here is refused where dropping it would surprise. A document has no tenant and no ceiling of scopes.
 func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 	wrong := func(what string) error {
-		return oauth.InvalidClientMetadata("the document at the client_id " + what)
+		return oauth.InvalidClientMetadata("the document at the client_id " + what + "; tell the makers of the application")
 	}
 	var d document
 	if err := json.Unmarshal(body, &d); err != nil {

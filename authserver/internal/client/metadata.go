@@ -85,7 +85,7 @@ func (c *Client) setGrantTypes(m oauth.ClientMetadata) error {
 	}
 	for _, t := range m.ResponseTypes {
 		if t != "code" {
-			return oauth.InvalidClientMetadata("the only response type is code")
+			return oauth.InvalidClientMetadata("the only response type is code; name that or none")
 		}
 	}
 	return nil
@@ -163,7 +163,7 @@ func (c *Client) setScopes(m oauth.ClientMetadata, t *InitialToken) error {
 		c.Scopes = oauth.Intersect(asked, t.Scopes)
 	}
 	if len(c.Scopes) == 0 {
-		return oauth.InvalidClientMetadata("none of the scopes is within what the initial access token allows")
+		return oauth.InvalidClientMetadata("none of the scopes is within what the initial access token allows; ask for others or for none")
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func readAuthorization(w http.ResponseWriter, r *http.Request) (url.Values, *oau
 		return readBody(r)
 	}
 	if len(r.URL.RawQuery) > maxQuery {
-		return nil, &oauth.Error{Code: "invalid_request", Description: "the request is too long", Status: http.StatusRequestURITooLong}
+		return nil, &oauth.Error{Code: "invalid_request", Description: "the request is too long; 16 KiB are the most, or push it ahead", Status: http.StatusRequestURITooLong}
 	}
 	return parseForm(r.URL.RawQuery)
 }

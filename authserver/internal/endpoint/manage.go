@@ -24,7 +24,7 @@ func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
 				d.tooMany(w, r, wait)
 				return
 			}
-			refuseBearer(w, "the registration access token is not this client's, or the client is gone; register anew")
+			d.refuseBearer(w, r, "the registration access token is not this client's, or the client is gone; register anew")
 			return
 		}
 		d.fail(w, r, err)
@@ -78,7 +78,7 @@ func (d *Door) change(w http.ResponseWriter, r *http.Request, c client.Client) {
 		err = d.Clients.UpdateClient(r.Context(), next)
 	}
 	if errors.Is(err, client.ErrNotFound) {
-		refuseBearer(w, "the client is gone; register anew")
+		d.refuseBearer(w, r, "the client is gone; register anew")
 		return
 	}
 	if err != nil {

@@ -34,7 +34,7 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 	c, secret, err := d.keep(r, metadata, client.TokenHash(manage))
 	switch {
 	case errors.Is(err, client.ErrNoInitialToken):
-		refuseBearer(w, "an initial access token is needed that is known, not expired and not used up; send it as Bearer")
+		d.refuseBearer(w, r, "an initial access token is needed that is known, not expired and not used up; send it as Bearer")
 		return
 	case errors.Is(err, client.ErrFull):
 		httpd.Note(r.Context(), "refused", "as many clients as there may be")
@@ -62,9 +62,10 @@ func (d *Door) information(c client.Client) oauth.ClientInformation {
 }
 
 // refuseBearer answers a request whose bearer token does not do (RFC 6750 §3).
-func refuseBearer(w http.ResponseWriter, what string) {
-	w.Header().Set("WWW-Authenticate", oauth.Challenge{Error: "invalid_token", ErrorDescription: what}.String())
-	answer(w, http.StatusUnauthorized, errorBody{Error: "invalid_token", Description: what})
+func (d *Door) refuseBearer(w http.ResponseWriter, r *http.Request, what string) {
+	refused := known(r, oauth.InvalidToken(what))
+	w.Header().Set("WWW-Authenticate", oauth.Challenge{Error: refused.Code, ErrorDescription: what}.String())
+	answer(w, refused.Status, d.body(r, refused))
 }
 
 // keep makes and keeps the client, under the tenant of the initial access token if one was shown.
@@ -137,12 +138,12 @@ func readObject(r *http.Request, into any) *oauth.Error {
 	if refused != nil {
 		return &oauth.Error{Code: "invalid_client_metadata", Description: refused.Description, Status: refused.Status}
 	}
-	malformed := oauth.InvalidClientMetadata("the body is not one JSON object with the members of RFC 7591 in their types")
+	malformed := oauth.InvalidClientMetadata("send one JSON object with the members of RFC 7591 in their types, and nothing after it")
 	if !utf8.Valid(body) || !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
 		return malformed
 	}
 	if repeated(body) {
-		return oauth.InvalidClientMetadata("a member is given more than once, or the body is not well-formed JSON")
+		return oauth.InvalidClientMetadata("send well-formed JSON with each member once")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	if decoder.Decode(into) != nil {

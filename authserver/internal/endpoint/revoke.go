@@ -19,7 +19,7 @@ func (d *Door) revoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if form.Get("token") == "" {
-		d.fail(w, r, oauth.InvalidRequest("token is missing"))
+		d.fail(w, r, oauth.InvalidRequest("token is missing; send the one to be ended"))
 		return
 	}
 	if err := d.Engine.Revoke(r.Context(), c, form.Get("token"), form.Get("token_type_hint")); err != nil {

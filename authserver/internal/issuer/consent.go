@@ -76,7 +76,7 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 		return "", err
 	}
 	if !a.opens(c.Scopes) {
-		return "", e.refuse(a, oauth.AccessDenied("nothing was allowed"))
+		return "", e.refuse(ctx, a, oauth.AccessDenied("the person allowed nothing of it; do not ask again by yourself"))
 	}
 	if !oauth.Subset(c.Scopes, offered) {
 		return "", &Refusal{Err: oauth.InvalidRequest("something was ticked that was not offered; start again from your application")}
@@ -98,7 +98,7 @@ func (e *Engine) Deny(ctx context.Context, form url.Values) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return e.refuse(a, oauth.AccessDenied("the person said no")).RedirectTo, nil
+	return e.refuse(ctx, a, oauth.AccessDenied("the person said no; do not ask again by yourself")).RedirectTo, nil
 }
 
 func (e *Engine) offered(ctx context.Context, a *Authorization, c Consent) ([]string, error) {
@@ -131,7 +131,7 @@ func (x *exchange) issueCode(ctx context.Context, a *Authorization) (string, err
 		err = fromFosite(err)
 		var refused *oauth.Error
 		if errors.As(err, &refused) {
-			return "", x.engine.refuse(a, refused)
+			return "", x.engine.refuse(ctx, a, refused)
 		}
 		return "", err
 	}

@@ -62,7 +62,7 @@ func (e *Engine) Revoke(ctx context.Context, c client.Client, raw, hint string) 
 		return fmt.Errorf("revoking: %w", x.failed)
 	}
 	if errors.Is(err, fosite.ErrUnauthorizedClient) {
-		return oauth.InvalidGrant("the token was given to another client")
+		return oauth.InvalidGrant("the token was given to another client, which alone can end it")
 	}
 	if err != nil {
 		return fromFosite(err)

@@ -72,11 +72,11 @@ func (e *Engine) Silent(ctx context.Context, form url.Values, someone Someone) (
 		return "", err
 	}
 	if someone.UserID == "" || !a.Prompt.Fresh(someone.SignedInAt, e.Now()) {
-		return "", e.refuse(a, unmet("login_required", "nobody has signed in here lately enough, and prompt=none shows no page"))
+		return "", e.refuse(ctx, a, unmet("login_required", "nobody has signed in here lately enough, and prompt=none shows no page"))
 	}
 	if hint := form.Get("id_token_hint"); hint != "" {
 		if userID, _, err := e.Hint(ctx, hint); err != nil || userID != someone.UserID {
-			return "", e.refuse(a, unmet("login_required", "another person has signed in here than the id_token_hint names"))
+			return "", e.refuse(ctx, a, unmet("login_required", "another person has signed in here than the id_token_hint names"))
 		}
 	}
 	tenantID, err := e.letInBefore(ctx, a, someone.UserID)
@@ -90,14 +90,14 @@ func (e *Engine) Silent(ctx context.Context, form url.Values, someone Someone) (
 		return "", err
 	}
 	if err != nil || !oauth.Subset(a.Scopes, offered) {
-		return "", e.refuse(a, unmet("consent_required", "what the person allowed before is not theirs to allow any more"))
+		return "", e.refuse(ctx, a, unmet("consent_required", "what the person allowed before is not theirs to allow any more"))
 	}
 	return e.Approve(ctx, form, consent)
 }
 
 // letInBefore finds the one tenant for which the person has let the client in to all that it asks for.
 func (e *Engine) letInBefore(ctx context.Context, a *Authorization, userID string) (tenantID string, err error) {
-	none := e.refuse(a, unmet("consent_required", "the person has to agree, and prompt=none shows no page"))
+	none := e.refuse(ctx, a, unmet("consent_required", "the person has to agree, and prompt=none shows no page"))
 	if a.Client.AuthMethod == client.AuthNone || a.Client.Origin != client.OriginOperator {
 		return "", none
 	}
@@ -117,5 +117,5 @@ func (e *Engine) letInBefore(ctx context.Context, a *Authorization, userID strin
 	case 1:
 		return tenants[0], nil
 	}
-	return "", e.refuse(a, unmet("interaction_required", "the person let the application in for several organisations, and must choose"))
+	return "", e.refuse(ctx, a, unmet("interaction_required", "the person let the application in for several organisations, and must choose"))
 }

@@ -29,8 +29,7 @@ func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
 	a, err := d.Engine.Authorize(r.Context(), transaction.Form)
 	var refusal *issuer.Refusal
 	if errors.As(err, &refusal) && refusal.RedirectTo != "" { // a request that could not be checked before
-		httpd.Note(r.Context(), "refused", refusal.Err.Code)
-		seeOther(w, refusal.RedirectTo)
+		d.leadBack(w, r, refusal)
 		return
 	}
 	if err != nil {
