@@ -28,6 +28,7 @@ func TestTheAnswerSaysWhoGivesIt(t *testing.T) {
 		}
 	}
 	long := a.authorization("customers:read")
+	long.Set("iss", "https://evil.example") // AZ-17, where nothing is kept meanwhile
 	long.Set("state", strings.Repeat("s", 2049))
 	h.told("AZ-18, a state that is longer", long.Encode(), "invalid_request")
 }
