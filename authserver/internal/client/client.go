@@ -72,7 +72,7 @@ type Client struct {
 	DPoPBound              bool     // it binds every access token to a key of its own (RFC 9449 §5.2)
 	PushRequired           bool     // it pushes every authorization request (RFC 9126 §6)
 
-	CreatedAt time.Time
+	CreatedAt time.Time // of a shared client: when somebody last registered it
 }
 
 // InitialToken lets its bearer register clients of a tenant (RFC 7591 §3).
@@ -93,9 +93,10 @@ type Store interface {
 	Client(ctx context.Context, id string) (Client, error)
 	// Clients returns the clients of a tenant (or all, when tenantID is empty), newest first, at most limit.
 	Clients(ctx context.Context, tenantID string, limit int) ([]Client, error)
-	// Register keeps a client that registers by itself. When there are ceiling of them, the oldest that nobody ever let in goes in its place; ErrFull when
-	// there is none. A client with a grant never goes.
-	Register(ctx context.Context, c Client, ceiling int64) error
+	// Register keeps a client that registers by itself, and returns it. When a living one has the same fingerprint, that one is returned and counts as
+	// registered now: of many at once all get one. When there would be more than ceiling of them, the oldest that nobody ever let in goes; ErrFull when there
+	// is none, and then nothing changes. A client with a grant never goes.
+	Register(ctx context.Context, c Client, ceiling int64) (Client, error)
 	// UpdateClient writes what a client now says of itself, its redirect URIs and its grant types; ErrNotFound when it is gone.
 	UpdateClient(ctx context.Context, c Client) error
 	// ReplaceSecret gives a client that has a secret another one. The one before counts until ends; one before that no more. ErrNotFound when there is no

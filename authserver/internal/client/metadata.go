@@ -49,6 +49,9 @@ func FromMetadata(m oauth.ClientMetadata, r Registration) (Client, string, error
 		return Client{}, "", err
 	}
 	secret, err := c.setAuthentication(m)
+	if err == nil {
+		err = c.share()
+	}
 	if err != nil {
 		return Client{}, "", err
 	}
@@ -213,7 +216,7 @@ func (c Client) Update(m oauth.ClientMetadata, algorithms []string) (Client, err
 	if err != nil {
 		return Client{}, err
 	}
-	next.ID, next.SecretHash, next.Origin, next.ManageHash = c.ID, c.SecretHash, c.Origin, c.ManageHash
+	next.ID, next.SecretHash, next.Origin, next.ManageHash, next.Fingerprint = c.ID, c.SecretHash, c.Origin, c.ManageHash, c.Fingerprint
 	return next, nil
 }
 

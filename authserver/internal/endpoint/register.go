@@ -46,14 +46,18 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 	}
 	httpd.Note(r.Context(), "client", c.ID)
 	body := d.information(c)
-	body.ClientSecret, body.RegistrationAccessToken = secret, manage
+	body.ClientSecret = secret
+	if c.ManageHash != "" {
+		body.RegistrationAccessToken = manage
+	}
 	answer(w, http.StatusCreated, body)
 }
 
 // information is a client as its own program is shown it (RFC 7591 §3.2.1, RFC 7592 §3).
 func (d *Door) information(c client.Client) oauth.ClientInformation {
-	body := oauth.ClientInformation{
-		ClientID: c.ID, ClientIDIssuedAt: c.CreatedAt.Unix(), ClientMetadata: c.Metadata(), RegistrationClientURI: d.Engine.Issuer + RegisterPath + "/" + c.ID,
+	body := oauth.ClientInformation{ClientID: c.ID, ClientIDIssuedAt: c.CreatedAt.Unix(), ClientMetadata: c.Metadata()}
+	if c.ManageHash != "" { // a shared client is nobody's to manage
+		body.RegistrationClientURI = d.Engine.Issuer + RegisterPath + "/" + c.ID
 	}
 	if c.SecretHash != "" {
 		body.ClientSecretExpiresAt = new(int64) // 0: it does not expire
@@ -83,8 +87,10 @@ func (d *Door) keep(r *http.Request, m oauth.ClientMetadata, manageHash string) 
 		if err != nil {
 			return client.Client{}, "", err
 		}
-		c.ManageHash = manageHash
-		if err := d.Clients.Register(r.Context(), c, d.Ceiling); err != nil {
+		if !c.Shared() {
+			c.ManageHash = manageHash
+		}
+		if c, err = d.Clients.Register(r.Context(), c, d.Ceiling); err != nil {
 			return client.Client{}, "", fmt.Errorf("keeping a client: %w", err)
 		}
 		return c, secret, nil

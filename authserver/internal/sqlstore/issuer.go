@@ -114,7 +114,7 @@ func (d *DB) DeleteExpired(ctx context.Context, t time.Time, idle time.Duration)
 			AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.grant_id = g.id AND c.used_at IS NULL AND c.expires_at > $1)
 			AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = g.id AND r.used_at IS NULL AND r.expires_at > $1 - 86400) LIMIT $2)`,
 		// A client that made itself known and that nobody let in is forgotten after an hour; one that nobody has used for long becomes unknown.
-		"DELETE FROM clients WHERE id IN (" + neverLetIn + " AND c.created_at < $1 - 3600 LIMIT $2)",
+		"DELETE FROM clients WHERE (id, created_at) IN (" + neverLetIn + " AND c.created_at < $1 - 3600 LIMIT $2)",
 		`UPDATE clients SET deleted_at = $1, secret_hash = '', old_secret_hash = '', manage_hash = '' WHERE id IN (SELECT c.id FROM clients c
 			WHERE c.origin IN ('` + client.OriginRegistration + `', '` + client.OriginDocument + `') AND c.deleted_at IS NULL AND c.created_at < $1 - ` + seconds + `
 			AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id AND (g.ended_at IS NULL OR g.ended_at > $1 - ` + seconds + `)) LIMIT $2)`,
