@@ -28,7 +28,7 @@ func TestOperatorsDay(t *testing.T) {
 			do(t, dir, "correct horse battery staple\n", "user bob@acme.example", "user", "create", "--email", "bob@acme.example", "--password-stdin")
 			do(t, dir, "", "is reader of acme", "member", "put", "--email", "bob@acme.example", "--tenant", "acme")
 			do(t, dir, "", "ghs_", "client", "create", "--tenant", "acme", "--scopes", "customers:read", "--name", "nightly")
-			do(t, dir, "", "client_id", "client", "create", "--public", "--redirect-uri", "http://127.0.0.1/cb", "--redirect-uri", "https://app.example/cb")
+			do(t, dir, "", "client_id", "client", "create", "--public", "--require-pushed-requests", "--redirect-uri", "http://127.0.0.1/cb", "--redirect-uri", "https://app.example/cb")
 			do(t, dir, "", "nightly", "client", "list", "--tenant", "acme")
 			do(t, dir, "", "ghi_", "initial-token", "create", "--tenant", "acme", "--uses", "3", "--life", "2h")
 			do(t, dir, "", "STATE", "grant", "list", "--tenant", "acme")

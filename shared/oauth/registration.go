@@ -21,7 +21,8 @@ type ClientMetadata struct {
 	// OpenID Connect Registration 1.0 §2, RP-Initiated Logout 1.0 §3.1
 	IDTokenSignedResponseAlg string   `json:"id_token_signed_response_alg,omitempty"`
 	PostLogoutRedirectURIs   []string `json:"post_logout_redirect_uris,omitempty"`
-	DPoPBoundAccessTokens    bool     `json:"dpop_bound_access_tokens,omitempty"` // RFC 9449 §5.2
+	DPoPBoundAccessTokens    bool     `json:"dpop_bound_access_tokens,omitempty"`              // RFC 9449 §5.2
+	RequirePushedRequests    bool     `json:"require_pushed_authorization_requests,omitempty"` // RFC 9126 §6
 }
 
 // ClientInformation is the answer to a registration (RFC 7591 §3.2.1). Arrays are never null: some clients refuse that.

@@ -28,6 +28,7 @@ type ClientSpec struct {
 	TokenExchange, Assertions bool
 	// PostLogoutRedirectURIs are where an application may send people who have signed out.
 	PostLogoutRedirectURIs []string
+	PushRequired           bool // an application that pushes every authorization request (RFC 9126 §6)
 }
 
 // CreateClient makes a client, and returns its secret: it is shown this once, only its hash is kept.
@@ -147,6 +148,8 @@ func machine(c *client.Client, s ClientSpec, allowed []string) error {
 		return refuse("leave --public away", "a machine client must prove who it is: it needs a secret")
 	case len(s.PostLogoutRedirectURIs) > 0:
 		return refuse("leave --post-logout-redirect-uri away", "nobody signs out at a machine client")
+	case s.PushRequired:
+		return refuse("leave --require-pushed-requests away", "a machine client sends no authorization requests")
 	case len(s.Scopes) == 0:
 		return refuse("name them with --scopes; the tenant may have: "+oauth.FormatScope(allowed), "the client would have no scope")
 	}
@@ -164,6 +167,7 @@ func application(c *client.Client, s ClientSpec) error {
 		}
 	}
 	c.RedirectURIs, c.PostLogoutRedirectURIs, c.GrantTypes = s.RedirectURIs, s.PostLogoutRedirectURIs, []string{client.GrantCode, client.GrantRefresh}
+	c.PushRequired = s.PushRequired
 	c.ApplicationType = "web"
 	if c.LoopbackOnly() {
 		c.ApplicationType = "native"

@@ -84,7 +84,7 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 	}
 	c := Client{
 		ID: id, Name: d.ClientName, Origin: OriginDocument, AuthMethod: AuthNone, GrantTypes: []string{GrantCode, GrantRefresh}, CreatedAt: now.UTC().Truncate(time.Second),
-		SoftwareID: cleanName(d.SoftwareID), SoftwareVersion: cleanName(d.SoftwareVersion), DPoPBound: d.DPoPBoundAccessTokens,
+		SoftwareID: cleanName(d.SoftwareID), SoftwareVersion: cleanName(d.SoftwareVersion), DPoPBound: d.DPoPBoundAccessTokens, PushRequired: d.RequirePushedRequests,
 	}
 	if d.TokenEndpointAuthMethod == AuthKey {
 		c.AuthMethod = AuthKey

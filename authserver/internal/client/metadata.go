@@ -28,7 +28,7 @@ type Registration struct {
 func FromMetadata(m oauth.ClientMetadata, r Registration) (Client, string, error) {
 	c := Client{
 		ID: NewID(), Name: cleanName(m.ClientName), Origin: OriginRegistration, CreatedAt: r.Now.UTC().Truncate(time.Second),
-		SoftwareID: cleanName(m.SoftwareID), SoftwareVersion: cleanName(m.SoftwareVersion), DPoPBound: m.DPoPBoundAccessTokens,
+		SoftwareID: cleanName(m.SoftwareID), SoftwareVersion: cleanName(m.SoftwareVersion), DPoPBound: m.DPoPBoundAccessTokens, PushRequired: m.RequirePushedRequests,
 	}
 	if r.Tenant != nil {
 		c.TenantID, c.Origin = r.Tenant.TenantID, OriginInitialToken
@@ -231,7 +231,7 @@ func (c Client) Metadata() oauth.ClientMetadata {
 		ClientName: c.Name, ClientURI: c.ClientURI, Scope: oauth.FormatScope(c.Scopes), ApplicationType: c.ApplicationType,
 		SoftwareID: c.SoftwareID, SoftwareVersion: c.SoftwareVersion, JWKS: json.RawMessage(c.JWKS), JWKSURI: c.JWKSURI,
 		IDTokenSignedResponseAlg: c.IDTokenAlg, PostLogoutRedirectURIs: c.PostLogoutRedirectURIs,
-		DPoPBoundAccessTokens: c.DPoPBound,
+		DPoPBoundAccessTokens: c.DPoPBound, RequirePushedRequests: c.PushRequired,
 	}
 }
 

@@ -37,6 +37,7 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, AuthorizePath+"?"+form.Encode(), http.StatusSeeOther)
 		return
 	}
+	form.Del(issuer.PushedBy)
 	if issuer.IsPushed(form) {
 		pushed, err := d.Engine.Pushed(r.Context(), form)
 		if err != nil {

@@ -87,11 +87,19 @@ func (d *Door) sender(w http.ResponseWriter, r *http.Request) (c client.Client, 
 
 // ahead is sender for what a client asks ahead of a browser, which counts as the browser's own asking does.
 func (d *Door) ahead(w http.ResponseWriter, r *http.Request) (c client.Client, form url.Values, ok bool) {
-	if ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context())); !ok {
-		d.tooMany(w, r, wait)
+	if !d.mayAskAhead(w, r) {
 		return c, nil, false
 	}
 	return d.sender(w, r)
+}
+
+// mayAskAhead counts what is asked ahead of a browser. When it is false, the answer has been given.
+func (d *Door) mayAskAhead(w http.ResponseWriter, r *http.Request) bool {
+	ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context()))
+	if !ok {
+		d.tooMany(w, r, wait)
+	}
+	return ok
 }
 
 // believe checks a client's assertion. Whatever is wrong with it is one answer; the log knows which.

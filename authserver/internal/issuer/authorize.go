@@ -48,7 +48,7 @@ const shortState = 8
 // remembered are the parameters that Authorize reads. Others mean nothing here (RFC 6749 §3.1) and are not kept.
 var remembered = []string{
 	"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "resource", "code_challenge", "code_challenge_method",
-	"nonce", "prompt", "max_age", "login_hint", "id_token_hint", "dpop_jkt",
+	"nonce", "prompt", "max_age", "login_hint", "id_token_hint", "dpop_jkt", PushedBy,
 }
 
 // Remembered is a request as it is kept until a person has answered.
@@ -194,6 +194,9 @@ func (a *Authorization) check(e *Engine) error {
 	}
 	if a.Form.Get("code_challenge_method") != "S256" || !challengeForm.MatchString(a.Form.Get("code_challenge")) {
 		return oauth.InvalidRequest("PKCE is required: send code_challenge (43 characters) with code_challenge_method=S256")
+	}
+	if a.Client.PushRequired && a.Form.Get(PushedBy) != a.Client.AuthMethod {
+		return oauth.InvalidRequest("this client has said that it pushes its requests (RFC 9126); push this one first") // RFC 9126 §6
 	}
 	if a.Form.Has("dpop_jkt") && !challengeForm.MatchString(a.Form.Get("dpop_jkt")) {
 		return oauth.InvalidRequest("dpop_jkt is not the SHA-256 thumbprint of a key (43 characters)")
