@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
@@ -149,7 +150,7 @@ func TestMuchChangesWhileAPersonThinks(t *testing.T) {
 			h.manage("PUT", id, manage, `{"client_id":"`+id+`","redirect_uris":["https://app.example/other"]}`)
 		},
 		"the role lost a scope": func(h *house, _, _ string) {
-			must(h.t, h.Store.PutRole(context.Background(), "acme", "member", []string{"tickets:write"}))
+			must(h.t, h.Store.PutRole(context.Background(), user.Role{TenantID: "acme", Name: "member", Scopes: []string{"tickets:write"}}))
 		},
 		"the person has no role":  func(h *house, _, _ string) { h.sql("DELETE FROM memberships WHERE user_id = 'usr_ann'") },
 		"the account is disabled": func(h *house, _, _ string) { h.sql("UPDATE users SET disabled = TRUE WHERE id = 'usr_ann'") },

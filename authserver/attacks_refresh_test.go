@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
 // RT-03, RT-17: two hundred rounds of fifty renewals of one token at once, at two programs on PostgreSQL and Redis. Each round has one new leaf, which everybody
@@ -157,7 +158,7 @@ func TestWhatWasTakenAwayMeanwhile(t *testing.T) {
 		refresh = answer["refresh_token"].(string)
 	}
 	renew("as it was", "customers:read customers:write tickets:write")
-	must(t, h.Store.PutRole(t.Context(), "acme", "member", []string{"customers:read", "tickets:write"}))
+	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:read", "tickets:write"}}))
 	renew("the role lost a scope", "customers:read tickets:write")
 	change, err := json.Marshal(map[string]any{"client_id": a.ID, "redirect_uris": []string{callback}, "scope": "customers:read"})
 	must(t, err)
@@ -169,9 +170,9 @@ func TestWhatWasTakenAwayMeanwhile(t *testing.T) {
 	must(t, err)
 	h.manage("PUT", a.ID, made["registration_access_token"].(string), string(change))
 	renew("the client says that it has more", "customers:read")
-	must(t, h.Store.PutRole(t.Context(), "acme", "member", nil))
+	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "member", Scopes: nil}))
 	renew("the role has nothing", "")
-	must(t, h.Store.PutRole(t.Context(), "acme", "member", allScopes))
+	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "member", Scopes: allScopes}))
 	renew("the role is back", "customers:read")
 	h.sql("DELETE FROM memberships WHERE user_id = 'usr_ann'")
 	renew("the person left the tenant", "")

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
 const (
@@ -95,7 +96,7 @@ func TestAClientNarrowsItsToken(t *testing.T) {
 	status, answer = secretive.token(exchanging(own))
 	wantError(t, "a client that registered by itself", status, answer, 400, "unauthorized_client")
 
-	must(t, h.Store.PutRole(t.Context(), "acme", "member", []string{"customers:write"})) // the role lost one
+	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:write"}})) // the role lost one
 	status, answer = a.token(exchanging(access))
 	if status != 200 || answer["scope"] != "customers:write" {
 		t.Errorf("after the role lost a scope: got %d %v", status, answer)

@@ -17,6 +17,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
 const (
@@ -232,7 +233,7 @@ func TestSubjectsStayWhoTheyAre(t *testing.T) {
 	if err := h.Server.Operator().TrustIssuer(t.Context(), admin.IssuerSpec{Tenant: "globex", Issuer: acmeIDP, JWKSURI: "https://login.acme.example/keys"}); err == nil {
 		t.Error("an issuer speaks for two tenants")
 	}
-	must(t, h.Store.PutRole(t.Context(), "acme", "member", []string{"customers:write"}))
+	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:write"}}))
 	if sub, refused := who(acme, nil); sub != "" || refused != "invalid_scope" { // RT-11: the role allows nothing of it any more
 		t.Errorf("after the role lost it: got %s %s", sub, refused)
 	}

@@ -143,8 +143,8 @@ func (h *house) populate(ctx context.Context) {
 	must(t, err)
 	for _, id := range []string{"acme", "globex"} {
 		must(t, h.Store.CreateTenant(ctx, tenant.Tenant{ID: id, Name: strings.ToUpper(id), Scopes: allScopes, CreatedAt: h.Clock.Now()}))
-		must(t, h.Store.PutRole(ctx, id, "member", allScopes))
-		must(t, h.Store.PutRole(ctx, id, "reader", []string{"customers:read"}))
+		must(t, h.Store.PutRole(ctx, user.Role{TenantID: id, Name: "member", Scopes: allScopes}))
+		must(t, h.Store.PutRole(ctx, user.Role{TenantID: id, Name: "reader", Scopes: []string{"customers:read"}}))
 	}
 	for _, p := range []struct{ id, email, tenants string }{
 		{"usr_ann", "ann@acme.example", "acme"}, {"usr_bob", "bob@globex.example", "globex"}, {"usr_carol", "carol@both.example", "acme globex"},

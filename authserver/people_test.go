@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
 // at fails unless the browser is where it should be.
@@ -110,7 +111,7 @@ func TestConsentCannotBeStolen(t *testing.T) {
 	}
 
 	at = ann.consentPage(request)
-	must(t, h.Store.PutRole(context.Background(), "acme", "member", []string{"customers:read"})) // AZ-32: her role was narrowed meanwhile
+	must(t, h.Store.PutRole(context.Background(), user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:read"}})) // AZ-32: her role was narrowed meanwhile
 	ann.submit(at, url.Values{"decision": {"approve"}}).want(t, "a scope withdrawn meanwhile", 400, "/consent")
 
 	stranger := h.person("ann@acme.example")

@@ -54,6 +54,15 @@ func clientReplaceSecret(fs *flag.FlagSet) action {
 	}
 }
 
+func clientDelete(*flag.FlagSet) action {
+	return func(ctx context.Context, c *call) error {
+		if err := c.act(ctx, "client.delete", c.operand, nil); err != nil {
+			return err
+		}
+		return c.say("client %s is gone, and every grant of it has ended", c.operand)
+	}
+}
+
 func clientList(fs *flag.FlagSet) action {
 	tenant := fs.String("tenant", "", "`id` of a tenant (default all)")
 	return func(ctx context.Context, c *call) error {

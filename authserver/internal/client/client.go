@@ -32,6 +32,7 @@ const (
 	OriginInitialToken = "initial_access_token" // by itself, for a tenant (RFC 7591 §3)
 	OriginDocument     = "document"             // by a document of its own (OAuth Client ID Metadata Document)
 	OriginOperator     = "operator"
+	OriginAdmin        = "admin" // by somebody who looks after its tenant's clients
 )
 
 // The grant types a client may have.
@@ -62,7 +63,7 @@ type Client struct {
 	ClientURI       string
 	SoftwareID      string
 	SoftwareVersion string
-	Origin          string // how it became known: OriginRegistration, OriginInitialToken, OriginDocument or OriginOperator
+	Origin          string // how it became known: OriginRegistration, OriginInitialToken, OriginDocument, OriginOperator or OriginAdmin
 	ManageHash      string // TokenHash of its registration access token; empty when it has none
 	Fingerprint     string // of what it said of itself, when all who register the same share one client; empty when not
 	Resource        string // the resource that it is, when it is a protected server that passes its callers on; empty for an agent

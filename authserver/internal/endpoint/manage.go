@@ -93,18 +93,5 @@ func (d *Door) forget(r *http.Request, c client.Client) error {
 	if err := d.Clients.DeleteClient(r.Context(), c.ID, d.Now()); err != nil && !errors.Is(err, client.ErrNotFound) {
 		return err
 	}
-	for {
-		alive, err := d.Engine.Grants.Grants(r.Context(), grant.Filter{ClientID: c.ID, Alive: true})
-		if err != nil {
-			return fmt.Errorf("reading a client's grants: %w", err)
-		}
-		if len(alive) == 0 {
-			return nil
-		}
-		for _, g := range alive {
-			if err := d.Engine.Ledger.End(r.Context(), grant.Actor("client:"+c.ID), g.ID, grant.ReasonGone); err != nil {
-				return err
-			}
-		}
-	}
+	return d.Engine.Ledger.EndClient(r.Context(), grant.Actor("client:"+c.ID), c.ID)
 }

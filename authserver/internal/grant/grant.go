@@ -98,6 +98,24 @@ func (l *Ledger) End(ctx context.Context, actor Actor, id, reason string) error 
 	return nil
 }
 
+// EndClient ends all grants of a client that is gone.
+func (l *Ledger) EndClient(ctx context.Context, actor Actor, clientID string) error {
+	for {
+		alive, err := l.Store.Grants(ctx, Filter{ClientID: clientID, Alive: true})
+		if err != nil {
+			return fmt.Errorf("reading a client's grants: %w", err)
+		}
+		if len(alive) == 0 {
+			return nil
+		}
+		for _, g := range alive {
+			if err := l.End(ctx, actor, g.ID, ReasonGone); err != nil {
+				return err
+			}
+		}
+	}
+}
+
 // Restore writes to the list what the ledger knows of grants whose tokens may still be unexpired, and marks the list complete for life.
 func (l *Ledger) Restore(ctx context.Context, life time.Duration) error {
 	ended, err := l.Store.EndedSince(ctx, l.Now().Add(-l.TokenLife))
@@ -118,7 +136,7 @@ const (
 	ReasonClient = "revoked by its client" // RFC 7009
 	ReasonReuse  = "a used code or refresh token came back"
 	ReasonPerson = "ended by the person"
-	// ReasonGone: the client has deleted itself.
+	// ReasonGone: the client has deleted itself, or was deleted.
 	ReasonGone = "the client is gone"
 	// ReasonExpired: nothing that hangs from it can be used any more.
 	ReasonExpired = "expired"

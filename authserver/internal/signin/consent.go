@@ -90,7 +90,7 @@ func consentPage(a *issuer.Authorization, o issuer.Offer) web.Consent {
 	switch a.Client.Origin {
 	case client.OriginOperator:
 		p.Known = "the operator of this server"
-	case client.OriginInitialToken:
+	case client.OriginInitialToken, client.OriginAdmin:
 		p.Known = "an administrator of " + a.Client.TenantID
 	case client.OriginDocument:
 		p.Document = a.Client.DocumentHost()
