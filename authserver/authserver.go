@@ -155,7 +155,7 @@ func (s *Server) routes() (http.Handler, error) {
 	engine := s.engine(fetcher, assertions)
 	sessions := &session.Manager{Sessions: b.sessions, Transactions: b.transactions, Secure: c.https, Now: s.deps.Now, Life: c.SessionLife}
 	people := &signin.Door{
-		Engine: engine, Sessions: sessions, Users: b.sql, Grants: b.sql, Clients: b.sql, Ledger: b.ledger,
+		Engine: engine, Sessions: sessions, Users: b.sql, Grants: b.sql, Clients: b.sql, Ledger: b.ledger, Registrar: s.operator.Registrar(),
 		Codes:     &ratelimit.Limiter{Store: b.counters, Name: "user-code", Limit: 20, Window: 5 * time.Minute},
 		Accounts:  &ratelimit.Limiter{Store: b.counters, Name: "account", Limit: 10, Window: 5 * time.Minute},
 		Addresses: &ratelimit.Limiter{Store: b.counters, Name: "address", Limit: 100, Window: 5 * time.Minute},

@@ -126,10 +126,11 @@ func (Explanation) policy() string { return forms }
 
 // Agents shows a person the agents that they let in.
 type Agents struct {
-	CSRF   string
-	Person string
-	Agents []Agent
-	Alarms []Agent // that were ended because a code or token came back that had been used
+	CSRF       string
+	Person     string
+	Agents     []Agent
+	Alarms     []Agent  // that were ended because a code or token came back that had been used
+	LooksAfter []Tenant // whose applications the person looks after
 }
 
 // Agent is one grant of the person's.

@@ -16,25 +16,25 @@ type (
 
 // CreateClient makes a client; see registrar.Create.
 func (d *Door) CreateClient(ctx context.Context, s ClientSpec) (c client.Client, secret string, err error) {
-	return d.registrar().Create(ctx, registrar.Operator, s)
+	return d.Registrar().Create(ctx, registrar.Operator, s)
 }
 
 // ListClients returns the clients of a tenant, or all when tenantID is empty, newest first.
 func (d *Door) ListClients(ctx context.Context, tenantID string) ([]client.Client, error) {
-	return d.registrar().List(ctx, registrar.Operator, tenantID)
+	return d.Registrar().List(ctx, registrar.Operator, tenantID)
 }
 
 // ReplaceSecret gives a client another secret; see registrar.ReplaceSecret.
 func (d *Door) ReplaceSecret(ctx context.Context, s SecretTurn) (secret string, err error) {
-	return d.registrar().ReplaceSecret(ctx, registrar.Operator, s)
+	return d.Registrar().ReplaceSecret(ctx, registrar.Operator, s)
 }
 
 // DeleteClient makes a client unknown and ends all that hangs from it.
 func (d *Door) DeleteClient(ctx context.Context, id string) error {
-	return d.registrar().Delete(ctx, registrar.Operator, id)
+	return d.Registrar().Delete(ctx, registrar.Operator, id)
 }
 
 // CreateInitialToken makes an initial access token; see registrar.CreateInitialToken.
 func (d *Door) CreateInitialToken(ctx context.Context, s InitialTokenSpec) (token string, err error) {
-	return d.registrar().CreateInitialToken(ctx, registrar.Operator, s)
+	return d.Registrar().CreateInitialToken(ctx, registrar.Operator, s)
 }

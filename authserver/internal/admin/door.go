@@ -50,8 +50,8 @@ type Refusal = registrar.Refusal
 
 func refuse(hint, format string, a ...any) *Refusal { return registrar.Refuse(hint, format, a...) }
 
-// registrar makes clients.
-func (d *Door) registrar() *registrar.Registrar {
+// Registrar makes clients, for the operator and for those who look after a tenant's.
+func (d *Door) Registrar() *registrar.Registrar {
 	all, _ := d.scopes()
 	r := &registrar.Registrar{Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Ledger: d.Ledger, Audit: d.Audit, Scopes: all, Now: d.Now}
 	for _, resource := range d.Resources {
@@ -73,7 +73,7 @@ func (d *Door) now() time.Time { return d.Now().UTC().Truncate(time.Second) }
 
 // tenant returns a tenant that must be there.
 func (d *Door) tenant(ctx context.Context, id string) (tenant.Tenant, error) {
-	return d.registrar().Tenant(ctx, registrar.Operator, id)
+	return d.Registrar().Tenant(ctx, registrar.Operator, id)
 }
 
 // scopes returns the names of all scopes of all resources, each once, and those of them that are a resource's baseline.

@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -36,6 +37,8 @@ type Door struct {
 	Grants   grant.Store
 	Clients  client.Store
 	Ledger   *grant.Ledger
+	// Registrar makes clients, for those who look after a tenant's.
+	Registrar *registrar.Registrar
 
 	// Accounts limits tries at one account, Addresses tries from one address.
 	Accounts, Addresses *ratelimit.Limiter
@@ -57,6 +60,12 @@ func (d *Door) Mount(r *mux.Router) {
 	r.HandleFunc("/device/done", d.deviceDone).Methods("GET", "HEAD")
 	r.HandleFunc("/agents", d.showAgents).Methods("GET", "HEAD")
 	r.HandleFunc("/agents/{grant}/end", d.form(d.endAgent)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients", d.keeping(d.showClients)).Methods("GET", "HEAD")
+	r.HandleFunc("/tenants/{tenant}/clients", d.form(d.keeping(d.createClient))).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients/shown", d.keeping(d.showOnce)).Methods("GET")
+	r.HandleFunc("/tenants/{tenant}/clients/{client}/secret", d.form(d.keeping(d.replaceSecret))).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients/{client}/delete", d.form(d.keeping(d.deleteClient))).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/initial-tokens", d.form(d.keeping(d.createInitialToken))).Methods("POST")
 }
 
 // The words for what can go wrong on the way.
