@@ -114,20 +114,32 @@ func TestADocumentWithKeys(t *testing.T) {
 	code := a.code(ann, "customers:read")
 	status, answer := a.token(redemption(code))
 	wantError(t, "without proof", status, answer, 401, "invalid_client")
-	prove := func(kid string) url.Values {
+	prove := func(kid, audience string) url.Values {
 		now := h.Clock.Now().Unix()
 		form := redemption(code)
 		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-		form.Set("client_assertion", h.assert(key, kid, map[string]any{"iss": documentURL, "sub": documentURL, "aud": h.URL, "exp": now + 60, "jti": rand.Text()}, nil))
+		form.Set("client_assertion", h.assert(key, kid, map[string]any{"iss": documentURL, "sub": documentURL, "aud": audience, "exp": now + 60, "jti": rand.Text()}, nil))
 		return form
 	}
 	before := p.fetched()
 	for range 5 {
-		status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", prove("unknown").Encode(), nil)
+		status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", prove("unknown", h.URL).Encode(), nil)
 		wantError(t, "with an unknown key", status, answer, 401, "invalid_client")
 	}
-	if status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", prove("k1").Encode(), nil); status != 200 {
+	if status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", prove("k1", h.URL).Encode(), nil); status != 200 {
 		t.Errorf("with proof: got %d %v, want 200", status, answer)
+	}
+	// What clients in the field address to the token endpoint is forgiven, and noted, where it opens nothing by itself. CA-12
+	code = a.code(ann, "customers:read")
+	for _, audience := range []string{h.URL + "/", h.URL + "/oauth2", h.URL + "/oauth2/par", "https://evil.example/oauth2/token", ""} {
+		status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", prove("k1", audience).Encode(), nil)
+		wantError(t, "addressed to "+audience, status, answer, 401, "invalid_client")
+	}
+	if h.Log.Contains("addressed to the token endpoint") {
+		t.Error("the log names a relaxation that was not taken")
+	}
+	if status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", prove("k1", h.URL+"/oauth2/token").Encode(), nil); status != 200 || !h.Log.Contains(`"relaxed":"an assertion addressed to the token endpoint"`) {
+		t.Errorf("addressed to the token endpoint: got %d %v, want 200 and a line in the log", status, answer)
 	}
 	if n := p.fetched() - before; n != 1 {
 		t.Errorf("the keys were fetched %d times, want once", n)

@@ -51,13 +51,15 @@ type Keys interface {
 
 // Checker believes assertions. It is safe for concurrent use.
 type Checker struct {
-	Issuer  string    // the sole audience (RFC 10070 §4)
-	Used    ttl.Store // ids that were used, until they expire
-	Keys    Keys      // of clients; nil: nothing is fetched, so that a jwks_uri of theirs is worth nothing
-	Trust   trust.Store
-	Issuers Keys               // of trusted issuers, whose addresses the operator wrote down
-	Limit   *ratelimit.Limiter // of fetches, by where the requests come from (CM-16); nil: none
-	Now     func() time.Time
+	Issuer string // the sole audience (RFC 10070 §4)
+	// TokenEndpoint is what the audience was before (RFC 7523 §3), and is taken with RelaxedAudience.
+	TokenEndpoint string
+	Used          ttl.Store // ids that were used, until they expire
+	Keys          Keys      // of clients; nil: nothing is fetched, so that a jwks_uri of theirs is worth nothing
+	Trust         trust.Store
+	Issuers       Keys               // of trusted issuers, whose addresses the operator wrote down
+	Limit         *ratelimit.Limiter // of fetches, by where the requests come from (CM-16); nil: none
+	Now           func() time.Time
 
 	mu    sync.Mutex
 	known map[string]known // by jwks_uri
@@ -106,20 +108,38 @@ type claims struct {
 	ID        string          `json:"jti"`
 }
 
-// Check believes that the client made the assertion, for us, now, and for the first time; or answers ErrNotBelieved, or an inner error when the stores do
-// not answer. The id is spent last, when all else is right: nobody can spend another's (CA-14).
-func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error {
+// RelaxedAudience names that an assertion is addressed to the token endpoint. Clients in the field still do that, and keep one key for all issuers. An issuer
+// that means ill can have such an assertion made for us (RFC 10070 §1), but by itself it opens nothing of a client that acts for people: a code needs its PKCE
+// verifier, a renewal its refresh token. A client that has other ways to a token is not forgiven.
+const RelaxedAudience = "an assertion addressed to the token endpoint"
+
+// Check believes that the client made the assertion, for us, now, and for the first time, by a relaxation if it took one; or answers ErrNotBelieved, or an
+// inner error when the stores do not answer. The id is spent last, when all else is right: nobody can spend another's (CA-14).
+func (c *Checker) Check(ctx context.Context, of client.Client, raw string) (relaxed string, err error) {
 	payload, err := c.verify(ctx, source{of.JWKS, of.JWKSURI, c.Keys}, raw, "", "jwt", "client-authentication+jwt")
 	if err != nil {
-		return err
+		return "", err
 	}
 	var a claims
 	if err := json.Unmarshal(payload, &a); err != nil {
-		return fmt.Errorf("%w: its claims are not in their types", ErrNotBelieved)
+		return "", fmt.Errorf("%w: its claims are not in their types", ErrNotBelieved)
+	}
+	to := sole(a.Audience)
+	switch {
+	case to == c.Issuer:
+	case to == c.TokenEndpoint && to != "" && forgiven(of):
+		relaxed = RelaxedAudience
+	default:
+		return "", fmt.Errorf("%w: aud is not the issuer alone", ErrNotBelieved)
 	}
 	if err := c.checkClaims(of, a); err != nil {
-		return err
+		return "", err
 	}
+	return relaxed, c.spend(ctx, of, a)
+}
+
+// spend uses an assertion up: of many at once, one is the first.
+func (c *Checker) spend(ctx context.Context, of client.Client, a claims) error {
 	sum := sha256.Sum256([]byte(of.ID + " " + a.ID)) // clients do not share ids
 	first, err := c.Used.PutIfAbsent(ctx, "assertion:"+hex.EncodeToString(sum[:]), []byte("1"), time.Unix(*a.Expires, 0).Add(leeway+time.Second).Sub(c.Now()))
 	if err != nil {
@@ -136,8 +156,6 @@ func (c *Checker) checkClaims(of client.Client, a claims) error {
 	switch {
 	case a.Issuer != of.ID || a.Subject != of.ID:
 		return fmt.Errorf("%w: iss and sub are not the client", ErrNotBelieved)
-	case !c.forUs(a.Audience):
-		return fmt.Errorf("%w: aud is not the issuer alone", ErrNotBelieved)
 	case a.Expires == nil || now >= *a.Expires+slack || *a.Expires > now+int64(maxLife/time.Second)+slack:
 		return fmt.Errorf("%w: exp is missing, over, or more than five minutes ahead", ErrNotBelieved)
 	case a.NotBefore > now+slack || a.IssuedAt > now+slack:
@@ -148,14 +166,24 @@ func (c *Checker) checkClaims(of client.Client, a claims) error {
 	return nil
 }
 
-// forUs says whether the audience is the issuer, as the sole value (RFC 10070 §4, CA-12).
-func (c *Checker) forUs(audience json.RawMessage) bool {
+// forgiven says whether an assertion of the client's opens nothing by itself: it asks people, and gets tokens in no other way.
+func forgiven(of client.Client) bool {
+	return !slices.ContainsFunc(of.GrantTypes, func(g string) bool {
+		return g != client.GrantCode && g != client.GrantRefresh && g != client.GrantDevice
+	})
+}
+
+// sole is the one value of an audience, or empty (RFC 10070 §4, CA-12).
+func sole(audience json.RawMessage) string {
 	var one string
 	if json.Unmarshal(audience, &one) == nil {
-		return one == c.Issuer
+		return one
 	}
 	var many []string
-	return json.Unmarshal(audience, &many) == nil && len(many) == 1 && many[0] == c.Issuer
+	if json.Unmarshal(audience, &many) != nil || len(many) != 1 {
+		return ""
+	}
+	return many[0]
 }
 
 // source is where somebody's keys are: here, or at an address.

@@ -98,7 +98,7 @@ func (c *Checker) checkIdentity(trusted trust.Issuer, a identityClaims) error {
 		return fmt.Errorf("%w: iss", trust.ErrNotBelieved)
 	case a.Subject == "" || len(a.Subject) > maxID || a.ClientID == "":
 		return fmt.Errorf("%w: sub or client_id is missing", trust.ErrNotBelieved)
-	case !c.forUs(a.Audience):
+	case sole(a.Audience) != c.Issuer:
 		return fmt.Errorf("%w: aud is not this issuer alone", trust.ErrNotBelieved)
 	case a.Expires == nil || now >= *a.Expires+slack || *a.Expires > now+int64(maxIdentityLife/time.Second)+slack:
 		return fmt.Errorf("%w: exp is missing, over, or more than an hour ahead", trust.ErrNotBelieved)

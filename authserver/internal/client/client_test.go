@@ -200,3 +200,31 @@ func TestWhoSharesAClient(t *testing.T) {
 		t.Errorf("with an initial access token: got %+v %v, want it not shared", c, err)
 	}
 }
+
+// A document says the same to every server: which of the methods that it leaves open is meant (clients.md 2.2 quirk 8).
+func TestHowADocumentsClientProvesItself(t *testing.T) {
+	const id = "https://chatgpt.com/oauth/client.json"
+	for _, row := range []struct{ says, want string }{
+		{``, "none"},
+		{`"token_endpoint_auth_method":"none"`, "none"},
+		{`"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://chatgpt.com/oauth/jwks.json"`, "private_key_jwt"},
+		{`"token_endpoint_auth_method":"private_key_jwt","token_endpoint_auth_methods_supported":["none","private_key_jwt"],"jwks_uri":"https://chatgpt.com/oauth/jwks.json"`, "private_key_jwt"},
+		{`"token_endpoint_auth_method":"none","token_endpoint_auth_methods_supported":["none","private_key_jwt"],"jwks_uri":"https://chatgpt.com/oauth/jwks.json"`, "none"},
+		{`"token_endpoint_auth_methods_supported":["none","private_key_jwt"],"jwks_uri":"https://chatgpt.com/oauth/jwks.json"`, "private_key_jwt"},
+		{`"token_endpoint_auth_methods_supported":["none","private_key_jwt"]`, "none"},
+		{`"token_endpoint_auth_methods_supported":["client_secret_basic","none"]`, "none"},
+		{`"token_endpoint_auth_method":"client_secret_basic","token_endpoint_auth_methods_supported":["client_secret_basic","none"]`, "none"},
+		{`"token_endpoint_auth_method":"client_secret_basic"`, ""},
+		{`"token_endpoint_auth_methods_supported":["client_secret_basic","tls_client_auth"]`, ""},
+		{`"token_endpoint_auth_method":"private_key_jwt"`, ""},
+	} {
+		says := row.says
+		if says != "" {
+			says = "," + says
+		}
+		c, err := client.FromDocument(id, []byte(`{"client_id":"`+id+`","client_name":"ChatGPT","redirect_uris":["https://chatgpt.com/connector_platform_oauth_redirect"]`+says+`}`), time.Now())
+		if c.AuthMethod != row.want || (err == nil) != (row.want != "") {
+			t.Errorf("%s: got %q %v, want %q", row.says, c.AuthMethod, err, row.want)
+		}
+	}
+}
