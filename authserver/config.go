@@ -163,7 +163,7 @@ func (r *resolved) resolveResources() error {
 			return fmt.Errorf("resource %q has a character that a client's shell or page could take for its own", res.URI)
 		}
 		for _, alias := range res.Aliases {
-			if uri, err := oauth.ParseResource(alias); err != nil || uri != alias {
+			if uri, err := oauth.ParseIndicator(alias); err != nil || uri != alias {
 				return fmt.Errorf("resource %s: alias %q is not a canonical URI", res.URI, alias)
 			}
 		}

@@ -346,7 +346,7 @@ func withinClient(scopes []string, c client.Client) []string {
 func (e *Engine) target(form url.Values) (found Resource, relaxed string, err error) {
 	found, relaxed = e.Resources[0], RelaxedNoResource
 	for i, raw := range form["resource"] {
-		uri, err := oauth.ParseResource(raw)
+		uri, err := oauth.ParseIndicator(raw)
 		if err != nil {
 			return Resource{}, "", oauth.InvalidTarget("resource must be an absolute URI without fragment; expected " + e.Resources[0].URI)
 		}
@@ -378,7 +378,7 @@ func (e *Engine) named(uri string) (r Resource, alias, ok bool) {
 // checkTarget refuses a resource that is not the grant's (RFC 8707 §2.2). Nothing is consumed.
 func checkTarget(form url.Values, granted Resource) (relaxed string, err error) {
 	for _, raw := range form["resource"] {
-		uri, err := oauth.ParseResource(raw)
+		uri, err := oauth.ParseIndicator(raw)
 		if err != nil {
 			return "", oauth.InvalidTarget("send no resource, or the one of this permission: " + granted.URI)
 		}
