@@ -29,6 +29,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/cimd"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
 // handshake is how one client of the field comes in, read from a file of testdata/handshakes. The file says of which client it is, and whether the program
@@ -143,6 +144,7 @@ func play(t *testing.T, hs handshake) {
 		c.Resources[0].Aliases = []string{"https://mcp.example", resourceURI + "/", "api://companion"} // quirks 4, 20
 		c.Resources[0].Scopes = append(c.Resources[0].Scopes, authserver.Scope{Name: "knowledge:read", Description: "Search", Baseline: true})
 	})
+	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "member", Scopes: append(slices.Clone(allScopes), "knowledge:read")}))
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k1", Use: "sig"}}})
