@@ -137,14 +137,17 @@ func (s *Server) documents(fetcher *cimd.Fetcher) issuer.Documents {
 
 // assertions believes clients that prove who they are by a signature, and the identity providers that tenants trust.
 func (s *Server) assertions(fetcher *cimd.Fetcher) *assertion.Checker {
-	c := &assertion.Checker{
-		Issuer: s.config.Issuer, TokenEndpoint: s.config.Issuer + endpoint.TokenPath, Used: s.backends.assertions, Trust: s.backends.sql, Issuers: fetcher, Now: s.deps.Now,
+	c := assertion.Settings{
+		Issuer: s.config.Issuer, Used: s.backends.assertions, Trust: s.backends.sql, Issuers: cimd.NewFetcher(s.config.InsecureDocumentHosts), Now: s.deps.Now,
 		Limit: &ratelimit.Limiter{Store: s.backends.counters, Name: "keys", Limit: 60, Window: time.Minute},
 	}
 	if !s.config.RefuseDocuments {
 		c.Keys = fetcher
 	}
-	return c
+	if s.deps.Documents != nil {
+		c.Issuers = fetcher
+	}
+	return assertion.New(c)
 }
 
 // routes is the site map.

@@ -15,14 +15,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
-	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
@@ -44,42 +42,27 @@ const (
 // Algorithms of signatures that are believed.
 func Algorithms() []string { return []string{"ES256", "RS256", "PS256", "EdDSA"} }
 
-// Keys fetches the key set at a client's jwks_uri.
-type Keys interface {
-	FetchKeys(ctx context.Context, address string) ([]byte, error)
-}
-
 // Checker believes assertions. It is safe for concurrent use.
 type Checker struct {
-	Issuer string // the sole audience (RFC 10070 §4)
-	// TokenEndpoint is what the audience was before (RFC 7523 §3), and is taken with RelaxedAudience.
-	TokenEndpoint string
-	Used          ttl.Store // ids that were used, until they expire
-	Keys          Keys      // of clients; nil: nothing is fetched, so that a jwks_uri of theirs is worth nothing
-	Trust         trust.Store
-	Issuers       Keys               // of trusted issuers, whose addresses the operator wrote down
-	Limit         *ratelimit.Limiter // of fetches, by where the requests come from (CM-16); nil: none
-	Now           func() time.Time
-
-	mu    sync.Mutex
-	known map[string]known // by jwks_uri
+	Settings
+	clients, issuers shelf
 }
 
-// known is a key set that was fetched.
-type known struct {
-	keys  []jose.JSONWebKey
-	read  time.Time // when they were had
-	tried time.Time // when they were last asked for
+// Settings are what a Checker needs.
+type Settings struct {
+	Issuer  string             // the sole audience (RFC 10070 §4)
+	Used    ttl.Store          // ids that were used, until they expire
+	Keys    Keys               // of clients; nil: nothing is fetched, so that a jwks_uri of theirs is worth nothing
+	Limit   *ratelimit.Limiter // of fetches for clients, by where the requests come from (CM-16); nil: none
+	Trust   trust.Store
+	Issuers Keys // of trusted issuers, whose addresses the operator wrote down; what is fetched for strangers must not be in its way
+	Now     func() time.Time
 }
 
-// For how long a client's keys are taken for true without being fetched again, and at most when its address does not answer: a key that a client has
-// withdrawn must not prove it for ever. How often they are fetched for a kid that is not among them, and how many sets are remembered.
-const (
-	keysLife   = 5 * time.Minute
-	mostLife   = 24 * time.Hour
-	fetchAgain = 30 * time.Second
-	mostKnown  = 1000
-)
+// New makes a checker. It fetches nothing yet.
+func New(s Settings) *Checker {
+	return &Checker{Settings: s, clients: shelf{fetch: s.Keys, limit: s.Limit, now: s.Now}, issuers: shelf{fetch: s.Issuers, now: s.Now}}
+}
 
 // Subject is whom an assertion says it is from, believing nothing.
 func Subject(raw string) (clientID string, ok bool) {
@@ -108,34 +91,21 @@ type claims struct {
 	ID        string          `json:"jti"`
 }
 
-// RelaxedAudience names that an assertion is addressed to the token endpoint. Clients in the field still do that, and keep one key for all issuers. An issuer
-// that means ill can have such an assertion made for us (RFC 10070 §1), but by itself it opens nothing of a client that acts for people: a code needs its PKCE
-// verifier, a renewal its refresh token. A client that has other ways to a token is not forgiven.
-const RelaxedAudience = "an assertion addressed to the token endpoint"
-
-// Check believes that the client made the assertion, for us, now, and for the first time, by a relaxation if it took one; or answers ErrNotBelieved, or an
-// inner error when the stores do not answer. The id is spent last, when all else is right: nobody can spend another's (CA-14).
-func (c *Checker) Check(ctx context.Context, of client.Client, raw string) (relaxed string, err error) {
-	payload, err := c.verify(ctx, source{of.JWKS, of.JWKSURI, c.Keys}, raw, "", "jwt", "client-authentication+jwt")
+// Check believes that the client made the assertion, for us, now, and for the first time; or answers ErrNotBelieved, or an inner error when the stores do
+// not answer. The id is spent last, when all else is right: nobody can spend another's (CA-14).
+func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error {
+	payload, err := c.verify(ctx, source{of.JWKS, of.JWKSURI, of.ID, &c.clients}, raw, "", "jwt", "client-authentication+jwt")
 	if err != nil {
-		return "", err
+		return err
 	}
 	var a claims
 	if err := json.Unmarshal(payload, &a); err != nil {
-		return "", fmt.Errorf("%w: its claims are not in their types", ErrNotBelieved)
-	}
-	to := sole(a.Audience)
-	switch {
-	case to == c.Issuer:
-	case to == c.TokenEndpoint && to != "" && forgiven(of):
-		relaxed = RelaxedAudience
-	default:
-		return "", fmt.Errorf("%w: aud is not the issuer alone", ErrNotBelieved)
+		return fmt.Errorf("%w: its claims are not in their types", ErrNotBelieved)
 	}
 	if err := c.checkClaims(of, a); err != nil {
-		return "", err
+		return err
 	}
-	return relaxed, c.spend(ctx, of, a)
+	return c.spend(ctx, of, a)
 }
 
 // spend uses an assertion up: of many at once, one is the first.
@@ -156,6 +126,8 @@ func (c *Checker) checkClaims(of client.Client, a claims) error {
 	switch {
 	case a.Issuer != of.ID || a.Subject != of.ID:
 		return fmt.Errorf("%w: iss and sub are not the client", ErrNotBelieved)
+	case sole(a.Audience) != c.Issuer:
+		return fmt.Errorf("%w: aud is not the issuer alone", ErrNotBelieved)
 	case a.Expires == nil || now >= *a.Expires+slack || *a.Expires > now+int64(maxLife/time.Second)+slack:
 		return fmt.Errorf("%w: exp is missing, over, or more than five minutes ahead", ErrNotBelieved)
 	case a.NotBefore > now+slack || a.IssuedAt > now+slack:
@@ -164,13 +136,6 @@ func (c *Checker) checkClaims(of client.Client, a claims) error {
 		return fmt.Errorf("%w: jti is missing or too long", ErrNotBelieved)
 	}
 	return nil
-}
-
-// forgiven says whether an assertion of the client's opens nothing by itself: it asks people, and gets tokens in no other way.
-func forgiven(of client.Client) bool {
-	return !slices.ContainsFunc(of.GrantTypes, func(g string) bool {
-		return g != client.GrantCode && g != client.GrantRefresh && g != client.GrantDevice
-	})
 }
 
 // sole is the one value of an audience, or empty (RFC 10070 §4, CA-12).
@@ -184,12 +149,6 @@ func sole(audience json.RawMessage) string {
 		return ""
 	}
 	return many[0]
-}
-
-// source is where somebody's keys are: here, or at an address.
-type source struct {
-	jwks, uri string
-	fetch     Keys // nil: nothing is fetched
 }
 
 // verify checks the form, the type and the signature, with a key of whoever made it: what a token brings with it (jwk, jku, x5u) is not read (CA-10, CA-15,
@@ -210,7 +169,7 @@ func (c *Checker) verify(ctx context.Context, of source, raw string, types ...st
 	if t, _ := header.ExtraHeaders[jose.HeaderType].(string); !slices.Contains(types, strings.ToLower(t)) {
 		return nil, fmt.Errorf("%w: its typ", ErrNotBelieved)
 	}
-	keys, err := c.keys(ctx, of, header.KeyID)
+	keys, err := of.keys(ctx, header.KeyID)
 	if err != nil {
 		return nil, err
 	}
@@ -239,70 +198,4 @@ func fits(key jose.JSONWebKey, algorithm string) bool {
 		return algorithm == "EdDSA"
 	}
 	return false
-}
-
-// keys are as they were given, or as their address has them. An address is asked when what is known of it is old, or lacks the kid, at most once in a while
-// whoever asks.
-func (c *Checker) keys(ctx context.Context, of source, kid string) ([]jose.JSONWebKey, error) {
-	if of.uri == "" {
-		keys, err := client.ParseKeys([]byte(of.jwks))
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrNotBelieved, err)
-		}
-		return keys, nil
-	}
-	k, fetch := c.look(of.uri, kid)
-	if !fetch {
-		return k.keys, nil
-	}
-	if of.fetch == nil {
-		return nil, fmt.Errorf("%w: nothing is fetched here", ErrNotBelieved)
-	}
-	document, err := c.fetch(ctx, of)
-	if err == nil {
-		if keys, bad := client.ParseKeys(document); bad == nil {
-			k.keys, k.read = keys, c.Now()
-		} else {
-			err = bad
-		}
-	}
-	if err != nil && (k.keys == nil || c.Now().Sub(k.read) >= mostLife) {
-		return nil, fmt.Errorf("%w: its keys: %w", ErrNotBelieved, err)
-	}
-	c.remember(of.uri, k)
-	return k.keys, nil
-}
-
-// fetch asks an address, unless whoever makes us ask has done so too often: every client of a stranger's may name another one.
-func (c *Checker) fetch(ctx context.Context, of source) ([]byte, error) {
-	if c.Limit != nil {
-		if ok, _ := c.Limit.Allow(ctx, httpd.Source(ctx)); !ok {
-			return nil, errors.New("too many fetches for one source")
-		}
-	}
-	return of.fetch.FetchKeys(ctx, of.uri)
-}
-
-// look says what is known of an address, and whether it is time to ask it; asking is noted before it is done, so that many at once ask once.
-func (c *Checker) look(address, kid string) (k known, fetch bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	k = c.known[address]
-	now := c.Now()
-	has := slices.ContainsFunc(k.keys, func(key jose.JSONWebKey) bool { return key.KeyID == kid })
-	if has && now.Sub(k.read) < keysLife || now.Sub(k.tried) < fetchAgain {
-		return k, false
-	}
-	if c.known == nil || len(c.known) >= mostKnown {
-		c.known = map[string]known{}
-	}
-	k.tried = now
-	c.known[address] = k
-	return k, true
-}
-
-func (c *Checker) remember(address string, k known) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.known[address] = k
 }

@@ -44,7 +44,7 @@ func (c *Checker) Identity(ctx context.Context, raw string) (trust.Identity, err
 	if err != nil {
 		return trust.Identity{}, fmt.Errorf("reading a trusted issuer: %w", err)
 	}
-	payload, err := c.verify(ctx, source{trusted.JWKS, trusted.JWKSURI, c.Issuers}, raw, identityType)
+	payload, err := c.verify(ctx, source{trusted.JWKS, trusted.JWKSURI, trusted.Issuer, &c.issuers}, raw, identityType)
 	if errors.Is(err, ErrNotBelieved) {
 		return trust.Identity{}, fmt.Errorf("%w: %w", trust.ErrNotBelieved, err)
 	}

@@ -104,10 +104,7 @@ func (d *Door) mayAskAhead(w http.ResponseWriter, r *http.Request) bool {
 
 // believe checks a client's assertion. Whatever is wrong with it is one answer; the log knows which.
 func (d *Door) believe(r *http.Request, c client.Client, raw string) error {
-	name, err := d.Assertions.Check(r.Context(), c, raw)
-	if err == nil && name != "" {
-		httpd.Note(r.Context(), "relaxed", name)
-	}
+	err := d.Assertions.Check(r.Context(), c, raw)
 	if errors.Is(err, assertion.ErrNotBelieved) {
 		httpd.Note(r.Context(), "error", err)
 		return errNotAuthenticated
