@@ -102,6 +102,15 @@ type SignOut struct {
 func (SignOut) file() string   { return "pages/signout.html" }
 func (SignOut) policy() string { return strict }
 
+// SignedOut says that nobody is signed in, and where a person may go on by themselves.
+type SignedOut struct {
+	Back   template.URL // checked to be an address that runs nothing
+	BackTo string       // where that is, as people read it
+}
+
+func (SignedOut) file() string   { return "pages/signedout.html" }
+func (SignedOut) policy() string { return forms }
+
 // Device asks for the code that a device shows.
 type Device struct{ Person string }
 

@@ -42,6 +42,7 @@ var every = map[string]web.Page{
 	"consent to a device":   web.Consent{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Several: true, Scopes: []web.Scope{{evil, evil, true}}},
 	"tenants for a device":  web.Tenants{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Tenants: []web.Tenant{{ID: evil}}},
 	"no agents":             web.Agents{},
+	"signed out":            web.SignedOut{Back: "/out", BackTo: evil},
 	"sign out":              web.SignOut{CSRF: evil, Person: evil, Client: evil, ClientID: evil, To: evil, Host: evil, State: evil},
 }
 

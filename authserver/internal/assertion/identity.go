@@ -68,7 +68,7 @@ func (c *Checker) Identity(ctx context.Context, raw string) (trust.Identity, err
 	if a.Scope != nil {
 		i.Scope = *a.Scope
 	}
-	if a.EmailVerified == nil || *a.EmailVerified {
+	if a.EmailVerified != nil && *a.EmailVerified || a.EmailVerified == nil && trusted.Emails {
 		i.Email = a.Email
 	}
 	return i, nil

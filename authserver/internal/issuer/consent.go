@@ -23,6 +23,7 @@ type Consent struct {
 	Someone
 	TenantID string
 	Scopes   []string // ticked
+	origin   string   // the grant that they made by hand, when nobody was asked now
 }
 
 // Offers lists what the person could allow the client, tenant by tenant: asked for ∩ client ∩ tenant policy ∩ role (product.md). A client
@@ -147,7 +148,7 @@ func (x *exchange) issueCode(ctx context.Context, a *Authorization) (string, err
 func (a *Authorization) grant(c Consent, granted []string, now time.Time) grant.Grant {
 	return grant.Grant{
 		ID: newID("grt_"), TenantID: c.TenantID, ClientID: a.Client.ID, UserID: c.UserID, Resource: a.Resource.URI, Scopes: granted, CreatedAt: now,
-		SignedInAt: c.SignedInAt.UTC().Truncate(time.Second),
+		SignedInAt: c.SignedInAt.UTC().Truncate(time.Second), DerivedFrom: c.origin,
 	}
 }
 

@@ -214,7 +214,7 @@ func (x *exchange) checkGrant(ctx context.Context, form url.Values) error {
 		return oauth.InvalidGrant("the resource of this permission is no longer served here; ask the person for another")
 	}
 	x.openid = slices.Contains(x.grant.Scopes, ScopeOpenID)
-	if x.openid && slices.Equal(form["resource"], []string{x.engine.identity.URI}) {
+	if named, _, ok := x.engine.named(form.Get("resource")); x.openid && ok && len(form["resource"]) == 1 && named.URI == x.engine.identity.URI {
 		resource = x.engine.identity // the same permission, for the userinfo endpoint (RFC 8707 §2.2)
 	}
 	x.resource = resource

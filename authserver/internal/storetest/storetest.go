@@ -346,6 +346,15 @@ func codes(t *testing.T, open func() Store) {
 	if c, _, _ := s.Code(ctx, "code-h"); !c.UsedAt.IsZero() {
 		t.Error("a refused redemption left its mark")
 	}
+	derived := aGrant("d") // of one that has ended
+	derived.DerivedFrom = "h"
+	wantErr(t, "a grant that comes of an ended one", issuer.ErrSpent, s.PutCode(ctx, derived, aCode("d"), event("grant.create")))
+	derived.DerivedFrom = "g"
+	must(t, s.PutCode(ctx, derived, aCode("d"), event("grant.create")))
+	from, err := s.Grants(ctx, grant.Filter{DerivedFrom: "g", Alive: true})
+	same(t, "what came of a grant", []grant.Grant{derived}, from, err)
+	byHand, err := s.Grants(ctx, grant.Filter{UserID: "usr_ann", Resource: resource, Alive: true, ByHand: true})
+	same(t, "what was made by hand", []grant.Grant{aGrant("g")}, byHand, err)
 	broken := aCode("i")
 	broken.GrantID = "no such grant"
 	if s.PutCode(ctx, aGrant("i"), broken, event("grant.create")) == nil {
