@@ -1,7 +1,3 @@
-// Package guard owns the check of a request's access token: it becomes a Caller, or a challenge.
-//
-// Everything is checked on every request; nothing is inherited from a connection or an earlier call. What cannot be known (the issuer's keys, the list
-// of ended grants) is answered 503, never with a yes.
 package guard
 
 import (
