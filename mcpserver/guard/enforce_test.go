@@ -282,6 +282,11 @@ func TestListsAreCutDown(t *testing.T) {
 			t.Errorf("%s in a stream: got %s", name, w.Body)
 		}
 	}
+	// A refusal in the server's own words keeps its status, which tells an older client that its session is over; its words are not shown.
+	f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) { http.Error(w, "session not found: secret", http.StatusNotFound) }
+	if w := f.send(f.token("read"), list); w.Code != 404 || strings.Contains(w.Body.String(), "secret") {
+		t.Errorf("a list that the server refuses: got %d %s, want its 404", w.Code, w.Body)
+	}
 	f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusAccepted) }
 	if w := f.send(f.token("read"), list); w.Code != 202 || w.Body.Len() != 0 {
 		t.Errorf("an empty answer: got %d %q", w.Code, w.Body)

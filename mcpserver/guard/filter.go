@@ -366,7 +366,11 @@ func (w *watched) finish() {
 	}
 	switch {
 	case w.failed != nil && w.held:
-		message.Refuse(w.ResponseWriter, http.StatusBadGateway, w.id, &message.Fault{Code: message.CodeInternal, Message: w.failed.Error()})
+		status := http.StatusBadGateway
+		if w.status >= http.StatusBadRequest {
+			status = w.status // a refusal stays one: 404 tells an older client that its session is over, and to begin anew
+		}
+		message.Refuse(w.ResponseWriter, status, w.id, &message.Fault{Code: message.CodeInternal, Message: w.failed.Error()})
 	case w.failed != nil:
 		panic(http.ErrAbortHandler)
 	case !w.held && len(out) > 0:
