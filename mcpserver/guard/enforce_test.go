@@ -283,7 +283,9 @@ func TestListsAreCutDown(t *testing.T) {
 		}
 	}
 	// A refusal in the server's own words keeps its status, which tells an older client that its session is over; its words are not shown.
-	f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) { http.Error(w, "session not found: secret", http.StatusNotFound) }
+	f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
+		http.Error(w, "session not found: secret", http.StatusNotFound)
+	}
 	if w := f.send(f.token("read"), list); w.Code != 404 || strings.Contains(w.Body.String(), "secret") {
 		t.Errorf("a list that the server refuses: got %d %s, want its 404", w.Code, w.Body)
 	}

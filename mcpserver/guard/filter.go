@@ -215,9 +215,13 @@ func (f *whole) end() ([]byte, error) {
 
 // events holds back one event at a time (text/event-stream).
 type events struct {
-	cut func([]byte) ([]byte, bool)
-	b   bytes.Buffer
+	cut   func([]byte) ([]byte, bool)
+	b     bytes.Buffer
+	begun bool // the mark that may begin a stream is off
 }
+
+// byteOrderMark may begin a stream, and is no part of its first line (HTML, "Parsing an event stream"): with it there, a list would pass for a line that says nothing.
+const byteOrderMark = "\ufeff"
 
 func (f *events) write(p []byte) ([]byte, error) {
 	if f.b.Len()+len(p) > maxList {
@@ -231,6 +235,12 @@ func (f *events) write(p []byte) ([]byte, error) {
 func (f *events) whole(last bool) []byte {
 	var out []byte
 	left := f.b.Bytes()
+	if !f.begun {
+		if !last && len(left) < len(byteOrderMark) {
+			return nil
+		}
+		left, f.begun = bytes.TrimPrefix(left, []byte(byteOrderMark)), true
+	}
 	for {
 		event, rest, whole := cutEvent(left, last)
 		if !whole {
