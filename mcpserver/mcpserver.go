@@ -108,7 +108,7 @@ func (s *Server) routes(c Config, d Deps, endpoint *mcp.Endpoint, cards map[stri
 	if path == "" {
 		path = "/"
 	}
-	r := mux.NewRouter().UseEncodedPath()
+	r := mux.NewRouter().UseEncodedPath().SkipClean(true) // a path is one of ours or is not; nothing redirects (MC-25)
 	r.HandleFunc("/healthz", s.healthz).Methods("GET", "HEAD")
 	r.HandleFunc("/readyz", s.readyz).Methods("GET", "HEAD")
 	for at, document := range cards {
