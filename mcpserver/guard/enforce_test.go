@@ -463,8 +463,8 @@ func TestStreamsEnd(t *testing.T) {
 	claims := f.issuer.Claims(resource, "read")
 	raw := f.issuer.Sign(claims)
 	first, second := listen(raw), listen(raw)
-	if first.StatusCode != 200 || second.StatusCode != 200 {
-		t.Fatalf("got %d and %d", first.StatusCode, second.StatusCode)
+	if first.StatusCode != 200 || second.StatusCode != 200 || first.Header.Get("X-Accel-Buffering") != "no" { // RS-40
+		t.Fatalf("got %d and %d, %v", first.StatusCode, second.StatusCode, first.Header)
 	}
 	if third := listen(raw); third.StatusCode != 429 {
 		t.Errorf("one stream too many: got %d, want 429", third.StatusCode)
