@@ -189,7 +189,7 @@ var differences = []difference{
 		return ours.code == -32602 && strings.Contains(ours.text, "must be an object")
 	}},
 	{"initialize must name its version (MCP lifecycle); the SDK takes the newest legacy one", oursSays("protocolVersion is missing")},
-	{"a modern request is held against its headers and its _meta first (RS-29 to RS-33); the SDK looks for the method first, or does not look for the header of a method that it does not know", func(_ posted, ours, theirs verdict) bool {
+	{"a modern request is held against its headers and its _meta first (RS-29, RS-31, RS-33); the SDK looks for the method first, or does not look for the header of a method that it does not know", func(_ posted, ours, theirs verdict) bool {
 		return (ours.code == -32020 || ours.code == -32602 || ours.code == -32022) && ours.status == 400 && !theirs.ok()
 	}},
 	{"a version that we do not speak is -32022 in the modern era whatever else is wrong; both refuse", func(_ posted, ours, theirs verdict) bool {
