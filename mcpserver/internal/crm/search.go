@@ -33,20 +33,19 @@ func (t Tenant) Search(ctx context.Context, text string, limit int) ([]Article, 
 	if len(words) == 0 {
 		return []Article{}, nil
 	}
-	rows, err := t.d.db.QueryContext(ctx, t.d.search, t.id, t.d.query(words[:min(len(words), maxWords)]), min(max(limit, 1), MaxArticles))
+	found := []Article{}
+	_, err := t.each(ctx, t.d.search, []any{t.id, t.d.query(words[:min(len(words), maxWords)]), min(max(limit, 1), MaxArticles)}, func(into scan) error {
+		var a Article
+		if err := into(&a.ID, &a.Title, &a.Body); err != nil {
+			return err
+		}
+		found = append(found, a)
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("searching articles: %w", err)
 	}
-	defer rows.Close()
-	found := []Article{}
-	for rows.Next() {
-		var a Article
-		if err := rows.Scan(&a.ID, &a.Title, &a.Body); err != nil {
-			return nil, fmt.Errorf("searching articles: %w", err)
-		}
-		found = append(found, a)
-	}
-	return found, rows.Err()
+	return found, nil
 }
 
 // sqliteQuery writes words as an FTS5 query: each a string, so that AND, NEAR and * are words like others.
