@@ -13,7 +13,8 @@
 //     what is open, and sessions of older clients belong to the grant that opened them.
 //
 // The handler behind must not be reachable in another way, and must act for the caller's tenant and no other: the guard says who calls, and the
-// data are the handler's. It need know nothing of tokens, and never gets to decide on one.
+// data are the handler's. It need know nothing of tokens. Behind Enforce it does not even see them, unless Policy.PassToken says so; behind Protect and Wrap the request is as it came, and its
+// token is nobody else's: a handler that calls further servers gets tokens of their own for them.
 //
 // # Who calls
 //

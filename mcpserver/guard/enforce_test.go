@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop/dpoptest"
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
 
@@ -162,6 +163,38 @@ func TestCallsAreDecidedByRules(t *testing.T) {
 				t.Errorf("%q %s: got %d %q, want a challenge with %s", row.scopes, row.body, w.Code, w.Header().Get("WWW-Authenticate"), want)
 			}
 		}
+	}
+}
+
+// RS-15, MC-24: what the client showed goes no further, so that a server behind cannot send it on, unless it needs it and says so. The rest is as it came.
+func TestTheTokenStaysAtTheGuard(t *testing.T) {
+	for _, pass := range []bool{false, true} {
+		f := newFort(t, func(p *guard.Policy) { p.PassToken = pass })
+		var saw http.Header
+		f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) { saw = r.Header }
+		raw := f.token("read")
+		for _, body := range []string{call("read_it"), `{"jsonrpc":"2.0","method":"notifications/initialized"}`} {
+			var sent http.Header
+			f.send(raw, body, func(r *http.Request) { r.Header.Set("X-Trace", "7"); sent = r.Header })
+			if saw == nil || (saw.Get("Authorization") != "") != pass || saw.Get("X-Trace") != "7" || sent.Get("Authorization") == "" {
+				t.Errorf("passing is %v: the server behind saw %v", pass, saw)
+			}
+			saw = nil
+		}
+	}
+	f := newFort(t)
+	var saw http.Header
+	f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) { saw = r.Header }
+	k := dpoptest.NewKey(t, "ES256")
+	claims := f.issuer.Claims(resource, "read")
+	claims.Confirmation.JKT = k.JKT()
+	raw := f.issuer.Sign(claims)
+	f.send(raw, call("read_it"), func(r *http.Request) {
+		r.Header.Set("Authorization", "DPoP "+raw)
+		r.Header.Set("DPoP", k.Proof("POST", resource, dpoptest.Token(raw)))
+	})
+	if saw == nil || saw.Get("Authorization") != "" || saw.Get("DPoP") != "" {
+		t.Errorf("the server behind saw %v", saw)
 	}
 }
 
