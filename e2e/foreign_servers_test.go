@@ -300,6 +300,11 @@ func TestSessionsOfOtherPeoplesServers(t *testing.T) {
 			id := s.initialize(mine)
 			version := []string{"Mcp-Protocol-Version", "2025-11-25"}
 			with := func(id string) []string { return append([]string{"Mcp-Session-Id", id}, version...) }
+			for _, last := range []string{"0", "1", "x_0"} { // MC-14: nobody takes up another's stream
+				if got := s.send("GET", another, "", append(with(id), "Last-Event-Id", last)...); got.status != 404 {
+					t.Errorf("taking up another's stream after %s: got %d, want 404", last, got.status)
+				}
+			}
 			if got := s.send("POST", mine, message("tools/list", "", ""), with(id)...); got.status != 200 || len(got.tools()) != 1 {
 				t.Errorf("my own session: got %d %s", got.status, got.body)
 			}

@@ -243,3 +243,36 @@ func TestInitializeKeepsNothing(t *testing.T) {
 		}
 	}
 }
+
+// MC-27: what a client says of itself changes nothing.
+func TestWhatClientsSayOfThemselves(t *testing.T) {
+	w := openWing(t)
+	raw := w.token("acme", "customers:read")
+	ask := func(agent, meta string) string {
+		r, err := http.NewRequest("POST", w.resource, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",`+meta+`}}}`))
+		must(t, err)
+		r.Header = http.Header{
+			"Authorization": {"Bearer " + raw}, "Content-Type": {"application/json"}, "Accept": {"*/*"}, "User-Agent": {agent}, "Mcp-Protocol-Version": {"2026-07-28"}, "Mcp-Method": {"tools/list"},
+			"X-Tenant-Id": {"globex"}, "X-Forwarded-User": {"admin"}, "X-Original-Url": {"/mcp"},
+		}
+		response, err := http.DefaultClient.Do(r)
+		must(t, err)
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		must(t, err)
+		return fmt.Sprint(response.StatusCode, string(text))
+	}
+	plain := ask("x", `"io.modelcontextprotocol/clientCapabilities":{}`)
+	if !strings.HasPrefix(plain, "200") || strings.Count(plain, "inputSchema") != 1 {
+		t.Fatalf("got %s, want one tool", plain)
+	}
+	for _, meta := range []string{
+		`"io.modelcontextprotocol/clientCapabilities":{"admin":true,"scopes":["customers:write"]}`,
+		`"io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"gatehouse-operator","version":"9"}`,
+		`"io.modelcontextprotocol/clientCapabilities":{},"tenant_id":"globex","scopes":["customers:write"],"authorization":"Bearer x"`,
+	} {
+		if got := ask("Gatehouse-Operator/1.0", meta); got != plain {
+			t.Errorf("with %s: got %s, want what all get: %s", meta, got, plain)
+		}
+	}
+}
