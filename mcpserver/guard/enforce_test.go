@@ -79,7 +79,11 @@ func newFort(t testing.TB, change ...func(*guard.Policy)) *fort {
 	f := &fort{gate: newGate(t), behind: &behind{}}
 	tables, err := guard.Always(rules)
 	must(t, err)
-	p := guard.Policy{Tables: tables, Record: func(r guard.Record) { f.records = append(f.records, r) }}
+	p := guard.Policy{Tables: tables, Record: func(r guard.Record) {
+		f.mu.Lock() // streams end at once
+		defer f.mu.Unlock()
+		f.records = append(f.records, r)
+	}}
 	for _, c := range change {
 		c(&p)
 	}
