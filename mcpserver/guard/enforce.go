@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -286,8 +287,9 @@ func (x *passage) pass(r *http.Request) {
 	x.w.id, x.w.begin = x.m.ID, func() { x.answer(ctx, cancel) }
 	defer x.close()
 	r = r.WithContext(ctx)
+	r.Header = maps.Clone(r.Header)
+	r.Header.Del("Accept-Encoding") // what is compressed cannot be cut down
 	if !x.PassToken {
-		r.Header = maps.Clone(r.Header)
 		r.Header.Del("Authorization")
 		r.Header.Del(dpop.Header)
 	}
@@ -314,6 +316,12 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 		go x.watch(ctx, cancel)
 	}
 	if f := x.filter(streaming); f != nil {
+		if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+			cancel()
+			h.Del("Content-Encoding")
+			x.w.replace(http.StatusBadGateway, `{"error":"server_error","error_description":"the server compresses what was not asked for compressed"}`)
+			return
+		}
 		h.Del("Content-Length")
 		h.Del("ETag")
 		x.w.through = f

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
@@ -419,4 +420,14 @@ func (w *watched) Flush() {
 	if !w.gone && !w.held {
 		http.NewResponseController(w.ResponseWriter).Flush()
 	}
+}
+
+// SetReadDeadline and SetWriteDeadline let a server behind set the times of its streams (http.ResponseController).
+func (w *watched) SetReadDeadline(t time.Time) error {
+	return http.NewResponseController(w.ResponseWriter).SetReadDeadline(t)
+}
+
+// SetWriteDeadline is the other of the two.
+func (w *watched) SetWriteDeadline(t time.Time) error {
+	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
 }
