@@ -4,15 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop/dpoptest"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
@@ -344,6 +347,25 @@ func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
 			t.Errorf("%s: got nil, want an error", says)
 		} else if !strings.Contains(err.Error(), says) {
 			t.Errorf("got %v, want it to say %q", err, says)
+		}
+	}
+}
+
+// A database that lets the wing past its second wall is told of, once, at the start; SQLite has none to be past.
+func TestAWingPastTheWallSaysSo(t *testing.T) {
+	dsn := testenv.Postgres(t) // whose role is a superuser
+	crmtest.Migrate(t, dsn)
+	path := "sqlite:" + t.TempDir() + "/companion.db"
+	crmtest.Migrate(t, path)
+	for database, want := range map[string]int{dsn: 1, path: 0} {
+		log := &testenv.Book{}
+		s, err := mcpserver.New(context.Background(), mcpserver.Config{Resource: "https://mcp.example/mcp", Issuer: "https://as.example", Database: database}, mcpserver.Deps{
+			Revoked: revocation.NewMemory(nil), Log: slog.New(slog.NewTextHandler(log, nil)),
+		})
+		must(t, err)
+		must(t, s.Close())
+		if got := strings.Count(log.String(), "row-level security"); got != want {
+			t.Errorf("%.8s: told %d times, want %d: %s", database, got, want, log)
 		}
 	}
 }

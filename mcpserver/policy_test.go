@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
 // The table that says who may what: it is all that the oracle of the property test knows of the product.
@@ -152,11 +154,19 @@ var foreign = map[string]*regexp.Regexp{
 
 // TN-11: a random tool by a random person on a random object does what the policy table says, each time, and shows nobody anything of another tenant.
 func TestPolicyProperty(t *testing.T) {
-	runs := 100_000
+	t.Run("sqlite", func(t *testing.T) { holdToPolicy(t, 100_000) })
+	t.Run("postgres", func(t *testing.T) {
+		dsn := testenv.Postgres(t)
+		crmtest.Migrate(t, dsn)
+		holdToPolicy(t, 10_000, func(c *mcpserver.Config) { c.Database = dsn })
+	})
+}
+
+func holdToPolicy(t *testing.T, runs int, change ...func(*mcpserver.Config)) {
 	if testing.Short() || raceEnabled {
 		runs /= 10
 	}
-	w := openWing(t, func(c *mcpserver.Config) { c.CallsPerMinute = -1 })
+	w := openWing(t, append(change, func(c *mcpserver.Config) { c.CallsPerMinute = -1 })...)
 	r := rand.New(rand.NewPCG(11, 1))
 	people, m, h, host := w.principals(), newModel(), w.server.Handler(), strings.TrimPrefix(w.url, "http://")
 	began := time.Now()

@@ -27,6 +27,8 @@ const (
 		WHERE tenant_id = $1 AND words @@ to_tsquery('english', $2) ORDER BY ts_rank(words, to_tsquery('english', $2)) DESC, id LIMIT $3`
 )
 
+// In SQLite bm25 weighs a word by how rare it is among all articles there, whosever they are: other tenants' may change the order of what is found, never what.
+
 // Search finds articles that hold any of the words, best first. Whatever else is in the text has no meaning, in no dialect (TN-03).
 func (t Tenant) Search(ctx context.Context, text string, limit int) ([]Article, error) {
 	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
