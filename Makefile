@@ -3,7 +3,7 @@ SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
 MODULES     := . authserver mcpserver migrations shared web
 
-.PHONY: help run test bench lint alone build up
+.PHONY: help run test fuzz bench lint alone build up
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ run: ## both wings in one process, with demo data in ./data
 
 test: ## all tests of all modules under the race detector; what was skipped is summed up at the end
 	scripts/test.sh
+
+fuzz: ## every fuzz target for 30 seconds, one after another
+	scripts/fuzz.sh
 
 bench: ## speed, each number beside its floor in the same run
 	go test -run '^$$' -bench . -benchmem work | grep -Ev '^(\?|ok|PASS$$)'

@@ -1,4 +1,4 @@
--- The role of the resource wing: its own tables, and no other. Give it a password of yours.
+-- The role of the resource wing: its own tables, and no other; in them, by row-level security, the rows of the tenant whose request it is. Give it a password of yours.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'companion') THEN

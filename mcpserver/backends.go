@@ -3,6 +3,7 @@ package mcpserver
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -28,6 +29,15 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 	}()
 	if b.crm, err = crm.Open(ctx, c.Database, d.Now); err != nil {
 		return nil, err
+	}
+	if strings.HasPrefix(c.Database, "postgres") {
+		walled, err := b.crm.Walled(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !walled {
+			d.Log.Warn("the database lets this role past row-level security: the statements alone keep tenants apart", "hint", "give the MCP server a role of its own, as deploy/roles.sql makes it")
+		}
 	}
 	if c.Redis != "" {
 		if b.redis, err = ttl.OpenRedis(ctx, c.Redis.Reveal()); err != nil {

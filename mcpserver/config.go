@@ -38,6 +38,10 @@ type Config struct {
 	TokenCacheLife time.Duration
 	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no bound.
 	CallsPerMinute int64
+	// DocumentsPerMinute bounds how often one address may ask for the card and the other documents, at each replica (SC-06). Default 600; negative: no bound.
+	DocumentsPerMinute int64
+	// Registration is who may register clients at the issuer, as the issuer has it: "open", "token", "closed". Only the older card speaks of it. Default "open".
+	Registration string
 	// RequireDPoP refuses access tokens that are not bound to a key of their client's (RFC 9449). Default: both kinds are taken.
 	RequireDPoP bool
 	// DPoPNonceKey makes the nonces that DPoP proofs must have (RFC 9449 §9): at least 32 random characters, the same at each replica. Default: none is asked
@@ -87,6 +91,9 @@ func (c Config) resolve() (Config, error) {
 	if c.CallsPerMinute == 0 {
 		c.CallsPerMinute = 600
 	}
+	if c.DocumentsPerMinute == 0 {
+		c.DocumentsPerMinute = 600
+	}
 	if c.RedisPrefix == "" {
 		c.RedisPrefix = "gatehouse:"
 	}
@@ -114,7 +121,7 @@ func Scopes() []Scope {
 func facts(c Config) card.Facts {
 	f := card.Facts{
 		Resource: c.Resource, Issuer: c.Issuer, Name: serverName, Title: serverTitle, Version: Version, Description: serverDescription,
-		Protocols: protocols(), CanRegister: true, RequireDPoP: c.RequireDPoP,
+		Protocols: protocols(), CanRegister: c.Registration == "" || c.Registration == "open", RequireDPoP: c.RequireDPoP,
 	}
 	for _, s := range Scopes() {
 		f.Scopes = append(f.Scopes, card.Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline})

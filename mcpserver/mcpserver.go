@@ -108,11 +108,12 @@ func (s *Server) routes(c Config, d Deps, endpoint *mcp.Endpoint, cards map[stri
 	if path == "" {
 		path = "/"
 	}
-	r := mux.NewRouter().UseEncodedPath()
+	r := mux.NewRouter().UseEncodedPath().SkipClean(true) // a path is one of ours or is not; nothing redirects (MC-25)
 	r.HandleFunc("/healthz", s.healthz).Methods("GET", "HEAD")
 	r.HandleFunc("/readyz", s.readyz).Methods("GET", "HEAD")
+	documents := bounded(c, d)
 	for at, document := range cards {
-		r.Handle(at, document)
+		r.Handle(at, documents(document))
 	}
 	r.Handle(path, cors(c.AllowedOrigins, s.guard.Protect(s.counted(c, d, endpoint.Serve))))
 	return httpd.Handler(r, httpd.Options{Log: d.Log, TrustedProxies: c.TrustedProxies}), nil
@@ -131,14 +132,39 @@ func (s *Server) counted(c Config, d Deps, next func(http.ResponseWriter, *http.
 	}
 	return func(w http.ResponseWriter, r *http.Request, caller mcp.Caller) {
 		if ok, wait := limit.Allow(r.Context(), caller.GrantID); !ok {
-			refused := oauth.TooManyRequests()
-			httpd.Note(r.Context(), "refused", "too many calls")
-			httpd.RetryAfter(w, wait)
-			httpd.WriteJSON(w, refused.Status, map[string]string{"error": refused.Code, "error_description": refused.Description})
+			tooMany(w, r, wait)
 			return
 		}
 		next(w, r, caller)
 	}
+}
+
+// bounded bounds how often one address may ask for a document (SC-06). They are made once and cost nothing; what is bounded is the line.
+func bounded(c Config, d Deps) func(http.Handler) http.Handler {
+	limit := &ratelimit.Limiter{
+		Store: ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostCounted}), Name: "documents", Limit: c.DocumentsPerMinute, Window: time.Minute,
+	}
+	return func(next http.Handler) http.Handler {
+		if c.DocumentsPerMinute < 0 {
+			return next
+		}
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if ok, wait := limit.Allow(r.Context(), httpd.Source(r.Context())); !ok {
+				w.Header().Set("Access-Control-Allow-Origin", "*")
+				tooMany(w, r, wait)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// tooMany answers 429.
+func tooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
+	refused := oauth.TooManyRequests()
+	httpd.Note(r.Context(), "refused", "too many requests")
+	httpd.RetryAfter(w, wait)
+	httpd.WriteJSON(w, refused.Status, map[string]string{"error": refused.Code, "error_description": refused.Description})
 }
 
 // cors answers preflights of the browsers whose origin is allowed, before a token is asked for, and lets them read the challenge.

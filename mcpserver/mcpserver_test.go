@@ -4,15 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop/dpoptest"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
@@ -145,6 +148,68 @@ func TestWhatTheWingSaysOfItself(t *testing.T) {
 	}
 }
 
+// SC-02, SC-03: what is said is kept by those who asked, and by proxies that make a weak tag of ours; it changes with the configuration.
+func TestDocumentsAreKept(t *testing.T) {
+	w := openWing(t)
+	ask := func(w *wing, method, path string, headers ...string) *http.Response {
+		r, err := http.NewRequest(method, w.url+path, nil)
+		must(t, err)
+		r.Header.Set("Origin", "https://anybody.example")
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Add(headers[i], headers[i+1])
+		}
+		response, err := http.DefaultClient.Do(r)
+		must(t, err)
+		t.Cleanup(func() { response.Body.Close() })
+		return response
+	}
+	bound := openWing(t, func(c *mcpserver.Config) { c.RequireDPoP, c.Registration = true, "closed" })
+	for _, path := range []string{"/mcp/server-card", "/.well-known/ai-catalog.json", "/.well-known/mcp-server-card.json", "/.well-known/oauth-protected-resource/mcp"} {
+		tag := ask(w, "GET", path).Header.Get("ETag")
+		for _, known := range []string{tag, "W/" + tag, `"x", ` + tag, "*"} {
+			r := ask(w, "GET", path, "If-None-Match", known)
+			if n, err := io.Copy(io.Discard, r.Body); r.StatusCode != 304 || n != 0 || err != nil || r.Header.Get("ETag") != tag || r.Header.Get("Cache-Control") != "public, max-age=3600" || r.Header.Get("Access-Control-Allow-Origin") != "*" {
+				t.Errorf("%s with %s: got %d %v, want 304 with what stands beside it", path, known, r.StatusCode, r.Header)
+			}
+		}
+		for _, other := range []string{`"x"`, tag[1:], strings.ToUpper(tag), ""} {
+			if r := ask(w, "GET", path, "If-None-Match", other); r.StatusCode != 200 {
+				t.Errorf("%s with %s: got %d, want 200", path, other, r.StatusCode)
+			}
+		}
+		if r := ask(w, "HEAD", path); r.StatusCode != 200 || r.ContentLength <= 0 || r.Header.Get("ETag") != tag {
+			t.Errorf("HEAD %s: got %d %v", path, r.StatusCode, r.Header)
+		}
+		r := ask(w, "OPTIONS", path, "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "if-none-match")
+		if h := r.Header; r.StatusCode != 204 || h.Get("Access-Control-Allow-Methods") != "GET" || !strings.Contains(h.Get("Access-Control-Allow-Headers"), "Content-Type, If-None-Match") || h.Get("Access-Control-Expose-Headers") != "ETag" {
+			t.Errorf("OPTIONS %s: got %d %v", path, r.StatusCode, r.Header)
+		}
+		if r := ask(w, "POST", path); r.StatusCode != 405 || !strings.Contains(r.Header.Get("Allow"), "GET") {
+			t.Errorf("POST %s: got %d, want 405", path, r.StatusCode)
+		}
+	}
+	text, err := io.ReadAll(ask(bound, "GET", "/.well-known/mcp-server-card.json").Body)
+	if err != nil || !strings.Contains(string(text), `"dynamic_client_registration":false`) {
+		t.Errorf("the older card where registration is closed: %s %v", text, err)
+	}
+}
+
+// SC-06: a burst from one address is held back, and those with a token go on.
+func TestDocumentsAreBounded(t *testing.T) {
+	w := openWing(t, func(c *mcpserver.Config) { c.DocumentsPerMinute = 5 })
+	for i := range 8 {
+		r, err := http.Get(w.resource + "/server-card")
+		must(t, err)
+		r.Body.Close()
+		if want := map[bool]int{true: 200, false: 429}[i < 5]; r.StatusCode != want || want == 429 && (r.Header.Get("Retry-After") == "" || r.Header.Get("Access-Control-Allow-Origin") != "*") {
+			t.Errorf("request %d: got %d %v, want %d", i+1, r.StatusCode, r.Header, want)
+		}
+	}
+	if status, _ := w.post(w.token("acme", allScopes...), list); status != 200 {
+		t.Errorf("a call meanwhile: got %d, want 200", status)
+	}
+}
+
 // A page of an allowed origin may call, and read the challenge; no other page may.
 func TestBrowsersThatMayCall(t *testing.T) {
 	w := openWing(t, func(c *mcpserver.Config) { c.AllowedOrigins = []string{"https://app.example"} })
@@ -264,12 +329,13 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
+// SC-04: no plain http off this machine, among others.
 func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
 	good := mcpserver.Config{Resource: "https://mcp.example/mcp", Issuer: "https://as.example", Database: "sqlite:/nowhere/x.db"}
 	for says, bend := range map[string]func(*mcpserver.Config){
-		"canonical":         func(c *mcpserver.Config) { c.Resource = "https://MCP.example/mcp" },
-		"has a query":       func(c *mcpserver.Config) { c.Resource = "https://mcp.example/mcp?x=1" },
-		"plain http":        func(c *mcpserver.Config) { c.Issuer = "http://as.example" },
+		"canonical":   func(c *mcpserver.Config) { c.Resource = "https://MCP.example/mcp" },
+		"has a query": func(c *mcpserver.Config) { c.Resource = "https://mcp.example/mcp?x=1" },
+		"plain http":/* SC-04 */ func(c *mcpserver.Config) { c.Issuer = "http://as.example" },
 		"issuer is not set": func(c *mcpserver.Config) { c.Issuer = "" },
 		"database is not":   func(c *mcpserver.Config) { c.Database = "" },
 		"not believed":      func(c *mcpserver.Config) { c.Algorithms = []string{"HS256"} },
@@ -281,6 +347,25 @@ func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
 			t.Errorf("%s: got nil, want an error", says)
 		} else if !strings.Contains(err.Error(), says) {
 			t.Errorf("got %v, want it to say %q", err, says)
+		}
+	}
+}
+
+// A database that lets the wing past its second wall is told of, once, at the start; SQLite has none to be past.
+func TestAWingPastTheWallSaysSo(t *testing.T) {
+	dsn := testenv.Postgres(t) // whose role is a superuser
+	crmtest.Migrate(t, dsn)
+	path := "sqlite:" + t.TempDir() + "/companion.db"
+	crmtest.Migrate(t, path)
+	for database, want := range map[string]int{dsn: 1, path: 0} {
+		log := &testenv.Book{}
+		s, err := mcpserver.New(context.Background(), mcpserver.Config{Resource: "https://mcp.example/mcp", Issuer: "https://as.example", Database: database}, mcpserver.Deps{
+			Revoked: revocation.NewMemory(nil), Log: slog.New(slog.NewTextHandler(log, nil)),
+		})
+		must(t, err)
+		must(t, s.Close())
+		if got := strings.Count(log.String(), "row-level security"); got != want {
+			t.Errorf("%.8s: told %d times, want %d: %s", database, got, want, log)
 		}
 	}
 }

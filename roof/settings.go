@@ -193,7 +193,7 @@ func (s *settings) serving() mcpserver.Config {
 	return mcpserver.Config{
 		Resource: s.resource, Issuer: s.issuer, Database: s.companion(), Redis: s.redis, RedisPrefix: s.redisPrefix,
 		Algorithms: []string{s.algorithm}, AllowedHosts: config.List(s.allowedHosts), AllowedOrigins: config.List(s.allowedOrigins), TrustedProxies: s.proxies,
-		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP,
+		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP, Registration: s.registration,
 	}
 }
 

@@ -6,14 +6,17 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -32,6 +35,9 @@ type Policy struct {
 	// SessionKey binds sessions of older clients to their grant and tenant: 32 characters at least, the same at each replica. Default: made at the start, which
 	// is right for one process.
 	SessionKey config.Secret
+	// PassToken lets next see the access token and its proof. Default: it does not, so that it cannot send them on (MCP, "Token Passthrough"); it knows the caller. A server that
+	// exchanges the token for one of another server's (RFC 8693) needs it.
+	PassToken bool
 	// MaxBody bounds a message, in bytes. Default 1 MiB.
 	MaxBody int64
 	// MaxStreams bounds the streams that one grant holds open at once (DS-04). Default 16.
@@ -280,7 +286,14 @@ func (x *passage) pass(r *http.Request) {
 	defer cancel()
 	x.w.id, x.w.begin = x.m.ID, func() { x.answer(ctx, cancel) }
 	defer x.close()
-	x.next.ServeHTTP(x.w, r.WithContext(ctx))
+	r = r.WithContext(ctx)
+	r.Header = maps.Clone(r.Header)
+	r.Header.Del("Accept-Encoding") // what is compressed cannot be cut down
+	if !x.PassToken {
+		r.Header.Del("Authorization")
+		r.Header.Del(dpop.Header)
+	}
+	x.next.ServeHTTP(x.w, r)
 	x.w.finish()
 }
 
@@ -303,6 +316,12 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 		go x.watch(ctx, cancel)
 	}
 	if f := x.filter(streaming); f != nil {
+		if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+			cancel()
+			h.Del("Content-Encoding")
+			x.w.replace(http.StatusBadGateway, `{"error":"server_error","error_description":"the server compresses what was not asked for compressed"}`)
+			return
+		}
 		h.Del("Content-Length")
 		h.Del("ETag")
 		x.w.through = f

@@ -1,6 +1,7 @@
 package guard_test
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop/dpoptest"
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
 
@@ -78,7 +80,11 @@ func newFort(t testing.TB, change ...func(*guard.Policy)) *fort {
 	f := &fort{gate: newGate(t), behind: &behind{}}
 	tables, err := guard.Always(rules)
 	must(t, err)
-	p := guard.Policy{Tables: tables, Record: func(r guard.Record) { f.records = append(f.records, r) }}
+	p := guard.Policy{Tables: tables, Record: func(r guard.Record) {
+		f.mu.Lock() // streams end at once
+		defer f.mu.Unlock()
+		f.records = append(f.records, r)
+	}}
 	for _, c := range change {
 		c(&p)
 	}
@@ -162,6 +168,38 @@ func TestCallsAreDecidedByRules(t *testing.T) {
 				t.Errorf("%q %s: got %d %q, want a challenge with %s", row.scopes, row.body, w.Code, w.Header().Get("WWW-Authenticate"), want)
 			}
 		}
+	}
+}
+
+// RS-15, MC-24: what the client showed goes no further, so that a server behind cannot send it on, unless it needs it and says so. The rest is as it came.
+func TestTheTokenStaysAtTheGuard(t *testing.T) {
+	for _, pass := range []bool{false, true} {
+		f := newFort(t, func(p *guard.Policy) { p.PassToken = pass })
+		var saw http.Header
+		f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) { saw = r.Header }
+		raw := f.token("read")
+		for _, body := range []string{call("read_it"), `{"jsonrpc":"2.0","method":"notifications/initialized"}`} {
+			var sent http.Header
+			f.send(raw, body, func(r *http.Request) { r.Header.Set("X-Trace", "7"); sent = r.Header })
+			if saw == nil || (saw.Get("Authorization") != "") != pass || saw.Get("X-Trace") != "7" || sent.Get("Authorization") == "" {
+				t.Errorf("passing is %v: the server behind saw %v", pass, saw)
+			}
+			saw = nil
+		}
+	}
+	f := newFort(t)
+	var saw http.Header
+	f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) { saw = r.Header }
+	k := dpoptest.NewKey(t, "ES256")
+	claims := f.issuer.Claims(resource, "read")
+	claims.Confirmation.JKT = k.JKT()
+	raw := f.issuer.Sign(claims)
+	f.send(raw, call("read_it"), func(r *http.Request) {
+		r.Header.Set("Authorization", "DPoP "+raw)
+		r.Header.Set("DPoP", k.Proof("POST", resource, dpoptest.Token(raw)))
+	})
+	if saw == nil || saw.Get("Authorization") != "" || saw.Get("DPoP") != "" {
+		t.Errorf("the server behind saw %v", saw)
 	}
 }
 
@@ -282,6 +320,13 @@ func TestListsAreCutDown(t *testing.T) {
 			t.Errorf("%s in a stream: got %s", name, w.Body)
 		}
 	}
+	// A refusal in the server's own words keeps its status, which tells an older client that its session is over; its words are not shown.
+	f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
+		http.Error(w, "session not found: secret", http.StatusNotFound)
+	}
+	if w := f.send(f.token("read"), list); w.Code != 404 || strings.Contains(w.Body.String(), "secret") {
+		t.Errorf("a list that the server refuses: got %d %s, want its 404", w.Code, w.Body)
+	}
 	f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusAccepted) }
 	if w := f.send(f.token("read"), list); w.Code != 202 || w.Body.Len() != 0 {
 		t.Errorf("an empty answer: got %d %q", w.Code, w.Body)
@@ -290,6 +335,59 @@ func TestListsAreCutDown(t *testing.T) {
 	w := f.send(f.token("read"), `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen"}`, func(r *http.Request) {}) // MC-30
 	if strings.Contains(w.Body.String(), "/etc/") || w.Code == 200 && !strings.Contains(w.Body.String(), "/open/") {
 		t.Errorf("a listener: got %d %s, want to hear of what is open alone", w.Code, w.Body)
+	}
+}
+
+// What is compressed cannot be cut down, so nobody is asked for it; and who compresses all the same is not heard.
+func TestCompressedListsDoNotPass(t *testing.T) {
+	f := newFort(t)
+	raw := f.token("read")
+	for _, kind := range []string{"application/json", "text/event-stream"} {
+		text := allTools
+		if kind == "text/event-stream" {
+			text = "data: " + allTools + "\n\n"
+		}
+		for _, always := range []bool{false, true} {
+			f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) {
+				w.Header().Set("Content-Type", kind)
+				if !always && !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+					io.WriteString(w, text)
+					return
+				}
+				w.Header().Set("Content-Encoding", "gzip")
+				z := gzip.NewWriter(w)
+				io.WriteString(z, text)
+				z.Close()
+			}
+			w := f.send(raw, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip") })
+			switch {
+			case !always && (w.Code != 200 || !strings.Contains(w.Body.String(), "read_it") || strings.Contains(w.Body.String(), "secret")):
+				t.Errorf("%s by a server that compresses when asked: got %d %q, want the list cut down", kind, w.Code, w.Body)
+			case always && (w.Code != 502 || strings.Contains(w.Body.String(), "\x1f\x8b")):
+				t.Errorf("%s by a server that always compresses: got %d %q, want 502", kind, w.Code, w.Body)
+			}
+		}
+	}
+}
+
+// A server behind may still set the times of its streams.
+func TestDeadlinesReachTheConnection(t *testing.T) {
+	f := newFort(t)
+	var read, write error
+	f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
+		c := http.NewResponseController(w)
+		read, write = c.SetReadDeadline(time.Now().Add(time.Minute)), c.SetWriteDeadline(time.Now().Add(time.Minute))
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { r.Host = "mcp.example"; f.handler.ServeHTTP(w, r) }))
+	defer server.Close()
+	r, err := http.NewRequest("POST", server.URL, strings.NewReader(call("read_it")))
+	must(t, err)
+	r.Header = http.Header{"Authorization": {"Bearer " + f.token("read")}, "Content-Type": {"application/json"}}
+	response, err := http.DefaultClient.Do(r)
+	must(t, err)
+	response.Body.Close()
+	if response.StatusCode != 200 || read != nil || write != nil {
+		t.Errorf("got %d, %v, %v", response.StatusCode, read, write)
 	}
 }
 
@@ -456,8 +554,8 @@ func TestStreamsEnd(t *testing.T) {
 	claims := f.issuer.Claims(resource, "read")
 	raw := f.issuer.Sign(claims)
 	first, second := listen(raw), listen(raw)
-	if first.StatusCode != 200 || second.StatusCode != 200 {
-		t.Fatalf("got %d and %d", first.StatusCode, second.StatusCode)
+	if first.StatusCode != 200 || second.StatusCode != 200 || first.Header.Get("X-Accel-Buffering") != "no" { // RS-40
+		t.Fatalf("got %d and %d, %v", first.StatusCode, second.StatusCode, first.Header)
 	}
 	if third := listen(raw); third.StatusCode != 429 {
 		t.Errorf("one stream too many: got %d, want 429", third.StatusCode)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
@@ -215,9 +216,13 @@ func (f *whole) end() ([]byte, error) {
 
 // events holds back one event at a time (text/event-stream).
 type events struct {
-	cut func([]byte) ([]byte, bool)
-	b   bytes.Buffer
+	cut   func([]byte) ([]byte, bool)
+	b     bytes.Buffer
+	begun bool // the mark that may begin a stream is off
 }
+
+// byteOrderMark may begin a stream, and is no part of its first line (HTML, "Parsing an event stream"): with it there, a list would pass for a line that says nothing.
+const byteOrderMark = "\ufeff"
 
 func (f *events) write(p []byte) ([]byte, error) {
 	if f.b.Len()+len(p) > maxList {
@@ -231,6 +236,12 @@ func (f *events) write(p []byte) ([]byte, error) {
 func (f *events) whole(last bool) []byte {
 	var out []byte
 	left := f.b.Bytes()
+	if !f.begun {
+		if !last && len(left) < len(byteOrderMark) {
+			return nil
+		}
+		left, f.begun = bytes.TrimPrefix(left, []byte(byteOrderMark)), true
+	}
 	for {
 		event, rest, whole := cutEvent(left, last)
 		if !whole {
@@ -366,7 +377,11 @@ func (w *watched) finish() {
 	}
 	switch {
 	case w.failed != nil && w.held:
-		message.Refuse(w.ResponseWriter, http.StatusBadGateway, w.id, &message.Fault{Code: message.CodeInternal, Message: w.failed.Error()})
+		status := http.StatusBadGateway
+		if w.status >= http.StatusBadRequest {
+			status = w.status // a refusal stays one: 404 tells an older client that its session is over, and to begin anew
+		}
+		message.Refuse(w.ResponseWriter, status, w.id, &message.Fault{Code: message.CodeInternal, Message: w.failed.Error()})
 	case w.failed != nil:
 		panic(http.ErrAbortHandler)
 	case !w.held && len(out) > 0:
@@ -405,4 +420,14 @@ func (w *watched) Flush() {
 	if !w.gone && !w.held {
 		http.NewResponseController(w.ResponseWriter).Flush()
 	}
+}
+
+// SetReadDeadline and SetWriteDeadline let a server behind set the times of its streams (http.ResponseController).
+func (w *watched) SetReadDeadline(t time.Time) error {
+	return http.NewResponseController(w.ResponseWriter).SetReadDeadline(t)
+}
+
+// SetWriteDeadline is the other of the two.
+func (w *watched) SetWriteDeadline(t time.Time) error {
+	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
 }

@@ -1,7 +1,3 @@
-// Package guard owns the check of a request's access token: it becomes a Caller, or a challenge.
-//
-// Everything is checked on every request; nothing is inherited from a connection or an earlier call. What cannot be known (the issuer's keys, the list
-// of ended grants) is answered 503, never with a yes.
 package guard
 
 import (
@@ -258,8 +254,15 @@ func present(r *http.Request) (presented, *oauth.Error) {
 		return presented{}, errNoToken
 	case len(headers) > 1: // JW-21
 		return presented{}, oauth.InvalidRequest("more than one Authorization header")
-	case r.URL.RawQuery != "" && r.URL.Query().Has("access_token"):
-		return presented{}, oauth.InvalidRequest("an access token belongs in the Authorization header alone") // RS-11
+	}
+	if r.URL.RawQuery != "" {
+		query, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil { // in what cannot be read to its end, a second token could be
+			return presented{}, oauth.InvalidRequest("the query of the URL cannot be read")
+		}
+		if query.Has("access_token") {
+			return presented{}, oauth.InvalidRequest("an access token belongs in the Authorization header alone") // RS-11
+		}
 	}
 	scheme, raw, _ := strings.Cut(headers[0], " ")
 	proved := strings.EqualFold(scheme, dpop.Scheme)

@@ -127,6 +127,20 @@ func TestAWithdrawnKey(t *testing.T) {
 	g.want(t, g.ask(good), 401)
 }
 
+// JK-07: a kid is the issuer's. Another issuer's key of the same kid opens nothing, here or there.
+func TestAKeyIsOfItsIssuer(t *testing.T) {
+	here, there := newGate(t), newGate(t)
+	here.want(t, here.ask(here.good()), 204)
+	there.want(t, there.ask(there.good()), 204)
+	for from, to := range map[*gate]*gate{here: there, there: here} {
+		claims := from.issuer.Claims(resource, "read")
+		kid := tokentest.Header("kid", to.issuer.KeyID("ES256"))
+		to.want(t, to.ask(from.issuer.Sign(claims, kid)), 401)
+		claims.Issuer = to.issuer.URL()
+		to.want(t, to.ask(from.issuer.Sign(claims, kid)), 401)
+	}
+}
+
 // The background fetch keeps the keys fresh without any request.
 func TestRunFetches(t *testing.T) {
 	g := newGate(t)

@@ -3,6 +3,7 @@ package guard_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -109,6 +110,20 @@ var errDown = errors.New("dial tcp 10.0.0.5:6379: connection refused")
 type down struct{}
 
 func (down) Ended(context.Context, string) (bool, error) { return false, errDown }
+
+// bystander is the testing.TB of examples, which have none.
+type bystander struct{ testing.TB }
+
+func (bystander) Helper()           {}
+func (bystander) Cleanup(func())    {}
+func (bystander) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+
+// toyIssuer is an issuer for examples, with an empty list of ended grants.
+func toyIssuer() (*tokentest.Issuer, revocation.Reader) {
+	ended := revocation.NewMemory(nil)
+	must(bystander{}, ended.Restore(context.Background(), nil, time.Hour))
+	return tokentest.NewIssuer(bystander{}), ended
+}
 
 func must(t testing.TB, err error) {
 	t.Helper()

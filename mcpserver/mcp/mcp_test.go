@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
@@ -252,7 +253,8 @@ func TestLegacyEra(t *testing.T) {
 		{"with its version", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, 200, 0, []string{"Mcp-Protocol-Version: 2025-06-18"}},
 		{"with a session that was never given", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, 200, 0, []string{"Mcp-Session-Id: x", "Last-Event-Id: 1"}},
 		{"an unknown method", `{"jsonrpc":"2.0","id":1,"method":"resources/list"}`, 200, -32601, nil},
-		{"a cursor", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"x"}}`, 200, -32602, nil},
+		{"a cursor", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"x"}}`, 200, -32602, nil}, // TN-04
+		{"another cursor", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":{"offset":-1}}}`, 200, -32602, nil},
 		{"no tool named", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}`, 200, -32602, nil},
 		{"arguments that are no object", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":[]}}`, 200, -32602, nil},
 		{"initialize without version", `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}`, 200, -32602, nil},
@@ -277,7 +279,7 @@ func check(t *testing.T, w *httptest.ResponseRecorder, status, code int) {
 	}
 }
 
-// RS-29 to RS-38, MC-07, MC-13, MC-20
+// RS-29 to RS-31, RS-33, RS-35 to RS-38, MC-07, MC-13, MC-20
 func TestModernEra(t *testing.T) {
 	e := endpoint(t)
 	a := read(t, modern(e, ann, "server/discover", ""))
@@ -391,6 +393,64 @@ func TestS5BadMessages(t *testing.T) {
 	}
 }
 
+// RS-39: whoever hangs up ends what was being done for them.
+func TestHangingUpEndsTheTool(t *testing.T) {
+	began, ended := make(chan struct{}), make(chan error, 1)
+	slow := echo("slow", "read")
+	slow.Bind = func(mcp.Caller) mcp.Handler {
+		return func(ctx context.Context, _ json.RawMessage) (mcp.Result, error) {
+			close(began)
+			<-ctx.Done()
+			ended <- ctx.Err()
+			return mcp.Result{}, ctx.Err()
+		}
+	}
+	catalog, err := mcp.NewCatalog(slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &mcp.Endpoint{Catalog: catalog}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.Serve(w, r, ann) }))
+	defer server.Close()
+	ctx, hangUp := context.WithCancel(context.Background())
+	r, err := http.NewRequestWithContext(ctx, "POST", server.URL, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"slow"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	go func() { <-began; hangUp() }()
+	if _, err := http.DefaultClient.Do(r); err == nil {
+		t.Error("got an answer after hanging up")
+	}
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the tool was told %v, want that it is cancelled", err)
+	}
+}
+
+// MC-31: a schema is shown as it is: what it refers to is fetched by nobody, and how deep it goes costs nothing.
+func TestSchemasAreNotFollowed(t *testing.T) {
+	var hits atomic.Int64
+	canary := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))
+	defer canary.Close()
+	tool := echo("refers", "read")
+	deep := strings.Repeat(`{"anyOf":[`, 25) + `{}` + strings.Repeat(`]}`, 25)
+	tool.InputSchema = json.RawMessage(`{"type":"object","properties":{"a":{"$ref":"` + canary.URL + `/a.json"},"b":` + deep + `},"$ref":"` + canary.URL + `"}`)
+	catalog, err := mcp.NewCatalog(tool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &mcp.Endpoint{Catalog: catalog}
+	check(t, post(e, ann, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`), 200, 0)
+	check(t, post(e, ann, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"refers","arguments":{"a":1,"b":2}}}`), 200, 0)
+	if n := hits.Load(); n != 0 {
+		t.Errorf("the schema's reference was followed %d times", n)
+	}
+	tool.InputSchema = json.RawMessage(`{"type":"object","properties":{"a":` + strings.Repeat(`{"anyOf":[`, 10_000) + `{}` + strings.Repeat(`]}`, 10_000) + `}}`)
+	if _, err := mcp.NewCatalog(tool); err == nil {
+		t.Error("a schema without end: got nil, want an error")
+	}
+}
+
 // MC-15: every answer goes to its caller.
 func TestCallersAtOnceAreKeptApart(t *testing.T) {
 	e := endpoint(t)
@@ -430,7 +490,7 @@ func TestCatalogRefusesWhatNobodyCouldTrust(t *testing.T) {
 	}
 }
 
-// FuzzMessage: what is taken is what encoding/json takes, and nothing brings the endpoint down.
+// DS-12. FuzzMessage: what is taken is what encoding/json takes, and nothing brings the endpoint down.
 func FuzzMessage(f *testing.F) {
 	for _, seed := range []string{
 		`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":{"a":[1,2.5e-3,null]}}}`,

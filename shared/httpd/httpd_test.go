@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -176,5 +177,106 @@ func TestRunEndsWhenADoorBreaks(t *testing.T) {
 	h := http.NotFoundHandler()
 	if err := httpd.Run(context.Background(), []httpd.Door{{Server: httpd.Server(h), Listener: l}, {Server: httpd.Server(h), Listener: other}}, time.Second); err == nil {
 		t.Error("got nil, want the broken door's error")
+	}
+}
+
+// DS-03: whoever sends slowly, or says nothing more, is let go, and others are served meanwhile. The times are httpd's, a hundredth of each.
+func TestSlowClientsAreLetGo(t *testing.T) {
+	l, err := httpd.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httpd.Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadAll(r.Body); err != nil {
+			return
+		}
+		io.WriteString(w, "ok")
+	}))
+	if server.ReadHeaderTimeout > 15*time.Second || server.ReadTimeout > 15*time.Second || server.WriteTimeout > time.Minute || server.IdleTimeout > time.Minute || server.ReadHeaderTimeout == 0 {
+		t.Errorf("the times are %v, %v, %v, %v", server.ReadHeaderTimeout, server.ReadTimeout, server.WriteTimeout, server.IdleTimeout)
+	}
+	server.ReadHeaderTimeout, server.ReadTimeout, server.WriteTimeout, server.IdleTimeout = server.ReadHeaderTimeout/100, server.ReadTimeout/100, server.WriteTimeout/100, server.IdleTimeout/100
+	go server.Serve(l)
+	defer server.Close()
+	closed := make(chan string, 150)
+	slow := func(name, says string) {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Error(err)
+			closed <- name
+			return
+		}
+		defer conn.Close()
+		io.WriteString(conn, says)
+		conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, err := io.Copy(io.Discard, conn); err != nil && !strings.Contains(err.Error(), "reset") {
+			t.Errorf("%s: not closed: %v", name, err)
+		}
+		closed <- name
+	}
+	for range 50 {
+		go slow("half a head", "POST / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+		go slow("half a body", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+		go slow("nothing more", "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	}
+	began := time.Now()
+	response, err := http.Get("http://" + l.Addr().String())
+	if err != nil || time.Since(began) > time.Second {
+		t.Fatalf("a good request meanwhile: %v after %v", err, time.Since(began))
+	}
+	response.Body.Close()
+	for range 150 {
+		<-closed
+	}
+}
+
+// DS-06, DS-07: a head is bounded, and HTTP/2 is not spoken in the clear, where nobody asked for it: its floods end at the proxy.
+func TestHeadsAreBounded(t *testing.T) {
+	l, err := httpd.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httpd.Server(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "served") }))
+	go server.Serve(l)
+	defer server.Close()
+	for name, row := range map[string]struct{ says, want string }{
+		"a megabyte of head": {"GET / HTTP/1.1\r\nHost: x\r\nX-Filler: " + strings.Repeat("x", 1<<20), "HTTP/1.1 431"},
+		"HTTP/2":             {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "HTTP/1.1 "}, // as a strange method of HTTP/1.1
+	} {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		go io.WriteString(conn, row.says) // the server may close before it has read all
+		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		head := make([]byte, 40)
+		n, _ := io.ReadAtLeast(conn, head, 12)
+		conn.Close()
+		if got := string(head[:n]); !strings.HasPrefix(got, row.want) {
+			t.Errorf("%s: got %q, want %s", name, got, row.want)
+		}
+	}
+}
+
+// DS-09: whom a request is counted against cannot be chosen: not by a header, nor by one of the addresses that a household has so many of.
+func TestSource(t *testing.T) {
+	for name, row := range map[string]struct {
+		from, forwarded, want string
+	}{
+		"an address":              {"198.51.100.7:1", "", "198.51.100.7"},
+		"with a header of theirs": {"198.51.100.7:1", "203.0.113.9", "198.51.100.7"},
+		"IPv6":                    {"[2001:db8:1:2:3::1]:1", "", "2001:db8:1:2::/64"},
+		"the same house":          {"[2001:db8:1:2:ffff:ffff:ffff:ffff]:1", "", "2001:db8:1:2::/64"},
+		"IPv4 in IPv6":            {"[::ffff:198.51.100.7]:1", "", "198.51.100.7"},
+	} {
+		got := ""
+		visit(func(_ http.ResponseWriter, r *http.Request) { got = httpd.Source(r.Context()) }, httpd.Options{}, func(r *http.Request) {
+			r.RemoteAddr = row.from
+			r.Header.Set("X-Forwarded-For", row.forwarded)
+			r.Header.Del("User-Agent")
+		})
+		if got != row.want {
+			t.Errorf("%s: got %s, want %s", name, got, row.want)
+		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 type Challenge struct {
 	Scheme           string   // empty: Bearer
 	Error            string   // empty when no credentials were sent (RFC 6750 §3.1)
-	ErrorDescription string   // ASCII; quotes and backslashes are replaced
+	ErrorDescription string   // printable ASCII; what is not, quotes and backslashes are replaced
 	Scope            []string // all scopes that the operation needs
 	ResourceMetadata string   // absolute URL of the resource's metadata
 	Algorithms       []string // of the proofs that the DPoP scheme takes
@@ -24,7 +24,7 @@ func (c Challenge) String() string {
 		if value == "" {
 			return
 		}
-		b.WriteString(sep + name + `="` + quotedString.Replace(value) + `"`)
+		b.WriteString(sep + name + `="` + quoted(value) + `"`)
 		sep = ", "
 	}
 	add("error", c.Error)
@@ -35,5 +35,19 @@ func (c Challenge) String() string {
 	return b.String()
 }
 
-// quotedString keeps a value inside its quotes and inside its line (RFC 9110 §5.6.4).
-var quotedString = strings.NewReplacer(`"`, "'", `\`, "/", "\r", " ", "\n", " ")
+// quoted keeps a value inside its quotes and inside its line (RFC 9110 §5.6.4), in the characters that RFC 6750 §3 allows.
+func quoted(value string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '"':
+			return '\''
+		case r == '\\':
+			return '/'
+		case r == '\r' || r == '\n':
+			return ' '
+		case r < ' ' || r > '~':
+			return '?'
+		}
+		return r
+	}, value)
+}

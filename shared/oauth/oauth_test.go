@@ -62,6 +62,7 @@ func TestParseResource(t *testing.T) {
 	for _, bad := range []string{
 		"", "mcp.example/mcp", "//mcp.example", "/mcp", "https://", "https:///mcp", "ftp://mcp.example", "javascript:alert(1)", "urn:x:y", "https://mcp.example/mcp#f", "https://mcp.example/mcp#",
 		"https://u:p@mcp.example/mcp", "https://u@mcp.example", "https://mcp.example\\@evil.example", "https://mcp.example/a b", "https://mcp.example/\n", " https://mcp.example", "https://mcp.example:port/",
+		"https://mcp.exampl\u212a/", "https://m\u00fcp.example", "https://[fe80::1%25en0]/mcp",
 	} {
 		if got, err := oauth.ParseResource(bad); err == nil {
 			t.Errorf("%q: got %q, want an error", bad, got)

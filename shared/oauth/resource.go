@@ -23,11 +23,14 @@ func ParseIndicator(s string) (string, error) {
 }
 
 // ParseResource checks a resource indicator and gives it back in comparable form (RFC 8707 §2): scheme and host in lower
-// case, and a path of "/" written as none, which RFC 3986 §6.2.3 calls the same. Nothing else is folded: "/mcp" is not "/mcp/".
+// case, and a path of "/" written as none, which RFC 3986 §6.2.3 calls the same. Nothing else is folded: "/mcp" is not "/mcp/". A host is in ASCII (xn-- for others).
 func ParseResource(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || !u.IsAbs() || u.Host == "" || u.User != nil || strings.Contains(s, "#") || strings.ContainsAny(s, "\\ \t\r\n") {
 		return "", ErrNotAResource
+	}
+	if strings.ContainsFunc(u.Host, func(c rune) bool { return c > '~' || c == '%' }) {
+		return "", ErrNotAResource // a letter beyond ASCII may fold into one of ASCII, and so one host into another; a zone names a place on one machine
 	}
 	scheme := strings.ToLower(u.Scheme)
 	if scheme != "https" && scheme != "http" {

@@ -80,6 +80,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	config.SecretVar(fs, &c.DPoPNonceKey, "dpop-nonce-key", "32 random bytes in `base64`, the same at each replica, that make the nonces of DPoP proofs (default none is asked for)")
 	proxies := fs.String("trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas")
 	fs.Int64Var(&c.CallsPerMinute, "calls-per-minute", 600, "`requests` of one grant in a minute, at most, at each replica; negative: no bound")
+	fs.StringVar(&c.Registration, "registration", "open", "`who` may register clients at the issuer, as the issuer has it: open, token or closed; only the older card speaks of it")
 	fs.BoolVar(&c.InsecureHTTP, "insecure-http", false, "allow http URLs off this machine: anyone on the way can then read tokens and put keys of their own in place of the issuer's")
 	fs.BoolVar(&c.InsecureIgnoreRevocations, "insecure-ignore-revocations", false, "let tokens of ended grants act until they expire")
 	fs.TextVar(&s.level, "log-level", slog.LevelInfo, "`level` of the log: debug, info, warn or error")

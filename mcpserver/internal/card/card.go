@@ -32,7 +32,7 @@ type Facts struct {
 	Description string // 1 to 100 characters
 	Scopes      []Scope
 	Protocols   []string // MCP revisions, newest first
-	CanRegister bool     // the issuer takes dynamic client registration
+	CanRegister bool     // whoever asks may register at the issuer
 	RequireDPoP bool     // tokens must be bound to a key (RFC 9449)
 }
 
@@ -173,7 +173,7 @@ func document(body []byte, mediaType string) http.Handler {
 		}
 		h.Set("Cache-Control", "public, max-age=3600")
 		h.Set("ETag", etag)
-		if r.Header.Get("If-None-Match") == etag {
+		if known(r.Header.Values("If-None-Match"), etag) {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
@@ -183,4 +183,14 @@ func document(body []byte, mediaType string) http.Handler {
 			w.Write(body)
 		}
 	})
+}
+
+// known says whether the client has the document already (RFC 9110 §13.1.2): a proxy that compressed it has made its tag a weak one.
+func known(shown []string, etag string) bool {
+	for tag := range strings.SplitSeq(strings.Join(shown, ","), ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+			return true
+		}
+	}
+	return false
 }

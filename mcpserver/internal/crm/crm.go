@@ -19,10 +19,11 @@ var ErrNotFound = errors.New("no such customer")
 
 // DB is an open database. All that it gives away is a tenant's own view.
 type DB struct {
-	db     *sql.DB
-	search string
-	query  func(words []string) string
-	now    func() time.Time
+	db       *sql.DB
+	postgres bool
+	search   string
+	query    func(words []string) string
+	now      func() time.Time
 }
 
 // poolSize bounds the connections.
@@ -40,7 +41,7 @@ func Open(ctx context.Context, database string, now func() time.Time) (*DB, erro
 		d.db, err = sql.Open("sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)+
 			"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)")
 	} else {
-		d.search, d.query = postgresSearch, postgresQuery
+		d.postgres, d.search, d.query = true, postgresSearch, postgresQuery
 		d.db, err = sql.Open("pgx", database)
 	}
 	if err != nil {
@@ -88,12 +89,12 @@ type Customer struct {
 // Customer returns a customer, or ErrNotFound.
 func (t Tenant) Customer(ctx context.Context, id string) (Customer, error) {
 	c := Customer{ID: id}
-	err := t.d.db.QueryRowContext(ctx, "SELECT name, email FROM customers WHERE tenant_id = $1 AND id = $2", t.id, id).Scan(&c.Name, &c.Email)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Customer{}, ErrNotFound
-	}
+	n, err := t.each(ctx, "SELECT name, email FROM customers WHERE tenant_id = $1 AND id = $2", []any{t.id, id}, func(into scan) error { return into(&c.Name, &c.Email) })
 	if err != nil {
 		return Customer{}, fmt.Errorf("reading a customer: %w", err)
+	}
+	if n != 1 {
+		return Customer{}, ErrNotFound
 	}
 	return c, nil
 }
@@ -101,13 +102,13 @@ func (t Tenant) Customer(ctx context.Context, id string) (Customer, error) {
 // Update changes what is not empty of a customer's name and e-mail address, in one statement, and returns the customer as it then is; or ErrNotFound.
 func (t Tenant) Update(ctx context.Context, c Customer) (Customer, error) {
 	out := Customer{ID: c.ID}
-	err := t.d.db.QueryRowContext(ctx, `UPDATE customers SET name = COALESCE(NULLIF($3, ''), name), email = COALESCE(NULLIF($4, ''), email), updated_at = $5
-		WHERE tenant_id = $1 AND id = $2 RETURNING name, email`, t.id, c.ID, c.Name, c.Email, t.d.now().Unix()).Scan(&out.Name, &out.Email)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Customer{}, ErrNotFound
-	}
+	n, err := t.each(ctx, `UPDATE customers SET name = COALESCE(NULLIF($3, ''), name), email = COALESCE(NULLIF($4, ''), email), updated_at = $5
+		WHERE tenant_id = $1 AND id = $2 RETURNING name, email`, []any{t.id, c.ID, c.Name, c.Email, t.d.now().Unix()}, func(into scan) error { return into(&out.Name, &out.Email) })
 	if err != nil {
 		return Customer{}, fmt.Errorf("changing a customer: %w", err)
+	}
+	if n != 1 {
+		return Customer{}, ErrNotFound
 	}
 	return out, nil
 }
@@ -123,13 +124,9 @@ type Ticket struct {
 
 // Open keeps a new ticket about a customer of the tenant, or answers ErrNotFound when there is no such customer.
 func (t Tenant) Open(ctx context.Context, k Ticket) error {
-	r, err := t.d.db.ExecContext(ctx, `INSERT INTO tickets (tenant_id, id, customer_id, subject, body, opened_by, created_at)
-		SELECT c.tenant_id, $3, c.id, $4, $5, $6, $7 FROM customers c WHERE c.tenant_id = $1 AND c.id = $2`,
-		t.id, k.CustomerID, k.ID, k.Subject, k.Body, k.OpenedBy, t.d.now().Unix())
-	if err != nil {
-		return fmt.Errorf("opening a ticket: %w", err)
-	}
-	n, err := r.RowsAffected()
+	n, err := t.each(ctx, `INSERT INTO tickets (tenant_id, id, customer_id, subject, body, opened_by, created_at)
+		SELECT c.tenant_id, $3, c.id, $4, $5, $6, $7 FROM customers c WHERE c.tenant_id = $1 AND c.id = $2 RETURNING id`,
+		[]any{t.id, k.CustomerID, k.ID, k.Subject, k.Body, k.OpenedBy, t.d.now().Unix()}, func(into scan) error { return into(&k.ID) })
 	if err != nil {
 		return fmt.Errorf("opening a ticket: %w", err)
 	}
@@ -141,6 +138,6 @@ func (t Tenant) Open(ctx context.Context, k Ticket) error {
 
 // Tickets counts the tenant's tickets.
 func (t Tenant) Tickets(ctx context.Context) (n int, err error) {
-	err = t.d.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM tickets WHERE tenant_id = $1", t.id).Scan(&n)
+	_, err = t.each(ctx, "SELECT COUNT(*) FROM tickets WHERE tenant_id = $1", []any{t.id}, func(into scan) error { return into(&n) })
 	return n, err
 }

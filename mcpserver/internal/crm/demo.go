@@ -25,29 +25,22 @@ var demoArticles = []struct{ tenant, id, title, body string }{
 	{"globex", "art_globex_3", "Password for the project vault", "There is none. Ask the project's owner to let you in."},
 }
 
-// SeedDemo puts the demo's customers and articles there, for acme and globex. What is there already stays as it is.
+// SeedDemo puts the demo's customers and articles there, for acme and globex. What is there already stays as it is, so that a seeding that was cut short is made whole by the next.
 func (d *DB) SeedDemo(ctx context.Context) error {
-	tx, err := d.db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("seeding demo data: %w", err)
-	}
-	defer tx.Rollback()
+	none := func(scan) error { return nil }
 	for _, c := range demoCustomers {
-		_, err := tx.ExecContext(ctx, "INSERT INTO customers (tenant_id, id, name, email, updated_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-			c.tenant, c.id, c.name, c.email, d.now().Unix())
+		_, err := d.For(c.tenant).each(ctx, "INSERT INTO customers (tenant_id, id, name, email, updated_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+			[]any{c.tenant, c.id, c.name, c.email, d.now().Unix()}, none)
 		if err != nil {
 			return fmt.Errorf("seeding demo customers: %w", err)
 		}
 	}
 	for _, a := range demoArticles {
-		_, err := tx.ExecContext(ctx, "INSERT INTO articles (tenant_id, id, title, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-			a.tenant, a.id, a.title, a.body)
+		_, err := d.For(a.tenant).each(ctx, "INSERT INTO articles (tenant_id, id, title, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+			[]any{a.tenant, a.id, a.title, a.body}, none)
 		if err != nil {
 			return fmt.Errorf("seeding demo articles: %w", err)
 		}
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("seeding demo data: %w", err)
 	}
 	return nil
 }

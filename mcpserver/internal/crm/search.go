@@ -27,26 +27,27 @@ const (
 		WHERE tenant_id = $1 AND words @@ to_tsquery('english', $2) ORDER BY ts_rank(words, to_tsquery('english', $2)) DESC, id LIMIT $3`
 )
 
+// In SQLite bm25 weighs a word by how rare it is among all articles there, whosever they are: other tenants' may change the order of what is found, never what.
+
 // Search finds articles that hold any of the words, best first. Whatever else is in the text has no meaning, in no dialect (TN-03).
 func (t Tenant) Search(ctx context.Context, text string, limit int) ([]Article, error) {
 	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	if len(words) == 0 {
 		return []Article{}, nil
 	}
-	rows, err := t.d.db.QueryContext(ctx, t.d.search, t.id, t.d.query(words[:min(len(words), maxWords)]), min(max(limit, 1), MaxArticles))
+	found := []Article{}
+	_, err := t.each(ctx, t.d.search, []any{t.id, t.d.query(words[:min(len(words), maxWords)]), min(max(limit, 1), MaxArticles)}, func(into scan) error {
+		var a Article
+		if err := into(&a.ID, &a.Title, &a.Body); err != nil {
+			return err
+		}
+		found = append(found, a)
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("searching articles: %w", err)
 	}
-	defer rows.Close()
-	found := []Article{}
-	for rows.Next() {
-		var a Article
-		if err := rows.Scan(&a.ID, &a.Title, &a.Body); err != nil {
-			return nil, fmt.Errorf("searching articles: %w", err)
-		}
-		found = append(found, a)
-	}
-	return found, rows.Err()
+	return found, nil
 }
 
 // sqliteQuery writes words as an FTS5 query: each a string, so that AND, NEAR and * are words like others.

@@ -1,0 +1,87 @@
+package crm
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// scan reads the columns of a row.
+type scan = func(into ...any) error
+
+// each runs one statement for the tenant and hands on every row that it returns; it counts them. It is the only way to the tables: in PostgreSQL the statement sees the tenant's rows and
+// no others, whatever it says (row-level security, migration 3), and in every dialect it says so itself as well.
+func (t Tenant) each(ctx context.Context, statement string, arguments []any, row func(scan) error) (n int, err error) {
+	if t.d.postgres {
+		return t.eachPostgres(ctx, statement, arguments, row)
+	}
+	rows, err := t.d.db.QueryContext(ctx, statement, arguments...)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		n++
+		if err := row(rows.Scan); err != nil {
+			return n, err
+		}
+	}
+	return n, rows.Err()
+}
+
+// eachPostgres names the tenant and runs the statement in one transaction of one round trip: statements that are sent together are one (PostgreSQL, "Pipelining"). The name is gone with
+// the transaction, whether it is done, broken off or cancelled, so a connection never comes back from the pool with somebody's (TN-07).
+func (t Tenant) eachPostgres(ctx context.Context, statement string, arguments []any, row func(scan) error) (n int, err error) {
+	conn, err := t.d.db.Conn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	err = conn.Raw(func(driver any) error {
+		c, ok := driver.(*stdlib.Conn)
+		if !ok {
+			return fmt.Errorf("the driver is %T, not pgx", driver)
+		}
+		batch := &pgx.Batch{}
+		batch.Queue("SELECT set_config('gatehouse.tenant', $1, true)", t.id)
+		batch.Queue(statement, arguments...)
+		results := c.Conn().SendBatch(ctx, batch)
+		n, err = readRows(results, row)
+		return errors.Join(err, results.Close()) // what is not done until here is not done
+	})
+	return n, err
+}
+
+func readRows(results pgx.BatchResults, row func(scan) error) (n int, err error) {
+	if _, err := results.Exec(); err != nil {
+		return 0, fmt.Errorf("naming the tenant: %w", err)
+	}
+	rows, err := results.Query()
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		n++
+		if err := row(rows.Scan); err != nil {
+			return n, err
+		}
+	}
+	return n, rows.Err()
+}
+
+// Walled says whether the database itself keeps tenants apart from whoever this program is there. SQLite does not, nor does PostgreSQL for superusers and roles with BYPASSRLS.
+func (d *DB) Walled(ctx context.Context) (bool, error) {
+	if !d.postgres {
+		return false, nil
+	}
+	var free bool
+	if err := d.db.QueryRowContext(ctx, "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user").Scan(&free); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return false, fmt.Errorf("asking what the companion's database lets this role do: %w", err)
+	}
+	return !free, nil
+}
