@@ -127,8 +127,11 @@ func (r *Replica) tell(ctx context.Context, err error) {
 		r.options.Log.Info("the list of ended grants is complete again", "grants", r.Size())
 		return
 	}
-	age, _ := r.Age()
-	r.options.Log.Error("the list of ended grants is not known to be complete", "since", age.Round(time.Second).String(), "error", err)
+	age := "ever"
+	if known, ok := r.Age(); ok {
+		age = known.Round(time.Second).String()
+	}
+	r.options.Log.Error("the list of ended grants is not known to be complete", "for", age, "error", err)
 }
 
 // CatchUp reads the feed to its end.
