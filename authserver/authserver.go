@@ -30,6 +30,9 @@ type Deps struct {
 	Now func() time.Time // nil: time.Now
 	// Revocations is the list of ended grants, when the resource wing lives in the same process. Nil: Redis, or memory of our own.
 	Revocations revocation.List
+	// Ended, when not nil, is told of each end of a grant that this process has put on the list: so that a resource wing in the same process knows it at once
+	// when the list is in Redis.
+	Ended func(grantID string, until time.Time)
 	// Documents fetches client documents. Nil: from the network, with every caution.
 	Documents *cimd.Fetcher
 }
@@ -69,7 +72,7 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.begin(ctx, &r); err != nil {
+	if err := b.begin(ctx, &r, d.Now); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	s := &Server{config: r, deps: d, backends: b, operator: operator(&r, b, d)}
@@ -170,7 +173,10 @@ func (s *Server) routes() (http.Handler, error) {
 		IDTokenAlgorithms: c.algorithms(),
 		Authorize:         &ratelimit.Limiter{Store: b.counters, Name: "authorize", Limit: 300, Window: time.Minute},
 		Register:          &ratelimit.Limiter{Store: b.counters, Name: "register", Limit: c.RegistrationsPerHour, Window: time.Hour},
+		Ended:             b.list,
 		Revoke:            &ratelimit.Limiter{Store: b.counters, Name: "revoke", Limit: 60, Window: time.Minute},
+		Introspect:        &ratelimit.Limiter{Store: b.counters, Name: "introspect", Limit: 6000, Window: time.Minute},
+		Follow:            &ratelimit.Limiter{Store: b.counters, Name: "ended", Limit: 3000, Window: time.Minute},
 		Authenticate:      &ratelimit.Limiter{Store: b.counters, Name: "authenticate", Limit: 100, Window: time.Minute},
 	}
 	r := mux.NewRouter()
@@ -208,8 +214,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	_, _, shortErr := s.backends.sessions.Get(ctx, "readyz")
-	_, listErr := s.backends.list.Ended(ctx, "readyz")
-	if err := errors.Join(s.backends.sql.Ping(ctx), shortErr, listErr); err != nil {
+	if err := errors.Join(s.backends.sql.Ping(ctx), shortErr, s.backends.listed(s.deps.Now())); err != nil {
 		httpd.Note(r.Context(), "error", err.Error())
 		httpd.WriteJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready"})
 		return

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -40,6 +41,7 @@ type backends struct {
 
 	redis  redis.UniversalClient // nil in the embedded form
 	list   revocation.List
+	marked atomic.Pointer[time.Time] // when this process last wrote the list anew
 	ring   *keyring.Ring
 	ledger *grant.Ledger
 	secret []byte
@@ -98,18 +100,51 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 		return nil, fmt.Errorf("deriving the nonce key: %w", err)
 	}
 	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql}, &recent.Tenants{Store: b.sql}, &recent.Grants{Store: b.sql}
-	b.ledger = &grant.Ledger{Store: b.grants, List: b.list, TokenLife: remembrance, Now: d.Now}
+	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, d.Ended}, TokenLife: remembrance, Now: d.Now}
 	return b, nil
 }
 
 // begin does what only who serves may do: a command must neither make keys nor call the list of ended grants complete.
-func (b *backends) begin(ctx context.Context, r *resolved) error {
+func (b *backends) begin(ctx context.Context, r *resolved, now func() time.Time) error {
 	for _, algorithm := range r.algorithms() {
 		if err := b.ring.Ensure(ctx, algorithm); err != nil {
 			return err
 		}
 	}
-	return b.ledger.Restore(ctx, listLife)
+	return b.restore(ctx, now)
+}
+
+// restore writes the list of ended grants anew.
+func (b *backends) restore(ctx context.Context, now func() time.Time) error {
+	at := now()
+	if err := b.ledger.Restore(ctx, listLife); err != nil {
+		return err
+	}
+	b.marked.Store(&at)
+	return nil
+}
+
+// listed says whether the list of ended grants is as the ledger has it.
+func (b *backends) listed(now time.Time) error {
+	if at := b.marked.Load(); at == nil || now.Sub(*at) >= listLife {
+		return revocation.ErrUnknown
+	}
+	return nil
+}
+
+// told is a list, and somebody in this process who is told what is put on it.
+type told struct {
+	revocation.List
+	tell func(grantID string, until time.Time) // nil: nobody
+}
+
+// Add implements revocation.List.
+func (t told) Add(ctx context.Context, grantID string, until time.Time) error {
+	err := t.List.Add(ctx, grantID, until)
+	if err == nil && t.tell != nil {
+		t.tell(grantID, until)
+	}
+	return err
 }
 
 func (b *backends) close() error {

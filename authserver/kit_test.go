@@ -67,7 +67,7 @@ type house struct {
 	URL    string
 	Store  *sqlstore.DB
 	Clock  *clock
-	List   revocation.List
+	List   *revocation.Memory
 	Server *authserver.Server
 	Log    *logBook
 

@@ -25,7 +25,7 @@ func (s *Server) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-restore.C:
-			step, err = "restore the list of ended grants", s.step(ctx, func(ctx context.Context) error { return s.backends.ledger.Restore(ctx, listLife) })
+			step, err = "restore the list of ended grants", s.step(ctx, func(ctx context.Context) error { return s.backends.restore(ctx, s.deps.Now) })
 		case <-reload.C:
 			step, err = "reload signing keys", s.step(ctx, s.backends.ring.Reload)
 		case <-clean.C:

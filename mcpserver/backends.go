@@ -3,7 +3,9 @@ package mcpserver
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -17,7 +19,8 @@ type backends struct {
 	crm     *crm.DB
 	redis   redis.UniversalClient // nil: none
 	revoked revocation.Reader
-	proofs  ttl.Store // DPoP proofs that were used; nil: the guard's own memory
+	replica *revocation.Replica // revoked, when it follows a feed; nil: it does not
+	proofs  ttl.Store           // DPoP proofs that were used; nil: the guard's own memory
 }
 
 func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
@@ -49,14 +52,46 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 	switch {
 	case b.revoked != nil:
 	case b.redis != nil:
-		b.revoked = revocation.NewRedis(b.redis, c.RedisPrefix, d.Now)
+		b.follow(ctx, c, d, revocation.ReplicaOptions{Feed: revocation.NewRedis(b.redis, c.RedisPrefix, d.Now)})
+	case c.ClientID != "":
+		b.follow(ctx, c, d, revocation.ReplicaOptions{Every: c.EndedPoll, Feed: &revocation.HTTP{
+			URL: c.Issuer + revocation.Path, ClientID: c.ClientID, ClientSecret: c.ClientSecret, Client: issuerClient(d.HTTPClient),
+		}})
 	case c.InsecureIgnoreRevocations:
 		d.Log.Warn("ended grants are not looked up: their tokens act until they expire", "setting", "insecure-ignore-revocations")
 		b.revoked = ignored{}
 	default:
-		return nil, errors.New("nobody tells which grants have ended; set redis as the issuer has it, or insecure-ignore-revocations")
+		return nil, errors.New("nobody tells which grants have ended; set redis as the issuer has it, client-id and client-secret (gatehouse client create --server), or insecure-ignore-revocations")
 	}
 	return b, nil
+}
+
+// follow keeps the list in memory. What the feed says already is read now, so that the first request finds it; a feed that does not answer yet is no reason
+// not to start (FT-18): until it does, the guard answers 503.
+func (b *backends) follow(ctx context.Context, c Config, d Deps, o revocation.ReplicaOptions) {
+	o.StaleAfter, o.Now, o.Log = c.EndedStaleAfter, d.Now, d.Log
+	b.replica = revocation.NewReplica(o)
+	b.revoked = b.replica
+	if err := b.replica.CatchUp(ctx); err != nil {
+		d.Log.Warn("which grants have ended is not known yet", "error", err)
+	}
+}
+
+// run follows the feed until ctx ends.
+func (b *backends) run(ctx context.Context) {
+	if b.replica != nil {
+		b.replica.Run(ctx)
+	}
+}
+
+// issuerClient is how the issuer is asked: within bounds of time, and nobody whom it might point to.
+func issuerClient(c *http.Client) *http.Client {
+	if c == nil {
+		c = &http.Client{Timeout: 5 * time.Second}
+	}
+	own := *c
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &own
 }
 
 func (b *backends) close() error {

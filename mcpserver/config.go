@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/tools"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
 // Config is what the operator says. Fields that are zero get the value that their comment names.
@@ -23,10 +24,21 @@ type Config struct {
 	Issuer string
 	// Database holds the companion tools' data: "sqlite:PATH" or "postgres://…". Required.
 	Database string
-	// Redis holds the list of ended grants when the issuer runs elsewhere, and which DPoP proofs were used: "redis://…" or "rediss://…".
+	// Redis holds the list of ended grants, which is followed when the issuer runs elsewhere, and which DPoP proofs were used: "redis://…" or "rediss://…".
 	Redis config.Secret
 	// RedisPrefix begins every key in Redis; the same as the issuer's. Default "gatehouse:".
 	RedisPrefix string
+	// ClientID and ClientSecret are the client that this server is at the issuer (gatehouse client create --server URI). With them it follows the list of ended
+	// grants over HTTP, when it shares no Redis with the issuer, and may ask about tokens.
+	ClientID     string
+	ClientSecret config.Secret
+	// EndedPoll is how often the issuer is asked over HTTP which grants have ended: so much later at most their tokens are refused. Default 2 seconds. In Redis
+	// that is four times a second.
+	EndedPoll time.Duration
+	// EndedStaleAfter is how long the list of ended grants counts after it was last known to be complete. Default 10 seconds.
+	EndedStaleAfter time.Duration
+	// EndedWhenStale says what is done then: EndedRefuse (503), or EndedIntrospect (the issuer is asked about each token, RFC 7662). Default EndedRefuse.
+	EndedWhenStale string
 	// Algorithms of tokens' signatures: ES256, RS256, EdDSA. Default ES256.
 	Algorithms []string
 	// AllowedHosts are the Host headers that are answered. Default: the resource's host and, on a loopback host, its other names.
@@ -52,9 +64,15 @@ type Config struct {
 	// InsecureHTTP allows an http resource or issuer that is not on a loopback host: then anyone on the way can read tokens, and put keys of their own in
 	// place of the issuer's.
 	InsecureHTTP bool
-	// InsecureIgnoreRevocations lets tokens of ended grants act until they expire, when there is neither Redis nor an issuer in this process.
+	// InsecureIgnoreRevocations lets tokens of ended grants act until they expire, when there is neither Redis, nor a client, nor an issuer in this process.
 	InsecureIgnoreRevocations bool
 }
+
+// What EndedWhenStale may be.
+const (
+	EndedRefuse     = "refuse"
+	EndedIntrospect = "introspect"
+)
 
 // resolve fills and checks. The error names the field and what to do.
 func (c Config) resolve() (Config, error) {
@@ -88,6 +106,9 @@ func (c Config) resolve() (Config, error) {
 			return c, fmt.Errorf("algorithm %q is not believed; use ES256, RS256 or EdDSA", a)
 		}
 	}
+	if err := c.resolveEnded(); err != nil {
+		return c, err
+	}
 	if c.CallsPerMinute == 0 {
 		c.CallsPerMinute = 600
 	}
@@ -98,6 +119,34 @@ func (c Config) resolve() (Config, error) {
 		c.RedisPrefix = "gatehouse:"
 	}
 	return c, nil
+}
+
+// longestStale bounds how long a list may count that nobody can vouch for: an access token lives that long by default.
+const longestStale = 10 * time.Minute
+
+func (c *Config) resolveEnded() error {
+	if c.EndedPoll == 0 {
+		c.EndedPoll = 2 * time.Second
+	}
+	if c.EndedStaleAfter == 0 {
+		c.EndedStaleAfter = revocation.DefaultStaleAfter
+	}
+	if c.EndedWhenStale == "" {
+		c.EndedWhenStale = EndedRefuse
+	}
+	switch {
+	case (c.ClientID == "") != (c.ClientSecret == ""):
+		return errors.New("client-id and client-secret go together; gatehouse client create --server prints both")
+	case c.EndedStaleAfter < time.Second || c.EndedStaleAfter > longestStale:
+		return fmt.Errorf("ended-stale-after %s is not between 1s and %s", c.EndedStaleAfter, longestStale)
+	case c.Redis == "" && c.ClientID != "" && (c.EndedPoll < 100*time.Millisecond || c.EndedPoll >= c.EndedStaleAfter):
+		return fmt.Errorf("ended-poll %s is not between 100ms and ended-stale-after, which is %s", c.EndedPoll, c.EndedStaleAfter)
+	case c.EndedWhenStale != EndedRefuse && c.EndedWhenStale != EndedIntrospect:
+		return fmt.Errorf("ended-when-stale %q is not refuse or introspect", c.EndedWhenStale)
+	case c.EndedWhenStale == EndedIntrospect && c.ClientID == "":
+		return errors.New("ended-when-stale introspect needs client-id and client-secret, by which the issuer knows this server")
+	}
+	return nil
 }
 
 // Scope is a scope of the companion tools.

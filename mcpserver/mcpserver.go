@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -39,7 +40,7 @@ func protocols() []string { return mcp.Versions() }
 type Deps struct {
 	Log        *slog.Logger
 	Now        func() time.Time  // nil: time.Now
-	Revoked    revocation.Reader // the list of ended grants, when the issuer lives in the same process; nil: from Redis
+	Revoked    revocation.Reader // the list of ended grants, when the issuer lives in the same process; nil: followed in Redis, or at the issuer
 	HTTPClient *http.Client      // for the issuer's metadata and keys; nil: one with strict limits
 }
 
@@ -47,7 +48,9 @@ type Deps struct {
 type Server struct {
 	backends *backends
 	guard    *guard.Guard
-	handler  http.Handler
+	// introspects says that the issuer is asked about each token while the list of ended grants is stale.
+	introspects bool
+	handler     http.Handler
 }
 
 // New opens the stores, whose schema must be there, and wires the wing. Close it after use.
@@ -66,7 +69,7 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{backends: b}
+	s := &Server{backends: b, introspects: c.EndedWhenStale == EndedIntrospect}
 	if err := s.wire(c, d); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
@@ -74,8 +77,13 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 }
 
 func (s *Server) wire(c Config, d Deps) (err error) {
+	var whenUnknown *guard.Introspection
+	if c.EndedWhenStale == EndedIntrospect {
+		whenUnknown = &guard.Introspection{URL: c.Issuer + "/oauth2/introspect", ClientID: c.ClientID, ClientSecret: c.ClientSecret}
+	}
 	s.guard, err = guard.New(guard.Config{
-		Issuer: c.Issuer, Resource: c.Resource, Algorithms: c.Algorithms, Baseline: baseline(), Revoked: s.backends.revoked, HTTPClient: d.HTTPClient,
+		WhenUnknown: whenUnknown,
+		Issuer:      c.Issuer, Resource: c.Resource, Algorithms: c.Algorithms, Baseline: baseline(), Revoked: s.backends.revoked, HTTPClient: d.HTTPClient,
 		Now: d.Now, Log: d.Log, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, CacheLife: c.TokenCacheLife,
 		RequireDPoP: c.RequireDPoP, DPoPNonceKey: c.DPoPNonceKey, UsedProofs: s.backends.proofs,
 	})
@@ -203,8 +211,20 @@ func baseline() []string {
 // Handler is the wing's door.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Run does the background work until ctx ends: the issuer's keys are fetched anew from time to time.
-func (s *Server) Run(ctx context.Context) { s.guard.Run(ctx) }
+// Run does the background work until ctx ends: the issuer's keys are fetched anew from time to time, and its list of ended grants is followed.
+func (s *Server) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { s.backends.run(ctx) })
+	s.guard.Run(ctx)
+	wg.Wait()
+}
+
+// Ended tells the wing of an end of a grant that an issuer in the same process has just written, ahead of the list that both share.
+func (s *Server) Ended(grantID string, until time.Time) {
+	if s.backends.replica != nil {
+		s.backends.replica.Hear(grantID, until)
+	}
+}
 
 // SeedDemo puts the demo's data there; what is there already stays.
 func (s *Server) SeedDemo(ctx context.Context) error { return s.backends.crm.SeedDemo(ctx) }
@@ -222,6 +242,9 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	_, listErr := s.backends.revoked.Ended(ctx, "readyz")
+	if s.introspects {
+		listErr = nil // the issuer is asked instead
+	}
 	if err := errors.Join(s.guard.Ready(ctx), listErr, s.backends.crm.Ping(ctx)); err != nil {
 		httpd.Note(r.Context(), "error", err.Error())
 		httpd.WriteJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready"})

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -329,6 +331,38 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
+// FT-18: a wing whose issuer tells nothing yet opens, and lets nobody in.
+func TestAWingThatIsToldNothing(t *testing.T) {
+	w := openWing(t)
+	database := "sqlite:" + filepath.Join(t.TempDir(), "companion.db")
+	crmtest.Migrate(t, database)
+	s, err := mcpserver.New(t.Context(), mcpserver.Config{Resource: w.resource, Issuer: w.issuer.URL(), Database: database, ClientID: "cli_x", ClientSecret: "x"}, mcpserver.Deps{})
+	must(t, err)
+	defer s.Close()
+	ask := func(method, path string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, w.url+path, nil)
+		r.Header.Set("Authorization", "Bearer "+w.token("acme", allScopes...))
+		answer := httptest.NewRecorder()
+		s.Handler().ServeHTTP(answer, r)
+		return answer
+	}
+	if got := ask("POST", "/mcp"); got.Code != 503 || got.Header().Get("Retry-After") == "" {
+		t.Errorf("a good token: got %d %v, want 503", got.Code, got.Header())
+	}
+	if got := ask("GET", "/readyz"); got.Code != 503 {
+		t.Errorf("readyz: got %d, want 503", got.Code)
+	}
+	s.Ended("grt_heard", time.Now().Add(time.Hour)) // from an issuer in the same process
+	c := w.issuer.Claims(w.resource, allScopes...)
+	c.GrantID = "grt_heard"
+	r := httptest.NewRequest("POST", w.resource, nil)
+	r.Header.Set("Authorization", "Bearer "+w.issuer.Sign(c))
+	answer := httptest.NewRecorder()
+	if s.Handler().ServeHTTP(answer, r); answer.Code != 401 {
+		t.Errorf("an end that it has heard of: got %d, want 401", answer.Code)
+	}
+}
+
 // SC-04: no plain http off this machine, among others.
 func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
 	good := mcpserver.Config{Resource: "https://mcp.example/mcp", Issuer: "https://as.example", Database: "sqlite:/nowhere/x.db"}
@@ -339,6 +373,11 @@ func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
 		"issuer is not set": func(c *mcpserver.Config) { c.Issuer = "" },
 		"database is not":   func(c *mcpserver.Config) { c.Database = "" },
 		"not believed":      func(c *mcpserver.Config) { c.Algorithms = []string{"HS256"} },
+		"go together":       func(c *mcpserver.Config) { c.ClientID = "cli_x" },
+		"between 1s and":    func(c *mcpserver.Config) { c.EndedStaleAfter = time.Hour },
+		"between 100ms and": func(c *mcpserver.Config) { c.ClientID, c.ClientSecret, c.EndedPoll = "cli_x", "x", 10*time.Second },
+		"not refuse or":     func(c *mcpserver.Config) { c.EndedWhenStale = "pass" },
+		"introspect needs":  func(c *mcpserver.Config) { c.EndedWhenStale = mcpserver.EndedIntrospect },
 		"is not there":      func(*mcpserver.Config) {},
 	} {
 		c := good

@@ -23,7 +23,7 @@ func clientCreate(fs *flag.FlagSet) action {
 		s.RedirectURIs = append(s.RedirectURIs, uri)
 		return nil
 	})
-	fs.StringVar(&s.Resource, "server", "", "`URI` of the protected server that the client is: it may pass its callers on to other servers, within --scopes")
+	fs.StringVar(&s.Resource, "server", "", "`URI` of the protected server that the client is: it may ask about tokens for it and which grants have ended, and pass its callers on to other servers within --scopes")
 	fs.BoolVar(&s.TokenExchange, "token-exchange", false, "let it exchange its tokens for narrower ones")
 	fs.BoolVar(&s.Assertions, "assertions", false, "let people in by assertions of the identity provider that their organisation trusts")
 	fs.Func("post-logout-redirect-uri", "`URI` to which people may go on from signing out; may be repeated", func(uri string) error {

@@ -129,11 +129,12 @@ func (s *settings) migrate(ctx context.Context) error {
 	return nil
 }
 
-// wings opens both. In one process without Redis they share the list of ended grants, so that an end counts from the very next request.
+// wings opens both. In one process an end of a grant counts from the very next request: without Redis they share the list, with it the one tells the other.
 func (h *house) wings(ctx context.Context) error {
 	var err error
 	shared := authserver.Deps{Log: h.log, Now: h.program.Now}
 	reading := mcpserver.Deps{Log: h.log, Now: h.program.Now}
+	shared.Ended = func(grantID string, until time.Time) { h.resource.Ended(grantID, until) }
 	if h.redis == "" {
 		ended := revocation.NewMemory(h.program.Now)
 		shared.Revocations, reading.Revoked = ended, ended

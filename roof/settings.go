@@ -36,6 +36,7 @@ type settings struct {
 	trustedProxies   string
 	allowedHosts     string
 	allowedOrigins   string
+	endedStaleAfter  time.Duration
 	requireDPoP      bool
 	insecureHTTP     bool
 	resourcesFile    string
@@ -69,6 +70,7 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.StringVar(&s.trustedProxies, "trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas (default none)")
 	fs.StringVar(&s.allowedHosts, "allowed-hosts", "", "Host `names` that the MCP server answers to, divided by commas (default the host of --resource)")
 	fs.StringVar(&s.allowedOrigins, "allowed-origins", "", "web `origins` whose pages may call the MCP server, divided by commas")
+	fs.DurationVar(&s.endedStaleAfter, "ended-stale-after", 10*time.Second, "`time` for which the list of ended grants in Redis counts after it was last known to be complete; then the MCP server answers 503")
 	fs.BoolVar(&s.requireDPoP, "require-dpop", false, "let the MCP server refuse access tokens that are not bound to a key of their client's (RFC 9449)")
 	fs.BoolVar(&s.insecureHTTP, "insecure-http", false, "allow http URLs off this machine: anyone on the way can then read tokens and passwords")
 	fs.StringVar(&s.resourcesFile, "resources", "", "JSON `file` of all MCP servers whose tokens are issued, as authserver reads it (default the one at --resource)")
@@ -193,7 +195,7 @@ func (s *settings) serving() mcpserver.Config {
 	return mcpserver.Config{
 		Resource: s.resource, Issuer: s.issuer, Database: s.companion(), Redis: s.redis, RedisPrefix: s.redisPrefix,
 		Algorithms: []string{s.algorithm}, AllowedHosts: config.List(s.allowedHosts), AllowedOrigins: config.List(s.allowedOrigins), TrustedProxies: s.proxies,
-		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP, Registration: s.registration,
+		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP, Registration: s.registration, EndedStaleAfter: s.endedStaleAfter,
 	}
 }
 

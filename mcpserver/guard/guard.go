@@ -27,8 +27,10 @@ type Config struct {
 	Issuer string
 	// Resource is the canonical URI of the protected server: the only audience that is accepted (RFC 8707 §2). Required.
 	Resource string
-	// Revoked tells which grants have ended. Required; asked on every request.
+	// Revoked tells which grants have ended. Required; asked on every request, so it should know by itself: a revocation.Replica does.
 	Revoked revocation.Reader
+	// WhenUnknown asks the issuer about a token when Revoked does not know. Default: such a request is answered 503.
+	WhenUnknown *Introspection
 	// Algorithms of signatures that are believed. Default ES256.
 	Algorithms []string
 	// Baseline are the scopes that a 401 challenge names.
@@ -297,13 +299,32 @@ func (g *Guard) believe(ctx context.Context, raw string) (verified, *oauth.Error
 	ended, err := g.config.Revoked.Ended(ctx, v.caller.GrantID)
 	switch {
 	case ended:
-		return verified{}, oauth.InvalidToken("the permission behind the access token has ended")
+		return verified{}, errEnded
 	case err != nil:
-		httpd.Note(ctx, "error", err)
-		return verified{}, oauth.TemporarilyUnavailable()
+		return g.ask(ctx, raw, v, err)
 	}
 	return v, nil
 }
+
+// ask asks the issuer about a token whose grant may have ended, as unknown says. Without anybody to ask it fails closed.
+func (g *Guard) ask(ctx context.Context, raw string, v verified, unknown error) (verified, *oauth.Error) {
+	if g.config.WhenUnknown == nil {
+		httpd.Note(ctx, "error", unknown)
+		return verified{}, oauth.TemporarilyUnavailable()
+	}
+	httpd.Note(ctx, "introspected", true)
+	active, err := g.config.WhenUnknown.active(ctx, g.config.HTTPClient, raw, v.caller.GrantID)
+	switch {
+	case err != nil:
+		httpd.Note(ctx, "error", errors.Join(unknown, err))
+		return verified{}, oauth.TemporarilyUnavailable()
+	case !active:
+		return verified{}, errEnded
+	}
+	return v, nil
+}
+
+var errEnded = oauth.InvalidToken("the permission behind the access token has ended")
 
 // verified is a believed token.
 type verified struct {

@@ -2,16 +2,30 @@ package revocation
 
 import (
 	"context"
+	"crypto/rand"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Memory is a List for one process. Both wings share the value, so that an end is seen by the very next request.
+// sweepEvery is how often what has expired is looked for.
+const sweepEvery = time.Minute
+
+// Memory is a List for one process. Under one roof both wings share the value, so that an end is seen by the very next request; servers elsewhere follow
+// it through the issuer.
 type Memory struct {
 	now      func() time.Time
-	mu       sync.RWMutex
-	ended    map[string]time.Time // grant id → until
-	complete time.Time            // until when the list may be taken for complete
+	name     string // of this memory: a cursor of another one is no cursor here
+	ended    *set
+	complete atomic.Pointer[time.Time] // until when the list may be taken for complete
+
+	mu       sync.Mutex
+	log      []Entry // in the order of writing
+	dropped  int     // entries that were before the log's first
+	restored int
 	swept    time.Time
 }
 
@@ -20,18 +34,18 @@ func NewMemory(now func() time.Time) *Memory {
 	if now == nil {
 		now = time.Now
 	}
-	return &Memory{now: now, ended: map[string]time.Time{}}
+	m := &Memory{now: now, name: rand.Text(), ended: newSet(now()), swept: now()}
+	m.complete.Store(&time.Time{})
+	return m
 }
 
 // Ended implements Reader.
 func (m *Memory) Ended(_ context.Context, grantID string) (bool, error) {
-	now := m.now()
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if until, listed := m.ended[grantID]; listed && now.Before(until) {
+	complete := m.now().Before(*m.complete.Load()) // asked first: what was complete then holds what is looked up after
+	switch {
+	case m.ended.has(grantID):
 		return true, nil
-	}
-	if !now.Before(m.complete) {
+	case !complete:
 		return false, ErrUnknown
 	}
 	return false, nil
@@ -41,39 +55,68 @@ func (m *Memory) Ended(_ context.Context, grantID string) (bool, error) {
 func (m *Memory) Add(_ context.Context, grantID string, until time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.add(grantID, until)
+	m.add(Entry{grantID, until})
 	m.sweep()
 	return nil
 }
 
 // Restore implements List.
-func (m *Memory) Restore(_ context.Context, ended map[string]time.Time, life time.Duration) error {
+func (m *Memory) Restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error), life time.Duration) error {
+	known, err := sorted(ctx, ledger)
+	if err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for id, until := range ended {
-		m.add(id, until)
+	for _, e := range known {
+		m.add(e)
 	}
-	m.complete = m.now().Add(life)
+	complete := m.now().Add(life)
+	m.complete.Store(&complete)
+	m.restored++
 	m.sweep()
 	return nil
 }
 
-func (m *Memory) add(id string, until time.Time) {
-	if until.After(m.ended[id]) {
-		m.ended[id] = until
+// Next implements Feed.
+func (m *Memory) Next(_ context.Context, cursor string) (Batch, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	name, number, _ := strings.Cut(cursor, ".")
+	from, err := strconv.Atoi(number)
+	b := Batch{Now: now, Life: m.complete.Load().Sub(now)}
+	if err != nil || name != m.name || from < m.dropped || from > m.dropped+len(m.log) {
+		b.Whole, from = true, m.dropped
+	}
+	news := m.log[from-m.dropped:]
+	b.Ended = slices.Clone(news[:min(part, len(news))])
+	b.More = len(news) > part
+	b.Cursor = m.name + "." + strconv.Itoa(from+len(b.Ended))
+	if m.restored > 0 {
+		b.Mark = m.name + "." + strconv.Itoa(m.restored)
+	}
+	return b, nil
+}
+
+func (m *Memory) add(e Entry) {
+	now := m.now()
+	if left := e.Until.Sub(now); left > 0 && m.ended.add(e, left, now) {
+		m.log = append(m.log, e)
 	}
 }
 
 // sweep forgets, once a minute, the grants whose tokens have all expired.
 func (m *Memory) sweep() {
 	now := m.now()
-	if now.Sub(m.swept) < time.Minute {
+	if since := now.Sub(m.swept); since >= 0 && since < sweepEvery {
 		return
 	}
 	m.swept = now
-	for id, until := range m.ended {
-		if !now.Before(until) {
-			delete(m.ended, id)
-		}
+	m.ended.sweep(now)
+	gone := 0
+	for gone < len(m.log) && !now.Before(m.log[gone].Until) {
+		gone++
 	}
+	m.log, m.dropped = slices.Clone(m.log[gone:]), m.dropped+gone
 }

@@ -2,75 +2,286 @@ package revocation
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// Redis is a List that replicas share. Each question is one round trip, on purpose: a list that were copied to every replica from time to time
-// would let an ended grant act until the next copy.
+// Redis is a List that replicas share: one stream, whose entries are ends, and marks of the issuer's that everything the ledger knows stands before them. A
+// stream loses nothing that somebody has not read yet, and who has read an entry can tell whether the stream is still the one that had it: emptied, evicted, trimmed too far
+// or behind after a fail-over, it has not, and is read anew.
+//
+// It needs Redis 6.2. Reading takes XRANGE, XREVRANGE and TIME alone.
 type Redis struct {
 	client redis.UniversalClient
-	prefix string
+	key    string
 	now    func() time.Time
+	script *redis.Script
+
+	mu      sync.Mutex       // one restores at a time
+	cursor  string           // how far this process has read
+	written map[string]int64 // what it has read: grant id to until, in Unix milliseconds
 }
 
-// NewRedis makes a List of a connection; prefix begins every key. now may be nil: time.Now.
+// appendScript writes entries if the entry ARGV[1] is still there and says ARGV[2], and at last a mark, with the cutting off of what is too old by Redis's own clock.
+const appendScript = `
+if ARGV[1] ~= '' then
+  local e = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+  if not e or e[2][2] .. ' ' .. e[2][4] ~= ARGV[2] then return false end
+end
+local last
+for i = 5, #ARGV, 2 do last = redis.call('XADD', KEYS[1], '*', ARGV[3], ARGV[i], ARGV[4], ARGV[i + 1]) end
+if ARGV[3] == 'complete' then
+  redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%%.0f000', redis.call('TIME')[1] - %d))
+end
+return last`
+
+// chunk bounds the entries of one script, so that Redis does other things between.
+const chunk = 500
+
+// NewRedis makes a List of a connection; prefix begins its key. now may be nil: time.Now.
 func NewRedis(client redis.UniversalClient, prefix string, now func() time.Time) *Redis {
 	if now == nil {
 		now = time.Now
 	}
-	return &Redis{client, prefix, now}
-}
-
-func (r *Redis) ended(grantID string) string { return r.prefix + "ended:" + grantID }
-
-func (r *Redis) complete() string { return r.prefix + "ended-complete" }
-
-// Ended implements Reader. A Redis that was flushed or restarted has lost its mark of completeness with everything else, so that the answer is
-// ErrUnknown until the issuer has restored the list.
-func (r *Redis) Ended(ctx context.Context, grantID string) (bool, error) {
-	values, err := r.client.MGet(ctx, r.ended(grantID), r.complete()).Result()
-	if err != nil {
-		return false, errors.Join(ErrUnknown, err)
-	}
-	if len(values) == 2 && values[0] != nil {
-		return true, nil
-	}
-	if len(values) != 2 || values[1] == nil {
-		return false, ErrUnknown
-	}
-	return false, nil
+	return &Redis{client: client, key: prefix + "ended", now: now, script: redis.NewScript(fmt.Sprintf(appendScript, int(longest.Seconds()))), written: map[string]int64{}}
 }
 
 // Add implements List.
 func (r *Redis) Add(ctx context.Context, grantID string, until time.Time) error {
-	life := until.Sub(r.now())
-	if life <= 0 {
+	switch left := until.Sub(r.now()); {
+	case left <= 0:
 		return nil
+	case left > longest:
+		return fmt.Errorf("writing the list of ended grants: %s is longer than the list remembers", left)
 	}
-	if err := r.client.Set(ctx, r.ended(grantID), "1", life).Err(); err != nil {
+	values := []string{"grant", grantID, "until", strconv.FormatInt(until.UnixMilli(), 10)}
+	if err := r.client.XAdd(ctx, &redis.XAddArgs{Stream: r.key, Values: values}).Err(); err != nil {
 		return fmt.Errorf("writing the list of ended grants: %w", err)
 	}
 	return nil
 }
 
-// Restore implements List. The mark is written last, in the same transaction.
-func (r *Redis) Restore(ctx context.Context, ended map[string]time.Time, life time.Duration) error {
-	now := r.now()
-	_, err := r.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		for id, until := range ended {
-			if left := until.Sub(now); left > 0 {
-				p.Set(ctx, r.ended(id), "1", left)
-			}
+// entry is one of the stream, with what it says: an id alone could come again in a stream that was begun anew.
+type entry struct {
+	id, says string
+}
+
+// place is how far somebody has read the stream.
+type place struct {
+	last  entry
+	mark  string // the id of the last mark so far, which holds for life milliseconds from its writing
+	life  int64
+	floor string // after a loss: marks up to here may vouch for what was lost
+}
+
+func (p place) String() string {
+	return strings.Join([]string{p.last.id, p.last.says, p.mark, strconv.FormatInt(p.life, 10), p.floor}, ",")
+}
+
+// readPlace reads a cursor; what is none of this stream's is the beginning.
+func readPlace(cursor string) place {
+	f := strings.Split(cursor, ",")
+	if len(f) != 5 {
+		return place{}
+	}
+	life, err := strconv.ParseInt(f[3], 10, 64)
+	for _, id := range []string{f[0], f[2], f[4]} {
+		if _, ok := readID(id); !ok && id != "" || err != nil {
+			return place{}
 		}
-		p.Set(ctx, r.complete(), "1", life)
-		return nil
-	})
+	}
+	return place{entry{f[0], f[1]}, f[2], life, f[4]}
+}
+
+// read reads a message of the stream: an end, a mark, or the entry that begins it.
+func read(m redis.XMessage) (e entry, name, first, second string) {
+	for name, other := range map[string]string{"grant": "until", "complete": "word", "begun": "word"} {
+		if first, ok := m.Values[name].(string); ok {
+			second, _ := m.Values[other].(string)
+			return entry{m.ID, first + " " + second}, name, first, second
+		}
+	}
+	return entry{id: m.ID}, "", "", ""
+}
+
+// readID reads a stream's entry id: milliseconds and a number.
+func readID(id string) (parts [2]uint64, ok bool) {
+	ms, number, ok := strings.Cut(id, "-")
+	var err1, err2 error
+	parts[0], err1 = strconv.ParseUint(ms, 10, 64)
+	parts[1], err2 = strconv.ParseUint(number, 10, 64)
+	return parts, ok && err1 == nil && err2 == nil
+}
+
+// after says whether an entry comes after another; everything comes after none.
+func after(id, other string) bool {
+	a, _ := readID(id)
+	b, _ := readID(other)
+	return slices.Compare(a[:], b[:]) > 0
+}
+
+// Next implements Feed.
+func (r *Redis) Next(ctx context.Context, cursor string) (Batch, error) {
+	p := readPlace(cursor)
+	news, now, err := r.read(ctx, p.last.id)
+	if err == nil && p.last.id != "" && !begins(news, p.last) {
+		// The entry is gone, and with it may be others that nobody here has read. What follows vouches for the stream as it is; the marks that are there
+		// may have been made before the loss.
+		if p, err = r.begin(ctx); err == nil {
+			news, now, err = r.read(ctx, "")
+		}
+	}
+	if err != nil {
+		return Batch{}, errors.Join(ErrUnknown, err)
+	}
+	b := Batch{Whole: p.last.id == "", Now: now}
+	if p.last.id != "" {
+		news = news[1:]
+	}
+	b.More = len(news) >= part
+	for _, m := range news {
+		e, name, first, second := read(m)
+		p.last = e
+		switch number, err := strconv.ParseInt(second, 10, 64); {
+		case name == "grant" && err == nil:
+			b.Ended = append(b.Ended, Entry{first, time.UnixMilli(number)})
+		case name == "complete" && after(m.ID, p.floor):
+			p.mark = m.ID
+			p.life, _ = strconv.ParseInt(first, 10, 64)
+		}
+	}
+	if made, ok := readID(p.mark); ok {
+		b.Mark = p.mark
+		b.Life = time.Duration(p.life)*time.Millisecond - max(0, now.Sub(time.UnixMilli(int64(made[0]))))
+	}
+	b.Cursor = p.String()
+	return b, nil
+}
+
+// begins says whether the first of the messages is this entry.
+func begins(news []redis.XMessage, last entry) bool {
+	if len(news) == 0 {
+		return false
+	}
+	first, _, _, _ := read(news[0])
+	return first == last
+}
+
+// begin is the beginning of the stream, after a loss.
+func (r *Redis) begin(ctx context.Context) (place, error) {
+	newest, err := r.client.XRevRangeN(ctx, r.key, "+", "-", 1).Result()
+	if err != nil || len(newest) == 0 {
+		return place{}, err
+	}
+	return place{floor: newest[0].ID}, nil
+}
+
+// read reads the stream from an entry on, which is read again, and the time that Redis has.
+func (r *Redis) read(ctx context.Context, from string) ([]redis.XMessage, time.Time, error) {
+	count := int64(part + 1)
+	if from == "" {
+		from, count = "-", part
+	}
+	pipe := r.client.Pipeline()
+	messages, now := pipe.XRangeN(ctx, r.key, from, "+", count), pipe.Time(ctx)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, time.Time{}, fmt.Errorf("reading the list of ended grants: %w", err)
+	}
+	return messages.Val(), now.Val(), nil
+}
+
+// errMoved says that the stream is no longer the one that was read.
+var errMoved = errors.New("the list of ended grants was lost while it was written")
+
+// Restore implements List. It writes what is missing, and the mark last; each step only while the one before is still there, so that a Redis which is emptied in
+// the middle has no mark.
+func (r *Redis) Restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error), life time.Duration) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var err error
+	for range 3 {
+		if err = r.restore(ctx, ledger, life); !errors.Is(err, errMoved) {
+			break
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("restoring the list of ended grants: %w", err)
 	}
 	return nil
+}
+
+func (r *Redis) restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error), life time.Duration) error {
+	if err := r.catchUp(ctx); err != nil {
+		return err
+	}
+	last := readPlace(r.cursor).last
+	var err error
+	if last.id == "" { // an empty stream gets an entry by which it is known
+		if last, err = r.append(ctx, last, "begun", "word", "1", rand.Text()); err != nil {
+			return err
+		}
+	}
+	known, err := sorted(ctx, ledger)
+	if err != nil {
+		return err
+	}
+	now := r.now()
+	var missing []string
+	for _, e := range known {
+		if e.Until.After(now) && e.Until.UnixMilli() > r.written[e.GrantID] {
+			missing = append(missing, e.GrantID, strconv.FormatInt(e.Until.UnixMilli(), 10))
+		}
+	}
+	for some := range slices.Chunk(missing, 2*chunk) {
+		if last, err = r.append(ctx, last, "grant", "until", some...); err != nil {
+			return err
+		}
+	}
+	_, err = r.append(ctx, last, "complete", "word", strconv.FormatInt(life.Milliseconds(), 10), rand.Text())
+	return err
+}
+
+// catchUp reads what is written.
+func (r *Redis) catchUp(ctx context.Context) error {
+	now := r.now().UnixMilli()
+	for id, until := range r.written {
+		if until <= now {
+			delete(r.written, id)
+		}
+	}
+	for more := true; more; {
+		b, err := r.Next(ctx, r.cursor)
+		if err != nil {
+			return err
+		}
+		if b.Whole {
+			clear(r.written)
+		}
+		for _, e := range b.Ended {
+			r.written[e.GrantID] = max(r.written[e.GrantID], e.Until.UnixMilli())
+		}
+		r.cursor, more = b.Cursor, b.More
+	}
+	return nil
+}
+
+// append writes entries of two fields each, after the one that must still be there, and returns the last.
+func (r *Redis) append(ctx context.Context, after entry, name, other string, values ...string) (entry, error) {
+	args := []any{after.id, after.says, name, other}
+	for _, v := range values {
+		args = append(args, v)
+	}
+	id, err := r.script.Run(ctx, r.client, []string{r.key}, args...).Text()
+	if errors.Is(err, redis.Nil) {
+		return entry{}, errMoved
+	}
+	return entry{id, strings.Join(values[len(values)-2:], " ")}, err
 }

@@ -2,11 +2,16 @@
 //
 // The list is a blackboard, the ledger in SQL is the truth. So a list that may be incomplete says so (ErrUnknown), and a
 // reader that is told so refuses.
+//
+// A resource asks on every request, so it has the list in its own memory: under one roof the issuer's Memory itself, elsewhere a Replica, which
+// follows a Feed: the stream in Redis, or the issuer's over HTTP. A Feed is read from a cursor on, so that nothing is missed by whoever was away, and it says
+// when the list was last vouched for.
 package revocation
 
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -19,13 +24,63 @@ type Reader interface {
 	Ended(ctx context.Context, grantID string) (bool, error)
 }
 
+// Feed is the list as it is followed from elsewhere.
+type Feed interface {
+	// Next returns the part of the list that was written after the cursor, of bounded size. With an empty cursor, or one from which nobody can go on without
+	// a gap, it begins anew with the whole list. What was on the list when Next was called, and is after the cursor, is in this part or in those that More
+	// promises.
+	Next(ctx context.Context, cursor string) (Batch, error)
+}
+
+// Batch is a part of the list, in the order of writing.
+type Batch struct {
+	Ended  []Entry
+	Cursor string // where the next part begins
+	More   bool   // there is more already
+	Whole  bool   // this begins the list anew
+	// Mark names the issuer's last vouching that the list is complete, which holds for Life from now. Empty: nobody vouches.
+	Mark string
+	Life time.Duration
+	// Now is the time where the list is, so that Until means the same to a reader whose clock is wrong.
+	Now time.Time
+}
+
+// Entry is a grant that ended early.
+type Entry struct {
+	GrantID string
+	Until   time.Time // after it no token of the grant can be alive
+}
+
 // List is what the issuer needs.
 type List interface {
-	Reader
-	// Add puts a grant on the list until the given time, after which no token of it can be alive. When it returns nil every
-	// Reader of this list sees it.
+	Feed
+	// Add puts a grant on the list until the given time, after which no token of it can be alive. When it returns nil, the Feed has it.
 	Add(ctx context.Context, grantID string, until time.Time) error
-	// Restore puts all of these on the list (grant id to until) and marks the list complete for the given life. The issuer
-	// calls it at start and again well within life, with every grant the ledger knows to have ended recently.
-	Restore(ctx context.Context, ended map[string]time.Time, life time.Duration) error
+	// Restore puts what the ledger knows on the list and marks it complete for the given life. The issuer calls it at start and again well within life. The
+	// ledger tells every grant that ended and whose tokens may be unexpired, with when they are not (grant id to until); nil knows of none. It is asked when the
+	// list is in hand, and again when the list was lost meanwhile: what was acknowledged before a loss is in the ledger after it.
+	Restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error), life time.Duration) error
 }
+
+// sorted asks the ledger, and returns what it knows in the order in which it leaves the list.
+func sorted(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error)) ([]Entry, error) {
+	if ledger == nil {
+		return nil, nil
+	}
+	ended, err := ledger(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Entry, 0, len(ended))
+	for id, until := range ended {
+		all = append(all, Entry{id, until})
+	}
+	slices.SortFunc(all, func(a, b Entry) int { return a.Until.Compare(b.Until) })
+	return all, nil
+}
+
+// part bounds the entries of a Batch.
+const part = 2000
+
+// longest is how far ahead an entry may reach. Whatever is older than that in a feed has nothing left to say.
+const longest = 2 * time.Hour

@@ -29,7 +29,7 @@ var now = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 type office struct {
 	*admin.Door
 	store *sqlstore.DB
-	list  revocation.List
+	list  *revocation.Memory
 }
 
 func open(t *testing.T) *office {

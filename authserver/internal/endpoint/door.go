@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
 // Paths of the endpoints, below the issuer.
@@ -28,6 +29,7 @@ const (
 	RegisterPath      = "/oauth2/register"
 	RevokePath        = "/oauth2/revoke"
 	IntrospectionPath = "/oauth2/introspect"
+	EndedPath         = revocation.Path
 	DevicePath        = "/oauth2/device_authorization"
 	PushPath          = "/oauth2/par"
 	UserInfoPath      = "/oauth2/userinfo"
@@ -58,8 +60,10 @@ type Door struct {
 	IDTokenAlgorithms []string
 	// Now is the time for what the door itself writes.
 	Now func() time.Time
-	// Revoke limits revocations, by client.
-	Revoke *ratelimit.Limiter
+	// Ended is the list of ended grants, for protected servers to follow.
+	Ended revocation.Feed
+	// Revoke limits revocations, Introspect introspections and Follow readings of the list of ended grants, each by client.
+	Revoke, Introspect, Follow *ratelimit.Limiter
 	// Begin keeps an authorization request for this browser and returns its transaction id.
 	Begin func(w http.ResponseWriter, r *http.Request, form url.Values) (string, error)
 	// Silent answers an authorization request that wants no page.
@@ -90,6 +94,7 @@ func (d *Door) Mount(r *mux.Router) error {
 	r.Handle(PushPath, d.cors("POST", http.HandlerFunc(d.push)))
 	r.Handle(UserInfoPath, d.cors("GET, POST", http.HandlerFunc(d.userInfo)))
 	r.Handle(IntrospectionPath, d.only("POST", http.HandlerFunc(d.introspect)))
+	r.Handle(EndedPath, d.only("POST", http.HandlerFunc(d.ended)))
 	r.HandleFunc(issuer.ErrorPath+"{code}", d.explain).Methods("GET", "HEAD")
 	r.Handle(AuthorizePath, d.only("GET, POST", http.HandlerFunc(d.authorize)))
 	r.NotFoundHandler = d.nothing("There is nothing at this address. Check it; the metadata at "+MetadataPath+" name what there is.", http.StatusNotFound)

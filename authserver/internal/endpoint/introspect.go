@@ -25,10 +25,12 @@ type introspectionBody struct {
 	GrantID   string   `json:"grant_id,omitempty"`
 	Scopes    []string `json:"scopes,omitempty"`
 
-	Confirmation token.Confirmation `json:"cnf,omitzero"` // RFC 9449 §6.2
+	Confirmation token.Confirmation `json:"cnf,omitzero"`  // RFC 9449 §6.2
+	Actor        *token.Actor       `json:"act,omitempty"` // RFC 8693 §4.1
 }
 
-// introspect is the introspection endpoint (RFC 7662 §2): for clients with a secret, each for its own tokens.
+// introspect is the introspection endpoint (RFC 7662 §2): for clients that prove who they are, each for its own tokens, and for protected servers, each for the
+// access tokens that are for it.
 func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
 	c, form, ok := d.sender(w, r)
 	if !ok {
@@ -36,6 +38,11 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
 	}
 	if c.AuthMethod == client.AuthNone {
 		d.fail(w, r, oauth.InvalidClient("introspection is for clients that can prove who they are; register with a secret or a key")) // RV-07
+		return
+	}
+	// Each question costs a signature to check and a grant to read.
+	if ok, wait := d.Introspect.Allow(r.Context(), c.ID); !ok {
+		d.tooMany(w, r, wait)
 		return
 	}
 	if form.Get("token") == "" {
@@ -62,5 +69,6 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
 		Active: true, Scope: i.Claims.Scope, ClientID: i.Claims.ClientID, TokenType: tokenType, Expires: i.Claims.Expires,
 		IssuedAt: i.Claims.IssuedAt, Subject: i.Claims.Subject, Audience: i.Claims.Audience, Issuer: i.Claims.Issuer, ID: i.Claims.ID,
 		TenantID: i.Claims.TenantID, GrantID: i.Claims.GrantID, Scopes: i.Claims.Scopes, Confirmation: i.Claims.Confirmation,
+		Actor: i.Claims.Actor,
 	})
 }

@@ -145,17 +145,21 @@ func (l *Ledger) EndClient(ctx context.Context, actor Actor, clientID string) er
 
 // Restore writes to the list what the ledger knows of grants whose tokens may still be unexpired, and marks the list complete for life.
 func (l *Ledger) Restore(ctx context.Context, life time.Duration) error {
+	if err := l.List.Restore(ctx, l.ended, life); err != nil {
+		return fmt.Errorf("restoring the list of ended grants: %w", err)
+	}
+	return nil
+}
+
+func (l *Ledger) ended(ctx context.Context) (map[string]time.Time, error) {
 	ended, err := l.Store.EndedSince(ctx, l.Now().Add(-l.TokenLife))
 	if err != nil {
-		return fmt.Errorf("restoring the list of ended grants: %w", err)
+		return nil, fmt.Errorf("reading the ledger: %w", err)
 	}
 	for id, at := range ended {
 		ended[id] = at.Add(l.TokenLife)
 	}
-	if err := l.List.Restore(ctx, ended, life); err != nil {
-		return fmt.Errorf("restoring the list of ended grants: %w", err)
-	}
-	return nil
+	return ended, nil
 }
 
 // Reasons that the house itself gives for ending a grant.

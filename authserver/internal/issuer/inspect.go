@@ -29,11 +29,12 @@ type Introspection struct {
 	Claims token.Claims
 }
 
-// Introspect says what a token of the asking client is worth. Every other token, whatever is wrong with it, is not active (RFC 7662 §4, L14).
+// Introspect says what a token of the asking client is worth, or an access token for the protected server that the client is, whosever it is. Every other token,
+// whatever is wrong with it, is not active (RFC 7662 §4, L14).
 func (e *Engine) Introspect(ctx context.Context, c client.Client, raw string) (Introspection, error) {
 	if claims, err := e.believe(ctx, raw, 0); err == nil {
 		g, err := e.Grants.Grant(ctx, claims.GrantID)
-		if errors.Is(err, grant.ErrNotFound) || (err == nil && (g.Ended() || claims.ClientID != c.ID)) {
+		if errors.Is(err, grant.ErrNotFound) || (err == nil && (g.Ended() || claims.ClientID != c.ID && !receives(c, claims))) {
 			return Introspection{}, nil
 		}
 		if err != nil {

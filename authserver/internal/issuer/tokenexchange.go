@@ -79,9 +79,9 @@ func (x *exchange) presented(ctx context.Context, form url.Values, name string) 
 	return shown{claims, g}, nil
 }
 
-// receives says whether this client is the protected server that a token is for.
-func (x *exchange) receives(claims token.Claims) bool {
-	return x.client.Resource != "" && x.client.Resource == claims.Audience
+// receives says whether a client is the protected server that a token is for.
+func receives(c client.Client, claims token.Claims) bool {
+	return c.Resource != "" && c.Resource == claims.Audience
 }
 
 func (x *exchange) mayExchange(subject token.Claims) error {
@@ -94,7 +94,7 @@ func (x *exchange) mayExchange(subject token.Claims) error {
 		return oauth.InvalidRequest("the subject_token is bound to a key that the request does not prove: send a DPoP proof of it")
 	case subject.ClientID != x.client.ID && subject.Confirmation.JKT != "" && x.proof == nil:
 		return oauth.InvalidRequest("the subject_token is bound to a key, so that what comes of it must be, too: send a DPoP proof of a key of this client's")
-	case subject.ClientID != x.client.ID && !x.receives(subject):
+	case subject.ClientID != x.client.ID && !receives(x.client, subject):
 		return oauth.InvalidRequest("the subject_token is another client's, and not for a server that this client is")
 	}
 	return nil
@@ -177,7 +177,7 @@ func (x *exchange) shrink(ctx context.Context, form url.Values, subject token.Cl
 	if err != nil {
 		return err
 	}
-	if x.receives(subject) {
+	if receives(x.client, subject) {
 		allowed = oauth.Intersect(allowed, x.client.Scopes) // what it may pass on was named; nothing named is nothing
 	}
 	if x.scopes = oauth.Intersect(asked, allowed, x.resource.ScopeNames()); len(x.scopes) == 0 {

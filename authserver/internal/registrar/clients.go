@@ -14,14 +14,15 @@ import (
 )
 
 // Spec says which client to make. Without redirect URIs it is a machine client, which belongs to a tenant and gets its tokens by
-// client_credentials; with them it is an application that people let in; with Resource it is a protected server that passes its callers on.
+// client_credentials; with them it is an application that people let in; with Resource it is a protected server, which may ask about the tokens
+// that it is shown and which grants have ended.
 type Spec struct {
 	Name         string
 	Tenant       string   // required for a machine client
 	Scopes       []string // ceiling; required for a machine client
 	RedirectURIs []string
 	Public       bool // an application that cannot keep a secret: it gets none
-	// Resource is the URI of the protected server that the client is: it may exchange tokens for that server for tokens of others, within Scopes. It is for the
+	// Resource is the URI of the protected server that the client is. With Scopes it may exchange tokens for that server for tokens of others, within these. It is for the
 	// operator alone to make one.
 	Resource string
 	// TokenExchange lets it exchange its own tokens, too, and Assertions lets its people in by assertions of their organisation's identity provider. They are
@@ -134,10 +135,13 @@ func (r *Registrar) server(c *client.Client, s Spec, allowed []string) error {
 		return Refuse("name one of the resources whose tokens are issued here, byte for byte", "there is no resource %.200q", s.Resource)
 	case s.Tenant != "" || s.Public || len(s.RedirectURIs) > 0 || len(s.PostLogoutRedirectURIs) > 0:
 		return Refuse("leave --tenant, --public and the redirect URIs away", "a protected server serves every tenant, has a secret, and nobody signs in there")
-	case len(s.Scopes) == 0:
+	case len(s.Scopes) == 0 && s.TokenExchange:
 		return Refuse("name them with --scopes; there are: "+oauth.FormatScope(allowed), "the server could pass no scope on")
 	}
-	c.Resource, c.GrantTypes = s.Resource, []string{client.GrantExchange}
+	c.Resource = s.Resource
+	if len(s.Scopes) > 0 {
+		c.GrantTypes = []string{client.GrantExchange}
+	}
 	return nil
 }
 

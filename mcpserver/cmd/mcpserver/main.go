@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
 // drain is how long requests under way may take when the program is told to stop.
@@ -71,8 +72,13 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	fs.StringVar(&s.listen, "resource-listen", "127.0.0.1:8081", "`address` on which to listen")
 	fs.StringVar(&c.Issuer, "issuer", "", "the issuer's `URL`, as https://auth.example.com")
 	config.SecretVar(fs, &database, "database", "`where` the companion tools' data are: sqlite:PATH or postgres://…")
-	config.SecretVar(fs, &c.Redis, "redis", "redis:// `URL` where ended grants are read, as the issuer has it, and used DPoP proofs are remembered")
+	config.SecretVar(fs, &c.Redis, "redis", "redis:// `URL` where the list of ended grants is followed, as the issuer has it, and used DPoP proofs are remembered")
 	fs.StringVar(&c.RedisPrefix, "redis-prefix", "gatehouse:", "`prefix` of every key in Redis")
+	fs.StringVar(&c.ClientID, "client-id", "", "`client` that this server is at the issuer (gatehouse client create --server): follows the list of ended grants there when there is no Redis")
+	config.SecretVar(fs, &c.ClientSecret, "client-secret", "`secret` of that client")
+	fs.DurationVar(&c.EndedPoll, "ended-poll", 2*time.Second, "`time` between questions to the issuer which grants have ended")
+	fs.DurationVar(&c.EndedStaleAfter, "ended-stale-after", revocation.DefaultStaleAfter, "`time` for which the list of ended grants counts after it was last known to be complete")
+	fs.StringVar(&c.EndedWhenStale, "ended-when-stale", mcpserver.EndedRefuse, "`what` is done then: refuse (503), or introspect (the issuer is asked about each token)")
 	algorithms := fs.String("resource-algorithm", "ES256", "`algorithms` of tokens' signatures, divided by commas: ES256, RS256, EdDSA")
 	hosts := fs.String("allowed-hosts", "", "Host `names` that are answered, divided by commas (default the host of -resource)")
 	origins := fs.String("allowed-origins", "", "web `origins` whose pages may call, divided by commas")

@@ -1,0 +1,80 @@
+package guard_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+)
+
+// While the list of ended grants is not known, the issuer is asked about each token if the operator wants that. Whatever it answers that is not a plain yes about this very
+// grant lets nobody through, and what cannot be had from it is 503 (RV-09, N6).
+func TestIntrospectionWhileTheListIsUnknown(t *testing.T) {
+	answer, asked := func(http.ResponseWriter, string) {}, 0
+	var grantID string
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		id, secret, _ := r.BasicAuth()
+		if id != "cli%3Acrm" || secret != "s%2Bcret" || r.Method != "POST" || r.FormValue("token") == "" || r.URL.RawQuery != "" {
+			t.Errorf("asked by %s %s with %v", id, secret, r.Form)
+		}
+		answer(w, grantID)
+	}))
+	defer issuer.Close()
+	g := newGate(t, func(c *guard.Config) {
+		c.Revoked = down{}
+		c.WhenUnknown = &guard.Introspection{URL: issuer.URL + "/oauth2/introspect", ClientID: "cli:crm", ClientSecret: "s+cret"}
+	})
+	claims := g.issuer.Claims(resource, "read")
+	raw := g.issuer.Sign(claims)
+	grantID = claims.GrantID
+	says := func(status int, body string) func(http.ResponseWriter, string) {
+		return func(w http.ResponseWriter, grantID string) {
+			w.WriteHeader(status)
+			fmt.Fprint(w, strings.ReplaceAll(body, "GRANT", grantID))
+		}
+	}
+	for name, row := range map[string]struct {
+		answer func(http.ResponseWriter, string)
+		status int
+	}{
+		"alive":                   {says(200, `{"active":true,"grant_id":"GRANT"}`), 204},
+		"ended":                   {says(200, `{"active":false}`), 401},
+		"of another grant":        {says(200, `{"active":true,"grant_id":"grt_other"}`), 503},
+		"active, as text":         {says(200, `{"active":"true","grant_id":"GRANT"}`), 503},
+		"nothing":                 {says(200, `{}`), 503},
+		"no JSON":                 {says(200, `<html>`), 503},
+		"too large":               {says(200, `{"grant_id":"GRANT","active":true`+strings.Repeat(" ", 70_000)+`}`), 503},
+		"too many questions":      {says(429, `{"active":true,"grant_id":"GRANT"}`), 503},
+		"the secret is wrong":     {says(401, `{"error":"invalid_client"}`), 503},
+		"the issuer is not ready": {says(503, `{"error":"temporarily_unavailable"}`), 503},
+		"a redirect": {func(w http.ResponseWriter, _ string) {
+			w.Header().Set("Location", "http://127.0.0.1:1/")
+			w.WriteHeader(302)
+		}, 503},
+	} {
+		answer = row.answer
+		w := g.ask(raw)
+		if g.want(t, w, row.status); t.Failed() {
+			t.Fatal(name)
+		}
+		if row.status == 503 && w.Header().Get("Retry-After") == "" {
+			t.Errorf("%s: no Retry-After", name)
+		}
+		if strings.Contains(w.Body.String(), issuer.URL) {
+			t.Errorf("%s: a stranger learns where the issuer is asked: %s", name, w.Body)
+		}
+	}
+	asked = 0
+	claims.Expires = time.Now().Add(-time.Hour).Unix()
+	g.want(t, g.ask(g.issuer.Sign(claims)), 401)
+	if asked != 0 {
+		t.Error("the issuer is asked about a token that is not believed anyway")
+	}
+	issuer.Close()
+	g.want(t, g.ask(raw), 503)
+}

@@ -1,0 +1,105 @@
+package revocation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+)
+
+// Path is where the issuer tells which grants have ended, below its URL.
+const Path = "/oauth2/ended"
+
+// Document is a Batch as it goes over HTTP. Times are in whole seconds, rounded to where nothing is believed too long.
+type Document struct {
+	Ended    []DocumentEntry `json:"ended"`
+	Cursor   string          `json:"cursor"`
+	More     bool            `json:"more"`
+	Whole    bool            `json:"whole"`
+	Mark     string          `json:"mark"`
+	Complete int64           `json:"complete_for"`
+	Now      int64           `json:"now"`
+}
+
+// DocumentEntry is one grant.
+type DocumentEntry struct {
+	GrantID string `json:"grant_id"`
+	Until   int64  `json:"until"`
+}
+
+// NewDocument writes a Batch.
+func NewDocument(b Batch) Document {
+	d := Document{
+		Ended: make([]DocumentEntry, 0, len(b.Ended)), Cursor: b.Cursor, More: b.More, Whole: b.Whole, Mark: b.Mark,
+		Complete: max(0, int64(b.Life/time.Second)), Now: b.Now.Unix(),
+	}
+	for _, e := range b.Ended {
+		d.Ended = append(d.Ended, DocumentEntry{e.GrantID, e.Until.Add(time.Second - 1).Unix()})
+	}
+	return d
+}
+
+// Batch reads a Document.
+func (d Document) Batch() Batch {
+	b := Batch{Cursor: d.Cursor, More: d.More, Whole: d.Whole, Mark: d.Mark, Life: time.Duration(d.Complete) * time.Second, Now: time.Unix(d.Now, 0)}
+	for _, e := range d.Ended {
+		b.Ended = append(b.Ended, Entry{e.GrantID, time.Unix(e.Until, 0)})
+	}
+	return b
+}
+
+// HTTP is the Feed of an issuer, for a resource that shares no Redis with it. The issuer must be reached as safely as for its keys: whoever is in its place can
+// hide an end.
+type HTTP struct {
+	URL          string // the issuer's, with Path
+	ClientID     string // the client that the resource is (gatehouse client create --server)
+	ClientSecret config.Secret
+	Client       *http.Client // must not follow redirects
+}
+
+// maxDocument bounds an answer, in bytes.
+const maxDocument = 1 << 20
+
+// Next implements Feed.
+func (h *HTTP) Next(ctx context.Context, cursor string) (Batch, error) {
+	d, err := h.ask(ctx, cursor)
+	if err != nil {
+		return Batch{}, errors.Join(ErrUnknown, fmt.Errorf("asking the issuer which grants have ended: %w", err))
+	}
+	return d.Batch(), nil
+}
+
+func (h *HTTP) ask(ctx context.Context, cursor string) (d Document, err error) {
+	form := url.Values{"after": {cursor}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL, strings.NewReader(form.Encode()))
+	if err != nil {
+		return d, err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(url.QueryEscape(h.ClientID), url.QueryEscape(h.ClientSecret.Reveal())) // RFC 6749 §2.3.1
+	answer, err := h.Client.Do(r)
+	if err != nil {
+		return d, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxDocument+1))
+	switch {
+	case err != nil:
+		return d, err
+	case answer.StatusCode != http.StatusOK:
+		return d, fmt.Errorf("it answered %s", answer.Status)
+	case len(body) > maxDocument:
+		return d, errors.New("its answer is too large")
+	}
+	if err := json.Unmarshal(body, &d); err != nil || d.Cursor == "" || d.Now == 0 {
+		return d, errors.New("its answer is not a list of ended grants")
+	}
+	return d, nil
+}

@@ -1,0 +1,90 @@
+package revocation
+
+import (
+	"hash/maphash"
+	"sync"
+	"time"
+)
+
+// shards divide a set, so that many readers and a writer do not wait for each other. A power of two.
+const shards = 64
+
+// set is the grants that ended, as they are asked for on every request: no question allocates, or waits for more than a write to its shard.
+type set struct {
+	seed  maphash.Seed
+	start time.Time
+	parts [shards]shard
+}
+
+type shard struct {
+	mu   sync.RWMutex
+	ends map[string]end
+	_    [32]byte // a shard has a cache line of its own
+}
+
+// end says when an entry may leave: when our clock has reached until, in Unix milliseconds, and the set is older than age. Two clocks, because the one may be set
+// ahead and back again: an entry that left in between would let an ended grant act.
+type end struct {
+	until int64
+	age   time.Duration
+}
+
+func newSet(now time.Time) *set {
+	s := &set{seed: maphash.MakeSeed(), start: now}
+	for i := range s.parts {
+		s.parts[i].ends = map[string]end{}
+	}
+	return s
+}
+
+func (s *set) part(id string) *shard { return &s.parts[maphash.String(s.seed, id)%shards] }
+
+// has says whether a grant is in the set.
+func (s *set) has(id string) bool {
+	p := s.part(id)
+	p.mu.RLock()
+	_, there := p.ends[id]
+	p.mu.RUnlock()
+	return there
+}
+
+// add keeps an entry that has so much time left, and says whether that is news.
+func (s *set) add(e Entry, left time.Duration, now time.Time) bool {
+	p := s.part(e.GrantID)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	until := e.Until.UnixMilli()
+	old, there := p.ends[e.GrantID]
+	if there && until <= old.until {
+		return false
+	}
+	p.ends[e.GrantID] = end{until, max(old.age, now.Sub(s.start)+left)}
+	return true
+}
+
+// sweep forgets the grants whose tokens have all expired.
+func (s *set) sweep(now time.Time) {
+	age, wall := now.Sub(s.start), now.UnixMilli()
+	for i := range s.parts {
+		p := &s.parts[i]
+		p.mu.Lock()
+		for id, e := range p.ends {
+			if age >= e.age && wall >= e.until {
+				delete(p.ends, id)
+			}
+		}
+		p.mu.Unlock()
+	}
+}
+
+// size counts the grants in the set.
+func (s *set) size() int {
+	n := 0
+	for i := range s.parts {
+		p := &s.parts[i]
+		p.mu.RLock()
+		n += len(p.ends)
+		p.mu.RUnlock()
+	}
+	return n
+}
