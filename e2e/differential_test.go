@@ -201,8 +201,8 @@ var differences = []difference{
 	{"an older client's unknown method is -32601 in a 200, as JSON-RPC has it; the SDK's answer is a 400 in plain words", func(_ posted, ours, theirs verdict) bool {
 		return ours.code == -32601 && theirs.status == 400 && strings.Contains(theirs.text, "not handled")
 	}},
-	{"a call without params lacks a name (-32602), and a notification's method with an id is no method (-32601); the SDK's answers are 400 in plain words", func(_ posted, ours, theirs verdict) bool {
-		return !ours.ok() && ours.code != 0 && theirs.status == 400 && strings.HasPrefix(theirs.text, "invalid request: ")
+	{"a call without params lacks a name (-32602), and a notification's method with an id is no method (-32601); the SDK calls both no request, in plain words or in JSON", func(_ posted, ours, theirs verdict) bool {
+		return !ours.ok() && ours.code != 0 && !theirs.ok() && strings.Contains(theirs.text, "invalid request: ")
 	}},
 	{"resources, prompts, completion and logging are methods that this server has not (-32601); the SDK has them, empty", func(p posted, ours, _ verdict) bool {
 		return ours.code == -32601 && foreignMethod(p.body)
@@ -352,7 +352,7 @@ func bendHeaders(r *rand.Rand, headers map[string]string) {
 		return
 	}
 	name := names[r.IntN(len(names))]
-	values := []string{"", "2025-06-18", "2025-03-26", "2026-07-28", "2099-01-01", "tools/list", "echo", "count", "application/json", "text/plain", "=?base64?ZWNobw==?="}
+	values := []string{"", "2025-06-18", "2025-03-26", "2026-07-28", "2099-01-01", "tools/list", "echo", "count", "application/json", "text/plain", "=?base64?ZWNobw==?=", "read_note", "secret", "=?base64?c2VjcmV0?="}
 	if v := values[r.IntN(len(values))]; v != "" {
 		headers[name] = v
 		return
@@ -382,7 +382,7 @@ func bendJSON(r *rand.Rand, body string) string {
 		at = inner[r.IntN(len(inner))]
 	}
 	names := slices.Sorted(maps.Keys(at))
-	values := []any{nil, true, 7, -1, 1.5, "", "echo", "count", "hi", []any{}, map[string]any{}, map[string]any{"text": "hi"}, "tools/list", "tools/call", "2025-11-25", json.Number("1e2"), strings.Repeat("x", 300)}
+	values := []any{nil, true, 7, -1, 1.5, "", "echo", "count", "hi", []any{}, map[string]any{}, map[string]any{"text": "hi"}, "tools/list", "tools/call", "2025-11-25", json.Number("1e2"), strings.Repeat("x", 300), "read_note", "write_note", "secret", "Secret", "secret\u0000"}
 	value := values[r.IntN(len(values))]
 	switch choice := r.IntN(4); {
 	case choice == 0 || len(names) == 0:
@@ -401,8 +401,13 @@ func bendJSON(r *rand.Rand, body string) string {
 	if err != nil {
 		return body
 	}
-	if r.IntN(12) == 0 { // one member twice
+	switch r.IntN(24) { // one member twice, first or last, plain or escaped
+	case 0:
 		b = bytes.Replace(b, []byte(`{`), []byte(`{"method":"ping",`), 1)
+	case 1:
+		b = bytes.Replace(b, []byte(`"params":{`), []byte(`"params":{"n\u0061me":"secret",`), 1)
+	case 2:
+		b = append(bytes.TrimSuffix(b, []byte(`}`)), `,"method":"tools/call","params":{"name":"secret"}}`...)
 	}
 	return string(b)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -100,6 +101,8 @@ type gatedServer struct {
 	url    string
 	issuer *tokentest.Issuer
 	notes  *notebook
+
+	handler http.Handler // the guard's
 }
 
 func gate(t *testing.T, open func(*notebook) http.Handler) *gatedServer {
@@ -107,8 +110,7 @@ func gate(t *testing.T, open func(*notebook) http.Handler) *gatedServer {
 	s := &gatedServer{t: t, issuer: stranger(t), notes: &notebook{}}
 	ended := revocation.NewMemory(nil)
 	must(t, ended.Restore(t.Context(), nil, time.Hour))
-	var handler http.Handler
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }))
 	t.Cleanup(server.Close)
 	s.url = server.URL + "/mcp"
 	g, err := guard.New(guard.Config{Issuer: s.issuer.URL(), Resource: s.url, Revoked: ended})
@@ -121,7 +123,7 @@ func gate(t *testing.T, open func(*notebook) http.Handler) *gatedServer {
 		Implies: map[string][]string{"notes:admin": {"notes:read"}},
 	})
 	must(t, err)
-	handler, err = g.Enforce(open(s.notes), guard.Policy{Tables: tables})
+	s.handler, err = g.Enforce(open(s.notes), guard.Policy{Tables: tables})
 	must(t, err)
 	return s
 }
@@ -330,6 +332,47 @@ func TestSessionsOfOtherPeoplesServers(t *testing.T) {
 			}
 			if got := s.send("POST", mine, message("tools/list", "", ""), with(id)...); got.status != 404 {
 				t.Errorf("after its end: got %d %s, want 404", got.status, got.body)
+			}
+		})
+	}
+}
+
+// TestWhatTheGuardReadIsWhatActs: whatever is bent in a message or its headers, no tool runs that the guard would not have let run. The two readers of a message, the guard's and the
+// server's, never disagree to anybody's profit (MC-06 to MC-09).
+func TestWhatTheGuardReadIsWhatActs(t *testing.T) {
+	for _, row := range foreignServers {
+		if row.session {
+			continue // the same readers, and a session more
+		}
+		t.Run(row.name, func(t *testing.T) {
+			s := gate(t, row.open)
+			raw := s.token("grt_1", "notes:read")
+			var seeds []posted
+			for _, tool := range append(notebookTools, "no_such_tool") {
+				old := legacyPost(message("tools/call", tool, ""))
+				now := legacyPost(message("tools/call", tool, modernMeta))
+				now.headers["Mcp-Protocol-Version"], now.headers["Mcp-Method"], now.headers["Mcp-Name"] = "2026-07-28", "tools/call", tool
+				seeds = append(seeds, old, now, legacyPost("["+old.body+","+message("tools/call", "secret", "")+"]"))
+			}
+			r := rand.New(rand.NewPCG(7, 2026))
+			allowed := 0
+			for range 10_000 {
+				p := mutated(r, seeds)
+				request := httptest.NewRequest("POST", s.url, strings.NewReader(p.body))
+				for name, value := range p.headers {
+					request.Header.Set(name, value)
+				}
+				request.Header.Set("Authorization", "Bearer "+raw)
+				s.handler.ServeHTTP(httptest.NewRecorder(), request)
+				for _, ran := range s.notes.ran() {
+					if ran != "read_note for acme" {
+						t.Fatalf("%s ran for a reader, by %s", ran, p)
+					}
+					allowed++
+				}
+			}
+			if allowed < 100 {
+				t.Errorf("read_note ran %d times: the mutations reach nothing any more", allowed)
 			}
 		})
 	}

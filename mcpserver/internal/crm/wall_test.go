@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"io/fs"
 	"net/url"
 	"os"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/migrations"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
@@ -208,6 +210,30 @@ func expected(err error) error {
 		return context.DeadlineExceeded
 	}
 	return nil
+}
+
+// The wall can be taken down and put up again, and the tools work either way: programs of this version run before, during and after.
+func TestTheWallDownAndUp(t *testing.T) {
+	dsn, admin := roles["a role of its own"](t)
+	set, err := migrations.Companion("postgres")
+	must(t, err)
+	for _, step := range []struct {
+		file string
+		seen bool // by whoever names no tenant
+	}{{"000003_row_level_security.down.sql", true}, {"000003_row_level_security.up.sql", false}} {
+		text, err := fs.ReadFile(set, step.file)
+		must(t, err)
+		_, err = admin.Exec(string(text))
+		must(t, err)
+		_, err = admin.Exec("DELETE FROM tickets; DELETE FROM customers; DELETE FROM articles")
+		must(t, err)
+		examine(t, dsn)
+		var n int
+		must(t, opened(t, dsn).QueryRow("SELECT COUNT(*) FROM customers").Scan(&n))
+		if n > 0 != step.seen {
+			t.Errorf("after %s somebody without a tenant sees %d customers", step.file, n)
+		}
+	}
 }
 
 // Where the database keeps nobody apart, it says so.
