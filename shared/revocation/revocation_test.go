@@ -114,7 +114,7 @@ func examine(t *testing.T, l revocation.List) {
 	if len(b.Ended) != 0 || b.Whole || b.Mark == before.Mark {
 		t.Errorf("after a second Restore: got %+v, want another mark and nothing else", b)
 	}
-	for _, cursor := range []string{"", "x", "grt_old", "____", "9-9_9-9_1_", "AAAA.7", strings.Repeat("9", 1000)} {
+	for _, cursor := range []string{"", "x", "grt_old", "____", "9-9_9-9_1_", "AAAA.1", "AAAA.7", strings.Repeat("9", 1000)} {
 		b, err := l.Next(ctx, cursor)
 		if err != nil || !b.Whole || len(b.Ended) != 3 {
 			t.Errorf("from the cursor %.20q: got %d entries, whole %v, %v; want the whole list", cursor, len(b.Ended), b.Whole, err)
@@ -253,6 +253,25 @@ func TestRedisIsEmptied(t *testing.T) {
 	}
 }
 
+// An id of the stream alone does not say that it is the same stream.
+func TestRedisIsBegunAnewAtTheSameMoment(t *testing.T) {
+	client, prefix := openRedis(t)
+	l := revocation.NewRedis(client, prefix, nil)
+	later, asked := time.Now().Add(time.Hour), 0
+	must(t, l.Restore(ctx, func(context.Context) (map[string]time.Time, error) {
+		if asked++; asked == 1 {
+			last, err := client.XRevRangeN(ctx, prefix+"ended", "+", "-", 1).Result()
+			must(t, err)
+			flush(t, client, prefix)
+			must(t, client.XAdd(ctx, &redis.XAddArgs{Stream: prefix + "ended", ID: last[0].ID, Values: []string{"grant", "grt_a", "until", "1"}}).Err())
+		}
+		return map[string]time.Time{"grt_b": later}, nil
+	}, time.Minute))
+	if asked != 2 {
+		t.Errorf("the ledger was asked %d times, want 2", asked)
+	}
+}
+
 // FT-16: after a fail-over that lost the newest ends, marks from before vouch for nothing.
 func TestRedisFallsBehind(t *testing.T) {
 	client, prefix := openRedis(t)
@@ -333,6 +352,11 @@ func TestAnEndThatIsOverElsewhere(t *testing.T) {
 	}})
 	must(t, r.CatchUp(ctx))
 	want(t, r, map[string]bool{"grt_a": true, "grt_b": false})
+	here.step(2 * time.Minute)
+	_ = r.CatchUp(ctx) // its mark is over; what may leave leaves
+	if ended, _ := r.Ended(ctx, "grt_a"); !ended {
+		t.Error("it has left before our clock is where its tokens end")
+	}
 	stuck := revocation.NewReplica(revocation.ReplicaOptions{Feed: fixed{Cursor: "", More: true}})
 	if err := stuck.CatchUp(ctx); err == nil {
 		t.Error("a feed that goes round: got nil, want an error")
