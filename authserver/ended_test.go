@@ -1,6 +1,8 @@
 package authserver_test
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -194,5 +196,26 @@ func TestEndedGrantsAreToldFromRedis(t *testing.T) {
 	status, next := server.asks(revocation.Path, "after", first["cursor"].(string))
 	if status != 200 || next["whole"] != false || len(next["ended"].([]any)) != 1 || !strings.HasPrefix(next["ended"].([]any)[0].(map[string]any)["grant_id"].(string), "grt_") {
 		t.Errorf("the other issuer: got %d %v, want the end", status, next)
+	}
+}
+
+// A protected server with 100,000 ended grants to read, as its own program does it.
+func TestALongListOverHTTP(t *testing.T) {
+	h := openHouse(t)
+	server := h.protected(resourceURI)
+	for i := range 100_000 {
+		must(t, h.List.Add(t.Context(), fmt.Sprintf("grt_%026d", i), h.Clock.Now().Add(time.Hour)))
+	}
+	feed := &revocation.HTTP{URL: h.URL + revocation.Path, ClientID: server.ID, ClientSecret: config.Secret(server.Secret), Client: http.DefaultClient}
+	r := revocation.NewReplica(revocation.ReplicaOptions{Feed: feed, Now: h.Clock.Now})
+	start := time.Now()
+	must(t, r.CatchUp(t.Context()))
+	t.Logf("100,000 ended grants over HTTP: read in %s", time.Since(start).Round(time.Millisecond))
+	if ended, err := r.Ended(t.Context(), fmt.Sprintf("grt_%026d", 99_999)); r.Size() != 100_000 || !ended || err != nil {
+		t.Errorf("got %d grants, and the last %v %v", r.Size(), ended, err)
+	}
+	feed.ClientSecret = "wrong"
+	if err := r.CatchUp(t.Context()); !errors.Is(err, revocation.ErrUnknown) || strings.Contains(err.Error(), server.Secret) {
+		t.Errorf("a wrong secret: got %v, want ErrUnknown", err)
 	}
 }

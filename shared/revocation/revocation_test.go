@@ -4,6 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -109,7 +114,7 @@ func examine(t *testing.T, l revocation.List) {
 	if len(b.Ended) != 0 || b.Whole || b.Mark == before.Mark {
 		t.Errorf("after a second Restore: got %+v, want another mark and nothing else", b)
 	}
-	for _, cursor := range []string{"", "x", "grt_old", "____", "9-9_9-9_1_", "AAAA.7", strings.Repeat("9", 1000)} {
+	for _, cursor := range []string{"", "x", "grt_old", "____", "9-9_9-9_1_", "AAAA.1", "AAAA.7", strings.Repeat("9", 1000)} {
 		b, err := l.Next(ctx, cursor)
 		if err != nil || !b.Whole || len(b.Ended) != 3 {
 			t.Errorf("from the cursor %.20q: got %d entries, whole %v, %v; want the whole list", cursor, len(b.Ended), b.Whole, err)
@@ -170,11 +175,24 @@ func TestEntriesLeave(t *testing.T) {
 	if r.Size() != 2 {
 		t.Errorf("within the hour: got %d grants, want both", r.Size())
 	}
+	before, err := l.Next(ctx, "")
+	must(t, err)
 	both(2 * time.Minute)
 	must(t, l.Restore(ctx, nil, 3*time.Hour))
 	must(t, r.CatchUp(ctx))
 	if b, _ := l.Next(ctx, ""); r.Size() != 1 || len(b.Ended) != 1 {
 		t.Errorf("after it: got %d grants of %d, want the newer one", r.Size(), len(b.Ended))
+	}
+	must(t, l.Add(ctx, "grt_b", source.Now().Add(90*time.Minute))) // ended once more: it stays so much longer
+	if b, _ := l.Next(ctx, before.Cursor); b.Whole || len(b.Ended) != 1 {
+		t.Errorf("going on after what has left: got %+v, want the one that is new", b)
+	}
+	must(t, r.CatchUp(ctx))
+	both(80 * time.Minute)
+	must(t, l.Add(ctx, "grt_d", source.Now().Add(time.Minute)))
+	must(t, r.CatchUp(ctx))
+	if ended, _ := r.Ended(ctx, "grt_b"); !ended {
+		t.Error("an end that was made longer has left when it would have before")
 	}
 	here.step(24 * time.Hour) // nobody's tokens are good here today
 	must(t, l.Add(ctx, "grt_c", source.Now().Add(time.Hour)))
@@ -230,6 +248,25 @@ func TestRedisIsEmptied(t *testing.T) {
 	fresh := revocation.NewReplica(revocation.ReplicaOptions{Feed: l})
 	must(t, fresh.CatchUp(ctx))
 	want(t, fresh, map[string]bool{"grt_a": true, "grt_b": true, "grt_c": false})
+	if asked != 2 {
+		t.Errorf("the ledger was asked %d times, want 2", asked)
+	}
+}
+
+// An id of the stream alone does not say that it is the same stream.
+func TestRedisIsBegunAnewAtTheSameMoment(t *testing.T) {
+	client, prefix := openRedis(t)
+	l := revocation.NewRedis(client, prefix, nil)
+	later, asked := time.Now().Add(time.Hour), 0
+	must(t, l.Restore(ctx, func(context.Context) (map[string]time.Time, error) {
+		if asked++; asked == 1 {
+			last, err := client.XRevRangeN(ctx, prefix+"ended", "+", "-", 1).Result()
+			must(t, err)
+			flush(t, client, prefix)
+			must(t, client.XAdd(ctx, &redis.XAddArgs{Stream: prefix + "ended", ID: last[0].ID, Values: []string{"grant", "grt_a", "until", "1"}}).Err())
+		}
+		return map[string]time.Time{"grt_b": later}, nil
+	}, time.Minute))
 	if asked != 2 {
 		t.Errorf("the ledger was asked %d times, want 2", asked)
 	}
@@ -296,6 +333,151 @@ func TestClocksApart(t *testing.T) {
 			t.Errorf("%s: a mark of half a minute after 31 seconds: got %v, want ErrUnknown", ahead, err)
 		}
 		unknown(t, r, "after the mark's life")
+	}
+}
+
+// fixed is a feed that says one thing.
+type fixed revocation.Batch
+
+func (f fixed) Next(context.Context, string) (revocation.Batch, error) {
+	return revocation.Batch(f), nil
+}
+
+// An end that the feed's clock has over, and ours has not, may be of a token that we still take.
+func TestAnEndThatIsOverElsewhere(t *testing.T) {
+	here := newClock()
+	ahead := here.Now().Add(10 * time.Minute)
+	r := revocation.NewReplica(revocation.ReplicaOptions{Now: here.Now, Feed: fixed{
+		Ended: []revocation.Entry{{GrantID: "grt_a", Until: ahead.Add(-time.Second)}}, Cursor: "1", Mark: "1", Life: time.Minute, Now: ahead,
+	}})
+	must(t, r.CatchUp(ctx))
+	want(t, r, map[string]bool{"grt_a": true, "grt_b": false})
+	here.step(2 * time.Minute)
+	_ = r.CatchUp(ctx) // its mark is over; what may leave leaves
+	if ended, _ := r.Ended(ctx, "grt_a"); !ended {
+		t.Error("it has left before our clock is where its tokens end")
+	}
+	stuck := revocation.NewReplica(revocation.ReplicaOptions{Feed: fixed{Cursor: "", More: true}})
+	if err := stuck.CatchUp(ctx); err == nil {
+		t.Error("a feed that goes round: got nil, want an error")
+	}
+}
+
+// A replica that starts does not take a mark for younger than it is.
+func TestAMarkFromBefore(t *testing.T) {
+	client, prefix := openRedis(t)
+	now, err := client.Time(ctx).Result()
+	must(t, err)
+	id := fmt.Sprintf("%d-1", now.Add(-20*time.Second).UnixMilli())
+	must(t, client.XAdd(ctx, &redis.XAddArgs{Stream: prefix + "ended", ID: id, Values: []string{"complete", "30000", "word", "x"}}).Err())
+	b, err := revocation.NewRedis(client, prefix, nil).Next(ctx, "")
+	must(t, err)
+	if b.Mark != id || b.Life > 10*time.Second || b.Life < 5*time.Second {
+		t.Errorf("a mark of half a minute, 20 seconds old: got %s for %s, want 10s", b.Mark, b.Life)
+	}
+}
+
+// What goes over HTTP comes back, and never says that an end is over sooner, or that a list is complete for longer.
+func TestDocument(t *testing.T) {
+	now := time.Unix(1_800_000_000, 700_000_000)
+	b := revocation.NewDocument(revocation.Batch{
+		Ended: []revocation.Entry{{GrantID: "grt_a", Until: now}}, Cursor: "c", More: true, Whole: true, Mark: "m", Life: 29900 * time.Millisecond, Now: now,
+	}).Batch()
+	want := revocation.Batch{
+		Ended: []revocation.Entry{{GrantID: "grt_a", Until: time.Unix(1_800_000_001, 0)}}, Cursor: "c", More: true, Whole: true, Mark: "m", Life: 29 * time.Second,
+		Now: time.Unix(1_800_000_000, 0),
+	}
+	if !reflect.DeepEqual(b, want) {
+		t.Errorf("got %+v, want %+v", b, want)
+	}
+}
+
+// An answer that is none is no list (MC-29: nor does it say where it came from, beyond our log).
+func TestHTTPAnswersThatAreNone(t *testing.T) {
+	answers := map[string]string{
+		"html": "<html>", "nothing": "", "empty": "{}", "no clock": `{"cursor":"c","mark":"m","complete_for":30}`, "too large": `{"cursor":"c","now":1}` + strings.Repeat(" ", 2<<20),
+	}
+	for name, body := range answers {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) }))
+		h := &revocation.HTTP{URL: s.URL, ClientID: "cli_a", ClientSecret: "s3cret", Client: s.Client()}
+		if _, err := h.Next(ctx, "c"); !errors.Is(err, revocation.ErrUnknown) || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: got %v, want ErrUnknown", name, err)
+		}
+		s.Close()
+	}
+	s := httptest.NewServer(http.NotFoundHandler())
+	defer s.Close()
+	if _, err := (&revocation.HTTP{URL: s.URL, Client: s.Client()}).Next(ctx, ""); !errors.Is(err, revocation.ErrUnknown) {
+		t.Errorf("404: got %v, want ErrUnknown", err)
+	}
+}
+
+// Ends, restorings and readings at once, with a list that is lost in between: in the end everybody knows everything.
+func TestManyAtOnce(t *testing.T) {
+	client, prefix := openRedis(t)
+	memory := revocation.NewMemory(nil)
+	for name, issuers := range map[string][]revocation.List{
+		"memory": {memory, memory}, "redis": {revocation.NewRedis(client, prefix, nil), revocation.NewRedis(client, prefix, nil)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
+			known := map[string]time.Time{}
+			ledger := func(context.Context) (map[string]time.Time, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				return maps.Clone(known), nil
+			}
+			replicas := []*revocation.Replica{revocation.NewReplica(revocation.ReplicaOptions{Feed: issuers[0]}), revocation.NewReplica(revocation.ReplicaOptions{Feed: issuers[1]})}
+			until := time.Now().Add(time.Hour)
+			var wg sync.WaitGroup
+			for i, l := range issuers {
+				wg.Go(func() {
+					for n := range 300 {
+						id := fmt.Sprintf("grt_%d_%d", i, n)
+						if err := l.Add(ctx, id, until); err != nil {
+							t.Error(err)
+						}
+						mu.Lock()
+						known[id] = until
+						mu.Unlock()
+					}
+				})
+				wg.Go(func() {
+					for range 30 {
+						_ = l.Restore(ctx, ledger, time.Minute) // one that loses its list three times over gives up until its next turn
+					}
+				})
+				wg.Go(func() {
+					for range 100 {
+						_ = replicas[i].CatchUp(ctx)
+						if _, err := replicas[i].Ended(ctx, "grt_0_0"); err != nil && !errors.Is(err, revocation.ErrUnknown) {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			if name == "redis" {
+				wg.Go(func() {
+					for range 5 {
+						flush(t, client, prefix)
+					}
+				})
+			}
+			wg.Wait()
+			must(t, issuers[0].Restore(ctx, ledger, time.Minute))
+			for _, r := range replicas {
+				_ = r.CatchUp(ctx)
+			}
+			must(t, issuers[1].Restore(ctx, ledger, time.Minute))
+			for i, r := range replicas {
+				must(t, r.CatchUp(ctx))
+				for id := range known {
+					if ended, err := r.Ended(ctx, id); !ended || err != nil {
+						t.Fatalf("replica %d does not know the end of %s: %v", i, id, err)
+					}
+				}
+			}
+		})
 	}
 }
 
