@@ -82,13 +82,21 @@ func (s *Server) wire(c Config, d Deps) (err error) {
 	if err != nil {
 		return err
 	}
-	catalog, err := mcp.NewCatalog(tools.All(s.backends.crm)...)
+	all := tools.All(s.backends.crm)
+	catalog, err := mcp.NewCatalog(all...)
 	if err != nil {
 		return err
 	}
-	endpoint := &mcp.Endpoint{
+	tables, err := guard.Always(rules(all))
+	if err != nil {
+		return err
+	}
+	endpoint, err := s.guard.Serve(&mcp.Endpoint{
 		Catalog: catalog, Deny: s.guard.Challenge,
 		Info: mcp.Info{Name: serverName, Version: Version, Title: serverTitle, Instructions: instructions},
+	}, guard.Policy{Tables: tables, Admit: admit(c, d)})
+	if err != nil {
+		return err
 	}
 	cards, err := card.Routes(facts(c))
 	if err != nil {
@@ -98,8 +106,17 @@ func (s *Server) wire(c Config, d Deps) (err error) {
 	return err
 }
 
+// rules are the companion tools' own: each is opened by its scope, and listed to those who have it.
+func rules(all []mcp.Tool) guard.Rules {
+	var r guard.Rules
+	for _, t := range all {
+		r.Tools = append(r.Tools, guard.Rule{Name: t.Name, Scopes: []string{t.Scope}, Write: !t.ReadOnly})
+	}
+	return r
+}
+
 // routes is the site map.
-func (s *Server) routes(c Config, d Deps, endpoint *mcp.Endpoint, cards map[string]http.Handler) (http.Handler, error) {
+func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[string]http.Handler) (http.Handler, error) {
 	u, err := url.Parse(c.Resource)
 	if err != nil {
 		return nil, err
@@ -114,30 +131,34 @@ func (s *Server) routes(c Config, d Deps, endpoint *mcp.Endpoint, cards map[stri
 	for at, document := range cards {
 		r.Handle(at, document)
 	}
-	r.Handle(path, cors(c.AllowedOrigins, s.guard.Protect(s.counted(c, d, endpoint.Serve))))
+	r.Handle(path, cors(c.AllowedOrigins, endpoint))
 	return httpd.Handler(r, httpd.Options{Log: d.Log, TrustedProxies: c.TrustedProxies}), nil
 }
 
 // mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more (RS-41).
 const mostCounted = 100_000
 
-// counted bounds how often one grant may ask.
-func (s *Server) counted(c Config, d Deps, next func(http.ResponseWriter, *http.Request, mcp.Caller)) func(http.ResponseWriter, *http.Request, mcp.Caller) {
+// admit bounds how often one grant may ask, or one address when it shows no good token.
+func admit(c Config, d Deps) func(http.ResponseWriter, *http.Request, mcp.Caller) bool {
 	if c.CallsPerMinute < 0 {
-		return next
+		return nil
 	}
 	limit := &ratelimit.Limiter{
 		Store: ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostCounted}), Name: "calls", Limit: c.CallsPerMinute, Window: time.Minute,
 	}
-	return func(w http.ResponseWriter, r *http.Request, caller mcp.Caller) {
-		if ok, wait := limit.Allow(r.Context(), caller.GrantID); !ok {
+	return func(w http.ResponseWriter, r *http.Request, caller mcp.Caller) bool {
+		whose := caller.GrantID
+		if whose == "" {
+			whose = "from " + httpd.Source(r.Context())
+		}
+		ok, wait := limit.Allow(r.Context(), whose)
+		if !ok {
 			refused := oauth.TooManyRequests()
 			httpd.Note(r.Context(), "refused", "too many calls")
 			httpd.RetryAfter(w, wait)
 			httpd.WriteJSON(w, refused.Status, map[string]string{"error": refused.Code, "error_description": refused.Description})
-			return
 		}
-		next(w, r, caller)
+		return ok
 	}
 }
 
