@@ -80,10 +80,11 @@ func forget(ctx context.Context, b *book.DB, now time.Time) error {
 
 // Filter says which usage is wanted.
 type Filter struct {
-	Tenant   string // empty: all
-	Since    time.Time
-	Outcomes []string // empty: all
-	Limit    int
+	Tenant  string // empty: all
+	Nobody  bool   // requests without a good token alone
+	Since   time.Time
+	Outcome string // empty: all
+	Limit   int
 }
 
 // Row is usage over some time. Its key's hour is zero.
@@ -99,12 +100,12 @@ func List(ctx context.Context, b *book.DB, f Filter) (rows []Row, err error) {
 		args = append(args, f.Tenant)
 		where += fmt.Sprintf(" AND tenant_id = $%d", len(args))
 	}
-	for i, o := range f.Outcomes {
-		args = append(args, o)
-		where += map[bool]string{true: " AND (", false: " OR "}[i == 0] + fmt.Sprintf("outcome = $%d", len(args))
+	if f.Outcome != "" {
+		args = append(args, f.Outcome)
+		where += fmt.Sprintf(" AND outcome = $%d", len(args))
 	}
-	if len(f.Outcomes) > 0 {
-		where += ")"
+	if f.Nobody {
+		where += " AND tenant_id = ''"
 	}
 	args = append(args, f.Limit)
 	err = b.Read(ctx, func(scan func(...any) error) error {
