@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
@@ -14,6 +15,7 @@ import (
 // backends is the switchboard: where ended grants are read, and used proofs remembered, is decided here and nowhere else.
 type backends struct {
 	crm     *crm.DB
+	book    *book.DB
 	redis   redis.UniversalClient // nil: none
 	revoked revocation.Reader
 	proofs  ttl.Store // DPoP proofs that were used; nil: the guard's own memory
@@ -27,6 +29,9 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 		}
 	}()
 	if b.crm, err = crm.Open(ctx, c.Database, d.Now); err != nil {
+		return nil, err
+	}
+	if b.book, err = book.Open(ctx, c.Database); err != nil {
 		return nil, err
 	}
 	if c.Redis != "" {
@@ -53,6 +58,9 @@ func (b *backends) close() error {
 	var errs []error
 	if b.redis != nil {
 		errs = append(errs, b.redis.Close())
+	}
+	if b.book != nil {
+		errs = append(errs, b.book.Close())
 	}
 	if b.crm != nil {
 		errs = append(errs, b.crm.Close())

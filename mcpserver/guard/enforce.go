@@ -233,7 +233,7 @@ func (x *passage) post(body []byte) {
 	}
 	if !d.Allowed {
 		x.record.Refused = or(x.record.Refused, refusalOf(d))
-		if x.record.Mode.enforced(d.Write) {
+		if x.record.Mode.Enforces(d.Write) {
 			x.deny(d)
 			return
 		}
