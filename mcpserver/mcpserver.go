@@ -134,8 +134,8 @@ func check(c Config, d Deps, b *backends) (*guard.Guard, error) {
 
 // record counts a decision, for the hours and for who collects numbers.
 func (s *Server) record(r guard.Record) {
-	s.usage.Record(r)
-	s.metrics.Record(r)
+	s.usage.Record(&r)
+	s.metrics.Record(&r)
 }
 
 // gauges are what who collects numbers should know of the rest.

@@ -88,7 +88,7 @@ func newFort(t testing.TB, change ...func(*guard.Policy)) *fort {
 }
 
 // last is the newest record.
-func (f *fort) last() guard.Record { return f.records[len(f.records)-1] }
+func (f *fort) last() *guard.Record { return &f.records[len(f.records)-1] }
 
 // token is a good token with scopes.
 func (f *fort) token(scopes ...string) string {

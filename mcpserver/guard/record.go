@@ -51,7 +51,7 @@ const (
 )
 
 // Outcome is what became of the request, in one word.
-func (r Record) Outcome() string {
+func (r *Record) Outcome() string {
 	switch {
 	case !r.Passed:
 		return OutcomeRefused
@@ -67,7 +67,7 @@ func (r Record) Outcome() string {
 const Other = "(other)"
 
 // MethodLabel is the method, when it is one that this protocol has or a rule names.
-func (r Record) MethodLabel() string {
+func (r *Record) MethodLabel() string {
 	switch m := r.Method; {
 	case r.Decision.Kind == KindMethod && r.Decision.Rule != "":
 		return r.Decision.Rule
@@ -84,7 +84,7 @@ func (r Record) MethodLabel() string {
 }
 
 // RuleLabel is the rule that decided on a tool, a prompt or a resource: of those there are only as many as the operator wrote.
-func (r Record) RuleLabel() string {
+func (r *Record) RuleLabel() string {
 	switch {
 	case r.Decision.Kind == "" || r.Decision.Kind == KindMethod:
 		return ""
@@ -95,7 +95,7 @@ func (r Record) RuleLabel() string {
 }
 
 // NameLabel is what was asked for. A resource is named by its rule, because its URI may hold people's data, and so is what does not look like a name.
-func (r Record) NameLabel() string {
+func (r *Record) NameLabel() string {
 	d := &r.Decision
 	if d.Rule != "" && (d.Kind == KindTool || d.Kind == KindPrompt) && isName(d.Name) {
 		return d.Name

@@ -96,7 +96,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		{guard.Record{Method: "guessed", Decision: guard.Decision{Kind: guard.KindMethod, Name: "guessed"}}, guard.Other, "", ""},
 		{guard.Record{Method: "BREW"}, guard.Other, "", ""},
 	} {
-		r := row.record
+		r := &row.record
 		if r.MethodLabel() != row.method || r.NameLabel() != row.name || r.RuleLabel() != row.rule {
 			t.Errorf("%s %s: got %q %q %q, want %q %q %q", r.Method, r.Decision.Name, r.MethodLabel(), r.NameLabel(), r.RuleLabel(), row.method, row.name, row.rule)
 		}

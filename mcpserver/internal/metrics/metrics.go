@@ -72,7 +72,7 @@ func (h *histogram) add(seconds float64) {
 }
 
 // Record counts a decision.
-func (m *Registry) Record(r guard.Record) {
+func (m *Registry) Record(r *guard.Record) {
 	d := decision{tenant: r.Caller.TenantID, method: r.MethodLabel(), tool: r.RuleLabel(), outcome: r.Outcome()}
 	m.mu.Lock()
 	defer m.mu.Unlock()

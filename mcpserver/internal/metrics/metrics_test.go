@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
-func called(tenant, tool, rule string) guard.Record {
-	return guard.Record{
+func called(tenant, tool, rule string) *guard.Record {
+	return &guard.Record{
 		Caller: mcp.Caller{TenantID: tenant, ClientID: "cli_1"}, Method: "tools/call", Passed: true, Status: 200, Duration: 2 * time.Millisecond,
 		Decision: guard.Decision{Kind: guard.KindTool, Name: tool, Rule: rule},
 	}
@@ -39,8 +39,8 @@ func TestTextForm(t *testing.T) {
 	m.Record(called("acme", "read_customer", "read_customer"))
 	m.Record(called("ev\"il\\\n", "a", "a"))
 	m.Record(called("acme", "guessed", ""))
-	m.Record(guard.Record{Method: "POST", Refused: guard.RefusedNoToken, Status: 401})
-	m.Record(guard.Record{Method: "tools/list", Refused: guard.RefusedNoToken, Passed: true, Status: 200})
+	m.Record(&guard.Record{Method: "POST", Refused: guard.RefusedNoToken, Status: 401})
+	m.Record(&guard.Record{Method: "tools/list", Refused: guard.RefusedNoToken, Passed: true, Status: 200})
 	text := collect(m)
 	for _, want := range []string{
 		"# TYPE gatehouse_age_seconds gauge\ngatehouse_age_seconds 0.5\n", "# TYPE gatehouse_lost_total counter\ngatehouse_lost_total 3\n",

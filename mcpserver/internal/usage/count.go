@@ -53,7 +53,7 @@ func NewCounter(b *book.DB, now func() time.Time, log *slog.Logger) *Counter {
 }
 
 // Record counts a decision. It never waits for a store, and keeps nothing of the message.
-func (c *Counter) Record(r guard.Record) {
+func (c *Counter) Record(r *guard.Record) {
 	k := Key{
 		Hour: hourOf(r.At), Tenant: r.Caller.TenantID, Client: r.Caller.ClientID, Agent: r.Agent, Method: r.MethodLabel(), Name: r.NameLabel(),
 		Outcome: r.Outcome(), Reason: r.Refused, Lacking: strings.Join(r.Decision.Lacking, " "),

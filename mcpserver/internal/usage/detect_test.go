@@ -19,7 +19,7 @@ func TestSignals(t *testing.T) {
 			for range calls {
 				r := called(tenant, tool, at)
 				for _, f := range change {
-					f(&r)
+					f(r)
 				}
 				c.Record(r)
 			}

@@ -61,14 +61,14 @@ func counter(b *book.DB) *usage.Counter {
 }
 
 // called is a call of a tool that passed.
-func called(tenant, tool string, at time.Time) guard.Record {
-	return guard.Record{
+func called(tenant, tool string, at time.Time) *guard.Record {
+	return &guard.Record{
 		At: at, Caller: mcp.Caller{TenantID: tenant, ClientID: "cli_1"}, Method: "tools/call", Passed: true, Status: 200, Duration: 3 * time.Millisecond,
 		Decision: guard.Decision{Kind: guard.KindTool, Name: tool, Rule: tool, Allowed: true}, Message: []byte(`{"arguments":{"iban":"DE02"}}`),
 	}
 }
 
-func lacking(r guard.Record, passed bool, scopes ...string) guard.Record {
+func lacking(r *guard.Record, passed bool, scopes ...string) *guard.Record {
 	r.Decision.Allowed, r.Decision.Lacking, r.Refused, r.Passed = false, scopes, "insufficient_scope", passed
 	return r
 }
@@ -80,7 +80,7 @@ func TestSumsByTheHour(t *testing.T) {
 		c := counter(b)
 		slow := called("acme", "read_customer", noon.Add(time.Minute))
 		slow.Duration = 9 * time.Millisecond
-		for _, r := range []guard.Record{
+		for _, r := range []*guard.Record{
 			called("acme", "read_customer", noon), slow, called("acme", "read_customer", noon.Add(-time.Hour)), called("globex", "read_customer", noon),
 			lacking(called("acme", "update_customer", noon), true, "customers:read", "customers:write"), lacking(called("acme", "update_customer", noon), false, "customers:write"),
 			{At: noon, Agent: "curl", Method: "POST", Refused: guard.RefusedNoToken, Status: 401},
@@ -175,7 +175,7 @@ func TestCountingIsBounded(t *testing.T) {
 		c.Record(called(fmt.Sprint("tenant-", i), "read_customer", noon))
 	}
 	for i := range 100 {
-		c.Record(guard.Record{At: noon.Add(time.Hour), Agent: fmt.Sprint("scanner", i), Method: "POST", Refused: guard.RefusedNoToken, Status: 401})
+		c.Record(&guard.Record{At: noon.Add(time.Hour), Agent: fmt.Sprint("scanner", i), Method: "POST", Refused: guard.RefusedNoToken, Status: 401})
 	}
 	must(t, c.Flush(ctx))
 	rows, err := usage.List(ctx, b, usage.Filter{Since: noon, Limit: many})
