@@ -24,6 +24,9 @@ type (
 	ClientSpec       = admin.ClientSpec
 	ClientMade       = admin.ClientMade
 	SecretTurn       = admin.SecretTurn
+	ScopesAsked      = admin.ScopesAsked
+	ScopesFound      = admin.ScopesFound
+	Act              = admin.Act
 	InitialTokenSpec = admin.InitialTokenSpec
 	IssuerSpec       = admin.IssuerSpec
 	GrantEnd         = admin.GrantEnd
