@@ -33,7 +33,7 @@ func (c *call) act(ctx context.Context, name string, arguments, answer any) erro
 	case err == nil:
 		door = remote
 	case errors.Is(err, authserver.ErrNoServer):
-		direct, shut, err := c.openStores(ctx)
+		direct, shut, err := c.openStores(ctx, isOfTools(name))
 		if err != nil {
 			return err
 		}
@@ -53,8 +53,8 @@ func (c *call) act(ctx context.Context, name string, arguments, answer any) erro
 }
 
 // openStores opens the operator's door on the stores. It holds the data directory meanwhile, so that no server begins to serve beside it, and none
-// that serves but does not answer goes on unaware of what is done.
-func (c *call) openStores(ctx context.Context) (*authserver.Operator, func(), error) {
+// that serves but does not answer goes on unaware of what is done. tools says which wing's door it is.
+func (c *call) openStores(ctx context.Context, tools bool) (operator, func(), error) {
 	release := func() {}
 	if c.embedded() {
 		if _, err := os.Stat(c.ledgerPath()); errors.Is(err, fs.ErrNotExist) {
@@ -69,7 +69,11 @@ func (c *call) openStores(ctx context.Context) (*authserver.Operator, func(), er
 		}
 		release = func() { _ = f.release() } // the process ends and lets go anyway
 	}
-	door, shut, err := c.openDoor(ctx)
+	open := c.openDoor
+	if tools {
+		open = c.openTools
+	}
+	door, shut, err := open(ctx)
 	if err != nil {
 		release()
 		return nil, nil, err
@@ -82,7 +86,7 @@ func (c *call) openStores(ctx context.Context) (*authserver.Operator, func(), er
 	}, nil
 }
 
-func (c *call) openDoor(ctx context.Context) (*authserver.Operator, func() error, error) {
+func (c *call) openDoor(ctx context.Context) (operator, func() error, error) {
 	c.locate()
 	if err := c.prepare(); err != nil {
 		return nil, nil, err

@@ -37,6 +37,8 @@ type settings struct {
 	allowedHosts     string
 	allowedOrigins   string
 	requireDPoP      bool
+	metricsListen    string
+	allowAnonymous   bool
 	insecureHTTP     bool
 	resourcesFile    string
 	registration     string
@@ -68,6 +70,9 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.StringVar(&s.allowedHosts, "allowed-hosts", "", "Host `names` that the MCP server answers to, divided by commas (default the host of --resource)")
 	fs.StringVar(&s.allowedOrigins, "allowed-origins", "", "web `origins` whose pages may call the MCP server, divided by commas")
 	fs.BoolVar(&s.requireDPoP, "require-dpop", false, "let the MCP server refuse access tokens that are not bound to a key of their client's (RFC 9449)")
+	fs.StringVar(&s.metricsListen, "metrics-listen", "", "`address` on which the MCP server's /metrics are, for whoever reaches it (default nowhere)")
+	fs.BoolVar(&s.allowAnonymous, "insecure-allow-anonymous", false,
+		"let requests without a good token pass, as nobody, where the rollout's mode for nobody is observe: whoever reaches the MCP server can then do what it does for nobody")
 	fs.BoolVar(&s.insecureHTTP, "insecure-http", false, "allow http URLs off this machine: anyone on the way can then read tokens and passwords")
 	fs.StringVar(&s.resourcesFile, "resources", "", "JSON `file` of all MCP servers whose tokens are issued, as authserver reads it (default the one at --resource)")
 	fs.StringVar(&s.registration, "registration", "open", "`who` may register clients: open (whoever asks), token (whoever shows an initial access token) or closed")
@@ -191,7 +196,7 @@ func (s *settings) serving() mcpserver.Config {
 	return mcpserver.Config{
 		Resource: s.resource, Issuer: s.issuer, Database: s.companion(), Redis: s.redis, RedisPrefix: s.redisPrefix,
 		Algorithms: []string{s.algorithm}, AllowedHosts: config.List(s.allowedHosts), AllowedOrigins: config.List(s.allowedOrigins), TrustedProxies: s.proxies,
-		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP,
+		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP, InsecureAllowAnonymous: s.allowAnonymous,
 	}
 }
 
