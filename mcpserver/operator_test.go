@@ -128,8 +128,17 @@ func TestWhenItIsSafe(t *testing.T) {
 	w.post(w.token("acme", allScopes...), list)
 	says(time.Hour, false, "observed only since")
 	says(time.Nanosecond, true, "") // since this very second
-	w.post(w.token("acme", "knowledge:read"), update)
+	read := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer","arguments":{"customer_id":"cus_acme_1001"}}}`
+	w.post(w.token("acme", "knowledge:read"), read)
 	says(time.Nanosecond, false, "1 requests would have been refused, the last at")
+	if r := report(t, o, mcpserver.ReportAsked{Tenant: "acme", Within: time.Nanosecond}).Tenants[0]; !r.Writes {
+		t.Errorf("only a read would be refused: got %+v, want writes to be safe", r)
+	}
+	w.post(w.token("acme", "knowledge:read"), update)
+	if r := report(t, o, mcpserver.ReportAsked{Tenant: "acme", Within: time.Nanosecond}).Tenants[0]; r.Writes {
+		t.Errorf("a write would be refused: got %+v", r)
+	}
+	says(time.Nanosecond, false, "2 requests would have been refused, the last at")
 }
 
 // Requests without a good token pass only where the setting and the mode for nobody both say so, as nobody, and are counted and named.

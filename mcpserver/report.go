@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/rollout"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/usage"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
 // ReportAsked says what the rollout's report is about.
@@ -41,7 +42,8 @@ type TenantReport struct {
 	Refused  []UsageRow // what passed, and would be refused
 	Enforced bool       // everything is enforced already
 	Safe     bool       // to enforce everything
-	Why      []string   // it is not safe
+	Writes   bool       // to enforce what changes something
+	Why      []string   // it is not safe to enforce everything
 }
 
 // Report sums up the rollout. What other replicas counted in the last seconds may not be in it.
@@ -109,7 +111,23 @@ func (o *Operator) tenantReport(ctx context.Context, tenant string, r Report, tr
 	}
 	t.Why = t.doubts(r.Since, since, traffic[usage.Other])
 	t.Safe = len(t.Why) == 0
+	reads := t
+	reads.Traffic.Observed = o.writes(t)
+	t.Writes = len(reads.doubts(r.Since, since, traffic[usage.Other])) == 0
 	return t, nil
+}
+
+// writes is how many of the requests that would be refused change something, as the rules have it now. When not all are known, all do.
+func (o *Operator) writes(t TenantReport) (n int64) {
+	if len(t.Refused) == mostRows {
+		return t.Traffic.Observed
+	}
+	for _, row := range t.Refused {
+		if d := o.tables(t.Tenant).Decide(mcp.Caller{}, guard.KindTool, row.Name); d.Write {
+			n += row.Calls
+		}
+	}
+	return n
 }
 
 // doubts are the reasons why it is not safe to enforce. Where nothing is known, nothing is called safe.

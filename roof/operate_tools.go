@@ -200,6 +200,8 @@ func verdict(t mcpserver.TenantReport) string {
 		return "it is enforced"
 	case t.Safe:
 		return "yes"
+	case t.Writes:
+		return "writes, but not all: " + strings.Join(t.Why, "; ")
 	}
 	return "no: " + strings.Join(t.Why, "; ")
 }
