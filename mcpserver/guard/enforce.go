@@ -112,13 +112,14 @@ type passage struct {
 
 // ServeHTTP implements http.Handler.
 func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if refused := e.guard.checkSource(r); refused != nil {
-		refuse(w, r, refused)
-		return
-	}
 	x := &passage{enforcer: e, w: &watched{ResponseWriter: w}, r: r, record: Record{At: e.guard.config.Now(), Method: r.Method, Mode: Enforce}}
 	began := time.Now()
-	x.serve()
+	if refused := e.guard.checkSource(r); refused != nil {
+		x.record.Refused = RefusedSource
+		refuse(x.w, r, refused)
+	} else {
+		x.serve()
+	}
 	if x.record.Refused != "" {
 		x.note()
 	}

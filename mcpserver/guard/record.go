@@ -28,6 +28,7 @@ type Record struct {
 
 // Why a request is refused, beside the error codes of RFC 6750.
 const (
+	RefusedSource  = "source"   // a Host or an Origin that is not allowed
 	RefusedNoToken = "no_token" // none was shown
 	RefusedHidden  = "hidden"   // answered as if it were not there
 	RefusedSession = "session"  // it names a session that is not the caller's

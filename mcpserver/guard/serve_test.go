@@ -74,6 +74,9 @@ func TestServerOfOurs(t *testing.T) {
 	if w := f.ask(f.token("read"), func(r *http.Request) { r.Method = "GET" }); w.Code != 405 || w.Header().Get("Allow") != "POST" { // MC-13
 		t.Errorf("GET: got %d, Allow %q", w.Code, w.Header().Get("Allow"))
 	}
+	if w := f.send(f.token("read"), list, func(r *http.Request) { r.Host = "evil.example" }); w.Code != 403 || f.last().Refused != guard.RefusedSource || f.last().Caller.ClientID != "" {
+		t.Errorf("another Host: got %d, recorded %+v", w.Code, f.last())
+	}
 	admitted = false
 	if w := f.send(f.token("read"), list); w.Code != 429 || f.last().Refused != guard.RefusedLimit || f.last().Passed || f.last().Status != 429 {
 		t.Errorf("over the limit: got %d, recorded %+v", w.Code, f.last())
