@@ -113,20 +113,13 @@ type passage struct {
 // ServeHTTP implements http.Handler.
 func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &passage{enforcer: e, w: &watched{ResponseWriter: w}, r: r, record: Record{At: e.guard.config.Now(), Method: r.Method, Mode: Enforce}}
-	began := time.Now()
+	defer x.tell(time.Now())
 	if refused := e.guard.checkSource(r); refused != nil {
 		x.record.Refused = RefusedSource
 		refuse(x.w, r, refused)
-	} else {
-		x.serve()
+		return
 	}
-	if x.record.Refused != "" {
-		x.note()
-	}
-	if e.Record != nil {
-		x.record.Status, x.record.Duration = x.w.status, time.Since(began)
-		e.Record(x.record)
-	}
+	x.serve()
 }
 
 func (x *passage) serve() {

@@ -124,6 +124,17 @@ func agentOf(r *http.Request) string {
 	return product
 }
 
+// tell hands the record on when the request is over, also when its answer was broken off.
+func (x *passage) tell(began time.Time) {
+	if x.record.Refused != "" {
+		x.note()
+	}
+	if x.Record != nil {
+		x.record.Status, x.record.Duration = x.w.status, time.Since(began)
+		x.Record(x.record)
+	}
+}
+
 // note says in the request's log event who was refused what, or would have been.
 func (x *passage) note() {
 	ctx, r := x.r.Context(), &x.record
