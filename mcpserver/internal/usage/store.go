@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +18,8 @@ const Kept = 90 * 24 * time.Hour
 
 const (
 	sweepEvery = time.Hour
-	atOnce     = 50 // rows of one statement
+	atOnce     = 50  // rows of one statement
+	inOne      = 500 // rows of one transaction
 	columns    = 13
 )
 
@@ -29,19 +31,26 @@ func compare(a, b Key) int {
 	)
 }
 
-// write adds sums to what is there, in one transaction.
+// write adds sums to what is there, in transactions that are short: the tools' data may be in the same file. What was written is taken out of sums, so that an
+// error in the middle neither loses nor doubles any.
 func write(ctx context.Context, b *book.DB, sums map[Key]Sum) error {
-	keys := sorted(sums)
-	return b.Write(ctx, func(tx *sql.Tx) error {
-		for len(keys) > 0 {
-			n := min(len(keys), atOnce)
-			if err := add(ctx, tx, keys[:n], sums); err != nil {
-				return fmt.Errorf("adding to usage: %w", err)
+	for some := range slices.Chunk(sorted(sums), inOne) {
+		err := b.Write(ctx, func(tx *sql.Tx) error {
+			for rows := range slices.Chunk(some, atOnce) {
+				if err := add(ctx, tx, rows, sums); err != nil {
+					return fmt.Errorf("adding to usage: %w", err)
+				}
 			}
-			keys = keys[n:]
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+		for _, k := range some {
+			delete(sums, k)
+		}
+	}
+	return nil
 }
 
 func add(ctx context.Context, tx *sql.Tx, keys []Key, sums map[Key]Sum) error {

@@ -226,6 +226,36 @@ func TestStoreAway(t *testing.T) {
 	})
 }
 
+// A flush that stops in the middle neither loses nor doubles what it wrote before.
+func TestHalfAFlush(t *testing.T) {
+	ctx := context.Background()
+	b := open(t, sqlite(t))
+	c := counter(b)
+	do := func(statement string) {
+		must(t, b.Write(ctx, func(tx *sql.Tx) error { _, err := tx.ExecContext(ctx, statement); return err }))
+	}
+	const many = 1200
+	for i := range many {
+		c.Record(called(fmt.Sprintf("tenant-%04d", i), "read_customer", noon))
+	}
+	do(`CREATE TRIGGER full BEFORE INSERT ON usage_hours WHEN new.tenant_id = 'tenant-1100' BEGIN SELECT RAISE(ABORT, 'no'); END`)
+	if err := c.Flush(ctx); err == nil || c.Overflow().Pending == 0 || c.Overflow().Pending == many {
+		t.Fatalf("got %v with %d waiting, want an error in the middle", err, c.Overflow().Pending)
+	}
+	do(`DROP TRIGGER full`)
+	must(t, c.Flush(ctx))
+	traffic, err := usage.TrafficSince(ctx, b, noon)
+	must(t, err)
+	for tenant, n := range traffic {
+		if n.Passed != 1 {
+			t.Errorf("%s: got %d, want 1", tenant, n.Passed)
+		}
+	}
+	if len(traffic) != many {
+		t.Errorf("got %d tenants, want %d", len(traffic), many)
+	}
+}
+
 // A process that is killed loses what it counted since FlushEvery; one that is told to end loses nothing.
 func TestWhatAnEndLoses(t *testing.T) {
 	database := sqlite(t)
