@@ -48,6 +48,9 @@ const (
 // ErrNoServer says that no server runs on a data directory.
 var ErrNoServer = admin.ErrNoServer
 
+// ErrNoAct says that a server's door does not know an act: it may be the MCP server's.
+var ErrNoAct = admin.ErrNoAct
+
 // ErrWrongKey says that the key-encryption key does not open the signing keys in the database.
 var ErrWrongKey = keyring.ErrWrongKey
 

@@ -27,22 +27,10 @@ func (c *call) act(ctx context.Context, name string, arguments, answer any) erro
 	if err := c.check(); err != nil {
 		return err
 	}
-	var door operator
-	remote, err := authserver.ReachOperator(ctx, c.dataDir)
-	switch {
-	case err == nil:
-		door = remote
-	case errors.Is(err, authserver.ErrNoServer):
-		direct, shut, err := c.openStores(ctx, isOfTools(name))
-		if err != nil {
-			return err
-		}
-		defer shut()
-		door = direct
-	default:
-		return err
+	raw, err := c.actInServer(ctx, name, encoded)
+	if errors.Is(err, authserver.ErrNoServer) || errors.Is(err, authserver.ErrNoAct) && isOfTools(name) { // an authserver alone knows none of the tools
+		raw, err = c.actOnStores(ctx, name, encoded)
 	}
-	raw, err := door.Act(ctx, name, encoded)
 	if err != nil || answer == nil {
 		return err
 	}
@@ -50,6 +38,24 @@ func (c *call) act(ctx context.Context, name string, arguments, answer any) erro
 		return fmt.Errorf("reading the answer of %s: %w", name, err)
 	}
 	return nil
+}
+
+// actInServer does the act inside the server that runs, or answers authserver.ErrNoServer.
+func (c *call) actInServer(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
+	remote, err := authserver.ReachOperator(ctx, c.dataDir)
+	if err != nil {
+		return nil, err
+	}
+	return remote.Act(ctx, name, arguments)
+}
+
+func (c *call) actOnStores(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
+	door, shut, err := c.openStores(ctx, isOfTools(name))
+	if err != nil {
+		return nil, err
+	}
+	defer shut()
+	return door.Act(ctx, name, arguments)
 }
 
 // openStores opens the operator's door on the stores. It holds the data directory meanwhile, so that no server begins to serve beside it, and none

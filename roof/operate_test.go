@@ -5,10 +5,12 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/roof"
 )
 
@@ -102,6 +104,19 @@ func TestWhatIsAskedOfTheToolsWronglyIsRefused(t *testing.T) {
 			t.Errorf("%v: the token is repeated: %s", row.args, stderr)
 		}
 	}
+}
+
+// Beside an authserver alone, which knows none of the tools, the commands about them open the stores.
+func TestToolsBesideAnAuthserverAlone(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir).stop()
+	l, err := authserver.ListenOperator(dir)
+	must(t, err)
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: (&authserver.Operator{}).Handler()}}
+	server.Start()
+	defer server.Close()
+	do(t, dir, "", "OUTCOME", "usage", "list")
+	do(t, dir, "", "every tenant", "rollout", "set", "observe", "--tenant", "*")
 }
 
 // AD-09: the numbers are where the operator said, and nowhere else; and a relaxation is said at the start.

@@ -98,6 +98,9 @@ func with[A any](do func(context.Context, A) (any, error)) Act {
 	}
 }
 
+// ErrNoAct says that a door does not know an act: it may be another wing's.
+var ErrNoAct = errors.New("there is no such act")
+
 // Act does the act of this name: the one way in for commands, in this process or from another one. What the operator did wrong is a *Refusal.
 func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
 	do, ok := d.acts()[name]
@@ -105,7 +108,7 @@ func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) 
 		do, ok = d.More[name]
 	}
 	if !ok {
-		return nil, refuse("the command and the server may be of different versions", "there is no act %.80q", name)
+		return nil, &Refusal{Reason: fmt.Sprintf("there is no act %.80q", name), Hint: "the command and the server may be of different versions", Err: ErrNoAct}
 	}
 	answer, err := do(ctx, arguments)
 	if err != nil {

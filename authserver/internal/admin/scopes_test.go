@@ -3,6 +3,7 @@ package admin_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -64,5 +65,19 @@ func TestActsOfOthers(t *testing.T) {
 	}
 	if answer, err := o.Act(ctx, "tenant.list", json.RawMessage(`{}`)); err != nil || strings.Contains(string(answer), "theirs") {
 		t.Errorf("ours: got %s %v", answer, err)
+	}
+}
+
+// A command can tell an act that the server's door does not know from one that was refused.
+func TestActThatTheServerDoesNotKnow(t *testing.T) {
+	ctx, o, dir := context.Background(), open(t), t.TempDir()
+	serve(t, o, dir)
+	remote, err := admin.Reach(ctx, dir)
+	must(t, err)
+	if _, err := remote.Act(ctx, "usage.list", json.RawMessage(`{}`)); !errors.Is(err, admin.ErrNoAct) {
+		t.Errorf("an unknown act: got %v, want ErrNoAct", err)
+	}
+	if _, err := remote.Act(ctx, "grant.end", json.RawMessage(`{"ID":"grt_x"}`)); err == nil || errors.Is(err, admin.ErrNoAct) {
+		t.Errorf("a refused one: got %v", err)
 	}
 }
