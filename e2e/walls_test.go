@@ -243,7 +243,7 @@ var floors = []struct {
 		"mcpserver/internal/tools", "mcpserver/internal/card", "mcpserver/internal/crm/crmtest", "mcpserver/gateway",
 		"mcpserver/internal/usage", "mcpserver/internal/rollout", "mcpserver/internal/metrics",
 	}},
-	{3, []string{"authserver/internal/issuer", "authserver/internal/session", "authserver/internal/assertion", "mcpserver/guard", "mcpserver/internal/crm", "mcpserver/internal/book"}},
+	{3, []string{"authserver/internal/issuer", "authserver/internal/session", "authserver/internal/assertion", "authserver/internal/registrar", "mcpserver/guard", "mcpserver/internal/crm", "mcpserver/internal/book"}},
 	{2, append([]string{"authserver/schema", "mcpserver/mcp"}, nouns...)},
 	{1, []string{"shared", "web", "mcpserver/message"}},
 	{0, []string{"migrations"}},

@@ -35,11 +35,11 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if c.AuthMethod == client.AuthNone {
-		d.fail(w, r, oauth.InvalidClient("introspection is for clients that can prove who they are")) // RV-07
+		d.fail(w, r, oauth.InvalidClient("introspection is for clients that can prove who they are; register with a secret or a key")) // RV-07
 		return
 	}
 	if form.Get("token") == "" {
-		d.fail(w, r, oauth.InvalidRequest("token is missing"))
+		d.fail(w, r, oauth.InvalidRequest("token is missing; send the one to be looked at"))
 		return
 	}
 	i, err := d.Engine.Introspect(r.Context(), c, form.Get("token"))
