@@ -24,6 +24,9 @@ type (
 	ClientSpec       = admin.ClientSpec
 	ClientMade       = admin.ClientMade
 	SecretTurn       = admin.SecretTurn
+	ScopesAsked      = admin.ScopesAsked
+	ScopesFound      = admin.ScopesFound
+	Act              = admin.Act
 	InitialTokenSpec = admin.InitialTokenSpec
 	IssuerSpec       = admin.IssuerSpec
 	GrantEnd         = admin.GrantEnd
@@ -44,6 +47,9 @@ const (
 
 // ErrNoServer says that no server runs on a data directory.
 var ErrNoServer = admin.ErrNoServer
+
+// ErrNoAct says that a server's door does not know an act: it may be the MCP server's.
+var ErrNoAct = admin.ErrNoAct
 
 // ErrWrongKey says that the key-encryption key does not open the signing keys in the database.
 var ErrWrongKey = keyring.ErrWrongKey

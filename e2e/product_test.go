@@ -117,8 +117,13 @@ func listening(t testing.TB, raw string) string {
 
 // operate runs a command of the operator's on the running product.
 func (h *product) operate(args ...string) (code int, out string) {
+	return h.operateOn("", args...)
+}
+
+// operateOn runs a command with this on its standard input.
+func (h *product) operateOn(stdin string, args ...string) (code int, out string) {
 	var text bytes.Buffer
-	p := &roof.Program{Args: append(args, h.flags...), Stdout: &text, Stderr: &text, Now: h.now}
+	p := &roof.Program{Args: append(args, h.flags...), Stdin: strings.NewReader(stdin), Stdout: &text, Stderr: &text, Now: h.now}
 	code = p.Run(context.Background())
 	return code, text.String()
 }

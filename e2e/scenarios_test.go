@@ -25,6 +25,7 @@ import (
 //	ann|bob|carol ticks AGENT SCOPE… of SCOPE…   asked for the latter, ticks the former
 //	ann|bob|carol denies|ends AGENT [SCOPE…]
 //	operator ARGS…                               a command of the gatehouse program; its answer is in stdout
+//	explains TOKEN                               the operator asks which tools a token opens
 //	remember NAME PATTERN                        keeps what the pattern found in stdout, as $NAME
 //	keep TOKEN AGENT                             keeps the agent's access token under a name
 //	forge TOKEN KEY=VALUE…                       a token signed by another issuer: iss=house|toy aud=house|toy-annex typ=…
@@ -92,6 +93,10 @@ func (w *world) verbs() map[string]verb {
 	verbs := map[string]verb{
 		"operator": w.said(func(args []string) (bool, string, error) {
 			code, out := w.house.operate(args...)
+			return code == 0, out, nil
+		}),
+		"explains": w.said(func(args []string) (bool, string, error) {
+			code, out := w.house.operateOn(w.tokens[args[0]], "explain", "--token", "-")
 			return code == 0, out, nil
 		}),
 		"remember": remember, "keep": w.keep, "forge": w.forge, "later": w.later,

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
@@ -17,6 +18,7 @@ import (
 // backends is the switchboard: where ended grants are read, and used proofs remembered, is decided here and nowhere else.
 type backends struct {
 	crm     *crm.DB
+	book    *book.DB
 	redis   redis.UniversalClient // nil: none
 	revoked revocation.Reader
 	replica *revocation.Replica // revoked, when it follows a feed; nil: it does not
@@ -41,6 +43,9 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 		if !walled {
 			d.Log.Warn("the database lets this role past row-level security: the statements alone keep tenants apart", "hint", "give the MCP server a role of its own, as deploy/roles.sql makes it")
 		}
+	}
+	if b.book, err = book.Open(ctx, c.Database); err != nil {
+		return nil, err
 	}
 	if c.Redis != "" {
 		if b.redis, err = ttl.OpenRedis(ctx, c.Redis.Reveal()); err != nil {
@@ -98,6 +103,9 @@ func (b *backends) close() error {
 	var errs []error
 	if b.redis != nil {
 		errs = append(errs, b.redis.Close())
+	}
+	if b.book != nil {
+		errs = append(errs, b.book.Close())
 	}
 	if b.crm != nil {
 		errs = append(errs, b.crm.Close())

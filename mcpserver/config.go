@@ -64,6 +64,9 @@ type Config struct {
 	// InsecureHTTP allows an http resource or issuer that is not on a loopback host: then anyone on the way can read tokens, and put keys of their own in
 	// place of the issuer's.
 	InsecureHTTP bool
+	// InsecureAllowAnonymous lets requests without a good token pass, as nobody, where the rollout's mode for nobody is observe: for a server that has callers without
+	// tokens, while they learn to bring them. Whoever reaches the server can then do what it does for nobody.
+	InsecureAllowAnonymous bool
 	// InsecureIgnoreRevocations lets tokens of ended grants act until they expire, when there is neither Redis, nor a client, nor an issuer in this process.
 	InsecureIgnoreRevocations bool
 }

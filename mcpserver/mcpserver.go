@@ -15,7 +15,10 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/card"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/metrics"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/rollout"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/tools"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/usage"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
@@ -44,6 +47,15 @@ type Deps struct {
 	HTTPClient *http.Client      // for the issuer's metadata and keys; nil: one with strict limits
 }
 
+func (d *Deps) fill() {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+}
+
 // Server is the resource wing.
 type Server struct {
 	backends *backends
@@ -51,16 +63,15 @@ type Server struct {
 	// introspects says that the issuer is asked about each token while the list of ended grants is stale.
 	introspects bool
 	handler     http.Handler
+	modes       *rollout.Modes
+	usage       *usage.Counter
+	metrics     *metrics.Registry
+	operator    *Operator
 }
 
 // New opens the stores, whose schema must be there, and wires the wing. Close it after use.
 func New(ctx context.Context, c Config, d Deps) (*Server, error) {
-	if d.Log == nil {
-		d.Log = slog.New(slog.DiscardHandler)
-	}
-	if d.Now == nil {
-		d.Now = time.Now
-	}
+	d.fill()
 	c, err := c.resolve()
 	if err != nil {
 		return nil, err
@@ -69,34 +80,42 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{backends: b, introspects: c.EndedWhenStale == EndedIntrospect}
+	s := &Server{
+		backends: b, introspects: c.EndedWhenStale == EndedIntrospect, modes: rollout.New(b.book, d.Now, d.Log), usage: usage.NewCounter(b.book, d.Now, d.Log), metrics: metrics.New(),
+	}
 	if err := s.wire(c, d); err != nil {
 		return nil, errors.Join(err, b.close())
+	}
+	if err := s.modes.Refresh(ctx); err != nil { // then all rules count
+		d.Log.Error("the rollout's modes cannot be read: all rules count", "error", err)
+	}
+	if c.InsecureAllowAnonymous {
+		d.Log.Warn("requests without a good token pass as nobody, where the mode for nobody is observe", "setting", "insecure-allow-anonymous")
 	}
 	return s, nil
 }
 
 func (s *Server) wire(c Config, d Deps) (err error) {
-	var whenUnknown *guard.Introspection
-	if c.EndedWhenStale == EndedIntrospect {
-		whenUnknown = &guard.Introspection{URL: c.Issuer + "/oauth2/introspect", ClientID: c.ClientID, ClientSecret: c.ClientSecret}
+	if s.guard, err = check(c, d, s.backends); err != nil {
+		return err
 	}
-	s.guard, err = guard.New(guard.Config{
-		WhenUnknown: whenUnknown,
-		Issuer:      c.Issuer, Resource: c.Resource, Algorithms: c.Algorithms, Baseline: baseline(), Revoked: s.backends.revoked, HTTPClient: d.HTTPClient,
-		Now: d.Now, Log: d.Log, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, CacheLife: c.TokenCacheLife,
-		RequireDPoP: c.RequireDPoP, DPoPNonceKey: c.DPoPNonceKey, UsedProofs: s.backends.proofs,
-	})
+	all := tools.All(s.backends.crm)
+	catalog, err := mcp.NewCatalog(all...)
 	if err != nil {
 		return err
 	}
-	catalog, err := mcp.NewCatalog(tools.All(s.backends.crm)...)
+	tables, err := guard.Always(rules(all))
 	if err != nil {
 		return err
 	}
-	endpoint := &mcp.Endpoint{
+	s.operator = &Operator{book: s.backends.book, modes: s.modes, usage: s.usage, guard: s.guard, tables: tables, tools: names(all), anonymous: c.InsecureAllowAnonymous, now: d.Now}
+	s.metrics.Gauges = func() []metrics.Gauge { return s.gauges(c) }
+	endpoint, err := s.guard.Serve(&mcp.Endpoint{
 		Catalog: catalog, Deny: s.guard.Challenge,
 		Info: mcp.Info{Name: serverName, Version: Version, Title: serverTitle, Instructions: instructions},
+	}, guard.Policy{Tables: tables, Rollout: s.modes, AllowAnonymous: c.InsecureAllowAnonymous, Admit: admit(c, d), Record: s.record})
+	if err != nil {
+		return err
 	}
 	cards, err := card.Routes(facts(c))
 	if err != nil {
@@ -106,8 +125,66 @@ func (s *Server) wire(c Config, d Deps) (err error) {
 	return err
 }
 
+// check is the guard of this server.
+func check(c Config, d Deps, b *backends) (*guard.Guard, error) {
+	var whenUnknown *guard.Introspection
+	if c.EndedWhenStale == EndedIntrospect {
+		whenUnknown = &guard.Introspection{URL: c.Issuer + "/oauth2/introspect", ClientID: c.ClientID, ClientSecret: c.ClientSecret}
+	}
+	return guard.New(guard.Config{
+		WhenUnknown: whenUnknown,
+		Issuer:      c.Issuer, Resource: c.Resource, Algorithms: c.Algorithms, Baseline: baseline(), Revoked: b.revoked, HTTPClient: d.HTTPClient,
+		Now: d.Now, Log: d.Log, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, CacheLife: c.TokenCacheLife,
+		RequireDPoP: c.RequireDPoP, DPoPNonceKey: c.DPoPNonceKey, UsedProofs: b.proofs,
+	})
+}
+
+// record counts a decision, for the hours and for who collects numbers.
+func (s *Server) record(r guard.Record) {
+	s.usage.Record(&r)
+	s.metrics.Record(&r)
+}
+
+// gauges are what who collects numbers should know of the rest.
+func (s *Server) gauges(c Config) []metrics.Gauge {
+	lost, lenient, anonymous := s.usage.Overflow(), 0, 0
+	for _, m := range s.modes.All() {
+		if m.Mode != guard.Enforce {
+			lenient++
+		}
+	}
+	if c.InsecureAllowAnonymous {
+		anonymous = 1
+	}
+	return []metrics.Gauge{
+		{Name: "gatehouse_insecure_allow_anonymous", Help: "1 when requests without a good token may pass, as nobody.", Value: float64(anonymous)},
+		{Name: "gatehouse_rollout_lenient_modes", Help: "Modes of tenants and tools that are not enforce.", Value: float64(lenient)},
+		{Name: "gatehouse_rollout_age_seconds", Help: "How long ago the modes were read; above 10 all rules count.", Value: s.modes.Age().Seconds()},
+		{Name: "gatehouse_usage_pending", Help: "Sums that wait to be written.", Value: float64(lost.Pending)},
+		{Name: "gatehouse_usage_other_total", Help: "Requests that are counted in usage without their caller and tool.", Value: float64(lost.Requests)},
+		{Name: "gatehouse_usage_failures_total", Help: "Times that usage could not be written.", Value: float64(lost.Failed)},
+	}
+}
+
+func names(all []mcp.Tool) []string {
+	var names []string
+	for _, t := range all {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// rules are the companion tools' own: each is opened by its scope, and listed to those who have it.
+func rules(all []mcp.Tool) guard.Rules {
+	var r guard.Rules
+	for _, t := range all {
+		r.Tools = append(r.Tools, guard.Rule{Name: t.Name, Scopes: []string{t.Scope}, Write: !t.ReadOnly})
+	}
+	return r
+}
+
 // routes is the site map.
-func (s *Server) routes(c Config, d Deps, endpoint *mcp.Endpoint, cards map[string]http.Handler) (http.Handler, error) {
+func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[string]http.Handler) (http.Handler, error) {
 	u, err := url.Parse(c.Resource)
 	if err != nil {
 		return nil, err
@@ -123,27 +200,31 @@ func (s *Server) routes(c Config, d Deps, endpoint *mcp.Endpoint, cards map[stri
 	for at, document := range cards {
 		r.Handle(at, documents(document))
 	}
-	r.Handle(path, cors(c.AllowedOrigins, s.guard.Protect(s.counted(c, d, endpoint.Serve))))
+	r.Handle(path, cors(c.AllowedOrigins, endpoint))
 	return httpd.Handler(r, httpd.Options{Log: d.Log, TrustedProxies: c.TrustedProxies}), nil
 }
 
 // mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more (RS-41).
 const mostCounted = 100_000
 
-// counted bounds how often one grant may ask.
-func (s *Server) counted(c Config, d Deps, next func(http.ResponseWriter, *http.Request, mcp.Caller)) func(http.ResponseWriter, *http.Request, mcp.Caller) {
+// admit bounds how often one grant may ask, or one address when it shows no good token.
+func admit(c Config, d Deps) func(http.ResponseWriter, *http.Request, mcp.Caller) bool {
 	if c.CallsPerMinute < 0 {
-		return next
+		return nil
 	}
 	limit := &ratelimit.Limiter{
 		Store: ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostCounted}), Name: "calls", Limit: c.CallsPerMinute, Window: time.Minute,
 	}
-	return func(w http.ResponseWriter, r *http.Request, caller mcp.Caller) {
-		if ok, wait := limit.Allow(r.Context(), caller.GrantID); !ok {
-			tooMany(w, r, wait)
-			return
+	return func(w http.ResponseWriter, r *http.Request, caller mcp.Caller) bool {
+		whose := caller.GrantID
+		if whose == "" {
+			whose = "from " + httpd.Source(r.Context())
 		}
-		next(w, r, caller)
+		ok, wait := limit.Allow(r.Context(), whose)
+		if !ok {
+			tooMany(w, r, wait)
+		}
+		return ok
 	}
 }
 
@@ -211,12 +292,19 @@ func baseline() []string {
 // Handler is the wing's door.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Run does the background work until ctx ends: the issuer's keys are fetched anew from time to time, and its list of ended grants is followed.
+// Metrics answers GET /metrics. It asks nobody who they are, and tells tenants' names: give it a listener of its own (AD-09).
+func (s *Server) Metrics() http.Handler { return s.metrics }
+
+// Operator is the operator's door of this server.
+func (s *Server) Operator() *Operator { return s.operator }
+
+// Run does the background work until ctx ends: the issuer's keys and the rollout's modes are read anew from time to time, its list of ended grants is followed, usage is written.
 func (s *Server) Run(ctx context.Context) {
-	var wg sync.WaitGroup
-	wg.Go(func() { s.backends.run(ctx) })
-	s.guard.Run(ctx)
-	wg.Wait()
+	var work sync.WaitGroup
+	for _, do := range []func(context.Context){s.guard.Run, s.backends.run, s.modes.Run, s.usage.Run} {
+		work.Go(func() { do(ctx) })
+	}
+	work.Wait()
 }
 
 // Ended tells the wing of an end of a grant that an issuer in the same process has just written, ahead of the list that both share.
@@ -229,8 +317,15 @@ func (s *Server) Ended(grantID string, until time.Time) {
 // SeedDemo puts the demo's data there; what is there already stays.
 func (s *Server) SeedDemo(ctx context.Context) error { return s.backends.crm.SeedDemo(ctx) }
 
-// Close closes the stores.
-func (s *Server) Close() error { return s.backends.close() }
+// lastFlush bounds the writing of what was counted after Run ended, or without it.
+const lastFlush = 5 * time.Second
+
+// Close writes what was counted, and closes the stores.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), lastFlush)
+	defer cancel()
+	return errors.Join(s.usage.Flush(ctx), s.backends.close())
+}
 
 // healthz says that the process serves.
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {

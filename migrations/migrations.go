@@ -15,6 +15,7 @@ var files embed.FS
 // dialect is "sqlite" or "postgres".
 func Issuer(dialect string) (fs.FS, error) { return fs.Sub(files, dialect+"/issuer") }
 
-// Companion is the schema of the companion tools' demo data: customers, tickets, articles.
+// Companion is the schema of the resource wing: the companion tools' data (customers, tickets, articles), and what the wing keeps of its own doing (usage, the
+// rollout's modes, audit lines).
 // dialect is "sqlite" or "postgres".
 func Companion(dialect string) (fs.FS, error) { return fs.Sub(files, dialect+"/companion") }

@@ -47,7 +47,11 @@ func commands() []command {
 		{"keys list", "", "list the signing keys", keysList},
 		{"keys rotate", "", "make the next signing key", keysRotate},
 		{"keys withdraw", "KID", "take a signing key out of use at once", keysWithdraw},
-		{"audit list", "", "show who did what", auditList},
+		{"usage list", "", "show which tools were used by whom", usageList},
+		{"rollout set", "MODE", "say how strictly the rules count for a tenant: observe, enforce_writes or enforce", rolloutSet},
+		{"rollout report", "", "show who would be refused what, and where it is safe to enforce", rolloutReport},
+		{"explain", "", "show which tools a caller sees, and by which rule", explain},
+		{"audit list", "", "show who did what, and what is unusual", auditList},
 	}
 }
 

@@ -27,22 +27,10 @@ func (c *call) act(ctx context.Context, name string, arguments, answer any) erro
 	if err := c.check(); err != nil {
 		return err
 	}
-	var door operator
-	remote, err := authserver.ReachOperator(ctx, c.dataDir)
-	switch {
-	case err == nil:
-		door = remote
-	case errors.Is(err, authserver.ErrNoServer):
-		direct, shut, err := c.openStores(ctx)
-		if err != nil {
-			return err
-		}
-		defer shut()
-		door = direct
-	default:
-		return err
+	raw, err := c.actInServer(ctx, name, encoded)
+	if errors.Is(err, authserver.ErrNoServer) || errors.Is(err, authserver.ErrNoAct) && isOfTools(name) { // an authserver alone knows none of the tools
+		raw, err = c.actOnStores(ctx, name, encoded)
 	}
-	raw, err := door.Act(ctx, name, encoded)
 	if err != nil || answer == nil {
 		return err
 	}
@@ -52,9 +40,27 @@ func (c *call) act(ctx context.Context, name string, arguments, answer any) erro
 	return nil
 }
 
+// actInServer does the act inside the server that runs, or answers authserver.ErrNoServer.
+func (c *call) actInServer(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
+	remote, err := authserver.ReachOperator(ctx, c.dataDir)
+	if err != nil {
+		return nil, err
+	}
+	return remote.Act(ctx, name, arguments)
+}
+
+func (c *call) actOnStores(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
+	door, shut, err := c.openStores(ctx, isOfTools(name))
+	if err != nil {
+		return nil, err
+	}
+	defer shut()
+	return door.Act(ctx, name, arguments)
+}
+
 // openStores opens the operator's door on the stores. It holds the data directory meanwhile, so that no server begins to serve beside it, and none
-// that serves but does not answer goes on unaware of what is done.
-func (c *call) openStores(ctx context.Context) (*authserver.Operator, func(), error) {
+// that serves but does not answer goes on unaware of what is done. tools says which wing's door it is.
+func (c *call) openStores(ctx context.Context, tools bool) (operator, func(), error) {
 	release := func() {}
 	if c.embedded() {
 		if _, err := os.Stat(c.ledgerPath()); errors.Is(err, fs.ErrNotExist) {
@@ -69,7 +75,11 @@ func (c *call) openStores(ctx context.Context) (*authserver.Operator, func(), er
 		}
 		release = func() { _ = f.release() } // the process ends and lets go anyway
 	}
-	door, shut, err := c.openDoor(ctx)
+	open := c.openDoor
+	if tools {
+		open = c.openTools
+	}
+	door, shut, err := open(ctx)
 	if err != nil {
 		release()
 		return nil, nil, err
@@ -82,7 +92,7 @@ func (c *call) openStores(ctx context.Context) (*authserver.Operator, func(), er
 	}, nil
 }
 
-func (c *call) openDoor(ctx context.Context) (*authserver.Operator, func() error, error) {
+func (c *call) openDoor(ctx context.Context) (operator, func() error, error) {
 	c.locate()
 	if err := c.prepare(); err != nil {
 		return nil, nil, err

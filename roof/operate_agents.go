@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
-	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
@@ -167,8 +166,8 @@ func keysWithdraw(*flag.FlagSet) action {
 func auditList(fs *flag.FlagSet) action {
 	limit := fs.Int("limit", 100, "at most `this many`")
 	return func(ctx context.Context, c *call) error {
-		var events []audit.Event
-		if err := c.act(ctx, "audit.list", *limit, &events); err != nil {
+		events, err := c.allEvents(ctx, *limit)
+		if err != nil {
 			return err
 		}
 		var rows []string

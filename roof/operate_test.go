@@ -3,10 +3,14 @@ package roof_test
 import (
 	"bytes"
 	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/roof"
 )
 
@@ -31,6 +35,7 @@ func TestOperatorsDay(t *testing.T) {
 			do(t, dir, "", "ghs_", "client", "create", "--tenant", "acme", "--scopes", "customers:read", "--name", "nightly")
 			do(t, dir, "", "client_id", "client", "create", "--public", "--require-pushed-requests", "--redirect-uri", "http://127.0.0.1/cb", "--redirect-uri", "https://app.example/cb")
 			nightly := regexp.MustCompile(`cli_\S+`).FindString(do(t, dir, "", "nightly", "client", "list", "--tenant", "acme"))
+			do(t, dir, "", "lacks customers:write: a call is refused", "explain", "--client", nightly, "--tenant", "acme")
 			do(t, dir, "", "is gone", "client", "delete", nightly)
 			do(t, dir, "", "ghi_", "initial-token", "create", "--tenant", "acme", "--uses", "3", "--life", "2h")
 			do(t, dir, "", "STATE", "grant", "list", "--tenant", "acme")
@@ -41,6 +46,12 @@ func TestOperatorsDay(t *testing.T) {
 				t.Errorf("the withdrawn key is still listed:\n%s", keys)
 			}
 			do(t, dir, "", "key.withdraw", "audit", "list")
+			do(t, dir, "", "tenant acme: observe for update_customer", "rollout", "set", "observe", "--tenant", "acme", "--tool", "update_customer")
+			do(t, dir, "", "every tenant", "rollout", "set", "enforce_writes", "--tenant", "*")
+			do(t, dir, "", "acme    update_customer  observe", "rollout", "report")
+			do(t, dir, "", "nothing is known", "rollout", "report", "--tenant", "acme", "--within", "1h")
+			do(t, dir, "", "OUTCOME", "usage", "list", "--tenant", "acme", "--since", "1h")
+			do(t, dir, "", "rollout.set", "audit", "list")
 		})
 	}
 }
@@ -65,4 +76,70 @@ func TestARefusedActIsOneLineAndAHint(t *testing.T) {
 	complaint(t, code, stderr, 1, "there is no key")
 	code, _, stderr = run(t, "grant", "end", "grt_nobody", "--data-dir", dir)
 	complaint(t, code, stderr, 1, "there is no grant")
+}
+
+func TestWhatIsAskedOfTheToolsWronglyIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir)
+	if code, stdout, stderr := run(t, "rollout", "set", "--data-dir", dir, "--tenant", "acme", "enforce"); code != 0 || !strings.Contains(stdout, "tenant acme: enforce") {
+		t.Errorf("the mode last: got %d %s%s", code, stdout, stderr)
+	}
+	for _, row := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"rollout", "set", "observe", "--tenant", "acne"}, 1, `there is no tenant "acne"`},
+		{[]string{"rollout", "set", "off", "--tenant", "acme"}, 1, `there is no mode "off"`},
+		{[]string{"rollout", "set", "observe", "--tenant", "acme", "--tool", "drop_table"}, 1, "there is no tool"},
+		{[]string{"rollout", "set", "observe"}, 1, "whose mode"},
+		{[]string{"rollout", "set", "observe", "--nobody"}, 1, "always refused here"},
+		{[]string{"explain"}, 2, "whose tools"},
+		{[]string{"explain", "--token", "ghc_secret-rubbish"}, 1, "the token is not believed"},
+		{[]string{"explain", "--token", "ghc_secret-rubbish", "--tenant", "acme"}, 2, "neither --tenant nor --user"},
+		{[]string{"explain", "--client", "cli_nobody", "--tenant", "acme"}, 1, "there is no client"},
+	} {
+		code, stdout, stderr := run(t, append(row.args, "--data-dir", dir)...)
+		complaint(t, code, stderr, row.code, row.says)
+		if strings.Contains(stdout+stderr, "secret-rubbish") {
+			t.Errorf("%v: the token is repeated: %s", row.args, stderr)
+		}
+	}
+}
+
+// Beside an authserver alone, which knows none of the tools, the commands about them open the stores.
+func TestToolsBesideAnAuthserverAlone(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir).stop()
+	l, err := authserver.ListenOperator(dir)
+	must(t, err)
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: (&authserver.Operator{}).Handler()}}
+	server.Start()
+	defer server.Close()
+	do(t, dir, "", "OUTCOME", "usage", "list")
+	do(t, dir, "", "every tenant", "rollout", "set", "observe", "--tenant", "*")
+}
+
+// AD-09: the numbers are where the operator said, and nowhere else; and a relaxation is said at the start.
+func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
+	s := serve(t, t.TempDir(), "--metrics-listen", "127.0.0.1:0", "--insecure-allow-anonymous")
+	get := func(url string) (int, string) {
+		r, err := http.Get(url)
+		must(t, err)
+		defer r.Body.Close()
+		body, err := io.ReadAll(r.Body)
+		must(t, err)
+		return r.StatusCode, string(body)
+	}
+	if status, body := get(s.Metrics); status != 200 || !strings.Contains(body, "gatehouse_insecure_allow_anonymous 1\n") {
+		t.Errorf("got %d %s", status, body)
+	}
+	for _, url := range []string{s.Issuer + "/metrics", strings.TrimSuffix(s.Resource, "/mcp") + "/metrics", strings.TrimSuffix(s.Metrics, "/metrics") + "/mcp"} {
+		if status, _ := get(url); status != 404 {
+			t.Errorf("%s: got %d, want 404", url, status)
+		}
+	}
+	if !strings.Contains(s.stderr.String(), "insecure-allow-anonymous") {
+		t.Errorf("the log does not say that anybody may pass: %s", s.stderr)
+	}
 }

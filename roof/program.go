@@ -43,6 +43,7 @@ type Addresses struct {
 	Issuer   string // the issuer identifier
 	Resource string // the MCP server's URL, which is the resource identifier
 	DataDir  string // absolute
+	Metrics  string // the numbers' URL; empty: nowhere
 }
 
 // trouble is an error with what to do about it.

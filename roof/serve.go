@@ -30,6 +30,7 @@ type house struct {
 	issuer   *authserver.Server
 	resource *mcpserver.Server
 	doors    [2]net.Listener // issuer's, resource's
+	metrics  net.Listener    // nil: nowhere
 	admin    net.Listener
 	closers  []func() error // in the order of opening
 }
@@ -104,6 +105,14 @@ func (h *house) listen() error {
 		h.doors[i], *d.value = l, l.Addr().String()
 		h.closers = append(h.closers, h.unlisten(l))
 	}
+	if h.metricsListen == "" {
+		return nil
+	}
+	var err error
+	if h.metrics, err = httpd.Listen(h.metricsListen); err != nil {
+		return misused("choose another address with --metrics-listen, or stop what uses this one", err)
+	}
+	h.closers = append(h.closers, h.unlisten(h.metrics))
 	return nil
 }
 
@@ -152,6 +161,7 @@ func (h *house) wings(ctx context.Context) error {
 		return opening(err)
 	}
 	h.closers = append(h.closers, h.resource.Close)
+	h.issuer.Operator().More = toolsActs(h.resource.Operator())
 	return nil
 }
 
@@ -193,7 +203,10 @@ func (h *house) serve(ctx context.Context) error {
 	for _, d := range []struct {
 		listener net.Listener
 		handler  http.Handler
-	}{{h.doors[0], h.issuer.Handler()}, {h.doors[1], h.resource.Handler()}, {h.admin, h.issuer.AdminHandler()}} {
+	}{{h.doors[0], h.issuer.Handler()}, {h.doors[1], h.resource.Handler()}, {h.admin, h.issuer.AdminHandler()}, {h.metrics, h.resource.Metrics()}} {
+		if d.listener == nil {
+			continue
+		}
 		server := httpd.Server(d.handler)
 		server.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelDebug) // half-open connections and the like
 		doors = append(doors, httpd.Door{Server: server, Listener: d.listener})
@@ -202,12 +215,20 @@ func (h *house) serve(ctx context.Context) error {
 		return fmt.Errorf("saying where things are: %w", err)
 	}
 	if h.program.Ready != nil {
-		h.program.Ready(Addresses{Issuer: h.settings.issuer, Resource: h.settings.resource, DataDir: h.dataDir})
+		h.program.Ready(h.addresses())
 	}
 	if err := httpd.Run(ctx, doors, drain, h.issuer.Run, h.resource.Run); err != nil {
 		return fmt.Errorf("serving: %w", err)
 	}
 	return nil
+}
+
+func (h *house) addresses() Addresses {
+	a := Addresses{Issuer: h.settings.issuer, Resource: h.settings.resource, DataDir: h.dataDir}
+	if h.metrics != nil {
+		a.Metrics = "http://" + h.metrics.Addr().String() + "/metrics"
+	}
+	return a
 }
 
 // close closes what was opened, last first.

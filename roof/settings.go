@@ -38,6 +38,8 @@ type settings struct {
 	allowedOrigins   string
 	endedStaleAfter  time.Duration
 	requireDPoP      bool
+	metricsListen    string
+	allowAnonymous   bool
 	insecureHTTP     bool
 	resourcesFile    string
 	registration     string
@@ -72,6 +74,9 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.StringVar(&s.allowedOrigins, "allowed-origins", "", "web `origins` whose pages may call the MCP server, divided by commas")
 	fs.DurationVar(&s.endedStaleAfter, "ended-stale-after", 10*time.Second, "`time` for which the list of ended grants in Redis counts after it was last known to be complete; then the MCP server answers 503")
 	fs.BoolVar(&s.requireDPoP, "require-dpop", false, "let the MCP server refuse access tokens that are not bound to a key of their client's (RFC 9449)")
+	fs.StringVar(&s.metricsListen, "metrics-listen", "", "`address` on which the MCP server's /metrics are, for whoever reaches it (default nowhere)")
+	fs.BoolVar(&s.allowAnonymous, "insecure-allow-anonymous", false,
+		"let requests without a good token pass, as nobody, where the rollout's mode for nobody is observe: whoever reaches the MCP server can then do what it does for nobody")
 	fs.BoolVar(&s.insecureHTTP, "insecure-http", false, "allow http URLs off this machine: anyone on the way can then read tokens and passwords")
 	fs.StringVar(&s.resourcesFile, "resources", "", "JSON `file` of all MCP servers whose tokens are issued, as authserver reads it (default the one at --resource)")
 	fs.StringVar(&s.registration, "registration", "open", "`who` may register clients: open (whoever asks), token (whoever shows an initial access token) or closed")
@@ -195,7 +200,7 @@ func (s *settings) serving() mcpserver.Config {
 	return mcpserver.Config{
 		Resource: s.resource, Issuer: s.issuer, Database: s.companion(), Redis: s.redis, RedisPrefix: s.redisPrefix,
 		Algorithms: []string{s.algorithm}, AllowedHosts: config.List(s.allowedHosts), AllowedOrigins: config.List(s.allowedOrigins), TrustedProxies: s.proxies,
-		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP, Registration: s.registration, EndedStaleAfter: s.endedStaleAfter,
+		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP, Registration: s.registration, EndedStaleAfter: s.endedStaleAfter, InsecureAllowAnonymous: s.allowAnonymous,
 	}
 }
 

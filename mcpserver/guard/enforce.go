@@ -30,6 +30,9 @@ type Policy struct {
 	// AllowAnonymous lets requests without a good token pass, as nobody, where the mode for nobody is Observe. A token that is shown and not good acts as nobody
 	// at most, never as a tenant.
 	AllowAnonymous bool
+	// Admit may answer a request itself before its message is read, as a limit does: then it returns false, and that is all. The caller is zero for nobody. Nil:
+	// every request is let on.
+	Admit func(w http.ResponseWriter, r *http.Request, c mcp.Caller) bool
 	// Record is told every decision, when the request is over. It must not block. Nil: nobody is.
 	Record func(Record)
 	// SessionKey binds sessions of older clients to their grant and tenant: 32 characters at least, the same at each replica. Default: made at the start, which
@@ -53,22 +56,6 @@ func Always(r Rules) (func(string) *Table, error) {
 	return func(string) *Table { return t }, nil
 }
 
-// Record is one decision, with what became of it.
-type Record struct {
-	At       time.Time
-	Caller   mcp.Caller // zero: nobody
-	Method   string     // of MCP, or of HTTP for a stream
-	Decision Decision   // the true one
-	Mode     Mode       // that counted
-	Passed   bool       // the effective decision
-	Status   int        // of the answer
-	Duration time.Duration
-	// Refused is the error code that the true decision answers with; empty when it lets the request pass.
-	Refused string
-	// Message is the body as it was read: not to be kept (arguments are people's data).
-	Message []byte
-}
-
 const (
 	defaultMaxBody    = 1 << 20
 	defaultMaxStreams = 16
@@ -79,6 +66,15 @@ const (
 // Enforce puts the guard in front of anybody's MCP server over Streamable HTTP. Each message is read once, and what was read is what next gets, byte for byte;
 // it finds the caller with CallerOf. Lists that next answers with are cut down to what is open to the caller, in JSON and in streams.
 func (g *Guard) Enforce(next http.Handler, p Policy) (http.Handler, error) {
+	e, err := g.enforcer(p)
+	if err != nil {
+		return nil, err
+	}
+	e.next = next
+	return e, nil
+}
+
+func (g *Guard) enforcer(p Policy) (*enforcer, error) {
 	if p.Tables == nil {
 		return nil, errors.New("the policy has no rules")
 	}
@@ -94,7 +90,7 @@ func (g *Guard) Enforce(next http.Handler, p Policy) (http.Handler, error) {
 	if p.MaxStreams == 0 {
 		p.MaxStreams = defaultMaxStreams
 	}
-	return &enforcer{guard: g, Policy: p, next: next, streams: map[string]int{}}, nil
+	return &enforcer{guard: g, Policy: p, streams: map[string]int{}}, nil
 }
 
 // enforcer is the guard in front of a server.
@@ -102,6 +98,7 @@ type enforcer struct {
 	Policy
 	guard *Guard
 	next  http.Handler
+	own   Server // in place of next
 
 	mu      sync.Mutex
 	streams map[string]int // open, by grant
@@ -121,39 +118,39 @@ type passage struct {
 
 // ServeHTTP implements http.Handler.
 func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &passage{enforcer: e, w: &watched{ResponseWriter: w}, r: r, record: Record{At: e.guard.config.Now(), Method: r.Method, Mode: Enforce}}
+	defer x.tell(time.Now())
 	if refused := e.guard.checkSource(r); refused != nil {
-		refuse(w, r, refused)
+		x.record.Refused = RefusedSource
+		refuse(x.w, r, refused)
 		return
 	}
-	x := &passage{enforcer: e, w: &watched{ResponseWriter: w}, r: r, record: Record{At: e.guard.config.Now(), Method: r.Method, Mode: Enforce}}
-	began := time.Now()
 	x.serve()
-	if e.Record != nil {
-		x.record.Status, x.record.Duration = x.w.status, time.Since(began)
-		e.Record(x.record)
-	}
 }
 
 func (x *passage) serve() {
 	refused := x.identify()
-	if refused != nil && !x.anonymous() {
-		x.record.Refused = or(refused.Code, "invalid_token")
-		x.guard.challenge(x.w, x.r, refused)
-		return
-	}
 	if refused != nil {
-		x.bad, x.record.Refused = refused, or(refused.Code, "invalid_token")
+		x.bad, x.record.Refused, x.record.Agent = refused, or(refused.Code, RefusedNoToken), agentOf(x.r)
+		if !x.anonymous() {
+			x.guard.challenge(x.w, x.r, refused)
+			return
+		}
 	}
 	x.record.Caller, x.table = x.v.caller, x.Tables(x.v.caller.TenantID)
+	if x.Admit != nil && !x.Admit(x.w, x.r, x.v.caller) {
+		x.record.Refused = RefusedLimit
+		return
+	}
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Authorization")
-	if !x.sessionIn(x.r, x.v.caller) {
-		x.record.Refused = "session"
+	if x.own == nil && !x.sessionIn(x.r, x.v.caller) {
+		x.record.Refused = RefusedSession
 		message.Refuse(x.w, http.StatusNotFound, nil, message.Invalid("there is no such session of yours; initialize anew")) // MC-10: as if it were not there
 		return
 	}
-	if x.r.Method != http.MethodPost {
+	if x.own == nil && x.r.Method != http.MethodPost {
 		x.stream()
 		return
 	}
@@ -211,9 +208,13 @@ func or(s, otherwise string) string {
 
 // fault answers a request that is no message that could be decided on.
 func (x *passage) fault(status int, f *message.Fault) {
-	x.record.Refused = "invalid_message"
+	x.record.Refused = RefusedMessage
 	httpd.Note(x.r.Context(), "refused", f.Message)
-	if status == http.StatusMethodNotAllowed {
+	switch {
+	case status != http.StatusMethodNotAllowed:
+	case x.own != nil:
+		x.w.Header().Set("Allow", "POST") // MC-13: neither a stream nor a session to delete
+	default:
 		x.w.Header().Set("Allow", "POST, GET, DELETE")
 	}
 	message.Refuse(x.w, status, x.m.ID, f)
@@ -232,23 +233,20 @@ func (x *passage) post(body []byte) {
 	}
 	if !d.Allowed {
 		x.record.Refused = or(x.record.Refused, refusalOf(d))
-		if x.record.Mode.enforced(d.Write) {
+		if x.record.Mode.Enforces(d.Write) {
 			x.deny(d)
 			return
 		}
 		httpd.Note(x.r.Context(), "observed", x.record.Refused)
 	}
 	x.record.Passed = true
+	if x.own != nil {
+		x.own.ServeMessage(x.w, x.r, &x.m, mcp.View{Caller: x.v.caller, Open: x.openTool})
+		return
+	}
 	r := x.r.WithContext(context.WithValue(x.r.Context(), callerKey{}, x.v.caller))
 	r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
 	x.pass(r)
-}
-
-func refusalOf(d Decision) string {
-	if d.Hide {
-		return "hidden"
-	}
-	return "insufficient_scope"
 }
 
 // deny answers what the rules do not open: by a challenge for all that it needs and what the caller has; or, where nobody is to learn of it, as if it were not

@@ -16,12 +16,12 @@ type Rollout interface {
 	Mode(tenantID, name string) Mode
 }
 
-// enforced says whether a decision counts.
-func (m Mode) enforced(write bool) bool {
+// Enforces says whether decisions count, of what changes something or not.
+func (m Mode) Enforces(write bool) bool {
 	return m != Observe && (m != EnforceWrites || write)
 }
 
 // lenient says that a refusal does not count, for this tenant and thing.
 func (p *Policy) lenient(tenantID, name string, write bool) bool {
-	return p.Rollout != nil && !p.Rollout.Mode(tenantID, name).enforced(write)
+	return p.Rollout != nil && !p.Rollout.Mode(tenantID, name).Enforces(write)
 }

@@ -174,6 +174,7 @@ type Decision struct {
 	Allowed bool
 	Reason  string
 	Scopes  []string // that it needs, all of them
+	Lacking []string // those that the caller does not have
 	Rule    string   // the name of the rule that decided; empty: none did
 	Hide    bool     // who may not shall not learn of it
 	Write   bool
@@ -189,15 +190,19 @@ func (t *Table) Decide(c mcp.Caller, of, name string) Decision {
 	d.Rule, d.Scopes, d.Hide, d.Write, d.Allowed, d.Reason = r.Name, r.Scopes, r.Hide, r.Write, true, ReasonOpen
 	for _, s := range r.Scopes {
 		if !t.Has(c, s) {
-			d.Allowed, d.Reason = false, ReasonScope
+			d.Allowed, d.Reason, d.Lacking = false, ReasonScope, append(d.Lacking, s)
 		}
 	}
 	return d
 }
 
-// opening are the methods that open nothing by themselves: what they list is filtered.
-var opening = []string{
-	"initialize", "ping", "server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list", "logging/setLevel", "subscriptions/listen",
+// isOpening says whether a method opens nothing by itself: what it lists is filtered.
+func isOpening(method string) bool {
+	switch method {
+	case "initialize", "ping", "server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list", "logging/setLevel", "subscriptions/listen":
+		return true
+	}
+	return false
 }
 
 // decide says what the rules say of a message.
@@ -210,7 +215,7 @@ func (t *Table) decide(c mcp.Caller, m *message.Message) Decision {
 	case "resources/read", "resources/subscribe", "resources/unsubscribe":
 		return t.Decide(c, KindResource, m.URI)
 	}
-	if m.Answer || slices.Contains(opening, m.Method) || m.ID == nil && strings.HasPrefix(m.Method, "notifications/") {
+	if m.Answer || isOpening(m.Method) || m.ID == nil && strings.HasPrefix(m.Method, "notifications/") {
 		return Decision{Allowed: true, Reason: ReasonOpen}
 	}
 	return t.Decide(c, KindMethod, m.Method)

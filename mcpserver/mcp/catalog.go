@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"regexp"
 	"sync"
-	"sync/atomic"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
@@ -14,15 +13,21 @@ import (
 // Catalog holds all tools. It is made once and never changes.
 type Catalog struct {
 	tools  []Tool
-	inputs []input  // of the tools, in their order
-	scopes []string // each once; their places are the bits of a set's mask
+	inputs []input // of the tools, in their order
 
-	sets sync.Map // mask (uint64) → *set
-	kept atomic.Int64
+	mu   sync.RWMutex
+	sets map[mask]*set
 }
 
-// maxScopes is how many different scopes the tools of one catalog may ask for.
-const maxScopes = 64
+// maxTools is how many tools a catalog may have.
+const maxTools = 256
+
+// mask says which of the catalog's tools are open, by their places.
+type mask [maxTools / 64]uint64
+
+func (m *mask) open(i int) { m[i/64] |= 1 << (i % 64) }
+
+func (m *mask) has(i int) bool { return m[i/64]&(1<<(i%64)) != 0 }
 
 // maxSets bounds the sets that are kept; more are made for their request and forgotten.
 const maxSets = 1024
@@ -32,7 +37,10 @@ var toolName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
 
 // NewCatalog checks the tools and keeps them in this order, in which every list shows them.
 func NewCatalog(tools ...Tool) (*Catalog, error) {
-	c := &Catalog{}
+	if len(tools) > maxTools {
+		return nil, fmt.Errorf("there are %d tools; at most %d can be told apart", len(tools), maxTools)
+	}
+	c := &Catalog{sets: map[mask]*set{}}
 	names := map[string]bool{}
 	for _, t := range tools {
 		switch {
@@ -55,12 +63,6 @@ func NewCatalog(tools ...Tool) (*Catalog, error) {
 			return nil, fmt.Errorf("tool %s: the input schema: %w", t.Name, err)
 		}
 		c.tools, c.inputs = append(c.tools, t), append(c.inputs, in)
-		if c.bit(t.Scope) == 0 {
-			c.scopes = append(c.scopes, t.Scope)
-		}
-	}
-	if len(c.scopes) > maxScopes {
-		return nil, fmt.Errorf("the tools ask for %d different scopes; at most %d can be told apart", len(c.scopes), maxScopes)
 	}
 	return c, nil
 }
@@ -78,52 +80,71 @@ func isObjectSchema(schema json.RawMessage) bool {
 	return false
 }
 
-// bit is the scope's place in a mask, or 0 when no tool asks for it.
-func (c *Catalog) bit(scope string) uint64 {
-	for i, s := range c.scopes {
-		if s == scope {
-			return 1 << i
-		}
-	}
-	return 0
-}
-
-// set is what callers with the same scopes see: their tools and the list's bytes. It holds nothing of any caller.
+// set is what callers to whom the same tools are open see: the list's bytes. It holds nothing of any caller.
 type set struct {
-	mask uint64
+	mask mask
 	list []byte // "tools":[…]
 }
 
-// For makes the server value of one request.
+// View is what a guard found out of a request.
+type View struct {
+	Caller Caller
+	// Open says whether a tool is open to the caller. For the tool that a message calls it was asked already, and is not asked again.
+	Open func(tool string) bool
+}
+
+// For makes the server value of one request, of the tools that the caller's scopes open.
 func (c *Catalog) For(caller Caller) Server {
-	mask := uint64(0)
-	for _, s := range caller.Scopes {
-		mask |= c.bit(s)
+	var m mask
+	for i := range c.tools {
+		if caller.Has(c.tools[i].Scope) {
+			m.open(i)
+		}
 	}
-	if kept, ok := c.sets.Load(mask); ok {
-		return Server{c, kept.(*set), caller}
+	return Server{c, c.set(m), caller}
+}
+
+// see makes the server value of one request, of the tools that somebody else says are open.
+func (c *Catalog) see(v View) Server {
+	var m mask
+	for i := range c.tools {
+		if v.Open(c.tools[i].Name) {
+			m.open(i)
+		}
 	}
-	made := &set{mask: mask, list: c.list(mask)}
-	if c.kept.Add(1) <= maxSets {
-		c.sets.Store(mask, made)
+	return Server{c, c.set(m), v.Caller}
+}
+
+// set finds the set of a mask, or makes it.
+func (c *Catalog) set(m mask) *set {
+	c.mu.RLock()
+	kept := c.sets[m]
+	c.mu.RUnlock()
+	if kept != nil {
+		return kept
 	}
-	return Server{c, made, caller}
+	made := &set{mask: m, list: c.list(m)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.sets) < maxSets {
+		c.sets[m] = made
+	}
+	return made
 }
 
 // list writes the tools that a mask opens, in the catalog's order.
-func (c *Catalog) list(mask uint64) []byte {
+func (c *Catalog) list(m mask) []byte {
 	b := []byte(`"tools":[`)
 	first := true
 	for i := range c.tools {
-		t := &c.tools[i]
-		if c.bit(t.Scope)&mask == 0 {
+		if !m.has(i) {
 			continue
 		}
 		if !first {
 			b = append(b, ',')
 		}
 		first = false
-		b = append(b, t.describe()...)
+		b = append(b, c.tools[i].describe()...)
 	}
 	return append(b, ']')
 }
@@ -150,19 +171,19 @@ func (t *Tool) describe() []byte {
 	return b
 }
 
-// Server is the server of one request: one caller, and the tools that the caller's scopes open.
+// Server is the server of one request: one caller, and the tools that are open to it.
 type Server struct {
 	catalog *Catalog
 	set     *set
 	caller  Caller
 }
 
-// tool finds a tool by its exact name with what it takes, and says whether the caller's scopes open it.
-func (s Server) tool(name string) (t *Tool, in *input, open bool) {
-	for i := range s.catalog.tools {
-		if t := &s.catalog.tools[i]; t.Name == name {
-			return t, &s.catalog.inputs[i], s.catalog.bit(t.Scope)&s.set.mask != 0
+// tool finds a tool by its exact name with what it takes, and its place; or nil.
+func (c *Catalog) tool(name string) (t *Tool, in *input, place int) {
+	for i := range c.tools {
+		if t := &c.tools[i]; t.Name == name {
+			return t, &c.inputs[i], i
 		}
 	}
-	return nil, nil, false
+	return nil, nil, 0
 }

@@ -26,7 +26,7 @@ const (
 	defaultCallTime = 20 * time.Second
 )
 
-// Serve answers one request of a caller.
+// Serve answers one request of a caller, to whom its scopes open the tools.
 func (e *Endpoint) Serve(w http.ResponseWriter, r *http.Request, caller Caller) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store") // MC-23: what is listed depends on who asks
@@ -45,17 +45,22 @@ func (e *Endpoint) Serve(w http.ResponseWriter, r *http.Request, caller Caller) 
 		return
 	}
 	m, f := message.Parse(body)
-	if f == nil && m.Answer {
-		f = message.Invalid("only requests and notifications are taken: nothing was asked of you that this could answer")
+	if f == nil && !m.Answer {
+		f = message.CheckEra(&m, r.Header)
 	}
+	x := &exchange{Endpoint: e, m: &m, w: w, r: r}
 	if f == nil {
 		httpd.Note(r.Context(), "mcp", m.Method)
-		x := &exchange{Endpoint: e, server: e.Catalog.For(caller), m: &m, w: w, r: r}
-		f = x.serve()
+		x.server = e.Catalog.For(caller)
 	}
-	if f == nil {
-		return
+	x.finish(f)
+}
+
+// ServeMessage answers one message that a guard has read and decided on: what it calls may be called.
+func (e *Endpoint) ServeMessage(w http.ResponseWriter, r *http.Request, m *message.Message, v View) {
+	x := &exchange{Endpoint: e, m: m, w: w, r: r, decided: true, server: Server{caller: v.Caller}}
+	if m.Method == "tools/list" {
+		x.server = e.Catalog.see(v)
 	}
-	httpd.Note(r.Context(), "refused", f.Message)
-	message.Refuse(w, message.Status(&m, f, message.IsModern(&m, r.Header)), m.ID, f)
+	x.finish(nil)
 }

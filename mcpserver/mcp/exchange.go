@@ -24,18 +24,31 @@ const (
 // exchange is one message and its answer.
 type exchange struct {
 	*Endpoint
-	server Server
-	m      *message.Message
-	w      http.ResponseWriter
-	r      *http.Request
-	modern bool
+	server  Server
+	m       *message.Message
+	w       http.ResponseWriter
+	r       *http.Request
+	modern  bool
+	decided bool // by a guard: the call may pass, and the log event says what it is
+}
+
+// finish answers a message, or says what is wrong with it.
+func (x *exchange) finish(f *message.Fault) {
+	x.modern = message.IsModern(x.m, x.r.Header)
+	if f == nil {
+		f = x.serve()
+	}
+	if f == nil {
+		return
+	}
+	httpd.Note(x.r.Context(), "refused", f.Message)
+	message.Refuse(x.w, message.Status(x.m, f, x.modern), x.m.ID, f)
 }
 
 // serve answers, or says what is wrong.
 func (x *exchange) serve() *message.Fault {
-	x.modern = message.IsModern(x.m, x.r.Header)
-	if f := message.CheckEra(x.m, x.r.Header); f != nil {
-		return f
+	if x.m.Answer {
+		return message.Invalid("only requests and notifications are taken: nothing was asked of you that this could answer")
 	}
 	if x.m.ID == nil {
 		x.w.WriteHeader(http.StatusAccepted) // RS-37: a notification; there is none that we act on
@@ -126,12 +139,14 @@ func (x *exchange) call() *message.Fault {
 	if !x.m.Named {
 		return message.BadParams("name is missing: which tool?")
 	}
-	t, in, open := x.server.tool(x.m.Name)
+	t, in, place := x.Catalog.tool(x.m.Name)
 	if t == nil {
 		return message.BadParams("unknown tool: see tools/list")
 	}
-	httpd.Note(x.r.Context(), "tool", t.Name)
-	if !open {
+	if !x.decided {
+		httpd.Note(x.r.Context(), "tool", t.Name)
+	}
+	if !x.decided && !x.server.set.mask.has(place) {
 		httpd.Note(x.r.Context(), "refused", "insufficient_scope")
 		x.Deny(x.w, x.r, append(slices.Clone(x.server.caller.Scopes), t.Scope))
 		return nil

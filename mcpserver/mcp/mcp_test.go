@@ -482,6 +482,7 @@ func TestCatalogRefusesWhatNobodyCouldTrust(t *testing.T) {
 		"no bind":       {bend(func(t *mcp.Tool) { t.Bind = nil })},
 		"no schema":     {bend(func(t *mcp.Tool) { t.InputSchema = nil })},
 		"an array":      {bend(func(t *mcp.Tool) { t.InputSchema = json.RawMessage(`{"type":"array"}`) })},
+		"too many":      make([]mcp.Tool, 257),
 		"broken output": {bend(func(t *mcp.Tool) { t.OutputSchema = json.RawMessage(`{`) })},
 	} {
 		if _, err := mcp.NewCatalog(tools...); err == nil {

@@ -35,12 +35,12 @@ type ClientMade struct {
 	Secret string // empty for a public client
 }
 
-// act is one thing the operator can do: JSON in, a value out that JSON can write.
-type act func(ctx context.Context, arguments json.RawMessage) (any, error)
+// Act is one thing the operator can do: JSON in, a value out that JSON can write.
+type Act = func(ctx context.Context, arguments json.RawMessage) (any, error)
 
 // acts is all that the door does, by name.
-func (d *Door) acts() map[string]act {
-	return map[string]act{
+func (d *Door) acts() map[string]Act {
+	return map[string]Act{
 		"tenant.create": with(func(ctx context.Context, s TenantSpec) (any, error) { return d.CreateTenant(ctx, s) }),
 		"tenant.list":   with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListTenants(ctx) }),
 		"role.put":      with(func(ctx context.Context, s RoleSpec) (any, error) { return nil, d.PutRole(ctx, s) }),
@@ -61,6 +61,7 @@ func (d *Door) acts() map[string]act {
 			}
 			return clients, err
 		}),
+		"client.scopes":         with(func(ctx context.Context, a ScopesAsked) (any, error) { return d.ClientScopes(ctx, a) }),
 		"client.replace_secret": with(func(ctx context.Context, s SecretTurn) (any, error) { return d.ReplaceSecret(ctx, s) }),
 		"client.delete":         with(func(ctx context.Context, id string) (any, error) { return nil, d.DeleteClient(ctx, id) }),
 		"initial_token.create":  with(func(ctx context.Context, s InitialTokenSpec) (any, error) { return d.CreateInitialToken(ctx, s) }),
@@ -83,7 +84,7 @@ func bare(c client.Client) client.Client {
 }
 
 // with reads an act's arguments: one JSON value of type A, and no member that A does not know.
-func with[A any](do func(context.Context, A) (any, error)) act {
+func with[A any](do func(context.Context, A) (any, error)) Act {
 	return func(ctx context.Context, arguments json.RawMessage) (any, error) {
 		var a A
 		d := json.NewDecoder(bytes.NewReader(arguments))
@@ -98,11 +99,17 @@ func with[A any](do func(context.Context, A) (any, error)) act {
 	}
 }
 
+// ErrNoAct says that a door does not know an act: it may be another wing's.
+var ErrNoAct = errors.New("there is no such act")
+
 // Act does the act of this name: the one way in for commands, in this process or from another one. What the operator did wrong is a *Refusal.
 func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
 	do, ok := d.acts()[name]
 	if !ok {
-		return nil, refuse("the command and the server may be of different versions", "there is no act %.80q", name)
+		do, ok = d.More[name]
+	}
+	if !ok {
+		return nil, &Refusal{Reason: fmt.Sprintf("there is no act %.80q", name), Hint: "the command and the server may be of different versions", Err: ErrNoAct}
 	}
 	answer, err := do(ctx, arguments)
 	if err != nil {
@@ -118,8 +125,10 @@ func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) 
 // Acts returns the names of all acts, sorted.
 func (d *Door) Acts() []string {
 	var names []string
-	for name := range d.acts() {
-		names = append(names, name)
+	for _, acts := range []map[string]Act{d.acts(), d.More} {
+		for name := range acts {
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	return names

@@ -40,6 +40,8 @@ type Door struct {
 	Keys      *keyring.Ring
 	Resources []issuer.Resource // their scopes are the ones that there are
 	Now       func() time.Time
+	// More are acts of others that come through this door too, under one roof: those of the MCP server. One of ours goes before one of the same name.
+	More map[string]Act
 }
 
 // actor is who stands in the lines that this door writes.

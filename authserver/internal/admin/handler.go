@@ -13,6 +13,7 @@ const maxBody = 64 << 10
 // problem is how an error crosses the socket.
 type problem struct {
 	Refused bool   `json:"refused"` // the operator can mend it
+	NoAct   bool   `json:"no_act,omitempty"`
 	Error   string `json:"error"`
 	Hint    string `json:"hint,omitempty"`
 }
@@ -27,7 +28,7 @@ func (d *Door) Handler() http.Handler {
 			p := problem{Error: err.Error()}
 			var refusal *Refusal
 			if errors.As(err, &refusal) {
-				p = problem{Refused: true, Error: refusal.Reason, Hint: refusal.Hint}
+				p = problem{Refused: true, NoAct: errors.Is(err, ErrNoAct), Error: refusal.Reason, Hint: refusal.Hint}
 			}
 			write(w, http.StatusUnprocessableEntity, p)
 			return

@@ -68,7 +68,11 @@ func (r *Remote) Act(ctx context.Context, name string, arguments json.RawMessage
 		return nil, fmt.Errorf("the running server answered %s", response.Status)
 	}
 	if p.Refused {
-		return nil, &Refusal{Reason: p.Error, Hint: p.Hint}
+		refusal := &Refusal{Reason: p.Error, Hint: p.Hint}
+		if p.NoAct {
+			refusal.Err = ErrNoAct
+		}
+		return nil, refusal
 	}
 	return nil, errors.New(p.Error)
 }

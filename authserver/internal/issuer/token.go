@@ -309,24 +309,33 @@ func (x *exchange) machineGrant(ctx context.Context, allowed []string) (grant.Gr
 	})
 }
 
-// ceiling is the most that a client may do for a tenant, today: what the client may have, the tenant's policy, the person's role there. An
-// empty userID is a machine client.
 func (e *Engine) ceiling(ctx context.Context, c client.Client, tenantID, userID string) ([]string, error) {
-	t, err := e.Tenants.Tenant(ctx, tenantID)
+	return Ceiling(ctx, e.Tenants, e.Users, c, Holder{tenantID, userID})
+}
+
+// Holder is for whom a client acts.
+type Holder struct {
+	TenantID string
+	UserID   string // empty: for the tenant itself, as a machine client does
+}
+
+// Ceiling is the most that a client may do for a tenant, today: what the client may have, the tenant's policy, the person's role there.
+func Ceiling(ctx context.Context, tenants tenant.Store, users user.Store, c client.Client, h Holder) ([]string, error) {
+	t, err := tenants.Tenant(ctx, h.TenantID)
 	if errors.Is(err, tenant.ErrNotFound) {
 		return nil, oauth.InvalidGrant("the tenant of this permission is gone; ask the person again")
 	}
 	if err != nil {
 		return nil, err
 	}
-	if userID == "" {
+	if h.UserID == "" {
 		return oauth.Intersect(c.Scopes, t.Scopes), nil
 	}
-	memberships, err := e.Users.Memberships(ctx, userID)
+	memberships, err := users.Memberships(ctx, h.UserID)
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(memberships, func(m user.Membership) bool { return m.TenantID == tenantID })
+	i := slices.IndexFunc(memberships, func(m user.Membership) bool { return m.TenantID == h.TenantID })
 	if i < 0 {
 		return nil, oauth.InvalidGrant("the person who gave this permission no longer belongs to the tenant; ask somebody who does")
 	}

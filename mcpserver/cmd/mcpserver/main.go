@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"strings"
@@ -51,13 +53,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 
 // settings are the program's words and what is opened from them.
 type settings struct {
-	config mcpserver.Config
-	listen string
-	level  slog.Level
+	config  mcpserver.Config
+	listen  string
+	metrics string
+	level   slog.Level
 
 	log    *slog.Logger
 	server *mcpserver.Server
-	door   httpd.Door
+	doors  []httpd.Door
 }
 
 // read reads flags, environment (GATEHOUSE_RESOURCE for -resource) and file.
@@ -87,6 +90,9 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	proxies := fs.String("trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas")
 	fs.Int64Var(&c.CallsPerMinute, "calls-per-minute", 600, "`requests` of one grant in a minute, at most, at each replica; negative: no bound")
 	fs.StringVar(&c.Registration, "registration", "open", "`who` may register clients at the issuer, as the issuer has it: open, token or closed; only the older card speaks of it")
+	fs.StringVar(&s.metrics, "metrics-listen", "", "`address` on which /metrics are, for whoever reaches it (default nowhere)")
+	fs.BoolVar(&c.InsecureAllowAnonymous, "insecure-allow-anonymous", false,
+		"let requests without a good token pass, as nobody, where the rollout's mode for nobody is observe: whoever reaches the server can then do what it does for nobody")
 	fs.BoolVar(&c.InsecureHTTP, "insecure-http", false, "allow http URLs off this machine: anyone on the way can then read tokens and put keys of their own in place of the issuer's")
 	fs.BoolVar(&c.InsecureIgnoreRevocations, "insecure-ignore-revocations", false, "let tokens of ended grants act until they expire")
 	fs.TextVar(&s.level, "log-level", slog.LevelInfo, "`level` of the log: debug, info, warn or error")
@@ -102,22 +108,38 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	return s, nil
 }
 
-// open opens the port and the stores.
-func (s *settings) open(ctx context.Context, stderr io.Writer) error {
+// open opens the ports and the stores.
+func (s *settings) open(ctx context.Context, stderr io.Writer) (err error) {
 	s.log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: s.level}))
-	l, err := httpd.Listen(s.listen)
-	if err != nil {
-		return err
+	var listeners []net.Listener
+	defer func() {
+		for _, l := range listeners {
+			if err != nil {
+				err = errors.Join(err, l.Close())
+			}
+		}
+	}()
+	for i, address := range []string{s.listen, s.metrics} {
+		if i > 0 && address == "" {
+			continue
+		}
+		l, err := httpd.Listen(address)
+		if err != nil {
+			return err
+		}
+		listeners = append(listeners, l)
 	}
 	if s.server, err = mcpserver.New(ctx, s.config, mcpserver.Deps{Log: s.log}); err != nil {
-		return errors.Join(err, l.Close())
+		return err
 	}
-	s.door = httpd.Door{Server: httpd.Server(s.server.Handler()), Listener: l}
+	for i, l := range listeners {
+		s.doors = append(s.doors, httpd.Door{Server: httpd.Server([]http.Handler{s.server.Handler(), s.server.Metrics()}[i]), Listener: l})
+	}
 	return nil
 }
 
 // serve serves until ctx ends, and lets requests under way finish.
 func (s *settings) serve(ctx context.Context) error {
 	s.log.Info("the MCP server is open", "resource", s.config.Resource, "listen", s.listen)
-	return errors.Join(httpd.Run(ctx, []httpd.Door{s.door}, drain, s.server.Run), s.server.Close())
+	return errors.Join(httpd.Run(ctx, s.doors, drain, s.server.Run), s.server.Close())
 }

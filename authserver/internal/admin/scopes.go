@@ -1,0 +1,101 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// ScopesAsked says whose scopes are wanted.
+type ScopesAsked struct {
+	Client string
+	Tenant string
+	User   string // an id or an e-mail address; empty: the tenant's own client, or whoever of the tenant may do most
+}
+
+// ScopesFound is the most that a client may do, and what makes it less than all that there is.
+type ScopesFound struct {
+	Scopes []string
+	Limits []string // sentences
+}
+
+// ClientScopes returns the most that a client may do for a tenant today: what the client may have, the tenant's policy, the person's role there. What a person then
+// ticks can be less.
+func (d *Door) ClientScopes(ctx context.Context, a ScopesAsked) (ScopesFound, error) {
+	c, err := d.Clients.Client(ctx, a.Client)
+	if errors.Is(err, client.ErrNotFound) {
+		return ScopesFound{}, &Refusal{Reason: fmt.Sprintf("there is no client %.80q", a.Client), Hint: "gatehouse client list shows them", Err: err}
+	}
+	if err != nil {
+		return ScopesFound{}, fmt.Errorf("reading a client: %w", err)
+	}
+	t, err := d.tenant(ctx, a.Tenant)
+	if err != nil {
+		return ScopesFound{}, err
+	}
+	if c.TenantID != "" && c.TenantID != t.ID {
+		return ScopesFound{}, refuse("", "client %s belongs to tenant %s alone", c.ID, c.TenantID)
+	}
+	f := ScopesFound{Limits: d.limits(c, t)}
+	if a.User != "" {
+		f.Scopes, err = d.personScopes(ctx, c, t, a.User)
+		f.Limits = append(f.Limits, "within the person's role there is: "+oauth.FormatScope(f.Scopes))
+		return f, err
+	}
+	if c.TenantID == "" {
+		f.Limits = append(f.Limits, "a person's role can make it less; name one with --user")
+	}
+	if c.TenantID == "" && len(c.Scopes) == 0 { // no ceiling is no limit for a person's grant
+		f.Scopes = t.Scopes
+		return f, nil
+	}
+	f.Scopes, err = issuer.Ceiling(ctx, d.Tenants, d.Users, c, issuer.Holder{TenantID: t.ID})
+	return f, err
+}
+
+func (d *Door) personScopes(ctx context.Context, c client.Client, t tenant.Tenant, who string) ([]string, error) {
+	find := d.Users.User
+	if strings.Contains(who, "@") {
+		email, err := user.Normalize(who)
+		if err != nil {
+			return nil, refuse("give it as ann@acme.example", "%q is not an e-mail address", who)
+		}
+		find, who = d.Users.UserByEmail, email
+	}
+	u, err := find(ctx, who)
+	if errors.Is(err, user.ErrNotFound) {
+		return nil, &Refusal{Reason: fmt.Sprintf("there is no user %.80q", who), Err: err}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading a user: %w", err)
+	}
+	scopes, err := issuer.Ceiling(ctx, d.Tenants, d.Users, c, issuer.Holder{TenantID: t.ID, UserID: u.ID})
+	var refused *oauth.Error
+	if errors.As(err, &refused) {
+		return nil, refuse("gatehouse member put brings them into it", "%s does not belong to tenant %s, or is disabled", who, t.ID)
+	}
+	return scopes, err
+}
+
+// limits says what the client and the tenant's policy leave out of all that there is.
+func (d *Door) limits(c client.Client, t tenant.Tenant) (limits []string) {
+	all, _ := d.scopes()
+	missing := func(of []string) string {
+		return oauth.FormatScope(slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(of, s) }))
+	}
+	if left := missing(c.Scopes); left != "" && (len(c.Scopes) > 0 || c.TenantID != "") {
+		limits = append(limits, "the client may not have: "+left)
+	}
+	if left := missing(t.Scopes); left != "" {
+		limits = append(limits, "the tenant's policy leaves out: "+left)
+	}
+	return limits
+}

@@ -1,0 +1,103 @@
+package book_test
+
+import (
+	"context"
+	"database/sql"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/migrations"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eachStore(t *testing.T, test func(t *testing.T, b *book.DB, dialect string)) {
+	for dialect, place := range map[string]func() string{
+		"sqlite": func() string { return "sqlite:" + filepath.Join(t.TempDir(), "companion?#%.db") }, "postgres": func() string { return testenv.Postgres(t) },
+	} {
+		t.Run(dialect, func(t *testing.T) {
+			database := place()
+			crmtest.Migrate(t, database)
+			b, err := book.Open(context.Background(), database)
+			must(t, err)
+			t.Cleanup(func() { b.Close() })
+			test(t, b, dialect)
+		})
+	}
+}
+
+// A line stands with what was written in its transaction or not at all, and one that has a name stands once.
+func TestLines(t *testing.T) {
+	eachStore(t, func(t *testing.T, b *book.DB, _ string) {
+		ctx := context.Background()
+		e := audit.Event{Time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Actor: "system", Action: "signal.volume", Target: "read_customer", Tenant: "acme", Detail: "much"}
+		must(t, b.Record(ctx, e))
+		must(t, b.Record(ctx, e))
+		for i := range 3 {
+			must(t, b.Write(ctx, func(tx *sql.Tx) error {
+				written, err := book.LineOnce(ctx, tx, e, "the same")
+				if written != (i == 0) {
+					t.Errorf("time %d: written is %v", i+1, written)
+				}
+				return err
+			}))
+		}
+		broken := b.Write(ctx, func(tx *sql.Tx) error {
+			must(t, book.Line(ctx, tx, e))
+			return context.Canceled
+		})
+		events, err := b.Events(ctx, 10)
+		must(t, err)
+		if broken == nil || len(events) != 3 {
+			t.Errorf("got %v and %d lines, want 3", broken, len(events))
+		}
+		if diff := cmp.Diff(e, events[0]); diff != "" {
+			t.Errorf("a line (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// Each step of the schema can be taken back, and taken again.
+func TestTheSchemaCanBeTakenBack(t *testing.T) {
+	eachStore(t, func(t *testing.T, b *book.DB, dialect string) {
+		files, err := migrations.Companion(dialect)
+		must(t, err)
+		run := func(suffix string, backwards bool) {
+			names, err := fs.Glob(files, "*"+suffix)
+			must(t, err)
+			if backwards {
+				slices.Reverse(names)
+			}
+			for _, name := range names {
+				text, err := fs.ReadFile(files, name)
+				must(t, err)
+				must(t, b.Write(context.Background(), func(tx *sql.Tx) error { _, err := tx.Exec(string(text)); return err }))
+			}
+		}
+		run(".down.sql", true)
+		run(".up.sql", false)
+		run(".down.sql", true)
+	})
+}
+
+func TestOpenWithoutADatabase(t *testing.T) {
+	_, err := book.Open(context.Background(), "sqlite:"+filepath.Join(t.TempDir(), "none.db"))
+	if err == nil || !strings.Contains(err.Error(), "gatehouse migrate") {
+		t.Errorf("got %v, want a hint at `gatehouse migrate`", err)
+	}
+}

@@ -1,0 +1,210 @@
+// Package rollout owns how strictly the rules count, for which tenant and tool, while the server runs.
+package rollout
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+)
+
+// Tenants that are none.
+const (
+	Everyone = "*" // every tenant that has no mode of its own
+	Nobody   = ""  // requests without a good token; Everyone does not stand for it
+)
+
+// Setting is the mode of a tenant and a tool.
+type Setting struct {
+	Tenant string
+	Tool   string // empty: all tools that have no mode of their own
+	Mode   guard.Mode
+	SetAt  time.Time
+}
+
+// ErrMode says that a mode is none of guard's.
+var ErrMode = errors.New("a mode is observe, enforce_writes or enforce")
+
+const (
+	readEvery = 500 * time.Millisecond // so that a change counts within a second
+	readWait  = 400 * time.Millisecond
+	// Trusted is how long modes hold that cannot be read anew. Then the rules count: whoever cuts a server off from its database must not keep it lenient.
+	Trusted = 10 * time.Second
+)
+
+// Modes are the modes as they were last read. It implements guard.Rollout.
+type Modes struct {
+	book    *book.DB
+	now     func() time.Time
+	log     *slog.Logger
+	last    atomic.Pointer[snapshot]
+	reading sync.Mutex
+}
+
+var _ guard.Rollout = (*Modes)(nil)
+
+// place is whose mode it is.
+type place struct{ tenant, tool string }
+
+type snapshot struct {
+	revision int64
+	settings map[place]Setting
+	readAt   time.Time
+}
+
+// New makes modes of which none is read yet: then all rules count. Refresh reads them once, Run again and again.
+func New(b *book.DB, now func() time.Time, log *slog.Logger) *Modes {
+	m := &Modes{book: b, now: now, log: log}
+	m.last.Store(&snapshot{revision: -1})
+	return m
+}
+
+// Mode implements guard.Rollout.
+func (m *Modes) Mode(tenantID, name string) guard.Mode {
+	s, _ := m.Why(tenantID, name)
+	return s.Mode
+}
+
+// Why finds the setting that counts for a tenant's tool: the tool's own, the tenant's, or everyone's, in this order. known is false when none does, or none can be
+// trusted any more: then the rules count.
+func (m *Modes) Why(tenantID, tool string) (s Setting, known bool) {
+	last := m.last.Load()
+	strict := Setting{Tenant: tenantID, Mode: guard.Enforce}
+	if len(last.settings) == 0 || m.now().Sub(last.readAt) > Trusted {
+		return strict, false
+	}
+	for _, p := range []place{{tenantID, tool}, {tenantID, ""}, {Everyone, tool}, {Everyone, ""}} {
+		if s, ok := last.settings[p]; ok && (p.tenant == tenantID || tenantID != Nobody) {
+			return s, true
+		}
+	}
+	return strict, false
+}
+
+// All are the settings as they were last read, by tenant and tool.
+func (m *Modes) All() []Setting {
+	var all []Setting
+	for _, s := range m.last.Load().settings {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b Setting) int {
+		return strings.Compare(a.Tenant+"\x00"+a.Tool, b.Tenant+"\x00"+b.Tool)
+	})
+	return all
+}
+
+// Age is how long ago the modes were read.
+func (m *Modes) Age() time.Duration {
+	last := m.last.Load()
+	if last.readAt.IsZero() {
+		return Trusted + time.Second
+	}
+	return m.now().Sub(last.readAt)
+}
+
+// Refresh reads the modes, if they have changed.
+func (m *Modes) Refresh(ctx context.Context) error {
+	m.reading.Lock()
+	defer m.reading.Unlock()
+	began, last := m.now(), m.last.Load()
+	next := &snapshot{revision: last.revision, settings: last.settings, readAt: began}
+	revision := int64(-1)
+	err := m.book.Read(ctx, func(scan func(...any) error) error { return scan(&revision) }, "SELECT revision FROM rollout_revision WHERE id = 1")
+	if err != nil {
+		return fmt.Errorf("reading the rollout's revision: %w", err)
+	}
+	if revision != last.revision {
+		// Rows that are newer than the revision are read again next time, which changes nothing; the other way round a change would be missed.
+		if next.settings, err = m.read(ctx); err != nil {
+			return err
+		}
+		next.revision = revision
+	}
+	m.last.Store(next)
+	return nil
+}
+
+func (m *Modes) read(ctx context.Context) (map[place]Setting, error) {
+	settings := map[place]Setting{}
+	err := m.book.Read(ctx, func(scan func(...any) error) error {
+		var s Setting
+		var at int64
+		err := scan(&s.Tenant, &s.Tool, &s.Mode, &at)
+		s.SetAt = time.Unix(at, 0).UTC()
+		settings[place{s.Tenant, s.Tool}] = s
+		return err
+	}, "SELECT tenant_id, tool, mode, set_at FROM rollout_modes")
+	if err != nil {
+		return nil, fmt.Errorf("reading the rollout's modes: %w", err)
+	}
+	return settings, nil
+}
+
+// Run reads the modes again and again until ctx ends. That they cannot be read is said once, until they can.
+func (m *Modes) Run(ctx context.Context) {
+	tick := time.NewTicker(readEvery)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := m.readOnce(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			m.log.Error("the rollout's modes cannot be read: those that are known hold for "+Trusted.String()+", then all rules count", "error", err)
+		}
+		failing = err != nil
+	}
+}
+
+func (m *Modes) readOnce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readWait)
+	defer cancel()
+	return m.Refresh(ctx)
+}
+
+// Set keeps a mode with its audit line, and reads the modes anew: here it counts at once, at other replicas within a second. A tool's own mode that is the same as
+// its tenant's is kept all the same: it stays when the tenant's changes.
+func (m *Modes) Set(ctx context.Context, s Setting, actor string) error {
+	if !slices.Contains([]guard.Mode{guard.Observe, guard.EnforceWrites, guard.Enforce}, s.Mode) {
+		return ErrMode
+	}
+	now := m.now().UTC()
+	err := m.book.Write(ctx, func(tx *sql.Tx) error {
+		e := audit.Event{Time: now, Actor: actor, Action: "rollout.set", Target: target(s), Tenant: s.Tenant, Detail: string(s.Mode)}
+		if err := book.Line(ctx, tx, e); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO rollout_modes (tenant_id, tool, mode, set_at) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (tenant_id, tool) DO UPDATE SET mode = excluded.mode, set_at = excluded.set_at`, s.Tenant, s.Tool, string(s.Mode), now.Unix()); err != nil {
+			return fmt.Errorf("keeping the mode: %w", err)
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE rollout_revision SET revision = revision + 1 WHERE id = 1"); err != nil {
+			return fmt.Errorf("counting the change of modes: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return m.Refresh(ctx)
+}
+
+func target(s Setting) string {
+	if s.Tool == "" {
+		return "all tools"
+	}
+	return s.Tool
+}

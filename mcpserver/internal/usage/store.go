@@ -1,0 +1,152 @@
+package usage
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
+)
+
+// Kept is how long rows are kept.
+const Kept = 90 * 24 * time.Hour
+
+const (
+	sweepEvery = time.Hour
+	atOnce     = 50  // rows of one statement
+	inOne      = 500 // rows of one transaction
+	columns    = 13
+)
+
+func compare(a, b Key) int {
+	return cmp.Or(
+		cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Agent, b.Agent),
+		cmp.Compare(a.Method, b.Method), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Reason, b.Reason),
+		cmp.Compare(a.Lacking, b.Lacking),
+	)
+}
+
+// write adds sums to what is there, in transactions that are short: the tools' data may be in the same file. What was written is taken out of sums, so that an
+// error in the middle neither loses nor doubles any.
+func write(ctx context.Context, b *book.DB, sums map[Key]Sum) error {
+	for some := range slices.Chunk(sorted(sums), inOne) {
+		err := b.Write(ctx, func(tx *sql.Tx) error {
+			for rows := range slices.Chunk(some, atOnce) {
+				if err := add(ctx, tx, rows, sums); err != nil {
+					return fmt.Errorf("adding to usage: %w", err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, k := range some {
+			delete(sums, k)
+		}
+	}
+	return nil
+}
+
+func add(ctx context.Context, tx *sql.Tx, keys []Key, sums map[Key]Sum) error {
+	var places strings.Builder
+	var args []any
+	for i, k := range keys {
+		if i > 0 {
+			places.WriteString(", ")
+		}
+		places.WriteByte('(')
+		for j := range columns {
+			if j > 0 {
+				places.WriteString(", ")
+			}
+			fmt.Fprintf(&places, "$%d", i*columns+j+1)
+		}
+		places.WriteByte(')')
+		s := sums[k]
+		args = append(args, k.Hour, k.Tenant, k.Client, k.Agent, k.Method, k.Name, k.Outcome, k.Reason, k.Lacking, s.Calls, s.Micros, s.Slowest, s.Last)
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO usage_hours (hour, tenant_id, client_id, agent, method, name, outcome, reason, lacking, calls, micros, slowest, last_at)
+		VALUES `+places.String()+` ON CONFLICT (hour, tenant_id, client_id, agent, method, name, outcome, reason, lacking) DO UPDATE SET
+		calls = usage_hours.calls + excluded.calls, micros = usage_hours.micros + excluded.micros,
+		slowest = CASE WHEN excluded.slowest > usage_hours.slowest THEN excluded.slowest ELSE usage_hours.slowest END,
+		last_at = CASE WHEN excluded.last_at > usage_hours.last_at THEN excluded.last_at ELSE usage_hours.last_at END`, args...)
+	return err
+}
+
+// forget deletes rows that are older than Kept.
+func forget(ctx context.Context, b *book.DB, now time.Time) error {
+	return b.Write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM usage_hours WHERE hour < $1", now.Add(-Kept).Unix())
+		return err
+	})
+}
+
+// Filter says which usage is wanted.
+type Filter struct {
+	Tenant  string // empty: all
+	Nobody  bool   // requests without a good token alone
+	Since   time.Time
+	Outcome string // empty: all
+	Limit   int
+}
+
+// Row is usage over some time. Its key's hour is zero.
+type Row struct {
+	Key
+	Sum
+}
+
+// List sums usage up over the time since, the most used first.
+func List(ctx context.Context, b *book.DB, f Filter) (rows []Row, err error) {
+	where, args := "hour >= $1", []any{hourOf(f.Since)}
+	if f.Tenant != "" {
+		args = append(args, f.Tenant)
+		where += fmt.Sprintf(" AND tenant_id = $%d", len(args))
+	}
+	if f.Outcome != "" {
+		args = append(args, f.Outcome)
+		where += fmt.Sprintf(" AND outcome = $%d", len(args))
+	}
+	if f.Nobody {
+		where += " AND tenant_id = ''"
+	}
+	args = append(args, f.Limit)
+	err = b.Read(ctx, func(scan func(...any) error) error {
+		var r Row
+		err := scan(&r.Tenant, &r.Client, &r.Agent, &r.Method, &r.Name, &r.Outcome, &r.Reason, &r.Lacking, &r.Calls, &r.Micros, &r.Slowest, &r.Last)
+		rows = append(rows, r)
+		return err
+	}, `SELECT tenant_id, client_id, agent, method, name, outcome, reason, lacking, CAST(SUM(calls) AS BIGINT) AS n, CAST(SUM(micros) AS BIGINT), MAX(slowest), MAX(last_at)
+		FROM usage_hours WHERE `+where+` GROUP BY tenant_id, client_id, agent, method, name, outcome, reason, lacking
+		ORDER BY n DESC, tenant_id, client_id, method, name, outcome, reason, lacking, agent LIMIT `+fmt.Sprintf("$%d", len(args)), args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading usage: %w", err)
+	}
+	return rows, nil
+}
+
+// Traffic is how much of a tenant's requests passed, and how many of these only because the rules do not count yet.
+type Traffic struct{ Passed, Observed int64 }
+
+// TrafficSince sums up what passed since, by tenant.
+func TrafficSince(ctx context.Context, b *book.DB, since time.Time) (map[string]Traffic, error) {
+	out := map[string]Traffic{}
+	err := b.Read(ctx, func(scan func(...any) error) error {
+		var tenant string
+		var t Traffic
+		err := scan(&tenant, &t.Passed, &t.Observed)
+		out[tenant] = t
+		return err
+	}, `SELECT tenant_id, CAST(SUM(calls) AS BIGINT), CAST(SUM(CASE WHEN outcome = $2 THEN calls ELSE 0 END) AS BIGINT) FROM usage_hours
+		WHERE hour >= $1 AND outcome <> $3 GROUP BY tenant_id`, hourOf(since), guard.OutcomeObserved, guard.OutcomeRefused)
+	if err != nil {
+		return nil, fmt.Errorf("reading usage: %w", err)
+	}
+	return out, nil
+}

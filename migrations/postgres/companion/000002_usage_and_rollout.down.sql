@@ -1,0 +1,4 @@
+DROP TABLE companion_events;
+DROP TABLE rollout_revision;
+DROP TABLE rollout_modes;
+DROP TABLE usage_hours;
