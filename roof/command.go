@@ -47,6 +47,8 @@ func commands() []command {
 		{"keys rotate", "", "make the next signing key", keysRotate},
 		{"keys withdraw", "KID", "take a signing key out of use at once", keysWithdraw},
 		{"audit list", "", "show who did what", auditList},
+		{"gateway serve", "", "put existing MCP servers behind the guard, as a file says", gatewayServe},
+		{"gateway init", "", "read what an MCP server offers, and write a file to begin with", gatewayInit},
 	}
 }
 

@@ -43,6 +43,7 @@ type Addresses struct {
 	Issuer   string // the issuer identifier
 	Resource string // the MCP server's URL, which is the resource identifier
 	DataDir  string // absolute
+	Gateway  string // the address on which a gateway listens
 }
 
 // trouble is an error with what to do about it.
