@@ -244,7 +244,7 @@ var floors = []struct {
 	}},
 	{3, []string{
 		"authserver/internal/issuer", "authserver/internal/session", "authserver/internal/assertion", "mcpserver/guard", "mcpserver/internal/crm", "mcpserver/internal/card",
-		"mcpserver/internal/remote", "mcpserver/internal/voucher", "mcpserver/internal/inventory", // what a gateway is made of
+		"mcpserver/internal/remote", "mcpserver/internal/child", "mcpserver/internal/voucher", "mcpserver/internal/inventory", // what a gateway is made of
 	}},
 	{2, append([]string{"authserver/schema", "mcpserver/mcp"}, nouns...)},
 	{1, []string{"shared", "web", "mcpserver/message"}},
