@@ -15,6 +15,7 @@ import (
 const (
 	defaultListen          = "127.0.0.1:8090"
 	defaultAssertionHeader = "Gatehouse-Caller"
+	defaultTenantEnv       = "GATEHOUSE_TENANT"
 )
 
 // check fills and checks. The error names the word and what to do.
@@ -109,8 +110,15 @@ func (f *File) checkUpstream(u *Upstream) error {
 
 // checkWay checks how the server is reached.
 func (f *File) checkWay(u *Upstream) error {
-	if u.URL == "" {
-		return errors.New("it has no url; name where the server is")
+	switch {
+	case u.URL != "" && len(u.Command) > 0:
+		return errors.New("it has a url and a command; one server is reached in one way")
+	case len(u.Command) > 0:
+		return u.checkCommand()
+	case u.URL == "":
+		return errors.New("it has neither a url nor a command; name where the server is, or how it is started")
+	case u.Directory != "" || len(u.Environment) > 0 || len(u.Set) > 0 || u.TenantEnv != "":
+		return errors.New("directory, environment, set and tenant_env are for a command")
 	}
 	if _, err := f.checkURL("url", u.URL); err != nil {
 		return err
@@ -127,6 +135,27 @@ func (f *File) checkWay(u *Upstream) error {
 		if strings.ContainsFunc(name, notToken) {
 			return fmt.Errorf("%q is no name of a header", name)
 		}
+	}
+	return nil
+}
+
+// checkCommand checks how the server is started.
+func (u *Upstream) checkCommand() error {
+	if u.Credential != (Credential{}) || u.Audience != "" || u.AssertionHeader != "" {
+		return errors.New("credential, audience and assertion_header are for a url: a process is told its tenant when it starts")
+	}
+	fill(&u.TenantEnv, defaultTenantEnv)
+	names := append([]string{u.TenantEnv}, u.Environment...)
+	for name := range u.Set {
+		names = append(names, name)
+	}
+	for _, name := range names {
+		if name == "" || strings.ContainsAny(name, "= \x00") {
+			return fmt.Errorf("%q is no name of a variable; its value belongs under set", name)
+		}
+	}
+	if u.Command[0] == "" || strings.Contains(u.Command[0], "{tenant}") {
+		return errors.New("the program itself must be named, and be the same for every tenant")
 	}
 	return nil
 }

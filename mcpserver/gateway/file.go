@@ -59,6 +59,17 @@ type Upstream struct {
 	Resource string `yaml:"resource"`
 	// URL is where the server speaks Streamable HTTP. Either this or Command.
 	URL string `yaml:"url"`
+	// Command is a program that speaks MCP on standard input and output, and its arguments; there is no shell. One process is started for each tenant, whose id
+	// stands for {tenant} in arguments and Directory.
+	Command []string `yaml:"command"`
+	// Directory is where the processes work. Default: where the gateway does.
+	Directory string `yaml:"directory"`
+	// Environment are the names of the gateway's own variables that the processes get, as PATH and HOME. Default: none.
+	Environment []string `yaml:"environment"`
+	// Set are further variables of theirs; {tenant} stands for the tenant's id.
+	Set map[string]string `yaml:"set"`
+	// TenantEnv is the variable in which they get the tenant's id. Default GATEHOUSE_TENANT.
+	TenantEnv string `yaml:"tenant_env"`
 	// Audience is the aud of caller assertions. Default the URL.
 	Audience string `yaml:"audience"`
 	// AssertionHeader is the header that the caller assertion comes in; in Authorization it comes as Bearer. Default Gatehouse-Caller.
@@ -121,6 +132,9 @@ type Limits struct {
 	Idle            time.Duration `yaml:"idle"`              // between two pieces of an answer; default 5m
 	Failures        int           `yaml:"failures"`          // in a row, until the server is left alone for a while; default 5
 	Cooldown        time.Duration `yaml:"cooldown"`          // the while; default 5s
+	Processes       int           `yaml:"processes"`         // of a command, of all tenants; default 16
+	Start           time.Duration `yaml:"start"`             // until a process is opened; default 30s
+	IdleProcess     time.Duration `yaml:"idle_process"`      // after which one is stopped that nobody needs; default 10m
 }
 
 // maxFile bounds the configuration file, in bytes.
@@ -172,6 +186,7 @@ func words() []string {
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write",
 		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "first_byte", "idle", "failures", "cooldown",
+		"command", "directory", "environment", "set", "tenant_env", "processes", "start", "idle_process",
 	}
 }
 

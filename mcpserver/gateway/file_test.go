@@ -20,7 +20,7 @@ func TestFiles(t *testing.T) {
 		"a misspelt word in line": {"write: true", "wirte: true", `line 10: there is no "wirte"; is it "write"?`},
 		"a word twice":            {"    implies:", "    name: x\n    implies:", "line 7"},
 		"a number for a word":     {"name: crm", "name: {a: b}", "line 3"},
-		"no url":                  {"    url: http://127.0.0.1:9/mcp\n", "", "it has no url"},
+		"no url":                  {"    url: http://127.0.0.1:9/mcp\n", "", "it has neither a url"},
 		"a scope of nobody's":     {"scopes: [write]", "scopes: [wriet]", `needs the scope "wriet"`},
 		"plain http":              {"http://127.0.0.1:9/mcp", "http://inner.example/mcp", "plain http"},
 		"a user in the url":       {"http://127.0.0.1:9/mcp", "http://u:p@127.0.0.1:9/mcp", "has a user in it"},

@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,9 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/remote"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/voucher"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
@@ -64,16 +60,6 @@ type member struct {
 	guard  *guard.Guard
 	server server
 	rules  atomic.Pointer[guard.Table] // that count now; see Reload
-}
-
-// server is a server behind, however it is reached.
-type server interface {
-	// Serve answers one request that was decided on, for a caller.
-	Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller)
-	// State says in a word how the server was found last: "ok" or what else.
-	State() string
-	// Close lets go of the server; what is under way fails.
-	Close() error
 }
 
 // New reads the file at path and wires the gateway. Nothing is sent to an upstream yet. Close it after use.
@@ -166,59 +152,6 @@ func (g *Gateway) open(ctx context.Context) error {
 type ignored struct{}
 
 func (ignored) Ended(context.Context, string) (bool, error) { return false, nil }
-
-// raise makes the way to an upstream, and its first rules.
-func (g *Gateway) raise(m *member) error {
-	table, err := m.config.rules().Compile()
-	if err != nil {
-		return err
-	}
-	m.rules.Store(table)
-	to, err := url.Parse(m.config.URL)
-	if err != nil {
-		return err
-	}
-	credential, err := g.credential(&m.config)
-	if err != nil {
-		return err
-	}
-	l := m.config.Limits
-	m.server = remote.New(remote.Config{
-		Name: m.config.Name, URL: to, Credential: credential, Now: g.deps.Now, Log: g.deps.Log,
-		Limits: remote.Limits{
-			InFlight: l.InFlight, PerTenant: l.PerTenant, Streams: l.Streams, Answer: l.Answer, Connect: l.Connect, FirstByte: l.FirstByte, Idle: l.Idle,
-			Failures: l.Failures, Cooldown: l.Cooldown,
-		},
-	})
-	return nil
-}
-
-// credential is what an upstream is shown: a secret of the gateway's own, or a voucher for the caller. Never what the caller showed (RS-15).
-func (g *Gateway) credential(u *Upstream) (func(context.Context, mcp.Caller) (string, string, error), error) {
-	if u.Credential.Header != "" {
-		secret, err := u.Credential.Secret.read(g.deps.Getenv)
-		if err != nil {
-			return nil, fmt.Errorf("credential: %w", err)
-		}
-		if strings.ContainsAny(u.Credential.Prefix+secret, "\r\n\x00") {
-			return nil, errors.New("credential: it has a line break in it")
-		}
-		return func(context.Context, mcp.Caller) (string, string, error) {
-			return u.Credential.Header, u.Credential.Prefix + secret, nil
-		}, nil
-	}
-	prefix := ""
-	if strings.EqualFold(u.AssertionHeader, "Authorization") {
-		prefix = "Bearer "
-	}
-	return func(ctx context.Context, c mcp.Caller) (string, string, error) {
-		if c.TenantID == "" {
-			return "", "", nil // nobody is vouched for
-		}
-		v, err := g.signer.Sign(c, u.Resource, u.Audience, httpd.SupportCode(ctx), g.deps.Now())
-		return u.AssertionHeader, prefix + v, err
-	}, nil
-}
 
 // enforce puts the guard in front of an upstream.
 func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error) {

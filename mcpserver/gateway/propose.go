@@ -12,6 +12,7 @@ import (
 
 	_ "embed"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/child"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/remote"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
@@ -19,10 +20,13 @@ import (
 
 // Existing says which server is to be put behind a gateway, and how it will be reached there.
 type Existing struct {
-	URL      string // either this
-	Name     string // a-z, 0-9 and hyphens; default: the server's own, so far as it can be
-	Issuer   string // default http://localhost:8080
-	Resource string // default http://localhost:8090/ and the name
+	URL      string   // where it speaks Streamable HTTP; either this
+	Command  []string // or how it is started
+	Tenant   string   // whose process is asked, of a command; default "demo"
+	Environ  []string // of a command, NAME=value; default none
+	Name     string   // a-z, 0-9 and hyphens; default: the server's own, so far as it can be
+	Issuer   string   // default http://localhost:8080
+	Resource string   // default http://localhost:8090/ and the name
 }
 
 // Proposal is a beginning: a configuration with a scope for each tool that the server has now.
@@ -45,12 +49,13 @@ func LockPath(config string) string {
 
 // Propose reads what a server offers and writes a configuration for it.
 func Propose(ctx context.Context, e Existing) (*Proposal, error) {
+	fill(&e.Tenant, "demo")
 	server, err := e.reach()
 	if err != nil {
 		return nil, err
 	}
 	defer server.Close()
-	offer, err := inventory.Read(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { server.Serve(w, r, mcp.Caller{}) }))
+	offer, err := inventory.Read(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { server.Serve(w, r, mcp.Caller{TenantID: e.Tenant}) }))
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +86,9 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 
 // reach makes the way to the server.
 func (e Existing) reach() (server, error) {
+	if len(e.Command) > 0 {
+		return child.New(child.Config{Name: "upstream", Command: e.Command, Environment: e.Environ, TenantVariable: defaultTenantEnv}), nil
+	}
 	u, err := url.Parse(e.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("upstream %q is not an http(s) URL", e.URL)

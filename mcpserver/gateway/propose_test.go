@@ -75,3 +75,18 @@ func TestProposalsQuote(t *testing.T) {
 		t.Errorf("proposed: %+v of\n%s", f, p.Config)
 	}
 }
+
+// A program is asked like a server at a URL, as one tenant's.
+func TestProposeCommand(t *testing.T) {
+	p, err := gateway.Propose(context.Background(), gateway.Existing{
+		Command: []string{os.Args[0], "for-{tenant}"}, Environ: []string{"GATEWAY_TEST_PROCESS=serve"}, Tenant: "acme",
+	})
+	must(t, err)
+	path := filepath.Join(t.TempDir(), "gateway.yaml")
+	must(t, os.WriteFile(path, p.Config, 0o600))
+	f, err := gateway.ReadFile(path)
+	must(t, err)
+	if u := f.Upstreams[0]; u.Name != "lines" || len(u.Command) != 2 || u.Command[1] != "for-{tenant}" || len(u.Tools) != 4 || u.TenantEnv != "GATEHOUSE_TENANT" {
+		t.Errorf("proposed: %+v", u)
+	}
+}
