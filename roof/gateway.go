@@ -67,11 +67,18 @@ func (c *call) serveGateway(ctx context.Context, g *gateway.Gateway, log *slog.L
 func gatewayInit(fs *flag.FlagSet) action {
 	var e gateway.Existing
 	fs.StringVar(&e.URL, "upstream", "", "`URL` at which the server speaks Streamable HTTP")
+	fs.StringVar(&e.Tenant, "tenant", "demo", "the `tenant` whose process is asked, of a command")
 	fs.StringVar(&e.Name, "name", "", "a short `word` for the server (default its own name)")
 	file := fs.String("file", gatewayFile, "the `file` to write; its lock file lies beside it")
 	return func(ctx context.Context, c *call) error {
-		if e.URL == "" {
-			return misused(Name+" gateway init --upstream http://127.0.0.1:9000/mcp", errors.New("no server is named"))
+		e.Command = c.rest
+		if (e.URL == "") == (len(e.Command) == 0) {
+			return misused(Name+" gateway init --upstream http://127.0.0.1:9000/mcp, or gateway init -- PROGRAM ARGUMENT…", errors.New("no server is named, or two"))
+		}
+		for _, name := range []string{"PATH", "HOME"} {
+			if v := c.program.Getenv(name); v != "" {
+				e.Environ = append(e.Environ, name+"="+v)
+			}
 		}
 		for _, path := range []string{*file, gateway.LockPath(*file)} {
 			if _, err := os.Stat(path); !errors.Is(err, iofs.ErrNotExist) {

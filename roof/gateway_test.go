@@ -113,7 +113,7 @@ func TestGatewayTrouble(t *testing.T) {
 	code, _, errs = run(t, "gateway", "init", "--upstream", "http://127.0.0.1:1/mcp", "--file", file+".yaml")
 	complaint(t, code, errs, 2, "does not answer")
 	code, _, errs = run(t, "gateway", "init", "--file", file+".yaml")
-	complaint(t, code, errs, 2, "no server is named")
+	complaint(t, code, errs, 2, "no server is named, or two")
 	nobody := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(nobody.Close)
 	code, _, errs = run(t, "gateway", "init", "--upstream", nobody.URL, "--file", file+".yaml")
