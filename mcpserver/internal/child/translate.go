@@ -35,23 +35,11 @@ func bare(params json.RawMessage) json.RawMessage {
 		if len(kept) == 0 {
 			members = append(members[:i:i], members[i+1:]...)
 		} else {
-			members[i].Value = object(kept)
+			members[i].Value = message.Object(kept)
 		}
-		return object(members)
+		return message.Object(members)
 	}
 	return params
-}
-
-// object writes members as one object.
-func object(members []message.Member) json.RawMessage {
-	b := []byte{'{'}
-	for i, m := range members {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(append(append(b, mustJSON(string(m.Name))...), ':'), m.Value...)
-	}
-	return append(b, '}')
 }
 
 // modernized makes a result of the older era one of the modern: what is complete says so, and what can be kept says for how long (not at all) and for whom (the one
@@ -79,7 +67,7 @@ func modernized(method string, result, info json.RawMessage) json.RawMessage {
 	if len(info) > 0 {
 		put("_meta", `{"`+message.MetaServerInfo+`":`+string(info)+`}`)
 	}
-	return object(members)
+	return message.Object(members)
 }
 
 // capabilities are those of the process that go through the bridge: what can be asked, and nothing that is told unasked.
