@@ -102,7 +102,7 @@ func (f *File) checkUpstream(u *Upstream) error {
 	if err := f.checkWay(u); err != nil {
 		return err
 	}
-	if _, err := u.rules().Compile(); err != nil {
+	if _, err := u.shapes(nil); err != nil {
 		return err
 	}
 	return u.checkScopes()

@@ -86,6 +86,10 @@ type Upstream struct {
 	Methods []Rule `yaml:"methods"`
 	// Implies says which scopes a scope counts for beside itself.
 	Implies map[string][]string `yaml:"implies"`
+	// Hold keeps back what nobody has approved: tools that are not in the lock file as they are now are neither listed nor called.
+	Hold bool `yaml:"hold"`
+	// Tenants say what is otherwise about tools for a tenant, by its id; "*" is every tenant that is not named.
+	Tenants map[string][]TenantTool `yaml:"tenants"`
 	// Limits bound what is asked of the server and waited for.
 	Limits Limits `yaml:"limits"`
 }
@@ -187,6 +191,7 @@ func words() []string {
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write",
 		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "first_byte", "idle", "failures", "cooldown",
 		"command", "directory", "environment", "set", "tenant_env", "processes", "start", "idle_process",
+		"hold", "tenants", "off", "rename", "describe", "arguments", "calls_per_hour", "const", "enum", "minimum", "maximum", "maxLength", "pattern",
 	}
 }
 

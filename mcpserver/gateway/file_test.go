@@ -30,6 +30,12 @@ func TestFiles(t *testing.T) {
 		"a circle":                {"{write: [read]}", "{write: [read], read: [write]}", "circle"},
 		"a header that is none":   {"    implies", "    assertion_header: 'a b'\n    implies", "no name of a header"},
 		"half a credential":       {"    implies", "    credential: {header: X}\n    implies", "a credential needs"},
+		"a tenant's star":         {"    implies", "    tenants: {acme: [{name: 'read_*', off: true}]}\n    implies", "a star stands for nothing"},
+		"a tool twice":            {"    implies", "    tenants: {acme: [{name: a, off: true}, {name: a}]}\n    implies", "twice"},
+		"two names that are one":  {"    implies", "    tenants: {acme: [{name: a, rename: c}, {name: b, rename: c}]}\n    implies", "two tools are renamed"},
+		"no pattern":              {"    implies", "    tenants: {acme: [{name: a, arguments: {x: {pattern: '('}}}]}\n    implies", "missing closing )"},
+		"a url and a command":     {"    implies", "    command: [cat]\n    implies", "in one way"},
+		"a set without a command": {"    implies", "    set: {A: b}\n    implies", "are for a command"},
 		"no issuer":               {"issuer: https://auth.example.com\n", "", "issuer is not set"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -37,6 +37,18 @@ type Deps struct {
 	Record     func(string, guard.Record) // is told every decision with its upstream's name; must not block; nil: nobody is
 }
 
+func (d *Deps) fill() {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Getenv == nil {
+		d.Getenv = func(string) string { return "" }
+	}
+}
+
 // Gateway is a running gateway.
 type Gateway struct {
 	path    string
@@ -50,6 +62,8 @@ type Gateway struct {
 	signer  *voucher.Signer
 	members []*member
 	handler http.Handler
+	counts  ttl.Store // calls of tools that have a budget
+	names   names
 
 	reloading sync.Mutex
 }
@@ -59,20 +73,13 @@ type member struct {
 	config Upstream
 	guard  *guard.Guard
 	server server
-	rules  atomic.Pointer[guard.Table] // that count now; see Reload
+	rules  atomic.Pointer[ruleset] // that count now; see Reload
+	seen   views
 }
 
 // New reads the file at path and wires the gateway. Nothing is sent to an upstream yet. Close it after use.
 func New(ctx context.Context, path string, d Deps) (*Gateway, error) {
-	if d.Log == nil {
-		d.Log = slog.New(slog.DiscardHandler)
-	}
-	if d.Now == nil {
-		d.Now = time.Now
-	}
-	if d.Getenv == nil {
-		d.Getenv = func(string) string { return "" }
-	}
+	d.fill()
 	f, err := ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -99,11 +106,16 @@ func (g *Gateway) wire(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("session_key: %w", err)
 	}
+	rules, err := g.rulesets(&g.file)
+	if err != nil {
+		return err
+	}
 	protected := map[string]http.Handler{}
-	for _, u := range g.file.Upstreams {
+	for i, u := range g.file.Upstreams {
 		m := &member{config: u}
+		m.rules.Store(rules[i])
 		g.members = append(g.members, m)
-		if err := g.raise(m); err != nil {
+		if m.server, err = g.reach(&m.config); err != nil {
 			return fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
 		if protected[u.Name], err = g.enforce(m, config.Secret(session)); err != nil {
@@ -126,7 +138,9 @@ func (g *Gateway) open(ctx context.Context) error {
 		}
 		g.proofs = ttl.NewRedis(g.redis, g.file.RedisPrefix+"gateway:")
 	}
+	g.counts = g.proofs
 	if g.redis == nil {
+		g.counts = ttl.NewMemory(ttl.Options{Now: g.deps.Now})
 		g.nonces = config.Secret(rand.Text() + rand.Text()) // the memory of proofs ends with the process, and so do its nonces: a forgotten proof is worth nothing
 	}
 	if g.file.CallsPerMinute > 0 {
@@ -165,7 +179,7 @@ func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error
 		return nil, err
 	}
 	policy := guard.Policy{
-		Tables:     func(string) *guard.Table { return m.rules.Load() },
+		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table },
 		SessionKey: session, MaxBody: m.config.Limits.Body, MaxStreams: m.config.Limits.StreamsPerGrant,
 	}
 	if g.deps.Record != nil {
@@ -176,19 +190,6 @@ func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error
 
 // mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more (RS-41).
 const mostCounted = 100_000
-
-// serve is what the guard lets through to.
-func (g *Gateway) serve(m *member, w http.ResponseWriter, r *http.Request) {
-	c, _ := guard.CallerOf(r.Context()) // the zero caller is nobody, who was let in by the policy
-	httpd.Note(r.Context(), "upstream", m.config.Name)
-	if g.calls != nil {
-		if ok, wait := g.calls.Allow(r.Context(), c.GrantID); !ok {
-			tooMany(w, r, wait)
-			return
-		}
-	}
-	m.server.Serve(w, r, c)
-}
 
 // tooMany answers who asks too often.
 func tooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {

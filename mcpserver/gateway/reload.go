@@ -9,8 +9,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 )
 
 // lookEvery is how often it is looked whether the file is another.
@@ -28,20 +26,18 @@ func (g *Gateway) Reload() error {
 	if err := g.file.fixed(&f); err != nil {
 		return err
 	}
-	tables := make([]*guard.Table, len(g.members))
-	for i := range g.members {
-		if tables[i], err = f.Upstreams[i].rules().Compile(); err != nil {
-			return fmt.Errorf("upstream %q: %w", f.Upstreams[i].Name, err)
-		}
+	rules, err := g.rulesets(&f)
+	if err != nil {
+		return err
 	}
 	for i, m := range g.members {
-		m.rules.Store(tables[i])
+		m.rules.Store(rules[i])
 	}
 	return nil
 }
 
-// fixed says whether another file changes what only a start can change: everything but the rules, what they imply, and the scopes that no client is told to ask for
-// first.
+// fixed says whether another file changes what only a start can change: everything but the rules, what they imply, tenants, what is held, and the
+// scopes that no client is told to ask for first.
 func (f *File) fixed(other *File) error {
 	if len(f.Upstreams) != len(other.Upstreams) {
 		return errors.New("upstreams came or went; this needs a restart")
@@ -52,7 +48,7 @@ func (f *File) fixed(other *File) error {
 			return fmt.Errorf("upstream %q: the baseline scopes changed; this needs a restart", a.Name)
 		}
 		for _, u := range []*Upstream{&a, &b} {
-			u.Scopes, u.Tools, u.Prompts, u.Resources, u.Methods, u.Implies = nil, nil, nil, nil, nil, nil
+			u.Scopes, u.Tools, u.Prompts, u.Resources, u.Methods, u.Implies, u.Hold, u.Tenants = nil, nil, nil, nil, nil, nil, false, nil
 		}
 		if written(a) != written(b) {
 			return fmt.Errorf("upstream %q: something beside rules and scopes changed; this needs a restart", a.Name)
@@ -111,11 +107,15 @@ func (g *Gateway) reload(why string) {
 	g.deps.Log.Info("the configuration was read anew", "file", g.path, "because", why)
 }
 
-// stamp tells one version of the file from the next.
+// stamp tells one version of the file, and of its lock file, from the next.
 func (g *Gateway) stamp() string {
 	info, err := os.Stat(g.path)
 	if err != nil {
 		return "" // between two versions, perhaps; it is looked again
 	}
-	return fmt.Sprint(info.ModTime().UnixNano(), " ", info.Size())
+	stamp := fmt.Sprint(info.ModTime().UnixNano(), " ", info.Size())
+	if lock, err := os.Stat(LockPath(g.path)); err == nil {
+		stamp += fmt.Sprint(" ", lock.ModTime().UnixNano(), " ", lock.Size())
+	}
+	return stamp
 }

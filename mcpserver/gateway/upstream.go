@@ -26,17 +26,6 @@ type server interface {
 	Close() error
 }
 
-// raise makes the way to an upstream, and its first rules.
-func (g *Gateway) raise(m *member) error {
-	table, err := m.config.rules().Compile()
-	if err != nil {
-		return err
-	}
-	m.rules.Store(table)
-	m.server, err = g.reach(&m.config)
-	return err
-}
-
 // reach makes the way to an upstream.
 func (g *Gateway) reach(u *Upstream) (server, error) {
 	l := u.Limits

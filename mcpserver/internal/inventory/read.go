@@ -42,15 +42,8 @@ func Read(ctx context.Context, server http.Handler) (Offer, error) {
 	}
 	o.Modern = c.modern
 	defer c.close()
-	if capabilities["tools"] != nil {
-		if err := c.list("tools/list", "tools", func(raw json.RawMessage) error {
-			var t Tool
-			err := json.Unmarshal(raw, &t)
-			o.Tools = append(o.Tools, t)
-			return err
-		}); err != nil {
-			return o, err
-		}
+	if o.Tools, err = c.tools(capabilities); err != nil {
+		return o, err
 	}
 	for _, l := range []struct {
 		capability, method, member, name string
@@ -77,6 +70,30 @@ func Read(ctx context.Context, server http.Handler) (Offer, error) {
 	}
 	o.Completes = capabilities["completions"] != nil
 	return o, nil
+}
+
+// Tools asks a server for its tools alone.
+func Tools(ctx context.Context, server http.Handler) ([]Tool, error) {
+	c := &reader{ctx: ctx, server: server}
+	_, capabilities, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	return c.tools(capabilities)
+}
+
+func (c *reader) tools(capabilities map[string]json.RawMessage) (tools []Tool, err error) {
+	if capabilities["tools"] == nil {
+		return nil, nil
+	}
+	err = c.list("tools/list", "tools", func(raw json.RawMessage) error {
+		var t Tool
+		err := json.Unmarshal(raw, &t)
+		tools = append(tools, t)
+		return err
+	})
+	return tools, err
 }
 
 // refusal is a server's error.
