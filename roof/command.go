@@ -49,6 +49,7 @@ func commands() []command {
 		{"audit list", "", "show who did what", auditList},
 		{"gateway serve", "", "put existing MCP servers behind the guard, as a file says", gatewayServe},
 		{"gateway init", "[-- PROGRAM]", "read what an MCP server offers, and write a file to begin with", gatewayInit},
+		{"gateway approve", "", "look at the servers' tools again, and write down that they are as they should be", gatewayApprove},
 	}
 }
 

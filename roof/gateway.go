@@ -110,3 +110,33 @@ func (c *call) writeProposal(p *gateway.Proposal, file string) error {
 	fmt.Fprintf(w, "Then:\n\n  %s serve --demo=false --resources resources.json\n  %s gateway serve --file %s\n", Name, Name, quote(file))
 	return nil
 }
+
+// gatewayApprove shows what is otherwise about the servers' tools, and approves it.
+func gatewayApprove(fs *flag.FlagSet) action {
+	file := fs.String("file", gatewayFile, "the `file` of the gateway")
+	tenant := fs.String("tenant", "demo", "the `tenant` as whose member the servers are asked")
+	look := fs.Bool("look", false, "show what is otherwise, and approve nothing; the exit code is 1 when something is")
+	return func(ctx context.Context, c *call) error {
+		ctx, cancel := context.WithTimeout(ctx, readWithin)
+		defer cancel()
+		a, err := gateway.LookAt(ctx, *file, *tenant, gateway.Deps{Now: c.program.Now, Getenv: c.program.Getenv})
+		if err != nil {
+			return misused("do all the servers run that the file names?", err)
+		}
+		for _, line := range a.Changes {
+			fmt.Fprintln(c.program.Stdout, line)
+		}
+		switch {
+		case len(a.Changes) == 0:
+			fmt.Fprintln(c.program.Stdout, "every tool is as it was approved")
+			return nil
+		case *look:
+			return &trouble{errors.New("something is otherwise than it was approved"), Name + " gateway approve approves it", exitFailed}
+		}
+		if err := a.Write(); err != nil {
+			return misused("the folder of the file must be one that you can write to", err)
+		}
+		fmt.Fprintf(c.program.Stdout, "approved, in %s\n", gateway.LockPath(*file))
+		return nil
+	}
+}

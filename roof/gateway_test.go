@@ -48,6 +48,9 @@ func TestGateway(t *testing.T) {
 		t.Fatalf("init: %d %s%s", code, out, errs)
 	}
 	must(t, os.WriteFile(resources, []byte(pasteable(t, out, "--resources names:", "Then:")), 0o600))
+	if code, out, _ := run(t, "gateway", "approve", "--look", "--file", file); code != 0 || !strings.Contains(out, "every tool is as it was approved") {
+		t.Errorf("a look after init: %d %s", code, out)
+	}
 	text, err := os.ReadFile(file)
 	must(t, err)
 	must(t, os.WriteFile(file, []byte(strings.Replace(string(text), "127.0.0.1:8090", door, 1)), 0o600))
@@ -114,8 +117,23 @@ func TestGatewayTrouble(t *testing.T) {
 	complaint(t, code, errs, 2, "does not answer")
 	code, _, errs = run(t, "gateway", "init", "--file", file+".yaml")
 	complaint(t, code, errs, 2, "no server is named, or two")
+	other := httptest.NewServer(http.HandlerFunc(notes))
+	t.Cleanup(other.Close)
+	code, _, errs = run(t, "gateway", "init", "--upstream", other.URL, "--file", file+".yaml")
+	if code != 0 {
+		t.Fatal(errs)
+	}
+	must(t, os.Remove(file+".lock"))
+	code, out, errs := run(t, "gateway", "approve", "--look", "--file", file+".yaml")
+	complaint(t, code, errs, 1, "otherwise than it was approved")
+	if !strings.Contains(out, "notes read_note: new") {
+		t.Errorf("a look: %s", out)
+	}
+	if code, out, _ = run(t, "gateway", "approve", "--file", file+".yaml"); code != 0 || !strings.Contains(out, "approved, in") {
+		t.Errorf("approve: %d %s", code, out)
+	}
 	nobody := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(nobody.Close)
-	code, _, errs = run(t, "gateway", "init", "--upstream", nobody.URL, "--file", file+".yaml")
+	code, _, errs = run(t, "gateway", "init", "--upstream", nobody.URL, "--file", file+".2.yaml")
 	complaint(t, code, errs, 2, "the server refuses")
 }
