@@ -135,6 +135,9 @@ func (f *File) checkWay(u *Upstream) error {
 		if strings.ContainsFunc(name, notToken) {
 			return fmt.Errorf("%q is no name of a header", name)
 		}
+		if slices.Contains([]string{"host", "content-length", "content-type", "transfer-encoding", "connection", "trailer", "te", "upgrade"}, strings.ToLower(name)) {
+			return fmt.Errorf("%q is a header of HTTP's own; choose another", name)
+		}
 	}
 	return nil
 }

@@ -158,7 +158,8 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"html": {200, "text/html", "<a href=" + inner + ">", 502}, "no JSON": {200, "application/json", "{" + inner, 502}, "a batch": {200, "application/json", "[{}]", 502},
 		"nothing": {200, "application/json", "", 502}, "too long": {200, "application/json", `{"a":"` + strings.Repeat("x", 2000) + `"}`, 502},
 		"a stream with a 500": {500, "text/event-stream", "data: " + inner + "\n\n", 502},
-		"400 in text":         {400, "text/plain", inner, 400}, "404 in text": {404, "text/plain", inner, 404},
+		"no message":          {200, "application/json", `{"error":"` + inner + `"}`, 502}, "400 in other JSON": {400, "application/json", `{"error":"` + inner + `"}`, 400},
+		"400 in text": {400, "text/plain", inner, 400}, "404 in text": {404, "text/plain", inner, 404},
 		"a message with 400": {400, "application/json", `{"jsonrpc":"2.0","id":7,"error":{"code":-32022,"message":"no"}}`, 400},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -104,6 +104,18 @@ func TestSlow(t *testing.T) {
 			t.Errorf("got %d %s", got.status, got.body)
 		}
 	}
+	g2 := openGate(t, crm(b.URL, "    limits: {idle: 50ms, failures: 1}\n"))
+	b.answers(func(w http.ResponseWriter, r *http.Request, _ string) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"jsonrpc":`)
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})
+	for range 2 {
+		if got := g2.post("crm", g2.token("crm", "acme", "read"), call("slow")); got.status != 504 {
+			t.Errorf("an answer that stops: %d %s", got.status, got.body)
+		}
+	}
 	b.answers(nil)
 	if got := g.post("crm", raw, call("read_it")); got.status != 200 {
 		t.Errorf("after slow ones: %d %s", got.status, got.body)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"text/template"
 	"unicode"
@@ -69,7 +71,7 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 	fill(&e.Resource, "http://localhost:8090/"+e.Name)
 	p := &Proposal{Name: e.Name, Resource: e.Resource, Tools: len(offer.Tools), lock: inventory.Lock{Version: 1, Upstreams: map[string]map[string]string{}}}
 	p.lock.Approve(e.Name, offer.Tools)
-	s := &sketch{Existing: e, Server: offer}
+	s := &sketch{Existing: e, Server: offer, Listen: listenFor(e.Resource)}
 	for _, t := range offer.Tools {
 		s.Tools = append(s.Tools, proposed{t.Name, e.scope(t.Writes()), t.Writes(), oneLine(t.Description), inventory.Suspicions(t)})
 	}
@@ -82,6 +84,15 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 		return nil, fmt.Errorf("what was proposed cannot be read: %w", err)
 	}
 	return p, f.check()
+}
+
+// listenFor is where to listen for a resource: on its port when it is this machine's.
+func listenFor(resource string) string {
+	u, err := url.Parse(resource)
+	if err != nil || u.Port() == "" || !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) {
+		return defaultListen
+	}
+	return net.JoinHostPort("127.0.0.1", u.Port())
 }
 
 // reach makes the way to the server.
@@ -106,6 +117,7 @@ func (e Existing) scope(writes bool) string {
 // sketch is a configuration before it is written.
 type sketch struct {
 	Existing
+	Listen string
 	Server inventory.Offer
 	Tools  []proposed
 }

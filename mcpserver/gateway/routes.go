@@ -42,7 +42,7 @@ func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error
 	for at, document := range cards {
 		r.Handle(at, document)
 	}
-	var most int64
+	var most int64 = 1 << 20
 	for _, m := range g.members {
 		r.Handle(pathOf(m.config.Resource), cors(g.file.AllowedOrigins, lasting(protected[m.config.Name])))
 		most = max(most, m.config.Limits.Body)
@@ -115,6 +115,11 @@ func lasting(next http.Handler) http.Handler {
 type pacedWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
+}
+
+func (w *pacedWriter) WriteHeader(status int) {
+	w.extend()
+	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *pacedWriter) Write(p []byte) (int, error) {

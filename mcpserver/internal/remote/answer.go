@@ -1,7 +1,7 @@
 package remote
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -50,8 +50,9 @@ type answer struct {
 	r        *http.Request
 	id       json.RawMessage
 	response *http.Response
-	report   func(outcome) // how the server was found; once
-	touch    func()        // a piece has come
+	ctx      context.Context // ends with the request, and when no piece comes for long
+	report   func(outcome)   // how the server was found; once
+	touch    func()          // a piece has come
 }
 
 // pass sends the answer on, or says in its place that it is none.
@@ -72,14 +73,21 @@ func (a *answer) pass() {
 		a.head()
 		a.w.WriteHeader(status)
 	case status >= 400 && kind != "application/json":
-		// Its status counts, its text does not: it may name what is inside.
 		a.report(good)
-		message.Refuse(a.w, status, a.id, &message.Fault{Code: message.CodeInvalid, Message: "the server refuses this request"})
+		a.plain()
 	case kind != "application/json":
 		a.refuse(bad, errBroken)
 	default:
 		a.whole()
 	}
+}
+
+// plain is a refusal of the server's in words of the gateway's: its status counts, its text may name what is inside.
+func (a *answer) plain() {
+	if a.response.StatusCode == http.StatusMethodNotAllowed {
+		a.w.Header().Set("Allow", "POST") // RFC 9110 §15.5.6; what else the server takes, a client does not need
+	}
+	message.Refuse(a.w, a.response.StatusCode, a.id, &message.Fault{Code: message.CodeInvalid, Message: "the server refuses this request"})
 }
 
 // refuse answers in the server's place.
@@ -105,12 +113,20 @@ func (a *answer) whole() {
 	case a.r.Context().Err() != nil:
 		a.report(unknown)
 		return
+	case a.ctx.Err() != nil:
+		a.report(unknown)
+		refuse(a.w, a.r, http.StatusGatewayTimeout, a.id, errSlow)
+		return
 	case err != nil:
 		httpd.Note(a.r.Context(), "error", err)
 		a.refuse(bad, errDown)
 		return
 	case int64(len(body)) > a.Limits.Answer:
 		a.refuse(good, errLarge) // what one caller asks for is no failure of the server's
+		return
+	case !isMessage(body) && a.response.StatusCode >= 400:
+		a.report(good)
+		a.plain()
 		return
 	case !isMessage(body):
 		a.refuse(bad, errBroken)
@@ -123,10 +139,12 @@ func (a *answer) whole() {
 	a.w.Write(body)
 }
 
-// isMessage says whether something can be one message. Nobody asked for several.
+// isMessage says whether something can be one message of JSON-RPC. Nobody asked for several.
 func isMessage(body []byte) bool {
-	trimmed := bytes.TrimLeft(body, " \t\r\n")
-	return len(trimmed) > 0 && trimmed[0] == '{' && json.Valid(body)
+	var m struct {
+		Version string `json:"jsonrpc"`
+	}
+	return json.Unmarshal(body, &m) == nil && m.Version == "2.0"
 }
 
 // stream sends a stream on, each piece when it comes.

@@ -173,7 +173,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c mcp.Caller, 
 	defer response.Body.Close()
 	idle := time.AfterFunc(s.Limits.Idle, cancel)
 	defer idle.Stop()
-	a := &answer{Server: s, w: w, r: r, id: id, response: response, report: report, touch: func() { idle.Reset(s.Limits.Idle) }}
+	a := &answer{Server: s, w: w, r: r, id: id, response: response, ctx: ctx, report: report, touch: func() { idle.Reset(s.Limits.Idle) }}
 	a.pass()
 }
 
