@@ -240,10 +240,14 @@ var floors = []struct {
 	{4, []string{
 		"authserver/internal/endpoint", "authserver/internal/signin", "authserver/internal/admin", // the doors
 		"authserver/internal/sqlstore", "authserver/internal/recent", "authserver/internal/cimd", "authserver/internal/storetest", // the adapters, and their examination: nobody below may know them
-		"mcpserver/internal/tools", "mcpserver/internal/card", "mcpserver/internal/crm/crmtest", "mcpserver/gateway",
+		"mcpserver/internal/tools", "mcpserver/internal/crm/crmtest", "mcpserver/gateway",
 		"mcpserver/internal/usage", "mcpserver/internal/rollout", "mcpserver/internal/metrics",
 	}},
-	{3, []string{"authserver/internal/issuer", "authserver/internal/session", "authserver/internal/assertion", "authserver/internal/registrar", "mcpserver/guard", "mcpserver/internal/crm", "mcpserver/internal/book"}},
+	{3, []string{
+		"authserver/internal/issuer", "authserver/internal/session", "authserver/internal/assertion", "authserver/internal/registrar",
+		"mcpserver/guard", "mcpserver/internal/crm", "mcpserver/internal/book", "mcpserver/internal/card",
+		"mcpserver/internal/remote", "mcpserver/internal/child", "mcpserver/internal/voucher", "mcpserver/internal/inventory", // what a gateway is made of
+	}},
 	{2, append([]string{"authserver/schema", "mcpserver/mcp"}, nouns...)},
 	{1, []string{"shared", "web", "mcpserver/message"}},
 	{0, []string{"migrations"}},

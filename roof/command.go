@@ -18,7 +18,7 @@ type action func(ctx context.Context, c *call) error
 // command is one thing the program can be told to do.
 type command struct {
 	name    string // one word or two
-	operand string // what may follow without a flag, e.g. "ID"; empty: nothing
+	operand string // what must follow without a flag, e.g. "ID"; in brackets: what may, however many words; empty: nothing
 	summary string
 	// flags registers the command's own flags and returns the action that reads them.
 	flags func(fs *flag.FlagSet) action
@@ -52,6 +52,9 @@ func commands() []command {
 		{"rollout report", "", "show who would be refused what, and where it is safe to enforce", rolloutReport},
 		{"explain", "", "show which tools a caller sees, and by which rule", explain},
 		{"audit list", "", "show who did what, and what is unusual", auditList},
+		{"gateway serve", "", "put existing MCP servers behind the guard, as a file says", gatewayServe},
+		{"gateway init", "[-- PROGRAM]", "read what an MCP server offers, and write a file to begin with", gatewayInit},
+		{"gateway approve", "", "look at the servers' tools again, and write down that they are as they should be", gatewayApprove},
 	}
 }
 
@@ -81,6 +84,7 @@ type call struct {
 	command command
 	settings
 	operand string
+	rest    []string // of a command that takes many words
 }
 
 // parse reads flags, environment and file.
@@ -92,7 +96,8 @@ func (c *call) parse(words []string) (action, error) {
 	own := map[string]bool{}
 	fs.VisitAll(func(f *flag.Flag) { own[f.Name] = true })
 	c.settings.register(fs)
-	if c.command.operand != "" && len(words) > 0 && !isFlag(fs, words[0]) {
+	one := c.command.operand != "" && c.command.operand[0] != '['
+	if one && len(words) > 0 && !isFlag(fs, words[0]) {
 		c.operand, words = words[0], words[1:]
 	}
 	err := config.Load(fs, config.LoadOptions{Args: words, Getenv: c.program.Getenv, Prefix: "GATEHOUSE_", FileFlag: "config"})
@@ -104,13 +109,17 @@ func (c *call) parse(words []string) (action, error) {
 		return nil, misused(fmt.Sprintf("%s %s -h lists what it takes", Name, c.command.name), err)
 	}
 	rest := fs.Args()
-	if c.command.operand != "" && c.operand == "" && len(rest) > 0 {
+	if c.command.operand != "" && !one {
+		c.rest = rest
+		return act, nil
+	}
+	if one && c.operand == "" && len(rest) > 0 {
 		c.operand, rest = rest[0], rest[1:]
 	}
 	if len(rest) > 0 {
 		return nil, misused(fmt.Sprintf("%s %s -h lists what it takes", Name, c.command.name), fmt.Errorf("%s does not take %.80q", c.command.name, rest[0]))
 	}
-	if c.command.operand != "" && c.operand == "" {
+	if one && c.operand == "" {
 		return nil, misused(fmt.Sprintf("%s %s %s", Name, c.command.name, c.command.operand), fmt.Errorf("%s: which?", c.command.name))
 	}
 	return act, nil

@@ -44,6 +44,7 @@ type Addresses struct {
 	Resource string // the MCP server's URL, which is the resource identifier
 	DataDir  string // absolute
 	Metrics  string // the numbers' URL; empty: nowhere
+	Gateway  string // the address on which a gateway listens
 }
 
 // trouble is an error with what to do about it.

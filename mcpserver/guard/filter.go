@@ -3,7 +3,6 @@ package guard
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"mime"
 	"net/http"
 	"strconv"
@@ -18,18 +17,9 @@ var lists = []struct{ member, kind, name string }{
 	{"tools", KindTool, "name"}, {"prompts", KindPrompt, "name"}, {"resources", KindResource, "uri"}, {"resourceTemplates", KindResource, "uriTemplate"},
 }
 
-// What can be wrong with a server's answer.
-var (
-	errTooLong    = errors.New("the server's list is too long to be cut down")
-	errUnreadable = errors.New("the server's answer is not one JSON message")
-)
-
-// maxList bounds a list that is held back to be cut down, in bytes.
-const maxList = 8 << 20
-
 // filter is what an answer goes through; nil: it goes as it is. Lists are cut down, and so is whatever a stream of an older client brings, because a stream
 // that is taken up again may repeat a list.
-func (x *passage) filter(streaming bool) through {
+func (x *passage) filter(streaming bool) message.Filter {
 	listing := false
 	switch x.m.Method {
 	case "tools/list", "prompts/list", "resources/list", "resources/templates/list":
@@ -37,9 +27,9 @@ func (x *passage) filter(streaming bool) through {
 	}
 	switch {
 	case streaming && (listing || x.r.Method == http.MethodGet || x.m.Method == "subscriptions/listen"):
-		return &events{cut: x.cut}
+		return &message.Events{Cut: x.cut}
 	case listing:
-		return &whole{cut: x.cut}
+		return &message.Whole{Cut: x.cut}
 	}
 	return nil
 }
@@ -181,140 +171,12 @@ func object(members []message.Member, replaced string, value json.RawMessage) []
 	return append(b, '}')
 }
 
-// through is what an answer's bytes go through.
-type through interface {
-	// write takes bytes, and gives those that may go on.
-	write(p []byte) ([]byte, error)
-	// end gives what is left when the answer is whole.
-	end() ([]byte, error)
-}
-
-// whole holds an answer back until it is whole.
-type whole struct {
-	cut func([]byte) ([]byte, bool)
-	b   bytes.Buffer
-}
-
-func (f *whole) write(p []byte) ([]byte, error) {
-	if f.b.Len()+len(p) > maxList {
-		return nil, errTooLong
-	}
-	f.b.Write(p)
-	return nil, nil
-}
-
-func (f *whole) end() ([]byte, error) {
-	if len(bytes.TrimSpace(f.b.Bytes())) == 0 {
-		return f.b.Bytes(), nil
-	}
-	out, drop := f.cut(f.b.Bytes())
-	if drop {
-		return nil, errUnreadable
-	}
-	return out, nil
-}
-
-// events holds back one event at a time (text/event-stream).
-type events struct {
-	cut   func([]byte) ([]byte, bool)
-	b     bytes.Buffer
-	begun bool // the mark that may begin a stream is off
-}
-
-// byteOrderMark may begin a stream, and is no part of its first line (HTML, "Parsing an event stream"): with it there, a list would pass for a line that says nothing.
-const byteOrderMark = "\ufeff"
-
-func (f *events) write(p []byte) ([]byte, error) {
-	if f.b.Len()+len(p) > maxList {
-		return nil, errTooLong
-	}
-	f.b.Write(p)
-	return f.whole(false), nil
-}
-
-// whole takes the events out that are whole.
-func (f *events) whole(last bool) []byte {
-	var out []byte
-	left := f.b.Bytes()
-	if !f.begun {
-		if !last && len(left) < len(byteOrderMark) {
-			return nil
-		}
-		left, f.begun = bytes.TrimPrefix(left, []byte(byteOrderMark)), true
-	}
-	for {
-		event, rest, whole := cutEvent(left, last)
-		if !whole {
-			break
-		}
-		out, left = append(out, f.event(event)...), rest
-	}
-	left = append([]byte(nil), left...)
-	f.b.Reset()
-	f.b.Write(left)
-	return out
-}
-
-// end drops an event that was not finished: a client would, too.
-func (f *events) end() ([]byte, error) { return f.whole(true), nil }
-
-// cutEvent finds the end of the first event: an empty line, however lines end. last says that nothing will follow.
-func cutEvent(b []byte, last bool) (event, rest []byte, whole bool) {
-	at := 0
-	for at < len(b) {
-		i := bytes.IndexAny(b[at:], "\r\n")
-		if i < 0 {
-			return nil, nil, false
-		}
-		end := at + i
-		next := end + 1
-		if b[end] == '\r' {
-			if next == len(b) && !last {
-				return nil, nil, false // a line feed may follow
-			}
-			if next < len(b) && b[next] == '\n' {
-				next++
-			}
-		}
-		if i == 0 {
-			return b[:next], b[next:], true
-		}
-		at = next
-	}
-	return nil, nil, false
-}
-
-// event writes an event anew with its data cut down; what has no data goes as it is.
-func (f *events) event(event []byte) []byte {
-	var data, others [][]byte
-	for line := range bytes.SplitSeq(bytes.ReplaceAll(bytes.ReplaceAll(event, []byte("\r\n"), []byte("\n")), []byte("\r"), []byte("\n")), []byte("\n")) {
-		if value, ok := bytes.CutPrefix(line, []byte("data:")); ok {
-			data = append(data, bytes.TrimPrefix(value, []byte(" ")))
-		} else if len(line) > 0 && !bytes.Equal(line, []byte("data")) {
-			others = append(others, line)
-		}
-	}
-	joined := bytes.Join(data, []byte("\n"))
-	if len(bytes.TrimSpace(joined)) == 0 {
-		return event
-	}
-	out, drop := f.cut(joined)
-	if drop {
-		return nil
-	}
-	if bytes.Equal(out, joined) {
-		return event
-	}
-	b := bytes.Join(append(others, append([]byte("data: "), out...)), []byte("\n"))
-	return append(b, '\n', '\n')
-}
-
 // watched is a ResponseWriter that knows when the answer begins, and what goes through it.
 type watched struct {
 	http.ResponseWriter
 	begin   func() // called once, before the head goes out
 	close   func()
-	through through
+	through message.Filter
 	id      json.RawMessage // of the message that is answered
 
 	mu     sync.Mutex // a stream is cut from another goroutine
@@ -336,7 +198,7 @@ func (w *watched) WriteHeader(status int) {
 	if w.begin != nil {
 		w.begin()
 	}
-	if _, w.held = w.through.(*whole); !w.held && !w.gone {
+	if _, w.held = w.through.(*message.Whole); !w.held && !w.gone {
 		w.ResponseWriter.WriteHeader(status)
 	}
 }
@@ -353,7 +215,7 @@ func (w *watched) Write(p []byte) (int, error) {
 	if w.through == nil {
 		return w.ResponseWriter.Write(p)
 	}
-	out, err := w.through.write(p)
+	out, err := w.through.Take(p)
 	if err == nil && len(out) > 0 {
 		_, err = w.ResponseWriter.Write(out)
 	}
@@ -373,7 +235,7 @@ func (w *watched) finish() {
 	defer w.mu.Unlock()
 	var out []byte
 	if w.through != nil && !w.gone {
-		out, w.failed = w.through.end()
+		out, w.failed = w.through.End()
 	}
 	switch {
 	case w.failed != nil && w.held:

@@ -301,3 +301,19 @@ func (r *reader) digits() bool {
 	}
 	return r.at > start
 }
+
+// Object writes members as one object.
+func Object(members []Member) []byte {
+	b := []byte{'{'}
+	for i, m := range members {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		name, err := json.Marshal(string(m.Name))
+		if err != nil {
+			panic("message: a name that is no JSON: " + err.Error()) // a string always is
+		}
+		b = append(append(append(b, name...), ':'), m.Value...)
+	}
+	return append(b, '}')
+}

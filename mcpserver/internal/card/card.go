@@ -93,16 +93,51 @@ const (
 	CatalogType = "application/ai-catalog+json"
 )
 
-// Routes returns the documents by path. They are made once, need no token and are readable from any origin (SC-02, SC-09, RS-12).
-func Routes(f Facts) (map[string]http.Handler, error) {
+// Routes returns the documents by path, of one resource or of several that share a host. They are made once, need no token and are readable from any origin
+// (SC-02, SC-09, RS-12). What stands for the whole host is there only when one resource owns it (RS-04); the catalog names them all.
+func Routes(all ...Facts) (map[string]http.Handler, error) {
+	routes := map[string]http.Handler{}
+	entries := []catalogEntry{}
+	for _, f := range all {
+		described, entry, err := f.documents(len(all) == 1)
+		if err != nil {
+			return nil, fmt.Errorf("describing %s: %w", f.Resource, err)
+		}
+		for _, d := range described {
+			if err := d.into(routes); err != nil {
+				return nil, err
+			}
+		}
+		entries = append(entries, entry)
+	}
+	return routes, described{"/.well-known/ai-catalog.json", CatalogType, catalog{"1.0", entries}}.into(routes)
+}
+
+// described is a document at its path.
+type described struct {
+	path, mediaType string
+	body            any
+}
+
+func (d described) into(routes map[string]http.Handler) error {
+	body, err := json.Marshal(d.body)
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", d.path, err)
+	}
+	routes[d.path] = document(body, d.mediaType)
+	return nil
+}
+
+// documents are those of one resource, and its entry in the catalog. alone says that it owns its host.
+func (f Facts) documents(alone bool) ([]described, catalogEntry, error) {
 	u, err := url.Parse(f.Resource)
 	if err != nil {
-		return nil, fmt.Errorf("describing %s: %w", f.Resource, err)
+		return nil, catalogEntry{}, err
 	}
 	path := strings.TrimSuffix(u.EscapedPath(), "/")
-	described, err := url.Parse(oauth.ResourceMetadataURL(f.Resource))
+	inserted, err := url.Parse(oauth.ResourceMetadataURL(f.Resource))
 	if err != nil {
-		return nil, fmt.Errorf("describing %s: %w", f.Resource, err)
+		return nil, catalogEntry{}, err
 	}
 	_, short, _ := strings.Cut(f.Name, "/")
 	metadata := oauth.ResourceMetadata{
@@ -110,34 +145,24 @@ func Routes(f Facts) (map[string]http.Handler, error) {
 		BearerMethodsSupported: []string{"header"}, ResourceName: f.Title,
 		DPoPSigningAlgValuesSupported: dpop.Algorithms(), DPoPBoundAccessTokensRequired: f.RequireDPoP,
 	}
-	documents := []struct {
-		path, mediaType string
-		body            any
-	}{
-		{oauth.ResourceMetadataPath, "application/json", metadata},
-		{described.EscapedPath(), "application/json", metadata},
+	documents := []described{
+		{inserted.EscapedPath(), "application/json", metadata},
 		{path + "/server-card", CardType, serverCard{
 			Schema: cardSchema, Name: f.Name, Version: f.Version, Description: f.Description, Title: f.Title,
 			Remotes: []remote{{"streamable-http", f.Resource, f.Protocols}},
 		}},
-		{"/.well-known/ai-catalog.json", CatalogType, catalog{"1.0", []catalogEntry{
-			{"urn:air:" + u.Hostname() + ":mcp:" + short, CardType, strings.TrimSuffix(f.Resource, "/") + "/server-card"},
-		}}},
-		{"/.well-known/mcp-server-card.json", "application/json", olderCard{
-			Name: f.Title, Version: f.Version, Description: f.Description,
-			Authorization: authorization{f.Issuer, []string{"authorization_code", "client_credentials"}, f.CanRegister, f.Scopes},
-			Transport:     transport{"streamable-http", f.Resource},
-		}},
 	}
-	routes := map[string]http.Handler{}
-	for _, d := range documents {
-		body, err := json.Marshal(d.body)
-		if err != nil {
-			return nil, fmt.Errorf("encoding %s: %w", d.path, err)
-		}
-		routes[d.path] = document(body, d.mediaType)
+	if alone {
+		documents = append(documents, described{oauth.ResourceMetadataPath, "application/json", metadata},
+			described{"/.well-known/mcp-server-card.json", "application/json", olderCard{
+				Name: f.Title, Version: f.Version, Description: f.Description,
+				Authorization: authorization{f.Issuer, []string{"authorization_code", "client_credentials"}, f.CanRegister, f.Scopes},
+				Transport:     transport{"streamable-http", f.Resource},
+			}})
 	}
-	return routes, nil
+	return documents, catalogEntry{
+		"urn:air:" + u.Hostname() + ":mcp:" + short, CardType, strings.TrimSuffix(f.Resource, "/") + "/server-card",
+	}, nil
 }
 
 // baseline is the small set that a client asks for first (RS-08).

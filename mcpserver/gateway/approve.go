@@ -1,0 +1,113 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/voucher"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+)
+
+// Approval is what the upstreams offer now, beside what was approved.
+type Approval struct {
+	// Changes are what is otherwise, one line each: a tool that is new, changed or gone, with what is wrong with it.
+	Changes []string
+	lock    inventory.Lock
+	path    string
+}
+
+// Write approves: what the upstreams offer now is what was looked at.
+func (a *Approval) Write() error { return a.lock.Write(a.path) }
+
+// LookAt reads the tools of all upstreams of a file, as somebody of a tenant sees them, and says what is otherwise than approved. Nothing is approved by it.
+func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error) {
+	f, err := ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	d.fill()
+	g := &Gateway{path: path, file: f, deps: d}
+	defer g.Close()
+	key, err := f.AssertionKey.read(d.Getenv)
+	if err != nil {
+		return nil, fmt.Errorf("assertion_key: %w", err)
+	}
+	if g.signer, err = voucher.New(config.Secret(key)); err != nil {
+		return nil, err
+	}
+	a := &Approval{path: LockPath(path)}
+	if a.lock, err = inventory.ReadLock(a.path); err != nil {
+		return nil, err
+	}
+	owners := map[string][]string{}
+	for i := range f.Upstreams {
+		u := &f.Upstreams[i]
+		tools, err := g.look(ctx, u, tenant)
+		if err != nil {
+			return nil, fmt.Errorf("upstream %q: %w", u.Name, err)
+		}
+		a.compare(u.Name, tools)
+		for _, t := range tools {
+			owners[t.Name] = append(owners[t.Name], u.Name)
+		}
+	}
+	for _, tool := range slices.Sorted(maps.Keys(owners)) {
+		if of := owners[tool]; len(of) > 1 {
+			a.Changes = append(a.Changes, fmt.Sprintf("%s: several upstreams have a tool of this name: %s", show(tool), strings.Join(of, ", ")))
+		}
+	}
+	return a, nil
+}
+
+// look reads an upstream's tools.
+func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) ([]inventory.Tool, error) {
+	m := &member{config: *u}
+	var err error
+	if m.server, err = g.reach(&m.config); err != nil {
+		return nil, err
+	}
+	g.members = append(g.members, m)
+	c := mcp.Caller{Subject: "gatehouse-gateway", TenantID: tenant, ClientID: "gatehouse-gateway", GrantID: "gatehouse-gateway"}
+	return inventory.Tools(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.server.Serve(w, r, c) }))
+}
+
+// compare notes what is otherwise about an upstream's tools, and takes them for approved if the whole is written.
+func (a *Approval) compare(upstream string, tools []inventory.Tool) {
+	before := a.lock.Upstreams[upstream]
+	say := func(tool, what string) { a.Changes = append(a.Changes, upstream+" "+show(tool)+": "+what) }
+	now := map[string]bool{}
+	for _, t := range tools {
+		now[t.Name] = true
+		switch before[t.Name] {
+		case t.Fingerprint():
+			continue
+		case "":
+			say(t.Name, "new: "+oneLine(t.Description))
+		default:
+			say(t.Name, "changed: "+oneLine(t.Description))
+		}
+		for _, s := range inventory.Suspicions(t) {
+			say(t.Name, "LOOK TWICE: "+s)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if !now[name] {
+			say(name, "gone")
+		}
+	}
+	a.lock.Approve(upstream, tools)
+}
+
+// show is a tool's name for a person: nothing in it is there without being seen.
+func show(name string) string {
+	if clean := oneLine(name); clean == name {
+		return name
+	}
+	return fmt.Sprintf("%+q", name)
+}

@@ -1,0 +1,233 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+const (
+	defaultListen          = "127.0.0.1:8090"
+	defaultAssertionHeader = "Gatehouse-Caller"
+	defaultTenantEnv       = "GATEHOUSE_TENANT"
+)
+
+// check fills and checks. The error names the word and what to do.
+func (f *File) check() error {
+	fill(&f.Listen, defaultListen)
+	fill(&f.RedisPrefix, "gatehouse:")
+	if len(f.Algorithms) == 0 {
+		f.Algorithms = []string{"ES256"}
+	}
+	for _, a := range f.Algorithms {
+		if !slices.Contains([]string{"ES256", "RS256", "EdDSA"}, a) {
+			return fmt.Errorf("algorithm %q is not believed; use ES256, RS256 or EdDSA", a)
+		}
+	}
+	if f.CallsPerMinute == 0 {
+		f.CallsPerMinute = 600
+	}
+	if f.Issuer == "" {
+		return errors.New("issuer is not set; give the issuer identifier, as https://auth.example.com")
+	}
+	if _, err := f.checkURL("issuer", f.Issuer); err != nil {
+		return err
+	}
+	if _, err := config.Networks(strings.Join(f.TrustedProxies, ",")); err != nil {
+		return fmt.Errorf("trusted_proxies: %w", err)
+	}
+	if len(f.Upstreams) == 0 {
+		return errors.New("there are no upstreams; name at least one server that is behind")
+	}
+	names, paths := map[string]bool{}, map[string]string{}
+	for i := range f.Upstreams {
+		u := &f.Upstreams[i]
+		if err := f.checkUpstream(u); err != nil {
+			return fmt.Errorf("upstream %q: %w", u.Name, err)
+		}
+		if names[u.Name] {
+			return fmt.Errorf("two upstreams are called %q", u.Name)
+		}
+		at := pathOf(u.Resource)
+		if other := paths[at]; other != "" {
+			return fmt.Errorf("the upstreams %q and %q have one path, %s: each needs its own on the gateway's listener", other, u.Name, at)
+		}
+		names[u.Name], paths[at] = true, u.Name
+	}
+	return nil
+}
+
+func fill(word *string, otherwise string) {
+	if *word == "" {
+		*word = otherwise
+	}
+}
+
+func (f *File) checkURL(name, value string) (*url.URL, error) {
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.Fragment != "" {
+		return nil, fmt.Errorf("%s %q is not an http(s) URL", name, value)
+	}
+	if u.User != nil {
+		return nil, fmt.Errorf("%s has a user in it; give a credential", name)
+	}
+	if u.Scheme == "http" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) && !f.InsecureHTTP {
+		return nil, fmt.Errorf("%s %q is plain http on a host that is not this machine; use https, or insecure_http", name, value)
+	}
+	return u, nil
+}
+
+// checkUpstream fills and checks one upstream.
+func (f *File) checkUpstream(u *Upstream) error {
+	if !isName(u.Name) {
+		return errors.New("its name is not a word of a-z, 0-9 and hyphens, 32 at most")
+	}
+	fill(&u.Title, u.Name)
+	uri, err := oauth.ParseResource(u.Resource)
+	if err != nil || uri != u.Resource || strings.Contains(uri, "?") {
+		return fmt.Errorf("resource %q is not a canonical URI without a query (RFC 8707 §2): give it as https://mcp.example.com/%s", u.Resource, u.Name)
+	}
+	if _, err := f.checkURL("resource", u.Resource); err != nil {
+		return err
+	}
+	if at := pathOf(u.Resource); strings.HasPrefix(at, "/.well-known") || at == "/healthz" || at == "/readyz" {
+		return fmt.Errorf("its path %s is the gateway's own", at)
+	}
+	if err := f.checkWay(u); err != nil {
+		return err
+	}
+	if _, err := u.shapes(nil); err != nil {
+		return err
+	}
+	return u.checkScopes()
+}
+
+// checkWay checks how the server is reached.
+func (f *File) checkWay(u *Upstream) error {
+	switch {
+	case u.URL != "" && len(u.Command) > 0:
+		return errors.New("it has a url and a command; one server is reached in one way")
+	case len(u.Command) > 0:
+		return u.checkCommand()
+	case u.URL == "":
+		return errors.New("it has neither a url nor a command; name where the server is, or how it is started")
+	case u.Directory != "" || len(u.Environment) > 0 || len(u.Set) > 0 || u.TenantEnv != "":
+		return errors.New("directory, environment, set and tenant_env are for a command")
+	}
+	if _, err := f.checkURL("url", u.URL); err != nil {
+		return err
+	}
+	fill(&u.Audience, u.URL)
+	fill(&u.AssertionHeader, defaultAssertionHeader)
+	c := u.Credential
+	switch {
+	case c == (Credential{}):
+	case c.Header == "" || c.Secret == (Secret{}):
+		return errors.New("a credential needs a header, and a secret in env or file")
+	}
+	for _, name := range []string{u.AssertionHeader, c.Header} {
+		if strings.ContainsFunc(name, notToken) {
+			return fmt.Errorf("%q is no name of a header", name)
+		}
+		if slices.Contains([]string{"host", "content-length", "content-type", "transfer-encoding", "connection", "trailer", "te", "upgrade"}, strings.ToLower(name)) {
+			return fmt.Errorf("%q is a header of HTTP's own; choose another", name)
+		}
+	}
+	return nil
+}
+
+// checkCommand checks how the server is started.
+func (u *Upstream) checkCommand() error {
+	if u.Credential != (Credential{}) || u.Audience != "" || u.AssertionHeader != "" {
+		return errors.New("credential, audience and assertion_header are for a url: a process is told its tenant when it starts")
+	}
+	fill(&u.TenantEnv, defaultTenantEnv)
+	names := append([]string{u.TenantEnv}, u.Environment...)
+	for name := range u.Set {
+		names = append(names, name)
+	}
+	for _, name := range names {
+		if name == "" || strings.ContainsAny(name, "= \x00") {
+			return fmt.Errorf("%q is no name of a variable; its value belongs under set", name)
+		}
+	}
+	if u.Command[0] == "" || strings.Contains(u.Command[0], "{tenant}") {
+		return errors.New("the program itself must be named, and be the same for every tenant")
+	}
+	return nil
+}
+
+// checkScopes demands that what a rule needs is a scope that somebody can have. A misspelt one would close its tool without a word.
+func (u *Upstream) checkScopes() error {
+	known := map[string]bool{}
+	for _, s := range u.Scopes {
+		known[s.Name] = true
+	}
+	for wide, narrow := range u.Implies {
+		for _, s := range append([]string{wide}, narrow...) {
+			if !known[s] && !strings.HasSuffix(s, ":*") {
+				return fmt.Errorf("implies speaks of the scope %q, which is not among its scopes", s)
+			}
+		}
+	}
+	for _, rules := range [][]Rule{u.Tools, u.Prompts, u.Resources, u.Methods} {
+		for _, r := range rules {
+			for _, s := range r.Scopes {
+				if !known[s] {
+					return fmt.Errorf("the rule for %q needs the scope %q, which is not among its scopes", r.Name, s)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// rules are the upstream's, as the guard reads them.
+func (u *Upstream) rules() guard.Rules {
+	turn := func(from []Rule) []guard.Rule {
+		var to []guard.Rule
+		for _, r := range from {
+			to = append(to, guard.Rule(r))
+		}
+		return to
+	}
+	return guard.Rules{Tools: turn(u.Tools), Prompts: turn(u.Prompts), Resources: turn(u.Resources), Methods: turn(u.Methods), Implies: u.Implies}
+}
+
+// baseline are the scopes that a client asks for first.
+func (u *Upstream) baseline() []string {
+	var names []string
+	for _, s := range u.Scopes {
+		if s.Baseline {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// pathOf is the path of a resource's URI, at least "/".
+func pathOf(resource string) string {
+	u, err := url.Parse(resource)
+	if err != nil || u.EscapedPath() == "" {
+		return "/"
+	}
+	return u.EscapedPath()
+}
+
+// isName says whether a word is short, lower case, and no option of anything.
+func isName(s string) bool {
+	return s != "" && len(s) <= 32 && s[0] != '-' && !strings.ContainsFunc(s, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-')
+	})
+}
+
+// notToken says whether a character cannot be in the name of a header (RFC 9110 §5.6.2).
+func notToken(c rune) bool {
+	return c <= ' ' || c > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)
+}

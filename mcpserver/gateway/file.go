@@ -1,0 +1,260 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// File is the configuration file. Words that are left away get the value that their comment names.
+type File struct {
+	// Listen is the address on which the gateway listens. Default 127.0.0.1:8090.
+	Listen string `yaml:"listen"`
+	// Issuer is the issuer identifier, byte for byte as the issuer publishes it. Required.
+	Issuer string `yaml:"issuer"`
+	// JWKSURL is where the issuer's keys are. Default: as the issuer's metadata say.
+	JWKSURL string `yaml:"jwks_url"`
+	// Algorithms of tokens' signatures: ES256, RS256, EdDSA. Default ES256.
+	Algorithms []string `yaml:"algorithms"`
+	// Redis is where ended grants are read, as the issuer has it, and used DPoP proofs and counted calls are remembered: a URL, from the environment or a file.
+	Redis Secret `yaml:"redis"`
+	// RedisPrefix begins every key in Redis, as at the issuer. Default "gatehouse:".
+	RedisPrefix string `yaml:"redis_prefix"`
+	// InsecureIgnoreRevocations lets tokens of ended grants act until they expire, where there is no Redis.
+	InsecureIgnoreRevocations bool `yaml:"insecure_ignore_revocations"`
+	// InsecureHTTP allows http URLs off this machine, of the issuer, of resources and of upstreams.
+	InsecureHTTP bool `yaml:"insecure_http"`
+	// AssertionKey makes the key of caller assertions: 32 random characters at least, the same at each replica. Default: made at the start.
+	AssertionKey Secret `yaml:"assertion_key"`
+	// SessionKey binds sessions of older clients to their grant: 32 random characters at least, the same at each replica. Default: made at the start.
+	SessionKey Secret `yaml:"session_key"`
+	// AllowedHosts are the Host headers that are answered. Default: the resources' hosts.
+	AllowedHosts []string `yaml:"allowed_hosts"`
+	// AllowedOrigins are the web origins whose pages may call.
+	AllowedOrigins []string `yaml:"allowed_origins"`
+	// TrustedProxies are the networks whose X-Forwarded-For is believed.
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	// RequireDPoP refuses access tokens that are not bound to a key of their client's.
+	RequireDPoP bool `yaml:"require_dpop"`
+	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no bound.
+	CallsPerMinute int64 `yaml:"calls_per_minute"`
+	// Upstreams are the servers behind. At least one.
+	Upstreams []Upstream `yaml:"upstreams"`
+}
+
+// Upstream is one server behind the gateway.
+type Upstream struct {
+	// Name is a short word for the log and the lock file: a-z, 0-9 and hyphens. Required.
+	Name string `yaml:"name"`
+	// Title is the name that people read. Default the name.
+	Title string `yaml:"title"`
+	// Resource is the canonical URI under which clients reach it: its path is its own on the gateway's listener. Required.
+	Resource string `yaml:"resource"`
+	// URL is where the server speaks Streamable HTTP. Either this or Command.
+	URL string `yaml:"url"`
+	// Command is a program that speaks MCP on standard input and output, and its arguments; there is no shell. One process is started for each tenant, whose id
+	// stands for {tenant} in arguments and Directory.
+	Command []string `yaml:"command"`
+	// Directory is where the processes work. Default: where the gateway does.
+	Directory string `yaml:"directory"`
+	// Environment are the names of the gateway's own variables that the processes get, as PATH and HOME. Default: none.
+	Environment []string `yaml:"environment"`
+	// Set are further variables of theirs; {tenant} stands for the tenant's id.
+	Set map[string]string `yaml:"set"`
+	// TenantEnv is the variable in which they get the tenant's id. Default GATEHOUSE_TENANT.
+	TenantEnv string `yaml:"tenant_env"`
+	// Audience is the aud of caller assertions. Default the URL.
+	Audience string `yaml:"audience"`
+	// AssertionHeader is the header that the caller assertion comes in; in Authorization it comes as Bearer. Default Gatehouse-Caller.
+	AssertionHeader string `yaml:"assertion_header"`
+	// Credential is what the server gets in place of a caller assertion.
+	Credential Credential `yaml:"credential"`
+	// Scopes are what this resource's tokens may hold, for its metadata and for the issuer's list of resources.
+	Scopes []Scope `yaml:"scopes"`
+	// Tools, Prompts and Resources say which scopes open what; the first rule that fits decides, and what no rule names is open to nobody.
+	Tools     []Rule `yaml:"tools"`
+	Prompts   []Rule `yaml:"prompts"`
+	Resources []Rule `yaml:"resources"`
+	// Methods are other requests of MCP that may pass, as completion/complete.
+	Methods []Rule `yaml:"methods"`
+	// Implies says which scopes a scope counts for beside itself.
+	Implies map[string][]string `yaml:"implies"`
+	// Hold keeps back what nobody has approved: tools that are not in the lock file as they are now are neither listed nor called.
+	Hold bool `yaml:"hold"`
+	// Tenants say what is otherwise about tools for a tenant, by its id; "*" is every tenant that is not named.
+	Tenants map[string][]TenantTool `yaml:"tenants"`
+	// Limits bound what is asked of the server and waited for.
+	Limits Limits `yaml:"limits"`
+}
+
+// Credential is a header of the gateway's own.
+type Credential struct {
+	Header string `yaml:"header"`
+	// Prefix stands before the secret, as "Bearer ".
+	Prefix string `yaml:"prefix"`
+	Secret Secret `yaml:"secret"`
+}
+
+// Secret is where a secret is. It is never in the file itself.
+type Secret struct {
+	Env  string `yaml:"env"`
+	File string `yaml:"file"` // relative: to the configuration file
+}
+
+// Scope is a scope with its description in plain words.
+type Scope struct {
+	Name        string `yaml:"name"`
+	Description string `yaml:"description"`
+	Baseline    bool   `yaml:"baseline"` // asked for when a client names no scope
+}
+
+// Rule says what opens the things of a name; see guard.Rule.
+type Rule struct {
+	Name   string   `yaml:"name"`
+	Scopes []string `yaml:"scopes"`
+	Hide   bool     `yaml:"hide"`
+	Write  bool     `yaml:"write"`
+}
+
+// Limits are an upstream's. Words that are left away get the value that their comment names.
+type Limits struct {
+	InFlight        int           `yaml:"in_flight"`         // requests at once; default 64
+	PerTenant       int           `yaml:"per_tenant"`        // of one tenant; default half of it
+	Streams         int           `yaml:"streams"`           // open streams; default 256
+	StreamsPerGrant int           `yaml:"streams_per_grant"` // default 16
+	Body            int64         `yaml:"body"`              // bytes of a request; default 1 MiB
+	Answer          int64         `yaml:"answer"`            // bytes of an answer that is no stream; default 8 MiB
+	Connect         time.Duration `yaml:"connect"`           // default 5s
+	FirstByte       time.Duration `yaml:"first_byte"`        // until an answer begins; default 60s
+	Idle            time.Duration `yaml:"idle"`              // between two pieces of an answer; default 5m
+	Failures        int           `yaml:"failures"`          // in a row, until the server is left alone for a while; default 5
+	Cooldown        time.Duration `yaml:"cooldown"`          // the while; default 5s
+	Processes       int           `yaml:"processes"`         // of a command, of all tenants; default 16
+	Start           time.Duration `yaml:"start"`             // until a process is opened; default 30s
+	IdleProcess     time.Duration `yaml:"idle_process"`      // after which one is stopped that nobody needs; default 10m
+}
+
+// maxFile bounds the configuration file, in bytes.
+const maxFile = 4 << 20
+
+// ReadFile reads and checks a configuration file. The error names the line where it can.
+func ReadFile(path string) (File, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return File{}, fmt.Errorf("reading the configuration: %w", err)
+	}
+	if len(text) > maxFile {
+		return File{}, fmt.Errorf("reading the configuration: %s is larger than %d bytes", path, maxFile)
+	}
+	f, err := parse(text)
+	if err != nil {
+		return File{}, fmt.Errorf("%s: %w", path, err)
+	}
+	f.locate(filepath.Dir(path))
+	if err := f.check(); err != nil {
+		return File{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, nil
+}
+
+// parse reads the YAML strictly. A word that is not known is an error: one that is misspelt would otherwise count for nothing.
+func parse(text []byte) (File, error) {
+	var f File
+	err := yaml.NewDecoder(bytes.NewReader(text), yaml.DisallowUnknownField()).Decode(&f)
+	var unknown *yaml.UnknownFieldError
+	var other yaml.Error
+	switch {
+	case errors.As(err, &unknown):
+		at := unknown.GetToken()
+		return f, fmt.Errorf("line %d: there is no %q; is it %q?", at.Position.Line, at.Value, nearest(at.Value))
+	case errors.As(err, &other) && other.GetToken() != nil:
+		return f, fmt.Errorf("line %d: %s", other.GetToken().Position.Line, other.GetMessage())
+	case err != nil:
+		return f, fmt.Errorf("it is no YAML, or empty: %w", err)
+	}
+	return f, nil
+}
+
+// words are all that a configuration file may say.
+func words() []string {
+	return []string{
+		"listen", "issuer", "jwks_url", "algorithms", "redis", "redis_prefix", "insecure_ignore_revocations", "insecure_http", "assertion_key", "session_key",
+		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "calls_per_minute", "upstreams",
+		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
+		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write",
+		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "first_byte", "idle", "failures", "cooldown",
+		"command", "directory", "environment", "set", "tenant_env", "processes", "start", "idle_process",
+		"hold", "tenants", "off", "rename", "describe", "arguments", "calls_per_hour", "const", "enum", "minimum", "maximum", "maxLength", "pattern",
+	}
+}
+
+// nearest is the known word that is fewest changes away.
+func nearest(word string) string {
+	return slices.MinFunc(words(), func(a, b string) int { return distance(word, a) - distance(word, b) })
+}
+
+// distance is how many letters must be put in, taken away or changed (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := corner
+			if a[i] != b[j] {
+				cost++
+			}
+			corner = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// locate makes the paths of secrets relative to the file's folder.
+func (f *File) locate(folder string) {
+	all := []*Secret{&f.Redis, &f.AssertionKey, &f.SessionKey}
+	for i := range f.Upstreams {
+		all = append(all, &f.Upstreams[i].Credential.Secret)
+	}
+	for _, s := range all {
+		if s.File != "" && !filepath.IsAbs(s.File) {
+			s.File = filepath.Join(folder, s.File)
+		}
+	}
+}
+
+// read finds a secret, or "" when nothing names one.
+func (s Secret) read(getenv func(string) string) (string, error) {
+	switch {
+	case s.Env != "" && s.File != "":
+		return "", errors.New("a secret is either in the environment or in a file")
+	case s.Env != "":
+		v := getenv(s.Env)
+		if v == "" {
+			return "", fmt.Errorf("the environment has no %s", s.Env)
+		}
+		return v, nil
+	case s.File != "":
+		text, err := os.ReadFile(s.File)
+		if err != nil {
+			return "", fmt.Errorf("reading a secret: %w", err)
+		}
+		v := strings.TrimSpace(string(text))
+		if v == "" {
+			return "", fmt.Errorf("%s is empty", s.File)
+		}
+		return v, nil
+	}
+	return "", nil
+}

@@ -1,0 +1,236 @@
+// Package gateway owns the gateway: existing MCP servers behind the guard, as one configuration file says.
+//
+// A request goes through the guard (token, rules) and on to the server behind without anything of the caller's own; the answer comes back through the guard, which
+// cuts lists down to what is open to the caller.
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/voucher"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+)
+
+// Deps are what the gateway gets from whoever runs it.
+type Deps struct {
+	Log        *slog.Logger
+	Now        func() time.Time           // nil: time.Now
+	Getenv     func(string) string        // nil: there is no environment
+	Revoked    revocation.Reader          // nil: from Redis, as the file says
+	HTTPClient *http.Client               // for the issuer's metadata and keys; nil: one with strict limits
+	Record     func(string, guard.Record) // is told every decision with its upstream's name; must not block; nil: nobody is
+}
+
+func (d *Deps) fill() {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Getenv == nil {
+		d.Getenv = func(string) string { return "" }
+	}
+}
+
+// Gateway is a running gateway.
+type Gateway struct {
+	path    string
+	file    File
+	deps    Deps
+	redis   redis.UniversalClient // nil: none
+	calls   *ratelimit.Limiter    // of a grant in a minute; nil: no bound
+	revoked revocation.Reader
+	replica *revocation.Replica // revoked, when it follows Redis; nil: it does not
+	proofs  ttl.Store           // DPoP proofs that were used; nil: the guards' own memory
+	nonces  config.Secret       // makes the nonces of DPoP proofs; empty: none is asked for
+	signer  *voucher.Signer
+	members []*member
+	handler http.Handler
+	counts  ttl.Store // calls of tools that have a budget
+	names   names
+
+	reloading sync.Mutex
+}
+
+// member is one upstream, wired.
+type member struct {
+	config Upstream
+	guard  *guard.Guard
+	server server
+	rules  atomic.Pointer[ruleset] // that count now; see Reload
+	seen   views
+}
+
+// New reads the file at path and wires the gateway. Nothing is sent to an upstream yet. Close it after use.
+func New(ctx context.Context, path string, d Deps) (*Gateway, error) {
+	d.fill()
+	f, err := ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{path: path, file: f, deps: d}
+	if err := g.wire(ctx); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	return g, nil
+}
+
+func (g *Gateway) wire(ctx context.Context) error {
+	if err := g.open(ctx); err != nil {
+		return err
+	}
+	key, err := g.file.AssertionKey.read(g.deps.Getenv)
+	if err != nil {
+		return fmt.Errorf("assertion_key: %w", err)
+	}
+	if g.signer, err = voucher.New(config.Secret(key)); err != nil {
+		return err
+	}
+	session, err := g.file.SessionKey.read(g.deps.Getenv)
+	if err != nil {
+		return fmt.Errorf("session_key: %w", err)
+	}
+	rules, err := g.rulesets(&g.file)
+	if err != nil {
+		return err
+	}
+	protected := map[string]http.Handler{}
+	for i, u := range g.file.Upstreams {
+		m := &member{config: u}
+		m.rules.Store(rules[i])
+		g.members = append(g.members, m)
+		if m.server, err = g.reach(&m.config); err != nil {
+			return fmt.Errorf("upstream %q: %w", u.Name, err)
+		}
+		if protected[u.Name], err = g.enforce(m, config.Secret(session)); err != nil {
+			return fmt.Errorf("upstream %q: %w", u.Name, err)
+		}
+	}
+	g.handler, err = g.routes(protected)
+	return err
+}
+
+// open opens the stores. Where ended grants are read is decided here and nowhere else.
+func (g *Gateway) open(ctx context.Context) error {
+	address, err := g.file.Redis.read(g.deps.Getenv)
+	if err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	if address != "" {
+		if g.redis, err = ttl.OpenRedis(ctx, address); err != nil {
+			return err
+		}
+		g.proofs = ttl.NewRedis(g.redis, g.file.RedisPrefix+"gateway:")
+	}
+	g.counts = g.proofs
+	if g.redis == nil {
+		g.counts = ttl.NewMemory(ttl.Options{Now: g.deps.Now})
+		g.nonces = config.Secret(rand.Text() + rand.Text()) // the memory of proofs ends with the process, and so do its nonces: a forgotten proof is worth nothing
+	}
+	if g.file.CallsPerMinute > 0 {
+		g.calls = &ratelimit.Limiter{
+			Store: ttl.NewMemory(ttl.Options{Now: g.deps.Now, MaxEntries: mostCounted}), Name: "calls", Limit: g.file.CallsPerMinute, Window: time.Minute,
+		}
+	}
+	switch {
+	case g.deps.Revoked != nil:
+		g.revoked = g.deps.Revoked
+	case g.redis != nil:
+		g.follow(ctx)
+	case g.file.InsecureIgnoreRevocations:
+		g.deps.Log.Warn("ended grants are not looked up: their tokens act until they expire", "setting", "insecure_ignore_revocations")
+		g.revoked = ignored{}
+	default:
+		return errors.New("nobody tells which grants have ended; set redis as the issuer has it, or insecure_ignore_revocations")
+	}
+	return nil
+}
+
+// follow keeps the list of ended grants in memory. What Redis says already is read now; a Redis that does not answer yet is no reason not to start (FT-18): until
+// it does, the guards answer 503.
+func (g *Gateway) follow(ctx context.Context) {
+	g.replica = revocation.NewReplica(revocation.ReplicaOptions{
+		Feed: revocation.NewRedis(g.redis, g.file.RedisPrefix, g.deps.Now), Now: g.deps.Now, Log: g.deps.Log,
+	})
+	g.revoked = g.replica
+	if err := g.replica.CatchUp(ctx); err != nil {
+		g.deps.Log.Warn("which grants have ended is not known yet", "error", err)
+	}
+}
+
+// ignored is the reader that InsecureIgnoreRevocations asks for.
+type ignored struct{}
+
+func (ignored) Ended(context.Context, string) (bool, error) { return false, nil }
+
+// enforce puts the guard in front of an upstream.
+func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error) {
+	var err error
+	m.guard, err = guard.New(guard.Config{
+		Issuer: g.file.Issuer, Resource: m.config.Resource, Revoked: g.revoked, Algorithms: g.file.Algorithms, Baseline: m.config.baseline(), JWKSURL: g.file.JWKSURL,
+		AllowedHosts: g.file.AllowedHosts, AllowedOrigins: g.file.AllowedOrigins, RequireDPoP: g.file.RequireDPoP, UsedProofs: g.proofs,
+		DPoPNonceKey: g.nonces, HTTPClient: g.deps.HTTPClient, Now: g.deps.Now, Log: g.deps.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	policy := guard.Policy{
+		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table },
+		SessionKey: session, MaxBody: m.config.Limits.Body, MaxStreams: m.config.Limits.StreamsPerGrant,
+	}
+	if g.deps.Record != nil {
+		policy.Record = func(r guard.Record) { g.deps.Record(m.config.Name, r) }
+	}
+	return m.guard.Enforce(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(m, w, r) }), policy)
+}
+
+// mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more (RS-41).
+const mostCounted = 100_000
+
+// tooMany answers who asks too often.
+func tooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
+	refused := oauth.TooManyRequests()
+	httpd.Note(r.Context(), "refused", "too many calls")
+	httpd.RetryAfter(w, wait)
+	httpd.WriteJSON(w, refused.Status, map[string]string{"error": refused.Code, "error_description": refused.Description})
+}
+
+// Handler is the gateway's door.
+func (g *Gateway) Handler() http.Handler { return g.handler }
+
+// Listen is the address on which the file says to listen.
+func (g *Gateway) Listen() string { return g.file.Listen }
+
+// Upstreams are the servers behind, as the file has them.
+func (g *Gateway) Upstreams() []Upstream { return g.file.Upstreams }
+
+// Close lets go of the upstreams and the stores.
+func (g *Gateway) Close() error {
+	var errs []error
+	for _, m := range g.members {
+		if m.server != nil {
+			errs = append(errs, m.server.Close())
+		}
+	}
+	if g.redis != nil {
+		errs = append(errs, g.redis.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,205 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+)
+
+// passage is one request between the guard and the server behind.
+type passage struct {
+	*Gateway
+	m     *member
+	c     mcp.Caller
+	rules *ruleset
+	shape *shape
+}
+
+// serve is what the guard lets through to.
+func (g *Gateway) serve(m *member, w http.ResponseWriter, r *http.Request) {
+	c, _ := guard.CallerOf(r.Context()) // the zero caller is nobody, who was let in by the policy
+	httpd.Note(r.Context(), "upstream", m.config.Name)
+	if g.calls != nil {
+		if ok, wait := g.calls.Allow(r.Context(), c.GrantID); !ok {
+			tooMany(w, r, wait)
+			return
+		}
+	}
+	rules := m.rules.Load()
+	p := &passage{Gateway: g, m: m, c: c, rules: rules, shape: rules.of(c.TenantID)}
+	if r.Method != http.MethodPost {
+		p.answered(w, r, p.cut) // a stream of an older client may repeat a list
+		return
+	}
+	body, err := io.ReadAll(r.Body) // from memory: the guard has read it
+	if err != nil {
+		message.Refuse(w, http.StatusBadRequest, nil, message.Invalid("the message could not be read"))
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	parsed, _ := message.Parse(body) // the guard has seen that it is one
+	switch parsed.Method {
+	case "tools/list":
+		p.answered(w, r, p.cut)
+	case "tools/call":
+		p.call(w, r, body, &parsed)
+	default:
+		m.server.Serve(w, r, c)
+	}
+}
+
+// call calls a tool, as the tenant may.
+func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *message.Message) {
+	refuse := func(f *message.Fault) {
+		httpd.Note(r.Context(), "refused", f.Message)
+		message.Refuse(w, message.Status(m, f, message.IsModern(m, r.Header)), m.ID, f)
+	}
+	name, changed := p.shape.tool(m.Name)
+	if name == "" {
+		refuse(message.BadParams("unknown tool: see the list"))
+		return
+	}
+	if p.rules.hold {
+		switch held, err := p.held(r.Context(), name); {
+		case err != nil:
+			httpd.Note(r.Context(), "error", err)
+			httpd.RetryAfter(w, 0)
+			message.Refuse(w, http.StatusServiceUnavailable, m.ID, &message.Fault{Code: message.CodeInternal, Message: "whether this tool is the one that was approved is not known now"})
+			return
+		case held:
+			httpd.Note(r.Context(), "held", name)
+			refuse(message.BadParams("unknown tool: see the list"))
+			return
+		}
+	}
+	if changed != nil {
+		out, f := changed.rewrite(body, m)
+		if f != nil {
+			refuse(f)
+			return
+		}
+		if changed.budget != nil {
+			if ok, wait := changed.budget.Allow(r.Context(), p.c.TenantID); !ok {
+				tooMany(w, r, wait)
+				return
+			}
+		}
+		if r.Header["Mcp-Name"] != nil {
+			r.Header.Set("Mcp-Name", headerValue(name))
+		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(out)), int64(len(out))
+	}
+	p.m.server.Serve(w, r, p.c)
+}
+
+// headerValue writes a name as a header has it (MCP 2026-07-28, "Value Encoding"): in base64 when it is not plain.
+func headerValue(name string) string {
+	for _, c := range name {
+		if c < ' ' || c > '~' {
+			return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(name)) + "?="
+		}
+	}
+	if name != "" && (name[0] == ' ' || name[len(name)-1] == ' ') || len(name) > 9 && name[:9] == "=?base64?" {
+		return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(name)) + "?="
+	}
+	return name
+}
+
+// answered lets the server answer, and changes the lists of tools in its answer.
+func (p *passage) answered(w http.ResponseWriter, r *http.Request, cut func([]byte) ([]byte, bool)) {
+	out := &rewriter{ResponseWriter: w, cut: cut}
+	p.m.server.Serve(out, r, p.c)
+	out.finish()
+}
+
+// cut changes a message of the server's if it lists tools. What it is and cannot be read does not go on.
+func (p *passage) cut(raw []byte) (out []byte, drop bool) {
+	envelope, err := message.Members(bytes.TrimSpace(raw))
+	if err != nil {
+		return nil, true
+	}
+	for i, e := range envelope {
+		if string(e.Name) != "result" || len(e.Value) == 0 || e.Value[0] != '{' {
+			continue
+		}
+		result, err := message.Members(e.Value)
+		if err != nil {
+			return nil, true
+		}
+		for j, m := range result {
+			if string(m.Name) != "tools" {
+				continue
+			}
+			list, same, err := p.list(m.Value)
+			if err != nil {
+				return nil, true
+			}
+			if same {
+				return raw, false
+			}
+			result[j].Value = list
+			envelope[i].Value = message.Object(result)
+			return message.Object(envelope), false
+		}
+	}
+	return raw, false
+}
+
+// list is a list of tools as the tenant may see it; same says that nothing in it is otherwise.
+func (p *passage) list(raw json.RawMessage) (list json.RawMessage, same bool, err error) {
+	elements, err := message.Elements(raw)
+	if err != nil {
+		return nil, false, err
+	}
+	same = true
+	b := []byte{'['}
+	for _, e := range elements {
+		var t inventory.Tool
+		if err := json.Unmarshal(e, &t); err != nil {
+			return nil, false, err
+		}
+		if !p.m.keep(p.Gateway, p.rules, p.c.TenantID, t) {
+			same = false
+			continue
+		}
+		shown, err := p.shape.show(e, t.Name)
+		if err != nil {
+			return nil, false, err
+		}
+		same = same && len(shown) == len(e) && &shown[0] == &e[0]
+		if shown == nil {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(b, shown...)
+	}
+	return append(b, ']'), same, nil
+}
+
+// held says whether a tool is not the one that was approved, as the caller's tenant sees it now.
+func (p *passage) held(ctx context.Context, name string) (bool, error) {
+	if p.rules.approved[name] == "" {
+		return true, nil
+	}
+	print, err := p.m.seen.of(ctx, p.c.TenantID, name, p.deps.Now(), func(ctx context.Context) (map[string]string, error) {
+		offer, err := inventory.Tools(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.m.server.Serve(w, r, p.c) }))
+		prints := map[string]string{}
+		for _, t := range offer {
+			p.m.keep(p.Gateway, p.rules, p.c.TenantID, t) // so that what is wrong is said
+			prints[t.Name] = t.Fingerprint()
+		}
+		return prints, err
+	})
+	return print != p.rules.approved[name], err
+}

@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"text/template"
+	"unicode"
+
+	_ "embed"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/child"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/remote"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+)
+
+// Existing says which server is to be put behind a gateway, and how it will be reached there.
+type Existing struct {
+	URL      string   // where it speaks Streamable HTTP; either this
+	Command  []string // or how it is started
+	Tenant   string   // whose process is asked, of a command; default "demo"
+	Environ  []string // of a command, NAME=value; default none
+	Name     string   // a-z, 0-9 and hyphens; default: the server's own, so far as it can be
+	Issuer   string   // default http://localhost:8080
+	Resource string   // default http://localhost:8090/ and the name
+}
+
+// Proposal is a beginning: a configuration with a scope for each tool that the server has now.
+type Proposal struct {
+	Name      string
+	Resource  string
+	Config    []byte // of gateway.yaml
+	Resources []byte // for the issuer's list of resources, JSON
+	Tools     int
+	lock      inventory.Lock
+}
+
+// WriteLock writes down the tools as they are now.
+func (p *Proposal) WriteLock(config string) error { return p.lock.Write(LockPath(config)) }
+
+// LockPath is where the lock file of a configuration is.
+func LockPath(config string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(config, ".yaml"), ".yml") + ".lock"
+}
+
+// Propose reads what a server offers and writes a configuration for it.
+func Propose(ctx context.Context, e Existing) (*Proposal, error) {
+	fill(&e.Tenant, "demo")
+	server, err := e.reach()
+	if err != nil {
+		return nil, err
+	}
+	defer server.Close()
+	offer, err := inventory.Read(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { server.Serve(w, r, mcp.Caller{TenantID: e.Tenant}) }))
+	if err != nil {
+		return nil, err
+	}
+	if e.Name == "" {
+		e.Name = nameOf(offer.Name)
+	}
+	if !isName(e.Name) {
+		return nil, fmt.Errorf("the name %q is not a word of a-z, 0-9 and hyphens, 32 at most", e.Name)
+	}
+	fill(&e.Issuer, "http://localhost:8080")
+	fill(&e.Resource, "http://localhost:8090/"+e.Name)
+	p := &Proposal{Name: e.Name, Resource: e.Resource, Tools: len(offer.Tools), lock: inventory.Lock{Version: 1, Upstreams: map[string]map[string]string{}}}
+	p.lock.Approve(e.Name, offer.Tools)
+	s := &sketch{Existing: e, Server: offer, Listen: listenFor(e.Resource)}
+	for _, t := range offer.Tools {
+		s.Tools = append(s.Tools, proposed{t.Name, e.scope(t.Writes()), t.Writes(), oneLine(t.Description), inventory.Suspicions(t)})
+	}
+	if p.Config, err = s.write(); err != nil {
+		return nil, err
+	}
+	p.Resources = s.resources()
+	f, err := parse(p.Config)
+	if err != nil {
+		return nil, fmt.Errorf("what was proposed cannot be read: %w", err)
+	}
+	return p, f.check()
+}
+
+// listenFor is where to listen for a resource: on its port when it is this machine's.
+func listenFor(resource string) string {
+	u, err := url.Parse(resource)
+	if err != nil || u.Port() == "" || !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) {
+		return defaultListen
+	}
+	return net.JoinHostPort("127.0.0.1", u.Port())
+}
+
+// reach makes the way to the server.
+func (e Existing) reach() (server, error) {
+	if len(e.Command) > 0 {
+		return child.New(child.Config{Name: "upstream", Command: e.Command, Environment: e.Environ, TenantVariable: defaultTenantEnv}), nil
+	}
+	u, err := url.Parse(e.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("upstream %q is not an http(s) URL", e.URL)
+	}
+	return remote.New(remote.Config{Name: "upstream", URL: u}), nil
+}
+
+func (e Existing) scope(writes bool) string {
+	if writes {
+		return e.Name + ":write"
+	}
+	return e.Name + ":read"
+}
+
+// sketch is a configuration before it is written.
+type sketch struct {
+	Existing
+	Listen string
+	Server inventory.Offer
+	Tools  []proposed
+}
+
+type proposed struct {
+	Name        string
+	Scope       string
+	Write       bool
+	Description string
+	Suspicions  []string
+}
+
+//go:embed proposal.yaml
+var proposalText string
+
+// write fills the template. Everything that the server says is quoted: it is text, and never YAML.
+func (s *sketch) write() ([]byte, error) {
+	t, err := template.New("proposal").Funcs(template.FuncMap{"quote": quote}).Parse(proposalText)
+	if err != nil {
+		return nil, fmt.Errorf("reading the template: %w", err)
+	}
+	var b strings.Builder
+	if err := t.Execute(&b, s); err != nil {
+		return nil, fmt.Errorf("writing the proposal: %w", err)
+	}
+	return []byte(b.String()), nil
+}
+
+// quote writes text as YAML reads it: a JSON string is one of YAML's.
+func quote(s string) (string, error) {
+	b, err := json.Marshal(s)
+	return string(b), err
+}
+
+// oneLine makes text fit for a comment: nothing in it can end the line, or be there without being seen.
+func oneLine(s string) string {
+	s = strings.Join(strings.Fields(strings.Map(func(c rune) rune {
+		if unicode.IsSpace(c) {
+			return ' '
+		}
+		if !unicode.IsPrint(c) {
+			return -1
+		}
+		return c
+	}, s)), " ")
+	if r := []rune(s); len(r) > 100 {
+		s = string(r[:100]) + "…"
+	}
+	return s
+}
+
+// nameOf makes a name out of a server's own.
+func nameOf(s string) string {
+	s = strings.Trim(strings.Map(func(c rune) rune {
+		c = unicode.ToLower(c)
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+			return c
+		}
+		return '-'
+	}, s), "-")
+	for strings.Contains(s, "--") {
+		s = strings.ReplaceAll(s, "--", "-")
+	}
+	if len(s) > 32 {
+		s = strings.Trim(s[:32], "-")
+	}
+	if s == "" {
+		return "upstream"
+	}
+	return s
+}
+
+// resources is what the issuer must know of the resource.
+func (s *sketch) resources() []byte {
+	type scope struct {
+		Name        string `json:"name"`
+		Description string `json:"description"`
+		Baseline    bool   `json:"baseline,omitempty"`
+	}
+	b, err := json.MarshalIndent([]any{struct {
+		URI    string  `json:"uri"`
+		Name   string  `json:"name"`
+		Scopes []scope `json:"scopes"`
+	}{s.Resource, s.Name, []scope{{s.Name + ":read", "Read with " + s.Name, true}, {s.Name + ":write", "Change things with " + s.Name, false}}}}, "", "  ")
+	if err != nil {
+		panic("gateway: a list of resources that is no JSON: " + err.Error()) // a programmer broke it
+	}
+	return append(b, '\n')
+}

@@ -1,0 +1,176 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/card"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+)
+
+// KeysPath is where the keys of caller assertions are published.
+const KeysPath = "/.well-known/gatehouse-caller-keys"
+
+const (
+	longest     = 24 * time.Hour   // what a request may take at all: a stream ends with its token long before
+	writeWithin = 30 * time.Second // so long may a client take to read a piece of an answer
+)
+
+// routes is the site map.
+func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error) {
+	proxies, err := config.Networks(strings.Join(g.file.TrustedProxies, ","))
+	if err != nil {
+		return nil, err
+	}
+	r := mux.NewRouter().UseEncodedPath().SkipClean(true) // a path is one of ours or is not; nothing redirects (MC-25)
+	r.HandleFunc("/healthz", g.healthz).Methods("GET", "HEAD")
+	r.HandleFunc("/readyz", g.readyz).Methods("GET", "HEAD")
+	r.HandleFunc(KeysPath, g.keys).Methods("GET", "HEAD")
+	cards, err := card.Routes(g.facts()...)
+	if err != nil {
+		return nil, err
+	}
+	for at, document := range cards {
+		r.Handle(at, document)
+	}
+	var most int64 = 1 << 20
+	for _, m := range g.members {
+		r.Handle(pathOf(m.config.Resource), cors(g.file.AllowedOrigins, lasting(protected[m.config.Name])))
+		most = max(most, m.config.Limits.Body)
+	}
+	return httpd.Handler(r, httpd.Options{Log: g.deps.Log, TrustedProxies: proxies, MaxBody: most, Timeout: longest}), nil
+}
+
+// facts are what the metadata and cards of the upstreams say.
+func (g *Gateway) facts() []card.Facts {
+	var all []card.Facts
+	for _, m := range g.members {
+		f := card.Facts{
+			Resource: m.config.Resource, Issuer: g.file.Issuer, Name: cardName(m.config), Title: m.config.Title, Version: Version,
+			Description: "An MCP server behind a Gatehouse gateway", Protocols: mcp.Versions(), CanRegister: true, RequireDPoP: g.file.RequireDPoP,
+		}
+		for _, s := range m.config.Scopes {
+			f.Scopes = append(f.Scopes, card.Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline})
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// Version is what the gateway tells of itself.
+const Version = "0.1.0"
+
+// cardName is an upstream's name in the form that cards have: the host in reverse, and its own name.
+func cardName(u Upstream) string {
+	parsed, err := url.Parse(u.Resource)
+	if err != nil {
+		return u.Name
+	}
+	labels := strings.Split(parsed.Hostname(), ".")
+	slices.Reverse(labels)
+	return strings.Join(labels, ".") + "/" + u.Name
+}
+
+// cors answers preflights of the browsers whose origin is allowed, before a token is asked for, and lets them read the challenge.
+func cors(origins []string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := r.Header.Get("Origin")
+		if origin == "" || !slices.Contains(origins, origin) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Add("Vary", "Origin")
+		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, DPoP-Nonce, X-Request-Id, Mcp-Session-Id")
+		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+			h.Set("Access-Control-Allow-Methods", "POST, GET, DELETE")
+			h.Set("Access-Control-Allow-Headers",
+				"Authorization, DPoP, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID")
+			h.Set("Access-Control-Max-Age", "3600")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// lasting lets an answer go on for as long as its reader keeps up: the server's one deadline for a whole answer would end every stream.
+func lasting(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(&pacedWriter{w, http.NewResponseController(w)}, r)
+	})
+}
+
+// pacedWriter gives each piece of an answer its own time.
+type pacedWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (w *pacedWriter) WriteHeader(status int) {
+	w.extend()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *pacedWriter) Write(p []byte) (int, error) {
+	w.extend()
+	return w.ResponseWriter.Write(p)
+}
+
+// FlushError implements what http.ResponseController looks for.
+func (w *pacedWriter) FlushError() error {
+	w.extend()
+	return w.control.Flush()
+}
+
+// extend moves the deadline. A writer that has none needs none.
+func (w *pacedWriter) extend() {
+	_ = w.control.SetWriteDeadline(time.Now().Add(writeWithin))
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// healthz says that the process serves.
+func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request) {
+	httpd.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// readyz says whether a request with a good token would be decided on: the keys are known, and the list of ended grants is. How the upstreams were found last
+// stands beside: one that is down must not take the others with it.
+func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	_, err := g.revoked.Ended(ctx, "readyz")
+	found := map[string]string{}
+	for _, m := range g.members {
+		err = errors.Join(err, m.guard.Ready(ctx))
+		found[m.config.Name] = m.server.State()
+	}
+	status, word := http.StatusOK, "ready"
+	if err != nil {
+		httpd.Note(r.Context(), "error", err)
+		status, word = http.StatusServiceUnavailable, "not ready"
+	}
+	httpd.WriteJSON(w, status, struct {
+		Status    string            `json:"status"`
+		Upstreams map[string]string `json:"upstreams"`
+	}{word, found})
+}
+
+// keys publishes the key of caller assertions (RFC 7517 §5).
+func (g *Gateway) keys(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Write(g.signer.KeySet())
+}

@@ -1,0 +1,46 @@
+package gateway
+
+import (
+	"fmt"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
+)
+
+// ruleset is all of an upstream that may change while the gateway runs. It is made whole, and never changes.
+type ruleset struct {
+	shapes   map[string]*shape // by tenant; "" is what the server's tools are by themselves
+	hold     bool              // what is not approved is neither listed nor called
+	approved map[string]string // fingerprints by tool; nil: nobody has approved anything
+}
+
+// of is how a tenant sees the tools.
+func (r *ruleset) of(tenant string) *shape {
+	for _, name := range []string{tenant, everyTenant} {
+		if s := r.shapes[name]; name != "" && s != nil {
+			return s
+		}
+	}
+	return r.shapes[""]
+}
+
+// rulesets makes the rules of all upstreams of a file ready, with what its lock file says.
+func (g *Gateway) rulesets(f *File) ([]*ruleset, error) {
+	lock, err := inventory.ReadLock(LockPath(g.path))
+	if err != nil {
+		return nil, err
+	}
+	var all []*ruleset
+	for i := range f.Upstreams {
+		u := &f.Upstreams[i]
+		shapes, err := u.shapes(g.counts)
+		if err != nil {
+			return nil, fmt.Errorf("upstream %q: %w", u.Name, err)
+		}
+		r := &ruleset{shapes: shapes, hold: u.Hold, approved: lock.Upstreams[u.Name]}
+		if u.Hold && r.approved == nil {
+			return nil, fmt.Errorf("upstream %q holds what was not approved, and nothing was: run gatehouse gateway approve", u.Name)
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}

@@ -1,0 +1,224 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+)
+
+// tool is the server's name of a tool that a client of the tenant calls so, and what is otherwise about it; "" when there is none for this tenant.
+func (s *shape) tool(called string) (name string, changed *shaped) {
+	if t := s.visible[called]; t != nil {
+		if t.Off {
+			return "", nil
+		}
+		return t.Name, t
+	}
+	t := s.byName[called]
+	if t == nil {
+		return called, nil
+	}
+	if t.Off || t.Rename != "" && t.Rename != called {
+		return "", nil // its old name is nobody's
+	}
+	return called, t
+}
+
+// show is a tool's description as the tenant's clients see it: the same bytes when nothing is otherwise, nil when they do not see it.
+func (s *shape) show(raw json.RawMessage, name string) (json.RawMessage, error) {
+	t := s.byName[name]
+	if t == nil {
+		if s.visible[name] != nil {
+			return nil, nil // another tool has this name for them
+		}
+		return raw, nil
+	}
+	if t.Off {
+		return nil, nil
+	}
+	pins := t.pinned()
+	if t.Rename == "" && t.Describe == "" && len(pins) == 0 {
+		return raw, nil
+	}
+	members, err := message.Members(raw)
+	if err != nil {
+		return nil, err
+	}
+	described := t.Describe == ""
+	for i, m := range members {
+		switch string(m.Name) {
+		case "name":
+			if t.Rename != "" {
+				members[i].Value = mustJSON(t.Rename)
+			}
+		case "description":
+			if t.Describe != "" {
+				members[i].Value, described = mustJSON(t.Describe), true
+			}
+		case "inputSchema":
+			if members[i].Value, err = without(m.Value, pins); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if !described {
+		members = append(members, message.Member{Name: []byte("description"), Value: mustJSON(t.Describe)})
+	}
+	return message.Object(members), nil
+}
+
+// pinned are the arguments that the gateway puts in.
+func (t *shaped) pinned() []string {
+	var names []string
+	for _, b := range t.bounds {
+		if b.pin != nil {
+			names = append(names, b.name)
+		}
+	}
+	return names
+}
+
+// without is an input schema without properties that clients need not know of.
+func without(schema json.RawMessage, names []string) (json.RawMessage, error) {
+	if len(names) == 0 {
+		return schema, nil
+	}
+	members, err := message.Members(schema)
+	if err != nil {
+		return nil, err
+	}
+	for i, m := range members {
+		switch string(m.Name) {
+		case "properties":
+			properties, err := message.Members(m.Value)
+			if err != nil {
+				return nil, err
+			}
+			properties = slices.DeleteFunc(properties, func(p message.Member) bool { return slices.Contains(names, string(p.Name)) })
+			members[i].Value = message.Object(properties)
+		case "required":
+			var required []string
+			if err := json.Unmarshal(m.Value, &required); err != nil {
+				return nil, err
+			}
+			required = slices.DeleteFunc(required, func(n string) bool { return slices.Contains(names, n) })
+			members[i].Value = mustJSON(required)
+		}
+	}
+	return message.Object(members), nil
+}
+
+// rewrite is a call as the server gets it: under its own name, with the arguments that are pinned; or says which argument is out of its bounds.
+func (t *shaped) rewrite(body []byte, m *message.Message) ([]byte, *message.Fault) {
+	if t.Rename == "" && len(t.bounds) == 0 {
+		return body, nil
+	}
+	var arguments []message.Member
+	if raw := m.Arguments; raw != nil && string(raw) != "null" {
+		var err error
+		if arguments, err = message.Members(raw); err != nil {
+			return nil, message.BadParams("arguments must be an object")
+		}
+	}
+	for _, b := range t.bounds {
+		i := slices.IndexFunc(arguments, func(a message.Member) bool { return string(a.Name) == b.name })
+		switch {
+		case b.pin != nil && i < 0:
+			arguments = append(arguments, message.Member{Name: []byte(b.name), Value: b.pin})
+		case b.pin != nil:
+			arguments[i].Value = b.pin
+		case i >= 0:
+			if what := b.breaks(arguments[i].Value); what != "" {
+				return nil, message.BadParams(fmt.Sprintf("argument %q: %s", b.name, what))
+			}
+		}
+	}
+	envelope, err := message.Members(bytes.TrimSpace(body))
+	if err != nil {
+		return nil, message.Invalid(err.Error())
+	}
+	for i, e := range envelope {
+		if string(e.Name) != "params" {
+			continue
+		}
+		params, err := message.Members(e.Value)
+		if err != nil {
+			return nil, message.Invalid(err.Error())
+		}
+		envelope[i].Value = message.Object(t.params(params, arguments))
+	}
+	return message.Object(envelope), nil
+}
+
+// params are those of a call, with another name and other arguments.
+func (t *shaped) params(params, arguments []message.Member) []message.Member {
+	has := false
+	for i, p := range params {
+		switch string(p.Name) {
+		case "name":
+			params[i].Value = mustJSON(t.Name)
+		case "arguments":
+			params[i].Value, has = message.Object(arguments), true
+		}
+	}
+	if !has && len(arguments) > 0 {
+		params = append(params, message.Member{Name: []byte("arguments"), Value: message.Object(arguments)})
+	}
+	return params
+}
+
+// breaks says which bound a value breaks, or "".
+func (b *bound) breaks(value json.RawMessage) string {
+	if len(b.enum) > 0 && !slices.Contains(b.enum, canonical(value)) {
+		return "it must be one of " + strings.Join(b.enum, ", ")
+	}
+	if b.Minimum != nil || b.Maximum != nil {
+		n, err := strconv.ParseFloat(string(value), 64)
+		switch {
+		case err != nil:
+			return "it must be a number"
+		case b.Minimum != nil && n < *b.Minimum:
+			return fmt.Sprintf("it must be %v at least", *b.Minimum)
+		case b.Maximum != nil && n > *b.Maximum:
+			return fmt.Sprintf("it must be %v at most", *b.Maximum)
+		}
+	}
+	if b.MaxLength == nil && b.pattern == nil {
+		return ""
+	}
+	var s string
+	switch {
+	case value[0] != '"' || json.Unmarshal(value, &s) != nil:
+		return "it must be a string"
+	case b.MaxLength != nil && utf8.RuneCountInString(s) > *b.MaxLength:
+		return fmt.Sprintf("it must have %d characters at most", *b.MaxLength)
+	case b.pattern != nil && !b.pattern.MatchString(s):
+		return "it must fit the pattern " + b.Pattern
+	}
+	return ""
+}
+
+// canonical writes a JSON value in one form.
+func canonical(raw json.RawMessage) string {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) != nil {
+		return string(raw)
+	}
+	return string(mustJSON(v))
+}
+
+func mustJSON(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("gateway: a value that is no JSON: " + err.Error()) // a programmer broke it
+	}
+	return b
+}

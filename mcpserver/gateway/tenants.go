@@ -1,0 +1,153 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+)
+
+// TenantTool is what is otherwise about a tool for one tenant.
+type TenantTool struct {
+	// Name is the tool's, as the server calls it.
+	Name string `yaml:"name"`
+	// Off takes it away: it is neither listed nor called.
+	Off bool `yaml:"off"`
+	// Rename is the name that clients know it by.
+	Rename string `yaml:"rename"`
+	// Describe is what clients read in place of the server's description.
+	Describe string `yaml:"describe"`
+	// Arguments are bounds of its arguments, by their names.
+	Arguments map[string]Bound `yaml:"arguments"`
+	// CallsPerHour is how often the whole tenant may call it in an hour. Default: as often as it likes.
+	CallsPerHour int64 `yaml:"calls_per_hour"`
+}
+
+// Bound is what an argument may be, in the words of JSON Schema. An argument that is not there is within every bound but Const.
+type Bound struct {
+	// Const is put in whatever the client says, and clients do not see the argument.
+	Const any `yaml:"const"`
+	// Enum are all the values that it may have.
+	Enum []any `yaml:"enum"`
+	// Minimum and Maximum bound a number.
+	Minimum *float64 `yaml:"minimum"`
+	Maximum *float64 `yaml:"maximum"`
+	// MaxLength bounds a string, in characters.
+	MaxLength *int `yaml:"maxLength"`
+	// Pattern is a regular expression (RE2) that must fit somewhere in a string.
+	Pattern string `yaml:"pattern"`
+}
+
+// everyTenant is the word for all tenants that are not named.
+const everyTenant = "*"
+
+// shape is how the tools of an upstream look to one tenant.
+type shape struct {
+	table   *guard.Table
+	byName  map[string]*shaped // by the server's name
+	visible map[string]*shaped // by the name that clients know, where it is another
+}
+
+// shaped is a tool that is otherwise for a tenant.
+type shaped struct {
+	TenantTool
+	bounds []bound
+	budget *ratelimit.Limiter // nil: none
+}
+
+// bound is a Bound made ready.
+type bound struct {
+	Bound
+	name    string
+	pin     json.RawMessage // nil: none
+	enum    []string        // in canonical form
+	pattern *regexp.Regexp
+}
+
+// shapes makes the tenants' views of an upstream's tools ready.
+func (u *Upstream) shapes(store ttl.Store) (map[string]*shape, error) {
+	table, err := u.rules().Compile()
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]*shape{"": {table: table}}
+	for tenant, tools := range u.Tenants {
+		s := &shape{byName: map[string]*shaped{}, visible: map[string]*shaped{}}
+		rules := u.rules()
+		var renamed []guard.Rule
+		for _, t := range tools {
+			made, err := u.shaped(t, store)
+			if err != nil {
+				return nil, fmt.Errorf("tenant %q: tool %q: %w", tenant, t.Name, err)
+			}
+			if s.byName[t.Name] != nil {
+				return nil, fmt.Errorf("tenant %q speaks of the tool %q twice", tenant, t.Name)
+			}
+			s.byName[t.Name] = made
+			if t.Rename == "" {
+				continue
+			}
+			if s.visible[t.Rename] != nil {
+				return nil, fmt.Errorf("tenant %q: two tools are renamed %q", tenant, t.Rename)
+			}
+			s.visible[t.Rename] = made
+			if d := table.Decide(mcp.Caller{}, guard.KindTool, t.Name); d.Reason != guard.ReasonUnnamed {
+				renamed = append(renamed, guard.Rule{Name: t.Rename, Scopes: d.Scopes, Hide: d.Hide, Write: d.Write})
+			}
+		}
+		rules.Tools = append(renamed, rules.Tools...) // a renamed tool needs what it needs under its own name
+		if s.table, err = rules.Compile(); err != nil {
+			return nil, err
+		}
+		all[tenant] = s
+	}
+	return all, nil
+}
+
+// shaped makes one tool's words ready.
+func (u *Upstream) shaped(t TenantTool, store ttl.Store) (*shaped, error) {
+	s := &shaped{TenantTool: t}
+	switch {
+	case t.Name == "":
+		return nil, errors.New("it has no name")
+	case strings.Contains(t.Name+t.Rename, "*"):
+		return nil, errors.New("a star stands for nothing here: each tool is named")
+	case t.CallsPerHour < 0:
+		return nil, errors.New("calls_per_hour is less than nothing; off takes a tool away")
+	}
+	if t.CallsPerHour > 0 {
+		s.budget = &ratelimit.Limiter{Store: store, Name: "tool " + u.Name + " " + t.Name, Limit: t.CallsPerHour, Window: time.Hour}
+	}
+	for name, b := range t.Arguments {
+		made := bound{Bound: b, name: name}
+		var err error
+		if b.Const != nil {
+			if made.pin, err = json.Marshal(b.Const); err != nil {
+				return nil, fmt.Errorf("argument %q: const is no JSON: %w", name, err)
+			}
+		}
+		for _, e := range b.Enum {
+			text, err := json.Marshal(e)
+			if err != nil {
+				return nil, fmt.Errorf("argument %q: enum has what is no JSON: %w", name, err)
+			}
+			made.enum = append(made.enum, string(text))
+		}
+		if b.Pattern != "" {
+			if made.pattern, err = regexp.Compile(b.Pattern); err != nil {
+				return nil, fmt.Errorf("argument %q: %w", name, err)
+			}
+		}
+		s.bounds = append(s.bounds, made)
+	}
+	slices.SortFunc(s.bounds, func(a, b bound) int { return strings.Compare(a.name, b.name) })
+	return s, nil
+}

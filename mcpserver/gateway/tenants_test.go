@@ -1,0 +1,121 @@
+package gateway_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const order = `{"name":"write_it","title":"T","description":"Orders.","inputSchema":{"type":"object","properties":{"region":{"type":"string"},"amount":{"type":"number"},"note":{"type":"string"}},"required":["region","amount"]}}`
+
+const tenants = `    tenants:
+      acme:
+        - {name: read_it, off: true}
+        - name: write_it
+          rename: order
+          describe: "Orders at Acme."
+          calls_per_hour: 3
+          arguments:
+            region: {const: eu}
+            amount: {minimum: 1, maximum: 100}
+            note: {maxLength: 5, pattern: "^[a-zé]+$"}
+            kind: {enum: [small, 1, true]}
+      "*":
+        - {name: write_it, off: true}
+`
+
+// One tenant's tools are what the file makes of them; another's are what the server has.
+func TestTenantsTools(t *testing.T) {
+	b := newBehind(t)
+	b.offering(readIt + "," + order)
+	g := openGate(t, crm(b.URL, tenants))
+	acme, other := g.token("crm", "acme", "read", "write"), g.token("crm", "globex", "read", "write")
+	got := g.post("crm", acme, list)
+	want := `{"name":"order","title":"T","description":"Orders at Acme.","inputSchema":{"type":"object","properties":{"amount":{"type":"number"},"note":{"type":"string"}},"required":["amount"]}}`
+	if !strings.Contains(got.body, "["+want+"]") {
+		t.Errorf("acme sees %s, want %s", got.body, want)
+	}
+	if got := g.post("crm", other, list); !strings.Contains(got.body, "["+readIt+"]") {
+		t.Errorf("globex sees %s", got.body)
+	}
+	for _, row := range []struct{ raw, tool string }{{acme, "read_it"}, {acme, "write_it"}, {other, "write_it"}, {other, "order"}} {
+		before := b.count()
+		if got := g.post("crm", row.raw, call(row.tool)); !strings.Contains(got.body, "unknown tool") || b.count() != before {
+			t.Errorf("%s: got %d %s", row.tool, got.status, got.body)
+		}
+	}
+	// Its new name needs what its own needs.
+	if got := g.post("crm", g.token("crm", "acme", "read"), call("order")); got.status != 403 || !strings.Contains(got.header.Get("WWW-Authenticate"), `scope="read write"`) {
+		t.Errorf("a reader who orders: %d %v", got.status, got.header)
+	}
+}
+
+// Arguments that are pinned are put in, those out of bounds are refused by name, and the rest of the message stays as it was.
+func TestTenantsArguments(t *testing.T) {
+	b := newBehind(t)
+	b.offering(readIt + "," + order)
+	g := openGate(t, crm(b.URL, strings.Replace(tenants, "calls_per_hour: 3", "calls_per_hour: 300", 1)))
+	acme := g.token("crm", "acme", "read", "write")
+	ask := func(arguments string) answer {
+		return g.post("crm", acme, `{"jsonrpc":"2.0","id":"\u00e9","method":"tools/call","params":{ "_meta":{"x":1.50}, "name":"order"`+arguments+`}}`)
+	}
+	for sent, want := range map[string]string{
+		`,"arguments":{"amount":5}`:                 `"arguments":{"amount":5,"region":"eu"}`,
+		`,"arguments":{"region":"us","amount":1e2}`: `"arguments":{"region":"eu","amount":1e2}`,
+		``:                  `"arguments":{"region":"eu"}`,
+		`,"arguments":null`: `"arguments":{"region":"eu"}`,
+		`,"arguments":{"note":"éa","kind":1,"z":{"a":1.0}}`: `"arguments":{"note":"éa","kind":1,"z":{"a":1.0},"region":"eu"}`,
+	} {
+		got := ask(sent)
+		if body := b.last(t).body; got.status != 200 || !strings.Contains(body, want) || !strings.Contains(body, `"name":"write_it"`) || !strings.Contains(body, `"_meta":{"x":1.50}`) || !strings.Contains(body, `"id":"\u00e9"`) {
+			t.Errorf("%s: got %d, and the server got %s, want %s", sent, got.status, body, want)
+		}
+	}
+	before := b.count()
+	for sent, want := range map[string]string{
+		`{"amount":0}`: "1 at least", `{"amount":101}`: "100 at most", `{"amount":"5"}`: "a number", `{"amount":1e999}`: "a number", `{"amount":null}`: "a number",
+		`{"note":"toolong"}`: "5 characters", `{"note":"A"}`: "fit the pattern", `{"note":["a"]}`: "a string", `{"kind":"big"}`: "one of", `{"kind":"1"}`: "one of",
+	} {
+		if got := ask(`,"arguments":` + sent); got.status != 200 || !strings.Contains(got.body, "-32602") || !strings.Contains(got.body, want) {
+			t.Errorf("%s: got %d %s, want %s", sent, got.status, got.body, want)
+		}
+	}
+	if b.count() != before {
+		t.Error("a call out of its bounds came to the server")
+	}
+	// MC-08: an argument spelled twice is nobody's.
+	if got := ask(`,"arguments":{"amount":5,"\u0061mount":500}`); got.status != 400 || b.count() != before {
+		t.Errorf("an argument twice: %d %s", got.status, got.body)
+	}
+}
+
+// In the modern era the header names the tool too, and goes on as the server knows it.
+func TestRenamedInTheModernEra(t *testing.T) {
+	b := newBehind(t)
+	b.offering(readIt + "," + order)
+	g := openGate(t, crm(b.URL, tenants))
+	got := g.post("crm", g.token("crm", "acme", "read", "write"), modernly("tools/call", `"name":"order","arguments":{"amount":5}`), modern("tools/call", "order"))
+	if at := b.last(t); got.status != 200 || at.header.Get("Mcp-Name") != "write_it" || !strings.Contains(at.body, `"name":"write_it"`) {
+		t.Errorf("got %d, and the server got %v %s", got.status, at.header, at.body)
+	}
+}
+
+// A tenant's budget is the tenant's, whoever calls.
+func TestBudget(t *testing.T) {
+	b := newBehind(t)
+	b.offering(readIt + "," + order)
+	g := openGate(t, crm(b.URL, tenants))
+	statuses := []int{}
+	for i := range 4 {
+		c := g.issuer.Claims(g.url+"/crm", "read", "write")
+		c.GrantID = "grt_" + string(rune('a'+i))
+		got := g.post("crm", g.issuer.Sign(c), call("order"))
+		if statuses = append(statuses, got.status); got.status == http.StatusTooManyRequests && got.header.Get("Retry-After") == "" {
+			t.Error("a 429 without Retry-After")
+		}
+	}
+	if want := []int{200, 200, 200, 429}; !slices.Equal(statuses, want) {
+		t.Errorf("got %v, want %v", statuses, want)
+	}
+}

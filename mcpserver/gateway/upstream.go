@@ -1,0 +1,94 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/child"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/remote"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+)
+
+// server is a server behind, however it is reached.
+type server interface {
+	// Serve answers one request that was decided on, for a caller.
+	Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller)
+	// State says in a word how the server was found last: "ok" or what else.
+	State() string
+	// Close lets go of the server; what is under way fails.
+	Close() error
+}
+
+// reach makes the way to an upstream.
+func (g *Gateway) reach(u *Upstream) (server, error) {
+	l := u.Limits
+	if len(u.Command) > 0 {
+		return child.New(child.Config{
+			Name: u.Name, Command: u.Command, Directory: u.Directory, Environment: u.environ(g.deps.Getenv), TenantVariable: u.TenantEnv, Now: g.deps.Now, Log: g.deps.Log,
+			Limits: child.Limits{Processes: l.Processes, Pending: l.PerTenant, Line: int(l.Answer), Start: l.Start, Answer: l.FirstByte, Idle: l.IdleProcess},
+		}), nil
+	}
+	to, err := url.Parse(u.URL)
+	if err != nil {
+		return nil, err
+	}
+	credential, err := g.credential(u)
+	if err != nil {
+		return nil, err
+	}
+	return remote.New(remote.Config{
+		Name: u.Name, URL: to, Credential: credential, Now: g.deps.Now, Log: g.deps.Log,
+		Limits: remote.Limits{
+			InFlight: l.InFlight, PerTenant: l.PerTenant, Streams: l.Streams, Answer: l.Answer, Connect: l.Connect, FirstByte: l.FirstByte, Idle: l.Idle,
+			Failures: l.Failures, Cooldown: l.Cooldown,
+		},
+	}), nil
+}
+
+// environ is what processes get of the gateway's environment, and beside it.
+func (u *Upstream) environ(getenv func(string) string) []string {
+	var all []string
+	for _, name := range u.Environment {
+		if v := getenv(name); v != "" {
+			all = append(all, name+"="+v)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(u.Set)) {
+		all = append(all, name+"="+u.Set[name])
+	}
+	return all
+}
+
+// credential is what an upstream is shown: a secret of the gateway's own, or a voucher for the caller. Never what the caller showed (RS-15).
+func (g *Gateway) credential(u *Upstream) (func(context.Context, mcp.Caller) (string, string, error), error) {
+	if u.Credential.Header != "" {
+		secret, err := u.Credential.Secret.read(g.deps.Getenv)
+		if err != nil {
+			return nil, fmt.Errorf("credential: %w", err)
+		}
+		if strings.ContainsAny(u.Credential.Prefix+secret, "\r\n\x00") {
+			return nil, errors.New("credential: it has a line break in it")
+		}
+		return func(context.Context, mcp.Caller) (string, string, error) {
+			return u.Credential.Header, u.Credential.Prefix + secret, nil
+		}, nil
+	}
+	prefix := ""
+	if strings.EqualFold(u.AssertionHeader, "Authorization") {
+		prefix = "Bearer "
+	}
+	return func(ctx context.Context, c mcp.Caller) (string, string, error) {
+		if c.TenantID == "" {
+			return "", "", nil // nobody is vouched for
+		}
+		v, err := g.signer.Sign(c, u.Resource, u.Audience, httpd.SupportCode(ctx), g.deps.Now())
+		return u.AssertionHeader, prefix + v, err
+	}, nil
+}

@@ -1,0 +1,257 @@
+package child
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+)
+
+// process is one running process.
+type process struct {
+	pool    *Pool
+	tenant  string
+	command *exec.Cmd
+	began   time.Time
+	lines   chan []byte   // to its standard input
+	input   io.Closer     // closed to ask it to end
+	opened  chan struct{} // closed when it can be asked
+	ended   chan struct{} // closed when it has ended
+	halt    func()        // asks it to end; at most once
+
+	mu      sync.Mutex
+	next    int64
+	pending map[int64]*pending
+	end     error
+	hello   hello
+}
+
+// hello is what a process says of itself when it is opened.
+type hello struct {
+	Version      string                     `json:"protocolVersion"`
+	Capabilities map[string]json.RawMessage `json:"capabilities"`
+	Info         json.RawMessage            `json:"serverInfo"`
+	Instructions json.RawMessage            `json:"instructions"`
+}
+
+// pending is a request that a process works on.
+type pending struct {
+	grant, id string // who asked, and under which id of theirs
+	answer    chan reply
+}
+
+// reply is a process's answer: one of the two.
+type reply struct {
+	result, fault json.RawMessage
+}
+
+// mostLines is how many lines may wait to be read by the process.
+const mostLines = 64
+
+// start starts a process, and opens it in the background.
+func (p *Pool) start(tenant string) (*process, error) {
+	x := &process{
+		pool: p, tenant: tenant, command: p.command(tenant), began: time.Now(), lines: make(chan []byte, mostLines), pending: map[int64]*pending{},
+		opened: make(chan struct{}), ended: make(chan struct{}),
+	}
+	x.halt = sync.OnceFunc(func() { go x.conclude() })
+	group(x.command)
+	input, err := x.command.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	x.input = input
+	// Pipes of our own: those of exec are closed only when everybody who inherited them is gone.
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	errR, errW, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, outR.Close(), outW.Close())
+	}
+	x.command.Stdout, x.command.Stderr = outW, errW
+	err = x.command.Start()
+	_, _ = outW.Close(), errW.Close() // the process has them
+	if err != nil {
+		_, _ = outR.Close(), errR.Close()
+		return nil, err
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() { x.read(outR) })
+	reading.Go(func() { x.relay(errR) })
+	go x.write(input)
+	go func() {
+		err := x.command.Wait()
+		kill(x.command) // what it started ends with it
+		_, _ = outR.Close(), errR.Close()
+		reading.Wait()
+		x.finish(err)
+	}()
+	go x.open()
+	return x, nil
+}
+
+// open shakes hands (MCP 2025-11-25, lifecycle). The client of the process is the gateway, which offers it nothing.
+func (x *process) open() {
+	ctx, cancel := context.WithTimeout(context.Background(), x.pool.Limits.Start)
+	defer cancel()
+	const params = `{"protocolVersion":"` + message.NewestLegacy + `","capabilities":{},"clientInfo":{"name":"gatehouse-gateway","version":"0.1.0"}}`
+	r, err := x.ask(ctx, "initialize", json.RawMessage(params), nil)
+	if err == nil && r.fault != nil {
+		err = fmt.Errorf("it refuses initialize: %.200s", r.fault)
+	}
+	if err == nil {
+		if json.Unmarshal(r.result, &x.hello) != nil || x.hello.Version == "" {
+			err = errors.New("its answer to initialize is none")
+		}
+	}
+	if err != nil {
+		x.give(fmt.Errorf("opening it: %w", err))
+		x.halt()
+		return
+	}
+	x.tell([]byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`))
+	close(x.opened)
+}
+
+// give notes why the process ends; the first reason counts.
+func (x *process) give(why error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.end == nil {
+		x.end = why
+	}
+}
+
+func (x *process) why() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.end
+}
+
+// finish is called when it has ended: whoever waits learns that it did.
+func (x *process) finish(err error) {
+	if err == nil {
+		err = errors.New("it ended with exit code 0")
+	}
+	x.give(err)
+	close(x.ended)
+}
+
+func (x *process) lived() time.Duration { return time.Since(x.began) }
+
+// idle says that nobody waits for it.
+func (x *process) idle() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.pending) == 0
+}
+
+// stop asks the process to end, and sees to it.
+func (x *process) stop() { x.halt() }
+
+// grace is how long a process may take to end after its input, and again after it was asked by signal.
+const grace = 2 * time.Second
+
+// conclude ends the process (MCP, "Shutdown" of stdio): its input ends, then it is asked, then it is made to, with all that it started.
+func (x *process) conclude() {
+	_ = x.input.Close() // it may have ended already
+	for _, more := range []func(*exec.Cmd){terminate, kill} {
+		select {
+		case <-x.ended:
+			return
+		case <-time.After(grace):
+			more(x.command)
+		}
+	}
+}
+
+// write writes lines to the process, one after the other.
+func (x *process) write(to io.Writer) {
+	for {
+		select {
+		case line := <-x.lines:
+			if _, err := to.Write(append(line, '\n')); err != nil {
+				x.give(fmt.Errorf("writing to it: %w", err))
+				x.halt()
+				return
+			}
+		case <-x.ended:
+			return
+		}
+	}
+}
+
+// read reads the lines of the process.
+func (x *process) read(from io.Reader) {
+	lines := bufio.NewScanner(from)
+	lines.Buffer(make([]byte, 0, 16<<10), x.pool.Limits.Line)
+	for lines.Scan() {
+		x.take(lines.Bytes())
+	}
+	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+		x.give(fmt.Errorf("it wrote a line of more than %d bytes", x.pool.Limits.Line))
+		kill(x.command) // where the next message begins, nobody can say
+	}
+}
+
+// take takes one line of the process.
+func (x *process) take(line []byte) {
+	m, f := message.Parse(line)
+	switch {
+	case f != nil:
+		x.pool.Log.Debug("a process wrote a line that is no message", "upstream", x.pool.Name, "tenant", x.tenant, "fault", f.Message)
+	case m.Answer:
+		x.deliver(m.ID, line)
+	case m.ID != nil && m.Method == "ping":
+		x.tell(append(append([]byte(`{"jsonrpc":"2.0","id":`), m.ID...), `,"result":{}}`...))
+	case m.ID != nil:
+		// There is nobody to ask: the process is the whole tenant's, and no client of it is this request's.
+		x.tell(append(append([]byte(`{"jsonrpc":"2.0","id":`), m.ID...), `,"error":{"code":-32601,"message":"nobody behind this gateway answers to servers"}}`...))
+	}
+}
+
+// deliver gives an answer to whoever asked. One that nobody asked for, or waits for any more, is dropped.
+func (x *process) deliver(id json.RawMessage, line []byte) {
+	n, err := strconv.ParseInt(string(id), 10, 64)
+	if err != nil {
+		return
+	}
+	members, err := message.Members(line)
+	if err != nil {
+		return
+	}
+	var r reply
+	for _, m := range members {
+		switch string(m.Name) {
+		case "result":
+			r.result = append(json.RawMessage(nil), m.Value...)
+		case "error":
+			r.fault = append(json.RawMessage(nil), m.Value...)
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if w := x.pending[n]; w != nil {
+		delete(x.pending, n)
+		w.answer <- r
+	}
+}
+
+// tell sends a line that nobody waits for, unless the process does not read.
+func (x *process) tell(line []byte) {
+	select {
+	case x.lines <- line:
+	default:
+	}
+}

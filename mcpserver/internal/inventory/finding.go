@@ -1,0 +1,97 @@
+package inventory
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// Suspicions says what about a tool's texts is made for an agent and not for a person: characters that nobody sees, and words that tell the reader what to do.
+// It finds the clumsy; it proves nothing about the others.
+func Suspicions(t Tool) []string {
+	var found []string
+	say := func(what string) {
+		if !slices.Contains(found, what) {
+			found = append(found, what)
+		}
+	}
+	for _, text := range t.texts() {
+		for _, c := range text {
+			if kind := hidden(c); kind != "" {
+				say(fmt.Sprintf("%s (U+%04X)", kind, c))
+			}
+		}
+		plain := strings.ToLower(strings.Join(strings.Fields(strings.Map(seen, text)), " "))
+		for _, phrase := range phrases() {
+			if strings.Contains(plain, phrase) {
+				say(fmt.Sprintf("text like an instruction: %q", phrase))
+			}
+		}
+	}
+	return found
+}
+
+// texts are all that an agent reads of a tool, those in its schema too.
+func (t Tool) texts() []string {
+	all := []string{t.Name, t.Title, t.Annotations.Title, t.Description}
+	var schema any
+	if json.Unmarshal(t.InputSchema, &schema) == nil {
+		all = gather(schema, all)
+	}
+	return all
+}
+
+func gather(v any, into []string) []string {
+	switch v := v.(type) {
+	case string:
+		return append(into, v)
+	case []any:
+		for _, e := range v {
+			into = gather(e, into)
+		}
+	case map[string]any:
+		for name, e := range v {
+			into = gather(e, append(into, name))
+		}
+	}
+	return into
+}
+
+// hidden says what kind of character that nobody sees this is, or "".
+func hidden(c rune) string {
+	switch {
+	case c >= 0xE0000 && c <= 0xE007F:
+		return "tag character"
+	case c >= 0x202A && c <= 0x202E, c >= 0x2066 && c <= 0x2069, c == 0x200E, c == 0x200F, c == 0x061C:
+		return "character that turns the direction of text"
+	case c >= 0x200B && c <= 0x200D, c >= 0x2060 && c <= 0x2064, c == 0xFEFF, c == 0x00AD, c == 0x180E:
+		return "character without width"
+	case c == 0x115F, c == 0x1160, c == 0x3164, c == 0xFFA0, c >= 0xE0100 && c <= 0xE01EF:
+		return "filler character"
+	case c >= 0xE000 && c <= 0xF8FF, c >= 0xF0000:
+		return "character of private use"
+	case unicode.IsControl(c) && c != '\n' && c != '\t' && c != '\r':
+		return "control character"
+	}
+	return ""
+}
+
+// seen drops what nobody sees, so that nothing can be hidden in between letters.
+func seen(c rune) rune {
+	if hidden(c) != "" {
+		return -1
+	}
+	return c
+}
+
+// phrases are what descriptions say that want to steer an agent past its person.
+func phrases() []string {
+	return []string{
+		"ignore previous", "ignore all", "ignore any", "ignore the above", "disregard", "forget your", "override your", "system prompt", "<important>", "<system>", "[system]", "<secret>",
+		"do not tell", "don't tell", "do not mention", "don't mention", "do not inform", "without telling", "without asking", "without the user", "secretly", "silently",
+		"before using this tool", "before calling this tool", "before you use any", "always call this", "must call this", "instead of any other", "instead of using", "do not use any other",
+		"you must", "you should always", "you are now", "id_rsa", ".ssh/", ".aws/", "/etc/passwd", "api key", "access token", "conversation history", "chat history",
+	}
+}

@@ -1,0 +1,104 @@
+// Package inventory owns what a server behind the gateway offers: reading it, telling one version of a tool from another, and seeing what is wrong with it.
+package inventory
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+)
+
+// Tool is a tool as a server describes it.
+type Tool struct {
+	Name        string          `json:"name"`
+	Title       string          `json:"title"`
+	Description string          `json:"description"`
+	InputSchema json.RawMessage `json:"inputSchema"`
+	Annotations struct {
+		Title       string `json:"title"`
+		ReadOnly    *bool  `json:"readOnlyHint"`
+		Destructive *bool  `json:"destructiveHint"`
+	} `json:"annotations"`
+}
+
+// Fingerprint tells one version of a tool from another: the SHA-256 of its name, titles, description and input schema, which are all that an agent decides by.
+// The schema counts by what it says, not by how it is written.
+func (t Tool) Fingerprint() string {
+	sum := sha256.New()
+	for _, part := range []string{t.Name, t.Title, t.Annotations.Title, t.Description, canonical(t.InputSchema)} {
+		size, _ := json.Marshal(len(part)) // so that no text can move from one part to the next
+		sum.Write(append(size, ':'))
+		sum.Write([]byte(part))
+	}
+	return "sha256:" + hex.EncodeToString(sum.Sum(nil))
+}
+
+// canonical writes JSON in one form: members in order, no spaces. What is no JSON stays as it is.
+func canonical(raw json.RawMessage) string {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) != nil {
+		return string(raw)
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return string(raw)
+	}
+	return string(b)
+}
+
+// writing are the verbs that begin the names of tools that change something.
+const writing = " add append approve archive assign cancel clear close commit copy create delete deploy disable drop edit enable execute exec insert install invite kill merge modify move " +
+	"patch post publish push put remove rename replace reset restart run save send set share start stop submit toggle trigger uninstall update upload upsert write "
+
+// Writes guesses whether a tool changes something: as it says of itself, or else by the verbs of its name. A guess errs on the side of caution: a tool that says
+// nothing and has no reading verb counts as writing.
+func (t Tool) Writes() bool {
+	a := t.Annotations
+	words := strings.Fields(strings.ToLower(split(t.Name)))
+	for _, w := range words {
+		if strings.Contains(writing, " "+w+" ") {
+			return true // whatever it says: a hint that it only reads is the server's word
+		}
+	}
+	switch {
+	case a.Destructive != nil && *a.Destructive && (a.ReadOnly == nil || !*a.ReadOnly):
+		return true
+	case a.ReadOnly != nil:
+		return !*a.ReadOnly
+	}
+	for _, w := range words {
+		if strings.Contains(reading, " "+w+" ") {
+			return false
+		}
+	}
+	return true
+}
+
+// reading are the verbs that begin the names of tools that change nothing.
+const reading = " browse check count describe echo explain fetch find get list look lookup preview query read retrieve search show status summarize tree validate view "
+
+// split puts spaces between the words of a name, in whatever way they are joined.
+func split(name string) string {
+	var b strings.Builder
+	lower := false
+	for _, c := range name {
+		switch {
+		case c >= 'A' && c <= 'Z':
+			if lower {
+				b.WriteByte(' ')
+			}
+			b.WriteRune(c)
+			lower = false
+		case c >= 'a' && c <= 'z' || c >= '0' && c <= '9':
+			b.WriteRune(c)
+			lower = true
+		default:
+			b.WriteByte(' ')
+			lower = false
+		}
+	}
+	return b.String()
+}

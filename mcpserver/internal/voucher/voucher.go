@@ -1,0 +1,128 @@
+// Package voucher owns the short signed word with which a gateway tells the server behind it who is calling: for one server, for one minute, for one request.
+package voucher
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
+)
+
+// Type is the typ of a voucher. It is a type of its own, so that nobody takes one for an access token (RFC 8725 §3.11).
+const Type = "gatehouse-caller+jwt"
+
+// Life is how long a voucher is worth something.
+const Life = time.Minute
+
+const minSecret = 32
+
+// Signer signs vouchers. It is safe for concurrent use.
+type Signer struct {
+	key    *ecdsa.PrivateKey
+	kid    string
+	header string
+}
+
+// New makes a signer. Its key comes of a secret, so that replicas that share the secret share the key; without one it is made now, which is right for one
+// process.
+func New(secret config.Secret) (*Signer, error) {
+	key, err := deriveKey(secret)
+	if err != nil {
+		return nil, err
+	}
+	thumb, err := (&jose.JSONWebKey{Key: key.Public()}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		return nil, fmt.Errorf("naming the key of vouchers: %w", err)
+	}
+	s := &Signer{key: key, kid: base64.RawURLEncoding.EncodeToString(thumb)}
+	s.header = encode(mustJSON(struct {
+		Type      string `json:"typ"`
+		Algorithm string `json:"alg"`
+		KeyID     string `json:"kid"`
+	}{Type, "ES256", s.kid}))
+	return s, nil
+}
+
+// deriveKey makes the key of a secret. One number in 2^32 or so is no key of the curve; then the next one is.
+func deriveKey(secret config.Secret) (*ecdsa.PrivateKey, error) {
+	if secret == "" {
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	if len(secret) < minSecret {
+		return nil, fmt.Errorf("the secret of the assertion key is shorter than %d characters; make one with: head -c 32 /dev/urandom | base64", minSecret)
+	}
+	for i := range 8 {
+		scalar, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, "gatehouse gateway caller assertions "+strconv.Itoa(i), 32)
+		if err != nil {
+			return nil, fmt.Errorf("deriving the key of vouchers: %w", err)
+		}
+		if key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar); err == nil {
+			return key, nil
+		}
+	}
+	return nil, errors.New("the secret of the assertion key gives no key")
+}
+
+// Claims are what a voucher says.
+type Claims struct {
+	Issuer   string   `json:"iss"` // the gateway's resource, at which the caller's token was good
+	Audience string   `json:"aud"` // the server behind it
+	Subject  string   `json:"sub"`
+	TenantID string   `json:"tenant_id"`
+	ClientID string   `json:"client_id"`
+	GrantID  string   `json:"grant_id"`
+	Scope    []string `json:"scopes"`
+	ID       string   `json:"jti"` // the request's id, as in the gateway's log
+	IssuedAt int64    `json:"iat"`
+	Expires  int64    `json:"exp"`
+}
+
+// Sign vouches for a caller, from a gateway's resource to the server behind it.
+func (s *Signer) Sign(c mcp.Caller, from, to, request string, now time.Time) (string, error) {
+	scopes := c.Scopes
+	if scopes == nil {
+		scopes = []string{}
+	}
+	payload := mustJSON(Claims{
+		Issuer: from, Audience: to, Subject: c.Subject, TenantID: c.TenantID, ClientID: c.ClientID, GrantID: c.GrantID, Scope: scopes, ID: request,
+		IssuedAt: now.Unix(), Expires: now.Add(Life).Unix(),
+	})
+	input := s.header + "." + encode(payload)
+	sum := sha256.Sum256([]byte(input))
+	r, t, err := ecdsa.Sign(rand.Reader, s.key, sum[:])
+	if err != nil {
+		return "", fmt.Errorf("signing a voucher: %w", err)
+	}
+	var signature [64]byte
+	r.FillBytes(signature[:32])
+	t.FillBytes(signature[32:])
+	return input + "." + encode(signature[:]), nil
+}
+
+// KeySet is the public key as a JWK set (RFC 7517 §5), for the servers behind.
+func (s *Signer) KeySet() []byte {
+	return mustJSON(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: s.key.Public(), KeyID: s.kid, Algorithm: "ES256", Use: "sig"}}})
+}
+
+func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("voucher: a value that is no JSON: " + err.Error()) // a programmer broke it
+	}
+	return b
+}

@@ -1,0 +1,146 @@
+package message
+
+import (
+	"bytes"
+	"errors"
+)
+
+// What can be wrong with an answer whose messages are to be changed.
+var (
+	ErrTooLong    = errors.New("the server's list is too long to be cut down")
+	ErrUnreadable = errors.New("the server's answer is not one JSON message")
+)
+
+// maxHeld bounds what is held back of an answer, in bytes.
+const maxHeld = 8 << 20
+
+// Filter is what the bytes of an answer go through when its messages are to be changed.
+type Filter interface {
+	// Take takes bytes, and gives those that may go on.
+	Take(p []byte) ([]byte, error)
+	// End gives what is left when the answer is whole.
+	End() ([]byte, error)
+}
+
+// Whole holds an answer back until it is whole: it is one message.
+type Whole struct {
+	Cut func(raw []byte) (out []byte, drop bool) // changes a message, or says that it must not go on
+	b   bytes.Buffer
+}
+
+// Take implements Filter.
+func (f *Whole) Take(p []byte) ([]byte, error) {
+	if f.b.Len()+len(p) > maxHeld {
+		return nil, ErrTooLong
+	}
+	f.b.Write(p)
+	return nil, nil
+}
+
+// End implements Filter.
+func (f *Whole) End() ([]byte, error) {
+	if len(bytes.TrimSpace(f.b.Bytes())) == 0 {
+		return f.b.Bytes(), nil
+	}
+	out, drop := f.Cut(f.b.Bytes())
+	if drop {
+		return nil, ErrUnreadable
+	}
+	return out, nil
+}
+
+// Events holds back one event at a time (text/event-stream): its data are one message.
+type Events struct {
+	Cut   func(raw []byte) (out []byte, drop bool)
+	b     bytes.Buffer
+	begun bool // the mark that may begin a stream is off
+}
+
+// byteOrderMark may begin a stream, and is no part of its first line (HTML, "Parsing an event stream"): with it there, a list would pass for a line that says nothing.
+const byteOrderMark = "\ufeff"
+
+// Take implements Filter.
+func (f *Events) Take(p []byte) ([]byte, error) {
+	if f.b.Len()+len(p) > maxHeld {
+		return nil, ErrTooLong
+	}
+	f.b.Write(p)
+	return f.whole(false), nil
+}
+
+// whole takes the events out that are whole.
+func (f *Events) whole(last bool) []byte {
+	var out []byte
+	left := f.b.Bytes()
+	if !f.begun {
+		if !last && len(left) < len(byteOrderMark) {
+			return nil
+		}
+		left, f.begun = bytes.TrimPrefix(left, []byte(byteOrderMark)), true
+	}
+	for {
+		event, rest, whole := cutEvent(left, last)
+		if !whole {
+			break
+		}
+		out, left = append(out, f.event(event)...), rest
+	}
+	left = append([]byte(nil), left...)
+	f.b.Reset()
+	f.b.Write(left)
+	return out
+}
+
+// End drops an event that was not finished: a client would, too.
+func (f *Events) End() ([]byte, error) { return f.whole(true), nil }
+
+// cutEvent finds the end of the first event: an empty line, however lines end. last says that nothing will follow.
+func cutEvent(b []byte, last bool) (event, rest []byte, whole bool) {
+	at := 0
+	for at < len(b) {
+		i := bytes.IndexAny(b[at:], "\r\n")
+		if i < 0 {
+			return nil, nil, false
+		}
+		end := at + i
+		next := end + 1
+		if b[end] == '\r' {
+			if next == len(b) && !last {
+				return nil, nil, false // a line feed may follow
+			}
+			if next < len(b) && b[next] == '\n' {
+				next++
+			}
+		}
+		if i == 0 {
+			return b[:next], b[next:], true
+		}
+		at = next
+	}
+	return nil, nil, false
+}
+
+// event writes an event anew with its data cut down; what has no data goes as it is.
+func (f *Events) event(event []byte) []byte {
+	var data, others [][]byte
+	for line := range bytes.SplitSeq(bytes.ReplaceAll(bytes.ReplaceAll(event, []byte("\r\n"), []byte("\n")), []byte("\r"), []byte("\n")), []byte("\n")) {
+		if value, ok := bytes.CutPrefix(line, []byte("data:")); ok {
+			data = append(data, bytes.TrimPrefix(value, []byte(" ")))
+		} else if len(line) > 0 && !bytes.Equal(line, []byte("data")) {
+			others = append(others, line)
+		}
+	}
+	joined := bytes.Join(data, []byte("\n"))
+	if len(bytes.TrimSpace(joined)) == 0 {
+		return event
+	}
+	out, drop := f.Cut(joined)
+	if drop {
+		return nil
+	}
+	if bytes.Equal(out, joined) {
+		return event
+	}
+	b := bytes.Join(append(others, append([]byte("data: "), out...)), []byte("\n"))
+	return append(b, '\n', '\n')
+}

@@ -1,0 +1,142 @@
+package roof
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	iofs "io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/gateway"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+)
+
+const gatewayFile = "gateway.yaml"
+
+// readWithin is how long a server may take to say what it offers.
+const readWithin = time.Minute
+
+// gatewayServe runs the gateway until ctx ends.
+func gatewayServe(fs *flag.FlagSet) action {
+	file := fs.String("file", gatewayFile, "the `file` that says which servers are behind, and who may do what there")
+	return func(ctx context.Context, c *call) error {
+		log, err := c.program.log(c.logLevel)
+		if err != nil {
+			return err
+		}
+		g, err := gateway.New(ctx, *file, gateway.Deps{Log: log, Now: c.program.Now, Getenv: c.program.Getenv})
+		if err != nil {
+			return misused("mend the file, or what it names; "+Name+" gateway init writes one to begin with", err)
+		}
+		return errors.Join(c.serveGateway(ctx, g, log), g.Close())
+	}
+}
+
+// serveGateway listens and serves. SIGHUP reads the file anew.
+func (c *call) serveGateway(ctx context.Context, g *gateway.Gateway, log *slog.Logger) error {
+	l, err := httpd.Listen(g.Listen())
+	if err != nil {
+		return misused("choose another address with listen: in the file, or stop what uses this one", err)
+	}
+	server := httpd.Server(g.Handler())
+	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
+	fmt.Fprintf(c.program.Stdout, "%s %s, the gateway, listens on %s\n\n", Name, Version, l.Addr())
+	for _, u := range g.Upstreams() {
+		fmt.Fprintf(c.program.Stdout, "  %-16s %s\n", u.Name, u.Resource)
+	}
+	fmt.Fprintf(c.program.Stdout, "\nCtrl-C stops it; SIGHUP reads its file anew.\n\n")
+	if c.program.Ready != nil {
+		c.program.Ready(Addresses{Gateway: l.Addr().String()})
+	}
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGHUP)
+	defer signal.Stop(again)
+	err = httpd.Run(ctx, []httpd.Door{{Server: server, Listener: l}}, drain, func(ctx context.Context) { g.Run(ctx, again) })
+	if err != nil {
+		return fmt.Errorf("serving: %w", err)
+	}
+	return nil
+}
+
+// gatewayInit writes a configuration to begin with.
+func gatewayInit(fs *flag.FlagSet) action {
+	var e gateway.Existing
+	fs.StringVar(&e.URL, "upstream", "", "`URL` at which the server speaks Streamable HTTP")
+	fs.StringVar(&e.Tenant, "tenant", "demo", "the `tenant` whose process is asked, of a command")
+	fs.StringVar(&e.Name, "name", "", "a short `word` for the server (default its own name)")
+	file := fs.String("file", gatewayFile, "the `file` to write; its lock file lies beside it")
+	return func(ctx context.Context, c *call) error {
+		e.Command = c.rest
+		if (e.URL == "") == (len(e.Command) == 0) {
+			return misused(Name+" gateway init --upstream http://127.0.0.1:9000/mcp, or gateway init -- PROGRAM ARGUMENT…", errors.New("no server is named, or two"))
+		}
+		for _, name := range []string{"PATH", "HOME"} {
+			if v := c.program.Getenv(name); v != "" {
+				e.Environ = append(e.Environ, name+"="+v)
+			}
+		}
+		for _, path := range []string{*file, gateway.LockPath(*file)} {
+			if _, err := os.Stat(path); !errors.Is(err, iofs.ErrNotExist) {
+				return misused("name another with --file, or remove it", fmt.Errorf("%s is there already", path))
+			}
+		}
+		e.Issuer, e.Resource = c.issuer, c.resource
+		ctx, cancel := context.WithTimeout(ctx, readWithin)
+		defer cancel()
+		p, err := gateway.Propose(ctx, e)
+		if err != nil {
+			return misused("is the server running, and does it speak MCP there?", err)
+		}
+		return c.writeProposal(p, *file)
+	}
+}
+
+// writeProposal writes the two files, and says what to do next.
+func (c *call) writeProposal(p *gateway.Proposal, file string) error {
+	if err := os.WriteFile(file, p.Config, 0o644); err != nil {
+		return misused("name another with --file", fmt.Errorf("writing the configuration: %w", err))
+	}
+	if err := p.WriteLock(file); err != nil {
+		return misused("name another with --file", err)
+	}
+	w := c.program.Stdout
+	fmt.Fprintf(w, "%s offers %d tools. The proposal is in %s: look at it, above all at what writes.\n", p.Name, p.Tools, file)
+	fmt.Fprintf(w, "\nThe issuer must know the resource. Put this into the file that --resources names:\n\n%s\n", p.Resources)
+	fmt.Fprintf(w, "Then:\n\n  %s serve --demo=false --resources resources.json\n  %s gateway serve --file %s\n", Name, Name, quote(file))
+	return nil
+}
+
+// gatewayApprove shows what is otherwise about the servers' tools, and approves it.
+func gatewayApprove(fs *flag.FlagSet) action {
+	file := fs.String("file", gatewayFile, "the `file` of the gateway")
+	tenant := fs.String("tenant", "demo", "the `tenant` as whose member the servers are asked")
+	look := fs.Bool("look", false, "show what is otherwise, and approve nothing; the exit code is 1 when something is")
+	return func(ctx context.Context, c *call) error {
+		ctx, cancel := context.WithTimeout(ctx, readWithin)
+		defer cancel()
+		a, err := gateway.LookAt(ctx, *file, *tenant, gateway.Deps{Now: c.program.Now, Getenv: c.program.Getenv})
+		if err != nil {
+			return misused("do all the servers run that the file names?", err)
+		}
+		for _, line := range a.Changes {
+			fmt.Fprintln(c.program.Stdout, line)
+		}
+		switch {
+		case len(a.Changes) == 0:
+			fmt.Fprintln(c.program.Stdout, "every tool is as it was approved")
+			return nil
+		case *look:
+			return &trouble{errors.New("something is otherwise than it was approved"), Name + " gateway approve approves it", exitFailed}
+		}
+		if err := a.Write(); err != nil {
+			return misused("the folder of the file must be one that you can write to", err)
+		}
+		fmt.Fprintf(c.program.Stdout, "approved, in %s\n", gateway.LockPath(*file))
+		return nil
+	}
+}

@@ -1,0 +1,135 @@
+package roof_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-mcp/gatehouse/roof"
+	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
+)
+
+// notes is an MCP server of somebody's, without any check.
+func notes(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	var m struct {
+		ID     json.RawMessage
+		Method string
+	}
+	_ = json.Unmarshal(body, &m)
+	result := `{"tools":[{"name":"read_note","inputSchema":{"type":"object"}},{"name":"delete_note","inputSchema":{"type":"object"}}]}`
+	switch m.Method {
+	case "server/discover":
+		result = `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"notes"}}}`
+	case "tools/call":
+		result = `{"content":[{"type":"text","text":"a note"}]}`
+	}
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID, result)
+}
+
+// The README's lines: init, and then both programs; a program's token opens what its scopes do.
+func TestGateway(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(notes))
+	t.Cleanup(upstream.Close)
+	dir := t.TempDir()
+	file, resources := filepath.Join(dir, "gateway.yaml"), filepath.Join(dir, "resources.json")
+	door, issuer := freeAddress(), freeAddress()
+	resource := "http://" + door + "/notes"
+	code, out, errs := run(t, "gateway", "init", "--upstream", upstream.URL, "--issuer", "http://"+issuer, "--resource", resource, "--file", file)
+	if code != 0 || !strings.Contains(out, "notes offers 2 tools") {
+		t.Fatalf("init: %d %s%s", code, out, errs)
+	}
+	must(t, os.WriteFile(resources, []byte(pasteable(t, out, "--resources names:", "Then:")), 0o600))
+	if code, out, _ := run(t, "gateway", "approve", "--look", "--file", file); code != 0 || !strings.Contains(out, "every tool is as it was approved") {
+		t.Errorf("a look after init: %d %s", code, out)
+	}
+	s := serve(t, t.TempDir(), "--issuer-listen", issuer, "--issuer", "http://"+issuer, "--resources", resources, "--demo=false")
+	code, _, errs = run(t, "tenant", "create", "--id", "acme", "--name", "Acme", "--data-dir", s.DataDir)
+	if code != 0 {
+		t.Fatal(errs)
+	}
+	log := &testenv.Book{}
+	ready, ended := make(chan roof.Addresses, 1), make(chan int, 1)
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		ended <- (&roof.Program{Args: []string{"gateway", "serve", "--file", file}, Stdout: log, Stderr: log, Ready: func(a roof.Addresses) { ready <- a }}).Run(ctx)
+	}()
+	select {
+	case <-ready:
+	case code := <-ended:
+		t.Fatalf("gateway serve ended with %d: %s", code, log)
+	}
+	code, out, errs = run(t, "client", "create", "--tenant", "acme", "--scopes", "notes:read", "--data-dir", s.DataDir)
+	if code != 0 {
+		t.Fatal(errs)
+	}
+	var id, secret string
+	for _, word := range strings.Fields(out) {
+		switch {
+		case strings.HasPrefix(word, "cli_"):
+			id = word
+		case strings.HasPrefix(word, "ghs_"):
+			secret = word
+		}
+	}
+	said := shell(t, fmt.Sprintf(`TOKEN=$(curl -s -u %s:%s %s/oauth2/token -d grant_type=client_credentials -d resource=%s | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+for tool in read_note delete_note; do curl -s -o - -w ' %%{http_code}\n' %s -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
+  -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"'$tool'","arguments":{}}}'; done`, id, secret, s.Issuer, resource, resource))
+	if !strings.Contains(said, "a note") || !strings.Contains(said, "insufficient_scope") || !strings.HasSuffix(said, " 403\n") {
+		t.Errorf("a reader's calls: %s", said)
+	}
+	stop()
+	if code := <-ended; code != 0 {
+		t.Errorf("gateway serve ended with %d: %s", code, log)
+	}
+}
+
+// freeAddress is an address that was free a moment ago: it must be known before anybody listens there, because it is in the resource's name.
+func freeAddress() string {
+	l := httptest.NewServer(nil)
+	defer l.Close()
+	return l.Listener.Addr().String()
+}
+
+func TestGatewayTrouble(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "gateway.yaml")
+	code, _, errs := run(t, "gateway", "serve", "--file", file)
+	complaint(t, code, errs, 2, "no such file")
+	must(t, os.WriteFile(file, []byte("isuer: x\n"), 0o600))
+	code, _, errs = run(t, "gateway", "serve", "--file", file)
+	complaint(t, code, errs, 2, `is it "issuer"?`)
+	code, _, errs = run(t, "gateway", "init", "--upstream", "http://127.0.0.1:1/mcp", "--file", file)
+	complaint(t, code, errs, 2, "is there already")
+	code, _, errs = run(t, "gateway", "init", "--upstream", "http://127.0.0.1:1/mcp", "--file", file+".yaml")
+	complaint(t, code, errs, 2, "does not answer")
+	code, _, errs = run(t, "gateway", "init", "--file", file+".yaml")
+	complaint(t, code, errs, 2, "no server is named, or two")
+	other := httptest.NewServer(http.HandlerFunc(notes))
+	t.Cleanup(other.Close)
+	code, _, errs = run(t, "gateway", "init", "--upstream", other.URL, "--file", file+".yaml")
+	if code != 0 {
+		t.Fatal(errs)
+	}
+	must(t, os.Remove(file+".lock"))
+	code, out, errs := run(t, "gateway", "approve", "--look", "--file", file+".yaml")
+	complaint(t, code, errs, 1, "otherwise than it was approved")
+	if !strings.Contains(out, "notes read_note: new") {
+		t.Errorf("a look: %s", out)
+	}
+	if code, out, _ = run(t, "gateway", "approve", "--file", file+".yaml"); code != 0 || !strings.Contains(out, "approved, in") {
+		t.Errorf("approve: %d %s", code, out)
+	}
+	nobody := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(nobody.Close)
+	code, _, errs = run(t, "gateway", "init", "--upstream", nobody.URL, "--file", file+".2.yaml")
+	complaint(t, code, errs, 2, "the server refuses")
+}
