@@ -22,7 +22,7 @@ type Config struct {
 	Resource string
 	// Issuer is the issuer identifier, byte for byte as the issuer publishes it. Required.
 	Issuer string
-	// Database holds the companion tools' data: "sqlite:PATH" or "postgres://…". Required.
+	// Database holds the companion tools' data, usage and the rollout's modes: "sqlite:PATH" or "postgres://…". Required.
 	Database string
 	// Redis holds the list of ended grants, which is followed when the issuer runs elsewhere, and which DPoP proofs were used: "redis://…" or "rediss://…".
 	Redis config.Secret

@@ -56,7 +56,7 @@ func (c *call) openTools(ctx context.Context) (operator, func() error, error) {
 
 func usageList(fs *flag.FlagSet) action {
 	tenant := fs.String("tenant", "", "`id` of a tenant (default all)")
-	since := fs.Duration("since", 24*time.Hour, "how `far` back")
+	since := fs.Duration("since", 24*time.Hour, "how `far` back, in whole hours")
 	limit := fs.Int("limit", 100, "at most `this many`")
 	return func(ctx context.Context, c *call) error {
 		var used []mcpserver.UsageRow

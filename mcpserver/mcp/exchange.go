@@ -123,14 +123,12 @@ func (x *exchange) list() *message.Fault {
 	if x.m.Cursor != nil && string(x.m.Cursor) != "null" {
 		return message.BadParams("the cursor is not one of ours: the list has one page")
 	}
-	tools := x.server.set.list
-	b := make([]byte, 0, len(tools)+256)
-	b = append(append(b, '{'), tools...)
+	end := []byte{'}'}
 	if x.modern {
-		b = append(b, `,"resultType":"complete","ttlMs":`+listTTL+`,"cacheScope":"private","_meta":`...)
-		b = append(b, x.serverMeta()...)
+		end = append([]byte(`,"resultType":"complete","ttlMs":`+listTTL+`,"cacheScope":"private","_meta":`), x.serverMeta()...)
+		end = append(end, '}')
 	}
-	x.answer(append(b, '}'))
+	x.answer([]byte{'{'}, x.server.set.list, end)
 	return nil
 }
 
@@ -219,10 +217,18 @@ func (x *exchange) result(r Result, failed bool) []byte {
 	return append(b, '}')
 }
 
-func (x *exchange) answer(result []byte) {
-	b := make([]byte, 0, len(result)+len(x.m.ID)+40)
+// answer writes a result, given in parts so that a long list is copied once.
+func (x *exchange) answer(result ...[]byte) {
+	size := len(x.m.ID) + 40
+	for _, part := range result {
+		size += len(part)
+	}
+	b := make([]byte, 0, size)
 	b = append(append(b, `{"jsonrpc":"2.0","id":`...), x.m.ID...)
-	b = append(append(b, `,"result":`...), result...)
+	b = append(b, `,"result":`...)
+	for _, part := range result {
+		b = append(b, part...)
+	}
 	message.Write(x.w, http.StatusOK, append(b, '}'))
 }
 
