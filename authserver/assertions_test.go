@@ -9,14 +9,21 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 )
 
 // keyed makes a tenant's machine client that proves itself with a key.
@@ -107,22 +114,96 @@ func TestADocumentWithKeys(t *testing.T) {
 	code := a.code(ann, "customers:read")
 	status, answer := a.token(redemption(code))
 	wantError(t, "without proof", status, answer, 401, "invalid_client")
-	prove := func(kid string) url.Values {
+	prove := func(kid, audience string) url.Values {
 		now := h.Clock.Now().Unix()
 		form := redemption(code)
 		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-		form.Set("client_assertion", h.assert(key, kid, map[string]any{"iss": documentURL, "sub": documentURL, "aud": h.URL, "exp": now + 60, "jti": rand.Text()}, nil))
+		form.Set("client_assertion", h.assert(key, kid, map[string]any{"iss": documentURL, "sub": documentURL, "aud": audience, "exp": now + 60, "jti": rand.Text()}, nil))
 		return form
 	}
 	before := p.fetched()
 	for range 5 {
-		status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", prove("unknown").Encode(), nil)
+		status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", prove("unknown", h.URL).Encode(), nil)
 		wantError(t, "with an unknown key", status, answer, 401, "invalid_client")
 	}
-	if status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", prove("k1").Encode(), nil); status != 200 {
+	if status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", prove("k1", h.URL).Encode(), nil); status != 200 {
 		t.Errorf("with proof: got %d %v, want 200", status, answer)
+	}
+	// CA-12: an issuer that means ill can have an assertion made for our token endpoint, but none for our issuer (RFC 10070 §1).
+	code = a.code(ann, "customers:read")
+	for _, audience := range []string{h.URL + "/", h.URL + "/oauth2", h.URL + "/oauth2/token", h.URL + "/oauth2/par", "https://evil.example/oauth2/token", ""} {
+		status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", prove("k1", audience).Encode(), nil)
+		wantError(t, "addressed to "+audience, status, answer, 401, "invalid_client")
 	}
 	if n := p.fetched() - before; n != 1 {
 		t.Errorf("the keys were fetched %d times, want once", n)
 	}
+}
+
+// CM-14, CM-17, CA-16: a key that a client has withdrawn from its address stops proving it within minutes; one that is out of reach serves a day, no longer.
+func TestAKeyThatWasWithdrawn(t *testing.T) {
+	h, p := withPublisher(t)
+	old, next := newKey(t), newKey(t)
+	p.publish("keys", []jose.JSONWebKey{{Key: &old.PublicKey, KeyID: "old"}})
+	c := client.Client{
+		ID: client.NewID(), TenantID: "acme", GrantTypes: []string{client.GrantCredentials}, AuthMethod: client.AuthKey, JWKSURI: "https://example.com/jwks.json", Scopes: []string{"customers:read"},
+		Origin: "operator", CreatedAt: h.Clock.Now(),
+	}
+	must(t, h.Store.CreateClient(t.Context(), c))
+	proves := func(key *ecdsa.PrivateKey, kid string) bool {
+		now := h.Clock.Now().Unix()
+		status, _ := h.proof(h.assert(key, kid, map[string]any{"iss": c.ID, "sub": c.ID, "aud": h.URL, "exp": now + 60, "jti": rand.Text()}, nil))
+		return status == 200
+	}
+	if !proves(old, "old") {
+		t.Fatal("the first key proves nothing")
+	}
+	p.publish("keys", []jose.JSONWebKey{{Key: &next.PublicKey, KeyID: "next"}})
+	h.Clock.step(5 * time.Minute)
+	if proves(old, "old") || !proves(next, "next") {
+		t.Error("after five minutes the withdrawn key proves, or the new one does not")
+	}
+	p.mu.Lock()
+	p.status = 500
+	p.mu.Unlock()
+	h.Clock.step(23 * time.Hour)
+	if !proves(next, "next") {
+		t.Error("while the address does not answer: the key that it had does not prove")
+	}
+	h.Clock.step(time.Hour)
+	if proves(next, "next") {
+		t.Error("a day later it still proves")
+	}
+}
+
+// CM-16, CM-17: whoever has a thousand clients with an address each makes us call sixty of them in a minute.
+func TestAThousandAddressesOfKeys(t *testing.T) {
+	h, p := withPublisher(t)
+	key := newKey(t)
+	var dials atomic.Int64
+	p.fetcher.Dial = func(context.Context, netip.AddrPort) (net.Conn, error) {
+		dials.Add(1)
+		return nil, errors.New("nobody there")
+	}
+	for i := range 200 {
+		c := client.Client{
+			ID: client.NewID(), GrantTypes: []string{client.GrantCode}, RedirectURIs: []string{callback}, AuthMethod: client.AuthKey, JWKSURI: fmt.Sprintf("https://h%d.example/jwks", i),
+			Origin: "registration", CreatedAt: h.Clock.Now(),
+		}
+		must(t, h.Store.CreateClient(t.Context(), c))
+		now := h.Clock.Now().Unix()
+		if status, answer := h.proof(h.assert(key, "k", map[string]any{"iss": c.ID, "sub": c.ID, "aud": h.URL, "exp": now + 60, "jti": rand.Text()}, nil)); status != 401 && status != 429 {
+			t.Fatalf("got %d %v", status, answer)
+		}
+	}
+	if dials.Load() != 60 {
+		t.Errorf("%d calls went out, want 60", dials.Load())
+	}
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	return key
 }

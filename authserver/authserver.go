@@ -140,11 +140,17 @@ func (s *Server) documents(fetcher *cimd.Fetcher) issuer.Documents {
 
 // assertions believes clients that prove who they are by a signature, and the identity providers that tenants trust.
 func (s *Server) assertions(fetcher *cimd.Fetcher) *assertion.Checker {
-	c := &assertion.Checker{Issuer: s.config.Issuer, Used: s.backends.assertions, Trust: s.backends.sql, Issuers: fetcher, Now: s.deps.Now}
+	c := assertion.Settings{
+		Issuer: s.config.Issuer, Used: s.backends.assertions, Trust: s.backends.sql, Issuers: cimd.NewFetcher(s.config.InsecureDocumentHosts), Now: s.deps.Now,
+		Limit: &ratelimit.Limiter{Store: s.backends.counters, Name: "keys", Limit: 60, Window: time.Minute},
+	}
 	if !s.config.RefuseDocuments {
 		c.Keys = fetcher
 	}
-	return c
+	if s.deps.Documents != nil {
+		c.Issuers = fetcher
+	}
+	return assertion.New(c)
 }
 
 // routes is the site map.
@@ -155,7 +161,7 @@ func (s *Server) routes() (http.Handler, error) {
 	engine := s.engine(fetcher, assertions)
 	sessions := &session.Manager{Sessions: b.sessions, Transactions: b.transactions, Secure: c.https, Now: s.deps.Now, Life: c.SessionLife}
 	people := &signin.Door{
-		Engine: engine, Sessions: sessions, Users: b.sql, Grants: b.sql, Clients: b.sql, Ledger: b.ledger,
+		Engine: engine, Sessions: sessions, Users: b.sql, Grants: b.sql, Clients: b.sql, Ledger: b.ledger, Registrar: s.operator.Registrar(),
 		Codes:     &ratelimit.Limiter{Store: b.counters, Name: "user-code", Limit: 20, Window: 5 * time.Minute},
 		Accounts:  &ratelimit.Limiter{Store: b.counters, Name: "account", Limit: 10, Window: 5 * time.Minute},
 		Addresses: &ratelimit.Limiter{Store: b.counters, Name: "address", Limit: 100, Window: 5 * time.Minute},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"time"
 
@@ -73,6 +74,9 @@ type Config struct {
 	InsecureHTTP bool
 }
 
+// plainURL is what the metadata name: addresses that mean nothing to a shell or a page that a client hands them to (MD-07).
+var plainURL = regexp.MustCompile(`^https?://[A-Za-z0-9.:[\]_-]+(/[A-Za-z0-9._~%/-]*)?(\?[A-Za-z0-9._~%/=&-]*)?$`)
+
 // limits of what may be configured.
 const maxTokenLife = time.Hour
 
@@ -93,11 +97,16 @@ func (c Config) resolve() (resolved, error) {
 		return r, fmt.Errorf("issuer %q is not an http(s) URL; give it as https://auth.example.com", c.Issuer)
 	case c.Issuer != u.Scheme+"://"+u.Host:
 		return r, fmt.Errorf("issuer %q must have no path, query, fragment or trailing slash", c.Issuer)
+	case !plainURL.MatchString(c.Issuer):
+		return r, fmt.Errorf("issuer %q has a character that a client's shell or page could take for its own; use letters, digits, dots and hyphens", c.Issuer)
 	case u.Scheme == "http" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) && !c.InsecureHTTP:
 		return r, fmt.Errorf("issuer %q is plain http on a host that is not this machine; use https", c.Issuer)
 	}
 	if !slices.Contains([]string{endpoint.RegistrationOpen, endpoint.RegistrationToken, endpoint.RegistrationClosed}, c.Registration) {
 		return r, fmt.Errorf("registration %q is not open, token or closed", c.Registration)
+	}
+	if err := c.checkLives(); err != nil {
+		return r, err
 	}
 	r.https = u.Scheme == "https"
 	if c.Database == "" {
@@ -150,8 +159,11 @@ func (r *resolved) resolveResources() error {
 		if uri == r.Issuer {
 			return fmt.Errorf("resource %q is the issuer itself; give the server an address of its own, such as %s/mcp", res.URI, r.Issuer)
 		}
+		if !plainURL.MatchString(res.URI) {
+			return fmt.Errorf("resource %q has a character that a client's shell or page could take for its own", res.URI)
+		}
 		for _, alias := range res.Aliases {
-			if uri, err := oauth.ParseResource(alias); err != nil || uri != alias {
+			if uri, err := oauth.ParseIndicator(alias); err != nil || uri != alias {
 				return fmt.Errorf("resource %s: alias %q is not a canonical URI", res.URI, alias)
 			}
 		}

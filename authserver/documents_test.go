@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"html"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -72,7 +74,7 @@ func (p *publisher) fetched() int {
 	return p.hits
 }
 
-// AS-34 to AS-44, CM-12, CM-18, CM-19: a client that nobody registered, known by its document.
+// AS-06, AS-34, AS-41, AS-42, AS-44, CM-10, CM-12, CM-14, CM-19, CM-20: a client that nobody registered, known by its document.
 func TestAClientWithADocument(t *testing.T) {
 	p := newPublisher(t)
 	h := openHouse(t)
@@ -126,12 +128,19 @@ func TestAClientWithADocument(t *testing.T) {
 	p.publish("redirect_uris", []string{callback})
 	h.Clock.step(2 * time.Minute)
 	wide := a.authorization("admin")
-	if at = ann.open("/oauth2/authorize?" + wide.Encode()); at.away == nil || at.away.Query().Get("error") != "invalid_scope" || at.away.Query().Get("iss") != h.URL {
-		t.Errorf("what is wrong with a request that could only be checked now: got %d to %v, want it told to the application", at.status, at.away)
+	at = ann.open("/oauth2/authorize?" + wide.Encode()) // AS-17: nobody is sent on by themselves to an address that nobody vouches for
+	back := regexp.MustCompile(`<a href="([^"]+)" rel="noreferrer">to <strong class="host">app.example</strong>`).FindStringSubmatch(at.body)
+	if at.status != 400 || at.away != nil || !strings.Contains(at.body, "the resource offers") || back == nil {
+		t.Fatalf("what is wrong with a request that could only be checked now: got %d to %v, want a page with a way back: %s", at.status, at.away, at.body)
+	}
+	to, err := url.Parse(html.UnescapeString(back[1]))
+	must(t, err)
+	if q := to.Query(); to.Host != "app.example" || q.Get("error") != "invalid_scope" || q.Get("iss") != h.URL || q.Get("state") != "state-123" {
+		t.Errorf("the way back is %s, want the application told", to)
 	}
 }
 
-// CM-02, CM-09, CM-11, CM-16, CM-17
+// CM-02, CM-09, CM-11, CM-16, AS-35, AS-36, AS-38, AS-39
 func TestDocumentsThatDoNotDo(t *testing.T) {
 	for _, id := range []string{
 		"https://example.com", "https://example.com/", "https://example.com/a/../b", "https://example.com/./a", "https://example.com/%2e%2e/a", "https://u:p@example.com/c", "https://example.com/c#f",
@@ -184,6 +193,7 @@ func TestDocumentsThatDoNotDo(t *testing.T) {
 	}
 }
 
+// AS-06, AS-45
 func TestDocumentsCanBeRefused(t *testing.T) {
 	p := newPublisher(t)
 	h := openHouse(t, func(c *authserverConfig) { c.RefuseDocuments = true })

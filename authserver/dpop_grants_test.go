@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop/dpoptest"
 )
@@ -22,6 +23,22 @@ func TestABoundTokenStaysBound(t *testing.T) {
 	status, answer = p.token(exchanging(access))
 	if status != 200 || answer["token_type"] != "DPoP" {
 		t.Fatalf("with its key: got %d %v", status, answer)
+	}
+	p.want(answer)
+}
+
+// A server that passes on a caller whose token is bound gets one that is bound to a key of its own, or none.
+func TestABoundCallerStaysBoundOnTheWay(t *testing.T) {
+	h := openHouse(t, withBilling)
+	c, secret, err := h.Server.Operator().CreateClient(t.Context(), admin.ClientSpec{Name: "server", Resource: resourceURI, Scopes: []string{"customers:read"}})
+	must(t, err)
+	crm := app{h, c.ID, secret}
+	access, _ := h.keeper().prover().bound(h.person("ann@acme.example"))
+	status, answer := crm.token(exchanging(access, "resource", billingURI))
+	wantError(t, "without a key", status, answer, 400, "invalid_request")
+	p := crm.prover()
+	if status, answer = p.token(exchanging(access, "resource", billingURI)); status != 200 {
+		t.Fatalf("with its own key: got %d %v", status, answer)
 	}
 	p.want(answer)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,7 @@ func (h *house) get(path string, header http.Header) (*http.Response, []byte) {
 	return r, body
 }
 
-// MD-01 to MD-05, AZ-36: metadata say what is true, whatever Host a request names, and may be kept.
+// MD-01, MD-02, MD-05: metadata say what is true, whatever Host a request names, and may be kept.
 func TestMetadata(t *testing.T) {
 	h := openHouse(t)
 	var bodies []string
@@ -156,7 +157,7 @@ func thousand() string {
 	return v.Encode()
 }
 
-// AZ-01 to AZ-09, AZ-16, AZ-19 to AZ-24, AZ-30, AZ-38, AZ-39: who gets an answer by redirect, and who a page.
+// AZ-01, AZ-06, AZ-07, AZ-09, AZ-10, AZ-13, AZ-14, AZ-16, AZ-19, AZ-20, AZ-22, AZ-24, AZ-38, AZ-39, AS-16: who gets an answer by redirect, and who a page.
 func TestAuthorizationRequests(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
@@ -228,7 +229,7 @@ func TestAuthorizationRequests(t *testing.T) {
 	}
 }
 
-// RT-01 to RT-06, RT-12: the refresh token's life.
+// RT-01, RT-02, RT-04, RT-05, RT-10: the refresh token's life.
 func TestRefreshTokens(t *testing.T) {
 	ctx, h := context.Background(), openHouse(t)
 	a, other := h.register(map[string]any{}), h.register(map[string]any{})
@@ -289,7 +290,7 @@ func TestRefreshTokens(t *testing.T) {
 	wantError(t, "after ninety days, however often used", status, answer, 400, "invalid_grant")
 }
 
-// CC-01: client_credentials gives no refresh token, one grant for all tokens, and only what the client may have.
+// CC-01, CC-02, CC-04: client_credentials gives no refresh token, one grant for all tokens, and only what the client may have.
 func TestMachineClients(t *testing.T) {
 	h := openHouse(t)
 	m := h.machine("acme", "customers:read", "customers:write")
@@ -420,5 +421,45 @@ func TestErrorsAreExplained(t *testing.T) {
 	}
 	if r, body := h.get("/errors/%3Cscript%3E", nil); r.StatusCode != 404 || strings.Contains(string(body), "<script") {
 		t.Errorf("a code that there is not: got %d %.300s", r.StatusCode, body)
+	}
+}
+
+// Every refusal says what was wrong and by which line of the log it is found: JSON to programs, pages to people, parameters to applications.
+func TestErrorsCanBeFound(t *testing.T) {
+	h := openHouse(t)
+	a := h.register(map[string]any{})
+	found := func(what, code string) {
+		t.Helper()
+		if code == "" || !h.Log.Contains(`"support":"`+code+`"`) {
+			t.Errorf("%s: the support code %q is not in the log", what, code)
+		}
+	}
+	for path, status := range map[string]int{"/nothing": 404, "/agents/x": 404, "/errors/nothing": 404, "/consent?tx=x": 400, "/oauth2/authorize?client_id=x": 400} {
+		r, body := h.get(path, nil)
+		at := regexp.MustCompile(`<dt>Support code</dt><dd><code>([a-z0-9]+)</code>`).FindStringSubmatch(string(body))
+		if r.StatusCode != status || at == nil || !strings.Contains(string(body), `class="problem"`) {
+			t.Errorf("%s: got %d, want a page with %d: %.300s", path, r.StatusCode, status, body)
+			continue
+		}
+		found(path, at[1])
+	}
+	for path, status := range map[string]int{"/oauth2/nothing": 404, "/.well-known/nothing": 404, "/oauth2/token": 405, "/oauth2/revoke": 405, "/oauth2/register": 405} {
+		r, body := h.get(path, nil)
+		answer := map[string]any{}
+		must(t, json.Unmarshal(body, &answer))
+		if h.explained(answer); r.StatusCode != status || answer["error"] == nil || status == 405 && r.Header.Get("Allow") == "" {
+			t.Errorf("GET %s: got %d %v %s", path, r.StatusCode, r.Header, body)
+		}
+	}
+	if r := h.do("DELETE", "/consent", "", "", nil); r.StatusCode != 405 || r.Body.Close() != nil {
+		t.Errorf("DELETE of a page: got %d", r.StatusCode)
+	}
+	r, _ := h.get("/oauth2/authorize?"+a.authorization("admin").Encode(), nil)
+	at, err := url.Parse(r.Header.Get("Location"))
+	must(t, err)
+	if code := supportCode.FindStringSubmatch(at.Query().Get("error_description")); code == nil {
+		t.Errorf("the application is told %v, without a support code", at)
+	} else {
+		found("the application's answer", code[1])
 	}
 }

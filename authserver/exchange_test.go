@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
 const (
@@ -95,7 +96,7 @@ func TestAClientNarrowsItsToken(t *testing.T) {
 	status, answer = secretive.token(exchanging(own))
 	wantError(t, "a client that registered by itself", status, answer, 400, "unauthorized_client")
 
-	must(t, h.Store.PutRole(t.Context(), "acme", "member", []string{"customers:write"})) // the role lost one
+	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:write"}})) // the role lost one
 	status, answer = a.token(exchanging(access))
 	if status != 200 || answer["scope"] != "customers:write" {
 		t.Errorf("after the role lost a scope: got %d %v", status, answer)
@@ -157,7 +158,8 @@ func TestAServerPassesItsCallerOn(t *testing.T) {
 		code string
 	}{
 		"a token for another server": {billing, exchanging(access), "invalid_request"},
-		"more than it may pass on":   {crm, exchanging(access, "scope", "customers:write"), "invalid_scope"},
+		"more than it may pass on":   {crm, exchanging(access, "scope", "customers:write", "resource", billingURI), "invalid_scope"},
+		"to itself":                  {crm, exchanging(access), "invalid_target"},
 		"a scope that is not there":  {crm, exchanging(access, "scope", "invoices:read", "resource", billingURI), "invalid_scope"},
 	} {
 		status, answer := row.who.token(row.form)
@@ -180,32 +182,51 @@ func TestAServerPassesItsCallerOn(t *testing.T) {
 	}
 }
 
-// RFC 8693 §2.1: an actor_token says who acts, in the same tenant.
-func TestAnAgentActsForAnother(t *testing.T) {
-	h := openHouse(t)
-	a := h.keeper()
+// RFC 8693 §2.1: an actor_token says who acts. It is the client's own, of the same tenant, and what comes of it ends with it.
+func TestSomebodyActsForAnother(t *testing.T) {
+	h := openHouse(t, withBilling)
+	a, b := h.keeper(), h.keeper()
 	access, _ := a.tokens(h.person("ann@acme.example"), "customers:read")
-	machine := func(tenant string) (id, access string) {
-		m := h.machine(tenant, "customers:read")
-		_, answer := m.token(url.Values{"grant_type": {client.GrantCredentials}})
-		return m.ID, answer["access_token"].(string)
+	actor := func(of app, tenant string) string {
+		carol := h.person("carol@both.example")
+		at := carol.consentPage(of.authorization("customers:read"))
+		at = carol.open("/consent?" + at.url.RawQuery + "&tenant=" + tenant)
+		_, answer := of.token(redemption(carol.submit(at, url.Values{"decision": {"approve"}}).away.Query().Get("code")))
+		return answer["access_token"].(string)
 	}
-	id, actor := machine("acme")
-	status, answer := a.token(exchanging(access, "actor_token", actor, "actor_token_type", accessType))
+	h.Clock.step(5 * time.Minute)
+	later, _ := a.tokens(h.person("ann@acme.example"), "customers:read")
+	status, answer := a.token(exchanging(later, "actor_token", actor(a, "acme"), "actor_token_type", accessType))
 	if status != 200 {
 		t.Fatalf("got %d %v", status, answer)
 	}
-	if _, body := claims(t, answer["access_token"].(string)); body["act"].(map[string]any)["sub"] != id || body["client_id"] != a.ID || body["sub"] != "usr_ann" {
-		t.Errorf("got %v, want ann, by the agent", body)
+	if _, body := claims(t, answer["access_token"].(string)); body["act"].(map[string]any)["sub"] != "usr_carol" || body["client_id"] != a.ID || body["sub"] != "usr_ann" {
+		t.Errorf("got %v, want ann, by carol", body)
 	}
-	_, foreign := machine("globex")
-	status, answer = a.token(exchanging(access, "actor_token", foreign, "actor_token_type", accessType))
-	wantError(t, "an actor of another tenant", status, answer, 400, "invalid_request")
-	status, answer = a.token(exchanging(access, "actor_token", actor))
-	wantError(t, "an actor of no type", status, answer, 400, "invalid_request")
-	if h.Log.Contains(access) || h.Log.Contains(actor) {
+	carols := actor(a, "acme")
+	h.Clock.step(4 * time.Minute)
+	anns, _ := a.tokens(h.person("ann@acme.example"), "customers:read")
+	if _, answer = a.token(exchanging(anns, "actor_token", carols, "actor_token_type", accessType)); answer["expires_in"] != 360.0 {
+		t.Errorf("with an actor who has six minutes left: got %v", answer)
+	}
+	for what, form := range map[string]url.Values{
+		"an actor of another tenant":    exchanging(later, "actor_token", actor(a, "globex"), "actor_token_type", accessType),
+		"another client's token":        exchanging(later, "actor_token", actor(b, "acme"), "actor_token_type", accessType),
+		"an actor of no type":           exchanging(later, "actor_token", carols),
+		"an actor whose token is over":  exchanging(later, "actor_token", access, "actor_token_type", "urn:ietf:params:oauth:token-type:saml2"),
+		"an actor of another's machine": exchanging(later, "actor_token", machineToken(h), "actor_token_type", accessType),
+	} {
+		status, answer = a.token(form)
+		wantError(t, what, status, answer, 400, "invalid_request")
+	}
+	if h.Log.Contains(later) || h.Log.Contains(carols) {
 		t.Error("the log holds a token")
 	}
+}
+
+func machineToken(h *house) string {
+	_, answer := h.machine("acme", "customers:read").token(url.Values{"grant_type": {client.GrantCredentials}})
+	return answer["access_token"].(string)
 }
 
 // A client of a tenant registers for it with the tenant's token, and exchanges its own.

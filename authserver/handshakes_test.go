@@ -1,205 +1,368 @@
 package authserver_test
 
 import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
+	"io"
+	"math/big"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/cimd"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
-// handshake is how one client of the field behaves, as its users' reports and its makers' documents tell: what it registers, what it then asks for, how
-// it comes to the token endpoint, and which relaxations, by name, that takes.
+// handshake is how one client of the field comes in, read from a file of testdata/handshakes. The file says of which client it is, and whether the program
+// itself was recorded or its users' reports were written down. What is random or secret stands there in braces.
 type handshake struct {
-	client   string
-	register string            // the registration's body
-	redirect string            // where it really waits
-	ask      map[string]string // bent parameters of the authorization request; "-" leaves one away
-	redeem   map[string]string // bent parameters of the token request
-	basic    bool              // sends its secret by Basic, whatever it registered
-	origin   string            // a page in a browser: CORS must let it
-	relaxed  []string
+	client, source string
+	quirks         []string          // their numbers in the checklist of what an issuer must tolerate
+	relaxed        []string          // what it takes, by name; and it takes nothing else
+	documents      map[string]string // that it publishes, by address
+	requests       []shot
 }
 
-var handshakes = []handshake{
-	{
-		client:   "Claude (web, desktop)",
-		register: `{"client_name":"Claude","redirect_uris":["https://claude.ai/api/mcp/auth_callback","https://claude.com/api/mcp/auth_callback"],"grant_types":["authorization_code","refresh_token"],"response_types":["code"],"token_endpoint_auth_method":"none","scope":"customers:read"}`,
-		redirect: "https://claude.ai/api/mcp/auth_callback", ask: map[string]string{"scope": "customers:read customers:write tickets:write offline_access"},
-	},
-	{
-		client:   "Claude Code",
-		register: `{"client_name":"Claude Code","redirect_uris":["http://localhost:3118/callback"],"grant_types":["authorization_code","refresh_token"],"token_endpoint_auth_method":"none"}`,
-		redirect: "http://localhost:52771/callback", ask: map[string]string{"resource": "-"}, redeem: map[string]string{"resource": "-"},
-		relaxed: []string{"another port of localhost", "no resource: the default one"},
-	},
-	{
-		client:   "Claude Code, that sends the origin for the resource",
-		register: `{"client_name":"Claude Code","redirect_uris":["http://localhost/callback"],"token_endpoint_auth_method":"none"}`,
-		redirect: "http://localhost:52771/callback", ask: map[string]string{"resource": "https://mcp.example/"}, redeem: map[string]string{"resource": "https://mcp.example/mcp/"},
-		relaxed: []string{"another port of localhost", "an alias of the resource"},
-	},
-	{
-		client:   "ChatGPT",
-		register: `{"client_name":"ChatGPT","redirect_uris":["https://chatgpt.com/connector/oauth/AbC123","https://chatgpt.com/connector_platform_oauth_redirect"],"token_endpoint_auth_method":"none","grant_types":["authorization_code","refresh_token"]}`,
-		redirect: "https://chatgpt.com/connector/oauth/AbC123", ask: map[string]string{"scope": "customers:read tickets:write"},
-	},
-	{
-		client:   "Cursor",
-		register: `{"client_name":"Cursor","application_type":"web","redirect_uris":["cursor://anysphere.cursor-mcp/oauth/callback","http://localhost:8787/callback","https://www.cursor.com/agents/mcp/oauth/callback"],"token_endpoint_auth_method":"none","grant_types":["authorization_code","refresh_token"]}`,
-		redirect: "cursor://anysphere.cursor-mcp/oauth/callback",
-	},
-	{
-		client:   "VS Code",
-		register: `{"client_name":"Visual Studio Code","client_uri":"https://code.visualstudio.com","grant_types":["authorization_code","refresh_token","urn:ietf:params:oauth:grant-type:device_code"],"response_types":["code"],"redirect_uris":["https://insiders.vscode.dev/redirect","https://vscode.dev/redirect","http://127.0.0.1/","http://127.0.0.1:33418/"],"application_type":"native"}`,
-		redirect: "http://127.0.0.1:40127", relaxed: []string{"a loopback redirect's lone slash"},
-	},
-	{
-		client:   "Codex CLI",
-		register: `{"client_name":"Codex","redirect_uris":["http://127.0.0.1:1455/callback"],"token_endpoint_auth_method":"client_secret_post","grant_types":["authorization_code","refresh_token"]}`,
-		redirect: "http://localhost:41233/callback", basic: true,
-		relaxed: []string{"another name of the loopback host", "client_secret_basic for client_secret_post"},
-	},
-	{
-		client:   "Copilot CLI",
-		register: `{"client_name":"GitHub Copilot CLI","redirect_uris":["http://127.0.0.1:50123/"],"token_endpoint_auth_method":"none"}`,
-		redirect: "http://127.0.0.1:50123/", ask: map[string]string{"scope": "-"},
-	},
-	{
-		client:   "MCP Inspector",
-		register: `{"client_name":"MCP Inspector","redirect_uris":["http://localhost:6274/oauth/callback"],"token_endpoint_auth_method":"none","grant_types":["authorization_code","refresh_token"],"response_types":["code"],"scope":""}`,
-		redirect: "http://localhost:6274/oauth/callback", origin: "http://localhost:6274", ask: map[string]string{"scope": ""},
-	},
-	{
-		client:   "mcp-remote",
-		register: `{"client_name":"MCP CLI Proxy","redirect_uris":["http://localhost:3334/oauth/callback"],"grant_types":["authorization_code"],"response_types":["code"],"token_endpoint_auth_method":"none","software_id":"2e6dc280-f3c3-4e01-99a7-8181dbd1d23d","software_version":"0.1.29"}`,
-		redirect: "http://localhost:9696/oauth/callback", relaxed: []string{"another port of localhost"},
-	},
-	{
-		client:   "LM Studio",
-		register: `{"client_name":"LM Studio","redirect_uris":["http://127.0.0.1:33389/mcp/oauth/callback","ftp//broken"],"token_endpoint_auth_method":"none","unknown_member":{"a":[null]}}`,
-		redirect: "http://127.0.0.1:33389/mcp/oauth/callback", ask: map[string]string{"state": "-"},
-		relaxed: []string{"no state, or a short one"},
-	},
+// shot is one request of a handshake, and the status of the answer.
+type shot struct {
+	method, address string
+	status          int
+	header          http.Header
+	form            url.Values // of a form, or of the query
+	body            string     // of anything else
 }
 
-// TestHandshakes plays each client's way in to its end: registration, consent, code, tool-ready token, renewal.
-func TestHandshakes(t *testing.T) {
-	for _, hs := range handshakes {
-		t.Run(hs.client, func(t *testing.T) {
-			h := openHouse(t, func(c *authserverConfig) { c.Resources[0].Aliases = []string{"https://mcp.example", resourceURI + "/"} })
-			header := http.Header{}
-			if hs.origin != "" {
-				header.Set("Origin", hs.origin)
-			}
-			r := h.do("POST", "/oauth2/register", "application/json", hs.register, header)
-			var made map[string]any
-			must(t, json.NewDecoder(r.Body).Decode(&made))
-			r.Body.Close()
-			if r.StatusCode != 201 {
-				t.Fatalf("registering: got %d %v", r.StatusCode, made)
-			}
-			for name, value := range made {
-				if value == nil {
-					t.Errorf("the answer's %s is null, which LM Studio refuses", name)
-				}
-			}
-			if grants, _ := made["grant_types"].([]any); !slices.Contains(grants, any("refresh_token")) {
-				t.Errorf("the answer's grant types are %v: it could not renew", grants)
-			}
-			if hs.origin != "" && r.Header.Get("Access-Control-Allow-Origin") != "*" {
-				t.Error("a page could not read the answer")
-			}
-			a := app{h: h, ID: made["client_id"].(string)}
-			secret, _ := made["client_secret"].(string)
-
-			ask := a.authorization("customers:read")
-			ask.Set("redirect_uri", hs.redirect)
-			bend(ask, hs.ask)
-			q := h.person("ann@acme.example").approve(ask)
-			if q.Get("code") == "" || q.Get("iss") != h.URL || q.Get("state") != ask.Get("state") {
-				t.Fatalf("the answer: %v", q)
-			}
-			form := redemption(q.Get("code"))
-			form.Set("redirect_uri", hs.redirect)
-			form.Set("resource", resourceURI)
-			bend(form, hs.redeem)
-			tokens := hs.post(t, h, a.ID, secret, form)
-			if _, body := claims(t, tokens["access_token"].(string)); body["aud"] != resourceURI {
-				t.Errorf("aud is %v, want the resource itself", body["aud"])
-			}
-			hs.post(t, h, a.ID, secret, refreshment(tokens["refresh_token"].(string)))
-			for _, name := range hs.relaxed {
-				if !h.Log.Contains(`"relaxed":"` + name + `"`) {
-					t.Errorf("the log does not name the relaxation %q", name)
-				}
-			}
-			if len(hs.relaxed) == 0 && h.Log.Contains(`"relaxed"`) {
-				t.Error("it took a relaxation that the pack does not name")
-			}
-		})
-	}
-}
-
-// post asks the token endpoint in the client's own manner.
-func (hs handshake) post(t *testing.T, h *house, id, secret string, form url.Values) map[string]any {
+func readHandshake(t *testing.T, path string) handshake {
 	t.Helper()
-	header := http.Header{}
-	if hs.origin != "" {
-		header.Set("Origin", hs.origin)
+	text, err := os.ReadFile(path)
+	must(t, err)
+	head, rest, _ := strings.Cut(string(text), "\n--- ")
+	hs := handshake{documents: map[string]string{}}
+	for line := range strings.Lines(head) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		value = strings.TrimSpace(value)
+		switch name {
+		case "client":
+			hs.client = value
+		case "source":
+			hs.source = value
+		case "quirks":
+			hs.quirks = strings.Split(value, ", ")
+		case "relaxed":
+			if value != "" {
+				hs.relaxed = strings.Split(value, "; ")
+			}
+		case "version", "":
+		default:
+			t.Fatalf("%s: a head line that nobody knows: %s", path, line)
+		}
 	}
-	switch {
-	case secret != "" && hs.basic:
-		header = basicAuth(id, secret)
-	case secret != "":
-		form.Set("client_id", id)
-		form.Set("client_secret", secret)
-	default:
-		form.Set("client_id", id)
-	}
-	status, answer := h.post("/oauth2/token", "application/x-www-form-urlencoded", form.Encode(), header)
-	if status != 200 {
-		t.Fatalf("%s: got %d %v", form.Get("grant_type"), status, answer)
-	}
-	return answer
-}
-
-func bend(form url.Values, by map[string]string) {
-	for name, value := range by {
-		if value == "-" {
-			form.Del(name)
+	for _, block := range strings.Split(rest, "\n--- ") {
+		line, block, _ := strings.Cut(block, "\n")
+		header, body, _ := strings.Cut("\n"+block, "\n\n")
+		words := strings.Fields(line)
+		if words[0] == "document" {
+			hs.documents[words[1]] = body
 			continue
 		}
-		form.Set(name, value)
+		status, err := strconv.Atoi(words[2])
+		must(t, err)
+		s := shot{method: words[0], address: words[1], status: status, header: http.Header{}, form: url.Values{}}
+		for h := range strings.Lines(header) {
+			if name, value, ok := strings.Cut(strings.TrimSpace(h), ": "); ok {
+				s.header.Set(name, value)
+			}
+		}
+		if s.header.Get("Content-Type") == "application/json" {
+			s.body = body
+		} else {
+			for p := range strings.Lines(body) {
+				if name, value, ok := strings.Cut(strings.TrimSuffix(p, "\n"), " ="); ok {
+					s.form.Add(name, strings.TrimSpace(value))
+				}
+			}
+		}
+		hs.requests = append(hs.requests, s)
+	}
+	if hs.client == "" || hs.source == "" || len(hs.quirks) == 0 || len(hs.requests) == 0 {
+		t.Fatalf("%s: client, source, quirks or requests are missing: %+v", path, hs)
+	}
+	return hs
+}
+
+func readHandshakes(t *testing.T) map[string]handshake {
+	t.Helper()
+	paths, err := filepath.Glob("testdata/handshakes/*.txt")
+	must(t, err)
+	all := map[string]handshake{}
+	for _, path := range paths {
+		all[strings.TrimSuffix(filepath.Base(path), ".txt")] = readHandshake(t, path)
+	}
+	if len(all) < 20 {
+		t.Fatalf("read %d handshakes: these cannot be all", len(all))
+	}
+	return all
+}
+
+// TestHandshakes plays each client's way in to its end, as its file has it: discovery, registration or document, consent, code, renewal.
+func TestHandshakes(t *testing.T) {
+	for name, hs := range readHandshakes(t) {
+		t.Run(name, func(t *testing.T) { play(t, hs) })
 	}
 }
 
-// A resource that is nobody's alias is refused, and the refusal says what was expected.
-func TestInvalidTargetSaysWhatWasExpected(t *testing.T) {
-	h := openHouse(t)
-	m := h.machine("acme", "customers:read")
-	status, answer := m.token(url.Values{"grant_type": {"client_credentials"}, "resource": {"https://mcp.example/mcp/"}})
-	wantError(t, "a slash more, where it is no alias", status, answer, 400, "invalid_target")
-	if said, _ := answer["error_description"].(string); !strings.Contains(said, resourceURI) {
-		t.Errorf("it says %q, want it to name %s", said, resourceURI)
+// stage is where one handshake is played, with what stands for the braces.
+type stage struct {
+	*house
+	hs     handshake
+	ann    *person
+	key    *ecdsa.PrivateKey // of a client that proves itself by one
+	braces map[string]string
+}
+
+func play(t *testing.T, hs handshake) {
+	h := openHouse(t, func(c *authserverConfig) {
+		c.Resources[0].Aliases = []string{"https://mcp.example", resourceURI + "/", "api://companion"} // quirks 4, 20
+		c.Resources[0].Scopes = append(c.Resources[0].Scopes, authserver.Scope{Name: "knowledge:read", Description: "Search", Baseline: true})
+	})
+	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "member", Scopes: append(slices.Clone(allScopes), "knowledge:read")}))
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k1", Use: "sig"}}})
+	must(t, err)
+	s := &stage{house: h, hs: hs, ann: h.person("ann@acme.example"), key: key, braces: map[string]string{
+		"issuer": h.URL, "mcp": resourceURI, "mcp-origin": "https://mcp.example", "port": "41234", "verifier": verifier, "challenge": challengeOf(verifier), "keys": string(keys),
+	}}
+	if len(hs.documents) > 0 {
+		h.documents = s.publish(t)
+		h.start()
+	}
+	for _, r := range hs.requests {
+		if strings.HasPrefix(r.address, "{issuer}") { // what goes to the MCP server, the programs themselves send in e2e
+			s.shoot(t, r)
+		}
+	}
+	if s.braces["access_token"] == "" {
+		t.Fatal("it never got a token")
+	}
+	if _, body := claims(t, s.braces["access_token"]); body["aud"] != resourceURI {
+		t.Errorf("aud is %v, want the resource itself", body["aud"])
+	}
+	s.renewUnlessItDid(t)
+	h.Log.mu.Lock()
+	defer h.Log.mu.Unlock()
+	var took []string
+	for _, m := range regexp.MustCompile(`"relaxed":"([^"]*)"`).FindAllStringSubmatch(h.Log.text.String(), -1) {
+		if !slices.Contains(took, m[1]) {
+			took = append(took, m[1])
+		}
+	}
+	slices.Sort(took)
+	slices.Sort(hs.relaxed)
+	if !slices.Equal(took, hs.relaxed) {
+		t.Errorf("it took the relaxations %q, want %q and nothing else", took, hs.relaxed)
 	}
 }
 
-// Preflights of pages in browsers, and that the authorization endpoint has none (AS-12).
-func TestCORS(t *testing.T) {
-	h := openHouse(t)
-	for path, open := range map[string]bool{
-		"/oauth2/token": true, "/oauth2/register": true, "/oauth2/revoke": true, "/oauth2/jwks": true, "/.well-known/oauth-authorization-server": true,
-		"/oauth2/authorize": false, "/oauth2/introspect": false, "/consent": false, "/signin": false,
-	} {
-		r := h.do("OPTIONS", path, "", "", http.Header{"Origin": {"https://anybody.example"}, "Access-Control-Request-Method": {"POST"}, "Access-Control-Request-Headers": {"content-type"}})
-		r.Body.Close()
-		if got := r.Header.Get("Access-Control-Allow-Origin") == "*" && r.StatusCode == 204; got != open || r.Header.Get("Access-Control-Allow-Credentials") != "" {
-			t.Errorf("%s: got %d %v, want open %v", path, r.StatusCode, r.Header, open)
-		}
-		if open && !strings.Contains(r.Header.Get("Access-Control-Expose-Headers"), "WWW-Authenticate") {
-			t.Errorf("%s: a page cannot read the challenge: %v", path, r.Header)
+var (
+	brace     = regexp.MustCompile(`\{([a-z_-]+)\}`)
+	stateOf   = regexp.MustCompile(`\{state:(\d+)\}`)
+	assertion = regexp.MustCompile(`\{assertion to (.+)\}$`)
+)
+
+// fill puts what is known in place of the braces.
+func (s *stage) fill(text string) string {
+	if m := assertion.FindStringSubmatch(text); m != nil {
+		id := s.clientID()
+		return s.assert(s.key, "k1", map[string]any{"iss": id, "sub": id, "aud": s.fill(m[1]), "exp": s.Clock.Now().Unix() + 60, "jti": rand.Text()}, nil)
+	}
+	text = stateOf.ReplaceAllStringFunc(text, func(m string) string {
+		n, _ := strconv.Atoi(stateOf.FindStringSubmatch(m)[1])
+		return strings.Repeat("s", n)
+	})
+	return brace.ReplaceAllStringFunc(text, func(m string) string { return s.braces[m[1:len(m)-1]] })
+}
+
+// clientID is the client's, from its registration or the address of its document.
+func (s *stage) clientID() string {
+	for address := range s.hs.documents {
+		if !strings.Contains(address, "jwks") {
+			return address
 		}
 	}
+	return s.braces["client_id"]
+}
+
+func (s *stage) filled(form url.Values) url.Values {
+	out := url.Values{}
+	for name, values := range form {
+		for _, v := range values {
+			out.Add(name, s.fill(v))
+		}
+	}
+	return out
+}
+
+// shoot sends one request in the client's own manner and looks at the answer as the client does.
+func (s *stage) shoot(t *testing.T, r shot) {
+	t.Helper()
+	path := strings.TrimPrefix(r.address, "{issuer}")
+	if path == "/oauth2/authorize" {
+		s.browse(t, r)
+		return
+	}
+	body := s.fill(r.body)
+	if r.body == "" {
+		body = s.filled(r.form).Encode()
+	}
+	header := r.header.Clone()
+	if pair, ok := strings.CutPrefix(header.Get("Authorization"), "Basic "); ok {
+		header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(s.fill(pair))))
+	}
+	answer := s.do(r.method, path, "", body, header)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	must(t, err)
+	var members map[string]any
+	if answer.StatusCode != r.status || json.Unmarshal(text, &members) != nil {
+		t.Fatalf("%s %s: got %d %s, want %d", r.method, path, answer.StatusCode, text, r.status)
+	}
+	if header.Get("Origin") != "" && answer.Header.Get("Access-Control-Allow-Origin") != "*" { // quirk 14
+		t.Errorf("%s: a page could not read the answer", path)
+	}
+	for name, value := range members {
+		if value == nil { // quirk 15
+			t.Errorf("%s: the answer's %s is null", path, name)
+		}
+	}
+	for _, name := range []string{"client_id", "client_secret", "access_token", "refresh_token"} {
+		if value, ok := members[name].(string); ok {
+			s.braces[name] = value
+		}
+	}
+	switch path {
+	case "/oauth2/register":
+		if grants, _ := members["grant_types"].([]any); !slices.Contains(grants, any("refresh_token")) { // quirk 18
+			t.Errorf("the registration's grant types are %v: it could not renew", grants)
+		}
+	case "/.well-known/oauth-authorization-server":
+		methods, _ := members["token_endpoint_auth_methods_supported"].([]any)
+		if members["client_id_metadata_document_supported"] != true || !slices.Contains(methods, any("none")) { // quirk 2
+			t.Errorf("no document is chosen by clients that need both: %v, %v", members["client_id_metadata_document_supported"], methods)
+		}
+		if members["issuer"] != s.URL { // quirk 13
+			t.Errorf("the issuer is %v, want %s byte for byte", members["issuer"], s.URL)
+		}
+	}
+}
+
+// browse is what ann's browser does with the authorization request: she signs in and agrees.
+func (s *stage) browse(t *testing.T, r shot) {
+	t.Helper()
+	form := s.filled(r.form)
+	if at, _ := s.get("/oauth2/authorize?"+form.Encode(), nil); at.StatusCode != r.status {
+		t.Errorf("authorizing: got %d, want %d", at.StatusCode, r.status)
+	}
+	at := s.ann.submit(s.ann.consentPage(form), url.Values{"decision": {"approve"}})
+	if at.status != http.StatusSeeOther || at.away == nil || strings.Contains(at.header.Get("Content-Security-Policy"), "form-action") { // quirk 1
+		t.Fatalf("agreeing: got %d to %v: %.300s", at.status, at.away, at.body)
+	}
+	q := at.away.Query()
+	if to, _, _ := strings.Cut(at.away.String(), "?"); to != form.Get("redirect_uri") || q.Get("code") == "" || q.Get("iss") != s.URL || q.Get("state") != form.Get("state") || q.Has("state") != form.Has("state") {
+		t.Fatalf("the answer went to %s: %v", to, q)
+	}
+	s.braces["code"] = q.Get("code")
+}
+
+// renewUnlessItDid renews in the manner in which the client redeemed its code, when the file holds no renewal.
+func (s *stage) renewUnlessItDid(t *testing.T) {
+	t.Helper()
+	var redeemed shot
+	for _, r := range s.hs.requests {
+		switch r.form.Get("grant_type") {
+		case "refresh_token":
+			return
+		case "authorization_code":
+			redeemed = r
+		}
+	}
+	form := clone(redeemed.form)
+	for _, name := range []string{"code", "code_verifier", "redirect_uri"} {
+		form.Del(name)
+	}
+	form.Set("grant_type", "refresh_token")
+	form.Set("refresh_token", "{refresh_token}")
+	redeemed.form = form
+	s.shoot(t, redeemed)
+}
+
+// publish serves the client's documents at their addresses, as far as the issuer's fetcher can tell.
+func (s *stage) publish(t *testing.T) *cimd.Fetcher {
+	t.Helper()
+	var hosts []string
+	for address := range s.hs.documents {
+		u, err := url.Parse(address)
+		must(t, err)
+		hosts = append(hosts, u.Hostname())
+	}
+	site := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		document, ok := s.hs.documents["https://"+r.Host+r.URL.Path]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, s.fill(document))
+	}))
+	certificate, roots := certify(t, hosts)
+	site.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	site.StartTLS()
+	t.Cleanup(site.Close)
+	return &cimd.Fetcher{
+		Roots: roots,
+		Resolve: func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("93.184.216.34")}, nil
+		},
+		Dial: func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", site.Listener.Addr().String())
+		},
+	}
+}
+
+// certify makes a certificate for hosts, and the roots that trust it.
+func certify(t *testing.T, hosts []string) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: hosts, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	must(t, err)
+	leaf, err := x509.ParseCertificate(der)
+	must(t, err)
+	roots := x509.NewCertPool()
+	roots.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
 }

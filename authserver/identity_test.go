@@ -383,6 +383,95 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// What a person ends has ended: nothing that the client got silently on the strength of it lives on, and no silence outlives it. A hundred silences hide nothing.
+func TestSilenceEndsWithThePermission(t *testing.T) {
+	h := openHouse(t)
+	a, other := h.relyingParty(), h.register(map[string]any{"client_name": "Oldie"})
+	ann := h.person("ann@acme.example")
+	ann.approve(other.authorization("customers:read"))
+	silent := func() url.Values {
+		form := a.identification("email")
+		form.Set("prompt", "none")
+		return ann.open("/oauth2/authorize?" + form.Encode()).away.Query()
+	}
+	h.Clock.step(time.Second)
+	ann.approve(a.identification("email"))
+	for range 105 {
+		h.Clock.step(time.Second)
+		if q := silent(); q.Get("code") == "" {
+			t.Fatal(q)
+		}
+	}
+	_, answer := a.token(redemption(silent().Get("code")))
+	at := ann.open("/agents")
+	if strings.Count(at.body, "End its access") != 2 || !strings.Contains(at.body, "Oldie") {
+		t.Errorf("the page shows %d agents, want the two that ann let in", strings.Count(at.body, "End its access"))
+	}
+	ann.submit(at, nil) // the newest: the relying party
+	if q := silent(); q.Get("error") != "consent_required" {
+		t.Errorf("after the end: got %v, want to be asked", q)
+	}
+	alive, err := h.Store.Grants(t.Context(), grant.Filter{UserID: "usr_ann", ClientID: a.ID, Alive: true})
+	if err != nil || len(alive) != 0 {
+		t.Errorf("after the end %d grants live on %v", len(alive), err)
+	}
+	if r, _ := h.userInfo(answer["access_token"].(string)); r.StatusCode != 401 || a.alive(answer["refresh_token"].(string)) {
+		t.Error("what came silently outlives the permission")
+	}
+}
+
+// The issuer under one roof with a server whose clients name the roof: the server is meant, at the token endpoint as at the authorization endpoint.
+func TestAnAliasThatIsTheIssuer(t *testing.T) {
+	h := openHouse(t, func(c *authserverConfig) { c.Resources[0].Aliases = []string{c.Issuer} })
+	a := h.register(map[string]any{})
+	request := a.authorization("openid", "customers:read")
+	request.Set("resource", h.URL)
+	form := redemption(h.person("ann@acme.example").approve(request).Get("code"))
+	form.Set("resource", h.URL)
+	_, answer := a.token(form)
+	if _, body := claims(t, answer["access_token"].(string)); body["aud"] != resourceURI {
+		t.Errorf("got a token for %v, want the server's", body["aud"])
+	}
+}
+
+// AZ-40, AS-17: an id token goes into no address, an old one still says whose application it was, and a stranger's application redirects nobody from here.
+func TestHintsAndStrangersWhenSigningOut(t *testing.T) {
+	h := openHouse(t)
+	a := h.relyingParty()
+	ann := h.person("ann@acme.example")
+	_, answer := a.token(redemption(ann.approve(a.identification()).Get("code")))
+	hint := answer["id_token"].(string)
+	form := a.identification()
+	form.Set("id_token_hint", hint)
+	r := h.do("POST", "/oauth2/authorize", "application/x-www-form-urlencoded", form.Encode(), nil)
+	r.Body.Close()
+	if r.StatusCode != 303 || strings.Contains(r.Header.Get("Location"), hint[:20]) {
+		t.Errorf("posted: got %d to %s", r.StatusCode, r.Header.Get("Location"))
+	}
+	form.Set("prompt", "none")
+	r = h.do("POST", "/oauth2/authorize", "application/x-www-form-urlencoded", form.Encode(), nil)
+	r.Body.Close()
+	if r.StatusCode != 400 {
+		t.Errorf("posted with prompt=none: got %d, want 400", r.StatusCode)
+	}
+	_, err := h.Server.Operator().RotateKey(t.Context(), "RS256", true)
+	must(t, err)
+	h.Clock.step(3 * time.Hour)
+	h.start() // the key that signed it is published no more
+	if at := ann.open("/oauth2/logout?" + url.Values{"id_token_hint": {hint}}.Encode()); at.status != 200 {
+		t.Errorf("an old id token: got %d, want 200", at.status)
+	}
+	stranger := client.Client{
+		ID: "https://evil.example/client.json", Name: "Evil", Origin: client.OriginDocument, AuthMethod: client.AuthNone, GrantTypes: []string{client.GrantCode},
+		RedirectURIs: []string{callback}, PostLogoutRedirectURIs: []string{"https://evil.example/phish"}, CreatedAt: h.Clock.Now(),
+	}
+	must(t, h.Store.PutDocument(t.Context(), stranger))
+	at := h.person("bob@globex.example").open("/oauth2/logout?" + url.Values{"client_id": {stranger.ID}, "post_logout_redirect_uri": stranger.PostLogoutRedirectURIs}.Encode())
+	if at.away != nil || at.status != 200 || !strings.Contains(at.body, "evil.example") {
+		t.Errorf("a stranger's address, with nobody there: got %d to %v, want a page with a link", at.status, at.away)
+	}
+}
+
 // LG-20, RP-Initiated Logout 1.0: nobody is signed out without being asked, and goes on only to where the application registered.
 func TestSigningOutFromElsewhere(t *testing.T) {
 	h := openHouse(t)

@@ -17,6 +17,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
 const (
@@ -29,6 +30,7 @@ type provider struct {
 	h      *house
 	key    *ecdsa.PrivateKey
 	issuer string
+	keys   string
 	n      atomic.Int64
 }
 
@@ -40,7 +42,7 @@ func (h *house) trusts(tenant, issuer string) *provider {
 	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k1", Algorithm: "ES256", Use: "sig"}}})
 	must(h.t, err)
 	must(h.t, h.Server.Operator().TrustIssuer(context.Background(), admin.IssuerSpec{Tenant: tenant, Issuer: issuer, JWKS: string(keys)}))
-	return &provider{h: h, key: key, issuer: issuer}
+	return &provider{h: h, key: key, issuer: issuer, keys: string(keys)}
 }
 
 // lets is what the provider asserts: that ann lets the client in. A change of nil leaves a claim away.
@@ -48,7 +50,7 @@ func (p *provider) lets(a app, changes map[string]any) string {
 	now := p.h.Clock.Now().Unix()
 	claims := map[string]any{
 		"iss": p.issuer, "sub": "00u-ann", "aud": p.h.URL, "client_id": a.ID, "jti": "id-" + strconv.FormatInt(p.n.Add(1), 10), "iat": now, "exp": now + 300,
-		"resource": resourceURI, "scope": "customers:read tickets:write", "email": "Ann@acme.example",
+		"resource": resourceURI, "scope": "customers:read tickets:write", "email": "Ann@acme.example", "email_verified": true,
 	}
 	header := map[string]any{"typ": "oauth-id-jag+jwt", "kid": "k1"}
 	for name, value := range changes {
@@ -124,8 +126,8 @@ func TestAnIdentityProviderLetsAClientIn(t *testing.T) {
 		"a foreign resource": {"resource": "https://evil.example/mcp"}, "this issuer as resource": {"resource": h.URL}, "no resource at all": {"resource": "mcp"}, // EMA-07
 		"an unknown key": {"kid": "k2"}, "no signature": {"alg": "none"}, "another algorithm": {"alg": "RS256"}, // EMA-01
 		"a stranger": {"sub": "00u-x", "email": "mallory@evil.example"}, "nobody's address": {"sub": "00u-x", "email": nil},
-		"an address that is not verified": {"sub": "00u-x", "email_verified": false}, // LG-19
-		"another organisation's member":   {"sub": "00u-bob", "email": "bob@globex.example"},
+		"an address that is not verified": {"sub": "00u-x", "email_verified": false}, "an address of which nobody says so": {"sub": "00u-x", "email_verified": nil}, // LG-19
+		"another organisation's member": {"sub": "00u-bob", "email": "bob@globex.example"},
 	} {
 		status, answer := a.token(asserting(p.lets(a, changes)))
 		wantError(t, what, status, answer, 400, "invalid_grant")
@@ -232,9 +234,90 @@ func TestSubjectsStayWhoTheyAre(t *testing.T) {
 	if err := h.Server.Operator().TrustIssuer(t.Context(), admin.IssuerSpec{Tenant: "globex", Issuer: acmeIDP, JWKSURI: "https://login.acme.example/keys"}); err == nil {
 		t.Error("an issuer speaks for two tenants")
 	}
-	must(t, h.Store.PutRole(t.Context(), "acme", "member", []string{"customers:write"}))
+	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:write"}}))
 	if sub, refused := who(acme, nil); sub != "" || refused != "invalid_scope" { // RT-11: the role allows nothing of it any more
 		t.Errorf("after the role lost it: got %s %s", sub, refused)
+	}
+}
+
+// Two subjects of one provider are two people, also when one has inherited the other's address (nOAuth); and a client of one tenant is let in for no other.
+func TestAnAddressIsNobody(t *testing.T) {
+	h := openHouse(t)
+	p, a := h.trusts("acme", acmeIDP), h.managed()
+	if status, answer := a.token(asserting(p.lets(a, nil))); status != 200 {
+		t.Fatal(answer)
+	}
+	status, answer := a.token(asserting(p.lets(a, map[string]any{"sub": "00u-mallory"})))
+	wantError(t, "another subject with ann's address", status, answer, 400, "invalid_grant")
+	token, err := h.Server.Operator().CreateInitialToken(t.Context(), admin.InitialTokenSpec{Tenant: "acme"})
+	must(t, err)
+	status, made := h.post("/oauth2/register", "application/json", `{"grant_types":["`+assertionGrant+`"],"token_endpoint_auth_method":"client_secret_basic"}`, map[string][]string{"Authorization": {"Bearer " + token}})
+	if status != 201 {
+		t.Fatal(made)
+	}
+	of := app{h, made["client_id"].(string), made["client_secret"].(string)}
+	globex := h.trusts("globex", "https://login.globex.example")
+	status, answer = of.token(asserting(globex.lets(of, map[string]any{"sub": "bob", "email": "bob@globex.example"})))
+	wantError(t, "a client of acme by globex's provider", status, answer, 400, "invalid_grant")
+	must(t, h.Server.Operator().TrustIssuer(t.Context(), admin.IssuerSpec{Tenant: "globex", Issuer: globex.issuer, JWKS: globex.keys, VerifiedEmails: true}))
+	if status, answer = a.token(asserting(globex.lets(a, map[string]any{"sub": "bob", "email": "bob@globex.example", "email_verified": nil}))); status != 200 {
+		t.Errorf("a provider whose addresses are all verified: got %d %v", status, answer)
+	}
+}
+
+// Two providers of one tenant make two permissions: the end of the trust in one leaves nothing of its own, and what was cut short can be finished.
+func TestTheEndOfTrustIsWhole(t *testing.T) {
+	h := openHouse(t)
+	a := h.managed()
+	x, y := h.trusts("acme", acmeIDP), h.trusts("acme", "https://other.acme.example")
+	grantOf := func(p *provider) string {
+		status, answer := a.token(asserting(p.lets(a, nil)))
+		if status != 200 {
+			t.Fatal(answer)
+		}
+		_, body := claims(t, answer["access_token"].(string))
+		return body["grant_id"].(string)
+	}
+	ended := func(id string) bool {
+		over, err := h.List.Ended(t.Context(), id)
+		must(t, err)
+		return over
+	}
+	first, second := grantOf(x), grantOf(y)
+	must(t, h.Server.Operator().DistrustIssuer(t.Context(), acmeIDP))
+	if !ended(first) || ended(second) {
+		t.Errorf("after the end of the trust in one: ended %v and %v, want the one alone", ended(first), ended(second))
+	}
+	must(t, h.Store.DeleteIssuer(t.Context(), y.issuer)) // as far as it came before something broke
+	must(t, h.Server.Operator().DistrustIssuer(t.Context(), y.issuer))
+	if !ended(second) {
+		t.Error("what was cut short was not finished")
+	}
+	if h.Server.Operator().DistrustIssuer(t.Context(), y.issuer) == nil {
+		t.Error("an issuer that nobody trusts: got nil, want a refusal")
+	}
+}
+
+// Many first assertions at once wait for the one fetch of the keys.
+func TestKeysAreFetchedOnceForAllWhoWait(t *testing.T) {
+	site := newPublisher(t)
+	h := openHouse(t)
+	h.documents = site.fetcher
+	h.start()
+	p, a := h.trusts("acme", acmeIDP), h.managed()
+	site.publish("keys", []jose.JSONWebKey{{Key: &p.key.PublicKey, KeyID: "k1"}})
+	must(t, h.Server.Operator().TrustIssuer(t.Context(), admin.IssuerSpec{Tenant: "acme", Issuer: acmeIDP, JWKSURI: "https://example.com/keys"}))
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			if status, answer := a.token(asserting(p.lets(a, nil))); status != 200 {
+				t.Errorf("got %d %v", status, answer)
+			}
+		})
+	}
+	wg.Wait()
+	if n := site.fetched(); n != 1 {
+		t.Errorf("fetched %d times, want once", n)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,7 +80,6 @@ func openHouse(t testing.TB, change ...func(*authserver.Config)) *house {
 	t.Helper()
 	ctx := context.Background()
 	database := "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")
-	must(t, schema.Up(ctx, database, migrations.Issuer, "schema_migrations_issuer"))
 	ts := httptest.NewUnstartedServer(nil)
 	h := &house{t: t, URL: "http://" + ts.Listener.Addr().String(), Clock: &clock{now: time.Now().UTC().Truncate(time.Second)}, Log: &logBook{}}
 	h.List = revocation.NewMemory(h.Clock.Now)
@@ -97,6 +97,8 @@ func openHouse(t testing.TB, change ...func(*authserver.Config)) *house {
 	for _, f := range change {
 		f(&c)
 	}
+	database = c.Database
+	must(t, schema.Up(ctx, database, migrations.Issuer, "schema_migrations_issuer"))
 	h.config = c
 	h.start()
 	ts.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*h.handler.Load()).ServeHTTP(w, r) })
@@ -119,11 +121,21 @@ func (h *house) start() {
 	if h.Server != nil {
 		must(h.t, h.Server.Close())
 	}
-	var err error
-	h.Server, err = authserver.New(context.Background(), h.config, authserver.Deps{Now: h.Clock.Now, Revocations: h.List, Log: h.Log.Logger(), Documents: h.documents})
-	must(h.t, err)
+	h.Server = h.process()
 	handler := h.Server.Handler()
 	h.handler.Store(&handler)
+}
+
+// process is one running program on the house's stores.
+func (h *house) process() *authserver.Server {
+	h.t.Helper()
+	deps := authserver.Deps{Now: h.Clock.Now, Revocations: h.List, Log: h.Log.Logger(), Documents: h.documents}
+	if h.config.Redis != "" {
+		deps.Revocations = nil
+	}
+	s, err := authserver.New(context.Background(), h.config, deps)
+	must(h.t, err)
+	return s
 }
 
 func (h *house) populate(ctx context.Context) {
@@ -131,9 +143,9 @@ func (h *house) populate(ctx context.Context) {
 	hash, err := user.HashPassword(ctx, password)
 	must(t, err)
 	for _, id := range []string{"acme", "globex"} {
-		must(t, h.Store.CreateTenant(ctx, tenant.Tenant{ID: id, Name: strings.ToUpper(id), Scopes: allScopes, CreatedAt: h.Clock.Now()}))
-		must(t, h.Store.PutRole(ctx, id, "member", allScopes))
-		must(t, h.Store.PutRole(ctx, id, "reader", []string{"customers:read"}))
+		must(t, h.Store.CreateTenant(ctx, tenant.Tenant{ID: id, Name: strings.ToUpper(id), Scopes: append(slices.Clone(allScopes), "knowledge:read"), CreatedAt: h.Clock.Now()}))
+		must(t, h.Store.PutRole(ctx, user.Role{TenantID: id, Name: "member", Scopes: allScopes}))
+		must(t, h.Store.PutRole(ctx, user.Role{TenantID: id, Name: "reader", Scopes: []string{"customers:read"}}))
 	}
 	for _, p := range []struct{ id, email, tenants string }{
 		{"usr_ann", "ann@acme.example", "acme"}, {"usr_bob", "bob@globex.example", "globex"}, {"usr_carol", "carol@both.example", "acme globex"},
@@ -223,9 +235,17 @@ func (h *house) post(path, contentType, body string, header http.Header) (int, m
 // seen are the error codes whose pages were there.
 var seen sync.Map
 
-// explained holds every error answer of every test to this: its error_uri leads to a page.
+var supportCode = regexp.MustCompile(`\(support code ([a-z0-9]{12})\)$`)
+
+// explained holds every error answer of every test to this: it says what was wrong, its support code finds the log's line, its error_uri leads to a page.
 func (h *house) explained(answer map[string]any) {
 	h.t.Helper()
+	if answer["error"] != nil {
+		said, _ := answer["error_description"].(string)
+		if found := supportCode.FindStringSubmatch(said); found == nil || len(said) < len("(support code 012345678901)")+10 || !h.Log.Contains(`"support":"`+found[1]+`"`) {
+			h.t.Errorf("%v: it does not say what was wrong, with a support code that the log has", answer)
+		}
+	}
 	uri, _ := answer["error_uri"].(string)
 	path, ours := strings.CutPrefix(uri, h.URL)
 	if _, was := seen.Load(path); uri == "" || !ours || was {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
 // at fails unless the browser is where it should be.
@@ -87,7 +88,7 @@ func TestAPersonOfSeveralTenantsChooses(t *testing.T) {
 	}
 }
 
-// LG-01, LG-02, LG-03, AZ-32, AZ-33, AZ-35
+// LG-01 to LG-03, AZ-32, AZ-33
 func TestConsentCannotBeStolen(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
@@ -110,7 +111,7 @@ func TestConsentCannotBeStolen(t *testing.T) {
 	}
 
 	at = ann.consentPage(request)
-	must(t, h.Store.PutRole(context.Background(), "acme", "member", []string{"customers:read"})) // AZ-32: her role was narrowed meanwhile
+	must(t, h.Store.PutRole(context.Background(), user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:read"}})) // AZ-32: her role was narrowed meanwhile
 	ann.submit(at, url.Values{"decision": {"approve"}}).want(t, "a scope withdrawn meanwhile", 400, "/consent")
 
 	stranger := h.person("ann@acme.example")
@@ -119,7 +120,7 @@ func TestConsentCannotBeStolen(t *testing.T) {
 	stranger.submit(page, url.Values{"email": {"ann@acme.example"}, "password": {password}, "csrf": {"x"}}).want(t, "signing in from elsewhere", 403, "/signin")
 }
 
-// LG-07, LG-08, LG-09, LG-11, LG-14
+// LG-08, LG-09, LG-11, LG-12, LG-14
 func TestGuessingPasswords(t *testing.T) {
 	h := openHouse(t)
 	mallory := h.person("ann@acme.example")
@@ -154,6 +155,7 @@ func TestGuessingPasswords(t *testing.T) {
 	}
 }
 
+// RV-11
 func TestAPersonEndsAnAgent(t *testing.T) {
 	ctx, h := context.Background(), openHouse(t)
 	a := h.register(map[string]any{"client_name": "Agent Smith"})
@@ -196,7 +198,7 @@ func TestSigningOut(t *testing.T) {
 	ann.open("/agents").want(t, "after", 200, "/signin")
 }
 
-// AZ-34, LG-13: nothing on the way to or from signing in takes an address from the stranger.
+// AZ-34, AZ-37, LG-13: nothing on the way to or from signing in takes an address from the stranger.
 func TestPagesHeaders(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})

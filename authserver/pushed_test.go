@@ -133,3 +133,81 @@ func TestPushingWhatDoesNotHold(t *testing.T) {
 		t.Errorf("an address: got %v", got)
 	}
 }
+
+// RFC 9126 §6: a client that has said that it pushes its requests is not believed to have sent one that it did not push.
+func TestAClientThatAlwaysPushes(t *testing.T) {
+	h := openHouse(t)
+	ann := h.person("ann@acme.example")
+	_, made := h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"],"require_pushed_authorization_requests":true}`, nil)
+	if made["require_pushed_authorization_requests"] != true {
+		t.Fatalf("registering: got %v, want it said", made)
+	}
+	id, token := made["client_id"].(string), made["registration_access_token"].(string)
+	a := app{h: h, ID: id}
+	refused := func(what string, request url.Values) {
+		t.Helper()
+		at := ann.open("/oauth2/authorize?" + request.Encode())
+		if at.away == nil || at.away.Query().Get("error") != "invalid_request" || at.away.Query().Get("state") != "state-123" || at.away.Query().Get("code") != "" {
+			t.Errorf("%s: got %d to %v, want invalid_request at the application", what, at.status, at.away)
+		}
+	}
+	plain := a.authorization("customers:read")
+	refused("unpushed", plain)
+	for _, value := range []string{"none", "client_secret_basic"} {
+		plain.Set("gatehouse_pushed_by", value)
+		refused("a browser that says it was pushed", plain)
+	}
+	if q := ann.approve(a.pushed("customers:read")); q.Get("code") == "" {
+		t.Errorf("pushed: got %v, want a code", q)
+	}
+	// It changes its mind, by RFC 7592.
+	if status, read := h.manage("GET", id, token, ""); status != 200 || read["require_pushed_authorization_requests"] != true {
+		t.Errorf("reading: got %d %v", status, read)
+	}
+	if status, read := h.manage("PUT", id, token, `{"client_id":"`+id+`","redirect_uris":["`+callback+`"]}`); status != 200 || read["require_pushed_authorization_requests"] != nil {
+		t.Errorf("changing: got %d %v", status, read)
+	}
+	if q := ann.approve(a.authorization("customers:read")); q.Get("code") == "" {
+		t.Errorf("unpushed, afterwards: got %v, want a code", q)
+	}
+}
+
+// A client that is known by a document may say so too, and can push before anybody has read it, when it proves nothing by pushing.
+func TestADocumentThatAlwaysPushes(t *testing.T) {
+	p := newPublisher(t)
+	p.publish("require_pushed_authorization_requests", true)
+	h := openHouse(t)
+	h.documents = p.fetcher
+	h.start()
+	ann, a := h.person("ann@acme.example"), app{h: h, ID: documentURL}
+	request := a.pushed("customers:read")
+	if p.fetched() != 0 {
+		t.Error("the document was fetched before anybody had signed in")
+	}
+	q := ann.approve(request)
+	if status, answer := a.token(redemption(q.Get("code"))); status != 200 {
+		t.Errorf("got %v, then %d %v", q, status, answer)
+	}
+	at := ann.open("/oauth2/authorize?" + a.authorization("customers:read").Encode())
+	if at.status != 400 || !strings.Contains(at.body, "error=invalid_request") {
+		t.Errorf("unpushed: got %d %.600s, want a page that leads back with invalid_request", at.status, at.body)
+	}
+
+	// One with a key must push with it: what was pushed without counts as not pushed.
+	p.publish("token_endpoint_auth_method", "private_key_jwt")
+	p.publish("jwks_uri", "https://example.com/jwks")
+	h = openHouse(t)
+	h.documents = p.fetcher
+	h.start()
+	ann, a = h.person("ann@acme.example"), app{h: h, ID: documentURL}
+	at = ann.open("/oauth2/authorize?" + a.pushed("customers:read").Encode())
+	at = ann.submit(at, url.Values{"email": {ann.email}, "password": {password}})
+	if at.status != 400 || !strings.Contains(at.body, "error=invalid_request") {
+		t.Errorf("pushed without its key: got %d at %v %.600s, want a page that leads back with invalid_request", at.status, at.url, at.body)
+	}
+	status, answer := a.push(a.authorization("customers:read"))
+	wantError(t, "and once it is known", status, answer, 401, "invalid_client")
+	unknown := app{h: h, ID: "https://example.com/../client.json"}
+	status, answer = unknown.push(unknown.authorization("customers:read"))
+	wantError(t, "an address that can be no document's", status, answer, 401, "invalid_client")
+}

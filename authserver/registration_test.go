@@ -28,6 +28,7 @@ func (h *house) manage(method, id, token, body string) (int, map[string]any) {
 	if r.StatusCode != http.StatusNoContent {
 		must(h.t, json.NewDecoder(r.Body).Decode(&answer))
 	}
+	h.explained(answer)
 	if got := r.Header.Get("Cache-Control"); got != "no-store" {
 		h.t.Errorf("%s: Cache-Control %q, want no-store", method, got)
 	}

@@ -15,7 +15,7 @@ type resourceFile struct {
 	Name      string `json:"name"`
 	Algorithm string `json:"algorithm"`  // default ES256
 	TokenLife string `json:"token_life"` // as "10m"; default Config.TokenLife
-	// Aliases are what clients send in place of uri, e.g. its origin; canonical like it. Each use is logged as relaxed.
+	// Aliases are what clients send in place of uri, e.g. its origin or api://example; a web address is canonical like it. Each use is logged as relaxed.
 	Aliases []string `json:"aliases"`
 	Scopes  []struct {
 		Name        string `json:"name"`

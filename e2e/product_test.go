@@ -46,6 +46,7 @@ type product struct {
 	flags []string
 	log   *testenv.Book
 	roof.Addresses
+	behind []string // how it listens, when something stands in front of it
 
 	mu    sync.Mutex
 	ahead time.Duration // of the real clock
@@ -99,7 +100,11 @@ func (h *product) later(d time.Duration) {
 	h.mu.Lock()
 	h.ahead += d
 	h.mu.Unlock()
-	h.start("--issuer-listen", listening(h.t, h.Issuer), "--resource-listen", listening(h.t, h.Resource))
+	if h.behind == nil {
+		h.start("--issuer-listen", listening(h.t, h.Issuer), "--resource-listen", listening(h.t, h.Resource))
+		return
+	}
+	h.start(h.behind...)
 }
 
 // listening is the address behind a URL of ours.

@@ -242,7 +242,7 @@ var floors = []struct {
 		"authserver/internal/sqlstore", "authserver/internal/recent", "authserver/internal/cimd", "authserver/internal/storetest", // the adapters, and their examination: nobody below may know them
 		"mcpserver/internal/tools", "mcpserver/internal/card", "mcpserver/internal/crm/crmtest", "mcpserver/gateway",
 	}},
-	{3, []string{"authserver/internal/issuer", "authserver/internal/session", "authserver/internal/assertion", "mcpserver/guard", "mcpserver/internal/crm"}},
+	{3, []string{"authserver/internal/issuer", "authserver/internal/session", "authserver/internal/assertion", "authserver/internal/registrar", "mcpserver/guard", "mcpserver/internal/crm"}},
 	{2, append([]string{"authserver/schema", "mcpserver/mcp"}, nouns...)},
 	{1, []string{"shared", "web", "mcpserver/message"}},
 	{0, []string{"migrations"}},

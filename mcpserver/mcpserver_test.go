@@ -101,7 +101,7 @@ func TestTools(t *testing.T) {
 	}
 }
 
-// RS-01 to RS-04, RS-08, RS-09, RS-12, SC-01 to SC-03, SC-07, SC-09: what is said before anyone signs in, to any origin.
+// RS-01 to RS-04, RS-08, RS-09, RS-12, MD-04, SC-01 to SC-03, SC-07, SC-09: what is said before anyone signs in, to any origin.
 func TestWhatTheWingSaysOfItself(t *testing.T) {
 	w := openWing(t)
 	for _, row := range []struct{ path, kind, says string }{

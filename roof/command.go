@@ -36,6 +36,7 @@ func commands() []command {
 		{"member put", "", "give a person a role in a tenant", memberPut},
 		{"client create", "", "make a machine client, or an application that people let in", clientCreate},
 		{"client list", "", "list the clients", clientList},
+		{"client delete", "ID", "make a client unknown, and end all its grants at once", clientDelete},
 		{"client replace-secret", "ID", "give a client another secret; the one before counts for a while beside it", clientReplaceSecret},
 		{"initial-token create", "", "make a token with which a tenant's clients register themselves", initialTokenCreate},
 		{"issuer trust", "ISSUER", "let a tenant's own identity provider say who lets which client in", issuerTrust},

@@ -18,6 +18,7 @@ func clientCreate(fs *flag.FlagSet) action {
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant to which the client belongs; required for a machine client")
 	scopes := scopesFlag(fs, "the most that the client may do: `scopes` divided by commas; required for a machine client")
 	fs.BoolVar(&s.Public, "public", false, "an application that cannot keep a secret: it gets none")
+	fs.BoolVar(&s.PushRequired, "require-pushed-requests", false, "an application that pushes every authorization request (RFC 9126): those that a browser brings whole are refused")
 	fs.Func("redirect-uri", "`URI` to which answers go, for an application that people let in; may be repeated", func(uri string) error {
 		s.RedirectURIs = append(s.RedirectURIs, uri)
 		return nil
@@ -50,6 +51,15 @@ func clientReplaceSecret(fs *flag.FlagSet) action {
 			return err
 		}
 		return c.say("client_secret  %s   (shown this once)", secret)
+	}
+}
+
+func clientDelete(*flag.FlagSet) action {
+	return func(ctx context.Context, c *call) error {
+		if err := c.act(ctx, "client.delete", c.operand, nil); err != nil {
+			return err
+		}
+		return c.say("client %s is gone, and every grant of it has ended", c.operand)
 	}
 }
 

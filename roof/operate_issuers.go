@@ -14,6 +14,7 @@ func issuerTrust(fs *flag.FlagSet) action {
 	s := authserver.IssuerSpec{}
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant whose identity provider it is")
 	fs.StringVar(&s.JWKSURI, "jwks-uri", "", "`URL` of its keys")
+	fs.BoolVar(&s.VerifiedEmails, "verified-emails", false, "every e-mail address that it asserts is verified, and its people cannot change theirs; otherwise it must say so of each")
 	file := fs.String("jwks-file", "", "`file` of its keys (a JSON Web Key set), when they are at no address")
 	return func(ctx context.Context, c *call) error {
 		s.Issuer = c.operand

@@ -47,8 +47,9 @@ func rolePut(fs *flag.FlagSet) action {
 	tenant := fs.String("tenant", "", "`id` of the tenant")
 	role := fs.String("role", "", "`name` of the role, e.g. reader")
 	scopes := scopesFlag(fs, "what the role gives: `scopes` divided by commas")
+	looksAfter := fs.Bool("admin", false, "people of the role look after the tenant's clients, on pages of their own")
 	return func(ctx context.Context, c *call) error {
-		if err := c.act(ctx, "role.put", authserver.RoleSpec{Tenant: *tenant, Role: *role, Scopes: config.List(*scopes)}, nil); err != nil {
+		if err := c.act(ctx, "role.put", authserver.RoleSpec{Tenant: *tenant, Role: *role, Scopes: config.List(*scopes), Admin: *looksAfter}, nil); err != nil {
 			return err
 		}
 		return c.say("role %s of %s", *role, *tenant)

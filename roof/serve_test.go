@@ -100,7 +100,7 @@ func TestDemoFalseStartsEmpty(t *testing.T) {
 	}
 }
 
-// TestGrantEndCountsAtOnce is the issue's sentence: ending a grant makes the next call with a still unexpired token a 401 (RV-01).
+// TestGrantEndCountsAtOnce is the issue's sentence: ending a grant makes the next call with a still unexpired token a 401 (RV-01, RV-06).
 func TestGrantEndCountsAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir)
@@ -158,6 +158,17 @@ func TestURLsComeFromTheListeners(t *testing.T) {
 		Resources []string `json:"protected_resources"`
 	}
 	must(t, json.NewDecoder(response.Body).Decode(&metadata))
+	metadataOfResource, err := http.Get(strings.Replace(s.Resource, "/mcp", "/.well-known/oauth-protected-resource/mcp", 1))
+	must(t, err)
+	defer metadataOfResource.Body.Close()
+	var resource struct {
+		Resource string   `json:"resource"`
+		Servers  []string `json:"authorization_servers"`
+	}
+	must(t, json.NewDecoder(metadataOfResource.Body).Decode(&resource))
+	if resource.Resource != s.Resource || len(resource.Servers) != 1 || resource.Servers[0] != metadata.Issuer { // AS-04, MD-04: byte for byte
+		t.Errorf("the resource's metadata say %+v, the issuer's %+v", resource, metadata)
+	}
 	if metadata.Issuer != s.Issuer || len(metadata.Resources) != 1 || metadata.Resources[0] != s.Resource {
 		t.Errorf("the metadata says %+v, the program %+v", metadata, s.Addresses)
 	}

@@ -46,6 +46,7 @@ type settings struct {
 	demo             bool
 	logLevel         string
 
+	lives     authserver.Config     // how long things live, and how many there may be
 	proxies   []netip.Prefix        // trustedProxies, read by check
 	resources []authserver.Resource // resourcesFile, read by check; empty: the companion tools alone
 }
@@ -65,6 +66,7 @@ func (s *settings) register(fs *flag.FlagSet) {
 		"32 random bytes in `base64` that seal the signing keys; required with PostgreSQL (default a file in the data folder, made once)")
 	fs.StringVar(&s.algorithm, "resource-algorithm", "ES256", "`algorithm` of access tokens: ES256, RS256 or EdDSA")
 	fs.DurationVar(&s.tokenLife, "token-life", 10*time.Minute, "`life` of an access token, at most 1h")
+	s.lives.RegisterLives(fs)
 	fs.StringVar(&s.trustedProxies, "trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas (default none)")
 	fs.StringVar(&s.allowedHosts, "allowed-hosts", "", "Host `names` that the MCP server answers to, divided by commas (default the host of --resource)")
 	fs.StringVar(&s.allowedOrigins, "allowed-origins", "", "web `origins` whose pages may call the MCP server, divided by commas")
@@ -181,11 +183,11 @@ func (s *settings) issuing() authserver.Config {
 	if len(resources) == 0 {
 		resources = []authserver.Resource{resource}
 	}
-	return authserver.Config{
-		Issuer: s.issuer, Database: s.ledger(), Redis: s.redis, RedisPrefix: s.redisPrefix, KeyEncryptionKey: s.keyEncryptionKey,
-		Resources: resources, TokenLife: s.tokenLife, TrustedProxies: s.proxies, InsecureHTTP: s.insecureHTTP,
-		Registration: s.registration, RefuseDocuments: !s.clientDocuments, InsecureDocumentHosts: config.List(s.documentHosts),
-	}
+	c := s.lives
+	c.Issuer, c.Database, c.Redis, c.RedisPrefix, c.KeyEncryptionKey = s.issuer, s.ledger(), s.redis, s.redisPrefix, s.keyEncryptionKey
+	c.Resources, c.TokenLife, c.TrustedProxies, c.InsecureHTTP = resources, s.tokenLife, s.proxies, s.insecureHTTP
+	c.Registration, c.RefuseDocuments, c.InsecureDocumentHosts = s.registration, !s.clientDocuments, config.List(s.documentHosts)
+	return c
 }
 
 // serving is the resource wing's configuration.

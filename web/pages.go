@@ -1,6 +1,9 @@
 package web
 
-import "time"
+import (
+	"html/template"
+	"time"
+)
 
 // SignIn asks who is there.
 type SignIn struct {
@@ -77,6 +80,9 @@ type Problem struct {
 	Code    string // the RFC's error code, for the application's developer; there is a page that explains it
 	What    string
 	Support string // the request's name in the log
+
+	Back   template.URL // where the application is told; empty: it is not
+	BackTo string       // and where that is, as people read it
 }
 
 func (Problem) file() string   { return "pages/problem.html" }
@@ -95,6 +101,15 @@ type SignOut struct {
 
 func (SignOut) file() string   { return "pages/signout.html" }
 func (SignOut) policy() string { return strict }
+
+// SignedOut says that nobody is signed in, and where a person may go on by themselves.
+type SignedOut struct {
+	Back   template.URL // checked to be an address that runs nothing
+	BackTo string       // where that is, as people read it
+}
+
+func (SignedOut) file() string   { return "pages/signedout.html" }
+func (SignedOut) policy() string { return forms }
 
 // Device asks for the code that a device shows.
 type Device struct{ Person string }
@@ -120,10 +135,11 @@ func (Explanation) policy() string { return forms }
 
 // Agents shows a person the agents that they let in.
 type Agents struct {
-	CSRF   string
-	Person string
-	Agents []Agent
-	Alarms []Agent // that were ended because a code or token came back that had been used
+	CSRF       string
+	Person     string
+	Agents     []Agent
+	Alarms     []Agent  // that were ended because a code or token came back that had been used
+	LooksAfter []Tenant // whose applications the person looks after
 }
 
 // Agent is one grant of the person's.

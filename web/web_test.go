@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"html/template"
 	"net/http/httptest"
 	"regexp"
 	"strings"
@@ -25,13 +26,24 @@ var every = map[string]web.Page{
 	"problem":               web.Problem{Status: 400, Code: evil, What: evil, Support: evil},
 	"agents": web.Agents{CSRF: evil, Person: evil, Agents: []web.Agent{{GrantID: evil, Client: evil, Tenant: evil, Resource: evil, Scopes: []web.Scope{{evil, evil, true}}, Since: time.Now()}},
 		Alarms: []web.Agent{{Client: evil, Tenant: evil, Resource: evil, Ended: time.Now()}}},
-	"explanation":          web.Explanation{Code: evil, Person: evil, Developer: evil},
-	"device":               web.Device{Person: evil},
-	"device done":          web.Done{},
-	"consent to a device":  web.Consent{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Several: true, Scopes: []web.Scope{{evil, evil, true}}},
-	"tenants for a device": web.Tenants{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Tenants: []web.Tenant{{ID: evil}}},
-	"no agents":            web.Agents{},
-	"sign out":             web.SignOut{CSRF: evil, Person: evil, Client: evil, ClientID: evil, To: evil, Host: evil, State: evil},
+	"clients": web.Clients{
+		CSRF: evil, Person: evil, Tenant: web.Tenant{ID: evil, Name: evil}, More: true, Scopes: []web.Scope{{Name: evil, Description: evil}}, Problem: evil, Name: evil, RedirectURIs: "</textarea>" + evil,
+		Clients: []web.Client{{ID: evil, Name: evil, Origin: evil, Proves: evil, Secret: true, RedirectURIs: []string{evil, "javascript:alert(1)"}, Scopes: []string{evil}, Since: time.Now()}},
+	},
+	"no clients":            web.Clients{Machine: true, Name: evil},
+	"a new client":          web.Secret{Tenant: web.Tenant{ID: evil, Name: evil}, Issuer: evil, Client: evil, ClientID: evil, Secret: evil},
+	"another secret":        web.Secret{ClientID: evil, Secret: evil, Replaced: true},
+	"a client of no secret": web.Secret{Client: evil, ClientID: evil},
+	"an initial token":      web.Secret{InitialToken: evil, Uses: 1, Hours: 2},
+	"agents and a tenant":   web.Agents{LooksAfter: []web.Tenant{{ID: evil, Name: evil}}},
+	"explanation":           web.Explanation{Code: evil, Person: evil, Developer: evil},
+	"device":                web.Device{Person: evil},
+	"device done":           web.Done{},
+	"consent to a device":   web.Consent{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Several: true, Scopes: []web.Scope{{evil, evil, true}}},
+	"tenants for a device":  web.Tenants{Request: web.Request{Action: "/device", UserCode: evil}, Client: evil, Tenants: []web.Tenant{{ID: evil}}},
+	"no agents":             web.Agents{},
+	"signed out":            web.SignedOut{Back: "/out", BackTo: evil},
+	"sign out":              web.SignOut{CSRF: evil, Person: evil, Client: evil, ClientID: evil, To: evil, Host: evil, State: evil},
 }
 
 // foreign finds addresses of anybody else.
@@ -73,6 +85,19 @@ func TestEveryPage(t *testing.T) {
 				t.Errorf("policy %q: form-action belongs on every page but those that lead to an application", policy)
 			}
 		})
+	}
+}
+
+// AS-17: the way back to an application of any scheme is a link, and stays within its quotes.
+func TestTheWayBack(t *testing.T) {
+	for back, want := range map[template.URL]string{
+		"https://app.example/cb?error=x&state=%22": `href="https://app.example/cb?error=x&amp;state=%22"`, "cursor://x/cb?error=x": `href="cursor://x/cb?error=x"`,
+		`https://app.example/"><script>`: `href="https://app.example/%22%3e%3cscript%3e"`,
+	} {
+		w := httptest.NewRecorder()
+		if err := web.Write(w, 400, web.Problem{What: "x", Back: back, BackTo: evil}); err != nil || !strings.Contains(w.Body.String(), want) || strings.Contains(w.Body.String(), "<script") {
+			t.Errorf("%s: %v, want %s in\n%s", back, err, want, w.Body)
+		}
 	}
 }
 

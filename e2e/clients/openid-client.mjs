@@ -63,7 +63,7 @@ const segment = (v) => Buffer.from(JSON.stringify(v)).toString('base64url')
 const now = Math.floor(Date.now() / 1000)
 const input = `${segment({ alg: 'ES256', typ: 'oauth-id-jag+jwt', kid: 'idp' })}.${segment({
   iss: IDP_ISSUER, sub: '00u1', aud: ISSUER, client_id: MANAGED_ID, jti: crypto.randomUUID(), iat: now, exp: now + 300,
-  resource: RESOURCE, scope: 'customers:read knowledge:read', email: 'ann@acme.example',
+  resource: RESOURCE, scope: 'customers:read knowledge:read', email: 'ann@acme.example', email_verified: true,
 })}`
 const idpKey = await crypto.subtle.importKey('jwk', JSON.parse(IDP_KEY), { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign'])
 const signature = await crypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, idpKey, Buffer.from(input))

@@ -59,6 +59,11 @@ func Handler(next http.Handler, o Options) http.Handler {
 		e := &event{support: strings.ToLower(rand.Text()[:12]), client: clientAddr(r, o.TrustedProxies)}
 		w.Header().Set("X-Request-Id", e.support)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if len(r.TransferEncoding) > 0 {
+			// net/http does not tell whether the request named a length beside, and then two readers could see two requests: nothing follows it on this
+			// connection (RFC 9112 §6.3, TK-24).
+			w.Header().Set("Connection", "close")
+		}
 		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), eventKey{}, e), o.Timeout)
 		defer cancel()
 		r = r.WithContext(ctx)

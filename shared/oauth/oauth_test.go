@@ -38,6 +38,17 @@ func many(n int) []string {
 }
 
 // RFC 8707 §2, RFC 3986 §6.2.3
+func TestParseIndicator(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://MCP.example/": "https://mcp.example", "api://Example": "api://Example", "urn:example:mcp": "urn:example:mcp",
+		"mcp": "", "/mcp": "", "api:": "", "api://x#f": "", "api://u@x": "", "api://x y": "", "https://": "", "https://x/#": "",
+	} {
+		if got, err := oauth.ParseIndicator(in); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q %v, want %q", in, got, err, want)
+		}
+	}
+}
+
 func TestParseResource(t *testing.T) {
 	for in, want := range map[string]string{
 		"https://mcp.example/mcp": "https://mcp.example/mcp", "HTTPS://MCP.Example/Mcp": "https://mcp.example/Mcp", "https://mcp.example/": "https://mcp.example",

@@ -4,24 +4,27 @@ import "encoding/json"
 
 // ClientMetadata is what a client says of itself when it registers (RFC 7591 §2). Members that are not here are ignored.
 type ClientMetadata struct {
-	RedirectURIs            []string        `json:"redirect_uris,omitempty"`
-	TokenEndpointAuthMethod string          `json:"token_endpoint_auth_method,omitempty"`
-	GrantTypes              []string        `json:"grant_types,omitempty"`
-	ResponseTypes           []string        `json:"response_types,omitempty"`
-	ClientName              string          `json:"client_name,omitempty"`
-	ClientURI               string          `json:"client_uri,omitempty"`
-	LogoURI                 string          `json:"logo_uri,omitempty"`
-	Scope                   string          `json:"scope,omitempty"`
-	Contacts                []string        `json:"contacts,omitempty"`
-	ApplicationType         string          `json:"application_type,omitempty"` // OpenID Connect Registration 1.0 §2
-	JWKS                    json.RawMessage `json:"jwks,omitempty"`
-	JWKSURI                 string          `json:"jwks_uri,omitempty"`
-	SoftwareID              string          `json:"software_id,omitempty"`
-	SoftwareVersion         string          `json:"software_version,omitempty"`
+	RedirectURIs            []string `json:"redirect_uris,omitempty"`
+	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method,omitempty"`
+	// What it could do instead, for a server to choose from (OpenID Connect Relying Party Metadata Choices 1.0 §2). It is read and not shown.
+	TokenEndpointAuthMethodsSupported []string        `json:"token_endpoint_auth_methods_supported,omitempty"`
+	GrantTypes                        []string        `json:"grant_types,omitempty"`
+	ResponseTypes                     []string        `json:"response_types,omitempty"`
+	ClientName                        string          `json:"client_name,omitempty"`
+	ClientURI                         string          `json:"client_uri,omitempty"`
+	LogoURI                           string          `json:"logo_uri,omitempty"`
+	Scope                             string          `json:"scope,omitempty"`
+	Contacts                          []string        `json:"contacts,omitempty"`
+	ApplicationType                   string          `json:"application_type,omitempty"` // OpenID Connect Registration 1.0 §2
+	JWKS                              json.RawMessage `json:"jwks,omitempty"`
+	JWKSURI                           string          `json:"jwks_uri,omitempty"`
+	SoftwareID                        string          `json:"software_id,omitempty"`
+	SoftwareVersion                   string          `json:"software_version,omitempty"`
 	// OpenID Connect Registration 1.0 §2, RP-Initiated Logout 1.0 §3.1
 	IDTokenSignedResponseAlg string   `json:"id_token_signed_response_alg,omitempty"`
 	PostLogoutRedirectURIs   []string `json:"post_logout_redirect_uris,omitempty"`
-	DPoPBoundAccessTokens    bool     `json:"dpop_bound_access_tokens,omitempty"` // RFC 9449 §5.2
+	DPoPBoundAccessTokens    bool     `json:"dpop_bound_access_tokens,omitempty"`              // RFC 9449 §5.2
+	RequirePushedRequests    bool     `json:"require_pushed_authorization_requests,omitempty"` // RFC 9126 §6
 }
 
 // ClientInformation is the answer to a registration (RFC 7591 §3.2.1). Arrays are never null: some clients refuse that.

@@ -77,6 +77,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	fs.StringVar(&s.config.RedisPrefix, "redis-prefix", "gatehouse:", "`prefix` of every key in Redis")
 	config.SecretVar(fs, &s.config.KeyEncryptionKey, "key-encryption-key", "32 random bytes in `base64` that seal the signing keys")
 	fs.DurationVar(&s.config.TokenLife, "token-life", 10*time.Minute, "`life` of an access token, at most 1h")
+	s.config.RegisterLives(fs)
 	fs.StringVar(&s.proxies, "trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas")
 	fs.StringVar(&s.config.Registration, "registration", "open", "`who` may register clients: open (whoever asks), token (whoever shows an initial access token) or closed")
 	documents := fs.Bool("client-documents", true, "let in clients that are known by a document at their https client_id; it is fetched from public addresses alone")

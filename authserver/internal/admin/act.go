@@ -62,6 +62,7 @@ func (d *Door) acts() map[string]act {
 			return clients, err
 		}),
 		"client.replace_secret": with(func(ctx context.Context, s SecretTurn) (any, error) { return d.ReplaceSecret(ctx, s) }),
+		"client.delete":         with(func(ctx context.Context, id string) (any, error) { return nil, d.DeleteClient(ctx, id) }),
 		"initial_token.create":  with(func(ctx context.Context, s InitialTokenSpec) (any, error) { return d.CreateInitialToken(ctx, s) }),
 		"issuer.trust":          with(func(ctx context.Context, s IssuerSpec) (any, error) { return nil, d.TrustIssuer(ctx, s) }),
 		"issuer.list":           with(func(ctx context.Context, tenantID string) (any, error) { return d.ListIssuers(ctx, tenantID) }),

@@ -6,18 +6,15 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
@@ -49,18 +46,18 @@ type Door struct {
 const actor = "operator"
 
 // Refusal is an act that cannot be done as it was asked for. The operator reads both sentences.
-type Refusal struct {
-	Reason string // what is wrong
-	Hint   string // what to do about it; may be empty
-	Err    error  // the sentinel behind it, if there is one
-}
+type Refusal = registrar.Refusal
 
-func (r *Refusal) Error() string { return r.Reason }
+func refuse(hint, format string, a ...any) *Refusal { return registrar.Refuse(hint, format, a...) }
 
-func (r *Refusal) Unwrap() error { return r.Err }
-
-func refuse(hint, format string, a ...any) *Refusal {
-	return &Refusal{Reason: fmt.Sprintf(format, a...), Hint: hint}
+// Registrar makes clients, for the operator and for those who look after a tenant's.
+func (d *Door) Registrar() *registrar.Registrar {
+	all, _ := d.scopes()
+	r := &registrar.Registrar{Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Ledger: d.Ledger, Audit: d.Audit, Scopes: all, Now: d.Now}
+	for _, resource := range d.Resources {
+		r.Resources = append(r.Resources, resource.URI)
+	}
+	return r
 }
 
 // record writes the line of an act. Only when it returns nil may the act happen.
@@ -76,17 +73,7 @@ func (d *Door) now() time.Time { return d.Now().UTC().Truncate(time.Second) }
 
 // tenant returns a tenant that must be there.
 func (d *Door) tenant(ctx context.Context, id string) (tenant.Tenant, error) {
-	if id == "" {
-		return tenant.Tenant{}, refuse("name it with --tenant", "no tenant is named")
-	}
-	t, err := d.Tenants.Tenant(ctx, id)
-	if errors.Is(err, tenant.ErrNotFound) {
-		return tenant.Tenant{}, &Refusal{Reason: fmt.Sprintf("there is no tenant %q", id), Hint: "gatehouse tenant list shows them", Err: err}
-	}
-	if err != nil {
-		return tenant.Tenant{}, fmt.Errorf("reading tenant %s: %w", id, err)
-	}
-	return t, nil
+	return d.Registrar().Tenant(ctx, registrar.Operator, id)
 }
 
 // scopes returns the names of all scopes of all resources, each once, and those of them that are a resource's baseline.
@@ -102,36 +89,6 @@ func (d *Door) scopes() (all, baseline []string) {
 		}
 	}
 	return all, baseline
-}
-
-// within checks that every scope is one of those allowed, and gives them back each once.
-func within(scopes, allowed []string, whose string) ([]string, error) {
-	var out []string
-	for _, s := range scopes {
-		if !slices.Contains(allowed, s) {
-			return nil, refuse(whose+" may have: "+strings.Join(allowed, " "), "scope %q is not one that %s may have", s, whose)
-		}
-		if !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	return out, nil
-}
-
-// maxName bounds names that people read, in characters.
-const maxName = 100
-
-// name checks a name that people will read; empty means otherwise.
-func name(s, otherwise string) (string, error) {
-	s = strings.TrimSpace(s)
-	if s == "" {
-		s = otherwise
-	}
-	bad := strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.Is(unicode.Cf, r) })
-	if bad || !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxName {
-		return "", refuse(fmt.Sprintf("use at most %d visible characters", maxName), "the name cannot be shown to people as it is")
-	}
-	return s, nil
 }
 
 // Events returns the newest audit lines first, at most limit; 0 means 100.

@@ -35,11 +35,13 @@ func TestEveryActLeavesItsLine(t *testing.T) {
 	kid, err := o.RotateKey(ctx, "", true)
 	must(t, err)
 	must(t, o.WithdrawKey(ctx, kid))
+	must(t, o.DeleteClient(ctx, machine.ID))
 
 	want := []string{
 		"tenant.create acme acme", "role.put agent-admin acme", "role.put reader acme", "role.put clerk acme",
 		"user.create " + ann.ID, "member.put " + ann.ID + " acme", "client.create " + machine.ID + " acme",
 		"initial_token.create " + client.TokenHash(token)[:12] + " acme", "grant.end grt_1 acme", "key.create " + kid, "key.withdraw " + kid,
+		"client.delete " + machine.ID + " acme",
 	}
 	if diff := cmp.Diff(want, o.lines(t)); diff != "" {
 		t.Errorf("audit lines (-want +got):\n%s", diff)
@@ -125,6 +127,8 @@ func TestWhatIsAskedForWronglyIsRefused(t *testing.T) {
 		{o.EndGrant(ctx, "grt_nobody", grant.ReasonClient), "what stands there when a client"},
 		{rotate("HS256"), `the algorithm "HS256"`},
 		{o.WithdrawKey(ctx, "nobody"), "no key"},
+		{o.DeleteClient(ctx, "cli_nobody"), "no client"},
+		{app(admin.ClientSpec{Tenant: "acme", Scopes: []string{"customers:read"}, PushRequired: true}), "sends no authorization requests"},
 	}
 	before := len(o.lines(t))
 	for _, row := range rows {
@@ -146,7 +150,7 @@ func TestTenantsBeginWithTwoRoles(t *testing.T) {
 		must(t, err)
 		places, err := o.store.Memberships(ctx, u.ID)
 		must(t, err)
-		if len(places) != 1 || !slices.Equal(places[0].Scopes, want) {
+		if len(places) != 1 || !slices.Equal(places[0].Scopes, want) || places[0].Admin != (role == admin.RoleAdmin) {
 			t.Errorf("role %q: got %+v, want the scopes %v", role, places, want)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 )
 
 // ReasonOperator is why a grant ended when the operator gives no reason.
@@ -22,7 +23,7 @@ func (d *Door) ListGrants(ctx context.Context, f grant.Filter) ([]grant.Grant, e
 
 // EndGrant ends a grant with everything that hangs from it. When it returns nil, no token of the grant works.
 func (d *Door) EndGrant(ctx context.Context, id, reason string) error {
-	reason, err := name(reason, ReasonOperator)
+	reason, err := registrar.Name(reason, ReasonOperator)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,8 @@ type IssuerSpec struct {
 	Issuer  string // its issuer identifier, byte for byte
 	JWKSURI string
 	JWKS    string // a JSON Web Key set
+	// VerifiedEmails says that every address that it asserts is verified. Without it, it must say so itself of each (email_verified).
+	VerifiedEmails bool
 }
 
 // maxIssuer bounds an issuer identifier, in bytes.
@@ -46,7 +48,7 @@ func (d *Door) TrustIssuer(ctx context.Context, s IssuerSpec) error {
 	if err := d.record(ctx, audit.Event{Action: "issuer.trust", Target: s.Issuer, Tenant: t.ID, Detail: s.JWKSURI}); err != nil {
 		return err
 	}
-	err = d.Trust.PutIssuer(ctx, trust.Issuer{Issuer: s.Issuer, TenantID: t.ID, JWKSURI: s.JWKSURI, JWKS: s.JWKS, CreatedAt: d.now()})
+	err = d.Trust.PutIssuer(ctx, trust.Issuer{Issuer: s.Issuer, TenantID: t.ID, JWKSURI: s.JWKSURI, JWKS: s.JWKS, Emails: s.VerifiedEmails, CreatedAt: d.now()})
 	if errors.Is(err, trust.ErrTaken) {
 		return refuse("an issuer speaks for one tenant", "another tenant trusts %s already", s.Issuer)
 	}
@@ -66,33 +68,44 @@ func (d *Door) ListIssuers(ctx context.Context, tenantID string) ([]trust.Issuer
 // ReasonDistrusted: the identity provider that let the client in is trusted no more.
 const ReasonDistrusted = "its issuer is trusted no more"
 
-// DistrustIssuer ends the trust in an identity provider, and then every grant that its assertions made: from then on nothing new can come.
+// DistrustIssuer ends the trust in an identity provider, and then every grant that its assertions made: from then on nothing new can come. What was cut short
+// is finished by doing it again.
 func (d *Door) DistrustIssuer(ctx context.Context, issuer string) error {
 	i, err := d.Trust.Issuer(ctx, issuer)
-	if errors.Is(err, trust.ErrNotFound) {
+	gone := errors.Is(err, trust.ErrNotFound)
+	if err != nil && !gone {
+		return err
+	}
+	if !gone {
+		if err := d.record(ctx, audit.Event{Action: "issuer.distrust", Target: issuer, Tenant: i.TenantID}); err != nil {
+			return err
+		}
+		if err := d.Trust.DeleteIssuer(ctx, issuer); err != nil && !errors.Is(err, trust.ErrNotFound) {
+			return err
+		}
+	}
+	ended, err := d.endAsserted(ctx, issuer)
+	if err == nil && gone && ended == 0 {
 		return refuse("gatehouse issuer list shows them", "nobody trusts issuer %.200q", issuer)
 	}
-	if err != nil {
-		return err
-	}
-	if err := d.record(ctx, audit.Event{Action: "issuer.distrust", Target: issuer, Tenant: i.TenantID}); err != nil {
-		return err
-	}
-	if err := d.Trust.DeleteIssuer(ctx, issuer); err != nil && !errors.Is(err, trust.ErrNotFound) {
-		return err
-	}
+	return err
+}
+
+// endAsserted ends the grants that an issuer's assertions made, and counts them.
+func (d *Door) endAsserted(ctx context.Context, issuer string) (ended int, err error) {
 	for {
 		alive, err := d.Grants.Grants(ctx, grant.Filter{AssertedBy: issuer, Alive: true})
 		if err != nil {
-			return fmt.Errorf("reading the grants of an issuer: %w", err)
+			return ended, fmt.Errorf("reading the grants of an issuer: %w", err)
 		}
 		if len(alive) == 0 {
-			return nil
+			return ended, nil
 		}
 		for _, g := range alive {
 			if err := d.Ledger.End(ctx, actor, g.ID, ReasonDistrusted); err != nil {
-				return err
+				return ended, err
 			}
+			ended++
 		}
 	}
 }

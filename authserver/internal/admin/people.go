@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
@@ -31,7 +32,7 @@ func (d *Door) CreateUser(ctx context.Context, s UserSpec) (u user.User, passwor
 		return user.User{}, "", refuse("give it as ann@acme.example", "%q is not an e-mail address", s.Email)
 	}
 	local, _, _ := strings.Cut(u.Email, "@")
-	if u.Name, err = name(s.Name, local); err != nil {
+	if u.Name, err = registrar.Name(s.Name, local); err != nil {
 		return user.User{}, "", err
 	}
 	if s.Password == "" {

@@ -5,14 +5,16 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
 // The roles that every tenant begins with.
 const (
-	RoleAdmin  = "agent-admin" // everything that the tenant's policy allows
+	RoleAdmin  = "agent-admin" // everything that the tenant's policy allows, and its people look after the tenant's clients
 	RoleReader = "reader"      // the resources' baseline scopes, as far as the tenant's policy allows them
 )
 
@@ -30,14 +32,14 @@ func (d *Door) CreateTenant(ctx context.Context, s TenantSpec) (tenant.Tenant, e
 	}
 	t := tenant.Tenant{ID: s.ID, CreatedAt: d.now()}
 	var err error
-	if t.Name, err = name(s.Name, s.ID); err != nil {
+	if t.Name, err = registrar.Name(s.Name, s.ID); err != nil {
 		return tenant.Tenant{}, err
 	}
 	all, baseline := d.scopes()
 	if len(s.Scopes) == 0 {
 		s.Scopes = all
 	}
-	if t.Scopes, err = within(s.Scopes, all, "a tenant"); err != nil {
+	if t.Scopes, err = registrar.Within(s.Scopes, all, "a tenant"); err != nil {
 		return tenant.Tenant{}, err
 	}
 	if _, err := d.Tenants.Tenant(ctx, s.ID); err == nil {
@@ -53,7 +55,7 @@ func (d *Door) CreateTenant(ctx context.Context, s TenantSpec) (tenant.Tenant, e
 	if err != nil {
 		return tenant.Tenant{}, fmt.Errorf("keeping tenant %s: %w", s.ID, err)
 	}
-	if err := d.PutRole(ctx, RoleSpec{Tenant: t.ID, Role: RoleAdmin, Scopes: t.Scopes}); err != nil {
+	if err := d.PutRole(ctx, RoleSpec{Tenant: t.ID, Role: RoleAdmin, Scopes: t.Scopes, Admin: true}); err != nil {
 		return tenant.Tenant{}, err
 	}
 	if reader := oauth.Intersect(baseline, t.Scopes); len(reader) > 0 {
@@ -76,6 +78,7 @@ type RoleSpec struct {
 	Tenant string
 	Role   string // a name like a tenant's id
 	Scopes []string
+	Admin  bool // its people look after the tenant's clients
 }
 
 // PutRole makes or replaces a role of a tenant. What people of that role lose by it is gone from the next token of their agents.
@@ -90,14 +93,18 @@ func (d *Door) PutRole(ctx context.Context, s RoleSpec) error {
 	if len(s.Scopes) == 0 {
 		return refuse("name them with --scopes; the tenant may have: "+oauth.FormatScope(t.Scopes), "the role would give no scope")
 	}
-	scopes, err := within(s.Scopes, t.Scopes, "tenant "+t.ID)
+	scopes, err := registrar.Within(s.Scopes, t.Scopes, "tenant "+t.ID)
 	if err != nil {
 		return err
 	}
-	if err := d.record(ctx, audit.Event{Action: "role.put", Target: s.Role, Tenant: t.ID, Detail: oauth.FormatScope(scopes)}); err != nil {
+	detail := oauth.FormatScope(scopes)
+	if s.Admin {
+		detail = "admin: " + detail
+	}
+	if err := d.record(ctx, audit.Event{Action: "role.put", Target: s.Role, Tenant: t.ID, Detail: detail}); err != nil {
 		return err
 	}
-	if err := d.Users.PutRole(ctx, t.ID, s.Role, scopes); err != nil {
+	if err := d.Users.PutRole(ctx, user.Role{TenantID: t.ID, Name: s.Role, Scopes: scopes, Admin: s.Admin}); err != nil {
 		return fmt.Errorf("keeping role %s of %s: %w", s.Role, t.ID, err)
 	}
 	return nil

@@ -15,13 +15,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
@@ -42,35 +42,27 @@ const (
 // Algorithms of signatures that are believed.
 func Algorithms() []string { return []string{"ES256", "RS256", "PS256", "EdDSA"} }
 
-// Keys fetches the key set at a client's jwks_uri.
-type Keys interface {
-	FetchKeys(ctx context.Context, address string) ([]byte, error)
-}
-
 // Checker believes assertions. It is safe for concurrent use.
 type Checker struct {
-	Issuer  string    // the sole audience (RFC 10070 §4)
-	Used    ttl.Store // ids that were used, until they expire
-	Keys    Keys      // of clients; nil: nothing is fetched, so that a jwks_uri of theirs is worth nothing
+	Settings
+	clients, issuers shelf
+}
+
+// Settings are what a Checker needs.
+type Settings struct {
+	Issuer  string             // the sole audience (RFC 10070 §4)
+	Used    ttl.Store          // ids that were used, until they expire
+	Keys    Keys               // of clients; nil: nothing is fetched, so that a jwks_uri of theirs is worth nothing
+	Limit   *ratelimit.Limiter // of fetches for clients, by where the requests come from (CM-16); nil: none
 	Trust   trust.Store
-	Issuers Keys // of trusted issuers, whose addresses the operator wrote down
+	Issuers Keys // of trusted issuers, whose addresses the operator wrote down; what is fetched for strangers must not be in its way
 	Now     func() time.Time
-
-	mu    sync.Mutex
-	known map[string]known // by jwks_uri
 }
 
-// known is a key set that was fetched.
-type known struct {
-	keys  []jose.JSONWebKey
-	tried time.Time
+// New makes a checker. It fetches nothing yet.
+func New(s Settings) *Checker {
+	return &Checker{Settings: s, clients: shelf{fetch: s.Keys, limit: s.Limit, now: s.Now}, issuers: shelf{fetch: s.Issuers, now: s.Now}}
 }
-
-// How often a client's keys are fetched for a kid that is not among them, and how many sets are remembered.
-const (
-	fetchAgain = 30 * time.Second
-	mostKnown  = 1000
-)
 
 // Subject is whom an assertion says it is from, believing nothing.
 func Subject(raw string) (clientID string, ok bool) {
@@ -102,7 +94,7 @@ type claims struct {
 // Check believes that the client made the assertion, for us, now, and for the first time; or answers ErrNotBelieved, or an inner error when the stores do
 // not answer. The id is spent last, when all else is right: nobody can spend another's (CA-14).
 func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error {
-	payload, err := c.verify(ctx, source{of.JWKS, of.JWKSURI, c.Keys}, raw, "", "jwt", "client-authentication+jwt")
+	payload, err := c.verify(ctx, source{of.JWKS, of.JWKSURI, of.ID, &c.clients}, raw, "", "jwt", "client-authentication+jwt")
 	if err != nil {
 		return err
 	}
@@ -113,6 +105,11 @@ func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error
 	if err := c.checkClaims(of, a); err != nil {
 		return err
 	}
+	return c.spend(ctx, of, a)
+}
+
+// spend uses an assertion up: of many at once, one is the first.
+func (c *Checker) spend(ctx context.Context, of client.Client, a claims) error {
 	sum := sha256.Sum256([]byte(of.ID + " " + a.ID)) // clients do not share ids
 	first, err := c.Used.PutIfAbsent(ctx, "assertion:"+hex.EncodeToString(sum[:]), []byte("1"), time.Unix(*a.Expires, 0).Add(leeway+time.Second).Sub(c.Now()))
 	if err != nil {
@@ -129,7 +126,7 @@ func (c *Checker) checkClaims(of client.Client, a claims) error {
 	switch {
 	case a.Issuer != of.ID || a.Subject != of.ID:
 		return fmt.Errorf("%w: iss and sub are not the client", ErrNotBelieved)
-	case !c.forUs(a.Audience):
+	case sole(a.Audience) != c.Issuer:
 		return fmt.Errorf("%w: aud is not the issuer alone", ErrNotBelieved)
 	case a.Expires == nil || now >= *a.Expires+slack || *a.Expires > now+int64(maxLife/time.Second)+slack:
 		return fmt.Errorf("%w: exp is missing, over, or more than five minutes ahead", ErrNotBelieved)
@@ -141,20 +138,17 @@ func (c *Checker) checkClaims(of client.Client, a claims) error {
 	return nil
 }
 
-// forUs says whether the audience is the issuer, as the sole value (RFC 10070 §4, CA-12).
-func (c *Checker) forUs(audience json.RawMessage) bool {
+// sole is the one value of an audience, or empty (RFC 10070 §4, CA-12).
+func sole(audience json.RawMessage) string {
 	var one string
 	if json.Unmarshal(audience, &one) == nil {
-		return one == c.Issuer
+		return one
 	}
 	var many []string
-	return json.Unmarshal(audience, &many) == nil && len(many) == 1 && many[0] == c.Issuer
-}
-
-// source is where somebody's keys are: here, or at an address.
-type source struct {
-	jwks, uri string
-	fetch     Keys // nil: nothing is fetched
+	if json.Unmarshal(audience, &many) != nil || len(many) != 1 {
+		return ""
+	}
+	return many[0]
 }
 
 // verify checks the form, the type and the signature, with a key of whoever made it: what a token brings with it (jwk, jku, x5u) is not read (CA-10, CA-15,
@@ -175,7 +169,7 @@ func (c *Checker) verify(ctx context.Context, of source, raw string, types ...st
 	if t, _ := header.ExtraHeaders[jose.HeaderType].(string); !slices.Contains(types, strings.ToLower(t)) {
 		return nil, fmt.Errorf("%w: its typ", ErrNotBelieved)
 	}
-	keys, err := c.keys(ctx, of, header.KeyID)
+	keys, err := of.keys(ctx, header.KeyID)
 	if err != nil {
 		return nil, err
 	}
@@ -204,64 +198,4 @@ func fits(key jose.JSONWebKey, algorithm string) bool {
 		return algorithm == "EdDSA"
 	}
 	return false
-}
-
-// keys are as they were given, or as their address has them. An address is asked when nothing is known of it, or for a kid that is not, at
-// most once in a while whoever asks.
-func (c *Checker) keys(ctx context.Context, of source, kid string) ([]jose.JSONWebKey, error) {
-	if of.uri == "" {
-		keys, err := client.ParseKeys([]byte(of.jwks))
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrNotBelieved, err)
-		}
-		return keys, nil
-	}
-	k, fetch := c.look(of.uri, kid)
-	if !fetch {
-		return k.keys, nil
-	}
-	if of.fetch == nil {
-		return nil, fmt.Errorf("%w: nothing is fetched here", ErrNotBelieved)
-	}
-	document, err := of.fetch.FetchKeys(ctx, of.uri)
-	if err == nil {
-		if keys, bad := client.ParseKeys(document); bad == nil {
-			k.keys = keys
-		} else {
-			err = bad
-		}
-	}
-	if err != nil && k.keys == nil {
-		return nil, fmt.Errorf("%w: its keys: %w", ErrNotBelieved, err)
-	}
-	c.remember(of.uri, k)
-	return k.keys, nil
-}
-
-// look says what is known of an address, and whether it is time to ask it; asking is noted before it is done, so that many at once ask once.
-func (c *Checker) look(address, kid string) (k known, fetch bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	k = c.known[address]
-	for _, key := range k.keys {
-		if key.KeyID == kid {
-			return k, false
-		}
-	}
-	now := c.Now()
-	if now.Sub(k.tried) < fetchAgain {
-		return k, false
-	}
-	if c.known == nil || len(c.known) >= mostKnown {
-		c.known = map[string]known{}
-	}
-	k.tried = now
-	c.known[address] = k
-	return k, true
-}
-
-func (c *Checker) remember(address string, k known) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.known[address] = k
 }

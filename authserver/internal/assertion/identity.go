@@ -44,7 +44,7 @@ func (c *Checker) Identity(ctx context.Context, raw string) (trust.Identity, err
 	if err != nil {
 		return trust.Identity{}, fmt.Errorf("reading a trusted issuer: %w", err)
 	}
-	payload, err := c.verify(ctx, source{trusted.JWKS, trusted.JWKSURI, c.Issuers}, raw, identityType)
+	payload, err := c.verify(ctx, source{trusted.JWKS, trusted.JWKSURI, trusted.Issuer, &c.issuers}, raw, identityType)
 	if errors.Is(err, ErrNotBelieved) {
 		return trust.Identity{}, fmt.Errorf("%w: %w", trust.ErrNotBelieved, err)
 	}
@@ -68,7 +68,7 @@ func (c *Checker) Identity(ctx context.Context, raw string) (trust.Identity, err
 	if a.Scope != nil {
 		i.Scope = *a.Scope
 	}
-	if a.EmailVerified == nil || *a.EmailVerified {
+	if a.EmailVerified != nil && *a.EmailVerified || a.EmailVerified == nil && trusted.Emails {
 		i.Email = a.Email
 	}
 	return i, nil
@@ -98,7 +98,7 @@ func (c *Checker) checkIdentity(trusted trust.Issuer, a identityClaims) error {
 		return fmt.Errorf("%w: iss", trust.ErrNotBelieved)
 	case a.Subject == "" || len(a.Subject) > maxID || a.ClientID == "":
 		return fmt.Errorf("%w: sub or client_id is missing", trust.ErrNotBelieved)
-	case !c.forUs(a.Audience):
+	case sole(a.Audience) != c.Issuer:
 		return fmt.Errorf("%w: aud is not this issuer alone", trust.ErrNotBelieved)
 	case a.Expires == nil || now >= *a.Expires+slack || *a.Expires > now+int64(maxIdentityLife/time.Second)+slack:
 		return fmt.Errorf("%w: exp is missing, over, or more than an hour ahead", trust.ErrNotBelieved)

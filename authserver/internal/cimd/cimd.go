@@ -40,7 +40,7 @@ type Library struct {
 // nothing about where the address leads (CM-20).
 func (l *Library) Client(ctx context.Context, id string) (client.Client, error) {
 	if err := client.CheckDocumentURL(id); err != nil {
-		return client.Client{}, &oauth.Error{Code: "invalid_client", Status: http.StatusBadRequest, Description: "this client_id cannot name a document: " + err.Error()}
+		return client.Client{}, &oauth.Error{Code: "invalid_client", Status: http.StatusBadRequest, Description: "tell the makers of the application that this client_id cannot name a document: " + err.Error()}
 	}
 	if l.isFresh(id) {
 		c, err := l.Store.Client(ctx, id)

@@ -88,6 +88,9 @@ func (f *Fetcher) fetch(ctx context.Context, address string, most int64) ([]byte
 		return nil, 0, err
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, most+1))
+	if err == nil {
+		err = ctx.Err() // a server that ends its answer because we hung up has not given it in time
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading a document: %w", err)
 	}

@@ -82,7 +82,7 @@ func TestADocumentIsFetched(t *testing.T) {
 	}
 }
 
-// CM-01, CM-03: nobody is met at an address that is not public, nor when one of several is not.
+// CM-01, CM-03, AS-40: nobody is met at an address that is not public, nor when one of several is not.
 func TestOnlyPublicAddresses(t *testing.T) {
 	for _, bad := range []string{
 		"127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.2.1",
@@ -115,7 +115,7 @@ func TestOnlyPublicAddresses(t *testing.T) {
 	}
 }
 
-// CM-05, CM-06, CM-08, CM-10
+// CM-05, CM-06, CM-08, CM-10, AS-40, AS-41
 func TestWhatIsNoDocument(t *testing.T) {
 	head := func(status int, kind string, more ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {

@@ -32,6 +32,7 @@ const (
 	OriginInitialToken = "initial_access_token" // by itself, for a tenant (RFC 7591 §3)
 	OriginDocument     = "document"             // by a document of its own (OAuth Client ID Metadata Document)
 	OriginOperator     = "operator"
+	OriginAdmin        = "admin" // by somebody who looks after its tenant's clients
 )
 
 // The grant types a client may have.
@@ -62,7 +63,7 @@ type Client struct {
 	ClientURI       string
 	SoftwareID      string
 	SoftwareVersion string
-	Origin          string // how it became known: OriginRegistration, OriginInitialToken, OriginDocument or OriginOperator
+	Origin          string // how it became known: OriginRegistration, OriginInitialToken, OriginDocument, OriginOperator or OriginAdmin
 	ManageHash      string // TokenHash of its registration access token; empty when it has none
 	Fingerprint     string // of what it said of itself, when all who register the same share one client; empty when not
 	Resource        string // the resource that it is, when it is a protected server that passes its callers on; empty for an agent
@@ -72,7 +73,7 @@ type Client struct {
 	DPoPBound              bool     // it binds every access token to a key of its own (RFC 9449 §5.2)
 	PushRequired           bool     // it pushes every authorization request (RFC 9126 §6)
 
-	CreatedAt time.Time
+	CreatedAt time.Time // of a shared client: when somebody last registered it
 }
 
 // InitialToken lets its bearer register clients of a tenant (RFC 7591 §3).
@@ -93,9 +94,10 @@ type Store interface {
 	Client(ctx context.Context, id string) (Client, error)
 	// Clients returns the clients of a tenant (or all, when tenantID is empty), newest first, at most limit.
 	Clients(ctx context.Context, tenantID string, limit int) ([]Client, error)
-	// Register keeps a client that registers by itself. When there are ceiling of them, the oldest that nobody ever let in goes in its place; ErrFull when
-	// there is none. A client with a grant never goes.
-	Register(ctx context.Context, c Client, ceiling int64) error
+	// Register keeps a client that registers by itself, and returns it. When a living one has the same fingerprint, that one is returned and counts as
+	// registered now: of many at once all get one. When there would be more than ceiling of them, the oldest that nobody ever let in goes; ErrFull when there
+	// is none, and then nothing changes. A client with a grant never goes.
+	Register(ctx context.Context, c Client, ceiling int64) (Client, error)
 	// UpdateClient writes what a client now says of itself, its redirect URIs and its grant types; ErrNotFound when it is gone.
 	UpdateClient(ctx context.Context, c Client) error
 	// ReplaceSecret gives a client that has a secret another one. The one before counts until ends; one before that no more. ErrNotFound when there is no

@@ -133,3 +133,98 @@ func TestLoopbackOnly(t *testing.T) {
 		}
 	}
 }
+
+// Those who say the same of a public application share one client; whatever differs makes another.
+func TestWhoSharesAClient(t *testing.T) {
+	now := time.Now()
+	said := oauth.ClientMetadata{
+		ClientName: "Agent", SoftwareID: "2e6dc280", SoftwareVersion: "1.0", RedirectURIs: []string{"http://127.0.0.1:1/cb", "https://app.example/cb"},
+		GrantTypes: []string{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "none",
+	}
+	make := func(change func(*oauth.ClientMetadata)) client.Client {
+		t.Helper()
+		m := said
+		m.RedirectURIs = slices.Clone(said.RedirectURIs)
+		change(&m)
+		c, _, err := client.FromMetadata(m, client.Registration{Now: now.Add(time.Duration(rand.Intn(1000)) * time.Second)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first := make(func(*oauth.ClientMetadata) {})
+	if !first.Shared() {
+		t.Fatal("it is not shared")
+	}
+	for what, change := range map[string]func(*oauth.ClientMetadata){
+		"the same":                        func(*oauth.ClientMetadata) {},
+		"redirect URIs in another order":  func(m *oauth.ClientMetadata) { slices.Reverse(m.RedirectURIs) },
+		"a redirect URI twice":            func(m *oauth.ClientMetadata) { m.RedirectURIs = append(m.RedirectURIs, m.RedirectURIs[0]) },
+		"the grant type that it gets too": func(m *oauth.ClientMetadata) { m.GrantTypes = nil },
+		"no method, which is none":        func(m *oauth.ClientMetadata) { m.TokenEndpointAuthMethod = "" },
+		"a name with a space more":        func(m *oauth.ClientMetadata) { m.ClientName = " Agent " },
+		"a scope, which is not kept":      func(m *oauth.ClientMetadata) { m.Scope = "a" },
+	} {
+		if got := make(change); got.Fingerprint != first.Fingerprint || got.ID == first.ID {
+			t.Errorf("%s: got another fingerprint, want the same", what)
+		}
+	}
+	for what, change := range map[string]func(*oauth.ClientMetadata){
+		"another name":            func(m *oauth.ClientMetadata) { m.ClientName = "Agent 2" },
+		"another version":         func(m *oauth.ClientMetadata) { m.SoftwareVersion = "1.1" },
+		"other software":          func(m *oauth.ClientMetadata) { m.SoftwareID = "x" },
+		"a redirect URI less":     func(m *oauth.ClientMetadata) { m.RedirectURIs = m.RedirectURIs[:1] },
+		"another port":            func(m *oauth.ClientMetadata) { m.RedirectURIs[0] = "http://127.0.0.1:2/cb" },
+		"a URI of another host":   func(m *oauth.ClientMetadata) { m.RedirectURIs[1] = "https://evil.example/cb" },
+		"a grant type more":       func(m *oauth.ClientMetadata) { m.GrantTypes = append(m.GrantTypes, client.GrantDevice) },
+		"another page of its own": func(m *oauth.ClientMetadata) { m.ClientURI = "https://app.example/" },
+		"native":                  func(m *oauth.ClientMetadata) { m.ApplicationType = "native" },
+	} {
+		if got := make(change); !got.Shared() || got.Fingerprint == first.Fingerprint {
+			t.Errorf("%s: got %q, want a fingerprint of its own", what, got.Fingerprint)
+		}
+	}
+	for what, change := range map[string]func(*oauth.ClientMetadata){
+		"no software": func(m *oauth.ClientMetadata) { m.SoftwareID = "" },
+		"a secret":    func(m *oauth.ClientMetadata) { m.TokenEndpointAuthMethod = "client_secret_basic" },
+		"a key": func(m *oauth.ClientMetadata) {
+			m.TokenEndpointAuthMethod, m.JWKSURI = "private_key_jwt", "https://app.example/jwks"
+		},
+	} {
+		if make(change).Shared() {
+			t.Errorf("%s: it is shared", what)
+		}
+	}
+	c, _, err := client.FromMetadata(said, client.Registration{Now: now, Tenant: &client.InitialToken{TenantID: "acme", Scopes: []string{"a"}}})
+	if err != nil || c.Shared() {
+		t.Errorf("with an initial access token: got %+v %v, want it not shared", c, err)
+	}
+}
+
+// A document says the same to every server: which of the methods that it leaves open is meant (clients.md 2.2 quirk 8).
+func TestHowADocumentsClientProvesItself(t *testing.T) {
+	const id = "https://chatgpt.com/oauth/client.json"
+	for _, row := range []struct{ says, want string }{
+		{``, "none"},
+		{`"token_endpoint_auth_method":"none"`, "none"},
+		{`"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://chatgpt.com/oauth/jwks.json"`, "private_key_jwt"},
+		{`"token_endpoint_auth_method":"private_key_jwt","token_endpoint_auth_methods_supported":["none","private_key_jwt"],"jwks_uri":"https://chatgpt.com/oauth/jwks.json"`, "private_key_jwt"},
+		{`"token_endpoint_auth_method":"none","token_endpoint_auth_methods_supported":["none","private_key_jwt"],"jwks_uri":"https://chatgpt.com/oauth/jwks.json"`, "none"},
+		{`"token_endpoint_auth_methods_supported":["none","private_key_jwt"],"jwks_uri":"https://chatgpt.com/oauth/jwks.json"`, "private_key_jwt"},
+		{`"token_endpoint_auth_methods_supported":["none","private_key_jwt"]`, "none"},
+		{`"token_endpoint_auth_methods_supported":["client_secret_basic","none"]`, "none"},
+		{`"token_endpoint_auth_method":"client_secret_basic","token_endpoint_auth_methods_supported":["client_secret_basic","none"]`, "none"},
+		{`"token_endpoint_auth_method":"client_secret_basic"`, ""},
+		{`"token_endpoint_auth_methods_supported":["client_secret_basic","tls_client_auth"]`, ""},
+		{`"token_endpoint_auth_method":"private_key_jwt"`, ""},
+	} {
+		says := row.says
+		if says != "" {
+			says = "," + says
+		}
+		c, err := client.FromDocument(id, []byte(`{"client_id":"`+id+`","client_name":"ChatGPT","redirect_uris":["https://chatgpt.com/connector_platform_oauth_redirect"]`+says+`}`), time.Now())
+		if c.AuthMethod != row.want || (err == nil) != (row.want != "") {
+			t.Errorf("%s: got %q %v, want %q", row.says, c.AuthMethod, err, row.want)
+		}
+	}
+}

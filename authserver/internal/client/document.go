@@ -61,13 +61,14 @@ type document struct {
 // CM-11). What is not offered here is refused where dropping it would surprise. A document has no tenant and no ceiling of scopes.
 func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 	wrong := func(what string) error {
-		return oauth.InvalidClientMetadata("the document at the client_id " + what)
+		return oauth.InvalidClientMetadata("the document at the client_id " + what + "; tell the makers of the application")
 	}
 	var d document
 	if err := json.Unmarshal(body, &d); err != nil {
 		return Client{}, wrong("is not JSON with the members of RFC 7591 in their types")
 	}
 	d.ClientName = cleanName(d.ClientName)
+	method := d.authMethod()
 	switch {
 	case d.ClientID != id:
 		return Client{}, wrong("names another client_id than its own address")
@@ -75,7 +76,7 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 		return Client{}, wrong("lacks client_name or redirect_uris")
 	case d.Secret != nil || d.SecretExpires != nil:
 		return Client{}, wrong("holds a secret, which everybody can read there")
-	case d.TokenEndpointAuthMethod != "" && d.TokenEndpointAuthMethod != AuthNone && d.TokenEndpointAuthMethod != AuthKey:
+	case method == "":
 		return Client{}, wrong("asks for a token_endpoint_auth_method that is not offered for documents; use none or private_key_jwt")
 	case len(d.GrantTypes) > 0 && !slices.Contains(d.GrantTypes, GrantCode):
 		return Client{}, wrong("does not ask for the grant type authorization_code")
@@ -83,11 +84,10 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 		return Client{}, wrong("does not ask for the response type code")
 	}
 	c := Client{
-		ID: id, Name: d.ClientName, Origin: OriginDocument, AuthMethod: AuthNone, GrantTypes: []string{GrantCode, GrantRefresh}, CreatedAt: now.UTC().Truncate(time.Second),
-		SoftwareID: cleanName(d.SoftwareID), SoftwareVersion: cleanName(d.SoftwareVersion), DPoPBound: d.DPoPBoundAccessTokens,
+		ID: id, Name: d.ClientName, Origin: OriginDocument, AuthMethod: method, GrantTypes: []string{GrantCode, GrantRefresh}, CreatedAt: now.UTC().Truncate(time.Second),
+		SoftwareID: cleanName(d.SoftwareID), SoftwareVersion: cleanName(d.SoftwareVersion), DPoPBound: d.DPoPBoundAccessTokens, PushRequired: d.RequirePushedRequests,
 	}
-	if d.TokenEndpointAuthMethod == AuthKey {
-		c.AuthMethod = AuthKey
+	if method == AuthKey {
 		if slices.Contains(d.GrantTypes, GrantAssertion) {
 			c.GrantTypes = append(c.GrantTypes, GrantAssertion)
 		}
@@ -103,6 +103,21 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 		return Client{}, wrong("has redirect_uris that cannot be used: " + err.Error())
 	}
 	return c, nil
+}
+
+// authMethod is how the client of a document proves itself, or empty when it could do nothing that is offered for documents. The document says the same to
+// every server and gets no answer, so a choice that it leaves is one that both sides must make alike: the method that it names, else the strongest that it can.
+func (d document) authMethod() string {
+	named, can := d.TokenEndpointAuthMethod, d.TokenEndpointAuthMethodsSupported
+	switch {
+	case named == AuthNone || named == AuthKey:
+		return named
+	case slices.Contains(can, AuthKey) && (len(d.JWKS) > 0 || d.JWKSURI != ""):
+		return AuthKey
+	case slices.Contains(can, AuthNone) || named == "" && len(can) == 0:
+		return AuthNone
+	}
+	return ""
 }
 
 // DocumentHost is the host that vouches for a client by its document; empty for other clients.

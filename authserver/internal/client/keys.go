@@ -30,6 +30,9 @@ func ParseKeys(document []byte) ([]jose.JSONWebKey, error) {
 	var keys []jose.JSONWebKey
 	for _, r := range raw.Keys {
 		var key jose.JSONWebKey
+		if foreign(r) {
+			continue
+		}
 		if key.UnmarshalJSON(r) != nil || !key.Valid() || !key.IsPublic() {
 			return nil, ErrKeys
 		}
@@ -44,6 +47,29 @@ func ParseKeys(document []byte) ([]jose.JSONWebKey, error) {
 		return nil, ErrKeys
 	}
 	return keys, nil
+}
+
+// foreign says whether a key is of a kind that is not known here, and that holds nothing private: such a one is ignored (RFC 7517 §5).
+func foreign(raw json.RawMessage) bool {
+	var kind struct {
+		Type  string          `json:"kty"`
+		Curve string          `json:"crv"`
+		D     json.RawMessage `json:"d"`
+		K     json.RawMessage `json:"k"`
+		Priv  json.RawMessage `json:"priv"`
+	}
+	if json.Unmarshal(raw, &kind) != nil || kind.D != nil || kind.K != nil || kind.Priv != nil {
+		return false
+	}
+	switch kind.Type {
+	case "EC":
+		return kind.Curve != "P-256" && kind.Curve != "P-384" && kind.Curve != "P-521"
+	case "OKP":
+		return kind.Curve != "Ed25519"
+	case "RSA", "oct", "":
+		return false
+	}
+	return true
 }
 
 // setKeys takes over how a client with private_key_jwt publishes its keys: in the registration or at an address, one of them (RFC 7591 §2).

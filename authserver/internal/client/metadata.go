@@ -28,7 +28,7 @@ type Registration struct {
 func FromMetadata(m oauth.ClientMetadata, r Registration) (Client, string, error) {
 	c := Client{
 		ID: NewID(), Name: cleanName(m.ClientName), Origin: OriginRegistration, CreatedAt: r.Now.UTC().Truncate(time.Second),
-		SoftwareID: cleanName(m.SoftwareID), SoftwareVersion: cleanName(m.SoftwareVersion), DPoPBound: m.DPoPBoundAccessTokens,
+		SoftwareID: cleanName(m.SoftwareID), SoftwareVersion: cleanName(m.SoftwareVersion), DPoPBound: m.DPoPBoundAccessTokens, PushRequired: m.RequirePushedRequests,
 	}
 	if r.Tenant != nil {
 		c.TenantID, c.Origin = r.Tenant.TenantID, OriginInitialToken
@@ -49,6 +49,9 @@ func FromMetadata(m oauth.ClientMetadata, r Registration) (Client, string, error
 		return Client{}, "", err
 	}
 	secret, err := c.setAuthentication(m)
+	if err == nil {
+		err = c.share()
+	}
 	if err != nil {
 		return Client{}, "", err
 	}
@@ -85,7 +88,7 @@ func (c *Client) setGrantTypes(m oauth.ClientMetadata) error {
 	}
 	for _, t := range m.ResponseTypes {
 		if t != "code" {
-			return oauth.InvalidClientMetadata("the only response type is code")
+			return oauth.InvalidClientMetadata("the only response type is code; name that or none")
 		}
 	}
 	return nil
@@ -163,7 +166,7 @@ func (c *Client) setScopes(m oauth.ClientMetadata, t *InitialToken) error {
 		c.Scopes = oauth.Intersect(asked, t.Scopes)
 	}
 	if len(c.Scopes) == 0 {
-		return oauth.InvalidClientMetadata("none of the scopes is within what the initial access token allows")
+		return oauth.InvalidClientMetadata("none of the scopes is within what the initial access token allows; ask for others or for none")
 	}
 	return nil
 }
@@ -213,7 +216,7 @@ func (c Client) Update(m oauth.ClientMetadata, algorithms []string) (Client, err
 	if err != nil {
 		return Client{}, err
 	}
-	next.ID, next.SecretHash, next.Origin, next.ManageHash = c.ID, c.SecretHash, c.Origin, c.ManageHash
+	next.ID, next.SecretHash, next.Origin, next.ManageHash, next.Fingerprint = c.ID, c.SecretHash, c.Origin, c.ManageHash, c.Fingerprint
 	return next, nil
 }
 
@@ -228,7 +231,7 @@ func (c Client) Metadata() oauth.ClientMetadata {
 		ClientName: c.Name, ClientURI: c.ClientURI, Scope: oauth.FormatScope(c.Scopes), ApplicationType: c.ApplicationType,
 		SoftwareID: c.SoftwareID, SoftwareVersion: c.SoftwareVersion, JWKS: json.RawMessage(c.JWKS), JWKSURI: c.JWKSURI,
 		IDTokenSignedResponseAlg: c.IDTokenAlg, PostLogoutRedirectURIs: c.PostLogoutRedirectURIs,
-		DPoPBoundAccessTokens: c.DPoPBound,
+		DPoPBoundAccessTokens: c.DPoPBound, RequirePushedRequests: c.PushRequired,
 	}
 }
 

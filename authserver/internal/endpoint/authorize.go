@@ -32,11 +32,17 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodPost {
+		if prompt, err := issuer.ParsePrompt(form); err == nil && prompt.None && form.Has("id_token_hint") {
+			d.ErrorPage(w, r, known(r, oauth.InvalidRequest("send prompt=none with id_token_hint by GET, or push the request (RFC 9126)")))
+			return
+		}
+		form.Del("id_token_hint") // it counts for prompt=none alone, and what it says of somebody belongs in no address (AZ-40)
 		// From another site a browser posts without its cookies: going on by GET, it has them again.
 		w.Header().Set("Cache-Control", "no-store")
 		http.Redirect(w, r, AuthorizePath+"?"+form.Encode(), http.StatusSeeOther)
 		return
 	}
+	form.Del(issuer.PushedBy)
 	if issuer.IsPushed(form) {
 		pushed, err := d.Engine.Pushed(r.Context(), form)
 		if err != nil {
@@ -87,7 +93,7 @@ func readAuthorization(w http.ResponseWriter, r *http.Request) (url.Values, *oau
 		return readBody(r)
 	}
 	if len(r.URL.RawQuery) > maxQuery {
-		return nil, &oauth.Error{Code: "invalid_request", Description: "the request is too long", Status: http.StatusRequestURITooLong}
+		return nil, &oauth.Error{Code: "invalid_request", Description: "the request is too long; 16 KiB are the most, or push it ahead", Status: http.StatusRequestURITooLong}
 	}
 	return parseForm(r.URL.RawQuery)
 }

@@ -18,7 +18,7 @@ import (
 // unknownHash is compared with when there is no such client or it has no secret, so that the answer takes as long (L13, CA-06).
 var unknownHash = client.HashSecret("no client has this secret")
 
-var errNotAuthenticated = oauth.InvalidClient("client authentication did not succeed: the client is unknown, or the secret is missing or wrong")
+var errNotAuthenticated = oauth.InvalidClient("client authentication did not succeed: the client is unknown, or its proof is missing or wrong; check both, or register anew")
 
 // credentials are what a request shows of its client.
 type credentials struct {
@@ -87,11 +87,19 @@ func (d *Door) sender(w http.ResponseWriter, r *http.Request) (c client.Client, 
 
 // ahead is sender for what a client asks ahead of a browser, which counts as the browser's own asking does.
 func (d *Door) ahead(w http.ResponseWriter, r *http.Request) (c client.Client, form url.Values, ok bool) {
-	if ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context())); !ok {
-		d.tooMany(w, r, wait)
+	if !d.mayAskAhead(w, r) {
 		return c, nil, false
 	}
 	return d.sender(w, r)
+}
+
+// mayAskAhead counts what is asked ahead of a browser. When it is false, the answer has been given.
+func (d *Door) mayAskAhead(w http.ResponseWriter, r *http.Request) bool {
+	ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context()))
+	if !ok {
+		d.tooMany(w, r, wait)
+	}
+	return ok
 }
 
 // believe checks a client's assertion. Whatever is wrong with it is one answer; the log knows which.
@@ -108,7 +116,7 @@ func (d *Door) believe(r *http.Request, c client.Client, raw string) error {
 func readAssertion(r *http.Request, form url.Values) (credentials, *oauth.Error) {
 	raw := form.Get("client_assertion")
 	if len(r.Header.Values("Authorization")) > 0 || form.Has("client_secret") {
-		return credentials{}, oauth.InvalidRequest("more than one way of client authentication in one request") // CA-03
+		return credentials{}, oauth.InvalidRequest("more than one way of client authentication in one request; use one") // CA-03
 	}
 	if form.Get("client_assertion_type") != assertion.Type {
 		return credentials{}, oauth.InvalidClient("the client_assertion_type must be " + assertion.Type)
@@ -137,14 +145,14 @@ func readCredentials(r *http.Request, form url.Values) (credentials, *oauth.Erro
 		return c, nil
 	}
 	if len(headers) > 1 || form.Has("client_secret") {
-		return credentials{}, oauth.InvalidRequest("more than one way of client authentication in one request")
+		return credentials{}, oauth.InvalidRequest("more than one way of client authentication in one request; use one")
 	}
 	c, ok := basic(headers[0])
 	if !ok {
-		return credentials{}, oauth.InvalidClient("the Authorization header is not HTTP Basic with form-encoded client id and secret")
+		return credentials{}, oauth.InvalidClient("send the Authorization header as HTTP Basic with form-encoded client id and secret")
 	}
 	if form.Has("client_id") && form.Get("client_id") != c.id {
-		return credentials{}, oauth.InvalidClient("client_id in the body is not the client of the Authorization header") // CA-04
+		return credentials{}, oauth.InvalidClient("client_id in the body is not the client of the Authorization header; send one client") // CA-04
 	}
 	return c, nil
 }

@@ -81,34 +81,48 @@ func (d *Door) Mount(r *mux.Router) error {
 	if err != nil {
 		return err
 	}
-	r.Handle(MetadataPath, cors("GET, HEAD", metadata))
-	r.Handle(DiscoveryPath, cors("GET, HEAD", discovery))
-	r.Handle(JWKSPath, cors("GET, HEAD", http.HandlerFunc(d.jwks)))
-	r.Handle(TokenPath, cors("POST", http.HandlerFunc(d.token)))
+	r.Handle(MetadataPath, d.cors("GET, HEAD", metadata))
+	r.Handle(DiscoveryPath, d.cors("GET, HEAD", discovery))
+	r.Handle(JWKSPath, d.cors("GET, HEAD", http.HandlerFunc(d.jwks)))
+	r.Handle(TokenPath, d.cors("POST", http.HandlerFunc(d.token)))
 	if d.Registration != RegistrationClosed {
-		r.Handle(RegisterPath, cors("POST", http.HandlerFunc(d.register)))
-		r.Handle(RegisterPath+"/{client}", cors("GET, PUT, DELETE", http.HandlerFunc(d.manage)))
+		r.Handle(RegisterPath, d.cors("POST", http.HandlerFunc(d.register)))
+		r.Handle(RegisterPath+"/{client}", d.cors("GET, PUT, DELETE", http.HandlerFunc(d.manage)))
 	}
-	r.Handle(RevokePath, cors("POST", http.HandlerFunc(d.revoke)))
-	r.Handle(DevicePath, cors("POST", http.HandlerFunc(d.device)))
-	r.Handle(PushPath, cors("POST", http.HandlerFunc(d.push)))
-	r.Handle(UserInfoPath, cors("GET, POST", http.HandlerFunc(d.userInfo)))
-	r.Handle(IntrospectionPath, only("POST", http.HandlerFunc(d.introspect)))
-	r.Handle(EndedPath, only("POST", http.HandlerFunc(d.ended)))
+	r.Handle(RevokePath, d.cors("POST", http.HandlerFunc(d.revoke)))
+	r.Handle(DevicePath, d.cors("POST", http.HandlerFunc(d.device)))
+	r.Handle(PushPath, d.cors("POST", http.HandlerFunc(d.push)))
+	r.Handle(UserInfoPath, d.cors("GET, POST", http.HandlerFunc(d.userInfo)))
+	r.Handle(IntrospectionPath, d.only("POST", http.HandlerFunc(d.introspect)))
+	r.Handle(EndedPath, d.only("POST", http.HandlerFunc(d.ended)))
 	r.HandleFunc(issuer.ErrorPath+"{code}", d.explain).Methods("GET", "HEAD")
-	r.Handle(AuthorizePath, only("GET, POST", http.HandlerFunc(d.authorize)))
+	r.Handle(AuthorizePath, d.only("GET, POST", http.HandlerFunc(d.authorize)))
+	r.NotFoundHandler = d.nothing("There is nothing at this address. Check it; the metadata at "+MetadataPath+" name what there is.", http.StatusNotFound)
+	r.MethodNotAllowedHandler = d.nothing("This address is not asked in this way. Begin again from your application.", http.StatusMethodNotAllowed)
 	return nil
+}
+
+// nothing answers what no route takes: programs in JSON, people by a page, both with a support code.
+func (d *Door) nothing(what string, status int) http.Handler {
+	refused := &oauth.Error{Code: "invalid_request", Description: what, Status: status}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/oauth2/") || strings.HasPrefix(r.URL.Path, "/.well-known/") {
+			d.fail(w, r, refused)
+			return
+		}
+		d.ErrorPage(w, r, known(r, refused))
+	})
 }
 
 func (d *Door) explain(w http.ResponseWriter, r *http.Request) { d.Explain(w, r, mux.Vars(r)["code"]) }
 
 // only answers 405 with Allow to every other method (RFC 9110 §15.5.6), which the router by itself does not.
-func only(methods string, h http.Handler) http.Handler {
+func (d *Door) only(methods string, h http.Handler) http.Handler {
 	allowed := strings.Split(methods, ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !slices.Contains(allowed, r.Method) {
 			w.Header().Set("Allow", methods)
-			answer(w, http.StatusMethodNotAllowed, errorBody{Error: "invalid_request", Description: "this endpoint takes " + methods})
+			d.fail(w, r, &oauth.Error{Code: "invalid_request", Description: "this endpoint takes " + methods, Status: http.StatusMethodNotAllowed})
 			return
 		}
 		h.ServeHTTP(w, r)
@@ -116,8 +130,8 @@ func only(methods string, h http.Handler) http.Handler {
 }
 
 // cors lets programs in browsers call h, by these methods, from any origin. No endpoint behind it looks at cookies.
-func cors(methods string, h http.Handler) http.Handler {
-	h = only(methods, h)
+func (d *Door) cors(methods string, h http.Handler) http.Handler {
+	h = d.only(methods, h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
 		header.Set("Access-Control-Allow-Origin", "*")

@@ -26,7 +26,7 @@ func readForm(r *http.Request) (url.Values, *oauth.Error) {
 	}
 	for name, values := range form {
 		if len(values) > 1 && name != "resource" && name != "audience" {
-			return nil, oauth.InvalidRequest("a parameter is given more than once")
+			return nil, oauth.InvalidRequest("a parameter is given more than once; send each once")
 		}
 	}
 	return form, nil
@@ -48,15 +48,15 @@ func readBody(r *http.Request) (url.Values, *oauth.Error) {
 func parseForm(encoded string) (url.Values, *oauth.Error) {
 	form, err := url.ParseQuery(encoded)
 	if err != nil {
-		return nil, oauth.InvalidRequest("the parameters are not correctly form-encoded")
+		return nil, oauth.InvalidRequest("the parameters are not correctly form-encoded; see application/x-www-form-urlencoded")
 	}
 	if len(form) > maxParameters {
-		return nil, oauth.InvalidRequest("too many parameters")
+		return nil, oauth.InvalidRequest("too many parameters; a hundred are the most")
 	}
 	for name, values := range form {
 		for _, v := range values {
 			if !utf8.ValidString(name) || !utf8.ValidString(v) {
-				return nil, oauth.InvalidRequest("a parameter is not UTF-8")
+				return nil, oauth.InvalidRequest("a parameter is not UTF-8; encode it so")
 			}
 		}
 	}
@@ -71,10 +71,10 @@ func readAll(r *http.Request) ([]byte, *oauth.Error) {
 	body, err := io.ReadAll(r.Body)
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return nil, &oauth.Error{Code: "invalid_request", Description: "the body is too large", Status: http.StatusRequestEntityTooLarge}
+		return nil, &oauth.Error{Code: "invalid_request", Description: "the body is too large; send less", Status: http.StatusRequestEntityTooLarge}
 	}
 	if err != nil {
-		return nil, oauth.InvalidRequest("the body could not be read")
+		return nil, oauth.InvalidRequest("the body could not be read; send it again")
 	}
 	return body, nil
 }

@@ -24,7 +24,7 @@ func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
 				d.tooMany(w, r, wait)
 				return
 			}
-			refuseBearer(w, "the registration access token is not this client's, or the client is gone; register anew")
+			d.refuseBearer(w, r, "the registration access token is not this client's, or the client is gone; register anew")
 			return
 		}
 		d.fail(w, r, err)
@@ -78,7 +78,7 @@ func (d *Door) change(w http.ResponseWriter, r *http.Request, c client.Client) {
 		err = d.Clients.UpdateClient(r.Context(), next)
 	}
 	if errors.Is(err, client.ErrNotFound) {
-		refuseBearer(w, "the client is gone; register anew")
+		d.refuseBearer(w, r, "the client is gone; register anew")
 		return
 	}
 	if err != nil {
@@ -93,18 +93,5 @@ func (d *Door) forget(r *http.Request, c client.Client) error {
 	if err := d.Clients.DeleteClient(r.Context(), c.ID, d.Now()); err != nil && !errors.Is(err, client.ErrNotFound) {
 		return err
 	}
-	for {
-		alive, err := d.Engine.Grants.Grants(r.Context(), grant.Filter{ClientID: c.ID, Alive: true})
-		if err != nil {
-			return fmt.Errorf("reading a client's grants: %w", err)
-		}
-		if len(alive) == 0 {
-			return nil
-		}
-		for _, g := range alive {
-			if err := d.Engine.Ledger.End(r.Context(), grant.Actor("client:"+c.ID), g.ID, grant.ReasonGone); err != nil {
-				return err
-			}
-		}
-	}
+	return d.Engine.Ledger.EndClient(r.Context(), grant.Actor("client:"+c.ID), c.ID)
 }

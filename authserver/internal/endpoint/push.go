@@ -1,8 +1,11 @@
 package endpoint
 
 import (
+	"errors"
 	"net/http"
+	"net/url"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -14,12 +17,21 @@ type pushBody struct {
 
 // push is the pushed authorization request endpoint (RFC 9126 §2).
 func (d *Door) push(w http.ResponseWriter, r *http.Request) {
-	c, form, ok := d.ahead(w, r)
-	if !ok {
+	if !d.mayAskAhead(w, r) {
+		return
+	}
+	form, refused := readForm(r)
+	if refused != nil {
+		d.fail(w, r, refused)
+		return
+	}
+	c, err := d.pusher(r, form)
+	if err != nil {
+		d.failAuthentication(w, r, err)
 		return
 	}
 	if len(form.Encode()) > maxQuery {
-		d.fail(w, r, &oauth.Error{Code: "invalid_request", Description: "the request is too long", Status: http.StatusRequestEntityTooLarge})
+		d.fail(w, r, &oauth.Error{Code: "invalid_request", Description: "the request is too long; 16 KiB are the most", Status: http.StatusRequestEntityTooLarge})
 		return
 	}
 	proof, err := d.proof(w, r, PushPath, "")
@@ -34,4 +46,18 @@ func (d *Door) push(w http.ResponseWriter, r *http.Request) {
 	}
 	relaxed(r, names)
 	answer(w, http.StatusCreated, pushBody{requestURI, int64(life.Seconds())})
+}
+
+// pusher finds out which client pushes a request. One whose document has not been read yet proves nothing, as if its document said so; whether it does is seen
+// when a person has signed in and the document is read.
+func (d *Door) pusher(r *http.Request, form url.Values) (client.Client, error) {
+	c, err := d.authenticate(r, form)
+	shown, _ := readCredentials(r, form)
+	if !errors.Is(err, errNotAuthenticated) || shown.method != client.AuthNone || d.Engine.Documents == nil || client.CheckDocumentURL(shown.id) != nil {
+		return c, err
+	}
+	if _, read := d.Clients.Client(r.Context(), shown.id); !errors.Is(read, client.ErrNotFound) {
+		return client.Client{}, err
+	}
+	return client.Client{ID: shown.id, AuthMethod: client.AuthNone}, nil
 }

@@ -34,7 +34,7 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 	c, secret, err := d.keep(r, metadata, client.TokenHash(manage))
 	switch {
 	case errors.Is(err, client.ErrNoInitialToken):
-		refuseBearer(w, "an initial access token is needed that is known, not expired and not used up; send it as Bearer")
+		d.refuseBearer(w, r, "an initial access token is needed that is known, not expired and not used up; send it as Bearer")
 		return
 	case errors.Is(err, client.ErrFull):
 		httpd.Note(r.Context(), "refused", "as many clients as there may be")
@@ -46,14 +46,18 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 	}
 	httpd.Note(r.Context(), "client", c.ID)
 	body := d.information(c)
-	body.ClientSecret, body.RegistrationAccessToken = secret, manage
+	body.ClientSecret = secret
+	if c.ManageHash != "" {
+		body.RegistrationAccessToken = manage
+	}
 	answer(w, http.StatusCreated, body)
 }
 
 // information is a client as its own program is shown it (RFC 7591 §3.2.1, RFC 7592 §3).
 func (d *Door) information(c client.Client) oauth.ClientInformation {
-	body := oauth.ClientInformation{
-		ClientID: c.ID, ClientIDIssuedAt: c.CreatedAt.Unix(), ClientMetadata: c.Metadata(), RegistrationClientURI: d.Engine.Issuer + RegisterPath + "/" + c.ID,
+	body := oauth.ClientInformation{ClientID: c.ID, ClientIDIssuedAt: c.CreatedAt.Unix(), ClientMetadata: c.Metadata()}
+	if c.ManageHash != "" { // a shared client is nobody's to manage
+		body.RegistrationClientURI = d.Engine.Issuer + RegisterPath + "/" + c.ID
 	}
 	if c.SecretHash != "" {
 		body.ClientSecretExpiresAt = new(int64) // 0: it does not expire
@@ -62,9 +66,10 @@ func (d *Door) information(c client.Client) oauth.ClientInformation {
 }
 
 // refuseBearer answers a request whose bearer token does not do (RFC 6750 §3).
-func refuseBearer(w http.ResponseWriter, what string) {
-	w.Header().Set("WWW-Authenticate", oauth.Challenge{Error: "invalid_token", ErrorDescription: what}.String())
-	answer(w, http.StatusUnauthorized, errorBody{Error: "invalid_token", Description: what})
+func (d *Door) refuseBearer(w http.ResponseWriter, r *http.Request, what string) {
+	refused := known(r, oauth.InvalidToken(what))
+	w.Header().Set("WWW-Authenticate", oauth.Challenge{Error: refused.Code, ErrorDescription: what}.String())
+	answer(w, refused.Status, d.body(r, refused))
 }
 
 // keep makes and keeps the client, under the tenant of the initial access token if one was shown.
@@ -82,8 +87,10 @@ func (d *Door) keep(r *http.Request, m oauth.ClientMetadata, manageHash string) 
 		if err != nil {
 			return client.Client{}, "", err
 		}
-		c.ManageHash = manageHash
-		if err := d.Clients.Register(r.Context(), c, d.Ceiling); err != nil {
+		if !c.Shared() {
+			c.ManageHash = manageHash
+		}
+		if c, err = d.Clients.Register(r.Context(), c, d.Ceiling); err != nil {
 			return client.Client{}, "", fmt.Errorf("keeping a client: %w", err)
 		}
 		return c, secret, nil
@@ -137,12 +144,12 @@ func readObject(r *http.Request, into any) *oauth.Error {
 	if refused != nil {
 		return &oauth.Error{Code: "invalid_client_metadata", Description: refused.Description, Status: refused.Status}
 	}
-	malformed := oauth.InvalidClientMetadata("the body is not one JSON object with the members of RFC 7591 in their types")
+	malformed := oauth.InvalidClientMetadata("send one JSON object with the members of RFC 7591 in their types, and nothing after it")
 	if !utf8.Valid(body) || !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
 		return malformed
 	}
 	if repeated(body) {
-		return oauth.InvalidClientMetadata("a member is given more than once, or the body is not well-formed JSON")
+		return oauth.InvalidClientMetadata("send well-formed JSON with each member once")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	if decoder.Decode(into) != nil {

@@ -32,7 +32,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	grantType := form.Get("grant_type")
 	switch {
 	case grantType == "":
-		d.fail(w, r, oauth.InvalidRequest("grant_type is missing"))
+		d.fail(w, r, oauth.InvalidRequest("grant_type is missing; use one of "+strings.Join(issuer.GrantTypes(), ", ")))
 		return
 	case !slices.Contains(issuer.GrantTypes(), grantType):
 		d.fail(w, r, oauth.UnsupportedGrantType("this grant_type is not offered; use "+strings.Join(issuer.GrantTypes(), ", ")))

@@ -17,7 +17,7 @@ func (d *Door) userInfo(w http.ResponseWriter, r *http.Request) {
 	proved := strings.EqualFold(scheme, dpop.Scheme)
 	if len(headers) != 1 || raw == "" || !proved && !strings.EqualFold(scheme, "Bearer") {
 		w.Header().Set("WWW-Authenticate", oauth.Challenge{Scope: []string{issuer.ScopeOpenID}}.String()) // RFC 6750 §3.1: no error when nothing was sent
-		answer(w, http.StatusUnauthorized, errorBody{Error: "invalid_token", Description: "send an access token of this issuer as Authorization: Bearer"})
+		answer(w, http.StatusUnauthorized, d.body(r, oauth.InvalidToken("send an access token of this issuer as Authorization: Bearer")))
 		return
 	}
 	info, err := d.whose(w, r, raw, proved)
@@ -30,7 +30,7 @@ func (d *Door) userInfo(w http.ResponseWriter, r *http.Request) {
 			status = max(status, http.StatusUnauthorized) // RFC 9449 §7.1: also for what is wrong with the proof
 		}
 		w.Header().Set("WWW-Authenticate", c.String())
-		answer(w, status, errorBody{refused.Code, describe(r, refused), d.Engine.ErrorURI(refused.Code)})
+		answer(w, status, d.body(r, refused))
 		return
 	}
 	if err != nil {

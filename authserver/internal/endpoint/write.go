@@ -29,7 +29,12 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if refused.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "2")
 	}
-	answer(w, refused.Status, errorBody{refused.Code, describe(r, refused), d.Engine.ErrorURI(refused.Code)})
+	answer(w, refused.Status, d.body(r, refused))
+}
+
+// body is what a stranger reads of an error: what was wrong, the name of the request in our log, where to read more.
+func (d *Door) body(r *http.Request, e *oauth.Error) errorBody {
+	return errorBody{e.Code, e.Description + " (support code " + httpd.SupportCode(r.Context()) + ")", d.Engine.ErrorURI(e.Code)}
 }
 
 // known is the error as strangers may see it; the rest is noted for the log.
@@ -49,10 +54,6 @@ func relaxed(r *http.Request, names []string) {
 	for _, name := range names {
 		httpd.Note(r.Context(), "relaxed", name)
 	}
-}
-
-func describe(r *http.Request, e *oauth.Error) string {
-	return e.Description + " (support code " + httpd.SupportCode(r.Context()) + ")"
 }
 
 type errorBody struct {

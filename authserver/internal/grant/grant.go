@@ -31,6 +31,8 @@ type Grant struct {
 	SignedInAt time.Time // when the person had last proved who they are; zero when nobody did it here
 	AssertedBy string    // the issuer whose assertion made it; empty for what a person or the tenant allowed here
 	AssertedAt time.Time // when it last did
+	// DerivedFrom is the grant that the person made by hand, when the client got this one without their being asked again. It ends with that one.
+	DerivedFrom string
 }
 
 // Ended says whether the grant has ended.
@@ -44,6 +46,11 @@ type Filter struct {
 	TenantID string
 	UserID   string
 	ClientID string
+	Resource string
+	// ByHand leaves out those that a client got without the person's being asked again.
+	ByHand bool
+	// DerivedFrom matches those that came of this one.
+	DerivedFrom string
 	// AssertedBy matches those that this issuer's assertions made.
 	AssertedBy string
 	Alive      bool // only those that have not ended
@@ -80,9 +87,29 @@ type Ledger struct {
 	Now       func() time.Time
 }
 
-// End ends a grant with everything that hangs from it. The list comes first, then SQL, so that a failure in between can only
-// revoke too much. When it returns nil, no token of the grant works. Ending an ended grant is no error.
+// End ends a grant with everything that hangs from it, and the grants that a client got on the strength of it. The list comes first, then SQL, so that a
+// failure in between can only revoke too much. When it returns nil, no token of any of them works. Ending an ended grant is no error.
 func (l *Ledger) End(ctx context.Context, actor Actor, id, reason string) error {
+	if err := l.end(ctx, actor, id, reason); err != nil {
+		return err
+	}
+	for { // nothing new can come of an ended one: see Store
+		derived, err := l.Store.Grants(ctx, Filter{DerivedFrom: id, Alive: true})
+		if err != nil {
+			return fmt.Errorf("reading what came of grant %s: %w", id, err)
+		}
+		if len(derived) == 0 {
+			return nil
+		}
+		for _, g := range derived {
+			if err := l.end(ctx, actor, g.ID, reason); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (l *Ledger) end(ctx context.Context, actor Actor, id, reason string) error {
 	g, err := l.Store.Grant(ctx, id)
 	if err != nil {
 		return fmt.Errorf("ending grant: %w", err)
@@ -96,6 +123,24 @@ func (l *Ledger) End(ctx context.Context, actor Actor, id, reason string) error 
 		return fmt.Errorf("ending grant %s: %w", id, err)
 	}
 	return nil
+}
+
+// EndClient ends all grants of a client that is gone.
+func (l *Ledger) EndClient(ctx context.Context, actor Actor, clientID string) error {
+	for {
+		alive, err := l.Store.Grants(ctx, Filter{ClientID: clientID, Alive: true})
+		if err != nil {
+			return fmt.Errorf("reading a client's grants: %w", err)
+		}
+		if len(alive) == 0 {
+			return nil
+		}
+		for _, g := range alive {
+			if err := l.End(ctx, actor, g.ID, ReasonGone); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // Restore writes to the list what the ledger knows of grants whose tokens may still be unexpired, and marks the list complete for life.
@@ -122,7 +167,7 @@ const (
 	ReasonClient = "revoked by its client" // RFC 7009
 	ReasonReuse  = "a used code or refresh token came back"
 	ReasonPerson = "ended by the person"
-	// ReasonGone: the client has deleted itself.
+	// ReasonGone: the client has deleted itself, or was deleted.
 	ReasonGone = "the client is gone"
 	// ReasonExpired: nothing that hangs from it can be used any more.
 	ReasonExpired = "expired"

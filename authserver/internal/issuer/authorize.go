@@ -13,6 +13,7 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -47,7 +48,7 @@ const shortState = 8
 // remembered are the parameters that Authorize reads. Others mean nothing here (RFC 6749 §3.1) and are not kept.
 var remembered = []string{
 	"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "resource", "code_challenge", "code_challenge_method",
-	"nonce", "prompt", "max_age", "login_hint", "id_token_hint", "dpop_jkt",
+	"nonce", "prompt", "max_age", "login_hint", "id_token_hint", "dpop_jkt", PushedBy,
 }
 
 // Remembered is a request as it is kept until a person has answered.
@@ -84,7 +85,7 @@ func (e *Engine) Authorize(ctx context.Context, form url.Values) (*Authorization
 	if err := a.check(e); err != nil {
 		var refused *oauth.Error
 		if errors.As(err, &refused) {
-			return nil, e.refuse(a, refused)
+			return nil, e.refuse(ctx, a, refused)
 		}
 		return nil, err
 	}
@@ -95,7 +96,7 @@ func (e *Engine) Authorize(ctx context.Context, form url.Values) (*Authorization
 	if a.request, err = a.ask(ctx); err != nil {
 		var refused *oauth.Error
 		if errors.As(err, &refused) {
-			return nil, e.refuse(a, refused)
+			return nil, e.refuse(ctx, a, refused)
 		}
 		return nil, err
 	}
@@ -124,7 +125,7 @@ func (e *Engine) addressee(ctx context.Context, form url.Values) (*Authorization
 	}
 	relaxed, ok := client.MatchRedirectURI(c.RedirectURIs, form.Get("redirect_uri"))
 	if !ok {
-		return nil, local(oauth.InvalidRequest("redirect_uri is not one that this client has registered"))
+		return nil, local(oauth.InvalidRequest("redirect_uri is not one that this client has registered; send one that is, or register anew"))
 	}
 	a := &Authorization{Client: c, RedirectURI: form.Get("redirect_uri"), Form: form}
 	a.relax(relaxed)
@@ -157,7 +158,7 @@ func (e *Engine) Deferred(form url.Values) (bool, *oauth.Error) {
 		}
 	}
 	if err := client.CheckDocumentURL(form.Get("client_id")); err != nil {
-		return true, oauth.InvalidRequest("this client_id cannot name a document: " + err.Error())
+		return true, oauth.InvalidRequest("tell the makers of the application that this client_id cannot name a document: " + err.Error())
 	}
 	return true, nil
 }
@@ -171,7 +172,7 @@ var unsupported = []struct{ parameter, code string }{
 func (a *Authorization) check(e *Engine) error {
 	for name, values := range a.Form {
 		if len(values) > 1 && name != "resource" && name != "audience" {
-			return oauth.InvalidRequest("a parameter is given more than once")
+			return oauth.InvalidRequest("a parameter is given more than once; send each once")
 		}
 	}
 	for _, u := range unsupported {
@@ -180,19 +181,22 @@ func (a *Authorization) check(e *Engine) error {
 		}
 	}
 	if len(a.Form.Get("state")) > MaxState {
-		return oauth.InvalidRequest("state is longer than 2048 bytes")
+		return oauth.InvalidRequest("state is longer than 2048 bytes; send a shorter one")
 	}
 	if a.Form.Get("response_type") != "code" {
-		return oauth.UnsupportedResponseType("the only response_type is code")
+		return oauth.UnsupportedResponseType("the only response_type is code; send that")
 	}
 	if mode := a.Form.Get("response_mode"); mode != "" && mode != "query" {
-		return oauth.InvalidRequest("the only response_mode is query")
+		return oauth.InvalidRequest("the only response_mode is query; send that or none")
 	}
 	if !slices.Contains(a.Client.GrantTypes, client.GrantCode) {
-		return oauth.UnauthorizedClient("this client is not registered for authorization_code")
+		return oauth.UnauthorizedClient("this client is not registered for authorization_code; register one that is")
 	}
 	if a.Form.Get("code_challenge_method") != "S256" || !challengeForm.MatchString(a.Form.Get("code_challenge")) {
 		return oauth.InvalidRequest("PKCE is required: send code_challenge (43 characters) with code_challenge_method=S256")
+	}
+	if a.Client.PushRequired && a.Form.Get(PushedBy) != a.Client.AuthMethod {
+		return oauth.InvalidRequest("this client has said that it pushes its requests (RFC 9126); push this one first") // RFC 9126 §6
 	}
 	if a.Form.Has("dpop_jkt") && !challengeForm.MatchString(a.Form.Get("dpop_jkt")) {
 		return oauth.InvalidRequest("dpop_jkt is not the SHA-256 thumbprint of a key (43 characters)")
@@ -269,9 +273,10 @@ func (a *Authorization) ask(ctx context.Context) (fosite.AuthorizeRequester, err
 	return request, nil
 }
 
-func (e *Engine) refuse(a *Authorization, err *oauth.Error) *Refusal {
+func (e *Engine) refuse(ctx context.Context, a *Authorization, err *oauth.Error) *Refusal {
+	description := plain(err.Description) + " (support code " + httpd.SupportCode(ctx) + ")"
 	return &Refusal{Err: err, RedirectTo: e.redirectURL(a, url.Values{
-		"error": {err.Code}, "error_description": {plain(err.Description)}, "error_uri": {e.ErrorURI(err.Code)},
+		"error": {err.Code}, "error_description": {description}, "error_uri": {e.ErrorURI(err.Code)},
 	})}
 }
 

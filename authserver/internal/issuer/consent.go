@@ -23,6 +23,7 @@ type Consent struct {
 	Someone
 	TenantID string
 	Scopes   []string // ticked
+	origin   string   // the grant that they made by hand, when nobody was asked now
 }
 
 // Offers lists what the person could allow the client, tenant by tenant: asked for ∩ client ∩ tenant policy ∩ role (product.md). A client
@@ -76,7 +77,7 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 		return "", err
 	}
 	if !a.opens(c.Scopes) {
-		return "", e.refuse(a, oauth.AccessDenied("nothing was allowed"))
+		return "", e.refuse(ctx, a, oauth.AccessDenied("the person allowed nothing of it; do not ask again by yourself"))
 	}
 	if !oauth.Subset(c.Scopes, offered) {
 		return "", &Refusal{Err: oauth.InvalidRequest("something was ticked that was not offered; start again from your application")}
@@ -98,7 +99,7 @@ func (e *Engine) Deny(ctx context.Context, form url.Values) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return e.refuse(a, oauth.AccessDenied("the person said no")).RedirectTo, nil
+	return e.refuse(ctx, a, oauth.AccessDenied("the person said no; do not ask again by yourself")).RedirectTo, nil
 }
 
 func (e *Engine) offered(ctx context.Context, a *Authorization, c Consent) ([]string, error) {
@@ -131,7 +132,7 @@ func (x *exchange) issueCode(ctx context.Context, a *Authorization) (string, err
 		err = fromFosite(err)
 		var refused *oauth.Error
 		if errors.As(err, &refused) {
-			return "", x.engine.refuse(a, refused)
+			return "", x.engine.refuse(ctx, a, refused)
 		}
 		return "", err
 	}
@@ -147,7 +148,7 @@ func (x *exchange) issueCode(ctx context.Context, a *Authorization) (string, err
 func (a *Authorization) grant(c Consent, granted []string, now time.Time) grant.Grant {
 	return grant.Grant{
 		ID: newID("grt_"), TenantID: c.TenantID, ClientID: a.Client.ID, UserID: c.UserID, Resource: a.Resource.URI, Scopes: granted, CreatedAt: now,
-		SignedInAt: c.SignedInAt.UTC().Truncate(time.Second),
+		SignedInAt: c.SignedInAt.UTC().Truncate(time.Second), DerivedFrom: c.origin,
 	}
 }
 

@@ -157,7 +157,7 @@ func (e *Engine) DecideDevice(ctx context.Context, userCode string, consent *Con
 			return err
 		}
 		if !a.opens(consent.Scopes) || !oauth.Subset(consent.Scopes, offered) {
-			return oauth.InvalidRequest("nothing was ticked, or something that was not offered")
+			return oauth.InvalidRequest("Nothing was ticked, or something that was not offered. Go back, load the page again and repeat it.")
 		}
 		granted = oauth.Intersect(offered, consent.Scopes)
 	}
@@ -200,7 +200,7 @@ func (e *Engine) approveDevice(ctx context.Context, a *Authorization, d deviceRe
 func (x *exchange) loadDevice(ctx context.Context, form url.Values) error {
 	raw := form.Get("device_code")
 	if raw == "" {
-		return oauth.InvalidRequest("device_code is missing")
+		return oauth.InvalidRequest("device_code is missing; send the one that the device authorization endpoint gave")
 	}
 	code, g, err := x.engine.Store.Code(ctx, client.TokenHash(raw))
 	if errors.Is(err, ErrNotFound) {
@@ -210,7 +210,7 @@ func (x *exchange) loadDevice(ctx context.Context, form url.Values) error {
 		return fmt.Errorf("reading a device's code: %w", err)
 	}
 	if code.ClientID != x.client.ID || code.RedirectURI != deviceRedirect {
-		return oauth.InvalidGrant("the device_code is unknown, or was given to another client")
+		return oauth.InvalidGrant("the device_code is unknown, or was given to another client; begin anew")
 	}
 	code.Challenge = challengeOf(raw)
 	x.code, x.grant, x.scopes = &code, g, g.Scopes
@@ -238,9 +238,9 @@ func (x *exchange) waiting(ctx context.Context, hash string) error {
 	case !there:
 		return &oauth.Error{Code: "expired_token", Status: http.StatusBadRequest, Description: "the device_code is unknown or over; begin anew"}
 	case json.Unmarshal(value, &d) != nil || d.ClientID != x.client.ID:
-		return oauth.InvalidGrant("the device_code is unknown, or was given to another client")
+		return oauth.InvalidGrant("the device_code is unknown, or was given to another client; begin anew")
 	case d.Denied:
-		return &oauth.Error{Code: "access_denied", Status: http.StatusBadRequest, Description: "the person said no"}
+		return &oauth.Error{Code: "access_denied", Status: http.StatusBadRequest, Description: "the person said no; do not ask again by yourself"}
 	}
 	first, err := x.engine.Ahead.PutIfAbsent(ctx, "device-poll:"+hash, []byte("1"), deviceInterval-time.Second)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/handler/oauth2"
 	"github.com/ory/fosite/handler/pkce"
@@ -36,6 +37,8 @@ type Signer interface {
 	Sign(algorithm string, claims token.Claims) (string, error)
 	// SignIdentity writes claims as an id token with the key that signs now for the algorithm.
 	SignIdentity(algorithm string, claims any) (string, error)
+	// PastKey is Key for what was signed long ago: keys that are published no more, but not those that were withdrawn.
+	PastKey(kid string) (jose.JSONWebKey, error)
 }
 
 // Documents finds clients that are known by a document of theirs.

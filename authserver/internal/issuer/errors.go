@@ -15,7 +15,7 @@ import (
 // of ours broke. Losing a race for a code or token is the client's error, not the server's (fosite.md 2.2).
 func fromFosite(err error) error {
 	if errors.Is(err, ErrSpent) {
-		return oauth.InvalidGrant("it was used by another request, or its permission has ended")
+		return oauth.InvalidGrant("it was used by another request, or its permission has ended; go on with what that request got, or ask the person again")
 	}
 	var ours *oauth.Error
 	if errors.As(err, &ours) {
@@ -30,6 +30,9 @@ func fromFosite(err error) error {
 		description = f.DescriptionField
 	}
 	out := &oauth.Error{Code: f.ErrorField, Description: plain(description), Status: http.StatusBadRequest}
+	if out.Code == "invalid_grant" {
+		out.Description += " Begin a new authorization."
+	}
 	if out.Code == "invalid_client" {
 		out.Status = http.StatusUnauthorized
 	}

@@ -255,7 +255,7 @@ func (x *exchange) GenerateAuthorizeCode(context.Context, fosite.Requester) (cod
 
 func (x *exchange) ValidateAuthorizeCode(context.Context, fosite.Requester, string) error {
 	if !x.now.Before(x.code.ExpiresAt) {
-		return fosite.ErrTokenExpired
+		return oauth.InvalidGrant("the code is over: it is redeemed at once or not at all; begin a new authorization")
 	}
 	return nil
 }
@@ -274,7 +274,7 @@ func (x *exchange) GenerateRefreshToken(context.Context, fosite.Requester) (raw,
 
 func (x *exchange) ValidateRefreshToken(context.Context, fosite.Requester, string) error {
 	if !x.now.Before(x.refresh.ExpiresAt) {
-		return fosite.ErrTokenExpired
+		return oauth.InvalidGrant("the refresh token is over; ask the person again")
 	}
 	return nil
 }

@@ -174,7 +174,7 @@ var errHint = errors.New("not an id token of this issuer")
 
 // Hint is whom an id token of ours speaks of, and to which client, however old it is (OpenID Connect Core §3.1.2.1; RP-Initiated Logout 1.0 §2). It proves
 // nothing of who is there.
-func (e *Engine) Hint(ctx context.Context, raw string) (userID, clientID string, err error) {
+func (e *Engine) Hint(raw string) (userID, clientID string, err error) {
 	parts := strings.Split(raw, ".")
 	if len(raw) > token.MaxSize || len(parts) != 3 {
 		return "", "", errHint
@@ -187,7 +187,7 @@ func (e *Engine) Hint(ctx context.Context, raw string) (userID, clientID string,
 	if err != nil || json.Unmarshal(head, &header) != nil || header.Type != keyring.IdentityType {
 		return "", "", errHint
 	}
-	key, err := e.Keys.Key(ctx, header.KeyID)
+	key, err := e.Keys.PastKey(header.KeyID)
 	if err != nil {
 		return "", "", errHint
 	}

@@ -42,6 +42,9 @@ func (x *exchange) loadAssertion(ctx context.Context, form url.Values) error {
 	if id.ClientID != x.client.ID { // EMA-04
 		return oauth.InvalidGrant("the assertion is for another client")
 	}
+	if x.client.TenantID != "" && x.client.TenantID != id.TenantID {
+		return oauth.InvalidGrant("this client belongs to another organisation than the assertion's")
+	}
 	userID, err := x.asserted(ctx, id)
 	if err != nil {
 		return err
@@ -73,7 +76,7 @@ func (x *exchange) assert(ctx context.Context, id trust.Identity, userID string,
 	case errors.Is(err, trust.ErrEnded):
 		return oauth.InvalidGrant("this permission was ended after the assertion had been made; get a new one")
 	case errors.Is(err, trust.ErrNotFound):
-		return oauth.InvalidGrant("the issuer of the assertion is trusted no more")
+		return oauth.InvalidGrant("the issuer of the assertion is trusted no more, or knows the person by another subject")
 	case err != nil:
 		return fmt.Errorf("keeping what was asserted: %w", err)
 	}

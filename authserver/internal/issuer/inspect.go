@@ -2,9 +2,11 @@ package issuer
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/ory/fosite"
@@ -63,7 +65,7 @@ func (e *Engine) Revoke(ctx context.Context, c client.Client, raw, hint string) 
 		return fmt.Errorf("revoking: %w", x.failed)
 	}
 	if errors.Is(err, fosite.ErrUnauthorizedClient) {
-		return oauth.InvalidGrant("the token was given to another client")
+		return oauth.InvalidGrant("the token was given to another client, which alone can end it")
 	}
 	if err != nil {
 		return fromFosite(err)
@@ -123,14 +125,24 @@ func (x *revocation) RevokeRefreshToken(ctx context.Context, grantID string) err
 
 // believe checks one of our own access tokens, for whichever of our resources it is, and whichever algorithm that resource had when it was issued.
 func (e *Engine) believe(ctx context.Context, raw string, leeway time.Duration) (token.Claims, error) {
-	err := error(token.ErrAudience)
-	for _, r := range append(slices.Clone(e.Resources), e.identity) {
-		var claims token.Claims
-		if claims, err = e.believeFor(ctx, raw, r, leeway); err == nil {
-			return claims, nil
-		}
+	r, _ := e.Resource(saidAudience(raw)) // none: the zero resource, which no token is for
+	return e.believeFor(ctx, raw, r, leeway)
+}
+
+// saidAudience is whom a token says that it is for, believing nothing.
+func saidAudience(raw string) string {
+	parts := strings.Split(raw, ".")
+	if len(raw) > token.MaxSize || len(parts) != 3 {
+		return ""
 	}
-	return token.Claims{}, err
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var said struct {
+		Audience string `json:"aud"`
+	}
+	if err != nil || json.Unmarshal(payload, &said) != nil {
+		return ""
+	}
+	return said.Audience
 }
 
 // believeFor is believe for one resource.

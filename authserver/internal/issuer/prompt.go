@@ -72,50 +72,54 @@ func (e *Engine) Silent(ctx context.Context, form url.Values, someone Someone) (
 		return "", err
 	}
 	if someone.UserID == "" || !a.Prompt.Fresh(someone.SignedInAt, e.Now()) {
-		return "", e.refuse(a, unmet("login_required", "nobody has signed in here lately enough, and prompt=none shows no page"))
+		return "", e.refuse(ctx, a, unmet("login_required", "nobody has signed in here lately enough, and prompt=none shows no page"))
 	}
 	if hint := form.Get("id_token_hint"); hint != "" {
-		if userID, _, err := e.Hint(ctx, hint); err != nil || userID != someone.UserID {
-			return "", e.refuse(a, unmet("login_required", "another person has signed in here than the id_token_hint names"))
+		if userID, _, err := e.Hint(hint); err != nil || userID != someone.UserID {
+			return "", e.refuse(ctx, a, unmet("login_required", "another person has signed in here than the id_token_hint names"))
 		}
 	}
-	tenantID, err := e.letInBefore(ctx, a, someone.UserID)
+	before, err := e.letInBefore(ctx, a, someone.UserID)
 	if err != nil {
 		return "", err
 	}
-	consent := Consent{Someone: someone, TenantID: tenantID, Scopes: a.Scopes}
+	consent := Consent{Someone: someone, TenantID: before.TenantID, Scopes: a.Scopes, origin: before.ID}
 	offered, err := e.offered(ctx, a, consent)
 	var refused *oauth.Error
 	if err != nil && !errors.As(err, &refused) {
 		return "", err
 	}
 	if err != nil || !oauth.Subset(a.Scopes, offered) {
-		return "", e.refuse(a, unmet("consent_required", "what the person allowed before is not theirs to allow any more"))
+		return "", e.refuse(ctx, a, unmet("consent_required", "what the person allowed before is not theirs to allow any more"))
 	}
-	return e.Approve(ctx, form, consent)
+	to, err := e.Approve(ctx, form, consent)
+	if errors.Is(err, ErrSpent) { // it ended just now
+		return "", e.refuse(ctx, a, unmet("consent_required", "what the person allowed before has ended"))
+	}
+	return to, err
 }
 
-// letInBefore finds the one tenant for which the person has let the client in to all that it asks for.
-func (e *Engine) letInBefore(ctx context.Context, a *Authorization, userID string) (tenantID string, err error) {
-	none := e.refuse(a, unmet("consent_required", "the person has to agree, and prompt=none shows no page"))
+// letInBefore finds a grant that the person made by hand and that lets the client in to all that it asks for, in the one tenant that has such.
+func (e *Engine) letInBefore(ctx context.Context, a *Authorization, userID string) (grant.Grant, error) {
+	none := e.refuse(ctx, a, unmet("consent_required", "the person has to agree, and prompt=none shows no page"))
 	if a.Client.AuthMethod == client.AuthNone || a.Client.Origin != client.OriginOperator {
-		return "", none
+		return grant.Grant{}, none
 	}
-	alive, err := e.Grants.Grants(ctx, grant.Filter{UserID: userID, ClientID: a.Client.ID, Alive: true})
+	alive, err := e.Grants.Grants(ctx, grant.Filter{UserID: userID, ClientID: a.Client.ID, Resource: a.Resource.URI, Alive: true, ByHand: true})
 	if err != nil {
-		return "", fmt.Errorf("reading a person's grants: %w", err)
+		return grant.Grant{}, fmt.Errorf("reading a person's grants: %w", err)
 	}
-	var tenants []string
+	var found []grant.Grant
 	for _, g := range alive {
-		if g.Resource == a.Resource.URI && g.AssertedBy == "" && oauth.Subset(a.Scopes, g.Scopes) && !slices.Contains(tenants, g.TenantID) {
-			tenants = append(tenants, g.TenantID)
+		if g.AssertedBy == "" && oauth.Subset(a.Scopes, g.Scopes) && !slices.ContainsFunc(found, func(f grant.Grant) bool { return f.TenantID == g.TenantID }) {
+			found = append(found, g)
 		}
 	}
-	switch len(tenants) {
+	switch len(found) {
 	case 0:
-		return "", none
+		return grant.Grant{}, none
 	case 1:
-		return tenants[0], nil
+		return found[0], nil
 	}
-	return "", e.refuse(a, unmet("interaction_required", "the person let the application in for several organisations, and must choose"))
+	return grant.Grant{}, e.refuse(ctx, a, unmet("interaction_required", "the person let the application in for several organisations, and must choose"))
 }

@@ -22,6 +22,10 @@ const pushedLife = 90 * time.Second
 // pushedPrefix begins the name of a pushed request. An address that somebody would have to fetch never begins so.
 const pushedPrefix = "urn:ietf:params:oauth:request_uri:"
 
+// PushedBy is the member of a kept request by which we remember that it was pushed, and how its client proved who it is then. What a browser says there does
+// not count: the door takes it away.
+const PushedBy = "gatehouse_pushed_by"
+
 func pushedKey(requestURI string) string { return "pushed:" + client.TokenHash(requestURI) }
 
 // Push keeps a request of a client that the door has authenticated, checked as if a browser had brought it, and names it. A proof binds the code that comes
@@ -33,6 +37,7 @@ func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values, pro
 	}
 	form = cloneForm(form)
 	form.Set("client_id", c.ID)
+	form.Set(PushedBy, c.AuthMethod)
 	if proof != nil {
 		if form.Has("dpop_jkt") && form.Get("dpop_jkt") != proof.JKT {
 			return "", 0, nil, oauth.InvalidRequest("dpop_jkt is not the thumbprint of the key that the DPoP proof is of")

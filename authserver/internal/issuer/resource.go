@@ -19,7 +19,7 @@ type Resource struct {
 	Algorithm string // of its tokens' signatures: ES256, RS256 or EdDSA
 	TokenLife time.Duration
 	Scopes    []Scope
-	Aliases   []string // what clients in the field send in place of URI; canonical, exact, and never in a token
+	Aliases   []string // what clients in the field send in place of URI, as oauth.ParseIndicator writes it; exact, and never in a token
 }
 
 // named says whether uri is the resource's own URI or one of its aliases, and which of them.

@@ -128,14 +128,15 @@ func (x *exchange) answer(ctx context.Context, provider *fosite.Fosite, form url
 func (x *exchange) loadCode(ctx context.Context, form url.Values) error {
 	raw := form.Get("code")
 	if raw == "" {
-		return oauth.InvalidRequest("code is missing")
+		return oauth.InvalidRequest("code is missing; send the one that came with the redirect")
 	}
 	if form.Get("redirect_uri") == "" {
 		return oauth.InvalidGrant("redirect_uri is missing: send the one of the authorization request")
 	}
 	code, g, err := x.engine.Store.Code(ctx, client.TokenHash(raw))
-	if errors.Is(err, ErrNotFound) || (err == nil && (code.ClientID != x.client.ID || code.RedirectURI == deviceRedirect)) {
-		return oauth.InvalidGrant("the code is unknown, or was given to another client")
+	// A code without a challenge cannot come to be; if one did, no verifier could fit it (RFC 9700 §4.8.2, TK-05).
+	if errors.Is(err, ErrNotFound) || (err == nil && (code.ClientID != x.client.ID || code.RedirectURI == deviceRedirect || code.Challenge == "")) {
+		return oauth.InvalidGrant("the code is unknown, or was given to another client; ask the person again")
 	}
 	if err != nil {
 		return fmt.Errorf("reading a code: %w", err)
@@ -154,11 +155,11 @@ func (x *exchange) loadCode(ctx context.Context, form url.Values) error {
 func (x *exchange) loadRefresh(ctx context.Context, form url.Values) error {
 	x.raw = form.Get("refresh_token")
 	if x.raw == "" {
-		return oauth.InvalidRequest("refresh_token is missing")
+		return oauth.InvalidRequest("refresh_token is missing; send the newest that you were given")
 	}
 	refresh, g, err := x.engine.Store.RefreshToken(ctx, client.TokenHash(x.raw))
 	if errors.Is(err, ErrNotFound) || (err == nil && refresh.ClientID != x.client.ID) {
-		return oauth.InvalidGrant("the refresh token is unknown, or was given to another client")
+		return oauth.InvalidGrant("the refresh token is unknown, or was given to another client; ask the person again")
 	}
 	if err != nil {
 		return fmt.Errorf("reading a refresh token: %w", err)
@@ -210,10 +211,10 @@ func (x *exchange) checkGrant(ctx context.Context, form url.Values) error {
 	}
 	resource, ok := x.engine.Resource(x.grant.Resource)
 	if !ok {
-		return oauth.InvalidGrant("the resource of this permission is no longer served here")
+		return oauth.InvalidGrant("the resource of this permission is no longer served here; ask the person for another")
 	}
 	x.openid = slices.Contains(x.grant.Scopes, ScopeOpenID)
-	if x.openid && slices.Equal(form["resource"], []string{x.engine.identity.URI}) {
+	if named, _, ok := x.engine.named(form.Get("resource")); x.openid && ok && len(form["resource"]) == 1 && named.URI == x.engine.identity.URI {
 		resource = x.engine.identity // the same permission, for the userinfo endpoint (RFC 8707 §2.2)
 	}
 	x.resource = resource
@@ -249,7 +250,7 @@ func (x *exchange) narrow(form url.Values) error {
 	x.openid = x.openid && slices.Contains(asked, ScopeOpenID)
 	x.scopes = oauth.Intersect(asked, x.scopes)
 	if len(x.scopes) == 0 {
-		return oauth.InvalidScope("none of these scopes is allowed any more")
+		return oauth.InvalidScope("none of these scopes is allowed any more; ask for others, or the person again")
 	}
 	return nil
 }
@@ -257,7 +258,7 @@ func (x *exchange) narrow(form url.Values) error {
 // loadMachine finds or makes the one grant of a machine client (product.md, "A machine client has one grant").
 func (x *exchange) loadMachine(ctx context.Context, form url.Values) error {
 	if x.client.TenantID == "" {
-		return oauth.UnauthorizedClient("client_credentials is for clients that belong to a tenant")
+		return oauth.UnauthorizedClient("client_credentials is for clients that belong to a tenant; register with an initial access token of one")
 	}
 	resource, relaxed, err := x.engine.target(form)
 	if err != nil {
@@ -313,7 +314,7 @@ func (x *exchange) machineGrant(ctx context.Context, allowed []string) (grant.Gr
 func (e *Engine) ceiling(ctx context.Context, c client.Client, tenantID, userID string) ([]string, error) {
 	t, err := e.Tenants.Tenant(ctx, tenantID)
 	if errors.Is(err, tenant.ErrNotFound) {
-		return nil, oauth.InvalidGrant("the tenant of this permission is gone")
+		return nil, oauth.InvalidGrant("the tenant of this permission is gone; ask the person again")
 	}
 	if err != nil {
 		return nil, err
@@ -327,7 +328,7 @@ func (e *Engine) ceiling(ctx context.Context, c client.Client, tenantID, userID 
 	}
 	i := slices.IndexFunc(memberships, func(m user.Membership) bool { return m.TenantID == tenantID })
 	if i < 0 {
-		return nil, oauth.InvalidGrant("the person who gave this permission no longer belongs to the tenant")
+		return nil, oauth.InvalidGrant("the person who gave this permission no longer belongs to the tenant; ask somebody who does")
 	}
 	return withinClient(oauth.Intersect(memberships[i].Scopes, t.Scopes), c), nil
 }
@@ -345,7 +346,7 @@ func withinClient(scopes []string, c client.Client) []string {
 func (e *Engine) target(form url.Values) (found Resource, relaxed string, err error) {
 	found, relaxed = e.Resources[0], RelaxedNoResource
 	for i, raw := range form["resource"] {
-		uri, err := oauth.ParseResource(raw)
+		uri, err := oauth.ParseIndicator(raw)
 		if err != nil {
 			return Resource{}, "", oauth.InvalidTarget("resource must be an absolute URI without fragment; expected " + e.Resources[0].URI)
 		}
@@ -377,13 +378,13 @@ func (e *Engine) named(uri string) (r Resource, alias, ok bool) {
 // checkTarget refuses a resource that is not the grant's (RFC 8707 §2.2). Nothing is consumed.
 func checkTarget(form url.Values, granted Resource) (relaxed string, err error) {
 	for _, raw := range form["resource"] {
-		uri, err := oauth.ParseResource(raw)
+		uri, err := oauth.ParseIndicator(raw)
 		if err != nil {
-			return "", oauth.InvalidTarget("this permission is for " + granted.URI)
+			return "", oauth.InvalidTarget("send no resource, or the one of this permission: " + granted.URI)
 		}
 		alias, ok := granted.named(uri)
 		if !ok {
-			return "", oauth.InvalidTarget("this permission is for " + granted.URI)
+			return "", oauth.InvalidTarget("send no resource, or the one of this permission: " + granted.URI)
 		}
 		if alias {
 			relaxed = RelaxedResourceAlias

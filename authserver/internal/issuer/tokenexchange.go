@@ -92,6 +92,8 @@ func (x *exchange) mayExchange(subject token.Claims) error {
 		return oauth.InvalidRequest("a token for the userinfo endpoint cannot be exchanged")
 	case subject.ClientID == x.client.ID && subject.Confirmation.JKT != "" && subject.Confirmation.JKT != x.jkt():
 		return oauth.InvalidRequest("the subject_token is bound to a key that the request does not prove: send a DPoP proof of it")
+	case subject.ClientID != x.client.ID && subject.Confirmation.JKT != "" && x.proof == nil:
+		return oauth.InvalidRequest("the subject_token is bound to a key, so that what comes of it must be, too: send a DPoP proof of a key of this client's")
 	case subject.ClientID != x.client.ID && !receives(x.client, subject):
 		return oauth.InvalidRequest("the subject_token is another client's, and not for a server that this client is")
 	}
@@ -107,10 +109,16 @@ func (x *exchange) act(ctx context.Context, form url.Values, subject token.Claim
 		if err != nil {
 			return err
 		}
-		if actor.claims.TenantID != subject.TenantID {
+		bound := actor.claims.Confirmation.JKT
+		switch {
+		case actor.claims.TenantID != subject.TenantID:
 			return oauth.InvalidRequest("the actor_token is of another tenant than the subject_token")
+		case actor.claims.ClientID != x.client.ID:
+			return oauth.InvalidRequest("the actor_token is not this client's own")
+		case bound != "" && bound != x.jkt():
+			return oauth.InvalidRequest("the actor_token is bound to a key that the request does not prove")
 		}
-		next.Subject, next.ClientID = actor.claims.Subject, actor.claims.ClientID
+		next.Subject, x.until = actor.claims.Subject, min(x.until, actor.claims.Expires)
 	case subject.ClientID == x.client.ID:
 		return nil
 	}
@@ -138,8 +146,12 @@ func (x *exchange) exchangeTarget(form url.Values, audience string) error {
 		}
 		resource = named
 	}
-	if resource.URI != audience && x.client.Resource != audience || resource.URI == x.engine.identity.URI {
+	passesOn := x.client.Resource == audience
+	switch {
+	case !passesOn && resource.URI != audience || resource.URI == x.engine.identity.URI:
 		return oauth.InvalidTarget("this permission is for " + audience)
+	case passesOn && resource.URI == audience:
+		return oauth.InvalidTarget("a server passes its callers on to another one: name it as resource")
 	}
 	x.resource = resource
 	return nil
@@ -151,7 +163,7 @@ func (x *exchange) shrink(ctx context.Context, form url.Values, subject token.Cl
 	if err != nil {
 		return oauth.InvalidScope(err.Error())
 	}
-	if len(asked) == 0 {
+	if asked = withoutOffline(asked); len(asked) == 0 {
 		asked = subject.Scopes
 	}
 	if !oauth.Subset(asked, subject.Scopes) {

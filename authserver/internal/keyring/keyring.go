@@ -133,6 +133,18 @@ func (r *Ring) Key(_ context.Context, kid string) (jose.JSONWebKey, error) {
 	return jose.JSONWebKey{}, token.ErrUnknownKey
 }
 
+// PastKey is Key for what was signed long ago and proves nothing by itself: it finds keys that are published no more, too, but none that was withdrawn.
+func (r *Ring) PastKey(kid string) (jose.JSONWebKey, error) {
+	for _, keys := range r.keys.Load().byAlgorithm {
+		for _, k := range keys {
+			if k.KID == kid {
+				return k.public, nil
+			}
+		}
+	}
+	return jose.JSONWebKey{}, token.ErrUnknownKey
+}
+
 // Rotate makes the next key of an algorithm. It signs after PublishLead; or, soon, as soon as every replica publishes it, and resources that still
 // keep the old set fetch it once more.
 func (r *Ring) Rotate(ctx context.Context, actor, algorithm string, soon bool) (kid string, err error) {

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -196,4 +197,84 @@ func TestATransactionIsNoSession(t *testing.T) {
 	if _, err := ann.who(m); !errors.Is(err, session.ErrNobody) {
 		t.Errorf("got %v, want ErrNobody", err)
 	}
+}
+
+// A secret is collected once, by the session that it was left for, and nobody can read it where it waits.
+func TestASecretIsCollectedOnce(t *testing.T) {
+	m, ann, mallory := manager(), browser{}, browser{}
+	memory := &peeked{Store: m.Sessions}
+	m.Sessions = memory
+	var name string
+	signIn := func(b browser, user string) {
+		b.visit(func(w http.ResponseWriter, r *http.Request) { must(t, m.SignIn(w, r, user)) })
+	}
+	collect := func(b browser) (got string, err error) {
+		b.visit(func(_ http.ResponseWriter, r *http.Request) {
+			var secret []byte
+			secret, err = m.Collect(r, name)
+			got = string(secret)
+		})
+		return got, err
+	}
+	leave := func() {
+		ann.visit(func(_ http.ResponseWriter, r *http.Request) {
+			var err error
+			name, err = m.Leave(r, []byte("ghs_secret"))
+			must(t, err)
+		})
+	}
+	ann.visit(func(_ http.ResponseWriter, r *http.Request) {
+		if _, err := m.Leave(r, []byte("x")); !errors.Is(err, session.ErrNobody) {
+			t.Errorf("nobody signed in: got %v, want ErrNobody", err)
+		}
+	})
+	signIn(ann, "usr_ann")
+	signIn(mallory, "usr_mallory")
+	leave()
+	if strings.Contains(memory.seen.String(), "ghs_secret") {
+		t.Error("short memory holds the secret in the clear")
+	}
+	if got, err := collect(mallory); !errors.Is(err, session.ErrNothingLeft) || got != "" {
+		t.Errorf("another session: got %q %v, want nothing", got, err)
+	}
+	if got, err := collect(ann); err != nil || got != "ghs_secret" {
+		t.Errorf("got %q %v, want the secret", got, err)
+	}
+	if got, err := collect(ann); !errors.Is(err, session.ErrNothingLeft) || got != "" {
+		t.Errorf("a second time: got %q %v, want nothing", got, err)
+	}
+	leave()
+	signIn(ann, "usr_ann") // the same person, another session
+	if got, err := collect(ann); !errors.Is(err, session.ErrNothingLeft) {
+		t.Errorf("after signing in anew: got %q %v, want nothing", got, err)
+	}
+	leave()
+	var found atomic.Int64
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			own := browser{}
+			for k, v := range ann {
+				own[k] = v
+			}
+			if _, err := collect(own); err == nil {
+				found.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if found.Load() != 1 {
+		t.Errorf("many at once: %d got it, want 1", found.Load())
+	}
+}
+
+// peeked is short memory that notes what is written to it.
+type peeked struct {
+	ttl.Store
+	seen strings.Builder
+}
+
+func (p *peeked) Put(ctx context.Context, key string, value []byte, life time.Duration) error {
+	p.seen.Write(value)
+	return p.Store.Put(ctx, key, value, life)
 }

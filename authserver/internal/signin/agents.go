@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
@@ -29,29 +30,36 @@ func (d *Door) showAgents(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	agents, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, Alive: true, Limit: maxAgents})
+	memberships, err := d.Users.Memberships(r.Context(), u.ID)
+	if err != nil {
+		d.fail(w, r, fmt.Errorf("reading memberships: %w", err))
+		return
+	}
+	agents, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, Alive: true, ByHand: true, Limit: maxAgents}, memberships)
 	if err != nil {
 		d.fail(w, r, err)
 		return
 	}
 	since := d.Sessions.Now().Add(-alarmLife)
-	alarms, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, EndReason: grant.ReasonReuse, EndedSince: since, Limit: maxAlarms})
+	alarms, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, EndReason: grant.ReasonReuse, EndedSince: since, Limit: maxAlarms}, memberships)
 	if err != nil {
 		d.fail(w, r, err)
 		return
 	}
-	d.show(w, r, http.StatusOK, web.Agents{CSRF: d.Sessions.CSRF(w, r), Person: u.Email, Agents: agents, Alarms: alarms})
+	p := web.Agents{CSRF: d.Sessions.CSRF(w, r), Person: u.Email, Agents: agents, Alarms: alarms}
+	for _, m := range memberships {
+		if m.Admin {
+			p.LooksAfter = append(p.LooksAfter, web.Tenant{ID: m.TenantID, Name: m.TenantName, Role: m.Role})
+		}
+	}
+	d.show(w, r, http.StatusOK, p)
 }
 
 // agents lists a person's grants as they are shown.
-func (d *Door) agents(ctx context.Context, f grant.Filter) ([]web.Agent, error) {
+func (d *Door) agents(ctx context.Context, f grant.Filter, memberships []user.Membership) ([]web.Agent, error) {
 	grants, err := d.Grants.Grants(ctx, f)
 	if err != nil {
 		return nil, fmt.Errorf("reading a person's grants: %w", err)
-	}
-	memberships, err := d.Users.Memberships(ctx, f.UserID)
-	if err != nil {
-		return nil, fmt.Errorf("reading memberships: %w", err)
 	}
 	tenants := map[string]string{}
 	for _, m := range memberships {

@@ -29,8 +29,7 @@ func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
 	a, err := d.Engine.Authorize(r.Context(), transaction.Form)
 	var refusal *issuer.Refusal
 	if errors.As(err, &refusal) && refusal.RedirectTo != "" { // a request that could not be checked before
-		httpd.Note(r.Context(), "refused", refusal.Err.Code)
-		seeOther(w, refusal.RedirectTo)
+		d.leadBack(w, r, refusal)
 		return
 	}
 	if err != nil {
@@ -91,7 +90,7 @@ func consentPage(a *issuer.Authorization, o issuer.Offer) web.Consent {
 	switch a.Client.Origin {
 	case client.OriginOperator:
 		p.Known = "the operator of this server"
-	case client.OriginInitialToken:
+	case client.OriginInitialToken, client.OriginAdmin:
 		p.Known = "an administrator of " + a.Client.TenantID
 	case client.OriginDocument:
 		p.Document = a.Client.DocumentHost()

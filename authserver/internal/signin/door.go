@@ -9,6 +9,7 @@ package signin
 
 import (
 	"errors"
+	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -35,6 +37,8 @@ type Door struct {
 	Grants   grant.Store
 	Clients  client.Store
 	Ledger   *grant.Ledger
+	// Registrar makes clients, for those who look after a tenant's.
+	Registrar *registrar.Registrar
 
 	// Accounts limits tries at one account, Addresses tries from one address.
 	Accounts, Addresses *ratelimit.Limiter
@@ -56,6 +60,12 @@ func (d *Door) Mount(r *mux.Router) {
 	r.HandleFunc("/device/done", d.deviceDone).Methods("GET", "HEAD")
 	r.HandleFunc("/agents", d.showAgents).Methods("GET", "HEAD")
 	r.HandleFunc("/agents/{grant}/end", d.form(d.endAgent)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients", d.keeping(d.showClients)).Methods("GET", "HEAD")
+	r.HandleFunc("/tenants/{tenant}/clients", d.form(d.keeping(d.createClient))).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients/shown", d.keeping(d.showOnce)).Methods("GET")
+	r.HandleFunc("/tenants/{tenant}/clients/{client}/secret", d.form(d.keeping(d.replaceSecret))).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients/{client}/delete", d.form(d.keeping(d.deleteClient))).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/initial-tokens", d.form(d.keeping(d.createInitialToken))).Methods("POST")
 }
 
 // The words for what can go wrong on the way.
@@ -64,12 +74,24 @@ var (
 		Description: "This request is no longer under way here: it was answered already, took longer than ten minutes, or was begun in another browser. Start again from your application."}
 	errForm = &oauth.Error{Code: "invalid_request", Status: http.StatusForbidden,
 		Description: "This form is out of date or was not sent from our page. Go back, load the page again and repeat it."}
-	errNoAgent = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "You have no such agent."}
+	errNoAgent = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "You have no such agent. Your agents' page shows those that you have."}
 )
 
 // ErrorPage shows a person what was wrong, with the error's status.
 func (d *Door) ErrorPage(w http.ResponseWriter, r *http.Request, e *oauth.Error) {
 	d.show(w, r, e.Status, web.Problem{Status: e.Status, Code: e.Code, What: e.Description, Support: httpd.SupportCode(r.Context())})
+}
+
+// leadBack shows a person what was wrong with a request and lets them go back to the application by themselves: nobody vouches for where its answer
+// goes (OAuth 2.1 §7.12.2, AS-17).
+func (d *Door) leadBack(w http.ResponseWriter, r *http.Request, refusal *issuer.Refusal) {
+	e := refusal.Err
+	httpd.Note(r.Context(), "refused", e.Code)
+	httpd.Note(r.Context(), "reason", e.Description)
+	d.show(w, r, http.StatusBadRequest, web.Problem{
+		Status: http.StatusBadRequest, Code: e.Code, What: e.Description, Support: httpd.SupportCode(r.Context()),
+		Back: template.URL(refusal.RedirectTo), BackTo: redirectHost(refusal.RedirectTo), // checked as a redirect URI: no scheme in it runs anything
+	})
 }
 
 // fail turns whatever went wrong into a page. What is not an *oauth.Error is ours: the detail goes to the log.
@@ -94,10 +116,10 @@ func (d *Door) form(h http.HandlerFunc) http.HandlerFunc {
 		if err := r.ParseForm(); err != nil {
 			var large *http.MaxBytesError
 			if errors.As(err, &large) {
-				d.ErrorPage(w, r, &oauth.Error{Code: "invalid_request", Status: http.StatusRequestEntityTooLarge, Description: "The form is too large."})
+				d.ErrorPage(w, r, &oauth.Error{Code: "invalid_request", Status: http.StatusRequestEntityTooLarge, Description: "The form is too large. Go back and write less."})
 				return
 			}
-			d.ErrorPage(w, r, oauth.InvalidRequest("The form cannot be read."))
+			d.ErrorPage(w, r, oauth.InvalidRequest("The form cannot be read. Go back, load the page again and repeat it."))
 			return
 		}
 		if err := d.Sessions.CheckCSRF(r, r.PostForm.Get("csrf")); err != nil {

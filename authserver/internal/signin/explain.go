@@ -81,7 +81,7 @@ var explanations = map[string]web.Explanation{
 func (d *Door) Explain(w http.ResponseWriter, r *http.Request, code string) {
 	p, known := explanations[code]
 	if !known {
-		d.ErrorPage(w, r, &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "There is no such error code here."})
+		d.ErrorPage(w, r, &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "There is no such error code here. The answer that brought you says itself what was wrong."})
 		return
 	}
 	p.Code = code

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -43,13 +44,27 @@ func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
 	u, err := d.who(r)
 	switch {
 	case errors.Is(err, session.ErrNobody) && to != "":
-		seeOther(w, to)
+		d.goOn(w, r, form, to)
 	case errors.Is(err, session.ErrNobody):
 		seeOther(w, "/signin")
 	case err != nil:
 		d.fail(w, r, err)
 	default:
 		d.askWhetherOut(w, r, u, form)
+	}
+}
+
+// goOn sends a browser on where nobody is signed in: at once for an application that an operator or a tenant made known, by a link on a page for every other,
+// which anybody can make known (AS-17).
+func (d *Door) goOn(w http.ResponseWriter, r *http.Request, form url.Values, to string) {
+	c, err := d.leaving(r.Context(), form)
+	switch {
+	case err != nil:
+		d.fail(w, r, err)
+	case c.Origin == client.OriginOperator || c.Origin == client.OriginInitialToken:
+		seeOther(w, to)
+	default:
+		d.show(w, r, http.StatusOK, web.SignedOut{Back: template.URL(to), BackTo: redirectHost(to)}) // checked as a redirect URI: no scheme in it runs anything
 	}
 }
 
@@ -121,7 +136,7 @@ func (d *Door) afterwards(ctx context.Context, form url.Values) (string, error) 
 func (d *Door) leaving(ctx context.Context, form url.Values) (client.Client, error) {
 	id := form.Get("client_id")
 	if hint := form.Get("id_token_hint"); hint != "" {
-		_, of, err := d.Engine.Hint(ctx, hint)
+		_, of, err := d.Engine.Hint(hint)
 		if err != nil || id != "" && id != of {
 			return client.Client{}, oauth.InvalidRequest("The id_token_hint is not an id token of this server, or is another application's. You are still signed in.")
 		}

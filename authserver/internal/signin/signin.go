@@ -105,7 +105,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		device = deviceOf(form)
 	}
 	if len(password) > user.MaxPassword {
-		d.ErrorPage(w, r, oauth.InvalidRequest("A password has at most 1024 characters.")) // LG-14
+		d.ErrorPage(w, r, oauth.InvalidRequest("A password has at most 1024 characters. Go back and type a shorter one.")) // LG-14
 		return
 	}
 	email, err := user.Normalize(form.Get("email"))

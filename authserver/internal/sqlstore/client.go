@@ -67,29 +67,46 @@ func scanClient(r interface{ Scan(...any) error }) (client.Client, error) {
 	return c, err
 }
 
-// neverLetIn finds clients that made themselves known and that nobody ever let in.
-const neverLetIn = `SELECT c.id FROM clients c WHERE c.origin IN ('` + client.OriginRegistration + `', '` + client.OriginDocument + `')
+// neverLetIn finds clients that made themselves known and that nobody ever let in. Who deletes them compares created_at too, which changes when a shared
+// client is registered again: PostgreSQL looks at a row anew, but not at a sub-select, when it has waited for another transaction.
+const neverLetIn = `SELECT c.id, c.created_at FROM clients c WHERE c.origin IN ('` + client.OriginRegistration + `', '` + client.OriginDocument + `')
 	AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id)`
 
 // Register implements client.Store.
-func (d *DB) Register(ctx context.Context, c client.Client, ceiling int64) error {
-	return d.tx(ctx, func(tx *sql.Tx) error {
-		var n int64
-		err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM clients WHERE origin = $1 AND deleted_at IS NULL", client.OriginRegistration).Scan(&n)
+func (d *DB) Register(ctx context.Context, c client.Client, ceiling int64) (kept client.Client, err error) {
+	err = d.tx(ctx, func(tx *sql.Tx) error {
+		kept, err = scanClient(tx.QueryRowContext(ctx, "INSERT INTO clients ("+clientColumns+") VALUES ("+clientValues+`)
+			ON CONFLICT (fingerprint) WHERE fingerprint <> '' AND deleted_at IS NULL DO UPDATE SET created_at = excluded.created_at
+			RETURNING `+clientColumns, clientRow(c)...))
 		if err != nil {
-			return fmt.Errorf("counting clients: %w", err)
+			return fmt.Errorf("keeping client %s: %w", c.ID, err)
 		}
-		if n >= ceiling {
-			gone, err := changed(tx.ExecContext(ctx, "DELETE FROM clients WHERE id IN ("+neverLetIn+" ORDER BY c.created_at, c.id LIMIT 1)"))
-			if err != nil {
-				return fmt.Errorf("making room for a client: %w", err)
-			}
-			if !gone {
-				return client.ErrFull
-			}
+		if kept.ID != c.ID {
+			return nil // it was there, and has its place
 		}
-		return insertClient(ctx, tx, c)
+		return makeRoom(ctx, tx, c.ID, ceiling)
 	})
+	return kept, err
+}
+
+// makeRoom keeps the clients that registered by themselves below the ceiling, without the newest going for itself.
+func makeRoom(ctx context.Context, tx *sql.Tx, newest string, ceiling int64) error {
+	var n int64
+	err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM clients WHERE origin = $1 AND deleted_at IS NULL", client.OriginRegistration).Scan(&n)
+	if err != nil {
+		return fmt.Errorf("counting clients: %w", err)
+	}
+	if n <= ceiling {
+		return nil
+	}
+	gone, err := changed(tx.ExecContext(ctx, "DELETE FROM clients WHERE (id, created_at) IN ("+neverLetIn+" AND c.id <> $1 ORDER BY c.created_at, c.id LIMIT 1)", newest))
+	if err != nil {
+		return fmt.Errorf("making room for a client: %w", err)
+	}
+	if !gone {
+		return client.ErrFull
+	}
+	return nil
 }
 
 // UpdateClient implements client.Store.

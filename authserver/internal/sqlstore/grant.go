@@ -13,12 +13,12 @@ import (
 
 var _ grant.Store = (*DB)(nil)
 
-const grantColumns = "g.id, g.tenant_id, g.client_id, g.user_id, g.resource, g.scopes, g.created_at, g.ended_at, g.end_reason, g.signed_in_at, g.asserted_by, g.asserted_at"
+const grantColumns = "g.id, g.tenant_id, g.client_id, g.user_id, g.resource, g.scopes, g.created_at, g.ended_at, g.end_reason, g.signed_in_at, g.asserted_by, g.asserted_at, g.derived_from"
 
 // grantRow is where a grant's columns are scanned into.
 func grantRow(g *grant.Grant, userID *sql.NullString) []any {
 	return []any{&g.ID, &g.TenantID, &g.ClientID, userID, &g.Resource, (*list)(&g.Scopes), (*moment)(&g.CreatedAt), (*moment)(&g.EndedAt), &g.EndReason,
-		(*moment)(&g.SignedInAt), &g.AssertedBy, (*moment)(&g.AssertedAt)}
+		(*moment)(&g.SignedInAt), &g.AssertedBy, (*moment)(&g.AssertedAt), &g.DerivedFrom}
 }
 
 func scanGrant(r interface{ Scan(...any) error }) (grant.Grant, error) {
@@ -30,8 +30,8 @@ func scanGrant(r interface{ Scan(...any) error }) (grant.Grant, error) {
 }
 
 func insertGrant(ctx context.Context, e execer, g grant.Grant) error {
-	_, err := e.ExecContext(ctx, "INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes, created_at, signed_in_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-		g.ID, g.TenantID, g.ClientID, optional(g.UserID), g.Resource, list(g.Scopes), moment(g.CreatedAt), moment(g.SignedInAt))
+	_, err := e.ExecContext(ctx, "INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes, created_at, signed_in_at, derived_from) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		g.ID, g.TenantID, g.ClientID, optional(g.UserID), g.Resource, list(g.Scopes), moment(g.CreatedAt), moment(g.SignedInAt), g.DerivedFrom)
 	if err != nil {
 		return fmt.Errorf("keeping grant %s: %w", g.ID, err)
 	}
@@ -52,7 +52,9 @@ func (d *DB) Grants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) 
 	return collect(ctx, d, scanGrant, "SELECT "+grantColumns+` FROM grants g
 		WHERE ($1 = '' OR g.tenant_id = $1) AND ($2 = '' OR g.user_id = $2) AND ($3 = '' OR g.client_id = $3) AND (NOT $4 OR g.ended_at IS NULL)
 			AND ($5 = '' OR g.asserted_by = $5) AND ($6 = '' OR g.end_reason = $6) AND ($7 = 0 OR g.ended_at >= $7)
-		ORDER BY g.created_at DESC, g.id LIMIT $8`, f.TenantID, f.UserID, f.ClientID, f.Alive, f.AssertedBy, f.EndReason, seconds(f.EndedSince), f.Limit)
+			AND ($8 = '' OR g.resource = $8) AND (NOT $9 OR g.derived_from = '') AND ($10 = '' OR g.derived_from = $10)
+		ORDER BY g.created_at DESC, g.id LIMIT $11`, f.TenantID, f.UserID, f.ClientID, f.Alive, f.AssertedBy, f.EndReason, seconds(f.EndedSince),
+		f.Resource, f.ByHand, f.DerivedFrom, f.Limit)
 }
 
 const livingMachineGrant = "SELECT " + grantColumns + " FROM grants g WHERE g.client_id = $1 AND g.resource = $2 AND g.user_id IS NULL AND g.ended_at IS NULL"

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -18,6 +19,11 @@ var _ issuer.Store = (*DB)(nil)
 // PutCode implements issuer.Store.
 func (d *DB) PutCode(ctx context.Context, g grant.Grant, c issuer.Code, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
+		if g.DerivedFrom != "" {
+			if alive, err := d.alive(ctx, tx, g.DerivedFrom); err != nil || !alive {
+				return cmp.Or(err, issuer.ErrSpent)
+			}
+		}
 		if err := insertGrant(ctx, tx, g); err != nil {
 			return err
 		}
@@ -109,12 +115,13 @@ func (d *DB) DeleteExpired(ctx context.Context, t time.Time, idle time.Duration)
 		"DELETE FROM initial_tokens WHERE hash IN (SELECT hash FROM initial_tokens WHERE expires_at < $1 LIMIT $2)",
 		"DELETE FROM used_assertions WHERE hash IN (SELECT hash FROM used_assertions WHERE expires_at < $1 - 60 LIMIT $2)",
 		// A grant of a person's without a code or refresh token that could still bring something, and too old for an access token, is over.
-		`UPDATE grants SET ended_at = $1, end_reason = '` + grant.ReasonExpired + `' WHERE id IN (SELECT g.id FROM grants g
+		// What is asked within is asked once more of the row itself: an assertion may have renewed it while this waited for it.
+		`UPDATE grants SET ended_at = $1, end_reason = '` + grant.ReasonExpired + `' WHERE ended_at IS NULL AND COALESCE(asserted_at, created_at) < $1 - 86400 AND id IN (SELECT g.id FROM grants g
 			WHERE g.user_id IS NOT NULL AND g.ended_at IS NULL AND COALESCE(g.asserted_at, g.created_at) < $1 - 86400
 			AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.grant_id = g.id AND c.used_at IS NULL AND c.expires_at > $1)
 			AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = g.id AND r.used_at IS NULL AND r.expires_at > $1 - 86400) LIMIT $2)`,
 		// A client that made itself known and that nobody let in is forgotten after an hour; one that nobody has used for long becomes unknown.
-		"DELETE FROM clients WHERE id IN (" + neverLetIn + " AND c.created_at < $1 - 3600 LIMIT $2)",
+		"DELETE FROM clients WHERE (id, created_at) IN (" + neverLetIn + " AND c.created_at < $1 - 3600 LIMIT $2)",
 		`UPDATE clients SET deleted_at = $1, secret_hash = '', old_secret_hash = '', manage_hash = '' WHERE id IN (SELECT c.id FROM clients c
 			WHERE c.origin IN ('` + client.OriginRegistration + `', '` + client.OriginDocument + `') AND c.deleted_at IS NULL AND c.created_at < $1 - ` + seconds + `
 			AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id AND (g.ended_at IS NULL OR g.ended_at > $1 - ` + seconds + `)) LIMIT $2)`,

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -14,19 +15,19 @@ import (
 
 var _ trust.Store = (*DB)(nil)
 
-const trustColumns = "issuer, tenant_id, jwks_uri, jwks, created_at"
+const trustColumns = "issuer, tenant_id, jwks_uri, jwks, emails, created_at"
 
 func scanIssuer(r interface{ Scan(...any) error }) (trust.Issuer, error) {
 	var i trust.Issuer
-	err := r.Scan(&i.Issuer, &i.TenantID, &i.JWKSURI, &i.JWKS, (*moment)(&i.CreatedAt))
+	err := r.Scan(&i.Issuer, &i.TenantID, &i.JWKSURI, &i.JWKS, &i.Emails, (*moment)(&i.CreatedAt))
 	return i, err
 }
 
 // PutIssuer implements trust.Store.
 func (d *DB) PutIssuer(ctx context.Context, i trust.Issuer) error {
-	kept, err := changed(d.write.ExecContext(ctx, "INSERT INTO trusted_issuers ("+trustColumns+`) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (issuer) DO UPDATE SET jwks_uri = excluded.jwks_uri, jwks = excluded.jwks WHERE trusted_issuers.tenant_id = excluded.tenant_id`,
-		i.Issuer, i.TenantID, i.JWKSURI, i.JWKS, moment(i.CreatedAt)))
+	kept, err := changed(d.write.ExecContext(ctx, "INSERT INTO trusted_issuers ("+trustColumns+`) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (issuer) DO UPDATE SET jwks_uri = excluded.jwks_uri, jwks = excluded.jwks, emails = excluded.emails WHERE trusted_issuers.tenant_id = excluded.tenant_id`,
+		i.Issuer, i.TenantID, i.JWKSURI, i.JWKS, i.Emails, moment(i.CreatedAt)))
 	if err != nil {
 		return fmt.Errorf("keeping trusted issuer %s: %w", i.Issuer, err)
 	}
@@ -69,7 +70,7 @@ func (d *DB) Subject(ctx context.Context, issuer, subject string) (userID string
 func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e audit.Event) (kept grant.Grant, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		var there int // held until the end: whoever ends the trust meanwhile finds the grant, or this finds the trust ended
-		if err := tx.QueryRowContext(ctx, "SELECT 1 FROM trusted_issuers WHERE issuer = $1"+d.share, a.Issuer).Scan(&there); err != nil {
+		if err := tx.QueryRowContext(ctx, "SELECT 1 FROM trusted_issuers WHERE issuer = $1 AND tenant_id = $2"+d.share, a.Issuer, g.TenantID).Scan(&there); err != nil {
 			return none(err, trust.ErrNotFound)
 		}
 		first, err := changed(tx.ExecContext(ctx, "INSERT INTO used_assertions (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING", a.Hash, moment(a.ExpiresAt)))
@@ -84,6 +85,11 @@ func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e aud
 		if err != nil {
 			return fmt.Errorf("remembering a subject: %w", err)
 		}
+		var whose string // of two subjects for one person, the first stays: an address can be given to somebody else
+		err = tx.QueryRowContext(ctx, "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2", a.Issuer, a.Subject).Scan(&whose)
+		if err != nil || whose != g.UserID {
+			return cmp.Or(none(err, trust.ErrNotFound), trust.ErrNotFound)
+		}
 		kept, err = assert(ctx, tx, a, g, e)
 		return err
 	})
@@ -93,8 +99,8 @@ func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e aud
 // assert finds the living grant or makes one.
 func assert(ctx context.Context, tx *sql.Tx, a trust.Assertion, g grant.Grant, e audit.Event) (grant.Grant, error) {
 	living := g
-	err := tx.QueryRowContext(ctx, `UPDATE grants SET scopes = $5, asserted_at = $6, asserted_by = $7
-		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by <> '' AND ended_at IS NULL RETURNING id, created_at`,
+	err := tx.QueryRowContext(ctx, `UPDATE grants SET scopes = $5, asserted_at = $6
+		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by = $7 AND ended_at IS NULL RETURNING id, created_at`,
 		g.ClientID, g.Resource, g.UserID, g.TenantID, list(g.Scopes), moment(g.AssertedAt), g.AssertedBy).Scan(&living.ID, (*moment)(&living.CreatedAt))
 	if err == nil {
 		return living, nil
@@ -122,7 +128,7 @@ func assert(ctx context.Context, tx *sql.Tx, a trust.Assertion, g grant.Grant, e
 		return g, insertEvent(ctx, tx, e)
 	}
 	err = tx.QueryRowContext(ctx, `SELECT id, created_at FROM grants
-		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by <> '' AND ended_at IS NULL`,
-		g.ClientID, g.Resource, g.UserID, g.TenantID).Scan(&living.ID, (*moment)(&living.CreatedAt)) // another was quicker just now
-	return living, err
+		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by = $5 AND ended_at IS NULL`,
+		g.ClientID, g.Resource, g.UserID, g.TenantID, g.AssertedBy).Scan(&living.ID, (*moment)(&living.CreatedAt)) // another was quicker just now
+	return living, none(err, trust.ErrEnded)
 }

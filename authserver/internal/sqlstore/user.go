@@ -43,11 +43,11 @@ func scanUser(r interface{ Scan(...any) error }) (user.User, error) {
 }
 
 // PutRole implements user.Store.
-func (d *DB) PutRole(ctx context.Context, tenantID, role string, scopes []string) error {
-	_, err := d.write.ExecContext(ctx, `INSERT INTO roles (tenant_id, name, scopes) VALUES ($1, $2, $3)
-		ON CONFLICT (tenant_id, name) DO UPDATE SET scopes = excluded.scopes`, tenantID, role, list(scopes))
+func (d *DB) PutRole(ctx context.Context, r user.Role) error {
+	_, err := d.write.ExecContext(ctx, `INSERT INTO roles (tenant_id, name, scopes, admin) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (tenant_id, name) DO UPDATE SET scopes = excluded.scopes, admin = excluded.admin`, r.TenantID, r.Name, list(r.Scopes), r.Admin)
 	if err != nil {
-		return fmt.Errorf("keeping role %s of %s: %w", role, tenantID, err)
+		return fmt.Errorf("keeping role %s of %s: %w", r.Name, r.TenantID, err)
 	}
 	return nil
 }
@@ -78,9 +78,9 @@ func (d *DB) PutMember(ctx context.Context, tenantID, userID, role string) error
 func (d *DB) Memberships(ctx context.Context, userID string) ([]user.Membership, error) {
 	return collect(ctx, d, func(r interface{ Scan(...any) error }) (user.Membership, error) {
 		var m user.Membership
-		err := r.Scan(&m.TenantID, &m.TenantName, &m.Role, (*list)(&m.Scopes))
+		err := r.Scan(&m.TenantID, &m.TenantName, &m.Role, (*list)(&m.Scopes), &m.Admin)
 		return m, err
-	}, `SELECT t.id, t.name, r.name, r.scopes FROM memberships m
+	}, `SELECT t.id, t.name, r.name, r.scopes, r.admin FROM memberships m
 		JOIN users u ON u.id = m.user_id AND NOT u.disabled
 		JOIN tenants t ON t.id = m.tenant_id
 		JOIN roles r ON r.tenant_id = m.tenant_id AND r.name = m.role

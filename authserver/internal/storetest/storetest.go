@@ -39,7 +39,7 @@ type Store interface {
 // another process would see.
 func Run(t *testing.T, begin func(t *testing.T) (open func() Store)) {
 	for name, part := range map[string]func(*testing.T, func() Store){
-		"nouns": nouns, "initial tokens": initialTokens, "codes": codes, "refresh tokens": refreshTokens, "grants": grants, "machine grants": machineGrants,
+		"nouns": nouns, "initial tokens": initialTokens, "registrations": registrations, "codes": codes, "refresh tokens": refreshTokens, "grants": grants, "machine grants": machineGrants,
 		"keys": keys, "trusted issuers": trustedIssuers, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, begin(t)) })
@@ -83,7 +83,7 @@ func populate(t *testing.T, s Store) {
 	t.Helper()
 	must(t, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", Name: "Acme", Scopes: []string{"a", "b"}, CreatedAt: now}))
 	must(t, s.CreateUser(ctx, user.User{ID: "usr_ann", Email: "ann@acme.example", Name: "Ann", PasswordHash: "h", CreatedAt: now}))
-	must(t, s.PutRole(ctx, "acme", "member", []string{"a"}))
+	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a"}}))
 	must(t, s.PutMember(ctx, "acme", "usr_ann", "member"))
 	must(t, s.CreateClient(ctx, client.Client{ID: "cli_app", Name: "App", RedirectURIs: []string{"https://app.example/cb"}, GrantTypes: []string{"authorization_code"}, AuthMethod: "none", CreatedAt: now}))
 	must(t, s.CreateClient(ctx, client.Client{ID: "cli_machine", TenantID: "acme", GrantTypes: []string{"client_credentials"}, AuthMethod: "client_secret_basic", SecretHash: "h", Scopes: []string{"a"}, CreatedAt: now}))
@@ -109,9 +109,15 @@ func nouns(t *testing.T, open func() Store) {
 	_, err = s.UserByEmail(ctx, "bob@globex.example")
 	wantErr(t, "nobody", user.ErrNotFound, err)
 	wantErr(t, "an address twice", user.ErrExists, s.CreateUser(ctx, user.User{ID: "usr_2", Email: "ann@acme.example", CreatedAt: now}))
-	must(t, s.PutRole(ctx, "acme", "member", []string{"a", "b"}))
+	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a", "b"}}))
 	m, err := s.Memberships(ctx, "usr_ann")
 	same(t, "memberships", []user.Membership{{TenantID: "acme", TenantName: "Acme", Role: "member", Scopes: []string{"a", "b"}}}, m, err)
+	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a"}, Admin: true}))
+	m, err = open().Memberships(ctx, "usr_ann")
+	same(t, "an admin", []user.Membership{{TenantID: "acme", TenantName: "Acme", Role: "member", Scopes: []string{"a"}, Admin: true}}, m, err)
+	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a"}}))
+	m, err = open().Memberships(ctx, "usr_ann")
+	same(t, "and no longer", []user.Membership{{TenantID: "acme", TenantName: "Acme", Role: "member", Scopes: []string{"a"}}}, m, err)
 	must(t, s.CreateUser(ctx, user.User{ID: "usr_off", Email: "off@acme.example", Disabled: true, CreatedAt: now}))
 	must(t, s.PutMember(ctx, "acme", "usr_off", "member"))
 	m, err = s.Memberships(ctx, "usr_off")
@@ -175,6 +181,104 @@ func initialTokens(t *testing.T, open func() Store) {
 	}
 }
 
+// registrations: DR-12, DR-19, and the one client of all who register the same.
+func registrations(t *testing.T, open func() Store) {
+	s, replica := open(), open()
+	populate(t, s)
+	const ceiling = 3
+	shared := func(id string, at time.Time) client.Client {
+		return client.Client{
+			ID: id, Name: "Agent", RedirectURIs: []string{"http://127.0.0.1/cb"}, GrantTypes: []string{"authorization_code"}, AuthMethod: "none", SoftwareID: "x",
+			Scopes: []string{}, PostLogoutRedirectURIs: []string{}, Origin: client.OriginRegistration, Fingerprint: "f", CreatedAt: at,
+		}
+	}
+	lone := func(id string, at time.Time) client.Client {
+		c := shared(id, at)
+		c.Fingerprint, c.ManageHash = "", "m"
+		return c
+	}
+	register := func(c client.Client) client.Client {
+		t.Helper()
+		kept, err := s.Register(ctx, c, ceiling)
+		must(t, err)
+		return kept
+	}
+	same(t, "registering", shared("cli_1", now), register(shared("cli_1", now)), nil)
+	same(t, "registering again", shared("cli_1", now.Add(time.Hour)), register(shared("cli_2", now.Add(time.Hour))), nil)
+	_, err := s.Client(ctx, "cli_2")
+	wantErr(t, "the id that was not needed", client.ErrNotFound, err)
+	other := shared("cli_3", now)
+	other.Fingerprint = "g"
+	same(t, "another one", other, register(other), nil)
+	same(t, "one of its own", lone("cli_4", now.Add(time.Second)), register(lone("cli_4", now.Add(time.Second))), nil)
+
+	// There are three. The shared one counts once, goes for nobody when it comes again, and is as old as its last registration.
+	register(shared("cli_5", now.Add(2*time.Hour)))
+	for _, id := range []string{"cli_1", "cli_3", "cli_4"} {
+		if _, err := s.Client(ctx, id); err != nil {
+			t.Errorf("%s: got %v, want it there", id, err)
+		}
+	}
+	register(lone("cli_6", now.Add(2*time.Hour))) // for which the oldest goes
+	_, err = s.Client(ctx, "cli_3")
+	wantErr(t, "the oldest", client.ErrNotFound, err)
+	removed, err := s.DeleteExpired(ctx, now.Add(2*time.Hour+time.Minute), 90*24*time.Hour)
+	if removed != 1 || err != nil {
+		t.Errorf("an hour after: got %d removed %v, want only cli_4", removed, err)
+	}
+
+	// A client with a grant goes for nobody.
+	for _, id := range []string{"cli_1", "cli_6"} {
+		must(t, s.PutCode(ctx, grantOf("g"+id, id), codeOf("g"+id, id), event("grant.create")))
+	}
+	register(lone("cli_7", now))
+	must(t, s.PutCode(ctx, grantOf("g7", "cli_7"), codeOf("g7", "cli_7"), event("grant.create")))
+	_, err = s.Register(ctx, lone("cli_8", now), ceiling)
+	wantErr(t, "with all in use", client.ErrFull, err)
+	_, err = s.Client(ctx, "cli_8")
+	wantErr(t, "what was refused", client.ErrNotFound, err)
+	same(t, "a shared one, with all in use", shared("cli_1", now.Add(3*time.Hour)), register(shared("cli_9", now.Add(3*time.Hour))), nil)
+
+	// One that was deleted stays so: the next is another.
+	must(t, s.DeleteClient(ctx, "cli_1", now))
+	ids, n := make(chan string, crowd), atomic.Int64{}
+	parallel(func() {
+		i := n.Add(1)
+		at := s
+		if i%2 == 0 {
+			at = replica
+		}
+		kept, err := at.Register(ctx, shared(fmt.Sprint("cli_new", i), now), 1000)
+		if err != nil {
+			t.Error(err)
+		}
+		ids <- kept.ID
+	})
+	close(ids)
+	first := <-ids
+	for id := range ids {
+		if id != first {
+			t.Errorf("many at once: got %s and %s, want one client", first, id)
+		}
+	}
+	_, err = s.Client(ctx, "cli_1")
+	wantErr(t, "the deleted one", client.ErrNotFound, err)
+	// Idle ones are forgotten by their last registration.
+	must(t, s.PutCode(ctx, grantOf("g10", first), codeOf("g10", first), event("grant.create")))
+	must(t, s.EndGrant(ctx, "g10", now, "r", event("grant.end")))
+	_, err = s.Register(ctx, shared("cli_11", now.Add(80*24*time.Hour)), 1000)
+	must(t, err)
+	_, err = s.DeleteExpired(ctx, now.Add(91*24*time.Hour), 90*24*time.Hour)
+	must(t, err)
+	if _, err := s.Client(ctx, first); err != nil {
+		t.Errorf("registered again eleven days ago: got %v, want it there", err)
+	}
+	_, err = s.DeleteExpired(ctx, now.Add(171*24*time.Hour), 90*24*time.Hour)
+	must(t, err)
+	_, err = s.Client(ctx, first)
+	wantErr(t, "after its idle time", client.ErrNotFound, err)
+}
+
 const crowd = 30
 
 func parallel(do func()) {
@@ -195,6 +299,18 @@ func aCode(id string) issuer.Code {
 
 func aToken(hash, id string) issuer.RefreshToken {
 	return issuer.RefreshToken{Hash: hash, GrantID: id, ClientID: "cli_app", JKT: "k", CreatedAt: now, ExpiresAt: now.Add(time.Hour), ChainEnds: now.Add(24 * time.Hour)}
+}
+
+func grantOf(id, clientID string) grant.Grant {
+	g := aGrant(id)
+	g.ClientID = clientID
+	return g
+}
+
+func codeOf(id, clientID string) issuer.Code {
+	c := aCode(id)
+	c.ClientID = clientID
+	return c
 }
 
 // begun makes a grant whose code has been redeemed for the refresh token "rt-ID".
@@ -230,6 +346,15 @@ func codes(t *testing.T, open func() Store) {
 	if c, _, _ := s.Code(ctx, "code-h"); !c.UsedAt.IsZero() {
 		t.Error("a refused redemption left its mark")
 	}
+	derived := aGrant("d") // of one that has ended
+	derived.DerivedFrom = "h"
+	wantErr(t, "a grant that comes of an ended one", issuer.ErrSpent, s.PutCode(ctx, derived, aCode("d"), event("grant.create")))
+	derived.DerivedFrom = "g"
+	must(t, s.PutCode(ctx, derived, aCode("d"), event("grant.create")))
+	from, err := s.Grants(ctx, grant.Filter{DerivedFrom: "g", Alive: true})
+	same(t, "what came of a grant", []grant.Grant{derived}, from, err)
+	byHand, err := s.Grants(ctx, grant.Filter{UserID: "usr_ann", Resource: resource, Alive: true, ByHand: true})
+	same(t, "what was made by hand", []grant.Grant{aGrant("g")}, byHand, err)
 	broken := aCode("i")
 	broken.GrantID = "no such grant"
 	if s.PutCode(ctx, aGrant("i"), broken, event("grant.create")) == nil {

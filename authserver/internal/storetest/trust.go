@@ -34,6 +34,14 @@ func trustedIssuers(t *testing.T, open func() Store) {
 	wantErr(t, "nobody yet", trust.ErrNotFound, err)
 	_, err = s.Assert(ctx, anAssertion("1"), assertedGrant("g"), event("grant.create"))
 	must(t, err)
+	elsewhere := assertedGrant("e")
+	elsewhere.TenantID = "globex"
+	_, err = s.Assert(ctx, anAssertion("e"), elsewhere, event("grant.create"))
+	wantErr(t, "an assertion for a tenant that does not trust the issuer", trust.ErrNotFound, err)
+	another := anAssertion("another")
+	another.Subject = "s2"
+	_, err = s.Assert(ctx, another, assertedGrant("a"), event("grant.create"))
+	wantErr(t, "a second subject for one person", trust.ErrNotFound, err)
 	userID, err := s.Subject(ctx, idp, "s")
 	same(t, "subject", "usr_ann", userID, err)
 	must(t, s.DeleteIssuer(ctx, idp))

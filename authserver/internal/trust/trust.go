@@ -25,6 +25,7 @@ type Issuer struct {
 	TenantID  string
 	JWKSURI   string // where its keys are
 	JWKS      string // its keys, when they are nowhere
+	Emails    bool   // every address that it asserts is verified, whether it says so or not
 	CreatedAt time.Time
 }
 
@@ -47,7 +48,7 @@ type Identity struct {
 	Resource string // empty: not said
 	Scope    string
 	HasScope bool   // one that was not said bounds nothing; an empty one leaves nothing
-	Email    string // empty: not said, or said not to be verified
+	Email    string // empty: not said, or not verified
 }
 
 // Store keeps trusted issuers and their subjects.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
@@ -57,5 +58,28 @@ func TestNormalize(t *testing.T) {
 		if got, err := user.Normalize(bad); !errors.Is(err, user.ErrEmail) {
 			t.Errorf("%q: got %q %v, want ErrEmail", bad, got, err)
 		}
+	}
+}
+
+// LG-11: an account that is not there costs the same work as one that is. Bounds are wide: without the work it would be a thousandth.
+func TestNobodyTakesAsLong(t *testing.T) {
+	ctx := context.Background()
+	hash, err := user.HashPassword(ctx, "correct horse battery staple")
+	if err != nil {
+		t.Fatal(err)
+	}
+	quickest := func(hash string) time.Duration {
+		best := time.Hour
+		for range 5 {
+			start := time.Now()
+			if fits, err := user.CheckPassword(ctx, hash, "guess-guess-guess"); fits || err != nil {
+				t.Fatalf("got %v %v, want it refused", fits, err)
+			}
+			best = min(best, time.Since(start))
+		}
+		return best
+	}
+	if known, nobody := quickest(hash), quickest(""); nobody < known/10 || known < nobody/10 {
+		t.Errorf("an account takes %s, none %s", known, nobody)
 	}
 }

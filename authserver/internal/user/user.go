@@ -30,6 +30,15 @@ type Membership struct {
 	TenantName string
 	Role       string
 	Scopes     []string // what the role gives in this tenant
+	Admin      bool     // the user looks after this tenant's clients
+}
+
+// Role is what its people may do in a tenant.
+type Role struct {
+	TenantID string
+	Name     string
+	Scopes   []string // what it gives to people's agents
+	Admin    bool     // its people look after the tenant's clients
 }
 
 // Store keeps users, roles and memberships.
@@ -43,7 +52,7 @@ type Store interface {
 	// HasRole says whether the tenant has a role.
 	HasRole(ctx context.Context, tenantID, role string) (bool, error)
 	// PutRole makes or replaces a role of a tenant.
-	PutRole(ctx context.Context, tenantID, role string, scopes []string) error
+	PutRole(ctx context.Context, r Role) error
 	// PutMember gives the user a role in a tenant, replacing an earlier one. Without such a user, tenant or role it answers ErrNotFound.
 	PutMember(ctx context.Context, tenantID, userID, role string) error
 	// Memberships returns where the user belongs, in the order of tenant ids; none is an empty slice. A disabled or unknown user belongs nowhere.

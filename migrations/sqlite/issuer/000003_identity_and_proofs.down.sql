@@ -1,9 +1,15 @@
+-- What is bound to a key would be anybody's without the column that says so: it is used up first.
+UPDATE refresh_tokens SET used_at = created_at WHERE jkt <> '' AND used_at IS NULL;
+UPDATE codes SET used_at = created_at WHERE jkt <> '' AND used_at IS NULL;
 DROP TABLE used_assertions;
 DROP TABLE identities;
 DROP TABLE trusted_issuers;
 ALTER TABLE refresh_tokens DROP COLUMN jkt;
 ALTER TABLE codes DROP COLUMN jkt;
 ALTER TABLE codes DROP COLUMN nonce;
+DROP INDEX grants_by_origin;
+ALTER TABLE grants DROP COLUMN derived_from;
+DROP INDEX grants_by_issuer;
 DROP INDEX grants_one_asserted;
 ALTER TABLE grants DROP COLUMN asserted_at;
 ALTER TABLE grants DROP COLUMN asserted_by;

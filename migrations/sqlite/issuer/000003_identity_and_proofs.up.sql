@@ -17,7 +17,12 @@ ALTER TABLE roles ADD COLUMN admin BOOLEAN NOT NULL DEFAULT FALSE;
 ALTER TABLE grants ADD COLUMN signed_in_at BIGINT;
 ALTER TABLE grants ADD COLUMN asserted_by TEXT NOT NULL DEFAULT '';
 ALTER TABLE grants ADD COLUMN asserted_at BIGINT;
-CREATE UNIQUE INDEX grants_one_asserted ON grants (client_id, resource, user_id, tenant_id) WHERE asserted_by <> '' AND ended_at IS NULL;
+CREATE UNIQUE INDEX grants_one_asserted ON grants (client_id, resource, user_id, tenant_id, asserted_by) WHERE asserted_by <> '' AND ended_at IS NULL;
+CREATE INDEX grants_by_issuer ON grants (asserted_by) WHERE asserted_by <> '' AND ended_at IS NULL;
+
+-- The grant that a person made by hand, when a client got this one without asking again; it ends with that one.
+ALTER TABLE grants ADD COLUMN derived_from TEXT NOT NULL DEFAULT '';
+CREATE INDEX grants_by_origin ON grants (derived_from) WHERE derived_from <> '' AND ended_at IS NULL;
 
 -- jkt is the thumbprint of the key that a code or refresh token is bound to (RFC 9449); empty for none.
 ALTER TABLE codes ADD COLUMN nonce TEXT NOT NULL DEFAULT '';
@@ -30,18 +35,20 @@ CREATE TABLE trusted_issuers (
     tenant_id  TEXT NOT NULL REFERENCES tenants (id),
     jwks_uri   TEXT NOT NULL,
     jwks       TEXT NOT NULL,
+    emails     BOOLEAN NOT NULL, -- every address that it asserts is verified, whether it says so or not
     created_at BIGINT NOT NULL
 );
 
 CREATE INDEX trusted_issuers_by_tenant ON trusted_issuers (tenant_id);
 
--- Who somebody is that such an issuer knows by a subject.
+-- Who somebody is that such an issuer knows by a subject: one of its subjects for each person.
 CREATE TABLE identities (
     issuer     TEXT NOT NULL REFERENCES trusted_issuers (issuer) ON DELETE CASCADE,
     subject    TEXT NOT NULL,
     user_id    TEXT NOT NULL REFERENCES users (id),
     created_at BIGINT NOT NULL,
-    PRIMARY KEY (issuer, subject)
+    PRIMARY KEY (issuer, subject),
+    UNIQUE (issuer, user_id)
 );
 
 -- Assertions that were used, by the hash of issuer and id, until they are over.

@@ -1,0 +1,52 @@
+package authserver_test
+
+import (
+	"context"
+	"flag"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+)
+
+// What is said on the command line is what counts, and what cannot be meant is refused by its name.
+func TestLives(t *testing.T) {
+	read := func(words ...string) (authserver.Config, error) {
+		var c authserver.Config
+		fs := flag.NewFlagSet("t", flag.ContinueOnError)
+		fs.SetOutput(io.Discard)
+		c.RegisterLives(fs)
+		return c, fs.Parse(words)
+	}
+	c, err := read("--code-life", "30s", "--replay-window", "0", "--refresh-idle", "24h", "--most-clients", "7")
+	if err != nil || c.CodeLife != 30*time.Second || c.ReplayWindow >= 0 || c.RefreshIdle != 24*time.Hour || c.RefreshLife != 90*24*time.Hour || c.MostClients != 7 {
+		t.Errorf("got %+v %v", c, err)
+	}
+	if _, err := read("--replay-window", "-1s"); err == nil {
+		t.Error("a window below nothing: got nil, want an error")
+	}
+	h := openHouse(t)
+	for want, change := range map[string]func(*authserver.Config){
+		"code life":      func(c *authserver.Config) { c.CodeLife = time.Hour },
+		"session life":   func(c *authserver.Config) { c.SessionLife = time.Millisecond },
+		"replay window":  func(c *authserver.Config) { c.ReplayWindow = time.Hour },
+		"refresh idle":   func(c *authserver.Config) { c.RefreshIdle = 100 * 24 * time.Hour },
+		"client idle":    func(c *authserver.Config) { c.ClientIdle = time.Hour },
+		"most clients":   func(c *authserver.Config) { c.MostClients = -1 },
+		"is the issuer":  func(c *authserver.Config) { c.Resources[0].URI = h.URL },
+		"registration":   func(c *authserver.Config) { c.Registration = "ajar" },
+		"life 2h0m0s is": func(c *authserver.Config) { c.TokenLife = 2 * time.Hour },
+	} {
+		c := h.config
+		c.Resources = append([]authserver.Resource(nil), c.Resources...)
+		change(&c)
+		if s, err := authserver.New(context.Background(), c, authserver.Deps{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want an error that names it", want, err)
+			if err == nil {
+				s.Close()
+			}
+		}
+	}
+}

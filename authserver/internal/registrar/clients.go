@@ -1,0 +1,280 @@
+package registrar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// Spec says which client to make. Without redirect URIs it is a machine client, which belongs to a tenant and gets its tokens by
+// client_credentials; with them it is an application that people let in; with Resource it is a protected server, which may ask about
+// tokens for it and which grants have ended.
+type Spec struct {
+	Name         string
+	Tenant       string   // required for a machine client
+	Scopes       []string // ceiling; required for a machine client
+	RedirectURIs []string
+	Public       bool // an application that cannot keep a secret: it gets none
+	// Resource is the URI of the protected server that the client is. With Scopes it passes its callers on: it may exchange tokens for that server for tokens of others, within these. It is for the
+	// operator alone to make one.
+	Resource string
+	// TokenExchange lets it exchange its own tokens, too, and Assertions lets its people in by assertions of their organisation's identity provider. They are
+	// for the operator alone to give.
+	TokenExchange, Assertions bool
+	// PostLogoutRedirectURIs are where an application may send people who have signed out.
+	PostLogoutRedirectURIs []string
+	PushRequired           bool // an application that pushes every authorization request (RFC 9126 §6)
+}
+
+// Create makes a client, and returns its secret: it is shown this once, only its hash is kept.
+func (r *Registrar) Create(ctx context.Context, who Caller, s Spec) (c client.Client, secret string, err error) {
+	if !who.operator && (s.Resource != "" || s.TokenExchange || s.Assertions) {
+		return client.Client{}, "", ErrNotAllowed
+	}
+	c = client.Client{ID: client.NewID(), TenantID: s.Tenant, AuthMethod: client.AuthBasic, Origin: who.origin(), CreatedAt: r.now()}
+	if c.Name, err = Name(s.Name, c.ID); err != nil {
+		return client.Client{}, "", err
+	}
+	allowed := r.Scopes
+	whose := "a client"
+	if s.Tenant != "" {
+		t, err := r.Tenant(ctx, who, s.Tenant)
+		if err != nil {
+			return client.Client{}, "", err
+		}
+		allowed, whose = t.Scopes, "a client of "+t.ID
+	}
+	if c.Scopes, err = Within(s.Scopes, allowed, whose); err != nil {
+		return client.Client{}, "", err
+	}
+	switch {
+	case s.Resource != "":
+		err = r.server(&c, s, allowed)
+	case len(s.RedirectURIs) == 0:
+		err = machine(&c, s, allowed)
+	default:
+		err = application(&c, s)
+	}
+	if err == nil {
+		err = further(&c, s)
+	}
+	if err != nil {
+		return client.Client{}, "", err
+	}
+	if c.AuthMethod != client.AuthNone {
+		secret = client.NewSecret()
+		c.SecretHash = client.HashSecret(secret)
+	}
+	if err := r.record(ctx, who, audit.Event{Action: "client.create", Target: c.ID, Tenant: c.TenantID, Detail: oauth.FormatScope(c.Scopes)}); err != nil {
+		return client.Client{}, "", err
+	}
+	if err := r.Clients.CreateClient(ctx, c); err != nil {
+		return client.Client{}, "", fmt.Errorf("keeping a client: %w", err)
+	}
+	return c, secret, nil
+}
+
+// SecretTurn says whose secret to replace.
+type SecretTurn struct {
+	Client  string
+	Overlap time.Duration // how long the one before counts beside it; 0: no longer
+}
+
+// maxOverlap bounds for how long two secrets of a client count.
+const maxOverlap = 30 * 24 * time.Hour
+
+// ReplaceSecret gives a client another secret and returns it: it is shown this once, only its hash is kept.
+func (r *Registrar) ReplaceSecret(ctx context.Context, who Caller, s SecretTurn) (secret string, err error) {
+	if s.Overlap < 0 || s.Overlap > maxOverlap {
+		return "", Refuse("", "the secret before can count for 0 to %d days more", int(maxOverlap.Hours()/24))
+	}
+	c, err := r.client(ctx, who, s.Client)
+	if err != nil {
+		return "", err
+	}
+	if c.SecretHash == "" {
+		return "", Refuse("", "client %s has no secret", c.ID)
+	}
+	ends := r.now().Add(s.Overlap)
+	event := audit.Event{Action: "client.replace_secret", Target: c.ID, Tenant: c.TenantID, Detail: "the one before counts until " + ends.Format(time.RFC3339)}
+	if err := r.record(ctx, who, event); err != nil {
+		return "", err
+	}
+	secret = client.NewSecret()
+	if err := r.Clients.ReplaceSecret(ctx, c.ID, client.HashSecret(secret), ends); err != nil {
+		return "", fmt.Errorf("replacing a secret: %w", err)
+	}
+	return secret, nil
+}
+
+// further adds the grant types that are asked for beside.
+func further(c *client.Client, s Spec) error {
+	if s.Public && (s.TokenExchange || s.Assertions) {
+		return Refuse("leave --public away", "exchanging tokens and assertions are for clients that prove who they are")
+	}
+	if s.TokenExchange && !slices.Contains(c.GrantTypes, client.GrantExchange) {
+		c.GrantTypes = append(c.GrantTypes, client.GrantExchange)
+	}
+	if s.Assertions {
+		c.GrantTypes = append(c.GrantTypes, client.GrantAssertion)
+	}
+	return nil
+}
+
+// server is a client that is a protected server.
+func (r *Registrar) server(c *client.Client, s Spec, allowed []string) error {
+	switch {
+	case !slices.Contains(r.Resources, s.Resource):
+		return Refuse("name one of the resources whose tokens are issued here, byte for byte", "there is no resource %.200q", s.Resource)
+	case s.Tenant != "" || s.Public || len(s.RedirectURIs) > 0 || len(s.PostLogoutRedirectURIs) > 0:
+		return Refuse("leave --tenant, --public and the redirect URIs away", "a protected server serves every tenant, has a secret, and nobody signs in there")
+	case len(s.Scopes) == 0 && s.TokenExchange:
+		return Refuse("name them with --scopes; there are: "+oauth.FormatScope(allowed), "the server could pass no scope on")
+	}
+	c.Resource = s.Resource
+	if len(s.Scopes) > 0 {
+		c.GrantTypes = []string{client.GrantExchange}
+	}
+	return nil
+}
+
+func machine(c *client.Client, s Spec, allowed []string) error {
+	switch {
+	case s.Tenant == "":
+		return Refuse("name it with --tenant, or give --redirect-uri for an application that people let in", "a machine client must belong to a tenant")
+	case s.Public:
+		return Refuse("leave --public away", "a machine client must prove who it is: it needs a secret")
+	case len(s.PostLogoutRedirectURIs) > 0:
+		return Refuse("leave --post-logout-redirect-uri away", "nobody signs out at a machine client")
+	case s.PushRequired:
+		return Refuse("leave --require-pushed-requests away", "a machine client sends no authorization requests")
+	case len(s.Scopes) == 0:
+		return Refuse("name them with --scopes; the tenant may have: "+oauth.FormatScope(allowed), "the client would have no scope")
+	}
+	c.GrantTypes = []string{client.GrantCredentials}
+	return nil
+}
+
+func application(c *client.Client, s Spec) error {
+	if len(s.RedirectURIs) > client.MaxRedirectURIs {
+		return Refuse("", "more than %d redirect URIs", client.MaxRedirectURIs)
+	}
+	for _, uri := range append(slices.Clone(s.RedirectURIs), s.PostLogoutRedirectURIs...) {
+		if err := client.CheckRedirectURI(uri); err != nil {
+			return Refuse("", "redirect URI %q cannot be registered: %v", uri, err)
+		}
+	}
+	c.RedirectURIs, c.PostLogoutRedirectURIs, c.GrantTypes = s.RedirectURIs, s.PostLogoutRedirectURIs, []string{client.GrantCode, client.GrantRefresh}
+	c.PushRequired = s.PushRequired
+	c.ApplicationType = "web"
+	if c.LoopbackOnly() {
+		c.ApplicationType = "native"
+	}
+	if s.Public {
+		c.AuthMethod = client.AuthNone
+	}
+	return nil
+}
+
+// client returns a client that must be there, and be one of those that the caller looks after.
+func (r *Registrar) client(ctx context.Context, who Caller, id string) (client.Client, error) {
+	c, err := r.Clients.Client(ctx, id)
+	if err != nil && !errors.Is(err, client.ErrNotFound) {
+		return client.Client{}, fmt.Errorf("reading a client: %w", err)
+	}
+	if err != nil || !who.operator && c.TenantID != who.tenantID {
+		return client.Client{}, &Refusal{Reason: fmt.Sprintf("there is no client %.80q", id), Hint: "gatehouse client list shows them", Err: client.ErrNotFound}
+	}
+	return c, nil
+}
+
+// Delete makes a client unknown, and then ends all that hangs from it: from then on nothing new can come.
+func (r *Registrar) Delete(ctx context.Context, who Caller, id string) error {
+	c, err := r.client(ctx, who, id)
+	if err != nil {
+		return err
+	}
+	if err := r.record(ctx, who, audit.Event{Action: "client.delete", Target: c.ID, Tenant: c.TenantID, Detail: c.Name}); err != nil {
+		return err
+	}
+	if err := r.Clients.DeleteClient(ctx, c.ID, r.now()); err != nil && !errors.Is(err, client.ErrNotFound) {
+		return err
+	}
+	return r.Ledger.EndClient(ctx, who.Actor(), c.ID)
+}
+
+// maxClients bounds how many clients one list shows.
+const maxClients = 1000
+
+// List returns the clients of a tenant, or all when tenantID is empty, newest first.
+func (r *Registrar) List(ctx context.Context, who Caller, tenantID string) ([]client.Client, error) {
+	if tenantID != "" || !who.operator {
+		if _, err := r.Tenant(ctx, who, tenantID); err != nil {
+			return nil, err
+		}
+	}
+	return r.Clients.Clients(ctx, tenantID, maxClients)
+}
+
+// Limits of initial access tokens.
+const (
+	maxUses = 1000
+	maxLife = 30 * 24 * time.Hour
+)
+
+// InitialTokenSpec says which initial access token to make (RFC 7591 §3).
+type InitialTokenSpec struct {
+	Tenant string
+	Scopes []string      // ceiling of the clients that are registered with it; empty means the tenant's policy
+	Uses   int           // how many registrations; 0 means 1
+	Life   time.Duration // 0 means one hour
+}
+
+// CreateInitialToken makes a token with which clients of a tenant register themselves, client_credentials included. It is shown this once, only its hash is
+// kept.
+func (r *Registrar) CreateInitialToken(ctx context.Context, who Caller, s InitialTokenSpec) (token string, err error) {
+	t, err := r.Tenant(ctx, who, s.Tenant)
+	if err != nil {
+		return "", err
+	}
+	if s, err = bounded(s, t); err != nil {
+		return "", err
+	}
+	token = client.NewInitialToken()
+	kept := client.InitialToken{
+		Hash: client.TokenHash(token), TenantID: t.ID, Scopes: s.Scopes, Uses: s.Uses, CreatedAt: r.now(), ExpiresAt: r.now().Add(s.Life),
+	}
+	detail := fmt.Sprintf("%d uses until %s: %s", s.Uses, kept.ExpiresAt.Format(time.RFC3339), oauth.FormatScope(s.Scopes))
+	if err := r.record(ctx, who, audit.Event{Action: "initial_token.create", Target: kept.Hash[:12], Tenant: t.ID, Detail: detail}); err != nil {
+		return "", err
+	}
+	if err := r.Clients.CreateInitialToken(ctx, kept); err != nil {
+		return "", fmt.Errorf("keeping an initial access token: %w", err)
+	}
+	return token, nil
+}
+
+func bounded(s InitialTokenSpec, t tenant.Tenant) (InitialTokenSpec, error) {
+	if s.Uses == 0 {
+		s.Uses = 1
+	}
+	if s.Life == 0 {
+		s.Life = time.Hour
+	}
+	if s.Uses < 1 || s.Uses > maxUses || s.Life < time.Second || s.Life > maxLife {
+		return s, Refuse("", "an initial access token has 1 to %d uses and lives for one second to %d days", maxUses, int(maxLife.Hours()/24))
+	}
+	if len(s.Scopes) == 0 {
+		s.Scopes = t.Scopes
+	}
+	var err error
+	s.Scopes, err = Within(s.Scopes, t.Scopes, "a client of "+t.ID)
+	return s, err
+}
