@@ -216,7 +216,7 @@ func (f *fleet) all(token string, want int, before ...int) {
 	}
 }
 
-// bounds are what the README promises of an end that was acknowledged, with a margin for a machine that is busy with other things.
+// bounds are what the README promises of an end that was acknowledged; over HTTP the question and its answer take their time, too.
 var bounds = map[string]time.Duration{"redis": time.Second, "http": 2*time.Second + time.Second}
 
 // RV-06: an end that was acknowledged reaches every replica within the bound, whichever way they follow the list.

@@ -14,15 +14,15 @@ import (
 )
 
 // Spec says which client to make. Without redirect URIs it is a machine client, which belongs to a tenant and gets its tokens by
-// client_credentials; with them it is an application that people let in; with Resource it is a protected server, which may ask about the tokens
-// that it is shown and which grants have ended.
+// client_credentials; with them it is an application that people let in; with Resource it is a protected server, which may ask about
+// tokens for it and which grants have ended.
 type Spec struct {
 	Name         string
 	Tenant       string   // required for a machine client
 	Scopes       []string // ceiling; required for a machine client
 	RedirectURIs []string
 	Public       bool // an application that cannot keep a secret: it gets none
-	// Resource is the URI of the protected server that the client is. With Scopes it may exchange tokens for that server for tokens of others, within these. It is for the
+	// Resource is the URI of the protected server that the client is. With Scopes it passes its callers on: it may exchange tokens for that server for tokens of others, within these. It is for the
 	// operator alone to make one.
 	Resource string
 	// TokenExchange lets it exchange its own tokens, too, and Assertions lets its people in by assertions of their organisation's identity provider. They are
