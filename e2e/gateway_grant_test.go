@@ -1,0 +1,80 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/gateway"
+	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
+)
+
+// TestGatewayEndsWithTheGrant is an issuer and a gateway that share nothing but Redis: a program's token opens the server behind, and nothing any more from the call
+// on that follows the end of its grant.
+func TestGatewayEndsWithTheGrant(t *testing.T) {
+	redis, prefix := testenv.Redis(t)
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{"content":[],"resultType":"complete"}}`)
+	}))
+	t.Cleanup(upstream.Close)
+	var handler http.Handler
+	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	t.Cleanup(door.Close)
+	resource, dir := door.URL+"/notes", t.TempDir()
+	resources := filepath.Join(dir, "resources.json")
+	must(t, os.WriteFile(resources, fmt.Appendf(nil, `[{"uri": %q, "name": "Notes", "scopes": [{"name": "notes:read", "description": "Read", "baseline": true}]}]`, resource), 0o600))
+	h := open(t, "--resources", resources, "--demo=false", "--redis", redis, "--redis-prefix", prefix)
+	t.Setenv("GATEWAY_E2E_REDIS", redis)
+	file := filepath.Join(dir, "gateway.yaml")
+	must(t, os.WriteFile(file, fmt.Appendf(nil, `
+issuer: %s
+redis: {env: GATEWAY_E2E_REDIS}
+redis_prefix: %q
+upstreams:
+  - name: notes
+    resource: %s
+    url: %s
+    scopes: [{name: "notes:read", description: Read, baseline: true}]
+    tools: [{name: read_note, scopes: ["notes:read"]}]
+`, h.Issuer, prefix, resource, upstream.URL), 0o600))
+	g, err := gateway.New(context.Background(), file, gateway.Deps{Getenv: os.Getenv})
+	must(t, err)
+	t.Cleanup(func() { g.Close() })
+	handler = g.Handler()
+
+	operate := func(words ...string) string {
+		code, out := h.operate(words...)
+		if code != 0 {
+			t.Fatal(out)
+		}
+		return out
+	}
+	operate("tenant", "create", "--id", "acme", "--name", "Acme")
+	out := operate("client", "create", "--tenant", "acme", "--scopes", "notes:read")
+	a := &agent{house: h, id: regexp.MustCompile(`cli_\S+`).FindString(out), secret: regexp.MustCompile(`ghs_\S+`).FindString(out)}
+	got, err := a.token(map[string][]string{"grant_type": {"client_credentials"}, "resource": {resource}})
+	if err != nil || !got.ok() {
+		t.Fatalf("%v %v", got, err)
+	}
+	call := func() answer {
+		got, err := ask(resource, a.access, "tools/call", `"name":"read_note","arguments":{}`)
+		must(t, err)
+		return got
+	}
+	if got := call(); !got.ok() {
+		t.Fatalf("with a good token: %v", got)
+	}
+	operate("grant", "end", regexp.MustCompile(`grt_\S+`).FindString(operate("grant", "list")))
+	if got := call(); got.status != 401 || !strings.Contains(got.challenge, "invalid_token") {
+		t.Errorf("after the end of its grant: %v", got)
+	}
+}
