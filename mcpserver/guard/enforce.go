@@ -261,7 +261,7 @@ func (x *passage) deny(d Decision) {
 		return
 	}
 	f := message.BadParams("unknown " + d.Kind + ": see the list")
-	if d.Kind == KindMethod {
+	if !x.table.offers(d.Kind) {
 		f = &message.Fault{Code: message.CodeNoMethod, Message: "there is no such method here"}
 	}
 	httpd.Note(x.r.Context(), "refused", f.Message)

@@ -205,6 +205,11 @@ func isOpening(method string) bool {
 	return false
 }
 
+// offers says whether there is anything of a kind that could be named: without a rule for prompts or resources, nobody reaches any, and their methods are not there.
+func (t *Table) offers(kind string) bool {
+	return kind == KindTool || kind != KindMethod && t.kinds[kind] != nil && len(t.kinds[kind].all) > 0
+}
+
 // decide says what the rules say of a message.
 func (t *Table) decide(c mcp.Caller, m *message.Message) Decision {
 	switch m.Method {

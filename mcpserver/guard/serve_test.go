@@ -37,6 +37,24 @@ func (o *ours) open() (names []string) {
 	return names
 }
 
+// Without a rule for prompts or resources their methods are not there for anybody, rather than the one thing that was named.
+func TestKindsWithoutRules(t *testing.T) {
+	tables, err := guard.Always(guard.Rules{Tools: rules.Tools})
+	must(t, err)
+	f := newFort(t, func(p *guard.Policy) { p.Tables = tables })
+	for _, body := range []string{
+		`{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"greet"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"file:///open/a"}}`,
+	} {
+		if w := f.send(f.token("read"), body); !strings.Contains(w.Body.String(), "-32601") {
+			t.Errorf("%s: got %d %s", body, w.Code, w.Body)
+		}
+	}
+	if w := f.send(f.token("read"), call("unnamed")); !strings.Contains(w.Body.String(), "-32602") {
+		t.Errorf("a tool that is not there: got %d %s", w.Code, w.Body)
+	}
+}
+
 // A server of ours is decided on as anybody's, is handed the message that was decided on, and needs no session.
 func TestServerOfOurs(t *testing.T) {
 	m := modes{}
