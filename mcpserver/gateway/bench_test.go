@@ -4,6 +4,7 @@ package gateway_test
 
 import (
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -34,8 +35,8 @@ func BenchmarkGateway(b *testing.B) {
 	}
 	for _, load := range []struct {
 		name string
-		rest time.Duration // of a client between two requests
-	}{{"16-clients-who-rest", 5 * time.Millisecond}, {"16-clients", 0}} {
+		rest time.Duration // of a client between two requests, at most
+	}{{"16-clients-who-rest", 20 * time.Millisecond}, {"16-clients", 0}} {
 		b.Run(load.name, func(b *testing.B) {
 			times, spent, sent := make([][]time.Duration, len(rows)), make([]time.Duration, len(rows)), 0
 			for b.Loop() { // one after the other, so that what else the machine does falls on all
@@ -105,7 +106,7 @@ func volley(b *testing.B, url, raw string, clients, requests int, rest time.Dura
 					return
 				}
 				if rest > 0 {
-					<-time.After(rest)
+					<-time.After(rand.N(rest)) // each for another time, so that they do not come all at once
 				}
 			}
 		})

@@ -138,9 +138,13 @@ func openGate(t testing.TB, upstreams string, more ...string) *gate {
 	g.url = ts.URL
 	g.file = filepath.Join(t.TempDir(), "gateway.yaml")
 	g.write(upstreams, more...)
+	options := &slog.HandlerOptions{}
+	if _, ok := t.(*testing.B); ok {
+		options.Level = slog.LevelWarn // a log in memory grows, and that would be measured
+	}
 	var err error
 	g.gateway, err = gateway.New(context.Background(), g.file, gateway.Deps{
-		Revoked: g.list, Log: slog.New(slog.NewTextHandler(g.log, nil)), Getenv: os.Getenv, Now: g.now,
+		Revoked: g.list, Log: slog.New(slog.NewTextHandler(g.log, options)), Getenv: os.Getenv, Now: g.now,
 	})
 	must(t, err)
 	handler = g.gateway.Handler()

@@ -85,6 +85,7 @@ func callLine(say func(string, ...any), id, params json.RawMessage, echo, kind s
 	case "die":
 		os.Exit(5)
 	case "hang":
+		fmt.Fprintln(os.Stderr, "hanging")
 		<-gone
 		fmt.Fprintln(os.Stderr, "cancelled")
 		return
@@ -332,7 +333,10 @@ func TestProcessesAreBounded(t *testing.T) {
 		said(t, g.post("crm", raw, saying("1", "")))
 		go func() { hangs <- g.post("crm", raw, saying("2", `"kind":"hang"`)) }()
 	}
-	eventually(t, func() bool { return g.post("crm", g.token("crm", "acme", "read"), saying("1", "")).status == 503 })
+	eventually(t, func() bool { return strings.Count(g.log.String(), "text=hanging") == 2 })
+	if got := g.post("crm", g.token("crm", "acme", "read"), saying("1", "")); got.status != 503 || got.header.Get("Retry-After") == "" {
+		t.Errorf("when all are busy: %d %s", got.status, got.body)
+	}
 	must(t, g.gateway.Close())
 	<-hangs
 	<-hangs

@@ -87,7 +87,7 @@ func (x *exchange) notified() {
 	x.w.WriteHeader(http.StatusAccepted)
 }
 
-// process is the caller's tenant's, or nil after it was said why there is none.
+// process is the caller's tenant's, to be released, or nil after it was said why there is none.
 func (x *exchange) process(ctx context.Context) *process {
 	p, wait, err := x.find(ctx, x.c.TenantID)
 	if err != nil {
@@ -119,6 +119,7 @@ func (x *exchange) about(say func(*exchange, *hello)) {
 	ctx, cancel := context.WithTimeout(x.r.Context(), x.Limits.Start)
 	defer cancel()
 	if p := x.process(ctx); p != nil {
+		defer p.release()
 		say(x, &p.hello)
 	}
 }
@@ -131,6 +132,7 @@ func (x *exchange) forward() {
 	if p == nil {
 		return
 	}
+	defer p.release()
 	r, err := p.ask(ctx, x.m.Method, bare(x.params), &pending{grant: x.c.GrantID, id: string(x.m.ID)})
 	switch {
 	case err != nil:

@@ -107,7 +107,7 @@ func IsTenant(id string) bool {
 	})
 }
 
-// find is the tenant's process, started if there is none. wait says when to try again.
+// find is the tenant's process, started if there is none; release it after use, so that nobody stops it before. wait says when to try again.
 func (p *Pool) find(ctx context.Context, tenant string) (_ *process, wait time.Duration, err error) {
 	if !IsTenant(tenant) {
 		return nil, 0, errTenant
@@ -120,17 +120,19 @@ func (p *Pool) find(ctx context.Context, tenant string) (_ *process, wait time.D
 	case <-x.opened:
 	case <-x.ended:
 	case <-ctx.Done():
+		x.release()
 		return nil, 0, ctx.Err()
 	}
 	select {
 	case <-x.ended:
+		x.release()
 		return nil, firstBackoff, errDown
 	default:
 		return x, 0, nil
 	}
 }
 
-// take is the tenant's process, which may not be open yet.
+// take is the tenant's process, which may not be open yet, held.
 func (p *Pool) take(tenant string) (*process, time.Duration, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,6 +147,7 @@ func (p *Pool) take(tenant string) (*process, time.Duration, error) {
 	now := p.Now()
 	s.used = now
 	if s.process != nil {
+		s.process.hold()
 		return s.process, 0, nil
 	}
 	if left := s.until.Sub(now); left > 0 {
@@ -158,6 +161,7 @@ func (p *Pool) take(tenant string) (*process, time.Duration, error) {
 		p.Log.Error("a process does not start", "upstream", p.Name, "tenant", tenant, "error", err)
 		return nil, s.fail(now), errDown
 	}
+	x.hold()
 	s.process = x
 	p.works.Go(func() { p.tend(s, x) })
 	return x, 0, nil

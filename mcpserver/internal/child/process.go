@@ -29,6 +29,7 @@ type process struct {
 	halt    func()        // asks it to end; at most once
 
 	mu      sync.Mutex
+	users   int // who have it in hand
 	next    int64
 	pending map[int64]*pending
 	end     error
@@ -150,11 +151,23 @@ func (x *process) finish(err error) {
 
 func (x *process) lived() time.Duration { return time.Since(x.began) }
 
-// idle says that nobody waits for it.
+// idle says that nobody has it in hand.
 func (x *process) idle() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return len(x.pending) == 0
+	return x.users == 0
+}
+
+func (x *process) hold() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.users++
+}
+
+func (x *process) release() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.users--
 }
 
 // stop asks the process to end, and sees to it.
