@@ -64,7 +64,7 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 		}})
 	case c.InsecureIgnoreRevocations:
 		d.Log.Warn("ended grants are not looked up: their tokens act until they expire", "setting", "insecure-ignore-revocations")
-		b.revoked = ignored{}
+		b.revoked = revocation.Ignored{}
 	default:
 		return nil, errors.New("nobody tells which grants have ended; set redis as the issuer has it, client-id and client-secret (gatehouse client create --server), or insecure-ignore-revocations")
 	}
@@ -112,8 +112,3 @@ func (b *backends) close() error {
 	}
 	return errors.Join(errs...)
 }
-
-// ignored is the reader that InsecureIgnoreRevocations asks for.
-type ignored struct{}
-
-func (ignored) Ended(context.Context, string) (bool, error) { return false, nil }

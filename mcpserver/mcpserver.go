@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +20,6 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/usage"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
-	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
@@ -200,7 +198,7 @@ func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[strin
 	for at, document := range cards {
 		r.Handle(at, documents(document))
 	}
-	r.Handle(path, cors(c.AllowedOrigins, endpoint))
+	r.Handle(path, s.guard.CORS(endpoint))
 	return httpd.Handler(r, httpd.Options{Log: d.Log, TrustedProxies: c.TrustedProxies}), nil
 }
 
@@ -222,7 +220,7 @@ func admit(c Config, d Deps) func(http.ResponseWriter, *http.Request, mcp.Caller
 		}
 		ok, wait := limit.Allow(r.Context(), whose)
 		if !ok {
-			tooMany(w, r, wait)
+			guard.TooMany(w, r, wait)
 		}
 		return ok
 	}
@@ -240,43 +238,12 @@ func bounded(c Config, d Deps) func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if ok, wait := limit.Allow(r.Context(), httpd.Source(r.Context())); !ok {
 				w.Header().Set("Access-Control-Allow-Origin", "*")
-				tooMany(w, r, wait)
+				guard.TooMany(w, r, wait)
 				return
 			}
 			next.ServeHTTP(w, r)
 		})
 	}
-}
-
-// tooMany answers 429.
-func tooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
-	refused := oauth.TooManyRequests()
-	httpd.Note(r.Context(), "refused", "too many requests")
-	httpd.RetryAfter(w, wait)
-	httpd.WriteJSON(w, refused.Status, map[string]string{"error": refused.Code, "error_description": refused.Description})
-}
-
-// cors answers preflights of the browsers whose origin is allowed, before a token is asked for, and lets them read the challenge.
-func cors(origins []string, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		origin := r.Header.Get("Origin")
-		if origin == "" || !slices.Contains(origins, origin) {
-			next.ServeHTTP(w, r)
-			return
-		}
-		h := w.Header()
-		h.Set("Access-Control-Allow-Origin", origin)
-		h.Add("Vary", "Origin")
-		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, DPoP-Nonce, X-Request-Id")
-		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
-			h.Set("Access-Control-Allow-Methods", "POST")
-			h.Set("Access-Control-Allow-Headers", "Authorization, DPoP, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id")
-			h.Set("Access-Control-Max-Age", "3600")
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 func baseline() []string {

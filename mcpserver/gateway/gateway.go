@@ -20,8 +20,6 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/voucher"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
-	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
-	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
@@ -156,7 +154,7 @@ func (g *Gateway) open(ctx context.Context) error {
 		g.follow(ctx)
 	case g.file.InsecureIgnoreRevocations:
 		g.deps.Log.Warn("ended grants are not looked up: their tokens act until they expire", "setting", "insecure_ignore_revocations")
-		g.revoked = ignored{}
+		g.revoked = revocation.Ignored{}
 	default:
 		return errors.New("nobody tells which grants have ended; set redis as the issuer has it, or insecure_ignore_revocations")
 	}
@@ -174,11 +172,6 @@ func (g *Gateway) follow(ctx context.Context) {
 		g.deps.Log.Warn("which grants have ended is not known yet", "error", err)
 	}
 }
-
-// ignored is the reader that InsecureIgnoreRevocations asks for.
-type ignored struct{}
-
-func (ignored) Ended(context.Context, string) (bool, error) { return false, nil }
 
 // enforce puts the guard in front of an upstream.
 func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error) {
@@ -203,14 +196,6 @@ func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error
 
 // mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more (RS-41).
 const mostCounted = 100_000
-
-// tooMany answers who asks too often.
-func tooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
-	refused := oauth.TooManyRequests()
-	httpd.Note(r.Context(), "refused", "too many calls")
-	httpd.RetryAfter(w, wait)
-	httpd.WriteJSON(w, refused.Status, map[string]string{"error": refused.Code, "error_description": refused.Description})
-}
 
 // Handler is the gateway's door.
 func (g *Gateway) Handler() http.Handler { return g.handler }

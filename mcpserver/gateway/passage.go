@@ -30,7 +30,7 @@ func (g *Gateway) serve(m *member, w http.ResponseWriter, r *http.Request) {
 	httpd.Note(r.Context(), "upstream", m.config.Name)
 	if g.calls != nil {
 		if ok, wait := g.calls.Allow(r.Context(), c.GrantID); !ok {
-			tooMany(w, r, wait)
+			guard.TooMany(w, r, wait)
 			return
 		}
 	}
@@ -89,7 +89,7 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 		}
 		if changed.budget != nil {
 			if ok, wait := changed.budget.Allow(r.Context(), p.c.TenantID); !ok {
-				tooMany(w, r, wait)
+				guard.TooMany(w, r, wait)
 				return
 			}
 		}

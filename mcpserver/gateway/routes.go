@@ -44,7 +44,7 @@ func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error
 	}
 	var most int64 = 1 << 20
 	for _, m := range g.members {
-		r.Handle(pathOf(m.config.Resource), cors(g.file.AllowedOrigins, lasting(protected[m.config.Name])))
+		r.Handle(pathOf(m.config.Resource), m.guard.CORS(lasting(protected[m.config.Name])))
 		most = max(most, m.config.Limits.Body)
 	}
 	return httpd.Handler(r, httpd.Options{Log: g.deps.Log, TrustedProxies: proxies, MaxBody: most, Timeout: longest}), nil
@@ -78,30 +78,6 @@ func cardName(u Upstream) string {
 	labels := strings.Split(parsed.Hostname(), ".")
 	slices.Reverse(labels)
 	return strings.Join(labels, ".") + "/" + u.Name
-}
-
-// cors answers preflights of the browsers whose origin is allowed, before a token is asked for, and lets them read the challenge.
-func cors(origins []string, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		origin := r.Header.Get("Origin")
-		if origin == "" || !slices.Contains(origins, origin) {
-			next.ServeHTTP(w, r)
-			return
-		}
-		h := w.Header()
-		h.Set("Access-Control-Allow-Origin", origin)
-		h.Add("Vary", "Origin")
-		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, DPoP-Nonce, X-Request-Id, Mcp-Session-Id")
-		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
-			h.Set("Access-Control-Allow-Methods", "POST, GET, DELETE")
-			h.Set("Access-Control-Allow-Headers",
-				"Authorization, DPoP, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID")
-			h.Set("Access-Control-Max-Age", "3600")
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // lasting lets an answer go on for as long as its reader keeps up: the server's one deadline for a whole answer would end every stream.
