@@ -38,13 +38,13 @@ func openFence(t testing.TB, upstreams string, bearer func(*fence) string) *fenc
 	f := &fence{t: t, issuer: tokentest.NewIssuer(t), log: &testenv.Book{}}
 	var handler http.Handler
 	raw := ""
-	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	ts := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if raw != "" && r.Header.Get("Authorization") == "" {
 			r.Header.Set("Authorization", "Bearer "+raw)
 		}
 		handler.ServeHTTP(w, r)
 	}))
-	f.url = ts.URL
+	f.url = "http://" + ts.Listener.Addr().String()
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
 	text := "issuer: " + f.issuer.URL() + "\ninsecure_ignore_revocations: true\ncalls_per_minute: -1\nupstreams:\n" + strings.ReplaceAll(upstreams, "$URL", f.url)
 	must(t, os.WriteFile(file, []byte(text), 0o600))
@@ -54,6 +54,7 @@ func openFence(t testing.TB, upstreams string, bearer func(*fence) string) *fenc
 	if bearer != nil {
 		raw = bearer(f)
 	}
+	ts.Start()
 	t.Cleanup(func() {
 		ts.CloseClientConnections()
 		ts.Close()
@@ -266,30 +267,32 @@ func TestCompanionConformance(t *testing.T) {
 	issuer := tokentest.NewIssuer(t)
 	var handler http.Handler
 	raw := ""
-	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	ts := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Set("Authorization", "Bearer "+raw)
 		handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(ts.Close)
+	url := "http://" + ts.Listener.Addr().String()
 	s, err := mcpserver.New(context.Background(), mcpserver.Config{
-		Resource: ts.URL + "/mcp", Issuer: issuer.URL(), Database: companionDatabase(t), InsecureIgnoreRevocations: true, CallsPerMinute: -1,
+		Resource: url + "/mcp", Issuer: issuer.URL(), Database: companionDatabase(t), InsecureIgnoreRevocations: true, CallsPerMinute: -1,
 	}, mcpserver.Deps{})
 	must(t, err)
 	t.Cleanup(func() { s.Close() })
 	handler = s.Handler()
-	raw = issuer.Sign(issuer.Claims(ts.URL+"/mcp", "customers:read", "customers:write", "tickets:write", "knowledge:read"))
+	raw = issuer.Sign(issuer.Claims(url+"/mcp", "customers:read", "customers:write", "tickets:write", "knowledge:read"))
+	ts.Start()
 	for revision, scenarios := range map[string][]string{
 		"2026-07-28": {"tools-list", "dns-rebinding-protection", "http-header-validation", "input-required-result-unsupported-methods"},
 		"2025-11-25": {"server-initialize", "ping", "tools-list", "dns-rebinding-protection"},
 	} {
 		for _, scenario := range scenarios {
-			if _, said, err := w.suite(ts.URL+"/mcp", "--scenario", scenario, "--spec-version", revision); err != nil {
+			if _, said, err := w.suite(url+"/mcp", "--scenario", scenario, "--spec-version", revision); err != nil {
 				t.Errorf("%s: %s does not pass: %v\n%s", revision, scenario, err, said)
 			}
 		}
 	}
 	// Of this one some checks need tools of the suite's own; all others pass.
-	_, said, _ := w.suite(ts.URL+"/mcp", "--scenario", "server-stateless", "--spec-version", "2026-07-28", "--verbose")
+	_, said, _ := w.suite(url+"/mcp", "--scenario", "server-stateless", "--spec-version", "2026-07-28", "--verbose")
 	failed, untestable := strings.Count(said, `"status": "FAILURE"`), strings.Count(said, `"errorMessage": "Not testable: `)
 	if strings.Count(said, `"status": "SUCCESS"`) < 20 || failed != untestable {
 		t.Errorf("server-stateless: %d checks fail, and %d of them are not testable here\n%s", failed, untestable, said)

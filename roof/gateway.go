@@ -85,12 +85,16 @@ func gatewayInit(fs *flag.FlagSet) action {
 				return misused("name another with --file, or remove it", fmt.Errorf("%s is there already", path))
 			}
 		}
-		e.Issuer, e.Resource = c.issuer, c.resource
+		log, err := c.program.log(c.logLevel)
+		if err != nil {
+			return err
+		}
+		e.Issuer, e.Resource, e.Log = c.issuer, c.resource, log
 		ctx, cancel := context.WithTimeout(ctx, readWithin)
 		defer cancel()
 		p, err := gateway.Propose(ctx, e)
 		if err != nil {
-			return misused("is the server running, and does it speak MCP there?", err)
+			return misused("is the server running, does it speak MCP there, and does it answer callers without a credential?", err)
 		}
 		return c.writeProposal(p, *file)
 	}
@@ -117,9 +121,13 @@ func gatewayApprove(fs *flag.FlagSet) action {
 	tenant := fs.String("tenant", "demo", "the `tenant` as whose member the servers are asked")
 	look := fs.Bool("look", false, "show what is otherwise, and approve nothing; the exit code is 1 when something is")
 	return func(ctx context.Context, c *call) error {
+		log, err := c.program.log(c.logLevel)
+		if err != nil {
+			return err
+		}
 		ctx, cancel := context.WithTimeout(ctx, readWithin)
 		defer cancel()
-		a, err := gateway.LookAt(ctx, *file, *tenant, gateway.Deps{Now: c.program.Now, Getenv: c.program.Getenv})
+		a, err := gateway.LookAt(ctx, *file, *tenant, gateway.Deps{Log: log, Now: c.program.Now, Getenv: c.program.Getenv})
 		if err != nil {
 			return misused("do all the servers run that the file names?", err)
 		}

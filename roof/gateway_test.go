@@ -132,4 +132,9 @@ func TestGatewayTrouble(t *testing.T) {
 	t.Cleanup(nobody.Close)
 	code, _, errs = run(t, "gateway", "init", "--upstream", nobody.URL, "--file", file+".2.yaml")
 	complaint(t, code, errs, 2, "the server refuses")
+	// What a program says when it cannot run is what its owner needs.
+	code, _, errs = run(t, "gateway", "init", "--file", file+".2.yaml", "--", "sh", "-c", "echo no such folder >&2; exit 1")
+	if code != 2 || !strings.Contains(errs, "no such folder") {
+		t.Errorf("a program that does not run: %d %s", code, errs)
+	}
 }

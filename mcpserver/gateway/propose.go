@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -22,13 +23,14 @@ import (
 
 // Existing says which server is to be put behind a gateway, and how it will be reached there.
 type Existing struct {
-	URL      string   // where it speaks Streamable HTTP; either this
-	Command  []string // or how it is started
-	Tenant   string   // whose process is asked, of a command; default "demo"
-	Environ  []string // of a command, NAME=value; default none
-	Name     string   // a-z, 0-9 and hyphens; default: the server's own, so far as it can be
-	Issuer   string   // default http://localhost:8080
-	Resource string   // default http://localhost:8090/ and the name
+	URL      string       // where it speaks Streamable HTTP; either this
+	Command  []string     // or how it is started
+	Tenant   string       // whose process is asked, of a command; default "demo"
+	Environ  []string     // of a command, NAME=value; default none
+	Name     string       // a-z, 0-9 and hyphens; default: the server's own, so far as it can be
+	Issuer   string       // default http://localhost:8080
+	Resource string       // default http://localhost:8090/ and the name
+	Log      *slog.Logger // what a program says, and why a server does not answer; nil: nowhere
 }
 
 // Proposal is a beginning: a configuration with a scope for each tool that the server has now.
@@ -98,13 +100,13 @@ func listenFor(resource string) string {
 // reach makes the way to the server.
 func (e Existing) reach() (server, error) {
 	if len(e.Command) > 0 {
-		return child.New(child.Config{Name: "upstream", Command: e.Command, Environment: e.Environ, TenantVariable: defaultTenantEnv}), nil
+		return child.New(child.Config{Name: "upstream", Command: e.Command, Environment: e.Environ, TenantVariable: defaultTenantEnv, Log: e.Log}), nil
 	}
 	u, err := url.Parse(e.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("upstream %q is not an http(s) URL", e.URL)
 	}
-	return remote.New(remote.Config{Name: "upstream", URL: u}), nil
+	return remote.New(remote.Config{Name: "upstream", URL: u, Log: e.Log}), nil
 }
 
 func (e Existing) scope(writes bool) string {
