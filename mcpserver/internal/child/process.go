@@ -58,6 +58,9 @@ type reply struct {
 // mostLines is how many lines may wait to be read by the process.
 const mostLines = 64
 
+// lastWords is how long what a process wrote is still read after its end, when somebody whom it started keeps its pipes open.
+const lastWords = 500 * time.Millisecond
+
 // start starts a process, and opens it in the background.
 func (p *Pool) start(tenant string) (*process, error) {
 	x := &process{
@@ -94,8 +97,11 @@ func (p *Pool) start(tenant string) (*process, error) {
 	go func() {
 		err := x.command.Wait()
 		kill(x.command) // what it started ends with it
-		_, _ = outR.Close(), errR.Close()
+		// Its last words are still in the pipes, which end when all who hold them are gone; who got out of reach is not waited for long.
+		last := time.Now().Add(lastWords)
+		_, _ = outR.SetReadDeadline(last), errR.SetReadDeadline(last)
 		reading.Wait()
+		_, _ = outR.Close(), errR.Close()
 		x.finish(err)
 	}()
 	go x.open()
