@@ -17,10 +17,30 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// TestGatewayEndsWithTheGrant is an issuer and a gateway that share nothing but Redis: a program's token opens the server behind, and nothing any more within the
-// bound after the end of its grant (RV-06).
+// TestGatewayEndsWithTheGrant is an issuer and a gateway that share nothing but Redis, or nothing at all: a program's token opens the server behind, and nothing any
+// more within the bound after the end of its grant (RV-06).
 func TestGatewayEndsWithTheGrant(t *testing.T) {
-	redis, prefix := testenv.Redis(t)
+	t.Run("redis", func(t *testing.T) {
+		address, prefix := testenv.Redis(t)
+		gatewayEnds(t, "redis", []string{"--redis", address, "--redis-prefix", prefix}, func(*product, string) string {
+			t.Setenv("GATEWAY_E2E_REDIS", address)
+			return fmt.Sprintf("redis: {env: GATEWAY_E2E_REDIS}\nredis_prefix: %q\n", prefix)
+		})
+	})
+	t.Run("http", func(t *testing.T) {
+		gatewayEnds(t, "http", nil, func(h *product, resource string) string {
+			code, out := h.operate("client", "create", "--server", resource)
+			if code != 0 {
+				t.Fatal(out)
+			}
+			t.Setenv("GATEWAY_E2E_SECRET", regexp.MustCompile(`ghs_\S+`).FindString(out))
+			return "client_id: " + regexp.MustCompile(`cli_\S+`).FindString(out) + "\nclient_secret: {env: GATEWAY_E2E_SECRET}\n"
+		})
+	})
+}
+
+// gatewayEnds ends a grant whose token went through a gateway; settings are those by which the gateway learns of it.
+func gatewayEnds(t *testing.T, feed string, flags []string, settings func(h *product, resource string) string) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/json")
@@ -33,20 +53,18 @@ func TestGatewayEndsWithTheGrant(t *testing.T) {
 	resource, dir := door.URL+"/notes", t.TempDir()
 	resources := filepath.Join(dir, "resources.json")
 	must(t, os.WriteFile(resources, fmt.Appendf(nil, `[{"uri": %q, "name": "Notes", "scopes": [{"name": "notes:read", "description": "Read", "baseline": true}]}]`, resource), 0o600))
-	h := open(t, "--resources", resources, "--demo=false", "--redis", redis, "--redis-prefix", prefix)
-	t.Setenv("GATEWAY_E2E_REDIS", redis)
+	h := open(t, append(flags, "--resources", resources, "--demo=false")...)
 	file := filepath.Join(dir, "gateway.yaml")
 	must(t, os.WriteFile(file, fmt.Appendf(nil, `
 issuer: %s
-redis: {env: GATEWAY_E2E_REDIS}
-redis_prefix: %q
+%s
 upstreams:
   - name: notes
     resource: %s
     url: %s
     scopes: [{name: "notes:read", description: Read, baseline: true}]
     tools: [{name: read_note, scopes: ["notes:read"]}]
-`, h.Issuer, prefix, resource, upstream.URL), 0o600))
+`, h.Issuer, settings(h, resource), resource, upstream.URL), 0o600))
 	g, err := gateway.New(context.Background(), file, gateway.Deps{Getenv: os.Getenv})
 	must(t, err)
 	t.Cleanup(func() { g.Close() })
@@ -82,7 +100,7 @@ upstreams:
 	turn := time.NewTicker(20 * time.Millisecond) // a grant may ask 600 times a minute
 	defer turn.Stop()
 	got = call()
-	for at := time.Now(); got.ok() && time.Since(at) < bounds["redis"]; got = call() {
+	for at := time.Now(); got.ok() && time.Since(at) < bounds[feed]; got = call() {
 		<-turn.C
 	}
 	if got.status != 401 || !strings.Contains(got.challenge, "invalid_token") {

@@ -3,9 +3,7 @@ package mcpserver
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -60,7 +58,7 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 		b.follow(ctx, c, d, revocation.ReplicaOptions{Feed: revocation.NewRedis(b.redis, c.RedisPrefix, d.Now)})
 	case c.ClientID != "":
 		b.follow(ctx, c, d, revocation.ReplicaOptions{Every: c.EndedPoll, Feed: &revocation.HTTP{
-			URL: c.Issuer + revocation.Path, ClientID: c.ClientID, ClientSecret: c.ClientSecret, Client: issuerClient(d.HTTPClient),
+			URL: c.Issuer + revocation.Path, ClientID: c.ClientID, ClientSecret: c.ClientSecret, Client: d.HTTPClient,
 		}})
 	case c.InsecureIgnoreRevocations:
 		d.Log.Warn("ended grants are not looked up: their tokens act until they expire", "setting", "insecure-ignore-revocations")
@@ -87,16 +85,6 @@ func (b *backends) run(ctx context.Context) {
 	if b.replica != nil {
 		b.replica.Run(ctx)
 	}
-}
-
-// issuerClient is how the issuer is asked: within bounds of time, and nobody whom it might point to.
-func issuerClient(c *http.Client) *http.Client {
-	if c == nil {
-		c = &http.Client{Timeout: 5 * time.Second}
-	}
-	own := *c
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &own
 }
 
 func (b *backends) close() error {

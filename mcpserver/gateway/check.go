@@ -42,6 +42,9 @@ func (f *File) check() error {
 	if _, err := config.Networks(strings.Join(f.TrustedProxies, ",")); err != nil {
 		return fmt.Errorf("trusted_proxies: %w", err)
 	}
+	if (f.ClientID == "") != (f.ClientSecret == Secret{}) {
+		return errors.New("client_id and client_secret go together; gatehouse client create --server makes both")
+	}
 	if len(f.Upstreams) == 0 {
 		return errors.New("there are no upstreams; name at least one server that is behind")
 	}

@@ -27,7 +27,11 @@ type File struct {
 	Redis Secret `yaml:"redis"`
 	// RedisPrefix begins every key in Redis, as at the issuer. Default "gatehouse:".
 	RedisPrefix string `yaml:"redis_prefix"`
-	// InsecureIgnoreRevocations lets tokens of ended grants act until they expire, where there is no Redis.
+	// ClientID and ClientSecret are the gateway's at the issuer (gatehouse client create --server RESOURCE, of any of its resources): without Redis it asks the issuer
+	// every two seconds which grants have ended.
+	ClientID     string `yaml:"client_id"`
+	ClientSecret Secret `yaml:"client_secret"`
+	// InsecureIgnoreRevocations lets tokens of ended grants act until they expire, where there is neither Redis nor a client.
 	InsecureIgnoreRevocations bool `yaml:"insecure_ignore_revocations"`
 	// InsecureHTTP allows http URLs off this machine, of the issuer, of resources and of upstreams.
 	InsecureHTTP bool `yaml:"insecure_http"`
@@ -185,7 +189,7 @@ func parse(text []byte) (File, error) {
 // words are all that a configuration file may say.
 func words() []string {
 	return []string{
-		"listen", "issuer", "jwks_url", "algorithms", "redis", "redis_prefix", "insecure_ignore_revocations", "insecure_http", "assertion_key", "session_key",
+		"listen", "issuer", "jwks_url", "algorithms", "redis", "redis_prefix", "client_id", "client_secret", "insecure_ignore_revocations", "insecure_http", "assertion_key", "session_key",
 		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "calls_per_minute", "upstreams",
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write",
@@ -223,7 +227,7 @@ func distance(a, b string) int {
 
 // locate makes the paths of secrets relative to the file's folder.
 func (f *File) locate(folder string) {
-	all := []*Secret{&f.Redis, &f.AssertionKey, &f.SessionKey}
+	all := []*Secret{&f.Redis, &f.ClientSecret, &f.AssertionKey, &f.SessionKey}
 	for i := range f.Upstreams {
 		all = append(all, &f.Upstreams[i].Credential.Secret)
 	}

@@ -55,7 +55,7 @@ type Gateway struct {
 	redis   redis.UniversalClient // nil: none
 	calls   *ratelimit.Limiter    // of a grant in a minute; nil: no bound
 	revoked revocation.Reader
-	replica *revocation.Replica // revoked, when it follows Redis; nil: it does not
+	replica *revocation.Replica // revoked, when it follows a feed; nil: it does not
 	proofs  ttl.Store           // DPoP proofs that were used; nil: the guards' own memory
 	nonces  config.Secret       // makes the nonces of DPoP proofs; empty: none is asked for
 	signer  *voucher.Signer
@@ -151,22 +151,32 @@ func (g *Gateway) open(ctx context.Context) error {
 	case g.deps.Revoked != nil:
 		g.revoked = g.deps.Revoked
 	case g.redis != nil:
-		g.follow(ctx)
+		g.follow(ctx, revocation.ReplicaOptions{Feed: revocation.NewRedis(g.redis, g.file.RedisPrefix, g.deps.Now)})
+	case g.file.ClientID != "":
+		secret, err := g.file.ClientSecret.read(g.deps.Getenv)
+		if err != nil {
+			return fmt.Errorf("client_secret: %w", err)
+		}
+		g.follow(ctx, revocation.ReplicaOptions{Every: endedPoll, Feed: &revocation.HTTP{
+			URL: g.file.Issuer + revocation.Path, ClientID: g.file.ClientID, ClientSecret: config.Secret(secret), Client: g.deps.HTTPClient,
+		}})
 	case g.file.InsecureIgnoreRevocations:
 		g.deps.Log.Warn("ended grants are not looked up: their tokens act until they expire", "setting", "insecure_ignore_revocations")
 		g.revoked = revocation.Ignored{}
 	default:
-		return errors.New("nobody tells which grants have ended; set redis as the issuer has it, or insecure_ignore_revocations")
+		return errors.New("nobody tells which grants have ended; set redis as the issuer has it, client_id and client_secret (gatehouse client create --server), or insecure_ignore_revocations")
 	}
 	return nil
 }
 
-// follow keeps the list of ended grants in memory. What Redis says already is read now; a Redis that does not answer yet is no reason not to start (FT-18): until
+// endedPoll is how often the issuer is asked which grants have ended.
+const endedPoll = 2 * time.Second
+
+// follow keeps the list of ended grants in memory. What the feed says already is read now; a feed that does not answer yet is no reason not to start (FT-18): until
 // it does, the guards answer 503.
-func (g *Gateway) follow(ctx context.Context) {
-	g.replica = revocation.NewReplica(revocation.ReplicaOptions{
-		Feed: revocation.NewRedis(g.redis, g.file.RedisPrefix, g.deps.Now), Now: g.deps.Now, Log: g.deps.Log,
-	})
+func (g *Gateway) follow(ctx context.Context, o revocation.ReplicaOptions) {
+	o.Now, o.Log = g.deps.Now, g.deps.Log
+	g.replica = revocation.NewReplica(o)
 	g.revoked = g.replica
 	if err := g.replica.CatchUp(ctx); err != nil {
 		g.deps.Log.Warn("which grants have ended is not known yet", "error", err)

@@ -61,7 +61,7 @@ type HTTP struct {
 	URL          string // the issuer's, with Path
 	ClientID     string // the client that the resource is (gatehouse client create --server)
 	ClientSecret config.Secret
-	Client       *http.Client // must not follow redirects
+	Client       *http.Client // nil: http.DefaultClient; a redirect is never followed
 }
 
 // maxDocument bounds an answer, in bytes.
@@ -84,7 +84,12 @@ func (h *HTTP) ask(ctx context.Context, cursor string) (d Document, err error) {
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.SetBasicAuth(url.QueryEscape(h.ClientID), url.QueryEscape(h.ClientSecret.Reveal())) // RFC 6749 §2.3.1
-	answer, err := h.Client.Do(r)
+	client := http.Client{}
+	if h.Client != nil {
+		client = *h.Client
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // nobody whom the issuer might point to
+	answer, err := client.Do(r)
 	if err != nil {
 		return d, err
 	}
