@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
@@ -47,13 +48,16 @@ func (g *Gateway) serve(m *member, w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	parsed, _ := message.Parse(body) // the guard has seen that it is one
+	if !message.IsModern(&parsed, r.Header) {
+		unmirror(r, "Mcp-") // they say nothing in the older era: nobody held them against the message
+	}
 	switch parsed.Method {
 	case "tools/list":
 		p.answered(w, r, p.cut)
 	case "tools/call":
 		p.call(w, r, body, &parsed)
 	default:
-		m.server.Serve(w, r, c)
+		p.streamed(w, r)
 	}
 }
 
@@ -93,12 +97,24 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 				return
 			}
 		}
+		unmirror(r, "Mcp-Param-") // they may mirror what is otherwise now
 		if r.Header["Mcp-Name"] != nil {
 			r.Header.Set("Mcp-Name", headerValue(name))
 		}
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(out)), int64(len(out))
 	}
-	p.m.server.Serve(w, r, p.c)
+	p.streamed(w, r)
+}
+
+// unmirror takes those headers away that mirror the message (MCP 2026-07-28).
+func unmirror(r *http.Request, prefix string) {
+	h := make(http.Header, len(r.Header))
+	for name, v := range r.Header {
+		if !strings.HasPrefix(name, prefix) || name == "Mcp-Session-Id" || name == "Mcp-Protocol-Version" {
+			h[name] = v
+		}
+	}
+	r.Header = h
 }
 
 // headerValue writes a name as a header has it (MCP 2026-07-28, "Value Encoding"): in base64 when it is not plain.
@@ -112,6 +128,13 @@ func headerValue(name string) string {
 		return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(name)) + "?="
 	}
 	return name
+}
+
+// streamed lets the server answer, and changes the lists of tools that it puts into a stream which answers something else.
+func (p *passage) streamed(w http.ResponseWriter, r *http.Request) {
+	out := &rewriter{ResponseWriter: w, cut: p.cut, streams: true}
+	p.m.server.Serve(out, r, p.c)
+	out.finish()
 }
 
 // answered lets the server answer, and changes the lists of tools in its answer.
@@ -128,6 +151,9 @@ func (p *passage) cut(raw []byte) (out []byte, drop bool) {
 		return nil, true
 	}
 	for i, e := range envelope {
+		if string(e.Name) != "result" && message.Folds(e.Name, "result") {
+			return nil, true
+		}
 		if string(e.Name) != "result" || len(e.Value) == 0 || e.Value[0] != '{' {
 			continue
 		}
@@ -137,6 +163,9 @@ func (p *passage) cut(raw []byte) (out []byte, drop bool) {
 		}
 		for j, m := range result {
 			if string(m.Name) != "tools" {
+				if message.Folds(m.Name, "tools") {
+					return nil, true
+				}
 				continue
 			}
 			list, same, err := p.list(m.Value)
@@ -163,8 +192,8 @@ func (p *passage) list(raw json.RawMessage) (list json.RawMessage, same bool, er
 	same = true
 	b := []byte{'['}
 	for _, e := range elements {
-		var t inventory.Tool
-		if err := json.Unmarshal(e, &t); err != nil {
+		t, err := inventory.ReadTool(e)
+		if err != nil {
 			return nil, false, err
 		}
 		if !p.m.keep(p.Gateway, p.rules, p.c.TenantID, t) {

@@ -11,7 +11,8 @@ import (
 // rewriter is a ResponseWriter whose messages are changed on their way: an answer of one message when it is whole, a stream event by event.
 type rewriter struct {
 	http.ResponseWriter
-	cut func([]byte) ([]byte, bool)
+	cut     func([]byte) ([]byte, bool)
+	streams bool // an answer of one message goes as it is
 
 	status int
 	filter message.Filter // nil: bytes go as they are
@@ -28,7 +29,7 @@ func (w *rewriter) WriteHeader(status int) {
 	switch {
 	case kind == "text/event-stream":
 		w.filter = &message.Events{Cut: w.cut}
-	case kind == "application/json" && status == http.StatusOK:
+	case kind == "application/json" && !w.streams:
 		w.filter, w.held = &message.Whole{Cut: w.cut}, true
 		return
 	}
@@ -44,12 +45,14 @@ func (w *rewriter) Write(p []byte) (int, error) {
 		return 0, w.failed
 	}
 	out, err := w.filter.Take(p)
-	if err == nil && len(out) > 0 {
-		_, err = w.ResponseWriter.Write(out)
-	}
 	if err != nil {
 		w.failed = err
 		return 0, err
+	}
+	if len(out) > 0 {
+		if _, err := w.ResponseWriter.Write(out); err != nil { // whoever it goes to has ended it, and knows
+			return 0, err
+		}
 	}
 	return len(p), nil
 }

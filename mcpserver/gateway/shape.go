@@ -127,6 +127,9 @@ func (t *shaped) rewrite(body []byte, m *message.Message) ([]byte, *message.Faul
 		}
 	}
 	for _, b := range t.bounds {
+		if slices.ContainsFunc(arguments, func(a message.Member) bool { return string(a.Name) != b.name && message.Folds(a.Name, b.name) }) {
+			return nil, message.BadParams(fmt.Sprintf("argument %q is spelled in the wrong case", b.name)) // a server that folds it would take it
+		}
 		i := slices.IndexFunc(arguments, func(a message.Member) bool { return string(a.Name) == b.name })
 		switch {
 		case b.pin != nil && i < 0:

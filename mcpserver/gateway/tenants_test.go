@@ -84,6 +84,11 @@ func TestTenantsArguments(t *testing.T) {
 	if b.count() != before {
 		t.Error("a call out of its bounds came to the server")
 	}
+	for _, sent := range []string{`{"amount":5,"REGION":"us"}`, `{"Amount":500}`, `{"region":"eu","Region":"us"}`} {
+		if got := ask(`,"arguments":` + sent); !strings.Contains(got.body, "wrong case") || b.count() != before {
+			t.Errorf("an argument in another case: %d %s", got.status, got.body)
+		}
+	}
 	// MC-08: an argument spelled twice is nobody's.
 	if got := ask(`,"arguments":{"amount":5,"\u0061mount":500}`); got.status != 400 || b.count() != before {
 		t.Errorf("an argument twice: %d %s", got.status, got.body)

@@ -3,7 +3,9 @@ package guard
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"maps"
@@ -84,6 +86,10 @@ func (g *Guard) enforcer(p Policy) (*enforcer, error) {
 	if p.SessionKey == "" {
 		p.SessionKey = config.Secret(rand.Text() + rand.Text())
 	}
+	// One key may serve several guards: a name of one is no name of another.
+	mac := hmac.New(sha256.New, []byte(p.SessionKey.Reveal()))
+	mac.Write([]byte(g.config.Resource))
+	p.SessionKey = config.Secret(mac.Sum(nil))
 	if p.MaxBody == 0 {
 		p.MaxBody = defaultMaxBody
 	}

@@ -171,6 +171,52 @@ func TestCallsAreDecidedByRules(t *testing.T) {
 	}
 }
 
+// A URI that a server would resolve to another is open to nobody, and a name that is no string is no name: else a rule for one thing opens another.
+func TestWhatIsNamedIsWhatIsMeant(t *testing.T) {
+	f := newFort(t, func(p *guard.Policy) {
+		tables, err := guard.Always(guard.Rules{
+			Tools:     []guard.Rule{{Name: "admin", Scopes: []string{"admin"}}, {Name: "*"}},
+			Resources: []guard.Rule{{Name: "file:///secret/*", Scopes: []string{"admin"}}, {Name: "*"}},
+		})
+		must(t, err)
+		p.Tables = tables
+	})
+	read := func(uri string) string {
+		return `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"` + uri + `"}}`
+	}
+	for _, uri := range []string{"file:///public/a.b..c/d", "http://h.example/A?x=..", "demo://Res/Text:1", "test://x/%2Fy"} {
+		if w := f.send(f.token("read"), read(uri)); w.Code != 200 || len(f.behind.got()) != 1 {
+			t.Errorf("%s: got %d %s", uri, w.Code, w.Body)
+		}
+	}
+	for _, body := range []string{
+		read("file:///public/../secret/k"), read("file:///public/%2e%2E/secret/k"), read("file:///public/..%2fsecret/k"), read(`file:///public\\..\\secret/k`), read("FILE:///secret/k"),
+		read("file:///./secret/k"), read("http://H.example/a"), read("file:///sec\\tret/k"),
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":["admin"]}}`, `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":["file:///secret/k"]}}`,
+	} {
+		if w := f.send(f.token("read"), body); !strings.Contains(w.Body.String(), `"error"`) || len(f.behind.got()) != 0 {
+			t.Errorf("%s: got %d %s", body, w.Code, w.Body)
+		}
+	}
+}
+
+// A list that comes in the stream of another request's answer is cut down like any other, and one that only a reader who folds case would find does not come.
+func TestListsInOtherAnswers(t *testing.T) {
+	f := newFort(t)
+	f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, "data: "+allTools+"\n\n")
+		for _, folded := range []string{`{"Result":{"tools":[{"name":"secret"}]}}`, `{"result":{"Tools":[{"name":"secret"}]}}`, `{"result":{"tools":[{"name":"read_it","Name":"secret"}]}}`, `{"params":{},"result":{"tools":[{"name":"secret"}]}}`} {
+			io.WriteString(w, "data: "+strings.Replace(folded, "{", `{"jsonrpc":"2.0","id":2,`, 1)+"\n\n")
+		}
+		io.WriteString(w, `data: {"jsonrpc":"2.0","id":1,"result":{"content":[]}}`+"\n\n")
+	}
+	w := f.send(f.token("read"), call("read_it"))
+	if body := w.Body.String(); w.Code != 200 || strings.Contains(body, "secret") || !strings.Contains(body, "read_it") || !strings.Contains(body, `"content":[]`) {
+		t.Errorf("got %d %s", w.Code, body)
+	}
+}
+
 // RS-15, MC-24: what the client showed goes no further, so that a server behind cannot send it on, unless it needs it and says so. The rest is as it came.
 func TestTheTokenStaysAtTheGuard(t *testing.T) {
 	for _, pass := range []bool{false, true} {
@@ -484,6 +530,9 @@ func TestRollout(t *testing.T) {
 	}
 	if w := f.send(raw, call("read_it")); w.Code != 200 || len(f.behind.got()) != 1 {
 		t.Errorf("a read, with writes enforced: got %d", w.Code)
+	}
+	if w := f.send(raw, call("unnamed")); w.Code != 200 || !strings.Contains(w.Body.String(), "-32602") || len(f.behind.got()) != 0 {
+		t.Errorf("what no rule names, with writes enforced: got %d %s", w.Code, w.Body)
 	}
 	m["acme"] = "a mode that is misspelt"
 	if w := f.send(raw, call("read_it")); w.Code != 403 {

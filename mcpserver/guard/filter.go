@@ -3,6 +3,7 @@ package guard
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"mime"
 	"net/http"
 	"strconv"
@@ -17,8 +18,10 @@ var lists = []struct{ member, kind, name string }{
 	{"tools", KindTool, "name"}, {"prompts", KindPrompt, "name"}, {"resources", KindResource, "uri"}, {"resourceTemplates", KindResource, "uriTemplate"},
 }
 
-// filter is what an answer goes through; nil: it goes as it is. Lists are cut down, and so is whatever a stream of an older client brings, because a stream
-// that is taken up again may repeat a list.
+var errFolds = errors.New("a member is spelled in the wrong case")
+
+// filter is what an answer goes through; nil: it goes as it is. Lists are cut down, and so is whatever a stream brings: one that is taken up again may repeat a
+// list, and one that answers something else may bring the answer to a list that was asked for elsewhere.
 func (x *passage) filter(streaming bool) message.Filter {
 	listing := false
 	switch x.m.Method {
@@ -26,7 +29,7 @@ func (x *passage) filter(streaming bool) message.Filter {
 		listing = true
 	}
 	switch {
-	case streaming && (listing || x.r.Method == http.MethodGet || x.m.Method == "subscriptions/listen"):
+	case streaming:
 		return &message.Events{Cut: x.cut}
 	case listing:
 		return &message.Whole{Cut: x.cut}
@@ -51,6 +54,22 @@ func (x *passage) cut(raw []byte) (out []byte, drop bool) {
 	envelope, err := message.Members(bytes.TrimSpace(raw))
 	if err != nil {
 		return nil, true
+	}
+	asks, answers := false, false
+	for _, e := range envelope {
+		switch string(e.Name) {
+		case "params":
+			asks = true
+		case "result":
+			answers = true
+		default:
+			if message.Folds(e.Name, "params", "result", "method") && string(e.Name) != "method" {
+				return nil, true // a client that folds case would read it
+			}
+		}
+	}
+	if asks && answers {
+		return nil, true // no message
 	}
 	for _, e := range envelope {
 		switch string(e.Name) {
@@ -100,6 +119,9 @@ func (x *passage) cutResult(result json.RawMessage) (out json.RawMessage, change
 	for i, m := range members {
 		for _, l := range lists {
 			if string(m.Name) != l.member {
+				if message.Folds(m.Name, l.member) {
+					return nil, false, errFolds
+				}
 				continue
 			}
 			if members[i].Value, err = x.cutList(m.Value, l.kind, l.name); err != nil {
@@ -135,6 +157,9 @@ func (x *passage) cutList(list json.RawMessage, kind, name string) (json.RawMess
 		}
 		called := ""
 		for _, m := range members {
+			if string(m.Name) != name && message.Folds(m.Name, name) {
+				return nil, errFolds
+			}
 			if string(m.Name) == name && json.Unmarshal(m.Value, &called) != nil {
 				return nil, message.ErrSyntax
 			}

@@ -180,11 +180,11 @@ type Decision struct {
 	Write   bool
 }
 
-// Decide says what the rules say of one thing.
+// Decide says what the rules say of one thing. What no rule names counts as changing something: nobody knows better.
 func (t *Table) Decide(c mcp.Caller, of, name string) Decision {
-	d := Decision{Kind: of, Name: name, Reason: ReasonUnnamed, Hide: true}
+	d := Decision{Kind: of, Name: name, Reason: ReasonUnnamed, Hide: true, Write: true}
 	r := t.kinds[of].find(name)
-	if r == nil {
+	if r == nil || of == KindResource && !isPlain(name) {
 		return d
 	}
 	d.Rule, d.Scopes, d.Hide, d.Write, d.Allowed, d.Reason = r.Name, r.Scopes, r.Hide, r.Write, true, ReasonOpen
@@ -195,6 +195,37 @@ func (t *Table) Decide(c mcp.Caller, of, name string) Decision {
 	}
 	return d
 }
+
+// isPlain says whether a URI is the one that a server makes of it: one that it would resolve to another (dot segments, however they are written, backslashes, a
+// scheme or a host in capitals) could fit one rule here and be another thing there.
+func isPlain(uri string) bool {
+	if strings.ContainsAny(uri, "\\\t\r\n") {
+		return false
+	}
+	scheme, rest, ok := strings.Cut(uri, ":")
+	if !ok {
+		scheme, rest = "", uri
+	}
+	if strings.ToLower(scheme) != scheme {
+		return false
+	}
+	switch scheme { // whose hosts are one in capitals or not (URL Standard, "special scheme")
+	case "http", "https", "ws", "wss", "ftp", "file":
+		host, _, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
+		if strings.ToLower(host) != host {
+			return false
+		}
+	}
+	written := encodedDots.Replace(rest)
+	for segment := range strings.FieldsFuncSeq(written, func(c rune) bool { return c == '/' || c == '?' || c == '#' }) {
+		if segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return true
+}
+
+var encodedDots = strings.NewReplacer("%2e", ".", "%2E", ".", "%2f", "/", "%2F", "/", "%5c", "/", "%5C", "/")
 
 // isOpening says whether a method opens nothing by itself: what it lists is filtered.
 func isOpening(method string) bool {

@@ -148,8 +148,14 @@ func (m *Message) parseParams(params json.RawMessage) *Fault {
 		switch string(p.Name) {
 		case "name":
 			m.Name, m.Named = text(p.Value), p.Value[0] == '"'
+			if !m.Named && (m.Method == "tools/call" || m.Method == "prompts/get") {
+				return BadParams("name must be a string") // somebody else could make one of what is none
+			}
 		case "uri":
 			m.URI = text(p.Value)
+			if p.Value[0] != '"' && (m.Method == "resources/read" || m.Method == "resources/subscribe" || m.Method == "resources/unsubscribe") {
+				return BadParams("uri must be a string")
+			}
 		case "arguments":
 			m.Arguments = p.Value
 		case "cursor":

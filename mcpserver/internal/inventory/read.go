@@ -88,8 +88,7 @@ func (c *reader) tools(capabilities map[string]json.RawMessage) (tools []Tool, e
 		return nil, nil
 	}
 	err = c.list("tools/list", "tools", func(raw json.RawMessage) error {
-		var t Tool
-		err := json.Unmarshal(raw, &t)
+		t, err := ReadTool(raw)
 		tools = append(tools, t)
 		return err
 	})

@@ -6,32 +6,78 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
 // Tool is a tool as a server describes it.
 type Tool struct {
-	Name        string          `json:"name"`
-	Title       string          `json:"title"`
-	Description string          `json:"description"`
-	InputSchema json.RawMessage `json:"inputSchema"`
-	Annotations struct {
+	Name         string          `json:"name"`
+	Title        string          `json:"title"`
+	Description  string          `json:"description"`
+	InputSchema  json.RawMessage `json:"inputSchema"`
+	OutputSchema json.RawMessage `json:"outputSchema"`
+	Annotations  struct {
 		Title       string `json:"title"`
 		ReadOnly    *bool  `json:"readOnlyHint"`
 		Destructive *bool  `json:"destructiveHint"`
 	} `json:"annotations"`
 }
 
-// Fingerprint tells one version of a tool from another: the SHA-256 of its name, titles, description and input schema, which are all that an agent decides by.
-// The schema counts by what it says, not by how it is written.
+// ReadTool reads a tool as a server lists it. One with a member that differs from a known one only by case is no tool: somebody else could read it otherwise.
+func ReadTool(raw json.RawMessage) (t Tool, err error) {
+	members, err := message.Members(raw)
+	if err != nil {
+		return t, err
+	}
+	if err := exact(members, "name", "title", "description", "inputSchema", "outputSchema", "annotations"); err != nil {
+		return t, err
+	}
+	for _, m := range members {
+		if string(m.Name) != "annotations" || string(m.Value) == "null" {
+			continue
+		}
+		hints, err := message.Members(m.Value)
+		if err == nil {
+			err = exact(hints, "title", "readOnlyHint", "destructiveHint")
+		}
+		if err != nil {
+			return t, err
+		}
+	}
+	return t, json.Unmarshal(raw, &t)
+}
+
+func exact(members []message.Member, known ...string) error {
+	for _, m := range members {
+		if !slices.Contains(known, string(m.Name)) && message.Folds(m.Name, known...) {
+			return fmt.Errorf("a tool's %.40q is spelled in the wrong case", m.Name)
+		}
+	}
+	return nil
+}
+
+// Fingerprint tells one version of a tool from another: the SHA-256 of its name, titles, description, schemas and hints, which are all that an agent decides by.
+// A schema counts by what it says, not by how it is written.
 func (t Tool) Fingerprint() string {
 	sum := sha256.New()
-	for _, part := range []string{t.Name, t.Title, t.Annotations.Title, t.Description, canonical(t.InputSchema)} {
+	for _, part := range []string{t.Name, t.Title, t.Annotations.Title, t.Description, canonical(t.InputSchema), canonical(t.OutputSchema), hint(t.Annotations.ReadOnly), hint(t.Annotations.Destructive)} {
 		size, _ := json.Marshal(len(part)) // so that no text can move from one part to the next
 		sum.Write(append(size, ':'))
 		sum.Write([]byte(part))
 	}
 	return "sha256:" + hex.EncodeToString(sum.Sum(nil))
+}
+
+func hint(h *bool) string {
+	if h == nil {
+		return ""
+	}
+	return strconv.FormatBool(*h)
 }
 
 // canonical writes JSON in one form: members in order, no spaces. What is no JSON stays as it is.
