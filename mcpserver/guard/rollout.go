@@ -6,7 +6,7 @@ type Mode string
 // The modes, from lenient to strict.
 const (
 	Observe       Mode = "observe"        // every request passes; what would have been decided is recorded
-	EnforceWrites Mode = "enforce_writes" // what changes something is enforced
+	EnforceWrites Mode = "enforce_writes" // what changes something is enforced, and what no rule speaks of
 	Enforce       Mode = "enforce"
 )
 

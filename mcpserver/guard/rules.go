@@ -12,7 +12,8 @@ import (
 
 // Rules say which scopes open what at a protected MCP server. What no rule speaks of is open to nobody.
 type Rules struct {
-	// Tools, Prompts and Resources are asked in their order; the first that fits decides. A resource's name is its URI.
+	// Tools, Prompts and Resources are asked in their order; the first that fits decides. A resource's name is its URI; one that a server
+	// would resolve to another (dot segments, backslashes, a scheme or host in capitals) is open to nobody.
 	Tools, Prompts, Resources []Rule
 	// Methods are other requests of MCP that may pass ("completion/complete", "tasks/*"), beside those that open nothing by themselves: initialize, ping,
 	// server/discover, the lists, logging/setLevel, subscriptions/listen and notifications.
