@@ -19,6 +19,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/voucher"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
@@ -198,6 +199,9 @@ func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error
 		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table },
 		SessionKey: session, MaxBody: m.config.Limits.Body, MaxStreams: m.config.Limits.StreamsPerGrant,
 	}
+	if g.calls != nil {
+		policy.Admit = g.admit
+	}
 	if g.deps.Record != nil {
 		policy.Record = func(r guard.Record) { g.deps.Record(m.config.Name, r) }
 	}
@@ -206,6 +210,15 @@ func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error
 
 // mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more (RS-41).
 const mostCounted = 100_000
+
+// admit bounds how often one grant may ask, whatever comes of it.
+func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, c mcp.Caller) bool {
+	ok, wait := g.calls.Allow(r.Context(), c.GrantID)
+	if !ok {
+		guard.TooMany(w, r, wait)
+	}
+	return ok
+}
 
 // Handler is the gateway's door.
 func (g *Gateway) Handler() http.Handler { return g.handler }

@@ -29,12 +29,6 @@ type passage struct {
 func (g *Gateway) serve(m *member, w http.ResponseWriter, r *http.Request) {
 	c, _ := guard.CallerOf(r.Context()) // the zero caller is nobody, who was let in by the policy
 	httpd.Note(r.Context(), "upstream", m.config.Name)
-	if g.calls != nil {
-		if ok, wait := g.calls.Allow(r.Context(), c.GrantID); !ok {
-			guard.TooMany(w, r, wait)
-			return
-		}
-	}
 	rules := m.rules.Load()
 	p := &passage{Gateway: g, m: m, c: c, rules: rules, shape: rules.of(c.TenantID)}
 	if r.Method != http.MethodPost {

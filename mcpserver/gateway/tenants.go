@@ -99,9 +99,11 @@ func (u *Upstream) shapes(store ttl.Store) (map[string]*shape, error) {
 				return nil, fmt.Errorf("tenant %q: two tools are renamed %q", tenant, t.Rename)
 			}
 			s.visible[t.Rename] = made
-			if d := table.Decide(mcp.Caller{}, guard.KindTool, t.Name); d.Reason != guard.ReasonUnnamed {
-				renamed = append(renamed, guard.Rule{Name: t.Rename, Scopes: d.Scopes, Hide: d.Hide, Write: d.Write})
+			d := table.Decide(mcp.Caller{}, guard.KindTool, t.Name)
+			if d.Reason == guard.ReasonUnnamed { // under its other name a rule with a star could open it
+				return nil, fmt.Errorf("tenant %q: the tool %q is renamed, and no rule under tools names it", tenant, t.Name)
 			}
+			renamed = append(renamed, guard.Rule{Name: t.Rename, Scopes: d.Scopes, Hide: d.Hide, Write: d.Write})
 		}
 		rules.Tools = append(renamed, rules.Tools...) // a renamed tool needs what it needs under its own name
 		if s.table, err = rules.Compile(); err != nil {
@@ -127,6 +129,9 @@ func (u *Upstream) shaped(t TenantTool, store ttl.Store) (*shaped, error) {
 		s.budget = &ratelimit.Limiter{Store: store, Name: "tool " + u.Name + " " + t.Name, Limit: t.CallsPerHour, Window: time.Hour}
 	}
 	for name, b := range t.Arguments {
+		if b.Const == nil && b.Enum == nil && b.Minimum == nil && b.Maximum == nil && b.MaxLength == nil && b.Pattern == "" {
+			return nil, fmt.Errorf("argument %q: nothing bounds it, and null is no value to pin it to", name)
+		}
 		made := bound{Bound: b, name: name}
 		var err error
 		if b.Const != nil {
