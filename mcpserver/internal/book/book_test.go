@@ -27,11 +27,11 @@ func must(t testing.TB, err error) {
 }
 
 func eachStore(t *testing.T, test func(t *testing.T, b *book.DB, dialect string)) {
-	for dialect, place := range map[string]func() string{
-		"sqlite": func() string { return "sqlite:" + filepath.Join(t.TempDir(), "companion?#%.db") }, "postgres": func() string { return testenv.Postgres(t) },
+	for dialect, place := range map[string]func(testing.TB) string{
+		"sqlite": func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "companion?#%.db") }, "postgres": testenv.Postgres,
 	} {
 		t.Run(dialect, func(t *testing.T) {
-			database := place()
+			database := place(t)
 			crmtest.Migrate(t, database)
 			b, err := book.Open(context.Background(), database)
 			must(t, err)
