@@ -32,7 +32,7 @@ func (g *Gateway) serve(m *member, w http.ResponseWriter, r *http.Request) {
 	rules := m.rules.Load()
 	p := &passage{Gateway: g, m: m, c: c, rules: rules, shape: rules.of(c.TenantID)}
 	if r.Method != http.MethodPost {
-		p.answered(w, r, p.cut) // a stream of an older client may repeat a list
+		p.answer(w, r, true) // a stream of an older client may repeat a list
 		return
 	}
 	body, err := io.ReadAll(r.Body) // from memory: the guard has read it
@@ -47,11 +47,11 @@ func (g *Gateway) serve(m *member, w http.ResponseWriter, r *http.Request) {
 	}
 	switch parsed.Method {
 	case "tools/list":
-		p.answered(w, r, p.cut)
+		p.answer(w, r, true)
 	case "tools/call":
 		p.call(w, r, body, &parsed)
 	default:
-		p.streamed(w, r)
+		p.answer(w, r, false)
 	}
 }
 
@@ -97,7 +97,7 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 		}
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(out)), int64(len(out))
 	}
-	p.streamed(w, r)
+	p.answer(w, r, false)
 }
 
 // unmirror takes those headers away that mirror the message (MCP 2026-07-28).
@@ -124,16 +124,9 @@ func headerValue(name string) string {
 	return name
 }
 
-// streamed lets the server answer, and changes the lists of tools that it puts into a stream which answers something else.
-func (p *passage) streamed(w http.ResponseWriter, r *http.Request) {
-	out := &rewriter{ResponseWriter: w, cut: p.cut, streams: true}
-	p.m.server.Serve(out, r, p.c)
-	out.finish()
-}
-
-// answered lets the server answer, and changes the lists of tools in its answer.
-func (p *passage) answered(w http.ResponseWriter, r *http.Request, cut func([]byte) ([]byte, bool)) {
-	out := &rewriter{ResponseWriter: w, cut: cut}
+// answer lets the server answer, and changes the lists of tools in what it streams; and in an answer of one message, if a list was asked for.
+func (p *passage) answer(w http.ResponseWriter, r *http.Request, listing bool) {
+	out := &rewriter{ResponseWriter: w, cut: p.cut, streams: !listing}
 	p.m.server.Serve(out, r, p.c)
 	out.finish()
 }
@@ -144,22 +137,19 @@ func (p *passage) cut(raw []byte) (out []byte, drop bool) {
 	if err != nil {
 		return nil, true
 	}
+	if message.Exact(envelope, "result") != nil {
+		return nil, true
+	}
 	for i, e := range envelope {
-		if string(e.Name) != "result" && message.Folds(e.Name, "result") {
-			return nil, true
-		}
 		if string(e.Name) != "result" || len(e.Value) == 0 || e.Value[0] != '{' {
 			continue
 		}
 		result, err := message.Members(e.Value)
-		if err != nil {
+		if err != nil || message.Exact(result, "tools") != nil {
 			return nil, true
 		}
 		for j, m := range result {
 			if string(m.Name) != "tools" {
-				if message.Folds(m.Name, "tools") {
-					return nil, true
-				}
 				continue
 			}
 			list, same, err := p.list(m.Value)

@@ -127,7 +127,7 @@ func (t *shaped) rewrite(body []byte, m *message.Message) ([]byte, *message.Faul
 		}
 	}
 	for _, b := range t.bounds {
-		if slices.ContainsFunc(arguments, func(a message.Member) bool { return string(a.Name) != b.name && message.Folds(a.Name, b.name) }) {
+		if message.Exact(arguments, b.name) != nil {
 			return nil, message.BadParams(fmt.Sprintf("argument %q is spelled in the wrong case", b.name)) // a server that folds it would take it
 		}
 		i := slices.IndexFunc(arguments, func(a message.Member) bool { return string(a.Name) == b.name })

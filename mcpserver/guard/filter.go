@@ -3,9 +3,9 @@ package guard
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -17,8 +17,6 @@ import (
 var lists = []struct{ member, kind, name string }{
 	{"tools", KindTool, "name"}, {"prompts", KindPrompt, "name"}, {"resources", KindResource, "uri"}, {"resourceTemplates", KindResource, "uriTemplate"},
 }
-
-var errFolds = errors.New("a member is spelled in the wrong case")
 
 // filter is what an answer goes through; nil: it goes as it is. Lists are cut down, and so is whatever a stream brings: one that is taken up again may repeat a
 // list, and one that answers something else may bring the answer to a list that was asked for elsewhere.
@@ -55,23 +53,16 @@ func (x *passage) cut(raw []byte) (out []byte, drop bool) {
 	if err != nil {
 		return nil, true
 	}
-	asks, answers := false, false
-	for _, e := range envelope {
-		switch string(e.Name) {
-		case "params":
-			asks = true
-		case "result":
-			answers = true
-		default:
-			if message.Folds(e.Name, "params", "result", "method") && string(e.Name) != "method" {
-				return nil, true // a client that folds case would read it
-			}
-		}
+	if message.Exact(envelope, "params", "result", "method") != nil {
+		return nil, true
 	}
-	if asks && answers {
+	has := func(name string) bool {
+		return slices.ContainsFunc(envelope, func(e message.Member) bool { return string(e.Name) == name })
+	}
+	if has("params") && has("result") {
 		return nil, true // no message
 	}
-	for _, e := range envelope {
+	for i, e := range envelope {
 		switch string(e.Name) {
 		case "params":
 			return raw, x.announces(envelope, e.Value)
@@ -83,7 +74,8 @@ func (x *passage) cut(raw []byte) (out []byte, drop bool) {
 			if !changed {
 				return raw, false
 			}
-			return object(envelope, "result", result), false
+			envelope[i].Value = result
+			return message.Object(envelope), false
 		}
 	}
 	return raw, false
@@ -116,12 +108,12 @@ func (x *passage) cutResult(result json.RawMessage) (out json.RawMessage, change
 	if err != nil {
 		return nil, false, err
 	}
+	if err := message.Exact(members, "tools", "prompts", "resources", "resourceTemplates"); err != nil {
+		return nil, false, err
+	}
 	for i, m := range members {
 		for _, l := range lists {
 			if string(m.Name) != l.member {
-				if message.Folds(m.Name, l.member) {
-					return nil, false, errFolds
-				}
 				continue
 			}
 			if members[i].Value, err = x.cutList(m.Value, l.kind, l.name); err != nil {
@@ -141,7 +133,7 @@ func (x *passage) cutResult(result json.RawMessage) (out json.RawMessage, change
 			members[i].Value = json.RawMessage(`0`)
 		}
 	}
-	return object(members, "", nil), true, nil
+	return message.Object(members), true, nil
 }
 
 func (x *passage) cutList(list json.RawMessage, kind, name string) (json.RawMessage, error) {
@@ -155,11 +147,11 @@ func (x *passage) cutList(list json.RawMessage, kind, name string) (json.RawMess
 		if err != nil {
 			return nil, err
 		}
+		if err := message.Exact(members, name); err != nil {
+			return nil, err
+		}
 		called := ""
 		for _, m := range members {
-			if string(m.Name) != name && message.Folds(m.Name, name) {
-				return nil, errFolds
-			}
 			if string(m.Name) == name && json.Unmarshal(m.Value, &called) != nil {
 				return nil, message.ErrSyntax
 			}
@@ -173,27 +165,6 @@ func (x *passage) cutList(list json.RawMessage, kind, name string) (json.RawMess
 		b = append(b, e...)
 	}
 	return append(b, ']'), nil
-}
-
-// object writes members as one object, with another value for one of them.
-func object(members []message.Member, replaced string, value json.RawMessage) []byte {
-	b := []byte{'{'}
-	for i, m := range members {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		name, err := json.Marshal(string(m.Name))
-		if err != nil {
-			panic("guard: a name that is no JSON: " + err.Error()) // it was read as JSON
-		}
-		b = append(append(b, name...), ':')
-		if replaced != "" && string(m.Name) == replaced {
-			b = append(b, value...)
-		} else {
-			b = append(b, m.Value...)
-		}
-	}
-	return append(b, '}')
 }
 
 // watched is a ResponseWriter that knows when the answer begins, and what goes through it.

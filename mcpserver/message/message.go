@@ -8,6 +8,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 )
 
 // The error codes of JSON-RPC 2.0 and of MCP 2026-07-28.
@@ -215,6 +217,16 @@ const maxID = 1024
 // identifies says whether a value can be a request's id: a string or an integer, never null (MCP basic, "Requests").
 func identifies(id json.RawMessage) bool {
 	return len(id) <= maxID && (id[0] == '"' || (id[0] == '-' || id[0] >= '0' && id[0] <= '9') && !bytes.ContainsAny(id, ".eE"))
+}
+
+// Exact says, of what others wrote, that no member differs from a known one only by case: a reader who folds case would take it for that one.
+func Exact(members []Member, known ...string) error {
+	for _, m := range members {
+		if !slices.Contains(known, string(m.Name)) && Folds(m.Name, known...) {
+			return fmt.Errorf("the member %.40q is spelled in the wrong case", m.Name)
+		}
+	}
+	return nil
 }
 
 // Folds says whether a name is one of the known ones but for its case.

@@ -6,8 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -34,7 +32,7 @@ func ReadTool(raw json.RawMessage) (t Tool, err error) {
 	if err != nil {
 		return t, err
 	}
-	if err := exact(members, "name", "title", "description", "inputSchema", "outputSchema", "annotations"); err != nil {
+	if err := message.Exact(members, "name", "title", "description", "inputSchema", "outputSchema", "annotations"); err != nil {
 		return t, err
 	}
 	for _, m := range members {
@@ -43,22 +41,13 @@ func ReadTool(raw json.RawMessage) (t Tool, err error) {
 		}
 		hints, err := message.Members(m.Value)
 		if err == nil {
-			err = exact(hints, "title", "readOnlyHint", "destructiveHint")
+			err = message.Exact(hints, "title", "readOnlyHint", "destructiveHint")
 		}
 		if err != nil {
 			return t, err
 		}
 	}
 	return t, json.Unmarshal(raw, &t)
-}
-
-func exact(members []message.Member, known ...string) error {
-	for _, m := range members {
-		if !slices.Contains(known, string(m.Name)) && message.Folds(m.Name, known...) {
-			return fmt.Errorf("a tool's %.40q is spelled in the wrong case", m.Name)
-		}
-	}
-	return nil
 }
 
 // Fingerprint tells one version of a tool from another: the SHA-256 of its name, titles, description, schemas and hints, which are all that an agent decides by.
