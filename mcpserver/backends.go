@@ -69,15 +69,11 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 	return b, nil
 }
 
-// follow keeps the list in memory. What the feed says already is read now, so that the first request finds it; a feed that does not answer yet is no reason
-// not to start (FT-18): until it does, the guard answers 503.
+// follow keeps the list in memory.
 func (b *backends) follow(ctx context.Context, c Config, d Deps, o revocation.ReplicaOptions) {
 	o.StaleAfter, o.Now, o.Log = c.EndedStaleAfter, d.Now, d.Log
-	b.replica = revocation.NewReplica(o)
+	b.replica = revocation.Follow(ctx, o)
 	b.revoked = b.replica
-	if err := b.replica.CatchUp(ctx); err != nil {
-		d.Log.Warn("which grants have ended is not known yet", "error", err)
-	}
 }
 
 // run follows the feed until ctx ends.

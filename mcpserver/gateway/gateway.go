@@ -173,15 +173,11 @@ func (g *Gateway) open(ctx context.Context) error {
 // endedPoll is how often the issuer is asked which grants have ended.
 const endedPoll = 2 * time.Second
 
-// follow keeps the list of ended grants in memory. What the feed says already is read now; a feed that does not answer yet is no reason not to start (FT-18): until
-// it does, the guards answer 503.
+// follow keeps the list of ended grants in memory.
 func (g *Gateway) follow(ctx context.Context, o revocation.ReplicaOptions) {
 	o.Now, o.Log = g.deps.Now, g.deps.Log
-	g.replica = revocation.NewReplica(o)
+	g.replica = revocation.Follow(ctx, o)
 	g.revoked = g.replica
-	if err := g.replica.CatchUp(ctx); err != nil {
-		g.deps.Log.Warn("which grants have ended is not known yet", "error", err)
-	}
 }
 
 // enforce puts the guard in front of an upstream.

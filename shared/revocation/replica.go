@@ -134,6 +134,16 @@ func (r *Replica) tell(ctx context.Context, err error) {
 	r.options.Log.Error("the list of ended grants is not known to be complete", "for", age, "error", err)
 }
 
+// Follow makes a Replica that knows already what its feed says now, so that the first request finds it. A feed that does not answer yet is no reason not to start
+// (FT-18): until it does, the list is not known, and whoever asks fails closed. Run follows it from then on.
+func Follow(ctx context.Context, o ReplicaOptions) *Replica {
+	r := NewReplica(o)
+	if err := r.CatchUp(ctx); err != nil {
+		r.options.Log.Warn("which grants have ended is not known yet", "error", err)
+	}
+	return r
+}
+
 // CatchUp reads the feed to its end.
 func (r *Replica) CatchUp(ctx context.Context) error {
 	r.mu.Lock()

@@ -24,6 +24,15 @@ func (t Tenant) each(ctx context.Context, statement string, arguments []any, row
 		return 0, err
 	}
 	defer rows.Close()
+	return drain(rows, row)
+}
+
+// drain reads rows one by one, and counts them.
+func drain(rows interface {
+	Next() bool
+	Scan(...any) error
+	Err() error
+}, row func(scan) error) (n int, err error) {
 	for rows.Next() {
 		n++
 		if err := row(rows.Scan); err != nil {
@@ -65,13 +74,7 @@ func readRows(results pgx.BatchResults, row func(scan) error) (n int, err error)
 		return 0, err
 	}
 	defer rows.Close()
-	for rows.Next() {
-		n++
-		if err := row(rows.Scan); err != nil {
-			return n, err
-		}
-	}
-	return n, rows.Err()
+	return drain(rows, row)
 }
 
 // Walled says whether the database itself keeps tenants apart from whoever this program is there. SQLite does not, nor does PostgreSQL for superusers and roles with BYPASSRLS.
