@@ -26,11 +26,11 @@ type passage struct {
 }
 
 // serve is what the guard lets through to.
-func (g *Gateway) serve(m *member, w http.ResponseWriter, r *http.Request) {
+func (g *Gateway) serve(behind *member, w http.ResponseWriter, r *http.Request) {
 	c, _ := guard.CallerOf(r.Context()) // the zero caller is nobody, who was let in by the policy
-	httpd.Note(r.Context(), "upstream", m.config.Name)
-	rules := m.rules.Load()
-	p := &passage{Gateway: g, m: m, c: c, rules: rules, shape: rules.of(c.TenantID)}
+	httpd.Note(r.Context(), "upstream", behind.config.Name)
+	rules := behind.rules.Load()
+	p := &passage{Gateway: g, m: behind, c: c, rules: rules, shape: rules.of(c.TenantID)}
 	if r.Method != http.MethodPost {
 		p.answer(w, r, true) // a stream of an older client may repeat a list
 		return
@@ -41,15 +41,15 @@ func (g *Gateway) serve(m *member, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	parsed, _ := message.Parse(body) // the guard has seen that it is one
-	if !message.IsModern(&parsed, r.Header) {
+	m := guard.MessageOf(r.Context())
+	if !message.IsModern(m, r.Header) {
 		unmirror(r, "Mcp-") // they say nothing in the older era: nobody held them against the message
 	}
-	switch parsed.Method {
+	switch m.Method {
 	case "tools/list":
 		p.answer(w, r, true)
 	case "tools/call":
-		p.call(w, r, body, &parsed)
+		p.call(w, r, body, m)
 	default:
 		p.answer(w, r, false)
 	}

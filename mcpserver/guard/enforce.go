@@ -250,7 +250,7 @@ func (x *passage) post(body []byte) {
 		x.own.ServeMessage(x.w, x.r, &x.m, mcp.View{Caller: x.v.caller, Open: x.openTool})
 		return
 	}
-	r := x.r.WithContext(context.WithValue(x.r.Context(), callerKey{}, x.v.caller))
+	r := x.r.WithContext(context.WithValue(context.WithValue(x.r.Context(), callerKey{}, x.v.caller), messageKey{}, &x.m))
 	r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
 	x.pass(r)
 }
