@@ -58,6 +58,11 @@ func commands() []command {
 	}
 }
 
+// ofTools says whether a command is about MCP servers, of which a gateway may have some.
+func (c command) ofTools() bool {
+	return slices.Contains([]string{"usage list", "rollout set", "rollout report", "explain", "audit list"}, c.name)
+}
+
 // find splits the words into a command and what follows it.
 func find(words []string) (command, []string, error) {
 	for _, c := range commands() {
@@ -85,6 +90,7 @@ type call struct {
 	settings
 	operand string
 	rest    []string // of a command that takes many words
+	gateway string   // the file of the gateway that is meant; empty: the MCP server
 }
 
 // parse reads flags, environment and file.
@@ -93,6 +99,9 @@ func (c *call) parse(words []string) (action, error) {
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
 	act := c.command.flags(fs)
+	if c.command.ofTools() {
+		fs.StringVar(&c.gateway, "gateway", "", "`file` of a gateway, whose servers are meant in place of the companion's")
+	}
 	own := map[string]bool{}
 	fs.VisitAll(func(f *flag.Flag) { own[f.Name] = true })
 	c.settings.register(fs)

@@ -9,10 +9,15 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/authserver/schema"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/gateway"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
+	"github.com/gatehouse-mcp/gatehouse/migrations"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
@@ -29,12 +34,51 @@ func gatewayServe(fs *flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		g, err := gateway.New(ctx, *file, gateway.Deps{Log: log, Now: c.program.Now, Getenv: c.program.Getenv})
+		database, err := c.gatewayDatabase(ctx, *file)
+		if err != nil {
+			return err
+		}
+		g, err := gateway.New(ctx, *file, gateway.Deps{Log: log, Now: c.program.Now, Getenv: c.program.Getenv, Database: database})
 		if err != nil {
 			return misused("mend the file, or what it names; "+Name+" gateway init writes one to begin with", err)
 		}
 		return errors.Join(c.serveGateway(ctx, g, log), g.Close())
 	}
+}
+
+// gatewayDatabase is the gateway's database, brought up to date.
+func (c *call) gatewayDatabase(ctx context.Context, file string) (string, error) {
+	database, err := gateway.Database(file, c.program.Getenv)
+	if err != nil {
+		return "", misused("mend the file, or what it names; "+Name+" gateway init writes one to begin with", err)
+	}
+	if path, ok := strings.CutPrefix(database, "sqlite:"); ok {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600) // for its owner alone
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil {
+			return "", misused("name another database: in the gateway's file", fmt.Errorf("making the gateway's database: %w", err))
+		}
+	}
+	if err := schema.Up(ctx, database, migrations.Companion, "schema_migrations_companion"); err != nil {
+		return "", misused("is it the right database, and did nothing damage it? Another one is named with database: in the gateway's file", fmt.Errorf("migrating the gateway's database: %w", err))
+	}
+	return database, nil
+}
+
+// openGatewayDesk opens the operator's door of a gateway. It counts in the gateway that runs, because both have one database.
+func (c *call) openGatewayDesk(ctx context.Context) (doer, func() error, error) {
+	database, err := gateway.Database(c.gateway, c.program.Getenv)
+	var door *operator.Desk
+	var shut func() error
+	if err == nil {
+		door, shut, err = gateway.OpenOperator(ctx, c.gateway, gateway.Deps{Now: c.program.Now, Getenv: c.program.Getenv, Database: database})
+	}
+	if err != nil {
+		return nil, nil, misused("--gateway names the file of a gateway that has run here: "+Name+" gateway serve makes its database", err)
+	}
+	return &authserver.Operator{More: toolsActs(door)}, shut, nil
 }
 
 // serveGateway listens and serves. SIGHUP reads the file anew.
@@ -43,20 +87,36 @@ func (c *call) serveGateway(ctx context.Context, g *gateway.Gateway, log *slog.L
 	if err != nil {
 		return misused("choose another address with listen: in the file, or stop what uses this one", err)
 	}
-	server := httpd.Server(g.Handler())
-	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
+	doors := []httpd.Door{{Server: httpd.Server(g.Handler()), Listener: l}}
+	if at := g.MetricsListen(); at != "" {
+		l, err := httpd.Listen(at)
+		if err != nil {
+			return misused("choose another address with metrics_listen: in the file, or stop what uses this one", errors.Join(err, doors[0].Listener.Close()))
+		}
+		doors = append(doors, httpd.Door{Server: httpd.Server(g.Metrics()), Listener: l})
+	}
+	for _, d := range doors {
+		d.Server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
+	}
 	fmt.Fprintf(c.program.Stdout, "%s %s, the gateway, listens on %s\n\n", Name, Version, l.Addr())
 	for _, u := range g.Upstreams() {
 		fmt.Fprintf(c.program.Stdout, "  %-16s %s\n", u.Name, u.Resource)
 	}
+	if len(doors) > 1 {
+		fmt.Fprintf(c.program.Stdout, "  %-16s http://%s/metrics\n", "metrics", doors[1].Listener.Addr())
+	}
 	fmt.Fprintf(c.program.Stdout, "\nCtrl-C stops it; SIGHUP reads its file anew.\n\n")
 	if c.program.Ready != nil {
-		c.program.Ready(Addresses{Gateway: l.Addr().String()})
+		a := Addresses{Gateway: l.Addr().String()}
+		if len(doors) > 1 {
+			a.Metrics = "http://" + doors[1].Listener.Addr().String() + "/metrics"
+		}
+		c.program.Ready(a)
 	}
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	defer signal.Stop(again)
-	err = httpd.Run(ctx, []httpd.Door{{Server: server, Listener: l}}, drain, func(ctx context.Context) { g.Run(ctx, again) })
+	err = httpd.Run(ctx, doors, drain, func(ctx context.Context) { g.Run(ctx, again) })
 	if err != nil {
 		return fmt.Errorf("serving: %w", err)
 	}
