@@ -2,6 +2,7 @@ package roof
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -168,11 +169,17 @@ func (c *call) writeProposal(p *gateway.Proposal, file string) error {
 	if err := p.WriteLock(file); err != nil {
 		return misused("name another with --file", err)
 	}
-	w := c.program.Stdout
-	fmt.Fprintf(w, "%s offers %d tools. The proposal is in %s: look at it, above all at what writes.\n", p.Name, p.Tools, file)
-	fmt.Fprintf(w, "\nThe issuer must know the resource. Put this into the file that --resources names:\n\n%s\n", p.Resources)
-	fmt.Fprintf(w, "Then:\n\n  %s serve --demo=false --resources resources.json\n  %s gateway serve --file %s\n", Name, Name, quote(file))
-	return nil
+	return c.done(fmt.Sprintf(`%s offers %d tools. The proposal is in %s: look at it, above all at what writes.
+
+The issuer must know the resource. Put this into the file that --resources names:
+
+%s
+
+Then:
+
+  %s serve --demo=false --resources resources.json
+  %s gateway serve --file %s`, p.Name, p.Tools, file, p.Resources, Name, Name, quote(file)),
+		fact{"name", p.Name}, fact{"tools", p.Tools}, fact{"file", file}, fact{"resources", json.RawMessage(p.Resources)})
 }
 
 // gatewayApprove shows what is otherwise about the servers' tools, and approves it.
@@ -191,20 +198,24 @@ func gatewayApprove(fs *flag.FlagSet) action {
 		if err != nil {
 			return misused("do all the servers run that the file names?", err)
 		}
-		for _, line := range a.Changes {
-			fmt.Fprintln(c.program.Stdout, line)
+		approved := !*look && len(a.Changes) > 0
+		if approved {
+			err = a.Write()
 		}
-		switch {
-		case len(a.Changes) == 0:
-			fmt.Fprintln(c.program.Stdout, "every tool is as it was approved")
-			return nil
-		case *look:
-			return &trouble{errors.New("something is otherwise than it was approved"), Name + " gateway approve approves it", exitFailed}
-		}
-		if err := a.Write(); err != nil {
+		if err != nil {
 			return misused("the folder of the file must be one that you can write to", err)
 		}
-		fmt.Fprintf(c.program.Stdout, "approved, in %s\n", gateway.LockPath(*file))
-		return nil
+		said := strings.Join(a.Changes, "\n")
+		switch {
+		case len(a.Changes) == 0:
+			said = "every tool is as it was approved"
+		case approved:
+			said += "\napproved, in " + gateway.LockPath(*file)
+		}
+		err = c.done(said, fact{"changes", a.Changes}, fact{"approved", approved || len(a.Changes) == 0})
+		if err == nil && *look && len(a.Changes) > 0 {
+			return &trouble{errors.New("something is otherwise than it was approved"), Name + " gateway approve approves it", exitFailed}
+		}
+		return err
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"text/tabwriter"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 )
@@ -126,25 +125,4 @@ func (c *call) openDoor(ctx context.Context) (doer, func() error, error) {
 		return nil, nil, opening(err)
 	}
 	return door, shut, nil
-}
-
-// say writes a line of what was asked for.
-func (c *call) say(format string, a ...any) error {
-	if _, err := fmt.Fprintf(c.program.Stdout, format+"\n", a...); err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	return nil
-}
-
-// table writes rows under a heading, in columns.
-func (c *call) table(heading string, rows []string) error {
-	w := tabwriter.NewWriter(c.program.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, heading)
-	for _, row := range rows {
-		fmt.Fprintln(w, row)
-	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	return nil
 }

@@ -65,19 +65,18 @@ func usageList(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "usage.list", operator.UsageAsked{Tenant: *tenant, Since: c.program.Now().Add(-*since), Limit: *limit}, &used); err != nil {
 			return err
 		}
-		var rows []string
+		var rows [][]any
 		for _, u := range used {
 			mean := time.Duration(u.Micros/max(u.Calls, 1)) * time.Microsecond
-			rows = append(rows, strings.Join([]string{
-				dash(u.Tenant), dash(cmp.Or(u.Client, u.Agent)), dash(u.Method), dash(u.Name), u.Outcome, dash(u.Reason), fmt.Sprint(u.Calls), mean.String(),
-				(time.Duration(u.Slowest) * time.Microsecond).String(), last(u),
-			}, "\t"))
+			rows = append(rows, []any{
+				u.Tenant, u.Client, u.Agent, u.Method, u.Name, u.Outcome, u.Reason, u.Calls, mean, time.Duration(u.Slowest) * time.Microsecond, last(u),
+			})
 		}
-		return c.table("TENANT\tCLIENT\tMETHOD\tTOOL\tOUTCOME\tREASON\tCALLS\tMEAN\tSLOWEST\tLAST", rows)
+		return c.list("TENANT\tCLIENT\tPROGRAM\tMETHOD\tTOOL\tOUTCOME\tREASON\tCALLS\tMEAN\tSLOWEST\tLAST", rows)
 	}
 }
 
-func last(u operator.UsageRow) string { return when(time.Unix(u.Last, 0)) }
+func last(u operator.UsageRow) time.Time { return time.Unix(u.Last, 0) }
 
 func rolloutSet(fs *flag.FlagSet) action {
 	m := operator.ModeSpec{}
@@ -94,7 +93,7 @@ func rolloutSet(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "rollout.set", m, nil); err != nil {
 			return err
 		}
-		return c.say("%s: %s for %s", whose(m), m.Mode, cmp.Or(m.Tool, "all tools"))
+		return c.done(fmt.Sprintf("%s: %s for %s", whose(m), m.Mode, cmp.Or(m.Tool, "all tools")), fact{"tenant", m.Tenant}, fact{"nobody", m.Nobody}, fact{"tool", m.Tool}, fact{"mode", m.Mode})
 	}
 }
 
@@ -137,9 +136,6 @@ func rolloutReport(fs *flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		if err := c.say("since %s", when(r.Since)); err != nil {
-			return err
-		}
 		return c.report(r, names)
 	}
 }
@@ -158,59 +154,43 @@ func (c *call) clientNames(ctx context.Context) (map[string]string, error) {
 }
 
 func (c *call) report(r operator.Report, names map[string]string) error {
-	var tenants, refused, nobody, modes []string
+	var tenants, refused, nobody, modes [][]any
 	for _, t := range r.Tenants {
-		tenants = append(tenants, fmt.Sprintf("%s\t%s\t%d\t%d\t%s", t.Tenant, t.Mode, t.Traffic.Passed, t.Traffic.Observed, verdict(t)))
+		tenants = append(tenants, []any{t.Tenant, t.Mode, t.Traffic.Passed, t.Traffic.Observed, verdict(t), strings.Join(t.Why, "; ")})
 		for _, u := range t.Refused {
 			name, known := names[u.Client]
 			if !known {
 				name = "unknown here"
 			}
-			refused = append(refused, strings.Join([]string{
-				u.Tenant, dash(u.Client), name, dash(u.Method), dash(u.Name), dash(u.Lacking), u.Reason, fmt.Sprint(u.Calls), last(u),
-			}, "\t"))
+			refused = append(refused, []any{u.Tenant, u.Client, name, u.Method, u.Name, strings.Fields(u.Lacking), u.Reason, u.Calls, last(u)})
 		}
 	}
 	for _, u := range r.Nobody {
-		nobody = append(nobody, strings.Join([]string{dash(u.Agent), dash(u.Method), dash(u.Name), u.Reason, u.Outcome, fmt.Sprint(u.Calls), last(u)}, "\t"))
+		nobody = append(nobody, []any{u.Agent, u.Method, u.Name, u.Reason, u.Outcome, u.Calls, last(u)})
 	}
 	for _, m := range r.Modes {
-		modes = append(modes, strings.Join([]string{cmp.Or(m.Tenant, "(nobody)"), cmp.Or(m.Tool, "(all)"), string(m.Mode), when(m.SetAt)}, "\t"))
+		modes = append(modes, []any{cmp.Or(m.Tenant, "(nobody)"), cmp.Or(m.Tool, "(all)"), string(m.Mode), m.SetAt})
 	}
-	for _, part := range []struct {
-		title, heading string
-		rows           []string
-	}{
-		{"", "TENANT\tMODE\tPASSED\tWOULD BE REFUSED\tSAFE TO ENFORCE", tenants},
-		{"\nwhat would be refused:", "TENANT\tCLIENT\tNAME\tMETHOD\tTOOL\tLACKS\tREASON\tCALLS\tLAST", refused},
-		{"\nwho came without a good token:", "PROGRAM\tMETHOD\tTOOL\tREASON\tOUTCOME\tCALLS\tLAST", nobody},
-		{"\nmodes:", "TENANT\tTOOL\tMODE\tSINCE", modes},
-	} {
-		if len(part.rows) == 0 {
-			continue
-		}
-		if part.title != "" {
-			if err := c.say("%s", part.title); err != nil {
-				return err
-			}
-		}
-		if err := c.table(part.heading, part.rows); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.answer(
+		part{name: "report", facts: []fact{{"since", r.Since}}},
+		part{name: "tenants", heading: "TENANT\tMODE\tPASSED\tWOULD BE REFUSED\tSAFE TO ENFORCE\tWHY NOT", rows: tenants},
+		part{name: "refused", title: "what would be refused:", heading: "TENANT\tCLIENT\tNAME\tMETHOD\tTOOL\tLACKS\tREASON\tCALLS\tLAST", rows: refused},
+		part{name: "nobody", title: "who came without a good token:", heading: "PROGRAM\tMETHOD\tTOOL\tREASON\tOUTCOME\tCALLS\tLAST", rows: nobody},
+		part{name: "modes", title: "modes:", heading: "TENANT\tTOOL\tMODE\tSINCE", rows: modes},
+	)
 }
 
+// verdict says whether all can be enforced: enforced (it is), yes, writes (what changes something can be), or no.
 func verdict(t operator.TenantReport) string {
 	switch {
 	case t.Enforced:
-		return "it is enforced"
+		return "enforced"
 	case t.Safe:
 		return "yes"
 	case t.Writes:
-		return "writes, but not all: " + strings.Join(t.Why, "; ")
+		return "writes"
 	}
-	return "no: " + strings.Join(t.Why, "; ")
+	return "no"
 }
 
 // maxToken bounds what is read as a token, in bytes.
@@ -254,31 +234,26 @@ func explain(fs *flag.FlagSet) action {
 }
 
 func (c *call) explanation(e operator.Explanation, limits []string) error {
-	lines := []string{"tenant\t" + e.Tenant, "client\t" + dash(e.Client), "scopes\t" + dash(strings.Join(e.Scopes, " "))}
+	caller := []fact{{"tenant", e.Tenant}, {"client", e.Client}, {"scopes", e.Scopes}}
 	if e.Subject != "" {
-		lines = append(lines, "subject\t"+e.Subject, "expires\t"+when(e.Expires))
+		caller = append(caller, fact{"subject", e.Subject}, fact{"expires", e.Expires})
 	}
+	var notes, tools [][]any
 	for _, note := range append(limits, e.Notes...) {
-		lines = append(lines, "note\t"+note)
+		notes = append(notes, []any{note})
 	}
-	if err := c.table(lines[0], lines[1:]); err != nil {
-		return err
-	}
-	var rows []string
 	for _, t := range e.Tools {
-		listed, call := "no", "refused"
-		if t.Listed {
-			listed = "yes"
-		}
+		call := "refused"
 		if t.Passes {
 			call = "passes"
 		}
-		rows = append(rows, strings.Join([]string{t.Name, listed, call, t.Why}, "\t"))
+		tools = append(tools, []any{t.Name, t.Listed, call, t.Why})
 	}
-	if err := c.say(""); err != nil {
-		return err
-	}
-	return c.table("TOOL\tLISTED\tCALL\tWHY", rows)
+	return c.answer(
+		part{name: "caller", facts: caller},
+		part{name: "notes", heading: "NOTE", rows: notes},
+		part{name: "tools", heading: "TOOL\tLISTED\tCALL\tWHY", rows: tools},
+	)
 }
 
 // allEvents are the newest audit lines of both wings, newest first.
