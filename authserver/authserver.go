@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/signin"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
@@ -75,6 +76,7 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	if err := b.begin(ctx, &r, d.Now); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
+	config.Warn(d.Log, c.Relaxations())
 	s := &Server{config: r, deps: d, backends: b, operator: operator(&r, b, d)}
 	if s.handler, err = s.routes(); err != nil {
 		return nil, errors.Join(err, b.close())

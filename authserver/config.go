@@ -87,6 +87,20 @@ type resolved struct {
 	https bool
 }
 
+// Check says what is wrong with a configuration, if something is, and opens nothing.
+func (c Config) Check() error {
+	_, err := c.resolve()
+	return err
+}
+
+// Relaxations are those that the configuration has.
+func (c Config) Relaxations() []config.Relaxation {
+	return config.Relaxed(map[config.Relaxation]bool{
+		{Setting: "insecure-http", Means: "http URLs off this machine are allowed: anyone on the way can read tokens and passwords"}: c.InsecureHTTP,
+		{Setting: "insecure-document-hosts", Means: "client documents of some hosts may lie at private addresses"}:                   len(c.InsecureDocumentHosts) > 0,
+	})
+}
+
 // resolve fills and checks. The error names the field and what to do.
 func (c Config) resolve() (resolved, error) {
 	defaults(&c)

@@ -42,7 +42,7 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 			d.Log.Warn("the database lets this role past row-level security: the statements alone keep tenants apart", "hint", "give the MCP server a role of its own, as deploy/roles.sql makes it")
 		}
 	}
-	if b.desk, err = operator.Open(ctx, c.Database, operator.Options{Anonymous: c.InsecureAllowAnonymous, Now: d.Now, Log: d.Log}); err != nil {
+	if b.desk, err = operator.Open(ctx, c.Database, operator.Options{Anonymous: c.InsecureAllowAnonymous, Relaxations: len(c.Relaxations()), Now: d.Now, Log: d.Log}); err != nil {
 		return nil, err
 	}
 	if c.Redis != "" {
@@ -61,7 +61,6 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 			URL: c.Issuer + revocation.Path, ClientID: c.ClientID, ClientSecret: c.ClientSecret, Client: d.HTTPClient,
 		}})
 	case c.InsecureIgnoreRevocations:
-		d.Log.Warn("ended grants are not looked up: their tokens act until they expire", "setting", "insecure-ignore-revocations")
 		b.revoked = revocation.Ignored{}
 	default:
 		return nil, errors.New("nobody tells which grants have ended; set redis as the issuer has it, client-id and client-secret (gatehouse client create --server), or insecure-ignore-revocations")

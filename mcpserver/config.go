@@ -77,6 +77,21 @@ const (
 	EndedIntrospect = "introspect"
 )
 
+// Check says what is wrong with a configuration, if something is, and opens nothing.
+func (c Config) Check() error {
+	_, err := c.resolve()
+	return err
+}
+
+// Relaxations are those that the configuration has.
+func (c Config) Relaxations() []config.Relaxation {
+	return config.Relaxed(map[config.Relaxation]bool{
+		{Setting: "insecure-http", Means: "http URLs off this machine are allowed: anyone on the way can read tokens, and put keys of their own in place of the issuer's"}: c.InsecureHTTP,
+		{Setting: "insecure-allow-anonymous", Means: "requests without a good token pass as nobody, where the mode for nobody is observe"}:                                 c.InsecureAllowAnonymous,
+		{Setting: "insecure-ignore-revocations", Means: "ended grants may not be looked up: their tokens act until they expire"}:                                           c.InsecureIgnoreRevocations,
+	})
+}
+
 // resolve fills and checks. The error names the field and what to do.
 func (c Config) resolve() (Config, error) {
 	uri, err := oauth.ParseResource(c.Resource)

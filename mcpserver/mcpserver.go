@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/tools"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
@@ -76,6 +77,7 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	if err := s.wire(c, d); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
+	config.Warn(d.Log, c.Relaxations())
 	return s, nil
 }
 

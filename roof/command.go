@@ -56,6 +56,8 @@ func commands() []command {
 		{"gateway serve", "", "put existing MCP servers behind the guard, as a file says", "--file gateway.yaml", gatewayServe},
 		{"gateway init", "[-- PROGRAM]", "read what an MCP server offers, and write a file to begin with", "--upstream http://127.0.0.1:9000/mcp --name notes", gatewayInit},
 		{"gateway approve", "", "look at the servers' tools again, and write down that they are as they should be", "--look", gatewayApprove},
+		{"config show", "", "show every setting with its value", "--origin", configShow},
+		{"config validate", "", "say whether the settings are right, and change nothing", "--config gatehouse.yaml", configValidate},
 		{"completion", "SHELL", "print what makes bash, zsh or fish complete these words", "bash > /etc/bash_completion.d/gatehouse", completion},
 	}
 }
@@ -94,6 +96,9 @@ type call struct {
 	rest    []string // of a command that takes many words
 	gateway string   // the file of the gateway that is meant; empty: the MCP server
 	json    bool     // answer in JSON
+	flags   *flag.FlagSet
+	own     map[string]bool // flags that are the command's alone
+	origin  config.Origin
 }
 
 // register registers all flags of the command; own are those that are not every command's.
@@ -117,11 +122,16 @@ func (c *call) parse(words []string) (action, error) {
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
 	act, own := c.register(fs)
+	c.own = own
 	one := c.command.operand != "" && c.command.operand[0] != '['
 	if one && len(words) > 0 && !isFlag(fs, words[0]) {
 		c.operand, words = words[0], words[1:]
 	}
-	err := config.Load(fs, config.LoadOptions{Args: words, Getenv: c.program.Getenv, Prefix: "GATEHOUSE_", FileFlag: "config"})
+	var err error
+	c.flags = fs
+	c.origin, err = config.Load(fs, config.LoadOptions{
+		Args: words, Getenv: c.program.Getenv, Prefix: "GATEHOUSE_", FileFlag: "config", Setting: func(name string) bool { return !own[name] || name == "json" },
+	})
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		c.describe(fs, own)
@@ -172,8 +182,8 @@ func (p *Program) usage(w io.Writer) {
 		fmt.Fprintf(w, "  %s %-24s %s\n", Name, strings.TrimSpace(c.name+" "+c.operand), c.summary)
 	}
 	fmt.Fprintf(w, "  %s %-24s %s\n", Name, "version", "say which version this is")
-	fmt.Fprintf(w, "\n%s help COMMAND, or COMMAND -h, tells more. Every flag may be an environment variable too:\n", Name)
-	fmt.Fprintf(w, "-data-dir is GATEHOUSE_DATA_DIR. A JSON file with the same names is read with -config.\n")
+	fmt.Fprintf(w, "\n%s help COMMAND, or COMMAND -h, tells more. Every setting may be an environment variable too: --data-dir is\n", Name)
+	fmt.Fprintf(w, "GATEHOUSE_DATA_DIR. A YAML file with the same names is read with --config. %s config show --origin says what counts.\n", Name)
 }
 
 // describe prints a command's help: its own flags first, then the settings that every command reads.

@@ -55,7 +55,7 @@ type settings struct {
 
 // register says what may be said. The README's table is these lines.
 func (s *settings) register(fs *flag.FlagSet) {
-	fs.String("config", "", "JSON `file` of settings, by the names of the flags; flags and environment win over it")
+	fs.String("config", "", "YAML `file` of settings, by the names of the flags; flags and environment win over it")
 	fs.StringVar(&s.dataDir, "data-dir", "./data", "`folder` of everything that the program keeps; made when it is not there")
 	fs.StringVar(&s.issuer, "issuer", "", "issuer `URL`, as agents and people reach it (default http://localhost and the port of --issuer-listen)")
 	fs.StringVar(&s.issuerListen, "issuer-listen", "127.0.0.1:8080", "`address` on which the issuer listens")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
 // Database is where the gateway of the file at path keeps the rollout's modes and usage: sqlite:PATH, absolute, or postgres://…. It must be migrated before New.
@@ -43,7 +44,16 @@ func (f *File) openDesk(ctx context.Context, d Deps) (*operator.Desk, error) {
 	if d.Database == "" {
 		return nil, nil
 	}
-	return operator.Open(ctx, d.Database, operator.Options{Anonymous: f.InsecureAllowAnonymous, Now: d.Now, Log: d.Log})
+	return operator.Open(ctx, d.Database, operator.Options{Anonymous: f.InsecureAllowAnonymous, Relaxations: len(f.relaxations()), Now: d.Now, Log: d.Log})
+}
+
+// relaxations are those that the file has.
+func (f *File) relaxations() []config.Relaxation {
+	return config.Relaxed(map[config.Relaxation]bool{
+		{Setting: "insecure_http", Means: "http URLs off this machine are allowed: anyone on the way can read tokens"}:                     f.InsecureHTTP,
+		{Setting: "insecure_allow_anonymous", Means: "requests without a good token pass as nobody, where the mode for nobody is observe"}: f.InsecureAllowAnonymous,
+		{Setting: "insecure_ignore_revocations", Means: "ended grants may not be looked up: their tokens act until they expire"}:           f.InsecureIgnoreRevocations,
+	})
 }
 
 // OpenOperator opens the operator's door of the gateway that the file at path describes, for commands: the database's modes and usage are those of the gateway that

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
 // File is the configuration file. Words that are left away get the value that their comment names.
@@ -184,7 +185,7 @@ func parse(text []byte) (File, error) {
 	switch {
 	case errors.As(err, &unknown):
 		at := unknown.GetToken()
-		return f, fmt.Errorf("line %d: there is no %q; is it %q?", at.Position.Line, at.Value, nearest(at.Value))
+		return f, fmt.Errorf("line %d: there is no %q; is it %q?", at.Position.Line, at.Value, config.Nearest(at.Value, words()))
 	case errors.As(err, &other) && other.GetToken() != nil:
 		return f, fmt.Errorf("line %d: %s", other.GetToken().Position.Line, other.GetMessage())
 	case err != nil:
@@ -204,32 +205,6 @@ func words() []string {
 		"command", "directory", "environment", "set", "tenant_env", "processes", "start", "idle_process",
 		"hold", "tenants", "off", "rename", "describe", "arguments", "calls_per_hour", "const", "enum", "minimum", "maximum", "maxLength", "pattern",
 	}
-}
-
-// nearest is the known word that is fewest changes away.
-func nearest(word string) string {
-	return slices.MinFunc(words(), func(a, b string) int { return distance(word, a) - distance(word, b) })
-}
-
-// distance is how many letters must be put in, taken away or changed (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := corner
-			if a[i] != b[j] {
-				cost++
-			}
-			corner = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // locate makes the paths of secrets relative to the file's folder.

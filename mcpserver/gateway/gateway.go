@@ -92,6 +92,7 @@ func New(ctx context.Context, path string, d Deps) (*Gateway, error) {
 	if err := g.wire(ctx); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
+	config.Warn(d.Log, f.relaxations())
 	return g, nil
 }
 
@@ -172,7 +173,6 @@ func (g *Gateway) open(ctx context.Context) error {
 			URL: g.file.Issuer + revocation.Path, ClientID: g.file.ClientID, ClientSecret: config.Secret(secret), Client: g.deps.HTTPClient,
 		}})
 	case g.file.InsecureIgnoreRevocations:
-		g.deps.Log.Warn("ended grants are not looked up: their tokens act until they expire", "setting", "insecure_ignore_revocations")
 		g.revoked = revocation.Ignored{}
 	default:
 		return errors.New("nobody tells which grants have ended; set redis as the issuer has it, client_id and client_secret (gatehouse client create --server), or insecure_ignore_revocations")

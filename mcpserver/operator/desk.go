@@ -50,9 +50,10 @@ func (s *Server) name(tool string) string {
 
 // Options are what a desk gets.
 type Options struct {
-	Anonymous bool // requests without a good token may pass
-	Now       func() time.Time
-	Log       *slog.Logger
+	Anonymous   bool // requests without a good token may pass
+	Relaxations int  // how many settings take a protection away
+	Now         func() time.Time
+	Log         *slog.Logger
 }
 
 // Desk is the operator's door to protected servers. It is safe for concurrent use, once all servers are added.
@@ -75,9 +76,6 @@ func Open(ctx context.Context, database string, o Options) (*Desk, error) {
 	d.metrics.Gauges = d.gauges
 	if err := d.modes.Refresh(ctx); err != nil {
 		o.Log.Error("the rollout's modes cannot be read: all rules count", "error", err)
-	}
-	if o.Anonymous {
-		o.Log.Warn("requests without a good token pass as nobody, where the mode for nobody is observe", "setting", "insecure-allow-anonymous")
 	}
 	return d, nil
 }
@@ -123,6 +121,7 @@ func (d *Desk) gauges() []metrics.Gauge {
 		anonymous = 1
 	}
 	return []metrics.Gauge{
+		{Name: "gatehouse_relaxations", Help: "Settings that take a protection away.", Value: float64(d.Relaxations)},
 		{Name: "gatehouse_insecure_allow_anonymous", Help: "1 when requests without a good token may pass, as nobody.", Value: float64(anonymous)},
 		{Name: "gatehouse_rollout_lenient_modes", Help: "Modes of tenants and tools that are not enforce.", Value: float64(lenient)},
 		{Name: "gatehouse_rollout_age_seconds", Help: "How long ago the modes were read; above 10 all rules count.", Value: d.modes.Age().Seconds()},

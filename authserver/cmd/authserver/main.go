@@ -67,7 +67,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	fs := flag.NewFlagSet("authserver", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	var database config.Secret
-	fs.String("config", "", "JSON `file` of settings, by the names of the flags")
+	fs.String("config", "", "YAML `file` of settings, by the names of the flags")
 	fs.StringVar(&s.config.Issuer, "issuer", "", "issuer `URL`, as agents and people reach it")
 	fs.StringVar(&s.listen, "listen", "127.0.0.1:8080", "`address` on which to listen")
 	fs.StringVar(&s.resources, "resources", "", "JSON `file` of the MCP servers whose tokens are issued; see deploy/resources.json")
@@ -84,7 +84,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	hosts := fs.String("insecure-document-hosts", "", "`hosts` whose client documents may lie at private addresses, divided by commas: for development")
 	fs.BoolVar(&s.config.InsecureHTTP, "insecure-http", false, "allow an http issuer off this machine: anyone on the way can then read tokens and passwords")
 	fs.TextVar(&s.level, "log-level", slog.LevelInfo, "`level` of the log: debug, info, warn or error")
-	if err := config.Load(fs, config.LoadOptions{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_", FileFlag: "config"}); err != nil {
+	if _, err := config.Load(fs, config.LoadOptions{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_", FileFlag: "config"}); err != nil {
 		return nil, err
 	}
 	s.config.Database, s.config.RefuseDocuments, s.config.InsecureDocumentHosts = database.Reveal(), !*documents, config.List(*hosts)

@@ -70,7 +70,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	fs := flag.NewFlagSet("mcpserver", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	var database config.Secret
-	fs.String("config", "", "JSON `file` of settings, by the names of the flags")
+	fs.String("config", "", "YAML `file` of settings, by the names of the flags")
 	fs.StringVar(&c.Resource, "resource", "", "this server's canonical `URL`, as https://mcp.example.com/mcp")
 	fs.StringVar(&s.listen, "resource-listen", "127.0.0.1:8081", "`address` on which to listen")
 	fs.StringVar(&c.Issuer, "issuer", "", "the issuer's `URL`, as https://auth.example.com")
@@ -96,7 +96,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	fs.BoolVar(&c.InsecureHTTP, "insecure-http", false, "allow http URLs off this machine: anyone on the way can then read tokens and put keys of their own in place of the issuer's")
 	fs.BoolVar(&c.InsecureIgnoreRevocations, "insecure-ignore-revocations", false, "let tokens of ended grants act until they expire")
 	fs.TextVar(&s.level, "log-level", slog.LevelInfo, "`level` of the log: debug, info, warn or error")
-	if err := config.Load(fs, config.LoadOptions{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_", FileFlag: "config"}); err != nil {
+	if _, err := config.Load(fs, config.LoadOptions{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_", FileFlag: "config"}); err != nil {
 		return nil, err
 	}
 	c.Database = database.Reveal()
