@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
@@ -24,6 +25,7 @@ type DB struct {
 	search   string
 	query    func(words []string) string
 	now      func() time.Time
+	prepared sync.Map // of *sql.Stmt, by its text, in SQLite
 }
 
 // poolSize bounds the connections.

@@ -19,12 +19,33 @@ func (t Tenant) each(ctx context.Context, statement string, arguments []any, row
 	if t.d.postgres {
 		return t.eachPostgres(ctx, statement, arguments, row)
 	}
-	rows, err := t.d.db.QueryContext(ctx, statement, arguments...)
+	prepared, err := t.d.prepare(ctx, statement)
+	if err != nil {
+		return 0, err
+	}
+	rows, err := prepared.QueryContext(ctx, arguments...)
 	if err != nil {
 		return 0, err
 	}
 	defer rows.Close()
 	return drain(rows, row)
+}
+
+// prepare is a statement that SQLite has read and planned: that takes it longer than to find a row. There are only as many as this package has in its text. (pgx keeps
+// its own.)
+func (d *DB) prepare(ctx context.Context, statement string) (*sql.Stmt, error) {
+	if s, ok := d.prepared.Load(statement); ok {
+		return s.(*sql.Stmt), nil
+	}
+	s, err := d.db.PrepareContext(ctx, statement)
+	if err != nil {
+		return nil, err
+	}
+	first, there := d.prepared.LoadOrStore(statement, s)
+	if there {
+		_ = s.Close() // somebody else was at it: one is enough
+	}
+	return first.(*sql.Stmt), nil
 }
 
 // drain reads rows one by one, and counts them.
