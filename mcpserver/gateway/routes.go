@@ -48,14 +48,7 @@ func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error
 		upstreams[pathOf(m.config.Resource)] = m.guard.CORS(lasting(protected[m.config.Name]))
 		most = max(most, m.config.Limits.Body)
 	}
-	door := http.HandlerFunc(func(w http.ResponseWriter, to *http.Request) {
-		if upstream := upstreams[to.URL.EscapedPath()]; upstream != nil { // nearly every request is for one
-			upstream.ServeHTTP(w, to)
-			return
-		}
-		r.ServeHTTP(w, to)
-	})
-	return httpd.Handler(door, httpd.Options{Log: g.deps.Log, TrustedProxies: proxies, MaxBody: most, Timeout: longest}), nil
+	return httpd.Handler(httpd.Paths(upstreams, r), httpd.Options{Log: g.deps.Log, TrustedProxies: proxies, MaxBody: most, Timeout: longest}), nil
 }
 
 // facts are what the metadata and cards of the upstreams say.
