@@ -16,7 +16,7 @@ type workshop struct {
 
 // openWorkshop copies a folder of this package (its package.json, its lock and its programs) and fetches the libraries. Without Node, or the libraries,
 // the test is skipped, or fails when CI=true.
-func openWorkshop(t *testing.T, folder string) workshop {
+func openWorkshop(t testing.TB, folder string) workshop {
 	t.Helper()
 	missing := t.Skipf
 	if os.Getenv("CI") == "true" {

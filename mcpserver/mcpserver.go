@@ -163,8 +163,8 @@ func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[strin
 	for at, document := range cards {
 		r.Handle(at, documents(document))
 	}
-	r.Handle(path, s.guard.CORS(endpoint))
-	return httpd.Handler(r, httpd.Options{Log: d.Log, TrustedProxies: c.TrustedProxies}), nil
+	door := httpd.Paths(map[string]http.Handler{path: s.guard.CORS(endpoint)}, r)
+	return httpd.Handler(door, httpd.Options{Log: d.Log, TrustedProxies: c.TrustedProxies}), nil
 }
 
 // mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more (RS-41).

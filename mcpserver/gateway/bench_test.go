@@ -28,10 +28,22 @@ func BenchmarkGateway(b *testing.B) {
 	g := openGate(b, crm(upstream.URL, "    limits: {in_flight: 1000, per_tenant: 1000}\n"), "calls_per_minute: -1\n")
 	b.Setenv("GATEWAY_BENCH_KEY", "secret")
 	plain := openGate(b, crm(upstream.URL, "    limits: {in_flight: 1000, per_tenant: 1000}\n    credential: {header: X-Key, secret: {env: GATEWAY_BENCH_KEY}}\n"), "calls_per_minute: -1\n")
+	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
+	bare := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		out, err := http.NewRequestWithContext(r.Context(), r.Method, upstream.URL, r.Body)
+		must(b, err)
+		out.Header, out.ContentLength = r.Header, r.ContentLength
+		response, err := transport.RoundTrip(out)
+		must(b, err)
+		defer response.Body.Close()
+		w.Header().Set("Content-Type", response.Header.Get("Content-Type"))
+		io.Copy(w, response.Body)
+	}))
+	b.Cleanup(bare.Close)
 	rows := []struct {
 		name, url, raw string
 	}{
-		{"upstream", upstream.URL, ""}, {"gateway", g.url + "/crm", g.token("crm", "acme", "read")}, {"credential", plain.url + "/crm", plain.token("crm", "acme", "read")},
+		{"upstream", upstream.URL, ""}, {"bare", bare.URL, ""}, {"gateway", g.url + "/crm", g.token("crm", "acme", "read")}, {"credential", plain.url + "/crm", plain.token("crm", "acme", "read")},
 	}
 	for _, load := range []struct {
 		name string

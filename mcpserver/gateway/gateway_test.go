@@ -105,7 +105,7 @@ func TestTheServerIsToldWhoCalls(t *testing.T) {
 	_, document := g.get(gateway.KeysPath)
 	set, err := token.ParseKeySet([]byte(document))
 	must(t, err)
-	signed, err := jose.ParseSignedCompact(b.last(t).header.Get("Gatehouse-Caller"), []jose.SignatureAlgorithm{jose.ES256})
+	signed, err := jose.ParseSignedCompact(b.last(t).header.Get("Gatehouse-Caller"), []jose.SignatureAlgorithm{jose.EdDSA})
 	must(t, err)
 	key, err := set.Key(context.Background(), signed.Signatures[0].Header.KeyID)
 	must(t, err)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 
@@ -35,13 +34,11 @@ func (g *Gateway) serve(behind *member, w http.ResponseWriter, r *http.Request) 
 		p.answer(w, r, true) // a stream of an older client may repeat a list
 		return
 	}
-	body, err := io.ReadAll(r.Body) // from memory: the guard has read it
+	body, m, err := message.BodyOf(r) // the guard has read it
 	if err != nil {
 		message.Refuse(w, http.StatusBadRequest, nil, message.Invalid("the message could not be read"))
 		return
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	m := guard.MessageOf(r.Context())
 	if !message.IsModern(m, r.Header) {
 		unmirror(r, "Mcp-") // they say nothing in the older era: nobody held them against the message
 	}
@@ -95,20 +92,18 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 		if r.Header["Mcp-Name"] != nil {
 			r.Header.Set("Mcp-Name", headerValue(name))
 		}
-		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(out)), int64(len(out))
+		message.SetBody(r, out, nil)
 	}
 	p.answer(w, r, false)
 }
 
-// unmirror takes those headers away that mirror the message (MCP 2026-07-28).
+// unmirror takes those headers away that mirror the message (MCP 2026-07-28). The request's headers are the guard's copy.
 func unmirror(r *http.Request, prefix string) {
-	h := make(http.Header, len(r.Header))
-	for name, v := range r.Header {
-		if !strings.HasPrefix(name, prefix) || name == "Mcp-Session-Id" || name == "Mcp-Protocol-Version" {
-			h[name] = v
+	for name := range r.Header {
+		if strings.HasPrefix(name, prefix) && name != "Mcp-Session-Id" && name != "Mcp-Protocol-Version" {
+			delete(r.Header, name)
 		}
 	}
-	r.Header = h
 }
 
 // headerValue writes a name as a header has it (MCP 2026-07-28, "Value Encoding"): in base64 when it is not plain.

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"mime"
 	"net/http"
 	"strconv"
 
@@ -25,7 +24,7 @@ func (w *rewriter) WriteHeader(status int) {
 		return
 	}
 	w.status = status
-	kind, _, _ := mime.ParseMediaType(w.Header().Get("Content-Type"))
+	kind := message.Kind(w.Header())
 	switch {
 	case kind == "text/event-stream":
 		w.filter = &message.Events{Cut: w.cut}

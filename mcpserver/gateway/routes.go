@@ -43,11 +43,12 @@ func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error
 		r.Handle(at, document)
 	}
 	var most int64 = 1 << 20
+	upstreams := map[string]http.Handler{}
 	for _, m := range g.members {
-		r.Handle(pathOf(m.config.Resource), m.guard.CORS(lasting(protected[m.config.Name])))
+		upstreams[pathOf(m.config.Resource)] = m.guard.CORS(lasting(protected[m.config.Name]))
 		most = max(most, m.config.Limits.Body)
 	}
-	return httpd.Handler(r, httpd.Options{Log: g.deps.Log, TrustedProxies: proxies, MaxBody: most, Timeout: longest}), nil
+	return httpd.Handler(httpd.Paths(upstreams, r), httpd.Options{Log: g.deps.Log, TrustedProxies: proxies, MaxBody: most, Timeout: longest}), nil
 }
 
 // facts are what the metadata and cards of the upstreams say.

@@ -1,13 +1,11 @@
 package guard
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -250,9 +248,7 @@ func (x *passage) post(body []byte) {
 		x.own.ServeMessage(x.w, x.r, &x.m, mcp.View{Caller: x.v.caller, Open: x.openTool})
 		return
 	}
-	r := x.r.WithContext(context.WithValue(context.WithValue(x.r.Context(), callerKey{}, x.v.caller), messageKey{}, &x.m))
-	r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
-	x.pass(r)
+	x.pass(body)
 }
 
 // deny answers what the rules do not open: by a challenge for all that it needs and what the caller has; or, where nobody is to learn of it, as if it were not
@@ -281,16 +277,19 @@ func (x *passage) stream() {
 		return
 	}
 	x.record.Passed = true
-	x.pass(x.r.WithContext(context.WithValue(x.r.Context(), callerKey{}, x.v.caller)))
+	x.pass(nil)
 }
 
-// pass lets the request through and watches the answer. What goes on for long ends with the token and its grant (MC-26).
-func (x *passage) pass(r *http.Request) {
-	ctx, cancel := context.WithCancel(r.Context())
+// pass lets the request through, with the message that it brought, and watches the answer. What goes on for long ends with the token and its grant (MC-26).
+func (x *passage) pass(body []byte) {
+	ctx, cancel := context.WithCancel(context.WithValue(x.r.Context(), callerKey{}, x.v.caller))
 	defer cancel()
 	x.w.id, x.w.begin = x.m.ID, func() { x.answer(ctx, cancel) }
 	defer x.close()
-	r = r.WithContext(ctx)
+	r := x.r.WithContext(ctx)
+	if body != nil {
+		message.SetBody(r, body, &x.m)
+	}
 	r.Header = maps.Clone(r.Header)
 	r.Header.Del("Accept-Encoding") // what is compressed cannot be cut down
 	if !x.PassToken {

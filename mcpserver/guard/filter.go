@@ -3,7 +3,6 @@ package guard
 import (
 	"bytes"
 	"encoding/json"
-	"mime"
 	"net/http"
 	"slices"
 	"strconv"
@@ -35,10 +34,7 @@ func (x *passage) filter(streaming bool) message.Filter {
 	return nil
 }
 
-func isStream(h http.Header) bool {
-	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	return err == nil && kind == "text/event-stream"
-}
+func isStream(h http.Header) bool { return message.Kind(h) == "text/event-stream" }
 
 // visible says whether a thing is shown to the caller: when it is open, or its rule does not count yet.
 func (x *passage) visible(kind, name string) bool {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -213,14 +212,6 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 }
 
 type callerKey struct{}
-
-type messageKey struct{}
-
-// MessageOf is the message that Enforce decided on, for a handler that would otherwise read the body's again; nil for what is none. It must not be changed.
-func MessageOf(ctx context.Context) *message.Message {
-	m, _ := ctx.Value(messageKey{}).(*message.Message)
-	return m
-}
 
 // CallerOf finds the caller of a request that came through Wrap. Handlers of other libraries take no further argument, so the context carries it for
 // them; our own get it as a value.

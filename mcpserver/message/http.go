@@ -53,6 +53,20 @@ func readAll(r io.Reader, announced int64) ([]byte, error) {
 	return body, err
 }
 
+// Kind is the media type of a body, without its parameters, in lower case; empty when it cannot be read.
+func Kind(header http.Header) string {
+	switch named := header.Get("Content-Type"); named {
+	case "application/json", "text/event-stream": // as nearly everybody writes it
+		return named
+	default:
+		kind, _, err := mime.ParseMediaType(named)
+		if err != nil {
+			return ""
+		}
+		return kind
+	}
+}
+
 func isJSON(values []string) bool {
 	if len(values) != 1 {
 		return false

@@ -22,6 +22,7 @@ var (
 type reader struct {
 	data []byte
 	at   int
+	open []Member // of the objects that are open, the innermost last
 }
 
 // Member is a member of an object: its name as it reads, its value as it was written.
@@ -32,19 +33,18 @@ type Member struct {
 
 // Members reads data as one object and checks all that it holds: its members in their order, each once.
 func Members(data []byte) ([]Member, error) {
-	r := &reader{data: data}
+	r := reader{data: data, open: make([]Member, 0, 8)}
 	r.space()
 	if r.peek() != '{' {
 		return nil, ErrSyntax
 	}
-	found, err := r.object(1, make([]Member, 0, 8))
-	if err != nil {
+	if err := r.object(1); err != nil {
 		return nil, err
 	}
 	if r.space(); r.at != len(data) {
 		return nil, ErrSyntax
 	}
-	return found, nil
+	return r.open, nil
 }
 
 func (r *reader) peek() byte {
@@ -65,45 +65,46 @@ func (r *reader) space() {
 	}
 }
 
-// object reads an object whose brace is next, each member once.
-func (r *reader) object(depth int, into []Member) ([]Member, error) {
+// object reads an object whose brace is next, each member once, and leaves its members open.
+func (r *reader) object(depth int) error {
 	if depth > maxDepth {
-		return nil, ErrDepth
+		return ErrDepth
 	}
 	r.at++
 	if r.space(); r.peek() == '}' {
 		r.at++
-		return into, nil
+		return nil
 	}
+	first := len(r.open)
 	var many map[string]struct{}
 	for {
 		r.space()
 		name, err := r.name()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if r.space(); r.peek() != ':' {
-			return nil, ErrSyntax
+			return ErrSyntax
 		}
 		r.at++
 		r.space()
 		start := r.at
 		if err := r.value(depth + 1); err != nil {
-			return nil, err
+			return err
 		}
-		if many, err = once(into, many, name); err != nil {
-			return nil, err
+		if many, err = once(r.open[first:], many, name); err != nil {
+			return err
 		}
-		into = append(into, Member{name, r.data[start:r.at:r.at]})
+		r.open = append(r.open, Member{name, r.data[start:r.at:r.at]})
 		r.space()
 		switch r.peek() {
 		case ',':
 			r.at++
 		case '}':
 			r.at++
-			return into, nil
+			return nil
 		default:
-			return nil, ErrSyntax
+			return ErrSyntax
 		}
 	}
 }
@@ -155,8 +156,9 @@ func (r *reader) name() ([]byte, error) {
 func (r *reader) value(depth int) error {
 	switch c := r.peek(); {
 	case c == '{':
-		var space [4]Member
-		_, err := r.object(depth, space[:0])
+		outer := len(r.open)
+		err := r.object(depth)
+		r.open = r.open[:outer]
 		return err
 	case c == '[':
 		return r.array(depth, nil)

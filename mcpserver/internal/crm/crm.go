@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
@@ -24,6 +25,8 @@ type DB struct {
 	search   string
 	query    func(words []string) string
 	now      func() time.Time
+	turns    chan struct{} // of statements under way in SQLite: one a connection
+	prepared sync.Map      // of *sql.Stmt, by its text, in SQLite
 }
 
 // poolSize bounds the connections.
@@ -31,7 +34,7 @@ const poolSize = 8
 
 // Open opens a migrated database: sqlite:PATH or postgres://….
 func Open(ctx context.Context, database string, now func() time.Time) (*DB, error) {
-	d := &DB{now: now}
+	d := &DB{now: now, turns: make(chan struct{}, poolSize)}
 	var err error
 	if path, ok := strings.CutPrefix(database, "sqlite:"); ok {
 		if info, err := os.Stat(path); err != nil || info.IsDir() {
@@ -89,7 +92,7 @@ type Customer struct {
 // Customer returns a customer, or ErrNotFound.
 func (t Tenant) Customer(ctx context.Context, id string) (Customer, error) {
 	c := Customer{ID: id}
-	n, err := t.each(ctx, "SELECT name, email FROM customers WHERE tenant_id = $1 AND id = $2", []any{t.id, id}, func(into scan) error { return into(&c.Name, &c.Email) })
+	n, err := t.byKey(ctx, "SELECT name, email FROM customers WHERE tenant_id = $1 AND id = $2", []any{t.id, id}, func(into scan) error { return into(&c.Name, &c.Email) })
 	if err != nil {
 		return Customer{}, fmt.Errorf("reading a customer: %w", err)
 	}

@@ -114,3 +114,26 @@ func TestOpenWithoutSchema(t *testing.T) {
 		t.Errorf("no schema: got %v, want a hint at `gatehouse migrate`", err)
 	}
 }
+
+// While all connections are taken, nobody waits for one longer than their caller does, though a row that is found by its key is read to the end.
+func TestATurnIsWaitedForWhileItsCallerDoes(t *testing.T) {
+	path := "sqlite:" + filepath.Join(t.TempDir(), "companion.db")
+	crmtest.Migrate(t, path)
+	d, err := crm.Open(context.Background(), path, time.Now)
+	must(t, err)
+	t.Cleanup(func() { d.Close() })
+	must(t, d.SeedDemo(context.Background()))
+	gone, leave := context.WithCancel(context.Background())
+	leave()
+	done := d.Busy()
+	if _, err := d.For("acme").Customer(gone, "cus_acme_1001"); !errors.Is(err, context.Canceled) {
+		t.Errorf("a customer: got %v, want %v", err, context.Canceled)
+	}
+	if _, err := d.For("acme").Search(gone, "sled", 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("a search: got %v, want %v", err, context.Canceled)
+	}
+	done()
+	if _, err := d.For("acme").Customer(context.Background(), "cus_acme_1001"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}

@@ -23,3 +23,15 @@ func (d *DB) Whose(ctx context.Context) (tenantID string, err error) {
 	err = d.db.QueryRowContext(ctx, "SELECT COALESCE(current_setting('gatehouse.tenant', true), '')").Scan(&tenantID)
 	return tenantID, err
 }
+
+// Busy takes all turns.
+func (d *DB) Busy() (done func()) {
+	for range poolSize {
+		d.turns <- struct{}{}
+	}
+	return func() {
+		for range poolSize {
+			<-d.turns
+		}
+	}
+}

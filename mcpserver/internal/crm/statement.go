@@ -13,18 +13,72 @@ import (
 // scan reads the columns of a row.
 type scan = func(into ...any) error
 
-// each runs one statement for the tenant and hands on every row that it returns; it counts them. It is the only way to the tables: in PostgreSQL the statement sees the tenant's rows and
+// each runs one statement for the tenant and hands on every row that it returns; it counts them. It and byKey are the only ways to the tables: in PostgreSQL the statement sees the tenant's rows and
 // no others, whatever it says (row-level security, migration 3), and in every dialect it says so itself as well.
 func (t Tenant) each(ctx context.Context, statement string, arguments []any, row func(scan) error) (n int, err error) {
 	if t.d.postgres {
 		return t.eachPostgres(ctx, statement, arguments, row)
 	}
-	rows, err := t.d.db.QueryContext(ctx, statement, arguments...)
+	leave, err := t.d.turn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	return t.eachSQLite(ctx, statement, arguments, row)
+}
+
+// byKey is each for what finds its row by the key. SQLite has that at hand, and writers do not keep readers waiting, so nobody watches whether the caller has gone:
+// the watching would take two goroutines and longer than the finding. Waiting for a turn is another matter.
+func (t Tenant) byKey(ctx context.Context, statement string, arguments []any, row func(scan) error) (n int, err error) {
+	if t.d.postgres {
+		return t.eachPostgres(ctx, statement, arguments, row)
+	}
+	leave, err := t.d.turn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	return t.eachSQLite(context.WithoutCancel(ctx), statement, arguments, row)
+}
+
+// turn waits until one of the connections is free.
+func (d *DB) turn(ctx context.Context) (leave func(), err error) {
+	select {
+	case d.turns <- struct{}{}:
+		return func() { <-d.turns }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (t Tenant) eachSQLite(ctx context.Context, statement string, arguments []any, row func(scan) error) (n int, err error) {
+	prepared, err := t.d.prepare(ctx, statement)
+	if err != nil {
+		return 0, err
+	}
+	rows, err := prepared.QueryContext(ctx, arguments...)
 	if err != nil {
 		return 0, err
 	}
 	defer rows.Close()
 	return drain(rows, row)
+}
+
+// prepare is a statement that SQLite has read and planned: that takes it longer than to find a row. There are only as many as this package has in its text. (pgx keeps
+// its own.)
+func (d *DB) prepare(ctx context.Context, statement string) (*sql.Stmt, error) {
+	if s, ok := d.prepared.Load(statement); ok {
+		return s.(*sql.Stmt), nil
+	}
+	s, err := d.db.PrepareContext(ctx, statement)
+	if err != nil {
+		return nil, err
+	}
+	first, there := d.prepared.LoadOrStore(statement, s)
+	if there {
+		_ = s.Close() // somebody else was at it: one is enough
+	}
+	return first.(*sql.Stmt), nil
 }
 
 // drain reads rows one by one, and counts them.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 
@@ -58,7 +57,7 @@ type answer struct {
 // pass sends the answer on, or says in its place that it is none.
 func (a *answer) pass() {
 	status := a.response.StatusCode
-	kind, _, _ := mime.ParseMediaType(a.response.Header.Get("Content-Type"))
+	kind := message.Kind(a.response.Header)
 	switch {
 	case status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout:
 		a.refuse(bad, errDown)
@@ -124,11 +123,13 @@ func (a *answer) whole() {
 	case int64(len(body)) > a.Limits.Answer:
 		a.refuse(good, errLarge) // what one caller asks for is no failure of the server's
 		return
-	case !isMessage(body) && a.response.StatusCode >= 400:
-		a.report(good)
-		a.plain()
-		return
-	case !isMessage(body):
+	}
+	if !isMessage(body) {
+		if a.response.StatusCode >= 400 {
+			a.report(good)
+			a.plain()
+			return
+		}
 		a.refuse(bad, errBroken)
 		return
 	}
@@ -139,8 +140,17 @@ func (a *answer) whole() {
 	a.w.Write(body)
 }
 
-// isMessage says whether something can be one message of JSON-RPC. Nobody asked for several.
+// isMessage says whether something can be one message of JSON-RPC. Nobody asked for several. What our reader is too strict for may be one all the same: it is the
+// client that acts on it.
 func isMessage(body []byte) bool {
+	if members, err := message.Members(body); err == nil {
+		for _, m := range members {
+			if string(m.Name) == "jsonrpc" {
+				return string(m.Value) == `"2.0"`
+			}
+		}
+		return false
+	}
 	var m struct {
 		Version string `json:"jsonrpc"`
 	}

@@ -121,14 +121,14 @@ var (
 
 // Serve sends a request to the server, and its answer back. The request was checked: its body is one message.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		refuse(w, r, http.StatusBadRequest, nil, errors.New("the message could not be read"))
-		return
-	}
-	var m message.Message
+	var body []byte
+	m := &message.Message{} // a stream has none
 	if r.Method == http.MethodPost {
-		m, _ = message.Parse(body) // what is wrong with it was said by whoever checked it
+		var err error
+		if body, m, err = message.BodyOf(r); err != nil {
+			refuse(w, r, http.StatusBadRequest, nil, errors.New("the message could not be read"))
+			return
+		}
 	}
 	way := s.requests
 	if r.Method == http.MethodGet || m.Method == "subscriptions/listen" {

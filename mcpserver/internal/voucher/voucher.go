@@ -3,16 +3,13 @@ package voucher
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -29,11 +26,15 @@ const Life = time.Minute
 
 const minSecret = 32
 
+// algorithm is EdDSA with Ed25519 (RFC 8037 §3.1): every call to a server behind needs a signature of its own, and this one costs two thirds of what ES256 costs,
+// without garbage, and less to check, too.
+const algorithm = "EdDSA"
+
 // Signer signs vouchers. It is safe for concurrent use.
 type Signer struct {
-	key    *ecdsa.PrivateKey
+	key    ed25519.PrivateKey
 	kid    string
-	header string
+	header string // and its dot
 }
 
 // New makes a signer. Its key comes of a secret, so that replicas that share the secret share the key; without one it is made now, which is right for one
@@ -52,28 +53,24 @@ func New(secret config.Secret) (*Signer, error) {
 		Type      string `json:"typ"`
 		Algorithm string `json:"alg"`
 		KeyID     string `json:"kid"`
-	}{Type, "ES256", s.kid}))
+	}{Type, algorithm, s.kid})) + "."
 	return s, nil
 }
 
-// deriveKey makes the key of a secret. One number in 2^32 or so is no key of the curve; then the next one is.
-func deriveKey(secret config.Secret) (*ecdsa.PrivateKey, error) {
+// deriveKey makes the key of a secret.
+func deriveKey(secret config.Secret) (ed25519.PrivateKey, error) {
 	if secret == "" {
-		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		return key, err
 	}
 	if len(secret) < minSecret {
 		return nil, fmt.Errorf("the secret of the assertion key is shorter than %d characters; make one with: head -c 32 /dev/urandom | base64", minSecret)
 	}
-	for i := range 8 {
-		scalar, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, "gatehouse gateway caller assertions "+strconv.Itoa(i), 32)
-		if err != nil {
-			return nil, fmt.Errorf("deriving the key of vouchers: %w", err)
-		}
-		if key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar); err == nil {
-			return key, nil
-		}
+	seed, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, "gatehouse gateway caller assertions, Ed25519", ed25519.SeedSize)
+	if err != nil {
+		return nil, fmt.Errorf("deriving the key of vouchers: %w", err)
 	}
-	return nil, errors.New("the secret of the assertion key gives no key")
+	return ed25519.NewKeyFromSeed(seed), nil
 }
 
 // Claims are what a voucher says.
@@ -91,7 +88,7 @@ type Claims struct {
 }
 
 // Sign vouches for a caller, from a gateway's resource to the server behind it.
-func (s *Signer) Sign(c mcp.Caller, from, to, request string, now time.Time) (string, error) {
+func (s *Signer) Sign(c mcp.Caller, from, to, request string, now time.Time) string {
 	scopes := c.Scopes
 	if scopes == nil {
 		scopes = []string{}
@@ -100,21 +97,16 @@ func (s *Signer) Sign(c mcp.Caller, from, to, request string, now time.Time) (st
 		Issuer: from, Audience: to, Subject: c.Subject, TenantID: c.TenantID, ClientID: c.ClientID, GrantID: c.GrantID, Scope: scopes, ID: request,
 		IssuedAt: now.Unix(), Expires: now.Add(Life).Unix(),
 	})
-	input := s.header + "." + encode(payload)
-	sum := sha256.Sum256([]byte(input))
-	r, t, err := ecdsa.Sign(rand.Reader, s.key, sum[:])
-	if err != nil {
-		return "", fmt.Errorf("signing a voucher: %w", err)
-	}
-	var signature [64]byte
-	r.FillBytes(signature[:32])
-	t.FillBytes(signature[32:])
-	return input + "." + encode(signature[:]), nil
+	base64url := base64.RawURLEncoding
+	b := make([]byte, 0, len(s.header)+base64url.EncodedLen(len(payload))+1+base64url.EncodedLen(ed25519.SignatureSize))
+	b = base64url.AppendEncode(append(b, s.header...), payload)
+	signature := ed25519.Sign(s.key, b)
+	return string(base64url.AppendEncode(append(b, '.'), signature))
 }
 
 // KeySet is the public key as a JWK set (RFC 7517 §5), for the servers behind.
 func (s *Signer) KeySet() []byte {
-	return mustJSON(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: s.key.Public(), KeyID: s.kid, Algorithm: "ES256", Use: "sig"}}})
+	return mustJSON(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: s.key.Public(), KeyID: s.kid, Algorithm: algorithm, Use: "sig"}}})
 }
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
