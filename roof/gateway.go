@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -38,6 +39,9 @@ func gatewayServe(fs *flag.FlagSet) action {
 		database, err := c.gatewayDatabase(ctx, *file)
 		if err != nil {
 			return err
+		}
+		if c.program.Getenv("GOGC") == "" {
+			defer debug.SetGCPercent(debug.SetGCPercent(gateway.GCPercent))
 		}
 		g, err := gateway.New(ctx, *file, gateway.Deps{Log: log, Now: c.program.Now, Getenv: c.program.Getenv, Database: database})
 		if err != nil {
