@@ -73,7 +73,7 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.begin(ctx, &r, d.Now); err != nil {
+	if err := b.begin(ctx, d.Now); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	config.Warn(d.Log, c.Relaxations())
@@ -101,7 +101,7 @@ func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close 
 func operator(r *resolved, b *backends, d Deps) *Operator {
 	return &admin.Door{
 		Tenants: b.tenants, Users: b.sql, Clients: b.clients, Trust: b.sql, Grants: b.sql, Audit: b.sql,
-		Ledger: b.ledger, Keys: b.ring, Resources: r.Resources, Now: d.Now,
+		Ledger: b.ledger, Keys: b.ring, Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, InsecureHTTP: r.InsecureHTTP, Now: d.Now,
 	}
 }
 
@@ -110,7 +110,7 @@ func (s *Server) engine(fetcher *cimd.Fetcher, assertions *assertion.Checker) *i
 	c, b := &s.config, s.backends
 	return issuer.New(issuer.Settings{
 		Documents: s.documents(fetcher), Ahead: b.ahead,
-		Issuer: c.Issuer, Resources: c.Resources,
+		Issuer: c.Issuer, Resources: b.resources,
 		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.secret,
 		Trust: b.sql, Identities: assertions,
 		Proofs:   &dpop.Checker{Used: b.proofs, Nonces: &dpop.Nonces{Key: b.nonces}, Now: s.deps.Now},
@@ -172,7 +172,7 @@ func (s *Server) routes() (http.Handler, error) {
 		Assertions:   assertions,
 		Registration: c.Registration, Ceiling: c.MostClients, Now: s.deps.Now,
 		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage, Explain: people.Explain, Silent: people.Silent,
-		IDTokenAlgorithms: c.algorithms(),
+		IDTokenAlgorithms: b.algorithms,
 		Authorize:         &ratelimit.Limiter{Store: b.counters, Name: "authorize", Limit: 300, Window: time.Minute},
 		Register:          &ratelimit.Limiter{Store: b.counters, Name: "register", Limit: c.RegistrationsPerHour, Window: time.Hour},
 		Ended:             b.list,

@@ -7,12 +7,14 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/recent"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
@@ -34,6 +36,8 @@ const (
 // backends is the switchboard: embedded or production is decided here and nowhere else.
 type backends struct {
 	sql *sqlstore.DB
+
+	resources *issuer.Resources
 
 	// Short memory: who is signed in, whose authorization requests are under way, what clients asked for ahead of a browser (devices, pushed
 	// requests), how often something was tried, which client assertions and which DPoP proofs were used.
@@ -99,14 +103,38 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	if b.nonces, err = hkdf.Key(sha256.New, r.kek, salt, "gatehouse dpop nonces", 32); err != nil {
 		return nil, fmt.Errorf("deriving the nonce key: %w", err)
 	}
+	b.resources = issuer.NewResources(r.Resources, b.sql, r.TokenLife)
+	if _, err := b.resources.Refresh(ctx); err != nil {
+		return nil, err
+	}
 	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql}, &recent.Tenants{Store: b.sql}, &recent.Grants{Store: b.sql}
 	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, d.Ended}, TokenLife: remembrance, Now: d.Now}
 	return b, nil
 }
 
+// readResources reads the resources, if they have changed, and then the keys: there may be one of an algorithm that was not in use.
+func (b *backends) readResources(ctx context.Context) error {
+	changed, err := b.resources.Refresh(ctx)
+	if changed {
+		err = errors.Join(err, b.ring.Reload(ctx))
+	}
+	return err
+}
+
+// algorithms are those in use, each once: the one that every OpenID client understands, and the resources'.
+func (b *backends) algorithms() []string {
+	all := []string{issuer.DefaultIDTokenAlg}
+	for _, r := range b.resources.All() {
+		if !slices.Contains(all, r.Algorithm) {
+			all = append(all, r.Algorithm)
+		}
+	}
+	return all
+}
+
 // begin does what only who serves may do: a command must neither make keys nor call the list of ended grants complete.
-func (b *backends) begin(ctx context.Context, r *resolved, now func() time.Time) error {
-	for _, algorithm := range r.algorithms() {
+func (b *backends) begin(ctx context.Context, now func() time.Time) error {
+	for _, algorithm := range b.algorithms() {
 		if err := b.ring.Ensure(ctx, algorithm); err != nil {
 			return err
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
-	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
 // Resource is a protected MCP server whose tokens the issuer signs; see issuer.Resource.
@@ -74,12 +72,6 @@ type Config struct {
 	InsecureHTTP bool
 }
 
-// plainURL is what the metadata name: addresses that mean nothing to a shell or a page that a client hands them to (MD-07).
-var plainURL = regexp.MustCompile(`^https?://[A-Za-z0-9.:[\]_-]+(/[A-Za-z0-9._~%/-]*)?(\?[A-Za-z0-9._~%/=&-]*)?$`)
-
-// limits of what may be configured.
-const maxTokenLife = time.Hour
-
 // resolved is the Config with defaults filled, checked and parsed. Everything is wired from it.
 type resolved struct {
 	Config
@@ -111,7 +103,7 @@ func (c Config) resolve() (resolved, error) {
 		return r, fmt.Errorf("issuer %q is not an http(s) URL; give it as https://auth.example.com", c.Issuer)
 	case c.Issuer != u.Scheme+"://"+u.Host:
 		return r, fmt.Errorf("issuer %q must have no path, query, fragment or trailing slash", c.Issuer)
-	case !plainURL.MatchString(c.Issuer):
+	case !issuer.PlainURL(c.Issuer):
 		return r, fmt.Errorf("issuer %q has a character that a client's shell or page could take for its own; use letters, digits, dots and hyphens", c.Issuer)
 	case u.Scheme == "http" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) && !c.InsecureHTTP:
 		return r, fmt.Errorf("issuer %q is plain http on a host that is not this machine; use https", c.Issuer)
@@ -166,35 +158,12 @@ func (r *resolved) resolveResources() error {
 	}
 	resources := make([]Resource, 0, len(r.Resources))
 	for _, res := range r.Resources {
-		uri, err := oauth.ParseResource(res.URI)
-		if err != nil || uri != res.URI {
-			return fmt.Errorf("resource %q is not a canonical URI (RFC 8707 §2): lower-case scheme and host, no fragment, no lone slash", res.URI)
+		res, err := res.Check(r.TokenLife)
+		if err != nil {
+			return err
 		}
-		if uri == r.Issuer {
+		if res.URI == r.Issuer {
 			return fmt.Errorf("resource %q is the issuer itself; give the server an address of its own, such as %s/mcp", res.URI, r.Issuer)
-		}
-		if !plainURL.MatchString(res.URI) {
-			return fmt.Errorf("resource %q has a character that a client's shell or page could take for its own", res.URI)
-		}
-		for _, alias := range res.Aliases {
-			if uri, err := oauth.ParseIndicator(alias); err != nil || uri != alias {
-				return fmt.Errorf("resource %s: alias %q is not a canonical URI", res.URI, alias)
-			}
-		}
-		if res.Algorithm == "" {
-			res.Algorithm = "ES256"
-		}
-		if !slices.Contains([]string{"ES256", "RS256", "EdDSA"}, res.Algorithm) {
-			return fmt.Errorf("resource %s: algorithm %q is not offered; use ES256, RS256 or EdDSA", uri, res.Algorithm)
-		}
-		if res.TokenLife == 0 {
-			res.TokenLife = r.TokenLife
-		}
-		if res.TokenLife < time.Second || res.TokenLife > maxTokenLife {
-			return fmt.Errorf("resource %s: token life %s is not between 1s and %s", uri, res.TokenLife, maxTokenLife)
-		}
-		if len(res.Scopes) == 0 {
-			return fmt.Errorf("resource %s has no scopes", uri)
 		}
 		resources = append(resources, res)
 	}
@@ -202,17 +171,6 @@ func (r *resolved) resolveResources() error {
 	return nil
 }
 
-// algorithms are those in use, each once: the one that every OpenID client understands, and the resources'.
-func (r *resolved) algorithms() []string {
-	all := []string{issuer.DefaultIDTokenAlg}
-	for _, res := range r.Resources {
-		if !slices.Contains(all, res.Algorithm) {
-			all = append(all, res.Algorithm)
-		}
-	}
-	return all
-}
-
 // remembrance is how long a grant that ended stays on the list, and a superseded key in the key set: the longest life that a token of it can have
 // whatever was configured when it was issued, with the clocks' leeway, and a minute for replicas whose clocks or memories are a little behind.
-const remembrance = maxTokenLife + issuer.Leeway + time.Minute
+const remembrance = issuer.MaxTokenLife + issuer.Leeway + time.Minute

@@ -31,6 +31,7 @@ type (
 	IssuerSpec       = admin.IssuerSpec
 	GrantEnd         = admin.GrantEnd
 	KeyTurn          = admin.KeyTurn
+	ResourceFound    = admin.ResourceFound
 	Tenant           = tenant.Tenant
 	Client           = client.Client
 	Grant            = grant.Grant

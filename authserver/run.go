@@ -8,6 +8,7 @@ import (
 // Intervals of the background work.
 const (
 	reloadKeysEvery = 5 * time.Second
+	readResources   = 500 * time.Millisecond // so that a change counts within a second
 	cleanEvery      = 10 * time.Minute
 )
 
@@ -18,6 +19,8 @@ func (s *Server) Run(ctx context.Context) {
 	defer restore.Stop()
 	defer reload.Stop()
 	defer clean.Stop()
+	resources := time.NewTicker(readResources)
+	defer resources.Stop()
 	for {
 		var err error
 		var step string
@@ -28,6 +31,8 @@ func (s *Server) Run(ctx context.Context) {
 			step, err = "restore the list of ended grants", s.step(ctx, func(ctx context.Context) error { return s.backends.restore(ctx, s.deps.Now) })
 		case <-reload.C:
 			step, err = "reload signing keys", s.step(ctx, s.backends.ring.Reload)
+		case <-resources.C:
+			step, err = "read the resources", s.step(ctx, s.backends.readResources)
 		case <-clean.C:
 			step, err = "delete what has expired", s.step(ctx, func(ctx context.Context) error {
 				_, err := s.backends.sql.DeleteExpired(ctx, s.deps.Now(), s.config.ClientIdle)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
@@ -41,9 +42,12 @@ type Act = func(ctx context.Context, arguments json.RawMessage) (any, error)
 // acts is all that the door does, by name.
 func (d *Door) acts() map[string]Act {
 	return map[string]Act{
-		"tenant.create": with(func(ctx context.Context, s TenantSpec) (any, error) { return d.CreateTenant(ctx, s) }),
-		"tenant.list":   with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListTenants(ctx) }),
-		"role.put":      with(func(ctx context.Context, s RoleSpec) (any, error) { return nil, d.PutRole(ctx, s) }),
+		"tenant.create":   with(func(ctx context.Context, s TenantSpec) (any, error) { return d.CreateTenant(ctx, s) }),
+		"tenant.list":     with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListTenants(ctx) }),
+		"resource.list":   with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListResources(ctx) }),
+		"resource.put":    with(func(ctx context.Context, r issuer.Resource) (any, error) { return nil, d.PutResource(ctx, r) }),
+		"resource.remove": with(func(ctx context.Context, uri string) (any, error) { return nil, d.RemoveResource(ctx, uri) }),
+		"role.put":        with(func(ctx context.Context, s RoleSpec) (any, error) { return nil, d.PutRole(ctx, s) }),
 		"user.create": with(func(ctx context.Context, s UserSpec) (any, error) {
 			u, password, err := d.CreateUser(ctx, s)
 			u.PasswordHash = ""

@@ -38,8 +38,12 @@ type Door struct {
 	Audit     Log
 	Ledger    *grant.Ledger
 	Keys      *keyring.Ring
-	Resources []issuer.Resource // their scopes are the ones that there are
-	Now       func() time.Time
+	Resources *issuer.Resources // their scopes are the ones that there are
+	Catalogue issuer.ResourceStore
+	Issuer    string // its identifier
+	// InsecureHTTP allows resources at http URLs off this machine.
+	InsecureHTTP bool
+	Now          func() time.Time
 	// More are acts of others that come through this door too, under one roof: those of the MCP server. One of ours goes before one of the same name.
 	More map[string]Act
 }
@@ -54,12 +58,13 @@ func refuse(hint, format string, a ...any) *Refusal { return registrar.Refuse(hi
 
 // Registrar makes clients, for the operator and for those who look after a tenant's.
 func (d *Door) Registrar() *registrar.Registrar {
-	all, _ := d.scopes()
-	r := &registrar.Registrar{Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Ledger: d.Ledger, Audit: d.Audit, Scopes: all, Now: d.Now}
-	for _, resource := range d.Resources {
-		r.Resources = append(r.Resources, resource.URI)
+	return &registrar.Registrar{
+		Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Ledger: d.Ledger, Audit: d.Audit, Now: d.Now,
+		Scopes: func() []string { all, _ := d.scopes(); return all },
+		Serves: func(uri string) bool {
+			return slices.ContainsFunc(d.Resources.All(), func(r issuer.Resource) bool { return r.URI == uri })
+		},
 	}
-	return r
 }
 
 // record writes the line of an act. Only when it returns nil may the act happen.
@@ -80,7 +85,7 @@ func (d *Door) tenant(ctx context.Context, id string) (tenant.Tenant, error) {
 
 // scopes returns the names of all scopes of all resources, each once, and those of them that are a resource's baseline.
 func (d *Door) scopes() (all, baseline []string) {
-	for _, r := range d.Resources {
+	for _, r := range d.Resources.All() {
 		for _, s := range r.Scopes {
 			if !slices.Contains(all, s.Name) {
 				all = append(all, s.Name)

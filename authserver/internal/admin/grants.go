@@ -48,7 +48,7 @@ func (d *Door) SigningKeys(ctx context.Context) ([]keyring.Info, error) {
 // RotateKey makes the next key of an algorithm; empty means the one in use, if there is only one. It signs after keyring.PublishLead; or, soon, after some seconds.
 func (d *Door) RotateKey(ctx context.Context, algorithm string, soon bool) (kid string, err error) {
 	var used []string
-	for _, r := range d.Resources {
+	for _, r := range d.Resources.All() {
 		if !slices.Contains(used, r.Algorithm) {
 			used = append(used, r.Algorithm)
 		}

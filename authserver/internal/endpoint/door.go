@@ -57,7 +57,7 @@ type Door struct {
 	// Assertions believes clients that prove who they are by a signature.
 	Assertions *assertion.Checker
 	// IDTokenAlgorithms are those that id tokens can be signed with, the default one first.
-	IDTokenAlgorithms []string
+	IDTokenAlgorithms func() []string
 	// Now is the time for what the door itself writes.
 	Now func() time.Time
 	// Ended is the list of ended grants, for protected servers to follow.

@@ -73,7 +73,7 @@ func (d *Door) change(w http.ResponseWriter, r *http.Request, c client.Client) {
 		d.fail(w, r, oauth.InvalidRequest("client_id must be there, and be this client's"))
 		return
 	}
-	next, err := c.Update(metadata, d.IDTokenAlgorithms)
+	next, err := c.Update(metadata, d.IDTokenAlgorithms())
 	if err == nil {
 		err = d.Clients.UpdateClient(r.Context(), next)
 	}

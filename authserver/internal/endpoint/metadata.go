@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/assertion"
@@ -30,9 +31,44 @@ type discovery struct {
 	PromptValuesSupported            []string `json:"prompt_values_supported"`
 }
 
-// metadata serves the server's metadata, made once from the configuration; no header of a request changes them. There are two documents of one content, but
-// for scopes_supported: clients of MCP read RFC 8414's and ask for all that they find there, so that the scopes of identity stand in OpenID's alone.
+// metadata serves the server's metadata, made from the configuration and anew when the resources are others; no header of a request changes them. There are two
+// documents of one content, but for scopes_supported: clients of MCP read RFC 8414's and ask for all that they find there, so that the scopes of identity stand in
+// OpenID's alone.
 func (d *Door) metadata() (rfc8414, openID http.Handler, err error) {
+	var last atomic.Pointer[published]
+	current := func() (*published, error) {
+		all := d.Engine.Resources.All()
+		if p := last.Load(); p != nil && len(p.of) == len(all) && &p.of[0] == &all[0] {
+			return p, nil
+		}
+		p, err := d.publish(all)
+		if err == nil {
+			last.Store(p)
+		}
+		return p, err
+	}
+	if _, err := current(); err != nil {
+		return nil, nil, err
+	}
+	serve := func(which func(*published) document) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			p, err := current()
+			if err != nil {
+				panic("endpoint: metadata that cannot be written any more: " + err.Error()) // a programmer broke it
+			}
+			which(p).serve(w, r, "application/json", MetadataLife)
+		})
+	}
+	return serve(func(p *published) document { return p.rfc8414 }), serve(func(p *published) document { return p.openID }), nil
+}
+
+// published are the documents of some resources.
+type published struct {
+	of              []issuer.Resource
+	rfc8414, openID document
+}
+
+func (d *Door) publish(of []issuer.Resource) (*published, error) {
 	e := d.Engine
 	secrets := []string{client.AuthBasic, client.AuthPost, client.AuthKey}
 	methods := append([]string{client.AuthNone}, secrets...)
@@ -60,11 +96,11 @@ func (d *Door) metadata() (rfc8414, openID http.Handler, err error) {
 		ClientIDMetadataDocumentSupported:          e.Documents != nil,
 	},
 		UserInfoEndpoint: e.Issuer + UserInfoPath, EndSessionEndpoint: e.Issuer + LogoutPath,
-		SubjectTypesSupported: []string{"public"}, IDTokenSigningAlgValuesSupported: d.IDTokenAlgorithms,
+		SubjectTypesSupported: []string{"public"}, IDTokenSigningAlgValuesSupported: d.IDTokenAlgorithms(),
 		ClaimsSupported:       []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "tenant_id", "name", "email"},
 		PromptValuesSupported: []string{"none", "login", "consent", "select_account"},
 	}
-	for _, r := range e.Resources {
+	for _, r := range of {
 		m.ProtectedResources = append(m.ProtectedResources, r.URI)
 		for _, s := range r.ScopeNames() {
 			if !slices.Contains(m.ScopesSupported, s) {
@@ -76,26 +112,26 @@ func (d *Door) metadata() (rfc8414, openID http.Handler, err error) {
 	if d.Registration == RegistrationClosed {
 		m.RegistrationEndpoint = "" // AS-10: then clients do not try
 	}
-	if rfc8414, err = published(m); err != nil {
-		return nil, nil, err
+	p := &published{of: of}
+	var err error
+	if p.rfc8414, err = tagged(m); err != nil {
+		return nil, err
 	}
 	m.ScopesSupported = append(issuer.IdentityScopes(), m.ScopesSupported...)
-	openID, err = published(m)
-	return rfc8414, openID, err
+	p.openID, err = tagged(m)
+	return p, err
 }
 
-// published serves a document from memory.
-func published(m discovery) (http.Handler, error) {
+// tagged is a document with its entity tag.
+func tagged(m discovery) (document, error) {
 	doc, err := newDocument(m, func(body []byte) string {
 		sum := sha256.Sum256(body)
 		return `"` + hex.EncodeToString(sum[:12]) + `"`
 	})
 	if err != nil {
-		return nil, fmt.Errorf("encoding metadata: %w", err)
+		return document{}, fmt.Errorf("encoding metadata: %w", err)
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		doc.serve(w, r, "application/json", MetadataLife)
-	}), nil
+	return doc, nil
 }
 
 // jwks serves the published keys (RFC 7517 §5).

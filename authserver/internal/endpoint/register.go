@@ -83,7 +83,7 @@ func (d *Door) keep(r *http.Request, m oauth.ClientMetadata, manageHash string) 
 		return client.Client{}, "", client.ErrNoInitialToken
 	}
 	if !shown {
-		c, secret, err := client.FromMetadata(m, client.Registration{Algorithms: d.IDTokenAlgorithms, Now: now})
+		c, secret, err := client.FromMetadata(m, client.Registration{Algorithms: d.IDTokenAlgorithms(), Now: now})
 		if err != nil {
 			return client.Client{}, "", err
 		}
@@ -97,7 +97,7 @@ func (d *Door) keep(r *http.Request, m oauth.ClientMetadata, manageHash string) 
 	}
 	var secret string
 	c, err := d.Clients.UseInitialToken(r.Context(), client.TokenHash(raw), now, func(t client.InitialToken) (client.Client, audit.Event, error) {
-		made, s, err := client.FromMetadata(m, client.Registration{Tenant: &t, Algorithms: d.IDTokenAlgorithms, Now: now})
+		made, s, err := client.FromMetadata(m, client.Registration{Tenant: &t, Algorithms: d.IDTokenAlgorithms(), Now: now})
 		secret, made.ManageHash = s, manageHash
 		event := audit.Event{Time: now, Actor: "initial_token", Action: "client.register", Target: made.ID, Tenant: t.TenantID, Detail: oauth.FormatScope(made.Scopes)}
 		return made, event, err

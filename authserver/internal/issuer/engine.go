@@ -56,7 +56,7 @@ type Identities interface {
 // Settings are what the engine needs to decide.
 type Settings struct {
 	Issuer    string
-	Resources []Resource // the first is the default one
+	Resources *Resources // the first is the default one
 	Clients   client.Store
 	Documents Documents // nil: clients that are known by a document are not
 	Tenants   tenant.Store
@@ -88,8 +88,9 @@ type Engine struct {
 
 // New fills every field that fosite would otherwise fill by itself while serving, without a lock.
 func New(s Settings) *Engine {
+	first := s.Resources.All()[0]
 	identity := Resource{
-		URI: s.Issuer, Name: "Gatehouse", Algorithm: s.Resources[0].Algorithm, TokenLife: s.Resources[0].TokenLife, Scopes: identityScopes(),
+		URI: s.Issuer, Name: "Gatehouse", Algorithm: first.Algorithm, TokenLife: first.TokenLife, Scopes: identityScopes(),
 	}
 	return &Engine{Settings: s, identity: identity, shared: fosite.Config{
 		AccessTokenLifespan:            time.Hour, // ours come from the resource; see exchange.GenerateAccessToken
@@ -118,11 +119,12 @@ func (e *Engine) Resource(uri string) (Resource, bool) {
 	if uri == e.identity.URI {
 		return e.identity, true
 	}
-	i := slices.IndexFunc(e.Resources, func(r Resource) bool { return r.URI == uri })
+	all := e.Resources.All()
+	i := slices.IndexFunc(all, func(r Resource) bool { return r.URI == uri })
 	if i < 0 {
 		return Resource{}, false
 	}
-	return e.Resources[i], true
+	return all[i], true
 }
 
 func (e *Engine) now() time.Time { return e.Now().UTC().Truncate(time.Second) }

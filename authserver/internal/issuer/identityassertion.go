@@ -126,7 +126,7 @@ func (x *exchange) assertedTarget(form url.Values, asserted string) error {
 	}
 	resource, alias, ok := x.engine.named(uri)
 	if !ok || resource.URI == x.engine.identity.URI {
-		return oauth.InvalidGrant("the assertion is for a resource that is not served here; expected " + x.engine.Resources[0].URI)
+		return oauth.InvalidGrant("the assertion is for a resource that is not served here; expected " + x.engine.Resources.All()[0].URI)
 	}
 	if alias {
 		x.relax(RelaxedResourceAlias)

@@ -353,15 +353,15 @@ func withinClient(scopes []string, c client.Client) []string {
 // target finds the resource that a request names (RFC 8707 §2): one of ours, by its URI or an alias, exactly; none means the default one. relaxed says which
 // relaxation that took, if one.
 func (e *Engine) target(form url.Values) (found Resource, relaxed string, err error) {
-	found, relaxed = e.Resources[0], RelaxedNoResource
+	found, relaxed = e.Resources.All()[0], RelaxedNoResource
 	for i, raw := range form["resource"] {
 		uri, err := oauth.ParseIndicator(raw)
 		if err != nil {
-			return Resource{}, "", oauth.InvalidTarget("resource must be an absolute URI without fragment; expected " + e.Resources[0].URI)
+			return Resource{}, "", oauth.InvalidTarget("resource must be an absolute URI without fragment; expected " + e.Resources.All()[0].URI)
 		}
 		r, alias, ok := e.named(uri)
 		if !ok || (i > 0 && r.URI != found.URI) {
-			return Resource{}, "", oauth.InvalidTarget("this resource is not served here, or is not the only one; expected " + e.Resources[0].URI)
+			return Resource{}, "", oauth.InvalidTarget("this resource is not served here, or is not the only one; expected " + e.Resources.All()[0].URI)
 		}
 		if found, relaxed = r, ""; alias {
 			relaxed = RelaxedResourceAlias
@@ -376,7 +376,7 @@ func (e *Engine) named(uri string) (r Resource, alias, ok bool) {
 	if r, ok := e.Resource(uri); ok && r.URI != e.identity.URI {
 		return r, false, true
 	}
-	for _, r := range e.Resources {
+	for _, r := range e.Resources.All() {
 		if alias, ok := r.named(uri); ok {
 			return r, alias, true
 		}

@@ -42,7 +42,7 @@ func (r *Registrar) Create(ctx context.Context, who Caller, s Spec) (c client.Cl
 	if c.Name, err = Name(s.Name, c.ID); err != nil {
 		return client.Client{}, "", err
 	}
-	allowed := r.Scopes
+	allowed := r.Scopes()
 	whose := "a client"
 	if s.Tenant != "" {
 		t, err := r.Tenant(ctx, who, s.Tenant)
@@ -131,7 +131,7 @@ func further(c *client.Client, s Spec) error {
 // server is a client that is a protected server.
 func (r *Registrar) server(c *client.Client, s Spec, allowed []string) error {
 	switch {
-	case !slices.Contains(r.Resources, s.Resource):
+	case !r.Serves(s.Resource):
 		return Refuse("name one of the resources whose tokens are issued here, byte for byte", "there is no resource %.200q", s.Resource)
 	case s.Tenant != "" || s.Public || len(s.RedirectURIs) > 0 || len(s.PostLogoutRedirectURIs) > 0:
 		return Refuse("leave --tenant, --public and the redirect URIs away", "a protected server serves every tenant, has a secret, and nobody signs in there")

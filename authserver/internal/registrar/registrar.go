@@ -55,14 +55,14 @@ func (c Caller) origin() string {
 
 // Registrar makes clients, and what belongs to them. It is safe for concurrent use.
 type Registrar struct {
-	Tenants   tenant.Store
-	Users     user.Store
-	Clients   client.Store
-	Ledger    *grant.Ledger
-	Audit     audit.Log
-	Scopes    []string // all that there are
-	Resources []string // the URIs of the protected servers
-	Now       func() time.Time
+	Tenants tenant.Store
+	Users   user.Store
+	Clients client.Store
+	Ledger  *grant.Ledger
+	Audit   audit.Log
+	Scopes  func() []string       // all that there are
+	Serves  func(uri string) bool // whether there is a protected server of this URI
+	Now     func() time.Time
 }
 
 // Refusal is an act that cannot be done as it was asked for. Whoever asked reads the reason, the operator the hint too.

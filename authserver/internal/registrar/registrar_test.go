@@ -52,7 +52,7 @@ func open(t *testing.T) (*registrar.Registrar, *sqlstore.DB) {
 	clock := func() time.Time { return now }
 	list := revocation.NewMemory(clock)
 	ledger := &grant.Ledger{Store: store, List: list, TokenLife: time.Minute, Now: clock}
-	return &registrar.Registrar{Tenants: store, Users: store, Clients: store, Ledger: ledger, Audit: store, Scopes: []string{"a", "b", "c"}, Now: clock}, store
+	return &registrar.Registrar{Tenants: store, Users: store, Clients: store, Ledger: ledger, Audit: store, Scopes: func() []string { return []string{"a", "b", "c"} }, Serves: func(string) bool { return false }, Now: clock}, store
 }
 
 // AD-01, AD-03, AD-11: who may what, by the ledger as it is now.

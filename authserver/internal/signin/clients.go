@@ -99,7 +99,7 @@ func (d *Door) listClients(w http.ResponseWriter, r *http.Request, k keeper, sta
 
 // means is a scope in plain words; one that no resource has any more keeps its name.
 func (d *Door) means(scope string) string {
-	for _, resource := range d.Engine.Resources {
+	for _, resource := range d.Engine.Resources.All() {
 		if s, ok := resource.Scope(scope); ok {
 			return s.Description
 		}

@@ -29,6 +29,7 @@ type Store interface {
 	client.Store
 	grant.Store
 	issuer.Store
+	issuer.ResourceStore
 	keyring.Store
 	trust.Store
 	audit.Log
@@ -40,7 +41,7 @@ type Store interface {
 func Run(t *testing.T, begin func(t *testing.T) (open func() Store)) {
 	for name, part := range map[string]func(*testing.T, func() Store){
 		"nouns": nouns, "initial tokens": initialTokens, "registrations": registrations, "codes": codes, "refresh tokens": refreshTokens, "grants": grants, "machine grants": machineGrants,
-		"keys": keys, "trusted issuers": trustedIssuers, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp,
+		"resources": resources, "keys": keys, "trusted issuers": trustedIssuers, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, begin(t)) })
 	}

@@ -1,0 +1,109 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// ResourceFound is a resource, and whether only the configuration can change it.
+type ResourceFound struct {
+	issuer.Resource
+	Fixed bool
+}
+
+// ListResources returns the resources whose tokens are issued, the default one first.
+func (d *Door) ListResources(ctx context.Context) ([]ResourceFound, error) {
+	if _, err := d.Resources.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	var all []ResourceFound
+	for _, r := range d.Resources.All() {
+		all = append(all, ResourceFound{r, d.Resources.Fixed(r.URI)})
+	}
+	return all, nil
+}
+
+// PutResource makes or replaces a resource. It counts here at once, and in other processes within a second.
+func (d *Door) PutResource(ctx context.Context, r issuer.Resource) error {
+	r, err := d.checkResource(r)
+	if err != nil {
+		return err
+	}
+	if err := d.keyFor(ctx, r.Algorithm); err != nil {
+		return err
+	}
+	if err := d.Catalogue.PutResource(ctx, r, d.resourceEvent("resource.put", r.URI, oauth.FormatScope(r.ScopeNames()))); err != nil {
+		return err
+	}
+	_, err = d.Resources.Refresh(ctx)
+	return err
+}
+
+// checkResource says what is wrong with a resource that is to be kept.
+func (d *Door) checkResource(r issuer.Resource) (issuer.Resource, error) {
+	if d.Resources.Fixed(r.URI) {
+		return r, refuse("change it there, and restart", "the resource %s is the configuration's", r.URI)
+	}
+	life := r.TokenLife
+	checked, err := r.Check(d.Resources.Life())
+	if err != nil {
+		return r, refuse("", "%v", err)
+	}
+	checked.TokenLife = life // 0 follows the issuer's
+	if u, err := url.Parse(r.URI); err != nil || u.Scheme == "http" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) && !d.InsecureHTTP {
+		return r, refuse("use https; --insecure-http allows it all the same, and then anyone on the way can read tokens", "the resource %s is plain http on a host that is not this machine", r.URI)
+	}
+	if r.URI == d.Issuer {
+		return r, refuse("give the server an address of its own, such as "+d.Issuer+"/mcp", "the resource %s is the issuer itself", r.URI)
+	}
+	if checked.Name, err = registrar.Name(r.Name, r.URI); err != nil {
+		return r, err
+	}
+	seen := map[string]bool{}
+	for _, s := range checked.Scopes {
+		if words, err := oauth.ParseScope(s.Name); err != nil || len(words) != 1 || seen[s.Name] || slices.Contains(issuer.IdentityScopes(), s.Name) {
+			return r, refuse("a scope is a word without spaces, quotes and backslashes (RFC 6749 §3.3), each once, and none of OpenID's own", "%.80q cannot be a scope of %s", s.Name, r.URI)
+		}
+		if s.Description == "" {
+			return r, refuse("people read it when they are asked to allow it", "the scope %s has no description", s.Name)
+		}
+		seen[s.Name] = true
+	}
+	return checked, nil
+}
+
+// keyFor makes the first key of an algorithm that was not in use.
+func (d *Door) keyFor(ctx context.Context, algorithm string) error {
+	if err := d.Keys.Reload(ctx); err != nil {
+		return err
+	}
+	return d.Keys.Ensure(ctx, algorithm)
+}
+
+// RemoveResource removes a resource: no token is issued for it any more. Those that are out live on until they expire.
+func (d *Door) RemoveResource(ctx context.Context, uri string) error {
+	if d.Resources.Fixed(uri) {
+		return refuse("take it away there, and restart", "the resource %s is the configuration's", uri)
+	}
+	err := d.Catalogue.DeleteResource(ctx, uri, d.resourceEvent("resource.remove", uri, ""))
+	if errors.Is(err, issuer.ErrNoResource) {
+		return &Refusal{Reason: fmt.Sprintf("there is no resource %.200q", uri), Hint: "gatehouse resource list shows them", Err: err}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = d.Resources.Refresh(ctx)
+	return err
+}
+
+func (d *Door) resourceEvent(action, uri, detail string) audit.Event {
+	return audit.Event{Time: d.now(), Actor: actor, Action: action, Target: uri, Detail: detail}
+}

@@ -1,0 +1,135 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// ErrNoResource says that the store keeps no resource of this URI.
+var ErrNoResource = errors.New("no such resource")
+
+// ResourceStore keeps the resources that the configuration does not name.
+type ResourceStore interface {
+	// ResourcesRevision counts the changes of what is kept.
+	ResourcesRevision(ctx context.Context) (int64, error)
+	// Resources returns what is kept, in the order in which it came.
+	Resources(ctx context.Context) ([]Resource, error)
+	// PutResource makes or replaces a resource, with its audit line.
+	PutResource(ctx context.Context, r Resource, e audit.Event) error
+	// DeleteResource removes a resource, with its audit line, or answers ErrNoResource.
+	DeleteResource(ctx context.Context, uri string, e audit.Event) error
+}
+
+// Resources are those whose tokens are issued: the configuration's, of which the first is the default one, and then the store's. It is safe for concurrent use.
+type Resources struct {
+	fixed []Resource
+	store ResourceStore
+	life  time.Duration // of tokens, where a resource does not say
+
+	reading sync.Mutex
+	last    atomic.Pointer[kept]
+}
+
+// kept is what was last read; all is never changed.
+type kept struct {
+	revision int64
+	all      []Resource
+}
+
+// NewResources makes the list. Until Refresh it has the configuration's resources alone, which are checked already; life is that of tokens where the store does not say.
+func NewResources(fixed []Resource, store ResourceStore, life time.Duration) *Resources {
+	r := &Resources{fixed: fixed, store: store, life: life}
+	r.last.Store(&kept{revision: -1, all: fixed})
+	return r
+}
+
+// All are the resources as they were last read. Do not change the slice.
+func (r *Resources) All() []Resource { return r.last.Load().all }
+
+// Fixed says whether a resource is the configuration's: only there can it be changed.
+func (r *Resources) Fixed(uri string) bool {
+	return slices.ContainsFunc(r.fixed, func(f Resource) bool { return f.URI == uri })
+}
+
+// Life is that of an access token where a resource does not say.
+func (r *Resources) Life() time.Duration { return r.life }
+
+// Refresh reads the store, if it has changed, and says whether it had. What is kept and cannot be believed any more (another program wrote it) is left out, with an
+// error that names it; the rest counts.
+func (r *Resources) Refresh(ctx context.Context) (changed bool, err error) {
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	revision, err := r.store.ResourcesRevision(ctx)
+	if err != nil {
+		return false, fmt.Errorf("reading the resources' revision: %w", err)
+	}
+	if revision == r.last.Load().revision {
+		return false, nil
+	}
+	stored, err := r.store.Resources(ctx)
+	if err != nil {
+		return false, fmt.Errorf("reading resources: %w", err)
+	}
+	all := slices.Clone(r.fixed)
+	var errs []error
+	for _, s := range stored {
+		checked, err := s.Check(r.life)
+		if err != nil {
+			errs = append(errs, err)
+		} else if !r.Fixed(s.URI) {
+			all = append(all, checked)
+		}
+	}
+	r.last.Store(&kept{revision, all})
+	return true, errors.Join(errs...)
+}
+
+// MaxTokenLife is the longest that an access token may live: the list of ended grants and superseded keys are kept for so long.
+const MaxTokenLife = time.Hour
+
+// plainURL is what the metadata name: addresses that mean nothing to a shell or a page that a client hands them to (MD-07).
+var plainURL = regexp.MustCompile(`^https?://[A-Za-z0-9.:[\]_-]+(/[A-Za-z0-9._~%/-]*)?(\?[A-Za-z0-9._~%/=&-]*)?$`)
+
+// PlainURL says whether an address means nothing to a shell or a page that a client hands it to.
+func PlainURL(uri string) bool { return plainURL.MatchString(uri) }
+
+// Check fills what a resource leaves open, life for that of its tokens, and says what is wrong with the rest.
+func (r Resource) Check(life time.Duration) (Resource, error) {
+	uri, err := oauth.ParseResource(r.URI)
+	if err != nil || uri != r.URI {
+		return r, fmt.Errorf("resource %q is not a canonical URI (RFC 8707 §2): lower-case scheme and host, no fragment, no lone slash", r.URI)
+	}
+	if !PlainURL(r.URI) {
+		return r, fmt.Errorf("resource %q has a character that a client's shell or page could take for its own", r.URI)
+	}
+	for _, alias := range r.Aliases {
+		if uri, err := oauth.ParseIndicator(alias); err != nil || uri != alias {
+			return r, fmt.Errorf("resource %s: alias %q is not a canonical URI", r.URI, alias)
+		}
+	}
+	if r.Algorithm == "" {
+		r.Algorithm = "ES256"
+	}
+	if !slices.Contains([]string{"ES256", "RS256", "EdDSA"}, r.Algorithm) {
+		return r, fmt.Errorf("resource %s: algorithm %q is not offered; use ES256, RS256 or EdDSA", uri, r.Algorithm)
+	}
+	if r.TokenLife == 0 {
+		r.TokenLife = life
+	}
+	if r.TokenLife < time.Second || r.TokenLife > MaxTokenLife {
+		return r, fmt.Errorf("resource %s: token life %s is not between 1s and %s", uri, r.TokenLife, MaxTokenLife)
+	}
+	if len(r.Scopes) == 0 {
+		return r, fmt.Errorf("resource %s has no scopes", uri)
+	}
+	return r, nil
+}

@@ -1,0 +1,2 @@
+DROP TABLE resources_revision;
+DROP TABLE resources;
