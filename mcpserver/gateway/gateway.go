@@ -74,6 +74,7 @@ type member struct {
 	guard  *guard.Guard
 	server server
 	rules  atomic.Pointer[ruleset] // that count now; see Reload
+	open   guard.Streams
 	seen   views
 }
 
@@ -193,7 +194,7 @@ func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error
 	}
 	policy := guard.Policy{
 		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table },
-		SessionKey: session, MaxBody: m.config.Limits.Body, MaxStreams: m.config.Limits.StreamsPerGrant,
+		SessionKey: session, MaxBody: m.config.Limits.Body, MaxStreams: m.config.Limits.StreamsPerGrant, Streams: &m.open,
 	}
 	if g.calls != nil {
 		policy.Admit = g.admit

@@ -14,7 +14,7 @@ import (
 // lookEvery is how often it is looked whether the file is another.
 const lookEvery = 2 * time.Second
 
-// Reload reads the file anew and lets its rules count from the next request on. A file that is wrong, or that changes what only a start can change, is refused
+// Reload reads the file anew and lets its rules count from the next request on; open streams of clients whose list of tools may be another by it are told so. A file that is wrong, or that changes what only a start can change, is refused
 // whole, and what counted before counts on.
 func (g *Gateway) Reload() error {
 	g.reloading.Lock()
@@ -31,7 +31,8 @@ func (g *Gateway) Reload() error {
 		return err
 	}
 	for i, m := range g.members {
-		m.rules.Store(rules[i])
+		before := m.rules.Swap(rules[i])
+		m.open.ToolsChanged(func(tenant string) bool { return !before.lists(rules[i], tenant) })
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
 )
@@ -21,6 +23,14 @@ func (r *ruleset) of(tenant string) *shape {
 		}
 	}
 	return r.shapes[""]
+}
+
+// lists says whether a tenant's clients see the same tools by other rules, whatever the server offers.
+func (r *ruleset) lists(other *ruleset, tenant string) (same bool) {
+	if r.hold != other.hold || r.hold && !maps.Equal(r.approved, other.approved) {
+		return false
+	}
+	return reflect.DeepEqual(r.of(tenant).made, other.of(tenant).made)
 }
 
 // rulesets makes the rules of all upstreams of a file ready, with what its lock file says.

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
@@ -47,6 +46,8 @@ type Policy struct {
 	MaxBody int64
 	// MaxStreams bounds the streams that one grant holds open at once (DS-04). Default 16.
 	MaxStreams int
+	// Streams knows the open streams, for whoever has something to tell them. It is of one policy alone. Nil: nobody has.
+	Streams *Streams
 }
 
 // Always makes rules that are the same for every tenant.
@@ -96,7 +97,10 @@ func (g *Guard) enforcer(p Policy) (*enforcer, error) {
 	if p.MaxStreams == 0 {
 		p.MaxStreams = defaultMaxStreams
 	}
-	return &enforcer{guard: g, Policy: p, streams: map[string]int{}}, nil
+	if p.Streams == nil {
+		p.Streams = &Streams{}
+	}
+	return &enforcer{guard: g, Policy: p}, nil
 }
 
 // enforcer is the guard in front of a server.
@@ -105,9 +109,6 @@ type enforcer struct {
 	guard *Guard
 	next  http.Handler
 	own   Server // in place of next
-
-	mu      sync.Mutex
-	streams map[string]int // open, by grant
 }
 
 // passage is one request on its way through.
@@ -310,14 +311,15 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 	}
 	streaming := isStream(h)
 	if streaming {
-		if !x.open() {
+		s := x.opened()
+		if !x.Streams.add(s, x.MaxStreams) {
 			cancel()
 			x.w.replace(http.StatusTooManyRequests, `{"error":"temporarily_unavailable","error_description":"too many open streams of one permission; close some"}`)
 			return
 		}
-		x.w.close = x.free
+		x.w.close = func() { x.Streams.remove(s) }
 		h.Set("X-Accel-Buffering", "no")
-		go x.watch(ctx, cancel)
+		go x.watch(ctx, cancel, s)
 	}
 	if f := x.filter(streaming); f != nil {
 		if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
@@ -329,52 +331,5 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 		h.Del("Content-Length")
 		h.Del("ETag")
 		x.w.through = f
-	}
-}
-
-// open counts a stream, unless its grant has as many as it may.
-func (x *passage) open() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.streams[x.v.caller.GrantID] >= x.MaxStreams {
-		return false
-	}
-	x.streams[x.v.caller.GrantID]++
-	return true
-}
-
-func (x *passage) free() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.streams[x.v.caller.GrantID]--; x.streams[x.v.caller.GrantID] <= 0 {
-		delete(x.streams, x.v.caller.GrantID)
-	}
-}
-
-func (x *passage) close() {
-	if x.w.close != nil {
-		x.w.close()
-	}
-}
-
-// watch ends a stream when its token is over or its grant has ended, or when nobody can say.
-func (x *passage) watch(ctx context.Context, cancel context.CancelFunc) {
-	if x.v.caller.GrantID == "" {
-		return
-	}
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			ended, err := x.guard.config.Revoked.Ended(ctx, x.v.caller.GrantID)
-			if ended || err != nil || x.guard.config.Now().Unix() >= x.v.expires+int64(Leeway/time.Second) {
-				x.w.cut()
-				cancel()
-				return
-			}
-		}
 	}
 }
