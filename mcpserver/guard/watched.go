@@ -83,7 +83,7 @@ func (w *watched) insert(event []byte) {
 
 // deliver writes the event that is due, when its time has come. w.mu is held.
 func (w *watched) deliver() {
-	if w.due == nil || !w.headed || w.waits || w.gone {
+	if w.gone || w.due == nil || !w.headed || w.waits {
 		return
 	}
 	event := w.due
