@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ type Policy struct {
 	// Rollout says how strictly the rules count. Nil: they count.
 	Rollout Rollout
 	// AllowAnonymous lets requests without a good token pass, as nobody, where the mode for nobody is Observe. A token that is shown and not good acts as nobody
-	// at most, never as a tenant.
+	// at most, never as a tenant; one in the URL is taken out of it.
 	AllowAnonymous bool
 	// Admit may answer a request itself before its message is read, as a limit does: then it returns false, and that is all. The caller is zero for nobody. Nil:
 	// every request is let on.
@@ -298,8 +299,28 @@ func (x *passage) pass(r *http.Request) {
 		r.Header.Del("Authorization")
 		r.Header.Del(dpop.Header)
 	}
+	r = withoutToken(r)
 	x.next.ServeHTTP(x.w, r)
 	x.w.finish()
+}
+
+// withoutToken takes access tokens out of the URL, and the whole query if one could be in what cannot be read of it: they are none, and nobody may send them on (RS-11).
+// Only requests of nobody's come so far with one.
+func withoutToken(r *http.Request) *http.Request {
+	if r.URL.RawQuery == "" {
+		return r
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err == nil && !query.Has("access_token") {
+		return r
+	}
+	query.Del("access_token")
+	at := *r.URL
+	if at.RawQuery = query.Encode(); err != nil {
+		at.RawQuery = ""
+	}
+	r.URL, r.RequestURI = &at, at.RequestURI()
+	return r
 }
 
 // answer is called when the answer's head is known: its session is named anew, lists are cut down, and a stream is watched.

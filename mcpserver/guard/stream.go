@@ -122,7 +122,7 @@ func (x *passage) close() {
 	}
 }
 
-// watch tells a stream what there is to tell, and ends it when its token is over or its grant has ended, or when nobody can say.
+// watch tells a stream what there is to tell, and ends it when its token is over or its grant has ended, or when nobody can say (MC-26).
 func (x *passage) watch(ctx context.Context, cancel context.CancelFunc, s *stream) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -142,10 +142,10 @@ func (x *passage) watch(ctx context.Context, cancel context.CancelFunc, s *strea
 	}
 }
 
-// over says whether a stream has to end.
+// over says whether a stream has to end. One of nobody's does when nobody may pass any more.
 func (x *passage) over(ctx context.Context) bool {
 	if x.v.caller.GrantID == "" {
-		return false
+		return !x.anonymous()
 	}
 	ended, err := x.guard.config.Revoked.Ended(ctx, x.v.caller.GrantID)
 	return ended || err != nil || x.guard.config.Now().Unix() >= x.v.expires+int64(Leeway/time.Second)
