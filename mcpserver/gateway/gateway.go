@@ -114,6 +114,7 @@ func (g *Gateway) wire(ctx context.Context) error {
 	protected := map[string]http.Handler{}
 	for i, u := range g.file.Upstreams {
 		m := &member{config: u}
+		m.seen.asking.Most, m.seen.asking.Within = mostViews, lookWithin
 		m.rules.Store(rules[i])
 		g.members = append(g.members, m)
 		if m.server, err = g.reach(&m.config); err != nil {
