@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/flight"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -30,7 +32,7 @@ type Config struct {
 	Resource string
 	// Revoked tells which grants have ended. Required; asked on every request, so it should know by itself: a revocation.Replica does.
 	Revoked revocation.Reader
-	// WhenUnknown asks the issuer about a token when Revoked does not know. Default: such a request is answered 503.
+	// WhenUnknown asks the issuer about a token when Revoked does not know, about 32 tokens at once; a request beyond that is answered 503. Default: such a request is answered 503.
 	WhenUnknown *Introspection
 	// Algorithms of signatures that are believed. Default ES256.
 	Algorithms []string
@@ -70,7 +72,8 @@ type Guard struct {
 	keys     *keys
 	cache    *cache // nil: none
 	proofs   *dpop.Checker
-	origin   string // of the resource, as clients know it
+	asking   flight.Group[[sha256.Size]byte, bool] // the issuer, about a token by its hash
+	origin   string                                // of the resource, as clients know it
 	hosts    map[string]bool
 	origins  map[string]bool
 	metadata string // the URL that challenges name
@@ -98,6 +101,7 @@ func New(c Config) (*Guard, error) {
 		proofs: &dpop.Checker{Used: c.UsedProofs, Now: c.Now},
 		keys:   &keys{issuer: c.Issuer, url: c.JWKSURL, http: c.HTTPClient, now: c.Now, log: c.Log},
 	}
+	g.asking.Most, g.asking.Within = mostIntrospections, introspectTime
 	if c.DPoPNonceKey != "" {
 		g.proofs.Nonces = &dpop.Nonces{Key: []byte(c.DPoPNonceKey.Reveal())}
 	}
@@ -322,14 +326,18 @@ func (g *Guard) believe(ctx context.Context, raw string) (verified, *oauth.Error
 	return v, nil
 }
 
-// ask asks the issuer about a token whose grant may have ended, as unknown says. Without anybody to ask it fails closed.
+// ask asks the issuer about a token whose grant may have ended, as unknown says: once for all requests that show it while the question is under way, so an end counts as
+// late as one question takes. Without anybody to ask, and when
+// as many questions are under way as may be, it fails closed.
 func (g *Guard) ask(ctx context.Context, raw string, v verified, unknown error) (verified, *oauth.Error) {
 	if g.config.WhenUnknown == nil {
 		httpd.Note(ctx, "error", unknown)
 		return verified{}, oauth.TemporarilyUnavailable()
 	}
 	httpd.Note(ctx, "introspected", true)
-	active, err := g.config.WhenUnknown.active(ctx, g.config.HTTPClient, raw, v.caller.GrantID)
+	active, err := g.asking.Do(ctx, hash(raw), func(ctx context.Context) (bool, error) {
+		return g.config.WhenUnknown.active(ctx, g.config.HTTPClient, raw, v.caller.GrantID)
+	})
 	switch {
 	case err != nil:
 		httpd.Note(ctx, "error", errors.Join(unknown, err))
