@@ -138,7 +138,7 @@ type Limits struct {
 	Connect         time.Duration `yaml:"connect"`           // default 5s
 	FirstByte       time.Duration `yaml:"first_byte"`        // until an answer begins; default 60s
 	Idle            time.Duration `yaml:"idle"`              // between two pieces of an answer; default 5m
-	Failures        int           `yaml:"failures"`          // in a row, until the server is left alone for a while; default 5
+	Failures        int           `yaml:"failures"`          // in a row, until the server is left alone for a while, by all or by one tenant; default 5
 	Cooldown        time.Duration `yaml:"cooldown"`          // the while; default 5s
 	Processes       int           `yaml:"processes"`         // of a command, of all tenants; default 16
 	Start           time.Duration `yaml:"start"`             // until a process is opened; default 30s

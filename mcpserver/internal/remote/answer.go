@@ -76,7 +76,7 @@ func (a *answer) pass() {
 		a.report(good)
 		a.plain()
 	case kind != "application/json":
-		a.refuse(bad, errBroken)
+		a.refuse(good, errBroken)
 	default:
 		a.whole()
 	}
@@ -129,7 +129,7 @@ func (a *answer) whole() {
 		a.plain()
 		return
 	case !isMessage(body):
-		a.refuse(bad, errBroken)
+		a.refuse(good, errBroken)
 		return
 	}
 	a.report(good)
