@@ -349,8 +349,10 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 			x.w.replace(http.StatusBadGateway, `{"error":"server_error","error_description":"the server compresses what was not asked for compressed"}`)
 			return
 		}
-		h.Del("Content-Length")
-		h.Del("ETag")
+		if _, asItIs := f.(*message.One); !asItIs {
+			h.Del("Content-Length")
+			h.Del("ETag")
+		}
 		x.w.through = f
 	}
 }

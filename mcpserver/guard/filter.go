@@ -16,7 +16,7 @@ var lists = []struct{ member, kind, name string }{
 }
 
 // filter is what an answer goes through; nil: it goes as it is. Lists are cut down, and so is whatever a stream brings: one that is taken up again may repeat a
-// list, and one that answers something else may bring the answer to a list that was asked for elsewhere.
+// list, and one that answers something else may bring the answer to a list that was asked for elsewhere. In JSON only one message answers what is no list.
 func (x *passage) filter(streaming bool) message.Filter {
 	listing := false
 	switch x.m.Method {
@@ -28,13 +28,20 @@ func (x *passage) filter(streaming bool) message.Filter {
 		return &message.Events{Cut: x.cut}
 	case listing:
 		return &message.Whole{Cut: x.cut}
+	case isKind(x.w.Header(), "application/json"):
+		return &message.One{}
 	}
 	return nil
 }
 
-func isStream(h http.Header) bool {
+func isStream(h http.Header) bool { return isKind(h, "text/event-stream") }
+
+func isKind(h http.Header, want string) bool {
+	if h.Get("Content-Type") == want {
+		return true
+	}
 	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	return err == nil && kind == "text/event-stream"
+	return err == nil && kind == want
 }
 
 // visible says whether a thing is shown to the caller: when it is open, or its rule does not count yet.

@@ -20,7 +20,7 @@ type watched struct {
 
 	mu     sync.Mutex // a stream is cut, and told something, from another goroutine
 	status int
-	held   bool   // the head waits until the answer is whole
+	held   bool   // the head waits until the answer is whole, or known to be one message
 	headed bool   // the head is out
 	gone   bool   // nothing more goes out
 	waits  bool   // nothing is told before the server's first message
@@ -42,11 +42,20 @@ func (w *watched) WriteHeader(status int) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, w.held = w.through.(*message.Whole); !w.held && !w.gone {
-		w.ResponseWriter.WriteHeader(status)
-		w.headed = true
+	switch w.through.(type) {
+	case *message.Whole, *message.One:
+		w.held = true
+	}
+	if !w.held && !w.gone {
+		w.head()
 		w.deliver()
 	}
+}
+
+// head sends the head. w.mu is held.
+func (w *watched) head() {
+	w.ResponseWriter.WriteHeader(w.status)
+	w.held, w.headed = false, true
 }
 
 func (w *watched) Write(p []byte) (int, error) {
@@ -63,6 +72,9 @@ func (w *watched) Write(p []byte) (int, error) {
 	}
 	out, err := w.through.Take(p)
 	if err == nil && len(out) > 0 {
+		if w.held {
+			w.head()
+		}
 		_, err = w.ResponseWriter.Write(out)
 	}
 	if err != nil {
@@ -119,7 +131,7 @@ func (w *watched) finish() {
 		w.ResponseWriter.Write(out)
 	case w.held:
 		w.Header().Set("Content-Length", strconv.Itoa(len(out)))
-		w.ResponseWriter.WriteHeader(w.status)
+		w.head()
 		w.ResponseWriter.Write(out)
 	}
 }
