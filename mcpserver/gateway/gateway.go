@@ -194,7 +194,7 @@ func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error
 		return nil, err
 	}
 	policy := guard.Policy{
-		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table },
+		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table }, // the one look at what counts now; see shape
 		SessionKey: session, MaxBody: m.config.Limits.Body, MaxStreams: m.config.Limits.StreamsPerGrant, Streams: &m.open,
 	}
 	if g.calls != nil {

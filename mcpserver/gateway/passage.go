@@ -29,8 +29,8 @@ type passage struct {
 func (g *Gateway) serve(behind *member, w http.ResponseWriter, r *http.Request) {
 	c, _ := guard.CallerOf(r.Context()) // the zero caller is nobody, who was let in by the policy
 	httpd.Note(r.Context(), "upstream", behind.config.Name)
-	rules := behind.rules.Load()
-	p := &passage{Gateway: g, m: behind, c: c, rules: rules, shape: rules.of(c.TenantID)}
+	shape := guard.TableOf(r.Context()).With.(*shape) // by which the guard decided, whatever counts by now
+	p := &passage{Gateway: g, m: behind, c: c, rules: shape.of, shape: shape}
 	if r.Method != http.MethodPost {
 		p.answer(w, r, true) // a stream of an older client may repeat a list
 		return

@@ -47,6 +47,9 @@ func (g *Gateway) rulesets(f *File) ([]*ruleset, error) {
 			return nil, fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
 		r := &ruleset{shapes: shapes, hold: u.Hold, approved: lock.Upstreams[u.Name]}
+		for _, s := range shapes {
+			s.of, s.table.With = r, s
+		}
 		if u.Hold && r.approved == nil {
 			return nil, fmt.Errorf("upstream %q holds what was not approved, and nothing was: run gatehouse gateway approve", u.Name)
 		}

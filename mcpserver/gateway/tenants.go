@@ -49,9 +49,10 @@ type Bound struct {
 // everyTenant is the word for all tenants that are not named.
 const everyTenant = "*"
 
-// shape is how the tools of an upstream look to one tenant.
+// shape is how the tools of an upstream look to one tenant. A request is decided and passed on by one shape: its table leads back to it.
 type shape struct {
 	table   *guard.Table
+	of      *ruleset
 	made    listing
 	byName  map[string]*shaped // by the server's name
 	visible map[string]*shaped // by the name that clients know, where it is another

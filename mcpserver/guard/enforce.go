@@ -252,7 +252,7 @@ func (x *passage) post(body []byte) {
 		x.own.ServeMessage(x.w, x.r, &x.m, mcp.View{Caller: x.v.caller, Open: x.openTool})
 		return
 	}
-	r := x.r.WithContext(context.WithValue(context.WithValue(x.r.Context(), callerKey{}, x.v.caller), messageKey{}, &x.m))
+	r := x.r.WithContext(x.known())
 	r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
 	x.pass(r)
 }
@@ -283,7 +283,12 @@ func (x *passage) stream() {
 		return
 	}
 	x.record.Passed = true
-	x.pass(x.r.WithContext(context.WithValue(x.r.Context(), callerKey{}, x.v.caller)))
+	x.pass(x.r.WithContext(x.known()))
+}
+
+// known is the request's context with what next may know of it.
+func (x *passage) known() context.Context {
+	return context.WithValue(context.WithValue(x.r.Context(), callerKey{}, x.v.caller), passageKey{}, x)
 }
 
 // pass lets the request through and watches the answer. What goes on for long ends with the token and its grant (MC-26).

@@ -218,12 +218,22 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 
 type callerKey struct{}
 
-type messageKey struct{}
+type passageKey struct{}
 
 // MessageOf is the message that Enforce decided on, for a handler that would otherwise read the body's again; nil for what is none. It must not be changed.
 func MessageOf(ctx context.Context) *message.Message {
-	m, _ := ctx.Value(messageKey{}).(*message.Message)
-	return m
+	if x, ok := ctx.Value(passageKey{}).(*passage); ok && x.record.Message != nil {
+		return &x.m
+	}
+	return nil
+}
+
+// TableOf is the table that Enforce decided by, for a handler that has more to go by than it: another could count by now. Nil outside Enforce.
+func TableOf(ctx context.Context) *Table {
+	if x, ok := ctx.Value(passageKey{}).(*passage); ok {
+		return x.table
+	}
+	return nil
 }
 
 // CallerOf finds the caller of a request that came through Wrap. Handlers of other libraries take no further argument, so the context carries it for
