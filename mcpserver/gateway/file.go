@@ -49,6 +49,8 @@ type File struct {
 	RequireDPoP bool `yaml:"require_dpop"`
 	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no bound.
 	CallsPerMinute int64 `yaml:"calls_per_minute"`
+	// DocumentsPerMinute bounds how often one address may ask for the documents that need no token (metadata, cards, keys), at each replica. Default 600; negative: no bound.
+	DocumentsPerMinute int64 `yaml:"documents_per_minute"`
 	// Upstreams are the servers behind. At least one.
 	Upstreams []Upstream `yaml:"upstreams"`
 }
@@ -190,7 +192,7 @@ func parse(text []byte) (File, error) {
 func words() []string {
 	return []string{
 		"listen", "issuer", "jwks_url", "algorithms", "redis", "redis_prefix", "client_id", "client_secret", "insecure_ignore_revocations", "insecure_http", "assertion_key", "session_key",
-		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "calls_per_minute", "upstreams",
+		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "calls_per_minute", "documents_per_minute", "upstreams",
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write",
 		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "first_byte", "idle", "failures", "cooldown",

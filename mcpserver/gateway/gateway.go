@@ -62,7 +62,8 @@ type Gateway struct {
 	signer  *voucher.Signer
 	members []*member
 	handler http.Handler
-	counts  ttl.Store // calls of tools that have a budget
+	cards   atomic.Pointer[map[string]http.Handler] // the documents that count now, by path
+	counts  ttl.Store                               // calls of tools that have a budget
 	names   names
 
 	reloading sync.Mutex

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/flight"
@@ -77,6 +78,7 @@ type Guard struct {
 	hosts    map[string]bool
 	origins  map[string]bool
 	metadata string // the URL that challenges name
+	baseline atomic.Pointer[[]string]
 }
 
 // New makes a guard. It fetches nothing yet.
@@ -101,6 +103,7 @@ func New(c Config) (*Guard, error) {
 		proofs: &dpop.Checker{Used: c.UsedProofs, Now: c.Now},
 		keys:   &keys{issuer: c.Issuer, url: c.JWKSURL, http: c.HTTPClient, now: c.Now, log: c.Log},
 	}
+	g.SetBaseline(c.Baseline)
 	g.asking.Most, g.asking.Within = mostIntrospections, introspectTime
 	if c.DPoPNonceKey != "" {
 		g.proofs.Nonces = &dpop.Nonces{Key: []byte(c.DPoPNonceKey.Reveal())}
@@ -111,6 +114,9 @@ func New(c Config) (*Guard, error) {
 	g.allow(uri)
 	return g, nil
 }
+
+// SetBaseline puts other scopes in place of Config.Baseline, from the next request on.
+func (g *Guard) SetBaseline(scopes []string) { g.baseline.Store(&scopes) }
 
 func (c *Config) fill() {
 	if len(c.Algorithms) == 0 {
