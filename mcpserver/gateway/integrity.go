@@ -14,7 +14,7 @@ import (
 func (m *member) keep(g *Gateway, rules *ruleset, tenant string, t inventory.Tool) bool {
 	print := t.Fingerprint()
 	if rules.hold {
-		m.seen.note(tenant, t.Name, print)
+		m.seen.note(tenant, t.Name, seen{print, t.Mirrors()})
 	}
 	var wrong []string
 	if rules.approved != nil {
@@ -56,13 +56,19 @@ type views struct {
 }
 
 type view struct {
-	at     time.Time // when all of it was seen; zero: never
-	prints map[string]string
+	at    time.Time // when all of it was seen; zero: never
+	tools map[string]seen
+}
+
+// seen is what is remembered of a tool.
+type seen struct {
+	print   string
+	mirrors map[string]string // headers by argument
 }
 
 const (
 	mostViews    = 10_000      // tenants that are remembered
-	mostPrints   = 10_000      // tools of a tenant
+	mostTools    = 10_000      // of a tenant
 	mostReported = 10_000      // versions of tools that are remembered as reported
 	mostReports  = 60          // in a minute: a server may say something else each time
 	fresh        = time.Minute // so old may what was seen be for a call to go by it
@@ -78,21 +84,21 @@ func (v *views) view(tenant string) *view {
 		if len(v.tenants) >= mostViews {
 			clear(v.tenants) // all are looked at again
 		}
-		x = &view{prints: map[string]string{}}
+		x = &view{tools: map[string]seen{}}
 		v.tenants[tenant] = x
 	}
 	return x
 }
 
 // note remembers a tool as it was seen just now.
-func (v *views) note(tenant, name, print string) {
+func (v *views) note(tenant, name string, tool seen) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	x := v.view(tenant)
-	if len(x.prints) >= mostPrints {
-		x.at, x.prints = time.Time{}, map[string]string{} // all are looked at again
+	if len(x.tools) >= mostTools {
+		x.at, x.tools = time.Time{}, map[string]seen{} // all are looked at again
 	}
-	x.prints[name] = print
+	x.tools[name] = tool
 }
 
 // What is to be reported of a version of a tool.
@@ -125,36 +131,36 @@ func (v *views) report(print string, now time.Time) int {
 	return report
 }
 
-// of is the fingerprint of a tool as a tenant sees it now, or "". What was seen a while ago is looked at again with ask.
-func (v *views) of(ctx context.Context, tenant, name string, now time.Time, ask func(context.Context) (map[string]string, error)) (string, error) {
-	print, old := v.last(tenant, name, now)
+// of is a tool as a tenant sees it now; zero: there is none. What was seen a while ago is looked at again with ask.
+func (v *views) of(ctx context.Context, tenant, name string, now time.Time, ask func(context.Context) (map[string]seen, error)) (seen, error) {
+	tool, old := v.last(tenant, name, now)
 	if !old {
-		return print, nil
+		return tool, nil
 	}
 	_, err := v.asking.Do(ctx, tenant, func(ctx context.Context) (none struct{}, err error) {
-		prints, err := ask(ctx)
+		tools, err := ask(ctx)
 		if err != nil {
 			return none, err
 		}
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		x := v.view(tenant)
-		x.at, x.prints = now, prints
+		x.at, x.tools = now, tools
 		return none, nil
 	})
 	if err != nil {
-		return "", err
+		return seen{}, err
 	}
-	print, _ = v.last(tenant, name, now)
-	return print, nil
+	tool, _ = v.last(tenant, name, now)
+	return tool, nil
 }
 
-// last is the fingerprint of a tool as a tenant saw it last, and whether that is too long ago to go by.
-func (v *views) last(tenant, name string, now time.Time) (print string, old bool) {
+// last is a tool as a tenant saw it last, and whether that is too long ago to go by.
+func (v *views) last(tenant, name string, now time.Time) (tool seen, old bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	x := v.view(tenant)
-	return x.prints[name], now.Sub(x.at) >= fresh
+	return x.tools[name], now.Sub(x.at) >= fresh
 }
 
 // names knows which upstreams have a tool of a name. An agent that sees both may call the wrong one.

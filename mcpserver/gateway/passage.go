@@ -91,7 +91,9 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 				return
 			}
 		}
-		unmirror(r, "Mcp-Param-") // they may mirror what is otherwise now
+		if len(changed.pinned()) > 0 && message.IsModern(m, r.Header) {
+			p.mirror(r, name, changed)
+		}
 		if r.Header["Mcp-Name"] != nil {
 			r.Header.Set("Mcp-Name", headerValue(name))
 		}
@@ -109,6 +111,33 @@ func unmirror(r *http.Request, prefix string) {
 		}
 	}
 	r.Header = h
+}
+
+// mirror makes the headers that mirror pinned arguments, as the server declares them, say what is pinned; those of other arguments are right as they came. When it is not
+// known what the server declares, none go on, and the server decides.
+func (p *passage) mirror(r *http.Request, name string, changed *shaped) {
+	tool, err := p.look(r.Context(), name)
+	if err != nil {
+		httpd.Note(r.Context(), "error", err)
+		unmirror(r, "Mcp-Param-")
+		return
+	}
+	r.Header = r.Header.Clone()
+	for _, b := range changed.bounds {
+		called := tool.mirrors[b.name]
+		if b.pin == nil || called == "" || strings.ContainsFunc(called, notToken) {
+			continue
+		}
+		var text string
+		switch {
+		case b.pin[0] == '{' || b.pin[0] == '[':
+			r.Header.Del("Mcp-Param-" + called) // nothing that a header could say
+			continue
+		case json.Unmarshal(b.pin, &text) != nil:
+			text = string(b.pin)
+		}
+		r.Header.Set("Mcp-Param-"+called, headerValue(text))
+	}
 }
 
 // headerValue writes a name as a header has it (MCP 2026-07-28, "Value Encoding"): in base64 when it is not plain.
@@ -205,14 +234,19 @@ func (p *passage) held(ctx context.Context, name string) (bool, error) {
 	if p.rules.approved[name] == "" {
 		return true, nil
 	}
-	print, err := p.m.seen.of(ctx, p.c.TenantID, name, p.deps.Now(), func(ctx context.Context) (map[string]string, error) {
+	tool, err := p.look(ctx, name)
+	return tool.print != p.rules.approved[name], err
+}
+
+// look is a tool as the caller's tenant sees it now.
+func (p *passage) look(ctx context.Context, name string) (seen, error) {
+	return p.m.seen.of(ctx, p.c.TenantID, name, p.deps.Now(), func(ctx context.Context) (map[string]seen, error) {
 		offer, err := inventory.Tools(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.m.server.Serve(w, r, p.c) }))
-		prints := map[string]string{}
+		tools := map[string]seen{}
 		for _, t := range offer {
 			p.m.keep(p.Gateway, p.rules, p.c.TenantID, t) // so that what is wrong is said
-			prints[t.Name] = t.Fingerprint()
+			tools[t.Name] = seen{t.Fingerprint(), t.Mirrors()}
 		}
-		return prints, err
+		return tools, err
 	})
-	return print != p.rules.approved[name], err
 }

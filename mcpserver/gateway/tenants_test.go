@@ -161,3 +161,29 @@ func TestAReloadInTheMiddleOfARequest(t *testing.T) {
 		t.Errorf("afterwards: %d %s", got.status, got.body)
 	}
 }
+
+// A pinned argument that the server wants mirrored in a header is mirrored as it is pinned, whatever the client says; others are as they came.
+func TestPinnedArgumentsAreMirrored(t *testing.T) {
+	b := newBehind(t)
+	b.offering(`{"name":"write_it","inputSchema":{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"},"level":{"type":"integer","x-mcp-header":"level"},"note":{"type":"string","x-mcp-header":"Note"},"amount":{"type":"number"}}}}`)
+	g := openGate(t, crm(b.URL, "    tenants: {acme: [{name: write_it, arguments: {region: {const: \"e\u00fc\"}, level: {const: 3}, amount: {maximum: 10}}}], globex: [{name: write_it, rename: order}]}\n"))
+	for _, sent := range []string{"", "us"} {
+		got := g.post("crm", g.token("crm", "acme", "read", "write"), modernly("tools/call", `"name":"write_it","arguments":{"note":"n"}`), modern("tools/call", "write_it"), func(r *http.Request) {
+			r.Header.Set("Mcp-Param-Note", "n")
+			if sent != "" {
+				r.Header["Mcp-Param-Region"], r.Header["Mcp-Param-Level"] = []string{sent, sent}, []string{"9"}
+			}
+		})
+		h := b.last(t).header
+		if got.status != 200 || strings.Join(h["Mcp-Param-Region"], " ") != "=?base64?ZcO8?=" || strings.Join(h["Mcp-Param-Level"], " ") != "3" || h.Get("Mcp-Param-Note") != "n" {
+			t.Errorf("got %d, and the server got %v", got.status, h)
+		}
+	}
+	// A tool of another name alone has the arguments that its client mirrored.
+	g.post("crm", g.token("crm", "globex", "read", "write"), modernly("tools/call", `"name":"order","arguments":{"note":"n"}`), modern("tools/call", "order"), func(r *http.Request) {
+		r.Header.Set("Mcp-Param-Note", "n")
+	})
+	if h := b.last(t).header; h.Get("Mcp-Param-Note") != "n" || h.Get("Mcp-Name") != "write_it" {
+		t.Errorf("renamed: the server got %v", h)
+	}
+}
