@@ -26,10 +26,12 @@ import (
 
 // fence is a gateway in front of other people's servers, with a toy issuer.
 type fence struct {
-	t      testing.TB
-	issuer *tokentest.Issuer
-	url    string
-	log    *testenv.Book
+	t       testing.TB
+	issuer  *tokentest.Issuer
+	gateway *gateway.Gateway
+	file    string
+	url     string
+	log     *testenv.Book
 }
 
 // openFence starts a gateway; in its upstreams, $URL is its own URL. What shows no token gets bearer, if it is not nil: for programs that know of none.
@@ -45,12 +47,12 @@ func openFence(t testing.TB, upstreams string, bearer func(*fence) string) *fenc
 		handler.ServeHTTP(w, r)
 	}))
 	f.url = "http://" + ts.Listener.Addr().String()
-	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	f.file = filepath.Join(t.TempDir(), "gateway.yaml")
 	text := "issuer: " + f.issuer.URL() + "\ninsecure_ignore_revocations: true\ncalls_per_minute: -1\nupstreams:\n" + strings.ReplaceAll(upstreams, "$URL", f.url)
-	must(t, os.WriteFile(file, []byte(text), 0o600))
-	g, err := gateway.New(context.Background(), file, gateway.Deps{Log: slog.New(slog.NewTextHandler(f.log, nil)), Getenv: os.Getenv})
+	must(t, os.WriteFile(f.file, []byte(text), 0o600))
+	g, err := gateway.New(context.Background(), f.file, gateway.Deps{Log: slog.New(slog.NewTextHandler(f.log, nil)), Getenv: os.Getenv})
 	must(t, err)
-	handler = g.Handler()
+	f.gateway, handler = g, g.Handler()
 	if bearer != nil {
 		raw = bearer(f)
 	}

@@ -159,7 +159,7 @@ func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[strin
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true) // a path is one of ours or is not; nothing redirects (MC-25)
 	r.HandleFunc("/healthz", s.healthz).Methods("GET", "HEAD")
 	r.HandleFunc("/readyz", s.readyz).Methods("GET", "HEAD")
-	documents := bounded(c, d)
+	documents := card.Limit(c.DocumentsPerMinute, d.Now, guard.TooMany)
 	for at, document := range cards {
 		r.Handle(at, documents(document))
 	}
@@ -188,26 +188,6 @@ func admit(c Config, d Deps) func(http.ResponseWriter, *http.Request, mcp.Caller
 			guard.TooMany(w, r, wait)
 		}
 		return ok
-	}
-}
-
-// bounded bounds how often one address may ask for a document (SC-06). They are made once and cost nothing; what is bounded is the line.
-func bounded(c Config, d Deps) func(http.Handler) http.Handler {
-	limit := &ratelimit.Limiter{
-		Store: ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostCounted}), Name: "documents", Limit: c.DocumentsPerMinute, Window: time.Minute,
-	}
-	return func(next http.Handler) http.Handler {
-		if c.DocumentsPerMinute < 0 {
-			return next
-		}
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if ok, wait := limit.Allow(r.Context(), httpd.Source(r.Context())); !ok {
-				w.Header().Set("Access-Control-Allow-Origin", "*")
-				guard.TooMany(w, r, wait)
-				return
-			}
-			next.ServeHTTP(w, r)
-		})
 	}
 }
 

@@ -134,12 +134,18 @@ func gatewayInit(fs *flag.FlagSet) action {
 	fs.StringVar(&e.URL, "upstream", "", "`URL` at which the server speaks Streamable HTTP")
 	fs.StringVar(&e.Tenant, "tenant", "demo", "the `tenant` whose process is asked, of a command")
 	fs.StringVar(&e.Name, "name", "", "a short `word` for the server (default its own name)")
+	fs.StringVar(&e.Credential.Secret.Env, "credential-env", "", "the `variable` of the environment that has the secret which the server asks for; never give the secret itself")
+	fs.StringVar(&e.Credential.Header, "credential-header", "", "the `header` that it comes in (default Authorization, as Bearer)")
 	file := fs.String("file", gatewayFile, "the `file` to write; its lock file lies beside it")
 	return func(ctx context.Context, c *call) error {
 		e.Command = c.rest
 		if (e.URL == "") == (len(e.Command) == 0) {
 			return misused(Name+" gateway init --upstream http://127.0.0.1:9000/mcp, or gateway init -- PROGRAM ARGUMENT…", errors.New("no server is named, or two"))
 		}
+		if e.Credential.Secret.Env != "" && e.Credential.Header == "" {
+			e.Credential.Header = "Authorization"
+		}
+		e.Getenv = c.program.Getenv
 		for _, name := range []string{"PATH", "HOME"} {
 			if v := c.program.Getenv(name); v != "" {
 				e.Environ = append(e.Environ, name+"="+v)
@@ -159,7 +165,7 @@ func gatewayInit(fs *flag.FlagSet) action {
 		defer cancel()
 		p, err := gateway.Propose(ctx, e)
 		if err != nil {
-			return misused("is the server running, does it speak MCP there, and does it answer callers without a credential?", err)
+			return misused("is the server running, does it speak MCP there, and does it answer callers with no credential, or the one of --credential-env?", err)
 		}
 		return c.writeProposal(p, *file)
 	}

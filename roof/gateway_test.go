@@ -1,6 +1,7 @@
 package roof_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -168,6 +169,26 @@ func TestGatewayTrouble(t *testing.T) {
 	t.Cleanup(nobody.Close)
 	code, _, errs = run(t, "gateway", "init", "--upstream", nobody.URL, "--file", file+".2.yaml")
 	complaint(t, code, errs, 2, "the server refuses")
+	// A server that asks for a credential: the variable is named, and its secret is nowhere.
+	closed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer s3cret" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		notes(w, r)
+	}))
+	t.Cleanup(closed.Close)
+	init := []string{"gateway", "init", "--upstream", closed.URL, "--credential-env", "NOTES_TOKEN", "--file", file + ".3.yaml"}
+	code, _, errs = run(t, init...)
+	complaint(t, code, errs, 2, "the environment has no NOTES_TOKEN")
+	var said, wrong bytes.Buffer
+	p := &roof.Program{Args: init, Stdout: &said, Stderr: &wrong, Getenv: func(name string) string { return map[string]string{"NOTES_TOKEN": "s3cret"}[name] }}
+	if code := p.Run(t.Context()); code != 0 {
+		t.Errorf("with a credential: %d %s", code, &wrong)
+	}
+	if text, err := os.ReadFile(file + ".3.yaml"); err != nil || !strings.Contains(string(text), `credential: {header: "Authorization", prefix: "Bearer ", secret: {env: "NOTES_TOKEN"}}`) || strings.Contains(string(text)+said.String(), "s3cret") {
+		t.Errorf("proposed: %v\n%s", err, text)
+	}
 	// What a program says when it cannot run is what its owner needs.
 	code, _, errs = run(t, "gateway", "init", "--file", file+".2.yaml", "--", "sh", "-c", "echo no such folder >&2; exit 1")
 	if code != 2 || !strings.Contains(errs, "no such folder") {

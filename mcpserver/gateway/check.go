@@ -33,6 +33,9 @@ func (f *File) check() error {
 	if f.CallsPerMinute == 0 {
 		f.CallsPerMinute = 600
 	}
+	if f.DocumentsPerMinute == 0 {
+		f.DocumentsPerMinute = 600
+	}
 	if f.Issuer == "" {
 		return errors.New("issuer is not set; give the issuer identifier, as https://auth.example.com")
 	}

@@ -50,6 +50,8 @@ type File struct {
 	RequireDPoP bool `yaml:"require_dpop"`
 	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no bound.
 	CallsPerMinute int64 `yaml:"calls_per_minute"`
+	// DocumentsPerMinute bounds how often one address may ask for the documents that need no token (metadata, cards, keys), at each replica. Default 600; negative: no bound.
+	DocumentsPerMinute int64 `yaml:"documents_per_minute"`
 	// Database keeps the rollout's modes and usage: sqlite:PATH or postgres://…, from the environment or a file. Default: gateway.db beside the configuration file.
 	Database Secret `yaml:"database"`
 	// MetricsListen is the address on which /metrics are, for whoever reaches it. Default: nowhere.
@@ -146,7 +148,7 @@ type Limits struct {
 	Connect         time.Duration `yaml:"connect"`           // default 5s
 	FirstByte       time.Duration `yaml:"first_byte"`        // until an answer begins; default 60s
 	Idle            time.Duration `yaml:"idle"`              // between two pieces of an answer; default 5m
-	Failures        int           `yaml:"failures"`          // in a row, until the server is left alone for a while; default 5
+	Failures        int           `yaml:"failures"`          // in a row, until the server is left alone for a while, by all or by one tenant; default 5
 	Cooldown        time.Duration `yaml:"cooldown"`          // the while; default 5s
 	Processes       int           `yaml:"processes"`         // of a command, of all tenants; default 16
 	Start           time.Duration `yaml:"start"`             // until a process is opened; default 30s
@@ -198,7 +200,7 @@ func parse(text []byte) (File, error) {
 func words() []string {
 	return []string{
 		"listen", "issuer", "jwks_url", "algorithms", "redis", "redis_prefix", "client_id", "client_secret", "insecure_ignore_revocations", "insecure_http", "assertion_key", "session_key",
-		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "calls_per_minute", "database", "metrics_listen", "insecure_allow_anonymous", "upstreams",
+		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "calls_per_minute", "documents_per_minute", "database", "metrics_listen", "insecure_allow_anonymous", "upstreams",
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write",
 		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "first_byte", "idle", "failures", "cooldown",

@@ -69,7 +69,8 @@ type Gateway struct {
 	signer  *voucher.Signer
 	members []*member
 	handler http.Handler
-	counts  ttl.Store // calls of tools that have a budget
+	cards   atomic.Pointer[map[string]http.Handler] // the documents that count now, by path
+	counts  ttl.Store                               // calls of tools that have a budget
 	names   names
 	desk    *operator.Desk // nil: no database
 
@@ -82,6 +83,7 @@ type member struct {
 	guard  *guard.Guard
 	server server
 	rules  atomic.Pointer[ruleset] // that count now; see Reload
+	open   guard.Streams
 	seen   views
 }
 
@@ -125,6 +127,7 @@ func (g *Gateway) wire(ctx context.Context) error {
 	protected := map[string]http.Handler{}
 	for i, u := range g.file.Upstreams {
 		m := &member{config: u}
+		m.seen.asking.Most, m.seen.asking.Within = mostViews, lookWithin
 		m.rules.Store(rules[i])
 		g.members = append(g.members, m)
 		if m.server, err = g.reach(&m.config); err != nil {
@@ -210,8 +213,8 @@ func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error
 		return nil, err
 	}
 	policy := guard.Policy{
-		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table },
-		SessionKey: session, MaxBody: m.config.Limits.Body, MaxStreams: m.config.Limits.StreamsPerGrant,
+		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table }, // the one look at what counts now; see shape
+		SessionKey: session, MaxBody: m.config.Limits.Body, MaxStreams: m.config.Limits.StreamsPerGrant, Streams: &m.open,
 	}
 	if g.calls != nil {
 		policy.Admit = g.admit

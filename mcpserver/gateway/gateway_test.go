@@ -227,7 +227,7 @@ func TestReload(t *testing.T) {
 	for name, bad := range map[string]string{
 		"a scope nobody has": strings.Replace(upstream, "scopes: [read]}", "scopes: [raed]}", 1), "another url": strings.Replace(upstream, b.URL, b.URL+"/other", 1),
 		"another upstream": upstream + strings.ReplaceAll(upstream, "crm", "wiki"), "no YAML": "  - [", "nothing": "",
-		"another baseline": strings.Replace(upstream, ", baseline: true", "", 1), "an unknown word": strings.Replace(upstream, "implies:", "implys:", 1),
+		"an unknown word": strings.Replace(upstream, "implies:", "implys:", 1),
 	} {
 		g.write(bad)
 		if err := g.gateway.Reload(); err == nil {
@@ -245,4 +245,43 @@ func TestReload(t *testing.T) {
 	sees("read_it")
 	cancel()
 	<-done
+}
+
+// Scopes that change while it runs are those of the documents and of challenges, too.
+func TestReloadOfScopes(t *testing.T) {
+	b := newBehind(t)
+	upstream := crm(b.URL)
+	g := openGate(t, upstream)
+	asked := func() string {
+		_, metadata := g.get("/.well-known/oauth-protected-resource/crm")
+		_, older := g.get("/.well-known/mcp-server-card.json")
+		return metadata + older + g.post("crm", "", list).header.Get("WWW-Authenticate")
+	}
+	if got := asked(); strings.Count(got, "see") != 0 || !strings.Contains(got, `scope="read"`) {
+		t.Errorf("before: %s", got)
+	}
+	g.write(strings.Replace(upstream, "scopes: [{name: read, description: Read, baseline: true}", "scopes: [{name: read, description: Read}, {name: see, description: See, baseline: true}", 1))
+	must(t, g.gateway.Reload())
+	if got := asked(); !strings.Contains(got, `"scopes_supported":["see"]`) || !strings.Contains(got, `{"name":"see","description":"See"}`) || !strings.Contains(got, `scope="see"`) {
+		t.Errorf("afterwards: %s", got)
+	}
+}
+
+// SC-06: documents that need no token are bounded for each address, and those with a token go on.
+func TestDocumentsAreBounded(t *testing.T) {
+	b := newBehind(t)
+	g := openGate(t, crm(b.URL), "documents_per_minute: 5\n")
+	statuses := map[int]int{}
+	for range 3 {
+		for _, path := range []string{"/.well-known/oauth-protected-resource/crm", "/crm/server-card", gateway.KeysPath} {
+			status, _ := g.get(path)
+			statuses[status]++
+		}
+	}
+	if statuses[200] != 5 || statuses[429] != 4 {
+		t.Errorf("got %v", statuses)
+	}
+	if got := g.post("crm", g.token("crm", "acme", "read"), call("read_it")); got.status != 200 {
+		t.Errorf("a call: %d", got.status)
+	}
 }

@@ -6,13 +6,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/flight"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
 )
 
 // keep says whether a tool may be shown to a tenant, and says in the log what is wrong with it, once for each version of it.
 func (m *member) keep(g *Gateway, rules *ruleset, tenant string, t inventory.Tool) bool {
 	print := t.Fingerprint()
-	m.seen.note(tenant, t.Name, print)
+	if rules.hold {
+		m.seen.note(tenant, t.Name, seen{print, t.Mirrors()})
+	}
 	var wrong []string
 	if rules.approved != nil {
 		switch rules.approved[t.Name] {
@@ -30,88 +33,134 @@ func (m *member) keep(g *Gateway, rules *ruleset, tenant string, t inventory.Too
 	if others := g.names.others(t.Name, m.config.Name); len(others) > 0 && !approved {
 		wrong = append(wrong, "upstream "+strings.Join(others, " and ")+" has a tool of this name, too")
 	}
-	if len(wrong) > 0 && m.seen.first(print) {
-		g.deps.Log.Warn("a tool is not what it should be", "upstream", m.config.Name, "tenant", tenant, "tool", t.Name, "wrong", strings.Join(wrong, "; "), "held", rules.hold)
+	if len(wrong) > 0 {
+		switch m.seen.report(print, g.deps.Now()) {
+		case report:
+			g.deps.Log.Warn("a tool is not what it should be", "upstream", m.config.Name, "tenant", tenant, "tool", t.Name, "wrong", strings.Join(wrong, "; "), "held", rules.hold)
+		case reportMore:
+			g.deps.Log.Warn("more tools are not what they should be; for the rest of this minute none is reported", "upstream", m.config.Name)
+		}
 	}
 	return !rules.hold || approved
 }
 
 // views is what was last seen of the tools of a server, by tenant. It is safe for concurrent use.
 type views struct {
+	asking flight.Group[string, struct{}] // one of a tenant asks, all others wait for what it learns
+
 	mu       sync.Mutex
 	tenants  map[string]*view
 	reported map[string]bool // fingerprints
+	minute   time.Time       // when the reports began to be counted
+	reports  int             // since
 }
 
 type view struct {
-	asking sync.Mutex // one asks, all others wait for what it learns
-	at     time.Time  // when all of it was seen; zero: never
-	prints map[string]string
+	at    time.Time // when all of it was seen; zero: never
+	tools map[string]seen
+}
+
+// seen is what is remembered of a tool.
+type seen struct {
+	print   string
+	mirrors map[string]string // headers by argument
 }
 
 const (
 	mostViews    = 10_000      // tenants that are remembered
+	mostTools    = 10_000      // of a tenant
 	mostReported = 10_000      // versions of tools that are remembered as reported
+	mostReports  = 60          // in a minute: a server may say something else each time
 	fresh        = time.Minute // so old may what was seen be for a call to go by it
+	lookWithin   = time.Minute // so long may a server take to say what it offers
 )
 
 func (v *views) view(tenant string) *view {
 	if v.tenants == nil {
-		v.tenants, v.reported = map[string]*view{}, map[string]bool{}
+		v.tenants = map[string]*view{}
 	}
 	x := v.tenants[tenant]
 	if x == nil {
 		if len(v.tenants) >= mostViews {
 			clear(v.tenants) // all are looked at again
 		}
-		x = &view{prints: map[string]string{}}
+		x = &view{tools: map[string]seen{}}
 		v.tenants[tenant] = x
 	}
 	return x
 }
 
 // note remembers a tool as it was seen just now.
-func (v *views) note(tenant, name, print string) {
+func (v *views) note(tenant, name string, tool seen) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.view(tenant).prints[name] = print
+	x := v.view(tenant)
+	if len(x.tools) >= mostTools {
+		x.at, x.tools = time.Time{}, map[string]seen{} // all are looked at again
+	}
+	x.tools[name] = tool
 }
 
-// first says whether a version of a tool was not reported yet.
-func (v *views) first(print string) bool {
+// What is to be reported of a version of a tool.
+const (
+	reportNothing = iota // it was reported
+	report
+	reportMore // that there is more than is reported
+)
+
+// report says what is to be reported of a version of a tool that is not what it should be.
+func (v *views) report(print string, now time.Time) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.reported[print] {
-		return false
+		return reportNothing
 	}
-	if len(v.reported) >= mostReported {
-		clear(v.reported)
+	if now.Sub(v.minute) >= time.Minute {
+		v.minute, v.reports = now, 0
+	}
+	if v.reports++; v.reports > mostReports {
+		if v.reports == mostReports+1 {
+			return reportMore
+		}
+		return reportNothing
+	}
+	if v.reported == nil || len(v.reported) >= mostReported {
+		v.reported = map[string]bool{}
 	}
 	v.reported[print] = true
-	return true
+	return report
 }
 
-// of is the fingerprint of a tool as a tenant sees it now, or "". What was seen a while ago is looked at again with ask.
-func (v *views) of(ctx context.Context, tenant, name string, now time.Time, ask func(context.Context) (map[string]string, error)) (string, error) {
-	v.mu.Lock()
-	x := v.view(tenant)
-	v.mu.Unlock()
-	x.asking.Lock()
-	defer x.asking.Unlock()
-	v.mu.Lock()
-	print, old := x.prints[name], now.Sub(x.at) >= fresh
-	v.mu.Unlock()
+// of is a tool as a tenant sees it now; zero: there is none. What was seen a while ago is looked at again with ask.
+func (v *views) of(ctx context.Context, tenant, name string, now time.Time, ask func(context.Context) (map[string]seen, error)) (seen, error) {
+	tool, old := v.last(tenant, name, now)
 	if !old {
-		return print, nil
+		return tool, nil
 	}
-	prints, err := ask(ctx)
+	_, err := v.asking.Do(ctx, tenant, func(ctx context.Context) (none struct{}, err error) {
+		tools, err := ask(ctx)
+		if err != nil {
+			return none, err
+		}
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		x := v.view(tenant)
+		x.at, x.tools = now, tools
+		return none, nil
+	})
 	if err != nil {
-		return "", err
+		return seen{}, err
 	}
+	tool, _ = v.last(tenant, name, now)
+	return tool, nil
+}
+
+// last is a tool as a tenant saw it last, and whether that is too long ago to go by.
+func (v *views) last(tenant, name string, now time.Time) (tool seen, old bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	x.at, x.prints = now, prints
-	return prints[name], nil
+	x := v.view(tenant)
+	return x.tools[name], now.Sub(x.at) >= fresh
 }
 
 // names knows which upstreams have a tool of a name. An agent that sees both may call the wrong one.

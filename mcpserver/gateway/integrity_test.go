@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -169,5 +170,77 @@ func TestHoldNeedsALook(t *testing.T) {
 	g.write(crm(b.URL, "    hold: true\n"))
 	if err := g.gateway.Reload(); err == nil || !strings.Contains(err.Error(), "gateway approve") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// While a server is slow to say what it offers, calls that have to know wait as long as their callers do, and no longer: not in a row for each other.
+func TestHeldCallsDoNotQueue(t *testing.T) {
+	b := newBehind(t)
+	b.offering(readIt)
+	g := openGate(t, crm(b.URL))
+	g.approve()
+	g.write(crm(b.URL, "    hold: true\n"))
+	must(t, g.gateway.Reload())
+	came, hold := make(chan struct{}, 99), make(chan struct{})
+	b.answers(func(http.ResponseWriter, *http.Request, string) {
+		came <- struct{}{}
+		<-hold
+	})
+	raw := g.token("crm", "acme", "read")
+	asking := func(ctx context.Context) chan int {
+		r := httptest.NewRequestWithContext(ctx, "POST", g.url+"/crm", strings.NewReader(call("read_it")))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer "+raw)
+		done, w := make(chan int, 1), httptest.NewRecorder()
+		go func() { g.gateway.Handler().ServeHTTP(w, r); done <- w.Code }()
+		return done
+	}
+	first, giveUp := context.WithCancel(t.Context())
+	one := asking(first)
+	<-came
+	second, giveUpToo := context.WithCancel(t.Context())
+	two, three := asking(second), asking(t.Context())
+	giveUp()
+	giveUpToo()
+	for name, done := range map[string]chan int{"the first": one, "the second": two} {
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s waits on", name)
+		}
+	}
+	b.offering(readIt)
+	close(hold)
+	select {
+	case status := <-three:
+		if status != 200 && status != 503 { // what was asked first may have been no answer
+			t.Errorf("the third got %d", status)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the third waits on")
+	}
+	if len(came) > 1 {
+		t.Errorf("the server was asked %d times more", len(came))
+	}
+}
+
+// A server that says something else each time does not fill the log.
+func TestReportsAreBounded(t *testing.T) {
+	b := newBehind(t)
+	g := openGate(t, crm(b.URL))
+	raw := g.token("crm", "acme", "read")
+	for i := range 8 {
+		var offer []string
+		for j := range 10 {
+			offer = append(offer, fmt.Sprintf(`{"name":"t%d","description":"New.\u200b %d","inputSchema":{"type":"object"}}`, j, i))
+		}
+		b.offering(strings.Join(offer, ","))
+		g.post("crm", raw, list)
+	}
+	if n := strings.Count(g.log.String(), "a tool is not what it should be"); n != 60 {
+		t.Errorf("80 versions were reported %d times", n)
+	}
+	if n := strings.Count(g.log.String(), "more tools are not what they should be"); n != 1 {
+		t.Errorf("that there is more was said %d times", n)
 	}
 }

@@ -219,3 +219,49 @@ func TestSessions(t *testing.T) {
 		t.Errorf("DELETE of one's own: %d", got.status)
 	}
 }
+
+// What one tenant's requests bring about shuts out no other tenant, and at most this one: a server that is there counts as there.
+func TestOneTenantDoesNotOpenTheBreakerForAll(t *testing.T) {
+	b := newBehind(t)
+	g := openGate(t, crm(b.URL, "    limits: {failures: 3, cooldown: 10s, answer: 1000}\n"))
+	acme, globex := g.token("crm", "acme", "read"), g.token("crm", "globex", "read")
+	refusal := func(status int, kind, body string) func(http.ResponseWriter, *http.Request, string) {
+		return func(w http.ResponseWriter, _ *http.Request, _ string) {
+			w.Header().Set("Content-Type", kind)
+			w.WriteHeader(status)
+			io.WriteString(w, body)
+		}
+	}
+	for name, row := range map[string]struct {
+		answer func(http.ResponseWriter, *http.Request, string)
+		keeps  bool // the tenant away that brought it about
+	}{
+		"too large": {refusal(200, "application/json", `{"jsonrpc":"2.0","id":7,"result":{"a":"`+strings.Repeat("x", 2000)+`"}}`), false},
+		"a page":    {refusal(200, "text/html", "<html>"), false}, "no message": {refusal(200, "application/json", "{}"), false},
+		"401": {refusal(401, "text/plain", ""), false}, "a redirect": {refusal(302, "text/plain", ""), false}, "500": {refusal(500, "text/plain", ""), false},
+		"502": {refusal(502, "text/plain", ""), true}, "503": {refusal(503, "text/plain", ""), true}, "504": {refusal(504, "text/plain", ""), true},
+		"broken off": {func(http.ResponseWriter, *http.Request, string) { panic(http.ErrAbortHandler) }, true},
+	} {
+		b.answers(row.answer)
+		for range 4 {
+			g.post("crm", acme, call("read_it"))
+		}
+		b.answers(nil)
+		if got := g.post("crm", globex, call("read_it")); got.status != 200 {
+			t.Errorf("%s: another tenant gets %d %s", name, got.status, got.body)
+		}
+		if got := g.post("crm", acme, call("read_it")); (got.status == 503) != row.keeps {
+			t.Errorf("%s: the tenant itself gets %d", name, got.status)
+		}
+		if _, body := g.get("/readyz"); strings.Contains(body, `"crm":"failing for some"`) != row.keeps {
+			t.Errorf("%s: readyz says %s", name, body)
+		}
+		g.later(11 * time.Second)
+		if got := g.post("crm", acme, call("read_it")); got.status != 200 {
+			t.Errorf("%s: after the while: %d", name, got.status)
+		}
+		if _, body := g.get("/readyz"); !strings.Contains(body, `"crm":"ok"`) {
+			t.Errorf("%s: afterwards readyz says %s", name, body)
+		}
+	}
+}

@@ -28,8 +28,8 @@ type passage struct {
 func (g *Gateway) serve(behind *member, w http.ResponseWriter, r *http.Request) {
 	c, _ := guard.CallerOf(r.Context()) // the zero caller is nobody, who was let in by the policy
 	httpd.Note(r.Context(), "upstream", behind.config.Name)
-	rules := behind.rules.Load()
-	p := &passage{Gateway: g, m: behind, c: c, rules: rules, shape: rules.of(c.TenantID)}
+	shape := guard.TableOf(r.Context()).With.(*shape) // by which the guard decided, whatever counts by now
+	p := &passage{Gateway: g, m: behind, c: c, rules: shape.of, shape: shape}
 	if r.Method != http.MethodPost {
 		p.answer(w, r, true) // a stream of an older client may repeat a list
 		return
@@ -88,7 +88,9 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 				return
 			}
 		}
-		unmirror(r, "Mcp-Param-") // they may mirror what is otherwise now
+		if len(changed.pinned()) > 0 && message.IsModern(m, r.Header) {
+			p.mirror(r, name, changed)
+		}
 		if r.Header["Mcp-Name"] != nil {
 			r.Header.Set("Mcp-Name", headerValue(name))
 		}
@@ -103,6 +105,33 @@ func unmirror(r *http.Request, prefix string) {
 		if strings.HasPrefix(name, prefix) && name != "Mcp-Session-Id" && name != "Mcp-Protocol-Version" {
 			delete(r.Header, name)
 		}
+	}
+}
+
+// mirror makes the headers that mirror pinned arguments, as the server declares them, say what is pinned; those of other arguments are right as they came. When it is not
+// known what the server declares, none go on, and the server decides.
+func (p *passage) mirror(r *http.Request, name string, changed *shaped) {
+	tool, err := p.look(r.Context(), name)
+	if err != nil {
+		httpd.Note(r.Context(), "error", err)
+		unmirror(r, "Mcp-Param-")
+		return
+	}
+	r.Header = r.Header.Clone()
+	for _, b := range changed.bounds {
+		called := tool.mirrors[b.name]
+		if b.pin == nil || called == "" || strings.ContainsFunc(called, notToken) {
+			continue
+		}
+		var text string
+		switch {
+		case b.pin[0] == '{' || b.pin[0] == '[':
+			r.Header.Del("Mcp-Param-" + called) // nothing that a header could say
+			continue
+		case json.Unmarshal(b.pin, &text) != nil:
+			text = string(b.pin)
+		}
+		r.Header.Set("Mcp-Param-"+called, headerValue(text))
 	}
 }
 
@@ -200,14 +229,19 @@ func (p *passage) held(ctx context.Context, name string) (bool, error) {
 	if p.rules.approved[name] == "" {
 		return true, nil
 	}
-	print, err := p.m.seen.of(ctx, p.c.TenantID, name, p.deps.Now(), func(ctx context.Context) (map[string]string, error) {
+	tool, err := p.look(ctx, name)
+	return tool.print != p.rules.approved[name], err
+}
+
+// look is a tool as the caller's tenant sees it now.
+func (p *passage) look(ctx context.Context, name string) (seen, error) {
+	return p.m.seen.of(ctx, p.c.TenantID, name, p.deps.Now(), func(ctx context.Context) (map[string]seen, error) {
 		offer, err := inventory.Tools(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.m.server.Serve(w, r, p.c) }))
-		prints := map[string]string{}
+		tools := map[string]seen{}
 		for _, t := range offer {
 			p.m.keep(p.Gateway, p.rules, p.c.TenantID, t) // so that what is wrong is said
-			prints[t.Name] = t.Fingerprint()
+			tools[t.Name] = seen{t.Fingerprint(), t.Mirrors()}
 		}
-		return prints, err
+		return tools, err
 	})
-	return print != p.rules.approved[name], err
 }

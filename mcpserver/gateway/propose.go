@@ -31,6 +31,9 @@ type Existing struct {
 	Issuer   string       // default http://localhost:8080
 	Resource string       // default http://localhost:8090/ and the name
 	Log      *slog.Logger // what a program says, and why a server does not answer; nil: nowhere
+	// Credential is what a server at a URL is shown, now and by the gateway. Its secret is read from the environment, and does not come into the proposal. Default none.
+	Credential Credential
+	Getenv     func(string) string // of Credential; nil: there is no environment
 }
 
 // Proposal is a beginning: a configuration with a scope for each tool that the server has now.
@@ -54,6 +57,9 @@ func LockPath(config string) string {
 // Propose reads what a server offers and writes a configuration for it.
 func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 	fill(&e.Tenant, "demo")
+	if strings.EqualFold(e.Credential.Header, "Authorization") {
+		fill(&e.Credential.Prefix, "Bearer ")
+	}
 	server, err := e.reach()
 	if err != nil {
 		return nil, err
@@ -97,16 +103,25 @@ func listenFor(resource string) string {
 	return net.JoinHostPort("127.0.0.1", u.Port())
 }
 
-// reach makes the way to the server.
+// reach makes the way to the server. What could not stand in the file is refused before anything is sent.
 func (e Existing) reach() (server, error) {
+	if err := (&File{}).checkWay(&Upstream{URL: e.URL, Command: e.Command, Credential: e.Credential}); err != nil {
+		return nil, err
+	}
 	if len(e.Command) > 0 {
 		return child.New(child.Config{Name: "upstream", Command: e.Command, Environment: e.Environ, TenantVariable: defaultTenantEnv, Log: e.Log}), nil
 	}
 	u, err := url.Parse(e.URL)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("upstream %q is not an http(s) URL", e.URL)
+	if err != nil {
+		return nil, err
 	}
-	return remote.New(remote.Config{Name: "upstream", URL: u, Log: e.Log}), nil
+	c := remote.Config{Name: "upstream", URL: u, Log: e.Log}
+	if e.Credential != (Credential{}) {
+		if c.Credential, err = e.Credential.show(e.Getenv); err != nil {
+			return nil, err
+		}
+	}
+	return remote.New(c), nil
 }
 
 func (e Existing) scope(writes bool) string {

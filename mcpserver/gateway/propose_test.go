@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,5 +89,50 @@ func TestProposeCommand(t *testing.T) {
 	must(t, err)
 	if u := f.Upstreams[0]; u.Name != "lines" || len(u.Command) != 2 || u.Command[1] != "for-{tenant}" || len(u.Tools) != 4 || u.TenantEnv != "GATEHOUSE_TENANT" {
 		t.Errorf("proposed: %+v", u)
+	}
+}
+
+// A server that asks for a credential is shown it when it is asked, and by the gateway that is proposed; the secret stays in the environment.
+func TestProposeWithACredential(t *testing.T) {
+	b := newBehind(t)
+	const secret = "s3cret-of-the-server"
+	var behind http.HandlerFunc = func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+secret && r.Header.Get("X-Api-Key") != secret {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		b.ServeHTTP(w, r)
+	}
+	server := httptest.NewServer(behind)
+	t.Cleanup(server.Close)
+	t.Setenv("NOTES_TOKEN", secret)
+	if _, err := gateway.Propose(t.Context(), gateway.Existing{URL: server.URL}); err == nil {
+		t.Error("without a credential something is proposed")
+	}
+	for header, prefix := range map[string]string{"authorization": "Bearer ", "X-Api-Key": ""} {
+		p, err := gateway.Propose(t.Context(), gateway.Existing{
+			URL: server.URL, Getenv: os.Getenv, Credential: gateway.Credential{Header: header, Secret: gateway.Secret{Env: "NOTES_TOKEN"}},
+		})
+		must(t, err)
+		path := filepath.Join(t.TempDir(), "gateway.yaml")
+		must(t, os.WriteFile(path, p.Config, 0o600))
+		f, err := gateway.ReadFile(path)
+		must(t, err)
+		want := gateway.Credential{Header: header, Prefix: prefix, Secret: gateway.Secret{Env: "NOTES_TOKEN"}}
+		if u := f.Upstreams[0]; u.Credential != want || len(u.Tools) != 3 || strings.Contains(string(p.Config), secret) {
+			t.Errorf("proposed %+v in\n%s", u.Credential, p.Config)
+		}
+	}
+	for name, e := range map[string]gateway.Existing{
+		"not in the environment": {URL: server.URL, Credential: gateway.Credential{Header: "Authorization", Secret: gateway.Secret{Env: "NOT_THERE_AT_ALL"}}},
+		"no secret":              {URL: server.URL, Credential: gateway.Credential{Header: "Authorization"}},
+		"a header of HTTP's":     {URL: server.URL, Credential: gateway.Credential{Header: "Host", Secret: gateway.Secret{Env: "NOTES_TOKEN"}}},
+		"in the clear":           {URL: "http://notes.example/mcp", Credential: gateway.Credential{Header: "Authorization", Secret: gateway.Secret{Env: "NOTES_TOKEN"}}},
+		"of a program":           {Command: []string{"true"}, Credential: gateway.Credential{Header: "Authorization", Secret: gateway.Secret{Env: "NOTES_TOKEN"}}},
+	} {
+		e.Getenv = os.Getenv
+		if _, err := gateway.Propose(t.Context(), e); err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }

@@ -6,15 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"sync"
 	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/card"
 )
 
 // lookEvery is how often it is looked whether the file is another.
 const lookEvery = 2 * time.Second
 
-// Reload reads the file anew and lets its rules count from the next request on. A file that is wrong, or that changes what only a start can change, is refused
+// Reload reads the file anew and lets its rules count from the next request on; open streams of clients whose list of tools may be another by it are told so. A file that is wrong, or that changes what only a start can change, is refused
 // whole, and what counted before counts on.
 func (g *Gateway) Reload() error {
 	g.reloading.Lock()
@@ -30,23 +31,26 @@ func (g *Gateway) Reload() error {
 	if err != nil {
 		return err
 	}
+	cards, err := card.Routes(f.facts()...)
+	if err != nil {
+		return err
+	}
+	g.cards.Store(&cards)
 	for i, m := range g.members {
-		m.rules.Store(rules[i])
+		m.guard.SetBaseline(f.Upstreams[i].baseline())
+		before := m.rules.Swap(rules[i])
+		m.open.ToolsChanged(func(tenant string) bool { return !before.lists(rules[i], tenant) })
 	}
 	return nil
 }
 
-// fixed says whether another file changes what only a start can change: everything but the rules, what they imply, tenants, what is held, and the
-// scopes that no client is told to ask for first.
+// fixed says whether another file changes what only a start can change: everything but the rules, what they imply, tenants, what is held, and scopes.
 func (f *File) fixed(other *File) error {
 	if len(f.Upstreams) != len(other.Upstreams) {
 		return errors.New("upstreams came or went; this needs a restart")
 	}
 	for i := range f.Upstreams {
 		a, b := f.Upstreams[i], other.Upstreams[i]
-		if !slices.Equal(a.baseline(), b.baseline()) {
-			return fmt.Errorf("upstream %q: the baseline scopes changed; this needs a restart", a.Name)
-		}
 		for _, u := range []*Upstream{&a, &b} {
 			u.Scopes, u.Tools, u.Prompts, u.Resources, u.Methods, u.Implies, u.Hold, u.Tenants = nil, nil, nil, nil, nil, nil, false, nil
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/card"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -34,13 +35,15 @@ func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true) // a path is one of ours or is not; nothing redirects (MC-25)
 	r.HandleFunc("/healthz", g.healthz).Methods("GET", "HEAD")
 	r.HandleFunc("/readyz", g.readyz).Methods("GET", "HEAD")
-	r.HandleFunc(KeysPath, g.keys).Methods("GET", "HEAD")
-	cards, err := card.Routes(g.facts()...)
+	documents := card.Limit(g.file.DocumentsPerMinute, g.deps.Now, guard.TooMany)
+	r.Handle(KeysPath, documents(http.HandlerFunc(g.keys))).Methods("GET", "HEAD")
+	cards, err := card.Routes(g.file.facts()...)
 	if err != nil {
 		return nil, err
 	}
-	for at, document := range cards {
-		r.Handle(at, document)
+	g.cards.Store(&cards)
+	for at := range cards { // other scopes make other documents, at the same paths
+		r.Handle(at, documents(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*g.cards.Load())[at].ServeHTTP(w, r) })))
 	}
 	var most int64 = 1 << 20
 	upstreams := map[string]http.Handler{}
@@ -52,17 +55,17 @@ func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error
 }
 
 // facts are what the metadata and cards of the upstreams say.
-func (g *Gateway) facts() []card.Facts {
+func (f *File) facts() []card.Facts {
 	var all []card.Facts
-	for _, m := range g.members {
-		f := card.Facts{
-			Resource: m.config.Resource, Issuer: g.file.Issuer, Name: cardName(m.config), Title: m.config.Title, Version: Version,
-			Description: "An MCP server behind a Gatehouse gateway", Protocols: mcp.Versions(), CanRegister: true, RequireDPoP: g.file.RequireDPoP,
+	for _, u := range f.Upstreams {
+		of := card.Facts{
+			Resource: u.Resource, Issuer: f.Issuer, Name: cardName(u), Title: u.Title, Version: Version,
+			Description: "An MCP server behind a Gatehouse gateway", Protocols: mcp.Versions(), CanRegister: true, RequireDPoP: f.RequireDPoP,
 		}
-		for _, s := range m.config.Scopes {
-			f.Scopes = append(f.Scopes, card.Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline})
+		for _, s := range u.Scopes {
+			of.Scopes = append(of.Scopes, card.Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline})
 		}
-		all = append(all, f)
+		all = append(all, of)
 	}
 	return all
 }

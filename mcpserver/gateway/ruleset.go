@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
@@ -25,6 +27,14 @@ func (r *ruleset) of(tenant string) *shape {
 	return r.shapes[""]
 }
 
+// lists says whether a tenant's clients see the same tools by other rules, whatever the server offers.
+func (r *ruleset) lists(other *ruleset, tenant string) (same bool) {
+	if r.hold != other.hold || r.hold && !maps.Equal(r.approved, other.approved) {
+		return false
+	}
+	return reflect.DeepEqual(r.of(tenant).made, other.of(tenant).made)
+}
+
 // rulesets makes the rules of all upstreams of a file ready, with what its lock file says.
 func (g *Gateway) rulesets(f *File) ([]*ruleset, error) {
 	lock, err := inventory.ReadLock(LockPath(g.path))
@@ -39,6 +49,9 @@ func (g *Gateway) rulesets(f *File) ([]*ruleset, error) {
 			return nil, fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
 		r := &ruleset{shapes: shapes, hold: u.Hold, approved: lock.Upstreams[u.Name], named: u.named()}
+		for _, s := range shapes {
+			s.of, s.table.With = r, s
+		}
 		if u.Hold && r.approved == nil {
 			return nil, fmt.Errorf("upstream %q holds what was not approved, and nothing was: run gatehouse gateway approve", u.Name)
 		}

@@ -49,11 +49,20 @@ type Bound struct {
 // everyTenant is the word for all tenants that are not named.
 const everyTenant = "*"
 
-// shape is how the tools of an upstream look to one tenant.
+// shape is how the tools of an upstream look to one tenant. A request is decided and passed on by one shape: its table leads back to it.
 type shape struct {
 	table   *guard.Table
+	of      *ruleset
+	made    listing
 	byName  map[string]*shaped // by the server's name
 	visible map[string]*shaped // by the name that clients know, where it is another
+}
+
+// listing is what a list of tools is made by.
+type listing struct {
+	rules   []Rule
+	implies map[string][]string
+	tenant  []TenantTool
 }
 
 // shaped is a tool that is otherwise for a tenant.
@@ -78,9 +87,9 @@ func (u *Upstream) shapes(store ttl.Store) (map[string]*shape, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := map[string]*shape{"": {table: table}}
+	all := map[string]*shape{"": {table: table, made: listing{u.Tools, u.Implies, nil}}}
 	for tenant, tools := range u.Tenants {
-		s := &shape{byName: map[string]*shaped{}, visible: map[string]*shaped{}}
+		s := &shape{made: listing{u.Tools, u.Implies, tools}, byName: map[string]*shaped{}, visible: map[string]*shaped{}}
 		rules := u.rules()
 		var renamed []guard.Rule
 		for _, t := range tools {

@@ -1,7 +1,9 @@
 package gateway_test
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -122,5 +124,66 @@ func TestBudget(t *testing.T) {
 	}
 	if want := []int{200, 200, 200, 429}; !slices.Equal(statuses, want) {
 		t.Errorf("got %v, want %v", statuses, want)
+	}
+}
+
+// atRead does something when the body of a request is first read: the guard has found the tenant's rules by then.
+type atRead struct {
+	io.Reader
+	do func()
+}
+
+func (r *atRead) Read(p []byte) (int, error) {
+	if r.do != nil {
+		r.do()
+		r.do = nil
+	}
+	return r.Reader.Read(p)
+}
+
+// A request is decided and passed on by the same rules, though others count before it is through: under the rules of today, a tool of the name that another had
+// yesterday is not called by the other's rule.
+func TestAReloadInTheMiddleOfARequest(t *testing.T) {
+	b := newBehind(t)
+	g := openGate(t, crm(b.URL, "    tenants: {acme: [{name: read_it, rename: unnamed}]}\n"))
+	r := httptest.NewRequest("POST", g.url+"/crm", &atRead{strings.NewReader(call("unnamed")), func() {
+		g.write(crm(b.URL))
+		must(t, g.gateway.Reload())
+	}})
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+g.token("crm", "acme", "read"))
+	w := httptest.NewRecorder()
+	g.gateway.Handler().ServeHTTP(w, r)
+	if got := b.last(t); w.Code != 200 || !strings.Contains(got.body, `"name":"read_it"`) {
+		t.Errorf("got %d %s, and the server got %s", w.Code, w.Body, got.body)
+	}
+	if got := g.post("crm", g.token("crm", "acme", "read"), call("unnamed")); strings.Contains(got.body, "content") {
+		t.Errorf("afterwards: %d %s", got.status, got.body)
+	}
+}
+
+// A pinned argument that the server wants mirrored in a header is mirrored as it is pinned, whatever the client says; others are as they came.
+func TestPinnedArgumentsAreMirrored(t *testing.T) {
+	b := newBehind(t)
+	b.offering(`{"name":"write_it","inputSchema":{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"},"level":{"type":"integer","x-mcp-header":"level"},"note":{"type":"string","x-mcp-header":"Note"},"amount":{"type":"number"}}}}`)
+	g := openGate(t, crm(b.URL, "    tenants: {acme: [{name: write_it, arguments: {region: {const: \"e\u00fc\"}, level: {const: 3}, amount: {maximum: 10}}}], globex: [{name: write_it, rename: order}]}\n"))
+	for _, sent := range []string{"", "us"} {
+		got := g.post("crm", g.token("crm", "acme", "read", "write"), modernly("tools/call", `"name":"write_it","arguments":{"note":"n"}`), modern("tools/call", "write_it"), func(r *http.Request) {
+			r.Header.Set("Mcp-Param-Note", "n")
+			if sent != "" {
+				r.Header["Mcp-Param-Region"], r.Header["Mcp-Param-Level"] = []string{sent, sent}, []string{"9"}
+			}
+		})
+		h := b.last(t).header
+		if got.status != 200 || strings.Join(h["Mcp-Param-Region"], " ") != "=?base64?ZcO8?=" || strings.Join(h["Mcp-Param-Level"], " ") != "3" || h.Get("Mcp-Param-Note") != "n" {
+			t.Errorf("got %d, and the server got %v", got.status, h)
+		}
+	}
+	// A tool of another name alone has the arguments that its client mirrored.
+	g.post("crm", g.token("crm", "globex", "read", "write"), modernly("tools/call", `"name":"order","arguments":{"note":"n"}`), modern("tools/call", "order"), func(r *http.Request) {
+		r.Header.Set("Mcp-Param-Note", "n")
+	})
+	if h := b.last(t).header; h.Get("Mcp-Param-Note") != "n" || h.Get("Mcp-Name") != "write_it" {
+		t.Errorf("renamed: the server got %v", h)
 	}
 }

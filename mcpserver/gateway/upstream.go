@@ -69,16 +69,7 @@ func (u *Upstream) environ(getenv func(string) string) []string {
 // credential is what an upstream is shown: a secret of the gateway's own, or a voucher for the caller. Never what the caller showed (RS-15).
 func (g *Gateway) credential(u *Upstream) (func(context.Context, mcp.Caller) (string, string, error), error) {
 	if u.Credential.Header != "" {
-		secret, err := u.Credential.Secret.read(g.deps.Getenv)
-		if err != nil {
-			return nil, fmt.Errorf("credential: %w", err)
-		}
-		if strings.ContainsAny(u.Credential.Prefix+secret, "\r\n\x00") {
-			return nil, errors.New("credential: it has a line break in it")
-		}
-		return func(context.Context, mcp.Caller) (string, string, error) {
-			return u.Credential.Header, u.Credential.Prefix + secret, nil
-		}, nil
+		return u.Credential.show(g.deps.Getenv)
 	}
 	prefix := ""
 	if strings.EqualFold(u.AssertionHeader, "Authorization") {
@@ -90,4 +81,19 @@ func (g *Gateway) credential(u *Upstream) (func(context.Context, mcp.Caller) (st
 		}
 		return u.AssertionHeader, prefix + g.signer.Sign(c, u.Resource, u.Audience, httpd.SupportCode(ctx), g.deps.Now()), nil
 	}, nil
+}
+
+// show reads the secret once, and shows it for whoever calls.
+func (c Credential) show(getenv func(string) string) (func(context.Context, mcp.Caller) (string, string, error), error) {
+	if getenv == nil {
+		getenv = func(string) string { return "" }
+	}
+	secret, err := c.Secret.read(getenv)
+	if err != nil {
+		return nil, fmt.Errorf("credential: %w", err)
+	}
+	if strings.ContainsAny(c.Prefix+secret, "\r\n\x00") {
+		return nil, errors.New("credential: it has a line break in it")
+	}
+	return func(context.Context, mcp.Caller) (string, string, error) { return c.Header, c.Prefix + secret, nil }, nil
 }

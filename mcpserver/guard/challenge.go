@@ -23,7 +23,7 @@ func (g *Guard) challenge(w http.ResponseWriter, r *http.Request, e *oauth.Error
 		refuse(w, r, e)
 		return
 	}
-	c := oauth.Challenge{Error: e.Code, Scope: g.config.Baseline}
+	c := oauth.Challenge{Error: e.Code, Scope: *g.baseline.Load()}
 	if e.Code != "" {
 		c.ErrorDescription = e.Description
 	}

@@ -8,9 +8,9 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
@@ -28,7 +28,7 @@ type Policy struct {
 	// Rollout says how strictly the rules count. Nil: they count.
 	Rollout Rollout
 	// AllowAnonymous lets requests without a good token pass, as nobody, where the mode for nobody is Observe. A token that is shown and not good acts as nobody
-	// at most, never as a tenant.
+	// at most, never as a tenant; one in the URL is taken out of it.
 	AllowAnonymous bool
 	// Admit may answer a request itself before its message is read, as a limit does: then it returns false, and that is all. The caller is zero for nobody. Nil:
 	// every request is let on.
@@ -45,6 +45,8 @@ type Policy struct {
 	MaxBody int64
 	// MaxStreams bounds the streams that one grant holds open at once (DS-04). Default 16.
 	MaxStreams int
+	// Streams knows the open streams, for whoever has something to tell them. It is of one policy alone. Nil: nobody has.
+	Streams *Streams
 }
 
 // Always makes rules that are the same for every tenant.
@@ -94,7 +96,10 @@ func (g *Guard) enforcer(p Policy) (*enforcer, error) {
 	if p.MaxStreams == 0 {
 		p.MaxStreams = defaultMaxStreams
 	}
-	return &enforcer{guard: g, Policy: p, streams: map[string]int{}}, nil
+	if p.Streams == nil {
+		p.Streams = &Streams{}
+	}
+	return &enforcer{guard: g, Policy: p}, nil
 }
 
 // enforcer is the guard in front of a server.
@@ -103,9 +108,6 @@ type enforcer struct {
 	guard *Guard
 	next  http.Handler
 	own   Server // in place of next
-
-	mu      sync.Mutex
-	streams map[string]int // open, by grant
 }
 
 // passage is one request on its way through.
@@ -280,9 +282,14 @@ func (x *passage) stream() {
 	x.pass(nil)
 }
 
+// known is the request's context with what next may know of it.
+func (x *passage) known() context.Context {
+	return context.WithValue(context.WithValue(x.r.Context(), callerKey{}, x.v.caller), passageKey{}, x)
+}
+
 // pass lets the request through, with the message that it brought, and watches the answer. What goes on for long ends with the token and its grant (MC-26).
 func (x *passage) pass(body []byte) {
-	ctx, cancel := context.WithCancel(context.WithValue(x.r.Context(), callerKey{}, x.v.caller))
+	ctx, cancel := context.WithCancel(x.known())
 	defer cancel()
 	x.w.id, x.w.begin = x.m.ID, func() { x.answer(ctx, cancel) }
 	defer x.close()
@@ -296,8 +303,28 @@ func (x *passage) pass(body []byte) {
 		r.Header.Del("Authorization")
 		r.Header.Del(dpop.Header)
 	}
+	r = withoutToken(r)
 	x.next.ServeHTTP(x.w, r)
 	x.w.finish()
+}
+
+// withoutToken takes access tokens out of the URL, and the whole query if one could be in what cannot be read of it: they are none, and nobody may send them on (RS-11).
+// Only requests of nobody's come so far with one.
+func withoutToken(r *http.Request) *http.Request {
+	if r.URL.RawQuery == "" {
+		return r
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err == nil && !query.Has("access_token") {
+		return r
+	}
+	query.Del("access_token")
+	at := *r.URL
+	if at.RawQuery = query.Encode(); err != nil {
+		at.RawQuery = ""
+	}
+	r.URL, r.RequestURI = &at, at.RequestURI()
+	return r
 }
 
 // answer is called when the answer's head is known: its session is named anew, lists are cut down, and a stream is watched.
@@ -309,14 +336,15 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 	}
 	streaming := isStream(h)
 	if streaming {
-		if !x.open() {
+		s := x.opened()
+		if !x.Streams.add(s, x.MaxStreams) {
 			cancel()
 			x.w.replace(http.StatusTooManyRequests, `{"error":"temporarily_unavailable","error_description":"too many open streams of one permission; close some"}`)
 			return
 		}
-		x.w.close = x.free
+		x.w.close = func() { x.Streams.remove(s) }
 		h.Set("X-Accel-Buffering", "no")
-		go x.watch(ctx, cancel)
+		go x.watch(ctx, cancel, s)
 	}
 	if f := x.filter(streaming); f != nil {
 		if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
@@ -325,55 +353,10 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 			x.w.replace(http.StatusBadGateway, `{"error":"server_error","error_description":"the server compresses what was not asked for compressed"}`)
 			return
 		}
-		h.Del("Content-Length")
-		h.Del("ETag")
-		x.w.through = f
-	}
-}
-
-// open counts a stream, unless its grant has as many as it may.
-func (x *passage) open() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.streams[x.v.caller.GrantID] >= x.MaxStreams {
-		return false
-	}
-	x.streams[x.v.caller.GrantID]++
-	return true
-}
-
-func (x *passage) free() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.streams[x.v.caller.GrantID]--; x.streams[x.v.caller.GrantID] <= 0 {
-		delete(x.streams, x.v.caller.GrantID)
-	}
-}
-
-func (x *passage) close() {
-	if x.w.close != nil {
-		x.w.close()
-	}
-}
-
-// watch ends a stream when its token is over or its grant has ended, or when nobody can say.
-func (x *passage) watch(ctx context.Context, cancel context.CancelFunc) {
-	if x.v.caller.GrantID == "" {
-		return
-	}
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			ended, err := x.guard.config.Revoked.Ended(ctx, x.v.caller.GrantID)
-			if ended || err != nil || x.guard.config.Now().Unix() >= x.v.expires+int64(Leeway/time.Second) {
-				x.w.cut()
-				cancel()
-				return
-			}
+		if _, asItIs := f.(*message.One); !asItIs {
+			h.Del("Content-Length")
+			h.Del("ETag")
 		}
+		x.w.through = f
 	}
 }

@@ -217,6 +217,40 @@ func TestListsInOtherAnswers(t *testing.T) {
 	}
 }
 
+// Several messages in one answer, where no list was asked for, could hold the list that was asked for elsewhere: they do not come. One message comes byte for byte.
+func TestABatchInAnAnswer(t *testing.T) {
+	f := newFort(t)
+	raw := f.token("read")
+	for _, row := range []struct {
+		body string
+		code int
+	}{
+		{"[" + allTools + "]", 502}, {" \r\n\t[" + allTools + "]", 502}, {"\ufeff[" + allTools + "]", 502}, {"[]", 502},
+		{` {"jsonrpc":"2.0", "id":1,"result":{"content":[]}}` + "\n", 200}, {"", 200}, {"  ", 200},
+	} {
+		for _, pieces := range []bool{false, true} {
+			f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
+				w.Header().Set("Content-Type", "application/json; charset=utf-8")
+				w.Header().Set("ETag", `"a"`)
+				if !pieces {
+					io.WriteString(w, row.body)
+					return
+				}
+				for _, b := range []byte(row.body) {
+					if _, err := w.Write([]byte{b}); err != nil {
+						return
+					}
+					w.(http.Flusher).Flush()
+				}
+			}
+			w := f.send(raw, call("read_it"))
+			if w.Code != row.code || strings.Contains(w.Body.String(), "secret") || row.code == 200 && (w.Body.String() != row.body || w.Header().Get("ETag") == "") {
+				t.Errorf("%q: got %d %q", row.body, w.Code, w.Body)
+			}
+		}
+	}
+}
+
 // RS-15, MC-24: what the client showed goes no further, so that a server behind cannot send it on, unless it needs it and says so. The rest is as it came.
 func TestTheTokenStaysAtTheGuard(t *testing.T) {
 	for _, pass := range []bool{false, true} {

@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strconv"
-	"sync"
-	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
@@ -18,7 +15,7 @@ var lists = []struct{ member, kind, name string }{
 }
 
 // filter is what an answer goes through; nil: it goes as it is. Lists are cut down, and so is whatever a stream brings: one that is taken up again may repeat a
-// list, and one that answers something else may bring the answer to a list that was asked for elsewhere.
+// list, and one that answers something else may bring the answer to a list that was asked for elsewhere. In JSON only one message answers what is no list.
 func (x *passage) filter(streaming bool) message.Filter {
 	listing := false
 	switch x.m.Method {
@@ -30,6 +27,8 @@ func (x *passage) filter(streaming bool) message.Filter {
 		return &message.Events{Cut: x.cut}
 	case listing:
 		return &message.Whole{Cut: x.cut}
+	case message.Kind(x.w.Header()) == "application/json":
+		return &message.One{}
 	}
 	return nil
 }
@@ -45,6 +44,7 @@ func (x *passage) visible(kind, name string) bool {
 // cut takes a message of the server's and leaves out what is not open to the caller. What is no list comes back as it was; what cannot be read does not come
 // back at all: it could be read by somebody else. drop says that the message is about something that the caller must not learn of.
 func (x *passage) cut(raw []byte) (out []byte, drop bool) {
+	x.w.waits = false
 	envelope, err := message.Members(bytes.TrimSpace(raw))
 	if err != nil {
 		return nil, true
@@ -161,127 +161,4 @@ func (x *passage) cutList(list json.RawMessage, kind, name string) (json.RawMess
 		b = append(b, e...)
 	}
 	return append(b, ']'), nil
-}
-
-// watched is a ResponseWriter that knows when the answer begins, and what goes through it.
-type watched struct {
-	http.ResponseWriter
-	begin   func() // called once, before the head goes out
-	close   func()
-	through message.Filter
-	id      json.RawMessage // of the message that is answered
-
-	mu     sync.Mutex // a stream is cut from another goroutine
-	status int
-	held   bool // the head waits until the answer is whole
-	gone   bool // nothing more goes out
-	failed error
-}
-
-func (w *watched) WriteHeader(status int) {
-	if status >= 100 && status < 200 {
-		w.ResponseWriter.WriteHeader(status)
-		return
-	}
-	if w.status != 0 {
-		return
-	}
-	w.status = status
-	if w.begin != nil {
-		w.begin()
-	}
-	if _, w.held = w.through.(*message.Whole); !w.held && !w.gone {
-		w.ResponseWriter.WriteHeader(status)
-	}
-}
-
-func (w *watched) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.gone {
-		return 0, http.ErrHandlerTimeout
-	}
-	if w.through == nil {
-		return w.ResponseWriter.Write(p)
-	}
-	out, err := w.through.Take(p)
-	if err == nil && len(out) > 0 {
-		_, err = w.ResponseWriter.Write(out)
-	}
-	if err != nil {
-		w.gone, w.failed = true, err
-		return 0, err
-	}
-	return len(p), nil
-}
-
-// finish sends what was held back, or says that the server's answer cannot be shown. A stream that cannot go on is broken off, so that its client sees it.
-func (w *watched) finish() {
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var out []byte
-	if w.through != nil && !w.gone {
-		out, w.failed = w.through.End()
-	}
-	switch {
-	case w.failed != nil && w.held:
-		status := http.StatusBadGateway
-		if w.status >= http.StatusBadRequest {
-			status = w.status // a refusal stays one: 404 tells an older client that its session is over, and to begin anew
-		}
-		message.Refuse(w.ResponseWriter, status, w.id, &message.Fault{Code: message.CodeInternal, Message: w.failed.Error()})
-	case w.failed != nil:
-		panic(http.ErrAbortHandler)
-	case !w.held && len(out) > 0:
-		w.ResponseWriter.Write(out)
-	case w.held:
-		w.Header().Set("Content-Length", strconv.Itoa(len(out)))
-		w.ResponseWriter.WriteHeader(w.status)
-		w.ResponseWriter.Write(out)
-	}
-}
-
-// replace answers otherwise than the server does.
-func (w *watched) replace(status int, body string) {
-	w.gone, w.status = true, status
-	h := w.Header()
-	h.Del("Content-Length")
-	h.Set("Content-Type", "application/json")
-	w.ResponseWriter.WriteHeader(status)
-	w.ResponseWriter.Write([]byte(body))
-}
-
-// cut lets nothing more out.
-func (w *watched) cut() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.gone = true
-}
-
-// Flush implements http.Flusher: a stream's events go out one by one.
-func (w *watched) Flush() {
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.gone && !w.held {
-		http.NewResponseController(w.ResponseWriter).Flush()
-	}
-}
-
-// SetReadDeadline and SetWriteDeadline let a server behind set the times of its streams (http.ResponseController).
-func (w *watched) SetReadDeadline(t time.Time) error {
-	return http.NewResponseController(w.ResponseWriter).SetReadDeadline(t)
-}
-
-// SetWriteDeadline is the other of the two.
-func (w *watched) SetWriteDeadline(t time.Time) error {
-	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
 }

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,8 +10,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/flight"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
@@ -29,7 +32,7 @@ type Config struct {
 	Resource string
 	// Revoked tells which grants have ended. Required; asked on every request, so it should know by itself: a revocation.Replica does.
 	Revoked revocation.Reader
-	// WhenUnknown asks the issuer about a token when Revoked does not know. Default: such a request is answered 503.
+	// WhenUnknown asks the issuer about a token when Revoked does not know, about 32 tokens at once; a request beyond that is answered 503. Default: such a request is answered 503.
 	WhenUnknown *Introspection
 	// Algorithms of signatures that are believed. Default ES256.
 	Algorithms []string
@@ -69,10 +72,12 @@ type Guard struct {
 	keys     *keys
 	cache    *cache // nil: none
 	proofs   *dpop.Checker
-	origin   string // of the resource, as clients know it
+	asking   flight.Group[[sha256.Size]byte, bool] // the issuer, about a token by its hash
+	origin   string                                // of the resource, as clients know it
 	hosts    map[string]bool
 	origins  map[string]bool
 	metadata string // the URL that challenges name
+	baseline atomic.Pointer[[]string]
 }
 
 // New makes a guard. It fetches nothing yet.
@@ -97,6 +102,8 @@ func New(c Config) (*Guard, error) {
 		proofs: &dpop.Checker{Used: c.UsedProofs, Now: c.Now},
 		keys:   &keys{issuer: c.Issuer, url: c.JWKSURL, http: c.HTTPClient, now: c.Now, log: c.Log},
 	}
+	g.SetBaseline(c.Baseline)
+	g.asking.Most, g.asking.Within = mostIntrospections, introspectTime
 	if c.DPoPNonceKey != "" {
 		g.proofs.Nonces = &dpop.Nonces{Key: []byte(c.DPoPNonceKey.Reveal())}
 	}
@@ -106,6 +113,9 @@ func New(c Config) (*Guard, error) {
 	g.allow(uri)
 	return g, nil
 }
+
+// SetBaseline puts other scopes in place of Config.Baseline, from the next request on.
+func (g *Guard) SetBaseline(scopes []string) { g.baseline.Store(&scopes) }
 
 func (c *Config) fill() {
 	if len(c.Algorithms) == 0 {
@@ -213,6 +223,16 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 
 type callerKey struct{}
 
+type passageKey struct{}
+
+// TableOf is the table that Enforce decided by, for a handler that has more to go by than it: another could count by now. Nil outside Enforce.
+func TableOf(ctx context.Context) *Table {
+	if x, ok := ctx.Value(passageKey{}).(*passage); ok {
+		return x.table
+	}
+	return nil
+}
+
 // CallerOf finds the caller of a request that came through Wrap. Handlers of other libraries take no further argument, so the context carries it for
 // them; our own get it as a value.
 func CallerOf(ctx context.Context) (mcp.Caller, bool) {
@@ -313,14 +333,18 @@ func (g *Guard) believe(ctx context.Context, raw string) (verified, *oauth.Error
 	return v, nil
 }
 
-// ask asks the issuer about a token whose grant may have ended, as unknown says. Without anybody to ask it fails closed.
+// ask asks the issuer about a token whose grant may have ended, as unknown says: once for all requests that show it while the question is under way, so an end counts as
+// late as one question takes. Without anybody to ask, and when
+// as many questions are under way as may be, it fails closed.
 func (g *Guard) ask(ctx context.Context, raw string, v verified, unknown error) (verified, *oauth.Error) {
 	if g.config.WhenUnknown == nil {
 		httpd.Note(ctx, "error", unknown)
 		return verified{}, oauth.TemporarilyUnavailable()
 	}
 	httpd.Note(ctx, "introspected", true)
-	active, err := g.config.WhenUnknown.active(ctx, g.config.HTTPClient, raw, v.caller.GrantID)
+	active, err := g.asking.Do(ctx, hash(raw), func(ctx context.Context) (bool, error) {
+		return g.config.WhenUnknown.active(ctx, g.config.HTTPClient, raw, v.caller.GrantID)
+	})
 	switch {
 	case err != nil:
 		httpd.Note(ctx, "error", errors.Join(unknown, err))

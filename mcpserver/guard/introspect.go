@@ -21,17 +21,17 @@ type Introspection struct {
 	ClientSecret config.Secret
 }
 
-// introspectTime bounds one question.
-const introspectTime = 2 * time.Second
+const (
+	introspectTime     = 2 * time.Second // bounds one question
+	mostIntrospections = 32              // are under way at once: it comes before any limit of the caller's
+)
 
 // maxIntrospection bounds an answer, in bytes.
 const maxIntrospection = 64 << 10
 
-// active says whether a token whose signature is right still hangs from a living grant. Whatever the issuer says beside is held against what the token says: an answer about another
+// active says, before ctx ends, whether a token whose signature is right still hangs from a living grant. Whatever the issuer says beside is held against what the token says: an answer about another
 // grant is no answer.
 func (i *Introspection) active(ctx context.Context, client *http.Client, raw, grantID string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, introspectTime)
-	defer cancel()
 	form := url.Values{"token": {raw}, "token_type_hint": {"access_token"}}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, i.URL, strings.NewReader(form.Encode()))
 	if err != nil {

@@ -1,10 +1,12 @@
 package guard_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -77,4 +79,73 @@ func TestIntrospectionWhileTheListIsUnknown(t *testing.T) {
 	}
 	issuer.Close()
 	g.want(t, g.ask(raw), 503)
+}
+
+// Requests that show one token at the same time are one question to the issuer, and only so many questions are under way: what comes beyond is 503.
+func TestIntrospectionIsSharedAndBounded(t *testing.T) {
+	asked, hold := make(chan string, 999), make(chan struct{})
+	var grants sync.Map // by token
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		raw := r.FormValue("token")
+		asked <- raw
+		select {
+		case <-hold:
+		case <-r.Context().Done():
+		}
+		grant, _ := grants.Load(raw)
+		fmt.Fprintf(w, `{"active":true,"grant_id":%q}`, grant)
+	}))
+	defer issuer.Close()
+	g := newGate(t, func(c *guard.Config) {
+		c.Revoked = down{}
+		c.WhenUnknown = &guard.Introspection{URL: issuer.URL, ClientID: "cli", ClientSecret: "secret"}
+	})
+	const most, beyond = 32, 40
+	var tokens []string
+	for i := range most + beyond {
+		claims := g.issuer.Claims(resource, "read")
+		claims.GrantID = fmt.Sprint("grt_", i)
+		raw := g.issuer.Sign(claims)
+		grants.Store(raw, claims.GrantID)
+		tokens = append(tokens, raw)
+	}
+	if err := g.guard.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var work sync.WaitGroup
+	for _, raw := range tokens[:most] {
+		work.Go(func() {
+			if w := g.ask(raw); w.Code != 204 && w.Code != 503 { // 503: the machine is slow, and the issuer took too long
+				t.Errorf("one of the first: got %d", w.Code)
+			}
+		})
+	}
+	for range most {
+		<-asked
+	}
+	for range 10 { // of a token that is asked about already
+		work.Go(func() { g.ask(tokens[0]) })
+	}
+	select {
+	case raw := <-asked:
+		t.Errorf("the issuer is asked again: %v", raw == tokens[0])
+	case <-time.After(200 * time.Millisecond):
+	}
+	refused := 0
+	for _, raw := range tokens[most:] {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		if w := g.ask(raw, func(r *http.Request) { *r = *r.WithContext(ctx) }); w.Code == 503 {
+			refused++
+		}
+		cancel()
+	}
+	close(hold)
+	work.Wait()
+	counted := map[string]int{}
+	for len(asked) > 0 {
+		counted[<-asked]++
+	}
+	if refused != beyond || len(counted) > beyond/2 {
+		t.Errorf("%d of %d beyond were refused, and the issuer was asked about %d more", refused, beyond, len(counted))
+	}
 }

@@ -43,7 +43,7 @@ type keys struct {
 	failing atomic.Bool // the last fetch did not succeed: a kid that is not known may be one that we have not heard of
 
 	mu      sync.Mutex
-	flight  *flight   // under way; nil: none
+	flight  *fetch    // under way; nil: none
 	tried   time.Time // when the last fetch began
 	unknown time.Time // when an unknown kid last made us fetch
 }
@@ -54,8 +54,8 @@ type published struct {
 	at  time.Time
 }
 
-// flight is a fetch under way.
-type flight struct {
+// fetch is a fetch under way.
+type fetch struct {
 	done chan struct{}
 	err  error
 }
@@ -107,7 +107,7 @@ func (k *keys) Key(ctx context.Context, keyID string) (jose.JSONWebKey, error) {
 }
 
 // join finds the fetch under way, or begins one if it is time: one for all who wait. known says that there are keys, and only one is missing.
-func (k *keys) join(ctx context.Context, known bool) *flight {
+func (k *keys) join(ctx context.Context, known bool) *fetch {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.now()
@@ -123,13 +123,13 @@ func (k *keys) join(ctx context.Context, known bool) *flight {
 }
 
 // begin begins a fetch, which goes on when whoever asked for it gives up. k.mu is held and no other fetch is under way.
-func (k *keys) begin(ctx context.Context) *flight {
-	k.flight, k.tried = &flight{done: make(chan struct{})}, k.now()
+func (k *keys) begin(ctx context.Context) *fetch {
+	k.flight, k.tried = &fetch{done: make(chan struct{})}, k.now()
 	go k.fly(context.WithoutCancel(ctx), k.flight)
 	return k.flight
 }
 
-func (f *flight) wait(ctx context.Context) error {
+func (f *fetch) wait(ctx context.Context) error {
 	select {
 	case <-f.done:
 		return f.err
@@ -138,7 +138,7 @@ func (f *flight) wait(ctx context.Context) error {
 	}
 }
 
-func (k *keys) fly(ctx context.Context, f *flight) {
+func (k *keys) fly(ctx context.Context, f *fetch) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
 	set, err := k.load(ctx)

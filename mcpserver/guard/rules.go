@@ -38,6 +38,9 @@ type Rule struct {
 
 // Table is Rules made ready. It never changes, and is safe for concurrent use.
 type Table struct {
+	// With is what else whoever made the table goes by; see TableOf. Set it before the table counts.
+	With any
+
 	kinds   map[string]*kind
 	implied map[string][]string // by the scope that is needed: what else counts for it
 }

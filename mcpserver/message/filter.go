@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"errors"
+	"strings"
 )
 
 // What can be wrong with an answer whose messages are to be changed.
@@ -47,6 +48,44 @@ func (f *Whole) End() ([]byte, error) {
 		return nil, ErrUnreadable
 	}
 	return out, nil
+}
+
+// One lets an answer through, byte for byte and as it comes, that is one message. Several in one (a batch) were not asked for, and could hold an answer to what was asked elsewhere: they do
+// not go on.
+type One struct {
+	space []byte // that comes before
+	begun bool
+}
+
+// Take implements Filter.
+func (f *One) Take(p []byte) ([]byte, error) {
+	if f.begun {
+		return p, nil
+	}
+	if len(f.space) > 0 {
+		p = append(f.space, p...)
+	}
+	first := bytes.TrimLeft(p, " \t\r\n"+byteOrderMark)
+	unknown := strings.HasPrefix(byteOrderMark, string(first[:min(len(first), len(byteOrderMark))])) // nothing, or a part of the mark
+	switch {
+	case unknown && len(p) > maxHeld:
+		return nil, ErrTooLong
+	case unknown:
+		f.space = bytes.Clone(p)
+		return nil, nil
+	case first[0] == '[':
+		return nil, ErrUnreadable
+	}
+	f.begun = true
+	return p, nil
+}
+
+// End implements Filter.
+func (f *One) End() ([]byte, error) {
+	if f.begun {
+		return nil, nil
+	}
+	return f.space, nil
 }
 
 // Events holds back one event at a time (text/event-stream): its data are one message.

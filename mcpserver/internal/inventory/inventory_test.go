@@ -133,3 +133,11 @@ func TestRead(t *testing.T) {
 		t.Errorf("no server: got %v", err)
 	}
 }
+
+// A server that breaks its answer off is an error, and no panic of whoever asks.
+func TestAnAnswerThatIsBrokenOff(t *testing.T) {
+	_, err := inventory.Tools(t.Context(), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	if err == nil || !strings.Contains(err.Error(), "broke its answer off") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -215,6 +215,21 @@ func (c *reader) ask(method string, params map[string]any, into any) error {
 	return nil
 }
 
+// serve lets the server answer. It is a handler, which says by a panic that its answer was broken off (http.ErrAbortHandler).
+func serve(server http.Handler, a *answer, r *http.Request) (err error) {
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
+			err = errors.New("the server broke its answer off")
+		default:
+			panic(p)
+		}
+	}()
+	server.ServeHTTP(a, r)
+	return nil
+}
+
 // send sends a request to the server and waits for the whole answer.
 func (c *reader) send(method, called string, body []byte) (*answer, error) {
 	r, err := http.NewRequestWithContext(c.ctx, method, "http://upstream/", bytes.NewReader(body))
@@ -234,7 +249,9 @@ func (c *reader) send(method, called string, body []byte) (*answer, error) {
 		h.Set("Mcp-Session-Id", c.session)
 	}
 	a := &answer{header: http.Header{}}
-	c.server.ServeHTTP(a, r)
+	if err := serve(c.server, a, r); err != nil {
+		return nil, err
+	}
 	if s := a.header.Get("Mcp-Session-Id"); s != "" && !c.modern {
 		c.session = s
 	}

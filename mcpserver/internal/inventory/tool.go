@@ -50,6 +50,30 @@ func ReadTool(raw json.RawMessage) (t Tool, err error) {
 	return t, json.Unmarshal(raw, &t)
 }
 
+// Mirrors says which top-level arguments a call repeats in headers, and how each is called after "Mcp-Param-" (MCP 2026-07-28, "x-mcp-header").
+func (t Tool) Mirrors() map[string]string {
+	var schema struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+	}
+	if json.Unmarshal(t.InputSchema, &schema) != nil {
+		return nil
+	}
+	var mirrors map[string]string
+	for argument, raw := range schema.Properties {
+		var property struct {
+			Header string `json:"x-mcp-header"`
+		}
+		if json.Unmarshal(raw, &property) != nil || property.Header == "" {
+			continue
+		}
+		if mirrors == nil {
+			mirrors = map[string]string{}
+		}
+		mirrors[argument] = property.Header
+	}
+	return mirrors
+}
+
 // Fingerprint tells one version of a tool from another: the SHA-256 of its name, titles, description, schemas and hints, which are all that an agent decides by.
 // A schema counts by what it says, not by how it is written.
 func (t Tool) Fingerprint() string {

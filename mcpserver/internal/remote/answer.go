@@ -75,7 +75,7 @@ func (a *answer) pass() {
 		a.report(good)
 		a.plain()
 	case kind != "application/json":
-		a.refuse(bad, errBroken)
+		a.refuse(good, errBroken)
 	default:
 		a.whole()
 	}
@@ -123,14 +123,12 @@ func (a *answer) whole() {
 	case int64(len(body)) > a.Limits.Answer:
 		a.refuse(good, errLarge) // what one caller asks for is no failure of the server's
 		return
-	}
-	if !isMessage(body) {
-		if a.response.StatusCode >= 400 {
-			a.report(good)
-			a.plain()
-			return
-		}
-		a.refuse(bad, errBroken)
+	case !isMessage(body) && a.response.StatusCode >= 400:
+		a.report(good)
+		a.plain()
+		return
+	case !isMessage(body):
+		a.refuse(good, errBroken)
 		return
 	}
 	a.report(good)

@@ -23,6 +23,7 @@ const (
 	stateOK      = "ok"
 	stateFailing = "failing"
 	stateProbing = "probing"
+	stateSome    = "failing for some"
 )
 
 // outcome is how a request found the server.
@@ -31,7 +32,8 @@ type outcome int
 const (
 	unknown outcome = iota // nobody waited for it, or it was the request's own doing
 	good
-	bad
+	bad  // it failed with this request
+	down // it cannot be reached
 )
 
 // enter says whether a request may go; if not, how long to wait. report takes how it found the server, and says the new state when that is another.
@@ -91,6 +93,12 @@ func (b *breaker) state() string {
 		return stateProbing
 	}
 	return stateFailing
+}
+
+func (b *breaker) clean() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failed == 0 && !b.probing
 }
 
 func (b *breaker) describe() string {

@@ -29,7 +29,7 @@ type Limits struct {
 	Connect   time.Duration // default 5 seconds
 	FirstByte time.Duration // until the answer begins; default 60 seconds
 	Idle      time.Duration // between two pieces of an answer; default 5 minutes
-	Failures  int           // in a row, after which nobody is sent there for a while; default 5
+	Failures  int           // in a row, after which nobody (or no request of the one tenant that they are of) is sent there for a while; default 5
 	Cooldown  time.Duration // the while; default 5 seconds
 }
 
@@ -75,7 +75,7 @@ type Server struct {
 	transport *http.Transport
 	requests  *lane
 	streams   *lane
-	breaker   *breaker
+	breakers  breakers
 }
 
 // New makes the way to a server. Nothing is sent yet.
@@ -96,12 +96,12 @@ func New(c Config) *Server {
 			MaxIdleConnsPerHost: c.Limits.InFlight, IdleConnTimeout: time.Minute, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
 		},
 		requests: newLane(c.Limits.InFlight, c.Limits.PerTenant), streams: newLane(c.Limits.Streams, max(1, c.Limits.Streams/2)),
-		breaker: &breaker{most: c.Limits.Failures, cooldown: c.Limits.Cooldown, now: c.Now},
+		breakers: breakers{all: &breaker{most: c.Limits.Failures, cooldown: c.Limits.Cooldown, now: c.Now}},
 	}
 }
 
-// State says how the server was found: "ok", "failing" or "probing".
-func (s *Server) State() string { return s.breaker.describe() }
+// State says how the server was found: "ok", "failing" or "probing"; or "failing for some", when a tenant's requests alone find it so.
+func (s *Server) State() string { return s.breakers.describe() }
 
 // Close lets idle connections go.
 func (s *Server) Close() error {
@@ -141,15 +141,19 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 		return
 	}
 	defer leave()
-	report, wait, ok := s.breaker.enter()
+	report, wait, ok := s.breakers.enter(c.TenantID)
 	if !ok {
 		httpd.RetryAfter(w, wait)
 		refuse(w, r, http.StatusServiceUnavailable, m.ID, errDown)
 		return
 	}
 	s.exchange(w, r, c, body, m.ID, func(o outcome) {
-		if changed := report(o); changed != "" {
-			s.Log.Warn("a server behind the gateway is found otherwise", "upstream", s.Name, "state", changed)
+		all, own := report(o)
+		if all != "" {
+			s.Log.Warn("a server behind the gateway is found otherwise", "upstream", s.Name, "state", all)
+		}
+		if own != "" {
+			s.Log.Warn("a server behind the gateway is found otherwise by a tenant", "upstream", s.Name, "tenant", c.TenantID, "state", own)
 		}
 	})
 }
@@ -191,7 +195,11 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request, id json.RawMess
 		refuse(w, r, http.StatusGatewayTimeout, id, errSlow)
 		return
 	}
-	report(bad)
+	found := bad
+	if isDial(err) {
+		found = down
+	}
+	report(found)
 	refuse(w, r, http.StatusBadGateway, id, errDown)
 }
 

@@ -1,0 +1,152 @@
+package guard
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+)
+
+// Streams are the open streams of a server behind the guard. The zero value has none. It is safe for concurrent use.
+type Streams struct {
+	mu   sync.Mutex
+	open map[string]map[*stream]struct{} // by grant
+}
+
+// stream is one of them.
+type stream struct {
+	tenant, grant, session string
+	changed                []byte        // the event that says that the list of tools is another; nil: the client did not ask to be told
+	due                    chan struct{} // that is to be said; it has room for one
+}
+
+// ToolsChanged tells clients whose list of tools may be another now, for which says whether that of a tenant is. Told are the stream that an older client opens with GET
+// (MCP 2025-11-25, transports, "Listening for Messages from the Server"), one of each session, and the subscription of a newer one that asked for it (MCP 2026-07-28,
+// "Subscriptions"). It does not wait for them.
+func (s *Streams) ToolsChanged(which func(tenantID string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tenants, sessions := map[string]bool{}, map[string]bool{}
+	for _, of := range s.open {
+		for o := range of {
+			told, known := tenants[o.tenant]
+			if !known {
+				told = which(o.tenant)
+				tenants[o.tenant] = told
+			}
+			if !told || o.changed == nil || o.session != "" && sessions[o.session] {
+				continue
+			}
+			sessions[o.session] = true
+			select {
+			case o.due <- struct{}{}:
+			default: // it is about to be told
+			}
+		}
+	}
+}
+
+// add counts a stream, unless its grant has as many as it may.
+func (s *Streams) add(o *stream, most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.open[o.grant]) >= most {
+		return false
+	}
+	if s.open == nil {
+		s.open = map[string]map[*stream]struct{}{}
+	}
+	if s.open[o.grant] == nil {
+		s.open[o.grant] = map[*stream]struct{}{}
+	}
+	s.open[o.grant][o] = struct{}{}
+	return true
+}
+
+func (s *Streams) remove(o *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if delete(s.open[o.grant], o); len(s.open[o.grant]) == 0 {
+		delete(s.open, o.grant)
+	}
+}
+
+// opened is the stream that the server answers with.
+func (x *passage) opened() *stream {
+	c := x.v.caller
+	s := &stream{tenant: c.TenantID, grant: c.GrantID, due: make(chan struct{}, 1)}
+	const begin, end = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"", "}\n\n"
+	switch {
+	case x.w.status != http.StatusOK:
+	case x.r.Method == http.MethodGet:
+		s.session, s.changed = x.r.Header.Get(sessionHeader), []byte(begin+end)
+	case x.m.Method == "subscriptions/listen" && wantsTools(x.record.Message):
+		s.changed = []byte(begin + `,"params":{"_meta":{"io.modelcontextprotocol/subscriptionId":` + string(x.m.ID) + `}}` + end)
+		x.w.waits = true // the server acknowledges first
+	}
+	return s
+}
+
+// wantsTools says whether a subscription asks to be told of changed tools: nothing is told that was not asked for.
+func wantsTools(body []byte) bool {
+	for _, name := range []string{"params", "notifications"} {
+		if body = memberOf(body, name); body == nil {
+			return false
+		}
+	}
+	return string(memberOf(body, "toolsListChanged")) == "true"
+}
+
+// memberOf is a member of an object, or nil.
+func memberOf(object []byte, name string) json.RawMessage {
+	members, err := message.Members(object)
+	if err != nil {
+		return nil
+	}
+	for _, m := range members {
+		if string(m.Name) == name {
+			return m.Value
+		}
+	}
+	return nil
+}
+
+// close lets go of a stream: nothing of the guard's own comes after the server's last word.
+func (x *passage) close() {
+	if x.w.close != nil {
+		x.w.close()
+		x.w.cut()
+	}
+}
+
+// watch tells a stream what there is to tell, and ends it when its token is over or its grant has ended, or when nobody can say (MC-26).
+func (x *passage) watch(ctx context.Context, cancel context.CancelFunc, s *stream) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.due:
+			x.w.insert(s.changed)
+		case <-tick.C:
+			if x.over(ctx) {
+				x.w.cut()
+				cancel()
+				return
+			}
+		}
+	}
+}
+
+// over says whether a stream has to end. One of nobody's does when nobody may pass any more.
+func (x *passage) over(ctx context.Context) bool {
+	if x.v.caller.GrantID == "" {
+		return !x.anonymous()
+	}
+	ended, err := x.guard.config.Revoked.Ended(ctx, x.v.caller.GrantID)
+	return ended || err != nil || x.guard.config.Now().Unix() >= x.v.expires+int64(Leeway/time.Second)
+}

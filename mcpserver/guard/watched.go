@@ -1,0 +1,177 @@
+package guard
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+)
+
+// watched is a ResponseWriter that knows when the answer begins, and what goes through it.
+type watched struct {
+	http.ResponseWriter
+	begin   func() // called once, before the head goes out
+	close   func()
+	through message.Filter
+	id      json.RawMessage // of the message that is answered
+
+	mu     sync.Mutex // a stream is cut, and told something, from another goroutine
+	status int
+	held   bool   // the head waits until the answer is whole, or known to be one message
+	headed bool   // the head is out
+	gone   bool   // nothing more goes out
+	waits  bool   // nothing is told before the server's first message
+	due    []byte // an event that is to be told
+	failed error
+}
+
+func (w *watched) WriteHeader(status int) {
+	if status >= 100 && status < 200 {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if w.status != 0 {
+		return
+	}
+	w.status = status
+	if w.begin != nil {
+		w.begin()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch w.through.(type) {
+	case *message.Whole, *message.One:
+		w.held = true
+	}
+	if !w.held && !w.gone {
+		w.head()
+		w.deliver()
+	}
+}
+
+// head sends the head. w.mu is held.
+func (w *watched) head() {
+	w.ResponseWriter.WriteHeader(w.status)
+	w.held, w.headed = false, true
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gone {
+		return 0, http.ErrHandlerTimeout
+	}
+	if w.through == nil {
+		return w.ResponseWriter.Write(p)
+	}
+	out, err := w.through.Take(p)
+	if err == nil && len(out) > 0 {
+		if w.held {
+			w.head()
+		}
+		_, err = w.ResponseWriter.Write(out)
+	}
+	if err != nil {
+		w.gone, w.failed = true, err
+		return 0, err
+	}
+	w.deliver()
+	return len(p), nil
+}
+
+// insert puts an event of the guard's own between two of the server's: what has gone through the filter of a stream are whole events.
+func (w *watched) insert(event []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.due = event
+	w.deliver()
+}
+
+// deliver writes the event that is due, when its time has come. w.mu is held.
+func (w *watched) deliver() {
+	if w.gone || w.due == nil || !w.headed || w.waits {
+		return
+	}
+	event := w.due
+	w.due = nil
+	if _, err := w.ResponseWriter.Write(event); err != nil {
+		w.gone, w.failed = true, err
+		return
+	}
+	_ = http.NewResponseController(w.ResponseWriter).Flush() // one that cannot is one that need not
+}
+
+// finish sends what was held back, or says that the server's answer cannot be shown. A stream that cannot go on is broken off, so that its client sees it.
+func (w *watched) finish() {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []byte
+	if w.through != nil && !w.gone {
+		out, w.failed = w.through.End()
+	}
+	switch {
+	case w.failed != nil && w.held:
+		status := http.StatusBadGateway
+		if w.status >= http.StatusBadRequest {
+			status = w.status // a refusal stays one: 404 tells an older client that its session is over, and to begin anew
+		}
+		message.Refuse(w.ResponseWriter, status, w.id, &message.Fault{Code: message.CodeInternal, Message: w.failed.Error()})
+	case w.failed != nil:
+		panic(http.ErrAbortHandler)
+	case !w.held && len(out) > 0:
+		w.ResponseWriter.Write(out)
+	case w.held:
+		w.Header().Set("Content-Length", strconv.Itoa(len(out)))
+		w.head()
+		w.ResponseWriter.Write(out)
+	}
+}
+
+// replace answers otherwise than the server does.
+func (w *watched) replace(status int, body string) {
+	w.cut()
+	w.status = status
+	h := w.Header()
+	h.Del("Content-Length")
+	h.Set("Content-Type", "application/json")
+	w.ResponseWriter.WriteHeader(status)
+	w.ResponseWriter.Write([]byte(body))
+}
+
+// cut lets nothing more out.
+func (w *watched) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gone = true
+}
+
+// Flush implements http.Flusher: a stream's events go out one by one.
+func (w *watched) Flush() {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.gone && !w.held {
+		http.NewResponseController(w.ResponseWriter).Flush()
+	}
+}
+
+// SetReadDeadline and SetWriteDeadline let a server behind set the times of its streams (http.ResponseController).
+func (w *watched) SetReadDeadline(t time.Time) error {
+	return http.NewResponseController(w.ResponseWriter).SetReadDeadline(t)
+}
+
+// SetWriteDeadline is the other of the two.
+func (w *watched) SetWriteDeadline(t time.Time) error {
+	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
+}
