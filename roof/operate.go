@@ -101,7 +101,11 @@ func (c *call) openDoor(ctx context.Context) (operator, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	door, shut, err := authserver.OpenOperator(ctx, c.issuing(), authserver.Deps{Log: log, Now: c.program.Now})
+	d := authserver.Deps{Log: log, Now: c.program.Now}
+	if c.keyKept {
+		d.Rekey = c.rekey
+	}
+	door, shut, err := authserver.OpenOperator(ctx, c.issuing(), d)
 	if err != nil {
 		return nil, nil, opening(err)
 	}

@@ -370,7 +370,8 @@ func (x *passage) watch(ctx context.Context, cancel context.CancelFunc) {
 			return
 		case <-tick.C:
 			ended, err := x.guard.config.Revoked.Ended(ctx, x.v.caller.GrantID)
-			if ended || err != nil || x.guard.config.Now().Unix() >= x.v.expires+int64(Leeway/time.Second) {
+			withdrawn, _ := x.guard.config.Revoked.Ended(ctx, x.v.entry)
+			if ended || withdrawn || err != nil || x.guard.config.Now().Unix() >= x.v.expires+int64(Leeway/time.Second) {
 				x.w.cut()
 				cancel()
 				return

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
 // Log is the record of acts, which the operator may also read.
@@ -38,7 +39,8 @@ type Door struct {
 	Audit     Log
 	Ledger    *grant.Ledger
 	Keys      *keyring.Ring
-	Resources []issuer.Resource // their scopes are the ones that there are
+	Rekey     func(next config.Secret, seal func(config.Secret) error) error // see authserver.Deps
+	Resources []issuer.Resource                                              // their scopes are the ones that there are
 	Now       func() time.Time
 	// More are acts of others that come through this door too, under one roof: those of the MCP server. One of ours goes before one of the same name.
 	More map[string]Act
