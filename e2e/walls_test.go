@@ -232,15 +232,16 @@ var floors = []struct {
 	height int
 	rooms  []string
 }{
-	{9, []string{"e2e"}},
-	{8, []string{""}}, // the gatehouse command
-	{7, []string{"roof"}},
-	{6, []string{"authserver/cmd/authserver", "mcpserver/cmd/mcpserver"}},
-	{5, []string{"authserver", "mcpserver"}},
+	{10, []string{"e2e"}},
+	{9, []string{""}}, // the gatehouse command
+	{8, []string{"roof"}},
+	{7, []string{"authserver/cmd/authserver", "mcpserver/cmd/mcpserver"}},
+	{6, []string{"authserver", "mcpserver", "mcpserver/gateway"}},
+	{5, []string{"mcpserver/operator"}},
 	{4, []string{
 		"authserver/internal/endpoint", "authserver/internal/signin", "authserver/internal/admin", // the doors
 		"authserver/internal/sqlstore", "authserver/internal/recent", "authserver/internal/cimd", "authserver/internal/storetest", // the adapters, and their examination: nobody below may know them
-		"mcpserver/internal/tools", "mcpserver/internal/crm/crmtest", "mcpserver/gateway",
+		"mcpserver/internal/tools", "mcpserver/internal/crm/crmtest",
 		"mcpserver/internal/usage", "mcpserver/internal/rollout", "mcpserver/internal/metrics",
 	}},
 	{3, []string{

@@ -7,8 +7,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
@@ -16,7 +16,7 @@ import (
 // backends is the switchboard: where ended grants are read, and used proofs remembered, is decided here and nowhere else.
 type backends struct {
 	crm     *crm.DB
-	book    *book.DB
+	desk    *operator.Desk
 	redis   redis.UniversalClient // nil: none
 	revoked revocation.Reader
 	replica *revocation.Replica // revoked, when it follows a feed; nil: it does not
@@ -42,7 +42,7 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 			d.Log.Warn("the database lets this role past row-level security: the statements alone keep tenants apart", "hint", "give the MCP server a role of its own, as deploy/roles.sql makes it")
 		}
 	}
-	if b.book, err = book.Open(ctx, c.Database); err != nil {
+	if b.desk, err = operator.Open(ctx, c.Database, operator.Options{Anonymous: c.InsecureAllowAnonymous, Now: d.Now, Log: d.Log}); err != nil {
 		return nil, err
 	}
 	if c.Redis != "" {
@@ -88,8 +88,8 @@ func (b *backends) close() error {
 	if b.redis != nil {
 		errs = append(errs, b.redis.Close())
 	}
-	if b.book != nil {
-		errs = append(errs, b.book.Close())
+	if b.desk != nil {
+		errs = append(errs, b.desk.Close())
 	}
 	if b.crm != nil {
 		errs = append(errs, b.crm.Close())

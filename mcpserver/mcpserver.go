@@ -14,11 +14,9 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/card"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/metrics"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/rollout"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/tools"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/usage"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
@@ -61,10 +59,6 @@ type Server struct {
 	// introspects says that the issuer is asked about each token while the list of ended grants is stale.
 	introspects bool
 	handler     http.Handler
-	modes       *rollout.Modes
-	usage       *usage.Counter
-	metrics     *metrics.Registry
-	operator    *Operator
 }
 
 // New opens the stores, whose schema must be there, and wires the wing. Close it after use.
@@ -78,17 +72,9 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		backends: b, introspects: c.EndedWhenStale == EndedIntrospect, modes: rollout.New(b.book, d.Now, d.Log), usage: usage.NewCounter(b.book, d.Now, d.Log), metrics: metrics.New(),
-	}
+	s := &Server{backends: b, introspects: c.EndedWhenStale == EndedIntrospect}
 	if err := s.wire(c, d); err != nil {
 		return nil, errors.Join(err, b.close())
-	}
-	if err := s.modes.Refresh(ctx); err != nil { // then all rules count
-		d.Log.Error("the rollout's modes cannot be read: all rules count", "error", err)
-	}
-	if c.InsecureAllowAnonymous {
-		d.Log.Warn("requests without a good token pass as nobody, where the mode for nobody is observe", "setting", "insecure-allow-anonymous")
 	}
 	return s, nil
 }
@@ -97,21 +83,18 @@ func (s *Server) wire(c Config, d Deps) (err error) {
 	if s.guard, err = check(c, d, s.backends); err != nil {
 		return err
 	}
-	all := tools.All(s.backends.crm)
-	catalog, err := mcp.NewCatalog(all...)
+	catalog, err := mcp.NewCatalog(tools.All(s.backends.crm)...)
 	if err != nil {
 		return err
 	}
-	tables, err := guard.Always(rules(all))
+	tables, err := s.backends.supervise(s.guard)
 	if err != nil {
 		return err
 	}
-	s.operator = &Operator{book: s.backends.book, modes: s.modes, usage: s.usage, guard: s.guard, tables: tables, tools: names(all), anonymous: c.InsecureAllowAnonymous, now: d.Now}
-	s.metrics.Gauges = func() []metrics.Gauge { return s.gauges(c) }
 	endpoint, err := s.guard.Serve(&mcp.Endpoint{
 		Catalog: catalog, Deny: s.guard.Challenge,
 		Info: mcp.Info{Name: serverName, Version: Version, Title: serverTitle, Instructions: instructions},
-	}, guard.Policy{Tables: tables, Rollout: s.modes, AllowAnonymous: c.InsecureAllowAnonymous, Admit: admit(c, d), Record: s.record})
+	}, guard.Policy{Tables: tables, Rollout: s.backends.desk.Rollout(""), AllowAnonymous: c.InsecureAllowAnonymous, Admit: admit(c, d), Record: s.backends.desk.Record("")})
 	if err != nil {
 		return err
 	}
@@ -137,39 +120,19 @@ func check(c Config, d Deps, b *backends) (*guard.Guard, error) {
 	})
 }
 
-// record counts a decision, for the hours and for who collects numbers.
-func (s *Server) record(r guard.Record) {
-	s.usage.Record(&r)
-	s.metrics.Record(&r)
-}
-
-// gauges are what who collects numbers should know of the rest.
-func (s *Server) gauges(c Config) []metrics.Gauge {
-	lost, lenient, anonymous := s.usage.Overflow(), 0, 0
-	for _, m := range s.modes.All() {
-		if m.Mode != guard.Enforce {
-			lenient++
-		}
+// supervise lets the operator see this server's tools, and returns their rules.
+func (b *backends) supervise(g *guard.Guard) (func(string) *guard.Table, error) {
+	all := tools.All(b.crm)
+	tables, err := guard.Always(rules(all))
+	if err != nil {
+		return nil, err
 	}
-	if c.InsecureAllowAnonymous {
-		anonymous = 1
-	}
-	return []metrics.Gauge{
-		{Name: "gatehouse_insecure_allow_anonymous", Help: "1 when requests without a good token may pass, as nobody.", Value: float64(anonymous)},
-		{Name: "gatehouse_rollout_lenient_modes", Help: "Modes of tenants and tools that are not enforce.", Value: float64(lenient)},
-		{Name: "gatehouse_rollout_age_seconds", Help: "How long ago the modes were read; above 10 all rules count.", Value: s.modes.Age().Seconds()},
-		{Name: "gatehouse_usage_pending", Help: "Sums that wait to be written.", Value: float64(lost.Pending)},
-		{Name: "gatehouse_usage_other_total", Help: "Requests that are counted in usage without their caller and tool.", Value: float64(lost.Requests)},
-		{Name: "gatehouse_usage_failures_total", Help: "Times that usage could not be written.", Value: float64(lost.Failed)},
-	}
-}
-
-func names(all []mcp.Tool) []string {
-	var names []string
+	var known []operator.Tool
 	for _, t := range all {
-		names = append(names, t.Name)
+		known = append(known, operator.Tool{Name: t.Name})
 	}
-	return names
+	b.desk.Add(operator.Server{Table: tables, Tools: func(string) []operator.Tool { return known }, Examine: g.Examine})
+	return tables, nil
 }
 
 // rules are the companion tools' own: each is opened by its scope, and listed to those who have it.
@@ -260,15 +223,15 @@ func baseline() []string {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Metrics answers GET /metrics. It asks nobody who they are, and tells tenants' names: give it a listener of its own (AD-09).
-func (s *Server) Metrics() http.Handler { return s.metrics }
+func (s *Server) Metrics() http.Handler { return s.backends.desk.Metrics() }
 
 // Operator is the operator's door of this server.
-func (s *Server) Operator() *Operator { return s.operator }
+func (s *Server) Operator() *operator.Desk { return s.backends.desk }
 
 // Run does the background work until ctx ends: the issuer's keys and the rollout's modes are read anew from time to time, its list of ended grants is followed, usage is written.
 func (s *Server) Run(ctx context.Context) {
 	var work sync.WaitGroup
-	for _, do := range []func(context.Context){s.guard.Run, s.backends.run, s.modes.Run, s.usage.Run} {
+	for _, do := range []func(context.Context){s.guard.Run, s.backends.run, s.backends.desk.Run} {
 		work.Go(func() { do(ctx) })
 	}
 	work.Wait()
@@ -284,15 +247,8 @@ func (s *Server) Ended(grantID string, until time.Time) {
 // SeedDemo puts the demo's data there; what is there already stays.
 func (s *Server) SeedDemo(ctx context.Context) error { return s.backends.crm.SeedDemo(ctx) }
 
-// lastFlush bounds the writing of what was counted after Run ended, or without it.
-const lastFlush = 5 * time.Second
-
 // Close writes what was counted, and closes the stores.
-func (s *Server) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), lastFlush)
-	defer cancel()
-	return errors.Join(s.usage.Flush(ctx), s.backends.close())
-}
+func (s *Server) Close() error { return s.backends.close() }
 
 // healthz says that the process serves.
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
@@ -313,4 +269,34 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	httpd.WriteJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+}
+
+// OpenOperator opens the operator's door without serving anything, for commands. close closes the stores.
+func OpenOperator(ctx context.Context, c Config, d Deps) (desk *operator.Desk, close func() error, err error) {
+	d.fill()
+	if c, err = c.resolve(); err != nil {
+		return nil, nil, err
+	}
+	if d.Revoked == nil && c.Redis == "" {
+		d.Revoked = unasked{}
+	}
+	b, err := open(ctx, c, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := check(c, d, b)
+	if err == nil {
+		_, err = b.supervise(g)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, b.close())
+	}
+	return b.desk, b.close, nil
+}
+
+// unasked is the list of ended grants of a command that cannot reach it: no token is believed then.
+type unasked struct{}
+
+func (unasked) Ended(context.Context, string) (bool, error) {
+	return false, errors.New("the list of ended grants is in the memory of the server that runs")
 }

@@ -13,13 +13,14 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
 const update = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"update_customer","arguments":{"customer_id":"cus_acme_1001","name":"X"}}}`
 
 // act does an act of the operator's, and reads its answer.
-func act[T any](t *testing.T, o *mcpserver.Operator, name string, arguments any) (T, error) {
+func act[T any](t *testing.T, o *operator.Desk, name string, arguments any) (T, error) {
 	t.Helper()
 	encoded, err := json.Marshal(arguments)
 	must(t, err)
@@ -34,15 +35,15 @@ func act[T any](t *testing.T, o *mcpserver.Operator, name string, arguments any)
 	return out, nil
 }
 
-func set(t *testing.T, o *mcpserver.Operator, m mcpserver.ModeSpec) {
+func set(t *testing.T, o *operator.Desk, m operator.ModeSpec) {
 	t.Helper()
 	_, err := act[any](t, o, "rollout.set", m)
 	must(t, err)
 }
 
-func report(t *testing.T, o *mcpserver.Operator, a mcpserver.ReportAsked) mcpserver.Report {
+func report(t *testing.T, o *operator.Desk, a operator.ReportAsked) operator.Report {
 	t.Helper()
-	r, err := act[mcpserver.Report](t, o, "rollout.report", a)
+	r, err := act[operator.Report](t, o, "rollout.report", a)
 	must(t, err)
 	return r
 }
@@ -73,7 +74,7 @@ func TestRollout(t *testing.T) {
 			}
 			read := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer","arguments":{"customer_id":"cus_acme_1001"}}}`
 			status(acme, update, 403)
-			set(t, o, mcpserver.ModeSpec{Tenant: "acme", Mode: "observe"})
+			set(t, o, operator.ModeSpec{Tenant: "acme", Mode: "observe"})
 			status(acme, update, 200)
 			if answer := status(acme, read, 200); !strings.Contains(answer, "cus_acme_1001") {
 				t.Errorf("observed: got %s", answer)
@@ -87,7 +88,7 @@ func TestRollout(t *testing.T) {
 			}
 			status(w.issuer.Sign(w.issuer.Claims("https://other.example/mcp", allScopes...)), read, 401)
 
-			r := report(t, o, mcpserver.ReportAsked{Tenant: "acme"})
+			r := report(t, o, operator.ReportAsked{Tenant: "acme"})
 			if len(r.Tenants) != 1 || r.Tenants[0].Safe || r.Tenants[0].Enforced || len(r.Tenants[0].Why) != 2 || len(r.Tenants[0].Refused) != 2 {
 				t.Fatalf("observed: got %+v", r)
 			}
@@ -96,16 +97,16 @@ func TestRollout(t *testing.T) {
 					t.Errorf("would be refused: %+v", row)
 				}
 			}
-			set(t, o, mcpserver.ModeSpec{Tenant: "acme", Mode: "enforce_writes"})
+			set(t, o, operator.ModeSpec{Tenant: "acme", Mode: "enforce_writes"})
 			status(acme, update, 403)
 			status(acme, read, 200)
-			set(t, o, mcpserver.ModeSpec{Tenant: "acme", Tool: "update_customer", Mode: "observe"})
+			set(t, o, operator.ModeSpec{Tenant: "acme", Tool: "update_customer", Mode: "observe"})
 			status(acme, update, 200)
-			set(t, o, mcpserver.ModeSpec{Tenant: "acme", Tool: "update_customer", Mode: "enforce"})
-			set(t, o, mcpserver.ModeSpec{Tenant: "acme", Mode: "enforce"})
+			set(t, o, operator.ModeSpec{Tenant: "acme", Tool: "update_customer", Mode: "enforce"})
+			set(t, o, operator.ModeSpec{Tenant: "acme", Mode: "enforce"})
 			status(acme, update, 403)
 			status(acme, read, 403)
-			if r := report(t, o, mcpserver.ReportAsked{Tenant: "acme"}); !r.Tenants[0].Enforced || !r.Tenants[0].Safe {
+			if r := report(t, o, operator.ReportAsked{Tenant: "acme"}); !r.Tenants[0].Enforced || !r.Tenants[0].Safe {
 				t.Errorf("enforced: got %+v", r.Tenants)
 			}
 		})
@@ -118,12 +119,12 @@ func TestWhenItIsSafe(t *testing.T) {
 	o := w.server.Operator()
 	says := func(within time.Duration, safe bool, why string) {
 		t.Helper()
-		r := report(t, o, mcpserver.ReportAsked{Tenant: "acme", Within: within}).Tenants[0]
+		r := report(t, o, operator.ReportAsked{Tenant: "acme", Within: within}).Tenants[0]
 		if r.Safe != safe || !strings.Contains(strings.Join(r.Why, "; "), why) {
 			t.Errorf("got safe %v, %q, want %v and %q", r.Safe, r.Why, safe, why)
 		}
 	}
-	set(t, o, mcpserver.ModeSpec{Tenant: "acme", Mode: "observe"})
+	set(t, o, operator.ModeSpec{Tenant: "acme", Mode: "observe"})
 	says(time.Nanosecond, false, "nothing is known")
 	w.post(w.token("acme", allScopes...), list)
 	says(time.Hour, false, "observed only since")
@@ -131,11 +132,11 @@ func TestWhenItIsSafe(t *testing.T) {
 	read := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer","arguments":{"customer_id":"cus_acme_1001"}}}`
 	w.post(w.token("acme", "knowledge:read"), read)
 	says(time.Nanosecond, false, "1 requests would have been refused, the last at")
-	if r := report(t, o, mcpserver.ReportAsked{Tenant: "acme", Within: time.Nanosecond}).Tenants[0]; !r.Writes {
+	if r := report(t, o, operator.ReportAsked{Tenant: "acme", Within: time.Nanosecond}).Tenants[0]; !r.Writes {
 		t.Errorf("only a read would be refused: got %+v, want writes to be safe", r)
 	}
 	w.post(w.token("acme", "knowledge:read"), update)
-	if r := report(t, o, mcpserver.ReportAsked{Tenant: "acme", Within: time.Nanosecond}).Tenants[0]; r.Writes {
+	if r := report(t, o, operator.ReportAsked{Tenant: "acme", Within: time.Nanosecond}).Tenants[0]; r.Writes {
 		t.Errorf("a write would be refused: got %+v", r)
 	}
 	says(time.Nanosecond, false, "2 requests would have been refused, the last at")
@@ -144,12 +145,12 @@ func TestWhenItIsSafe(t *testing.T) {
 // Requests without a good token pass only where the setting and the mode for nobody both say so, as nobody, and are counted and named.
 func TestAnonymous(t *testing.T) {
 	closed := openWing(t)
-	set(t, closed.server.Operator(), mcpserver.ModeSpec{Tenant: "*", Mode: "observe"})
+	set(t, closed.server.Operator(), operator.ModeSpec{Tenant: "*", Mode: "observe"})
 	if status, _ := closed.post("", list); status != 401 {
 		t.Errorf("observed for every tenant: nobody got %d, want 401", status)
 	}
-	var refusal *mcpserver.Refusal
-	if _, err := act[any](t, closed.server.Operator(), "rollout.set", mcpserver.ModeSpec{Nobody: true, Mode: "observe"}); !errors.As(err, &refusal) || !strings.Contains(refusal.Hint, "insecure-allow-anonymous") {
+	var refusal *operator.Refusal
+	if _, err := act[any](t, closed.server.Operator(), "rollout.set", operator.ModeSpec{Nobody: true, Mode: "observe"}); !errors.As(err, &refusal) || !strings.Contains(refusal.Hint, "insecure-allow-anonymous") {
 		t.Errorf("a mode for nobody without the setting: got %v", err)
 	}
 	w := openWing(t, func(c *mcpserver.Config) { c.InsecureAllowAnonymous = true })
@@ -157,7 +158,7 @@ func TestAnonymous(t *testing.T) {
 	if status, _ := w.post("", list); status != 401 {
 		t.Errorf("the setting alone: nobody got %d, want 401", status)
 	}
-	set(t, o, mcpserver.ModeSpec{Nobody: true, Mode: "observe"})
+	set(t, o, operator.ModeSpec{Nobody: true, Mode: "observe"})
 	if status, body := w.post("", list); status != 200 || strings.Count(body, `"inputSchema"`) != 4 {
 		t.Errorf("observed: nobody got %d %s", status, body)
 	}
@@ -169,7 +170,7 @@ func TestAnonymous(t *testing.T) {
 			t.Errorf("%s acts: got %d %s", what, status, body)
 		}
 	}
-	r := report(t, o, mcpserver.ReportAsked{})
+	r := report(t, o, operator.ReportAsked{})
 	agents := map[string]int64{}
 	for _, row := range r.Nobody {
 		if row.Outcome == "observed" {
@@ -182,7 +183,7 @@ func TestAnonymous(t *testing.T) {
 	if text := collect(w.server); !strings.Contains(text, "gatehouse_anonymous_total 4\n") || !strings.Contains(text, "gatehouse_insecure_allow_anonymous 1\n") {
 		t.Errorf("the numbers: %s", text)
 	}
-	set(t, o, mcpserver.ModeSpec{Nobody: true, Mode: "enforce"})
+	set(t, o, operator.ModeSpec{Nobody: true, Mode: "enforce"})
 	if status, _ := w.post("", list); status != 401 {
 		t.Errorf("enforced: nobody got %d, want 401", status)
 	}
@@ -215,21 +216,21 @@ func TestNothingOfTheInsideIsPublic(t *testing.T) {
 func TestExplain(t *testing.T) {
 	w := openWing(t)
 	o := w.server.Operator()
-	why := func(e mcpserver.Explanation, tool string) mcpserver.ToolExplained {
+	why := func(e operator.Explanation, tool string) operator.ToolExplained {
 		for _, x := range e.Tools {
 			if x.Name == tool {
 				return x
 			}
 		}
 		t.Fatalf("%s is not explained: %+v", tool, e)
-		return mcpserver.ToolExplained{}
+		return operator.ToolExplained{}
 	}
-	set(t, o, mcpserver.ModeSpec{Tenant: "acme", Tool: "create_ticket", Mode: "observe"})
+	set(t, o, operator.ModeSpec{Tenant: "acme", Tool: "create_ticket", Mode: "observe"})
 	raw := w.token("acme", "customers:read")
-	e, err := act[mcpserver.Explanation](t, o, "tools.explain", mcpserver.ExplainAsked{Token: raw})
+	e, err := act[operator.Explanation](t, o, "tools.explain", operator.ExplainAsked{Token: raw})
 	must(t, err)
 	_, body := w.post(raw, list)
-	for tool, want := range map[string]mcpserver.ToolExplained{
+	for tool, want := range map[string]operator.ToolExplained{
 		"read_customer":   {Listed: true, Passes: true, Why: "the scopes are there: customers:read"},
 		"update_customer": {Why: "lacks customers:write: a call is refused, and asks for it (mode enforce, as nobody set another)"},
 		"create_ticket":   {Listed: true, Passes: true, Why: "lacks tickets:write, but that does not count yet (mode observe, set for this tool of tenant acme)"},
@@ -242,15 +243,15 @@ func TestExplain(t *testing.T) {
 	if e.Tenant != "acme" || e.Expires.IsZero() {
 		t.Errorf("got %+v", e)
 	}
-	e, err = act[mcpserver.Explanation](t, o, "tools.explain", mcpserver.ExplainAsked{Tenant: "globex", Client: "cli_1", Scopes: []string{"tickets:write"}})
+	e, err = act[operator.Explanation](t, o, "tools.explain", operator.ExplainAsked{Tenant: "globex", Client: "cli_1", Scopes: []string{"tickets:write"}})
 	must(t, err)
 	if got := why(e, "create_ticket"); !got.Passes || got.Why != "the scopes are there: tickets:write" || why(e, "read_customer").Passes {
 		t.Errorf("by scopes: got %+v", e)
 	}
 	must(t, w.list.Add(context.Background(), "grt_1", time.Now().Add(time.Hour)))
 	for what, token := range map[string]string{"an ended grant's": raw, "rubbish": "secret-rubbish", "another server's": w.issuer.Sign(w.issuer.Claims("https://other.example/mcp", "customers:read"))} {
-		_, err := act[mcpserver.Explanation](t, o, "tools.explain", mcpserver.ExplainAsked{Token: token})
-		var refusal *mcpserver.Refusal
+		_, err := act[operator.Explanation](t, o, "tools.explain", operator.ExplainAsked{Token: token})
+		var refusal *operator.Refusal
 		if !errors.As(err, &refusal) || strings.Contains(err.Error()+refusal.Hint, token) {
 			t.Errorf("%s: got %v", what, err)
 		}
@@ -270,7 +271,7 @@ func TestReplicas(t *testing.T) {
 		w.post(w.token("acme", allScopes...), list)
 	}
 	must(t, two.server.Close()) // writes what it counted
-	rows, err := act[[]mcpserver.UsageRow](t, one.server.Operator(), "usage.list", mcpserver.UsageAsked{Tenant: "acme", Since: time.Now().Add(-time.Hour)})
+	rows, err := act[[]operator.UsageRow](t, one.server.Operator(), "usage.list", operator.UsageAsked{Tenant: "acme", Since: time.Now().Add(-time.Hour)})
 	must(t, err)
 	if len(rows) != 1 || rows[0].Calls != 3 || rows[0].Method != "tools/list" || rows[0].Outcome != "ok" {
 		t.Errorf("got %+v, want 3 calls", rows)
@@ -279,7 +280,7 @@ func TestReplicas(t *testing.T) {
 	ctx, end := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { three.server.Run(ctx); close(ended) }()
-	set(t, one.server.Operator(), mcpserver.ModeSpec{Tenant: "acme", Mode: "observe"})
+	set(t, one.server.Operator(), operator.ModeSpec{Tenant: "acme", Mode: "observe"})
 	deadline := time.Now().Add(5 * time.Second)
 	for raw := three.token("acme", "knowledge:read"); ; {
 		status, _ := three.post(raw, update)
@@ -303,7 +304,7 @@ func TestUsageHoldsNoArguments(t *testing.T) {
 		w.post(raw, call)
 	}
 	w.post(w.token("acme", allScopes...), strings.Replace(call, "read_customer", secret, 1)) // a tool's name that a stranger chose
-	rows, err := act[[]mcpserver.UsageRow](t, w.server.Operator(), "usage.list", mcpserver.UsageAsked{Since: time.Now().Add(-time.Hour)})
+	rows, err := act[[]operator.UsageRow](t, w.server.Operator(), "usage.list", operator.UsageAsked{Since: time.Now().Add(-time.Hour)})
 	must(t, err)
 	text, err := json.Marshal(rows)
 	must(t, err)

@@ -20,6 +20,7 @@ type command struct {
 	name    string // one word or two
 	operand string // what must follow without a flag, e.g. "ID"; in brackets: what may, however many words; empty: nothing
 	summary string
+	example string // its words after the name
 	// flags registers the command's own flags and returns the action that reads them.
 	flags func(fs *flag.FlagSet) action
 }
@@ -27,36 +28,42 @@ type command struct {
 // commands is all that the program can be told, in the order of the help.
 func commands() []command {
 	return []command{
-		{"serve", "", "run both wings in one process", serveFlags},
-		{"migrate", "", "bring the database schema up to date, and stop", migrateFlags},
-		{"tenant create", "", "make a tenant, with the roles agent-admin and reader", tenantCreate},
-		{"tenant list", "", "list the tenants", tenantList},
-		{"role put", "", "make or replace a role of a tenant", rolePut},
-		{"user create", "", "make a person with a local account", userCreate},
-		{"member put", "", "give a person a role in a tenant", memberPut},
-		{"client create", "", "make a machine client, or an application that people let in", clientCreate},
-		{"client list", "", "list the clients", clientList},
-		{"client delete", "ID", "make a client unknown, and end all its grants at once", clientDelete},
-		{"client replace-secret", "ID", "give a client another secret; the one before counts for a while beside it", clientReplaceSecret},
-		{"initial-token create", "", "make a token with which a tenant's clients register themselves", initialTokenCreate},
-		{"issuer trust", "ISSUER", "let a tenant's own identity provider say who lets which client in", issuerTrust},
-		{"issuer list", "", "list the identity providers that tenants trust", issuerList},
-		{"issuer distrust", "ISSUER", "end the trust in one, and what it let in", issuerDistrust},
-		{"grant list", "", "list what agents were allowed", grantList},
-		{"grant end", "ID", "end a grant, and every token of it, at once", grantEnd},
-		{"key list", "", "list the signing keys: next, active, retired", keyList},
-		{"key rotate", "", "make the next signing key", keyRotate},
-		{"key withdraw", "KID", "take a signing key out of use at once, with all tokens of it", keyWithdraw},
-		{"key reseal", "", "seal the signing keys under another key-encryption key", keyReseal},
-		{"usage list", "", "show which tools were used by whom", usageList},
-		{"rollout set", "MODE", "say how strictly the rules count for a tenant: observe, enforce_writes or enforce", rolloutSet},
-		{"rollout report", "", "show who would be refused what, and where it is safe to enforce", rolloutReport},
-		{"explain", "", "show which tools a caller sees, and by which rule", explain},
-		{"audit list", "", "show who did what, and what is unusual", auditList},
-		{"gateway serve", "", "put existing MCP servers behind the guard, as a file says", gatewayServe},
-		{"gateway init", "[-- PROGRAM]", "read what an MCP server offers, and write a file to begin with", gatewayInit},
-		{"gateway approve", "", "look at the servers' tools again, and write down that they are as they should be", gatewayApprove},
+		{"serve", "", "run both wings in one process", "--data-dir /srv/gatehouse --demo=false", serveFlags},
+		{"migrate", "", "bring the database schema up to date, and stop", "--data-dir /srv/gatehouse", migrateFlags},
+		{"tenant create", "", "make a tenant, with the roles agent-admin and reader", "--id acme --name 'Acme Corporation'", tenantCreate},
+		{"tenant list", "", "list the tenants", "--json", tenantList},
+		{"role put", "", "make or replace a role of a tenant", "--tenant acme --role clerk --scopes customers:read,tickets:write", rolePut},
+		{"user create", "", "make a person with a local account", "--email ann@acme.example --tenant acme --role reader", userCreate},
+		{"member put", "", "give a person a role in a tenant", "--email ann@acme.example --tenant acme --role agent-admin", memberPut},
+		{"client create", "", "make a machine client, or an application that people let in", "--tenant acme --name nightly --scopes customers:read", clientCreate},
+		{"client list", "", "list the clients", "--tenant acme", clientList},
+		{"client delete", "ID", "make a client unknown, and end all its grants at once", "cli_TwQ2h0S3kdmVy7RZ1nLb5g", clientDelete},
+		{"client replace-secret", "ID", "give a client another secret; the one before counts for a while beside it", "cli_TwQ2h0S3kdmVy7RZ1nLb5g --overlap 1h", clientReplaceSecret},
+		{"initial-token create", "", "make a token with which a tenant's clients register themselves", "--tenant acme --uses 5 --life 24h", initialTokenCreate},
+		{"issuer trust", "ISSUER", "let a tenant's own identity provider say who lets which client in", "https://login.acme.example --tenant acme --jwks-uri https://login.acme.example/keys", issuerTrust},
+		{"issuer list", "", "list the identity providers that tenants trust", "--tenant acme", issuerList},
+		{"issuer distrust", "ISSUER", "end the trust in one, and what it let in", "https://login.acme.example", issuerDistrust},
+		{"grant list", "", "list what agents were allowed", "--tenant acme --alive", grantList},
+		{"grant end", "ID", "end a grant, and every token of it, at once", "grt_Jm3xR8uW0aYcT6vK2pQe9s --reason 'laptop lost'", grantEnd},
+		{"key list", "", "list the signing keys: next, active, retired", "--all", keyList},
+		{"key rotate", "", "make the next signing key", "--algorithm ES256", keyRotate},
+		{"key withdraw", "KID", "take a signing key out of use at once, with every token of it", "wq2XfTzL0mB8cD5vR1nYk7sJgHpEaUiOZx3M4tCbFhQ --emergency", keyWithdraw},
+		{"key reseal", "", "seal the signing keys under another key-encryption key", "--new-key-file new-key.txt", keyReseal},
+		{"usage list", "", "show which tools were used by whom", "--tenant acme --since 168h", usageList},
+		{"rollout set", "MODE", "say how strictly the rules count for a tenant: observe, enforce_writes or enforce", "observe --tenant acme", rolloutSet},
+		{"rollout report", "", "show who would be refused what, and where it is safe to enforce", "--tenant acme --within 72h", rolloutReport},
+		{"explain", "", "show which tools a caller sees, and by which rule", "--token - < token.txt", explain},
+		{"audit list", "", "show who did what, and what is unusual", "--limit 20", auditList},
+		{"gateway serve", "", "put existing MCP servers behind the guard, as a file says", "--file gateway.yaml", gatewayServe},
+		{"gateway init", "[-- PROGRAM]", "read what an MCP server offers, and write a file to begin with", "--upstream http://127.0.0.1:9000/mcp --name notes", gatewayInit},
+		{"gateway approve", "", "look at the servers' tools again, and write down that they are as they should be", "--look", gatewayApprove},
+		{"completion", "SHELL", "print what makes bash, zsh or fish complete these words", "bash > /etc/bash_completion.d/gatehouse", completion},
 	}
+}
+
+// ofTools says whether a command is about MCP servers, of which a gateway may have some.
+func (c command) ofTools() bool {
+	return slices.Contains([]string{"usage list", "rollout set", "rollout report", "explain", "audit list"}, c.name)
 }
 
 // find splits the words into a command and what follows it.
@@ -86,6 +93,23 @@ type call struct {
 	settings
 	operand string
 	rest    []string // of a command that takes many words
+	gateway string   // the file of the gateway that is meant; empty: the MCP server
+	json    bool     // answer in JSON
+}
+
+// register registers all flags of the command; own are those that are not every command's.
+func (c *call) register(fs *flag.FlagSet) (act action, own map[string]bool) {
+	act = c.command.flags(fs)
+	if c.command.ofTools() {
+		fs.StringVar(&c.gateway, "gateway", "", "`file` of a gateway, whose servers are meant in place of the companion's")
+	}
+	if !strings.HasSuffix(c.command.name, "serve") && c.command.name != "completion" {
+		fs.BoolVar(&c.json, "json", false, "answer in JSON: times as in RFC 3339, durations in seconds")
+	}
+	own = map[string]bool{}
+	fs.VisitAll(func(f *flag.Flag) { own[f.Name] = true })
+	c.settings.register(fs)
+	return act, own
 }
 
 // parse reads flags, environment and file.
@@ -93,10 +117,7 @@ func (c *call) parse(words []string) (action, error) {
 	fs := flag.NewFlagSet(c.command.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
-	act := c.command.flags(fs)
-	own := map[string]bool{}
-	fs.VisitAll(func(f *flag.Flag) { own[f.Name] = true })
-	c.settings.register(fs)
+	act, own := c.register(fs)
 	one := c.command.operand != "" && c.command.operand[0] != '['
 	if one && len(words) > 0 && !isFlag(fs, words[0]) {
 		c.operand, words = words[0], words[1:]
@@ -160,6 +181,7 @@ func (p *Program) usage(w io.Writer) {
 func (c *call) describe(fs *flag.FlagSet, own map[string]bool) {
 	w := c.program.Stdout
 	fmt.Fprintf(w, "%s %s [flags]: %s\n", Name, strings.TrimSpace(c.command.name+" "+c.command.operand), c.command.summary)
+	fmt.Fprintf(w, "\nexample\n  %s\n", strings.TrimSpace(Name+" "+c.command.name+" "+c.command.example))
 	show := func(title string, which func(string) bool) {
 		printed := false
 		fs.VisitAll(func(f *flag.Flag) {
@@ -174,7 +196,7 @@ func (c *call) describe(fs *flag.FlagSet, own map[string]bool) {
 			if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {
 				usage += " (default " + f.DefValue + ")"
 			}
-			fmt.Fprintf(w, "  --%s %s\n        %s\n", f.Name, value, usage)
+			fmt.Fprintf(w, "  %s\n        %s\n", strings.TrimSpace("--"+f.Name+" "+value), usage)
 		})
 	}
 	show("flags", func(name string) bool { return own[name] })

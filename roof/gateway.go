@@ -2,6 +2,7 @@ package roof
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,10 +10,15 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/authserver/schema"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/gateway"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
+	"github.com/gatehouse-mcp/gatehouse/migrations"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
@@ -29,12 +35,51 @@ func gatewayServe(fs *flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		g, err := gateway.New(ctx, *file, gateway.Deps{Log: log, Now: c.program.Now, Getenv: c.program.Getenv})
+		database, err := c.gatewayDatabase(ctx, *file)
+		if err != nil {
+			return err
+		}
+		g, err := gateway.New(ctx, *file, gateway.Deps{Log: log, Now: c.program.Now, Getenv: c.program.Getenv, Database: database})
 		if err != nil {
 			return misused("mend the file, or what it names; "+Name+" gateway init writes one to begin with", err)
 		}
 		return errors.Join(c.serveGateway(ctx, g, log), g.Close())
 	}
+}
+
+// gatewayDatabase is the gateway's database, brought up to date.
+func (c *call) gatewayDatabase(ctx context.Context, file string) (string, error) {
+	database, err := gateway.Database(file, c.program.Getenv)
+	if err != nil {
+		return "", misused("mend the file, or what it names; "+Name+" gateway init writes one to begin with", err)
+	}
+	if path, ok := strings.CutPrefix(database, "sqlite:"); ok {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600) // for its owner alone
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil {
+			return "", misused("name another database: in the gateway's file", fmt.Errorf("making the gateway's database: %w", err))
+		}
+	}
+	if err := schema.Up(ctx, database, migrations.Companion, "schema_migrations_companion"); err != nil {
+		return "", misused("is it the right database, and did nothing damage it? Another one is named with database: in the gateway's file", fmt.Errorf("migrating the gateway's database: %w", err))
+	}
+	return database, nil
+}
+
+// openGatewayDesk opens the operator's door of a gateway. It counts in the gateway that runs, because both have one database.
+func (c *call) openGatewayDesk(ctx context.Context) (doer, func() error, error) {
+	database, err := gateway.Database(c.gateway, c.program.Getenv)
+	var door *operator.Desk
+	var shut func() error
+	if err == nil {
+		door, shut, err = gateway.OpenOperator(ctx, c.gateway, gateway.Deps{Now: c.program.Now, Getenv: c.program.Getenv, Database: database})
+	}
+	if err != nil {
+		return nil, nil, misused("--gateway names the file of a gateway that has run here: "+Name+" gateway serve makes its database", err)
+	}
+	return &authserver.Operator{More: toolsActs(door)}, shut, nil
 }
 
 // serveGateway listens and serves. SIGHUP reads the file anew.
@@ -43,20 +88,36 @@ func (c *call) serveGateway(ctx context.Context, g *gateway.Gateway, log *slog.L
 	if err != nil {
 		return misused("choose another address with listen: in the file, or stop what uses this one", err)
 	}
-	server := httpd.Server(g.Handler())
-	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
+	doors := []httpd.Door{{Server: httpd.Server(g.Handler()), Listener: l}}
+	if at := g.MetricsListen(); at != "" {
+		l, err := httpd.Listen(at)
+		if err != nil {
+			return misused("choose another address with metrics_listen: in the file, or stop what uses this one", errors.Join(err, doors[0].Listener.Close()))
+		}
+		doors = append(doors, httpd.Door{Server: httpd.Server(g.Metrics()), Listener: l})
+	}
+	for _, d := range doors {
+		d.Server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
+	}
 	fmt.Fprintf(c.program.Stdout, "%s %s, the gateway, listens on %s\n\n", Name, Version, l.Addr())
 	for _, u := range g.Upstreams() {
 		fmt.Fprintf(c.program.Stdout, "  %-16s %s\n", u.Name, u.Resource)
 	}
+	if len(doors) > 1 {
+		fmt.Fprintf(c.program.Stdout, "  %-16s http://%s/metrics\n", "metrics", doors[1].Listener.Addr())
+	}
 	fmt.Fprintf(c.program.Stdout, "\nCtrl-C stops it; SIGHUP reads its file anew.\n\n")
 	if c.program.Ready != nil {
-		c.program.Ready(Addresses{Gateway: l.Addr().String()})
+		a := Addresses{Gateway: l.Addr().String()}
+		if len(doors) > 1 {
+			a.Metrics = "http://" + doors[1].Listener.Addr().String() + "/metrics"
+		}
+		c.program.Ready(a)
 	}
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	defer signal.Stop(again)
-	err = httpd.Run(ctx, []httpd.Door{{Server: server, Listener: l}}, drain, func(ctx context.Context) { g.Run(ctx, again) })
+	err = httpd.Run(ctx, doors, drain, func(ctx context.Context) { g.Run(ctx, again) })
 	if err != nil {
 		return fmt.Errorf("serving: %w", err)
 	}
@@ -108,11 +169,17 @@ func (c *call) writeProposal(p *gateway.Proposal, file string) error {
 	if err := p.WriteLock(file); err != nil {
 		return misused("name another with --file", err)
 	}
-	w := c.program.Stdout
-	fmt.Fprintf(w, "%s offers %d tools. The proposal is in %s: look at it, above all at what writes.\n", p.Name, p.Tools, file)
-	fmt.Fprintf(w, "\nThe issuer must know the resource. Put this into the file that --resources names:\n\n%s\n", p.Resources)
-	fmt.Fprintf(w, "Then:\n\n  %s serve --demo=false --resources resources.json\n  %s gateway serve --file %s\n", Name, Name, quote(file))
-	return nil
+	return c.done(fmt.Sprintf(`%s offers %d tools. The proposal is in %s: look at it, above all at what writes.
+
+The issuer must know the resource. Put this into the file that --resources names:
+
+%s
+
+Then:
+
+  %s serve --demo=false --resources resources.json
+  %s gateway serve --file %s`, p.Name, p.Tools, file, p.Resources, Name, Name, quote(file)),
+		fact{"name", p.Name}, fact{"tools", p.Tools}, fact{"file", file}, fact{"resources", json.RawMessage(p.Resources)})
 }
 
 // gatewayApprove shows what is otherwise about the servers' tools, and approves it.
@@ -131,20 +198,24 @@ func gatewayApprove(fs *flag.FlagSet) action {
 		if err != nil {
 			return misused("do all the servers run that the file names?", err)
 		}
-		for _, line := range a.Changes {
-			fmt.Fprintln(c.program.Stdout, line)
+		approved := !*look && len(a.Changes) > 0
+		if approved {
+			err = a.Write()
 		}
-		switch {
-		case len(a.Changes) == 0:
-			fmt.Fprintln(c.program.Stdout, "every tool is as it was approved")
-			return nil
-		case *look:
-			return &trouble{errors.New("something is otherwise than it was approved"), Name + " gateway approve approves it", exitFailed}
-		}
-		if err := a.Write(); err != nil {
+		if err != nil {
 			return misused("the folder of the file must be one that you can write to", err)
 		}
-		fmt.Fprintf(c.program.Stdout, "approved, in %s\n", gateway.LockPath(*file))
-		return nil
+		said := strings.Join(a.Changes, "\n")
+		switch {
+		case len(a.Changes) == 0:
+			said = "every tool is as it was approved"
+		case approved:
+			said += "\napproved, in " + gateway.LockPath(*file)
+		}
+		err = c.done(said, fact{"changes", a.Changes}, fact{"approved", approved || len(a.Changes) == 0})
+		if err == nil && *look && len(a.Changes) > 0 {
+			return &trouble{errors.New("something is otherwise than it was approved"), Name + " gateway approve approves it", exitFailed}
+		}
+		return err
 	}
 }

@@ -80,16 +80,52 @@ func TestGateway(t *testing.T) {
 			secret = word
 		}
 	}
-	said := shell(t, fmt.Sprintf(`TOKEN=$(curl -s -u %s:%s %s/oauth2/token -d grant_type=client_credentials -d resource=%s | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+	calls := fmt.Sprintf(`TOKEN=$(curl -s -u %s:%s %s/oauth2/token -d grant_type=client_credentials -d resource=%s | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 for tool in read_note delete_note; do curl -s -o - -w ' %%{http_code}\n' %s -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
-  -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"'$tool'","arguments":{}}}'; done`, id, secret, s.Issuer, resource, resource))
+  -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"'$tool'","arguments":{}}}'; done`, id, secret, s.Issuer, resource, resource)
+	said := shell(t, calls)
 	if !strings.Contains(said, "a note") || !strings.Contains(said, "insufficient_scope") || !strings.HasSuffix(said, " 403\n") {
 		t.Errorf("a reader's calls: %s", said)
 	}
+	hardens(t, file, s.DataDir, id, func() string { return shell(t, calls) })
 	stop()
 	if code := <-ended; code != 0 {
 		t.Errorf("gateway serve ended with %d: %s", code, log)
 	}
+}
+
+// hardens goes through the README's steps for a server behind: observed, reported, enforced, while the gateway runs.
+func hardens(t *testing.T, file, dataDir, client string, calls func() string) {
+	t.Helper()
+	operate := func(words ...string) string {
+		t.Helper()
+		code, out, errs := run(t, append(words, "--gateway", file, "--data-dir", dataDir)...)
+		if code != 0 {
+			t.Fatalf("%v: %d %s", words, code, errs)
+		}
+		return out
+	}
+	operate("rollout", "set", "observe", "--tenant", "acme", "--tool", "notes/delete_note")
+	until(t, func() bool { return strings.HasSuffix(calls(), " 200\n") }) // the gateway reads the modes twice a second
+	if out := operate("explain", "--client", client, "--tenant", "acme"); !strings.Contains(out, "notes/delete_note") || !strings.Contains(out, "but that does not count yet") {
+		t.Errorf("explain: %s", out)
+	}
+	until(t, func() bool { // what was counted is written every five seconds
+		return strings.Contains(operate("rollout", "report", "--tenant", "acme"), "notes/delete_note") && strings.Contains(operate("usage", "list"), "observed")
+	})
+	operate("rollout", "set", "enforce", "--tenant", "acme", "--tool", "notes/delete_note")
+	until(t, func() bool { return strings.HasSuffix(calls(), " 403\n") })
+	if out := operate("audit", "list"); !strings.Contains(out, "rollout.set") {
+		t.Errorf("audit list: %s", out)
+	}
+	code, _, errs := run(t, "rollout", "set", "observe", "--tenant", "acme", "--tool", "delete_note", "--gateway", file, "--data-dir", dataDir)
+	complaint(t, code, errs, 1, "there is no tool")
+	code, _, errs = run(t, "rollout", "set", "observe", "--tenant", "acme", "--gateway", file, "--data-dir", t.TempDir()) // where the issuer is elsewhere
+	if code != 0 || !strings.Contains(errs, "is not known here") {
+		t.Errorf("without the issuer: %d %s", code, errs)
+	}
+	code, _, errs = run(t, "usage", "list", "--gateway", file+".none", "--data-dir", dataDir)
+	complaint(t, code, errs, 2, "no such file")
 }
 
 // freeAddress is an address that was free a moment ago: it must be known before anybody listens there, because it is in the resource's name.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/roof"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
@@ -34,6 +35,16 @@ func complaint(t *testing.T, code int, stderr string, wantCode int, says string)
 	}
 	if code != wantCode || len(errs) != 1 || len(hints) != 1 || !strings.Contains(errs[0], says) {
 		t.Errorf("got exit code %d and\n%s\nwant exit code %d, one error line that says %q, and one hint", code, stderr, wantCode, says)
+	}
+}
+
+// until asks again and again, for half a minute at most, until it is so.
+func until(t *testing.T, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !so(); <-time.After(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not become so")
+		}
 	}
 }
 

@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"text/tabwriter"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 )
 
-// operator does acts: the running server, so that they count at once, or the stores themselves when none runs.
-type operator interface {
+// doer does acts: the running server, so that they count at once, or the stores themselves when none runs.
+type doer interface {
 	// Act does the act of this name; see authserver.Operator.
 	Act(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error)
 }
@@ -26,6 +25,13 @@ func (c *call) act(ctx context.Context, name string, arguments, answer any) erro
 	}
 	if err := c.check(); err != nil {
 		return err
+	}
+	if c.gateway != "" && isOfTools(name) {
+		raw, err := c.actAtGateway(ctx, name, encoded)
+		if err != nil || answer == nil {
+			return err
+		}
+		return json.Unmarshal(raw, answer)
 	}
 	raw, err := c.actInServer(ctx, name, encoded)
 	if errors.Is(err, authserver.ErrNoServer) || errors.Is(err, authserver.ErrNoAct) && isOfTools(name) { // an authserver alone knows none of the tools
@@ -49,6 +55,16 @@ func (c *call) actInServer(ctx context.Context, name string, arguments json.RawM
 	return remote.Act(ctx, name, arguments)
 }
 
+// actAtGateway does the act on the database of a gateway.
+func (c *call) actAtGateway(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
+	door, shut, err := c.openGatewayDesk(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := door.Act(ctx, name, arguments)
+	return answer, errors.Join(err, shut())
+}
+
 func (c *call) actOnStores(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
 	door, shut, err := c.openStores(ctx, isOfTools(name))
 	if err != nil {
@@ -58,13 +74,16 @@ func (c *call) actOnStores(ctx context.Context, name string, arguments json.RawM
 	return door.Act(ctx, name, arguments)
 }
 
+// errNoLedger says that the issuer's database is not on this machine, as where a gateway runs by itself.
+var errNoLedger = errors.New("there is no database")
+
 // openStores opens the operator's door on the stores. It holds the data directory meanwhile, so that no server begins to serve beside it, and none
 // that serves but does not answer goes on unaware of what is done. tools says which wing's door it is.
-func (c *call) openStores(ctx context.Context, tools bool) (operator, func(), error) {
+func (c *call) openStores(ctx context.Context, tools bool) (doer, func(), error) {
 	release := func() {}
 	if c.embedded() {
 		if _, err := os.Stat(c.ledgerPath()); errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, misused(Name+" serve makes it; another folder is named with --data-dir", fmt.Errorf("there is no database at %s", c.ledgerPath()))
+			return nil, nil, misused(Name+" serve makes it; another folder is named with --data-dir", fmt.Errorf("%w at %s", errNoLedger, c.ledgerPath()))
 		}
 		f, err := hold(c.dataDir)
 		if errors.Is(err, errHeld) {
@@ -92,7 +111,7 @@ func (c *call) openStores(ctx context.Context, tools bool) (operator, func(), er
 	}, nil
 }
 
-func (c *call) openDoor(ctx context.Context) (operator, func() error, error) {
+func (c *call) openDoor(ctx context.Context) (doer, func() error, error) {
 	c.locate()
 	if err := c.prepare(); err != nil {
 		return nil, nil, err
@@ -110,25 +129,4 @@ func (c *call) openDoor(ctx context.Context) (operator, func() error, error) {
 		return nil, nil, opening(err)
 	}
 	return door, shut, nil
-}
-
-// say writes a line of what was asked for.
-func (c *call) say(format string, a ...any) error {
-	if _, err := fmt.Fprintf(c.program.Stdout, format+"\n", a...); err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	return nil
-}
-
-// table writes rows under a heading, in columns.
-func (c *call) table(heading string, rows []string) error {
-	w := tabwriter.NewWriter(c.program.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, heading)
-	for _, row := range rows {
-		fmt.Fprintln(w, row)
-	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	return nil
 }

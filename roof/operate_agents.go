@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
@@ -35,10 +34,12 @@ func clientCreate(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "client.create", s, &made); err != nil {
 			return err
 		}
-		if made.Secret == "" {
-			return c.say("client_id      %s", made.Client.ID)
+		said, facts := "client_id      "+made.Client.ID, []fact{{"client_id", made.Client.ID}}
+		if made.Secret != "" {
+			said += "\nclient_secret  " + made.Secret + "   (shown this once)"
+			facts = append(facts, fact{"client_secret", made.Secret})
 		}
-		return c.say("client_id      %s\nclient_secret  %s   (shown this once)", made.Client.ID, made.Secret)
+		return c.done(said, facts...)
 	}
 }
 
@@ -49,7 +50,7 @@ func clientReplaceSecret(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "client.replace_secret", authserver.SecretTurn{Client: c.operand, Overlap: *overlap}, &secret); err != nil {
 			return err
 		}
-		return c.say("client_secret  %s   (shown this once)", secret)
+		return c.done("client_secret  "+secret+"   (shown this once)", fact{"client_id", c.operand}, fact{"client_secret", secret})
 	}
 }
 
@@ -58,7 +59,7 @@ func clientDelete(*flag.FlagSet) action {
 		if err := c.act(ctx, "client.delete", c.operand, nil); err != nil {
 			return err
 		}
-		return c.say("client %s is gone, and every grant of it has ended", c.operand)
+		return c.done(fmt.Sprintf("client %s is gone, and every grant of it has ended", c.operand), fact{"client_id", c.operand})
 	}
 }
 
@@ -69,11 +70,11 @@ func clientList(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "client.list", *tenant, &clients); err != nil {
 			return err
 		}
-		var rows []string
+		var rows [][]any
 		for _, k := range clients {
-			rows = append(rows, strings.Join([]string{k.ID, dash(k.Name), dash(k.TenantID), strings.Join(k.GrantTypes, " "), k.Origin, when(k.CreatedAt)}, "\t"))
+			rows = append(rows, []any{k.ID, k.Name, k.TenantID, k.GrantTypes, k.Origin, k.CreatedAt})
 		}
-		return c.table("ID\tNAME\tTENANT\tGRANT TYPES\tORIGIN\tCREATED", rows)
+		return c.list("ID\tNAME\tTENANT\tGRANT TYPES\tORIGIN\tCREATED", rows)
 	}
 }
 
@@ -89,7 +90,7 @@ func initialTokenCreate(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "initial_token.create", s, &token); err != nil {
 			return err
 		}
-		return c.say("%s", token)
+		return c.done(token, fact{"initial_token", token})
 	}
 }
 
@@ -105,15 +106,15 @@ func grantList(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "grant.list", f, &grants); err != nil {
 			return err
 		}
-		var rows []string
+		var rows [][]any
 		for _, g := range grants {
 			state := "alive"
 			if g.Ended() {
-				state = "ended " + when(g.EndedAt) + ": " + g.EndReason
+				state = "ended"
 			}
-			rows = append(rows, strings.Join([]string{g.ID, g.TenantID, g.ClientID, dash(g.UserID), strings.Join(g.Scopes, " "), when(g.CreatedAt), state}, "\t"))
+			rows = append(rows, []any{g.ID, g.TenantID, g.ClientID, g.UserID, g.Resource, g.Scopes, g.CreatedAt, state, g.EndedAt, g.EndReason})
 		}
-		return c.table("ID\tTENANT\tCLIENT\tUSER\tSCOPES\tCREATED\tSTATE", rows)
+		return c.list("ID\tTENANT\tCLIENT\tUSER\tRESOURCE\tSCOPES\tCREATED\tSTATE\tENDED\tREASON", rows)
 	}
 }
 
@@ -123,7 +124,7 @@ func grantEnd(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "grant.end", authserver.GrantEnd{ID: c.operand, Reason: *reason}, nil); err != nil {
 			return err
 		}
-		return c.say("grant %s has ended, and every token of it", c.operand)
+		return c.done(fmt.Sprintf("grant %s has ended, and every token of it", c.operand), fact{"id", c.operand})
 	}
 }
 
@@ -134,19 +135,10 @@ func auditList(fs *flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		var rows []string
+		var rows [][]any
 		for _, e := range events {
-			rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s", when(e.Time), e.Actor, e.Action, e.Target, dash(e.Tenant), e.Detail))
+			rows = append(rows, []any{e.Time, e.Actor, e.Action, e.Target, e.Tenant, e.Detail})
 		}
-		return c.table("TIME\tACTOR\tACTION\tTARGET\tTENANT\tDETAIL", rows)
+		return c.list("TIME\tACTOR\tACTION\tTARGET\tTENANT\tDETAIL", rows)
 	}
-}
-
-func when(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

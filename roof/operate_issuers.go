@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 )
@@ -28,7 +27,7 @@ func issuerTrust(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "issuer.trust", s, nil); err != nil {
 			return err
 		}
-		return c.say("tenant %s trusts %s", s.Tenant, s.Issuer)
+		return c.done(fmt.Sprintf("tenant %s trusts %s", s.Tenant, s.Issuer), fact{"tenant", s.Tenant}, fact{"issuer", s.Issuer})
 	}
 }
 
@@ -39,15 +38,15 @@ func issuerList(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "issuer.list", *tenant, &issuers); err != nil {
 			return err
 		}
-		var rows []string
+		var rows [][]any
 		for _, i := range issuers {
 			keys := i.JWKSURI
 			if keys == "" {
 				keys = "kept here"
 			}
-			rows = append(rows, strings.Join([]string{i.Issuer, i.TenantID, keys, when(i.CreatedAt)}, "\t"))
+			rows = append(rows, []any{i.Issuer, i.TenantID, keys, i.CreatedAt})
 		}
-		return c.table("ISSUER\tTENANT\tKEYS\tSINCE", rows)
+		return c.list("ISSUER\tTENANT\tKEYS\tSINCE", rows)
 	}
 }
 
@@ -56,6 +55,6 @@ func issuerDistrust(*flag.FlagSet) action {
 		if err := c.act(ctx, "issuer.distrust", c.operand, nil); err != nil {
 			return err
 		}
-		return c.say("%s is trusted no more, and what its assertions let in has ended", c.operand)
+		return c.done(fmt.Sprintf("%s is trusted no more, and what its assertions let in has ended", c.operand), fact{"issuer", c.operand})
 	}
 }

@@ -18,22 +18,26 @@ func keyList(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "key.list", struct{}{}, &keys); err != nil {
 			return err
 		}
-		heading := "KID\tALGORITHM\tSTATE\tAGE\tWHAT COMES"
-		if *all {
-			heading += "\tSEALED UNDER"
-		}
-		var rows []string
+		var people, programs [][]any
 		for _, k := range keys {
 			if !*all && (k.State == authserver.KeyExpired || k.State == authserver.KeyWithdrawn) {
 				continue
 			}
-			row := []string{k.KID, k.Algorithm, k.State, age(c.program.Now().Sub(k.CreatedAt)), comes(k)}
+			programs = append(programs, []any{k.KID, k.Algorithm, k.State, k.CreatedAt, k.ActiveAt, k.RetiresAt, k.ExpiresAt, k.WithdrawnAt, k.SealedUnder})
+			row := []any{k.KID, k.Algorithm, k.State, age(c.program.Now().Sub(k.CreatedAt)), comes(k)}
 			if *all {
-				row = append(row, dash(k.SealedUnder))
+				row = append(row, k.SealedUnder)
 			}
-			rows = append(rows, strings.Join(row, "\t"))
+			people = append(people, row)
 		}
-		return c.table(heading, rows)
+		if c.json {
+			return c.list("KID\tALGORITHM\tSTATE\tCREATED\tSIGNS FROM\tSIGNS UNTIL\tPUBLISHED UNTIL\tWITHDRAWN\tSEALED UNDER", programs)
+		}
+		heading := "KID\tALGORITHM\tSTATE\tAGE\tWHAT COMES"
+		if *all {
+			heading += "\tSEALED UNDER"
+		}
+		return c.list(heading, people)
 	}
 }
 
@@ -41,18 +45,18 @@ func keyList(fs *flag.FlagSet) action {
 func comes(k authserver.Key) string {
 	switch k.State {
 	case authserver.KeyNext:
-		return "signs from " + when(k.ActiveAt)
+		return "signs " + cell(k.ActiveAt)
 	case authserver.KeyActive:
 		if k.RetiresAt.IsZero() {
-			return "signs until it is rotated"
+			return "retires when it is rotated"
 		}
-		return "signs until " + when(k.RetiresAt)
+		return "retires " + cell(k.RetiresAt)
 	case authserver.KeyRetired:
-		return "published until " + when(k.ExpiresAt)
+		return "expires " + cell(k.ExpiresAt)
 	case authserver.KeyExpired:
-		return "was published until " + when(k.ExpiresAt)
+		return "expired " + cell(k.ExpiresAt)
 	}
-	return "withdrawn " + when(k.WithdrawnAt)
+	return "withdrawn " + cell(k.WithdrawnAt)
 }
 
 // age is a length of time in one number.
@@ -77,7 +81,7 @@ func keyRotate(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "key.rotate", k, &kid); err != nil {
 			return err
 		}
-		return c.say("%s", kid)
+		return c.done(kid, fact{"kid", kid})
 	}
 }
 
@@ -87,7 +91,7 @@ func keyWithdraw(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "key.withdraw", authserver.KeyEnd{KID: c.operand, Emergency: *emergency}, nil); err != nil {
 			return err
 		}
-		return c.say("key %s is withdrawn, and every token of it", c.operand)
+		return c.done(fmt.Sprintf("key %s is withdrawn, and every token of it", c.operand), fact{"kid", c.operand})
 	}
 }
 
@@ -106,6 +110,6 @@ func keyReseal(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "key.reseal", a, &done); err != nil {
 			return err
 		}
-		return c.say("everything lies under the key-encryption key %s now", done.Under)
+		return c.done(fmt.Sprintf("everything lies under the key-encryption key %s now", done.Under), fact{"sealed_under", done.Under}, fact{"rows", done.Rows})
 	}
 }

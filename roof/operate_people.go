@@ -25,7 +25,7 @@ func tenantCreate(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "tenant.create", authserver.TenantSpec{ID: *id, Name: *name, Scopes: config.List(*scopes)}, &t); err != nil {
 			return err
 		}
-		return c.say("tenant %s, with the roles %s and %s", t.ID, authserver.RoleAdmin, authserver.RoleReader)
+		return c.done(fmt.Sprintf("tenant %s, with the roles %s and %s", t.ID, authserver.RoleAdmin, authserver.RoleReader), fact{"id", t.ID}, fact{"name", t.Name}, fact{"scopes", t.Scopes})
 	}
 }
 
@@ -35,11 +35,11 @@ func tenantList(*flag.FlagSet) action {
 		if err := c.act(ctx, "tenant.list", struct{}{}, &tenants); err != nil {
 			return err
 		}
-		var rows []string
+		var rows [][]any
 		for _, t := range tenants {
-			rows = append(rows, t.ID+"\t"+t.Name+"\t"+strings.Join(t.Scopes, " "))
+			rows = append(rows, []any{t.ID, t.Name, t.Scopes})
 		}
-		return c.table("ID\tNAME\tSCOPES", rows)
+		return c.list("ID\tNAME\tSCOPES", rows)
 	}
 }
 
@@ -52,7 +52,7 @@ func rolePut(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "role.put", authserver.RoleSpec{Tenant: *tenant, Role: *role, Scopes: config.List(*scopes), Admin: *looksAfter}, nil); err != nil {
 			return err
 		}
-		return c.say("role %s of %s", *role, *tenant)
+		return c.done(fmt.Sprintf("role %s of %s", *role, *tenant), fact{"tenant", *tenant}, fact{"role", *role})
 	}
 }
 
@@ -78,10 +78,12 @@ func userCreate(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "user.create", s, &made); err != nil {
 			return err
 		}
-		if made.Password == "" {
-			return c.say("user %s (%s)", made.User.Email, made.User.ID)
+		said, facts := fmt.Sprintf("user %s (%s)", made.User.Email, made.User.ID), []fact{{"id", made.User.ID}, {"email", made.User.Email}}
+		if made.Password != "" {
+			said += "\npassword, shown this once: " + made.Password
+			facts = append(facts, fact{"password", made.Password})
 		}
-		return c.say("user %s (%s)\npassword, shown this once: %s", made.User.Email, made.User.ID, made.Password)
+		return c.done(said, facts...)
 	}
 }
 
@@ -94,6 +96,6 @@ func memberPut(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "member.put", s, nil); err != nil {
 			return err
 		}
-		return c.say("%s is %s of %s", s.Email, s.Role, s.Tenant)
+		return c.done(fmt.Sprintf("%s is %s of %s", s.Email, s.Role, s.Tenant), fact{"email", s.Email}, fact{"tenant", s.Tenant}, fact{"role", s.Role})
 	}
 }

@@ -39,7 +39,7 @@ func TestOperatorsDay(t *testing.T) {
 			do(t, dir, "", "is gone", "client", "delete", nightly)
 			do(t, dir, "", "ghi_", "initial-token", "create", "--tenant", "acme", "--uses", "3", "--life", "2h")
 			do(t, dir, "", "STATE", "grant", "list", "--tenant", "acme")
-			first := regexp.MustCompile(`(?m)^\S{43}`).FindString(do(t, dir, "", "signs until", "key", "list"))
+			first := regexp.MustCompile(`(?m)^\S{43}`).FindString(do(t, dir, "", "retires 2", "key", "list"))
 			do(t, dir, "", "", "key", "rotate", "--now")
 			code, _, stderr := run(t, "key", "withdraw", first, "--data-dir", dir)
 			complaint(t, code, stderr, 1, "signs now")

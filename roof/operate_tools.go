@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
@@ -25,12 +27,12 @@ func isOfTools(name string) bool {
 }
 
 // toolsActs are the MCP server's acts as the issuer's door does them: its refusals are the door's.
-func toolsActs(o *mcpserver.Operator) map[string]authserver.Act {
+func toolsActs(o *operator.Desk) map[string]authserver.Act {
 	acts := o.Acts()
 	for name, do := range acts {
 		acts[name] = func(ctx context.Context, arguments json.RawMessage) (any, error) {
 			answer, err := do(ctx, arguments)
-			var refused *mcpserver.Refusal
+			var refused *operator.Refusal
 			if errors.As(err, &refused) {
 				return nil, &authserver.Refusal{Reason: refused.Reason, Hint: refused.Hint}
 			}
@@ -41,7 +43,7 @@ func toolsActs(o *mcpserver.Operator) map[string]authserver.Act {
 }
 
 // openTools opens the MCP server's door alone, which needs neither the issuer's database nor its keys.
-func (c *call) openTools(ctx context.Context) (operator, func() error, error) {
+func (c *call) openTools(ctx context.Context) (doer, func() error, error) {
 	c.locate()
 	log, err := c.program.log(c.logLevel)
 	if err != nil {
@@ -59,32 +61,31 @@ func usageList(fs *flag.FlagSet) action {
 	since := fs.Duration("since", 24*time.Hour, "how `far` back, in whole hours")
 	limit := fs.Int("limit", 100, "at most `this many`")
 	return func(ctx context.Context, c *call) error {
-		var used []mcpserver.UsageRow
-		if err := c.act(ctx, "usage.list", mcpserver.UsageAsked{Tenant: *tenant, Since: c.program.Now().Add(-*since), Limit: *limit}, &used); err != nil {
+		var used []operator.UsageRow
+		if err := c.act(ctx, "usage.list", operator.UsageAsked{Tenant: *tenant, Since: c.program.Now().Add(-*since), Limit: *limit}, &used); err != nil {
 			return err
 		}
-		var rows []string
+		var rows [][]any
 		for _, u := range used {
 			mean := time.Duration(u.Micros/max(u.Calls, 1)) * time.Microsecond
-			rows = append(rows, strings.Join([]string{
-				dash(u.Tenant), dash(cmp.Or(u.Client, u.Agent)), dash(u.Method), dash(u.Name), u.Outcome, dash(u.Reason), fmt.Sprint(u.Calls), mean.String(),
-				(time.Duration(u.Slowest) * time.Microsecond).String(), last(u),
-			}, "\t"))
+			rows = append(rows, []any{
+				u.Tenant, u.Client, u.Agent, u.Method, u.Name, u.Outcome, u.Reason, u.Calls, mean, time.Duration(u.Slowest) * time.Microsecond, last(u),
+			})
 		}
-		return c.table("TENANT\tCLIENT\tMETHOD\tTOOL\tOUTCOME\tREASON\tCALLS\tMEAN\tSLOWEST\tLAST", rows)
+		return c.list("TENANT\tCLIENT\tPROGRAM\tMETHOD\tTOOL\tOUTCOME\tREASON\tCALLS\tMEAN\tSLOWEST\tLAST", rows)
 	}
 }
 
-func last(u mcpserver.UsageRow) string { return when(time.Unix(u.Last, 0)) }
+func last(u operator.UsageRow) time.Time { return time.Unix(u.Last, 0) }
 
 func rolloutSet(fs *flag.FlagSet) action {
-	m := mcpserver.ModeSpec{}
+	m := operator.ModeSpec{}
 	fs.StringVar(&m.Tenant, "tenant", "", "`id` of a tenant, or '*' for every tenant that has no mode of its own")
 	fs.BoolVar(&m.Nobody, "nobody", false, "in place of a tenant: requests without a good token (needs --insecure-allow-anonymous at the server)")
-	fs.StringVar(&m.Tool, "tool", "", "`name` of a tool (default all that have no mode of their own)")
+	fs.StringVar(&m.Tool, "tool", "", "`name` of a tool; with --gateway UPSTREAM/TOOL, or UPSTREAM for all of its tools (default all that have no mode of their own)")
 	return func(ctx context.Context, c *call) error {
 		m.Mode = c.operand
-		if m.Tenant != "" && m.Tenant != mcpserver.Everyone {
+		if m.Tenant != "" && m.Tenant != operator.Everyone {
 			if err := c.knowsTenant(ctx, m.Tenant); err != nil {
 				return err
 			}
@@ -92,15 +93,15 @@ func rolloutSet(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "rollout.set", m, nil); err != nil {
 			return err
 		}
-		return c.say("%s: %s for %s", whose(m), m.Mode, cmp.Or(m.Tool, "all tools"))
+		return c.done(fmt.Sprintf("%s: %s for %s", whose(m), m.Mode, cmp.Or(m.Tool, "all tools")), fact{"tenant", m.Tenant}, fact{"nobody", m.Nobody}, fact{"tool", m.Tool}, fact{"mode", m.Mode})
 	}
 }
 
-func whose(m mcpserver.ModeSpec) string {
+func whose(m operator.ModeSpec) string {
 	switch m.Tenant {
 	case "":
 		return "requests without a good token"
-	case mcpserver.Everyone:
+	case operator.Everyone:
 		return "every tenant without a mode of its own"
 	}
 	return "tenant " + m.Tenant
@@ -109,7 +110,12 @@ func whose(m mcpserver.ModeSpec) string {
 // knowsTenant refuses a tenant that is not there: a mode for a misspelt one would do nothing, silently.
 func (c *call) knowsTenant(ctx context.Context, id string) error {
 	var tenants []authserver.Tenant
-	if err := c.act(ctx, "tenant.list", struct{}{}, &tenants); err != nil {
+	err := c.act(ctx, "tenant.list", struct{}{}, &tenants)
+	if c.gateway != "" && errors.Is(err, errNoLedger) {
+		c.program.complain("warning", "whether there is a tenant "+strconv.Quote(id)+" is not known here: the issuer is elsewhere")
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(tenants, func(t authserver.Tenant) bool { return t.ID == id }) {
@@ -122,15 +128,12 @@ func rolloutReport(fs *flag.FlagSet) action {
 	tenant := fs.String("tenant", "", "`id` of a tenant (default all)")
 	within := fs.Duration("within", 7*24*time.Hour, "how `long` nothing must have been refused to call it safe")
 	return func(ctx context.Context, c *call) error {
-		var r mcpserver.Report
-		if err := c.act(ctx, "rollout.report", mcpserver.ReportAsked{Tenant: *tenant, Within: *within}, &r); err != nil {
+		var r operator.Report
+		if err := c.act(ctx, "rollout.report", operator.ReportAsked{Tenant: *tenant, Within: *within}, &r); err != nil {
 			return err
 		}
 		names, err := c.clientNames(ctx)
 		if err != nil {
-			return err
-		}
-		if err := c.say("since %s", when(r.Since)); err != nil {
 			return err
 		}
 		return c.report(r, names)
@@ -140,7 +143,7 @@ func rolloutReport(fs *flag.FlagSet) action {
 // clientNames are the names of the clients that the issuer knows.
 func (c *call) clientNames(ctx context.Context) (map[string]string, error) {
 	var clients []authserver.Client
-	if err := c.act(ctx, "client.list", "", &clients); err != nil {
+	if err := c.act(ctx, "client.list", "", &clients); err != nil && !(c.gateway != "" && errors.Is(err, errNoLedger)) {
 		return nil, err
 	}
 	names := map[string]string{}
@@ -150,60 +153,44 @@ func (c *call) clientNames(ctx context.Context) (map[string]string, error) {
 	return names, nil
 }
 
-func (c *call) report(r mcpserver.Report, names map[string]string) error {
-	var tenants, refused, nobody, modes []string
+func (c *call) report(r operator.Report, names map[string]string) error {
+	var tenants, refused, nobody, modes [][]any
 	for _, t := range r.Tenants {
-		tenants = append(tenants, fmt.Sprintf("%s\t%s\t%d\t%d\t%s", t.Tenant, t.Mode, t.Traffic.Passed, t.Traffic.Observed, verdict(t)))
+		tenants = append(tenants, []any{t.Tenant, t.Mode, t.Traffic.Passed, t.Traffic.Observed, verdict(t), strings.Join(t.Why, "; ")})
 		for _, u := range t.Refused {
 			name, known := names[u.Client]
 			if !known {
 				name = "unknown here"
 			}
-			refused = append(refused, strings.Join([]string{
-				u.Tenant, dash(u.Client), name, dash(u.Method), dash(u.Name), dash(u.Lacking), u.Reason, fmt.Sprint(u.Calls), last(u),
-			}, "\t"))
+			refused = append(refused, []any{u.Tenant, u.Client, name, u.Method, u.Name, strings.Fields(u.Lacking), u.Reason, u.Calls, last(u)})
 		}
 	}
 	for _, u := range r.Nobody {
-		nobody = append(nobody, strings.Join([]string{dash(u.Agent), dash(u.Method), dash(u.Name), u.Reason, u.Outcome, fmt.Sprint(u.Calls), last(u)}, "\t"))
+		nobody = append(nobody, []any{u.Agent, u.Method, u.Name, u.Reason, u.Outcome, u.Calls, last(u)})
 	}
 	for _, m := range r.Modes {
-		modes = append(modes, strings.Join([]string{cmp.Or(m.Tenant, "(nobody)"), cmp.Or(m.Tool, "(all)"), string(m.Mode), when(m.SetAt)}, "\t"))
+		modes = append(modes, []any{cmp.Or(m.Tenant, "(nobody)"), cmp.Or(m.Tool, "(all)"), string(m.Mode), m.SetAt})
 	}
-	for _, part := range []struct {
-		title, heading string
-		rows           []string
-	}{
-		{"", "TENANT\tMODE\tPASSED\tWOULD BE REFUSED\tSAFE TO ENFORCE", tenants},
-		{"\nwhat would be refused:", "TENANT\tCLIENT\tNAME\tMETHOD\tTOOL\tLACKS\tREASON\tCALLS\tLAST", refused},
-		{"\nwho came without a good token:", "PROGRAM\tMETHOD\tTOOL\tREASON\tOUTCOME\tCALLS\tLAST", nobody},
-		{"\nmodes:", "TENANT\tTOOL\tMODE\tSINCE", modes},
-	} {
-		if len(part.rows) == 0 {
-			continue
-		}
-		if part.title != "" {
-			if err := c.say("%s", part.title); err != nil {
-				return err
-			}
-		}
-		if err := c.table(part.heading, part.rows); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.answer(
+		part{name: "report", facts: []fact{{"since", r.Since}}},
+		part{name: "tenants", heading: "TENANT\tMODE\tPASSED\tWOULD BE REFUSED\tSAFE TO ENFORCE\tWHY NOT", rows: tenants},
+		part{name: "refused", title: "what would be refused:", heading: "TENANT\tCLIENT\tNAME\tMETHOD\tTOOL\tLACKS\tREASON\tCALLS\tLAST", rows: refused},
+		part{name: "nobody", title: "who came without a good token:", heading: "PROGRAM\tMETHOD\tTOOL\tREASON\tOUTCOME\tCALLS\tLAST", rows: nobody},
+		part{name: "modes", title: "modes:", heading: "TENANT\tTOOL\tMODE\tSINCE", rows: modes},
+	)
 }
 
-func verdict(t mcpserver.TenantReport) string {
+// verdict says whether all can be enforced: enforced (it is), yes, writes (what changes something can be), or no.
+func verdict(t operator.TenantReport) string {
 	switch {
 	case t.Enforced:
-		return "it is enforced"
+		return "enforced"
 	case t.Safe:
 		return "yes"
 	case t.Writes:
-		return "writes, but not all: " + strings.Join(t.Why, "; ")
+		return "writes"
 	}
-	return "no: " + strings.Join(t.Why, "; ")
+	return "no"
 }
 
 // maxToken bounds what is read as a token, in bytes.
@@ -217,7 +204,7 @@ func explain(fs *flag.FlagSet) action {
 	fs.StringVar(&a.Tenant, "tenant", "", "`id` of the tenant for which the client acts")
 	fs.StringVar(&a.User, "user", "", "`address` or id of the person for whom it acts (default whoever may do most)")
 	return func(ctx context.Context, c *call) error {
-		asked := mcpserver.ExplainAsked{Token: token.Reveal(), Tenant: a.Tenant, Client: a.Client}
+		asked := operator.ExplainAsked{Token: token.Reveal(), Tenant: a.Tenant, Client: a.Client}
 		switch {
 		case (token == "") == (a.Client == ""):
 			return misused(Name+" explain --token - <FILE, or "+Name+" explain --client ID --tenant ID", errors.New("explain: whose tools?"))
@@ -238,7 +225,7 @@ func explain(fs *flag.FlagSet) action {
 			}
 			asked.Scopes = found.Scopes
 		}
-		var e mcpserver.Explanation
+		var e operator.Explanation
 		if err := c.act(ctx, "tools.explain", asked, &e); err != nil {
 			return err
 		}
@@ -246,39 +233,36 @@ func explain(fs *flag.FlagSet) action {
 	}
 }
 
-func (c *call) explanation(e mcpserver.Explanation, limits []string) error {
-	lines := []string{"tenant\t" + e.Tenant, "client\t" + dash(e.Client), "scopes\t" + dash(strings.Join(e.Scopes, " "))}
+func (c *call) explanation(e operator.Explanation, limits []string) error {
+	caller := []fact{{"tenant", e.Tenant}, {"client", e.Client}, {"scopes", e.Scopes}}
 	if e.Subject != "" {
-		lines = append(lines, "subject\t"+e.Subject, "expires\t"+when(e.Expires))
+		caller = append(caller, fact{"subject", e.Subject}, fact{"expires", e.Expires})
 	}
+	var notes, tools [][]any
 	for _, note := range append(limits, e.Notes...) {
-		lines = append(lines, "note\t"+note)
+		notes = append(notes, []any{note})
 	}
-	if err := c.table(lines[0], lines[1:]); err != nil {
-		return err
-	}
-	var rows []string
 	for _, t := range e.Tools {
-		listed, call := "no", "refused"
-		if t.Listed {
-			listed = "yes"
-		}
+		call := "refused"
 		if t.Passes {
 			call = "passes"
 		}
-		rows = append(rows, strings.Join([]string{t.Name, listed, call, t.Why}, "\t"))
+		tools = append(tools, []any{t.Name, t.Listed, call, t.Why})
 	}
-	if err := c.say(""); err != nil {
-		return err
-	}
-	return c.table("TOOL\tLISTED\tCALL\tWHY", rows)
+	return c.answer(
+		part{name: "caller", facts: caller},
+		part{name: "notes", heading: "NOTE", rows: notes},
+		part{name: "tools", heading: "TOOL\tLISTED\tCALL\tWHY", rows: tools},
+	)
 }
 
 // allEvents are the newest audit lines of both wings, newest first.
 func (c *call) allEvents(ctx context.Context, limit int) ([]audit.Event, error) {
 	var events, tools []audit.Event
-	if err := c.act(ctx, "audit.list", limit, &events); err != nil {
-		return nil, err
+	if c.gateway == "" {
+		if err := c.act(ctx, "audit.list", limit, &events); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.act(ctx, "tools.audit", limit, &tools); err != nil {
 		return nil, err

@@ -36,6 +36,7 @@ type Program struct {
 	Stderr io.Writer                // errors, hints and the log
 	Now    func() time.Time         // nil: time.Now
 	Ready  func(Addresses)          // called by serve once, when both doors are open; may be nil
+	Width  int                      // of a line of Stdout, in characters; 0: as wide as the terminal that it is, if it is one
 }
 
 // Addresses says where a running program is.
@@ -111,6 +112,8 @@ func (p *Program) run(ctx context.Context) error {
 	switch p.Args[0] {
 	case "help", "-h", "-help", "--help":
 		return p.help(p.Args[1:])
+	case completionWords:
+		return p.complete(p.Args[1:])
 	case "version", "-version", "--version":
 		fmt.Fprintln(p.Stdout, Name, Version)
 		return nil

@@ -262,7 +262,6 @@ func migrateFlags(*flag.FlagSet) action {
 			return err
 		}
 		where, _, _ := strings.Cut(c.ledger(), ":")
-		fmt.Fprintf(c.program.Stdout, "the schema is up to date (%s)\n", where)
-		return nil
+		return c.done(fmt.Sprintf("the schema is up to date (%s)", where), fact{"database", where})
 	}
 }

@@ -49,6 +49,13 @@ type File struct {
 	RequireDPoP bool `yaml:"require_dpop"`
 	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no bound.
 	CallsPerMinute int64 `yaml:"calls_per_minute"`
+	// Database keeps the rollout's modes and usage: sqlite:PATH or postgres://…, from the environment or a file. Default: gateway.db beside the configuration file.
+	Database Secret `yaml:"database"`
+	// MetricsListen is the address on which /metrics are, for whoever reaches it. Default: nowhere.
+	MetricsListen string `yaml:"metrics_listen"`
+	// InsecureAllowAnonymous lets requests without a good token pass to servers at a URL, as nobody, where the rollout's mode for nobody is observe. Whoever reaches
+	// the gateway can then do what these servers do for nobody.
+	InsecureAllowAnonymous bool `yaml:"insecure_allow_anonymous"`
 	// Upstreams are the servers behind. At least one.
 	Upstreams []Upstream `yaml:"upstreams"`
 }
@@ -190,7 +197,7 @@ func parse(text []byte) (File, error) {
 func words() []string {
 	return []string{
 		"listen", "issuer", "jwks_url", "algorithms", "redis", "redis_prefix", "client_id", "client_secret", "insecure_ignore_revocations", "insecure_http", "assertion_key", "session_key",
-		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "calls_per_minute", "upstreams",
+		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "calls_per_minute", "database", "metrics_listen", "insecure_allow_anonymous", "upstreams",
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write",
 		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "first_byte", "idle", "failures", "cooldown",
@@ -227,7 +234,7 @@ func distance(a, b string) int {
 
 // locate makes the paths of secrets relative to the file's folder.
 func (f *File) locate(folder string) {
-	all := []*Secret{&f.Redis, &f.ClientSecret, &f.AssertionKey, &f.SessionKey}
+	all := []*Secret{&f.Redis, &f.ClientSecret, &f.AssertionKey, &f.SessionKey, &f.Database}
 	for i := range f.Upstreams {
 		all = append(all, &f.Upstreams[i].Credential.Secret)
 	}

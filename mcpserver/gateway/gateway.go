@@ -20,7 +20,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/voucher"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
@@ -29,11 +31,12 @@ import (
 // Deps are what the gateway gets from whoever runs it.
 type Deps struct {
 	Log        *slog.Logger
-	Now        func() time.Time           // nil: time.Now
-	Getenv     func(string) string        // nil: there is no environment
-	Revoked    revocation.Reader          // nil: from Redis, as the file says
-	HTTPClient *http.Client               // for the issuer's metadata and keys; nil: one with strict limits
-	Record     func(string, guard.Record) // is told every decision with its upstream's name; must not block; nil: nobody is
+	Now        func() time.Time    // nil: time.Now
+	Getenv     func(string) string // nil: there is no environment
+	Revoked    revocation.Reader   // nil: from Redis, as the file says
+	HTTPClient *http.Client        // for the issuer's metadata and keys; nil: one with strict limits
+	// Database keeps the rollout's modes and usage: sqlite:PATH or postgres://…, migrated. Empty: all rules count, and nothing is counted. See Database.
+	Database string
 }
 
 func (d *Deps) fill() {
@@ -64,6 +67,7 @@ type Gateway struct {
 	handler http.Handler
 	counts  ttl.Store // calls of tools that have a budget
 	names   names
+	desk    *operator.Desk // nil: no database
 
 	reloading sync.Mutex
 }
@@ -110,6 +114,9 @@ func (g *Gateway) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if g.desk, err = g.file.openDesk(ctx, g.deps); err != nil {
+		return err
+	}
 	protected := map[string]http.Handler{}
 	for i, u := range g.file.Upstreams {
 		m := &member{config: u}
@@ -120,6 +127,9 @@ func (g *Gateway) wire(ctx context.Context) error {
 		}
 		if protected[u.Name], err = g.enforce(m, config.Secret(session)); err != nil {
 			return fmt.Errorf("upstream %q: %w", u.Name, err)
+		}
+		if g.desk != nil {
+			g.desk.Add(m.seenBy(m.guard.Examine))
 		}
 	}
 	g.handler, err = g.routes(protected)
@@ -180,15 +190,19 @@ func (g *Gateway) follow(ctx context.Context, o revocation.ReplicaOptions) {
 	g.revoked = g.replica
 }
 
-// enforce puts the guard in front of an upstream.
-func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error) {
-	var err error
-	m.guard, err = guard.New(guard.Config{
+// check is the guard of an upstream.
+func (g *Gateway) check(m *member) (*guard.Guard, error) {
+	return guard.New(guard.Config{
 		Issuer: g.file.Issuer, Resource: m.config.Resource, Revoked: g.revoked, Algorithms: g.file.Algorithms, Baseline: m.config.baseline(), JWKSURL: g.file.JWKSURL,
 		AllowedHosts: g.file.AllowedHosts, AllowedOrigins: g.file.AllowedOrigins, RequireDPoP: g.file.RequireDPoP, UsedProofs: g.proofs,
 		DPoPNonceKey: g.nonces, HTTPClient: g.deps.HTTPClient, Now: g.deps.Now, Log: g.deps.Log,
 	})
-	if err != nil {
+}
+
+// enforce puts the guard in front of an upstream.
+func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error) {
+	var err error
+	if m.guard, err = g.check(m); err != nil {
 		return nil, err
 	}
 	policy := guard.Policy{
@@ -198,8 +212,9 @@ func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error
 	if g.calls != nil {
 		policy.Admit = g.admit
 	}
-	if g.deps.Record != nil {
-		policy.Record = func(r guard.Record) { g.deps.Record(m.config.Name, r) }
+	if g.desk != nil {
+		policy.Rollout, policy.Record = g.desk.Rollout(m.config.Name), g.desk.Record(m.config.Name)
+		policy.AllowAnonymous = g.file.InsecureAllowAnonymous && m.config.URL != "" // a process belongs to a tenant, and nobody to none
 	}
 	return m.guard.Enforce(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(m, w, r) }), policy)
 }
@@ -207,9 +222,13 @@ func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error
 // mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more (RS-41).
 const mostCounted = 100_000
 
-// admit bounds how often one grant may ask, whatever comes of it.
+// admit bounds how often one grant may ask, or one address when it shows no good token, whatever comes of it.
 func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, c mcp.Caller) bool {
-	ok, wait := g.calls.Allow(r.Context(), c.GrantID)
+	whose := c.GrantID
+	if whose == "" {
+		whose = "from " + httpd.Source(r.Context())
+	}
+	ok, wait := g.calls.Allow(r.Context(), whose)
 	if !ok {
 		guard.TooMany(w, r, wait)
 	}
@@ -232,6 +251,9 @@ func (g *Gateway) Close() error {
 		if m.server != nil {
 			errs = append(errs, m.server.Close())
 		}
+	}
+	if g.desk != nil {
+		errs = append(errs, g.desk.Close())
 	}
 	if g.redis != nil {
 		errs = append(errs, g.redis.Close())

@@ -128,8 +128,14 @@ func crm(url string, more ...string) string {
 ` + strings.Join(more, "")
 }
 
-// openGate starts a gateway in front of upstreams as they stand in a file; $URL is the gateway's own.
+// openGate starts a gateway in front of upstreams as they stand in a file; $URL is the gateway's own. It has no database.
 func openGate(t testing.TB, upstreams string, more ...string) *gate {
+	t.Helper()
+	return openGateOn(t, "", upstreams, more...)
+}
+
+// openGateOn is openGate with a database.
+func openGateOn(t testing.TB, database, upstreams string, more ...string) *gate {
 	t.Helper()
 	g := &gate{t: t, issuer: tokentest.NewIssuer(t), list: revocation.NewMemory(nil), log: &testenv.Book{}}
 	must(t, g.list.Restore(context.Background(), nil, time.Hour))
@@ -144,7 +150,7 @@ func openGate(t testing.TB, upstreams string, more ...string) *gate {
 	}
 	var err error
 	g.gateway, err = gateway.New(context.Background(), g.file, gateway.Deps{
-		Revoked: g.list, Log: slog.New(slog.NewTextHandler(g.log, options)), Getenv: os.Getenv, Now: g.now,
+		Revoked: g.list, Log: slog.New(slog.NewTextHandler(g.log, options)), Getenv: os.Getenv, Now: g.now, Database: database,
 	})
 	must(t, err)
 	handler = g.gateway.Handler()

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
 )
@@ -11,6 +12,7 @@ type ruleset struct {
 	shapes   map[string]*shape // by tenant; "" is what the server's tools are by themselves
 	hold     bool              // what is not approved is neither listed nor called
 	approved map[string]string // fingerprints by tool; nil: nobody has approved anything
+	named    map[string]bool   // tools that a rule names without a star, or that are otherwise for a tenant
 }
 
 // of is how a tenant sees the tools.
@@ -36,11 +38,27 @@ func (g *Gateway) rulesets(f *File) ([]*ruleset, error) {
 		if err != nil {
 			return nil, fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
-		r := &ruleset{shapes: shapes, hold: u.Hold, approved: lock.Upstreams[u.Name]}
+		r := &ruleset{shapes: shapes, hold: u.Hold, approved: lock.Upstreams[u.Name], named: u.named()}
 		if u.Hold && r.approved == nil {
 			return nil, fmt.Errorf("upstream %q holds what was not approved, and nothing was: run gatehouse gateway approve", u.Name)
 		}
 		all = append(all, r)
 	}
 	return all, nil
+}
+
+// named are the tools that the file names one by one.
+func (u *Upstream) named() map[string]bool {
+	names := map[string]bool{}
+	for _, r := range u.Tools {
+		if !strings.Contains(r.Name, "*") {
+			names[r.Name] = true
+		}
+	}
+	for _, tools := range u.Tenants {
+		for _, t := range tools {
+			names[t.Name] = true
+		}
+	}
+	return names
 }

@@ -71,9 +71,9 @@ func (h *histogram) add(seconds float64) {
 	}
 }
 
-// Record counts a decision.
-func (m *Registry) Record(r *guard.Record) {
-	d := decision{tenant: r.Caller.TenantID, method: r.MethodLabel(), tool: r.RuleLabel(), outcome: r.Outcome()}
+// Record counts a decision by a rule for tool.
+func (m *Registry) Record(r *guard.Record, tool string) {
+	d := decision{tenant: r.Caller.TenantID, method: r.MethodLabel(), tool: tool, outcome: r.Outcome()}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.tenants[d.tenant] {

@@ -18,6 +18,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
+// Divider stands between the name of a server and that of its tool, where there are several servers. A mode of the server's name counts for all of its tools that
+// have none of their own.
+const Divider = "/"
+
 // Tenants that are none.
 const (
 	Everyone = "*" // every tenant that has no mode of its own
@@ -75,7 +79,7 @@ func (m *Modes) Mode(tenantID, name string) guard.Mode {
 	return s.Mode
 }
 
-// Why finds the setting that counts for a tenant's tool: the tool's own, the tenant's, or everyone's, in this order. known is false when none does, or none can be
+// Why finds the setting that counts for a tenant's tool: the tool's own, its server's, the tenant's, or everyone's in the same steps. known is false when none does, or none can be
 // trusted any more: then the rules count.
 func (m *Modes) Why(tenantID, tool string) (s Setting, known bool) {
 	last := m.last.Load()
@@ -83,9 +87,15 @@ func (m *Modes) Why(tenantID, tool string) (s Setting, known bool) {
 	if len(last.settings) == 0 || m.now().Sub(last.readAt) > Trusted {
 		return strict, false
 	}
-	for _, p := range []place{{tenantID, tool}, {tenantID, ""}, {Everyone, tool}, {Everyone, ""}} {
-		if s, ok := last.settings[p]; ok && (p.tenant == tenantID || tenantID != Nobody) {
-			return s, true
+	server, _, _ := strings.Cut(tool, Divider)
+	for _, whose := range []string{tenantID, Everyone} {
+		if whose == Everyone && tenantID == Nobody {
+			break
+		}
+		for _, what := range []string{tool, server, ""} {
+			if s, ok := last.settings[place{whose, what}]; ok {
+				return s, true
+			}
 		}
 	}
 	return strict, false

@@ -52,10 +52,10 @@ func NewCounter(b *book.DB, now func() time.Time, log *slog.Logger) *Counter {
 	return &Counter{book: b, now: now, log: log, pending: map[Key]Sum{}, known: map[Key]bool{}, agents: map[string]bool{}}
 }
 
-// Record counts a decision. It never waits for a store, and keeps nothing of the message.
-func (c *Counter) Record(r *guard.Record) {
+// Record counts a decision about what is called name. It never waits for a store, and keeps nothing of the message.
+func (c *Counter) Record(r *guard.Record, name string) {
 	k := Key{
-		Hour: hourOf(r.At), Tenant: r.Caller.TenantID, Client: r.Caller.ClientID, Agent: r.Agent, Method: r.MethodLabel(), Name: r.NameLabel(),
+		Hour: hourOf(r.At), Tenant: r.Caller.TenantID, Client: r.Caller.ClientID, Agent: r.Agent, Method: r.MethodLabel(), Name: name,
 		Outcome: r.Outcome(), Reason: r.Refused, Lacking: strings.Join(r.Decision.Lacking, " "),
 	}
 	micros := r.Duration.Microseconds()

@@ -35,7 +35,7 @@ type suspect struct {
 }
 
 // passing is what counts as use: calls of tools that passed.
-const passing = "method = 'tools/call' AND name <> '' AND name <> '" + guard.Other + "' AND tenant_id <> '' AND tenant_id <> '" + Other + "' AND outcome <> '" + guard.OutcomeRefused + "'"
+const passing = "method = 'tools/call' AND name <> '' AND name <> '" + guard.Other + "' AND name NOT LIKE '%/" + guard.Other + "' AND tenant_id <> '' AND tenant_id <> '" + Other + "' AND outcome <> '" + guard.OutcomeRefused + "'"
 
 // Detect marks what is unusual in this hour and the one before as lines of the audit stream, and returns those that are new. It is a function of the rows alone:
 // whichever replica looks finds the same, and there is one signal at most of a tenant, a tool and an hour.

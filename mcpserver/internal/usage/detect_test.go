@@ -21,7 +21,7 @@ func TestSignals(t *testing.T) {
 				for _, f := range change {
 					f(r)
 				}
-				c.Record(r)
+				count(c, r)
 			}
 		}
 		refused := func(r *guard.Record) { r.Passed, r.Refused = false, "insufficient_scope" }

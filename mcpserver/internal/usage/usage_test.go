@@ -85,7 +85,7 @@ func TestSumsByTheHour(t *testing.T) {
 			lacking(called("acme", "update_customer", noon), true, "customers:read", "customers:write"), lacking(called("acme", "update_customer", noon), false, "customers:write"),
 			{At: noon, Agent: "curl", Method: "POST", Refused: guard.RefusedNoToken, Status: 401},
 		} {
-			c.Record(r)
+			count(c, r)
 		}
 		must(t, c.Flush(ctx))
 		must(t, c.Flush(ctx)) // nothing twice
@@ -137,7 +137,7 @@ func TestReplicasAddUp(t *testing.T) {
 				for i := range writers {
 					requests.Go(func() {
 						for j := range each {
-							c.Record(called(fmt.Sprint("tenant-", (i+j)%20), fmt.Sprint("tool", j%7), noon))
+							count(c, called(fmt.Sprint("tenant-", (i+j)%20), fmt.Sprint("tool", j%7), noon))
 							if j%50 == 0 {
 								_ = c.Flush(ctx) // what cannot be written now waits
 							}
@@ -170,10 +170,10 @@ func TestCountingIsBounded(t *testing.T) {
 	c := usage.NewCounter(b, func() time.Time { return noon }, slog.New(slog.NewTextHandler(&log, nil)))
 	const many = 12_000
 	for i := range many {
-		c.Record(called(fmt.Sprint("tenant-", i), "read_customer", noon))
+		count(c, called(fmt.Sprint("tenant-", i), "read_customer", noon))
 	}
 	for i := range 100 {
-		c.Record(&guard.Record{At: noon.Add(time.Hour), Agent: fmt.Sprint("scanner", i), Method: "POST", Refused: guard.RefusedNoToken, Status: 401})
+		count(c, &guard.Record{At: noon.Add(time.Hour), Agent: fmt.Sprint("scanner", i), Method: "POST", Refused: guard.RefusedNoToken, Status: 401})
 	}
 	must(t, c.Flush(ctx))
 	rows, err := usage.List(ctx, b, usage.Filter{Since: noon, Limit: many})
@@ -208,12 +208,12 @@ func TestStoreAway(t *testing.T) {
 				return err
 			}))
 		}
-		c.Record(called("acme", "read_customer", noon))
+		count(c, called("acme", "read_customer", noon))
 		rename("usage_hours", "away")
 		if err := c.Flush(ctx); err == nil {
 			t.Error("got nil, want an error")
 		}
-		c.Record(called("acme", "read_customer", noon))
+		count(c, called("acme", "read_customer", noon))
 		rename("away", "usage_hours")
 		must(t, c.Flush(ctx))
 		rows, err := usage.List(ctx, b, usage.Filter{Since: noon, Limit: 10})
@@ -234,7 +234,7 @@ func TestHalfAFlush(t *testing.T) {
 	}
 	const many = 1200
 	for i := range many {
-		c.Record(called(fmt.Sprintf("tenant-%04d", i), "read_customer", noon))
+		count(c, called(fmt.Sprintf("tenant-%04d", i), "read_customer", noon))
 	}
 	do(`CREATE TRIGGER full BEFORE INSERT ON usage_hours WHEN new.tenant_id = 'tenant-1100' BEGIN SELECT RAISE(ABORT, 'no'); END`)
 	if err := c.Flush(ctx); err == nil || c.Overflow().Pending == 0 || c.Overflow().Pending == many {
@@ -275,13 +275,13 @@ func TestWhatAnEndLoses(t *testing.T) {
 		ended := make(chan struct{})
 		go func() { c.Run(work); close(ended) }()
 		now := time.Now()
-		c.Record(called("acme", "read_customer", now))
+		count(c, called("acme", "read_customer", now))
 		time.Sleep(usage.FlushEvery + time.Second) // the bubble's time, not ours
 		synctest.Wait()
 		if got := counted(); got != 1 {
 			t.Errorf("after FlushEvery: got %d, want 1", got)
 		}
-		c.Record(called("acme", "read_customer", now))
+		count(c, called("acme", "read_customer", now))
 		if got := counted(); got != 1 {
 			t.Errorf("killed now: got %d, want the 1 from before", got)
 		}
@@ -299,6 +299,9 @@ func BenchmarkRecord(b *testing.B) {
 	r := called("acme", "read_customer", noon)
 	b.ReportAllocs()
 	for b.Loop() {
-		c.Record(r)
+		count(c, r)
 	}
 }
+
+// count counts a decision under the name that it has by itself, as where there is one server.
+func count(c *usage.Counter, r *guard.Record) { c.Record(r, r.NameLabel()) }

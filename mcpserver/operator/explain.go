@@ -1,7 +1,8 @@
-package mcpserver
+package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -37,52 +38,76 @@ type ToolExplained struct {
 }
 
 // Explain says which tools a caller sees, and by which rule.
-func (o *Operator) Explain(ctx context.Context, a ExplainAsked) (Explanation, error) {
+func (d *Desk) Explain(ctx context.Context, a ExplainAsked) (Explanation, error) {
 	caller := mcp.Caller{TenantID: a.Tenant, ClientID: a.Client, Scopes: a.Scopes}
 	var e Explanation
+	servers := d.servers
 	switch {
 	case (a.Token == "") == (a.Tenant == ""):
 		return e, &Refusal{"it is not said whose tools", "give --token, or --client and --tenant"}
 	case a.Token != "":
-		x, err := o.guard.Examine(ctx, a.Token)
+		s, x, err := d.examine(ctx, a.Token)
 		if err != nil {
 			return e, &Refusal{"the token is not believed: " + err.Error(), "with it a caller is nobody; if the token is good, see that the issuer runs, and that --issuer, --resource and --redis are the server's"}
 		}
+		servers = []*Server{s}
 		caller, e.Expires = x.Caller, x.Expires
 		if x.Bound {
 			e.Notes = append(e.Notes, "the token is bound to a key: it counts with a proof of that key alone")
 		}
 	}
-	if err := o.modes.Refresh(ctx); err != nil {
+	if err := d.modes.Refresh(ctx); err != nil {
 		return e, err
 	}
 	e.Tenant, e.Client, e.Subject, e.Scopes = caller.TenantID, caller.ClientID, caller.Subject, caller.Scopes
-	for _, name := range o.tools {
-		e.Tools = append(e.Tools, o.explain(caller, name))
+	for _, s := range servers {
+		for _, t := range s.Tools(caller.TenantID) {
+			e.Tools = append(e.Tools, d.explain(caller, s, t))
+		}
 	}
 	return e, nil
 }
 
-func (o *Operator) explain(c mcp.Caller, tool string) ToolExplained {
-	d := o.tables(c.TenantID).Decide(c, guard.KindTool, tool)
-	m, known := o.modes.Why(c.TenantID, tool)
-	passes := d.Allowed || !m.Mode.Enforces(d.Write)
-	t := ToolExplained{Name: tool, Listed: passes, Passes: passes}
+// examine finds the server that believes a token.
+func (d *Desk) examine(ctx context.Context, raw string) (*Server, guard.Examined, error) {
+	var why []error
+	for _, s := range d.servers {
+		x, err := s.Examine(ctx, raw)
+		if err == nil {
+			return s, x, nil
+		}
+		if len(d.servers) > 1 {
+			err = fmt.Errorf("%s: %w", s.Name, err)
+		}
+		why = append(why, err)
+	}
+	return nil, guard.Examined{}, errors.New(strings.ReplaceAll(errors.Join(why...).Error(), "\n", "; "))
+}
+
+func (d *Desk) explain(c mcp.Caller, s *Server, tool Tool) ToolExplained {
+	name := s.name(tool.Name)
+	if tool.Away != "" {
+		return ToolExplained{Name: name, Why: tool.Away}
+	}
+	x := s.Table(c.TenantID).Decide(c, guard.KindTool, tool.Name)
+	m, known := d.modes.Why(c.TenantID, name)
+	passes := x.Allowed || !m.Mode.Enforces(x.Write)
+	t := ToolExplained{Name: name, Listed: passes, Passes: passes}
 	switch {
-	case d.Allowed && len(d.Scopes) == 0:
+	case x.Allowed && len(x.Scopes) == 0:
 		t.Why = "it needs no scope"
-	case d.Allowed:
-		t.Why = "the scopes are there: " + strings.Join(d.Scopes, " ")
-	case d.Reason == guard.ReasonUnnamed:
+	case x.Allowed:
+		t.Why = "the scopes are there: " + strings.Join(x.Scopes, " ")
+	case x.Reason == guard.ReasonUnnamed:
 		t.Why = "no rule opens it"
 	case passes:
-		t.Why = "lacks " + strings.Join(d.Lacking, " ") + ", but that does not count yet"
-	case d.Hide:
-		t.Why = "lacks " + strings.Join(d.Lacking, " ") + ", and is hidden: a call is answered as if there were no such tool"
+		t.Why = "lacks " + strings.Join(x.Lacking, " ") + ", but that does not count yet"
+	case x.Hide:
+		t.Why = "lacks " + strings.Join(x.Lacking, " ") + ", and is hidden: a call is answered as if there were no such tool"
 	default:
-		t.Why = "lacks " + strings.Join(d.Lacking, " ") + ": a call is refused, and asks for it"
+		t.Why = "lacks " + strings.Join(x.Lacking, " ") + ": a call is refused, and asks for it"
 	}
-	if !d.Allowed {
+	if !x.Allowed {
 		t.Why += " (" + whose(m, known) + ")"
 	}
 	return t

@@ -1,4 +1,4 @@
-package mcpserver
+package operator
 
 import (
 	"context"
@@ -47,36 +47,36 @@ type TenantReport struct {
 }
 
 // Report sums up the rollout. What other replicas counted in the last seconds may not be in it.
-func (o *Operator) Report(ctx context.Context, a ReportAsked) (Report, error) {
+func (d *Desk) Report(ctx context.Context, a ReportAsked) (Report, error) {
 	if a.Within <= 0 {
 		a.Within = usualWithin
 	}
-	if err := o.flush(ctx); err != nil {
+	if err := d.usage.Flush(ctx); err != nil {
 		return Report{}, err
 	}
-	if err := o.modes.Refresh(ctx); err != nil {
+	if err := d.modes.Refresh(ctx); err != nil {
 		return Report{}, err
 	}
-	r := Report{Since: o.now().Add(-a.Within).UTC().Truncate(time.Second), Anonymous: o.anonymous, Modes: o.modes.All()}
-	traffic, err := usage.TrafficSince(ctx, o.book, r.Since)
+	r := Report{Since: d.Now().Add(-a.Within).UTC().Truncate(time.Second), Anonymous: d.Anonymous, Modes: d.modes.All()}
+	traffic, err := usage.TrafficSince(ctx, d.book, r.Since)
 	if err != nil {
 		return Report{}, err
 	}
-	for _, tenant := range o.tenants(a.Tenant, traffic) {
-		t, err := o.tenantReport(ctx, tenant, r, traffic)
+	for _, tenant := range d.tenants(a.Tenant, traffic) {
+		t, err := d.tenantReport(ctx, tenant, r, traffic)
 		if err != nil {
 			return Report{}, err
 		}
 		r.Tenants = append(r.Tenants, t)
 	}
 	if a.Tenant == "" {
-		r.Nobody, err = usage.List(ctx, o.book, usage.Filter{Nobody: true, Since: r.Since, Limit: mostRows})
+		r.Nobody, err = usage.List(ctx, d.book, usage.Filter{Nobody: true, Since: r.Since, Limit: mostRows})
 	}
 	return r, err
 }
 
 // tenants are those that the report speaks of: the one that was asked for, or all that were seen or have a mode.
-func (o *Operator) tenants(asked string, traffic map[string]Traffic) []string {
+func (d *Desk) tenants(asked string, traffic map[string]Traffic) []string {
 	if asked != "" {
 		return []string{asked}
 	}
@@ -84,7 +84,7 @@ func (o *Operator) tenants(asked string, traffic map[string]Traffic) []string {
 	for tenant := range traffic {
 		seen[tenant] = true
 	}
-	for _, m := range o.modes.All() {
+	for _, m := range d.modes.All() {
 		seen[m.Tenant] = true
 	}
 	for _, none := range []string{rollout.Nobody, rollout.Everyone, usage.Other} {
@@ -93,16 +93,16 @@ func (o *Operator) tenants(asked string, traffic map[string]Traffic) []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-func (o *Operator) tenantReport(ctx context.Context, tenant string, r Report, traffic map[string]Traffic) (TenantReport, error) {
-	mode, _ := o.modes.Why(tenant, "")
+func (d *Desk) tenantReport(ctx context.Context, tenant string, r Report, traffic map[string]Traffic) (TenantReport, error) {
+	mode, _ := d.modes.Why(tenant, "")
 	t := TenantReport{Tenant: tenant, Mode: string(mode.Mode), Traffic: traffic[tenant], Enforced: true}
 	var err error
-	if t.Refused, err = usage.List(ctx, o.book, usage.Filter{Tenant: tenant, Since: r.Since, Outcome: guard.OutcomeObserved, Limit: mostRows}); err != nil {
+	if t.Refused, err = usage.List(ctx, d.book, usage.Filter{Tenant: tenant, Since: r.Since, Outcome: guard.OutcomeObserved, Limit: mostRows}); err != nil {
 		return t, err
 	}
 	var since time.Time
-	for _, tool := range append(slices.Clone(o.tools), "") {
-		if m, _ := o.modes.Why(tenant, tool); m.Mode != guard.Enforce {
+	for _, tool := range append(d.names(), "") {
+		if m, _ := d.modes.Why(tenant, tool); m.Mode != guard.Enforce {
 			t.Enforced = false
 			if m.SetAt.After(since) {
 				since = m.SetAt
@@ -112,18 +112,19 @@ func (o *Operator) tenantReport(ctx context.Context, tenant string, r Report, tr
 	t.Why = t.doubts(r.Since, since, traffic[usage.Other])
 	t.Safe = len(t.Why) == 0
 	reads := t
-	reads.Traffic.Observed = o.writes(t)
+	reads.Traffic.Observed = d.writes(t)
 	t.Writes = len(reads.doubts(r.Since, since, traffic[usage.Other])) == 0
 	return t, nil
 }
 
 // writes is how many of the requests that would be refused change something, as the rules have it now. When not all are known, all do.
-func (o *Operator) writes(t TenantReport) (n int64) {
+func (d *Desk) writes(t TenantReport) (n int64) {
 	if len(t.Refused) == mostRows {
 		return t.Traffic.Observed
 	}
 	for _, row := range t.Refused {
-		if d := o.tables(t.Tenant).Decide(mcp.Caller{}, guard.KindTool, row.Name); d.Write {
+		s, tool := d.find(row.Name)
+		if s == nil || s.Table(t.Tenant).Decide(mcp.Caller{}, guard.KindTool, tool).Write {
 			n += row.Calls
 		}
 	}

@@ -1,0 +1,131 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
+)
+
+// Database is where the gateway of the file at path keeps the rollout's modes and usage: sqlite:PATH, absolute, or postgres://…. It must be migrated before New.
+func Database(path string, getenv func(string) string) (string, error) {
+	f, err := ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	folder, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return "", fmt.Errorf("finding the folder of %s: %w", path, err)
+	}
+	database, err := f.Database.read(getenv)
+	if err != nil {
+		return "", fmt.Errorf("database: %w", err)
+	}
+	file, embedded := strings.CutPrefix(database, "sqlite:")
+	switch {
+	case database == "":
+		return "sqlite:" + filepath.Join(folder, "gateway.db"), nil
+	case embedded && !filepath.IsAbs(file):
+		return "sqlite:" + filepath.Join(folder, file), nil
+	}
+	return database, nil
+}
+
+// openDesk opens the operator's door, or none when there is no database.
+func (f *File) openDesk(ctx context.Context, d Deps) (*operator.Desk, error) {
+	if d.Database == "" {
+		return nil, nil
+	}
+	return operator.Open(ctx, d.Database, operator.Options{Anonymous: f.InsecureAllowAnonymous, Now: d.Now, Log: d.Log})
+}
+
+// OpenOperator opens the operator's door of the gateway that the file at path describes, for commands: the database's modes and usage are those of the gateway that
+// runs. Close it after use.
+func OpenOperator(ctx context.Context, path string, d Deps) (*operator.Desk, func() error, error) {
+	d.Log = nil // what it says when it starts, the gateway has said
+	d.fill()
+	f, err := ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	g := &Gateway{path: path, file: f, deps: d}
+	rules, err := g.rulesets(&g.file)
+	if err != nil {
+		return nil, nil, err
+	}
+	if g.desk, err = f.openDesk(ctx, d); err != nil {
+		return nil, nil, err
+	}
+	if g.desk == nil {
+		return nil, nil, errors.New("the gateway has no database")
+	}
+	unknown := g.open(ctx) // what is needed to believe a token need not be there to set a mode
+	for i, u := range f.Upstreams {
+		m := &member{config: u}
+		m.rules.Store(rules[i])
+		examine := func(context.Context, string) (guard.Examined, error) { return guard.Examined{}, unknown }
+		if unknown == nil {
+			if m.guard, err = g.check(m); err != nil {
+				return nil, nil, errors.Join(err, g.Close())
+			}
+			examine = m.guard.Examine
+		}
+		g.desk.Add(m.seenBy(examine))
+	}
+	return g.desk, g.Close, nil
+}
+
+// Operator is the operator's door of this gateway, or nil when it has no database.
+func (g *Gateway) Operator() *operator.Desk { return g.desk }
+
+// Metrics answers GET /metrics, for a listener of its own at MetricsListen; it is nil when the gateway has no database.
+func (g *Gateway) Metrics() http.Handler {
+	if g.desk == nil {
+		return nil
+	}
+	return g.desk.Metrics()
+}
+
+// MetricsListen is the address on which the file says to show metrics; empty: nowhere.
+func (g *Gateway) MetricsListen() string { return g.file.MetricsListen }
+
+// seenBy is the upstream as its operator sees it.
+func (m *member) seenBy(examine func(context.Context, string) (guard.Examined, error)) operator.Server {
+	return operator.Server{
+		Name: m.config.Name, Examine: examine,
+		Table: func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table },
+		Tools: func(tenant string) []operator.Tool { return m.rules.Load().tools(tenant) },
+	}
+}
+
+// tools are a tenant's by the names that its clients know: those that were approved, and those that rules name without a star.
+func (r *ruleset) tools(tenant string) (tools []operator.Tool) {
+	names := maps.Clone(r.named)
+	for name := range r.approved {
+		names[name] = true
+	}
+	s := r.of(tenant)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		t := operator.Tool{Name: name}
+		switch other := s.byName[name]; {
+		case other != nil && other.Off:
+			t.Away = "switched off for this tenant, under tenants in the file"
+		case other != nil && other.Rename != "":
+			t.Name = other.Rename
+		case s.visible[name] != nil:
+			continue // another tool has this name for them
+		}
+		if t.Away == "" && r.hold && r.approved[name] == "" {
+			t.Away = "held back, because nobody has approved it"
+		}
+		tools = append(tools, t)
+	}
+	return tools
+}

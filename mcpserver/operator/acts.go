@@ -1,0 +1,130 @@
+package operator
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/rollout"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/usage"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+)
+
+// What the operator's door speaks, for programs outside this wing.
+type (
+	UsageRow = usage.Row
+	Traffic  = usage.Traffic
+	Mode     = rollout.Setting
+)
+
+// Everyone stands for every tenant that has no mode of its own.
+const Everyone = rollout.Everyone
+
+// Refusal is an act that cannot be done as it was asked for. The operator reads both sentences.
+type Refusal struct {
+	Reason string // what is wrong
+	Hint   string // what to do about it; may be empty
+}
+
+func (r *Refusal) Error() string { return r.Reason }
+
+// actor is who stands in the lines that this door writes.
+const actor = "operator"
+
+// Act is one thing the operator can do: JSON in, a value out that JSON can write.
+type Act = func(ctx context.Context, arguments json.RawMessage) (any, error)
+
+// Acts is all that the door does, by name.
+func (d *Desk) Acts() map[string]Act {
+	return map[string]Act{
+		"usage.list":     with(func(ctx context.Context, a UsageAsked) (any, error) { return d.Usage(ctx, a) }),
+		"rollout.set":    with(func(ctx context.Context, m ModeSpec) (any, error) { return nil, d.SetMode(ctx, m) }),
+		"rollout.report": with(func(ctx context.Context, a ReportAsked) (any, error) { return d.Report(ctx, a) }),
+		"tools.explain":  with(func(ctx context.Context, a ExplainAsked) (any, error) { return d.Explain(ctx, a) }),
+		"tools.audit":    with(func(ctx context.Context, limit int) (any, error) { return d.Events(ctx, limit) }),
+	}
+}
+
+// with reads an act's arguments: one JSON value of type A, and no member that A does not know.
+func with[A any](do func(context.Context, A) (any, error)) Act {
+	return func(ctx context.Context, arguments json.RawMessage) (any, error) {
+		var a A
+		dec := json.NewDecoder(bytes.NewReader(arguments))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&a); err != nil {
+			return nil, &Refusal{Reason: "the act's arguments cannot be read"} // which may hold a token: they are not repeated
+		}
+		if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+			return nil, &Refusal{Reason: "something follows the act's arguments"}
+		}
+		return do(ctx, a)
+	}
+}
+
+// UsageAsked says which usage is wanted.
+type UsageAsked struct {
+	Tenant string    // empty: all
+	Since  time.Time // required
+	Limit  int       // 0: 100
+}
+
+// Usage sums up what was used, the most used first. What other replicas counted in the last seconds may not be in it.
+func (d *Desk) Usage(ctx context.Context, a UsageAsked) ([]UsageRow, error) {
+	if a.Limit <= 0 {
+		a.Limit = 100
+	}
+	if err := d.usage.Flush(ctx); err != nil {
+		return nil, err
+	}
+	return usage.List(ctx, d.book, usage.Filter{Tenant: a.Tenant, Since: a.Since, Limit: a.Limit})
+}
+
+// ModeSpec says how strictly the rules shall count.
+type ModeSpec struct {
+	Tenant string // Everyone: every tenant without a mode of its own
+	Nobody bool   // in place of a tenant: requests without a good token
+	Tool   string // empty: all tools; a server's name: all of its tools
+	Mode   string
+}
+
+// SetMode sets a mode. It counts here at once, at every replica within a second.
+func (d *Desk) SetMode(ctx context.Context, m ModeSpec) error {
+	switch {
+	case m.Nobody == (m.Tenant != ""):
+		return &Refusal{"it is not said whose mode", "give --tenant ('*' for all that have none of their own), or --nobody for requests without a good token"}
+	case m.Tool != "" && !d.knows(m.Tool):
+		return &Refusal{fmt.Sprintf("there is no tool %.80q", m.Tool), "the tools are: " + strings.Join(d.names(), " ")}
+	case m.Nobody && m.Mode != string(guard.Enforce) && !d.Anonymous:
+		return &Refusal{"requests without a good token are always refused here", "--insecure-allow-anonymous (insecure_allow_anonymous in a gateway's file) lets them pass as nobody, when the server is started with it"}
+	}
+	err := d.modes.Set(ctx, rollout.Setting{Tenant: m.Tenant, Tool: m.Tool, Mode: guard.Mode(m.Mode)}, actor)
+	if errors.Is(err, rollout.ErrMode) {
+		return &Refusal{fmt.Sprintf("there is no mode %.80q", m.Mode), err.Error()}
+	}
+	return err
+}
+
+// knows says whether there can be a tool of this name: a rule speaks of it, of whichever tenant. A server's name stands for all of its tools.
+func (d *Desk) knows(name string) bool {
+	s, tool := d.find(name)
+	if s == nil {
+		return false
+	}
+	return tool == "" || s.Table("").Decide(mcp.Caller{}, guard.KindTool, tool).Rule != "" || slices.Contains(d.names(), name)
+}
+
+// Events returns the newest audit lines of this wing first, at most limit; 0 means 100.
+func (d *Desk) Events(ctx context.Context, limit int) ([]audit.Event, error) {
+	if limit <= 0 {
+		limit = 100
+	}
+	return d.book.Events(ctx, limit)
+}

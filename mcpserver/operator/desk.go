@@ -1,0 +1,178 @@
+// Package operator owns what an operator sees and sets of protected MCP servers while they run: how strictly the rules count, what is used by whom, and why a caller
+// sees what they see. The companion server has a desk, and so has the gateway.
+package operator
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/metrics"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/rollout"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/usage"
+)
+
+// Server is one protected MCP server as its operator sees it.
+type Server struct {
+	// Name stands before the names of its tools, as crm in crm/read_note. Empty: there is no other.
+	Name string
+	// Table finds the rules of a tenant.
+	Table func(tenantID string) *guard.Table
+	// Tools are those of a tenant that are known by name. An empty tenant: all that there are.
+	Tools func(tenantID string) []Tool
+	// Examine believes a token; see guard.Examine.
+	Examine func(ctx context.Context, raw string) (guard.Examined, error)
+}
+
+// Tool is a tool by its name.
+type Tool struct {
+	Name string
+	// Away says why nobody of the tenant has it, whatever their scopes. Empty: the rules say who has it.
+	Away string
+}
+
+// name is a tool's name beside those of other servers; of no tool, the server's own.
+func (s *Server) name(tool string) string {
+	switch {
+	case s.Name == "":
+		return tool
+	case tool == "":
+		return s.Name
+	}
+	return s.Name + rollout.Divider + tool
+}
+
+// Options are what a desk gets.
+type Options struct {
+	Anonymous bool // requests without a good token may pass
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+// Desk is the operator's door to protected servers. It is safe for concurrent use, once all servers are added.
+type Desk struct {
+	Options
+	book    *book.DB
+	modes   *rollout.Modes
+	usage   *usage.Counter
+	metrics *metrics.Registry
+	servers []*Server
+}
+
+// Open opens a migrated database (sqlite:PATH or postgres://…), and reads the modes: those that cannot be read leave all rules to count. Close it after use.
+func Open(ctx context.Context, database string, o Options) (*Desk, error) {
+	b, err := book.Open(ctx, database)
+	if err != nil {
+		return nil, err
+	}
+	d := &Desk{Options: o, book: b, modes: rollout.New(b, o.Now, o.Log), usage: usage.NewCounter(b, o.Now, o.Log), metrics: metrics.New()}
+	d.metrics.Gauges = d.gauges
+	if err := d.modes.Refresh(ctx); err != nil {
+		o.Log.Error("the rollout's modes cannot be read: all rules count", "error", err)
+	}
+	if o.Anonymous {
+		o.Log.Warn("requests without a good token pass as nobody, where the mode for nobody is observe", "setting", "insecure-allow-anonymous")
+	}
+	return d, nil
+}
+
+// Add makes a server known.
+func (d *Desk) Add(s Server) { d.servers = append(d.servers, &s) }
+
+// Rollout says how strictly the rules of a server count.
+func (d *Desk) Rollout(server string) guard.Rollout { return modesOf{d.modes, &Server{Name: server}} }
+
+// modesOf are the modes of one server.
+type modesOf struct {
+	modes  *rollout.Modes
+	server *Server
+}
+
+// Mode implements guard.Rollout.
+func (m modesOf) Mode(tenantID, name string) guard.Mode {
+	return m.modes.Mode(tenantID, m.server.name(name))
+}
+
+// Record is told the decisions of a server, for the hours and for who collects numbers.
+func (d *Desk) Record(server string) func(guard.Record) {
+	s := &Server{Name: server}
+	return func(r guard.Record) {
+		d.usage.Record(&r, s.name(r.NameLabel()))
+		d.metrics.Record(&r, s.name(r.RuleLabel()))
+	}
+}
+
+// Metrics answers GET /metrics. It asks nobody who they are, and tells tenants' names: give it a listener of its own (AD-09).
+func (d *Desk) Metrics() http.Handler { return d.metrics }
+
+// gauges are what who collects numbers should know of the rest.
+func (d *Desk) gauges() []metrics.Gauge {
+	lost, lenient, anonymous := d.usage.Overflow(), 0, 0
+	for _, m := range d.modes.All() {
+		if m.Mode != guard.Enforce {
+			lenient++
+		}
+	}
+	if d.Anonymous {
+		anonymous = 1
+	}
+	return []metrics.Gauge{
+		{Name: "gatehouse_insecure_allow_anonymous", Help: "1 when requests without a good token may pass, as nobody.", Value: float64(anonymous)},
+		{Name: "gatehouse_rollout_lenient_modes", Help: "Modes of tenants and tools that are not enforce.", Value: float64(lenient)},
+		{Name: "gatehouse_rollout_age_seconds", Help: "How long ago the modes were read; above 10 all rules count.", Value: d.modes.Age().Seconds()},
+		{Name: "gatehouse_usage_pending", Help: "Sums that wait to be written.", Value: float64(lost.Pending)},
+		{Name: "gatehouse_usage_other_total", Help: "Requests that are counted in usage without their caller and tool.", Value: float64(lost.Requests)},
+		{Name: "gatehouse_usage_failures_total", Help: "Times that usage could not be written.", Value: float64(lost.Failed)},
+	}
+}
+
+// Run does the background work until ctx ends: modes are read anew, usage is written.
+func (d *Desk) Run(ctx context.Context) {
+	var work sync.WaitGroup
+	work.Go(func() { d.modes.Run(ctx) })
+	work.Go(func() { d.usage.Run(ctx) })
+	work.Wait()
+}
+
+// lastFlush bounds the writing of what was counted after Run ended, or without it.
+const lastFlush = 5 * time.Second
+
+// Close writes what was counted, and closes the database.
+func (d *Desk) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), lastFlush)
+	defer cancel()
+	return errors.Join(d.usage.Flush(ctx), d.book.Close())
+}
+
+// find is the server of a tool's name, and the tool's own name; tool is empty when the name is the server's. nil: there is none.
+func (d *Desk) find(name string) (s *Server, tool string) {
+	first, rest, _ := strings.Cut(name, rollout.Divider)
+	for _, s := range d.servers {
+		switch s.Name {
+		case "":
+			return s, name
+		case first:
+			return s, rest
+		}
+	}
+	return nil, name
+}
+
+// names are those of all tools, and of the servers that have one.
+func (d *Desk) names() (names []string) {
+	for _, s := range d.servers {
+		if s.Name != "" {
+			names = append(names, s.Name)
+		}
+		for _, t := range s.Tools("") {
+			names = append(names, s.name(t.Name))
+		}
+	}
+	return names
+}
