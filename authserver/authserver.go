@@ -34,6 +34,12 @@ type Deps struct {
 	// Ended, when not nil, is told of each end of a grant that this process has put on the list: so that a resource wing in the same process knows it at once
 	// when the list is in Redis.
 	Ended func(grantID string, until time.Time)
+	// Sealers are sealing keys that this process does not hold itself, such as a key-management service's; then KeyEncryptionKey is not needed. New signing keys lie under
+	// the one under which the newest does, the first ones under the first; Operator.Reseal brings everything under the first. Empty: those of the Config.
+	Sealers []Sealer
+	// Rekey changes the key-encryption key that is kept where the embedded form keeps it, around seal, which brings everything under the new one: before seal is
+	// called both keys must be kept durably, after it has succeeded the new one alone. next is the new key; empty: make one. Nil: the key is changed in the settings.
+	Rekey func(next config.Secret, seal func(config.Secret) error) error
 	// Documents fetches client documents. Nil: from the network, with every caution.
 	Documents *cimd.Fetcher
 }
@@ -65,7 +71,7 @@ type Operator = admin.Door
 // New opens the stores, whose schema must be there, and wires the wing. Close it after use.
 func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	d.fill()
-	r, err := c.resolve()
+	r, err := c.resolve(len(d.Sealers) > 0)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +79,7 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.begin(ctx, d.Now); err != nil {
+	if err := b.begin(ctx, &r, d.Now); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	config.Warn(d.Log, c.Relaxations())
@@ -87,7 +93,7 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 // OpenOperator opens the operator's door without serving anything, for commands. close closes the stores.
 func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close func() error, err error) {
 	d.fill()
-	r, err := c.resolve()
+	r, err := c.resolve(len(d.Sealers) > 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -101,7 +107,7 @@ func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close 
 func operator(r *resolved, b *backends, d Deps) *Operator {
 	return &admin.Door{
 		Tenants: b.tenants, Users: b.sql, Clients: b.clients, Trust: b.sql, Grants: b.sql, Audit: b.sql,
-		Ledger: b.ledger, Keys: b.ring, Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, InsecureHTTP: r.InsecureHTTP, Now: d.Now,
+		Ledger: b.ledger, Keys: b.ring, Rekey: d.Rekey, Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, InsecureHTTP: r.InsecureHTTP, Now: d.Now,
 	}
 }
 
@@ -111,7 +117,7 @@ func (s *Server) engine(fetcher *cimd.Fetcher, assertions *assertion.Checker) *i
 	return issuer.New(issuer.Settings{
 		Documents: s.documents(fetcher), Ahead: b.ahead,
 		Issuer: c.Issuer, Resources: b.resources,
-		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.secret,
+		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.ring.Secret(),
 		Trust: b.sql, Identities: assertions,
 		Proofs:   &dpop.Checker{Used: b.proofs, Nonces: &dpop.Nonces{Key: b.nonces}, Now: s.deps.Now},
 		CodeLife: c.CodeLife, RefreshIdle: c.RefreshIdle, RefreshLife: c.RefreshLife, ReplayWindow: max(c.ReplayWindow, 0), Now: s.deps.Now,
@@ -202,6 +208,9 @@ func (s *Server) Operator() *Operator { return s.operator }
 func (s *Server) AdminHandler() http.Handler {
 	return httpd.Handler(s.operator.Handler(), httpd.Options{Log: s.deps.Log})
 }
+
+// ResourceNonceKey makes the key of the DPoP nonces of a resource wing that lives in the same process: replicas under one roof agree on it without another secret to keep.
+func (s *Server) ResourceNonceKey() []byte { return s.backends.nonceKey("resource dpop nonces") }
 
 // Close closes the stores.
 func (s *Server) Close() error { return s.backends.close() }

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -43,13 +42,13 @@ type backends struct {
 	// requests), how often something was tried, which client assertions and which DPoP proofs were used.
 	sessions, transactions, ahead, counters, assertions, proofs ttl.Store
 
-	redis  redis.UniversalClient // nil in the embedded form
-	list   revocation.List
-	marked atomic.Pointer[time.Time] // when this process last wrote the list anew
-	ring   *keyring.Ring
-	ledger *grant.Ledger
-	secret []byte
-	nonces []byte // the key of DPoP nonces
+	redis   redis.UniversalClient // nil in the embedded form
+	list    revocation.List
+	marked  atomic.Pointer[time.Time] // when this process last wrote the list anew
+	sealers []keyring.Sealer
+	ring    *keyring.Ring
+	ledger  *grant.Ledger
+	nonces  []byte // the key of DPoP nonces
 
 	// What the token endpoint reads again and again, remembered for a second.
 	clients *recent.Clients
@@ -88,20 +87,12 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 			b.list = revocation.NewMemory(d.Now)
 		}
 	}
-	if b.ring, err = keyring.Open(ctx, keyring.Config{Store: b.sql, KEK: r.kek, TokenLife: remembrance, Now: d.Now}); err != nil {
+	if b.sealers, err = sealers(r, d); err != nil {
 		return nil, err
 	}
-	if b.secret, err = hkdf.Key(sha256.New, r.kek, nil, "gatehouse refresh token successors", 32); err != nil {
-		return nil, fmt.Errorf("deriving the successor key: %w", err)
-	}
-	// Replicas that share the memory of proofs know each other's nonces. A memory that ends with the process has nonces that do: a proof that it has forgotten
-	// is worth nothing any more.
-	var salt []byte
-	if b.redis == nil {
-		salt = []byte(rand.Text())
-	}
-	if b.nonces, err = hkdf.Key(sha256.New, r.kek, salt, "gatehouse dpop nonces", 32); err != nil {
-		return nil, fmt.Errorf("deriving the nonce key: %w", err)
+	c := keyring.Config{Store: b.sql, Sealers: b.sealers, TokenLife: remembrance, Age: max(r.KeyAge, 0), Now: d.Now}
+	if b.ring, err = keyring.Open(ctx, c); err != nil {
+		return nil, err
 	}
 	b.resources = issuer.NewResources(r.Resources, b.sql, r.TokenLife)
 	if _, err := b.resources.Refresh(ctx); err != nil {
@@ -132,8 +123,54 @@ func (b *backends) algorithms() []string {
 	return all
 }
 
+// sealers are the sealing keys: those that the operator's program brings, or else those of the settings.
+func sealers(r *resolved, d Deps) ([]keyring.Sealer, error) {
+	if len(d.Sealers) > 0 {
+		return d.Sealers, nil
+	}
+	var all []keyring.Sealer
+	for _, kek := range r.keks {
+		s, err := keyring.NewAES(kek)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// inherited is what derived refresh tokens' successors before the issuer had a secret of its own: it came of the key-encryption key. It stays the secret of an installation
+// that has it, so that an answer which was lost before the change is found after it.
+func inherited(r *resolved) func(under string) []byte {
+	return func(under string) []byte {
+		for _, kek := range r.keks {
+			if s, err := keyring.NewAES(kek); err == nil && s.ID() == under {
+				secret, err := hkdf.Key(sha256.New, kek, nil, "gatehouse refresh token successors", 32)
+				if err == nil {
+					return secret
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// nonceKey makes a key of DPoP nonces. Replicas that share the memory of proofs know each other's nonces. A memory that ends with the process has nonces that do: a
+// proof that it has forgotten is worth nothing any more.
+func (b *backends) nonceKey(of string) []byte {
+	var salt string
+	if b.redis == nil {
+		salt = rand.Text()
+	}
+	return b.ring.Derive(of, salt)
+}
+
 // begin does what only who serves may do: a command must neither make keys nor call the list of ended grants complete.
-func (b *backends) begin(ctx context.Context, now func() time.Time) error {
+func (b *backends) begin(ctx context.Context, r *resolved, now func() time.Time) error {
+	if err := b.ring.EnsureSecret(ctx, inherited(r)); err != nil {
+		return err
+	}
+	b.nonces = b.nonceKey("dpop nonces")
 	for _, algorithm := range b.algorithms() {
 		if err := b.ring.Ensure(ctx, algorithm); err != nil {
 			return err

@@ -36,6 +36,11 @@ type Config struct {
 	// KeyEncryptionKey seals the signing keys in the database: 32 random bytes in base64. Whoever has it and the database can sign tokens.
 	// Required.
 	KeyEncryptionKey config.Secret
+	// PreviousKeyEncryptionKey is the key of before, or several divided by commas, while something lies under it yet: until the operator has sealed everything anew
+	// (gatehouse key reseal). Default none.
+	PreviousKeyEncryptionKey config.Secret
+	// KeyAge is how long a signing key signs until the next takes its place by itself. Default 90 days, at least 1 hour; negative: never.
+	KeyAge time.Duration
 	// Resources are the protected servers; the first is the one that a client means when it names none. At least one.
 	Resources []Resource
 	// TokenLife is the life of access tokens of resources that name none. Default 10 minutes, at most 1 hour.
@@ -75,13 +80,13 @@ type Config struct {
 // resolved is the Config with defaults filled, checked and parsed. Everything is wired from it.
 type resolved struct {
 	Config
-	kek   []byte
+	keks  [][]byte // the key-encryption key, and those of before
 	https bool
 }
 
 // Check says what is wrong with a configuration, if something is, and opens nothing.
 func (c Config) Check() error {
-	_, err := c.resolve()
+	_, err := c.resolve(false)
 	return err
 }
 
@@ -93,8 +98,8 @@ func (c Config) Relaxations() []config.Relaxation {
 	})
 }
 
-// resolve fills and checks. The error names the field and what to do.
-func (c Config) resolve() (resolved, error) {
+// resolve fills and checks. The error names the field and what to do. sealed says that the sealing keys come from elsewhere.
+func (c Config) resolve(sealed bool) (resolved, error) {
 	defaults(&c)
 	r := resolved{Config: c}
 	u, err := url.Parse(c.Issuer)
@@ -118,11 +123,28 @@ func (c Config) resolve() (resolved, error) {
 	if c.Database == "" {
 		return r, errors.New("database is not set; give sqlite:PATH or postgres://…")
 	}
-	r.kek, err = base64.StdEncoding.DecodeString(c.KeyEncryptionKey.Reveal())
-	if err != nil || len(r.kek) != keyring.KeySize {
-		return r, errors.New("key-encryption-key is not 32 bytes in base64; make one with: head -c 32 /dev/urandom | base64")
+	if !sealed {
+		if err := r.resolveKeys(); err != nil {
+			return r, err
+		}
 	}
 	return r, r.resolveResources()
+}
+
+// resolveKeys reads the key-encryption keys.
+func (r *resolved) resolveKeys() error {
+	for _, text := range append([]string{r.KeyEncryptionKey.Reveal()}, config.List(r.PreviousKeyEncryptionKey.Reveal())...) {
+		name := "key-encryption-key"
+		if len(r.keks) > 0 {
+			name = "previous-key-encryption-key"
+		}
+		key, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || len(key) != keyring.KeySize {
+			return errors.New(name + " is not 32 bytes in base64; make one with: head -c 32 /dev/urandom | base64")
+		}
+		r.keks = append(r.keks, key)
+	}
+	return nil
 }
 
 func defaults(c *Config) {
@@ -132,7 +154,7 @@ func defaults(c *Config) {
 	}{
 		{&c.TokenLife, 10 * time.Minute}, {&c.CodeLife, time.Minute}, {&c.RefreshIdle, 14 * 24 * time.Hour},
 		{&c.RefreshLife, 90 * 24 * time.Hour}, {&c.ReplayWindow, 30 * time.Second}, {&c.SessionLife, 8 * time.Hour},
-		{&c.ClientIdle, 90 * 24 * time.Hour},
+		{&c.ClientIdle, 90 * 24 * time.Hour}, {&c.KeyAge, 90 * 24 * time.Hour},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value

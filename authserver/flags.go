@@ -15,6 +15,7 @@ func (c *Config) RegisterLives(fs *flag.FlagSet) {
 	fs.DurationVar(&c.RefreshLife, "refresh-life", c.RefreshLife, "a permission cannot be renewed any more after so `long`, however often it was")
 	fs.Var((*window)(&c.ReplayWindow), "replay-window", "for so `long` a spent refresh token brings the same successor again, because the answer may have been lost; 0: never")
 	fs.DurationVar(&c.SessionLife, "session-life", c.SessionLife, "how `long` a person stays signed in")
+	fs.Var((*window)(&c.KeyAge), "key-age", "a signing key signs for so `long`, then the next takes its place by itself; 0: when somebody rotates")
 	fs.DurationVar(&c.ClientIdle, "client-idle", c.ClientIdle, "clients that made themselves known and that nobody uses for so `long` are unknown again")
 	fs.Int64Var(&c.MostClients, "most-clients", c.MostClients, "how `many` clients may register by themselves")
 	fs.Int64Var(&c.RegistrationsPerHour, "registrations-per-hour", c.RegistrationsPerHour, "how `many` clients may be registered from one address in an hour")
@@ -42,6 +43,7 @@ const (
 	maxCodeLife     = 10 * time.Minute // OAuth 2.1 §4.1.2
 	maxReplayWindow = 5 * time.Minute
 	maxLife         = 10 * 365 * 24 * time.Hour
+	minKeyAge       = time.Hour // each key that was turned stays published for about as long
 )
 
 // checkLives refuses lives that cannot be meant.
@@ -59,6 +61,8 @@ func (c *Config) checkLives() error {
 		}
 	}
 	switch {
+	case c.KeyAge >= 0 && (c.KeyAge < minKeyAge || c.KeyAge > maxLife):
+		return fmt.Errorf("key age %s is not between %s and %s; 0 means never", c.KeyAge, minKeyAge, maxLife)
 	case c.ReplayWindow > maxReplayWindow:
 		return fmt.Errorf("replay window %s is longer than %s: whoever steals a refresh token shares its chain unnoticed for so long", c.ReplayWindow, maxReplayWindow)
 	case c.RefreshIdle > c.RefreshLife:

@@ -20,8 +20,8 @@ func TestLives(t *testing.T) {
 		c.RegisterLives(fs)
 		return c, fs.Parse(words)
 	}
-	c, err := read("--code-life", "30s", "--replay-window", "0", "--refresh-idle", "24h", "--most-clients", "7")
-	if err != nil || c.CodeLife != 30*time.Second || c.ReplayWindow >= 0 || c.RefreshIdle != 24*time.Hour || c.RefreshLife != 90*24*time.Hour || c.MostClients != 7 {
+	c, err := read("--code-life", "30s", "--replay-window", "0", "--refresh-idle", "24h", "--most-clients", "7", "--key-age", "0")
+	if err != nil || c.CodeLife != 30*time.Second || c.ReplayWindow >= 0 || c.KeyAge >= 0 || c.RefreshIdle != 24*time.Hour || c.RefreshLife != 90*24*time.Hour || c.MostClients != 7 {
 		t.Errorf("got %+v %v", c, err)
 	}
 	if _, err := read("--replay-window", "-1s"); err == nil {
@@ -31,6 +31,7 @@ func TestLives(t *testing.T) {
 	for want, change := range map[string]func(*authserver.Config){
 		"code life":      func(c *authserver.Config) { c.CodeLife = time.Hour },
 		"session life":   func(c *authserver.Config) { c.SessionLife = time.Millisecond },
+		"key age":        func(c *authserver.Config) { c.KeyAge = time.Minute },
 		"replay window":  func(c *authserver.Config) { c.ReplayWindow = time.Hour },
 		"refresh idle":   func(c *authserver.Config) { c.RefreshIdle = 100 * 24 * time.Hour },
 		"client idle":    func(c *authserver.Config) { c.ClientIdle = time.Hour },

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 )
@@ -454,7 +455,7 @@ func TestHintsAndStrangersWhenSigningOut(t *testing.T) {
 	if r.StatusCode != 400 {
 		t.Errorf("posted with prompt=none: got %d, want 400", r.StatusCode)
 	}
-	_, err := h.Server.Operator().RotateKey(t.Context(), "RS256", true)
+	_, err := h.Server.Operator().RotateKey(t.Context(), authserver.KeyTurn{Algorithm: "RS256", Soon: true})
 	must(t, err)
 	h.Clock.step(3 * time.Hour)
 	h.start() // the key that signed it is published no more

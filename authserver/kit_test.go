@@ -110,6 +110,7 @@ func openHouse(t testing.TB, change ...func(*authserver.Config)) *house {
 		ts.Close()
 		h.Server.Close()
 		h.Store.Close()
+		h.keepsNoSecret()
 	})
 	h.populate(ctx)
 	return h

@@ -32,11 +32,15 @@ type (
 	GrantEnd         = admin.GrantEnd
 	KeyTurn          = admin.KeyTurn
 	ResourceFound    = admin.ResourceFound
+	KeyEnd           = admin.KeyEnd
+	Resealing        = admin.Resealing
+	Resealed         = admin.Resealed
 	Tenant           = tenant.Tenant
 	Client           = client.Client
 	Grant            = grant.Grant
 	GrantFilter      = grant.Filter
 	Key              = keyring.Info
+	Sealer           = keyring.Sealer
 	TrustedIssuer    = trust.Issuer
 )
 
@@ -44,6 +48,15 @@ type (
 const (
 	RoleAdmin  = admin.RoleAdmin
 	RoleReader = admin.RoleReader
+)
+
+// The states of signing keys.
+const (
+	KeyNext      = keyring.StateNext
+	KeyActive    = keyring.StateActive
+	KeyRetired   = keyring.StateRetired
+	KeyExpired   = keyring.StateExpired
+	KeyWithdrawn = keyring.StateWithdrawn
 )
 
 // ErrNoServer says that no server runs on a data directory.

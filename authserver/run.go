@@ -7,13 +7,13 @@ import (
 
 // Intervals of the background work.
 const (
-	reloadKeysEvery = 5 * time.Second
+	reloadKeysEvery = time.Second
 	readResources   = 500 * time.Millisecond // so that a change counts within a second
 	cleanEvery      = 10 * time.Minute
 )
 
 // Run does the background work until ctx ends: the list of ended grants is restored from the ledger, keys made or withdrawn by another replica are
-// read, what has long expired is deleted. A step that does not succeed is logged and tried again at its next turn.
+// read, and the next made when their time comes, what has long expired is deleted. A step that does not succeed is logged and tried again at its next turn.
 func (s *Server) Run(ctx context.Context) {
 	restore, reload, clean := time.NewTicker(restoreEvery), time.NewTicker(reloadKeysEvery), time.NewTicker(cleanEvery)
 	defer restore.Stop()
@@ -30,7 +30,7 @@ func (s *Server) Run(ctx context.Context) {
 		case <-restore.C:
 			step, err = "restore the list of ended grants", s.step(ctx, func(ctx context.Context) error { return s.backends.restore(ctx, s.deps.Now) })
 		case <-reload.C:
-			step, err = "reload signing keys", s.step(ctx, s.backends.ring.Reload)
+			step, err = "reload signing keys", s.step(ctx, s.turnKeys)
 		case <-resources.C:
 			step, err = "read the resources", s.step(ctx, s.backends.readResources)
 		case <-clean.C:
@@ -43,6 +43,14 @@ func (s *Server) Run(ctx context.Context) {
 			s.deps.Log.Error("background step did not succeed", "step", step, "error", err)
 		}
 	}
+}
+
+// turnKeys reads the signing keys anew, and makes the next ones when their time has come.
+func (s *Server) turnKeys(ctx context.Context) error {
+	if err := s.backends.ring.Reload(ctx); err != nil {
+		return err
+	}
+	return s.backends.ring.RotateByAge(ctx, s.backends.algorithms())
 }
 
 // step bounds one step in time, so that a store that hangs does not stop the others.

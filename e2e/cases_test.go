@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// cases are the rows of what MCP asks of an authorization server (AS, CC, EMA) and of the attacks that it must withstand (the others): so many of each family,
+// cases are the rows of what MCP asks of an authorization server (AS, CC, EMA) and of the attacks that it must withstand (the others), and of its keys and secrets (KY): so many of each family,
 // numbered from 01. Every one has a test that names it, or a line in docs/divergences.md that says why not.
 var cases = []struct {
 	family string
@@ -31,6 +31,7 @@ var cases = []struct {
 	{"MD", 8},   // metadata and keys
 	{"PA", 4},   // pushed requests
 	{"DP", 3},   // proof of possession
+	{"KY", 10},  // keys and secrets
 }
 
 func numbered(family string, from, to int) []string {

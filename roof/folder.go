@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
@@ -73,23 +75,90 @@ func (s *settings) prepare() error {
 	return nil
 }
 
-// sealingKey reads the key-encryption key, or makes it when nothing can be sealed with an earlier one yet.
+// sealingKey reads the key-encryption key, or makes it when nothing can be sealed with an earlier one yet. Where a change of the key was cut short, both keys are there, and
+// what is stored lies under either.
 func (s *settings) sealingKey(fresh bool) error {
-	path := filepath.Join(s.dataDir, "key-encryption-key")
-	text, err := os.ReadFile(path)
+	path := s.keyPath()
+	key, err := readKey(path)
 	switch {
 	case err == nil:
-		s.keyEncryptionKey = config.Secret(strings.TrimSpace(string(text)))
+		s.keyEncryptionKey, s.keyKept = key, true
+		next, err := readKey(path + nextKey)
+		switch {
+		case err == nil:
+			s.keyTurning = true
+			s.lives.PreviousKeyEncryptionKey = config.Secret(strings.Trim(s.lives.PreviousKeyEncryptionKey.Reveal()+","+next.Reveal(), ","))
+		case !errors.Is(err, fs.ErrNotExist):
+			return misused("its owner must be who runs the program", fmt.Errorf("reading the next key-encryption key: %w", err))
+		}
 		return nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return misused("its owner must be who runs the program", fmt.Errorf("reading the key-encryption key: %w", err))
 	case !fresh:
 		return misused("put it back from where you keep a copy: without it nothing can open the signing keys in the database", fmt.Errorf("%s is missing", path))
 	}
+	s.keyEncryptionKey, s.keyKept = newKey(), true
+	return keep(path, s.keyEncryptionKey.Reveal()+"\n")
+}
+
+// nextKey ends the name of the file in which the key lies that is to take the place of the one in use.
+const nextKey = ".next"
+
+func (s *settings) keyPath() string { return filepath.Join(s.dataDir, "key-encryption-key") }
+
+func newKey() config.Secret {
 	key := make([]byte, 32)
 	rand.Read(key) // never fails
-	s.keyEncryptionKey = config.Secret(base64.StdEncoding.EncodeToString(key))
-	return keep(path, s.keyEncryptionKey.Reveal()+"\n")
+	return config.Secret(base64.StdEncoding.EncodeToString(key))
+}
+
+func readKey(path string) (config.Secret, error) {
+	text, err := os.ReadFile(path)
+	return config.Secret(strings.TrimSpace(string(text))), err
+}
+
+// rekey changes the key-encryption key in its file: the next one lies beside it, then everything is sealed under that, then it is the one. Wherever that is cut short, what is
+// stored lies under a key that lies in a file; the next change, or the next start, goes on with the same key.
+func (s *settings) rekey(next config.Secret, seal func(config.Secret) error) error {
+	path := s.keyPath()
+	pending, err := readKey(path + nextKey)
+	switch {
+	case err == nil && next != "" && next != pending:
+		return &authserver.Refusal{Reason: "an earlier change of the key was cut short", Hint: Name + " key reseal without a file finishes that one"}
+	case err == nil:
+		next = pending
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("reading the next key-encryption key: %w", err)
+	default:
+		if next == "" {
+			next = newKey()
+		}
+		if err := keep(path+nextKey, next.Reveal()+"\n"); err != nil {
+			return err
+		}
+	}
+	if err := seal(next); err != nil {
+		return err // under which of the two everything lies may be unknown, so both stay
+	}
+	if err := os.Rename(path+nextKey, path); err != nil {
+		return fmt.Errorf("putting the new key-encryption key in its place: %w", err)
+	}
+	return flush(s.dataDir)
+}
+
+// flush waits until the names in a folder are on the disk.
+func flush(folder string) error {
+	if runtime.GOOS == "windows" { // it opens no folders, and saves their names by itself
+		return nil
+	}
+	d, err := os.Open(folder)
+	if err != nil {
+		return fmt.Errorf("opening the data directory: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("saving the data directory: %w", err)
+	}
+	return nil
 }
 
 // keep writes a file that only its owner can read, whole or not at all.
@@ -106,5 +175,5 @@ func keep(path, text string) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("writing %s: %w", path, err), os.Remove(f.Name()))
 	}
-	return nil
+	return flush(filepath.Dir(path))
 }

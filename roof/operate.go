@@ -120,7 +120,11 @@ func (c *call) openDoor(ctx context.Context) (doer, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	door, shut, err := authserver.OpenOperator(ctx, c.issuing(), authserver.Deps{Log: log, Now: c.program.Now})
+	d := authserver.Deps{Log: log, Now: c.program.Now}
+	if c.keyKept {
+		d.Rekey = c.rekey
+	}
+	door, shut, err := authserver.OpenOperator(ctx, c.issuing(), d)
 	if err != nil {
 		return nil, nil, opening(err)
 	}

@@ -128,42 +128,6 @@ func grantEnd(fs *flag.FlagSet) action {
 	}
 }
 
-func keysList(*flag.FlagSet) action {
-	return func(ctx context.Context, c *call) error {
-		var keys []authserver.Key
-		if err := c.act(ctx, "keys.list", struct{}{}, &keys); err != nil {
-			return err
-		}
-		var rows [][]any
-		for _, k := range keys {
-			rows = append(rows, []any{k.KID, k.Algorithm, k.State, k.CreatedAt, k.ActiveAt})
-		}
-		return c.list("KID\tALGORITHM\tSTATE\tCREATED\tSIGNS FROM", rows)
-	}
-}
-
-func keysRotate(fs *flag.FlagSet) action {
-	k := authserver.KeyTurn{}
-	fs.StringVar(&k.Algorithm, "algorithm", "", "`algorithm` of the key (default the resources'; RS256 signs id tokens)")
-	fs.BoolVar(&k.Soon, "now", false, "sign with it after ten seconds, before every resource has read it")
-	return func(ctx context.Context, c *call) error {
-		var kid string
-		if err := c.act(ctx, "keys.rotate", k, &kid); err != nil {
-			return err
-		}
-		return c.done(kid, fact{"kid", kid})
-	}
-}
-
-func keysWithdraw(*flag.FlagSet) action {
-	return func(ctx context.Context, c *call) error {
-		if err := c.act(ctx, "keys.withdraw", c.operand, nil); err != nil {
-			return err
-		}
-		return c.done(fmt.Sprintf("key %s is withdrawn", c.operand), fact{"kid", c.operand})
-	}
-}
-
 func auditList(fs *flag.FlagSet) action {
 	limit := fs.Int("limit", 100, "at most `this many`")
 	return func(ctx context.Context, c *call) error {

@@ -39,12 +39,17 @@ func TestOperatorsDay(t *testing.T) {
 			do(t, dir, "", "is gone", "client", "delete", nightly)
 			do(t, dir, "", "ghi_", "initial-token", "create", "--tenant", "acme", "--uses", "3", "--life", "2h")
 			do(t, dir, "", "STATE", "grant", "list", "--tenant", "acme")
-			first := regexp.MustCompile(`(?m)^\S{43}`).FindString(do(t, dir, "", "signing", "keys", "list"))
-			do(t, dir, "", "", "keys", "rotate", "--now")
-			do(t, dir, "", "withdrawn", "keys", "withdraw", first)
-			if keys := do(t, dir, "", "signing", "keys", "list"); strings.Contains(keys, first) {
+			first := regexp.MustCompile(`(?m)^\S{43}`).FindString(do(t, dir, "", "retires 2", "key", "list"))
+			do(t, dir, "", "", "key", "rotate", "--now")
+			code, _, stderr := run(t, "key", "withdraw", first, "--data-dir", dir)
+			complaint(t, code, stderr, 1, "signs now")
+			do(t, dir, "", "withdrawn", "key", "withdraw", first, "--emergency")
+			if keys := do(t, dir, "", "active", "key", "list"); strings.Contains(keys, first) {
 				t.Errorf("the withdrawn key is still listed:\n%s", keys)
 			}
+			do(t, dir, "", "withdrawn 2", "key", "list", "--all")
+			do(t, dir, "", "everything lies under", "key", "reseal")
+			do(t, dir, "", "key.reseal", "audit", "list")
 			do(t, dir, "", "key.withdraw", "audit", "list")
 			do(t, dir, "", "tenant acme: observe for update_customer", "rollout", "set", "observe", "--tenant", "acme", "--tool", "update_customer")
 			do(t, dir, "", "every tenant", "rollout", "set", "enforce_writes", "--tenant", "*")
@@ -72,7 +77,7 @@ func TestARefusedActIsOneLineAndAHint(t *testing.T) {
 	serve(t, dir)
 	code, _, stderr := run(t, "tenant", "create", "--id", "acme", "--data-dir", dir)
 	complaint(t, code, stderr, 1, `there is a tenant "acme" already`)
-	code, _, stderr = run(t, "keys", "withdraw", "-HKJLT-J0HGH7Zk7MMZBRt9G4yW_RP6JfD9kzMVaBLc", "--data-dir", dir) // a key id may begin with a hyphen
+	code, _, stderr = run(t, "key", "withdraw", "-HKJLT-J0HGH7Zk7MMZBRt9G4yW_RP6JfD9kzMVaBLc", "--data-dir", dir) // a key id may begin with a hyphen
 	complaint(t, code, stderr, 1, "there is no key")
 	code, _, stderr = run(t, "grant", "end", "grt_nobody", "--data-dir", dir)
 	complaint(t, code, stderr, 1, "there is no grant")

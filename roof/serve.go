@@ -2,6 +2,7 @@ package roof
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/schema"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
 	"github.com/gatehouse-mcp/gatehouse/migrations"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
@@ -148,15 +150,21 @@ func (h *house) wings(ctx context.Context) error {
 		ended := revocation.NewMemory(h.program.Now)
 		shared.Revocations, reading.Revoked = ended, ended
 	}
+	if h.keyKept {
+		shared.Rekey = h.rekey
+	}
 	if h.issuer, err = authserver.New(ctx, h.issuing(), shared); err != nil {
 		return opening(err)
 	}
 	h.closers = append(h.closers, h.issuer.Close)
+	if h.keyTurning {
+		if _, err := h.issuer.Operator().Reseal(ctx, authserver.Resealing{}); err != nil {
+			return fmt.Errorf("finishing the change of the key-encryption key: %w", err)
+		}
+	}
 	reading.HTTPClient = h.toIssuer()
 	serving := h.serving()
-	if serving.DPoPNonceKey, err = h.nonceKey(); err != nil {
-		return opening(err)
-	}
+	serving.DPoPNonceKey = config.Secret(base64.StdEncoding.EncodeToString(h.issuer.ResourceNonceKey()))
 	if h.resource, err = mcpserver.New(ctx, serving, reading); err != nil {
 		return opening(err)
 	}
@@ -185,7 +193,7 @@ func (h *house) toIssuer() *http.Client {
 func opening(err error) error {
 	hint := "mend the setting that it names, or the store behind it; " + Name + " serve -h lists the settings"
 	if errors.Is(err, authserver.ErrWrongKey) {
-		hint = "give the key that this database was begun with: put back the file key-encryption-key, or set GATEHOUSE_KEY_ENCRYPTION_KEY"
+		hint = "give the key that this database was sealed with last: put back the file key-encryption-key, or set GATEHOUSE_KEY_ENCRYPTION_KEY; and while a change is under way, GATEHOUSE_PREVIOUS_KEY_ENCRYPTION_KEY"
 	}
 	return misused(hint, err)
 }

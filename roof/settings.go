@@ -1,10 +1,6 @@
 package roof
 
 import (
-	"crypto/hkdf"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -31,6 +27,8 @@ type settings struct {
 	redis            config.Secret
 	redisPrefix      string
 	keyEncryptionKey config.Secret
+	keyKept          bool // in the data folder, and not given
+	keyTurning       bool // a change of it was cut short
 	algorithm        string
 	tokenLife        time.Duration
 	trustedProxies   string
@@ -66,6 +64,8 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.StringVar(&s.redisPrefix, "redis-prefix", "gatehouse:", "`prefix` of every key in Redis")
 	config.SecretVar(fs, &s.keyEncryptionKey, "key-encryption-key",
 		"32 random bytes in `base64` that seal the signing keys; required with PostgreSQL (default a file in the data folder, made once)")
+	config.SecretVar(fs, &s.lives.PreviousKeyEncryptionKey, "previous-key-encryption-key",
+		"the `key` of before, or several divided by commas, until "+Name+" key reseal has brought everything under the new one")
 	fs.StringVar(&s.algorithm, "resource-algorithm", "ES256", "`algorithm` of access tokens: ES256, RS256 or EdDSA")
 	fs.DurationVar(&s.tokenLife, "token-life", 10*time.Minute, "`life` of an access token, at most 1h")
 	s.lives.RegisterLives(fs)
@@ -202,24 +202,6 @@ func (s *settings) serving() mcpserver.Config {
 		Algorithms: []string{s.algorithm}, AllowedHosts: config.List(s.allowedHosts), AllowedOrigins: config.List(s.allowedOrigins), TrustedProxies: s.proxies,
 		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP, Registration: s.registration, EndedStaleAfter: s.endedStaleAfter, InsecureAllowAnonymous: s.allowAnonymous,
 	}
-}
-
-// nonceKey makes the nonces of the MCP server's DPoP proofs. It comes of the key-encryption key, so that replicas agree without another secret to keep, and
-// says nothing of that key. Without Redis the memory of proofs ends with the process, and so do its nonces: a forgotten proof is worth nothing.
-func (s *settings) nonceKey() (config.Secret, error) {
-	sealing, err := base64.StdEncoding.DecodeString(s.keyEncryptionKey.Reveal())
-	if err != nil {
-		return "", errors.New("key-encryption-key is not base64")
-	}
-	var salt []byte
-	if s.redis == "" {
-		salt = []byte(rand.Text())
-	}
-	key, err := hkdf.Key(sha256.New, sealing, salt, "gatehouse resource dpop nonces", 32)
-	if err != nil {
-		return "", fmt.Errorf("deriving the nonce key: %w", err)
-	}
-	return config.Secret(base64.StdEncoding.EncodeToString(key)), nil
 }
 
 // scopeNames are the companion tools' scopes.

@@ -15,6 +15,7 @@ import (
 // free are flags that let a start that should not succeed do no harm if it does.
 var free = []string{"--issuer-listen", "127.0.0.1:0", "--resource-listen", "127.0.0.1:0"}
 
+// KY-10, AD-08: what is insecure is refused at the start, unless somebody says so by name.
 func TestTroubleIsOneLineAndAHint(t *testing.T) {
 	write := func(name, text string) string {
 		path := filepath.Join(t.TempDir(), name)
@@ -41,6 +42,8 @@ func TestTroubleIsOneLineAndAHint(t *testing.T) {
 		{"a database of no kind", "no kind", []string{"serve", "--database", "mysql://root:hunter2@db/x"}},
 		{"PostgreSQL without the key", "key-encryption-key is not set", []string{"serve", "--database", "postgres://nobody@127.0.0.1:1/x"}},
 		{"a key that is none", "key-encryption-key is not 32 bytes", []string{"serve", "--key-encryption-key", "hunter2"}},
+		{"a previous key that is none", "previous-key-encryption-key is not 32 bytes", []string{"serve", "--previous-key-encryption-key", "hunter2"}},
+		{"keys that are turned too often", "key age", []string{"serve", "--key-age", "1m"}},
 		{"a log level that is none", "log-level", []string{"serve", "--log-level", "loud"}},
 		{"an algorithm that is none", "algorithm", []string{"serve", "--resource-algorithm", "HS256"}},
 		{"a token that lives too long", "token life", []string{"serve", "--token-life", "2h"}},
@@ -116,7 +119,7 @@ func TestHelpNamesEveryCommand(t *testing.T) {
 		t.Errorf("exit code %d, want 0", code)
 	}
 	for _, command := range []string{"serve", "migrate", "tenant create", "user create", "client create", "initial-token create", "grant list", "grant end",
-		"keys list", "keys rotate", "keys withdraw", "version"} {
+		"key list", "key rotate", "key withdraw", "key reseal", "version"} {
 		if !strings.Contains(out, "gatehouse "+command) {
 			t.Errorf("help does not name %q", command)
 			continue

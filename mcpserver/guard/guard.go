@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -30,7 +31,7 @@ type Config struct {
 	Issuer string
 	// Resource is the canonical URI of the protected server: the only audience that is accepted (RFC 8707 §2). Required.
 	Resource string
-	// Revoked tells which grants have ended. Required; asked on every request, so it should know by itself: a revocation.Replica does.
+	// Revoked tells which grants have ended, and which keys were withdrawn. Required; asked on every request, so it should know by itself: a revocation.Replica does.
 	Revoked revocation.Reader
 	// WhenUnknown asks the issuer about a token when Revoked does not know, about 32 tokens at once; a request beyond that is answered 503. Default: such a request is answered 503.
 	WhenUnknown *Introspection
@@ -324,9 +325,12 @@ func (g *Guard) believe(ctx context.Context, raw string) (verified, *oauth.Error
 		return verified{}, oauth.InvalidToken(err.Error()) // one of package token's sentences
 	}
 	ended, err := g.config.Revoked.Ended(ctx, v.caller.GrantID)
-	switch {
+	withdrawn, keyErr := g.config.Revoked.Ended(ctx, v.entry)
+	switch err = cmp.Or(err, keyErr); {
 	case ended:
 		return verified{}, errEnded
+	case withdrawn: // sooner than the key set says it
+		return verified{}, oauth.InvalidToken(token.ErrUnknownKey.Error())
 	case err != nil:
 		return g.ask(ctx, raw, v, err)
 	}
@@ -362,6 +366,7 @@ type verified struct {
 	caller  mcp.Caller
 	jkt     string // thumbprint of the key that must be proved with it; empty: none
 	keyID   string
+	entry   string    // what the list of ended grants calls the key when it was withdrawn
 	expires int64     // Unix seconds
 	until   time.Time // when to verify it again
 }
@@ -394,10 +399,12 @@ func (g *Guard) check(ctx context.Context, raw string) (verified, error) {
 	if err != nil {
 		return verified{}, err
 	}
+	entry := revocation.KeyID(v.KeyID)
 	return verified{
 		caller:  mcp.Caller{Subject: v.Subject, TenantID: v.TenantID, ClientID: v.ClientID, GrantID: v.GrantID, Scopes: slices.Clip(v.Scopes)},
 		jkt:     v.Confirmation.JKT,
-		keyID:   v.KeyID,
+		keyID:   entry[len(entry)-len(v.KeyID):],
+		entry:   entry,
 		expires: v.Expires,
 	}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
 
@@ -125,6 +126,20 @@ func TestAWithdrawnKey(t *testing.T) {
 	g.issuer.Withdraw(old)
 	g.want(t, g.ask(g.good()), 204) // a new key makes the guard look
 	g.want(t, g.ask(good), 401)
+}
+
+// KY-03, JK-06: the list of ended grants says that a key was withdrawn before the key set does, to tokens that are remembered and to new ones; other keys' tokens pass.
+func TestAWithdrawnKeyIsOnTheList(t *testing.T) {
+	g := newGate(t)
+	good, old := g.good(), g.issuer.KeyID("ES256")
+	g.want(t, g.ask(good), 204)
+	must(t, g.list.Add(t.Context(), revocation.KeyID("another"), g.now().Add(time.Hour)))
+	g.want(t, g.ask(good), 204)
+	must(t, g.list.Add(t.Context(), revocation.KeyID(old), g.now().Add(time.Hour)))
+	g.want(t, g.ask(good), 401)
+	g.want(t, g.ask(g.good()), 401) // of the same key, which the issuer here still publishes
+	g.issuer.Rotate("ES256")
+	g.want(t, g.ask(g.good()), 204)
 }
 
 // JK-07: a kid is the issuer's. Another issuer's key of the same kid opens nothing, here or there.

@@ -148,5 +148,6 @@ func (x *passage) over(ctx context.Context) bool {
 		return !x.anonymous()
 	}
 	ended, err := x.guard.config.Revoked.Ended(ctx, x.v.caller.GrantID)
-	return ended || err != nil || x.guard.config.Now().Unix() >= x.v.expires+int64(Leeway/time.Second)
+	withdrawn, _ := x.guard.config.Revoked.Ended(ctx, x.v.entry)
+	return ended || withdrawn || err != nil || x.guard.config.Now().Unix() >= x.v.expires+int64(Leeway/time.Second)
 }

@@ -51,9 +51,9 @@ type Batch struct {
 	Now time.Time
 }
 
-// Entry is a grant that ended early.
+// Entry is a grant that ended early, or a key that was withdrawn.
 type Entry struct {
-	GrantID string
+	GrantID string    // or KeyID
 	Until   time.Time // after it no token of the grant can be alive
 }
 
@@ -67,6 +67,9 @@ type List interface {
 	// list is in hand, and again when the list was lost meanwhile: what was acknowledged before a loss is in the ledger after it.
 	Restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error), life time.Duration) error
 }
+
+// KeyID is the entry of a signing key that was withdrawn. The key set is what decides about keys; the list says it earlier, to resources that keep the set for a while.
+func KeyID(kid string) string { return "key:" + kid }
 
 // sorted asks the ledger, and returns what it knows in the order in which it leaves the list.
 func sorted(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error)) ([]Entry, error) {

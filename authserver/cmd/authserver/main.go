@@ -76,6 +76,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	config.SecretVar(fs, &s.config.Redis, "redis", "redis:// `URL` of short memory that replicas share (default memory of this process)")
 	fs.StringVar(&s.config.RedisPrefix, "redis-prefix", "gatehouse:", "`prefix` of every key in Redis")
 	config.SecretVar(fs, &s.config.KeyEncryptionKey, "key-encryption-key", "32 random bytes in `base64` that seal the signing keys")
+	config.SecretVar(fs, &s.config.PreviousKeyEncryptionKey, "previous-key-encryption-key", "the `key` of before, or several divided by commas, until gatehouse key reseal has brought everything under the new one")
 	fs.DurationVar(&s.config.TokenLife, "token-life", 10*time.Minute, "`life` of an access token, at most 1h")
 	s.config.RegisterLives(fs)
 	fs.StringVar(&s.proxies, "trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas")

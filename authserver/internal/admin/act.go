@@ -18,12 +18,6 @@ import (
 // GrantEnd says which grant to end.
 type GrantEnd struct{ ID, Reason string }
 
-// KeyTurn says which key to make.
-type KeyTurn struct {
-	Algorithm string
-	Soon      bool
-}
-
 // UserMade is the answer of user.create.
 type UserMade struct {
 	User     user.User
@@ -74,9 +68,10 @@ func (d *Door) acts() map[string]Act {
 		"issuer.distrust":       with(func(ctx context.Context, issuer string) (any, error) { return nil, d.DistrustIssuer(ctx, issuer) }),
 		"grant.list":            with(func(ctx context.Context, f grant.Filter) (any, error) { return d.ListGrants(ctx, f) }),
 		"grant.end":             with(func(ctx context.Context, e GrantEnd) (any, error) { return nil, d.EndGrant(ctx, e.ID, e.Reason) }),
-		"keys.list":             with(func(ctx context.Context, _ struct{}) (any, error) { return d.SigningKeys(ctx) }),
-		"keys.rotate":           with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k.Algorithm, k.Soon) }),
-		"keys.withdraw":         with(func(ctx context.Context, kid string) (any, error) { return nil, d.WithdrawKey(ctx, kid) }),
+		"key.list":              with(func(ctx context.Context, _ struct{}) (any, error) { return d.SigningKeys(ctx) }),
+		"key.rotate":            with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k) }),
+		"key.withdraw":          with(func(ctx context.Context, k KeyEnd) (any, error) { return nil, d.WithdrawKey(ctx, k) }),
+		"key.reseal":            with(func(ctx context.Context, k Resealing) (any, error) { return d.Reseal(ctx, k) }),
 		"audit.list":            with(func(ctx context.Context, limit int) (any, error) { return d.Events(ctx, limit) }),
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
 // Log is the record of acts, which the operator may also read.
@@ -38,7 +39,8 @@ type Door struct {
 	Audit     Log
 	Ledger    *grant.Ledger
 	Keys      *keyring.Ring
-	Resources *issuer.Resources // their scopes are the ones that there are
+	Rekey     func(next config.Secret, seal func(config.Secret) error) error // see authserver.Deps
+	Resources *issuer.Resources                                              // their scopes are the ones that there are
 	Catalogue issuer.ResourceStore
 	Issuer    string // its identifier
 	// InsecureHTTP allows resources at http URLs off this machine.

@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
 func TestEveryActLeavesItsLine(t *testing.T) {
@@ -32,15 +34,18 @@ func TestEveryActLeavesItsLine(t *testing.T) {
 	}, audit.Event{Time: now, Actor: "client:" + machine.ID, Action: "grant.create"})
 	must(t, err)
 	must(t, o.EndGrant(ctx, g.ID, ""))
-	kid, err := o.RotateKey(ctx, "", true)
+	kid, err := o.RotateKey(ctx, admin.KeyTurn{Soon: true})
 	must(t, err)
-	must(t, o.WithdrawKey(ctx, kid))
+	must(t, o.WithdrawKey(ctx, admin.KeyEnd{KID: kid}))
+	o.Rekey = func(next config.Secret, seal func(config.Secret) error) error { return seal(next) }
+	done, err := o.Reseal(ctx, admin.Resealing{Key: base64.StdEncoding.EncodeToString(make([]byte, 32))})
+	must(t, err)
 	must(t, o.DeleteClient(ctx, machine.ID))
 
 	want := []string{
 		"tenant.create acme acme", "role.put agent-admin acme", "role.put reader acme", "role.put clerk acme",
 		"user.create " + ann.ID, "member.put " + ann.ID + " acme", "client.create " + machine.ID + " acme",
-		"initial_token.create " + client.TokenHash(token)[:12] + " acme", "grant.end grt_1 acme", "key.create " + kid, "key.withdraw " + kid,
+		"initial_token.create " + client.TokenHash(token)[:12] + " acme", "grant.end grt_1 acme", "key.create " + kid, "key.withdraw " + kid, "key.reseal " + done.Under,
 		"client.delete " + machine.ID + " acme",
 	}
 	if diff := cmp.Diff(want, o.lines(t)); diff != "" {
@@ -95,7 +100,11 @@ func TestWhatIsAskedForWronglyIsRefused(t *testing.T) {
 	person := func(s admin.UserSpec) error { _, _, err := o.CreateUser(ctx, s); return err }
 	app := func(s admin.ClientSpec) error { _, _, err := o.CreateClient(ctx, s); return err }
 	initial := func(s admin.InitialTokenSpec) error { _, err := o.CreateInitialToken(ctx, s); return err }
-	rotate := func(algorithm string) error { _, err := o.RotateKey(ctx, algorithm, false); return err }
+	rotate := func(algorithm string) error {
+		_, err := o.RotateKey(ctx, admin.KeyTurn{Algorithm: algorithm})
+		return err
+	}
+	reseal := func(key string) error { _, err := o.Reseal(ctx, admin.Resealing{Key: key}); return err }
 	rows := []struct {
 		err  error
 		says string
@@ -126,7 +135,11 @@ func TestWhatIsAskedForWronglyIsRefused(t *testing.T) {
 		{o.EndGrant(ctx, "grt_nobody", ""), "no grant"},
 		{o.EndGrant(ctx, "grt_nobody", grant.ReasonClient), "what stands there when a client"},
 		{rotate("HS256"), `the algorithm "HS256"`},
-		{o.WithdrawKey(ctx, "nobody"), "no key"},
+		{o.WithdrawKey(ctx, admin.KeyEnd{KID: "nobody"}), "no key"},
+		{o.WithdrawKey(ctx, admin.KeyEnd{KID: o.Keys.Keys()[0].KID}), "signs now"},
+		{reseal("c2hvcnQ="), "not 32 bytes"},
+		{reseal(base64.StdEncoding.EncodeToString(make([]byte, 32))), "nothing would start again"},
+
 		{o.DeleteClient(ctx, "cli_nobody"), "no client"},
 		{app(admin.ClientSpec{Tenant: "acme", Scopes: []string{"customers:read"}, PushRequired: true}), "sends no authorization requests"},
 	}

@@ -43,7 +43,9 @@ func open(t *testing.T) *office {
 	clock := func() time.Time { return now }
 	kek := make([]byte, keyring.KeySize)
 	rand.Read(kek)
-	ring, err := keyring.Open(ctx, keyring.Config{Store: store, KEK: kek, TokenLife: time.Minute, Now: clock})
+	sealer, err := keyring.NewAES(kek)
+	must(t, err)
+	ring, err := keyring.Open(ctx, keyring.Config{Store: store, Sealers: []keyring.Sealer{sealer}, TokenLife: time.Minute, Now: clock})
 	must(t, err)
 	must(t, ring.Ensure(ctx, "ES256"))
 	o := &office{store: store, list: revocation.NewMemory(clock)}

@@ -1,5 +1,6 @@
-// Package keyring owns the signing keys: made, sealed, turned, published.
+// Package keyring owns the signing keys, and the issuer's own secret: made, sealed, turned, published.
 //
-// A key is published from the moment it is made and signs from ActiveAt on, so that every replica and every resource knows it before the
-// first token of it appears. It stays published after its successor has taken over for as long as a token of it may live.
+// The life of a key: it is next from the moment it is made, published and not signing, so that every replica and every resource knows it before the first
+// token of it appears. From ActiveAt on it is active: it signs. When its successor is active it is retired, and published for as long as a token of it may live;
+// then it is expired. Withdrawn it is nothing at once, and its private part is gone.
 package keyring

@@ -3,10 +3,12 @@ package keyring_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,6 +51,16 @@ func (c *cabinet) step(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
+// forget makes the rows those of a program that knew of one sealing key.
+func (c *cabinet) forget(t *testing.T) {
+	t.Helper()
+	db, err := sql.Open("sqlite", strings.TrimPrefix(c.database, "sqlite:"))
+	must(t, err)
+	defer db.Close()
+	_, err = db.Exec("UPDATE signing_keys SET sealed_under = ''")
+	must(t, err)
+}
+
 func (c *cabinet) store() *sqlstore.DB {
 	c.t.Helper()
 	db, err := sqlstore.Open(ctx, c.database)
@@ -57,10 +69,25 @@ func (c *cabinet) store() *sqlstore.DB {
 	return db
 }
 
-var kek = bytes.Repeat([]byte{7}, keyring.KeySize)
+// sealer is the sealing key that is this letter 32 times.
+func sealer(letter byte) keyring.Sealer {
+	s, err := keyring.NewAES(bytes.Repeat([]byte{letter}, keyring.KeySize))
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func (c *cabinet) config(letters string) keyring.Config {
+	config := keyring.Config{Store: c.store(), TokenLife: 10 * time.Minute, Age: 90 * 24 * time.Hour, Now: c.clock}
+	for _, letter := range []byte(letters) {
+		config.Sealers = append(config.Sealers, sealer(letter))
+	}
+	return config
+}
 
 func (c *cabinet) open(algorithms ...string) (*keyring.Ring, error) {
-	r, err := keyring.Open(ctx, keyring.Config{Store: c.store(), KEK: kek, TokenLife: 10 * time.Minute, Now: c.clock})
+	r, err := keyring.Open(ctx, c.config("a"))
 	for _, algorithm := range algorithms {
 		if err == nil {
 			err = r.Ensure(ctx, algorithm)
@@ -117,7 +144,7 @@ func TestEveryAlgorithmSignsWhatItsDocumentBelieves(t *testing.T) {
 	}
 	var set struct{ Keys []map[string]any }
 	must(t, json.Unmarshal(r.Document().JSON, &set))
-	for _, key := range set.Keys { // KY-01: nothing private is published
+	for _, key := range set.Keys { // KY-04: nothing private is published
 		for _, private := range []string{"d", "p", "q", "dp", "dq", "qi", "k"} {
 			if key[private] != nil {
 				t.Errorf("the document holds %q", private)
@@ -162,23 +189,7 @@ func TestReplicasThatStartAtOnceAgree(t *testing.T) {
 	}
 }
 
-func TestTheSealingKey(t *testing.T) {
-	c := newCabinet(t)
-	c.ring("ES256")
-	_, err := keyring.Open(ctx, keyring.Config{Store: c.store(), KEK: bytes.Repeat([]byte{8}, keyring.KeySize), TokenLife: time.Minute, Now: c.clock})
-	if !errors.Is(err, keyring.ErrWrongKey) {
-		t.Errorf("another sealing key: got %v, want ErrWrongKey", err)
-	}
-	sealed, err := c.store().Keys(ctx)
-	must(t, err)
-	for _, k := range sealed {
-		if bytes.Contains(k.Private, []byte("PRIVATE")) || len(k.Private) < 50 {
-			t.Error("a private key lies in the database as it is")
-		}
-	}
-}
-
-// The life of a key: published before it signs, published after it has signed, gone when no token of it can be alive.
+// KY-01, KY-02: the life of a key: published before it signs, published after it has signed, gone when no token of it can be alive.
 func TestRotation(t *testing.T) {
 	c := newCabinet(t)
 	r := c.ring("ES256")
@@ -217,12 +228,12 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// A key that others may know is out of use and out of the document at once, in this replica and, after its next look, in the others.
+// KY-03: a key that others may know is out of use and out of the document at once, in this replica and, after its next look, in the others.
 func TestWithdrawal(t *testing.T) {
 	c := newCabinet(t)
 	r, replica := c.ring("ES256"), c.ring("ES256")
 	raw := c.sign(r, "ES256")
-	must(t, r.Withdraw(ctx, "operator", keyID(t, raw)))
+	must(t, r.Withdraw(ctx, "operator", keyID(t, raw), true))
 	if c.believed(r, raw) {
 		t.Error("a withdrawn key's token is believed")
 	}
@@ -233,11 +244,55 @@ func TestWithdrawal(t *testing.T) {
 	if c.believed(replica, raw) {
 		t.Error("the replica still publishes it")
 	}
-	if err := r.Withdraw(ctx, "operator", keyID(t, raw)); !errors.Is(err, keyring.ErrNotFound) {
+	if _, err := replica.Key(ctx, keyID(t, raw)); !errors.Is(err, token.ErrUnknownKey) {
+		t.Errorf("the replica itself believes it: %v", err)
+	}
+	if err := r.Withdraw(ctx, "operator", keyID(t, raw), true); !errors.Is(err, keyring.ErrNotFound) {
 		t.Errorf("withdrawing twice: got %v, want ErrNotFound", err)
 	}
 	if third := c.ring("ES256"); c.believed(third, raw) {
 		t.Error("a restart brings it back")
+	}
+	for _, k := range stored(t, c) {
+		if k.KID == keyID(t, raw) && len(k.Private) > 0 {
+			t.Error("the private part of a withdrawn key is kept")
+		}
+	}
+}
+
+// The key that signs is withdrawn in an emergency alone. When it was, no older one signs again.
+func TestTheKeyThatSignsIsNotWithdrawn(t *testing.T) {
+	c := newCabinet(t)
+	r := c.ring("ES256")
+	first := keyID(t, c.sign(r, "ES256"))
+	refused := func(kid string) {
+		t.Helper()
+		before := len(stored(t, c))
+		if err := r.Withdraw(ctx, "operator", kid, false); !errors.Is(err, keyring.ErrSigns) {
+			t.Errorf("got %v, want ErrSigns", err)
+		}
+		if got := keyID(t, c.sign(r, "ES256")); got != kid || len(stored(t, c)) != before {
+			t.Errorf("refused, and yet %s signs and there are %d keys, not %d", got, len(stored(t, c)), before)
+		}
+	}
+	refused(first)
+	second, err := r.Rotate(ctx, "operator", "ES256", true)
+	must(t, err)
+	refused(first) // the next one does not sign yet
+	c.step(10 * time.Second)
+	refused(second)
+	must(t, r.Withdraw(ctx, "operator", second, true))
+	third := keyID(t, c.sign(r, "ES256"))
+	if third == first || third == second {
+		t.Errorf("%s signs in place of the withdrawn key, want a new one", third)
+	}
+	must(t, r.Withdraw(ctx, "operator", first, false)) // retired: nobody needs to be in a hurry
+	next, err := r.Rotate(ctx, "operator", "ES256", false)
+	must(t, err)
+	must(t, r.Withdraw(ctx, "operator", next, false))
+	refused(third)
+	if got, want := states(r), "withdrawn withdrawn active withdrawn"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
@@ -253,7 +308,7 @@ func TestWithdrawalsInTwoReplicas(t *testing.T) {
 	var wg sync.WaitGroup
 	for ring, kid := range map[*keyring.Ring]string{first: one, replica: two} {
 		wg.Go(func() {
-			if err := ring.Withdraw(ctx, "operator", kid); err != nil {
+			if err := ring.Withdraw(ctx, "operator", kid, true); err != nil {
 				t.Error(err)
 			}
 		})
@@ -263,6 +318,83 @@ func TestWithdrawalsInTwoReplicas(t *testing.T) {
 	if kid := keyID(t, c.sign(third, "ES256")); kid == one || kid == two || !c.believed(third, c.sign(third, "ES256")) {
 		t.Errorf("%s signs after both were withdrawn", kid)
 	}
+}
+
+// A key has another take its place when it has signed for its age. Of many replicas that see it at once, one makes the next.
+func TestRotationByAge(t *testing.T) {
+	c := newCabinet(t)
+	r := c.ring("ES256", "RS256")
+	old := keyID(t, c.sign(r, "ES256"))
+	const age = 90 * 24 * time.Hour
+	c.step(age - keyring.PublishLead - time.Second)
+	must(t, r.RotateByAge(ctx, []string{"ES256"}))
+	if got := states(r); got != "active active" {
+		t.Errorf("before its time: got %s", got)
+	}
+	c.step(time.Second)
+	var wg sync.WaitGroup
+	for range 6 {
+		replica := c.ring()
+		wg.Go(func() {
+			for range 2 { // a second look finds the next one there
+				if err := replica.RotateByAge(ctx, []string{"ES256"}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	must(t, r.Reload(ctx))
+	if got, want := states(r), "active next active"; got != want {
+		t.Fatalf("when its time has come: got %s, want %s", got, want)
+	}
+	if got := keyID(t, c.sign(r, "ES256")); got != old {
+		t.Errorf("%s signs before its time", got)
+	}
+	c.step(keyring.PublishLead)
+	if got := keyID(t, c.sign(r, "ES256")); got == old || states(r) != "retired active active" {
+		t.Errorf("after the age %s signs, and there are %s", got, states(r))
+	}
+	events, err := c.store().Events(ctx, 1)
+	must(t, err)
+	if e := events[0]; e.Actor != "system" || e.Action != "key.create" {
+		t.Errorf("the newest line is %+v", e)
+	}
+	c.step(10*time.Minute + time.Second)
+	if got, want := states(r), "expired active active"; got != want {
+		t.Errorf("when its last token is over: got %s, want %s", got, want)
+	}
+}
+
+// What key list shows: when each state ends.
+func TestKeysSayWhatComes(t *testing.T) {
+	c := newCabinet(t)
+	r := c.ring("ES256")
+	start := c.clock()
+	kid, err := r.Rotate(ctx, "operator", "ES256", false)
+	must(t, err)
+	infos := r.Keys()
+	signs := start.Add(keyring.PublishLead)
+	if a, b := infos[0], infos[1]; !a.RetiresAt.Equal(signs) || !a.ExpiresAt.Equal(signs.Add(10*time.Minute)) || b.KID != kid || !b.ActiveAt.Equal(signs) ||
+		!b.RetiresAt.Equal(signs.Add(90*24*time.Hour)) || b.SealedUnder != sealer('a').ID() {
+		t.Errorf("got %+v", infos)
+	}
+}
+
+// states are the states of all keys, by algorithm and generation.
+func states(r *keyring.Ring) string {
+	var all []string
+	for _, k := range r.Keys() {
+		all = append(all, k.State)
+	}
+	return strings.Join(all, " ")
+}
+
+func stored(t *testing.T, c *cabinet) []keyring.Sealed {
+	t.Helper()
+	keys, err := c.store().Keys(ctx)
+	must(t, err)
+	return keys
 }
 
 func keyID(t *testing.T, raw string) string {

@@ -1,26 +1,101 @@
 package keyring
 
 import (
+	"context"
 	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
 	"github.com/go-jose/go-jose/v4"
 )
 
-// ErrWrongKey says that the key-encryption key does not open what is stored: it is another one, or the row was altered.
+// ErrWrongKey says that no sealing key that is known opens what is stored: it lies under another one, or the row was altered.
 var ErrWrongKey = errors.New("the key-encryption key does not open the stored signing keys")
 
 // KeySize is the size of the key-encryption key, in bytes.
 const KeySize = 32
+
+// Sealer is one sealing key. AES is one that this process holds; a key-management service's can stand in its place.
+type Sealer interface {
+	// ID names the key, and says nothing else of it. It is stored beside what is sealed, and never empty.
+	ID() string
+	// Seal encrypts a secret, bound to what it is of: Open needs the same words.
+	Seal(ctx context.Context, secret []byte, of string) ([]byte, error)
+	// Open decrypts what Seal made. What another key sealed, what is of something else, and what was altered is ErrWrongKey.
+	Open(ctx context.Context, sealed []byte, of string) ([]byte, error)
+}
+
+// aesKey is a Sealer by AES-256-GCM with random nonces.
+type aesKey struct {
+	id  string
+	gcm cipher.AEAD
+}
+
+// NewAES makes a Sealer of KeySize random bytes.
+func NewAES(key []byte) (Sealer, error) {
+	if len(key) != KeySize {
+		return nil, fmt.Errorf("the key-encryption key has %d bytes, not %d", len(key), KeySize)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the key-encryption key: %w", err)
+	}
+	gcm, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the key-encryption key: %w", err)
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("gatehouse name of a sealing key"))
+	return &aesKey{hex.EncodeToString(mac.Sum(nil)[:8]), gcm}, nil
+}
+
+func (k *aesKey) ID() string { return k.id }
+
+func (k *aesKey) Seal(_ context.Context, secret []byte, of string) ([]byte, error) {
+	return k.gcm.Seal(nil, nil, secret, []byte(of)), nil
+}
+
+func (k *aesKey) Open(_ context.Context, sealed []byte, of string) ([]byte, error) {
+	secret, err := k.gcm.Open(nil, nil, sealed, []byte(of))
+	if err != nil {
+		return nil, ErrWrongKey
+	}
+	return secret, nil
+}
+
+// sealers are the sealing keys that a ring knows; the first is the one that Reseal brings everything under.
+type sealers []Sealer
+
+// open opens what lies under the key of this id, or, when nobody wrote down which, under any. It also says which one it was.
+func (s sealers) open(ctx context.Context, under string, sealed []byte, of string) ([]byte, Sealer, error) {
+	for _, k := range s {
+		if under != "" && under != k.ID() {
+			continue
+		}
+		secret, err := k.Open(ctx, sealed, of)
+		if err == nil {
+			return secret, k, nil
+		}
+		if !errors.Is(err, ErrWrongKey) {
+			return nil, nil, fmt.Errorf("opening what lies under the sealing key %s: %w", k.ID(), err)
+		}
+	}
+	return nil, nil, ErrWrongKey
+}
+
+// of is what a private key is bound to.
+func (s *Sealed) of() string { return s.KID + "|" + s.Algorithm }
 
 // rsaBits is the size of new RSA keys. 2048 is what RFC 7518 §3.3 asks for and every validator takes.
 const rsaBits = 2048
@@ -38,50 +113,14 @@ func newPrivate(algorithm string) (crypto.Signer, error) {
 	return nil, fmt.Errorf("signing algorithm %q is not offered; use ES256, RS256 or EdDSA", algorithm)
 }
 
-// seal encrypts a private key, bound to its kid and algorithm.
-func seal(kek []byte, private crypto.Signer, kid, algorithm string) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return nil, fmt.Errorf("encoding a signing key: %w", err)
-	}
-	gcm, err := newGCM(kek)
-	if err != nil {
-		return nil, err
-	}
-	return gcm.Seal(nil, nil, der, []byte(kid+"|"+algorithm)), nil
-}
-
-func unseal(kek []byte, s Sealed) (crypto.Signer, error) {
-	gcm, err := newGCM(kek)
-	if err != nil {
-		return nil, err
-	}
-	der, err := gcm.Open(nil, nil, s.Private, []byte(s.KID+"|"+s.Algorithm))
-	if err != nil {
-		return nil, ErrWrongKey
-	}
+func parsePrivate(der []byte, kid string) (crypto.Signer, error) {
 	private, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return nil, fmt.Errorf("decoding signing key %s: %w", s.KID, err)
+		return nil, fmt.Errorf("decoding signing key %s: %w", kid, err)
 	}
 	signer, ok := private.(crypto.Signer)
 	if !ok {
-		return nil, fmt.Errorf("signing key %s cannot sign", s.KID)
+		return nil, fmt.Errorf("signing key %s cannot sign", kid)
 	}
 	return signer, nil
-}
-
-func newGCM(kek []byte) (cipher.AEAD, error) {
-	if len(kek) != KeySize {
-		return nil, fmt.Errorf("the key-encryption key has %d bytes, not %d", len(kek), KeySize)
-	}
-	block, err := aes.NewCipher(kek)
-	if err != nil {
-		return nil, fmt.Errorf("preparing the key-encryption key: %w", err)
-	}
-	gcm, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, fmt.Errorf("preparing the key-encryption key: %w", err)
-	}
-	return gcm, nil
 }

@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -10,7 +11,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -20,6 +20,7 @@ import (
 // key is an opened signing key, with what does not change from token to token worked out once.
 type key struct {
 	Sealed
+	under   Sealer // nil, as all that follows, of a key that is withdrawn
 	private crypto.Signer
 	public  jose.JSONWebKey
 	headers map[string]string // the encoded JOSE header by the typ of what is signed, with its dot
@@ -28,21 +29,29 @@ type key struct {
 // IdentityType is the JOSE "typ" of an id token. Nothing that asks for an access token believes it (RFC 8725 §3.11).
 const IdentityType = "JWT"
 
-func open(kek []byte, s Sealed) (*key, error) {
-	private, err := unseal(kek, s)
+// openKey opens a stored key. One that is withdrawn stays shut: it has a state and no more.
+func (s sealers) openKey(ctx context.Context, stored Sealed) (*key, error) {
+	k := &key{Sealed: stored, headers: map[string]string{}}
+	if !stored.Withdrawn.IsZero() {
+		return k, nil
+	}
+	der, under, err := s.open(ctx, stored.Under, stored.Private, stored.of())
 	if err != nil {
 		return nil, err
 	}
-	k := &key{Sealed: s, private: private, headers: map[string]string{}}
-	k.public = jose.JSONWebKey{Key: private.Public(), KeyID: s.KID, Algorithm: s.Algorithm, Use: "sig"}
+	k.under = under
+	if k.private, err = parsePrivate(der, stored.KID); err != nil {
+		return nil, err
+	}
+	k.public = jose.JSONWebKey{Key: k.private.Public(), KeyID: stored.KID, Algorithm: stored.Algorithm, Use: "sig"}
 	for _, typ := range []string{token.Type, IdentityType} {
 		header, err := json.Marshal(struct {
 			Type      string `json:"typ"`
 			Algorithm string `json:"alg"`
 			KeyID     string `json:"kid"`
-		}{typ, s.Algorithm, s.KID})
+		}{typ, stored.Algorithm, stored.KID})
 		if err != nil {
-			return nil, fmt.Errorf("encoding the header of key %s: %w", s.KID, err)
+			return nil, fmt.Errorf("encoding the header of key %s: %w", stored.KID, err)
 		}
 		k.headers[typ] = base64.RawURLEncoding.EncodeToString(header) + "."
 	}
@@ -84,6 +93,3 @@ func (k *key) signature(input []byte) ([]byte, error) {
 	}
 	return nil, fmt.Errorf("key type %T", k.private)
 }
-
-// signsAt says whether the key may sign at t, if no later generation does.
-func (k *key) signsAt(t time.Time) bool { return !k.ActiveAt.After(t) }

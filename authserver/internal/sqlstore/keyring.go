@@ -16,16 +16,16 @@ var _ keyring.Store = (*DB)(nil)
 func (d *DB) Keys(ctx context.Context) ([]keyring.Sealed, error) {
 	return collect(ctx, d, func(r interface{ Scan(...any) error }) (keyring.Sealed, error) {
 		var k keyring.Sealed
-		err := r.Scan(&k.KID, &k.Algorithm, &k.Generation, &k.Private, (*moment)(&k.CreatedAt), (*moment)(&k.ActiveAt))
+		err := r.Scan(&k.KID, &k.Algorithm, &k.Generation, &k.Private, &k.Under, (*moment)(&k.CreatedAt), (*moment)(&k.ActiveAt), (*moment)(&k.Withdrawn))
 		return k, err
-	}, "SELECT kid, algorithm, generation, private, created_at, active_at FROM signing_keys WHERE withdrawn_at IS NULL ORDER BY algorithm, generation")
+	}, "SELECT kid, algorithm, generation, private, sealed_under, created_at, active_at, withdrawn_at FROM signing_keys ORDER BY algorithm, generation")
 }
 
 // PutKey implements keyring.Store. The unique (algorithm, generation) decides who is first.
 func (d *DB) PutKey(ctx context.Context, k keyring.Sealed, e audit.Event) (made bool, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
-		made, err = changed(tx.ExecContext(ctx, `INSERT INTO signing_keys (kid, algorithm, generation, private, created_at, active_at)
-			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`, k.KID, k.Algorithm, k.Generation, k.Private, moment(k.CreatedAt), moment(k.ActiveAt)))
+		made, err = changed(tx.ExecContext(ctx, `INSERT INTO signing_keys (kid, algorithm, generation, private, sealed_under, created_at, active_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`, k.KID, k.Algorithm, k.Generation, k.Private, k.Under, moment(k.CreatedAt), moment(k.ActiveAt)))
 		if err != nil || !made {
 			return err
 		}
@@ -37,10 +37,10 @@ func (d *DB) PutKey(ctx context.Context, k keyring.Sealed, e audit.Event) (made 
 // WithdrawKey implements keyring.Store.
 func (d *DB) WithdrawKey(ctx context.Context, kid string, at time.Time, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		if err := d.notLast(ctx, tx, kid); err != nil {
+		if err := d.notSigning(ctx, tx, kid, at); err != nil {
 			return err
 		}
-		withdrawn, err := changed(tx.ExecContext(ctx, "UPDATE signing_keys SET withdrawn_at = $2 WHERE kid = $1 AND withdrawn_at IS NULL", kid, moment(at)))
+		withdrawn, err := changed(tx.ExecContext(ctx, "UPDATE signing_keys SET withdrawn_at = $2, private = $3 WHERE kid = $1 AND withdrawn_at IS NULL", kid, moment(at), []byte{}))
 		if err != nil {
 			return fmt.Errorf("withdrawing key %s: %w", kid, err)
 		}
@@ -51,33 +51,76 @@ func (d *DB) WithdrawKey(ctx context.Context, kid string, at time.Time, e audit.
 	})
 }
 
-// notLast holds the keys of a key's algorithm until the transaction ends, and says whether another one is left.
-func (d *DB) notLast(ctx context.Context, tx *sql.Tx, kid string) error {
-	rows, err := tx.QueryContext(ctx, `SELECT kid FROM signing_keys WHERE withdrawn_at IS NULL
-		AND algorithm = (SELECT algorithm FROM signing_keys WHERE kid = $1)`+d.own, kid)
+// notSigning holds the keys of a key's algorithm until the transaction ends, and says whether it is not the one that signs.
+func (d *DB) notSigning(ctx context.Context, tx *sql.Tx, kid string, at time.Time) error {
+	rows, err := tx.QueryContext(ctx, `SELECT kid, active_at FROM signing_keys WHERE withdrawn_at IS NULL
+		AND algorithm = (SELECT algorithm FROM signing_keys WHERE kid = $1) ORDER BY generation`+d.own, kid)
 	if err != nil {
 		return fmt.Errorf("reading signing keys: %w", err)
 	}
 	defer rows.Close()
-	there, others := false, 0
+	there, signs := false, ""
 	for rows.Next() {
 		var other string
-		if err := rows.Scan(&other); err != nil {
+		var active time.Time
+		if err := rows.Scan(&other, (*moment)(&active)); err != nil {
 			return fmt.Errorf("reading signing keys: %w", err)
 		}
-		if other == kid {
-			there = true
-			continue
+		there = there || other == kid
+		if !active.After(at) {
+			signs = other
 		}
-		others++
 	}
 	switch {
 	case rows.Err() != nil:
 		return fmt.Errorf("reading signing keys: %w", rows.Err())
 	case !there:
 		return keyring.ErrNotFound
-	case others == 0:
-		return keyring.ErrLast
+	case signs == kid || signs == "":
+		return keyring.ErrSigns
 	}
 	return nil
+}
+
+// Secret implements keyring.Store.
+func (d *DB) Secret(ctx context.Context, name string) (keyring.Secret, error) {
+	s := keyring.Secret{Name: name}
+	err := d.row(ctx, "SELECT secret, sealed_under, created_at FROM sealed_secrets WHERE name = $1", name).Scan(&s.Sealed, &s.Under, (*moment)(&s.CreatedAt))
+	return s, none(err, keyring.ErrNotFound)
+}
+
+// PutSecret implements keyring.Store.
+func (d *DB) PutSecret(ctx context.Context, s keyring.Secret) error {
+	_, err := d.write.ExecContext(ctx, "INSERT INTO sealed_secrets (name, secret, sealed_under, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+		s.Name, s.Sealed, s.Under, moment(s.CreatedAt))
+	return err
+}
+
+// Reseal implements keyring.Store.
+func (d *DB) Reseal(ctx context.Context, under string, rows []keyring.Resealing, e audit.Event) error {
+	return d.tx(ctx, func(tx *sql.Tx) error {
+		for _, r := range rows {
+			statement, name := "UPDATE signing_keys SET private = $3, sealed_under = $4 WHERE kid = $1 AND private = $2 AND withdrawn_at IS NULL", r.KID
+			if r.KID == "" {
+				statement, name = "UPDATE sealed_secrets SET secret = $3, sealed_under = $4 WHERE name = $1 AND secret = $2", r.Name
+			}
+			was, err := changed(tx.ExecContext(ctx, statement, name, r.Old, r.New, under))
+			if err != nil {
+				return fmt.Errorf("putting %s under another key: %w", name, err)
+			}
+			if !was {
+				return keyring.ErrChanged
+			}
+		}
+		var others int
+		err := tx.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM signing_keys WHERE withdrawn_at IS NULL AND sealed_under <> $1)
+			+ (SELECT COUNT(*) FROM sealed_secrets WHERE sealed_under <> $1)`, under).Scan(&others)
+		if err != nil {
+			return fmt.Errorf("looking for what lies under another key: %w", err)
+		}
+		if others > 0 {
+			return keyring.ErrChanged
+		}
+		return insertEvent(ctx, tx, e)
+	})
 }
