@@ -99,7 +99,7 @@ func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close 
 func operator(r *resolved, b *backends, d Deps) *Operator {
 	return &admin.Door{
 		Tenants: b.tenants, Users: b.sql, Clients: b.clients, Trust: b.sql, Grants: b.sql, Audit: b.sql,
-		Ledger: b.ledger, Keys: b.ring, Resources: r.Resources, Now: d.Now,
+		Ledger: b.ledger, Keys: b.ring, Resources: r.Resources, Now: d.Now, Atomically: b.atomically,
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/recent"
@@ -102,6 +103,13 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql}, &recent.Tenants{Store: b.sql}, &recent.Grants{Store: b.sql}
 	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, d.Ended}, TokenLife: remembrance, Now: d.Now}
 	return b, nil
+}
+
+// atomically runs do with the ledger as one transaction sees it. What was remembered of it is forgotten then.
+func (b *backends) atomically(ctx context.Context, do func(admin.Stores) error) error {
+	defer b.tenants.Forget()
+	defer b.clients.Forget()
+	return b.sql.Atomically(ctx, func(tx *sqlstore.DB) error { return do(tx) })
 }
 
 // begin does what only who serves may do: a command must neither make keys nor call the list of ended grants complete.

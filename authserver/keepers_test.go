@@ -303,7 +303,10 @@ func TestWhoLooksAfterATenant(t *testing.T) {
 		t.Errorf("her own session: got %d", at.status)
 	}
 
-	// AD-11
+	// AD-11. Somebody else looks after acme meanwhile: it is never left without.
+	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "deputy", Scopes: allScopes, Admin: true}))
+	must(t, h.Store.CreateUser(t.Context(), user.User{ID: "usr_dora", Email: "dora@acme.example", CreatedAt: h.Clock.Now()}))
+	must(t, h.Store.PutMember(t.Context(), "acme", "usr_dora", "deputy"))
 	must(t, h.Store.PutMember(t.Context(), "acme", "usr_ann", "member"))
 	denied("a keeper whose role was taken", ann, 404)
 	must(t, h.Store.PutMember(t.Context(), "acme", "usr_ann", "keeper"))

@@ -40,8 +40,37 @@ type Door struct {
 	Keys      *keyring.Ring
 	Resources []issuer.Resource // their scopes are the ones that there are
 	Now       func() time.Time
+	// Atomically runs do with the stores of one transaction; see registrar.Registrar.
+	Atomically func(ctx context.Context, do func(Stores) error) error
 	// More are acts of others that come through this door too, under one roof: those of the MCP server. One of ours goes before one of the same name.
 	More map[string]Act
+
+	later *registrar.Later // what waits for the transaction that this door is part of; nil: it is part of none
+}
+
+// Stores are what acts read and change, with the record of them.
+type Stores interface {
+	registrar.Stores
+	Log
+}
+
+// Together does several acts as one: all of them, with their lines, or none. What no transaction can take back, the ending of grants, is done after it. do must
+// use no other door, and give up when an act is refused. Acts upon keys are not for it.
+func (d *Door) Together(ctx context.Context, do func(*Door) error) error {
+	if d.later != nil {
+		return do(d)
+	}
+	var later registrar.Later
+	err := d.Atomically(ctx, func(s Stores) error {
+		in := *d
+		in.Tenants, in.Users, in.Clients, in.Trust, in.Grants, in.Audit, in.later = s, s, s, s, s, s, &later
+		in.Atomically = func(_ context.Context, do func(Stores) error) error { return do(s) }
+		return do(&in)
+	})
+	if err != nil {
+		return err
+	}
+	return later.Run(ctx)
 }
 
 // actor is who stands in the lines that this door writes.
@@ -55,7 +84,12 @@ func refuse(hint, format string, a ...any) *Refusal { return registrar.Refuse(hi
 // Registrar makes clients, for the operator and for those who look after a tenant's.
 func (d *Door) Registrar() *registrar.Registrar {
 	all, _ := d.scopes()
-	r := &registrar.Registrar{Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Ledger: d.Ledger, Audit: d.Audit, Scopes: all, Now: d.Now}
+	r := &registrar.Registrar{
+		Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Ledger: d.Ledger, Audit: d.Audit, Scopes: all, Now: d.Now, Later: d.later,
+		Atomically: func(ctx context.Context, do func(registrar.Stores) error) error {
+			return d.Atomically(ctx, func(s Stores) error { return do(s) })
+		},
+	}
 	for _, resource := range d.Resources {
 		r.Resources = append(r.Resources, resource.URI)
 	}

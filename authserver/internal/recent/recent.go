@@ -121,6 +121,24 @@ func (t *Tenants) Tenant(ctx context.Context, id string) (tenant.Tenant, error) 
 	return t.rows.get(id, func() (tenant.Tenant, error) { return t.Store.Tenant(ctx, id) })
 }
 
+// Forget forgets everything, after changes that did not pass through here.
+func (t *Tenants) Forget() { t.rows.drop() }
+
+// Forget forgets everything, after changes that did not pass through here.
+func (c *Clients) Forget() { c.rows.drop() }
+
+// RenameTenant implements tenant.Store, and forgets.
+func (t *Tenants) RenameTenant(ctx context.Context, id, name string) error {
+	defer t.rows.drop()
+	return t.Store.RenameTenant(ctx, id, name)
+}
+
+// PutPolicy implements tenant.Store, and forgets.
+func (t *Tenants) PutPolicy(ctx context.Context, id string, p tenant.Policy) error {
+	defer t.rows.drop()
+	return t.Store.PutPolicy(ctx, id, p)
+}
+
 // Grants is a grant.Store that remembers machine clients' grants.
 type Grants struct {
 	grant.Store

@@ -141,14 +141,15 @@ func (v visitor) someone() issuer.Someone {
 	return issuer.Someone{UserID: v.ID, SignedInAt: v.signedIn}
 }
 
-// who is the account that is signed in at this browser, or session.ErrNobody. An account that was disabled since is nobody's (LG-15).
+// who is the account that is signed in at this browser, or session.ErrNobody. An account that was disabled since is nobody's (LG-15), and
+// so is a session that was ended.
 func (d *Door) who(r *http.Request) (visitor, error) {
 	s, err := d.Sessions.Who(r)
 	if err != nil {
 		return visitor{}, err
 	}
 	u, err := d.Users.User(r.Context(), s.UserID)
-	if errors.Is(err, user.ErrNotFound) || err == nil && u.Disabled {
+	if errors.Is(err, user.ErrNotFound) || err == nil && (u.Disabled || u.SessionsEnded != s.Ended) {
 		return visitor{}, session.ErrNobody
 	}
 	if err == nil {

@@ -2,6 +2,7 @@ package sqlstore_test
 
 import (
 	"database/sql"
+	"errors"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/storetest"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/authserver/schema"
 	"github.com/gatehouse-mcp/gatehouse/migrations"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -165,14 +167,16 @@ func TestEachStepCanBeTakenBack(t *testing.T) {
 			names, err := fs.Glob(files, "*.down.sql")
 			must(t, err)
 			slices.Reverse(names)
-			step(names[0])
-			var unbound int
-			must(t, raw.QueryRow("SELECT COUNT(*) FROM codes WHERE used_at IS NULL").Scan(&unbound))
-			if unbound != 0 {
-				t.Errorf("%d codes are anybody's now that were bound to a key", unbound)
-			}
-			for _, name := range names[1:] {
+			for _, name := range names {
 				step(name)
+				if !strings.HasPrefix(name, "000003_") {
+					continue
+				}
+				var unbound int
+				must(t, raw.QueryRow("SELECT COUNT(*) FROM codes WHERE used_at IS NULL").Scan(&unbound))
+				if unbound != 0 {
+					t.Errorf("%d codes are anybody's now that were bound to a key", unbound)
+				}
 			}
 			names, err = fs.Glob(files, "*.up.sql")
 			must(t, err)
@@ -193,4 +197,40 @@ func rawDB(t testing.TB, dialect, database string) *sql.DB {
 	must(t, err)
 	t.Cleanup(func() { raw.Close() })
 	return raw
+}
+
+// Several acts in one transaction: all of them, or none, and what is read between sees what was written.
+func TestAtomically(t *testing.T) {
+	for dialect, database := range map[string]string{"sqlite": sqliteFile(t), "postgres": testenv.Postgres(t)} {
+		t.Run(dialect, func(t *testing.T) {
+			s := begin(t, database)()
+			ctx := t.Context()
+			broken := errors.New("broken")
+			acts := func(end error) error {
+				return s.Atomically(ctx, func(tx *sqlstore.DB) error {
+					must(t, tx.CreateTenant(ctx, tenant.Tenant{ID: "acme", CreatedAt: time.Now()}))
+					must(t, tx.PutRole(ctx, user.Role{TenantID: "acme", Name: "reader", Scopes: []string{"a"}}))
+					must(t, tx.CreateUser(ctx, user.User{ID: "usr_ann", Email: "ann@acme.example", CreatedAt: time.Now()}))
+					must(t, tx.PutMember(ctx, "acme", "usr_ann", "reader"))
+					must(t, tx.Record(ctx, audit.Event{Time: time.Now(), Action: "x"}))
+					if m, err := tx.Memberships(ctx, "usr_ann"); err != nil || len(m) != 1 {
+						t.Errorf("inside: got %v %v, want the membership", m, err)
+					}
+					return end
+				})
+			}
+			if err := acts(broken); !errors.Is(err, broken) {
+				t.Errorf("got %v, want the error", err)
+			}
+			_, err := s.Tenant(ctx, "acme")
+			events, _ := s.Events(ctx, 10)
+			if !errors.Is(err, tenant.ErrNotFound) || len(events) != 0 {
+				t.Errorf("something stayed: %v %v", err, events)
+			}
+			must(t, acts(nil))
+			if m, err := s.Memberships(ctx, "usr_ann"); err != nil || len(m) != 1 {
+				t.Errorf("afterwards: got %v %v, want the membership", m, err)
+			}
+		})
+	}
 }
