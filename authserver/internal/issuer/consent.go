@@ -16,10 +16,10 @@ import (
 // Offer is what a person could allow in one of their tenants.
 type Offer struct {
 	TenantID, TenantName, Role string
-	Scopes                     []Scope // may be empty: then there is nothing to allow
+	Scopes                     []Scope       // may be empty: then there is nothing to allow
 	TokenLife                  time.Duration // of access tokens: the policy's, or the resource's
 	RefreshLife                time.Duration // for how long the policy lets it be renewed; 0: as long as the issuer does
-	Refused                    string  // why the tenant's policy does not let the client in, in plain words; empty: it does
+	Refused                    string        // why the tenant's policy does not let the client in, in plain words; empty: it does
 }
 
 // Consent is what a person allowed.

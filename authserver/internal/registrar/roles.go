@@ -76,7 +76,7 @@ func (r *Registrar) withinTenant(scopes []string, t tenant.Tenant) ([]string, er
 func Known(scopes, all []string) error {
 	for _, s := range scopes {
 		if !slices.Contains(all, s) {
-			return Refuse("", "no resource has the scope %.80q; there are: %s", s, oauth.FormatScope(all))
+			return Refuse("the resources' scopes are in what --resources names", "no resource has the scope %.80q; there are: %s", s, oauth.FormatScope(all))
 		}
 	}
 	return nil
@@ -131,7 +131,7 @@ func (r *Registrar) setRoleScopes(ctx context.Context, who Caller, tenantID, nam
 	if err != nil {
 		return fmt.Errorf("reading a role: %w", err)
 	}
-	own, err := r.gives(ctx, who, t)
+	own, err := r.Gives(ctx, who, t)
 	if err != nil {
 		return err
 	}
@@ -153,8 +153,8 @@ func (r *Registrar) setRoleScopes(ctx context.Context, who Caller, tenantID, nam
 	return roleRefused(r.Users.PutRole(ctx, role), role)
 }
 
-// gives is what the caller could do themselves in the tenant.
-func (r *Registrar) gives(ctx context.Context, who Caller, t tenant.Tenant) ([]string, error) {
+// Gives is what the caller could do themselves in the tenant.
+func (r *Registrar) Gives(ctx context.Context, who Caller, t tenant.Tenant) ([]string, error) {
 	if who.operator {
 		return t.Scopes, nil
 	}

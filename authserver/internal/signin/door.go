@@ -65,6 +65,8 @@ func (d *Door) Mount(r *mux.Router) {
 	r.HandleFunc("/tenants/{tenant}/clients/shown", d.keeping(d.showOnce)).Methods("GET")
 	r.HandleFunc("/tenants/{tenant}/clients/{client}/secret", d.form(d.keeping(d.replaceSecret))).Methods("POST")
 	r.HandleFunc("/tenants/{tenant}/clients/{client}/delete", d.form(d.keeping(d.deleteClient))).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/roles", d.keeping(d.showRoles)).Methods("GET", "HEAD")
+	r.HandleFunc("/tenants/{tenant}/roles/{role}", d.form(d.keeping(d.changeRole))).Methods("POST")
 	r.HandleFunc("/tenants/{tenant}/initial-tokens", d.form(d.keeping(d.createInitialToken))).Methods("POST")
 }
 
