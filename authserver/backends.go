@@ -100,7 +100,8 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	if b.nonces, err = hkdf.Key(sha256.New, r.kek, salt, "gatehouse dpop nonces", 32); err != nil {
 		return nil, fmt.Errorf("deriving the nonce key: %w", err)
 	}
-	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql}, &recent.Tenants{Store: b.sql}, &recent.Grants{Store: b.sql}
+	watch := &recent.Watch{Changes: b.sql.Changes}
+	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql, Watch: watch}, &recent.Tenants{Store: b.sql, Watch: watch}, &recent.Grants{Store: b.sql, Watch: watch}
 	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, d.Ended}, TokenLife: remembrance, Now: d.Now}
 	return b, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
@@ -57,8 +59,8 @@ func (d *DB) govern(ctx context.Context, tenantID, userID string, do func(*sql.T
 		if err != nil {
 			return err
 		}
-		for whose, many := range before {
-			if many > 0 && after[whose] == 0 {
+		for _, whose := range slices.Sorted(maps.Keys(before)) {
+			if before[whose] > 0 && after[whose] == 0 {
 				return &user.Lockout{TenantID: whose}
 			}
 		}
@@ -89,4 +91,12 @@ func keepers(ctx context.Context, tx *sql.Tx, tenantID, userID string) (map[stri
 		many[whose] = n
 	}
 	return many, rows.Err()
+}
+
+// Changes counts the changes to what processes remember; see package recent.
+func (d *DB) Changes(ctx context.Context) (n int64, err error) {
+	if err := d.row(ctx, "SELECT n FROM changes").Scan(&n); err != nil {
+		return 0, fmt.Errorf("asking whether something changed: %w", err)
+	}
+	return n, nil
 }

@@ -39,11 +39,8 @@ func (d *DB) putRole(ctx context.Context, tx *sql.Tx, r user.Role) error {
 	if err != nil {
 		return fmt.Errorf("reading the roles of %s: %w", r.TenantID, err)
 	}
-	if i := slices.IndexFunc(roles, func(o user.Role) bool { return o.Name == r.Name }); i >= 0 {
-		roles[i] = r
-	} else {
-		roles = append(roles, r)
-	}
+	others := slices.DeleteFunc(roles, func(o user.Role) bool { return o.Name == r.Name })
+	roles = append([]user.Role{r}, others...) // first, so that a circle is told from it on
 	gives, err := user.Resolve(roles)
 	if err != nil {
 		return err

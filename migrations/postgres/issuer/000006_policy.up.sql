@@ -17,3 +17,22 @@ ALTER TABLE users ADD COLUMN sessions_ended BIGINT NOT NULL DEFAULT 0;
 
 CREATE INDEX users_operators ON users (id) WHERE operator;
 CREATE INDEX memberships_by_tenant ON memberships (tenant_id, role);
+
+-- Counts the changes to what processes remember: tenants, clients (those with a document of their own are remembered for a second only), machine clients'
+-- grants. Whoever remembers asks for it each second. No statement can forget to count, a program of before neither; counted is at the commit, so that nobody
+-- waits for another's transaction with a row of theirs held.
+CREATE TABLE changes (n BIGINT NOT NULL);
+INSERT INTO changes (n) VALUES (0);
+CREATE FUNCTION count_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE changes SET n = n + 1;
+    RETURN NULL;
+END
+$$;
+CREATE CONSTRAINT TRIGGER tenants_changed AFTER UPDATE ON tenants DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION count_change();
+CREATE CONSTRAINT TRIGGER clients_changed AFTER UPDATE OF name, secret_hash, deleted_at ON clients
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (OLD.origin <> 'document') EXECUTE FUNCTION count_change();
+CREATE CONSTRAINT TRIGGER clients_gone AFTER DELETE ON clients
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (OLD.origin <> 'document') EXECUTE FUNCTION count_change();
+CREATE CONSTRAINT TRIGGER machine_grants_ended AFTER UPDATE OF ended_at ON grants
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (OLD.user_id IS NULL) EXECUTE FUNCTION count_change();

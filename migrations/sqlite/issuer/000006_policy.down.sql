@@ -1,4 +1,10 @@
 -- Programs of before know no policy but the scopes: what it refused, they let in again.
+DROP TRIGGER machine_grants_ended;
+DROP TRIGGER clients_gone;
+DROP TRIGGER clients_changed;
+DROP TRIGGER tenants_changed;
+DROP TABLE changes;
+
 DROP INDEX memberships_by_tenant;
 DROP INDEX users_operators;
 

@@ -17,3 +17,12 @@ ALTER TABLE users ADD COLUMN sessions_ended INTEGER NOT NULL DEFAULT 0;
 
 CREATE INDEX users_operators ON users (id) WHERE operator;
 CREATE INDEX memberships_by_tenant ON memberships (tenant_id, role);
+
+-- Counts the changes to what processes remember: tenants, clients (those with a document of their own are remembered for a second only), machine clients'
+-- grants. Whoever remembers asks for it each second. No statement can forget to count.
+CREATE TABLE changes (n INTEGER NOT NULL);
+INSERT INTO changes (n) VALUES (0);
+CREATE TRIGGER tenants_changed AFTER UPDATE ON tenants BEGIN UPDATE changes SET n = n + 1; END;
+CREATE TRIGGER clients_changed AFTER UPDATE OF name, secret_hash, deleted_at ON clients WHEN OLD.origin <> 'document' BEGIN UPDATE changes SET n = n + 1; END;
+CREATE TRIGGER clients_gone AFTER DELETE ON clients WHEN OLD.origin <> 'document' BEGIN UPDATE changes SET n = n + 1; END;
+CREATE TRIGGER machine_grants_ended AFTER UPDATE OF ended_at ON grants WHEN OLD.user_id IS NULL BEGIN UPDATE changes SET n = n + 1; END;
