@@ -82,7 +82,7 @@ func TestAPolicyCountsAtOnce(t *testing.T) {
 	}
 }
 
-// Whoever belongs to several tenants is offered those that let the application in, and told about the others.
+// Whoever belongs to several tenants is offered those that let the application in, and told about the others. No form names another (TN-01).
 func TestAPolicyAmongSeveralTenants(t *testing.T) {
 	h := openHouse(t)
 	a, carol := h.register(map[string]any{}), h.person("carol@both.example")

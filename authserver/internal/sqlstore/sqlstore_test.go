@@ -199,7 +199,8 @@ func rawDB(t testing.TB, dialect, database string) *sql.DB {
 	return raw
 }
 
-// Several acts in one transaction: all of them, or none, and what is read between sees what was written.
+// Several acts in one transaction: all of them, or none, and what is read between sees what was written. What became of one leaves the connection clean for the
+// next (TN-07).
 func TestAtomically(t *testing.T) {
 	for dialect, database := range map[string]string{"sqlite": sqliteFile(t), "postgres": testenv.Postgres(t)} {
 		t.Run(dialect, func(t *testing.T) {
