@@ -107,7 +107,7 @@ func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close 
 func operator(r *resolved, b *backends, d Deps) *Operator {
 	return &admin.Door{
 		Tenants: b.tenants, Users: b.sql, Clients: b.clients, Trust: b.sql, Grants: b.sql, Audit: b.sql,
-		Ledger: b.ledger, Keys: b.ring, Rekey: d.Rekey, Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, InsecureHTTP: r.InsecureHTTP, Now: d.Now,
+		Ledger: b.ledger, Keys: b.ring, Rekey: d.Rekey, Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, InsecureHTTP: r.InsecureHTTP, Now: d.Now, Atomically: b.atomically,
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
@@ -98,7 +99,8 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	if _, err := b.resources.Refresh(ctx); err != nil {
 		return nil, err
 	}
-	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql}, &recent.Tenants{Store: b.sql}, &recent.Grants{Store: b.sql}
+	watch := &recent.Watch{Changes: b.sql.Changes}
+	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql, Watch: watch}, &recent.Tenants{Store: b.sql, Watch: watch}, &recent.Grants{Store: b.sql, Watch: watch}
 	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, d.Ended}, TokenLife: remembrance, Now: d.Now}
 	return b, nil
 }
@@ -163,6 +165,13 @@ func (b *backends) nonceKey(of string) []byte {
 		salt = rand.Text()
 	}
 	return b.ring.Derive(of, salt)
+}
+
+// atomically runs do with the ledger as one transaction sees it. What was remembered of it is forgotten then.
+func (b *backends) atomically(ctx context.Context, do func(admin.Stores) error) error {
+	defer b.tenants.Forget()
+	defer b.clients.Forget()
+	return b.sql.Atomically(ctx, func(tx *sqlstore.DB) error { return do(tx) })
 }
 
 // begin does what only who serves may do: a command must neither make keys nor call the list of ended grants complete.

@@ -303,7 +303,10 @@ func TestWhoLooksAfterATenant(t *testing.T) {
 		t.Errorf("her own session: got %d", at.status)
 	}
 
-	// AD-11
+	// AD-11. Somebody else looks after acme meanwhile: it is never left without.
+	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "deputy", Scopes: allScopes, Admin: true}))
+	must(t, h.Store.CreateUser(t.Context(), user.User{ID: "usr_dora", Email: "dora@acme.example", CreatedAt: h.Clock.Now()}))
+	must(t, h.Store.PutMember(t.Context(), "acme", "usr_dora", "deputy"))
 	must(t, h.Store.PutMember(t.Context(), "acme", "usr_ann", "member"))
 	denied("a keeper whose role was taken", ann, 404)
 	must(t, h.Store.PutMember(t.Context(), "acme", "usr_ann", "keeper"))
@@ -316,5 +319,74 @@ func TestWhoLooksAfterATenant(t *testing.T) {
 	h.Clock.step(9 * time.Hour)
 	if at := ann.open(acmes); at.url.Path != "/signin" {
 		t.Errorf("after the session's end: at %s", at.url)
+	}
+}
+
+// A keeper says what the roles of the tenant give, as far as they have it themselves; what they take away is gone at the next renewal. AD-12, TN-08, TN-09
+func TestAKeeperNarrowsARole(t *testing.T) {
+	h := openKept(t)
+	const acmesRoles = "/tenants/acme/roles"
+	a, ann, carol := h.register(map[string]any{}), h.in("ann@acme.example"), h.in("carol@both.example")
+	at := carol.consentPage(a.authorization("customers:read", "customers:write"))
+	at = carol.submit(carol.open("/consent?tx="+at.url.Query().Get("tx")+"&tenant=acme"), url.Values{"decision": {"approve"}})
+	_, answer := a.token(redemption(at.away.Query().Get("code")))
+	if answer["scope"] != "customers:read customers:write" {
+		t.Fatalf("before: got %v", answer)
+	}
+	if at := ann.open("/agents"); !strings.Contains(at.body, `href="/tenants/acme/roles"`) {
+		t.Error("her agents' page does not lead there")
+	}
+	at = ann.open(acmesRoles)
+	at.want(t, "the page", 200, acmesRoles)
+	if !strings.Contains(at.body, `value="knowledge:read" disabled`) {
+		t.Error("what she does not have can be ticked")
+	}
+	ann.press(at, acmesRoles+"/member", url.Values{"scope": {"customers:read"}}).want(t, "narrowing", 200, acmesRoles)
+	status, answer := a.token(refreshment(answer["refresh_token"].(string)))
+	if status != 200 || answer["scope"] != "customers:read" {
+		t.Errorf("renewed: got %d %v, want what is left", status, answer)
+	}
+	gives := func(tenantID, role, want string) {
+		t.Helper()
+		r, err := h.Store.Role(t.Context(), tenantID, role)
+		if err != nil || strings.Join(r.Gives, " ") != want {
+			t.Errorf("%s of %s gives %v %v, want %s", role, tenantID, r.Gives, err, want)
+		}
+	}
+	gives("acme", "member", "customers:read")
+	gives("globex", "member", strings.Join(allScopes, " "))
+	ann.press(at, acmesRoles+"/member", url.Values{"scope": {"customers:read", "tickets:write"}}).want(t, "widening to what she has", 200, acmesRoles)
+
+	refused := func(what string, p *person, path string, form url.Values, status int) {
+		t.Helper()
+		if got := p.press(at, path, form); got.status != status {
+			t.Errorf("%s: got %d at %s, want %d", what, got.status, got.url, status)
+		}
+		gives("acme", "member", "customers:read tickets:write")
+		gives("globex", "member", strings.Join(allScopes, " "))
+	}
+	refused("what she does not have", ann, acmesRoles+"/member", url.Values{"scope": {"customers:read", "knowledge:read"}}, 400)
+	refused("a scope that nothing has", ann, acmesRoles+"/member", url.Values{"scope": {"customers:raed"}}, 400)
+	refused("no scope", ann, acmesRoles+"/member", url.Values{}, 400)
+	refused("a role that is not there", ann, acmesRoles+"/boss", url.Values{"scope": {"customers:read"}}, 404)
+	refused("more than scopes", ann, acmesRoles+"/reader", url.Values{"scope": {"customers:read"}, "admin": {"true"}, "includes": {"keeper"}}, 200)
+	if r, err := h.Store.Role(t.Context(), "acme", "reader"); err != nil || r.Admin || len(r.Includes) > 0 {
+		t.Errorf("the form made %+v of a reader: %v", r, err)
+	}
+	for _, path := range []string{"/tenants/globex/roles", "/tenants/ACME/roles", "/tenants/acme./roles", "/tenants/acme%2f../roles", "/tenants/globex'--/roles"} {
+		refused("at "+path, ann, path+"/member", url.Values{"scope": {"customers:read"}}, 404)
+	}
+	refused("a plain member", carol, acmesRoles+"/member", url.Values{"scope": {"customers:read"}}, 403) // ann's page's token is not hers
+	if got := carol.open(acmesRoles); got.status != 404 {
+		t.Errorf("a plain member sees the page: %d", got.status)
+	}
+	without := ann.press(page{}, acmesRoles+"/member", url.Values{"scope": {"customers:read"}})
+	if without.status != 403 { // AD-04
+		t.Errorf("without the page's token: got %d", without.status)
+	}
+	events, err := h.Store.Events(t.Context(), 10)
+	must(t, err)
+	if e := events[1]; e.Action != "role.put" || e.Actor != "user:usr_ann" || e.Tenant != "acme" || e.Target != "member" {
+		t.Errorf("the line before the last: %+v", e)
 	}
 }

@@ -144,7 +144,7 @@ func (h *house) populate(ctx context.Context) {
 	hash, err := user.HashPassword(ctx, password)
 	must(t, err)
 	for _, id := range []string{"acme", "globex"} {
-		must(t, h.Store.CreateTenant(ctx, tenant.Tenant{ID: id, Name: strings.ToUpper(id), Scopes: append(slices.Clone(allScopes), "knowledge:read"), CreatedAt: h.Clock.Now()}))
+		must(t, h.Store.CreateTenant(ctx, tenant.Tenant{ID: id, Name: strings.ToUpper(id), Policy: tenant.Policy{Scopes: append(slices.Clone(allScopes), "knowledge:read")}, CreatedAt: h.Clock.Now()}))
 		must(t, h.Store.PutRole(ctx, user.Role{TenantID: id, Name: "member", Scopes: allScopes}))
 		must(t, h.Store.PutRole(ctx, user.Role{TenantID: id, Name: "reader", Scopes: []string{"customers:read"}}))
 	}

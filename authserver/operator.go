@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
 // What the operator's door speaks, for programs outside this wing; see there.
@@ -17,6 +18,13 @@ type (
 	Remote           = admin.Remote
 	Refusal          = admin.Refusal
 	TenantSpec       = admin.TenantSpec
+	TenantName       = admin.TenantName
+	TenantShown      = admin.TenantShown
+	PolicySpec       = admin.PolicySpec
+	RoleName         = admin.RoleName
+	PeopleAsked      = admin.PeopleAsked
+	PasswordSpec     = admin.PasswordSpec
+	MemberName       = admin.MemberName
 	RoleSpec         = admin.RoleSpec
 	UserSpec         = admin.UserSpec
 	UserMade         = admin.UserMade
@@ -36,6 +44,10 @@ type (
 	Resealing        = admin.Resealing
 	Resealed         = admin.Resealed
 	Tenant           = tenant.Tenant
+	Policy           = tenant.Policy
+	Role             = user.Role
+	User             = user.User
+	Member           = user.Member
 	Client           = client.Client
 	Grant            = grant.Grant
 	GrantFilter      = grant.Filter

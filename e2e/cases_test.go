@@ -34,6 +34,9 @@ var cases = []struct {
 	{"KY", 10},  // keys and secrets
 }
 
+// issuerTenantCases are those of the resource side's tenant cases that the issuer must withstand as well.
+var issuerTenantCases = []string{"TN-01", "TN-02", "TN-03", "TN-07", "TN-08", "TN-09", "TN-11"}
+
 func numbered(family string, from, to int) []string {
 	var ids []string
 	for n := from; n <= to; n++ {
@@ -44,7 +47,7 @@ func numbered(family string, from, to int) []string {
 
 // TestEveryCaseHasATestOrALine reads the tests, the scenarios and the page of divergences as they are.
 func TestEveryCaseHasATestOrALine(t *testing.T) {
-	named := map[string]bool{}
+	named, atIssuer := map[string]bool{}, map[string]bool{}
 	err := fs.WalkDir(os.DirFS(".."), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			if err == nil && name != "." && (strings.HasPrefix(path.Base(name), ".") || path.Base(name) == "node_modules" || name == "data" || name == "bin") {
@@ -59,6 +62,7 @@ func TestEveryCaseHasATestOrALine(t *testing.T) {
 		text, err := os.ReadFile(path.Join("..", name))
 		for _, id := range mentioned(string(text)) {
 			named[id] = true
+			atIssuer[id] = atIssuer[id] || strings.HasPrefix(name, "authserver/")
 		}
 		return err
 	})
@@ -69,6 +73,11 @@ func TestEveryCaseHasATestOrALine(t *testing.T) {
 			if !named[id] {
 				missing = append(missing, id)
 			}
+		}
+	}
+	for _, id := range issuerTenantCases {
+		if !atIssuer[id] {
+			missing = append(missing, id+" at the issuer")
 		}
 	}
 	if len(missing) > 0 {

@@ -100,11 +100,33 @@ func (p *person) consent(address, tenant string) (page, error) {
 	if err == nil && strings.Contains(at.body, `name="tenant" value="`+tenant+`"`) && tenant != "" {
 		at, err = p.open(p.house.Issuer + "/consent?tx=" + at.url.Query().Get("tx") + "&tenant=" + tenant)
 	}
-	if err == nil && at.url.Path != "/consent" {
+	if err == nil && at.url.Path != "/consent" && at.url.Path != "/signin" {
 		err = fmt.Errorf("%s is at %s (%d), not at the consent page:\n%s", p.email, at.url, at.status, at.body)
 	}
 	return at, err
 }
+
+// gives makes a tenant's role give these scopes, on the page of its roles.
+func (p *person) gives(tenant, role string, scopes []string) (bool, string, error) {
+	at, err := p.enter(p.house.Issuer + "/tenants/" + tenant + "/roles")
+	if err != nil || at.url.Path == "/signin" {
+		return false, at.body, err
+	}
+	if at.url.Path == "/agents" { // where signing in leads
+		at, err = p.open(p.house.Issuer + "/tenants/" + tenant + "/roles")
+	}
+	if err != nil || at.status != http.StatusOK {
+		return false, at.body, err
+	}
+	csrf := csrfField.FindStringSubmatch(at.body)
+	if csrf == nil {
+		return false, at.body, fmt.Errorf("the page of roles has no form")
+	}
+	at, err = p.arrive(p.http.PostForm(p.house.Issuer+"/tenants/"+tenant+"/roles/"+role, url.Values{"csrf": csrf[1:], "scope": scopes}))
+	return at.status == http.StatusOK, at.body, err
+}
+
+var csrfField = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
 
 // decide answers the consent page; scopes nil ticks what the page ticks. It returns the answer to the application.
 func (p *person) decide(at page, decision string, scopes []string) (url.Values, error) {

@@ -3,6 +3,8 @@ package e2e_test
 import (
 	"errors"
 	"fmt"
+	"html"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -24,6 +26,7 @@ import (
 //	ann|bob|carol allows AGENT [TENANT!] SCOPE…  signs in, ticks all that is asked, and the agent redeems its code
 //	ann|bob|carol ticks AGENT SCOPE… of SCOPE…   asked for the latter, ticks the former
 //	ann|bob|carol denies|ends AGENT [SCOPE…]
+//	ann|bob|carol gives TENANT ROLE SCOPE…       on the page of those who look after a tenant
 //	operator ARGS…                               a command of the gatehouse program; its answer is in stdout
 //	explains TOKEN                               the operator asks which tools a token opens
 //	remember NAME PATTERN                        keeps what the pattern found in stdout, as $NAME
@@ -187,6 +190,9 @@ func (w *world) asks(a *agent, verb string, rest []string) (answer, error) {
 }
 
 func (w *world) personActs(p *person, args []string) (bool, string, error) {
+	if len(args) > 3 && args[0] == "gives" {
+		return p.gives(args[1], args[2], args[3:])
+	}
 	if len(args) < 2 || w.agents[args[1]] == nil {
 		return false, "", errors.New("does what to whom?")
 	}
@@ -218,6 +224,9 @@ func (w *world) answers(p *person, a *agent, tenant, decision string, asked, tic
 	at, err := p.consent(a.request(asked), tenant)
 	if err != nil {
 		return false, "", err
+	}
+	if at.status != http.StatusOK || at.url.Path != "/consent" {
+		return false, html.UnescapeString(at.body), nil
 	}
 	q, err := p.decide(at, decision, ticked)
 	if err != nil {

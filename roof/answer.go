@@ -45,6 +45,15 @@ func (c *call) list(heading string, rows [][]any) error {
 	return c.write(p.text(c.program.width()))
 }
 
+// facts answers with some facts.
+func (c *call) facts(facts []fact) error {
+	p := part{facts: facts}
+	if c.json {
+		return c.write(p.json())
+	}
+	return c.write(p.text(c.program.width()))
+}
+
 // answer answers with several parts. A part that is empty is left out for people.
 func (c *call) answer(parts ...part) error {
 	if c.json {
@@ -150,6 +159,10 @@ func cell(v any) string {
 		}
 	case []string:
 		s = strings.Join(x, " ")
+	case time.Duration:
+		if x != 0 {
+			s = x.String()
+		}
 	case bool:
 		s = map[bool]string{true: "yes", false: "no"}[x]
 	default:

@@ -47,9 +47,12 @@ func rolePut(fs *flag.FlagSet) action {
 	tenant := fs.String("tenant", "", "`id` of the tenant")
 	role := fs.String("role", "", "`name` of the role, e.g. reader")
 	scopes := scopesFlag(fs, "what the role gives: `scopes` divided by commas")
-	looksAfter := fs.Bool("admin", false, "people of the role look after the tenant's clients, on pages of their own")
+	includes := fs.String("includes", "", "`roles` of the tenant, divided by commas, whose scopes it gives too")
+	looksAfter := fs.Bool("admin", false, "people of the role look after the tenant's clients and roles, on pages of their own")
 	return func(ctx context.Context, c *call) error {
-		if err := c.act(ctx, "role.put", authserver.RoleSpec{Tenant: *tenant, Role: *role, Scopes: config.List(*scopes), Admin: *looksAfter}, nil); err != nil {
+		if err := c.act(ctx, "role.put", authserver.RoleSpec{
+			Tenant: *tenant, Role: *role, Scopes: config.List(*scopes), Includes: config.List(*includes), Admin: *looksAfter,
+		}, nil); err != nil {
 			return err
 		}
 		return c.done(fmt.Sprintf("role %s of %s", *role, *tenant), fact{"tenant", *tenant}, fact{"role", *role})
@@ -63,15 +66,12 @@ func userCreate(fs *flag.FlagSet) action {
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant to which the person belongs (default none yet)")
 	fs.StringVar(&s.Role, "role", authserver.RoleReader, "`role` in that tenant")
 	fs.BoolVar(&s.Operator, "operator", false, "the person may use the operator's door")
-	stdin := fs.Bool("password-stdin", false, "read the password from standard input (default a random one, shown once)")
+	stdin := passwordFlag(fs)
 	return func(ctx context.Context, c *call) error {
 		if *stdin {
-			line, err := bufio.NewReader(c.program.Stdin).ReadString('\n')
-			if err != nil && !errors.Is(err, io.EOF) {
-				return fmt.Errorf("reading the password: %w", err)
-			}
-			if s.Password = strings.TrimRight(line, "\r\n"); s.Password == "" {
-				return misused("printf '%s\\n' \"$PASSWORD\" | "+Name+" user create --password-stdin …", errors.New("there is no password on standard input"))
+			var err error
+			if s.Password, err = c.readPassword(); err != nil {
+				return err
 			}
 		}
 		var made authserver.UserMade
@@ -85,6 +85,23 @@ func userCreate(fs *flag.FlagSet) action {
 		}
 		return c.done(said, facts...)
 	}
+}
+
+func passwordFlag(fs *flag.FlagSet) *bool {
+	return fs.Bool("password-stdin", false, "read the password from standard input (default a random one, shown once)")
+}
+
+// readPassword reads a line of standard input.
+func (c *call) readPassword() (string, error) {
+	line, err := bufio.NewReader(c.program.Stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("reading the password: %w", err)
+	}
+	password := strings.TrimRight(line, "\r\n")
+	if password == "" {
+		return "", misused("printf '%s\\n' \"$PASSWORD\" | "+Name+" "+c.command.name+" --password-stdin …", errors.New("there is no password on standard input"))
+	}
+	return password, nil
 }
 
 func memberPut(fs *flag.FlagSet) action {

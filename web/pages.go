@@ -31,7 +31,11 @@ type Tenants struct {
 	Client  string
 	Person  string
 	Tenants []Tenant
+	Refused []Refused // those that do not let it in
 }
+
+// Refused is a tenant of a person's that does not let a client in, and why.
+type Refused struct{ Tenant, Why string }
 
 // Tenant is one of a person's tenants.
 type Tenant struct{ ID, Name, Role string }
@@ -60,6 +64,7 @@ type Consent struct {
 	Several     bool // the person could choose another tenant
 	Scopes      []Scope
 	TokenLife   time.Duration
+	RefreshLife time.Duration // how long it can be renewed at most; 0: nobody has said
 }
 
 // Scope is what may be ticked, in plain words. What is fixed goes with a yes.

@@ -30,6 +30,9 @@ var every = map[string]web.Page{
 		CSRF: evil, Person: evil, Tenant: web.Tenant{ID: evil, Name: evil}, More: true, Scopes: []web.Scope{{Name: evil, Description: evil}}, Problem: evil, Name: evil, RedirectURIs: "</textarea>" + evil,
 		Clients: []web.Client{{ID: evil, Name: evil, Origin: evil, Proves: evil, Secret: true, RedirectURIs: []string{evil, "javascript:alert(1)"}, Scopes: []string{evil}, Since: time.Now()}},
 	},
+	"roles": web.Roles{CSRF: evil, Person: evil, Tenant: web.Tenant{ID: evil, Name: evil}, Problem: evil, Roles: []web.Role{
+		{Name: evil, Admin: true, Includes: []string{evil, evil}, Scopes: []web.RoleScope{{Scope: web.Scope{Name: evil, Description: evil, Fixed: true}, Given: true}}}}},
+	"tenants, some refused": web.Tenants{Client: evil, Tenants: []web.Tenant{{ID: evil}}, Refused: []web.Refused{{Tenant: evil, Why: evil}}},
 	"no clients":            web.Clients{Machine: true, Name: evil},
 	"a new client":          web.Secret{Tenant: web.Tenant{ID: evil, Name: evil}, Issuer: evil, Client: evil, ClientID: evil, Secret: evil},
 	"another secret":        web.Secret{ClientID: evil, Secret: evil, Replaced: true},

@@ -38,16 +38,28 @@ func (d *Door) acts() map[string]Act {
 	return map[string]Act{
 		"tenant.create":   with(func(ctx context.Context, s TenantSpec) (any, error) { return d.CreateTenant(ctx, s) }),
 		"tenant.list":     with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListTenants(ctx) }),
+		"tenant.show":     with(func(ctx context.Context, id string) (any, error) { return d.ShowTenant(ctx, id) }),
+		"tenant.rename":   with(func(ctx context.Context, s TenantName) (any, error) { return nil, d.RenameTenant(ctx, s) }),
+		"policy.show":     with(func(ctx context.Context, tenantID string) (any, error) { return d.ShowPolicy(ctx, tenantID) }),
+		"policy.set":      with(func(ctx context.Context, s PolicySpec) (any, error) { return d.SetPolicy(ctx, s) }),
+		"role.put":        with(func(ctx context.Context, s RoleSpec) (any, error) { return nil, d.PutRole(ctx, s) }),
+		"role.list":       with(func(ctx context.Context, tenantID string) (any, error) { return d.ListRoles(ctx, tenantID) }),
+		"role.delete":     with(func(ctx context.Context, s RoleName) (any, error) { return nil, d.DeleteRole(ctx, s) }),
 		"resource.list":   with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListResources(ctx) }),
 		"resource.put":    with(func(ctx context.Context, r issuer.Resource) (any, error) { return nil, d.PutResource(ctx, r) }),
 		"resource.remove": with(func(ctx context.Context, uri string) (any, error) { return nil, d.RemoveResource(ctx, uri) }),
-		"role.put":        with(func(ctx context.Context, s RoleSpec) (any, error) { return nil, d.PutRole(ctx, s) }),
 		"user.create": with(func(ctx context.Context, s UserSpec) (any, error) {
 			u, password, err := d.CreateUser(ctx, s)
 			u.PasswordHash = ""
 			return UserMade{u, password}, err
 		}),
-		"member.put": with(func(ctx context.Context, s MemberSpec) (any, error) { return nil, d.PutMember(ctx, s) }),
+		"user.list":         with(func(ctx context.Context, a PeopleAsked) (any, error) { return d.ListUsers(ctx, a) }),
+		"user.disable":      with(func(ctx context.Context, who string) (any, error) { return nil, d.DisableUser(ctx, who) }),
+		"user.enable":       with(func(ctx context.Context, who string) (any, error) { return nil, d.EnableUser(ctx, who) }),
+		"user.set_password": with(func(ctx context.Context, s PasswordSpec) (any, error) { return d.SetPassword(ctx, s) }),
+		"member.put":        with(func(ctx context.Context, s MemberSpec) (any, error) { return nil, d.PutMember(ctx, s) }),
+		"member.remove":     with(func(ctx context.Context, s MemberName) (any, error) { return nil, d.RemoveMember(ctx, s) }),
+		"member.list":       with(func(ctx context.Context, a PeopleAsked) (any, error) { return d.ListMembers(ctx, a) }),
 		"client.create": with(func(ctx context.Context, s ClientSpec) (any, error) {
 			c, secret, err := d.CreateClient(ctx, s)
 			return ClientMade{bare(c), secret}, err

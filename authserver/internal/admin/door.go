@@ -46,8 +46,38 @@ type Door struct {
 	// InsecureHTTP allows resources at http URLs off this machine.
 	InsecureHTTP bool
 	Now          func() time.Time
+	// Atomically runs do with the stores of one transaction; see registrar.Registrar.
+	Atomically func(ctx context.Context, do func(Stores) error) error
 	// More are acts of others that come through this door too, under one roof: those of the MCP server. One of ours goes before one of the same name.
 	More map[string]Act
+
+	later *registrar.Later // what waits for the transaction that this door is part of; nil: it is part of none
+}
+
+// Stores are what acts read and change, with the record of them.
+type Stores interface {
+	registrar.Stores
+	issuer.ResourceStore
+	Log
+}
+
+// Together does several acts as one: all of them, with their lines, or none. What no transaction can take back, the ending of grants, is done after it. do must
+// use no other door, and give up when an act is refused. Acts upon keys are not for it.
+func (d *Door) Together(ctx context.Context, do func(*Door) error) error {
+	if d.later != nil {
+		return do(d)
+	}
+	var later registrar.Later
+	err := d.Atomically(ctx, func(s Stores) error {
+		in := *d
+		in.Tenants, in.Users, in.Clients, in.Trust, in.Grants, in.Audit, in.Catalogue, in.later = s, s, s, s, s, s, s, &later
+		in.Atomically = func(_ context.Context, do func(Stores) error) error { return do(s) }
+		return do(&in)
+	})
+	if err != nil {
+		return err
+	}
+	return later.Run(ctx)
 }
 
 // actor is who stands in the lines that this door writes.
@@ -61,10 +91,13 @@ func refuse(hint, format string, a ...any) *Refusal { return registrar.Refuse(hi
 // Registrar makes clients, for the operator and for those who look after a tenant's.
 func (d *Door) Registrar() *registrar.Registrar {
 	return &registrar.Registrar{
-		Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Ledger: d.Ledger, Audit: d.Audit, Now: d.Now,
+		Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Ledger: d.Ledger, Audit: d.Audit, Now: d.Now, Later: d.later,
 		Scopes: func() []string { all, _ := d.scopes(); return all },
 		Serves: func(uri string) bool {
 			return slices.ContainsFunc(d.Resources.All(), func(r issuer.Resource) bool { return r.URI == uri })
+		},
+		Atomically: func(ctx context.Context, do func(registrar.Stores) error) error {
+			return d.Atomically(ctx, func(s Stores) error { return do(s) })
 		},
 	}
 }

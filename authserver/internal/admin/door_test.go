@@ -63,6 +63,13 @@ func TestEveryActLeavesItsLine(t *testing.T) {
 func TestNoLineNoAct(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	o.acme(t)
+	must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "spare", Scopes: []string{"customers:read"}}))
+	_, _, err := o.CreateUser(ctx, admin.UserSpec{Email: "carol@acme.example", Tenant: "acme"})
+	must(t, err)
+	before, err := o.ShowTenant(ctx, "acme")
+	must(t, err)
+	carol, err := o.store.UserByEmail(ctx, "carol@acme.example")
+	must(t, err)
 	o.Audit = brokenLog{o.Audit}
 	acts := map[string]func() error{
 		"tenant": func() error { _, err := o.CreateTenant(ctx, admin.TenantSpec{ID: "globex"}); return err },
@@ -75,11 +82,32 @@ func TestNoLineNoAct(t *testing.T) {
 			return err
 		},
 		"initial token": func() error { _, err := o.CreateInitialToken(ctx, admin.InitialTokenSpec{Tenant: "acme"}); return err },
+		"policy": func() error {
+			_, err := o.SetPolicy(ctx, admin.PolicySpec{Tenant: "acme", Registrations: ptr([]string{"operator"})})
+			return err
+		},
+		"rename":  func() error { return o.RenameTenant(ctx, admin.TenantName{ID: "acme", Name: "Another"}) },
+		"no role": func() error { return o.DeleteRole(ctx, admin.RoleName{Tenant: "acme", Role: "spare"}) },
+		"another role": func() error {
+			return o.PutMember(ctx, admin.MemberSpec{Email: carol.Email, Tenant: "acme", Role: "spare"})
+		},
+		"no member": func() error { return o.RemoveMember(ctx, admin.MemberName{Email: carol.Email, Tenant: "acme"}) },
+		"disabled":  func() error { return o.DisableUser(ctx, carol.Email) },
+		"enabled":   func() error { return o.EnableUser(ctx, carol.Email) },
+		"password":  func() error { _, err := o.SetPassword(ctx, admin.PasswordSpec{User: carol.Email}); return err },
 	}
 	for name, act := range acts {
 		if err := act(); !errors.Is(err, errDiskFull) {
 			t.Errorf("%s: got %v, want the log's error", name, err)
 		}
+	}
+	after, err := o.ShowTenant(ctx, "acme")
+	if diff := cmp.Diff(before, after); err != nil || diff != "" {
+		t.Errorf("the tenant: %v (-before +after)\n%s", err, diff)
+	}
+	still, err := o.store.UserByEmail(ctx, carol.Email)
+	if diff := cmp.Diff(carol, still); err != nil || diff != "" {
+		t.Errorf("carol: %v (-before +after)\n%s", err, diff)
 	}
 	tenants, err := o.ListTenants(ctx)
 	must(t, err)

@@ -26,9 +26,11 @@ func (d *Door) EndGrant(ctx context.Context, id, reason string) error {
 	if reason == grant.ReasonClient {
 		return refuse("choose other words", "that is what stands there when a client ended its grant itself; a machine client could begin anew")
 	}
-	err = d.Ledger.End(ctx, actor, id, reason)
-	if errors.Is(err, grant.ErrNotFound) {
-		return &Refusal{Reason: fmt.Sprintf("there is no grant %.80q", id), Hint: "gatehouse grant list shows them", Err: err}
-	}
-	return err
+	return d.later.Do(ctx, func(ctx context.Context) error {
+		err := d.Ledger.End(ctx, actor, id, reason)
+		if errors.Is(err, grant.ErrNotFound) {
+			return &Refusal{Reason: fmt.Sprintf("there is no grant %.80q", id), Hint: "gatehouse grant list shows them", Err: err}
+		}
+		return err
+	})
 }

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
@@ -84,28 +83,11 @@ func (d *Door) DistrustIssuer(ctx context.Context, issuer string) error {
 			return err
 		}
 	}
-	ended, err := d.endAsserted(ctx, issuer)
-	if err == nil && gone && ended == 0 {
-		return refuse("gatehouse issuer list shows them", "nobody trusts issuer %.200q", issuer)
-	}
-	return err
-}
-
-// endAsserted ends the grants that an issuer's assertions made, and counts them.
-func (d *Door) endAsserted(ctx context.Context, issuer string) (ended int, err error) {
-	for {
-		alive, err := d.Grants.Grants(ctx, grant.Filter{AssertedBy: issuer, Alive: true})
-		if err != nil {
-			return ended, fmt.Errorf("reading the grants of an issuer: %w", err)
+	return d.later.Do(ctx, func(ctx context.Context) error {
+		ended, err := d.Ledger.EndAll(ctx, actor, grant.Filter{AssertedBy: issuer}, ReasonDistrusted)
+		if err == nil && gone && ended == 0 {
+			return refuse("gatehouse issuer list shows them", "nobody trusts issuer %.200q", issuer)
 		}
-		if len(alive) == 0 {
-			return ended, nil
-		}
-		for _, g := range alive {
-			if err := d.Ledger.End(ctx, actor, g.ID, ReasonDistrusted); err != nil {
-				return ended, err
-			}
-			ended++
-		}
-	}
+		return err
+	})
 }

@@ -50,7 +50,15 @@ func open(t *testing.T) *office {
 	must(t, ring.Ensure(ctx, "ES256"))
 	o := &office{store: store, list: revocation.NewMemory(clock)}
 	o.Door = &admin.Door{
-		Tenants: store, Users: store, Clients: store, Grants: store, Audit: store, Keys: ring, Now: clock,
+		Tenants: store, Users: store, Clients: store, Trust: store, Grants: store, Audit: store, Keys: ring, Now: clock,
+		Atomically: func(ctx context.Context, do func(admin.Stores) error) error {
+			return store.Atomically(ctx, func(tx *sqlstore.DB) error {
+				if _, broken := o.Audit.(brokenLog); broken {
+					return do(brokenStores{tx})
+				}
+				return do(tx)
+			})
+		},
 		Ledger: &grant.Ledger{Store: store, List: o.list, TokenLife: 10 * time.Minute, Now: clock},
 		Resources: issuer.NewResources([]issuer.Resource{{URI: resourceURI, Algorithm: "ES256", Scopes: []issuer.Scope{
 			{Name: "customers:read", Baseline: true}, {Name: "customers:write"}, {Name: "tickets:write"},
@@ -103,3 +111,8 @@ type brokenLog struct{ admin.Log }
 var errDiskFull = errors.New("disk full")
 
 func (brokenLog) Record(context.Context, audit.Event) error { return errDiskFull }
+
+// brokenStores are the stores of a transaction with that log.
+type brokenStores struct{ *sqlstore.DB }
+
+func (brokenStores) Record(context.Context, audit.Event) error { return errDiskFull }

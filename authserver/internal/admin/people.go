@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -35,13 +36,6 @@ func (d *Door) CreateUser(ctx context.Context, s UserSpec) (u user.User, passwor
 	if u.Name, err = registrar.Name(s.Name, local); err != nil {
 		return user.User{}, "", err
 	}
-	if s.Password == "" {
-		password = strings.ToLower(rand.Text()) // 130 random bits
-		s.Password = password
-	}
-	if len(s.Password) < minPassword {
-		return user.User{}, "", refuse("leave it away and a random one is made", "the password is shorter than %d characters", minPassword)
-	}
 	if s.Tenant != "" {
 		if s.Role == "" {
 			s.Role = RoleReader
@@ -53,23 +47,29 @@ func (d *Door) CreateUser(ctx context.Context, s UserSpec) (u user.User, passwor
 	if _, err := d.Users.UserByEmail(ctx, u.Email); err == nil {
 		return user.User{}, "", exists(u.Email)
 	}
-	if u.PasswordHash, err = user.HashPassword(ctx, s.Password); err != nil {
-		return user.User{}, "", fmt.Errorf("hashing a password: %w", err)
-	}
-	if err := d.record(ctx, audit.Event{Action: "user.create", Target: u.ID, Detail: u.Email}); err != nil {
+	if password, u.PasswordHash, err = newPassword(ctx, s.Password); err != nil {
 		return user.User{}, "", err
 	}
-	err = d.Users.CreateUser(ctx, u)
-	if errors.Is(err, user.ErrExists) {
-		return user.User{}, "", exists(u.Email)
-	}
+	err = d.Together(ctx, func(in *Door) error {
+		if err := in.record(ctx, audit.Event{Action: "user.create", Target: u.ID, Detail: u.Email}); err != nil {
+			return err
+		}
+		err := in.Users.CreateUser(ctx, u)
+		if errors.Is(err, user.ErrExists) {
+			return exists(u.Email)
+		}
+		if err != nil {
+			return fmt.Errorf("keeping a user: %w", err)
+		}
+		if s.Tenant == "" {
+			return nil
+		}
+		return in.PutMember(ctx, MemberSpec{Email: u.Email, Tenant: s.Tenant, Role: s.Role})
+	})
 	if err != nil {
-		return user.User{}, "", fmt.Errorf("keeping a user: %w", err)
+		return user.User{}, "", err
 	}
-	if s.Tenant != "" {
-		err = d.PutMember(ctx, MemberSpec{Email: u.Email, Tenant: s.Tenant, Role: s.Role})
-	}
-	return u, password, err
+	return u, password, nil
 }
 
 func exists(email string) *Refusal {
@@ -78,53 +78,134 @@ func exists(email string) *Refusal {
 	}
 }
 
-// MemberSpec says where a person belongs.
-type MemberSpec struct {
-	Email  string
-	Tenant string
-	Role   string // empty means reader
+// maxPeople bounds how many people one list shows.
+const maxPeople = 10_000
+
+// PeopleAsked says which people are wanted.
+type PeopleAsked struct {
+	Tenant string // empty: all
+	Limit  int    // at most this many; 0 means 100
 }
 
-// PutMember gives a person a role in a tenant, in place of an earlier one there.
-func (d *Door) PutMember(ctx context.Context, s MemberSpec) error {
-	email, err := user.Normalize(s.Email)
-	if err != nil {
-		return refuse("give it as ann@acme.example", "%q is not an e-mail address", s.Email)
+func (a PeopleAsked) limit() int {
+	if a.Limit <= 0 {
+		return 100
 	}
-	if s.Role == "" {
-		s.Role = RoleReader
+	return min(a.Limit, maxPeople)
+}
+
+// ListUsers returns people in the order of their addresses, without what their passwords are checked with.
+func (d *Door) ListUsers(ctx context.Context, a PeopleAsked) ([]user.User, error) {
+	if a.Tenant != "" {
+		if _, err := d.tenant(ctx, a.Tenant); err != nil {
+			return nil, err
+		}
 	}
-	if err := d.role(ctx, s.Tenant, s.Role); err != nil {
+	users, err := d.Users.Users(ctx, a.Tenant, a.limit())
+	for i := range users {
+		users[i].PasswordHash = ""
+	}
+	return users, err
+}
+
+// DisableUser shuts a person out: no sign-in, no page, no new token counts for them from then on, their sessions have ended, and then every grant of theirs
+// ends, so that their agents' tokens work nowhere any more. What was cut short is finished by doing it again.
+func (d *Door) DisableUser(ctx context.Context, who string) error {
+	return d.Together(ctx, func(in *Door) error {
+		u, err := in.user(ctx, who)
+		if err != nil {
+			return err
+		}
+		if err := in.record(ctx, audit.Event{Action: "user.disable", Target: u.ID, Detail: u.Email}); err != nil {
+			return err
+		}
+		if err := registrar.LockedOut(in.Users.SetDisabled(ctx, u.ID, true)); err != nil {
+			return err
+		}
+		return in.endPerson(ctx, grant.Filter{UserID: u.ID}, grant.ReasonShutOut)
+	})
+}
+
+// EnableUser lets a person in again who was shut out. What has ended stays ended.
+func (d *Door) EnableUser(ctx context.Context, who string) error {
+	return d.Together(ctx, func(in *Door) error {
+		u, err := in.user(ctx, who)
+		if err != nil {
+			return err
+		}
+		if err := in.record(ctx, audit.Event{Action: "user.enable", Target: u.ID, Detail: u.Email}); err != nil {
+			return err
+		}
+		return in.Users.SetDisabled(ctx, u.ID, false)
+	})
+}
+
+// endPerson ends a person's grants, after what makes new ones has ended.
+func (d *Door) endPerson(ctx context.Context, f grant.Filter, reason string) error {
+	return d.later.Do(ctx, func(ctx context.Context) error {
+		_, err := d.Ledger.EndAll(ctx, actor, f, reason)
 		return err
+	})
+}
+
+// PasswordSpec says whose password to replace.
+type PasswordSpec struct {
+	User     string // an id or an e-mail address
+	Password string // empty means a random one
+}
+
+// SetPassword replaces a person's password and ends their sessions, and returns the password if it was made here: it is shown this once. Their agents go on.
+func (d *Door) SetPassword(ctx context.Context, s PasswordSpec) (password string, err error) {
+	u, err := d.user(ctx, s.User)
+	if err != nil {
+		return "", err
 	}
-	u, err := d.Users.UserByEmail(ctx, email)
+	password, hash, err := newPassword(ctx, s.Password)
+	if err != nil {
+		return "", err
+	}
+	return password, d.Together(ctx, func(in *Door) error {
+		if err := in.record(ctx, audit.Event{Action: "user.set_password", Target: u.ID, Detail: u.Email}); err != nil {
+			return err
+		}
+		return in.Users.SetPassword(ctx, u.ID, hash)
+	})
+}
+
+// newPassword hashes the password, or one that it makes and returns.
+func newPassword(ctx context.Context, chosen string) (made, hash string, err error) {
+	if chosen == "" {
+		made = strings.ToLower(rand.Text()) // 130 random bits
+		chosen = made
+	}
+	switch {
+	case len(chosen) < minPassword:
+		return "", "", refuse("leave it away and a random one is made", "the password is shorter than %d characters", minPassword)
+	case len(chosen) > user.MaxPassword:
+		return "", "", refuse("", "the password is longer than %d bytes", user.MaxPassword)
+	}
+	if hash, err = user.HashPassword(ctx, chosen); err != nil {
+		return "", "", fmt.Errorf("hashing a password: %w", err)
+	}
+	return made, hash, nil
+}
+
+// user finds a person by id or e-mail address.
+func (d *Door) user(ctx context.Context, who string) (user.User, error) {
+	find := d.Users.User
+	if strings.Contains(who, "@") {
+		email, err := user.Normalize(who)
+		if err != nil {
+			return user.User{}, refuse("give it as ann@acme.example", "%.80q is not an e-mail address", who)
+		}
+		find, who = d.Users.UserByEmail, email
+	}
+	u, err := find(ctx, who)
 	if errors.Is(err, user.ErrNotFound) {
-		return &Refusal{Reason: "there is no user " + email, Hint: "gatehouse user create makes one", Err: err}
+		return user.User{}, &Refusal{Reason: fmt.Sprintf("there is no user %.80s", who), Hint: "gatehouse user create makes one", Err: err}
 	}
 	if err != nil {
-		return fmt.Errorf("reading a user: %w", err)
+		return user.User{}, fmt.Errorf("reading a user: %w", err)
 	}
-	if err := d.record(ctx, audit.Event{Action: "member.put", Target: u.ID, Tenant: s.Tenant, Detail: s.Role}); err != nil {
-		return err
-	}
-	if err := d.Users.PutMember(ctx, s.Tenant, u.ID, s.Role); err != nil {
-		return fmt.Errorf("keeping a membership: %w", err)
-	}
-	return nil
-}
-
-// role checks that a tenant is there and has a role.
-func (d *Door) role(ctx context.Context, tenantID, name string) error {
-	t, err := d.tenant(ctx, tenantID)
-	if err != nil {
-		return err
-	}
-	there, err := d.Users.HasRole(ctx, t.ID, name)
-	if err != nil {
-		return err
-	}
-	if !there {
-		return &Refusal{Reason: fmt.Sprintf("tenant %s has no role %q", t.ID, name), Hint: "gatehouse role put makes one", Err: user.ErrNotFound}
-	}
-	return nil
+	return u, nil
 }

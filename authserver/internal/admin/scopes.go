@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -45,6 +43,10 @@ func (d *Door) ClientScopes(ctx context.Context, a ScopesAsked) (ScopesFound, er
 		return ScopesFound{}, refuse("", "client %s belongs to tenant %s alone", c.ID, c.TenantID)
 	}
 	f := ScopesFound{Limits: d.limits(c, t)}
+	if why := issuer.Unwelcome(t, c); why != "" {
+		f.Limits = append(f.Limits, why)
+		return f, nil
+	}
 	if a.User != "" {
 		f.Scopes, err = d.personScopes(ctx, c, t, a.User)
 		f.Limits = append(f.Limits, "within the person's role there is: "+oauth.FormatScope(f.Scopes))
@@ -57,32 +59,22 @@ func (d *Door) ClientScopes(ctx context.Context, a ScopesAsked) (ScopesFound, er
 		f.Scopes = t.Scopes
 		return f, nil
 	}
-	f.Scopes, err = issuer.Ceiling(ctx, d.Tenants, d.Users, c, issuer.Holder{TenantID: t.ID})
+	allowed, err := issuer.Allowed(ctx, d.Tenants, d.Users, c, issuer.Holder{TenantID: t.ID})
+	f.Scopes = allowed.Scopes
 	return f, err
 }
 
 func (d *Door) personScopes(ctx context.Context, c client.Client, t tenant.Tenant, who string) ([]string, error) {
-	find := d.Users.User
-	if strings.Contains(who, "@") {
-		email, err := user.Normalize(who)
-		if err != nil {
-			return nil, refuse("give it as ann@acme.example", "%q is not an e-mail address", who)
-		}
-		find, who = d.Users.UserByEmail, email
-	}
-	u, err := find(ctx, who)
-	if errors.Is(err, user.ErrNotFound) {
-		return nil, &Refusal{Reason: fmt.Sprintf("there is no user %.80q", who), Err: err}
-	}
+	u, err := d.user(ctx, who)
 	if err != nil {
-		return nil, fmt.Errorf("reading a user: %w", err)
+		return nil, err
 	}
-	scopes, err := issuer.Ceiling(ctx, d.Tenants, d.Users, c, issuer.Holder{TenantID: t.ID, UserID: u.ID})
+	allowed, err := issuer.Allowed(ctx, d.Tenants, d.Users, c, issuer.Holder{TenantID: t.ID, UserID: u.ID})
 	var refused *oauth.Error
 	if errors.As(err, &refused) {
 		return nil, refuse("gatehouse member put brings them into it", "%s does not belong to tenant %s, or is disabled", who, t.ID)
 	}
-	return scopes, err
+	return allowed.Scopes, err
 }
 
 // limits says what the client and the tenant's policy leave out of all that there is.

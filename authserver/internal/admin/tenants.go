@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
@@ -26,7 +27,15 @@ type TenantSpec struct {
 }
 
 // CreateTenant makes a tenant with the roles agent-admin and reader.
-func (d *Door) CreateTenant(ctx context.Context, s TenantSpec) (tenant.Tenant, error) {
+func (d *Door) CreateTenant(ctx context.Context, s TenantSpec) (t tenant.Tenant, err error) {
+	err = d.Together(ctx, func(in *Door) error {
+		t, err = in.createTenant(ctx, s)
+		return err
+	})
+	return t, err
+}
+
+func (d *Door) createTenant(ctx context.Context, s TenantSpec) (tenant.Tenant, error) {
 	if !tenant.ValidID(s.ID) {
 		return tenant.Tenant{}, refuse("use 1 to 63 of a-z, 0-9 and inner hyphens, as in acme", "%q cannot be a tenant's id", s.ID)
 	}
@@ -39,9 +48,10 @@ func (d *Door) CreateTenant(ctx context.Context, s TenantSpec) (tenant.Tenant, e
 	if len(s.Scopes) == 0 {
 		s.Scopes = all
 	}
-	if t.Scopes, err = registrar.Within(s.Scopes, all, "a tenant"); err != nil {
+	if err := registrar.Known(s.Scopes, all); err != nil {
 		return tenant.Tenant{}, err
 	}
+	t.Scopes = once(s.Scopes)
 	if _, err := d.Tenants.Tenant(ctx, s.ID); err == nil {
 		return tenant.Tenant{}, taken(s.ID)
 	}
@@ -64,6 +74,17 @@ func (d *Door) CreateTenant(ctx context.Context, s TenantSpec) (tenant.Tenant, e
 	return t, nil
 }
 
+// once are the words of a list, each once.
+func once(words []string) []string {
+	var out []string
+	for _, w := range words {
+		if !slices.Contains(out, w) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
 func taken(id string) *Refusal {
 	return &Refusal{Reason: fmt.Sprintf("there is a tenant %q already", id), Hint: "choose another id; ids are never changed", Err: tenant.ErrExists}
 }
@@ -73,39 +94,40 @@ func (d *Door) ListTenants(ctx context.Context) ([]tenant.Tenant, error) {
 	return d.Tenants.Tenants(ctx)
 }
 
-// RoleSpec says what a role gives.
-type RoleSpec struct {
-	Tenant string
-	Role   string // a name like a tenant's id
-	Scopes []string
-	Admin  bool // its people look after the tenant's clients
+// TenantShown is a tenant with what belongs to it.
+type TenantShown struct {
+	tenant.Tenant
+	Roles   []user.Role
+	Members []user.Member // at most maxPeople
 }
 
-// PutRole makes or replaces a role of a tenant. What people of that role lose by it is gone from the next token of their agents.
-func (d *Door) PutRole(ctx context.Context, s RoleSpec) error {
-	t, err := d.tenant(ctx, s.Tenant)
+// ShowTenant returns a tenant, its roles and its people.
+func (d *Door) ShowTenant(ctx context.Context, id string) (s TenantShown, err error) {
+	if s.Tenant, err = d.tenant(ctx, id); err != nil {
+		return s, err
+	}
+	if s.Roles, err = d.Users.Roles(ctx, id); err != nil {
+		return s, fmt.Errorf("reading the roles of %s: %w", id, err)
+	}
+	s.Members, err = d.Users.Members(ctx, id, maxPeople)
+	return s, err
+}
+
+// TenantName says what people read of a tenant.
+type TenantName struct{ ID, Name string }
+
+// RenameTenant gives a tenant another name for people. Its id stays.
+func (d *Door) RenameTenant(ctx context.Context, s TenantName) error {
+	t, err := d.tenant(ctx, s.ID)
 	if err != nil {
 		return err
 	}
-	if !tenant.ValidID(s.Role) {
-		return refuse("use 1 to 63 of a-z, 0-9 and inner hyphens, as in reader", "%q cannot be a role's name", s.Role)
-	}
-	if len(s.Scopes) == 0 {
-		return refuse("name them with --scopes; the tenant may have: "+oauth.FormatScope(t.Scopes), "the role would give no scope")
-	}
-	scopes, err := registrar.Within(s.Scopes, t.Scopes, "tenant "+t.ID)
+	name, err := registrar.Name(s.Name, t.ID)
 	if err != nil {
 		return err
 	}
-	detail := oauth.FormatScope(scopes)
-	if s.Admin {
-		detail = "admin: " + detail
-	}
-	if err := d.record(ctx, audit.Event{Action: "role.put", Target: s.Role, Tenant: t.ID, Detail: detail}); err != nil {
+	if err := d.record(ctx, audit.Event{Action: "tenant.rename", Target: t.ID, Tenant: t.ID, Detail: name}); err != nil {
 		return err
 	}
-	if err := d.Users.PutRole(ctx, user.Role{TenantID: t.ID, Name: s.Role, Scopes: scopes, Admin: s.Admin}); err != nil {
-		return fmt.Errorf("keeping role %s of %s: %w", s.Role, t.ID, err)
-	}
-	return nil
+	return d.Tenants.RenameTenant(ctx, t.ID, name)
 }

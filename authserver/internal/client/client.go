@@ -114,3 +114,27 @@ type Store interface {
 	// client from the token (tenant, ceiling) and may refuse with an error, which is returned as it is; then nothing changes either.
 	UseInitialToken(ctx context.Context, hash string, now time.Time, prepare func(InitialToken) (Client, audit.Event, error)) (Client, error)
 }
+
+// The kinds of clients that a tenant's policy tells apart: by whom they became known.
+const (
+	KindOperator = "operator" // the operator made it
+	KindDocument = "document" // a document of its own describes it (OAuth Client ID Metadata Document)
+	KindDynamic  = "dynamic"  // it registered by itself (RFC 7591)
+	KindTenant   = "tenant"   // the tenant's own: made by its admin, or registered with its initial access token
+)
+
+// Kinds are all of them.
+func Kinds() []string { return []string{KindOperator, KindDocument, KindDynamic, KindTenant} }
+
+// Kind is the client's.
+func (c Client) Kind() string {
+	switch c.Origin {
+	case OriginOperator:
+		return KindOperator
+	case OriginDocument:
+		return KindDocument
+	case OriginAdmin, OriginInitialToken:
+		return KindTenant
+	}
+	return KindDynamic
+}

@@ -93,5 +93,6 @@ func (d *Door) forget(r *http.Request, c client.Client) error {
 	if err := d.Clients.DeleteClient(r.Context(), c.ID, d.Now()); err != nil && !errors.Is(err, client.ErrNotFound) {
 		return err
 	}
-	return d.Engine.Ledger.EndClient(r.Context(), grant.Actor("client:"+c.ID), c.ID)
+	_, err := d.Engine.Ledger.EndAll(r.Context(), grant.Actor("client:"+c.ID), grant.Filter{ClientID: c.ID}, grant.ReasonGone)
+	return err
 }

@@ -125,20 +125,22 @@ func (l *Ledger) end(ctx context.Context, actor Actor, id, reason string) error 
 	return nil
 }
 
-// EndClient ends all grants of a client that is gone.
-func (l *Ledger) EndClient(ctx context.Context, actor Actor, clientID string) error {
+// EndAll ends all living grants that the filter names, and says how many. It goes on until there is none: what makes new ones must have ended before.
+func (l *Ledger) EndAll(ctx context.Context, actor Actor, f Filter, reason string) (ended int, err error) {
+	f.Alive = true
 	for {
-		alive, err := l.Store.Grants(ctx, Filter{ClientID: clientID, Alive: true})
+		alive, err := l.Store.Grants(ctx, f)
 		if err != nil {
-			return fmt.Errorf("reading a client's grants: %w", err)
+			return ended, fmt.Errorf("reading the grants to end: %w", err)
 		}
 		if len(alive) == 0 {
-			return nil
+			return ended, nil
 		}
 		for _, g := range alive {
-			if err := l.End(ctx, actor, g.ID, ReasonGone); err != nil {
-				return err
+			if err := l.End(ctx, actor, g.ID, reason); err != nil {
+				return ended, err
 			}
+			ended++
 		}
 	}
 }
@@ -169,6 +171,9 @@ const (
 	ReasonPerson = "ended by the person"
 	// ReasonGone: the client has deleted itself, or was deleted.
 	ReasonGone = "the client is gone"
+	// ReasonShutOut: the person's account was disabled, and ReasonLeft: they belong to the tenant no more.
+	ReasonShutOut = "the person's account is disabled"
+	ReasonLeft    = "the person left the organisation"
 	// ReasonExpired: nothing that hangs from it can be used any more.
 	ReasonExpired = "expired"
 )

@@ -82,7 +82,11 @@ func (e *Engine) Authorize(ctx context.Context, form url.Values) (*Authorization
 	if err != nil {
 		return nil, err
 	}
-	if err := a.check(e); err != nil {
+	err = a.check(e)
+	if err == nil {
+		err = e.welcome(ctx, a.Client)
+	}
+	if err != nil {
 		var refused *oauth.Error
 		if errors.As(err, &refused) {
 			return nil, e.refuse(ctx, a, refused)

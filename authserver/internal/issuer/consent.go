@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -15,7 +16,10 @@ import (
 // Offer is what a person could allow in one of their tenants.
 type Offer struct {
 	TenantID, TenantName, Role string
-	Scopes                     []Scope // may be empty: then there is nothing to allow
+	Scopes                     []Scope       // may be empty: then there is nothing to allow
+	TokenLife                  time.Duration // of access tokens: the policy's, or the resource's
+	RefreshLife                time.Duration // for how long the policy lets it be renewed; 0: as long as the issuer does
+	Refused                    string        // why the tenant's policy does not let the client in, in plain words; empty: it does
 }
 
 // Consent is what a person allowed.
@@ -42,7 +46,11 @@ func (e *Engine) Offers(ctx context.Context, a *Authorization, userID string) ([
 		if err != nil {
 			return nil, fmt.Errorf("reading a tenant: %w", err)
 		}
-		o := Offer{TenantID: m.TenantID, TenantName: t.Name, Role: m.Role}
+		o := Offer{TenantID: m.TenantID, TenantName: t.Name, Role: m.Role, TokenLife: t.Life(a.Resource.TokenLife), RefreshLife: t.RefreshLife}
+		if o.Refused = e.withheld(a, t); o.Refused != "" {
+			offers = append(offers, o)
+			continue
+		}
 		for _, name := range e.offer(a, m.Scopes, t.Scopes) {
 			if s, ok := a.Resource.Scope(name); ok {
 				o.Scopes = append(o.Scopes, s)
@@ -51,6 +59,18 @@ func (e *Engine) Offers(ctx context.Context, a *Authorization, userID string) ([
 		offers = append(offers, o)
 	}
 	return offers, nil
+}
+
+// withheld says why a tenant's policy lets nobody allow this request; empty: it does not.
+func (e *Engine) withheld(a *Authorization, t tenant.Tenant) string {
+	if why := Unwelcome(t, a.Client); why != "" {
+		return why
+	}
+	asked := oauth.Intersect(a.Scopes, a.Resource.ScopeNames())
+	if a.Resource.URI != e.identity.URI && len(oauth.Intersect(asked, t.Scopes)) == 0 {
+		return "the policy of the organisation " + t.Name + " allows nothing of what this application asks for: " + oauth.FormatScope(asked) + "; ask its administrator"
+	}
+	return ""
 }
 
 // offer is what of the request somebody could allow whose role and tenant allow this much. Where they allow nothing of the resource, identity alone is no offer.
@@ -110,6 +130,9 @@ func (e *Engine) offered(ctx context.Context, a *Authorization, c Consent) ([]st
 	for _, o := range offers {
 		if o.TenantID != c.TenantID {
 			continue
+		}
+		if o.Refused != "" {
+			return nil, e.NotLetIn(ctx, a, o)
 		}
 		names := make([]string, len(o.Scopes))
 		for i, s := range o.Scopes {

@@ -81,6 +81,9 @@ func (e *Engine) AuthorizeDevice(ctx context.Context, c client.Client, form url.
 	if err := a.settle(e); err != nil {
 		return Device{}, err
 	}
+	if err := e.welcome(ctx, c); err != nil {
+		return Device{}, err
+	}
 	d := Device{DeviceCode: newToken(devicePrefix), UserCode: newUserCode(), ExpiresIn: deviceLife, Interval: deviceInterval}
 	value, err := json.Marshal(deviceRequest{Hash: client.TokenHash(d.DeviceCode), ClientID: c.ID, Resource: a.Resource.URI, Scopes: a.Scopes})
 	if err != nil {

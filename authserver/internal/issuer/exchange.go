@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
@@ -45,6 +46,7 @@ type exchange struct {
 	until   int64                       // when what was presented ends, in Unix seconds; what comes of it ends then at the latest. 0: it does not matter
 	actor   *token.Actor                // who acts for the subject; nil: the client that was let in
 	issued  string                      // the token type to be said in the answer (RFC 8693 §2.2.1); empty: none
+	policy  *tenant.Policy              // the tenant's, as it was asked; nil: not yet
 	keep    func(context.Context) error // what is to be kept before the access token is signed; nil: nothing
 	openid  bool                        // an id token goes with it
 	idToken string                      // about to be sent
@@ -285,10 +287,11 @@ func (x *exchange) AccessTokenSignature(_ context.Context, raw string) string {
 
 // life is how long the access token lives.
 func (x *exchange) life() time.Duration {
+	life := x.policy.Life(x.resource.TokenLife)
 	if x.until == 0 {
-		return x.resource.TokenLife
+		return life
 	}
-	return min(x.resource.TokenLife, time.Unix(x.until, 0).Sub(x.now))
+	return min(life, time.Unix(x.until, 0).Sub(x.now))
 }
 
 // GenerateAccessToken writes the token that product.md describes (RFC 9068 §2). It has one audience, always.

@@ -139,7 +139,7 @@ func (x *exchange) assertedTarget(form url.Values, asserted string) error {
 
 // assertedScopes are what the grant allows: asserted ∩ what is allowed here today; and of these what is asked for, narrowed without a word (EMA-08).
 func (x *exchange) assertedScopes(ctx context.Context, form url.Values, id trust.Identity, userID string) (granted []string, err error) {
-	allowed, err := x.engine.ceiling(ctx, x.client, id.TenantID, userID)
+	allowed, err := x.allow(ctx, Holder{id.TenantID, userID})
 	if err != nil {
 		return nil, err
 	}

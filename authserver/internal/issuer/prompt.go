@@ -83,10 +83,16 @@ func (e *Engine) Silent(ctx context.Context, form url.Values, someone Someone) (
 	if err != nil {
 		return "", err
 	}
+	if err := e.stillGiven(ctx, a, before); err != nil {
+		return "", err
+	}
 	consent := Consent{Someone: someone, TenantID: before.TenantID, Scopes: a.Scopes, origin: before.ID}
 	offered, err := e.offered(ctx, a, consent)
 	var refused *oauth.Error
 	if err != nil && !errors.As(err, &refused) {
+		return "", err
+	}
+	if refused != nil && refused.Code == "access_denied" { // the tenant's policy, in its words
 		return "", err
 	}
 	if err != nil || !oauth.Subset(a.Scopes, offered) {
@@ -97,6 +103,18 @@ func (e *Engine) Silent(ctx context.Context, form url.Values, someone Someone) (
 		return "", e.refuse(ctx, a, unmet("consent_required", "what the person allowed before has ended"))
 	}
 	return to, err
+}
+
+// stillGiven says that a permission is older than its tenant lets one be renewed without the person.
+func (e *Engine) stillGiven(ctx context.Context, a *Authorization, before grant.Grant) error {
+	t, err := e.Tenants.Tenant(ctx, before.TenantID)
+	if err != nil {
+		return fmt.Errorf("reading a tenant: %w", err)
+	}
+	if t.RefreshLife > 0 && !e.now().Before(before.CreatedAt.Add(t.RefreshLife)) {
+		return e.refuse(ctx, a, unmet("consent_required", overdue(t.Policy)))
+	}
+	return nil
 }
 
 // letInBefore finds a grant that the person made by hand and that lets the client in to all that it asks for, in the one tenant that has such.

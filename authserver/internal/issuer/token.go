@@ -14,8 +14,6 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
@@ -72,6 +70,9 @@ func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values, pr
 		provider, err = x.credentialsProvider(), x.loadAssertion(ctx, form)
 	default:
 		provider, err = x.credentialsProvider(), x.loadMachine(ctx, form)
+	}
+	if err == nil {
+		err = x.govern(ctx)
 	}
 	if err == nil {
 		err = e.spend(ctx, proof)
@@ -223,7 +224,7 @@ func (x *exchange) checkGrant(ctx context.Context, form url.Values) error {
 		return err
 	}
 	x.relax(relaxed)
-	allowed, err := x.engine.ceiling(ctx, x.client, x.grant.TenantID, x.grant.UserID)
+	allowed, err := x.allow(ctx, Holder{x.grant.TenantID, x.grant.UserID})
 	if err != nil {
 		return err
 	}
@@ -266,7 +267,11 @@ func (x *exchange) loadMachine(ctx context.Context, form url.Values) error {
 	}
 	x.resource = resource
 	x.relax(relaxed)
-	allowed, err := x.engine.ceiling(ctx, x.client, x.client.TenantID, "")
+	allowed, err := x.allow(ctx, Holder{TenantID: x.client.TenantID})
+	var refused *oauth.Error
+	if errors.As(err, &refused) {
+		return oauth.UnauthorizedClient(refused.Description) // there is no person to ask
+	}
 	if err != nil {
 		return err
 	}
@@ -307,47 +312,6 @@ func (x *exchange) machineGrant(ctx context.Context, allowed []string) (grant.Gr
 	return x.engine.Grants.PutMachineGrant(ctx, g, audit.Event{
 		Time: x.now, Actor: "client:" + x.client.ID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Detail: oauth.FormatScope(allowed),
 	})
-}
-
-func (e *Engine) ceiling(ctx context.Context, c client.Client, tenantID, userID string) ([]string, error) {
-	return Ceiling(ctx, e.Tenants, e.Users, c, Holder{tenantID, userID})
-}
-
-// Holder is for whom a client acts.
-type Holder struct {
-	TenantID string
-	UserID   string // empty: for the tenant itself, as a machine client does
-}
-
-// Ceiling is the most that a client may do for a tenant, today: what the client may have, the tenant's policy, the person's role there.
-func Ceiling(ctx context.Context, tenants tenant.Store, users user.Store, c client.Client, h Holder) ([]string, error) {
-	t, err := tenants.Tenant(ctx, h.TenantID)
-	if errors.Is(err, tenant.ErrNotFound) {
-		return nil, oauth.InvalidGrant("the tenant of this permission is gone; ask the person again")
-	}
-	if err != nil {
-		return nil, err
-	}
-	if h.UserID == "" {
-		return oauth.Intersect(c.Scopes, t.Scopes), nil
-	}
-	memberships, err := users.Memberships(ctx, h.UserID)
-	if err != nil {
-		return nil, err
-	}
-	i := slices.IndexFunc(memberships, func(m user.Membership) bool { return m.TenantID == h.TenantID })
-	if i < 0 {
-		return nil, oauth.InvalidGrant("the person who gave this permission no longer belongs to the tenant; ask somebody who does")
-	}
-	return withinClient(oauth.Intersect(memberships[i].Scopes, t.Scopes), c), nil
-}
-
-// withinClient applies a client's own ceiling. No ceiling is no limit for a person's grant: the person decides.
-func withinClient(scopes []string, c client.Client) []string {
-	if len(c.Scopes) == 0 {
-		return scopes
-	}
-	return oauth.Intersect(scopes, c.Scopes)
 }
 
 // target finds the resource that a request names (RFC 8707 §2): one of ours, by its URI or an alias, exactly; none means the default one. relaxed says which

@@ -169,7 +169,7 @@ func (x *exchange) shrink(ctx context.Context, form url.Values, subject token.Cl
 	if !oauth.Subset(asked, subject.Scopes) {
 		return oauth.InvalidScope("the scope is wider than the subject_token's: " + oauth.FormatScope(subject.Scopes))
 	}
-	allowed, err := x.engine.ceiling(ctx, x.client, x.grant.TenantID, x.grant.UserID)
+	allowed, err := x.allow(ctx, Holder{x.grant.TenantID, x.grant.UserID})
 	var refused *oauth.Error
 	if errors.As(err, &refused) {
 		return oauth.InvalidRequest(refused.Description)

@@ -1,13 +1,15 @@
-// Package recent owns what was just read: a client, a tenant, a machine client's grant, each for a second.
+// Package recent owns what was read before: clients, tenants, machine clients' grants, as long as nothing of the kind has changed.
 //
-// The token endpoint asks for the same rows again and again; three round trips to the database were half of its time. A second is what a change
-// made through another process may take to count; a change made through these stores counts at once. That an ended grant's row is remembered does
-// no harm: its tokens are refused by the list of ended grants, which nothing here stands in front of.
+// The token endpoint asks for the same rows again and again; three round trips to the database were half of its time. The database counts the changes to such
+// rows itself, and each process asks for that number once a second: a second is what a change made through another process may take to count. A change made
+// through these stores counts at once. That an ended grant's row is remembered does no harm: its tokens are refused by the list of ended grants, which
+// nothing here stands in front of. Clients that a document describes change too often to be counted: they are remembered for a second each.
 package recent
 
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
@@ -16,11 +18,43 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// life is how long a row is remembered, by the process's own clock. entries bounds each kind.
+// life is how long an answer is believed, by the process's own clock. entries bounds each kind: with all of them, some 200 MB.
 const (
 	life    = time.Second
-	entries = 10_000
+	entries = 150_000
 )
+
+// Watch knows how many changes there were.
+type Watch struct {
+	// Changes asks the database.
+	Changes func(context.Context) (int64, error)
+
+	mu   sync.Mutex
+	last atomic.Pointer[count]
+}
+
+type count struct {
+	n     int64
+	until time.Time
+}
+
+// count is the number of changes as it was at most a second ago.
+func (w *Watch) count(ctx context.Context) (int64, error) {
+	if c := w.last.Load(); c != nil && time.Now().Before(c.until) {
+		return c.n, nil
+	}
+	w.mu.Lock() // one asks for all who wait
+	defer w.mu.Unlock()
+	now := time.Now()
+	if c := w.last.Load(); c != nil && now.Before(c.until) {
+		return c.n, nil
+	}
+	n, err := w.Changes(ctx)
+	if err == nil {
+		w.last.Store(&count{n, now.Add(life)})
+	}
+	return n, err
+}
 
 // rows remembers rows of one kind. What was not found is never remembered.
 type rows[V any] struct {
@@ -30,19 +64,30 @@ type rows[V any] struct {
 	dropped uint64
 }
 
+// row is worth something until the number of changes is another, or, when nobody counts, until a time.
 type row[V any] struct {
 	value V
+	n     int64
 	until time.Time
 }
 
-// get returns the remembered row, or reads it.
-func (r *rows[V]) get(key string, read func() (V, error)) (V, error) {
-	now := time.Now()
+// get returns the remembered row, or reads it. watch nil: nobody counts the changes to such rows.
+func (r *rows[V]) get(ctx context.Context, watch *Watch, key string, read func() (V, error)) (V, error) {
+	now, fresh := time.Now(), row[V]{}
+	if watch == nil {
+		fresh.until = now.Add(life)
+	} else {
+		n, err := watch.count(ctx) // before the row is read: what changes afterwards is another number
+		if err != nil {
+			return fresh.value, err
+		}
+		fresh.n = n
+	}
 	r.mu.RLock()
 	found, ok := r.kept[key]
 	before := r.dropped
 	r.mu.RUnlock()
-	if ok && now.Before(found.until) {
+	if ok && found.n == fresh.n && (watch != nil || now.Before(found.until)) {
 		return found.value, nil
 	}
 	value, err := read()
@@ -57,7 +102,8 @@ func (r *rows[V]) get(key string, read func() (V, error)) (V, error) {
 	if r.kept == nil || len(r.kept) >= entries {
 		r.kept = map[string]row[V]{} // a full memory begins anew: it is only read again
 	}
-	r.kept[key] = row[V]{value, now.Add(life)}
+	fresh.value = value
+	r.kept[key] = fresh
 	return value, nil
 }
 
@@ -72,12 +118,17 @@ func (r *rows[V]) drop() {
 // Clients is a client.Store that remembers.
 type Clients struct {
 	client.Store
-	rows rows[client.Client]
+	Watch *Watch // nil: a row is remembered for a second
+	rows  rows[client.Client]
 }
 
 // Client implements client.Store.
 func (c *Clients) Client(ctx context.Context, id string) (client.Client, error) {
-	return c.rows.get(id, func() (client.Client, error) { return c.Store.Client(ctx, id) })
+	watch := c.Watch
+	if client.IsDocumentURL(id) {
+		watch = nil
+	}
+	return c.rows.get(ctx, watch, id, func() (client.Client, error) { return c.Store.Client(ctx, id) })
 }
 
 // Register implements client.Store, and forgets: another client may have gone for it.
@@ -113,23 +164,43 @@ func (c *Clients) PutDocument(ctx context.Context, d client.Client) error {
 // Tenants is a tenant.Store that remembers.
 type Tenants struct {
 	tenant.Store
-	rows rows[tenant.Tenant]
+	Watch *Watch // nil: a row is remembered for a second
+	rows  rows[tenant.Tenant]
 }
 
 // Tenant implements tenant.Store.
 func (t *Tenants) Tenant(ctx context.Context, id string) (tenant.Tenant, error) {
-	return t.rows.get(id, func() (tenant.Tenant, error) { return t.Store.Tenant(ctx, id) })
+	return t.rows.get(ctx, t.Watch, id, func() (tenant.Tenant, error) { return t.Store.Tenant(ctx, id) })
+}
+
+// Forget forgets everything, after changes that did not pass through here.
+func (t *Tenants) Forget() { t.rows.drop() }
+
+// Forget forgets everything, after changes that did not pass through here.
+func (c *Clients) Forget() { c.rows.drop() }
+
+// RenameTenant implements tenant.Store, and forgets.
+func (t *Tenants) RenameTenant(ctx context.Context, id, name string) error {
+	defer t.rows.drop()
+	return t.Store.RenameTenant(ctx, id, name)
+}
+
+// PutPolicy implements tenant.Store, and forgets.
+func (t *Tenants) PutPolicy(ctx context.Context, id string, p tenant.Policy) error {
+	defer t.rows.drop()
+	return t.Store.PutPolicy(ctx, id, p)
 }
 
 // Grants is a grant.Store that remembers machine clients' grants.
 type Grants struct {
 	grant.Store
-	rows rows[grant.Grant]
+	Watch *Watch // nil: a row is remembered for a second
+	rows  rows[grant.Grant]
 }
 
 // MachineGrant implements grant.Store.
 func (g *Grants) MachineGrant(ctx context.Context, clientID, resource string) (grant.Grant, error) {
-	return g.rows.get(clientID+" "+resource, func() (grant.Grant, error) { return g.Store.MachineGrant(ctx, clientID, resource) })
+	return g.rows.get(ctx, g.Watch, clientID+" "+resource, func() (grant.Grant, error) { return g.Store.MachineGrant(ctx, clientID, resource) })
 }
 
 // EndGrant implements grant.Store, and forgets.

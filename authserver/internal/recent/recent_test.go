@@ -86,3 +86,61 @@ func TestAnEndedGrantIsForgottenAtOnce(t *testing.T) {
 		asking.Wait()
 	}
 }
+
+// What another process changes counts within a second, however long a row has been remembered; and until then nothing is read again.
+func TestAnothersChangeCountsWithinASecond(t *testing.T) {
+	db := open(t)
+	must(t, db.CreateTenant(ctx, tenant.Tenant{ID: "acme", Name: "Acme", CreatedAt: now}))
+	must(t, db.CreateTenant(ctx, tenant.Tenant{ID: "globex", Name: "Globex", CreatedAt: now}))
+	must(t, db.CreateClient(ctx, client.Client{ID: "cli_1", TenantID: "acme", Name: "before", AuthMethod: client.AuthBasic, SecretHash: "h", CreatedAt: now}))
+	_, err := db.PutMachineGrant(ctx, grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: "cli_1", Resource: "https://x.example", CreatedAt: now}, audit.Event{Time: now})
+	must(t, err)
+	watch := &recent.Watch{Changes: db.Changes}
+	tenants, clients, grants := &recent.Tenants{Store: db, Watch: watch}, &recent.Clients{Store: db, Watch: watch}, &recent.Grants{Store: db, Watch: watch}
+	within := func(what string, so func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); !so(); <-time.After(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s does not count", what)
+			}
+		}
+	}
+	changes := func() int64 {
+		n, err := db.Changes(ctx)
+		must(t, err)
+		return n
+	}
+	for what, row := range map[string]struct {
+		change func() error
+		counts func() bool
+	}{
+		"a policy": {func() error { return db.PutPolicy(ctx, "acme", tenant.Policy{Registrations: []string{"operator"}}) }, func() bool {
+			got, err := tenants.Tenant(ctx, "acme")
+			return err == nil && len(got.Registrations) == 1
+		}},
+		"a secret": {func() error { return db.ReplaceSecret(ctx, "cli_1", "h2", now) }, func() bool {
+			got, err := clients.Client(ctx, "cli_1")
+			return err == nil && got.SecretHash == "h2"
+		}},
+		"an end": {func() error { return db.EndGrant(ctx, "grt_1", now, "r", audit.Event{Time: now}) }, func() bool {
+			got, err := grants.MachineGrant(ctx, "cli_1", "https://x.example")
+			return err == nil && got.Ended()
+		}},
+	} {
+		if row.counts() {
+			t.Fatalf("%s counts before it is made", what)
+		}
+		before := changes()
+		must(t, row.change())
+		if changes() == before {
+			t.Errorf("%s is not counted", what)
+		}
+		within(what, row.counts)
+	}
+	before := changes() // what nobody remembers is not counted: registrations and consents are many
+	must(t, db.PutDocument(ctx, client.Client{ID: "https://a.example/c", Name: "a", Origin: client.OriginDocument, CreatedAt: now}))
+	must(t, db.PutDocument(ctx, client.Client{ID: "https://a.example/c", Name: "b", Origin: client.OriginDocument, CreatedAt: now}))
+	if n := changes(); n != before {
+		t.Errorf("documents were counted: %d", n-before)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
@@ -50,6 +51,9 @@ func (r *Registrar) Create(ctx context.Context, who Caller, s Spec) (c client.Cl
 			return client.Client{}, "", err
 		}
 		allowed, whose = t.Scopes, "a client of "+t.ID
+	}
+	if err := Known(s.Scopes, r.Scopes()); err != nil {
+		return client.Client{}, "", err
 	}
 	if c.Scopes, err = Within(s.Scopes, allowed, whose); err != nil {
 		return client.Client{}, "", err
@@ -207,7 +211,10 @@ func (r *Registrar) Delete(ctx context.Context, who Caller, id string) error {
 	if err := r.Clients.DeleteClient(ctx, c.ID, r.now()); err != nil && !errors.Is(err, client.ErrNotFound) {
 		return err
 	}
-	return r.Ledger.EndClient(ctx, who.Actor(), c.ID)
+	return r.Later.Do(ctx, func(ctx context.Context) error {
+		_, err := r.Ledger.EndAll(ctx, who.Actor(), grant.Filter{ClientID: c.ID}, grant.ReasonGone)
+		return err
+	})
 }
 
 // maxClients bounds how many clients one list shows.

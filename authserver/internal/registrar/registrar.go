@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
@@ -63,6 +64,51 @@ type Registrar struct {
 	Scopes  func() []string       // all that there are
 	Serves  func(uri string) bool // whether there is a protected server of this URI
 	Now     func() time.Time
+	// Atomically runs do with stores of one transaction: all that is done to them is committed, or nothing is, and nobody else changes who may what meanwhile.
+	Atomically func(ctx context.Context, do func(Stores) error) error
+	// Later holds what must wait until the transaction is committed that this is part of; nil: nothing waits.
+	Later *Later
+}
+
+// Stores are what acts read and change.
+type Stores interface {
+	tenant.Store
+	user.Store
+	client.Store
+	trust.Store
+	grant.Store
+	audit.Log
+}
+
+// Later is what waits for the end of a transaction, because the lists of short memory are no part of it.
+type Later struct{ acts []func(context.Context) error }
+
+// Do does an act when the transaction is committed, or at once when there is none (nil).
+func (l *Later) Do(ctx context.Context, act func(context.Context) error) error {
+	if l == nil {
+		return act(ctx)
+	}
+	l.acts = append(l.acts, act)
+	return nil
+}
+
+// Run does what has waited, in order, and stops at what does not succeed.
+func (l *Later) Run(ctx context.Context) error {
+	for _, act := range l.acts {
+		if err := act(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// together runs do with a registrar whose stores are of one transaction.
+func (r *Registrar) together(ctx context.Context, do func(*Registrar) error) error {
+	return r.Atomically(ctx, func(s Stores) error {
+		in := *r
+		in.Tenants, in.Users, in.Clients, in.Audit = s, s, s, s
+		return do(&in)
+	})
 }
 
 // Refusal is an act that cannot be done as it was asked for. Whoever asked reads the reason, the operator the hint too.

@@ -41,7 +41,7 @@ func open(t *testing.T) (*registrar.Registrar, *sqlstore.DB) {
 	must(t, err)
 	t.Cleanup(func() { must(t, store.Close()) })
 	for _, id := range []string{"acme", "globex"} {
-		must(t, store.CreateTenant(ctx, tenant.Tenant{ID: id, Name: id, Scopes: []string{"a", "b"}, CreatedAt: now}))
+		must(t, store.CreateTenant(ctx, tenant.Tenant{ID: id, Name: id, Policy: tenant.Policy{Scopes: []string{"a", "b"}}, CreatedAt: now}))
 		must(t, store.PutRole(ctx, user.Role{TenantID: id, Name: "admin", Scopes: []string{"a"}, Admin: true}))
 		must(t, store.PutRole(ctx, user.Role{TenantID: id, Name: "reader", Scopes: []string{"a"}}))
 	}
@@ -52,7 +52,12 @@ func open(t *testing.T) (*registrar.Registrar, *sqlstore.DB) {
 	clock := func() time.Time { return now }
 	list := revocation.NewMemory(clock)
 	ledger := &grant.Ledger{Store: store, List: list, TokenLife: time.Minute, Now: clock}
-	return &registrar.Registrar{Tenants: store, Users: store, Clients: store, Ledger: ledger, Audit: store, Scopes: func() []string { return []string{"a", "b", "c"} }, Serves: func(string) bool { return false }, Now: clock}, store
+	return &registrar.Registrar{
+		Tenants: store, Users: store, Clients: store, Ledger: ledger, Audit: store, Scopes: func() []string { return []string{"a", "b", "c"} }, Serves: func(string) bool { return false }, Now: clock,
+		Atomically: func(ctx context.Context, do func(registrar.Stores) error) error {
+			return store.Atomically(ctx, func(tx *sqlstore.DB) error { return do(tx) })
+		},
+	}, store
 }
 
 // AD-01, AD-03, AD-11: who may what, by the ledger as it is now.
@@ -115,6 +120,9 @@ func TestWhoMay(t *testing.T) {
 	deny("mallory, for globex", registrar.Person("usr_mallory", "globex"))
 	deny("ann, for no tenant", registrar.Person("usr_ann", ""))
 	deny("nobody", registrar.Caller{})
+	must(t, store.PutRole(ctx, user.Role{TenantID: "acme", Name: "deputy", Scopes: []string{"a"}, Admin: true}))
+	must(t, store.CreateUser(ctx, user.User{ID: "usr_dora", Email: "dora@example.com", CreatedAt: now}))
+	must(t, store.PutMember(ctx, "acme", "usr_dora", "deputy")) // it is never left without anybody
 	must(t, store.PutMember(ctx, "acme", "usr_ann", "reader"))
 	deny("ann, who is a reader now", registrar.Person("usr_ann", "acme"))
 	must(t, store.PutMember(ctx, "acme", "usr_ann", "admin"))

@@ -51,6 +51,7 @@ type Manager struct {
 type Session struct {
 	UserID     string
 	SignedInAt time.Time
+	Ended      int64 // how often the person's sessions had all been ended when this one began: under another count it is nobody's
 }
 
 // Transaction is an authorization request under way.
@@ -150,12 +151,13 @@ func (m *Manager) csrf(r *http.Request, browser string) string {
 }
 
 // SignIn begins a session for the user, always a new one: what was in the cookie before is worth nothing after (LG-07).
-func (m *Manager) SignIn(w http.ResponseWriter, r *http.Request, userID string) error {
+// ended is how often all of the user's sessions have been ended.
+func (m *Manager) SignIn(w http.ResponseWriter, r *http.Request, userID string, ended int64) error {
 	if err := m.forget(r); err != nil {
 		return err
 	}
 	secret := rand.Text() + rand.Text()
-	value, err := json.Marshal(Session{UserID: userID, SignedInAt: m.Now().UTC()})
+	value, err := json.Marshal(Session{UserID: userID, SignedInAt: m.Now().UTC(), Ended: ended})
 	if err != nil {
 		return fmt.Errorf("signing in: %w", err)
 	}

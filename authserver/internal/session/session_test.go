@@ -58,7 +58,7 @@ func (b browser) begin(t *testing.T, m *session.Manager) (id string) {
 }
 
 func (b browser) signIn(t *testing.T, m *session.Manager, userID string) []*http.Cookie {
-	return b.visit(func(w http.ResponseWriter, r *http.Request) { must(t, m.SignIn(w, r, userID)) })
+	return b.visit(func(w http.ResponseWriter, r *http.Request) { must(t, m.SignIn(w, r, userID, 0)) })
 }
 
 func (b browser) who(m *session.Manager) (s session.Session, err error) {
@@ -206,7 +206,7 @@ func TestASecretIsCollectedOnce(t *testing.T) {
 	m.Sessions = memory
 	var name string
 	signIn := func(b browser, user string) {
-		b.visit(func(w http.ResponseWriter, r *http.Request) { must(t, m.SignIn(w, r, user)) })
+		b.visit(func(w http.ResponseWriter, r *http.Request) { must(t, m.SignIn(w, r, user, 0)) })
 	}
 	collect := func(b browser) (got string, err error) {
 		b.visit(func(_ http.ResponseWriter, r *http.Request) {

@@ -31,6 +31,7 @@ const maxShown = 200
 var (
 	errNoTenant   = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "You look after the applications of no organisation of this name."}
 	errNoClient   = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "This organisation has no such application."}
+	errNoRole     = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "This organisation has no such role."}
 	errShownOnce  = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "A secret is shown once, and this one was, or was not fetched within five minutes. Replace it to see another."}
 	errNoneTicked = registrar.Refuse("", "Tick at least one thing that it may do.")
 )

@@ -51,8 +51,21 @@ func (d *Door) ask(w http.ResponseWriter, r *http.Request, u user.User, a *issue
 		d.fail(w, r, err)
 		return
 	}
+	var refused []issuer.Offer
+	offers = slices.DeleteFunc(offers, func(o issuer.Offer) bool {
+		if o.Refused != "" {
+			refused = append(refused, o)
+		}
+		return o.Refused != ""
+	})
+	if i := slices.IndexFunc(refused, func(o issuer.Offer) bool { return o.TenantID == r.URL.Query().Get("tenant") }); i >= 0 {
+		d.turnAway(w, r, a, refused[i])
+		return
+	}
 	offer, chosen := choose(offers, r.URL.Query().Get("tenant"))
 	switch {
+	case len(offers) == 0 && len(refused) > 0:
+		d.turnAway(w, r, a, refused...)
 	case len(offers) == 0:
 		d.fail(w, r, &oauth.Error{Code: "access_denied", Status: http.StatusForbidden,
 			Description: "You belong to no organisation that could let this application in. An administrator can add you to one; then start again from your application."})
@@ -61,12 +74,25 @@ func (d *Door) ask(w http.ResponseWriter, r *http.Request, u user.User, a *issue
 		for _, o := range offers {
 			p.Tenants = append(p.Tenants, web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role})
 		}
+		for _, o := range refused {
+			p.Refused = append(p.Refused, web.Refused{Tenant: o.TenantName, Why: o.Refused})
+		}
 		d.show(w, r, http.StatusOK, p)
 	default:
 		p := consentPage(a, offer)
 		p.Request, p.CSRF, p.Person, p.Several = request, d.Sessions.CSRF(w, r), u.Email, len(offers) > 1
 		d.show(w, r, http.StatusOK, p)
 	}
+}
+
+// turnAway tells a person that their organisation does not let the application in, and why, and the application when they go back.
+func (d *Door) turnAway(w http.ResponseWriter, r *http.Request, a *issuer.Authorization, refused ...issuer.Offer) {
+	refusal := d.Engine.NotLetIn(r.Context(), a, refused...)
+	if refusal.RedirectTo == "" {
+		d.fail(w, r, refusal.Err)
+		return
+	}
+	d.leadBack(w, r, refusal)
 }
 
 // choose finds the tenant's offer; the only one there is needs no choosing.
@@ -84,7 +110,7 @@ func choose(offers []issuer.Offer, tenantID string) (issuer.Offer, bool) {
 func consentPage(a *issuer.Authorization, o issuer.Offer) web.Consent {
 	p := web.Consent{
 		Client: clientName(a.Client), ClientID: a.Client.ID, RedirectURI: a.RedirectURI, RedirectHost: redirectHost(a.RedirectURI),
-		Local: a.Client.LoopbackOnly(), Resource: a.Resource.Name, ResourceURI: a.Resource.URI, TokenLife: a.Resource.TokenLife,
+		Local: a.Client.LoopbackOnly(), Resource: a.Resource.Name, ResourceURI: a.Resource.URI, TokenLife: o.TokenLife, RefreshLife: o.RefreshLife,
 		Tenant: web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role}, Scopes: scopes(o.Scopes), Identity: a.IsIdentity(),
 	}
 	switch a.Client.Origin {

@@ -65,6 +65,8 @@ func (d *Door) Mount(r *mux.Router) {
 	r.HandleFunc("/tenants/{tenant}/clients/shown", d.keeping(d.showOnce)).Methods("GET")
 	r.HandleFunc("/tenants/{tenant}/clients/{client}/secret", d.form(d.keeping(d.replaceSecret))).Methods("POST")
 	r.HandleFunc("/tenants/{tenant}/clients/{client}/delete", d.form(d.keeping(d.deleteClient))).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/roles", d.keeping(d.showRoles)).Methods("GET", "HEAD")
+	r.HandleFunc("/tenants/{tenant}/roles/{role}", d.form(d.keeping(d.changeRole))).Methods("POST")
 	r.HandleFunc("/tenants/{tenant}/initial-tokens", d.form(d.keeping(d.createInitialToken))).Methods("POST")
 }
 
@@ -141,14 +143,15 @@ func (v visitor) someone() issuer.Someone {
 	return issuer.Someone{UserID: v.ID, SignedInAt: v.signedIn}
 }
 
-// who is the account that is signed in at this browser, or session.ErrNobody. An account that was disabled since is nobody's (LG-15).
+// who is the account that is signed in at this browser, or session.ErrNobody. An account that was disabled since is nobody's (LG-15), and
+// so is a session that was ended.
 func (d *Door) who(r *http.Request) (visitor, error) {
 	s, err := d.Sessions.Who(r)
 	if err != nil {
 		return visitor{}, err
 	}
 	u, err := d.Users.User(r.Context(), s.UserID)
-	if errors.Is(err, user.ErrNotFound) || err == nil && u.Disabled {
+	if errors.Is(err, user.ErrNotFound) || err == nil && (u.Disabled || u.SessionsEnded != s.Ended) {
 		return visitor{}, session.ErrNobody
 	}
 	if err == nil {

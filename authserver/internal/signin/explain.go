@@ -36,8 +36,8 @@ var explanations = map[string]web.Explanation{
 		Developer: "The resource parameter (RFC 8707) is not the URI of a resource here, or not the permission's. error_description says which was expected: send it byte for byte.",
 	},
 	"access_denied": {
-		Person:    "You said no, or your role in the organisation allows nothing of what was asked for.",
-		Developer: "The person did not agree, or could not. Do not ask again at once.",
+		Person:    "You said no, or your organisation or your role in it does not allow what was asked for.",
+		Developer: "The person did not agree, or could not, or the tenant's policy does not let this client in: error_description says which. Do not ask again at once.",
 	},
 	"authorization_pending": {Person: "The device waits for you: open the page that it names and type the code that it shows.", Developer: "Nobody has decided yet. Ask again after interval seconds (RFC 8628 §3.5)."},
 	"slow_down":             {Person: "The device asks too often. Give it a little time.", Developer: "Wait five seconds more between askings from now on (RFC 8628 §3.5)."},

@@ -135,7 +135,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		d.askWho(w, r, http.StatusForbidden, web.SignIn{Transaction: transaction, Device: device, Email: form.Get("email"), Problem: wrong})
 		return
 	}
-	if err := d.Sessions.SignIn(w, r, u.ID); err != nil {
+	if err := d.Sessions.SignIn(w, r, u.ID, u.SessionsEnded); err != nil {
 		d.fail(w, r, err)
 		return
 	}

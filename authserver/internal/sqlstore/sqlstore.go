@@ -21,12 +21,21 @@ import (
 
 // DB is an open database. It implements every noun's Store.
 type DB struct {
-	write *sql.DB // SQLite: one connection, so that writers queue here and not in the file's lock
-	read  *sql.DB
-	share string // makes a SELECT hold its rows, as they are, until the transaction ends
-	own   string // makes a SELECT hold its rows for itself until then
-	stmts sync.Map
-	keep  bool // keep prepared statements; pgx does so by itself
+	writer, reader *sql.DB // SQLite: one connection that writes, so that writers queue here and not in the file's lock
+	within         *sql.Tx // the transaction that everything is part of; nil: each act has its own
+	write, read    handle  // the two, or the one transaction
+	share          string  // makes a SELECT hold its rows, as they are, until the transaction ends
+	own            string  // makes a SELECT hold its rows for itself until then
+	stmts          sync.Map
+	keep           bool // keep prepared statements; pgx does so by itself
+}
+
+// handle is where statements go: a pool, or one transaction.
+type handle interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
 // pool sizes.
@@ -62,27 +71,27 @@ func (d *DB) openSQLite(path string) (err error) {
 	// for: SQLite looks every 100 ms whether its turn has come, and has no queue, so the wait is generous.
 	uri := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) +
 		"?_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
-	if d.write, err = sql.Open("sqlite", uri+"&_txlock=immediate"); err != nil {
+	if d.writer, err = sql.Open("sqlite", uri+"&_txlock=immediate"); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}
-	if d.read, err = sql.Open("sqlite", uri+"&_pragma=query_only(1)"); err != nil {
-		return fmt.Errorf("opening the database: %w", errors.Join(err, d.write.Close()))
+	if d.reader, err = sql.Open("sqlite", uri+"&_pragma=query_only(1)"); err != nil {
+		return fmt.Errorf("opening the database: %w", errors.Join(err, d.writer.Close()))
 	}
-	d.write.SetMaxOpenConns(1)
-	d.read.SetMaxOpenConns(sqliteReaders)
-	d.read.SetMaxIdleConns(sqliteReaders)
-	d.keep = true
+	d.writer.SetMaxOpenConns(1)
+	d.reader.SetMaxOpenConns(sqliteReaders)
+	d.reader.SetMaxIdleConns(sqliteReaders)
+	d.write, d.read, d.keep = d.writer, d.reader, true
 	return nil
 }
 
 func (d *DB) openPostgres(url string) (err error) {
-	if d.write, err = sql.Open("pgx", url); err != nil {
+	if d.writer, err = sql.Open("pgx", url); err != nil {
 		return errors.New("the database's URL is malformed; give it as postgres://user@host:5432/name")
 	}
-	d.write.SetMaxOpenConns(postgresPoolSize)
-	d.write.SetMaxIdleConns(postgresPoolSize)
-	d.write.SetConnMaxLifetime(time.Hour)
-	d.read, d.share, d.own = d.write, " FOR SHARE", " FOR UPDATE"
+	d.writer.SetMaxOpenConns(postgresPoolSize)
+	d.writer.SetMaxIdleConns(postgresPoolSize)
+	d.writer.SetConnMaxLifetime(time.Hour)
+	d.reader, d.write, d.read, d.share, d.own = d.writer, d.writer, d.writer, " FOR SHARE", " FOR UPDATE"
 	return nil
 }
 
@@ -100,10 +109,10 @@ func (d *DB) Ping(ctx context.Context) error {
 
 // Close closes the database. Using it afterwards is an error, not a panic.
 func (d *DB) Close() error {
-	if d.write == d.read {
-		return d.write.Close()
+	if d.writer == d.reader {
+		return d.writer.Close()
 	}
-	return errors.Join(d.read.Close(), d.write.Close())
+	return errors.Join(d.reader.Close(), d.writer.Close())
 }
 
 // row asks a question with one answer.
@@ -127,7 +136,10 @@ func (d *DB) row(ctx context.Context, query string, args ...any) *sql.Row {
 
 // tx runs do in one transaction: all of it is committed, durably, or nothing is.
 func (d *DB) tx(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := d.write.BeginTx(ctx, nil)
+	if d.within != nil {
+		return do(d.within)
+	}
+	tx, err := d.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
@@ -232,6 +244,20 @@ func (m *moment) Scan(src any) error {
 	default:
 		return fmt.Errorf("a time column holds %T", src)
 	}
+	return nil
+}
+
+// span is a length of time in a column: whole seconds.
+type span time.Duration
+
+func (s span) Value() (driver.Value, error) { return int64(time.Duration(s) / time.Second), nil }
+
+func (s *span) Scan(src any) error {
+	n, ok := src.(int64)
+	if !ok {
+		return fmt.Errorf("a column of seconds holds %T", src)
+	}
+	*s = span(time.Duration(n) * time.Second)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package sqlstore_test
 
 import (
 	"database/sql"
+	"errors"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/storetest"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/authserver/schema"
 	"github.com/gatehouse-mcp/gatehouse/migrations"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -167,7 +169,7 @@ func TestEachStepCanBeTakenBack(t *testing.T) {
 			slices.Reverse(names)
 			for _, name := range names {
 				step(name)
-				if !strings.HasPrefix(name, "000003") {
+				if !strings.HasPrefix(name, "000003_") {
 					continue
 				}
 				var unbound int
@@ -195,4 +197,41 @@ func rawDB(t testing.TB, dialect, database string) *sql.DB {
 	must(t, err)
 	t.Cleanup(func() { raw.Close() })
 	return raw
+}
+
+// Several acts in one transaction: all of them, or none, and what is read between sees what was written. What became of one leaves the connection clean for the
+// next (TN-07).
+func TestAtomically(t *testing.T) {
+	for dialect, database := range map[string]string{"sqlite": sqliteFile(t), "postgres": testenv.Postgres(t)} {
+		t.Run(dialect, func(t *testing.T) {
+			s := begin(t, database)()
+			ctx := t.Context()
+			broken := errors.New("broken")
+			acts := func(end error) error {
+				return s.Atomically(ctx, func(tx *sqlstore.DB) error {
+					must(t, tx.CreateTenant(ctx, tenant.Tenant{ID: "acme", CreatedAt: time.Now()}))
+					must(t, tx.PutRole(ctx, user.Role{TenantID: "acme", Name: "reader", Scopes: []string{"a"}}))
+					must(t, tx.CreateUser(ctx, user.User{ID: "usr_ann", Email: "ann@acme.example", CreatedAt: time.Now()}))
+					must(t, tx.PutMember(ctx, "acme", "usr_ann", "reader"))
+					must(t, tx.Record(ctx, audit.Event{Time: time.Now(), Action: "x"}))
+					if m, err := tx.Memberships(ctx, "usr_ann"); err != nil || len(m) != 1 {
+						t.Errorf("inside: got %v %v, want the membership", m, err)
+					}
+					return end
+				})
+			}
+			if err := acts(broken); !errors.Is(err, broken) {
+				t.Errorf("got %v, want the error", err)
+			}
+			_, err := s.Tenant(ctx, "acme")
+			events, _ := s.Events(ctx, 10)
+			if !errors.Is(err, tenant.ErrNotFound) || len(events) != 0 {
+				t.Errorf("something stayed: %v %v", err, events)
+			}
+			must(t, acts(nil))
+			if m, err := s.Memberships(ctx, "usr_ann"); err != nil || len(m) != 1 {
+				t.Errorf("afterwards: got %v %v, want the membership", m, err)
+			}
+		})
+	}
 }

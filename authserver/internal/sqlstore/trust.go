@@ -73,6 +73,12 @@ func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e aud
 		if err := tx.QueryRowContext(ctx, "SELECT 1 FROM trusted_issuers WHERE issuer = $1 AND tenant_id = $2"+d.share, a.Issuer, g.TenantID).Scan(&there); err != nil {
 			return none(err, trust.ErrNotFound)
 		}
+		// Held, too: whoever shuts the person out, or takes them out of the tenant, finds the grant afterwards, or this finds them gone.
+		err := tx.QueryRowContext(ctx, `SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id AND NOT u.disabled
+			WHERE m.user_id = $1 AND m.tenant_id = $2`+d.share, g.UserID, g.TenantID).Scan(&there)
+		if err != nil {
+			return none(err, trust.ErrNotFound)
+		}
 		first, err := changed(tx.ExecContext(ctx, "INSERT INTO used_assertions (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING", a.Hash, moment(a.ExpiresAt)))
 		if err != nil {
 			return fmt.Errorf("using an assertion: %w", err)

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
@@ -9,12 +10,12 @@ import (
 
 var _ user.Store = (*DB)(nil)
 
-const userColumns = "id, email, name, password_hash, operator, disabled, created_at"
+const userColumns = "id, email, name, password_hash, operator, disabled, sessions_ended, created_at"
 
 // CreateUser implements user.Store.
 func (d *DB) CreateUser(ctx context.Context, u user.User) error {
-	_, err := d.write.ExecContext(ctx, "INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		u.ID, u.Email, u.Name, u.PasswordHash, u.Operator, u.Disabled, moment(u.CreatedAt))
+	_, err := d.write.ExecContext(ctx, "INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		u.ID, u.Email, u.Name, u.PasswordHash, u.Operator, u.Disabled, u.SessionsEnded, moment(u.CreatedAt))
 	if taken(err) {
 		return user.ErrExists
 	}
@@ -38,40 +39,63 @@ func (d *DB) UserByEmail(ctx context.Context, email string) (user.User, error) {
 
 func scanUser(r interface{ Scan(...any) error }) (user.User, error) {
 	var u user.User
-	err := r.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.Operator, &u.Disabled, (*moment)(&u.CreatedAt))
+	err := r.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.Operator, &u.Disabled, &u.SessionsEnded, (*moment)(&u.CreatedAt))
 	return u, err
 }
 
-// PutRole implements user.Store.
-func (d *DB) PutRole(ctx context.Context, r user.Role) error {
-	_, err := d.write.ExecContext(ctx, `INSERT INTO roles (tenant_id, name, scopes, admin) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (tenant_id, name) DO UPDATE SET scopes = excluded.scopes, admin = excluded.admin`, r.TenantID, r.Name, list(r.Scopes), r.Admin)
-	if err != nil {
-		return fmt.Errorf("keeping role %s of %s: %w", r.Name, r.TenantID, err)
-	}
-	return nil
+// Users implements user.Store.
+func (d *DB) Users(ctx context.Context, tenantID string, limit int) ([]user.User, error) {
+	return collect(ctx, d, scanUser, "SELECT "+userColumns+` FROM users
+		WHERE $1 = '' OR id IN (SELECT user_id FROM memberships WHERE tenant_id = $1) ORDER BY email LIMIT $2`, tenantID, limit)
 }
 
-// HasRole implements user.Store.
-func (d *DB) HasRole(ctx context.Context, tenantID, role string) (bool, error) {
-	n := 0
-	if err := d.row(ctx, "SELECT COUNT(*) FROM roles WHERE tenant_id = $1 AND name = $2", tenantID, role).Scan(&n); err != nil {
-		return false, fmt.Errorf("reading roles of %s: %w", tenantID, err)
-	}
-	return n == 1, nil
+// SetDisabled implements user.Store.
+func (d *DB) SetDisabled(ctx context.Context, id string, disabled bool) error {
+	return d.govern(ctx, "", id, func(tx *sql.Tx) error {
+		there, err := changed(tx.ExecContext(ctx, "UPDATE users SET disabled = $2, sessions_ended = sessions_ended + 1 WHERE id = $1", id, disabled))
+		return found(there, err, user.ErrNotFound, "disabling user "+id)
+	})
+}
+
+// SetPassword implements user.Store.
+func (d *DB) SetPassword(ctx context.Context, id, hash string) error {
+	there, err := changed(d.write.ExecContext(ctx, "UPDATE users SET password_hash = $2, sessions_ended = sessions_ended + 1 WHERE id = $1", id, hash))
+	return found(there, err, user.ErrNotFound, "keeping the password of user "+id)
+}
+
+// Members implements user.Store.
+func (d *DB) Members(ctx context.Context, tenantID string, limit int) ([]user.Member, error) {
+	return collect(ctx, d, func(r interface{ Scan(...any) error }) (user.Member, error) {
+		var m user.Member
+		err := r.Scan(&m.UserID, &m.Email, &m.Name, &m.Role, &m.Admin, &m.Disabled)
+		return m, err
+	}, `SELECT u.id, u.email, u.name, r.name, r.admin, u.disabled FROM memberships m
+		JOIN users u ON u.id = m.user_id
+		JOIN roles r ON r.tenant_id = m.tenant_id AND r.name = m.role
+		WHERE m.tenant_id = $1 ORDER BY u.email LIMIT $2`, tenantID, limit)
 }
 
 // PutMember implements user.Store.
 func (d *DB) PutMember(ctx context.Context, tenantID, userID, role string) error {
-	_, err := d.write.ExecContext(ctx, `INSERT INTO memberships (user_id, tenant_id, role) VALUES ($1, $2, $3)
-		ON CONFLICT (user_id, tenant_id) DO UPDATE SET role = excluded.role`, userID, tenantID, role)
-	if dangling(err) {
-		return user.ErrNotFound
-	}
-	if err != nil {
-		return fmt.Errorf("making %s a member of %s: %w", userID, tenantID, err)
-	}
-	return nil
+	return d.govern(ctx, tenantID, userID, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO memberships (user_id, tenant_id, role) VALUES ($1, $2, $3)
+			ON CONFLICT (user_id, tenant_id) DO UPDATE SET role = excluded.role`, userID, tenantID, role)
+		if dangling(err) {
+			return user.ErrNotFound
+		}
+		if err != nil {
+			return fmt.Errorf("making %s a member of %s: %w", userID, tenantID, err)
+		}
+		return nil
+	})
+}
+
+// RemoveMember implements user.Store.
+func (d *DB) RemoveMember(ctx context.Context, tenantID, userID string) error {
+	return d.govern(ctx, tenantID, userID, func(tx *sql.Tx) error {
+		there, err := changed(tx.ExecContext(ctx, "DELETE FROM memberships WHERE tenant_id = $1 AND user_id = $2", tenantID, userID))
+		return found(there, err, user.ErrNotFound, "taking "+userID+" out of "+tenantID)
+	})
 }
 
 // Memberships implements user.Store.

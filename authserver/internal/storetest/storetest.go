@@ -41,7 +41,7 @@ type Store interface {
 func Run(t *testing.T, begin func(t *testing.T) (open func() Store)) {
 	for name, part := range map[string]func(*testing.T, func() Store){
 		"nouns": nouns, "initial tokens": initialTokens, "registrations": registrations, "codes": codes, "refresh tokens": refreshTokens, "grants": grants, "machine grants": machineGrants,
-		"resources": resources, "keys": keys, "sealed rows": sealedRows, "trusted issuers": trustedIssuers, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp,
+		"resources": resources, "keys": keys, "sealed rows": sealedRows, "trusted issuers": trustedIssuers, "who may what": whoMayWhat, "roles": roles, "lock-outs": lockouts, "lock-outs at once": lockoutsAtOnce, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, begin(t)) })
 	}
@@ -82,7 +82,7 @@ func wantErr(t *testing.T, what string, want, got error) {
 // populate makes acme with ann, an application and a machine client.
 func populate(t *testing.T, s Store) {
 	t.Helper()
-	must(t, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", Name: "Acme", Scopes: []string{"a", "b"}, CreatedAt: now}))
+	must(t, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", Name: "Acme", Policy: tenant.Policy{Scopes: []string{"a", "b"}}, CreatedAt: now}))
 	must(t, s.CreateUser(ctx, user.User{ID: "usr_ann", Email: "ann@acme.example", Name: "Ann", PasswordHash: "h", CreatedAt: now}))
 	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a"}}))
 	must(t, s.PutMember(ctx, "acme", "usr_ann", "member"))
@@ -96,7 +96,7 @@ func nouns(t *testing.T, open func() Store) {
 	s = open()
 	wantErr(t, "a tenant twice", tenant.ErrExists, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", CreatedAt: now}))
 	got, err := s.Tenant(ctx, "acme")
-	same(t, "tenant", tenant.Tenant{ID: "acme", Name: "Acme", Scopes: []string{"a", "b"}, CreatedAt: now}, got, err)
+	same(t, "tenant", tenant.Tenant{ID: "acme", Name: "Acme", Policy: tenant.Policy{Scopes: []string{"a", "b"}, Clients: []string{}, Registrations: []string{}}, CreatedAt: now}, got, err)
 	_, err = s.Tenant(ctx, "ACME")
 	wantErr(t, "a tenant in capitals", tenant.ErrNotFound, err)
 	all, err := s.Tenants(ctx)
@@ -116,6 +116,9 @@ func nouns(t *testing.T, open func() Store) {
 	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a"}, Admin: true}))
 	m, err = open().Memberships(ctx, "usr_ann")
 	same(t, "an admin", []user.Membership{{TenantID: "acme", TenantName: "Acme", Role: "member", Scopes: []string{"a"}, Admin: true}}, m, err)
+	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "deputy", Admin: true}))
+	must(t, s.CreateUser(ctx, user.User{ID: "usr_dora", Email: "dora@acme.example", CreatedAt: now}))
+	must(t, s.PutMember(ctx, "acme", "usr_dora", "deputy"))
 	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a"}}))
 	m, err = open().Memberships(ctx, "usr_ann")
 	same(t, "and no longer", []user.Membership{{TenantID: "acme", TenantName: "Acme", Role: "member", Scopes: []string{"a"}}}, m, err)

@@ -111,6 +111,12 @@ func assertions(t *testing.T, open func() Store) {
 	must(t, s.EndGrant(ctx, first, later, "by the person", event("grant.end")))
 	_, err = s.Assert(ctx, anAssertion("before the end"), assertedGrant("x"), event("grant.create"))
 	wantErr(t, "an assertion of before the end", trust.ErrEnded, err)
+	must(t, s.SetDisabled(ctx, "usr_ann", true)) // between the check and here
+	shut := anAssertion("shut out")
+	shut.IssuedAt = later.Add(time.Second)
+	_, err = s.Assert(ctx, shut, assertedGrant("s"), event("grant.create"))
+	wantErr(t, "for somebody who was shut out just now", trust.ErrNotFound, err)
+	must(t, s.SetDisabled(ctx, "usr_ann", false))
 	young := anAssertion("before the end") // what was refused is not used up
 	young.IssuedAt = later.Add(time.Second)
 	if g, err := s.Assert(ctx, young, assertedGrant("y"), event("grant.create")); err != nil || g.ID != "y" {

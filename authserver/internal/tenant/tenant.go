@@ -16,9 +16,9 @@ var ErrExists = errors.New("a tenant of this id exists")
 
 // Tenant is a customer organisation.
 type Tenant struct {
-	ID        string   // chosen by the operator, never changed: it is the tenant_id of tokens
-	Name      string   // for people
-	Scopes    []string // the tenant's policy: no grant of this tenant goes beyond it
+	ID   string // chosen by the operator, never changed: it is the tenant_id of tokens
+	Name string // for people
+	Policy
 	CreatedAt time.Time
 }
 
@@ -33,6 +33,10 @@ type Store interface {
 	CreateTenant(ctx context.Context, t Tenant) error
 	// Tenant returns the tenant, or ErrNotFound.
 	Tenant(ctx context.Context, id string) (Tenant, error)
+	// RenameTenant gives the tenant another name for people, or answers ErrNotFound.
+	RenameTenant(ctx context.Context, id, name string) error
+	// PutPolicy replaces the tenant's policy, or answers ErrNotFound.
+	PutPolicy(ctx context.Context, id string, p Policy) error
 	// Tenants returns all tenants in the order of their ids.
 	Tenants(ctx context.Context) ([]Tenant, error)
 }

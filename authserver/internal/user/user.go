@@ -21,7 +21,9 @@ type User struct {
 	PasswordHash string // argon2id; empty means that no password opens this account
 	Operator     bool   // may use the operator's door
 	Disabled     bool
-	CreatedAt    time.Time
+	// SessionsEnded counts how often all of the person's sessions were ended: one that began under another count is nobody's.
+	SessionsEnded int64
+	CreatedAt     time.Time
 }
 
 // Membership is a user's place in a tenant.
@@ -29,16 +31,28 @@ type Membership struct {
 	TenantID   string
 	TenantName string
 	Role       string
-	Scopes     []string // what the role gives in this tenant
+	Scopes     []string // what the role gives in this tenant, with the roles that it includes
 	Admin      bool     // the user looks after this tenant's clients
 }
 
-// Role is what its people may do in a tenant.
-type Role struct {
-	TenantID string
-	Name     string
-	Scopes   []string // what it gives to people's agents
-	Admin    bool     // its people look after the tenant's clients
+// Member is a tenant's person.
+type Member struct {
+	UserID, Email, Name string
+	Role                string
+	Admin               bool
+	Disabled            bool
+}
+
+// Lockout says that a change would leave nobody who could take it back. Nothing was changed.
+type Lockout struct {
+	TenantID string // whose last admin would go; empty: the installation's last operator
+}
+
+func (l *Lockout) Error() string {
+	if l.TenantID == "" {
+		return "no operator would be left who can sign in"
+	}
+	return "nobody would be left who looks after tenant " + l.TenantID
 }
 
 // Store keeps users, roles and memberships.
@@ -49,12 +63,28 @@ type Store interface {
 	User(ctx context.Context, id string) (User, error)
 	// UserByEmail returns the user of this (normalized) address, or ErrNotFound.
 	UserByEmail(ctx context.Context, email string) (User, error)
-	// HasRole says whether the tenant has a role.
-	HasRole(ctx context.Context, tenantID, role string) (bool, error)
-	// PutRole makes or replaces a role of a tenant.
+	// Users returns the users of a tenant (or all, when tenantID is empty) in the order of their addresses, at most limit.
+	Users(ctx context.Context, tenantID string, limit int) ([]User, error)
+	// SetDisabled shuts the user out or lets them in again, and ends all of their sessions. ErrNotFound without such a user; *Lockout when the installation
+	// would lose its last operator who can sign in, or a tenant its last admin who is not disabled.
+	SetDisabled(ctx context.Context, id string, disabled bool) error
+	// SetPassword replaces the hash of the user's password and ends all of their sessions; ErrNotFound without such a user.
+	SetPassword(ctx context.Context, id, hash string) error
+	// Role returns a role of the tenant, or ErrNotFound.
+	Role(ctx context.Context, tenantID, name string) (Role, error)
+	// Roles returns the tenant's roles in the order of their names.
+	Roles(ctx context.Context, tenantID string) ([]Role, error)
+	// PutRole makes or replaces a role of a tenant. *RoleError when it does not fit the others; *Lockout when the tenant would lose its last admin.
 	PutRole(ctx context.Context, r Role) error
-	// PutMember gives the user a role in a tenant, replacing an earlier one. Without such a user, tenant or role it answers ErrNotFound.
+	// DeleteRole removes a role, or answers ErrNotFound; *RoleError while somebody has it or another role includes it.
+	DeleteRole(ctx context.Context, tenantID, name string) error
+	// Members returns the tenant's people in the order of their addresses, at most limit.
+	Members(ctx context.Context, tenantID string, limit int) ([]Member, error)
+	// PutMember gives the user a role in a tenant, replacing an earlier one. Without such a user, tenant or role it answers ErrNotFound; *Lockout when the
+	// tenant would lose its last admin.
 	PutMember(ctx context.Context, tenantID, userID, role string) error
+	// RemoveMember takes the user out of a tenant, or answers ErrNotFound; *Lockout when the tenant would lose its last admin.
+	RemoveMember(ctx context.Context, tenantID, userID string) error
 	// Memberships returns where the user belongs, in the order of tenant ids; none is an empty slice. A disabled or unknown user belongs nowhere.
 	Memberships(ctx context.Context, userID string) ([]Membership, error)
 }

@@ -1,0 +1,82 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+)
+
+// MemberSpec says where a person belongs.
+type MemberSpec struct {
+	Email  string // or their id
+	Tenant string
+	Role   string // empty means reader
+}
+
+// PutMember gives a person a role in a tenant, in place of an earlier one there.
+func (d *Door) PutMember(ctx context.Context, s MemberSpec) error {
+	if s.Role == "" {
+		s.Role = RoleReader
+	}
+	return d.Together(ctx, func(in *Door) error {
+		if err := in.role(ctx, s.Tenant, s.Role); err != nil {
+			return err
+		}
+		u, err := in.user(ctx, s.Email)
+		if err != nil {
+			return err
+		}
+		if err := in.record(ctx, audit.Event{Action: "member.put", Target: u.ID, Tenant: s.Tenant, Detail: s.Role}); err != nil {
+			return err
+		}
+		return registrar.LockedOut(in.Users.PutMember(ctx, s.Tenant, u.ID, s.Role))
+	})
+}
+
+// MemberName names a tenant's person.
+type MemberName struct{ Email, Tenant string }
+
+// RemoveMember takes a person out of a tenant, and then ends every grant that they made for it, so that their agents' tokens of that tenant work nowhere any
+// more. What was cut short is finished by doing it again.
+func (d *Door) RemoveMember(ctx context.Context, s MemberName) error {
+	return d.Together(ctx, func(in *Door) error {
+		t, err := in.tenant(ctx, s.Tenant)
+		if err != nil {
+			return err
+		}
+		u, err := in.user(ctx, s.Email)
+		if err != nil {
+			return err
+		}
+		if err := in.record(ctx, audit.Event{Action: "member.remove", Target: u.ID, Tenant: t.ID, Detail: u.Email}); err != nil {
+			return err
+		}
+		err = registrar.LockedOut(in.Users.RemoveMember(ctx, t.ID, u.ID))
+		if errors.Is(err, user.ErrNotFound) { // perhaps gone already, and the ends cut short
+			alive, err := in.Grants.Grants(ctx, grant.Filter{UserID: u.ID, TenantID: t.ID, Alive: true, Limit: 1})
+			if err == nil && len(alive) == 0 {
+				err = &Refusal{Reason: fmt.Sprintf("%s does not belong to tenant %s", u.Email, t.ID), Hint: "gatehouse member list shows who does", Err: user.ErrNotFound}
+			}
+			if err != nil {
+				return err
+			}
+		} else if err != nil {
+			return err
+		}
+		return in.endPerson(ctx, grant.Filter{UserID: u.ID, TenantID: t.ID}, grant.ReasonLeft)
+	})
+}
+
+// ListMembers returns a tenant's people in the order of their addresses.
+func (d *Door) ListMembers(ctx context.Context, a PeopleAsked) ([]user.Member, error) {
+	t, err := d.tenant(ctx, a.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	return d.Users.Members(ctx, t.ID, a.limit())
+}

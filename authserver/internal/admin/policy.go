@@ -1,0 +1,161 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// PolicySpec says what to change of a tenant's policy; see tenant.Policy. What is nil stays as it is.
+type PolicySpec struct {
+	Tenant                         string
+	Scopes, Clients, Registrations *[]string
+	TokenLife, RefreshLife         *time.Duration
+}
+
+// ShowPolicy returns a tenant's policy.
+func (d *Door) ShowPolicy(ctx context.Context, tenantID string) (tenant.Policy, error) {
+	t, err := d.tenant(ctx, tenantID)
+	return t.Policy, err
+}
+
+// SetPolicy changes a tenant's policy, and returns it as it is then. It counts from the next token and the next authorization request on.
+func (d *Door) SetPolicy(ctx context.Context, s PolicySpec) (p tenant.Policy, err error) {
+	err = d.Together(ctx, func(in *Door) error {
+		t, err := in.tenant(ctx, s.Tenant)
+		if err != nil {
+			return err
+		}
+		if p, err = in.policy(ctx, t, s); err != nil {
+			return err
+		}
+		if err := in.leavesAdmins(ctx, t, p); err != nil {
+			return err
+		}
+		if err := in.record(ctx, audit.Event{Action: "policy.set", Target: t.ID, Tenant: t.ID, Detail: describedPolicy(p)}); err != nil {
+			return err
+		}
+		return in.Tenants.PutPolicy(ctx, t.ID, p)
+	})
+	return p, err
+}
+
+// policy is the tenant's policy with what is to change of it.
+func (d *Door) policy(ctx context.Context, t tenant.Tenant, s PolicySpec) (tenant.Policy, error) {
+	p := t.Policy
+	all, _ := d.scopes()
+	if s.Scopes != nil {
+		if err := registrar.Known(*s.Scopes, all); err != nil {
+			return p, err
+		}
+		if p.Scopes = once(*s.Scopes); len(p.Scopes) == 0 {
+			return p, refuse("there are: "+oauth.FormatScope(all), "the policy would allow no scope")
+		}
+	}
+	if s.Registrations != nil {
+		p.Registrations = once(*s.Registrations)
+		for _, kind := range p.Registrations {
+			if !slices.Contains(client.Kinds(), kind) {
+				return p, refuse("", "clients do not become known as %.80q; the ways are: %s", kind, strings.Join(client.Kinds(), ", "))
+			}
+		}
+	}
+	if s.Clients != nil {
+		p.Clients = once(*s.Clients)
+		if err := d.nameable(ctx, t, p.Clients); err != nil {
+			return p, err
+		}
+	}
+	if s.TokenLife != nil {
+		p.TokenLife = *s.TokenLife
+	}
+	if s.RefreshLife != nil {
+		p.RefreshLife = *s.RefreshLife
+	}
+	return p, errors.Join(span("the life of tokens", p.TokenLife, tenant.MinTokenLife), span("the time of renewal", p.RefreshLife, tenant.MinRefreshLife))
+}
+
+// span checks a ceiling of the policy.
+func span(what string, d, least time.Duration) error {
+	if d != 0 && (d < least || d > tenant.MaxLife || d%time.Second != 0) {
+		return refuse("", "%s can be bounded by whole seconds from %s to ten years, or by 0: as the issuer has it", what, least)
+	}
+	return nil
+}
+
+// nameable checks that a tenant can name these clients: those that are known and not another tenant's, and those that a document will describe.
+func (d *Door) nameable(ctx context.Context, t tenant.Tenant, ids []string) error {
+	if len(ids) > tenant.MaxClients {
+		return refuse("", "a policy can name %d clients", tenant.MaxClients)
+	}
+	for _, id := range ids {
+		if client.IsDocumentURL(id) && client.CheckDocumentURL(id) == nil {
+			continue
+		}
+		c, err := d.Clients.Client(ctx, id)
+		if errors.Is(err, client.ErrNotFound) || err == nil && c.TenantID != "" && c.TenantID != t.ID {
+			return &Refusal{Reason: fmt.Sprintf("tenant %s cannot let in client %.80q: there is none that it could", t.ID, id), Hint: "gatehouse client list shows them", Err: client.ErrNotFound}
+		}
+		if err != nil {
+			return fmt.Errorf("reading a client: %w", err)
+		}
+	}
+	return nil
+}
+
+// leavesAdmins refuses a policy under which none of those who look after the tenant could let any agent in, where one of them can now.
+func (d *Door) leavesAdmins(ctx context.Context, t tenant.Tenant, p tenant.Policy) error {
+	members, err := d.Users.Members(ctx, t.ID, math.MaxInt32)
+	if err != nil {
+		return fmt.Errorf("reading the members of %s: %w", t.ID, err)
+	}
+	roles, err := d.Users.Roles(ctx, t.ID)
+	if err != nil {
+		return fmt.Errorf("reading the roles of %s: %w", t.ID, err)
+	}
+	can := false
+	for _, role := range roles {
+		had := slices.ContainsFunc(members, func(m user.Member) bool { return m.Role == role.Name && m.Admin && !m.Disabled })
+		if !had || len(oauth.Intersect(role.Gives, t.Scopes)) == 0 {
+			continue
+		}
+		if len(oauth.Intersect(role.Gives, p.Scopes)) > 0 {
+			return nil
+		}
+		can = true
+	}
+	if can {
+		return refuse("give a role of theirs one of these scopes first, or leave one in that they have (gatehouse role list --tenant "+t.ID+" shows the roles)",
+			"with the scopes %s, nobody who looks after tenant %s could let any agent in", oauth.FormatScope(p.Scopes), t.ID)
+	}
+	return nil
+}
+
+// describedPolicy is a policy in an audit line.
+func describedPolicy(p tenant.Policy) string {
+	parts := []string{"scopes " + oauth.FormatScope(p.Scopes)}
+	if len(p.Clients) > 0 {
+		parts = append(parts, "clients "+strings.Join(p.Clients, " "))
+	}
+	if len(p.Registrations) > 0 {
+		parts = append(parts, "registrations "+strings.Join(p.Registrations, " "))
+	}
+	if p.TokenLife > 0 {
+		parts = append(parts, "tokens live "+p.TokenLife.String())
+	}
+	if p.RefreshLife > 0 {
+		parts = append(parts, "renewable for "+p.RefreshLife.String())
+	}
+	return strings.Join(parts, "; ")
+}

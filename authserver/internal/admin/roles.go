@@ -1,0 +1,58 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+)
+
+// RoleSpec says what a role gives; see there.
+type RoleSpec = registrar.RoleSpec
+
+// PutRole makes or replaces a role of a tenant; see registrar.PutRole.
+func (d *Door) PutRole(ctx context.Context, s RoleSpec) error {
+	return d.Together(ctx, func(in *Door) error { return in.Registrar().PutRole(ctx, registrar.Operator, s) })
+}
+
+// ListRoles returns a tenant's roles in the order of their names.
+func (d *Door) ListRoles(ctx context.Context, tenantID string) ([]user.Role, error) {
+	return d.Registrar().Roles(ctx, registrar.Operator, tenantID)
+}
+
+// RoleName names a role of a tenant.
+type RoleName struct{ Tenant, Role string }
+
+// DeleteRole removes a role that nobody has and that no other role includes.
+func (d *Door) DeleteRole(ctx context.Context, s RoleName) error {
+	return d.Together(ctx, func(in *Door) error {
+		if err := in.role(ctx, s.Tenant, s.Role); err != nil {
+			return err
+		}
+		if err := in.record(ctx, audit.Event{Action: "role.delete", Target: s.Role, Tenant: s.Tenant}); err != nil {
+			return err
+		}
+		err := in.Users.DeleteRole(ctx, s.Tenant, s.Role)
+		var bad *user.RoleError
+		if errors.As(err, &bad) {
+			return &Refusal{Reason: bad.Reason, Hint: "give its people another role first (gatehouse member put), and leave it out where it is included (gatehouse role put)", Err: err}
+		}
+		return err
+	})
+}
+
+// role checks that a tenant is there and has a role.
+func (d *Door) role(ctx context.Context, tenantID, name string) error {
+	t, err := d.tenant(ctx, tenantID)
+	if err != nil {
+		return err
+	}
+	_, err = d.Users.Role(ctx, t.ID, name)
+	if errors.Is(err, user.ErrNotFound) {
+		return &Refusal{Reason: fmt.Sprintf("tenant %s has no role %.80q", t.ID, name), Hint: "gatehouse role put makes one", Err: err}
+	}
+	return err
+}

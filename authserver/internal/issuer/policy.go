@@ -1,0 +1,178 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// Who may what, today. Whatever a grant said once: each token asks the client's ceiling, the tenant's policy and the person's role anew.
+
+// Holder is for whom a client acts.
+type Holder struct {
+	TenantID string
+	UserID   string // empty: for the tenant itself, as a machine client does
+}
+
+// Allowance is the most that a client may do for a holder, and the policy of the tenant.
+type Allowance struct {
+	Scopes []string
+	Policy tenant.Policy
+}
+
+// Allowed is the most that a client may do for a holder, today: what the client may have, the tenant's policy, the person's role there. When the tenant does not let the client
+// in, or the person does not belong to it, the error is an *oauth.Error.
+func Allowed(ctx context.Context, tenants tenant.Store, users user.Store, c client.Client, h Holder) (Allowance, error) {
+	t, err := tenants.Tenant(ctx, h.TenantID)
+	if errors.Is(err, tenant.ErrNotFound) {
+		return Allowance{}, oauth.InvalidGrant("the tenant of this permission is gone; ask the person again")
+	}
+	if err != nil {
+		return Allowance{}, err
+	}
+	if why := Unwelcome(t, c); why != "" {
+		return Allowance{}, oauth.InvalidGrant(why)
+	}
+	a := Allowance{Policy: t.Policy}
+	if h.UserID == "" {
+		a.Scopes = oauth.Intersect(c.Scopes, t.Scopes)
+		return a, nil
+	}
+	memberships, err := users.Memberships(ctx, h.UserID)
+	if err != nil {
+		return Allowance{}, err
+	}
+	i := slices.IndexFunc(memberships, func(m user.Membership) bool { return m.TenantID == h.TenantID })
+	if i < 0 {
+		return Allowance{}, oauth.InvalidGrant("the person who gave this permission no longer belongs to the tenant; ask somebody who does")
+	}
+	a.Scopes = withinClient(oauth.Intersect(memberships[i].Scopes, t.Scopes), c)
+	return a, nil
+}
+
+// withinClient applies a client's own ceiling. No ceiling is no limit for a person's grant: the person decides.
+func withinClient(scopes []string, c client.Client) []string {
+	if len(c.Scopes) == 0 {
+		return scopes
+	}
+	return oauth.Intersect(scopes, c.Scopes)
+}
+
+// Unwelcome says in plain words why a tenant's policy does not let a client in; empty: it does. A protected server is no agent: it acts for the client that called it, of
+// which the policy is asked.
+func Unwelcome(t tenant.Tenant, c client.Client) string {
+	if c.Resource != "" {
+		return ""
+	}
+	why := t.Refuses(c.ID, c.Kind())
+	if why == "" {
+		return ""
+	}
+	return "the organisation " + t.Name + " does not let this application in: " + why + "; ask its administrator"
+}
+
+// allow finds what the exchange's client may do for a holder, and remembers the tenant's policy: without it there is no token. See Token.
+func (x *exchange) allow(ctx context.Context, h Holder) ([]string, error) {
+	a, err := Allowed(ctx, x.engine.Tenants, x.engine.Users, x.client, h)
+	if err != nil {
+		return nil, err
+	}
+	if x.grant.ClientID != "" && x.grant.ClientID != x.client.ID && a.Policy.Picks() {
+		if err := x.agentAllowed(ctx, h.TenantID); err != nil {
+			return nil, err
+		}
+	}
+	x.policy = &a.Policy
+	return a.Scopes, nil
+}
+
+// agentAllowed asks the policy about the client whose permission it is, when another passes it on.
+func (x *exchange) agentAllowed(ctx context.Context, tenantID string) error {
+	agent, err := x.engine.Clients.Client(ctx, x.grant.ClientID)
+	if errors.Is(err, client.ErrNotFound) {
+		return oauth.InvalidGrant("the client of this permission is gone")
+	}
+	if err != nil {
+		return fmt.Errorf("reading the client of a grant: %w", err)
+	}
+	t, err := x.engine.Tenants.Tenant(ctx, tenantID)
+	if err != nil {
+		return fmt.Errorf("reading a tenant: %w", err)
+	}
+	if why := Unwelcome(t, agent); why != "" {
+		return oauth.InvalidGrant(why)
+	}
+	return nil
+}
+
+// govern holds the exchange against the tenant's policy, after whatever its grant type did: no grant type can forget it.
+func (x *exchange) govern(ctx context.Context) error {
+	if x.policy == nil {
+		return errors.New("a token was about to be issued without asking the tenant's policy")
+	}
+	if x.refresh == nil || x.policy.RefreshLife == 0 {
+		return nil
+	}
+	given, err := x.engine.given(ctx, x.grant)
+	if err != nil {
+		return err
+	}
+	if !x.now.Before(given.Add(x.policy.RefreshLife)) {
+		return oauth.InvalidGrant(overdue(*x.policy))
+	}
+	return nil
+}
+
+// given is when a person gave the permission by hand: a grant that a client got on the strength of another is as old as that one.
+func (e *Engine) given(ctx context.Context, g grant.Grant) (time.Time, error) {
+	if g.DerivedFrom == "" {
+		return g.CreatedAt, nil
+	}
+	origin, err := e.Grants.Grant(ctx, g.DerivedFrom)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("reading the grant that another came of: %w", err)
+	}
+	return origin.CreatedAt, nil
+}
+
+func overdue(p tenant.Policy) string {
+	return "the organisation lets a permission be renewed for " + p.RefreshLife.String() + "; ask the person again"
+}
+
+// welcome refuses a client that belongs to a tenant which does not let it in. Of others that is known when somebody has signed in: see Offers.
+func (e *Engine) welcome(ctx context.Context, c client.Client) error {
+	if c.TenantID == "" {
+		return nil
+	}
+	t, err := e.Tenants.Tenant(ctx, c.TenantID)
+	if err != nil {
+		return fmt.Errorf("reading the tenant of a client: %w", err)
+	}
+	if why := Unwelcome(t, c); why != "" {
+		return oauth.AccessDenied(why)
+	}
+	return nil
+}
+
+// NotLetIn is the refusal of a request that none of these tenants allows.
+func (e *Engine) NotLetIn(ctx context.Context, a *Authorization, offers ...Offer) *Refusal {
+	var why []string
+	for _, o := range offers {
+		why = append(why, o.Refused)
+	}
+	refused := &oauth.Error{Code: "access_denied", Description: strings.Join(why, ". "), Status: http.StatusForbidden}
+	if a.RedirectURI == "" { // of a device
+		return &Refusal{Err: refused}
+	}
+	return e.refuse(ctx, a, refused)
+}

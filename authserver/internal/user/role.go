@@ -1,0 +1,102 @@
+package user
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Role is what its people may do in a tenant.
+type Role struct {
+	TenantID string
+	Name     string
+	Scopes   []string // what it gives to people's agents by itself
+	Includes []string // names of roles of the same tenant, whose scopes it gives too
+	Admin    bool     // its people look after the tenant's clients and roles; that is never included
+	Gives    []string // all of its scopes, with those of the roles that it includes; the store finds them
+}
+
+// The bounds of a tenant's roles.
+const (
+	MaxRoles     = 1000 // of a tenant
+	MaxRoleDepth = 8    // roles in a row, each including the next
+)
+
+// RoleError says why a role does not fit the other roles of its tenant. Nothing was changed.
+type RoleError struct{ Reason string }
+
+func (e *RoleError) Error() string { return e.Reason }
+
+// Resolve finds what each of a tenant's roles gives, by name. Roles that include each other in a circle, one that is not there, or too many in a row are
+// a *RoleError that names them.
+func Resolve(roles []Role) (map[string][]string, error) {
+	if len(roles) > MaxRoles {
+		return nil, &RoleError{fmt.Sprintf("a tenant can have %d roles", MaxRoles)}
+	}
+	r := resolver{roles: map[string]Role{}, done: map[string]resolved{}}
+	for _, role := range roles {
+		r.roles[role.Name] = role
+	}
+	gives := map[string][]string{}
+	for _, role := range roles {
+		found, err := r.resolve(role.Name, nil)
+		if err != nil {
+			return nil, err
+		}
+		gives[role.Name] = found.scopes
+	}
+	return gives, nil
+}
+
+type resolver struct {
+	roles map[string]Role
+	done  map[string]resolved
+}
+
+// resolved is what a role gives, and the longest row of roles that it begins.
+type resolved struct {
+	scopes []string
+	row    []string
+}
+
+// resolve walks down from a role; path are the roles above it.
+func (r *resolver) resolve(name string, path []string) (resolved, error) {
+	if i := slices.Index(path, name); i >= 0 {
+		return resolved{}, &RoleError{"the roles would include each other in a circle: " + arrows(append(slices.Clone(path[i:]), name))}
+	}
+	if found, ok := r.done[name]; ok {
+		return found, nil
+	}
+	role, ok := r.roles[name]
+	if !ok {
+		return resolved{}, &RoleError{fmt.Sprintf("role %s would include %q, and there is no such role", path[len(path)-1], name)}
+	}
+	path = append(path, name)
+	found := resolved{row: []string{name}}
+	found.add(role.Scopes)
+	for _, included := range role.Includes {
+		below, err := r.resolve(included, path)
+		if err != nil {
+			return resolved{}, err
+		}
+		found.add(below.scopes)
+		if len(below.row)+1 > len(found.row) {
+			found.row = append([]string{name}, below.row...)
+		}
+	}
+	if len(found.row) > MaxRoleDepth {
+		return resolved{}, &RoleError{fmt.Sprintf("more than %d roles in a row would include the next: %s", MaxRoleDepth, arrows(found.row))}
+	}
+	r.done[name] = found
+	return found, nil
+}
+
+func (f *resolved) add(scopes []string) {
+	for _, s := range scopes {
+		if !slices.Contains(f.scopes, s) {
+			f.scopes = append(f.scopes, s)
+		}
+	}
+}
+
+func arrows(names []string) string { return strings.Join(names, " → ") }
