@@ -90,6 +90,11 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	if b.secret, err = hkdf.Key(sha256.New, r.kek, nil, "gatehouse refresh token successors", 32); err != nil {
 		return nil, fmt.Errorf("deriving the successor key: %w", err)
 	}
+	anchor, err := hkdf.Key(sha256.New, r.kek, nil, "gatehouse audit head", 32)
+	if err != nil {
+		return nil, fmt.Errorf("deriving the key of the audit chain: %w", err)
+	}
+	b.sql.Audit().Anchor(anchor)
 	// Replicas that share the memory of proofs know each other's nonces. A memory that ends with the process has nonces that do: a proof that it has forgotten
 	// is worth nothing any more.
 	var salt []byte

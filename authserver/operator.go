@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
 // What the operator's door speaks, for programs outside this wing; see there.
@@ -37,6 +38,8 @@ type (
 	GrantFilter      = grant.Filter
 	Key              = keyring.Info
 	TrustedIssuer    = trust.Issuer
+	AuditWalk        = chain.Walk
+	AuditWalked      = chain.Walked
 )
 
 // The roles that every tenant begins with.

@@ -3,7 +3,6 @@ package roof
 import (
 	"context"
 	"flag"
-	"fmt"
 	"strings"
 	"time"
 
@@ -160,21 +159,6 @@ func keysWithdraw(*flag.FlagSet) action {
 			return err
 		}
 		return c.say("key %s is withdrawn", c.operand)
-	}
-}
-
-func auditList(fs *flag.FlagSet) action {
-	limit := fs.Int("limit", 100, "at most `this many`")
-	return func(ctx context.Context, c *call) error {
-		events, err := c.allEvents(ctx, *limit)
-		if err != nil {
-			return err
-		}
-		var rows []string
-		for _, e := range events {
-			rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s", when(e.Time), e.Actor, e.Action, e.Target, dash(e.Tenant), e.Detail))
-		}
-		return c.table("TIME\tACTOR\tACTION\tTARGET\tTENANT\tDETAIL", rows)
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
-	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
@@ -274,16 +273,3 @@ func (c *call) explanation(e mcpserver.Explanation, limits []string) error {
 	return c.table("TOOL\tLISTED\tCALL\tWHY", rows)
 }
 
-// allEvents are the newest audit lines of both wings, newest first.
-func (c *call) allEvents(ctx context.Context, limit int) ([]audit.Event, error) {
-	var events, tools []audit.Event
-	if err := c.act(ctx, "audit.list", limit, &events); err != nil {
-		return nil, err
-	}
-	if err := c.act(ctx, "tools.audit", limit, &tools); err != nil {
-		return nil, err
-	}
-	events = append(events, tools...)
-	slices.SortStableFunc(events, func(a, b audit.Event) int { return b.Time.Compare(a.Time) })
-	return events[:min(len(events), max(limit, 0))], nil
-}

@@ -68,7 +68,7 @@ func (o *office) acme(t *testing.T) {
 // lines are the audit lines, oldest first, as "action target tenant".
 func (o *office) lines(t *testing.T) []string {
 	t.Helper()
-	events, err := o.Events(context.Background(), 1000)
+	events, err := o.Events(context.Background(), audit.Filter{Limit: 1000})
 	must(t, err)
 	var lines []string
 	for i := len(events) - 1; i >= 0; i-- {

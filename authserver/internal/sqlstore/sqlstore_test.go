@@ -103,7 +103,7 @@ func BenchmarkRotate(b *testing.B) {
 				if len(next) > 100 {
 					next = "rt" + time.Now().String()
 				}
-				must(b, s.Rotate(ctx, leaf, time.Now(), issuer.RefreshToken{Hash: next, GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}))
+				must(b, s.Rotate(ctx, leaf, time.Now(), issuer.RefreshToken{Hash: next, GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}, line))
 				leaf = next
 			}
 		})
@@ -136,12 +136,18 @@ func BenchmarkRotate(b *testing.B) {
 	}
 }
 
+// line is the audit line of a refresh, as long as they are.
+var line = audit.Event{
+	Time: time.Now(), Actor: "client:cli_kq3vjbe5x4wkgm2tz6nhy7adq", Action: "token.refresh", Target: "u3vjbe5x4wkgm2tz6nhy7adqkq", Tenant: "acme", Client: "cli_kq3vjbe5x4wkgm2tz6nhy7adq",
+	Grant: "grt_b5x4wkgm2tz6nhy7adqkq3vje", Detail: "refresh_token: customers:read tickets:read for https://mcp.example.com/mcp",
+}
+
 func seed(b *testing.B, s *sqlstore.DB) {
 	ctx := b.Context()
 	must(b, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", CreatedAt: time.Now()}))
 	must(b, s.CreateClient(ctx, clientOf("c")))
 	must(b, s.PutCode(ctx, grant.Grant{ID: "g", TenantID: "acme", ClientID: "c", CreatedAt: time.Now()}, issuer.Code{Hash: "code", GrantID: "g", CreatedAt: time.Now(), ExpiresAt: time.Now()}, audit.Event{Time: time.Now()}))
-	must(b, s.Redeem(ctx, "code", time.Now(), &issuer.RefreshToken{Hash: "rt", GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}))
+	must(b, s.Redeem(ctx, "code", time.Now(), &issuer.RefreshToken{Hash: "rt", GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}, line))
 }
 
 // Each step of the schema can be taken back, and taken again; what a key protects is used up before the column goes that says so.
@@ -165,14 +171,16 @@ func TestEachStepCanBeTakenBack(t *testing.T) {
 			names, err := fs.Glob(files, "*.down.sql")
 			must(t, err)
 			slices.Reverse(names)
-			step(names[0])
-			var unbound int
-			must(t, raw.QueryRow("SELECT COUNT(*) FROM codes WHERE used_at IS NULL").Scan(&unbound))
-			if unbound != 0 {
-				t.Errorf("%d codes are anybody's now that were bound to a key", unbound)
-			}
-			for _, name := range names[1:] {
+			for _, name := range names {
 				step(name)
+				if !strings.HasPrefix(name, "000003") {
+					continue
+				}
+				var unbound int
+				must(t, raw.QueryRow("SELECT COUNT(*) FROM codes WHERE used_at IS NULL").Scan(&unbound))
+				if unbound != 0 {
+					t.Errorf("%d codes are anybody's now that were bound to a key", unbound)
+				}
 			}
 			names, err = fs.Glob(files, "*.up.sql")
 			must(t, err)
