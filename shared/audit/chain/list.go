@@ -26,7 +26,7 @@ func (s *seconds) Scan(src any) error {
 	if !ok {
 		return fmt.Errorf("a time column holds %T", src)
 	}
-	*s = seconds(moment(at))
+	*s = seconds(time.Unix(at, 0).UTC())
 	return nil
 }
 

@@ -60,7 +60,7 @@ func (c *Chain) seal(ctx context.Context, tx *sql.Tx) (int, Point, error) {
 		return 0, Point{}, err
 	}
 	h.end = end
-	return len(events), end, c.write(ctx, tx, h)
+	return len(events), end, c.keep(ctx, tx, h)
 }
 
 // ending holds the head and says where the next line goes. What is not as a sealer left it, it says in words.
@@ -135,15 +135,11 @@ func (c *Chain) append(ctx context.Context, tx *sql.Tx, prev Point, events []wai
 		args := make([]any, 0, n*(width+2))
 		for _, w := range events[:n] {
 			row := Row(w.line)
-			l := line{at: w.line.Time.Unix()}
-			for i := range l.text {
-				l.text[i] = []byte(row[i+1].(string))
-			}
 			prev.Seq++
-			prev.Hash, scratch = follow(scratch, &prev.Hash, prev.Seq, &l)
+			prev.Hash, scratch = follow(scratch, &prev.Hash, prev.Seq, write(row))
 			args = append(append(args, prev.Seq, slices.Clone(prev.Hash[:])), row...)
 		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO "+c.Name+"_records (seq, hash, "+columns+") VALUES "+places(n, width+2), args...); err != nil {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO "+c.Name+"_records (seq, hash, "+columns+") VALUES "+c.places(n, width+2), args...); err != nil {
 			return Point{}, fmt.Errorf("giving audit lines their place: %w", err)
 		}
 		events = events[n:]
@@ -151,8 +147,8 @@ func (c *Chain) append(ctx context.Context, tx *sql.Tx, prev Point, events []wai
 	return prev, nil
 }
 
-// write keeps a head that is held.
-func (c *Chain) write(ctx context.Context, tx *sql.Tx, h head) error {
+// keep keeps a head that is held.
+func (c *Chain) keep(ctx context.Context, tx *sql.Tx, h head) error {
 	mac := []byte{}
 	if len(c.keys) > 0 {
 		mac = c.word(c.keys[0], h)
@@ -226,7 +222,7 @@ func (c *Chain) prune(ctx context.Context, tx *sql.Tx, before time.Time) (int64,
 	if _, err := tx.ExecContext(ctx, "DELETE FROM "+c.Name+"_records WHERE seq <= $1", h.base.Seq); err != nil {
 		return 0, fmt.Errorf("deleting old audit records: %w", err)
 	}
-	return n, c.write(ctx, tx, h)
+	return n, c.keep(ctx, tx, h)
 }
 
 // The sealer's rhythm.

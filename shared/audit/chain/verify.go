@@ -1,11 +1,11 @@
 package chain
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -23,7 +23,7 @@ const (
 type Finding struct {
 	Kind string
 	Seq  int64     // the number of the record; of what is missing, the first
-	At   time.Time // the time of that record, or of the one before what is missing; zero when there is none
+	At   time.Time // the time of the record that shows it; zero when there is none
 	What string    // a sentence
 }
 
@@ -32,7 +32,7 @@ type Walk struct {
 	After Point // where the walk before came to; the zero Point: nowhere yet
 	// Noted is a head that was noted before: nothing up to there may be missing or other than it was. The zero Point: none.
 	Noted Point
-	Limit int64 // at most so many records
+	Limit int64 // at most so many records; 0, or too many: as many as may be in one walk
 }
 
 // Walked is what a walk found.
@@ -68,6 +68,9 @@ func (c *Chain) verify(ctx context.Context, tx *sql.Tx, w Walk) (done Walked, er
 	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+c.Name+"_events").Scan(&done.Waiting); err != nil {
 		return Walked{}, fmt.Errorf("counting audit lines: %w", err)
 	}
+	if w.Limit <= 0 || w.Limit > mostAtOnce {
+		w.Limit = mostAtOnce
+	}
 	if w.After.Seq > h.base.Seq {
 		done.Reached = w.After
 	}
@@ -77,7 +80,7 @@ func (c *Chain) verify(ctx context.Context, tx *sql.Tx, w Walk) (done Walked, er
 	case w.Noted.Seq > 0 && w.Noted.Seq < h.base.Seq:
 		done.Finding = &Finding{Kind: Unproven, Seq: w.Noted.Seq, What: fmt.Sprintf("records up to %d are no longer kept, and the head that you noted with them; note a newer one", h.base.Seq)}
 	case w.Noted.Seq > 0 && w.Noted.Seq == h.base.Seq && w.Noted.Hash != h.base.Hash:
-		done.Finding = another(w.Noted, time.Time{})
+		done.Finding = another(w.Noted)
 	default:
 		err = c.walk(ctx, tx, w, &done)
 	}
@@ -86,56 +89,50 @@ func (c *Chain) verify(ctx context.Context, tx *sql.Tx, w Walk) (done Walked, er
 }
 
 // another is the finding that a record has not the hash that was noted.
-func another(noted Point, at time.Time) *Finding {
-	return &Finding{Kind: Changed, Seq: noted.Seq, At: at, What: fmt.Sprintf("record %d has another hash than the head that you noted: the chain was written anew up to there", noted.Seq)}
+func another(noted Point) *Finding {
+	return &Finding{Kind: Changed, Seq: noted.Seq, What: fmt.Sprintf("record %d has another hash than the head that you noted: the chain was written anew up to there", noted.Seq)}
 }
 
 // walk verifies records one by one.
 func (c *Chain) walk(ctx context.Context, tx *sql.Tx, w Walk, done *Walked) error {
-	rows, err := tx.QueryContext(ctx, "SELECT seq, hash, "+columns+" FROM "+c.Name+"_records WHERE seq > $1 ORDER BY seq LIMIT $2", done.Reached.Seq, w.Limit)
+	rows, err := tx.QueryContext(ctx, "SELECT seq, hash, "+content+" FROM "+c.Name+"_records WHERE seq > $1 ORDER BY seq LIMIT $2", done.Reached.Seq, w.Limit)
 	if err != nil {
 		return fmt.Errorf("reading the audit chain: %w", err)
 	}
 	defer rows.Close()
-	var (
-		l       line
-		sum     sql.RawBytes
-		scratch []byte
-		last    time.Time
-	)
-	dest := []any{&l.seq, &sum, &l.at}
-	for i := range l.text {
-		dest = append(dest, &l.text[i])
-	}
+	var seq int64
+	var sum, content sql.RawBytes
+	var scratch []byte
 	prev := done.Reached
 	for rows.Next() {
-		if err := rows.Scan(dest...); err != nil {
+		if err := rows.Scan(&seq, &sum, &content); err != nil {
 			return fmt.Errorf("reading an audit record: %w", err)
 		}
-		next := Point{Seq: l.seq}
-		next.Hash, scratch = follow(scratch, &prev.Hash, l.seq, &l)
+		next := Point{Seq: seq}
+		next.Hash, scratch = follow(scratch, &prev.Hash, seq, content)
 		switch {
-		case l.seq > prev.Seq+1:
-			done.Finding = &Finding{Kind: Removed, Seq: prev.Seq + 1, At: last, What: missing(prev.Seq+1, l.seq-1)}
-		case l.seq <= prev.Seq:
-			done.Finding = &Finding{Kind: Inserted, Seq: l.seq, At: moment(l.at), What: fmt.Sprintf("there is more than one record %d", l.seq)}
-		case l.seq > done.Head.Seq:
-			done.Finding = &Finding{Kind: Inserted, Seq: l.seq, At: moment(l.at), What: fmt.Sprintf("record %d is after the head, which is %d", l.seq, done.Head.Seq)}
+		case seq > prev.Seq+1:
+			done.Finding = &Finding{Kind: Removed, Seq: prev.Seq + 1, What: missing(prev.Seq+1, seq-1)}
+		case seq <= prev.Seq:
+			done.Finding = &Finding{Kind: Inserted, Seq: seq, What: fmt.Sprintf("there is more than one record %d", seq)}
+		case seq > done.Head.Seq:
+			done.Finding = &Finding{Kind: Inserted, Seq: seq, What: fmt.Sprintf("record %d is after the head, which is %d", seq, done.Head.Seq)}
 		case string(sum) != string(next.Hash[:]):
-			if err := rows.Close(); err != nil { // its bytes were read; one connection asks one question at a time
+			if err := rows.Close(); err != nil { // one connection asks one question at a time
 				return fmt.Errorf("reading the audit chain: %w", err)
 			}
 			done.Finding, err = c.diagnose(ctx, tx, prev)
 			return err
-		case string(l.text[1]) == Broken && l.seq > w.Noted.Seq:
-			done.Finding = &Finding{Kind: Noticed, Seq: l.seq, At: moment(l.at), What: fmt.Sprintf("when record %d was sealed, the chain was not as it had been left: %s", l.seq, l.text[width-2])}
-		case l.seq == w.Noted.Seq && next.Hash != w.Noted.Hash:
-			done.Finding = another(w.Noted, moment(l.at))
+		case seq > w.Noted.Seq && bytes.Contains(content, brokenAsHashed):
+			done.Finding = noticed(seq, content)
+		case seq == w.Noted.Seq && next.Hash != w.Noted.Hash:
+			done.Finding = another(w.Noted)
 		}
 		if done.Finding != nil {
+			done.Finding.At, _ = read(content)
 			return nil
 		}
-		prev, last = next, moment(l.at)
+		prev = next
 		done.Reached = next
 		done.Records++
 	}
@@ -148,13 +145,24 @@ func (c *Chain) walk(ctx context.Context, tx *sql.Tx, w Walk, done *Walked) erro
 	done.Done = true
 	switch {
 	case prev.Seq < done.Head.Seq:
-		done.Finding = &Finding{Kind: Removed, Seq: prev.Seq + 1, At: last, What: missing(prev.Seq+1, done.Head.Seq) + ", the newest"}
+		done.Finding = &Finding{Kind: Removed, Seq: prev.Seq + 1, What: missing(prev.Seq+1, done.Head.Seq) + ", the newest"}
 	case prev.Hash != done.Head.Hash:
-		done.Finding = &Finding{Kind: Changed, Seq: prev.Seq, At: last, What: fmt.Sprintf("record %d is not the one that the head names", prev.Seq)}
+		done.Finding = &Finding{Kind: Changed, Seq: prev.Seq, What: fmt.Sprintf("record %d is not the one that the head names", prev.Seq)}
 	case prev.Seq < w.Noted.Seq:
-		done.Finding = &Finding{Kind: Removed, Seq: prev.Seq + 1, At: last, What: fmt.Sprintf("%s: the chain went to %d when you noted its head", missing(prev.Seq+1, w.Noted.Seq), w.Noted.Seq)}
+		done.Finding = &Finding{Kind: Removed, Seq: prev.Seq + 1, What: fmt.Sprintf("%s: the chain went to %d when you noted its head", missing(prev.Seq+1, w.Noted.Seq), w.Noted.Seq)}
 	}
 	return nil
+}
+
+// brokenAsHashed is in the content of each line by which a sealer says that something was wrong.
+var brokenAsHashed = []byte("\n" + Broken + "\n")
+
+func noticed(seq int64, content []byte) *Finding {
+	_, columns := read(content)
+	if len(columns) != width-1 || columns[1] != Broken {
+		return nil
+	}
+	return &Finding{Kind: Noticed, Seq: seq, What: fmt.Sprintf("when record %d was sealed, the chain was not as it had been left: %s", seq, columns[width-2])}
 }
 
 func missing(from, to int64) string {
@@ -163,6 +171,9 @@ func missing(from, to int64) string {
 	}
 	return fmt.Sprintf("records %d to %d are missing", from, to)
 }
+
+// mostAtOnce bounds a walk, and with it how long a database keeps what it sees as it was.
+const mostAtOnce = 500_000
 
 // How far is looked for the reason of a record that does not fit.
 const (
@@ -178,7 +189,8 @@ func (c *Chain) diagnose(ctx context.Context, tx *sql.Tx, prev Point) (*Finding,
 		return nil, err
 	}
 	first := near[0]
-	f := &Finding{Seq: first.seq, At: moment(first.at)}
+	f := &Finding{Seq: first.seq}
+	f.At, _ = read(first.content)
 	switch j, alone := wasHere(prev, near); {
 	case j > 0 && alone:
 		f.Kind, f.What = Reordered, fmt.Sprintf("record %d is not in the place that it was sealed in: what was there is record %d now", first.seq, near[j].seq)
@@ -215,9 +227,9 @@ func several(n int64) string {
 func wasHere(prev Point, near []line) (j int, alone bool) {
 	first := near[0]
 	for j := 1; j < len(near); j++ {
-		content := near[j]
-		content.hash = first.hash
-		if content.fits(prev.Hash, first.seq) {
+		here := near[j]
+		here.hash = first.hash
+		if here.fits(prev.Hash, first.seq) {
 			return j, true // the hashes stayed where they were
 		}
 		if !near[j].fits(prev.Hash, first.seq) {
@@ -243,30 +255,21 @@ func (l *line) sum() (sum [32]byte) {
 
 // fits says whether a record's hash is that of its content with this number after this hash.
 func (l *line) fits(prev [32]byte, seq int64) bool {
-	sum, _ := follow(nil, &prev, seq, l)
+	sum, _ := follow(nil, &prev, seq, l.content)
 	return string(l.hash) == string(sum[:])
 }
 
 // near reads the records after a number.
 func (c *Chain) near(ctx context.Context, tx *sql.Tx, after int64) (near []line, err error) {
-	rows, err := tx.QueryContext(ctx, "SELECT seq, hash, "+columns+" FROM "+c.Name+"_records WHERE seq > $1 ORDER BY seq LIMIT $2", after, nearby)
+	rows, err := tx.QueryContext(ctx, "SELECT seq, hash, "+content+" FROM "+c.Name+"_records WHERE seq > $1 ORDER BY seq LIMIT $2", after, nearby)
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit chain: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var l line
-		var sum sql.RawBytes
-		dest := []any{&l.seq, &sum, &l.at}
-		for i := range l.text {
-			dest = append(dest, &l.text[i])
-		}
-		if err := rows.Scan(dest...); err != nil {
+		if err := rows.Scan(&l.seq, &l.hash, &l.content); err != nil {
 			return nil, fmt.Errorf("reading an audit record: %w", err)
-		}
-		l.hash = slices.Clone(sum)
-		for i := range l.text {
-			l.text[i] = slices.Clone(l.text[i])
 		}
 		near = append(near, l)
 	}
