@@ -65,6 +65,9 @@ type Server struct {
 	usage       *usage.Counter
 	metrics     *metrics.Registry
 	operator    *Operator
+	keeps       time.Duration // how long audit lines are kept; negative: for ever
+	now         func() time.Time
+	log         *slog.Logger
 }
 
 // New opens the stores, whose schema must be there, and wires the wing. Close it after use.
@@ -79,6 +82,7 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
+		keeps: c.AuditRetention, now: d.Now, log: d.Log,
 		backends: b, introspects: c.EndedWhenStale == EndedIntrospect, modes: rollout.New(b.book, d.Now, d.Log), usage: usage.NewCounter(b.book, d.Now, d.Log), metrics: metrics.New(),
 	}
 	if err := s.wire(c, d); err != nil {
@@ -265,13 +269,37 @@ func (s *Server) Metrics() http.Handler { return s.metrics }
 // Operator is the operator's door of this server.
 func (s *Server) Operator() *Operator { return s.operator }
 
-// Run does the background work until ctx ends: the issuer's keys and the rollout's modes are read anew from time to time, its list of ended grants is followed, usage is written.
+// Run does the background work until ctx ends: the issuer's keys and the rollout's modes are read anew from time to time, its list of ended grants is followed, usage is written, audit
+// lines get their place in the chain.
 func (s *Server) Run(ctx context.Context) {
 	var work sync.WaitGroup
-	for _, do := range []func(context.Context){s.guard.Run, s.backends.run, s.modes.Run, s.usage.Run} {
+	seal := func(ctx context.Context) { s.backends.book.Audit().Run(ctx, s.log) }
+	for _, do := range []func(context.Context){s.guard.Run, s.backends.run, s.modes.Run, s.usage.Run, seal, s.prune} {
 		work.Go(func() { do(ctx) })
 	}
 	work.Wait()
+}
+
+// pruneEvery is how often it is looked for audit lines that are kept no longer.
+const pruneEvery = time.Hour
+
+// prune deletes audit lines that are kept no longer, until ctx ends.
+func (s *Server) prune(ctx context.Context) {
+	if s.keeps < 0 {
+		return
+	}
+	turn := time.NewTicker(pruneEvery)
+	defer turn.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-turn.C:
+		}
+		if _, err := s.backends.book.Audit().Prune(ctx, s.now().Add(-s.keeps)); err != nil && ctx.Err() == nil {
+			s.log.Error("background step did not succeed", "step", "delete old audit lines", "error", err)
+		}
+	}
 }
 
 // Ended tells the wing of an end of a grant that an issuer in the same process has just written, ahead of the list that both share.

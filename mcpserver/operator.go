@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/tools"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/usage"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
 // What the operator's door speaks, for programs outside this wing.
@@ -97,7 +98,8 @@ func (o *Operator) Acts() map[string]Act {
 		"rollout.set":    with(func(ctx context.Context, m ModeSpec) (any, error) { return nil, o.SetMode(ctx, m) }),
 		"rollout.report": with(func(ctx context.Context, a ReportAsked) (any, error) { return o.Report(ctx, a) }),
 		"tools.explain":  with(func(ctx context.Context, a ExplainAsked) (any, error) { return o.Explain(ctx, a) }),
-		"tools.audit":    with(func(ctx context.Context, limit int) (any, error) { return o.Events(ctx, limit) }),
+		"tools.audit":    with(func(ctx context.Context, f audit.Filter) (any, error) { return o.Events(ctx, f) }),
+		"tools.verify":   with(func(ctx context.Context, w chain.Walk) (any, error) { return o.VerifyAudit(ctx, w) }),
 	}
 }
 
@@ -168,10 +170,12 @@ func (o *Operator) SetMode(ctx context.Context, m ModeSpec) error {
 	return err
 }
 
-// Events returns the newest audit lines of this wing first, at most limit; 0 means 100.
-func (o *Operator) Events(ctx context.Context, limit int) ([]audit.Event, error) {
-	if limit <= 0 {
-		limit = 100
-	}
-	return o.book.Events(ctx, limit)
+// Events returns the newest audit lines of this wing first.
+func (o *Operator) Events(ctx context.Context, f audit.Filter) ([]audit.Record, error) {
+	return o.book.Events(ctx, f)
+}
+
+// VerifyAudit walks along the chain of this wing's audit lines; a walk is bounded, so that it is called until it is done.
+func (o *Operator) VerifyAudit(ctx context.Context, w chain.Walk) (chain.Walked, error) {
+	return o.book.Audit().Verify(ctx, w)
 }

@@ -272,4 +272,3 @@ func (c *call) explanation(e mcpserver.Explanation, limits []string) error {
 	}
 	return c.table("TOOL\tLISTED\tCALL\tWHY", rows)
 }
-

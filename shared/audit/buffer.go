@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type Buffer struct {
 	queue   chan Event
 	closing chan struct{}
 	done    chan struct{}
+	once    sync.Once
 	log     *slog.Logger
 }
 
@@ -53,9 +55,9 @@ func (b *Buffer) Record(ctx context.Context, e Event) error {
 	}
 }
 
-// Close writes what is there, and ends. It is called once.
+// Close writes what is there, and ends.
 func (b *Buffer) Close() {
-	close(b.closing)
+	b.once.Do(func() { close(b.closing) })
 	<-b.done
 }
 
