@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
 	"github.com/gatehouse-mcp/gatehouse/migrations"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
@@ -68,6 +69,19 @@ func TestLines(t *testing.T) {
 		}
 		if diff := cmp.Diff(audit.Record{Event: e}, events[0]); diff != "" {
 			t.Errorf("a line (-want +got):\n%s", diff)
+		}
+		// Once more, when they have their place in the chain.
+		n, err := b.Audit().Seal(ctx)
+		must(t, err)
+		must(t, b.Write(ctx, func(tx *sql.Tx) error {
+			written, err := b.LineOnce(ctx, tx, e, "the same")
+			if written {
+				t.Error("what was written once is written again after it was sealed")
+			}
+			return err
+		}))
+		if w, err := b.Audit().Verify(ctx, chain.Walk{}); n != 3 || err != nil || w.Records != 3 || w.Finding != nil || w.Waiting != 0 || w.Anchored {
+			t.Errorf("sealed %d: got %+v %v, want three records, by no key", n, w, err)
 		}
 	})
 }
