@@ -34,9 +34,8 @@ type Options struct {
 // Chain is one chain. It is safe for concurrent use, by many processes at once.
 type Chain struct {
 	Options
-	insert  string
-	columns string
-	keys    [][]byte
+	insert string
+	keys   [][]byte
 
 	mu   sync.Mutex
 	last Point // the newest head that this process knows of

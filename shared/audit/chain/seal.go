@@ -74,14 +74,14 @@ func (c *Chain) ending(ctx context.Context, tx *sql.Tx) (h head, broken string, 
 	if err != nil {
 		return h, "", err
 	}
-	known := c.known()
+	known, believed := c.known(), c.believed(h)
 	switch {
 	case gone:
 		broken = "the head was gone"
 		if _, err := tx.ExecContext(ctx, "INSERT INTO "+c.Name+"_head (id, base, base_hash, seq, hash, mac) VALUES (1, 0, $1, 0, $1, $1)", []byte{}); err != nil {
 			return h, "", fmt.Errorf("making a head for the audit chain: %w", err)
 		}
-	case !c.believed(h):
+	case !believed:
 		broken = "the head was written by somebody who has not the key: " + h.end.String()
 	case newest.Seq > h.end.Seq:
 		broken = fmt.Sprintf("there were records after the head, which was %s", h.end)
@@ -96,7 +96,7 @@ func (c *Chain) ending(ctx context.Context, tx *sql.Tx) (h head, broken string, 
 			broken = fmt.Sprintf("record %s had become %s", known, there)
 		}
 	}
-	if broken != "" && newest.Seq >= h.end.Seq {
+	if broken != "" && (newest.Seq >= h.end.Seq || !believed) { // a number that somebody made up is no place to go on from
 		h.end = newest
 	}
 	return h, broken, nil
