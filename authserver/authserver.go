@@ -15,8 +15,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/cimd"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/endpoint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/signin"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -44,6 +46,12 @@ type Deps struct {
 	Documents *cimd.Fetcher
 }
 
+// How many refusals in a minute have audit lines of their own: of one source, and of all at one replica.
+const (
+	refusalsEach = 10
+	refusalsAll  = 200
+)
+
 // requestTime is how long a request may wait for the stores, or for its turn to hash a password.
 const requestTime = 8 * time.Second
 
@@ -63,6 +71,8 @@ type Server struct {
 	backends *backends
 	handler  http.Handler
 	operator *Operator
+	refusals *audit.Refusals
+	issued   *audit.Buffer // lines of tokens for which nothing else is written
 }
 
 // Operator is the operator's door: every act of it leaves an audit line, or does not happen.
@@ -84,8 +94,10 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	}
 	config.Warn(d.Log, c.Relaxations())
 	s := &Server{config: r, deps: d, backends: b, operator: operator(&r, b, d)}
+	s.refusals = &audit.Refusals{Log: b.sql, Now: d.Now, Each: refusalsEach, All: refusalsAll}
+	s.issued = audit.NewBuffer(b.sql.RecordAll, d.Log)
 	if s.handler, err = s.routes(); err != nil {
-		return nil, errors.Join(err, b.close())
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
@@ -100,6 +112,12 @@ func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close 
 	b, err := open(ctx, &r, d)
 	if err != nil {
 		return nil, nil, err
+	}
+	switch err := b.ring.LoadSecret(ctx); {
+	case err == nil:
+		b.anchor()
+	case !errors.Is(err, keyring.ErrNotFound): // without it nothing was sealed under a key
+		return nil, nil, errors.Join(err, b.close())
 	}
 	return operator(&r, b, d), b.close, nil
 }
@@ -118,7 +136,7 @@ func (s *Server) engine(fetcher *cimd.Fetcher, assertions *assertion.Checker) *i
 		Documents: s.documents(fetcher), Ahead: b.ahead,
 		Issuer: c.Issuer, Resources: b.resources,
 		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.ring.Secret(),
-		Trust: b.sql, Identities: assertions,
+		Trust: b.sql, Identities: assertions, Audit: b.sql, Issued: s.issued.Record, Refusals: s.refusals,
 		Proofs:   &dpop.Checker{Used: b.proofs, Nonces: &dpop.Nonces{Key: b.nonces}, Now: s.deps.Now},
 		CodeLife: c.CodeLife, RefreshIdle: c.RefreshIdle, RefreshLife: c.RefreshLife, ReplayWindow: max(c.ReplayWindow, 0), Now: s.deps.Now,
 	})
@@ -213,7 +231,10 @@ func (s *Server) AdminHandler() http.Handler {
 func (s *Server) ResourceNonceKey() []byte { return s.backends.nonceKey("resource dpop nonces") }
 
 // Close closes the stores.
-func (s *Server) Close() error { return s.backends.close() }
+func (s *Server) Close() error {
+	s.issued.Close()
+	return s.backends.close()
+}
 
 // healthz says that the process serves.
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {

@@ -174,11 +174,15 @@ func (b *backends) atomically(ctx context.Context, do func(admin.Stores) error) 
 	return b.sql.Atomically(ctx, func(tx *sqlstore.DB) error { return do(tx) })
 }
 
+// anchor lets the audit chain's head be authenticated, under a key that whoever can only write the database does not have.
+func (b *backends) anchor() { b.sql.Audit().Anchor(b.ring.Derive("audit head", "")) }
+
 // begin does what only who serves may do: a command must neither make keys nor call the list of ended grants complete.
 func (b *backends) begin(ctx context.Context, r *resolved, now func() time.Time) error {
 	if err := b.ring.EnsureSecret(ctx, inherited(r)); err != nil {
 		return err
 	}
+	b.anchor()
 	b.nonces = b.nonceKey("dpop nonces")
 	for _, algorithm := range b.algorithms() {
 		if err := b.ring.Ensure(ctx, algorithm); err != nil {

@@ -64,6 +64,8 @@ type Config struct {
 	// ClientIdle makes clients unknown that made themselves known, when nobody has used them for so long. Those that nobody ever let in are gone after an hour.
 	// Default 90 days.
 	ClientIdle time.Duration
+	// AuditRetention is how long audit lines are kept. Default 400 days, at least a day; negative means for ever.
+	AuditRetention time.Duration
 	// RegistrationsPerHour bounds client registrations from one address. Default 300: agents in a cloud share one.
 	RegistrationsPerHour int64
 	// RefuseDocuments turns away clients that are known by a document of theirs (OAuth Client ID Metadata Document), so that nothing is fetched from
@@ -154,7 +156,7 @@ func defaults(c *Config) {
 	}{
 		{&c.TokenLife, 10 * time.Minute}, {&c.CodeLife, time.Minute}, {&c.RefreshIdle, 14 * 24 * time.Hour},
 		{&c.RefreshLife, 90 * 24 * time.Hour}, {&c.ReplayWindow, 30 * time.Second}, {&c.SessionLife, 8 * time.Hour},
-		{&c.ClientIdle, 90 * 24 * time.Hour}, {&c.KeyAge, 90 * 24 * time.Hour},
+		{&c.ClientIdle, 90 * 24 * time.Hour}, {&c.KeyAge, 90 * 24 * time.Hour}, {&c.AuditRetention, 400 * 24 * time.Hour},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value

@@ -17,6 +17,7 @@ func (c *Config) RegisterLives(fs *flag.FlagSet) {
 	fs.DurationVar(&c.SessionLife, "session-life", c.SessionLife, "how `long` a person stays signed in")
 	fs.Var((*window)(&c.KeyAge), "key-age", "a signing key signs for so `long`, then the next takes its place by itself; 0: when somebody rotates")
 	fs.DurationVar(&c.ClientIdle, "client-idle", c.ClientIdle, "clients that made themselves known and that nobody uses for so `long` are unknown again")
+	fs.Var((*window)(&c.AuditRetention), "audit-retention", "how `long` audit lines are kept, at least 24h; 0: for ever")
 	fs.Int64Var(&c.MostClients, "most-clients", c.MostClients, "how `many` clients may register by themselves")
 	fs.Int64Var(&c.RegistrationsPerHour, "registrations-per-hour", c.RegistrationsPerHour, "how `many` clients may be registered from one address in an hour")
 }
@@ -69,6 +70,8 @@ func (c *Config) checkLives() error {
 		return fmt.Errorf("refresh idle %s is longer than refresh life %s", c.RefreshIdle, c.RefreshLife)
 	case c.ClientIdle < c.RefreshIdle:
 		return fmt.Errorf("client idle %s is shorter than refresh idle %s: clients would be unknown before their tokens are over", c.ClientIdle, c.RefreshIdle)
+	case c.AuditRetention >= 0 && c.AuditRetention < 24*time.Hour:
+		return fmt.Errorf("audit retention %s is shorter than a day", c.AuditRetention)
 	case c.MostClients < 1 || c.RegistrationsPerHour < 1:
 		return fmt.Errorf("most clients and registrations per hour must be at least 1")
 	}

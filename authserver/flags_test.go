@@ -29,16 +29,17 @@ func TestLives(t *testing.T) {
 	}
 	h := openHouse(t)
 	for want, change := range map[string]func(*authserver.Config){
-		"code life":      func(c *authserver.Config) { c.CodeLife = time.Hour },
-		"session life":   func(c *authserver.Config) { c.SessionLife = time.Millisecond },
-		"key age":        func(c *authserver.Config) { c.KeyAge = time.Minute },
-		"replay window":  func(c *authserver.Config) { c.ReplayWindow = time.Hour },
-		"refresh idle":   func(c *authserver.Config) { c.RefreshIdle = 100 * 24 * time.Hour },
-		"client idle":    func(c *authserver.Config) { c.ClientIdle = time.Hour },
-		"most clients":   func(c *authserver.Config) { c.MostClients = -1 },
-		"is the issuer":  func(c *authserver.Config) { c.Resources[0].URI = h.URL },
-		"registration":   func(c *authserver.Config) { c.Registration = "ajar" },
-		"life 2h0m0s is": func(c *authserver.Config) { c.TokenLife = 2 * time.Hour },
+		"code life":       func(c *authserver.Config) { c.CodeLife = time.Hour },
+		"session life":    func(c *authserver.Config) { c.SessionLife = time.Millisecond },
+		"audit retention": func(c *authserver.Config) { c.AuditRetention = time.Hour },
+		"key age":         func(c *authserver.Config) { c.KeyAge = time.Minute },
+		"replay window":   func(c *authserver.Config) { c.ReplayWindow = time.Hour },
+		"refresh idle":    func(c *authserver.Config) { c.RefreshIdle = 100 * 24 * time.Hour },
+		"client idle":     func(c *authserver.Config) { c.ClientIdle = time.Hour },
+		"most clients":    func(c *authserver.Config) { c.MostClients = -1 },
+		"is the issuer":   func(c *authserver.Config) { c.Resources[0].URI = h.URL },
+		"registration":    func(c *authserver.Config) { c.Registration = "ajar" },
+		"life 2h0m0s is":  func(c *authserver.Config) { c.TokenLife = 2 * time.Hour },
 	} {
 		c := h.config
 		c.Resources = append([]authserver.Resource(nil), c.Resources...)

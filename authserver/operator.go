@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
 // What the operator's door speaks, for programs outside this wing; see there.
@@ -54,6 +55,8 @@ type (
 	Key              = keyring.Info
 	Sealer           = keyring.Sealer
 	TrustedIssuer    = trust.Issuer
+	AuditWalk        = chain.Walk
+	AuditWalked      = chain.Walked
 )
 
 // The roles that every tenant begins with.

@@ -2,6 +2,7 @@ package authserver
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -9,18 +10,27 @@ import (
 const (
 	reloadKeysEvery = time.Second
 	readResources   = 500 * time.Millisecond // so that a change counts within a second
+	countEvery      = 10 * time.Second
 	cleanEvery      = 10 * time.Minute
 )
 
 // Run does the background work until ctx ends: the list of ended grants is restored from the ledger, keys made or withdrawn by another replica are
-// read, and the next made when their time comes, what has long expired is deleted. A step that does not succeed is logged and tried again at its next turn.
+// read, and the next made when their time comes, what has long expired is deleted, refusals beyond their bound are counted, and audit lines get their place in the chain. A step that
+// does not succeed is logged and tried again at its next turn.
 func (s *Server) Run(ctx context.Context) {
-	restore, reload, clean := time.NewTicker(restoreEvery), time.NewTicker(reloadKeysEvery), time.NewTicker(cleanEvery)
+	restore, reload, count, clean := time.NewTicker(restoreEvery), time.NewTicker(reloadKeysEvery), time.NewTicker(countEvery), time.NewTicker(cleanEvery)
+	defer count.Stop()
 	defer restore.Stop()
 	defer reload.Stop()
 	defer clean.Stop()
 	resources := time.NewTicker(readResources)
 	defer resources.Stop()
+	sealing := make(chan struct{})
+	go func() {
+		defer close(sealing)
+		s.backends.sql.Audit().Run(ctx, s.deps.Log)
+	}()
+	defer func() { <-sealing }()
 	for {
 		var err error
 		var step string
@@ -33,11 +43,14 @@ func (s *Server) Run(ctx context.Context) {
 			step, err = "reload signing keys", s.step(ctx, s.turnKeys)
 		case <-resources.C:
 			step, err = "read the resources", s.step(ctx, s.backends.readResources)
+		case <-count.C:
+			step, err = "count refusals", s.step(ctx, s.refusals.Flush)
 		case <-clean.C:
 			step, err = "delete what has expired", s.step(ctx, func(ctx context.Context) error {
 				_, err := s.backends.sql.DeleteExpired(ctx, s.deps.Now(), s.config.ClientIdle)
 				return err
 			})
+			err = errors.Join(err, s.step(ctx, s.prune))
 		}
 		if err != nil && ctx.Err() == nil {
 			s.deps.Log.Error("background step did not succeed", "step", step, "error", err)
@@ -51,6 +64,15 @@ func (s *Server) turnKeys(ctx context.Context) error {
 		return err
 	}
 	return s.backends.ring.RotateByAge(ctx, s.backends.algorithms())
+}
+
+// prune deletes the audit lines that are kept no longer.
+func (s *Server) prune(ctx context.Context) error {
+	if s.config.AuditRetention < 0 {
+		return nil
+	}
+	_, err := s.backends.sql.Audit().Prune(ctx, s.deps.Now().Add(-s.config.AuditRetention))
+	return err
 }
 
 // step bounds one step in time, so that a store that hangs does not stop the others.

@@ -7,7 +7,10 @@ BEGIN
 END
 $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON customers, tickets, articles, usage_hours TO companion;
--- How strictly the rules count is the operator's to say: the wing only reads it. Its audit lines are only added to.
+-- How strictly the rules count is the operator's to say: the wing only reads it. Its audit lines go from those that wait to their place in the chain, where none is
+-- changed; the oldest go.
 GRANT SELECT ON rollout_modes, rollout_revision TO companion;
-GRANT SELECT, INSERT ON companion_events TO companion;
+GRANT SELECT, INSERT, DELETE ON companion_events, companion_records TO companion;
+GRANT SELECT, UPDATE ON companion_head TO companion;
+GRANT SELECT, INSERT ON companion_once TO companion;
 GRANT SELECT ON schema_migrations_companion TO companion;

@@ -61,6 +61,8 @@ type Config struct {
 	DPoPNonceKey config.Secret
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default none.
 	TrustedProxies []netip.Prefix
+	// AuditRetention is how long audit lines of this wing are kept. Default 400 days, at least a day; negative means for ever.
+	AuditRetention time.Duration
 	// InsecureHTTP allows an http resource or issuer that is not on a loopback host: then anyone on the way can read tokens, and put keys of their own in
 	// place of the issuer's.
 	InsecureHTTP bool
@@ -115,6 +117,12 @@ func (c Config) resolve() (Config, error) {
 	}
 	if c.Database == "" {
 		return c, errors.New("database is not set; give sqlite:PATH or postgres://…")
+	}
+	if c.AuditRetention == 0 {
+		c.AuditRetention = 400 * 24 * time.Hour
+	}
+	if c.AuditRetention >= 0 && c.AuditRetention < 24*time.Hour {
+		return c, fmt.Errorf("audit retention %s is shorter than a day", c.AuditRetention)
 	}
 	if len(c.Algorithms) == 0 {
 		c.Algorithms = []string{"ES256"}

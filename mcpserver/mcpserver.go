@@ -210,7 +210,8 @@ func (s *Server) Metrics() http.Handler { return s.backends.desk.Metrics() }
 // Operator is the operator's door of this server.
 func (s *Server) Operator() *operator.Desk { return s.backends.desk }
 
-// Run does the background work until ctx ends: the issuer's keys and the rollout's modes are read anew from time to time, its list of ended grants is followed, usage is written.
+// Run does the background work until ctx ends: the issuer's keys and the rollout's modes are read anew from time to time, its list of ended grants is followed, usage is written, audit
+// lines get their place in the chain.
 func (s *Server) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	for _, do := range []func(context.Context){s.guard.Run, s.backends.run, s.backends.desk.Run} {

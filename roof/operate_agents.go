@@ -127,18 +127,3 @@ func grantEnd(fs *flag.FlagSet) action {
 		return c.done(fmt.Sprintf("grant %s has ended, and every token of it", c.operand), fact{"id", c.operand})
 	}
 }
-
-func auditList(fs *flag.FlagSet) action {
-	limit := fs.Int("limit", 100, "at most `this many`")
-	return func(ctx context.Context, c *call) error {
-		events, err := c.allEvents(ctx, *limit)
-		if err != nil {
-			return err
-		}
-		var rows [][]any
-		for _, e := range events {
-			rows = append(rows, []any{e.Time, e.Actor, e.Action, e.Target, e.Tenant, e.Detail})
-		}
-		return c.list("TIME\tACTOR\tACTION\tTARGET\tTENANT\tDETAIL", rows)
-	}
-}

@@ -16,7 +16,6 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
-	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
@@ -254,20 +253,4 @@ func (c *call) explanation(e operator.Explanation, limits []string) error {
 		part{name: "notes", heading: "NOTE", rows: notes},
 		part{name: "tools", heading: "TOOL\tLISTED\tCALL\tWHY", rows: tools},
 	)
-}
-
-// allEvents are the newest audit lines of both wings, newest first.
-func (c *call) allEvents(ctx context.Context, limit int) ([]audit.Event, error) {
-	var events, tools []audit.Event
-	if c.gateway == "" {
-		if err := c.act(ctx, "audit.list", limit, &events); err != nil {
-			return nil, err
-		}
-	}
-	if err := c.act(ctx, "tools.audit", limit, &tools); err != nil {
-		return nil, err
-	}
-	events = append(events, tools...)
-	slices.SortStableFunc(events, func(a, b audit.Event) int { return b.Time.Compare(a.Time) })
-	return events[:min(len(events), max(limit, 0))], nil
 }

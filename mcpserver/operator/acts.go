@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/usage"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
 // What the operator's door speaks, for programs outside this wing.
@@ -49,7 +50,8 @@ func (d *Desk) Acts() map[string]Act {
 		"rollout.set":    with(func(ctx context.Context, m ModeSpec) (any, error) { return nil, d.SetMode(ctx, m) }),
 		"rollout.report": with(func(ctx context.Context, a ReportAsked) (any, error) { return d.Report(ctx, a) }),
 		"tools.explain":  with(func(ctx context.Context, a ExplainAsked) (any, error) { return d.Explain(ctx, a) }),
-		"tools.audit":    with(func(ctx context.Context, limit int) (any, error) { return d.Events(ctx, limit) }),
+		"tools.audit":    with(func(ctx context.Context, f audit.Filter) (any, error) { return d.Events(ctx, f) }),
+		"tools.verify":   with(func(ctx context.Context, w chain.Walk) (any, error) { return d.VerifyAudit(ctx, w) }),
 	}
 }
 
@@ -121,10 +123,12 @@ func (d *Desk) knows(name string) bool {
 	return tool == "" || s.Table("").Decide(mcp.Caller{}, guard.KindTool, tool).Rule != "" || slices.Contains(d.names(), name)
 }
 
-// Events returns the newest audit lines of this wing first, at most limit; 0 means 100.
-func (d *Desk) Events(ctx context.Context, limit int) ([]audit.Event, error) {
-	if limit <= 0 {
-		limit = 100
-	}
-	return d.book.Events(ctx, limit)
+// Events returns the newest audit lines of this wing first.
+func (d *Desk) Events(ctx context.Context, f audit.Filter) ([]audit.Record, error) {
+	return d.book.Events(ctx, f)
+}
+
+// VerifyAudit walks along the chain of this wing's audit lines; a walk is bounded, so that it is called until it is done.
+func (d *Desk) VerifyAudit(ctx context.Context, w chain.Walk) (chain.Walked, error) {
+	return d.book.Audit().Verify(ctx, w)
 }

@@ -3,6 +3,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -50,10 +51,12 @@ func (s *Server) name(tool string) string {
 
 // Options are what a desk gets.
 type Options struct {
-	Anonymous   bool // requests without a good token may pass
-	Relaxations int  // how many settings take a protection away
-	Now         func() time.Time
-	Log         *slog.Logger
+	// AuditRetention is how long audit lines are kept. 0: 400 days; negative: for ever.
+	AuditRetention time.Duration
+	Anonymous      bool // requests without a good token may pass
+	Relaxations    int  // how many settings take a protection away
+	Now            func() time.Time
+	Log            *slog.Logger
 }
 
 // Desk is the operator's door to protected servers. It is safe for concurrent use, once all servers are added.
@@ -136,7 +139,35 @@ func (d *Desk) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	work.Go(func() { d.modes.Run(ctx) })
 	work.Go(func() { d.usage.Run(ctx) })
+	work.Go(func() { d.book.Audit().Run(ctx, d.Log) }) // lines get their place in the chain
+	work.Go(func() { d.prune(ctx) })
 	work.Wait()
+}
+
+// defaultRetention is how long audit lines are kept where nobody says otherwise, and pruneEvery how often it is looked for those that are kept no longer.
+const (
+	defaultRetention = 400 * 24 * time.Hour
+	pruneEvery       = time.Hour
+)
+
+// prune deletes audit lines that are kept no longer, until ctx ends.
+func (d *Desk) prune(ctx context.Context) {
+	keeps := cmp.Or(d.AuditRetention, defaultRetention)
+	if keeps < 0 {
+		return
+	}
+	turn := time.NewTicker(pruneEvery)
+	defer turn.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-turn.C:
+		}
+		if _, err := d.book.Audit().Prune(ctx, d.Now().Add(-keeps)); err != nil && ctx.Err() == nil {
+			d.Log.Error("background step did not succeed", "step", "delete old audit lines", "error", err)
+		}
+	}
 }
 
 // lastFlush bounds the writing of what was counted after Run ended, or without it.

@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
 // GrantEnd says which grant to end.
@@ -84,7 +87,8 @@ func (d *Door) acts() map[string]Act {
 		"key.rotate":            with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k) }),
 		"key.withdraw":          with(func(ctx context.Context, k KeyEnd) (any, error) { return nil, d.WithdrawKey(ctx, k) }),
 		"key.reseal":            with(func(ctx context.Context, k Resealing) (any, error) { return d.Reseal(ctx, k) }),
-		"audit.list":            with(func(ctx context.Context, limit int) (any, error) { return d.Events(ctx, limit) }),
+		"audit.list":            with(func(ctx context.Context, f audit.Filter) (any, error) { return d.Events(ctx, f) }),
+		"audit.verify":          with(func(ctx context.Context, w chain.Walk) (any, error) { return d.VerifyAudit(ctx, w) }),
 	}
 }
 
@@ -115,7 +119,8 @@ var ErrNoAct = errors.New("there is no such act")
 
 // Act does the act of this name: the one way in for commands, in this process or from another one. What the operator did wrong is a *Refusal.
 func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
-	do, ok := d.acts()[name]
+	do, ours := d.acts()[name]
+	ok := ours
 	if !ok {
 		do, ok = d.More[name]
 	}
@@ -123,6 +128,9 @@ func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) 
 		return nil, &Refusal{Reason: fmt.Sprintf("there is no act %.80q", name), Hint: "the command and the server may be of different versions", Err: ErrNoAct}
 	}
 	answer, err := do(ctx, arguments)
+	if err != nil && ours {
+		err = d.recordFailure(ctx, name, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -131,6 +139,25 @@ func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) 
 		return nil, fmt.Errorf("encoding the answer of %s: %w", name, err)
 	}
 	return encoded, nil
+}
+
+// looks are the verbs of acts that change nothing, and leave no line.
+var looks = []string{"list", "scopes", "verify"}
+
+// recordFailure keeps the line of an act that was refused or did not succeed, beside the one that was written before it was tried. It returns the act's error.
+func (d *Door) recordFailure(ctx context.Context, name string, err error) error {
+	if _, verb, _ := strings.Cut(name, "."); slices.Contains(looks, verb) {
+		return err
+	}
+	e := audit.Event{Action: name, Outcome: audit.Failed, Detail: err.Error()}
+	var refused *Refusal
+	if errors.As(err, &refused) {
+		e.Outcome = audit.Refused
+	}
+	if unkept := d.record(context.WithoutCancel(ctx), e); unkept != nil {
+		return errors.Join(err, unkept)
+	}
+	return err
 }
 
 // Acts returns the names of all acts, sorted.

@@ -19,14 +19,17 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
 // Log is the record of acts, which the operator may also read.
 type Log interface {
 	audit.Log
-	// Events returns the newest lines first, at most limit.
-	Events(ctx context.Context, limit int) ([]audit.Event, error)
+	// Events returns the newest lines first.
+	Events(ctx context.Context, f audit.Filter) ([]audit.Record, error)
+	// Audit is the chain that they are in.
+	Audit() *chain.Chain
 }
 
 // Door is the operator's door. It is safe for concurrent use.
@@ -133,10 +136,12 @@ func (d *Door) scopes() (all, baseline []string) {
 	return all, baseline
 }
 
-// Events returns the newest audit lines first, at most limit; 0 means 100.
-func (d *Door) Events(ctx context.Context, limit int) ([]audit.Event, error) {
-	if limit <= 0 {
-		limit = 100
-	}
-	return d.Audit.Events(ctx, limit)
+// Events returns the newest audit lines first.
+func (d *Door) Events(ctx context.Context, f audit.Filter) ([]audit.Record, error) {
+	return d.Audit.Events(ctx, f)
+}
+
+// VerifyAudit walks along the chain of audit lines; a walk is bounded, so that it is called until it is done.
+func (d *Door) VerifyAudit(ctx context.Context, w chain.Walk) (chain.Walked, error) {
+	return d.Audit.Audit().Verify(ctx, w)
 }

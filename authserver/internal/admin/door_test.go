@@ -52,9 +52,9 @@ func TestEveryActLeavesItsLine(t *testing.T) {
 		t.Errorf("audit lines (-want +got):\n%s", diff)
 	}
 	for _, secret := range []string{token} {
-		events, err := o.Events(ctx, 1000)
+		events, err := o.Events(ctx, audit.Filter{Limit: 1000})
 		must(t, err)
-		if slices.ContainsFunc(events, func(e audit.Event) bool { return strings.Contains(e.Target+e.Detail, secret) }) {
+		if slices.ContainsFunc(events, func(e audit.Record) bool { return strings.Contains(e.Target+e.Detail, secret) }) {
 			t.Error("an audit line holds a secret")
 		}
 	}

@@ -75,14 +75,14 @@ func (o *office) acme(t *testing.T) {
 	must(t, err)
 }
 
-// lines are the audit lines, oldest first, as "action target tenant".
+// lines are the audit lines of what was done, oldest first, as "action target tenant".
 func (o *office) lines(t *testing.T) []string {
 	t.Helper()
-	events, err := o.Events(context.Background(), 1000)
+	events, err := o.Events(context.Background(), audit.Filter{Limit: 1000})
 	must(t, err)
 	var lines []string
 	for i := len(events) - 1; i >= 0; i-- {
-		if e := events[i]; e.Actor == "operator" {
+		if e := events[i]; e.Actor == "operator" && e.Outcome == audit.OK {
 			lines = append(lines, strings.TrimSpace(e.Action+" "+e.Target+" "+e.Tenant))
 		}
 	}

@@ -96,8 +96,8 @@ type Store interface {
 	Clients(ctx context.Context, tenantID string, limit int) ([]Client, error)
 	// Register keeps a client that registers by itself, and returns it. When a living one has the same fingerprint, that one is returned and counts as
 	// registered now: of many at once all get one. When there would be more than ceiling of them, the oldest that nobody ever let in goes; ErrFull when there
-	// is none, and then nothing changes. A client with a grant never goes.
-	Register(ctx context.Context, c Client, ceiling int64) (Client, error)
+	// is none, and then nothing changes. A client with a grant never goes. It writes e in the same transaction when the client is a new one.
+	Register(ctx context.Context, c Client, ceiling int64, e audit.Event) (Client, error)
 	// UpdateClient writes what a client now says of itself, its redirect URIs and its grant types; ErrNotFound when it is gone.
 	UpdateClient(ctx context.Context, c Client) error
 	// ReplaceSecret gives a client that has a secret another one. The one before counts until ends; one before that no more. ErrNotFound when there is no

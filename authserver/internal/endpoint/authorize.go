@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -46,7 +48,7 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 	if issuer.IsPushed(form) {
 		pushed, err := d.Engine.Pushed(r.Context(), form)
 		if err != nil {
-			d.refuse(w, r, err)
+			d.refuse(w, r, form, err)
 			return
 		}
 		form = pushed
@@ -65,7 +67,7 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 	if !deferred {
 		a, err := d.Engine.Authorize(r.Context(), form)
 		if err != nil {
-			d.refuse(w, r, err)
+			d.refuse(w, r, form, err)
 			return
 		}
 		relaxed(r, a.Relaxed)
@@ -99,8 +101,10 @@ func readAuthorization(w http.ResponseWriter, r *http.Request) (url.Values, *oau
 }
 
 // refuse answers by redirect where that is safe, and by a page where it is not.
-func (d *Door) refuse(w http.ResponseWriter, r *http.Request, err error) {
+func (d *Door) refuse(w http.ResponseWriter, r *http.Request, form url.Values, err error) {
 	refused := known(r, err)
+	c, _ := d.Clients.Client(r.Context(), form.Get("client_id")) // whoever sent the browser here; nobody has proved to be that
+	d.Engine.Refused(r.Context(), client.Client{}, audit.Event{Action: "authorization.request", Target: c.ID, Client: c.ID, Tenant: c.TenantID}, refused)
 	var refusal *issuer.Refusal
 	if errors.As(err, &refusal) && refusal.RedirectTo != "" {
 		w.Header().Set("Cache-Control", "no-store")

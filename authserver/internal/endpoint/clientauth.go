@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/assertion"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -33,6 +34,16 @@ const RelaxedOldSecret = "a client secret that is being replaced"
 // authenticate finds out which client sent the request (RFC 6749 §2.3, §3.2.1). It is the one way in for the token, revocation and introspection
 // endpoints alike. The error is an *oauth.Error or an inner one.
 func (d *Door) authenticate(r *http.Request, form url.Values) (client.Client, error) {
+	c, err := d.prove(r, form)
+	if err != nil {
+		d.Engine.Refused(r.Context(), client.Client{}, audit.Event{Action: "client.authenticate", Target: c.ID, Client: c.ID, Tenant: c.TenantID}, err)
+		return client.Client{}, err
+	}
+	return c, nil
+}
+
+// prove is authenticate. With an error comes the client that the request says it is of, if there is one.
+func (d *Door) prove(r *http.Request, form url.Values) (client.Client, error) {
 	shown, refused := readCredentials(r, form)
 	if refused != nil {
 		return client.Client{}, refused
@@ -61,7 +72,7 @@ func (d *Door) authenticate(r *http.Request, form url.Values) (client.Client, er
 	case public && shown.method == client.AuthNone:
 		return c, nil
 	case public || shown.method == client.AuthNone || c.SecretHash == "" || !matches:
-		return client.Client{}, errNotAuthenticated
+		return c, errNotAuthenticated
 	}
 	if shown.method != c.AuthMethod {
 		// Clients in the field send the same secret the other way than they registered (clients.md 2.2 no. 12).

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/gorilla/mux"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -75,6 +77,9 @@ func (d *Door) change(w http.ResponseWriter, r *http.Request, c client.Client) {
 	}
 	next, err := c.Update(metadata, d.IDTokenAlgorithms())
 	if err == nil {
+		err = d.record(r, c, "client.update")
+	}
+	if err == nil {
 		err = d.Clients.UpdateClient(r.Context(), next)
 	}
 	if errors.Is(err, client.ErrNotFound) {
@@ -88,8 +93,20 @@ func (d *Door) change(w http.ResponseWriter, r *http.Request, c client.Client) {
 	answer(w, http.StatusOK, d.information(next))
 }
 
+// record keeps the line of what a client does to its own registration, before it is done.
+func (d *Door) record(r *http.Request, c client.Client, action string) error {
+	e := audit.Event{Time: d.Now().UTC().Truncate(time.Second), Actor: "client:" + c.ID, Action: action, Target: c.ID, Tenant: c.TenantID, Client: c.ID, Detail: c.Name}
+	if err := d.Engine.Audit.Record(r.Context(), e); err != nil {
+		return fmt.Errorf("writing the audit line of %s: %w", action, err)
+	}
+	return nil
+}
+
 // forget makes the client unknown, and then ends all that hangs from it (DR-18): from then on nothing new can come.
 func (d *Door) forget(r *http.Request, c client.Client) error {
+	if err := d.record(r, c, "client.delete"); err != nil {
+		return err
+	}
 	if err := d.Clients.DeleteClient(r.Context(), c.ID, d.Now()); err != nil && !errors.Is(err, client.ErrNotFound) {
 		return err
 	}

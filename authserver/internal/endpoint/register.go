@@ -32,8 +32,10 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 	}
 	manage := client.NewManageToken()
 	c, secret, err := d.keep(r, metadata, client.TokenHash(manage))
+	d.Engine.Refused(r.Context(), client.Client{}, audit.Event{Action: actRegister}, err)
 	switch {
 	case errors.Is(err, client.ErrNoInitialToken):
+		d.Engine.Refuse(r.Context(), client.Client{}, audit.Event{Action: actRegister, Detail: err.Error()})
 		d.refuseBearer(w, r, "an initial access token is needed that is known, not expired and not used up; send it as Bearer")
 		return
 	case errors.Is(err, client.ErrFull):
@@ -52,6 +54,8 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 	}
 	answer(w, http.StatusCreated, body)
 }
+
+const actRegister = "client.register"
 
 // information is a client as its own program is shown it (RFC 7591 §3.2.1, RFC 7592 §3).
 func (d *Door) information(c client.Client) oauth.ClientInformation {
@@ -90,7 +94,10 @@ func (d *Door) keep(r *http.Request, m oauth.ClientMetadata, manageHash string) 
 		if !c.Shared() {
 			c.ManageHash = manageHash
 		}
-		if c, err = d.Clients.Register(r.Context(), c, d.Ceiling); err != nil {
+		event := audit.Event{
+			Time: now, Actor: "address:" + httpd.ClientAddr(r.Context()).String(), Action: actRegister, Target: c.ID, Client: c.ID, Detail: c.Name,
+		}
+		if c, err = d.Clients.Register(r.Context(), c, d.Ceiling, event); err != nil {
 			return client.Client{}, "", fmt.Errorf("keeping a client: %w", err)
 		}
 		return c, secret, nil
@@ -99,7 +106,7 @@ func (d *Door) keep(r *http.Request, m oauth.ClientMetadata, manageHash string) 
 	c, err := d.Clients.UseInitialToken(r.Context(), client.TokenHash(raw), now, func(t client.InitialToken) (client.Client, audit.Event, error) {
 		made, s, err := client.FromMetadata(m, client.Registration{Tenant: &t, Algorithms: d.IDTokenAlgorithms(), Now: now})
 		secret, made.ManageHash = s, manageHash
-		event := audit.Event{Time: now, Actor: "initial_token", Action: "client.register", Target: made.ID, Tenant: t.TenantID, Detail: oauth.FormatScope(made.Scopes)}
+		event := audit.Event{Time: now, Actor: "initial_token", Action: actRegister, Target: made.ID, Tenant: t.TenantID, Client: made.ID, Detail: oauth.FormatScope(made.Scopes)}
 		return made, event, err
 	})
 	return c, secret, err

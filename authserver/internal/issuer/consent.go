@@ -114,12 +114,27 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 }
 
 // Deny says where to go when the person said no.
-func (e *Engine) Deny(ctx context.Context, form url.Values) (string, error) {
+func (e *Engine) Deny(ctx context.Context, form url.Values, who Someone) (string, error) {
 	a, err := e.Authorize(ctx, form)
 	if err != nil {
 		return "", err
 	}
+	if err := e.denied(ctx, who, a.Client.ID, a.Resource.URI, a.Scopes); err != nil {
+		return "", err
+	}
 	return e.refuse(ctx, a, oauth.AccessDenied("the person said no; do not ask again by yourself")).RedirectTo, nil
+}
+
+// denied keeps the line of a no.
+func (e *Engine) denied(ctx context.Context, who Someone, clientID, resource string, scopes []string) error {
+	err := e.Audit.Record(ctx, audit.Event{
+		Time: e.now(), Actor: "user:" + who.UserID, Action: "consent.deny", Target: clientID, Client: clientID, Outcome: audit.Refused,
+		Detail: oauth.FormatScope(scopes) + " for " + resource,
+	})
+	if err != nil {
+		return fmt.Errorf("writing the audit line of a denial: %w", err)
+	}
+	return nil
 }
 
 func (e *Engine) offered(ctx context.Context, a *Authorization, c Consent) ([]string, error) {
@@ -178,7 +193,7 @@ func (a *Authorization) grant(c Consent, granted []string, now time.Time) grant.
 // keepCode keeps a new grant, its code and the audit line, which says how it came to be if not by redirect.
 func (e *Engine) keepCode(ctx context.Context, g grant.Grant, code Code, how string) error {
 	event := audit.Event{
-		Time: g.CreatedAt, Actor: "user:" + g.UserID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID,
+		Time: g.CreatedAt, Actor: "user:" + g.UserID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Client: g.ClientID, Grant: g.ID,
 		Detail: "client " + g.ClientID + how + ": " + oauth.FormatScope(g.Scopes),
 	}
 	if err := e.Store.PutCode(ctx, g, code, event); err != nil {

@@ -148,7 +148,7 @@ func (e *Engine) device(ctx context.Context, value []byte) (*Authorization, devi
 }
 
 // DecideDevice does what the person said, once: nil denies. What is ticked beyond the offer is an error, and then nothing is decided.
-func (e *Engine) DecideDevice(ctx context.Context, userCode string, consent *Consent) error {
+func (e *Engine) DecideDevice(ctx context.Context, userCode string, who Someone, consent *Consent) error {
 	a, err := e.DeviceRequest(ctx, userCode)
 	if err != nil {
 		return err
@@ -174,13 +174,16 @@ func (e *Engine) DecideDevice(ctx context.Context, userCode string, consent *Con
 	if a, d, err := e.device(ctx, value); err != nil {
 		return err
 	} else if consent == nil {
-		return e.denyDevice(ctx, d)
+		return e.denyDevice(ctx, who, d)
 	} else {
 		return e.approveDevice(ctx, a, d, *consent, granted)
 	}
 }
 
-func (e *Engine) denyDevice(ctx context.Context, d deviceRequest) error {
+func (e *Engine) denyDevice(ctx context.Context, who Someone, d deviceRequest) error {
+	if err := e.denied(ctx, who, d.ClientID, d.Resource, d.Scopes); err != nil {
+		return err
+	}
 	d.Denied = true
 	value, err := json.Marshal(d)
 	if err == nil {

@@ -25,6 +25,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
@@ -71,6 +72,11 @@ type Settings struct {
 	Keys       Signer
 	Proofs     *dpop.Checker // believes DPoP proofs (RFC 9449)
 	Secret     []byte        // derives a refresh token's successor; 32 bytes that only the issuer knows
+	// Audit keeps lines before it returns. Issued takes the lines of tokens for which nothing else is written, and keeps them a moment later. Refusals are those of
+	// what was refused.
+	Audit    audit.Log
+	Issued   func(ctx context.Context, e audit.Event) error
+	Refusals *audit.Refusals
 
 	CodeLife     time.Duration // of an authorization code
 	RefreshIdle  time.Duration // a refresh token that is not used for so long is dead

@@ -38,20 +38,22 @@ type exchange struct {
 	now      time.Time
 	proof    *dpop.Proof // of the client's key; nil: none
 
-	code    *Code                       // presented, or about to be kept
-	refresh *RefreshToken               // presented
-	next    *RefreshToken               // about to be kept
-	raw     string                      // the refresh token as presented
-	replay  bool                        // a spent refresh token within its window: the same successor again
-	until   int64                       // when what was presented ends, in Unix seconds; what comes of it ends then at the latest. 0: it does not matter
-	actor   *token.Actor                // who acts for the subject; nil: the client that was let in
-	issued  string                      // the token type to be said in the answer (RFC 8693 §2.2.1); empty: none
-	policy  *tenant.Policy              // the tenant's, as it was asked; nil: not yet
-	keep    func(context.Context) error // what is to be kept before the access token is signed; nil: nothing
-	openid  bool                        // an id token goes with it
-	idToken string                      // about to be sent
-	relaxed []string                    // by name
-	ended   error                       // why ending the grant of a reused code or token did not succeed
+	code      *Code                       // presented, or about to be kept
+	refresh   *RefreshToken               // presented
+	next      *RefreshToken               // about to be kept
+	raw       string                      // the refresh token as presented
+	replay    bool                        // a spent refresh token within its window: the same successor again
+	until     int64                       // when what was presented ends, in Unix seconds; what comes of it ends then at the latest. 0: it does not matter
+	actor     *token.Actor                // who acts for the subject; nil: the client that was let in
+	tokenID   string                      // the access token's jti, once it is signed
+	grantType string                      // as the client sent it
+	issued    string                      // the token type to be said in the answer (RFC 8693 §2.2.1); empty: none
+	policy    *tenant.Policy              // the tenant's, as it was asked; nil: not yet
+	keep      func(context.Context) error // what is to be kept before the access token is signed; nil: nothing
+	openid    bool                        // an id token goes with it
+	idToken   string                      // about to be sent
+	relaxed   []string                    // by name
+	ended     error                       // why ending the grant of a reused code or token did not succeed
 }
 
 var (
@@ -222,11 +224,11 @@ func (x *exchange) Commit(ctx context.Context) error {
 	case x.next == nil && x.code == nil:
 		return nil // the reuse path: the grant has been ended
 	case x.code != nil:
-		return x.engine.Store.Redeem(ctx, x.code.Hash, x.now, x.next)
+		return x.engine.Store.Redeem(ctx, x.code.Hash, x.now, x.next, x.line())
 	case x.replay:
 		return nil
 	}
-	err := x.engine.Store.Rotate(ctx, x.refresh.Hash, x.now, *x.next)
+	err := x.engine.Store.Rotate(ctx, x.refresh.Hash, x.now, *x.next, x.line())
 	if !errors.Is(err, ErrSpent) {
 		return err
 	}
@@ -301,9 +303,10 @@ func (x *exchange) GenerateAccessToken(ctx context.Context, r fosite.Requester) 
 		subject = x.grant.ClientID // RFC 9068 §2.2: without a resource owner, the client
 	}
 	scopes := append([]string{}, r.GetGrantedScopes()...)
+	x.tokenID = newID("")
 	raw, err = x.engine.Keys.Sign(x.resource.Algorithm, token.Claims{
 		Issuer: x.engine.Issuer, Subject: subject, Audience: x.resource.URI, ClientID: x.client.ID, TenantID: x.grant.TenantID,
-		GrantID: x.grant.ID, ID: newID(""), Scope: oauth.FormatScope(scopes), Scopes: scopes, Actor: x.actor,
+		GrantID: x.grant.ID, ID: x.tokenID, Scope: oauth.FormatScope(scopes), Scopes: scopes, Actor: x.actor,
 		IssuedAt: x.now.Unix(), Expires: x.now.Add(x.life()).Unix(), Confirmation: token.Confirmation{JKT: x.jkt()},
 	})
 	if err == nil && x.openid {

@@ -67,7 +67,7 @@ func (x *exchange) assert(ctx context.Context, id trust.Identity, userID string,
 		AssertedBy: id.Issuer, AssertedAt: x.now,
 	}
 	x.grant, err = x.engine.Store.Assert(ctx, id.Assertion, g, audit.Event{
-		Time: x.now, Actor: "issuer:" + id.Issuer, Action: "grant.create", Target: g.ID, Tenant: g.TenantID,
+		Time: x.now, Actor: "issuer:" + id.Issuer, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Client: g.ClientID, Grant: g.ID,
 		Detail: "client " + g.ClientID + " for " + userID + ": " + oauth.FormatScope(granted),
 	})
 	switch {

@@ -49,14 +49,14 @@ type Store interface {
 	PutCode(ctx context.Context, g grant.Grant, c Code, e audit.Event) error
 	// Code returns the code of this hash, used or not, with its grant, ended or not; or ErrNotFound.
 	Code(ctx context.Context, hash string) (Code, grant.Grant, error)
-	// Redeem marks the code used and keeps the first refresh token of the chain (nil: none), in one transaction. The code's update is guarded
+	// Redeem marks the code used and keeps the first refresh token of the chain (nil: none) and the audit line of the tokens, in one transaction. The code's update is guarded
 	// by "unused, and its grant alive"; when it changes no row the answer is ErrSpent and nothing is kept.
-	Redeem(ctx context.Context, codeHash string, at time.Time, first *RefreshToken) error
+	Redeem(ctx context.Context, codeHash string, at time.Time, first *RefreshToken, e audit.Event) error
 	// RefreshToken returns the token of this hash, used or not, with its grant, ended or not; or ErrNotFound.
 	RefreshToken(ctx context.Context, hash string) (RefreshToken, grant.Grant, error)
-	// Rotate marks the token used and keeps its successor, in one transaction. The update is guarded by "unused, and its grant alive"; when it
+	// Rotate marks the token used and keeps its successor and the audit line, in one transaction. The update is guarded by "unused, and its grant alive"; when it
 	// changes no row the answer is ErrSpent and nothing is kept.
-	Rotate(ctx context.Context, hash string, at time.Time, next RefreshToken) error
+	Rotate(ctx context.Context, hash string, at time.Time, next RefreshToken, e audit.Event) error
 	// Assert uses an assertion up, remembers whose its subject is, and keeps the grant that it makes, with the audit line when there was none; all in one
 	// transaction. Of one assertion many times, at once or later, exactly one is kept: trust.ErrUsed for the others. When the client's living grant of the
 	// same person, tenant and resource was made by assertions, it is returned with g's scopes. When the last one was ended by somebody after the assertion was

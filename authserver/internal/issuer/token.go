@@ -43,20 +43,27 @@ func GrantTypes() []string {
 // Token answers a token request of a client that the door has authenticated, with the proof of a key that it has believed, or nil. form has no repeated
 // parameter but resource. What a stranger may see comes back as *oauth.Error; then nothing was consumed, unless it says that something was used twice.
 func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values, proof *dpop.Proof) (Tokens, error) {
-	grantType := form.Get("grant_type")
-	if !slices.Contains(GrantTypes(), grantType) {
+	x := &exchange{engine: e, client: c, now: e.now(), proof: proof, grantType: form.Get("grant_type")}
+	tokens, err := x.token(ctx, form)
+	if err != nil {
+		e.Refused(ctx, c, audit.Event{Action: "token.issue", Tenant: x.grant.TenantID, Grant: x.grant.ID, Detail: x.grantType}, err)
+	}
+	return tokens, err
+}
+
+func (x *exchange) token(ctx context.Context, form url.Values) (Tokens, error) {
+	if !slices.Contains(GrantTypes(), x.grantType) {
 		return Tokens{}, oauth.UnsupportedGrantType("this grant_type is not offered; use " + strings.Join(GrantTypes(), ", "))
 	}
-	if !slices.Contains(c.GrantTypes, grantType) {
-		return Tokens{}, oauth.UnauthorizedClient("this client is not registered for the grant type " + grantType)
+	if !slices.Contains(x.client.GrantTypes, x.grantType) {
+		return Tokens{}, oauth.UnauthorizedClient("this client is not registered for the grant type " + x.grantType)
 	}
-	if c.DPoPBound && proof == nil {
+	if x.client.DPoPBound && x.proof == nil {
 		return Tokens{}, oauth.InvalidDPoPProof("this client registered dpop_bound_access_tokens: send a DPoP proof") // RFC 9449 §5.2
 	}
-	x := &exchange{engine: e, client: c, now: e.now(), proof: proof}
 	var provider *fosite.Fosite
 	var err error
-	switch grantType {
+	switch x.grantType {
 	case client.GrantCode:
 		provider, err = x.codeProvider(), x.loadCode(ctx, form)
 	case client.GrantDevice:
@@ -75,7 +82,7 @@ func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values, pr
 		err = x.govern(ctx)
 	}
 	if err == nil {
-		err = e.spend(ctx, proof)
+		err = x.engine.spend(ctx, x.proof)
 	}
 	if err == nil && x.keep != nil {
 		err = x.keep(ctx)
@@ -111,6 +118,9 @@ func (x *exchange) answer(ctx context.Context, provider *fosite.Fosite, form url
 		return Tokens{}, fromFosite(err)
 	}
 	refresh, _ := response.GetExtra("refresh_token").(string)
+	if err := x.record(ctx); err != nil {
+		return Tokens{}, err
+	}
 	if x.replay {
 		x.relax(RelaxedReplay)
 	}
@@ -310,7 +320,7 @@ func (x *exchange) machineGrant(ctx context.Context, allowed []string) (grant.Gr
 		ID: newID("grt_"), TenantID: x.client.TenantID, ClientID: x.client.ID, Resource: x.resource.URI, Scopes: allowed, CreatedAt: x.now,
 	}
 	return x.engine.Grants.PutMachineGrant(ctx, g, audit.Event{
-		Time: x.now, Actor: "client:" + x.client.ID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Detail: oauth.FormatScope(allowed),
+		Time: x.now, Actor: "client:" + x.client.ID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Client: g.ClientID, Grant: g.ID, Detail: oauth.FormatScope(allowed),
 	})
 }
 

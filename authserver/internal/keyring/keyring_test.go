@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -355,7 +356,7 @@ func TestRotationByAge(t *testing.T) {
 	if got := keyID(t, c.sign(r, "ES256")); got == old || states(r) != "retired active active" {
 		t.Errorf("after the age %s signs, and there are %s", got, states(r))
 	}
-	events, err := c.store().Events(ctx, 1)
+	events, err := c.store().Events(ctx, audit.Filter{Limit: 1})
 	must(t, err)
 	if e := events[0]; e.Actor != "system" || e.Action != "key.create" {
 		t.Errorf("the newest line is %+v", e)

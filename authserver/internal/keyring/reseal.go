@@ -33,13 +33,19 @@ func (r *Ring) sealer() Sealer {
 // EnsureSecret reads the issuer's own secret, and makes it when there is none. It lives as long as the installation, whatever becomes of the sealing key. Where
 // keys are that were sealed before there was such a secret, inherited says, of the sealing key's id, what took its place then; nil when that cannot be known.
 func (r *Ring) EnsureSecret(ctx context.Context, inherited func(under string) []byte) error {
-	s, err := r.Store.Secret(ctx, rootName)
-	if errors.Is(err, ErrNotFound) {
-		if err := r.makeSecret(ctx, inherited); err != nil {
-			return err
-		}
-		s, err = r.Store.Secret(ctx, rootName) // another replica may have been quicker
+	err := r.LoadSecret(ctx)
+	if !errors.Is(err, ErrNotFound) {
+		return err
 	}
+	if err := r.makeSecret(ctx, inherited); err != nil {
+		return err
+	}
+	return r.LoadSecret(ctx) // another replica may have been quicker
+}
+
+// LoadSecret reads the issuer's own secret, or answers ErrNotFound when there is none yet.
+func (r *Ring) LoadSecret(ctx context.Context) error {
+	s, err := r.Store.Secret(ctx, rootName)
 	if err != nil {
 		return fmt.Errorf("reading the issuer's secret: %w", err)
 	}

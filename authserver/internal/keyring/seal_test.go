@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,7 +125,7 @@ func TestReseal(t *testing.T) {
 	if !bytes.Equal(after.Secret(), secret) || !c.believed(after, raw) || !c.believed(after, c.sign(after, "RS256")) {
 		t.Error("something else than the sealing key has changed")
 	}
-	events, err := c.store().Events(ctx, 1)
+	events, err := c.store().Events(ctx, audit.Filter{Limit: 1})
 	must(t, err)
 	if e := events[0]; e.Action != "key.reseal" || e.Target != under || e.Actor != "operator" {
 		t.Errorf("the line is %+v", e)

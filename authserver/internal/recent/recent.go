@@ -132,9 +132,9 @@ func (c *Clients) Client(ctx context.Context, id string) (client.Client, error) 
 }
 
 // Register implements client.Store, and forgets: another client may have gone for it.
-func (c *Clients) Register(ctx context.Context, n client.Client, ceiling int64) (client.Client, error) {
+func (c *Clients) Register(ctx context.Context, n client.Client, ceiling int64, e audit.Event) (client.Client, error) {
 	defer c.rows.drop()
-	return c.Store.Register(ctx, n, ceiling)
+	return c.Store.Register(ctx, n, ceiling, e)
 }
 
 // UpdateClient implements client.Store, and forgets.

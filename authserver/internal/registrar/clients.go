@@ -76,7 +76,7 @@ func (r *Registrar) Create(ctx context.Context, who Caller, s Spec) (c client.Cl
 		secret = client.NewSecret()
 		c.SecretHash = client.HashSecret(secret)
 	}
-	if err := r.record(ctx, who, audit.Event{Action: "client.create", Target: c.ID, Tenant: c.TenantID, Detail: oauth.FormatScope(c.Scopes)}); err != nil {
+	if err := r.record(ctx, who, audit.Event{Action: "client.create", Target: c.ID, Tenant: c.TenantID, Client: c.ID, Detail: oauth.FormatScope(c.Scopes)}); err != nil {
 		return client.Client{}, "", err
 	}
 	if err := r.Clients.CreateClient(ctx, c); err != nil {
@@ -107,7 +107,7 @@ func (r *Registrar) ReplaceSecret(ctx context.Context, who Caller, s SecretTurn)
 		return "", Refuse("", "client %s has no secret", c.ID)
 	}
 	ends := r.now().Add(s.Overlap)
-	event := audit.Event{Action: "client.replace_secret", Target: c.ID, Tenant: c.TenantID, Detail: "the one before counts until " + ends.Format(time.RFC3339)}
+	event := audit.Event{Action: "client.replace_secret", Target: c.ID, Tenant: c.TenantID, Client: c.ID, Detail: "the one before counts until " + ends.Format(time.RFC3339)}
 	if err := r.record(ctx, who, event); err != nil {
 		return "", err
 	}
@@ -205,7 +205,7 @@ func (r *Registrar) Delete(ctx context.Context, who Caller, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.record(ctx, who, audit.Event{Action: "client.delete", Target: c.ID, Tenant: c.TenantID, Detail: c.Name}); err != nil {
+	if err := r.record(ctx, who, audit.Event{Action: "client.delete", Target: c.ID, Tenant: c.TenantID, Client: c.ID, Detail: c.Name}); err != nil {
 		return err
 	}
 	if err := r.Clients.DeleteClient(ctx, c.ID, r.now()); err != nil && !errors.Is(err, client.ErrNotFound) {

@@ -84,7 +84,7 @@ func TestWhoMay(t *testing.T) {
 		},
 	}
 	lines := func() (n int) {
-		events, err := store.Events(ctx, 1000)
+		events, err := store.Events(ctx, audit.Filter{Limit: 1000})
 		must(t, err)
 		for _, e := range events {
 			if strings.HasPrefix(e.Actor, "user:") {
@@ -146,10 +146,10 @@ func TestNoLineNoAct(t *testing.T) {
 	ann := registrar.Person("usr_ann", "acme")
 	c, _, err := r.Create(ctx, ann, registrar.Spec{Name: "nightly", Tenant: "acme", Scopes: []string{"a"}})
 	must(t, err)
-	events, err := store.Events(ctx, 1)
+	events, err := store.Events(ctx, audit.Filter{Limit: 1})
 	must(t, err)
-	want := audit.Event{Time: now, Actor: "user:usr_ann", Action: "client.create", Target: c.ID, Tenant: "acme", Detail: "a"}
-	if len(events) != 1 || events[0] != want || c.Origin != client.OriginAdmin {
+	want := audit.Event{Time: now, Actor: "user:usr_ann", Action: "client.create", Target: c.ID, Tenant: "acme", Client: c.ID, Outcome: audit.OK, Detail: "a"}
+	if len(events) != 1 || events[0].Event != want || c.Origin != client.OriginAdmin {
 		t.Errorf("got %+v and a client of origin %s, want %+v", events, c.Origin, want)
 	}
 	_, err = store.PutMachineGrant(ctx, grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: c.ID, Resource: "https://mcp.example/mcp", CreatedAt: now}, want)

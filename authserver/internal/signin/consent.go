@@ -179,7 +179,7 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
 	if decision == "approve" {
 		to, err = d.Engine.Approve(r.Context(), transaction.Form, issuer.Consent{Someone: u.someone(), TenantID: form.Get("tenant"), Scopes: form["scope"]})
 	} else {
-		to, err = d.Engine.Deny(r.Context(), transaction.Form)
+		to, err = d.Engine.Deny(r.Context(), transaction.Form, u.someone())
 	}
 	httpd.Note(r.Context(), "decision", decision)
 	var refusal *issuer.Refusal

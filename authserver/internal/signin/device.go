@@ -54,7 +54,7 @@ func (d *Door) decideDevice(w http.ResponseWriter, r *http.Request) {
 		d.ErrorPage(w, r, oauth.InvalidRequest("The form says neither yes nor no. Go back and press one of the buttons."))
 		return
 	}
-	if err := d.Engine.DecideDevice(r.Context(), code, consent); err != nil {
+	if err := d.Engine.DecideDevice(r.Context(), code, u.someone(), consent); err != nil {
 		d.fail(w, r, err)
 		return
 	}

@@ -2,13 +2,16 @@ package signin
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/web"
@@ -115,6 +118,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 	if wait, ok := d.mayTry(r, email); !ok {
 		httpd.RetryAfter(w, wait)
 		httpd.Note(r.Context(), "refused", "too many sign-in attempts")
+		d.Engine.Refuse(r.Context(), client.Client{}, audit.Event{Action: actSignIn, Detail: "too many tries"})
 		d.askWho(w, r, http.StatusTooManyRequests, web.SignIn{
 			Transaction: transaction, Device: device, Email: form.Get("email"), Problem: "There were too many tries. Wait five minutes and try again.",
 		})
@@ -132,7 +136,13 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	if !fits || u.Disabled {
 		httpd.Note(r.Context(), "refused", "sign-in")
+		// What was typed as an address may be a password: the line names an account that there is, or none.
+		d.Engine.Refuse(r.Context(), client.Client{}, audit.Event{Action: actSignIn, Target: u.ID, Detail: notSignedIn(u, fits)})
 		d.askWho(w, r, http.StatusForbidden, web.SignIn{Transaction: transaction, Device: device, Email: form.Get("email"), Problem: wrong})
+		return
+	}
+	if err := d.record(r, u.ID, actSignIn); err != nil {
+		d.fail(w, r, err)
 		return
 	}
 	if err := d.Sessions.SignIn(w, r, u.ID, u.SessionsEnded); err != nil {
@@ -141,6 +151,31 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	httpd.Note(r.Context(), "user", u.ID)
 	seeOther(w, after(transaction, device))
+}
+
+// The acts of audit lines.
+const (
+	actSignIn  = "user.sign_in"
+	actSignOut = "user.sign_out"
+)
+
+// record keeps the line of what a person does here, before it is done.
+func (d *Door) record(r *http.Request, userID, action string) error {
+	e := audit.Event{Time: d.Sessions.Now().UTC().Truncate(time.Second), Actor: "user:" + userID, Action: action, Target: userID, Detail: "from " + httpd.ClientAddr(r.Context()).String()}
+	if err := d.Engine.Audit.Record(r.Context(), e); err != nil {
+		return fmt.Errorf("writing the audit line of %s: %w", action, err)
+	}
+	return nil
+}
+
+func notSignedIn(u user.User, fits bool) string {
+	switch {
+	case u.ID == "":
+		return "no such account"
+	case fits:
+		return "the account is disabled"
+	}
+	return "another password"
 }
 
 // mayTry counts a try before it is made, so that a hundred at once get no more guesses than a hundred in a row (LG-08).
@@ -156,6 +191,14 @@ func (d *Door) mayTry(r *http.Request, email string) (time.Duration, bool) {
 func (d *Door) signOut(w http.ResponseWriter, r *http.Request) {
 	to, err := d.afterwards(r.Context(), r.PostForm) // before: what does not do must not half happen
 	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	u, err := d.who(r)
+	if err == nil {
+		err = d.record(r, u.ID, actSignOut)
+	}
+	if err != nil && !errors.Is(err, session.ErrNobody) {
 		d.fail(w, r, err)
 		return
 	}

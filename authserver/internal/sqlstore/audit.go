@@ -2,30 +2,29 @@ package sqlstore
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
 var _ audit.Log = (*DB)(nil)
 
-func insertEvent(ctx context.Context, x execer, e audit.Event) error {
-	_, err := x.ExecContext(ctx, "INSERT INTO audit_events (at, actor, action, target, tenant, detail) VALUES ($1, $2, $3, $4, $5, $6)",
-		moment(e.Time), e.Actor, e.Action, e.Target, e.Tenant, e.Detail)
-	if err != nil {
-		return fmt.Errorf("writing the audit line: %w", err)
-	}
-	return nil
+// Audit is the chain of the issuing wing's audit lines.
+func (d *DB) Audit() *chain.Chain { return d.audit }
+
+func (d *DB) openAudit() {
+	d.audit = chain.New(chain.Options{Write: d.writer, Read: d.reader, Name: "audit", Lock: d.own})
 }
 
 // Record implements audit.Log.
-func (d *DB) Record(ctx context.Context, e audit.Event) error { return insertEvent(ctx, d.write, e) }
+func (d *DB) Record(ctx context.Context, e audit.Event) error { return d.audit.Insert(ctx, d.write, e) }
 
-// Events returns the newest audit lines, newest first, at most limit.
-func (d *DB) Events(ctx context.Context, limit int) ([]audit.Event, error) {
-	return collect(ctx, d, func(r interface{ Scan(...any) error }) (audit.Event, error) {
-		var e audit.Event
-		err := r.Scan((*moment)(&e.Time), &e.Actor, &e.Action, &e.Target, &e.Tenant, &e.Detail)
-		return e, err
-	}, "SELECT at, actor, action, target, tenant, detail FROM audit_events ORDER BY id DESC LIMIT $1", limit)
+// RecordAll keeps lines in one transaction.
+func (d *DB) RecordAll(ctx context.Context, events []audit.Event) error {
+	return d.audit.InsertAll(ctx, events)
+}
+
+// Events returns the newest audit lines, newest first.
+func (d *DB) Events(ctx context.Context, f audit.Filter) ([]audit.Record, error) {
+	return d.audit.List(ctx, f)
 }

@@ -73,7 +73,7 @@ const neverLetIn = `SELECT c.id, c.created_at FROM clients c WHERE c.origin IN (
 	AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id)`
 
 // Register implements client.Store.
-func (d *DB) Register(ctx context.Context, c client.Client, ceiling int64) (kept client.Client, err error) {
+func (d *DB) Register(ctx context.Context, c client.Client, ceiling int64, e audit.Event) (kept client.Client, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		kept, err = scanClient(tx.QueryRowContext(ctx, "INSERT INTO clients ("+clientColumns+") VALUES ("+clientValues+`)
 			ON CONFLICT (fingerprint) WHERE fingerprint <> '' AND deleted_at IS NULL DO UPDATE SET created_at = excluded.created_at
@@ -84,7 +84,10 @@ func (d *DB) Register(ctx context.Context, c client.Client, ceiling int64) (kept
 		if kept.ID != c.ID {
 			return nil // it was there, and has its place
 		}
-		return makeRoom(ctx, tx, c.ID, ceiling)
+		if err := makeRoom(ctx, tx, c.ID, ceiling); err != nil {
+			return err
+		}
+		return d.audit.Insert(ctx, tx, e)
 	})
 	return kept, err
 }
@@ -197,7 +200,7 @@ func (d *DB) UseInitialToken(ctx context.Context, hash string, now time.Time, pr
 		if err := insertClient(ctx, tx, made); err != nil {
 			return err
 		}
-		return insertEvent(ctx, tx, e)
+		return d.audit.Insert(ctx, tx, e)
 	})
 	return made, err
 }

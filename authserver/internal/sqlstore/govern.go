@@ -27,7 +27,7 @@ func (d *DB) alone(ctx context.Context, tx *sql.Tx) error {
 
 // inside is the database as a transaction sees it; all that is done to it is part of that.
 func (d *DB) inside(tx *sql.Tx) *DB {
-	return &DB{writer: d.writer, reader: d.reader, within: tx, write: tx, read: tx, share: d.share, own: d.own}
+	return &DB{writer: d.writer, reader: d.reader, within: tx, write: tx, read: tx, share: d.share, own: d.own, audit: d.audit}
 }
 
 // Atomically runs do with a database whose every change is part of one transaction: all of it is committed, durably, or nothing is. Nobody else changes who may

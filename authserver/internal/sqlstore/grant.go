@@ -77,7 +77,7 @@ func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) 
 		}
 		if made {
 			living = g
-			return insertEvent(ctx, tx, e)
+			return d.audit.Insert(ctx, tx, e)
 		}
 		living, err = scanGrant(tx.QueryRowContext(ctx, livingMachineGrant, g.ClientID, g.Resource))
 		return none(err, grant.ErrNotFound)
@@ -94,7 +94,7 @@ func (d *DB) EndGrant(ctx context.Context, id string, at time.Time, reason strin
 			return fmt.Errorf("ending grant %s: %w", id, err)
 		}
 		if ended {
-			return insertEvent(ctx, tx, e)
+			return d.audit.Insert(ctx, tx, e)
 		}
 		var there int
 		err = tx.QueryRowContext(ctx, "SELECT 1 FROM grants WHERE id = $1", id).Scan(&there)

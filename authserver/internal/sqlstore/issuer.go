@@ -32,7 +32,7 @@ func (d *DB) PutCode(ctx context.Context, g grant.Grant, c issuer.Code, e audit.
 		if err != nil {
 			return fmt.Errorf("keeping a code: %w", err)
 		}
-		return insertEvent(ctx, tx, e)
+		return d.audit.Insert(ctx, tx, e)
 	})
 }
 
@@ -50,9 +50,12 @@ func (d *DB) Code(ctx context.Context, hash string) (issuer.Code, grant.Grant, e
 }
 
 // Redeem implements issuer.Store.
-func (d *DB) Redeem(ctx context.Context, codeHash string, at time.Time, first *issuer.RefreshToken) error {
+func (d *DB) Redeem(ctx context.Context, codeHash string, at time.Time, first *issuer.RefreshToken, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		return d.spend(ctx, tx, "codes", codeHash, at, first)
+		if err := d.spend(ctx, tx, "codes", codeHash, at, first); err != nil {
+			return err
+		}
+		return d.audit.Insert(ctx, tx, e)
 	})
 }
 
@@ -70,9 +73,12 @@ func (d *DB) RefreshToken(ctx context.Context, hash string) (issuer.RefreshToken
 }
 
 // Rotate implements issuer.Store.
-func (d *DB) Rotate(ctx context.Context, hash string, at time.Time, next issuer.RefreshToken) error {
+func (d *DB) Rotate(ctx context.Context, hash string, at time.Time, next issuer.RefreshToken, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		return d.spend(ctx, tx, "refresh_tokens", hash, at, &next)
+		if err := d.spend(ctx, tx, "refresh_tokens", hash, at, &next); err != nil {
+			return err
+		}
+		return d.audit.Insert(ctx, tx, e)
 	})
 }
 

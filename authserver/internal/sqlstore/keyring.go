@@ -29,7 +29,7 @@ func (d *DB) PutKey(ctx context.Context, k keyring.Sealed, e audit.Event) (made 
 		if err != nil || !made {
 			return err
 		}
-		return insertEvent(ctx, tx, e)
+		return d.audit.Insert(ctx, tx, e)
 	})
 	return made && err == nil, err
 }
@@ -47,7 +47,7 @@ func (d *DB) WithdrawKey(ctx context.Context, kid string, at time.Time, e audit.
 		if !withdrawn {
 			return keyring.ErrNotFound
 		}
-		return insertEvent(ctx, tx, e)
+		return d.audit.Insert(ctx, tx, e)
 	})
 }
 
@@ -121,6 +121,6 @@ func (d *DB) Reseal(ctx context.Context, under string, rows []keyring.Resealing,
 		if others > 0 {
 			return keyring.ErrChanged
 		}
-		return insertEvent(ctx, tx, e)
+		return d.audit.Insert(ctx, tx, e)
 	})
 }

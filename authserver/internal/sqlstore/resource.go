@@ -50,7 +50,7 @@ func (d *DB) Resources(ctx context.Context) ([]issuer.Resource, error) {
 // PutResource implements issuer.ResourceStore.
 func (d *DB) PutResource(ctx context.Context, r issuer.Resource, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		if err := insertEvent(ctx, tx, e); err != nil {
+		if err := d.audit.Insert(ctx, tx, e); err != nil {
 			return err
 		}
 		return putResource(ctx, tx, r, e.Time)
@@ -84,7 +84,7 @@ func (d *DB) DeleteResource(ctx context.Context, uri string, e audit.Event) erro
 		if !gone {
 			return issuer.ErrNoResource
 		}
-		if err := insertEvent(ctx, tx, e); err != nil {
+		if err := d.audit.Insert(ctx, tx, e); err != nil {
 			return err
 		}
 		return countResources(ctx, tx)

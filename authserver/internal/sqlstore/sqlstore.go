@@ -17,6 +17,8 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
 // DB is an open database. It implements every noun's Store.
@@ -28,6 +30,7 @@ type DB struct {
 	own            string  // makes a SELECT hold its rows for itself until then
 	stmts          sync.Map
 	keep           bool // keep prepared statements; pgx does so by itself
+	audit          *chain.Chain
 }
 
 // handle is where statements go: a pool, or one transaction.
@@ -56,6 +59,7 @@ func Open(ctx context.Context, database string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.openAudit()
 	if err := d.Ping(ctx); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

@@ -105,7 +105,7 @@ func BenchmarkRotate(b *testing.B) {
 				if len(next) > 100 {
 					next = "rt" + time.Now().String()
 				}
-				must(b, s.Rotate(ctx, leaf, time.Now(), issuer.RefreshToken{Hash: next, GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}))
+				must(b, s.Rotate(ctx, leaf, time.Now(), issuer.RefreshToken{Hash: next, GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}, line))
 				leaf = next
 			}
 		})
@@ -138,12 +138,18 @@ func BenchmarkRotate(b *testing.B) {
 	}
 }
 
+// line is the audit line of a refresh, as long as they are.
+var line = audit.Event{
+	Time: time.Now(), Actor: "client:cli_kq3vjbe5x4wkgm2tz6nhy7adq", Action: "token.refresh", Target: "u3vjbe5x4wkgm2tz6nhy7adqkq", Tenant: "acme", Client: "cli_kq3vjbe5x4wkgm2tz6nhy7adq",
+	Grant: "grt_b5x4wkgm2tz6nhy7adqkq3vje", Detail: "refresh_token: customers:read tickets:read for https://mcp.example.com/mcp",
+}
+
 func seed(b *testing.B, s *sqlstore.DB) {
 	ctx := b.Context()
 	must(b, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", CreatedAt: time.Now()}))
 	must(b, s.CreateClient(ctx, clientOf("c")))
 	must(b, s.PutCode(ctx, grant.Grant{ID: "g", TenantID: "acme", ClientID: "c", CreatedAt: time.Now()}, issuer.Code{Hash: "code", GrantID: "g", CreatedAt: time.Now(), ExpiresAt: time.Now()}, audit.Event{Time: time.Now()}))
-	must(b, s.Redeem(ctx, "code", time.Now(), &issuer.RefreshToken{Hash: "rt", GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}))
+	must(b, s.Redeem(ctx, "code", time.Now(), &issuer.RefreshToken{Hash: "rt", GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}, line))
 }
 
 // Each step of the schema can be taken back, and taken again; what a key protects is used up before the column goes that says so.
@@ -224,7 +230,7 @@ func TestAtomically(t *testing.T) {
 				t.Errorf("got %v, want the error", err)
 			}
 			_, err := s.Tenant(ctx, "acme")
-			events, _ := s.Events(ctx, 10)
+			events, _ := s.Events(ctx, audit.Filter{Limit: 10})
 			if !errors.Is(err, tenant.ErrNotFound) || len(events) != 0 {
 				t.Errorf("something stayed: %v %v", err, events)
 			}

@@ -96,14 +96,14 @@ func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e aud
 		if err != nil || whose != g.UserID {
 			return cmp.Or(none(err, trust.ErrNotFound), trust.ErrNotFound)
 		}
-		kept, err = assert(ctx, tx, a, g, e)
+		kept, err = d.assert(ctx, tx, a, g, e)
 		return err
 	})
 	return kept, err
 }
 
 // assert finds the living grant or makes one.
-func assert(ctx context.Context, tx *sql.Tx, a trust.Assertion, g grant.Grant, e audit.Event) (grant.Grant, error) {
+func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trust.Assertion, g grant.Grant, e audit.Event) (grant.Grant, error) {
 	living := g
 	err := tx.QueryRowContext(ctx, `UPDATE grants SET scopes = $5, asserted_at = $6
 		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by = $7 AND ended_at IS NULL RETURNING id, created_at`,
@@ -131,7 +131,7 @@ func assert(ctx context.Context, tx *sql.Tx, a trust.Assertion, g grant.Grant, e
 		return grant.Grant{}, fmt.Errorf("keeping grant %s: %w", g.ID, err)
 	}
 	if made {
-		return g, insertEvent(ctx, tx, e)
+		return g, d.audit.Insert(ctx, tx, e)
 	}
 	err = tx.QueryRowContext(ctx, `SELECT id, created_at FROM grants
 		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by = $5 AND ended_at IS NULL`,

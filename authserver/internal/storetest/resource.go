@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
 // resources are kept whole; each change is counted, with its line or not at all.
@@ -37,7 +38,7 @@ func resources(t *testing.T, open func() Store) {
 	if err := s.DeleteResource(ctx, want.URI, event("resource.remove")); !errors.Is(err, issuer.ErrNoResource) {
 		t.Errorf("removed twice: %v", err)
 	}
-	events, err := s.Events(ctx, 10)
+	events, err := s.Events(ctx, audit.Filter{Limit: 10})
 	must(t, err)
 	if len(events) != 3 {
 		t.Errorf("%d lines, want 3: a refused act has none", len(events))

@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
 // Store is all that a store must do.
@@ -33,7 +34,9 @@ type Store interface {
 	keyring.Store
 	trust.Store
 	audit.Log
-	Events(ctx context.Context, limit int) ([]audit.Event, error)
+	RecordAll(ctx context.Context, events []audit.Event) error
+	Events(ctx context.Context, f audit.Filter) ([]audit.Record, error)
+	Audit() *chain.Chain
 }
 
 // Run examines a store. open opens the same, migrated and empty, database each time it is called within one part, so that a part can see what
@@ -42,6 +45,8 @@ func Run(t *testing.T, begin func(t *testing.T) (open func() Store)) {
 	for name, part := range map[string]func(*testing.T, func() Store){
 		"nouns": nouns, "initial tokens": initialTokens, "registrations": registrations, "codes": codes, "refresh tokens": refreshTokens, "grants": grants, "machine grants": machineGrants,
 		"resources": resources, "keys": keys, "sealed rows": sealedRows, "trusted issuers": trustedIssuers, "who may what": whoMayWhat, "roles": roles, "lock-outs": lockouts, "lock-outs at once": lockoutsAtOnce, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp,
+		"audit": auditLines, "audit chain": auditChain, "audit writers at once": auditWriters, "audit tampered with": auditTampered, "audit at random": auditAtRandom,
+		"audit written anew": auditWrittenAnew, "audit retention": auditRetention,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, begin(t)) })
 	}
@@ -55,7 +60,7 @@ var (
 const resource = "https://mcp.example/mcp"
 
 func event(action string) audit.Event {
-	return audit.Event{Time: now, Actor: "user:usr_ann", Action: action, Target: "x", Tenant: "acme", Detail: "d"}
+	return audit.Event{Time: now, Actor: "user:usr_ann", Action: action, Target: "x", Tenant: "acme", Client: "cli_app", Grant: "g", Outcome: audit.OK, Detail: "d"}
 }
 
 func must(t *testing.T, err error) {
@@ -154,8 +159,8 @@ func nouns(t *testing.T, open func() Store) {
 		wantErr(t, "a user of an impossible name", user.ErrNotFound, err)
 	}
 	must(t, s.Record(ctx, event("x.y")))
-	events, err := s.Events(ctx, 1)
-	same(t, "audit", []audit.Event{event("x.y")}, events, err)
+	events, err := s.Events(ctx, audit.Filter{Limit: 1})
+	same(t, "audit", []audit.Record{{Event: event("x.y")}}, events, err)
 }
 
 func initialTokens(t *testing.T, open func() Store) {
@@ -203,7 +208,7 @@ func registrations(t *testing.T, open func() Store) {
 	}
 	register := func(c client.Client) client.Client {
 		t.Helper()
-		kept, err := s.Register(ctx, c, ceiling)
+		kept, err := s.Register(ctx, c, ceiling, event("client.register"))
 		must(t, err)
 		return kept
 	}
@@ -237,7 +242,7 @@ func registrations(t *testing.T, open func() Store) {
 	}
 	register(lone("cli_7", now))
 	must(t, s.PutCode(ctx, grantOf("g7", "cli_7"), codeOf("g7", "cli_7"), event("grant.create")))
-	_, err = s.Register(ctx, lone("cli_8", now), ceiling)
+	_, err = s.Register(ctx, lone("cli_8", now), ceiling, event("client.register"))
 	wantErr(t, "with all in use", client.ErrFull, err)
 	_, err = s.Client(ctx, "cli_8")
 	wantErr(t, "what was refused", client.ErrNotFound, err)
@@ -252,7 +257,7 @@ func registrations(t *testing.T, open func() Store) {
 		if i%2 == 0 {
 			at = replica
 		}
-		kept, err := at.Register(ctx, shared(fmt.Sprint("cli_new", i), now), 1000)
+		kept, err := at.Register(ctx, shared(fmt.Sprint("cli_new", i), now), 1000, event("client.register"))
 		if err != nil {
 			t.Error(err)
 		}
@@ -270,7 +275,7 @@ func registrations(t *testing.T, open func() Store) {
 	// Idle ones are forgotten by their last registration.
 	must(t, s.PutCode(ctx, grantOf("g10", first), codeOf("g10", first), event("grant.create")))
 	must(t, s.EndGrant(ctx, "g10", now, "r", event("grant.end")))
-	_, err = s.Register(ctx, shared("cli_11", now.Add(80*24*time.Hour)), 1000)
+	_, err = s.Register(ctx, shared("cli_11", now.Add(80*24*time.Hour)), 1000, event("client.register"))
 	must(t, err)
 	_, err = s.DeleteExpired(ctx, now.Add(91*24*time.Hour), 90*24*time.Hour)
 	must(t, err)
@@ -322,7 +327,7 @@ func begun(t *testing.T, s Store, id string) {
 	t.Helper()
 	must(t, s.PutCode(ctx, aGrant(id), aCode(id), event("grant.create")))
 	first := aToken("rt-"+id, id)
-	must(t, s.Redeem(ctx, "code-"+id, now, &first))
+	must(t, s.Redeem(ctx, "code-"+id, now, &first, event("token.issue")))
 }
 
 func codes(t *testing.T, open func() Store) {
@@ -336,9 +341,9 @@ func codes(t *testing.T, open func() Store) {
 	_, _, err = s.Code(ctx, "code-x")
 	wantErr(t, "no code", issuer.ErrNotFound, err)
 	first := aToken("rt", "g")
-	must(t, s.Redeem(ctx, "code-g", now, &first))
+	must(t, s.Redeem(ctx, "code-g", now, &first, event("token.issue")))
 	second := aToken("rt2", "g")
-	wantErr(t, "a used code", issuer.ErrSpent, s.Redeem(ctx, "code-g", now, &second)) // TK-06
+	wantErr(t, "a used code", issuer.ErrSpent, s.Redeem(ctx, "code-g", now, &second, event("token.issue"))) // TK-06
 	_, _, err = s.RefreshToken(ctx, "rt2")
 	wantErr(t, "what a used code would have given", issuer.ErrNotFound, err)
 	if c, _, err := s.Code(ctx, "code-g"); err != nil || c.UsedAt != now {
@@ -346,7 +351,7 @@ func codes(t *testing.T, open func() Store) {
 	}
 	must(t, s.PutCode(ctx, aGrant("h"), aCode("h"), event("grant.create")))
 	must(t, s.EndGrant(ctx, "h", now, "r", event("grant.end")))
-	wantErr(t, "a code of an ended grant", issuer.ErrSpent, s.Redeem(ctx, "code-h", now, nil)) // TK-09
+	wantErr(t, "a code of an ended grant", issuer.ErrSpent, s.Redeem(ctx, "code-h", now, nil, event("token.issue"))) // TK-09
 	if c, _, _ := s.Code(ctx, "code-h"); !c.UsedAt.IsZero() {
 		t.Error("a refused redemption left its mark")
 	}
@@ -372,20 +377,20 @@ func refreshTokens(t *testing.T, open func() Store) {
 	s := open()
 	populate(t, s)
 	begun(t, s, "g")
-	must(t, s.Rotate(ctx, "rt-g", now.Add(time.Second), aToken("rt2", "g")))
+	must(t, s.Rotate(ctx, "rt-g", now.Add(time.Second), aToken("rt2", "g"), event("token.refresh")))
 	s = open() // RT-16: reuse is noticed after a restart
-	wantErr(t, "a used token", issuer.ErrSpent, s.Rotate(ctx, "rt-g", now, aToken("rt3", "g")))
+	wantErr(t, "a used token", issuer.ErrSpent, s.Rotate(ctx, "rt-g", now, aToken("rt3", "g"), event("token.refresh")))
 	used, g, err := s.RefreshToken(ctx, "rt-g")
 	want := aToken("rt-g", "g")
 	want.UsedAt = now.Add(time.Second)
 	same(t, "a used token", want, used, err)
 	same(t, "its grant", aGrant("g"), g, err)
-	if s.Rotate(ctx, "rt2", now, aToken("rt2", "g")) == nil { // SF-03: the successor cannot be kept
+	if s.Rotate(ctx, "rt2", now, aToken("rt2", "g"), event("token.refresh")) == nil { // SF-03: the successor cannot be kept
 		t.Error("a successor that is there already: got nil, want an error")
 	}
-	must(t, s.Rotate(ctx, "rt2", now, aToken("rt3", "g"))) // and the parent still works
+	must(t, s.Rotate(ctx, "rt2", now, aToken("rt3", "g"), event("token.refresh"))) // and the parent still works
 	must(t, s.EndGrant(ctx, "g", now, "r", event("grant.end")))
-	wantErr(t, "a token of an ended grant", issuer.ErrSpent, s.Rotate(ctx, "rt3", now, aToken("rt4", "g")))
+	wantErr(t, "a token of an ended grant", issuer.ErrSpent, s.Rotate(ctx, "rt3", now, aToken("rt4", "g"), event("token.refresh")))
 	_, g, err = s.RefreshToken(ctx, "rt3")
 	if err != nil || !g.Ended() {
 		t.Errorf("an ended grant's token: got %+v %v, want it to say so", g, err)
@@ -405,7 +410,7 @@ func grants(t *testing.T, open func() Store) {
 	want := aGrant("g1")
 	want.EndedAt, want.EndReason = now, "first"
 	same(t, "an ended grant", want, g, err)
-	events, err := s.Events(ctx, 100)
+	events, err := s.Events(ctx, audit.Filter{})
 	ends := 0
 	for _, e := range events {
 		if e.Action == "grant.end" {
@@ -527,7 +532,7 @@ func sealedRows(t *testing.T, open func() Store) {
 		wantErr(t, name, keyring.ErrChanged, s.Reseal(ctx, "b", rows, event("key.reseal")))
 	}
 	lines := func() (n int) {
-		events, err := s.Events(ctx, 100)
+		events, err := s.Events(ctx, audit.Filter{Limit: 100})
 		must(t, err)
 		for _, e := range events {
 			if e.Action == "key.reseal" {
@@ -567,9 +572,9 @@ func oneWinner(t *testing.T, open func() Store) {
 		if i%2 == 0 {
 			at = replica
 		}
-		count(at.Rotate(ctx, "rt-g", now, aToken(fmt.Sprint("child", i), "g")), &rotated)
+		count(at.Rotate(ctx, "rt-g", now, aToken(fmt.Sprint("child", i), "g"), event("token.refresh")), &rotated)
 		first := aToken(fmt.Sprint("first", i), "h")
-		count(at.Redeem(ctx, "code-h", now, &first), &redeemed)
+		count(at.Redeem(ctx, "code-h", now, &first, event("token.issue")), &redeemed)
 	})
 	if rotated.Load() != 1 || redeemed.Load() != 1 {
 		t.Errorf("got %d rotations and %d redemptions, want 1 and 1", rotated.Load(), redeemed.Load())
@@ -588,7 +593,7 @@ func endingRacesRotating(t *testing.T, open func() Store) {
 			leaf := "rt-" + id
 			for i := 0; ; i++ {
 				next := fmt.Sprint(leaf, ".", i)
-				if err := replica.Rotate(ctx, leaf, now, aToken(next, id)); err != nil {
+				if err := replica.Rotate(ctx, leaf, now, aToken(next, id), event("token.refresh")); err != nil {
 					done <- err
 					return
 				}
@@ -604,7 +609,7 @@ func cleanUp(t *testing.T, open func() Store) {
 	s := open()
 	populate(t, s)
 	begun(t, s, "g")
-	must(t, s.Rotate(ctx, "rt-g", now, aToken("rt2", "g")))
+	must(t, s.Rotate(ctx, "rt-g", now, aToken("rt2", "g"), event("token.refresh")))
 	must(t, s.PutCode(ctx, aGrant("h"), aCode("h"), event("grant.create")))
 	removed, err := s.DeleteExpired(ctx, now.Add(23*time.Hour), 90*24*time.Hour)
 	if removed != 1 || err != nil {

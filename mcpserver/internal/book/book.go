@@ -10,28 +10,31 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
 	_ "modernc.org/sqlite"             // registers "sqlite"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
 // DB is an open database.
-type DB struct{ sql *sql.DB }
+type DB struct {
+	sql   *sql.DB
+	audit *chain.Chain
+}
 
 // poolSize bounds the connections.
 const poolSize = 4
 
 // Open opens a migrated database: sqlite:PATH or postgres://….
 func Open(ctx context.Context, database string) (*DB, error) {
-	driver, dsn := "pgx", database
+	driver, dsn, lock := "pgx", database, " FOR UPDATE"
 	if path, ok := strings.CutPrefix(database, "sqlite:"); ok {
 		if info, err := os.Stat(path); err != nil || info.IsDir() {
 			return nil, fmt.Errorf("the companion's database %s is not there; run `gatehouse migrate` first", path)
 		}
-		driver = "sqlite"
+		driver, lock = "sqlite", ""
 		dsn = "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) +
 			"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
 	}
@@ -44,7 +47,7 @@ func Open(ctx context.Context, database string) (*DB, error) {
 	if err := db.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the companion's database: %w", err), db.Close())
 	}
-	return &DB{db}, nil
+	return &DB{db, chain.New(chain.Options{Write: db, Read: db, Name: "companion", Lock: lock})}, nil
 }
 
 // Close closes the database.
@@ -81,46 +84,34 @@ func (d *DB) Read(ctx context.Context, row func(scan func(...any) error) error, 
 	return rows.Err()
 }
 
+// Audit is the chain of the wing's audit lines.
+func (d *DB) Audit() *chain.Chain { return d.audit }
+
 // Line writes an audit line within a transaction: what it is about is kept with it, or neither is.
-func Line(ctx context.Context, tx *sql.Tx, e audit.Event) error {
-	_, err := line(ctx, tx, e, nil)
-	return err
+func (d *DB) Line(ctx context.Context, tx *sql.Tx, e audit.Event) error {
+	return d.audit.Insert(ctx, tx, e)
 }
 
 // LineOnce writes an audit line unless there is one of this name, whichever replica wrote it, and says whether it did.
-func LineOnce(ctx context.Context, tx *sql.Tx, e audit.Event, name string) (written bool, err error) {
-	return line(ctx, tx, e, &name)
-}
-
-func line(ctx context.Context, tx *sql.Tx, e audit.Event, once *string) (bool, error) {
-	r, err := tx.ExecContext(ctx, `INSERT INTO companion_events (at, actor, action, target, tenant, detail, once)
-		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (once) DO NOTHING`, e.Time.Unix(), e.Actor, e.Action, e.Target, e.Tenant, e.Detail, once)
+func (d *DB) LineOnce(ctx context.Context, tx *sql.Tx, e audit.Event, name string) (written bool, err error) {
+	r, err := tx.ExecContext(ctx, "INSERT INTO companion_once (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", name)
 	if err != nil {
-		return false, fmt.Errorf("writing the audit line: %w", err)
+		return false, fmt.Errorf("naming an audit line: %w", err)
 	}
-	n, err := r.RowsAffected()
-	return n == 1, err
+	if n, err := r.RowsAffected(); err != nil || n == 0 {
+		return false, err
+	}
+	return true, d.audit.Insert(ctx, tx, e)
 }
 
 // Record implements audit.Log.
 func (d *DB) Record(ctx context.Context, e audit.Event) error {
-	return d.Write(ctx, func(tx *sql.Tx) error { return Line(ctx, tx, e) })
+	return d.audit.Insert(ctx, d.sql, e)
 }
 
-// Events returns the newest lines, newest first, at most limit.
-func (d *DB) Events(ctx context.Context, limit int) (events []audit.Event, err error) {
-	err = d.Read(ctx, func(scan func(...any) error) error {
-		var e audit.Event
-		var at int64
-		err := scan(&at, &e.Actor, &e.Action, &e.Target, &e.Tenant, &e.Detail)
-		e.Time = time.Unix(at, 0).UTC()
-		events = append(events, e)
-		return err
-	}, "SELECT at, actor, action, target, tenant, detail FROM companion_events ORDER BY id DESC LIMIT $1", limit)
-	if err != nil {
-		return nil, fmt.Errorf("reading audit lines: %w", err)
-	}
-	return events, nil
+// Events returns the newest lines, newest first.
+func (d *DB) Events(ctx context.Context, f audit.Filter) ([]audit.Record, error) {
+	return d.audit.List(ctx, f)
 }
 
 var _ audit.Log = (*DB)(nil)

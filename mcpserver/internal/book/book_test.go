@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
 	"github.com/gatehouse-mcp/gatehouse/migrations"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
@@ -45,12 +46,12 @@ func eachStore(t *testing.T, test func(t *testing.T, b *book.DB, dialect string)
 func TestLines(t *testing.T) {
 	eachStore(t, func(t *testing.T, b *book.DB, _ string) {
 		ctx := context.Background()
-		e := audit.Event{Time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Actor: "system", Action: "signal.volume", Target: "read_customer", Tenant: "acme", Detail: "much"}
+		e := audit.Event{Time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Actor: "system", Action: "signal.volume", Target: "read_customer", Tenant: "acme", Outcome: audit.OK, Detail: "much"}
 		must(t, b.Record(ctx, e))
 		must(t, b.Record(ctx, e))
 		for i := range 3 {
 			must(t, b.Write(ctx, func(tx *sql.Tx) error {
-				written, err := book.LineOnce(ctx, tx, e, "the same")
+				written, err := b.LineOnce(ctx, tx, e, "the same")
 				if written != (i == 0) {
 					t.Errorf("time %d: written is %v", i+1, written)
 				}
@@ -58,16 +59,29 @@ func TestLines(t *testing.T) {
 			}))
 		}
 		broken := b.Write(ctx, func(tx *sql.Tx) error {
-			must(t, book.Line(ctx, tx, e))
+			must(t, b.Line(ctx, tx, e))
 			return context.Canceled
 		})
-		events, err := b.Events(ctx, 10)
+		events, err := b.Events(ctx, audit.Filter{})
 		must(t, err)
 		if broken == nil || len(events) != 3 {
 			t.Errorf("got %v and %d lines, want 3", broken, len(events))
 		}
-		if diff := cmp.Diff(e, events[0]); diff != "" {
+		if diff := cmp.Diff(audit.Record{Event: e}, events[0]); diff != "" {
 			t.Errorf("a line (-want +got):\n%s", diff)
+		}
+		// Once more, when they have their place in the chain.
+		n, err := b.Audit().Seal(ctx)
+		must(t, err)
+		must(t, b.Write(ctx, func(tx *sql.Tx) error {
+			written, err := b.LineOnce(ctx, tx, e, "the same")
+			if written {
+				t.Error("what was written once is written again after it was sealed")
+			}
+			return err
+		}))
+		if w, err := b.Audit().Verify(ctx, chain.Walk{}); n != 3 || err != nil || w.Records != 3 || w.Finding != nil || w.Waiting != 0 || w.Anchored {
+			t.Errorf("sealed %d: got %+v %v, want three records, by no key", n, w, err)
 		}
 	})
 }

@@ -13,9 +13,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
 	"github.com/gatehouse-mcp/gatehouse/migrations"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
@@ -250,5 +253,26 @@ func TestWhereThereIsNoWall(t *testing.T) {
 			t.Errorf("%.8s: got %v %v, want no wall", database, walled, err)
 		}
 		must(t, d.Close())
+	}
+}
+
+// The wing's own role seals its audit lines, and lets the oldest go.
+func TestItsRoleSealsTheAudit(t *testing.T) {
+	dsn, _ := roles["a role of its own"](t)
+	ctx := context.Background()
+	b, err := book.Open(ctx, dsn)
+	must(t, err)
+	defer b.Close()
+	must(t, b.Write(ctx, func(tx *sql.Tx) error {
+		_, err := b.LineOnce(ctx, tx, audit.Event{Time: time.Unix(1, 0), Actor: "system", Action: "signal.volume"}, "once")
+		return err
+	}))
+	n, err := b.Audit().Seal(ctx)
+	must(t, err)
+	w, err := b.Audit().Verify(ctx, chain.Walk{})
+	must(t, err)
+	pruned, err := b.Audit().Prune(ctx, time.Now())
+	if n != 1 || w.Records != 1 || w.Finding != nil || pruned != 1 || err != nil {
+		t.Errorf("got %d sealed, %+v, %d gone %v", n, w, pruned, err)
 	}
 }

@@ -194,7 +194,7 @@ func (m *Modes) Set(ctx context.Context, s Setting, actor string) error {
 	now := m.now().UTC()
 	err := m.book.Write(ctx, func(tx *sql.Tx) error {
 		e := audit.Event{Time: now, Actor: actor, Action: "rollout.set", Target: target(s), Tenant: s.Tenant, Detail: string(s.Mode)}
-		if err := book.Line(ctx, tx, e); err != nil {
+		if err := m.book.Line(ctx, tx, e); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO rollout_modes (tenant_id, tool, mode, set_at) VALUES ($1, $2, $3, $4)

@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/rollout"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
@@ -100,7 +101,7 @@ func TestNoLineNoMode(t *testing.T) {
 	defer b.Close()
 	m := rollout.New(b, time.Now, slog.New(slog.DiscardHandler))
 	must(t, m.Set(ctx, rollout.Setting{Tenant: "acme", Mode: guard.EnforceWrites}, "operator"))
-	events, err := b.Events(ctx, 10)
+	events, err := b.Events(ctx, audit.Filter{})
 	must(t, err)
 	if len(events) != 1 || events[0].Action != "rollout.set" || events[0].Tenant != "acme" || events[0].Detail != "enforce_writes" || events[0].Actor != "operator" {
 		t.Errorf("the line: got %+v", events)

@@ -82,7 +82,7 @@ func suspects(ctx context.Context, b *book.DB, h int64, condition string, least 
 		out = append(out, s)
 		return err
 	}, `SELECT tenant_id, name, CAST(SUM(calls) AS BIGINT) FROM usage_hours u WHERE hour = $1 AND `+passing+` AND `+condition+`
-		AND NOT EXISTS (SELECT 1 FROM companion_events c WHERE c.once = 'signal:' || u.hour || ':' || u.tenant_id || ':' || u.name)
+		AND NOT EXISTS (SELECT 1 FROM companion_once c WHERE c.name = 'signal:' || u.hour || ':' || u.tenant_id || ':' || u.name)
 		GROUP BY tenant_id, name, hour HAVING SUM(calls) >= $2 ORDER BY SUM(calls) DESC, tenant_id, name LIMIT $3`, h, least, mostSignals)
 	if err != nil {
 		return nil, fmt.Errorf("looking for what is unusual: %w", err)
@@ -108,7 +108,7 @@ func (s suspect) usual(ctx context.Context, b *book.DB) (mean float64, enough bo
 func (s suspect) mark(ctx context.Context, b *book.DB, now time.Time, found []audit.Event, action, detail string) ([]audit.Event, error) {
 	e := audit.Event{Time: now, Actor: "system", Action: action, Target: s.name, Tenant: s.tenant, Detail: detail}
 	err := b.Write(ctx, func(tx *sql.Tx) error {
-		written, err := book.LineOnce(ctx, tx, e, fmt.Sprintf("signal:%d:%s:%s", s.hour, s.tenant, s.name))
+		written, err := b.LineOnce(ctx, tx, e, fmt.Sprintf("signal:%d:%s:%s", s.hour, s.tenant, s.name))
 		if written {
 			found = append(found, e)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/usage"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
 // The detector says what is far off a tenant's own history, once a tenant, tool and hour, whoever looks.
@@ -67,7 +68,7 @@ func TestSignals(t *testing.T) {
 		if again, err := usage.Detect(ctx, b, noon.Add(time.Hour)); err != nil || len(again) != 0 {
 			t.Errorf("the same hour, an hour later: got %+v %v", again, err)
 		}
-		events, err := b.Events(ctx, 10)
+		events, err := b.Events(ctx, audit.Filter{})
 		must(t, err)
 		if len(events) != 5 || events[0].Actor != "system" || events[0].Tenant == "" || events[0].Detail == "" {
 			t.Errorf("the audit stream: %+v", events)

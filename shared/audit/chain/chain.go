@@ -1,0 +1,311 @@
+// Package chain owns the place of each audit line in a chain of hashes, in SQLite and in PostgreSQL alike.
+//
+// A line is written into a table of those that wait, in the transaction of what it is about, and waits for nobody there. A sealer takes what has been committed,
+// gives each its number, and its hash: over the hash before it, the number, and all that the line says. The last number and hash are the head, one row whose lock
+// lets one sealer work at a time. Lines that have their place are never changed; the oldest may go, and then the head remembers where the chain begins.
+package chain
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+)
+
+// Options of New.
+type Options struct {
+	Write, Read *sql.DB // may be the same
+	// Name begins the names of the tables: NAME_events (those that wait), NAME_records and NAME_head.
+	Name string
+	// Lock ends a SELECT that holds its rows: " FOR UPDATE" where there is such a thing, empty where a transaction that may write is alone.
+	Lock string
+}
+
+// Chain is one chain. It is safe for concurrent use, by many processes at once.
+type Chain struct {
+	Options
+	insert string
+	keys   [][]byte
+
+	mu   sync.Mutex
+	last Point // the newest head that this process knows of
+}
+
+// New makes a chain on migrated tables.
+func New(o Options) *Chain {
+	return &Chain{
+		Options: o,
+		insert:  "INSERT INTO " + o.Name + "_events (" + columns + ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+	}
+}
+
+// Anchor sets the keys under which the head is authenticated: the first makes, any of them is believed. Without one, whoever can write the database can write
+// the chain anew from its beginning. It is called before the chain is used.
+func (c *Chain) Anchor(keys ...[]byte) { c.keys = keys }
+
+// Point is a place in the chain: a number and the hash there. Number 0 is before the first line, and has no hash.
+type Point struct {
+	Seq  int64
+	Hash [sha256.Size]byte
+}
+
+// String is the point as people note it: NUMBER:HASH.
+func (p Point) String() string {
+	return strconv.FormatInt(p.Seq, 10) + ":" + hex.EncodeToString(p.Hash[:])
+}
+
+// ParsePoint reads what String wrote.
+func ParsePoint(s string) (p Point, err error) {
+	number, sum, _ := strings.Cut(s, ":")
+	p.Seq, err = strconv.ParseInt(number, 10, 64)
+	raw, bad := hex.DecodeString(sum)
+	if err != nil || bad != nil || p.Seq < 0 || len(raw) != len(p.Hash) {
+		return Point{}, errors.New("a head is a number, a colon and 64 hexadecimal digits")
+	}
+	copy(p.Hash[:], raw)
+	return p, nil
+}
+
+// MarshalText and UnmarshalText let a point travel as it is noted.
+func (p Point) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (p *Point) UnmarshalText(text []byte) (err error) {
+	*p, err = ParsePoint(string(text))
+	return err
+}
+
+// columns are what a line says, in the order in which it is hashed.
+const columns = "at, actor, action, target, tenant, client, grant_id, outcome, detail"
+
+// Execer is a database or a transaction.
+type Execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// Insert writes a line, within the transaction of what it is about.
+func (c *Chain) Insert(ctx context.Context, x Execer, e audit.Event) error {
+	if _, err := x.ExecContext(ctx, c.insert, Row(e)...); err != nil {
+		return fmt.Errorf("writing the audit line: %w", err)
+	}
+	return nil
+}
+
+// InsertAll writes lines in one transaction.
+func (c *Chain) InsertAll(ctx context.Context, events []audit.Event) error {
+	return c.tx(ctx, func(tx *sql.Tx) error {
+		for len(events) > 0 {
+			n := min(len(events), rowsAtOnce)
+			args := make([]any, 0, n*width)
+			for _, e := range events[:n] {
+				args = append(args, Row(e)...)
+			}
+			if _, err := tx.ExecContext(ctx, "INSERT INTO "+c.Name+"_events ("+columns+") VALUES "+c.places(n, width), args...); err != nil {
+				return fmt.Errorf("writing audit lines: %w", err)
+			}
+			events = events[n:]
+		}
+		return nil
+	})
+}
+
+const (
+	width      = 9   // columns of a line
+	rowsAtOnce = 100 // rows of one statement
+)
+
+// places are the parameters of n rows of so many columns. SQLite takes numbered ones for names, and looks through all of them for each.
+func (c *Chain) places(n, width int) string {
+	var b strings.Builder
+	for i := range n * width {
+		switch {
+		case i == 0:
+			b.WriteByte('(')
+		case i%width == 0:
+			b.WriteString("), (")
+		default:
+			b.WriteString(", ")
+		}
+		if c.Lock == "" {
+			b.WriteByte('?')
+			continue
+		}
+		b.WriteByte('$')
+		b.WriteString(strconv.Itoa(i + 1))
+	}
+	b.WriteByte(')')
+	return b.String()
+}
+
+// The most that a line says, in bytes.
+const (
+	maxName   = 512
+	maxDetail = 1024
+)
+
+// Row is a line's columns in their order: text that every database can hold, within bounds, whoever wrote it.
+func Row(e audit.Event) []any {
+	outcome := e.Outcome
+	if outcome == "" {
+		outcome = audit.OK
+	}
+	return []any{
+		e.Time.Unix(), text(e.Actor, maxName), text(e.Action, maxName), text(e.Target, maxName), text(e.Tenant, maxName), text(e.Client, maxName),
+		text(e.Grant, maxName), text(outcome, maxName), text(e.Detail, maxDetail),
+	}
+}
+
+func text(s string, most int) string {
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return strings.Map(func(r rune) rune { // a terminal or a table that shows it must not take any of it for its own
+		if r < ' ' || r >= 0x7f && r <= 0x9f || r == '\u2028' || r == '\u2029' {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+// content writes a line as it is hashed: its time in seconds and then its columns in their order, with a line feed between them. What is sealed has none within
+// (see text), and as many columns as all: so no other columns are written like it. The database writes it, which is much faster than reading column by column.
+const content = "concat_ws('\n', " + columns + ")"
+
+// write writes a line's columns as content does.
+func write(row []any) []byte {
+	b := strconv.AppendInt(nil, row[0].(int64), 10)
+	for _, column := range row[1:] {
+		b = append(append(b, '\n'), column.(string)...)
+	}
+	return b
+}
+
+// read is the inverse of write: the time of a line, and its other columns.
+func read(content []byte) (at time.Time, columns []string) {
+	columns = strings.Split(string(content), "\n")
+	seconds, _ := strconv.ParseInt(columns[0], 10, 64) // what somebody else wrote there is found by its hash
+	return time.Unix(seconds, 0).UTC(), columns[1:]
+}
+
+// line is a record as it is hashed.
+type line struct {
+	seq     int64
+	hash    []byte
+	content []byte
+}
+
+// version begins what is hashed: another encoding would have another one.
+const version = 1
+
+// follow is the hash of a line with this number after prev. scratch is used again.
+func follow(scratch []byte, prev *[sha256.Size]byte, seq int64, content []byte) (sum [sha256.Size]byte, _ []byte) {
+	b := append(scratch[:0], version)
+	b = append(b, prev[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(seq))
+	b = append(b, content...)
+	return sha256.Sum256(b), b
+}
+
+// head is the chain's one row: where it begins, where it ends, and the word of the keys' owner for both.
+type head struct {
+	base, end Point
+	mac       []byte
+}
+
+// word authenticates a head under a key.
+func (c *Chain) word(key []byte, h head) []byte {
+	m := hmac.New(sha256.New, key)
+	fmt.Fprintf(m, "gatehouse audit head %d\x00%s\x00%s\x00%s", version, c.Name, h.base, h.end)
+	return m.Sum(nil)
+}
+
+// believed says whether one of the keys made the head's word, or there are no keys. A chain that has not begun has no word.
+func (c *Chain) believed(h head) bool {
+	if len(c.keys) == 0 || h.base.Seq == 0 && h.end == (Point{}) {
+		return true
+	}
+	for _, key := range c.keys {
+		if hmac.Equal(c.word(key, h), h.mac) {
+			return true
+		}
+	}
+	return false
+}
+
+// errNoHead says that the head's row is gone.
+var errNoHead = errors.New("the head of the chain is gone")
+
+// queryer is a database or a transaction.
+type queryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// head reads the head; lock may hold it.
+func (c *Chain) head(ctx context.Context, q queryer, lock string) (h head, err error) {
+	var base, end []byte
+	err = q.QueryRowContext(ctx, "SELECT base, base_hash, seq, hash, mac FROM "+c.Name+"_head WHERE id = 1"+lock).Scan(&h.base.Seq, &base, &h.end.Seq, &end, &h.mac)
+	if errors.Is(err, sql.ErrNoRows) {
+		return h, errNoHead
+	}
+	if err != nil {
+		return h, fmt.Errorf("reading the head of the audit chain: %w", err)
+	}
+	copy(h.base.Hash[:], base)
+	copy(h.end.Hash[:], end)
+	return h, nil
+}
+
+// newest is the last record that there is.
+func (c *Chain) newest(ctx context.Context, q queryer) (p Point, err error) {
+	return c.point(ctx, q, "ORDER BY seq DESC LIMIT 1")
+}
+
+// point finds a record's number and hash; none is the zero Point.
+func (c *Chain) point(ctx context.Context, q queryer, which string, args ...any) (p Point, err error) {
+	var sum []byte
+	err = q.QueryRowContext(ctx, "SELECT seq, hash FROM "+c.Name+"_records "+which, args...).Scan(&p.Seq, &sum)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Point{}, nil
+	}
+	if err != nil {
+		return Point{}, fmt.Errorf("reading the audit chain: %w", err)
+	}
+	copy(p.Hash[:], sum)
+	return p, nil
+}
+
+func (c *Chain) tx(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := c.Write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	defer tx.Rollback()
+	if err := do(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}
+
+// snapshot reads several things as they were at one moment.
+func (c *Chain) snapshot(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := c.Read.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	if err != nil {
+		return fmt.Errorf("beginning to read: %w", err)
+	}
+	defer tx.Rollback()
+	return do(tx)
+}

@@ -1,0 +1,275 @@
+package chain
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+)
+
+// batch bounds how many lines one transaction seals or deletes, so that no request waits long for it.
+const batch = 500
+
+// Broken is the action of the line that a sealer writes when it finds the head not as a sealer leaves it.
+const Broken = "audit.broken"
+
+// Seal gives a place to what has been committed and has none, at most a batch, and returns how many lines that were. When another sealer is at work it waits for its
+// turn. A head that is not as a sealer left it stops nothing: the line that says so is the next in the chain.
+func (c *Chain) Seal(ctx context.Context) (n int, err error) {
+	var waiting int
+	if err := c.Read.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM "+c.Name+"_events LIMIT 1) AS one").Scan(&waiting); err != nil {
+		return 0, fmt.Errorf("looking for audit lines: %w", err)
+	}
+	if waiting == 0 {
+		return 0, nil
+	}
+	var end Point
+	err = c.tx(ctx, func(tx *sql.Tx) error {
+		n, end, err = c.seal(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if n > 0 {
+		c.remember(end)
+	}
+	return n, nil
+}
+
+func (c *Chain) seal(ctx context.Context, tx *sql.Tx) (int, Point, error) {
+	h, broken, err := c.ending(ctx, tx)
+	if err != nil {
+		return 0, Point{}, err
+	}
+	events, err := c.take(ctx, tx)
+	if err != nil || len(events) == 0 {
+		return 0, Point{}, err
+	}
+	if broken != "" {
+		events = append([]waiting{{line: audit.Event{Time: time.Now(), Actor: "system", Action: Broken, Outcome: audit.Failed, Detail: broken}}}, events...)
+	}
+	end, err := c.append(ctx, tx, h.end, events)
+	if err != nil {
+		return 0, Point{}, err
+	}
+	h.end = end
+	return len(events), end, c.keep(ctx, tx, h)
+}
+
+// ending holds the head and says where the next line goes. What is not as a sealer left it, it says in words.
+func (c *Chain) ending(ctx context.Context, tx *sql.Tx) (h head, broken string, err error) {
+	h, err = c.head(ctx, tx, c.Lock)
+	gone := errors.Is(err, errNoHead)
+	if err != nil && !gone {
+		return h, "", err
+	}
+	newest, err := c.newest(ctx, tx)
+	if err != nil {
+		return h, "", err
+	}
+	known, believed := c.known(), c.believed(h)
+	switch {
+	case gone:
+		broken = "the head was gone"
+		if _, err := tx.ExecContext(ctx, "INSERT INTO "+c.Name+"_head (id, base, base_hash, seq, hash, mac) VALUES (1, 0, $1, 0, $1, $1)", []byte{}); err != nil {
+			return h, "", fmt.Errorf("making a head for the audit chain: %w", err)
+		}
+	case !believed:
+		broken = "the head was written by somebody who has not the key: " + h.end.String()
+	case newest.Seq > h.end.Seq:
+		broken = fmt.Sprintf("there were records after the head, which was %s", h.end)
+	case h.end.Seq < known.Seq:
+		broken = fmt.Sprintf("the head went back to %d from %s", h.end.Seq, known)
+	case known.Seq > 0:
+		there, err := c.point(ctx, tx, "WHERE seq = $1", known.Seq)
+		if err != nil {
+			return h, "", err
+		}
+		if there.Seq != 0 && there.Hash != known.Hash { // one that is missing is missed by whoever verifies, or is too old
+			broken = fmt.Sprintf("record %s had become %s", known, there)
+		}
+	}
+	if broken != "" && (newest.Seq >= h.end.Seq || !believed) { // a number that somebody made up is no place to go on from
+		h.end = newest
+	}
+	return h, broken, nil
+}
+
+// waiting is a line that has no place yet.
+type waiting struct {
+	id   int64
+	line audit.Event
+}
+
+// take takes the oldest lines that wait. An id is given before a transaction is committed, so that a line may come with a lower one than others that have their
+// place already: what counts is what is there.
+func (c *Chain) take(ctx context.Context, tx *sql.Tx) (taken []waiting, err error) {
+	rows, err := tx.QueryContext(ctx, "DELETE FROM "+c.Name+"_events WHERE id IN (SELECT id FROM "+c.Name+"_events ORDER BY id LIMIT $1) RETURNING id, "+columns, batch)
+	if err != nil {
+		return nil, fmt.Errorf("taking audit lines: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var w waiting
+		if err := rows.Scan(append([]any{&w.id}, into(&w.line)...)...); err != nil {
+			return nil, fmt.Errorf("reading an audit line: %w", err)
+		}
+		taken = append(taken, w)
+	}
+	slices.SortFunc(taken, func(a, b waiting) int { return cmp.Compare(a.id, b.id) })
+	return taken, rows.Err()
+}
+
+// append gives lines their places after prev.
+func (c *Chain) append(ctx context.Context, tx *sql.Tx, prev Point, events []waiting) (Point, error) {
+	var scratch []byte
+	for len(events) > 0 {
+		n := min(len(events), rowsAtOnce)
+		args := make([]any, 0, n*(width+2))
+		for _, w := range events[:n] {
+			row := Row(w.line)
+			prev.Seq++
+			prev.Hash, scratch = follow(scratch, &prev.Hash, prev.Seq, write(row))
+			args = append(append(args, prev.Seq, slices.Clone(prev.Hash[:])), row...)
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO "+c.Name+"_records (seq, hash, "+columns+") VALUES "+c.places(n, width+2), args...); err != nil {
+			return Point{}, fmt.Errorf("giving audit lines their place: %w", err)
+		}
+		events = events[n:]
+	}
+	return prev, nil
+}
+
+// keep keeps a head that is held.
+func (c *Chain) keep(ctx context.Context, tx *sql.Tx, h head) error {
+	mac := []byte{}
+	if len(c.keys) > 0 {
+		mac = c.word(c.keys[0], h)
+	}
+	_, err := tx.ExecContext(ctx, "UPDATE "+c.Name+"_head SET base = $1, base_hash = $2, seq = $3, hash = $4, mac = $5 WHERE id = 1",
+		h.base.Seq, h.base.Hash[:], h.end.Seq, h.end.Hash[:], mac)
+	if err != nil {
+		return fmt.Errorf("writing the head of the audit chain: %w", err)
+	}
+	return nil
+}
+
+func (c *Chain) known() Point {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
+
+func (c *Chain) remember(p Point) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = p
+}
+
+// Prune deletes the oldest records, those of before a time, and remembers in the head where the chain begins then. It returns how many those were.
+func (c *Chain) Prune(ctx context.Context, before time.Time) (total int64, err error) {
+	for {
+		var n int64
+		err := c.tx(ctx, func(tx *sql.Tx) error {
+			n, err = c.prune(ctx, tx, before)
+			return err
+		})
+		total += n
+		if err != nil || n < batch {
+			return total, err
+		}
+	}
+}
+
+func (c *Chain) prune(ctx context.Context, tx *sql.Tx, before time.Time) (int64, error) {
+	h, err := c.head(ctx, tx, c.Lock)
+	if err != nil {
+		return 0, err
+	}
+	if !c.believed(h) {
+		return 0, errors.New("the head of the audit chain is not as a sealer leaves it: nothing is deleted before the next line is sealed")
+	}
+	rows, err := tx.QueryContext(ctx, "SELECT seq, hash, at FROM "+c.Name+"_records WHERE seq > $1 ORDER BY seq LIMIT $2", h.base.Seq, batch)
+	if err != nil {
+		return 0, fmt.Errorf("reading old audit records: %w", err)
+	}
+	defer rows.Close()
+	n := int64(0)
+	for rows.Next() {
+		var p Point
+		var sum []byte
+		var at int64
+		if err := rows.Scan(&p.Seq, &sum, &at); err != nil {
+			return 0, fmt.Errorf("reading old audit records: %w", err)
+		}
+		if at >= before.Unix() || p.Seq > h.end.Seq || p.Seq != h.base.Seq+1 { // what is not whole stays, for whoever verifies
+			break
+		}
+		copy(p.Hash[:], sum)
+		h.base = p
+		n++
+	}
+	if err := cmp.Or(rows.Err(), rows.Close()); err != nil || n == 0 {
+		return 0, err
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM "+c.Name+"_records WHERE seq <= $1", h.base.Seq); err != nil {
+		return 0, fmt.Errorf("deleting old audit records: %w", err)
+	}
+	return n, c.keep(ctx, tx, h)
+}
+
+// The sealer's rhythm.
+const (
+	sealEvery = 500 * time.Millisecond
+	sealTime  = 10 * time.Second // for one turn
+	noteEvery = time.Hour
+)
+
+// Run seals until ctx ends, and once more then. Whatever is wrong is logged when it begins, and tried again. Once an hour, and at the end, the head goes to the log, which somebody
+// who can only write the database cannot take back.
+func (c *Chain) Run(ctx context.Context, log *slog.Logger) {
+	turn := time.NewTicker(sealEvery)
+	defer turn.Stop()
+	noting := time.NewTicker(noteEvery)
+	defer noting.Stop()
+	trouble, noted := "", Point{}
+	for ctx.Err() == nil {
+		note := false
+		select {
+		case <-ctx.Done():
+		case <-turn.C:
+		case <-noting.C:
+			note = true
+		}
+		err := c.sealAll(context.WithoutCancel(ctx))
+		switch {
+		case err == nil:
+			trouble = ""
+		case err.Error() != trouble:
+			trouble = err.Error()
+			log.Error("audit lines wait for their place in the chain", "chain", c.Name, "error", err)
+		}
+		if end := c.known(); (note || ctx.Err() != nil) && end != noted {
+			noted = end
+			log.Info("the head of the audit chain", "chain", c.Name, "head", end.String())
+		}
+	}
+}
+
+func (c *Chain) sealAll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sealTime)
+	defer cancel()
+	for {
+		n, err := c.Seal(ctx)
+		if err != nil || n < batch {
+			return err
+		}
+	}
+}
