@@ -2,6 +2,7 @@ package authserver
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -12,8 +13,11 @@ const (
 )
 
 // Run does the background work until ctx ends: the list of ended grants is restored from the ledger, keys made or withdrawn by another replica are
-// read, what has long expired is deleted. A step that does not succeed is logged and tried again at its next turn.
+// read, what has long expired is deleted, connections are written. A step that does not succeed is logged and tried again at its next turn.
 func (s *Server) Run(ctx context.Context) {
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { s.backends.connections.Run(ctx) })
 	restore, reload, clean := time.NewTicker(restoreEvery), time.NewTicker(reloadKeysEvery), time.NewTicker(cleanEvery)
 	defer restore.Stop()
 	defer reload.Stop()

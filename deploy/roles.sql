@@ -6,7 +6,7 @@ BEGIN
     END IF;
 END
 $$;
-GRANT SELECT, INSERT, UPDATE, DELETE ON customers, tickets, articles, usage_hours TO companion;
+GRANT SELECT, INSERT, UPDATE, DELETE ON customers, tickets, articles, usage_hours, refusals TO companion;
 -- How strictly the rules count is the operator's to say: the wing only reads it. Its audit lines are only added to.
 GRANT SELECT ON rollout_modes, rollout_revision TO companion;
 GRANT SELECT, INSERT ON companion_events TO companion;

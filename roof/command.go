@@ -51,6 +51,9 @@ func commands() []command {
 		{"rollout set", "MODE", "say how strictly the rules count for a tenant: observe, enforce_writes or enforce", rolloutSet},
 		{"rollout report", "", "show who would be refused what, and where it is safe to enforce", rolloutReport},
 		{"explain", "", "show which tools a caller sees, and by which rule", explain},
+		{"connection list", "", "show how far each client came on its way in, and why no further", connectionList},
+		{"connection show", "ID", "show one attempt whole", connectionShow},
+		{"connections", "", "the same as connection list", connectionList},
 		{"audit list", "", "show who did what, and what is unusual", auditList},
 		{"gateway serve", "", "put existing MCP servers behind the guard, as a file says", gatewayServe},
 		{"gateway init", "[-- PROGRAM]", "read what an MCP server offers, and write a file to begin with", gatewayInit},
@@ -60,7 +63,7 @@ func commands() []command {
 
 // ofTools says whether a command is about MCP servers, of which a gateway may have some.
 func (c command) ofTools() bool {
-	return slices.Contains([]string{"usage list", "rollout set", "rollout report", "explain", "audit list"}, c.name)
+	return slices.Contains([]string{"usage list", "rollout set", "rollout report", "explain", "connection list", "connection show", "connections", "audit list"}, c.name)
 }
 
 // find splits the words into a command and what follows it.

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
@@ -73,6 +74,7 @@ func (d *Door) acts() map[string]Act {
 		"keys.list":             with(func(ctx context.Context, _ struct{}) (any, error) { return d.SigningKeys(ctx) }),
 		"keys.rotate":           with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k.Algorithm, k.Soon) }),
 		"keys.withdraw":         with(func(ctx context.Context, kid string) (any, error) { return nil, d.WithdrawKey(ctx, kid) }),
+		"connection.list":       with(func(ctx context.Context, f connection.Filter) (any, error) { return d.ListConnections(ctx, f) }),
 		"audit.list":            with(func(ctx context.Context, limit int) (any, error) { return d.Events(ctx, limit) }),
 	}
 }

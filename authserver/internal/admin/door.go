@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
@@ -40,6 +41,9 @@ type Door struct {
 	Keys      *keyring.Ring
 	Resources []issuer.Resource // their scopes are the ones that there are
 	Now       func() time.Time
+	// Connections are the attempts of clients to come in, and Attempts those of this process that are not kept yet.
+	Connections connection.Store
+	Attempts    *connection.Log
 	// More are acts of others that come through this door too, under one roof: those of the MCP server. One of ours goes before one of the same name.
 	More map[string]Act
 }

@@ -93,13 +93,16 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 	return e.redirectURL(a, url.Values{"code": {code}}), nil
 }
 
+// Denied is what an application is told when the person said no.
+var Denied = oauth.AccessDenied("the person said no; do not ask again by yourself")
+
 // Deny says where to go when the person said no.
 func (e *Engine) Deny(ctx context.Context, form url.Values) (string, error) {
 	a, err := e.Authorize(ctx, form)
 	if err != nil {
 		return "", err
 	}
-	return e.refuse(ctx, a, oauth.AccessDenied("the person said no; do not ask again by yourself")).RedirectTo, nil
+	return e.refuse(ctx, a, Denied).RedirectTo, nil
 }
 
 func (e *Engine) offered(ctx context.Context, a *Authorization, c Consent) ([]string, error) {

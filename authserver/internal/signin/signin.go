@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
@@ -56,6 +57,7 @@ func (d *Door) askWho(w http.ResponseWriter, r *http.Request, status int, p web.
 			d.fail(w, r, err)
 			return
 		}
+		connection.On(r.Context()).Asks(t.Form)
 		if p.Client, err = d.asking(r, t.Form); err != nil {
 			d.fail(w, r, err)
 			return
@@ -115,6 +117,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 	if wait, ok := d.mayTry(r, email); !ok {
 		httpd.RetryAfter(w, wait)
 		httpd.Note(r.Context(), "refused", "too many sign-in attempts")
+		connection.On(r.Context()).Refuse(oauth.TooManyRequests())
 		d.askWho(w, r, http.StatusTooManyRequests, web.SignIn{
 			Transaction: transaction, Device: device, Email: form.Get("email"), Problem: "There were too many tries. Wait five minutes and try again.",
 		})
@@ -132,6 +135,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	if !fits || u.Disabled {
 		httpd.Note(r.Context(), "refused", "sign-in")
+		connection.On(r.Context()).Refuse(connection.ErrSignIn)
 		d.askWho(w, r, http.StatusForbidden, web.SignIn{Transaction: transaction, Device: device, Email: form.Get("email"), Problem: wrong})
 		return
 	}

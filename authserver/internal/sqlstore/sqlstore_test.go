@@ -165,14 +165,16 @@ func TestEachStepCanBeTakenBack(t *testing.T) {
 			names, err := fs.Glob(files, "*.down.sql")
 			must(t, err)
 			slices.Reverse(names)
-			step(names[0])
-			var unbound int
-			must(t, raw.QueryRow("SELECT COUNT(*) FROM codes WHERE used_at IS NULL").Scan(&unbound))
-			if unbound != 0 {
-				t.Errorf("%d codes are anybody's now that were bound to a key", unbound)
-			}
-			for _, name := range names[1:] {
+			for _, name := range names {
 				step(name)
+				if name != "000003_identity_and_proofs.down.sql" {
+					continue
+				}
+				var unbound int
+				must(t, raw.QueryRow("SELECT COUNT(*) FROM codes WHERE used_at IS NULL").Scan(&unbound))
+				if unbound != 0 {
+					t.Errorf("%d codes are anybody's now that were bound to a key", unbound)
+				}
 			}
 			names, err = fs.Glob(files, "*.up.sql")
 			must(t, err)
