@@ -94,8 +94,10 @@ func (c *call) connections(ctx context.Context, a connectionsAsked) ([]authserve
 	}
 	var met operator.Met
 	if a.id == "" || asked.ID != "" || asked.Client != "" {
-		if err := c.act(ctx, "tools.refusals", asked, &met); err != nil {
+		if err := c.act(ctx, "tools.refusals", asked, &met); err != nil && c.gateway != "" {
 			return nil, 0, err
+		} else if err != nil { // the issuer may be by itself here
+			c.program.complain("warning", "what the MCP server knows is not in it: "+err.Error())
 		}
 	}
 	all := issued.Connections

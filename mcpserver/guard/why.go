@@ -46,7 +46,7 @@ const (
 // untrusted says why a token was not believed. c is what it says of itself, zero when the issuer has not signed it.
 func (g *Guard) untrusted(err error, c token.Claims) *Why {
 	w := &Why{Client: c.ClientID, Tenant: c.TenantID}
-	now := g.config.Now()
+	now := time.Unix(g.config.Now().Unix(), 0) // in whole seconds, as a token has them
 	switch {
 	case errors.Is(err, token.ErrAudience):
 		w.Reason, w.About = WhyAudience, bareURL(c.Audience)

@@ -124,7 +124,7 @@ type Filter struct {
 const (
 	Kept       = 30 * 24 * time.Hour
 	Most       = 50_000 // records
-	MostOfOne  = 2_000  // of one client; all clients that are not known count as one
+	MostOfOne  = 1_000  // of one client; all clients that are not known count as one
 	atOnce     = 50     // written in one transaction
 	mostWait   = 10_000 // records that wait to be written
 	mostSource = 120    // that one address may begin in a minute

@@ -111,7 +111,7 @@ var sentences = []sentence{
 // What is said of errors that are told by what they wrap.
 const (
 	saysUnknown = "The client is not known here, or not any more (its registration was deleted, has expired, or was made at another issuer): remove the connection in the application and connect again, so that it registers anew."
-	saysWrong   = "Somebody tried to sign in for this client with an e-mail address and a password that do not belong together: if they forgot it, make them another account, and look at the log for who tries."
+	saysSignIn  = "Somebody tried to sign in for this client with an e-mail address and a password that do not belong together: if they forgot it, make them another account, and look at the log for who tries."
 	saysOurs    = "Something of ours did not answer, or broke: the log line with the support code says what."
 	saysClock   = "The client proved itself with something that was made {off} by our clock: set the clock of the client's machine, or of this one, by NTP."
 	saysElse    = "It was refused here as {code}: {description}"
@@ -142,7 +142,7 @@ func (w *Way) explain() (text, kind string) {
 	case errors.Is(w.err, ErrUnknown):
 		return saysUnknown, "unknown"
 	case errors.Is(w.err, ErrSignIn):
-		return saysWrong, "sign-in"
+		return saysSignIn, "sign-in"
 	case errors.As(w.err, &c):
 		return strings.Replace(saysClock, "{off}", far(c.ClockOff()), 1), "clock"
 	case !isRefusal:

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
@@ -31,6 +32,7 @@ type Store interface {
 	issuer.Store
 	keyring.Store
 	trust.Store
+	connection.Store
 	audit.Log
 	Events(ctx context.Context, limit int) ([]audit.Event, error)
 }
@@ -41,6 +43,7 @@ func Run(t *testing.T, begin func(t *testing.T) (open func() Store)) {
 	for name, part := range map[string]func(*testing.T, func() Store){
 		"nouns": nouns, "initial tokens": initialTokens, "registrations": registrations, "codes": codes, "refresh tokens": refreshTokens, "grants": grants, "machine grants": machineGrants,
 		"keys": keys, "trusted issuers": trustedIssuers, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp,
+		"connections": connections, "merging connections": mergingConnections,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, begin(t)) })
 	}
