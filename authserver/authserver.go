@@ -125,7 +125,7 @@ func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close 
 func operator(r *resolved, b *backends, d Deps) *Operator {
 	return &admin.Door{
 		Tenants: b.tenants, Users: b.sql, Clients: b.clients, Trust: b.sql, Grants: b.sql, Audit: b.sql,
-		Ledger: b.ledger, Keys: b.ring, Rekey: d.Rekey, Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, InsecureHTTP: r.InsecureHTTP, Now: d.Now, Atomically: b.atomically,
+		Ledger: b.ledger, Keys: b.ring, Rekey: d.Rekey, Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, InsecureHTTP: r.InsecureHTTP, Now: d.Now, Connections: b.sql, Attempts: b.connections, Atomically: b.atomically,
 	}
 }
 
@@ -206,6 +206,7 @@ func (s *Server) routes() (http.Handler, error) {
 		Authenticate:      &ratelimit.Limiter{Store: b.counters, Name: "authenticate", Limit: 100, Window: time.Minute},
 	}
 	r := mux.NewRouter()
+	r.Use(s.follow)
 	r.HandleFunc("/healthz", s.healthz).Methods("GET", "HEAD")
 	r.HandleFunc("/readyz", s.readyz).Methods("GET", "HEAD")
 	r.PathPrefix("/static/").Handler(web.Static()).Methods("GET", "HEAD")

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
@@ -51,6 +52,8 @@ type backends struct {
 	ledger  *grant.Ledger
 	nonces  []byte // the key of DPoP nonces
 
+	connections *connection.Log
+
 	// What the token endpoint reads again and again, remembered for a second.
 	clients *recent.Clients
 	tenants *recent.Tenants
@@ -68,6 +71,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	if b.sql, err = sqlstore.Open(ctx, r.Database); err != nil {
 		return nil, err
 	}
+	b.connections = connection.NewLog(b.sql, d.Now, d.Log)
 	if r.Redis != "" {
 		if b.redis, err = ttl.OpenRedis(ctx, r.Redis.Reveal()); err != nil {
 			return nil, err
@@ -227,6 +231,11 @@ func (t told) Add(ctx context.Context, grantID string, until time.Time) error {
 
 func (b *backends) close() error {
 	var errs []error
+	if b.connections != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), lastWrite)
+		defer cancel()
+		errs = append(errs, b.connections.Flush(ctx))
+	}
 	if b.redis != nil {
 		errs = append(errs, b.redis.Close())
 	}
@@ -235,6 +244,9 @@ func (b *backends) close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// lastWrite bounds the writing of the last connections.
+const lastWrite = 5 * time.Second
 
 // The list of ended grants is restored from the ledger every restoreEvery, and is taken for complete for listLife after that.
 const (

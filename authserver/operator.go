@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
@@ -57,6 +58,16 @@ type (
 	TrustedIssuer    = trust.Issuer
 	AuditWalk        = chain.Walk
 	AuditWalked      = chain.Walked
+	Connection       = connection.Record
+	ConnectionFilter = connection.Filter
+	ConnectionsFound = admin.ConnectionsFound
+)
+
+// StepCall is the step of a connection that only the MCP server knows, and the outcomes that there are.
+const (
+	StepCall         = connection.Call
+	ConnectionDone   = connection.Done
+	ConnectionFailed = connection.Failed
 )
 
 // The roles that every tenant begins with.
@@ -73,6 +84,11 @@ const (
 	KeyExpired   = keyring.StateExpired
 	KeyWithdrawn = keyring.StateWithdrawn
 )
+
+// ForgotResource says why a token is for another server than the one that it was shown to, when its client had named no resource.
+func ForgotResource(audience, server string) string {
+	return connection.ForgotResource(audience, server)
+}
 
 // ErrNoServer says that no server runs on a data directory.
 var ErrNoServer = admin.ErrNoServer

@@ -3,6 +3,7 @@ package authserver
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -15,9 +16,12 @@ const (
 )
 
 // Run does the background work until ctx ends: the list of ended grants is restored from the ledger, keys made or withdrawn by another replica are
-// read, and the next made when their time comes, what has long expired is deleted, refusals beyond their bound are counted, and audit lines get their place in the chain. A step that
+// read, and the next made when their time comes, what has long expired is deleted, refusals beyond their bound are counted, and connections are written, audit lines get their place in the chain. A step that
 // does not succeed is logged and tried again at its next turn.
 func (s *Server) Run(ctx context.Context) {
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { s.backends.connections.Run(ctx) })
 	restore, reload, count, clean := time.NewTicker(restoreEvery), time.NewTicker(reloadKeysEvery), time.NewTicker(countEvery), time.NewTicker(cleanEvery)
 	defer count.Stop()
 	defer restore.Stop()
@@ -25,12 +29,7 @@ func (s *Server) Run(ctx context.Context) {
 	defer clean.Stop()
 	resources := time.NewTicker(readResources)
 	defer resources.Stop()
-	sealing := make(chan struct{})
-	go func() {
-		defer close(sealing)
-		s.backends.sql.Audit().Run(ctx, s.deps.Log)
-	}()
-	defer func() { <-sealing }()
+	work.Go(func() { s.backends.sql.Audit().Run(ctx, s.deps.Log) })
 	for {
 		var err error
 		var step string

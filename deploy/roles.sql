@@ -6,7 +6,7 @@ BEGIN
     END IF;
 END
 $$;
-GRANT SELECT, INSERT, UPDATE, DELETE ON customers, tickets, articles, usage_hours TO companion;
+GRANT SELECT, INSERT, UPDATE, DELETE ON customers, tickets, articles, usage_hours, refusals TO companion;
 -- How strictly the rules count is the operator's to say: the wing only reads it. Its audit lines go from those that wait to their place in the chain, where none is
 -- changed; the oldest go.
 GRANT SELECT ON rollout_modes, rollout_revision TO companion;

@@ -68,6 +68,9 @@ func commands() []command {
 		{"rollout set", "MODE", "say how strictly the rules count for a tenant: observe, enforce_writes or enforce", "observe --tenant acme", rolloutSet},
 		{"rollout report", "", "show who would be refused what, and where it is safe to enforce", "--tenant acme --within 72h", rolloutReport},
 		{"explain", "", "show which tools a caller sees, and by which rule", "--token - < token.txt", explain},
+		{"connection list", "", "show how far each client came on its way in, and why no further", "--failed --since 1h", connectionList},
+		{"connection show", "ID", "show one attempt whole", "con_4f1c2a", connectionShow},
+		{"connections", "", "the same as connection list", "--failed", connectionList},
 		{"audit list", "", "show who did what, what was refused, and what is unusual", "--tenant acme --since 24h", auditList},
 		{"audit verify", "", "prove that no audit record was changed, taken out, put in or moved since it was sealed", "--head 1041:9f2c4b…", auditVerify},
 		{"gateway serve", "", "put existing MCP servers behind the guard, as a file says", "--file gateway.yaml", gatewayServe},
@@ -81,7 +84,7 @@ func commands() []command {
 
 // ofTools says whether a command is about MCP servers, of which a gateway may have some.
 func (c command) ofTools() bool {
-	return slices.Contains([]string{"usage list", "rollout set", "rollout report", "explain", "audit list"}, c.name)
+	return slices.Contains([]string{"usage list", "rollout set", "rollout report", "explain", "connection list", "connection show", "connections", "audit list"}, c.name)
 }
 
 // find splits the words into a command and what follows it.

@@ -119,6 +119,12 @@ func hardens(t *testing.T, file, dataDir, client string, calls func() string) {
 	if out := operate("audit", "list"); !strings.Contains(out, "rollout.set") {
 		t.Errorf("audit list: %s", out)
 	}
+	until(t, func() bool {
+		return strings.Contains(operate("connections", "--failed"), "lacks the scopes notes:write")
+	})
+	if code, out, errs := run(t, "connections", "--gateway", file, "--data-dir", t.TempDir()); code != 0 || !strings.Contains(out, "lacks the scopes") { // where the issuer is elsewhere
+		t.Errorf("connections without the issuer: %d %s%s", code, out, errs)
+	}
 	code, _, errs := run(t, "rollout", "set", "observe", "--tenant", "acme", "--tool", "delete_note", "--gateway", file, "--data-dir", dataDir)
 	complaint(t, code, errs, 1, "there is no tool")
 	code, _, errs = run(t, "rollout", "set", "observe", "--tenant", "acme", "--gateway", file, "--data-dir", t.TempDir()) // where the issuer is elsewhere

@@ -73,6 +73,8 @@ func TestOperatorsDay(t *testing.T) {
 			do(t, dir, "", "nothing is known", "rollout", "report", "--tenant", "acme", "--within", "1h")
 			do(t, dir, "", "OUTCOME", "usage", "list", "--tenant", "acme", "--since", "1h")
 			do(t, dir, "", "rollout.set", "audit", "list")
+			do(t, dir, "", "OUTCOME", "connection", "list", "--tenant", "acme", "--client", nightly)
+			do(t, dir, "", "OUTCOME", "connections", "--failed", "--since", "1h")
 		})
 	}
 }

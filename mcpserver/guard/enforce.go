@@ -127,7 +127,8 @@ func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &passage{enforcer: e, w: &watched{ResponseWriter: w}, r: r, record: Record{At: e.guard.config.Now(), Method: r.Method, Mode: Enforce}}
 	defer x.tell(time.Now())
 	if refused := e.guard.checkSource(r); refused != nil {
-		x.record.Refused = RefusedSource
+		x.record.Refused, x.record.Why = RefusedSource, e.guard.elsewhere(r)
+		x.record.Agent = agentOf(r)
 		refuse(x.w, r, refused)
 		return
 	}
@@ -181,17 +182,24 @@ func (x *passage) serve() {
 func (x *passage) identify() *oauth.Error {
 	shown, refused := present(x.r)
 	if refused != nil {
+		if refused != errNoToken { // without any, a client learns where to begin
+			x.record.Why = &Why{Reason: WhyHeader, Sentence: "Somebody showed a token in another way than once, in the Authorization header, as Bearer or DPoP: the client's makers must mend that."}
+		}
 		return refused
 	}
 	v, refused := x.guard.believe(x.r.Context(), shown.raw)
 	if refused != nil {
+		x.record.Why = v.why
 		return refused
 	}
-	nonce, refused := x.guard.prove(x.r, shown, v.jkt)
+	nonce, refused, why := x.guard.prove(x.r, shown, v.jkt)
 	if nonce != "" {
 		x.w.Header().Set("DPoP-Nonce", nonce)
 	}
 	if refused != nil {
+		if why != nil {
+			x.record.Why = unproved(why, v.caller.ClientID, v.caller.TenantID)
+		}
 		return refused
 	}
 	x.v = v

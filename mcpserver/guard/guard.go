@@ -200,7 +200,7 @@ func (g *Guard) Protect(next func(w http.ResponseWriter, r *http.Request, c mcp.
 			g.challenge(w, r, refused)
 			return
 		}
-		nonce, refused := g.prove(r, shown, v.jkt)
+		nonce, refused, _ := g.prove(r, shown, v.jkt)
 		if nonce != "" {
 			w.Header().Set(dpop.NonceHeader, nonce)
 		}
@@ -320,17 +320,17 @@ func (g *Guard) believe(ctx context.Context, raw string) (verified, *oauth.Error
 		return verified{}, oauth.TemporarilyUnavailable() // S4, JK-03: not the token's fault
 	case errors.Is(err, token.ErrUnknownKey):
 		httpd.Note(ctx, "error", err)
-		return verified{}, oauth.InvalidToken(token.ErrUnknownKey.Error())
+		return verified{why: g.untrusted(err, token.Claims{})}, oauth.InvalidToken(token.ErrUnknownKey.Error())
 	case err != nil:
-		return verified{}, oauth.InvalidToken(err.Error()) // one of package token's sentences
+		return verified{why: v.why}, oauth.InvalidToken(err.Error()) // one of package token's sentences
 	}
 	ended, err := g.config.Revoked.Ended(ctx, v.caller.GrantID)
 	withdrawn, keyErr := g.config.Revoked.Ended(ctx, v.entry)
 	switch err = cmp.Or(err, keyErr); {
 	case ended:
-		return verified{}, errEnded
+		return verified{why: over(v.caller)}, errEnded
 	case withdrawn: // sooner than the key set says it
-		return verified{}, oauth.InvalidToken(token.ErrUnknownKey.Error())
+		return verified{why: g.untrusted(token.ErrUnknownKey, token.Claims{})}, oauth.InvalidToken(token.ErrUnknownKey.Error())
 	case err != nil:
 		return g.ask(ctx, raw, v, err)
 	}
@@ -354,7 +354,7 @@ func (g *Guard) ask(ctx context.Context, raw string, v verified, unknown error) 
 		httpd.Note(ctx, "error", errors.Join(unknown, err))
 		return verified{}, oauth.TemporarilyUnavailable()
 	case !active:
-		return verified{}, errEnded
+		return verified{why: over(v.caller)}, errEnded
 	}
 	return v, nil
 }
@@ -369,6 +369,7 @@ type verified struct {
 	entry   string    // what the list of ended grants calls the key when it was withdrawn
 	expires int64     // Unix seconds
 	until   time.Time // when to verify it again
+	why     *Why      // of one that is not believed: what the operator is told
 }
 
 // verify looks the token up, or checks it. A remembered one still needs its key to be published and its time not to be over.
@@ -377,12 +378,12 @@ func (g *Guard) verify(ctx context.Context, raw string) (verified, error) {
 		return g.check(ctx, raw)
 	}
 	if len(raw) > token.MaxSize {
-		return verified{}, token.ErrMalformed
+		return verified{why: g.untrusted(token.ErrMalformed, token.Claims{})}, token.ErrMalformed
 	}
 	now, key := g.config.Now(), hash(raw)
 	if v, ok := g.cache.get(key); ok && now.Before(v.until) && g.keys.published(v.keyID) {
 		if now.Unix() >= v.expires+int64(Leeway/time.Second) {
-			return verified{}, token.ErrExpired
+			return verified{why: g.untrusted(token.ErrExpired, token.Claims{ClientID: v.caller.ClientID, TenantID: v.caller.TenantID, Expires: v.expires})}, token.ErrExpired
 		}
 		return v, nil
 	}
@@ -397,7 +398,7 @@ func (g *Guard) verify(ctx context.Context, raw string) (verified, error) {
 func (g *Guard) check(ctx context.Context, raw string) (verified, error) {
 	v, err := g.rules.VerifyKeyed(ctx, raw, g.keys)
 	if err != nil {
-		return verified{}, err
+		return verified{why: g.untrusted(err, v.Claims)}, err // the claims are there when the issuer has signed them
 	}
 	entry := revocation.KeyID(v.KeyID)
 	return verified{

@@ -21,34 +21,37 @@ var errBound = &oauth.Error{Code: "invalid_token", Status: http.StatusUnauthoriz
 
 // prove holds the request's proof against the key that its token is bound to (RFC 9449 §4.3, §7.1). A token that is not bound needs none, and with the DPoP
 // scheme is refused, lest somebody believe it protected. nonce is the one that the client is to go on with, when it has not the newest.
-func (g *Guard) prove(r *http.Request, shown presented, jkt string) (nonce string, refused *oauth.Error) {
+// why is the reason for the operator; nil: there is none, or the client only has to take the nonce.
+func (g *Guard) prove(r *http.Request, shown presented, jkt string) (nonce string, refused *oauth.Error, why error) {
 	switch {
 	case !shown.dpop && jkt != "":
-		return "", errBound
+		return "", errBound, errors.New(errBound.Description)
 	case jkt == "" && (shown.dpop || g.config.RequireDPoP):
-		return "", oauth.InvalidToken("the access token is not bound to a key; ask for one with a DPoP proof")
+		refused = oauth.InvalidToken("the access token is not bound to a key; ask for one with a DPoP proof")
+		return "", refused, errors.New(refused.Description)
 	case jkt == "":
-		return "", nil
+		return "", nil, nil
 	}
 	p, err := g.proofs.Believe(dpop.Request{
 		Shown: r.Header.Values(dpop.Header), Method: r.Method, URL: g.origin + r.URL.EscapedPath(), AccessToken: shown.raw,
 	})
 	if err == nil && p.JKT != jkt {
-		return p.Nonce, oauth.InvalidToken("the DPoP proof is of another key than the access token is bound to")
+		refused = oauth.InvalidToken("the DPoP proof is of another key than the access token is bound to")
+		return p.Nonce, refused, errors.New(refused.Description)
 	}
 	if err == nil {
 		err = g.proofs.Spend(r.Context(), p)
 	}
 	switch {
 	case errors.Is(err, dpop.ErrNonce):
-		return g.proofs.Nonce(), &oauth.Error{Code: "use_dpop_nonce", Description: err.Error(), Status: http.StatusUnauthorized}
+		return g.proofs.Nonce(), &oauth.Error{Code: "use_dpop_nonce", Description: err.Error(), Status: http.StatusUnauthorized}, nil
 	case errors.Is(err, dpop.ErrProof):
-		return p.Nonce, &oauth.Error{Code: "invalid_dpop_proof", Description: err.Error(), Status: http.StatusUnauthorized}
+		return p.Nonce, &oauth.Error{Code: "invalid_dpop_proof", Description: err.Error(), Status: http.StatusUnauthorized}, err
 	case err != nil: // that it was not used before cannot be known
 		httpd.Note(r.Context(), "error", err)
-		return p.Nonce, oauth.TemporarilyUnavailable()
+		return p.Nonce, oauth.TemporarilyUnavailable(), nil
 	}
-	return p.Nonce, nil
+	return p.Nonce, nil, nil
 }
 
 // scheme is what a challenge begins with: what the request came with, or what it must come with. A request that came with nothing gets the one that every

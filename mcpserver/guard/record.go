@@ -22,6 +22,8 @@ type Record struct {
 	Duration time.Duration
 	// Refused is the error code that the true decision answers with, or one of ours; empty when it lets the request pass.
 	Refused string
+	// Why is what the operator is told of a refusal at the door. Nil: nothing, as of a first request without a token.
+	Why *Why
 	// Message is the body as it was read: not to be kept (arguments are people's data).
 	Message []byte
 }
@@ -128,6 +130,12 @@ func agentOf(r *http.Request) string {
 func (x *passage) tell(began time.Time) {
 	if x.record.Refused != "" {
 		x.note()
+		if x.record.Refused == "insufficient_scope" && !x.record.Passed {
+			x.record.Why = lacking(&x.record)
+		}
+		if x.record.Why != nil {
+			x.record.Why.Resource = x.guard.config.Resource
+		}
 	}
 	if x.Record != nil {
 		x.record.Status, x.record.Duration = x.w.status, time.Since(began)

@@ -24,6 +24,7 @@ type (
 	UsageRow = usage.Row
 	Traffic  = usage.Traffic
 	Mode     = rollout.Setting
+	Refused  = usage.Refusal
 )
 
 // Everyone stands for every tenant that has no mode of its own.
@@ -52,6 +53,7 @@ func (d *Desk) Acts() map[string]Act {
 		"tools.explain":  with(func(ctx context.Context, a ExplainAsked) (any, error) { return d.Explain(ctx, a) }),
 		"tools.audit":    with(func(ctx context.Context, f audit.Filter) (any, error) { return d.Events(ctx, f) }),
 		"tools.verify":   with(func(ctx context.Context, w chain.Walk) (any, error) { return d.VerifyAudit(ctx, w) }),
+		"tools.refusals": with(func(ctx context.Context, a RefusalsAsked) (any, error) { return d.Refusals(ctx, a) }),
 	}
 }
 
@@ -87,6 +89,49 @@ func (d *Desk) Usage(ctx context.Context, a UsageAsked) ([]UsageRow, error) {
 		return nil, err
 	}
 	return usage.List(ctx, d.book, usage.Filter{Tenant: a.Tenant, Since: a.Since, Limit: a.Limit})
+}
+
+// RefusalsAsked says which refusals at the door are wanted, and of which clients it is to be said when they last had a request pass.
+type RefusalsAsked struct {
+	ID, Client, Tenant string // empty: all
+	Since              time.Time
+	Limit              int // 0: 100
+	Calls              []string
+}
+
+// Met is how clients were met at the door of protected servers.
+type Met struct {
+	Refusals []Refused // the newest first
+	Calls    []Called
+}
+
+// Called says when a client last had a request pass, for a tenant.
+type Called struct {
+	Client, Tenant string
+	Last           time.Time
+}
+
+// Refusals says who was refused at the door, and why. What other replicas saw in the last seconds may not be in it.
+func (d *Desk) Refusals(ctx context.Context, a RefusalsAsked) (Met, error) {
+	if a.Limit <= 0 {
+		a.Limit = 100
+	}
+	if err := d.usage.Flush(ctx); err != nil {
+		return Met{}, err
+	}
+	found, err := usage.Refusals(ctx, d.book, usage.RefusalFilter{ID: a.ID, Client: a.Client, Tenant: a.Tenant, Since: a.Since, Limit: min(a.Limit, mostRows)})
+	if err != nil {
+		return Met{}, err
+	}
+	last, err := usage.LastCalls(ctx, d.book, a.Calls)
+	if err != nil {
+		return Met{}, err
+	}
+	met := Met{Refusals: found}
+	for h, at := range last {
+		met.Calls = append(met.Calls, Called{h.Client, h.Tenant, at})
+	}
+	return met, nil
 }
 
 // ModeSpec says how strictly the rules shall count.

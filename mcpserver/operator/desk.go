@@ -130,6 +130,7 @@ func (d *Desk) gauges() []metrics.Gauge {
 		{Name: "gatehouse_rollout_age_seconds", Help: "How long ago the modes were read; above 10 all rules count.", Value: d.modes.Age().Seconds()},
 		{Name: "gatehouse_usage_pending", Help: "Sums that wait to be written.", Value: float64(lost.Pending)},
 		{Name: "gatehouse_usage_other_total", Help: "Requests that are counted in usage without their caller and tool.", Value: float64(lost.Requests)},
+		{Name: "gatehouse_refusals_dropped_total", Help: "Refusals at the door that found no room in the list of refusals.", Value: float64(lost.Refusals)},
 		{Name: "gatehouse_usage_failures_total", Help: "Times that usage could not be written.", Value: float64(lost.Failed)},
 	}
 }

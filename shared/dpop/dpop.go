@@ -86,7 +86,7 @@ func (c *Checker) Believe(r Request) (Proof, error) {
 	case c.Nonces != nil && !c.Nonces.good(p.nonce, now):
 		return Proof{}, fmt.Errorf("%w: make another proof with the one of the DPoP-Nonce header", ErrNonce)
 	case now.Sub(made) > Past || made.Sub(now) > Future:
-		return Proof{}, refuse("iat is not now; set your clock")
+		return Proof{}, &askew{refuse("iat is not now; set your clock"), made.Sub(now)}
 	}
 	// A key and an id make one proof, in the context of the URL that it is for (RFC 9449 §11.1): servers that share a store do not spend each other's.
 	sum := sha256.Sum256([]byte(p.jkt + " " + r.URL + " " + p.id))
@@ -124,5 +124,16 @@ func Hash(accessToken string) string {
 	sum := sha256.Sum256([]byte(accessToken))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
+
+// askew is a proof of another time.
+type askew struct {
+	error
+	off time.Duration
+}
+
+func (a *askew) Unwrap() error { return a.error }
+
+// ClockOff is how far the clock that made the proof is ahead of ours.
+func (a *askew) ClockOff() time.Duration { return a.off }
 
 func refuse(why string) error { return fmt.Errorf("%w: %s", ErrProof, why) }

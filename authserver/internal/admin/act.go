@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
@@ -89,6 +90,7 @@ func (d *Door) acts() map[string]Act {
 		"key.reseal":            with(func(ctx context.Context, k Resealing) (any, error) { return d.Reseal(ctx, k) }),
 		"audit.list":            with(func(ctx context.Context, f audit.Filter) (any, error) { return d.Events(ctx, f) }),
 		"audit.verify":          with(func(ctx context.Context, w chain.Walk) (any, error) { return d.VerifyAudit(ctx, w) }),
+		"connection.list":       with(func(ctx context.Context, f connection.Filter) (any, error) { return d.ListConnections(ctx, f) }),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
@@ -51,6 +52,9 @@ type Door struct {
 	Now          func() time.Time
 	// Atomically runs do with the stores of one transaction; see registrar.Registrar.
 	Atomically func(ctx context.Context, do func(Stores) error) error
+	// Connections are the attempts of clients to come in, and Attempts those of this process that are not kept yet.
+	Connections connection.Store
+	Attempts    *connection.Log
 	// More are acts of others that come through this door too, under one roof: those of the MCP server. One of ours goes before one of the same name.
 	More map[string]Act
 

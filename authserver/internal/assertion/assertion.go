@@ -91,6 +91,37 @@ type claims struct {
 	ID        string          `json:"jti"`
 }
 
+// askew is an assertion of another time.
+type askew struct {
+	error
+	off time.Duration
+}
+
+func (a *askew) Unwrap() error { return a.error }
+
+// ClockOff is how far the clock that made the assertion is ahead of ours.
+func (a *askew) ClockOff() time.Duration { return a.off }
+
+// askew adds to an error how far the clock that made the assertion is ahead of ours, as far as it tells: when it was made, or else how long it has been over. When
+// that is as it should be, something else is wrong.
+func (c *claims) askew(now int64, err error) error {
+	made := c.IssuedAt
+	if made == 0 && c.NotBefore != 0 {
+		made = c.NotBefore
+	}
+	if made == 0 && c.Expires != nil && *c.Expires < now {
+		made = *c.Expires
+	}
+	off := time.Duration(min(max(made-now, -farthest), farthest)) * time.Second
+	if made == 0 || off.Abs() <= leeway {
+		return err
+	}
+	return &askew{err, off}
+}
+
+// farthest bounds how far a clock is said to be off, in seconds.
+const farthest = 100 * 365 * 24 * 3600
+
 // Check believes that the client made the assertion, for us, now, and for the first time; or answers ErrNotBelieved, or an inner error when the stores do
 // not answer. The id is spent last, when all else is right: nobody can spend another's (CA-14).
 func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error {
@@ -129,9 +160,9 @@ func (c *Checker) checkClaims(of client.Client, a claims) error {
 	case sole(a.Audience) != c.Issuer:
 		return fmt.Errorf("%w: aud is not the issuer alone", ErrNotBelieved)
 	case a.Expires == nil || now >= *a.Expires+slack || *a.Expires > now+int64(maxLife/time.Second)+slack:
-		return fmt.Errorf("%w: exp is missing, over, or more than five minutes ahead", ErrNotBelieved)
+		return a.askew(now, fmt.Errorf("%w: exp is missing, over, or more than five minutes ahead", ErrNotBelieved))
 	case a.NotBefore > now+slack || a.IssuedAt > now+slack:
-		return fmt.Errorf("%w: it is from the future", ErrNotBelieved)
+		return a.askew(now, fmt.Errorf("%w: it is from the future", ErrNotBelieved))
 	case a.ID == "" || len(a.ID) > maxID:
 		return fmt.Errorf("%w: jti is missing or too long", ErrNotBelieved)
 	}

@@ -101,9 +101,9 @@ func (c *Checker) checkIdentity(trusted trust.Issuer, a identityClaims) error {
 	case sole(a.Audience) != c.Issuer:
 		return fmt.Errorf("%w: aud is not this issuer alone", trust.ErrNotBelieved)
 	case a.Expires == nil || now >= *a.Expires+slack || *a.Expires > now+int64(maxIdentityLife/time.Second)+slack:
-		return fmt.Errorf("%w: exp is missing, over, or more than an hour ahead", trust.ErrNotBelieved)
+		return a.askew(now, fmt.Errorf("%w: exp is missing, over, or more than an hour ahead", trust.ErrNotBelieved))
 	case a.IssuedAt <= 0 || a.IssuedAt > now+slack || a.NotBefore > now+slack:
-		return fmt.Errorf("%w: iat is missing, or it is from the future", trust.ErrNotBelieved)
+		return a.askew(now, fmt.Errorf("%w: iat is missing, or it is from the future", trust.ErrNotBelieved))
 	case a.ID == "" || len(a.ID) > maxID:
 		return fmt.Errorf("%w: jti is missing or too long", trust.ErrNotBelieved)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -40,11 +41,14 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 		}
 		form.Del("id_token_hint") // it counts for prompt=none alone, and what it says of somebody belongs in no address (AZ-40)
 		// From another site a browser posts without its cookies: going on by GET, it has them again.
+		connection.On(r.Context()).Silence()
 		w.Header().Set("Cache-Control", "no-store")
 		http.Redirect(w, r, AuthorizePath+"?"+form.Encode(), http.StatusSeeOther)
 		return
 	}
 	form.Del(issuer.PushedBy)
+	way := connection.On(r.Context())
+	way.Asks(form)
 	if issuer.IsPushed(form) {
 		pushed, err := d.Engine.Pushed(r.Context(), form)
 		if err != nil {
@@ -52,9 +56,11 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		form = pushed
+		way.Asks(form)
 	}
 	httpd.Note(r.Context(), "client", form.Get("client_id"))
 	deferred, refused := d.Engine.Deferred(form)
+	way.Unread(deferred)
 	if refused != nil {
 		d.ErrorPage(w, r, known(r, refused))
 		return
@@ -71,6 +77,7 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		relaxed(r, a.Relaxed)
+		way.Client(a.Client.ID, a.Client.Name)
 		if prompt.None {
 			d.Silent(w, r, form)
 			return

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/assertion"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
@@ -20,6 +21,9 @@ import (
 var unknownHash = client.HashSecret("no client has this secret")
 
 var errNotAuthenticated = oauth.InvalidClient("client authentication did not succeed: the client is unknown, or its proof is missing or wrong; check both, or register anew")
+
+// errNobody is the same to strangers, of a client that is not known; the operator is told.
+var errNobody = fmt.Errorf("%w (%w)", errNotAuthenticated, connection.ErrUnknown)
 
 // credentials are what a request shows of its client.
 type credentials struct {
@@ -49,6 +53,7 @@ func (d *Door) prove(r *http.Request, form url.Values) (client.Client, error) {
 		return client.Client{}, refused
 	}
 	httpd.Note(r.Context(), "client", shown.id)
+	connection.On(r.Context()).Client(shown.id, "")
 	c, err := d.Clients.Client(r.Context(), shown.id)
 	if err != nil && !errors.Is(err, client.ErrNotFound) {
 		return client.Client{}, fmt.Errorf("reading a client: %w", err)
@@ -68,7 +73,7 @@ func (d *Door) prove(r *http.Request, form url.Values) (client.Client, error) {
 	public := c.AuthMethod == client.AuthNone
 	switch {
 	case err != nil:
-		return client.Client{}, errNotAuthenticated
+		return client.Client{}, errNobody
 	case public && shown.method == client.AuthNone:
 		return c, nil
 	case public || shown.method == client.AuthNone || c.SecretHash == "" || !matches:
@@ -118,7 +123,7 @@ func (d *Door) believe(r *http.Request, c client.Client, raw string) error {
 	err := d.Assertions.Check(r.Context(), c, raw)
 	if errors.Is(err, assertion.ErrNotBelieved) {
 		httpd.Note(r.Context(), "error", err)
-		return errNotAuthenticated
+		return fmt.Errorf("%w (%w)", errNotAuthenticated, err)
 	}
 	return err
 }

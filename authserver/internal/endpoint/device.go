@@ -2,6 +2,8 @@ package endpoint
 
 import (
 	"net/http"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 )
 
 // VerificationPath is the page on which people type a device's code, below the issuer.
@@ -24,6 +26,8 @@ func (d *Door) device(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	begun, err := d.Engine.AuthorizeDevice(r.Context(), c, form)
+	connection.On(r.Context()).Asks(form)
+	connection.On(r.Context()).Attempt(begun.DeviceCode)
 	if err != nil {
 		d.fail(w, r, err)
 		return

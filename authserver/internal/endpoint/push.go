@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -25,6 +26,7 @@ func (d *Door) push(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, refused)
 		return
 	}
+	connection.On(r.Context()).Asks(form)
 	c, err := d.pusher(r, form)
 	if err != nil {
 		d.failAuthentication(w, r, err)

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
@@ -47,6 +48,8 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	httpd.Note(r.Context(), "client", c.ID)
+	connection.On(r.Context()).Client(c.ID, c.Name)
+	connection.On(r.Context()).For(c.TenantID, "")
 	body := d.information(c)
 	body.ClientSecret = secret
 	if c.ManageHash != "" {

@@ -1,10 +1,14 @@
 package endpoint
 
 import (
+	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
@@ -30,6 +34,11 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	grantType := form.Get("grant_type")
+	way := connection.On(r.Context())
+	way.Asks(form)
+	if grantType == client.GrantCode || grantType == client.GrantDevice {
+		way.Reached(connection.Code)
+	}
 	switch {
 	case grantType == "":
 		d.fail(w, r, oauth.InvalidRequest("grant_type is missing; use one of "+strings.Join(issuer.GrantTypes(), ", ")))
@@ -49,10 +58,12 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	tokens, err := d.Engine.Token(r.Context(), c, form, proof)
+	trace(way, form, tokens.Trail)
 	if err != nil {
 		d.fail(w, r, err)
 		return
 	}
+	way.Finish()
 	httpd.Note(r.Context(), "grant", tokens.GrantID)
 	relaxed(r, tokens.Relaxed)
 	answer(w, http.StatusOK, tokenBody{
@@ -61,9 +72,25 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// trace says what a token request has to do with a client's way in. Only who redeems a code came a way; of the others refusals are kept alone.
+func trace(way *connection.Way, form url.Values, t issuer.Trail) {
+	way.For(t.TenantID, t.UserID)
+	switch form.Get("grant_type") {
+	case client.GrantCode:
+		way.Grant(t.GrantID, t.Used)
+		way.Attempt(t.Challenge)
+	case client.GrantDevice:
+		way.Grant(t.GrantID, t.Used)
+		way.Attempt(form.Get("device_code"))
+	default:
+		way.Grant(t.GrantID, false)
+		way.Silence()
+	}
+}
+
 // failAuthentication answers a client that did not prove who it is, and counts the try against its address.
 func (d *Door) failAuthentication(w http.ResponseWriter, r *http.Request, err error) {
-	if err == errNotAuthenticated {
+	if errors.Is(err, errNotAuthenticated) {
 		if ok, wait := d.Authenticate.Allow(r.Context(), httpd.Source(r.Context())); !ok {
 			d.tooMany(w, r, wait)
 			return

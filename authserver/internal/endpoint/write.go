@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -39,6 +40,7 @@ func (d *Door) body(r *http.Request, e *oauth.Error) errorBody {
 
 // known is the error as strangers may see it; the rest is noted for the log.
 func known(r *http.Request, err error) *oauth.Error {
+	connection.On(r.Context()).Refuse(err)
 	var refused *oauth.Error
 	if !errors.As(err, &refused) {
 		httpd.Note(r.Context(), "error", err.Error())

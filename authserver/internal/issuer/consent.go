@@ -113,6 +113,9 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 	return e.redirectURL(a, url.Values{"code": {code}}), nil
 }
 
+// Denied is what an application is told when the person said no.
+var Denied = oauth.AccessDenied("the person said no; do not ask again by yourself")
+
 // Deny says where to go when the person said no.
 func (e *Engine) Deny(ctx context.Context, form url.Values, who Someone) (string, error) {
 	a, err := e.Authorize(ctx, form)
@@ -122,7 +125,7 @@ func (e *Engine) Deny(ctx context.Context, form url.Values, who Someone) (string
 	if err := e.denied(ctx, who, a.Client.ID, a.Resource.URI, a.Scopes); err != nil {
 		return "", err
 	}
-	return e.refuse(ctx, a, oauth.AccessDenied("the person said no; do not ask again by yourself")).RedirectTo, nil
+	return e.refuse(ctx, a, Denied).RedirectTo, nil
 }
 
 // denied keeps the line of a no.

@@ -34,7 +34,7 @@ func (x *exchange) loadAssertion(ctx context.Context, form url.Values) error {
 	id, err := x.engine.Identities.Identity(ctx, raw)
 	if errors.Is(err, trust.ErrNotBelieved) {
 		httpd.Note(ctx, "error", err)
-		return oauth.InvalidGrant("the assertion is not an ID-JAG that a trusted issuer made for this server, now: typ oauth-id-jag+jwt, aud " + x.engine.Issuer + ", exp within an hour")
+		return errors.Join(oauth.InvalidGrant("the assertion is not an ID-JAG that a trusted issuer made for this server, now: typ oauth-id-jag+jwt, aud "+x.engine.Issuer+", exp within an hour"), err)
 	}
 	if err != nil {
 		return err

@@ -31,11 +31,11 @@ func (e *Engine) spend(ctx context.Context, p *dpop.Proof) error {
 	return refusedProof(e.Proofs.Spend(ctx, *p))
 }
 
-// refusedProof is what strangers see of what package dpop says; its sentences hold nothing of the proof.
+// refusedProof is what strangers see of what package dpop says; its sentences hold nothing of the proof. Beside it stands the error itself, for the operator.
 func refusedProof(err error) error {
 	switch {
 	case errors.Is(err, dpop.ErrProof):
-		return oauth.InvalidDPoPProof(err.Error())
+		return errors.Join(oauth.InvalidDPoPProof(err.Error()), err)
 	case errors.Is(err, dpop.ErrNonce):
 		return oauth.UseDPoPNonce(err.Error())
 	}

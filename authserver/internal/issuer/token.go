@@ -30,6 +30,23 @@ type Tokens struct {
 	Scopes       []string
 	GrantID      string
 	Relaxed      []string // the relaxations that it took
+	Trail        Trail
+}
+
+// Trail is what a token request turned out to be about, also one that is refused: for the log of attempts. What was not found is empty.
+type Trail struct {
+	GrantID, TenantID, UserID string
+	Challenge                 string // of the code that was brought
+	Used                      bool   // what was brought had been used before
+}
+
+// trail is how far this exchange came.
+func (x *exchange) trail() Trail {
+	t := Trail{GrantID: x.grant.ID, TenantID: x.grant.TenantID, UserID: x.grant.UserID}
+	if x.code != nil {
+		t.Challenge, t.Used = x.code.Challenge, !x.code.UsedAt.IsZero()
+	}
+	return t
 }
 
 // RelaxedReplay: a spent refresh token brought its successor again, because the answer may have been lost.
@@ -41,14 +58,16 @@ func GrantTypes() []string {
 }
 
 // Token answers a token request of a client that the door has authenticated, with the proof of a key that it has believed, or nil. form has no repeated
-// parameter but resource. What a stranger may see comes back as *oauth.Error; then nothing was consumed, unless it says that something was used twice.
-func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values, proof *dpop.Proof) (Tokens, error) {
+// parameter but resource. What a stranger may see comes back as *oauth.Error; then nothing was consumed, unless it says that something was used twice. The trail
+// is told also with an error.
+func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values, proof *dpop.Proof) (told Tokens, err error) {
 	x := &exchange{engine: e, client: c, now: e.now(), proof: proof, grantType: form.Get("grant_type")}
-	tokens, err := x.token(ctx, form)
+	told, err = x.token(ctx, form)
+	told.Trail = x.trail()
 	if err != nil {
 		e.Refused(ctx, c, audit.Event{Action: "token.issue", Tenant: x.grant.TenantID, Grant: x.grant.ID, Detail: x.grantType}, err)
 	}
-	return tokens, err
+	return told, err
 }
 
 func (x *exchange) token(ctx context.Context, form url.Values) (Tokens, error) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -26,6 +27,7 @@ func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	connection.On(r.Context()).Asks(transaction.Form)
 	a, err := d.Engine.Authorize(r.Context(), transaction.Form)
 	var refusal *issuer.Refusal
 	if errors.As(err, &refusal) && refusal.RedirectTo != "" { // a request that could not be checked before
@@ -46,6 +48,8 @@ func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
 
 // ask shows a signed-in person what a client wants: the tenants to choose from, or the consent page for the one. request says where the answer goes.
 func (d *Door) ask(w http.ResponseWriter, r *http.Request, u user.User, a *issuer.Authorization, request web.Request) {
+	connection.On(r.Context()).Client(a.Client.ID, a.Client.Name)
+	connection.On(r.Context()).For("", u.ID)
 	offers, err := d.Engine.Offers(r.Context(), a, u.ID)
 	if err != nil {
 		d.fail(w, r, err)
@@ -175,17 +179,24 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
+	way := connection.On(r.Context())
+	way.Asks(transaction.Form)
+	way.For(form.Get("tenant"), u.ID)
 	var to string
 	if decision == "approve" {
 		to, err = d.Engine.Approve(r.Context(), transaction.Form, issuer.Consent{Someone: u.someone(), TenantID: form.Get("tenant"), Scopes: form["scope"]})
 	} else {
 		to, err = d.Engine.Deny(r.Context(), transaction.Form, u.someone())
+		way.Refuse(issuer.Denied)
 	}
 	httpd.Note(r.Context(), "decision", decision)
 	var refusal *issuer.Refusal
 	if errors.As(err, &refusal) && refusal.RedirectTo != "" {
 		httpd.Note(r.Context(), "refused", refusal.Err.Code)
+		way.Refuse(refusal.Err)
 		to, err = refusal.RedirectTo, nil
+	} else if err == nil && decision == "approve" {
+		way.Reached(connection.Redirect)
 	}
 	var refused *oauth.Error
 	if err != nil && !errors.As(err, &refused) {

@@ -18,6 +18,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
@@ -88,6 +89,7 @@ func (d *Door) ErrorPage(w http.ResponseWriter, r *http.Request, e *oauth.Error)
 // goes (OAuth 2.1 §7.12.2, AS-17).
 func (d *Door) leadBack(w http.ResponseWriter, r *http.Request, refusal *issuer.Refusal) {
 	e := refusal.Err
+	connection.On(r.Context()).Refuse(e)
 	httpd.Note(r.Context(), "refused", e.Code)
 	httpd.Note(r.Context(), "reason", e.Description)
 	d.show(w, r, http.StatusBadRequest, web.Problem{
@@ -99,9 +101,12 @@ func (d *Door) leadBack(w http.ResponseWriter, r *http.Request, refusal *issuer.
 // fail turns whatever went wrong into a page. What is not an *oauth.Error is ours: the detail goes to the log.
 func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var refused *oauth.Error
+	way := connection.On(r.Context())
+	way.Refuse(err)
 	switch {
 	case errors.Is(err, session.ErrNoTransaction):
 		refused = errGone
+		way.Lost(refused)
 	case errors.Is(err, session.ErrCSRF):
 		refused = errForm
 	case !errors.As(err, &refused):

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -164,9 +165,15 @@ func (d *Door) Silent(w http.ResponseWriter, r *http.Request, form url.Values) {
 		return
 	}
 	to, err := d.Engine.Silent(r.Context(), form, u.someone())
+	way := connection.On(r.Context())
+	way.For("", u.ID)
+	if err == nil {
+		way.Reached(connection.Redirect)
+	}
 	var refusal *issuer.Refusal
 	if errors.As(err, &refusal) && refusal.RedirectTo != "" {
 		httpd.Note(r.Context(), "refused", refusal.Err.Code)
+		way.Refuse(refusal.Err)
 		to, err = refusal.RedirectTo, nil
 	}
 	if err != nil {

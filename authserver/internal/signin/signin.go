@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
@@ -59,6 +60,7 @@ func (d *Door) askWho(w http.ResponseWriter, r *http.Request, status int, p web.
 			d.fail(w, r, err)
 			return
 		}
+		connection.On(r.Context()).Asks(t.Form)
 		if p.Client, err = d.asking(r, t.Form); err != nil {
 			d.fail(w, r, err)
 			return
@@ -119,6 +121,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		httpd.RetryAfter(w, wait)
 		httpd.Note(r.Context(), "refused", "too many sign-in attempts")
 		d.Engine.Refuse(r.Context(), client.Client{}, audit.Event{Action: actSignIn, Detail: "too many tries"})
+		connection.On(r.Context()).Refuse(oauth.TooManyRequests())
 		d.askWho(w, r, http.StatusTooManyRequests, web.SignIn{
 			Transaction: transaction, Device: device, Email: form.Get("email"), Problem: "There were too many tries. Wait five minutes and try again.",
 		})
@@ -138,6 +141,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		httpd.Note(r.Context(), "refused", "sign-in")
 		// What was typed as an address may be a password: the line names an account that there is, or none.
 		d.Engine.Refuse(r.Context(), client.Client{}, audit.Event{Action: actSignIn, Target: u.ID, Detail: notSignedIn(u, fits)})
+		connection.On(r.Context()).Refuse(connection.ErrSignIn)
 		d.askWho(w, r, http.StatusForbidden, web.SignIn{Transaction: transaction, Device: device, Email: form.Get("email"), Problem: wrong})
 		return
 	}

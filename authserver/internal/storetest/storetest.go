@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
@@ -33,6 +34,7 @@ type Store interface {
 	issuer.ResourceStore
 	keyring.Store
 	trust.Store
+	connection.Store
 	audit.Log
 	RecordAll(ctx context.Context, events []audit.Event) error
 	Events(ctx context.Context, f audit.Filter) ([]audit.Record, error)
@@ -47,6 +49,7 @@ func Run(t *testing.T, begin func(t *testing.T) (open func() Store)) {
 		"resources": resources, "keys": keys, "sealed rows": sealedRows, "trusted issuers": trustedIssuers, "who may what": whoMayWhat, "roles": roles, "lock-outs": lockouts, "lock-outs at once": lockoutsAtOnce, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp,
 		"audit": auditLines, "audit chain": auditChain, "audit writers at once": auditWriters, "audit tampered with": auditTampered, "audit at random": auditAtRandom,
 		"audit written anew": auditWrittenAnew, "audit retention": auditRetention,
+		"connections": connections, "merging connections": mergingConnections,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, begin(t)) })
 	}

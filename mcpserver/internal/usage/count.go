@@ -2,6 +2,7 @@ package usage
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -36,10 +37,12 @@ type Counter struct {
 	known    map[Key]bool
 	agents   map[string]bool
 	overflow Overflow
+	refusals refusals
 }
 
 // Overflow is what found no room since the start, and what could not be written.
 type Overflow struct {
+	Refusals int64 // at the door, that are not kept
 	Requests int64 // counted under Other
 	Agents   int64 // whose program's name was left away
 	Failed   int64 // flushes that did not succeed
@@ -62,6 +65,9 @@ func (c *Counter) Record(r *guard.Record, name string) {
 	s := Sum{Calls: 1, Micros: micros, Slowest: micros, Last: r.At.Unix()}
 	c.mu.Lock()
 	full := c.count(k, s)
+	if r.Why != nil && !r.Passed {
+		c.refusals.add(r)
+	}
 	c.mu.Unlock()
 	if full {
 		c.log.Warn("usage is counted under "+Other+" until the hour ends: too many different callers and tools", "most", maxKeys)
@@ -101,7 +107,7 @@ func (c *Counter) Overflow() Overflow {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o := c.overflow
-	o.Pending = len(c.pending)
+	o.Pending, o.Refusals = len(c.pending), c.refusals.dropped
 	return o
 }
 
@@ -112,12 +118,10 @@ func (c *Counter) Flush(ctx context.Context) error {
 	c.mu.Lock()
 	taken := c.pending
 	c.pending = map[Key]Sum{}
+	refused := c.refusals.take()
 	c.mu.Unlock()
-	if len(taken) == 0 {
-		return nil
-	}
-	err := write(ctx, c.book, taken)
-	if err == nil {
+	err := writeRefusals(ctx, c.book, refused) // what cannot be written is lost: the next of its kind says the same
+	if err = errors.Join(err, write(ctx, c.book, taken)); err == nil {
 		return nil
 	}
 	c.mu.Lock()
@@ -151,7 +155,9 @@ func (c *Counter) Run(ctx context.Context) {
 		case <-look.C:
 			step, err = "look for what is unusual", c.step(ctx, func(ctx context.Context) error { _, err := Detect(ctx, c.book, c.now()); return err })
 		case <-sweep.C:
-			step, err = "forget old usage", c.step(ctx, func(ctx context.Context) error { return forget(ctx, c.book, c.now()) })
+			step, err = "forget old usage", c.step(ctx, func(ctx context.Context) error {
+				return errors.Join(forget(ctx, c.book, c.now()), forgetRefusals(ctx, c.book, c.now()))
+			})
 		}
 		if err != nil && ctx.Err() == nil {
 			c.log.Error("background step did not succeed", "step", step, "error", err)

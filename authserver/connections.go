@@ -1,0 +1,46 @@
+package authserver
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/endpoint"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+)
+
+// steps are the doors on a client's way in, and how far who knocks there has come.
+var steps = map[string]connection.Step{
+	endpoint.MetadataPath: connection.Discovery, endpoint.DiscoveryPath: connection.Discovery, endpoint.RegisterPath: connection.Registration,
+	endpoint.AuthorizePath: connection.Authorize, endpoint.PushPath: connection.Authorize, endpoint.DevicePath: connection.Authorize,
+	"/signin": connection.SignIn, "/consent": connection.Consent, endpoint.TokenPath: connection.Token,
+}
+
+// follow records what a request has to do with a client's way in.
+func (s *Server) follow(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		step, on := steps[r.URL.Path]
+		if !on || r.Method == http.MethodOptions || r.Method == http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		ctx, way := connection.Follow(r.Context(), connection.Request{
+			Step: step, Source: httpd.Source(r.Context()), Program: program(r), Support: httpd.SupportCode(r.Context()),
+		})
+		defer s.backends.connections.Record(way)
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// mostProgram bounds what is kept of a User-Agent, in bytes.
+const mostProgram = 40
+
+// program is the first product that a program's User-Agent names (RFC 9110 §10.1.5). A browser's says nothing of the client.
+func program(r *http.Request) string {
+	product, _, _ := strings.Cut(r.UserAgent(), " ")
+	product, _, _ = strings.Cut(product, "/")
+	if product == "Mozilla" || len(product) > mostProgram {
+		return ""
+	}
+	return product
+}

@@ -1,0 +1,22 @@
+package connection
+
+// Says are the words by which refusals are known.
+func Says() (all []string) {
+	for _, s := range sentences {
+		if s.says != "" {
+			all = append(all, s.says)
+		}
+	}
+	return all
+}
+
+// Sentences are all that can be said, not filled in.
+func Sentences() (all []string) {
+	for _, s := range sentences {
+		all = append(all, s.text)
+	}
+	for _, s := range left {
+		all = append(all, s)
+	}
+	return append(all, saysSignIn, saysOurs, saysClock, ForgotResource("https://a.example", "https://b.example"))
+}

@@ -1,0 +1,179 @@
+package connection
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// When what was gathered is written, and when the old is forgotten.
+const (
+	writeEvery  = time.Second
+	forgetEvery = 10 * time.Minute
+	writeTime   = 10 * time.Second
+	lastTime    = 5 * time.Second
+)
+
+// mostSources bounds the addresses that are counted at once; beyond it those of this minute are counted as one.
+const mostSources = 10_000
+
+// Log gathers what requests add, and writes it. It is safe for concurrent use.
+type Log struct {
+	store Store
+	now   func() time.Time
+	log   *slog.Logger
+
+	writing sync.Mutex // one at a time, so that what came first is written first
+
+	mu      sync.Mutex
+	waiting map[string]Entry
+	order   []string // of waiting
+	dropped int64
+	said    bool // in this minute
+	minute  int64
+	begun   map[string]int  // by address, in this minute
+	known   map[string]bool // discoveries of this minute, which need no more than one row
+}
+
+// NewLog makes a log. Run it, or flush it when it was used.
+func NewLog(s Store, now func() time.Time, log *slog.Logger) *Log {
+	return &Log{store: s, now: now, log: log, waiting: map[string]Entry{}, begun: map[string]int{}, known: map[string]bool{}}
+}
+
+// Record takes what a request has to do with a client's way in. It never waits for the store. What finds no room is counted.
+func (l *Log) Record(w *Way) {
+	e, ok := w.Entry(l.now())
+	if !ok {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if minute := e.UpdatedAt.Unix() / 60; minute != l.minute {
+		l.minute, l.said = minute, false
+		clear(l.begun)
+		clear(l.known)
+	}
+	if was, there := l.waiting[e.ID]; there {
+		l.waiting[e.ID] = Entry{was.With(e.Record), was.Begins || e.Begins}
+		return
+	}
+	if e.Step == Discovery {
+		if l.known[e.ID] || len(l.known) >= mostSources {
+			return
+		}
+		l.known[e.ID] = true
+	}
+	source := e.Source
+	if _, there := l.begun[source]; !there && len(l.begun) >= mostSources {
+		source = ""
+	}
+	if len(l.waiting) >= mostWait || l.begun[source] >= mostSource {
+		l.drop()
+		return
+	}
+	l.begun[source]++
+	l.waiting[e.ID], l.order = e, append(l.order, e.ID)
+}
+
+func (l *Log) drop() {
+	l.dropped++
+	if !l.said {
+		l.said = true
+		l.log.Warn("some attempts are left out of the connections: too many at once, or too many of one address")
+	}
+}
+
+// Dropped is how many requests found no room since the start of this process.
+func (l *Log) Dropped() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dropped
+}
+
+// Flush writes what was gathered, some at a time. What cannot be written waits for the next time.
+func (l *Log) Flush(ctx context.Context) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	for {
+		some := l.take()
+		if len(some) == 0 {
+			return nil
+		}
+		if err := l.store.PutConnections(ctx, some); err != nil {
+			l.back(some)
+			return err
+		}
+	}
+}
+
+// take takes the first that wait, in the order of their ids: replicas that write the same rows wait for each other in one order.
+func (l *Log) take() []Entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := min(len(l.order), atOnce)
+	ids := slices.Sorted(slices.Values(l.order[:n]))
+	l.order = slices.Delete(l.order, 0, n)
+	some := make([]Entry, 0, n)
+	for _, id := range ids {
+		some = append(some, l.waiting[id])
+		delete(l.waiting, id)
+	}
+	slices.SortStableFunc(some, func(a, b Entry) int { return int(a.Step - b.Step) }) // what begins takes up what was before it
+	return some
+}
+
+// back puts entries back that could not be written.
+func (l *Log) back(some []Entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range some {
+		if now, there := l.waiting[e.ID]; there {
+			l.waiting[e.ID] = Entry{e.With(now.Record), e.Begins || now.Begins}
+			continue
+		}
+		if len(l.waiting) >= mostWait {
+			l.drop()
+			continue
+		}
+		l.waiting[e.ID], l.order = e, append(l.order, e.ID)
+	}
+}
+
+// Run writes and forgets from time to time until ctx ends; then it writes once more.
+func (l *Log) Run(ctx context.Context) {
+	write, forget := time.NewTicker(writeEvery), time.NewTicker(forgetEvery)
+	defer write.Stop()
+	defer forget.Stop()
+	for {
+		var err error
+		var step string
+		select {
+		case <-ctx.Done():
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
+			defer cancel()
+			if err := l.Flush(ctx); err != nil {
+				l.log.Error("connections of the last seconds are lost", "error", err)
+			}
+			return
+		case <-write.C:
+			step, err = "write connections", bounded(ctx, l.Flush)
+		case <-forget.C:
+			step, err = "forget old connections", bounded(ctx, func(ctx context.Context) error {
+				_, err := l.store.ForgetConnections(ctx, l.now().Add(-Kept))
+				return err
+			})
+		}
+		if err != nil && ctx.Err() == nil {
+			l.log.Error("background step did not succeed", "step", step, "error", err)
+		}
+	}
+}
+
+// bounded bounds one step in time.
+func bounded(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
+	return do(ctx)
+}

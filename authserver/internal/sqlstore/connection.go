@@ -1,0 +1,159 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
+)
+
+var _ connection.Store = (*DB)(nil)
+
+const connectionColumns = "id, client_id, client_name, program, source, tenant_id, user_id, resource, started_at, updated_at, step, outcome, reason, support, refusals, bare, stranger"
+
+// PutConnections implements connection.Store.
+func (d *DB) PutConnections(ctx context.Context, entries []connection.Entry) error {
+	return d.tx(ctx, func(tx *sql.Tx) error {
+		for _, e := range entries {
+			if err := putConnection(ctx, tx, e); err != nil {
+				return fmt.Errorf("keeping a connection: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+func putConnection(ctx context.Context, tx *sql.Tx, e connection.Entry) error {
+	r := e.Record
+	if e.Begins {
+		var err error
+		if r, err = takeUp(ctx, tx, r); err != nil {
+			return err
+		}
+	}
+	// further says that what comes counts before what is there; see connection.Record.With.
+	const further = "(excluded.step > connections.step OR excluded.step = connections.step AND excluded.updated_at >= connections.updated_at)"
+	_, err := tx.ExecContext(ctx, "INSERT INTO connections ("+connectionColumns+`)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+		ON CONFLICT (id) DO UPDATE SET
+		client_id = CASE WHEN connections.client_id <> '' THEN connections.client_id ELSE excluded.client_id END,
+		client_name = CASE WHEN connections.client_name <> '' THEN connections.client_name ELSE excluded.client_name END,
+		program = CASE WHEN connections.program <> '' THEN connections.program ELSE excluded.program END,
+		source = CASE WHEN connections.source <> '' THEN connections.source ELSE excluded.source END,
+		tenant_id = CASE WHEN connections.tenant_id <> '' THEN connections.tenant_id ELSE excluded.tenant_id END,
+		user_id = CASE WHEN connections.user_id <> '' THEN connections.user_id ELSE excluded.user_id END,
+		resource = CASE WHEN connections.resource <> '' THEN connections.resource ELSE excluded.resource END,
+		started_at = CASE WHEN excluded.started_at < connections.started_at THEN excluded.started_at ELSE connections.started_at END,
+		updated_at = CASE WHEN excluded.updated_at > connections.updated_at THEN excluded.updated_at ELSE connections.updated_at END,
+		step = CASE WHEN `+further+` THEN excluded.step ELSE connections.step END,
+		outcome = CASE WHEN `+further+` THEN excluded.outcome ELSE connections.outcome END,
+		reason = CASE WHEN `+further+` THEN excluded.reason ELSE connections.reason END,
+		support = CASE WHEN `+further+` THEN excluded.support ELSE connections.support END,
+		refusals = connections.refusals + excluded.refusals,
+		bare = connections.bare OR excluded.bare, stranger = connections.stranger AND excluded.stranger`,
+		r.ID, r.Client, r.ClientName, r.Program, r.Source, r.Tenant, r.User, r.Resource, r.StartedAt.Unix(), r.UpdatedAt.Unix(), int(r.Step), r.Outcome, r.Reason,
+		r.Support, r.Refusals, r.Bare, r.Stranger)
+	return err
+}
+
+// takeUp removes what was open at an earlier step, and returns the record with it.
+func takeUp(ctx context.Context, tx *sql.Tx, r connection.Record) (connection.Record, error) {
+	rows, err := tx.QueryContext(ctx, `DELETE FROM connections WHERE id IN (SELECT id FROM connections WHERE outcome = 'open' AND step < $1 AND step <= $2
+		AND updated_at >= $3 AND (client_id = $4 AND client_id <> '' OR client_id = '' AND source = $5) AND id <> $6 ORDER BY id LIMIT 20)
+		RETURNING `+connectionColumns, int(r.Step), int(connection.Registration), r.StartedAt.Add(-connection.Window).Unix(), r.Client, r.Source, r.ID)
+	if err != nil {
+		return r, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		was, err := scanConnection(rows)
+		if err != nil {
+			return r, err
+		}
+		was.ID = r.ID
+		r = was.With(r)
+	}
+	return r, rows.Err()
+}
+
+func scanConnection(row interface{ Scan(...any) error }) (connection.Record, error) {
+	var r connection.Record
+	var step int
+	err := row.Scan(&r.ID, &r.Client, &r.ClientName, &r.Program, &r.Source, &r.Tenant, &r.User, &r.Resource, (*moment)(&r.StartedAt), (*moment)(&r.UpdatedAt), &step,
+		&r.Outcome, &r.Reason, &r.Support, &r.Refusals, &r.Bare, &r.Stranger)
+	r.Step = connection.Step(step)
+	return r, err
+}
+
+// Connections implements connection.Store.
+func (d *DB) Connections(ctx context.Context, f connection.Filter) ([]connection.Record, error) {
+	where := []string{"TRUE"}
+	var args []any
+	is := func(condition string, values ...any) {
+		for _, v := range values {
+			args = append(args, v)
+			condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(args)), 1)
+		}
+		where = append(where, condition)
+	}
+	if f.ID != "" {
+		is("id = ?", f.ID)
+	}
+	if f.Failed { // a step of discovery alone was nobody's attempt
+		is("(outcome = 'failed' OR outcome = 'open' AND updated_at < ? AND step > ?)", f.Now.Add(-connection.Window).Unix(), int(connection.Discovery))
+	}
+	if f.Done {
+		is("outcome = 'done'")
+	}
+	if len(f.Clients) > 0 {
+		var any []any
+		for _, id := range f.Clients {
+			any = append(any, id)
+		}
+		is("client_id IN (?"+strings.Repeat(", ?", len(any)-1)+")", any...)
+	}
+	if f.Tenant != "" {
+		is("tenant_id = ?", f.Tenant)
+	}
+	if !f.Since.IsZero() {
+		is("updated_at >= ?", f.Since.Unix())
+	}
+	args = append(args, f.Limit)
+	found, err := collect(ctx, d, scanConnection, "SELECT "+connectionColumns+" FROM connections WHERE "+strings.Join(where, " AND ")+
+		" ORDER BY updated_at DESC, id LIMIT "+fmt.Sprintf("$%d", len(args)), args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading connections: %w", err)
+	}
+	return found, nil
+}
+
+// ForgetConnections implements connection.Store.
+func (d *DB) ForgetConnections(ctx context.Context, before time.Time) (total int64, err error) {
+	for _, forget := range []struct {
+		query string
+		bound int64
+	}{
+		{"DELETE FROM connections WHERE id IN (SELECT id FROM connections WHERE updated_at < $1 LIMIT $2)", before.Unix()},
+		{`DELETE FROM connections WHERE id IN (SELECT id FROM (SELECT id, ROW_NUMBER() OVER (
+			PARTITION BY CASE WHEN stranger THEN '' ELSE client_id END ORDER BY updated_at DESC, id) AS nth FROM connections) ranked WHERE nth > $1 LIMIT $2)`, connection.MostOfOne},
+		{"DELETE FROM connections WHERE id IN (SELECT id FROM (SELECT id FROM connections ORDER BY updated_at DESC, id LIMIT 1000000 OFFSET $1) beyond LIMIT $2)", connection.Most},
+	} {
+		for {
+			r, err := d.write.ExecContext(ctx, forget.query, forget.bound, deleteBatch)
+			if err != nil {
+				return total, fmt.Errorf("forgetting connections: %w", err)
+			}
+			n, err := r.RowsAffected()
+			if err != nil {
+				return total, err
+			}
+			if total += n; n < deleteBatch {
+				break
+			}
+		}
+	}
+	return total, nil
+}

@@ -1,0 +1,198 @@
+package usage
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
+)
+
+// Refusal is what was refused at the door, for one reason, again and again: the newest sentence on it.
+type Refusal struct {
+	ID       string
+	Client   string // empty: nobody knows
+	Tenant   string
+	Agent    string // what the program calls itself
+	Resource string // of the server that refused
+	Reason   string // one of guard's words
+	About    string
+	Why      string // one sentence
+	First    time.Time
+	Last     time.Time
+	Times    int64
+	Overcome bool // a later request of the client passed, and so the refusal was of the moment
+}
+
+// The bounds of refusals. The oldest go first.
+const (
+	mostRefusals  = 5_000 // rows
+	mostStrangers = 500   // of them without a client, whom strangers can make at will
+	mostPending   = 1_000 // that wait to be written
+	mostUnknown   = 100   // of them without a client
+)
+
+// refusals are those that wait to be written.
+type refusals struct {
+	pending map[string]Refusal
+	unknown int
+	dropped int64
+}
+
+// add counts a refusal at the door.
+func (r *refusals) add(rec *guard.Record) {
+	w := rec.Why
+	parts := []string{w.Client, w.Tenant, w.Resource, w.Reason, w.About}
+	if w.Client == "" {
+		parts = append(parts, rec.Agent)
+	}
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
+	id, at := "ref_"+base64.RawURLEncoding.EncodeToString(sum[:12]), rec.At.UTC().Truncate(time.Second)
+	f, there := r.pending[id]
+	if !there {
+		if len(r.pending) >= mostPending || w.Client == "" && r.unknown >= mostUnknown {
+			r.dropped++
+			return
+		}
+		if w.Client == "" {
+			r.unknown++
+		}
+		f = Refusal{ID: id, Client: w.Client, Tenant: w.Tenant, Agent: rec.Agent, Resource: w.Resource, Reason: w.Reason, About: w.About, First: at}
+	}
+	f.Why, f.Last = w.Sentence, at
+	f.Times++
+	if r.pending == nil {
+		r.pending = map[string]Refusal{}
+	}
+	r.pending[id] = f
+}
+
+// take takes all that wait.
+func (r *refusals) take() map[string]Refusal {
+	taken := r.pending
+	r.pending, r.unknown = nil, 0
+	return taken
+}
+
+// writeRefusals adds refusals to what is there, in one order at all replicas.
+func writeRefusals(ctx context.Context, b *book.DB, taken map[string]Refusal) error {
+	for some := range slices.Chunk(slices.Sorted(maps.Keys(taken)), inOne) {
+		err := b.Write(ctx, func(tx *sql.Tx) error {
+			for _, id := range some {
+				f := taken[id]
+				_, err := tx.ExecContext(ctx, `INSERT INTO refusals (id, client_id, tenant_id, agent, resource, reason, about, why, first_at, last_at, times)
+					VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO UPDATE SET times = refusals.times + excluded.times,
+					why = CASE WHEN excluded.last_at >= refusals.last_at THEN excluded.why ELSE refusals.why END,
+					agent = CASE WHEN excluded.last_at >= refusals.last_at THEN excluded.agent ELSE refusals.agent END,
+					last_at = CASE WHEN excluded.last_at >= refusals.last_at THEN excluded.last_at ELSE refusals.last_at END`,
+					f.ID, f.Client, f.Tenant, f.Agent, f.Resource, f.Reason, f.About, f.Why, f.First.Unix(), f.Last.Unix(), f.Times)
+				if err != nil {
+					return fmt.Errorf("keeping a refusal: %w", err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, id := range some {
+			delete(taken, id)
+		}
+	}
+	return nil
+}
+
+// forgetRefusals deletes those that are older than Kept, and the oldest that are too many.
+func forgetRefusals(ctx context.Context, b *book.DB, now time.Time) error {
+	return b.Write(ctx, func(tx *sql.Tx) error {
+		for _, forget := range []struct {
+			query string
+			bound int64
+		}{
+			{"DELETE FROM refusals WHERE last_at < $1", now.Add(-Kept).Unix()},
+			{"DELETE FROM refusals WHERE id IN (SELECT id FROM (SELECT id FROM refusals WHERE client_id = '' ORDER BY last_at DESC, id LIMIT 1000000 OFFSET $1) beyond)", mostStrangers},
+			{"DELETE FROM refusals WHERE id IN (SELECT id FROM (SELECT id FROM refusals ORDER BY last_at DESC, id LIMIT 1000000 OFFSET $1) beyond)", mostRefusals},
+		} {
+			if _, err := tx.ExecContext(ctx, forget.query, forget.bound); err != nil {
+				return fmt.Errorf("forgetting refusals: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// RefusalFilter says which refusals are wanted. Zero fields do not restrict.
+type RefusalFilter struct {
+	ID     string
+	Client string
+	Tenant string
+	Since  time.Time
+	Limit  int // required
+}
+
+// Refusals returns the newest, newest first. A refusal of a token that was over is overcome once the client had a request pass after it: every client renews so.
+func Refusals(ctx context.Context, b *book.DB, f RefusalFilter) (found []Refusal, err error) {
+	where, args := "last_at >= $1", []any{f.Since.Unix()}
+	if f.Since.IsZero() {
+		args[0] = 0
+	}
+	for _, is := range []struct{ column, value string }{{"id", f.ID}, {"client_id", f.Client}, {"tenant_id", f.Tenant}} {
+		if is.value != "" {
+			args = append(args, is.value)
+			where += fmt.Sprintf(" AND %s = $%d", is.column, len(args))
+		}
+	}
+	args = append(args, guard.WhyExpired, guard.OutcomeRefused, f.Limit)
+	n := len(args)
+	err = b.Read(ctx, func(scan func(...any) error) error {
+		var r Refusal
+		var first, last int64
+		err := scan(&r.ID, &r.Client, &r.Tenant, &r.Agent, &r.Resource, &r.Reason, &r.About, &r.Why, &first, &last, &r.Times, &r.Overcome)
+		r.First, r.Last = time.Unix(first, 0).UTC(), time.Unix(last, 0).UTC()
+		found = append(found, r)
+		return err
+	}, fmt.Sprintf(`SELECT id, client_id, tenant_id, agent, resource, reason, about, why, first_at, last_at, times,
+		reason = $%d AND client_id <> '' AND EXISTS (SELECT 1 FROM usage_hours u WHERE u.client_id = refusals.client_id AND u.tenant_id = refusals.tenant_id
+			AND u.hour >= refusals.last_at - 3600 AND u.last_at > refusals.last_at AND u.outcome <> $%d)
+		FROM refusals WHERE %s ORDER BY last_at DESC, id LIMIT $%d`, n-2, n-1, where, n), args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading refusals: %w", err)
+	}
+	return found, nil
+}
+
+// LastCalls says when each of some clients last had a request pass, for each of their tenants, as far back as usage is kept.
+func LastCalls(ctx context.Context, b *book.DB, clients []string) (map[Holder]time.Time, error) {
+	calls := map[Holder]time.Time{}
+	for some := range slices.Chunk(clients, 500) {
+		args := []any{guard.OutcomeRefused}
+		for _, id := range some {
+			args = append(args, id)
+		}
+		places := make([]string, len(some))
+		for i := range some {
+			places[i] = fmt.Sprintf("$%d", i+2)
+		}
+		err := b.Read(ctx, func(scan func(...any) error) error {
+			var h Holder
+			var last int64
+			err := scan(&h.Client, &h.Tenant, &last)
+			calls[h] = time.Unix(last, 0).UTC()
+			return err
+		}, "SELECT client_id, tenant_id, MAX(last_at) FROM usage_hours WHERE outcome <> $1 AND client_id IN ("+strings.Join(places, ", ")+") GROUP BY client_id, tenant_id", args...)
+		if err != nil {
+			return nil, fmt.Errorf("reading usage: %w", err)
+		}
+	}
+	return calls, nil
+}
+
+// Holder is a client, for one of its tenants.
+type Holder struct{ Client, Tenant string }
