@@ -29,7 +29,7 @@ func tenantRename(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "tenant.rename", authserver.TenantName{ID: c.operand, Name: *name}, nil); err != nil {
 			return err
 		}
-		return c.done(fmt.Sprintf("tenant %s is called %s", c.operand, *name), fact{"id", c.operand}, fact{"name", *name})
+		return c.done("tenant "+c.operand+" has another name", fact{"id", c.operand}, fact{"name", *name})
 	}
 }
 
