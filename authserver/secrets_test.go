@@ -1,6 +1,7 @@
 package authserver_test
 
 import (
+	"bytes"
 	"net/http"
 	"net/url"
 	"os"
@@ -12,8 +13,48 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 )
 
-// secretLike are our secrets as they are handed out: codes, tokens, secrets of clients and devices; JWTs; cookies; and the password of every test's people.
-var secretLike = regexp.MustCompile(`gh[cdimrs]_[A-Za-z0-9_-]{43}|eyJ[A-Za-z0-9_-]{10,}\.eyJ|\b[A-Z2-7]{52}\b|` + password + `|` + verifier)
+// marked are secrets that begin with a mark of ours, and JWTs. They are looked for at the marks alone: every test's log and database are read through.
+var marked = regexp.MustCompile(`^(gh[cdimrs]_[A-Za-z0-9_-]{43}|eyJ[A-Za-z0-9_-]{10,}\.eyJ)`)
+
+// findSecret finds one of our secrets as they are handed out: codes, tokens, secrets of clients and devices; JWTs; cookies; the password and the verifier of every
+// test's people.
+func findSecret(content []byte) []byte {
+	for _, word := range []string{password, verifier} {
+		if i := bytes.Index(content, []byte(word)); i >= 0 {
+			return content[i:]
+		}
+	}
+	for _, mark := range []string{"ghc_", "ghd_", "ghi_", "ghm_", "ghr_", "ghs_", "eyJ"} {
+		for rest := content; ; {
+			i := bytes.Index(rest, []byte(mark))
+			if i < 0 {
+				break
+			}
+			if rest = rest[i:]; marked.Match(rest[:min(len(rest), 4096)]) {
+				return rest
+			}
+			rest = rest[len(mark):]
+		}
+	}
+	run := 0 // of letters that a cookie has
+	for i, c := range content {
+		if c >= 'A' && c <= 'Z' || c >= '2' && c <= '7' {
+			run++
+			continue
+		}
+		if run == cookieLength && !(c >= 'a' && c <= 'z' || c == '0' || c == '1' || c == '8' || c == '9' || c == '_') {
+			return content[i-run:]
+		}
+		run = 0
+	}
+	if run == cookieLength {
+		return content[len(content)-run:]
+	}
+	return nil
+}
+
+// cookieLength is how many characters the value of a cookie has.
+const cookieLength = 52
 
 // keepsNoSecret holds every test to this: neither the log, at its most talkative, nor the database has a secret in it (KY-06, KY-07).
 func (h *house) keepsNoSecret() {
@@ -28,7 +69,7 @@ func (h *house) keepsNoSecret() {
 		}
 	}
 	for place, content := range places {
-		if found := secretLike.Find(content); found != nil {
+		if found := findSecret(content); found != nil {
 			h.t.Errorf("a secret is in the %s: %.12s…", place, found)
 		}
 	}
@@ -60,7 +101,7 @@ func TestSecretsAreRecognised(t *testing.T) {
 		"cookie": ann.sessionCookie().Value,
 	}
 	for what, secret := range secrets {
-		if !secretLike.MatchString(secret) {
+		if findSecret([]byte("x "+secret+" y")) == nil {
 			t.Errorf("the %s is not found", what)
 		}
 	}
