@@ -22,7 +22,7 @@ type Way struct {
 	client, name     string
 	tenant, user     string
 	grant            string
-	redirect         string // that was asked for, bare
+	redirect         string // that was asked for, as it came: made bare when something is kept
 	resource         string
 	bare, unread     bool
 	attempt          string // what names it to every request that has to do with it: a PKCE challenge, or a device's code. It is kept as part of a hash alone
@@ -44,7 +44,7 @@ type Request struct {
 
 // Follow begins a request's way.
 func Follow(ctx context.Context, r Request) (context.Context, *Way) {
-	w := &Way{step: r.Step, source: r.Source, program: clean(r.Program), support: r.Support}
+	w := &Way{step: r.Step, source: r.Source, program: r.Program, support: r.Support}
 	return context.WithValue(ctx, wayKey{}, w), w
 }
 
@@ -64,7 +64,7 @@ func (w *Way) Asks(form url.Values) {
 	if id := form.Get("client_id"); id != "" {
 		w.client = id
 	}
-	w.redirect, w.resource, w.bare = bareURL(form.Get("redirect_uri")), bareURL(form.Get("resource")), !form.Has("resource")
+	w.redirect, w.resource, w.bare = form.Get("redirect_uri"), form.Get("resource"), !form.Has("resource")
 	w.attempt = form.Get("code_challenge")
 }
 
@@ -107,7 +107,11 @@ var passing = map[string]bool{"use_dpop_nonce": true, "authorization_pending": t
 
 // Entry is what is to be kept of the request; ok is false when that is nothing.
 func (w *Way) Entry(now time.Time) (e Entry, ok bool) {
+	if w.err == nil && (w.silent || w.client == "" && w.step > Registration) { // most requests: they pay for nothing
+		return Entry{}, false
+	}
 	now = now.UTC().Truncate(time.Second)
+	w.program, w.redirect, w.resource = clean(w.program), bareURL(w.redirect), bareURL(w.resource)
 	r := Record{
 		Client: clean(w.client), ClientName: clean(w.name), Program: w.program, Source: w.source, Tenant: clean(w.tenant), User: w.user, Resource: w.resource,
 		StartedAt: now, UpdatedAt: now, Step: w.step, Outcome: Open, Bare: w.bare && w.step >= Authorize && w.step < Code, Stranger: w.client == "" || w.unread,
@@ -128,8 +132,6 @@ func (w *Way) Entry(now time.Time) (e Entry, ok bool) {
 		r.Outcome, r.Refusals, r.Support = Failed, 1, w.support
 		r.Reason, kind = w.explain()
 		r.Stranger = r.Stranger || isStranger(w.err)
-	case w.silent || w.client == "" && w.step > Registration:
-		return Entry{}, false
 	case w.finished:
 		r.Outcome = Done
 	}
