@@ -147,9 +147,6 @@ func (s *Server) fetcher() *cimd.Fetcher {
 	if s.deps.Documents != nil {
 		return s.deps.Documents
 	}
-	for _, host := range s.config.InsecureDocumentHosts {
-		s.deps.Log.Warn("client documents of this host are fetched from any address", "setting", "insecure-document-hosts", "host", host)
-	}
 	return cimd.NewFetcher(s.config.InsecureDocumentHosts)
 }
 

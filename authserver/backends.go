@@ -44,13 +44,12 @@ type backends struct {
 	// requests), how often something was tried, which client assertions and which DPoP proofs were used.
 	sessions, transactions, ahead, counters, assertions, proofs ttl.Store
 
-	redis   redis.UniversalClient // nil in the embedded form
-	list    revocation.List
-	marked  atomic.Pointer[time.Time] // when this process last wrote the list anew
-	sealers []keyring.Sealer
-	ring    *keyring.Ring
-	ledger  *grant.Ledger
-	nonces  []byte // the key of DPoP nonces
+	redis  redis.UniversalClient // nil in the embedded form
+	list   revocation.List
+	marked atomic.Pointer[time.Time] // when this process last wrote the list anew
+	ring   *keyring.Ring
+	ledger *grant.Ledger
+	nonces []byte // the key of DPoP nonces
 
 	connections *connection.Log
 
@@ -92,10 +91,11 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 			b.list = revocation.NewMemory(d.Now)
 		}
 	}
-	if b.sealers, err = sealers(r, d); err != nil {
+	known, err := sealers(r, d)
+	if err != nil {
 		return nil, err
 	}
-	c := keyring.Config{Store: b.sql, Sealers: b.sealers, TokenLife: remembrance, Age: max(r.KeyAge, 0), Now: d.Now}
+	c := keyring.Config{Store: b.sql, Sealers: known, TokenLife: remembrance, Age: max(r.KeyAge, 0), Now: d.Now}
 	if b.ring, err = keyring.Open(ctx, c); err != nil {
 		return nil, err
 	}
@@ -120,13 +120,8 @@ func (b *backends) readResources(ctx context.Context) error {
 
 // algorithms are those in use, each once: the one that every OpenID client understands, and the resources'.
 func (b *backends) algorithms() []string {
-	all := []string{issuer.DefaultIDTokenAlg}
-	for _, r := range b.resources.All() {
-		if !slices.Contains(all, r.Algorithm) {
-			all = append(all, r.Algorithm)
-		}
-	}
-	return all
+	others := slices.DeleteFunc(b.resources.Algorithms(), func(a string) bool { return a == issuer.DefaultIDTokenAlg })
+	return append([]string{issuer.DefaultIDTokenAlg}, others...)
 }
 
 // sealers are the sealing keys: those that the operator's program brings, or else those of the settings.

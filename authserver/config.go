@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/endpoint"
@@ -95,8 +96,8 @@ func (c Config) Check() error {
 // Relaxations are those that the configuration has.
 func (c Config) Relaxations() []config.Relaxation {
 	return config.Relaxed(map[config.Relaxation]bool{
-		{Setting: "insecure-http", Means: "http URLs off this machine are allowed: anyone on the way can read tokens and passwords"}: c.InsecureHTTP,
-		{Setting: "insecure-document-hosts", Means: "client documents of some hosts may lie at private addresses"}:                   len(c.InsecureDocumentHosts) > 0,
+		{Setting: "insecure-http", Means: "http URLs off this machine are allowed: anyone on the way can read tokens and passwords"}:                               c.InsecureHTTP,
+		{Setting: "insecure-document-hosts", Means: "client documents of these hosts are fetched from any address: " + strings.Join(c.InsecureDocumentHosts, " ")}: len(c.InsecureDocumentHosts) > 0,
 	})
 }
 
@@ -112,7 +113,7 @@ func (c Config) resolve(sealed bool) (resolved, error) {
 		return r, fmt.Errorf("issuer %q must have no path, query, fragment or trailing slash", c.Issuer)
 	case !issuer.PlainURL(c.Issuer):
 		return r, fmt.Errorf("issuer %q has a character that a client's shell or page could take for its own; use letters, digits, dots and hyphens", c.Issuer)
-	case u.Scheme == "http" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) && !c.InsecureHTTP:
+	case u.Scheme == "http" && !config.ThisMachine(u.Hostname()) && !c.InsecureHTTP:
 		return r, fmt.Errorf("issuer %q is plain http on a host that is not this machine; use https", c.Issuer)
 	}
 	if !slices.Contains([]string{endpoint.RegistrationOpen, endpoint.RegistrationToken, endpoint.RegistrationClosed}, c.Registration) {

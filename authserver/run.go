@@ -16,20 +16,18 @@ const (
 )
 
 // Run does the background work until ctx ends: the list of ended grants is restored from the ledger, keys made or withdrawn by another replica are
-// read, and the next made when their time comes, what has long expired is deleted, refusals beyond their bound are counted, and connections are written, audit lines get their place in the chain. A step that
-// does not succeed is logged and tried again at its next turn.
+// read, and the next made when their time comes, resources are read anew, what has long expired is deleted, refusals beyond their bound are counted, connections are written, and
+// audit lines get their place in the chain. A step that does not succeed is logged and tried again at its next turn.
 func (s *Server) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
 	work.Go(func() { s.backends.connections.Run(ctx) })
-	restore, reload, count, clean := time.NewTicker(restoreEvery), time.NewTicker(reloadKeysEvery), time.NewTicker(countEvery), time.NewTicker(cleanEvery)
-	defer count.Stop()
-	defer restore.Stop()
-	defer reload.Stop()
-	defer clean.Stop()
-	resources := time.NewTicker(readResources)
-	defer resources.Stop()
 	work.Go(func() { s.backends.sql.Audit().Run(ctx, s.deps.Log) })
+	restore, reload, resources := time.NewTicker(restoreEvery), time.NewTicker(reloadKeysEvery), time.NewTicker(readResources)
+	count, clean := time.NewTicker(countEvery), time.NewTicker(cleanEvery)
+	for _, t := range []*time.Ticker{restore, reload, resources, count, clean} {
+		defer t.Stop()
+	}
 	for {
 		var err error
 		var step string

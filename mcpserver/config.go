@@ -111,7 +111,7 @@ func (c Config) resolve() (Config, error) {
 		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 			return c, fmt.Errorf("%s %q is not an http(s) URL", name, value)
 		}
-		if u.Scheme == "http" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) && !c.InsecureHTTP {
+		if u.Scheme == "http" && !config.ThisMachine(u.Hostname()) && !c.InsecureHTTP {
 			return c, fmt.Errorf("%s %q is plain http on a host that is not this machine; use https, or insecure-http", name, value)
 		}
 	}

@@ -26,17 +26,7 @@ func (c *call) act(ctx context.Context, name string, arguments, answer any) erro
 	if err := c.check(); err != nil {
 		return err
 	}
-	if c.gateway != "" && isOfTools(name) {
-		raw, err := c.actAtGateway(ctx, name, encoded)
-		if err != nil || answer == nil {
-			return err
-		}
-		return json.Unmarshal(raw, answer)
-	}
-	raw, err := c.actInServer(ctx, name, encoded)
-	if errors.Is(err, authserver.ErrNoServer) || errors.Is(err, authserver.ErrNoAct) && isOfTools(name) { // an authserver alone knows none of the tools
-		raw, err = c.actOnStores(ctx, name, encoded)
-	}
+	raw, err := c.actSomewhere(ctx, name, encoded)
 	if err != nil || answer == nil {
 		return err
 	}
@@ -44,6 +34,18 @@ func (c *call) act(ctx context.Context, name string, arguments, answer any) erro
 		return fmt.Errorf("reading the answer of %s: %w", name, err)
 	}
 	return nil
+}
+
+// actSomewhere does the act at the gateway that is meant, inside the server that runs, or on the stores.
+func (c *call) actSomewhere(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
+	if c.gateway != "" && isOfTools(name) {
+		return c.actAtGateway(ctx, name, arguments)
+	}
+	raw, err := c.actInServer(ctx, name, arguments)
+	if errors.Is(err, authserver.ErrNoServer) || errors.Is(err, authserver.ErrNoAct) && isOfTools(name) { // an authserver alone knows none of the tools
+		return c.actOnStores(ctx, name, arguments)
+	}
+	return raw, err
 }
 
 // actInServer does the act inside the server that runs, or answers authserver.ErrNoServer.

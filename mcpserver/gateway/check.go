@@ -83,7 +83,7 @@ func (f *File) checkURL(name, value string) (*url.URL, error) {
 	if u.User != nil {
 		return nil, fmt.Errorf("%s has a user in it; give a credential", name)
 	}
-	if u.Scheme == "http" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) && !f.InsecureHTTP {
+	if u.Scheme == "http" && !config.ThisMachine(u.Hostname()) && !f.InsecureHTTP {
 		return nil, fmt.Errorf("%s %q is plain http on a host that is not this machine; use https, or insecure_http", name, value)
 	}
 	return u, nil

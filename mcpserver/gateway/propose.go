@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"text/template"
 	"unicode"
@@ -19,6 +18,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/remote"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
 // Existing says which server is to be put behind a gateway, and how it will be reached there.
@@ -97,7 +97,7 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 // listenFor is where to listen for a resource: on its port when it is this machine's.
 func listenFor(resource string) string {
 	u, err := url.Parse(resource)
-	if err != nil || u.Port() == "" || !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) {
+	if err != nil || u.Port() == "" || !config.ThisMachine(u.Hostname()) {
 		return defaultListen
 	}
 	return net.JoinHostPort("127.0.0.1", u.Port())

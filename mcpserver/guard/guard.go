@@ -153,7 +153,7 @@ func (g *Guard) allow(resource string) {
 	}
 	g.origin = u.Scheme + "://" + u.Host
 	names := []string{u.Host}
-	if isLoopback(u.Hostname()) {
+	if config.ThisMachine(u.Hostname()) {
 		port := strings.TrimPrefix(u.Host, hostOf(u.Host))
 		names = []string{"localhost" + port, "127.0.0.1" + port, "[::1]" + port}
 	}
@@ -169,10 +169,6 @@ func (g *Guard) allow(resource string) {
 	for _, origin := range g.config.AllowedOrigins {
 		g.origins[origin] = true
 	}
-}
-
-func isLoopback(host string) bool {
-	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, host)
 }
 
 // hostOf cuts the port off.

@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"sync"
 	"time"
@@ -93,25 +92,11 @@ func (x *passage) opened() *stream {
 // wantsTools says whether a subscription asks to be told of changed tools: nothing is told that was not asked for.
 func wantsTools(body []byte) bool {
 	for _, name := range []string{"params", "notifications"} {
-		if body = memberOf(body, name); body == nil {
+		if body = message.Value(body, name); body == nil {
 			return false
 		}
 	}
-	return string(memberOf(body, "toolsListChanged")) == "true"
-}
-
-// memberOf is a member of an object, or nil.
-func memberOf(object []byte, name string) json.RawMessage {
-	members, err := message.Members(object)
-	if err != nil {
-		return nil
-	}
-	for _, m := range members {
-		if string(m.Name) == name {
-			return m.Value
-		}
-	}
-	return nil
+	return string(message.Value(body, "toolsListChanged")) == "true"
 }
 
 // close lets go of a stream: nothing of the guard's own comes after the server's last word.

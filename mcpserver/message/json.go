@@ -304,6 +304,20 @@ func (r *reader) digits() bool {
 	return r.at > start
 }
 
+// Value is the value of an object's member; nil when it has none of that name, or is no object.
+func Value(object []byte, name string) json.RawMessage {
+	members, err := Members(object)
+	if err != nil {
+		return nil
+	}
+	for _, m := range members {
+		if string(m.Name) == name {
+			return m.Value
+		}
+	}
+	return nil
+}
+
 // Object writes members as one object.
 func Object(members []Member) []byte {
 	b := []byte{'{'}

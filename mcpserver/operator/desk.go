@@ -39,14 +39,16 @@ type Tool struct {
 }
 
 // name is a tool's name beside those of other servers; of no tool, the server's own.
-func (s *Server) name(tool string) string {
+func (s *Server) name(tool string) string { return nameOf(s.Name, tool) }
+
+func nameOf(server, tool string) string {
 	switch {
-	case s.Name == "":
+	case server == "":
 		return tool
 	case tool == "":
-		return s.Name
+		return server
 	}
-	return s.Name + rollout.Divider + tool
+	return server + rollout.Divider + tool
 }
 
 // Options are what a desk gets.
@@ -87,25 +89,24 @@ func Open(ctx context.Context, database string, o Options) (*Desk, error) {
 func (d *Desk) Add(s Server) { d.servers = append(d.servers, &s) }
 
 // Rollout says how strictly the rules of a server count.
-func (d *Desk) Rollout(server string) guard.Rollout { return modesOf{d.modes, &Server{Name: server}} }
+func (d *Desk) Rollout(server string) guard.Rollout { return modesOf{d.modes, server} }
 
 // modesOf are the modes of one server.
 type modesOf struct {
 	modes  *rollout.Modes
-	server *Server
+	server string
 }
 
 // Mode implements guard.Rollout.
 func (m modesOf) Mode(tenantID, name string) guard.Mode {
-	return m.modes.Mode(tenantID, m.server.name(name))
+	return m.modes.Mode(tenantID, nameOf(m.server, name))
 }
 
 // Record is told the decisions of a server, for the hours and for who collects numbers.
 func (d *Desk) Record(server string) func(guard.Record) {
-	s := &Server{Name: server}
 	return func(r guard.Record) {
-		d.usage.Record(&r, s.name(r.NameLabel()))
-		d.metrics.Record(&r, s.name(r.RuleLabel()))
+		d.usage.Record(&r, nameOf(server, r.NameLabel()))
+		d.metrics.Record(&r, nameOf(server, r.RuleLabel()))
 	}
 }
 

@@ -3,12 +3,18 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
 // List splits a setting that holds several words, divided by commas or spaces.
 func List(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// ThisMachine says whether a URL's host is this machine, under one of the names that plain http is allowed for: what goes there leaves for nowhere else.
+func ThisMachine(host string) bool {
+	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, host)
 }
 
 // Networks reads a list of networks and single addresses, as in "10.0.0.0/8,192.0.2.7".

@@ -48,12 +48,7 @@ func (d *Door) SigningKeys(ctx context.Context) ([]keyring.Info, error) {
 
 // RotateKey makes the next key of an algorithm, and returns its kid.
 func (d *Door) RotateKey(ctx context.Context, k KeyTurn) (kid string, err error) {
-	var used []string
-	for _, r := range d.Resources.All() {
-		if !slices.Contains(used, r.Algorithm) {
-			used = append(used, r.Algorithm)
-		}
-	}
+	used := d.Resources.Algorithms()
 	if k.Algorithm == "" && len(used) == 1 {
 		k.Algorithm = used[0]
 	}

@@ -60,6 +60,16 @@ func (r *Resources) Fixed(uri string) bool {
 	return slices.ContainsFunc(r.fixed, func(f Resource) bool { return f.URI == uri })
 }
 
+// Algorithms are those of the resources' tokens, each once.
+func (r *Resources) Algorithms() (all []string) {
+	for _, resource := range r.All() {
+		if !slices.Contains(all, resource.Algorithm) {
+			all = append(all, resource.Algorithm)
+		}
+	}
+	return all
+}
+
 // Life is that of an access token where a resource does not say.
 func (r *Resources) Life() time.Duration { return r.life }
 

@@ -45,7 +45,7 @@ func (p *Pool) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 		return
 	}
 	x.modern = message.IsModern(&x.m, r.Header)
-	x.params = member(body, "params")
+	x.params = message.Value(body, "params")
 	x.serve()
 }
 
@@ -80,7 +80,7 @@ func own(method string) bool {
 // notified takes a notification. One that cancels goes on under the id that the process knows; all others are between the gateway and a client (RS-37).
 func (x *exchange) notified() {
 	if x.m.Method == "notifications/cancelled" && len(x.params) > 0 {
-		if p, id := x.running(x.c.TenantID), member(x.params, "requestId"); p != nil && id != nil {
+		if p, id := x.running(x.c.TenantID), message.Value(x.params, "requestId"); p != nil && id != nil {
 			p.withdraw(x.c.GrantID, string(id))
 		}
 	}
@@ -184,18 +184,4 @@ func (x *exchange) refuse(status int, f *message.Fault) {
 		status = message.Status(&x.m, f, x.modern)
 	}
 	message.Refuse(x.w, status, x.m.ID, f)
-}
-
-// member is the value of a member of an object, or nil.
-func member(object json.RawMessage, name string) json.RawMessage {
-	members, err := message.Members(object)
-	if err != nil {
-		return nil
-	}
-	for _, m := range members {
-		if string(m.Name) == name {
-			return m.Value
-		}
-	}
-	return nil
 }

@@ -16,29 +16,26 @@ type scan = func(into ...any) error
 // each runs one statement for the tenant and hands on every row that it returns; it counts them. It and byKey are the only ways to the tables: in PostgreSQL the statement sees the tenant's rows and
 // no others, whatever it says (row-level security, migration 3), and in every dialect it says so itself as well.
 func (t Tenant) each(ctx context.Context, statement string, arguments []any, row func(scan) error) (n int, err error) {
-	if t.d.postgres {
-		return t.eachPostgres(ctx, statement, arguments, row)
-	}
-	leave, err := t.d.turn(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer leave()
-	return t.eachSQLite(ctx, statement, arguments, row)
+	return t.run(ctx, ctx, statement, arguments, row)
 }
 
 // byKey is each for what finds its row by the key. SQLite has that at hand, and writers do not keep readers waiting, so nobody watches whether the caller has gone:
 // the watching would take two goroutines and longer than the finding. Waiting for a turn is another matter.
 func (t Tenant) byKey(ctx context.Context, statement string, arguments []any, row func(scan) error) (n int, err error) {
+	return t.run(ctx, context.WithoutCancel(ctx), statement, arguments, row)
+}
+
+// run waits for its turn with one context, and has SQLite work with the other.
+func (t Tenant) run(waiting, working context.Context, statement string, arguments []any, row func(scan) error) (n int, err error) {
 	if t.d.postgres {
-		return t.eachPostgres(ctx, statement, arguments, row)
+		return t.eachPostgres(waiting, statement, arguments, row)
 	}
-	leave, err := t.d.turn(ctx)
+	leave, err := t.d.turn(waiting)
 	if err != nil {
 		return 0, err
 	}
 	defer leave()
-	return t.eachSQLite(context.WithoutCancel(ctx), statement, arguments, row)
+	return t.eachSQLite(working, statement, arguments, row)
 }
 
 // turn waits until one of the connections is free.
