@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-go test -race -timeout 25m -v "$@" work 2>&1 | awk '
+go test -race -v "$@" work 2>&1 | awk '
   { held = held $0 "\n" }
   /^ *--- PASS/ { passed++ }
   /^ *--- FAIL/ { failed++ }
