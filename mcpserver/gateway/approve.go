@@ -69,7 +69,7 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) ([]inventory.Tool, error) {
 	m := &member{config: *u}
 	var err error
-	if m.server, err = g.reach(&m.config); err != nil {
+	if m.server, err = g.reach(m); err != nil {
 		return nil, err
 	}
 	g.members = append(g.members, m)

@@ -79,12 +79,13 @@ type Gateway struct {
 
 // member is one upstream, wired.
 type member struct {
-	config Upstream
-	guard  *guard.Guard
-	server server
-	rules  atomic.Pointer[ruleset] // that count now; see Reload
-	open   guard.Streams
-	seen   views
+	config   Upstream
+	guard    *guard.Guard
+	server   server
+	vouchers *voucher.Ahead          // nil: the server gets no assertion
+	rules    atomic.Pointer[ruleset] // that count now; see Reload
+	open     guard.Streams
+	seen     views
 }
 
 // New reads the file at path and wires the gateway. Nothing is sent to an upstream yet. Close it after use.
@@ -130,7 +131,7 @@ func (g *Gateway) wire(ctx context.Context) error {
 		m.seen.asking.Most, m.seen.asking.Within = mostViews, lookWithin
 		m.rules.Store(rules[i])
 		g.members = append(g.members, m)
-		if m.server, err = g.reach(&m.config); err != nil {
+		if m.server, err = g.reach(m); err != nil {
 			return fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
 		if protected[u.Name], err = g.enforce(m, config.Secret(session)); err != nil {

@@ -101,7 +101,7 @@ func TestNothingOfTheCallersGoesOn(t *testing.T) {
 func TestTheServerIsToldWhoCalls(t *testing.T) {
 	b := newBehind(t)
 	g := openGate(t, crm(b.URL))
-	got := g.post("crm", g.token("crm", "acme", "read"), call("read_it"))
+	g.post("crm", g.token("crm", "acme", "read"), call("read_it"))
 	_, document := g.get(gateway.KeysPath)
 	set, err := token.ParseKeySet([]byte(document))
 	must(t, err)
@@ -114,11 +114,14 @@ func TestTheServerIsToldWhoCalls(t *testing.T) {
 	var c map[string]any
 	must(t, json.Unmarshal(payload, &c))
 	for name, want := range map[string]any{
-		"iss": g.url + "/crm", "aud": b.URL, "sub": "usr_acme", "tenant_id": "acme", "client_id": "cli_agent", "grant_id": "grt_acme", "jti": got.header.Get("X-Request-Id"),
+		"iss": g.url + "/crm", "aud": b.URL, "sub": "usr_acme", "tenant_id": "acme", "client_id": "cli_agent", "grant_id": "grt_acme",
 	} {
 		if c[name] != want {
 			t.Errorf("%s is %v, want %v", name, c[name], want)
 		}
+	}
+	if id, _ := c["jti"].(string); len(id) < 26 || !strings.Contains(g.log.String(), "assertion="+id) {
+		t.Errorf("the log does not have the id of the assertion, %v:\n%s", c["jti"], g.log)
 	}
 	if c["exp"].(float64)-c["iat"].(float64) != 60 {
 		t.Errorf("it is good from %v to %v", c["iat"], c["exp"])

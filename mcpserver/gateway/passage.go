@@ -153,6 +153,9 @@ func (p *passage) answer(w http.ResponseWriter, r *http.Request, listing bool) {
 	out := &rewriter{ResponseWriter: w, cut: p.cut, streams: !listing}
 	p.m.server.Serve(out, r, p.c)
 	out.finish()
+	if p.m.vouchers != nil && p.c.TenantID != "" {
+		p.m.vouchers.Prepare(p.c)
+	}
 }
 
 // cut changes a message of the server's if it lists tools. What it is and cannot be read does not go on.

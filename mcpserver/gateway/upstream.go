@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/child"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/remote"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/voucher"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
@@ -27,7 +28,8 @@ type server interface {
 }
 
 // reach makes the way to an upstream.
-func (g *Gateway) reach(u *Upstream) (server, error) {
+func (g *Gateway) reach(m *member) (server, error) {
+	u := &m.config
 	l := u.Limits
 	if len(u.Command) > 0 {
 		return child.New(child.Config{
@@ -39,7 +41,7 @@ func (g *Gateway) reach(u *Upstream) (server, error) {
 	if err != nil {
 		return nil, err
 	}
-	credential, err := g.credential(u)
+	credential, err := g.credential(m)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +69,8 @@ func (u *Upstream) environ(getenv func(string) string) []string {
 }
 
 // credential is what an upstream is shown: a secret of the gateway's own, or a voucher for the caller. Never what the caller showed (RS-15).
-func (g *Gateway) credential(u *Upstream) (func(context.Context, mcp.Caller) (string, string, error), error) {
+func (g *Gateway) credential(m *member) (func(context.Context, mcp.Caller) (string, string, error), error) {
+	u := &m.config
 	if u.Credential.Header != "" {
 		return u.Credential.show(g.deps.Getenv)
 	}
@@ -75,11 +78,14 @@ func (g *Gateway) credential(u *Upstream) (func(context.Context, mcp.Caller) (st
 	if strings.EqualFold(u.AssertionHeader, "Authorization") {
 		prefix = "Bearer "
 	}
+	m.vouchers = &voucher.Ahead{Signer: g.signer, From: u.Resource, To: u.Audience, Now: g.deps.Now}
 	return func(ctx context.Context, c mcp.Caller) (string, string, error) {
 		if c.TenantID == "" {
 			return "", "", nil // nobody is vouched for
 		}
-		return u.AssertionHeader, prefix + g.signer.Sign(c, u.Resource, u.Audience, httpd.SupportCode(ctx), g.deps.Now()), nil
+		raw, id := m.vouchers.Take(c)
+		httpd.Note(ctx, "assertion", id)
+		return u.AssertionHeader, prefix + raw, nil
 	}, nil
 }
 

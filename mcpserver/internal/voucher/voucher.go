@@ -82,7 +82,7 @@ type Claims struct {
 	ClientID string   `json:"client_id"`
 	GrantID  string   `json:"grant_id"`
 	Scope    []string `json:"scopes"`
-	ID       string   `json:"jti"` // the request's id, as in the gateway's log
+	ID       string   `json:"jti"` // of this one request's, as in the gateway's log
 	IssuedAt int64    `json:"iat"`
 	Expires  int64    `json:"exp"`
 }
