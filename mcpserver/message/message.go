@@ -101,7 +101,7 @@ func Parse(body []byte) (Message, *Fault) {
 		case "id":
 			m.ID = e.Value
 		case "method":
-			if m.Method = text(e.Value); m.Method == "" {
+			if m.Method = Text(e.Value); m.Method == "" {
 				return m, Invalid("method is not a string")
 			}
 			method = true
@@ -149,12 +149,12 @@ func (m *Message) parseParams(params json.RawMessage) *Fault {
 	for _, p := range found {
 		switch string(p.Name) {
 		case "name":
-			m.Name, m.Named = text(p.Value), p.Value[0] == '"'
+			m.Name, m.Named = Text(p.Value), p.Value[0] == '"'
 			if !m.Named && (m.Method == "tools/call" || m.Method == "prompts/get") {
 				return BadParams("name must be a string") // somebody else could make one of what is none
 			}
 		case "uri":
-			m.URI = text(p.Value)
+			m.URI = Text(p.Value)
 			if p.Value[0] != '"' && (m.Method == "resources/read" || m.Method == "resources/subscribe" || m.Method == "resources/unsubscribe") {
 				return BadParams("uri must be a string")
 			}
@@ -163,7 +163,7 @@ func (m *Message) parseParams(params json.RawMessage) *Fault {
 		case "cursor":
 			m.Cursor = p.Value
 		case "protocolVersion":
-			m.Version = text(p.Value)
+			m.Version = Text(p.Value)
 		case "_meta":
 			if f := m.parseMeta(p.Value); f != nil {
 				return f
@@ -188,7 +188,7 @@ func (m *Message) parseMeta(meta json.RawMessage) *Fault {
 	for _, p := range found {
 		switch string(p.Name) {
 		case MetaVersion:
-			m.Meta, m.MetaVersion = true, text(p.Value)
+			m.Meta, m.MetaVersion = true, Text(p.Value)
 		case MetaCapabilities:
 			m.Capabilities = p.Value[0] == '{'
 		}
@@ -196,8 +196,8 @@ func (m *Message) parseMeta(meta json.RawMessage) *Fault {
 	return nil
 }
 
-// text is the string that a value is, or "".
-func text(value json.RawMessage) string {
+// Text is the string that a value of a message is, or "".
+func Text(value json.RawMessage) string {
 	if value[0] != '"' {
 		return ""
 	}

@@ -26,17 +26,16 @@ func readCustomer(d *crm.DB) mcp.Tool {
 		OutputSchema: json.RawMessage(customerSchema),
 		Bind: func(c mcp.Caller) mcp.Handler {
 			customers := d.For(c.TenantID)
-			return func(ctx context.Context, arguments json.RawMessage) (mcp.Result, error) {
-				var in struct {
-					CustomerID string `json:"customer_id"`
-				}
-				if err := decode(arguments, &in); err != nil {
+			return func(ctx context.Context, raw json.RawMessage) (mcp.Result, error) {
+				in, err := read(raw)
+				if err != nil {
 					return mcp.Result{}, err
 				}
-				if err := text("customer_id", in.CustomerID, 1, maxID); err != nil {
+				var id string
+				if err := in.text("customer_id", 1, maxID, &id); err != nil {
 					return mcp.Result{}, err
 				}
-				found, err := customers.Customer(ctx, in.CustomerID)
+				found, err := customers.Customer(ctx, id)
 				if err != nil {
 					return mcp.Result{}, explain(err)
 				}
@@ -54,8 +53,8 @@ func updateCustomer(d *crm.DB) mcp.Tool {
 		OutputSchema: json.RawMessage(customerSchema),
 		Bind: func(c mcp.Caller) mcp.Handler {
 			customers := d.For(c.TenantID)
-			return func(ctx context.Context, arguments json.RawMessage) (mcp.Result, error) {
-				change, err := readChange(arguments)
+			return func(ctx context.Context, raw json.RawMessage) (mcp.Result, error) {
+				change, err := readChange(raw)
 				if err != nil {
 					return mcp.Result{}, err
 				}
@@ -69,39 +68,33 @@ func updateCustomer(d *crm.DB) mcp.Tool {
 	}
 }
 
-func readChange(arguments json.RawMessage) (crm.Customer, error) {
-	var in struct {
-		CustomerID string  `json:"customer_id"`
-		Name       *string `json:"name"`
-		Email      *string `json:"email"`
+func readChange(raw json.RawMessage) (change crm.Customer, err error) {
+	in, err := read(raw)
+	if err != nil {
+		return change, err
 	}
-	if err := decode(arguments, &in); err != nil {
-		return crm.Customer{}, err
+	if err := in.text("customer_id", 1, maxID, &change.ID); err != nil {
+		return change, err
 	}
-	out := crm.Customer{ID: in.CustomerID}
-	if err := text("customer_id", in.CustomerID, 1, maxID); err != nil {
-		return out, err
+	name, email := in.value("name") != nil, in.value("email") != nil
+	if !name && !email {
+		return change, invalid("name what is to be changed: name, email or both")
 	}
-	if in.Name == nil && in.Email == nil {
-		return out, invalid("name what is to be changed: name, email or both")
-	}
-	if in.Name != nil {
-		if err := text("name", *in.Name, 1, maxName); err != nil {
-			return out, err
+	if name {
+		if err := in.text("name", 1, maxName, &change.Name); err != nil {
+			return change, err
 		}
-		out.Name = strings.TrimSpace(*in.Name)
-		if out.Name == "" {
-			return out, invalid("argument name is blank")
+		if change.Name = strings.TrimSpace(change.Name); change.Name == "" {
+			return change, invalid("argument name is blank")
 		}
 	}
-	if in.Email != nil {
-		if err := text("email", *in.Email, 3, maxEmail); err != nil {
-			return out, err
+	if email {
+		if err := in.text("email", 3, maxEmail, &change.Email); err != nil {
+			return change, err
 		}
-		if a, err := mail.ParseAddress(*in.Email); err != nil || a.Address != *in.Email {
-			return out, invalid("argument email is not an e-mail address")
+		if a, err := mail.ParseAddress(change.Email); err != nil || a.Address != change.Email {
+			return change, invalid("argument email is not an e-mail address")
 		}
-		out.Email = *in.Email
 	}
-	return out, nil
+	return change, nil
 }

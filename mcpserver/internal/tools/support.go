@@ -25,17 +25,13 @@ func createTicket(d *crm.DB) mcp.Tool {
 		OutputSchema: json.RawMessage(`{"type":"object","properties":{"id":{"type":"string"},"customer_id":{"type":"string"},"subject":{"type":"string"},"body":{"type":"string"}},"required":["id","customer_id","subject","body"],"additionalProperties":false}`),
 		Bind: func(c mcp.Caller) mcp.Handler {
 			tickets, by := d.For(c.TenantID), c.Subject
-			return func(ctx context.Context, arguments json.RawMessage) (mcp.Result, error) {
+			return func(ctx context.Context, raw json.RawMessage) (mcp.Result, error) {
 				var k crm.Ticket
-				in := struct {
-					CustomerID *string `json:"customer_id"`
-					Subject    *string `json:"subject"`
-					Body       *string `json:"body"`
-				}{&k.CustomerID, &k.Subject, &k.Body}
-				if err := decode(arguments, &in); err != nil {
+				in, err := read(raw)
+				if err != nil {
 					return mcp.Result{}, err
 				}
-				for _, err := range []error{text("customer_id", k.CustomerID, 1, maxID), text("subject", k.Subject, 1, maxSubject), text("body", k.Body, 0, maxBody)} {
+				for _, err := range []error{in.text("customer_id", 1, maxID, &k.CustomerID), in.text("subject", 1, maxSubject, &k.Subject), in.text("body", 0, maxBody, &k.Body)} {
 					if err != nil {
 						return mcp.Result{}, err
 					}
@@ -58,21 +54,23 @@ func searchKnowledgeBase(d *crm.DB) mcp.Tool {
 		OutputSchema: json.RawMessage(`{"type":"object","properties":{"articles":{"type":"array","items":{"type":"object","properties":{"id":{"type":"string"},"title":{"type":"string"},"body":{"type":"string"}},"required":["id","title","body"],"additionalProperties":false}}},"required":["articles"],"additionalProperties":false}`),
 		Bind: func(c mcp.Caller) mcp.Handler {
 			articles := d.For(c.TenantID)
-			return func(ctx context.Context, arguments json.RawMessage) (mcp.Result, error) {
-				in := struct {
-					Query string `json:"query"`
-					Limit int    `json:"limit"`
-				}{Limit: usualHits}
-				if err := decode(arguments, &in); err != nil {
+			return func(ctx context.Context, raw json.RawMessage) (mcp.Result, error) {
+				in, err := read(raw)
+				if err != nil {
 					return mcp.Result{}, err
 				}
-				if err := text("query", in.Query, 1, maxQuestion); err != nil {
+				var query string
+				if err := in.text("query", 1, maxQuestion, &query); err != nil {
 					return mcp.Result{}, err
 				}
-				if in.Limit < 1 || in.Limit > crm.MaxArticles {
+				limit := usualHits
+				if v := in.value("limit"); v != nil && json.Unmarshal(v, &limit) != nil {
+					return mcp.Result{}, invalid("argument limit must be an integer")
+				}
+				if limit < 1 || limit > crm.MaxArticles {
 					return mcp.Result{}, invalid("argument limit must be from 1 to 20")
 				}
-				found, err := articles.Search(ctx, in.Query, in.Limit)
+				found, err := articles.Search(ctx, query, limit)
 				if err != nil {
 					return mcp.Result{}, err
 				}

@@ -2,15 +2,14 @@
 package tools
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
 // The scopes that open the tools.
@@ -37,41 +36,48 @@ func explain(err error) error {
 	return err
 }
 
-// decode reads arguments strictly: an object of the schema's members in their types, and nothing else (TN-01, TN-09, TN-10).
-func decode(arguments json.RawMessage, into any) error {
-	d := json.NewDecoder(bytes.NewReader(arguments))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		var wrongType *json.UnmarshalTypeError
-		switch name, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); {
-		case unknown:
-			return invalid("there is no argument " + name + "; see the tool's input schema")
-		case errors.As(err, &wrongType) && wrongType.Field != "":
-			return invalid("argument " + wrongType.Field + " must be a " + wrongType.Type.String())
-		}
-		return invalid("the arguments are not an object as the tool's input schema has it")
+// arguments are what a tool was given. Their names were held against the input schema by mcp, each exactly and once; their values are checked here (TN-01, TN-09, TN-10).
+type arguments []message.Member
+
+func read(raw json.RawMessage) (arguments, error) {
+	members, err := message.Members(raw)
+	if err != nil {
+		return nil, invalid("the arguments are not an object as the tool's input schema has it")
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return invalid("something follows the arguments")
+	return members, nil
+}
+
+// value is an argument as it was written; nil: it was not given.
+func (a arguments) value(name string) json.RawMessage {
+	for _, m := range a {
+		if string(m.Name) == name {
+			return m.Value
+		}
+	}
+	return nil
+}
+
+// text reads a text argument, "" when it was not given, and checks it: its length in characters, and no character that could not be shown.
+func (a arguments) text(name string, least, most int, into *string) error {
+	if v := a.value(name); v != nil {
+		if v[0] != '"' {
+			return invalid("argument " + name + " must be a string")
+		}
+		*into = message.Text(v)
+	}
+	n := utf8.RuneCountInString(*into)
+	switch {
+	case n < least && n == 0:
+		return invalid("argument " + name + " is missing")
+	case n < least || n > most:
+		return invalid("argument " + name + " is too short or too long")
+	case strings.ContainsFunc(*into, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r == 0x7f }):
+		return invalid("argument " + name + " holds a control character")
 	}
 	return nil
 }
 
 func invalid(reason string) error { return mcp.InvalidArguments{Reason: reason} }
-
-// text checks a text argument: its length in characters, and no character that could not be shown.
-func text(name, value string, least, most int) error {
-	n := utf8.RuneCountInString(value)
-	switch {
-	case n < least && value == "":
-		return invalid("argument " + name + " is missing")
-	case n < least || n > most:
-		return invalid("argument " + name + " is too short or too long")
-	case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r == 0x7f }):
-		return invalid("argument " + name + " holds a control character")
-	}
-	return nil
-}
 
 // structured is a result as data, with the same data as text for clients that read only that.
 func structured(v any) (mcp.Result, error) {
