@@ -52,10 +52,13 @@ func (d *DB) Code(ctx context.Context, hash string) (issuer.Code, grant.Grant, e
 // Redeem implements issuer.Store.
 func (d *DB) Redeem(ctx context.Context, codeHash string, at time.Time, first *issuer.RefreshToken, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		if err := d.spend(ctx, tx, "codes", codeHash, at, first); err != nil {
+		if err := d.spend(ctx, tx, "codes", codeHash, at); err != nil {
 			return err
 		}
-		return d.audit.Insert(ctx, tx, e)
+		if first == nil {
+			return d.audit.Insert(ctx, tx, e)
+		}
+		return d.audit.InsertWith(ctx, tx, e, insertRefreshToken, refreshTokenRow(first)...)
 	})
 }
 
@@ -75,15 +78,15 @@ func (d *DB) RefreshToken(ctx context.Context, hash string) (issuer.RefreshToken
 // Rotate implements issuer.Store.
 func (d *DB) Rotate(ctx context.Context, hash string, at time.Time, next issuer.RefreshToken, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		if err := d.spend(ctx, tx, "refresh_tokens", hash, at, &next); err != nil {
+		if err := d.spend(ctx, tx, "refresh_tokens", hash, at); err != nil {
 			return err
 		}
-		return d.audit.Insert(ctx, tx, e)
+		return d.audit.InsertWith(ctx, tx, e, insertRefreshToken, refreshTokenRow(&next)...)
 	})
 }
 
-// spend marks a code or refresh token used, in one guarded statement whose row count is the verdict, and keeps what comes of it.
-func (d *DB) spend(ctx context.Context, tx *sql.Tx, table, hash string, at time.Time, next *issuer.RefreshToken) error {
+// spend marks a code or refresh token used, in one guarded statement whose row count is the verdict.
+func (d *DB) spend(ctx context.Context, tx *sql.Tx, table, hash string, at time.Time) error {
 	grantID := ""
 	row := tx.QueryRowContext(ctx, "UPDATE "+table+" SET used_at = $2 WHERE hash = $1 AND used_at IS NULL RETURNING grant_id", hash, moment(at))
 	if err := row.Scan(&grantID); err != nil {
@@ -96,15 +99,13 @@ func (d *DB) spend(ctx context.Context, tx *sql.Tx, table, hash string, at time.
 	if !alive {
 		return issuer.ErrSpent
 	}
-	if next == nil {
-		return nil
-	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO refresh_tokens (hash, grant_id, client_id, jkt, created_at, expires_at, chain_ends) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		next.Hash, next.GrantID, next.ClientID, next.JKT, moment(next.CreatedAt), moment(next.ExpiresAt), moment(next.ChainEnds))
-	if err != nil {
-		return fmt.Errorf("keeping a refresh token: %w", err)
-	}
 	return nil
+}
+
+const insertRefreshToken = "INSERT INTO refresh_tokens (hash, grant_id, client_id, jkt, created_at, expires_at, chain_ends) VALUES ($1, $2, $3, $4, $5, $6, $7)"
+
+func refreshTokenRow(t *issuer.RefreshToken) []any {
+	return []any{t.Hash, t.GrantID, t.ClientID, t.JKT, moment(t.CreatedAt), moment(t.ExpiresAt), moment(t.ChainEnds)}
 }
 
 // deleteBatch bounds how many rows one statement touches, so that no request waits long for the lock.

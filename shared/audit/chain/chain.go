@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -101,6 +102,20 @@ func (c *Chain) Insert(ctx context.Context, x Execer, e audit.Event) error {
 	return nil
 }
 
+// InsertWith executes a statement that inserts and writes the line that is about it, within the transaction of both. PostgreSQL is asked once for both: each question is a
+// way to it and back, with the transaction's locks held.
+func (c *Chain) InsertWith(ctx context.Context, x Execer, e audit.Event, insert string, args ...any) error {
+	if c.Lock == "" { // SQLite has no statement that writes into two tables, and no way to go
+		if _, err := x.ExecContext(ctx, insert, args...); err != nil {
+			return err
+		}
+		return c.Insert(ctx, x, e)
+	}
+	line := "WITH line AS (INSERT INTO " + c.Name + "_events (" + columns + ") VALUES " + c.places(len(args)+1, 1, width) + ") "
+	_, err := x.ExecContext(ctx, line+insert, slices.Concat(args, Row(e))...)
+	return err
+}
+
 // InsertAll writes lines in one transaction.
 func (c *Chain) InsertAll(ctx context.Context, events []audit.Event) error {
 	return c.tx(ctx, func(tx *sql.Tx) error {
@@ -110,7 +125,7 @@ func (c *Chain) InsertAll(ctx context.Context, events []audit.Event) error {
 			for _, e := range events[:n] {
 				args = append(args, Row(e)...)
 			}
-			if _, err := tx.ExecContext(ctx, "INSERT INTO "+c.Name+"_events ("+columns+") VALUES "+c.places(n, width), args...); err != nil {
+			if _, err := tx.ExecContext(ctx, "INSERT INTO "+c.Name+"_events ("+columns+") VALUES "+c.places(1, n, width), args...); err != nil {
 				return fmt.Errorf("writing audit lines: %w", err)
 			}
 			events = events[n:]
@@ -124,8 +139,8 @@ const (
 	rowsAtOnce = 100 // rows of one statement
 )
 
-// places are the parameters of n rows of so many columns. SQLite takes numbered ones for names, and looks through all of them for each.
-func (c *Chain) places(n, width int) string {
+// places are the parameters of n rows of so many columns, numbered from first. SQLite takes numbered ones for names, and looks through all of them for each.
+func (c *Chain) places(first, n, width int) string {
 	var b strings.Builder
 	for i := range n * width {
 		switch {
@@ -141,7 +156,7 @@ func (c *Chain) places(n, width int) string {
 			continue
 		}
 		b.WriteByte('$')
-		b.WriteString(strconv.Itoa(i + 1))
+		b.WriteString(strconv.Itoa(first + i))
 	}
 	b.WriteByte(')')
 	return b.String()
