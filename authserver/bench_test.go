@@ -25,6 +25,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
 // BenchmarkIssue measures client_credentials over real HTTP beside its floor: a bare net/http handler that only signs, with a key of the same kind. Both
@@ -98,6 +99,25 @@ func BenchmarkIssueAmongMany(b *testing.B) {
 		next++
 		ask()
 	}, asker(b, one.URL+"/oauth2/token", form, basicAuth(m.ID, m.Secret)))
+}
+
+// BenchmarkRefresh is a whole refresh over HTTP, on either store: what of it the audit line is, BenchmarkAuditRefresh says in microseconds.
+func BenchmarkRefresh(b *testing.B) {
+	for name, database := range map[string]func(*authserver.Config){
+		"sqlite": func(*authserver.Config) {}, "postgres": func(c *authserver.Config) { c.Database = testenv.Postgres(b) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			h := openHouse(b, database)
+			a := h.register(map[string]any{})
+			_, leaf := a.tokens(h.person("ann@acme.example"), "customers:read")
+			for b.Loop() {
+				status, answer := a.token(refreshment(leaf))
+				if leaf, _ = answer["refresh_token"].(string); status != http.StatusOK || leaf == "" {
+					b.Fatalf("got %d %v", status, answer)
+				}
+			}
+		})
+	}
 }
 
 // signer is the floor: it signs a token's worth of bytes and answers.
