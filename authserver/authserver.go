@@ -228,6 +228,9 @@ func (s *Server) AdminHandler() http.Handler {
 // ResourceNonceKey makes the key of the DPoP nonces of a resource wing that lives in the same process: replicas under one roof agree on it without another secret to keep.
 func (s *Server) ResourceNonceKey() []byte { return s.backends.nonceKey("resource dpop nonces") }
 
+// ResourceArgumentsKey makes the key by which such a wing names the arguments of calls in its log.
+func (s *Server) ResourceArgumentsKey() []byte { return s.backends.ring.Derive("resource arguments", "") }
+
 // Close closes the stores.
 func (s *Server) Close() error {
 	s.issued.Close()

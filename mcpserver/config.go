@@ -59,6 +59,8 @@ type Config struct {
 	// DPoPNonceKey makes the nonces that DPoP proofs must have (RFC 9449 §9): at least 32 random characters, the same at each replica. Default: none is asked
 	// for, and what protects is that each proof counts once, for a minute, at all replicas that share a Redis.
 	DPoPNonceKey config.Secret
+	// ArgumentsKey names the arguments of a tool's call in the log, by a keyed hash; see guard.Policy. Default: nothing is said of them.
+	ArgumentsKey config.Secret
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default none.
 	TrustedProxies []netip.Prefix
 	// AuditRetention is how long audit lines of this wing are kept. Default 400 days, at least a day; negative means for ever.

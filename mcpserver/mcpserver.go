@@ -96,7 +96,7 @@ func (s *Server) wire(c Config, d Deps) (err error) {
 	endpoint, err := s.guard.Serve(&mcp.Endpoint{
 		Catalog: catalog, Deny: s.guard.Challenge,
 		Info: mcp.Info{Name: serverName, Version: Version, Title: serverTitle, Instructions: instructions},
-	}, guard.Policy{Tables: tables, Rollout: s.backends.desk.Rollout(""), AllowAnonymous: c.InsecureAllowAnonymous, Admit: admit(c, d), Record: s.backends.desk.Record("")})
+	}, guard.Policy{Tables: tables, Rollout: s.backends.desk.Rollout(""), AllowAnonymous: c.InsecureAllowAnonymous, Admit: admit(c, d), Record: s.backends.desk.Record(""), ArgumentsKey: c.ArgumentsKey})
 	if err != nil {
 		return err
 	}

@@ -164,6 +164,7 @@ func (h *house) wings(ctx context.Context) error {
 	}
 	reading.HTTPClient = h.toIssuer()
 	serving := h.serving()
+	serving.ArgumentsKey = config.Secret(base64.StdEncoding.EncodeToString(h.issuer.ResourceArgumentsKey()))
 	serving.DPoPNonceKey = config.Secret(base64.StdEncoding.EncodeToString(h.issuer.ResourceNonceKey()))
 	if h.resource, err = mcpserver.New(ctx, serving, reading); err != nil {
 		return opening(err)

@@ -40,6 +40,9 @@ type File struct {
 	AssertionKey Secret `yaml:"assertion_key"`
 	// SessionKey binds sessions of older clients to their grant: 32 random characters at least, the same at each replica. Default: made at the start.
 	SessionKey Secret `yaml:"session_key"`
+	// ArgumentsKey names the arguments of a tool's call in the log by a keyed hash: 32 random characters at least, the same at each replica. Default: nothing is said
+	// of them.
+	ArgumentsKey Secret `yaml:"arguments_key"`
 	// AllowedHosts are the Host headers that are answered. Default: the resources' hosts.
 	AllowedHosts []string `yaml:"allowed_hosts"`
 	// AllowedOrigins are the web origins whose pages may call.
@@ -199,7 +202,7 @@ func parse(text []byte) (File, error) {
 // words are all that a configuration file may say.
 func words() []string {
 	return []string{
-		"listen", "issuer", "jwks_url", "algorithms", "redis", "redis_prefix", "client_id", "client_secret", "insecure_ignore_revocations", "insecure_http", "assertion_key", "session_key",
+		"listen", "issuer", "jwks_url", "algorithms", "redis", "redis_prefix", "client_id", "client_secret", "insecure_ignore_revocations", "insecure_http", "assertion_key", "session_key", "arguments_key",
 		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "calls_per_minute", "documents_per_minute", "database", "metrics_listen", "insecure_allow_anonymous", "upstreams",
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write",
@@ -211,7 +214,7 @@ func words() []string {
 
 // locate makes the paths of secrets relative to the file's folder.
 func (f *File) locate(folder string) {
-	all := []*Secret{&f.Redis, &f.ClientSecret, &f.AssertionKey, &f.SessionKey, &f.Database}
+	all := []*Secret{&f.Redis, &f.ClientSecret, &f.AssertionKey, &f.SessionKey, &f.ArgumentsKey, &f.Database}
 	for i := range f.Upstreams {
 		all = append(all, &f.Upstreams[i].Credential.Secret)
 	}

@@ -114,9 +114,16 @@ func (g *Gateway) wire(ctx context.Context) error {
 	if g.signer, err = voucher.New(config.Secret(key)); err != nil {
 		return err
 	}
-	session, err := g.file.SessionKey.read(g.deps.Getenv)
-	if err != nil {
-		return fmt.Errorf("session_key: %w", err)
+	var keys policyKeys
+	for name, key := range map[string]struct {
+		from Secret
+		to   *config.Secret
+	}{"session_key": {g.file.SessionKey, &keys.session}, "arguments_key": {g.file.ArgumentsKey, &keys.arguments}} {
+		read, err := key.from.read(g.deps.Getenv)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		*key.to = config.Secret(read)
 	}
 	rules, err := g.rulesets(&g.file)
 	if err != nil {
@@ -134,7 +141,7 @@ func (g *Gateway) wire(ctx context.Context) error {
 		if m.server, err = g.reach(m); err != nil {
 			return fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
-		if protected[u.Name], err = g.enforce(m, config.Secret(session)); err != nil {
+		if protected[u.Name], err = g.enforce(m, keys); err != nil {
 			return fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
 		if g.desk != nil {
@@ -207,15 +214,18 @@ func (g *Gateway) check(m *member) (*guard.Guard, error) {
 	})
 }
 
+// policyKeys are what the guards of all upstreams share.
+type policyKeys struct{ session, arguments config.Secret }
+
 // enforce puts the guard in front of an upstream.
-func (g *Gateway) enforce(m *member, session config.Secret) (http.Handler, error) {
+func (g *Gateway) enforce(m *member, keys policyKeys) (http.Handler, error) {
 	var err error
 	if m.guard, err = g.check(m); err != nil {
 		return nil, err
 	}
 	policy := guard.Policy{
 		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table }, // the one look at what counts now; see shape
-		SessionKey: session, MaxBody: m.config.Limits.Body, MaxStreams: m.config.Limits.StreamsPerGrant, Streams: &m.open,
+		SessionKey: keys.session, ArgumentsKey: keys.arguments, MaxBody: m.config.Limits.Body, MaxStreams: m.config.Limits.StreamsPerGrant, Streams: &m.open,
 	}
 	if g.calls != nil {
 		policy.Admit = g.admit

@@ -5,7 +5,10 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
+	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -38,6 +41,9 @@ type Policy struct {
 	// SessionKey binds sessions of older clients to their grant and tenant: 32 characters at least, the same at each replica. Default: made at the start, which
 	// is right for one process.
 	SessionKey config.Secret
+	// ArgumentsKey names the arguments of a tool's call in the request's log event, by a keyed hash: who has the log alone can tell that a tenant's calls of a tool had the
+	// same arguments, as they were written, and nothing of what those were. 32 characters at least. Default: nothing is said of them.
+	ArgumentsKey config.Secret
 	// PassToken lets next see the access token and its proof. Default: it does not, so that it cannot send them on (MCP, "Token Passthrough"); it knows the caller. A server that
 	// exchanges the token for one of another server's (RFC 8693) needs it.
 	PassToken bool
@@ -62,7 +68,7 @@ const (
 	defaultMaxBody    = 1 << 20
 	defaultMaxStreams = 16
 	watchEvery        = 2 * time.Second // so long may a stream go on whose grant has ended (MC-26)
-	minSessionKey     = 32
+	minPolicyKey      = 32
 )
 
 // Enforce puts the guard in front of anybody's MCP server over Streamable HTTP. Each message is read once, and what was read is what next gets, byte for byte;
@@ -80,8 +86,10 @@ func (g *Guard) enforcer(p Policy) (*enforcer, error) {
 	if p.Tables == nil {
 		return nil, errors.New("the policy has no rules")
 	}
-	if n := len(p.SessionKey.Reveal()); n > 0 && n < minSessionKey {
-		return nil, errors.New("the session key is shorter than 32 characters; make one with: head -c 32 /dev/urandom | base64")
+	for name, key := range map[string]config.Secret{"session": p.SessionKey, "arguments": p.ArgumentsKey} {
+		if n := len(key.Reveal()); n > 0 && n < minPolicyKey {
+			return nil, fmt.Errorf("the %s key is shorter than %d characters; make one with: head -c 32 /dev/urandom | base64", name, minPolicyKey)
+		}
 	}
 	if p.SessionKey == "" {
 		p.SessionKey = config.Secret(rand.Text() + rand.Text())
@@ -241,6 +249,7 @@ func (x *passage) post(body []byte) {
 	httpd.Note(x.r.Context(), "mcp", x.m.Method)
 	if d.Kind == KindTool && d.Rule != "" {
 		httpd.Note(x.r.Context(), "tool", d.Name)
+		x.nameArguments()
 	}
 	if x.Rollout != nil {
 		x.record.Mode = x.Rollout.Mode(x.v.caller.TenantID, d.Name)
@@ -260,6 +269,23 @@ func (x *passage) post(body []byte) {
 	}
 	x.pass(body)
 }
+
+// nameArguments says in the log which arguments they were, to who knows the key.
+func (x *passage) nameArguments() {
+	if x.ArgumentsKey == "" || len(x.m.Arguments) == 0 {
+		return
+	}
+	mac := hmac.New(sha256.New, []byte(x.ArgumentsKey.Reveal()))
+	for _, s := range []string{x.v.caller.TenantID, x.m.Name} {
+		io.WriteString(mac, s)
+		mac.Write([]byte{0})
+	}
+	mac.Write(x.m.Arguments)
+	httpd.Note(x.r.Context(), "arguments", base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:argumentsName]))
+}
+
+// argumentsName is how much of the hash names arguments, in bytes: enough that no two have one name.
+const argumentsName = 16
 
 // deny answers what the rules do not open: by a challenge for all that it needs and what the caller has; or, where nobody is to learn of it, as if it were not
 // there.

@@ -93,6 +93,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	origins := fs.String("allowed-origins", "", "web `origins` whose pages may call, divided by commas")
 	fs.BoolVar(&c.RequireDPoP, "require-dpop", false, "refuse access tokens that are not bound to a key of their client's (RFC 9449)")
 	config.SecretVar(fs, &c.DPoPNonceKey, "dpop-nonce-key", "32 random bytes in `base64`, the same at each replica, that make the nonces of DPoP proofs (default none is asked for)")
+	config.SecretVar(fs, &c.ArgumentsKey, "arguments-key", "32 random bytes in `base64`, the same at each replica, that name the arguments of calls in the log by a keyed hash (default nothing is said of them)")
 	proxies := fs.String("trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas")
 	fs.Int64Var(&c.CallsPerMinute, "calls-per-minute", 600, "`requests` of one grant in a minute, at most, at each replica; negative: no bound")
 	fs.StringVar(&c.Registration, "registration", "open", "`who` may register clients at the issuer, as the issuer has it: open, token or closed; only the older card speaks of it")
