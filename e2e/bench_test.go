@@ -166,8 +166,11 @@ func (s *measured) against(b *testing.B, ratio string, rival *measured) {
 	}
 }
 
-// TestMain is a server in place of the tests, when it is told to be one.
+// TestMain is the gatehouse command, or a server that is measured, in place of the tests, when it is told to be one.
 func TestMain(m *testing.M) {
+	if os.Getenv(runGatehouse) != "" {
+		os.Exit(asGatehouse())
+	}
 	serve := map[string]func(resource string, ended *revocation.Memory) (http.Handler, error){"ours": serveCompanion, "mcp-go": serveMCPGo}[os.Getenv("SERVE_MEASURED")]
 	if serve == nil {
 		os.Exit(m.Run())
