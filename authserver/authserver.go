@@ -229,7 +229,9 @@ func (s *Server) AdminHandler() http.Handler {
 func (s *Server) ResourceNonceKey() []byte { return s.backends.nonceKey("resource dpop nonces") }
 
 // ResourceArgumentsKey makes the key by which such a wing names the arguments of calls in its log.
-func (s *Server) ResourceArgumentsKey() []byte { return s.backends.ring.Derive("resource arguments", "") }
+func (s *Server) ResourceArgumentsKey() []byte {
+	return s.backends.ring.Derive("resource arguments", "")
+}
 
 // Close closes the stores.
 func (s *Server) Close() error {
