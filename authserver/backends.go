@@ -99,9 +99,12 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	if b.ring, err = keyring.Open(ctx, c); err != nil {
 		return nil, err
 	}
-	b.resources = issuer.NewResources(r.Resources, b.sql, r.TokenLife)
-	if _, err := b.resources.Refresh(ctx); err != nil {
+	b.resources = issuer.NewResources(r.Resources, b.sql, r.TokenLife, r.InsecureHTTP)
+	switch read, err := b.resources.Refresh(ctx); {
+	case err != nil && !read:
 		return nil, err
+	case err != nil: // they can be put right, or removed, by who runs with the rest
+		d.Log.Error("resources are left out", "error", err)
 	}
 	watch := &recent.Watch{Changes: b.sql.Changes}
 	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql, Watch: watch}, &recent.Tenants{Store: b.sql, Watch: watch}, &recent.Grants{Store: b.sql, Watch: watch}
@@ -182,6 +185,11 @@ func (b *backends) begin(ctx context.Context, r *resolved, now func() time.Time)
 		return err
 	}
 	b.anchor()
+	if b.ring.Fresh() {
+		if err := b.sql.Audit().Begin(ctx); err != nil {
+			return err
+		}
+	}
 	b.nonces = b.nonceKey("dpop nonces")
 	for _, algorithm := range b.algorithms() {
 		if err := b.ring.Ensure(ctx, algorithm); err != nil {
@@ -240,7 +248,7 @@ func (b *backends) close() error {
 	return errors.Join(errs...)
 }
 
-// lastWrite bounds the writing of the last connections.
+// lastWrite bounds the writing of what was counted last, when a server is closed.
 const lastWrite = 5 * time.Second
 
 // The list of ended grants is restored from the ledger every restoreEvery, and is taken for complete for listLife after that.

@@ -58,7 +58,7 @@ func (c *cabinet) forget(t *testing.T) {
 	db, err := sql.Open("sqlite", strings.TrimPrefix(c.database, "sqlite:"))
 	must(t, err)
 	defer db.Close()
-	_, err = db.Exec("UPDATE signing_keys SET sealed_under = ''")
+	_, err = db.Exec("UPDATE signing_keys SET sealed_under = ''; DELETE FROM sealed_secrets")
 	must(t, err)
 }
 
@@ -89,6 +89,9 @@ func (c *cabinet) config(letters string) keyring.Config {
 
 func (c *cabinet) open(algorithms ...string) (*keyring.Ring, error) {
 	r, err := keyring.Open(ctx, c.config("a"))
+	if err == nil {
+		err = r.EnsureSecret(ctx, nil)
+	}
 	for _, algorithm := range algorithms {
 		if err == nil {
 			err = r.Ensure(ctx, algorithm)

@@ -37,10 +37,23 @@ func (r *Ring) EnsureSecret(ctx context.Context, inherited func(under string) []
 	if !errors.Is(err, ErrNotFound) {
 		return err
 	}
+	if !r.Fresh() { // another secret would change what was derived from this one, and nobody would know
+		return fmt.Errorf("%w: keys were made since there was one; put its row (sealed_secrets) back from a backup", err)
+	}
 	if err := r.makeSecret(ctx, inherited); err != nil {
 		return err
 	}
 	return r.LoadSecret(ctx) // another replica may have been quicker
+}
+
+// Fresh says whether nothing was sealed yet since the issuer has a secret of its own: then what hangs from that may begin.
+func (r *Ring) Fresh() bool {
+	for _, keys := range r.keys.Load().byAlgorithm {
+		if slices.ContainsFunc(keys, func(k *key) bool { return k.Under != "" }) {
+			return false
+		}
+	}
+	return true
 }
 
 // LoadSecret reads the issuer's own secret, or answers ErrNotFound when there is none yet.

@@ -7,10 +7,10 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
+	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,12 +19,13 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
 // KY-04: what is stored is sealed, each part for what it is of, and another key opens none of it.
 func TestTheSealingKey(t *testing.T) {
 	c := newCabinet(t)
-	must(t, c.ring("ES256", "RS256").EnsureSecret(ctx, nil))
+	c.ring("ES256", "RS256")
 	if _, err := keyring.Open(ctx, c.config("b")); !errors.Is(err, keyring.ErrWrongKey) {
 		t.Errorf("another sealing key: got %v, want ErrWrongKey", err)
 	}
@@ -52,7 +53,6 @@ func TestTheSealingKey(t *testing.T) {
 func TestTheDatabaseHoldsNoPrivateKey(t *testing.T) {
 	c := newCabinet(t)
 	r := c.ring("ES256", "RS256", "EdDSA")
-	must(t, r.EnsureSecret(ctx, nil))
 	_, _, err := r.Reseal(ctx, "operator", sealer('b'))
 	must(t, err)
 	clear := [][]byte{r.Secret(), bytes.Repeat([]byte{'a'}, keyring.KeySize), bytes.Repeat([]byte{'b'}, keyring.KeySize)}
@@ -90,7 +90,6 @@ func TestTheDatabaseHoldsNoPrivateKey(t *testing.T) {
 func TestReseal(t *testing.T) {
 	c := newCabinet(t)
 	r := c.ring("ES256", "RS256")
-	must(t, r.EnsureSecret(ctx, nil))
 	secret, raw := r.Secret(), c.sign(r, "ES256")
 
 	// Replicas come to know both, one after the other. What they make meanwhile is for those that do not know the new one yet.
@@ -136,7 +135,6 @@ func TestReseal(t *testing.T) {
 func TestResealAmongRotations(t *testing.T) {
 	c := newCabinet(t)
 	r, replica := c.ring("ES256"), c.ring("ES256")
-	must(t, r.EnsureSecret(ctx, nil))
 	for _, s := range []*keyring.Ring{r, replica} { // both know the new key
 		_, _, err := s.Reseal(ctx, "operator", sealer('b'))
 		must(t, err)
@@ -180,10 +178,27 @@ func TestTheSecretIsInherited(t *testing.T) {
 	if !bytes.Equal(heir.Secret(), inherit(sealer('a').ID())) || !bytes.Equal(r.Secret(), heir.Secret()) {
 		t.Error("the secret is not the inherited one")
 	}
-	fresh := newCabinet(t).ring("ES256")
+	fresh, err := keyring.Open(ctx, newCabinet(t).config("a"))
+	must(t, err)
 	must(t, fresh.EnsureSecret(ctx, func(string) []byte { t.Error("a new installation inherits"); return nil }))
 	if bytes.Equal(fresh.Secret(), heir.Secret()) || len(fresh.Secret()) != 32 {
 		t.Error("a new installation has no secret of its own")
+	}
+}
+
+// The secret's row is gone, though keys were sealed since it was made: another one would change all that was derived from it, and nobody would know.
+func TestALostSecretIsNotMadeAnew(t *testing.T) {
+	c := newCabinet(t)
+	c.ring("ES256")
+	db, err := sql.Open("sqlite", strings.TrimPrefix(c.database, "sqlite:"))
+	must(t, err)
+	defer db.Close()
+	_, err = db.Exec("DELETE FROM sealed_secrets")
+	must(t, err)
+	r, err := keyring.Open(ctx, c.config("a"))
+	must(t, err)
+	if err := r.EnsureSecret(ctx, nil); !errors.Is(err, keyring.ErrNotFound) || !strings.Contains(err.Error(), "backup") {
+		t.Errorf("got %v, want what to do", err)
 	}
 }
 
@@ -198,7 +213,7 @@ func TestASealerThatOnlySeals(t *testing.T) {
 	if after := stored(t, c); !bytes.Equal(after[0].Private, before[0].Private) || after[0].Under != before[0].Under {
 		t.Error("something was written")
 	}
-	if rows, _, err := r.Reseal(ctx, "operator", sealer('c')); rows != 1 || err != nil {
+	if rows, _, err := r.Reseal(ctx, "operator", sealer('c')); rows != 2 || err != nil {
 		t.Errorf("afterwards: got %d %v", rows, err)
 	}
 }
@@ -214,7 +229,6 @@ func (oneWay) Open(context.Context, []byte, string) ([]byte, error) {
 func TestDerivedKeysAreForOnePurpose(t *testing.T) {
 	c := newCabinet(t)
 	r := c.ring("ES256")
-	must(t, r.EnsureSecret(ctx, nil))
 	seen := map[string]bool{string(r.Secret()): true}
 	for _, purpose := range []string{"nonces", "other nonces"} {
 		for _, salt := range []string{"", "salt"} {

@@ -51,6 +51,7 @@ func TestProcessesWriteAtOnce(t *testing.T) {
 			}
 			running.Wait()
 			s.Audit().Anchor(key)
+			must(t, s.Audit().Begin(t.Context()))
 			for n := 1; n > 0; {
 				var err error
 				n, err = s.Audit().Seal(t.Context())
@@ -79,6 +80,7 @@ func writeAndSeal(t *testing.T, database string) {
 	must(t, err)
 	defer s.Close()
 	s.Audit().Anchor(key)
+	must(t, s.Audit().Begin(t.Context()))
 	for i := range linesEach {
 		must(t, s.Record(t.Context(), audit.Event{Time: time.Now(), Actor: "system", Action: fmt.Sprintf("p%s.%d", os.Getenv(writerName), i)}))
 		if i%7 == 0 {
@@ -143,6 +145,7 @@ func BenchmarkAuditVerify(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			s := begin(b, database(b))()
 			s.Audit().Anchor(key)
+			must(b, s.Audit().Begin(b.Context()))
 			for range records / 1000 {
 				must(b, s.RecordAll(b.Context(), slices.Repeat([]audit.Event{line}, 1000)))
 			}

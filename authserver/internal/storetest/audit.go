@@ -17,6 +17,7 @@ var auditKey = []byte("the key of the head, in these tests")
 // anchored is a store's chain, as one who has the key opens it.
 func anchored(s Store) *chain.Chain {
 	s.Audit().Anchor(auditKey)
+	_ = s.Audit().Begin(ctx) // what hinders it hinders the first line, too
 	return s.Audit()
 }
 
@@ -236,8 +237,8 @@ func auditRetention(t *testing.T, open func() Store) {
 	wantFinding(t, "a head of what is gone", c, chain.Point{Seq: 999}, chain.Unproven, 999)
 	c.Write.ExecContext(ctx, "DELETE FROM audit_records WHERE seq = 1001")
 	wantFinding(t, "one more gone", c, chain.Point{}, chain.Removed, 1001)
-	if n, err = c.Prune(ctx, now.Add(time.Hour)); n != 0 || err != nil {
-		t.Errorf("what is not whole: got %d gone %v, want it kept", n, err)
+	if n, err = c.Prune(ctx, now.Add(time.Hour)); n != 0 || err == nil || !strings.Contains(err.Error(), "record 1001 is missing") {
+		t.Errorf("what is not whole: got %d gone %v, want it kept, and to hear why", n, err)
 	}
 	other := open().Audit()
 	other.Anchor([]byte("another key"))

@@ -104,6 +104,7 @@ func auditTampered(t *testing.T, open func() Store) {
 		{"one put in before the last", then(shift(20, 1), one(copyOf(4, 20))), chain.Inserted, 20},
 		{"one put in after the last", one(copyOf(4, 21)), chain.Inserted, 21},
 
+		{"everything gone, as if nothing had ever been", then(one("DELETE FROM audit_records"), one("UPDATE audit_head SET base = 0, base_hash = '', seq = 0, hash = '', mac = ''")), chain.Changed, 0},
 		{"the head gone", one("DELETE FROM audit_head"), chain.Removed, 0},
 		{"the head set back, with its records", one("UPDATE audit_head SET seq = 15, hash = (SELECT hash FROM audit_records WHERE seq = 15)"), chain.Changed, 15},
 		{"the beginning forgotten", then(one("DELETE FROM audit_records WHERE seq <= 5"), one("UPDATE audit_head SET base = 5, base_hash = (SELECT hash FROM kept_records WHERE seq = 5)")), chain.Changed, 20},
@@ -213,6 +214,14 @@ func auditWrittenAnew(t *testing.T, open func() Store) {
 	must(t, k.Insert(ctx, k.Write, event("x.after")))
 	sealAll(t, anchored(open()))
 	wantFinding(t, "a number that was made up", anchored(open()), chain.Point{}, chain.Noticed, 21)
+	// Everything is taken away while nobody serves, and the next sealer knows no better: it has the key all the same, and an empty head has its word.
+	k.setBack(t)
+	k.exec(t, "DELETE FROM audit_records", "UPDATE audit_head SET base = 0, base_hash = '', seq = 0, hash = '', mac = ''")
+	must(t, k.Insert(ctx, k.Write, event("x.after")))
+	next := open().Audit()
+	next.Anchor(auditKey)
+	sealAll(t, next)
+	wantFinding(t, "everything taken away", next, chain.Point{}, chain.Noticed, 1)
 	// Forged records ahead of the head do not stop the sealer.
 	k.setBack(t)
 	k.exec(t, copyOf(20, 21), copyOf(20, 23))

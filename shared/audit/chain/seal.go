@@ -63,6 +63,22 @@ func (c *Chain) seal(ctx context.Context, tx *sql.Tx) (int, Point, error) {
 	return len(events), end, c.keep(ctx, tx, h)
 }
 
+// Begin authenticates the head of a chain that has no record yet. It is called once in the life of an installation, before the first line is sealed: an empty head without a
+// word is that of a chain that somebody took away. One that has its word, or records, stays as it is.
+func (c *Chain) Begin(ctx context.Context) error {
+	return c.tx(ctx, func(tx *sql.Tx) error {
+		h, err := c.head(ctx, tx, c.Lock)
+		if err != nil {
+			return err
+		}
+		newest, err := c.newest(ctx, tx)
+		if err != nil || newest.Seq > 0 || h.base.Seq > 0 || h.end.Seq > 0 || len(h.mac) > 0 {
+			return err
+		}
+		return c.keep(ctx, tx, h)
+	})
+}
+
 // ending holds the head and says where the next line goes. What is not as a sealer left it, it says in words.
 func (c *Chain) ending(ctx context.Context, tx *sql.Tx) (h head, broken string, err error) {
 	h, err = c.head(ctx, tx, c.Lock)
@@ -201,7 +217,7 @@ func (c *Chain) prune(ctx context.Context, tx *sql.Tx, before time.Time) (int64,
 		return 0, fmt.Errorf("reading old audit records: %w", err)
 	}
 	defer rows.Close()
-	n := int64(0)
+	n, gap := int64(0), error(nil)
 	for rows.Next() {
 		var p Point
 		var sum []byte
@@ -209,15 +225,22 @@ func (c *Chain) prune(ctx context.Context, tx *sql.Tx, before time.Time) (int64,
 		if err := rows.Scan(&p.Seq, &sum, &at); err != nil {
 			return 0, fmt.Errorf("reading old audit records: %w", err)
 		}
-		if at >= before.Unix() || p.Seq > h.end.Seq || p.Seq != h.base.Seq+1 { // what is not whole stays, for whoever verifies
+		if at >= before.Unix() || p.Seq > h.end.Seq {
+			break
+		}
+		if p.Seq != h.base.Seq+1 { // what is not whole stays, for whoever verifies
+			gap = fmt.Errorf("%s: what is older than that is kept, too", missing(h.base.Seq+1, p.Seq-1))
 			break
 		}
 		copy(p.Hash[:], sum)
 		h.base = p
 		n++
 	}
-	if err := cmp.Or(rows.Err(), rows.Close()); err != nil || n == 0 {
+	if err := cmp.Or(rows.Err(), rows.Close()); err != nil {
 		return 0, err
+	}
+	if n == 0 {
+		return 0, gap
 	}
 	if _, err := tx.ExecContext(ctx, "DELETE FROM "+c.Name+"_records WHERE seq <= $1", h.base.Seq); err != nil {
 		return 0, fmt.Errorf("deleting old audit records: %w", err)
