@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -125,7 +126,20 @@ func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close 
 func operator(r *resolved, b *backends, d Deps) *Operator {
 	return &admin.Door{
 		Tenants: b.tenants, Users: b.sql, Clients: b.clients, Trust: b.sql, Grants: b.sql, Audit: b.sql,
-		Ledger: b.ledger, Keys: b.ring, Rekey: d.Rekey, Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, InsecureHTTP: r.InsecureHTTP, Now: d.Now, Connections: b.sql, Attempts: b.connections, Atomically: b.atomically,
+		Ledger: b.ledger, Keys: b.ring, Rekey: oneAtATime(d.Rekey), Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, Now: d.Now, Connections: b.sql, Attempts: b.connections, Atomically: b.atomically,
+	}
+}
+
+// oneAtATime lets a change of the key-encryption key begin when the one before is over: two at once would write each other's file.
+func oneAtATime(rekey func(config.Secret, func(config.Secret) error) error) func(config.Secret, func(config.Secret) error) error {
+	if rekey == nil {
+		return nil
+	}
+	var turn sync.Mutex
+	return func(next config.Secret, seal func(config.Secret) error) error {
+		turn.Lock()
+		defer turn.Unlock()
+		return rekey(next, seal)
 	}
 }
 
@@ -236,7 +250,9 @@ func (s *Server) ResourceArgumentsKey() []byte {
 // Close closes the stores.
 func (s *Server) Close() error {
 	s.issued.Close()
-	return s.backends.close()
+	ctx, cancel := context.WithTimeout(context.Background(), lastWrite)
+	defer cancel()
+	return errors.Join(s.refusals.Close(ctx), s.backends.close())
 }
 
 // healthz says that the process serves.

@@ -64,6 +64,13 @@ func TestAClientManagesItsRegistration(t *testing.T) {
 		}
 	}
 
+	busy := openHouse(t, func(c *authserver.Config) { c.RegistrationsPerHour = 3 }) // whoever registers could write for ever otherwise
+	_, made = busy.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`, nil)
+	for i, want := range []int{200, 200, 429} {
+		if status, _ := busy.manage("PUT", made["client_id"].(string), made["registration_access_token"].(string), `{"client_id":"`+made["client_id"].(string)+`","redirect_uris":["`+callback+`"]}`); status != want {
+			t.Errorf("change %d: got %d, want %d", i+1, status, want)
+		}
+	}
 	same, err := json.Marshal(read) // DR-11
 	must(t, err)
 	if status, answer := h.manage("PUT", id, token, string(same)); status != 200 || fmt.Sprint(answer) != fmt.Sprint(read) {

@@ -20,6 +20,25 @@ func act(t *testing.T, s *authserver.Server, name string, arguments any) error {
 	return err
 }
 
+// What somebody else wrote, and what only a setting of before let in, is left out, and stops neither the issuer nor the commands: they can remove it.
+func TestAResourceThatDoesNotDo(t *testing.T) {
+	h := openHouse(t)
+	must(t, act(t, h.Server, "resource.put", authserver.Resource{URI: "https://notes.example/mcp", Scopes: []authserver.Scope{{Name: "notes:read", Description: "Read"}}}))
+	h.sql("UPDATE resources SET uri = $1", "http://notes.example/mcp")
+	h.sql("UPDATE resources_revision SET revision = revision + 1")
+	second := h.process()
+	t.Cleanup(func() { second.Close() })
+	handler := second.Handler()
+	h.handler.Store(&handler)
+	if m := h.described("/.well-known/oauth-authorization-server"); len(m["protected_resources"].([]any)) != 1 {
+		t.Errorf("the metadata name %v", m["protected_resources"])
+	}
+	if !h.Log.Contains("plain http on a host that is not this machine") {
+		t.Error("the log does not say what is left out")
+	}
+	must(t, act(t, second, "resource.remove", "http://notes.example/mcp"))
+}
+
 // A protected server is made while the issuer runs: its tokens are issued from the next request on, the metadata name it, and another replica knows it within a
 // second, with the key of an algorithm that was not in use. The configuration's own are changed there alone.
 func TestAResourceIsMadeWhileItRuns(t *testing.T) {

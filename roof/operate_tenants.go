@@ -2,6 +2,7 @@ package roof
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"time"
@@ -41,7 +42,9 @@ func ceilingList(fs *flag.FlagSet, to **[]string, name, usage string) {
 	fs.Func(name, usage, func(words string) error {
 		list := []string{}
 		if words != anyOf {
-			list = config.List(words)
+			if list = config.List(words); len(list) == 0 {
+				return errors.New("it names nothing: a variable of the shell that is empty would take the restriction away; any does that")
+			}
 		}
 		*to = &list
 		return nil

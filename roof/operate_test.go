@@ -39,6 +39,10 @@ func TestOperatorsDay(t *testing.T) {
 			do(t, dir, "", "bob@acme.example  bob   lead", "member", "list", "--tenant", "acme")
 			do(t, dir, "", "is gone", "role", "delete", "boss", "--tenant", "acme")
 			do(t, dir, "", "operator tenant", "policy", "set", "--tenant", "acme", "--registrations", "operator,tenant", "--max-token-life", "5m", "--max-refresh-life", "24h")
+			for _, empty := range []string{"", ",", " "} { // as a variable of the shell that is not set
+				code, _, stderr := run(t, "policy", "set", "--tenant", "acme", "--registrations", empty, "--data-dir", dir)
+				complaint(t, code, stderr, 2, "it names nothing")
+			}
 			do(t, dir, "", "registrations     any", "policy", "set", "--tenant", "acme", "--registrations", "any")
 			do(t, dir, "", "24h0m0s", "policy", "show", "acme")
 			do(t, dir, "", "Acme & Sons", "tenant", "show", "acme")

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -69,6 +70,29 @@ func TestResealWhereTheKeyIsAFile(t *testing.T) {
 	}
 	if got := keySet(t, serve(t, dir)); got != with {
 		t.Errorf("after a restart the key set is\n%s, want\n%s", got, with)
+	}
+}
+
+// Several changes at once come one after the other: what is stored lies under the key that lies in the file, whoever was last.
+func TestResealsAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, dir)
+	before := keySet(t, s)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if code, _, stderr := run(t, "key", "reseal", "--data-dir", dir); code != 0 {
+				t.Errorf("one of many: %d %s", code, stderr)
+			}
+		})
+	}
+	all.Wait()
+	s.stop()
+	if _, next := keyFiles(t, dir); next != "" {
+		t.Error("a next key is left")
+	}
+	if got := keySet(t, serve(t, dir)); got != before {
+		t.Errorf("after a restart the key set is\n%s, want\n%s", got, before)
 	}
 }
 

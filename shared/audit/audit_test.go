@@ -105,6 +105,11 @@ func TestRefusalsAreBounded(t *testing.T) {
 	if last := m.kept(); last[len(last)-1].Detail != "2 more in the minute from 12:01:00, the last: why" || len(last) != 17 {
 		t.Errorf("a minute that is over is counted once: got %+v", last[len(last)-1])
 	}
+	refuse("bob", 4)
+	must(t, r.Close(ctx))
+	if last := m.kept(); last[len(last)-1].Detail != "1 more in the minute from 12:02:00, the last: why" {
+		t.Errorf("at the end the minute under way is counted, too: got %+v", last[len(last)-1])
+	}
 	m.set(true)
 	if err := r.Record(ctx, "bob", audit.Event{}); !errors.Is(err, errDown) {
 		t.Errorf("a ledger that does not answer: got %v", err)

@@ -13,7 +13,9 @@ import (
 type Buffer struct {
 	keep    func(ctx context.Context, events []Event) error
 	queue   chan Event
+	bring   sync.RWMutex // held by who brings a line, so that none is brought after the last was taken
 	closing chan struct{}
+	brought chan struct{} // closed when nobody brings any more
 	done    chan struct{}
 	once    sync.Once
 	log     *slog.Logger
@@ -33,13 +35,15 @@ var errClosed = errors.New("the buffer of audit lines is closed")
 
 // NewBuffer begins a buffer whose lines go to keep, all of a call or none. Close it after use.
 func NewBuffer(keep func(ctx context.Context, events []Event) error, log *slog.Logger) *Buffer {
-	b := &Buffer{keep: keep, queue: make(chan Event, bufferSize), closing: make(chan struct{}), done: make(chan struct{}), log: log}
+	b := &Buffer{keep: keep, queue: make(chan Event, bufferSize), closing: make(chan struct{}), brought: make(chan struct{}), done: make(chan struct{}), log: log}
 	go b.run()
 	return b
 }
 
 // Record implements Log, but for the moment between.
 func (b *Buffer) Record(ctx context.Context, e Event) error {
+	b.bring.RLock()
+	defer b.bring.RUnlock()
 	select {
 	case <-b.closing:
 		return errClosed
@@ -57,7 +61,12 @@ func (b *Buffer) Record(ctx context.Context, e Event) error {
 
 // Close writes what is there, and ends.
 func (b *Buffer) Close() {
-	b.once.Do(func() { close(b.closing) })
+	b.once.Do(func() {
+		close(b.closing)
+		b.bring.Lock() // who waited for a place has got one, or was told
+		close(b.brought)
+		b.bring.Unlock()
+	})
 	<-b.done
 }
 
@@ -68,6 +77,7 @@ func (b *Buffer) run() {
 		case e := <-b.queue:
 			b.write(b.gather(e))
 		case <-b.closing:
+			<-b.brought
 			for {
 				select {
 				case e := <-b.queue:

@@ -52,6 +52,14 @@ func (r *Refusals) Flush(ctx context.Context) error {
 	return r.write(ctx, sums)
 }
 
+// Close writes what was counted in the minute that is under way, too: nobody counts after it.
+func (r *Refusals) Close(ctx context.Context) error {
+	r.mu.Lock()
+	sums := r.close()
+	r.mu.Unlock()
+	return r.write(ctx, sums)
+}
+
 func (r *Refusals) count(source string, e Event) (before []Event, keep bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -144,7 +144,7 @@ func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) 
 }
 
 // looks are the verbs of acts that change nothing, and leave no line.
-var looks = []string{"list", "scopes", "verify"}
+var looks = []string{"list", "show", "scopes", "verify"}
 
 // recordFailure keeps the line of an act that was refused or did not succeed, beside the one that was written before it was tried. It returns the act's error.
 func (d *Door) recordFailure(ctx context.Context, name string, err error) error {

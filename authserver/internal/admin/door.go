@@ -47,9 +47,7 @@ type Door struct {
 	Resources *issuer.Resources                                              // their scopes are the ones that there are
 	Catalogue issuer.ResourceStore
 	Issuer    string // its identifier
-	// InsecureHTTP allows resources at http URLs off this machine.
-	InsecureHTTP bool
-	Now          func() time.Time
+	Now       func() time.Time
 	// Atomically runs do with the stores of one transaction; see registrar.Registrar.
 	Atomically func(ctx context.Context, do func(Stores) error) error
 	// Connections are the attempts of clients to come in, and Attempts those of this process that are not kept yet.

@@ -62,7 +62,7 @@ func open(t *testing.T) *office {
 		Ledger: &grant.Ledger{Store: store, List: o.list, TokenLife: 10 * time.Minute, Now: clock},
 		Resources: issuer.NewResources([]issuer.Resource{{URI: resourceURI, Algorithm: "ES256", Scopes: []issuer.Scope{
 			{Name: "customers:read", Baseline: true}, {Name: "customers:write"}, {Name: "tickets:write"},
-		}}}, store, 10*time.Minute), Catalogue: store, Issuer: "https://auth.example.com",
+		}}}, store, 10*time.Minute, false), Catalogue: store, Issuer: "https://auth.example.com",
 	}
 	must(t, o.Ledger.Restore(ctx, time.Hour))
 	return o

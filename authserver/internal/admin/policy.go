@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -116,9 +114,9 @@ func (d *Door) nameable(ctx context.Context, t tenant.Tenant, ids []string) erro
 
 // leavesAdmins refuses a policy under which none of those who look after the tenant could let any agent in, where one of them can now.
 func (d *Door) leavesAdmins(ctx context.Context, t tenant.Tenant, p tenant.Policy) error {
-	members, err := d.Users.Members(ctx, t.ID, math.MaxInt32)
+	theirs, err := d.Users.AdminRoles(ctx, t.ID)
 	if err != nil {
-		return fmt.Errorf("reading the members of %s: %w", t.ID, err)
+		return fmt.Errorf("reading the roles of those who look after %s: %w", t.ID, err)
 	}
 	roles, err := d.Users.Roles(ctx, t.ID)
 	if err != nil {
@@ -126,8 +124,7 @@ func (d *Door) leavesAdmins(ctx context.Context, t tenant.Tenant, p tenant.Polic
 	}
 	can := false
 	for _, role := range roles {
-		had := slices.ContainsFunc(members, func(m user.Member) bool { return m.Role == role.Name && m.Admin && !m.Disabled })
-		if !had || len(oauth.Intersect(role.Gives, t.Scopes)) == 0 {
+		if !slices.Contains(theirs, role.Name) || len(oauth.Intersect(role.Gives, t.Scopes)) == 0 {
 			continue
 		}
 		if len(oauth.Intersect(role.Gives, p.Scopes)) > 0 {

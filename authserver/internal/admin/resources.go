@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
-	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -59,7 +57,7 @@ func (d *Door) checkResource(r issuer.Resource) (issuer.Resource, error) {
 		return r, refuse("", "%v", err)
 	}
 	checked.TokenLife = life // 0 follows the issuer's
-	if u, err := url.Parse(r.URI); err != nil || u.Scheme == "http" && !config.ThisMachine(u.Hostname()) && !d.InsecureHTTP {
+	if d.Resources.TooPlain(r.URI) {
 		return r, refuse("use https; --insecure-http allows it all the same, and then anyone on the way can read tokens", "the resource %s is plain http on a host that is not this machine", r.URI)
 	}
 	if r.URI == d.Issuer {

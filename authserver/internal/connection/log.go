@@ -120,7 +120,15 @@ func (l *Log) take() []Entry {
 		some = append(some, l.waiting[id])
 		delete(l.waiting, id)
 	}
-	slices.SortStableFunc(some, func(a, b Entry) int { return int(a.Step - b.Step) }) // what begins takes up what was before it
+	slices.SortStableFunc(some, func(a, b Entry) int { // what begins is nobody else's row, and takes up what was before it
+		switch {
+		case a.Begins == b.Begins:
+			return 0
+		case a.Begins:
+			return -1
+		}
+		return 1
+	})
 	return some
 }
 

@@ -36,7 +36,11 @@ func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet:
 		answer(w, http.StatusOK, d.information(c))
-	case http.MethodPut:
+	case http.MethodPut: // counts as a registration: each leaves a line, and what replicas remember of clients is read anew
+		if ok, wait := d.Register.Allow(r.Context(), httpd.Source(r.Context())); !ok {
+			d.tooMany(w, r, wait)
+			return
+		}
 		d.change(w, r, c)
 	default:
 		if err := d.forget(r, c); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	settings "github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -34,6 +36,7 @@ type Resources struct {
 	fixed []Resource
 	store ResourceStore
 	life  time.Duration // of tokens, where a resource does not say
+	plain bool          // http is let in that leaves this machine
 
 	reading sync.Mutex
 	last    atomic.Pointer[kept]
@@ -46,8 +49,9 @@ type kept struct {
 }
 
 // NewResources makes the list. Until Refresh it has the configuration's resources alone, which are checked already; life is that of tokens where the store does not say.
-func NewResources(fixed []Resource, store ResourceStore, life time.Duration) *Resources {
-	r := &Resources{fixed: fixed, store: store, life: life}
+// insecureHTTP lets in those of the store that are reached by plain http off this machine.
+func NewResources(fixed []Resource, store ResourceStore, life time.Duration, insecureHTTP bool) *Resources {
+	r := &Resources{fixed: fixed, store: store, life: life, plain: insecureHTTP}
 	r.last.Store(&kept{revision: -1, all: fixed})
 	return r
 }
@@ -68,6 +72,12 @@ func (r *Resources) Algorithms() (all []string) {
 		}
 	}
 	return all
+}
+
+// TooPlain says whether tokens for a resource would go over the network in the clear, where nobody has allowed that.
+func (r *Resources) TooPlain(uri string) bool {
+	u, err := url.Parse(uri)
+	return err != nil || u.Scheme == "http" && !settings.ThisMachine(u.Hostname()) && !r.plain
 }
 
 // Life is that of an access token where a resource does not say.
@@ -93,6 +103,9 @@ func (r *Resources) Refresh(ctx context.Context) (changed bool, err error) {
 	var errs []error
 	for _, s := range stored {
 		checked, err := s.Check(r.life)
+		if err == nil && r.TooPlain(s.URI) {
+			err = fmt.Errorf("the resource %s is plain http on a host that is not this machine: start with insecure-http, or remove it", s.URI)
+		}
 		if err != nil {
 			errs = append(errs, err)
 		} else if !r.Fixed(s.URI) {

@@ -219,6 +219,9 @@ func (r *Ring) make(ctx context.Context, algorithm, actor string, active time.Ti
 	}
 	event := audit.Event{Time: now, Actor: actor, Action: "key.create", Target: k.KID, Detail: algorithm}
 	made, err := r.Store.PutKey(ctx, k, event)
+	if errors.Is(err, ErrChanged) {
+		return "", errors.Join(errors.New("the keys were just brought under another key-encryption key; try again"), r.Reload(ctx))
+	}
 	if err != nil {
 		return "", fmt.Errorf("keeping a new %s key: %w", algorithm, err)
 	}

@@ -48,7 +48,7 @@ type Store interface {
 	// Keys returns all keys, by algorithm and generation.
 	Keys(ctx context.Context) ([]Sealed, error)
 	// PutKey keeps k unless its (algorithm, generation) exists, with the audit line in the same transaction, and says whether it did: of many
-	// replicas at once exactly one gets true.
+	// replicas at once exactly one gets true. ErrChanged when everything lies under another sealing key than this one by now.
 	PutKey(ctx context.Context, k Sealed, e audit.Event) (bool, error)
 	// WithdrawKey withdraws a key and forgets its private part, with the audit line in the same transaction. An unknown or withdrawn kid is ErrNotFound. ErrSigns
 	// when it is the one of its algorithm that signs at that time: of two withdrawals at once, one of them meets that.

@@ -21,9 +21,32 @@ func (d *DB) Keys(ctx context.Context) ([]keyring.Sealed, error) {
 	}, "SELECT kid, algorithm, generation, private, sealed_under, created_at, active_at, withdrawn_at FROM signing_keys ORDER BY algorithm, generation")
 }
 
-// PutKey implements keyring.Store. The unique (algorithm, generation) decides who is first.
+// holdKeys lets nobody else make a key, or seal them anew, until the transaction ends.
+func (d *DB) holdKeys(ctx context.Context, tx *sql.Tx) error {
+	if d.own == "" {
+		return nil // who may write is alone
+	}
+	if _, err := tx.ExecContext(ctx, "LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE"); err != nil {
+		return fmt.Errorf("holding the signing keys: %w", err)
+	}
+	return nil
+}
+
+// PutKey implements keyring.Store. The unique (algorithm, generation) decides who is first. A key under which nothing lies any more, while something lies under another, has just
+// been left.
 func (d *DB) PutKey(ctx context.Context, k keyring.Sealed, e audit.Event) (made bool, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
+		if err := d.holdKeys(ctx, tx); err != nil {
+			return err
+		}
+		var with, without int
+		if err := tx.QueryRowContext(ctx, `SELECT COUNT(CASE WHEN sealed_under = $1 THEN 1 END), COUNT(CASE WHEN sealed_under NOT IN ('', $1) THEN 1 END)
+			FROM signing_keys WHERE withdrawn_at IS NULL`, k.Under).Scan(&with, &without); err != nil {
+			return fmt.Errorf("looking under which key the others lie: %w", err)
+		}
+		if with == 0 && without > 0 {
+			return keyring.ErrChanged
+		}
 		made, err = changed(tx.ExecContext(ctx, `INSERT INTO signing_keys (kid, algorithm, generation, private, sealed_under, created_at, active_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`, k.KID, k.Algorithm, k.Generation, k.Private, k.Under, moment(k.CreatedAt), moment(k.ActiveAt)))
 		if err != nil || !made {
@@ -99,6 +122,9 @@ func (d *DB) PutSecret(ctx context.Context, s keyring.Secret) error {
 // Reseal implements keyring.Store.
 func (d *DB) Reseal(ctx context.Context, under string, rows []keyring.Resealing, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
+		if err := d.holdKeys(ctx, tx); err != nil {
+			return err
+		}
 		for _, r := range rows {
 			statement, name := "UPDATE signing_keys SET private = $3, sealed_under = $4 WHERE kid = $1 AND private = $2 AND withdrawn_at IS NULL", r.KID
 			if r.KID == "" {

@@ -94,4 +94,13 @@ func sealedRows(t *testing.T, open func() Store) {
 	if got, err := open().Secret(ctx, "root"); err != nil || got.Under != "b" || got.Sealed[0] != 9 || keys[1].Under != "b" || string(keys[1].Private) != "new" || lines() != 1 {
 		t.Errorf("sealed anew: got %+v %+v %v, with %d lines", got, keys[1], err, lines())
 	}
+	// Somebody who has not heard of it yet makes a key: nothing may lie under the one of before again.
+	late := keyring.Sealed{KID: "k3", Algorithm: "ES256", Generation: 3, Private: []byte("k3"), Under: "a", CreatedAt: now, ActiveAt: now}
+	_, err = s.PutKey(ctx, late, event("key.create"))
+	wantErr(t, "a key under the sealing key of before", keyring.ErrChanged, err)
+	late.Under = "b"
+	made, err := s.PutKey(ctx, late, event("key.create"))
+	if !made || err != nil {
+		t.Errorf("a key under the one of now: got %v %v", made, err)
+	}
 }
