@@ -3,6 +3,7 @@ package guard
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -24,8 +25,8 @@ func (g *Guard) CORS(next http.Handler) http.Handler {
 		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, DPoP-Nonce, X-Request-Id, Mcp-Session-Id")
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 			h.Set("Access-Control-Allow-Methods", "POST, GET, DELETE")
-			h.Set("Access-Control-Allow-Headers",
-				"Authorization, DPoP, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID")
+			h.Add("Vary", "Access-Control-Request-Headers")
+			h.Set("Access-Control-Allow-Headers", strings.Join(slices.Concat(allowedHeaders[:], mirrored(r)), ", "))
 			h.Set("Access-Control-Max-Age", "3600")
 			w.WriteHeader(http.StatusNoContent)
 			return
@@ -33,6 +34,26 @@ func (g *Guard) CORS(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// allowedHeaders are what a page may send beside what every page may.
+var allowedHeaders = [...]string{"Authorization", "DPoP", "Content-Type", "Accept", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Session-Id", "Last-Event-ID"}
+
+// mirrored are the headers that a preflight asks for and that mirror arguments of tools: their names are the server's (MCP 2026-07-28, "x-mcp-header"; RS-32).
+func mirrored(r *http.Request) (names []string) {
+	for _, asked := range r.Header["Access-Control-Request-Headers"] {
+		for name := range strings.SplitSeq(asked, ",") {
+			if name = strings.TrimSpace(name); len(name) > len(parameter) && len(names) < mostMirrored && strings.EqualFold(name[:len(parameter)], parameter) && isName(name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+const (
+	parameter    = "Mcp-Param-"
+	mostMirrored = 64
+)
 
 // TooMany answers 429 to who asks too often, for Policy.Admit: ask again after wait.
 func TooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {

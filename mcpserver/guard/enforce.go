@@ -49,7 +49,7 @@ type Policy struct {
 	PassToken bool
 	// MaxBody bounds a message, in bytes. Default 1 MiB.
 	MaxBody int64
-	// MaxStreams bounds the streams that one grant holds open at once (DS-04). Default 16.
+	// MaxStreams bounds the streams that one grant holds open at once (DS-04): those that go on until somebody ends them, not the answers to calls. Default 16.
 	MaxStreams int
 	// Streams knows the open streams, for whoever has something to tell them. It is of one policy alone. Nil: nobody has.
 	Streams *Streams
@@ -126,6 +126,7 @@ type passage struct {
 	v      verified     // zero: nobody
 	bad    *oauth.Error // why nobody
 	table  *Table
+	held   *stream // its place among the open ones; nil: it has none
 	m      message.Message
 	record Record
 }
@@ -160,13 +161,10 @@ func (x *passage) serve() {
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Authorization")
-	if x.own == nil && !x.sessionIn(x.r, x.v.caller) {
-		x.record.Refused = RefusedSession
-		message.Refuse(x.w, http.StatusNotFound, nil, message.Invalid("there is no such session of yours; initialize anew")) // MC-10: as if it were not there
-		return
-	}
 	if x.own == nil && x.r.Method != http.MethodPost {
-		x.stream()
+		if x.session() {
+			x.stream()
+		}
 		return
 	}
 	body, bad := message.Read(x.w, x.r, x.MaxBody)
@@ -182,8 +180,26 @@ func (x *passage) serve() {
 		x.fault(message.Status(&x.m, f, message.IsModern(&x.m, x.r.Header)), f)
 		return
 	}
+	if x.own == nil && !x.session() {
+		return
+	}
 	x.record.Message = body
 	x.post(body)
+}
+
+// session puts the server's own name of a session in its place; another caller's is answered as if it were not there (MC-10). A request of 2026-07-28 has none, whatever it
+// says (RS-36).
+func (x *passage) session() bool {
+	if x.r.Method == http.MethodPost && !x.m.Answer && message.IsModern(&x.m, x.r.Header) {
+		x.r.Header.Del(sessionHeader)
+		return true
+	}
+	if x.sessionIn(x.r, x.v.caller) {
+		return true
+	}
+	x.record.Refused = RefusedSession
+	message.Refuse(x.w, http.StatusNotFound, x.m.ID, message.Invalid("there is no such session of yours; initialize anew"))
+	return false
 }
 
 // identify finds the caller, or says what to answer.
@@ -327,6 +343,9 @@ func (x *passage) pass(body []byte) {
 	defer cancel()
 	x.w.id, x.w.begin = x.m.ID, func() { x.answer(ctx, cancel) }
 	defer x.close()
+	if !x.place() {
+		return
+	}
 	r := x.r.WithContext(ctx)
 	if body != nil {
 		message.SetBody(r, body, &x.m)
@@ -370,15 +389,9 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 	}
 	streaming := isStream(h)
 	if streaming {
-		s := x.opened()
-		if !x.Streams.add(s, x.MaxStreams) {
-			cancel()
-			x.w.replace(http.StatusTooManyRequests, `{"error":"temporarily_unavailable","error_description":"too many open streams of one permission; close some"}`)
-			return
-		}
-		x.w.close = func() { x.Streams.remove(s) }
+		x.open()
 		h.Set("X-Accel-Buffering", "no")
-		go x.watch(ctx, cancel, s)
+		go x.watch(ctx, cancel)
 	}
 	if f := x.filter(streaming); f != nil {
 		if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {

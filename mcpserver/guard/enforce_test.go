@@ -184,13 +184,15 @@ func TestWhatIsNamedIsWhatIsMeant(t *testing.T) {
 	read := func(uri string) string {
 		return `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"` + uri + `"}}`
 	}
-	for _, uri := range []string{"file:///public/a.b..c/d", "http://h.example/A?x=..", "demo://Res/Text:1", "test://x/%2Fy"} {
+	for _, uri := range []string{"file:///public/a.b..c/d", "http://h.example/A?x=..", "demo://Res/Text:1", "test://x/%2Fy", "file:///my%20files/100%", "demo://caf%C3%A9"} {
 		if w := f.send(f.token("read"), read(uri)); w.Code != 200 || len(f.behind.got()) != 1 {
 			t.Errorf("%s: got %d %s", uri, w.Code, w.Body)
 		}
 	}
 	for _, body := range []string{
 		read("file:///public/../secret/k"), read("file:///public/%2e%2E/secret/k"), read("file:///public/..%2fsecret/k"), read(`file:///public\\..\\secret/k`), read("FILE:///secret/k"),
+		read("file:///s%65cret/k"), read("file:///secret%2Fk"), read("file:///%73%65cret/k"), read("file:///s%2565cret/k"), read("file:///public/%252e%252e/secret/k"), read("file:///s%25252565cret/k"),
+		read("file:///secre%0At/k"), call("ADMIN"), call("admin "), call(" admin"), call("ａｄｍｉｎ"), call("x/../admin"), call(strings.Repeat("a", 129)),
 		read("file:///./secret/k"), read("http://H.example/a"), read("file:///sec\\tret/k"),
 		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":["admin"]}}`, `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":["file:///secret/k"]}}`,
 	} {
@@ -608,10 +610,13 @@ func expired(f *fort) any {
 func TestStreamsEnd(t *testing.T) {
 	f := newFort(t, func(p *guard.Policy) { p.MaxStreams = 2 })
 	ended := make(chan struct{}, 8)
-	f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) {
+	f.behind.answer = func(w http.ResponseWriter, r *http.Request, body string) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		io.WriteString(w, "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\n")
 		w.(http.Flusher).Flush()
+		if strings.Contains(body, "tools/call") {
+			return
+		}
 		<-r.Context().Done()
 		_, err := io.WriteString(w, "data: {\"after\":1}\n\n")
 		if err == nil {
@@ -624,8 +629,8 @@ func TestStreamsEnd(t *testing.T) {
 		f.handler.ServeHTTP(w, r)
 	}))
 	defer server.Close()
-	listen := func(raw string) *http.Response {
-		r, err := http.NewRequestWithContext(t.Context(), "POST", server.URL, strings.NewReader(call("read_it")))
+	ask := func(raw, body string) *http.Response {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", server.URL, strings.NewReader(body))
 		must(t, err)
 		r.Header.Set("Authorization", "Bearer "+raw)
 		r.Header.Set("Content-Type", "application/json")
@@ -634,16 +639,20 @@ func TestStreamsEnd(t *testing.T) {
 		t.Cleanup(func() { resp.Body.Close() })
 		return resp
 	}
+	listen := func(raw string) *http.Response { return ask(raw, listenToTools) }
 	claims := f.issuer.Claims(resource, "read")
 	raw := f.issuer.Sign(claims)
 	first, second := listen(raw), listen(raw)
+	f.behind.got()
 	if first.StatusCode != 200 || second.StatusCode != 200 || first.Header.Get("X-Accel-Buffering") != "no" { // RS-40
 		t.Fatalf("got %d and %d, %v", first.StatusCode, second.StatusCode, first.Header)
 	}
-	if third := listen(raw); third.StatusCode != 429 {
-		t.Errorf("one stream too many: got %d, want 429", third.StatusCode)
+	if third := listen(raw); third.StatusCode != 429 || third.Header.Get("Retry-After") == "" || len(f.behind.got()) != 0 {
+		t.Errorf("one stream too many: got %d, want 429 before the server is asked", third.StatusCode)
 	}
-	<-ended // the third, whose server was told to stop
+	if called := ask(raw, call("read_it")); called.StatusCode != 200 { // it would have been done, and then refused
+		t.Errorf("a call that is answered by a stream: got %d", called.StatusCode)
+	}
 	must(t, f.list.Add(context.Background(), claims.GrantID, time.Now().Add(time.Hour)))
 	for _, r := range []*http.Response{first, second} {
 		body, err := io.ReadAll(r.Body)

@@ -74,6 +74,7 @@ type Guard struct {
 	cache    *cache // nil: none
 	proofs   *dpop.Checker
 	asking   flight.Group[[sha256.Size]byte, bool] // the issuer, about a token by its hash
+	asked    shares                                // of each tenant in that
 	origin   string                                // of the resource, as clients know it
 	hosts    map[string]bool
 	origins  map[string]bool
@@ -343,6 +344,11 @@ func (g *Guard) ask(ctx context.Context, raw string, v verified, unknown error) 
 	}
 	httpd.Note(ctx, "introspected", true)
 	active, err := g.asking.Do(ctx, hash(raw), func(ctx context.Context) (bool, error) {
+		leave, ok := g.asked.enter(v.caller.TenantID)
+		if !ok {
+			return false, flight.ErrFull
+		}
+		defer leave()
 		return g.config.WhenUnknown.active(ctx, g.config.HTTPClient, raw, v.caller.GrantID)
 	})
 	switch {

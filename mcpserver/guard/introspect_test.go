@@ -100,11 +100,11 @@ func TestIntrospectionIsSharedAndBounded(t *testing.T) {
 		c.Revoked = down{}
 		c.WhenUnknown = &guard.Introspection{URL: issuer.URL, ClientID: "cli", ClientSecret: "secret"}
 	})
-	const most, beyond = 32, 40
+	const most, share, beyond = 32, 8, 40
 	var tokens []string
 	for i := range most + beyond {
 		claims := g.issuer.Claims(resource, "read")
-		claims.GrantID = fmt.Sprint("grt_", i)
+		claims.GrantID, claims.TenantID = fmt.Sprint("grt_", i), fmt.Sprint("tenant", i/share)
 		raw := g.issuer.Sign(claims)
 		grants.Store(raw, claims.GrantID)
 		tokens = append(tokens, raw)
@@ -113,15 +113,20 @@ func TestIntrospectionIsSharedAndBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	var work sync.WaitGroup
-	for _, raw := range tokens[:most] {
+	for i, raw := range tokens[:most] {
 		work.Go(func() {
 			if w := g.ask(raw); w.Code != 204 && w.Code != 503 { // 503: the machine is slow, and the issuer took too long
 				t.Errorf("one of the first: got %d", w.Code)
 			}
 		})
-	}
-	for range most {
 		<-asked
+		if i == share-1 { // one tenant has all that it may: it does not take the others' turns
+			claims := g.issuer.Claims(resource, "read")
+			claims.GrantID, claims.TenantID = "grt_more", "tenant0"
+			if w := g.ask(g.issuer.Sign(claims)); w.Code != 503 || len(asked) != 0 {
+				t.Errorf("beyond the share of a tenant: got %d, and the issuer was asked %d times", w.Code, len(asked))
+			}
+		}
 	}
 	for range 10 { // of a token that is asked about already
 		work.Go(func() { g.ask(tokens[0]) })

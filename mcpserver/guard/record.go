@@ -151,7 +151,11 @@ func (x *passage) note() {
 		httpd.Note(ctx, "client", "-")
 	}
 	if r.Decision.Kind != KindTool || r.Decision.Rule == "" {
-		httpd.Note(ctx, "tool", or(r.Decision.Name, "-"))
+		name := r.Decision.Name
+		if r.Decision.Kind == KindResource {
+			name = r.RuleLabel() // a URI may hold people's data
+		}
+		httpd.Note(ctx, "tool", or(name, "-"))
 	}
 	httpd.Note(ctx, "decision", r.Outcome())
 	httpd.Note(ctx, "mode", or(string(r.Mode), string(Enforce)))

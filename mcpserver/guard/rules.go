@@ -25,7 +25,8 @@ type Rules struct {
 
 // Rule says what opens the tools, prompts, resources or methods of a name.
 type Rule struct {
-	// Name is exact, or has one or more "*", each of which stands for any characters.
+	// Name is exact, or has one or more "*", each of which stands for any characters: of a tool's name those that such a name may have, none longer than 128, and no other
+	// rule's name in other letters, because a server may trim or fold. A URI is read as it is and with its percent signs taken away, and must fit the same rule.
 	Name string
 	// Scopes are all needed. None: whoever has a good token may.
 	Scopes []string
@@ -50,6 +51,8 @@ type kind struct {
 	exact    map[string]*Rule // those before the first pattern, and those that no earlier pattern fits
 	patterns []*Rule
 	all      []*Rule
+	names    map[string]bool // of all, as they are written
+	folded   map[string]bool // and in small letters
 }
 
 // The kinds of things that rules open.
@@ -64,7 +67,7 @@ const (
 func (r Rules) Compile() (*Table, error) {
 	t := &Table{kinds: map[string]*kind{}, implied: map[string][]string{}}
 	for name, rules := range map[string][]Rule{KindTool: r.Tools, KindPrompt: r.Prompts, KindResource: r.Resources, KindMethod: r.Methods} {
-		k := &kind{exact: map[string]*Rule{}}
+		k := &kind{exact: map[string]*Rule{}, names: map[string]bool{}, folded: map[string]bool{}}
 		for _, rule := range rules {
 			if err := rule.check(); err != nil {
 				return nil, fmt.Errorf("rule for %s %q: %w", name, rule.Name, err)
@@ -109,46 +112,13 @@ func (r Rules) reach(scope string, seen []string) []string {
 
 func (k *kind) add(r *Rule) {
 	k.all = append(k.all, r)
+	k.names[r.Name], k.folded[strings.ToLower(r.Name)] = true, true
 	switch {
 	case strings.Contains(r.Name, "*"):
 		k.patterns = append(k.patterns, r)
 	case k.exact[r.Name] == nil && !slices.ContainsFunc(k.patterns, func(p *Rule) bool { return fits(p.Name, r.Name) }):
 		k.exact[r.Name] = r
 	}
-}
-
-// find is the first rule that fits, or nil.
-func (k *kind) find(name string) *Rule {
-	if r := k.exact[name]; r != nil {
-		return r
-	}
-	for _, p := range k.patterns {
-		if fits(p.Name, name) {
-			return p
-		}
-	}
-	return nil
-}
-
-// fits says whether a pattern fits a name, exactly but for its stars.
-func fits(pattern, name string) bool {
-	first, rest, starred := strings.Cut(pattern, "*")
-	if !starred {
-		return pattern == name
-	}
-	name, ok := strings.CutPrefix(name, first)
-	if !ok {
-		return false
-	}
-	parts := strings.Split(rest, "*")
-	for _, part := range parts[:len(parts)-1] {
-		i := strings.Index(name, part)
-		if i < 0 {
-			return false
-		}
-		name = name[i+len(part):]
-	}
-	return strings.HasSuffix(name, parts[len(parts)-1])
 }
 
 // Has says whether the caller has a scope, by itself or by one that counts for it (RS-19).
@@ -187,8 +157,8 @@ type Decision struct {
 // Decide says what the rules say of one thing. What no rule names counts as changing something: nobody knows better.
 func (t *Table) Decide(c mcp.Caller, of, name string) Decision {
 	d := Decision{Kind: of, Name: name, Reason: ReasonUnnamed, Hide: true, Write: true}
-	r := t.kinds[of].find(name)
-	if r == nil || of == KindResource && !isPlain(name) {
+	r := t.rule(of, name)
+	if r == nil {
 		return d
 	}
 	d.Rule, d.Scopes, d.Hide, d.Write, d.Allowed, d.Reason = r.Name, r.Scopes, r.Hide, r.Write, true, ReasonOpen
@@ -199,37 +169,6 @@ func (t *Table) Decide(c mcp.Caller, of, name string) Decision {
 	}
 	return d
 }
-
-// isPlain says whether a URI is the one that a server makes of it: one that it would resolve to another (dot segments, however they are written, backslashes, a
-// scheme or a host in capitals) could fit one rule here and be another thing there.
-func isPlain(uri string) bool {
-	if strings.ContainsAny(uri, "\\\t\r\n") {
-		return false
-	}
-	scheme, rest, ok := strings.Cut(uri, ":")
-	if !ok {
-		scheme, rest = "", uri
-	}
-	if strings.ToLower(scheme) != scheme {
-		return false
-	}
-	switch scheme { // whose hosts are one in capitals or not (URL Standard, "special scheme")
-	case "http", "https", "ws", "wss", "ftp", "file":
-		host, _, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
-		if strings.ToLower(host) != host {
-			return false
-		}
-	}
-	written := encodedDots.Replace(rest)
-	for segment := range strings.FieldsFuncSeq(written, func(c rune) bool { return c == '/' || c == '?' || c == '#' }) {
-		if segment == "." || segment == ".." {
-			return false
-		}
-	}
-	return true
-}
-
-var encodedDots = strings.NewReplacer("%2e", ".", "%2E", ".", "%2f", "/", "%2F", "/", "%5c", "/", "%5C", "/")
 
 // isOpening says whether a method opens nothing by itself: what it lists is filtered.
 func isOpening(method string) bool {

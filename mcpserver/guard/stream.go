@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -73,20 +74,49 @@ func (s *Streams) remove(o *stream) {
 	}
 }
 
-// opened is the stream that the server answers with.
-func (x *passage) opened() *stream {
-	c := x.v.caller
-	s := &stream{tenant: c.TenantID, grant: c.GrantID, due: make(chan struct{}, 1)}
+// place takes the place of a stream that may go on for ever, before the server is asked for it, unless its grant has as many as it may (DS-04). What answers a call ends with
+// that: it has a place, too, and none is refused it after it ran.
+func (x *passage) place() bool {
+	if x.r.Method != http.MethodGet && x.m.Method != "subscriptions/listen" {
+		return true
+	}
+	if x.hold(); !x.Streams.add(x.held, x.MaxStreams) {
+		x.held, x.record.Refused, x.record.Passed = nil, RefusedLimit, false
+		TooMany(x.w, x.r, streamWait)
+		return false
+	}
+	return true
+}
+
+// streamWait is when somebody who has too many streams may ask again.
+const streamWait = 5 * time.Second
+
+func (x *passage) hold() {
+	x.held = &stream{tenant: x.v.caller.TenantID, grant: x.v.caller.GrantID, due: make(chan struct{}, 1)}
+}
+
+// open is called when the server answers with a stream: what it is told is known now.
+func (x *passage) open() {
+	if x.held == nil {
+		x.hold()
+		x.Streams.add(x.held, math.MaxInt)
+	}
 	const begin, end = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"", "}\n\n"
 	switch {
 	case x.w.status != http.StatusOK:
 	case x.r.Method == http.MethodGet:
-		s.session, s.changed = x.r.Header.Get(sessionHeader), []byte(begin+end)
+		x.Streams.begin(x.held, x.r.Header.Get(sessionHeader), []byte(begin+end))
 	case x.m.Method == "subscriptions/listen" && wantsTools(x.record.Message):
-		s.changed = []byte(begin + `,"params":{"_meta":{"io.modelcontextprotocol/subscriptionId":` + string(x.m.ID) + `}}` + end)
 		x.w.waits = true // the server acknowledges first
+		x.Streams.begin(x.held, "", []byte(begin+`,"params":{"_meta":{"io.modelcontextprotocol/subscriptionId":`+string(x.m.ID)+`}}`+end))
 	}
-	return s
+}
+
+// begin says what a stream is told when the list of tools has changed.
+func (s *Streams) begin(o *stream, session string, changed []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o.session, o.changed = session, changed
 }
 
 // wantsTools says whether a subscription asks to be told of changed tools: nothing is told that was not asked for.
@@ -101,25 +131,34 @@ func wantsTools(body []byte) bool {
 
 // close lets go of a stream: nothing of the guard's own comes after the server's last word.
 func (x *passage) close() {
-	if x.w.close != nil {
-		x.w.close()
+	if x.held != nil {
+		x.Streams.remove(x.held)
 		x.w.cut()
 	}
 }
 
-// watch tells a stream what there is to tell, and ends it when its token is over or its grant has ended, or when nobody can say (MC-26).
-func (x *passage) watch(ctx context.Context, cancel context.CancelFunc, s *stream) {
+// watch tells a stream what there is to tell, and ends it when its token is over or its grant has ended, or when nobody can say (MC-26). A client that does not read holds up
+// neither: what is told waits beside, and what waits to be written is broken off.
+func (x *passage) watch(ctx context.Context, cancel context.CancelFunc) {
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-x.held.due:
+				x.w.insert(x.held.changed)
+			}
+		}
+	}()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.due:
-			x.w.insert(s.changed)
 		case <-tick.C:
 			if x.over(ctx) {
-				x.w.cut()
+				x.w.end()
 				cancel()
 				return
 			}

@@ -2,7 +2,9 @@ package guard_test
 
 import (
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,6 +98,63 @@ func TestATokenInTheURLStaysAtTheGuard(t *testing.T) {
 			if w.Code != 200 || len(came) != 1 || came[0] != want {
 				t.Errorf("%s: got %d, and the server got %q", query, w.Code, came)
 			}
+		}
+	}
+}
+
+// MC-26: a stream ends with its grant also when its client does not read, so that what is being written to it never comes to an end by itself.
+func TestAStreamThatIsNotReadEnds(t *testing.T) {
+	f := newFort(t)
+	ended := make(chan struct{})
+	f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) {
+		defer close(ended)
+		w.Header().Set("Content-Type", "text/event-stream")
+		event := `data: {"jsonrpc":"2.0","method":"notifications/message","params":{"data":"` + strings.Repeat("x", 1<<20) + `"}}` + "\n\n"
+		for r.Context().Err() == nil {
+			if _, err := io.WriteString(w, event); err != nil {
+				return
+			}
+		}
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Host = "mcp.example"
+		f.handler.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	claims := f.issuer.Claims(resource, "read")
+	r, err := http.NewRequest("POST", server.URL, strings.NewReader(listenToTools))
+	must(t, err)
+	r.Header.Set("Authorization", "Bearer "+f.issuer.Sign(claims))
+	r.Header.Set("Content-Type", "application/json")
+	c, err := net.Dial("tcp", server.Listener.Addr().String())
+	must(t, err)
+	defer c.Close()
+	must(t, r.Write(c))
+	one := make([]byte, 1)
+	_, err = c.Read(one) // it has begun, and no more of it is read
+	must(t, err)
+	must(t, f.list.Add(t.Context(), claims.GrantID, time.Now().Add(time.Hour)))
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Error("the stream goes on")
+	}
+}
+
+// A kind of answer whose parameters cannot be read is of that kind all the same: clients look no further.
+func TestAStreamIsOneWhateverItsParameters(t *testing.T) {
+	for _, kind := range []string{"text/event-stream; utf-8", "text/event-stream;charset", "TEXT/EVENT-STREAM; =", "application/json; utf-8"} {
+		f := newFort(t)
+		f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
+			w.Header().Set("Content-Type", kind)
+			if strings.Contains(strings.ToLower(kind), "stream") {
+				io.WriteString(w, "data: "+allTools+"\n\n")
+				return
+			}
+			io.WriteString(w, "["+allTools+"]")
+		}
+		if w := f.send(f.token("read"), call("read_it")); strings.Contains(w.Body.String(), "secret") {
+			t.Errorf("%s: got %d %s", kind, w.Code, w.Body)
 		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 type watched struct {
 	http.ResponseWriter
 	begin   func() // called once, before the head goes out
-	close   func()
 	through message.Filter
 	id      json.RawMessage // of the message that is answered
 
@@ -145,6 +144,17 @@ func (w *watched) replace(status int, body string) {
 	h.Set("Content-Type", "application/json")
 	w.ResponseWriter.WriteHeader(status)
 	w.ResponseWriter.Write([]byte(body))
+}
+
+// end lets nothing more out, and does not wait for a client that does not read: what is being written to it is broken off.
+func (w *watched) end() {
+	if w.mu.TryLock() {
+		w.gone = true
+		w.mu.Unlock()
+		return
+	}
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now()) // one that has no deadline is no connection
+	w.cut()
 }
 
 // cut lets nothing more out.

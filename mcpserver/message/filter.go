@@ -92,6 +92,8 @@ func (f *One) End() ([]byte, error) {
 type Events struct {
 	Cut   func(raw []byte) (out []byte, drop bool)
 	b     bytes.Buffer
+	line  int  // where the first line of it begins that is not whole
+	read  int  // how far there is no end of that line
 	begun bool // the mark that may begin a stream is off
 }
 
@@ -109,54 +111,51 @@ func (f *Events) Take(p []byte) ([]byte, error) {
 
 // whole takes the events out that are whole.
 func (f *Events) whole(last bool) []byte {
-	var out []byte
-	left := f.b.Bytes()
 	if !f.begun {
-		if !last && len(left) < len(byteOrderMark) {
+		if !last && f.b.Len() < len(byteOrderMark) {
 			return nil
 		}
-		left, f.begun = bytes.TrimPrefix(left, []byte(byteOrderMark)), true
-	}
-	for {
-		event, rest, whole := cutEvent(left, last)
-		if !whole {
-			break
+		if f.begun = true; bytes.HasPrefix(f.b.Bytes(), []byte(byteOrderMark)) {
+			f.b.Next(len(byteOrderMark))
 		}
-		out, left = append(out, f.event(event)...), rest
 	}
-	left = append([]byte(nil), left...)
-	f.b.Reset()
-	f.b.Write(left)
+	var out []byte
+	for n := f.end(last); n > 0; n = f.end(last) {
+		out = append(out, f.event(f.b.Next(n))...)
+		f.line, f.read = 0, 0
+	}
 	return out
 }
 
 // End drops an event that was not finished: a client would, too.
 func (f *Events) End() ([]byte, error) { return f.whole(true), nil }
 
-// cutEvent finds the end of the first event: an empty line, however lines end. last says that nothing will follow.
-func cutEvent(b []byte, last bool) (event, rest []byte, whole bool) {
-	at := 0
-	for at < len(b) {
-		i := bytes.IndexAny(b[at:], "\r\n")
+// end is where the first event ends, after an empty line, however lines end; 0: not yet. No byte is looked at twice. last says that nothing will follow.
+func (f *Events) end(last bool) int {
+	b := f.b.Bytes()
+	for f.read < len(b) {
+		i := bytes.IndexAny(b[f.read:], "\r\n")
 		if i < 0 {
-			return nil, nil, false
+			f.read = len(b)
+			return 0
 		}
-		end := at + i
-		next := end + 1
-		if b[end] == '\r' {
+		at := f.read + i
+		next := at + 1
+		if b[at] == '\r' {
 			if next == len(b) && !last {
-				return nil, nil, false // a line feed may follow
+				f.read = at
+				return 0 // a line feed may follow
 			}
 			if next < len(b) && b[next] == '\n' {
 				next++
 			}
 		}
-		if i == 0 {
-			return b[:next], b[next:], true
+		if at == f.line {
+			return next
 		}
-		at = next
+		f.line, f.read = next, next
 	}
-	return nil, nil, false
+	return 0
 }
 
 // event writes an event anew with its data cut down; what has no data goes as it is.

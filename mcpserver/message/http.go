@@ -60,7 +60,7 @@ func Kind(header http.Header) string {
 		return named
 	default:
 		kind, _, err := mime.ParseMediaType(named)
-		if err != nil {
+		if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) { // clients look at the kind alone
 			return ""
 		}
 		return kind
