@@ -24,9 +24,9 @@ func jobList(*flag.FlagSet) action {
 			}
 		}
 		if c.json {
-			return c.list("NAME\tABOUT\tEVERY\tBEGAN\tTOOK\tREMOVED\tOUTCOME\tERROR\tREPLICA\tHELD UNTIL\tNEXT\tRUN", programs)
+			return c.list("NAME\tCLEARS AWAY\tEVERY\tBEGAN\tTOOK\tREMOVED\tOUTCOME\tERROR\tREPLICA\tHELD UNTIL\tNEXT\tRUN", programs)
 		}
-		return c.answer(part{heading: "NAME\tEVERY\tLAST RUN\tTOOK\tREMOVED\tOUTCOME\tNEXT\tWHAT IT DOES", rows: people},
+		return c.answer(part{heading: "NAME\tEVERY\tLAST RUN\tTOOK\tREMOVED\tOUTCOME\tNEXT\tCLEARS AWAY", rows: people},
 			part{title: "what went wrong", heading: "NAME\tREPLICA\tERROR", rows: wrong})
 	}
 }
@@ -47,10 +47,10 @@ func removed(j authserver.JobFound) string {
 	return fmt.Sprint(j.Removed)
 }
 
-// next is when a job's next run comes.
+// next is when a job's next run comes; what is due a server begins within ten seconds.
 func next(now time.Time, j authserver.JobFound) string {
 	if !j.NextAt.After(now) {
-		return "when a server looks"
+		return "due"
 	}
 	return "in " + age(j.NextAt.Sub(now))
 }

@@ -41,7 +41,7 @@ var errLost = errors.New("another runner took the job over")
 // Job is work that is done from time to time.
 type Job struct {
 	Name  string
-	About string // what goes, in words
+	About string // what it takes away, in words
 	Every time.Duration
 	// Batch does one bounded batch, in one short transaction. after is where the batch before it in this run ended, and empty for the first.
 	Batch func(ctx context.Context, now time.Time, after string) (Done, error)

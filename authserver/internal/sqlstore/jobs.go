@@ -57,19 +57,19 @@ func (d *DB) Jobs(k job.Keeping) []job.Job {
 	}
 	const often, seldom = 10 * time.Minute, time.Hour
 	jobs := []job.Job{
-		sweep("refresh-tokens", "deletes refresh tokens whose chain's life is over", often),
-		sweep("codes", "deletes codes an hour after their end, when no refresh token of their grant is left", often),
-		sweep("initial-tokens", "deletes tokens to register with that are over", often),
-		sweep("assertions", "forgets used assertions that are over", often),
-		sweep("grants", "ends grants of which nothing can be used any more, a day after they were made", often),
-		sweep("unused-clients", "deletes clients that made themselves known and that nobody let in for an hour", often),
-		sweep("idle-clients", "makes clients unknown again that nobody used for --client-idle", seldom),
-		sweep("connections", "deletes attempts of clients after thirty days", often),
-		{Name: "surplus-connections", About: "deletes the oldest attempts beyond 1,000 of one client and 50,000 in all", Every: often, Batch: d.surplus},
-		{Name: "keys", About: "deletes signing keys of which nothing has counted for thirty days", Every: seldom, Batch: d.forgetKeys(k.Keys)},
+		sweep("refresh-tokens", "refresh tokens whose chain is over", often),
+		sweep("codes", "codes, an hour after their end, when no refresh token of their grant is left", often),
+		sweep("initial-tokens", "tokens to register with that are over", often),
+		sweep("assertions", "marks of used assertions that are over", often),
+		sweep("grants", "grants of which nothing can be used any more: they end", often),
+		sweep("unused-clients", "clients that nobody let in for an hour", often),
+		sweep("idle-clients", "clients that nobody used for --client-idle: they are unknown again", seldom),
+		sweep("connections", "attempts older than thirty days", often),
+		{Name: "surplus-connections", About: "attempts beyond 1,000 of one client and 50,000 in all", Every: often, Batch: d.surplus},
+		{Name: "keys", About: "keys, thirty days after their last token", Every: seldom, Batch: d.forgetKeys(k.Keys)},
 	}
 	if k.Audit >= 0 {
-		jobs = append(jobs, job.Job{Name: "audit", About: "deletes audit records older than --audit-retention", Every: often, Batch: d.prune(k.Audit)})
+		jobs = append(jobs, job.Job{Name: "audit", About: "records older than --audit-retention", Every: often, Batch: d.prune(k.Audit)})
 	}
 	return jobs
 }

@@ -38,7 +38,7 @@ func (d *DB) batch(w sweep) func(ctx context.Context, now time.Time, after strin
 		for _, key := range due {
 			args = append(args, key)
 		}
-		r, err := d.write.ExecContext(ctx, w.act(len(due)), args...)
+		r, err := d.write.ExecContext(ctx, w.act(len(due), d.own == ""), args...)
 		if err != nil {
 			return job.Done{}, fmt.Errorf("taking away what is over from %s: %w", w.table, err)
 		}
@@ -80,20 +80,21 @@ func (d *DB) look(ctx context.Context, w sweep, now time.Time, after string) (du
 // look is the statement that reads the next rows.
 func (w sweep) look() string {
 	return w.with("SELECT c." + w.key + ", " + w.along + ", (" + either(w.due, "TRUE") + ") FROM " + w.table + " c WHERE " + w.along + " < {past} AND " + either(w.of, "TRUE") +
-		" AND (" + w.along + ", c." + w.key + ") > ($3, $4) ORDER BY " + w.along + ", c." + w.key + " LIMIT $5")
+		" AND " + w.along + " >= $3 AND (" + w.along + ", c." + w.key + ") > ($3, $4) ORDER BY " + w.along + ", c." + w.key + " LIMIT $5")
 }
 
-// act is the statement that takes n rows away.
-func (w sweep) act(n int) string {
-	var b strings.Builder
-	b.WriteString("DELETE FROM " + w.table + " AS c WHERE ")
-	if w.set != "" {
-		b.Reset()
-		b.WriteString("UPDATE " + w.table + " AS c SET " + w.set + " WHERE ")
+// act is the statement that takes n rows away. SQLite, which keeps no numbers of its tables, is told to find them by their key: it might go through a whole index, and hold
+// everybody off who wants to write.
+func (w sweep) act(n int, sqlite bool) string {
+	rows := w.table + " AS c"
+	if sqlite {
+		rows += " INDEXED BY sqlite_autoindex_" + w.table + "_1"
 	}
-	b.WriteString(w.along + " < {past} AND " + either(w.of, "TRUE") + " AND " + either(w.due, "TRUE") + " AND c." + w.key + " IN (")
-	b.WriteString(places(3, n) + ")")
-	return w.with(b.String())
+	act := "DELETE FROM " + rows
+	if w.set != "" {
+		act = "UPDATE " + rows + " SET " + w.set
+	}
+	return w.with(act + " WHERE " + w.along + " < {past} AND " + either(w.of, "TRUE") + " AND " + either(w.due, "TRUE") + " AND c." + w.key + " IN (" + places(3, n) + ")")
 }
 
 func (w sweep) with(query string) string {
