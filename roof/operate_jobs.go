@@ -47,8 +47,11 @@ func removed(j authserver.JobFound) string {
 	return fmt.Sprint(j.Removed)
 }
 
-// next is when a job's next run comes; what is due a server begins within ten seconds.
+// next is when a job's next run comes; what is due a server begins within ten seconds. Empty while somebody runs it.
 func next(now time.Time, j authserver.JobFound) string {
+	if j.Until.After(now) {
+		return ""
+	}
 	if !j.NextAt.After(now) {
 		return "due"
 	}

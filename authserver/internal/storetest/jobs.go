@@ -131,6 +131,17 @@ func jobs(t *testing.T, open func() Store) {
 		t.Errorf("told to stop: got %+v %v, want one batch", stopped, err)
 	}
 	r.want(t, "afterwards", stopped)
+	hanging, stop := context.WithCancel(ctx)
+	r.Jobs = []job.Job{{Name: "a", Batch: func(ctx context.Context, _ time.Time, _ string) (job.Done, error) {
+		stop()
+		<-ctx.Done()
+		return job.Done{}, ctx.Err()
+	}}}
+	stopped, err = r.Once(hanging, "a", time.Minute)
+	if stopped.Outcome != job.Stopped || !stopped.Until.IsZero() || !errors.Is(err, context.Canceled) {
+		t.Errorf("told to stop in the middle of a batch: got %+v %v, want it to let go", stopped, err)
+	}
+	r.want(t, "afterwards", stopped)
 }
 
 // whoseJob: a job is its holder's until that lets go or dies, and then the next one's.
