@@ -201,7 +201,7 @@ func (r *Runner) run(ctx context.Context, j Job, due time.Time, budget time.Dura
 		s.Removed += done.Rows
 		next = done.Next
 		now := r.Now()
-		s.Took, s.Until = now.Sub(began), now.Add(leaseLife)
+		s.Took, s.Until = now.Sub(began).Round(time.Millisecond), now.Add(leaseLife)
 		if err != nil || next == "" || ctx.Err() != nil || s.Took >= budget {
 			s.Outcome = outcome(ctx, err, next)
 			break
