@@ -20,9 +20,9 @@ func TestJobsAtTheCommandLine(t *testing.T) {
 	defer raw.Close()
 	now := time.Now().Unix()
 	for name, row := range map[string]string{
-		"codes":  fmt.Sprintf("2, 'elsewhere/ab12cd', %d, 0, %d, 40, 1500, 'running', ''", now+50, now-10),
-		"keys":   fmt.Sprintf("1, 'elsewhere/ab12cd', 0, %d, %d, 10000, 0, 'failed', 'taking away what is over: the disk is full'", now+3000, now-600),
-		"grants": fmt.Sprintf("1, 'elsewhere/ab12cd', %d, 0, %d, 10, 500, 'running', ''", now-1, now-61),
+		"codes":  fmt.Sprintf("2, 'elsewhere/ab12cd', %d, 0, %d, 40, 1500, 'running', ''", now+3000, now-630),
+		"keys":   fmt.Sprintf("1, 'elsewhere/ab12cd', 0, %d, %d, 10000, 0, 'failed', 'taking away what is over: the disk is full'", now+3030, now-630),
+		"grants": fmt.Sprintf("1, 'elsewhere/ab12cd', %d, 0, %d, 10, 500, 'running', ''", now-1, now-630),
 	} {
 		_, err := raw.Exec("INSERT INTO jobs (name, run, holder, until, next_at, began_at, took_ms, removed, outcome, error) VALUES ('" + name + "', " + row + ")")
 		must(t, err)
@@ -39,11 +39,10 @@ func TestJobsAtTheCommandLine(t *testing.T) {
 		}
 	}
 	for name, says := range map[string]string{
-		"codes": "codes 10m 10s ago 40ms 1500 running - codes,", "keys": "keys 60m 10m ago 10s 0 failed in 50m keys,", "grants": "grants 10m 61s ago 10ms 500 broken off due grants", "audit": "audit 10m - - - - due records",
+		"codes": "codes 10m 10m ago 40ms 1500 running - codes,", "keys": "keys 60m 10m ago 10s 0 failed in 50m keys,", "grants": "grants 10m 10m ago 10ms 500 broken off due grants", "audit": "audit 10m - - - - due records",
 	} {
-		// what takes a second to run may be a second older
-		if got := strings.NewReplacer("11s ago", "10s ago", "62s ago", "61s ago", "in 49m", "in 50m").Replace(lines[name]); !strings.HasPrefix(got, says) {
-			t.Errorf("%s: got %q, want it to begin %q", name, lines[name], says)
+		if got := lines[name]; !strings.HasPrefix(got, says) {
+			t.Errorf("%s: got %q, want it to begin %q", name, got, says)
 		}
 	}
 	if _, wrong, _ := strings.Cut(out, "what went wrong"); !strings.Contains(wrong, "elsewhere/ab12cd") || !strings.Contains(wrong, "the disk is full") {

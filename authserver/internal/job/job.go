@@ -215,7 +215,8 @@ func (r *Runner) run(ctx context.Context, j Job, due time.Time, budget time.Dura
 			break
 		}
 	}
-	return s, r.end(ctx, j, &s, err)
+	err = r.end(ctx, j, &s, err)
+	return s, err
 }
 
 func (r *Runner) batch(ctx context.Context, j Job, after string) (Done, error) {
