@@ -2,10 +2,12 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,7 +77,7 @@ func column(t *testing.T, s Store, query string) (all []string) {
 func backlog(t *testing.T, open func() Store) {
 	const old = 5000
 	const batches = old/job.Most + 1
-	s, replica := open(), open()
+	s := open()
 	populate(t, s)
 	begun(t, s, "g")
 	exec(t, s, fmt.Sprintf(`INSERT INTO refresh_tokens (hash, grant_id, client_id, created_at, expires_at, chain_ends, used_at)
@@ -94,24 +96,26 @@ func backlog(t *testing.T, open func() Store) {
 		took = append(took, done.Rows)
 		between++
 		next := aToken(fmt.Sprint("rt-", between), "g")
-		must(t, s.Rotate(ctx, leaf, now, next, event("token.refresh")))
+		if err := s.Rotate(ctx, leaf, now, next, event("token.refresh")); err != nil {
+			t.Errorf("between two batches: %v", err)
+		}
 		leaf = next.Hash
 		return done, err
 	}
-	stop := make(chan struct{})
+	var over atomic.Bool
 	var issuing sync.WaitGroup
-	issuing.Go(func() { // at another replica, all the while
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
+	issuing.Go(func() { // all the while
+		for i := 0; !over.Load(); i++ {
+			id := fmt.Sprint("h", i)
+			first := aToken("rt-"+id, id)
+			if err := errors.Join(s.PutCode(ctx, aGrant(id), aCode(id), event("grant.create")), s.Redeem(ctx, "code-"+id, now, &first, event("token.issue"))); err != nil {
+				t.Errorf("issuing meanwhile: %v", err)
 				return
-			default:
 			}
-			begun(t, replica, fmt.Sprint("h", i))
 		}
 	})
 	state, err := newRunner(s, "one", tokens).Once(ctx, "refresh-tokens", time.Minute)
-	close(stop)
+	over.Store(true)
 	issuing.Wait()
 	if state.Removed != old || state.Outcome != job.OK || err != nil {
 		t.Errorf("got %+v %v, want %d removed", state, err, old)
