@@ -126,7 +126,7 @@ func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close 
 func operator(r *resolved, b *backends, d Deps) *Operator {
 	return &admin.Door{
 		Tenants: b.tenants, Users: b.sql, Clients: b.clients, Trust: b.sql, Grants: b.sql, Audit: b.sql,
-		Ledger: b.ledger, Keys: b.ring, Rekey: oneAtATime(d.Rekey), Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, Now: d.Now, Connections: b.sql, Attempts: b.connections, Atomically: b.atomically,
+		Ledger: b.ledger, Keys: b.ring, Rekey: oneAtATime(d.Rekey), Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, Now: d.Now, Connections: b.sql, Attempts: b.connections, Jobs: b.jobs, Atomically: b.atomically,
 	}
 }
 

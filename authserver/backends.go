@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/recent"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
@@ -52,6 +55,7 @@ type backends struct {
 	nonces []byte // the key of DPoP nonces
 
 	connections *connection.Log
+	jobs        *job.Runner
 
 	// What the token endpoint reads again and again, remembered for a second.
 	clients *recent.Clients
@@ -71,6 +75,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 		return nil, err
 	}
 	b.connections = connection.NewLog(b.sql, d.Now, d.Log)
+	b.jobs = &job.Runner{Store: b.sql, Jobs: b.sql.Jobs(r.keeping()), Replica: replica(), Now: d.Now, Log: d.Log}
 	if r.Redis != "" {
 		if b.redis, err = ttl.OpenRedis(ctx, r.Redis.Reveal()); err != nil {
 			return nil, err
@@ -110,6 +115,15 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql, Watch: watch}, &recent.Tenants{Store: b.sql, Watch: watch}, &recent.Grants{Store: b.sql, Watch: watch}
 	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, d.Ended}, TokenLife: remembrance, Now: d.Now}
 	return b, nil
+}
+
+// replica names this process among all that share the stores.
+func replica() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "replica"
+	}
+	return host + "/" + strings.ToLower(rand.Text()[:6])
 }
 
 // readResources reads the resources, if they have changed, and then the keys: there may be one of an algorithm that was not in use.

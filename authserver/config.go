@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/endpoint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
@@ -199,3 +200,11 @@ func (r *resolved) resolveResources() error {
 // remembrance is how long a grant that ended stays on the list, and a superseded key in the key set: the longest life that a token of it can have
 // whatever was configured when it was issued, with the clocks' leeway, and a minute for replicas whose clocks or memories are a little behind.
 const remembrance = issuer.MaxTokenLife + issuer.Leeway + time.Minute
+
+// pastKeys is how long a key that nothing of counts any more is kept all the same: an old id token still says who signs out, and where.
+const pastKeys = 30 * 24 * time.Hour
+
+// keeping is how long what is over is kept.
+func (r *resolved) keeping() job.Keeping {
+	return job.Keeping{Clients: r.ClientIdle, Keys: remembrance + max(pastKeys, r.SessionLife), Audit: r.AuditRetention}
+}

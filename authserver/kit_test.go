@@ -27,6 +27,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/cimd"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
@@ -492,5 +493,19 @@ func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// clean does all the jobs to their end, as another program that stands on the same stores.
+func (h *house) clean() {
+	h.t.Helper()
+	for _, j := range h.Store.Jobs(job.Keeping{Clients: 90 * 24 * time.Hour, Keys: 30 * 24 * time.Hour, Audit: -1}) {
+		for next := ""; ; {
+			done, err := j.Batch(context.Background(), h.Clock.Now(), next)
+			must(h.t, err)
+			if next = done.Next; next == "" {
+				break
+			}
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
@@ -61,6 +62,8 @@ type (
 	Connection       = connection.Record
 	ConnectionFilter = connection.Filter
 	ConnectionsFound = admin.ConnectionsFound
+	JobFound         = admin.JobFound
+	JobState         = job.State
 )
 
 // StepCall is the step of a connection that only the MCP server knows, and the outcomes that there are.
@@ -68,6 +71,12 @@ const (
 	StepCall         = connection.Call
 	ConnectionDone   = connection.Done
 	ConnectionFailed = connection.Failed
+)
+
+// How a job's run ended that did not do all of it.
+const (
+	JobUnfinished = job.Unfinished
+	JobFailed     = job.Failed
 )
 
 // The roles that every tenant begins with.

@@ -170,29 +170,25 @@ func TestClientsAreForgottenInTime(t *testing.T) {
 	m := h.machine("acme", "customers:read")
 	used.tokens(h.person("ann@acme.example"), "customers:read")
 	there := func(a app) bool { _, err := h.Store.Client(ctx, a.ID); return err == nil }
-	clean := func() {
-		_, err := h.Store.DeleteExpired(ctx, h.Clock.Now(), idle)
-		must(t, err)
-	}
 	h.Clock.step(59 * time.Minute)
-	clean()
+	h.clean()
 	if !there(fresh) {
 		t.Error("gone within the hour")
 	}
 	h.Clock.step(2 * time.Minute)
-	clean()
+	h.clean()
 	if there(fresh) || !there(used) || !there(m) {
 		t.Errorf("after the hour: never used %v, used %v, operator's %v; want only the first gone", there(fresh), there(used), there(m))
 	}
 	h.Clock.step(16 * 24 * time.Hour) // its refresh token is over, and so its grant
-	clean()
+	h.clean()
 	h.Clock.step(idle - time.Hour)
-	clean()
+	h.clean()
 	if !there(used) {
 		t.Error("gone before its time")
 	}
 	h.Clock.step(2 * time.Hour)
-	clean()
+	h.clean()
 	if there(used) || !there(m) {
 		t.Errorf("after its time: used %v, operator's %v; want only the first gone", there(used), there(m))
 	}

@@ -220,7 +220,7 @@ var laws = []law{
 
 var nouns = []string{
 	"authserver/internal/tenant", "authserver/internal/user", "authserver/internal/client", "authserver/internal/grant", "authserver/internal/keyring",
-	"authserver/internal/trust", "authserver/internal/connection",
+	"authserver/internal/trust", "authserver/internal/connection", "authserver/internal/job",
 }
 
 var machinery = []string{

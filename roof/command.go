@@ -73,6 +73,8 @@ func commands() []command {
 		{"connections", "", "the same as connection list", "--failed", connectionList},
 		{"audit list", "", "show who did what, what was refused, and what is unusual", "--tenant acme --since 24h", auditList},
 		{"audit verify", "", "prove that no audit record was changed, taken out, put in or moved since it was sealed", "--head 1041:9f2c4b…", auditVerify},
+		{"job list", "", "show the work that clears away what is over, and how its last runs went", "--json", jobList},
+		{"job run", "NAME", "do such work now", "refresh-tokens", jobRun},
 		{"gateway serve", "", "put existing MCP servers behind the guard, as a file says", "--file gateway.yaml", gatewayServe},
 		{"gateway init", "[-- PROGRAM]", "read what an MCP server offers, and write a file to begin with", "--upstream http://127.0.0.1:9000/mcp --name notes", gatewayInit},
 		{"gateway approve", "", "look at the servers' tools again, and write down that they are as they should be", "--look", gatewayApprove},

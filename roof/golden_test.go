@@ -62,6 +62,7 @@ func masked(text string) string {
 	text = regexp.MustCompile(`\b(cli|grt|usr|ghs|ghi)_[A-Za-z0-9_-]+`).ReplaceAllStringFunc(text, func(id string) string { return id[:4] + strings.Repeat("x", len(id)-4) })
 	text = regexp.MustCompile(`(?m)(^|[^A-Za-z0-9_-])[A-Za-z0-9_-]{43}`).ReplaceAllString(text, "${1}"+strings.Repeat("k", 43))
 	text = regexp.MustCompile(`"sealed_under":"[^"]*"`).ReplaceAllString(text, `"sealed_under":"x"`)
+	text = regexp.MustCompile(`"replica":"[^"]+"`).ReplaceAllString(text, `"replica":"x"`)
 	return regexp.MustCompile(`"password":"[^"]*"`).ReplaceAllString(text, `"password":"x"`)
 }
 
@@ -108,5 +109,9 @@ func TestGoldenAnswers(t *testing.T) {
 		say(name+".txt", words...)
 		say(name+".json", append(words, "--json")...)
 	}
+	say("job-list.txt", "job", "list")
+	say("job-run.txt", "job", "run", "codes")
+	say("job-run.json", "job", "run", "codes", "--json")
+	say("job-list.json", "job", "list", "--json")
 	say("client-delete.json", "client", "delete", client, "--json")
 }

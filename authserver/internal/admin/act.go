@@ -88,6 +88,8 @@ func (d *Door) acts() map[string]Act {
 		"key.rotate":            with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k) }),
 		"key.withdraw":          with(func(ctx context.Context, k KeyEnd) (any, error) { return nil, d.WithdrawKey(ctx, k) }),
 		"key.reseal":            with(func(ctx context.Context, k Resealing) (any, error) { return d.Reseal(ctx, k) }),
+		"job.list":              with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListJobs(ctx) }),
+		"job.run":               with(func(ctx context.Context, name string) (any, error) { return d.RunJob(ctx, name) }),
 		"audit.list":            with(func(ctx context.Context, f audit.Filter) (any, error) { return d.Events(ctx, f) }),
 		"audit.verify":          with(func(ctx context.Context, w chain.Walk) (any, error) { return d.VerifyAudit(ctx, w) }),
 		"connection.list":       with(func(ctx context.Context, f connection.Filter) (any, error) { return d.ListConnections(ctx, f) }),

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
@@ -53,6 +54,7 @@ type Door struct {
 	// Connections are the attempts of clients to come in, and Attempts those of this process that are not kept yet.
 	Connections connection.Store
 	Attempts    *connection.Log
+	Jobs        *job.Runner
 	// More are acts of others that come through this door too, under one roof: those of the MCP server. One of ours goes before one of the same name.
 	More map[string]Act
 

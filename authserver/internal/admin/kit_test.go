@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
 	"github.com/gatehouse-mcp/gatehouse/authserver/schema"
@@ -64,6 +66,7 @@ func open(t *testing.T) *office {
 			{Name: "customers:read", Baseline: true}, {Name: "customers:write"}, {Name: "tickets:write"},
 		}}}, store, 10*time.Minute, false), Catalogue: store, Issuer: "https://auth.example.com",
 	}
+	o.Jobs = &job.Runner{Store: store, Jobs: store.Jobs(job.Keeping{Clients: time.Hour, Keys: time.Hour, Audit: -1}), Replica: "here/1", Now: clock, Log: slog.New(slog.DiscardHandler)}
 	must(t, o.Ledger.Restore(ctx, time.Hour))
 	return o
 }

@@ -137,8 +137,6 @@ type Store interface {
 	PutConnections(ctx context.Context, entries []Entry) error
 	// Connections returns records, the last touched first.
 	Connections(ctx context.Context, f Filter) ([]Record, error)
-	// ForgetConnections deletes records that were last touched before a time, and then the oldest beyond MostOfOne of one client and Most of all, some at a time.
-	ForgetConnections(ctx context.Context, before time.Time) (int64, error)
 }
 
 // Entry is what one request adds.

@@ -8,12 +8,11 @@ import (
 	"time"
 )
 
-// When what was gathered is written, and when the old is forgotten.
+// When what was gathered is written.
 const (
-	writeEvery  = time.Second
-	forgetEvery = 10 * time.Minute
-	writeTime   = 10 * time.Second
-	lastTime    = 5 * time.Second
+	writeEvery = time.Second
+	writeTime  = 10 * time.Second
+	lastTime   = 5 * time.Second
 )
 
 // mostSources bounds the addresses that are counted at once; beyond it those of this minute are counted as one.
@@ -149,14 +148,11 @@ func (l *Log) back(some []Entry) {
 	}
 }
 
-// Run writes and forgets from time to time until ctx ends; then it writes once more.
+// Run writes from time to time until ctx ends; then it writes once more.
 func (l *Log) Run(ctx context.Context) {
-	write, forget := time.NewTicker(writeEvery), time.NewTicker(forgetEvery)
+	write := time.NewTicker(writeEvery)
 	defer write.Stop()
-	defer forget.Stop()
 	for {
-		var err error
-		var step string
 		select {
 		case <-ctx.Done():
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
@@ -166,22 +162,16 @@ func (l *Log) Run(ctx context.Context) {
 			}
 			return
 		case <-write.C:
-			step, err = "write connections", bounded(ctx, l.Flush)
-		case <-forget.C:
-			step, err = "forget old connections", bounded(ctx, func(ctx context.Context) error {
-				_, err := l.store.ForgetConnections(ctx, l.now().Add(-Kept))
-				return err
-			})
-		}
-		if err != nil && ctx.Err() == nil {
-			l.log.Error("background step did not succeed", "step", step, "error", err)
+			if err := l.flush(ctx); err != nil && ctx.Err() == nil {
+				l.log.Error("background step did not succeed", "step", "write connections", "error", err)
+			}
 		}
 	}
 }
 
-// bounded bounds one step in time.
-func bounded(ctx context.Context, do func(context.Context) error) error {
+// flush is Flush, bounded in time.
+func (l *Log) flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTime)
 	defer cancel()
-	return do(ctx)
+	return l.Flush(ctx)
 }

@@ -62,8 +62,4 @@ type Store interface {
 	// same person, tenant and resource was made by assertions, it is returned with g's scopes. When the last one was ended by somebody after the assertion was
 	// made, the answer is trust.ErrEnded; when its issuer is trusted no more, trust.ErrNotFound. On an error nothing is kept.
 	Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e audit.Event) (grant.Grant, error)
-	// DeleteExpired removes codes, refresh tokens, initial tokens and used assertions whose life ended before t, ends people's grants from which nothing usable hangs any
-	// more, and forgets clients that made themselves known: those that nobody let in after an hour, those that nobody used for idle. All in batches; it
-	// returns how many rows that were.
-	DeleteExpired(ctx context.Context, t time.Time, idle time.Duration) (int64, error)
 }

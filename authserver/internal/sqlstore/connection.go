@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 )
@@ -128,32 +127,4 @@ func (d *DB) Connections(ctx context.Context, f connection.Filter) ([]connection
 		return nil, fmt.Errorf("reading connections: %w", err)
 	}
 	return found, nil
-}
-
-// ForgetConnections implements connection.Store.
-func (d *DB) ForgetConnections(ctx context.Context, before time.Time) (total int64, err error) {
-	for _, forget := range []struct {
-		query string
-		bound int64
-	}{
-		{"DELETE FROM connections WHERE id IN (SELECT id FROM connections WHERE updated_at < $1 LIMIT $2)", before.Unix()},
-		{`DELETE FROM connections WHERE id IN (SELECT id FROM (SELECT id, ROW_NUMBER() OVER (
-			PARTITION BY CASE WHEN stranger THEN '' ELSE client_id END ORDER BY updated_at DESC, id) AS nth FROM connections) ranked WHERE nth > $1 LIMIT $2)`, connection.MostOfOne},
-		{"DELETE FROM connections WHERE id IN (SELECT id FROM (SELECT id FROM connections ORDER BY updated_at DESC, id LIMIT 1000000 OFFSET $1) beyond LIMIT $2)", connection.Most},
-	} {
-		for {
-			r, err := d.write.ExecContext(ctx, forget.query, forget.bound, deleteBatch)
-			if err != nil {
-				return total, fmt.Errorf("forgetting connections: %w", err)
-			}
-			n, err := r.RowsAffected()
-			if err != nil {
-				return total, err
-			}
-			if total += n; n < deleteBatch {
-				break
-			}
-		}
-	}
-	return total, nil
 }

@@ -5,10 +5,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strconv"
 	"time"
 
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -106,47 +104,4 @@ const insertRefreshToken = "INSERT INTO refresh_tokens (hash, grant_id, client_i
 
 func refreshTokenRow(t *issuer.RefreshToken) []any {
 	return []any{t.Hash, t.GrantID, t.ClientID, t.JKT, moment(t.CreatedAt), moment(t.ExpiresAt), moment(t.ChainEnds)}
-}
-
-// deleteBatch bounds how many rows one statement touches, so that no request waits long for the lock.
-const deleteBatch = 1000
-
-// DeleteExpired implements issuer.Store. $1 is now, in whole seconds: a day is 86400.
-// A used code stays while a refresh token of its grant does, so that its reuse is noticed for as long.
-func (d *DB) DeleteExpired(ctx context.Context, t time.Time, idle time.Duration) (int64, error) {
-	total, seconds := int64(0), strconv.FormatInt(int64(idle/time.Second), 10)
-	for _, query := range []string{
-		"DELETE FROM refresh_tokens WHERE hash IN (SELECT hash FROM refresh_tokens WHERE chain_ends < $1 LIMIT $2)",
-		`DELETE FROM codes WHERE hash IN (SELECT c.hash FROM codes c WHERE c.expires_at < $1 - 3600
-			AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = c.grant_id) LIMIT $2)`,
-		"DELETE FROM initial_tokens WHERE hash IN (SELECT hash FROM initial_tokens WHERE expires_at < $1 LIMIT $2)",
-		"DELETE FROM used_assertions WHERE hash IN (SELECT hash FROM used_assertions WHERE expires_at < $1 - 60 LIMIT $2)",
-		// A grant of a person's without a code or refresh token that could still bring something, and too old for an access token, is over.
-		// What is asked within is asked once more of the row itself: an assertion may have renewed it while this waited for it.
-		`UPDATE grants SET ended_at = $1, end_reason = '` + grant.ReasonExpired + `' WHERE ended_at IS NULL AND COALESCE(asserted_at, created_at) < $1 - 86400 AND id IN (SELECT g.id FROM grants g
-			WHERE g.user_id IS NOT NULL AND g.ended_at IS NULL AND COALESCE(g.asserted_at, g.created_at) < $1 - 86400
-			AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.grant_id = g.id AND c.used_at IS NULL AND c.expires_at > $1)
-			AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = g.id AND r.used_at IS NULL AND r.expires_at > $1 - 86400) LIMIT $2)`,
-		// A client that made itself known and that nobody let in is forgotten after an hour; one that nobody has used for long becomes unknown.
-		"DELETE FROM clients WHERE (id, created_at) IN (" + neverLetIn + " AND c.created_at < $1 - 3600 LIMIT $2)",
-		`UPDATE clients SET deleted_at = $1, secret_hash = '', old_secret_hash = '', manage_hash = '' WHERE id IN (SELECT c.id FROM clients c
-			WHERE c.origin IN ('` + client.OriginRegistration + `', '` + client.OriginDocument + `') AND c.deleted_at IS NULL AND c.created_at < $1 - ` + seconds + `
-			AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id AND (g.ended_at IS NULL OR g.ended_at > $1 - ` + seconds + `)) LIMIT $2)`,
-	} {
-		for {
-			r, err := d.write.ExecContext(ctx, query, t.Unix(), deleteBatch)
-			if err != nil {
-				return total, fmt.Errorf("deleting what has expired: %w", err)
-			}
-			n, err := r.RowsAffected()
-			if err != nil {
-				return total, err
-			}
-			total += n
-			if n < deleteBatch {
-				break
-			}
-		}
-	}
-	return total, nil
 }

@@ -104,3 +104,34 @@ func sealedRows(t *testing.T, open func() Store) {
 		t.Errorf("a key under the one of now: got %v %v", made, err)
 	}
 }
+
+// pastKeys: KY. A key goes when another took its place long ago; never the one that signs, never a name that was withdrawn, and never without a line.
+func pastKeys(t *testing.T, open func() Store) {
+	s := open()
+	put := func(kid, algorithm string, generation int, active time.Duration) {
+		k := keyring.Sealed{KID: kid, Algorithm: algorithm, Generation: generation, Private: []byte{1}, Under: "a", CreatedAt: now, ActiveAt: now.Add(active)}
+		_, err := s.PutKey(ctx, k, event("key.create"))
+		must(t, err)
+	}
+	keep := keeping().Keys
+	put("first", "ES256", 1, -4*keep)
+	put("withdrawn", "ES256", 2, -3*keep)
+	put("over", "ES256", 3, -2*keep)
+	put("younger", "ES256", 4, -keep-time.Second)
+	put("signs", "ES256", 5, -keep)
+	put("next", "ES256", 6, time.Minute)
+	put("alone", "RS256", 1, -9*keep)
+	put("signs again", "EdDSA", 1, -9*keep)
+	put("not any more", "EdDSA", 2, -8*keep)
+	must(t, s.WithdrawKey(ctx, "withdrawn", now, event("key.withdraw")))
+	exec(t, s, "UPDATE signing_keys SET withdrawn_at = 1 WHERE kid = 'not any more'")
+	if n := clean(t, s, now, "keys"); n != 2 {
+		t.Errorf("got %d gone, want the first and the one that was over", n)
+	}
+	left := []string{"alone", "next", "not any more", "signs", "signs again", "withdrawn", "younger"}
+	same(t, "what is left", left, column(t, s, "SELECT kid FROM signing_keys ORDER BY kid"), nil)
+	same(t, "the lines", []string{"first", "over"}, column(t, s, "SELECT target FROM audit_events WHERE action = 'key.delete' AND actor = 'system' ORDER BY target"), nil)
+	clean(t, s, now.Add(time.Second), "keys")
+	left = []string{"alone", "next", "not any more", "signs", "signs again", "withdrawn"}
+	same(t, "a second later", left, column(t, s, "SELECT kid FROM signing_keys ORDER BY kid"), nil)
+}

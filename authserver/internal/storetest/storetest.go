@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
@@ -35,6 +36,8 @@ type Store interface {
 	keyring.Store
 	trust.Store
 	connection.Store
+	job.Store
+	Jobs(job.Keeping) []job.Job
 	audit.Log
 	RecordAll(ctx context.Context, events []audit.Event) error
 	Events(ctx context.Context, f audit.Filter) ([]audit.Record, error)
@@ -49,6 +52,7 @@ func Run(t *testing.T, begin func(t *testing.T) (open func() Store)) {
 		"resources": resources, "keys": keys, "sealed rows": sealedRows, "trusted issuers": trustedIssuers, "who may what": whoMayWhat, "roles": roles, "lock-outs": lockouts, "lock-outs at once": lockoutsAtOnce, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp,
 		"audit": auditLines, "audit chain": auditChain, "audit writers at once": auditWriters, "audit tampered with": auditTampered, "audit at random": auditAtRandom,
 		"audit written anew": auditWrittenAnew, "audit retention": auditRetention,
+		"jobs": jobs, "whose job it is": whoseJob, "jobs at once": jobsAtOnce, "a backlog": backlog, "one second younger": oneSecondYounger, "keys that are past": pastKeys,
 		"connections": connections, "merging connections": mergingConnections,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, begin(t)) })
@@ -234,9 +238,8 @@ func registrations(t *testing.T, open func() Store) {
 	register(lone("cli_6", now.Add(2*time.Hour))) // for which the oldest goes
 	_, err = s.Client(ctx, "cli_3")
 	wantErr(t, "the oldest", client.ErrNotFound, err)
-	removed, err := s.DeleteExpired(ctx, now.Add(2*time.Hour+time.Minute), 90*24*time.Hour)
-	if removed != 1 || err != nil {
-		t.Errorf("an hour after: got %d removed %v, want only cli_4", removed, err)
+	if removed := clean(t, s, now.Add(2*time.Hour+time.Minute)); removed != 1 {
+		t.Errorf("an hour after: got %d removed, want only cli_4", removed)
 	}
 
 	// A client with a grant goes for nobody.
@@ -280,13 +283,11 @@ func registrations(t *testing.T, open func() Store) {
 	must(t, s.EndGrant(ctx, "g10", now, "r", event("grant.end")))
 	_, err = s.Register(ctx, shared("cli_11", now.Add(80*24*time.Hour)), 1000, event("client.register"))
 	must(t, err)
-	_, err = s.DeleteExpired(ctx, now.Add(91*24*time.Hour), 90*24*time.Hour)
-	must(t, err)
+	clean(t, s, now.Add(91*24*time.Hour))
 	if _, err := s.Client(ctx, first); err != nil {
 		t.Errorf("registered again eleven days ago: got %v, want it there", err)
 	}
-	_, err = s.DeleteExpired(ctx, now.Add(171*24*time.Hour), 90*24*time.Hour)
-	must(t, err)
+	clean(t, s, now.Add(171*24*time.Hour))
 	_, err = s.Client(ctx, first)
 	wantErr(t, "after its idle time", client.ErrNotFound, err)
 }

@@ -122,17 +122,13 @@ func assertions(t *testing.T, open func() Store) {
 	if g, err := s.Assert(ctx, young, assertedGrant("y"), event("grant.create")); err != nil || g.ID != "y" {
 		t.Errorf("an assertion of after the end: got %+v %v, want a new grant", g, err)
 	}
-	if _, err := s.DeleteExpired(ctx, now.Add(time.Hour), 90*24*time.Hour); err != nil {
-		t.Error(err)
-	}
+	clean(t, s, now.Add(time.Hour))
 	again := anAssertion("shared")
 	again.IssuedAt = later.Add(time.Second)
 	if _, err := s.Assert(ctx, again, assertedGrant("z"), event("grant.create")); err != nil {
 		t.Errorf("long after it was over, its id is free: got %v", err)
 	}
-	if _, err := s.DeleteExpired(ctx, now.Add(25*time.Hour), 90*24*time.Hour); err != nil {
-		t.Error(err)
-	}
+	clean(t, s, now.Add(25*time.Hour))
 	if g, err := s.Grant(ctx, "y"); err != nil || g.EndReason != grant.ReasonExpired {
 		t.Errorf("a day after the last assertion: got %+v %v, want the grant over", g, err)
 	}

@@ -192,16 +192,24 @@ func (c *Chain) remember(p Point) {
 // Prune deletes the oldest records, those of before a time, and remembers in the head where the chain begins then. It returns how many those were.
 func (c *Chain) Prune(ctx context.Context, before time.Time) (total int64, err error) {
 	for {
-		var n int64
-		err := c.tx(ctx, func(tx *sql.Tx) error {
-			n, err = c.prune(ctx, tx, before)
-			return err
-		})
+		n, more, err := c.PruneSome(ctx, before)
 		total += n
-		if err != nil || n < batch {
+		if err != nil || !more {
 			return total, err
 		}
 	}
+}
+
+// PruneSome is Prune for one batch, in one transaction, and says whether there may be more.
+func (c *Chain) PruneSome(ctx context.Context, before time.Time) (n int64, more bool, err error) {
+	err = c.tx(ctx, func(tx *sql.Tx) error {
+		n, err = c.prune(ctx, tx, before)
+		return err
+	})
+	if err != nil {
+		return 0, false, err
+	}
+	return n, n == batch, nil
 }
 
 func (c *Chain) prune(ctx context.Context, tx *sql.Tx, before time.Time) (int64, error) {

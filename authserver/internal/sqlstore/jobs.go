@@ -1,0 +1,158 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+)
+
+// ofThemselves are clients that made themselves known.
+const ofThemselves = "c.origin IN ('" + client.OriginRegistration + "', '" + client.OriginDocument + "')"
+
+// sweeps are what is over of the ledger, by the name of the job. Tokens come before codes, and these before grants: the first keep the others.
+func sweeps(k job.Keeping) map[string]sweep {
+	return map[string]sweep{
+		// Used ones stay as long as their chain: one that comes back shows that somebody stole it.
+		"refresh-tokens": {table: "refresh_tokens", key: "hash", along: "c.chain_ends"},
+		// A used code stays while a refresh token of its grant does, so that its reuse is noticed for as long.
+		"codes": {
+			table: "codes", key: "hash", along: "c.expires_at", keep: time.Hour, due: "NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = c.grant_id)",
+		},
+		"initial-tokens": {table: "initial_tokens", key: "hash", along: "c.expires_at"},
+		"assertions":     {table: "used_assertions", key: "hash", along: "c.expires_at", keep: time.Minute},
+		// A grant of a person's without a code or refresh token that could still bring something, and too old for an access token, is over. An assertion may have renewed it.
+		"grants": {
+			table: "grants", key: "id", along: "COALESCE(c.asserted_at, c.created_at)", of: "c.user_id IS NOT NULL AND c.ended_at IS NULL", keep: 24 * time.Hour,
+			due: `NOT EXISTS (SELECT 1 FROM codes o WHERE o.grant_id = c.id AND o.used_at IS NULL AND o.expires_at > $1)
+				AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = c.id AND r.used_at IS NULL AND r.expires_at > {past})`,
+			set: "ended_at = $1, end_reason = '" + grant.ReasonExpired + "'",
+		},
+		// What is compared of a client is its row's own, which is looked at anew when this has waited for somebody: a shared one may have been registered again.
+		"unused-clients": {
+			table: "clients", key: "id", along: "c.created_at", keep: time.Hour, due: ofThemselves + " AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id)",
+		},
+		"idle-clients": {
+			table: "clients", key: "id", along: "c.created_at", keep: k.Clients,
+			due: ofThemselves + ` AND c.deleted_at IS NULL
+				AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id AND (g.ended_at IS NULL OR g.ended_at > {past}))`,
+			set: "deleted_at = $1, secret_hash = '', old_secret_hash = '', manage_hash = ''",
+		},
+		"connections": {table: "connections", key: "id", along: "c.updated_at", keep: connection.Kept},
+	}
+}
+
+// Jobs are the work that one replica does for all.
+func (d *DB) Jobs(k job.Keeping) []job.Job {
+	s := sweeps(k)
+	sweep := func(name, about string, every time.Duration) job.Job {
+		return job.Job{Name: name, About: about, Every: every, Batch: d.batch(s[name])}
+	}
+	const often, seldom = 10 * time.Minute, time.Hour
+	jobs := []job.Job{
+		sweep("refresh-tokens", "refresh tokens whose chain is over", often),
+		sweep("codes", "codes, an hour after their end, when no refresh token of their grant is left", often),
+		sweep("initial-tokens", "tokens to register with that are over", often),
+		sweep("assertions", "marks of used assertions that are over", often),
+		sweep("grants", "grants of which nothing can be used any more: they end", often),
+		sweep("unused-clients", "clients that nobody let in for an hour", often),
+		sweep("idle-clients", "clients that nobody used for --client-idle: they are unknown again", seldom),
+		sweep("connections", "attempts older than thirty days", often),
+		{Name: "surplus-connections", About: "attempts beyond 1,000 of one client and 50,000 in all", Every: often, Batch: d.surplus},
+		{Name: "keys", About: "keys, thirty days after their last token", Every: seldom, Batch: d.forgetKeys(k.Keys)},
+	}
+	if k.Audit >= 0 {
+		jobs = append(jobs, job.Job{Name: "audit", About: "records older than --audit-retention", Every: often, Batch: d.prune(k.Audit)})
+	}
+	return jobs
+}
+
+// prune deletes audit lines that are kept no longer; what stays is as provable as before.
+func (d *DB) prune(keep time.Duration) func(context.Context, time.Time, string) (job.Done, error) {
+	return func(ctx context.Context, now time.Time, _ string) (done job.Done, err error) {
+		n, more, err := d.audit.PruneSome(ctx, now.Add(-keep))
+		done.Rows = n
+		if more {
+			done.Next = "more"
+		}
+		return done, err
+	}
+}
+
+// forgetKeys deletes signing keys, with an audit line each, when another that is not withdrawn took their place so long ago. Withdrawn ones stay: they are a name and no more.
+func (d *DB) forgetKeys(keep time.Duration) func(context.Context, time.Time, string) (job.Done, error) {
+	return func(ctx context.Context, now time.Time, _ string) (done job.Done, err error) {
+		err = d.tx(ctx, func(tx *sql.Tx) error {
+			gone, err := rows(ctx, tx, `DELETE FROM signing_keys WHERE withdrawn_at IS NULL AND EXISTS (SELECT 1 FROM signing_keys later WHERE later.algorithm = signing_keys.algorithm
+				AND later.generation > signing_keys.generation AND later.withdrawn_at IS NULL AND later.active_at < $1) RETURNING kid, algorithm`, now.Add(-keep).Unix())
+			if err != nil {
+				return fmt.Errorf("deleting signing keys: %w", err)
+			}
+			for _, key := range gone {
+				e := audit.Event{Time: now.UTC().Truncate(time.Second), Actor: keyring.System, Action: "key.delete", Target: key[0], Detail: key[1]}
+				if err := d.audit.Insert(ctx, tx, e); err != nil {
+					return err
+				}
+			}
+			done.Rows = int64(len(gone))
+			return nil
+		})
+		return done, err
+	}
+}
+
+// rows are the answers of a statement in two words each.
+func rows(ctx context.Context, tx *sql.Tx, query string, args ...any) (all [][2]string, err error) {
+	found, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close()
+	for found.Next() {
+		var r [2]string
+		if err := found.Scan(&r[0], &r[1]); err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, found.Err()
+}
+
+// surplus deletes the oldest connections beyond what is kept of one client, and then beyond what is kept of all.
+func (d *DB) surplus(ctx context.Context, _ time.Time, _ string) (done job.Done, err error) {
+	for _, beyond := range []struct {
+		query string
+		bound int64
+	}{
+		{`SELECT id FROM (SELECT id, ROW_NUMBER() OVER (
+			PARTITION BY CASE WHEN stranger THEN '' ELSE client_id END ORDER BY updated_at DESC, id) AS nth FROM connections) ranked WHERE nth > $1 LIMIT $2`, connection.MostOfOne},
+		{"SELECT id FROM (SELECT id FROM connections ORDER BY updated_at DESC, id LIMIT 1000000 OFFSET $1) beyond LIMIT $2", connection.Most},
+	} {
+		ids, err := collect(ctx, d, func(r interface{ Scan(...any) error }) (id any, err error) {
+			var s string
+			err = r.Scan(&s)
+			return s, err
+		}, beyond.query, beyond.bound, job.Most)
+		if err != nil {
+			return done, fmt.Errorf("looking for surplus connections: %w", err)
+		}
+		if len(ids) == 0 {
+			continue
+		}
+		r, err := d.write.ExecContext(ctx, "DELETE FROM connections WHERE id IN ("+places(1, len(ids))+")", ids...)
+		if err != nil {
+			return done, fmt.Errorf("deleting surplus connections: %w", err)
+		}
+		done.Rows, err = r.RowsAffected()
+		done.Next = "more"
+		return done, err
+	}
+	return done, nil
+}

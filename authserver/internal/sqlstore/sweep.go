@@ -1,0 +1,121 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
+)
+
+// sweep is how a table is rid of what is over. Rows are looked at along an index, some at a time, and without holding anybody off: on SQLite who reads does not keep
+// the others from writing. Only what is due is written, by a statement that asks all of it once more of each row: something may have become of it meanwhile.
+//
+// In all conditions c is the row, $1 is now, and {past} is the time before which along must be.
+type sweep struct {
+	table string
+	key   string        // its primary key
+	along string        // what an index has, with
+	of    string        // its rows' own condition; empty: all of them
+	keep  time.Duration // rows stay for so long after along
+	due   string        // of what is older, what is over; empty: all
+	set   string        // what is written over it; empty: it is deleted
+}
+
+// batch is the sweep as a job does it.
+func (d *DB) batch(w sweep) func(ctx context.Context, now time.Time, after string) (job.Done, error) {
+	return func(ctx context.Context, now time.Time, after string) (job.Done, error) {
+		due, next, err := d.look(ctx, w, now, after)
+		if err != nil {
+			return job.Done{}, fmt.Errorf("looking for what is over in %s: %w", w.table, err)
+		}
+		if len(due) == 0 {
+			return job.Done{Next: next}, nil
+		}
+		args := []any{now.Unix(), int64(w.keep / time.Second)}
+		for _, key := range due {
+			args = append(args, key)
+		}
+		r, err := d.write.ExecContext(ctx, w.act(len(due), d.own == ""), args...)
+		if err != nil {
+			return job.Done{}, fmt.Errorf("taking away what is over from %s: %w", w.table, err)
+		}
+		n, err := r.RowsAffected()
+		return job.Done{Rows: n, Next: next}, err
+	}
+}
+
+// look looks at the next rows, and returns the keys of those that are due, and after what to go on; empty when there are no more.
+func (d *DB) look(ctx context.Context, w sweep, now time.Time, after string) (due []string, next string, err error) {
+	at, key := int64(-1), ""
+	if number, rest, ok := strings.Cut(after, " "); ok {
+		if at, err = strconv.ParseInt(number, 10, 64); err != nil {
+			return nil, "", err
+		}
+		key = rest
+	}
+	rows, err := d.read.QueryContext(ctx, w.look(), now.Unix(), int64(w.keep/time.Second), at, key, job.Most)
+	if err != nil {
+		return nil, "", err
+	}
+	defer rows.Close()
+	n := 0
+	for ; rows.Next(); n++ {
+		var over bool
+		if err := rows.Scan(&key, &at, &over); err != nil {
+			return nil, "", err
+		}
+		if over {
+			due = append(due, key)
+		}
+	}
+	if n == job.Most {
+		next = strconv.FormatInt(at, 10) + " " + key
+	}
+	return due, next, rows.Err()
+}
+
+// look is the statement that reads the next rows.
+func (w sweep) look() string {
+	return w.with("SELECT c." + w.key + ", " + w.along + ", (" + either(w.due, "TRUE") + ") FROM " + w.table + " c WHERE " + w.along + " < {past} AND " + either(w.of, "TRUE") +
+		" AND " + w.along + " >= $3 AND (" + w.along + ", c." + w.key + ") > ($3, $4) ORDER BY " + w.along + ", c." + w.key + " LIMIT $5")
+}
+
+// act is the statement that takes n rows away. SQLite, which keeps no numbers of its tables, is told to find them by their key: it might go through a whole index, and hold
+// everybody off who wants to write.
+func (w sweep) act(n int, sqlite bool) string {
+	rows := w.table + " AS c"
+	if sqlite {
+		rows += " INDEXED BY sqlite_autoindex_" + w.table + "_1"
+	}
+	act := "DELETE FROM " + rows
+	if w.set != "" {
+		act = "UPDATE " + rows + " SET " + w.set
+	}
+	return w.with(act + " WHERE " + w.along + " < {past} AND " + either(w.of, "TRUE") + " AND " + either(w.due, "TRUE") + " AND c." + w.key + " IN (" + places(3, n) + ")")
+}
+
+func (w sweep) with(query string) string {
+	return strings.ReplaceAll(query, "{past}", "CAST($1 AS BIGINT) - CAST($2 AS BIGINT)")
+}
+
+// places are n parameters, from $first on.
+func places(first, n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString("$" + strconv.Itoa(first+i))
+	}
+	return b.String()
+}
+
+func either(condition, otherwise string) string {
+	if condition == "" {
+		return otherwise
+	}
+	return condition
+}
