@@ -9,9 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 )
 
 // maxFile bounds a configuration file, in bytes.
@@ -95,29 +93,14 @@ type line struct {
 	at    int // counted from 1
 }
 
-// mapping reads a YAML document that is one mapping; JSON is one, too. An empty one says nothing.
+// mapping reads a YAML document that is one mapping. An empty one says nothing.
 func mapping(content []byte) ([]line, error) {
-	file, err := parser.ParseBytes(content, 0)
-	var bad yaml.Error
-	switch {
-	case errors.As(err, &bad) && bad.GetToken() != nil:
-		return nil, fmt.Errorf("line %d: %s", bad.GetToken().Position.Line, bad.GetMessage())
-	case err != nil:
-		return nil, fmt.Errorf("it is no YAML: %w", err)
-	case len(file.Docs) > 1:
-		return nil, errors.New("it is several documents, where one is wanted")
-	case len(file.Docs) == 0 || file.Docs[0].Body == nil:
-		return nil, nil
+	body, err := parse(content)
+	if err != nil || body == nil {
+		return nil, err
 	}
-	var values []*ast.MappingValueNode
-	switch body := file.Docs[0].Body.(type) {
-	case *ast.MappingNode:
-		values = body.Values
-	case *ast.MappingValueNode:
-		values = []*ast.MappingValueNode{body}
-	case *ast.CommentGroupNode, *ast.NullNode:
-		return nil, nil
-	default:
+	values, ok := mapped(body)
+	if !ok {
 		return nil, errors.New("it is not a list of names with values")
 	}
 	var lines []line

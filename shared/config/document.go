@@ -1,0 +1,162 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// LineError says what is wrong in which line of a file.
+type LineError struct {
+	Line   int // counted from 1
+	Reason string
+}
+
+func (e *LineError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
+
+// Node is a value of a YAML document, which says in which line it stands. The zero Node is that of a document that says nothing.
+type Node struct{ value ast.Node }
+
+// Field is a name with its value.
+type Field struct {
+	Name  string
+	Line  int
+	Value Node
+}
+
+// ParseDocument reads YAML; JSON is such, too. What is wrong is a *LineError where there is a line to name.
+func ParseDocument(content []byte) (Node, error) {
+	body, err := parse(content)
+	return Node{body}, err
+}
+
+// parse reads YAML that is one document; nil: it says nothing.
+func parse(content []byte) (ast.Node, error) {
+	file, err := parser.ParseBytes(content, 0)
+	var bad yaml.Error
+	switch {
+	case errors.As(err, &bad) && bad.GetToken() != nil:
+		return nil, &LineError{bad.GetToken().Position.Line, bad.GetMessage()}
+	case err != nil:
+		return nil, fmt.Errorf("it is no YAML: %w", err)
+	case len(file.Docs) > 1:
+		return nil, errors.New("it is several documents, where one is wanted")
+	case len(file.Docs) == 0:
+		return nil, nil
+	}
+	switch body := file.Docs[0].Body.(type) {
+	case *ast.CommentGroupNode, *ast.NullNode:
+		return nil, nil
+	default:
+		return body, nil
+	}
+}
+
+// mapped are the names and values of a mapping.
+func mapped(n ast.Node) ([]*ast.MappingValueNode, bool) {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		return n.Values, true
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{n}, true
+	}
+	return nil, false
+}
+
+// Empty says whether there is nothing.
+func (n Node) Empty() bool { return n.value == nil }
+
+// Line is where the value begins.
+func (n Node) Line() int {
+	if values, ok := mapped(n.value); ok && len(values) > 0 {
+		return values[0].Key.GetToken().Position.Line
+	}
+	if n.value == nil || n.value.GetToken() == nil {
+		return 1
+	}
+	return n.value.GetToken().Position.Line
+}
+
+// Wrong is what is wrong with the value.
+func (n Node) Wrong(format string, a ...any) error {
+	return &LineError{n.Line(), fmt.Sprintf(format, a...)}
+}
+
+// Fields are the names of a mapping with their values, each once and each one that is known. what names what it describes, for people: "a tenant".
+func (n Node) Fields(what string, known []string) ([]Field, error) {
+	values, ok := mapped(n.value)
+	if !ok {
+		return nil, n.Wrong("want %s: names with values", what)
+	}
+	var fields []Field
+	seen := map[string]int{}
+	for _, v := range values {
+		t := v.Key.GetToken()
+		f := Field{t.Value, t.Position.Line, Node{v.Value}}
+		if !slices.Contains(known, f.Name) {
+			return nil, &LineError{f.Line, fmt.Sprintf("there is no %q in %s; is it %q?", f.Name, what, Nearest(f.Name, known))}
+		}
+		if before := seen[f.Name]; before > 0 {
+			return nil, &LineError{f.Line, fmt.Sprintf("%s is said in line %d already", f.Name, before)}
+		}
+		if _, null := v.Value.(*ast.NullNode); null {
+			return nil, &LineError{f.Line, f.Name + " says nothing; give it a value, or leave it away"}
+		}
+		seen[f.Name] = f.Line
+		fields = append(fields, f)
+	}
+	return fields, nil
+}
+
+// Items are the members of a list.
+func (n Node) Items() ([]Node, error) {
+	list, ok := n.value.(*ast.SequenceNode)
+	if !ok {
+		return nil, n.Wrong("want a list")
+	}
+	items := make([]Node, len(list.Values))
+	for i, v := range list.Values {
+		items[i] = Node{v}
+	}
+	return items, nil
+}
+
+// Text is a string. A number or a truth value is none: what it would read as depends on who reads it.
+func (n Node) Text() (string, error) {
+	switch v := n.value.(type) {
+	case *ast.StringNode:
+		return v.Value, nil
+	case *ast.LiteralNode:
+		return v.Value.Value, nil
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
+		return "", n.Wrong("want a text; put %s in quotes if it is one", n.value.GetToken().Value)
+	}
+	return "", n.Wrong("want a text")
+}
+
+// Bool is true or false.
+func (n Node) Bool() (bool, error) {
+	if v, ok := n.value.(*ast.BoolNode); ok {
+		return v.Value, nil
+	}
+	return false, n.Wrong("want true or false")
+}
+
+// Duration is a length of time as flags have it: 5m, 24h, or 0.
+func (n Node) Duration() (time.Duration, error) {
+	var d time.Duration
+	err := errors.New("no scalar")
+	switch n.value.(type) {
+	case *ast.StringNode, *ast.IntegerNode:
+		d, err = time.ParseDuration(n.value.GetToken().Value)
+	}
+	if err != nil {
+		return 0, n.Wrong("want a length of time such as 5m or 24h")
+	}
+	return d, nil
+}
