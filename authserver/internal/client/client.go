@@ -90,10 +90,14 @@ type InitialToken struct {
 type Store interface {
 	// CreateClient keeps a new client.
 	CreateClient(ctx context.Context, c Client) error
+	// CreateClients keeps new clients, all or none.
+	CreateClients(ctx context.Context, clients []Client) error
 	// Client returns the client of this id, or ErrNotFound.
 	Client(ctx context.Context, id string) (Client, error)
 	// Clients returns the clients of a tenant (or all, when tenantID is empty), newest first, at most limit.
 	Clients(ctx context.Context, tenantID string, limit int) ([]Client, error)
+	// OperatorClients returns all that the operator made of a tenant, or of none when tenantID is empty, oldest first.
+	OperatorClients(ctx context.Context, tenantID string) ([]Client, error)
 	// Register keeps a client that registers by itself, and returns it. When a living one has the same fingerprint, that one is returned and counts as
 	// registered now: of many at once all get one. When there would be more than ceiling of them, the oldest that nobody ever let in goes; ErrFull when there
 	// is none, and then nothing changes. A client with a grant never goes. It writes e in the same transaction when the client is a new one.

@@ -36,27 +36,44 @@ type Spec struct {
 
 // Create makes a client, and returns its secret: it is shown this once, only its hash is kept.
 func (r *Registrar) Create(ctx context.Context, who Caller, s Spec) (c client.Client, secret string, err error) {
+	var t tenant.Tenant
+	if s.Tenant != "" {
+		if t, err = r.Tenant(ctx, who, s.Tenant); err != nil {
+			return client.Client{}, "", err
+		}
+	}
+	if c, err = r.Draft(who, s, t); err != nil {
+		return client.Client{}, "", err
+	}
+	secret = Arm(&c)
+	if err := r.record(ctx, who, Created(c)); err != nil {
+		return client.Client{}, "", err
+	}
+	if err := r.Clients.CreateClient(ctx, c); err != nil {
+		return client.Client{}, "", fmt.Errorf("keeping a client: %w", err)
+	}
+	return c, secret, nil
+}
+
+// Draft is the client that a spec makes by the rules, without its secret; t is the tenant that the spec names, if it names one. Nothing is kept.
+func (r *Registrar) Draft(who Caller, s Spec, t tenant.Tenant) (c client.Client, err error) {
 	if !who.operator && (s.Resource != "" || s.TokenExchange || s.Assertions) {
-		return client.Client{}, "", ErrNotAllowed
+		return client.Client{}, ErrNotAllowed
 	}
 	c = client.Client{ID: client.NewID(), TenantID: s.Tenant, AuthMethod: client.AuthBasic, Origin: who.origin(), CreatedAt: r.now()}
 	if c.Name, err = Name(s.Name, c.ID); err != nil {
-		return client.Client{}, "", err
+		return client.Client{}, err
 	}
 	allowed := r.Scopes()
+	if err := Known(s.Scopes, allowed); err != nil {
+		return client.Client{}, err
+	}
 	whose := "a client"
 	if s.Tenant != "" {
-		t, err := r.Tenant(ctx, who, s.Tenant)
-		if err != nil {
-			return client.Client{}, "", err
-		}
 		allowed, whose = t.Scopes, "a client of "+t.ID
 	}
-	if err := Known(s.Scopes, r.Scopes()); err != nil {
-		return client.Client{}, "", err
-	}
 	if c.Scopes, err = Within(s.Scopes, allowed, whose); err != nil {
-		return client.Client{}, "", err
+		return client.Client{}, err
 	}
 	switch {
 	case s.Resource != "":
@@ -70,19 +87,23 @@ func (r *Registrar) Create(ctx context.Context, who Caller, s Spec) (c client.Cl
 		err = further(&c, s)
 	}
 	if err != nil {
-		return client.Client{}, "", err
+		return client.Client{}, err
 	}
+	return c, nil
+}
+
+// Arm gives a draft its secret, and returns it: it is shown this once, only its hash is kept. A public client gets none.
+func Arm(c *client.Client) (secret string) {
 	if c.AuthMethod != client.AuthNone {
 		secret = client.NewSecret()
 		c.SecretHash = client.HashSecret(secret)
 	}
-	if err := r.record(ctx, who, audit.Event{Action: "client.create", Target: c.ID, Tenant: c.TenantID, Client: c.ID, Detail: oauth.FormatScope(c.Scopes)}); err != nil {
-		return client.Client{}, "", err
-	}
-	if err := r.Clients.CreateClient(ctx, c); err != nil {
-		return client.Client{}, "", fmt.Errorf("keeping a client: %w", err)
-	}
-	return c, secret, nil
+	return secret
+}
+
+// Created is the line of a client that is made.
+func Created(c client.Client) audit.Event {
+	return audit.Event{Action: "client.create", Target: c.ID, Tenant: c.TenantID, Client: c.ID, Detail: oauth.FormatScope(c.Scopes)}
 }
 
 // SecretTurn says whose secret to replace.

@@ -31,25 +31,39 @@ func (r *Registrar) PutRole(ctx context.Context, who Caller, s RoleSpec) error {
 	if err != nil {
 		return err
 	}
+	role, err := r.DraftRole(s, t)
+	if err != nil {
+		return err
+	}
+	if err := r.record(ctx, who, RolePut(role)); err != nil {
+		return err
+	}
+	return RoleRefused(r.Users.PutRole(ctx, role), role.TenantID)
+}
+
+// DraftRole is the role that a spec makes by the rules; t is its tenant. Whether it fits the others is left open, and nothing is kept.
+func (r *Registrar) DraftRole(s RoleSpec, t tenant.Tenant) (role user.Role, err error) {
 	if !tenant.ValidID(s.Role) {
-		return Refuse("use 1 to 63 of a-z, 0-9 and inner hyphens, as in reader", "%q cannot be a role's name", s.Role)
+		return role, Refuse("use 1 to 63 of a-z, 0-9 and inner hyphens, as in reader", "%q cannot be a role's name", s.Role)
 	}
 	if len(s.Scopes) == 0 && len(s.Includes) == 0 {
-		return Refuse("name them with --scopes; the tenant may have: "+oauth.FormatScope(t.Scopes), "the role would give no scope")
+		return role, Refuse("name them with --scopes; the tenant may have: "+oauth.FormatScope(t.Scopes), "the role would give no scope")
 	}
-	role := user.Role{TenantID: t.ID, Name: s.Role, Admin: s.Admin}
+	role = user.Role{TenantID: t.ID, Name: s.Role, Admin: s.Admin}
 	if role.Scopes, err = r.withinTenant(s.Scopes, t); err != nil {
-		return err
+		return role, err
 	}
 	for _, name := range s.Includes {
 		if !slices.Contains(role.Includes, name) {
 			role.Includes = append(role.Includes, name)
 		}
 	}
-	if err := r.record(ctx, who, audit.Event{Action: "role.put", Target: role.Name, Tenant: t.ID, Detail: described(role)}); err != nil {
-		return err
-	}
-	return roleRefused(r.Users.PutRole(ctx, role), role)
+	return role, nil
+}
+
+// RolePut is the line of a role that is made or replaced.
+func RolePut(role user.Role) audit.Event {
+	return audit.Event{Action: "role.put", Target: role.Name, Tenant: role.TenantID, Detail: described(role)}
 }
 
 // described is a role in an audit line.
@@ -82,11 +96,11 @@ func Known(scopes, all []string) error {
 	return nil
 }
 
-// roleRefused turns what the store says of a role into a refusal.
-func roleRefused(err error, role user.Role) error {
+// RoleRefused turns what the store says of a tenant's role into a refusal.
+func RoleRefused(err error, tenantID string) error {
 	var bad *user.RoleError
 	if errors.As(err, &bad) {
-		return &Refusal{Reason: bad.Reason, Hint: "gatehouse role list --tenant " + role.TenantID + " shows the roles", Err: err}
+		return &Refusal{Reason: bad.Reason, Hint: "gatehouse role list --tenant " + tenantID + " shows the roles", Err: err}
 	}
 	return LockedOut(err)
 }
@@ -147,10 +161,10 @@ func (r *Registrar) setRoleScopes(ctx context.Context, who Caller, tenantID, nam
 	if len(role.Scopes) == 0 && len(role.Includes) == 0 {
 		return Refuse("", "The role would give no scope.")
 	}
-	if err := r.record(ctx, who, audit.Event{Action: "role.put", Target: role.Name, Tenant: t.ID, Detail: described(role)}); err != nil {
+	if err := r.record(ctx, who, RolePut(role)); err != nil {
 		return err
 	}
-	return roleRefused(r.Users.PutRole(ctx, role), role)
+	return RoleRefused(r.Users.PutRole(ctx, role), role.TenantID)
 }
 
 // Gives is what the caller could do themselves in the tenant.

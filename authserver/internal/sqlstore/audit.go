@@ -19,8 +19,11 @@ func (d *DB) openAudit() {
 // Record implements audit.Log.
 func (d *DB) Record(ctx context.Context, e audit.Event) error { return d.audit.Insert(ctx, d.write, e) }
 
-// RecordAll keeps lines in one transaction.
+// RecordAll keeps lines, all or none.
 func (d *DB) RecordAll(ctx context.Context, events []audit.Event) error {
+	if d.within != nil {
+		return d.audit.InsertMany(ctx, d.within, events)
+	}
 	return d.audit.InsertAll(ctx, events)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
@@ -46,6 +47,26 @@ func (d *DB) CreateClient(ctx context.Context, c client.Client) error {
 	return insertClient(ctx, d.write, c)
 }
 
+// clientsAtOnce is how many clients one statement keeps.
+const clientsAtOnce = 40
+
+// CreateClients implements client.Store.
+func (d *DB) CreateClients(ctx context.Context, clients []client.Client) error {
+	return d.tx(ctx, func(tx *sql.Tx) error {
+		for some := range slices.Chunk(clients, clientsAtOnce) {
+			var rows []any
+			for _, c := range some {
+				rows = append(rows, clientRow(c)...)
+			}
+			_, err := tx.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+") VALUES "+d.audit.Places(1, len(some), len(rows)/len(some)), rows...)
+			if err != nil {
+				return fmt.Errorf("keeping %d clients: %w", len(some), err)
+			}
+		}
+		return nil
+	})
+}
+
 // Client implements client.Store.
 func (d *DB) Client(ctx context.Context, id string) (client.Client, error) {
 	c, err := scanClient(d.row(ctx, "SELECT "+clientColumns+" FROM clients WHERE id = $1 AND deleted_at IS NULL", id))
@@ -55,6 +76,15 @@ func (d *DB) Client(ctx context.Context, id string) (client.Client, error) {
 // Clients implements client.Store.
 func (d *DB) Clients(ctx context.Context, tenantID string, limit int) ([]client.Client, error) {
 	return collect(ctx, d, scanClient, "SELECT "+clientColumns+" FROM clients WHERE ($1 = '' OR tenant_id = $1) AND deleted_at IS NULL ORDER BY created_at DESC, id LIMIT $2", tenantID, limit)
+}
+
+// OperatorClients implements client.Store.
+func (d *DB) OperatorClients(ctx context.Context, tenantID string) ([]client.Client, error) {
+	whose, args := "tenant_id = $1", []any{tenantID}
+	if tenantID == "" {
+		whose, args = "tenant_id IS NULL", nil
+	}
+	return collect(ctx, d, scanClient, "SELECT "+clientColumns+" FROM clients WHERE "+whose+" AND origin = '"+client.OriginOperator+"' AND deleted_at IS NULL ORDER BY created_at, id", args...)
 }
 
 func scanClient(r interface{ Scan(...any) error }) (client.Client, error) {

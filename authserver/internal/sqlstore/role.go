@@ -30,33 +30,41 @@ func (d *DB) Roles(ctx context.Context, tenantID string) ([]user.Role, error) {
 
 // PutRole implements user.Store.
 func (d *DB) PutRole(ctx context.Context, r user.Role) error {
-	return d.govern(ctx, r.TenantID, "", func(tx *sql.Tx) error { return d.putRole(ctx, tx, r) })
+	return d.PutRoles(ctx, r.TenantID, []user.Role{r})
 }
 
-// putRole keeps a role, and what it and those that include it give from now on: who reads a membership reads one row, however deep the roles are.
-func (d *DB) putRole(ctx context.Context, tx *sql.Tx, r user.Role) error {
-	roles, err := d.inside(tx).Roles(ctx, r.TenantID)
+// PutRoles implements user.Store.
+func (d *DB) PutRoles(ctx context.Context, tenantID string, roles []user.Role) error {
+	return d.govern(ctx, tenantID, "", func(tx *sql.Tx) error { return d.putRoles(ctx, tx, tenantID, roles) })
+}
+
+// putRoles keeps roles, and what they and those that include them give from now on: who reads a membership reads one row, however deep the roles are.
+func (d *DB) putRoles(ctx context.Context, tx *sql.Tx, tenantID string, put []user.Role) error {
+	others, err := d.inside(tx).Roles(ctx, tenantID)
 	if err != nil {
-		return fmt.Errorf("reading the roles of %s: %w", r.TenantID, err)
+		return fmt.Errorf("reading the roles of %s: %w", tenantID, err)
 	}
-	others := slices.DeleteFunc(roles, func(o user.Role) bool { return o.Name == r.Name })
-	roles = append([]user.Role{r}, others...) // first, so that a circle is told from it on
-	gives, err := user.Resolve(roles)
+	others = slices.DeleteFunc(others, func(o user.Role) bool {
+		return slices.ContainsFunc(put, func(r user.Role) bool { return r.Name == o.Name })
+	})
+	gives, err := user.Resolve(append(slices.Clone(put), others...)) // these first, so that a circle is told from them on
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO roles ("+roleColumns+`) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (tenant_id, name) DO UPDATE SET own = excluded.own, includes = excluded.includes, admin = excluded.admin, scopes = excluded.scopes`,
-		r.TenantID, r.Name, list(r.Scopes), list(r.Includes), r.Admin, list(gives[r.Name]))
-	if err != nil {
-		return fmt.Errorf("keeping role %s of %s: %w", r.Name, r.TenantID, err)
+	for _, r := range put {
+		_, err := tx.ExecContext(ctx, "INSERT INTO roles ("+roleColumns+`) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (tenant_id, name) DO UPDATE SET own = excluded.own, includes = excluded.includes, admin = excluded.admin, scopes = excluded.scopes`,
+			tenantID, r.Name, list(r.Scopes), list(r.Includes), r.Admin, list(gives[r.Name]))
+		if err != nil {
+			return fmt.Errorf("keeping role %s of %s: %w", r.Name, tenantID, err)
+		}
 	}
-	for _, other := range roles {
-		if other.Name == r.Name || slices.Equal(other.Gives, gives[other.Name]) {
+	for _, other := range others {
+		if slices.Equal(other.Gives, gives[other.Name]) {
 			continue
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE roles SET scopes = $3 WHERE tenant_id = $1 AND name = $2", r.TenantID, other.Name, list(gives[other.Name])); err != nil {
-			return fmt.Errorf("keeping what role %s of %s gives: %w", other.Name, r.TenantID, err)
+		if _, err := tx.ExecContext(ctx, "UPDATE roles SET scopes = $3 WHERE tenant_id = $1 AND name = $2", tenantID, other.Name, list(gives[other.Name])); err != nil {
+			return fmt.Errorf("keeping what role %s of %s gives: %w", other.Name, tenantID, err)
 		}
 	}
 	return nil

@@ -23,7 +23,10 @@ const (
 )
 
 // RoleError says why a role does not fit the other roles of its tenant. Nothing was changed.
-type RoleError struct{ Reason string }
+type RoleError struct {
+	Reason string
+	Roles  []string // those that it is about, the first of them first to look at; may be none
+}
 
 func (e *RoleError) Error() string { return e.Reason }
 
@@ -31,7 +34,7 @@ func (e *RoleError) Error() string { return e.Reason }
 // a *RoleError that names them.
 func Resolve(roles []Role) (map[string][]string, error) {
 	if len(roles) > MaxRoles {
-		return nil, &RoleError{fmt.Sprintf("a tenant can have %d roles", MaxRoles)}
+		return nil, &RoleError{Reason: fmt.Sprintf("a tenant can have %d roles", MaxRoles)}
 	}
 	r := resolver{roles: map[string]Role{}, done: map[string]resolved{}}
 	for _, role := range roles {
@@ -62,14 +65,15 @@ type resolved struct {
 // resolve walks down from a role; path are the roles above it.
 func (r *resolver) resolve(name string, path []string) (resolved, error) {
 	if i := slices.Index(path, name); i >= 0 {
-		return resolved{}, &RoleError{"the roles would include each other in a circle: " + arrows(append(slices.Clone(path[i:]), name))}
+		circle := append(slices.Clone(path[i:]), name)
+		return resolved{}, &RoleError{"the roles would include each other in a circle: " + arrows(circle), circle}
 	}
 	if found, ok := r.done[name]; ok {
 		return found, nil
 	}
 	role, ok := r.roles[name]
 	if !ok {
-		return resolved{}, &RoleError{fmt.Sprintf("role %s would include %q, and there is no such role", path[len(path)-1], name)}
+		return resolved{}, &RoleError{fmt.Sprintf("role %s would include %q, and there is no such role", path[len(path)-1], name), path[len(path)-1:]}
 	}
 	path = append(path, name)
 	found := resolved{row: []string{name}}
@@ -85,7 +89,7 @@ func (r *resolver) resolve(name string, path []string) (resolved, error) {
 		}
 	}
 	if len(found.row) > MaxRoleDepth {
-		return resolved{}, &RoleError{fmt.Sprintf("more than %d roles in a row would include the next: %s", MaxRoleDepth, arrows(found.row))}
+		return resolved{}, &RoleError{fmt.Sprintf("more than %d roles in a row would include the next: %s", MaxRoleDepth, arrows(found.row)), found.row}
 	}
 	r.done[name] = found
 	return found, nil

@@ -76,6 +76,8 @@ type Store interface {
 	Roles(ctx context.Context, tenantID string) ([]Role, error)
 	// PutRole makes or replaces a role of a tenant. *RoleError when it does not fit the others; *Lockout when the tenant would lose its last admin.
 	PutRole(ctx context.Context, r Role) error
+	// PutRoles makes or replaces several roles of one tenant as one change: what counts is how they fit when all are there. It answers as PutRole.
+	PutRoles(ctx context.Context, tenantID string, roles []Role) error
 	// DeleteRole removes a role, or answers ErrNotFound; *RoleError while somebody has it or another role includes it.
 	DeleteRole(ctx context.Context, tenantID, name string) error
 	// Members returns the tenant's people in the order of their addresses, at most limit.

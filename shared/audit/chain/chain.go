@@ -111,27 +111,30 @@ func (c *Chain) InsertWith(ctx context.Context, x Execer, e audit.Event, insert 
 		}
 		return c.Insert(ctx, x, e)
 	}
-	line := "WITH line AS (INSERT INTO " + c.Name + "_events (" + columns + ") VALUES " + c.places(len(args)+1, 1, width) + ") "
+	line := "WITH line AS (INSERT INTO " + c.Name + "_events (" + columns + ") VALUES " + c.Places(len(args)+1, 1, width) + ") "
 	_, err := x.ExecContext(ctx, line+insert, slices.Concat(args, Row(e))...)
 	return err
 }
 
 // InsertAll writes lines in one transaction.
 func (c *Chain) InsertAll(ctx context.Context, events []audit.Event) error {
-	return c.tx(ctx, func(tx *sql.Tx) error {
-		for len(events) > 0 {
-			n := min(len(events), rowsAtOnce)
-			args := make([]any, 0, n*width)
-			for _, e := range events[:n] {
-				args = append(args, Row(e)...)
-			}
-			if _, err := tx.ExecContext(ctx, "INSERT INTO "+c.Name+"_events ("+columns+") VALUES "+c.places(1, n, width), args...); err != nil {
-				return fmt.Errorf("writing audit lines: %w", err)
-			}
-			events = events[n:]
+	return c.tx(ctx, func(tx *sql.Tx) error { return c.InsertMany(ctx, tx, events) })
+}
+
+// InsertMany writes lines, within the transaction of what they are about.
+func (c *Chain) InsertMany(ctx context.Context, x Execer, events []audit.Event) error {
+	for len(events) > 0 {
+		n := min(len(events), rowsAtOnce)
+		args := make([]any, 0, n*width)
+		for _, e := range events[:n] {
+			args = append(args, Row(e)...)
 		}
-		return nil
-	})
+		if _, err := x.ExecContext(ctx, "INSERT INTO "+c.Name+"_events ("+columns+") VALUES "+c.Places(1, n, width), args...); err != nil {
+			return fmt.Errorf("writing audit lines: %w", err)
+		}
+		events = events[n:]
+	}
+	return nil
 }
 
 const (
@@ -139,8 +142,8 @@ const (
 	rowsAtOnce = 100 // rows of one statement
 )
 
-// places are the parameters of n rows of so many columns, numbered from first. SQLite takes numbered ones for names, and looks through all of them for each.
-func (c *Chain) places(first, n, width int) string {
+// Places are the parameters of n rows of so many columns, numbered from first. SQLite takes numbered ones for names, and looks through all of them for each.
+func (c *Chain) Places(first, n, width int) string {
 	var b strings.Builder
 	for i := range n * width {
 		switch {

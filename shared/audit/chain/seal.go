@@ -155,7 +155,7 @@ func (c *Chain) append(ctx context.Context, tx *sql.Tx, prev Point, events []wai
 			prev.Hash, scratch = follow(scratch, &prev.Hash, prev.Seq, write(row))
 			args = append(append(args, prev.Seq, slices.Clone(prev.Hash[:])), row...)
 		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO "+c.Name+"_records (seq, hash, "+columns+") VALUES "+c.places(1, n, width+2), args...); err != nil {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO "+c.Name+"_records (seq, hash, "+columns+") VALUES "+c.Places(1, n, width+2), args...); err != nil {
 			return Point{}, fmt.Errorf("giving audit lines their place: %w", err)
 		}
 		events = events[n:]
