@@ -236,7 +236,7 @@ func (s *Server) Operator() *Operator { return s.operator }
 
 // AdminHandler serves the operator's door to commands; put it on a socket that only the operator can reach.
 func (s *Server) AdminHandler() http.Handler {
-	return httpd.Handler(s.operator.Handler(), httpd.Options{Log: s.deps.Log})
+	return httpd.Handler(s.operator.Handler(), httpd.Options{Log: s.deps.Log, MaxBody: admin.MaxBody, Timeout: admin.MaxTime})
 }
 
 // ResourceNonceKey makes the key of the DPoP nonces of a resource wing that lives in the same process: replicas under one roof agree on it without another secret to keep.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
@@ -40,6 +41,8 @@ type Act = func(ctx context.Context, arguments json.RawMessage) (any, error)
 // acts is all that the door does, by name.
 func (d *Door) acts() map[string]Act {
 	return map[string]Act{
+		"apply":           with(func(ctx context.Context, b blueprint.Blueprint) (any, error) { return d.Apply(ctx, b) }),
+		"apply.plan":      with(func(ctx context.Context, b blueprint.Blueprint) (any, error) { return d.Plan(ctx, b) }),
 		"tenant.create":   with(func(ctx context.Context, s TenantSpec) (any, error) { return d.CreateTenant(ctx, s) }),
 		"tenant.list":     with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListTenants(ctx) }),
 		"tenant.show":     with(func(ctx context.Context, id string) (any, error) { return d.ShowTenant(ctx, id) }),
@@ -146,7 +149,7 @@ func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) 
 }
 
 // looks are the verbs of acts that change nothing, and leave no line.
-var looks = []string{"list", "show", "scopes", "verify"}
+var looks = []string{"list", "plan", "show", "scopes", "verify"}
 
 // recordFailure keeps the line of an act that was refused or did not succeed, beside the one that was written before it was tried. It returns the act's error.
 func (d *Door) recordFailure(ctx context.Context, name string, err error) error {

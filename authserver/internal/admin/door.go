@@ -28,6 +28,8 @@ import (
 // Log is the record of acts, which the operator may also read.
 type Log interface {
 	audit.Log
+	// RecordAll keeps several lines, all or none.
+	RecordAll(ctx context.Context, events []audit.Event) error
 	// Events returns the newest lines first.
 	Events(ctx context.Context, f audit.Filter) ([]audit.Record, error)
 	// Audit is the chain that they are in.
@@ -114,6 +116,17 @@ func (d *Door) record(ctx context.Context, e audit.Event) error {
 	e.Time, e.Actor = d.now(), actor
 	if err := d.Audit.Record(ctx, e); err != nil {
 		return fmt.Errorf("writing the audit line of %s: %w", e.Action, err)
+	}
+	return nil
+}
+
+// recordAll writes the lines of several acts. Only when it returns nil may any of them happen.
+func (d *Door) recordAll(ctx context.Context, events []audit.Event) error {
+	for i := range events {
+		events[i].Time, events[i].Actor = d.now(), actor
+	}
+	if err := d.Audit.RecordAll(ctx, events); err != nil {
+		return fmt.Errorf("writing %d audit lines: %w", len(events), err)
 	}
 	return nil
 }

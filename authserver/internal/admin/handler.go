@@ -1,14 +1,37 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"time"
 )
 
-// maxBody bounds an act's arguments, in bytes.
-const maxBody = 64 << 10
+// What most acts may bring, in bytes, and how long they may take.
+const (
+	maxBody = 64 << 10
+	actTime = 20 * time.Second
+)
+
+// MaxBody and MaxTime are the most that any act may bring, and how long it may take; the door bounds each itself.
+const (
+	MaxBody = maxApply
+	MaxTime = applyTime
+)
+
+// bounds are those of the act of this name.
+func bounds(name string) (body int64, most time.Duration) {
+	if name == "apply" || name == "apply.plan" {
+		return maxApply, applyTime
+	}
+	return maxBody, actTime
+}
+
+// writeTime is how long an answer may take to be written, beside the time of the act.
+const writeTime = 30 * time.Second
 
 // problem is how an error crosses the socket.
 type problem struct {
@@ -39,11 +62,20 @@ func (d *Door) Handler() http.Handler {
 }
 
 func (d *Door) serve(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
-	arguments, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	name := r.PathValue("name")
+	body, most := bounds(name)
+	arguments, err := io.ReadAll(http.MaxBytesReader(w, r.Body, body))
 	if err != nil {
 		return nil, refuse("", "the act's arguments cannot be read: %v", err)
 	}
-	return d.Act(r.Context(), r.PathValue("name"), arguments)
+	if most > actTime {
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(most + writeTime)); err != nil {
+			return nil, fmt.Errorf("giving the act its time: %w", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), most)
+	defer cancel()
+	return d.Act(ctx, name, arguments)
 }
 
 func write(w http.ResponseWriter, status int, v any) {

@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/migrations"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
 const resourceURI = "https://mcp.example/mcp"
@@ -34,10 +35,19 @@ type office struct {
 	list  *revocation.Memory
 }
 
-func open(t *testing.T) *office {
+func open(t testing.TB) *office {
+	t.Helper()
+	return openOn(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"))
+}
+
+// stores are the databases on which a test runs whose subject is a transaction.
+var stores = map[string]func(testing.TB) *office{
+	"sqlite": open, "postgres": func(t testing.TB) *office { return openOn(t, testenv.Postgres(t)) },
+}
+
+func openOn(t testing.TB, database string) *office {
 	t.Helper()
 	ctx := context.Background()
-	database := "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")
 	must(t, schema.Up(ctx, database, migrations.Issuer, "schema_migrations_issuer"))
 	store, err := sqlstore.Open(ctx, database)
 	must(t, err)
@@ -72,14 +82,14 @@ func open(t *testing.T) *office {
 }
 
 // acme makes the tenant of most tests.
-func (o *office) acme(t *testing.T) {
+func (o *office) acme(t testing.TB) {
 	t.Helper()
 	_, err := o.CreateTenant(context.Background(), admin.TenantSpec{ID: "acme", Name: "Acme", Scopes: []string{"customers:read", "customers:write"}})
 	must(t, err)
 }
 
 // lines are the audit lines of what was done, oldest first, as "action target tenant".
-func (o *office) lines(t *testing.T) []string {
+func (o *office) lines(t testing.TB) []string {
 	t.Helper()
 	events, err := o.Events(context.Background(), audit.Filter{Limit: 1000})
 	must(t, err)
@@ -100,7 +110,7 @@ func must(t testing.TB, err error) {
 }
 
 // refused checks that err is a Refusal that says this.
-func refused(t *testing.T, err error, says string) {
+func refused(t testing.TB, err error, says string) {
 	t.Helper()
 	var r *admin.Refusal
 	if !errors.As(err, &r) || !strings.Contains(r.Reason, says) {
@@ -115,7 +125,20 @@ var errDiskFull = errors.New("disk full")
 
 func (brokenLog) Record(context.Context, audit.Event) error { return errDiskFull }
 
+func (brokenLog) RecordAll(context.Context, []audit.Event) error { return errDiskFull }
+
 // brokenStores are the stores of a transaction with that log.
 type brokenStores struct{ *sqlstore.DB }
 
 func (brokenStores) Record(context.Context, audit.Event) error { return errDiskFull }
+
+func (brokenStores) RecordAll(context.Context, []audit.Event) error { return errDiskFull }
+
+// timed adds up how long transactions take.
+func (o *office) timed(within func(context.Context, func(admin.Stores) error) error, took *time.Duration) func(context.Context, func(admin.Stores) error) error {
+	return func(ctx context.Context, do func(admin.Stores) error) error {
+		at := time.Now()
+		defer func() { *took += time.Since(at) }()
+		return within(ctx, do)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -41,7 +42,7 @@ func (d *Door) SetPolicy(ctx context.Context, s PolicySpec) (p tenant.Policy, er
 		if err := in.leavesAdmins(ctx, t, p); err != nil {
 			return err
 		}
-		if err := in.record(ctx, audit.Event{Action: "policy.set", Target: t.ID, Tenant: t.ID, Detail: describedPolicy(p)}); err != nil {
+		if err := in.record(ctx, policySet(t.ID, p)); err != nil {
 			return err
 		}
 		return in.Tenants.PutPolicy(ctx, t.ID, p)
@@ -114,29 +115,35 @@ func (d *Door) nameable(ctx context.Context, t tenant.Tenant, ids []string) erro
 
 // leavesAdmins refuses a policy under which none of those who look after the tenant could let any agent in, where one of them can now.
 func (d *Door) leavesAdmins(ctx context.Context, t tenant.Tenant, p tenant.Policy) error {
-	theirs, err := d.Users.AdminRoles(ctx, t.ID)
+	held, err := d.Users.HeldRoles(ctx, t.ID)
 	if err != nil {
-		return fmt.Errorf("reading the roles of those who look after %s: %w", t.ID, err)
+		return fmt.Errorf("reading which roles of %s somebody has: %w", t.ID, err)
 	}
 	roles, err := d.Users.Roles(ctx, t.ID)
 	if err != nil {
 		return fmt.Errorf("reading the roles of %s: %w", t.ID, err)
 	}
-	can := false
-	for _, role := range roles {
-		if !slices.Contains(theirs, role.Name) || len(oauth.Intersect(role.Gives, t.Scopes)) == 0 {
-			continue
-		}
-		if len(oauth.Intersect(role.Gives, p.Scopes)) > 0 {
-			return nil
-		}
-		can = true
-	}
-	if can {
-		return refuse("give a role of theirs one of these scopes first, or leave one in that they have (gatehouse role list --tenant "+t.ID+" shows the roles)",
-			"with the scopes %s, nobody who looks after tenant %s could let any agent in", oauth.FormatScope(p.Scopes), t.ID)
+	if adminsCan(held, roles, t.Scopes) && !adminsCan(held, roles, p.Scopes) {
+		return wouldShutOut(t.ID, p)
 	}
 	return nil
+}
+
+// adminsCan says whether somebody who looks after the tenant could let an agent in, with these roles and these scopes of the policy; held are the roles that somebody has.
+func adminsCan(held []string, roles []user.Role, scopes []string) bool {
+	return slices.ContainsFunc(roles, func(role user.Role) bool {
+		return role.Admin && slices.Contains(held, role.Name) && len(oauth.Intersect(role.Gives, scopes)) > 0
+	})
+}
+
+func wouldShutOut(tenantID string, p tenant.Policy) *Refusal {
+	return refuse("give a role of theirs one of these scopes first, or leave one in that they have (gatehouse role list --tenant "+tenantID+" shows the roles)",
+		"with the scopes %s, nobody who looks after tenant %s could let any agent in", oauth.FormatScope(p.Scopes), tenantID)
+}
+
+// policySet is the line of a policy that is set.
+func policySet(tenantID string, p tenant.Policy) audit.Event {
+	return audit.Event{Action: "policy.set", Target: tenantID, Tenant: tenantID, Detail: describedPolicy(p)}
 }
 
 // describedPolicy is a policy in an audit line.

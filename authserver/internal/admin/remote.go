@@ -17,8 +17,11 @@ import (
 // ErrNoServer says that no server answers for a data directory.
 var ErrNoServer = errors.New("no server answers for this data directory")
 
-// maxAnswer bounds what a command reads, in bytes.
-const maxAnswer = 16 << 20
+// maxAnswer bounds what a command reads, in bytes: more than what the largest file can be answered with.
+const maxAnswer = 256 << 20
+
+// patience is how long a command waits beside the time that the act may take: the server's answer says more than giving up here.
+const patience = 10 * time.Second
 
 // Remote does acts inside a running server, through its socket.
 type Remote struct{ client *http.Client }
@@ -41,11 +44,14 @@ func Reach(ctx context.Context, dir string) (*Remote, error) {
 		return nil, fmt.Errorf("reaching the running server: %w", err)
 	}
 	_ = probe.Close() // it was only asked whether somebody is there
-	return &Remote{&http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}, nil
+	return &Remote{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}, nil
 }
 
 // Act does the act inside the server; see Door.Act.
 func (r *Remote) Act(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
+	_, most := bounds(name)
+	ctx, cancel := context.WithTimeout(ctx, most+patience)
+	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://operator/acts/"+name, bytes.NewReader(arguments))
 	if err != nil {
 		return nil, fmt.Errorf("asking the running server: %w", err)

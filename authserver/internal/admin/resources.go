@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
@@ -39,7 +40,7 @@ func (d *Door) PutResource(ctx context.Context, r issuer.Resource) error {
 	if err := d.keyFor(ctx, r.Algorithm); err != nil {
 		return err
 	}
-	if err := d.Catalogue.PutResource(ctx, r, d.resourceEvent("resource.put", r.URI, oauth.FormatScope(r.ScopeNames()))); err != nil {
+	if err := d.Catalogue.PutResource(ctx, r, d.resourcePut(r)); err != nil {
 		return err
 	}
 	_, err = d.Resources.Refresh(ctx)
@@ -56,7 +57,9 @@ func (d *Door) checkResource(r issuer.Resource) (issuer.Resource, error) {
 	if err != nil {
 		return r, refuse("", "%v", err)
 	}
-	checked.TokenLife = life // 0 follows the issuer's
+	if checked.TokenLife = life; life%time.Second != 0 { // 0 follows the issuer's
+		return r, refuse("", "tokens of %s cannot live for %s: it is no whole number of seconds", r.URI, life)
+	}
 	if d.Resources.TooPlain(r.URI) {
 		return r, refuse("use https; --insecure-http allows it all the same, and then anyone on the way can read tokens", "the resource %s is plain http on a host that is not this machine", r.URI)
 	}
@@ -101,6 +104,11 @@ func (d *Door) RemoveResource(ctx context.Context, uri string) error {
 	}
 	_, err = d.Resources.Refresh(ctx)
 	return err
+}
+
+// resourcePut is the line of a resource that is made or replaced.
+func (d *Door) resourcePut(r issuer.Resource) audit.Event {
+	return d.resourceEvent("resource.put", r.URI, oauth.FormatScope(r.ScopeNames()))
 }
 
 func (d *Door) resourceEvent(action, uri, detail string) audit.Event {

@@ -36,26 +36,14 @@ func (d *Door) CreateTenant(ctx context.Context, s TenantSpec) (t tenant.Tenant,
 }
 
 func (d *Door) createTenant(ctx context.Context, s TenantSpec) (tenant.Tenant, error) {
-	if !tenant.ValidID(s.ID) {
-		return tenant.Tenant{}, refuse("use 1 to 63 of a-z, 0-9 and inner hyphens, as in acme", "%q cannot be a tenant's id", s.ID)
-	}
-	t := tenant.Tenant{ID: s.ID, CreatedAt: d.now()}
-	var err error
-	if t.Name, err = registrar.Name(s.Name, s.ID); err != nil {
+	t, roles, err := d.draftTenant(s)
+	if err != nil {
 		return tenant.Tenant{}, err
 	}
-	all, baseline := d.scopes()
-	if len(s.Scopes) == 0 {
-		s.Scopes = all
-	}
-	if err := registrar.Known(s.Scopes, all); err != nil {
-		return tenant.Tenant{}, err
-	}
-	t.Scopes = once(s.Scopes)
 	if _, err := d.Tenants.Tenant(ctx, s.ID); err == nil {
 		return tenant.Tenant{}, taken(s.ID)
 	}
-	if err := d.record(ctx, audit.Event{Action: "tenant.create", Target: t.ID, Tenant: t.ID, Detail: oauth.FormatScope(t.Scopes)}); err != nil {
+	if err := d.record(ctx, tenantCreated(t)); err != nil {
 		return tenant.Tenant{}, err
 	}
 	err = d.Tenants.CreateTenant(ctx, t)
@@ -65,13 +53,41 @@ func (d *Door) createTenant(ctx context.Context, s TenantSpec) (tenant.Tenant, e
 	if err != nil {
 		return tenant.Tenant{}, fmt.Errorf("keeping tenant %s: %w", s.ID, err)
 	}
-	if err := d.PutRole(ctx, RoleSpec{Tenant: t.ID, Role: RoleAdmin, Scopes: t.Scopes, Admin: true}); err != nil {
-		return tenant.Tenant{}, err
-	}
-	if reader := oauth.Intersect(baseline, t.Scopes); len(reader) > 0 {
-		return t, d.PutRole(ctx, RoleSpec{Tenant: t.ID, Role: RoleReader, Scopes: reader})
+	for _, r := range roles {
+		if err := d.PutRole(ctx, r); err != nil {
+			return tenant.Tenant{}, err
+		}
 	}
 	return t, nil
+}
+
+// draftTenant is the tenant that a spec makes by the rules, and the roles that it begins with. Nothing is kept.
+func (d *Door) draftTenant(s TenantSpec) (t tenant.Tenant, roles []RoleSpec, err error) {
+	if !tenant.ValidID(s.ID) {
+		return t, nil, refuse("use 1 to 63 of a-z, 0-9 and inner hyphens, as in acme", "%q cannot be a tenant's id", s.ID)
+	}
+	t = tenant.Tenant{ID: s.ID, CreatedAt: d.now()}
+	if t.Name, err = registrar.Name(s.Name, s.ID); err != nil {
+		return t, nil, err
+	}
+	all, baseline := d.scopes()
+	if len(s.Scopes) == 0 {
+		s.Scopes = all
+	}
+	if err := registrar.Known(s.Scopes, all); err != nil {
+		return t, nil, err
+	}
+	t.Scopes = once(s.Scopes)
+	roles = []RoleSpec{{Tenant: t.ID, Role: RoleAdmin, Scopes: t.Scopes, Admin: true}}
+	if reader := oauth.Intersect(baseline, t.Scopes); len(reader) > 0 {
+		roles = append(roles, RoleSpec{Tenant: t.ID, Role: RoleReader, Scopes: reader})
+	}
+	return t, roles, nil
+}
+
+// tenantCreated is the line of a tenant that is made.
+func tenantCreated(t tenant.Tenant) audit.Event {
+	return audit.Event{Action: "tenant.create", Target: t.ID, Tenant: t.ID, Detail: oauth.FormatScope(t.Scopes)}
 }
 
 // once are the words of a list, each once.
@@ -126,8 +142,14 @@ func (d *Door) RenameTenant(ctx context.Context, s TenantName) error {
 	if err != nil {
 		return err
 	}
-	if err := d.record(ctx, audit.Event{Action: "tenant.rename", Target: t.ID, Tenant: t.ID, Detail: name}); err != nil {
+	t.Name = name
+	if err := d.record(ctx, tenantRenamed(t)); err != nil {
 		return err
 	}
 	return d.Tenants.RenameTenant(ctx, t.ID, name)
+}
+
+// tenantRenamed is the line of a tenant that gets the name that it has here.
+func tenantRenamed(t tenant.Tenant) audit.Event {
+	return audit.Event{Action: "tenant.rename", Target: t.ID, Tenant: t.ID, Detail: t.Name}
 }

@@ -99,6 +99,13 @@ func (r *Resources) Refresh(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("reading resources: %w", err)
 	}
+	all, err := r.with(stored)
+	r.last.Store(&kept{revision, all})
+	return true, err
+}
+
+// with are the configuration's resources and these of the store's. What cannot be believed is left out, with an error that names it.
+func (r *Resources) with(stored []Resource) ([]Resource, error) {
 	all := slices.Clone(r.fixed)
 	var errs []error
 	for _, s := range stored {
@@ -112,8 +119,15 @@ func (r *Resources) Refresh(ctx context.Context) (changed bool, err error) {
 			all = append(all, checked)
 		}
 	}
-	r.last.Store(&kept{revision, all})
-	return true, errors.Join(errs...)
+	return all, errors.Join(errs...)
+}
+
+// With is the list as it would be if the store kept these.
+func (r *Resources) With(stored []Resource) *Resources {
+	all, _ := r.with(stored) // who keeps them has checked them; what another program wrote stays left out
+	next := NewResources(r.fixed, r.store, r.life, r.plain)
+	next.last.Store(&kept{revision: -1, all: all})
+	return next
 }
 
 // MaxTokenLife is the longest that an access token may live: the list of ended grants and superseded keys are kept for so long.

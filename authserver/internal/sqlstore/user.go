@@ -75,12 +75,12 @@ func (d *DB) Members(ctx context.Context, tenantID string, limit int) ([]user.Me
 		WHERE m.tenant_id = $1 ORDER BY u.email LIMIT $2`, tenantID, limit)
 }
 
-// AdminRoles implements user.Store.
-func (d *DB) AdminRoles(ctx context.Context, tenantID string) ([]string, error) {
+// HeldRoles implements user.Store.
+func (d *DB) HeldRoles(ctx context.Context, tenantID string) ([]string, error) {
 	return collect(ctx, d, func(r interface{ Scan(...any) error }) (name string, err error) {
 		err = r.Scan(&name)
 		return name, err
-	}, `SELECT r.name FROM roles r WHERE r.tenant_id = $1 AND r.admin AND EXISTS (SELECT 1 FROM memberships m
+	}, `SELECT r.name FROM roles r WHERE r.tenant_id = $1 AND EXISTS (SELECT 1 FROM memberships m
 		JOIN users u ON u.id = m.user_id AND NOT u.disabled WHERE m.tenant_id = r.tenant_id AND m.role = r.name) ORDER BY r.name`, tenantID)
 }
 

@@ -82,8 +82,8 @@ type Store interface {
 	DeleteRole(ctx context.Context, tenantID, name string) error
 	// Members returns the tenant's people in the order of their addresses, at most limit.
 	Members(ctx context.Context, tenantID string, limit int) ([]Member, error)
-	// AdminRoles returns the names of those roles that look after the tenant and that somebody has who can sign in.
-	AdminRoles(ctx context.Context, tenantID string) ([]string, error)
+	// HeldRoles returns the names of those of the tenant's roles that somebody has who is not disabled.
+	HeldRoles(ctx context.Context, tenantID string) ([]string, error)
 	// PutMember gives the user a role in a tenant, replacing an earlier one. Without such a user, tenant or role it answers ErrNotFound; *Lockout when the
 	// tenant would lose its last admin.
 	PutMember(ctx context.Context, tenantID, userID, role string) error

@@ -1,0 +1,144 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+)
+
+// The bounds of an act that brings a file.
+const (
+	maxApply  = 4 * blueprint.MaxFile // bytes of its arguments: a line number and a name beside each word
+	applyTime = 5 * time.Minute
+)
+
+// errOnlyTried ends the transaction of a trial.
+var errOnlyTried = errors.New("it was only tried")
+
+// Plan says what Apply would change, and changes nothing: everything is done as Apply does it, and taken back.
+func (d *Door) Plan(ctx context.Context, b blueprint.Blueprint) ([]Change, error) {
+	p, err := d.plan(ctx, b)
+	if err != nil || len(p.changes) == 0 {
+		return nil, err
+	}
+	if _, err := d.carryOut(ctx, b, true); err != nil {
+		return nil, err
+	}
+	return p.changes, nil
+}
+
+// Apply makes everything as a file says: all of it, with the line of each act, or nothing. What the file does not name stays as it is. Who applies the same file
+// again changes nothing.
+func (d *Door) Apply(ctx context.Context, b blueprint.Blueprint) ([]Change, error) {
+	p, err := d.plan(ctx, b) // most of what is refused, and what is as it should be, holds nobody up
+	if err != nil || len(p.changes) == 0 {
+		return nil, err
+	}
+	if err := d.keysFor(ctx, b, p); err != nil {
+		return nil, err
+	}
+	done, err := d.carryOut(ctx, b, false)
+	if err != nil {
+		return nil, err
+	}
+	if len(done.resources) > 0 {
+		// What is committed is told, secrets above all, whatever reading it anew says: who serves reads it again within half a second.
+		_, _ = d.Resources.Refresh(ctx)
+	}
+	return done.changes, nil
+}
+
+// keysFor makes the first keys of algorithms that were not in use. Keys are not part of the transaction: a file that would be refused makes none.
+func (d *Door) keysFor(ctx context.Context, b blueprint.Blueprint, p *plan) error {
+	var fresh []string
+	for _, r := range p.resources {
+		if !slices.Contains(d.Resources.Algorithms(), r.Algorithm) && !slices.Contains(fresh, r.Algorithm) {
+			fresh = append(fresh, r.Algorithm)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if _, err := d.carryOut(ctx, b, true); err != nil {
+		return err
+	}
+	for _, algorithm := range fresh {
+		if err := d.keyFor(ctx, algorithm); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// carryOut plans once more, where nobody else changes anything meanwhile, and does it in one transaction. A trial is taken back.
+func (d *Door) carryOut(ctx context.Context, b blueprint.Blueprint, trial bool) (p *plan, err error) {
+	err = d.Together(ctx, func(in *Door) error {
+		if p, err = in.plan(ctx, b); err != nil {
+			return err
+		}
+		if err := in.do(ctx, p); err != nil {
+			return err
+		}
+		if trial {
+			return errOnlyTried
+		}
+		return nil
+	})
+	if trial && errors.Is(err, errOnlyTried) {
+		err = nil
+	}
+	return p, err
+}
+
+// do does what is planned. The lines come first.
+func (d *Door) do(ctx context.Context, p *plan) error {
+	secrets := make([]string, len(p.made))
+	for i := range p.made {
+		secrets[i] = registrar.Arm(&p.made[i])
+	}
+	if err := d.recordAll(ctx, p.lines); err != nil {
+		return err
+	}
+	for _, r := range p.resources {
+		if err := d.Catalogue.PutResource(ctx, r, d.resourcePut(r)); err != nil {
+			return err
+		}
+	}
+	for _, t := range p.tenants {
+		if err := d.doTenant(ctx, t); err != nil {
+			return err
+		}
+	}
+	if err := d.Clients.CreateClients(ctx, p.made); err != nil {
+		return err
+	}
+	for _, c := range p.altered {
+		if err := d.Clients.UpdateClient(ctx, c); err != nil {
+			return err
+		}
+	}
+	for i, place := range p.places {
+		p.changes[place].ClientID, p.changes[place].Secret = p.made[i].ID, secrets[i]
+	}
+	return nil
+}
+
+func (d *Door) doTenant(ctx context.Context, t tenantPlan) (err error) {
+	switch {
+	case t.made:
+		err = d.Tenants.CreateTenant(ctx, t.Tenant)
+	case t.renamed:
+		err = d.Tenants.RenameTenant(ctx, t.ID, t.Name)
+	}
+	if err == nil && t.ruled && !t.made {
+		err = d.Tenants.PutPolicy(ctx, t.ID, t.Policy)
+	}
+	if err == nil && len(t.roles) > 0 {
+		err = at(registrar.RoleRefused(d.Users.PutRoles(ctx, t.ID, t.roles), t.ID), t.line)
+	}
+	return err
+}

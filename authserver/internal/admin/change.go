@@ -1,0 +1,144 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+)
+
+// The verbs and kinds of changes.
+const (
+	VerbCreate = "create"
+	VerbChange = "change"
+
+	KindResource = "resource"
+	KindTenant   = "tenant"
+	KindPolicy   = "policy"
+	KindRole     = "role"
+	KindClient   = "client"
+)
+
+// Change is one thing that a file makes otherwise.
+type Change struct {
+	Verb, Kind string
+	Tenant     string // whose it is; of a tenant, itself; may be empty
+	Name       string // a resource's URI, a tenant's id
+	Fields     []Field
+	ClientID   string // of a client; empty while it is not made
+	Secret     string // of a client that was made: it is shown this once
+}
+
+// Field is what is otherwise of a thing, by its word in the file. From is null of a thing that is made.
+type Field struct {
+	Name     string
+	From, To json.RawMessage // a text, a list of texts, a truth value, a number of seconds
+	Life     bool            // they are seconds
+}
+
+// trait is a thing's field with its value: a text, a truth value, a length of time, sequence, or a list of texts whose order says nothing.
+type trait struct {
+	name  string
+	value any
+}
+
+// sequence is a list whose order counts.
+type sequence []string
+
+func resourceTraits(r issuer.Resource) []trait {
+	var scopes sequence
+	for _, s := range r.Scopes {
+		scopes = append(scopes, s.Name+"="+s.Description)
+	}
+	return []trait{{"name", r.Name}, {"algorithm", r.Algorithm}, {"token_life", r.TokenLife}, {"scopes", scopes}, {"baseline", r.Baseline()}, {"aliases", r.Aliases}}
+}
+
+func policyTraits(p tenant.Policy) []trait {
+	return []trait{{"scopes", p.Scopes}, {"clients", p.Clients}, {"registrations", p.Registrations}, {"max_token_life", p.TokenLife}, {"max_refresh_life", p.RefreshLife}}
+}
+
+func roleTraits(r user.Role) []trait {
+	return []trait{{"scopes", r.Scopes}, {"includes", r.Includes}, {"admin", r.Admin}}
+}
+
+func clientTraits(c client.Client) []trait {
+	return []trait{
+		{"scopes", c.Scopes}, {"redirect_uris", c.RedirectURIs}, {"post_logout_redirect_uris", c.PostLogoutRedirectURIs}, {"public", c.AuthMethod == client.AuthNone},
+		{"require_pushed_requests", c.PushRequired}, {"server", c.Resource}, {"token_exchange", slices.Contains(c.GrantTypes, client.GrantExchange)},
+		{"assertions", slices.Contains(c.GrantTypes, client.GrantAssertion)},
+	}
+}
+
+// differences are the fields in which a thing will be otherwise; before is nil of one that is made: then they are those that it has.
+func differences(before, after []trait) (fields []Field) {
+	for i, a := range after {
+		f := Field{Name: a.name, From: json.RawMessage("null"), To: written(a.value)}
+		_, f.Life = a.value.(time.Duration)
+		if before == nil {
+			if !nothing(a.value) {
+				fields = append(fields, f)
+			}
+			continue
+		}
+		if !equal(before[i].value, a.value) {
+			f.From = written(before[i].value)
+			fields = append(fields, f)
+		}
+	}
+	return fields
+}
+
+func equal(a, b any) bool {
+	switch a := a.(type) {
+	case []string:
+		return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b.([]string))))
+	case sequence:
+		return slices.Equal(a, b.(sequence))
+	}
+	return a == b
+}
+
+func nothing(v any) bool {
+	switch v := v.(type) {
+	case []string:
+		return len(v) == 0
+	case sequence:
+		return len(v) == 0
+	case bool:
+		return !v
+	case time.Duration:
+		return v == 0
+	}
+	return v == ""
+}
+
+func written(v any) json.RawMessage {
+	switch x := v.(type) {
+	case time.Duration:
+		v = x.Seconds()
+	case []string:
+		v = append([]string{}, x...)
+	case sequence:
+		v = append([]string{}, x...)
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("admin: a trait that is no JSON: " + err.Error()) // a programmer broke it
+	}
+	return b
+}
+
+// described are fields in an audit line.
+func described(fields []Field) string {
+	var all []string
+	for _, f := range fields {
+		all = append(all, fmt.Sprintf("%s %s → %s", f.Name, f.From, f.To))
+	}
+	return strings.Join(all, "; ")
+}
