@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
@@ -20,6 +21,9 @@ import (
 type (
 	Remote           = admin.Remote
 	Refusal          = admin.Refusal
+	Blueprint        = blueprint.Blueprint
+	Change           = admin.Change
+	ChangedField     = admin.Field
 	TenantSpec       = admin.TenantSpec
 	TenantName       = admin.TenantName
 	TenantShown      = admin.TenantShown
@@ -113,3 +117,9 @@ func ListenOperator(dir string) (net.Listener, error) { return admin.Listen(dir)
 
 // ReachOperator finds the server that runs on a data directory, or answers ErrNoServer.
 func ReachOperator(ctx context.Context, dir string) (*Remote, error) { return admin.Reach(ctx, dir) }
+
+// MaxBlueprint bounds a file that says what there should be, in bytes.
+const MaxBlueprint = blueprint.MaxFile
+
+// ReadBlueprint reads a file that says what there should be, for the acts apply and apply.plan; see blueprint.Read.
+func ReadBlueprint(content []byte) (Blueprint, error) { return blueprint.Read(content) }

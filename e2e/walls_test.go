@@ -249,7 +249,7 @@ var floors = []struct {
 		"mcpserver/guard", "mcpserver/internal/crm", "mcpserver/internal/book", "mcpserver/internal/card",
 		"mcpserver/internal/remote", "mcpserver/internal/child", "mcpserver/internal/voucher", "mcpserver/internal/inventory", // what a gateway is made of
 	}},
-	{2, append([]string{"authserver/schema", "mcpserver/mcp", "mcpserver/internal/flight"}, nouns...)},
+	{2, append([]string{"authserver/schema", "authserver/internal/blueprint", "mcpserver/mcp", "mcpserver/internal/flight"}, nouns...)},
 	{1, []string{"shared", "web", "mcpserver/message"}},
 	{0, []string{"migrations"}},
 }

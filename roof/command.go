@@ -30,6 +30,7 @@ func commands() []command {
 	return []command{
 		{"serve", "", "run both wings in one process", "--data-dir /srv/gatehouse --demo=false", serveFlags},
 		{"migrate", "", "bring the database schema up to date, and stop", "--data-dir /srv/gatehouse", migrateFlags},
+		{"apply", "", "make resources, tenants, policies, roles and clients as a file says: all of it, or nothing", "-f organisation.yaml --dry-run", apply},
 		{"tenant create", "", "make a tenant, with the roles agent-admin and reader", "--id acme --name 'Acme Corporation'", tenantCreate},
 		{"tenant list", "", "list the tenants", "--json", tenantList},
 		{"tenant show", "ID", "show a tenant with its policy, roles and people", "acme", tenantShow},

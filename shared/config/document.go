@@ -91,7 +91,7 @@ func (n Node) Wrong(format string, a ...any) error {
 func (n Node) Fields(what string, known []string) ([]Field, error) {
 	values, ok := mapped(n.value)
 	if !ok {
-		return nil, n.Wrong("want %s: names with values", what)
+		return nil, n.Wrong("want names with values, for %s", what)
 	}
 	var fields []Field
 	seen := map[string]int{}

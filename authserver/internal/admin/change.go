@@ -60,7 +60,15 @@ func resourceTraits(r issuer.Resource) []trait {
 }
 
 func policyTraits(p tenant.Policy) []trait {
-	return []trait{{"scopes", p.Scopes}, {"clients", p.Clients}, {"registrations", p.Registrations}, {"max_token_life", p.TokenLife}, {"max_refresh_life", p.RefreshLife}}
+	return []trait{{"scopes", p.Scopes}, {"clients", orAny(p.Clients)}, {"registrations", orAny(p.Registrations)}, {"max_token_life", p.TokenLife}, {"max_refresh_life", p.RefreshLife}}
+}
+
+// orAny is a list of the policy; an empty one allows any.
+func orAny(list []string) []string {
+	if len(list) == 0 {
+		return []string{"any"}
+	}
+	return list
 }
 
 func roleTraits(r user.Role) []trait {
