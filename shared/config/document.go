@@ -135,6 +135,8 @@ func (n Node) Text() (string, error) {
 		return v.Value.Value, nil
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
 		return "", n.Wrong("want a text; put %s in quotes if it is one", n.value.GetToken().Value)
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "", n.Wrong("want a text; put it in quotes if it is one with a colon")
 	}
 	return "", n.Wrong("want a text")
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -135,11 +136,13 @@ func written(v any) json.RawMessage {
 	case sequence:
 		v = append([]string{}, x...)
 	}
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // people read it in the audit
+	if err := e.Encode(v); err != nil {
 		panic("admin: a trait that is no JSON: " + err.Error()) // a programmer broke it
 	}
-	return b
+	return bytes.TrimSpace(b.Bytes())
 }
 
 // described are fields in an audit line.

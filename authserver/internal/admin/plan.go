@@ -128,9 +128,14 @@ func (p *planner) configured(r issuer.Resource) bool {
 	if !p.Resources.Fixed(r.URI) {
 		return false
 	}
-	checked, err := r.Check(p.Resources.Life())
-	i := slices.IndexFunc(p.Resources.All(), func(k issuer.Resource) bool { return k.URI == r.URI })
-	return err == nil && i >= 0 && len(differences(resourceTraits(p.Resources.All()[i]), resourceTraits(checked))) == 0
+	all, life := p.Resources.All(), p.Resources.Life()
+	i := slices.IndexFunc(all, func(k issuer.Resource) bool { return k.URI == r.URI })
+	if i < 0 {
+		return false
+	}
+	own, ownErr := all[i].Check(life)
+	said, err := r.Check(life)
+	return ownErr == nil && err == nil && len(differences(resourceTraits(own), resourceTraits(said))) == 0
 }
 
 func (p *planner) planTenant(ctx context.Context, b blueprint.Tenant) error {
@@ -264,6 +269,9 @@ func (p *planner) planRoles(ctx context.Context, it *tenantPlan, b blueprint.Ten
 	held, err := p.Users.HeldRoles(ctx, it.ID)
 	if err != nil {
 		return fmt.Errorf("reading which roles of %s somebody has: %w", it.ID, err)
+	}
+	if lookedAfter(held, roles) && !lookedAfter(held, all) {
+		return at(registrar.LockedOut(&user.Lockout{TenantID: it.ID}), it.line)
 	}
 	if adminsCan(held, roles, scopes) && !adminsCan(held, all, it.Scopes) {
 		line := it.line

@@ -129,7 +129,12 @@ func (d *Door) leavesAdmins(ctx context.Context, t tenant.Tenant, p tenant.Polic
 	return nil
 }
 
-// adminsCan says whether somebody who looks after the tenant could let an agent in, with these roles and these scopes of the policy; held are the roles that somebody has.
+// lookedAfter says whether somebody looks after the tenant, with these roles; held are those that somebody has.
+func lookedAfter(held []string, roles []user.Role) bool {
+	return slices.ContainsFunc(roles, func(role user.Role) bool { return role.Admin && slices.Contains(held, role.Name) })
+}
+
+// adminsCan says whether somebody who looks after the tenant could let an agent in, with these roles and these scopes of the policy.
 func adminsCan(held []string, roles []user.Role, scopes []string) bool {
 	return slices.ContainsFunc(roles, func(role user.Role) bool {
 		return role.Admin && slices.Contains(held, role.Name) && len(oauth.Intersect(role.Gives, scopes)) > 0

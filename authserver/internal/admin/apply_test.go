@@ -1,0 +1,441 @@
+package admin_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+)
+
+// desired is the file of most tests.
+const desired = `resources:
+  - uri: https://notes.example/mcp
+    name: Notes
+    scopes:
+      - {name: "notes:read", description: Read your notes, baseline: true}
+      - {name: "notes:write", description: Change your notes}
+tenants:
+  - id: acme
+    name: Acme Corporation
+    policy:
+      scopes: [customers:read, notes:read, notes:write]
+      registrations: [operator, tenant]
+      max_token_life: 5m
+    roles:
+      - role: clerk
+        scopes: [notes:write]
+        includes: [reader]
+    clients:
+      - name: nightly
+        scopes: [notes:read]
+      - name: portal
+        redirect_uris: [https://portal.example/cb]
+        public: true
+  - id: globex
+    clients:
+      - name: nightly
+        scopes: [customers:read]
+clients:
+  - name: notes
+    server: https://notes.example/mcp
+`
+
+// onStores runs a test on each kind of database.
+func onStores(t *testing.T, test func(t *testing.T, o *office)) {
+	for name, open := range stores {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+func file(t testing.TB, text string) blueprint.Blueprint {
+	t.Helper()
+	b, err := blueprint.Read([]byte(text))
+	must(t, err)
+	return b
+}
+
+// applies applies a file and returns what changed, a line each.
+func (o *office) applies(t testing.TB, text string) []string {
+	t.Helper()
+	changes, err := o.Apply(context.Background(), file(t, text))
+	must(t, err)
+	return said(changes)
+}
+
+func said(changes []admin.Change) []string {
+	all := []string{}
+	for _, c := range changes {
+		line := strings.Join(slices.DeleteFunc([]string{c.Verb, c.Kind, c.Tenant, c.Name}, func(s string) bool { return s == "" }), " ")
+		for _, f := range c.Fields {
+			line += fmt.Sprintf("; %s %s→%s", f.Name, f.From, f.To)
+		}
+		all = append(all, line)
+	}
+	return all
+}
+
+// everything is all that a file could change, and the audit lines; secrets are their hashes.
+func (o *office) everything(t testing.TB) string {
+	t.Helper()
+	ctx := context.Background()
+	tenants, err := o.store.Tenants(ctx)
+	must(t, err)
+	all := []any{tenants}
+	for _, tn := range tenants {
+		roles, err := o.store.Roles(ctx, tn.ID)
+		must(t, err)
+		all = append(all, roles)
+	}
+	clients, err := o.store.Clients(ctx, "", 10_000)
+	must(t, err)
+	resources, err := o.store.Resources(ctx)
+	must(t, err)
+	revision, err := o.store.ResourcesRevision(ctx)
+	must(t, err)
+	keys, err := o.store.Keys(ctx)
+	must(t, err)
+	events, err := o.Events(ctx, audit.Filter{Limit: 1000})
+	must(t, err)
+	text, err := json.MarshalIndent(append(all, clients, resources, revision, len(keys), events), "", " ")
+	must(t, err)
+	return string(text)
+}
+
+func TestAFileIsApplied(t *testing.T) {
+	onStores(t, func(t *testing.T, o *office) {
+		ctx, before := context.Background(), o.everything(t)
+		planned, err := o.Plan(ctx, file(t, desired))
+		must(t, err)
+		if diff := cmp.Diff(before, o.everything(t)); diff != "" {
+			t.Errorf("a dry run changed (-before +after)\n%s", diff)
+		}
+		changes, err := o.Apply(ctx, file(t, desired))
+		must(t, err)
+		want := []string{
+			`create resource https://notes.example/mcp; name null→"Notes"; algorithm null→"ES256"; scopes null→["notes:read=Read your notes","notes:write=Change your notes"]; baseline null→["notes:read"]`,
+			`create tenant acme acme; name null→"Acme Corporation"; scopes null→["customers:read","notes:read","notes:write"]`,
+			`change policy acme acme; registrations ["any"]→["operator","tenant"]; max_token_life 0→300`,
+			`create role acme clerk; scopes null→["notes:write"]; includes null→["reader"]`,
+			`create client acme nightly; scopes null→["notes:read"]`,
+			`create client acme portal; redirect_uris null→["https://portal.example/cb"]; public null→true`,
+			`create tenant globex globex; name null→"globex"; scopes null→["customers:read","customers:write","tickets:write","notes:read","notes:write"]`,
+			`create client globex nightly; scopes null→["customers:read"]`,
+			`create client notes; server null→"https://notes.example/mcp"`,
+		}
+		if diff := cmp.Diff(want, said(changes)); diff != "" {
+			t.Errorf("changes (-want +got)\n%s", diff)
+		}
+		if diff := cmp.Diff(want, said(planned)); diff != "" {
+			t.Errorf("a dry run said (-want +got)\n%s", diff)
+		}
+		for _, c := range planned {
+			if c.Secret != "" || c.ClientID != "" {
+				t.Errorf("a dry run showed the id or the secret of %s", c.Name)
+			}
+		}
+		lines := []string{
+			"resource.put https://notes.example/mcp", "tenant.create acme acme", "policy.set acme acme", "role.put agent-admin acme", "role.put reader acme", "role.put clerk acme",
+			"client.create CLIENT acme", "client.create CLIENT acme", "tenant.create globex globex", "role.put agent-admin globex", "role.put reader globex", "client.create CLIENT globex", "client.create CLIENT",
+		}
+		got := o.lines(t)
+		for i := range got {
+			for _, c := range changes {
+				if c.ClientID != "" {
+					got[i] = strings.Replace(got[i], c.ClientID, "CLIENT", 1)
+				}
+			}
+		}
+		slices.Sort(lines) // PostgreSQL gives no order to lines of one statement
+		if diff := cmp.Diff(lines, slices.Sorted(slices.Values(got))); diff != "" {
+			t.Errorf("lines (-want +got)\n%s", diff)
+		}
+		o.holdSecrets(t, changes)
+
+		after := o.everything(t)
+		if again := o.applies(t, desired); len(again) > 0 {
+			t.Errorf("applied again it changed %q", again)
+		}
+		if diff := cmp.Diff(after, o.everything(t)); diff != "" {
+			t.Errorf("applied again it left (-before +after)\n%s", diff)
+		}
+	})
+}
+
+// holdSecrets checks that each secret opens its client, and that it stands nowhere.
+func (o *office) holdSecrets(t *testing.T, changes []admin.Change) {
+	t.Helper()
+	all, secrets := o.everything(t), 0
+	for _, c := range changes {
+		if c.Kind != admin.KindClient {
+			continue
+		}
+		kept, err := o.store.Client(context.Background(), c.ClientID)
+		must(t, err)
+		if public := kept.AuthMethod == client.AuthNone; public != (c.Secret == "") || !public && !client.CheckSecret(kept.SecretHash, c.Secret) {
+			t.Errorf("%s: the secret %q is not the client's", c.Name, c.Secret)
+		}
+		if c.Secret != "" {
+			secrets++
+			if strings.Contains(all, c.Secret) {
+				t.Errorf("the secret of %s stands in the database", c.Name)
+			}
+		}
+	}
+	if secrets != 3 {
+		t.Errorf("got %d secrets, want 3", secrets)
+	}
+}
+
+// What a file changes, it changes field by field; what it does not name stays.
+func TestWhatAFileDoesNotNameStays(t *testing.T) {
+	onStores(t, func(t *testing.T, o *office) {
+		ctx := context.Background()
+		o.applies(t, desired)
+		must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "boss", Scopes: []string{"customers:read"}, Admin: true}))
+		other, _, err := o.CreateClient(ctx, admin.ClientSpec{Name: "by hand", Tenant: "acme", Scopes: []string{"customers:read"}})
+		must(t, err)
+		for _, row := range []struct {
+			name, file string
+			want       []string
+		}{
+			{"only a name", "tenants: [{id: acme, name: Acme & Sons}]", []string{`change tenant acme acme; name "Acme Corporation"→"Acme & Sons"`}},
+			{"only a life", "tenants: [{id: acme, policy: {max_token_life: 10m}}]", []string{`change policy acme acme; max_token_life 300→600`}},
+			{"a restriction is taken away", "tenants: [{id: acme, policy: {registrations: any}}]", []string{`change policy acme acme; registrations ["operator","tenant"]→["any"]`}},
+			{"the order of scopes says nothing", "tenants: [{id: acme, policy: {scopes: ['notes:write', 'notes:read', 'customers:read']}}]", nil},
+			{"a role is said whole", "tenants: [{id: acme, roles: [{role: clerk, scopes: ['notes:read']}]}]", []string{`change role acme clerk; scopes ["notes:write"]→["notes:read"]; includes ["reader"]→[]`}},
+			{"a client is said whole", "tenants: [{id: acme, clients: [{name: nightly, scopes: ['customers:read'], token_exchange: true}]}]",
+				[]string{`change client acme nightly; scopes ["notes:read"]→["customers:read"]; token_exchange false→true`}},
+			{"where answers go", "tenants: [{id: acme, clients: [{name: portal, public: true, redirect_uris: ['https://other.example/cb']}]}]",
+				[]string{`change client acme portal; redirect_uris ["https://portal.example/cb"]→["https://other.example/cb"]`}},
+			{"a resource is said whole", "resources: [{uri: 'https://notes.example/mcp', token_life: 2m, scopes: [{name: 'notes:read', description: Read}, {name: 'notes:write', description: Write}]}]",
+				[]string{`change resource https://notes.example/mcp; name "Notes"→"https://notes.example/mcp"; token_life 0→120; scopes ["notes:read=Read your notes","notes:write=Change your notes"]→["notes:read=Read","notes:write=Write"]; baseline ["notes:read"]→[]`}},
+			{"the configuration's own, as it is", "resources: [{uri: '" + resourceURI + "', scopes: [{name: 'customers:read', baseline: true}, {name: 'customers:write'}, {name: 'tickets:write'}]}]", nil},
+		} {
+			if diff := cmp.Diff(append([]string{}, row.want...), o.applies(t, row.file)); diff != "" {
+				t.Errorf("%s (-want +got)\n%s", row.name, diff)
+			}
+			if again := o.applies(t, row.file); len(again) > 0 {
+				t.Errorf("%s: applied again it changed %q", row.name, again)
+			}
+		}
+		if kept, err := o.store.Client(ctx, other.ID); err != nil || kept.Name != "by hand" {
+			t.Errorf("a client that no file names: %+v %v", kept, err)
+		}
+		if boss, err := o.store.Role(ctx, "acme", "boss"); err != nil || !boss.Admin {
+			t.Errorf("a role that no file names: %+v %v", boss, err)
+		}
+		events, err := o.Events(ctx, audit.Filter{Action: "client.update", Limit: 1})
+		must(t, err)
+		if want := `redirect_uris ["https://portal.example/cb"] → ["https://other.example/cb"]`; len(events) != 1 || events[0].Detail != want {
+			t.Errorf("the line of a client that is altered says %+v, want %s", events, want)
+		}
+	})
+}
+
+// Whatever is wrong with a file, nothing of it is done, and no line but that of the refusal is left.
+func TestAFileIsRefusedWhole(t *testing.T) {
+	onStores(t, func(t *testing.T, o *office) {
+		ctx := context.Background()
+		o.applies(t, desired)
+		must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "boss", Scopes: []string{"customers:read"}, Admin: true}))
+		_, _, err := o.CreateUser(ctx, admin.UserSpec{Email: "ann@acme.example", Tenant: "acme", Role: "boss"})
+		must(t, err)
+		for range 2 {
+			_, _, err := o.CreateClient(ctx, admin.ClientSpec{Name: "twin", Tenant: "acme", Scopes: []string{"customers:read"}})
+			must(t, err)
+		}
+		before := o.everything(t)
+		const good = "tenants:\n  - id: new\n    clients: [{name: first, scopes: ['customers:read']}]\n" // line 4 is where the wrong part begins
+		for _, row := range []struct{ name, rest, says string }{
+			{"a scope that no resource has", "  - id: acme\n    roles:\n      - role: clerk\n        scopes: [notes:read,\n          notes:raed]\n", `line 8: no resource has the scope "notes:raed"`},
+			{"a scope that no resource has, in a policy", "  - id: acme\n    policy:\n      scopes: [customers:read, x]\n", `line 6: no resource has the scope "x"`},
+			{"a scope that no resource has, of a client", "  - id: acme\n    clients:\n      - name: nightly\n        scopes: [x]\n", `line 7: no resource has the scope "x"`},
+			{"a scope that the policy leaves out", "  - id: acme\n    clients:\n      - {name: nightly, scopes: ['tickets:write']}\n", `line 6: scope "tickets:write" is not one that a client of acme may have`},
+			{"a scope that a new tenant's policy leaves out", "  - id: other\n    policy: {scopes: ['customers:read']}\n    roles:\n      - role: clerk\n        scopes: ['notes:read']\n", `line 8: scope "notes:read" is not one that tenant other may have`},
+			{"a circle", "  - id: acme\n    roles:\n      - {role: a, includes: [b]}\n      - {role: b, includes: [a]}\n", "line 6: the roles would include each other in a circle: a → b → a"},
+			{"a circle with a role that is there", "  - id: acme\n    roles:\n      - {role: reader, includes: [clerk]}\n", "line 6: the roles would include each other in a circle: reader → clerk → reader"},
+			{"a role that is nowhere", "  - id: acme\n    roles:\n      - role: a\n        includes:\n          - reader\n          - ghost\n", `line 9: role a would include "ghost", and there is no such role`},
+			{"a role that gives nothing", "  - id: acme\n    roles:\n      - role: a\n", "line 6: the role would give no scope"},
+			{"a policy that shuts the admins out", "  - id: acme\n    policy:\n      scopes: ['notes:read']\n", "line 6: with the scopes notes:read, nobody who looks after tenant acme could let any agent in"},
+			{"a role that leaves nobody", "  - id: acme\n    roles:\n      - role: clerk\n        scopes: ['notes:read']\n      - role: boss\n        scopes: ['customers:read']\n", "line 8: nobody would be left who looks after tenant acme"},
+			{"a tenant of no name", "  - id: Acme!\n", `line 4: "Acme!" cannot be a tenant's id`},
+			{"a role of no name", "  - id: acme\n    roles: [{role: 'x y', scopes: ['customers:read']}]\n", `line 5: "x y" cannot be a role's name`},
+			{"a name that hides something", "  - id: acme\n    name: \"a\\u202eb\"\n", "line 4: the name cannot be shown to people"},
+			{"a way that is none", "  - id: acme\n    policy:\n      registrations:\n        - operator\n        - friend\n", `line 8: clients do not become known as "friend"`},
+			{"nobody's client", "  - id: acme\n    policy:\n      clients: [cli_nobody]\n", `line 6: tenant acme cannot let in client "cli_nobody"`},
+			{"a life that is none", "  - id: acme\n    policy:\n      max_token_life: 1s\n", "line 6: the life of tokens"},
+			{"two clients of a name", "  - id: acme\n    clients:\n      - {name: twin, scopes: ['customers:read']}\n", `line 6: there are 2 clients of the name "twin"`},
+			{"another kind of client", "  - id: acme\n    clients:\n      - {name: nightly, redirect_uris: ['https://a.example/cb']}\n", `line 6: the client "nightly" is a machine client, and cannot become an application with a secret`},
+			{"an application that loses its secret", "  - id: acme\n    clients:\n      - {name: portal, redirect_uris: ['https://a.example/cb']}\n", `is a public application, and cannot become an application with a secret`},
+			{"a machine client of no scope", "  - id: acme\n    clients:\n      - name: x\n", "line 6: the client would have no scope"},
+			{"a machine client of no tenant", "clients:\n  - {name: x, scopes: ['customers:read']}\n", "line 5: a machine client must belong to a tenant"},
+			{"a server that is none", "clients:\n  - {name: x, server: 'https://no.example/mcp'}\n", `line 5: there is no resource "https://no.example/mcp"`},
+			{"a redirect URI that is none", "  - id: acme\n    clients:\n      - {name: x, redirect_uris: ['javascript:alert(1)']}\n", `line 6: redirect URI "javascript:alert(1)"`},
+			{"the configuration's resource", "resources:\n  - uri: " + resourceURI + "\n    scopes: [{name: x, description: X}]\n", "line 5: the resource " + resourceURI + " is the configuration's"},
+			{"a resource of no canonical URI", "resources:\n  - uri: HTTPS://a.example/\n    scopes: [{name: x, description: X}]\n", "line 5: resource \"HTTPS://a.example/\""},
+			{"a resource of half seconds", "resources:\n  - uri: https://a.example\n    token_life: 1500ms\n    scopes: [{name: x, description: X}]\n", "line 5: tokens of https://a.example cannot live for 1.5s"},
+			{"a scope of no description", "resources:\n  - uri: https://a.example\n    algorithm: EdDSA\n    scopes: [{name: x}]\n", "line 5: the scope x has no description"},
+			{"a new algorithm in a file that is refused", "  - id: acme\n    roles:\n      - {role: boss, scopes: ['customers:read']}\nresources:\n  - uri: https://a.example\n    algorithm: EdDSA\n    scopes: [{name: x, description: X}]\n", "line 6: nobody would be left who looks after tenant acme"},
+		} {
+			b := file(t, good+row.rest)
+			for what, act := range map[string]func(context.Context, blueprint.Blueprint) ([]admin.Change, error){"applied": o.Apply, "planned": o.Plan} {
+				changes, err := act(ctx, b)
+				if err == nil {
+					t.Errorf("%s: %s %q", row.name, what, said(changes))
+					continue
+				}
+				refused(t, err, row.says)
+			}
+			if diff := cmp.Diff(before, o.everything(t)); diff != "" {
+				t.Fatalf("%s left (-before +after)\n%s", row.name, diff)
+			}
+		}
+	})
+}
+
+// What is right in the end is right, whatever it would be half-way: one change after the other, each of these is refused.
+func TestOnlyTheEndCounts(t *testing.T) {
+	onStores(t, func(t *testing.T, o *office) {
+		ctx := context.Background()
+		o.applies(t, desired)
+		must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "boss", Scopes: []string{"customers:read"}, Admin: true}))
+		_, _, err := o.CreateUser(ctx, admin.UserSpec{Email: "ann@acme.example", Tenant: "acme", Role: "boss"})
+		must(t, err)
+		o.applies(t, "tenants: [{id: acme, policy: {scopes: ['notes:read', 'notes:write']}, roles: [{role: boss, scopes: ['notes:write'], admin: true}]}]")
+		o.applies(t, "tenants: [{id: acme, roles: [{role: reader, scopes: ['notes:read'], includes: [clerk]}, {role: clerk, scopes: ['notes:write']}]}]") // clerk included reader
+		o.applies(t, `resources: [{uri: 'https://tasks.example/mcp', algorithm: EdDSA, scopes: [{name: 'tasks:do', description: Do tasks}]}]
+tenants: [{id: acme, policy: {scopes: ['notes:read', 'notes:write', 'tasks:do']}, clients: [{name: doer, scopes: ['tasks:do']}]}]`)
+		role, err := o.store.Role(ctx, "acme", "reader")
+		if err != nil || !slices.Equal(role.Gives, []string{"notes:read", "notes:write"}) {
+			t.Errorf("reader gives %v %v", role.Gives, err)
+		}
+		keys, err := o.SigningKeys(ctx)
+		if err != nil || len(keys) != 2 {
+			t.Errorf("got %d keys %v, want one of EdDSA too", len(keys), err)
+		}
+	})
+}
+
+// An entry that fails last takes everything before it back; an audit that cannot be written does, too.
+func TestAFileIsAppliedWholeOrNotAtAll(t *testing.T) {
+	onStores(t, func(t *testing.T, o *office) {
+		ctx := context.Background()
+		o.applies(t, "tenants: [{id: acme, clients: [{name: last, scopes: ['customers:read']}]}]")
+		before, within := o.everything(t), o.Atomically
+		o.Atomically = func(ctx context.Context, do func(admin.Stores) error) error {
+			return within(ctx, func(s admin.Stores) error { return do(worn{s}) })
+		}
+		text := desired[:strings.Index(desired, "clients:\n  - name: notes")] + "clients: [{name: x, server: '" + resourceURI + "'}]\n"
+		text = strings.Replace(text, "      - name: nightly", "      - {name: last, scopes: ['notes:read']}\n      - name: nightly", 1)
+		if _, err := o.Apply(ctx, file(t, text)); !errors.Is(err, errWorn) {
+			t.Errorf("got %v, want the store's error", err)
+		}
+		if diff := cmp.Diff(before, o.everything(t)); diff != "" {
+			t.Errorf("it left (-before +after)\n%s", diff)
+		}
+		o.Atomically = within
+		log := o.Audit
+		o.Audit = brokenLog{log}
+		if _, err := o.Apply(ctx, file(t, text)); !errors.Is(err, errDiskFull) {
+			t.Errorf("got %v, want the log's error", err)
+		}
+		o.Audit = log
+		if diff := cmp.Diff(before, o.everything(t)); diff != "" {
+			t.Errorf("without its lines it left (-before +after)\n%s", diff)
+		}
+	})
+}
+
+// worn are stores that fail at what is done last. Everything else is real.
+type worn struct{ admin.Stores }
+
+var errWorn = errors.New("the disk is worn")
+
+func (worn) UpdateClient(context.Context, client.Client) error { return errWorn }
+
+// Many at once: one does it, and the others find that it is done; of two that do not go together one is refused.
+func TestManyApplyAtOnce(t *testing.T) {
+	onStores(t, func(t *testing.T, o *office) {
+		done := o.atOnce(t, desired, desired, desired, desired)
+		if n := len(slices.DeleteFunc(slices.Clone(done), func(n int) bool { return n == 0 })); n != 1 {
+			t.Errorf("%d of 4 changed something: %v", n, done)
+		}
+		clients, err := o.store.Clients(context.Background(), "", 100)
+		if err != nil || len(clients) != 4 {
+			t.Errorf("got %d clients %v, want 4", len(clients), err)
+		}
+		o.applies(t, "tenants: [{id: acme, roles: [{role: x, scopes: ['notes:read']}, {role: y, scopes: ['notes:read']}]}]")
+		done = o.atOnce(t, "tenants: [{id: acme, roles: [{role: x, includes: [y]}]}]", "tenants: [{id: acme, roles: [{role: y, includes: [x]}]}]")
+		if slices.Sort(done); !slices.Equal(done, []int{-1, 1}) {
+			t.Errorf("both halves of a circle: got %v, want one refused", done)
+		}
+	})
+}
+
+// atOnce applies files at once, and says how much each changed; -1: it was refused.
+func (o *office) atOnce(t *testing.T, files ...string) []int {
+	t.Helper()
+	done := make([]int, len(files))
+	var all sync.WaitGroup
+	for i, text := range files {
+		b := file(t, text)
+		all.Go(func() {
+			changes, err := o.Apply(context.Background(), b)
+			done[i] = len(changes)
+			var r *admin.Refusal
+			if errors.As(err, &r) {
+				done[i] = -1
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	return done
+}
+
+// Whoever can make clients of a tenant cannot have one waiting under a name that the operator's file will give more to.
+func TestAClientThatWaitsIsNotGivenWhatTheFileGives(t *testing.T) {
+	ctx, o := context.Background(), open(t)
+	o.acme(t)
+	must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "deputy", Scopes: []string{"customers:read"}, Admin: true}))
+	mallory, _, err := o.CreateUser(ctx, admin.UserSpec{Email: "mallory@acme.example", Tenant: "acme", Role: "deputy"})
+	must(t, err)
+	waiting, _, err := o.Registrar().Create(ctx, registrar.Person(mallory.ID, "acme"), admin.ClientSpec{Name: "deploy", Tenant: "acme", Scopes: []string{"customers:read"}})
+	must(t, err)
+	changes, err := o.Apply(ctx, file(t, "tenants: [{id: acme, clients: [{name: deploy, scopes: ['customers:read', 'customers:write']}]}]"))
+	must(t, err)
+	if len(changes) != 1 || changes[0].Verb != admin.VerbCreate || changes[0].ClientID == waiting.ID {
+		t.Errorf("got %+v, want another client", changes)
+	}
+	if kept, err := o.store.Client(ctx, waiting.ID); err != nil || !slices.Equal(kept.Scopes, []string{"customers:read"}) {
+		t.Errorf("mallory's client: %+v %v", kept.Scopes, err)
+	}
+}
+
+// A refused file leaves one line by the act, and a refused dry run none.
+func TestALineOfARefusedFile(t *testing.T) {
+	ctx, o := context.Background(), open(t)
+	arguments, err := json.Marshal(file(t, "tenants: [{id: 'no name'}]"))
+	must(t, err)
+	for _, name := range []string{"apply.plan", "apply"} {
+		_, err := o.Act(ctx, name, arguments)
+		refused(t, err, "line 1: ")
+	}
+	events, err := o.Events(ctx, audit.Filter{Outcome: audit.Refused, Limit: 10})
+	if err != nil || len(events) != 1 || events[0].Action != "apply" {
+		t.Errorf("got %+v %v, want one line of apply", events, err)
+	}
+}
