@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -112,6 +113,34 @@ func TestTheDoorReadsStrictly(t *testing.T) {
 	if lines := o.lines(t); len(lines) != 0 {
 		t.Errorf("something happened: %v", lines)
 	}
+}
+
+// A file is larger than what other acts may bring, and its answer is read whole.
+func TestALargeFileComesThroughTheSocket(t *testing.T) {
+	ctx, o, dir := context.Background(), open(t), t.TempDir()
+	serve(t, o, dir)
+	remote, err := admin.Reach(ctx, dir)
+	must(t, err)
+	text := "tenants:\n  - id: acme\n    clients:"
+	for i := range 2000 {
+		text += fmt.Sprintf("\n      - name: job %d\n        scopes: [customers:read]", i)
+	}
+	arguments, err := json.Marshal(file(t, text))
+	must(t, err)
+	if len(arguments) < 5<<16 {
+		t.Fatal(len(arguments))
+	}
+	var changes []admin.Change
+	for _, name := range []string{"apply.plan", "apply"} {
+		answer, err := remote.Act(ctx, name, arguments)
+		must(t, err)
+		must(t, json.Unmarshal(answer, &changes))
+		if len(changes) != 2001 || (changes[2000].Secret == "") != (name == "apply.plan") {
+			t.Errorf("%s: got %d changes, the last is %+v", name, len(changes), changes[len(changes)-1])
+		}
+	}
+	_, err = remote.Act(ctx, "role.put", arguments)
+	refused(t, err, "request body too large")
 }
 
 func TestAnswersHoldNoHashes(t *testing.T) {
