@@ -114,4 +114,11 @@ func TestGoldenAnswers(t *testing.T) {
 	say("job-run.json", "job", "run", "codes", "--json")
 	say("job-list.json", "job", "list", "--json")
 	say("client-delete.json", "client", "delete", client, "--json")
+	desired := filepath.Join(t.TempDir(), "organisation.yaml")
+	must(t, os.WriteFile(desired, []byte(organisation(t)), 0o600))
+	for _, row := range [][]string{{"apply-dry-run.txt", "--dry-run"}, {"apply-dry-run.json", "--dry-run", "--json"}, {"apply.json", "--json"}, {"apply-again.txt"}, {"apply-again.json", "--json"}} {
+		say(row[0], append([]string{"apply", "-f", desired}, row[1:]...)...)
+	}
+	must(t, os.WriteFile(desired, []byte(strings.NewReplacer("nightly", "weekly", "5m", "10m", "[customers:read, notes:read]", "[notes:read]").Replace(organisation(t))), 0o600))
+	say("apply.txt", "apply", "-f", desired)
 }
