@@ -74,6 +74,22 @@ func TestAFileIsRefusedWhole(t *testing.T) {
 	})
 }
 
+// What no file could say is refused at the door, too.
+func TestTheDoorChecksABlueprintItself(t *testing.T) {
+	o := open(t)
+	for says, b := range map[string]blueprint.Blueprint{
+		`line 5: the tenant "acme" is in line 3 already`: {Tenants: []blueprint.Tenant{{Line: 3, ID: "acme"}, {Line: 5, ID: "acme"}}},
+		`line 7: the client has no name`:                 {Clients: []blueprint.Client{{Line: 7, Server: resourceURI}}},
+		`it names 50001 things`:                          {Clients: make([]blueprint.Client, blueprint.MaxEntries+1)},
+	} {
+		_, err := o.Apply(context.Background(), b)
+		refused(t, err, says)
+	}
+	if lines := o.lines(t); len(lines) > 0 {
+		t.Errorf("it left %q", lines)
+	}
+}
+
 // An entry that fails last takes everything before it back; an audit that cannot be written does, too.
 func TestAFileIsAppliedWholeOrNotAtAll(t *testing.T) {
 	onStores(t, func(t *testing.T, o *office) {

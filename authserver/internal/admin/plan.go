@@ -45,6 +45,9 @@ type planner struct {
 
 // plan compares what there is with what there should be. What the rules refuse is a *Refusal that names the line.
 func (d *Door) plan(ctx context.Context, b blueprint.Blueprint) (*plan, error) {
+	if err := b.Check(); err != nil { // whoever brings it to the door need not have read it from a file
+		return nil, refuse("", "%v", err)
+	}
 	next := *d
 	p := &planner{Door: &next, there: map[string]tenant.Tenant{}}
 	if err := p.planResources(ctx, b.Resources); err != nil {
@@ -96,7 +99,7 @@ func (p *planner) planResources(ctx context.Context, all []blueprint.Resource) e
 	for _, b := range all {
 		r := issuer.Resource{URI: b.URI, Name: b.Name, Algorithm: b.Algorithm, TokenLife: b.TokenLife, Aliases: b.Aliases}
 		for _, s := range b.Scopes {
-			r.Scopes = append(r.Scopes, issuer.Scope(s))
+			r.Scopes = append(r.Scopes, issuer.Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline})
 		}
 		if p.configured(r) {
 			continue

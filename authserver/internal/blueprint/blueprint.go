@@ -43,6 +43,7 @@ type Resource struct {
 
 // Scope is a scope of a resource.
 type Scope struct {
+	Line              int
 	Name, Description string
 	Baseline          bool
 }
@@ -82,19 +83,4 @@ type Client struct {
 	Public, PushRequired                 bool
 	Server                               string // the URI of the protected server that it is
 	TokenExchange, Assertions            bool
-}
-
-// The bounds of a file.
-const (
-	MaxFile    = 16 << 20 // bytes
-	MaxEntries = 50_000   // resources, tenants, roles and clients together
-)
-
-// Entries counts resources, tenants, roles and clients.
-func (b Blueprint) Entries() int {
-	n := len(b.Resources) + len(b.Tenants) + len(b.Clients)
-	for _, t := range b.Tenants {
-		n += len(t.Roles) + len(t.Clients)
-	}
-	return n
 }

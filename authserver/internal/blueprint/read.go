@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -27,16 +26,15 @@ func Read(content []byte) (Blueprint, error) {
 		return b, &config.LineError{Line: 1, Reason: "the file names nothing: no resources, no tenants, no clients"}
 	}
 	var r reader
-	seen := named{}
 	r.fields(document, "the file", words{
-		"resources": r.each(func(n config.Node) { b.Resources = append(b.Resources, r.resource(n, seen)) }),
-		"tenants":   r.each(func(n config.Node) { b.Tenants = append(b.Tenants, r.tenant(n, seen)) }),
-		"clients":   r.each(func(n config.Node) { b.Clients = append(b.Clients, r.client(n, seen, "client of no tenant")) }),
+		"resources": r.each(func(n config.Node) { b.Resources = append(b.Resources, r.resource(n)) }),
+		"tenants":   r.each(func(n config.Node) { b.Tenants = append(b.Tenants, r.tenant(n)) }),
+		"clients":   r.each(func(n config.Node) { b.Clients = append(b.Clients, r.client(n)) }),
 	})
-	if n := b.Entries(); r.err == nil && n > MaxEntries {
-		return b, fmt.Errorf("it names %d things; %d are as many as one file may", n, MaxEntries)
+	if r.err != nil {
+		return b, r.err
 	}
-	return b, r.err
+	return b, b.Check()
 }
 
 // reader reads until something is wrong.
@@ -146,41 +144,21 @@ func (r *reader) span(to **time.Duration) func(config.Node) {
 	}
 }
 
-// named are the names of entries, each of which is there once, with their lines.
-type named map[string]int
-
-// once checks that an entry has its name, and that no other has it.
-func (r *reader) once(seen named, kind, word, name string, line int) {
-	key := kind + "\x00" + name
-	switch {
-	case r.err != nil:
-	case strings.TrimSpace(name) == "":
-		r.keep(&config.LineError{Line: line, Reason: fmt.Sprintf("the %s has no %s", kind, word)})
-	case seen[key] > 0:
-		r.keep(&config.LineError{Line: line, Reason: fmt.Sprintf("the %s %.200q is in line %d already", kind, name, seen[key])})
-	}
-	seen[key] = line
-}
-
-func (r *reader) resource(n config.Node, seen named) Resource {
+func (r *reader) resource(n config.Node) Resource {
 	it := Resource{Line: n.Line()}
-	here := named{}
 	r.fields(n, "a resource", words{
 		"uri": r.text(&it.URI), "name": r.text(&it.Name), "algorithm": r.text(&it.Algorithm), "token_life": r.life(&it.TokenLife), "aliases": r.texts(&it.Aliases),
 		"scopes": r.each(func(n config.Node) {
-			var s Scope
+			s := Scope{Line: n.Line()}
 			r.fields(n, "a scope", words{"name": r.text(&s.Name), "description": r.text(&s.Description), "baseline": r.flag(&s.Baseline)})
-			r.once(here, "scope", "name", s.Name, n.Line())
 			it.Scopes = append(it.Scopes, s)
 		}),
 	})
-	r.once(seen, "resource", "uri", it.URI, it.Line)
 	return it
 }
 
-func (r *reader) tenant(n config.Node, seen named) Tenant {
+func (r *reader) tenant(n config.Node) Tenant {
 	t := Tenant{Line: n.Line()}
-	here := named{}
 	r.fields(n, "a tenant", words{
 		"id": r.text(&t.ID),
 		"name": func(n config.Node) {
@@ -188,10 +166,9 @@ func (r *reader) tenant(n config.Node, seen named) Tenant {
 			r.text(t.Name)(n)
 		},
 		"policy":  func(n config.Node) { t.Policy = r.policy(n) },
-		"roles":   r.each(func(n config.Node) { t.Roles = append(t.Roles, r.role(n, here)) }),
-		"clients": r.each(func(n config.Node) { t.Clients = append(t.Clients, r.client(n, here, "client")) }),
+		"roles":   r.each(func(n config.Node) { t.Roles = append(t.Roles, r.role(n)) }),
+		"clients": r.each(func(n config.Node) { t.Clients = append(t.Clients, r.client(n)) }),
 	})
-	r.once(seen, "tenant", "id", t.ID, t.Line)
 	return t
 }
 
@@ -204,21 +181,18 @@ func (r *reader) policy(n config.Node) Policy {
 	return p
 }
 
-func (r *reader) role(n config.Node, seen named) Role {
+func (r *reader) role(n config.Node) Role {
 	it := Role{Line: n.Line()}
 	r.fields(n, "a role", words{"role": r.text(&it.Name), "scopes": r.words(&it.Scopes), "includes": r.words(&it.Includes), "admin": r.flag(&it.Admin)})
-	r.once(seen, "role", "name; say it as role: NAME", it.Name, it.Line)
 	return it
 }
 
-func (r *reader) client(n config.Node, seen named, kind string) Client {
+func (r *reader) client(n config.Node) Client {
 	c := Client{Line: n.Line()}
 	r.fields(n, "a client", words{
 		"name": r.text(&c.Name), "scopes": r.words(&c.Scopes), "redirect_uris": r.texts(&c.RedirectURIs), "post_logout_redirect_uris": r.texts(&c.PostLogoutRedirectURIs),
 		"public": r.flag(&c.Public), "require_pushed_requests": r.flag(&c.PushRequired), "server": r.text(&c.Server),
 		"token_exchange": r.flag(&c.TokenExchange), "assertions": r.flag(&c.Assertions),
 	})
-	c.Name = strings.TrimSpace(c.Name)
-	r.once(seen, kind, "name", c.Name, c.Line)
 	return c
 }

@@ -1,6 +1,7 @@
 package blueprint_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
 const whole = `# everything that there is to say
@@ -62,7 +64,7 @@ func TestAFileSaysWhatThereShouldBe(t *testing.T) {
 	want := blueprint.Blueprint{
 		Resources: []blueprint.Resource{{
 			Line: 3, URI: "https://notes.example/mcp", Name: "Notes", Algorithm: "RS256", TokenLife: 5 * time.Minute, Aliases: []string{"https://notes.example"},
-			Scopes: []blueprint.Scope{{"notes:read", "Read your notes", true}, {"notes:write", "Change your notes", false}},
+			Scopes: []blueprint.Scope{{9, "notes:read", "Read your notes", true}, {10, "notes:write", "Change your notes", false}},
 		}},
 		Tenants: []blueprint.Tenant{
 			{
@@ -71,7 +73,7 @@ func TestAFileSaysWhatThereShouldBe(t *testing.T) {
 					TokenLife: &short, RefreshLife: &long,
 				},
 				Roles:   []blueprint.Role{{Line: 25, Name: "clerk", Scopes: blueprint.Words{{"notes:read", 27}}, Includes: blueprint.Words{{"reader", 28}}, Admin: true}},
-				Clients: []blueprint.Client{{Line: 31, Name: "nightly", Scopes: blueprint.Words{{"notes:read", 32}}}},
+				Clients: []blueprint.Client{{Line: 31, Name: " nightly ", Scopes: blueprint.Words{{"notes:read", 32}}}},
 			},
 			{Line: 33, ID: "globex"},
 		},
@@ -119,11 +121,11 @@ func TestWhatIsWrittenWronglyNamesItsLine(t *testing.T) {
 		{"a policy for nobody", "tenants:\n  - id: acme\n    policy:\n      clients: []\n", "line 4: the list is empty; the word any takes the restriction away"},
 		{"no id", "tenants:\n  - id: acme\n  - name: x\n", "line 3: the tenant has no id"},
 		{"no uri", "resources:\n  - name: x\n", "line 2: the resource has no uri"},
-		{"no name of a client", "clients:\n  - server: https://a.example\n    name: ' '\n", "line 2: the client of no tenant has no name"},
+		{"no name of a client", "clients:\n  - server: https://a.example\n    name: ' '\n", "line 2: the client has no name"},
 		{"no name of a role", "tenants:\n  - id: acme\n    roles:\n      - scopes: [a]\n", "line 4: the role has no name; say it as role: NAME"},
 		{"a tenant twice", "tenants:\n  - id: acme\n  - id: globex\n  - id: acme\n", `line 4: the tenant "acme" is in line 2 already`},
 		{"a resource twice", "resources:\n  - uri: https://a.example\n  - uri: https://a.example\n", `line 3: the resource "https://a.example" is in line 2 already`},
-		{"a scope twice", "resources:\n  - scopes:\n      - name: a\n      - name: a\n", `line 4: the scope "a" is in line 3 already`},
+		{"a scope twice", "resources:\n  - uri: https://a.example\n    scopes:\n      - name: a\n      - name: a\n", `line 5: the scope "a" is in line 4 already`},
 		{"a role twice", "tenants:\n  - id: acme\n    roles:\n      - role: a\n      - role: a\n", `line 5: the role "a" is in line 4 already`},
 		{"a client twice, but for spaces", "tenants:\n  - id: acme\n    clients:\n      - name: a\n      - name: 'a '\n", `line 5: the client "a" is in line 4 already`},
 		{"too large", strings.Repeat("#", blueprint.MaxFile+1), "over 16777216 bytes"},
@@ -149,4 +151,22 @@ func many(n int) string {
 		fmt.Fprintf(&b, "\n  - name: c%d", i)
 	}
 	return b.String()
+}
+
+// FuzzRead looks for files that end the program, and for lines that are not in them.
+func FuzzRead(f *testing.F) {
+	for _, seed := range []string{whole, "", "- a", "tenants: [{id: a, clients: [{name: x, scopes: [a:b]}]}]", "tenants: &a [*a]", "a: |\n  b\n", "{\"tenants\": [{\"id\": 1}]}", "? [a]\n: b", "tenants:\n  - id: !!str 1\n"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		b, err := blueprint.Read([]byte(text))
+		var wrong *config.LineError
+		lines := strings.Count(text, "\n") + strings.Count(text, "\r") + 1
+		if errors.As(err, &wrong) && (wrong.Line < 1 || wrong.Line > lines) {
+			t.Errorf("%v, and it has %d lines", err, lines)
+		}
+		if err == nil && b.Check() != nil {
+			t.Error(b.Check())
+		}
+	})
 }
