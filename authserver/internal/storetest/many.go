@@ -39,6 +39,12 @@ func manyAtOnce(t *testing.T, open func() Store) {
 	_, err = replica.Role(ctx, "acme", "new")
 	wantErr(t, "a role that came with a circle", user.ErrNotFound, err)
 
+	held, err := replica.HeldRoles(ctx, "acme")
+	same(t, "the roles that somebody has", []string{"member"}, held, err)
+	must(t, s.SetDisabled(ctx, "usr_ann", true))
+	held, err = replica.HeldRoles(ctx, "acme")
+	same(t, "the roles that somebody has who is not disabled", []string{}, held, err)
+
 	must(t, s.CreateTenant(ctx, tenant.Tenant{ID: "globex", CreatedAt: now}))
 	made := func(id, tenantID, origin string) client.Client {
 		return client.Client{ID: id, Name: id, TenantID: tenantID, Origin: origin, RedirectURIs: []string{}, GrantTypes: []string{client.GrantCredentials}, AuthMethod: client.AuthBasic, SecretHash: "h", Scopes: []string{"a"}, PostLogoutRedirectURIs: []string{}, CreatedAt: now}
