@@ -121,7 +121,8 @@ func openShell(t *testing.T, data string) *shell {
 	s := &shell{dir: t.TempDir()}
 	must(t, os.Mkdir(filepath.Join(s.dir, "bin"), 0o700))
 	must(t, os.WriteFile(filepath.Join(s.dir, "bin", "gatehouse"), []byte("#!"+bash+"\n"+runGatehouse+"=1 exec '"+program+"' \"$@\"\n"), 0o700))
-	s.env = append(os.Environ(), "PATH="+filepath.Join(s.dir, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"), "GATEHOUSE_DATA_DIR="+data)
+	s.env = append(os.Environ(), "PATH="+filepath.Join(s.dir, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"), "GATEHOUSE_DATA_DIR="+data,
+		"GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE")) // otherwise the race detector sleeps for a second at the end of each of a hundred commands
 	return s
 }
 
