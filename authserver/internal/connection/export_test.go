@@ -20,3 +20,9 @@ func Sentences() (all []string) {
 	}
 	return append(all, saysSignIn, saysOurs, saysClock, ForgotResource("https://a.example", "https://b.example"))
 }
+
+// Narrow changes how many may wait, and returns how many might.
+func (l *Log) Narrow(most int) (was int) {
+	was, l.most = l.most, most
+	return was
+}

@@ -23,6 +23,7 @@ type Log struct {
 	store Store
 	now   func() time.Time
 	log   *slog.Logger
+	most  int // that may wait
 
 	writing sync.Mutex // one at a time, so that what came first is written first
 
@@ -38,7 +39,7 @@ type Log struct {
 
 // NewLog makes a log. Run it, or flush it when it was used.
 func NewLog(s Store, now func() time.Time, log *slog.Logger) *Log {
-	return &Log{store: s, now: now, log: log, waiting: map[string]Entry{}, begun: map[string]int{}, known: map[string]bool{}}
+	return &Log{store: s, now: now, log: log, most: mostWait, waiting: map[string]Entry{}, begun: map[string]int{}, known: map[string]bool{}}
 }
 
 // Record takes what a request has to do with a client's way in. It never waits for the store. What finds no room is counted.
@@ -68,7 +69,7 @@ func (l *Log) Record(w *Way) {
 	if _, there := l.begun[source]; !there && len(l.begun) >= mostSources {
 		source = ""
 	}
-	if len(l.waiting) >= mostWait || l.begun[source] >= mostSource {
+	if len(l.waiting) >= l.most || l.begun[source] >= mostSource {
 		l.drop()
 		return
 	}
@@ -140,7 +141,7 @@ func (l *Log) back(some []Entry) {
 			l.waiting[e.ID] = Entry{e.With(now.Record), e.Begins || now.Begins}
 			continue
 		}
-		if len(l.waiting) >= mostWait {
+		if len(l.waiting) >= l.most {
 			l.drop()
 			continue
 		}
