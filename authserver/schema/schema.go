@@ -72,7 +72,7 @@ func explain(err error) error {
 
 func open(name string) (dialect string, db *sql.DB, err error) {
 	if path, ok := strings.CutPrefix(name, "sqlite:"); ok && path != "" {
-		db, err = sql.Open("sqlite", "file:"+escape(path)+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+		db, err = sql.Open("sqlite", "file:"+escape(path)+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(1)")
 		return "sqlite", db, err
 	}
 	if strings.HasPrefix(name, "postgres://") || strings.HasPrefix(name, "postgresql://") {

@@ -74,7 +74,7 @@ func (d *DB) openSQLite(path string) (err error) {
 	// so that none fails half-way for want of it. Another process that writes to the file (there should be none but a tool for backups) is waited
 	// for: SQLite looks every 100 ms whether its turn has come, and has no queue, so the wait is generous.
 	uri := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) +
-		"?_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
+		"?_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(1)&_pragma=foreign_keys(1)"
 	if d.writer, err = sql.Open("sqlite", uri+"&_txlock=immediate"); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}

@@ -1,9 +1,12 @@
 package sqlstore_test
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -239,5 +242,23 @@ func TestAtomically(t *testing.T) {
 				t.Errorf("afterwards: got %v %v, want the membership", m, err)
 			}
 		})
+	}
+}
+
+// What was deleted is nowhere in the file any more, and nothing lies in what a page has not filled: SQLite makes its pages of memory in which something else was.
+func TestNothingIsLeftOfWhatWasDeleted(t *testing.T) {
+	database := sqliteFile(t)
+	s := begin(t, database)()
+	const marker = "a-name-that-nothing-else-has"
+	for i := range 50 {
+		uri := fmt.Sprintf("https://h%d.example/mcp", i)
+		must(t, s.PutResource(t.Context(), issuer.Resource{URI: uri, Name: marker, Algorithm: "ES256"}, line))
+		must(t, s.DeleteResource(t.Context(), uri, line))
+	}
+	must(t, s.Close())
+	content, err := os.ReadFile(strings.TrimPrefix(database, "sqlite:"))
+	must(t, err)
+	if i := bytes.Index(content, []byte(marker)); i >= 0 {
+		t.Errorf("it is at %d of %d bytes", i, len(content))
 	}
 }

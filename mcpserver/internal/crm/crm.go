@@ -42,7 +42,7 @@ func Open(ctx context.Context, database string, now func() time.Time) (*DB, erro
 		}
 		d.search, d.query = sqliteSearch, sqliteQuery
 		d.db, err = sql.Open("sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)+
-			"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)")
+			"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(1)&_pragma=foreign_keys(1)")
 	} else {
 		d.postgres, d.search, d.query = true, postgresSearch, postgresQuery
 		d.db, err = sql.Open("pgx", database)
