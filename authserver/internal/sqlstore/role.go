@@ -40,16 +40,26 @@ func (d *DB) PutRoles(ctx context.Context, tenantID string, roles []user.Role) e
 
 // putRoles keeps roles, and what they and those that include them give from now on: who reads a membership reads one row, however deep the roles are.
 func (d *DB) putRoles(ctx context.Context, tx *sql.Tx, tenantID string, put []user.Role) error {
-	others, err := d.inside(tx).Roles(ctx, tenantID)
+	there, err := d.inside(tx).Roles(ctx, tenantID)
 	if err != nil {
 		return fmt.Errorf("reading the roles of %s: %w", tenantID, err)
 	}
-	others = slices.DeleteFunc(others, func(o user.Role) bool {
+	others := slices.DeleteFunc(slices.Clone(there), func(o user.Role) bool {
 		return slices.ContainsFunc(put, func(r user.Role) bool { return r.Name == o.Name })
 	})
 	gives, err := user.Resolve(append(slices.Clone(put), others...)) // these first, so that a circle is told from them on
 	if err != nil {
 		return err
+	}
+	// What each gives comes first, also of those that are put: who changes that while putting a role, and not what it is made of, is a program that knows no more than the
+	// scopes (see the schema's roles_put_whole).
+	for _, r := range there {
+		if slices.Equal(r.Gives, gives[r.Name]) {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE roles SET scopes = $3 WHERE tenant_id = $1 AND name = $2", tenantID, r.Name, list(gives[r.Name])); err != nil {
+			return fmt.Errorf("keeping what role %s of %s gives: %w", r.Name, tenantID, err)
+		}
 	}
 	for _, r := range put {
 		_, err := tx.ExecContext(ctx, "INSERT INTO roles ("+roleColumns+`) VALUES ($1, $2, $3, $4, $5, $6)
@@ -57,14 +67,6 @@ func (d *DB) putRoles(ctx context.Context, tx *sql.Tx, tenantID string, put []us
 			tenantID, r.Name, list(r.Scopes), list(r.Includes), r.Admin, list(gives[r.Name]))
 		if err != nil {
 			return fmt.Errorf("keeping role %s of %s: %w", r.Name, tenantID, err)
-		}
-	}
-	for _, other := range others {
-		if slices.Equal(other.Gives, gives[other.Name]) {
-			continue
-		}
-		if _, err := tx.ExecContext(ctx, "UPDATE roles SET scopes = $3 WHERE tenant_id = $1 AND name = $2", tenantID, other.Name, list(gives[other.Name])); err != nil {
-			return fmt.Errorf("keeping what role %s of %s gives: %w", other.Name, tenantID, err)
 		}
 	}
 	return nil

@@ -1,0 +1,15 @@
+-- A program of before writes a role's scopes and knows nothing of own and includes. What it writes is the whole role: otherwise what it took away would come back, and
+-- what it made be empty, when the next role of the tenant is put. A role that includes none gives just its own scopes. Of one that includes others, only who puts it
+-- writes admin; programs of before that column do not see here that it includes any.
+UPDATE roles SET own = scopes WHERE includes = '[]' AND own <> scopes;
+CREATE FUNCTION role_is_its_scopes() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.own := NEW.scopes;
+    NEW.includes := '[]';
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER roles_put_plain BEFORE INSERT OR UPDATE OF scopes ON roles
+    FOR EACH ROW WHEN (NEW.includes = '[]' AND NEW.own <> NEW.scopes) EXECUTE FUNCTION role_is_its_scopes();
+CREATE TRIGGER roles_put_whole BEFORE UPDATE OF admin ON roles FOR EACH ROW
+    WHEN (OLD.includes <> '[]' AND NEW.includes = OLD.includes AND NEW.own = OLD.own AND NEW.scopes <> OLD.scopes) EXECUTE FUNCTION role_is_its_scopes();
