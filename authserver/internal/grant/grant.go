@@ -21,9 +21,9 @@ type Grant struct {
 	ID        string // "grt_" and 128 random bits
 	TenantID  string
 	ClientID  string
-	UserID    string // empty for a machine client: the tenant itself allowed it
-	Resource  string // the canonical URI
-	Scopes    []string
+	UserID    string   // empty for a machine client: the tenant itself allowed it
+	Resource  string   // the canonical URI
+	Scopes    []string // of a machine client: its ceiling when the grant was made, which its tokens do not ask
 	CreatedAt time.Time
 	EndedAt   time.Time // zero while alive
 	EndReason string

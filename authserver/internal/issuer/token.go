@@ -316,18 +316,15 @@ func (x *exchange) loadMachine(ctx context.Context, form url.Values) error {
 	if len(asked) == 0 || !oauth.Subset(asked, allowed) {
 		return oauth.InvalidScope("this client may have: " + oauth.FormatScope(allowed))
 	}
-	if x.grant, err = x.machineGrant(ctx, allowed); err != nil {
-		return err
-	}
-	if x.scopes = oauth.Intersect(asked, x.grant.Scopes); len(x.scopes) == 0 {
-		return oauth.InvalidScope("the permission of this client is for: " + oauth.FormatScope(x.grant.Scopes))
-	}
-	return nil
+	// What the grant says is not asked: what was allowed on the day when it was made would bind the client for ever.
+	x.scopes = asked
+	x.grant, err = x.machineGrant(ctx)
+	return err
 }
 
-// machineGrant returns the client's living grant, or makes it. One that somebody else ended stays ended: the client cannot undo that by asking
+// machineGrant returns the client's living grant, or makes it, with the client's ceiling. One that somebody else ended stays ended: the client cannot undo that by asking
 // again. One that the client ended itself (RFC 7009) it may have anew.
-func (x *exchange) machineGrant(ctx context.Context, allowed []string) (grant.Grant, error) {
+func (x *exchange) machineGrant(ctx context.Context) (grant.Grant, error) {
 	g, err := x.engine.Grants.MachineGrant(ctx, x.client.ID, x.resource.URI)
 	switch {
 	case err == nil && g.Ended():
@@ -336,10 +333,10 @@ func (x *exchange) machineGrant(ctx context.Context, allowed []string) (grant.Gr
 		return g, err
 	}
 	g = grant.Grant{
-		ID: newID("grt_"), TenantID: x.client.TenantID, ClientID: x.client.ID, Resource: x.resource.URI, Scopes: allowed, CreatedAt: x.now,
+		ID: newID("grt_"), TenantID: x.client.TenantID, ClientID: x.client.ID, Resource: x.resource.URI, Scopes: x.client.Scopes, CreatedAt: x.now,
 	}
 	return x.engine.Grants.PutMachineGrant(ctx, g, audit.Event{
-		Time: x.now, Actor: "client:" + x.client.ID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Client: g.ClientID, Grant: g.ID, Detail: oauth.FormatScope(allowed),
+		Time: x.now, Actor: "client:" + x.client.ID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Client: g.ClientID, Grant: g.ID, Detail: oauth.FormatScope(g.Scopes),
 	})
 }
 

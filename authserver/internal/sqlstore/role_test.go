@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
@@ -68,8 +69,8 @@ func described(t *testing.T, s *sqlstore.DB) (all []string) {
 	return all
 }
 
-// What a program of before wrote between the two migrations is taken for what it is.
-func TestRolesThatAnOlderProgramHasPutAreMended(t *testing.T) {
+// What a program of before wrote between the two migrations is taken for what it is; the grant of a machine client says what the client may have.
+func TestWhatAnOlderProgramHasPutIsMended(t *testing.T) {
 	for dialect, database := range map[string]string{"sqlite": sqliteFile(t), "postgres": testenv.Postgres(t)} {
 		t.Run(dialect, func(t *testing.T) {
 			s, raw := begin(t, database)(), rawDB(t, dialect, database)
@@ -85,7 +86,15 @@ func TestRolesThatAnOlderProgramHasPutAreMended(t *testing.T) {
 				_, err := raw.Exec(putWithAdmin, "acme", name, scopes)
 				must(t, err)
 			}
+			c := clientOf("m")
+			c.TenantID, c.Scopes = "acme", []string{"a", "b"}
+			must(t, s.CreateClient(t.Context(), c))
+			_, err := s.PutMachineGrant(t.Context(), grant.Grant{ID: "g", TenantID: "acme", ClientID: "m", Resource: "r", Scopes: []string{"a"}, CreatedAt: time.Now()}, line)
+			must(t, err)
 			run(raw, "000010_own_scopes.up.sql")
+			if g, err := s.Grant(t.Context(), "g"); err != nil || len(g.Scopes) != 2 {
+				t.Errorf("the grant of a machine client is %+v %v, want its ceiling", g, err)
+			}
 			must(t, s.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "other", Scopes: []string{"z"}}))
 			if got := strings.Join(described(t, s), "; "); got != "made [b] [] [b]; other [z] [] [z]; reader [a] [] [a]" {
 				t.Errorf("the roles are %s", got)

@@ -13,3 +13,6 @@ CREATE TRIGGER roles_put_plain BEFORE INSERT OR UPDATE OF scopes ON roles
     FOR EACH ROW WHEN (NEW.includes = '[]' AND NEW.own <> NEW.scopes) EXECUTE FUNCTION role_is_its_scopes();
 CREATE TRIGGER roles_put_whole BEFORE UPDATE OF admin ON roles FOR EACH ROW
     WHEN (OLD.includes <> '[]' AND NEW.includes = OLD.includes AND NEW.own = OLD.own AND NEW.scopes <> OLD.scopes) EXECUTE FUNCTION role_is_its_scopes();
+
+-- The grant of a machine client says what the tenant allows it, which is its ceiling, and not what the policy was on the day of its first token.
+UPDATE grants SET scopes = (SELECT c.scopes FROM clients c WHERE c.id = grants.client_id) WHERE user_id IS NULL AND ended_at IS NULL;

@@ -9,3 +9,6 @@ CREATE TRIGGER roles_put_plain AFTER UPDATE OF scopes ON roles WHEN NEW.includes
 CREATE TRIGGER roles_put_whole AFTER UPDATE OF admin ON roles
     WHEN OLD.includes <> '[]' AND NEW.includes = OLD.includes AND NEW.own = OLD.own AND NEW.scopes <> OLD.scopes
     BEGIN UPDATE roles SET own = NEW.scopes, includes = '[]' WHERE tenant_id = NEW.tenant_id AND name = NEW.name; END;
+
+-- The grant of a machine client says what the tenant allows it, which is its ceiling, and not what the policy was on the day of its first token.
+UPDATE grants SET scopes = (SELECT c.scopes FROM clients c WHERE c.id = grants.client_id) WHERE user_id IS NULL AND ended_at IS NULL;
