@@ -145,6 +145,15 @@ func (l *Ledger) EndAll(ctx context.Context, actor Actor, f Filter, reason strin
 	}
 }
 
+// lastingTime bounds ends for which nobody waits any more.
+const lastingTime = time.Minute
+
+// Lasting is a context for ends that follow what cannot be taken back, such as a client that is deleted: they go on when the request is over or whoever asked has
+// gone, for a minute at most. What is cut short even so is finished by asking again.
+func Lasting(ctx context.Context) (lasting context.Context, done context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), lastingTime)
+}
+
 // Restore writes to the list what the ledger knows of grants whose tokens may still be unexpired, and marks the list complete for life.
 func (l *Ledger) Restore(ctx context.Context, life time.Duration) error {
 	if err := l.List.Restore(ctx, l.ended, life); err != nil {

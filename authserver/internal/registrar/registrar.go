@@ -83,23 +83,30 @@ type Stores interface {
 // Later is what waits for the end of a transaction, because the lists of short memory are no part of it.
 type Later struct{ acts []func(context.Context) error }
 
-// Do does an act when the transaction is committed, or at once when there is none (nil).
+// Do does an act when the transaction is committed, or at once when there is none (nil); see Run.
 func (l *Later) Do(ctx context.Context, act func(context.Context) error) error {
 	if l == nil {
-		return act(ctx)
+		return (&Later{[]func(context.Context) error{act}}).Run(ctx)
 	}
 	l.acts = append(l.acts, act)
 	return nil
 }
 
-// Run does what has waited, in order, and stops at what does not succeed.
+// Run does what has waited, in order, and all of it: also what follows an act that does not succeed, and also when whoever asked for it has gone (see
+// grant.Lasting), because what it follows cannot be taken back.
 func (l *Later) Run(ctx context.Context) error {
+	ctx, done := grant.Lasting(ctx)
+	defer done()
+	var errs []error
 	for _, act := range l.acts {
 		if err := act(ctx); err != nil {
-			return err
+			errs = append(errs, err)
 		}
 	}
-	return nil
+	if len(errs) == 1 {
+		return errs[0] // as it is: it may be a refusal
+	}
+	return errors.Join(errs...)
 }
 
 // together runs do with a registrar whose stores are of one transaction.
