@@ -100,7 +100,7 @@ func refuse(hint, format string, a ...any) *Refusal { return registrar.Refuse(hi
 // Registrar makes clients, for the operator and for those who look after a tenant's.
 func (d *Door) Registrar() *registrar.Registrar {
 	return &registrar.Registrar{
-		Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Ledger: d.Ledger, Audit: d.Audit, Now: d.Now, Later: d.later,
+		Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Grants: d.Grants, Ledger: d.Ledger, Audit: d.Audit, Now: d.Now, Later: d.later,
 		Scopes: func() []string { all, _ := d.scopes(); return all },
 		Serves: func(uri string) bool {
 			return slices.ContainsFunc(d.Resources.All(), func(r issuer.Resource) bool { return r.URI == uri })

@@ -106,7 +106,8 @@ func (d *Door) record(r *http.Request, c client.Client, action string) error {
 	return nil
 }
 
-// forget makes the client unknown, and then ends all that hangs from it (DR-18): from then on nothing new can come.
+// forget makes the client unknown, and then ends all that hangs from it (DR-18), also when it has hung up: from then on nothing new can come. It cannot come again for
+// what was cut short even so, because it is not known any more; the operator can.
 func (d *Door) forget(r *http.Request, c client.Client) error {
 	if err := d.record(r, c, "client.delete"); err != nil {
 		return err
@@ -114,6 +115,8 @@ func (d *Door) forget(r *http.Request, c client.Client) error {
 	if err := d.Clients.DeleteClient(r.Context(), c.ID, d.Now()); err != nil && !errors.Is(err, client.ErrNotFound) {
 		return err
 	}
-	_, err := d.Engine.Ledger.EndAll(r.Context(), grant.Actor("client:"+c.ID), grant.Filter{ClientID: c.ID}, grant.ReasonGone)
+	ctx, done := grant.Lasting(r.Context())
+	defer done()
+	_, err := d.Engine.Ledger.EndAll(ctx, grant.Actor("client:"+c.ID), grant.Filter{ClientID: c.ID}, grant.ReasonGone)
 	return err
 }

@@ -220,9 +220,14 @@ func (r *Registrar) client(ctx context.Context, who Caller, id string) (client.C
 	return c, nil
 }
 
-// Delete makes a client unknown, and then ends all that hangs from it: from then on nothing new can come.
+// Delete makes a client unknown, and then ends all that hangs from it: from then on nothing new can come. What was cut short is finished by doing it again.
 func (r *Registrar) Delete(ctx context.Context, who Caller, id string) error {
 	c, err := r.client(ctx, who, id)
+	rest := grant.Filter{ClientID: id}
+	if errors.Is(err, client.ErrNotFound) {
+		c, rest.TenantID = client.Client{ID: id, TenantID: who.tenantID, Name: "what was left of it"}, who.tenantID
+		err = r.cutShort(ctx, who, rest, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -233,9 +238,32 @@ func (r *Registrar) Delete(ctx context.Context, who Caller, id string) error {
 		return err
 	}
 	return r.Later.Do(ctx, func(ctx context.Context) error {
-		_, err := r.Ledger.EndAll(ctx, who.Actor(), grant.Filter{ClientID: c.ID}, grant.ReasonGone)
+		_, err := r.Ledger.EndAll(ctx, who.Actor(), rest, grant.ReasonGone)
 		return err
 	})
+}
+
+// cutShort is nil when the client is gone and a grant of it that the caller may end lives on, and else the refusal that there is no such client. One that is there and
+// is not the caller's stays as it is.
+func (r *Registrar) cutShort(ctx context.Context, who Caller, rest grant.Filter, refusal error) error {
+	if err := r.allowed(ctx, who, who.tenantID); err != nil {
+		return err
+	}
+	switch _, err := r.Clients.Client(ctx, rest.ClientID); {
+	case err == nil:
+		return refusal
+	case !errors.Is(err, client.ErrNotFound):
+		return fmt.Errorf("reading a client: %w", err)
+	}
+	rest.Alive, rest.Limit = true, 1
+	alive, err := r.Grants.Grants(ctx, rest)
+	if err != nil {
+		return fmt.Errorf("reading what is left of a client: %w", err)
+	}
+	if len(alive) == 0 {
+		return refusal
+	}
+	return nil
 }
 
 // maxClients bounds how many clients one list shows.

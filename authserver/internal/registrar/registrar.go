@@ -59,6 +59,7 @@ type Registrar struct {
 	Tenants tenant.Store
 	Users   user.Store
 	Clients client.Store
+	Grants  grant.Store
 	Ledger  *grant.Ledger
 	Audit   audit.Log
 	Scopes  func() []string       // all that there are
@@ -113,7 +114,7 @@ func (l *Later) Run(ctx context.Context) error {
 func (r *Registrar) together(ctx context.Context, do func(*Registrar) error) error {
 	return r.Atomically(ctx, func(s Stores) error {
 		in := *r
-		in.Tenants, in.Users, in.Clients, in.Audit = s, s, s, s
+		in.Tenants, in.Users, in.Clients, in.Grants, in.Audit = s, s, s, s, s
 		return do(&in)
 	})
 }

@@ -35,7 +35,13 @@ func must(t *testing.T, err error) {
 // open is a registrar on a real database, with ann who looks after acme's clients, mallory who looks after globex's, and bob, a reader of acme.
 func open(t *testing.T) (*registrar.Registrar, *sqlstore.DB) {
 	t.Helper()
-	database := "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")
+	return openOn(t, sqliteFile(t))
+}
+
+func sqliteFile(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db") }
+
+func openOn(t *testing.T, database string) (*registrar.Registrar, *sqlstore.DB) {
+	t.Helper()
 	must(t, schema.Up(ctx, database, migrations.Issuer, "schema_migrations_issuer"))
 	store, err := sqlstore.Open(ctx, database)
 	must(t, err)
@@ -53,7 +59,7 @@ func open(t *testing.T) (*registrar.Registrar, *sqlstore.DB) {
 	list := revocation.NewMemory(clock)
 	ledger := &grant.Ledger{Store: store, List: list, TokenLife: time.Minute, Now: clock}
 	return &registrar.Registrar{
-		Tenants: store, Users: store, Clients: store, Ledger: ledger, Audit: store, Scopes: func() []string { return []string{"a", "b", "c"} }, Serves: func(string) bool { return false }, Now: clock,
+		Tenants: store, Users: store, Clients: store, Grants: store, Ledger: ledger, Audit: store, Scopes: func() []string { return []string{"a", "b", "c"} }, Serves: func(string) bool { return false }, Now: clock,
 		Atomically: func(ctx context.Context, do func(registrar.Stores) error) error {
 			return store.Atomically(ctx, func(tx *sqlstore.DB) error { return do(tx) })
 		},
