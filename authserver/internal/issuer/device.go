@@ -220,6 +220,11 @@ func (x *exchange) loadDevice(ctx context.Context, form url.Values) error {
 	}
 	code.Challenge = challengeOf(raw)
 	x.code, x.grant, x.scopes = &code, g, g.Scopes
+	if !code.UsedAt.IsZero() {
+		if err := x.reused(ctx, codeReused); err != nil {
+			return err
+		}
+	}
 	form.Set("code", raw)
 	form.Set("code_verifier", raw)
 	form.Set("redirect_uri", deviceRedirect)

@@ -175,11 +175,19 @@ func (x *exchange) loadCode(ctx context.Context, form url.Values) error {
 	if err := x.checkKey(code.JKT); err != nil {
 		return err
 	}
+	if !code.UsedAt.IsZero() {
+		if err := x.reused(ctx, codeReused); err != nil {
+			return err
+		}
+	}
 	if err := x.checkGrant(ctx, form); err != nil {
 		return err
 	}
 	return x.narrow(form)
 }
+
+// codeReused is what a client is told that brings its code a second time.
+const codeReused = "The authorization code has already been used."
 
 // loadRefresh does for a refresh token what loadCode does for a code.
 func (x *exchange) loadRefresh(ctx context.Context, form url.Values) error {
@@ -198,19 +206,42 @@ func (x *exchange) loadRefresh(ctx context.Context, form url.Values) error {
 	if err := x.checkKey(refresh.JKT); err != nil {
 		return err
 	}
+	if !refresh.UsedAt.IsZero() {
+		if err := x.comeBack(ctx); err != nil {
+			return err
+		}
+	}
 	if err := x.checkGrant(ctx, form); err != nil {
 		return err
 	}
-	if err := x.narrow(form); err != nil {
+	return x.narrow(form)
+}
+
+// comeBack finds out whether a spent refresh token is forgiven, and ends its grant when not, before anybody asks what is allowed today: while a policy refuses its client, a
+// stolen one ends what the thief has, too.
+func (x *exchange) comeBack(ctx context.Context) (err error) {
+	if x.next, x.replay, err = x.engine.replayed(ctx, x.raw, x.client.ID); err != nil {
 		return err
 	}
-	if !refresh.UsedAt.IsZero() {
-		x.next, x.replay, err = x.engine.replayed(ctx, x.raw, x.client.ID)
+	if x.replay {
+		return x.checkKey(x.next.JKT) // a successor may be bound where its parent was not
 	}
-	if err == nil && x.replay {
-		err = x.checkKey(x.next.JKT) // a successor may be bound where its parent was not
+	return x.reused(ctx, "The refresh token was already used.")
+}
+
+// reused ends the grant of what was presented and had been used before (RFC 9700 §4.14.2), once the client, its key and a fresh proof of that are there. One that has
+// ended already is for checkGrant. Both answers are fosite's own, which would come to the same later.
+func (x *exchange) reused(ctx context.Context, says string) error {
+	if x.grant.Ended() {
+		return nil
 	}
-	return err
+	if err := x.engine.spend(ctx, x.proof); err != nil {
+		return err
+	}
+	if err := x.RevokeRefreshToken(ctx, x.grant.ID); err != nil {
+		return fmt.Errorf("ending the grant of a reused token: %w", err)
+	}
+	return oauth.InvalidGrant(says + " Begin a new authorization.")
 }
 
 // replayed says whether a spent refresh token may bring its successor again: spent within the window, and the successor not used yet. That
