@@ -113,7 +113,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	}
 	watch := &recent.Watch{Changes: b.sql.Changes}
 	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql, Watch: watch}, &recent.Tenants{Store: b.sql, Watch: watch}, &recent.Grants{Store: b.sql, Watch: watch}
-	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, d.Ended}, TokenLife: remembrance, Now: d.Now}
+	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, d.Ended}, TokenLife: remembrance, Now: d.Now, WithdrawnSince: b.ring.WithdrawnSince}
 	return b, nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
 // anotherKey is a new key-encryption key.
@@ -166,10 +167,11 @@ func TestAnEmergencyCountsAtTheIssuer(t *testing.T) {
 	if !active() {
 		t.Fatal("the token is not active before")
 	}
-	if err := h.Server.Operator().WithdrawKey(t.Context(), authserver.KeyEnd{KID: kid}); err == nil || !active() {
+	if _, err := h.Server.Operator().WithdrawKey(t.Context(), authserver.KeyEnd{KID: kid}); err == nil || !active() {
 		t.Errorf("the key that signs is withdrawn without an emergency: %v", err)
 	}
-	must(t, h.Server.Operator().WithdrawKey(t.Context(), authserver.KeyEnd{KID: kid, Emergency: true}))
+	_, err := h.Server.Operator().WithdrawKey(t.Context(), authserver.KeyEnd{KID: kid, Emergency: true})
+	must(t, err)
 	if active() {
 		t.Error("the issuer still believes the token")
 	}
@@ -185,4 +187,29 @@ func TestAnEmergencyCountsAtTheIssuer(t *testing.T) {
 		}
 	}
 	t.Logf("the replica knew it after %s", time.Since(withdrawn).Round(time.Millisecond))
+}
+
+// A list of ended grants that is lost comes back with the keys that were withdrawn, for as long as a token of theirs may live.
+func TestALostListComesBackWithTheWithdrawnKeys(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *house) {
+		keys, err := h.Server.Operator().SigningKeys(t.Context())
+		must(t, err)
+		kid := keys[0].KID
+		_, err = h.Server.Operator().WithdrawKey(t.Context(), authserver.KeyEnd{KID: kid, Emergency: true})
+		must(t, err)
+		for _, row := range []struct {
+			after time.Duration
+			want  bool
+		}{{0, true}, {50 * time.Minute, true}, {12 * time.Minute, false}} {
+			h.Clock.step(row.after)
+			h.List = revocation.NewMemory(h.Clock.Now)
+			h.start()
+			if on, err := h.List.Ended(t.Context(), revocation.KeyID(kid)); on != row.want || err != nil {
+				t.Errorf("after %s more: the key is on the list: %v %v, want %v", row.after, on, err, row.want)
+			}
+			if on, err := h.List.Ended(t.Context(), revocation.KeyID(keys[1].KID)); on || err != nil {
+				t.Errorf("a key that nobody has withdrawn: %v %v", on, err)
+			}
+		}
+	})
 }

@@ -48,6 +48,7 @@ type (
 	KeyTurn          = admin.KeyTurn
 	ResourceFound    = admin.ResourceFound
 	KeyEnd           = admin.KeyEnd
+	KeyEnded         = admin.KeyEnded
 	Resealing        = admin.Resealing
 	Resealed         = admin.Resealed
 	Tenant           = tenant.Tenant

@@ -286,7 +286,8 @@ func (l *traffic) emergency() {
 	}
 	l.withdrawn.Store(stolen.kid, true)
 	l.unsettled.Store(len(l.replicas) > 1)
-	must(l.t, l.operator().WithdrawKey(context.Background(), authserver.KeyEnd{KID: stolen.kid, Emergency: true}))
+	_, err := l.operator().WithdrawKey(context.Background(), authserver.KeyEnd{KID: stolen.kid, Emergency: true})
+	must(l.t, err)
 	took := l.until("the token is refused", func() bool { return l.believed(stolen) == http.StatusUnauthorized })
 	if took > 2*time.Second {
 		l.t.Errorf("a withdrawn key's token is refused after %s, want at most 2s", took)

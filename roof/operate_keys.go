@@ -88,10 +88,15 @@ func keyRotate(fs *flag.FlagSet) action {
 func keyWithdraw(fs *flag.FlagSet) action {
 	emergency := fs.Bool("emergency", false, "also the key that signs now, because others may know it: another is made and signs at once")
 	return func(ctx context.Context, c *call) error {
-		if err := c.act(ctx, "key.withdraw", authserver.KeyEnd{KID: c.operand, Emergency: *emergency}, nil); err != nil {
+		var done authserver.KeyEnded
+		if err := c.act(ctx, "key.withdraw", authserver.KeyEnd{KID: c.operand, Emergency: *emergency}, &done); err != nil {
 			return err
 		}
-		return c.done(fmt.Sprintf("key %s is withdrawn, and every token of it", c.operand), fact{"kid", c.operand})
+		says := fmt.Sprintf("key %s is withdrawn, and every token of it", c.operand)
+		if done.Again {
+			says = fmt.Sprintf("key %s was withdrawn before; those who follow the list of ended grants are told again", c.operand)
+		}
+		return c.done(says, fact{"kid", c.operand}, fact{"again", done.Again})
 	}
 }
 

@@ -63,7 +63,8 @@ func TestOperatorsDay(t *testing.T) {
 			do(t, dir, "", "", "key", "rotate", "--now")
 			code, _, stderr := run(t, "key", "withdraw", first, "--data-dir", dir)
 			complaint(t, code, stderr, 1, "signs now")
-			do(t, dir, "", "withdrawn", "key", "withdraw", first, "--emergency")
+			do(t, dir, "", "is withdrawn", "key", "withdraw", first, "--emergency")
+			do(t, dir, "", "was withdrawn before", "key", "withdraw", first)
 			if keys := do(t, dir, "", "active", "key", "list"); strings.Contains(keys, first) {
 				t.Errorf("the withdrawn key is still listed:\n%s", keys)
 			}

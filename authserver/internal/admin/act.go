@@ -89,7 +89,7 @@ func (d *Door) acts() map[string]Act {
 		"grant.end":             with(func(ctx context.Context, e GrantEnd) (any, error) { return nil, d.EndGrant(ctx, e.ID, e.Reason) }),
 		"key.list":              with(func(ctx context.Context, _ struct{}) (any, error) { return d.SigningKeys(ctx) }),
 		"key.rotate":            with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k) }),
-		"key.withdraw":          with(func(ctx context.Context, k KeyEnd) (any, error) { return nil, d.WithdrawKey(ctx, k) }),
+		"key.withdraw":          with(func(ctx context.Context, k KeyEnd) (any, error) { return d.WithdrawKey(ctx, k) }),
 		"key.reseal":            with(func(ctx context.Context, k Resealing) (any, error) { return d.Reseal(ctx, k) }),
 		"job.list":              with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListJobs(ctx) }),
 		"job.run":               with(func(ctx context.Context, name string) (any, error) { return d.RunJob(ctx, name) }),

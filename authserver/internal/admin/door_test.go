@@ -36,7 +36,8 @@ func TestEveryActLeavesItsLine(t *testing.T) {
 	must(t, o.EndGrant(ctx, g.ID, ""))
 	kid, err := o.RotateKey(ctx, admin.KeyTurn{Soon: true})
 	must(t, err)
-	must(t, o.WithdrawKey(ctx, admin.KeyEnd{KID: kid}))
+	_, err = o.WithdrawKey(ctx, admin.KeyEnd{KID: kid})
+	must(t, err)
 	o.Rekey = func(next config.Secret, seal func(config.Secret) error) error { return seal(next) }
 	done, err := o.Reseal(ctx, admin.Resealing{Key: base64.StdEncoding.EncodeToString(make([]byte, 32))})
 	must(t, err)
@@ -133,6 +134,7 @@ func TestWhatIsAskedForWronglyIsRefused(t *testing.T) {
 		return err
 	}
 	reseal := func(key string) error { _, err := o.Reseal(ctx, admin.Resealing{Key: key}); return err }
+	withdraw := func(kid string) error { _, err := o.WithdrawKey(ctx, admin.KeyEnd{KID: kid}); return err }
 	rows := []struct {
 		err  error
 		says string
@@ -163,8 +165,8 @@ func TestWhatIsAskedForWronglyIsRefused(t *testing.T) {
 		{o.EndGrant(ctx, "grt_nobody", ""), "no grant"},
 		{o.EndGrant(ctx, "grt_nobody", grant.ReasonClient), "what stands there when a client"},
 		{rotate("HS256"), `the algorithm "HS256"`},
-		{o.WithdrawKey(ctx, admin.KeyEnd{KID: "nobody"}), "no key"},
-		{o.WithdrawKey(ctx, admin.KeyEnd{KID: o.Keys.Keys()[0].KID}), "signs now"},
+		{withdraw("nobody"), "no key"},
+		{withdraw(o.Keys.Keys()[0].KID), "signs now"},
 		{reseal("c2hvcnQ="), "not 32 bytes"},
 		{reseal(base64.StdEncoding.EncodeToString(make([]byte, 32))), "nothing would start again"},
 

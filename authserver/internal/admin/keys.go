@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
@@ -24,6 +26,11 @@ type KeyTurn struct {
 type KeyEnd struct {
 	KID       string
 	Emergency bool // also when it signs now: another one is made and signs at once
+}
+
+// KeyEnded is the answer of key.withdraw.
+type KeyEnded struct {
+	Again bool // it was withdrawn before: only its place on the list of ended grants is new
 }
 
 // Resealing says under which key everything is to be sealed.
@@ -62,25 +69,39 @@ func (d *Door) RotateKey(ctx context.Context, k KeyTurn) (kid string, err error)
 }
 
 // WithdrawKey takes a key out of use and out of the key set at once: every token that it signed is worth nothing as soon as a resource hears of it. The key set says it; the
-// list of ended grants says it sooner to who follows that. The ledger goes first here: tokens of a key that is on the list and signs on would be refused without end.
-func (d *Door) WithdrawKey(ctx context.Context, k KeyEnd) error {
-	err := d.Keys.Withdraw(ctx, actor, k.KID, k.Emergency)
+// list of ended grants says it sooner to who follows that. The ledger goes first here: tokens of a key that is on the list and signs on would be refused without end. What was
+// cut short is finished by doing it again, and by whoever serves when they next restore the list.
+func (d *Door) WithdrawKey(ctx context.Context, k KeyEnd) (done KeyEnded, err error) {
+	err = d.Keys.Withdraw(ctx, actor, k.KID, k.Emergency)
 	switch {
 	case errors.Is(err, keyring.ErrNotFound):
-		return &Refusal{Reason: fmt.Sprintf("there is no key %.80q, or it is withdrawn", k.KID), Hint: "gatehouse key list --all shows them", Err: err}
+		if done.Again, err = d.withdrawn(ctx, k.KID, err); err != nil {
+			return done, err
+		}
 	case errors.Is(err, keyring.ErrSigns):
-		return &Refusal{
+		return done, &Refusal{
 			Reason: fmt.Sprintf("the key %.80q signs now: every token of it, the newest too, would be refused", k.KID),
 			Hint:   "gatehouse key rotate makes the next one; withdraw this one when it is retired. If others may know it: --emergency withdraws it now, and makes another that signs at once",
 			Err:    err,
 		}
 	case err != nil:
-		return err
+		return done, err
 	}
+	ctx, free := grant.Lasting(ctx)
+	defer free()
 	if err := d.Ledger.List.Add(ctx, revocation.KeyID(k.KID), d.now().Add(d.Ledger.TokenLife)); err != nil {
-		return fmt.Errorf("the key is withdrawn, but MCP servers learn it only when they next fetch the key set: %w", err)
+		return done, fmt.Errorf("the key is withdrawn, but MCP servers learn it only when they next fetch the key set, unless you do it again: %w", err)
 	}
-	return nil
+	return done, nil
+}
+
+// withdrawn says whether a key was withdrawn before, and writes the line of that it is once more.
+func (d *Door) withdrawn(ctx context.Context, kid string, missing error) (bool, error) {
+	i := slices.IndexFunc(d.Keys.Keys(), func(i keyring.Info) bool { return i.KID == kid && i.State == keyring.StateWithdrawn })
+	if i < 0 {
+		return false, &Refusal{Reason: fmt.Sprintf("there is no key %.80q", kid), Hint: "gatehouse key list --all shows them", Err: missing}
+	}
+	return true, d.record(ctx, audit.Event{Action: "key.withdraw", Target: kid, Detail: "again"})
 }
 
 // Reseal brings everything that is sealed under another key-encryption key, while it is in use.

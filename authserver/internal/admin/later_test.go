@@ -104,3 +104,40 @@ func TestWhatFollowsACommitIsAllDone(t *testing.T) {
 	}
 	o.ended(t, "g_ann", "g_carol")
 }
+
+// A key whose withdrawal was cut short before its place on the list is withdrawn once more, for that place; the list has it when it is restored, too.
+func TestAWithdrawnKeysPlaceOnTheListIsMadeGood(t *testing.T) {
+	ctx, o := t.Context(), open(t)
+	kid, err := o.RotateKey(ctx, admin.KeyTurn{Soon: true})
+	must(t, err)
+	listed := func(what string, want bool) {
+		t.Helper()
+		if on, err := o.list.Ended(ctx, revocation.KeyID(kid)); on != want || err != nil {
+			t.Errorf("%s: the key is on the list: %v %v, want %v", what, on, err, want)
+		}
+	}
+	o.Ledger.List = faulty{o.list, revocation.KeyID(kid)}
+	if _, err := o.WithdrawKey(ctx, admin.KeyEnd{KID: kid}); !errors.Is(err, errFaulty) {
+		t.Fatalf("got %v, want the withdrawal to be cut short", err)
+	}
+	listed("cut short", false)
+	o.Ledger.List = o.list
+	must(t, o.Ledger.Restore(ctx, time.Hour)) // of a ledger that is told nothing of keys
+	listed("without the keys", false)
+	done, err := o.WithdrawKey(ctx, admin.KeyEnd{KID: kid})
+	if err != nil || !done.Again {
+		t.Errorf("withdrawing it again: got %+v %v", done, err)
+	}
+	listed("again", true)
+	events, err := o.Events(ctx, audit.Filter{Action: "key.withdraw", Limit: 10})
+	if err != nil || len(events) != 2 || events[0].Detail != "again" || events[0].Target != kid {
+		t.Errorf("the lines are %+v %v", events, err)
+	}
+	log := o.Audit
+	o.Audit = brokenLog{log}
+	if _, err := o.WithdrawKey(ctx, admin.KeyEnd{KID: kid}); !errors.Is(err, errDiskFull) { // FT-13
+		t.Errorf("without its line: got %v", err)
+	}
+	_, err = o.WithdrawKey(ctx, admin.KeyEnd{KID: "nobody"})
+	refused(t, err, "there is no key")
+}

@@ -85,6 +85,8 @@ type Ledger struct {
 	List      revocation.List
 	TokenLife time.Duration // the longest life of an access token, skew included: how long a grant stays on the list
 	Now       func() time.Time
+	// WithdrawnSince returns the signing keys that were withdrawn at or after t, by kid, with when that was: they belong on the list as long as a grant does. Nil: none.
+	WithdrawnSince func(ctx context.Context, t time.Time) (map[string]time.Time, error)
 }
 
 // End ends a grant with everything that hangs from it, and the grants that a client got on the strength of it. The list comes first, then SQL, so that a
@@ -154,7 +156,7 @@ func Lasting(ctx context.Context) (lasting context.Context, done context.CancelF
 	return context.WithTimeout(context.WithoutCancel(ctx), lastingTime)
 }
 
-// Restore writes to the list what the ledger knows of grants whose tokens may still be unexpired, and marks the list complete for life.
+// Restore writes to the list what the ledger knows of grants and keys whose tokens may still be unexpired, and marks the list complete for life.
 func (l *Ledger) Restore(ctx context.Context, life time.Duration) error {
 	if err := l.List.Restore(ctx, l.ended, life); err != nil {
 		return fmt.Errorf("restoring the list of ended grants: %w", err)
@@ -163,9 +165,19 @@ func (l *Ledger) Restore(ctx context.Context, life time.Duration) error {
 }
 
 func (l *Ledger) ended(ctx context.Context) (map[string]time.Time, error) {
-	ended, err := l.Store.EndedSince(ctx, l.Now().Add(-l.TokenLife))
+	since := l.Now().Add(-l.TokenLife)
+	ended, err := l.Store.EndedSince(ctx, since)
 	if err != nil {
 		return nil, fmt.Errorf("reading the ledger: %w", err)
+	}
+	if l.WithdrawnSince != nil {
+		withdrawn, err := l.WithdrawnSince(ctx, since)
+		if err != nil {
+			return nil, err
+		}
+		for kid, at := range withdrawn {
+			ended[revocation.KeyID(kid)] = at
+		}
 	}
 	for id, at := range ended {
 		ended[id] = at.Add(l.TokenLife)

@@ -191,6 +191,21 @@ func (r *Ring) Withdraw(ctx context.Context, actor, kid string, emergency bool) 
 	}
 }
 
+// WithdrawnSince returns the keys that were withdrawn at or after t, by kid, with when that was: as the store has it now, not as this replica last looked.
+func (r *Ring) WithdrawnSince(ctx context.Context, t time.Time) (map[string]time.Time, error) {
+	stored, err := r.Store.Keys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading signing keys: %w", err)
+	}
+	withdrawn := map[string]time.Time{}
+	for _, k := range stored {
+		if !k.Withdrawn.IsZero() && !k.Withdrawn.Before(t) {
+			withdrawn[k.KID] = k.Withdrawn
+		}
+	}
+	return withdrawn, nil
+}
+
 // make keeps a key of the next generation, unless another replica was quicker; then that one serves as well.
 func (r *Ring) make(ctx context.Context, algorithm, actor string, active time.Time) (kid string, err error) {
 	r.turn.Lock()
