@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/web"
@@ -41,22 +43,59 @@ type keeper struct {
 	user   user.User
 	tenant tenant.Tenant
 	caller registrar.Caller
+	action string // what they do, as audit lines name it; empty: they look
 }
 
 // keeping finds out who looks after the tenant of the address, before h sees the request.
 func (d *Door) keeping(h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
+	return d.keeper("", h)
+}
+
+// acting is keeping for a form that does something.
+func (d *Door) acting(action string, h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
+	return d.form(d.keeper(action, h))
+}
+
+func (d *Door) keeper(action string, h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		u, ok := d.person(w, r)
 		if !ok {
 			return
 		}
-		k := keeper{user: u.User, caller: registrar.Person(u.ID, mux.Vars(r)["tenant"])}
+		k := keeper{user: u.User, caller: registrar.Person(u.ID, mux.Vars(r)["tenant"]), action: action}
 		var err error
 		if k.tenant, err = d.Registrar.Tenant(r.Context(), k.caller, mux.Vars(r)["tenant"]); err != nil {
+			d.recordFailure(r, k, err)
 			d.failKeeper(w, r, err)
 			return
 		}
 		h(w, r, k)
+	}
+}
+
+// mostSaid bounds, in characters, what an audit line keeps of a refusal, which may say again what was typed.
+const mostSaid = 500
+
+// recordFailure keeps the line of an act that was refused or did not succeed, beside the one that may have been written before it was tried, and gone with it. Of one
+// person only so many are kept in a minute (audit.Refusals). A line that cannot be kept changes no refusal; the log tells.
+func (d *Door) recordFailure(r *http.Request, k keeper, err error) {
+	if k.action == "" {
+		return
+	}
+	vars, ctx := mux.Vars(r), context.WithoutCancel(r.Context())
+	e := audit.Event{
+		Time: d.Engine.Now().UTC().Truncate(time.Second), Actor: string(k.caller.Actor()), Action: k.action, Outcome: audit.Failed,
+		Target: fmt.Sprintf("%.80s", vars["client"]+vars["role"]), Detail: fmt.Sprintf("%.*s", mostSaid, err.Error()),
+	}
+	if tenant.ValidID(vars["tenant"]) {
+		e.Tenant = vars["tenant"] // the one that was meant, whether it is there or not
+	}
+	var refusal *registrar.Refusal
+	if errors.As(err, &refusal) || errors.Is(err, registrar.ErrNotAllowed) {
+		e.Outcome = audit.Refused
+	}
+	if err := d.Engine.Refusals.Record(ctx, e.Actor, e); err != nil {
+		httpd.Note(ctx, "audit", err)
 	}
 }
 
@@ -208,6 +247,7 @@ func (d *Door) createInitialToken(w http.ResponseWriter, r *http.Request, k keep
 
 // tellKeeper shows the page again with what was wrong with a form; what is not the form's fault is a page of its own.
 func (d *Door) tellKeeper(w http.ResponseWriter, r *http.Request, k keeper, err error, typed web.Clients) {
+	d.recordFailure(r, k, err)
 	var refusal *registrar.Refusal
 	if errors.As(err, &refusal) && !errors.Is(err, client.ErrNotFound) {
 		httpd.Note(r.Context(), "refused", refusal.Reason)

@@ -62,13 +62,13 @@ func (d *Door) Mount(r *mux.Router) {
 	r.HandleFunc("/agents", d.showAgents).Methods("GET", "HEAD")
 	r.HandleFunc("/agents/{grant}/end", d.form(d.endAgent)).Methods("POST")
 	r.HandleFunc("/tenants/{tenant}/clients", d.keeping(d.showClients)).Methods("GET", "HEAD")
-	r.HandleFunc("/tenants/{tenant}/clients", d.form(d.keeping(d.createClient))).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients", d.acting("client.create", d.createClient)).Methods("POST")
 	r.HandleFunc("/tenants/{tenant}/clients/shown", d.keeping(d.showOnce)).Methods("GET")
-	r.HandleFunc("/tenants/{tenant}/clients/{client}/secret", d.form(d.keeping(d.replaceSecret))).Methods("POST")
-	r.HandleFunc("/tenants/{tenant}/clients/{client}/delete", d.form(d.keeping(d.deleteClient))).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients/{client}/secret", d.acting("client.replace_secret", d.replaceSecret)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients/{client}/delete", d.acting("client.delete", d.deleteClient)).Methods("POST")
 	r.HandleFunc("/tenants/{tenant}/roles", d.keeping(d.showRoles)).Methods("GET", "HEAD")
-	r.HandleFunc("/tenants/{tenant}/roles/{role}", d.form(d.keeping(d.changeRole))).Methods("POST")
-	r.HandleFunc("/tenants/{tenant}/initial-tokens", d.form(d.keeping(d.createInitialToken))).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/roles/{role}", d.acting("role.put", d.changeRole)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/initial-tokens", d.acting("initial_token.create", d.createInitialToken)).Methods("POST")
 }
 
 // The words for what can go wrong on the way.

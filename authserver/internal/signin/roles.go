@@ -54,6 +54,9 @@ func (d *Door) roleShown(role user.Role, allowed, own []string) web.Role {
 func (d *Door) changeRole(w http.ResponseWriter, r *http.Request, k keeper) {
 	name := mux.Vars(r)["role"]
 	err := d.Registrar.SetRoleScopes(r.Context(), k.caller, k.tenant.ID, name, r.PostForm["scope"])
+	if err != nil {
+		d.recordFailure(r, k, err)
+	}
 	var refusal *registrar.Refusal
 	switch {
 	case errors.Is(err, user.ErrNotFound):
