@@ -210,6 +210,18 @@ func (r *Ring) WithdrawnSince(ctx context.Context, t time.Time) (map[string]time
 func (r *Ring) make(ctx context.Context, algorithm, actor string, active time.Time) (kid string, err error) {
 	r.turn.Lock()
 	defer r.turn.Unlock()
+	kid, err = r.put(ctx, algorithm, actor, active)
+	if !errors.Is(err, ErrChanged) {
+		return kid, err
+	}
+	if err := r.Reload(ctx); err != nil { // another replica brought all under another sealing key, which this one must know
+		return "", err
+	}
+	return r.put(ctx, algorithm, actor, active)
+}
+
+// put is one try of make. ErrChanged when the sealing key that was read is the one no more. r.turn is held.
+func (r *Ring) put(ctx context.Context, algorithm, actor string, active time.Time) (kid string, err error) {
 	private, err := newPrivate(algorithm)
 	if err != nil {
 		return "", err
@@ -234,9 +246,6 @@ func (r *Ring) make(ctx context.Context, algorithm, actor string, active time.Ti
 	}
 	event := audit.Event{Time: now, Actor: actor, Action: "key.create", Target: k.KID, Detail: algorithm}
 	made, err := r.Store.PutKey(ctx, k, event)
-	if errors.Is(err, ErrChanged) {
-		return "", errors.Join(errors.New("the keys were just brought under another key-encryption key; try again"), r.Reload(ctx))
-	}
 	if err != nil {
 		return "", fmt.Errorf("keeping a new %s key: %w", algorithm, err)
 	}

@@ -244,3 +244,20 @@ func TestDerivedKeysAreForOnePurpose(t *testing.T) {
 		t.Error("the key of a purpose changes")
 	}
 }
+
+// A replica that has not read yet that another one brought all under another sealing key makes its next key under that one.
+func TestAReplicaThatIsBehindAReseal(t *testing.T) {
+	c := newCabinet(t)
+	r := c.ring("ES256")
+	behind, err := keyring.Open(ctx, c.config("ab"))
+	must(t, err)
+	_, _, err = r.Reseal(ctx, "operator", sealer('b'))
+	must(t, err)
+	kid, err := behind.Rotate(ctx, "operator", "ES256", false)
+	must(t, err)
+	for _, k := range stored(t, c) {
+		if k.Under != sealer('b').ID() {
+			t.Errorf("key %s (the new one is %s) lies under %s", k.KID, kid, k.Under)
+		}
+	}
+}
