@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/recent"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
@@ -199,8 +200,8 @@ func (b *backends) begin(ctx context.Context, r *resolved, now func() time.Time)
 		return err
 	}
 	b.anchor()
-	if b.ring.Fresh() {
-		if err := b.sql.Audit().Begin(ctx); err != nil {
+	if b.ring.Born() {
+		if err := b.beginAudit(ctx, now); err != nil {
 			return err
 		}
 	}
@@ -211,6 +212,15 @@ func (b *backends) begin(ctx context.Context, r *resolved, now func() time.Time)
 		}
 	}
 	return b.restore(ctx, now)
+}
+
+// beginAudit begins the chain of audit lines, with a line that says so: a second one would show that everything before it was taken away.
+func (b *backends) beginAudit(ctx context.Context, now func() time.Time) error {
+	began, err := b.sql.Audit().Begin(ctx)
+	if err != nil || !began {
+		return err
+	}
+	return b.sql.Record(ctx, audit.Event{Time: now().UTC().Truncate(time.Second), Actor: keyring.System, Action: "audit.begin"})
 }
 
 // restore writes the list of ended grants anew.

@@ -20,11 +20,11 @@ func TestJobsAtTheCommandLine(t *testing.T) {
 	defer raw.Close()
 	now := time.Now().Unix()
 	for name, row := range map[string]string{
-		"codes":  fmt.Sprintf("2, 'elsewhere/ab12cd', %d, 0, %d, 40, 1500, 'running', ''", now+3000, now-630),
+		"codes":  fmt.Sprintf("2, 'elsewhere/ab12cd', %d, 0, %d, 40, 1500, 'running', ''", now+50, now-630),
 		"keys":   fmt.Sprintf("1, 'elsewhere/ab12cd', 0, %d, %d, 10000, 0, 'failed', 'taking away what is over: the disk is full'", now+3030, now-630),
 		"grants": fmt.Sprintf("1, 'elsewhere/ab12cd', %d, 0, %d, 10, 500, 'running', ''", now-1, now-630),
 	} {
-		_, err := raw.Exec("INSERT INTO jobs (name, run, holder, until, next_at, began_at, took_ms, removed, outcome, error) VALUES ('" + name + "', " + row + ")")
+		_, err := raw.Exec("INSERT INTO jobs (name, run, holder, until, next_at, began_at, took_ms, removed, outcome, error, after) VALUES ('" + name + "', " + row + ", '')")
 		must(t, err)
 	}
 	code, out, stderr := run(t, "job", "list", "--data-dir", dir)

@@ -54,7 +54,7 @@ func TestTheOperatorRunsAJob(t *testing.T) {
 	}
 	refused(t, act("job.run", "Codes; DROP TABLE codes", nil), `no job "Codes; DROP TABLE codes"`)
 
-	_, err := o.store.TakeJob(ctx, job.State{Name: "codes", Holder: "elsewhere/2", BeganAt: now, Until: now.Add(time.Minute), Outcome: job.Running}, now)
+	_, _, err := o.store.TakeJob(ctx, job.State{Name: "codes", Holder: "elsewhere/2", BeganAt: now, Until: now.Add(time.Minute), Outcome: job.Running}, now)
 	must(t, err)
 	err = act("job.run", "codes", nil)
 	refused(t, err, "elsewhere/2 runs the job codes since 2026-03-04T05:06:07Z")

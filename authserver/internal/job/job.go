@@ -19,6 +19,9 @@ import (
 // Most is how many rows a batch looks at or takes away, at most.
 const Most = 500
 
+// Skew is how far apart the clocks of replicas may be.
+const Skew = time.Minute
+
 // The rhythm of a Runner.
 const (
 	lookEvery  = 10 * time.Second
@@ -81,15 +84,17 @@ type State struct {
 	Removed int64 // rows
 	Outcome string
 	Error   string
+	After   string    // the next run goes on there; empty: from the beginning
 	NextAt  time.Time // it begins then by itself, or soon after
 }
 
 // Store keeps who has which job, and how its last run went.
 type Store interface {
 	// TakeJob begins a run of s.Name for s.Holder until s.Until, at s.BeganAt, unless somebody has the job at that time, or its next run comes after due. One
-	// statement decides: of many at once one gets the number of the run, and the others ErrHeld.
-	TakeJob(ctx context.Context, s State, due time.Time) (run int64, err error)
-	// KeepJob writes s.Until, s.Took, s.Removed, s.Outcome, s.Error and s.NextAt of the run s.Run, and says whether that is the newest run; when it is not, nothing is written.
+	// statement decides: of many at once one gets the number of the run, and where the one before it left off, and the others ErrHeld. What is kept by a clock that was
+	// wrong is not believed: nobody has a job for longer than s.Until and Skew, and no next run comes later than s.NextAt and Skew.
+	TakeJob(ctx context.Context, s State, due time.Time) (run int64, after string, err error)
+	// KeepJob writes s.Until, s.Took, s.Removed, s.Outcome, s.Error, s.After and s.NextAt of the run s.Run, and says whether that is the newest run; when it is not, nothing is written.
 	KeepJob(ctx context.Context, s State) (bool, error)
 	// JobStates returns all that is kept.
 	JobStates(ctx context.Context) ([]State, error)
@@ -127,7 +132,7 @@ func (r *Runner) Turn(ctx context.Context) {
 	}
 	for i, s := range states {
 		now := r.Now()
-		if ctx.Err() != nil || s.NextAt.After(now) || s.Until.After(now) {
+		if waits, held := between(now, s.NextAt, r.Jobs[i].Every), between(now, s.Until, leaseLife); ctx.Err() != nil || waits || held {
 			continue
 		}
 		done, err := r.run(ctx, r.Jobs[i], now, turnTime)
@@ -139,6 +144,11 @@ func (r *Runner) Turn(ctx context.Context) {
 			r.Log.Info("a job took something away", "job", s.Name, "removed", done.Removed, "took", done.Took.String(), "outcome", done.Outcome)
 		}
 	}
+}
+
+// between says whether a time is still to come, and not so late that only a clock that was wrong can have made it.
+func between(now, at time.Time, most time.Duration) bool {
+	return at.After(now) && !at.After(now.Add(most+Skew))
 }
 
 func (r *Runner) complain(ctx context.Context, step string, err error) {
@@ -179,7 +189,7 @@ func (r *Runner) List(ctx context.Context) ([]State, error) {
 		if i := slices.IndexFunc(kept, func(s State) bool { return s.Name == j.Name }); i >= 0 {
 			s = kept[i]
 		}
-		if s.Outcome == Running && !s.Until.After(r.Now()) {
+		if s.Outcome == Running && !between(r.Now(), s.Until, leaseLife) {
 			s.Outcome = BrokenOff
 		}
 		all = append(all, s)
@@ -190,16 +200,18 @@ func (r *Runner) List(ctx context.Context) ([]State, error) {
 // run takes a job that is due, and does batch after batch until nothing is left, the budget is spent, or the job is somebody else's.
 func (r *Runner) run(ctx context.Context, j Job, due time.Time, budget time.Duration) (State, error) {
 	began := r.Now()
-	s := State{Name: j.Name, Holder: r.Replica, BeganAt: began, Until: began.Add(leaseLife), Outcome: Running}
+	s := State{Name: j.Name, Holder: r.Replica, BeganAt: began, Until: began.Add(leaseLife), NextAt: began.Add(j.Every), Outcome: Running}
 	var err error
-	if s.Run, err = r.Store.TakeJob(ctx, s, due); err != nil {
+	if s.Run, s.After, err = r.Store.TakeJob(ctx, s, due); err != nil {
 		return s, err
 	}
-	for next := ""; ; {
+	s.NextAt = time.Time{}
+	for next := s.After; ; {
 		var done Done
 		done, err = r.batch(ctx, j, next)
 		s.Removed += done.Rows
 		next = done.Next
+		s.After = next
 		now := r.Now()
 		s.Took, s.Until = now.Sub(began).Round(time.Millisecond), now.Add(leaseLife)
 		if err != nil || next == "" || ctx.Err() != nil || s.Took >= budget {
@@ -244,7 +256,7 @@ func (r *Runner) end(ctx context.Context, j Job, s *State, err error) error {
 		s.NextAt = r.Now()
 	}
 	if err != nil && s.Outcome == Failed {
-		s.Error = short(err.Error())
+		s.Error, s.After = short(err.Error()), ""
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWrite)
 	defer cancel()

@@ -38,6 +38,7 @@ type Ring struct {
 	keys   atomic.Pointer[set]
 	known  atomic.Pointer[sealers]
 	secret atomic.Pointer[[]byte] // see EnsureSecret
+	born   atomic.Bool            // this process made it
 
 	turn sync.Mutex // one makes or seals at a time
 	load sync.Mutex // one reads at a time, so that what was read first never stands over what was read later

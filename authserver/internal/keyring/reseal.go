@@ -37,7 +37,7 @@ func (r *Ring) EnsureSecret(ctx context.Context, inherited func(under string) []
 	if !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	if !r.Fresh() { // another secret would change what was derived from this one, and nobody would know
+	if r.sealedSince() { // another secret would change what was derived from this one, and nobody would know
 		return fmt.Errorf("%w: keys were made since there was one; put its row (sealed_secrets) back from a backup", err)
 	}
 	if err := r.makeSecret(ctx, inherited); err != nil {
@@ -46,14 +46,17 @@ func (r *Ring) EnsureSecret(ctx context.Context, inherited func(under string) []
 	return r.LoadSecret(ctx) // another replica may have been quicker
 }
 
-// Fresh says whether nothing was sealed yet since the issuer has a secret of its own: then what hangs from that may begin.
-func (r *Ring) Fresh() bool {
+// Born says whether the installation begins with this process: it made the issuer's secret, or there was never a key. Then what hangs from the secret may begin.
+func (r *Ring) Born() bool { return r.born.Load() || len(r.keys.Load().byAlgorithm) == 0 }
+
+// sealedSince says whether a key was sealed since the issuer has a secret of its own.
+func (r *Ring) sealedSince() bool {
 	for _, keys := range r.keys.Load().byAlgorithm {
 		if slices.ContainsFunc(keys, func(k *key) bool { return k.Under != "" }) {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // LoadSecret reads the issuer's own secret, or answers ErrNotFound when there is none yet.
@@ -92,6 +95,7 @@ func (r *Ring) makeSecret(ctx context.Context, inherited func(under string) []by
 	if err := r.Store.PutSecret(ctx, Secret{Name: rootName, Sealed: sealed, Under: under.ID(), CreatedAt: r.Now()}); err != nil {
 		return fmt.Errorf("keeping the issuer's secret: %w", err)
 	}
+	r.born.Store(true)
 	return nil
 }
 

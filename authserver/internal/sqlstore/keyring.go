@@ -60,6 +60,9 @@ func (d *DB) PutKey(ctx context.Context, k keyring.Sealed, e audit.Event) (made 
 // WithdrawKey implements keyring.Store.
 func (d *DB) WithdrawKey(ctx context.Context, kid string, at time.Time, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
+		if err := d.holdKeys(ctx, tx); err != nil { // first: who seals them anew holds them, too, and would wait for one of its rows
+			return err
+		}
 		if err := d.notSigning(ctx, tx, kid, at); err != nil {
 			return err
 		}

@@ -57,7 +57,11 @@ func (d *DB) PutResource(ctx context.Context, r issuer.Resource, e audit.Event) 
 	})
 }
 
+// putResource keeps a resource. The count of changes comes first, of everybody who changes some: so they wait for each other there, and for nothing else.
 func putResource(ctx context.Context, tx *sql.Tx, r issuer.Resource, now time.Time) error {
+	if err := countResources(ctx, tx); err != nil {
+		return err
+	}
 	scopes := []scopeColumn{}
 	for _, s := range r.Scopes {
 		scopes = append(scopes, scopeColumn(s))
@@ -71,12 +75,15 @@ func putResource(ctx context.Context, tx *sql.Tx, r issuer.Resource, now time.Ti
 		r.URI, r.Name, r.Algorithm, int64(r.TokenLife/time.Second), string(text), list(r.Aliases), moment(now)); err != nil {
 		return fmt.Errorf("keeping resource %s: %w", r.URI, err)
 	}
-	return countResources(ctx, tx)
+	return nil
 }
 
 // DeleteResource implements issuer.ResourceStore.
 func (d *DB) DeleteResource(ctx context.Context, uri string, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
+		if err := countResources(ctx, tx); err != nil {
+			return err
+		}
 		gone, err := changed(tx.ExecContext(ctx, "DELETE FROM resources WHERE uri = $1", uri))
 		if err != nil {
 			return fmt.Errorf("removing resource %s: %w", uri, err)
@@ -84,10 +91,7 @@ func (d *DB) DeleteResource(ctx context.Context, uri string, e audit.Event) erro
 		if !gone {
 			return issuer.ErrNoResource
 		}
-		if err := d.audit.Insert(ctx, tx, e); err != nil {
-			return err
-		}
-		return countResources(ctx, tx)
+		return d.audit.Insert(ctx, tx, e)
 	})
 }
 

@@ -17,7 +17,7 @@ var auditKey = []byte("the key of the head, in these tests")
 // anchored is a store's chain, as one who has the key opens it.
 func anchored(s Store) *chain.Chain {
 	s.Audit().Anchor(auditKey)
-	_ = s.Audit().Begin(ctx) // what hinders it hinders the first line, too
+	_, _ = s.Audit().Begin(ctx) // what hinders it hinders the first line, too
 	return s.Audit()
 }
 

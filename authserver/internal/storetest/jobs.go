@@ -88,7 +88,7 @@ func jobs(t *testing.T, open func() Store) {
 		t.Errorf("with little time: got %+v %v, want two of three batches, and that it goes on now", short, err)
 	}
 	stopping, stop := context.WithCancel(ctx)
-	r.Jobs = []job.Job{steps("a", 3, func(int) error { stop(); return nil })}
+	r.Jobs = []job.Job{steps("a", 4, func(int) error { stop(); return nil })}
 	stopped, err := r.Once(stopping, "a", time.Minute)
 	if stopped.Removed != 10 || stopped.Outcome != job.Stopped || err != nil {
 		t.Errorf("told to stop: got %+v %v, want one batch", stopped, err)
@@ -132,11 +132,11 @@ func whoseJob(t *testing.T, open func() Store) {
 		}
 		return nil
 	}))
-	other = newRunner(replica, "other", steps("a", 2, func(step int) error { done = append(done, fmt.Sprint("other ", step)); return nil }))
+	other = newRunner(replica, "other", steps("a", 3, func(step int) error { done = append(done, fmt.Sprint("other ", step)); return nil }))
 	if _, err := one.Once(ctx, "a", time.Minute); err == nil {
 		t.Error("the one that was taken for dead: got nil, want an error")
 	}
-	same(t, "the batches", []string{"one 1", "one 2", "other 1", "other 2"}, done, nil)
+	same(t, "the batches", []string{"one 1", "one 2", "other 2", "other 3"}, done, nil)
 	at := now.Add(time.Minute)
 	one.now = at
 	one.want(t, "what is kept is the other's", job.State{Name: "a", Run: 2, Holder: "other", BeganAt: at, Removed: 20, Outcome: job.OK, NextAt: at.Add(time.Hour)})
@@ -166,5 +166,53 @@ func jobsAtOnce(t *testing.T, open func() Store) {
 		if got := done[i].Load(); got != 4 {
 			t.Errorf("job %d: %d batches, want its four once each", i, got)
 		}
+	}
+}
+
+// jobsClock: what a replica kept whose clock was years ahead hinders nobody, whether it was done or died in the middle.
+func jobsClock(t *testing.T, open func() Store) {
+	ahead := newRunner(open(), "ahead", steps("a", 1, nothing))
+	ahead.now = now.Add(4 * 365 * 24 * time.Hour)
+	ahead.Turn(ctx)
+	r := newRunner(open(), "right", steps("a", 1, nothing))
+	r.Turn(ctx)
+	if got, err := r.List(ctx); err != nil || got[0].Run != 2 || got[0].Holder != "right" {
+		t.Errorf("after a run of one who is years ahead: got %+v %v", got, err)
+	}
+	_, _, err := open().TakeJob(ctx, job.State{Name: "a", Holder: "ahead", BeganAt: ahead.now, Until: ahead.now.Add(time.Minute), Outcome: job.Running}, ahead.now)
+	must(t, err)
+	if got, err := r.Once(ctx, "a", time.Minute); err != nil || got.Run != 4 {
+		t.Errorf("after it died in the middle: got %+v %v", got, err)
+	}
+}
+
+// jobsGoOn: a run whose time is over leaves its place, and the next goes on there; one that fails does not.
+func jobsGoOn(t *testing.T, open func() Store) {
+	var done []int
+	var r *runner
+	fails := false
+	r = newRunner(open(), "one", steps("a", 4, func(step int) error {
+		if fails {
+			return errors.New("the disk is full")
+		}
+		done = append(done, step)
+		r.now = r.now.Add(40 * time.Second)
+		return nil
+	}))
+	r.Turn(ctx)
+	r.Turn(ctx)
+	if fmt.Sprint(done) != "[1 2 3 4]" {
+		t.Errorf("two turns did %v, want each step once", done)
+	}
+	r.now = r.now.Add(time.Hour)
+	done = nil
+	r.Turn(ctx)
+	fails = true
+	r.Turn(ctx)
+	fails = false
+	r.now = r.now.Add(time.Hour)
+	r.Turn(ctx)
+	if fmt.Sprint(done) != "[1 2 1 2]" {
+		t.Errorf("after a failure: did %v, want it from the beginning", done)
 	}
 }

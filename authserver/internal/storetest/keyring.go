@@ -1,7 +1,9 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -134,4 +136,31 @@ func pastKeys(t *testing.T, open func() Store) {
 	clean(t, s, now.Add(time.Second), "keys")
 	left = []string{"alone", "next", "not any more", "signs", "signs again", "withdrawn"}
 	same(t, "a second later", left, column(t, s, "SELECT kid FROM signing_keys ORDER BY kid"), nil)
+}
+
+// withdrawnWhileSealed: a key is withdrawn while all are sealed anew: one waits for the other, and neither is broken off (they once held what the other wanted).
+func withdrawnWhileSealed(t *testing.T, open func() Store) {
+	s, replica := open(), open()
+	under, signs := "u", keyring.Resealing{KID: "signs", Old: []byte("x"), New: []byte("x")}
+	put := func(kid string, generation int) {
+		_, err := s.PutKey(ctx, keyring.Sealed{KID: kid, Algorithm: "ES256", Generation: generation, Private: []byte("x"), Under: under, CreatedAt: now, ActiveAt: now.Add(time.Duration(generation))}, event("key.create"))
+		must(t, err)
+	}
+	put("signs", 1000)
+	for round := range 20 {
+		kid, next := fmt.Sprint("k", round), fmt.Sprint("u", round)
+		put(kid, round)
+		rows := []keyring.Resealing{{KID: kid, Old: []byte("x"), New: []byte("x")}, signs}
+		var sealed, withdrawn error
+		var both sync.WaitGroup
+		both.Go(func() { sealed = s.Reseal(ctx, next, rows, event("key.reseal")) })
+		both.Go(func() { withdrawn = replica.WithdrawKey(ctx, kid, now.Add(time.Hour), event("key.withdraw")) })
+		both.Wait()
+		if withdrawn != nil || sealed != nil && !errors.Is(sealed, keyring.ErrChanged) {
+			t.Fatalf("round %d: withdrawing %v, sealing anew %v", round, withdrawn, sealed)
+		}
+		if sealed == nil {
+			under = next
+		}
+	}
 }

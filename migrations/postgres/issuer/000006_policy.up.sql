@@ -20,12 +20,15 @@ CREATE INDEX memberships_by_tenant ON memberships (tenant_id, role);
 
 -- Counts the changes to what processes remember: tenants, clients (those with a document of their own are remembered for a second only), machine clients'
 -- grants. Whoever remembers asks for it each second. No statement can forget to count, a program of before neither; counted is at the commit, so that nobody
--- waits for another's transaction with a row of theirs held.
+-- waits for another's transaction with a row of theirs held, and once: each count of a transaction would be a version of that row that the next one steps over.
 CREATE TABLE changes (n BIGINT NOT NULL);
 INSERT INTO changes (n) VALUES (0);
 CREATE FUNCTION count_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE changes SET n = n + 1;
+    IF current_setting('gatehouse.counted', true) IS DISTINCT FROM txid_current()::text THEN
+        UPDATE changes SET n = n + 1;
+        PERFORM set_config('gatehouse.counted', txid_current()::text, true);
+    END IF;
     RETURN NULL;
 END
 $$;

@@ -9,7 +9,8 @@ CREATE TABLE jobs (
     took_ms  BIGINT NOT NULL,
     removed  BIGINT NOT NULL, -- rows
     outcome  TEXT NOT NULL,   -- running, ok, unfinished, stopped, failed
-    error    TEXT NOT NULL
+    error    TEXT NOT NULL,
+    after    TEXT NOT NULL    -- the next run goes on there; empty: from the beginning
 );
 
 -- What jobs look through, in the order in which they do.

@@ -64,9 +64,9 @@ func (c *Chain) seal(ctx context.Context, tx *sql.Tx) (int, Point, error) {
 }
 
 // Begin authenticates the head of a chain that has no record yet. It is called once in the life of an installation, before the first line is sealed: an empty head without a
-// word is that of a chain that somebody took away. One that has its word, or records, stays as it is.
-func (c *Chain) Begin(ctx context.Context) error {
-	return c.tx(ctx, func(tx *sql.Tx) error {
+// word is that of a chain that somebody took away. One that has its word, or records, stays as it is. began says that it was this one that began.
+func (c *Chain) Begin(ctx context.Context) (began bool, err error) {
+	err = c.tx(ctx, func(tx *sql.Tx) error {
 		h, err := c.head(ctx, tx, c.Lock)
 		if err != nil {
 			return err
@@ -75,8 +75,10 @@ func (c *Chain) Begin(ctx context.Context) error {
 		if err != nil || newest.Seq > 0 || h.base.Seq > 0 || h.end.Seq > 0 || len(h.mac) > 0 {
 			return err
 		}
+		began = true
 		return c.keep(ctx, tx, h)
 	})
+	return began && err == nil, err
 }
 
 // ending holds the head and says where the next line goes. What is not as a sealer left it, it says in words.
