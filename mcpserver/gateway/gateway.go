@@ -66,6 +66,7 @@ type Gateway struct {
 	replica *revocation.Replica // revoked, when it follows a feed; nil: it does not
 	proofs  ttl.Store           // DPoP proofs that were used; nil: the guards' own memory
 	nonces  config.Secret       // makes the nonces of DPoP proofs; empty: none is asked for
+	events  []byte              // the key of events' ids
 	signer  *voucher.Signer
 	members []*member
 	handler http.Handler
@@ -125,6 +126,7 @@ func (g *Gateway) wire(ctx context.Context) error {
 		}
 		*key.to = config.Secret(read)
 	}
+	g.events = eventKey(keys.session)
 	rules, err := g.rulesets(&g.file)
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ func (g *Gateway) serve(behind *member, w http.ResponseWriter, r *http.Request) 
 	httpd.Note(r.Context(), "upstream", behind.config.Name)
 	shape := guard.TableOf(r.Context()).With.(*shape) // by which the guard decided, whatever counts by now
 	p := &passage{Gateway: g, m: behind, c: c, rules: shape.of, shape: shape}
+	p.takeUp(r)
 	if r.Method != http.MethodPost {
 		p.answer(w, r, true) // a stream of an older client may repeat a list
 		return
@@ -150,7 +151,7 @@ func headerValue(name string) string {
 
 // answer lets the server answer, and changes the lists of tools in what it streams; and in an answer of one message, if a list was asked for.
 func (p *passage) answer(w http.ResponseWriter, r *http.Request, listing bool) {
-	out := &rewriter{ResponseWriter: w, cut: p.cut, streams: !listing}
+	out := &rewriter{ResponseWriter: w, cut: p.cut, event: p.eventMAC, streams: !listing}
 	p.m.server.Serve(out, r, p.c)
 	out.finish()
 	if p.m.vouchers != nil && p.c.TenantID != "" {
