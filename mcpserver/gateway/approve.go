@@ -65,7 +65,7 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 	return a, nil
 }
 
-// look reads an upstream's tools.
+// look reads an upstream's tools, as somebody with all of its scopes sees them: a server may list by scopes, and what is not seen is approved no more.
 func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) ([]inventory.Tool, error) {
 	m := &member{config: *u}
 	var err error
@@ -73,7 +73,11 @@ func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) ([]inven
 		return nil, err
 	}
 	g.members = append(g.members, m)
-	c := mcp.Caller{Subject: "gatehouse-gateway", TenantID: tenant, ClientID: "gatehouse-gateway", GrantID: "gatehouse-gateway"}
+	var scopes []string
+	for _, s := range u.Scopes {
+		scopes = append(scopes, s.Name)
+	}
+	c := mcp.Caller{Scopes: scopes, Subject: "gatehouse-gateway", TenantID: tenant, ClientID: "gatehouse-gateway", GrantID: "gatehouse-gateway"}
 	return inventory.Tools(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.server.Serve(w, r, c) }))
 }
 
@@ -98,7 +102,7 @@ func (a *Approval) compare(upstream string, tools []inventory.Tool) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		if !now[name] {
-			say(name, "gone")
+			say(name, "gone: the server does not list it now; approved no more")
 		}
 	}
 	a.lock.Approve(upstream, tools)

@@ -244,3 +244,50 @@ func TestReportsAreBounded(t *testing.T) {
 		t.Errorf("that there is more was said %d times", n)
 	}
 }
+
+// A server may list by the scopes that it is told. What a reader saw counted for a colleague who may write, whose call of an approved tool was then of an unknown one; and
+// what a look without scopes did not see was approved no more.
+func TestHoldGoesByWhatTheCallerSees(t *testing.T) {
+	b := newBehind(t)
+	g := openGate(t, crm(b.URL))
+	lists := 0
+	b.answers(func(w http.ResponseWriter, r *http.Request, body string) {
+		offer := readIt
+		if strings.Contains(fmt.Sprint(arrived{header: r.Header}.claims(t)["scopes"]), "write") {
+			offer += "," + writeIt
+		}
+		var m struct {
+			ID     json.RawMessage
+			Method string
+		}
+		_ = json.Unmarshal([]byte(body), &m)
+		result := `{"content":[{"type":"text","text":"done"}]}`
+		switch m.Method {
+		case "server/discover":
+			result = `{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}`
+		case "tools/list":
+			lists++
+			result = `{"tools":[` + offer + `]}`
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID, result)
+	})
+	if said := g.approve(); !strings.Contains(said, "write_it: new") {
+		t.Errorf("the look saw %s", said)
+	}
+	g.write(crm(b.URL, "    hold: true\n"))
+	must(t, g.gateway.Reload())
+	lists = 0
+	for _, row := range []struct{ scope, tool string }{{"read", "read_it"}, {"write", "write_it"}, {"write", "read_it"}, {"read", "read_it"}} {
+		if got := g.post("crm", g.token("crm", "acme", row.scope), call(row.tool)); !strings.Contains(got.body, "done") {
+			t.Errorf("%s with %s: got %d %s", row.tool, row.scope, got.status, got.body)
+		}
+	}
+	if lists != 2 {
+		t.Errorf("the server was asked for its tools %d times, want once for those who see the same", lists)
+	}
+	b.offering(readIt)
+	if said := g.approve(); !strings.Contains(said, "crm write_it: gone: the server does not list it now; approved no more") {
+		t.Errorf("the look says %q of what it drops", said)
+	}
+}

@@ -202,13 +202,14 @@ func (p *passage) list(raw json.RawMessage) (list json.RawMessage, same bool, er
 		return nil, false, err
 	}
 	same = true
+	to := p.m.viewer(p.c)
 	b := []byte{'['}
 	for _, e := range elements {
 		t, err := inventory.ReadTool(e)
 		if err != nil {
 			return nil, false, err
 		}
-		if !p.m.keep(p.Gateway, p.rules, p.c.TenantID, t) {
+		if !p.m.keep(p.Gateway, p.rules, to, t) {
 			same = false
 			continue
 		}
@@ -228,7 +229,7 @@ func (p *passage) list(raw json.RawMessage) (list json.RawMessage, same bool, er
 	return append(b, ']'), same, nil
 }
 
-// held says whether a tool is not the one that was approved, as the caller's tenant sees it now.
+// held says whether a tool is not the one that was approved, as the caller sees it now.
 func (p *passage) held(ctx context.Context, name string) (bool, error) {
 	if p.rules.approved[name] == "" {
 		return true, nil
@@ -237,13 +238,14 @@ func (p *passage) held(ctx context.Context, name string) (bool, error) {
 	return tool.print != p.rules.approved[name], err
 }
 
-// look is a tool as the caller's tenant sees it now.
+// look is a tool as the caller sees it now.
 func (p *passage) look(ctx context.Context, name string) (seen, error) {
-	return p.m.seen.of(ctx, p.c.TenantID, name, p.deps.Now(), func(ctx context.Context) (map[string]seen, error) {
+	to := p.m.viewer(p.c)
+	return p.m.seen.find(ctx, to, name, p.deps.Now(), func(ctx context.Context) (map[string]seen, error) {
 		offer, err := inventory.Tools(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.m.server.Serve(w, r, p.c) }))
 		tools := map[string]seen{}
 		for _, t := range offer {
-			p.m.keep(p.Gateway, p.rules, p.c.TenantID, t) // so that what is wrong is said
+			p.m.keep(p.Gateway, p.rules, to, t) // so that what is wrong is said
 			tools[t.Name] = seen{t.Fingerprint(), t.Mirrors()}
 		}
 		return tools, err
