@@ -45,20 +45,23 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 	if a.lock, err = inventory.ReadLock(a.path); err != nil {
 		return nil, err
 	}
-	owners := map[string][]string{}
+	owners, otherwise := map[string][]string{}, map[string]bool{}
 	for i := range f.Upstreams {
 		u := &f.Upstreams[i]
 		tools, err := g.look(ctx, u, tenant)
 		if err != nil {
 			return nil, fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
-		a.compare(u.Name, tools)
 		for _, t := range tools {
 			owners[t.Name] = append(owners[t.Name], u.Name)
+			if a.lock.Upstreams[u.Name][t.Name] != t.Fingerprint() {
+				otherwise[t.Name] = true
+			}
 		}
+		a.compare(u.Name, tools)
 	}
 	for _, tool := range slices.Sorted(maps.Keys(owners)) {
-		if of := owners[tool]; len(of) > 1 {
+		if of := owners[tool]; len(of) > 1 && otherwise[tool] { // somebody has looked at the others and approved them
 			a.Changes = append(a.Changes, fmt.Sprintf("%s: several upstreams have a tool of this name: %s", show(tool), strings.Join(of, ", ")))
 		}
 	}
