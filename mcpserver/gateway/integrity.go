@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +30,7 @@ func (m *member) viewer(c mcp.Caller) viewer {
 func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t inventory.Tool) bool {
 	print := t.Fingerprint()
 	if rules.hold {
-		m.seen.note(to, t.Name, seen{print, t.Mirrors()})
+		m.seen.note(to, t.Name, seenOf(t, print))
 	}
 	var wrong []string
 	if rules.approved != nil {
@@ -50,7 +52,7 @@ func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t inventory.Tool) b
 	if len(wrong) > 0 {
 		switch m.seen.report(print, g.deps.Now()) {
 		case report:
-			g.deps.Log.Warn("a tool is not what it should be", "upstream", m.config.Name, "tenant", to.tenant, "tool", t.Name, "wrong", strings.Join(wrong, "; "), "held", rules.hold)
+			g.deps.Log.Warn("a tool is not what it should be", "upstream", m.config.Name, "tenant", to.tenant, "tool", fmt.Sprintf("%.128s", t.Name), "wrong", strings.Join(wrong, "; "), "held", rules.hold)
 		case reportMore:
 			g.deps.Log.Warn("more tools are not what they should be; for the rest of this minute none is reported", "upstream", m.config.Name)
 		}
@@ -64,6 +66,7 @@ type views struct {
 
 	mu       sync.Mutex
 	of       map[viewer]*view
+	size     int             // of all, in bytes
 	reported map[string]bool // fingerprints
 	minute   time.Time       // when the reports began to be counted
 	reports  int             // since
@@ -72,6 +75,7 @@ type views struct {
 type view struct {
 	at    time.Time // when all of it was seen; zero: never
 	tools map[string]seen
+	size  int
 }
 
 // seen is what is remembered of a tool.
@@ -80,39 +84,75 @@ type seen struct {
 	mirrors map[string]string // headers by argument
 }
 
+// What a server says may be as much as it likes: what is kept of it is bounded by its size.
 const (
 	mostViews    = 10_000      // viewers that are remembered
-	mostTools    = 10_000      // of a viewer
+	mostSeen     = 64 << 20    // bytes of what they saw
+	mostName     = 128         // bytes of a tool's name (MCP 2025-11-25, tools, "Tool Names"); longer ones are kept as a hash
+	mostMirrors  = 16 << 10    // bytes of a tool's headers and their arguments; those of more are not known
 	mostReported = 10_000      // versions of tools that are remembered as reported
 	mostReports  = 60          // in a minute: a server may say something else each time
 	fresh        = time.Minute // so old may what was seen be for a call to go by it
 	lookWithin   = time.Minute // so long may a server take to say what it offers
 )
 
+// seenOf is what is remembered of a tool with this fingerprint.
+func seenOf(t inventory.Tool, print string) seen {
+	s := seen{print, t.Mirrors()}
+	if n := s.size(""); n > mostMirrors {
+		s.mirrors = nil
+	}
+	return s
+}
+
+// size is about what it takes to remember a tool of this name.
+func (s seen) size(name string) int {
+	const overhead = 128
+	n := overhead + len(name) + len(s.print)
+	for argument, header := range s.mirrors {
+		n += overhead + len(argument) + len(header)
+	}
+	return n
+}
+
+// kept is the name under which a tool is remembered.
+func kept(name string) string {
+	if len(name) <= mostName {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return "sha256:" + string(sum[:])
+}
+
 func (v *views) view(to viewer) *view {
-	if v.of == nil {
-		v.of = map[viewer]*view{}
+	if v.of == nil || len(v.of) >= mostViews && v.of[to] == nil || v.size > mostSeen {
+		v.of, v.size = map[viewer]*view{}, 0 // all are looked at again
 	}
 	x := v.of[to]
 	if x == nil {
-		if len(v.of) >= mostViews {
-			clear(v.of) // all are looked at again
-		}
 		x = &view{tools: map[string]seen{}}
 		v.of[to] = x
 	}
 	return x
 }
 
+// put remembers a tool in a view.
+func (v *views) put(x *view, name string, tool seen) {
+	name = kept(name)
+	n := tool.size(name)
+	if before, ok := x.tools[name]; ok {
+		n -= before.size(name)
+	}
+	x.tools[name] = tool
+	x.size += n
+	v.size += n
+}
+
 // note remembers a tool as it was seen just now.
 func (v *views) note(to viewer, name string, tool seen) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	x := v.view(to)
-	if len(x.tools) >= mostTools {
-		x.at, x.tools = time.Time{}, map[string]seen{} // all are looked at again
-	}
-	x.tools[name] = tool
+	v.put(v.view(to), name, tool)
 }
 
 // What is to be reported of a version of a tool.
@@ -159,7 +199,11 @@ func (v *views) find(ctx context.Context, to viewer, name string, now time.Time,
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		x := v.view(to)
-		x.at, x.tools = now, tools
+		v.size -= x.size
+		x.at, x.tools, x.size = now, map[string]seen{}, 0
+		for name, tool := range tools {
+			v.put(x, name, tool)
+		}
 		return none, nil
 	})
 	if err != nil {
@@ -174,7 +218,7 @@ func (v *views) last(to viewer, name string, now time.Time) (tool seen, old bool
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	x := v.view(to)
-	return x.tools[name], now.Sub(x.at) >= fresh
+	return x.tools[kept(name)], now.Sub(x.at) >= fresh
 }
 
 // names knows which upstreams have a tool of a name. An agent that sees both may call the wrong one.
@@ -187,6 +231,9 @@ const mostNames = 100_000
 
 // others are the other upstreams that have a tool of this name.
 func (n *names) others(tool, upstream string) []string {
+	if len(tool) > mostName {
+		return nil // no agent's person would take it for another
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.has == nil || len(n.has) >= mostNames {

@@ -246,7 +246,7 @@ func (p *passage) look(ctx context.Context, name string) (seen, error) {
 		tools := map[string]seen{}
 		for _, t := range offer {
 			p.m.keep(p.Gateway, p.rules, to, t) // so that what is wrong is said
-			tools[t.Name] = seen{t.Fingerprint(), t.Mirrors()}
+			tools[t.Name] = seenOf(t, t.Fingerprint())
 		}
 		return tools, err
 	})
