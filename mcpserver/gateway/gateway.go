@@ -52,7 +52,7 @@ func (d *Deps) fill() {
 }
 
 // GCPercent is what GOGC should be where a gateway is all that runs: it keeps little, and each request leaves some garbage behind, so that with Go's own 100 it is
-// collected many times a second, and the slowest requests are those that wait for it.
+// collected many times a second, and the slowest requests are those that wait for it. Whoever sets it sets a memory limit beside it.
 const GCPercent = 400
 
 // Gateway is a running gateway.
