@@ -59,7 +59,7 @@ func TestConsentIsGivenOnceAndHere(t *testing.T) {
 	}
 }
 
-// LG-04 to LG-06, AZ-29: who has let one agent in has let in that one, for that, once. The page lists everything each time.
+// LG-04 to LG-06, AZ-29, RS-20: who has let one agent in has let in that one, for that, once. The page lists everything each time.
 func TestConsentIsAskedEachTime(t *testing.T) {
 	h := openHouse(t, func(c *authserverConfig) {
 		other := c.Resources[0]

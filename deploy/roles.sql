@@ -12,5 +12,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON customers, tickets, articles, usage_hour
 GRANT SELECT ON rollout_modes, rollout_revision TO companion;
 GRANT SELECT, INSERT, DELETE ON companion_events, companion_records TO companion;
 GRANT SELECT, UPDATE ON companion_head TO companion;
-GRANT SELECT, INSERT ON companion_once TO companion;
+-- Names of what is written once; those of signals go when nobody looks for them any more.
+GRANT SELECT, INSERT, DELETE ON companion_once TO companion;
 GRANT SELECT ON schema_migrations_companion TO companion;

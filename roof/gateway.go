@@ -43,6 +43,9 @@ func gatewayServe(fs *flag.FlagSet) action {
 		if c.program.Getenv("GOGC") == "" {
 			defer debug.SetGCPercent(debug.SetGCPercent(gateway.GCPercent))
 		}
+		if c.program.Getenv("GOMEMLIMIT") == "" {
+			defer debug.SetMemoryLimit(debug.SetMemoryLimit(memoryLimit(os.DirFS("/"))))
+		}
 		g, err := gateway.New(ctx, *file, gateway.Deps{Log: log, Now: c.program.Now, Getenv: c.program.Getenv, Database: database})
 		if err != nil {
 			return misused("mend the file, or what it names; "+Name+" gateway init writes one to begin with", err)

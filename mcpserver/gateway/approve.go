@@ -45,27 +45,30 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 	if a.lock, err = inventory.ReadLock(a.path); err != nil {
 		return nil, err
 	}
-	owners := map[string][]string{}
+	owners, otherwise := map[string][]string{}, map[string]bool{}
 	for i := range f.Upstreams {
 		u := &f.Upstreams[i]
 		tools, err := g.look(ctx, u, tenant)
 		if err != nil {
 			return nil, fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
-		a.compare(u.Name, tools)
 		for _, t := range tools {
 			owners[t.Name] = append(owners[t.Name], u.Name)
+			if a.lock.Upstreams[u.Name][t.Name] != t.Fingerprint() {
+				otherwise[t.Name] = true
+			}
 		}
+		a.compare(u.Name, tools)
 	}
 	for _, tool := range slices.Sorted(maps.Keys(owners)) {
-		if of := owners[tool]; len(of) > 1 {
+		if of := owners[tool]; len(of) > 1 && otherwise[tool] { // somebody has looked at the others and approved them
 			a.Changes = append(a.Changes, fmt.Sprintf("%s: several upstreams have a tool of this name: %s", show(tool), strings.Join(of, ", ")))
 		}
 	}
 	return a, nil
 }
 
-// look reads an upstream's tools.
+// look reads an upstream's tools, as somebody with all of its scopes sees them: a server may list by scopes, and what is not seen is approved no more.
 func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) ([]inventory.Tool, error) {
 	m := &member{config: *u}
 	var err error
@@ -73,7 +76,11 @@ func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) ([]inven
 		return nil, err
 	}
 	g.members = append(g.members, m)
-	c := mcp.Caller{Subject: "gatehouse-gateway", TenantID: tenant, ClientID: "gatehouse-gateway", GrantID: "gatehouse-gateway"}
+	var scopes []string
+	for _, s := range u.Scopes {
+		scopes = append(scopes, s.Name)
+	}
+	c := mcp.Caller{Scopes: scopes, Subject: "gatehouse-gateway", TenantID: tenant, ClientID: "gatehouse-gateway", GrantID: "gatehouse-gateway"}
 	return inventory.Tools(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.server.Serve(w, r, c) }))
 }
 
@@ -98,7 +105,7 @@ func (a *Approval) compare(upstream string, tools []inventory.Tool) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		if !now[name] {
-			say(name, "gone")
+			say(name, "gone: the server does not list it now; approved no more")
 		}
 	}
 	a.lock.Approve(upstream, tools)

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
@@ -115,7 +116,7 @@ func (m *member) seenBy(examine func(context.Context, string) (guard.Examined, e
 	}
 }
 
-// tools are a tenant's by the names that its clients know: those that were approved, and those that rules name without a star.
+// tools are a tenant's by the names that its clients know: those that were approved, and those that rules name; with a star, whatever else is called so.
 func (r *ruleset) tools(tenant string) (tools []operator.Tool) {
 	names := maps.Clone(r.named)
 	for name := range r.approved {
@@ -125,17 +126,24 @@ func (r *ruleset) tools(tenant string) (tools []operator.Tool) {
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		t := operator.Tool{Name: name}
 		switch other := s.byName[name]; {
-		case other != nil && other.Off:
-			t.Away = "switched off for this tenant, under tenants in the file"
-		case other != nil && other.Rename != "":
-			t.Name = other.Rename
+		case other != nil && !other.Off && other.Rename != "":
+			t.Name, t.Own = other.Rename, name
 		case s.visible[name] != nil:
 			continue // another tool has this name for them
+		case other != nil && other.Off:
+			t.Away = "switched off for this tenant, under tenants in the file"
 		}
 		if t.Away == "" && r.hold && r.approved[name] == "" {
 			t.Away = "held back, because nobody has approved it"
 		}
 		tools = append(tools, t)
+	}
+	if !r.hold { // what is approved is known by name
+		for _, name := range r.starred {
+			if s.table.Decide(mcp.Caller{}, guard.KindTool, name).Rule == name { // none before it has all of its tools
+				tools = append(tools, operator.Tool{Name: name})
+			}
+		}
 	}
 	return tools
 }

@@ -189,3 +189,67 @@ func TestDatabaseGone(t *testing.T) {
 	g.wants(403, "crm", raw, call("write_it"))
 	g.wants(200, "crm", raw, call("read_it"))
 }
+
+// A mode goes by the name that clients use. Under the server's own name, that of a renamed tool was taken and counted for nothing; under its clients' name it was refused.
+func TestAModeOfARenamedTool(t *testing.T) {
+	b := newBehind(t)
+	g := openGateOn(t, sqlite(t), crm(b.URL, "    tenants: {acme: [{name: write_it, rename: schreiben}, {name: slow, off: true}]}\n"))
+	d := g.gateway.Operator()
+	raw := g.token("crm", "acme", "read")
+	setMode(t, d, operator.ModeSpec{Tenant: "acme", Mode: "observe"})
+	g.wants(200, "crm", raw, call("schreiben"))
+	var refused *operator.Refusal
+	err := d.SetMode(context.Background(), operator.ModeSpec{Tenant: "acme", Tool: "crm/write_it", Mode: "enforce"})
+	if !errors.As(err, &refused) || !strings.Contains(refused.Hint, "crm/schreiben") {
+		t.Errorf("the server's own name: %v, want the clients' as a hint", err)
+	}
+	setMode(t, d, operator.ModeSpec{Tenant: "acme", Tool: "crm/schreiben", Mode: "enforce"})
+	g.wants(403, "crm", raw, call("schreiben"))
+	// Others know it by its own name, and by no other.
+	setMode(t, d, operator.ModeSpec{Tenant: "globex", Tool: "crm/write_it", Mode: "observe"})
+	g.wants(200, "crm", g.token("crm", "globex", "read"), call("write_it"))
+	for _, wrong := range []string{"crm/schreiben", "crm/", "crm/*", "crm/write_*", "*"} {
+		for _, tenant := range []string{"globex", operator.Everyone} {
+			if err := d.SetMode(context.Background(), operator.ModeSpec{Tenant: tenant, Tool: wrong, Mode: "enforce"}); !errors.As(err, &refused) {
+				t.Errorf("%s for %s: %v, want a refusal", wrong, tenant, err)
+			}
+		}
+	}
+}
+
+// A tool that a rule with a star alone opens is in the report when somebody has set a mode for it, and what the rule says is in what explain says. The report said that all is
+// enforced.
+func TestToolsThatAStarOpens(t *testing.T) {
+	b := newBehind(t)
+	stars := strings.Replace(crm(b.URL), "    resources:", "      - {name: \"foo_*\", scopes: [write]}\n      - {name: \"foo_a*\", scopes: [read]}\n    resources:", 1)
+	g := openGateOn(t, sqlite(t), stars)
+	d := g.gateway.Operator()
+	enforced := func(tenant string) bool {
+		t.Helper()
+		r, err := d.Report(context.Background(), operator.ReportAsked{Tenant: tenant})
+		must(t, err)
+		return r.Tenants[0].Enforced
+	}
+	setMode(t, d, operator.ModeSpec{Tenant: "acme", Mode: "enforce"})
+	if !enforced("acme") || !enforced("globex") {
+		t.Error("before: not all is enforced")
+	}
+	setMode(t, d, operator.ModeSpec{Tenant: "acme", Tool: "crm/foo_bar", Mode: "observe"})
+	g.wants(200, "crm", g.token("crm", "acme", "read"), call("foo_bar"))
+	if enforced("acme") || !enforced("globex") {
+		t.Error("a tool of acme's is observed, and the report says otherwise, or says it of globex")
+	}
+	setMode(t, d, operator.ModeSpec{Tenant: "acme", Tool: "crm/foo_bar", Mode: "enforce"})
+	setMode(t, d, operator.ModeSpec{Tenant: operator.Everyone, Tool: "crm/foo_baz", Mode: "observe"})
+	if !enforced("acme") || enforced("globex") { // acme has a mode of its own for everything
+		t.Error("a tool of everybody's is observed, and the report says otherwise")
+	}
+	e, err := d.Explain(context.Background(), operator.ExplainAsked{Tenant: "globex", Client: "cli_x", Scopes: []string{"read"}})
+	must(t, err)
+	if i := slices.IndexFunc(e.Tools, func(x operator.ToolExplained) bool { return x.Name == "crm/foo_*" }); i < 0 || e.Tools[i].Passes || !strings.Contains(e.Tools[i].Why, "lacks write") {
+		t.Errorf("explain says %+v, want a row for foo_*", e.Tools)
+	}
+	if slices.ContainsFunc(e.Tools, func(x operator.ToolExplained) bool { return x.Name == "crm/foo_a*" }) {
+		t.Errorf("explain says %+v, and no tool comes to the rule for foo_a*", e.Tools)
+	}
+}

@@ -38,7 +38,7 @@ type File struct {
 	InsecureHTTP bool `yaml:"insecure_http"`
 	// AssertionKey makes the key of caller assertions: 32 random characters at least, the same at each replica. Default: made at the start.
 	AssertionKey Secret `yaml:"assertion_key"`
-	// SessionKey binds sessions of older clients to their grant: 32 random characters at least, the same at each replica. Default: made at the start.
+	// SessionKey binds sessions of older clients, and the events of their streams, to their grant: 32 random characters at least, the same at each replica. Default: made at the start.
 	SessionKey Secret `yaml:"session_key"`
 	// ArgumentsKey names the arguments of a tool's call in the log by a keyed hash: 32 random characters at least, the same at each replica. Default: nothing is said
 	// of them.

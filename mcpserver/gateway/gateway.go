@@ -52,7 +52,7 @@ func (d *Deps) fill() {
 }
 
 // GCPercent is what GOGC should be where a gateway is all that runs: it keeps little, and each request leaves some garbage behind, so that with Go's own 100 it is
-// collected many times a second, and the slowest requests are those that wait for it.
+// collected many times a second, and the slowest requests are those that wait for it. Whoever sets it sets a memory limit beside it.
 const GCPercent = 400
 
 // Gateway is a running gateway.
@@ -66,6 +66,7 @@ type Gateway struct {
 	replica *revocation.Replica // revoked, when it follows a feed; nil: it does not
 	proofs  ttl.Store           // DPoP proofs that were used; nil: the guards' own memory
 	nonces  config.Secret       // makes the nonces of DPoP proofs; empty: none is asked for
+	events  []byte              // the key of events' ids
 	signer  *voucher.Signer
 	members []*member
 	handler http.Handler
@@ -125,6 +126,7 @@ func (g *Gateway) wire(ctx context.Context) error {
 		}
 		*key.to = config.Secret(read)
 	}
+	g.events = eventKey(keys.session)
 	rules, err := g.rulesets(&g.file)
 	if err != nil {
 		return err

@@ -161,6 +161,14 @@ func TestShadowsAreReported(t *testing.T) {
 	if said := g.approve(); !strings.Contains(said, "several upstreams have a tool of this name: crm, wiki") {
 		t.Errorf("the look: %s", said)
 	}
+	// What was approved is otherwise no more: a look exits with 1 for ever, else.
+	if said := g.approve(); said != "" {
+		t.Errorf("the look after it was approved: %s", said)
+	}
+	two.offering(turned)
+	if said := g.approve(); !strings.Contains(said, "wiki read_it: changed") || !strings.Contains(said, "several upstreams have a tool of this name: crm, wiki") {
+		t.Errorf("the look after one of them changed: %s", said)
+	}
 }
 
 // hold without a look is refused: everything would be gone, and nobody would know why.

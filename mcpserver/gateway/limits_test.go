@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 )
 
 // A server that is not there is a 502 that does not say where it is not; then nobody is sent there for a while, and one looks whether it is back.
@@ -264,4 +266,48 @@ func TestOneTenantDoesNotOpenTheBreakerForAll(t *testing.T) {
 			t.Errorf("%s: afterwards readyz says %s", name, body)
 		}
 	}
+}
+
+// Who shows no token is kept apart by address: one stranger whose requests fail, or wait, shut out all who have none.
+func TestOneStrangerShutsOutNobodyElse(t *testing.T) {
+	b := newBehind(t)
+	g := openGateOn(t, sqlite(t), crm(b.URL, "    limits: {failures: 2, cooldown: 10s, in_flight: 8, per_tenant: 4}\n"), "insecure_allow_anonymous: true\ntrusted_proxies: [127.0.0.1/32]\n")
+	setMode(t, g.gateway.Operator(), operator.ModeSpec{Nobody: true, Mode: "observe"})
+	from := func(address string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("X-Forwarded-For", address) }
+	}
+	b.answers(func(w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusServiceUnavailable) })
+	for range 3 {
+		g.post("crm", "", call("read_it"), from("192.0.2.1"))
+	}
+	b.answers(nil)
+	for address, want := range map[string]int{"192.0.2.1": 503, "192.0.2.2": 200, "2001:db8::1": 200} {
+		g.wants(want, "crm", "", call("read_it"), from(address))
+	}
+	g.wants(200, "crm", g.token("crm", "acme", "read"), call("read_it"))
+	hold, came := make(chan struct{}), make(chan struct{}, 9)
+	b.answers(func(w http.ResponseWriter, _ *http.Request, _ string) {
+		came <- struct{}{}
+		<-hold
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"jsonrpc":"2.0","id":7,"result":{}}`)
+	})
+	ended := make(chan int, 9)
+	ask := func(address string) {
+		go func() { ended <- g.post("crm", "", call("read_it"), from(address)).status }()
+		<-came
+	}
+	ask("192.0.2.2")
+	ask("192.0.2.2")
+	g.wants(503, "crm", "", call("read_it"), from("192.0.2.2")) // an address has half of what all of them have
+	ask("192.0.2.3")
+	ask("192.0.2.4")
+	g.wants(503, "crm", "", call("read_it"), from("192.0.2.5")) // all of them have what one tenant has
+	close(hold)
+	for range 4 {
+		if status := <-ended; status != 200 {
+			t.Errorf("one that had a place: %d", status)
+		}
+	}
+	g.wants(200, "crm", "", call("read_it"), from("192.0.2.2"))
 }

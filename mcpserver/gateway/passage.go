@@ -30,6 +30,7 @@ func (g *Gateway) serve(behind *member, w http.ResponseWriter, r *http.Request) 
 	httpd.Note(r.Context(), "upstream", behind.config.Name)
 	shape := guard.TableOf(r.Context()).With.(*shape) // by which the guard decided, whatever counts by now
 	p := &passage{Gateway: g, m: behind, c: c, rules: shape.of, shape: shape}
+	p.takeUp(r)
 	if r.Method != http.MethodPost {
 		p.answer(w, r, true) // a stream of an older client may repeat a list
 		return
@@ -150,7 +151,7 @@ func headerValue(name string) string {
 
 // answer lets the server answer, and changes the lists of tools in what it streams; and in an answer of one message, if a list was asked for.
 func (p *passage) answer(w http.ResponseWriter, r *http.Request, listing bool) {
-	out := &rewriter{ResponseWriter: w, cut: p.cut, streams: !listing}
+	out := &rewriter{ResponseWriter: w, cut: p.cut, event: p.eventMAC, streams: !listing}
 	p.m.server.Serve(out, r, p.c)
 	out.finish()
 	if p.m.vouchers != nil && p.c.TenantID != "" {
@@ -201,13 +202,14 @@ func (p *passage) list(raw json.RawMessage) (list json.RawMessage, same bool, er
 		return nil, false, err
 	}
 	same = true
+	to := p.m.viewer(p.c)
 	b := []byte{'['}
 	for _, e := range elements {
 		t, err := inventory.ReadTool(e)
 		if err != nil {
 			return nil, false, err
 		}
-		if !p.m.keep(p.Gateway, p.rules, p.c.TenantID, t) {
+		if !p.m.keep(p.Gateway, p.rules, to, t) {
 			same = false
 			continue
 		}
@@ -227,7 +229,7 @@ func (p *passage) list(raw json.RawMessage) (list json.RawMessage, same bool, er
 	return append(b, ']'), same, nil
 }
 
-// held says whether a tool is not the one that was approved, as the caller's tenant sees it now.
+// held says whether a tool is not the one that was approved, as the caller sees it now.
 func (p *passage) held(ctx context.Context, name string) (bool, error) {
 	if p.rules.approved[name] == "" {
 		return true, nil
@@ -236,14 +238,15 @@ func (p *passage) held(ctx context.Context, name string) (bool, error) {
 	return tool.print != p.rules.approved[name], err
 }
 
-// look is a tool as the caller's tenant sees it now.
+// look is a tool as the caller sees it now.
 func (p *passage) look(ctx context.Context, name string) (seen, error) {
-	return p.m.seen.of(ctx, p.c.TenantID, name, p.deps.Now(), func(ctx context.Context) (map[string]seen, error) {
+	to := p.m.viewer(p.c)
+	return p.m.seen.find(ctx, to, name, p.deps.Now(), func(ctx context.Context) (map[string]seen, error) {
 		offer, err := inventory.Tools(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.m.server.Serve(w, r, p.c) }))
 		tools := map[string]seen{}
 		for _, t := range offer {
-			p.m.keep(p.Gateway, p.rules, p.c.TenantID, t) // so that what is wrong is said
-			tools[t.Name] = seen{t.Fingerprint(), t.Mirrors()}
+			p.m.keep(p.Gateway, p.rules, to, t) // so that what is wrong is said
+			tools[t.Name] = seenOf(t, t.Fingerprint())
 		}
 		return tools, err
 	})

@@ -77,7 +77,7 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 	}
 	fill(&e.Issuer, "http://localhost:8080")
 	fill(&e.Resource, "http://localhost:8090/"+e.Name)
-	p := &Proposal{Name: e.Name, Resource: e.Resource, Tools: len(offer.Tools), lock: inventory.Lock{Version: 1, Upstreams: map[string]map[string]string{}}}
+	p := &Proposal{Name: e.Name, Resource: e.Resource, Tools: len(offer.Tools), lock: inventory.NewLock()}
 	p.lock.Approve(e.Name, offer.Tools)
 	s := &sketch{Existing: e, Server: offer, Listen: listenFor(e.Resource)}
 	for _, t := range offer.Tools {

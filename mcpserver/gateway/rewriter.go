@@ -11,7 +11,8 @@ import (
 type rewriter struct {
 	http.ResponseWriter
 	cut     func([]byte) ([]byte, bool)
-	streams bool // an answer of one message goes as it is
+	event   func(id string) string // says whose an event is
+	streams bool                   // an answer of one message goes as it is
 
 	status int
 	filter message.Filter // nil: bytes go as they are
@@ -27,7 +28,7 @@ func (w *rewriter) WriteHeader(status int) {
 	kind := message.Kind(w.Header())
 	switch {
 	case kind == "text/event-stream":
-		w.filter = &message.Events{Cut: w.cut}
+		w.filter = &named{&message.Events{Cut: w.cut}, w.event}
 	case kind == "application/json" && !w.streams:
 		w.filter, w.held = &message.Whole{Cut: w.cut}, true
 		return

@@ -15,6 +15,7 @@ type ruleset struct {
 	hold     bool              // what is not approved is neither listed nor called
 	approved map[string]string // fingerprints by tool; nil: nobody has approved anything
 	named    map[string]bool   // tools that a rule names without a star, or that are otherwise for a tenant
+	starred  []string          // names with a star that rules are about
 }
 
 // of is how a tenant sees the tools.
@@ -48,7 +49,7 @@ func (g *Gateway) rulesets(f *File) ([]*ruleset, error) {
 		if err != nil {
 			return nil, fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
-		r := &ruleset{shapes: shapes, hold: u.Hold, approved: lock.Upstreams[u.Name], named: u.named()}
+		r := &ruleset{shapes: shapes, hold: u.Hold, approved: lock.Upstreams[u.Name], named: u.named(), starred: u.starred()}
 		for _, s := range shapes {
 			s.of, s.table.With = r, s
 		}
@@ -71,6 +72,16 @@ func (u *Upstream) named() map[string]bool {
 	for _, tools := range u.Tenants {
 		for _, t := range tools {
 			names[t.Name] = true
+		}
+	}
+	return names
+}
+
+// starred are the names with a star that the file's rules are about, in their order.
+func (u *Upstream) starred() (names []string) {
+	for _, r := range u.Tools {
+		if strings.Contains(r.Name, "*") {
+			names = append(names, r.Name)
 		}
 	}
 	return names

@@ -114,6 +114,11 @@ func (u *Upstream) shapes(store ttl.Store) (map[string]*shape, error) {
 			}
 			renamed = append(renamed, guard.Rule{Name: t.Rename, Scopes: d.Scopes, Hide: d.Hide, Write: d.Write})
 		}
+		for name := range s.visible { // a list would have two of the name, and a call would go to the renamed one
+			if kept := s.byName[name]; kept != nil && kept.Rename == "" && !kept.Off {
+				return nil, fmt.Errorf("tenant %q: the tool %q is renamed %q, and the tool of that name is neither renamed nor off", tenant, s.visible[name].Name, name)
+			}
+		}
 		rules.Tools = append(renamed, rules.Tools...) // a renamed tool needs what it needs under its own name
 		if s.table, err = rules.Compile(); err != nil {
 			return nil, err

@@ -7,14 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/rollout"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/usage"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
@@ -147,25 +144,19 @@ func (d *Desk) SetMode(ctx context.Context, m ModeSpec) error {
 	switch {
 	case m.Nobody == (m.Tenant != ""):
 		return &Refusal{"it is not said whose mode", "give --tenant ('*' for all that have none of their own), or --nobody for requests without a good token"}
-	case m.Tool != "" && !d.knows(m.Tool):
-		return &Refusal{fmt.Sprintf("there is no tool %.80q", m.Tool), "the tools are: " + strings.Join(d.names(), " ")}
 	case m.Nobody && m.Mode != string(guard.Enforce) && !d.Anonymous:
 		return &Refusal{"requests without a good token are always refused here", "--insecure-allow-anonymous (insecure_allow_anonymous in a gateway's file) lets them pass as nobody, when the server is started with it"}
+	}
+	if m.Tool != "" {
+		if refused := d.unknown(m.Tenant, m.Tool); refused != nil {
+			return refused
+		}
 	}
 	err := d.modes.Set(ctx, rollout.Setting{Tenant: m.Tenant, Tool: m.Tool, Mode: guard.Mode(m.Mode)}, actor)
 	if errors.Is(err, rollout.ErrMode) {
 		return &Refusal{fmt.Sprintf("there is no mode %.80q", m.Mode), err.Error()}
 	}
 	return err
-}
-
-// knows says whether there can be a tool of this name: a rule speaks of it, of whichever tenant. A server's name stands for all of its tools.
-func (d *Desk) knows(name string) bool {
-	s, tool := d.find(name)
-	if s == nil {
-		return false
-	}
-	return tool == "" || s.Table("").Decide(mcp.Caller{}, guard.KindTool, tool).Rule != "" || slices.Contains(d.names(), name)
 }
 
 // Events returns the newest audit lines of this wing first.

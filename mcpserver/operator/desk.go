@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/metrics"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/rollout"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/usage"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
 // Server is one protected MCP server as its operator sees it.
@@ -25,15 +27,17 @@ type Server struct {
 	Name string
 	// Table finds the rules of a tenant.
 	Table func(tenantID string) *guard.Table
-	// Tools are those of a tenant that are known by name. An empty tenant: all that there are.
+	// Tools are those of a tenant that are known by name, and the rules with a star that open others. An empty tenant: nobody's, or all that there are.
 	Tools func(tenantID string) []Tool
 	// Examine believes a token; see guard.Examine.
 	Examine func(ctx context.Context, raw string) (guard.Examined, error)
 }
 
-// Tool is a tool by its name.
+// Tool is a tool by its name, as the tenant's clients know it; or all others that a rule with a star is about.
 type Tool struct {
 	Name string
+	// Own is the server's own name of it, where the tenant's is another.
+	Own string
 	// Away says why nobody of the tenant has it, whatever their scopes. Empty: the rules say who has it.
 	Away string
 }
@@ -196,15 +200,46 @@ func (d *Desk) find(name string) (s *Server, tool string) {
 	return nil, name
 }
 
-// names are those of all tools, and of the servers that have one.
-func (d *Desk) names() (names []string) {
+// names are those of all tools as a tenant knows them, and of the servers that have one.
+func (d *Desk) names(tenant string) (names []string) {
 	for _, s := range d.servers {
 		if s.Name != "" {
 			names = append(names, s.Name)
 		}
-		for _, t := range s.Tools("") {
+		for _, t := range s.Tools(tenant) {
 			names = append(names, s.name(t.Name))
 		}
 	}
 	return names
+}
+
+// unknown says why a tenant's mode cannot be of what is called so; nil: there can be such a tool, because a rule speaks of it. A server's name stands for all of its tools.
+// Modes go by the names that clients use: under the server's own, that of a renamed tool would count for nothing.
+func (d *Desk) unknown(tenant, name string) *Refusal {
+	none := &Refusal{fmt.Sprintf("there is no tool %.80q", name), "the tools are: " + strings.Join(d.names(tenant), " ")}
+	s, tool := d.find(name)
+	switch {
+	case s == nil, s.name(tool) != name:
+		return none
+	case tool == "":
+		return nil
+	case strings.Contains(tool, "*"):
+		return &Refusal{fmt.Sprintf("%.80q is no tool: a star stands for nothing here", name), "give the name of one tool, or of the server for all of them"}
+	}
+	own := ""
+	for _, t := range s.Tools(tenant) {
+		switch tool {
+		case t.Name:
+			return nil
+		case t.Own:
+			own = s.name(t.Name)
+		}
+	}
+	switch {
+	case own != "":
+		return &Refusal{fmt.Sprintf("the tool %.80q has another name for whom this mode is", name), "their clients call it " + own}
+	case s.Table(tenant).Decide(mcp.Caller{}, guard.KindTool, tool).Rule == "":
+		return none
+	}
+	return nil
 }

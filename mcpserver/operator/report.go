@@ -101,7 +101,7 @@ func (d *Desk) tenantReport(ctx context.Context, tenant string, r Report, traffi
 		return t, err
 	}
 	var since time.Time
-	for _, tool := range append(d.names(), "") {
+	for _, tool := range d.moded(tenant, r.Modes) {
 		if m, _ := d.modes.Why(tenant, tool); m.Mode != guard.Enforce {
 			t.Enforced = false
 			if m.SetAt.After(since) {
@@ -115,6 +115,18 @@ func (d *Desk) tenantReport(ctx context.Context, tenant string, r Report, traffi
 	reads.Traffic.Observed = d.writes(t)
 	t.Writes = len(reads.doubts(r.Since, since, traffic[usage.Other])) == 0
 	return t, nil
+}
+
+// moded are the names for which a tenant's modes count: of tools that are known, of servers, of all (""), and of tools that a rule with a star alone opens and that somebody has
+// set a mode for.
+func (d *Desk) moded(tenant string, modes []Mode) []string {
+	names := append(d.names(tenant), "")
+	for _, m := range modes {
+		if (m.Tenant == tenant || m.Tenant == rollout.Everyone) && m.Tool != "" && d.unknown(tenant, m.Tool) == nil {
+			names = append(names, m.Tool)
+		}
+	}
+	return names
 }
 
 // writes is how many of the requests that would be refused change something, as the rules have it now. When not all are known, all do.

@@ -61,6 +61,33 @@ func TestNormalize(t *testing.T) {
 	}
 }
 
+// DS-08: of a flood of passwords only so many are hashed at once; the rest wait no longer than whoever asks, and cost nothing then. Who comes afterwards is served.
+func TestAFloodOfPasswords(t *testing.T) {
+	const flood = 200
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, flood)
+	for range flood {
+		go func() {
+			_, err := user.CheckPassword(ctx, "", "guess-guess-guess")
+			done <- err
+		}()
+	}
+	first := <-done
+	cancel()
+	gaveUp := 0
+	for range flood - 1 {
+		if err := <-done; errors.Is(err, context.Canceled) {
+			gaveUp++
+		}
+	}
+	if first != nil || gaveUp < flood/2 {
+		t.Errorf("the first got %v, and %d of %d gave up: want most", first, gaveUp, flood)
+	}
+	if _, err := user.HashPassword(t.Context(), "correct horse battery staple"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 // LG-11: an account that is not there costs the same work as one that is. Bounds are wide: without the work it would be a thousandth.
 func TestNobodyTakesAsLong(t *testing.T) {
 	ctx := context.Background()

@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,15 +32,8 @@ func Suspicions(t Tool) []string {
 	return found
 }
 
-// texts are all that an agent reads of a tool, those in its schema too.
-func (t Tool) texts() []string {
-	all := []string{t.Name, t.Title, t.Annotations.Title, t.Description}
-	var schema any
-	if json.Unmarshal(t.InputSchema, &schema) == nil {
-		all = gather(schema, all)
-	}
-	return all
-}
+// texts are all that an agent may read of a tool: those in its schemas, and of what is not known here, too.
+func (t Tool) texts() []string { return gather(t.whole, nil) }
 
 func gather(v any, into []string) []string {
 	switch v := v.(type) {

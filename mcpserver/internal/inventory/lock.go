@@ -15,18 +15,25 @@ type Lock struct {
 	Upstreams map[string]map[string]string `json:"upstreams"`
 }
 
-// lockVersion is the form of lock files that is read and written.
-const lockVersion = 1
+// lockVersion is the form of lock files that is read and written. Those of version 1 have fingerprints of less than the whole tool: what was approved by them counts as not
+// looked at.
+const lockVersion = 2
+
+// NewLock is a lock by which nothing was approved.
+func NewLock() Lock { return Lock{Version: lockVersion, Upstreams: map[string]map[string]string{}} }
 
 // ReadLock reads a lock file. Where there is none, nothing was approved.
 func ReadLock(path string) (Lock, error) {
-	l := Lock{Version: lockVersion, Upstreams: map[string]map[string]string{}}
+	l := NewLock()
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
 	}
 	if err == nil {
 		err = json.Unmarshal(text, &l)
+	}
+	if err == nil && l.Version == 1 {
+		return NewLock(), nil
 	}
 	if err == nil && l.Version != lockVersion {
 		err = fmt.Errorf("it has version %d, and %d is known", l.Version, lockVersion)

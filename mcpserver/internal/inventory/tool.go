@@ -6,13 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"strconv"
 	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// Tool is a tool as a server describes it.
+// Tool is a tool as a server describes it; see ReadTool.
 type Tool struct {
 	Name         string          `json:"name"`
 	Title        string          `json:"title"`
@@ -24,6 +23,8 @@ type Tool struct {
 		ReadOnly    *bool  `json:"readOnlyHint"`
 		Destructive *bool  `json:"destructiveHint"`
 	} `json:"annotations"`
+
+	whole any // all of it, as JSON
 }
 
 // ReadTool reads a tool as a server lists it. One with a member that differs from a known one only by case is no tool: somebody else could read it otherwise.
@@ -32,7 +33,7 @@ func ReadTool(raw json.RawMessage) (t Tool, err error) {
 	if err != nil {
 		return t, err
 	}
-	if err := message.Exact(members, "name", "title", "description", "inputSchema", "outputSchema", "annotations"); err != nil {
+	if err := message.Exact(members, "name", "title", "description", "inputSchema", "outputSchema", "annotations", "icons", "execution", "_meta"); err != nil {
 		return t, err
 	}
 	for _, m := range members {
@@ -41,13 +42,18 @@ func ReadTool(raw json.RawMessage) (t Tool, err error) {
 		}
 		hints, err := message.Members(m.Value)
 		if err == nil {
-			err = message.Exact(hints, "title", "readOnlyHint", "destructiveHint")
+			err = message.Exact(hints, "title", "readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 		}
 		if err != nil {
 			return t, err
 		}
 	}
-	return t, json.Unmarshal(raw, &t)
+	if err := json.Unmarshal(raw, &t); err != nil {
+		return t, err
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	return t, d.Decode(&t.whole)
 }
 
 // Mirrors says which top-level arguments a call repeats in headers, and how each is called after "Mcp-Param-" (MCP 2026-07-28, "x-mcp-header").
@@ -74,38 +80,14 @@ func (t Tool) Mirrors() map[string]string {
 	return mirrors
 }
 
-// Fingerprint tells one version of a tool from another: the SHA-256 of its name, titles, description, schemas and hints, which are all that an agent decides by.
-// A schema counts by what it says, not by how it is written.
+// Fingerprint tells one version of a tool from another: the SHA-256 of all that its server says of it, known to us or not. It counts by what is said, not by how it is written.
 func (t Tool) Fingerprint() string {
-	sum := sha256.New()
-	for _, part := range []string{t.Name, t.Title, t.Annotations.Title, t.Description, canonical(t.InputSchema), canonical(t.OutputSchema), hint(t.Annotations.ReadOnly), hint(t.Annotations.Destructive)} {
-		size, _ := json.Marshal(len(part)) // so that no text can move from one part to the next
-		sum.Write(append(size, ':'))
-		sum.Write([]byte(part))
-	}
-	return "sha256:" + hex.EncodeToString(sum.Sum(nil))
-}
-
-func hint(h *bool) string {
-	if h == nil {
-		return ""
-	}
-	return strconv.FormatBool(*h)
-}
-
-// canonical writes JSON in one form: members in order, no spaces. What is no JSON stays as it is.
-func canonical(raw json.RawMessage) string {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil {
-		return string(raw)
-	}
-	b, err := json.Marshal(v)
+	canonical, err := json.Marshal(t.whole) // members in order, no spaces
 	if err != nil {
-		return string(raw)
+		panic("inventory: a tool that is no JSON: " + err.Error()) // a programmer broke it
 	}
-	return string(b)
+	sum := sha256.Sum256(canonical)
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // writing are the verbs that begin the names of tools that change something.

@@ -1,32 +1,50 @@
 package remote
 
 import (
+	"context"
 	"sync"
 	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
 // breakers spare a server. That it cannot be reached is nobody's doing, and keeps everybody away for a while. What a request's own content may bring about, as an answer of
-// 502, 503 or 504 or a connection that is broken off, keeps away only the tenant whose requests found it so: nobody shuts another out. Any other answer, fit to be passed
+// 502, 503 or 504 or a connection that is broken off, keeps away only the party whose requests found it so: nobody shuts another out. Any other answer, fit to be passed
 // on or not, is one of a server that is there.
 type breakers struct {
 	all *breaker
 
-	mu      sync.Mutex
-	tenants map[string]*breaker // those with failures
+	mu        sync.Mutex
+	parties   map[party]*breaker // those with failures
+	strangers int                // of them addresses
 }
 
-// mostFailing bounds the tenants whose failures are remembered; those of more are not counted.
-const mostFailing = 10_000
+// party is who answers for a request: its tenant, or the address of one that has none.
+type party struct{ tenant, address string }
 
-// enter says whether a request of a tenant's may go; if not, how long to wait. report takes how it found the server, and says the new state when that is another: for all,
-// or for this tenant.
-func (b *breakers) enter(tenant string) (report func(outcome) (all, own string), wait time.Duration, ok bool) {
+func partyOf(ctx context.Context, c mcp.Caller) party {
+	if c.TenantID != "" {
+		return party{tenant: c.TenantID}
+	}
+	return party{address: httpd.Source(ctx)}
+}
+
+// mostFailing bounds the parties whose failures are remembered, and mostStrangers the addresses among them; those of more are not counted.
+const (
+	mostFailing   = 10_000
+	mostStrangers = mostFailing / 10
+)
+
+// enter says whether a request of a party's may go; if not, how long to wait. report takes how it found the server, and says the new state when that is another: for all,
+// or for this party.
+func (b *breakers) enter(p party) (report func(outcome) (all, own string), wait time.Duration, ok bool) {
 	all, wait, ok := b.all.enter()
 	if !ok {
 		return nil, wait, false
 	}
 	own := func(outcome) string { return "" }
-	failing := b.of(tenant, false)
+	failing := b.of(p, false)
 	if failing != nil {
 		if own, wait, ok = failing.enter(); !ok {
 			all(unknown)
@@ -40,14 +58,14 @@ func (b *breakers) enter(tenant string) (report func(outcome) (all, own string),
 			return all(bad), ""
 		case bad:
 			if failing == nil {
-				if first := b.of(tenant, true); first != nil {
+				if first := b.of(p, true); first != nil {
 					own = first.report
 				}
 			}
 			return all(good), own(bad)
 		case good:
 			changed := own(good)
-			b.forget(tenant)
+			b.forget(p)
 			return all(good), changed
 		}
 		own(unknown)
@@ -55,28 +73,34 @@ func (b *breakers) enter(tenant string) (report func(outcome) (all, own string),
 	}, 0, true
 }
 
-// of is the breaker of a tenant; nil: it has none, and none was wanted, or there is no place.
-func (b *breakers) of(tenant string, wanted bool) *breaker {
+// of is the breaker of a party; nil: it has none, and none was wanted, or there is no place.
+func (b *breakers) of(p party, wanted bool) *breaker {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	of := b.tenants[tenant]
-	if of != nil || !wanted || len(b.tenants) >= mostFailing {
+	of := b.parties[p]
+	if of != nil || !wanted || len(b.parties) >= mostFailing || p.tenant == "" && b.strangers >= mostStrangers {
 		return of
 	}
-	if b.tenants == nil {
-		b.tenants = map[string]*breaker{}
+	if b.parties == nil {
+		b.parties = map[party]*breaker{}
+	}
+	if p.tenant == "" {
+		b.strangers++
 	}
 	of = &breaker{most: b.all.most, cooldown: b.all.cooldown, now: b.all.now}
-	b.tenants[tenant] = of
+	b.parties[p] = of
 	return of
 }
 
-// forget lets go of a tenant's breaker that has no failures any more.
-func (b *breakers) forget(tenant string) {
+// forget lets go of a party's breaker that has no failures any more.
+func (b *breakers) forget(p party) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if of := b.tenants[tenant]; of != nil && of.clean() {
-		delete(b.tenants, tenant)
+	if of := b.parties[p]; of != nil && of.clean() {
+		delete(b.parties, p)
+		if p.tenant == "" {
+			b.strangers--
+		}
 	}
 }
 
@@ -87,7 +111,7 @@ func (b *breakers) describe() string {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, of := range b.tenants {
+	for _, of := range b.parties {
 		if of.describe() != stateOK {
 			return stateSome
 		}

@@ -100,7 +100,7 @@ func New(c Config) *Server {
 	}
 }
 
-// State says how the server was found: "ok", "failing" or "probing"; or "failing for some", when a tenant's requests alone find it so.
+// State says how the server was found: "ok", "failing" or "probing"; or "failing for some", when the requests of a tenant or an address alone find it so.
 func (s *Server) State() string { return s.breakers.describe() }
 
 // Close lets idle connections go.
@@ -134,14 +134,15 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 	if r.Method == http.MethodGet || m.Method == "subscriptions/listen" {
 		way = s.streams
 	}
-	leave, ok := way.enter(c.TenantID)
+	p := partyOf(r.Context(), c)
+	leave, ok := way.enter(p)
 	if !ok {
 		httpd.RetryAfter(w, 0)
 		refuse(w, r, http.StatusServiceUnavailable, m.ID, errBusy)
 		return
 	}
 	defer leave()
-	report, wait, ok := s.breakers.enter(c.TenantID)
+	report, wait, ok := s.breakers.enter(p)
 	if !ok {
 		httpd.RetryAfter(w, wait)
 		refuse(w, r, http.StatusServiceUnavailable, m.ID, errDown)
@@ -153,7 +154,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 			s.Log.Warn("a server behind the gateway is found otherwise", "upstream", s.Name, "state", all)
 		}
 		if own != "" {
-			s.Log.Warn("a server behind the gateway is found otherwise by a tenant", "upstream", s.Name, "tenant", c.TenantID, "state", own)
+			s.Log.Warn("a server behind the gateway is found otherwise by a tenant", "upstream", s.Name, "tenant", p.tenant, "address", p.address, "state", own)
 		}
 	})
 }

@@ -18,6 +18,7 @@ const FlushEvery = 5 * time.Second
 
 const (
 	maxKeys   = 10_000           // counted apart in one hour, by one replica
+	maxEach   = maxKeys / 10     // of them one tenant's: a rule with a star opens as many names as a caller makes up
 	maxAgents = 50               // of them programs that show no good token: strangers choose their names
 	lastWait  = 5 * time.Second  // for the last flush
 	flushWait = 10 * time.Second // for each other
@@ -35,6 +36,7 @@ type Counter struct {
 	pending  map[Key]Sum
 	hour     int64 // of what follows
 	known    map[Key]bool
+	each     map[string]int // of them each tenant's
 	agents   map[string]bool
 	overflow Overflow
 	refusals refusals
@@ -52,7 +54,7 @@ type Overflow struct {
 
 // NewCounter makes a counter. Run it, or flush it when it was used.
 func NewCounter(b *book.DB, now func() time.Time, log *slog.Logger) *Counter {
-	return &Counter{book: b, now: now, log: log, pending: map[Key]Sum{}, known: map[Key]bool{}, agents: map[string]bool{}}
+	return &Counter{book: b, now: now, log: log, pending: map[Key]Sum{}, known: map[Key]bool{}, each: map[string]int{}, agents: map[string]bool{}}
 }
 
 // Record counts a decision about what is called name. It never waits for a store, and keeps nothing of the message.
@@ -64,21 +66,25 @@ func (c *Counter) Record(r *guard.Record, name string) {
 	micros := r.Duration.Microseconds()
 	s := Sum{Calls: 1, Micros: micros, Slowest: micros, Last: r.At.Unix()}
 	c.mu.Lock()
-	full := c.count(k, s)
+	full, own := c.count(k, s)
 	if r.Why != nil && !r.Passed {
 		c.refusals.add(r)
 	}
 	c.mu.Unlock()
+	if own {
+		c.log.Warn("a tenant's usage is counted under the name "+Other+" until the hour ends: too many different callers and tools", "tenant", k.Tenant, "most", maxEach)
+	}
 	if full {
 		c.log.Warn("usage is counted under "+Other+" until the hour ends: too many different callers and tools", "most", maxKeys)
 	}
 }
 
-// count adds a sum, under a key that has room, and says whether it is the first of this hour that has none.
-func (c *Counter) count(k Key, s Sum) (full bool) {
+// count adds a sum, under a key that has room, and says whether it is the first of this hour that has none, among all or among its tenant's own.
+func (c *Counter) count(k Key, s Sum) (full, own bool) {
 	if k.Hour > c.hour {
 		c.hour, c.overflow.said = k.Hour, false
 		clear(c.known)
+		clear(c.each)
 		clear(c.agents)
 	}
 	if k.Agent != "" && !c.agents[k.Agent] {
@@ -89,17 +95,25 @@ func (c *Counter) count(k Key, s Sum) (full bool) {
 			c.agents[k.Agent] = true
 		}
 	}
+	asked := k
+	if !c.known[k] && c.each[k.Tenant] >= maxEach {
+		own = c.each[k.Tenant] == maxEach
+		k = k.share()
+	}
 	if !c.known[k] {
 		if len(c.known) >= maxKeys || len(c.pending) >= 2*maxKeys {
 			k = k.overflow()
-			c.overflow.Requests++
 			full, c.overflow.said = !c.overflow.said, true
 		} else {
 			c.known[k] = true
+			c.each[k.Tenant]++
 		}
 	}
+	if k != asked {
+		c.overflow.Requests++
+	}
 	c.pending[k] = c.pending[k].plus(s)
-	return full
+	return full, own
 }
 
 // Overflow says what found no room.
@@ -156,7 +170,7 @@ func (c *Counter) Run(ctx context.Context) {
 			step, err = "look for what is unusual", c.step(ctx, func(ctx context.Context) error { _, err := Detect(ctx, c.book, c.now()); return err })
 		case <-sweep.C:
 			step, err = "forget old usage", c.step(ctx, func(ctx context.Context) error {
-				return errors.Join(forget(ctx, c.book, c.now()), forgetRefusals(ctx, c.book, c.now()))
+				return errors.Join(forget(ctx, c.book, c.now()), forgetRefusals(ctx, c.book, c.now()), forgetSignals(ctx, c.book, c.now()))
 			})
 		}
 		if err != nil && ctx.Err() == nil {

@@ -23,7 +23,8 @@ const (
 	volumeLeast  = 50                  // calls in this hour; below it nothing is far
 	volumeHours  = 3                   // such hours must there be; before, nothing is usual
 	history      = 14 * 24 * time.Hour // from which they are taken
-	mostSignals  = 200                 // of each kind, looked at in one hour
+	mostSignals  = 200                 // of each kind, looked at at once
+	mostOfOne    = mostSignals / 10    // of them one tenant's
 	lookEvery    = time.Minute
 )
 
@@ -81,13 +82,26 @@ func suspects(ctx context.Context, b *book.DB, h int64, condition string, least 
 		err := scan(&s.tenant, &s.name, &s.calls)
 		out = append(out, s)
 		return err
-	}, `SELECT tenant_id, name, CAST(SUM(calls) AS BIGINT) FROM usage_hours u WHERE hour = $1 AND `+passing+` AND `+condition+`
+	}, `SELECT tenant_id, name, calls FROM (SELECT tenant_id, name, CAST(SUM(calls) AS BIGINT) AS calls, ROW_NUMBER() OVER (PARTITION BY tenant_id ORDER BY SUM(calls) DESC, name) AS place
+		FROM usage_hours u WHERE hour = $1 AND `+passing+` AND `+condition+`
 		AND NOT EXISTS (SELECT 1 FROM companion_once c WHERE c.name = 'signal:' || u.hour || ':' || u.tenant_id || ':' || u.name)
-		GROUP BY tenant_id, name, hour HAVING SUM(calls) >= $2 ORDER BY SUM(calls) DESC, tenant_id, name LIMIT $3`, h, least, mostSignals)
+		GROUP BY tenant_id, name, hour HAVING SUM(calls) >= $2) found WHERE place <= $4 ORDER BY calls DESC, tenant_id, name LIMIT $3`, h, least, mostSignals, mostOfOne)
 	if err != nil {
 		return nil, fmt.Errorf("looking for what is unusual: %w", err)
 	}
 	return out, nil
+}
+
+// forgetSignals deletes the names of signals that nobody looks for any more: of hours that are long past.
+func forgetSignals(ctx context.Context, b *book.DB, now time.Time) error {
+	return b.Write(ctx, func(tx *sql.Tx) error {
+		oldest := fmt.Sprintf("signal:%010d", hourOf(now)-24*hour)
+		_, err := tx.ExecContext(ctx, "DELETE FROM companion_once WHERE name LIKE 'signal:%' AND substr(name, 1, 17) < $1", oldest)
+		if err != nil {
+			return fmt.Errorf("forgetting signals: %w", err)
+		}
+		return nil
+	})
 }
 
 // usual is the mean of the hours in which the tenant used the tool, and whether there are enough of them.

@@ -2,6 +2,8 @@ package usage_test
 
 import (
 	"context"
+	"database/sql"
+	"fmt"
 	"testing"
 	"time"
 
@@ -72,6 +74,31 @@ func TestSignals(t *testing.T) {
 		must(t, err)
 		if len(events) != 5 || events[0].Actor != "system" || events[0].Tenant == "" || events[0].Detail == "" {
 			t.Errorf("the audit stream: %+v", events)
+		}
+	})
+}
+
+// The names by which a signal is written once are forgotten when nobody looks at their hour any more; other names stay.
+func TestOldNamesOfSignalsAreForgotten(t *testing.T) {
+	eachStore(t, func(t *testing.T, database string) {
+		ctx, b := context.Background(), open(t, database)
+		hour := func(at time.Time) string { return fmt.Sprint("signal:", at.Unix()-at.Unix()%3600, ":acme:crm/read_it") }
+		old, young := hour(noon.Add(-26*time.Hour)), hour(noon.Add(-2*time.Hour))
+		once := func(name string) (written bool) {
+			must(t, b.Write(ctx, func(tx *sql.Tx) (err error) {
+				written, err = b.LineOnce(ctx, tx, audit.Event{Time: noon, Actor: "system", Action: "x"}, name)
+				return err
+			}))
+			return written
+		}
+		for _, name := range []string{old, young, "migrated", "signals"} {
+			once(name)
+		}
+		must(t, usage.ForgetSignals(ctx, b, noon))
+		for name, forgotten := range map[string]bool{old: true, young: false, "migrated": false, "signals": false} {
+			if once(name) != forgotten {
+				t.Errorf("%s: forgotten is not %v", name, forgotten)
+			}
 		}
 	})
 }

@@ -31,7 +31,7 @@ type Refusal struct {
 	Overcome bool // a later request of the client passed, and so the refusal was of the moment
 }
 
-// The bounds of refusals. The oldest go first.
+// The bounds of refusals. The oldest go first. One tenant has a tenth at most of the rows, and of those that wait.
 const (
 	mostRefusals  = 5_000 // rows
 	mostStrangers = 500   // of them without a client, whom strangers can make at will
@@ -43,6 +43,7 @@ const (
 type refusals struct {
 	pending map[string]Refusal
 	unknown int
+	each    map[string]int // of those with a client, by tenant
 	dropped int64
 }
 
@@ -57,12 +58,17 @@ func (r *refusals) add(rec *guard.Record) {
 	id, at := "ref_"+base64.RawURLEncoding.EncodeToString(sum[:12]), rec.At.UTC().Truncate(time.Second)
 	f, there := r.pending[id]
 	if !there {
-		if len(r.pending) >= mostPending || w.Client == "" && r.unknown >= mostUnknown {
+		if len(r.pending) >= mostPending || w.Client == "" && r.unknown >= mostUnknown || w.Client != "" && r.each[w.Tenant] >= mostPending/10 {
 			r.dropped++
 			return
 		}
+		if r.each == nil {
+			r.each = map[string]int{}
+		}
 		if w.Client == "" {
 			r.unknown++
+		} else {
+			r.each[w.Tenant]++
 		}
 		f = Refusal{ID: id, Client: w.Client, Tenant: w.Tenant, Agent: rec.Agent, Resource: w.Resource, Reason: w.Reason, About: w.About, First: at}
 	}
@@ -77,7 +83,7 @@ func (r *refusals) add(rec *guard.Record) {
 // take takes all that wait.
 func (r *refusals) take() map[string]Refusal {
 	taken := r.pending
-	r.pending, r.unknown = nil, 0
+	r.pending, r.unknown, r.each = nil, 0, nil
 	return taken
 }
 
@@ -118,6 +124,7 @@ func forgetRefusals(ctx context.Context, b *book.DB, now time.Time) error {
 		}{
 			{"DELETE FROM refusals WHERE last_at < $1", now.Add(-Kept).Unix()},
 			{"DELETE FROM refusals WHERE id IN (SELECT id FROM (SELECT id FROM refusals WHERE client_id = '' ORDER BY last_at DESC, id LIMIT 1000000 OFFSET $1) beyond)", mostStrangers},
+			{"DELETE FROM refusals WHERE id IN (SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY tenant_id ORDER BY last_at DESC, id) AS place FROM refusals WHERE client_id <> '') ranked WHERE place > $1)", mostRefusals / 10},
 			{"DELETE FROM refusals WHERE id IN (SELECT id FROM (SELECT id FROM refusals ORDER BY last_at DESC, id LIMIT 1000000 OFFSET $1) beyond)", mostRefusals},
 		} {
 			if _, err := tx.ExecContext(ctx, forget.query, forget.bound); err != nil {

@@ -85,3 +85,30 @@ func TestRefusalsAtTheDoor(t *testing.T) {
 		}
 	})
 }
+
+// One tenant's clients that are refused in a thousand ways push no other tenant's refusals out, neither of memory nor of the table.
+func TestOneTenantsRefusalsPushNoneOut(t *testing.T) {
+	eachStore(t, func(t *testing.T, database string) {
+		ctx, b := context.Background(), open(t, database)
+		c := counter(b)
+		c.Record(refusedBy(noon, "x", guard.Why{Reason: guard.WhyAudience, Client: "cli_1", Tenant: "acme", Sentence: "It is for another."}), "")
+		for round := range 8 {
+			for i := range 1500 {
+				c.Record(refusedBy(noon.Add(time.Minute), "x", guard.Why{Reason: guard.WhyAudience, Client: "cli_2", Tenant: "mallory", About: fmt.Sprint(round, "/", i), Sentence: "It is for another."}), "")
+			}
+			c.Record(refusedBy(noon, "x", guard.Why{Reason: guard.WhyAudience, Client: "cli_3", Tenant: "globex", About: fmt.Sprint(round), Sentence: "It is for another."}), "")
+			must(t, c.Flush(ctx))
+		}
+		must(t, usage.ForgetRefusals(ctx, b, noon.Add(time.Hour)))
+		for tenant, want := range map[string]int{"acme": 1, "globex": 8, "mallory": 500} {
+			found, err := usage.Refusals(ctx, b, usage.RefusalFilter{Tenant: tenant, Limit: 10_000})
+			must(t, err)
+			if len(found) != want {
+				t.Errorf("%d refusals of %s's are left, want %d", len(found), tenant, want)
+			}
+		}
+		if lost := c.Overflow().Refusals; lost != 8*1400 {
+			t.Errorf("%d are left out, want %d", lost, 8*1400)
+		}
+	})
+}

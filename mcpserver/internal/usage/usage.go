@@ -46,3 +46,6 @@ const Other = guard.Other
 
 // overflow is the key under which all keys are counted that have no room. What became of the requests stays: whether rules can be enforced hangs on it.
 func (k Key) overflow() Key { return Key{Hour: k.Hour, Tenant: Other, Outcome: k.Outcome} }
+
+// share is the key under which those of a tenant are counted that are more than its share: it shuts out no other.
+func (k Key) share() Key { return Key{Hour: k.Hour, Tenant: k.Tenant, Name: Other, Outcome: k.Outcome} }

@@ -162,6 +162,50 @@ func TestReplicasAddUp(t *testing.T) {
 	})
 }
 
+// Under a rule with a star each name is a key of its own. One tenant that makes up names took the room of all: others were counted without their tenant, and the detector saw
+// none of them.
+func TestOneTenantDoesNotTakeTheRoomOfAll(t *testing.T) {
+	eachStore(t, func(t *testing.T, database string) {
+		ctx, b := context.Background(), open(t, database)
+		var log bytes.Buffer
+		c := usage.NewCounter(b, func() time.Time { return noon }, slog.New(slog.NewTextHandler(&log, nil)))
+		const made = 12_000
+		for i := range made {
+			count(c, called("mallory", fmt.Sprint("crm/foo_", i), noon))
+		}
+		for i := range 150 {
+			count(c, called("acme", fmt.Sprint("crm/read_", i%3), noon))
+		}
+		must(t, c.Flush(ctx))
+		traffic, err := usage.TrafficSince(ctx, b, noon)
+		must(t, err)
+		if diff := cmp.Diff(map[string]usage.Traffic{"mallory": {Passed: made}, "acme": {Passed: 150}}, traffic); diff != "" {
+			t.Errorf("traffic (-want +got):\n%s", diff)
+		}
+		rows, err := usage.List(ctx, b, usage.Filter{Tenant: "mallory", Since: noon, Limit: made})
+		must(t, err)
+		if len(rows) != 1001 || rows[0].Name != usage.Other || rows[0].Calls != made-1000 {
+			t.Errorf("%d rows of mallory's, the first %+v; want her share and one for the rest", len(rows), rows[0])
+		}
+		if n := strings.Count(log.String(), "a tenant's usage is counted under the name"); n != 1 || !strings.Contains(log.String(), "tenant=mallory") || c.Overflow().Requests != made-1000 {
+			t.Errorf("said %d times, %+v: %s", n, c.Overflow(), log.String())
+		}
+		found, err := usage.Detect(ctx, b, noon)
+		must(t, err)
+		acmes, others := 0, 0
+		for _, e := range found {
+			if e.Tenant == "acme" {
+				acmes++
+			} else if others++; e.Target == usage.Other {
+				t.Errorf("a signal for what has no name: %+v", e)
+			}
+		}
+		if acmes != 3 || others != 20 {
+			t.Errorf("%d signals of acme's and %d of mallory's, want 3 and 20 at once", acmes, others)
+		}
+	})
+}
+
 // What strangers and many tenants can make more of is bounded, and what has no room is counted under a name that is nobody's, and said.
 func TestCountingIsBounded(t *testing.T) {
 	ctx := context.Background()
