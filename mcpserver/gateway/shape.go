@@ -22,6 +22,9 @@ func (s *shape) tool(called string) (name string, changed *shaped) {
 	}
 	t := s.byName[called]
 	if t == nil {
+		if s.folded[strings.ToLower(called)] {
+			return "", nil // a server that folds case would take it for the one that something is said of
+		}
 		return called, nil
 	}
 	if t.Off || t.Rename != "" && t.Rename != called {

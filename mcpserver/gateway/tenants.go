@@ -56,6 +56,7 @@ type shape struct {
 	made    listing
 	byName  map[string]*shaped // by the server's name
 	visible map[string]*shaped // by the name that clients know, where it is another
+	folded  map[string]bool    // the names of both, in small letters
 }
 
 // listing is what a list of tools is made by.
@@ -89,7 +90,7 @@ func (u *Upstream) shapes(store ttl.Store) (map[string]*shape, error) {
 	}
 	all := map[string]*shape{"": {table: table, made: listing{u.Tools, u.Implies, nil}}}
 	for tenant, tools := range u.Tenants {
-		s := &shape{made: listing{u.Tools, u.Implies, tools}, byName: map[string]*shaped{}, visible: map[string]*shaped{}}
+		s := &shape{made: listing{u.Tools, u.Implies, tools}, byName: map[string]*shaped{}, visible: map[string]*shaped{}, folded: map[string]bool{}}
 		rules := u.rules()
 		var renamed []guard.Rule
 		for _, t := range tools {
@@ -101,6 +102,7 @@ func (u *Upstream) shapes(store ttl.Store) (map[string]*shape, error) {
 				return nil, fmt.Errorf("tenant %q speaks of the tool %q twice", tenant, t.Name)
 			}
 			s.byName[t.Name] = made
+			s.folded[strings.ToLower(t.Name)], s.folded[strings.ToLower(t.Rename)] = true, true
 			if t.Rename == "" {
 				continue
 			}

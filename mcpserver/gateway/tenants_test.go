@@ -53,6 +53,23 @@ func TestTenantsTools(t *testing.T) {
 	}
 }
 
+// A tool that is off, and the old name of one, are not reached in other letters either, where a rule with a star would open those: a server may fold them.
+func TestTenantsToolsInOtherLetters(t *testing.T) {
+	b := newBehind(t)
+	starred := strings.Replace(crm(b.URL, tenants), "      - {name: slow, scopes: []}\n", "      - {name: slow, scopes: []}\n      - {name: \"*\", scopes: [read]}\n", 1)
+	starred = strings.Replace(starred, "      - {name: read_it, scopes: [read]}\n", "", 1)
+	g := openGate(t, strings.Replace(starred, "- {name: write_it, scopes: [write], write: true}", "- {name: other, scopes: [write], write: true}", 1))
+	acme := g.token("crm", "acme", "read", "write")
+	if got := g.post("crm", acme, call("free")); got.status != 200 || b.count() != 1 {
+		t.Fatalf("what the star opens: %d %s", got.status, got.body)
+	}
+	for _, tool := range []string{"READ_IT", "Write_it", "Order", "read_it", "write_it"} {
+		if got := g.post("crm", acme, call(tool)); !strings.Contains(got.body, "unknown tool") || b.count() != 1 {
+			t.Errorf("%s: got %d %s", tool, got.status, got.body)
+		}
+	}
+}
+
 // Arguments that are pinned are put in, those out of bounds are refused by name, and the rest of the message stays as it was.
 func TestTenantsArguments(t *testing.T) {
 	b := newBehind(t)
