@@ -120,16 +120,10 @@ func (l *Log) take() []Entry {
 		some = append(some, l.waiting[id])
 		delete(l.waiting, id)
 	}
-	slices.SortStableFunc(some, func(a, b Entry) int { // what begins is nobody else's row, and takes up what was before it
-		switch {
-		case a.Begins == b.Begins:
-			return 0
-		case a.Begins:
-			return -1
-		}
-		return 1
-	})
-	return some
+	// What begins is nobody else's row, and takes up what began before it: that comes first, by its step.
+	begins := slices.DeleteFunc(slices.Clone(some), func(e Entry) bool { return !e.Begins })
+	slices.SortStableFunc(begins, func(a, b Entry) int { return int(a.Step - b.Step) })
+	return append(begins, slices.DeleteFunc(some, func(e Entry) bool { return e.Begins })...)
 }
 
 // back puts entries back that could not be written.
