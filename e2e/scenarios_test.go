@@ -46,8 +46,10 @@ func TestScenarios(t *testing.T) {
 			for _, file := range files {
 				t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 					t.Parallel()
-					w := newWorld(t, pair.flags(t))
-					testscript.Run(t, testscript.Params{Files: []string{file}, Cmds: w.verbs(), RequireUniqueNames: true})
+					w := &world{t: t}
+					// The world begins when the scenario does: those that wait for their turn hold no connections.
+					begin := func(*testscript.Env) error { w.begin(pair.flags(t)); return nil }
+					testscript.Run(t, testscript.Params{Files: []string{file}, Setup: begin, Cmds: w.verbs(), RequireUniqueNames: true})
 				})
 			}
 		})
@@ -65,16 +67,22 @@ type world struct {
 	places map[string]string
 }
 
-func newWorld(t *testing.T, flags []string) *world {
-	h := open(t, flags...)
-	w := &world{
-		t: t, house: h, toy: stranger(t), tokens: map[string]string{}, places: map[string]string{"": h.Resource},
-		agents: map[string]*agent{"agent": {house: h}, "mallory": {house: h}, "other": {house: h}},
-		people: map[string]*person{
-			"ann": newPerson(h, "ann@acme.example"), "bob": newPerson(h, "bob@globex.example"), "carol": newPerson(h, "carol@consulting.example"),
-		},
+// Who acts: agents, and people with their addresses.
+var (
+	agents = []string{"agent", "mallory", "other"}
+	people = map[string]string{"ann": "ann@acme.example", "bob": "bob@globex.example", "carol": "carol@consulting.example"}
+)
+
+func (w *world) begin(flags []string) {
+	h := open(w.t, flags...)
+	w.house, w.toy, w.tokens, w.places = h, stranger(w.t), map[string]string{}, map[string]string{"": h.Resource}
+	w.agents, w.people = map[string]*agent{}, map[string]*person{}
+	for _, name := range agents {
+		w.agents[name] = &agent{house: h}
 	}
-	return w
+	for name, email := range people {
+		w.people[name] = newPerson(h, email)
+	}
 }
 
 // place finds a server by its name, and opens the annexes when first asked.
@@ -104,14 +112,14 @@ func (w *world) verbs() map[string]verb {
 		}),
 		"remember": remember, "keep": w.keep, "forge": w.forge, "later": w.later,
 	}
-	for name, a := range w.agents {
+	for _, name := range agents {
 		verbs[name] = w.said(func(args []string) (bool, string, error) {
-			got, err := w.agentActs(a, args)
+			got, err := w.agentActs(w.agents[name], args)
 			return got.ok(), got.String(), err
 		})
 	}
-	for name, p := range w.people {
-		verbs[name] = w.said(func(args []string) (bool, string, error) { return w.personActs(p, args) })
+	for name := range people {
+		verbs[name] = w.said(func(args []string) (bool, string, error) { return w.personActs(w.people[name], args) })
 	}
 	return verbs
 }
