@@ -184,6 +184,9 @@ func ReadFile(path string) (File, error) {
 // parse reads the YAML strictly. A word that is not known is an error: one that is misspelt would otherwise count for nothing.
 func parse(text []byte) (File, error) {
 	var f File
+	if err := config.CheckNesting(text); err != nil {
+		return f, err
+	}
 	err := yaml.NewDecoder(bytes.NewReader(text), yaml.DisallowUnknownField()).Decode(&f)
 	var unknown *yaml.UnknownFieldError
 	var other yaml.Error

@@ -19,6 +19,7 @@ func TestFiles(t *testing.T) {
 		"a misspelt word at top":  {"issuer:", "isuer:", `line 1: there is no "isuer"; is it "issuer"?`},
 		"a misspelt word in line": {"write: true", "wirte: true", `line 10: there is no "wirte"; is it "write"?`},
 		"a word twice":            {"    implies:", "    name: x\n    implies:", "line 7"},
+		"too many brackets":       {"name: crm", "name: " + strings.Repeat("[", 300_000), "line 3: it is nested deeper than 32 levels"}, // took 10 GB
 		"a number for a word":     {"name: crm", "name: {a: b}", "line 3"},
 		"no url":                  {"    url: http://127.0.0.1:9/mcp\n", "", "it has neither a url"},
 		"a scope of nobody's":     {"scopes: [write]", "scopes: [wriet]", `needs the scope "wriet"`},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 )
 
@@ -37,7 +38,11 @@ func ParseDocument(content []byte) (Node, error) {
 
 // parse reads YAML that is one document; nil: it says nothing.
 func parse(content []byte) (ast.Node, error) {
-	file, err := parser.ParseBytes(content, 0)
+	tokens := lexer.Tokenize(string(content))
+	if err := checkNesting(tokens); err != nil {
+		return nil, err
+	}
+	file, err := parser.Parse(tokens, 0)
 	var bad yaml.Error
 	switch {
 	case errors.As(err, &bad) && bad.GetToken() != nil:
