@@ -41,8 +41,8 @@ type Act = func(ctx context.Context, arguments json.RawMessage) (any, error)
 // acts is all that the door does, by name.
 func (d *Door) acts() map[string]Act {
 	return map[string]Act{
-		"apply":           with(func(ctx context.Context, b blueprint.Blueprint) (any, error) { return d.Apply(ctx, b) }),
-		"apply.plan":      with(func(ctx context.Context, b blueprint.Blueprint) (any, error) { return d.Plan(ctx, b) }),
+		"apply":           few(blueprint.MaxValues, with(func(ctx context.Context, b blueprint.Blueprint) (any, error) { return d.Apply(ctx, b) })),
+		"apply.plan":      few(blueprint.MaxValues, with(func(ctx context.Context, b blueprint.Blueprint) (any, error) { return d.Plan(ctx, b) })),
 		"tenant.create":   with(func(ctx context.Context, s TenantSpec) (any, error) { return d.CreateTenant(ctx, s) }),
 		"tenant.list":     with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListTenants(ctx) }),
 		"tenant.show":     with(func(ctx context.Context, id string) (any, error) { return d.ShowTenant(ctx, id) }),
@@ -118,6 +118,35 @@ func with[A any](do func(context.Context, A) (any, error)) Act {
 			return nil, refuse("", "something follows the act's arguments")
 		}
 		return do(ctx, a)
+	}
+}
+
+// few counts objects and members of lists before they are read: two bytes of the arguments may be hundreds as a value.
+func few(most int, do Act) Act {
+	return func(ctx context.Context, arguments json.RawMessage) (any, error) {
+		d := json.NewDecoder(bytes.NewReader(arguments))
+		var within []json.Delim // what is open
+		n := 0
+		for {
+			t, err := d.Token()
+			if err != nil { // at the end, or where do will say what is wrong
+				return do(ctx, arguments)
+			}
+			delim, _ := t.(json.Delim)
+			if delim == ']' || delim == '}' {
+				within = within[:len(within)-1]
+				continue
+			}
+			if delim == '{' || len(within) > 0 && within[len(within)-1] == '[' {
+				n++
+			}
+			if n > most {
+				return nil, refuse("", "the act's arguments have more than %d objects and members of lists", most)
+			}
+			if delim != 0 {
+				within = append(within, delim)
+			}
+		}
 	}
 }
 

@@ -140,13 +140,16 @@ func (d *Door) tenant(ctx context.Context, id string) (tenant.Tenant, error) {
 
 // scopes returns the names of all scopes of all resources, each once, and those of them that are a resource's baseline.
 func (d *Door) scopes() (all, baseline []string) {
+	seen := map[string]bool{}
 	for _, r := range d.Resources.All() {
 		for _, s := range r.Scopes {
-			if !slices.Contains(all, s.Name) {
-				all = append(all, s.Name)
-				if s.Baseline {
-					baseline = append(baseline, s.Name)
-				}
+			if seen[s.Name] {
+				continue
+			}
+			seen[s.Name] = true
+			all = append(all, s.Name)
+			if s.Baseline {
+				baseline = append(baseline, s.Name)
 			}
 		}
 	}

@@ -47,6 +47,9 @@ func (d *Door) PutResource(ctx context.Context, r issuer.Resource) error {
 	return err
 }
 
+// maxScopes bounds those of a resource. People choose among them.
+const maxScopes = 500
+
 // checkResource says what is wrong with a resource that is to be kept.
 func (d *Door) checkResource(r issuer.Resource) (issuer.Resource, error) {
 	if d.Resources.Fixed(r.URI) {
@@ -68,6 +71,9 @@ func (d *Door) checkResource(r issuer.Resource) (issuer.Resource, error) {
 	}
 	if checked.Name, err = registrar.Name(r.Name, r.URI); err != nil {
 		return r, err
+	}
+	if n := len(checked.Scopes); n > maxScopes {
+		return r, refuse("", "the resource %s has %d scopes; %d are as many as one may have", r.URI, n, maxScopes)
 	}
 	seen := map[string]bool{}
 	for _, s := range checked.Scopes {

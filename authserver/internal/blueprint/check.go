@@ -11,6 +11,9 @@ import (
 const (
 	MaxFile    = 16 << 20 // bytes
 	MaxEntries = 50_000   // resources, tenants, roles and clients together
+	MaxWords   = 100_000  // scopes, aliases, redirect URIs and words of lists together
+	// MaxValues are as many JSON objects and members of lists as a Blueprint can have that is within these: itself, and a policy for each tenant beside.
+	MaxValues = 1 + 2*MaxEntries + MaxWords
 )
 
 // Entries counts resources, tenants, roles and clients.
@@ -22,10 +25,38 @@ func (b Blueprint) Entries() int {
 	return n
 }
 
+// Words counts what is in the lists of the entries.
+func (b Blueprint) Words() (n int) {
+	of := func(clients []Client) {
+		for _, c := range clients {
+			n += len(c.Scopes) + len(c.RedirectURIs) + len(c.PostLogoutRedirectURIs)
+		}
+	}
+	for _, r := range b.Resources {
+		n += len(r.Scopes) + len(r.Aliases)
+	}
+	for _, t := range b.Tenants {
+		for _, list := range []*Words{t.Policy.Scopes, t.Policy.Clients, t.Policy.Registrations} {
+			if list != nil {
+				n += len(*list)
+			}
+		}
+		for _, r := range t.Roles {
+			n += len(r.Scopes) + len(r.Includes)
+		}
+		of(t.Clients)
+	}
+	of(b.Clients)
+	return n
+}
+
 // Check says which entry has no name, or the same as another, and whether there are too many. It is a *config.LineError where there is a line to name.
 func (b Blueprint) Check() error {
 	if n := b.Entries(); n > MaxEntries {
 		return fmt.Errorf("it names %d things; %d are as many as one file may", n, MaxEntries)
+	}
+	if n := b.Words(); n > MaxWords {
+		return fmt.Errorf("it has %d scopes, aliases, redirect URIs and words of lists; %d are as many as one file may", n, MaxWords)
 	}
 	var c checker
 	for _, r := range b.Resources {

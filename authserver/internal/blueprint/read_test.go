@@ -89,6 +89,9 @@ func TestAFileSaysWhatThereShouldBe(t *testing.T) {
 	if n := got.Entries(); n != 7 {
 		t.Errorf("got %d entries, want 7", n)
 	}
+	if n := got.Words(); n != 11 {
+		t.Errorf("got %d words, want 11", n)
+	}
 	asJSON, err := blueprint.Read([]byte(`{"tenants": [{"id": "acme", "roles": [{"role": "clerk", "scopes": ["a"]}]}]}`))
 	if err != nil || len(asJSON.Tenants) != 1 || asJSON.Tenants[0].Roles[0].Name != "clerk" {
 		t.Errorf("JSON: got %+v %v", asJSON, err)
@@ -129,6 +132,8 @@ func TestWhatIsWrittenWronglyNamesItsLine(t *testing.T) {
 		{"a role twice", "tenants:\n  - id: acme\n    roles:\n      - role: a\n      - role: a\n", `line 5: the role "a" is in line 4 already`},
 		{"a client twice, but for spaces", "tenants:\n  - id: acme\n    clients:\n      - name: a\n      - name: 'a '\n", `line 5: the client "a" is in line 4 already`},
 		{"too large", strings.Repeat("#", blueprint.MaxFile+1), "over 16777216 bytes"},
+		{"too many words", "clients: [{name: a, scopes: [" + strings.Repeat("a, ", blueprint.MaxWords) + "a]}]", "it has 100001 scopes"},
+		{"too many scopes", "resources: [{uri: a, scopes: [" + scopes(blueprint.MaxWords+1) + "]}]", "it has 100001 scopes"},
 		{"too many", "tenants:\n  - id: acme\nclients:" + many(blueprint.MaxEntries), "50001 things"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -149,6 +154,15 @@ func many(n int) string {
 	var b strings.Builder
 	for i := range n {
 		fmt.Fprintf(&b, "\n  - name: c%d", i)
+	}
+	return b.String()
+}
+
+// scopes are so many, each of another name.
+func scopes(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "{name: s%d},", i)
 	}
 	return b.String()
 }

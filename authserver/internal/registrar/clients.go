@@ -191,6 +191,9 @@ func application(c *client.Client, s Spec) error {
 	if len(s.RedirectURIs) > client.MaxRedirectURIs {
 		return Refuse("", "more than %d redirect URIs", client.MaxRedirectURIs)
 	}
+	if len(s.PostLogoutRedirectURIs) > client.MaxRedirectURIs {
+		return Refuse("", "more than %d URIs for after signing out", client.MaxRedirectURIs)
+	}
 	for _, uri := range append(slices.Clone(s.RedirectURIs), s.PostLogoutRedirectURIs...) {
 		if err := client.CheckRedirectURI(uri); err != nil {
 			return Refuse("", "redirect URI %q cannot be registered: %v", uri, err)
