@@ -110,6 +110,9 @@ var ErrNoServer = admin.ErrNoServer
 // ErrNoAct says that a server's door does not know an act: it may be the MCP server's.
 var ErrNoAct = admin.ErrNoAct
 
+// ErrUnsaid says that a running server may have done an act and may not have.
+var ErrUnsaid = admin.ErrUnsaid
+
 // ErrWrongKey says that the key-encryption key does not open the signing keys in the database.
 var ErrWrongKey = keyring.ErrWrongKey
 

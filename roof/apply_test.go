@@ -1,15 +1,23 @@
 package roof_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/roof"
 )
 
 // organisation is the README's file, as it stands there.
@@ -112,6 +120,46 @@ func TestFilesThatAreNotApplied(t *testing.T) {
 	}
 	do(t, dir, "", "[]", "tenant", "list", "--json")
 	do(t, dir, "", "refused", "audit", "list", "--action", "apply", "--outcome", "refused")
+}
+
+// A connection that breaks, or a time that is over, left it unsaid whether a file was applied.
+func TestAnApplyThatIsNotAnsweredSaysHowToFindOut(t *testing.T) {
+	dir := t.TempDir()
+	l, err := authserver.ListenOperator(dir)
+	must(t, err)
+	var half atomic.Bool // an answer came, and broke off
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if half.Load() {
+			_, _ = w.Write([]byte(`[{"Verb":"create"`))
+			_ = http.NewResponseController(w).Flush()
+		}
+		panic(http.ErrAbortHandler)
+	})}}
+	server.Start()
+	defer server.Close()
+	path := kept(t, organisation(t))
+	for _, so := range []bool{false, true} {
+		half.Store(so)
+		code, stdout, stderr := run(t, "apply", "-f", path, "--data-dir", dir)
+		complaint(t, code, stderr, 1, "organisation.yaml: the running server has not said whether it was done")
+		if !strings.Contains(stderr, "whether it was applied is not known: run it with --dry-run; a client that was made has its secret from gatehouse client replace-secret") || stdout != "" {
+			t.Errorf("got %s%s", stdout, stderr)
+		}
+		if _, _, stderr = run(t, "apply", "-f", path, "--dry-run", "--data-dir", dir); strings.Contains(stderr, "applied") {
+			t.Errorf("a dry run: got %s", stderr)
+		}
+	}
+	server.Close()
+	dir = t.TempDir()
+	serve(t, dir).stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stderr bytes.Buffer
+	code := (&roof.Program{Args: []string{"apply", "-f", path, "--data-dir", dir}, Stdout: io.Discard, Stderr: &stderr}).Run(ctx)
+	complaint(t, code, stderr.String(), 1, "organisation.yaml: ")
+	if !strings.Contains(stderr.String(), "whether it was applied is not known") {
+		t.Errorf("on the stores, cut short: got %s", stderr.String())
+	}
 }
 
 // A thousand tenants come through the socket of the running server.

@@ -35,6 +35,9 @@ func apply(fs *flag.FlagSet) action {
 		}
 		var changes []authserver.Change
 		if err := c.act(ctx, act, b, &changes); err != nil {
+			if !*dry {
+				err = unsaid(name, err)
+			}
 			return unapplied(name, err)
 		}
 		if c.json {
@@ -69,6 +72,17 @@ func readAtMost(path string, most int64) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, most))
+}
+
+// unsaid says of a file that it may have been applied and may not have: the answer did not come, or the time was over.
+func unsaid(name string, err error) error {
+	for _, open := range []error{authserver.ErrUnsaid, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, open) {
+			hint := "whether it was applied is not known: run it with --dry-run; a client that was made has its secret from " + Name + " client replace-secret"
+			return &trouble{fmt.Errorf("%s: %w", name, err), hint, exitFailed}
+		}
+	}
+	return err
 }
 
 // unapplied says of a file that it was refused, and that it was refused whole.

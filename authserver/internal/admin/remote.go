@@ -17,6 +17,9 @@ import (
 // ErrNoServer says that no server answers for a data directory.
 var ErrNoServer = errors.New("no server answers for this data directory")
 
+// ErrUnsaid says that a server was asked to do an act, and nothing was heard of it: it may have done it.
+var ErrUnsaid = errors.New("the running server has not said whether it was done")
+
 // maxAnswer bounds what a command reads, in bytes: more than what the largest file can be answered with.
 const maxAnswer = 256 << 20
 
@@ -47,7 +50,7 @@ func Reach(ctx context.Context, dir string) (*Remote, error) {
 	return &Remote{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}, nil
 }
 
-// Act does the act inside the server; see Door.Act.
+// Act does the act inside the server; see Door.Act. Without an answer it is ErrUnsaid.
 func (r *Remote) Act(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
 	_, most := bounds(name)
 	ctx, cancel := context.WithTimeout(ctx, most+patience)
@@ -59,12 +62,12 @@ func (r *Remote) Act(ctx context.Context, name string, arguments json.RawMessage
 	request.Header.Set("Content-Type", "application/json")
 	response, err := r.client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("asking the running server: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrUnsaid, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return nil, fmt.Errorf("reading the running server's answer: %w", err)
+		return nil, fmt.Errorf("%w: reading its answer: %w", ErrUnsaid, err)
 	}
 	if response.StatusCode == http.StatusOK {
 		return body, nil
