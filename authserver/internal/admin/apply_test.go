@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
@@ -242,6 +243,19 @@ func TestWhatAFileDoesNotNameStays(t *testing.T) {
 			t.Errorf("the line of a client that is altered says %+v, want %s", events, want)
 		}
 	})
+}
+
+// A scope that takes a word from its description, or gives it one, read as no change.
+func TestAScopeIsNotItsDescription(t *testing.T) {
+	ctx, o := context.Background(), open(t)
+	for _, s := range []issuer.Scope{{Name: "a", Description: "b=c"}, {Name: "a=b", Description: "c"}} {
+		changes := o.applies(t, fmt.Sprintf("resources: [{uri: 'https://notes.example/mcp', scopes: [{name: %q, description: %q}]}]", s.Name, s.Description))
+		kept, err := o.store.Resources(ctx)
+		must(t, err)
+		if len(changes) != 1 || kept[0].Scopes[0] != s {
+			t.Errorf("got %q, and %+v is kept, want %+v", changes, kept[0].Scopes, s)
+		}
+	}
 }
 
 // What is right in the end is right, whatever it would be half-way: one change after the other, each of these is refused.

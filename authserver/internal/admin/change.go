@@ -49,13 +49,13 @@ type trait struct {
 	value any
 }
 
-// sequence is a list whose order counts.
-type sequence []string
+// sequence is a list of scopes, each with its description, whose order counts. They are compared as pairs: both may have a = in them.
+type sequence [][2]string
 
 func resourceTraits(r issuer.Resource) []trait {
 	var scopes sequence
 	for _, s := range r.Scopes {
-		scopes = append(scopes, s.Name+"="+s.Description)
+		scopes = append(scopes, [2]string{s.Name, s.Description})
 	}
 	return []trait{{"name", r.Name}, {"algorithm", r.Algorithm}, {"token_life", r.TokenLife}, {"scopes", scopes}, {"baseline", r.Baseline()}, {"aliases", r.Aliases}}
 }
@@ -134,7 +134,11 @@ func written(v any) json.RawMessage {
 	case []string:
 		v = append([]string{}, x...)
 	case sequence:
-		v = append([]string{}, x...)
+		words := []string{}
+		for _, pair := range x {
+			words = append(words, pair[0]+"="+pair[1])
+		}
+		v = words
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
