@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -239,10 +240,31 @@ func TestWhatAFileDoesNotNameStays(t *testing.T) {
 		}
 		events, err := o.Events(ctx, audit.Filter{Action: "client.update", Limit: 1})
 		must(t, err)
-		if want := `redirect_uris ["https://portal.example/cb"] → ["https://other.example/cb"]`; len(events) != 1 || events[0].Detail != want {
+		if want := `redirect_uris ["https://other.example/cb"], before ["https://portal.example/cb"]`; len(events) != 1 || events[0].Detail != want {
 			t.Errorf("the line of a client that is altered says %+v, want %s", events, want)
 		}
 	})
+}
+
+// A line has 1024 bytes: long lists pushed out of it where an application's codes go from now on, and what it may do.
+func TestTheLineOfAClientSaysWhereItsCodesGo(t *testing.T) {
+	ctx, o := context.Background(), open(t)
+	var scopes, uris []string
+	for i := range 200 {
+		scopes = append(scopes, fmt.Sprintf("{name: scope-%d, description: S}", i))
+	}
+	for i := range 20 {
+		uris = append(uris, fmt.Sprintf("'https://portal.example/%d/%s'", i, strings.Repeat("x", 200)))
+	}
+	resource := "resources: [{uri: 'https://notes.example/mcp', scopes: [" + strings.Join(scopes, ", ") + "]}]\n"
+	o.applies(t, resource+"clients: [{name: portal, redirect_uris: ["+strings.Join(uris, ", ")+"]}]")
+	all := regexp.MustCompile("scope-[0-9]+").FindAllString(resource, -1)
+	o.applies(t, "clients: [{name: portal, token_exchange: true, redirect_uris: ['https://mallory.example/cb'], post_logout_redirect_uris: ["+strings.Join(uris, ", ")+"], scopes: ["+strings.Join(all, ", ")+"]}]")
+	events, err := o.Events(ctx, audit.Filter{Action: "client.update", Limit: 10})
+	must(t, err)
+	if want := `token_exchange true, before false; redirect_uris ["https://mallory.example/cb"], before ["https://portal.example/0/`; len(events) != 1 || !strings.HasPrefix(events[0].Detail, want) {
+		t.Errorf("got %+v, want one that begins %s", events, want)
+	}
 }
 
 // A scope that takes a word from its description, or gives it one, read as no change.

@@ -149,11 +149,21 @@ func written(v any) json.RawMessage {
 	return bytes.TrimSpace(b.Bytes())
 }
 
-// described are fields in an audit line.
+// described are fields in an audit line, which is cut at its end: first what a client may do, which is short, then where its codes go, and of each what it will be
+// before what it was.
 func described(fields []Field) string {
+	rank := func(f Field) int {
+		switch {
+		case f.Name == "redirect_uris":
+			return 1
+		case bytes.HasPrefix(f.To, []byte("[")):
+			return 2
+		}
+		return 0
+	}
 	var all []string
-	for _, f := range fields {
-		all = append(all, fmt.Sprintf("%s %s → %s", f.Name, f.From, f.To))
+	for _, f := range slices.SortedStableFunc(slices.Values(fields), func(a, b Field) int { return rank(a) - rank(b) }) {
+		all = append(all, fmt.Sprintf("%s %s, before %s", f.Name, f.To, f.From))
 	}
 	return strings.Join(all, "; ")
 }
