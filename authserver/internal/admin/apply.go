@@ -21,21 +21,24 @@ var errOnlyTried = errors.New("it was only tried")
 
 // Plan says what Apply would change, and changes nothing: everything is done as Apply does it, and taken back.
 func (d *Door) Plan(ctx context.Context, b blueprint.Blueprint) ([]Change, error) {
-	p, err := d.plan(ctx, b)
-	if err != nil || len(p.changes) == 0 {
+	if _, err := d.plan(ctx, b); err != nil { // most of what is refused holds nobody up
 		return nil, err
 	}
-	if _, err := d.carryOut(ctx, b, true); err != nil {
+	tried, err := d.carryOut(ctx, b, true)
+	if err != nil {
 		return nil, err
 	}
-	return p.changes, nil
+	for _, place := range tried.places { // there are no such clients
+		tried.changes[place].ClientID, tried.changes[place].Secret = "", ""
+	}
+	return tried.changes, nil
 }
 
 // Apply makes everything as a file says: all of it, with the line of each act, or nothing. What the file does not name stays as it is. Who applies the same file
-// again changes nothing.
+// again changes nothing: that, too, is said only of what was read where nobody else changed anything meanwhile.
 func (d *Door) Apply(ctx context.Context, b blueprint.Blueprint) ([]Change, error) {
-	p, err := d.plan(ctx, b) // most of what is refused, and what is as it should be, holds nobody up
-	if err != nil || len(p.changes) == 0 {
+	p, err := d.plan(ctx, b) // most of what is refused holds nobody up
+	if err != nil {
 		return nil, err
 	}
 	if err := d.keysFor(ctx, b, p); err != nil {
@@ -96,6 +99,9 @@ func (d *Door) carryOut(ctx context.Context, b blueprint.Blueprint, trial bool) 
 
 // do does what is planned. The lines come first.
 func (d *Door) do(ctx context.Context, p *plan) error {
+	if len(p.changes) == 0 {
+		return nil
+	}
 	secrets := make([]string, len(p.made))
 	for i := range p.made {
 		secrets[i] = registrar.Arm(&p.made[i])

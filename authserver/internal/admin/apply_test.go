@@ -322,6 +322,43 @@ func TestManyApplyAtOnce(t *testing.T) {
 	})
 }
 
+// What was as the file says only in part, each part at another moment, was called as the file says. What counts is what is there when nobody changes anything.
+func TestNothingToChangeIsSaidOfOneMoment(t *testing.T) {
+	onStores(t, func(t *testing.T, o *office) {
+		ctx, within := context.Background(), o.Atomically
+		o.applies(t, desired)
+		other := "Renamed"
+		o.Atomically = func(ctx context.Context, do func(admin.Stores) error) error {
+			must(t, o.store.RenameTenant(ctx, "globex", other)) // after what was read before
+			return within(ctx, do)
+		}
+		b := file(t, "tenants: [{id: globex, name: globex, clients: [{name: new, scopes: ['customers:read']}]}]")
+		planned, err := o.Plan(ctx, b)
+		must(t, err)
+		changes, err := o.Apply(ctx, b)
+		must(t, err)
+		want := []string{`change tenant globex globex; name "Renamed"→"globex"`, `create client globex new; scopes null→["customers:read"]`}
+		for what, got := range map[string][]admin.Change{"planned": planned, "applied": changes} {
+			if diff := cmp.Diff(want, said(got)); diff != "" {
+				t.Errorf("%s (-want +got)\n%s", what, diff)
+			}
+		}
+		if c := planned[1]; c.ClientID != "" || c.Secret != "" {
+			t.Errorf("a dry run showed the id or the secret of %s", c.Name)
+		}
+		if planned, err = o.Plan(ctx, b); err != nil || len(planned) != 1 {
+			t.Errorf("where there was nothing to change before: planned %q %v", said(planned), err)
+		}
+		if changes, err = o.Apply(ctx, b); err != nil || len(changes) != 1 {
+			t.Errorf("where there was nothing to change before: applied %q %v", said(changes), err)
+		}
+		other = "globex"
+		if changes, err = o.Apply(ctx, b); err != nil || len(changes) != 0 {
+			t.Errorf("applied again: %q %v", said(changes), err)
+		}
+	})
+}
+
 // atOnce applies files at once, and says how much each changed; -1: it was refused.
 func (o *office) atOnce(t *testing.T, files ...string) []int {
 	t.Helper()
