@@ -72,3 +72,29 @@ func TestAnApplicationHasOnlySoManyURIsForAfterSigningOut(t *testing.T) {
 	_, _, err = o.CreateClient(context.Background(), s)
 	must(t, err)
 }
+
+// A megabyte of tenants that are to have all scopes, and of scopes, became gigabytes: each tenant got them all.
+func TestAShortFileDoesNotGiveEndlessly(t *testing.T) {
+	ctx, o := context.Background(), open(t)
+	resources := func(n int) string {
+		text := "resources:\n"
+		for i := range n {
+			text += fmt.Sprintf("  - uri: https://notes.example/%d\n    scopes:\n", i)
+			for j := range 500 {
+				text += fmt.Sprintf("      - {name: s-%d-%d, description: S}\n", i, j)
+			}
+		}
+		return text
+	}
+	_, err := o.Apply(ctx, file(t, resources(10)))
+	refused(t, err, "the resources would have 5003 scopes together; 5000 are as many as a file may make")
+	tenants := "tenants:\n"
+	for i := range 3000 {
+		tenants += fmt.Sprintf("  - id: t%d\n", i)
+	}
+	_, err = o.Apply(ctx, file(t, tenants+resources(1)))
+	refused(t, err, "line 1990: the new tenants for which the file names no scopes would have more than 1000000 together")
+	if lines := o.lines(t); len(lines) > 0 {
+		t.Errorf("it left %q", lines)
+	}
+}

@@ -61,7 +61,11 @@ type Door struct {
 	More map[string]Act
 
 	later *registrar.Later // what waits for the transaction that this door is part of; nil: it is part of none
+	known *known           // the scopes, where the resources stay as they are; nil: they are looked up each time
 }
+
+// known are the scopes of all resources; see Door.scopes.
+type known struct{ all, baseline []string }
 
 // Stores are what acts read and change, with the record of them.
 type Stores interface {
@@ -140,6 +144,9 @@ func (d *Door) tenant(ctx context.Context, id string) (tenant.Tenant, error) {
 
 // scopes returns the names of all scopes of all resources, each once, and those of them that are a resource's baseline.
 func (d *Door) scopes() (all, baseline []string) {
+	if d.known != nil {
+		return slices.Clip(d.known.all), slices.Clip(d.known.baseline)
+	}
 	seen := map[string]bool{}
 	for _, r := range d.Resources.All() {
 		for _, s := range r.Scopes {

@@ -40,8 +40,15 @@ type planner struct {
 	*Door
 	registrar *registrar.Registrar
 	there     map[string]tenant.Tenant // that there are
+	given     int                      // scopes that new tenants begin with because the file names none for them
 	plan
 }
+
+// What a short file could make much of: each new tenant for which it names no scopes may have all that there are.
+const (
+	maxKnown = 5_000     // scopes of all resources together, where a file brings resources
+	maxGiven = 1_000_000 // scopes of such tenants together
+)
 
 // plan compares what there is with what there should be. What the rules refuse is a *Refusal that names the line.
 func (d *Door) plan(ctx context.Context, b blueprint.Blueprint) (*plan, error) {
@@ -53,9 +60,12 @@ func (d *Door) plan(ctx context.Context, b blueprint.Blueprint) (*plan, error) {
 	if err := p.planResources(ctx, b.Resources); err != nil {
 		return nil, err
 	}
+	all, baseline := p.scopes()
+	if n := len(all); n > maxKnown && len(b.Resources) > 0 {
+		return nil, refuse("", "the resources would have %d scopes together; %d are as many as a file may make", n, maxKnown)
+	}
+	p.known = &known{all, baseline}
 	p.registrar = p.Registrar()
-	all, _ := p.scopes()
-	p.registrar.Scopes = func() []string { return all }
 	tenants, err := p.Tenants.Tenants(ctx) // and not one by one: those that this process remembers may be a second old
 	if err != nil {
 		return nil, fmt.Errorf("reading tenants: %w", err)

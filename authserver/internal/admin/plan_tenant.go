@@ -68,6 +68,11 @@ func (p *planner) planNewTenant(it *tenantPlan, b blueprint.Tenant) error {
 		scopes = *b.Policy.Scopes
 		s.Scopes = scopes.Texts()
 	}
+	if len(s.Scopes) == 0 {
+		if p.given += len(p.known.all); p.given > maxGiven {
+			return at(refuse("name the scopes of each in its policy", "the new tenants for which the file names no scopes would have more than %d together", maxGiven), b.Line)
+		}
+	}
 	t, specs, err := p.draftTenant(s)
 	if err != nil {
 		return at(err, b.Line, scopes)
