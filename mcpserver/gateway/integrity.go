@@ -26,9 +26,9 @@ func (m *member) viewer(c mcp.Caller) viewer {
 	return viewer{c.TenantID, strings.Join(slices.Compact(scopes), " ")}
 }
 
-// keep says whether a tool may be shown to somebody, and says in the log what is wrong with it, once for each version of it.
-func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t inventory.Tool) bool {
-	print := t.Fingerprint()
+// keep says whether a tool may be shown to somebody, and its fingerprint; what is wrong with it goes to the log, once for each version of it.
+func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t inventory.Tool) (print string, shown bool) {
+	print = t.Fingerprint()
 	if rules.hold {
 		m.seen.note(to, t.Name, seenOf(t, print))
 	}
@@ -57,7 +57,7 @@ func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t inventory.Tool) b
 			g.deps.Log.Warn("more tools are not what they should be; for the rest of this minute none is reported", "upstream", m.config.Name)
 		}
 	}
-	return !rules.hold || approved
+	return print, !rules.hold || approved
 }
 
 // views is what was last seen of the tools of a server, by those who may see the same. It is safe for concurrent use.

@@ -115,7 +115,7 @@ func (p *passage) mirror(r *http.Request, name string, changed *shaped) {
 	tool, err := p.look(r.Context(), name)
 	if err != nil {
 		httpd.Note(r.Context(), "error", err)
-		unmirror(r, "Mcp-Param-")
+		unmirror(r, message.ParameterHeader)
 		return
 	}
 	r.Header = r.Header.Clone()
@@ -127,12 +127,12 @@ func (p *passage) mirror(r *http.Request, name string, changed *shaped) {
 		var text string
 		switch {
 		case b.pin[0] == '{' || b.pin[0] == '[':
-			r.Header.Del("Mcp-Param-" + called) // nothing that a header could say
+			r.Header.Del(message.ParameterHeader + called) // nothing that a header could say
 			continue
 		case json.Unmarshal(b.pin, &text) != nil:
 			text = string(b.pin)
 		}
-		r.Header.Set("Mcp-Param-"+called, headerValue(text))
+		r.Header.Set(message.ParameterHeader+called, headerValue(text))
 	}
 }
 
@@ -209,7 +209,7 @@ func (p *passage) list(raw json.RawMessage) (list json.RawMessage, same bool, er
 		if err != nil {
 			return nil, false, err
 		}
-		if !p.m.keep(p.Gateway, p.rules, to, t) {
+		if _, shown := p.m.keep(p.Gateway, p.rules, to, t); !shown {
 			same = false
 			continue
 		}
@@ -245,8 +245,8 @@ func (p *passage) look(ctx context.Context, name string) (seen, error) {
 		offer, err := inventory.Tools(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.m.server.Serve(w, r, p.c) }))
 		tools := map[string]seen{}
 		for _, t := range offer {
-			p.m.keep(p.Gateway, p.rules, to, t) // so that what is wrong is said
-			tools[t.Name] = seenOf(t, t.Fingerprint())
+			print, _ := p.m.keep(p.Gateway, p.rules, to, t) // so that what is wrong is said
+			tools[t.Name] = seenOf(t, print)
 		}
 		return tools, err
 	})

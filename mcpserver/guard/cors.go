@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -40,9 +41,10 @@ var allowedHeaders = [...]string{"Authorization", "DPoP", "Content-Type", "Accep
 
 // mirrored are the headers that a preflight asks for and that mirror arguments of tools: their names are the server's (MCP 2026-07-28, "x-mcp-header"; RS-32).
 func mirrored(r *http.Request) (names []string) {
+	const prefix = message.ParameterHeader
 	for _, asked := range r.Header["Access-Control-Request-Headers"] {
 		for name := range strings.SplitSeq(asked, ",") {
-			if name = strings.TrimSpace(name); len(name) > len(parameter) && len(names) < mostMirrored && strings.EqualFold(name[:len(parameter)], parameter) && isName(name) {
+			if name = strings.TrimSpace(name); len(name) > len(prefix) && len(names) < mostMirrored && strings.EqualFold(name[:len(prefix)], prefix) && isName(name) {
 				names = append(names, name)
 			}
 		}
@@ -50,10 +52,7 @@ func mirrored(r *http.Request) (names []string) {
 	return names
 }
 
-const (
-	parameter    = "Mcp-Param-"
-	mostMirrored = 64
-)
+const mostMirrored = 64
 
 // TooMany answers 429 to who asks too often, for Policy.Admit: ask again after wait.
 func TooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {

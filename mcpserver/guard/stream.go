@@ -77,7 +77,7 @@ func (s *Streams) remove(o *stream) {
 // place takes the place of a stream that may go on for ever, before the server is asked for it, unless its grant has as many as it may (DS-04). What answers a call ends with
 // that: it has a place, too, and none is refused it after it ran.
 func (x *passage) place() bool {
-	if x.r.Method != http.MethodGet && x.m.Method != "subscriptions/listen" {
+	if !message.Lasts(x.r, &x.m) {
 		return true
 	}
 	if x.hold(); !x.Streams.add(x.held, x.MaxStreams) {

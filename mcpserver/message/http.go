@@ -11,6 +11,14 @@ import (
 	"strings"
 )
 
+// ParameterHeader begins the names of headers that mirror a tool's arguments (MCP 2026-07-28, "x-mcp-header"); the server holds them against the message.
+const ParameterHeader = "Mcp-Param-"
+
+// Lasts says whether a request is for a stream that goes on until somebody ends it: the one that an older client opens with GET, or a newer one's subscription.
+func Lasts(r *http.Request, m *Message) bool {
+	return r.Method == http.MethodGet || m.Method == "subscriptions/listen"
+}
+
 // Refusal is a request that is not a message to us at all.
 type Refusal struct {
 	Status  int

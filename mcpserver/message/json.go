@@ -310,6 +310,11 @@ func Value(object []byte, name string) json.RawMessage {
 	if err != nil {
 		return nil
 	}
+	return Find(members, name)
+}
+
+// Find is the value of the member of this name; nil: there is none.
+func Find(members []Member, name string) json.RawMessage {
 	for _, m := range members {
 		if string(m.Name) == name {
 			return m.Value

@@ -18,9 +18,6 @@ var passes = [...]string{
 	"Accept", "Content-Type", "Last-Event-Id", "Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version", "Mcp-Session-Id", "Traceparent", "Tracestate",
 }
 
-// parameter begins the headers that mirror a tool's arguments (MCP 2026-07-28, "x-mcp-header"); the server holds them against the message.
-const parameter = "Mcp-Param-"
-
 const userAgent = "gatehouse-gateway"
 
 func requestHeader(from http.Header) http.Header {
@@ -31,7 +28,7 @@ func requestHeader(from http.Header) http.Header {
 		}
 	}
 	for name, v := range from {
-		if strings.HasPrefix(name, parameter) {
+		if strings.HasPrefix(name, message.ParameterHeader) {
 			h[name] = v
 		}
 	}
@@ -142,12 +139,7 @@ func (a *answer) whole() {
 // client that acts on it.
 func isMessage(body []byte) bool {
 	if members, err := message.Members(body); err == nil {
-		for _, m := range members {
-			if string(m.Name) == "jsonrpc" {
-				return string(m.Value) == `"2.0"`
-			}
-		}
-		return false
+		return string(message.Find(members, "jsonrpc")) == `"2.0"`
 	}
 	var m struct {
 		Version string `json:"jsonrpc"`

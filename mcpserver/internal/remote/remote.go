@@ -131,7 +131,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 		}
 	}
 	way := s.requests
-	if r.Method == http.MethodGet || m.Method == "subscriptions/listen" {
+	if message.Lasts(r, m) {
 		way = s.streams
 	}
 	p := partyOf(r.Context(), c)

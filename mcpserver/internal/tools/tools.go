@@ -48,14 +48,7 @@ func read(raw json.RawMessage) (arguments, error) {
 }
 
 // value is an argument as it was written; nil: it was not given.
-func (a arguments) value(name string) json.RawMessage {
-	for _, m := range a {
-		if string(m.Name) == name {
-			return m.Value
-		}
-	}
-	return nil
-}
+func (a arguments) value(name string) json.RawMessage { return message.Find(a, name) }
 
 // text reads a text argument, "" when it was not given, and checks it: its length in characters, and no character that could not be shown.
 func (a arguments) text(name string, least, most int, into *string) error {
