@@ -140,8 +140,8 @@ func (r *ruleset) tools(tenant string) (tools []operator.Tool) {
 	}
 	if !r.hold { // what is approved is known by name
 		for _, name := range r.starred {
-			if s.table.Decide(mcp.Caller{}, guard.KindTool, name).Rule == name { // none before it has all of its tools
-				tools = append(tools, operator.Tool{Name: name})
+			if s.table.DecidePattern(mcp.Caller{}, guard.KindTool, name).Rule == name { // none before it has all of its tools
+				tools = append(tools, operator.Tool{Name: name, Pattern: true})
 			}
 		}
 	}

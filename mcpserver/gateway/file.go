@@ -135,6 +135,7 @@ type Scope struct {
 // Rule says what opens the things of a name; see guard.Rule.
 type Rule struct {
 	Name   string   `yaml:"name"`
+	Exact  bool     `yaml:"exact"`
 	Scopes []string `yaml:"scopes"`
 	Hide   bool     `yaml:"hide"`
 	Write  bool     `yaml:"write"`
@@ -208,7 +209,7 @@ func words() []string {
 		"listen", "issuer", "jwks_url", "algorithms", "redis", "redis_prefix", "client_id", "client_secret", "insecure_ignore_revocations", "insecure_http", "assertion_key", "session_key", "arguments_key",
 		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "calls_per_minute", "documents_per_minute", "database", "metrics_listen", "insecure_allow_anonymous", "upstreams",
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
-		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write",
+		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write", "exact",
 		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "first_byte", "idle", "failures", "cooldown",
 		"command", "directory", "environment", "set", "tenant_env", "processes", "start", "idle_process",
 		"hold", "tenants", "off", "rename", "describe", "arguments", "calls_per_hour", "const", "enum", "minimum", "maximum", "maxLength", "pattern",

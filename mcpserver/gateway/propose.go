@@ -14,6 +14,7 @@ import (
 
 	_ "embed"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/child"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/remote"
@@ -81,7 +82,14 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 	p.lock.Approve(e.Name, offer.Tools)
 	s := &sketch{Existing: e, Server: offer, Listen: listenFor(e.Resource)}
 	for _, t := range offer.Tools {
-		s.Tools = append(s.Tools, proposed{t.Name, e.scope(t.Writes()), t.Writes(), oneLine(t.Description), inventory.Suspicions(t)})
+		s.Tools = append(s.Tools, proposed{
+			Name: t.Name, Closed: notOpened(t.Name, guard.IsToolName(t.Name)), Scope: e.scope(t.Writes()), Write: t.Writes(),
+			Description: oneLine(t.Description), Suspicions: inventory.Suspicions(t),
+		})
+	}
+	for _, name := range offer.Prompts {
+		plain := name != "" && oneLine(name) == name && !strings.Contains(name, "*") // prompts may have any name
+		s.Prompts = append(s.Prompts, proposed{Name: name, Closed: notOpened(name, plain), Scope: e.scope(false)})
 	}
 	if p.Config, err = s.write(); err != nil {
 		return nil, err
@@ -137,14 +145,49 @@ type sketch struct {
 	Listen string
 	Server inventory.Offer
 	Tools  []proposed
+
+	Prompts []proposed
 }
 
+// proposed is a tool or a prompt of the server's, for which a rule is proposed.
 type proposed struct {
 	Name        string
+	Closed      string // why its rule stands in a comment; empty: it does not
 	Scope       string
 	Write       bool
 	Description string
 	Suspicions  []string
+}
+
+// notOpened says why a thing of this name is not opened by a proposal, or "".
+func notOpened(name string, plain bool) string {
+	switch {
+	case plain:
+		return ""
+	case name == "":
+		return "it has no name"
+	}
+	return "its name has characters that a name must not have, or is too long (MCP, \"Tool Names\")"
+}
+
+// rule writes the rule for a thing of the server's, as YAML on one line. A star in the name is the server's: it stands for itself.
+func (p proposed) rule() (string, error) {
+	name, err := quote(p.Name)
+	if err != nil {
+		return "", err
+	}
+	if strings.Contains(p.Name, "*") {
+		name += ", exact: true"
+	}
+	scope, err := quote(p.Scope)
+	if err != nil {
+		return "", err
+	}
+	line := "- {name: " + name + ", scopes: [" + scope + "]"
+	if p.Write {
+		line += ", write: true"
+	}
+	return line + "}", nil
 }
 
 //go:embed proposal.yaml
@@ -152,7 +195,7 @@ var proposalText string
 
 // write fills the template. Everything that the server says is quoted: it is text, and never YAML.
 func (s *sketch) write() ([]byte, error) {
-	t, err := template.New("proposal").Funcs(template.FuncMap{"quote": quote}).Parse(proposalText)
+	t, err := template.New("proposal").Funcs(template.FuncMap{"quote": quote, "rule": proposed.rule}).Parse(proposalText)
 	if err != nil {
 		return nil, fmt.Errorf("reading the template: %w", err)
 	}
@@ -163,10 +206,25 @@ func (s *sketch) write() ([]byte, error) {
 	return []byte(b.String()), nil
 }
 
-// quote writes text as YAML reads it: a JSON string is one of YAML's.
+// quote writes text as YAML reads it, on one line: a JSON string is one of YAML's, in which characters
+// that nobody sees, or that could end the line, are escaped.
 func quote(s string) (string, error) {
 	b, err := json.Marshal(s)
-	return string(b), err
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	for _, c := range string(b) {
+		switch {
+		case unicode.IsPrint(c):
+			out.WriteRune(c)
+		case c <= 0xFFFF:
+			fmt.Fprintf(&out, `\u%04X`, c)
+		default:
+			fmt.Fprintf(&out, `\U%08X`, c)
+		}
+	}
+	return out.String(), nil
 }
 
 // oneLine makes text fit for a comment: nothing in it can end the line, or be there without being seen.

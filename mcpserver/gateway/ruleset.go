@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"strings"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
 )
 
@@ -65,7 +65,7 @@ func (g *Gateway) rulesets(f *File) ([]*ruleset, error) {
 func (u *Upstream) named() map[string]bool {
 	names := map[string]bool{}
 	for _, r := range u.Tools {
-		if !strings.Contains(r.Name, "*") {
+		if !guard.Rule(r).IsPattern() {
 			names[r.Name] = true
 		}
 	}
@@ -80,7 +80,7 @@ func (u *Upstream) named() map[string]bool {
 // starred are the names with a star that the file's rules are about, in their order.
 func (u *Upstream) starred() (names []string) {
 	for _, r := range u.Tools {
-		if strings.Contains(r.Name, "*") {
+		if guard.Rule(r).IsPattern() {
 			names = append(names, r.Name)
 		}
 	}

@@ -19,6 +19,9 @@ import (
 type TenantTool struct {
 	// Name is the tool's, as the server calls it.
 	Name string `yaml:"name"`
+	// Exact says that a "*" in Name, or in Rename, is a part of it. Without it such a name is refused,
+	// because it looks like one that stands for several tools.
+	Exact bool `yaml:"exact"`
 	// Off takes it away: it is neither listed nor called.
 	Off bool `yaml:"off"`
 	// Rename is the name that clients know it by.
@@ -114,7 +117,7 @@ func (u *Upstream) shapes(store ttl.Store) (map[string]*shape, error) {
 			if d.Reason == guard.ReasonUnnamed { // under its other name a rule with a star could open it
 				return nil, fmt.Errorf("tenant %q: the tool %q is renamed, and no rule under tools names it", tenant, t.Name)
 			}
-			renamed = append(renamed, guard.Rule{Name: t.Rename, Scopes: d.Scopes, Hide: d.Hide, Write: d.Write})
+			renamed = append(renamed, guard.Rule{Name: t.Rename, Exact: true, Scopes: d.Scopes, Hide: d.Hide, Write: d.Write})
 		}
 		for name := range s.visible { // a list would have two of the name, and a call would go to the renamed one
 			if kept := s.byName[name]; kept != nil && kept.Rename == "" && !kept.Off {
@@ -136,8 +139,8 @@ func (u *Upstream) shaped(t TenantTool, store ttl.Store) (*shaped, error) {
 	switch {
 	case t.Name == "":
 		return nil, errors.New("it has no name")
-	case strings.Contains(t.Name+t.Rename, "*"):
-		return nil, errors.New("a star stands for nothing here: each tool is named")
+	case !t.Exact && strings.Contains(t.Name+t.Rename, "*"):
+		return nil, errors.New("a star stands for nothing here: each tool is named, with exact: true when a star is in its name")
 	case t.CallsPerHour < 0:
 		return nil, errors.New("calls_per_hour is less than nothing; off takes a tool away")
 	}

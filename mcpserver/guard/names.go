@@ -48,7 +48,7 @@ func (t *Table) rule(of, name string) *Rule {
 		return nil
 	case of == KindResource:
 		return k.read(name, r)
-	case r.Name == name:
+	case r.Name == name && !r.IsPattern():
 		return r
 	case of == KindTool && !isName(name), of == KindPrompt && strings.TrimSpace(name) != name, k.folded[strings.ToLower(name)] && !k.names[name]: // a server may trim, or fold
 		return nil

@@ -106,7 +106,10 @@ func (r *Record) NameLabel() string {
 	return r.RuleLabel()
 }
 
-// isName says whether a name is one that a tool may have (MCP 2025-11-25, tools, "Tool Names").
+// IsToolName reports whether a name has only characters that a tool's name may have, and 1 to 128 of
+// them (MCP 2025-11-25, tools, "Tool Names").
+func IsToolName(s string) bool { return isName(s) }
+
 func isName(s string) bool {
 	return s != "" && len(s) <= 128 && !strings.ContainsFunc(s, func(c rune) bool { return !strings.ContainsRune(nameCharacters, c) })
 }

@@ -28,6 +28,9 @@ type Rule struct {
 	// Name is exact, or has one or more "*", each of which stands for any characters: of a tool's name those that such a name may have, none longer than 128, and no other
 	// rule's name in other letters, because a server may trim or fold. A URI is read as it is and with its percent signs taken away, and must fit the same rule.
 	Name string
+	// Exact makes each "*" in Name stand for itself. Set it in every rule whose name was chosen by a
+	// server: a tool that is called "*" must not open other tools.
+	Exact bool
 	// Scopes are all needed. None: whoever has a good token may.
 	Scopes []string
 	// Hide answers who may not as if there were no such thing. Such a tool can never lead a client to ask for its scope: use it for what nobody should learn of.
@@ -110,11 +113,14 @@ func (r Rules) reach(scope string, seen []string) []string {
 	return seen
 }
 
+// IsPattern reports whether the rule is about all names that fit Name, and not about one name.
+func (r Rule) IsPattern() bool { return !r.Exact && strings.Contains(r.Name, "*") }
+
 func (k *kind) add(r *Rule) {
 	k.all = append(k.all, r)
 	k.names[r.Name], k.folded[strings.ToLower(r.Name)] = true, true
 	switch {
-	case strings.Contains(r.Name, "*"):
+	case r.IsPattern():
 		k.patterns = append(k.patterns, r)
 	case k.exact[r.Name] == nil && !slices.ContainsFunc(k.patterns, func(p *Rule) bool { return fits(p.Name, r.Name) }):
 		k.exact[r.Name] = r
@@ -156,8 +162,22 @@ type Decision struct {
 
 // Decide says what the rules say of one thing. What no rule names counts as changing something: nobody knows better.
 func (t *Table) Decide(c mcp.Caller, of, name string) Decision {
+	return t.decideBy(c, of, name, t.rule(of, name))
+}
+
+// DecidePattern says what the rules say of the things that a rule's pattern is about, as an operator
+// is told it. A thing whose name reads like the pattern is not among them; see Decide.
+func (t *Table) DecidePattern(c mcp.Caller, of, pattern string) Decision {
+	k := t.kinds[of]
+	i := slices.IndexFunc(k.patterns, func(p *Rule) bool { return fits(p.Name, pattern) })
+	if i < 0 {
+		return t.decideBy(c, of, pattern, nil)
+	}
+	return t.decideBy(c, of, pattern, k.patterns[i])
+}
+
+func (t *Table) decideBy(c mcp.Caller, of, name string, r *Rule) Decision {
 	d := Decision{Kind: of, Name: name, Reason: ReasonUnnamed, Hide: true, Write: true}
-	r := t.rule(of, name)
 	if r == nil {
 		return d
 	}

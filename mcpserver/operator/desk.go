@@ -38,6 +38,8 @@ type Tool struct {
 	Name string
 	// Own is the server's own name of it, where the tenant's is another.
 	Own string
+	// Pattern says that Name is that of a rule with a star, and the tools are all others that it opens.
+	Pattern bool
 	// Away says why nobody of the tenant has it, whatever their scopes. Empty: the rules say who has it.
 	Away string
 }
@@ -223,11 +225,12 @@ func (d *Desk) unknown(tenant, name string) *Refusal {
 		return none
 	case tool == "":
 		return nil
-	case strings.Contains(tool, "*"):
-		return &Refusal{fmt.Sprintf("%.80q is no tool: a star stands for nothing here", name), "give the name of one tool, or of the server for all of them"}
 	}
 	own := ""
 	for _, t := range s.Tools(tenant) {
+		if t.Pattern {
+			continue
+		}
 		switch tool {
 		case t.Name:
 			return nil
@@ -236,6 +239,8 @@ func (d *Desk) unknown(tenant, name string) *Refusal {
 		}
 	}
 	switch {
+	case strings.Contains(tool, "*"):
+		return &Refusal{fmt.Sprintf("%.80q is no tool: a star stands for nothing here", name), "give the name of one tool, or of the server for all of them"}
 	case own != "":
 		return &Refusal{fmt.Sprintf("the tool %.80q has another name for whom this mode is", name), "their clients call it " + own}
 	case s.Table(tenant).Decide(mcp.Caller{}, guard.KindTool, tool).Rule == "":

@@ -89,7 +89,11 @@ func (d *Desk) explain(c mcp.Caller, s *Server, tool Tool) ToolExplained {
 	if tool.Away != "" {
 		return ToolExplained{Name: name, Why: tool.Away}
 	}
-	x := s.Table(c.TenantID).Decide(c, guard.KindTool, tool.Name)
+	decide := s.Table(c.TenantID).Decide
+	if tool.Pattern {
+		decide = s.Table(c.TenantID).DecidePattern
+	}
+	x := decide(c, guard.KindTool, tool.Name)
 	m, known := d.modes.Why(c.TenantID, name)
 	passes := x.Allowed || !m.Mode.Enforces(x.Write)
 	t := ToolExplained{Name: name, Listed: passes, Passes: passes}
