@@ -88,10 +88,12 @@ func (x *passage) announces(envelope []message.Member, params json.RawMessage) b
 	if method != "notifications/resources/updated" {
 		return false
 	}
-	var p struct {
-		URI string `json:"uri"`
+	members, err := message.Members(params)
+	if err != nil || message.Exact(members, "uri") != nil {
+		return true
 	}
-	return json.Unmarshal(params, &p) != nil || !x.visible(KindResource, p.URI)
+	var uri string
+	return json.Unmarshal(message.Find(members, "uri"), &uri) != nil || !x.visible(KindResource, uri)
 }
 
 // cutResult leaves things out of a list. What depends on the caller is for the caller alone, and not for long: a client keeps lists by server, not by token

@@ -358,7 +358,7 @@ func TestS5BadMessages(t *testing.T) {
 		{"an argument twice", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":{"a":1,"a":2}}}`, 400, -32600, nil},
 		{"Method", `{"jsonrpc":"2.0","id":1,"method":"tools/list","Method":"tools/call"}`, 400, -32600, nil},
 		{"Name", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"Name":"read_it"}}`, 400, -32600, nil},
-		{"method with a NUL", `{"jsonrpc":"2.0","id":1,"method":"tools/list","method\u0000":"tools/call"}`, 200, 0, nil},
+		{"method with a NUL", `{"jsonrpc":"2.0","id":1,"method":"tools/list","method\u0000":"tools/call"}`, 400, -32600, nil},
 		{"too deep", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":` + deep + `}`, 400, -32600, nil},
 		{"no version", `{"id":1,"method":"tools/list"}`, 400, -32600, nil},
 		{"id null", `{"jsonrpc":"2.0","id":null,"method":"tools/list"}`, 400, -32600, nil},

@@ -16,13 +16,22 @@ var (
 	ErrSyntax = errors.New("the message is not one JSON value in UTF-8")
 	ErrDepth  = errors.New("the message nests too deep")
 	ErrTwice  = errors.New("the message has a member twice")
+	// ErrControl says that a name holds a control character: a reader that pads names, or ends them
+	// at U+0000, takes it for the name without (GHSA-q382-vc8q-7jhj).
+	ErrControl = errors.New("the message has a member whose name holds a control character")
 )
+
+// decided is how deep the names lie that a decision on a message can hang from: those of the envelope,
+// of params, and of the objects in params (_meta, arguments, ref). What lies deeper is the tool's data.
+const decided = 3
 
 // reader walks one JSON text.
 type reader struct {
 	data []byte
 	at   int
 	open []Member // of the objects that are open, the innermost last
+
+	plain int // names up to this depth must hold no control character
 }
 
 // Member is a member of an object: its name as it reads, its value as it was written.
@@ -32,8 +41,11 @@ type Member struct {
 }
 
 // Members reads data as one object and checks all that it holds: its members in their order, each once.
-func Members(data []byte) ([]Member, error) {
-	r := reader{data: data, open: make([]Member, 0, 8)}
+func Members(data []byte) ([]Member, error) { return members(data, 0) }
+
+// members is Members with names that hold no control character up to the depth of plain.
+func members(data []byte, plain int) ([]Member, error) {
+	r := reader{data: data, open: make([]Member, 0, 8), plain: plain}
 	r.space()
 	if r.peek() != '{' {
 		return nil, ErrSyntax
@@ -83,6 +95,9 @@ func (r *reader) object(depth int) error {
 		if err != nil {
 			return err
 		}
+		if depth <= r.plain && hasControl(name) {
+			return ErrControl
+		}
 		if r.space(); r.peek() != ':' {
 			return ErrSyntax
 		}
@@ -107,6 +122,11 @@ func (r *reader) object(depth int) error {
 			return ErrSyntax
 		}
 	}
+}
+
+// hasControl says whether a name holds one of U+0000 to U+001F or U+007F.
+func hasControl(name []byte) bool {
+	return bytes.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == 0x7f })
 }
 
 // few is how many members are compared one by one before a set is kept.

@@ -88,7 +88,7 @@ func Parse(body []byte) (Message, *Fault) {
 	if len(body) > 0 && body[0] == '[' {
 		return m, Invalid("batches are not taken: send one message a request")
 	}
-	envelope, err := Members(body)
+	envelope, err := members(body, decided)
 	if err != nil {
 		return m, unreadable(err)
 	}
@@ -169,7 +169,7 @@ func (m *Message) parseParams(params json.RawMessage) *Fault {
 				return f
 			}
 		default:
-			if Folds(p.Name, "name", "uri", "arguments", "cursor", "_meta") {
+			if Folds(p.Name, "name", "uri", "arguments", "cursor", "protocolVersion", "_meta", "ref") {
 				return Invalid("a member of params is spelled in the wrong case")
 			}
 		}
@@ -191,6 +191,10 @@ func (m *Message) parseMeta(meta json.RawMessage) *Fault {
 			m.Meta, m.MetaVersion = true, Text(p.Value)
 		case MetaCapabilities:
 			m.Capabilities = p.Value[0] == '{'
+		default:
+			if Folds(p.Name, MetaVersion, MetaCapabilities) {
+				return Invalid("a member of _meta is spelled in the wrong case")
+			}
 		}
 	}
 	return nil
@@ -219,9 +223,13 @@ func identifies(id json.RawMessage) bool {
 	return len(id) <= maxID && (id[0] == '"' || (id[0] == '-' || id[0] >= '0' && id[0] <= '9') && !bytes.ContainsAny(id, ".eE"))
 }
 
-// Exact says, of what others wrote, that no member differs from a known one only by case: a reader who folds case would take it for that one.
+// Exact says, of what others wrote, that no member differs from a known one only by case, and that
+// none has a control character in its name: another reader would take it for that one.
 func Exact(members []Member, known ...string) error {
 	for _, m := range members {
+		if hasControl(m.Name) {
+			return fmt.Errorf("%w: %.40q", ErrControl, m.Name)
+		}
 		if !slices.Contains(known, string(m.Name)) && Folds(m.Name, known...) {
 			return fmt.Errorf("the member %.40q is spelled in the wrong case", m.Name)
 		}
