@@ -196,23 +196,27 @@ func (s *Server) routes() (http.Handler, error) {
 	fetcher := s.fetcher()
 	assertions := s.assertions(fetcher)
 	engine := s.engine(fetcher, assertions)
-	sessions := &session.Manager{Sessions: b.sessions, Transactions: b.transactions, Secure: c.https, Now: s.deps.Now, Life: c.SessionLife}
+	sessions := &session.Manager{Sessions: b.sessions, Transactions: b.transactions, Secure: c.https, Now: s.deps.Now, Life: c.SessionLife, Key: b.ring.Derive("known browsers", "")}
 	people := &signin.Door{
 		Engine: engine, Sessions: sessions, Users: b.sql, Grants: b.sql, Clients: b.sql, Ledger: b.ledger, Registrar: s.operator.Registrar(),
-		Codes:     &ratelimit.Limiter{Store: b.counters, Name: "user-code", Limit: 20, Window: 5 * time.Minute},
-		Accounts:  &ratelimit.Limiter{Store: b.counters, Name: "account", Limit: 10, Window: 5 * time.Minute},
-		Addresses: &ratelimit.Limiter{Store: b.counters, Name: "address", Limit: 100, Window: 5 * time.Minute},
+		Codes: &ratelimit.Limiter{Store: b.counters, Name: "user-code", Limit: 20, Window: 5 * time.Minute},
+		SignIns: signin.SignInLimits{
+			Source:  &ratelimit.Limiter{Store: b.counters, Name: "sign-in source", Limit: c.SignInsPerAddress, Window: 5 * time.Minute},
+			Pair:    &ratelimit.Limiter{Store: b.counters, Name: "sign-in pair", Limit: (c.SignInsPerAddress + 9) / 10, Window: 5 * time.Minute},
+			Account: &ratelimit.Limiter{Store: b.counters, Name: "sign-in account", Limit: c.SignInsPerAccount, Window: time.Hour},
+			Browser: &ratelimit.Limiter{Store: b.counters, Name: "sign-in browser", Limit: (c.SignInsPerAddress + 9) / 10, Window: 5 * time.Minute},
+		},
 	}
 	programs := &endpoint.Door{
 		Assertions:   assertions,
 		Registration: c.Registration, Ceiling: c.MostClients, Now: s.deps.Now,
 		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage, Explain: people.Explain, Silent: people.Silent,
 		IDTokenAlgorithms: b.algorithms,
-		Authorize:         &ratelimit.Limiter{Store: b.counters, Name: "authorize", Limit: 300, Window: time.Minute},
+		Authorize:         &ratelimit.Limiter{Store: b.counters, Name: "authorize", Limit: c.AuthorizationsPerMinute, Window: time.Minute},
 		Register:          &ratelimit.Limiter{Store: b.counters, Name: "register", Limit: c.RegistrationsPerHour, Window: time.Hour},
 		Ended:             b.list,
 		Revoke:            &ratelimit.Limiter{Store: b.counters, Name: "revoke", Limit: 60, Window: time.Minute},
-		Introspect:        &ratelimit.Limiter{Store: b.counters, Name: "introspect", Limit: 6000, Window: time.Minute},
+		Introspect:        &ratelimit.Limiter{Store: b.counters, Name: "introspect", Limit: c.IntrospectionsPerMinute, Window: time.Minute},
 		Follow:            &ratelimit.Limiter{Store: b.counters, Name: "ended", Limit: 3000, Window: time.Minute},
 		Authenticate:      &ratelimit.Limiter{Store: b.counters, Name: "authenticate", Limit: 100, Window: time.Minute},
 	}

@@ -70,6 +70,15 @@ type Config struct {
 	AuditRetention time.Duration
 	// RegistrationsPerHour bounds client registrations from one address. Default 300: agents in a cloud share one.
 	RegistrationsPerHour int64
+	// AuthorizationsPerMinute bounds authorization, device and pushed requests from one address. Default 300.
+	AuthorizationsPerMinute int64
+	// IntrospectionsPerMinute bounds the introspections of one client. Default 6,000.
+	IntrospectionsPerMinute int64
+	// SignInsPerAddress bounds the wrong passwords from one address in five minutes, whichever accounts they are for; a tenth of them, rounded up, may be for
+	// one account. What has signed in before, a browser or an address, has a tenth of its own. Default 100.
+	SignInsPerAddress int64
+	// SignInsPerAccount bounds the wrong passwords for one account in an hour, from wherever they come. Default 300.
+	SignInsPerAccount int64
 	// RefuseDocuments turns away clients that are known by a document of theirs (OAuth Client ID Metadata Document), so that nothing is fetched from
 	// addresses that strangers name. Default: they are welcome.
 	RefuseDocuments bool
@@ -170,11 +179,16 @@ func defaults(c *Config) {
 	if c.Registration == "" {
 		c.Registration = endpoint.RegistrationOpen
 	}
-	if c.MostClients == 0 {
-		c.MostClients = 100_000
-	}
-	if c.RegistrationsPerHour == 0 {
-		c.RegistrationsPerHour = 300
+	for _, d := range []struct {
+		field *int64
+		value int64
+	}{
+		{&c.MostClients, 100_000}, {&c.RegistrationsPerHour, 300}, {&c.AuthorizationsPerMinute, 300}, {&c.IntrospectionsPerMinute, 6000},
+		{&c.SignInsPerAddress, 100}, {&c.SignInsPerAccount, 300},
+	} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
 	}
 }
 

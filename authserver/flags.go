@@ -19,6 +19,10 @@ func (c *Config) RegisterLives(fs *flag.FlagSet) {
 	fs.DurationVar(&c.ClientIdle, "client-idle", c.ClientIdle, "clients that made themselves known and that nobody uses for so `long` are unknown again")
 	fs.Var((*window)(&c.AuditRetention), "audit-retention", "how `long` audit lines are kept, at least 24h; 0: for ever")
 	fs.Int64Var(&c.MostClients, "most-clients", c.MostClients, "how `many` clients may register by themselves")
+	fs.Int64Var(&c.AuthorizationsPerMinute, "authorizations-per-minute", c.AuthorizationsPerMinute, "how `many` authorization, device and pushed requests may come from one address in a minute")
+	fs.Int64Var(&c.IntrospectionsPerMinute, "introspections-per-minute", c.IntrospectionsPerMinute, "how `many` tokens one client may introspect in a minute")
+	fs.Int64Var(&c.SignInsPerAddress, "sign-ins-per-address", c.SignInsPerAddress, "how `many` wrong passwords may come from one address in five minutes, a tenth of them for one account")
+	fs.Int64Var(&c.SignInsPerAccount, "sign-ins-per-account", c.SignInsPerAccount, "how `many` wrong passwords may come for one account in an hour, from wherever")
 	fs.Int64Var(&c.RegistrationsPerHour, "registrations-per-hour", c.RegistrationsPerHour, "how `many` clients may be registered from one address in an hour")
 }
 
@@ -72,8 +76,17 @@ func (c *Config) checkLives() error {
 		return fmt.Errorf("client idle %s is shorter than refresh idle %s: clients would be unknown before their tokens are over", c.ClientIdle, c.RefreshIdle)
 	case c.AuditRetention >= 0 && c.AuditRetention < 24*time.Hour:
 		return fmt.Errorf("audit retention %s is shorter than a day", c.AuditRetention)
-	case c.MostClients < 1 || c.RegistrationsPerHour < 1:
-		return fmt.Errorf("most clients and registrations per hour must be at least 1")
+	}
+	for _, l := range []struct {
+		name  string
+		value int64
+	}{
+		{"most-clients", c.MostClients}, {"registrations-per-hour", c.RegistrationsPerHour}, {"authorizations-per-minute", c.AuthorizationsPerMinute},
+		{"introspections-per-minute", c.IntrospectionsPerMinute}, {"sign-ins-per-address", c.SignInsPerAddress}, {"sign-ins-per-account", c.SignInsPerAccount},
+	} {
+		if l.value < 1 {
+			return fmt.Errorf("%s is %d, expected at least 1", l.name, l.value)
+		}
 	}
 	return nil
 }

@@ -37,6 +37,7 @@ type settings struct {
 	endedStaleAfter  time.Duration
 	requireDPoP      bool
 	metricsListen    string
+	callsPerMinute   int64
 	allowAnonymous   bool
 	insecureHTTP     bool
 	resourcesFile    string
@@ -73,6 +74,7 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.StringVar(&s.allowedHosts, "allowed-hosts", "", "Host `names` that the MCP server answers to, divided by commas (default the host of --resource)")
 	fs.StringVar(&s.allowedOrigins, "allowed-origins", "", "web `origins` whose pages may call the MCP server, divided by commas")
 	fs.DurationVar(&s.endedStaleAfter, "ended-stale-after", 10*time.Second, "`time` for which the list of ended grants in Redis counts after it was last known to be complete; then the MCP server answers 503")
+	fs.Int64Var(&s.callsPerMinute, "calls-per-minute", 600, "how `many` requests of one grant the MCP server takes in a minute, at each replica; negative: no bound")
 	fs.BoolVar(&s.requireDPoP, "require-dpop", false, "let the MCP server refuse access tokens that are not bound to a key of their client's (RFC 9449)")
 	fs.StringVar(&s.metricsListen, "metrics-listen", "", "`address` on which the MCP server's /metrics are, for whoever reaches it (default nowhere)")
 	fs.BoolVar(&s.allowAnonymous, "insecure-allow-anonymous", false,
@@ -201,7 +203,7 @@ func (s *settings) serving() mcpserver.Config {
 		Resource: s.resource, Issuer: s.issuer, Database: s.companion(), Redis: s.redis, RedisPrefix: s.redisPrefix,
 		Algorithms: []string{s.algorithm}, AllowedHosts: config.List(s.allowedHosts), AllowedOrigins: config.List(s.allowedOrigins), TrustedProxies: s.proxies,
 		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP, Registration: s.registration, EndedStaleAfter: s.endedStaleAfter, InsecureAllowAnonymous: s.allowAnonymous,
-		AuditRetention: s.lives.AuditRetention,
+		AuditRetention: s.lives.AuditRetention, CallsPerMinute: s.callsPerMinute,
 	}
 }
 

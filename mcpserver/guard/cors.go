@@ -56,8 +56,8 @@ const mostMirrored = 64
 
 // TooMany answers 429 to who asks too often, for Policy.Admit: ask again after wait.
 func TooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
-	refused := oauth.TooManyRequests()
+	refused := oauth.TooManyRequests(wait)
 	httpd.Note(r.Context(), "refused", "too many requests")
-	httpd.RetryAfter(w, wait)
+	httpd.RetryAfter(w, refused.Wait)
 	httpd.WriteJSON(w, refused.Status, map[string]string{"error": refused.Code, "error_description": refused.Description})
 }

@@ -24,9 +24,9 @@ type Options struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 }
 
-// RetryAfter says in an answer when to come back: in whole seconds, and never too early (RFC 9110 §10.2.3).
+// RetryAfter says in an answer when to come back: in whole seconds, one at least, and never too early (RFC 9110 §10.2.3).
 func RetryAfter(w http.ResponseWriter, wait time.Duration) {
-	w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+	w.Header().Set("Retry-After", strconv.FormatInt(max(int64((wait+time.Second-1)/time.Second), 1), 10))
 }
 
 // event is a request's one log event, filled on the way.

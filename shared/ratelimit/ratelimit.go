@@ -25,17 +25,29 @@ type Limiter struct {
 // localEntries bounds the counters kept while the store does not answer.
 const localEntries = 10_000
 
-// Allow counts a try and says whether it is within the limit; if not, how long to wait at most. When the store does not answer, counters of
-// this process serve meanwhile: neither is the limit gone, nor is everyone locked out.
+// Allow counts a try and says whether it is within the limit, and how long the window still is: so long to wait, if not. When the store does not answer,
+// counters of this process serve meanwhile: neither is the limit gone, nor is everyone locked out.
 func (l *Limiter) Allow(ctx context.Context, key string) (ok bool, wait time.Duration) {
+	n, left, err := l.add(ctx, key, 1)
+	if err != nil {
+		return false, l.Window
+	}
+	return n <= l.Limit, left
+}
+
+// Return takes back a try that Allow counted and that is not what the limit is for, such as a password that was right.
+func (l *Limiter) Return(ctx context.Context, key string) {
+	if n, _, err := l.add(ctx, key, -1); err == nil && n < 0 { // the window ended between the two
+		l.add(ctx, key, 1)
+	}
+}
+
+func (l *Limiter) add(ctx context.Context, key string, delta int64) (n int64, left time.Duration, err error) {
 	sum := sha256.Sum256([]byte(key)) // keys hold what strangers wrote
 	name := "limit:" + l.Name + ":" + hex.EncodeToString(sum[:16])
-	n, err := l.Store.Add(ctx, name, 1, l.Window)
-	if err != nil {
-		l.once.Do(func() { l.local = ttl.NewMemory(ttl.Options{MaxEntries: localEntries}) })
-		if n, err = l.local.Add(ctx, name, 1, l.Window); err != nil {
-			return false, l.Window
-		}
+	if n, left, err = l.Store.Add(ctx, name, delta, l.Window); err == nil {
+		return n, left, nil
 	}
-	return n <= l.Limit, l.Window
+	l.once.Do(func() { l.local = ttl.NewMemory(ttl.Options{MaxEntries: localEntries}) })
+	return l.local.Add(ctx, name, delta, l.Window)
 }

@@ -88,17 +88,17 @@ func (m *Memory) Take(_ context.Context, key string) ([]byte, bool, error) {
 }
 
 // Add implements Store.
-func (m *Memory) Add(_ context.Context, key string, delta int64, life time.Duration) (int64, error) {
+func (m *Memory) Add(_ context.Context, key string, delta int64, life time.Duration) (int64, time.Duration, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	it, ok := m.live(key)
 	if !ok {
-		return delta, m.set(key, binary.BigEndian.AppendUint64(nil, uint64(delta)), life)
+		return delta, life, m.set(key, binary.BigEndian.AppendUint64(nil, uint64(delta)), life)
 	}
 	sum := int64(binary.BigEndian.Uint64(it.value)) + delta
 	it.value = binary.BigEndian.AppendUint64(nil, uint64(sum))
 	m.items[key] = it
-	return sum, nil
+	return sum, it.expires.Sub(m.now()), nil
 }
 
 func (m *Memory) live(key string) (item, bool) {

@@ -19,8 +19,9 @@ type Redis struct {
 // NewRedis makes a Store of a connection; prefix begins every key.
 func NewRedis(client redis.UniversalClient, prefix string) *Redis {
 	return &Redis{client, prefix, redis.NewScript(`local sum = redis.call('INCRBY', KEYS[1], ARGV[1])
-if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return sum`)}
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) left = tonumber(ARGV[2]) end
+return {sum, left}`)}
 }
 
 // OpenRedis connects to redis:// or rediss:// and asks whether it answers. The error does not show the URL, which may hold a password.
@@ -62,8 +63,15 @@ func (r *Redis) Take(ctx context.Context, key string) ([]byte, bool, error) {
 }
 
 // Add implements Store.
-func (r *Redis) Add(ctx context.Context, key string, delta int64, life time.Duration) (int64, error) {
-	return r.add.Run(ctx, r.client, []string{r.prefix + key}, delta, life.Milliseconds()).Int64()
+func (r *Redis) Add(ctx context.Context, key string, delta int64, life time.Duration) (int64, time.Duration, error) {
+	got, err := r.add.Run(ctx, r.client, []string{r.prefix + key}, delta, life.Milliseconds()).Int64Slice()
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(got) != 2 {
+		return 0, 0, fmt.Errorf("adding to a counter: Redis answered %d numbers, expected 2", len(got))
+	}
+	return got[0], time.Duration(got[1]) * time.Millisecond, nil
 }
 
 func found(value []byte, err error) ([]byte, bool, error) {

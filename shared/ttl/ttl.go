@@ -19,6 +19,7 @@ type Store interface {
 	PutIfAbsent(ctx context.Context, key string, value []byte, life time.Duration) (bool, error)
 	// Take returns the value and removes it in one act: of many at once, exactly one gets it.
 	Take(ctx context.Context, key string) ([]byte, bool, error)
-	// Add adds delta to the counter under key and returns the sum. The first Add makes the counter with this life; later ones leave the life as it is.
-	Add(ctx context.Context, key string, delta int64, life time.Duration) (int64, error)
+	// Add adds delta to the counter under key and returns the sum, and how long the counter still lives. The first Add makes the counter with this life; later
+	// ones leave the life as it is.
+	Add(ctx context.Context, key string, delta int64, life time.Duration) (sum int64, left time.Duration, err error)
 }

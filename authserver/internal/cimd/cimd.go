@@ -48,8 +48,8 @@ func (l *Library) Client(ctx context.Context, id string) (client.Client, error) 
 			return c, err
 		}
 	}
-	if ok, _ := l.Limit.Allow(ctx, httpd.Source(ctx)); !ok {
-		return client.Client{}, oauth.TooManyRequests()
+	if ok, wait := l.Limit.Allow(ctx, httpd.Source(ctx)); !ok {
+		return client.Client{}, oauth.TooManyRequests(wait)
 	}
 	body, life, err := l.Fetcher.Fetch(ctx, id)
 	if err != nil {

@@ -69,7 +69,7 @@ func TestSentencesAreSentences(t *testing.T) {
 	for _, e := range []error{
 		oauth.InvalidRequest("redirect_uri is not one that this client has registered; send one"), oauth.InvalidTarget("this resource is not served here, or is not the only one"),
 		oauth.InvalidScope("anything"), oauth.InvalidRequest("something else is wrong with https://app.example/cb?code=ghc_secret"), errors.New("disk full at ghc_secret"),
-		oauth.TooManyRequests(), &oauth.Error{Code: "strange", Description: "eyJhbGciOiJub25lIn0.e30. is no token", Status: http.StatusBadRequest},
+		oauth.TooManyRequests(time.Minute), &oauth.Error{Code: "strange", Description: "eyJhbGciOiJub25lIn0.e30. is no token", Status: http.StatusBadRequest},
 	} {
 		entry, ok := request(connection.Authorize, form, e).Entry(noon)
 		if r := entry.Record; !ok || strings.ContainsAny(r.Reason, "{}?#") || strings.Contains(r.Reason, "secret") || strings.Contains(r.Reason, "eyJ") || !strings.HasSuffix(r.Reason, ".") ||

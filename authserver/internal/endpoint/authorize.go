@@ -25,8 +25,7 @@ var errUnreadable = &oauth.Error{Code: "login_required", Status: http.StatusBadR
 // which a person sees each time.
 func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 	if ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context())); !ok {
-		httpd.RetryAfter(w, wait)
-		d.ErrorPage(w, r, known(r, oauth.TooManyRequests()))
+		d.ErrorPage(w, r, known(r, oauth.TooManyRequests(wait)))
 		return
 	}
 	form, refused := readAuthorization(w, r)

@@ -27,8 +27,8 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 		// RFC 6749 §5.2 asks for it when Basic was tried, and no client is harmed by it otherwise.
 		w.Header().Set("WWW-Authenticate", `Basic realm="gatehouse", charset="UTF-8"`)
 	}
-	if refused.Status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "2")
+	if refused.Wait > 0 {
+		httpd.RetryAfter(w, refused.Wait)
 	}
 	answer(w, refused.Status, d.body(r, refused))
 }
@@ -66,8 +66,7 @@ type errorBody struct {
 
 // tooMany answers 429 with the time to wait.
 func (d *Door) tooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
-	httpd.RetryAfter(w, wait)
-	d.fail(w, r, oauth.TooManyRequests())
+	d.fail(w, r, oauth.TooManyRequests(wait))
 }
 
 // document is a JSON document made once and served from memory, with its validator.

@@ -45,6 +45,7 @@ type Manager struct {
 	Secure       bool      // the issuer is https
 	Now          func() time.Time
 	Life         time.Duration // of a sign-in
+	Key          []byte        // of the marks by which a browser is known; the replicas have the same
 }
 
 // Session is somebody's sign-in.

@@ -31,6 +31,7 @@ func (d *Door) showDevice(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
+	d.Codes.Return(r.Context(), u.ID)
 	d.ask(w, r, u.User, a, web.Request{Action: "/device", UserCode: code})
 }
 
@@ -58,16 +59,16 @@ func (d *Door) decideDevice(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
+	d.Codes.Return(r.Context(), u.ID)
 	httpd.Note(r.Context(), "decision", form.Get("decision"))
 	seeOther(w, "/device/done")
 }
 
-// mayTryCode counts a code that a person typed or decided on: 34 bits are not much, so nobody tries many (RFC 8628 §5.1).
+// mayTryCode counts a code that a person typed or decided on: 34 bits are not much, so nobody tries many (RFC 8628 §5.1). One that a device has is taken back.
 func (d *Door) mayTryCode(w http.ResponseWriter, r *http.Request, u user.User) bool {
 	ok, wait := d.Codes.Allow(r.Context(), u.ID)
 	if !ok {
-		httpd.RetryAfter(w, wait)
-		d.fail(w, r, oauth.TooManyRequests())
+		d.fail(w, r, oauth.TooManyRequests(wait))
 	}
 	return ok
 }

@@ -12,7 +12,6 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -41,9 +40,9 @@ type Door struct {
 	// Registrar makes clients, for those who look after a tenant's.
 	Registrar *registrar.Registrar
 
-	// Accounts limits tries at one account, Addresses tries from one address.
-	Accounts, Addresses *ratelimit.Limiter
-	// Codes limits how many device codes one person tries.
+	// SignIns limits wrong passwords.
+	SignIns SignInLimits
+	// Codes limits how many device codes one person tries that no device has.
 	Codes *ratelimit.Limiter
 }
 
@@ -82,6 +81,9 @@ var (
 
 // ErrorPage shows a person what was wrong, with the error's status.
 func (d *Door) ErrorPage(w http.ResponseWriter, r *http.Request, e *oauth.Error) {
+	if e.Wait > 0 {
+		httpd.RetryAfter(w, e.Wait)
+	}
 	d.show(w, r, e.Status, web.Problem{Status: e.Status, Code: e.Code, What: e.Description, Support: httpd.SupportCode(r.Context())})
 }
 
@@ -216,15 +218,7 @@ func seeOther(w http.ResponseWriter, to string) {
 }
 
 func (d *Door) show(w http.ResponseWriter, r *http.Request, status int, p web.Page) {
-	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
-		if w.Header().Get("Retry-After") == "" {
-			w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-		}
-	}
 	if err := web.Write(w, status, p); err != nil {
 		httpd.Note(r.Context(), "error", err.Error())
 	}
 }
-
-// retryAfter is when to come back after a fault of ours, in seconds.
-const retryAfter = 2

@@ -117,13 +117,14 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		email = "" // goes the way of an account that is not there
 	}
-	if wait, ok := d.mayTry(r, email); !ok {
+	tries := d.tries(r, email)
+	if wait, ok := count(r.Context(), tries); !ok {
 		httpd.RetryAfter(w, wait)
 		httpd.Note(r.Context(), "refused", "too many sign-in attempts")
 		d.Engine.Refuse(r.Context(), client.Client{}, audit.Event{Action: actSignIn, Detail: "too many tries"})
-		connection.On(r.Context()).Refuse(oauth.TooManyRequests())
+		connection.On(r.Context()).Refuse(oauth.TooManyRequests(wait))
 		d.askWho(w, r, http.StatusTooManyRequests, web.SignIn{
-			Transaction: transaction, Device: device, Email: form.Get("email"), Problem: "There were too many tries. Wait five minutes and try again.",
+			Transaction: transaction, Device: device, Email: form.Get("email"), Problem: "There were too many tries. Wait " + minutes(wait) + " and try again.",
 		})
 		return
 	}
@@ -145,7 +146,12 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		d.askWho(w, r, http.StatusForbidden, web.SignIn{Transaction: transaction, Device: device, Email: form.Get("email"), Problem: wrong})
 		return
 	}
+	takeBack(r.Context(), tries)
 	if err := d.record(r, u.ID, actSignIn); err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	if err := d.Sessions.Know(w, r, email, httpd.Source(r.Context())); err != nil {
 		d.fail(w, r, err)
 		return
 	}
@@ -180,16 +186,6 @@ func notSignedIn(u user.User, fits bool) string {
 		return "the account is disabled"
 	}
 	return "another password"
-}
-
-// mayTry counts a try before it is made, so that a hundred at once get no more guesses than a hundred in a row (LG-08).
-func (d *Door) mayTry(r *http.Request, email string) (time.Duration, bool) {
-	ok, wait := d.Addresses.Allow(r.Context(), httpd.Source(r.Context()))
-	if !ok {
-		return wait, false
-	}
-	ok, wait = d.Accounts.Allow(r.Context(), email)
-	return wait, ok
 }
 
 func (d *Door) signOut(w http.ResponseWriter, r *http.Request) {

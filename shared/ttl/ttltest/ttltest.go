@@ -90,13 +90,13 @@ func take(t *testing.T, s ttl.Store, _ func(time.Duration)) {
 
 func add(t *testing.T, s ttl.Store, pass func(time.Duration)) {
 	for _, step := range []struct{ delta, sum int64 }{{1, 1}, {2, 3}, {-1, 2}} {
-		sum, err := s.Add(ctx, "n", step.delta, 200*time.Millisecond)
-		if err != nil || sum != step.sum {
-			t.Fatalf("Add(%d): got %d %v, want %d", step.delta, sum, err, step.sum)
+		sum, left, err := s.Add(ctx, "n", step.delta, 200*time.Millisecond)
+		if err != nil || sum != step.sum || left <= 0 || left > 200*time.Millisecond {
+			t.Fatalf("Add(%d): got %d, %s left, %v, want %d and what is left of 200ms", step.delta, sum, left, err, step.sum)
 		}
 	}
 	pass(250 * time.Millisecond) // the life counts from the first Add
-	if sum, err := s.Add(ctx, "n", 1, time.Minute); err != nil || sum != 1 {
+	if sum, _, err := s.Add(ctx, "n", 1, time.Minute); err != nil || sum != 1 {
 		t.Fatalf("Add after expiry: got %d %v, want 1", sum, err)
 	}
 }
@@ -119,13 +119,13 @@ func races(t *testing.T, s ttl.Store, _ func(time.Duration)) {
 			} else if first {
 				puts.Add(1)
 			}
-			if _, err := s.Add(ctx, "added", 1, time.Minute); err != nil {
+			if _, _, err := s.Add(ctx, "added", 1, time.Minute); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	sum, err := s.Add(ctx, "added", 0, time.Minute)
+	sum, _, err := s.Add(ctx, "added", 0, time.Minute)
 	if takes.Load() != 1 || puts.Load() != 1 || sum != n || err != nil {
 		t.Fatalf("got %d takes, %d puts, sum %d %v; want 1, 1, %d", takes.Load(), puts.Load(), sum, err, n)
 	}
