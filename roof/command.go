@@ -30,6 +30,8 @@ func commands() []command {
 	return []command{
 		{"serve", "", "run both wings in one process", "--data-dir /srv/gatehouse --demo=false", serveFlags},
 		{"migrate", "", "bring the database schema up to date, and stop", "--data-dir /srv/gatehouse", migrateFlags},
+		{"migrate status", "", "show how far the database schema is, and what is missing", "--data-dir /srv/gatehouse", migrateStatus},
+		{"migrate repair", "", "finish a migration during which an earlier program was killed", "--data-dir /srv/gatehouse", migrateRepair},
 		{"apply", "", "make resources, tenants, policies, roles and clients as a file says: all of it, or nothing", "-f organisation.yaml --dry-run", apply},
 		{"tenant create", "", "make a tenant, with the roles agent-admin and reader", "--id acme --name 'Acme Corporation'", tenantCreate},
 		{"tenant list", "", "list the tenants", "--json", tenantList},
@@ -92,10 +94,11 @@ func (c command) ofTools() bool {
 
 // find splits the words into a command and what follows it.
 func find(words []string) (command, []string, error) {
-	for _, c := range commands() {
-		name := strings.Fields(c.name)
-		if len(words) >= len(name) && slices.Equal(words[:len(name)], name) {
-			return c, words[len(name):], nil
+	for n := min(2, len(words)); n > 0; n-- { // migrate status is no operand of migrate
+		for _, c := range commands() {
+			if c.name == strings.Join(words[:n], " ") {
+				return c, words[n:], nil
+			}
 		}
 	}
 	var same []string

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 )
@@ -84,8 +82,8 @@ var errNoLedger = errors.New("there is no database")
 func (c *call) openStores(ctx context.Context, tools bool) (doer, func(), error) {
 	release := func() {}
 	if c.embedded() {
-		if _, err := os.Stat(c.ledgerPath()); errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, misused(Name+" serve makes it; another folder is named with --data-dir", fmt.Errorf("%w at %s", errNoLedger, c.ledgerPath()))
+		if err := c.haveSchema(); err != nil {
+			return nil, nil, err
 		}
 		f, err := hold(c.dataDir)
 		if errors.Is(err, errHeld) {

@@ -10,13 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
-	"github.com/gatehouse-mcp/gatehouse/authserver/schema"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
-	"github.com/gatehouse-mcp/gatehouse/migrations"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
@@ -128,18 +125,6 @@ func (h *house) unlisten(l net.Listener) func() error {
 	}
 }
 
-// migrate brings both schemas up to date. In PostgreSQL they live in one database, each with its own version table.
-func (s *settings) migrate(ctx context.Context) error {
-	hint := "is it the right database, and did nothing damage it? A copy from your backup is the way back"
-	if err := schema.Up(ctx, s.ledger(), migrations.Issuer, "schema_migrations_issuer"); err != nil {
-		return misused(hint, fmt.Errorf("migrating the issuer's database: %w", err))
-	}
-	if err := schema.Up(ctx, s.companion(), migrations.Companion, "schema_migrations_companion"); err != nil {
-		return misused(hint, fmt.Errorf("migrating the companion's database: %w", err))
-	}
-	return nil
-}
-
 // wings opens both. In one process an end of a grant counts from the very next request: without Redis they share the list, with it the one tells the other.
 func (h *house) wings(ctx context.Context) error {
 	var err error
@@ -247,22 +232,4 @@ func (h *house) close() error {
 		errs = append(errs, h.closers[i]())
 	}
 	return errors.Join(errs...)
-}
-
-func migrateFlags(*flag.FlagSet) action {
-	return func(ctx context.Context, c *call) error {
-		f, err := c.enter()
-		if err != nil {
-			return err
-		}
-		defer f.release()
-		if err := c.prepare(); err != nil {
-			return err
-		}
-		if err := c.migrate(ctx); err != nil {
-			return err
-		}
-		where, _, _ := strings.Cut(c.ledger(), ":")
-		return c.done(fmt.Sprintf("the schema is up to date (%s)", where), fact{"database", where})
-	}
 }

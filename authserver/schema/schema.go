@@ -10,25 +10,96 @@ import (
 	"strings"
 
 	"github.com/golang-migrate/migrate/v4"
-	"github.com/golang-migrate/migrate/v4/database"
-	pgxmigrate "github.com/golang-migrate/migrate/v4/database/pgx/v5"
-	sqlitemigrate "github.com/golang-migrate/migrate/v4/database/sqlite"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
 )
 
-// ErrDirty says that an earlier migration was cut short; the error around it says of which version.
-var ErrDirty = errors.New("an earlier migration was cut short; restore the database from before it, or finish it by hand")
+// ErrDirty says that an earlier program was killed while it applied a migration; the error around it says which.
+var ErrDirty = errors.New("an earlier program was killed while it applied this migration; `gatehouse migrate repair` finds out " +
+	"whether it was applied, and finishes it")
 
 // ErrNewer says that the database was migrated by a newer program.
 var ErrNewer = errors.New("the database has a newer schema than this program knows; run the newer program")
 
-// ErrDatabase says that a database's name is of no kind that we speak.
+// ErrChanged says that a migration was applied with another text than this program has.
+var ErrChanged = errors.New("it was applied to this database with another text than this program has; run a released program, " +
+	"or restore the database from a backup")
+
+// ErrDatabase says that a database's name is of no kind that is supported.
 var ErrDatabase = errors.New("a database is given as sqlite:PATH or postgres://…")
 
-// Up applies what is missing of a set of migrations (migrations.Issuer or migrations.Companion). table keeps the set's version. Replicas that
-// start at once take turns on PostgreSQL by golang-migrate's lock; a SQLite file is migrated by the one process that holds its directory.
-func Up(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error), table string) (err error) {
+// Status is how far a database is along a set of migrations.
+type Status struct {
+	Version int      // the newest migration that is applied; 0: none
+	Latest  int      // the newest migration of this program
+	Dirty   bool     // an earlier program was killed while it applied Version
+	Pending []string // the files that Up would apply, in order
+}
+
+// Up applies what is missing of a set of migrations (migrations.Issuer or migrations.Companion). table keeps the
+// set's version. A migration and the mark that it is applied are one transaction, so that a process that is killed
+// at any moment leaves a database that the next Up brings up to date. Replicas that start at once take turns on
+// PostgreSQL by golang-migrate's lock; a SQLite file is migrated by the one process that holds its directory.
+//
+// Errors: ErrDatabase, ErrNewer, ErrChanged, and ErrDirty for what a program without this guarantee left behind.
+func Up(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error), table string) error {
+	return with(ctx, databaseName, set, table, func(s *session) error {
+		if err := s.driver.resume(); err != nil {
+			return err
+		}
+		if err := explain(s.migrate.Up()); err != nil {
+			return err
+		}
+		return s.driver.adopt(ctx)
+	})
+}
+
+// ReadStatus says how far the database is. It changes nothing but that it makes the tables that keep the version
+// where they are missing. It returns the status with ErrNewer and ErrChanged, too.
+func ReadStatus(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error), table string) (st Status, err error) {
+	err = with(ctx, databaseName, set, table, func(s *session) error {
+		version, dirty, err := s.driver.Version()
+		if err != nil {
+			return fmt.Errorf("reading the schema's version: %w", err)
+		}
+		st = s.driver.files.status(version, dirty)
+		if st.Version > st.Latest {
+			return ErrNewer
+		}
+		return s.driver.compare(ctx)
+	})
+	return st, err
+}
+
+// Repair finishes a migration during which an earlier program was killed, so that Up can go on. That program ran
+// the migration in one transaction but kept its mark in others, so that the migration is there whole or not at all:
+// it is applied again, and where the database says that what it makes exists, it was there. applied says which.
+// A database that needs no repair is left as it is, with version 0.
+func Repair(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error), table string) (version int, applied bool, err error) {
+	err = with(ctx, databaseName, set, table, func(s *session) error {
+		if err := s.driver.Lock(); err != nil {
+			return fmt.Errorf("locking the schema: %w", err)
+		}
+		defer s.driver.Unlock()
+		v, dirty, err := s.driver.Version()
+		if err != nil || !dirty {
+			return err
+		}
+		version = v
+		applied, err = s.driver.repair(ctx, v)
+		return err
+	})
+	return version, applied, err
+}
+
+// session is one connection to a database with a set of migrations.
+type session struct {
+	driver  *driver
+	migrate *migrate.Migrate
+}
+
+// with opens the database, does do, and closes it.
+func with(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error), table string, do func(*session) error) (err error) {
 	dialect, db, err := open(databaseName)
 	if err != nil {
 		return err
@@ -37,24 +108,24 @@ func Up(ctx context.Context, databaseName string, set func(dialect string) (fs.F
 	if err := db.PingContext(ctx); err != nil {
 		return fmt.Errorf("opening the database for migration: %w", err)
 	}
-	files, err := set(dialect)
+	content, err := set(dialect)
 	if err != nil {
 		return fmt.Errorf("reading migrations: %w", err)
 	}
-	source, err := iofs.New(files, ".")
+	source, err := iofs.New(content, ".")
 	if err != nil {
 		return fmt.Errorf("reading migrations: %w", err)
 	}
 	defer source.Close()
-	driver, err := driverFor(dialect, db, table)
+	d, err := newDriver(ctx, dialect, db, table, content)
 	if err != nil {
 		return fmt.Errorf("preparing migration: %w", err)
 	}
-	m, err := migrate.NewWithInstance("embedded", source, dialect, driver)
+	m, err := migrate.NewWithInstance("embedded", source, dialect, d)
 	if err != nil {
 		return fmt.Errorf("preparing migration: %w", err)
 	}
-	return explain(m.Up())
+	return do(&session{d, m})
 }
 
 func explain(err error) error {
@@ -72,7 +143,8 @@ func explain(err error) error {
 
 func open(name string) (dialect string, db *sql.DB, err error) {
 	if path, ok := strings.CutPrefix(name, "sqlite:"); ok && path != "" {
-		db, err = sql.Open("sqlite", "file:"+escape(path)+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(1)")
+		db, err = sql.Open("sqlite", "file:"+escape(path)+"?_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"+
+			"&_pragma=synchronous(FULL)&_pragma=secure_delete(1)")
 		return "sqlite", db, err
 	}
 	if strings.HasPrefix(name, "postgres://") || strings.HasPrefix(name, "postgresql://") {
@@ -85,11 +157,4 @@ func open(name string) (dialect string, db *sql.DB, err error) {
 // escape keeps a path's special characters out of the query of a SQLite URI.
 func escape(path string) string {
 	return strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
-}
-
-func driverFor(dialect string, db *sql.DB, table string) (database.Driver, error) {
-	if dialect == "sqlite" {
-		return sqlitemigrate.WithInstance(db, &sqlitemigrate.Config{MigrationsTable: table})
-	}
-	return pgxmigrate.WithInstance(db, &pgxmigrate.Config{MigrationsTable: table})
 }

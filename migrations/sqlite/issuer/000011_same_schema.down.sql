@@ -1,0 +1,1 @@
+-- Nothing: version 10 has this schema, too.
