@@ -25,8 +25,8 @@ import (
 
 const gatewayFile = "gateway.yaml"
 
-// readWithin is how long a server may take to say what it offers.
-const readWithin = time.Minute
+// readWithin is how long a server may take to say what it offers: a program may have to be fetched first.
+const readWithin = 3 * time.Minute
 
 // gatewayServe runs the gateway until ctx ends.
 func gatewayServe(fs *flag.FlagSet) action {
@@ -139,9 +139,21 @@ func gatewayInit(fs *flag.FlagSet) action {
 	fs.StringVar(&e.Name, "name", "", "a short `word` for the server (default its own name)")
 	fs.StringVar(&e.Credential.Secret.Env, "credential-env", "", "the `variable` of the environment that has the secret which the server asks for; never give the secret itself")
 	fs.StringVar(&e.Credential.Header, "credential-header", "", "the `header` that it comes in (default Authorization, as Bearer)")
+	fs.Func("environment", "the `name` of a variable that a program gets, now and from the gateway, beside PATH; again for each. With HOME, all tenants have this one", func(name string) error {
+		e.Environment = append(e.Environment, name)
+		return nil
+	})
 	file := fs.String("file", gatewayFile, "the `file` to write; its lock file lies beside it")
 	return func(ctx context.Context, c *call) error {
 		e.Command = c.rest
+		if len(e.Command) == 0 && len(e.Environment) > 0 {
+			return misused("the variables are for a program: "+Name+" gateway init --environment NAME -- PROGRAM", errors.New("--environment is given, and no program is named"))
+		}
+		for _, name := range e.Environment {
+			if c.program.Getenv(name) == "" {
+				return misused("set it, or name another with --environment", fmt.Errorf("the environment has no %s", name))
+			}
+		}
 		if (e.URL == "") == (len(e.Command) == 0) {
 			return misused(Name+" gateway init --upstream http://127.0.0.1:9000/mcp, or gateway init -- PROGRAM ARGUMENT…", errors.New("no server is named, or two"))
 		}
@@ -149,11 +161,6 @@ func gatewayInit(fs *flag.FlagSet) action {
 			e.Credential.Header = "Authorization"
 		}
 		e.Getenv = c.program.Getenv
-		for _, name := range []string{"PATH", "HOME"} {
-			if v := c.program.Getenv(name); v != "" {
-				e.Environ = append(e.Environ, name+"="+v)
-			}
-		}
 		for _, path := range []string{*file, gateway.LockPath(*file)} {
 			if _, err := os.Stat(path); !errors.Is(err, iofs.ErrNotExist) {
 				return misused("name another with --file, or remove it", fmt.Errorf("%s is there already", path))

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -123,8 +124,8 @@ func (f *File) checkWay(u *Upstream) error {
 		return u.checkCommand()
 	case u.URL == "":
 		return errors.New("it has neither a url nor a command; name where the server is, or how it is started")
-	case u.Directory != "" || len(u.Environment) > 0 || len(u.Set) > 0 || u.TenantEnv != "":
-		return errors.New("directory, environment, set and tenant_env are for a command")
+	case u.State != "" || u.Directory != "" || len(u.Environment) > 0 || len(u.Set) > 0 || u.TenantEnv != "":
+		return errors.New("state, directory, environment, set and tenant_env are for a command")
 	}
 	if _, err := f.checkURL("url", u.URL); err != nil {
 		return err
@@ -163,10 +164,24 @@ func (u *Upstream) checkCommand() error {
 			return fmt.Errorf("%q is no name of a variable; its value belongs under set", name)
 		}
 	}
-	if u.Command[0] == "" || strings.Contains(u.Command[0], "{tenant}") {
+	if u.Command[0] == "" || strings.Contains(u.Command[0], "{tenant}") || strings.Contains(u.Command[0], "{state}") {
 		return errors.New("the program itself must be named, and be the same for every tenant")
 	}
+	if u.State == "" && u.mentions("{state}") {
+		return errors.New("{state} stands for a tenant's folder below state, and state is not set")
+	}
 	return nil
+}
+
+// mentions says whether a word for the tenant is in what its process is given.
+func (u *Upstream) mentions(word string) bool {
+	given := slices.Concat(u.Command, []string{u.Directory}, slices.Collect(maps.Values(u.Set)))
+	return slices.ContainsFunc(given, func(s string) bool { return strings.Contains(s, word) })
+}
+
+// shares says whether nothing that a process is given tells its tenant's place from another's: what the program keeps in a file is then all tenants'.
+func (u *Upstream) shares() bool {
+	return len(u.Command) > 0 && u.State == "" && !u.mentions("{tenant}")
 }
 
 // checkScopes demands that what a rule needs is a scope that somebody can have. A misspelt one would close its tool without a word.

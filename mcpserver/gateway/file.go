@@ -79,11 +79,15 @@ type Upstream struct {
 	// Command is a program that speaks MCP on standard input and output, and its arguments; there is no shell. One process is started for each tenant, whose id
 	// stands for {tenant} in arguments and Directory.
 	Command []string `yaml:"command"`
-	// Directory is where the processes work. Default: where the gateway does.
+	// State is a folder in which each tenant's process has a folder of its own, {state} in arguments, Directory and Set: it works there, and has its HOME and its TMPDIR
+	// there, unless Directory, Environment or Set say otherwise. It is made when it is needed. Relative: to the configuration file. Default: none, and tenants share
+	// what the program keeps.
+	State string `yaml:"state"`
+	// Directory is where the processes work. Default: the tenant's folder below State, or where the gateway does.
 	Directory string `yaml:"directory"`
-	// Environment are the names of the gateway's own variables that the processes get, as PATH and HOME. Default: none.
+	// Environment are the names of the gateway's own variables that the processes get, as PATH. Default: none.
 	Environment []string `yaml:"environment"`
-	// Set are further variables of theirs; {tenant} stands for the tenant's id.
+	// Set are further variables of theirs; {tenant} stands for the tenant's id, {state} for its folder.
 	Set map[string]string `yaml:"set"`
 	// TenantEnv is the variable in which they get the tenant's id. Default GATEHOUSE_TENANT.
 	TenantEnv string `yaml:"tenant_env"`
@@ -211,16 +215,21 @@ func words() []string {
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write", "exact",
 		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "first_byte", "idle", "failures", "cooldown",
-		"command", "directory", "environment", "set", "tenant_env", "processes", "start", "idle_process",
+		"command", "state", "directory", "environment", "set", "tenant_env", "processes", "start", "idle_process",
 		"hold", "tenants", "off", "rename", "describe", "arguments", "calls_per_hour", "const", "enum", "minimum", "maximum", "maxLength", "pattern",
 	}
 }
 
-// locate makes the paths of secrets relative to the file's folder.
+// locate makes the paths of secrets and of processes' folders relative to the file's folder.
 func (f *File) locate(folder string) {
 	all := []*Secret{&f.Redis, &f.ClientSecret, &f.AssertionKey, &f.SessionKey, &f.ArgumentsKey, &f.Database}
 	for i := range f.Upstreams {
 		all = append(all, &f.Upstreams[i].Credential.Secret)
+	}
+	for i := range f.Upstreams {
+		if u := &f.Upstreams[i]; u.State != "" && !filepath.IsAbs(u.State) {
+			u.State = filepath.Join(folder, u.State)
+		}
 	}
 	for _, s := range all {
 		if s.File != "" && !filepath.IsAbs(s.File) {

@@ -101,6 +101,11 @@ func New(ctx context.Context, path string, d Deps) (*Gateway, error) {
 		return nil, errors.Join(err, g.Close())
 	}
 	config.Warn(d.Log, f.relaxations())
+	for _, u := range f.Upstreams {
+		if u.shares() {
+			d.Log.Warn("the processes of all tenants have one folder and one HOME: they share what the program keeps there; set state, or name a place with {tenant} in it", "upstream", u.Name)
+		}
+	}
 	return g, nil
 }
 

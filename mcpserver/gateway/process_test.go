@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -92,6 +93,20 @@ func callLine(say func(string, ...any), id, params json.RawMessage, echo, kind s
 	case "long":
 		say("%s", strings.Repeat("x", 1<<20))
 		return
+	case "remember": // in every place that is a program's own
+		here, _ := os.Getwd()
+		var kept []string
+		folders := []string{here, os.Getenv("HOME"), os.TempDir()}
+		for _, folder := range folders {
+			text, _ := os.ReadFile(filepath.Join(folder, "memory")) // none yet
+			kept = append(kept, string(text))
+		}
+		for _, folder := range folders {
+			if err := os.WriteFile(filepath.Join(folder, "memory"), []byte(echo), 0o600); err != nil {
+				kept = append(kept, err.Error())
+			}
+		}
+		echo = strings.Join(kept, ";")
 	case "ask":
 		say(`{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{}}`)
 		say(`{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"of nobody"}}`)

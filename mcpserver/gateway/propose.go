@@ -8,8 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
+	"time"
 	"unicode"
 
 	_ "embed"
@@ -24,17 +28,18 @@ import (
 
 // Existing says which server is to be put behind a gateway, and how it will be reached there.
 type Existing struct {
-	URL      string       // where it speaks Streamable HTTP; either this
-	Command  []string     // or how it is started
-	Tenant   string       // whose process is asked, of a command; default "demo"
-	Environ  []string     // of a command, NAME=value; default none
-	Name     string       // a-z, 0-9 and hyphens; default: the server's own, so far as it can be
-	Issuer   string       // default http://localhost:8080
-	Resource string       // default http://localhost:8090/ and the name
-	Log      *slog.Logger // what a program says, and why a server does not answer; nil: nowhere
+	URL     string   // where it speaks Streamable HTTP; either this
+	Command []string // or how it is started
+	Tenant  string   // whose process is asked, of a command; default "demo"
+	// Environment are the names of the variables of Getenv that a command gets, now and from the gateway, beside PATH. With HOME among them, all tenants have that one.
+	Environment []string
+	Name        string       // a-z, 0-9 and hyphens; default: the server's own, so far as it can be
+	Issuer      string       // default http://localhost:8080
+	Resource    string       // default http://localhost:8090/ and the name
+	Log         *slog.Logger // what a program says, and why a server does not answer; nil: nowhere
 	// Credential is what a server at a URL is shown, now and by the gateway. Its secret is read from the environment, and does not come into the proposal. Default none.
 	Credential Credential
-	Getenv     func(string) string // of Credential; nil: there is no environment
+	Getenv     func(string) string // of Credential and Environment; nil: there is no environment
 }
 
 // Proposal is a beginning: a configuration with a scope for each tool that the server has now.
@@ -61,11 +66,14 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 	if strings.EqualFold(e.Credential.Header, "Authorization") {
 		fill(&e.Credential.Prefix, "Bearer ")
 	}
-	server, err := e.reach()
+	if err := e.settle(); err != nil {
+		return nil, err
+	}
+	server, forget, err := e.reach()
 	if err != nil {
 		return nil, err
 	}
-	defer server.Close()
+	defer forget()
 	offer, err := inventory.Read(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { server.Serve(w, r, mcp.Caller{TenantID: e.Tenant}) }))
 	if err != nil {
 		return nil, err
@@ -112,24 +120,79 @@ func listenFor(resource string) string {
 }
 
 // reach makes the way to the server. What could not stand in the file is refused before anything is sent.
-func (e Existing) reach() (server, error) {
-	if err := (&File{}).checkWay(&Upstream{URL: e.URL, Command: e.Command, Credential: e.Credential}); err != nil {
-		return nil, err
+// forget lets go of it.
+func (e Existing) reach() (_ server, forget func(), err error) {
+	way := &Upstream{URL: e.URL, Command: e.Command, Credential: e.Credential, Environment: e.Environment}
+	if err := (&File{}).checkWay(way); err != nil {
+		return nil, nil, err
 	}
 	if len(e.Command) > 0 {
-		return child.New(child.Config{Name: "upstream", Command: e.Command, Environment: e.Environ, TenantVariable: defaultTenantEnv, Log: e.Log}), nil
+		state, err := os.MkdirTemp("", "gatehouse-init-") // as the gateway will start it, and nothing stays behind
+		if err != nil {
+			return nil, nil, fmt.Errorf("making a folder for the program: %w", err)
+		}
+		p := child.New(child.Config{
+			Name: "upstream", Command: e.Command, StateFolder: state, Environment: way.environ(e.Getenv), TenantVariable: defaultTenantEnv, Log: e.Log,
+			Limits: child.Limits{Start: startFirst},
+		})
+		return p, func() { _, _ = p.Close(), os.RemoveAll(state) }, nil
 	}
 	u, err := url.Parse(e.URL)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c := remote.Config{Name: "upstream", URL: u, Log: e.Log}
 	if e.Credential != (Credential{}) {
 		if c.Credential, err = e.Credential.show(e.Getenv); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return remote.New(c), nil
+	s := remote.New(c)
+	return s, func() { _ = s.Close() }, nil
+}
+
+// startFirst is how long a program may take to start that is perhaps fetched then.
+const startFirst = 2 * time.Minute
+
+// settle fills what is not said, and makes the command one that is the same in every folder: a program, or an argument that names a file, by the whole path.
+func (e *Existing) settle() error {
+	if e.Getenv == nil {
+		e.Getenv = func(string) string { return "" }
+	}
+	if len(e.Command) == 0 {
+		return nil
+	}
+	if !slices.Contains(e.Environment, "PATH") {
+		e.Environment = append([]string{"PATH"}, e.Environment...)
+	}
+	e.Command = slices.Clone(e.Command)
+	for i, word := range e.Command {
+		dots := word == "." || word == ".." || strings.HasPrefix(word, "./") || strings.HasPrefix(word, "../")
+		info, err := os.Stat(word)
+		isFile := err == nil && info.Mode().IsRegular()
+		if i == 0 && !strings.ContainsRune(word, filepath.Separator) || filepath.IsAbs(word) || !dots && !isFile {
+			continue
+		}
+		whole, err := filepath.Abs(word)
+		if err != nil {
+			return fmt.Errorf("finding %s: %w", word, err)
+		}
+		e.Command[i] = whole
+	}
+	return nil
+}
+
+// SharesHome says whether all tenants' processes have the HOME of the gateway.
+func (e Existing) SharesHome() bool { return slices.Contains(e.Environment, "HOME") }
+
+// Fetches says whether the command is one that fetches its program when it first starts in a HOME.
+func (e Existing) Fetches() bool {
+	return len(e.Command) > 0 && slices.Contains([]string{"npx", "npm", "pnpm", "yarn", "bunx", "bun", "uvx", "uv", "pipx", "docker", "podman", "go"}, filepath.Base(e.Command[0]))
+}
+
+// Remembers says whether the server is the reference server that keeps a memory in a file beside its program, or one like it.
+func (s *sketch) Remembers() bool {
+	return strings.Contains(strings.ToLower(s.Server.Name), "memory")
 }
 
 func (e Existing) scope(writes bool) string {

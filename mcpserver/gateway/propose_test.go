@@ -79,8 +79,9 @@ func TestProposalsQuote(t *testing.T) {
 
 // A program is asked like a server at a URL, as one tenant's.
 func TestProposeCommand(t *testing.T) {
+	t.Setenv("GATEWAY_TEST_PROCESS", "serve")
 	p, err := gateway.Propose(context.Background(), gateway.Existing{
-		Command: []string{os.Args[0], "for-{tenant}"}, Environ: []string{"GATEWAY_TEST_PROCESS=serve"}, Tenant: "acme",
+		Command: []string{os.Args[0], "for-{tenant}"}, Environment: []string{"GATEWAY_TEST_PROCESS"}, Getenv: os.Getenv, Tenant: "acme",
 	})
 	must(t, err)
 	path := filepath.Join(t.TempDir(), "gateway.yaml")

@@ -33,7 +33,7 @@ func (g *Gateway) reach(m *member) (server, error) {
 	l := u.Limits
 	if len(u.Command) > 0 {
 		return child.New(child.Config{
-			Name: u.Name, Command: u.Command, Directory: u.Directory, Environment: u.environ(g.deps.Getenv), TenantVariable: u.TenantEnv, Now: g.deps.Now, Log: g.deps.Log,
+			Name: u.Name, Command: u.Command, Directory: u.Directory, StateFolder: u.State, Environment: u.environ(g.deps.Getenv), TenantVariable: u.TenantEnv, Now: g.deps.Now, Log: g.deps.Log,
 			Limits: child.Limits{Processes: l.Processes, Pending: l.PerTenant, Line: int(l.Answer), Start: l.Start, Answer: l.FirstByte, Idle: l.IdleProcess},
 		}), nil
 	}

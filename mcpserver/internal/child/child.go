@@ -6,10 +6,14 @@
 package child
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -48,11 +52,14 @@ func (l Limits) filled() Limits {
 // Config says how to start a process.
 type Config struct {
 	Name string // for the log
-	// Command is the program and its arguments. There is no shell. {tenant} in an argument is the tenant's id.
+	// Command is the program and its arguments. There is no shell. {tenant} in an argument is the tenant's id, and {state} the tenant's folder below StateFolder.
 	Command []string
-	// Directory is where it works; {tenant} in it is the tenant's id. Default: where the gateway does.
+	// Directory is where it works, with the same words. Default: the tenant's folder below StateFolder, or where the gateway works.
 	Directory string
-	// Environment is all that it gets of the environment, as NAME=value, {tenant} in it as above; TenantVariable is set beside it.
+	// StateFolder is a folder in which each tenant has a folder of its own, for its owner alone, made when a process starts. It is the process's HOME, and TMPDIR is in it, unless
+	// Environment has them. Empty: there is none, and {state} is empty.
+	StateFolder string
+	// Environment is all that it gets of the environment, as NAME=value, with the same words in the values; TenantVariable is set beside it.
 	Environment    []string
 	TenantVariable string // empty: none
 	Limits         Limits
@@ -273,21 +280,32 @@ func (p *Pool) Close() error {
 	return nil
 }
 
-// command is what is run for a tenant.
-func (p *Pool) command(tenant string) *exec.Cmd {
+// command is what is run for a tenant. Its folder is there afterwards.
+func (p *Pool) command(tenant string) (*exec.Cmd, error) {
+	var state string
+	if p.StateFolder != "" {
+		state = filepath.Join(p.StateFolder, tenant)
+		if err := os.MkdirAll(filepath.Join(state, "tmp"), 0o700); err != nil {
+			return nil, fmt.Errorf("making the tenant's folder: %w", err)
+		}
+	}
+	fill := strings.NewReplacer("{tenant}", tenant, "{state}", state).Replace
 	words := make([]string, len(p.Command))
 	for i, w := range p.Command {
-		words[i] = strings.ReplaceAll(w, "{tenant}", tenant)
+		words[i] = fill(w)
 	}
 	c := exec.Command(words[0], words[1:]...)
-	c.Dir = strings.ReplaceAll(p.Directory, "{tenant}", tenant)
+	c.Dir = cmp.Or(fill(p.Directory), state)
 	c.Env = []string{} // nil would be the gateway's own, secrets and all
+	if state != "" {
+		c.Env = append(c.Env, "HOME="+state, "TMPDIR="+filepath.Join(state, "tmp")) // of a name twice, the last counts
+	}
 	for _, v := range p.Environment {
 		name, value, _ := strings.Cut(v, "=")
-		c.Env = append(c.Env, name+"="+strings.ReplaceAll(value, "{tenant}", tenant))
+		c.Env = append(c.Env, name+"="+fill(value))
 	}
 	if p.TenantVariable != "" {
 		c.Env = append(c.Env, p.TenantVariable+"="+tenant)
 	}
-	return c
+	return c, nil
 }

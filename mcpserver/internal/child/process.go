@@ -63,8 +63,12 @@ const lastWords = 500 * time.Millisecond
 
 // start starts a process, and opens it in the background.
 func (p *Pool) start(tenant string) (*process, error) {
+	command, err := p.command(tenant)
+	if err != nil {
+		return nil, err
+	}
 	x := &process{
-		pool: p, tenant: tenant, command: p.command(tenant), began: time.Now(), lines: make(chan []byte, mostLines), pending: map[int64]*pending{},
+		pool: p, tenant: tenant, command: command, began: time.Now(), lines: make(chan []byte, mostLines), pending: map[int64]*pending{},
 		opened: make(chan struct{}), ended: make(chan struct{}),
 	}
 	x.halt = sync.OnceFunc(func() { go x.conclude() })
