@@ -23,6 +23,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/web"
@@ -229,7 +230,23 @@ func (s *Server) routes() (http.Handler, error) {
 		return nil, err
 	}
 	people.Mount(r)
-	return httpd.Handler(r, httpd.Options{Log: s.deps.Log, TrustedProxies: c.TrustedProxies, Timeout: requestTime}), nil
+	return httpd.Handler(s.ownHosts(r, people), httpd.Options{Log: s.deps.Log, TrustedProxies: c.TrustedProxies, Timeout: requestTime}), nil
+}
+
+// ownHosts lets pages and forms answer to the issuer's hosts alone: a page that lets its name lead here (DNS rebinding) would have the sign-in form for its own.
+// What is not known to be for programs counts as a page.
+func (s *Server) ownHosts(next http.Handler, people *signin.Door) http.Handler {
+	elsewhere := &oauth.Error{
+		Code: "invalid_request", Status: http.StatusMisdirectedRequest, Description: "This page is at " + s.config.Issuer + " and answers to no other name. Open it there.",
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.config.hosts.Has(r.Host) || endpoint.ForPrograms(r.URL.Path) || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		httpd.Note(r.Context(), "refused", "another host than the issuer's")
+		people.ErrorPage(w, r, elsewhere)
+	})
 }
 
 // Handler is the public door.

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
 // Resource is a protected MCP server whose tokens the issuer signs; see issuer.Resource.
@@ -86,6 +88,9 @@ type Config struct {
 	InsecureDocumentHosts []string
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default none.
 	TrustedProxies []netip.Prefix
+	// Hosts are values of the Host header, beside the issuer's own, to which pages and forms answer: of a proxy that does not keep it. Metadata, keys and the
+	// endpoints for programs, which look at no cookies, answer to any. Default none.
+	Hosts []string
 	// InsecureHTTP allows an http issuer that is not on a loopback host: then anyone on the way can read tokens and passwords.
 	InsecureHTTP bool
 }
@@ -95,6 +100,7 @@ type resolved struct {
 	Config
 	keks  [][]byte // the key-encryption key, and those of before
 	https bool
+	hosts httpd.Hosts // to which pages answer
 }
 
 // Check says what is wrong with a configuration, if something is, and opens nothing.
@@ -131,6 +137,13 @@ func (c Config) resolve(sealed bool) (resolved, error) {
 	}
 	if err := c.checkLives(); err != nil {
 		return r, err
+	}
+	r.hosts = httpd.HostsOf(u)
+	for _, host := range c.Hosts {
+		if named, err := url.Parse("//" + host); err != nil || named.Host != host || strings.ContainsAny(host, "*@") {
+			return r, fmt.Errorf("issuer host %q is not a host with or without a port, such as auth.internal:8080", host)
+		}
+		maps.Copy(r.hosts, httpd.NewHosts(host))
 	}
 	r.https = u.Scheme == "https"
 	if c.Database == "" {

@@ -36,10 +36,16 @@ func TestLives(t *testing.T) {
 		"replay window":   func(c *authserver.Config) { c.ReplayWindow = time.Hour },
 		"refresh idle":    func(c *authserver.Config) { c.RefreshIdle = 100 * 24 * time.Hour },
 		"client idle":     func(c *authserver.Config) { c.ClientIdle = time.Hour },
-		"most clients":    func(c *authserver.Config) { c.MostClients = -1 },
-		"is the issuer":   func(c *authserver.Config) { c.Resources[0].URI = h.URL },
-		"registration":    func(c *authserver.Config) { c.Registration = "ajar" },
-		"life 2h0m0s is":  func(c *authserver.Config) { c.TokenLife = 2 * time.Hour },
+		"most-clients":    func(c *authserver.Config) { c.MostClients = -1 },
+
+		"authorizations-per-minute": func(c *authserver.Config) { c.AuthorizationsPerMinute = -1 },
+		"introspections-per-minute": func(c *authserver.Config) { c.IntrospectionsPerMinute = -1 },
+		"sign-ins-per-address":      func(c *authserver.Config) { c.SignInsPerAddress = -1 },
+		"sign-ins-per-account":      func(c *authserver.Config) { c.SignInsPerAccount = -1 },
+
+		"is the issuer":  func(c *authserver.Config) { c.Resources[0].URI = h.URL },
+		"registration":   func(c *authserver.Config) { c.Registration = "ajar" },
+		"life 2h0m0s is": func(c *authserver.Config) { c.TokenLife = 2 * time.Hour },
 	} {
 		c := h.config
 		c.Resources = append([]authserver.Resource(nil), c.Resources...)

@@ -32,6 +32,7 @@ type settings struct {
 	algorithm        string
 	tokenLife        time.Duration
 	trustedProxies   string
+	issuerHosts      string
 	allowedHosts     string
 	allowedOrigins   string
 	endedStaleAfter  time.Duration
@@ -71,6 +72,7 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.DurationVar(&s.tokenLife, "token-life", 10*time.Minute, "`life` of an access token, at most 1h")
 	s.lives.RegisterLives(fs)
 	fs.StringVar(&s.trustedProxies, "trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas (default none)")
+	fs.StringVar(&s.issuerHosts, "issuer-hosts", "", "Host `names` to which the issuer's pages answer beside the host of --issuer, divided by commas (default none)")
 	fs.StringVar(&s.allowedHosts, "allowed-hosts", "", "Host `names` that the MCP server answers to, divided by commas (default the host of --resource)")
 	fs.StringVar(&s.allowedOrigins, "allowed-origins", "", "web `origins` whose pages may call the MCP server, divided by commas")
 	fs.DurationVar(&s.endedStaleAfter, "ended-stale-after", 10*time.Second, "`time` for which the list of ended grants in Redis counts after it was last known to be complete; then the MCP server answers 503")
@@ -193,6 +195,7 @@ func (s *settings) issuing() authserver.Config {
 	c := s.lives
 	c.Issuer, c.Database, c.Redis, c.RedisPrefix, c.KeyEncryptionKey = s.issuer, s.ledger(), s.redis, s.redisPrefix, s.keyEncryptionKey
 	c.Resources, c.TokenLife, c.TrustedProxies, c.InsecureHTTP = resources, s.tokenLife, s.proxies, s.insecureHTTP
+	c.Hosts = config.List(s.issuerHosts)
 	c.Registration, c.RefuseDocuments, c.InsecureDocumentHosts = s.registration, !s.clientDocuments, config.List(s.documentHosts)
 	return c
 }

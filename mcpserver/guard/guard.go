@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -76,7 +77,7 @@ type Guard struct {
 	asking   flight.Group[[sha256.Size]byte, bool] // the issuer, about a token by its hash
 	asked    shares                                // of each tenant in that
 	origin   string                                // of the resource, as clients know it
-	hosts    map[string]bool
+	hosts    httpd.Hosts
 	origins  map[string]bool
 	metadata string // the URL that challenges name
 	baseline atomic.Pointer[[]string]
@@ -99,7 +100,7 @@ func New(c Config) (*Guard, error) {
 	}
 	c.fill()
 	g := &Guard{
-		config: c, metadata: oauth.ResourceMetadataURL(c.Resource), hosts: map[string]bool{}, origins: map[string]bool{},
+		config: c, metadata: oauth.ResourceMetadataURL(c.Resource), hosts: httpd.Hosts{}, origins: map[string]bool{},
 		rules:  token.Rules{Issuer: c.Issuer, Audience: c.Resource, Algorithms: c.Algorithms, Leeway: Leeway, Now: c.Now},
 		proofs: &dpop.Checker{Used: c.UsedProofs, Now: c.Now},
 		keys:   &keys{issuer: c.Issuer, url: c.JWKSURL, http: c.HTTPClient, now: c.Now, log: c.Log},
@@ -164,9 +165,7 @@ func (g *Guard) allow(resource string) {
 	if len(g.config.AllowedHosts) > 0 {
 		names = g.config.AllowedHosts
 	}
-	for _, host := range names {
-		g.hosts[strings.ToLower(host)] = true
-	}
+	maps.Copy(g.hosts, httpd.NewHosts(names...))
 	for _, origin := range g.config.AllowedOrigins {
 		g.origins[origin] = true
 	}
@@ -241,8 +240,7 @@ func CallerOf(ctx context.Context) (mcp.Caller, bool) {
 // checkSource holds Host and Origin against the allow-lists, before anything else: a page of another site must not reach a server on somebody's
 // own machine through their browser, nor by a name of its own that leads here (S1, S2, MC-16, MC-17).
 func (g *Guard) checkSource(r *http.Request) *oauth.Error {
-	host := r.Host
-	if !g.hosts[host] && !g.hosts[strings.ToLower(host)] && !g.hosts[strings.ToLower(withoutDefaultPort(host))] {
+	if !g.hosts.Has(r.Host) {
 		return &oauth.Error{Code: "invalid_request", Description: "this server does not answer to this Host", Status: http.StatusForbidden}
 	}
 	for _, origin := range r.Header["Origin"] {
@@ -251,10 +249,6 @@ func (g *Guard) checkSource(r *http.Request) *oauth.Error {
 		}
 	}
 	return nil
-}
-
-func withoutDefaultPort(host string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(host, ":443"), ":80")
 }
 
 // errNoToken is the answer to a request without credentials: a challenge that names no error (RFC 6750 §3.1).

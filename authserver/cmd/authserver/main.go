@@ -54,6 +54,7 @@ type settings struct {
 	resources string
 	adminDir  string
 	proxies   string
+	hosts     string
 	level     slog.Level
 
 	log    *slog.Logger
@@ -80,6 +81,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	fs.DurationVar(&s.config.TokenLife, "token-life", 10*time.Minute, "`life` of an access token, at most 1h")
 	s.config.RegisterLives(fs)
 	fs.StringVar(&s.proxies, "trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas")
+	fs.StringVar(&s.hosts, "issuer-hosts", "", "Host `names` to which pages answer beside the issuer's, divided by commas (default none)")
 	fs.StringVar(&s.config.Registration, "registration", "open", "`who` may register clients: open (whoever asks), token (whoever shows an initial access token) or closed")
 	documents := fs.Bool("client-documents", true, "let in clients that are known by a document at their https client_id; it is fetched from public addresses alone")
 	hosts := fs.String("insecure-document-hosts", "", "`hosts` whose client documents may lie at private addresses, divided by commas: for development")
@@ -89,6 +91,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 		return nil, err
 	}
 	s.config.Database, s.config.RefuseDocuments, s.config.InsecureDocumentHosts = database.Reveal(), !*documents, config.List(*hosts)
+	s.config.Hosts = config.List(s.hosts)
 	var err error
 	if s.config.TrustedProxies, err = config.Networks(s.proxies); err != nil {
 		return nil, fmt.Errorf("trusted-proxies: %w", err)

@@ -102,6 +102,15 @@ func (d *Door) Mount(r *mux.Router) error {
 	return nil
 }
 
+// ForPrograms says whether a path is for programs: what is there looks at no cookies and shows no form.
+func ForPrograms(path string) bool {
+	switch path {
+	case JWKSPath, TokenPath, RegisterPath, RevokePath, DevicePath, PushPath, UserInfoPath, IntrospectionPath, EndedPath:
+		return true
+	}
+	return strings.HasPrefix(path, RegisterPath+"/") || strings.HasPrefix(path, "/.well-known/")
+}
+
 // nothing answers what no route takes: programs in JSON, people by a page, both with a support code.
 func (d *Door) nothing(what string, status int) http.Handler {
 	refused := &oauth.Error{Code: "invalid_request", Description: what, Status: status}
