@@ -32,7 +32,7 @@ func (g *Gateway) serve(behind *member, w http.ResponseWriter, r *http.Request) 
 	p := &passage{Gateway: g, m: behind, c: c, rules: shape.of, shape: shape}
 	p.takeUp(r)
 	if r.Method != http.MethodPost {
-		p.answer(w, r, true) // a stream of an older client may repeat a list
+		p.answer(w, r, nil, true) // a stream of an older client may repeat a list
 		return
 	}
 	body, m, err := message.BodyOf(r) // the guard has read it
@@ -45,11 +45,11 @@ func (g *Gateway) serve(behind *member, w http.ResponseWriter, r *http.Request) 
 	}
 	switch m.Method {
 	case "tools/list":
-		p.answer(w, r, true)
+		p.answer(w, r, m.ID, true)
 	case "tools/call":
 		p.call(w, r, body, m)
 	default:
-		p.answer(w, r, false)
+		p.answer(w, r, m.ID, false)
 	}
 }
 
@@ -97,7 +97,7 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 		}
 		message.SetBody(r, out, nil)
 	}
-	p.answer(w, r, false)
+	p.answer(w, r, m.ID, false)
 }
 
 // unmirror takes those headers away that mirror the message (MCP 2026-07-28). The request's headers are the guard's copy.
@@ -150,8 +150,11 @@ func headerValue(name string) string {
 }
 
 // answer lets the server answer, and changes the lists of tools in what it streams; and in an answer of one message, if a list was asked for.
-func (p *passage) answer(w http.ResponseWriter, r *http.Request, listing bool) {
-	out := &rewriter{ResponseWriter: w, cut: p.cut, event: p.eventMAC, streams: !listing}
+func (p *passage) answer(w http.ResponseWriter, r *http.Request, id json.RawMessage, listing bool) {
+	out := &rewriter{
+		ResponseWriter: w, id: id, cut: p.cut, event: p.eventMAC, streams: !listing, most: p.m.config.Limits.Answer,
+		note: func(why string) { httpd.Note(r.Context(), "cut", why) },
+	}
 	p.m.server.Serve(out, r, p.c)
 	out.finish()
 	if p.m.vouchers != nil && p.c.TenantID != "" {

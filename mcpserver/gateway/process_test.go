@@ -92,8 +92,27 @@ func callLine(say func(string, ...any), id, params json.RawMessage, echo, kind s
 		fmt.Fprintln(os.Stderr, "cancelled")
 		return
 	case "long":
-		say("%s", strings.Repeat("x", 1<<20))
+		say(`{"result":{"content":[{"type":"text","text":"%s"}]},"jsonrpc":"2.0","id":%s}`, strings.Repeat("x", 1<<20), id)
 		return
+	case "longer": // than there is memory for it, and its id is a string
+		say(`{"jsonrpc":"2.0","id":"%s","result":{"content":[{"type":"text","text":"%s\"id\":7}"}]}}`, id, strings.Repeat("x", 1<<20))
+		return
+	case "unreadable":
+		say(`{"jsonrpc":"2.0","result":{"a":1,"a":2},"id":%s}`, id)
+		return
+	case "neither":
+		say(`{"jsonrpc":"2.0","id":%s,"error":null}`, id)
+		return
+	case "quoted":
+		say(`{"jsonrpc":"2.0","id":"%s","error":null,"result":{"content":[{"type":"text","text":"quoted"}]}}`, id)
+		return
+	case "noise": // that is nothing to anybody
+		for range 3 {
+			say(`INFO {"jsonrpc":"2.0","id":%s,"result":{}}`, id)
+			say(`{"jsonrpc":"2.0","id":987654,"result":{}}`)
+			say(`{"jsonrpc":"2.0","id":%s,"method":"a","method":"b","result":{}}`, id)
+			say(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
+		}
 	case "remember": // in every place that is a program's own
 		here, _ := os.Getwd()
 		var kept []string

@@ -49,6 +49,9 @@ type Policy struct {
 	PassToken bool
 	// MaxBody bounds a message, in bytes. Default 1 MiB.
 	MaxBody int64
+	// MaxAnswer bounds what is held back of an answer, in bytes: a list that is cut down, or one event of
+	// a stream. Default 8 MiB.
+	MaxAnswer int64
 	// MaxStreams bounds the streams that one grant holds open at once (DS-04): those that go on until somebody ends them, not the answers to calls. Default 16.
 	MaxStreams int
 	// Streams knows the open streams, for whoever has something to tell them. It is of one policy alone. Nil: nobody has.
@@ -342,6 +345,7 @@ func (x *passage) pass(body []byte) {
 	ctx, cancel := context.WithCancel(x.known())
 	defer cancel()
 	x.w.id, x.w.begin = x.m.ID, func() { x.answer(ctx, cancel) }
+	x.w.note = func(why string) { httpd.Note(x.r.Context(), "cut", why) }
 	defer x.close()
 	if !x.place() {
 		return

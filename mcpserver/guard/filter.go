@@ -24,9 +24,9 @@ func (x *passage) filter(streaming bool) message.Filter {
 	}
 	switch {
 	case streaming:
-		return &message.Events{Cut: x.cut}
+		return &message.Events{Cut: x.cutEvent, Most: x.MaxAnswer}
 	case listing:
-		return &message.Whole{Cut: x.cut}
+		return &message.Whole{Cut: x.cut, Most: x.MaxAnswer}
 	case message.Kind(x.w.Header()) == "application/json":
 		return &message.One{}
 	}
@@ -39,6 +39,19 @@ func isStream(h http.Header) bool { return message.Kind(h) == "text/event-stream
 func (x *passage) visible(kind, name string) bool {
 	d := x.table.Decide(x.v.caller, kind, name)
 	return d.Allowed || x.lenient(x.v.caller.TenantID, name, d.Write)
+}
+
+// cutEvent is cut for a message in a stream: what cannot be read and is the answer to this request is one no more, and its client is told.
+func (x *passage) cutEvent(raw []byte) (out []byte, drop bool) {
+	out, drop = x.cut(raw)
+	if !drop {
+		return out, false
+	}
+	if told := message.Unanswered(raw, x.m.ID); told != nil {
+		x.w.note(message.ErrUnreadable.Error())
+		return told, false
+	}
+	return nil, true
 }
 
 // cut takes a message of the server's and leaves out what is not open to the caller. What is no list comes back as it was; what cannot be read does not come

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -15,7 +16,8 @@ type watched struct {
 	http.ResponseWriter
 	begin   func() // called once, before the head goes out
 	through message.Filter
-	id      json.RawMessage // of the message that is answered
+	id      json.RawMessage  // of the message that is answered
+	note    func(why string) // says in the log why the answer was cut
 
 	mu     sync.Mutex // a stream is cut, and told something, from another goroutine
 	status int
@@ -70,11 +72,12 @@ func (w *watched) Write(p []byte) (int, error) {
 		return w.ResponseWriter.Write(p)
 	}
 	out, err := w.through.Take(p)
-	if err == nil && len(out) > 0 {
+	if len(out) > 0 {
 		if w.held {
 			w.head()
 		}
-		_, err = w.ResponseWriter.Write(out)
+		_, wrong := w.ResponseWriter.Write(out)
+		err = cmp.Or(err, wrong)
 	}
 	if err != nil {
 		w.gone, w.failed = true, err
@@ -106,7 +109,8 @@ func (w *watched) deliver() {
 	_ = http.NewResponseController(w.ResponseWriter).Flush() // one that cannot is one that need not
 }
 
-// finish sends what was held back, or says that the server's answer cannot be shown. A stream that cannot go on is broken off, so that its client sees it.
+// finish sends what was held back, or says that the server's answer cannot be shown. A stream that cannot go on ends with an error for the request that it answers; one that
+// answers none is broken off, so that its client sees it.
 func (w *watched) finish() {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
@@ -117,6 +121,9 @@ func (w *watched) finish() {
 	if w.through != nil && !w.gone {
 		out, w.failed = w.through.End()
 	}
+	if w.failed != nil {
+		w.note(w.failed.Error())
+	}
 	switch {
 	case w.failed != nil && w.held:
 		status := http.StatusBadGateway
@@ -125,7 +132,7 @@ func (w *watched) finish() {
 		}
 		message.Refuse(w.ResponseWriter, status, w.id, &message.Fault{Code: message.CodeInternal, Message: w.failed.Error()})
 	case w.failed != nil:
-		panic(http.ErrAbortHandler)
+		message.CutOff(w.ResponseWriter, w.id, w.failed.Error())
 	case !w.held && len(out) > 0:
 		w.ResponseWriter.Write(out)
 	case w.held:

@@ -8,12 +8,20 @@ import (
 
 // What can be wrong with an answer whose messages are to be changed.
 var (
-	ErrTooLong    = errors.New("the server's list is too long to be cut down")
+	ErrTooLong    = errors.New("the server behind this gateway answers with more than is passed on; ask for less")
 	ErrUnreadable = errors.New("the server's answer is not one JSON message")
 )
 
-// maxHeld bounds what is held back of an answer, in bytes.
+// maxHeld bounds what is held back of an answer where nothing else is said, in bytes.
 const maxHeld = 8 << 20
+
+// beyond reports whether more is held back than may be; 0: than maxHeld.
+func beyond(n int, most int64) bool {
+	if most <= 0 {
+		most = maxHeld
+	}
+	return int64(n) > most
+}
 
 // Filter is what the bytes of an answer go through when its messages are to be changed.
 type Filter interface {
@@ -25,13 +33,14 @@ type Filter interface {
 
 // Whole holds an answer back until it is whole: it is one message.
 type Whole struct {
-	Cut func(raw []byte) (out []byte, drop bool) // changes a message, or says that it must not go on
-	b   bytes.Buffer
+	Cut  func(raw []byte) (out []byte, drop bool) // changes a message, or says that it must not go on
+	Most int64                                    // bytes that are held back; 0: 8 MiB
+	b    bytes.Buffer
 }
 
 // Take implements Filter.
 func (f *Whole) Take(p []byte) ([]byte, error) {
-	if f.b.Len()+len(p) > maxHeld {
+	if beyond(f.b.Len()+len(p), f.Most) {
 		return nil, ErrTooLong
 	}
 	f.b.Write(p)
@@ -91,6 +100,7 @@ func (f *One) End() ([]byte, error) {
 // Events holds back one event at a time (text/event-stream): its data are one message.
 type Events struct {
 	Cut   func(raw []byte) (out []byte, drop bool)
+	Most  int64 // bytes of one event; 0: 8 MiB
 	b     bytes.Buffer
 	line  int  // where the first line of it begins that is not whole
 	read  int  // how far there is no end of that line
@@ -102,33 +112,35 @@ const byteOrderMark = "\ufeff"
 
 // Take implements Filter.
 func (f *Events) Take(p []byte) ([]byte, error) {
-	if f.b.Len()+len(p) > maxHeld {
-		return nil, ErrTooLong
-	}
 	f.b.Write(p)
-	return f.whole(false), nil
+	return f.whole(false)
 }
 
 // whole takes the events out that are whole.
-func (f *Events) whole(last bool) []byte {
+func (f *Events) whole(last bool) (out []byte, err error) {
 	if !f.begun {
 		if !last && f.b.Len() < len(byteOrderMark) {
-			return nil
+			return nil, nil
 		}
 		if f.begun = true; bytes.HasPrefix(f.b.Bytes(), []byte(byteOrderMark)) {
 			f.b.Next(len(byteOrderMark))
 		}
 	}
-	var out []byte
 	for n := f.end(last); n > 0; n = f.end(last) {
+		if beyond(n, f.Most) {
+			return out, ErrTooLong
+		}
 		out = append(out, f.event(f.b.Next(n))...)
 		f.line, f.read = 0, 0
 	}
-	return out
+	if beyond(f.b.Len(), f.Most) { // of the event that is not whole
+		return out, ErrTooLong
+	}
+	return out, nil
 }
 
 // End drops an event that was not finished: a client would, too.
-func (f *Events) End() ([]byte, error) { return f.whole(true), nil }
+func (f *Events) End() ([]byte, error) { return f.whole(true) }
 
 // end is where the first event ends, after an empty line, however lines end; 0: not yet. No byte is looked at twice. last says that nothing will follow.
 func (f *Events) end(last bool) int {

@@ -230,20 +230,7 @@ func Status(m *Message, f *Fault, modern bool) int {
 
 // Refuse writes what was wrong. Without an id there is none: MCP has no null id.
 func Refuse(w http.ResponseWriter, status int, id json.RawMessage, f *Fault) {
-	type wireError struct {
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-		Data    any    `json:"data,omitempty"`
-	}
-	body, err := json.Marshal(struct {
-		Version string          `json:"jsonrpc"`
-		ID      json.RawMessage `json:"id,omitempty"`
-		Error   wireError       `json:"error"`
-	}{"2.0", id, wireError{f.Code, f.Message, f.Data}})
-	if err != nil {
-		panic("message: a fault that is no JSON: " + err.Error()) // a programmer broke it
-	}
-	Write(w, status, body)
+	Write(w, status, ErrorTo(id, f))
 }
 
 // Write writes a JSON answer.

@@ -73,7 +73,9 @@ func Handler(next http.Handler, o Options) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
+				if p == http.ErrAbortHandler { // an answer that is broken off has its line, too
+					e.note("aborted", true)
+					e.log(o.Log, r, rec, time.Since(start))
 					panic(p)
 				}
 				e.note("panic", p)

@@ -35,7 +35,7 @@ func (x *process) ask(ctx context.Context, method string, params json.RawMessage
 	}
 	select {
 	case r := <-who.answer:
-		return r, nil
+		return r, r.wrong
 	case <-x.ended:
 		return reply{}, errEnded
 	case <-ctx.Done():

@@ -152,7 +152,7 @@ func (x *exchange) fault(raw json.RawMessage) {
 		Code int `json:"code"`
 	}
 	if json.Unmarshal(raw, &e) != nil {
-		x.explain(errors.New("the server behind this gateway answers with what is no message"), 0)
+		x.explain(errBroken, 0)
 		return
 	}
 	if x.modern && e.Code == codeNoResource {

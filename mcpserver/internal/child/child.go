@@ -91,6 +91,8 @@ var (
 	errDown   = errors.New("the server behind this gateway does not start; try again later")
 	errEnded  = errors.New("the server behind this gateway ended while it worked on this; what it did is not known")
 	errSlow   = errors.New("the server behind this gateway took too long")
+	errLarge  = errors.New("the server behind this gateway answers with more than is passed on; ask for less")
+	errBroken = errors.New("the server behind this gateway answers with what is no message")
 	errBusy   = errors.New("the server behind this gateway has all that it can do; try again")
 )
 

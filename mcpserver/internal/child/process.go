@@ -2,11 +2,13 @@ package child
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strconv"
@@ -32,6 +34,7 @@ type process struct {
 	users   int // who have it in hand
 	next    int64
 	pending map[int64]*pending
+	dropped map[string]bool // kinds of lines that were reported
 	end     error
 	hello   hello
 }
@@ -50,9 +53,10 @@ type pending struct {
 	answer    chan reply
 }
 
-// reply is a process's answer: one of the two.
+// reply is a process's answer: one of the two, or why there is none.
 type reply struct {
 	result, fault json.RawMessage
+	wrong         error
 }
 
 // mostLines is how many lines may wait to be read by the process.
@@ -68,7 +72,7 @@ func (p *Pool) start(tenant string) (*process, error) {
 		return nil, err
 	}
 	x := &process{
-		pool: p, tenant: tenant, command: command, began: time.Now(), lines: make(chan []byte, mostLines), pending: map[int64]*pending{},
+		pool: p, tenant: tenant, command: command, began: time.Now(), lines: make(chan []byte, mostLines), pending: map[int64]*pending{}, dropped: map[string]bool{},
 		opened: make(chan struct{}), ended: make(chan struct{}),
 	}
 	x.halt = sync.OnceFunc(func() { go x.conclude() })
@@ -215,17 +219,55 @@ func (x *process) write(to io.Writer) {
 	}
 }
 
-// read reads the lines of the process.
+// mostKept is how large a line's memory may be and be kept for the next one, in bytes.
+const mostKept = 64 << 10
+
+// read reads the lines of the process. Of one that is longer than it may be only the id is kept: it fails the request that it answers, and no other.
 func (x *process) read(from io.Reader) {
-	lines := bufio.NewScanner(from)
-	lines.Buffer(make([]byte, 0, 16<<10), x.pool.Limits.Line)
-	for lines.Scan() {
-		x.take(lines.Bytes())
+	lines := bufio.NewReaderSize(from, 16<<10)
+	var line []byte
+	var long *message.Glance // of a line that is too long
+	for {
+		piece, err := lines.ReadSlice('\n')
+		switch {
+		case long != nil:
+			_, _ = long.Write(piece) // it never fails
+		case len(line)+len(piece) > x.pool.Limits.Line+1: // and its end
+			long = &message.Glance{}
+			_, _ = long.Write(line)
+			_, _ = long.Write(piece)
+			line = nil
+		default:
+			line = append(line, piece...)
+		}
+		if err == bufio.ErrBufferFull {
+			continue
+		}
+		if whole := bytes.TrimSpace(line); long != nil {
+			x.drop("a line longer than limits.answer")
+			x.fail(long.ID(), errLarge)
+		} else if len(whole) > 0 {
+			x.take(whole)
+		}
+		if line, long = line[:0], nil; cap(line) > mostKept {
+			line = nil
+		}
+		if err != nil {
+			return
+		}
 	}
-	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
-		x.give(fmt.Errorf("it wrote a line of more than %d bytes", x.pool.Limits.Line))
-		kill(x.command) // where the next message begins, nobody can say
+}
+
+// drop says that something the process wrote goes to nobody: once for each kind of thing at WARN.
+func (x *process) drop(what string) {
+	x.mu.Lock()
+	level := slog.LevelWarn
+	if x.dropped[what] {
+		level = slog.LevelDebug
 	}
+	x.dropped[what] = true
+	x.mu.Unlock()
+	x.pool.Log.Log(context.Background(), level, "a process wrote what goes to nobody; further such lines of it are not reported", "upstream", x.pool.Name, "tenant", x.tenant, "what", what)
 }
 
 // take takes one line of the process.
@@ -233,23 +275,32 @@ func (x *process) take(line []byte) {
 	m, f := message.Parse(line)
 	switch {
 	case f != nil:
-		x.pool.Log.Debug("a process wrote a line that is no message", "upstream", x.pool.Name, "tenant", x.tenant, "fault", f.Message)
+		x.drop("a line that is no message")
+		var g message.Glance
+		_, _ = g.Write(line) // it never fails
+		x.fail(g.ID(), errBroken)
 	case m.Answer:
 		x.deliver(m.ID, line)
 	case m.ID != nil && m.Method == "ping":
 		x.tell(append(append([]byte(`{"jsonrpc":"2.0","id":`), m.ID...), `,"result":{}}`...))
 	case m.ID != nil:
+		x.drop("a request of its own")
 		// There is nobody to ask: the process is the whole tenant's, and no client of it is this request's.
 		x.tell(append(append([]byte(`{"jsonrpc":"2.0","id":`), m.ID...), `,"error":{"code":-32601,"message":"nobody behind this gateway answers to servers"}}`...))
+	default:
+		x.drop("a notification")
 	}
 }
 
-// deliver gives an answer to whoever asked. One that nobody asked for, or waits for any more, is dropped.
-func (x *process) deliver(id json.RawMessage, line []byte) {
-	n, err := strconv.ParseInt(string(id), 10, 64)
-	if err != nil {
-		return
+// fail fails the request that an answer is to which cannot be passed on.
+func (x *process) fail(id json.RawMessage, why error) {
+	if id != nil {
+		x.settle(id, reply{wrong: why})
 	}
+}
+
+// deliver gives an answer to whoever asked.
+func (x *process) deliver(id json.RawMessage, line []byte) {
 	members, err := message.Members(line)
 	if err != nil {
 		return
@@ -260,14 +311,34 @@ func (x *process) deliver(id json.RawMessage, line []byte) {
 		case "result":
 			r.result = append(json.RawMessage(nil), m.Value...)
 		case "error":
-			r.fault = append(json.RawMessage(nil), m.Value...)
+			if string(m.Value) != "null" { // as some write it beside every result
+				r.fault = append(json.RawMessage(nil), m.Value...)
+			}
 		}
 	}
+	if r.result == nil && r.fault == nil {
+		r.wrong = errBroken
+	}
+	x.settle(id, r)
+}
+
+// settle gives a reply to whoever asked. One that nobody asked for is dropped, as is one that nobody waits for any more.
+func (x *process) settle(id json.RawMessage, r reply) {
+	text := string(id)
+	if id[0] == '"' {
+		text = message.Text(id) // a program may have made a string of the number
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	if w := x.pending[n]; w != nil {
+	w := x.pending[n]
+	known := err == nil && n > 0 && n <= x.next
+	if w != nil && err == nil {
 		delete(x.pending, n)
 		w.answer <- r
+	}
+	x.mu.Unlock()
+	if !known {
+		x.drop("an answer that nobody asked for")
 	}
 }
 

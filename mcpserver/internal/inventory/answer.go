@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
 // answer is a whole answer in memory: the server is asked as a handler, however it is reached.
@@ -54,7 +56,7 @@ func (a *answer) find(id string) (json.RawMessage, error) {
 		if e.Error != nil {
 			return nil, e.Error
 		}
-		if string(e.ID) == id {
+		if message.SameID(e.ID, json.RawMessage(id)) {
 			return e.Result, nil
 		}
 	}

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -155,10 +156,12 @@ func (a *answer) stream() {
 	flusher := http.NewResponseController(a.w)
 	flusher.Flush()
 	piece := make([]byte, 16<<10)
+	resumes := false // an event had an id: a client takes up the stream where it broke off (MCP 2025-11-25, "Resumability and Redelivery")
 	for {
 		n, err := a.response.Body.Read(piece)
 		if n > 0 {
 			a.touch()
+			resumes = resumes || bytes.HasPrefix(piece[:n], []byte("id:")) || bytes.Contains(piece[:n], []byte("\nid:"))
 			if _, err := a.w.Write(piece[:n]); err != nil {
 				return // nobody listens any more
 			}
@@ -169,7 +172,16 @@ func (a *answer) stream() {
 			return
 		case err != nil:
 			httpd.Note(a.r.Context(), "error", err)
-			panic(http.ErrAbortHandler) // so that the client sees that this is not the end
+			why := errDown
+			if a.ctx.Err() != nil {
+				why = errSlow
+			}
+			httpd.Note(a.r.Context(), "cut", why)
+			if resumes {
+				panic(http.ErrAbortHandler)
+			}
+			message.CutOff(a.w, a.id, why.Error())
+			return
 		}
 	}
 }
