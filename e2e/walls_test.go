@@ -250,8 +250,9 @@ var floors = []struct {
 		"mcpserver/internal/remote", "mcpserver/internal/child", "mcpserver/internal/voucher", "mcpserver/internal/inventory", // what a gateway is made of
 	}},
 	{2, append([]string{"authserver/schema", "authserver/internal/blueprint", "mcpserver/mcp", "mcpserver/internal/flight"}, nouns...)},
-	{1, []string{"shared", "web", "mcpserver/message"}},
-	{0, []string{"migrations"}},
+	{1, []string{"mcpserver/message"}},
+	{0, []string{"shared", "web"}},
+	{-1, []string{"migrations"}},
 }
 
 // floor says how high the package lies; shared and web are one floor each, whatever rooms they have.

@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // passage is one request between the guard and the server behind.
@@ -129,7 +130,7 @@ func (p *passage) mirror(r *http.Request, name string, changed *shaped) {
 		case b.pin[0] == '{' || b.pin[0] == '[':
 			r.Header.Del(message.ParameterHeader + called) // nothing that a header could say
 			continue
-		case json.Unmarshal(b.pin, &text) != nil:
+		case strictjson.Unmarshal(b.pin, &text) != nil:
 			text = string(b.pin)
 		}
 		r.Header.Set(message.ParameterHeader+called, headerValue(text))

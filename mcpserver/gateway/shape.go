@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // tool is the server's name of a tool that a client of the tenant calls so, and what is otherwise about it; "" when there is none for this tenant.
@@ -107,7 +108,7 @@ func without(schema json.RawMessage, names []string) (json.RawMessage, error) {
 			members[i].Value = message.Object(properties)
 		case "required":
 			var required []string
-			if err := json.Unmarshal(m.Value, &required); err != nil {
+			if err := strictjson.Unmarshal(m.Value, &required); err != nil {
 				return nil, err
 			}
 			required = slices.DeleteFunc(required, func(n string) bool { return slices.Contains(names, n) })
@@ -200,7 +201,7 @@ func (b *bound) breaks(value json.RawMessage) string {
 	}
 	var s string
 	switch {
-	case value[0] != '"' || json.Unmarshal(value, &s) != nil:
+	case value[0] != '"' || strictjson.Unmarshal(value, &s) != nil:
 		return "it must be a string"
 	case b.MaxLength != nil && utf8.RuneCountInString(s) > *b.MaxLength:
 		return fmt.Sprintf("it must have %d characters at most", *b.MaxLength)
@@ -210,12 +211,10 @@ func (b *bound) breaks(value json.RawMessage) string {
 	return ""
 }
 
-// canonical writes a JSON value in one form.
+// canonical writes a JSON value in one form, with numbers as they were written.
 func canonical(raw json.RawMessage) string {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil {
+	v, err := strictjson.Value(raw)
+	if err != nil {
 		return string(raw)
 	}
 	return string(mustJSON(v))

@@ -3,10 +3,12 @@ package guard
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // lists are the members of a result that list things: what kind of things, and which member names one.
@@ -94,7 +96,7 @@ func (x *passage) cut(raw []byte) (out []byte, drop bool) {
 func (x *passage) announces(envelope []message.Member, params json.RawMessage) bool {
 	var method string
 	for _, e := range envelope {
-		if string(e.Name) == "method" && json.Unmarshal(e.Value, &method) != nil {
+		if string(e.Name) == "method" && strictjson.Unmarshal(e.Value, &method) != nil {
 			return true
 		}
 	}
@@ -106,7 +108,7 @@ func (x *passage) announces(envelope []message.Member, params json.RawMessage) b
 		return true
 	}
 	var uri string
-	return json.Unmarshal(message.Find(members, "uri"), &uri) != nil || !x.visible(KindResource, uri)
+	return strictjson.Unmarshal(message.Find(members, "uri"), &uri) != nil || !x.visible(KindResource, uri)
 }
 
 // cutResult leaves things out of a list. What depends on the caller is for the caller alone, and not for long: a client keeps lists by server, not by token
@@ -163,8 +165,8 @@ func (x *passage) cutList(list json.RawMessage, kind, name string) (json.RawMess
 		}
 		called := ""
 		for _, m := range members {
-			if string(m.Name) == name && json.Unmarshal(m.Value, &called) != nil {
-				return nil, message.ErrSyntax
+			if string(m.Name) == name && strictjson.Unmarshal(m.Value, &called) != nil {
+				return nil, fmt.Errorf("%s is not a string", name)
 			}
 		}
 		if !x.visible(kind, called) {

@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // Introspection asks the issuer what a token is worth (RFC 7662), as a client that is the protected server.
@@ -81,7 +81,7 @@ func (i *Introspection) active(ctx context.Context, client *http.Client, raw, gr
 		return false, fmt.Errorf("asking about a token: %w", err)
 	case answer.StatusCode != http.StatusOK:
 		return false, fmt.Errorf("asking about a token: the issuer answered %s", answer.Status)
-	case json.Unmarshal(body, &said) != nil || said.Active == nil || *said.Active && said.GrantID != grantID:
+	case strictjson.Unmarshal(body, &said) != nil || said.Active == nil || *said.Active && said.GrantID != grantID:
 		return false, errors.New("asking about a token: the issuer's answer is none")
 	}
 	return *said.Active, nil

@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
@@ -185,7 +185,7 @@ func (k *keys) discover(ctx context.Context) (string, error) {
 		Issuer string `json:"issuer"`
 		JWKS   string `json:"jwks_uri"`
 	}
-	if err := json.Unmarshal(document, &m); err != nil || m.Issuer != k.issuer {
+	if err := strictjson.Unmarshal(document, &m); err != nil || m.Issuer != k.issuer {
 		return "", errors.New("the metadata are not this issuer's")
 	}
 	j, err := url.Parse(m.JWKS)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // input is what a tool's input schema says of its arguments' names. Their values are the tool's to check.
@@ -21,7 +22,7 @@ func readInput(schema json.RawMessage) (input, error) {
 		Required   []string                   `json:"required"`
 		Additional json.RawMessage            `json:"additionalProperties"`
 	}
-	if err := json.Unmarshal(schema, &s); err != nil {
+	if err := strictjson.Unmarshal(schema, &s); err != nil {
 		return input{}, err
 	}
 	in := input{known: map[string]bool{}, closed: string(s.Additional) == "false", required: s.Required}

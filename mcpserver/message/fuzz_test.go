@@ -2,10 +2,8 @@ package message_test
 
 import (
 	"encoding/json"
-	"errors"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
@@ -83,41 +81,4 @@ func same(t *testing.T, what, ours string, value json.RawMessage) {
 	if ours != theirs {
 		t.Errorf("%s is %q to us and %q to others", what, ours, theirs)
 	}
-}
-
-// FuzzMembers: Members and Elements take what encoding/json takes, but for a member twice, depth and bad UTF-8; and what they give is what is there.
-func FuzzMembers(f *testing.F) {
-	for _, s := range seeds {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		members, err := message.Members(data)
-		switch {
-		case err == nil:
-			o := object(t, data)
-			if len(o) != len(members) {
-				t.Errorf("%d members to us and %d to others", len(members), len(o))
-			}
-			for _, m := range members {
-				if value, there := o[string(m.Name)]; !there || string(value) != string(m.Value) {
-					t.Errorf("%q is %s to us and %s to others", m.Name, m.Value, value)
-				}
-			}
-		case errors.Is(err, message.ErrSyntax) && json.Valid(data) && utf8.Valid(data) && strings.HasPrefix(strings.TrimLeft(string(data), " \t\r\n"), "{"):
-			t.Errorf("refused as syntax, but encoding/json takes it")
-		}
-		elements, err := message.Elements(data)
-		if err != nil {
-			return
-		}
-		var theirs []json.RawMessage
-		if err := json.Unmarshal(data, &theirs); err != nil || len(theirs) != len(elements) {
-			t.Fatalf("%d elements to us, %d to others: %v", len(elements), len(theirs), err)
-		}
-		for i, e := range elements {
-			if string(e) != string(theirs[i]) {
-				t.Errorf("element %d is %s to us and %s to others", i, e, theirs[i])
-			}
-		}
-	})
 }

@@ -1,15 +1,16 @@
 // Package message owns one message of MCP as it comes over HTTP: read once, strictly, by everybody who decides on it or acts on it.
 //
-// What differs between two readers of a message is a hole: one decides, the other acts. So this is the one reader, and it refuses what somebody else could
-// read in another way (CVE-2026-27896 and its like): a member twice or in the wrong case, a batch, bytes that are no UTF-8, depth without end.
+// What differs between two readers of a message is a hole: one decides, the other acts. So a message that somebody else could read in another way is refused
+// (CVE-2026-27896 and its like): what package strictjson refuses, a name that differs from a known one only by case, a batch.
 package message
 
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // The error codes of JSON-RPC 2.0 and of MCP 2026-07-28.
@@ -37,15 +38,11 @@ const (
 )
 
 // Legacy are the revisions that open with initialize, newest first.
-func Legacy() []string { return []string{NewestLegacy, "2025-06-18", "2025-03-26", "2024-11-05"} }
+func Legacy() []string { return []string{NewestLegacy, "2025-06-18", "2025-03-26"} }
 
 // IsLegacy says whether a revision is one of those.
 func IsLegacy(version string) bool {
-	switch version {
-	case NewestLegacy, "2025-06-18", "2025-03-26", "2024-11-05":
-		return true
-	}
-	return false
+	return version == NewestLegacy || version == "2025-06-18" || version == "2025-03-26"
 }
 
 // Versions are the revisions of the protocol that are spoken, newest first.
@@ -86,13 +83,18 @@ func BadParams(what string) *Fault { return &Fault{Code: CodeParams, Message: wh
 
 // Parse takes a message apart. Only the exact spelling of a member counts, and one that differs from it only by case is refused: somebody else down the line
 // might fold it. An answer to something that the server asked is a message, too; who asks nothing refuses it.
-func Parse(body []byte) (Message, *Fault) {
+func Parse(body []byte) (Message, *Fault) { return parse(body, asked) }
+
+// ParseServer is Parse for what a server says, which may have cut a text within a character.
+func ParseServer(body []byte) (Message, *Fault) { return parse(body, told) }
+
+func parse(body []byte, rules strictjson.Rules) (Message, *Fault) {
 	var m Message
 	body = bytes.Trim(body, " \t\r\n")
 	if len(body) > 0 && body[0] == '[' {
 		return m, Invalid("batches are not taken: send one message a request")
 	}
-	envelope, err := members(body, decided)
+	envelope, err := rules.Members(body)
 	if err != nil {
 		return m, unreadable(err)
 	}
@@ -130,13 +132,6 @@ func Parse(body []byte) (Message, *Fault) {
 		return m, Invalid("a message asks with a method, or answers with a result or an error and an id")
 	}
 	return m, m.parseParams(params)
-}
-
-func unreadable(err error) *Fault {
-	if errors.Is(err, ErrSyntax) {
-		return &Fault{Code: CodeParse, Message: err.Error()}
-	}
-	return Invalid(err.Error())
 }
 
 func (m *Message) parseParams(params json.RawMessage) *Fault {
@@ -204,21 +199,6 @@ func (m *Message) parseMeta(meta json.RawMessage) *Fault {
 	return nil
 }
 
-// Text is the string that a value of a message is, or "".
-func Text(value json.RawMessage) string {
-	if value[0] != '"' {
-		return ""
-	}
-	if inner := value[1 : len(value)-1]; bytes.IndexByte(inner, '\\') < 0 {
-		return string(inner)
-	}
-	var s string
-	if json.Unmarshal(value, &s) != nil {
-		return ""
-	}
-	return s
-}
-
 // maxID bounds a request's id, in bytes.
 const maxID = 1024
 
@@ -231,8 +211,8 @@ func identifies(id json.RawMessage) bool {
 // none has a control character in its name: another reader would take it for that one.
 func Exact(members []Member, known ...string) error {
 	for _, m := range members {
-		if hasControl(m.Name) {
-			return fmt.Errorf("%w: %.40q", ErrControl, m.Name)
+		if strictjson.HasControl(m.Name) {
+			return fmt.Errorf("%w: %.40q", strictjson.ErrControl, m.Name)
 		}
 		if !slices.Contains(known, string(m.Name)) && Folds(m.Name, known...) {
 			return fmt.Errorf("the member %.40q is spelled in the wrong case", m.Name)

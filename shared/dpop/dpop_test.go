@@ -74,7 +74,7 @@ func TestGoodProofs(t *testing.T) {
 	b := newBench(t)
 	for name, o := range map[string]dpoptest.Option{
 		"a claim of others": dpoptest.Claim("x", 1), "ath without a token": dpoptest.Token(access), "a nonce that nobody asked for": dpoptest.Claim("nonce", "x"),
-		"a minute old": dpoptest.Claim("iat", b.now.Unix()-60), "a clock a bit ahead": dpoptest.Claim("iat", b.now.Unix()+30),
+		"a minute old": dpoptest.Claim("iat", b.now.Unix()-60), "a clock a bit ahead": dpoptest.Claim("iat", b.now.Unix()+30), "a time with a fraction (RFC 7519 §2)": dpoptest.Claim("iat", float64(b.now.Unix())+0.5),
 		"the longest jti": dpoptest.Claim("jti", strings.Repeat("j", 256)),
 		// RFC 9449 §4.3 no. 9; RFC 3986 §6.2.2, §6.2.3
 		"a query and a fragment": dpoptest.Claim("htu", place+"?a=b#c"), "capitals in scheme and host": dpoptest.Claim("htu", "HTTPS://AS.example/oauth2/token"),

@@ -13,6 +13,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/jws"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // The bounds of a proof.
@@ -74,7 +75,7 @@ func checkHeader(header map[string]json.RawMessage) error {
 	if header["crit"] != nil || header["b64"] != nil {
 		return refuse("its form")
 	}
-	key, err := jws.Members(header["jwk"])
+	key, err := strictjson.Map(header["jwk"])
 	if err != nil {
 		return refuse("its jwk is missing or malformed")
 	}
@@ -105,7 +106,7 @@ func fits(key *jose.JSONWebKey, algorithm string) bool {
 // read reads the claims by their exact names, each once (RFC 9449 §4.2).
 func read(payload []byte) (said, error) {
 	var s said
-	members, err := jws.Members(payload)
+	members, err := strictjson.Map(payload)
 	if err != nil {
 		return s, refuse("its claims are not one JSON object with each member once")
 	}
@@ -113,9 +114,9 @@ func read(payload []byte) (said, error) {
 		name     string
 		into     any
 		required bool
-	}{{"jti", &s.id, true}, {"htm", &s.method, true}, {"htu", &s.url, true}, {"iat", &s.made, true}, {"ath", &s.token, false}, {"nonce", &s.nonce, false}} {
+	}{{"jti", &s.id, true}, {"htm", &s.method, true}, {"htu", &s.url, true}, {"iat", (*jws.NumericDate)(&s.made), true}, {"ath", &s.token, false}, {"nonce", &s.nonce, false}} {
 		value, there := members[m.name]
-		if m.required && !there || there && json.Unmarshal(value, m.into) != nil {
+		if m.required && !there || there && strictjson.Unmarshal(value, m.into) != nil {
 			return s, refuse(m.name + " is missing or of a wrong type")
 		}
 	}

@@ -2,16 +2,18 @@
 package jws
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"math"
+	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// ErrForm says that something is no compact JWS, or no JSON object with each member once.
-var ErrForm = errors.New("not a compact JWS of JSON objects with each member once")
+// ErrForm says that something is no compact JWS, or its header not one JSON object that has one reading.
+var ErrForm = errors.New("not a compact JWS with a header that is one JSON object with each member once")
 
 // Split takes the compact form of at most most bytes apart: the header's members and the payload, of which nothing is believed yet. The base64url is the
 // one canonical way to write the bytes, so that a token has one spelling (JW-11), and there is a signature.
@@ -28,34 +30,33 @@ func Split(raw string, most int) (header map[string]json.RawMessage, payload []b
 	if err1 != nil || err2 != nil || err3 != nil || len(signature) == 0 || strings.ContainsAny(raw, "\r\n") {
 		return nil, nil, ErrForm
 	}
-	header, err = Members(head)
-	return header, payload, err
+	if header, err = strictjson.Map(head); err != nil {
+		return nil, nil, ErrForm
+	}
+	return header, payload, nil
 }
 
-// Members reads the members of one JSON object, each name once (JW-13). encoding/json alone would take the last of two and fold their case.
-func Members(data []byte) (map[string]json.RawMessage, error) {
-	if !utf8.Valid(data) {
-		return nil, ErrForm
+// NumericDate is a time in seconds since 1970 (RFC 7519 §2). It may be written with a fraction or an exponent; of a
+// fraction, the whole seconds before it count. What is null is left out, and zero.
+type NumericDate int64
+
+// maxFraction bounds a number that is not written as an integer: up to there, each second is a number of its own.
+const maxFraction = 1 << 53
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *NumericDate) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		*d = 0
+		return nil
 	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, ErrForm
+	if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+		*d = NumericDate(n)
+		return nil
 	}
-	members := map[string]json.RawMessage{}
-	for d.More() {
-		t, err := d.Token()
-		name, ok := t.(string)
-		if err != nil || !ok {
-			return nil, ErrForm
-		}
-		var value json.RawMessage
-		if _, twice := members[name]; twice || d.Decode(&value) != nil {
-			return nil, ErrForm
-		}
-		members[name] = value
+	f, err := strconv.ParseFloat(string(text), 64)
+	if err != nil || math.Abs(f) > maxFraction {
+		return errors.New("it is not a number of seconds since 1970")
 	}
-	if _, err := d.Token(); err != nil || d.InputOffset() != int64(len(bytes.TrimRight(data, " \t\r\n"))) {
-		return nil, ErrForm
-	}
-	return members, nil
+	*d = NumericDate(math.Floor(f))
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/jws"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 func encode(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
@@ -28,14 +29,22 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-func TestMembers(t *testing.T) {
-	members, err := jws.Members([]byte(` {"a":1,"A":{"a":2}} `))
-	if err != nil || len(members) != 2 || string(members["a"]) != "1" {
-		t.Errorf("names that differ by case: got %v %v, want both", members, err)
+// RFC 7519 §2: a time may have a fraction; of it the whole seconds count.
+func TestNumericDate(t *testing.T) {
+	for text, want := range map[string]int64{
+		"1795896000": 1795896000, "1795896000.5": 1795896000, "1795896000.999": 1795896000, "1.7958960005e9": 1795896000, "-0.5": -1, "0": 0, "null": 0, "9223372036854775807": 1<<63 - 1, "1e3": 1000, "1795896000.0": 1795896000,
+	} {
+		var c struct {
+			Expires jws.NumericDate `json:"exp"`
+		}
+		if err := strictjson.Unmarshal([]byte(`{"exp":`+text+`}`), &c); err != nil || int64(c.Expires) != want {
+			t.Errorf("%s: got %d %v, want %d", text, c.Expires, err, want)
+		}
 	}
-	for _, text := range []string{``, `null`, `[]`, `{`, `{"a":1}{}`, `{"a":1,"a":1}`, `{"a":1,"\u0061":2}`, `{"a":}`, `{a:1}`, "{\"\xff\":1}"} {
-		if _, err := jws.Members([]byte(text)); !errors.Is(err, jws.ErrForm) {
-			t.Errorf("%q: got %v, want ErrForm", text, err)
+	for _, text := range []string{`"1795896000"`, `1e400`, `-1e400`, `1e17`, `9223372036854775808`, `true`, `{}`, `[1]`, `""`} {
+		var d jws.NumericDate
+		if err := strictjson.Unmarshal([]byte(text), &d); err == nil {
+			t.Errorf("%s: got %d, want it refused", text, d)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package revocation
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // Path is where the issuer tells which grants have ended, below its URL.
@@ -103,7 +103,7 @@ func (h *HTTP) ask(ctx context.Context, cursor string) (d Document, err error) {
 	case len(body) > maxDocument:
 		return d, errors.New("its answer is too large")
 	}
-	if err := json.Unmarshal(body, &d); err != nil || d.Cursor == "" || d.Now == 0 {
+	if err := strictjson.Unmarshal(body, &d); err != nil || d.Cursor == "" || d.Now == 0 {
 		return d, errors.New("its answer is not a list of ended grants")
 	}
 	return d, nil

@@ -8,6 +8,8 @@ import (
 	"fmt"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // ErrKeySet says that a document is not a key set that we believe.
@@ -34,7 +36,7 @@ func ParseKeySet(document []byte) (KeySet, error) {
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if err := json.Unmarshal(document, &raw); err != nil || len(raw.Keys) == 0 || len(raw.Keys) > maxKeys {
+	if err := strictjson.Unmarshal(document, &raw); err != nil || len(raw.Keys) == 0 || len(raw.Keys) > maxKeys {
 		return nil, ErrKeySet
 	}
 	set := KeySet{}
@@ -45,7 +47,7 @@ func ParseKeySet(document []byte) (KeySet, error) {
 			D    json.RawMessage `json:"d"`
 			K    json.RawMessage `json:"k"`
 		}
-		if err := json.Unmarshal(r, &kind); err != nil || kind.Type == "oct" || kind.D != nil || kind.K != nil {
+		if err := strictjson.Unmarshal(r, &kind); err != nil || kind.Type == "oct" || kind.D != nil || kind.K != nil {
 			return nil, fmt.Errorf("%w: it holds a secret key", ErrKeySet)
 		}
 		var key jose.JSONWebKey

@@ -14,6 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/jws"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // What can be wrong with a token. Every error of Verify is one of these.
@@ -113,7 +114,7 @@ func split(raw string) (header, []byte, error) {
 		return h, nil, ErrMalformed
 	}
 	for name, into := range map[string]any{"typ": &h.Type, "alg": &h.Algorithm, "kid": &h.KeyID} {
-		if value, there := members[name]; there && json.Unmarshal(value, into) != nil {
+		if value, there := members[name]; there && strictjson.Unmarshal(value, into) != nil {
 			return h, nil, ErrMalformed
 		}
 	}
@@ -134,23 +135,26 @@ func (r Rules) checkHeader(h header) error {
 	return nil
 }
 
+// date is a time, which may have a fraction.
+type date = jws.NumericDate
+
 // parseClaims reads the claims by their exact names, each once.
 func parseClaims(payload []byte) (Claims, error) {
 	var c Claims
-	members, err := jws.Members(payload)
+	members, err := strictjson.Map(payload)
 	if err != nil {
 		return c, ErrMalformed
 	}
 	for name, into := range map[string]any{
 		"iss": &c.Issuer, "sub": &c.Subject, "client_id": &c.ClientID, "tenant_id": &c.TenantID, "grant_id": &c.GrantID,
-		"jti": &c.ID, "scope": &c.Scope, "scopes": &c.Scopes, "iat": &c.IssuedAt, "exp": &c.Expires,
+		"jti": &c.ID, "scope": &c.Scope, "scopes": &c.Scopes, "iat": (*date)(&c.IssuedAt), "exp": (*date)(&c.Expires),
 	} {
 		value, there := members[name]
-		if !there || string(value) == "null" || json.Unmarshal(value, into) != nil {
+		if !there || string(value) == "null" || strictjson.Unmarshal(value, into) != nil {
 			return c, fmt.Errorf("%w: %s", ErrClaims, name)
 		}
 	}
-	if value, there := members["nbf"]; there && json.Unmarshal(value, &c.NotBefore) != nil {
+	if value, there := members["nbf"]; there && strictjson.Unmarshal(value, (*date)(&c.NotBefore)) != nil {
 		return c, fmt.Errorf("%w: nbf", ErrClaims)
 	}
 	if c.Audience, err = audience(members["aud"]); err != nil {
@@ -171,8 +175,8 @@ func parseClaims(payload []byte) (Claims, error) {
 // be taken for one that whoever bears it may use.
 func confirmation(value json.RawMessage) (Confirmation, error) {
 	var c Confirmation
-	members, err := jws.Members(value)
-	if err != nil || len(members) != 1 || json.Unmarshal(members["jkt"], &c.JKT) != nil || !isThumbprint(c.JKT) {
+	members, err := strictjson.Map(value)
+	if err != nil || len(members) != 1 || strictjson.Unmarshal(members["jkt"], &c.JKT) != nil || !isThumbprint(c.JKT) {
 		return Confirmation{}, fmt.Errorf("%w: cnf", ErrClaims)
 	}
 	return c, nil
@@ -189,15 +193,15 @@ const maxActors = 8
 
 // actor reads an act claim (RFC 8693 §4.1), each member once and by its exact name.
 func actor(value json.RawMessage, depth int) (*Actor, error) {
-	members, err := jws.Members(value)
+	members, err := strictjson.Map(value)
 	if err != nil || depth == 0 {
 		return nil, fmt.Errorf("%w: act", ErrClaims)
 	}
 	var a Actor
-	if json.Unmarshal(members["sub"], &a.Subject) != nil || a.Subject == "" {
+	if strictjson.Unmarshal(members["sub"], &a.Subject) != nil || a.Subject == "" {
 		return nil, fmt.Errorf("%w: act", ErrClaims)
 	}
-	if id, there := members["client_id"]; there && json.Unmarshal(id, &a.ClientID) != nil {
+	if id, there := members["client_id"]; there && strictjson.Unmarshal(id, &a.ClientID) != nil {
 		return nil, fmt.Errorf("%w: act", ErrClaims)
 	}
 	if inner, there := members["act"]; there {
@@ -211,11 +215,11 @@ func actor(value json.RawMessage, depth int) (*Actor, error) {
 // audience reads aud, a string or an array of exactly one (JW-06).
 func audience(value json.RawMessage) (string, error) {
 	var one string
-	if json.Unmarshal(value, &one) == nil && one != "" {
+	if strictjson.Unmarshal(value, &one) == nil && one != "" {
 		return one, nil
 	}
 	var many []string
-	if json.Unmarshal(value, &many) != nil || len(many) != 1 || many[0] == "" {
+	if strictjson.Unmarshal(value, &many) != nil || len(many) != 1 || many[0] == "" {
 		return "", ErrAudience
 	}
 	return many[0], nil

@@ -217,7 +217,7 @@ func TestClaims(t *testing.T) {
 		{"aud", resource + "/", token.ErrAudience}, {"aud", resource + "/other", token.ErrAudience}, {"aud", strings.ToUpper(resource), token.ErrAudience},
 		{"aud", []string{resource, "https://other.example"}, token.ErrAudience}, {"aud", []string{"https://other.example", resource}, token.ErrAudience},
 		{"exp", now - 31, token.ErrExpired}, {"exp", nil, token.ErrClaims}, {"exp", "2099", token.ErrClaims}, {"exp", -1, token.ErrExpired}, {"exp", 0, token.ErrExpired},
-		{"exp", int64(253402300800), token.ErrExpired}, {"exp", json.RawMessage("1e400"), token.ErrClaims}, {"exp", 1.5, token.ErrClaims},
+		{"exp", int64(253402300800), token.ErrExpired}, {"exp", json.RawMessage("1e400"), token.ErrClaims}, {"exp", 1.5, token.ErrExpired}, {"exp", float64(now-31) + 0.5, token.ErrExpired}, {"iat", float64(now+60) + 0.5, token.ErrNotYet},
 		{"nbf", now + 60, token.ErrNotYet}, {"iat", now + 60, token.ErrNotYet}, {"iat", nil, token.ErrClaims}, {"nbf", "soon", token.ErrClaims},
 		{"sub", nil, token.ErrClaims}, {"sub", "", token.ErrClaims}, {"client_id", nil, token.ErrClaims}, {"jti", nil, token.ErrClaims}, {"jti", "", token.ErrClaims},
 		{"tenant_id", nil, token.ErrClaims}, {"tenant_id", "", token.ErrClaims}, {"tenant_id", []string{"acme"}, token.ErrClaims}, {"grant_id", nil, token.ErrClaims},
@@ -238,6 +238,23 @@ func TestClaims(t *testing.T) {
 	if err := b.verify(b.issuer.Sign([]byte(strings.Replace(good, "{", `{"Tenant_ID":"globex",`, 1)))); err != nil {
 		t.Errorf("a claim of another case beside ours: got %v, want it ignored", err)
 	}
+	for _, name := range []string{`tenant_id\u0000`, `\u0001x`, `x\u007f`} {
+		b.refuse(t, name, b.issuer.Sign([]byte(strings.Replace(good, "{", `{"`+name+`":"globex",`, 1))), token.ErrMalformed)
+	}
+	for _, text := range []string{`"\ud800"`, strings.Repeat("[", 70) + strings.Repeat("]", 70), `{"a":1,"a":1}`} {
+		b.refuse(t, text, b.issuer.Sign([]byte(strings.Replace(good, "{", `{"x":`+text+`,`, 1))), token.ErrMalformed)
+	}
+}
+
+// RFC 7519 §2: a time may have a fraction.
+func TestTimesWithAFraction(t *testing.T) {
+	b := newBeliever(t)
+	now := float64(time.Now().Unix())
+	for claim, value := range map[string]any{"exp": now + 600.5, "iat": now - 0.5, "nbf": now - 1.25} {
+		if err := b.verify(b.issuer.Sign(b.with(claim, value))); err != nil {
+			t.Errorf("%s %v: got %v, want it believed", claim, value, err)
+		}
+	}
 }
 
 // RFC 9449 §6.1, RFC 7800 §3.1: a token is bound to a key in the one way that we know, or it is not believed.
@@ -255,10 +272,11 @@ func TestConfirmations(t *testing.T) {
 	}
 	for _, cnf := range []string{
 		`null`, `""`, `"` + jkt + `"`, `[]`, `{}`, `{"jkt":""}`, `{"jkt":null}`, `{"jkt":7}`, `{"jkt":"` + jkt[1:] + `"}`, `{"jkt":"` + jkt + `="}`, `{"jkt":"` + jkt[:42] + `J"}`,
-		`{"JKT":"` + jkt + `"}`, `{"jkt":"` + jkt + `","jkt":"` + jkt + `"}`, `{"x5t#S256":"` + jkt + `"}`, `{"jkt":"` + jkt + `","x5t#S256":"` + jkt + `"}`, `{"jwk":{"kty":"EC"}}`,
+		`{"JKT":"` + jkt + `"}`, `{"x5t#S256":"` + jkt + `"}`, `{"jkt":"` + jkt + `","x5t#S256":"` + jkt + `"}`, `{"jwk":{"kty":"EC"}}`,
 	} {
 		b.refuse(t, "cnf "+cnf, b.issuer.Sign(b.with("cnf", json.RawMessage(cnf))), token.ErrClaims)
 	}
+	b.refuse(t, "a thumbprint twice", b.issuer.Sign(b.with("cnf", json.RawMessage(`{"jkt":"`+jkt+`","jkt":"`+jkt+`"}`))), token.ErrMalformed)
 }
 
 // JW-11, JW-15

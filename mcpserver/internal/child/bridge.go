@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // exchange is one message and its answer.
@@ -151,7 +152,7 @@ func (x *exchange) fault(raw json.RawMessage) {
 	var e struct {
 		Code int `json:"code"`
 	}
-	if json.Unmarshal(raw, &e) != nil {
+	if strictjson.Unmarshal(raw, &e) != nil {
 		x.explain(errBroken, 0)
 		return
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // process is one running process.
@@ -126,7 +127,7 @@ func (x *process) open() {
 		err = fmt.Errorf("it refuses initialize: %.200s", r.fault)
 	}
 	if err == nil {
-		if json.Unmarshal(r.result, &x.hello) != nil || x.hello.Version == "" {
+		if strictjson.Unmarshal(r.result, &x.hello) != nil || x.hello.Version == "" {
 			err = errors.New("its answer to initialize is none")
 		}
 	}
@@ -272,7 +273,7 @@ func (x *process) drop(what string) {
 
 // take takes one line of the process.
 func (x *process) take(line []byte) {
-	m, f := message.Parse(line)
+	m, f := message.ParseServer(line)
 	switch {
 	case f != nil:
 		x.drop("a line that is no message")

@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // answer is a whole answer in memory: the server is asked as a handler, however it is reached.
@@ -50,7 +51,7 @@ func (a *answer) find(id string) (json.RawMessage, error) {
 			Result json.RawMessage `json:"result"`
 			Error  *refusal        `json:"error"`
 		}
-		if json.Unmarshal(m, &e) != nil || e.Method != "" || e.Result == nil && e.Error == nil {
+		if strictjson.Unmarshal(m, &e) != nil || e.Method != "" || e.Result == nil && e.Error == nil {
 			continue
 		}
 		if e.Error != nil {

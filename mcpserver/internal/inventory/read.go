@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // Offer is what a server offers.
@@ -59,7 +59,7 @@ func Read(ctx context.Context, server http.Handler) (Offer, error) {
 		}
 		err := c.list(l.method, l.member, func(raw json.RawMessage) error {
 			var thing map[string]any
-			err := json.Unmarshal(raw, &thing)
+			err := strictjson.Unmarshal(raw, &thing)
 			name, _ := thing[l.name].(string)
 			*l.into = append(*l.into, name)
 			return err
@@ -131,11 +131,11 @@ func (c *reader) open() (Offer, map[string]json.RawMessage, error) {
 		Meta         map[string]json.RawMessage `json:"_meta"`
 	}
 	c.modern, c.version = true, message.Modern
-	if err := c.ask("server/discover", nil, &hello); err == nil && slices.Contains(hello.Supported, message.Modern) {
-		_ = json.Unmarshal(hello.Meta[message.MetaServerInfo], &hello.Info) // one that does not say its name has none
+	if err := c.ask("server/discover", nil, &hello); err == nil && len(hello.Supported) > 0 {
+		_ = strictjson.Unmarshal(hello.Meta[message.MetaServerInfo], &hello.Info) // one that does not say its name has none
 		return Offer{Name: hello.Info.Name, Version: hello.Info.Version}, hello.Capabilities, nil
 	}
-	c.modern, c.version = false, "" // one that does not discover, or does and lists older revisions alone (go-sdk 1.8.0 with sessions)
+	c.modern, c.version = false, ""
 	err := c.ask("initialize", map[string]any{
 		"protocolVersion": message.NewestLegacy, "capabilities": map[string]any{}, "clientInfo": identity{"gatehouse-gateway", "0.1.0"},
 	}, &hello)
@@ -169,7 +169,7 @@ func (c *reader) list(method, member string, each func(json.RawMessage) error) e
 			return err
 		}
 		var things []json.RawMessage
-		if err := json.Unmarshal(page[member], &things); err != nil {
+		if err := strictjson.Unmarshal(page[member], &things); err != nil {
 			return fmt.Errorf("reading %s: %w", method, err)
 		}
 		for _, t := range things {
@@ -181,7 +181,7 @@ func (c *reader) list(method, member string, each func(json.RawMessage) error) e
 			return fmt.Errorf("%s has more than %d entries", method, mostThings)
 		}
 		var next string
-		if page["nextCursor"] == nil || json.Unmarshal(page["nextCursor"], &next) != nil || next == "" {
+		if page["nextCursor"] == nil || strictjson.Unmarshal(page["nextCursor"], &next) != nil || next == "" {
 			return nil
 		}
 		params["cursor"] = next
@@ -210,7 +210,7 @@ func (c *reader) ask(method string, params map[string]any, into any) error {
 	if err != nil {
 		return fmt.Errorf("asking %s: %w", method, err)
 	}
-	if err := json.Unmarshal(found, into); err != nil {
+	if err := strictjson.Unmarshal(found, into); err != nil {
 		return fmt.Errorf("asking %s: %w", method, err)
 	}
 	return nil

@@ -2,13 +2,13 @@
 package inventory
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // Tool is a tool as a server describes it; see ReadTool.
@@ -48,12 +48,11 @@ func ReadTool(raw json.RawMessage) (t Tool, err error) {
 			return t, err
 		}
 	}
-	if err := json.Unmarshal(raw, &t); err != nil {
+	if err := strictjson.Unmarshal(raw, &t); err != nil {
 		return t, err
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	return t, d.Decode(&t.whole)
+	t.whole, err = strictjson.Value(raw)
+	return t, err
 }
 
 // Mirrors says which top-level arguments a call repeats in headers, and how each is called after "Mcp-Param-" (MCP 2026-07-28, "x-mcp-header").
@@ -61,7 +60,7 @@ func (t Tool) Mirrors() map[string]string {
 	var schema struct {
 		Properties map[string]json.RawMessage `json:"properties"`
 	}
-	if json.Unmarshal(t.InputSchema, &schema) != nil {
+	if strictjson.Unmarshal(t.InputSchema, &schema) != nil {
 		return nil
 	}
 	var mirrors map[string]string
@@ -69,7 +68,7 @@ func (t Tool) Mirrors() map[string]string {
 		var property struct {
 			Header string `json:"x-mcp-header"`
 		}
-		if json.Unmarshal(raw, &property) != nil || property.Header == "" {
+		if strictjson.Unmarshal(raw, &property) != nil || property.Header == "" {
 			continue
 		}
 		if mirrors == nil {

@@ -139,13 +139,8 @@ func (a *answer) whole() {
 // isMessage says whether something can be one message of JSON-RPC. Nobody asked for several. What our reader is too strict for may be one all the same: it is the
 // client that acts on it.
 func isMessage(body []byte) bool {
-	if members, err := message.Members(body); err == nil {
-		return string(message.Find(members, "jsonrpc")) == `"2.0"`
-	}
-	var m struct {
-		Version string `json:"jsonrpc"`
-	}
-	return json.Unmarshal(body, &m) == nil && m.Version == "2.0"
+	version := message.Value(body, "jsonrpc")
+	return string(version) == `"2.0"`
 }
 
 // stream sends a stream on, each piece when it comes.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 const (
@@ -64,7 +65,7 @@ func searchKnowledgeBase(d *crm.DB) mcp.Tool {
 					return mcp.Result{}, err
 				}
 				limit := usualHits
-				if v := in.value("limit"); v != nil && json.Unmarshal(v, &limit) != nil {
+				if v := in.value("limit"); v != nil && strictjson.Unmarshal(v, &limit) != nil {
 					return mcp.Result{}, invalid("argument limit must be an integer")
 				}
 				if limit < 1 || limit > crm.MaxArticles {
