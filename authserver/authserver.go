@@ -263,6 +263,9 @@ func (s *Server) AdminHandler() http.Handler {
 // ResourceNonceKey makes the key of the DPoP nonces of a resource wing that lives in the same process: replicas under one roof agree on it without another secret to keep.
 func (s *Server) ResourceNonceKey() []byte { return s.backends.nonceKey("resource dpop nonces") }
 
+// PublishedKeys returns the key set (RFC 7517 section 5) that is published now, for a resource server in this process.
+func (s *Server) PublishedKeys() []byte { return s.backends.ring.Document().JSON }
+
 // ResourceArgumentsKey makes the key by which such a wing names the arguments of calls in its log.
 func (s *Server) ResourceArgumentsKey() []byte {
 	return s.backends.ring.Derive("resource arguments", "")

@@ -42,6 +42,8 @@ type Deps struct {
 	Now        func() time.Time  // nil: time.Now
 	Revoked    revocation.Reader // the list of ended grants, when the issuer lives in the same process; nil: followed in Redis, or at the issuer
 	HTTPClient *http.Client      // for the issuer's metadata and keys; nil: one with strict limits
+	// PublishedKeys returns the issuer's key set when the issuer lives in the same process; nil: it is fetched.
+	PublishedKeys func() []byte
 }
 
 func (d *Deps) fill() {
@@ -116,7 +118,7 @@ func check(c Config, d Deps, b *backends) (*guard.Guard, error) {
 	}
 	return guard.New(guard.Config{
 		WhenUnknown: whenUnknown,
-		Issuer:      c.Issuer, Resource: c.Resource, Algorithms: c.Algorithms, Baseline: baseline(), Revoked: b.revoked, HTTPClient: d.HTTPClient,
+		Issuer:      c.Issuer, Resource: c.Resource, Algorithms: c.Algorithms, Baseline: baseline(), Revoked: b.revoked, HTTPClient: d.HTTPClient, PublishedKeys: d.PublishedKeys,
 		Now: d.Now, Log: d.Log, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, CacheLife: c.TokenCacheLife,
 		RequireDPoP: c.RequireDPoP, DPoPNonceKey: c.DPoPNonceKey, UsedProofs: b.proofs,
 	})

@@ -1,15 +1,18 @@
 package roof
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -18,14 +21,22 @@ import (
 // errHeld says that another process holds the data directory.
 var errHeld = errors.New("another process holds the data directory")
 
+// lockWait is how long a process waits for another to let go of the data directory: a command takes less, and so does
+// a server that stops.
+const lockWait = 10 * time.Second
+
+// lockPoll is how often it looks meanwhile.
+const lockPoll = 20 * time.Millisecond
+
 // folder is a data directory that this process holds for itself.
 type folder struct {
 	path string
 	lock *os.File
 }
 
-// hold makes the data directory if it is not there, and takes it. errHeld when another process has it.
-func hold(path string) (*folder, error) {
+// hold makes the data directory if it is not there, and takes it for the command of that name. errHeld, with the name
+// of who has it, when another process does.
+func hold(path, command string) (*folder, error) {
 	hint := "choose a folder that you can write to with --data-dir"
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, misused(hint, fmt.Errorf("making the data directory: %w", err))
@@ -38,9 +49,56 @@ func hold(path string) (*folder, error) {
 		return nil, misused(hint, fmt.Errorf("writing to the data directory: %w", err))
 	}
 	if err := take(lock); err != nil {
+		if errors.Is(err, errHeld) {
+			err = fmt.Errorf("%w: %s", err, holder(lock))
+		}
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &folder{path, lock}, nil
+	f := &folder{path, lock}
+	if err := f.sign(command); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return f, nil
+}
+
+// holdInTime is hold, and waits while a command or a server that stops has the directory, but not for a server that
+// answers.
+func holdInTime(ctx context.Context, path, command string) (*folder, error) {
+	for until := time.Now().Add(lockWait); ; {
+		f, err := hold(path, command)
+		if !errors.Is(err, errHeld) || time.Now().After(until) {
+			return f, err
+		}
+		if _, reached := authserver.ReachOperator(ctx, path); reached == nil {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(lockPoll):
+		}
+	}
+}
+
+// sign writes into the lock who holds the directory.
+func (f *folder) sign(command string) error {
+	err := f.lock.Truncate(0)
+	if err == nil {
+		_, err = f.lock.WriteAt(fmt.Appendf(nil, "%s %s (process %d)\n", Name, command, os.Getpid()), 0)
+	}
+	if err != nil {
+		return misused("is the disk full?", fmt.Errorf("writing to the data directory: %w", err))
+	}
+	return nil
+}
+
+// holder reads from a lock who holds it.
+func holder(lock *os.File) string {
+	text, err := io.ReadAll(io.NewSectionReader(lock, 0, 200))
+	if who := strings.TrimSpace(string(text)); err == nil && who != "" {
+		return who
+	}
+	return "a process that did not leave its name"
 }
 
 // release lets others have the directory. The file stays: removing it would let two processes hold two files of one name.

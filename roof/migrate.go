@@ -55,7 +55,7 @@ func migrationHint(err error) string {
 
 func migrateFlags(*flag.FlagSet) action {
 	return func(ctx context.Context, c *call) error {
-		f, err := c.enter()
+		f, err := c.enter(ctx)
 		if err != nil {
 			return err
 		}
@@ -116,7 +116,7 @@ func migrateRepair(*flag.FlagSet) action {
 		if err := c.haveSchema(); err != nil {
 			return err
 		}
-		f, err := c.enter()
+		f, err := c.enter(ctx)
 		if err != nil {
 			return err
 		}

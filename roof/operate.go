@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 )
@@ -39,11 +42,27 @@ func (c *call) actSomewhere(ctx context.Context, name string, arguments json.Raw
 	if c.gateway != "" && isOfTools(name) {
 		return c.actAtGateway(ctx, name, arguments)
 	}
-	raw, err := c.actInServer(ctx, name, arguments)
-	if errors.Is(err, authserver.ErrNoServer) || errors.Is(err, authserver.ErrNoAct) && isOfTools(name) { // an authserver alone knows none of the tools
-		return c.actOnStores(ctx, name, arguments)
+	for until := time.Now().Add(lockWait); ; {
+		raw, err := c.actInServer(ctx, name, arguments)
+		if !errors.Is(err, authserver.ErrNoServer) && !(errors.Is(err, authserver.ErrNoAct) && isOfTools(name)) { // an authserver alone knows none of the tools
+			return raw, err
+		}
+		raw, err = c.actOnStores(ctx, name, arguments)
+		if !errors.Is(err, errHeld) || time.Now().After(until) {
+			return raw, err
+		}
+		select { // for another command to end, or for a server to begin to answer
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(lockPoll):
+		}
 	}
-	return raw, err
+}
+
+// reads says whether an act changes nothing, so that it may be done beside whatever holds the data directory.
+func reads(act string) bool {
+	_, verb, _ := strings.Cut(act, ".")
+	return slices.Contains([]string{"list", "show", "plan", "scopes", "verify", "report", "explain", "audit", "refusals"}, verb)
 }
 
 // actInServer does the act inside the server that runs, or answers authserver.ErrNoServer.
@@ -66,7 +85,7 @@ func (c *call) actAtGateway(ctx context.Context, name string, arguments json.Raw
 }
 
 func (c *call) actOnStores(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
-	door, shut, err := c.openStores(ctx, isOfTools(name))
+	door, shut, err := c.openStores(ctx, isOfTools(name), reads(name))
 	if err != nil {
 		return nil, err
 	}
@@ -77,17 +96,17 @@ func (c *call) actOnStores(ctx context.Context, name string, arguments json.RawM
 // errNoLedger says that the issuer's database is not on this machine, as where a gateway runs by itself.
 var errNoLedger = errors.New("there is no database")
 
-// openStores opens the operator's door on the stores. It holds the data directory meanwhile, so that no server begins to serve beside it, and none
-// that serves but does not answer goes on unaware of what is done. tools says which wing's door it is.
-func (c *call) openStores(ctx context.Context, tools bool) (doer, func(), error) {
+// openStores opens the operator's door on the stores. Unless it only reads, it holds the data directory meanwhile, so that no server begins to serve beside it,
+// and none that serves but does not answer goes on unaware of what is done; errHeld while another has it. tools says which wing's door it is.
+func (c *call) openStores(ctx context.Context, tools, reading bool) (doer, func(), error) {
 	release := func() {}
-	if c.embedded() {
-		if err := c.haveSchema(); err != nil {
-			return nil, nil, err
-		}
-		f, err := hold(c.dataDir)
+	if err := c.haveSchema(); err != nil {
+		return nil, nil, err
+	}
+	if c.embedded() && !reading {
+		f, err := hold(c.dataDir, c.command.name)
 		if errors.Is(err, errHeld) {
-			return nil, nil, misused("restart it", fmt.Errorf("a server runs on %s, but does not answer the operator", c.dataDir))
+			return nil, nil, misused("stop it, or restart it when it is a server that does not answer", fmt.Errorf("%s is in use: %w", c.dataDir, err))
 		}
 		if err != nil {
 			return nil, nil, err

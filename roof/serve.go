@@ -54,7 +54,7 @@ func (h *house) open(ctx context.Context) error {
 	if h.log, err = h.program.log(h.logLevel); err != nil {
 		return err
 	}
-	f, err := h.enter()
+	f, err := h.enter(ctx)
 	if err != nil {
 		return err
 	}
@@ -80,13 +80,13 @@ func (h *house) open(ctx context.Context) error {
 }
 
 // enter takes the data directory for this process.
-func (c *call) enter() (*folder, error) {
+func (c *call) enter(ctx context.Context) (*folder, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	f, err := hold(c.dataDir)
+	f, err := holdInTime(ctx, c.dataDir, c.command.name)
 	if errors.Is(err, errHeld) {
-		return nil, misused("stop the other one, or choose another folder with --data-dir", fmt.Errorf("a server runs on %s already", c.dataDir))
+		return nil, misused("stop the other one, or choose another folder with --data-dir", fmt.Errorf("%s is in use: %w", c.dataDir, err))
 	}
 	return f, err
 }
@@ -147,7 +147,7 @@ func (h *house) wings(ctx context.Context) error {
 			return fmt.Errorf("finishing the change of the key-encryption key: %w", err)
 		}
 	}
-	reading.HTTPClient = h.toIssuer()
+	reading.HTTPClient, reading.PublishedKeys = h.toIssuer(), h.issuer.PublishedKeys
 	serving := h.serving()
 	serving.ArgumentsKey = config.Secret(base64.StdEncoding.EncodeToString(h.issuer.ResourceArgumentsKey()))
 	serving.DPoPNonceKey = config.Secret(base64.StdEncoding.EncodeToString(h.issuer.ResourceNonceKey()))

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/roof"
 )
@@ -85,9 +87,38 @@ func TestTwoServersDoNotShareADataDirectory(t *testing.T) {
 	dir := t.TempDir()
 	serve(t, dir)
 	code, _, stderr := run(t, append([]string{"serve", "--data-dir", dir}, free...)...)
-	complaint(t, code, stderr, 2, "a server runs on")
+	complaint(t, code, stderr, 2, "is in use: another process holds the data directory: gatehouse serve (process ")
 	code, _, stderr = run(t, "migrate", "--data-dir", dir)
-	complaint(t, code, stderr, 2, "a server runs on")
+	complaint(t, code, stderr, 2, "is in use: another process holds the data directory: gatehouse serve (process ")
+}
+
+// E5: a command kept the server from starting, and one command another.
+func TestServerAndCommandsWaitForACommand(t *testing.T) {
+	dir := t.TempDir()
+	do(t, dir, "", "up to date", "migrate")
+	for _, next := range []func(){
+		func() { do(t, dir, "", "tenant acme", "tenant", "create", "--id", "acme") },
+		func() { serve(t, dir).stop() },
+	} {
+		lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0o600)
+		must(t, err)
+		must(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+		do(t, dir, "", "", "tenant", "list") // what only reads does not wait
+		timer := time.AfterFunc(200*time.Millisecond, func() { lock.Close() })
+		next()
+		timer.Stop()
+	}
+}
+
+func TestWhoHoldsTheDataDirectoryIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	do(t, dir, "", "up to date", "migrate")
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0o600)
+	must(t, err)
+	defer lock.Close()
+	must(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+	code, _, stderr := run(t, "tenant", "create", "--id", "acme", "--data-dir", dir)
+	complaint(t, code, stderr, 2, "another process holds the data directory: gatehouse migrate (process ")
 }
 
 func TestKeyEncryptionKeyThatIsLostOrWrong(t *testing.T) {

@@ -58,6 +58,9 @@ type Config struct {
 	DPoPNonceKey config.Secret
 	// UsedProofs remembers the DPoP proofs of the last minutes, so that none counts twice; replicas share one. Default: memory of this process.
 	UsedProofs ttl.Store
+	// PublishedKeys returns the issuer's key set (RFC 7517 section 5) where the issuer runs in this process: a key that is
+	// not known is looked up there, without a request. Default: it is fetched from the issuer.
+	PublishedKeys func() []byte
 	// HTTPClient fetches metadata and keys. Default: 5 seconds at most, no redirects.
 	HTTPClient *http.Client
 	Now        func() time.Time // default time.Now
@@ -103,7 +106,7 @@ func New(c Config) (*Guard, error) {
 		config: c, metadata: oauth.ResourceMetadataURL(c.Resource), hosts: httpd.Hosts{}, origins: map[string]bool{},
 		rules:  token.Rules{Issuer: c.Issuer, Audience: c.Resource, Algorithms: c.Algorithms, Leeway: Leeway, Now: c.Now},
 		proofs: &dpop.Checker{Used: c.UsedProofs, Now: c.Now},
-		keys:   &keys{issuer: c.Issuer, url: c.JWKSURL, http: c.HTTPClient, now: c.Now, log: c.Log},
+		keys:   &keys{issuer: c.Issuer, url: c.JWKSURL, http: c.HTTPClient, now: c.Now, log: c.Log, local: c.PublishedKeys},
 	}
 	g.SetBaseline(c.Baseline)
 	g.asking.Most, g.asking.Within = mostIntrospections, introspectTime

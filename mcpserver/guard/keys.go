@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,12 +22,19 @@ import (
 
 // When the issuer's keys are fetched.
 const (
-	fetchTime    = 5 * time.Second  // a fetch takes at most this
-	refreshEvery = time.Minute      // in the background: so long may a withdrawn key still be believed (JK-06)
-	coolDown     = 30 * time.Second // between fetches because of an unknown kid, however many tokens bring one (JK-02)
-	retryAfter   = time.Second      // between fetches while there are no keys at all
-	staleAfter   = 24 * time.Hour   // so long keys are believed while the issuer is out of reach (JK-03)
+	fetchTime    = 5 * time.Second // a fetch takes at most this
+	refreshEvery = time.Minute     // in the background: so long may a withdrawn key still be believed (JK-06)
+	coolDown     = 5 * time.Second // between fetches because of an unknown kid, however many tokens bring one (JK-02)
+	retryAfter   = time.Second     // between fetches while there are no keys at all
+	staleAfter   = 24 * time.Hour  // so long keys are believed while the issuer is out of reach (JK-03)
 )
+
+// coolDown is shorter than the time from the publication of a key to its first signature, which is ten seconds at
+// least: by the time a token of a new key arrives, the fetch that somebody's invented kid caused has found the key,
+// or another fetch may begin.
+
+// mostAbsent bounds how many kids are remembered that the newest key set does not have.
+const mostAbsent = 1000
 
 // maxDocument bounds what is read of the issuer, in bytes.
 const maxDocument = 512 << 10
@@ -38,6 +46,7 @@ type keys struct {
 	http   *http.Client
 	now    func() time.Time
 	log    *slog.Logger
+	local  func() []byte // the key set of an issuer in this process; nil: none
 
 	current atomic.Pointer[published]
 	failing atomic.Bool // the last fetch did not succeed: a kid that is not known may be one that we have not heard of
@@ -46,6 +55,9 @@ type keys struct {
 	flight  *fetch    // under way; nil: none
 	tried   time.Time // when the last fetch began
 	unknown time.Time // when an unknown kid last made us fetch
+	// absent are kids that a fetch since unknown did not find. They are refused without another fetch.
+	absent  map[string]struct{}
+	learned []byte // what was last taken from local
 }
 
 // published is a key set and when it was fetched.
@@ -56,8 +68,9 @@ type published struct {
 
 // fetch is a fetch under way.
 type fetch struct {
-	done chan struct{}
-	err  error
+	began time.Time
+	done  chan struct{}
+	err   error
 }
 
 // fresh returns the keys, if there are any that may be believed.
@@ -79,7 +92,8 @@ func (k *keys) published(keyID string) bool {
 	return ok
 }
 
-// Key implements token.Keys.
+// Key implements token.Keys. A kid is unknown (ErrUnknownKey) when a key set that was fetched after it was asked for
+// does not have it; while none can be fetched, ErrKeysUnavailable.
 func (k *keys) Key(ctx context.Context, keyID string) (jose.JSONWebKey, error) {
 	p := k.fresh()
 	if p != nil {
@@ -90,41 +104,103 @@ func (k *keys) Key(ctx context.Context, keyID string) (jose.JSONWebKey, error) {
 	if keyID == "" && p != nil {
 		return jose.JSONWebKey{}, token.ErrUnknownKey
 	}
-	f := k.join(ctx, p != nil)
-	switch {
-	case f == nil && p != nil && !k.failing.Load():
-		return jose.JSONWebKey{}, token.ErrUnknownKey // asked not long ago, and it was not there
-	case f == nil:
-		return jose.JSONWebKey{}, token.ErrKeysUnavailable
+	if k.local != nil {
+		return k.learn(ctx, keyID)
 	}
-	if err := f.wait(ctx); err != nil {
-		return jose.JSONWebKey{}, fmt.Errorf("%w: %w", token.ErrKeysUnavailable, err)
+	arrived := k.now()
+	for {
+		f, absent := k.join(ctx, keyID, p != nil)
+		switch {
+		case absent:
+			return jose.JSONWebKey{}, token.ErrUnknownKey
+		case f == nil:
+			return jose.JSONWebKey{}, token.ErrKeysUnavailable
+		}
+		if err := f.wait(ctx); err != nil {
+			return jose.JSONWebKey{}, fmt.Errorf("%w: %w", token.ErrKeysUnavailable, err)
+		}
+		if p = k.fresh(); p == nil {
+			return jose.JSONWebKey{}, token.ErrKeysUnavailable
+		}
+		key, err := p.set.Key(ctx, keyID)
+		if err == nil {
+			return key, nil
+		}
+		if !f.began.Before(arrived) {
+			k.missed(keyID, f)
+			return key, err
+		}
+		// The fetch had begun before this kid arrived, so that the key may be newer than what it read.
 	}
-	if p = k.fresh(); p == nil {
+}
+
+// withdrawn notes the kids that are published no more. k.mu is held.
+func (k *keys) withdrawn(before, now token.KeySet) {
+	for kid := range before {
+		if _, ok := now[kid]; !ok && len(k.absent) < mostAbsent {
+			if k.absent == nil {
+				k.absent = map[string]struct{}{}
+			}
+			k.absent[kid] = struct{}{}
+		}
+	}
+}
+
+// missed notes that a fetch did not find a kid that was there when it began.
+func (k *keys) missed(keyID string, f *fetch) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !f.began.Before(k.unknown) && len(k.absent) < mostAbsent {
+		k.absent[keyID] = struct{}{}
+	}
+}
+
+// learn takes the keys of an issuer in this process, which needs no request.
+func (k *keys) learn(ctx context.Context, keyID string) (jose.JSONWebKey, error) {
+	document := k.local()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !bytes.Equal(document, k.learned) {
+		set, err := token.ParseKeySet(document)
+		if err != nil {
+			return jose.JSONWebKey{}, fmt.Errorf("%w: %w", token.ErrKeysUnavailable, err)
+		}
+		k.learned = document
+		k.current.Store(&published{set, k.now()})
+	}
+	p := k.fresh()
+	if p == nil {
 		return jose.JSONWebKey{}, token.ErrKeysUnavailable
 	}
 	return p.set.Key(ctx, keyID)
 }
 
-// join finds the fetch under way, or begins one if it is time: one for all who wait. known says that there are keys, and only one is missing.
-func (k *keys) join(ctx context.Context, known bool) *fetch {
+// join finds the fetch under way, or begins one if it is time: one for all who wait. known says that there are keys,
+// and only keyID is missing. absent says that it was looked for since the last fetch that a kid caused, and is not
+// there; without it and without a fetch, nothing can be said of the kid now.
+func (k *keys) join(ctx context.Context, keyID string, known bool) (f *fetch, absent bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.now()
 	switch {
 	case k.flight != nil:
-		return k.flight
-	case known && now.Sub(k.unknown) < coolDown, !known && now.Sub(k.tried) < retryAfter:
-		return nil
+		return k.flight, false
+	case known && now.Sub(k.unknown) < coolDown:
+		_, absent := k.absent[keyID]
+		return nil, absent && !k.failing.Load()
+	case !known && now.Sub(k.tried) < retryAfter:
+		return nil, false
 	case known:
 		k.unknown = now
 	}
-	return k.begin(ctx)
+	k.absent = map[string]struct{}{}
+	return k.begin(ctx), false
 }
 
 // begin begins a fetch, which goes on when whoever asked for it gives up. k.mu is held and no other fetch is under way.
 func (k *keys) begin(ctx context.Context) *fetch {
-	k.flight, k.tried = &fetch{done: make(chan struct{})}, k.now()
+	k.tried = k.now()
+	k.flight = &fetch{began: k.tried, done: make(chan struct{})}
 	go k.fly(context.WithoutCancel(ctx), k.flight)
 	return k.flight
 }
@@ -143,12 +219,16 @@ func (k *keys) fly(ctx context.Context, f *fetch) {
 	defer cancel()
 	set, err := k.load(ctx)
 	k.failing.Store(err != nil)
+	before := k.current.Load()
 	if err == nil {
 		k.current.Store(&published{set, k.now()})
 	} else {
 		k.log.Warn("the issuer's keys could not be fetched; those known are kept", "issuer", k.issuer, "error", err)
 	}
 	k.mu.Lock()
+	if err == nil && before != nil {
+		k.withdrawn(before.set, set)
+	}
 	f.err, k.flight = err, nil
 	k.mu.Unlock()
 	close(f.done)

@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
@@ -33,9 +35,9 @@ func TestUnknownKeysDoNotFloodTheIssuer(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 200 {
 			raw := g.good(tokentest.Header("kid", fmt.Sprint("unknown-", i)))
-			wg.Go(func() {
-				if w := g.ask(raw); w.Code != 401 {
-					t.Errorf("an unknown key: got %d, want 401", w.Code)
+			wg.Go(func() { // 401 when it was looked for, 503 when it could not be
+				if w := g.ask(raw); w.Code != 401 && (w.Code != 503 || w.Header().Get("Retry-After") == "") {
+					t.Errorf("an unknown key: got %d, want 401, or 503 with Retry-After", w.Code)
 				}
 			})
 		}
@@ -46,12 +48,110 @@ func TestUnknownKeysDoNotFloodTheIssuer(t *testing.T) {
 	if hits := g.issuer.JWKSHits(); hits != 2 {
 		t.Errorf("got %d fetches, want 2: the first, and one for all unknown keys", hits)
 	}
-	g.step(31 * time.Second)
+	g.step(6 * time.Second)
 	flood()
 	if hits := g.issuer.JWKSHits(); hits != 3 {
 		t.Errorf("after the cool-down: got %d fetches, want 3", hits)
 	}
 	g.want(t, g.ask(good), 204)
+}
+
+// A kid that was looked for and is not there stays refused with 401 until another look is due; one that was not looked
+// for since is not said to be unknown.
+func TestUnknownKeyIsRefusedOnlyAfterALook(t *testing.T) {
+	g := newGate(t)
+	g.want(t, g.ask(g.good()), 204)
+	invented := g.good(tokentest.Header("kid", "invented"))
+	g.want(t, g.ask(invented), 401)
+	g.want(t, g.ask(invented), 401)
+	another := g.ask(g.good(tokentest.Header("kid", "another")))
+	g.want(t, another, 503)
+	if another.Header().Get("Retry-After") == "" {
+		t.Error("503 without Retry-After")
+	}
+	g.step(6 * time.Second)
+	g.want(t, g.ask(g.good(tokentest.Header("kid", "another"))), 401)
+}
+
+// E3: one request with an invented kid made the guard refuse every token of a new key for half a minute, and so did
+// a second rotation. A key is published ten seconds before it signs: no token of it is refused.
+func TestRotationRefusesNoGoodToken(t *testing.T) {
+	g := newGate(t)
+	g.want(t, g.ask(g.good()), 204)
+	for rotation := range 4 {
+		for second := range 10 { // of the ten between publication and the first signature
+			if second == rotation {
+				g.issuer.Rotate("ES256")
+			}
+			w := g.ask(g.good(tokentest.Header("kid", fmt.Sprintf("invented-%d-%d", rotation, second))))
+			if w.Code != 401 && w.Code != 503 {
+				t.Fatalf("an invented kid: got %d", w.Code)
+			}
+			g.step(time.Second)
+		}
+		g.step(time.Duration(rotation) * time.Second)
+		g.want(t, g.ask(g.good()), 204)
+	}
+}
+
+// A key that signs at once, as after an emergency: until it can be looked up its tokens get 503, never 401.
+func TestTokenOfAKeyThatSignsAtOnceIsNotRefused(t *testing.T) {
+	g := newGate(t)
+	g.want(t, g.ask(g.good()), 204)
+	g.want(t, g.ask(g.good(tokentest.Header("kid", "invented"))), 401)
+	g.issuer.Rotate("ES256")
+	g.want(t, g.ask(g.good()), 503)
+	g.step(5 * time.Second)
+	g.want(t, g.ask(g.good()), 204)
+}
+
+// A fetch that began before a token arrived says nothing of a key that was published meanwhile.
+func TestFetchUnderWayDoesNotDecideOnALaterToken(t *testing.T) {
+	g := newGate(t)
+	g.want(t, g.ask(g.good()), 204)
+	old, err := json.Marshal(g.issuer.KeySet())
+	must(t, err)
+	arrived, release := make(chan struct{}), make(chan struct{})
+	g.issuer.Fail(func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-release
+		w.Write(old)
+	})
+	var wg sync.WaitGroup
+	wg.Go(func() { g.want(t, g.ask(g.good(tokentest.Header("kid", "invented"))), 401) })
+	<-arrived
+	g.issuer.Rotate("ES256")
+	fresh := g.good()
+	g.step(time.Second)
+	wg.Go(func() { // it waits for that fetch, or comes during the cool-down after it
+		if w := g.ask(fresh); w.Code != 503 {
+			t.Errorf("got %d, want 503: the fetch had begun before", w.Code)
+		}
+	})
+	close(release)
+	wg.Wait()
+}
+
+// E3: where the issuer is in this process its keys are known without a request.
+func TestKeysOfAnIssuerInThisProcess(t *testing.T) {
+	source := tokentest.NewIssuer(t)
+	g := newGate(t, func(c *guard.Config) {
+		c.Issuer, c.PublishedKeys = source.URL(), func() []byte {
+			document, err := json.Marshal(source.KeySet())
+			must(t, err)
+			return document
+		}
+	})
+	g.issuer = source
+	g.want(t, g.ask(g.good()), 204)
+	for range 3 {
+		g.want(t, g.ask(g.good(tokentest.Header("kid", "invented"))), 401)
+		source.Rotate("ES256")
+		g.want(t, g.ask(g.good()), 204)
+	}
+	if hits := source.JWKSHits(); hits != 0 {
+		t.Errorf("got %d fetches, want none", hits)
+	}
 }
 
 func TestOneFetchForManyWaiters(t *testing.T) {
