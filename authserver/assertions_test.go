@@ -57,7 +57,13 @@ func (h *house) assert(key *ecdsa.PrivateKey, kid string, claims, header map[str
 	must(h.t, err)
 	second, err := json.Marshal(claims)
 	must(h.t, err)
-	input := encode(string(first)) + "." + encode(string(second))
+	return h.assertText(key, string(first), string(second))
+}
+
+// assertText signs an assertion with ES256, of a header and claims as they are written.
+func (h *house) assertText(key *ecdsa.PrivateKey, header, claims string) string {
+	h.t.Helper()
+	input := encode(header) + "." + encode(claims)
 	sum := sha256.Sum256([]byte(input))
 	r, s, err := ecdsa.Sign(rand.Reader, key, sum[:])
 	must(h.t, err)

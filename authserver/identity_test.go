@@ -266,6 +266,7 @@ func TestPrompts(t *testing.T) {
 	}
 	refused("none and login", with("prompt", "none login"), "invalid_request")
 	refused("max_age below nothing", with("max_age", "-1"), "invalid_request")
+	refused("max_age far below nothing", with("max_age", "-"+strings.Repeat("9", 40)), "invalid_request")
 	refused("max_age in letters", with("max_age", "abc"), "invalid_request")
 	refused("nobody there", with("prompt", "none"), "login_required") // AZ-29
 
@@ -297,7 +298,7 @@ func TestPrompts(t *testing.T) {
 			t.Errorf("%s: then got %d at %s, want a code", what, gone.status, gone.url)
 		}
 	}
-	for what, form := range map[string]url.Values{"consent": with("prompt", "consent"), "a young sign-in": with("max_age", "3600"), "an unknown word": with("prompt", "dance"), "very old": with("max_age", "99999999999999")} {
+	for what, form := range map[string]url.Values{"consent": with("prompt", "consent"), "a young sign-in": with("max_age", "3600"), "an unknown word": with("prompt", "dance"), "very old": with("max_age", "99999999999999"), "beyond any number": with("max_age", strings.Repeat("9", 40))} {
 		if at := open(form); at.url.Path != "/consent" {
 			t.Errorf("%s: got %s, want the consent page", what, at.url)
 		}

@@ -8,7 +8,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -21,7 +20,9 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/shared/jws"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
@@ -66,18 +67,14 @@ func New(s Settings) *Checker {
 
 // Subject is whom an assertion says it is from, believing nothing.
 func Subject(raw string) (clientID string, ok bool) {
-	parts := strings.Split(raw, ".")
-	if len(raw) > maxSize || len(parts) != 3 {
-		return "", false
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	_, payload, err := jws.Split(raw, maxSize)
 	if err != nil {
 		return "", false
 	}
 	var c struct {
 		Subject string `json:"sub"`
 	}
-	return c.Subject, json.Unmarshal(payload, &c) == nil && c.Subject != ""
+	return c.Subject, strictjson.Unmarshal(payload, &c) == nil && c.Subject != ""
 }
 
 // claims are an assertion's (RFC 7523 §3).
@@ -85,11 +82,14 @@ type claims struct {
 	Issuer    string          `json:"iss"`
 	Subject   string          `json:"sub"`
 	Audience  json.RawMessage `json:"aud"`
-	Expires   *int64          `json:"exp"`
-	NotBefore int64           `json:"nbf"`
-	IssuedAt  int64           `json:"iat"`
+	Expires   date            `json:"exp"` // 0: missing
+	NotBefore date            `json:"nbf"`
+	IssuedAt  date            `json:"iat"`
 	ID        string          `json:"jti"`
 }
+
+// date is a time, which may have a fraction.
+type date = jws.NumericDate
 
 // askew is an assertion of another time.
 type askew struct {
@@ -104,13 +104,13 @@ func (a *askew) ClockOff() time.Duration { return a.off }
 
 // askew adds to an error how far the clock that made the assertion is ahead of ours, as far as it tells: when it was made, or else how long it has been over. When
 // that is as it should be, something else is wrong.
-func (c *claims) askew(now int64, err error) error {
+func (c *claims) askew(now date, err error) error {
 	made := c.IssuedAt
 	if made == 0 && c.NotBefore != 0 {
 		made = c.NotBefore
 	}
-	if made == 0 && c.Expires != nil && *c.Expires < now {
-		made = *c.Expires
+	if made == 0 && c.Expires < now {
+		made = c.Expires
 	}
 	off := time.Duration(min(max(made-now, -farthest), farthest)) * time.Second
 	if made == 0 || off.Abs() <= leeway {
@@ -130,7 +130,7 @@ func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error
 		return err
 	}
 	var a claims
-	if err := json.Unmarshal(payload, &a); err != nil {
+	if err := strictjson.Unmarshal(payload, &a); err != nil {
 		return fmt.Errorf("%w: its claims are not in their types", ErrNotBelieved)
 	}
 	if err := c.checkClaims(of, a); err != nil {
@@ -142,7 +142,7 @@ func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error
 // spend uses an assertion up: of many at once, one is the first.
 func (c *Checker) spend(ctx context.Context, of client.Client, a claims) error {
 	sum := sha256.Sum256([]byte(of.ID + " " + a.ID)) // clients do not share ids
-	first, err := c.Used.PutIfAbsent(ctx, "assertion:"+hex.EncodeToString(sum[:]), []byte("1"), time.Unix(*a.Expires, 0).Add(leeway+time.Second).Sub(c.Now()))
+	first, err := c.Used.PutIfAbsent(ctx, "assertion:"+hex.EncodeToString(sum[:]), []byte("1"), time.Unix(int64(a.Expires), 0).Add(leeway+time.Second).Sub(c.Now()))
 	if err != nil {
 		return fmt.Errorf("remembering an assertion: %w", err)
 	}
@@ -153,13 +153,13 @@ func (c *Checker) spend(ctx context.Context, of client.Client, a claims) error {
 }
 
 func (c *Checker) checkClaims(of client.Client, a claims) error {
-	now, slack := c.Now().Unix(), int64(leeway/time.Second)
+	now, slack := date(c.Now().Unix()), date(leeway/time.Second)
 	switch {
 	case a.Issuer != of.ID || a.Subject != of.ID:
 		return fmt.Errorf("%w: iss and sub are not the client", ErrNotBelieved)
 	case sole(a.Audience) != c.Issuer:
 		return fmt.Errorf("%w: aud is not the issuer alone", ErrNotBelieved)
-	case a.Expires == nil || now >= *a.Expires+slack || *a.Expires > now+int64(maxLife/time.Second)+slack:
+	case now >= a.Expires+slack || a.Expires > now+date(maxLife/time.Second)+slack:
 		return a.askew(now, fmt.Errorf("%w: exp is missing, over, or more than five minutes ahead", ErrNotBelieved))
 	case a.NotBefore > now+slack || a.IssuedAt > now+slack:
 		return a.askew(now, fmt.Errorf("%w: it is from the future", ErrNotBelieved))
@@ -171,12 +171,11 @@ func (c *Checker) checkClaims(of client.Client, a claims) error {
 
 // sole is the one value of an audience, or empty (RFC 10070 §4, CA-12).
 func sole(audience json.RawMessage) string {
-	var one string
-	if json.Unmarshal(audience, &one) == nil {
+	if one, ok := strictjson.Text(audience); ok {
 		return one
 	}
 	var many []string
-	if json.Unmarshal(audience, &many) != nil || len(many) != 1 {
+	if strictjson.Unmarshal(audience, &many) != nil || len(many) != 1 {
 		return ""
 	}
 	return many[0]
@@ -185,18 +184,19 @@ func sole(audience json.RawMessage) string {
 // verify checks the form, the type and the signature, with a key of whoever made it: what a token brings with it (jwk, jku, x5u) is not read (CA-10, CA-15,
 // CA-17, EMA-01).
 func (c *Checker) verify(ctx context.Context, of source, raw string, types ...string) ([]byte, error) {
-	if len(raw) > maxSize || strings.Count(raw, ".") != 2 {
+	// What go-jose decodes by itself, the header, has one reading by then.
+	if _, _, err := jws.Split(raw, maxSize); err != nil {
 		return nil, fmt.Errorf("%w: its form", ErrNotBelieved)
 	}
 	var algorithms []jose.SignatureAlgorithm
 	for _, a := range Algorithms() {
 		algorithms = append(algorithms, jose.SignatureAlgorithm(a))
 	}
-	jws, err := jose.ParseSignedCompact(raw, algorithms)
-	if err != nil || len(jws.Signatures) != 1 {
+	signed, err := jose.ParseSignedCompact(raw, algorithms)
+	if err != nil || len(signed.Signatures) != 1 {
 		return nil, fmt.Errorf("%w: its form or algorithm", ErrNotBelieved)
 	}
-	header := jws.Signatures[0].Header
+	header := signed.Signatures[0].Header
 	if t, _ := header.ExtraHeaders[jose.HeaderType].(string); !slices.Contains(types, strings.ToLower(t)) {
 		return nil, fmt.Errorf("%w: its typ", ErrNotBelieved)
 	}
@@ -208,7 +208,7 @@ func (c *Checker) verify(ctx context.Context, of source, raw string, types ...st
 		if header.KeyID != "" && key.KeyID != header.KeyID || header.KeyID == "" && len(keys) > 1 || !fits(key, header.Algorithm) {
 			continue
 		}
-		if payload, err := jws.Verify(key.Key); err == nil {
+		if payload, err := signed.Verify(key.Key); err == nil {
 			return payload, nil
 		}
 	}

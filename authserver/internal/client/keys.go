@@ -8,6 +8,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
 // What a client may publish of its keys.
@@ -24,7 +25,7 @@ func ParseKeys(document []byte) ([]jose.JSONWebKey, error) {
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if len(document) > maxKeysBytes || json.Unmarshal(document, &raw) != nil || len(raw.Keys) == 0 || len(raw.Keys) > maxKeys {
+	if len(document) > maxKeysBytes || strictjson.Unmarshal(document, &raw) != nil || len(raw.Keys) == 0 || len(raw.Keys) > maxKeys {
 		return nil, ErrKeys
 	}
 	var keys []jose.JSONWebKey
@@ -58,7 +59,7 @@ func foreign(raw json.RawMessage) bool {
 		K     json.RawMessage `json:"k"`
 		Priv  json.RawMessage `json:"priv"`
 	}
-	if json.Unmarshal(raw, &kind) != nil || kind.D != nil || kind.K != nil || kind.Priv != nil {
+	if strictjson.Unmarshal(raw, &kind) != nil || kind.D != nil || kind.K != nil || kind.Priv != nil {
 		return false
 	}
 	switch kind.Type {

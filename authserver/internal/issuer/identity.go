@@ -5,11 +5,9 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -17,7 +15,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
+	"github.com/gatehouse-mcp/gatehouse/shared/jws"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
@@ -175,29 +175,26 @@ var errHint = errors.New("not an id token of this issuer")
 // Hint is whom an id token of ours speaks of, and to which client, however old it is (OpenID Connect Core §3.1.2.1; RP-Initiated Logout 1.0 §2). It proves
 // nothing of who is there.
 func (e *Engine) Hint(raw string) (userID, clientID string, err error) {
-	parts := strings.Split(raw, ".")
-	if len(raw) > token.MaxSize || len(parts) != 3 {
-		return "", "", errHint
-	}
-	head, err := base64.RawURLEncoding.DecodeString(parts[0])
-	var header struct {
-		Type  string `json:"typ"`
-		KeyID string `json:"kid"`
-	}
-	if err != nil || json.Unmarshal(head, &header) != nil || header.Type != keyring.IdentityType {
-		return "", "", errHint
-	}
-	key, err := e.Keys.PastKey(header.KeyID)
+	header, _, err := jws.Split(raw, token.MaxSize)
 	if err != nil {
 		return "", "", errHint
 	}
-	jws, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm)})
+	kind, _ := strictjson.Text(header["typ"])
+	keyID, _ := strictjson.Text(header["kid"])
+	if kind != keyring.IdentityType {
+		return "", "", errHint
+	}
+	key, err := e.Keys.PastKey(keyID)
 	if err != nil {
 		return "", "", errHint
 	}
-	payload, err := jws.Verify(key.Key)
+	signed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm)})
+	if err != nil {
+		return "", "", errHint
+	}
+	payload, err := signed.Verify(key.Key)
 	var claims identityClaims
-	if err != nil || json.Unmarshal(payload, &claims) != nil || claims.Issuer != e.Issuer {
+	if err != nil || strictjson.Unmarshal(payload, &claims) != nil || claims.Issuer != e.Issuer {
 		return "", "", errHint
 	}
 	return claims.Subject, claims.Audience, nil

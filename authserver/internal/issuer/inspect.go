@@ -2,11 +2,8 @@ package issuer
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/ory/fosite"
@@ -14,7 +11,9 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/shared/jws"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
@@ -131,15 +130,11 @@ func (e *Engine) believe(ctx context.Context, raw string, leeway time.Duration) 
 
 // saidAudience is whom a token says that it is for, believing nothing.
 func saidAudience(raw string) string {
-	parts := strings.Split(raw, ".")
-	if len(raw) > token.MaxSize || len(parts) != 3 {
-		return ""
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	_, payload, err := jws.Split(raw, token.MaxSize)
 	var said struct {
 		Audience string `json:"aud"`
 	}
-	if err != nil || json.Unmarshal(payload, &said) != nil {
+	if err != nil || strictjson.Unmarshal(payload, &said) != nil {
 		return ""
 	}
 	return said.Audience

@@ -31,7 +31,7 @@ func ParsePrompt(form url.Values) (Prompt, error) {
 	p := Prompt{MaxAge: -1}
 	if form.Has("max_age") {
 		seconds, err := strconv.ParseInt(form.Get("max_age"), 10, 64)
-		if err != nil || seconds < 0 {
+		if err != nil && !errors.Is(err, strconv.ErrRange) || seconds < 0 { // one out of range is the largest there is
 			return p, oauth.InvalidRequest("max_age is not a number of seconds")
 		}
 		p.MaxAge = min(time.Duration(min(seconds, int64(maxAge/time.Second)))*time.Second, maxAge)
