@@ -48,10 +48,14 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 	owners, otherwise := map[string][]string{}, map[string]bool{}
 	for i := range f.Upstreams {
 		u := &f.Upstreams[i]
-		tools, err := g.look(ctx, u, tenant)
+		offer, err := g.look(ctx, u, tenant)
 		if err != nil {
 			return nil, fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
+		for _, name := range offer.Unread {
+			a.Changes = append(a.Changes, fmt.Sprintf("%s %s: cannot be read, and is left out of lists", u.Name, show(name)))
+		}
+		tools := offer.Tools
 		for _, t := range tools {
 			owners[t.Name] = append(owners[t.Name], u.Name)
 			if a.lock.Upstreams[u.Name][t.Name] != t.Fingerprint() {
@@ -69,11 +73,11 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 }
 
 // look reads an upstream's tools, as somebody with all of its scopes sees them: a server may list by scopes, and what is not seen is approved no more.
-func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) ([]inventory.Tool, error) {
+func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) (inventory.Offer, error) {
 	m := &member{config: *u}
 	var err error
 	if m.server, err = g.reach(m); err != nil {
-		return nil, err
+		return inventory.Offer{}, err
 	}
 	g.members = append(g.members, m)
 	var scopes []string

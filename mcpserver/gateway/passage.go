@@ -167,7 +167,17 @@ func (p *passage) answer(w http.ResponseWriter, r *http.Request, id json.RawMess
 func (p *passage) cut(raw []byte) (out []byte, drop bool) {
 	envelope, err := message.Members(bytes.TrimSpace(raw))
 	if err != nil {
-		return nil, true
+		mended, left, ok := message.Mend(raw)
+		if !ok {
+			return nil, true
+		}
+		for _, e := range left {
+			p.unread(message.NameOf(e))
+		}
+		if out, drop = p.cut(mended); drop {
+			return nil, true
+		}
+		return out, false
 	}
 	if message.Exact(envelope, "result") != nil {
 		return nil, true
@@ -211,7 +221,9 @@ func (p *passage) list(raw json.RawMessage) (list json.RawMessage, same bool, er
 	for _, e := range elements {
 		t, err := inventory.ReadTool(e)
 		if err != nil {
-			return nil, false, err
+			p.unread(message.NameOf(e))
+			same = false
+			continue
 		}
 		if _, shown := p.m.keep(p.Gateway, p.rules, to, t); !shown {
 			same = false
@@ -233,6 +245,16 @@ func (p *passage) list(raw json.RawMessage) (list json.RawMessage, same bool, er
 	return append(b, ']'), same, nil
 }
 
+// unread says that an entry of a list is left out because it cannot be read: it could be read by somebody else. Each is said once, and so many a minute.
+func (p *passage) unread(name string) {
+	switch p.m.seen.report("unread "+name, p.deps.Now()) {
+	case report:
+		p.deps.Log.Warn("an entry of a server's list cannot be read and is left out", "upstream", p.m.config.Name, "tenant", p.c.TenantID, "name", name)
+	case reportMore:
+		p.deps.Log.Warn("more entries of lists cannot be read; for the rest of this minute none is reported", "upstream", p.m.config.Name)
+	}
+}
+
 // held says whether a tool is not the one that was approved, as the caller sees it now.
 func (p *passage) held(ctx context.Context, name string) (bool, error) {
 	if p.rules.approved[name] == "" {
@@ -248,7 +270,10 @@ func (p *passage) look(ctx context.Context, name string) (seen, error) {
 	return p.m.seen.find(ctx, to, name, p.deps.Now(), func(ctx context.Context) (map[string]seen, error) {
 		offer, err := inventory.Tools(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.m.server.Serve(w, r, p.c) }))
 		tools := map[string]seen{}
-		for _, t := range offer {
+		for _, name := range offer.Unread {
+			p.unread(name)
+		}
+		for _, t := range offer.Tools {
 			print, _ := p.m.keep(p.Gateway, p.rules, to, t) // so that what is wrong is said
 			tools[t.Name] = seenOf(t, print)
 		}

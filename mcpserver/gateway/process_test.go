@@ -59,7 +59,7 @@ func serveLines() {
 		case "initialize":
 			say(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{}},"serverInfo":{"name":"lines","version":"1"},"instructions":"hello"}}`, m.ID)
 		case "tools/list":
-			say(`{"jsonrpc":"2.0","id":%s,"result":{"tools":[%s,{"name":"slow","inputSchema":{"type":"object"}}]}}`, m.ID, tools)
+			say(`{"jsonrpc":"2.0","id":%s,"result":{"tools":[%s%s,{"name":"slow","inputSchema":{"type":"object"}}]}}`, m.ID, os.Getenv("GATEWAY_TEST_TOOLS"), tools)
 		case "resources/read":
 			say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32002,"message":"no such resource"}}`, m.ID)
 		case "notifications/cancelled":

@@ -95,6 +95,9 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 			Description: oneLine(t.Description), Suspicions: inventory.Suspicions(t),
 		})
 	}
+	for _, name := range offer.Unread {
+		s.Unread = append(s.Unread, show(name))
+	}
 	for _, name := range offer.Prompts {
 		plain := name != "" && oneLine(name) == name && !strings.Contains(name, "*") // prompts may have any name
 		s.Prompts = append(s.Prompts, proposed{Name: name, Closed: notOpened(name, plain), Scope: e.scope(false)})
@@ -210,6 +213,7 @@ type sketch struct {
 	Tools  []proposed
 
 	Prompts []proposed
+	Unread  []string
 }
 
 // proposed is a tool or a prompt of the server's, for which a rule is proposed.

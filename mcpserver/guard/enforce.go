@@ -119,6 +119,8 @@ type enforcer struct {
 	guard *Guard
 	next  http.Handler
 	own   Server // in place of next
+
+	unread reported // entries of lists that cannot be read
 }
 
 // passage is one request on its way through.
@@ -355,7 +357,7 @@ func (x *passage) pass(body []byte) {
 		message.SetBody(r, body, &x.m)
 	}
 	r.Header = maps.Clone(r.Header)
-	r.Header.Del("Accept-Encoding") // what is compressed cannot be cut down
+	r.Header.Set("Accept-Encoding", "identity") // what is compressed cannot be cut down, and no header at all allows every coding (RFC 9110 section 12.5.3)
 	if !x.PassToken {
 		r.Header.Del("Authorization")
 		r.Header.Del(dpop.Header)
@@ -401,7 +403,9 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 		if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 			cancel()
 			h.Del("Content-Encoding")
-			x.w.replace(http.StatusBadGateway, `{"error":"server_error","error_description":"the server compresses what was not asked for compressed"}`)
+			const why = "the server compresses what was not asked for compressed"
+			x.w.note(why)
+			x.w.replace(http.StatusBadGateway, message.ErrorTo(x.m.ID, &message.Fault{Code: message.CodeInternal, Message: why}))
 			return
 		}
 		if _, asItIs := f.(*message.One); !asItIs {

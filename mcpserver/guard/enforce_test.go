@@ -382,12 +382,22 @@ func TestListsAreCutDown(t *testing.T) {
 			}
 		}
 	}
+	// An entry that cannot be read in one way alone is left out, and the others are there.
+	for _, bad := range []string{`{"name":"read_it","name":"secret"}`, `{"Name":"secret","name":"read_it"}`, `{"name":["secret"]}`} {
+		answer := `{"jsonrpc":"2.0","id":1,"result":{"tools":[` + bad + `,{"name":"read_it"}]}}`
+		f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, answer)
+		}
+		if w := f.send(f.token("read"), list); w.Code != 200 || !slices.Equal(listed(t, w.Body.String()), []string{"read_it"}) || strings.Contains(w.Body.String(), "secret") {
+			t.Errorf("beside %s: got %d %s", bad, w.Code, w.Body)
+		}
+	}
 	// What cannot be read could be read by somebody else: it does not come through.
 	for name, answer := range map[string]string{
 		"two lists":     `{"jsonrpc":"2.0","id":1,"result":{"tools":[],"tools":[{"name":"secret"}]}}`,
 		"two results":   `{"jsonrpc":"2.0","id":1,"result":{},"result":{"tools":[{"name":"secret"}]}}`,
 		"half a list":   `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"secret"}`,
-		"two names":     `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read_it","name":"secret"}]}}`,
 		"a strange one": `{"jsonrpc":"2.0","id":1,"result":{"tools":{"name":"secret"}}}`, "a batch": `[` + allTools + `]`,
 	} {
 		f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {

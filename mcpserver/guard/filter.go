@@ -3,9 +3,9 @@ package guard
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
@@ -62,7 +62,12 @@ func (x *passage) cut(raw []byte) (out []byte, drop bool) {
 	x.w.waits = false
 	envelope, err := message.Members(bytes.TrimSpace(raw))
 	if err != nil {
-		return nil, true
+		mended, left, ok := message.Mend(raw)
+		if !ok {
+			return nil, true
+		}
+		x.leaveOut(left...)
+		return x.cut(mended)
 	}
 	if message.Exact(envelope, "params", "result", "method") != nil {
 		return nil, true
@@ -156,18 +161,10 @@ func (x *passage) cutList(list json.RawMessage, kind, name string) (json.RawMess
 	}
 	b := []byte{'['}
 	for _, e := range elements {
-		members, err := message.Members(e)
-		if err != nil {
-			return nil, err
-		}
-		if err := message.Exact(members, name); err != nil {
-			return nil, err
-		}
-		called := ""
-		for _, m := range members {
-			if string(m.Name) == name && strictjson.Unmarshal(m.Value, &called) != nil {
-				return nil, fmt.Errorf("%s is not a string", name)
-			}
+		called, ok := entryName(e, name)
+		if !ok {
+			x.leaveOut(e)
+			continue
 		}
 		if !x.visible(kind, called) {
 			continue
@@ -178,4 +175,51 @@ func (x *passage) cutList(list json.RawMessage, kind, name string) (json.RawMess
 		b = append(b, e...)
 	}
 	return append(b, ']'), nil
+}
+
+// entryName is the name of an entry of a list; ok is false for one that could be read otherwise.
+func entryName(entry json.RawMessage, member string) (called string, ok bool) {
+	members, err := message.Members(entry)
+	if err != nil || message.Exact(members, member) != nil {
+		return "", false
+	}
+	for _, m := range members {
+		if string(m.Name) == member && strictjson.Unmarshal(m.Value, &called) != nil {
+			return "", false
+		}
+	}
+	return called, true
+}
+
+// mostUnread bounds the entries that are remembered as reported.
+const mostUnread = 1000
+
+// leaveOut says that entries of a list are left out because they cannot be read: of each once.
+func (x *passage) leaveOut(entries ...json.RawMessage) {
+	for _, e := range entries {
+		if !x.unread.first(message.NameOf(e)) {
+			continue
+		}
+		x.guard.config.Log.Warn("an entry of a list cannot be read and is left out", "resource", x.guard.config.Resource, "method", x.m.Method, "name", message.NameOf(e))
+	}
+}
+
+// reported remembers what was reported. The zero value has nothing, and is safe for concurrent use.
+type reported struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+// first says whether something was not reported before, and remembers it; when it remembers as much as it may, nothing is reported any more.
+func (r *reported) first(what string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.seen[what] || len(r.seen) >= mostUnread {
+		return false
+	}
+	if r.seen == nil {
+		r.seen = map[string]bool{}
+	}
+	r.seen[what] = true
+	return true
 }

@@ -143,14 +143,14 @@ func (w *watched) finish() {
 }
 
 // replace answers otherwise than the server does.
-func (w *watched) replace(status int, body string) {
+func (w *watched) replace(status int, body []byte) {
 	w.cut()
 	w.status = status
 	h := w.Header()
 	h.Del("Content-Length")
 	h.Set("Content-Type", "application/json")
 	w.ResponseWriter.WriteHeader(status)
-	w.ResponseWriter.Write([]byte(body))
+	w.ResponseWriter.Write(body)
 }
 
 // end lets nothing more out, and does not wait for a client that does not read: what is being written to it is broken off.

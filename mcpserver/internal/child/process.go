@@ -276,6 +276,13 @@ func (x *process) take(line []byte) {
 	m, f := message.ParseServer(line)
 	switch {
 	case f != nil:
+		if mended, left, ok := message.Mend(line); ok {
+			for _, e := range left {
+				x.pool.Log.Warn("an entry of a process's list cannot be read and is left out", "upstream", x.pool.Name, "tenant", x.tenant, "name", message.NameOf(e))
+			}
+			x.take(mended)
+			return
+		}
 		x.drop("a line that is no message")
 		var g message.Glance
 		_, _ = g.Write(line) // it never fails

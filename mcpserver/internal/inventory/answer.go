@@ -37,8 +37,8 @@ func (a *answer) Write(p []byte) (int, error) {
 // Flush implements http.Flusher; there is nobody to hurry for.
 func (a *answer) Flush() {}
 
-// find finds the result of a request, in JSON or in a stream.
-func (a *answer) find(id string) (json.RawMessage, error) {
+// find finds the result of a request, in JSON or in a stream. left are entries of its lists that cannot be read.
+func (a *answer) find(id string) (result json.RawMessage, left []json.RawMessage, err error) {
 	kind, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
 	messages := [][]byte{a.body.Bytes()}
 	if kind == "text/event-stream" {
@@ -51,17 +51,21 @@ func (a *answer) find(id string) (json.RawMessage, error) {
 			Result json.RawMessage `json:"result"`
 			Error  *refusal        `json:"error"`
 		}
+		mended, without, ok := message.Mend(m)
+		if ok {
+			m = mended
+		}
 		if strictjson.Unmarshal(m, &e) != nil || e.Method != "" || e.Result == nil && e.Error == nil {
 			continue
 		}
 		if e.Error != nil {
-			return nil, e.Error
+			return nil, nil, e.Error
 		}
 		if message.SameID(e.ID, json.RawMessage(id)) {
-			return e.Result, nil
+			return e.Result, without, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: it answers with the status %d", ErrNoServer, a.status)
+	return nil, nil, fmt.Errorf("%w: it answers with the status %d", ErrNoServer, a.status)
 }
 
 // data are the data of a stream's events.

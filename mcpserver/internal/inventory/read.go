@@ -19,6 +19,7 @@ type Offer struct {
 	Version   string
 	Modern    bool // it speaks 2026-07-28
 	Tools     []Tool
+	Unread    []string // names of what cannot be read, which is left out
 	Prompts   []string
 	Resources []string // URIs
 	Templates []string // of URIs
@@ -69,19 +70,22 @@ func Read(ctx context.Context, server http.Handler) (Offer, error) {
 			return o, err
 		}
 	}
+	o.Unread = c.unread
 	o.Completes = capabilities["completions"] != nil
 	return o, nil
 }
 
 // Tools asks a server for its tools alone.
-func Tools(ctx context.Context, server http.Handler) ([]Tool, error) {
+func Tools(ctx context.Context, server http.Handler) (Offer, error) {
 	c := &reader{ctx: ctx, server: server}
-	_, capabilities, err := c.open()
+	o, capabilities, err := c.open()
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	defer c.close()
-	return c.tools(capabilities)
+	o.Tools, err = c.tools(capabilities)
+	o.Unread = c.unread
+	return o, err
 }
 
 func (c *reader) tools(capabilities map[string]json.RawMessage) (tools []Tool, err error) {
@@ -90,8 +94,12 @@ func (c *reader) tools(capabilities map[string]json.RawMessage) (tools []Tool, e
 	}
 	err = c.list("tools/list", "tools", func(raw json.RawMessage) error {
 		t, err := ReadTool(raw)
+		if err != nil {
+			c.unread = append(c.unread, message.NameOf(raw))
+			return nil
+		}
 		tools = append(tools, t)
-		return err
+		return nil
 	})
 	return tools, err
 }
@@ -114,6 +122,7 @@ type reader struct {
 	version string
 	session string
 	id      int
+	unread  []string // names of what cannot be read
 }
 
 type identity struct {
@@ -206,7 +215,10 @@ func (c *reader) ask(method string, params map[string]any, into any) error {
 	if err != nil {
 		return fmt.Errorf("asking %s: %w", method, err)
 	}
-	found, err := a.find(strconv.Itoa(c.id))
+	found, left, err := a.find(strconv.Itoa(c.id))
+	for _, e := range left {
+		c.unread = append(c.unread, message.NameOf(e))
+	}
 	if err != nil {
 		return fmt.Errorf("asking %s: %w", method, err)
 	}

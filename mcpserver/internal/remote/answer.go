@@ -2,9 +2,11 @@ package remote
 
 import (
 	"bytes"
+	"compress/gzip"
+	"compress/zlib"
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -43,9 +45,9 @@ var returns = [...]string{"Content-Type", "Mcp-Protocol-Version", "Mcp-Session-I
 // answer is the server's answer on its way back.
 type answer struct {
 	*Server
-	w        http.ResponseWriter
-	r        *http.Request
-	id       json.RawMessage
+	w http.ResponseWriter
+	r *http.Request
+	sent
 	response *http.Response
 	ctx      context.Context // ends with the request, and when no piece comes for long
 	report   func(outcome)   // how the server was found; once
@@ -56,6 +58,16 @@ type answer struct {
 func (a *answer) pass() {
 	status := a.response.StatusCode
 	kind := message.Kind(a.response.Header)
+	switch {
+	case a.silent && status >= 200 && status < 300: // whatever its body is (MCP, "Sending Messages to the Server")
+		a.report(good)
+		a.head()
+		a.w.Header().Del("Content-Type")
+		a.w.WriteHeader(http.StatusAccepted)
+		return
+	case !a.decode():
+		return
+	}
 	switch {
 	case status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout:
 		a.refuse(bad, errDown)
@@ -77,6 +89,33 @@ func (a *answer) pass() {
 	default:
 		a.whole()
 	}
+}
+
+// decode undoes the coding of the answer, which was not asked for, and says whether it could.
+func (a *answer) decode() bool {
+	coding := strings.ToLower(strings.TrimSpace(strings.Join(a.response.Header["Content-Encoding"], ",")))
+	var plain io.Reader
+	var err error
+	switch coding {
+	case "", "identity":
+		return true
+	case "gzip", "x-gzip":
+		plain, err = gzip.NewReader(&paced{a.response.Body, a.touch})
+	case "deflate":
+		plain, err = zlib.NewReader(&paced{a.response.Body, a.touch})
+	default:
+		err = errors.New("it is not known here")
+	}
+	if err != nil {
+		httpd.Note(a.r.Context(), "error", fmt.Errorf("the server compresses what was not asked for compressed, with %.40q: %w", coding, err))
+		a.refuse(good, errBroken)
+		return false
+	}
+	a.response.Body = struct {
+		io.Reader
+		io.Closer
+	}{plain, a.response.Body}
+	return true
 }
 
 // plain is a refusal of the server's in words of the gateway's: its status counts, its text may name what is inside.
@@ -139,8 +178,11 @@ func (a *answer) whole() {
 // isMessage says whether something can be one message of JSON-RPC. Nobody asked for several. What our reader is too strict for may be one all the same: it is the
 // client that acts on it.
 func isMessage(body []byte) bool {
-	version := message.Value(body, "jsonrpc")
-	return string(version) == `"2.0"`
+	if string(message.Value(body, "jsonrpc")) == `"2.0"` {
+		return true
+	}
+	_, _, ok := message.Mend(body) // a list that one of its entries spoils
+	return ok
 }
 
 // stream sends a stream on, each piece when it comes.

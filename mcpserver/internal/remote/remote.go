@@ -148,7 +148,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 		refuse(w, r, http.StatusServiceUnavailable, m.ID, errDown)
 		return
 	}
-	s.exchange(w, r, c, body, m.ID, func(o outcome) {
+	s.exchange(w, r, c, sent{body, m.ID, r.Method == http.MethodPost && (m.ID == nil || m.Answer)}, func(o outcome) {
 		all, own := report(o)
 		if all != "" {
 			s.Log.Warn("a server behind the gateway is found otherwise", "upstream", s.Name, "state", all)
@@ -159,26 +159,33 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 	})
 }
 
+// sent is what is sent to the server.
+type sent struct {
+	body   []byte
+	id     json.RawMessage
+	silent bool // a notification, or an answer: nothing is to be answered to it
+}
+
 // exchange asks and answers, and reports how the server was found as soon as that is known: a stream may go on for hours.
-func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c mcp.Caller, body []byte, id json.RawMessage, report func(outcome)) {
+func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c mcp.Caller, m sent, report func(outcome)) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	out, err := s.request(ctx, r, c, body)
+	out, err := s.request(ctx, r, c, m.body)
 	if err != nil {
 		report(unknown)
 		httpd.Note(r.Context(), "error", err)
-		refuse(w, r, http.StatusBadGateway, id, errDown)
+		refuse(w, r, http.StatusBadGateway, m.id, errDown)
 		return
 	}
 	response, err := s.transport.RoundTrip(out)
 	if err != nil {
-		s.explain(w, r, id, err, report)
+		s.explain(w, r, m.id, err, report)
 		return
 	}
 	defer response.Body.Close()
 	idle := time.AfterFunc(s.Limits.Idle, cancel)
 	defer idle.Stop()
-	a := &answer{Server: s, w: w, r: r, id: id, response: response, ctx: ctx, report: report, touch: func() { idle.Reset(s.Limits.Idle) }}
+	a := &answer{Server: s, w: w, r: r, sent: m, response: response, ctx: ctx, report: report, touch: func() { idle.Reset(s.Limits.Idle) }}
 	a.pass()
 }
 
@@ -224,6 +231,7 @@ func (s *Server) request(ctx context.Context, r *http.Request, c mcp.Caller, bod
 		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	}
+	out.Header["Accept-Encoding"] = []string{"identity"} // no header at all allows every coding (RFC 9110 section 12.5.3)
 	if code := httpd.SupportCode(ctx); code != "" {
 		out.Header["X-Request-Id"] = []string{code}
 	}
