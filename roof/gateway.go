@@ -124,7 +124,7 @@ func (c *call) serveGateway(ctx context.Context, g *gateway.Gateway, log *slog.L
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	defer signal.Stop(again)
-	err = httpd.Run(ctx, doors, drain, func(ctx context.Context) { g.Run(ctx, again) })
+	err = httpd.Run(ctx, doors, g.Stop(), func(ctx context.Context) { g.Run(ctx, again) })
 	if err != nil {
 		return fmt.Errorf("serving: %w", err)
 	}

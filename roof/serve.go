@@ -19,9 +19,6 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// drain is how long requests under way may take when the program is told to stop.
-const drain = 10 * time.Second
-
 // house is both wings under one roof, with everything that must be closed again.
 type house struct {
 	*call
@@ -211,7 +208,7 @@ func (h *house) serve(ctx context.Context) error {
 	if h.program.Ready != nil {
 		h.program.Ready(h.addresses())
 	}
-	if err := httpd.Run(ctx, doors, drain, h.issuer.Run, h.resource.Run); err != nil {
+	if err := httpd.Run(ctx, doors, httpd.NewStop(h.shutdownDelay, len(h.proxies) > 0 || h.redis != "" || !h.embedded()), h.issuer.Run, h.resource.Run); err != nil {
 		return fmt.Errorf("serving: %w", err)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
 // settings are the words that every command reads, so that one file serves them all.
@@ -47,6 +48,7 @@ type settings struct {
 	documentHosts    string
 	demo             bool
 	logLevel         string
+	shutdownDelay    time.Duration // see httpd.RegisterDelay
 
 	lives     authserver.Config     // how long things live, and how many there may be
 	proxies   []netip.Prefix        // trustedProxies, read by check
@@ -87,6 +89,7 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.BoolVar(&s.clientDocuments, "client-documents", true, "let in clients that are known by a document at their https client_id; it is fetched from public addresses alone")
 	fs.StringVar(&s.documentHosts, "insecure-document-hosts", "", "`hosts` whose client documents may lie at private addresses, divided by commas: for development")
 	fs.BoolVar(&s.demo, "demo", true, "fill an empty store with two tenants, people and data to try things out")
+	httpd.RegisterDelay(fs, &s.shutdownDelay)
 	fs.StringVar(&s.logLevel, "log-level", "info", "`level` of the log: debug, info, warn or error")
 }
 

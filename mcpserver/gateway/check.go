@@ -46,6 +46,9 @@ func (f *File) check() error {
 	if _, err := config.Networks(strings.Join(f.TrustedProxies, ",")); err != nil {
 		return fmt.Errorf("trusted_proxies: %w", err)
 	}
+	if f.ShutdownDelay != nil && *f.ShutdownDelay < 0 {
+		return fmt.Errorf("shutdown_delay %s: a duration of 0s or more is expected", *f.ShutdownDelay)
+	}
 	if (f.ClientID == "") != (f.ClientSecret == Secret{}) {
 		return errors.New("client_id and client_secret go together; gatehouse client create --server makes both")
 	}

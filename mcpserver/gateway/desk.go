@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
 // Database is where the gateway of the file at path keeps the rollout's modes and usage: sqlite:PATH, absolute, or postgres://…. It must be migrated before New.
@@ -102,6 +104,15 @@ func (g *Gateway) Metrics() http.Handler {
 		return nil
 	}
 	return g.desk.Metrics()
+}
+
+// Stop says how a server of the gateway stops.
+func (g *Gateway) Stop() httpd.Stop {
+	delay := time.Duration(-1)
+	if g.file.ShutdownDelay != nil {
+		delay = *g.file.ShutdownDelay
+	}
+	return httpd.NewStop(delay, len(g.file.TrustedProxies) > 0 || g.file.Redis != (Secret{}))
 }
 
 // MetricsListen is the address on which the file says to show metrics; empty: nowhere.

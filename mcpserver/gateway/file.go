@@ -59,6 +59,9 @@ type File struct {
 	Database Secret `yaml:"database"`
 	// MetricsListen is the address on which /metrics are, for whoever reaches it. Default: nowhere.
 	MetricsListen string `yaml:"metrics_listen"`
+	// ShutdownDelay is how long connections are still accepted after /readyz has begun to answer 503, when the gateway is told to stop. Default 2s with trusted
+	// proxies or Redis, otherwise 0s.
+	ShutdownDelay *time.Duration `yaml:"shutdown_delay"`
 	// InsecureAllowAnonymous lets requests without a good token pass to servers at a URL, as nobody, where the rollout's mode for nobody is observe. Whoever reaches
 	// the gateway can then do what these servers do for nobody.
 	InsecureAllowAnonymous bool `yaml:"insecure_allow_anonymous"`
@@ -211,7 +214,7 @@ func parse(text []byte) (File, error) {
 func words() []string {
 	return []string{
 		"listen", "issuer", "jwks_url", "algorithms", "redis", "redis_prefix", "client_id", "client_secret", "insecure_ignore_revocations", "insecure_http", "assertion_key", "session_key", "arguments_key",
-		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "calls_per_minute", "documents_per_minute", "database", "metrics_listen", "insecure_allow_anonymous", "upstreams",
+		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "calls_per_minute", "documents_per_minute", "database", "metrics_listen", "shutdown_delay", "insecure_allow_anonymous", "upstreams",
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write", "exact",
 		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "first_byte", "idle", "failures", "cooldown",

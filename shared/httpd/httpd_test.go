@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -136,7 +137,9 @@ func TestRunDrains(t *testing.T) {
 			}))
 			ctx, stop := context.WithCancel(context.Background())
 			ended := make(chan error)
-			go func() { ended <- httpd.Run(ctx, []httpd.Door{{Server: server, Listener: l}}, row.drain) }()
+			go func() {
+				ended <- httpd.Run(ctx, []httpd.Door{{Server: server, Listener: l}}, httpd.Stop{Drain: row.drain})
+			}()
 			answer := make(chan string)
 			go func() {
 				r, err := http.Get("http://" + l.Addr().String())
@@ -164,6 +167,71 @@ func TestRunDrains(t *testing.T) {
 	}
 }
 
+// E6: a stop cut requests: the listener was closed while a proxy still sent new connections. Each of these senders
+// makes a connection for every request and stops when /readyz says so, as a proxy does.
+func TestStopUnderLoadCutsNoRequest(t *testing.T) {
+	var rounds sync.WaitGroup
+	for range 20 {
+		rounds.Go(func() { stopUnderLoad(t) })
+	}
+	rounds.Wait()
+}
+
+func stopUnderLoad(t *testing.T) {
+	l, err := httpd.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	server := httpd.Server(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "done") }))
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- httpd.Run(ctx, []httpd.Door{{Server: server, Listener: l}}, httpd.Stop{Delay: 5 * time.Second, Drain: time.Minute})
+	}()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	get := func(path string) (int, error) {
+		r, err := client.Get("http://" + l.Addr().String() + path)
+		if err != nil {
+			return 0, err
+		}
+		defer r.Body.Close()
+		_, err = io.ReadAll(r.Body)
+		return r.StatusCode, err
+	}
+	var senders sync.WaitGroup
+	sent := make(chan struct{}, 1000)
+	for range 4 {
+		senders.Go(func() {
+			for {
+				switch code, err := get("/readyz"); {
+				case err != nil:
+					t.Errorf("/readyz: %v", err)
+					return
+				case code == http.StatusServiceUnavailable:
+					return
+				}
+				if code, err := get("/"); err != nil || code != http.StatusOK {
+					t.Errorf("a request was cut: %d, %v", code, err)
+					return
+				}
+				select {
+				case sent <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	for range 8 {
+		<-sent
+	}
+	stop()
+	senders.Wait()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRunEndsWhenADoorBreaks(t *testing.T) {
 	l, err := httpd.Listen("127.0.0.1:0")
 	if err != nil {
@@ -175,7 +243,7 @@ func TestRunEndsWhenADoorBreaks(t *testing.T) {
 	}
 	l.Close()
 	h := http.NotFoundHandler()
-	if err := httpd.Run(context.Background(), []httpd.Door{{Server: httpd.Server(h), Listener: l}, {Server: httpd.Server(h), Listener: other}}, time.Second); err == nil {
+	if err := httpd.Run(context.Background(), []httpd.Door{{Server: httpd.Server(h), Listener: l}, {Server: httpd.Server(h), Listener: other}}, httpd.Stop{Delay: time.Hour, Drain: time.Second}); err == nil {
 		t.Error("got nil, want the broken door's error")
 	}
 }

@@ -3,10 +3,12 @@ package httpd
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,10 +39,53 @@ type Door struct {
 	Listener net.Listener
 }
 
-// Run serves all doors until ctx ends or one of them breaks, then lets requests under way finish, for drain at most; what takes longer is cut off,
-// which is no error: a stranger must not decide how we end. What goes on behind the doors is begun before them and told to end after the last request: a
-// list of ended grants that nobody restores is worth nothing. It returns the error of a door that broke, when all has ended.
-func Run(ctx context.Context, doors []Door, drain time.Duration, behind ...func(context.Context)) error {
+// Stop says how a server stops when it is told to.
+type Stop struct {
+	// Delay is how long connections are still accepted after /readyz has begun to answer 503, so that a proxy sends its
+	// requests elsewhere before the first connection is refused.
+	Delay time.Duration
+	// Drain is how long requests under way may take after that; what takes longer is cut off.
+	Drain time.Duration
+}
+
+// Default times of Stop. The delay is for a server behind a proxy, or one of several replicas; alone it has none.
+const (
+	DefaultDelay = 2 * time.Second
+	DefaultDrain = 10 * time.Second
+)
+
+// RegisterDelay registers the flag shutdown-delay; delay stays negative when it is not given.
+func RegisterDelay(fs *flag.FlagSet, delay *time.Duration) {
+	*delay = -1
+	usage := "`duration` for which connections are still accepted after /readyz has begun to answer 503 (default 2s with trusted proxies, PostgreSQL or Redis, otherwise 0s)"
+	fs.Func("shutdown-delay", usage, func(text string) (err error) {
+		if *delay, err = time.ParseDuration(text); err == nil && *delay < 0 {
+			err = errors.New("a duration of 0s or more is expected")
+		}
+		return err
+	})
+}
+
+// NewStop is the Stop for a delay that RegisterDelay has read. shared says that a proxy is before the server, or that
+// others share its stores.
+func NewStop(delay time.Duration, shared bool) Stop {
+	s := Stop{Delay: delay, Drain: DefaultDrain}
+	if delay < 0 {
+		s.Delay = 0
+		if shared {
+			s.Delay = DefaultDelay
+		}
+	}
+	return s
+}
+
+// Run serves all doors until ctx ends or one of them breaks. When ctx ends, GET /readyz answers 503 at once and
+// answers ask for their connections to be closed; after stop.Delay no connection is accepted any more, and requests
+// under way are finished, for stop.Drain at most; what takes longer is cut off, which is no error: a client must not
+// decide how a server stops. What goes on behind the doors is begun before them and told to end after the last
+// request: a list of revoked grants that is restored by no one is worth nothing. It returns the error of a door that
+// broke, when all has ended.
+func Run(ctx context.Context, doors []Door, stop Stop, behind ...func(context.Context)) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	var working sync.WaitGroup
 	for _, do := range behind {
@@ -48,20 +93,26 @@ func Run(ctx context.Context, doors []Door, drain time.Duration, behind ...func(
 	}
 	defer working.Wait()
 	defer end()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	broken, breakOff := context.WithCancel(ctx)
+	defer breakOff()
 	errs := make([]error, 2*len(doors))
+	var stopping atomic.Bool
 	var serving, closing sync.WaitGroup
 	for i, d := range doors {
+		d.Server.Handler = whileStopping(&stopping, d.Server.Handler)
 		serving.Go(func() {
-			defer stop() // one broken door closes the house
+			defer breakOff() // when one breaks, all stop
 			if err := d.Server.Serve(d.Listener); !errors.Is(err, http.ErrServerClosed) {
 				errs[2*i] = fmt.Errorf("serving %s: %w", d.Listener.Addr(), err)
 			}
 		})
 	}
-	<-ctx.Done()
-	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	<-broken.Done()
+	stopping.Store(true)
+	if ctx.Err() != nil && stop.Delay > 0 {
+		time.Sleep(stop.Delay)
+	}
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), stop.Drain)
 	defer cancel()
 	for i, d := range doors {
 		closing.Go(func() {
@@ -77,4 +128,20 @@ func Run(ctx context.Context, doors []Door, drain time.Duration, behind ...func(
 	closing.Wait()
 	serving.Wait()
 	return errors.Join(errs...)
+}
+
+// whileStopping answers /readyz by itself once the server stops, and has connections closed after their next answer.
+func whileStopping(stopping *atomic.Bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !stopping.Load() {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Connection", "close")
+		if r.URL.Path == "/readyz" {
+			WriteJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "stopping"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,9 +18,6 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
-
-// drain is how long requests under way may take when the program is told to stop.
-const drain = 10 * time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -57,6 +55,8 @@ type settings struct {
 	hosts     string
 	level     slog.Level
 
+	delay time.Duration // see httpd.RegisterDelay
+
 	log    *slog.Logger
 	server *authserver.Server
 	doors  []httpd.Door
@@ -86,6 +86,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	documents := fs.Bool("client-documents", true, "let in clients that are known by a document at their https client_id; it is fetched from public addresses alone")
 	hosts := fs.String("insecure-document-hosts", "", "`hosts` whose client documents may lie at private addresses, divided by commas: for development")
 	fs.BoolVar(&s.config.InsecureHTTP, "insecure-http", false, "allow an http issuer off this machine: anyone on the way can then read tokens and passwords")
+	httpd.RegisterDelay(fs, &s.delay)
 	fs.TextVar(&s.level, "log-level", slog.LevelInfo, "`level` of the log: debug, info, warn or error")
 	if _, err := config.Load(fs, config.LoadOptions{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_", FileFlag: "config"}); err != nil {
 		return nil, err
@@ -122,8 +123,14 @@ func (s *settings) open(ctx context.Context, stderr io.Writer) error {
 	return nil
 }
 
+// stop says how the program stops.
+func (s *settings) stop() httpd.Stop {
+	c := &s.config
+	return httpd.NewStop(s.delay, len(c.TrustedProxies) > 0 || c.Redis != "" || strings.HasPrefix(c.Database, "postgres"))
+}
+
 // serve serves until ctx ends, and lets requests under way finish.
 func (s *settings) serve(ctx context.Context) error {
 	s.log.Info("the issuer is open", "issuer", s.config.Issuer, "listen", s.listen)
-	return errors.Join(httpd.Run(ctx, s.doors, drain, s.server.Run), s.server.Close())
+	return errors.Join(httpd.Run(ctx, s.doors, s.stop(), s.server.Run), s.server.Close())
 }

@@ -22,9 +22,6 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// drain is how long requests under way may take when the program is told to stop.
-const drain = 10 * time.Second
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
@@ -57,6 +54,8 @@ type settings struct {
 	listen  string
 	metrics string
 	level   slog.Level
+
+	delay time.Duration // see httpd.RegisterDelay
 
 	log    *slog.Logger
 	server *mcpserver.Server
@@ -102,6 +101,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 		"let requests without a good token pass, as nobody, where the rollout's mode for nobody is observe: whoever reaches the server can then do what it does for nobody")
 	fs.BoolVar(&c.InsecureHTTP, "insecure-http", false, "allow http URLs off this machine: anyone on the way can then read tokens and put keys of their own in place of the issuer's")
 	fs.BoolVar(&c.InsecureIgnoreRevocations, "insecure-ignore-revocations", false, "let tokens of ended grants act until they expire")
+	httpd.RegisterDelay(fs, &s.delay)
 	fs.TextVar(&s.level, "log-level", slog.LevelInfo, "`level` of the log: debug, info, warn or error")
 	if _, err := config.Load(fs, config.LoadOptions{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_", FileFlag: "config"}); err != nil {
 		return nil, err
@@ -145,8 +145,14 @@ func (s *settings) open(ctx context.Context, stderr io.Writer) (err error) {
 	return nil
 }
 
+// stop says how the program stops.
+func (s *settings) stop() httpd.Stop {
+	c := &s.config
+	return httpd.NewStop(s.delay, len(c.TrustedProxies) > 0 || c.Redis != "" || strings.HasPrefix(c.Database, "postgres"))
+}
+
 // serve serves until ctx ends, and lets requests under way finish.
 func (s *settings) serve(ctx context.Context) error {
 	s.log.Info("the MCP server is open", "resource", s.config.Resource, "listen", s.listen)
-	return errors.Join(httpd.Run(ctx, s.doors, drain, s.server.Run), s.server.Close())
+	return errors.Join(httpd.Run(ctx, s.doors, s.stop(), s.server.Run), s.server.Close())
 }
