@@ -84,7 +84,7 @@ func TestRequestsThatDoNotHold(t *testing.T) {
 		}},
 		{"AZ-24", "resource", "invalid_target", []string{"https://evil.example/mcp", "https://mcp.example.evil.example/mcp"}},
 		{"AZ-25", "resource", "invalid_target", []string{
-			"/mcp", "mcp", "", "urn:mcp", resourceURI + "#f", resourceURI + "#", resourceURI + "/", resourceURI + "/t/globex", "https://mcp.example:443/mcp", "https://mcp.example/mcp/../admin",
+			"/mcp", "mcp", "urn:mcp", resourceURI + "#f", resourceURI + "#", resourceURI + "/", resourceURI + "/t/globex", "https://mcp.example:443/mcp", "https://mcp.example/mcp/../admin",
 			"https://mcp.example/MCP", "https://mcp.example/%6dcp", "https://u@mcp.example/mcp", resourceURI + "?", "http://mcp.example/mcp", resourceURI + " ",
 		}},
 	} {

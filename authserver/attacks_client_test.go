@@ -43,7 +43,6 @@ func TestWhoDoesNotProveWhoTheyAre(t *testing.T) {
 		"CA-05, an empty secret, posted":  {nil, url.Values{"client_id": {post.ID}, "client_secret": {""}}},
 		"CA-05, a secret of a public one": {basicAuth(public.ID, "bogus"), nil},
 		"CA-05, the same, posted":         {nil, url.Values{"client_id": {public.ID}, "client_secret": {"bogus"}}},
-		"CA-05, the same, empty":          {nil, url.Values{"client_id": {public.ID}, "client_secret": {""}}},
 		"CA-06, nobody":                   {basicAuth("cli_nobody", "ghs_wrong"), nil},
 		"CA-06, nobody, posted":           {nil, url.Values{"client_id": {"cli_nobody"}, "client_secret": {"ghs_wrong"}}},
 		"CA-06, nobody, without":          {nil, url.Values{"client_id": {"cli_nobody"}}},

@@ -152,7 +152,9 @@ func (s *Server) engine(fetcher *cimd.Fetcher, assertions *assertion.Checker) *i
 		Issuer: c.Issuer, Resources: b.resources,
 		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.ring.Secret(),
 		Trust: b.sql, Identities: assertions, Audit: b.sql, Issued: s.issued.Record, Refusals: s.refusals,
-		Proofs:   &dpop.Checker{Used: b.proofs, Nonces: &dpop.Nonces{Key: b.nonces}, Now: s.deps.Now},
+		Proofs: &dpop.Checker{
+			Used: b.proofs, Nonces: &dpop.Nonces{Key: b.nonces}, NonceRequired: c.DPoPNonce == dpop.NonceRequired, Window: c.DPoPWindow, Since: b.since, Now: s.deps.Now,
+		},
 		CodeLife: c.CodeLife, RefreshIdle: c.RefreshIdle, RefreshLife: c.RefreshLife, ReplayWindow: max(c.ReplayWindow, 0), Now: s.deps.Now,
 	})
 }

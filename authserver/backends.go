@@ -28,14 +28,14 @@ import (
 )
 
 // What short memory holds at most in the embedded form. Each kind has a memory of its own: a stranger who fills the one that strangers write to
-// signs nobody out.
+// signs nobody out. In Redis as many are held, for all replicas together.
 const (
 	mostSessions     = 100_000
 	mostTransactions = 20_000 // 16 KiB each at most
 	mostAhead        = 20_000 // 16 KiB each at most
 	mostCounters     = 100_000
 	mostAssertions   = 100_000
-	mostProofs       = 200_000
+	mostProofs       = 500_000 // 300 bytes each
 )
 
 // backends is the switchboard: embedded or production is decided here and nowhere else.
@@ -53,7 +53,8 @@ type backends struct {
 	marked atomic.Pointer[time.Time] // when this process last wrote the list anew
 	ring   *keyring.Ring
 	ledger *grant.Ledger
-	nonces []byte // the key of DPoP nonces
+	nonces []byte    // the key of DPoP nonces
+	since  time.Time // when the memory of proofs began; zero: it outlives the process
 
 	connections *connection.Log
 	jobs        *job.Runner
@@ -81,8 +82,9 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 		if b.redis, err = ttl.OpenRedis(ctx, r.Redis.Reveal()); err != nil {
 			return nil, err
 		}
-		short := ttl.NewRedis(b.redis, r.RedisPrefix)
-		b.sessions, b.transactions, b.ahead, b.counters, b.assertions, b.proofs = short, short, short, short, short, short
+		short := func(kind string, most int) ttl.Store { return ttl.NewRedis(b.redis, r.RedisPrefix+kind+":", most) }
+		b.sessions, b.transactions, b.ahead = short("sessions", mostSessions), short("transactions", mostTransactions), short("ahead", mostAhead)
+		b.counters, b.assertions, b.proofs = short("counters", mostCounters), short("assertions", mostAssertions), short("proofs", mostProofs)
 		if b.list == nil {
 			b.list = revocation.NewRedis(b.redis, r.RedisPrefix, d.Now)
 		}
@@ -92,6 +94,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 		b.ahead = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostAhead})
 		b.counters = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostCounters})
 		b.assertions = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostAssertions})
+		b.since = d.Now()
 		b.proofs = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostProofs})
 		if b.list == nil {
 			b.list = revocation.NewMemory(d.Now)

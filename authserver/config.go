@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
@@ -86,6 +87,10 @@ type Config struct {
 	RefuseDocuments bool
 	// InsecureDocumentHosts are hosts whose client documents may lie at private addresses: for development on one's own network. Default none.
 	InsecureDocumentHosts []string
+	// DPoPNonce says whether DPoP proofs must have a nonce: "required" or "optional". Default optional: one is offered, and must be good when it comes.
+	DPoPNonce string
+	// DPoPWindow is how far the iat of a DPoP proof may be from now. Default 5 minutes, and not more.
+	DPoPWindow time.Duration
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default none.
 	TrustedProxies []netip.Prefix
 	// Hosts are values of the Host header, beside the issuer's own, to which pages and forms answer: of a proxy that does not keep it. Metadata, keys and the
@@ -135,6 +140,12 @@ func (c Config) resolve(sealed bool) (resolved, error) {
 	if !slices.Contains([]string{endpoint.RegistrationOpen, endpoint.RegistrationToken, endpoint.RegistrationClosed}, c.Registration) {
 		return r, fmt.Errorf("registration %q is not open, token or closed", c.Registration)
 	}
+	if c.DPoPNonce != dpop.NonceRequired && c.DPoPNonce != dpop.NonceOptional {
+		return r, fmt.Errorf("dpop-nonce is %q, expected %s or %s", c.DPoPNonce, dpop.NonceRequired, dpop.NonceOptional)
+	}
+	if err := dpop.CheckWindow(c.DPoPWindow); err != nil {
+		return r, err
+	}
 	if err := c.checkLives(); err != nil {
 		return r, err
 	}
@@ -179,12 +190,15 @@ func defaults(c *Config) {
 		value time.Duration
 	}{
 		{&c.TokenLife, 10 * time.Minute}, {&c.CodeLife, time.Minute}, {&c.RefreshIdle, 14 * 24 * time.Hour},
-		{&c.RefreshLife, 90 * 24 * time.Hour}, {&c.ReplayWindow, 30 * time.Second}, {&c.SessionLife, 8 * time.Hour},
+		{&c.RefreshLife, 90 * 24 * time.Hour}, {&c.ReplayWindow, 30 * time.Second}, {&c.SessionLife, 8 * time.Hour}, {&c.DPoPWindow, dpop.Window},
 		{&c.ClientIdle, 90 * 24 * time.Hour}, {&c.KeyAge, 90 * 24 * time.Hour}, {&c.AuditRetention, 400 * 24 * time.Hour},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
+	}
+	if c.DPoPNonce == "" {
+		c.DPoPNonce = dpop.NonceOptional
 	}
 	if c.RedisPrefix == "" {
 		c.RedisPrefix = "gatehouse:"

@@ -39,6 +39,45 @@ func (a app) prover() *prover {
 	return p
 }
 
+// nonceRequired is the stricter setting.
+func nonceRequired(c *authserver.Config) { c.DPoPNonce = dpop.NonceRequired }
+
+// By default a nonce is offered, honoured and not demanded: a client that knows of none gets its token, within five minutes of its clock.
+func TestAClientWithoutNoncesGetsItsToken(t *testing.T) {
+	h := openHouse(t)
+	m := h.machine("acme", "customers:read").prover()
+	form := url.Values{"grant_type": {"client_credentials"}}
+	at := func(off time.Duration) string {
+		return m.key.Proof("POST", h.URL+"/oauth2/token", dpoptest.Claim("iat", h.Clock.Now().Add(off).Unix()))
+	}
+	h.Clock.step(10 * time.Minute) // what is made before the process began is refused
+	for off, want := range map[time.Duration]int{-5 * time.Minute: 200, 0: 200, 5 * time.Minute: 200, -5*time.Minute - time.Second: 400, 5*time.Minute + time.Second: 400} {
+		proof := at(off)
+		status, answer, header := m.send("/oauth2/token", form, proof)
+		if status != want || header.Get(dpop.NonceHeader) == "" && want == 200 {
+			t.Errorf("iat %s off: got %d %v with nonce %q, want %d and a nonce offered", off, status, answer, header.Get(dpop.NonceHeader), want)
+		}
+		for range 2 {
+			status, answer, _ := m.send("/oauth2/token", form, proof)
+			wantError(t, "again", status, answer, 400, "invalid_dpop_proof")
+		}
+	}
+	late := at(5 * time.Minute)
+	if status, answer, _ := m.send("/oauth2/token", form, late); status != 200 {
+		t.Fatalf("made ahead: got %d %v", status, answer)
+	}
+	for range 10 { // it is remembered for as long as it could be believed
+		status, answer, _ := m.send("/oauth2/token", form, late)
+		wantError(t, "made ahead, again", status, answer, 400, "invalid_dpop_proof")
+		h.Clock.step(time.Minute)
+	}
+	for what, setting := range map[string]string{"a typing error": "requird", "capitals": "Optional"} {
+		if err := (authserverConfig{Issuer: "https://auth.example", Database: "sqlite:x", DPoPNonce: setting}).Check(); err == nil || !strings.Contains(err.Error(), "dpop-nonce") {
+			t.Errorf("%s: got %v, want an error that names the setting", what, err)
+		}
+	}
+}
+
 // other is the same client with another key.
 func (p *prover) other() *prover { return p.app.prover() }
 
@@ -46,8 +85,7 @@ func (p *prover) other() *prover { return p.app.prover() }
 func (p *prover) freshen() {
 	p.h.t.Helper()
 	p.nonce = ""
-	status, answer, header := p.send("/oauth2/token", refreshment("x"), p.key.Proof("POST", p.h.URL+"/oauth2/token"))
-	wantError(p.h.t, "without a nonce", status, answer, 400, "use_dpop_nonce")
+	_, _, header := p.send("/oauth2/token", refreshment("x"), p.key.Proof("POST", p.h.URL+"/oauth2/token"))
 	if p.nonce = header.Get(dpop.NonceHeader); p.nonce == "" {
 		p.h.t.Fatal("the answer names no nonce")
 	}
@@ -354,7 +392,7 @@ func TestABoundChainOfAClientThatChanges(t *testing.T) {
 
 // RFC 9449 §8, §8.2: nonces that are missing, foreign and stale; the one of the step before, with a newer one in the answer.
 func TestNonces(t *testing.T) {
-	h := openHouse(t)
+	h := openHouse(t, nonceRequired)
 	h.Clock.step(dpop.Step - time.Duration(h.Clock.Now().Unix())*time.Second%dpop.Step) // to a step's beginning
 	m := h.machine("acme", "customers:read").prover()
 	form := url.Values{"grant_type": {"client_credentials"}}
@@ -435,7 +473,7 @@ func TestCodesAreBoundToAKey(t *testing.T) {
 	if status, answer = p.token(refreshment(answer["refresh_token"].(string))); status != 200 {
 		t.Errorf("a stranger ended the grant with a code that is not his key's: got %d %v", status, answer)
 	}
-	for what, jkt := range map[string]string{"empty": "", "too short": p.key.JKT()[1:], "padded": p.key.JKT() + "=", "not base64url": strings.Repeat("+", 43)} {
+	for what, jkt := range map[string]string{"a blank": " ", "too short": p.key.JKT()[1:], "padded": p.key.JKT() + "=", "not base64url": strings.Repeat("+", 43)} {
 		request.Set("dpop_jkt", jkt)
 		if got := ann.open("/oauth2/authorize?" + request.Encode()).away; got == nil || got.Query().Get("error") != "invalid_request" {
 			t.Errorf("%s: went to %v, want invalid_request", what, got)
@@ -445,7 +483,7 @@ func TestCodesAreBoundToAKey(t *testing.T) {
 
 // RFC 9449 §10.1: a proof with a pushed request binds its code.
 func TestPushedRequestsWithAProof(t *testing.T) {
-	h := openHouse(t)
+	h := openHouse(t, nonceRequired)
 	ann := h.person("ann@acme.example")
 	p := h.register(map[string]any{}).prover()
 	const path = "/oauth2/par"

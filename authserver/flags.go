@@ -18,6 +18,8 @@ func (c *Config) RegisterLives(fs *flag.FlagSet) {
 	fs.Var((*window)(&c.KeyAge), "key-age", "a signing key signs for so `long`, then the next takes its place by itself; 0: when somebody rotates")
 	fs.DurationVar(&c.ClientIdle, "client-idle", c.ClientIdle, "clients that made themselves known and that nobody uses for so `long` are unknown again")
 	fs.Var((*window)(&c.AuditRetention), "audit-retention", "how `long` audit lines are kept, at least 24h; 0: for ever")
+	fs.StringVar(&c.DPoPNonce, "dpop-nonce", c.DPoPNonce, "`whether` DPoP proofs must have a nonce: required, or optional (one is offered)")
+	fs.DurationVar(&c.DPoPWindow, "dpop-window", c.DPoPWindow, "`time` that the iat of a DPoP proof may be from now, at most 5m")
 	fs.Int64Var(&c.MostClients, "most-clients", c.MostClients, "how `many` clients may register by themselves")
 	fs.Int64Var(&c.AuthorizationsPerMinute, "authorizations-per-minute", c.AuthorizationsPerMinute, "how `many` authorization, device and pushed requests may come from one address in a minute")
 	fs.Int64Var(&c.IntrospectionsPerMinute, "introspections-per-minute", c.IntrospectionsPerMinute, "how `many` tokens one client may introspect in a minute")

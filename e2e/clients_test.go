@@ -21,7 +21,7 @@ import (
 // TestOtherPeoplesClients goes through every grant with clients that were not written for us; ann is at their browser.
 func TestOtherPeoplesClients(t *testing.T) {
 	w := openWorkshop(t, "clients")
-	h := open(t)
+	h := open(t, "--dpop-nonce", "required") // so that they show that they take one
 	code, out := h.operate("client", "create", "--tenant", "acme", "--scopes", "customers:read")
 	if code != 0 {
 		t.Fatal(out)

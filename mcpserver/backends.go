@@ -50,7 +50,7 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 			return nil, err
 		}
 		// Under a prefix of their own, so that the wing's user of Redis can be kept from writing anything else.
-		b.proofs = ttl.NewRedis(b.redis, c.RedisPrefix+"resource:")
+		b.proofs = ttl.NewRedis(b.redis, c.RedisPrefix+"resource:", mostProofs)
 	}
 	switch {
 	case b.revoked != nil:

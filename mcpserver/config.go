@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/card"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/tools"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
@@ -56,7 +57,12 @@ type Config struct {
 	Registration string
 	// RequireDPoP refuses access tokens that are not bound to a key of their client's (RFC 9449). Default: both kinds are taken.
 	RequireDPoP bool
-	// DPoPNonceKey makes the nonces that DPoP proofs must have (RFC 9449 §9): at least 32 random characters, the same at each replica. Default: none is asked
+	// DPoPNonce says whether DPoP proofs must have a nonce: "required", which needs the key, or "optional". Default optional: one is offered, if there is a key, and
+	// must be good when it comes.
+	DPoPNonce string
+	// DPoPWindow is how far the iat of a DPoP proof may be from now. Default 5 minutes, and not more.
+	DPoPWindow time.Duration
+	// DPoPNonceKey makes the nonces that are offered for DPoP proofs (RFC 9449 §9): at least 32 random characters, the same at each replica. Default: none is asked
 	// for, and what protects is that each proof counts once, for a minute, at all replicas that share a Redis.
 	DPoPNonceKey config.Secret
 	// ArgumentsKey names the arguments of a tool's call in the log, by a keyed hash; see guard.Policy. Default: nothing is said of them.
@@ -136,6 +142,9 @@ func (c Config) resolve() (Config, error) {
 	}
 	if err := c.resolveEnded(); err != nil {
 		return c, err
+	}
+	if c.DPoPNonce != "" && c.DPoPNonce != dpop.NonceOptional && c.DPoPNonce != dpop.NonceRequired {
+		return c, fmt.Errorf("dpop-nonce is %q, expected %s or %s", c.DPoPNonce, dpop.NonceRequired, dpop.NonceOptional)
 	}
 	if c.CallsPerMinute == 0 {
 		c.CallsPerMinute = 600

@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
@@ -120,7 +121,7 @@ func check(c Config, d Deps, b *backends) (*guard.Guard, error) {
 		WhenUnknown: whenUnknown,
 		Issuer:      c.Issuer, Resource: c.Resource, Algorithms: c.Algorithms, Baseline: baseline(), Revoked: b.revoked, HTTPClient: d.HTTPClient, PublishedKeys: d.PublishedKeys,
 		Now: d.Now, Log: d.Log, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, CacheLife: c.TokenCacheLife,
-		RequireDPoP: c.RequireDPoP, DPoPNonceKey: c.DPoPNonceKey, UsedProofs: b.proofs,
+		RequireDPoP: c.RequireDPoP, DPoPNonceKey: c.DPoPNonceKey, DPoPNonceRequired: c.DPoPNonce == dpop.NonceRequired, DPoPWindow: c.DPoPWindow, UsedProofs: b.proofs,
 	})
 }
 
@@ -168,6 +169,9 @@ func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[strin
 	door := httpd.Paths(map[string]http.Handler{path: s.guard.CORS(endpoint)}, r)
 	return httpd.Handler(door, httpd.Options{Log: d.Log, TrustedProxies: c.TrustedProxies}), nil
 }
+
+// mostProofs bounds the DPoP proofs that are remembered in Redis.
+const mostProofs = 500_000
 
 // mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more (RS-41).
 const mostCounted = 100_000

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -30,6 +31,16 @@ func (f *File) check() error {
 		if !slices.Contains([]string{"ES256", "RS256", "EdDSA"}, a) {
 			return fmt.Errorf("algorithm %q is not believed; use ES256, RS256 or EdDSA", a)
 		}
+	}
+	fill(&f.DPoPNonce, dpop.NonceOptional)
+	switch {
+	case f.DPoPNonce != dpop.NonceOptional && f.DPoPNonce != dpop.NonceRequired:
+		return fmt.Errorf("dpop_nonce is %q, expected %s or %s", f.DPoPNonce, dpop.NonceRequired, dpop.NonceOptional)
+	case f.DPoPNonce == dpop.NonceRequired && f.Redis != (Secret{}):
+		return errors.New("dpop_nonce: required and redis do not go together yet: replicas have no key for nonces between them")
+	}
+	if err := dpop.CheckWindow(f.DPoPWindow); err != nil {
+		return fmt.Errorf("dpop_window: %w", err)
 	}
 	if f.CallsPerMinute == 0 {
 		f.CallsPerMinute = 600

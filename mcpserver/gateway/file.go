@@ -51,6 +51,11 @@ type File struct {
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	// RequireDPoP refuses access tokens that are not bound to a key of their client's.
 	RequireDPoP bool `yaml:"require_dpop"`
+	// DPoPNonce says whether DPoP proofs must have a nonce: "required", or "optional", the default. Nonces are offered without Redis alone: then this process
+	// makes them.
+	DPoPNonce string `yaml:"dpop_nonce"`
+	// DPoPWindow is how far the iat of a DPoP proof may be from now. Default 5m, and not more.
+	DPoPWindow time.Duration `yaml:"dpop_window"`
 	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no bound.
 	CallsPerMinute int64 `yaml:"calls_per_minute"`
 	// DocumentsPerMinute bounds how often one address may ask for the documents that need no token (metadata, cards, keys), at each replica. Default 600; negative: no bound.
@@ -214,7 +219,7 @@ func parse(text []byte) (File, error) {
 func words() []string {
 	return []string{
 		"listen", "issuer", "jwks_url", "algorithms", "redis", "redis_prefix", "client_id", "client_secret", "insecure_ignore_revocations", "insecure_http", "assertion_key", "session_key", "arguments_key",
-		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "calls_per_minute", "documents_per_minute", "database", "metrics_listen", "shutdown_delay", "insecure_allow_anonymous", "upstreams",
+		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "dpop_nonce", "dpop_window", "calls_per_minute", "documents_per_minute", "database", "metrics_listen", "shutdown_delay", "insecure_allow_anonymous", "upstreams",
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write", "exact",
 		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "first_byte", "idle", "failures", "cooldown",

@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
@@ -169,10 +170,9 @@ func (g *Gateway) open(ctx context.Context) error {
 		if g.redis, err = ttl.OpenRedis(ctx, address); err != nil {
 			return err
 		}
-		g.proofs = ttl.NewRedis(g.redis, g.file.RedisPrefix+"gateway:")
-	}
-	g.counts = g.proofs
-	if g.redis == nil {
+		g.proofs = ttl.NewRedis(g.redis, g.file.RedisPrefix+"gateway:proofs:", mostProofs)
+		g.counts = ttl.NewRedis(g.redis, g.file.RedisPrefix+"gateway:", mostCounted)
+	} else {
 		g.counts = ttl.NewMemory(ttl.Options{Now: g.deps.Now})
 		g.nonces = config.Secret(rand.Text() + rand.Text()) // the memory of proofs ends with the process, and so do its nonces: a forgotten proof is worth nothing
 	}
@@ -217,7 +217,7 @@ func (g *Gateway) check(m *member) (*guard.Guard, error) {
 	return guard.New(guard.Config{
 		Issuer: g.file.Issuer, Resource: m.config.Resource, Revoked: g.revoked, Algorithms: g.file.Algorithms, Baseline: m.config.baseline(), JWKSURL: g.file.JWKSURL,
 		AllowedHosts: g.file.AllowedHosts, AllowedOrigins: g.file.AllowedOrigins, RequireDPoP: g.file.RequireDPoP, UsedProofs: g.proofs,
-		DPoPNonceKey: g.nonces, HTTPClient: g.deps.HTTPClient, Now: g.deps.Now, Log: g.deps.Log,
+		DPoPNonceKey: g.nonces, DPoPNonceRequired: g.file.DPoPNonce == dpop.NonceRequired, DPoPWindow: g.file.DPoPWindow, HTTPClient: g.deps.HTTPClient, Now: g.deps.Now, Log: g.deps.Log,
 	})
 }
 
@@ -246,6 +246,9 @@ func (g *Gateway) enforce(m *member, keys policyKeys) (http.Handler, error) {
 
 // mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more (RS-41).
 const mostCounted = 100_000
+
+// mostProofs bounds the DPoP proofs that are remembered in Redis.
+const mostProofs = 500_000
 
 // admit bounds how often one grant may ask, or one address when it shows no good token, whatever comes of it.
 func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, c mcp.Caller) bool {

@@ -162,7 +162,7 @@ func TestTheURLOfAProof(t *testing.T) {
 
 // RFC 9449 §9: nonces that are missing, foreign and stale; the one of the step before, with a newer one in the answer.
 func TestNonces(t *testing.T) {
-	g := newGate(t, func(c *guard.Config) { c.DPoPNonceKey = nonceKey })
+	g := newGate(t, func(c *guard.Config) { c.DPoPNonceKey, c.DPoPNonceRequired = nonceKey, true })
 	g.step(g.now().Truncate(dpop.Step).Add(dpop.Step).Sub(g.now())) // to a step's beginning
 	k := g.key()
 	raw := g.bound(k)

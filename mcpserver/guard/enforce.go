@@ -130,6 +130,7 @@ type passage struct {
 	r      *http.Request
 	v      verified     // zero: nobody
 	bad    *oauth.Error // why nobody
+	proof  *dpop.Proof  // that was believed and is not used up; nil: the token needs none
 	table  *Table
 	held   *stream // its place among the open ones; nil: it has none
 	m      message.Message
@@ -151,6 +152,19 @@ func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (x *passage) serve() {
 	refused := x.identify()
+	admitted := false
+	if refused == nil && x.proof != nil { // before the proof is used up: a request over its grant's limit may come again with it
+		if !x.admit() {
+			return
+		}
+		var why error
+		if refused, why = x.guard.spend(x.r.Context(), x.v.caller.GrantID, x.proof); refused != nil && why != nil {
+			x.record.Why = unproved(why, x.v.caller.ClientID, x.v.caller.TenantID)
+		}
+		if admitted = refused == nil; !admitted {
+			x.v, x.record.Caller, x.table = verified{}, mcp.Caller{}, nil
+		}
+	}
 	if refused != nil {
 		x.bad, x.record.Refused, x.record.Agent = refused, or(refused.Code, RefusedNoToken), agentOf(x.r)
 		if !x.anonymous() {
@@ -158,9 +172,7 @@ func (x *passage) serve() {
 			return
 		}
 	}
-	x.record.Caller, x.table = x.v.caller, x.Tables(x.v.caller.TenantID)
-	if x.Admit != nil && !x.Admit(x.w, x.r, x.v.caller) {
-		x.record.Refused = RefusedLimit
+	if !admitted && !x.admit() {
 		return
 	}
 	h := x.w.Header()
@@ -221,7 +233,7 @@ func (x *passage) identify() *oauth.Error {
 		x.record.Why = v.why
 		return refused
 	}
-	nonce, refused, why := x.guard.prove(x.r, shown, v.jkt)
+	proof, nonce, refused, why := x.guard.prove(x.r, shown, v.jkt)
 	if nonce != "" {
 		x.w.Header().Set("DPoP-Nonce", nonce)
 	}
@@ -231,10 +243,20 @@ func (x *passage) identify() *oauth.Error {
 		}
 		return refused
 	}
-	x.v = v
+	x.v, x.proof = v, proof
 	httpd.Note(x.r.Context(), "tenant", v.caller.TenantID)
 	httpd.Note(x.r.Context(), "client", v.caller.ClientID)
 	return nil
+}
+
+// admit says whether the caller is within their limits; if not, the answer has been given.
+func (x *passage) admit() bool {
+	x.record.Caller, x.table = x.v.caller, x.Tables(x.v.caller.TenantID)
+	if x.Admit != nil && !x.Admit(x.w, x.r, x.v.caller) {
+		x.record.Refused = RefusedLimit
+		return false
+	}
+	return true
 }
 
 // anonymous says whether a request without a good token may pass, as nobody.

@@ -53,9 +53,13 @@ type Config struct {
 	CacheSize int
 	// RequireDPoP refuses tokens that are not bound to a key of their client's (RFC 9449). Default: both kinds are taken, each by its own scheme.
 	RequireDPoP bool
-	// DPoPNonceKey makes the nonces that DPoP proofs must have (RFC 9449 §9): 32 characters at least, the same at each replica. Whoever knows it can make proofs
-	// ahead of time, with a key that they have. Default: none is asked for.
+	// DPoPNonceKey makes the nonces that are offered for DPoP proofs, and that those who have one must have (RFC 9449 §9): 32 characters at least, the same at each
+	// replica. Whoever knows it can make proofs ahead of time, with a key that they have. Default: none is offered.
 	DPoPNonceKey config.Secret
+	// DPoPNonceRequired refuses proofs without a nonce; it needs the key. Default: a nonce is offered and not demanded, because clients in the field know none.
+	DPoPNonceRequired bool
+	// DPoPWindow is how far the iat of a proof may be from now. Default 5 minutes, and not more.
+	DPoPWindow time.Duration
 	// UsedProofs remembers the DPoP proofs of the last minutes, so that none counts twice; replicas share one. Default: memory of this process.
 	UsedProofs ttl.Store
 	// PublishedKeys returns the issuer's key set (RFC 7517 section 5) where the issuer runs in this process: a key that is
@@ -100,12 +104,24 @@ func New(c Config) (*Guard, error) {
 	}
 	if n := len(c.DPoPNonceKey.Reveal()); n > 0 && n < minNonceKey {
 		return nil, fmt.Errorf("the DPoP nonce key is shorter than %d characters; make one with: head -c 32 /dev/urandom | base64", minNonceKey)
+	} else if n == 0 && c.DPoPNonceRequired {
+		return nil, errors.New("nonces are required of DPoP proofs and there is no DPoP nonce key to make them with")
+	}
+	if err := dpop.CheckWindow(c.DPoPWindow); err != nil {
+		return nil, err
+	}
+	var since time.Time
+	if c.UsedProofs == nil { // what is remembered begins now
+		since = time.Now()
+		if c.Now != nil {
+			since = c.Now()
+		}
 	}
 	c.fill()
 	g := &Guard{
 		config: c, metadata: oauth.ResourceMetadataURL(c.Resource), hosts: httpd.Hosts{}, origins: map[string]bool{},
 		rules:  token.Rules{Issuer: c.Issuer, Audience: c.Resource, Algorithms: c.Algorithms, Leeway: Leeway, Now: c.Now},
-		proofs: &dpop.Checker{Used: c.UsedProofs, Now: c.Now},
+		proofs: &dpop.Checker{Used: c.UsedProofs, Now: c.Now, NonceRequired: c.DPoPNonceRequired, Window: c.DPoPWindow, Since: since},
 		keys:   &keys{issuer: c.Issuer, url: c.JWKSURL, http: c.HTTPClient, now: c.Now, log: c.Log, local: c.PublishedKeys},
 	}
 	g.SetBaseline(c.Baseline)
@@ -199,7 +215,10 @@ func (g *Guard) Protect(next func(w http.ResponseWriter, r *http.Request, c mcp.
 			g.challenge(w, r, refused)
 			return
 		}
-		nonce, refused, _ := g.prove(r, shown, v.jkt)
+		proof, nonce, refused, _ := g.prove(r, shown, v.jkt)
+		if refused == nil {
+			refused, _ = g.spend(r.Context(), v.caller.GrantID, proof)
+		}
 		if nonce != "" {
 			w.Header().Set(dpop.NonceHeader, nonce)
 		}

@@ -13,6 +13,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop/dpoptest"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
@@ -96,6 +98,25 @@ func TestServerOfOurs(t *testing.T) {
 		t.Errorf("another Host: got %d, recorded %+v", w.Code, f.last())
 	}
 	admitted = false
+	k := dpoptest.NewKey(t, "ES256")
+	k.Now = f.now
+	claims := f.issuer.Claims(resource, "read")
+	claims.Confirmation.JKT = k.JKT()
+	bound := f.issuer.Sign(claims)
+	again := k.Proof("POST", resource, dpoptest.Token(bound))
+	shown := func(r *http.Request) {
+		r.Header.Set("Authorization", "DPoP "+bound)
+		r.Header.Set(dpop.Header, again)
+	}
+	for _, row := range []struct {
+		admitted bool
+		status   int
+	}{{false, 429}, {false, 429}, {true, 200}, {true, 401}, {false, 429}} { // a request over its grant's limit does not use its proof up
+		admitted = row.admitted
+		if w := f.send("", list, shown); w.Code != row.status || row.status != 200 && f.last().Passed {
+			t.Errorf("with a proof, admitted %v: got %d, recorded %+v, want %d", row.admitted, w.Code, f.last(), row.status)
+		}
+	}
 	if w := f.send(f.token("read"), list); w.Code != 429 || f.last().Refused != guard.RefusedLimit || f.last().Passed || f.last().Status != 429 {
 		t.Errorf("over the limit: got %d, recorded %+v", w.Code, f.last())
 	}

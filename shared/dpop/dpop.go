@@ -29,11 +29,12 @@ var (
 	ErrNonce = errors.New("the DPoP proof needs a nonce of this server")
 )
 
-// For so long before and after it was made, by its iat, a proof is taken (RFC 9449 §11.1). The clocks of clients are not ours.
-const (
-	Past   = 60 * time.Second
-	Future = 30 * time.Second
-)
+// Window is how far a proof's iat may be from now, before or after, where a Checker does not say (RFC 9449 §11.1; MCP SEP-1932). The clocks of clients are not
+// ours.
+const Window = 5 * time.Minute
+
+// replicaSkew is how long a used proof stays remembered after it could last be believed, for replicas whose clocks are behind.
+const replicaSkew = 30 * time.Second
 
 // Algorithms of proofs' signatures that are believed: none that is symmetric (RFC 9449 §4.3 no. 5).
 func Algorithms() []string { return []string{"ES256", "RS256", "PS256", "EdDSA"} }
@@ -42,8 +43,14 @@ func Algorithms() []string { return []string{"ES256", "RS256", "PS256", "EdDSA"}
 type Checker struct {
 	// Used remembers the proofs that were used until they are too old to be used again. Required.
 	Used ttl.Store
-	// Nonces that proofs must have. Nil: none is asked for.
+	// Nonces are offered to clients, and a proof that has one must have a good one. Nil: none is offered.
 	Nonces *Nonces
+	// NonceRequired refuses proofs without a nonce. Without Nonces it means nothing.
+	NonceRequired bool
+	// Window is how far a proof's iat may be from now. 0: the package's Window.
+	Window time.Duration
+	// Since is when Used began to remember: a proof without a nonce that was made before is not known to be unused. Zero: Used outlives this process.
+	Since time.Time
 	// Now is required.
 	Now func() time.Time
 }
@@ -83,14 +90,16 @@ func (c *Checker) Believe(r Request) (Proof, error) {
 		return Proof{}, refuse("htu is not the request's URL")
 	case r.AccessToken != "" && p.token != Hash(r.AccessToken):
 		return Proof{}, refuse("ath is not of the request's access token")
-	case c.Nonces != nil && !c.Nonces.good(p.nonce, now):
+	case c.Nonces != nil && (p.nonce != "" || c.NonceRequired) && !c.Nonces.good(p.nonce, now):
 		return Proof{}, fmt.Errorf("%w: make another proof with the one of the DPoP-Nonce header", ErrNonce)
-	case now.Sub(made) > Past || made.Sub(now) > Future:
+	case now.Sub(made).Abs() > c.window():
 		return Proof{}, &askew{refuse("iat is not now; set your clock"), made.Sub(now)}
+	case made.Before(c.Since.Truncate(time.Second)) && (c.Nonces == nil || p.nonce == ""):
+		return Proof{}, refuse("it was made before this server started; make another for each request")
 	}
 	// A key and an id make one proof, in the context of the URL that it is for (RFC 9449 §11.1): servers that share a store do not spend each other's.
 	sum := sha256.Sum256([]byte(p.jkt + " " + r.URL + " " + p.id))
-	believed := Proof{JKT: p.jkt, id: "dpop:" + hex.EncodeToString(sum[:]), ends: made.Add(Past)}
+	believed := Proof{JKT: p.jkt, id: "dpop:" + hex.EncodeToString(sum[:16]), ends: made.Add(c.window())}
 	if newest := c.Nonce(); newest != p.nonce {
 		believed.Nonce = newest
 	}
@@ -98,10 +107,11 @@ func (c *Checker) Believe(r Request) (Proof, error) {
 }
 
 // Spend uses a proof up: of many requests with the same, one succeeds, and the others get ErrProof. Any other error is the store's, and then the proof must
-// not count. It stays remembered a little longer than it could be believed, for replicas whose clocks are behind.
-func (c *Checker) Spend(ctx context.Context, p Proof) error {
-	life := max(p.ends.Sub(c.Now()), 0) + Future
-	first, err := c.Used.PutIfAbsent(ctx, p.id, []byte("1"), life)
+// not count. It stays remembered a little longer than it could be believed, for replicas whose clocks are behind. owner is whom it counts against in a memory
+// that is full, such as the grant of the token that it came with.
+func (c *Checker) Spend(ctx context.Context, owner string, p Proof) error {
+	life := max(p.ends.Sub(c.Now()), 0) + replicaSkew
+	first, err := c.Used.Once(ctx, owner, p.id, life)
 	if err != nil {
 		return fmt.Errorf("remembering a DPoP proof: %w", err)
 	}
@@ -109,6 +119,21 @@ func (c *Checker) Spend(ctx context.Context, p Proof) error {
 		return refuse("it was used before; make another for each request")
 	}
 	return nil
+}
+
+// CheckWindow says what is wrong with a Window, if anything; zero is the default.
+func CheckWindow(window time.Duration) error {
+	if window != 0 && (window < time.Second || window > Window) {
+		return fmt.Errorf("the DPoP window %s is not between 1s and %s", window, Window)
+	}
+	return nil
+}
+
+func (c *Checker) window() time.Duration {
+	if c.Window > 0 {
+		return c.Window
+	}
+	return Window
 }
 
 // Nonce is the newest nonce; empty when none is asked for.

@@ -67,14 +67,14 @@ func TestGoodProofs(t *testing.T) {
 		if err != nil || p.JKT != k.JKT() || p.Nonce != "" {
 			t.Errorf("%s: got %+v %v, want the thumbprint %s", algorithm, p, err, k.JKT())
 		}
-		if err := b.Spend(context.Background(), p); err != nil {
+		if err := b.Spend(context.Background(), "grant", p); err != nil {
 			t.Errorf("%s: spending: %v", algorithm, err)
 		}
 	}
 	b := newBench(t)
 	for name, o := range map[string]dpoptest.Option{
 		"a claim of others": dpoptest.Claim("x", 1), "ath without a token": dpoptest.Token(access), "a nonce that nobody asked for": dpoptest.Claim("nonce", "x"),
-		"a minute old": dpoptest.Claim("iat", b.now.Unix()-60), "a clock a bit ahead": dpoptest.Claim("iat", b.now.Unix()+30), "a time with a fraction (RFC 7519 §2)": dpoptest.Claim("iat", float64(b.now.Unix())+0.5),
+		"five minutes old": dpoptest.Claim("iat", b.now.Unix()-300), "a clock five minutes ahead": dpoptest.Claim("iat", b.now.Unix()+300), "a time with a fraction (RFC 7519 §2)": dpoptest.Claim("iat", float64(b.now.Unix())+0.5),
 		"the longest jti": dpoptest.Claim("jti", strings.Repeat("j", 256)),
 		// RFC 9449 §4.3 no. 9; RFC 3986 §6.2.2, §6.2.3
 		"a query and a fragment": dpoptest.Claim("htu", place+"?a=b#c"), "capitals in scheme and host": dpoptest.Claim("htu", "HTTPS://AS.example/oauth2/token"),
@@ -147,7 +147,7 @@ func TestProofsThatDoNotHold(t *testing.T) {
 		"a slash more": bend(dpoptest.Claim("htu", place+"/")), "a path written otherwise": bend(dpoptest.Claim("htu", "https://as.example/oauth2%2Ftoken")),
 		"a user in htu": bend(dpoptest.Claim("htu", "https://u@as.example/oauth2/token")), "no scheme": bend(dpoptest.Claim("htu", "//as.example/oauth2/token")),
 		"no iat": bend(dpoptest.Claim("iat", nil)), "null for iat": bend(dpoptest.Claim("iat", json.RawMessage("null"))), "a string for iat": bend(dpoptest.Claim("iat", "now")),
-		"old": bend(dpoptest.Claim("iat", b.now.Unix()-61)), "of the future": bend(dpoptest.Claim("iat", b.now.Unix()+31)),
+		"old": bend(dpoptest.Claim("iat", b.now.Unix()-301)), "of the future": bend(dpoptest.Claim("iat", b.now.Unix()+301)),
 		"of a far future": bend(dpoptest.Claim("iat", int64(1)<<62)), "before time": bend(dpoptest.Claim("iat", int64(-1)<<62)),
 	} {
 		b.refuse(t, name, dpop.ErrProof, raw)
@@ -208,7 +208,7 @@ func TestAProofCountsOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() {
-				switch err := c.Spend(context.Background(), p); {
+				switch err := c.Spend(context.Background(), "grant", p); {
 				case err == nil:
 					wins.Add(1)
 				case !errors.Is(err, dpop.ErrProof):
@@ -229,7 +229,7 @@ func TestAProofCountsOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer client.Close()
-		once(t, &dpop.Checker{Used: ttl.NewRedis(client, prefix), Now: b.Now})
+		once(t, &dpop.Checker{Used: ttl.NewRedis(client, prefix, 0), Now: b.Now})
 	})
 }
 
@@ -242,13 +242,13 @@ func TestWhatIsRememberedOfAProof(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return b.Spend(context.Background(), p)
+		return b.Spend(context.Background(), "grant", p)
 	}
 	other := dpoptest.NewKey(t, "EdDSA")
 	if err := errors.Join(spend(b.key, place), spend(other, place), spend(b.key, place+"2")); err != nil {
 		t.Errorf("another key's, another URL's: got %v, want nil", err)
 	}
-	for range 61 {
+	for range 301 {
 		if err := spend(b.key, place); !errors.Is(err, dpop.ErrProof) || !strings.Contains(err.Error(), "used before") {
 			t.Errorf("%s later: got %v, want that it was used before", b.now.Sub(time.Unix(1_800_000_000, 0)), err)
 		}
@@ -266,7 +266,7 @@ func TestAMemoryThatIsFull(t *testing.T) {
 	for i := range 2 {
 		p, err := b.believe(b.key.Proof("POST", place))
 		if err == nil {
-			err = b.Spend(context.Background(), p)
+			err = b.Spend(context.Background(), "grant", p)
 		}
 		if full := errors.Is(err, ttl.ErrFull); full != (i == 1) || errors.Is(err, dpop.ErrProof) {
 			t.Errorf("proof %d: got %v", i+1, err)
@@ -278,7 +278,7 @@ func TestAMemoryThatIsFull(t *testing.T) {
 func TestNonces(t *testing.T) {
 	b := newBench(t)
 	b.now = b.now.Truncate(dpop.Step)
-	b.Nonces = &dpop.Nonces{Key: []byte("one key")}
+	b.Nonces, b.NonceRequired = &dpop.Nonces{Key: []byte("one key")}, true
 	foreign := &dpop.Checker{Nonces: &dpop.Nonces{Key: []byte("another key")}, Now: b.Now}
 	first := b.Nonce()
 	show := func(nonce string) (dpop.Proof, error) {
@@ -351,4 +351,77 @@ func BenchmarkBelieve(b *testing.B) {
 			ecdsa.VerifyASN1(key, sum[:], signature)
 		}
 	})
+}
+
+// A nonce that is offered and not demanded: a proof may do without one, and gets the newest; one that it has must be good.
+func TestNoncesThatAreOptional(t *testing.T) {
+	b := newBench(t)
+	b.Nonces = &dpop.Nonces{Key: []byte("one key")}
+	if p, err := b.believe(b.key.Proof("POST", place)); err != nil || p.Nonce != b.Nonce() || p.Nonce == "" {
+		t.Errorf("without one: got %+v %v, want it taken and the newest given", p, err)
+	}
+	if p, err := b.believe(b.key.Proof("POST", place, dpoptest.Claim("nonce", b.Nonce()))); err != nil || p.Nonce != "" {
+		t.Errorf("with the newest: got %+v %v, want it taken", p, err)
+	}
+	b.refuse(t, "with another's", dpop.ErrNonce, b.key.Proof("POST", place, dpoptest.Claim("nonce", "x")))
+}
+
+// A window that is stricter, and what a memory that begins with the process cannot know.
+func TestTheWindowIsASetting(t *testing.T) {
+	b := newBench(t)
+	b.Window = 10 * time.Second
+	at := func(off int64) string { return b.key.Proof("POST", place, dpoptest.Claim("iat", b.now.Unix()+off)) }
+	for _, off := range []int64{-10, 0, 10} {
+		if _, err := b.believe(at(off)); err != nil {
+			t.Errorf("%d s: got %v, want it taken", off, err)
+		}
+	}
+	b.refuse(t, "too old", dpop.ErrProof, at(-11))
+	b.refuse(t, "too far ahead", dpop.ErrProof, at(11))
+	for window, good := range map[time.Duration]bool{0: true, time.Second: true, dpop.Window: true, time.Millisecond: false, -time.Second: false, dpop.Window + 1: false} {
+		if err := dpop.CheckWindow(window); (err == nil) != good {
+			t.Errorf("%s: got %v, want good %v", window, err, good)
+		}
+	}
+	b.Window, b.Since = 0, b.now
+	b.refuse(t, "made before the memory began", dpop.ErrProof, at(-1))
+	if _, err := b.believe(at(0)); err != nil {
+		t.Errorf("made since: got %v, want it taken", err)
+	}
+	b.Nonces = &dpop.Nonces{Key: []byte("of this process")}
+	if _, err := b.believe(b.key.Proof("POST", place, dpoptest.Claim("iat", b.now.Unix()-1), dpoptest.Claim("nonce", b.Nonce()))); err != nil {
+		t.Errorf("made before, by its clock, with a nonce of this process: got %v, want it taken", err)
+	}
+}
+
+// A grant that fills the memory of proofs loses its own first: another's is taken, and nothing that was dropped counts again.
+func TestAGrantThatFillsTheMemoryOfProofs(t *testing.T) {
+	b := newBench(t)
+	b.Used = ttl.NewMemory(ttl.Options{Now: b.Now, MaxEntries: 10})
+	spend := func(owner string, raw string) error {
+		p, err := b.believe(raw)
+		if err != nil {
+			return err
+		}
+		return b.Spend(context.Background(), owner, p)
+	}
+	var used []string
+	for i := range 30 {
+		raw := b.key.Proof("POST", place)
+		used = append(used, raw)
+		if err := spend("greedy", raw); err != nil {
+			t.Fatalf("proof %d: got %v, want it taken", i, err)
+		}
+		b.now = b.now.Add(time.Second)
+		if i%10 == 0 {
+			if err := spend("modest", b.key.Proof("POST", place)); err != nil {
+				t.Fatalf("another grant's proof: got %v, want it taken", err)
+			}
+		}
+	}
+	for i, raw := range used {
+		if err := spend("greedy", raw); err == nil {
+			t.Errorf("proof %d counted twice", i)
+		}
+	}
 }

@@ -9,6 +9,12 @@ import (
 	"time"
 )
 
+// What a setting says of nonces: whether a proof must have one, or may.
+const (
+	NonceRequired = "required"
+	NonceOptional = "optional"
+)
+
 // Step is how long a nonce is the newest. It is taken for one step more, so that every nonce is good for as long as that at least.
 const Step = 2 * time.Minute
 

@@ -45,9 +45,9 @@ func (l *Limiter) Return(ctx context.Context, key string) {
 func (l *Limiter) add(ctx context.Context, key string, delta int64) (n int64, left time.Duration, err error) {
 	sum := sha256.Sum256([]byte(key)) // keys hold what strangers wrote
 	name := "limit:" + l.Name + ":" + hex.EncodeToString(sum[:16])
-	if n, left, err = l.Store.Add(ctx, name, delta, l.Window); err == nil {
+	if n, left, err = l.Store.Add(ctx, l.Name, name, delta, l.Window); err == nil {
 		return n, left, nil
 	}
 	l.once.Do(func() { l.local = ttl.NewMemory(ttl.Options{MaxEntries: localEntries}) })
-	return l.local.Add(ctx, name, delta, l.Window)
+	return l.local.Add(ctx, l.Name, name, delta, l.Window)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -13,16 +14,76 @@ import (
 type Redis struct {
 	client redis.UniversalClient
 	prefix string
-	add    *redis.Script
+	max    int
 }
 
-// NewRedis makes a Store of a connection; prefix begins every key.
-func NewRedis(client redis.UniversalClient, prefix string) *Redis {
-	return &Redis{client, prefix, redis.NewScript(`local sum = redis.call('INCRBY', KEYS[1], ARGV[1])
-local left = redis.call('PTTL', KEYS[1])
-if left < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) left = tonumber(ARGV[2]) end
-return {sum, left}`)}
+// NewRedis makes a Store of a connection; prefix begins every key. It holds max entries at most, 0: 100,000. Stores of one prefix count together.
+func NewRedis(client redis.UniversalClient, prefix string, max int) *Redis {
+	if max == 0 {
+		max = 100_000
+	}
+	return &Redis{client, prefix, max}
 }
+
+// forget is the part of both scripts that takes an entry out of the count. What is counted lies under four keys: "all" has the entries by when they expire,
+// "owner" whose each is, "of:OWNER" those of one owner by when they expire, "most" how many each owner has.
+const forget = `local P, key = ARGV[1] .. 'bound:', ARGV[2]
+local function forget(k)
+  local of = redis.call('HGET', P .. 'owner', k)
+  if not of then return end
+  redis.call('HDEL', P .. 'owner', k)
+  redis.call('ZREM', P .. 'all', k)
+  redis.call('ZREM', P .. 'of:' .. of, k)
+  if tonumber(redis.call('ZINCRBY', P .. 'most', -1, of)) <= 0 then redis.call('ZREM', P .. 'most', of) end
+end
+`
+
+// keep answers {1, what it kept for, in ms}; {0, 0} when there is one already that must not be replaced; {-1, 0} when there is no room. For a counter it answers
+// the sum instead of 1, after a 2.
+var keep = redis.NewScript(forget + `local owner, value, life, max, mode = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local there = redis.call('EXISTS', KEYS[1]) == 1
+if there and mode == 'add' then return {2, redis.call('INCRBY', KEYS[1], value), redis.call('PTTL', KEYS[1])} end
+if there and mode ~= 'put' then return {0, 0} end
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local expires = now + life
+if there and redis.call('HEXISTS', P .. 'owner', key) == 1 then
+  owner = redis.call('HGET', P .. 'owner', key)
+else
+  forget(key)
+  for _, k in ipairs(redis.call('ZRANGEBYSCORE', P .. 'all', '-inf', now, 'LIMIT', 0, 100)) do forget(k) end
+  if mode == 'once' then
+    redis.call('ZREMRANGEBYSCORE', P .. 'floors', '-inf', now)
+    local floor = redis.call('ZSCORE', P .. 'floors', owner)
+    if floor and expires <= tonumber(floor) then return {-1, 0} end
+  end
+  if redis.call('ZCARD', P .. 'all') >= max then
+    local top = redis.call('ZREVRANGE', P .. 'most', 0, 0, 'WITHSCORES')
+    if not top[1] or mode == 'once' and tonumber(top[2]) <= 1 then return {-1, 0} end
+    local first = redis.call('ZRANGE', P .. 'of:' .. top[1], 0, 0, 'WITHSCORES')
+    if mode == 'once' then
+      redis.call('ZADD', P .. 'floors', 'GT', first[2], top[1])
+      local left = tonumber(first[2]) - now + 1
+      if redis.call('PTTL', P .. 'floors') < left then redis.call('PEXPIRE', P .. 'floors', left) end
+    end
+    redis.call('DEL', ARGV[1] .. first[1])
+    forget(first[1])
+  end
+  redis.call('HSET', P .. 'owner', key, owner)
+  redis.call('ZINCRBY', P .. 'most', 1, owner)
+end
+redis.call('SET', KEYS[1], value, 'PX', life)
+redis.call('ZADD', P .. 'all', expires, key)
+redis.call('ZADD', P .. 'of:' .. owner, expires, key)
+for _, k in ipairs({'all', 'owner', 'most', 'of:' .. owner}) do
+  if redis.call('PTTL', P .. k) < life then redis.call('PEXPIRE', P .. k, life) end
+end
+if mode == 'add' then return {2, tonumber(value), life} end
+return {1, life}`)
+
+var take = redis.NewScript(forget + `local value = redis.call('GETDEL', KEYS[1])
+forget(key)
+return value`)
 
 // OpenRedis connects to redis:// or rediss:// and asks whether it answers. The error does not show the URL, which may hold a password.
 func OpenRedis(ctx context.Context, url string) (redis.UniversalClient, error) {
@@ -39,8 +100,9 @@ func OpenRedis(ctx context.Context, url string) (redis.UniversalClient, error) {
 }
 
 // Put implements Store.
-func (r *Redis) Put(ctx context.Context, key string, value []byte, life time.Duration) error {
-	return r.client.Set(ctx, r.prefix+key, value, life).Err()
+func (r *Redis) Put(ctx context.Context, owner, key string, value []byte, life time.Duration) error {
+	_, err := r.keep(ctx, "put", owner, key, value, life)
+	return err
 }
 
 // Get implements Store.
@@ -49,34 +111,55 @@ func (r *Redis) Get(ctx context.Context, key string) ([]byte, bool, error) {
 }
 
 // PutIfAbsent implements Store.
-func (r *Redis) PutIfAbsent(ctx context.Context, key string, value []byte, life time.Duration) (bool, error) {
-	err := r.client.SetArgs(ctx, r.prefix+key, value, redis.SetArgs{Mode: "NX", TTL: life}).Err()
-	if errors.Is(err, redis.Nil) {
-		return false, nil
-	}
-	return err == nil, err
+func (r *Redis) PutIfAbsent(ctx context.Context, owner, key string, value []byte, life time.Duration) (bool, error) {
+	got, err := r.keep(ctx, "absent", owner, key, value, life)
+	return err == nil && got[0] == 1, err
+}
+
+// Once implements Store.
+func (r *Redis) Once(ctx context.Context, owner, key string, life time.Duration) (bool, error) {
+	got, err := r.keep(ctx, "once", owner, key, []byte("1"), life)
+	return err == nil && got[0] == 1, err
 }
 
 // Take implements Store.
 func (r *Redis) Take(ctx context.Context, key string) ([]byte, bool, error) {
-	return found(r.client.GetDel(ctx, r.prefix+key).Bytes())
+	text, err := take.Run(ctx, r.client, []string{r.prefix + key}, r.prefix, key).Text()
+	return found([]byte(text), err)
 }
 
 // Add implements Store.
-func (r *Redis) Add(ctx context.Context, key string, delta int64, life time.Duration) (int64, time.Duration, error) {
-	got, err := r.add.Run(ctx, r.client, []string{r.prefix + key}, delta, life.Milliseconds()).Int64Slice()
+func (r *Redis) Add(ctx context.Context, owner, key string, delta int64, life time.Duration) (int64, time.Duration, error) {
+	got, err := r.keep(ctx, "add", owner, key, strconv.AppendInt(nil, delta, 10), life)
 	if err != nil {
 		return 0, 0, err
 	}
-	if len(got) != 2 {
-		return 0, 0, fmt.Errorf("adding to a counter: Redis answered %d numbers, expected 2", len(got))
+	if len(got) != 3 {
+		return 0, 0, fmt.Errorf("adding to a counter: Redis answered %d numbers, expected 3", len(got))
 	}
-	return got[0], time.Duration(got[1]) * time.Millisecond, nil
+	return got[1], time.Duration(got[2]) * time.Millisecond, nil
+}
+
+// keep runs the script of this name.
+func (r *Redis) keep(ctx context.Context, mode, owner, key string, value []byte, life time.Duration) ([]int64, error) {
+	got, err := keep.Run(ctx, r.client, []string{r.prefix + key}, r.prefix, key, owner, value, max(life.Milliseconds(), 1), r.max, mode).Int64Slice()
+	switch {
+	case err != nil:
+		return nil, err
+	case len(got) < 2:
+		return nil, fmt.Errorf("keeping an entry: Redis answered %d numbers, expected 2 or 3", len(got))
+	case got[0] < 0:
+		return nil, ErrFull
+	}
+	return got, nil
 }
 
 func found(value []byte, err error) ([]byte, bool, error) {
 	if errors.Is(err, redis.Nil) {
 		return nil, false, nil
 	}
-	return value, err == nil, err
+	if err != nil {
+		return nil, false, err
+	}
+	return value, true, nil
 }

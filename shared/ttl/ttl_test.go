@@ -1,8 +1,6 @@
 package ttl_test
 
 import (
-	"context"
-	"errors"
 	"strconv"
 	"sync"
 	"testing"
@@ -14,11 +12,11 @@ import (
 )
 
 func TestMemory(t *testing.T) {
-	ttltest.Run(t, func(t *testing.T) (ttl.Store, func(time.Duration)) {
+	ttltest.Run(t, func(t *testing.T, most int) (ttl.Store, func(time.Duration)) {
 		var mu sync.Mutex
 		now := time.Unix(1_800_000_000, 0)
 		clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
-		return ttl.NewMemory(ttl.Options{Now: clock}), func(d time.Duration) { mu.Lock(); defer mu.Unlock(); now = now.Add(d) }
+		return ttl.NewMemory(ttl.Options{Now: clock, MaxEntries: most}), func(d time.Duration) { mu.Lock(); defer mu.Unlock(); now = now.Add(d) }
 	})
 }
 
@@ -30,12 +28,13 @@ func TestRedis(t *testing.T) {
 	}
 	t.Cleanup(func() { client.Close() })
 	part := 0
-	ttltest.Run(t, func(t *testing.T) (ttl.Store, func(time.Duration)) {
+	ttltest.Run(t, func(t *testing.T, most int) (ttl.Store, func(time.Duration)) {
 		part++
-		s := ttl.NewRedis(client, prefix+strconv.Itoa(part)+":")
+		s := ttl.NewRedis(client, prefix+strconv.Itoa(part)+":", most)
 		// Redis keeps its own time; wait for it by asking it, not by trusting ours.
 		return s, func(d time.Duration) {
-			if err := s.Put(t.Context(), "sentinel", nil, d); err != nil {
+			s := ttl.NewRedis(client, prefix+"sentinel:", 0)
+			if err := s.Put(t.Context(), "clock", "sentinel", nil, d); err != nil {
 				t.Fatal(err)
 			}
 			for there := true; there; {
@@ -45,26 +44,4 @@ func TestRedis(t *testing.T) {
 			}
 		}
 	})
-}
-
-// DS-10: a memory that is full refuses new keys and forgets none; what has expired makes room.
-func TestMemoryFull(t *testing.T) {
-	now := time.Unix(1_800_000_000, 0)
-	m := ttl.NewMemory(ttl.Options{Now: func() time.Time { return now }, MaxEntries: 2})
-	ctx := context.Background()
-	for _, k := range []string{"a", "b"} {
-		if err := m.Put(ctx, k, nil, time.Minute); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := m.Put(ctx, "c", nil, time.Minute); !errors.Is(err, ttl.ErrFull) {
-		t.Fatalf("got %v, want ErrFull", err)
-	}
-	if err := m.Put(ctx, "a", []byte("again"), time.Minute); err != nil {
-		t.Fatalf("replacing: got %v, want it kept", err)
-	}
-	now = now.Add(time.Hour)
-	if err := m.Put(ctx, "c", nil, time.Minute); err != nil {
-		t.Fatalf("after expiry: got %v, want room", err)
-	}
 }

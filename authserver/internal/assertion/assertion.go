@@ -142,7 +142,7 @@ func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error
 // spend uses an assertion up: of many at once, one is the first.
 func (c *Checker) spend(ctx context.Context, of client.Client, a claims) error {
 	sum := sha256.Sum256([]byte(of.ID + " " + a.ID)) // clients do not share ids
-	first, err := c.Used.PutIfAbsent(ctx, "assertion:"+hex.EncodeToString(sum[:]), []byte("1"), time.Unix(int64(a.Expires), 0).Add(leeway+time.Second).Sub(c.Now()))
+	first, err := c.Used.Once(ctx, of.ID, "assertion:"+hex.EncodeToString(sum[:]), time.Unix(int64(a.Expires), 0).Add(leeway+time.Second).Sub(c.Now()))
 	if err != nil {
 		return fmt.Errorf("remembering an assertion: %w", err)
 	}

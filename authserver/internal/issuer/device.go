@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -84,15 +85,16 @@ func (e *Engine) AuthorizeDevice(ctx context.Context, c client.Client, form url.
 	if err := e.welcome(ctx, c); err != nil {
 		return Device{}, err
 	}
+	source := httpd.Source(ctx)
 	d := Device{DeviceCode: newToken(devicePrefix), UserCode: newUserCode(), ExpiresIn: deviceLife, Interval: deviceInterval}
 	value, err := json.Marshal(deviceRequest{Hash: client.TokenHash(d.DeviceCode), ClientID: c.ID, Resource: a.Resource.URI, Scopes: a.Scopes})
 	if err != nil {
 		return Device{}, fmt.Errorf("keeping a device request: %w", err)
 	}
-	if err := e.Ahead.Put(ctx, deviceKey(client.TokenHash(d.DeviceCode)), value, deviceLife); err != nil {
+	if err := e.Ahead.Put(ctx, source, deviceKey(client.TokenHash(d.DeviceCode)), value, deviceLife); err != nil {
 		return Device{}, fmt.Errorf("keeping a device request: %w", err)
 	}
-	free, err := e.Ahead.PutIfAbsent(ctx, userKey(d.UserCode), value, deviceLife)
+	free, err := e.Ahead.PutIfAbsent(ctx, source, userKey(d.UserCode), value, deviceLife)
 	if err != nil {
 		return Device{}, fmt.Errorf("keeping a user code: %w", err)
 	}
@@ -187,7 +189,7 @@ func (e *Engine) denyDevice(ctx context.Context, who Someone, d deviceRequest) e
 	d.Denied = true
 	value, err := json.Marshal(d)
 	if err == nil {
-		err = e.Ahead.Put(ctx, deviceKey(d.Hash), value, deviceLife)
+		err = e.Ahead.Put(ctx, httpd.Source(ctx), deviceKey(d.Hash), value, deviceLife)
 	}
 	if err != nil {
 		return fmt.Errorf("denying a device request: %w", err)
@@ -253,7 +255,7 @@ func (x *exchange) waiting(ctx context.Context, hash string) error {
 	case d.Denied:
 		return &oauth.Error{Code: "access_denied", Status: http.StatusBadRequest, Description: "the person said no; do not ask again by yourself"}
 	}
-	first, err := x.engine.Ahead.PutIfAbsent(ctx, "device-poll:"+hash, []byte("1"), deviceInterval-time.Second)
+	first, err := x.engine.Ahead.PutIfAbsent(ctx, httpd.Source(ctx), "device-poll:"+hash, []byte("1"), deviceInterval-time.Second)
 	if err != nil {
 		return fmt.Errorf("counting a device's asking: %w", err)
 	}

@@ -146,7 +146,7 @@ func (e *Engine) UserInfo(ctx context.Context, raw string, proof *dpop.Proof) (U
 	if bound := claims.Confirmation.JKT; bound != "" && (proof == nil || proof.JKT != bound) || bound == "" && proof != nil {
 		return UserInfo{}, oauth.InvalidToken("the access token is bound to a key and needs the DPoP scheme with a proof of it, or is not bound and needs Bearer") // RFC 9449 §7.1, §7.2
 	}
-	if err := e.spend(ctx, proof); err != nil {
+	if err := e.spend(ctx, claims.GrantID, proof); err != nil {
 		return UserInfo{}, err
 	}
 	if !slices.Contains(claims.Scopes, ScopeOpenID) {

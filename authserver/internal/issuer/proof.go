@@ -23,12 +23,13 @@ func (e *Engine) Proof(r dpop.Request) (*dpop.Proof, error) {
 	return &p, nil
 }
 
-// spend uses a request's proof up, if it has one: an *oauth.Error when it was used before, an inner error when that cannot be known.
-func (e *Engine) spend(ctx context.Context, p *dpop.Proof) error {
+// spend uses a request's proof up, if it has one: an *oauth.Error when it was used before, an inner error when that cannot be known. owner is whom it counts
+// against when there are too many.
+func (e *Engine) spend(ctx context.Context, owner string, p *dpop.Proof) error {
 	if p == nil {
 		return nil
 	}
-	return refusedProof(e.Proofs.Spend(ctx, *p))
+	return refusedProof(e.Proofs.Spend(ctx, owner, *p))
 }
 
 // refusedProof is what strangers see of what package dpop says; its sentences hold nothing of the proof. Beside it stands the error itself, for the operator.
@@ -40,6 +41,14 @@ func refusedProof(err error) error {
 		return oauth.UseDPoPNonce(err.Error())
 	}
 	return err
+}
+
+// owner is whom what the request uses up counts against: its grant, or before there is one its client.
+func (x *exchange) owner() string {
+	if x.grant.ID != "" {
+		return x.grant.ID
+	}
+	return x.client.ID
 }
 
 // jkt is the thumbprint of the key that the request proves; empty for none.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
@@ -53,7 +54,7 @@ func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values, pro
 		}
 		relaxed = a.Relaxed
 	}
-	if err := e.spend(ctx, proof); err != nil {
+	if err := e.spend(ctx, httpd.Source(ctx), proof); err != nil {
 		return "", 0, nil, err
 	}
 	value, err := json.Marshal(Remembered(form))
@@ -61,7 +62,7 @@ func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values, pro
 		return "", 0, nil, fmt.Errorf("keeping a pushed request: %w", err)
 	}
 	requestURI = newToken(pushedPrefix)
-	if err := e.Ahead.Put(ctx, pushedKey(requestURI), value, pushedLife); err != nil {
+	if err := e.Ahead.Put(ctx, httpd.Source(ctx), pushedKey(requestURI), value, pushedLife); err != nil {
 		return "", 0, nil, fmt.Errorf("keeping a pushed request: %w", err)
 	}
 	return requestURI, pushedLife, relaxed, nil

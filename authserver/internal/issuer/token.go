@@ -101,7 +101,7 @@ func (x *exchange) token(ctx context.Context, form url.Values) (Tokens, error) {
 		err = x.govern(ctx)
 	}
 	if err == nil {
-		err = x.engine.spend(ctx, x.proof)
+		err = x.engine.spend(ctx, x.owner(), x.proof)
 	}
 	if err == nil && x.keep != nil {
 		err = x.keep(ctx)
@@ -235,7 +235,7 @@ func (x *exchange) reused(ctx context.Context, says string) error {
 	if x.grant.Ended() {
 		return nil
 	}
-	if err := x.engine.spend(ctx, x.proof); err != nil {
+	if err := x.engine.spend(ctx, x.owner(), x.proof); err != nil {
 		return err
 	}
 	if err := x.RevokeRefreshToken(ctx, x.grant.ID); err != nil {

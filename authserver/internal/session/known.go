@@ -48,7 +48,7 @@ func (m *Manager) KnownAddress(ctx context.Context, account, source string) bool
 
 // Know marks this browser and remembers this source of requests as one from which the account has signed in.
 func (m *Manager) Know(w http.ResponseWriter, r *http.Request, account, source string) error {
-	if err := m.Sessions.Put(r.Context(), addressKey(account, source), []byte("1"), addressLife); err != nil {
+	if err := m.Sessions.Put(r.Context(), account, addressKey(account, source), []byte("1"), addressLife); err != nil {
 		return fmt.Errorf("remembering where somebody signed in: %w", err)
 	}
 	if m.KnownBrowser(r, account) != "" {

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
 // ErrNothingLeft says that nothing waits for this session by this name: it was collected, or its time is over.
@@ -26,7 +28,7 @@ func (m *Manager) Leave(r *http.Request, secret []byte) (name string, err error)
 	if err != nil {
 		return "", err
 	}
-	if err := m.Sessions.Put(r.Context(), key, seal.Seal(nil, nil, secret, nil), onceLife); err != nil {
+	if err := m.Sessions.Put(r.Context(), httpd.Source(r.Context()), key, seal.Seal(nil, nil, secret, nil), onceLife); err != nil {
 		return "", fmt.Errorf("leaving a secret: %w", err)
 	}
 	return name, nil

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
@@ -104,7 +105,7 @@ func (m *Manager) keep(ctx context.Context, id, browser string, t Transaction) e
 	if err != nil {
 		return fmt.Errorf("keeping a transaction: %w", err)
 	}
-	if err := m.Transactions.Put(ctx, transactionKey(id), value, TransactionLife); err != nil {
+	if err := m.Transactions.Put(ctx, httpd.Source(ctx), transactionKey(id), value, TransactionLife); err != nil {
 		return fmt.Errorf("keeping a transaction: %w", err)
 	}
 	return nil
@@ -162,7 +163,7 @@ func (m *Manager) SignIn(w http.ResponseWriter, r *http.Request, userID string, 
 	if err != nil {
 		return fmt.Errorf("signing in: %w", err)
 	}
-	if err := m.Sessions.Put(r.Context(), sessionKey(secret), value, m.Life); err != nil {
+	if err := m.Sessions.Put(r.Context(), userID, sessionKey(secret), value, m.Life); err != nil {
 		return fmt.Errorf("signing in: %w", err)
 	}
 	m.set(w, sessionName, secret, m.Life)

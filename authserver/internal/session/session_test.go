@@ -274,7 +274,7 @@ type peeked struct {
 	seen strings.Builder
 }
 
-func (p *peeked) Put(ctx context.Context, key string, value []byte, life time.Duration) error {
+func (p *peeked) Put(ctx context.Context, owner, key string, value []byte, life time.Duration) error {
 	p.seen.Write(value)
-	return p.Store.Put(ctx, key, value, life)
+	return p.Store.Put(ctx, owner, key, value, life)
 }

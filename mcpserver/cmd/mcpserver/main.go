@@ -18,6 +18,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
@@ -91,7 +92,9 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	hosts := fs.String("allowed-hosts", "", "Host `names` that are answered, divided by commas (default the host of -resource)")
 	origins := fs.String("allowed-origins", "", "web `origins` whose pages may call, divided by commas")
 	fs.BoolVar(&c.RequireDPoP, "require-dpop", false, "refuse access tokens that are not bound to a key of their client's (RFC 9449)")
-	config.SecretVar(fs, &c.DPoPNonceKey, "dpop-nonce-key", "32 random bytes in `base64`, the same at each replica, that make the nonces of DPoP proofs (default none is asked for)")
+	config.SecretVar(fs, &c.DPoPNonceKey, "dpop-nonce-key", "32 random bytes in `base64`, the same at each replica, that make the nonces of DPoP proofs (default none is offered)")
+	fs.StringVar(&c.DPoPNonce, "dpop-nonce", dpop.NonceOptional, "`whether` DPoP proofs must have a nonce: required or optional")
+	fs.DurationVar(&c.DPoPWindow, "dpop-window", dpop.Window, "`time` that the iat of a DPoP proof may be from now, at most 5m")
 	config.SecretVar(fs, &c.ArgumentsKey, "arguments-key", "32 random bytes in `base64`, the same at each replica, that name the arguments of calls in the log by a keyed hash (default nothing is said of them)")
 	proxies := fs.String("trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas")
 	fs.Int64Var(&c.CallsPerMinute, "calls-per-minute", 600, "`requests` of one grant in a minute, at most, at each replica; negative: no bound")
