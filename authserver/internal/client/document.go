@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -49,23 +48,15 @@ func CheckDocumentURL(id string) error {
 	return nil
 }
 
-// document is what a client says of itself in its document (CIMD §4).
-type document struct {
-	ClientID string `json:"client_id"`
-	oauth.ClientMetadata
-	Secret        json.RawMessage `json:"client_secret"`
-	SecretExpires json.RawMessage `json:"client_secret_expires_at"`
-}
-
 // FromDocument makes the client that a document describes, or says with an *oauth.Error what is wrong with the document (AS-35, AS-36, AS-39, CM-09,
 // CM-11). What is not offered here is refused where dropping it would surprise. A document has no tenant and no ceiling of scopes.
 func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 	wrong := func(what string) error {
 		return oauth.InvalidClientMetadata("the document at the client_id " + what + "; tell the makers of the application")
 	}
-	var d document
-	if err := json.Unmarshal(body, &d); err != nil {
-		return Client{}, wrong("is not JSON with the members of RFC 7591 in their types")
+	d, err := readSaid(body, true)
+	if err != nil {
+		return Client{}, wrong("cannot be used: " + description(err))
 	}
 	d.ClientName = cleanName(d.ClientName)
 	method := d.authMethod()
@@ -74,7 +65,7 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 		return Client{}, wrong("names another client_id than its own address")
 	case d.ClientName == "" || len(d.RedirectURIs) == 0:
 		return Client{}, wrong("lacks client_name or redirect_uris")
-	case d.Secret != nil || d.SecretExpires != nil:
+	case d.Secret:
 		return Client{}, wrong("holds a secret, which everybody can read there")
 	case method == "":
 		return Client{}, wrong("asks for a token_endpoint_auth_method that is not offered for documents; use none or private_key_jwt")
@@ -92,22 +83,31 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 			c.GrantTypes = append(c.GrantTypes, GrantAssertion)
 		}
 		if err := c.setKeys(d.ClientMetadata); err != nil {
-			return Client{}, wrong("has keys that cannot be used: " + err.Error())
+			return Client{}, wrong("has keys that cannot be used: " + description(err))
 		}
 	}
 	d.IDTokenSignedResponseAlg = "" // a document is read as a request: which algorithms there are, it cannot know
-	if c.setIdentity(d.ClientMetadata, nil) != nil {
-		return Client{}, wrong("has post_logout_redirect_uris that cannot be used")
+	if err := c.setIdentity(d.ClientMetadata, nil); err != nil {
+		return Client{}, wrong("cannot be used: " + description(err))
 	}
 	if err := c.setRedirects(d.ClientMetadata); err != nil {
-		return Client{}, wrong("has redirect_uris that cannot be used: " + err.Error())
+		return Client{}, wrong("has redirect_uris that cannot be used: " + description(err))
 	}
 	return c, nil
 }
 
+// description is what an error says to people, without its code.
+func description(err error) string {
+	var refused *oauth.Error
+	if errors.As(err, &refused) {
+		return refused.Description
+	}
+	return err.Error()
+}
+
 // authMethod is how the client of a document proves itself, or empty when it could do nothing that is offered for documents. The document says the same to
 // every server and gets no answer, so a choice that it leaves is one that both sides must make alike: the method that it names, else the strongest that it can.
-func (d document) authMethod() string {
+func (d Said) authMethod() string {
 	named, can := d.TokenEndpointAuthMethod, d.TokenEndpointAuthMethodsSupported
 	switch {
 	case named == AuthNone || named == AuthKey:

@@ -86,10 +86,9 @@ func (c *Client) setGrantTypes(m oauth.ClientMetadata) error {
 	if len(c.GrantTypes) == 0 || slices.Equal(c.GrantTypes, []string{GrantRefresh}) {
 		return oauth.InvalidClientMetadata("none of the grant types is offered here; use " + strings.Join(offered, ", "))
 	}
-	for _, t := range m.ResponseTypes {
-		if t != "code" {
-			return oauth.InvalidClientMetadata("the only response type is code; name that or none")
-		}
+	// Others beside it are dropped, and the answer says so (RFC 7591 section 3.2.1).
+	if len(m.ResponseTypes) > 0 && !slices.Contains(m.ResponseTypes, "code") {
+		return oauth.InvalidClientMetadata("response_types must have code, the only response type that is offered, or be left out")
 	}
 	return nil
 }
@@ -142,13 +141,18 @@ func (c *Client) setIdentity(m oauth.ClientMetadata, algorithms []string) error 
 	if len(m.PostLogoutRedirectURIs) > MaxRedirectURIs {
 		return oauth.InvalidClientMetadata("too many post_logout_redirect_uris; at most 20 are kept")
 	}
+	refused := error(nil)
 	for _, uri := range m.PostLogoutRedirectURIs {
 		if err := CheckRedirectURI(uri); err != nil {
-			return oauth.InvalidClientMetadata("a post_logout_redirect_uri cannot be registered: " + err.Error())
+			refused = err // beside good ones it is dropped, and the answer says which are kept
+			continue
 		}
 		if !slices.Contains(c.PostLogoutRedirectURIs, uri) {
 			c.PostLogoutRedirectURIs = append(c.PostLogoutRedirectURIs, uri)
 		}
+	}
+	if refused != nil && len(c.PostLogoutRedirectURIs) == 0 {
+		return oauth.InvalidClientMetadata("none of post_logout_redirect_uris can be registered: " + refused.Error())
 	}
 	return nil
 }

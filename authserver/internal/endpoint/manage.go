@@ -70,16 +70,16 @@ func (d *Door) registered(r *http.Request) (client.Client, error) {
 
 // change writes what the client now says of itself, whole (RFC 7592 §2.2).
 func (d *Door) change(w http.ResponseWriter, r *http.Request, c client.Client) {
-	metadata, id, refused := readChange(r)
-	if refused != nil {
-		d.fail(w, r, refused)
+	said, err := readMetadata(r)
+	if err != nil {
+		d.fail(w, r, err)
 		return
 	}
-	if id != c.ID {
+	if said.ClientID != c.ID {
 		d.fail(w, r, oauth.InvalidRequest("client_id must be there, and be this client's"))
 		return
 	}
-	next, err := c.Update(metadata, d.IDTokenAlgorithms())
+	next, err := c.Update(said.ClientMetadata, d.IDTokenAlgorithms())
 	if err == nil {
 		err = d.record(r, c, "client.update")
 	}

@@ -1,16 +1,12 @@
 package endpoint
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
@@ -26,13 +22,13 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 		d.tooMany(w, r, wait)
 		return
 	}
-	metadata, refused := readMetadata(r)
-	if refused != nil {
-		d.fail(w, r, refused)
+	said, err := readMetadata(r)
+	if err != nil {
+		d.fail(w, r, err)
 		return
 	}
 	manage := client.NewManageToken()
-	c, secret, err := d.keep(r, metadata, client.TokenHash(manage))
+	c, secret, err := d.keep(r, said.ClientMetadata, client.TokenHash(manage))
 	d.Engine.Refused(r.Context(), client.Client{}, audit.Event{Action: actRegister}, err)
 	switch {
 	case errors.Is(err, client.ErrNoInitialToken):
@@ -128,67 +124,19 @@ func bearer(r *http.Request) (raw string, shown bool, err error) {
 	return raw, true, nil
 }
 
-// readMetadata reads a registration strictly: one JSON object, UTF-8, no member twice.
-func readMetadata(r *http.Request) (oauth.ClientMetadata, *oauth.Error) {
-	var m oauth.ClientMetadata
-	refused := readObject(r, &m)
-	return m, refused
-}
-
-// readChange reads a changed registration as strictly, with the client_id that it must have (RFC 7592 §2.2).
-func readChange(r *http.Request) (oauth.ClientMetadata, string, *oauth.Error) {
-	var m struct {
-		ClientID string `json:"client_id"`
-		oauth.ClientMetadata
-	}
-	refused := readObject(r, &m)
-	return m.ClientMetadata, m.ClientID, refused
-}
-
-func readObject(r *http.Request, into any) *oauth.Error {
+// readMetadata reads a registration, or a change of one.
+func readMetadata(r *http.Request) (client.Said, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/json" {
-		return &oauth.Error{Code: "invalid_client_metadata", Description: "send the metadata as application/json", Status: http.StatusUnsupportedMediaType}
+		return client.Said{}, &oauth.Error{Code: "invalid_client_metadata", Description: "send the metadata as application/json", Status: http.StatusUnsupportedMediaType}
 	}
 	body, refused := readAll(r)
 	if refused != nil {
-		return &oauth.Error{Code: "invalid_client_metadata", Description: refused.Description, Status: refused.Status}
+		return client.Said{}, &oauth.Error{Code: "invalid_client_metadata", Description: refused.Description, Status: refused.Status}
 	}
-	malformed := oauth.InvalidClientMetadata("send one JSON object with the members of RFC 7591 in their types, and nothing after it")
-	if !utf8.Valid(body) || !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
-		return malformed
+	said, err := client.ReadMetadata(body)
+	if len(said.Ignored) > 0 {
+		httpd.Note(r.Context(), "ignored", strings.Join(said.Ignored, " "))
 	}
-	if repeated(body) {
-		return oauth.InvalidClientMetadata("send well-formed JSON with each member once")
-	}
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	if decoder.Decode(into) != nil {
-		return malformed
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return malformed
-	}
-	return nil
-}
-
-// repeated says whether a JSON object names a member twice at its top level, or cannot be read at all. Two readers could take two values.
-func repeated(body []byte) bool {
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	if _, err := decoder.Token(); err != nil {
-		return true
-	}
-	seen := map[string]bool{}
-	for decoder.More() {
-		name, err := decoder.Token()
-		if err != nil {
-			return true
-		}
-		key, ok := name.(string)
-		var value json.RawMessage
-		if !ok || seen[key] || decoder.Decode(&value) != nil {
-			return true
-		}
-		seen[key] = true
-	}
-	return false
+	return said, err
 }
