@@ -31,6 +31,7 @@ const readWithin = 3 * time.Minute
 // gatewayServe runs the gateway until ctx ends.
 func gatewayServe(fs *flag.FlagSet) action {
 	file := fs.String("file", gatewayFile, "the `file` that says which servers are behind, and who may do what there")
+	callTimeout := fs.Duration("call-timeout", 0, "how long the answer to a call that was admitted may take, whenever its token expires (default call_timeout of the file, or 1h)")
 	return func(ctx context.Context, c *call) error {
 		log, err := c.program.log(c.logLevel)
 		if err != nil {
@@ -46,7 +47,7 @@ func gatewayServe(fs *flag.FlagSet) action {
 		if c.program.Getenv("GOMEMLIMIT") == "" {
 			defer debug.SetMemoryLimit(debug.SetMemoryLimit(memoryLimit(os.DirFS("/"))))
 		}
-		g, err := gateway.New(ctx, *file, gateway.Deps{Log: log, Now: c.program.Now, Getenv: c.program.Getenv, Database: database})
+		g, err := gateway.New(ctx, *file, gateway.Deps{Log: log, Now: c.program.Now, Getenv: c.program.Getenv, Database: database, CallTimeout: *callTimeout})
 		if err != nil {
 			return misused("mend the file, or what it names; "+Name+" gateway init writes one to begin with", err)
 		}

@@ -48,6 +48,9 @@ func (f *File) check() error {
 	if f.DocumentsPerMinute == 0 {
 		f.DocumentsPerMinute = 600
 	}
+	if f.CallTimeout < 0 {
+		return fmt.Errorf("call_timeout %s is less than nothing", f.CallTimeout)
+	}
 	if f.Issuer == "" {
 		return errors.New("issuer is not set; give the issuer identifier, as https://auth.example.com")
 	}

@@ -58,6 +58,9 @@ type File struct {
 	DPoPWindow time.Duration `yaml:"dpop_window"`
 	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no bound.
 	CallsPerMinute int64 `yaml:"calls_per_minute"`
+	// CallTimeout is how long the answer to a call that was admitted may take, whenever its token expires. Streams that answer no call, and subscriptions, end with their
+	// token. Default 1h.
+	CallTimeout time.Duration `yaml:"call_timeout"`
 	// DocumentsPerMinute bounds how often one address may ask for the documents that need no token (metadata, cards, keys), at each replica. Default 600; negative: no bound.
 	DocumentsPerMinute int64 `yaml:"documents_per_minute"`
 	// Database keeps the rollout's modes and usage: sqlite:PATH or postgres://…, from the environment or a file. Default: gateway.db beside the configuration file.
@@ -219,7 +222,7 @@ func parse(text []byte) (File, error) {
 func words() []string {
 	return []string{
 		"listen", "issuer", "jwks_url", "algorithms", "redis", "redis_prefix", "client_id", "client_secret", "insecure_ignore_revocations", "insecure_http", "assertion_key", "session_key", "arguments_key",
-		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "dpop_nonce", "dpop_window", "calls_per_minute", "documents_per_minute", "database", "metrics_listen", "shutdown_delay", "insecure_allow_anonymous", "upstreams",
+		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "dpop_nonce", "dpop_window", "calls_per_minute", "call_timeout", "documents_per_minute", "database", "metrics_listen", "shutdown_delay", "insecure_allow_anonymous", "upstreams",
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write", "exact",
 		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "first_byte", "idle", "failures", "cooldown",

@@ -5,6 +5,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -36,6 +37,8 @@ type Deps struct {
 	Getenv     func(string) string // nil: there is no environment
 	Revoked    revocation.Reader   // nil: from Redis, as the file says
 	HTTPClient *http.Client        // for the issuer's metadata and keys; nil: one with strict limits
+	// CallTimeout is in place of the file's. 0: the file's.
+	CallTimeout time.Duration
 	// Database keeps the rollout's modes and usage: sqlite:PATH or postgres://…, migrated. Empty: all rules count, and nothing is counted. See Database.
 	Database string
 }
@@ -232,7 +235,7 @@ func (g *Gateway) enforce(m *member, keys policyKeys) (http.Handler, error) {
 	}
 	policy := guard.Policy{
 		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table }, // the one look at what counts now; see shape
-		SessionKey: keys.session, ArgumentsKey: keys.arguments, MaxBody: m.config.Limits.Body, MaxAnswer: m.config.Limits.Answer, MaxStreams: m.config.Limits.StreamsPerGrant, Streams: &m.open,
+		SessionKey: keys.session, ArgumentsKey: keys.arguments, MaxBody: m.config.Limits.Body, MaxAnswer: m.config.Limits.Answer, CallTimeout: cmp.Or(g.deps.CallTimeout, g.file.CallTimeout), MaxStreams: m.config.Limits.StreamsPerGrant, Streams: &m.open,
 	}
 	if g.calls != nil {
 		policy.Admit = g.admit

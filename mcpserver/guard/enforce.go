@@ -52,6 +52,10 @@ type Policy struct {
 	// MaxAnswer bounds what is held back of an answer, in bytes: a list that is cut down, or one event of
 	// a stream. Default 8 MiB.
 	MaxAnswer int64
+	// CallTimeout bounds the answer to a message that was admitted: its token may expire meanwhile, and it
+	// is still cut when its permission ends. Streams that answer no call, and subscriptions, end with
+	// their token. Default 1 hour.
+	CallTimeout time.Duration
 	// MaxStreams bounds the streams that one grant holds open at once (DS-04): those that go on until somebody ends them, not the answers to calls. Default 16.
 	MaxStreams int
 	// Streams knows the open streams, for whoever has something to tell them. It is of one policy alone. Nil: nobody has.
@@ -68,10 +72,11 @@ func Always(r Rules) (func(string) *Table, error) {
 }
 
 const (
-	defaultMaxBody    = 1 << 20
-	defaultMaxStreams = 16
-	watchEvery        = 2 * time.Second // so long may a stream go on whose grant has ended (MC-26)
-	minPolicyKey      = 32
+	defaultMaxBody     = 1 << 20
+	defaultMaxStreams  = 16
+	defaultCallTimeout = time.Hour
+	watchEvery         = 2 * time.Second // so long may a stream go on whose grant has ended (MC-26)
+	minPolicyKey       = 32
 )
 
 // Enforce puts the guard in front of anybody's MCP server over Streamable HTTP. Each message is read once, and what was read is what next gets, byte for byte;
@@ -107,6 +112,9 @@ func (g *Guard) enforcer(p Policy) (*enforcer, error) {
 	if p.MaxStreams == 0 {
 		p.MaxStreams = defaultMaxStreams
 	}
+	if p.CallTimeout <= 0 {
+		p.CallTimeout = defaultCallTimeout
+	}
 	if p.Streams == nil {
 		p.Streams = &Streams{}
 	}
@@ -133,6 +141,7 @@ type passage struct {
 	proof  *dpop.Proof  // that was believed and is not used up; nil: the token needs none
 	table  *Table
 	held   *stream // its place among the open ones; nil: it has none
+	began  time.Time
 	m      message.Message
 	record Record
 }
@@ -140,6 +149,7 @@ type passage struct {
 // ServeHTTP implements http.Handler.
 func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &passage{enforcer: e, w: &watched{ResponseWriter: w}, r: r, record: Record{At: e.guard.config.Now(), Method: r.Method, Mode: Enforce}}
+	x.began = x.record.At
 	defer x.tell(time.Now())
 	if refused := e.guard.checkSource(r); refused != nil {
 		x.record.Refused, x.record.Why = RefusedSource, e.guard.elsewhere(r)
@@ -420,6 +430,14 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 		x.open()
 		h.Set("X-Accel-Buffering", "no")
 		go x.watch(ctx, cancel)
+	} else if x.guard.config.Now().Sub(x.began) >= watchEvery { // much can have ended meanwhile
+		if why := x.over(ctx); why == cutRevoked || why == cutKey {
+			cancel()
+			x.w.note(why)
+			h.Del("Content-Encoding")
+			x.w.replace(http.StatusForbidden, message.ErrorTo(x.m.ID, &message.Fault{Code: message.CodeInternal, Message: why}))
+			return
+		}
 	}
 	if f := x.filter(streaming); f != nil {
 		if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"net/http"
@@ -157,8 +158,9 @@ func (x *passage) watch(ctx context.Context, cancel context.CancelFunc) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if x.over(ctx) {
-				x.w.end()
+			if why := x.over(ctx); why != "" {
+				x.w.note(why)
+				x.w.end(why)
 				cancel()
 				return
 			}
@@ -166,12 +168,42 @@ func (x *passage) watch(ctx context.Context, cancel context.CancelFunc) {
 	}
 }
 
-// over says whether a stream has to end. One of nobody's does when nobody may pass any more.
-func (x *passage) over(ctx context.Context) bool {
+// Why an answer is cut that has begun.
+const (
+	cutAnonymous = "requests without a good token are not let pass any more"
+	cutRevoked   = "the permission behind the access token has ended"
+	cutKey       = "the key that signed the access token was withdrawn"
+	cutUnknown   = "whether the permission behind the access token has ended is not known now"
+	cutExpired   = "the access token has expired; open the stream again with a new one"
+	cutTimeout   = "the call took longer than call_timeout"
+)
+
+// over says why an answer has to end now, or "". One of nobody's does when nobody may pass any more. The answer to a call that was admitted does not end with its token.
+func (x *passage) over(ctx context.Context) string {
+	answers := x.r.Method == http.MethodPost && !message.Lasts(x.r, &x.m)
+	now := x.guard.config.Now()
+	if answers && now.Sub(x.began) >= x.CallTimeout {
+		return cutTimeout
+	}
 	if x.v.caller.GrantID == "" {
-		return !x.anonymous()
+		if x.anonymous() {
+			return ""
+		}
+		return cutAnonymous
 	}
 	ended, err := x.guard.config.Revoked.Ended(ctx, x.v.caller.GrantID)
-	withdrawn, _ := x.guard.config.Revoked.Ended(ctx, x.v.entry)
-	return ended || withdrawn || err != nil || x.guard.config.Now().Unix() >= x.v.expires+int64(Leeway/time.Second)
+	withdrawn, keyErr := x.guard.config.Revoked.Ended(ctx, x.v.entry)
+	switch {
+	case ended:
+		return cutRevoked
+	case withdrawn:
+		return cutKey
+	case ctx.Err() != nil: // the request is over by itself
+		return ""
+	case cmp.Or(err, keyErr) != nil:
+		return cutUnknown
+	case !answers && now.Unix() >= x.v.expires+int64(Leeway/time.Second):
+		return cutExpired
+	}
+	return ""
 }

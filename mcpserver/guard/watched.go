@@ -153,11 +153,18 @@ func (w *watched) replace(status int, body []byte) {
 	w.ResponseWriter.Write(body)
 }
 
-// end lets nothing more out, and does not wait for a client that does not read: what is being written to it is broken off.
-func (w *watched) end() {
+// endWithin is how long a client may take to read why its stream ends.
+const endWithin = 5 * time.Second
+
+// end lets nothing more out but why, to a request that waits for its answer; and does not wait for a client that does not read: what is being written to it is broken off.
+func (w *watched) end(why string) {
 	if w.mu.TryLock() {
+		defer w.mu.Unlock()
+		if !w.gone && w.headed && w.id != nil && isStream(w.Header()) {
+			_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(endWithin)) // one that has no deadline is no connection
+			message.CutOff(w.ResponseWriter, w.id, why)
+		}
 		w.gone = true
-		w.mu.Unlock()
 		return
 	}
 	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now()) // one that has no deadline is no connection
