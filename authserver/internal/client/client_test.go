@@ -48,6 +48,35 @@ func TestCheckRedirectURI(t *testing.T) {
 	}
 }
 
+// A private-use scheme is an application's own: a reverse domain name or one that is known. It leads to no web site, runs nothing and ends somewhere.
+func TestPrivateUseSchemes(t *testing.T) {
+	for _, uri := range []string{
+		"com.example.app:/cb", "com.example.app://cb", "com.example.app:/cb?x=1", "app.example.mcp://oauth:8080/cb", "cursor://anysphere.cursor-mcp/oauth/callback", "vscode://publisher.extension/cb",
+		"vscode-insiders://publisher.extension", "windsurf://x", "claude://oauth", "com.example.app:cb", "com.example.app:/a%20b", "com.example.app:/at%2012:30",
+	} {
+		if err := client.CheckRedirectURI(uri); err != nil {
+			t.Errorf("%s: got %v, want it allowed", uri, err)
+		}
+	}
+	for _, uri := range []string{
+		"microsoft-edge:https://evil.example", "microsoft-edge-holographic:https://evil.example", "googlechrome://evil.example", "googlechromes://evil.example", "firefox://open-url?url=https://evil.example",
+		"http+unix://x/cb", "https+insecure://evil.example", "git://evil.example/x", "git+ssh://evil.example/x", "x-man-page://ls", "svn://x", "help:openbook=x", "applescript://x", "opera-http://x",
+		"urn:ietf:params:oauth:grant-type:x", "urn:x", "tag:example.com,2024:x", "mid:x", "cid:x", "geo:1,2", "magnet:?x", "doi:10.1/2", "info:x", "myapp:/cb", "app:/cb", "x:/cb", "steam://run/1", "zoommtg://x", "slack://x",
+		"cursor:https://evil.example", "cursor:http:/evil.example", "cursor:javascript:alert(1)", "cursor://x/?url=https://evil.example", "cursor://x/?url=https%3A%2F%2Fevil.example",
+		"cursor://x/?url=https%253A%252F%252Fevil.example", "vscode://vscode.git/clone?url=ssh://evil.example/x", "com.example.app:https://evil.example", "com.example.app:///file:///etc/passwd",
+		"com.example.app:/?u=data:text/html,x", "com.example.app:/%zz", "cursor://x/%6aavascript:alert(1)",
+		"https://app.example:0/cb", "https://app.example:65536/cb", "https://app.example:99999/cb", "https://app.example:00443/cb", "https://app.example:/cb", "https://app.example:+443/cb",
+		"http://127.0.0.1:65536/cb", "http://localhost:0/", "http://[::1]:99999/", "cursor://x:99999/cb", "cursor://x:/cb", "com.example.app://x:0/cb", "cursor://x:y/cb",
+	} {
+		if client.CheckRedirectURI(uri) == nil {
+			t.Errorf("%q: got it allowed, want it refused", uri)
+		}
+	}
+	if _, ok := client.MatchRedirectURI([]string{"http://127.0.0.1/cb"}, "http://127.0.0.1:65536/cb"); ok {
+		t.Error("a loopback port that is none: got it matched")
+	}
+}
+
 // A requested URI that is not the registered one differs from it in nothing but the port of an http loopback URI.
 func TestMatchRedirectURIProperty(t *testing.T) {
 	r := rand.New(rand.NewSource(1))

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -14,21 +15,69 @@ const (
 	MaxURI          = 2048 // bytes
 )
 
-// Schemes that run or read something where they are opened, or that no app can claim. RFC 8252 §7.1 wants private-use schemes to be
-// reverse domain names; clients in the field use short ones (cursor:, vscode:), so we refuse the dangerous and allow the rest.
+// appSchemes are the private-use schemes of applications in the field that have no dot. Every other must be a reverse domain name (RFC 8252 §7.1), which nobody
+// else has for a handler of web sites, files or commands.
+var appSchemes = []string{
+	"aider", "amp", "antigravity", "chatgpt", "claude", "claude-cli", "claude-code", "claude-desktop", "cline", "code-oss", "codex", "continue", "copilot", "cursor", "cursor-nightly", "devin",
+	"gemini", "goose", "insomnia", "jan", "jetbrains", "kiro", "librechat", "lmstudio", "mcp", "mcp-inspector", "msty", "opencode", "perplexity", "postman", "raycast", "roo", "trae", "trae-cn",
+	"void", "vscode", "vscode-insiders", "vscodium", "warp", "windsurf", "windsurf-insiders", "windsurf-next", "zed", "zed-preview",
+}
+
+// inner finds in what follows a private-use scheme an address of another scheme: the application, or what is registered for the scheme, might open it.
+var inner = regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*:[/\\]|(^|[/\\?&=;,])(about|blob|data|file|ftp|https?|javascript|mailto|vbscript|view-source):`)
+
+// Schemes that run or read something where they are opened, or that no app can claim. A registration that names one is refused whole.
 var refusedSchemes = []string{
-	"about", "afp", "blob", "chrome", "chrome-extension", "content", "data", "dav", "file", "filesystem", "ftp", "ftps", "gopher", "intent",
+	"about", "afp", "applescript", "blob", "chrome", "chrome-extension", "content", "data", "dav", "file", "filesystem", "ftp", "ftps", "git", "gopher", "help", "intent",
 	"itms-services", "jar", "javascript", "ldap", "ldaps", "livescript", "mailto", "mocha", "moz-extension", "nfs", "resource", "sftp", "shell", "smb",
 	"sms", "ssh", "tel", "telnet", "vbscript", "view-source", "ws", "wss",
 }
 
 // refusedPrefixes are families of such schemes, of one operating system.
-var refusedPrefixes = []string{"ms-", "search", "x-apple"}
+var refusedPrefixes = []string{"firefox", "git+", "googlechrome", "http+", "https+", "microsoft-edge", "ms-", "opera-http", "search", "svn", "x-apple", "x-man-page", "x-web-search"}
 
 // refusedHere says whether a scheme is one of these.
 func refusedHere(scheme string) bool {
 	return slices.Contains(refusedSchemes, scheme) ||
 		slices.ContainsFunc(refusedPrefixes, func(p string) bool { return strings.HasPrefix(scheme, p) })
+}
+
+// checkPort says what is wrong with the port of a host, which may have none: it is a number up to 65535, written in one way.
+func checkPort(port string) error {
+	if n, err := strconv.Atoi(port); port != "" && (err != nil || n < 1 || n > 65535 || port[0] == '0' || port[0] == '+') {
+		return fmt.Errorf("its port is no number between 1 and 65535")
+	}
+	return nil
+}
+
+// checkPrivate says what is wrong with a URI of a private-use scheme, if anything (RFC 8252 §7.1).
+func checkPrivate(u *url.URL, uri string) error {
+	switch {
+	case refusedHere(u.Scheme) || !privateScheme.MatchString(u.Scheme):
+		return fmt.Errorf("its scheme is not allowed")
+	case !strings.Contains(u.Scheme, ".") && !slices.Contains(appSchemes, u.Scheme):
+		return fmt.Errorf("its scheme is not one of an application that is known here: use a reverse domain name, as in com.example.app:/callback (RFC 8252 section 7.1)")
+	case len(uri) == len(u.Scheme)+1:
+		return fmt.Errorf("nothing follows its scheme")
+	}
+	rest := uri[len(u.Scheme)+1:]
+	for range 3 { // what is encoded once more is decoded by somebody
+		if inner.MatchString(rest) {
+			return fmt.Errorf("it holds an address of another scheme")
+		}
+		plain, err := url.PathUnescape(rest)
+		if err != nil {
+			return fmt.Errorf("it is not correctly encoded")
+		}
+		if rest == plain {
+			break
+		}
+		rest = plain
+	}
+	if strings.HasSuffix(u.Host, ":") {
+		return fmt.Errorf("its port is missing after the colon")
+	}
+	return checkPort(u.Port())
 }
 
 // plainHost is a host as browsers and people read it in one way: nothing encoded, nothing beyond ASCII (AZ-02).
@@ -86,12 +135,10 @@ func CheckRedirectURI(uri string) error {
 		if !isLoopback(u.Hostname()) || u.Opaque != "" {
 			return fmt.Errorf("http is allowed for 127.0.0.1, [::1] and localhost only; use https")
 		}
-	case refusedHere(u.Scheme) || !privateScheme.MatchString(u.Scheme):
-		return fmt.Errorf("its scheme is not allowed")
-	case len(uri) == len(u.Scheme)+1:
-		return fmt.Errorf("nothing follows its scheme")
+	default:
+		return checkPrivate(u, uri)
 	}
-	return nil
+	return checkPort(u.Port())
 }
 
 // The relaxations of exact matching that clients in the field need (clients of editors and command lines). Each is for http on a loopback host alone: what
