@@ -2,6 +2,7 @@
 package e2e_test
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -24,6 +25,7 @@ type source struct {
 	pkg     string   // the name in its package clause
 	comment bool     // the package clause has a comment
 	imports []string // paths, as written
+	decodes []string // JSON, by what
 }
 
 // TestTheWallsStand holds the laws of the house over the files as they are. It reads them itself: a test that asks the go command is
@@ -49,6 +51,9 @@ func TestTheWallsCatch(t *testing.T) {
 		}
 		return text
 	}
+	decoding := func(from, by string, as ...string) string {
+		return "// Package planted owns a violation.\npackage planted\n\nimport " + strings.Join(as, "") + " " + strconv.Quote(from) + "\n\nvar _ = " + by + "\n"
+	}
 	rows := []struct{ name, file, text, want string }{
 		{"shared imports a wing", "shared/audit/planted.go", imports("audit", house+"/mcpserver/guard"), "shared imports nothing of ours but shared"},
 		{"shared imports a wing in a test", "shared/audit/planted_test.go", imports("audit_test", house+"/authserver"), "shared imports nothing of ours but shared"},
@@ -73,6 +78,12 @@ func TestTheWallsCatch(t *testing.T) {
 		{"a shelf", "shared/helpers/planted.go", imports("helpers"), "is a shelf, not a thing"},
 		{"a shelf by its clause", "shared/ttl/planted.go", imports("util"), "is a shelf, not a thing"},
 		{"a room without its sentence", "shared/agent/deep/planted.go", "package deep\n", "has no package comment"},
+		{"JSON of others by encoding/json", "mcpserver/guard/planted.go", decoding("encoding/json", "json.Unmarshal"), "is read by shared/strictjson"},
+		{"JSON of others by a decoder", "authserver/internal/client/planted.go", decoding("encoding/json", "json.NewDecoder"), "is read by shared/strictjson"},
+		{"JSON of others by another name", "shared/token/planted.go", decoding("encoding/json", "std.Unmarshal", "std"), "is read by shared/strictjson"},
+		{"JSON of others past its check", "authserver/internal/assertion/planted.go", decoding("github.com/go-json-experiment/json", "json.Unmarshal"), "is read by shared/strictjson"},
+		{"JSON of others by a dot", "mcpserver/gateway/planted.go", decoding("encoding/json", "Unmarshal", "."), "is read by shared/strictjson"},
+		{"JSON of others by another library", "mcpserver/gateway/planted.go", imports("gateway", "github.com/segmentio/encoding/json"), "is read by shared/strictjson"},
 		{"a module of ory's required", "mcpserver/go.mod", "module m\n\nrequire (\n\tgithub.com/ory/x v0.0.665 // indirect\n)\n", "the resource wing travels light"},
 	}
 	for _, row := range rows {
@@ -116,11 +127,11 @@ func read(t *testing.T, tree fs.FS) map[string]source {
 			files[name] = source{imports: required.FindAllString(string(text), -1)}
 			return nil
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.ImportsOnly|parser.ParseComments)
+		file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.SkipObjectResolution|parser.ParseComments)
 		if err != nil {
 			return err
 		}
-		s := source{pkg: file.Name.Name, comment: file.Doc != nil}
+		s := source{pkg: file.Name.Name, comment: file.Doc != nil, decodes: decodes(file)}
 		for _, i := range file.Imports {
 			p, err := strconv.Unquote(i.Path.Value)
 			if err != nil {
@@ -135,6 +146,44 @@ func read(t *testing.T, tree fs.FS) map[string]source {
 		t.Fatal(err)
 	}
 	return files
+}
+
+// decodes are the functions of encoding/json, and of the module that mirrors its second version, by which a file decodes.
+func decodes(file *ast.File) (found []string) {
+	names := map[string]string{}
+	for _, i := range file.Imports {
+		p, _ := strconv.Unquote(i.Path.Value) // the parser has read it
+		if p != "encoding/json" && !within("encoding/json", p) && !within("github.com/go-json-experiment/json", p) {
+			continue
+		}
+		name := path.Base(p)
+		if name == "v2" || name == "v1" {
+			name = "json"
+		}
+		if i.Name != nil {
+			name = i.Name.Name
+		}
+		if names[name] = p; name == "." {
+			found = append(found, p+" by a dot")
+		}
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			of, _ := s.X.(*ast.Ident)
+			if of != nil && names[of.Name] != "" && (strings.HasPrefix(s.Sel.Name, "Unmarshal") || strings.Contains(s.Sel.Name, "Decoder")) {
+				found = append(found, names[of.Name]+"."+s.Sel.Name)
+			}
+		}
+		return true
+	})
+	return found
+}
+
+// ownJSON are the files that decode JSON of our own: what the operator wrote or says on the socket, what our server answers to them, what our stores kept.
+var ownJSON = []string{
+	"authserver/resources.go", "authserver/internal/admin/act.go", "authserver/internal/admin/remote.go", "mcpserver/operator/acts.go", "roof/operate.go", "roof/operate_apply.go",
+	"authserver/internal/sqlstore/sqlstore.go", "authserver/internal/sqlstore/resource.go", "authserver/internal/issuer/pushed.go", "authserver/internal/issuer/device.go",
+	"authserver/internal/signin/clients.go", "authserver/internal/session/session.go", "mcpserver/internal/inventory/lock.go",
 }
 
 // required finds the module paths in a go.mod's requirements, which are followed by a version there.
@@ -157,6 +206,11 @@ func violations(files map[string]source) []string {
 		}
 		if path.Ext(name) != ".go" {
 			continue
+		}
+		if !isTest(name) && !within("shared/strictjson", name) && !slices.Contains(ownJSON, name) {
+			for _, by := range s.decodes {
+				say(name, "decodes by "+by+", but JSON that others wrote is read by shared/strictjson")
+			}
 		}
 		if shelf.MatchString(s.pkg) || shelf.MatchString(path.Base(dir)) {
 			say(name, "package "+s.pkg+" is a shelf, not a thing")
@@ -196,6 +250,9 @@ var laws = []law{
 	{"the resource wing travels light: nothing of ory's, no golang-migrate", func(file, p string) bool {
 		return within("mcpserver", file) && (isOry(p) || strings.HasPrefix(p, "github.com/golang-migrate/"))
 	}},
+	{"JSON that others wrote is read by shared/strictjson", func(file, p string) bool {
+		return path.Ext(file) == ".go" && !isTest(file) && slices.ContainsFunc(otherJSON, func(library string) bool { return within(library, p) })
+	}},
 	{"web imports nothing of ours and only the standard library", func(file, p string) bool {
 		return within("web", file) && !standard(p) && !within("web", local(p))
 	}},
@@ -216,6 +273,12 @@ var laws = []law{
 		sideways := within("shared", file) || within("web", file) // small rooms of one floor; the compiler keeps circles out
 		return known && alsoKnown && (to > from || to == from && !sideways)
 	}},
+}
+
+// otherJSON are libraries that read JSON by rules of their own.
+var otherJSON = []string{
+	"github.com/segmentio/encoding", "github.com/goccy/go-json", "github.com/json-iterator/go", "github.com/bytedance/sonic", "github.com/valyala/fastjson", "github.com/tidwall/gjson",
+	"github.com/mailru/easyjson", "github.com/buger/jsonparser",
 }
 
 var nouns = []string{
