@@ -44,16 +44,22 @@ func TestIntrospectionWhileTheListIsUnknown(t *testing.T) {
 		answer func(http.ResponseWriter, string)
 		status int
 	}{
-		"alive":                   {says(200, `{"active":true,"grant_id":"GRANT"}`), 204},
-		"ended":                   {says(200, `{"active":false}`), 401},
-		"of another grant":        {says(200, `{"active":true,"grant_id":"grt_other"}`), 503},
-		"active, as text":         {says(200, `{"active":"true","grant_id":"GRANT"}`), 503},
-		"nothing":                 {says(200, `{}`), 503},
-		"no JSON":                 {says(200, `<html>`), 503},
-		"too large":               {says(200, `{"grant_id":"GRANT","active":true`+strings.Repeat(" ", 70_000)+`}`), 503},
-		"too many questions":      {says(429, `{"active":true,"grant_id":"GRANT"}`), 503},
-		"the secret is wrong":     {says(401, `{"error":"invalid_client"}`), 503},
-		"the issuer is not ready": {says(503, `{"error":"temporarily_unavailable"}`), 503},
+		"alive":                          {says(200, `{"active":true,"grant_id":"GRANT"}`), 204},
+		"ended":                          {says(200, `{"active":false}`), 401},
+		"of another grant":               {says(200, `{"active":true,"grant_id":"grt_other"}`), 503},
+		"active, as text":                {says(200, `{"active":"true","grant_id":"GRANT"}`), 503},
+		"nothing":                        {says(200, `{}`), 503},
+		"no JSON":                        {says(200, `<html>`), 503},
+		"active in another case":         {says(200, `{"Active":true,"grant_id":"GRANT"}`), 503},
+		"ended, and not in another case": {says(200, `{"active":false,"ACTIVE":true,"grant_id":"GRANT"}`), 401},
+		"active twice":                   {says(200, `{"active":false,"active":true,"grant_id":"GRANT"}`), 503},
+		"of another, and of this in another case": {says(200, `{"active":true,"grant_id":"grt_other","Grant_ID":"GRANT"}`), 503},
+		"a name with a NUL":                       {says(200, `{"active":true,"active\u0000":false,"grant_id":"GRANT"}`), 503},
+		"two answers":                             {says(200, `{"active":true,"grant_id":"GRANT"}{}`), 503},
+		"too large":                               {says(200, `{"grant_id":"GRANT","active":true`+strings.Repeat(" ", 70_000)+`}`), 503},
+		"too many questions":                      {says(429, `{"active":true,"grant_id":"GRANT"}`), 503},
+		"the secret is wrong":                     {says(401, `{"error":"invalid_client"}`), 503},
+		"the issuer is not ready":                 {says(503, `{"error":"temporarily_unavailable"}`), 503},
 		"a redirect": {func(w http.ResponseWriter, _ string) {
 			w.Header().Set("Location", "http://127.0.0.1:1/")
 			w.WriteHeader(302)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -212,6 +213,30 @@ func TestBadKeySets(t *testing.T) {
 			g.issuer.Fail(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(body)) })
 			g.want(t, g.ask(g.good(tokentest.Header("kid", "unknown"))), 503) // makes it fetch; whether there is such a key cannot be known
 			g.want(t, g.ask(g.good()), 204)
+		})
+	}
+}
+
+// The issuer's documents have one reading: names that differ from the known ones count for nothing, and what could be read in two ways changes nothing.
+func TestTheIssuersDocumentsHaveOneReading(t *testing.T) {
+	for name, row := range map[string]struct {
+		change func(keys string) string
+		status int
+	}{
+		"as it is": {func(keys string) string { return keys }, 204}, "others beside": {func(keys string) string { return strings.Replace(keys, "{", "{\"Keys\":[],\"\u212aeys\":[],", 1) }, 204},
+		"keys in another case": {func(keys string) string { return strings.Replace(keys, `"keys"`, `"Keys"`, 1) }, 503}, "keys twice": {func(keys string) string { return strings.Replace(keys, "{", `{"keys":[],`, 1) }, 503},
+		"a kid twice in a key": {func(keys string) string { return strings.Replace(keys, `"kid"`, `"kid":"x","kid"`, 1) }, 503}, "a kid with a NUL": {func(keys string) string { return strings.Replace(keys, `"kid"`, `"kid\u0000":"x","kid"`, 1) }, 503},
+		"a second value": {func(keys string) string { return keys + "{}" }, 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGate(t)
+			r, err := http.Get(g.issuer.JWKSURL())
+			must(t, err)
+			defer r.Body.Close()
+			keys, err := io.ReadAll(r.Body)
+			must(t, err)
+			g.issuer.Fail(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, row.change(string(keys))) })
+			g.want(t, g.ask(g.good()), row.status)
 		})
 	}
 }
