@@ -85,7 +85,11 @@ func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) (invento
 		scopes = append(scopes, s.Name)
 	}
 	c := mcp.Caller{Scopes: scopes, Subject: "gatehouse-gateway", TenantID: tenant, ClientID: "gatehouse-gateway", GrantID: "gatehouse-gateway"}
-	return inventory.Tools(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.server.Serve(w, r, c) }))
+	offer, err := inventory.Tools(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.server.Serve(w, r, c) }))
+	if err != nil {
+		return offer, m.met.cause(ctx, m.server, c, err)
+	}
+	return offer, nil
 }
 
 // compare notes what is otherwise about an upstream's tools, and takes them for approved if the whole is written.

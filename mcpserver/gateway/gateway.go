@@ -91,6 +91,7 @@ type member struct {
 	rules    atomic.Pointer[ruleset] // that count now; see Reload
 	open     guard.Streams
 	seen     views
+	met      trouble // on the way to the server
 }
 
 // New reads the file at path and wires the gateway. Nothing is sent to an upstream yet. Close it after use.

@@ -69,14 +69,16 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 	if err := e.settle(); err != nil {
 		return nil, err
 	}
-	server, forget, err := e.reach()
+	var met trouble
+	server, forget, err := e.reach(&met)
 	if err != nil {
 		return nil, err
 	}
 	defer forget()
-	offer, err := inventory.Read(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { server.Serve(w, r, mcp.Caller{TenantID: e.Tenant}) }))
+	caller := mcp.Caller{TenantID: e.Tenant}
+	offer, err := inventory.Read(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { server.Serve(w, r, caller) }))
 	if err != nil {
-		return nil, err
+		return nil, met.cause(ctx, server, caller, err)
 	}
 	if e.Name == "" {
 		e.Name = nameOf(offer.Name)
@@ -124,7 +126,7 @@ func listenFor(resource string) string {
 
 // reach makes the way to the server. What could not stand in the file is refused before anything is sent.
 // forget lets go of it.
-func (e Existing) reach() (_ server, forget func(), err error) {
+func (e Existing) reach(met *trouble) (_ server, forget func(), err error) {
 	way := &Upstream{URL: e.URL, Command: e.Command, Credential: e.Credential, Environment: e.Environment}
 	if err := (&File{}).checkWay(way); err != nil {
 		return nil, nil, err
@@ -136,7 +138,7 @@ func (e Existing) reach() (_ server, forget func(), err error) {
 		}
 		p := child.New(child.Config{
 			Name: "upstream", Command: e.Command, StateFolder: state, Environment: way.environ(e.Getenv), TenantVariable: defaultTenantEnv, Log: e.Log,
-			Limits: child.Limits{Start: startFirst},
+			Limits: child.Limits{Start: startFirst}, Trouble: met.meet,
 		})
 		return p, func() { _, _ = p.Close(), os.RemoveAll(state) }, nil
 	}
@@ -144,7 +146,7 @@ func (e Existing) reach() (_ server, forget func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c := remote.Config{Name: "upstream", URL: u, Log: e.Log}
+	c := remote.Config{Name: "upstream", URL: u, Log: e.Log, Trouble: met.meet}
 	if e.Credential != (Credential{}) {
 		if c.Credential, err = e.Credential.show(e.Getenv); err != nil {
 			return nil, nil, err

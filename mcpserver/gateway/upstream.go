@@ -33,7 +33,7 @@ func (g *Gateway) reach(m *member) (server, error) {
 	l := u.Limits
 	if len(u.Command) > 0 {
 		return child.New(child.Config{
-			Name: u.Name, Command: u.Command, Directory: u.Directory, StateFolder: u.State, Environment: u.environ(g.deps.Getenv), TenantVariable: u.TenantEnv, Now: g.deps.Now, Log: g.deps.Log,
+			Name: u.Name, Command: u.Command, Directory: u.Directory, StateFolder: u.State, Environment: u.environ(g.deps.Getenv), TenantVariable: u.TenantEnv, Trouble: m.met.meet, Now: g.deps.Now, Log: g.deps.Log,
 			Limits: child.Limits{Processes: l.Processes, Pending: l.PerTenant, Line: int(l.Answer), Start: l.Start, Answer: l.FirstByte, Idle: l.IdleProcess},
 		}), nil
 	}
@@ -46,7 +46,7 @@ func (g *Gateway) reach(m *member) (server, error) {
 		return nil, err
 	}
 	return remote.New(remote.Config{
-		Name: u.Name, URL: to, Credential: credential, Now: g.deps.Now, Log: g.deps.Log,
+		Name: u.Name, URL: to, Credential: credential, Trouble: m.met.meet, Now: g.deps.Now, Log: g.deps.Log,
 		Limits: remote.Limits{
 			InFlight: l.InFlight, PerTenant: l.PerTenant, Streams: l.Streams, Answer: l.Answer, Connect: l.Connect, FirstByte: l.FirstByte, Idle: l.Idle,
 			Failures: l.Failures, Cooldown: l.Cooldown,

@@ -117,6 +117,7 @@ func (x *process) relay(from io.Reader) {
 		begins := !skipping
 		skipping = err == bufio.ErrBufferFull // the rest of a long line
 		if len(line) > 0 && begins {
+			x.said(line)
 			if now := time.Now(); now.Sub(minute) > time.Minute {
 				minute, notes = now, 0
 			}

@@ -63,8 +63,10 @@ type Config struct {
 	Environment    []string
 	TenantVariable string // empty: none
 	Limits         Limits
-	Now            func() time.Time // nil: time.Now
-	Log            *slog.Logger     // nil: nothing is logged
+	// Trouble is told why a process does not start or has ended, in words for the operator. Nil: nobody is.
+	Trouble func(error)
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: nothing is logged
 }
 
 // Pool is the processes of one server, by tenant. It is safe for concurrent use.
@@ -101,6 +103,9 @@ func New(c Config) *Pool {
 	c.Limits = c.Limits.filled()
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Trouble == nil {
+		c.Trouble = func(error) {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -167,6 +172,7 @@ func (p *Pool) take(tenant string) (*process, time.Duration, error) {
 	}
 	x, err := p.start(tenant)
 	if err != nil {
+		p.Trouble(fmt.Errorf("the program does not start: %w", err))
 		p.Log.Error("a process does not start", "upstream", p.Name, "tenant", tenant, "error", err)
 		return nil, s.fail(now), errDown
 	}

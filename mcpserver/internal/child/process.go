@@ -12,8 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
@@ -36,6 +38,7 @@ type process struct {
 	next    int64
 	pending map[int64]*pending
 	dropped map[string]bool // kinds of lines that were reported
+	words   []string        // what it said last, and was no message
 	end     error
 	hello   hello
 }
@@ -161,6 +164,13 @@ func (x *process) finish(err error) {
 		err = errors.New("it ended with exit code 0")
 	}
 	x.give(err)
+	x.mu.Lock()
+	why := fmt.Errorf("the program ended: %w", x.end)
+	if len(x.words) > 0 {
+		why = fmt.Errorf("%w; it said last: %s", why, strings.Join(x.words, " / "))
+	}
+	x.mu.Unlock()
+	x.pool.Trouble(why)
 	close(x.ended)
 }
 
@@ -259,6 +269,30 @@ func (x *process) read(from io.Reader) {
 	}
 }
 
+// How much is kept of what a process said last, in lines and bytes of each.
+const (
+	mostWords = 5
+	mostWord  = 200
+)
+
+// said keeps what a process said that is no message, for its operator.
+func (x *process) said(line []byte) {
+	text := strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return -1
+		}
+		return c
+	}, string(bytes.ToValidUTF8(line[:min(len(line), mostWord)], []byte("?"))))
+	if text = strings.TrimSpace(text); text == "" {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.words = append(x.words, text); len(x.words) > mostWords {
+		x.words = x.words[1:]
+	}
+}
+
 // drop says that something the process wrote goes to nobody: once for each kind of thing at WARN.
 func (x *process) drop(what string) {
 	x.mu.Lock()
@@ -284,6 +318,7 @@ func (x *process) take(line []byte) {
 			return
 		}
 		x.drop("a line that is no message")
+		x.said(line)
 		var g message.Glance
 		_, _ = g.Write(line) // it never fails
 		x.fail(g.ID(), errBroken)

@@ -58,6 +58,9 @@ type answer struct {
 func (a *answer) pass() {
 	status := a.response.StatusCode
 	kind := message.Kind(a.response.Header)
+	if why := a.wrong(status, kind); why != nil {
+		a.Trouble(why)
+	}
 	switch {
 	case a.silent && status >= 200 && status < 300: // whatever its body is (MCP, "Sending Messages to the Server")
 		a.report(good)

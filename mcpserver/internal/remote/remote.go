@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -65,8 +66,10 @@ type Config struct {
 	// Credential is the header that the server gets of its own, in place of the caller's token. An empty name: none.
 	Credential func(ctx context.Context, c mcp.Caller) (name, value string, err error)
 	Limits     Limits
-	Now        func() time.Time // nil: time.Now
-	Log        *slog.Logger     // nil: nothing is logged
+	// Trouble is told what was wrong with an answer, or why there was none, in words for the operator. Nil: nobody is.
+	Trouble func(error)
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: nothing is logged
 }
 
 // Server is a server behind the gateway. It is safe for concurrent use.
@@ -86,6 +89,9 @@ func New(c Config) *Server {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Trouble == nil {
+		c.Trouble = func(error) {}
 	}
 	return &Server{
 		Config: c,
@@ -173,6 +179,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c mcp.Caller, 
 	out, err := s.request(ctx, r, c, m.body)
 	if err != nil {
 		report(unknown)
+		s.Trouble(err)
 		httpd.Note(r.Context(), "error", err)
 		refuse(w, r, http.StatusBadGateway, m.id, errDown)
 		return
@@ -197,6 +204,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request, id json.RawMess
 		return
 	}
 	httpd.Note(r.Context(), "error", err)
+	s.Trouble(fmt.Errorf("the server at %s cannot be reached: %w", s.URL.Redacted(), err))
 	var slow net.Error
 	if errors.As(err, &slow) && slow.Timeout() && !isDial(err) {
 		report(unknown)
