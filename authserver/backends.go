@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -63,6 +64,9 @@ type backends struct {
 	clients *recent.Clients
 	tenants *recent.Tenants
 	grants  *recent.Grants
+
+	follower *revocation.Replica // the list of revoked grants as this process has heard it
+	settler  *grant.Settler
 }
 
 // open opens the stores. What it opened before an error is closed again.
@@ -117,7 +121,9 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	}
 	watch := &recent.Watch{Changes: b.sql.Changes}
 	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql, Watch: watch}, &recent.Tenants{Store: b.sql, Watch: watch}, &recent.Grants{Store: b.sql, Watch: watch}
-	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, d.Ended}, TokenLife: remembrance, Now: d.Now, WithdrawnSince: b.ring.WithdrawnSince}
+	b.follower = revocation.NewReplica(revocation.ReplicaOptions{Feed: b.list, Now: d.Now})
+	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, b.hear(d.Ended)}, TokenLife: remembrance, Now: d.Now, WithdrawnSince: b.ring.WithdrawnSince}
+	b.settler = &grant.Settler{Ledger: b.ledger, List: b.follower, Now: d.Now}
 	return b, nil
 }
 
@@ -214,7 +220,13 @@ func (b *backends) begin(ctx context.Context, r *resolved, now func() time.Time)
 			return err
 		}
 	}
-	return b.restore(ctx, now)
+	if err := b.restore(ctx, now); err != nil {
+		return err
+	}
+	if err := b.follower.CatchUp(ctx); err != nil {
+		return fmt.Errorf("reading the list of revoked grants: %w", err)
+	}
+	return nil
 }
 
 // beginAudit begins the chain of audit lines, with a line that says so: a second one would show that everything before it was taken away.
@@ -242,6 +254,16 @@ func (b *backends) listed(now time.Time) error {
 		return revocation.ErrUnknown
 	}
 	return nil
+}
+
+// hear tells this process's own follower of the list what is put on it, before the feed does, and then whoever else is to be told.
+func (b *backends) hear(tell func(grantID string, until time.Time)) func(grantID string, until time.Time) {
+	return func(grantID string, until time.Time) {
+		b.follower.Hear(grantID, until)
+		if tell != nil {
+			tell(grantID, until)
+		}
+	}
 }
 
 // told is a list, and somebody in this process who is told what is put on it.

@@ -11,11 +11,13 @@ const (
 	reloadKeysEvery = time.Second
 	readResources   = 500 * time.Millisecond // so that a change counts within a second
 	countEvery      = 10 * time.Second
+	settleEvery     = 15 * time.Second // an interrupted revocation is completed within two of these and grant's ten seconds
 )
 
 // Run does the background work until ctx ends.
 //
-// Each replica does for itself what is about its own memory, or must not wait for another's turn: the list of ended grants is restored from the ledger, keys made or
+// Each replica does for itself what is about its own memory, or must not wait for another's turn: the list of ended grants is restored from the ledger, revocations that
+// were interrupted are completed, keys made or
 // withdrawn elsewhere are read, and the next made when their time comes (of several that make it, one is kept), resources are read anew, its own refusals beyond their
 // bound are counted, its own connections are written, and audit lines get their place in the chain (whose head lets one replica at a time do that).
 //
@@ -28,8 +30,10 @@ func (s *Server) Run(ctx context.Context) {
 	work.Go(func() { s.backends.connections.Run(ctx) })
 	work.Go(func() { s.backends.sql.Audit().Run(ctx, s.deps.Log) })
 	work.Go(func() { s.backends.jobs.Run(ctx) })
+	work.Go(func() { s.backends.follower.Run(ctx) })
 	restore, reload, resources, count := time.NewTicker(restoreEvery), time.NewTicker(reloadKeysEvery), time.NewTicker(readResources), time.NewTicker(countEvery)
-	for _, t := range []*time.Ticker{restore, reload, resources, count} {
+	settle := time.NewTicker(settleEvery)
+	for _, t := range []*time.Ticker{restore, reload, resources, count, settle} {
 		defer t.Stop()
 	}
 	for {
@@ -44,6 +48,8 @@ func (s *Server) Run(ctx context.Context) {
 			step, err = "reload signing keys", s.step(ctx, s.turnKeys)
 		case <-resources.C:
 			step, err = "read the resources", s.step(ctx, s.backends.readResources)
+		case <-settle.C:
+			step, err = "complete interrupted revocations", s.step(ctx, s.backends.settler.Settle)
 		case <-count.C:
 			step, err = "count refusals", s.step(ctx, s.refusals.Flush)
 		}

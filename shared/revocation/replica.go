@@ -93,6 +93,12 @@ func (r *Replica) Hear(grantID string, until time.Time) {
 	r.ended.add(Entry{grantID, until}, until.Sub(now), now)
 }
 
+// Knows says whether this process has heard that the grant is on the list, be the list complete or not.
+func (r *Replica) Knows(grantID string) bool { return r.ended.has(grantID) }
+
+// Entries returns the ids of all that is on the list here.
+func (r *Replica) Entries() []string { return r.ended.ids() }
+
 // Age is how long ago the list was last known to be complete; ok is false when it never was.
 func (r *Replica) Age() (age time.Duration, ok bool) {
 	known := r.fresh.Load().known

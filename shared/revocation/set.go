@@ -88,3 +88,17 @@ func (s *set) size() int {
 	}
 	return n
 }
+
+// ids returns the ids of all that is in the set.
+func (s *set) ids() []string {
+	var all []string
+	for i := range s.parts {
+		p := &s.parts[i]
+		p.mu.RLock()
+		for id := range p.ends {
+			all = append(all, id)
+		}
+		p.mu.RUnlock()
+	}
+	return all
+}

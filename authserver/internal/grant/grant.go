@@ -75,6 +75,9 @@ type Store interface {
 	// EndGrant ends a living grant in one guarded statement, deletes its codes and refresh tokens' liveness with it and writes e, in one
 	// transaction. An ended grant stays as it was and is no error; an unknown one is ErrNotFound.
 	EndGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error
+	// LeftAlive returns the ids of at most limit grants that live though what they belong to is gone: their client is deleted, their person's account is
+	// disabled or belongs to the tenant no more, their issuer is not trusted any more, or the grant that they are derived from has ended.
+	LeftAlive(ctx context.Context, limit int) ([]string, error)
 	// EndedSince returns the grants that ended at or after t, for the list's restoring.
 	EndedSince(ctx context.Context, t time.Time) (map[string]time.Time, error)
 }

@@ -66,7 +66,9 @@ type Settings struct {
 	Store     Store
 	Ahead     ttl.Store // what was asked for ahead of a browser: device requests and pushed ones
 	Ledger    *grant.Ledger
-	Trust     trust.Store
+	// Listed says whether a grant is on the list of revoked grants, which it may be while SQL does not know of it yet: a revocation that was interrupted.
+	Listed func(grantID string) bool
+	Trust  trust.Store
 	// Identities believes what identity providers assert.
 	Identities Identities
 	Keys       Signer
@@ -90,6 +92,11 @@ type Engine struct {
 	Settings
 	shared   fosite.Config
 	identity Resource // the issuer itself, for who somebody is
+}
+
+// ended says whether a grant is revoked, in SQL or on the list, or the grant that it is derived from is on the list.
+func (e *Engine) ended(g grant.Grant) bool {
+	return g.Ended() || e.Listed(g.ID) || g.DerivedFrom != "" && e.Listed(g.DerivedFrom)
 }
 
 // New fills every field that fosite would otherwise fill by itself while serving, without a lock.

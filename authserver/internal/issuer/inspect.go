@@ -33,7 +33,7 @@ type Introspection struct {
 func (e *Engine) Introspect(ctx context.Context, c client.Client, raw string) (Introspection, error) {
 	if claims, err := e.believe(ctx, raw, 0); err == nil {
 		g, err := e.Grants.Grant(ctx, claims.GrantID)
-		if errors.Is(err, grant.ErrNotFound) || (err == nil && (g.Ended() || claims.ClientID != c.ID && !receives(c, claims))) {
+		if errors.Is(err, grant.ErrNotFound) || (err == nil && (e.ended(g) || claims.ClientID != c.ID && !receives(c, claims))) {
 			return Introspection{}, nil
 		}
 		if err != nil {
@@ -42,7 +42,7 @@ func (e *Engine) Introspect(ctx context.Context, c client.Client, raw string) (I
 		return Introspection{Active: true, Type: "access_token", Claims: claims}, nil
 	}
 	t, g, err := e.Store.RefreshToken(ctx, client.TokenHash(raw))
-	if errors.Is(err, ErrNotFound) || (err == nil && (t.ClientID != c.ID || !t.UsedAt.IsZero() || g.Ended() || !e.now().Before(t.ExpiresAt))) {
+	if errors.Is(err, ErrNotFound) || (err == nil && (t.ClientID != c.ID || !t.UsedAt.IsZero() || e.ended(g) || !e.now().Before(t.ExpiresAt))) {
 		return Introspection{}, nil
 	}
 	if err != nil {

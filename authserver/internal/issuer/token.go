@@ -267,7 +267,7 @@ func (e *Engine) replayed(ctx context.Context, raw, clientID string) (*RefreshTo
 // checkGrant holds the presented grant against today's rules: alive, its resource still ours and asked for, its scopes still within what tenant
 // and role allow (RT-11). What was lost since is gone from the token.
 func (x *exchange) checkGrant(ctx context.Context, form url.Values) error {
-	if x.grant.Ended() {
+	if x.engine.ended(x.grant) {
 		return oauth.InvalidGrant("this permission has ended; ask the person again")
 	}
 	resource, ok := x.engine.Resource(x.grant.Resource)
@@ -358,7 +358,7 @@ func (x *exchange) loadMachine(ctx context.Context, form url.Values) error {
 func (x *exchange) machineGrant(ctx context.Context) (grant.Grant, error) {
 	g, err := x.engine.Grants.MachineGrant(ctx, x.client.ID, x.resource.URI)
 	switch {
-	case err == nil && g.Ended():
+	case err == nil && x.engine.ended(g):
 		return grant.Grant{}, oauth.UnauthorizedClient("the permission of this client was ended; the operator can make a new client")
 	case err == nil || !errors.Is(err, grant.ErrNotFound):
 		return g, err

@@ -102,6 +102,33 @@ func (d *DB) EndGrant(ctx context.Context, id string, at time.Time, reason strin
 	})
 }
 
+// LeftAlive implements grant.Store. Each part begins at what is gone, of which there is little, except the memberships.
+func (d *DB) LeftAlive(ctx context.Context, limit int) ([]string, error) {
+	rows, err := d.read.QueryContext(ctx, `
+		SELECT g.id FROM clients c JOIN grants g ON g.client_id = c.id WHERE c.deleted_at IS NOT NULL AND g.ended_at IS NULL
+		UNION SELECT g.id FROM users u JOIN grants g ON g.user_id = u.id WHERE u.disabled AND g.ended_at IS NULL
+		UNION SELECT g.id FROM grants g WHERE g.user_id IS NOT NULL AND g.ended_at IS NULL
+			AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = g.user_id AND m.tenant_id = g.tenant_id)
+		UNION SELECT g.id FROM grants g WHERE g.asserted_by <> '' AND g.ended_at IS NULL
+			AND NOT EXISTS (SELECT 1 FROM trusted_issuers t WHERE t.issuer = g.asserted_by)
+		UNION SELECT g.id FROM grants g JOIN grants p ON p.id = g.derived_from
+			WHERE g.derived_from <> '' AND g.ended_at IS NULL AND p.ended_at IS NOT NULL
+		LIMIT $1`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading grants that were left alive: %w", err)
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
 // EndedSince implements grant.Store.
 func (d *DB) EndedSince(ctx context.Context, t time.Time) (map[string]time.Time, error) {
 	rows, err := d.read.QueryContext(ctx, "SELECT id, ended_at FROM grants WHERE ended_at >= $1", moment(t))

@@ -1,0 +1,83 @@
+package grant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+)
+
+// settleAfter is how long a revocation may be under way before it counts as interrupted.
+const settleAfter = 10 * time.Second
+
+// settleAtMost bounds how many interrupted revocations one call of Settle completes.
+const settleAtMost = 500
+
+// ReasonInterrupted is the reason of a grant whose revocation was interrupted and completed later.
+const ReasonInterrupted = "a revocation that was interrupted was completed"
+
+// Settler completes revocations that were interrupted between the list and SQL, or between one grant and the next: a
+// full disk, a database that is stopped or read-only, or a killed process. Whoever asked was answered 503, and until
+// Settle succeeds the issuer refuses the grants that are on the list, as resource servers do.
+type Settler struct {
+	Ledger *Ledger
+	List   *revocation.Replica // follows the ledger's list
+	Now    func() time.Time
+
+	seen map[string]time.Time // grants whose revocation is under way or was interrupted, and when they were first seen
+}
+
+// Listed says whether a grant is on the list of revoked grants, as far as this process has heard.
+func (s *Settler) Listed(grantID string) bool { return s.List.Knows(grantID) }
+
+// Settle revokes in SQL the grants that are on the list and live in SQL, and those that live though what they belong
+// to is gone, when it has seen them settleAfter ago already. It must not be called by two goroutines at once.
+func (s *Settler) Settle(ctx context.Context) error {
+	known, err := s.Ledger.ended(ctx)
+	if err != nil {
+		return err
+	}
+	left, err := s.Ledger.Store.LeftAlive(ctx, settleAtMost)
+	if err != nil {
+		return fmt.Errorf("reading interrupted revocations: %w", err)
+	}
+	for _, id := range s.List.Entries() {
+		if _, settled := known[id]; !settled && !strings.HasPrefix(id, revocation.KeyID("")) {
+			left = append(left, id)
+		}
+	}
+	now, seen := s.Now(), map[string]time.Time{}
+	var errs []error
+	for _, id := range left {
+		first, again := s.seen[id]
+		if !again {
+			first = now
+		}
+		seen[id] = first
+		if now.Sub(first) < settleAfter || len(errs) > 0 {
+			continue
+		}
+		switch err := s.Ledger.complete(ctx, id); {
+		case errors.Is(err, ErrNotFound): // deleted since, or another installation's
+		case err != nil:
+			errs = append(errs, err) // the next call goes on
+		}
+	}
+	s.seen = seen
+	return errors.Join(errs...)
+}
+
+// complete revokes a grant in SQL unless it is revoked there.
+func (l *Ledger) complete(ctx context.Context, id string) error {
+	g, err := l.Store.Grant(ctx, id)
+	if err != nil {
+		return fmt.Errorf("completing a revocation: %w", err)
+	}
+	if g.Ended() {
+		return nil
+	}
+	return l.End(ctx, "system", id, ReasonInterrupted)
+}
