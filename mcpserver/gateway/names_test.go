@@ -2,6 +2,8 @@ package gateway_test
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -49,5 +51,34 @@ func TestAListWithANameOfTwoReadingsDoesNotPass(t *testing.T) {
 		if got := g.post("crm", g.token("crm", "acme", "read"), `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`); strings.Contains(got.body, "read_it") || strings.Contains(got.body, "write_it") {
 			t.Errorf("%s: got %d %s", list, got.status, got.body)
 		}
+	}
+}
+
+// A server's text that is cut within a character goes on as it is written, in JSON, in a stream and from a program: nothing is decided by it. A client's is refused.
+func TestATextThatIsCutWithinACharacterPasses(t *testing.T) {
+	const result = `"result":{"content":[{"type":"text","text":"cut \ud83d"}],"structuredContent":{"a\tb":1}}`
+	for _, kind := range []string{"application/json", "text/event-stream"} {
+		b := newBehind(t)
+		g := openGate(t, crm(b.URL))
+		b.answers(func(w http.ResponseWriter, _ *http.Request, _ string) {
+			w.Header().Set("Content-Type", kind)
+			message := `{"jsonrpc":"2.0","id":1,` + result + `}`
+			if kind == "text/event-stream" {
+				message = "data: " + message + "\n\n"
+			}
+			io.WriteString(w, message)
+		})
+		if got := g.post("crm", g.token("crm", "acme", "read"), call("read_it")); got.status != 200 || !strings.Contains(got.body, result) {
+			t.Errorf("%s: got %d %s", kind, got.status, got.body)
+		}
+		before := b.count()
+		got := g.post("crm", g.token("crm", "acme", "read"), `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":{"text":"cut \ud83d"}}}`)
+		if got.status != 400 || !strings.Contains(got.body, "-32700") || b.count() != before {
+			t.Errorf("a client's: got %d %s", got.status, got.body)
+		}
+	}
+	g := openGate(t, lines("serve"))
+	if got := g.post("crm", g.token("crm", "acme", "read"), saying("1", `"kind":"half"`)); got.status != 200 || !strings.Contains(got.body, result) {
+		t.Errorf("a program's: got %d %s", got.status, got.body)
 	}
 }

@@ -99,6 +99,9 @@ func callLine(say func(string, ...any), id, params json.RawMessage, echo, kind s
 	case "unreadable":
 		say(`{"jsonrpc":"2.0","result":{"a":1,"a":2},"id":%s}`, id)
 		return
+	case "half": // of a surrogate pair, as programs write it that cut texts
+		say(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"cut \ud83d"}],"structuredContent":{"a\tb":1}}}`, id)
+		return
 	case "neither":
 		say(`{"jsonrpc":"2.0","id":%s,"error":null}`, id)
 		return
