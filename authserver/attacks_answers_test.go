@@ -15,7 +15,7 @@ func TestTheAnswerSaysWhoGivesIt(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
-	for _, state := range []string{"x&iss=https://evil.example", "%00", "a\x00b", "\r\nSet-Cookie: a=b", "ünïcödé ☃", "a+b c%20d", strings.Repeat("s", 2048)} {
+	for _, state := range []string{"x&iss=https://evil.example", "%00", "a\x00b", "\r\nSet-Cookie: a=b", "ünïcödé ☃", "a+b c%20d", strings.Repeat("s", 2048), strings.Repeat("s", 8192)} {
 		for _, decision := range []string{"approve", "deny"} {
 			v := a.authorization("customers:read")
 			v.Set("state", state)
@@ -28,9 +28,13 @@ func TestTheAnswerSaysWhoGivesIt(t *testing.T) {
 		}
 	}
 	long := a.authorization("customers:read")
-	long.Set("iss", "https://evil.example") // AZ-17, where nothing is kept meanwhile
-	long.Set("state", strings.Repeat("s", 2049))
-	h.told("AZ-18, a state that is longer", long.Encode(), "invalid_request")
+	long.Set("iss", "https://evil.example")                                                                                          // AZ-17, where nothing is kept meanwhile
+	for what, states := range map[string][]string{"a state that is longer": {strings.Repeat("s", 8193)}, "two states": {"a", "a"}} { // never an error without its state
+		long["state"] = states
+		if r, body := h.ask(long.Encode()); r.StatusCode != 400 || r.Header.Get("Location") != "" || !strings.Contains(body, "state is given more than once or is longer than 8192 bytes") {
+			t.Errorf("AZ-18, %s: got %d to %.100q, want a page", what, r.StatusCode, r.Header.Get("Location"))
+		}
+	}
 }
 
 // AZ-36, MD-01, LG-21: whatever host a request names, we are who we are.

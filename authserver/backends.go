@@ -32,8 +32,8 @@ import (
 // signs nobody out. In Redis as many are held, for all replicas together.
 const (
 	mostSessions     = 100_000
-	mostTransactions = 20_000 // 16 KiB each at most
-	mostAhead        = 20_000 // 16 KiB each at most
+	mostTransactions = 10_000 // 32 KiB each at most
+	mostAhead        = 10_000 // 32 KiB each at most
 	mostCounters     = 100_000
 	mostAssertions   = 100_000
 	mostProofs       = 500_000 // 300 bytes each

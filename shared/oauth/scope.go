@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// MaxScopes bounds how many scopes one request may name.
-const MaxScopes = 64
+// MaxScopes bounds how many scopes one request may name: as many as all resources of an installation may have.
+const MaxScopes = 5000
 
 // ParseScope splits a scope parameter into its tokens, in order, without repeats (RFC 6749 §3.3). Tokens are divided by
 // single spaces; a character outside %x21 / %x23-5B / %x5D-7E, or more than MaxScopes tokens, is an error. Empty in, nil out.
@@ -16,6 +16,7 @@ func ParseScope(s string) ([]string, error) {
 		return nil, nil
 	}
 	var scopes []string
+	seen := map[string]bool{}
 	for token := range strings.SplitSeq(s, " ") {
 		if token == "" {
 			continue
@@ -25,7 +26,8 @@ func ParseScope(s string) ([]string, error) {
 				return nil, fmt.Errorf("scope token %d holds a character that RFC 6749 does not allow", len(scopes)+1)
 			}
 		}
-		if !slices.Contains(scopes, token) {
+		if !seen[token] {
+			seen[token] = true
 			scopes = append(scopes, token)
 		}
 		if len(scopes) > MaxScopes {

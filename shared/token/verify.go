@@ -33,8 +33,8 @@ var (
 	ErrKeysUnavailable = errors.New("the issuer's keys cannot be fetched")
 )
 
-// MaxSize bounds an access token, in bytes.
-const MaxSize = 16 << 10
+// MaxSize bounds an access token, in bytes. One for all scopes of a resource fits, and in the headers of a request it fits, too.
+const MaxSize = 48 << 10
 
 // maxKeyID bounds a kid, in bytes.
 const maxKeyID = 256

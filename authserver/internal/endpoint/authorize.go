@@ -14,7 +14,7 @@ import (
 )
 
 // maxQuery bounds an authorization request, in bytes (AZ-38).
-const maxQuery = 16 << 10
+const maxQuery = 32 << 10
 
 // errUnreadable answers a client that is known by a document and wants no page: its document is read for a person alone, so that it is not known yet where an
 // answer may go.
@@ -101,7 +101,7 @@ func readAuthorization(w http.ResponseWriter, r *http.Request) (url.Values, *oau
 		return readBody(r)
 	}
 	if len(r.URL.RawQuery) > maxQuery {
-		return nil, &oauth.Error{Code: "invalid_request", Description: "the request is too long; 16 KiB are the most, or push it ahead", Status: http.StatusRequestURITooLong}
+		return nil, &oauth.Error{Code: "invalid_request", Description: "the request is too long; 32 KiB are the most, or push it ahead", Status: http.StatusRequestURITooLong}
 	}
 	return parseForm(r.URL.RawQuery)
 }

@@ -33,7 +33,7 @@ func (d *Door) push(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(form.Encode()) > maxQuery {
-		d.fail(w, r, &oauth.Error{Code: "invalid_request", Description: "the request is too long; 16 KiB are the most", Status: http.StatusRequestEntityTooLarge})
+		d.fail(w, r, &oauth.Error{Code: "invalid_request", Description: "the request is too long; 32 KiB are the most", Status: http.StatusRequestEntityTooLarge})
 		return
 	}
 	proof, err := d.proof(w, r, PushPath, "")

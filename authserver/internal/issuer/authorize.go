@@ -17,8 +17,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// MaxState bounds the state parameter, in bytes.
-const MaxState = 2048
+// MaxState bounds the state parameter, in bytes: so much comes back to the client as it came.
+const MaxState = 8 << 10
 
 // Authorization is an authorization request that holds: the client exists, the answer may go to RedirectURI, the resource is ours.
 type Authorization struct {
@@ -127,6 +127,9 @@ func (e *Engine) addressee(ctx context.Context, form url.Values) (*Authorization
 	if err != nil {
 		return nil, fmt.Errorf("reading a client: %w", err)
 	}
+	if len(form["state"]) > 1 || len(form.Get("state")) > MaxState { // an answer without its state would be taken for somebody else's
+		return nil, local(oauth.InvalidRequest(fmt.Sprintf("state is given more than once or is longer than %d bytes; send a shorter one, once", MaxState)))
+	}
 	relaxed, ok := client.MatchRedirectURI(c.RedirectURIs, form.Get("redirect_uri"))
 	if !ok {
 		return nil, local(oauth.InvalidRequest("redirect_uri is not one that this client has registered; send one that is, or register anew"))
@@ -136,9 +139,7 @@ func (e *Engine) addressee(ctx context.Context, form url.Values) (*Authorization
 	if len(form.Get("state")) < shortState {
 		a.relax(RelaxedNoState)
 	}
-	if len(form["state"]) == 1 && len(form.Get("state")) <= MaxState {
-		a.State = form.Get("state")
-	}
+	a.State = form.Get("state")
 	return a, nil
 }
 
@@ -184,9 +185,6 @@ func (a *Authorization) check(e *Engine) error {
 			return &oauth.Error{Code: u.code, Description: u.parameter + " is not offered here; send plain parameters", Status: http.StatusBadRequest}
 		}
 	}
-	if len(a.Form.Get("state")) > MaxState {
-		return oauth.InvalidRequest("state is longer than 2048 bytes; send a shorter one")
-	}
 	if a.Form.Get("response_type") != "code" {
 		return oauth.UnsupportedResponseType("the only response_type is code; send that")
 	}
@@ -205,7 +203,7 @@ func (a *Authorization) check(e *Engine) error {
 	if a.Form.Has("dpop_jkt") && !challengeForm.MatchString(a.Form.Get("dpop_jkt")) {
 		return oauth.InvalidRequest("dpop_jkt is not the SHA-256 thumbprint of a key (43 characters)")
 	}
-	if len(a.Form.Get("nonce")) > MaxState {
+	if len(a.Form.Get("nonce")) > MaxNonce {
 		return oauth.InvalidRequest("nonce is longer than 2048 bytes")
 	}
 	var err error
@@ -233,6 +231,11 @@ func (a *Authorization) settle(e *Engine) error {
 	}
 	a.Resource = resource
 	a.relax(relaxed)
+	if asked, relaxed, err = e.asked(a.Form, resource); err != nil {
+		return err
+	}
+	a.relax(relaxed)
+	identity, others = identityOf(asked)
 	if len(others) == 0 && (len(identity) == 0 || resource.URI != e.identity.URI) {
 		others = a.unasked()
 	}

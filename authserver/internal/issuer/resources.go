@@ -136,6 +136,9 @@ const MaxTokenLife = time.Hour
 // plainURL is what the metadata name: addresses that mean nothing to a shell or a page that a client hands them to (MD-07).
 var plainURL = regexp.MustCompile(`^https?://[A-Za-z0-9.:[\]_-]+(/[A-Za-z0-9._~%/-]*)?(\?[A-Za-z0-9._~%/=&-]*)?$`)
 
+// maxScopeNames bounds the names of a resource's scopes together, in bytes: a token that has all of them, as a string and as a list, must fit token.MaxSize.
+const maxScopeNames = 12 << 10
+
 // PlainURL says whether an address means nothing to a shell or a page that a client hands it to.
 func PlainURL(uri string) bool { return plainURL.MatchString(uri) }
 
@@ -164,6 +167,9 @@ func (r Resource) Check(life time.Duration) (Resource, error) {
 	}
 	if r.TokenLife < time.Second || r.TokenLife > MaxTokenLife {
 		return r, fmt.Errorf("resource %s: token life %s is not between 1s and %s", uri, r.TokenLife, MaxTokenLife)
+	}
+	if n := len(oauth.FormatScope(r.ScopeNames())); n > maxScopeNames {
+		return r, fmt.Errorf("resource %s: the names of its scopes have %d bytes together; at most %d fit a token that has them all", uri, n, maxScopeNames)
 	}
 	if len(r.Scopes) == 0 {
 		return r, fmt.Errorf("resource %s has no scopes", uri)

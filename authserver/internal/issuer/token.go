@@ -297,11 +297,11 @@ func (x *exchange) checkGrant(ctx context.Context, form url.Values) error {
 
 // narrow applies the scope parameter: within the grant, never beyond it (RFC 6749 §6). A narrowed token does not narrow the grant.
 func (x *exchange) narrow(form url.Values) error {
-	asked, err := oauth.ParseScope(form.Get("scope"))
+	asked, relaxed, err := x.engine.asked(form, x.resource)
 	if err != nil {
-		return oauth.InvalidScope(err.Error())
+		return err
 	}
-	asked = withoutOffline(asked)
+	x.relax(relaxed)
 	if len(asked) == 0 {
 		return nil
 	}
@@ -336,11 +336,11 @@ func (x *exchange) loadMachine(ctx context.Context, form url.Values) error {
 		return err
 	}
 	allowed = oauth.Intersect(allowed, resource.ScopeNames())
-	asked, err := oauth.ParseScope(form.Get("scope"))
+	asked, relaxed, err := x.engine.asked(form, resource)
 	if err != nil {
-		return oauth.InvalidScope(err.Error())
+		return err
 	}
-	asked = withoutOffline(asked)
+	x.relax(relaxed)
 	if len(asked) == 0 {
 		asked = allowed // RFC 6749 §3.3: the default is everything that the operator gave this client
 	}

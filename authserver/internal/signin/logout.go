@@ -121,7 +121,7 @@ func (d *Door) afterwards(ctx context.Context, form url.Values) (string, error) 
 		return "", oauth.InvalidRequest("The application has not registered the address that it wants you to go to (post_logout_redirect_uri). You are still signed in.")
 	}
 	if len(form.Get("state")) > issuer.MaxState {
-		return "", oauth.InvalidRequest("state is longer than 2048 bytes")
+		return "", oauth.InvalidRequest(fmt.Sprintf("state is longer than %d bytes", issuer.MaxState))
 	}
 	if !form.Has("state") || form.Get("state") == "" {
 		return to, nil

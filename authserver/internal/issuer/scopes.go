@@ -1,0 +1,56 @@
+package issuer
+
+import (
+	"net/url"
+	"slices"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// RelaxedOtherScopes names that a request asked for scopes of another resource of ours beside those of its own.
+const RelaxedOtherScopes = "scopes of another resource"
+
+// MaxNonce bounds the nonce parameter, in bytes.
+const MaxNonce = 2048
+
+// asked reads the scope parameter of a request for a resource. Clients ask for all that they find in the metadata, which list the scopes of all resources: names
+// that another resource of ours has are left out, and relaxed says so. Names that nobody has stay, for who compares them with what may be granted. When nothing
+// else was asked for, it is an *oauth.Error: no scope at all would mean the usual ones.
+func (e *Engine) asked(form url.Values, resource Resource) (scopes []string, relaxed string, err error) {
+	all, err := oauth.ParseScope(form.Get("scope"))
+	if err != nil {
+		return nil, "", oauth.InvalidScope(err.Error())
+	}
+	all = withoutOffline(all)
+	others := e.scopesBeside(resource)
+	if scopes = slices.DeleteFunc(slices.Clone(all), func(s string) bool { return others[s] }); len(scopes) == len(all) {
+		return scopes, "", nil
+	}
+	if _, own := identityOf(scopes); len(own) == 0 && (len(scopes) == 0 || resource.URI != e.identity.URI) {
+		return nil, "", oauth.InvalidScope("the scopes are of another resource; " + resource.URI + " offers: " + oauth.FormatScope(resource.ScopeNames()))
+	}
+	return scopes, RelaxedOtherScopes, nil
+}
+
+// scopesBeside are the names of scopes that other resources have and this one has not.
+func (e *Engine) scopesBeside(resource Resource) map[string]bool {
+	all := e.Resources.All()
+	if len(all) < 2 && (len(all) == 0 || all[0].URI == resource.URI) {
+		return nil
+	}
+	names := map[string]bool{}
+	for _, r := range all {
+		if r.URI != resource.URI {
+			for _, s := range r.Scopes {
+				names[s.Name] = true
+			}
+		}
+	}
+	for _, s := range resource.Scopes {
+		delete(names, s.Name)
+	}
+	for _, s := range IdentityScopes() {
+		delete(names, s)
+	}
+	return names
+}
