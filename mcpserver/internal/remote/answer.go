@@ -178,8 +178,7 @@ func (a *answer) whole() {
 	a.w.Write(body)
 }
 
-// isMessage says whether something can be one message of JSON-RPC. Nobody asked for several. What our reader is too strict for may be one all the same: it is the
-// client that acts on it.
+// isMessage says whether a body is one message of JSON-RPC that has one reading, but for entries of a list, which can be left out.
 func isMessage(body []byte) bool {
 	if string(message.Value(body, "jsonrpc")) == `"2.0"` {
 		return true
