@@ -190,16 +190,23 @@ func (c *call) writeProposal(p *gateway.Proposal, file string) error {
 	if err := p.WriteLock(file); err != nil {
 		return misused("name another with --file", err)
 	}
-	return c.done(fmt.Sprintf(`%s offers %d tools. The proposal is in %s: look at it, above all at what writes.
+	return c.done(fmt.Sprintf(`%[1]s offers %[2]d tools. The proposal is in %[3]s: look at it, above all at what writes.
 
 The issuer must know the resource. Put this into the file that --resources names:
 
-%s
+%[4]s
 
 Then:
 
-  %s serve --demo=false --resources resources.json
-  %s gateway serve --file %s`, p.Name, p.Tools, file, p.Resources, Name, Name, quote(file)),
+  %[5]s serve --demo=false --resources resources.json
+  %[5]s client create --server %[6]s
+  export GATEHOUSE_CLIENT_ID=... GATEHOUSE_CLIENT_SECRET=...   # as that command printed them
+  %[5]s gateway serve --file %[7]s
+
+An issuer that runs already learns of it without a restart, and a tenant that is there already may use it, by:
+
+  %[5]s resource put %[6]s --name %[1]s --scope '%[1]s:read=Read with %[1]s' --scope '%[1]s:write=Change things with %[1]s' --baseline %[1]s:read
+  %[5]s policy set --tenant TENANT --add-scopes %[1]s:read,%[1]s:write`, p.Name, p.Tools, file, p.Resources, Name, p.Resource, quote(file)),
 		fact{"name", p.Name}, fact{"tools", p.Tools}, fact{"file", file}, fact{"resources", json.RawMessage(p.Resources)})
 }
 

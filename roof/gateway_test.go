@@ -57,11 +57,20 @@ func TestGateway(t *testing.T) {
 	if code != 0 {
 		t.Fatal(errs)
 	}
+	if code, _, errs := run(t, "gateway", "serve", "--file", file); code == 0 || !strings.Contains(errs, "gatehouse client create --server "+resource) {
+		t.Errorf("without a client that may ask which grants have ended: %d %s", code, errs)
+	}
+	code, out, errs = run(t, "client", "create", "--server", resource, "--data-dir", s.DataDir)
+	if code != 0 {
+		t.Fatal(errs)
+	}
+	t.Setenv("GATEHOUSE_CLIENT_ID", word(out, "cli_"))
+	t.Setenv("GATEHOUSE_CLIENT_SECRET", word(out, "ghs_"))
 	log := &testenv.Book{}
 	ready, ended := make(chan roof.Addresses, 1), make(chan int, 1)
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
-		ended <- (&roof.Program{Args: []string{"gateway", "serve", "--file", file}, Stdout: log, Stderr: log, Ready: func(a roof.Addresses) { ready <- a }}).Run(ctx)
+		ended <- (&roof.Program{Args: []string{"gateway", "serve", "--file", file}, Getenv: os.Getenv, Stdout: log, Stderr: log, Ready: func(a roof.Addresses) { ready <- a }}).Run(ctx)
 	}()
 	select {
 	case <-ready:
@@ -72,15 +81,7 @@ func TestGateway(t *testing.T) {
 	if code != 0 {
 		t.Fatal(errs)
 	}
-	var id, secret string
-	for _, word := range strings.Fields(out) {
-		switch {
-		case strings.HasPrefix(word, "cli_"):
-			id = word
-		case strings.HasPrefix(word, "ghs_"):
-			secret = word
-		}
-	}
+	id, secret := word(out, "cli_"), word(out, "ghs_")
 	calls := fmt.Sprintf(`TOKEN=$(curl -s -u %s:%s %s/oauth2/token -d grant_type=client_credentials -d resource=%s | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 for tool in read_note delete_note; do curl -s -o - -w ' %%{http_code}\n' %s -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
   -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"'$tool'","arguments":{}}}'; done`, id, secret, s.Issuer, resource, resource)
@@ -93,6 +94,61 @@ for tool in read_note delete_note; do curl -s -o - -w ' %%{http_code}\n' %s -H "
 	if code := <-ended; code != 0 {
 		t.Errorf("gateway serve ended with %d: %s", code, log)
 	}
+}
+
+// word is the first word of a text that begins so.
+func word(text, begins string) string {
+	for _, w := range strings.Fields(text) {
+		if strings.HasPrefix(w, begins) {
+			return w
+		}
+	}
+	return ""
+}
+
+// A second server joins an issuer that runs, and a tenant that is there, by the commands that init prints: without a restart.
+func TestASecondUpstream(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(notes))
+	t.Cleanup(upstream.Close)
+	s := serve(t, t.TempDir())
+	operate := func(words ...string) (int, string, string) { return run(t, append(words, "--data-dir", s.DataDir)...) }
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	code, out, errs := run(t, "gateway", "init", "--upstream", upstream.URL, "--issuer", s.Issuer, "--resource", "http://localhost:8090/notes", "--file", file)
+	if code != 0 {
+		t.Fatal(errs)
+	}
+	if text, err := os.ReadFile(file); err != nil || strings.Contains(string(text), "insecure_") {
+		t.Errorf("what is proposed relaxes something: %v\n%s", err, text)
+	}
+	code, _, errs = operate("client", "create", "--tenant", "acme", "--scopes", "notes:read")
+	complaint(t, code, errs, 1, "notes:read")
+	if !strings.Contains(errs, "gatehouse resource put") {
+		t.Errorf("the hint names no cure: %s", errs)
+	}
+	_, commands, _ := strings.Cut(out, "An issuer that runs already")
+	lines := strings.Split(commands, "\n  gatehouse ")
+	put := strings.Fields(strings.NewReplacer("'notes:read=Read with notes'", "notes:read=Read", "'notes:write=Change things with notes'", "notes:write=Write").Replace(lines[1]))
+	if code, _, errs = operate(put...); code != 0 {
+		t.Fatal(errs)
+	}
+	code, _, errs = operate("client", "create", "--tenant", "acme", "--scopes", "notes:read")
+	complaint(t, code, errs, 1, "notes:read")
+	if !strings.Contains(errs, "policy set --tenant acme --add-scopes notes:read") {
+		t.Errorf("the hint names no cure: %s", errs)
+	}
+	if code, out, errs = operate(strings.Fields(strings.Replace(lines[2], "TENANT", "acme", 1))...); code != 0 || !strings.Contains(out, "notes:write") || !strings.Contains(out, "customers:read") {
+		t.Fatalf("adding scopes: %d %s%s", code, out, errs)
+	}
+	if code, _, errs = operate("client", "create", "--tenant", "acme", "--scopes", "notes:read"); code != 0 {
+		t.Error(errs)
+	}
+	if code, out, errs = operate("policy", "set", "--tenant", "acme", "--remove-scopes", "notes:write,customers:read"); code != 0 || strings.Contains(out, "notes:write") || strings.Contains(out, "customers:read") || !strings.Contains(out, "notes:read") {
+		t.Errorf("removing scopes: %d %s%s", code, out, errs)
+	}
+	code, _, errs = operate("policy", "set", "--tenant", "acme", "--scopes", "notes:read", "--add-scopes", "notes:write")
+	complaint(t, code, errs, 1, "at once")
+	code, _, errs = operate("policy", "set", "--tenant", "acme", "--add-scopes", "no:such")
+	complaint(t, code, errs, 1, "no:such")
 }
 
 // hardens goes through the README's steps for a server behind: observed, reported, enforced, while the gateway runs.
@@ -153,7 +209,7 @@ func TestGatewayTrouble(t *testing.T) {
 	code, _, errs = run(t, "gateway", "init", "--upstream", "http://127.0.0.1:1/mcp", "--file", file)
 	complaint(t, code, errs, 2, "is there already")
 	code, _, errs = run(t, "gateway", "init", "--upstream", "http://127.0.0.1:1/mcp", "--file", file+".yaml")
-	complaint(t, code, errs, 2, "does not answer")
+	complaint(t, code, errs, 2, "cannot be reached")
 	code, _, errs = run(t, "gateway", "init", "--file", file+".yaml")
 	complaint(t, code, errs, 2, "no server is named, or two")
 	other := httptest.NewServer(http.HandlerFunc(notes))
@@ -174,7 +230,7 @@ func TestGatewayTrouble(t *testing.T) {
 	nobody := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(nobody.Close)
 	code, _, errs = run(t, "gateway", "init", "--upstream", nobody.URL, "--file", file+".2.yaml")
-	complaint(t, code, errs, 2, "the server refuses")
+	complaint(t, code, errs, 2, "answers 404")
 	// A server that asks for a credential: the variable is named, and its secret is nowhere.
 	closed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer s3cret" {

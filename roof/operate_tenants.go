@@ -64,6 +64,8 @@ func policySet(fs *flag.FlagSet) action {
 	s := authserver.PolicySpec{}
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant")
 	ceilingList(fs, &s.Scopes, "scopes", "the most that its agents may ever do: `scopes` divided by commas")
+	moreList(fs, &s.AddScopes, "add-scopes", "`scopes` that its agents may have beside those they may have now, divided by commas")
+	moreList(fs, &s.RemoveScopes, "remove-scopes", "`scopes` that its agents may have no more, divided by commas")
 	ceilingList(fs, &s.Clients, "clients", "`ids` of the only clients that are let in, divided by commas, or any")
 	ceilingList(fs, &s.Registrations, "registrations", "`ways` in which clients may have become known, divided by commas: operator, document, dynamic, tenant; or any")
 	ceilingLife(fs, &s.TokenLife, "max-token-life", "the longest `life` of an access token, e.g. 5m; 0: the resource's")
@@ -75,6 +77,14 @@ func policySet(fs *flag.FlagSet) action {
 		}
 		return c.facts(policyFacts(p))
 	}
+}
+
+// moreList is a flag whose words are added to a list, divided by commas.
+func moreList(fs *flag.FlagSet, to *[]string, name, usage string) {
+	fs.Func(name, usage, func(words string) error {
+		*to = append(*to, config.List(words)...)
+		return nil
+	})
 }
 
 func policyShow(*flag.FlagSet) action {

@@ -63,7 +63,7 @@ func (f *File) check() error {
 	if f.ShutdownDelay != nil && *f.ShutdownDelay < 0 {
 		return fmt.Errorf("shutdown_delay %s: a duration of 0s or more is expected", *f.ShutdownDelay)
 	}
-	if (f.ClientID == "") != (f.ClientSecret == Secret{}) {
+	if f.ClientID != "" && f.ClientSecret == (Secret{}) {
 		return errors.New("client_id and client_secret go together; gatehouse client create --server makes both")
 	}
 	if len(f.Upstreams) == 0 {

@@ -29,7 +29,7 @@ type File struct {
 	// RedisPrefix begins every key in Redis, as at the issuer. Default "gatehouse:".
 	RedisPrefix string `yaml:"redis_prefix"`
 	// ClientID and ClientSecret are the gateway's at the issuer (gatehouse client create --server RESOURCE, of any of its resources): without Redis it asks the issuer
-	// every two seconds which grants have ended.
+	// every two seconds which grants have ended. Default of ClientID, where there is a ClientSecret: GATEHOUSE_CLIENT_ID of the environment.
 	ClientID     string `yaml:"client_id"`
 	ClientSecret Secret `yaml:"client_secret"`
 	// InsecureIgnoreRevocations lets tokens of ended grants act until they expire, where there is neither Redis nor a client.

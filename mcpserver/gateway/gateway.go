@@ -190,13 +190,17 @@ func (g *Gateway) open(ctx context.Context) error {
 		g.revoked = g.deps.Revoked
 	case g.redis != nil:
 		g.follow(ctx, revocation.ReplicaOptions{Feed: revocation.NewRedis(g.redis, g.file.RedisPrefix, g.deps.Now)})
-	case g.file.ClientID != "":
+	case g.file.ClientSecret != (Secret{}):
+		id := cmp.Or(g.file.ClientID, g.deps.Getenv(clientIDVariable))
 		secret, err := g.file.ClientSecret.read(g.deps.Getenv)
-		if err != nil {
-			return fmt.Errorf("client_secret: %w", err)
+		switch {
+		case err != nil:
+			return fmt.Errorf("client_secret: %w; gatehouse client create --server %s makes a client that may ask which grants have ended", err, g.file.Upstreams[0].Resource)
+		case id == "":
+			return fmt.Errorf("client_id is not set, and the environment has no %s: gatehouse client create --server %s makes both", clientIDVariable, g.file.Upstreams[0].Resource)
 		}
 		g.follow(ctx, revocation.ReplicaOptions{Every: endedPoll, Feed: &revocation.HTTP{
-			URL: g.file.Issuer + revocation.Path, ClientID: g.file.ClientID, ClientSecret: config.Secret(secret), Client: g.deps.HTTPClient,
+			URL: g.file.Issuer + revocation.Path, ClientID: id, ClientSecret: config.Secret(secret), Client: g.deps.HTTPClient,
 		}})
 	case g.file.InsecureIgnoreRevocations:
 		g.revoked = revocation.Ignored{}
@@ -205,6 +209,9 @@ func (g *Gateway) open(ctx context.Context) error {
 	}
 	return nil
 }
+
+// clientIDVariable has the client's id where the file does not.
+const clientIDVariable = "GATEHOUSE_CLIENT_ID"
 
 // endedPoll is how often the issuer is asked which grants have ended.
 const endedPoll = 2 * time.Second

@@ -21,6 +21,8 @@ type PolicySpec struct {
 	Tenant                         string
 	Scopes, Clients, Registrations *[]string
 	TokenLife, RefreshLife         *time.Duration
+	// AddScopes and RemoveScopes change the scopes that the policy has, in place of Scopes. One that is in both is removed.
+	AddScopes, RemoveScopes []string
 }
 
 // ShowPolicy returns a tenant's policy.
@@ -59,6 +61,18 @@ func (d *Door) policy(ctx context.Context, t tenant.Tenant, s PolicySpec) (tenan
 			return p, err
 		}
 		if p.Scopes = once(*s.Scopes); len(p.Scopes) == 0 {
+			return p, refuse("there are: "+oauth.FormatScope(all), "the policy would allow no scope")
+		}
+	}
+	if len(s.AddScopes)+len(s.RemoveScopes) > 0 {
+		if s.Scopes != nil {
+			return p, refuse("give all scopes, or those to add and to remove", "scopes are set, and added or removed, at once")
+		}
+		if err := registrar.Known(s.AddScopes, all); err != nil {
+			return p, err
+		}
+		p.Scopes = slices.DeleteFunc(once(slices.Concat(p.Scopes, s.AddScopes)), func(scope string) bool { return slices.Contains(s.RemoveScopes, scope) })
+		if len(p.Scopes) == 0 {
 			return p, refuse("there are: "+oauth.FormatScope(all), "the policy would allow no scope")
 		}
 	}

@@ -68,11 +68,13 @@ func (r *Registrar) Draft(who Caller, s Spec, t tenant.Tenant) (c client.Client,
 	if err := Known(s.Scopes, allowed); err != nil {
 		return client.Client{}, err
 	}
-	whose := "a client"
 	if s.Tenant != "" {
-		allowed, whose = t.Scopes, "a client of "+t.ID
+		allowed = t.Scopes
+		c.Scopes, err = WithinTenant(s.Scopes, t, "a client of "+t.ID)
+	} else {
+		c.Scopes, err = Within(s.Scopes, allowed, "a client")
 	}
-	if c.Scopes, err = Within(s.Scopes, allowed, whose); err != nil {
+	if err != nil {
 		return client.Client{}, err
 	}
 	switch {
@@ -334,6 +336,6 @@ func bounded(s InitialTokenSpec, t tenant.Tenant) (InitialTokenSpec, error) {
 		s.Scopes = t.Scopes
 	}
 	var err error
-	s.Scopes, err = Within(s.Scopes, t.Scopes, "a client of "+t.ID)
+	s.Scopes, err = WithinTenant(s.Scopes, t, "a client of "+t.ID)
 	return s, err
 }

@@ -199,6 +199,17 @@ func Within(scopes, allowed []string, whose string) ([]string, error) {
 	return out, nil
 }
 
+// WithinTenant is Within for the scopes of a tenant's policy; a refusal says how the tenant gets more, as of a server that came after it.
+func WithinTenant(scopes []string, t tenant.Tenant, whose string) ([]string, error) {
+	out, err := Within(scopes, t.Scopes, whose)
+	var refused *Refusal
+	if errors.As(err, &refused) {
+		missing := slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return slices.Contains(t.Scopes, s) })
+		refused.Hint += "; the operator lets the tenant have more by: gatehouse policy set --tenant " + t.ID + " --add-scopes " + strings.Join(missing, ",")
+	}
+	return out, err
+}
+
 // maxName bounds names that people read, in characters.
 const maxName = 100
 

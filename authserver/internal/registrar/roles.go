@@ -83,14 +83,14 @@ func (r *Registrar) withinTenant(scopes []string, t tenant.Tenant) ([]string, er
 	if err := Known(scopes, r.Scopes()); err != nil {
 		return nil, err
 	}
-	return Within(scopes, t.Scopes, "tenant "+t.ID)
+	return WithinTenant(scopes, t, "tenant "+t.ID)
 }
 
 // Known checks that each of the scopes is one that a resource has.
 func Known(scopes, all []string) error {
 	for _, s := range scopes {
 		if !slices.Contains(all, s) {
-			return Refuse("the resources' scopes are in what --resources names", "no resource has the scope %.80q; there are: %s", s, oauth.FormatScope(all))
+			return Refuse("the resources' scopes are in what --resources names; a running issuer learns of another by gatehouse resource put", "no resource has the scope %.80q; there are: %s", s, oauth.FormatScope(all))
 		}
 	}
 	return nil
