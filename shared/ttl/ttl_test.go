@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl/ttltest"
 )
 
+// DS-10 (a full memory refuses nobody but who fills it), and what else ttltest holds, in memory and in Redis.
 func TestMemory(t *testing.T) {
 	ttltest.Run(t, func(t *testing.T, most int) (ttl.Store, func(time.Duration)) {
 		var mu sync.Mutex
