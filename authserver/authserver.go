@@ -232,7 +232,7 @@ func (s *Server) routes() (http.Handler, error) {
 		return nil, err
 	}
 	people.Mount(r)
-	return httpd.Handler(s.ownHosts(r, people), httpd.Options{Log: s.deps.Log, TrustedProxies: c.TrustedProxies, Timeout: requestTime}), nil
+	return httpd.Handler(s.ownHosts(s.admit(r, programs, people), people), httpd.Options{Log: s.deps.Log, TrustedProxies: c.TrustedProxies, Timeout: requestTime}), nil
 }
 
 // ownHosts lets pages and forms answer to the issuer's hosts alone: a page that lets its name lead here (DNS rebinding) would have the sign-in form for its own.

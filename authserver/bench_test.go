@@ -1,6 +1,7 @@
 package authserver_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -14,8 +15,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,6 +121,61 @@ func BenchmarkRefresh(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkRefreshUnderLoad refreshes over HTTP while ten times as many requests come as may be worked on at once:
+// registrations and machine tokens, without a rest, on the same machine. It reports how long a refresh takes, in
+// milliseconds, and how many of the other requests were told to come later.
+func BenchmarkRefreshUnderLoad(b *testing.B) {
+	const places = 64
+	h := openHouse(b, func(c *authserver.Config) { c.RegistrationsPerHour, c.MostInFlight = 1_000_000, places })
+	a, m := h.register(map[string]any{}), h.machine("acme", "customers:read")
+	_, leaf := a.tokens(h.person("ann@acme.example"), "customers:read")
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 10 * places}}
+	defer client.CloseIdleConnections()
+	ctx, stop := context.WithCancel(b.Context())
+	var senders sync.WaitGroup
+	var refused, served atomic.Int64
+	for i := range 10 * places {
+		path, kind, body, header := "/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials", basicAuth(m.ID, m.Secret)
+		if i%2 == 0 {
+			path, kind, body, header = "/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`, http.Header{}
+		}
+		senders.Go(func() {
+			for ctx.Err() == nil {
+				r, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL+path, strings.NewReader(body))
+				must(b, err)
+				r.Header = header.Clone()
+				r.Header.Set("Content-Type", kind)
+				response, err := client.Do(r)
+				if err != nil {
+					continue
+				}
+				io.Copy(io.Discard, response.Body)
+				response.Body.Close()
+				if response.StatusCode == http.StatusServiceUnavailable {
+					refused.Add(1)
+				} else {
+					served.Add(1)
+				}
+			}
+		})
+	}
+	var took []time.Duration
+	for b.Loop() {
+		start := time.Now()
+		status, answer := a.token(refreshment(leaf))
+		took = append(took, time.Since(start))
+		if leaf, _ = answer["refresh_token"].(string); status != http.StatusOK || leaf == "" {
+			b.Fatalf("got %d %v", status, answer)
+		}
+	}
+	stop()
+	senders.Wait()
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+	b.ReportMetric(float64(refused.Load())/float64(refused.Load()+served.Load()), "refused-share")
 }
 
 // signer is the floor: it signs a token's worth of bytes and answers.

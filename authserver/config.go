@@ -82,6 +82,9 @@ type Config struct {
 	SignInsPerAddress int64
 	// SignInsPerAccount bounds the wrong passwords for one account in an hour, from wherever they come. Default 300.
 	SignInsPerAccount int64
+	// MostInFlight bounds the requests that are worked on at once, at each replica. Refreshing and revoking tokens, introspection and following the list of
+	// revoked grants may take all of these places, other requests a quarter of them; who finds none for half a second gets 503 with Retry-After. Default 64.
+	MostInFlight int64
 	// RefuseDocuments turns away clients that are known by a document of theirs (OAuth Client ID Metadata Document), so that nothing is fetched from
 	// addresses that strangers name. Default: they are welcome.
 	RefuseDocuments bool
@@ -211,7 +214,7 @@ func defaults(c *Config) {
 		value int64
 	}{
 		{&c.MostClients, 100_000}, {&c.RegistrationsPerHour, 300}, {&c.AuthorizationsPerMinute, 300}, {&c.IntrospectionsPerMinute, 6000},
-		{&c.SignInsPerAddress, 100}, {&c.SignInsPerAccount, 300},
+		{&c.SignInsPerAddress, 100}, {&c.SignInsPerAccount, 300}, {&c.MostInFlight, 64},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value

@@ -25,6 +25,7 @@ func (c *Config) RegisterLives(fs *flag.FlagSet) {
 	fs.Int64Var(&c.IntrospectionsPerMinute, "introspections-per-minute", c.IntrospectionsPerMinute, "how `many` tokens one client may introspect in a minute")
 	fs.Int64Var(&c.SignInsPerAddress, "sign-ins-per-address", c.SignInsPerAddress, "how `many` wrong passwords may come from one address in five minutes, a tenth of them for one account")
 	fs.Int64Var(&c.SignInsPerAccount, "sign-ins-per-account", c.SignInsPerAccount, "how `many` wrong passwords may come for one account in an hour, from wherever")
+	fs.Int64Var(&c.MostInFlight, "most-in-flight", c.MostInFlight, "how `many` requests are worked on at once, at least 4; a quarter of them at most other than refreshing, revoking and introspecting tokens")
 	fs.Int64Var(&c.RegistrationsPerHour, "registrations-per-hour", c.RegistrationsPerHour, "how `many` clients may be registered from one address in an hour")
 }
 
@@ -84,7 +85,7 @@ func (c *Config) checkLives() error {
 		value int64
 	}{
 		{"most-clients", c.MostClients}, {"registrations-per-hour", c.RegistrationsPerHour}, {"authorizations-per-minute", c.AuthorizationsPerMinute},
-		{"introspections-per-minute", c.IntrospectionsPerMinute}, {"sign-ins-per-address", c.SignInsPerAddress}, {"sign-ins-per-account", c.SignInsPerAccount},
+		{"introspections-per-minute", c.IntrospectionsPerMinute}, {"sign-ins-per-address", c.SignInsPerAddress}, {"sign-ins-per-account", c.SignInsPerAccount}, {"most-in-flight", c.MostInFlight},
 	} {
 		if l.value < 1 {
 			return fmt.Errorf("%s is %d, expected at least 1", l.name, l.value)

@@ -33,6 +33,12 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	answer(w, refused.Status, d.body(r, refused))
 }
 
+// Refuse answers a request of a program that no endpoint takes.
+func (d *Door) Refuse(w http.ResponseWriter, r *http.Request, refused *oauth.Error) {
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	d.fail(w, r, refused)
+}
+
 // body is what a stranger reads of an error: what was wrong, the name of the request in our log, where to read more.
 func (d *Door) body(r *http.Request, e *oauth.Error) errorBody {
 	return errorBody{e.Code, e.Description + " (support code " + httpd.SupportCode(r.Context()) + ")", d.Engine.ErrorURI(e.Code)}

@@ -1,0 +1,90 @@
+package authserver
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/endpoint"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/load"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/signin"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// admissionWait is how long a request waits for its turn before it is answered 503.
+const admissionWait = 500 * time.Millisecond
+
+// admit bounds the requests that are worked on at once. When there are too many, those that keep running agents going
+// come first: refreshing and revoking tokens, introspection, and following the list of revoked grants. Others get 503
+// with Retry-After within admissionWait. A request counts from when its body is read, so that slow senders take no
+// places.
+func (s *Server) admit(next http.Handler, programs *endpoint.Door, people *signin.Door) http.Handler {
+	limiter := load.New(int(s.config.MostInFlight), admissionWait)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isCheap(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		body, err := io.ReadAll(r.Body)
+		r.Body = &readBody{Reader: bytes.NewReader(body), err: err}
+		leave, ok := limiter.Enter(r.Context(), isUrgent(r, body))
+		if !ok {
+			httpd.Note(r.Context(), "refused", "too many requests in flight")
+			busy := oauth.TemporarilyUnavailable()
+			if endpoint.ForPrograms(r.URL.Path) {
+				programs.Refuse(w, r, busy)
+			} else {
+				people.ErrorPage(w, r, busy)
+			}
+			return
+		}
+		defer leave()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// isCheap says whether a request asks for what lies ready: health, metadata, keys, style sheets, explanations of errors.
+func isCheap(r *http.Request) bool {
+	p := r.URL.Path
+	return r.Method == http.MethodOptions || p == "/healthz" || p == "/readyz" || p == endpoint.JWKSPath ||
+		strings.HasPrefix(p, "/.well-known/") || strings.HasPrefix(p, "/static/") || strings.HasPrefix(p, issuer.ErrorPath)
+}
+
+// isUrgent says whether a request comes before others.
+func isUrgent(r *http.Request, body []byte) bool {
+	switch r.URL.Path {
+	case endpoint.RevokePath, endpoint.IntrospectionPath, endpoint.EndedPath:
+		return true
+	case endpoint.TokenPath:
+		form, err := url.ParseQuery(string(body))
+		return err == nil && len(form["grant_type"]) == 1 && form.Get("grant_type") == client.GrantRefresh
+	}
+	return false
+}
+
+// readBody is a body that was read, with the error that ended the reading, if any.
+type readBody struct {
+	*bytes.Reader
+	err error // nil: the end
+}
+
+// Read implements io.Reader.
+func (b *readBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err == io.EOF && b.err != nil {
+		err = b.err
+	}
+	return n, err
+}
+
+// WriteTo hides that of the bytes, which knows nothing of the error.
+func (b *readBody) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, struct{ io.Reader }{b}) }
+
+// Close implements io.Closer.
+func (b *readBody) Close() error { return nil }
