@@ -37,7 +37,26 @@ var ErrNoServer = errors.New("what answers there is no MCP server")
 
 // Read asks a server what it offers. It tries the modern era first, and then opens a session as older clients do.
 func Read(ctx context.Context, server http.Handler) (Offer, error) {
-	c := &reader{ctx: ctx, server: server}
+	return inEitherEra(&reader{ctx: ctx, server: server}, (*reader).whole)
+}
+
+// Tools asks a server for its tools alone.
+func Tools(ctx context.Context, server http.Handler) (Offer, error) {
+	return inEitherEra(&reader{ctx: ctx, server: server}, (*reader).toolsAlone)
+}
+
+// inEitherEra reads as a newer client, and as an older one if the server, for all that it says when it is discovered, does not speak that revision
+// (go-sdk 1.8.0 with sessions).
+func inEitherEra(c *reader, read func(*reader) (Offer, error)) (Offer, error) {
+	o, err := read(c)
+	var told *refusal
+	if c.modern && errors.As(err, &told) && told.Code == message.CodeUnsupported {
+		return read(&reader{ctx: c.ctx, server: c.server, older: true})
+	}
+	return o, err
+}
+
+func (c *reader) whole() (Offer, error) {
 	o, capabilities, err := c.open()
 	if err != nil {
 		return o, err
@@ -75,9 +94,7 @@ func Read(ctx context.Context, server http.Handler) (Offer, error) {
 	return o, nil
 }
 
-// Tools asks a server for its tools alone.
-func Tools(ctx context.Context, server http.Handler) (Offer, error) {
-	c := &reader{ctx: ctx, server: server}
+func (c *reader) toolsAlone() (Offer, error) {
 	o, capabilities, err := c.open()
 	if err != nil {
 		return o, err
@@ -118,6 +135,7 @@ func (r *refusal) Error() string {
 type reader struct {
 	ctx     context.Context
 	server  http.Handler
+	older   bool // it is not asked as a newer client asks
 	modern  bool
 	version string
 	session string
@@ -140,7 +158,9 @@ func (c *reader) open() (Offer, map[string]json.RawMessage, error) {
 		Meta         map[string]json.RawMessage `json:"_meta"`
 	}
 	c.modern, c.version = true, message.Modern
-	if err := c.ask("server/discover", nil, &hello); err == nil && len(hello.Supported) > 0 {
+	if c.older {
+		c.modern = false
+	} else if err := c.ask("server/discover", nil, &hello); err == nil && len(hello.Supported) > 0 {
 		_ = strictjson.Unmarshal(hello.Meta[message.MetaServerInfo], &hello.Info) // one that does not say its name has none
 		return Offer{Name: hello.Info.Name, Version: hello.Info.Version}, hello.Capabilities, nil
 	}
