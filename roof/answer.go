@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
 // fact is one thing of an answer, by its name in JSON.
@@ -168,13 +170,7 @@ func cell(v any) string {
 	default:
 		s = fmt.Sprint(x)
 	}
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
-	if s == "" {
+	if s = text.Line(s, 0); s == "" {
 		return "-"
 	}
 	return s

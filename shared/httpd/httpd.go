@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
 // Options of Handler.
@@ -136,18 +138,8 @@ func (e *event) note(key string, value any) {
 	}
 }
 
-// clean keeps a value on its line and within bounds (DS-11).
-func clean(s string) string {
-	if len(s) > maxValue {
-		s = s[:maxValue] + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f || r >= 0x80 && r <= 0x9f || r == '\u2028' || r == '\u2029' {
-			return '?'
-		}
-		return r
-	}, s)
-}
+// clean keeps a value on its line, but for the lines of a stack, and within bounds (DS-11).
+func clean(s string) string { return text.Marked(s, maxValue, "\n\t") }
 
 // Note adds to the request's log event. Never note a secret.
 func Note(ctx context.Context, key string, value any) {

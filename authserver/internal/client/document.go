@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
 // maxDocumentURL bounds a client id that is a URL, in bytes.
@@ -58,7 +59,7 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 	if err != nil {
 		return Client{}, wrong("cannot be used: " + description(err))
 	}
-	d.ClientName = cleanName(d.ClientName)
+	d.ClientName = text.Line(d.ClientName, MaxName)
 	method := d.authMethod()
 	switch {
 	case d.ClientID != id:
@@ -76,7 +77,7 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 	}
 	c := Client{
 		ID: id, Name: d.ClientName, Origin: OriginDocument, AuthMethod: method, GrantTypes: []string{GrantCode, GrantRefresh}, CreatedAt: now.UTC().Truncate(time.Second),
-		SoftwareID: cleanName(d.SoftwareID), SoftwareVersion: cleanName(d.SoftwareVersion), DPoPBound: d.DPoPBoundAccessTokens, PushRequired: d.RequirePushedRequests,
+		SoftwareID: text.Line(d.SoftwareID, MaxName), SoftwareVersion: text.Line(d.SoftwareVersion, MaxName), DPoPBound: d.DPoPBoundAccessTokens, PushRequired: d.RequirePushedRequests,
 	}
 	if method == AuthKey {
 		if slices.Contains(d.GrantTypes, GrantAssertion) {

@@ -6,10 +6,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
 // MaxName bounds a client's name, in characters.
@@ -27,8 +26,8 @@ type Registration struct {
 // tenant and its secret are never taken from the registrant.
 func FromMetadata(m oauth.ClientMetadata, r Registration) (Client, string, error) {
 	c := Client{
-		ID: NewID(), Name: cleanName(m.ClientName), Origin: OriginRegistration, CreatedAt: r.Now.UTC().Truncate(time.Second),
-		SoftwareID: cleanName(m.SoftwareID), SoftwareVersion: cleanName(m.SoftwareVersion), DPoPBound: m.DPoPBoundAccessTokens, PushRequired: m.RequirePushedRequests,
+		ID: NewID(), Name: text.Line(m.ClientName, MaxName), Origin: OriginRegistration, CreatedAt: r.Now.UTC().Truncate(time.Second),
+		SoftwareID: text.Line(m.SoftwareID, MaxName), SoftwareVersion: text.Line(m.SoftwareVersion, MaxName), DPoPBound: m.DPoPBoundAccessTokens, PushRequired: m.RequirePushedRequests,
 	}
 	if r.Tenant != nil {
 		c.TenantID, c.Origin = r.Tenant.TenantID, OriginInitialToken
@@ -237,22 +236,4 @@ func (c Client) Metadata() oauth.ClientMetadata {
 		IDTokenSignedResponseAlg: c.IDTokenAlg, PostLogoutRedirectURIs: c.PostLogoutRedirectURIs,
 		DPoPBoundAccessTokens: c.DPoPBound, RequirePushedRequests: c.PushRequired,
 	}
-}
-
-// cleanName keeps what a person can read: no control, no bidirectional or invisible characters, at most MaxName characters.
-func cleanName(name string) string {
-	name = strings.ToValidUTF8(name, "")
-	name = strings.Join(strings.Fields(strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) {
-			return ' '
-		}
-		if !unicode.IsGraphic(r) || unicode.In(r, unicode.Cf, unicode.Co) {
-			return -1
-		}
-		return r
-	}, name)), " ")
-	if utf8.RuneCountInString(name) > MaxName {
-		name = string([]rune(name)[:MaxName])
-	}
-	return name
 }

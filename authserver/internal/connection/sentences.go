@@ -7,10 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
 // What the doors know of a refusal, and strangers are not told.
@@ -190,20 +189,10 @@ var (
 // clean is a text of a stranger's as it may be kept and shown: on one line, not long, without anything that looks like a secret of ours or a JWT, and without the
 // queries of addresses.
 func clean(s string) string {
-	s = strings.ToValidUTF8(s, " ")
 	if len(s) > maxText {
-		s = s[:maxText]
-		for !utf8.ValidString(s) {
-			s = s[:len(s)-1]
-		}
-		s += "…"
+		s = strings.ToValidUTF8(s[:maxText], "") + "…"
 	}
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
+	s = text.Line(s, 0)
 	return queries.ReplaceAllString(secrets.ReplaceAllString(s, "…"), "$1")
 }
 

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
@@ -21,6 +20,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
 // ErrNotAllowed says that the caller does not look after this tenant's clients. Whether there is such a tenant, it does not say.
@@ -219,8 +219,7 @@ func Name(s, otherwise string) (string, error) {
 	if s == "" {
 		s = otherwise
 	}
-	bad := strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.Is(unicode.Cf, r) })
-	if bad || !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxName {
+	if text.Hides(s) || utf8.RuneCountInString(s) > maxName {
 		return "", Refuse(fmt.Sprintf("use at most %d visible characters", maxName), "the name cannot be shown to people as it is")
 	}
 	return s, nil

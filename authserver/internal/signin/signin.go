@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/text"
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
@@ -66,7 +67,7 @@ func (d *Door) askWho(w http.ResponseWriter, r *http.Request, status int, p web.
 			return
 		}
 		if p.Email == "" {
-			p.Email = t.Form.Get("login_hint")
+			p.Email = text.Line(t.Form.Get("login_hint"), 0)
 		}
 	}
 	p.CSRF = d.Sessions.CSRF(w, r)

@@ -33,7 +33,7 @@ func (d *DB) User(ctx context.Context, id string) (user.User, error) {
 
 // UserByEmail implements user.Store.
 func (d *DB) UserByEmail(ctx context.Context, email string) (user.User, error) {
-	u, err := scanUser(d.row(ctx, "SELECT "+userColumns+" FROM users WHERE email = $1", email))
+	u, err := scanUser(d.row(ctx, "SELECT "+userColumns+" FROM users WHERE email = $1 OR email = $2 ORDER BY email = $1 DESC LIMIT 1", email, user.OlderForm(email)))
 	return u, none(err, user.ErrNotFound)
 }
 

@@ -10,7 +10,10 @@ import (
 	"strings"
 
 	"github.com/alexedwards/argon2id"
+	"golang.org/x/net/idna"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
 // The lengths that a password may have, in bytes. The upper bound is only there so that nobody makes us hash a megabyte.
@@ -44,14 +47,37 @@ var hashing = make(chan struct{}, runtime.NumCPU())
 func NewID() string { return "usr_" + strings.ToLower(rand.Text()) }
 
 // Normalize writes an e-mail address as accounts are found by it: one account, one spelling, whatever case, width or blanks it was typed
-// with (LG-09). Something else is ErrEmail.
+// with (LG-09), its domain in ASCII form (RFC 5891). Something else is ErrEmail.
 func Normalize(email string) (string, error) {
 	email = strings.ToLower(strings.TrimSpace(norm.NFKC.String(email)))
 	parsed, err := mail.ParseAddress(email)
 	if err != nil || parsed.Address != email || len(email) > maxEmail {
 		return "", ErrEmail
 	}
-	return email, nil
+	local, domain := cutEmail(email)
+	if text.Hides(local) || strings.ContainsAny(local, "\u200c\u200d") { // two accounts that look alike
+		return "", ErrEmail
+	}
+	ascii, err := idna.Lookup.ToASCII(domain)
+	if err != nil || ascii == "" || strings.HasSuffix(ascii, ".") || len(local)+1+len(ascii) > maxEmail {
+		return "", ErrEmail
+	}
+	return local + "@" + ascii, nil
+}
+
+// OlderForm is how an address was written before its domain was in ASCII form, for accounts from then; the same when it makes no difference.
+func OlderForm(email string) string {
+	local, domain := cutEmail(email)
+	shown, err := idna.Lookup.ToUnicode(domain)
+	if err != nil {
+		return email
+	}
+	return local + "@" + shown
+}
+
+func cutEmail(email string) (local, domain string) {
+	at := strings.LastIndexByte(email, '@')
+	return email[:max(at, 0)], email[at+1:]
 }
 
 // HashPassword hashes a password for keeping. One that is too short or too long is ErrPassword.

@@ -110,3 +110,30 @@ func TestNobodyTakesAsLong(t *testing.T) {
 		t.Errorf("an account takes %s, none %s", known, nobody)
 	}
 }
+
+// One account for one address: the domain is written in its ASCII form, and nothing in an address is there without being seen.
+func TestAnAddressHasOneForm(t *testing.T) {
+	for typed, want := range map[string]string{
+		"ann@bücher.example": "ann@xn--bcher-kva.example", "ANN@BÜCHER.example": "ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example": "ann@xn--bcher-kva.example", "ann@bu\u0308cher.example": "ann@xn--bcher-kva.example",
+		"ann@acme。example": "ann@acme.example", "ann@例え.テスト": "ann@xn--r8jz45g.xn--zckzah", "ａｎｎ@ACME.example": "ann@acme.example", "jürgen@acme.example": "jürgen@acme.example",
+	} {
+		got, err := user.Normalize(typed)
+		if err != nil || got != want {
+			t.Errorf("%+q: got %q %v, want %q", typed, got, err, want)
+		}
+		if again, err := user.Normalize(got); err != nil || again != got {
+			t.Errorf("%q again: got %q %v, want the same", got, again, err)
+		}
+	}
+	for _, typed := range []string{
+		"an\u202en@acme.example", "an\u200bn@acme.example", "an\u200dn@acme.example", "an\u200cn@acme.example", "ann\u3164@acme.example", "ann\u00ad@acme.example", "ann\x00@acme.example",
+		"ann@ac\u200dme.example", "ann@acme..example", "ann@-acme.example", "ann@acme_.example", "ann@xn--zzzzzz.example", "ann@.example", "ann@acme.example.", "ann@", "@acme.example",
+	} {
+		if got, err := user.Normalize(typed); err == nil {
+			t.Errorf("%+q: got %q, want an error", typed, got)
+		}
+	}
+	if got := user.OlderForm("ann@xn--bcher-kva.example"); got != "ann@bücher.example" {
+		t.Errorf("the form of before: got %q", got)
+	}
+}

@@ -15,10 +15,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
+	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
 // process is one running process.
@@ -277,18 +277,13 @@ const (
 
 // said keeps what a process said that is no message, for its operator.
 func (x *process) said(line []byte) {
-	text := strings.Map(func(c rune) rune {
-		if !unicode.IsPrint(c) {
-			return -1
-		}
-		return c
-	}, string(bytes.ToValidUTF8(line[:min(len(line), mostWord)], []byte("?"))))
-	if text = strings.TrimSpace(text); text == "" {
+	words := text.Line(string(line[:min(len(line), mostWord)]), 0)
+	if words == "" {
 		return
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.words = append(x.words, text); len(x.words) > mostWords {
+	if x.words = append(x.words, words); len(x.words) > mostWords {
 		x.words = x.words[1:]
 	}
 }

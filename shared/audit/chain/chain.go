@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
 // Options of New.
@@ -178,22 +179,13 @@ func Row(e audit.Event) []any {
 		outcome = audit.OK
 	}
 	return []any{
-		e.Time.Unix(), text(e.Actor, maxName), text(e.Action, maxName), text(e.Target, maxName), text(e.Tenant, maxName), text(e.Client, maxName),
-		text(e.Grant, maxName), text(outcome, maxName), text(e.Detail, maxDetail),
+		e.Time.Unix(), clean(e.Actor, maxName), clean(e.Action, maxName), clean(e.Target, maxName), clean(e.Tenant, maxName), clean(e.Client, maxName),
+		clean(e.Grant, maxName), clean(outcome, maxName), clean(e.Detail, maxDetail),
 	}
 }
 
-func text(s string, most int) string {
-	if len(s) > most {
-		s = s[:most] + "…"
-	}
-	return strings.Map(func(r rune) rune { // a terminal or a table that shows it must not take any of it for its own
-		if r < ' ' || r >= 0x7f && r <= 0x9f || r == '\u2028' || r == '\u2029' {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-}
+// clean keeps what a terminal or a table that shows a line would take for its own out of a column.
+func clean(s string, most int) string { return text.Marked(s, most, "") }
 
 // content writes a line as it is hashed: its time in seconds and then its columns in their order, with a line feed between them. What is sealed has none within
 // (see text), and as many columns as all: so no other columns are written like it. The database writes it, which is much faster than reading column by column.
