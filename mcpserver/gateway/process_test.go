@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -57,7 +58,7 @@ func serveLines() {
 		_ = json.Unmarshal(m.Params, &p)
 		switch m.Method {
 		case "initialize":
-			say(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{}},"serverInfo":{"name":"lines","version":"1"},"instructions":"hello"}}`, m.ID)
+			say(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"`+cmp.Or(os.Getenv("GATEWAY_TEST_VERSION"), "2025-06-18")+`","capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{}},"serverInfo":{"name":"lines","version":"1"},"instructions":"hello"}}`, m.ID)
 		case "tools/list":
 			say(`{"jsonrpc":"2.0","id":%s,"result":{"tools":[%s%s,{"name":"slow","inputSchema":{"type":"object"}}]}}`, m.ID, os.Getenv("GATEWAY_TEST_TOOLS"), tools)
 		case "resources/read":

@@ -1,6 +1,6 @@
 // Package mcp owns a tools-only MCP server: messages in, messages out, in both protocol eras; it knows no tokens.
 //
-// Legacy clients (2025-03-26 to 2025-11-25) open with initialize and are answered without a session; modern ones (2026-07-28) say everything
+// Legacy clients (2024-11-05 to 2025-11-25) open with initialize and are answered without a session; modern ones (2026-07-28) say everything
 // in each request. Either way a Server value is made for each request, holding only the tools that the caller's scopes open.
 package mcp
 

@@ -234,7 +234,7 @@ func TestArgumentsGoByTheirExactNames(t *testing.T) {
 func TestLegacyEra(t *testing.T) {
 	e := endpoint(t)
 	for asked, want := range map[string]string{
-		"2025-03-26": "2025-03-26", "2025-06-18": "2025-06-18", "2025-11-25": "2025-11-25", "2024-11-05": "2025-11-25", "2099-01-01": "2025-11-25",
+		"2025-03-26": "2025-03-26", "2025-06-18": "2025-06-18", "2025-11-25": "2025-11-25", "2024-11-05": "2024-11-05", "1999-01-01": "2025-11-25", "2099-01-01": "2025-11-25",
 	} {
 		w := post(e, ann, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"`+asked+`","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
 		a := read(t, w)

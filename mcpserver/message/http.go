@@ -149,6 +149,9 @@ func checkHeaders(m *Message, header http.Header) *Fault {
 	if m.Meta && version != m.MetaVersion {
 		return mismatch("the MCP-Protocol-Version header and _meta name different versions")
 	}
+	if version != Modern && !IsLegacy(version) {
+		return unsupported(version) // before anything else of a revision that is not known
+	}
 	if method, ok := single(header, "Mcp-Method"); !ok || method != m.Method {
 		return mismatch("the Mcp-Method header must be there, once, and be the message's method")
 	}
@@ -184,16 +187,24 @@ func single(header http.Header, name string) (string, bool) {
 	return values[0], true
 }
 
+// maxVersion bounds what is repeated of a version that is not spoken, in bytes.
+const maxVersion = 64
+
+// unsupported says which revisions are spoken in place of another (MCP 2026-07-28, versioning).
+func unsupported(version string) *Fault {
+	return &Fault{CodeUnsupported, "this protocol version is not spoken", struct {
+		Supported []string `json:"supported"`
+		Requested string   `json:"requested"`
+	}{Versions(), version[:min(len(version), maxVersion)]}}
+}
+
 // checkMeta holds what a modern request must say of itself (MCP 2026-07-28, basic; versioning).
 func checkMeta(m *Message) *Fault {
 	if !m.Meta || m.MetaVersion == "" {
 		return BadParams("_meta must name the " + MetaVersion)
 	}
 	if m.MetaVersion != Modern {
-		return &Fault{CodeUnsupported, "this protocol version is not spoken", struct {
-			Supported []string `json:"supported"`
-			Requested string   `json:"requested"`
-		}{Versions(), m.MetaVersion}}
+		return unsupported(m.MetaVersion)
 	}
 	if !m.Capabilities {
 		return BadParams("_meta must have " + MetaCapabilities + ", an object")

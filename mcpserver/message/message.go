@@ -38,11 +38,15 @@ const (
 )
 
 // Legacy are the revisions that open with initialize, newest first.
-func Legacy() []string { return []string{NewestLegacy, "2025-06-18", "2025-03-26"} }
+func Legacy() []string { return []string{NewestLegacy, "2025-06-18", "2025-03-26", "2024-11-05"} }
 
 // IsLegacy says whether a revision is one of those.
 func IsLegacy(version string) bool {
-	return version == NewestLegacy || version == "2025-06-18" || version == "2025-03-26"
+	switch version {
+	case NewestLegacy, "2025-06-18", "2025-03-26", "2024-11-05":
+		return true
+	}
+	return false
 }
 
 // Versions are the revisions of the protocol that are spoken, newest first.

@@ -82,15 +82,18 @@ func (h *hello) capabilities() map[string]any {
 }
 
 // initialized opens for an older client. It is told its own version when the process knows that one or a later: what is between differs in what may be there,
-// not in what is asked.
+// not in what is asked. What it is told is a version that is accepted afterwards, whatever the process speaks.
 func (x *exchange) initialized(h *hello) {
 	if x.m.Version == "" {
 		x.refuse(0, message.BadParams("protocolVersion is missing"))
 		return
 	}
-	version := h.Version
-	if message.IsLegacy(x.m.Version) && x.m.Version < version {
+	version, asked := h.Version, message.IsLegacy(x.m.Version)
+	switch {
+	case asked && (!message.IsLegacy(version) || x.m.Version < version):
 		version = x.m.Version
+	case !message.IsLegacy(version):
+		version = message.NewestLegacy
 	}
 	x.answer(mustJSON(struct {
 		Version      string          `json:"protocolVersion"`

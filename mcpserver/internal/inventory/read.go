@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
@@ -160,11 +161,11 @@ func (c *reader) open() (Offer, map[string]json.RawMessage, error) {
 	c.modern, c.version = true, message.Modern
 	if c.older {
 		c.modern = false
-	} else if err := c.ask("server/discover", nil, &hello); err == nil && len(hello.Supported) > 0 {
+	} else if err := c.ask("server/discover", nil, &hello); err == nil && slices.Contains(hello.Supported, message.Modern) {
 		_ = strictjson.Unmarshal(hello.Meta[message.MetaServerInfo], &hello.Info) // one that does not say its name has none
 		return Offer{Name: hello.Info.Name, Version: hello.Info.Version}, hello.Capabilities, nil
 	}
-	c.modern, c.version = false, ""
+	c.modern, c.version = false, "" // one that does not discover, or does and lists older revisions alone (go-sdk 1.8.0 with sessions)
 	err := c.ask("initialize", map[string]any{
 		"protocolVersion": message.NewestLegacy, "capabilities": map[string]any{}, "clientInfo": identity{"gatehouse-gateway", "0.1.0"},
 	}, &hello)
