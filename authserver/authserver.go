@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -242,6 +243,16 @@ func (s *Server) ownHosts(next http.Handler, people *signin.Door) http.Handler {
 		Code: "invalid_request", Status: http.StatusMisdirectedRequest, Description: "This page is at " + s.config.Issuer + " and answers to no other name. Open it there.",
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !httpd.IsText(r.URL.Path) { // it names nothing, here or in a store
+			area := "/"
+			for _, programs := range []string{"/oauth2/", "/.well-known/"} {
+				if strings.HasPrefix(r.URL.Path, programs) {
+					area = programs
+				}
+			}
+			r = r.Clone(r.Context())
+			r.URL.Path, r.URL.RawPath = area+"nothing", ""
+		}
 		if s.config.hosts.Has(r.Host) || endpoint.ForPrograms(r.URL.Path) || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
 			next.ServeHTTP(w, r)
 			return

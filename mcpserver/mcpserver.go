@@ -160,6 +160,7 @@ func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[strin
 		path = "/"
 	}
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true) // a path is one of ours or is not; nothing redirects (MC-25)
+	r.NotFoundHandler = http.HandlerFunc(httpd.NotFound)
 	r.HandleFunc("/healthz", s.healthz).Methods("GET", "HEAD")
 	r.HandleFunc("/readyz", s.readyz).Methods("GET", "HEAD")
 	documents := card.Limit(c.DocumentsPerMinute, d.Now, guard.TooMany)

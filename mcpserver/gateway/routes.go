@@ -33,6 +33,7 @@ func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error
 		return nil, err
 	}
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true) // a path is one of ours or is not; nothing redirects (MC-25)
+	r.NotFoundHandler = http.HandlerFunc(httpd.NotFound)
 	r.HandleFunc("/healthz", g.healthz).Methods("GET", "HEAD")
 	r.HandleFunc("/readyz", g.readyz).Methods("GET", "HEAD")
 	documents := card.Limit(g.file.DocumentsPerMinute, g.deps.Now, guard.TooMany)

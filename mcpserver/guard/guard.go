@@ -300,12 +300,11 @@ func present(r *http.Request) (presented, *oauth.Error) {
 			return presented{}, oauth.InvalidRequest("an access token belongs in the Authorization header alone") // RS-11
 		}
 	}
-	scheme, raw, _ := strings.Cut(headers[0], " ")
+	scheme, raw := oauth.Credentials(headers[0])
 	proved := strings.EqualFold(scheme, dpop.Scheme)
 	if !proved && !strings.EqualFold(scheme, "Bearer") {
 		return presented{}, errNoToken
 	}
-	raw = strings.TrimLeft(raw, " ")
 	if !isToken68(raw) {
 		return presented{}, oauth.InvalidRequest("the Authorization header is not a scheme and one token")
 	}

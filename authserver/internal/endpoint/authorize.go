@@ -103,7 +103,7 @@ func readAuthorization(w http.ResponseWriter, r *http.Request) (url.Values, *oau
 	if len(r.URL.RawQuery) > maxQuery {
 		return nil, &oauth.Error{Code: "invalid_request", Description: "the request is too long; 32 KiB are the most, or push it ahead", Status: http.StatusRequestURITooLong}
 	}
-	return parseForm(r.URL.RawQuery)
+	return oauth.ParseForm(r.URL.RawQuery)
 }
 
 // refuse answers by redirect where that is safe, and by a page where it is not.

@@ -175,8 +175,8 @@ func readCredentials(r *http.Request, form url.Values) (credentials, *oauth.Erro
 
 // basic reads HTTP Basic credentials, which are form-encoded before (RFC 6749 §2.3.1).
 func basic(header string) (credentials, bool) {
-	scheme, encoded, ok := strings.Cut(header, " ")
-	if !ok || !strings.EqualFold(scheme, "Basic") {
+	scheme, encoded := oauth.Credentials(header)
+	if !strings.EqualFold(scheme, "Basic") {
 		return credentials{}, false
 	}
 	decoded, err := base64.StdEncoding.DecodeString(encoded)

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
@@ -115,7 +116,13 @@ func ForPrograms(path string) bool {
 func (d *Door) nothing(what string, status int) http.Handler {
 	refused := &oauth.Error{Code: "invalid_request", Description: what, Status: status}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/oauth2/") || strings.HasPrefix(r.URL.Path, "/.well-known/") {
+		if strings.HasPrefix(r.URL.Path, "/.well-known/") {
+			if !httpd.OpenToPages(w, r, "GET, HEAD") { // a client in a browser tries several addresses, and must see which are not there
+				d.fail(w, r, refused)
+			}
+			return
+		}
+		if strings.HasPrefix(r.URL.Path, "/oauth2/") {
 			d.fail(w, r, refused)
 			return
 		}
@@ -142,16 +149,8 @@ func (d *Door) only(methods string, h http.Handler) http.Handler {
 func (d *Door) cors(methods string, h http.Handler) http.Handler {
 	h = d.only(methods, h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		header := w.Header()
-		header.Set("Access-Control-Allow-Origin", "*")
-		header.Set("Access-Control-Expose-Headers", "WWW-Authenticate, ETag, Retry-After, X-Request-Id, DPoP-Nonce")
-		if r.Method != http.MethodOptions {
+		if !httpd.OpenToPages(w, r, methods) {
 			h.ServeHTTP(w, r)
-			return
 		}
-		header.Set("Access-Control-Allow-Methods", methods)
-		header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP, MCP-Protocol-Version")
-		header.Set("Access-Control-Max-Age", "3600")
-		w.WriteHeader(http.StatusNoContent)
 	})
 }

@@ -6,13 +6,9 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"unicode/utf8"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
-
-// maxParameters bounds how many parameters a request may have.
-const maxParameters = 100
 
 // readForm reads a form body strictly (RFC 6749 §3.2): application/x-www-form-urlencoded and nothing else, no parameter twice but resource,
 // nothing in the query. Fosite, which would read multipart bodies to disk and take the first of two values, never sees the body (L6, L11).
@@ -24,12 +20,7 @@ func readForm(r *http.Request) (url.Values, *oauth.Error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range form {
-		if len(values) > 1 && name != "resource" && name != "audience" {
-			return nil, oauth.InvalidRequest("a parameter is given more than once; send each once")
-		}
-	}
-	return form, nil
+	return form, oauth.Once(form)
 }
 
 // readBody reads a form body without a rule on repeated parameters.
@@ -42,25 +33,7 @@ func readBody(r *http.Request) (url.Values, *oauth.Error) {
 	if refused != nil {
 		return nil, refused
 	}
-	return parseForm(string(body))
-}
-
-func parseForm(encoded string) (url.Values, *oauth.Error) {
-	form, err := url.ParseQuery(encoded)
-	if err != nil {
-		return nil, oauth.InvalidRequest("the parameters are not correctly form-encoded; see application/x-www-form-urlencoded")
-	}
-	if len(form) > maxParameters {
-		return nil, oauth.InvalidRequest("too many parameters; a hundred are the most")
-	}
-	for name, values := range form {
-		for _, v := range values {
-			if !utf8.ValidString(name) || !utf8.ValidString(v) {
-				return nil, oauth.InvalidRequest("a parameter is not UTF-8; encode it so")
-			}
-		}
-	}
-	return form, nil
+	return oauth.ParseForm(string(body))
 }
 
 // readAll reads a body within the limit that httpd has set.

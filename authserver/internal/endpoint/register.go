@@ -117,8 +117,8 @@ func bearer(r *http.Request) (raw string, shown bool, err error) {
 	if len(headers) == 0 {
 		return "", false, nil
 	}
-	scheme, raw, ok := strings.Cut(headers[0], " ")
-	if len(headers) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") || raw == "" {
+	scheme, raw := oauth.Credentials(headers[0])
+	if len(headers) > 1 || !strings.EqualFold(scheme, "Bearer") || raw == "" {
 		return "", false, client.ErrNoInitialToken
 	}
 	return raw, true, nil

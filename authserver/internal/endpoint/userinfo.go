@@ -13,7 +13,7 @@ import (
 // userInfo is the userinfo endpoint (OpenID Connect Core §5.3): who the person is, for whoever presents an access token whose audience is this issuer.
 func (d *Door) userInfo(w http.ResponseWriter, r *http.Request) {
 	headers := r.Header.Values("Authorization")
-	scheme, raw, _ := strings.Cut(strings.Join(headers, ","), " ")
+	scheme, raw := oauth.Credentials(strings.Join(headers, ","))
 	proved := strings.EqualFold(scheme, dpop.Scheme)
 	if len(headers) != 1 || raw == "" || !proved && !strings.EqualFold(scheme, "Bearer") {
 		w.Header().Set("WWW-Authenticate", oauth.Challenge{Scope: []string{issuer.ScopeOpenID}}.String()) // RFC 6750 §3.1: no error when nothing was sent

@@ -175,10 +175,8 @@ var unsupported = []struct{ parameter, code string }{
 
 // check holds the request against our rules, before fosite sees it.
 func (a *Authorization) check(e *Engine) error {
-	for name, values := range a.Form {
-		if len(values) > 1 && name != "resource" && name != "audience" {
-			return oauth.InvalidRequest("a parameter is given more than once; send each once")
-		}
+	if refused := oauth.Once(a.Form); refused != nil {
+		return refused
 	}
 	for _, u := range unsupported {
 		if a.Form.Has(u.parameter) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -30,11 +31,15 @@ const maxAge = 100 * 365 * 24 * time.Hour
 func ParsePrompt(form url.Values) (Prompt, error) {
 	p := Prompt{MaxAge: -1}
 	if form.Has("max_age") {
-		seconds, err := strconv.ParseInt(form.Get("max_age"), 10, 64)
-		if err != nil && !errors.Is(err, strconv.ErrRange) || seconds < 0 { // one out of range is the largest there is
+		digits := form.Get("max_age")
+		if digits == "" || strings.Trim(digits, "0123456789") != "" {
 			return p, oauth.InvalidRequest("max_age is not a number of seconds")
 		}
-		p.MaxAge = min(time.Duration(min(seconds, int64(maxAge/time.Second)))*time.Second, maxAge)
+		seconds, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil { // beyond any number that we have
+			seconds = math.MaxInt64
+		}
+		p.MaxAge = time.Duration(min(seconds, int64(maxAge/time.Second))) * time.Second
 	}
 	asked := strings.Fields(form.Get("prompt"))
 	p.None = slices.Contains(asked, "none")

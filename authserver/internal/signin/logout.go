@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -28,15 +29,15 @@ var logoutParameters = []string{"id_token_hint", "client_id", "post_logout_redir
 // logout asks a person whether they want to sign out. It is asked each time: any page can send a browser here (LG-20). Where they go then was registered, or
 // is nowhere.
 func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
-	if err := r.ParseForm(); err != nil {
-		d.ErrorPage(w, r, oauth.InvalidRequest("The request cannot be read."))
-		return
-	}
 	if r.Method == http.MethodPost {
 		d.logoutByPost(w, r)
 		return
 	}
-	form := r.URL.Query()
+	form, refused := oauth.ParseForm(r.URL.RawQuery)
+	if refused != nil {
+		d.fail(w, r, refused)
+		return
+	}
 	to, err := d.afterwards(r.Context(), form)
 	if err != nil {
 		d.fail(w, r, err)
@@ -72,17 +73,31 @@ func (d *Door) goOn(w http.ResponseWriter, r *http.Request, form url.Values, to 
 // logoutByPost goes on by GET: from another site a browser posts without its cookies, and then it has them again. The id token does not go into an address; whom
 // it was for does.
 func (d *Door) logoutByPost(w http.ResponseWriter, r *http.Request) {
-	if _, err := d.afterwards(r.Context(), r.Form); err != nil {
+	if r.URL.RawQuery != "" {
+		d.fail(w, r, oauth.InvalidRequest("parameters belong either in the URL or in the body, not in both"))
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		d.fail(w, r, oauth.InvalidRequest("The request cannot be read."))
+		return
+	}
+	form, refused := oauth.ParseForm(string(body))
+	if refused != nil {
+		d.fail(w, r, refused)
+		return
+	}
+	if _, err := d.afterwards(r.Context(), form); err != nil {
 		d.fail(w, r, err)
 		return
 	}
-	c, err := d.leaving(r.Context(), r.Form)
+	c, err := d.leaving(r.Context(), form)
 	if err != nil {
 		d.fail(w, r, err)
 		return
 	}
 	kept := url.Values{}
-	for name, value := range map[string]string{"client_id": c.ID, "post_logout_redirect_uri": r.Form.Get("post_logout_redirect_uri"), "state": r.Form.Get("state")} {
+	for name, value := range map[string]string{"client_id": c.ID, "post_logout_redirect_uri": form.Get("post_logout_redirect_uri"), "state": form.Get("state")} {
 		if value != "" {
 			kept.Set(name, value)
 		}
@@ -123,7 +138,7 @@ func (d *Door) afterwards(ctx context.Context, form url.Values) (string, error) 
 	if len(form.Get("state")) > issuer.MaxState {
 		return "", oauth.InvalidRequest(fmt.Sprintf("state is longer than %d bytes", issuer.MaxState))
 	}
-	if !form.Has("state") || form.Get("state") == "" {
+	if form.Get("state") == "" {
 		return to, nil
 	}
 	separator := "?"
