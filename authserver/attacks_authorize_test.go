@@ -47,11 +47,11 @@ func TestWhoAsksIsSaidOnce(t *testing.T) {
 	client, other := "client_id="+one.ID, "client_id="+two.ID
 	for what, q := range map[string]string{
 		"the good address first": good + "&" + evil + "&" + client, "the evil one first": evil + "&" + good + "&" + client, "the good one twice": good + "&" + good + "&" + client,
-		"two clients": good + "&" + client + "&" + other, "two clients, turned": good + "&" + other + "&" + client, "one client twice": good + "&" + client + "&" + client,
+		"two states": good + "&" + client + "&state=other", "two clients": good + "&" + client + "&" + other, "two clients, turned": good + "&" + other + "&" + client, "one client twice": good + "&" + client + "&" + client,
 	} {
 		h.local(what, q+"&"+rest.Encode())
 	}
-	for _, name := range []string{"scope", "state", "response_type", "code_challenge", "code_challenge_method", "prompt", "response_mode", "x"} {
+	for _, name := range []string{"scope", "response_type", "code_challenge", "code_challenge_method", "prompt", "response_mode", "x"} {
 		v := one.authorization("customers:read")
 		v.Set(name, "a")
 		v.Add(name, "b")

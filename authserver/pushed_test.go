@@ -119,7 +119,8 @@ func TestPushingWhatDoesNotHold(t *testing.T) {
 		{"a foreign resource", "resource", "https://evil.example", 400, "invalid_target"},
 		{"an unknown client", "client_id", "cli_nobody", 401, "invalid_client"},
 		{"a confidential client without its secret", "client_id", confidential.ID, 401, "invalid_client"},
-		{"too much", "state", strings.Repeat("s", 17<<10), 413, "invalid_request"},
+		{"too much", "x", strings.Repeat("s", 33<<10), 413, "invalid_request"},
+		{"too long a state", "state", strings.Repeat("s", 8193), 400, "invalid_request"},
 	} {
 		form := a.authorization("customers:read")
 		form.Set(c.name, c.value)

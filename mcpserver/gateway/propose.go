@@ -24,6 +24,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/remote"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
 // Existing says which server is to be put behind a gateway, and how it will be reached there.
@@ -298,15 +299,7 @@ func quote(s string) (string, error) {
 
 // oneLine makes text fit for a comment: nothing in it can end the line, or be there without being seen.
 func oneLine(s string) string {
-	s = strings.Join(strings.Fields(strings.Map(func(c rune) rune {
-		if unicode.IsSpace(c) {
-			return ' '
-		}
-		if !unicode.IsPrint(c) {
-			return -1
-		}
-		return c
-	}, s)), " ")
+	s = text.Line(s, 0)
 	if r := []rune(s); len(r) > 100 {
 		s = string(r[:100]) + "…"
 	}
