@@ -46,9 +46,9 @@ type Config struct {
 	AllowedHosts []string
 	// AllowedOrigins are the Origin headers of browsers that are answered. Default: none but the resource's own.
 	AllowedOrigins []string
-	// TokenCacheLife is how long a verified token is remembered, so that its signature is not checked again; its expiry and its grant are, on every
-	// request. Default 60 seconds; negative means that every signature is checked every time.
-	TokenCacheLife time.Duration
+	// TokenCacheSize bounds how many verified tokens are remembered, each until it expires, so that its signature is
+	// not checked again; its expiry, its key and its grant are, on every request. Default 100,000; negative: none is.
+	TokenCacheSize int
 	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no bound.
 	CallsPerMinute int64
 	// DocumentsPerMinute bounds how often one address may ask for the card and the other documents, at each replica (SC-06). Default 600; negative: no bound.

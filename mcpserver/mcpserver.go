@@ -120,7 +120,7 @@ func check(c Config, d Deps, b *backends) (*guard.Guard, error) {
 	return guard.New(guard.Config{
 		WhenUnknown: whenUnknown,
 		Issuer:      c.Issuer, Resource: c.Resource, Algorithms: c.Algorithms, Baseline: baseline(), Revoked: b.revoked, HTTPClient: d.HTTPClient, PublishedKeys: d.PublishedKeys,
-		Now: d.Now, Log: d.Log, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, CacheLife: c.TokenCacheLife,
+		Now: d.Now, Log: d.Log, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, CacheSize: c.TokenCacheSize,
 		RequireDPoP: c.RequireDPoP, DPoPNonceKey: c.DPoPNonceKey, DPoPNonceRequired: c.DPoPNonce == dpop.NonceRequired, DPoPWindow: c.DPoPWindow, UsedProofs: b.proofs,
 	})
 }

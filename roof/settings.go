@@ -40,6 +40,7 @@ type settings struct {
 	requireDPoP      bool
 	metricsListen    string
 	callsPerMinute   int64
+	tokenCacheSize   int
 	allowAnonymous   bool
 	insecureHTTP     bool
 	resourcesFile    string
@@ -79,6 +80,7 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.StringVar(&s.allowedOrigins, "allowed-origins", "", "web `origins` whose pages may call the MCP server, divided by commas")
 	fs.DurationVar(&s.endedStaleAfter, "ended-stale-after", 10*time.Second, "`time` for which the list of ended grants in Redis counts after it was last known to be complete; then the MCP server answers 503")
 	fs.Int64Var(&s.callsPerMinute, "calls-per-minute", 600, "how `many` requests of one grant the MCP server takes in a minute, at each replica; negative: no bound")
+	fs.IntVar(&s.tokenCacheSize, "token-cache-size", 100_000, "how many verified `tokens` the MCP server remembers, each until it expires, so that its signature is not checked again; negative: none")
 	fs.BoolVar(&s.requireDPoP, "require-dpop", false, "let the MCP server refuse access tokens that are not bound to a key of their client's (RFC 9449)")
 	fs.StringVar(&s.metricsListen, "metrics-listen", "", "`address` on which the MCP server's /metrics are, for whoever reaches it (default nowhere)")
 	fs.BoolVar(&s.allowAnonymous, "insecure-allow-anonymous", false,
@@ -209,7 +211,7 @@ func (s *settings) serving() mcpserver.Config {
 		Resource: s.resource, Issuer: s.issuer, Database: s.companion(), Redis: s.redis, RedisPrefix: s.redisPrefix,
 		Algorithms: []string{s.algorithm}, AllowedHosts: config.List(s.allowedHosts), AllowedOrigins: config.List(s.allowedOrigins), TrustedProxies: s.proxies,
 		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP, DPoPNonce: s.lives.DPoPNonce, DPoPWindow: s.lives.DPoPWindow, Registration: s.registration, EndedStaleAfter: s.endedStaleAfter, InsecureAllowAnonymous: s.allowAnonymous,
-		AuditRetention: s.lives.AuditRetention, CallsPerMinute: s.callsPerMinute,
+		AuditRetention: s.lives.AuditRetention, CallsPerMinute: s.callsPerMinute, TokenCacheSize: s.tokenCacheSize,
 	}
 }
 

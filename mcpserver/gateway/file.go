@@ -58,6 +58,9 @@ type File struct {
 	DPoPWindow time.Duration `yaml:"dpop_window"`
 	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no bound.
 	CallsPerMinute int64 `yaml:"calls_per_minute"`
+	// TokenCacheSize bounds how many verified tokens are remembered of each upstream, each until it expires, so that
+	// its signature is not checked again. Default 100000; negative: none.
+	TokenCacheSize int `yaml:"token_cache_size"`
 	// CallTimeout is how long the answer to a call that was admitted may take, whenever its token expires. Streams that answer no call, and subscriptions, end with their
 	// token. Default 1h.
 	CallTimeout time.Duration `yaml:"call_timeout"`

@@ -229,6 +229,7 @@ func (g *Gateway) check(m *member) (*guard.Guard, error) {
 		Issuer: g.file.Issuer, Resource: m.config.Resource, Revoked: g.revoked, Algorithms: g.file.Algorithms, Baseline: m.config.baseline(), JWKSURL: g.file.JWKSURL,
 		AllowedHosts: g.file.AllowedHosts, AllowedOrigins: g.file.AllowedOrigins, RequireDPoP: g.file.RequireDPoP, UsedProofs: g.proofs,
 		DPoPNonceKey: g.nonces, DPoPNonceRequired: g.file.DPoPNonce == dpop.NonceRequired, DPoPWindow: g.file.DPoPWindow, HTTPClient: g.deps.HTTPClient, Now: g.deps.Now, Log: g.deps.Log,
+		CacheSize: g.file.TokenCacheSize,
 	})
 }
 

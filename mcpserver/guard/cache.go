@@ -2,60 +2,35 @@ package guard
 
 import (
 	"crypto/sha256"
-	"sync"
 	"time"
+
+	"github.com/maypok86/otter/v2"
 )
 
-// cache remembers verified tokens by their hash: the token itself is not kept. It is bounded, and cut into shards so that requests do not queue at
-// one lock.
-type cache struct {
-	shards [16]shard
-	most   int // a shard
+// defaultCacheSize is how many verified tokens are remembered where Config says nothing.
+const defaultCacheSize = 100_000
+
+// cache remembers verified tokens by their hash, until they expire: the token itself is not kept. It is bounded; a
+// token that was evicted is only verified again.
+type cache = otter.Cache[[sha256.Size]byte, verified]
+
+func newCache(size int, now func() time.Time) *cache {
+	return otter.Must(&otter.Options[[sha256.Size]byte, verified]{
+		MaximumSize: size, Clock: cacheClock{now},
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[[sha256.Size]byte, verified]) time.Duration {
+			return time.Unix(e.Value.expires, 0).Add(Leeway).Sub(now()) // zero at least: the token was believed now
+		}),
+	})
 }
 
-type shard struct {
-	mu     sync.RWMutex
-	tokens map[[sha256.Size]byte]verified
-}
+// cacheClock is the guard's clock. It never ticks: expired tokens are removed while others are put in, so that the
+// cache has no goroutine that would have to be stopped.
+type cacheClock struct{ now func() time.Time }
 
-func newCache(size int) *cache {
-	c := &cache{}
-	c.most = max(1, size/len(c.shards))
-	for i := range c.shards {
-		c.shards[i].tokens = map[[sha256.Size]byte]verified{}
-	}
-	return c
-}
+// NowNano implements otter.Clock.
+func (c cacheClock) NowNano() int64 { return c.now().UnixNano() }
+
+// Tick implements otter.Clock.
+func (c cacheClock) Tick(time.Duration) <-chan time.Time { return nil }
 
 func hash(raw string) [sha256.Size]byte { return sha256.Sum256([]byte(raw)) }
-
-func (c *cache) shard(key [sha256.Size]byte) *shard { return &c.shards[int(key[0])%len(c.shards)] }
-
-func (c *cache) get(key [sha256.Size]byte) (verified, bool) {
-	s := c.shard(key)
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	v, ok := s.tokens[key]
-	return v, ok
-}
-
-// probe is how many tokens a full shard looks at for one that is over.
-const probe = 8
-
-// put remembers a token. A full shard forgets one that is over, or else any: it is only verified again.
-func (c *cache) put(key [sha256.Size]byte, v verified, now time.Time) {
-	s := c.shard(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, there := s.tokens[key]; !there && len(s.tokens) >= c.most {
-		victim, looked := key, 0
-		for k, old := range s.tokens {
-			victim = k
-			if looked++; !now.Before(old.until) || looked == probe {
-				break
-			}
-		}
-		delete(s.tokens, victim)
-	}
-	s.tokens[key] = v
-}

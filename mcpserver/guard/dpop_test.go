@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -59,8 +58,8 @@ func (g *gate) wantChallenge(t *testing.T, what string, w *httptest.ResponseReco
 
 // RFC 9449 §7.1, cold and warm: the remembered token is still its key's.
 func TestABoundTokenWithItsProof(t *testing.T) {
-	for name, life := range map[string]time.Duration{"remembered": time.Minute, "never remembered": -1} {
-		g := newGate(t, func(c *guard.Config) { c.CacheLife = life })
+	for name, size := range map[string]int{"remembered": 10, "never remembered": -1} {
+		g := newGate(t, func(c *guard.Config) { c.CacheSize = size })
 		k, mallory := g.key(), g.key()
 		raw := g.bound(k)
 		for range 3 {

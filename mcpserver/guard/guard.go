@@ -46,10 +46,8 @@ type Config struct {
 	AllowedHosts []string
 	// AllowedOrigins are the Origin headers that are answered, beside the resource's own.
 	AllowedOrigins []string
-	// CacheLife is how long a verified token is remembered, at most until it expires. Its expiry, its key and its grant are checked on every request all
-	// the same. Default 60 seconds; negative: never.
-	CacheLife time.Duration
-	// CacheSize bounds the remembered tokens. Default 10,000, about half a kilobyte each.
+	// CacheSize bounds how many verified tokens are remembered, each until it expires. Its expiry, its key and its
+	// grant are checked on every request all the same. Default 100,000, about half a kilobyte each; negative: none is.
 	CacheSize int
 	// RequireDPoP refuses tokens that are not bound to a key of their client's (RFC 9449). Default: both kinds are taken, each by its own scheme.
 	RequireDPoP bool
@@ -129,8 +127,8 @@ func New(c Config) (*Guard, error) {
 	if c.DPoPNonceKey != "" {
 		g.proofs.Nonces = &dpop.Nonces{Key: []byte(c.DPoPNonceKey.Reveal())}
 	}
-	if c.CacheLife > 0 {
-		g.cache = newCache(c.CacheSize)
+	if c.CacheSize > 0 {
+		g.cache = newCache(c.CacheSize, c.Now)
 	}
 	g.allow(uri)
 	return g, nil
@@ -143,11 +141,8 @@ func (c *Config) fill() {
 	if len(c.Algorithms) == 0 {
 		c.Algorithms = []string{"ES256"}
 	}
-	if c.CacheLife == 0 {
-		c.CacheLife = time.Minute
-	}
-	if c.CacheSize <= 0 {
-		c.CacheSize = 10_000
+	if c.CacheSize == 0 {
+		c.CacheSize = defaultCacheSize
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -383,10 +378,10 @@ type verified struct {
 	caller  mcp.Caller
 	jkt     string // thumbprint of the key that must be proved with it; empty: none
 	keyID   string
-	entry   string    // what the list of ended grants calls the key when it was withdrawn
-	expires int64     // Unix seconds
-	until   time.Time // when to verify it again
-	why     *Why      // of one that is not believed: what the operator is told
+	key     any    // the public key that verified it
+	entry   string // what the list of ended grants calls the key when it was withdrawn
+	expires int64  // Unix seconds
+	why     *Why   // of one that is not believed: what the operator is told
 }
 
 // verify looks the token up, or checks it. A remembered one still needs its key to be published and its time not to be over.
@@ -397,17 +392,16 @@ func (g *Guard) verify(ctx context.Context, raw string) (verified, error) {
 	if len(raw) > token.MaxSize {
 		return verified{why: g.untrusted(token.ErrMalformed, token.Claims{})}, token.ErrMalformed
 	}
-	now, key := g.config.Now(), hash(raw)
-	if v, ok := g.cache.get(key); ok && now.Before(v.until) && g.keys.published(v.keyID) {
-		if now.Unix() >= v.expires+int64(Leeway/time.Second) {
+	key := hash(raw)
+	if v, ok := g.cache.GetIfPresent(key); ok && g.keys.published(v.keyID, v.key) {
+		if g.config.Now().Unix() >= v.expires+int64(Leeway/time.Second) {
 			return verified{why: g.untrusted(token.ErrExpired, token.Claims{ClientID: v.caller.ClientID, TenantID: v.caller.TenantID, Expires: v.expires})}, token.ErrExpired
 		}
 		return v, nil
 	}
 	v, err := g.check(ctx, raw)
 	if err == nil {
-		v.until = now.Add(g.config.CacheLife)
-		g.cache.put(key, v, now)
+		g.cache.Set(key, v)
 	}
 	return v, err
 }
@@ -422,6 +416,7 @@ func (g *Guard) check(ctx context.Context, raw string) (verified, error) {
 		caller:  mcp.Caller{Subject: v.Subject, TenantID: v.TenantID, ClientID: v.ClientID, GrantID: v.GrantID, Scopes: slices.Clip(v.Scopes)},
 		jkt:     v.Confirmation.JKT,
 		keyID:   entry[len(entry)-len(v.KeyID):],
+		key:     v.Key,
 		entry:   entry,
 		expires: v.Expires,
 	}, nil

@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -201,13 +202,48 @@ func TestEndedGrants(t *testing.T) {
 }
 
 func TestARememberedTokenExpires(t *testing.T) {
-	g := newGate(t, func(c *guard.Config) { c.CacheLife = 24 * time.Hour })
+	g := newGate(t)
 	good := g.good()
 	g.want(t, g.ask(good), 204)
 	g.step(10*time.Minute + guard.Leeway - 2*time.Second)
 	g.want(t, g.ask(good), 204)
 	g.step(4 * time.Second)
 	g.want(t, g.ask(good), 401)
+}
+
+// A token is remembered until it expires: its signature is verified once, however long ago.
+func TestATokenIsRememberedUntilItExpires(t *testing.T) {
+	g := newGate(t)
+	cold := newGate(t, func(c *guard.Config) { c.CacheSize = -1 })
+	cost := func(g *gate) float64 {
+		raw := g.good(tokentest.Algorithm("EdDSA"))
+		g.want(t, g.ask(raw), 204)
+		g.step(9 * time.Minute)
+		return testing.AllocsPerRun(50, func() { g.want(t, g.ask(raw), 204) })
+	}
+	if warm, cold := cost(g), cost(cold); warm > cold-20 {
+		t.Errorf("a remembered token costs %.0f allocations, one that is verified %.0f", warm, cold)
+	}
+}
+
+// An issuer that puts another key under the same kid withdraws the one that was there, and with it remembered tokens.
+func TestAKeyThatWasReplacedUnderItsKidIsWithdrawn(t *testing.T) {
+	for _, algorithm := range []string{"ES256", "RS256", "EdDSA"} {
+		g := newGate(t)
+		old := g.good(tokentest.Algorithm(algorithm))
+		g.want(t, g.ask(old), 204)
+		kid := g.issuer.KeyID(algorithm)
+		g.issuer.Rotate(algorithm)
+		set := g.issuer.KeySet()
+		for i, k := range set.Keys {
+			if k.KeyID == kid {
+				set.Keys[i].Key = g.issuer.Public(algorithm)
+			}
+		}
+		g.issuer.Fail(func(w http.ResponseWriter, _ *http.Request) { must(t, json.NewEncoder(w).Encode(set)) })
+		g.want(t, g.ask(g.good(tokentest.Algorithm(algorithm))), 204) // a new kid: the set is fetched
+		g.want(t, g.ask(old), 401)
+	}
 }
 
 func TestTheCacheIsBounded(t *testing.T) {

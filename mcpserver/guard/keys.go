@@ -3,6 +3,7 @@ package guard
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"io"
@@ -82,14 +83,14 @@ func (k *keys) fresh() *published {
 	return p
 }
 
-// published says whether a key is in the current set.
-func (k *keys) published(keyID string) bool {
+// published says whether the current set has this very key under keyID: an issuer may have put another in its place.
+func (k *keys) published(keyID string, key any) bool {
 	p := k.fresh()
 	if p == nil {
 		return false
 	}
-	_, ok := p.set[keyID]
-	return ok
+	now, ok := p.set[keyID].Key.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && now.Equal(key)
 }
 
 // Key implements token.Keys. A kid is unknown (ErrUnknownKey) when a key set that was fetched after it was asked for

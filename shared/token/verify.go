@@ -65,6 +65,7 @@ func (r Rules) Verify(ctx context.Context, raw string, keys Keys) (Claims, error
 type Verified struct {
 	Claims
 	KeyID string
+	Key   any // the public key itself, as go-jose has it
 }
 
 // VerifyKeyed is Verify for those who keep results.
@@ -94,7 +95,7 @@ func (r Rules) VerifyKeyed(ctx context.Context, raw string, keys Keys) (Verified
 	if err != nil {
 		return Verified{}, err
 	}
-	return Verified{c, h.KeyID}, r.checkClaims(c)
+	return Verified{c, h.KeyID, key.Key}, r.checkClaims(c)
 }
 
 // header is what may be in a JOSE header. A token that brings its own key (jwk, jku, x5u, x5c) is believed no more for it: those are not read.

@@ -98,6 +98,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	config.SecretVar(fs, &c.ArgumentsKey, "arguments-key", "32 random bytes in `base64`, the same at each replica, that name the arguments of calls in the log by a keyed hash (default nothing is said of them)")
 	proxies := fs.String("trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas")
 	fs.Int64Var(&c.CallsPerMinute, "calls-per-minute", 600, "`requests` of one grant in a minute, at most, at each replica; negative: no bound")
+	fs.IntVar(&c.TokenCacheSize, "token-cache-size", 100_000, "verified `tokens` that are remembered, each until it expires, so that its signature is not checked again; negative: none")
 	fs.StringVar(&c.Registration, "registration", "open", "`who` may register clients at the issuer, as the issuer has it: open, token or closed; only the older card speaks of it")
 	fs.StringVar(&s.metrics, "metrics-listen", "", "`address` on which /metrics are, for whoever reaches it (default nowhere)")
 	fs.BoolVar(&c.InsecureAllowAnonymous, "insecure-allow-anonymous", false,
