@@ -24,6 +24,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/recent"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/outage"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
@@ -81,7 +82,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 		return nil, err
 	}
 	b.connections = connection.NewLog(b.sql, d.Now, d.Log)
-	b.jobs = &job.Runner{Store: b.sql, Jobs: b.sql.Jobs(r.keeping()), Replica: replica(), Now: d.Now, Log: d.Log}
+	b.jobs = &job.Runner{Store: b.sql, Jobs: b.sql.Jobs(r.keeping()), Replica: replica(), Now: d.Now, Log: d.Log, Failing: outage.New(d.Log)}
 	if r.Redis != "" {
 		if b.redis, err = ttl.OpenRedis(ctx, r.Redis.Reveal()); err != nil {
 			return nil, err

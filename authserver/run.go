@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/outage"
 )
 
 // Intervals of the background work that each replica does for itself.
@@ -23,7 +25,7 @@ const (
 //
 // One replica does for all what takes away: see package job, and sqlstore's table of them. Each job is done by whoever finds first that its time has come.
 //
-// A step that does not succeed is logged and tried again at its next turn.
+// A step that does not succeed is tried again at its next turn; there is one log line for all its failures (package outage).
 func (s *Server) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
@@ -36,6 +38,7 @@ func (s *Server) Run(ctx context.Context) {
 	for _, t := range []*time.Ticker{restore, reload, resources, count, settle} {
 		defer t.Stop()
 	}
+	failing := outage.New(s.deps.Log)
 	for {
 		var err error
 		var step string
@@ -53,8 +56,8 @@ func (s *Server) Run(ctx context.Context) {
 		case <-count.C:
 			step, err = "count refusals", s.step(ctx, s.refusals.Flush)
 		}
-		if err != nil && ctx.Err() == nil {
-			s.deps.Log.Error("background step did not succeed", "step", step, "error", err)
+		if ctx.Err() == nil {
+			failing.Report(step, err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/shared/outage"
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
@@ -38,6 +40,7 @@ type event struct {
 	mu      sync.Mutex
 	notes   []slog.Attr
 	space   [8]slog.Attr // for the notes of most requests
+	failing *outage.Log
 }
 
 type eventKey struct{}
@@ -45,7 +48,8 @@ type eventKey struct{}
 // maxValue bounds a logged value, in bytes.
 const maxValue = 1024
 
-// Handler wraps a door: it bounds body and time, gives the request its support code, turns a panic into a plain 500 and writes one log event at the end.
+// Handler wraps a door: it bounds body and time, gives the request its support code, turns a panic into a plain 500 and writes one log event at the end. Of requests
+// that fail because of us there is one ERROR line for all, with a count (see package outage); a panic has its own.
 // The query, headers and bodies are never logged: that is where secrets travel.
 func Handler(next http.Handler, o Options) http.Handler {
 	if o.Log == nil {
@@ -57,9 +61,10 @@ func Handler(next http.Handler, o Options) http.Handler {
 	if o.Timeout == 0 {
 		o.Timeout = 20 * time.Second
 	}
+	failing := outage.New(o.Log)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		e := &event{support: strings.ToLower(rand.Text()[:12]), client: clientAddr(r, o.TrustedProxies)}
+		e := &event{failing: failing, support: strings.ToLower(rand.Text()[:12]), client: clientAddr(r, o.TrustedProxies)}
 		e.notes = e.space[:0]
 		w.Header().Set("X-Request-Id", e.support)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -109,20 +114,36 @@ func (e *event) log(log *slog.Logger, r *http.Request, rec *recorder, took time.
 	if rec.status == 0 {
 		rec.status = http.StatusOK
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	level := slog.LevelInfo
-	if rec.status >= http.StatusInternalServerError {
+	switch why, panicked := e.failure(); {
+	case panicked:
 		level = slog.LevelError
+	case rec.status >= http.StatusInternalServerError:
+		e.failing.Failed("requests", errors.New(why))
 	}
 	if !log.Enabled(r.Context(), level) {
 		return
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	attrs := append([]slog.Attr{
 		slog.String("method", clean(r.Method)), slog.String("path", clean(r.URL.Path)), slog.Int("status", rec.status),
 		slog.Int64("bytes", rec.bytes), slog.Duration("took", took), slog.String("from", e.client.String()), slog.String("support", e.support),
 	}, e.notes...)
 	log.LogAttrs(context.WithoutCancel(r.Context()), level, "request", attrs...)
+}
+
+// failure returns what was noted of why a request failed. e.mu is held.
+func (e *event) failure() (why string, panicked bool) {
+	why = "no reason was noted"
+	for _, key := range []string{"refused", "error", "panic"} { // the last one that is there says most
+		for _, a := range e.notes {
+			if a.Key == key {
+				why, panicked = a.Value.String(), key == "panic"
+			}
+		}
+	}
+	return why, panicked
 }
 
 func (e *event) note(key string, value any) {

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/schema"
 	"github.com/gatehouse-mcp/gatehouse/migrations"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/outage"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
@@ -76,7 +77,7 @@ func openOn(t testing.TB, database string) *office {
 			{Name: "customers:read", Baseline: true}, {Name: "customers:write"}, {Name: "tickets:write"},
 		}}}, store, 10*time.Minute, false), Catalogue: store, Issuer: "https://auth.example.com",
 	}
-	o.Jobs = &job.Runner{Store: store, Jobs: store.Jobs(job.Keeping{Clients: time.Hour, Keys: time.Hour, Audit: -1}), Replica: "here/1", Now: clock, Log: slog.New(slog.DiscardHandler)}
+	o.Jobs = &job.Runner{Store: store, Jobs: store.Jobs(job.Keeping{Clients: time.Hour, Keys: time.Hour, Audit: -1}), Replica: "here/1", Now: clock, Log: slog.New(slog.DiscardHandler), Failing: outage.New(slog.New(slog.DiscardHandler))}
 	must(t, o.Ledger.Restore(ctx, time.Hour))
 	return o
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/outage"
 )
 
 // When what was gathered is written.
@@ -147,6 +149,7 @@ func (l *Log) back(some []Entry) {
 func (l *Log) Run(ctx context.Context) {
 	write := time.NewTicker(writeEvery)
 	defer write.Stop()
+	failing := outage.New(l.log)
 	for {
 		select {
 		case <-ctx.Done():
@@ -158,7 +161,7 @@ func (l *Log) Run(ctx context.Context) {
 			return
 		case <-write.C:
 			if err := l.flush(ctx); err != nil && ctx.Err() == nil {
-				l.log.Error("background step did not succeed", "step", "write connections", "error", err)
+				failing.Failed("writing connections", err)
 			}
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/outage"
 )
 
 // Most is how many rows a batch looks at or takes away, at most.
@@ -107,6 +109,7 @@ type Runner struct {
 	Replica string // the name of this process, among all that share the store
 	Now     func() time.Time
 	Log     *slog.Logger
+	Failing *outage.Log // what goes wrong
 }
 
 // Run runs each job when its time has come, until ctx ends.
@@ -153,7 +156,7 @@ func between(now, at time.Time, most time.Duration) bool {
 
 func (r *Runner) complain(ctx context.Context, step string, err error) {
 	if ctx.Err() == nil {
-		r.Log.Error("background step did not succeed", "step", step, "error", err)
+		r.Failing.Failed(step, err)
 	}
 }
 

@@ -16,6 +16,9 @@ const connectionColumns = "id, client_id, client_name, program, source, tenant_i
 // PutConnections implements connection.Store.
 func (d *DB) PutConnections(ctx context.Context, entries []connection.Entry) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
+		if err := d.oneWriter(ctx, tx); err != nil {
+			return err
+		}
 		for _, e := range entries {
 			if err := putConnection(ctx, tx, e); err != nil {
 				return fmt.Errorf("keeping a connection: %w", err)
@@ -23,6 +26,21 @@ func (d *DB) PutConnections(ctx context.Context, entries []connection.Entry) err
 		}
 		return nil
 	})
+}
+
+// connectionsLock is the advisory lock of those who write connections.
+const connectionsLock = 0x636f6e6e // "conn"
+
+// oneWriter makes replicas on PostgreSQL write connections one after the other: what begins takes up rows of others,
+// so that no order of rows keeps two writers from waiting for each other.
+func (d *DB) oneWriter(ctx context.Context, tx *sql.Tx) error {
+	if d.keep { // SQLite has one writer anyway
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", connectionsLock); err != nil {
+		return fmt.Errorf("waiting for others to write connections: %w", err)
+	}
+	return nil
 }
 
 func putConnection(ctx context.Context, tx *sql.Tx, e connection.Entry) error {

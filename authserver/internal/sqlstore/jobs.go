@@ -146,11 +146,17 @@ func (d *DB) surplus(ctx context.Context, _ time.Time, _ string) (done job.Done,
 		if len(ids) == 0 {
 			continue
 		}
-		r, err := d.write.ExecContext(ctx, "DELETE FROM connections WHERE id IN ("+places(1, len(ids))+")", ids...)
-		if err != nil {
-			return done, fmt.Errorf("deleting surplus connections: %w", err)
-		}
-		done.Rows, err = r.RowsAffected()
+		err = d.tx(ctx, func(tx *sql.Tx) error {
+			if err := d.oneWriter(ctx, tx); err != nil {
+				return err
+			}
+			r, err := tx.ExecContext(ctx, "DELETE FROM connections WHERE id IN ("+places(1, len(ids))+")", ids...)
+			if err != nil {
+				return fmt.Errorf("deleting surplus connections: %w", err)
+			}
+			done.Rows, err = r.RowsAffected()
+			return err
+		})
 		done.Next = "more"
 		return done, err
 	}

@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,4 +138,41 @@ func mergingConnections(t *testing.T, open func() Store) {
 		got, err := s.Connections(ctx, connection.Filter{ID: id, Limit: 1})
 		same(t, "merged", []connection.Record{want}, got, err)
 	}
+}
+
+// Replicas that write the same attempts, take up what others began and delete surplus ones do not wait for each other
+// for ever.
+func connectionsOfMany(t *testing.T, open func() Store) {
+	var replicas sync.WaitGroup
+	for n := range 4 {
+		s := open()
+		random := rand.New(rand.NewPCG(uint64(n), 7))
+		replicas.Go(func() {
+			for round := range 40 {
+				var entries []connection.Entry
+				for range 12 {
+					step := connection.Step(random.IntN(int(connection.Token)) + 1)
+					r := attempt(fmt.Sprint("a", random.IntN(30)), step, time.Duration(round)*time.Second)
+					r.Client = fmt.Sprint("cli_", random.IntN(3))
+					entries = append(entries, connection.Entry{Record: r, Begins: random.IntN(3) == 0})
+				}
+				if err := s.PutConnections(ctx, entries); err != nil {
+					t.Errorf("replica %d: %v", n, err)
+					return
+				}
+				if round%10 != n {
+					continue
+				}
+				for _, j := range s.Jobs(keeping()) {
+					if j.Name != "surplus-connections" {
+						continue
+					}
+					if _, err := j.Batch(ctx, now.Add(time.Hour), ""); err != nil {
+						t.Errorf("replica %d: %v", n, err)
+					}
+				}
+			}
+		})
+	}
+	replicas.Wait()
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
+	"github.com/gatehouse-mcp/gatehouse/shared/outage"
 )
 
 // runner is a replica whose clock the test sets.
@@ -20,7 +21,7 @@ type runner struct {
 
 func newRunner(s Store, replica string, jobs ...job.Job) *runner {
 	r := &runner{now: now}
-	r.Runner = job.Runner{Store: s, Jobs: jobs, Replica: replica, Now: func() time.Time { return r.now }, Log: slog.New(slog.DiscardHandler)}
+	r.Runner = job.Runner{Store: s, Jobs: jobs, Replica: replica, Now: func() time.Time { return r.now }, Log: slog.New(slog.DiscardHandler), Failing: outage.New(slog.New(slog.DiscardHandler))}
 	return r
 }
 

@@ -53,7 +53,7 @@ func Run(t *testing.T, begin func(t *testing.T) (open func() Store)) {
 		"audit": auditLines, "audit chain": auditChain, "audit writers at once": auditWriters, "audit tampered with": auditTampered, "audit at random": auditAtRandom,
 		"audit written anew": auditWrittenAnew, "audit retention": auditRetention,
 		"jobs": jobs, "jobs and clocks": jobsClock, "jobs that go on": jobsGoOn, "withdrawn while sealed anew": withdrawnWhileSealed, "whose job it is": whoseJob, "jobs at once": jobsAtOnce, "a backlog": backlog, "one second younger": oneSecondYounger, "keys that are past": pastKeys,
-		"connections": connections, "merging connections": mergingConnections,
+		"connections": connections, "connections of many replicas": connectionsOfMany, "merging connections": mergingConnections,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, begin(t)) })
 	}
