@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -45,7 +46,8 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 	if a.lock, err = inventory.ReadLock(a.path); err != nil {
 		return nil, err
 	}
-	owners, otherwise := map[string][]string{}, map[string]bool{}
+	type place struct{ host, tool string } // names meet at one address
+	owners, otherwise := map[place][]string{}, map[place]bool{}
 	for i := range f.Upstreams {
 		u := &f.Upstreams[i]
 		offer, err := g.look(ctx, u, tenant)
@@ -57,16 +59,18 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 		}
 		tools := offer.Tools
 		for _, t := range tools {
-			owners[t.Name] = append(owners[t.Name], u.Name)
+			at := place{hostOf(u.Resource), t.Name}
+			owners[at] = append(owners[at], u.Name)
 			if a.lock.Upstreams[u.Name][t.Name] != t.Fingerprint() {
-				otherwise[t.Name] = true
+				otherwise[place{hostOf(u.Resource), t.Name}] = true
 			}
 		}
 		a.compare(u.Name, tools)
 	}
-	for _, tool := range slices.Sorted(maps.Keys(owners)) {
-		if of := owners[tool]; len(of) > 1 && otherwise[tool] { // somebody has looked at the others and approved them
-			a.Changes = append(a.Changes, fmt.Sprintf("%s: several upstreams have a tool of this name: %s", show(tool), strings.Join(of, ", ")))
+	byName := func(a, b place) int { return cmp.Or(strings.Compare(a.tool, b.tool), strings.Compare(a.host, b.host)) }
+	for _, at := range slices.SortedFunc(maps.Keys(owners), byName) {
+		if of := owners[at]; len(of) > 1 && otherwise[at] { // somebody has looked at the others and approved them
+			a.Changes = append(a.Changes, fmt.Sprintf("%s: several upstreams have a tool of this name: %s", show(at.tool), strings.Join(of, ", ")))
 		}
 	}
 	return a, nil

@@ -258,6 +258,15 @@ func pathOf(resource string) string {
 	return u.EscapedPath()
 }
 
+// hostOf is the host of a resource's URI, with its port.
+func hostOf(resource string) string {
+	u, err := url.Parse(resource)
+	if err != nil {
+		return resource
+	}
+	return u.Host
+}
+
 // isName says whether a word is short, lower case, and no option of anything.
 func isName(s string) bool {
 	return s != "" && len(s) <= 32 && s[0] != '-' && !strings.ContainsFunc(s, func(c rune) bool {

@@ -46,7 +46,7 @@ func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t inventory.Tool) (
 	if !approved { // what somebody has looked at and approved is not reported again
 		wrong = append(wrong, inventory.Suspicions(t)...)
 	}
-	if others := g.names.others(t.Name, m.config.Name); len(others) > 0 && !approved {
+	if others := g.names.others(t.Name, m.config.Name, hostOf(m.config.Resource)); len(others) > 0 && !approved {
 		wrong = append(wrong, "upstream "+strings.Join(others, " and ")+" has a tool of this name, too")
 	}
 	if len(wrong) > 0 {
@@ -229,11 +229,12 @@ type names struct {
 
 const mostNames = 100_000
 
-// others are the other upstreams that have a tool of this name.
-func (n *names) others(tool, upstream string) []string {
+// others are the other upstreams at the same address, a host and its port, that have a tool of this name.
+func (n *names) others(tool, upstream, address string) []string {
 	if len(tool) > mostName {
 		return nil // no agent's person would take it for another
 	}
+	tool = address + " " + tool
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.has == nil || len(n.has) >= mostNames {

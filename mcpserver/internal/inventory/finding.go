@@ -10,7 +10,7 @@ import (
 // Suspicions says what about a tool's texts is made for an agent and not for a person: characters that nobody sees, and words that tell the reader what to do.
 // It finds the clumsy; it proves nothing about the others.
 func Suspicions(t Tool) []string {
-	var found []string
+	var found, alone []string
 	say := func(what string) {
 		if !slices.Contains(found, what) {
 			found = append(found, what)
@@ -28,9 +28,22 @@ func Suspicions(t Tool) []string {
 				say(fmt.Sprintf("text like an instruction: %q", phrase))
 			}
 		}
+		for _, phrase := range common() {
+			if strings.Contains(plain, phrase) && !slices.Contains(alone, phrase) {
+				alone = append(alone, phrase)
+			}
+		}
+	}
+	if len(found) > 0 { // beside something else they say more of it
+		for _, phrase := range alone {
+			say(fmt.Sprintf("text like an instruction: %q", phrase))
+		}
 	}
 	return found
 }
+
+// common are phrases that stand in honest descriptions, too: by themselves they are no finding.
+func common() []string { return []string{"you must", "api key"} }
 
 // texts are all that an agent may read of a tool: those in its schemas, and of what is not known here, too.
 func (t Tool) texts() []string { return gather(t.whole, nil) }
@@ -84,6 +97,6 @@ func phrases() []string {
 		"ignore previous", "ignore all", "ignore any", "ignore the above", "disregard", "forget your", "override your", "system prompt", "<important>", "<system>", "[system]", "<secret>",
 		"do not tell", "don't tell", "do not mention", "don't mention", "do not inform", "without telling", "without asking", "without the user", "secretly", "silently",
 		"before using this tool", "before calling this tool", "before you use any", "always call this", "must call this", "instead of any other", "instead of using", "do not use any other",
-		"you must", "you should always", "you are now", "id_rsa", ".ssh/", ".aws/", "/etc/passwd", "api key", "access token", "conversation history", "chat history",
+		"you should always", "you are now", "id_rsa", ".ssh/", ".aws/", "/etc/passwd", "access token", "conversation history", "chat history",
 	}
 }
