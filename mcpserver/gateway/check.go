@@ -137,6 +137,10 @@ func (f *File) checkWay(u *Upstream) error {
 	switch {
 	case u.URL != "" && len(u.Command) > 0:
 		return errors.New("it has a url and a command; one server is reached in one way")
+	case (u.ClientCertificate == "") != (u.ClientKey == ""):
+		return errors.New("client_certificate and client_key go together")
+	case (u.CA != "" || u.ClientCertificate != "") && !strings.HasPrefix(u.URL, "https:"):
+		return errors.New("ca, client_certificate and client_key are for an https url")
 	case len(u.Command) > 0:
 		return u.checkCommand()
 	case u.URL == "":

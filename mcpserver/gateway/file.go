@@ -90,6 +90,11 @@ type Upstream struct {
 	Resource string `yaml:"resource"`
 	// URL is where the server speaks Streamable HTTP. Either this or Command.
 	URL string `yaml:"url"`
+	// CA is a file of the certificates (PEM) by which the server at an https URL is trusted, in place of the machine's. Default: the machine's.
+	CA string `yaml:"ca"`
+	// ClientCertificate and ClientKey are files (PEM) of the certificate that the server is shown, and of its key. Default: none.
+	ClientCertificate string `yaml:"client_certificate"`
+	ClientKey         string `yaml:"client_key"`
 	// Command is a program that speaks MCP on standard input and output, and its arguments; there is no shell. One process is started for each tenant, whose id
 	// stands for {tenant} in arguments and Directory.
 	Command []string `yaml:"command"`
@@ -229,7 +234,7 @@ func words() []string {
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write", "exact",
 		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "first_byte", "idle", "failures", "cooldown",
-		"command", "state", "directory", "environment", "set", "tenant_env", "processes", "start", "idle_process",
+		"command", "ca", "client_certificate", "client_key", "state", "directory", "environment", "set", "tenant_env", "processes", "start", "idle_process",
 		"hold", "tenants", "off", "rename", "describe", "arguments", "calls_per_hour", "const", "enum", "minimum", "maximum", "maxLength", "pattern",
 	}
 }
@@ -241,8 +246,11 @@ func (f *File) locate(folder string) {
 		all = append(all, &f.Upstreams[i].Credential.Secret)
 	}
 	for i := range f.Upstreams {
-		if u := &f.Upstreams[i]; u.State != "" && !filepath.IsAbs(u.State) {
-			u.State = filepath.Join(folder, u.State)
+		u := &f.Upstreams[i]
+		for _, path := range []*string{&u.State, &u.CA, &u.ClientCertificate, &u.ClientKey} {
+			if *path != "" && !filepath.IsAbs(*path) {
+				*path = filepath.Join(folder, *path)
+			}
 		}
 	}
 	for _, s := range all {

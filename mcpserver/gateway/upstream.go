@@ -2,11 +2,14 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -45,13 +48,42 @@ func (g *Gateway) reach(m *member) (server, error) {
 	if err != nil {
 		return nil, err
 	}
+	secured, err := u.tls()
+	if err != nil {
+		return nil, err
+	}
 	return remote.New(remote.Config{
-		Name: u.Name, URL: to, Credential: credential, Trouble: m.met.meet, Now: g.deps.Now, Log: g.deps.Log,
+		Name: u.Name, URL: to, TLS: secured, Credential: credential, Trouble: m.met.meet, Now: g.deps.Now, Log: g.deps.Log,
 		Limits: remote.Limits{
 			InFlight: l.InFlight, PerTenant: l.PerTenant, Streams: l.Streams, Answer: l.Answer, Connect: l.Connect, FirstByte: l.FirstByte, Idle: l.Idle,
 			Failures: l.Failures, Cooldown: l.Cooldown,
 		},
 	}), nil
+}
+
+// tls is how the server is trusted, and what it is shown; nil: as the machine has it.
+func (u *Upstream) tls() (*tls.Config, error) {
+	if u.CA == "" && u.ClientCertificate == "" {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if u.CA != "" {
+		text, err := os.ReadFile(u.CA)
+		if err != nil {
+			return nil, fmt.Errorf("ca: %w", err)
+		}
+		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("ca: %s has no certificate in PEM", u.CA)
+		}
+	}
+	if u.ClientCertificate != "" {
+		pair, err := tls.LoadX509KeyPair(u.ClientCertificate, u.ClientKey)
+		if err != nil {
+			return nil, fmt.Errorf("client_certificate: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
 }
 
 // environ is what processes get of the gateway's environment, and beside it.

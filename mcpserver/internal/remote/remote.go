@@ -5,6 +5,7 @@ package remote
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,6 +67,8 @@ type Config struct {
 	// Credential is the header that the server gets of its own, in place of the caller's token. An empty name: none.
 	Credential func(ctx context.Context, c mcp.Caller) (name, value string, err error)
 	Limits     Limits
+	// TLS says whose certificates the server may have, and which one it is shown. Nil: those of the machine, and none.
+	TLS *tls.Config
 	// Trouble is told what was wrong with an answer, or why there was none, in words for the operator. Nil: nobody is.
 	Trouble func(error)
 	Now     func() time.Time // nil: time.Now
@@ -98,7 +101,8 @@ func New(c Config) *Server {
 		// A transport follows no redirects (MC-25). No proxy of the environment's: what is sent there is for this server alone. No compression: what comes back goes on
 		// byte for byte.
 		transport: &http.Transport{
-			DialContext: (&net.Dialer{Timeout: c.Limits.Connect}).DialContext, TLSHandshakeTimeout: c.Limits.Connect, ResponseHeaderTimeout: c.Limits.FirstByte,
+			TLSClientConfig: c.TLS,
+			DialContext:     (&net.Dialer{Timeout: c.Limits.Connect}).DialContext, TLSHandshakeTimeout: c.Limits.Connect, ResponseHeaderTimeout: c.Limits.FirstByte,
 			MaxIdleConnsPerHost: c.Limits.InFlight, IdleConnTimeout: time.Minute, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
 		},
 		requests: newLane(c.Limits.InFlight, c.Limits.PerTenant), streams: newLane(c.Limits.Streams, max(1, c.Limits.Streams/2)),
