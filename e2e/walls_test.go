@@ -312,7 +312,7 @@ var floors = []struct {
 		"mcpserver/guard", "mcpserver/internal/crm", "mcpserver/internal/book", "mcpserver/internal/card",
 		"mcpserver/internal/remote", "mcpserver/internal/child", "mcpserver/internal/voucher", "mcpserver/internal/inventory", // what a gateway is made of
 	}},
-	{2, append([]string{"authserver/schema", "authserver/internal/blueprint", "mcpserver/mcp", "mcpserver/internal/flight"}, nouns...)},
+	{2, append([]string{"authserver/schema", "authserver/internal/blueprint", "authserver/internal/load", "mcpserver/mcp", "mcpserver/internal/flight"}, nouns...)},
 	{1, []string{"mcpserver/message"}},
 	{0, []string{"shared", "web"}},
 	{-1, []string{"migrations"}},

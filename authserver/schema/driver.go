@@ -49,11 +49,10 @@ func newDriver(ctx context.Context, dialect string, db *sql.DB, table string, co
 
 // makeHashes makes the table of hashes where it is missing. Replicas that start at once take turns.
 func (d *driver) makeHashes(ctx context.Context) error {
-	if err := d.Lock(); err != nil {
+	return d.inTransaction(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+d.hashes()+" (version BIGINT PRIMARY KEY, sha256 TEXT NOT NULL)")
 		return err
-	}
-	_, err := d.db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+d.hashes()+" (version BIGINT PRIMARY KEY, sha256 TEXT NOT NULL)")
-	return errors.Join(err, d.Unlock())
+	})
 }
 
 // hashes names the table that keeps the hash of each migration that was applied.
@@ -104,8 +103,7 @@ func (d *driver) apply(ctx context.Context, version int) error {
 	return nil
 }
 
-// applyOnce applies a migration unless another process did so since golang-migrate read the version: its lock on SQLite
-// does not reach beyond this process.
+// applyOnce applies a migration unless another process did so since golang-migrate read the version.
 func (d *driver) applyOnce(ctx context.Context, tx *sql.Tx, f file, version int) error {
 	var have int
 	if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(version), -1) FROM "+d.table+" WHERE NOT dirty").Scan(&have); err != nil {
@@ -138,12 +136,20 @@ func (d *driver) keepHash(tx *sql.Tx, version int) error {
 	return err
 }
 
+// inTransaction does do in a transaction. On PostgreSQL one at a time: golang-migrate's lock belongs to another session,
+// which may end with a killed process while the transaction of that process still runs.
 func (d *driver) inTransaction(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := d.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if err := do(tx); err != nil {
+	if d.postgres {
+		_, err = tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.' || $1))", d.table)
+	}
+	if err == nil {
+		err = do(tx)
+	}
+	if err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
 	return tx.Commit()
