@@ -9,7 +9,7 @@ type Clients struct {
 	Tenant  Tenant
 	Clients []Client
 	More    bool    // than are shown
-	Scopes  []Scope // that the tenant may have
+	Scopes  []Scope // that the tenant may have; fixed are those that the person does not have, and cannot give to a program
 
 	Problem string // why the last form did not do, and what was typed in it
 	Name    string
@@ -23,6 +23,7 @@ type Client struct {
 	ID           string
 	Name         string
 	Machine      bool   // acts by itself
+	Beyond       bool   // it may do more than the person who looks at it, who gets no secret of it
 	Origin       string // how it became known
 	Proves       string // how it shows that it is itself
 	Secret       bool   // it has one

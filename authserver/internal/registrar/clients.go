@@ -34,8 +34,16 @@ type Spec struct {
 	PushRequired           bool // an application that pushes every authorization request (RFC 9126 §6)
 }
 
-// Create makes a client, and returns its secret: it is shown this once, only its hash is kept.
+// Create makes a client, and returns its secret: it is shown this once, only its hash is kept. A person gives a machine client no scope that they do not have themselves.
 func (r *Registrar) Create(ctx context.Context, who Caller, s Spec) (c client.Client, secret string, err error) {
+	err = r.within(ctx, who, func(in *Registrar) error {
+		c, secret, err = in.create(ctx, who, s)
+		return err
+	})
+	return c, secret, err
+}
+
+func (r *Registrar) create(ctx context.Context, who Caller, s Spec) (c client.Client, secret string, err error) {
 	var t tenant.Tenant
 	if s.Tenant != "" {
 		if t, err = r.Tenant(ctx, who, s.Tenant); err != nil {
@@ -43,6 +51,9 @@ func (r *Registrar) Create(ctx context.Context, who Caller, s Spec) (c client.Cl
 		}
 	}
 	if c, err = r.Draft(who, s, t); err != nil {
+		return client.Client{}, "", err
+	}
+	if err := r.noMore(ctx, who, c); err != nil {
 		return client.Client{}, "", err
 	}
 	secret = Arm(&c)
@@ -117,8 +128,17 @@ type SecretTurn struct {
 // maxOverlap bounds for how long two secrets of a client count.
 const maxOverlap = 30 * 24 * time.Hour
 
-// ReplaceSecret gives a client another secret and returns it: it is shown this once, only its hash is kept.
+// ReplaceSecret gives a client another secret and returns it: it is shown this once, only its hash is kept. A person gets no secret of a machine client that may do more
+// than they may themselves: with it they could do that too.
 func (r *Registrar) ReplaceSecret(ctx context.Context, who Caller, s SecretTurn) (secret string, err error) {
+	err = r.within(ctx, who, func(in *Registrar) error {
+		secret, err = in.replaceSecret(ctx, who, s)
+		return err
+	})
+	return secret, err
+}
+
+func (r *Registrar) replaceSecret(ctx context.Context, who Caller, s SecretTurn) (secret string, err error) {
 	if s.Overlap < 0 || s.Overlap > maxOverlap {
 		return "", Refuse("", "the secret before can count for 0 to %d days more", int(maxOverlap.Hours()/24))
 	}
@@ -128,6 +148,9 @@ func (r *Registrar) ReplaceSecret(ctx context.Context, who Caller, s SecretTurn)
 	}
 	if c.SecretHash == "" {
 		return "", Refuse("", "client %s has no secret", c.ID)
+	}
+	if err := r.noMore(ctx, who, c); err != nil {
+		return "", err
 	}
 	ends := r.now().Add(s.Overlap)
 	event := audit.Event{Action: "client.replace_secret", Target: c.ID, Tenant: c.TenantID, Client: c.ID, Detail: "the one before counts until " + ends.Format(time.RFC3339)}
@@ -299,13 +322,25 @@ type InitialTokenSpec struct {
 }
 
 // CreateInitialToken makes a token with which clients of a tenant register themselves, client_credentials included. It is shown this once, only its hash is
-// kept.
+// kept. A person gives it no scope that they do not have themselves.
 func (r *Registrar) CreateInitialToken(ctx context.Context, who Caller, s InitialTokenSpec) (token string, err error) {
+	err = r.within(ctx, who, func(in *Registrar) error {
+		token, err = in.createInitialToken(ctx, who, s)
+		return err
+	})
+	return token, err
+}
+
+func (r *Registrar) createInitialToken(ctx context.Context, who Caller, s InitialTokenSpec) (token string, err error) {
 	t, err := r.Tenant(ctx, who, s.Tenant)
 	if err != nil {
 		return "", err
 	}
-	if s, err = bounded(s, t); err != nil {
+	own, err := r.Gives(ctx, who, t)
+	if err != nil {
+		return "", err
+	}
+	if s, err = bounded(s, t, own); err != nil {
 		return "", err
 	}
 	token = client.NewInitialToken()
@@ -322,7 +357,8 @@ func (r *Registrar) CreateInitialToken(ctx context.Context, who Caller, s Initia
 	return token, nil
 }
 
-func bounded(s InitialTokenSpec, t tenant.Tenant) (InitialTokenSpec, error) {
+// bounded is the spec with what it leaves out; own is what its maker may do in the tenant.
+func bounded(s InitialTokenSpec, t tenant.Tenant, own []string) (InitialTokenSpec, error) {
 	if s.Uses == 0 {
 		s.Uses = 1
 	}
@@ -333,9 +369,14 @@ func bounded(s InitialTokenSpec, t tenant.Tenant) (InitialTokenSpec, error) {
 		return s, Refuse("", "an initial access token has 1 to %d uses and lives for one second to %d days", maxUses, int(maxLife.Hours()/24))
 	}
 	if len(s.Scopes) == 0 {
-		s.Scopes = t.Scopes
+		s.Scopes = own
+	}
+	if len(s.Scopes) == 0 {
+		return s, Refuse("name them with --scopes", "the clients that register with it would have no scope")
 	}
 	var err error
-	s.Scopes, err = WithinTenant(s.Scopes, t, "a client of "+t.ID)
-	return s, err
+	if s.Scopes, err = WithinTenant(s.Scopes, t, "a client of "+t.ID); err != nil {
+		return s, err
+	}
+	return s, lacking(s.Scopes, own)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -153,10 +154,8 @@ func (r *Registrar) setRoleScopes(ctx context.Context, who Caller, tenantID, nam
 	if role.Scopes, err = r.withinTenant(scopes, t); err != nil {
 		return err
 	}
-	for _, s := range role.Scopes {
-		if !slices.Contains(before, s) && !slices.Contains(own, s) { // AD-12
-			return Refuse("", "Nobody can give what they do not have themselves: %s", s)
-		}
+	if err := lacking(role.Scopes, append(own, before...)); err != nil { // AD-12
+		return err
 	}
 	if len(role.Scopes) == 0 && len(role.Includes) == 0 {
 		return Refuse("", "The role would give no scope.")
@@ -165,6 +164,40 @@ func (r *Registrar) setRoleScopes(ctx context.Context, who Caller, tenantID, nam
 		return err
 	}
 	return RoleRefused(r.Users.PutRole(ctx, role), role.TenantID)
+}
+
+// lacking refuses scopes that somebody does not have who would give them.
+func lacking(scopes, own []string) error {
+	for _, s := range scopes {
+		if !slices.Contains(own, s) {
+			return Refuse("", "Nobody can give what they do not have themselves: %s", s)
+		}
+	}
+	return nil
+}
+
+// noMore refuses a machine client that may do more than the caller may in its tenant. What an application may do is bounded by the roles of the people who allow it.
+func (r *Registrar) noMore(ctx context.Context, who Caller, c client.Client) error {
+	if who.operator || !slices.Contains(c.GrantTypes, client.GrantCredentials) {
+		return nil
+	}
+	t, err := r.Tenant(ctx, who, c.TenantID)
+	if err != nil {
+		return err
+	}
+	own, err := r.Gives(ctx, who, t)
+	if err != nil {
+		return err
+	}
+	return lacking(c.Scopes, own)
+}
+
+// within runs what a person does in one transaction, in which nobody changes what they may do. The operator may everything, and needs none.
+func (r *Registrar) within(ctx context.Context, who Caller, do func(*Registrar) error) error {
+	if who.operator {
+		return do(r)
+	}
+	return r.together(ctx, do)
 }
 
 // Gives is what the caller could do themselves in the tenant.

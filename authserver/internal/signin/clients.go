@@ -123,15 +123,21 @@ func (d *Door) listClients(w http.ResponseWriter, r *http.Request, k keeper, sta
 		d.failKeeper(w, r, err)
 		return
 	}
+	own, err := d.Registrar.Gives(r.Context(), k.caller, k.tenant)
+	if err != nil {
+		d.failKeeper(w, r, err)
+		return
+	}
 	p.CSRF, p.Person, p.Tenant = d.Sessions.CSRF(w, r), k.user.Email, web.Tenant{ID: k.tenant.ID, Name: k.tenant.Name}
 	for _, name := range k.tenant.Scopes {
-		p.Scopes = append(p.Scopes, web.Scope{Name: name, Description: d.means(name)})
+		p.Scopes = append(p.Scopes, web.Scope{Name: name, Description: d.means(name), Fixed: !slices.Contains(own, name)})
 	}
 	p.More = len(clients) > maxShown
 	for _, c := range clients[:min(len(clients), maxShown)] {
+		machine := slices.Contains(c.GrantTypes, client.GrantCredentials)
 		p.Clients = append(p.Clients, web.Client{
-			ID: c.ID, Name: clientName(c), Origin: madeBy(c), Proves: proves(c), Secret: c.SecretHash != "", Machine: slices.Contains(c.GrantTypes, client.GrantCredentials),
-			RedirectURIs: c.RedirectURIs, Scopes: c.Scopes, Since: c.CreatedAt,
+			ID: c.ID, Name: clientName(c), Origin: madeBy(c), Proves: proves(c), Secret: c.SecretHash != "", Machine: machine,
+			Beyond: machine && !oauth.Subset(c.Scopes, own), RedirectURIs: c.RedirectURIs, Scopes: c.Scopes, Since: c.CreatedAt,
 		})
 	}
 	d.show(w, r, status, p)
