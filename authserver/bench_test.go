@@ -178,6 +178,53 @@ func BenchmarkRefreshUnderLoad(b *testing.B) {
 	b.ReportMetric(float64(refused.Load())/float64(refused.Load()+served.Load()), "refused-share")
 }
 
+// BenchmarkLists lists the newest hundred of 100,000 clients and grants, the first page and one in the middle.
+func BenchmarkLists(b *testing.B) {
+	const many, page = 100_000, 100
+	h := openHouse(b)
+	id := func(kind string, i int) string { return fmt.Sprintf("%s_%06d", kind, i) }
+	must(b, h.Store.Atomically(b.Context(), func(tx *sqlstore.DB) error {
+		for i := range many {
+			at := h.Clock.Now().Add(-time.Duration(i) * time.Second)
+			c := client.Client{
+				ID: id("cli", i), Name: "machine", TenantID: "acme", GrantTypes: []string{client.GrantCredentials}, AuthMethod: client.AuthBasic,
+				SecretHash: "h", Scopes: []string{"customers:read"}, Origin: client.OriginOperator, CreatedAt: at,
+			}
+			must(b, tx.CreateClient(b.Context(), c))
+			g := grant.Grant{ID: id("grt", i), TenantID: "acme", ClientID: c.ID, Resource: resourceURI, Scopes: c.Scopes, CreatedAt: at}
+			_, err := tx.PutMachineGrant(b.Context(), g, audit.Event{Time: at, Action: "grant.create"})
+			must(b, err)
+		}
+		return nil
+	}))
+	for _, tenantID := range []string{"", "acme"} {
+		for where, at := range map[string]int{"first": -1, "middle": many / 2} {
+			b.Run("clients/"+tenantID+"/"+where, func(b *testing.B) {
+				f := client.Filter{TenantID: tenantID, Limit: page}
+				if at >= 0 {
+					f.After = id("cli", at)
+				}
+				for b.Loop() {
+					if found, err := h.Store.Clients(b.Context(), f); err != nil || len(found) != page {
+						b.Fatal(len(found), err)
+					}
+				}
+			})
+			b.Run("grants/"+tenantID+"/"+where, func(b *testing.B) {
+				f := grant.Filter{TenantID: tenantID, Limit: page}
+				if at >= 0 {
+					f.After = id("grt", at)
+				}
+				for b.Loop() {
+					if found, err := h.Store.Grants(b.Context(), f); err != nil || len(found) != page {
+						b.Fatal(len(found), err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // signer is the floor: it signs a token's worth of bytes and answers.
 func signer(b *testing.B, algorithm string) http.Handler {
 	var sign func(digest []byte) ([]byte, error)

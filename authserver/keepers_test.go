@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
@@ -203,7 +204,7 @@ func TestAKeepersMistakes(t *testing.T) {
 	if err != nil || c.TenantID != "acme" || c.Origin != "admin" || c.ID == "cli_chosen" {
 		t.Errorf("got %+v %v, want a client of acme", c, err)
 	}
-	all, err := h.Store.Clients(t.Context(), "", 100)
+	all, err := h.Store.Clients(t.Context(), client.Filter{TenantID: "", Limit: 100})
 	if err != nil || len(all) != 1 {
 		t.Errorf("got %d clients %v, want the one", len(all), err)
 	}

@@ -57,6 +57,7 @@ type (
 	User             = user.User
 	Member           = user.Member
 	Client           = client.Client
+	ClientFilter     = client.Filter
 	Grant            = grant.Grant
 	GrantFilter      = grant.Filter
 	Key              = keyring.Info

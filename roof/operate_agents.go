@@ -64,11 +64,16 @@ func clientDelete(*flag.FlagSet) action {
 }
 
 func clientList(fs *flag.FlagSet) action {
-	tenant := fs.String("tenant", "", "`id` of a tenant (default all)")
+	f := authserver.ClientFilter{}
+	fs.StringVar(&f.TenantID, "tenant", "", "`id` of a tenant (default all)")
+	pageFlags(fs, &f.Limit, &f.After, "client")
 	return func(ctx context.Context, c *call) error {
 		var clients []authserver.Client
-		if err := c.act(ctx, "client.list", *tenant, &clients); err != nil {
+		if err := c.act(ctx, "client.list", f, &clients); err != nil {
 			return err
+		}
+		if n := len(clients); n > 0 && n == f.Limit {
+			c.more(clients[n-1].ID)
 		}
 		var rows [][]any
 		for _, k := range clients {
@@ -76,6 +81,17 @@ func clientList(fs *flag.FlagSet) action {
 		}
 		return c.list("ID\tNAME\tTENANT\tGRANT TYPES\tORIGIN\tCREATED", rows)
 	}
+}
+
+// pageFlags registers the flags of a list that may be long.
+func pageFlags(fs *flag.FlagSet, limit *int, after *string, noun string) {
+	fs.IntVar(limit, "limit", 100, "at most `this many`")
+	fs.StringVar(after, "after", "", "`id` of a "+noun+": begin with the one after it")
+}
+
+// more says that a list goes on.
+func (c *call) more(last string) {
+	c.program.complain("note", fmt.Sprintf("there may be more: --after %s", last))
 }
 
 func initialTokenCreate(fs *flag.FlagSet) action {
@@ -100,11 +116,14 @@ func grantList(fs *flag.FlagSet) action {
 	fs.StringVar(&f.ClientID, "client", "", "`id` of a client (default all)")
 	fs.StringVar(&f.UserID, "user", "", "`id` of a person (default all)")
 	fs.BoolVar(&f.Alive, "alive", false, "only those that have not ended")
-	fs.IntVar(&f.Limit, "limit", 100, "at most `this many`")
+	pageFlags(fs, &f.Limit, &f.After, "grant")
 	return func(ctx context.Context, c *call) error {
 		var grants []authserver.Grant
 		if err := c.act(ctx, "grant.list", f, &grants); err != nil {
 			return err
+		}
+		if n := len(grants); n > 0 && n == f.Limit {
+			c.more(grants[n-1].ID)
 		}
 		var rows [][]any
 		for _, g := range grants {

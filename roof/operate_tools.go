@@ -142,7 +142,7 @@ func rolloutReport(fs *flag.FlagSet) action {
 // clientNames are the names of the clients that the issuer knows.
 func (c *call) clientNames(ctx context.Context) (map[string]string, error) {
 	var clients []authserver.Client
-	if err := c.act(ctx, "client.list", "", &clients); err != nil && !(c.gateway != "" && errors.Is(err, errNoLedger)) {
+	if err := c.act(ctx, "client.list", authserver.ClientFilter{Limit: 1000}, &clients); err != nil && !(c.gateway != "" && errors.Is(err, errNoLedger)) {
 		return nil, err
 	}
 	names := map[string]string{}

@@ -71,8 +71,8 @@ func (d *Door) acts() map[string]Act {
 			c, secret, err := d.CreateClient(ctx, s)
 			return ClientMade{bare(c), secret}, err
 		}),
-		"client.list": with(func(ctx context.Context, tenantID string) (any, error) {
-			clients, err := d.ListClients(ctx, tenantID)
+		"client.list": with(func(ctx context.Context, f client.Filter) (any, error) {
+			clients, err := d.ListClients(ctx, f)
 			for i := range clients {
 				clients[i] = bare(clients[i])
 			}

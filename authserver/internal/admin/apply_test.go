@@ -100,7 +100,7 @@ func (o *office) everything(t testing.TB) string {
 		must(t, err)
 		all = append(all, roles)
 	}
-	clients, err := o.store.Clients(ctx, "", 10_000)
+	clients, err := o.store.Clients(ctx, client.Filter{Limit: 10_000})
 	must(t, err)
 	resources, err := o.store.Resources(ctx)
 	must(t, err)
@@ -310,7 +310,7 @@ func TestManyApplyAtOnce(t *testing.T) {
 		if n := len(slices.DeleteFunc(slices.Clone(done), func(n int) bool { return n == 0 })); n != 1 {
 			t.Errorf("%d of 4 changed something: %v", n, done)
 		}
-		clients, err := o.store.Clients(context.Background(), "", 100)
+		clients, err := o.store.Clients(context.Background(), client.Filter{TenantID: "", Limit: 100})
 		if err != nil || len(clients) != 4 {
 			t.Errorf("got %d clients %v, want 4", len(clients), err)
 		}

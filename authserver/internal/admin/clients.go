@@ -20,8 +20,13 @@ func (d *Door) CreateClient(ctx context.Context, s ClientSpec) (c client.Client,
 }
 
 // ListClients returns the clients of a tenant, or all when tenantID is empty, newest first.
-func (d *Door) ListClients(ctx context.Context, tenantID string) ([]client.Client, error) {
-	return d.Registrar().List(ctx, registrar.Operator, tenantID)
+func (d *Door) ListClients(ctx context.Context, f client.Filter) ([]client.Client, error) {
+	if f.After != "" {
+		if _, err := d.Clients.Client(ctx, f.After); err != nil {
+			return nil, unknown(err, client.ErrNotFound, "client", f.After)
+		}
+	}
+	return d.Registrar().List(ctx, registrar.Operator, f)
 }
 
 // ReplaceSecret gives a client another secret; see registrar.ReplaceSecret.

@@ -112,7 +112,7 @@ func TestNoLineNoAct(t *testing.T) {
 	}
 	tenants, err := o.ListTenants(ctx)
 	must(t, err)
-	clients, err := o.ListClients(ctx, "")
+	clients, err := o.ListClients(ctx, client.Filter{})
 	must(t, err)
 	_, err = o.store.UserByEmail(ctx, "ann@acme.example")
 	if len(tenants) != 1 || len(clients) != 0 || !errors.Is(err, user.ErrNotFound) {

@@ -86,6 +86,13 @@ type InitialToken struct {
 	CreatedAt time.Time
 }
 
+// Filter says which clients to list; empty members match all.
+type Filter struct {
+	TenantID string
+	After    string // the id of a client: the list begins with the one after it
+	Limit    int    // at most this many; 0 means 100
+}
+
 // Store keeps clients and initial access tokens.
 type Store interface {
 	// CreateClient keeps a new client.
@@ -94,8 +101,8 @@ type Store interface {
 	CreateClients(ctx context.Context, clients []Client) error
 	// Client returns the client of this id, or ErrNotFound.
 	Client(ctx context.Context, id string) (Client, error)
-	// Clients returns the clients of a tenant (or all, when tenantID is empty), newest first, at most limit.
-	Clients(ctx context.Context, tenantID string, limit int) ([]Client, error)
+	// Clients lists clients, newest first.
+	Clients(ctx context.Context, f Filter) ([]Client, error)
 	// OperatorClients returns all that the operator made of a tenant, or of none when tenantID is empty, oldest first.
 	OperatorClients(ctx context.Context, tenantID string) ([]Client, error)
 	// Register keeps a client that registers by itself, and returns it. When a living one has the same fingerprint, that one is returned and counts as

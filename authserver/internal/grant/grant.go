@@ -57,7 +57,9 @@ type Filter struct {
 	// EndReason and EndedSince match those that ended for this reason, and not before.
 	EndReason  string
 	EndedSince time.Time
-	Limit      int // at most this many; 0 means 100
+	// After is the id of a grant: the list begins with the one after it.
+	After string
+	Limit int // at most this many; 0 means 100
 }
 
 // Store keeps grants.

@@ -297,14 +297,17 @@ func (r *Registrar) cutShort(ctx context.Context, who Caller, rest grant.Filter,
 // maxClients bounds how many clients one list shows.
 const maxClients = 1000
 
-// List returns the clients of a tenant, or all when tenantID is empty, newest first.
-func (r *Registrar) List(ctx context.Context, who Caller, tenantID string) ([]client.Client, error) {
-	if tenantID != "" || !who.operator {
-		if _, err := r.Tenant(ctx, who, tenantID); err != nil {
+// List lists clients, newest first: of one tenant, unless the operator asks.
+func (r *Registrar) List(ctx context.Context, who Caller, f client.Filter) ([]client.Client, error) {
+	if f.TenantID != "" || !who.operator {
+		if _, err := r.Tenant(ctx, who, f.TenantID); err != nil {
 			return nil, err
 		}
 	}
-	return r.Clients.Clients(ctx, tenantID, maxClients)
+	if f.Limit < 0 || f.Limit > maxClients {
+		return nil, Refuse(fmt.Sprintf("give a number from 1 to %d, and go on with the id of the last as after", maxClients), "limit %d is out of bounds", f.Limit)
+	}
+	return r.Clients.Clients(ctx, f)
 }
 
 // Limits of initial access tokens.

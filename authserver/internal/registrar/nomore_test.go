@@ -31,7 +31,10 @@ func givesNoMore(t *testing.T, r *registrar.Registrar, store *sqlstore.DB) {
 	wider, _, err := r.Create(ctx, registrar.Operator, registrar.Spec{Name: "wider", Tenant: "acme", Scopes: []string{"a", "b"}})
 	must(t, err)
 	kept := func(f func() (int, error)) int { n, err := f(); must(t, err); return n }
-	clients := func() (int, error) { all, err := store.Clients(ctx, "acme", 100); return len(all), err }
+	clients := func() (int, error) {
+		all, err := store.Clients(ctx, client.Filter{TenantID: "acme", Limit: 100})
+		return len(all), err
+	}
 	before := kept(clients)
 	for what, act := range map[string]func() error{
 		"a machine client": func() error {

@@ -73,7 +73,10 @@ func TestWhoMay(t *testing.T) {
 	c, _, err := r.Create(ctx, registrar.Operator, machine)
 	must(t, err)
 	acts := map[string]func(registrar.Caller) error{
-		"list":   func(who registrar.Caller) error { _, err := r.List(ctx, who, "acme"); return err },
+		"list": func(who registrar.Caller) error {
+			_, err := r.List(ctx, who, client.Filter{TenantID: "acme"})
+			return err
+		},
 		"create": func(who registrar.Caller) error { _, _, err := r.Create(ctx, who, machine); return err },
 		"replace secret": func(who registrar.Caller) error {
 			_, err := r.ReplaceSecret(ctx, who, registrar.SecretTurn{Client: c.ID})

@@ -118,7 +118,7 @@ func (d *Door) showClients(w http.ResponseWriter, r *http.Request, k keeper) {
 
 // listClients shows the tenant's clients and the forms, with what p says already: what was wrong with a form, and what was typed in it.
 func (d *Door) listClients(w http.ResponseWriter, r *http.Request, k keeper, status int, p web.Clients) {
-	clients, err := d.Registrar.List(r.Context(), k.caller, k.tenant.ID)
+	clients, err := d.Registrar.List(r.Context(), k.caller, client.Filter{TenantID: k.tenant.ID, Limit: maxShown + 1})
 	if err != nil {
 		d.failKeeper(w, r, err)
 		return

@@ -74,8 +74,15 @@ func (d *DB) Client(ctx context.Context, id string) (client.Client, error) {
 }
 
 // Clients implements client.Store.
-func (d *DB) Clients(ctx context.Context, tenantID string, limit int) ([]client.Client, error) {
-	return collect(ctx, d, scanClient, "SELECT "+clientColumns+" FROM clients WHERE ($1 = '' OR tenant_id = $1) AND deleted_at IS NULL ORDER BY created_at DESC, id LIMIT $2", tenantID, limit)
+func (d *DB) Clients(ctx context.Context, f client.Filter) ([]client.Client, error) {
+	w := &where{}
+	w.is("deleted_at IS NULL")
+	if f.TenantID != "" {
+		w.is("tenant_id = ?", f.TenantID)
+	}
+	w.after("clients", "", f.After)
+	query, args := w.newest("SELECT "+clientColumns+" FROM clients", "", f.Limit)
+	return collect(ctx, d, scanClient, query, args...)
 }
 
 // OperatorClients implements client.Store. Of a tenant, its own index is the one to go by: COALESCE keeps the database from going through all that the operator made.

@@ -107,39 +107,32 @@ func scanConnection(row interface{ Scan(...any) error }) (connection.Record, err
 
 // Connections implements connection.Store.
 func (d *DB) Connections(ctx context.Context, f connection.Filter) ([]connection.Record, error) {
-	where := []string{"TRUE"}
-	var args []any
-	is := func(condition string, values ...any) {
-		for _, v := range values {
-			args = append(args, v)
-			condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(args)), 1)
-		}
-		where = append(where, condition)
-	}
+	w := &where{}
+	w.is("TRUE")
 	if f.ID != "" {
-		is("id = ?", f.ID)
+		w.is("id = ?", f.ID)
 	}
 	if f.Failed { // a step of discovery alone was nobody's attempt
-		is("(outcome = 'failed' OR outcome = 'open' AND updated_at < ? AND step > ?)", f.Now.Add(-connection.Window).Unix(), int(connection.Discovery))
+		w.is("(outcome = 'failed' OR outcome = 'open' AND updated_at < ? AND step > ?)", f.Now.Add(-connection.Window).Unix(), int(connection.Discovery))
 	}
 	if f.Done {
-		is("outcome = 'done'")
+		w.is("outcome = 'done'")
 	}
 	if len(f.Clients) > 0 {
 		var any []any
 		for _, id := range f.Clients {
 			any = append(any, id)
 		}
-		is("client_id IN (?"+strings.Repeat(", ?", len(any)-1)+")", any...)
+		w.is("client_id IN (?"+strings.Repeat(", ?", len(any)-1)+")", any...)
 	}
 	if f.Tenant != "" {
-		is("tenant_id = ?", f.Tenant)
+		w.is("tenant_id = ?", f.Tenant)
 	}
 	if !f.Since.IsZero() {
-		is("updated_at >= ?", f.Since.Unix())
+		w.is("updated_at >= ?", f.Since.Unix())
 	}
-	args = append(args, f.Limit)
-	found, err := collect(ctx, d, scanConnection, "SELECT "+connectionColumns+" FROM connections WHERE "+strings.Join(where, " AND ")+
+	args := append(w.args, f.Limit)
+	found, err := collect(ctx, d, scanConnection, "SELECT "+connectionColumns+" FROM connections WHERE "+strings.Join(w.conditions, " AND ")+
 		" ORDER BY updated_at DESC, id LIMIT "+fmt.Sprintf("$%d", len(args)), args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading connections: %w", err)

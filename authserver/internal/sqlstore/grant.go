@@ -46,15 +46,32 @@ func (d *DB) Grant(ctx context.Context, id string) (grant.Grant, error) {
 
 // Grants implements grant.Store.
 func (d *DB) Grants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) {
-	if f.Limit == 0 {
-		f.Limit = 100
+	w := &where{}
+	for _, c := range []struct{ column, value string }{
+		{"g.tenant_id", f.TenantID}, {"g.user_id", f.UserID}, {"g.client_id", f.ClientID}, {"g.end_reason", f.EndReason}, {"g.resource", f.Resource},
+	} {
+		if c.value != "" {
+			w.is(c.column+" = ?", c.value)
+		}
 	}
-	return collect(ctx, d, scanGrant, "SELECT "+grantColumns+` FROM grants g
-		WHERE ($1 = '' OR g.tenant_id = $1) AND ($2 = '' OR g.user_id = $2) AND ($3 = '' OR g.client_id = $3) AND (NOT $4 OR g.ended_at IS NULL)
-			AND ($5 = '' OR g.asserted_by = $5) AND ($6 = '' OR g.end_reason = $6) AND ($7 = 0 OR g.ended_at >= $7)
-			AND ($8 = '' OR g.resource = $8) AND (NOT $9 OR g.derived_from = '') AND ($10 = '' OR g.derived_from = $10)
-		ORDER BY g.created_at DESC, g.id LIMIT $11`, f.TenantID, f.UserID, f.ClientID, f.Alive, f.AssertedBy, f.EndReason, seconds(f.EndedSince),
-		f.Resource, f.ByHand, f.DerivedFrom, f.Limit)
+	if f.Alive {
+		w.is("g.ended_at IS NULL")
+	}
+	if f.AssertedBy != "" { // said twice, because the index has it as its condition
+		w.is("g.asserted_by <> '' AND g.asserted_by = ?", f.AssertedBy)
+	}
+	if f.DerivedFrom != "" {
+		w.is("g.derived_from <> '' AND g.derived_from = ?", f.DerivedFrom)
+	}
+	if f.ByHand {
+		w.is("g.derived_from = ''")
+	}
+	if !f.EndedSince.IsZero() {
+		w.is("g.ended_at >= ?", seconds(f.EndedSince))
+	}
+	w.after("grants", "g.", f.After)
+	query, args := w.newest("SELECT "+grantColumns+" FROM grants g", "g.", f.Limit)
+	return collect(ctx, d, scanGrant, query, args...)
 }
 
 const livingMachineGrant = "SELECT " + grantColumns + " FROM grants g WHERE g.client_id = $1 AND g.resource = $2 AND g.user_id IS NULL AND g.ended_at IS NULL"

@@ -49,7 +49,7 @@ type Store interface {
 func Run(t *testing.T, begin func(t *testing.T) (open func() Store)) {
 	for name, part := range map[string]func(*testing.T, func() Store){
 		"nouns": nouns, "initial tokens": initialTokens, "registrations": registrations, "codes": codes, "refresh tokens": refreshTokens, "grants": grants, "machine grants": machineGrants,
-		"resources": resources, "keys": keys, "sealed rows": sealedRows, "trusted issuers": trustedIssuers, "who may what": whoMayWhat, "roles": roles, "many at once": manyAtOnce, "lock-outs": lockouts, "lock-outs at once": lockoutsAtOnce, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp,
+		"resources": resources, "keys": keys, "sealed rows": sealedRows, "trusted issuers": trustedIssuers, "who may what": whoMayWhat, "roles": roles, "many at once": manyAtOnce, "lock-outs": lockouts, "lock-outs at once": lockoutsAtOnce, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp, "lists by the page": listsByThePage,
 		"audit": auditLines, "audit chain": auditChain, "audit writers at once": auditWriters, "audit tampered with": auditTampered, "audit at random": auditAtRandom,
 		"audit written anew": auditWrittenAnew, "audit retention": auditRetention,
 		"jobs": jobs, "jobs and clocks": jobsClock, "jobs that go on": jobsGoOn, "withdrawn while sealed anew": withdrawnWhileSealed, "whose job it is": whoseJob, "jobs at once": jobsAtOnce, "a backlog": backlog, "one second younger": oneSecondYounger, "keys that are past": pastKeys,
@@ -144,7 +144,7 @@ func nouns(t *testing.T, open func() Store) {
 	wantErr(t, "no client", client.ErrNotFound, err)
 	c, err := s.Client(ctx, "cli_app")
 	same(t, "client", client.Client{ID: "cli_app", Name: "App", RedirectURIs: []string{"https://app.example/cb"}, GrantTypes: []string{"authorization_code"}, AuthMethod: "none", Scopes: []string{}, PostLogoutRedirectURIs: []string{}, CreatedAt: now}, c, err)
-	of, err := s.Clients(ctx, "acme", 10)
+	of, err := s.Clients(ctx, client.Filter{TenantID: "acme", Limit: 10})
 	if err != nil || len(of) != 1 || of[0].ID != "cli_machine" {
 		t.Errorf("acme's clients: got %v %v, want the machine", of, err)
 	}
@@ -192,7 +192,7 @@ func initialTokens(t *testing.T, open func() Store) {
 			t.Error(err)
 		}
 	})
-	if of, err := s.Clients(ctx, "acme", 100); wins.Load() != 1 || len(of) != 2 || err != nil {
+	if of, err := s.Clients(ctx, client.Filter{TenantID: "acme", Limit: 100}); wins.Load() != 1 || len(of) != 2 || err != nil {
 		t.Errorf("one use, many at once: got %d winners and %d clients %v, want 1 and 2", wins.Load(), len(of), err)
 	}
 }
