@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -163,6 +164,80 @@ func BenchmarkAuditVerify(b *testing.B) {
 				must(b, err)
 			}
 			b.ReportMetric(float64(records)*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+		})
+	}
+}
+
+// B5: many lines that wait are sealed in batches with rests between, and nothing of that is an error.
+func TestBacklogOfAuditLinesIsSealed(t *testing.T) {
+	for name, database := range map[string]func(testing.TB) string{"sqlite": sqliteFile, "postgres": testenv.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			const lines = 4200 // more than eight batches
+			s := begin(t, database(t))()
+			s.Audit().Anchor(key)
+			began(t, s)
+			must(t, s.RecordAll(t.Context(), slices.Repeat([]audit.Event{line}, lines)))
+			ctx, stop := context.WithCancel(t.Context())
+			var said testenv.Book
+			var sealing sync.WaitGroup
+			sealing.Go(func() { s.Audit().Run(ctx, slog.New(slog.NewTextHandler(&said, nil))) })
+			look := time.NewTicker(20 * time.Millisecond)
+			defer look.Stop()
+			for sealed := int64(0); sealed < lines; <-look.C {
+				w, err := s.Audit().Verify(t.Context(), chain.Walk{Limit: 2 * lines})
+				must(t, err)
+				if w.Finding != nil {
+					t.Fatalf("got %+v", w.Finding)
+				}
+				sealed = w.Records
+			}
+			stop()
+			sealing.Wait()
+			if strings.Contains(said.String(), "level=ERROR") {
+				t.Error(said.String())
+			}
+		})
+	}
+}
+
+// BenchmarkAuditBacklog is the durable part of a refresh while a million lines wait for their place in the chain, beside
+// the same while none waits, each in a database of its own and in turn. of-floor is the ratio of their speeds.
+func BenchmarkAuditBacklog(b *testing.B) {
+	for name, database := range map[string]func(testing.TB) string{"sqlite": sqliteFile, "postgres": testenv.Postgres} {
+		b.Run(name, func(b *testing.B) {
+			var rotate [2]func()
+			for i, lines := range []int{1_000_000, 0} {
+				s := begin(b, database(b))()
+				s.Audit().Anchor(key)
+				began(b, s)
+				seed(b, s)
+				for range lines / 10_000 {
+					must(b, s.RecordAll(b.Context(), slices.Repeat([]audit.Event{line}, 10_000)))
+				}
+				ctx, stop := context.WithCancel(b.Context())
+				var sealing sync.WaitGroup
+				sealing.Go(func() { s.Audit().Run(ctx, slog.New(slog.DiscardHandler)) })
+				defer sealing.Wait()
+				defer stop()
+				leaf, n := "rt", 0
+				rotate[i] = func() {
+					n++
+					next := issuer.RefreshToken{
+						Hash: fmt.Sprintf("%064d", n), GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now(),
+					}
+					must(b, s.Rotate(b.Context(), leaf, time.Now(), next, line))
+					leaf = next.Hash
+				}
+			}
+			var spent [2]time.Duration
+			for b.Loop() {
+				for i, do := range rotate {
+					start := time.Now()
+					do()
+					spent[i] += time.Since(start)
+				}
+			}
+			b.ReportMetric(float64(spent[1])/float64(spent[0]), "of-floor")
 		})
 	}
 }

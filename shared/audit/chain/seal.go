@@ -261,18 +261,22 @@ func (c *Chain) prune(ctx context.Context, tx *sql.Tx, before time.Time) (int64,
 // The sealer's rhythm.
 const (
 	sealEvery = 500 * time.Millisecond
-	sealTime  = 10 * time.Second // for one turn
+	sealTime  = 10 * time.Second // for one batch, and about that for one turn
 	noteEvery = time.Hour
+	tellEvery = time.Minute // while many lines wait
+	// restShare is how much longer than a full batch took the sealer rests before the next: so it has a tenth of the time
+	// of the database's writer at most, however many lines wait.
+	restShare = 9
 )
 
 // Run seals until ctx ends, and once more then. Whatever is wrong is logged when it begins, and tried again. Once an hour, and at the end, the head goes to the log, which somebody
-// who can only write the database cannot take back.
+// who can only write the database cannot take back. Where more lines wait than one turn seals, progress is logged once a minute.
 func (c *Chain) Run(ctx context.Context, log *slog.Logger) {
 	turn := time.NewTicker(sealEvery)
 	defer turn.Stop()
 	noting := time.NewTicker(noteEvery)
 	defer noting.Stop()
-	trouble, noted := "", Point{}
+	failing, p, noted := "", progress{chain: c, log: log}, Point{}
 	for ctx.Err() == nil {
 		note := false
 		select {
@@ -281,12 +285,13 @@ func (c *Chain) Run(ctx context.Context, log *slog.Logger) {
 		case <-noting.C:
 			note = true
 		}
-		err := c.sealAll(context.WithoutCancel(ctx))
+		n, more, err := c.turn(ctx)
+		p.tell(ctx, n, more)
 		switch {
 		case err == nil:
-			trouble = ""
-		case err.Error() != trouble:
-			trouble = err.Error()
+			failing = ""
+		case err.Error() != failing:
+			failing = err.Error()
 			log.Error("audit lines wait for their place in the chain", "chain", c.Name, "error", err)
 		}
 		if end := c.known(); (note || ctx.Err() != nil) && end != noted {
@@ -296,13 +301,62 @@ func (c *Chain) Run(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-func (c *Chain) sealAll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, sealTime)
-	defer cancel()
+// turn seals what waits, for sealTime at most, and rests between full batches unless ctx has ended. more says that lines
+// are left.
+func (c *Chain) turn(ctx context.Context) (sealed int, more bool, err error) {
+	begun := time.Now()
 	for {
-		n, err := c.Seal(ctx)
+		started := time.Now()
+		n, err := c.sealInTime(context.WithoutCancel(ctx))
+		sealed += n
 		if err != nil || n < batch {
-			return err
+			return sealed, false, err
+		}
+		if time.Since(begun) > sealTime {
+			return sealed, true, nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(restShare * time.Since(started)):
 		}
 	}
+}
+
+func (c *Chain) sealInTime(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, sealTime)
+	defer cancel()
+	return c.Seal(ctx)
+}
+
+// progress says how a backlog of lines gets smaller.
+type progress struct {
+	chain  *Chain
+	log    *slog.Logger
+	sealed int       // since the backlog was noticed; 0: there is none
+	told   time.Time // when that was last logged
+}
+
+func (p *progress) tell(ctx context.Context, n int, more bool) {
+	if p.sealed == 0 && !more {
+		return
+	}
+	p.sealed += n
+	if !more {
+		p.log.Info("the audit lines that waited have their place in the chain", "chain", p.chain.Name, "sealed", p.sealed)
+		p.sealed = 0
+		return
+	}
+	if time.Since(p.told) < tellEvery {
+		return
+	}
+	p.told = time.Now()
+	p.log.Info("audit lines get their place in the chain", "chain", p.chain.Name, "sealed", p.sealed, "waiting_at_most", p.chain.waitingAtMost(ctx))
+}
+
+// waitingAtMost is how many lines wait, at most: their ids have gaps.
+func (c *Chain) waitingAtMost(ctx context.Context) (n int64) {
+	if err := c.Read.QueryRowContext(ctx, "SELECT COALESCE(MAX(id) - MIN(id) + 1, 0) FROM "+c.Name+"_events").Scan(&n); err != nil {
+		return -1
+	}
+	return n
 }
