@@ -132,6 +132,10 @@ func listed(t *testing.T, body string) []string {
 	return out
 }
 
+func complete(ref string) string {
+	return `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{` + ref + `},"argument":{"name":"name","value":"a"}}}`
+}
+
 // RS-17, RS-18, RS-19, MC-04 to MC-06: each call needs all its scopes; what no rule speaks of, and what is hidden, is not there.
 func TestCallsAreDecidedByRules(t *testing.T) {
 	f := newFort(t)
@@ -148,7 +152,12 @@ func TestCallsAreDecidedByRules(t *testing.T) {
 		{"read", `{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"greeting"}}`, "pass"}, {"read", `{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"other"}}`, "gone"},
 		{"read", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///open/a"}}`, "pass"}, {"read", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///etc/passwd"}}`, "gone"}, // TN-05
 		{"read", `{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"file:///etc/passwd"}}`, "gone"}, // MC-30
-		{"read", `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{}}`, "pass"}, {"", `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{}}`, "read"},
+		{"read", complete(`"type":"ref/prompt","name":"greeting"`), "pass"}, {"", complete(`"type":"ref/prompt","name":"greeting"`), "read"}, {"read", complete(`"type":"ref/prompt","name":"other"`), "gone"},
+		{"read", complete(`"type":"ref/resource","uri":"file:///open/{name}"`), "pass"}, {"read", complete(`"type":"ref/resource","uri":"file:///open/a"`), "pass"},
+		{"read", complete(`"type":"ref/resource","uri":"file:///{name}"`), "gone"}, {"admin", complete(`"type":"ref/resource","uri":"file:///{name}"`), "pass"}, {"read", complete(`"type":"ref/resource","uri":"file:///etc/passwd"`), "gone"},
+		{"read", complete(`"type":"ref/resource","uri":"file:///open{/name}"`), "gone"}, {"read", complete(`"type":"ref/resource","uri":"file:///open/../{name}"`), "gone"}, {"read", complete(`"type":"ref/tool","name":"read_it"`), "gone"},
+		{"read", complete(`"type":"ref/prompt","name":"greeting","uri":"file:///etc/passwd"`), "gone"}, {"read", complete(`"type":"ref/prompt","name":["greeting"]`), "gone"},
+		{"read", `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{}}`, "gone"}, {"read", `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":[]}}`, "gone"},
 		{"admin", `{"jsonrpc":"2.0","id":1,"method":"tasks/list"}`, "gone"}, {"", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, "pass"}, {"", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, "pass"},
 		{"", `{"jsonrpc":"2.0","id":1,"result":{}}`, "pass"},
 	} {
@@ -184,7 +193,7 @@ func TestWhatIsNamedIsWhatIsMeant(t *testing.T) {
 	read := func(uri string) string {
 		return `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"` + uri + `"}}`
 	}
-	for _, uri := range []string{"file:///public/a.b..c/d", "http://h.example/A?x=..", "demo://Res/Text:1", "test://x/%2Fy", "file:///my%20files/100%", "demo://caf%C3%A9"} {
+	for _, uri := range []string{"file:///public/a.b..c/d", "http://h.example/A?x=..", "demo://Res/Text:1", "test://x/a%2Fy", "file:///my%20files/100%", "demo://caf%C3%A9"} {
 		if w := f.send(f.token("read"), read(uri)); w.Code != 200 || len(f.behind.got()) != 1 {
 			t.Errorf("%s: got %d %s", uri, w.Code, w.Body)
 		}

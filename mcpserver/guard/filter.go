@@ -13,7 +13,7 @@ import (
 
 // lists are the members of a result that list things: what kind of things, and which member names one.
 var lists = []struct{ member, kind, name string }{
-	{"tools", KindTool, "name"}, {"prompts", KindPrompt, "name"}, {"resources", KindResource, "uri"}, {"resourceTemplates", KindResource, "uriTemplate"},
+	{"tools", KindTool, "name"}, {"prompts", KindPrompt, "name"}, {"resources", KindResource, "uri"}, {"resourceTemplates", kindTemplate, "uriTemplate"},
 }
 
 // filter is what an answer goes through; nil: it goes as it is. Lists are cut down, and so is whatever a stream brings: one that is taken up again may repeat a

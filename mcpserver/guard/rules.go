@@ -12,8 +12,11 @@ import (
 
 // Rules say which scopes open what at a protected MCP server. What no rule speaks of is open to nobody.
 type Rules struct {
-	// Tools, Prompts and Resources are asked in their order; the first that fits decides. A resource's name is its URI; one that a server
-	// would resolve to another (dot segments, backslashes, a scheme or host in capitals) is open to nobody.
+	// Tools, Prompts and Resources are asked in their order; the first that fits decides. A resource's name is its URI. A rule without a star
+	// fits the URI that is written like it. One with a star fits a URI only if it is written as every reader writes it: a special scheme's (http, https, ws, wss,
+	// ftp, file) byte for byte as the WHATWG URL rules have it; and of every scheme none with an empty or dot segment, a default port, userinfo, a backslash,
+	// a blank at an end, a host that is not ASCII, or without a scheme; a file's has no host. It must fit the same rule first in other letters, decoded, and
+	// without its fragment.
 	Tools, Prompts, Resources []Rule
 	// Methods are other requests of MCP that may pass ("completion/complete", "tasks/*"), beside those that open nothing by themselves: initialize, ping,
 	// server/discover, the lists, logging/setLevel, subscriptions/listen and notifications.
@@ -56,6 +59,8 @@ type kind struct {
 	all      []*Rule
 	names    map[string]bool // of all, as they are written
 	folded   map[string]bool // and in small letters
+	single   map[string]bool // the folded names of those in exact
+	lower    []string        // the folded patterns
 }
 
 // The kinds of things that rules open.
@@ -64,13 +69,15 @@ const (
 	KindPrompt   = "prompt"
 	KindResource = "resource"
 	KindMethod   = "method"
+
+	kindTemplate = "template" // a URI template: the rules of resources decide, and a decision calls it a resource
 )
 
 // Compile checks the rules and makes them ready.
 func (r Rules) Compile() (*Table, error) {
 	t := &Table{kinds: map[string]*kind{}, implied: map[string][]string{}}
 	for name, rules := range map[string][]Rule{KindTool: r.Tools, KindPrompt: r.Prompts, KindResource: r.Resources, KindMethod: r.Methods} {
-		k := &kind{exact: map[string]*Rule{}, names: map[string]bool{}, folded: map[string]bool{}}
+		k := &kind{exact: map[string]*Rule{}, names: map[string]bool{}, folded: map[string]bool{}, single: map[string]bool{}}
 		for _, rule := range rules {
 			if err := rule.check(); err != nil {
 				return nil, fmt.Errorf("rule for %s %q: %w", name, rule.Name, err)
@@ -80,6 +87,7 @@ func (r Rules) Compile() (*Table, error) {
 		}
 		t.kinds[name] = k
 	}
+	t.kinds[kindTemplate] = t.kinds[KindResource]
 	for scope := range r.Implies {
 		for _, narrower := range r.reach(scope, nil) {
 			if narrower == scope {
@@ -121,9 +129,9 @@ func (k *kind) add(r *Rule) {
 	k.names[r.Name], k.folded[strings.ToLower(r.Name)] = true, true
 	switch {
 	case r.IsPattern():
-		k.patterns = append(k.patterns, r)
+		k.patterns, k.lower = append(k.patterns, r), append(k.lower, fold(r.Name))
 	case k.exact[r.Name] == nil && !slices.ContainsFunc(k.patterns, func(p *Rule) bool { return fits(p.Name, r.Name) }):
-		k.exact[r.Name] = r
+		k.exact[r.Name], k.single[fold(r.Name)] = r, true
 	}
 }
 
@@ -177,6 +185,9 @@ func (t *Table) DecidePattern(c mcp.Caller, of, pattern string) Decision {
 }
 
 func (t *Table) decideBy(c mcp.Caller, of, name string, r *Rule) Decision {
+	if of == kindTemplate {
+		of = KindResource
+	}
 	d := Decision{Kind: of, Name: name, Reason: ReasonUnnamed, Hide: true, Write: true}
 	if r == nil {
 		return d
@@ -217,5 +228,32 @@ func (t *Table) decide(c mcp.Caller, m *message.Message) Decision {
 	if m.Answer || isOpening(m.Method) || m.ID == nil && strings.HasPrefix(m.Method, "notifications/") {
 		return Decision{Allowed: true, Reason: ReasonOpen}
 	}
-	return t.Decide(c, KindMethod, m.Method)
+	d := t.Decide(c, KindMethod, m.Method)
+	if m.Method == "completion/complete" && d.Rule != "" {
+		return t.decideCompletion(c, m, d)
+	}
+	return d
+}
+
+// decideCompletion is a decision for what a completion refers to, which the method's own rule must open, too.
+func (t *Table) decideCompletion(c mcp.Caller, m *message.Message, method Decision) Decision {
+	d := Decision{Kind: KindMethod, Name: m.Method, Reason: ReasonUnnamed, Hide: true, Write: true} // it refers to nothing that is known
+	switch {
+	case m.RefType == "ref/prompt":
+		d = t.Decide(c, KindPrompt, m.Ref)
+	case m.RefType == "ref/resource" && strings.ContainsRune(m.Ref, '{'):
+		d = t.Decide(c, kindTemplate, m.Ref)
+	case m.RefType == "ref/resource":
+		d = t.Decide(c, KindResource, m.Ref)
+	}
+	if d.Reason == ReasonUnnamed {
+		return d
+	}
+	d.Scopes = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(d.Scopes), method.Scopes...))))
+	d.Lacking = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(d.Lacking), method.Lacking...))))
+	d.Hide, d.Write = d.Hide || method.Hide, method.Write
+	if len(d.Lacking) > 0 {
+		d.Allowed, d.Reason = false, ReasonScope
+	}
+	return d
 }

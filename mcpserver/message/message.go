@@ -63,6 +63,8 @@ type Message struct {
 	Named        bool
 	URI          string // of a resource
 	Arguments    json.RawMessage
+	RefType      string // of completion/complete: what kind of thing it refers to
+	Ref          string // and which: a prompt's name, a resource's URI or URI template
 	Cursor       json.RawMessage
 	Version      string // initialize
 	Meta         bool   // a version is in _meta: the modern era
@@ -167,6 +169,13 @@ func (m *Message) parseParams(params json.RawMessage) *Fault {
 			m.Cursor = p.Value
 		case "protocolVersion":
 			m.Version = Text(p.Value)
+		case "ref":
+			if m.Method != "completion/complete" {
+				continue
+			}
+			if f := m.parseRef(p.Value); f != nil {
+				return f
+			}
 		case "_meta":
 			if f := m.parseMeta(p.Value); f != nil {
 				return f
@@ -176,6 +185,37 @@ func (m *Message) parseParams(params json.RawMessage) *Fault {
 				return Invalid("a member of params is spelled in the wrong case")
 			}
 		}
+	}
+	return nil
+}
+
+// parseRef reads what a completion refers to (MCP, "Completion"): one thing, by the name that its type has.
+func (m *Message) parseRef(ref json.RawMessage) *Fault {
+	if ref[0] != '{' {
+		return BadParams("ref must be an object")
+	}
+	found, err := Members(ref)
+	if err != nil {
+		return unreadable(err)
+	}
+	if err := Exact(found, "type", "name", "uri"); err != nil {
+		return Invalid("ref: " + err.Error())
+	}
+	m.RefType = Text(Find(found, "type"))
+	named := map[string]string{"ref/prompt": "name", "ref/resource": "uri"}[m.RefType]
+	for _, p := range found {
+		switch name := string(p.Name); {
+		case name != "name" && name != "uri":
+		case name != named: // somebody else could go by this one
+			return BadParams("ref must have the name of a prompt, or the uri of a resource, as its type says")
+		case p.Value[0] != '"':
+			return BadParams("the " + name + " of ref must be a string")
+		default:
+			m.Ref = Text(p.Value)
+		}
+	}
+	if named == "" || m.Ref == "" {
+		return BadParams(`ref must be a prompt with its name ("ref/prompt") or a resource with its uri ("ref/resource")`)
 	}
 	return nil
 }

@@ -1,0 +1,247 @@
+package guard
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// mostDecodings is how often a URI may be percent-encoded: each reader on its way may decode it once.
+const mostDecodings = 3
+
+// addressed is the rule of a resource's URI. A rule without a star fits the URI that is written like
+// it. One with stars fits a URI that has one reading only: it is plain, and so is what it becomes when
+// it is decoded, without its fragment, and in other letters; and that fits the same rule first.
+func (k *kind) addressed(uri string) *Rule { return k.starred(uri, uri) }
+
+// template is the rule of a URI template (RFC 6570), decided by what its expressions expand to.
+func (k *kind) template(template string) *Rule { return k.starred(template, expanded(template)) }
+
+// starred is the rule of a name whose readings are those of uri.
+func (k *kind) starred(name, uri string) *Rule {
+	r := k.find(name)
+	if r == nil || !r.IsPattern() {
+		return r
+	}
+	if !isPlain(uri, r.Name) {
+		return nil
+	}
+	for range mostDecodings {
+		if k.find(uri) != r || k.before(r, uri) {
+			return nil
+		}
+		for _, reading := range resolved(uri) {
+			if k.before(r, reading) {
+				return nil
+			}
+		}
+		next := decoded(uri)
+		if next == uri {
+			return r
+		}
+		if !isClear(next) {
+			return nil
+		}
+		uri = next
+	}
+	return nil
+}
+
+// before says whether, without regard to case, a rule without a star or one before r fits a URI.
+func (k *kind) before(r *Rule, uri string) bool {
+	uri = fold(uri)
+	if k.single[uri] {
+		return true
+	}
+	for i, p := range k.patterns {
+		if p == r {
+			return false
+		}
+		if fits(k.lower[i], uri) {
+			return true
+		}
+	}
+	return false
+}
+
+func fold(s string) string { return strings.ToLower(strings.ToUpper(s)) }
+
+// resolved are what a server may make of a URI beside decoding it: a fragment is not sent, a file's
+// query names no other file, and a folder is the same without a slash at the end.
+func resolved(uri string) []string {
+	bare, _, _ := strings.Cut(uri, "#")
+	all := []string{bare, strings.TrimSuffix(bare, "?")}
+	if strings.HasPrefix(uri, "file:") {
+		bare, _, _ = strings.Cut(bare, "?")
+		all = append(all, bare)
+	}
+	return append(all, strings.TrimSuffix(bare, "/"))
+}
+
+// isSpecial says whether a scheme is special (WHATWG URL, "special scheme"): "file", or one with a default port.
+func isSpecial(scheme string) bool { return scheme == "file" || defaultPorts[scheme] != "" }
+
+var defaultPorts = map[string]string{"http": "80", "https": "443", "ws": "80", "wss": "443", "ftp": "21"}
+
+// isPlain says whether a URI is written as every reader writes it: of a special scheme, byte for byte
+// what the WHATWG URL rules make of it. It has no empty or dot segment, default port, userinfo,
+// backslash, blank at an end, or host that is not ASCII. pattern is the rule that it is asked for.
+func isPlain(uri, pattern string) bool {
+	scheme, rest, ok := strings.Cut(uri, ":")
+	hidden := func(c rune) bool { return !unicode.IsPrint(c) }
+	if !ok || !isScheme(scheme) || !isClear(uri) || strings.ContainsFunc(uri, hidden) {
+		return false
+	}
+	rest, slashes := strings.CutPrefix(rest, "//")
+	authority := ""
+	if slashes {
+		end := strings.IndexAny(rest, "/?#")
+		if end < 0 {
+			end = len(rest)
+		}
+		authority = rest[:end]
+		rest = rest[end:]
+	} else if inner, _, _ := strings.Cut(rest, ":"); isSpecial(strings.ToLower(strings.TrimLeft(inner, " /"))) {
+		return false // some readers take an outer scheme away
+	}
+	if strings.ContainsFunc(authority, func(c rune) bool { return c <= ' ' || c > '~' || c == '@' }) {
+		return false
+	}
+	host, port, ported := cutPort(authority)
+	if ported && (port == "" || port[0] == '0' && isDigits(port)) {
+		return false
+	}
+	if !isSpecial(scheme) {
+		return true
+	}
+	encoded := func(c rune) bool { return c > '~' || strings.ContainsRune(" \"'<>^`{}|", c) }
+	if !slashes || !strings.HasPrefix(rest, "/") || strings.ContainsFunc(rest, encoded) {
+		return false
+	}
+	if scheme == "file" {
+		return authority == "" // many readers look at the path alone
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); ported && (err != nil || n == 0 || port == defaultPorts[scheme]) {
+		return false
+	}
+	return isHost(host, strings.HasPrefix(pattern, scheme+"://"+authority+"/"))
+}
+
+// isClear says whether a text of a URI, decoded or not, is one that no reader trims or resolves to another.
+func isClear(uri string) bool {
+	bad := func(c rune) bool { return c == '\\' || unicode.IsControl(c) }
+	if !utf8.ValidString(uri) || strings.TrimSpace(uri) != uri || strings.ContainsFunc(uri, bad) {
+		return false
+	}
+	scheme, rest, _ := strings.Cut(uri, ":")
+	for segment := range strings.FieldsFuncSeq(rest, func(c rune) bool { return c == '/' || c == '?' || c == '#' }) {
+		if segment == "." || segment == ".." || scheme == "file" && strings.TrimRight(segment, ". ") != segment {
+			return false // Windows drops dots and blanks at the end of a name
+		}
+	}
+	path := rest
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		path = rest[:i]
+	}
+	path = strings.TrimPrefix(path, "//")
+	if scheme == "file" {
+		path = strings.TrimPrefix(path, "/")
+		return !strings.HasPrefix(path, "/") && !strings.Contains(path, "//")
+	}
+	_, path, _ = strings.Cut(path, "/") // after the host
+	return !strings.HasPrefix(path, "/") && !strings.Contains(path, "//")
+}
+
+// isScheme says whether a text is a scheme in small letters (RFC 3986 section 3.1) that no reader takes
+// for something else: one letter is a drive of Windows, and "url:" before a URL is left out by some.
+func isScheme(s string) bool {
+	if len(s) < 2 || s == "url" || s[0] < 'a' || s[0] > 'z' {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '+' && c != '-' && c != '.'
+	})
+}
+
+// cutPort takes an authority without userinfo apart.
+func cutPort(authority string) (host, port string, ok bool) {
+	i := strings.LastIndexByte(authority, ':')
+	if i < 0 || strings.HasSuffix(authority, "]") {
+		return authority, "", false
+	}
+	return authority[:i], authority[i+1:], true
+}
+
+func isDigits(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c < '0' || c > '9' })
+}
+
+// isHost says whether the host of a special scheme is as every reader writes it: a name in small
+// letters without a final dot, or an address in its one form. Whether a name with xn-- is one takes
+// Unicode's tables: it is taken when the rule names it.
+func isHost(host string, named bool) bool {
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		inner, ok = strings.CutSuffix(inner, "]")
+		a, err := netip.ParseAddr(inner)
+		return ok && err == nil && a.Is6() && !a.Is4In6() && a.Zone() == "" && a.String() == inner
+	}
+	if host == "" {
+		return false
+	}
+	labels := strings.Split(host, ".")
+	other := func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' }
+	for _, label := range labels {
+		if label == "" || label[0] == '-' || strings.HasPrefix(label, "xn--") && !named || strings.ContainsFunc(label, other) {
+			return false
+		}
+	}
+	if last := labels[len(labels)-1]; isDigits(last) || strings.HasPrefix(last, "0x") {
+		a, err := netip.ParseAddr(host)
+		return err == nil && a.Is4() && a.String() == host
+	}
+	return true
+}
+
+// expanded is a URI template with something in place of its expressions (RFC 6570 section 3.2).
+func expanded(template string) string {
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(template, "{")
+		expression, after, closed := strings.Cut(rest, "}")
+		if !ok || !closed {
+			return b.String() + template
+		}
+		b.WriteString(before)
+		switch {
+		case expression == "":
+		case strings.IndexByte("/.;#", expression[0]) >= 0:
+			b.WriteString(expression[:1] + "x")
+		case expression[0] == '?' || expression[0] == '&':
+			b.WriteString(expression[:1] + "x=x")
+		default:
+			b.WriteString("x")
+		}
+		template = after
+	}
+}
+
+// decoded takes the percent-encoding away once (RFC 3986 section 2.1); what is none stays.
+func decoded(uri string) string {
+	if strings.IndexByte(uri, '%') < 0 {
+		return uri
+	}
+	b := make([]byte, 0, len(uri))
+	for i := 0; i < len(uri); i++ {
+		if uri[i] == '%' && i+2 < len(uri) {
+			if c, err := strconv.ParseUint(uri[i+1:i+3], 16, 8); err == nil {
+				b = append(b, byte(c))
+				i += 2
+				continue
+			}
+		}
+		b = append(b, uri[i])
+	}
+	return string(b)
+}

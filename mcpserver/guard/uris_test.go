@@ -1,0 +1,183 @@
+package guard_test
+
+import (
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	whatwg "github.com/nlnwa/whatwg-url/url"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+)
+
+// A file and a host that are secret, in front of a star that is not.
+var secrets = guard.Rules{Resources: []guard.Rule{
+	{Name: "file:///private/*", Scopes: []string{"secret"}}, {Name: "https://internal.example/*", Scopes: []string{"secret"}},
+	{Name: "note://private/*", Scopes: []string{"secret"}}, {Name: "file:///one", Scopes: []string{"secret"}}, {Name: "https://public.example/admin", Scopes: []string{"secret"}},
+	{Name: "https://xn--bcher-kva.example/*"}, {Name: "note://a//b"}, {Name: "postgres://user@db.example/table"}, {Name: "*"},
+}}
+
+func isOpen(t testing.TB, rules guard.Rules, uri string) bool {
+	t.Helper()
+	table, err := rules.Compile()
+	must(t, err)
+	return table.Decide(mcp.Caller{}, guard.KindResource, uri).Allowed
+}
+
+// A URI that a server would resolve to one of another rule fits no rule with a star; an exact rule fits what is written like it.
+func TestURIsAreComparedAsTheyAreResolved(t *testing.T) {
+	for _, uri := range []string{
+		"file:///public/key.txt", "file:///public/", "file:///", "file:///C:/public/key.txt", "file:///public/a%20b", "file:///privat/e", "file:///private.d/x",
+		"https://public.example/", "https://public.example/a?b=c..//d", "https://public.example:8443/a", "https://public.example/a;b=c,d", "http://127.0.0.1:8080/x", "http://[::1]/x",
+		"note://public/caf\u00e9", "note://public/a b", "note://Public/A", "memo://insights", "ui://widget/app.html", "urn:isbn:0451450523", "demo://resource/dynamic/text/1", "data://config?x=a//b",
+		"https://xn--bcher-kva.example/x", "note://a//b", "postgres://user@db.example/table", "test:///x",
+	} {
+		if !isOpen(t, secrets, uri) {
+			t.Errorf("%q is closed", uri)
+		}
+	}
+	for _, uri := range []string{
+		"file:/private/key.txt", "file://localhost/private/key.txt", "file:private/key.txt", "file:////private/key.txt", "file:///private//key.txt", "file:///x//private/key.txt", "file://LOCALHOST/private/key.txt",
+		"file://127.0.0.1/private/key.txt", "file://any/private/key.txt", "file:///%2Fprivate/key.txt", "file:///Private/key.txt", "file:///PRIVATE/key.txt", "file:///%50rivate/key.txt",
+		" file:///private/key.txt", "file:///private/key.txt ", "\tfile:///private/key.txt", "\u00a0file:///private/key.txt", "\ufefffile:///private/key.txt", "\u2003file:///private/key.txt", "fi\tle:///private/key.txt",
+		"FILE:///private/key.txt", "file:\\\\\\private\\key.txt", "file:///x/../private/key.txt", "file:///x/%2e%2e/private/key.txt", "file:///x/.%2E/private/key.txt", "file:///./private/key.txt",
+		"file:///%c0%ae%c0%ae/private/key.txt", "file:///private%20/key.txt", "file:///private./key.txt", "file:///c|/private/key.txt", "file:///private\u00ad/key.txt",
+		"file:///one/", "file:///one#x", "file:///one?x", "file:///one?", "file:///ONE", "file:///one%23x", "file:///one%3Fx", "file:///%6Fne", "file:///one%2F", "https://public.example/admin#x", "https://public.example/admin?", "https://public.example/admin/",
+		"https://internal.example:443/x", "https:internal.example/x", "https:/internal.example/x", "https:///internal.example/x", "https:\\\\internal.example\\x", "https://internal.example./x", "https://INTERNAL.example/x",
+		"https://user@internal.example/x", "https://user:pw@internal.example/x", "https://@internal.example/x", "https://internal.example:/x", "https://internal.example:0443/x", "https://internal%2Eexample/x", "https://%69nternal.example/x",
+		"https://\uff49nternal.example/x", "https://internal\u3002example/x", "https://inter\u00adnal.example/x", "https://xn--internal-.example/x", "https://internal.example", "https://internal.example?x", "https://internal.example#x",
+		"https://public.example\\@internal.example/x", "https://public.example#@internal.example/x", "http://2130706433/x", "http://0x7f.1/x", "http://127.1/x", "http://0177.0.0.1/x", "http://[::ffff:127.0.0.1]/x", "http://[0:0:0:0:0:0:0:1]/x",
+		"view-source:file:///private/key.txt", "url:file:///private/key.txt", "jar:file:///private/key.txt", "<file:///private/key.txt>", "/private/key.txt", "private/key.txt", "c:/private/key.txt", "//internal.example/x", "",
+		"note://private:/x", "note://Private/x", "note://pr%69vate/x", "note://x//private/y", "note:////private/x", "note://user@private/x", "note:// private/x", "note://private/x ", "note://pr\u0131vate/x",
+		"wss://internal.example:443/x", "ftp://internal.example:21/x", "http://internal.example:80/x", "http://internal.example:65536/x", "note://A//b", "postgres://user@db.example/other",
+	} {
+		if isOpen(t, secrets, uri) {
+			t.Errorf("%q is open", uri)
+		}
+	}
+}
+
+// A template is decided by what it expands to, in lists as in completions.
+func TestTemplatesAreDecidedByWhatTheyExpandTo(t *testing.T) {
+	f := newFort(t, func(p *guard.Policy) {
+		rules := secrets
+		rules.Methods = []guard.Rule{{Name: "completion/complete"}}
+		tables, err := guard.Always(rules)
+		must(t, err)
+		p.Tables = tables
+	})
+	for template, open := range map[string]bool{
+		"file:///public/{name}": true, "file:///public{/name*}": true, "https://public.example/{id}{?page,size}": true, "note://public/{+path}": true,
+		"file:///private/{name}": false, "file:///private{/name}": false, "file:/private/{name}": false, "file://localhost/private/{name}": false, "file:///x/../private/{name}": false,
+		"https://internal.example:443/{id}": false, "https://INTERNAL.example/{id}": false, "file:///one{?x}": false, "file:///one{#x}": false, "file:///%70rivate/{name}": false,
+	} {
+		if w := f.send(f.token(), complete(`"type":"ref/resource","uri":"`+template+`"`)); (w.Code == 200 && len(f.behind.got()) == 1) != open {
+			t.Errorf("completing %s: got %d %s", template, w.Code, w.Body)
+		}
+		for method, entry := range map[string]string{"resources/templates/list": `"resourceTemplates":[{"name":"x","uriTemplate":"`, "resources/list": `"resources":[{"name":"x","uri":"`} {
+			named := template
+			if method == "resources/list" {
+				named = strings.NewReplacer("{name}", "a", "{/name}", "/a", "{/name*}", "/a", "{id}", "a", "{?page,size}", "?page=1", "{?x}", "?x", "{#x}", "#x", "{+path}", "a/b").Replace(template)
+			}
+			f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
+				w.Header().Set("Content-Type", "application/json")
+				io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{`+entry+named+`"}]}}`)
+			}
+			w := f.send(f.token(), `{"jsonrpc":"2.0","id":1,"method":"`+method+`"}`)
+			if f.behind.got(); w.Code != 200 || strings.Contains(w.Body.String(), named) != open {
+				t.Errorf("%s with %s: got %d %s", method, named, w.Code, w.Body)
+			}
+			f.behind.answer = nil
+		}
+	}
+}
+
+// spell writes an address of a secret, or of nothing, in one of many ways.
+func spell(r *rand.Rand) string {
+	of := func(all ...string) string { return all[r.IntN(len(all))] }
+	uri := of("file:///private/key.txt", "https://internal.example/x", "file:///public/key.txt", "https://public.example/a/b?c=d#e", "http://127.0.0.1:8080/a", "wss://internal.example/x", "https://[::1]/x", "ftp://h/x")
+	pieces := []string{
+		"/", "\\", ":", "@", ".", "..", "/./", "/../", "//", "?", "#", " ", "\t", "\n", "\x00", "%", "%2e", "%2F", "%00", "%5c", "%25", "%61", "%E9", ":443", ":80", ":0443", ":", "localhost", "LOCALHOST", "user@", "u:p@",
+		"\u00a0", "\u3002", "\uff0e", "\u00ad", "\u0130", "\u017f", "\u212a", "\u00e9", "\U0001f600", "xn--", "xn--a", "[", "]", "|", "C|", "c:", "{", "}", "<", ">", "\"", "'", "`", "^", "0x7f", "127.1", "1", ";", "&", "+", "$", "!", "*", "~", "_", "-", "\ufeff", "\u200d", "private", "X",
+	}
+	for range 1 + r.IntN(4) {
+		at := r.IntN(len(uri) + 1)
+		switch r.IntN(6) {
+		case 0, 1, 2:
+			uri = uri[:at] + pieces[r.IntN(len(pieces))] + uri[at:]
+		case 3:
+			uri = uri[:at] + uri[min(at+1, len(uri)):]
+		case 4:
+			end := min(at+1+r.IntN(3), len(uri))
+			uri = uri[:at] + strings.ToUpper(uri[at:end]) + uri[end:]
+		default:
+			uri = uri[:at] + pieces[r.IntN(len(pieces))] + uri[min(at+1, len(uri)):]
+		}
+	}
+	return uri
+}
+
+// checkSpelling holds a URI that is open by a star against the WHATWG URL rules.
+func checkSpelling(t *testing.T, table *guard.Table, uri string) (open bool) {
+	t.Helper()
+	if d := table.Decide(mcp.Caller{}, guard.KindResource, uri); !d.Allowed || d.Rule != "*" {
+		return false
+	}
+	u, err := whatwg.Parse(uri)
+	if err != nil {
+		if scheme, _, _ := strings.Cut(uri, ":"); strings.Contains(" http https ws wss ftp file ", " "+scheme+" ") {
+			t.Errorf("%q is open, and no URL: %v", uri, err)
+		}
+		return true
+	}
+	switch u.Scheme() {
+	case "http", "https", "ws", "wss", "ftp", "file":
+	default:
+		return true
+	}
+	if u.Href(false) != uri {
+		t.Errorf("%q is open, and is resolved to %q", uri, u.Href(false))
+	}
+	path := u.Pathname()
+	for range 3 {
+		if strings.HasPrefix(strings.ToLower(path), "/private/") && u.Scheme() == "file" || u.Host() == "internal.example" && u.Scheme() == "https" {
+			t.Errorf("%q is open, and secret", uri)
+		}
+		next, err := url.PathUnescape(path)
+		if err != nil {
+			break
+		}
+		path = next
+	}
+	return true
+}
+
+// What a star opens is, byte for byte, what the WHATWG URL rules make of it, in 100,000 spellings.
+func TestSpellingsAgainstTheURLStandard(t *testing.T) {
+	table, err := secrets.Compile()
+	must(t, err)
+	r := rand.New(rand.NewPCG(10, 5))
+	open := 0
+	for range 100_000 {
+		if checkSpelling(t, table, spell(r)) {
+			open++
+		}
+	}
+	if open < 5_000 {
+		t.Errorf("only %d spellings are open: nothing was tried", open)
+	}
+}
+
+func FuzzSpellings(f *testing.F) {
+	r := rand.New(rand.NewPCG(5, 10))
+	for range 100 {
+		f.Add(spell(r))
+	}
+	table, err := secrets.Compile()
+	must(f, err)
+	f.Fuzz(func(t *testing.T, uri string) { checkSpelling(t, table, uri) })
+}
