@@ -12,6 +12,11 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON customers, tickets, articles, usage_hour
 GRANT SELECT ON rollout_modes, rollout_revision TO companion;
 GRANT SELECT, INSERT, DELETE ON companion_events, companion_records TO companion;
 GRANT SELECT, UPDATE ON companion_head TO companion;
+-- The same for the records of tools' calls; of which calls they are kept is the operator's to say.
+GRANT SELECT, INSERT, DELETE ON companion_calls_events, companion_calls_records TO companion;
+GRANT SELECT, UPDATE ON companion_calls_head TO companion;
+GRANT SELECT, INSERT, UPDATE, DELETE ON call_runs TO companion;
+GRANT SELECT ON call_settings TO companion;
 -- Names of what is written once; those of signals go when nobody looks for them any more.
 GRANT SELECT, INSERT, DELETE ON companion_once TO companion;
 GRANT SELECT ON schema_migrations_companion TO companion;

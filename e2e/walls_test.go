@@ -305,7 +305,7 @@ var floors = []struct {
 		"authserver/internal/endpoint", "authserver/internal/signin", "authserver/internal/admin", // the doors
 		"authserver/internal/sqlstore", "authserver/internal/recent", "authserver/internal/cimd", "authserver/internal/storetest", // the adapters, and their examination: nobody below may know them
 		"mcpserver/internal/tools", "mcpserver/internal/crm/crmtest",
-		"mcpserver/internal/usage", "mcpserver/internal/rollout", "mcpserver/internal/metrics",
+		"mcpserver/internal/usage", "mcpserver/internal/calls", "mcpserver/internal/rollout", "mcpserver/internal/metrics",
 	}},
 	{3, []string{
 		"authserver/internal/issuer", "authserver/internal/session", "authserver/internal/assertion", "authserver/internal/registrar",

@@ -42,7 +42,7 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 			d.Log.Warn("the database lets this role past row-level security: the statements alone keep tenants apart", "hint", "give the MCP server a role of its own, as deploy/roles.sql makes it")
 		}
 	}
-	if b.desk, err = operator.Open(ctx, c.Database, operator.Options{AuditRetention: c.AuditRetention, Anonymous: c.InsecureAllowAnonymous, Relaxations: len(c.Relaxations()), Now: d.Now, Log: d.Log}); err != nil {
+	if b.desk, err = operator.Open(ctx, c.Database, operator.Options{AuditRetention: c.AuditRetention, CallRetention: c.CallRetention, Serves: !d.reads, Anonymous: c.InsecureAllowAnonymous, Relaxations: len(c.Relaxations()), Now: d.Now, Log: d.Log}); err != nil {
 		return nil, err
 	}
 	if c.Redis != "" {

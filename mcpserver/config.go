@@ -71,6 +71,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// AuditRetention is how long audit lines of this wing are kept. Default 400 days, at least a day; negative means for ever.
 	AuditRetention time.Duration
+	// CallRetention is how long records of tools' calls are kept. Default 90 days, at least a day; negative: for ever.
+	CallRetention time.Duration
 	// InsecureHTTP allows an http resource or issuer that is not on a loopback host: then anyone on the way can read tokens, and put keys of their own in
 	// place of the issuer's.
 	InsecureHTTP bool
@@ -131,6 +133,9 @@ func (c Config) resolve() (Config, error) {
 	}
 	if c.AuditRetention >= 0 && c.AuditRetention < 24*time.Hour {
 		return c, fmt.Errorf("audit retention %s is shorter than a day", c.AuditRetention)
+	}
+	if c.CallRetention > 0 && c.CallRetention < 24*time.Hour {
+		return c, fmt.Errorf("call retention %s is shorter than a day", c.CallRetention)
 	}
 	if len(c.Algorithms) == 0 {
 		c.Algorithms = []string{"ES256"}

@@ -45,6 +45,8 @@ type Deps struct {
 	HTTPClient *http.Client      // for the issuer's metadata and keys; nil: one with strict limits
 	// PublishedKeys returns the issuer's key set when the issuer lives in the same process; nil: it is fetched.
 	PublishedKeys func() []byte
+
+	reads bool // nothing is served: a command reads and sets
 }
 
 func (d *Deps) fill() {
@@ -99,7 +101,7 @@ func (s *Server) wire(c Config, d Deps) (err error) {
 	endpoint, err := s.guard.Serve(&mcp.Endpoint{
 		Catalog: catalog, Deny: s.guard.Challenge,
 		Info: mcp.Info{Name: serverName, Version: Version, Title: serverTitle, Instructions: instructions},
-	}, guard.Policy{Tables: tables, Rollout: s.backends.desk.Rollout(""), AllowAnonymous: c.InsecureAllowAnonymous, Admit: admit(c, d), Record: s.backends.desk.Record(""), ArgumentsKey: c.ArgumentsKey})
+	}, guard.Policy{Tables: tables, Rollout: s.backends.desk.Rollout(""), AllowAnonymous: c.InsecureAllowAnonymous, Admit: admit(c, d), Record: s.backends.desk.Record(""), Begin: s.backends.desk.Begin(""), ArgumentsKey: c.ArgumentsKey})
 	if err != nil {
 		return err
 	}
@@ -264,6 +266,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 // OpenOperator opens the operator's door without serving anything, for commands. close closes the stores.
 func OpenOperator(ctx context.Context, c Config, d Deps) (desk *operator.Desk, close func() error, err error) {
 	d.fill()
+	d.reads = true
 	if c, err = c.resolve(); err != nil {
 		return nil, nil, err
 	}

@@ -75,6 +75,8 @@ func commands() []command {
 		{"connection show", "ID", "show one attempt whole", "con_4f1c2a", connectionShow},
 		{"connections", "", "the same as connection list", "--failed", connectionList},
 		{"audit list", "", "show who did what, what was refused, and what is unusual", "--tenant acme --since 24h", auditList},
+		{"calls set", "KEEP", "say of which tool calls of a tenant records are kept: all, or refusals_and_writes", "refusals_and_writes --tenant acme", callsSet},
+		{"calls show", "", "show of which tool calls records are kept, where it is not of all", "--json", callsShow},
 		{"audit verify", "", "prove that no audit record was changed, taken out, put in or moved since it was sealed", "--head 1041:9f2c4b…", auditVerify},
 		{"job list", "", "show the work that clears away what is over, and how its last runs went", "--json", jobList},
 		{"job run", "NAME", "do such work now", "refresh-tokens", jobRun},
@@ -89,7 +91,7 @@ func commands() []command {
 
 // ofTools says whether a command is about MCP servers, of which a gateway may have some.
 func (c command) ofTools() bool {
-	return slices.Contains([]string{"usage list", "rollout set", "rollout report", "explain", "connection list", "connection show", "connections", "audit list"}, c.name)
+	return slices.Contains([]string{"usage list", "rollout set", "rollout report", "explain", "connection list", "connection show", "connections", "audit list", "audit verify", "calls set", "calls show"}, c.name)
 }
 
 // find splits the words into a command and what follows it.

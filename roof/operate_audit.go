@@ -14,13 +14,14 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
-// wing is one that keeps audit lines.
+// wing is a chain of audit lines.
 type wing struct{ name, list, verify string }
 
-// wings are those that keep audit lines, by the names that people read, with the acts of their doors.
+// wings are the chains of audit lines, by the names that people read, with the acts that list and verify them.
 var wings = [...]wing{
 	{"issuer", "audit.list", "audit.verify"},
 	{"tools", "tools.audit", "tools.verify"},
+	{"calls", "calls.list", "calls.verify"},
 }
 
 // wings are those that are meant: of a gateway, it alone.
@@ -36,10 +37,12 @@ func auditList(fs *flag.FlagSet) action {
 	var since, until string
 	fs.StringVar(&f.Tenant, "tenant", "", "`id` of a tenant (default all)")
 	fs.StringVar(&f.Client, "client", "", "`id` of a client (default all)")
+	fs.StringVar(&f.User, "user", "", "`address` or id of a person: what they did, and what was done to them (default all)")
+	fs.StringVar(&f.Tool, "tool", "", "`name` of a tool; with --gateway UPSTREAM/TOOL (default all)")
 	fs.StringVar(&f.Grant, "grant", "", "`id` of a grant (default all)")
 	fs.StringVar(&f.Actor, "actor", "", "`who`, as the list writes it: user:ID, client:ID, operator, system, address:… (default all)")
 	fs.StringVar(&f.Action, "action", "", "`what`: an act such as token.issue, or the noun of several, such as token (default all)")
-	fs.StringVar(&f.Outcome, "outcome", "", "what became of it: `ok`, refused or failed (default all)")
+	fs.StringVar(&f.Outcome, "outcome", "", "what became of it: `ok`, refused, failed, or observed, which would have been refused (default all)")
 	fs.StringVar(&since, "since", "", "how far back, such as 24h, or from `when` on: 2026-01-31, or with the time 2026-01-31T12:00:00Z (default all)")
 	fs.StringVar(&until, "until", "", "before `when`, said in the same ways")
 	fs.IntVar(&f.Limit, "limit", 100, "at most `this many`")
@@ -48,11 +51,14 @@ func auditList(fs *flag.FlagSet) action {
 		if f.Since, err = instant(since, now); err == nil {
 			f.Until, err = instant(until, now)
 		}
-		if err == nil && f.Outcome != "" && !slices.Contains([]string{audit.OK, audit.Refused, audit.Failed}, f.Outcome) {
-			err = fmt.Errorf("there is no outcome %.80q; there are ok, refused and failed", f.Outcome)
+		if err == nil && f.Outcome != "" && !slices.Contains([]string{audit.OK, audit.Refused, audit.Failed, audit.Observed}, f.Outcome) {
+			err = fmt.Errorf("there is no outcome %.80q; there are ok, refused, failed and observed", f.Outcome)
 		}
 		if err != nil {
 			return misused(Name+" audit list -h lists what it takes", fmt.Errorf("audit list: %w", err))
+		}
+		if f.User, err = c.personID(ctx, f.User); err != nil {
+			return err
 		}
 		lines, err := c.auditLines(ctx, f)
 		if err != nil {
@@ -82,13 +88,26 @@ func instant(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%.80q is neither a length of time such as 24h nor a moment such as 2026-01-31 or 2026-01-31T12:00:00Z", s)
 }
 
+// personID is the id of a person who is named by it, or by their address.
+func (c *call) personID(ctx context.Context, who string) (string, error) {
+	if !strings.Contains(who, "@") {
+		return who, nil
+	}
+	var person authserver.User
+	err := c.act(ctx, "user.show", who, &person)
+	if c.gateway != "" && errors.Is(err, errNoLedger) {
+		return "", misused("give the person's id, as a record has it after user:", errors.New("who has an address is not known here: the issuer is elsewhere"))
+	}
+	return person.ID, err
+}
+
 // auditLine is a line, and where it is.
 type auditLine struct {
 	audit.Record
 	place string // "issuer 17", or - while it has none
 }
 
-// auditLines are the newest audit lines of both wings, newest first.
+// auditLines are the newest audit lines of all chains, newest first.
 func (c *call) auditLines(ctx context.Context, f audit.Filter) ([]auditLine, error) {
 	var all []auditLine
 	for _, w := range c.wings() {
@@ -115,18 +134,17 @@ const walkAtOnce = 200_000
 var errBroken = errors.New("the audit records are not as they were sealed")
 
 func auditVerify(fs *flag.FlagSet) action {
-	heads := [2]string{}
-	fs.StringVar(&heads[0], "head", "", "the issuer's `NUMBER:HASH` as it was printed before: nothing up to there may be missing or other than it was then")
-	fs.StringVar(&heads[1], "tools-head", "", "the same of the MCP server's: its `NUMBER:HASH`")
+	heads := map[string]*string{
+		"issuer": fs.String("head", "", "the issuer's `NUMBER:HASH` as it was printed before: nothing up to there may be missing or other than it was then"),
+		"tools":  fs.String("tools-head", "", "the same of the MCP server's: its `NUMBER:HASH`"),
+		"calls":  fs.String("calls-head", "", "the same of the records of tools' calls: their `NUMBER:HASH`"),
+	}
 	return func(ctx context.Context, c *call) error {
 		broken := false
 		var said []string
 		var rows [][]any
 		for _, w := range c.wings() {
-			noted, given := chain.Point{}, heads[0]
-			if w.name != wings[0].name {
-				given = heads[1]
-			}
+			noted, given := chain.Point{}, *heads[w.name]
 			if given != "" {
 				var err error
 				if noted, err = chain.ParsePoint(given); err != nil {

@@ -22,7 +22,7 @@ import (
 // isOfTools says whether an act is the MCP server's.
 func isOfTools(name string) bool {
 	noun, _, _ := strings.Cut(name, ".")
-	return noun == "usage" || noun == "rollout" || noun == "tools"
+	return noun == "usage" || noun == "calls" || noun == "rollout" || noun == "tools"
 }
 
 // toolsActs are the MCP server's acts as the issuer's door does them: its refusals are the door's.
@@ -57,11 +57,12 @@ func (c *call) openTools(ctx context.Context) (doer, func() error, error) {
 
 func usageList(fs *flag.FlagSet) action {
 	tenant := fs.String("tenant", "", "`id` of a tenant (default all)")
+	client := fs.String("client", "", "`id` of a client (default all)")
 	since := fs.Duration("since", 24*time.Hour, "how `far` back, in whole hours")
 	limit := fs.Int("limit", 100, "at most `this many`")
 	return func(ctx context.Context, c *call) error {
 		var used []operator.UsageRow
-		if err := c.act(ctx, "usage.list", operator.UsageAsked{Tenant: *tenant, Since: c.program.Now().Add(-*since), Limit: *limit}, &used); err != nil {
+		if err := c.act(ctx, "usage.list", operator.UsageAsked{Tenant: *tenant, Client: *client, Since: c.program.Now().Add(-*since), Limit: *limit}, &used); err != nil {
 			return err
 		}
 		var rows [][]any

@@ -41,6 +41,7 @@ type settings struct {
 	metricsListen    string
 	callsPerMinute   int64
 	tokenCacheSize   int
+	callRetention    time.Duration
 	allowAnonymous   bool
 	insecureHTTP     bool
 	resourcesFile    string
@@ -80,6 +81,7 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.StringVar(&s.allowedOrigins, "allowed-origins", "", "web `origins` whose pages may call the MCP server, divided by commas")
 	fs.DurationVar(&s.endedStaleAfter, "ended-stale-after", 10*time.Second, "`time` for which the list of ended grants in Redis counts after it was last known to be complete; then the MCP server answers 503")
 	fs.Int64Var(&s.callsPerMinute, "calls-per-minute", 600, "how `many` requests of one grant the MCP server takes in a minute, at each replica; negative: no bound")
+	fs.Var((*lasting)(&s.callRetention), "call-retention", "how `long` records of tools' calls are kept, at least 24h; 0: for ever")
 	fs.IntVar(&s.tokenCacheSize, "token-cache-size", 100_000, "how many verified `tokens` the MCP server remembers, each until it expires, so that its signature is not checked again; negative: none")
 	fs.BoolVar(&s.requireDPoP, "require-dpop", false, "let the MCP server refuse access tokens that are not bound to a key of their client's (RFC 9449)")
 	fs.StringVar(&s.metricsListen, "metrics-listen", "", "`address` on which the MCP server's /metrics are, for whoever reaches it (default nowhere)")
@@ -93,6 +95,33 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.BoolVar(&s.demo, "demo", true, "fill an empty store with two tenants, people and data to try things out")
 	httpd.RegisterDelay(fs, &s.shutdownDelay)
 	fs.StringVar(&s.logLevel, "log-level", "info", "`level` of the log: debug, info, warn or error")
+}
+
+// lasting is how long something is kept, of which 0 means for ever and is kept as a negative one. The zero value is the default of 90 days.
+type lasting time.Duration
+
+func (l *lasting) String() string {
+	switch d := time.Duration(*l); {
+	case d == 0:
+		return (90 * 24 * time.Hour).String()
+	case d < 0:
+		return "0s"
+	default:
+		return d.String()
+	}
+}
+
+// Set implements flag.Value.
+func (l *lasting) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return fmt.Errorf("%q is not a length of time such as 720h", s)
+	}
+	if d == 0 {
+		d = -1
+	}
+	*l = lasting(d)
+	return nil
 }
 
 // embedded says whether the database is a file of ours.
@@ -211,7 +240,7 @@ func (s *settings) serving() mcpserver.Config {
 		Resource: s.resource, Issuer: s.issuer, Database: s.companion(), Redis: s.redis, RedisPrefix: s.redisPrefix,
 		Algorithms: []string{s.algorithm}, AllowedHosts: config.List(s.allowedHosts), AllowedOrigins: config.List(s.allowedOrigins), TrustedProxies: s.proxies,
 		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP, DPoPNonce: s.lives.DPoPNonce, DPoPWindow: s.lives.DPoPWindow, Registration: s.registration, EndedStaleAfter: s.endedStaleAfter, InsecureAllowAnonymous: s.allowAnonymous,
-		AuditRetention: s.lives.AuditRetention, CallsPerMinute: s.callsPerMinute, TokenCacheSize: s.tokenCacheSize,
+		AuditRetention: s.lives.AuditRetention, CallsPerMinute: s.callsPerMinute, TokenCacheSize: s.tokenCacheSize, CallRetention: s.callRetention,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -50,6 +51,9 @@ func (f *File) check() error {
 	}
 	if f.CallTimeout < 0 {
 		return fmt.Errorf("call_timeout %s is less than nothing", f.CallTimeout)
+	}
+	if f.CallRetention > 0 && f.CallRetention < 24*time.Hour {
+		return fmt.Errorf("call_retention %s is shorter than a day", f.CallRetention)
 	}
 	if f.Issuer == "" {
 		return errors.New("issuer is not set; give the issuer identifier, as https://auth.example.com")

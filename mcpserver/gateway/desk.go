@@ -42,12 +42,12 @@ func Database(path string, getenv func(string) string) (string, error) {
 	return database, nil
 }
 
-// openDesk opens the operator's door, or none when there is no database.
-func (f *File) openDesk(ctx context.Context, d Deps) (*operator.Desk, error) {
+// openDesk opens the operator's door, or none when there is no database. serves says that the gateway serves calls.
+func (f *File) openDesk(ctx context.Context, d Deps, serves bool) (*operator.Desk, error) {
 	if d.Database == "" {
 		return nil, nil
 	}
-	return operator.Open(ctx, d.Database, operator.Options{Anonymous: f.InsecureAllowAnonymous, Relaxations: len(f.relaxations()), Now: d.Now, Log: d.Log})
+	return operator.Open(ctx, d.Database, operator.Options{CallRetention: f.CallRetention, Serves: serves, Anonymous: f.InsecureAllowAnonymous, Relaxations: len(f.relaxations()), Now: d.Now, Log: d.Log})
 }
 
 // relaxations are those that the file has.
@@ -73,7 +73,7 @@ func OpenOperator(ctx context.Context, path string, d Deps) (*operator.Desk, fun
 	if err != nil {
 		return nil, nil, err
 	}
-	if g.desk, err = f.openDesk(ctx, d); err != nil {
+	if g.desk, err = f.openDesk(ctx, d, false); err != nil {
 		return nil, nil, err
 	}
 	if g.desk == nil {

@@ -68,6 +68,8 @@ type File struct {
 	DocumentsPerMinute int64 `yaml:"documents_per_minute"`
 	// Database keeps the rollout's modes and usage: sqlite:PATH or postgres://…, from the environment or a file. Default: gateway.db beside the configuration file.
 	Database Secret `yaml:"database"`
+	// CallRetention is how long records of tools' calls are kept. Default 2160h (90 days), at least 24h; negative: for ever.
+	CallRetention time.Duration `yaml:"call_retention"`
 	// MetricsListen is the address on which /metrics are, for whoever reaches it. Default: nowhere.
 	MetricsListen string `yaml:"metrics_listen"`
 	// ShutdownDelay is how long connections are still accepted after /readyz has begun to answer 503, when the gateway is told to stop. Default 2s with trusted
@@ -230,7 +232,7 @@ func parse(text []byte) (File, error) {
 func words() []string {
 	return []string{
 		"listen", "issuer", "jwks_url", "algorithms", "redis", "redis_prefix", "client_id", "client_secret", "insecure_ignore_revocations", "insecure_http", "assertion_key", "session_key", "arguments_key",
-		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "dpop_nonce", "dpop_window", "calls_per_minute", "call_timeout", "documents_per_minute", "database", "metrics_listen", "shutdown_delay", "insecure_allow_anonymous", "upstreams",
+		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "dpop_nonce", "dpop_window", "calls_per_minute", "token_cache_size", "call_timeout", "call_retention", "documents_per_minute", "database", "metrics_listen", "shutdown_delay", "insecure_allow_anonymous", "upstreams",
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write", "exact",
 		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "first_byte", "idle", "failures", "cooldown",

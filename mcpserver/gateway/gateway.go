@@ -141,7 +141,7 @@ func (g *Gateway) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if g.desk, err = g.file.openDesk(ctx, g.deps); err != nil {
+	if g.desk, err = g.file.openDesk(ctx, g.deps, true); err != nil {
 		return err
 	}
 	protected := map[string]http.Handler{}
@@ -251,6 +251,7 @@ func (g *Gateway) enforce(m *member, keys policyKeys) (http.Handler, error) {
 	}
 	if g.desk != nil {
 		policy.Rollout, policy.Record = g.desk.Rollout(m.config.Name), g.desk.Record(m.config.Name)
+		policy.Begin = g.desk.Begin(m.config.Name)
 		policy.AllowAnonymous = g.file.InsecureAllowAnonymous && m.config.URL != "" // a process belongs to a tenant, and nobody to none
 	}
 	return m.guard.Enforce(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(m, w, r) }), policy)

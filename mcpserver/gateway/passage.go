@@ -57,6 +57,7 @@ func (g *Gateway) serve(behind *member, w http.ResponseWriter, r *http.Request) 
 // call calls a tool, as the tenant may.
 func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *message.Message) {
 	refuse := func(f *message.Fault) {
+		guard.RefuseCall(r.Context(), f.Message)
 		httpd.Note(r.Context(), "refused", f.Message)
 		message.Refuse(w, message.Status(m, f, message.IsModern(m, r.Header)), m.ID, f)
 	}
@@ -68,6 +69,7 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 	if p.rules.hold {
 		switch held, err := p.held(r.Context(), name); {
 		case err != nil:
+			guard.RefuseCall(r.Context(), "whether it is approved is not known")
 			httpd.Note(r.Context(), "error", err)
 			httpd.RetryAfter(w, 0)
 			message.Refuse(w, http.StatusServiceUnavailable, m.ID, &message.Fault{Code: message.CodeInternal, Message: "whether this tool is the one that was approved is not known now"})
@@ -86,6 +88,7 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 		}
 		if changed.budget != nil {
 			if ok, wait := changed.budget.Allow(r.Context(), p.c.TenantID); !ok {
+				guard.RefuseCall(r.Context(), "calls_per_hour")
 				guard.TooMany(w, r, wait)
 				return
 			}

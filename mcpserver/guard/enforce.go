@@ -5,10 +5,8 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -38,11 +36,16 @@ type Policy struct {
 	Admit func(w http.ResponseWriter, r *http.Request, c mcp.Caller) bool
 	// Record is told every decision, when the request is over. It must not block. Nil: nobody is.
 	Record func(Record)
+	// Begin is told of a call of a tool that changes something, or that no rule names, after the rules have let it pass
+	// and before it goes on. It returns when that is recorded; on an error the call goes no further and is answered 503.
+	// Nil: it is not told.
+	Begin func(context.Context, *Record) error
 	// SessionKey binds sessions of older clients to their grant and tenant: 32 characters at least, the same at each replica. Default: made at the start, which
 	// is right for one process.
 	SessionKey config.Secret
-	// ArgumentsKey names the arguments of a tool's call in the request's log event, by a keyed hash: who has the log alone can tell that a tenant's calls of a tool had the
-	// same arguments, as they were written, and nothing of what those were. 32 characters at least. Default: nothing is said of them.
+	// ArgumentsKey names the arguments of a tool's call in its Record and in the request's log event, by a keyed hash: who has the log alone can tell that a tenant's calls of a
+	// tool had the same arguments, as they were written, and nothing of what those were. 32 characters at least. Default: the log says nothing of them, and the key of
+	// Records is made at the start.
 	ArgumentsKey config.Secret
 	// PassToken lets next see the access token and its proof. Default: it does not, so that it cannot send them on (MCP, "Token Passthrough"); it knows the caller. A server that
 	// exchanges the token for one of another server's (RFC 8693) needs it.
@@ -118,7 +121,11 @@ func (g *Guard) enforcer(p Policy) (*enforcer, error) {
 	if p.Streams == nil {
 		p.Streams = &Streams{}
 	}
-	return &enforcer{guard: g, Policy: p}, nil
+	e := &enforcer{guard: g, Policy: p, arguments: []byte(p.ArgumentsKey.Reveal())}
+	if len(e.arguments) == 0 && (p.Record != nil || p.Begin != nil) {
+		e.arguments = []byte(rand.Text() + rand.Text())
+	}
+	return e, nil
 }
 
 // enforcer is the guard in front of a server.
@@ -127,6 +134,8 @@ type enforcer struct {
 	guard *Guard
 	next  http.Handler
 	own   Server // in place of next
+
+	arguments []byte // the key of their hashes; empty: there are none
 
 	unread reported // entries of lists that cannot be read
 }
@@ -177,6 +186,7 @@ func (x *passage) serve() {
 	}
 	if refused != nil {
 		x.bad, x.record.Refused, x.record.Agent = refused, or(refused.Code, RefusedNoToken), agentOf(x.r)
+		x.record.Address = httpd.ClientAddr(x.r.Context()).String()
 		if !x.anonymous() {
 			x.guard.challenge(x.w, x.r, refused)
 			return
@@ -300,8 +310,10 @@ func (x *passage) post(body []byte) {
 	d := x.table.decide(x.v.caller, &x.m)
 	x.record.Method, x.record.Decision = x.m.Method, d
 	httpd.Note(x.r.Context(), "mcp", x.m.Method)
-	if d.Kind == KindTool && d.Rule != "" {
-		httpd.Note(x.r.Context(), "tool", d.Name)
+	if d.Kind == KindTool {
+		if d.Rule != "" {
+			httpd.Note(x.r.Context(), "tool", d.Name)
+		}
 		x.nameArguments()
 	}
 	if x.Rollout != nil {
@@ -315,6 +327,9 @@ func (x *passage) post(body []byte) {
 		}
 		httpd.Note(x.r.Context(), "observed", x.record.Refused)
 	}
+	if d.Kind == KindTool && d.Write && !x.begin() {
+		return
+	}
 	x.record.Passed = true
 	if x.own != nil {
 		x.own.ServeMessage(x.w, x.r, &x.m, mcp.View{Caller: x.v.caller, Open: x.openTool})
@@ -322,23 +337,6 @@ func (x *passage) post(body []byte) {
 	}
 	x.pass(body)
 }
-
-// nameArguments says in the log which arguments they were, to who knows the key.
-func (x *passage) nameArguments() {
-	if x.ArgumentsKey == "" || len(x.m.Arguments) == 0 {
-		return
-	}
-	mac := hmac.New(sha256.New, []byte(x.ArgumentsKey.Reveal()))
-	for _, s := range []string{x.v.caller.TenantID, x.m.Name} {
-		io.WriteString(mac, s)
-		mac.Write([]byte{0})
-	}
-	mac.Write(x.m.Arguments)
-	httpd.Note(x.r.Context(), "arguments", base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:argumentsName]))
-}
-
-// argumentsName is how much of the hash names arguments, in bytes: enough that no two have one name.
-const argumentsName = 16
 
 // deny answers what the rules do not open: by a challenge for all that it needs and what the caller has; or, where nobody is to learn of it, as if it were not
 // there.

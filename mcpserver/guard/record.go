@@ -24,6 +24,14 @@ type Record struct {
 	Refused string
 	// Why is what the operator is told of a refusal at the door. Nil: nothing, as of a first request without a token.
 	Why *Why
+	// Address is where a request without a caller is from.
+	Address string
+	// CallID is made for each call that Policy.Begin is told of: its end has the same. Empty for all others.
+	CallID string
+	// Arguments names the arguments of a tool's call by a keyed hash (see Policy.ArgumentsKey). Empty: it had none.
+	Arguments string
+	// Behind is why the handler behind refused the call that passed the rules; see RefuseCall. Empty: it did not.
+	Behind string
 	// Message is the body as it was read: not to be kept (arguments are people's data).
 	Message []byte
 }
@@ -36,6 +44,8 @@ const (
 	RefusedSession = "session"  // it names a session that is not the caller's
 	RefusedMessage = "invalid_message"
 	RefusedLimit   = "limit" // Policy.Admit answered
+	// RefusedUnrecorded says that Policy.Begin could not record a call that changes something.
+	RefusedUnrecorded = "unrecorded"
 )
 
 func refusalOf(d Decision) string {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/calls"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/rollout"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/usage"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -22,6 +23,8 @@ type (
 	Traffic  = usage.Traffic
 	Mode     = rollout.Setting
 	Refused  = usage.Refusal
+	// CallSetting is of which calls of a tenant records are kept.
+	CallSetting = calls.Setting
 )
 
 // Everyone stands for every tenant that has no mode of its own.
@@ -44,6 +47,10 @@ type Act = func(ctx context.Context, arguments json.RawMessage) (any, error)
 // Acts is all that the door does, by name.
 func (d *Desk) Acts() map[string]Act {
 	return map[string]Act{
+		"calls.list":     with(func(ctx context.Context, f audit.Filter) (any, error) { return d.book.Calls().List(ctx, f) }),
+		"calls.verify":   with(func(ctx context.Context, w chain.Walk) (any, error) { return d.book.Calls().Verify(ctx, w) }),
+		"calls.set":      with(func(ctx context.Context, s CallSetting) (any, error) { return nil, d.KeepCalls(ctx, s) }),
+		"calls.show":     with(func(ctx context.Context, _ struct{}) (any, error) { return d.calls.Settings(ctx) }),
 		"usage.list":     with(func(ctx context.Context, a UsageAsked) (any, error) { return d.Usage(ctx, a) }),
 		"rollout.set":    with(func(ctx context.Context, m ModeSpec) (any, error) { return nil, d.SetMode(ctx, m) }),
 		"rollout.report": with(func(ctx context.Context, a ReportAsked) (any, error) { return d.Report(ctx, a) }),
@@ -73,6 +80,7 @@ func with[A any](do func(context.Context, A) (any, error)) Act {
 // UsageAsked says which usage is wanted.
 type UsageAsked struct {
 	Tenant string    // empty: all
+	Client string    // empty: all
 	Since  time.Time // required
 	Limit  int       // 0: 100
 }
@@ -85,7 +93,7 @@ func (d *Desk) Usage(ctx context.Context, a UsageAsked) ([]UsageRow, error) {
 	if err := d.usage.Flush(ctx); err != nil {
 		return nil, err
 	}
-	return usage.List(ctx, d.book, usage.Filter{Tenant: a.Tenant, Since: a.Since, Limit: a.Limit})
+	return usage.List(ctx, d.book, usage.Filter{Tenant: a.Tenant, Client: a.Client, Since: a.Since, Limit: a.Limit})
 }
 
 // RefusalsAsked says which refusals at the door are wanted, and of which clients it is to be said when they last had a request pass.
@@ -155,6 +163,24 @@ func (d *Desk) SetMode(ctx context.Context, m ModeSpec) error {
 	err := d.modes.Set(ctx, rollout.Setting{Tenant: m.Tenant, Tool: m.Tool, Mode: guard.Mode(m.Mode)}, actor)
 	if errors.Is(err, rollout.ErrMode) {
 		return &Refusal{fmt.Sprintf("there is no mode %.80q", m.Mode), err.Error()}
+	}
+	return err
+}
+
+// What may be kept of a tenant's calls.
+const (
+	KeepAll               = calls.KeepAll
+	KeepRefusalsAndWrites = calls.KeepRefusalsAndWrites
+)
+
+// KeepCalls sets of which calls of a tenant records are kept.
+func (d *Desk) KeepCalls(ctx context.Context, s CallSetting) error {
+	if s.Tenant == "" {
+		return &Refusal{"it is not said whose calls", "give --tenant ('*' for all that have no setting of their own)"}
+	}
+	err := d.calls.Set(ctx, s, actor)
+	if errors.Is(err, calls.ErrKeep) {
+		return &Refusal{fmt.Sprintf("%.80q cannot be kept", s.Keep), err.Error()}
 	}
 	return err
 }

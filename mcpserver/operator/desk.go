@@ -15,10 +15,12 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/calls"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/metrics"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/rollout"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/usage"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
 // Server is one protected MCP server as its operator sees it.
@@ -61,10 +63,14 @@ func nameOf(server, tool string) string {
 type Options struct {
 	// AuditRetention is how long audit lines are kept. 0: 400 days; negative: for ever.
 	AuditRetention time.Duration
-	Anonymous      bool // requests without a good token may pass
-	Relaxations    int  // how many settings take a protection away
-	Now            func() time.Time
-	Log            *slog.Logger
+	// CallRetention is how long records of tools' calls are kept. 0: 90 days; negative: for ever.
+	CallRetention time.Duration
+	// Serves says that calls are served, and recorded, by this process: a command only reads.
+	Serves      bool
+	Anonymous   bool // requests without a good token may pass
+	Relaxations int  // how many settings take a protection away
+	Now         func() time.Time
+	Log         *slog.Logger
 }
 
 // Desk is the operator's door to protected servers. It is safe for concurrent use, once all servers are added.
@@ -74,6 +80,7 @@ type Desk struct {
 	modes   *rollout.Modes
 	usage   *usage.Counter
 	metrics *metrics.Registry
+	calls   *calls.Log
 	servers []*Server
 }
 
@@ -85,6 +92,7 @@ func Open(ctx context.Context, database string, o Options) (*Desk, error) {
 	}
 	d := &Desk{Options: o, book: b, modes: rollout.New(b, o.Now, o.Log), usage: usage.NewCounter(b, o.Now, o.Log), metrics: metrics.New()}
 	d.metrics.Gauges = d.gauges
+	d.calls = calls.New(ctx, b, o.Serves, o.Now, o.Log)
 	if err := d.modes.Refresh(ctx); err != nil {
 		o.Log.Error("the rollout's modes cannot be read: all rules count", "error", err)
 	}
@@ -113,6 +121,16 @@ func (d *Desk) Record(server string) func(guard.Record) {
 	return func(r guard.Record) {
 		d.usage.Record(&r, nameOf(server, r.NameLabel()))
 		d.metrics.Record(&r, nameOf(server, r.RuleLabel()))
+		if r.Decision.Kind == guard.KindTool {
+			d.calls.Record(&r, nameOf(server, r.Decision.Name))
+		}
+	}
+}
+
+// Begin records a call of a server's tool that is about to be passed on; see guard.Policy.
+func (d *Desk) Begin(server string) func(context.Context, *guard.Record) error {
+	return func(ctx context.Context, r *guard.Record) error {
+		return d.calls.Begin(ctx, r, nameOf(server, r.Decision.Name))
 	}
 }
 
@@ -130,6 +148,10 @@ func (d *Desk) gauges() []metrics.Gauge {
 	if d.Anonymous {
 		anonymous = 1
 	}
+	kept, down := d.calls.State(), 0
+	if kept.Down {
+		down = 1
+	}
 	return []metrics.Gauge{
 		{Name: "gatehouse_relaxations", Help: "Settings that take a protection away.", Value: float64(d.Relaxations)},
 		{Name: "gatehouse_insecure_allow_anonymous", Help: "1 when requests without a good token may pass, as nobody.", Value: float64(anonymous)},
@@ -139,6 +161,10 @@ func (d *Desk) gauges() []metrics.Gauge {
 		{Name: "gatehouse_usage_other_total", Help: "Requests that are counted in usage without their caller and tool.", Value: float64(lost.Requests)},
 		{Name: "gatehouse_refusals_dropped_total", Help: "Refusals at the door that found no room in the list of refusals.", Value: float64(lost.Refusals)},
 		{Name: "gatehouse_usage_failures_total", Help: "Times that usage could not be written.", Value: float64(lost.Failed)},
+		{Name: "gatehouse_call_records_down", Help: "1 while records of tools' calls cannot be written.", Value: float64(down)},
+		{Name: "gatehouse_call_records_waiting", Help: "Records of tools' calls that wait to be written.", Value: float64(kept.Waiting)},
+		{Name: "gatehouse_call_records_lost_total", Help: "Records of tools' calls that are lost.", Value: float64(kept.Lost)},
+		{Name: "gatehouse_calls_unrecorded_total", Help: "Calls that were answered 503 because they could not be recorded.", Value: float64(kept.Unrecorded)},
 	}
 }
 
@@ -148,22 +174,20 @@ func (d *Desk) Run(ctx context.Context) {
 	work.Go(func() { d.modes.Run(ctx) })
 	work.Go(func() { d.usage.Run(ctx) })
 	work.Go(func() { d.book.Audit().Run(ctx, d.Log) }) // lines get their place in the chain
+	work.Go(func() { d.book.Calls().Run(ctx, d.Log) })
 	work.Go(func() { d.prune(ctx) })
 	work.Wait()
 }
 
-// defaultRetention is how long audit lines are kept where nobody says otherwise, and pruneEvery how often it is looked for those that are kept no longer.
+// How long audit lines and records of calls are kept by default, and how often it is looked for those that are kept no longer.
 const (
-	defaultRetention = 400 * 24 * time.Hour
-	pruneEvery       = time.Hour
+	defaultRetention     = 400 * 24 * time.Hour
+	defaultCallRetention = 90 * 24 * time.Hour
+	pruneEvery           = time.Hour
 )
 
-// prune deletes audit lines that are kept no longer, until ctx ends.
+// prune deletes audit lines and records of calls that are kept no longer, until ctx ends.
 func (d *Desk) prune(ctx context.Context) {
-	keeps := cmp.Or(d.AuditRetention, defaultRetention)
-	if keeps < 0 {
-		return
-	}
 	turn := time.NewTicker(pruneEvery)
 	defer turn.Stop()
 	for {
@@ -172,10 +196,25 @@ func (d *Desk) prune(ctx context.Context) {
 			return
 		case <-turn.C:
 		}
-		if _, err := d.book.Audit().Prune(ctx, d.Now().Add(-keeps)); err != nil && ctx.Err() == nil {
+		if err := d.Prune(ctx); err != nil && ctx.Err() == nil {
 			d.Log.Error("background step did not succeed", "step", "delete old audit lines", "error", err)
 		}
 	}
+}
+
+// Prune deletes audit lines and records of calls that are kept no longer.
+func (d *Desk) Prune(ctx context.Context) error {
+	var errs []error
+	for _, p := range []struct {
+		of    *chain.Chain
+		keeps time.Duration
+	}{{d.book.Audit(), cmp.Or(d.AuditRetention, defaultRetention)}, {d.book.Calls(), cmp.Or(d.CallRetention, defaultCallRetention)}} {
+		if p.keeps > 0 {
+			_, err := p.of.Prune(ctx, d.Now().Add(-p.keeps))
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // lastFlush bounds the writing of what was counted after Run ended, or without it.
@@ -185,6 +224,7 @@ const lastFlush = 5 * time.Second
 func (d *Desk) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastFlush)
 	defer cancel()
+	d.calls.Close()
 	return errors.Join(d.usage.Flush(ctx), d.book.Close())
 }
 

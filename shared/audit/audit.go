@@ -17,7 +17,7 @@ type Event struct {
 	Tenant  string // for which tenant; empty when it concerns none
 	Client  string // the id of the client that it concerns; empty for none, or one that is not known here
 	Grant   string // the id of the grant; empty for none
-	Outcome string // OK, Refused or Failed; empty means OK
+	Outcome string // OK, Refused, Failed or Observed; empty means OK
 	Detail  string // in a few words, e.g. the reason
 }
 
@@ -26,6 +26,8 @@ const (
 	OK      = "ok"      // it was done, or is done with this line
 	Refused = "refused" // somebody may not, or said no
 	Failed  = "failed"  // something did not work
+	// Observed says that it was done, and that rules which are not enforced yet would have refused it.
+	Observed = "observed"
 )
 
 // Record is a line in its place.
@@ -38,6 +40,8 @@ type Record struct {
 type Filter struct {
 	Tenant, Client, Grant, Actor, Outcome string
 	Action                                string    // noun.verb, or a noun for all of its acts
+	User                                  string    // the id of a person: what they did, and what was done to them
+	Tool                                  string    // the name of a tool: its calls, and what was set for it
 	Since, Until                          time.Time // not before, and before
 	Limit                                 int       // at most this many; 0: 100
 }

@@ -60,7 +60,12 @@ func (d *Door) acts() map[string]Act {
 			u.PasswordHash = ""
 			return UserMade{u, password}, err
 		}),
-		"user.list":         with(func(ctx context.Context, a PeopleAsked) (any, error) { return d.ListUsers(ctx, a) }),
+		"user.list": with(func(ctx context.Context, a PeopleAsked) (any, error) { return d.ListUsers(ctx, a) }),
+		"user.show": with(func(ctx context.Context, who string) (any, error) {
+			u, err := d.user(ctx, who)
+			u.PasswordHash = ""
+			return u, err
+		}),
 		"user.disable":      with(func(ctx context.Context, who string) (any, error) { return nil, d.DisableUser(ctx, who) }),
 		"user.enable":       with(func(ctx context.Context, who string) (any, error) { return nil, d.EnableUser(ctx, who) }),
 		"user.set_password": with(func(ctx context.Context, s PasswordSpec) (any, error) { return d.SetPassword(ctx, s) }),

@@ -86,6 +86,12 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 		}
 		return err
 	})
+	fs.Func("call-retention", "how `long` records of tools' calls are kept, at least 24h; 0: for ever (default 2160h)", func(s string) (err error) {
+		if c.CallRetention, err = time.ParseDuration(s); err == nil && c.CallRetention == 0 {
+			c.CallRetention = -1
+		}
+		return err
+	})
 	fs.DurationVar(&c.EndedStaleAfter, "ended-stale-after", revocation.DefaultStaleAfter, "`time` for which the list of ended grants counts after it was last known to be complete")
 	fs.StringVar(&c.EndedWhenStale, "ended-when-stale", mcpserver.EndedRefuse, "`what` is done then: refuse (503), or introspect (the issuer is asked about each token)")
 	algorithms := fs.String("resource-algorithm", "ES256", "`algorithms` of tokens' signatures, divided by commas: ES256, RS256, EdDSA")

@@ -20,8 +20,10 @@ import (
 
 // DB is an open database.
 type DB struct {
-	sql   *sql.DB
-	audit *chain.Chain
+	sql      *sql.DB
+	audit    *chain.Chain
+	calls    *chain.Chain
+	embedded bool
 }
 
 // poolSize bounds the connections.
@@ -47,7 +49,11 @@ func Open(ctx context.Context, database string) (*DB, error) {
 	if err := db.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the companion's database: %w", err), db.Close())
 	}
-	return &DB{db, chain.New(chain.Options{Write: db, Read: db, Name: "companion", Lock: lock})}, nil
+	return &DB{
+		sql: db, embedded: driver == "sqlite",
+		audit: chain.New(chain.Options{Write: db, Read: db, Name: "companion", Lock: lock}),
+		calls: chain.New(chain.Options{Write: db, Read: db, Name: "companion_calls", Lock: lock}),
+	}, nil
 }
 
 // Close closes the database.
@@ -86,6 +92,13 @@ func (d *DB) Read(ctx context.Context, row func(scan func(...any) error) error, 
 
 // Audit is the chain of the wing's audit lines.
 func (d *DB) Audit() *chain.Chain { return d.audit }
+
+// Calls is the chain of the records of tools' calls. It is a chain of its own, because only the oldest records of a
+// chain can be deleted, and these are kept for another time.
+func (d *DB) Calls() *chain.Chain { return d.calls }
+
+// Embedded says whether the database is a file, which one process at a time has.
+func (d *DB) Embedded() bool { return d.embedded }
 
 // Line writes an audit line within a transaction: what it is about is kept with it, or neither is.
 func (d *DB) Line(ctx context.Context, tx *sql.Tx, e audit.Event) error {

@@ -90,6 +90,7 @@ func forget(ctx context.Context, b *book.DB, now time.Time) error {
 // Filter says which usage is wanted.
 type Filter struct {
 	Tenant  string // empty: all
+	Client  string // empty: all
 	Nobody  bool   // requests without a good token alone
 	Since   time.Time
 	Outcome string // empty: all
@@ -108,6 +109,10 @@ func List(ctx context.Context, b *book.DB, f Filter) (rows []Row, err error) {
 	if f.Tenant != "" {
 		args = append(args, f.Tenant)
 		where += fmt.Sprintf(" AND tenant_id = $%d", len(args))
+	}
+	if f.Client != "" {
+		args = append(args, f.Client)
+		where += fmt.Sprintf(" AND client_id = $%d", len(args))
 	}
 	if f.Outcome != "" {
 		args = append(args, f.Outcome)

@@ -73,6 +73,12 @@ func conditions(f audit.Filter) (where string, args []any) {
 	if f.Action != "" {
 		also("(action = ? OR substr(action, 1, length(?) + 1) = ? || '.')", f.Action)
 	}
+	if f.User != "" {
+		also("(actor = 'user:' || ? OR target = ?)", f.User)
+	}
+	if f.Tool != "" {
+		also("target = ?", f.Tool)
+	}
 	if !f.Since.IsZero() {
 		also("at >= ?", f.Since.Unix())
 	}
