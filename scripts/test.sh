@@ -9,7 +9,7 @@ export GORACE="atexit_sleep_ms=0 ${GORACE:-}"
 
 # e2e takes the longest, so that it begins first. SQLite, which is C turned into Go, keeps its data outside of Go's memory, where the race detector sees nothing: it is compiled
 # without it, and takes a sixth of the time. What calls it (modernc.org/sqlite itself, and all of ours) is watched.
-go test -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false -v "$@" ./e2e work 2>&1 | awk '
+go test -race -timeout 45m -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false -v "$@" ./e2e work 2>&1 | awk '
   { held = held $0 "\n" }
   /^ *--- PASS/ { passed++ }
   /^ *--- FAIL/ { failed++ }
