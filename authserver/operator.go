@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
@@ -119,6 +120,11 @@ var ErrWrongKey = keyring.ErrWrongKey
 
 // ListenOperator opens the operator's socket of a data directory, for Server.AdminHandler; see admin.Listen.
 func ListenOperator(dir string) (net.Listener, error) { return admin.Listen(dir) }
+
+// WithOperator is a context in which an operator acts on the stores themselves: as the name that they stated, and as the local user of this process.
+func WithOperator(ctx context.Context, stated string) context.Context {
+	return audit.WithOperator(ctx, stated, admin.LocalUser())
+}
 
 // ReachOperator finds the server that runs on a data directory, or answers ErrNoServer.
 func ReachOperator(ctx context.Context, dir string) (*Remote, error) { return admin.Reach(ctx, dir) }

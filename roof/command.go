@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
@@ -94,6 +95,13 @@ func (c command) ofTools() bool {
 	return slices.Contains([]string{"usage list", "rollout set", "rollout report", "explain", "connection list", "connection show", "connections", "audit list", "audit verify", "calls set", "calls show"}, c.name)
 }
 
+// acts says whether a command does something that the audit keeps, in the operator's name.
+func (c command) acts() bool {
+	noun, verb, _ := strings.Cut(c.name, " ")
+	return c.name == "apply" || verb != "" && !slices.Contains([]string{"migrate", "gateway", "config", "connection"}, noun) &&
+		!slices.Contains([]string{"list", "show", "report", "verify"}, verb)
+}
+
 // find splits the words into a command and what follows it.
 func find(words []string) (command, []string, error) {
 	for n := min(2, len(words)); n > 0; n-- { // migrate status is no operand of migrate
@@ -124,6 +132,7 @@ type call struct {
 	rest    []string // of a command that takes many words
 	gateway string   // the file of the gateway that is meant; empty: the MCP server
 	json    bool     // answer in JSON
+	as      string   // the name of the operator; empty: the local user's
 	flags   *flag.FlagSet
 	own     map[string]bool // flags that are the command's alone
 	origin  config.Origin
@@ -137,6 +146,15 @@ func (c *call) register(fs *flag.FlagSet) (act action, own map[string]bool) {
 	}
 	if !strings.HasSuffix(c.command.name, "serve") && c.command.name != "completion" {
 		fs.BoolVar(&c.json, "json", false, "answer in JSON: times as in RFC 3339, durations in seconds")
+	}
+	if c.command.acts() {
+		fs.Func("as", "`name` of the operator who does it, for the audit (default the local user's)", func(name string) error {
+			if !audit.ValidOperator(name) {
+				return errors.New("it has 1 to 64 letters, digits and . _ @ + -, with a letter or digit at both ends")
+			}
+			c.as = name
+			return nil
+		})
 	}
 	own = map[string]bool{}
 	fs.VisitAll(func(f *flag.Flag) { own[f.Name] = true })
@@ -158,7 +176,7 @@ func (c *call) parse(words []string) (action, error) {
 	var err error
 	c.flags = fs
 	c.origin, err = config.Load(fs, config.LoadOptions{
-		Args: words, Getenv: c.program.Getenv, Prefix: "GATEHOUSE_", FileFlag: "config", Setting: func(name string) bool { return !own[name] || name == "json" },
+		Args: words, Getenv: c.program.Getenv, Prefix: "GATEHOUSE_", FileFlag: "config", Setting: func(name string) bool { return !own[name] || name == "json" || name == "as" },
 	})
 	switch {
 	case errors.Is(err, flag.ErrHelp):

@@ -71,6 +71,7 @@ func (c *call) actInServer(ctx context.Context, name string, arguments json.RawM
 	if err != nil {
 		return nil, err
 	}
+	remote.As = c.as
 	return remote.Act(ctx, name, arguments)
 }
 
@@ -80,7 +81,7 @@ func (c *call) actAtGateway(ctx context.Context, name string, arguments json.Raw
 	if err != nil {
 		return nil, err
 	}
-	answer, err := door.Act(ctx, name, arguments)
+	answer, err := door.Act(authserver.WithOperator(ctx, c.as), name, arguments)
 	return answer, errors.Join(err, shut())
 }
 
@@ -90,7 +91,7 @@ func (c *call) actOnStores(ctx context.Context, name string, arguments json.RawM
 		return nil, err
 	}
 	defer shut()
-	return door.Act(ctx, name, arguments)
+	return door.Act(authserver.WithOperator(ctx, c.as), name, arguments)
 }
 
 // errNoLedger says that the issuer's database is not on this machine, as where a gateway runs by itself.

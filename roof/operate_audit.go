@@ -40,7 +40,7 @@ func auditList(fs *flag.FlagSet) action {
 	fs.StringVar(&f.User, "user", "", "`address` or id of a person: what they did, and what was done to them (default all)")
 	fs.StringVar(&f.Tool, "tool", "", "`name` of a tool; with --gateway UPSTREAM/TOOL (default all)")
 	fs.StringVar(&f.Grant, "grant", "", "`id` of a grant (default all)")
-	fs.StringVar(&f.Actor, "actor", "", "`who`, as the list writes it: user:ID, client:ID, operator, system, address:… (default all)")
+	fs.StringVar(&f.Actor, "actor", "", "`who`, as the list writes it: user:ID, client:ID, operator (any) or operator:NAME, system, address:… (default all)")
 	fs.StringVar(&f.Action, "action", "", "`what`: an act such as token.issue, or the noun of several, such as token (default all)")
 	fs.StringVar(&f.Outcome, "outcome", "", "what became of it: `ok`, refused, failed, or observed, which would have been refused (default all)")
 	fs.StringVar(&since, "since", "", "how far back, such as 24h, or from `when` on: 2026-01-31, or with the time 2026-01-31T12:00:00Z (default all)")

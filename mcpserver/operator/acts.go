@@ -38,9 +38,6 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Reason }
 
-// actor is who stands in the lines that this door writes.
-const actor = "operator"
-
 // Act is one thing the operator can do: JSON in, a value out that JSON can write.
 type Act = func(ctx context.Context, arguments json.RawMessage) (any, error)
 
@@ -160,7 +157,7 @@ func (d *Desk) SetMode(ctx context.Context, m ModeSpec) error {
 			return refused
 		}
 	}
-	err := d.modes.Set(ctx, rollout.Setting{Tenant: m.Tenant, Tool: m.Tool, Mode: guard.Mode(m.Mode)}, actor)
+	err := d.modes.Set(ctx, rollout.Setting{Tenant: m.Tenant, Tool: m.Tool, Mode: guard.Mode(m.Mode)}, audit.OperatorOf(ctx))
 	if errors.Is(err, rollout.ErrMode) {
 		return &Refusal{fmt.Sprintf("there is no mode %.80q", m.Mode), err.Error()}
 	}
@@ -178,7 +175,7 @@ func (d *Desk) KeepCalls(ctx context.Context, s CallSetting) error {
 	if s.Tenant == "" {
 		return &Refusal{"it is not said whose calls", "give --tenant ('*' for all that have no setting of their own)"}
 	}
-	err := d.calls.Set(ctx, s, actor)
+	err := d.calls.Set(ctx, s, audit.OperatorOf(ctx))
 	if errors.Is(err, calls.ErrKeep) {
 		return &Refusal{fmt.Sprintf("%.80q cannot be kept", s.Keep), err.Error()}
 	}

@@ -11,7 +11,7 @@ import (
 // Event is one line. It never holds a secret.
 type Event struct {
 	Time    time.Time
-	Actor   string // who: "user:ID", "client:ID", "operator", "system"; of a stranger "address:…"
+	Actor   string // who: "user:ID", "client:ID", "operator:NAME", "system"; of a stranger "address:…"
 	Action  string // what: noun.verb, e.g. "grant.end"
 	Target  string // to whom: an id
 	Tenant  string // for which tenant; empty when it concerns none
@@ -38,12 +38,14 @@ type Record struct {
 
 // Filter says which lines to list; empty members match all.
 type Filter struct {
-	Tenant, Client, Grant, Actor, Outcome string
-	Action                                string    // noun.verb, or a noun for all of its acts
-	User                                  string    // the id of a person: what they did, and what was done to them
-	Tool                                  string    // the name of a tool: its calls, and what was set for it
-	Since, Until                          time.Time // not before, and before
-	Limit                                 int       // at most this many; 0: 100
+	Tenant, Client, Grant, Outcome string
+	// Actor is one, or operator for all of them. One who stated a name is matched by what stands before the local user, too.
+	Actor        string
+	Action       string    // noun.verb, or a noun for all of its acts
+	User         string    // the id of a person: what they did, and what was done to them
+	Tool         string    // the name of a tool: its calls, and what was set for it
+	Since, Until time.Time // not before, and before
+	Limit        int       // at most this many; 0: 100
 }
 
 // Log is where lines go. Record returns only when the line is kept; on an error the caller does not act.

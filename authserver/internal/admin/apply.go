@@ -110,7 +110,7 @@ func (d *Door) do(ctx context.Context, p *plan) error {
 		return err
 	}
 	for _, r := range p.resources {
-		if err := d.Catalogue.PutResource(ctx, r, d.resourcePut(r)); err != nil {
+		if err := d.Catalogue.PutResource(ctx, r, d.resourcePut(ctx, r)); err != nil {
 			return err
 		}
 	}

@@ -94,7 +94,7 @@ func (d *Door) Together(ctx context.Context, do func(*Door) error) error {
 }
 
 // actor is who stands in the lines that this door writes.
-const actor = "operator"
+func actor(ctx context.Context) grant.Actor { return grant.Actor(audit.OperatorOf(ctx)) }
 
 // Refusal is an act that cannot be done as it was asked for. The operator reads both sentences.
 type Refusal = registrar.Refusal
@@ -117,7 +117,7 @@ func (d *Door) Registrar() *registrar.Registrar {
 
 // record writes the line of an act. Only when it returns nil may the act happen.
 func (d *Door) record(ctx context.Context, e audit.Event) error {
-	e.Time, e.Actor = d.now(), actor
+	e.Time, e.Actor = d.now(), audit.OperatorOf(ctx)
 	if err := d.Audit.Record(ctx, e); err != nil {
 		return fmt.Errorf("writing the audit line of %s: %w", e.Action, err)
 	}
@@ -127,7 +127,7 @@ func (d *Door) record(ctx context.Context, e audit.Event) error {
 // recordAll writes the lines of several acts. Only when it returns nil may any of them happen.
 func (d *Door) recordAll(ctx context.Context, events []audit.Event) error {
 	for i := range events {
-		events[i].Time, events[i].Actor = d.now(), actor
+		events[i].Time, events[i].Actor = d.now(), audit.OperatorOf(ctx)
 	}
 	if err := d.Audit.RecordAll(ctx, events); err != nil {
 		return fmt.Errorf("writing %d audit lines: %w", len(events), err)

@@ -40,7 +40,7 @@ func (d *Door) EndGrant(ctx context.Context, id, reason string) error {
 		return refuse("choose other words", "that is what stands there when a client ended its grant itself; a machine client could begin anew")
 	}
 	return d.later.Do(ctx, func(ctx context.Context) error {
-		err := d.Ledger.End(ctx, actor, id, reason)
+		err := d.Ledger.End(ctx, actor(ctx), id, reason)
 		if err != nil {
 			return unknown(err, grant.ErrNotFound, "grant", id)
 		}

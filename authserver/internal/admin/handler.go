@@ -41,8 +41,9 @@ type problem struct {
 	Hint    string `json:"hint,omitempty"`
 }
 
-// Handler serves the acts: POST /acts/NAME with the arguments as JSON. It asks nobody who they are: it belongs on a socket that only the
-// operator can reach. Errors are shown as they are, for the same reason.
+// Handler serves the acts: POST /acts/NAME with the arguments as JSON. It belongs on a socket that only the
+// operator can reach: it asks nobody for a proof, and shows errors as they are. Audit lines name the local user at the other end of the socket of Listen, and the name that
+// they stated.
 func (d *Door) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /acts/{name}", func(w http.ResponseWriter, r *http.Request) {
@@ -73,7 +74,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (json.RawMessage, e
 			return nil, fmt.Errorf("giving the act its time: %w", err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), most)
+	ctx, cancel := context.WithTimeout(named(r), most)
 	defer cancel()
 	return d.Act(ctx, name, arguments)
 }

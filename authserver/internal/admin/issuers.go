@@ -84,7 +84,7 @@ func (d *Door) DistrustIssuer(ctx context.Context, issuer string) error {
 		}
 	}
 	return d.later.Do(ctx, func(ctx context.Context) error {
-		ended, err := d.Ledger.EndAll(ctx, actor, grant.Filter{AssertedBy: issuer}, ReasonDistrusted)
+		ended, err := d.Ledger.EndAll(ctx, actor(ctx), grant.Filter{AssertedBy: issuer}, ReasonDistrusted)
 		if err == nil && gone && ended == 0 {
 			return refuse("gatehouse issuer list shows them", "nobody trusts issuer %.200q", issuer)
 		}

@@ -65,14 +65,14 @@ func (d *Door) RotateKey(ctx context.Context, k KeyTurn) (kid string, err error)
 	if !slices.Contains(used, k.Algorithm) {
 		return "", refuse("name one with --algorithm; in use: "+strings.Join(used, " "), "nothing is signed with the algorithm %.80q here", k.Algorithm)
 	}
-	return d.Keys.Rotate(ctx, actor, k.Algorithm, k.Soon) // the key and its line are kept in one transaction
+	return d.Keys.Rotate(ctx, audit.OperatorOf(ctx), k.Algorithm, k.Soon) // the key and its line are kept in one transaction
 }
 
 // WithdrawKey takes a key out of use and out of the key set at once: every token that it signed is worth nothing as soon as a resource hears of it. The key set says it; the
 // list of ended grants says it sooner to who follows that. The ledger goes first here: tokens of a key that is on the list and signs on would be refused without end. What was
 // cut short is finished by doing it again, and by whoever serves when they next restore the list.
 func (d *Door) WithdrawKey(ctx context.Context, k KeyEnd) (done KeyEnded, err error) {
-	err = d.Keys.Withdraw(ctx, actor, k.KID, k.Emergency)
+	err = d.Keys.Withdraw(ctx, audit.OperatorOf(ctx), k.KID, k.Emergency)
 	switch {
 	case errors.Is(err, keyring.ErrNotFound):
 		if done.Again, err = d.withdrawn(ctx, k.KID, err); err != nil {
@@ -122,7 +122,7 @@ func (d *Door) Reseal(ctx context.Context, a Resealing) (done Resealed, err erro
 		return done, refuse("give the new key as key-encryption-key and the one of now as previous-key-encryption-key to every replica, then gatehouse key reseal",
 			"the key-encryption key comes from the settings here: under another one nothing would start again")
 	}
-	if done.Rows, done.Under, err = d.Keys.Reseal(ctx, actor, nil); err == nil && done.Rows == 0 {
+	if done.Rows, done.Under, err = d.Keys.Reseal(ctx, audit.OperatorOf(ctx), nil); err == nil && done.Rows == 0 {
 		err = refuse("for another key, give it as key-encryption-key and the one of now as previous-key-encryption-key to every replica first",
 			"everything lies under the key-encryption key %s already", done.Under)
 	}
@@ -138,6 +138,6 @@ func (d *Door) resealUnder(ctx context.Context, next config.Secret) (done Reseal
 	if err != nil {
 		return done, err
 	}
-	done.Rows, done.Under, err = d.Keys.Reseal(ctx, actor, sealer)
+	done.Rows, done.Under, err = d.Keys.Reseal(ctx, audit.OperatorOf(ctx), sealer)
 	return done, err
 }

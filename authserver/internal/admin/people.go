@@ -143,7 +143,7 @@ func (d *Door) EnableUser(ctx context.Context, who string) error {
 // endPerson ends a person's grants, after what makes new ones has ended.
 func (d *Door) endPerson(ctx context.Context, f grant.Filter, reason string) error {
 	return d.later.Do(ctx, func(ctx context.Context) error {
-		_, err := d.Ledger.EndAll(ctx, actor, f, reason)
+		_, err := d.Ledger.EndAll(ctx, actor(ctx), f, reason)
 		return err
 	})
 }

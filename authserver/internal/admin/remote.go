@@ -27,7 +27,11 @@ const maxAnswer = 256 << 20
 const patience = 10 * time.Second
 
 // Remote does acts inside a running server, through its socket.
-type Remote struct{ client *http.Client }
+type Remote struct {
+	// As is the name that the operator states; empty: none.
+	As     string
+	client *http.Client
+}
 
 // Reach finds the server that runs on a data directory, or answers ErrNoServer.
 func Reach(ctx context.Context, dir string) (*Remote, error) {
@@ -47,7 +51,7 @@ func Reach(ctx context.Context, dir string) (*Remote, error) {
 		return nil, fmt.Errorf("reaching the running server: %w", err)
 	}
 	_ = probe.Close() // it was only asked whether somebody is there
-	return &Remote{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}, nil
+	return &Remote{client: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}, nil
 }
 
 // Act does the act inside the server; see Door.Act. Without an answer it is ErrUnsaid.
@@ -60,6 +64,9 @@ func (r *Remote) Act(ctx context.Context, name string, arguments json.RawMessage
 		return nil, fmt.Errorf("asking the running server: %w", err)
 	}
 	request.Header.Set("Content-Type", "application/json")
+	if r.As != "" {
+		request.Header.Set(asHeader, r.As)
+	}
 	response, err := r.client.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsaid, err)

@@ -40,7 +40,7 @@ func (d *Door) PutResource(ctx context.Context, r issuer.Resource) error {
 	if err := d.keyFor(ctx, r.Algorithm); err != nil {
 		return err
 	}
-	if err := d.Catalogue.PutResource(ctx, r, d.resourcePut(r)); err != nil {
+	if err := d.Catalogue.PutResource(ctx, r, d.resourcePut(ctx, r)); err != nil {
 		return err
 	}
 	_, err = d.Resources.Refresh(ctx)
@@ -101,7 +101,7 @@ func (d *Door) RemoveResource(ctx context.Context, uri string) error {
 	if d.Resources.Fixed(uri) {
 		return refuse("take it away there, and restart", "the resource %s is the configuration's", uri)
 	}
-	err := d.Catalogue.DeleteResource(ctx, uri, d.resourceEvent("resource.remove", uri, ""))
+	err := d.Catalogue.DeleteResource(ctx, uri, d.resourceEvent(ctx, "resource.remove", uri, ""))
 	if errors.Is(err, issuer.ErrNoResource) {
 		return &Refusal{Reason: fmt.Sprintf("there is no resource %.200q", uri), Hint: "gatehouse resource list shows them", Err: err}
 	}
@@ -113,10 +113,10 @@ func (d *Door) RemoveResource(ctx context.Context, uri string) error {
 }
 
 // resourcePut is the line of a resource that is made or replaced.
-func (d *Door) resourcePut(r issuer.Resource) audit.Event {
-	return d.resourceEvent("resource.put", r.URI, oauth.FormatScope(r.ScopeNames()))
+func (d *Door) resourcePut(ctx context.Context, r issuer.Resource) audit.Event {
+	return d.resourceEvent(ctx, "resource.put", r.URI, oauth.FormatScope(r.ScopeNames()))
 }
 
-func (d *Door) resourceEvent(action, uri, detail string) audit.Event {
-	return audit.Event{Time: d.now(), Actor: actor, Action: action, Target: uri, Detail: detail}
+func (d *Door) resourceEvent(ctx context.Context, action, uri, detail string) audit.Event {
+	return audit.Event{Time: d.now(), Actor: audit.OperatorOf(ctx), Action: action, Target: uri, Detail: detail}
 }

@@ -13,8 +13,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
 // serve puts the door on the socket of dir until the test ends.
@@ -156,6 +162,57 @@ func TestAnswersHoldNoHashes(t *testing.T) {
 	for _, hash := range []string{"argon2", "sha256$"} {
 		if strings.Contains(answers, hash) {
 			t.Errorf("an answer holds a hash (%s)", hash)
+		}
+	}
+}
+
+// Who acts through the socket stands in the audit: the local user at its other end, whom the system names, and the name that they stated. Lines of refusals and of
+// grants that end have it, too.
+func TestOperatorsHaveNamesInTheAudit(t *testing.T) {
+	ctx, o, dir := context.Background(), open(t), t.TempDir()
+	serve(t, o, dir)
+	local := admin.LocalUser()
+	act := func(as, name, arguments string) error {
+		t.Helper()
+		remote, err := admin.Reach(ctx, dir)
+		must(t, err)
+		remote.As = as
+		_, err = remote.Act(ctx, name, json.RawMessage(arguments))
+		return err
+	}
+	must(t, act("", "tenant.create", `{"ID":"acme"}`))
+	must(t, act("dora@ops.example", "tenant.create", `{"ID":"globex"}`))
+	must(t, act("eve (root)", "tenant.create", `{"ID":"initech"}`)) // no name: a line of its own making is not to be had
+	must(t, act(local, "user.create", `{"Email":"ann@acme.example","Tenant":"acme"}`))
+	if act("dora@ops.example", "tenant.create", `{"ID":"acme"}`) == nil {
+		t.Error("a tenant twice")
+	}
+	var u struct{ ID string }
+	raw, err := o.store.UserByEmail(ctx, "ann@acme.example")
+	must(t, err)
+	u.ID = raw.ID
+	g := grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: "cli_1", UserID: u.ID, Resource: resourceURI, CreatedAt: now}
+	must(t, o.store.CreateClient(ctx, client.Client{ID: "cli_1", CreatedAt: now}))
+	must(t, o.store.PutCode(ctx, g, issuer.Code{Hash: "h", GrantID: g.ID, ClientID: "cli_1", CreatedAt: now, ExpiresAt: now}, audit.Event{Time: now, Actor: "user:" + u.ID}))
+	must(t, act("dora@ops.example", "user.disable", `"ann@acme.example"`))
+	dora := "operator:dora@ops.example (" + local + ")"
+	for filter, want := range map[string]map[string]int{
+		"operator":                  {"operator:" + local: 4, dora: 4},
+		"operator:" + local:         {"operator:" + local: 4},
+		"operator:dora@ops.example": {dora: 4},
+		dora:                        {dora: 4},
+		"operator:dora":             {},
+	} {
+		lines, err := o.Events(ctx, audit.Filter{Actor: filter, Action: "", Limit: 100})
+		must(t, err)
+		got := map[string]int{}
+		for _, l := range lines {
+			if l.Action != "role.put" {
+				got[l.Actor]++
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("--actor %s (-want +got)\n%s", filter, diff)
 		}
 	}
 }

@@ -38,7 +38,7 @@ type Grant struct {
 // Ended says whether the grant has ended.
 func (g Grant) Ended() bool { return !g.EndedAt.IsZero() }
 
-// Actor is who acts: "user:ID", "client:ID", "operator" or "system".
+// Actor is who acts: "user:ID", "client:ID", "operator:NAME" or "system".
 type Actor string
 
 // Filter says which grants to list; empty members match all.

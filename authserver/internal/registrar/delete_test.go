@@ -75,7 +75,7 @@ func TestADeletionThatWasCutShortIsFinishedByAskingAgain(t *testing.T) {
 				wantAlive(t, store, "g", false)
 				gone(t, r.Delete(ctx, who, c.ID))
 				events, err := store.Events(ctx, audit.Filter{Action: "client.delete", Limit: 10})
-				if err != nil || len(events) != 2 || events[0].Target != c.ID || events[0].Actor != string(who.Actor()) {
+				if err != nil || len(events) != 2 || events[0].Target != c.ID || events[0].Actor != string(who.Actor(ctx)) {
 					t.Errorf("the lines are %+v %v, want one of each try", events, err)
 				}
 			})

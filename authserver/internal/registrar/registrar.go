@@ -38,10 +38,10 @@ var Operator = Caller{operator: true}
 // Person is somebody who looks after a tenant's clients, if the ledger says so at each act. Nothing of another tenant's is there for them.
 func Person(userID, tenantID string) Caller { return Caller{userID: userID, tenantID: tenantID} }
 
-// Actor is the caller as audit lines name them.
-func (c Caller) Actor() grant.Actor {
+// Actor is the caller as audit lines name them; of the operator, with the name that the context has.
+func (c Caller) Actor(ctx context.Context) grant.Actor {
 	if c.operator {
-		return "operator"
+		return grant.Actor(audit.OperatorOf(ctx))
 	}
 	return grant.Actor("user:" + c.userID)
 }
@@ -158,7 +158,7 @@ func (r *Registrar) record(ctx context.Context, who Caller, e audit.Event) error
 	if err := r.allowed(ctx, who, e.Tenant); err != nil {
 		return err
 	}
-	e.Time, e.Actor = r.now(), string(who.Actor())
+	e.Time, e.Actor = r.now(), string(who.Actor(ctx))
 	if err := r.Audit.Record(ctx, e); err != nil {
 		return fmt.Errorf("writing the audit line of %s: %w", e.Action, err)
 	}

@@ -84,7 +84,7 @@ func (d *Door) recordFailure(r *http.Request, k keeper, err error) {
 	}
 	vars, ctx := mux.Vars(r), context.WithoutCancel(r.Context())
 	e := audit.Event{
-		Time: d.Engine.Now().UTC().Truncate(time.Second), Actor: string(k.caller.Actor()), Action: k.action, Outcome: audit.Failed,
+		Time: d.Engine.Now().UTC().Truncate(time.Second), Actor: string(k.caller.Actor(r.Context())), Action: k.action, Outcome: audit.Failed,
 		Target: fmt.Sprintf("%.80s", vars["client"]+vars["role"]), Detail: fmt.Sprintf("%.*s", mostSaid, err.Error()),
 	}
 	if tenant.ValidID(vars["tenant"]) {

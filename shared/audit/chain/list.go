@@ -64,11 +64,16 @@ func conditions(f audit.Filter) (where string, args []any) {
 		all = append(all, strings.ReplaceAll(condition, "?", "$"+strconv.Itoa(len(args))))
 	}
 	for _, is := range []struct{ column, value string }{
-		{"tenant", f.Tenant}, {"client", f.Client}, {"grant_id", f.Grant}, {"actor", f.Actor}, {"outcome", f.Outcome},
+		{"tenant", f.Tenant}, {"client", f.Client}, {"grant_id", f.Grant}, {"outcome", f.Outcome},
 	} {
 		if is.value != "" {
 			also(is.column+" = ?", is.value)
 		}
+	}
+	if f.Actor == audit.Operator {
+		also("(actor = ? OR substr(actor, 1, length(?) + 1) = ? || ':')", f.Actor)
+	} else if f.Actor != "" {
+		also("(actor = ? OR substr(actor, 1, length(?) + 2) = ? || ' (')", f.Actor)
 	}
 	if f.Action != "" {
 		also("(action = ? OR substr(action, 1, length(?) + 1) = ? || '.')", f.Action)
