@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
 // Resource is a protected MCP server whose tokens the issuer signs; see issuer.Resource.
@@ -133,6 +134,8 @@ func (c Config) resolve(sealed bool) (resolved, error) {
 	switch {
 	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.User != nil:
 		return r, fmt.Errorf("issuer %q is not an http(s) URL; give it as https://auth.example.com", c.Issuer)
+	case oauth.CheckPlain(c.Issuer) != nil:
+		return r, fmt.Errorf("issuer %q %w", c.Issuer, oauth.CheckPlain(c.Issuer))
 	case c.Issuer != u.Scheme+"://"+u.Host:
 		return r, fmt.Errorf("issuer %q must have no path, query, fragment or trailing slash", c.Issuer)
 	case !issuer.PlainURL(c.Issuer):

@@ -106,15 +106,21 @@ func (c Config) Relaxations() []config.Relaxation {
 
 // resolve fills and checks. The error names the field and what to do.
 func (c Config) resolve() (Config, error) {
-	uri, err := oauth.ParseResource(c.Resource)
-	if err != nil || uri != c.Resource {
-		return c, fmt.Errorf("resource %q is not a canonical URI (RFC 8707 §2): give it as https://mcp.example.com/mcp", c.Resource)
+	uri, err := oauth.PlainResource(c.Resource)
+	if err != nil {
+		return c, fmt.Errorf("resource %q is %w; give it as https://mcp.example.com/mcp", c.Resource, err)
+	}
+	if uri != c.Resource {
+		return c, fmt.Errorf("resource %q is not in its plain form (RFC 8707 section 2); give it as %s", c.Resource, uri)
 	}
 	if strings.Contains(c.Resource, "?") {
 		return c, fmt.Errorf("resource %q has a query, which an MCP server's URL does not", c.Resource)
 	}
 	if c.Issuer == "" {
 		return c, errors.New("issuer is not set; give the issuer identifier, as https://auth.example.com")
+	}
+	if err := oauth.CheckPlain(c.Issuer); err != nil {
+		return c, fmt.Errorf("issuer %q %w", c.Issuer, err)
 	}
 	for name, value := range map[string]string{"resource": c.Resource, "issuer": c.Issuer} {
 		u, err := url.Parse(value)

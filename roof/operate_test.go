@@ -111,6 +111,10 @@ func TestARefusedActIsOneLineAndAHint(t *testing.T) {
 	complaint(t, code, stderr, 1, "there is no grant")
 	code, _, stderr = run(t, "role", "put", "--tenant", "acme", "--role", "reader", "--scopes", "customers:raed", "--data-dir", dir)
 	complaint(t, code, stderr, 1, `no resource has the scope "customers:raed"; there are: customers:read`)
+	for _, uri := range []string{"https://notes.example.com:443/mcp", "https://Notes.example.com/mcp", "https://notes.example.com./mcp", "HTTPS://notes.example.com/mcp"} {
+		code, _, stderr = run(t, "resource", "put", uri, "--name", "Notes", "--scope", "notes:read=Read your notes", "--data-dir", dir)
+		complaint(t, code, stderr, 1, "give it as https://notes.example.com/mcp")
+	}
 	code, _, stderr = run(t, "policy", "set", "--tenant", "acme", "--clients", "cli_nobody", "--data-dir", dir)
 	complaint(t, code, stderr, 1, "cli_nobody")
 	code, _, stderr = run(t, "user", "disable", "nobody@acme.example", "--data-dir", dir)

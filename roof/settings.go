@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
 // settings are the words that every command reads, so that one file serves them all.
@@ -180,6 +181,9 @@ func (s *settings) checkURL(name, value string) error {
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return misused("give it as https://mcp.example.com/mcp", fmt.Errorf("%s %q is not an http(s) URL", name, value))
+	}
+	if err := oauth.CheckPlain(value); err != nil {
+		return misused("clients compare it byte for byte", fmt.Errorf("%s %q %w", name, value, err))
 	}
 	host := u.Hostname()
 	if ip, err := netip.ParseAddr(host); u.Scheme == "http" && host != "localhost" && (err != nil || !ip.IsLoopback()) && !s.insecureHTTP {

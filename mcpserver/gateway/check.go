@@ -58,6 +58,9 @@ func (f *File) check() error {
 	if f.Issuer == "" {
 		return errors.New("issuer is not set; give the issuer identifier, as https://auth.example.com")
 	}
+	if err := oauth.CheckPlain(f.Issuer); err != nil {
+		return fmt.Errorf("issuer %q %w", f.Issuer, err)
+	}
 	if _, err := f.checkURL("issuer", f.Issuer); err != nil {
 		return err
 	}
@@ -117,9 +120,12 @@ func (f *File) checkUpstream(u *Upstream) error {
 		return errors.New("its name is not a word of a-z, 0-9 and hyphens, 32 at most")
 	}
 	fill(&u.Title, u.Name)
-	uri, err := oauth.ParseResource(u.Resource)
-	if err != nil || uri != u.Resource || strings.Contains(uri, "?") {
-		return fmt.Errorf("resource %q is not a canonical URI without a query (RFC 8707 §2): give it as https://mcp.example.com/%s", u.Resource, u.Name)
+	uri, err := oauth.PlainResource(u.Resource)
+	if err != nil || strings.Contains(uri, "?") {
+		return fmt.Errorf("resource %q is not an absolute http(s) URI without query, fragment, userinfo and dot segments (RFC 8707 section 2); give it as https://mcp.example.com/%s", u.Resource, u.Name)
+	}
+	if uri != u.Resource {
+		return fmt.Errorf("resource %q is not in its plain form (RFC 8707 section 2); give it as %s", u.Resource, uri)
 	}
 	if _, err := f.checkURL("resource", u.Resource); err != nil {
 		return err

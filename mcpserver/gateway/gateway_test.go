@@ -83,7 +83,7 @@ func TestNothingOfTheCallersGoesOn(t *testing.T) {
 		}
 	}
 	slices.Sort(names)
-	want := []string{"Accept", "Content-Length", "Content-Type", "Gatehouse-Caller", "User-Agent", "X-Request-Id"}
+	want := []string{"Accept", "Accept-Encoding", "Content-Length", "Content-Type", "Gatehouse-Caller", "User-Agent", "X-Request-Id"}
 	if !slices.Equal(names, want) {
 		t.Errorf("the server gets the headers %v, want %v", names, want)
 	}

@@ -90,12 +90,15 @@ type Guard struct {
 
 // New makes a guard. It fetches nothing yet.
 func New(c Config) (*Guard, error) {
-	uri, err := oauth.ParseResource(c.Resource)
-	if err != nil || uri != c.Resource {
-		return nil, fmt.Errorf("resource %q is not a canonical URI (RFC 8707 §2)", c.Resource)
+	uri, err := oauth.PlainResource(c.Resource)
+	if err != nil {
+		return nil, fmt.Errorf("resource %q is %w", c.Resource, err)
 	}
-	if _, err := url.ParseRequestURI(c.Issuer); err != nil || c.Issuer == "" {
-		return nil, fmt.Errorf("issuer %q is not a URL", c.Issuer)
+	if uri != c.Resource {
+		return nil, fmt.Errorf("resource %q is not in its plain form (RFC 8707 section 2); give it as %s", c.Resource, uri)
+	}
+	if err := oauth.CheckPlain(c.Issuer); err != nil {
+		return nil, fmt.Errorf("issuer %q %w", c.Issuer, err)
 	}
 	if c.Revoked == nil {
 		return nil, errors.New("nobody tells the guard which grants have ended")

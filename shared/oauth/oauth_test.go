@@ -71,6 +71,35 @@ func TestParseResource(t *testing.T) {
 	}
 }
 
+func TestPlainResource(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://mcp.example:443/mcp": "https://mcp.example/mcp", "http://mcp.example:80": "http://mcp.example", "http://mcp.example:443/": "http://mcp.example:443", "https://mcp.example:0443/mcp": "https://mcp.example/mcp",
+		"https://MCP.example./mcp": "https://mcp.example/mcp", "https://mcp.example:/mcp?x": "https://mcp.example/mcp?x", "https://[0:0::1]:443/mcp": "https://[::1]/mcp", "http://127.0.0.1:8081/a%2Fb": "http://127.0.0.1:8081/a%2Fb",
+		"https://mcp.example/a/../mcp": "", "https://mcp.example/%2e%2e/mcp": "", "https://mcp.example../mcp": "", "https://127.1/mcp": "", "https://0x7f000001/mcp": "", "https://2130706433/mcp": "", "https://mcp.example:65536/mcp": "", "https://./mcp": "",
+	} {
+		if got, err := oauth.PlainResource(in); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q %v, want %q", in, got, err, want)
+		}
+	}
+}
+
+// An address of ours is written as every reader writes it, or refused with the form that is.
+func TestAddressesAreInTheirPlainForm(t *testing.T) {
+	for in, plain := range map[string]string{
+		"https://auth.example": "", "http://localhost:9000": "", "https://auth.example/Tenant/": "", "https://auth.example:8443": "", "http://[::1]:9000": "",
+		"https://auth.example:443": "https://auth.example", "http://localhost:80": "http://localhost", "HTTPS://auth.example": "https://auth.example", "https://Auth.Example/Tenant/": "https://auth.example/Tenant/",
+		"https://auth.example.": "https://auth.example", "https://auth.example.:443/x": "https://auth.example/x", "https://auth.example:": "https://auth.example", "http://localhost:09000": "http://localhost:9000",
+		"auth.example": "-", "https://": "-", "https://m\u00fcp.example": "-", "https://u@auth.example": "-", "https://auth.example..": "-", "https://127.1": "-", "ftp://auth.example": "-",
+	} {
+		err := oauth.CheckPlain(in)
+		switch {
+		case plain == "" && err == nil, plain == "-" && err != nil:
+		case plain == "" || plain == "-" || err == nil || !strings.HasSuffix(err.Error(), "give it as "+plain):
+			t.Errorf("%q: %v, want %q", in, err, plain)
+		}
+	}
+}
+
 // A value cannot leave its quotes, nor its line (RFC 9110 §5.6.4).
 func TestChallenge(t *testing.T) {
 	for want, c := range map[string]oauth.Challenge{

@@ -58,7 +58,7 @@ func (d *Door) checkResource(r issuer.Resource) (issuer.Resource, error) {
 	life := r.TokenLife
 	checked, err := r.Check(d.Resources.Life())
 	if err != nil {
-		return r, refuse("", "%v", err)
+		return r, refuse("gatehouse resource put -h says what a resource may have", "%v", err)
 	}
 	if checked.TokenLife = life; life%time.Second != 0 { // 0 follows the issuer's
 		return r, refuse("", "tokens of %s cannot live for %s: it is no whole number of seconds", r.URI, life)

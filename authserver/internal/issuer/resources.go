@@ -144,16 +144,19 @@ func PlainURL(uri string) bool { return plainURL.MatchString(uri) }
 
 // Check fills what a resource leaves open, life for that of its tokens, and says what is wrong with the rest.
 func (r Resource) Check(life time.Duration) (Resource, error) {
-	uri, err := oauth.ParseResource(r.URI)
-	if err != nil || uri != r.URI {
-		return r, fmt.Errorf("resource %q is not a canonical URI (RFC 8707 §2): lower-case scheme and host, no fragment, no lone slash", r.URI)
+	uri, err := oauth.PlainResource(r.URI)
+	if err != nil {
+		return r, fmt.Errorf("resource %q is %w", r.URI, err)
+	}
+	if uri != r.URI {
+		return r, fmt.Errorf("resource %q is not in its plain form (RFC 8707 section 2); give it as %s", r.URI, uri)
 	}
 	if !PlainURL(r.URI) {
 		return r, fmt.Errorf("resource %q has a character that a client's shell or page could take for its own", r.URI)
 	}
 	for _, alias := range r.Aliases {
 		if uri, err := oauth.ParseIndicator(alias); err != nil || uri != alias {
-			return r, fmt.Errorf("resource %s: alias %q is not a canonical URI", r.URI, alias)
+			return r, fmt.Errorf("resource %s: alias %q is not in its plain form: an absolute URI without fragment and userinfo; of http(s) with scheme and host in small letters, without default port", r.URI, alias)
 		}
 	}
 	if r.Algorithm == "" {
