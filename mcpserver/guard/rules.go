@@ -222,8 +222,12 @@ func (t *Table) decide(c mcp.Caller, m *message.Message) Decision {
 		return t.Decide(c, KindTool, m.Name)
 	case "prompts/get":
 		return t.Decide(c, KindPrompt, m.Name)
-	case "resources/read", "resources/subscribe", "resources/unsubscribe":
+	case "resources/read":
 		return t.Decide(c, KindResource, m.URI)
+	case "resources/subscribe", "resources/unsubscribe": // revision 2026-07-28 removed both: without a URI they are methods like others
+		if m.URI != "" {
+			return t.Decide(c, KindResource, m.URI)
+		}
 	}
 	if m.Answer || isOpening(m.Method) || m.ID == nil && strings.HasPrefix(m.Method, "notifications/") {
 		return Decision{Allowed: true, Reason: ReasonOpen}

@@ -181,3 +181,27 @@ func FuzzSpellings(f *testing.F) {
 	must(f, err)
 	f.Fuzz(func(t *testing.T, uri string) { checkSpelling(t, table, uri) })
 }
+
+// A subscription that names no resource is a method like others: revision 2026-07-28 has removed it, and the server's
+// own 404 passes where the method may.
+func TestSubscriptionWithoutURIIsDecidedByTheMethodsRules(t *testing.T) {
+	for _, method := range []string{"resources/subscribe", "resources/unsubscribe"} {
+		for may, want := range map[string]int{method: 1, "another": 0} {
+			f := newFort(t, func(p *guard.Policy) {
+				rules := secrets
+				rules.Methods = []guard.Rule{{Name: may}}
+				tables, err := guard.Always(rules)
+				must(t, err)
+				p.Tables = tables
+			})
+			f.send(f.token(), `{"jsonrpc":"2.0","id":1,"method":"`+method+`","params":{}}`)
+			if got := len(f.behind.got()); got != want {
+				t.Errorf("%s without a URI, with a rule for %s: got %d requests at the server, want %d", method, may, got, want)
+			}
+			f.send(f.token(), `{"jsonrpc":"2.0","id":1,"method":"`+method+`","params":{"uri":"file:///private/key.txt"}}`)
+			if got := len(f.behind.got()); got != 0 {
+				t.Errorf("%s of a secret, with a rule for %s: got %d requests at the server, want none", method, may, got)
+			}
+		}
+	}
+}
