@@ -127,6 +127,9 @@ func (d *Desk) Record(server string) func(guard.Record) {
 	}
 }
 
+// CallsWaiting is how many records of calls wait to be written.
+func (d *Desk) CallsWaiting() int { return d.calls.State().Waiting }
+
 // Begin records a call of a server's tool that is about to be passed on; see guard.Policy.
 func (d *Desk) Begin(server string) func(context.Context, *guard.Record) error {
 	return func(ctx context.Context, r *guard.Record) error {
