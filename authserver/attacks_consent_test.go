@@ -136,7 +136,7 @@ func TestTheAuditKnowsWhoEndedIt(t *testing.T) {
 	wantError(t, "its code", status, answer, 400, "invalid_grant")
 	events, err := h.Server.Operator().Events(t.Context(), audit.Filter{})
 	if err != nil || !slices.ContainsFunc(events, func(e audit.Record) bool {
-		return e.Action == "grant.end" && e.Actor == "user:usr_ann" && e.Tenant == "acme"
+		return e.Action == "grant.revoke" && e.Actor == "user:usr_ann" && e.Tenant == "acme"
 	}) {
 		t.Errorf("the audit: %+v %v, want a line of ann's", events, err)
 	}

@@ -129,7 +129,7 @@ func TestEachActLeavesItsLine(t *testing.T) {
 	want(refreshed[1], "client:"+a.ID, replayed["jti"].(string), "acme", a.ID, grantID, "once more")
 	want(line(t, all, "consent.deny", audit.Refused), "user:usr_ann", a.ID, "", a.ID, "", "customers:read for "+resourceURI)
 	want(refused[0], "client:"+a.ID, "", "", a.ID, "", "refresh_token: invalid_grant: the refresh token is unknown")
-	want(line(t, all, "grant.end", audit.OK), "client:"+a.ID, grantID, "acme", a.ID, grantID, "revoked by its client")
+	want(line(t, all, "grant.revoke", audit.OK), "client:"+a.ID, grantID, "acme", a.ID, grantID, "revoked by its client")
 	want(issued[1], "client:"+m.ID, "", "acme", m.ID, allowed[1].Grant, "client_credentials: customers:read for "+resourceURI)
 	want(refused[1], "client:"+m.ID, "", "acme", m.ID, "", "client_credentials: invalid_scope: ")
 	want(failed[0], registered.Actor, m.ID, "acme", m.ID, "", "invalid_client")

@@ -323,7 +323,6 @@ func TestMachineClients(t *testing.T) {
 
 // An operator's end of a machine client's grant stays, whatever the client does elsewhere in the meantime.
 func TestAMachineCannotUndoTheOperatorsEnd(t *testing.T) {
-	ctx := context.Background()
 	h := openHouse(t, func(c *authserverConfig) {
 		other := c.Resources[0]
 		other.URI = "https://other.example/mcp"
@@ -335,7 +334,7 @@ func TestAMachineCannotUndoTheOperatorsEnd(t *testing.T) {
 	}
 	_, answer := ask(resourceURI)
 	_, body := claims(t, answer["access_token"].(string))
-	must(t, h.Server.Operator().EndGrant(ctx, body["grant_id"].(string), "a test"))
+	revoke(t, h.Server.Operator(), body["grant_id"].(string), "a test")
 	for range 101 { // more than any list shows
 		_, answer := ask("https://other.example/mcp")
 		raw, _ := answer["access_token"].(string)

@@ -101,7 +101,7 @@ func TestAClientNarrowsItsToken(t *testing.T) {
 	if status != 200 || answer["scope"] != "customers:write" {
 		t.Errorf("after the role lost a scope: got %d %v", status, answer)
 	}
-	must(t, h.Server.Operator().EndGrant(t.Context(), first["grant_id"].(string), "test"))
+	revoke(t, h.Server.Operator(), first["grant_id"].(string), "test")
 	status, answer = a.token(exchanging(narrow))
 	wantError(t, "after the end of the permission", status, answer, 400, "invalid_request")
 	h.Clock.step(7 * time.Minute)

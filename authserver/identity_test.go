@@ -203,7 +203,7 @@ func TestUserInfoEnds(t *testing.T) {
 	ann := h.person("ann@acme.example")
 	first, second := get(ann), get(ann)
 	_, body := claims(t, first)
-	must(t, h.Server.Operator().EndGrant(t.Context(), body["grant_id"].(string), "test"))
+	revoke(t, h.Server.Operator(), body["grant_id"].(string), "test")
 	if r, _ := h.userInfo(first); r.StatusCode != 401 {
 		t.Errorf("after the end of the grant: got %d, want 401", r.StatusCode)
 	}
@@ -368,7 +368,7 @@ func TestSilence(t *testing.T) {
 	ends, err := h.Store.Grants(t.Context(), grant.Filter{UserID: "usr_ann", ClientID: a.ID, Alive: true})
 	must(t, err)
 	for _, g := range ends {
-		must(t, h.Server.Operator().EndGrant(t.Context(), g.ID, "test"))
+		revoke(t, h.Server.Operator(), g.ID, "test")
 	}
 	if got := silent(ann, a.identification("email")).Get("error"); got != "consent_required" {
 		t.Errorf("after the permission ended: got %q, want consent_required", got)

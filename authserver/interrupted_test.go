@@ -72,7 +72,7 @@ func TestInterruptedRevocationIsCompleted(t *testing.T) {
 			if err != nil || !g.Ended() || g.EndReason != grant.ReasonInterrupted {
 				t.Errorf("got %+v, %v; want it revoked as interrupted", g, err)
 			}
-			events, err := h.Store.Events(t.Context(), audit.Filter{Action: "grant.end"})
+			events, err := h.Store.Events(t.Context(), audit.Filter{Action: "grant.revoke"})
 			if err != nil || len(events) != 1 || events[0].Actor != "system" || events[0].Grant != id {
 				t.Errorf("got %+v, %v; want one record by system", events, err)
 			}

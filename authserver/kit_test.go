@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/cimd"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
@@ -513,4 +514,11 @@ func (h *house) clean() {
 			}
 		}
 	}
+}
+
+// revoke revokes one grant as the operator does.
+func revoke(t *testing.T, o *admin.Door, id, reason string) {
+	t.Helper()
+	_, err := o.RevokeGrants(t.Context(), admin.GrantSelection{ID: id, Reason: reason})
+	must(t, err)
 }

@@ -32,7 +32,8 @@ type (
 	RoleName         = admin.RoleName
 	PeopleAsked      = admin.PeopleAsked
 	PasswordSpec     = admin.PasswordSpec
-	MemberName       = admin.MemberName
+	RemovalSpec      = admin.RemovalSpec
+	DisableSpec      = admin.DisableSpec
 	RoleSpec         = admin.RoleSpec
 	UserSpec         = admin.UserSpec
 	UserMade         = admin.UserMade
@@ -45,7 +46,8 @@ type (
 	Act              = admin.Act
 	InitialTokenSpec = admin.InitialTokenSpec
 	IssuerSpec       = admin.IssuerSpec
-	GrantEnd         = admin.GrantEnd
+	GrantSelection   = admin.GrantSelection
+	GrantsRevoked    = admin.GrantsRevoked
 	KeyTurn          = admin.KeyTurn
 	ResourceFound    = admin.ResourceFound
 	KeyEnd           = admin.KeyEnd

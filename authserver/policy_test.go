@@ -249,7 +249,7 @@ func TestShuttingSomebodyOut(t *testing.T) {
 	access, refresh := a.tokens(ann, "customers:read")
 	code := a.code(ann, "customers:read")
 	page := ann.consentPage(a.authorization("customers:read"))
-	must(t, o.DisableUser(t.Context(), "ann@acme.example"))
+	must(t, o.DisableUser(t.Context(), admin.DisableSpec{User: "ann@acme.example"}))
 	if !ended(access) {
 		t.Error("her agent's token is not on the list of the ended")
 	}
@@ -286,7 +286,7 @@ func TestShuttingSomebodyOut(t *testing.T) {
 	}
 	acmes, renewsAcmes := for_("acme")
 	globexs, renewsGlobexs := for_("globex")
-	must(t, o.RemoveMember(t.Context(), admin.MemberName{Email: "carol@both.example", Tenant: "acme"}))
+	must(t, o.RemoveMember(t.Context(), admin.RemovalSpec{Email: "carol@both.example", Tenant: "acme"}))
 	if !ended(acmes) || a.alive(renewsAcmes) {
 		t.Error("what she allowed for acme goes on")
 	}

@@ -96,7 +96,7 @@ upstreams:
 	if got := call(); !got.ok() {
 		t.Fatalf("with a good token: %v", got)
 	}
-	operate("grant", "end", regexp.MustCompile(`grt_\S+`).FindString(operate("grant", "list")))
+	operate("grant", "revoke", regexp.MustCompile(`grt_\S+`).FindString(operate("grant", "list")))
 	turn := time.NewTicker(20 * time.Millisecond) // a grant may ask 600 times a minute
 	defer turn.Stop()
 	got = call()

@@ -63,7 +63,7 @@ func commands() []command {
 		{"issuer list", "", "list the identity providers that tenants trust", "--tenant acme", issuerList},
 		{"issuer distrust", "ISSUER", "end the trust in one, and what it let in", "https://login.acme.example", issuerDistrust},
 		{"grant list", "", "list what agents were allowed", "--tenant acme --alive", grantList},
-		{"grant end", "ID", "end a grant, and every token of it, at once", "grt_Jm3xR8uW0aYcT6vK2pQe9s --reason 'laptop lost'", grantEnd},
+		{"grant revoke", "[ID]", "revoke a grant, or all of a client, a person or a tenant, with every token, at once", "grt_Jm3xR8uW0aYcT6vK2pQe9s --reason 'laptop lost'", grantRevoke},
 		{"key list", "", "list the signing keys: next, active, retired", "--all", keyList},
 		{"key rotate", "", "make the next signing key", "--algorithm ES256", keyRotate},
 		{"key withdraw", "KID", "take a signing key out of use at once, with every token of it", "wq2XfTzL0mB8cD5vR1nYk7sJgHpEaUiOZx3M4tCbFhQ --emergency", keyWithdraw},
@@ -169,7 +169,8 @@ func (c *call) parse(words []string) (action, error) {
 	fs.Usage = func() {}
 	act, own := c.register(fs)
 	c.own = own
-	one := c.command.operand != "" && c.command.operand[0] != '['
+	maybe := c.command.operand == "[ID]"
+	one := maybe || c.command.operand != "" && c.command.operand[0] != '['
 	if one && len(words) > 0 && !isFlag(fs, words[0]) {
 		c.operand, words = words[0], words[1:]
 	}
@@ -196,7 +197,7 @@ func (c *call) parse(words []string) (action, error) {
 	if len(rest) > 0 {
 		return nil, misused(fmt.Sprintf("%s %s -h lists what it takes", Name, c.command.name), fmt.Errorf("%s does not take %.80q", c.command.name, rest[0]))
 	}
-	if one && c.operand == "" {
+	if one && !maybe && c.operand == "" {
 		return nil, misused(fmt.Sprintf("%s %s %s", Name, c.command.name, c.command.operand), fmt.Errorf("%s: which?", c.command.name))
 	}
 	return act, nil

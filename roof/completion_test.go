@@ -44,7 +44,7 @@ func TestCompletion(t *testing.T) {
 		{"gatehouse tenant ", "create list show rename"},
 		{"gatehouse rollout s", "set"},
 		{"gatehouse client create --redirect", "--redirect-uri"},
-		{"gatehouse grant end --rea", "--reason"},
+		{"gatehouse grant revoke --rea", "--reason"},
 		{"gatehouse nothing ", ""},
 	} {
 		words := strings.Split(row.line, " ")

@@ -60,6 +60,9 @@ func configValidate(*flag.FlagSet) action {
 		if err := c.serving().Check(); err != nil {
 			return opening(err)
 		}
+		if err := c.demoStaysHere(); err != nil {
+			return err
+		}
 		var relaxed []string
 		said := "the settings are right"
 		for _, r := range append(issuing.Relaxations(), c.serving().Relaxations()...) {

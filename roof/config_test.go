@@ -24,7 +24,7 @@ func TestConfig(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "gatehouse.yaml")
 	write := func(text string) { must(t, os.WriteFile(file, []byte(text), 0o600)) }
-	write("issuer: https://auth.example.com\nresource: https://mcp.example.com/mcp\ntoken-life: 5m\nredis: redis://:hunter2@cache:6379/0\nallowed-origins: [https://a.example, https://b.example]\n")
+	write("issuer: https://auth.example.com\nresource: https://mcp.example.com/mcp\ntoken-life: 5m\nredis: redis://:hunter2@cache:6379/0\nallowed-origins: [https://a.example, https://b.example]\ndemo: false\n")
 	env := map[string]string{"GATEHOUSE_TOKEN_LIFE": "7m", "GATEHOUSE_DATA_DIR": filepath.Join(dir, "data")}
 	code, out, errs := with(t, env, "config", "show", "--origin", "--config", file, "--log-level", "debug")
 	if code != 0 || strings.Contains(out, "hunter2") {
@@ -71,7 +71,7 @@ func TestConfig(t *testing.T) {
 			t.Error("an error shows a secret:", errs)
 		}
 	}
-	write("insecure-http: true\nissuer: http://auth.example.com\ninsecure-allow-anonymous: true\n")
+	write("insecure-http: true\nissuer: http://auth.example.com\ninsecure-allow-anonymous: true\ndemo: false\n")
 	if code, out, errs = with(t, nil, "config", "validate", "--config", file); code != 0 || strings.Count(out, "relaxed by insecure-") != 2 {
 		t.Errorf("relaxed settings: %d %s%s", code, out, errs)
 	}

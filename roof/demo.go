@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net/netip"
+	"net/url"
 	"path/filepath"
 	"strings"
 
@@ -31,6 +33,31 @@ func demoPeople() []person {
 		{email: "carol@consulting.example", name: "Carol", roles: [][2]string{{"acme", authserver.RoleReader}, {"globex", authserver.RoleReader}}},
 		{email: "admin@gatehouse.example", name: "Admin", operator: true},
 	}
+}
+
+// demoStaysHere refuses a demo where others can reach it, unless it was asked for: its accounts and clients are no one's who looks after them.
+func (c *call) demoStaysHere() error {
+	if !c.demo || c.origin["demo"] != "" {
+		return nil
+	}
+	for _, u := range []struct{ name, value string }{{"issuer", c.issuer}, {"resource", c.resource}} {
+		if u.value != "" && !isLoopback(u.value) {
+			return misused("say --demo=false, or --demo when demo accounts shall be there all the same",
+				fmt.Errorf("%s %q is not on this machine, and an empty store would be filled with demo accounts", u.name, u.value))
+		}
+	}
+	return nil
+}
+
+// isLoopback says whether a URL's host is this machine by its name: localhost, a name below it (RFC 6761 section 6.3), or a loopback address.
+func isLoopback(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return false
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
 // seed fills an empty store, and says whether it did. The passwords are on disk before the first account is made: an account whose password

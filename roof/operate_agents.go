@@ -114,7 +114,7 @@ func grantList(fs *flag.FlagSet) action {
 	f := authserver.GrantFilter{}
 	fs.StringVar(&f.TenantID, "tenant", "", "`id` of a tenant (default all)")
 	fs.StringVar(&f.ClientID, "client", "", "`id` of a client (default all)")
-	fs.StringVar(&f.UserID, "user", "", "`id` of a person (default all)")
+	fs.StringVar(&f.UserID, "user", "", "`address` or id of a person (default all)")
 	fs.BoolVar(&f.Alive, "alive", false, "only those that have not ended")
 	pageFlags(fs, &f.Limit, &f.After, "grant")
 	return func(ctx context.Context, c *call) error {
@@ -137,12 +137,24 @@ func grantList(fs *flag.FlagSet) action {
 	}
 }
 
-func grantEnd(fs *flag.FlagSet) action {
-	reason := fs.String("reason", "", "`why`, for the record")
+func grantRevoke(fs *flag.FlagSet) action {
+	s := authserver.GrantSelection{}
+	fs.StringVar(&s.Reason, "reason", "", "`why`, for the record")
+	fs.StringVar(&s.ClientID, "client", "", "in place of an ID: all of the client of this `id`")
+	fs.StringVar(&s.User, "user", "", "in place of an ID: all of the person of this `address` or id")
+	fs.StringVar(&s.TenantID, "tenant", "", "in place of an ID: all of the tenant of this `id`; with --client or --user, theirs in it")
 	return func(ctx context.Context, c *call) error {
-		if err := c.act(ctx, "grant.end", authserver.GrantEnd{ID: c.operand, Reason: *reason}, nil); err != nil {
+		s.ID = c.operand
+		if s.ID == "" && s.ClientID == "" && s.User == "" && s.TenantID == "" {
+			return misused(fmt.Sprintf("%s %s ID, or with --client, --user or --tenant", Name, c.command.name), fmt.Errorf("%s: which?", c.command.name))
+		}
+		var done authserver.GrantsRevoked
+		if err := c.act(ctx, "grant.revoke", s, &done); err != nil {
 			return err
 		}
-		return c.done(fmt.Sprintf("grant %s has ended, and every token of it", c.operand), fact{"id", c.operand})
+		if s.ID != "" {
+			return c.done(fmt.Sprintf("grant %s is revoked, and every token of it", s.ID), fact{"id", s.ID})
+		}
+		return c.done(fmt.Sprintf("revoked %d grants, and every token of them", done.Revoked), fact{"revoked", done.Revoked})
 	}
 }

@@ -165,9 +165,10 @@ func membersPart(members []authserver.Member) part {
 }
 
 func memberRemove(fs *flag.FlagSet) action {
-	s := authserver.MemberName{}
+	s := authserver.RemovalSpec{}
 	fs.StringVar(&s.Email, "email", "", "`address` of the person")
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant")
+	forceFlag(fs, &s.Force)
 	return func(ctx context.Context, c *call) error {
 		if err := c.act(ctx, "member.remove", s, nil); err != nil {
 			return err
@@ -191,9 +192,17 @@ func userList(fs *flag.FlagSet) action {
 	}
 }
 
-func userDisable(*flag.FlagSet) action {
+// forceFlag registers --force of a command that shuts somebody out.
+func forceFlag(fs *flag.FlagSet, force *bool) {
+	fs.BoolVar(force, "force", false, "also when nobody is left then who looks after a tenant or this installation, as when the account is in wrong hands; the audit says so")
+}
+
+func userDisable(fs *flag.FlagSet) action {
+	s := authserver.DisableSpec{}
+	forceFlag(fs, &s.Force)
 	return func(ctx context.Context, c *call) error {
-		if err := c.act(ctx, "user.disable", c.operand, nil); err != nil {
+		s.User = c.operand
+		if err := c.act(ctx, "user.disable", s, nil); err != nil {
 			return err
 		}
 		return c.done(c.operand+" is shut out; their sessions, and everything that they allowed, have ended", fact{"email", c.operand})

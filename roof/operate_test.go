@@ -107,7 +107,7 @@ func TestARefusedActIsOneLineAndAHint(t *testing.T) {
 	complaint(t, code, stderr, 1, `there is a tenant "acme" already`)
 	code, _, stderr = run(t, "key", "withdraw", "-HKJLT-J0HGH7Zk7MMZBRt9G4yW_RP6JfD9kzMVaBLc", "--data-dir", dir) // a key id may begin with a hyphen
 	complaint(t, code, stderr, 1, "there is no key")
-	code, _, stderr = run(t, "grant", "end", "grt_nobody", "--data-dir", dir)
+	code, _, stderr = run(t, "grant", "revoke", "grt_nobody", "--data-dir", dir)
 	complaint(t, code, stderr, 1, "there is no grant")
 	code, _, stderr = run(t, "role", "put", "--tenant", "acme", "--role", "reader", "--scopes", "customers:raed", "--data-dir", dir)
 	complaint(t, code, stderr, 1, `no resource has the scope "customers:raed"; there are: customers:read`)

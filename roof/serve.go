@@ -56,6 +56,9 @@ func (h *house) open(ctx context.Context) error {
 		return err
 	}
 	h.closers = append(h.closers, f.release)
+	if err := h.demoStaysHere(); err != nil {
+		return err
+	}
 	if err := h.listen(); err != nil {
 		return err
 	}

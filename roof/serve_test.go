@@ -114,8 +114,8 @@ func TestGrantEndCountsAtOnce(t *testing.T) {
 	if code != 0 || id == "" {
 		t.Fatalf("grant list: exit code %d\n%s%s", code, out, stderr)
 	}
-	if code, out, stderr = run(t, "grant", "end", id, "--data-dir", dir, "--reason", "a test"); code != 0 {
-		t.Fatalf("grant end: exit code %d\n%s%s", code, out, stderr)
+	if code, out, stderr = run(t, "grant", "revoke", id, "--data-dir", dir, "--reason", "a test"); code != 0 {
+		t.Fatalf("grant revoke: exit code %d\n%s%s", code, out, stderr)
 	}
 	if got := toolsList(t, s, token); got != http.StatusUnauthorized {
 		t.Errorf("after: tools/list answers %d, want 401", got)
@@ -126,7 +126,7 @@ func TestGrantEndCountsAtOnce(t *testing.T) {
 	}
 	if again := serve(t, dir, "--issuer", s.Issuer, "--resource", s.Resource); again != nil {
 		code, out, _ := run(t, "audit", "list", "--data-dir", dir)
-		if code != 0 || !strings.Contains(out, "grant.end") {
+		if code != 0 || !strings.Contains(out, "grant.revoke") {
 			t.Errorf("the audit list has no line of it:\n%s", out)
 		}
 	}

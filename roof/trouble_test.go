@@ -51,14 +51,18 @@ func TestTroubleIsOneLineAndAHint(t *testing.T) {
 		{"a token that lives too long", "token life", []string{"serve", "--token-life", "2h"}},
 		{"http off this machine", "plain http", []string{"serve", "--issuer", "http://auth.example.com"}},
 		{"an MCP server on http off this machine", "plain http", []string{"serve", "--resource", "http://mcp.example.com/mcp"}},
-		{"an issuer with a slash", "trailing slash", []string{"serve", "--issuer", "https://auth.example.com/"}},
+		{"a demo that others reach", "is not on this machine, and an empty store would be filled with demo accounts", []string{"serve", "--issuer", "https://auth.example.com"}},
+		{"a demo whose server others reach", "demo accounts", []string{"serve", "--resource", "https://mcp.example.com/mcp"}},
+		{"a demo that others reach, before it is started", "demo accounts", []string{"config", "validate", "--issuer", "https://10.0.0.1"}},
+		{"an issuer with a slash", "trailing slash", []string{"serve", "--demo=false", "--issuer", "https://auth.example.com/"}},
 		{"a URL that is none", "not an http(s) URL", []string{"serve", "--issuer", "auth.example.com"}},
 		{"proxies that are none", "trusted-proxies", []string{"serve", "--trusted-proxies", "everybody"}},
 		{"an unknown flag", "-colour", []string{"serve", "--colour", "red"}},
 		{"an operand too many", "does not take", []string{"serve", "now"}},
+		{"a user without an address", "--email is missing", []string{"user", "create", "--name", "Ann"}},
 		{"an unknown command", `no command "dance"`, []string{"dance"}},
 		{"half a command", "grant what?", []string{"grant"}},
-		{"no operand", "grant end: which?", []string{"grant", "end"}},
+		{"no operand", "grant revoke: which?", []string{"grant", "revoke"}},
 		{"nothing there yet", "there is no database", []string{"tenant", "list"}},
 	}
 	for _, row := range rows {
@@ -149,7 +153,7 @@ func TestHelpNamesEveryCommand(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	for _, command := range []string{"serve", "migrate", "tenant create", "user create", "client create", "initial-token create", "grant list", "grant end",
+	for _, command := range []string{"serve", "migrate", "tenant create", "user create", "client create", "initial-token create", "grant list", "grant revoke",
 		"key list", "key rotate", "key withdraw", "key reseal", "version"} {
 		if !strings.Contains(out, "gatehouse "+command) {
 			t.Errorf("help does not name %q", command)

@@ -12,7 +12,7 @@ import (
 type Event struct {
 	Time    time.Time
 	Actor   string // who: "user:ID", "client:ID", "operator:NAME", "system"; of a stranger "address:…"
-	Action  string // what: noun.verb, e.g. "grant.end"
+	Action  string // what: noun.verb, e.g. "grant.revoke"
 	Target  string // to whom: an id
 	Tenant  string // for which tenant; empty when it concerns none
 	Client  string // the id of the client that it concerns; empty for none, or one that is not known here

@@ -15,13 +15,11 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
-
-// GrantEnd says which grant to end.
-type GrantEnd struct{ ID, Reason string }
 
 // UserMade is the answer of user.create.
 type UserMade struct {
@@ -66,11 +64,11 @@ func (d *Door) acts() map[string]Act {
 			u.PasswordHash = ""
 			return u, err
 		}),
-		"user.disable":      with(func(ctx context.Context, who string) (any, error) { return nil, d.DisableUser(ctx, who) }),
+		"user.disable":      with(func(ctx context.Context, s DisableSpec) (any, error) { return nil, d.DisableUser(ctx, s) }),
 		"user.enable":       with(func(ctx context.Context, who string) (any, error) { return nil, d.EnableUser(ctx, who) }),
 		"user.set_password": with(func(ctx context.Context, s PasswordSpec) (any, error) { return d.SetPassword(ctx, s) }),
 		"member.put":        with(func(ctx context.Context, s MemberSpec) (any, error) { return nil, d.PutMember(ctx, s) }),
-		"member.remove":     with(func(ctx context.Context, s MemberName) (any, error) { return nil, d.RemoveMember(ctx, s) }),
+		"member.remove":     with(func(ctx context.Context, s RemovalSpec) (any, error) { return nil, d.RemoveMember(ctx, s) }),
 		"member.list":       with(func(ctx context.Context, a PeopleAsked) (any, error) { return d.ListMembers(ctx, a) }),
 		"client.create": with(func(ctx context.Context, s ClientSpec) (any, error) {
 			c, secret, err := d.CreateClient(ctx, s)
@@ -91,7 +89,7 @@ func (d *Door) acts() map[string]Act {
 		"issuer.list":           with(func(ctx context.Context, tenantID string) (any, error) { return d.ListIssuers(ctx, tenantID) }),
 		"issuer.distrust":       with(func(ctx context.Context, issuer string) (any, error) { return nil, d.DistrustIssuer(ctx, issuer) }),
 		"grant.list":            with(func(ctx context.Context, f grant.Filter) (any, error) { return d.ListGrants(ctx, f) }),
-		"grant.end":             with(func(ctx context.Context, e GrantEnd) (any, error) { return nil, d.EndGrant(ctx, e.ID, e.Reason) }),
+		"grant.revoke":          with(func(ctx context.Context, g GrantSelection) (any, error) { return d.RevokeGrants(ctx, g) }),
 		"key.list":              with(func(ctx context.Context, _ struct{}) (any, error) { return d.SigningKeys(ctx) }),
 		"key.rotate":            with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k) }),
 		"key.withdraw":          with(func(ctx context.Context, k KeyEnd) (any, error) { return d.WithdrawKey(ctx, k) }),
@@ -170,7 +168,7 @@ func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) 
 	}
 	answer, err := do(ctx, arguments)
 	if err != nil && ours {
-		err = d.recordFailure(ctx, name, err)
+		err = d.recordFailure(ctx, name, arguments, err)
 	}
 	if err != nil {
 		return nil, err
@@ -186,11 +184,12 @@ func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) 
 var looks = []string{"list", "plan", "show", "scopes", "verify"}
 
 // recordFailure keeps the line of an act that was refused or did not succeed, beside the one that was written before it was tried. It returns the act's error.
-func (d *Door) recordFailure(ctx context.Context, name string, err error) error {
+func (d *Door) recordFailure(ctx context.Context, name string, arguments json.RawMessage, err error) error {
 	if _, verb, _ := strings.Cut(name, "."); slices.Contains(looks, verb) {
 		return err
 	}
 	e := audit.Event{Action: name, Outcome: audit.Failed, Detail: err.Error()}
+	e.Target, e.Tenant = d.meant(ctx, name, arguments)
 	var refused *Refusal
 	if errors.As(err, &refused) {
 		e.Outcome = audit.Refused
@@ -199,6 +198,47 @@ func (d *Door) recordFailure(ctx context.Context, name string, err error) error 
 		return errors.Join(err, unkept)
 	}
 	return err
+}
+
+// meant finds in an act's arguments what it was about, as its line would have said: the target, and the tenant. A person is named by their id; who is none, or cannot be
+// found now, by nothing: an address that somebody typed is not for the audit.
+func (d *Door) meant(ctx context.Context, name string, arguments json.RawMessage) (target, tenantID string) {
+	var said map[string]json.RawMessage
+	_ = json.Unmarshal(arguments, &said) // what is no object says nothing here
+	word := func(names ...string) string {
+		for _, n := range names {
+			var s string
+			if json.Unmarshal(said[n], &s) == nil && s != "" {
+				return s
+			}
+		}
+		return ""
+	}
+	if tenantID = word("Tenant", "TenantID"); !tenant.ValidID(tenantID) {
+		tenantID = ""
+	}
+	target = word("ID", "Client", "ClientID", "URI", "KID", "Issuer", "Role", "User", "Email")
+	var alone string
+	if json.Unmarshal(arguments, &alone) == nil {
+		target = alone
+	}
+	noun, _, _ := strings.Cut(name, ".")
+	if noun == "member" {
+		target = word("Email")
+	}
+	switch {
+	case noun == "member" || strings.Contains(target, "@"):
+		u, err := d.user(ctx, target)
+		if err != nil {
+			return "", tenantID
+		}
+		target = u.ID
+	case target == "":
+		target = tenantID
+	case noun == "tenant" && tenant.ValidID(target):
+		tenantID = target
+	}
+	return target, tenantID
 }
 
 // Acts returns the names of all acts, sorted.

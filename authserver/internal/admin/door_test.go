@@ -33,7 +33,7 @@ func TestEveryActLeavesItsLine(t *testing.T) {
 		ID: "grt_1", TenantID: "acme", ClientID: machine.ID, Resource: resourceURI, Scopes: []string{"customers:read"}, CreatedAt: now,
 	}, audit.Event{Time: now, Actor: "client:" + machine.ID, Action: "grant.create"})
 	must(t, err)
-	must(t, o.EndGrant(ctx, g.ID, ""))
+	revoke(t, o, g.ID, "")
 	kid, err := o.RotateKey(ctx, admin.KeyTurn{Soon: true})
 	must(t, err)
 	_, err = o.WithdrawKey(ctx, admin.KeyEnd{KID: kid})
@@ -46,7 +46,7 @@ func TestEveryActLeavesItsLine(t *testing.T) {
 	want := []string{
 		"tenant.create acme acme", "role.put agent-admin acme", "role.put reader acme", "role.put clerk acme",
 		"user.create " + ann.ID, "member.put " + ann.ID + " acme", "client.create " + machine.ID + " acme",
-		"initial_token.create " + client.TokenHash(token)[:12] + " acme", "grant.end grt_1 acme", "key.create " + kid, "key.withdraw " + kid, "key.reseal " + done.Under,
+		"initial_token.create " + client.TokenHash(token)[:12] + " acme", "grant.revoke grt_1 acme", "key.create " + kid, "key.withdraw " + kid, "key.reseal " + done.Under,
 		"client.delete " + machine.ID + " acme",
 	}
 	if diff := cmp.Diff(want, o.lines(t)); diff != "" {
@@ -92,8 +92,8 @@ func TestNoLineNoAct(t *testing.T) {
 		"another role": func() error {
 			return o.PutMember(ctx, admin.MemberSpec{Email: carol.Email, Tenant: "acme", Role: "spare"})
 		},
-		"no member": func() error { return o.RemoveMember(ctx, admin.MemberName{Email: carol.Email, Tenant: "acme"}) },
-		"disabled":  func() error { return o.DisableUser(ctx, carol.Email) },
+		"no member": func() error { return o.RemoveMember(ctx, admin.RemovalSpec{Email: carol.Email, Tenant: "acme"}) },
+		"disabled":  func() error { return o.DisableUser(ctx, admin.DisableSpec{User: carol.Email}) },
 		"enabled":   func() error { return o.EnableUser(ctx, carol.Email) },
 		"password":  func() error { _, err := o.SetPassword(ctx, admin.PasswordSpec{User: carol.Email}); return err },
 	}
@@ -162,8 +162,8 @@ func TestWhatIsAskedForWronglyIsRefused(t *testing.T) {
 		{initial(admin.InitialTokenSpec{Tenant: "acme", Uses: -1}), "1 to 1000 uses"},
 		{initial(admin.InitialTokenSpec{Tenant: "acme", Life: 31 * 24 * time.Hour}), "30 days"},
 		{initial(admin.InitialTokenSpec{Tenant: "acme", Scopes: []string{"tickets:write"}}), `scope "tickets:write"`},
-		{o.EndGrant(ctx, "grt_nobody", ""), "no grant"},
-		{o.EndGrant(ctx, "grt_nobody", grant.ReasonClient), "what stands there when a client"},
+		{revoking(o, "grt_nobody", ""), "no grant"},
+		{revoking(o, "grt_nobody", grant.ReasonClient), "what stands there when a client"},
 		{rotate("HS256"), `the algorithm "HS256"`},
 		{withdraw("nobody"), "no key"},
 		{withdraw(o.Keys.Keys()[0].KID), "signs now"},
@@ -231,7 +231,7 @@ func TestEndedGrantIsOnTheListBeforeTheActReturns(t *testing.T) {
 	_, err = o.store.PutMachineGrant(ctx, grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: c.ID, Resource: resourceURI, CreatedAt: now},
 		audit.Event{Time: now, Actor: "client:" + c.ID, Action: "grant.create"})
 	must(t, err)
-	must(t, o.EndGrant(ctx, "grt_1", "the laptop was stolen"))
+	revoke(t, o, "grt_1", "the laptop was stolen")
 	if ended, err := o.list.Ended(ctx, "grt_1"); !ended || err != nil {
 		t.Errorf("on the list: %v, %v", ended, err)
 	}

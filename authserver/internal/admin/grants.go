@@ -5,15 +5,32 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 )
 
-// ReasonOperator is why a grant ended when the operator gives no reason.
-const ReasonOperator = "ended by the operator"
+// ReasonOperator is why a grant was revoked when the operator gives no reason.
+const ReasonOperator = "revoked by the operator"
 
-// ListGrants lists grants, newest first.
+// GrantSelection says which grants to revoke: the one with this id, or all of a client, a person and a tenant; where several are named, those of all of them.
+type GrantSelection struct {
+	ID       string
+	ClientID string
+	User     string // an id or an e-mail address
+	TenantID string
+	Reason   string // empty: ReasonOperator
+}
+
+// GrantsRevoked says how many grants were revoked.
+type GrantsRevoked struct{ Revoked int }
+
+// ListGrants lists grants, newest first. The filter's person is named by an id or an e-mail address; a client, person or tenant that is not there is refused.
 func (d *Door) ListGrants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) {
+	f, err := d.selected(ctx, f)
+	if err != nil {
+		return nil, err
+	}
 	if f.After != "" {
 		if _, err := d.Grants.Grant(ctx, f.After); err != nil {
 			return nil, unknown(err, grant.ErrNotFound, "grant", f.After)
@@ -30,20 +47,65 @@ func unknown(err, notFound error, noun, id string) error {
 	return &Refusal{Reason: fmt.Sprintf("there is no %s %.80q", noun, id), Hint: "gatehouse " + noun + " list shows them", Err: err}
 }
 
-// EndGrant ends a grant with everything that hangs from it. When it returns nil, no token of the grant works.
-func (d *Door) EndGrant(ctx context.Context, id, reason string) error {
-	reason, err := registrar.Name(reason, ReasonOperator)
+// RevokeGrants revokes grants with everything that hangs from them. When it returns nil, no token of any of them works. It does not keep new ones from being made: what
+// makes them must have ended before, as with DisableUser.
+func (d *Door) RevokeGrants(ctx context.Context, s GrantSelection) (done GrantsRevoked, err error) {
+	all := s.ClientID != "" || s.User != "" || s.TenantID != ""
+	switch {
+	case s.ID != "" && all:
+		return done, refuse("name either the one, or whose", "a grant was named, and a client, person or tenant beside it")
+	case s.ID == "" && !all:
+		return done, refuse("give its ID, or --client, --user or --tenant", "it is not said which grants")
+	}
+	reason, err := registrar.Name(s.Reason, ReasonOperator)
 	if err != nil {
-		return err
+		return done, err
 	}
 	if reason == grant.ReasonClient {
-		return refuse("choose other words", "that is what stands there when a client ended its grant itself; a machine client could begin anew")
+		return done, refuse("choose other words", "that is what stands there when a client ended its grant itself; a machine client could begin anew")
 	}
-	return d.later.Do(ctx, func(ctx context.Context) error {
-		err := d.Ledger.End(ctx, actor(ctx), id, reason)
-		if err != nil {
-			return unknown(err, grant.ErrNotFound, "grant", id)
+	f, err := d.selected(ctx, grant.Filter{ClientID: s.ClientID, UserID: s.User, TenantID: s.TenantID})
+	if err != nil {
+		return done, err
+	}
+	err = d.later.Do(ctx, func(ctx context.Context) error {
+		if s.ID != "" {
+			if err := d.Ledger.End(ctx, actor(ctx), s.ID, reason); err != nil {
+				return unknown(err, grant.ErrNotFound, "grant", s.ID)
+			}
+			done.Revoked = 1
+			return nil
 		}
-		return nil
+		done.Revoked, err = d.Ledger.EndAll(ctx, actor(ctx), f, reason)
+		return err
 	})
+	return done, err
+}
+
+// selected is a filter whose person is named by their id, and whose client, person and tenant are there. A client that is gone is there as long as it has grants.
+func (d *Door) selected(ctx context.Context, f grant.Filter) (grant.Filter, error) {
+	if f.TenantID != "" {
+		if _, err := d.tenant(ctx, f.TenantID); err != nil {
+			return f, err
+		}
+	}
+	if f.UserID != "" {
+		u, err := d.user(ctx, f.UserID)
+		if err != nil {
+			return f, err
+		}
+		f.UserID = u.ID
+	}
+	if f.ClientID == "" {
+		return f, nil
+	}
+	_, err := d.Clients.Client(ctx, f.ClientID)
+	if !errors.Is(err, client.ErrNotFound) {
+		return f, err
+	}
+	of, err := d.Grants.Grants(ctx, grant.Filter{ClientID: f.ClientID, Limit: 1})
+	if err == nil && len(of) == 0 {
+		err = unknown(client.ErrNotFound, client.ErrNotFound, "client", f.ClientID)
+	}
+	return f, err
 }

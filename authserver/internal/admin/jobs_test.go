@@ -67,7 +67,7 @@ func TestTheOperatorRunsAJob(t *testing.T) {
 		t.Errorf("a job that does not succeed: got %v", err)
 	}
 	want := []string{
-		"operator job.run initial-tokens ok", "operator job.run  refused", "operator job.run codes ok", "operator job.run  refused", "operator job.run codes ok", "operator job.run  failed",
+		"operator job.run initial-tokens ok", "operator job.run Codes; DROP TABLE codes refused", "operator job.run codes ok", "operator job.run codes refused", "operator job.run codes ok", "operator job.run codes failed",
 	}
 	if got := o.outcomes(t); !slices.Equal(got, want) {
 		t.Errorf("the lines: got %q\nwant %q", got, want)

@@ -143,3 +143,15 @@ func (o *office) timed(within func(context.Context, func(admin.Stores) error) er
 		return within(ctx, do)
 	}
 }
+
+// revoking revokes one grant.
+func revoking(o *office, id, reason string) error {
+	_, err := o.RevokeGrants(context.Background(), admin.GrantSelection{ID: id, Reason: reason})
+	return err
+}
+
+// revoke is revoking that must be done.
+func revoke(t *testing.T, o *office, id, reason string) {
+	t.Helper()
+	must(t, revoking(o, id, reason))
+}

@@ -58,9 +58,9 @@ func TestGrantsEndThoughTheCallerHasGone(t *testing.T) {
 	o.allowed(t, "g_ann", "cli", ann.ID)
 	o.allowed(t, "g_bob", "cli", bob.ID)
 	ctx := o.impatient(t)
-	must(t, o.DisableUser(ctx, ann.Email))
+	must(t, o.DisableUser(ctx, admin.DisableSpec{User: ann.Email}))
 	o.ended(t, "g_ann")
-	must(t, o.RemoveMember(o.impatient(t), admin.MemberName{Email: bob.Email, Tenant: "acme"}))
+	must(t, o.RemoveMember(o.impatient(t), admin.RemovalSpec{Email: bob.Email, Tenant: "acme"}))
 	o.ended(t, "g_bob")
 	if ctx.Err() == nil {
 		t.Error("the caller has not gone")
@@ -95,7 +95,7 @@ func TestWhatFollowsACommitIsAllDone(t *testing.T) {
 	o.Ledger.List = faulty{o.list, "g_bob"}
 	err := o.Together(t.Context(), func(in *admin.Door) error {
 		for _, name := range []string{"ann", "bob", "carol"} {
-			must(t, in.DisableUser(t.Context(), name+"@acme.example"))
+			must(t, in.DisableUser(t.Context(), admin.DisableSpec{User: name + "@acme.example"}))
 		}
 		return nil
 	})

@@ -38,12 +38,16 @@ func (d *Door) PutMember(ctx context.Context, s MemberSpec) error {
 	})
 }
 
-// MemberName names a tenant's person.
-type MemberName struct{ Email, Tenant string }
+// RemovalSpec says whom to take out of a tenant.
+type RemovalSpec struct {
+	Email  string // or their id
+	Tenant string
+	Force  bool // also when nobody is left then who looks after the tenant; the audit says so
+}
 
 // RemoveMember takes a person out of a tenant, and then ends every grant that they made for it, so that their agents' tokens of that tenant work nowhere any
 // more. What was cut short is finished by doing it again.
-func (d *Door) RemoveMember(ctx context.Context, s MemberName) error {
+func (d *Door) RemoveMember(ctx context.Context, s RemovalSpec) error {
 	return d.Together(ctx, func(in *Door) error {
 		t, err := in.tenant(ctx, s.Tenant)
 		if err != nil {
@@ -53,10 +57,18 @@ func (d *Door) RemoveMember(ctx context.Context, s MemberName) error {
 		if err != nil {
 			return err
 		}
-		if err := in.record(ctx, audit.Event{Action: "member.remove", Target: u.ID, Tenant: t.ID, Detail: u.Email}); err != nil {
+		e := audit.Event{Action: "member.remove", Target: u.ID, Tenant: t.ID, Detail: u.Email}
+		if s.Force {
+			e.Detail += forced
+		}
+		if err := in.record(ctx, e); err != nil {
 			return err
 		}
-		err = registrar.LockedOut(in.Users.RemoveMember(ctx, t.ID, u.ID))
+		if s.Force {
+			err = in.Users.RemoveMemberAnyway(ctx, t.ID, u.ID)
+		} else {
+			err = lockedOut(in.Users.RemoveMember(ctx, t.ID, u.ID))
+		}
 		if errors.Is(err, user.ErrNotFound) { // perhaps gone already, and the ends cut short
 			alive, err := in.Grants.Grants(ctx, grant.Filter{UserID: u.ID, TenantID: t.ID, Alive: true, Limit: 1})
 			if err == nil && len(alive) == 0 {

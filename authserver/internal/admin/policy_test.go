@@ -88,9 +88,9 @@ func TestNobodyIsLockedOut(t *testing.T) {
 	lines := len(o.lines(t))
 	_, err := o.SetPolicy(ctx, admin.PolicySpec{Tenant: "acme", Scopes: ptr([]string{"customers:write"})})
 	refused(t, err, "nobody who looks after tenant acme could let any agent in")
-	refused(t, o.DisableUser(ctx, "ann@acme.example"), "would be left")
+	refused(t, o.DisableUser(ctx, admin.DisableSpec{User: "ann@acme.example"}), "would be left")
 	refused(t, o.PutMember(ctx, admin.MemberSpec{Email: "ann@acme.example", Tenant: "acme"}), "nobody would be left who looks after tenant acme")
-	refused(t, o.RemoveMember(ctx, admin.MemberName{Email: "ann@acme.example", Tenant: "acme"}), "nobody would be left who looks after tenant acme")
+	refused(t, o.RemoveMember(ctx, admin.RemovalSpec{Email: "ann@acme.example", Tenant: "acme"}), "nobody would be left who looks after tenant acme")
 	refused(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "lead", Scopes: []string{"customers:read"}}), "nobody would be left who looks after tenant acme")
 	refused(t, o.DeleteRole(ctx, admin.RoleName{Tenant: "acme", Role: "lead"}), "role lead has members: 1")
 	if got := len(o.lines(t)); got != lines {
@@ -99,8 +99,8 @@ func TestNobodyIsLockedOut(t *testing.T) {
 	must(t, o.PutMember(ctx, admin.MemberSpec{Email: "bob@acme.example", Tenant: "acme", Role: admin.RoleAdmin}))
 	_, err = o.SetPolicy(ctx, admin.PolicySpec{Tenant: "acme", Scopes: ptr([]string{"customers:write"})}) // bob's role has it
 	must(t, err)
-	must(t, o.RemoveMember(ctx, admin.MemberName{Email: "ann@acme.example", Tenant: "acme"}))
-	refused(t, o.DisableUser(ctx, "ann@acme.example"), "no operator would be left who can sign in")
+	must(t, o.RemoveMember(ctx, admin.RemovalSpec{Email: "ann@acme.example", Tenant: "acme"}))
+	refused(t, o.DisableUser(ctx, admin.DisableSpec{User: "ann@acme.example"}), "no operator would be left who can sign in")
 }
 
 func TestRolesOfATenant(t *testing.T) {
@@ -146,7 +146,7 @@ func TestActsTogether(t *testing.T) {
 			if err := d.PutMember(ctx, admin.MemberSpec{Email: ann.Email, Tenant: "globex"}); err != nil {
 				return err
 			}
-			if err := d.RemoveMember(ctx, admin.MemberName{Email: ann.Email, Tenant: "acme"}); err != nil {
+			if err := d.RemoveMember(ctx, admin.RemovalSpec{Email: ann.Email, Tenant: "acme"}); err != nil {
 				return err
 			}
 			if err := d.DeleteClient(ctx, c.ID); err != nil {

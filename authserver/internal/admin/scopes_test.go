@@ -77,7 +77,7 @@ func TestActThatTheServerDoesNotKnow(t *testing.T) {
 	if _, err := remote.Act(ctx, "usage.list", json.RawMessage(`{}`)); !errors.Is(err, admin.ErrNoAct) {
 		t.Errorf("an unknown act: got %v, want ErrNoAct", err)
 	}
-	if _, err := remote.Act(ctx, "grant.end", json.RawMessage(`{"ID":"grt_x"}`)); err == nil || errors.Is(err, admin.ErrNoAct) {
+	if _, err := remote.Act(ctx, "grant.revoke", json.RawMessage(`{"ID":"grt_x"}`)); err == nil || errors.Is(err, admin.ErrNoAct) {
 		t.Errorf("a refused one: got %v", err)
 	}
 }

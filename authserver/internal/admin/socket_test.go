@@ -194,7 +194,7 @@ func TestOperatorsHaveNamesInTheAudit(t *testing.T) {
 	g := grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: "cli_1", UserID: u.ID, Resource: resourceURI, CreatedAt: now}
 	must(t, o.store.CreateClient(ctx, client.Client{ID: "cli_1", CreatedAt: now}))
 	must(t, o.store.PutCode(ctx, g, issuer.Code{Hash: "h", GrantID: g.ID, ClientID: "cli_1", CreatedAt: now, ExpiresAt: now}, audit.Event{Time: now, Actor: "user:" + u.ID}))
-	must(t, act("dora@ops.example", "user.disable", `"ann@acme.example"`))
+	must(t, act("dora@ops.example", "user.disable", `{"User":"ann@acme.example"}`))
 	dora := "operator:dora@ops.example (" + local + ")"
 	for filter, want := range map[string]map[string]int{
 		"operator":                  {"operator:" + local: 4, dora: 4},

@@ -125,7 +125,7 @@ func (l *Ledger) end(ctx context.Context, actor Actor, id, reason string) error 
 	if err := l.List.Add(ctx, id, now.Add(l.TokenLife)); err != nil {
 		return fmt.Errorf("ending grant %s: writing the list: %w", id, err)
 	}
-	event := audit.Event{Time: now, Actor: string(actor), Action: "grant.end", Target: id, Tenant: g.TenantID, Client: g.ClientID, Grant: id, Detail: reason}
+	event := audit.Event{Time: now, Actor: string(actor), Action: "grant.revoke", Target: id, Tenant: g.TenantID, Client: g.ClientID, Grant: id, Detail: reason}
 	if err := l.Store.EndGrant(ctx, id, now, reason, event); err != nil {
 		return fmt.Errorf("ending grant %s: %w", id, err)
 	}

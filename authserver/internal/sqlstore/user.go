@@ -51,10 +51,17 @@ func (d *DB) Users(ctx context.Context, tenantID string, limit int) ([]user.User
 
 // SetDisabled implements user.Store.
 func (d *DB) SetDisabled(ctx context.Context, id string, disabled bool) error {
-	return d.govern(ctx, "", id, func(tx *sql.Tx) error {
-		there, err := changed(tx.ExecContext(ctx, "UPDATE users SET disabled = $2, sessions_ended = sessions_ended + 1 WHERE id = $1", id, disabled))
-		return found(there, err, user.ErrNotFound, "disabling user "+id)
-	})
+	return d.govern(ctx, "", id, func(tx *sql.Tx) error { return setDisabled(ctx, tx, id, disabled) })
+}
+
+// DisableAnyway implements user.Store.
+func (d *DB) DisableAnyway(ctx context.Context, id string) error {
+	return setDisabled(ctx, d.write, id, true)
+}
+
+func setDisabled(ctx context.Context, x execer, id string, disabled bool) error {
+	there, err := changed(x.ExecContext(ctx, "UPDATE users SET disabled = $2, sessions_ended = sessions_ended + 1 WHERE id = $1", id, disabled))
+	return found(there, err, user.ErrNotFound, "disabling user "+id)
 }
 
 // SetPassword implements user.Store.
@@ -101,10 +108,17 @@ func (d *DB) PutMember(ctx context.Context, tenantID, userID, role string) error
 
 // RemoveMember implements user.Store.
 func (d *DB) RemoveMember(ctx context.Context, tenantID, userID string) error {
-	return d.govern(ctx, tenantID, userID, func(tx *sql.Tx) error {
-		there, err := changed(tx.ExecContext(ctx, "DELETE FROM memberships WHERE tenant_id = $1 AND user_id = $2", tenantID, userID))
-		return found(there, err, user.ErrNotFound, "taking "+userID+" out of "+tenantID)
-	})
+	return d.govern(ctx, tenantID, userID, func(tx *sql.Tx) error { return removeMember(ctx, tx, tenantID, userID) })
+}
+
+// RemoveMemberAnyway implements user.Store.
+func (d *DB) RemoveMemberAnyway(ctx context.Context, tenantID, userID string) error {
+	return removeMember(ctx, d.write, tenantID, userID)
+}
+
+func removeMember(ctx context.Context, x execer, tenantID, userID string) error {
+	there, err := changed(x.ExecContext(ctx, "DELETE FROM memberships WHERE tenant_id = $1 AND user_id = $2", tenantID, userID))
+	return found(there, err, user.ErrNotFound, "taking "+userID+" out of "+tenantID)
 }
 
 // Memberships implements user.Store.

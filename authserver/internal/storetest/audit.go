@@ -79,7 +79,7 @@ func auditLines(t *testing.T, open func() Store) {
 	s := open()
 	ann := audit.Event{Time: now, Actor: "user:usr_ann", Action: "grant.create", Target: "g", Tenant: "acme", Client: "cli_app", Grant: "g", Outcome: audit.OK, Detail: "a b"}
 	bob := audit.Event{Time: now.Add(time.Hour), Actor: "user:usr_bob", Action: "grants.x", Tenant: "globex", Client: "cli_2", Grant: "h", Outcome: audit.Refused}
-	system := audit.Event{Time: now.Add(2 * time.Hour), Actor: "system", Action: "grant.end", Tenant: "acme", Outcome: audit.Failed}
+	system := audit.Event{Time: now.Add(2 * time.Hour), Actor: "system", Action: "grant.revoke", Tenant: "acme", Outcome: audit.Failed}
 	must(t, s.Record(ctx, ann))
 	must(t, s.RecordAll(ctx, []audit.Event{bob, system}))
 	for _, placed := range []bool{false, true} {
@@ -96,7 +96,7 @@ func auditLines(t *testing.T, open func() Store) {
 			"grant":        {audit.Filter{Grant: "g"}, []audit.Event{ann}},
 			"actor":        {audit.Filter{Actor: "system"}, []audit.Event{system}},
 			"outcome":      {audit.Filter{Outcome: audit.Refused}, []audit.Event{bob}},
-			"action":       {audit.Filter{Action: "grant.end"}, []audit.Event{system}},
+			"action":       {audit.Filter{Action: "grant.revoke"}, []audit.Event{system}},
 			"noun":         {audit.Filter{Action: "grant"}, []audit.Event{system, ann}},
 			"since":        {audit.Filter{Since: now.Add(time.Hour)}, []audit.Event{system, bob}},
 			"until":        {audit.Filter{Until: now.Add(time.Hour)}, []audit.Event{ann}},

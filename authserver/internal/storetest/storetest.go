@@ -280,7 +280,7 @@ func registrations(t *testing.T, open func() Store) {
 	wantErr(t, "the deleted one", client.ErrNotFound, err)
 	// Idle ones are forgotten by their last registration.
 	must(t, s.PutCode(ctx, grantOf("g10", first), codeOf("g10", first), event("grant.create")))
-	must(t, s.EndGrant(ctx, "g10", now, "r", event("grant.end")))
+	must(t, s.EndGrant(ctx, "g10", now, "r", event("grant.revoke")))
 	_, err = s.Register(ctx, shared("cli_11", now.Add(80*24*time.Hour)), 1000, event("client.register"))
 	must(t, err)
 	clean(t, s, now.Add(91*24*time.Hour))
@@ -317,9 +317,9 @@ func grants(t *testing.T, open func() Store) {
 	populate(t, s)
 	begun(t, s, "g1")
 	begun(t, s, "g2")
-	wantErr(t, "ending nothing", grant.ErrNotFound, s.EndGrant(ctx, "g0", now, "r", event("grant.end")))
-	must(t, s.EndGrant(ctx, "g1", now, "first", event("grant.end")))
-	must(t, s.EndGrant(ctx, "g1", now.Add(time.Hour), "second", event("grant.end")))
+	wantErr(t, "ending nothing", grant.ErrNotFound, s.EndGrant(ctx, "g0", now, "r", event("grant.revoke")))
+	must(t, s.EndGrant(ctx, "g1", now, "first", event("grant.revoke")))
+	must(t, s.EndGrant(ctx, "g1", now.Add(time.Hour), "second", event("grant.revoke")))
 	s = open()
 	g, err := s.Grant(ctx, "g1")
 	want := aGrant("g1")
@@ -328,7 +328,7 @@ func grants(t *testing.T, open func() Store) {
 	events, err := s.Events(ctx, audit.Filter{})
 	ends := 0
 	for _, e := range events {
-		if e.Action == "grant.end" {
+		if e.Action == "grant.revoke" {
 			ends++
 		}
 	}
@@ -369,13 +369,13 @@ func machineGrants(t *testing.T, open func() Store) {
 			t.Errorf("one of many at once got %s, want the one grant %s", id, living.ID)
 		}
 	}
-	must(t, s.EndGrant(ctx, living.ID, now, grant.ReasonClient, event("grant.end")))
+	must(t, s.EndGrant(ctx, living.ID, now, grant.ReasonClient, event("grant.revoke")))
 	_, err = s.MachineGrant(ctx, "cli_machine", resource)
 	wantErr(t, "after the client itself ended it", grant.ErrNotFound, err)
 	next := grant.Grant{ID: "next", TenantID: "acme", ClientID: "cli_machine", Resource: resource, Scopes: []string{"a"}, CreatedAt: now}
 	_, err = s.PutMachineGrant(ctx, next, event("grant.create"))
 	must(t, err)
-	must(t, s.EndGrant(ctx, "next", now, "by the operator", event("grant.end")))
+	must(t, s.EndGrant(ctx, "next", now, "by the operator", event("grant.revoke")))
 	if g, err := s.MachineGrant(ctx, "cli_machine", resource); err != nil || !g.Ended() || g.ID != "next" {
 		t.Errorf("after the operator ended it: got %+v %v, want it to say so", g, err)
 	}

@@ -53,7 +53,7 @@ func codes(t *testing.T, open func() Store) {
 		t.Errorf("a used code: got %+v %v, want it to say when", c, err)
 	}
 	must(t, s.PutCode(ctx, aGrant("h"), aCode("h"), event("grant.create")))
-	must(t, s.EndGrant(ctx, "h", now, "r", event("grant.end")))
+	must(t, s.EndGrant(ctx, "h", now, "r", event("grant.revoke")))
 	wantErr(t, "a code of an ended grant", issuer.ErrSpent, s.Redeem(ctx, "code-h", now, nil, event("token.issue"))) // TK-09
 	if c, _, _ := s.Code(ctx, "code-h"); !c.UsedAt.IsZero() {
 		t.Error("a refused redemption left its mark")
@@ -92,7 +92,7 @@ func refreshTokens(t *testing.T, open func() Store) {
 		t.Error("a successor that is there already: got nil, want an error")
 	}
 	must(t, s.Rotate(ctx, "rt2", now, aToken("rt3", "g"), event("token.refresh"))) // and the parent still works
-	must(t, s.EndGrant(ctx, "g", now, "r", event("grant.end")))
+	must(t, s.EndGrant(ctx, "g", now, "r", event("grant.revoke")))
 	wantErr(t, "a token of an ended grant", issuer.ErrSpent, s.Rotate(ctx, "rt3", now, aToken("rt4", "g"), event("token.refresh")))
 	_, g, err = s.RefreshToken(ctx, "rt3")
 	if err != nil || !g.Ended() {
@@ -148,7 +148,7 @@ func endingRacesRotating(t *testing.T, open func() Store) {
 				leaf = next
 			}
 		}()
-		must(t, s.EndGrant(ctx, id, now, "r", event("grant.end")))
+		must(t, s.EndGrant(ctx, id, now, "r", event("grant.revoke")))
 		wantErr(t, "the rotation that met the end", issuer.ErrSpent, <-done)
 	}
 }

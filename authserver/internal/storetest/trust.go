@@ -108,7 +108,7 @@ func assertions(t *testing.T, open func() Store) {
 	same(t, "of this issuer", []grant.Grant{want}, of, err)
 
 	later := now.Add(time.Hour)
-	must(t, s.EndGrant(ctx, first, later, "by the person", event("grant.end")))
+	must(t, s.EndGrant(ctx, first, later, "by the person", event("grant.revoke")))
 	_, err = s.Assert(ctx, anAssertion("before the end"), assertedGrant("x"), event("grant.create"))
 	wantErr(t, "an assertion of before the end", trust.ErrEnded, err)
 	must(t, s.SetDisabled(ctx, "usr_ann", true)) // between the check and here
