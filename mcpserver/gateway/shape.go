@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
@@ -178,46 +176,6 @@ func (t *shaped) params(params, arguments []message.Member) []message.Member {
 		params = append(params, message.Member{Name: []byte("arguments"), Value: message.Object(arguments)})
 	}
 	return params
-}
-
-// breaks says which bound a value breaks, or "".
-func (b *bound) breaks(value json.RawMessage) string {
-	if len(b.enum) > 0 && !slices.Contains(b.enum, canonical(value)) {
-		return "it must be one of " + strings.Join(b.enum, ", ")
-	}
-	if b.Minimum != nil || b.Maximum != nil {
-		n, err := strconv.ParseFloat(string(value), 64)
-		switch {
-		case err != nil:
-			return "it must be a number"
-		case b.Minimum != nil && n < *b.Minimum:
-			return fmt.Sprintf("it must be %v at least", *b.Minimum)
-		case b.Maximum != nil && n > *b.Maximum:
-			return fmt.Sprintf("it must be %v at most", *b.Maximum)
-		}
-	}
-	if b.MaxLength == nil && b.pattern == nil {
-		return ""
-	}
-	var s string
-	switch {
-	case value[0] != '"' || strictjson.Unmarshal(value, &s) != nil:
-		return "it must be a string"
-	case b.MaxLength != nil && utf8.RuneCountInString(s) > *b.MaxLength:
-		return fmt.Sprintf("it must have %d characters at most", *b.MaxLength)
-	case b.pattern != nil && !b.pattern.MatchString(s):
-		return "it must fit the pattern " + b.Pattern
-	}
-	return ""
-}
-
-// canonical writes a JSON value in one form, with numbers as they were written.
-func canonical(raw json.RawMessage) string {
-	v, err := strictjson.Value(raw)
-	if err != nil {
-		return string(raw)
-	}
-	return string(mustJSON(v))
 }
 
 func mustJSON(v any) json.RawMessage {

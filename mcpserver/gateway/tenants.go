@@ -1,10 +1,8 @@
 package gateway
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -34,21 +32,6 @@ type TenantTool struct {
 	CallsPerHour int64 `yaml:"calls_per_hour"`
 }
 
-// Bound is what an argument may be, in the words of JSON Schema. An argument that is not there is within every bound but Const.
-type Bound struct {
-	// Const is put in whatever the client says, and clients do not see the argument.
-	Const any `yaml:"const"`
-	// Enum are all the values that it may have.
-	Enum []any `yaml:"enum"`
-	// Minimum and Maximum bound a number.
-	Minimum *float64 `yaml:"minimum"`
-	Maximum *float64 `yaml:"maximum"`
-	// MaxLength bounds a string, in characters.
-	MaxLength *int `yaml:"maxLength"`
-	// Pattern is a regular expression (RE2) that must fit somewhere in a string.
-	Pattern string `yaml:"pattern"`
-}
-
 // everyTenant is the word for all tenants that are not named.
 const everyTenant = "*"
 
@@ -74,15 +57,6 @@ type shaped struct {
 	TenantTool
 	bounds []bound
 	budget *ratelimit.Limiter // nil: none
-}
-
-// bound is a Bound made ready.
-type bound struct {
-	Bound
-	name    string
-	pin     json.RawMessage // nil: none
-	enum    []string        // in canonical form
-	pattern *regexp.Regexp
 }
 
 // shapes makes the tenants' views of an upstream's tools ready.
@@ -148,27 +122,9 @@ func (u *Upstream) shaped(t TenantTool, store ttl.Store) (*shaped, error) {
 		s.budget = &ratelimit.Limiter{Store: store, Name: "tool " + u.Name + " " + t.Name, Limit: t.CallsPerHour, Window: time.Hour}
 	}
 	for name, b := range t.Arguments {
-		if b.Const == nil && b.Enum == nil && b.Minimum == nil && b.Maximum == nil && b.MaxLength == nil && b.Pattern == "" {
-			return nil, fmt.Errorf("argument %q: nothing bounds it, and null is no value to pin it to", name)
-		}
-		made := bound{Bound: b, name: name}
-		var err error
-		if b.Const != nil {
-			if made.pin, err = json.Marshal(b.Const); err != nil {
-				return nil, fmt.Errorf("argument %q: const is no JSON: %w", name, err)
-			}
-		}
-		for _, e := range b.Enum {
-			text, err := json.Marshal(e)
-			if err != nil {
-				return nil, fmt.Errorf("argument %q: enum has what is no JSON: %w", name, err)
-			}
-			made.enum = append(made.enum, string(text))
-		}
-		if b.Pattern != "" {
-			if made.pattern, err = regexp.Compile(b.Pattern); err != nil {
-				return nil, fmt.Errorf("argument %q: %w", name, err)
-			}
+		made, err := b.ready(name)
+		if err != nil {
+			return nil, err
 		}
 		s.bounds = append(s.bounds, made)
 	}
