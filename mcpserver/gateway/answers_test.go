@@ -11,7 +11,7 @@ import (
 
 // A line of a process that cannot be passed on fails the one request that it answers, at once and by its id; the process goes on, with what others asked of it.
 func TestABadLineFailsItsOwnRequestAlone(t *testing.T) {
-	g := openGate(t, lines("serve", "    limits: {first_byte: 10m, answer: 100000}\n"))
+	g := openGate(t, lines("serve", "    limits: {answer_within: 10m, answer: 100000}\n"))
 	raw := g.token("crm", "acme", "read")
 	pid := said(t, g.post("crm", raw, saying("1", "")))[3]
 	hung := make(chan answer, 1)

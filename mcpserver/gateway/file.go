@@ -175,7 +175,7 @@ type Limits struct {
 	Body            int64         `yaml:"body"`              // bytes of a request; default 1 MiB
 	Answer          int64         `yaml:"answer"`            // bytes of an answer that is no stream; default 8 MiB
 	Connect         time.Duration `yaml:"connect"`           // default 5s
-	FirstByte       time.Duration `yaml:"first_byte"`        // until an answer begins; default 60s
+	AnswerWithin    time.Duration `yaml:"answer_within"`     // until a server at a URL begins to answer, and until a program has answered in whole; default 60s
 	Idle            time.Duration `yaml:"idle"`              // between two pieces of an answer; default 5m
 	Failures        int           `yaml:"failures"`          // in a row, until the server is left alone for a while, by all or by one tenant; default 5
 	Cooldown        time.Duration `yaml:"cooldown"`          // the while; default 5s
@@ -219,6 +219,9 @@ func parse(text []byte) (File, error) {
 	switch {
 	case errors.As(err, &unknown):
 		at := unknown.GetToken()
+		if now := renamed[at.Value]; now != "" {
+			return f, fmt.Errorf("line %d: %q is called %q now", at.Position.Line, at.Value, now)
+		}
 		return f, fmt.Errorf("line %d: there is no %q; is it %q?", at.Position.Line, at.Value, config.Nearest(at.Value, words()))
 	case errors.As(err, &other) && other.GetToken() != nil:
 		return f, fmt.Errorf("line %d: %s", other.GetToken().Position.Line, other.GetMessage())
@@ -228,6 +231,9 @@ func parse(text []byte) (File, error) {
 	return f, nil
 }
 
+// renamed are words of earlier releases, and what they are called now.
+var renamed = map[string]string{"first_byte": "answer_within"}
+
 // words are all that a configuration file may say.
 func words() []string {
 	return []string{
@@ -235,7 +241,7 @@ func words() []string {
 		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "dpop_nonce", "dpop_window", "calls_per_minute", "token_cache_size", "call_timeout", "call_retention", "documents_per_minute", "database", "metrics_listen", "shutdown_delay", "insecure_allow_anonymous", "upstreams",
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write", "exact",
-		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "first_byte", "idle", "failures", "cooldown",
+		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "answer_within", "idle", "failures", "cooldown",
 		"command", "ca", "client_certificate", "client_key", "state", "directory", "environment", "set", "tenant_env", "processes", "start", "idle_process",
 		"hold", "tenants", "off", "rename", "describe", "arguments", "calls_per_hour", "const", "enum", "minimum", "maximum", "maxLength", "pattern",
 	}

@@ -18,6 +18,7 @@ func TestFiles(t *testing.T) {
 		"a misspelt word":         {"implies:", "implys:", `line 7: there is no "implys"; is it "implies"?`},
 		"a misspelt word at top":  {"issuer:", "isuer:", `line 1: there is no "isuer"; is it "issuer"?`},
 		"a misspelt word in line": {"write: true", "wirte: true", `line 10: there is no "wirte"; is it "write"?`},
+		"a word of before":        {"    implies", "    limits: {first_byte: 30s}\n    implies", `"first_byte" is called "answer_within" now`},
 		"a word twice":            {"    implies:", "    name: x\n    implies:", "line 7"},
 		"too many brackets":       {"name: crm", "name: " + strings.Repeat("[", 300_000), "line 3: it is nested deeper than 32 levels"}, // took 10 GB
 		"a number for a word":     {"name: crm", "name: {a: b}", "line 3"},

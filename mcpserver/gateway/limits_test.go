@@ -91,7 +91,7 @@ func TestInFlight(t *testing.T) {
 // One tool that is slow is a 504, and does not close the way for the others.
 func TestSlow(t *testing.T) {
 	b := newBehind(t)
-	g := openGate(t, crm(b.URL, "    limits: {first_byte: 50ms, failures: 2}\n"))
+	g := openGate(t, crm(b.URL, "    limits: {answer_within: 50ms, failures: 2}\n"))
 	raw := g.token("crm", "acme", "read")
 	hold := make(chan struct{})
 	t.Cleanup(func() { close(hold) })

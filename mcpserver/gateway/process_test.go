@@ -293,7 +293,7 @@ func TestProcessesAskNobody(t *testing.T) {
 
 // The end of a process fails what it worked on, and it is started again, more slowly each time.
 func TestTheEndOfAProcess(t *testing.T) {
-	g := openGate(t, lines("serve", "    limits: {first_byte: 30s, answer: 100000}\n"))
+	g := openGate(t, lines("serve", "    limits: {answer_within: 30s, answer: 100000}\n"))
 	raw := g.token("crm", "acme", "read")
 	pid := said(t, g.post("crm", raw, saying("1", "")))[3]
 	hung := make(chan answer)

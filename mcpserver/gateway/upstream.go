@@ -37,7 +37,7 @@ func (g *Gateway) reach(m *member) (server, error) {
 	if len(u.Command) > 0 {
 		return child.New(child.Config{
 			Name: u.Name, Command: u.Command, Directory: u.Directory, StateFolder: u.State, Environment: u.environ(g.deps.Getenv), TenantVariable: u.TenantEnv, Trouble: m.met.meet, Now: g.deps.Now, Log: g.deps.Log,
-			Limits: child.Limits{Processes: l.Processes, Pending: l.PerTenant, Line: int(l.Answer), Start: l.Start, Answer: l.FirstByte, Idle: l.IdleProcess},
+			Limits: child.Limits{Processes: l.Processes, Pending: l.PerTenant, Line: int(l.Answer), Start: l.Start, Answer: l.AnswerWithin, Idle: l.IdleProcess},
 		}), nil
 	}
 	to, err := url.Parse(u.URL)
@@ -55,7 +55,7 @@ func (g *Gateway) reach(m *member) (server, error) {
 	return remote.New(remote.Config{
 		Name: u.Name, URL: to, TLS: secured, Credential: credential, Trouble: m.met.meet, Now: g.deps.Now, Log: g.deps.Log,
 		Limits: remote.Limits{
-			InFlight: l.InFlight, PerTenant: l.PerTenant, Streams: l.Streams, Answer: l.Answer, Connect: l.Connect, FirstByte: l.FirstByte, Idle: l.Idle,
+			InFlight: l.InFlight, PerTenant: l.PerTenant, Streams: l.Streams, Answer: l.Answer, Connect: l.Connect, FirstByte: l.AnswerWithin, Idle: l.Idle,
 			Failures: l.Failures, Cooldown: l.Cooldown,
 		},
 	}), nil
