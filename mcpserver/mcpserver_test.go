@@ -367,7 +367,7 @@ func TestAWingThatIsToldNothing(t *testing.T) {
 func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
 	good := mcpserver.Config{Resource: "https://mcp.example/mcp", Issuer: "https://as.example", Database: "sqlite:/nowhere/x.db"}
 	for says, bend := range map[string]func(*mcpserver.Config){
-		"canonical":   func(c *mcpserver.Config) { c.Resource = "https://MCP.example/mcp" },
+		"plain form":  func(c *mcpserver.Config) { c.Resource = "https://MCP.example/mcp" },
 		"has a query": func(c *mcpserver.Config) { c.Resource = "https://mcp.example/mcp?x=1" },
 		"plain http":/* SC-04 */ func(c *mcpserver.Config) { c.Issuer = "http://as.example" },
 		"issuer is not set": func(c *mcpserver.Config) { c.Issuer = "" },

@@ -16,8 +16,9 @@ type Limiter struct {
 	wait     time.Duration
 }
 
-// waitersPerPlace bounds the queue: what waits behind more than that would not have its turn in time anyway.
-const waitersPerPlace = 4
+// waitersPerPlace bounds the queue, and with it the bodies that are kept for those who wait. A burst of short requests
+// has its turn in time behind so many; what takes longer is refused when its time is over.
+const waitersPerPlace = 32
 
 // New makes a limiter of so many places, at least 4. A request waits for its place for wait at most.
 func New(places int, wait time.Duration) *Limiter {

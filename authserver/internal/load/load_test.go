@@ -66,7 +66,7 @@ func TestQueueIsBoundedAndEndsWithTheRequest(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var waiting sync.WaitGroup
 	refused := make(chan struct{}, 100)
-	for range 100 { // four may wait for the one place; the others are refused at once
+	for range 100 { // 32 may wait for the one place; the others are refused at once
 		waiting.Go(func() {
 			if _, ok := l.Enter(ctx, false); ok {
 				t.Error("a place that nobody gave back was given again")
@@ -74,7 +74,7 @@ func TestQueueIsBoundedAndEndsWithTheRequest(t *testing.T) {
 			refused <- struct{}{}
 		})
 	}
-	for range 96 {
+	for range 68 {
 		<-refused
 	}
 	cancel()

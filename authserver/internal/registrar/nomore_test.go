@@ -83,7 +83,7 @@ func givesNoMore(t *testing.T, r *registrar.Registrar, store *sqlstore.DB) {
 		t.Error("a client that has b again when the policy does: its secret was replaced")
 	}
 	// The operator may all.
-	if token, err = r.CreateInitialToken(ctx, registrar.Operator, registrar.InitialTokenSpec{Tenant: "acme"}); err != nil {
+	if _, err = r.CreateInitialToken(ctx, registrar.Operator, registrar.InitialTokenSpec{Tenant: "acme"}); err != nil {
 		t.Errorf("the operator's token: %v", err)
 	}
 	if _, err := r.ReplaceSecret(ctx, registrar.Operator, registrar.SecretTurn{Client: wider.ID}); err != nil {
