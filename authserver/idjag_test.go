@@ -131,6 +131,9 @@ func TestAnIdentityProviderLetsAClientIn(t *testing.T) {
 	} {
 		status, answer := a.token(asserting(p.lets(a, changes)))
 		wantError(t, what, status, answer, 400, "invalid_grant")
+		if why, _ := answer["error_description"].(string); what == "another organisation's member" && !strings.Contains(why, "has no account in this organisation") {
+			t.Errorf("%s: got %q, want that they have no account in this organisation", what, why)
+		}
 	}
 	good := p.lets(a, nil)
 	parts := strings.Split(good, ".")

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"html/template"
 	"time"
 )
@@ -64,7 +65,9 @@ type Consent struct {
 	Several     bool // the person could choose another tenant
 	Scopes      []Scope
 	TokenLife   time.Duration
-	RefreshLife time.Duration // how long it can be renewed at most; 0: nobody has said
+	RefreshLife time.Duration // how long it can be renewed at most
+	RefreshIdle time.Duration // how long it can be renewed when it is not used
+	Renewed     bool          // it can be renewed at all
 }
 
 // Scope is what may be ticked, in plain words. What is fixed goes with a yes.
@@ -78,6 +81,29 @@ func (Consent) policy() string { return strict }
 
 // Minutes is the life of an access token, for people.
 func (c Consent) Minutes() int { return max(1, int(c.TokenLife.Minutes())) }
+
+// Most is for how long it can be renewed at most, and Idle for how long when it is not used, for people.
+func (c Consent) Most() string { return span(c.RefreshLife) }
+
+// Idle is described at Most.
+func (c Consent) Idle() string { return span(min(c.RefreshIdle, c.RefreshLife)) }
+
+// span writes a length of time in the largest unit that divides it.
+func span(d time.Duration) string {
+	n, unit := d/time.Minute, "minute"
+	switch {
+	case d%(24*time.Hour) == 0:
+		n, unit = d/(24*time.Hour), "day"
+	case d%time.Hour == 0:
+		n, unit = d/time.Hour, "hour"
+	case d < time.Minute:
+		n, unit = d/time.Second, "second"
+	}
+	if n != 1 {
+		unit += "s"
+	}
+	return fmt.Sprintf("%d %s", n, unit)
+}
 
 // Problem says what was wrong and what to do.
 type Problem struct {

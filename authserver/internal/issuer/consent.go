@@ -18,7 +18,8 @@ type Offer struct {
 	TenantID, TenantName, Role string
 	Scopes                     []Scope       // may be empty: then there is nothing to allow
 	TokenLife                  time.Duration // of access tokens: the policy's, or the resource's
-	RefreshLife                time.Duration // for how long the policy lets it be renewed; 0: as long as the issuer does
+	RefreshLife                time.Duration // for how long it can be renewed: as the policy and the issuer let it
+	RefreshIdle                time.Duration // for how long it can be renewed when it is not used
 	Refused                    string        // why the tenant's policy does not let the client in, in plain words; empty: it does
 }
 
@@ -46,7 +47,7 @@ func (e *Engine) Offers(ctx context.Context, a *Authorization, userID string) ([
 		if err != nil {
 			return nil, fmt.Errorf("reading a tenant: %w", err)
 		}
-		o := Offer{TenantID: m.TenantID, TenantName: t.Name, Role: m.Role, TokenLife: t.Life(a.Resource.TokenLife), RefreshLife: t.RefreshLife}
+		o := Offer{TenantID: m.TenantID, TenantName: t.Name, Role: m.Role, TokenLife: t.Life(a.Resource.TokenLife), RefreshLife: t.Renewable(e.RefreshLife), RefreshIdle: e.RefreshIdle}
 		if o.Refused = e.withheld(a, t); o.Refused != "" {
 			offers = append(offers, o)
 			continue

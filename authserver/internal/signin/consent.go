@@ -114,7 +114,7 @@ func choose(offers []issuer.Offer, tenantID string) (issuer.Offer, bool) {
 func consentPage(a *issuer.Authorization, o issuer.Offer) web.Consent {
 	p := web.Consent{
 		Client: clientName(a.Client), ClientID: a.Client.ID, RedirectURI: a.RedirectURI, RedirectHost: redirectHost(a.RedirectURI),
-		Local: a.Client.LoopbackOnly(), Resource: a.Resource.Name, ResourceURI: a.Resource.URI, TokenLife: o.TokenLife, RefreshLife: o.RefreshLife,
+		Local: a.Client.LoopbackOnly(), Resource: a.Resource.Name, ResourceURI: a.Resource.URI, TokenLife: o.TokenLife, RefreshLife: o.RefreshLife, RefreshIdle: o.RefreshIdle, Renewed: slices.Contains(a.Client.GrantTypes, client.GrantRefresh),
 		Tenant: web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role}, Scopes: scopes(o.Scopes), Identity: a.IsIdentity(),
 	}
 	switch a.Client.Origin {
