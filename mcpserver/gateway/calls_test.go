@@ -100,6 +100,7 @@ func TestAGatewayPassesNoWriteOnThatCannotBeRecorded(t *testing.T) {
 	must(t, err)
 	defer db.Close()
 	_, err = db.Exec("CREATE TRIGGER broken BEFORE INSERT ON companion_calls_records BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
+	must(t, err)
 	before := b.count()
 	a := g.post("crm", g.token("crm", "acme", "read", "write"), call("write_it"))
 	if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || b.count() != before {

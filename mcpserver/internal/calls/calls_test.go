@@ -66,12 +66,6 @@ func (s *store) now() time.Time {
 	return time.Now().Add(s.ahead)
 }
 
-func (s *store) step(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ahead += d
-}
-
 func (s *store) open(b *book.DB) *calls.Log {
 	l := calls.New(context.Background(), b, true, s.now, slog.New(slog.NewTextHandler(s.said, nil)))
 	s.t.Cleanup(l.Close)
