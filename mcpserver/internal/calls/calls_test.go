@@ -28,15 +28,12 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// store is a database in which calls are recorded, and its clock.
+// store is a database in which calls are recorded.
 type store struct {
 	t        *testing.T
 	database string
 	book     *book.DB
 	said     *testenv.Book
-
-	mu    sync.Mutex
-	ahead time.Duration
 }
 
 func eachStore(t *testing.T, test func(s *store)) {
@@ -60,14 +57,8 @@ func (s *store) connect() *book.DB {
 	return b
 }
 
-func (s *store) now() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return time.Now().Add(s.ahead)
-}
-
 func (s *store) open(b *book.DB) *calls.Log {
-	l := calls.New(context.Background(), b, true, s.now, slog.New(slog.NewTextHandler(s.said, nil)))
+	l := calls.New(context.Background(), b, true, time.Now, slog.New(slog.NewTextHandler(s.said, nil)))
 	s.t.Cleanup(l.Close)
 	return l
 }
@@ -113,7 +104,7 @@ func (s *store) eventually(what string, is func() bool) {
 // call is the record of a call by ann.
 func (s *store) call(tool string, change ...func(*guard.Record)) *guard.Record {
 	r := &guard.Record{
-		At: s.now(), Caller: mcp.Caller{Subject: "usr_ann", TenantID: "acme", ClientID: "cli_1", GrantID: "grt_1"}, Passed: true, Status: 200,
+		At: time.Now(), Caller: mcp.Caller{Subject: "usr_ann", TenantID: "acme", ClientID: "cli_1", GrantID: "grt_1"}, Passed: true, Status: 200,
 		Duration: 1500 * time.Microsecond, Arguments: "a-hash", Decision: guard.Decision{Kind: guard.KindTool, Name: tool, Rule: tool, Allowed: true},
 	}
 	for _, f := range change {
