@@ -1,6 +1,7 @@
 package roof
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
@@ -59,6 +61,7 @@ func (h *house) open(ctx context.Context) error {
 	if err := h.demoStaysHere(); err != nil {
 		return err
 	}
+	h.listenWhereNamed()
 	if err := h.listen(); err != nil {
 		return err
 	}
@@ -89,6 +92,32 @@ func (c *call) enter(ctx context.Context) (*folder, error) {
 		return nil, misused("stop the other one, or choose another folder with --data-dir", fmt.Errorf("%s is in use: %w", c.dataDir, err))
 	}
 	return f, err
+}
+
+// listenWhereNamed takes the address to listen on from a URL on this machine, where none is given beside it: with
+// another port the issuer's keys would be asked for where nothing listens. Where one is given, the log says so.
+func (h *house) listenWhereNamed() {
+	for _, d := range []struct {
+		url, name string
+		listen    *string
+	}{{h.settings.issuer, "issuer", &h.issuerListen}, {h.settings.resource, "resource", &h.resourceListen}} {
+		u, err := url.Parse(d.url)
+		if d.url == "" || err != nil || u.Scheme != "http" || !config.ThisMachine(u.Hostname()) {
+			continue
+		}
+		host, port := u.Hostname(), cmp.Or(u.Port(), "80")
+		if host == "localhost" {
+			host = "127.0.0.1"
+		}
+		named := net.JoinHostPort(host, port)
+		if h.origin[d.name+"-listen"] == "" {
+			*d.listen = named
+			continue
+		}
+		if _, listening, err := net.SplitHostPort(*d.listen); err == nil && listening != port {
+			h.log.Warn("nothing of this process listens at the URL: something else must pass its requests on", "setting", d.name, "url", d.url, "listen", *d.listen)
+		}
+	}
 }
 
 // listen opens both ports and takes from them what the settings leave open.

@@ -1,14 +1,20 @@
 package roof_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-mcp/gatehouse/roof"
 )
 
 const (
@@ -171,5 +177,41 @@ func TestURLsComeFromTheListeners(t *testing.T) {
 	}
 	if metadata.Issuer != s.Issuer || len(metadata.Resources) != 1 || metadata.Resources[0] != s.Resource {
 		t.Errorf("the metadata says %+v, the program %+v", metadata, s.Addresses)
+	}
+}
+
+// C6: with --issuer at another port than the default the issuer listened at 8080, and every token failed.
+func TestServerListensWhereItsURLsName(t *testing.T) {
+	free := func() string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		defer l.Close()
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		must(t, err)
+		return port
+	}
+	issuer, resource := "http://localhost:"+free(), "http://127.0.0.1:"+free()+"/mcp"
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var answered []int
+	p := &roof.Program{
+		Args: []string{"serve", "--data-dir", t.TempDir(), "--demo=false", "--issuer", issuer, "--resource", resource}, Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{},
+		Ready: func(roof.Addresses) {
+			go func() {
+				defer stop()
+				for _, at := range []string{issuer + "/healthz", strings.TrimSuffix(resource, "/mcp") + "/readyz"} {
+					r, err := http.Get(at)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					r.Body.Close()
+					answered = append(answered, r.StatusCode)
+				}
+			}()
+		},
+	}
+	if code := p.Run(ctx); code != 0 || !slices.Equal(answered, []int{200, 200}) {
+		t.Errorf("got exit code %d and answers %v, want 0 and 200 from both", code, answered)
 	}
 }
