@@ -207,3 +207,21 @@ func TestDocumentsCanBeRefused(t *testing.T) {
 		t.Errorf("the metadata offer them: %s", body)
 	}
 }
+
+// C8: a server without a way out says so, on the page and in the log of attempts, and does not blame the application.
+func TestDocumentThatThisServerCannotReach(t *testing.T) {
+	h := openHouse(t)
+	h.documents = &cimd.Fetcher{Resolve: func(context.Context, string) ([]netip.Addr, error) {
+		return nil, &net.DNSError{Err: "server misbehaving", Name: "app.example", IsTemporary: true}
+	}}
+	h.start()
+	ann := h.person("ann@acme.example")
+	a := app{h: h, ID: "https://app.example/client.json"}
+	at := ann.open("/oauth2/authorize?" + a.authorization("customers:read").Encode())
+	if strings.HasPrefix(at.url.Path, "/signin") { // nothing is fetched before
+		at = ann.submit(at, url.Values{"email": {ann.email}, "password": {password}})
+	}
+	if at.status != http.StatusServiceUnavailable || !strings.Contains(at.body, "no way out to the internet") {
+		t.Errorf("got %d %s, want a page that says that this server has no way out", at.status, at.body)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/cimd"
 	"github.com/gatehouse-mcp/gatehouse/shared/outage"
 )
 
@@ -29,6 +30,9 @@ const (
 func (s *Server) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
+	if err := cimd.CheckRoute(); err != nil && !s.config.RefuseDocuments {
+		s.deps.Log.Warn("there is no way out to the internet: clients that are known by a document there cannot be read; refuse them with --client-documents=false, or give this server a route", "error", err)
+	}
 	work.Go(func() { s.backends.connections.Run(ctx) })
 	work.Go(func() { s.backends.sql.Audit().Run(ctx, s.deps.Log) })
 	work.Go(func() { s.backends.jobs.Run(ctx) })

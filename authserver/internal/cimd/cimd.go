@@ -54,6 +54,12 @@ func (l *Library) Client(ctx context.Context, id string) (client.Client, error) 
 	body, life, err := l.Fetcher.Fetch(ctx, id)
 	if err != nil {
 		httpd.Note(ctx, "error", err)
+		if NoWayOut(err) {
+			return client.Client{}, &oauth.Error{
+				Code: "temporarily_unavailable", Status: http.StatusServiceUnavailable, Wait: time.Minute,
+				Description: "this server has no way out to the internet, so that it cannot read the document at the client_id; tell the people who run it",
+			}
+		}
 		return client.Client{}, &oauth.Error{Code: "invalid_client", Status: http.StatusBadRequest,
 			Description: "the document at the client_id could not be read; tell the application's makers, or try again later"}
 	}

@@ -104,6 +104,7 @@ var sentences = []sentence{
 	{0, "invalid_dpop_proof", "this client registered", "The client has registered dpop_bound_access_tokens and came without a DPoP proof: it must send one, or be registered without that."},
 	{0, "invalid_dpop_proof", "", "The client's DPoP proof does not hold ({description}): its makers must mend that; behind a proxy, --issuer must be the URL that the client sees."},
 	{0, "unsupported_grant_type", "", "The client asked with a grant_type that is not offered ({description}): it must use one of those in the metadata."},
+	{0, "temporarily_unavailable", "this server has no way out", "The client is known by a document on the internet, and this server has no way out to read it: give it a route and a name server, or refuse such clients with --client-documents=false."},
 	{0, "temporarily_unavailable", "Too many", "Too many requests came from {source}: the client must wait as Retry-After says, and if it sits behind a proxy that is yours, name that in --trusted-proxies."},
 }
 
