@@ -1,6 +1,10 @@
 package guard
 
-import "strings"
+import (
+	"slices"
+	"strings"
+	"unicode"
+)
 
 // find is the first rule that fits, or nil.
 func (k *kind) find(name string) *Rule {
@@ -53,6 +57,25 @@ func (t *Table) rule(of, name string) *Rule {
 		return r
 	case of == KindTool && !isName(name), of == KindPrompt && strings.TrimSpace(name) != name, k.folded[strings.ToLower(name)] && !k.names[name]: // a server may trim, or fold
 		return nil
+	case k.before(r, name), strings.ContainsFunc(name, isUnseen), of == KindMethod && isDisguised(name):
+		return nil
 	}
 	return r
+}
+
+// isUnseen says whether a character has no form of its own, so that a server may leave it out: a control or format
+// character, or a blank other than a space.
+func isUnseen(c rune) bool { return !unicode.IsPrint(c) }
+
+// decidedMethods are the methods that are decided by what they name or open nothing by themselves, in small letters.
+var decidedMethods = []string{
+	"tools/call", "tools/list", "prompts/get", "prompts/list", "resources/read", "resources/list", "resources/templates/list", "resources/subscribe",
+	"resources/unsubscribe", "completion/complete", "logging/setlevel", "subscriptions/listen", "initialize", "ping", "server/discover",
+}
+
+// isDisguised says whether a method is one of decidedMethods in other letters or with blanks at its ends.
+func isDisguised(method string) bool {
+	plain := fold(strings.TrimSpace(method))
+	known := slices.Contains(decidedMethods, plain)
+	return known && method != plain && method != "logging/setLevel"
 }

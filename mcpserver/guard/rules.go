@@ -59,8 +59,9 @@ type kind struct {
 	all      []*Rule
 	names    map[string]bool // of all, as they are written
 	folded   map[string]bool // and in small letters
-	single   map[string]bool // the folded names of those in exact
-	lower    []string        // the folded patterns
+	single   map[string]bool // the readings of those in exact
+	lower    []string        // the readings of the patterns
+	encoded  bool            // names are URIs, which a reader may decode
 }
 
 // The kinds of things that rules open.
@@ -77,7 +78,7 @@ const (
 func (r Rules) Compile() (*Table, error) {
 	t := &Table{kinds: map[string]*kind{}, implied: map[string][]string{}}
 	for name, rules := range map[string][]Rule{KindTool: r.Tools, KindPrompt: r.Prompts, KindResource: r.Resources, KindMethod: r.Methods} {
-		k := &kind{exact: map[string]*Rule{}, names: map[string]bool{}, folded: map[string]bool{}, single: map[string]bool{}}
+		k := &kind{exact: map[string]*Rule{}, names: map[string]bool{}, folded: map[string]bool{}, single: map[string]bool{}, encoded: name == KindResource}
 		for _, rule := range rules {
 			if err := rule.check(); err != nil {
 				return nil, fmt.Errorf("rule for %s %q: %w", name, rule.Name, err)
@@ -129,9 +130,9 @@ func (k *kind) add(r *Rule) {
 	k.names[r.Name], k.folded[strings.ToLower(r.Name)] = true, true
 	switch {
 	case r.IsPattern():
-		k.patterns, k.lower = append(k.patterns, r), append(k.lower, fold(r.Name))
+		k.patterns, k.lower = append(k.patterns, r), append(k.lower, k.reading(r.Name))
 	case k.exact[r.Name] == nil && !slices.ContainsFunc(k.patterns, func(p *Rule) bool { return fits(p.Name, r.Name) }):
-		k.exact[r.Name], k.single[fold(r.Name)] = r, true
+		k.exact[r.Name], k.single[k.reading(r.Name)] = r, true
 	}
 }
 

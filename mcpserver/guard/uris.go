@@ -29,7 +29,7 @@ func (k *kind) starred(name, uri string) *Rule {
 		return nil
 	}
 	for range mostDecodings {
-		if k.find(uri) != r || k.before(r, uri) {
+		if !fits(k.reading(r.Name), k.reading(uri)) || k.before(r, uri) {
 			return nil
 		}
 		for _, reading := range resolved(uri) {
@@ -49,21 +49,36 @@ func (k *kind) starred(name, uri string) *Rule {
 	return nil
 }
 
-// before says whether, without regard to case, a rule without a star or one before r fits a URI.
-func (k *kind) before(r *Rule, uri string) bool {
-	uri = fold(uri)
-	if k.single[uri] {
+// before says whether a rule without a star, or one before r, fits what a reader may take a name for: in other letters,
+// and of a URI decoded. The rules' own names are read in the same way.
+func (k *kind) before(r *Rule, name string) bool {
+	name = k.reading(name)
+	if k.single[name] {
 		return true
 	}
 	for i, p := range k.patterns {
 		if p == r {
 			return false
 		}
-		if fits(k.lower[i], uri) {
+		if fits(k.lower[i], name) {
 			return true
 		}
 	}
 	return false
+}
+
+// reading is a name without regard to case and, of a URI, decoded.
+func (k *kind) reading(name string) string {
+	if k.encoded {
+		for range mostDecodings {
+			next := decoded(name)
+			if next == name {
+				break
+			}
+			name = next
+		}
+	}
+	return fold(name)
 }
 
 func fold(s string) string { return strings.ToLower(strings.ToUpper(s)) }

@@ -205,3 +205,41 @@ func TestSubscriptionWithoutURIIsDecidedByTheMethodsRules(t *testing.T) {
 		}
 	}
 }
+
+// A rule whose own URI is percent-encoded was walked round by another encoding of the same address, and a pattern for
+// tools, prompts or methods by other letters.
+func TestRulesAreNotWalkedRoundByAnotherSpelling(t *testing.T) {
+	rules := guard.Rules{
+		Resources: []guard.Rule{
+			{Name: "file:///my%20private/*", Scopes: []string{"secret"}}, {Name: "file:///secret%20key.txt", Scopes: []string{"secret"}},
+			{Name: "https://h.example/my%20private/*", Scopes: []string{"secret"}}, {Name: "note://caf%C3%A9/*", Scopes: []string{"secret"}},
+			{Name: "file:///*"}, {Name: "https://h.example/*"}, {Name: "note://*"},
+		},
+		Tools:   []guard.Rule{{Name: "put_*", Scopes: []string{"secret"}}, {Name: "*"}},
+		Prompts: []guard.Rule{{Name: "put_*", Scopes: []string{"secret"}}, {Name: "secret", Scopes: []string{"secret"}}, {Name: "*"}},
+		Methods: []guard.Rule{{Name: "*"}},
+	}
+	table, err := rules.Compile()
+	must(t, err)
+	for kind, names := range map[string]map[string]bool{ // open to somebody without the scope
+		guard.KindResource: {
+			"file:///my%20private/key": false, "file:///my%20%70rivate/key": false, "file:///%6dy%20private/key": false, "file:///my%20private%2Fkey": false,
+			"file:///MY%20private/key": false, "file:///secret%20key.txt": false, "file:///secret%20%6bey.txt": false, "https://h.example/my%20%70rivate/key": false,
+			"note://c%61f%C3%A9/x": false, "note://caf%c3%a9/x": false, "file:///my%20public/key": true, "https://h.example/a%20b": true,
+		},
+		guard.KindTool:   {"put_note": false, "PUT_note": false, "Put_x": false, "get_note": true},
+		guard.KindPrompt: {"put_x": false, "PUT_x": false, "secret": false, "SECRET": false, "secret\x00": false, "secret\u200b": false, " secret": false, "greet": true},
+		guard.KindMethod: {"tools/call ": false, "tools/call\x00": false, "Tools/Call": false, "TOOLS/LIST": false, "tasks/get": true},
+	} {
+		for name, open := range names {
+			if d := table.Decide(mcp.Caller{}, kind, name); d.Allowed != open {
+				t.Errorf("%s %q: got allowed %v by %q, want %v", kind, name, d.Allowed, d.Rule, open)
+			}
+		}
+	}
+	for _, name := range []string{"file:///my%20private/key", "https://h.example/my%20private/a%20b", "note://caf%C3%A9/x"} {
+		if d := table.Decide(mcp.Caller{Scopes: []string{"secret"}}, guard.KindResource, name); !d.Allowed {
+			t.Errorf("%s is closed to who has the scope", name)
+		}
+	}
+}

@@ -191,6 +191,9 @@ func (f *Events) event(event []byte) []byte {
 	if bytes.Equal(out, joined) {
 		return event
 	}
-	b := bytes.Join(append(others, append([]byte("data: "), out...)), []byte("\n"))
-	return append(b, '\n', '\n')
+	lines := bytes.Split(bytes.ReplaceAll(out, []byte("\r"), nil), []byte("\n")) // JSON that was written over several lines
+	for _, line := range lines {
+		others = append(others, append([]byte("data: "), line...))
+	}
+	return append(bytes.Join(others, []byte("\n")), '\n', '\n')
 }

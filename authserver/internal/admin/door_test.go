@@ -163,7 +163,7 @@ func TestWhatIsAskedForWronglyIsRefused(t *testing.T) {
 		{initial(admin.InitialTokenSpec{Tenant: "acme", Life: 31 * 24 * time.Hour}), "30 days"},
 		{initial(admin.InitialTokenSpec{Tenant: "acme", Scopes: []string{"tickets:write"}}), `scope "tickets:write"`},
 		{revoking(o, "grt_nobody", ""), "no grant"},
-		{revoking(o, "grt_nobody", grant.ReasonClient), "what stands there when a client"},
+		{revoking(o, "grt_nobody", grant.ReasonClient), "decides by"},
 		{rotate("HS256"), `the algorithm "HS256"`},
 		{withdraw("nobody"), "no key"},
 		{withdraw(o.Keys.Keys()[0].KID), "signs now"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
@@ -61,8 +62,8 @@ func (d *Door) RevokeGrants(ctx context.Context, s GrantSelection) (done GrantsR
 	if err != nil {
 		return done, err
 	}
-	if reason == grant.ReasonClient {
-		return done, refuse("choose other words", "that is what stands there when a client ended its grant itself; a machine client could begin anew")
+	if slices.Contains([]string{grant.ReasonClient, grant.ReasonExpired, grant.ReasonReuse}, reason) {
+		return done, refuse("choose other words", "that reason is one that the server gives itself and decides by: a client could begin anew")
 	}
 	f, err := d.selected(ctx, grant.Filter{ClientID: s.ClientID, UserID: s.User, TenantID: s.TenantID})
 	if err != nil {

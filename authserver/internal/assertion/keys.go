@@ -108,7 +108,9 @@ func (k *set) current(ctx context.Context, s source, kid string) ([]jose.JSONWeb
 	if h := k.had.Load(); h.serves(kid, s.shelf.now()) {
 		return h.keys, nil
 	}
-	k.mu.Lock()
+	if !k.mu.TryLock() { // they are being fetched: whoever has a place among the requests under way does not wait with it
+		return k.had.Load().still(s.shelf.now())
+	}
 	defer k.mu.Unlock()
 	now, h := s.shelf.now(), k.had.Load()
 	wait := fetchAgain

@@ -49,16 +49,23 @@ var errAddress = errors.New("the host is not at public addresses alone")
 
 // FetchKeys reads the key set at a client's jwks_uri, as carefully as its document (CM-17). The URL was checked before.
 func (f *Fetcher) FetchKeys(ctx context.Context, address string) ([]byte, error) {
+	if f.turn != nil { // strangers cause it at endpoints whose places are few: nobody waits for a turn there
+		select {
+		case f.turn <- struct{}{}:
+			defer func() { <-f.turn }()
+		default:
+			return nil, errBusy
+		}
+	}
 	body, _, err := f.fetch(ctx, address, maxKeys)
 	return body, err
 }
 
+// errBusy says that as many fetches are under way as may be.
+var errBusy = errors.New("as many documents are being fetched as may be at once")
+
 // Fetch reads a document and how long it may be taken for true. The URL was checked before.
 func (f *Fetcher) Fetch(ctx context.Context, address string) ([]byte, time.Duration, error) {
-	return f.fetch(ctx, address, maxDocument)
-}
-
-func (f *Fetcher) fetch(ctx context.Context, address string, most int64) ([]byte, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
 	if f.turn != nil {
@@ -69,6 +76,12 @@ func (f *Fetcher) fetch(ctx context.Context, address string, most int64) ([]byte
 			return nil, 0, fmt.Errorf("waiting to fetch a document: %w", ctx.Err())
 		}
 	}
+	return f.fetch(ctx, address, maxDocument)
+}
+
+func (f *Fetcher) fetch(ctx context.Context, address string, most int64) ([]byte, time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, 0, fmt.Errorf("fetching a document: %w", err)

@@ -79,6 +79,8 @@ func (x *exchange) assert(ctx context.Context, id trust.Identity, userID string,
 		return oauth.InvalidGrant("the issuer of the assertion is trusted no more, or knows the person by another subject")
 	case err != nil:
 		return fmt.Errorf("keeping what was asserted: %w", err)
+	case x.engine.ended(x.grant): // its revocation was interrupted, and SQL does not know of it yet
+		return oauth.InvalidGrant("this permission was ended; try again in a minute with a new assertion")
 	}
 	return nil
 }
