@@ -158,13 +158,18 @@ func (x *process) why() error {
 	return x.end
 }
 
+// errWriting says that a program did not read what was written to it.
+var errWriting = errors.New("writing to it")
+
 // finish is called when it has ended: whoever waits learns that it did.
 func (x *process) finish(err error) {
 	if err == nil {
 		err = errors.New("it ended with exit code 0")
 	}
-	x.give(err)
 	x.mu.Lock()
+	if x.end == nil || errors.Is(x.end, errWriting) { // it reads no more because it ended: how is said by the system
+		x.end = err
+	}
 	why := fmt.Errorf("the program ended: %w", x.end)
 	if len(x.words) > 0 {
 		why = fmt.Errorf("%w; it said last: %s", why, strings.Join(x.words, " / "))
@@ -220,7 +225,7 @@ func (x *process) write(to io.Writer) {
 		select {
 		case line := <-x.lines:
 			if _, err := to.Write(append(line, '\n')); err != nil {
-				x.give(fmt.Errorf("writing to it: %w", err))
+				x.give(fmt.Errorf("%w: %w", errWriting, err))
 				x.halt()
 				return
 			}
