@@ -3,13 +3,17 @@ package authserver_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/cimd"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
@@ -70,4 +74,49 @@ func TestUrgentRequestsAreServedWhileOthersAreTooMany(t *testing.T) {
 	if got := <-registered; got.status != http.StatusCreated {
 		t.Errorf("the registration that waited: got %d, want 201", got.status)
 	}
+}
+
+// Seventy requests whose client's keys are being fetched from a host that does not answer took every place: refreshing
+// stopped for everybody. One waits for the fetch, and nobody for the one who waits.
+func TestKeysThatDoNotComeTakeNoPlaces(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	fetcher := cimd.NewFetcher(nil)
+	fetcher.Resolve = func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("93.184.216.34")}, nil
+	}
+	fetcher.Dial = func(context.Context, netip.AddrPort) (net.Conn, error) {
+		close(asked)
+		<-release
+		return nil, errors.New("no answer")
+	}
+	h := openHouse(t)
+	h.documents = fetcher
+	h.start()
+	a := h.register(map[string]any{})
+	_, refresh := a.tokens(h.person("ann@acme.example"), "customers:read")
+	status, made := h.post("/oauth2/register", "application/json",
+		`{"redirect_uris":["`+callback+`"],"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://evil.example/jwks"}`, nil)
+	if status != http.StatusCreated {
+		t.Fatalf("got %d %v", status, made)
+	}
+	id := made["client_id"].(string)
+	form := url.Values{"token": {"x"}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}}
+	form.Set("client_assertion", encode(`{"alg":"ES256","typ":"jwt","kid":"k"}`)+"."+encode(`{"iss":"`+id+`","sub":"`+id+`"}`)+"."+encode("signature"))
+	const many = 70
+	answered := make(chan struct{}, many)
+	for range many {
+		go func() {
+			h.do("POST", "/oauth2/revoke", urlencoded, form.Encode(), nil).Body.Close()
+			answered <- struct{}{}
+		}()
+	}
+	<-asked
+	for range many - 1 {
+		<-answered
+	}
+	if status, answer := a.token(refreshment(refresh)); status != http.StatusOK {
+		t.Errorf("refreshing meanwhile: got %d %v, want 200", status, answer)
+	}
+	close(release)
+	<-answered
 }

@@ -143,3 +143,21 @@ func TestGrantsLeftAliveAreRevoked(t *testing.T) {
 		})
 	}
 }
+
+// An identity assertion renews no grant whose revocation was interrupted.
+func TestAssertionRenewsNoGrantThatIsOnTheList(t *testing.T) {
+	h := openHouse(t)
+	p, a := h.trusts("acme", acmeIDP), h.managed()
+	status, answer := a.token(asserting(p.lets(a, nil)))
+	if status != http.StatusOK {
+		t.Fatalf("got %d %v", status, answer)
+	}
+	mend := h.breakRevocation()
+	defer mend()
+	if r := a.revoke(answer["access_token"].(string)); r.StatusCode != http.StatusServiceUnavailable {
+		t.Fatalf("revoking while SQL refuses: got %d, want 503", r.StatusCode)
+	}
+	h.Clock.step(2 * time.Second)
+	status, answer = a.token(asserting(p.lets(a, nil)))
+	wantError(t, "another assertion", status, answer, 400, "invalid_grant")
+}
