@@ -46,16 +46,17 @@ type shelf struct {
 	limit *ratelimit.Limiter // of fetches, by where the requests come from (CM-16); nil: none
 	now   func() time.Time
 
-	mu   sync.Mutex
-	sets map[string]*set
+	mu      sync.Mutex
+	sets    map[string]*set
+	waiting atomic.Int64 // for keys that others fetch
 }
 
 // set is the keys of one owner at one address.
 type set struct {
 	had atomic.Pointer[had]
 
-	mu    sync.Mutex // held while they are fetched: who comes meanwhile waits for that
-	tried time.Time  // when a fetch last began
+	turn  chan struct{} // of whoever looks at it and may fetch
+	tried time.Time     // when a fetch last began
 }
 
 // had is keys as they were fetched.
@@ -98,7 +99,7 @@ func (s *shelf) set(name string) *set {
 		}
 		delete(s.sets, other) // any: it is only fetched again
 	}
-	made := &set{}
+	made := &set{turn: make(chan struct{}, 1)}
 	s.sets[name] = made
 	return made
 }
@@ -108,10 +109,10 @@ func (k *set) current(ctx context.Context, s source, kid string) ([]jose.JSONWeb
 	if h := k.had.Load(); h.serves(kid, s.shelf.now()) {
 		return h.keys, nil
 	}
-	if !k.mu.TryLock() { // they are being fetched: whoever has a place among the requests under way does not wait with it
+	if !s.shelf.wait(ctx, k) {
 		return k.had.Load().still(s.shelf.now())
 	}
-	defer k.mu.Unlock()
+	defer func() { <-k.turn }()
 	now, h := s.shelf.now(), k.had.Load()
 	wait := fetchAgain
 	if h == nil {
@@ -138,6 +139,30 @@ func (k *set) current(ctx context.Context, s source, kid string) ([]jose.JSONWeb
 		return keys, nil
 	}
 	return nil, err
+}
+
+// mostWait bounds the requests that wait for keys which another fetches, of all sets together: each has a place among the
+// requests under way, and strangers name hosts that do not answer.
+const mostWait = 12
+
+// wait waits for the turn to look at a set, while not too many do.
+func (s *shelf) wait(ctx context.Context, k *set) bool {
+	select {
+	case k.turn <- struct{}{}:
+		return true
+	default:
+	}
+	if s.waiting.Add(1) > mostWait {
+		s.waiting.Add(-1)
+		return false
+	}
+	defer s.waiting.Add(-1)
+	select {
+	case k.turn <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // serves says whether keys are young enough and hold the kid.
