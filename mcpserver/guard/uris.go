@@ -28,8 +28,9 @@ func (k *kind) starred(name, uri string) *Rule {
 	if !isPlain(uri, r.Name) {
 		return nil
 	}
+	own := k.reading(r.Name)
 	for range mostDecodings {
-		if !fits(k.reading(r.Name), k.reading(uri)) || k.before(r, uri) {
+		if !fits(own, k.reading(uri)) || k.before(r, uri) {
 			return nil
 		}
 		for _, reading := range resolved(uri) {
