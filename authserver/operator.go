@@ -34,6 +34,7 @@ type (
 	PasswordSpec     = admin.PasswordSpec
 	RemovalSpec      = admin.RemovalSpec
 	DisableSpec      = admin.DisableSpec
+	Force            = admin.Force
 	RoleSpec         = admin.RoleSpec
 	UserSpec         = admin.UserSpec
 	UserMade         = admin.UserMade

@@ -44,18 +44,19 @@ func tenantList(*flag.FlagSet) action {
 }
 
 func rolePut(fs *flag.FlagSet) action {
-	tenant := fs.String("tenant", "", "`id` of the tenant")
-	role := fs.String("role", "", "`name` of the role, e.g. reader")
+	s := authserver.RoleSpec{}
+	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant")
+	fs.StringVar(&s.Role, "role", "", "`name` of the role, e.g. reader")
 	scopes := scopesFlag(fs, "what the role gives: `scopes` divided by commas")
 	includes := fs.String("includes", "", "`roles` of the tenant, divided by commas, whose scopes it gives too")
-	looksAfter := fs.Bool("admin", false, "people of the role look after the tenant's clients and roles, on pages of their own")
+	fs.BoolVar(&s.Admin, "admin", false, "people of the role look after the tenant's clients and roles, on pages of their own")
+	forceFlag(fs, &s.Force)
 	return func(ctx context.Context, c *call) error {
-		if err := c.act(ctx, "role.put", authserver.RoleSpec{
-			Tenant: *tenant, Role: *role, Scopes: config.List(*scopes), Includes: config.List(*includes), Admin: *looksAfter,
-		}, nil); err != nil {
+		s.Scopes, s.Includes = config.List(*scopes), config.List(*includes)
+		if err := c.act(ctx, "role.put", s, nil); err != nil {
 			return err
 		}
-		return c.done(fmt.Sprintf("role %s of %s", *role, *tenant), fact{"tenant", *tenant}, fact{"role", *role})
+		return c.done(fmt.Sprintf("role %s of %s", s.Role, s.Tenant), fact{"tenant", s.Tenant}, fact{"role", s.Role})
 	}
 }
 
@@ -112,6 +113,7 @@ func memberPut(fs *flag.FlagSet) action {
 	fs.StringVar(&s.Email, "email", "", "`address` of the person")
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant")
 	fs.StringVar(&s.Role, "role", authserver.RoleReader, "`role` in that tenant, in place of an earlier one")
+	forceFlag(fs, &s.Force)
 	return func(ctx context.Context, c *call) error {
 		if err := c.act(ctx, "member.put", s, nil); err != nil {
 			return err

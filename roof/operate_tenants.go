@@ -70,6 +70,7 @@ func policySet(fs *flag.FlagSet) action {
 	ceilingList(fs, &s.Registrations, "registrations", "`ways` in which clients may have become known, divided by commas: operator, document, dynamic, tenant; or any")
 	ceilingLife(fs, &s.TokenLife, "max-token-life", "the longest `life` of an access token, e.g. 5m; 0: the resource's")
 	ceilingLife(fs, &s.RefreshLife, "max-refresh-life", "how `long` after a person's consent a permission can be renewed, e.g. 24h; 0: as long as the issuer lets it")
+	forceFlag(fs, &s.Force)
 	return func(ctx context.Context, c *call) error {
 		var p authserver.Policy
 		if err := c.act(ctx, "policy.set", s, &p); err != nil {
@@ -192,9 +193,9 @@ func userList(fs *flag.FlagSet) action {
 	}
 }
 
-// forceFlag registers --force of a command that shuts somebody out.
-func forceFlag(fs *flag.FlagSet, force *bool) {
-	fs.BoolVar(force, "force", false, "also when nobody is left then who looks after a tenant or this installation, as when the account is in wrong hands; the audit says so")
+// forceFlag registers --force of a command that may leave nobody who administers.
+func forceFlag(fs *flag.FlagSet, force *authserver.Force) {
+	fs.BoolVar((*bool)(force), "force", false, "also when nobody is left then who administers a tenant or this installation, or could allow an agent anything there, as when the account is in wrong hands; the audit says so")
 }
 
 func userDisable(fs *flag.FlagSet) action {

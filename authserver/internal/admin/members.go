@@ -16,6 +16,7 @@ type MemberSpec struct {
 	Email  string // or their id
 	Tenant string
 	Role   string // empty means reader
+	Force  Force
 }
 
 // PutMember gives a person a role in a tenant, in place of an earlier one there.
@@ -31,10 +32,10 @@ func (d *Door) PutMember(ctx context.Context, s MemberSpec) error {
 		if err != nil {
 			return err
 		}
-		if err := in.record(ctx, audit.Event{Action: "member.put", Target: u.ID, Tenant: s.Tenant, Detail: s.Role}); err != nil {
+		if err := in.record(ctx, audit.Event{Action: "member.put", Target: u.ID, Tenant: s.Tenant, Detail: s.Force.Detail(s.Role)}); err != nil {
 			return err
 		}
-		return registrar.LockedOut(in.Users.PutMember(ctx, s.Tenant, u.ID, s.Role))
+		return registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).PutMember(ctx, s.Tenant, u.ID, s.Role)))
 	})
 }
 
@@ -42,7 +43,7 @@ func (d *Door) PutMember(ctx context.Context, s MemberSpec) error {
 type RemovalSpec struct {
 	Email  string // or their id
 	Tenant string
-	Force  bool // also when nobody is left then who looks after the tenant; the audit says so
+	Force  Force
 }
 
 // RemoveMember takes a person out of a tenant, and then ends every grant that they made for it, so that their agents' tokens of that tenant work nowhere any
@@ -57,18 +58,11 @@ func (d *Door) RemoveMember(ctx context.Context, s RemovalSpec) error {
 		if err != nil {
 			return err
 		}
-		e := audit.Event{Action: "member.remove", Target: u.ID, Tenant: t.ID, Detail: u.Email}
-		if s.Force {
-			e.Detail += forced
-		}
+		e := audit.Event{Action: "member.remove", Target: u.ID, Tenant: t.ID, Detail: s.Force.Detail(u.Email)}
 		if err := in.record(ctx, e); err != nil {
 			return err
 		}
-		if s.Force {
-			err = in.Users.RemoveMemberAnyway(ctx, t.ID, u.ID)
-		} else {
-			err = lockedOut(in.Users.RemoveMember(ctx, t.ID, u.ID))
-		}
+		err = registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).RemoveMember(ctx, t.ID, u.ID)))
 		if errors.Is(err, user.ErrNotFound) { // perhaps gone already, and the ends cut short
 			alive, err := in.Grants.Grants(ctx, grant.Filter{UserID: u.ID, TenantID: t.ID, Alive: true, Limit: 1})
 			if err == nil && len(alive) == 0 {

@@ -111,11 +111,11 @@ func (d *Door) ListUsers(ctx context.Context, a PeopleAsked) ([]user.User, error
 // DisableSpec says whom to shut out.
 type DisableSpec struct {
 	User  string // an id or an e-mail address
-	Force bool   // also when nobody is left then who looks after a tenant or the installation; the audit says so
+	Force Force
 }
 
-// forced is what the audit says of an act that was forced.
-const forced = " (forced)"
+// Force lets a change happen that would leave nobody who administers; see there.
+type Force = registrar.Force
 
 // DisableUser shuts a person out: no sign-in, no page, no new token counts for them from then on, their sessions have ended, and then every grant of theirs
 // ends, so that their agents' tokens work nowhere any more. What was cut short is finished by doing it again.
@@ -125,34 +125,15 @@ func (d *Door) DisableUser(ctx context.Context, s DisableSpec) error {
 		if err != nil {
 			return err
 		}
-		e := audit.Event{Action: "user.disable", Target: u.ID, Detail: u.Email}
-		if s.Force {
-			e.Detail += forced
-		}
+		e := audit.Event{Action: "user.disable", Target: u.ID, Detail: s.Force.Detail(u.Email)}
 		if err := in.record(ctx, e); err != nil {
 			return err
 		}
-		if s.Force {
-			err = in.Users.DisableAnyway(ctx, u.ID)
-		} else {
-			err = lockedOut(in.Users.SetDisabled(ctx, u.ID, true))
-		}
-		if err != nil {
+		if err := registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).SetDisabled(ctx, u.ID, true))); err != nil {
 			return err
 		}
 		return in.endPerson(ctx, grant.Filter{UserID: u.ID}, grant.ReasonShutOut)
 	})
-}
-
-// lockedOut is registrar.LockedOut for an act that can be forced.
-func lockedOut(err error) error {
-	err = registrar.LockedOut(err)
-	var refused *Refusal
-	var locked *user.Lockout
-	if errors.As(err, &refused) && errors.As(err, &locked) {
-		refused.Hint += "; or, when the account is in wrong hands, say --force"
-	}
-	return err
 }
 
 // EnableUser lets a person in again who was shut out. What has ended stays ended.

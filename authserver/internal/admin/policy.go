@@ -23,6 +23,7 @@ type PolicySpec struct {
 	TokenLife, RefreshLife         *time.Duration
 	// AddScopes and RemoveScopes change the scopes that the policy has, in place of Scopes. One that is in both is removed.
 	AddScopes, RemoveScopes []string
+	Force                   Force
 }
 
 // ShowPolicy returns a tenant's policy.
@@ -41,10 +42,14 @@ func (d *Door) SetPolicy(ctx context.Context, s PolicySpec) (p tenant.Policy, er
 		if p, err = in.policy(ctx, t, s); err != nil {
 			return err
 		}
-		if err := in.leavesAdmins(ctx, t, p); err != nil {
-			return err
+		if !s.Force {
+			if err := in.leavesAdmins(ctx, t, p); err != nil {
+				return err
+			}
 		}
-		if err := in.record(ctx, policySet(t.ID, p)); err != nil {
+		e := policySet(t.ID, p)
+		e.Detail = s.Force.Detail(e.Detail)
+		if err := in.record(ctx, e); err != nil {
 			return err
 		}
 		return in.Tenants.PutPolicy(ctx, t.ID, p)
@@ -138,7 +143,9 @@ func (d *Door) leavesAdmins(ctx context.Context, t tenant.Tenant, p tenant.Polic
 		return fmt.Errorf("reading the roles of %s: %w", t.ID, err)
 	}
 	if adminsCan(held, roles, t.Scopes) && !adminsCan(held, roles, p.Scopes) {
-		return wouldShutOut(t.ID, p)
+		refused := wouldShutOut(t.ID, p)
+		refused.Hint += registrar.ByForce
+		return refused
 	}
 	return nil
 }

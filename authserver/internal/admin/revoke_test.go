@@ -3,6 +3,9 @@ package admin_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -64,6 +67,57 @@ func TestASoleAdminCanBeShutOutByForce(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Every change that is refused because it would lock a tenant's only administrator out, or leave them nothing to allow, happens with force, and the audit
+// says so of that line alone. A change that nobody has to force is as it was, forced or not.
+func TestEveryLockoutIsOverruledByForce(t *testing.T) {
+	policy := func(scope string, force admin.Force) admin.PolicySpec {
+		return admin.PolicySpec{Tenant: "acme", Scopes: &[]string{scope}, Force: force}
+	}
+	for name, row := range map[string]struct {
+		refusal, action, detail string
+		do                      func(ctx context.Context, o *office, force admin.Force) error
+	}{
+		"another role": {"nobody would be left", "member.put", "reader (forced)", func(ctx context.Context, o *office, force admin.Force) error {
+			return o.PutMember(ctx, admin.MemberSpec{Email: "ann@acme.example", Tenant: "acme", Role: "reader", Force: force})
+		}},
+		"the role administers no more": {"nobody would be left", "role.put", "customers:read (forced)", func(ctx context.Context, o *office, force admin.Force) error {
+			return o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: admin.RoleAdmin, Scopes: []string{"customers:read"}, Force: force})
+		}},
+		"the policy leaves them nothing": {"could let any agent in", "policy.set", "scopes tickets:write (forced)", func(ctx context.Context, o *office, force admin.Force) error {
+			if !force {
+				must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: admin.RoleAdmin, Scopes: []string{"customers:read"}, Admin: true}))
+			}
+			_, err := o.SetPolicy(ctx, policy("tickets:write", force))
+			return err
+		}},
+	} {
+		for store, open := range stores {
+			t.Run(name+"/"+store, func(t *testing.T) {
+				ctx, o := context.Background(), open(t)
+				o.given(t)
+				_, err := o.SetPolicy(ctx, admin.PolicySpec{Tenant: "acme", AddScopes: []string{"tickets:write"}})
+				must(t, err)
+				before, err := o.ShowTenant(ctx, "acme")
+				must(t, err)
+				err = row.do(ctx, o, false)
+				refused(t, err, row.refusal)
+				var said *admin.Refusal
+				if !errors.As(err, &said) || !strings.Contains(said.Hint, "--force") {
+					t.Errorf("the hint does not name --force: %v", said)
+				}
+				if after, err := o.ShowTenant(ctx, "acme"); err != nil || !slices.Equal(after.Members, before.Members) || !slices.Equal(after.Scopes, before.Scopes) {
+					t.Errorf("refused, and changed: %+v, was %+v (%v)", after, before, err)
+				}
+				must(t, row.do(ctx, o, true))
+				lines, err := o.Events(ctx, audit.Filter{Action: row.action, Outcome: audit.OK, Limit: 1})
+				if err != nil || len(lines) != 1 || lines[0].Detail != row.detail {
+					t.Errorf("got %+v %v, want %q", lines, err, row.detail)
+				}
+			})
+		}
 	}
 }
 

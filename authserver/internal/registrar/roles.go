@@ -21,6 +21,7 @@ type RoleSpec struct {
 	Scopes   []string
 	Includes []string // roles of the same tenant, whose scopes it gives too
 	Admin    bool     // its people look after the tenant's clients and roles
+	Force    Force
 }
 
 // PutRole makes or replaces a role of a tenant, which is for the operator alone. What people of that role lose by it is gone from the next token of their agents.
@@ -36,10 +37,12 @@ func (r *Registrar) PutRole(ctx context.Context, who Caller, s RoleSpec) error {
 	if err != nil {
 		return err
 	}
-	if err := r.record(ctx, who, RolePut(role)); err != nil {
+	e := RolePut(role)
+	e.Detail = s.Force.Detail(e.Detail)
+	if err := r.record(ctx, who, e); err != nil {
 		return err
 	}
-	return RoleRefused(r.Users.PutRole(ctx, role), role.TenantID)
+	return Overrules(RoleRefused(s.Force.Users(r.Users).PutRole(ctx, role), role.TenantID))
 }
 
 // DraftRole is the role that a spec makes by the rules; t is its tenant. Whether it fits the others is left open, and nothing is kept.

@@ -49,14 +49,42 @@ func (d *DB) Users(ctx context.Context, tenantID string, limit int) ([]user.User
 		WHERE $1 = '' OR id IN (SELECT user_id FROM memberships WHERE tenant_id = $1) ORDER BY email LIMIT $2`, tenantID, limit)
 }
 
+// Forced implements user.Store.
+func (d *DB) Forced() user.Store { return forced{d} }
+
+// forced is a database whose user.Store never answers *user.Lockout.
+type forced struct{ *DB }
+
+func (f forced) Forced() user.Store { return f }
+
+func (f forced) SetDisabled(ctx context.Context, id string, disabled bool) error {
+	return f.tx(ctx, func(tx *sql.Tx) error { return setDisabled(ctx, tx, id, disabled) })
+}
+
+func (f forced) PutRole(ctx context.Context, r user.Role) error {
+	return f.PutRoles(ctx, r.TenantID, []user.Role{r})
+}
+
+func (f forced) PutRoles(ctx context.Context, tenantID string, roles []user.Role) error {
+	return f.tx(ctx, func(tx *sql.Tx) error {
+		if err := f.alone(ctx, tx); err != nil {
+			return err
+		}
+		return f.putRoles(ctx, tx, tenantID, roles)
+	})
+}
+
+func (f forced) PutMember(ctx context.Context, tenantID, userID, role string) error {
+	return f.tx(ctx, func(tx *sql.Tx) error { return putMember(ctx, tx, tenantID, userID, role) })
+}
+
+func (f forced) RemoveMember(ctx context.Context, tenantID, userID string) error {
+	return f.tx(ctx, func(tx *sql.Tx) error { return removeMember(ctx, tx, tenantID, userID) })
+}
+
 // SetDisabled implements user.Store.
 func (d *DB) SetDisabled(ctx context.Context, id string, disabled bool) error {
 	return d.govern(ctx, "", id, func(tx *sql.Tx) error { return setDisabled(ctx, tx, id, disabled) })
-}
-
-// DisableAnyway implements user.Store.
-func (d *DB) DisableAnyway(ctx context.Context, id string) error {
-	return setDisabled(ctx, d.write, id, true)
 }
 
 func setDisabled(ctx context.Context, x execer, id string, disabled bool) error {
@@ -93,27 +121,24 @@ func (d *DB) HeldRoles(ctx context.Context, tenantID string) ([]string, error) {
 
 // PutMember implements user.Store.
 func (d *DB) PutMember(ctx context.Context, tenantID, userID, role string) error {
-	return d.govern(ctx, tenantID, userID, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO memberships (user_id, tenant_id, role) VALUES ($1, $2, $3)
-			ON CONFLICT (user_id, tenant_id) DO UPDATE SET role = excluded.role`, userID, tenantID, role)
-		if dangling(err) {
-			return user.ErrNotFound
-		}
-		if err != nil {
-			return fmt.Errorf("making %s a member of %s: %w", userID, tenantID, err)
-		}
-		return nil
-	})
+	return d.govern(ctx, tenantID, userID, func(tx *sql.Tx) error { return putMember(ctx, tx, tenantID, userID, role) })
+}
+
+func putMember(ctx context.Context, x execer, tenantID, userID, role string) error {
+	_, err := x.ExecContext(ctx, `INSERT INTO memberships (user_id, tenant_id, role) VALUES ($1, $2, $3)
+		ON CONFLICT (user_id, tenant_id) DO UPDATE SET role = excluded.role`, userID, tenantID, role)
+	if dangling(err) {
+		return user.ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("making %s a member of %s: %w", userID, tenantID, err)
+	}
+	return nil
 }
 
 // RemoveMember implements user.Store.
 func (d *DB) RemoveMember(ctx context.Context, tenantID, userID string) error {
 	return d.govern(ctx, tenantID, userID, func(tx *sql.Tx) error { return removeMember(ctx, tx, tenantID, userID) })
-}
-
-// RemoveMemberAnyway implements user.Store.
-func (d *DB) RemoveMemberAnyway(ctx context.Context, tenantID, userID string) error {
-	return removeMember(ctx, d.write, tenantID, userID)
 }
 
 func removeMember(ctx context.Context, x execer, tenantID, userID string) error {

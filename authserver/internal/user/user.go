@@ -57,6 +57,8 @@ func (l *Lockout) Error() string {
 
 // Store keeps users, roles and memberships.
 type Store interface {
+	// Forced is the same store, which never answers *Lockout.
+	Forced() Store
 	// CreateUser keeps a new user, or answers ErrExists and changes nothing.
 	CreateUser(ctx context.Context, u User) error
 	// User returns the user of this id, or ErrNotFound.
@@ -68,8 +70,6 @@ type Store interface {
 	// SetDisabled shuts the user out or lets them in again, and ends all of their sessions. ErrNotFound without such a user; *Lockout when the installation
 	// would lose its last operator who can sign in, or a tenant its last admin who is not disabled.
 	SetDisabled(ctx context.Context, id string, disabled bool) error
-	// DisableAnyway is SetDisabled of somebody without whom nobody may be left who looks after a tenant or the installation.
-	DisableAnyway(ctx context.Context, id string) error
 	// SetPassword replaces the hash of the user's password and ends all of their sessions; ErrNotFound without such a user.
 	SetPassword(ctx context.Context, id, hash string) error
 	// Role returns a role of the tenant, or ErrNotFound.
@@ -91,8 +91,6 @@ type Store interface {
 	PutMember(ctx context.Context, tenantID, userID, role string) error
 	// RemoveMember takes the user out of a tenant, or answers ErrNotFound; *Lockout when the tenant would lose its last admin.
 	RemoveMember(ctx context.Context, tenantID, userID string) error
-	// RemoveMemberAnyway is RemoveMember of somebody without whom nobody may be left who looks after the tenant.
-	RemoveMemberAnyway(ctx context.Context, tenantID, userID string) error
 	// Memberships returns where the user belongs, in the order of tenant ids; none is an empty slice. A disabled or unknown user belongs nowhere.
 	Memberships(ctx context.Context, userID string) ([]Membership, error)
 }
