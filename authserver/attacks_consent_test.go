@@ -86,7 +86,7 @@ func TestConsentIsAskedEachTime(t *testing.T) {
 	}
 	look("the same again", a, func(url.Values) {}, "Read customers")
 	look("the same, quietly", a, func(v url.Values) { v.Set("login_hint", ann.email) }, "Read customers")
-	look("another client of the same name", h.register(described), func(url.Values) {}, "Trusted", "nobody has checked")  // LG-04
+	look("another client of the same name", h.register(described), func(url.Values) {}, "Trusted", "Nobody has checked")  // LG-04
 	look("a loopback redirect", a, func(v url.Values) { v.Set("redirect_uri", "http://127.0.0.1:5555/cb") }, "127.0.0.1") // LG-05
 	look("a private scheme", a, func(v url.Values) { v.Set("redirect_uri", "cursor://x/cb") }, "cursor:")
 	look("a wider scope", a, func(v url.Values) { v.Set("scope", "customers:read tickets:write") }, "Read customers", "Open tickets") // LG-06
@@ -97,7 +97,7 @@ func TestConsentIsAskedEachTime(t *testing.T) {
 func TestWhatTheConsentPageSays(t *testing.T) {
 	h := openHouse(t)
 	ann := h.person("ann@acme.example")
-	const own = "Any program on your own computer could be behind it"
+	const own = "It can be any program on your computer"
 	for _, row := range []struct {
 		uri      string
 		says     []string
@@ -106,7 +106,7 @@ func TestWhatTheConsentPageSays(t *testing.T) {
 		{"http://localhost/cb", []string{"localhost (a program on this computer)", "http://localhost/cb"}, true},
 		{"http://127.0.0.1:7/cb", []string{"127.0.0.1 (a program on this computer)"}, true},
 		{"http://[::1]/cb", []string{"::1 (a program on this computer)"}, true},
-		{callback, []string{`<strong class="host">app.example</strong>`, "Go on only if you know this address"}, false},
+		{callback, []string{`<strong class="host">app.example</strong>`, "Continue only if you know the address above"}, false},
 		{"https://app.example:8443/cb", []string{`<strong class="host">app.example:8443</strong>`}, false},
 		{"cursor://anysphere/cb", []string{"the application behind cursor: on this device"}, false},
 	} {
@@ -114,7 +114,7 @@ func TestWhatTheConsentPageSays(t *testing.T) {
 		v := a.authorization("customers:read", "tickets:write")
 		v.Set("redirect_uri", row.uri)
 		at := ann.consentPage(v)
-		for _, want := range append(row.says, "&#34;&gt;&lt;b&gt;Evil", "Read customers", "Open tickets", "ACME", resourceURI, "every 10 minutes", "nobody has checked", a.ID) {
+		for _, want := range append(row.says, "&#34;&gt;&lt;b&gt;Evil", "Read customers", "Open tickets", "ACME", resourceURI, "valid for 10 minutes", "Nobody has checked", a.ID) {
 			if !strings.Contains(at.body, want) {
 				t.Errorf("%s: the page does not say %q", row.uri, want)
 			}
@@ -198,4 +198,48 @@ func TestHiddenFieldsDecideNothing(t *testing.T) {
 	}
 	wider := ann.submit(ann.consentPage(a.authorization("customers:read")), url.Values{"decision": {"approve"}, "scope": {"customers:read", "tickets:write"}})
 	wider.want(t, "a scope that was not asked for", 400, "/consent")
+}
+
+// A scope with which something can be changed stands apart and is not ticked for a client that nobody has
+// checked; what nobody says of a scope, its name does.
+func TestWriteScopesAreTickedByThePersonAlone(t *testing.T) {
+	h := openHouse(t)
+	ann := h.person("ann@acme.example")
+	box := func(at page, scope string) (ticked, apart bool) {
+		t.Helper()
+		i := strings.Index(at.body, `name="scope" value="`+scope+`"`)
+		if i < 0 {
+			t.Fatalf("%s is not offered: %.2000s", scope, at.body)
+		}
+		tag := at.body[i : i+strings.Index(at.body[i:], ">")]
+		return strings.Contains(tag, "checked"), strings.LastIndex(at.body[:i], `class="writes"`) > 0
+	}
+	own := h.register(map[string]any{})
+	for _, row := range []struct {
+		name   string
+		at     page
+		ticked bool
+	}{
+		{"registered by itself", ann.consentPage(own.authorization("customers:read", "tickets:write")), false},
+		{"made by the operator", ann.consentPage(h.relyingParty().authorization("customers:read", "tickets:write")), true},
+	} {
+		if ticked, apart := box(row.at, "customers:read"); !ticked || apart {
+			t.Errorf("%s: the scope that reads is ticked %v, apart %v", row.name, ticked, apart)
+		}
+		if ticked, apart := box(row.at, "tickets:write"); ticked != row.ticked || !apart {
+			t.Errorf("%s: the scope that writes is ticked %v, apart %v, want %v, true", row.name, ticked, apart, row.ticked)
+		}
+	}
+	device := h.device()
+	deviceCode, userCode, _ := device.begin("customers:read", "tickets:write")
+	at := ann.atDevice("/device?user_code=" + userCode)
+	if ticked, apart := box(at, "tickets:write"); ticked || !apart {
+		t.Errorf("on the page of a device: ticked %v, apart %v", ticked, apart)
+	}
+	none := ann.submit(at, url.Values{"decision": {"approve"}, "scope": nil})
+	if none.url.Path != "/device" || !strings.Contains(none.body, "Nothing was ticked") {
+		t.Errorf("nothing ticked: got %s %.600s, want the page again", none.url, none.body)
+	}
+	status, answer := device.token(polling(deviceCode))
+	wantError(t, "nothing was decided", status, answer, 400, "authorization_pending")
 }

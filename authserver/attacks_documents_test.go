@@ -149,7 +149,7 @@ func TestADocumentThatChanges(t *testing.T) {
 	local.Set("redirect_uri", "http://localhost:5151/cb")
 	for range 2 { // CM-18: never remembered
 		at = ann.consentPage(local)
-		for _, want := range []string{"Another Agent", "localhost (a program on this computer)", "Any program on your own computer can pose as it"} {
+		for _, want := range []string{"Another Agent", "localhost (a program on this computer)", "Any program on your computer can use its name"} {
 			if !strings.Contains(at.body, want) {
 				t.Errorf("the page does not say %q", want)
 			}

@@ -53,7 +53,7 @@ func TestWhatClientsSayOfThemselves(t *testing.T) {
 	address, hits := canary(t)
 	for name, shown := range map[string]string{
 		"<script>alert(1)</script>": "&lt;script&gt;alert(1)&lt;/script&gt;", `" onx=alert(1) x="`: "&#34; onx=alert(1) x=&#34;", "evil\u202eelpmaxe": "evilelpmaxe", "zero\u200bwidth\u200d\ufeff": "zerowidth",
-		"a\x00b\x1b[31m": "ab[31m", strings.Repeat("n", 10<<10): ">" + strings.Repeat("n", 64) + "<", "Claude": "nobody has checked", "": "cli_", "\u2066\u2069\u200b": "cli_",
+		"a\x00b\x1b[31m": "ab[31m", strings.Repeat("n", 10<<10): ">" + strings.Repeat("n", 64) + "<", "Claude": "Nobody has checked", "": "cli_", "\u2066\u2069\u200b": "cli_",
 	} {
 		body := map[string]any{"client_name": name, "redirect_uris": []string{callback}}
 		for _, member := range []string{"logo_uri", "client_uri", "policy_uri", "tos_uri"} {

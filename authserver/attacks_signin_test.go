@@ -224,7 +224,7 @@ func TestOneKindIsNeverTakenForAnother(t *testing.T) {
 		},
 		"transaction": func(v string) bool { return ann.open("/consent?tx="+url.QueryEscape(v)).status == 200 },
 		"user code": func(v string) bool {
-			return strings.Contains(ann.open("/device?user_code="+url.QueryEscape(v)).body, "Let it in")
+			return strings.Contains(ann.open("/device?user_code="+url.QueryEscape(v)).body, ">Allow</button>")
 		},
 		"pushed": func(v string) bool {
 			r, _ := h.ask(url.Values{"client_id": {a.ID}, "request_uri": {v}}.Encode())

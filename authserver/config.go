@@ -27,6 +27,12 @@ type Resource = issuer.Resource
 // Scope opens tools at a resource; see issuer.Scope.
 type Scope = issuer.Scope
 
+// The values of Scope.Access.
+const (
+	AccessRead  = issuer.AccessRead
+	AccessWrite = issuer.AccessWrite
+)
+
 // Config is what the operator says. Fields that are zero get the value that their comment names.
 type Config struct {
 	// Issuer is the issuer identifier (RFC 8414 §2): an https URL without path, query, fragment or trailing slash; http is for

@@ -92,7 +92,7 @@ func TestAClientWithADocument(t *testing.T) {
 		t.Fatalf("before signing in: %d fetches, at %s: %.300s", p.fetched(), at.url, at.body)
 	}
 	at = ann.consentPage(a.authorization("customers:read"))
-	for _, want := range []string{"Documented Agent", "describes itself at", "example.com", "app.example"} { // AS-42, AS-44
+	for _, want := range []string{"Documented Agent", "described by a document at", "example.com", "app.example"} { // AS-42, AS-44
 		if !strings.Contains(at.body, want) {
 			t.Errorf("the consent page does not say %q", want)
 		}

@@ -260,11 +260,11 @@ func TestRefreshTokens(t *testing.T) {
 	if err != nil || len(ended) != 1 || ended[0].EndReason != grant.ReasonReuse {
 		t.Errorf("the ledger: %+v %v, want the grant ended because of reuse", ended, err)
 	}
-	if at := ann.open("/agents"); !strings.Contains(at.body, "Ended by the server") { // and ann is told
+	if at := ann.open("/agents"); !strings.Contains(at.body, "Revoked by the server") { // and ann is told
 		t.Errorf("the person's page does not say what happened: %.300s", at.body)
 	}
 	h.Clock.step(31 * 24 * time.Hour)
-	if at := h.person("ann@acme.example").atDevice("/agents"); strings.Contains(at.body, "Ended by the server") {
+	if at := h.person("ann@acme.example").atDevice("/agents"); strings.Contains(at.body, "Revoked by the server") {
 		t.Error("the person is told for ever")
 	}
 	h.Clock.step(-31 * 24 * time.Hour)

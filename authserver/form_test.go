@@ -131,7 +131,7 @@ func TestPagesMaySeeWhatIsNotBelowWellKnown(t *testing.T) {
 func TestAPathThatIsNoText(t *testing.T) {
 	h := openHouse(t)
 	for _, path := range []string{
-		"/oauth2/register/%00", "/oauth2/register/cli_%00x", "/oauth2/register/%ff", "/tenants/%00/clients", "/tenants/acme%00/clients", "/errors/%00", "/agents/%00/end", "/%00", "/static/%00",
+		"/oauth2/register/%00", "/oauth2/register/cli_%00x", "/oauth2/register/%ff", "/tenants/%00/clients", "/tenants/acme%00/clients", "/errors/%00", "/agents/%00/revoke", "/%00", "/static/%00",
 		"/oauth2/token%00", "/signin%00", "/signin%0a", "/tenants/acme/clients/%1b/secret", "/.well-known/oauth-authorization-server%00",
 	} {
 		for _, method := range []string{"GET", "POST", "PUT", "DELETE"} {

@@ -36,7 +36,7 @@ func TestPagesAnswerOnlyToTheIssuersHost(t *testing.T) {
 		"/", "/signin", "/consent?tx=x", "/device", "/device/done", "/agents", "/tenants/acme/clients", "/tenants/acme/clients/shown", "/tenants/acme/roles", "/oauth2/logout",
 		"/oauth2/authorize?" + ask, "/errors/invalid_grant", "/nothing", "/static/gatehouse.css", "/SIGNIN", "/oauth2/", "/oauth2/tokens",
 	}
-	forms := []string{"/signin", "/signout", "/consent", "/device", "/agents/g/end", "/tenants/acme/clients", "/tenants/acme/initial-tokens", "/oauth2/authorize", "/oauth2/logout"}
+	forms := []string{"/signin", "/signout", "/consent", "/device", "/agents/g/revoke", "/tenants/acme/clients", "/tenants/acme/initial-tokens", "/oauth2/authorize", "/oauth2/logout"}
 	for _, host := range []string{"evil.example", "evil.example:" + at.Port(), "localhost.evil.example:" + at.Port(), "127.0.0.1.", "127.0.0.1:1", "127.0.0.2:" + at.Port(), "localhost.:" + at.Port()} {
 		for _, path := range pages {
 			if r, said := h.as(host, "GET", path, "", ""); r.StatusCode != http.StatusMisdirectedRequest || strings.Contains(said, "<form") || len(r.Cookies()) > 0 {

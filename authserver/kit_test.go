@@ -393,6 +393,7 @@ func (p *person) submit(at page, set url.Values) page {
 			a[m[1]] = html.UnescapeString(m[2])
 		}
 		_, checked := a["checked"]
+		checked = checked || a["name"] == "scope" && (at.url.Path == "/consent" || at.url.Path == "/device") // ticks all that is offered
 		if a["name"] == "" || a["type"] == "submit" || (a["type"] == "checkbox" || a["type"] == "radio") && !checked {
 			continue
 		}

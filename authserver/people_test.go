@@ -55,8 +55,11 @@ func TestAPersonDecides(t *testing.T) {
 
 	at = ann.consentPage(request)
 	none := ann.submit(at, url.Values{"decision": {"approve"}, "scope": nil})
-	if none.away == nil || none.away.Query().Get("error") != "access_denied" {
-		t.Errorf("with nothing ticked: got %d to %v, want access_denied", none.status, none.away)
+	if none.away != nil || !strings.Contains(none.body, "Nothing was ticked") {
+		t.Errorf("with nothing ticked: got %d to %v, want the page again", none.status, none.away)
+	}
+	if yes := ann.submit(none, url.Values{"decision": {"approve"}, "scope": {"customers:read"}}); yes.away.Query().Get("code") == "" {
+		t.Errorf("ticked then: got %d to %v, want a code", yes.status, yes.away)
 	}
 	at = ann.consentPage(a.authorization("customers:read"))
 	more := ann.submit(at, url.Values{"decision": {"approve"}, "scope": {"customers:read", "customers:write"}})
@@ -170,8 +173,8 @@ func TestAPersonEndsAnAgent(t *testing.T) {
 	}
 	a.tokens(bob, "customers:read")
 	stolen := bob.open("/agents")
-	stolen.body = formAction.ReplaceAllString(stolen.body, `<form method="post" action="/agents/`+id+`/end"`)
-	bob.submit(stolen, nil).want(t, "another's agent", 404, "/agents/"+id+"/end")
+	stolen.body = formAction.ReplaceAllString(stolen.body, `<form method="post" action="/agents/`+id+`/revoke"`)
+	bob.submit(stolen, nil).want(t, "another's agent", 404, "/agents/"+id+"/revoke")
 
 	ann.submit(at, nil).want(t, "ending it", 200, "/agents")
 	if ended, err := h.List.Ended(ctx, id); !ended || err != nil {

@@ -21,6 +21,7 @@ type resourceFile struct {
 		Name        string `json:"name"`
 		Description string `json:"description"`
 		Baseline    bool   `json:"baseline"`
+		Access      string `json:"access"` // read or write; default: by the name
 	} `json:"scopes"`
 }
 
@@ -49,7 +50,7 @@ func ReadResources(path string) ([]Resource, error) {
 			}
 		}
 		for _, s := range f.Scopes {
-			r.Scopes = append(r.Scopes, Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline})
+			r.Scopes = append(r.Scopes, Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline, Access: s.Access})
 		}
 		resources = append(resources, r)
 	}

@@ -75,6 +75,7 @@ func (p *person) submit(at page, set url.Values) (page, error) {
 			continue
 		}
 		_, checked := a["checked"]
+		checked = checked || a["name"] == "scope" && (at.url.Path == "/consent" || at.url.Path == "/device") // ticks all that is offered
 		if forms == 1 && a["name"] != "" && (a["type"] != "checkbox" || checked) {
 			fields.Add(a["name"], a["value"])
 		}

@@ -202,15 +202,16 @@ type Scope struct {
 	Name        string
 	Description string // in plain words, for the consent page
 	Baseline    bool   // asked for when a client names no scope
+	Access      string // read or write: what the tools do that it opens
 }
 
 // Scopes are the companion tools' scopes, the gentle ones first.
 func Scopes() []Scope {
 	return []Scope{
-		{tools.ReadCustomers, "Read your customers' names and e-mail addresses", true},
-		{tools.ReadKnowledge, "Search your organisation's knowledge base", true},
-		{tools.WriteTickets, "Open support tickets in your organisation's name", false},
-		{tools.WriteCustomers, "Change your customers' names and e-mail addresses", false},
+		{tools.ReadCustomers, "Read your customers' names and e-mail addresses", true, "read"},
+		{tools.ReadKnowledge, "Search your organisation's knowledge base", true, "read"},
+		{tools.WriteTickets, "Open support tickets in your organisation's name", false, "write"},
+		{tools.WriteCustomers, "Change your customers' names and e-mail addresses", false, "write"},
 	}
 }
 

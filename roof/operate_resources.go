@@ -26,6 +26,8 @@ func resourcePut(fs *flag.FlagSet) action {
 		r.Scopes = append(r.Scopes, authserver.Scope{Name: name, Description: words})
 		return nil
 	})
+	reads := fs.String("read-scopes", "", "`scopes` with which nothing can be changed, comma-separated (default by their names)")
+	writes := fs.String("write-scopes", "", "`scopes` with which something can be changed, comma-separated (default by their names)")
 	baseline := fs.String("baseline", "", "`scopes` that a client gets which asks for none, divided by commas")
 	fs.Func("alias", "what clients say in place of its URI, exactly; may be `repeated`", func(s string) error {
 		r.Aliases = append(r.Aliases, s)
@@ -33,12 +35,23 @@ func resourcePut(fs *flag.FlagSet) action {
 	})
 	return func(ctx context.Context, c *call) error {
 		r.URI = c.operand
-		for _, name := range config.List(*baseline) {
-			i := slices.IndexFunc(r.Scopes, func(s authserver.Scope) bool { return s.Name == name })
-			if i < 0 {
-				return misused("name it with --scope, too", fmt.Errorf("--baseline names %q, which is no scope of the resource", name))
+		for _, named := range []struct {
+			flag, scopes string
+			mark         func(*authserver.Scope)
+		}{
+			{"--baseline", *baseline, func(s *authserver.Scope) { s.Baseline = true }},
+			{"--read-scopes", *reads, func(s *authserver.Scope) { s.Access = authserver.AccessRead }},
+			{"--write-scopes", *writes, func(s *authserver.Scope) {
+				s.Access = authserver.AccessWrite // and where both name it: what is more careful
+			}},
+		} {
+			for _, name := range config.List(named.scopes) {
+				i := slices.IndexFunc(r.Scopes, func(s authserver.Scope) bool { return s.Name == name })
+				if i < 0 {
+					return misused("name it with --scope, too", fmt.Errorf("%s names %q, which is no scope of the resource", named.flag, name))
+				}
+				named.mark(&r.Scopes[i])
 			}
-			r.Scopes[i].Baseline = true
 		}
 		if err := c.act(ctx, "resource.put", r, nil); err != nil {
 			return err

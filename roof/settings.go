@@ -224,7 +224,7 @@ func (s *settings) issuing() authserver.Config {
 		resource.Aliases = []string{u.Scheme + "://" + u.Host, s.resource + "/"}
 	}
 	for _, scope := range mcpserver.Scopes() {
-		resource.Scopes = append(resource.Scopes, authserver.Scope{Name: scope.Name, Description: scope.Description, Baseline: scope.Baseline})
+		resource.Scopes = append(resource.Scopes, authserver.Scope{Name: scope.Name, Description: scope.Description, Baseline: scope.Baseline, Access: scope.Access})
 	}
 	resources := s.resources
 	if len(resources) == 0 {

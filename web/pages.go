@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"html/template"
+	"slices"
 	"time"
 )
 
@@ -23,7 +24,8 @@ func (SignIn) policy() string { return forms }
 type Request struct {
 	Action      string // the page that takes it
 	Transaction string
-	UserCode    string // of a device, in place of a transaction: then the answer goes nowhere
+	UserCode    string // of a device, in place of a transaction: then there is no redirect
+	Problem     string // what was wrong with the answer before; empty: nothing
 }
 
 // Tenants asks a person of several tenants for which one to go on.
@@ -52,7 +54,7 @@ type Consent struct {
 
 	Client       string // as it calls itself
 	ClientID     string
-	Known        string // who made it known: the operator or tenant; empty: it registered by itself, and nobody checked what it says
+	Known        string // who registered it: the operator or a tenant; empty: it did so itself, and nobody checked what it says
 	Document     string // the host whose document describes it; empty: none does
 	RedirectHost string // where the answer goes, as people read it
 	RedirectURI  string
@@ -70,17 +72,34 @@ type Consent struct {
 	Renewed     bool          // it can be renewed at all
 }
 
-// Scope is what may be ticked, in plain words. What is fixed goes with a yes.
+// Scope is a scope that a person can tick.
 type Scope struct {
 	Name, Description string
-	Fixed             bool
+	Fixed             bool // it is ticked, and cannot be unticked
+	Writes            bool // something can be changed with it
+	Ticked            bool // it is ticked when the page opens
+}
+
+// Reads returns the scopes with which nothing can be changed.
+func (c Consent) Reads() []Scope {
+	return slices.DeleteFunc(slices.Clone(c.Scopes), func(s Scope) bool { return s.Writes })
+}
+
+// Writes returns the scopes with which something can be changed.
+func (c Consent) Writes() []Scope {
+	return slices.DeleteFunc(slices.Clone(c.Scopes), func(s Scope) bool { return !s.Writes })
+}
+
+// Ticked reports whether all scopes are ticked when the page opens.
+func (c Consent) Ticked() bool {
+	return !slices.ContainsFunc(c.Scopes, func(s Scope) bool { return !s.Ticked })
 }
 
 func (Consent) file() string   { return "pages/consent.html" }
 func (Consent) policy() string { return strict }
 
-// Minutes is the life of an access token, for people.
-func (c Consent) Minutes() int { return max(1, int(c.TokenLife.Minutes())) }
+// Token is the lifetime of an access token, for people.
+func (c Consent) Token() string { return span(c.TokenLife) }
 
 // Most is for how long it can be renewed at most, and Idle for how long when it is not used, for people.
 func (c Consent) Most() string { return span(c.RefreshLife) }

@@ -333,12 +333,13 @@ func (s *sketch) resources() []byte {
 		Name        string `json:"name"`
 		Description string `json:"description"`
 		Baseline    bool   `json:"baseline,omitempty"`
+		Access      string `json:"access"`
 	}
 	b, err := json.MarshalIndent([]any{struct {
 		URI    string  `json:"uri"`
 		Name   string  `json:"name"`
 		Scopes []scope `json:"scopes"`
-	}{s.Resource, s.Name, []scope{{s.Name + ":read", "Read with " + s.Name, true}, {s.Name + ":write", "Change things with " + s.Name, false}}}}, "", "  ")
+	}{s.Resource, s.Name, []scope{{s.Name + ":read", "Read with " + s.Name, true, "read"}, {s.Name + ":write", "Change things with " + s.Name, false, "write"}}}}, "", "  ")
 	if err != nil {
 		panic("gateway: a list of resources that is no JSON: " + err.Error()) // a programmer broke it
 	}

@@ -54,10 +54,17 @@ type sequence [][2]string
 
 func resourceTraits(r issuer.Resource) []trait {
 	var scopes sequence
+	var access []string // of the scopes that say it
 	for _, s := range r.Scopes {
 		scopes = append(scopes, [2]string{s.Name, s.Description})
+		if s.Access != "" {
+			access = append(access, s.Name+"="+s.Access)
+		}
 	}
-	return []trait{{"name", r.Name}, {"algorithm", r.Algorithm}, {"token_life", r.TokenLife}, {"scopes", scopes}, {"baseline", r.Baseline()}, {"aliases", r.Aliases}}
+	return []trait{
+		{"name", r.Name}, {"algorithm", r.Algorithm}, {"token_life", r.TokenLife}, {"scopes", scopes},
+		{"baseline", r.Baseline()}, {"access", access}, {"aliases", r.Aliases},
+	}
 }
 
 func policyTraits(p tenant.Policy) []trait {

@@ -109,7 +109,7 @@ func (p *planner) planResources(ctx context.Context, all []blueprint.Resource) e
 	for _, b := range all {
 		r := issuer.Resource{URI: b.URI, Name: b.Name, Algorithm: b.Algorithm, TokenLife: b.TokenLife, Aliases: b.Aliases}
 		for _, s := range b.Scopes {
-			r.Scopes = append(r.Scopes, issuer.Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline})
+			r.Scopes = append(r.Scopes, issuer.Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline, Access: s.Access})
 		}
 		if p.configured(r) {
 			continue

@@ -46,6 +46,7 @@ type Scope struct {
 	Line              int
 	Name, Description string
 	Baseline          bool
+	Access            string // read or write; default: by the name
 }
 
 // Tenant is a tenant. What is left away of it stays as it is; its roles and clients are each said whole.

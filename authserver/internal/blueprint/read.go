@@ -150,7 +150,7 @@ func (r *reader) resource(n config.Node) Resource {
 		"uri": r.text(&it.URI), "name": r.text(&it.Name), "algorithm": r.text(&it.Algorithm), "token_life": r.life(&it.TokenLife), "aliases": r.texts(&it.Aliases),
 		"scopes": r.each(func(n config.Node) {
 			s := Scope{Line: n.Line()}
-			r.fields(n, "a scope", words{"name": r.text(&s.Name), "description": r.text(&s.Description), "baseline": r.flag(&s.Baseline)})
+			r.fields(n, "a scope", words{"name": r.text(&s.Name), "description": r.text(&s.Description), "baseline": r.flag(&s.Baseline), "access": r.text(&s.Access)})
 			it.Scopes = append(it.Scopes, s)
 		}),
 	})

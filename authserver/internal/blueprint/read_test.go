@@ -21,7 +21,7 @@ resources:
     token_life: 5m
     aliases: ["https://notes.example"]
     scopes:
-      - {name: "notes:read", description: Read your notes, baseline: true}
+      - {name: "notes:read", description: Read your notes, baseline: true, access: read}
       - name: notes:write
         description: >-
           Change
@@ -64,7 +64,7 @@ func TestAFileSaysWhatThereShouldBe(t *testing.T) {
 	want := blueprint.Blueprint{
 		Resources: []blueprint.Resource{{
 			Line: 3, URI: "https://notes.example/mcp", Name: "Notes", Algorithm: "RS256", TokenLife: 5 * time.Minute, Aliases: []string{"https://notes.example"},
-			Scopes: []blueprint.Scope{{9, "notes:read", "Read your notes", true}, {10, "notes:write", "Change your notes", false}},
+			Scopes: []blueprint.Scope{{9, "notes:read", "Read your notes", true, "read"}, {10, "notes:write", "Change your notes", false, ""}},
 		}},
 		Tenants: []blueprint.Tenant{
 			{

@@ -98,7 +98,7 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 		return "", err
 	}
 	if !a.opens(c.Scopes) {
-		return "", e.refuse(ctx, a, oauth.AccessDenied("the person allowed nothing of it; do not ask again by yourself"))
+		return "", ErrNothingAllowed
 	}
 	if !oauth.Subset(c.Scopes, offered) {
 		return "", &Refusal{Err: oauth.InvalidRequest("something was ticked that was not offered; start again from your application")}
@@ -113,6 +113,10 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 	}
 	return e.redirectURL(a, url.Values{"code": {code}}), nil
 }
+
+// ErrNothingAllowed says that a person approved a request without allowing any of its scopes. Nothing is
+// decided then.
+var ErrNothingAllowed = errors.New("no scope was allowed")
 
 // Denied is what an application is told when the person said no.
 var Denied = oauth.AccessDenied("the person said no; do not ask again by yourself")

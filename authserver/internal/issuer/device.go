@@ -161,8 +161,11 @@ func (e *Engine) DecideDevice(ctx context.Context, userCode string, who Someone,
 		if err != nil {
 			return err
 		}
-		if !a.opens(consent.Scopes) || !oauth.Subset(consent.Scopes, offered) {
-			return oauth.InvalidRequest("Nothing was ticked, or something that was not offered. Go back, load the page again and repeat it.")
+		if !a.opens(consent.Scopes) {
+			return ErrNothingAllowed
+		}
+		if !oauth.Subset(consent.Scopes, offered) {
+			return oauth.InvalidRequest("A scope was ticked that was not offered. Go back, load the page again and repeat it.")
 		}
 		granted = oauth.Intersect(offered, consent.Scopes)
 	}

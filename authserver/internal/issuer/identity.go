@@ -38,9 +38,9 @@ const DefaultIDTokenAlg = "RS256"
 // identityScopes are the scopes of identity with their words for people.
 func identityScopes() []Scope {
 	return []Scope{
-		{ScopeOpenID, "Know that it is you, and in which organisation", true},
-		{ScopeProfile, "Know your name", false},
-		{ScopeEmail, "Know your e-mail address", false},
+		{ScopeOpenID, "Know that it is you, and in which organisation", true, AccessRead},
+		{ScopeProfile, "Know your name", false, AccessRead},
+		{ScopeEmail, "Know your e-mail address", false, AccessRead},
 	}
 }
 

@@ -2,7 +2,9 @@ package issuer
 
 import (
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // Scope opens tools at a resource.
@@ -10,6 +12,31 @@ type Scope struct {
 	Name        string
 	Description string // in plain words, for the consent page: "Read your customers' names and e-mail addresses"
 	Baseline    bool   // granted when a client asks for no scope at all
+	Access      string // AccessRead, AccessWrite, or empty where nobody said: then the name decides
+}
+
+// What a scope gives access to.
+const (
+	AccessRead  = "read"  // nothing can be changed with it
+	AccessWrite = "write" // something can be changed with it
+)
+
+// Writes reports whether something can be changed with the scope. Where Access is empty, only a scope
+// whose name says that it reads counts as one that reads ("notes:read", "search.query").
+func (s Scope) Writes() bool {
+	if s.Access != "" {
+		return s.Access != AccessRead
+	}
+	reads := false
+	for _, word := range strings.FieldsFunc(strings.ToLower(s.Name), func(c rune) bool { return !unicode.IsLetter(c) }) {
+		switch word {
+		case "read", "reader", "readonly", "view", "viewer", "list", "get", "search", "query", "find":
+			reads = true
+		case "write", "writer", "readwrite", "rw", "create", "update", "delete", "admin", "manage", "edit", "send", "execute", "run", "full", "all":
+			return true
+		}
+	}
+	return !reads
 }
 
 // Resource is a protected MCP server whose tokens we issue.

@@ -171,6 +171,11 @@ func (r Resource) Check(life time.Duration) (Resource, error) {
 	if r.TokenLife < time.Second || r.TokenLife > MaxTokenLife {
 		return r, fmt.Errorf("resource %s: token life %s is not between 1s and %s", uri, r.TokenLife, MaxTokenLife)
 	}
+	for _, s := range r.Scopes {
+		if s.Access != "" && s.Access != AccessRead && s.Access != AccessWrite {
+			return r, fmt.Errorf("resource %s: the access of scope %s is %.40q; use read or write", uri, s.Name, s.Access)
+		}
+	}
 	if n := len(oauth.FormatScope(r.ScopeNames())); n > maxScopeNames {
 		return r, fmt.Errorf("resource %s: the names of its scopes have %d bytes together; at most %d fit a token that has them all", uri, n, maxScopeNames)
 	}

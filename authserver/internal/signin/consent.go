@@ -84,6 +84,9 @@ func (d *Door) ask(w http.ResponseWriter, r *http.Request, u user.User, a *issue
 		d.show(w, r, http.StatusOK, p)
 	default:
 		p := consentPage(a, offer)
+		if r.URL.Query().Has("nothing") {
+			request.Problem = "Nothing was ticked. Tick what you want to allow, or press Deny."
+		}
 		p.Request, p.CSRF, p.Person, p.Several = request, d.Sessions.CSRF(w, r), u.Email, len(offers) > 1
 		d.show(w, r, http.StatusOK, p)
 	}
@@ -115,7 +118,7 @@ func consentPage(a *issuer.Authorization, o issuer.Offer) web.Consent {
 	p := web.Consent{
 		Client: clientName(a.Client), ClientID: a.Client.ID, RedirectURI: a.RedirectURI, RedirectHost: redirectHost(a.RedirectURI),
 		Local: a.Client.LoopbackOnly(), Resource: a.Resource.Name, ResourceURI: a.Resource.URI, TokenLife: o.TokenLife, RefreshLife: o.RefreshLife, RefreshIdle: o.RefreshIdle, Renewed: slices.Contains(a.Client.GrantTypes, client.GrantRefresh),
-		Tenant: web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role}, Scopes: scopes(o.Scopes), Identity: a.IsIdentity(),
+		Tenant: web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role}, Identity: a.IsIdentity(),
 	}
 	switch a.Client.Origin {
 	case client.OriginOperator:
@@ -125,15 +128,14 @@ func consentPage(a *issuer.Authorization, o issuer.Offer) web.Consent {
 	case client.OriginDocument:
 		p.Document = a.Client.DocumentHost()
 	}
-	return p
-}
-
-func scopes(of []issuer.Scope) []web.Scope {
-	var out []web.Scope
-	for _, s := range of {
-		out = append(out, web.Scope{Name: s.Name, Description: s.Description, Fixed: s.Name == issuer.ScopeOpenID})
+	for _, s := range o.Scopes {
+		p.Scopes = append(p.Scopes, web.Scope{
+			Name: s.Name, Description: s.Description, Fixed: s.Name == issuer.ScopeOpenID,
+			// What a client can change with that nobody has checked, a person allows by ticking it.
+			Writes: s.Writes(), Ticked: !s.Writes() || p.Known != "",
+		})
 	}
-	return out
+	return p
 }
 
 // clientName is what a client calls itself, or its id.
@@ -197,6 +199,14 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
 		to, err = refusal.RedirectTo, nil
 	} else if err == nil && decision == "approve" {
 		way.Reached(connection.Redirect)
+	}
+	if errors.Is(err, issuer.ErrNothingAllowed) {
+		if err := d.Sessions.Resume(r, form.Get("tx"), transaction); err != nil {
+			d.fail(w, r, err)
+			return
+		}
+		seeOther(w, "/consent?"+url.Values{"tx": {form.Get("tx")}, "tenant": {form.Get("tenant")}, "nothing": {"1"}}.Encode())
+		return
 	}
 	var refused *oauth.Error
 	if err != nil && !errors.As(err, &refused) {

@@ -1,7 +1,9 @@
 package signin
 
 import (
+	"errors"
 	"net/http"
+	"net/url"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
@@ -55,7 +57,12 @@ func (d *Door) decideDevice(w http.ResponseWriter, r *http.Request) {
 		d.ErrorPage(w, r, oauth.InvalidRequest("The form says neither yes nor no. Go back and press one of the buttons."))
 		return
 	}
-	if err := d.Engine.DecideDevice(r.Context(), code, u.someone(), consent); err != nil {
+	err := d.Engine.DecideDevice(r.Context(), code, u.someone(), consent)
+	if errors.Is(err, issuer.ErrNothingAllowed) {
+		seeOther(w, "/device?"+url.Values{"user_code": {code}, "tenant": {form.Get("tenant")}, "nothing": {"1"}}.Encode())
+		return
+	}
+	if err != nil {
 		d.fail(w, r, err)
 		return
 	}

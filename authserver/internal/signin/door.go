@@ -59,7 +59,7 @@ func (d *Door) Mount(r *mux.Router) {
 	r.HandleFunc("/device", d.form(d.decideDevice)).Methods("POST")
 	r.HandleFunc("/device/done", d.deviceDone).Methods("GET", "HEAD")
 	r.HandleFunc("/agents", d.showAgents).Methods("GET", "HEAD")
-	r.HandleFunc("/agents/{grant}/end", d.form(d.endAgent)).Methods("POST")
+	r.HandleFunc("/agents/{grant}/revoke", d.form(d.endAgent)).Methods("POST")
 	r.HandleFunc("/tenants/{tenant}/clients", d.keeping(d.showClients)).Methods("GET", "HEAD")
 	r.HandleFunc("/tenants/{tenant}/clients", d.acting("client.create", d.createClient)).Methods("POST")
 	r.HandleFunc("/tenants/{tenant}/clients/shown", d.keeping(d.showOnce)).Methods("GET")

@@ -18,6 +18,7 @@ type scopeColumn struct {
 	Name        string `json:"name"`
 	Description string `json:"description"`
 	Baseline    bool   `json:"baseline"`
+	Access      string `json:"access,omitempty"`
 }
 
 // ResourcesRevision implements issuer.ResourceStore.
