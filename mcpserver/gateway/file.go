@@ -64,6 +64,8 @@ type File struct {
 	// CallTimeout is how long the answer to a call that was admitted may take, whenever its token expires. Streams that answer no call, and subscriptions, end with their
 	// token. Default 1h.
 	CallTimeout time.Duration `yaml:"call_timeout"`
+	// KeepAlive is how long a stream may be silent until its client gets a comment, so that no proxy on the way closes it. Default 20s; negative: it gets none.
+	KeepAlive time.Duration `yaml:"keep_alive"`
 	// DocumentsPerMinute bounds how often one address may ask for the documents that need no token (metadata, cards, keys), at each replica. Default 600; negative: no bound.
 	DocumentsPerMinute int64 `yaml:"documents_per_minute"`
 	// Database keeps the rollout's modes and usage: sqlite:PATH or postgres://…, from the environment or a file. Default: gateway.db beside the configuration file.
@@ -175,7 +177,7 @@ type Limits struct {
 	Body            int64         `yaml:"body"`              // bytes of a request; default 1 MiB
 	Answer          int64         `yaml:"answer"`            // bytes of an answer that is no stream; default 8 MiB
 	Connect         time.Duration `yaml:"connect"`           // default 5s
-	AnswerWithin    time.Duration `yaml:"answer_within"`     // until a server at a URL begins to answer, and until a program has answered in whole; default 60s
+	AnswerWithin    time.Duration `yaml:"answer_within"`     // until a server at a URL begins to answer, and until a program has answered in whole, or since it last told of progress; default 60s
 	Idle            time.Duration `yaml:"idle"`              // between two pieces of an answer; default 5m
 	Failures        int           `yaml:"failures"`          // in a row, until the server is left alone for a while, by all or by one tenant; default 5
 	Cooldown        time.Duration `yaml:"cooldown"`          // the while; default 5s
@@ -238,7 +240,7 @@ var renamed = map[string]string{"first_byte": "answer_within"}
 func words() []string {
 	return []string{
 		"listen", "issuer", "jwks_url", "algorithms", "redis", "redis_prefix", "client_id", "client_secret", "insecure_ignore_revocations", "insecure_http", "assertion_key", "session_key", "arguments_key",
-		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "dpop_nonce", "dpop_window", "calls_per_minute", "token_cache_size", "call_timeout", "call_retention", "documents_per_minute", "database", "metrics_listen", "shutdown_delay", "insecure_allow_anonymous", "upstreams",
+		"allowed_hosts", "allowed_origins", "trusted_proxies", "require_dpop", "dpop_nonce", "dpop_window", "calls_per_minute", "token_cache_size", "call_timeout", "keep_alive", "call_retention", "documents_per_minute", "database", "metrics_listen", "shutdown_delay", "insecure_allow_anonymous", "upstreams",
 		"name", "title", "resource", "url", "audience", "assertion_header", "credential", "scopes", "tools", "prompts", "resources", "methods", "implies", "limits",
 		"header", "prefix", "secret", "env", "file", "description", "baseline", "hide", "write", "exact",
 		"in_flight", "per_tenant", "streams", "streams_per_grant", "body", "answer", "connect", "answer_within", "idle", "failures", "cooldown",

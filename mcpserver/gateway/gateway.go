@@ -244,7 +244,7 @@ func (g *Gateway) enforce(m *member, keys policyKeys) (http.Handler, error) {
 	}
 	policy := guard.Policy{
 		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table }, // the one look at what counts now; see shape
-		SessionKey: keys.session, ArgumentsKey: keys.arguments, MaxBody: m.config.Limits.Body, MaxAnswer: m.config.Limits.Answer, CallTimeout: cmp.Or(g.deps.CallTimeout, g.file.CallTimeout), MaxStreams: m.config.Limits.StreamsPerGrant, Streams: &m.open,
+		SessionKey: keys.session, ArgumentsKey: keys.arguments, MaxBody: m.config.Limits.Body, MaxAnswer: m.config.Limits.Answer, CallTimeout: cmp.Or(g.deps.CallTimeout, g.file.CallTimeout), KeepAlive: g.file.KeepAlive, MaxStreams: m.config.Limits.StreamsPerGrant, Streams: &m.open,
 	}
 	if g.calls != nil {
 		policy.Admit = g.admit

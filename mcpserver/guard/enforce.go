@@ -59,6 +59,9 @@ type Policy struct {
 	// is still cut when its permission ends. Streams that answer no call, and subscriptions, end with
 	// their token. Default 1 hour.
 	CallTimeout time.Duration
+	// KeepAlive is how long a stream may be silent until its client gets a comment, so that nothing on the way
+	// closes it (HTML, "Authoring notes" of server-sent events). Default 20 seconds; negative: it gets none.
+	KeepAlive time.Duration
 	// MaxStreams bounds the streams that one grant holds open at once (DS-04): those that go on until somebody ends them, not the answers to calls. Default 16.
 	MaxStreams int
 	// Streams knows the open streams, for whoever has something to tell them. It is of one policy alone. Nil: nobody has.
@@ -78,6 +81,7 @@ const (
 	defaultMaxBody     = 1 << 20
 	defaultMaxStreams  = 16
 	defaultCallTimeout = time.Hour
+	defaultKeepAlive   = 20 * time.Second
 	watchEvery         = 2 * time.Second // so long may a stream go on whose grant has ended (MC-26)
 	minPolicyKey       = 32
 )
@@ -117,6 +121,9 @@ func (g *Guard) enforcer(p Policy) (*enforcer, error) {
 	}
 	if p.CallTimeout <= 0 {
 		p.CallTimeout = defaultCallTimeout
+	}
+	if p.KeepAlive == 0 {
+		p.KeepAlive = defaultKeepAlive
 	}
 	if p.Streams == nil {
 		p.Streams = &Streams{}

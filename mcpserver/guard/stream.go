@@ -142,12 +142,19 @@ func (x *passage) close() {
 // neither: what is told waits beside, and what waits to be written is broken off.
 func (x *passage) watch(ctx context.Context, cancel context.CancelFunc) {
 	go func() {
+		silent := time.NewTimer(max(x.KeepAlive, 0))
+		defer silent.Stop()
+		if x.KeepAlive <= 0 {
+			silent.Stop()
+		}
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-x.held.due:
 				x.w.insert(x.held.changed)
+			case <-silent.C:
+				silent.Reset(x.w.keepAlive(x.KeepAlive))
 			}
 		}
 	}()

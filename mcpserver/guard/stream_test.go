@@ -79,6 +79,86 @@ func TestAStreamOfNobodysEndsWithTheMode(t *testing.T) {
 	}
 }
 
+// A stream that is silent gets comments, between two events and never within one, and no more than that: neither before its head nor in an answer that is no stream. What the server
+// writes itself counts when it goes out.
+func TestASilentStreamIsKeptAlive(t *testing.T) {
+	const event, half = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{}}\n\n", 15
+	for _, row := range []struct {
+		name, body, kind string
+		status           int
+		kept             bool
+	}{
+		{"the answer to a call", call("read_it"), "text/event-stream", 200, true},
+		{"a subscription", listenToTools, "text/event-stream; charset=utf-8", 200, true},
+		{"a refusal", call("read_it"), "text/event-stream", 404, false},
+		{"an answer of one message", call("read_it"), "application/json", 200, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			f := newFort(t, func(p *guard.Policy) { p.KeepAlive = 30 * time.Millisecond })
+			goOn, enough := make(chan struct{}), sync.Once{}
+			f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) {
+				w.Header().Set("Content-Type", row.kind)
+				w.WriteHeader(row.status)
+				if row.kind == "application/json" {
+					io.WriteString(w, `{"jsonrpc":"2.0",`)
+					time.Sleep(200 * time.Millisecond)
+					io.WriteString(w, `"id":7,"result":{}}`)
+					return
+				}
+				io.WriteString(w, event+event[:half])
+				w.(http.Flusher).Flush()
+				for range 40 { // comments of its own that end no event do not reach the client, and count for nothing
+					io.WriteString(w, ":\n")
+				}
+				if row.kept {
+					<-goOn
+				} else {
+					time.Sleep(200 * time.Millisecond)
+				}
+				io.WriteString(w, event[half:])
+			}
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r.Host = "mcp.example"
+				f.handler.ServeHTTP(w, r)
+			}))
+			defer server.Close()
+			r, err := http.NewRequest("POST", server.URL, strings.NewReader(row.body))
+			must(t, err)
+			r.Header.Set("Authorization", "Bearer "+f.token("read"))
+			r.Header.Set("Content-Type", "application/json")
+			a, err := server.Client().Do(r)
+			must(t, err)
+			defer a.Body.Close()
+			var got strings.Builder
+			for piece := make([]byte, 4096); ; {
+				n, err := a.Body.Read(piece)
+				got.Write(piece[:n])
+				if strings.Count(got.String(), ": keep-alive\n\n") >= 3 {
+					enough.Do(func() { close(goOn) })
+				}
+				if err != nil {
+					break
+				}
+			}
+			parts := strings.Split(got.String(), ": keep-alive\n\n")
+			if (len(parts) > 3) != row.kept || !row.kept && len(parts) != 1 {
+				t.Fatalf("got %q", got.String())
+			}
+			if !row.kept {
+				return
+			}
+			if parts[0] != event || !strings.HasPrefix(parts[len(parts)-1], "event: ") || !strings.HasSuffix(got.String(), "\n\n") {
+				t.Errorf("got %q", got.String())
+			}
+			for _, p := range parts[1 : len(parts)-1] {
+				if p != "" {
+					t.Errorf("between two comments is %q", p)
+				}
+			}
+		})
+	}
+}
+
 // RS-11: an access token in the URL does not reach the server behind, whoever comes with it: nobody comes so far with one but nobody.
 func TestATokenInTheURLStaysAtTheGuard(t *testing.T) {
 	f := newFort(t, func(p *guard.Policy) { p.Rollout, p.AllowAnonymous = modes{"": guard.Observe}, true })

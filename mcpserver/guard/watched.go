@@ -21,11 +21,12 @@ type watched struct {
 
 	mu     sync.Mutex // a stream is cut, and told something, from another goroutine
 	status int
-	held   bool   // the head waits until the answer is whole, or known to be one message
-	headed bool   // the head is out
-	gone   bool   // nothing more goes out
-	waits  bool   // nothing is told before the server's first message
-	due    []byte // an event that is to be told
+	held   bool      // the head waits until the answer is whole, or known to be one message
+	headed bool      // the head is out
+	gone   bool      // nothing more goes out
+	waits  bool      // nothing is told before the server's first message
+	due    []byte    // an event that is to be told
+	last   time.Time // when something went out
 	failed error
 }
 
@@ -56,7 +57,7 @@ func (w *watched) WriteHeader(status int) {
 // head sends the head. w.mu is held.
 func (w *watched) head() {
 	w.ResponseWriter.WriteHeader(w.status)
-	w.held, w.headed = false, true
+	w.held, w.headed, w.last = false, true, time.Now()
 }
 
 func (w *watched) Write(p []byte) (int, error) {
@@ -77,6 +78,7 @@ func (w *watched) Write(p []byte) (int, error) {
 			w.head()
 		}
 		_, wrong := w.ResponseWriter.Write(out)
+		w.last = time.Now()
 		err = cmp.Or(err, wrong)
 	}
 	if err != nil {
@@ -102,11 +104,34 @@ func (w *watched) deliver() {
 	}
 	event := w.due
 	w.due = nil
-	if _, err := w.ResponseWriter.Write(event); err != nil {
+	w.between(event)
+}
+
+// between writes something of the guard's own between two events of the server's. w.mu is held.
+func (w *watched) between(text []byte) {
+	if _, err := w.ResponseWriter.Write(text); err != nil {
 		w.gone, w.failed = true, err
 		return
 	}
+	w.last = time.Now()
 	_ = http.NewResponseController(w.ResponseWriter).Flush() // one that cannot is one that need not
+}
+
+// comment is what a silent stream gets: clients leave it out (HTML, "Interpreting an event stream"), and the empty line
+// after it ends no event.
+const comment = ": keep-alive\n\n"
+
+// keepAlive writes a comment when nothing has gone out for so long, and says when to look again.
+func (w *watched) keepAlive(silent time.Duration) (again time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if left := silent - time.Since(w.last); left > 0 {
+		return left
+	}
+	if !w.gone && w.headed && w.status == http.StatusOK {
+		w.between([]byte(comment))
+	}
+	return silent
 }
 
 // finish sends what was held back, or says that the server's answer cannot be shown. A stream that cannot go on ends with an error for the request that it answers; one that
