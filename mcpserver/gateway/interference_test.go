@@ -38,8 +38,8 @@ func trace(seed uint64, steps int) []step {
 	return all
 }
 
-// ids are what differs from one run to the next without meaning anything: support codes, sessions, processes.
-var ids = regexp.MustCompile(`support code [a-z2-7]{12}\b|inner-session\.[\w-]+|\|\d+\|`)
+// ids are what differs from one run to the next without meaning anything: support codes, sessions, processes, tokens for progress.
+var ids = regexp.MustCompile(`support code [a-z2-7]{12}\b|inner-session\.[\w-]+|\|\d+\||progressToken\\":\\"[A-Z2-7]+`)
 
 // client is a tenant's program, which takes up its sessions.
 type client struct {

@@ -53,7 +53,8 @@ func serveLines() {
 		var p struct {
 			Name      string
 			Arguments struct{ Echo, Wait, Kind string }
-			RequestID json.RawMessage `json:"requestId"`
+			Meta      struct{ ProgressToken json.RawMessage } `json:"_meta"`
+			RequestID json.RawMessage                         `json:"requestId"`
 		}
 		_ = json.Unmarshal(m.Params, &p)
 		switch m.Method {
@@ -70,7 +71,7 @@ func serveLines() {
 		case "tools/call":
 			gone := make(chan struct{})
 			cancelled[string(m.ID)] = gone
-			go callLine(say, m.ID, m.Params, p.Arguments.Echo, p.Arguments.Kind, gone)
+			go callLine(say, m.ID, m.Params, p.Arguments.Echo, p.Arguments.Kind, p.Meta.ProgressToken, gone)
 		case "":
 			fmt.Fprintln(os.Stderr, "answered", string(m.Error))
 		default:
@@ -82,8 +83,39 @@ func serveLines() {
 }
 
 // callLine is one call of a tool; its text is what it knows.
-func callLine(say func(string, ...any), id, params json.RawMessage, echo, kind string, gone chan struct{}) {
+func callLine(say func(string, ...any), id, params json.RawMessage, echo, kind string, token json.RawMessage, gone chan struct{}) {
+	progress := func(format string, a ...any) {
+		say(`{"jsonrpc":"2.0","method":"notifications/progress","params":`+format+`}`, a...)
+	}
 	switch kind {
+	case "progress": // and what is nobody's, or cannot be read
+		progress(`{"progressToken":%s,"progress":1,"total":2,"message":"%s"}`, token, echo)
+		for _, foreign := range []string{`1`, `"1"`, `"mine"`, string(id), `""`, `null`} {
+			progress(`{"progressToken":%s,"progress":7,"message":"invented"}`, foreign)
+		}
+		progress(`{"progressToken":%s,"ProgressToken":"mine","progress":7,"message":"folded"}`, token)
+		progress(`{"progressToken":%s,"progress":"seven","message":"no number"}`, token)
+		progress(`{"progressToken":%s,"progress":7,"message":"long %s"}`, token, strings.Repeat("x", 20<<10))
+		progress("{\"progressToken\":%s,\r\"progress\":2,\"total\":2,\"message\":\"%s\",\"_meta\":{\r\"a\":1}}", token, echo)
+		defer progress(`{"progressToken":%s,"progress":9,"message":"late"}`, token)
+	case "flood": // until nobody waits any more
+		for i := 0; ; i++ {
+			select {
+			case <-gone:
+				return
+			default:
+				progress(`{"progressToken":%s,"progress":%d}`, token, i)
+			}
+		}
+	case "steadily": // longer than an answer may take, and each part of it within that
+		for i := range 12 {
+			time.Sleep(400 * time.Millisecond)
+			progress(`{"progressToken":%s,"progress":%d}`, token, i)
+		}
+	case "once": // and then nothing any more
+		progress(`{"progressToken":%s,"progress":1}`, token)
+		<-gone
+		return
 	case "die":
 		os.Exit(5)
 	case "hang":
@@ -190,7 +222,7 @@ func TestOneProcessATenant(t *testing.T) {
 	if a[4] != "2" { // the tenant and what was set
 		t.Errorf("a process has %s variables", a[4])
 	}
-	if strings.Contains(a[5], "_meta") {
+	if strings.Contains(a[5], `"progressToken":1`) || strings.Contains(a[5], "io.modelcontextprotocol") {
 		t.Errorf("the process gets %s", a[5])
 	}
 	if log := g.log.String(); !strings.Contains(log, "begun for acme") || strings.Contains(log, strings.Repeat("x", 1100)) {

@@ -15,7 +15,7 @@ func (x *process) ask(ctx context.Context, method string, params json.RawMessage
 	if who == nil {
 		who = &pending{}
 	}
-	who.answer = make(chan reply, 1)
+	who.answer, who.progress = make(chan reply, 1), make(chan []byte, mostProgress)
 	id, ok := x.enter(who)
 	if !ok {
 		return reply{}, errBusy
@@ -31,16 +31,23 @@ func (x *process) ask(ctx context.Context, method string, params json.RawMessage
 	case <-x.ended:
 		return reply{}, errEnded
 	case <-ctx.Done():
-		return reply{}, ctx.Err()
+		return reply{}, context.Cause(ctx)
 	}
-	select {
-	case r := <-who.answer:
-		return r, r.wrong
-	case <-x.ended:
-		return reply{}, errEnded
-	case <-ctx.Done():
-		x.cancel(id, "nobody waits any more")
-		return reply{}, ctx.Err()
+	for {
+		select {
+		case p := <-who.progress:
+			who.told(p)
+		case r := <-who.answer:
+			for len(who.progress) > 0 { // that was told before
+				who.told(<-who.progress)
+			}
+			return r, r.wrong
+		case <-x.ended:
+			return reply{}, errEnded
+		case <-ctx.Done():
+			x.cancel(id, "nobody waits any more")
+			return reply{}, context.Cause(ctx)
+		}
 	}
 }
 
@@ -53,12 +60,23 @@ func (x *process) enter(who *pending) (int64, bool) {
 	}
 	x.next++
 	x.pending[x.next] = who
+	if who.token != "" {
+		x.tokens[who.token] = who
+	}
 	return x.next, true
 }
 
 func (x *process) leave(id int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.forget(id)
+}
+
+// forget lets go of a request. x.mu is held.
+func (x *process) forget(id int64) {
+	if w := x.pending[id]; w != nil {
+		delete(x.tokens, w.token)
+	}
 	delete(x.pending, id)
 }
 
@@ -83,7 +101,7 @@ func (x *process) withdraw(grant, id string) {
 		return
 	}
 	w := x.pending[meant[0]]
-	delete(x.pending, meant[0])
+	x.forget(meant[0])
 	x.mu.Unlock()
 	x.cancel(meant[0], "the client says so")
 	w.answer <- reply{fault: json.RawMessage(`{"code":-32603,"message":"cancelled"}`)}

@@ -18,16 +18,17 @@ import (
 // exchange is one message and its answer.
 type exchange struct {
 	*Pool
-	w      http.ResponseWriter
-	r      *http.Request
-	c      mcp.Caller
-	m      message.Message
-	params json.RawMessage
-	modern bool
+	w       http.ResponseWriter
+	r       *http.Request
+	c       mcp.Caller
+	m       message.Message
+	params  json.RawMessage
+	modern  bool
+	streams bool // the answer has begun as a stream
 }
 
-// Serve answers one request of a caller with what its tenant's process says. The request was checked: its body is one message. There is no session, and no stream:
-// each request stands alone, and its answer is one message.
+// Serve answers one request of a caller with what its tenant's process says. The request was checked: its body is one message. There is no session, and no stream
+// beside a request's answer: each stands alone, and its answer is one message, or a stream when the process tells of progress first.
 func (p *Pool) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 	x := &exchange{Pool: p, w: w, r: r, c: c}
 	if r.Method != http.MethodPost {
@@ -107,7 +108,7 @@ func (x *exchange) explain(err error, wait time.Duration) {
 	case errors.Is(err, errFull), errors.Is(err, errDown), errors.Is(err, errBusy):
 		status = http.StatusServiceUnavailable
 		httpd.RetryAfter(x.w, wait)
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errSlow):
 		status, err = http.StatusGatewayTimeout, errSlow
 	case errors.Is(err, context.Canceled):
 		err = errSlow // nobody reads it
@@ -125,16 +126,24 @@ func (x *exchange) about(say func(*exchange, *hello)) {
 	}
 }
 
-// forward asks the process, and answers with what it answers.
+// forward asks the process, and answers with what it answers. What it tells of progress goes to who asked for it.
 func (x *exchange) forward() {
-	ctx, cancel := context.WithTimeout(x.r.Context(), x.Limits.Answer)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(x.r.Context())
+	defer cancel(nil)
+	slow := time.AfterFunc(x.Limits.Answer, func() { cancel(errSlow) })
+	defer slow.Stop()
 	p := x.process(ctx)
 	if p == nil {
 		return
 	}
 	defer p.release()
-	r, err := p.ask(ctx, x.m.Method, bare(x.params), &pending{grant: x.c.GrantID, id: string(x.m.ID)})
+	who := &pending{grant: x.c.GrantID, id: string(x.m.ID)}
+	params, shown := bare(x.params, &who.token)
+	who.told = func(about []byte) {
+		slow.Reset(x.Limits.Answer)
+		x.progress(shown, about)
+	}
+	r, err := p.ask(ctx, x.m.Method, params, who)
 	switch {
 	case err != nil:
 		x.explain(err, 0)
@@ -145,6 +154,23 @@ func (x *exchange) forward() {
 	default:
 		x.answer(r.result)
 	}
+}
+
+// progress tells the caller how far its request is, under the token that it has shown (MCP, "Progress"). The answer is a stream from the first time on.
+func (x *exchange) progress(shown json.RawMessage, about []byte) {
+	if !x.streams {
+		x.streams = true
+		x.w.Header().Set("Content-Type", "text/event-stream")
+		x.w.WriteHeader(http.StatusOK)
+	}
+	b := append([]byte(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":`), shown...)
+	x.event(append(append(append(b, ','), about[1:]...), '}'))
+}
+
+// event sends a message on the stream. Whether anybody reads it, the request's context says.
+func (x *exchange) event(m []byte) {
+	_, _ = x.w.Write(message.Event(oneLine(m)))
+	_ = http.NewResponseController(x.w).Flush() // one that cannot is one that need not
 }
 
 // fault passes an error of the process on. It is a message of the protocol, and stays as the process said it, but for a code that the modern era does not have.
@@ -175,12 +201,21 @@ func (x *exchange) write(status int, name string, value json.RawMessage, code in
 	b := make([]byte, 0, len(value)+len(x.m.ID)+40)
 	b = append(append(b, `{"jsonrpc":"2.0","id":`...), x.m.ID...)
 	b = append(append(append(b, `,"`...), name...), `":`...)
-	message.Write(x.w, status, append(append(b, value...), '}'))
+	b = append(append(b, value...), '}')
+	if x.streams {
+		x.event(b)
+		return
+	}
+	message.Write(x.w, status, b)
 }
 
 // refuse answers in the process's place; the status 0 is that of the fault.
 func (x *exchange) refuse(status int, f *message.Fault) {
 	httpd.Note(x.r.Context(), "refused", f.Message)
+	if x.streams {
+		x.event(message.ErrorTo(x.m.ID, f))
+		return
+	}
 	if status == 0 {
 		status = message.Status(&x.m, f, x.modern)
 	}

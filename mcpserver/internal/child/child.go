@@ -25,7 +25,7 @@ type Limits struct {
 	Pending   int           // requests that one process works on at once; default 32
 	Line      int           // bytes of a line, which is one message; default 8 MiB
 	Start     time.Duration // until a process is opened; default 30 seconds
-	Answer    time.Duration // default 60 seconds
+	Answer    time.Duration // until an answer, from the question or the last progress on; default 60 seconds
 	Idle      time.Duration // after which a process is stopped that nobody needs; default 10 minutes
 }
 

@@ -37,8 +37,9 @@ type process struct {
 	users   int // who have it in hand
 	next    int64
 	pending map[int64]*pending
-	dropped map[string]bool // kinds of lines that were reported
-	words   []string        // what it said last, and was no message
+	tokens  map[string]*pending // those that ask to be told of progress
+	dropped map[string]bool     // kinds of lines that were reported
+	words   []string            // what it said last, and was no message
 	end     error
 	hello   hello
 }
@@ -55,6 +56,9 @@ type hello struct {
 type pending struct {
 	grant, id string // who asked, and under which id of theirs
 	answer    chan reply
+	token     string             // that the process tells of progress with; empty: it is not asked to
+	told      func(about []byte) // is given what it tells: params without the token
+	progress  chan []byte        // that was not given yet, the latest of it
 }
 
 // reply is a process's answer: one of the two, or why there is none.
@@ -76,7 +80,7 @@ func (p *Pool) start(tenant string) (*process, error) {
 		return nil, err
 	}
 	x := &process{
-		pool: p, tenant: tenant, command: command, began: time.Now(), lines: make(chan []byte, mostLines), pending: map[int64]*pending{}, dropped: map[string]bool{},
+		pool: p, tenant: tenant, command: command, began: time.Now(), lines: make(chan []byte, mostLines), pending: map[int64]*pending{}, tokens: map[string]*pending{}, dropped: map[string]bool{},
 		opened: make(chan struct{}), ended: make(chan struct{}),
 	}
 	x.halt = sync.OnceFunc(func() { go x.conclude() })
@@ -330,6 +334,8 @@ func (x *process) take(line []byte) {
 		x.drop("a request of its own")
 		// There is nobody to ask: the process is the whole tenant's, and no client of it is this request's.
 		x.tell(append(append([]byte(`{"jsonrpc":"2.0","id":`), m.ID...), `,"error":{"code":-32601,"message":"nobody behind this gateway answers to servers"}}`...))
+	case m.Method == "notifications/progress":
+		x.report(line)
 	default:
 		x.drop("a notification")
 	}
@@ -376,7 +382,7 @@ func (x *process) settle(id json.RawMessage, r reply) {
 	w := x.pending[n]
 	known := err == nil && n > 0 && n <= x.next
 	if w != nil && err == nil {
-		delete(x.pending, n)
+		x.forget(n)
 		w.answer <- r
 	}
 	x.mu.Unlock()

@@ -1,17 +1,18 @@
 package child
 
 import (
+	"crypto/rand"
 	"encoding/json"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// bare is params without what is between the client and the gateway: in _meta, what the modern era says in each request, and the token for progress, which two
-// clients may both have made up.
-func bare(params json.RawMessage) json.RawMessage {
+// bare is params without what is between the client and the gateway: in _meta, what the modern era says in each request. Where the client has shown a token for progress,
+// the process gets one that was made for this request alone: two clients may both have made up the same, and no process can guess another's.
+func bare(params json.RawMessage, token *string) (_, shown json.RawMessage) {
 	members, err := message.Members(params)
 	if err != nil {
-		return params
+		return params, nil
 	}
 	for i, m := range members {
 		if string(m.Name) != "_meta" {
@@ -19,27 +20,37 @@ func bare(params json.RawMessage) json.RawMessage {
 		}
 		meta, err := message.Members(m.Value)
 		if err != nil {
-			return params
+			return params, nil
 		}
 		kept := meta[:0:0]
 		for _, e := range meta {
 			switch string(e.Name) {
-			case "progressToken", message.MetaVersion, message.MetaCapabilities, "io.modelcontextprotocol/clientInfo", "io.modelcontextprotocol/logLevel":
+			case message.MetaVersion, message.MetaCapabilities, "io.modelcontextprotocol/clientInfo", "io.modelcontextprotocol/logLevel":
+			case "progressToken":
+				if isToken(e.Value) {
+					shown, *token = e.Value, rand.Text()
+					kept = append(kept, message.Member{Name: e.Name, Value: mustJSON(*token)})
+				}
 			default:
 				kept = append(kept, e)
 			}
-		}
-		if len(kept) == len(meta) {
-			return params
 		}
 		if len(kept) == 0 {
 			members = append(members[:i:i], members[i+1:]...)
 		} else {
 			members[i].Value = message.Object(kept)
 		}
-		return message.Object(members)
+		return message.Object(members), shown
 	}
-	return params
+	return params, nil
+}
+
+// mostToken bounds a client's token for progress, in bytes.
+const mostToken = 1024
+
+// isToken says whether a value is a token for progress: a string or a number.
+func isToken(v json.RawMessage) bool {
+	return len(v) <= mostToken && (v[0] == '"' || isNumber(v))
 }
 
 // modernized makes a result of the older era one of the modern: what is complete says so, and what can be kept says for how long (not at all) and for whom (the one
