@@ -140,6 +140,9 @@ func gatewayInit(fs *flag.FlagSet) action {
 	fs.StringVar(&e.Name, "name", "", "a short `word` for the server (default its own name)")
 	fs.StringVar(&e.Credential.Secret.Env, "credential-env", "", "the `variable` of the environment that has the secret which the server asks for; never give the secret itself")
 	fs.StringVar(&e.Credential.Header, "credential-header", "", "the `header` that it comes in (default Authorization, as Bearer)")
+	fs.StringVar(&e.CA, "ca", "", "the `file` of the certificates (PEM) by which a server at an https URL is trusted, in place of the machine's")
+	fs.StringVar(&e.ClientCertificate, "client-certificate", "", "the `file` of the certificate (PEM) that the server is shown; it goes with --client-key")
+	fs.StringVar(&e.ClientKey, "client-key", "", "the `file` of the key (PEM) of that certificate")
 	fs.Func("environment", "the `name` of a variable that a program gets, now and from the gateway, beside PATH; again for each. With HOME, all tenants have this one", func(name string) error {
 		e.Environment = append(e.Environment, name)
 		return nil
@@ -154,6 +157,12 @@ func gatewayInit(fs *flag.FlagSet) action {
 			if c.program.Getenv(name) == "" {
 				return misused("set it, or name another with --environment", fmt.Errorf("the environment has no %s", name))
 			}
+		}
+		switch tls := e.CA != "" || e.ClientCertificate != "" || e.ClientKey != ""; {
+		case (e.ClientCertificate == "") != (e.ClientKey == ""):
+			return misused("give both, or neither", errors.New("--client-certificate and --client-key go together"))
+		case tls && !strings.HasPrefix(e.URL, "https:"):
+			return misused("name such a server with --upstream https://…", errors.New("--ca, --client-certificate and --client-key are for a server at an https URL"))
 		}
 		if (e.URL == "") == (len(e.Command) == 0) {
 			return misused(Name+" gateway init --upstream http://127.0.0.1:9000/mcp, or gateway init -- PROGRAM ARGUMENT…", errors.New("no server is named, or two"))

@@ -212,6 +212,14 @@ func TestGatewayTrouble(t *testing.T) {
 	complaint(t, code, errs, 2, "cannot be reached")
 	code, _, errs = run(t, "gateway", "init", "--file", file+".yaml")
 	complaint(t, code, errs, 2, "no server is named, or two")
+	for want, flags := range map[string][]string{
+		"go together":  {"--upstream", "https://127.0.0.1:1/mcp", "--client-key", "key.pem"},
+		"https URL":    {"--upstream", "http://127.0.0.1:1/mcp", "--ca", "ca.pem"},
+		"no such file": {"--upstream", "https://127.0.0.1:1/mcp", "--ca", filepath.Join(dir, "none.pem")},
+	} {
+		code, _, errs = run(t, append([]string{"gateway", "init", "--file", file + ".yaml"}, flags...)...)
+		complaint(t, code, errs, 2, want)
+	}
 	other := httptest.NewServer(http.HandlerFunc(notes))
 	t.Cleanup(other.Close)
 	code, _, errs = run(t, "gateway", "init", "--upstream", other.URL, "--file", file+".yaml")

@@ -34,10 +34,13 @@ type Existing struct {
 	Tenant  string   // whose process is asked, of a command; default "demo"
 	// Environment are the names of the variables of Getenv that a command gets, now and from the gateway, beside PATH. With HOME among them, all tenants have that one.
 	Environment []string
-	Name        string       // a-z, 0-9 and hyphens; default: the server's own, so far as it can be
-	Issuer      string       // default http://localhost:8080
-	Resource    string       // default http://localhost:8090/ and the name
-	Log         *slog.Logger // what a program says, and why a server does not answer; nil: nowhere
+	// CA, ClientCertificate and ClientKey are files (PEM), as an Upstream has them, for a server at an https URL.
+	CA, ClientCertificate, ClientKey string
+
+	Name     string       // a-z, 0-9 and hyphens; default: the server's own, so far as it can be
+	Issuer   string       // default http://localhost:8080
+	Resource string       // default http://localhost:8090/ and the name
+	Log      *slog.Logger // what a program says, and why a server does not answer; nil: nowhere
 	// Credential is what a server at a URL is shown, now and by the gateway. Its secret is read from the environment, and does not come into the proposal. Default none.
 	Credential Credential
 	Getenv     func(string) string // of Credential and Environment; nil: there is no environment
@@ -128,7 +131,10 @@ func listenFor(resource string) string {
 // reach makes the way to the server. What could not stand in the file is refused before anything is sent.
 // forget lets go of it.
 func (e Existing) reach(met *trouble) (_ server, forget func(), err error) {
-	way := &Upstream{URL: e.URL, Command: e.Command, Credential: e.Credential, Environment: e.Environment}
+	way := &Upstream{
+		URL: e.URL, Command: e.Command, Credential: e.Credential, Environment: e.Environment,
+		CA: e.CA, ClientCertificate: e.ClientCertificate, ClientKey: e.ClientKey,
+	}
 	if err := (&File{}).checkWay(way); err != nil {
 		return nil, nil, err
 	}
@@ -147,7 +153,11 @@ func (e Existing) reach(met *trouble) (_ server, forget func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c := remote.Config{Name: "upstream", URL: u, Log: e.Log, Trouble: met.meet}
+	secured, err := way.tls()
+	if err != nil {
+		return nil, nil, err
+	}
+	c := remote.Config{Name: "upstream", URL: u, TLS: secured, Log: e.Log, Trouble: met.meet}
 	if e.Credential != (Credential{}) {
 		if c.Credential, err = e.Credential.show(e.Getenv); err != nil {
 			return nil, nil, err
@@ -160,8 +170,18 @@ func (e Existing) reach(met *trouble) (_ server, forget func(), err error) {
 // startFirst is how long a program may take to start that is perhaps fetched then.
 const startFirst = 2 * time.Minute
 
-// settle fills what is not said, and makes the command one that is the same in every folder: a program, or an argument that names a file, by the whole path.
+// settle fills what is not said, and makes files and the command the same in every folder: a program, or an argument that names a file, by the whole path.
 func (e *Existing) settle() error {
+	for _, file := range []*string{&e.CA, &e.ClientCertificate, &e.ClientKey} {
+		if *file == "" {
+			continue
+		}
+		whole, err := filepath.Abs(*file)
+		if err != nil {
+			return fmt.Errorf("finding %s: %w", *file, err)
+		}
+		*file = whole
+	}
 	if e.Getenv == nil {
 		e.Getenv = func(string) string { return "" }
 	}
