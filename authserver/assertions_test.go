@@ -213,3 +213,69 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	must(t, err)
 	return key
 }
+
+// A client whose signature holds is told what else is wrong with its assertion; who has not the key is told nothing.
+func TestAnAssertionWithAGoodSignatureIsToldWhatIsWrong(t *testing.T) {
+	h := openHouse(t)
+	key, other := newKey(t), newKey(t)
+	a := h.keyed("acme", key, "k1")
+	now := h.Clock.Now().Unix()
+	sign := func(k *ecdsa.PrivateKey, changes map[string]any) string {
+		claims := map[string]any{"iss": a.ID, "sub": a.ID, "aud": h.URL, "exp": now + 60, "iat": now, "jti": rand.Text()}
+		for name, v := range changes {
+			if v == nil {
+				delete(claims, name)
+				continue
+			}
+			claims[name] = v
+		}
+		return h.assert(k, "k1", claims, map[string]any{"typ": "JWT"})
+	}
+	ask := func(raw string) (int, string) {
+		status, answer := h.post("/oauth2/token", "application/x-www-form-urlencoded", url.Values{
+			"grant_type": {"client_credentials"}, "client_assertion": {raw},
+			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+		}.Encode(), nil)
+		why, _ := answer["error_description"].(string)
+		if status == 200 {
+			return status, ""
+		}
+		if answer["error"] != "invalid_client" {
+			t.Errorf("got %d %v", status, answer)
+		}
+		return status, why
+	}
+	const generic = "the client is unknown, or its proof is missing or wrong"
+	for _, row := range []struct {
+		what    string
+		changes map[string]any
+		want    string
+	}{
+		{"the token endpoint as audience", map[string]any{"aud": h.URL + "/oauth2/token"}, "aud must be " + h.URL},
+		{"two audiences", map[string]any{"aud": []string{h.URL, "https://other.example"}}, "aud must be " + h.URL},
+		{"no audience", map[string]any{"aud": nil}, "aud must be " + h.URL},
+		{"an hour ahead", map[string]any{"exp": now + 3600}, "exp is 1h0m0s ahead; it may be 5m0s ahead at most"},
+		{"expired", map[string]any{"exp": now - 90, "iat": now - 150}, "exp is 1m30s ago"},
+		{"without exp", map[string]any{"exp": nil}, "exp is missing"},
+		{"from the future", map[string]any{"iat": now + 120, "exp": now + 180}, "iat is 2m0s ahead"},
+		{"not yet", map[string]any{"nbf": now + 120, "exp": now + 180}, "nbf is 2m0s ahead"},
+		{"without jti", map[string]any{"jti": nil}, "jti is missing"},
+		{"an endless jti", map[string]any{"jti": strings.Repeat("x", 300)}, "jti is longer than"},
+		{"of another", map[string]any{"iss": "cli_other"}, "iss and sub must both be the client_id"},
+		{"of a wrong type", map[string]any{"exp": "soon"}, "wrong type"},
+	} {
+		if status, why := ask(sign(key, row.changes)); status != 401 || !strings.Contains(why, row.want) || !strings.Contains(why, "signature of the client assertion holds") {
+			t.Errorf("%s: got %d %q, want %q", row.what, status, why, row.want)
+		}
+		if status, why := ask(sign(other, row.changes)); status != 401 || !strings.Contains(why, generic) || strings.Contains(why, "holds") {
+			t.Errorf("%s, with another's key: got %d %q, want %q", row.what, status, why, generic)
+		}
+	}
+	good := sign(key, nil)
+	if status, why := ask(good); status != 200 {
+		t.Fatalf("a good one: got %d %q", status, why)
+	}
+	if status, why := ask(good); status != 401 || !strings.Contains(why, "jti was used before") {
+		t.Errorf("once more: got %d %q, want that its jti was used", status, why)
+	}
+}

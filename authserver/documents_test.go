@@ -122,8 +122,13 @@ func TestAClientWithADocument(t *testing.T) {
 	p.status = 200
 	p.publish("redirect_uris", []string{"https://app.example/other"}) // CM-14
 	at = ann.open("/oauth2/authorize?" + a.authorization("customers:read").Encode())
-	if at.status != 400 || at.away != nil || !strings.Contains(at.body, "redirect_uri") {
-		t.Errorf("a redirect that the document no longer has: got %d %.300s", at.status, at.body)
+	if at.status != 400 || at.away != nil || !strings.Contains(at.body, "the application sent "+callback) || !strings.Contains(at.body, "has https://app.example/other") {
+		t.Errorf("a redirect that the document no longer has: got %d %.300s, want both addresses named", at.status, at.body)
+	}
+	secretive := a.authorization("customers:read")
+	secretive.Set("redirect_uri", "https://app.example/%3Cb%3E?token=ghs_secret#x")
+	if at = ann.open("/oauth2/authorize?" + secretive.Encode()); at.status != 400 || strings.Contains(at.body, "ghs_secret") || strings.Contains(at.body, "<b>") {
+		t.Errorf("a redirect with a secret: got %d %.600s, want it without its query", at.status, at.body)
 	}
 	p.publish("redirect_uris", []string{callback})
 	h.Clock.step(2 * time.Minute)

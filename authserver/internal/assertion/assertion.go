@@ -131,7 +131,7 @@ func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error
 	}
 	var a claims
 	if err := strictjson.Unmarshal(payload, &a); err != nil {
-		return fmt.Errorf("%w: its claims are not in their types", ErrNotBelieved)
+		return &invalid{"a claim has the wrong type", ErrNotBelieved}
 	}
 	if err := c.checkClaims(of, a); err != nil {
 		return err
@@ -147,27 +147,60 @@ func (c *Checker) spend(ctx context.Context, of client.Client, a claims) error {
 		return fmt.Errorf("remembering an assertion: %w", err)
 	}
 	if !first {
-		return fmt.Errorf("%w: it was used before", ErrNotBelieved)
+		return &invalid{"jti was used before; make a new assertion for each request", ErrNotBelieved}
 	}
 	return nil
 }
 
+// checkClaims holds the claims of a client's assertion against RFC 7523 section 3 and RFC 10070 section 4.
 func (c *Checker) checkClaims(of client.Client, a claims) error {
+	if a.Issuer != of.ID || a.Subject != of.ID {
+		return &invalid{"iss and sub must both be the client_id", ErrNotBelieved}
+	}
+	return c.checkCommon(a, maxLife, ErrNotBelieved)
+}
+
+// checkCommon holds the claims that all assertions have against their rules. longest bounds how far exp may be
+// ahead; sentinel is what the error wraps.
+func (c *Checker) checkCommon(a claims, longest time.Duration, sentinel error) error {
 	now, slack := date(c.Now().Unix()), date(leeway/time.Second)
+	wrong := func(format string, args ...any) error { return &invalid{fmt.Sprintf(format, args...), sentinel} }
 	switch {
-	case a.Issuer != of.ID || a.Subject != of.ID:
-		return fmt.Errorf("%w: iss and sub are not the client", ErrNotBelieved)
 	case sole(a.Audience) != c.Issuer:
-		return fmt.Errorf("%w: aud is not the issuer alone", ErrNotBelieved)
-	case now >= a.Expires+slack || a.Expires > now+date(maxLife/time.Second)+slack:
-		return a.askew(now, fmt.Errorf("%w: exp is missing, over, or more than five minutes ahead", ErrNotBelieved))
-	case a.NotBefore > now+slack || a.IssuedAt > now+slack:
-		return a.askew(now, fmt.Errorf("%w: it is from the future", ErrNotBelieved))
-	case a.ID == "" || len(a.ID) > maxID:
-		return fmt.Errorf("%w: jti is missing or too long", ErrNotBelieved)
+		return wrong("aud must be %s and nothing else", c.Issuer)
+	case a.Expires == 0:
+		return wrong("exp is missing")
+	case now >= a.Expires+slack:
+		return a.askew(now, wrong("exp is %s ago", seconds(now-a.Expires)))
+	case a.Expires > now+date(longest/time.Second)+slack:
+		return a.askew(now, wrong("exp is %s ahead; it may be %s ahead at most", seconds(a.Expires-now), seconds(date(longest/time.Second))))
+	case a.NotBefore > now+slack:
+		return a.askew(now, wrong("nbf is %s ahead", seconds(a.NotBefore-now)))
+	case a.IssuedAt > now+slack:
+		return a.askew(now, wrong("iat is %s ahead", seconds(a.IssuedAt-now)))
+	case a.ID == "":
+		return wrong("jti is missing")
+	case len(a.ID) > maxID:
+		return wrong("jti is longer than %d bytes", maxID)
 	}
 	return nil
 }
+
+// seconds is a number of seconds as people read it.
+func seconds(n date) string { return (time.Duration(min(n, farthest)) * time.Second).String() }
+
+// invalid is what is wrong with an assertion whose signature holds.
+type invalid struct {
+	reason string
+	error
+}
+
+func (e *invalid) Error() string { return e.error.Error() + ": " + e.reason }
+
+func (e *invalid) Unwrap() error { return e.error }
+
+// InvalidReason is the reason in words for whoever made the assertion. Only who has the key gets to see it.
+func (e *invalid) InvalidReason() string { return e.reason }
 
 // sole is the one value of an audience, or empty (RFC 10070 §4, CA-12).
 func sole(audience json.RawMessage) string {

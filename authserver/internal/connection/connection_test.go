@@ -79,6 +79,30 @@ func TestSentencesAreSentences(t *testing.T) {
 	}
 }
 
+// A client that acts for no person is not told to ask one, and no sentence for it speaks of one.
+func TestAMachineClientIsNotToldToAskItsPerson(t *testing.T) {
+	form := url.Values{"client_id": {"cli_a"}, "resource": {"https://mcp.example/mcp"}}
+	for _, named := range connection.Machines() {
+		code, says, _ := strings.Cut(named, "\x00")
+		refused := &oauth.Error{Code: code, Description: says, Status: http.StatusBadRequest}
+		ofPerson, _ := request(connection.Token, form, refused).Entry(noon)
+		w := request(connection.Token, form, refused)
+		w.Machine()
+		ofMachine, _ := w.Entry(noon)
+		if ofMachine.Reason == ofPerson.Reason || strings.Contains(ofMachine.Reason, "ask the person") || strings.Contains(ofMachine.Reason, "person must") || strings.Contains(ofMachine.Reason, "person can") {
+			t.Errorf("%s %q: a machine client is told %q", code, says, ofMachine.Reason)
+		}
+	}
+}
+
+// Being locked out is called so, and not a wrong password.
+func TestALockoutIsCalledOne(t *testing.T) {
+	e, ok := request(connection.SignIn, url.Values{"client_id": {"cli_a"}}, connection.ErrLocked).Entry(noon)
+	if !ok || !strings.HasPrefix(e.Reason, "Sign-in was locked for a while") || strings.ContainsAny(e.Reason, "{}") {
+		t.Errorf("got %q", e.Reason)
+	}
+}
+
 // off is a refusal of a clock's.
 type off struct{ by time.Duration }
 

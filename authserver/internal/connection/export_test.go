@@ -14,11 +14,24 @@ func Says() (all []string) {
 func Sentences() (all []string) {
 	for _, s := range sentences {
 		all = append(all, s.text)
+		if s.machine != "" {
+			all = append(all, s.machine)
+		}
 	}
 	for _, s := range left {
 		all = append(all, s)
 	}
-	return append(all, saysSignIn, saysOurs, saysClock, ForgotResource("https://a.example", "https://b.example"))
+	return append(all, saysSignIn, saysLocked, saysOurs, saysClock, ForgotResource("https://a.example", "https://b.example"))
+}
+
+// Machines are the words of refusals that a client without a person is told of in other words.
+func Machines() (all []string) {
+	for _, s := range sentences {
+		if s.machine != "" {
+			all = append(all, s.code+"\x00"+s.says)
+		}
+	}
+	return all
 }
 
 // Narrow changes how many may wait, and returns how many might.

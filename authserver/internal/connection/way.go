@@ -25,6 +25,7 @@ type Way struct {
 	redirect         string // that was asked for, as it came: made bare when something is kept
 	resource         string
 	bare, unread     bool
+	machine          bool   // the client acts for no person
 	attempt          string // what names it to every request that has to do with it: a PKCE challenge, or a device's code. It is kept as part of a hash alone
 	again            bool   // it came with something that was used before
 	err              error
@@ -70,6 +71,9 @@ func (w *Way) Asks(form url.Values) {
 
 // Unread says that the client's own document has not been read yet: anybody can name any.
 func (w *Way) Unread(yes bool) { w.unread = yes }
+
+// Machine says that the client acts for no person (client_credentials).
+func (w *Way) Machine() { w.machine = true }
 
 // For says for whom it would act. Empty values change nothing.
 func (w *Way) For(tenant, user string) {

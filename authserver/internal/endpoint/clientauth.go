@@ -118,11 +118,17 @@ func (d *Door) mayAskAhead(w http.ResponseWriter, r *http.Request) bool {
 	return ok
 }
 
-// believe checks a client's assertion. Whatever is wrong with it is one answer; the log knows which.
+// believe verifies a client's assertion. A client whose signature holds is told what else is wrong with it;
+// everybody else gets one answer, and the log says which.
 func (d *Door) believe(r *http.Request, c client.Client, raw string) error {
 	err := d.Assertions.Check(r.Context(), c, raw)
 	if errors.Is(err, assertion.ErrNotBelieved) {
 		httpd.Note(r.Context(), "error", err)
+		var known interface{ InvalidReason() string }
+		if errors.As(err, &known) {
+			said := oauth.InvalidClient("client authentication did not succeed: the signature of the client assertion holds, but " + known.InvalidReason())
+			return fmt.Errorf("%w (%w) (%w)", said, errNotAuthenticated, err)
+		}
 		return fmt.Errorf("%w (%w)", errNotAuthenticated, err)
 	}
 	return err

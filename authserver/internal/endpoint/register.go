@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,8 +37,8 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 		d.refuseBearer(w, r, "an initial access token is needed that is known, not expired and not used up; send it as Bearer")
 		return
 	case errors.Is(err, client.ErrFull):
-		httpd.Note(r.Context(), "refused", "as many clients as there may be")
-		d.tooMany(w, r, time.Hour)
+		// No Retry-After: when one of them is deleted or expires, nobody can tell.
+		d.fail(w, r, &oauth.Error{Code: "temporarily_unavailable", Description: "No more clients can register here: each of those that registered themselves is in use. Ask the operator of this server.", Status: http.StatusServiceUnavailable})
 		return
 	case err != nil:
 		d.fail(w, r, err)
@@ -46,6 +47,9 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 	httpd.Note(r.Context(), "client", c.ID)
 	connection.On(r.Context()).Client(c.ID, c.Name)
 	connection.On(r.Context()).For(c.TenantID, "")
+	if !slices.Contains(c.GrantTypes, client.GrantCode) && !slices.Contains(c.GrantTypes, client.GrantDevice) { // it asks no person: nothing is left undone
+		connection.On(r.Context()).Silence()
+	}
 	body := d.information(c)
 	body.ClientSecret = secret
 	if c.ManageHash != "" {

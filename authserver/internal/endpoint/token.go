@@ -36,6 +36,9 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	grantType := form.Get("grant_type")
 	way := connection.On(r.Context())
 	way.Asks(form)
+	if grantType == client.GrantCredentials {
+		way.Machine()
+	}
 	if grantType == client.GrantCode || grantType == client.GrantDevice {
 		way.Reached(connection.Code)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
 // MaxState bounds the state parameter, in bytes: so much comes back to the client as it came.
@@ -132,7 +133,7 @@ func (e *Engine) addressee(ctx context.Context, form url.Values) (*Authorization
 	}
 	relaxed, ok := client.MatchRedirectURI(c.RedirectURIs, form.Get("redirect_uri"))
 	if !ok {
-		return nil, local(oauth.InvalidRequest("redirect_uri is not one that this client has registered; send one that is, or register anew"))
+		return nil, local(oauth.InvalidRequest(noSuchRedirect(c, form.Get("redirect_uri"))))
 	}
 	a := &Authorization{Client: c, RedirectURI: form.Get("redirect_uri"), Form: form}
 	a.relax(relaxed)
@@ -252,6 +253,35 @@ func (a *Authorization) within(scopes []string) []string {
 // opens says whether scopes open the resource at all: those of identity alone open nothing but the issuer.
 func (a *Authorization) opens(scopes []string) bool {
 	return len(oauth.Intersect(scopes, a.Resource.ScopeNames())) > 0
+}
+
+// noSuchRedirect says that the client has no such redirect URI. What a client metadata document has is public,
+// so that it is named beside what came; what a client registered is not told to strangers.
+func noSuchRedirect(c client.Client, came string) string {
+	if c.Origin != client.OriginDocument {
+		return "redirect_uri is not one that this client has registered; send one that is, or register anew"
+	}
+	const most = 5
+	var has []string
+	for _, uri := range c.RedirectURIs[:min(len(c.RedirectURIs), most)] {
+		has = append(has, shownAddress(uri))
+	}
+	if more := len(c.RedirectURIs) - most; more > 0 {
+		has = append(has, fmt.Sprintf("and %d more", more))
+	}
+	return "redirect_uri is not one that this client has registered: the application sent " + shownAddress(came) +
+		", and its document at " + shownAddress(c.ID) + " has " + strings.Join(has, ", ") +
+		". Its makers must add the address to the document, or send one of these"
+}
+
+// shownAddress is a URI as it may be shown: without user, query and fragment, which may hold secrets, and not long.
+func shownAddress(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "an address that cannot be read"
+	}
+	u.User, u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = nil, "", false, "", ""
+	return text.Line(u.String(), 200)
 }
 
 // unasked are the scopes of a request that names none: the baseline, as far as the client may have it, or else all that it may have.

@@ -34,6 +34,10 @@ func (x *exchange) loadAssertion(ctx context.Context, form url.Values) error {
 	id, err := x.engine.Identities.Identity(ctx, raw)
 	if errors.Is(err, trust.ErrNotBelieved) {
 		httpd.Note(ctx, "error", err)
+		var known interface{ InvalidReason() string }
+		if errors.As(err, &known) {
+			return errors.Join(oauth.InvalidGrant("the signature of the assertion holds, but "+known.InvalidReason()), err)
+		}
 		return errors.Join(oauth.InvalidGrant("the assertion is not an ID-JAG that a trusted issuer made for this server, now: typ oauth-id-jag+jwt, aud "+x.engine.Issuer+", exp within an hour"), err)
 	}
 	if err != nil {

@@ -123,7 +123,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		httpd.RetryAfter(w, wait)
 		httpd.Note(r.Context(), "refused", "too many sign-in attempts")
 		d.Engine.Refuse(r.Context(), client.Client{}, audit.Event{Action: actSignIn, Detail: "too many tries"})
-		connection.On(r.Context()).Refuse(oauth.TooManyRequests(wait))
+		connection.On(r.Context()).Refuse(connection.ErrLocked)
 		d.askWho(w, r, http.StatusTooManyRequests, web.SignIn{
 			Transaction: transaction, Device: device, Email: form.Get("email"), Problem: "There were too many tries. Wait " + minutes(wait) + " and try again.",
 		})
