@@ -2,6 +2,7 @@ package authserver_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
@@ -127,4 +128,49 @@ func TestFiveHundredScopesInOneRequest(t *testing.T) {
 	if err := h.config.Check(); err == nil || !strings.Contains(err.Error(), "the names of its scopes") {
 		t.Errorf("names that no token can hold: got %v, want them refused", err)
 	}
+}
+
+// All that scopes_supported lists can be asked for at once: a list that would make the request too long is left out.
+func TestWhatTheMetadataListCanBeAskedFor(t *testing.T) {
+	h := openHouse(t, func(c *authserverConfig) {
+		for i := range 8 {
+			r := authserver.Resource{URI: fmt.Sprintf("https://many-%d.example/mcp", i), Name: "Many"}
+			for n := range 400 {
+				r.Scopes = append(r.Scopes, authserver.Scope{Name: fmt.Sprintf("area-%d.part-%03d:use", i, n), Description: "Use it"})
+			}
+			c.Resources = append(c.Resources, r)
+		}
+	})
+	var m map[string]any
+	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"} {
+		m = nil
+		_, body := h.get(path, nil)
+		must(t, json.Unmarshal(body, &m))
+		listed, _ := m["scopes_supported"].([]any)
+		var names []string
+		for _, s := range listed {
+			names = append(names, s.(string))
+		}
+		if n := len(url.QueryEscape(strings.Join(names, " "))); n > 16<<10+100 {
+			t.Errorf("%s lists scopes of %d bytes", path, n)
+		}
+	}
+	if listed, _ := m["scopes_supported"].([]any); !slices.Contains(listed, any("openid")) {
+		t.Errorf("the scopes of identity are not listed: %v", listed)
+	}
+}
+
+// A token exchange that asks for all of scopes_supported gets what is the resource's, as elsewhere.
+func TestAnExchangeLeavesOutOtherResourcesScopes(t *testing.T) {
+	h := openHouse(t, withWiki)
+	m := h.keeper()
+	subject, _ := m.tokens(h.person("ann@acme.example"), "customers:read", "tickets:write")
+	status, answer := m.token(exchanging(subject, "scope", "customers:read pages:read pages:write offline_access"))
+	if status != 200 || answer["scope"] != "customers:read" {
+		t.Errorf("got %d %v, want the resource's scope alone", status, answer)
+	}
+	status, answer = m.token(exchanging(subject, "scope", "customers:read nobodys:scope"))
+	wantError(t, "a scope that nobody has", status, answer, 400, "invalid_scope")
+	status, answer = m.token(exchanging(subject, "scope", "pages:read"))
+	wantError(t, "another resource's alone", status, answer, 400, "invalid_scope")
 }

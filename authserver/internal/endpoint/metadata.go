@@ -5,7 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"slices"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -100,15 +100,20 @@ func (d *Door) publish(of []issuer.Resource) (*published, error) {
 		ClaimsSupported:       []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "tenant_id", "name", "email"},
 		PromptValuesSupported: []string{"none", "login", "consent", "select_account"},
 	}
+	seen := map[string]bool{}
 	for _, r := range of {
 		m.ProtectedResources = append(m.ProtectedResources, r.URI)
 		for _, s := range r.ScopeNames() {
-			if !slices.Contains(m.ScopesSupported, s) {
-				m.ScopesSupported = append(m.ScopesSupported, s)
+			if !seen[s] {
+				m.ScopesSupported, seen[s] = append(m.ScopesSupported, s), true
 			}
 		}
 	}
-	m.ScopesSupported = append(m.ScopesSupported, issuer.OfflineAccess)
+	if len(m.ScopesSupported) > oauth.MaxScopes-len(issuer.IdentityScopes())-1 || len(url.QueryEscape(oauth.FormatScope(m.ScopesSupported))) > maxListed {
+		m.ScopesSupported = nil // RFC 8414 section 2 only recommends them; each resource lists its own (RFC 9728)
+	} else {
+		m.ScopesSupported = append(m.ScopesSupported, issuer.OfflineAccess)
+	}
 	if d.Registration == RegistrationClosed {
 		m.RegistrationEndpoint = "" // AS-10: then clients do not try
 	}
@@ -117,10 +122,17 @@ func (d *Door) publish(of []issuer.Resource) (*published, error) {
 	if p.rfc8414, err = tagged(m); err != nil {
 		return nil, err
 	}
+	if m.ScopesSupported == nil { // a client that asks for nothing else still finds the scopes of identity
+		m.ScopesSupported = []string{issuer.OfflineAccess}
+	}
 	m.ScopesSupported = append(issuer.IdentityScopes(), m.ScopesSupported...)
 	p.openID, err = tagged(m)
 	return p, err
 }
+
+// maxListed bounds scopes_supported, in bytes as a query has it: a client that asks for all of it must not be
+// refused for the length of its request.
+const maxListed = maxQuery / 2
 
 // tagged is a document with its entity tag.
 func tagged(m discovery) (document, error) {

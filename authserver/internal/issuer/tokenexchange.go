@@ -159,11 +159,12 @@ func (x *exchange) exchangeTarget(form url.Values, audience string) error {
 
 // shrink finds the scopes: asked ∩ what the subject's token has ∩ what is allowed today. Never one more.
 func (x *exchange) shrink(ctx context.Context, form url.Values, subject token.Claims) error {
-	asked, err := oauth.ParseScope(form.Get("scope"))
+	asked, relaxed, err := x.engine.asked(form, x.resource)
 	if err != nil {
-		return oauth.InvalidScope(err.Error())
+		return err
 	}
-	if asked = withoutOffline(asked); len(asked) == 0 {
+	x.relax(relaxed)
+	if len(asked) == 0 {
 		asked = subject.Scopes
 	}
 	if !oauth.Subset(asked, subject.Scopes) {
