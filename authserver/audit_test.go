@@ -17,7 +17,7 @@ import (
 func (h *house) records(action string, atLeast int) (all []audit.Record) {
 	h.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		newest, err := h.Store.Events(context.Background(), audit.Filter{Limit: 10_000})
+		newest, err := h.Server.Operator().Events(context.Background(), audit.Filter{Limit: 10_000})
 		must(h.t, err)
 		n := 0
 		all = nil

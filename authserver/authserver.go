@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/endpoint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/personal"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/signin"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -128,7 +129,7 @@ func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close 
 func operator(r *resolved, b *backends, d Deps) *Operator {
 	return &admin.Door{
 		Tenants: b.tenants, Users: b.sql, Clients: b.clients, Trust: b.sql, Grants: b.sql, Audit: b.sql,
-		Ledger: b.ledger, Keys: b.ring, Rekey: oneAtATime(d.Rekey), Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, Now: d.Now, Connections: b.sql, Attempts: b.connections, Jobs: b.jobs, Atomically: b.atomically,
+		Ledger: b.ledger, Keys: b.ring, Inherited: inherited(r), Erase: b.sql.Erase, Rekey: oneAtATime(d.Rekey), Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, Now: d.Now, Connections: b.sql, Attempts: b.connections, Jobs: b.jobs, Atomically: b.atomically,
 	}
 }
 
@@ -202,7 +203,7 @@ func (s *Server) routes() (http.Handler, error) {
 	engine := s.engine(fetcher, assertions)
 	sessions := &session.Manager{Sessions: b.sessions, Transactions: b.transactions, Secure: c.https, Now: s.deps.Now, Life: c.SessionLife, Key: b.ring.Derive("known browsers", "")}
 	people := &signin.Door{
-		Engine: engine, Sessions: sessions, Users: b.sql, Grants: b.sql, Clients: b.sql, Ledger: b.ledger, Registrar: s.operator.Registrar(),
+		Engine: engine, Sessions: sessions, Users: b.sql, Personal: personal.Vault{Secrets: b.ring}, Grants: b.sql, Clients: b.sql, Ledger: b.ledger, Registrar: s.operator.Registrar(),
 		Codes: &ratelimit.Limiter{Store: b.counters, Name: "user-code", Limit: 20, Window: 5 * time.Minute},
 		SignIns: signin.SignInLimits{
 			Source:  &ratelimit.Limiter{Store: b.counters, Name: "sign-in source", Limit: c.SignInsPerAddress, Window: 5 * time.Minute},

@@ -35,6 +35,8 @@ type (
 	RemovalSpec      = admin.RemovalSpec
 	DisableSpec      = admin.DisableSpec
 	Force            = admin.Force
+	DeletionSpec     = admin.DeletionSpec
+	UserDeleted      = admin.UserDeleted
 	RoleSpec         = admin.RoleSpec
 	UserSpec         = admin.UserSpec
 	UserMade         = admin.UserMade

@@ -308,7 +308,7 @@ var floors = []struct {
 		"mcpserver/internal/usage", "mcpserver/internal/calls", "mcpserver/internal/rollout", "mcpserver/internal/metrics",
 	}},
 	{3, []string{
-		"authserver/internal/issuer", "authserver/internal/session", "authserver/internal/assertion", "authserver/internal/registrar",
+		"authserver/internal/issuer", "authserver/internal/session", "authserver/internal/assertion", "authserver/internal/registrar", "authserver/internal/personal",
 		"mcpserver/guard", "mcpserver/internal/crm", "mcpserver/internal/book", "mcpserver/internal/card",
 		"mcpserver/internal/remote", "mcpserver/internal/child", "mcpserver/internal/voucher", "mcpserver/internal/inventory", // what a gateway is made of
 	}},

@@ -50,6 +50,7 @@ func commands() []command {
 		{"user list", "", "list the people", "--tenant acme", userList},
 		{"user disable", "EMAIL", "shut a person out, and end all that they allowed, at once", "ann@acme.example", userDisable},
 		{"user enable", "EMAIL", "let a person in again who was shut out", "ann@acme.example", userEnable},
+		{"user delete", "ID-OR-EMAIL", "delete a person and their personal data, and revoke all that they allowed, at once", "ann@acme.example", userDelete},
 		{"user set-password", "EMAIL", "replace a person's password, and end their sessions", "ann@acme.example", userSetPassword},
 		{"member put", "", "give a person a role in a tenant", "--email ann@acme.example --tenant acme --role agent-admin", memberPut},
 		{"member list", "", "list the people of a tenant", "--tenant acme", memberList},

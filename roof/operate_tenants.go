@@ -210,6 +210,23 @@ func userDisable(fs *flag.FlagSet) action {
 	}
 }
 
+func userDelete(fs *flag.FlagSet) action {
+	s := authserver.DeletionSpec{}
+	forceFlag(fs, &s.Force)
+	return func(ctx context.Context, c *call) error {
+		s.User = c.operand
+		var done authserver.UserDeleted
+		if err := c.act(ctx, "user.delete", s, &done); err != nil {
+			return err
+		}
+		said := "user " + done.ID + " is deleted; their sessions, and everything that they allowed, have ended"
+		if done.Plain > 0 {
+			said += fmt.Sprintf("\n%d audit records from before this version say their address, or from where they signed in; those go with --audit-retention", done.Plain)
+		}
+		return c.done(said, fact{"id", done.ID}, fact{"plain_records", done.Plain})
+	}
+}
+
 func userEnable(*flag.FlagSet) action {
 	return func(ctx context.Context, c *call) error {
 		if err := c.act(ctx, "user.enable", c.operand, nil); err != nil {

@@ -2,12 +2,14 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
@@ -66,6 +68,7 @@ func (d *Door) acts() map[string]Act {
 		}),
 		"user.disable":      with(func(ctx context.Context, s DisableSpec) (any, error) { return nil, d.DisableUser(ctx, s) }),
 		"user.enable":       with(func(ctx context.Context, who string) (any, error) { return nil, d.EnableUser(ctx, who) }),
+		"user.delete":       with(func(ctx context.Context, s DeletionSpec) (any, error) { return d.DeleteUser(ctx, s) }),
 		"user.set_password": with(func(ctx context.Context, s PasswordSpec) (any, error) { return d.SetPassword(ctx, s) }),
 		"member.put":        with(func(ctx context.Context, s MemberSpec) (any, error) { return nil, d.PutMember(ctx, s) }),
 		"member.remove":     with(func(ctx context.Context, s RemovalSpec) (any, error) { return nil, d.RemoveMember(ctx, s) }),
@@ -166,6 +169,11 @@ func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) 
 	if !ok {
 		return nil, &Refusal{Reason: fmt.Sprintf("there is no act %.80q", name), Hint: "the command and the server may be of different versions", Err: ErrNoAct}
 	}
+	if ours && !isLook(name) && !d.Keys.HasSecret() { // what the audit says of people is encrypted under it, and no server has run here yet
+		if err := d.Keys.EnsureSecret(ctx, d.Inherited); err != nil {
+			return nil, err
+		}
+	}
 	answer, err := do(ctx, arguments)
 	if err != nil && ours {
 		err = d.recordFailure(ctx, name, arguments, err)
@@ -183,12 +191,37 @@ func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) 
 // looks are the verbs of acts that change nothing, and leave no line.
 var looks = []string{"list", "plan", "show", "scopes", "verify"}
 
+// isLook says whether an act changes nothing.
+func isLook(name string) bool {
+	_, verb, _ := strings.Cut(name, ".")
+	return slices.Contains(looks, verb)
+}
+
+// withoutTyped is what an act was refused for, without what was typed as a person's address or name.
+func (d *Door) withoutTyped(ctx context.Context, name string, arguments json.RawMessage, why string) string {
+	var said struct{ Email, Name, User string }
+	var alone string
+	_, _ = json.Unmarshal(arguments, &said), json.Unmarshal(arguments, &alone) // what is neither says nothing here
+	if noun, _, _ := strings.Cut(name, "."); noun != "user" {
+		said.Name, alone = "", "" // of something else
+	}
+	for _, typed := range []string{said.Email, said.Name, said.User, alone} {
+		if typed == "" || strings.HasPrefix(typed, user.Prefix) || strings.Contains(typed, "@") {
+			continue
+		}
+		for _, form := range []string{strconv.Quote(typed), fmt.Sprintf("%.80q", typed), typed, fmt.Sprintf("%.80s", typed)} {
+			why = strings.ReplaceAll(why, form, "(what was typed)")
+		}
+	}
+	return d.withoutAddresses(ctx, why)
+}
+
 // recordFailure keeps the line of an act that was refused or did not succeed, beside the one that was written before it was tried. It returns the act's error.
 func (d *Door) recordFailure(ctx context.Context, name string, arguments json.RawMessage, err error) error {
-	if _, verb, _ := strings.Cut(name, "."); slices.Contains(looks, verb) {
+	if isLook(name) {
 		return err
 	}
-	e := audit.Event{Action: name, Outcome: audit.Failed, Detail: err.Error()}
+	e := audit.Event{Action: name, Outcome: audit.Failed, Detail: d.withoutTyped(ctx, name, arguments, err.Error())}
 	e.Target, e.Tenant = d.meant(ctx, name, arguments)
 	var refused *Refusal
 	if errors.As(err, &refused) {
@@ -217,18 +250,15 @@ func (d *Door) meant(ctx context.Context, name string, arguments json.RawMessage
 	if tenantID = word("Tenant", "TenantID"); !tenant.ValidID(tenantID) {
 		tenantID = ""
 	}
-	target = word("ID", "Client", "ClientID", "URI", "KID", "Issuer", "Role", "User", "Email")
+	target, who := word("ID", "Client", "ClientID", "URI", "KID", "Issuer", "Role"), word("User", "Email")
 	var alone string
 	if json.Unmarshal(arguments, &alone) == nil {
 		target = alone
 	}
 	noun, _, _ := strings.Cut(name, ".")
-	if noun == "member" {
-		target = word("Email")
-	}
 	switch {
-	case noun == "member" || strings.Contains(target, "@"):
-		u, err := d.user(ctx, target)
+	case noun == "user" || noun == "member" || target == "" && who != "":
+		u, err := d.user(ctx, cmp.Or(who, alone))
 		if err != nil {
 			return "", tenantID
 		}

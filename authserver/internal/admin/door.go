@@ -34,6 +34,8 @@ type Log interface {
 	Events(ctx context.Context, f audit.Filter) ([]audit.Record, error)
 	// Audit is the chain that they are in.
 	Audit() *chain.Chain
+	// PlainRecords counts the lines that say a person's address, or from where they signed in, as they were written before people had keys.
+	PlainRecords(ctx context.Context, userID, email string) (int64, error)
 }
 
 // Door is the operator's door. It is safe for concurrent use.
@@ -46,6 +48,7 @@ type Door struct {
 	Audit     Log
 	Ledger    *grant.Ledger
 	Keys      *keyring.Ring
+	Inherited func(under string) []byte                                      // see keyring.Ring.EnsureSecret
 	Rekey     func(next config.Secret, seal func(config.Secret) error) error // see authserver.Deps
 	Resources *issuer.Resources                                              // their scopes are the ones that there are
 	Catalogue issuer.ResourceStore
@@ -57,6 +60,8 @@ type Door struct {
 	Connections connection.Store
 	Attempts    *connection.Log
 	Jobs        *job.Runner
+	// Erase takes what was deleted out of the database's files, as far as that is possible while they are read. Nil: nothing does.
+	Erase func(ctx context.Context) error
 	// More are acts of others that come through this door too, under one roof: those of the MCP server. One of ours goes before one of the same name.
 	More map[string]Act
 
@@ -163,9 +168,13 @@ func (d *Door) scopes() (all, baseline []string) {
 	return all, baseline
 }
 
-// Events returns the newest audit lines first.
+// Events returns the newest audit lines first. What they say of a person is readable as long as the person is there; see package personal.
 func (d *Door) Events(ctx context.Context, f audit.Filter) ([]audit.Record, error) {
-	return d.Audit.Events(ctx, f)
+	records, err := d.Audit.Events(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return records, d.vault().Open(ctx, d.Users, records)
 }
 
 // VerifyAudit walks along the chain of audit lines; a walk is bounded, so that it is called until it is done.

@@ -60,6 +60,7 @@ func openOn(t testing.TB, database string) *office {
 	must(t, err)
 	ring, err := keyring.Open(ctx, keyring.Config{Store: store, Sealers: []keyring.Sealer{sealer}, TokenLife: time.Minute, Now: clock})
 	must(t, err)
+	must(t, ring.EnsureSecret(ctx, nil))
 	must(t, ring.Ensure(ctx, "ES256"))
 	o := &office{store: store, list: revocation.NewMemory(clock)}
 	o.Door = &admin.Door{

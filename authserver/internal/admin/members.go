@@ -58,8 +58,7 @@ func (d *Door) RemoveMember(ctx context.Context, s RemovalSpec) error {
 		if err != nil {
 			return err
 		}
-		e := audit.Event{Action: "member.remove", Target: u.ID, Tenant: t.ID, Detail: s.Force.Detail(u.Email)}
-		if err := in.record(ctx, e); err != nil {
+		if err := in.recordOf(ctx, u, audit.Event{Action: "member.remove", Tenant: t.ID}, s.Force); err != nil {
 			return err
 		}
 		err = registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).RemoveMember(ctx, t.ID, u.ID)))

@@ -1,13 +1,16 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/personal"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -50,11 +53,18 @@ func (d *Door) CreateUser(ctx context.Context, s UserSpec) (u user.User, passwor
 	if password, u.PasswordHash, err = newPassword(ctx, s.Password); err != nil {
 		return user.User{}, "", err
 	}
+	if u.AuditKey, err = d.vault().NewKey(u.ID); err != nil {
+		return user.User{}, "", err
+	}
 	err = d.Together(ctx, func(in *Door) error {
-		if err := in.record(ctx, audit.Event{Action: "user.create", Target: u.ID, Detail: u.Email}); err != nil {
+		address, err := in.vault().SealUnder(u.AuditKey, u.ID, u.Email)
+		if err != nil {
 			return err
 		}
-		err := in.Users.CreateUser(ctx, u)
+		if err := in.record(ctx, audit.Event{Action: "user.create", Target: u.ID, Detail: address}); err != nil {
+			return err
+		}
+		err = in.Users.CreateUser(ctx, u)
 		if errors.Is(err, user.ErrExists) {
 			return exists(u.Email)
 		}
@@ -125,14 +135,87 @@ func (d *Door) DisableUser(ctx context.Context, s DisableSpec) error {
 		if err != nil {
 			return err
 		}
-		e := audit.Event{Action: "user.disable", Target: u.ID, Detail: s.Force.Detail(u.Email)}
-		if err := in.record(ctx, e); err != nil {
+		if err := in.recordOf(ctx, u, audit.Event{Action: "user.disable"}, s.Force); err != nil {
 			return err
 		}
 		if err := registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).SetDisabled(ctx, u.ID, true))); err != nil {
 			return err
 		}
 		return in.endPerson(ctx, grant.Filter{UserID: u.ID}, grant.ReasonShutOut)
+	})
+}
+
+// DeletionSpec says whom to delete.
+type DeletionSpec struct {
+	User  string // an id or an e-mail address
+	Force Force  // also when nobody is left then who looks after a tenant or the installation; the audit says so
+}
+
+// UserDeleted is the answer of user.delete.
+type UserDeleted struct {
+	ID string
+	// Plain is how many audit records of before people had keys say the person's address, or from where they signed in.
+	Plain int64
+}
+
+// DeleteUser deletes a person. In one transaction their row loses all but the id, the key of what the audit says of them goes, and their memberships, identities and
+// recorded attempts to connect; from then on no sign-in, session, page or new grant of theirs is possible. Then their grants are revoked, which is completed by
+// grant.Settler where it is cut short, or by doing it again by the id. Who gets the same address later is another person.
+func (d *Door) DeleteUser(ctx context.Context, s DeletionSpec) (done UserDeleted, err error) {
+	err = d.Together(ctx, func(in *Door) error {
+		u, err := in.user(ctx, s.User)
+		if errors.Is(err, user.ErrNotFound) && strings.HasPrefix(s.User, user.Prefix) { // perhaps gone already, and the revocation cut short
+			alive, unread := in.Grants.Grants(ctx, grant.Filter{UserID: s.User, Alive: true, Limit: 1})
+			if unread != nil || len(alive) == 0 {
+				return cmp.Or(unread, err)
+			}
+			done.ID = s.User
+			return in.endPerson(ctx, grant.Filter{UserID: s.User}, grant.ReasonDeleted)
+		}
+		if err != nil {
+			return err
+		}
+		done.ID = u.ID
+		if done.Plain, err = in.Audit.PlainRecords(ctx, u.ID, u.Email); err != nil {
+			return err
+		}
+		if err := in.record(ctx, audit.Event{Action: "user.delete", Target: u.ID, Detail: s.Force.Detail("")}); err != nil {
+			return err
+		}
+		if err := registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).DeleteUser(ctx, u.ID, d.now()))); err != nil {
+			return err
+		}
+		return in.endPerson(ctx, grant.Filter{UserID: u.ID}, grant.ReasonDeleted)
+	})
+	if d.Erase != nil && err == nil {
+		err = d.Erase(ctx)
+	}
+	return done, err
+}
+
+// vault encrypts what audit records say of people.
+func (d *Door) vault() personal.Vault { return personal.Vault{Secrets: d.Keys} }
+
+// recordOf writes the line of an act upon a person, whose address it says under their key.
+func (d *Door) recordOf(ctx context.Context, u user.User, e audit.Event, force Force) error {
+	address, err := d.vault().Seal(ctx, d.Users, u.ID, u.Email)
+	if err != nil {
+		return err
+	}
+	e.Target, e.Detail = u.ID, force.Detail(address)
+	return d.record(ctx, e)
+}
+
+// addressLike matches what may be an e-mail address.
+var addressLike = regexp.MustCompile(`[^\s"'<>(),;:]*@[^\s"'<>(),;:]*`)
+
+// withoutAddresses is a text for the audit in which people stand by their ids: an address in it could not be taken out of the chain when the person is deleted.
+func (d *Door) withoutAddresses(ctx context.Context, s string) string {
+	return addressLike.ReplaceAllStringFunc(s, func(found string) string {
+		if u, err := d.user(ctx, found); err == nil {
+			return u.ID
+		}
+		return "(an address)"
 	})
 }
 
@@ -143,7 +226,7 @@ func (d *Door) EnableUser(ctx context.Context, who string) error {
 		if err != nil {
 			return err
 		}
-		if err := in.record(ctx, audit.Event{Action: "user.enable", Target: u.ID, Detail: u.Email}); err != nil {
+		if err := in.recordOf(ctx, u, audit.Event{Action: "user.enable"}, false); err != nil {
 			return err
 		}
 		return in.Users.SetDisabled(ctx, u.ID, false)
@@ -175,7 +258,7 @@ func (d *Door) SetPassword(ctx context.Context, s PasswordSpec) (password string
 		return "", err
 	}
 	return password, d.Together(ctx, func(in *Door) error {
-		if err := in.record(ctx, audit.Event{Action: "user.set_password", Target: u.ID, Detail: u.Email}); err != nil {
+		if err := in.recordOf(ctx, u, audit.Event{Action: "user.set_password"}, false); err != nil {
 			return err
 		}
 		return in.Users.SetPassword(ctx, u.ID, hash)

@@ -200,6 +200,8 @@ const (
 	// ReasonShutOut: the person's account was disabled, and ReasonLeft: they belong to the tenant no more.
 	ReasonShutOut = "the person's account is disabled"
 	ReasonLeft    = "the person left the organisation"
+	// ReasonDeleted: the person's account was deleted.
+	ReasonDeleted = "the person's account is deleted"
 	// ReasonExpired: nothing that hangs from it can be used any more.
 	ReasonExpired = "expired"
 )

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -204,7 +205,11 @@ func (e *Engine) keepCode(ctx context.Context, g grant.Grant, code Code, how str
 		Time: g.CreatedAt, Actor: "user:" + g.UserID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Client: g.ClientID, Grant: g.ID,
 		Detail: "client " + g.ClientID + how + ": " + oauth.FormatScope(g.Scopes),
 	}
-	if err := e.Store.PutCode(ctx, g, code, event); err != nil {
+	err := e.Store.PutCode(ctx, g, code, event)
+	if errors.Is(err, user.ErrNotFound) { // disabled or deleted since they were asked
+		return &Refusal{Err: oauth.InvalidRequest("your account cannot be used any more")}
+	}
+	if err != nil {
 		return fmt.Errorf("keeping a code: %w", err)
 	}
 	return nil

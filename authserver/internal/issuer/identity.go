@@ -97,6 +97,9 @@ func personOf(u user.User, tenantID string, scopes []string) Person {
 // identify signs the id token that goes with an access token (OpenID Connect Core §3.1.3.3, §12.2).
 func (x *exchange) identify(ctx context.Context, accessToken string) (string, error) {
 	u, err := x.engine.Users.User(ctx, x.grant.UserID)
+	if errors.Is(err, user.ErrNotFound) {
+		return "", oauth.InvalidGrant("the person behind the permission is gone")
+	}
 	if err != nil {
 		return "", fmt.Errorf("reading the person of grant %s: %w", x.grant.ID, err)
 	}

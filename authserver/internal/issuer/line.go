@@ -62,14 +62,15 @@ func (e *Engine) Refused(ctx context.Context, c client.Client, line audit.Event,
 }
 
 // Refuse is Refused with its reason in the line. Of one source, and of all, only so many lines are kept in a minute. A line that cannot be kept changes no refusal;
-// the log tells.
+// the log tells. A stranger may have an actor already, who is their address in another form.
 func (e *Engine) Refuse(ctx context.Context, c client.Client, line audit.Event) {
 	line.Time, line.Outcome = e.now(), audit.Refused
 	source := "client:" + c.ID
-	if c.ID == "" {
-		line.Actor = "address:" + httpd.ClientAddr(ctx).String()
-	} else {
+	switch {
+	case c.ID != "":
 		line.Actor, line.Client = source, c.ID
+	case line.Actor == "":
+		line.Actor = "address:" + httpd.ClientAddr(ctx).String()
 	}
 	if c.ID == "" || c.AuthMethod == client.AuthNone { // anybody can come as a client that proves nothing
 		source += " " + httpd.Source(ctx)

@@ -99,6 +99,9 @@ func (r *Ring) makeSecret(ctx context.Context, inherited func(under string) []by
 	return nil
 }
 
+// HasSecret says whether the issuer's own secret is known here.
+func (r *Ring) HasSecret() bool { return r.secret.Load() != nil }
+
 // Secret is the issuer's own secret, which replicas share; EnsureSecret must have succeeded. It is the key of a MAC over words that each of its uses begins with its own.
 func (r *Ring) Secret() []byte { return *r.secret.Load() }
 

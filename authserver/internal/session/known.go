@@ -30,7 +30,7 @@ const (
 	markSize = markID + sha256.Size
 )
 
-// KnownBrowser returns the id of this browser's mark for an account, by its address, or "" when the account has not signed in there.
+// KnownBrowser returns the id of this browser's mark for an account, by its id, or "" when the account has not signed in there.
 func (m *Manager) KnownBrowser(r *http.Request, account string) string {
 	for _, raw := range m.marks(r) {
 		if mark, err := base64.RawURLEncoding.DecodeString(raw); err == nil && m.marked(mark, account) {

@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/personal"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
@@ -34,6 +35,7 @@ type Door struct {
 	Engine   *issuer.Engine
 	Sessions *session.Manager
 	Users    user.Store
+	Personal personal.Vault // of what audit records say of people
 	Grants   grant.Store
 	Clients  client.Store
 	Ledger   *grant.Ledger

@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -118,7 +119,14 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		email = "" // goes the way of an account that is not there
 	}
-	tries := d.tries(r, email)
+	u, err := d.Users.UserByEmail(r.Context(), email)
+	if err != nil && !errors.Is(err, user.ErrNotFound) {
+		d.fail(w, r, err)
+		return
+	}
+	// What is remembered of a person is remembered by their id: who gets the address of somebody who was deleted begins anew.
+	account := cmp.Or(u.ID, email)
+	tries := d.tries(r, account)
 	if wait, ok := count(r.Context(), tries); !ok {
 		httpd.RetryAfter(w, wait)
 		httpd.Note(r.Context(), "refused", "too many sign-in attempts")
@@ -129,11 +137,6 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	u, err := d.Users.UserByEmail(r.Context(), email)
-	if err != nil && !errors.Is(err, user.ErrNotFound) {
-		d.fail(w, r, err)
-		return
-	}
 	fits, err := user.CheckPassword(r.Context(), u.PasswordHash, password)
 	if err != nil {
 		d.fail(w, r, err)
@@ -142,7 +145,16 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 	if !fits || u.Disabled {
 		httpd.Note(r.Context(), "refused", "sign-in")
 		// What was typed as an address may be a password: the line names an account that there is, or none.
-		d.Engine.Refuse(r.Context(), client.Client{}, audit.Event{Action: actSignIn, Target: u.ID, Detail: notSignedIn(u, fits)})
+		e := audit.Event{Action: actSignIn, Target: u.ID, Detail: notSignedIn(u, fits)}
+		if u.ID != "" { // where somebody is who signs in there is said under their key
+			from, err := d.Personal.Seal(r.Context(), d.Users, u.ID, httpd.ClientAddr(r.Context()).String())
+			if err != nil {
+				d.fail(w, r, err)
+				return
+			}
+			e.Actor = "address:" + from
+		}
+		d.Engine.Refuse(r.Context(), client.Client{}, e)
 		connection.On(r.Context()).Refuse(connection.ErrSignIn)
 		d.askWho(w, r, http.StatusForbidden, web.SignIn{Transaction: transaction, Device: device, Email: form.Get("email"), Problem: wrong})
 		return
@@ -152,7 +164,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
-	if err := d.Sessions.Know(w, r, email, httpd.Source(r.Context())); err != nil {
+	if err := d.Sessions.Know(w, r, account, httpd.Source(r.Context())); err != nil {
 		d.fail(w, r, err)
 		return
 	}
@@ -172,7 +184,11 @@ const (
 
 // record keeps the line of what a person does here, before it is done.
 func (d *Door) record(r *http.Request, userID, action string) error {
-	e := audit.Event{Time: d.Sessions.Now().UTC().Truncate(time.Second), Actor: "user:" + userID, Action: action, Target: userID, Detail: "from " + httpd.ClientAddr(r.Context()).String()}
+	from, err := d.Personal.Seal(r.Context(), d.Users, userID, "from "+httpd.ClientAddr(r.Context()).String())
+	if err != nil {
+		return err
+	}
+	e := audit.Event{Time: d.Sessions.Now().UTC().Truncate(time.Second), Actor: "user:" + userID, Action: action, Target: userID, Detail: from}
 	if err := d.Engine.Audit.Record(r.Context(), e); err != nil {
 		return fmt.Errorf("writing the audit line of %s: %w", action, err)
 	}

@@ -24,8 +24,26 @@ func (d *DB) PutConnections(ctx context.Context, entries []connection.Entry) err
 				return fmt.Errorf("keeping a connection: %w", err)
 			}
 		}
-		return nil
+		return forgetDeleted(ctx, tx, entries)
 	})
+}
+
+// forgetDeleted deletes those of entries whose person was deleted while they waited to be written.
+func forgetDeleted(ctx context.Context, tx *sql.Tx, entries []connection.Entry) error {
+	var people []any
+	for _, e := range entries {
+		if e.User != "" {
+			people = append(people, e.User)
+		}
+	}
+	if len(people) == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, "DELETE FROM connections WHERE user_id IN (SELECT id FROM users WHERE deleted_at IS NOT NULL AND id IN ("+places(1, len(people))+"))", people...)
+	if err != nil {
+		return fmt.Errorf("deleting connections of people who are deleted: %w", err)
+	}
+	return nil
 }
 
 // connectionsLock is the advisory lock of those who write connections.
@@ -34,7 +52,7 @@ const connectionsLock = 0x636f6e6e // "conn"
 // oneWriter makes replicas on PostgreSQL write connections one after the other: what begins takes up rows of others,
 // so that no order of rows keeps two writers from waiting for each other.
 func (d *DB) oneWriter(ctx context.Context, tx *sql.Tx) error {
-	if d.keep { // SQLite has one writer anyway
+	if d.own == "" { // SQLite has one writer anyway
 		return nil
 	}
 	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", connectionsLock); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
@@ -20,6 +21,12 @@ func (d *DB) PutCode(ctx context.Context, g grant.Grant, c issuer.Code, e audit.
 		if g.DerivedFrom != "" {
 			if alive, err := d.alive(ctx, tx, g.DerivedFrom); err != nil || !alive {
 				return cmp.Or(err, issuer.ErrSpent)
+			}
+		}
+		if g.UserID != "" { // held: whoever disables or deletes the person finds the grant afterwards, or this finds them gone
+			var there int
+			if err := tx.QueryRowContext(ctx, "SELECT 1 FROM users WHERE id = $1 AND NOT disabled"+d.share, g.UserID).Scan(&there); err != nil {
+				return none(err, user.ErrNotFound)
 			}
 		}
 		if err := insertGrant(ctx, tx, g); err != nil {

@@ -3,7 +3,9 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
@@ -66,6 +68,7 @@ func (d *DB) Jobs(k job.Keeping) []job.Job {
 		sweep("idle-clients", "clients that nobody used for --client-idle: they are unknown again", seldom),
 		sweep("connections", "attempts older than thirty days", often),
 		{Name: "surplus-connections", About: "attempts beyond 1,000 of one client and 50,000 in all", Every: often, Batch: d.surplus},
+		{Name: "deleted-users", About: "ids of people who were deleted a day ago, and their grants", Every: often, Batch: d.deletedUsers},
 		{Name: "keys", About: "keys, thirty days after their last token", Every: seldom, Batch: d.forgetKeys(k.Keys)},
 	}
 	if k.Audit >= 0 {
@@ -107,6 +110,50 @@ func (d *DB) forgetKeys(keep time.Duration) func(context.Context, time.Time, str
 		return done, err
 	}
 }
+
+// deletedUsers deletes the grants of people who were deleted, when no access token of them can be valid any more, and then what is left of the people: their ids.
+func (d *DB) deletedUsers(ctx context.Context, now time.Time, _ string) (done job.Done, err error) {
+	err = d.tx(ctx, func(tx *sql.Tx) error {
+		var id string
+		past := now.Add(-deletedKept).Unix()
+		err := tx.QueryRowContext(ctx, `SELECT u.id FROM users u WHERE u.deleted_at < $1
+			AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.user_id = u.id AND (g.ended_at IS NULL OR g.ended_at >= $1)) ORDER BY u.deleted_at, u.id LIMIT 1`, past).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("looking for people who were deleted: %w", err)
+		}
+		done.Next = "more"
+		gone, err := rows(ctx, tx, "SELECT id, user_id FROM grants WHERE user_id = $1 ORDER BY id LIMIT "+strconv.Itoa(job.Most), id)
+		if err != nil {
+			return fmt.Errorf("looking for the grants of somebody who was deleted: %w", err)
+		}
+		statements, args := []string{"DELETE FROM users WHERE id IN ("}, []any{id}
+		if len(gone) > 0 {
+			statements, args = []string{"DELETE FROM codes WHERE grant_id IN (", "DELETE FROM refresh_tokens WHERE grant_id IN (", "DELETE FROM grants WHERE id IN ("}, nil
+			for _, g := range gone {
+				args = append(args, g[0])
+			}
+		}
+		for _, statement := range statements {
+			r, err := tx.ExecContext(ctx, statement+places(1, len(args))+")", args...)
+			if err != nil {
+				return fmt.Errorf("deleting what is left of somebody who was deleted: %w", err)
+			}
+			n, err := r.RowsAffected()
+			if err != nil {
+				return err
+			}
+			done.Rows += n
+		}
+		return nil
+	})
+	return done, err
+}
+
+// deletedKept is for how long grants of people who were deleted stay, so that a list of revoked grants that is lost can be written anew: longer than any access token lives.
+const deletedKept = 24 * time.Hour
 
 // rows are the answers of a statement in two words each.
 func rows(ctx context.Context, tx *sql.Tx, query string, args ...any) (all [][2]string, err error) {

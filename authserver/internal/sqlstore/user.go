@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
@@ -14,8 +15,8 @@ const userColumns = "id, email, name, password_hash, operator, disabled, session
 
 // CreateUser implements user.Store.
 func (d *DB) CreateUser(ctx context.Context, u user.User) error {
-	_, err := d.write.ExecContext(ctx, "INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-		u.ID, u.Email, u.Name, u.PasswordHash, u.Operator, u.Disabled, u.SessionsEnded, moment(u.CreatedAt))
+	_, err := d.write.ExecContext(ctx, "INSERT INTO users ("+userColumns+", audit_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		u.ID, u.Email, u.Name, u.PasswordHash, u.Operator, u.Disabled, u.SessionsEnded, moment(u.CreatedAt), append([]byte{}, u.AuditKey...))
 	if taken(err) {
 		return user.ErrExists
 	}
@@ -27,13 +28,13 @@ func (d *DB) CreateUser(ctx context.Context, u user.User) error {
 
 // User implements user.Store.
 func (d *DB) User(ctx context.Context, id string) (user.User, error) {
-	u, err := scanUser(d.row(ctx, "SELECT "+userColumns+" FROM users WHERE id = $1", id))
+	u, err := scanUser(d.row(ctx, "SELECT "+userColumns+" FROM users WHERE id = $1 AND deleted_at IS NULL", id))
 	return u, none(err, user.ErrNotFound)
 }
 
 // UserByEmail implements user.Store.
 func (d *DB) UserByEmail(ctx context.Context, email string) (user.User, error) {
-	u, err := scanUser(d.row(ctx, "SELECT "+userColumns+" FROM users WHERE email = $1 OR email = $2 ORDER BY email = $1 DESC LIMIT 1", email, user.OlderForm(email)))
+	u, err := scanUser(d.row(ctx, "SELECT "+userColumns+" FROM users WHERE (email = $1 OR email = $2) AND deleted_at IS NULL ORDER BY email = $1 DESC LIMIT 1", email, user.OlderForm(email)))
 	return u, none(err, user.ErrNotFound)
 }
 
@@ -46,7 +47,7 @@ func scanUser(r interface{ Scan(...any) error }) (user.User, error) {
 // Users implements user.Store.
 func (d *DB) Users(ctx context.Context, tenantID string, limit int) ([]user.User, error) {
 	return collect(ctx, d, scanUser, "SELECT "+userColumns+` FROM users
-		WHERE $1 = '' OR id IN (SELECT user_id FROM memberships WHERE tenant_id = $1) ORDER BY email LIMIT $2`, tenantID, limit)
+		WHERE deleted_at IS NULL AND ($1 = '' OR id IN (SELECT user_id FROM memberships WHERE tenant_id = $1)) ORDER BY email LIMIT $2`, tenantID, limit)
 }
 
 // Forced implements user.Store.
@@ -59,6 +60,15 @@ func (f forced) Forced() user.Store { return f }
 
 func (f forced) SetDisabled(ctx context.Context, id string, disabled bool) error {
 	return f.tx(ctx, func(tx *sql.Tx) error { return setDisabled(ctx, tx, id, disabled) })
+}
+
+func (f forced) DeleteUser(ctx context.Context, id string, at time.Time) error {
+	return f.tx(ctx, func(tx *sql.Tx) error {
+		if err := f.alone(ctx, tx); err != nil { // nobody gives them a role meanwhile
+			return err
+		}
+		return f.deleteUser(ctx, tx, id, at)
+	})
 }
 
 func (f forced) PutRole(ctx context.Context, r user.Role) error {
@@ -88,13 +98,58 @@ func (d *DB) SetDisabled(ctx context.Context, id string, disabled bool) error {
 }
 
 func setDisabled(ctx context.Context, x execer, id string, disabled bool) error {
-	there, err := changed(x.ExecContext(ctx, "UPDATE users SET disabled = $2, sessions_ended = sessions_ended + 1 WHERE id = $1", id, disabled))
+	there, err := changed(x.ExecContext(ctx, "UPDATE users SET disabled = $2, sessions_ended = sessions_ended + 1 WHERE id = $1 AND deleted_at IS NULL", id, disabled))
 	return found(there, err, user.ErrNotFound, "disabling user "+id)
+}
+
+// DeleteUser implements user.Store.
+func (d *DB) DeleteUser(ctx context.Context, id string, at time.Time) error {
+	return d.tx(ctx, func(tx *sql.Tx) error {
+		// Whom the others would lack is asked while their memberships still say where.
+		if err := d.inside(tx).SetDisabled(ctx, id, true); err != nil {
+			return err
+		}
+		return d.deleteUser(ctx, tx, id, at)
+	})
+}
+
+// deleteUser writes over all that a person's row says but its id, and deletes the rows of others that are about them. Their grants name the id as long as a token of
+// them may be shown somewhere: see deletedUsers.
+func (d *DB) deleteUser(ctx context.Context, tx *sql.Tx, id string, at time.Time) error {
+	there, err := changed(tx.ExecContext(ctx, `UPDATE users SET email = 'deleted ' || id, name = '', password_hash = '', audit_key = $3, operator = FALSE, disabled = TRUE,
+		sessions_ended = sessions_ended + 1, created_at = $2, deleted_at = $2 WHERE id = $1 AND deleted_at IS NULL`, id, moment(at), []byte{}))
+	if err := found(there, err, user.ErrNotFound, "deleting user "+id); err != nil {
+		return err
+	}
+	if err := d.oneWriter(ctx, tx); err != nil { // of connections
+		return err
+	}
+	for _, table := range []string{"memberships", "identities", "connections"} {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE user_id = $1", id); err != nil {
+			return fmt.Errorf("deleting the %s of user %s: %w", table, id, err)
+		}
+	}
+	return nil
+}
+
+// AuditKey implements user.Store.
+func (d *DB) AuditKey(ctx context.Context, id string) (wrapped []byte, err error) {
+	err = d.row(ctx, "SELECT audit_key FROM users WHERE id = $1 AND deleted_at IS NULL", id).Scan(&wrapped)
+	return wrapped, none(err, user.ErrNotFound)
+}
+
+// PutAuditKey implements user.Store.
+func (d *DB) PutAuditKey(ctx context.Context, id string, wrapped []byte) error {
+	_, err := d.write.ExecContext(ctx, "UPDATE users SET audit_key = $2 WHERE id = $1 AND length(audit_key) = 0 AND deleted_at IS NULL", id, wrapped)
+	if err != nil {
+		return fmt.Errorf("keeping the audit key of user %s: %w", id, err)
+	}
+	return nil
 }
 
 // SetPassword implements user.Store.
 func (d *DB) SetPassword(ctx context.Context, id, hash string) error {
-	there, err := changed(d.write.ExecContext(ctx, "UPDATE users SET password_hash = $2, sessions_ended = sessions_ended + 1 WHERE id = $1", id, hash))
+	there, err := changed(d.write.ExecContext(ctx, "UPDATE users SET password_hash = $2, sessions_ended = sessions_ended + 1 WHERE id = $1 AND deleted_at IS NULL", id, hash))
 	return found(there, err, user.ErrNotFound, "keeping the password of user "+id)
 }
 
@@ -125,15 +180,12 @@ func (d *DB) PutMember(ctx context.Context, tenantID, userID, role string) error
 }
 
 func putMember(ctx context.Context, x execer, tenantID, userID, role string) error {
-	_, err := x.ExecContext(ctx, `INSERT INTO memberships (user_id, tenant_id, role) VALUES ($1, $2, $3)
-		ON CONFLICT (user_id, tenant_id) DO UPDATE SET role = excluded.role`, userID, tenantID, role)
+	there, err := changed(x.ExecContext(ctx, `INSERT INTO memberships (user_id, tenant_id, role) SELECT id, $2, $3 FROM users WHERE id = $1 AND deleted_at IS NULL
+		ON CONFLICT (user_id, tenant_id) DO UPDATE SET role = excluded.role`, userID, tenantID, role))
 	if dangling(err) {
 		return user.ErrNotFound
 	}
-	if err != nil {
-		return fmt.Errorf("making %s a member of %s: %w", userID, tenantID, err)
-	}
-	return nil
+	return found(there, err, user.ErrNotFound, "making "+userID+" a member of "+tenantID)
 }
 
 // RemoveMember implements user.Store.

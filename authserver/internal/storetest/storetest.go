@@ -49,7 +49,7 @@ type Store interface {
 func Run(t *testing.T, begin func(t *testing.T) (open func() Store)) {
 	for name, part := range map[string]func(*testing.T, func() Store){
 		"nouns": nouns, "initial tokens": initialTokens, "registrations": registrations, "codes": codes, "refresh tokens": refreshTokens, "grants": grants, "machine grants": machineGrants,
-		"resources": resources, "keys": keys, "sealed rows": sealedRows, "trusted issuers": trustedIssuers, "who may what": whoMayWhat, "roles": roles, "many at once": manyAtOnce, "lock-outs": lockouts, "lock-outs at once": lockoutsAtOnce, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp, "lists by the page": listsByThePage,
+		"resources": resources, "keys": keys, "sealed rows": sealedRows, "trusted issuers": trustedIssuers, "who may what": whoMayWhat, "deleted users": deletedUsers, "roles": roles, "many at once": manyAtOnce, "lock-outs": lockouts, "lock-outs at once": lockoutsAtOnce, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp, "lists by the page": listsByThePage,
 		"audit": auditLines, "audit chain": auditChain, "audit writers at once": auditWriters, "audit tampered with": auditTampered, "audit at random": auditAtRandom,
 		"audit written anew": auditWrittenAnew, "audit retention": auditRetention,
 		"jobs": jobs, "jobs and clocks": jobsClock, "jobs that go on": jobsGoOn, "withdrawn while sealed anew": withdrawnWhileSealed, "whose job it is": whoseJob, "jobs at once": jobsAtOnce, "a backlog": backlog, "one second younger": oneSecondYounger, "keys that are past": pastKeys,

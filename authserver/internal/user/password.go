@@ -44,7 +44,7 @@ const nobodysHash = "$argon2id$v=19$m=19456,t=2,p=1$pNWtg8F9+fNA5Gh6Cnoidw$MbxWP
 var hashing = make(chan struct{}, runtime.NumCPU())
 
 // NewID makes a user id of 128 random bits and more.
-func NewID() string { return "usr_" + strings.ToLower(rand.Text()) }
+func NewID() string { return Prefix + strings.ToLower(rand.Text()) }
 
 // Normalize writes an e-mail address as accounts are found by it: one account, one spelling, whatever case, width or blanks it was typed
 // with (LG-09), its domain in ASCII form (RFC 5891). Something else is ErrEmail.

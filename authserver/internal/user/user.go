@@ -13,6 +13,9 @@ var ErrNotFound = errors.New("no such user")
 // ErrExists says the e-mail address is taken.
 var ErrExists = errors.New("a user of this e-mail address exists")
 
+// Prefix begins every user id.
+const Prefix = "usr_"
+
 // User is a person with a local account.
 type User struct {
 	ID           string // "usr_" and 128 random bits; the sub of their tokens
@@ -23,7 +26,9 @@ type User struct {
 	Disabled     bool
 	// SessionsEnded counts how often all of the person's sessions were ended: one that began under another count is nobody's.
 	SessionsEnded int64
-	CreatedAt     time.Time
+	// AuditKey is the key under which audit records say what is personal, wrapped; see package personal. It is written by CreateUser, and read by Store.AuditKey alone.
+	AuditKey  []byte `json:"-"`
+	CreatedAt time.Time
 }
 
 // Membership is a user's place in a tenant.
@@ -70,6 +75,12 @@ type Store interface {
 	// SetDisabled shuts the user out or lets them in again, and ends all of their sessions. ErrNotFound without such a user; *Lockout when the installation
 	// would lose its last operator who can sign in, or a tenant its last admin who is not disabled.
 	SetDisabled(ctx context.Context, id string, disabled bool) error
+	// DeleteUser deletes what is known of a person, with their memberships, identities and recorded attempts to connect. Their id stays, as that of nobody, until the
+	// grants that name it are deleted: it is disabled, and no method but those of grants finds it. It answers as SetDisabled.
+	DeleteUser(ctx context.Context, id string, at time.Time) error
+	// AuditKey and PutAuditKey are those of personal.Store.
+	AuditKey(ctx context.Context, id string) ([]byte, error)
+	PutAuditKey(ctx context.Context, id string, wrapped []byte) error
 	// SetPassword replaces the hash of the user's password and ends all of their sessions; ErrNotFound without such a user.
 	SetPassword(ctx context.Context, id, hash string) error
 	// Role returns a role of the tenant, or ErrNotFound.
