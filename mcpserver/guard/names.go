@@ -55,7 +55,7 @@ func (t *Table) rule(of, name string) *Rule {
 		return nil
 	case r.Name == name && !r.IsPattern():
 		return r
-	case of == KindTool && !isName(name), of == KindPrompt && strings.TrimSpace(name) != name, k.folded[strings.ToLower(name)] && !k.names[name]: // a server may trim, or fold
+	case of == KindTool && !isName(name), of == KindPrompt && strings.TrimSpace(name) != name: // a server may trim
 		return nil
 	case k.before(r, name), strings.ContainsFunc(name, isUnseen), of == KindMethod && isDisguised(name):
 		return nil

@@ -15,8 +15,9 @@ type Rules struct {
 	// Tools, Prompts and Resources are asked in their order; the first that fits decides. A resource's name is its URI. A rule without a star
 	// fits the URI that is written like it. One with a star fits a URI only if it is written as every reader writes it: a special scheme's (http, https, ws, wss,
 	// ftp, file) byte for byte as the WHATWG URL rules have it; and of every scheme none with an empty or dot segment, a default port, userinfo, a backslash,
-	// a blank at an end, a host that is not ASCII, or without a scheme; a file's has no host. It must fit the same rule first in other letters, decoded, and
-	// without its fragment.
+	// a blank or a dot at an end of a host, a host that is not ASCII, or without a scheme; a file's has no host, no short name of Windows, and names a drive where
+	// another rule does. It must fit the same rule first in other letters, in another of Unicode's forms, decoded, with another number of slashes after the scheme,
+	// and without its fragment, its query and the parameters of its names, a file's stream and drive, and a port that means nothing: a server may leave them out.
 	Tools, Prompts, Resources []Rule
 	// Methods are other requests of MCP that may pass ("completion/complete", "tasks/*"), beside those that open nothing by themselves: initialize, ping,
 	// server/discover, the lists, logging/setLevel, subscriptions/listen and notifications.
@@ -57,11 +58,10 @@ type kind struct {
 	exact    map[string]*Rule // those before the first pattern, and those that no earlier pattern fits
 	patterns []*Rule
 	all      []*Rule
-	names    map[string]bool // of all, as they are written
-	folded   map[string]bool // and in small letters
 	single   map[string]bool // the readings of those in exact
 	lower    []string        // the readings of the patterns
 	encoded  bool            // names are URIs, which a reader may decode
+	drives   bool            // a rule is about a drive of Windows: a file's URI without one is of the drive that counts
 }
 
 // The kinds of things that rules open.
@@ -78,7 +78,7 @@ const (
 func (r Rules) Compile() (*Table, error) {
 	t := &Table{kinds: map[string]*kind{}, implied: map[string][]string{}}
 	for name, rules := range map[string][]Rule{KindTool: r.Tools, KindPrompt: r.Prompts, KindResource: r.Resources, KindMethod: r.Methods} {
-		k := &kind{exact: map[string]*Rule{}, names: map[string]bool{}, folded: map[string]bool{}, single: map[string]bool{}, encoded: name == KindResource}
+		k := &kind{exact: map[string]*Rule{}, single: map[string]bool{}, encoded: name == KindResource}
 		for _, rule := range rules {
 			if err := rule.check(); err != nil {
 				return nil, fmt.Errorf("rule for %s %q: %w", name, rule.Name, err)
@@ -127,7 +127,7 @@ func (r Rule) IsPattern() bool { return !r.Exact && strings.Contains(r.Name, "*"
 
 func (k *kind) add(r *Rule) {
 	k.all = append(k.all, r)
-	k.names[r.Name], k.folded[strings.ToLower(r.Name)] = true, true
+	k.drives = k.drives || k.encoded && hasDrive(r.Name)
 	switch {
 	case r.IsPattern():
 		k.patterns, k.lower = append(k.patterns, r), append(k.lower, k.reading(r.Name))

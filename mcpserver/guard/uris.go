@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // mostDecodings is how often a URI may be percent-encoded: each reader on its way may decode it once.
@@ -25,15 +27,15 @@ func (k *kind) starred(name, uri string) *Rule {
 	if r == nil || !r.IsPattern() {
 		return r
 	}
-	if !isPlain(uri, r.Name) {
+	if !isPlain(uri, r.Name) || k.drives && strings.HasPrefix(uri, "file:") && !hasDrive(uri) {
 		return nil
 	}
 	own := k.reading(r.Name)
 	for range mostDecodings {
-		if !fits(own, k.reading(uri)) || k.before(r, uri) {
+		if !fits(own, k.reading(uri)) {
 			return nil
 		}
-		for _, reading := range resolved(uri) {
+		for _, reading := range readings(uri, r.Name) {
 			if k.before(r, reading) {
 				return nil
 			}
@@ -68,32 +70,118 @@ func (k *kind) before(r *Rule, name string) bool {
 	return false
 }
 
-// reading is a name without regard to case and, of a URI, decoded.
+// reading is a name without regard to case and, of a URI, decoded and as its most lenient reader has it.
 func (k *kind) reading(name string) string {
-	if k.encoded {
-		for range mostDecodings {
-			next := decoded(name)
-			if next == name {
-				break
-			}
-			name = next
-		}
+	if !k.encoded {
+		return fold(name)
 	}
-	return fold(name)
+	for range mostDecodings {
+		next := decoded(name)
+		if next == name {
+			break
+		}
+		name = next
+	}
+	return lenient(fold(name))
 }
 
 func fold(s string) string { return strings.ToLower(strings.ToUpper(s)) }
 
-// resolved are what a server may make of a URI beside decoding it: a fragment is not sent, a file's
-// query names no other file, and a folder is the same without a slash at the end.
-func resolved(uri string) []string {
-	bare, _, _ := strings.Cut(uri, "#")
-	all := []string{bare, strings.TrimSuffix(bare, "?")}
-	if strings.HasPrefix(uri, "file:") {
-		bare, _, _ = strings.Cut(bare, "?")
-		all = append(all, bare)
+// lenient is a URI as it is to readers that go by its scheme and its names alone: however many slashes stand between
+// them, in any of Unicode's forms of a character (UAX #15), with a plus sign for a blank, and without
+// the dots and blanks at the end of a name.
+func lenient(uri string) string {
+	scheme, rest, ok := strings.Cut(fold(norm.NFKC.String(uri)), ":")
+	if !ok {
+		return scheme
 	}
-	return append(all, strings.TrimSuffix(bare, "/"))
+	segments := strings.Split(strings.TrimLeft(strings.ReplaceAll(rest, "+", " "), "/"), "/")
+	for i, s := range segments {
+		segments[i] = strings.TrimRight(s, ". ")
+	}
+	return scheme + ":" + strings.Join(segments, "/")
+}
+
+// readings are a URI and what a server may make of it beside decoding it: a fragment is not sent; a query and the
+// parameters of a name may count for nothing, and a server may send everybody to TLS, unless the rule speaks of them; a folder is the same without a slash at
+// the end; a file's stream and drive, and a port where the scheme gives it no meaning, may be left out.
+func readings(uri, rule string) []string {
+	all := []string{uri}
+	without := func(f func(string) string) {
+		for _, s := range all {
+			if shorter := f(s); shorter != s {
+				all = append(all, shorter)
+			}
+		}
+	}
+	scheme, _, _ := strings.Cut(uri, ":")
+	if (scheme == "http" || scheme == "ws") && !strings.HasPrefix(rule, scheme+":") {
+		all = append(all, scheme+"s"+uri[len(scheme):]) // whose server sends everybody there
+	}
+	without(func(s string) string { s, _, _ = strings.Cut(s, "#"); return s })
+	if scheme == "file" || !strings.Contains(rule, "?") {
+		without(func(s string) string { s, _, _ = strings.Cut(s, "?"); return s })
+	} else {
+		without(func(s string) string { return strings.TrimSuffix(s, "?") })
+	}
+	if !strings.Contains(rule, ";") {
+		without(func(s string) string { return inSegments(s, ";") })
+	}
+	if scheme == "file" {
+		without(func(s string) string { return inSegments(s, ":") })
+		without(withoutDrive)
+	} else if !isSpecial(scheme) {
+		without(withoutPort)
+	}
+	without(func(s string) string { return strings.TrimSuffix(s, "/") })
+	return all
+}
+
+// inSegments is a URI whose segments end where the mark begins; that of the scheme and of a drive stay.
+func inSegments(uri, mark string) string {
+	scheme, rest, _ := strings.Cut(uri, ":")
+	segments := strings.Split(rest, "/")
+	for i, s := range segments {
+		if !isDrive(s) {
+			segments[i], _, _ = strings.Cut(s, mark)
+		}
+	}
+	return scheme + ":" + strings.Join(segments, "/")
+}
+
+// isDrive says whether a segment is a drive of Windows.
+func isDrive(s string) bool {
+	return len(s) == 2 && s[1] == ':' && (s[0]|0x20 >= 'a' && s[0]|0x20 <= 'z')
+}
+
+func hasDrive(uri string) bool { return withoutDrive(uri) != uri }
+
+// withoutDrive is a file's URI on the drive that counts.
+func withoutDrive(uri string) string {
+	const before = "file:///"
+	if path, ok := strings.CutPrefix(decoded(uri), before); ok {
+		if drive, rest, _ := strings.Cut(path, "/"); isDrive(drive) {
+			return before + rest
+		}
+	}
+	return uri
+}
+
+// withoutPort is a URI of a scheme whose ports mean nothing that is known here.
+func withoutPort(uri string) string {
+	scheme, rest, ok := strings.Cut(uri, "://")
+	if !ok {
+		return uri
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	host, port, _ := cutPort(rest[:end])
+	if port == "" || !isDigits(port) {
+		return uri
+	}
+	return scheme + "://" + host + rest[end:]
 }
 
 // isSpecial says whether a scheme is special (WHATWG URL, "special scheme"): "file", or one with a default port.
@@ -126,7 +214,7 @@ func isPlain(uri, pattern string) bool {
 		return false
 	}
 	host, port, ported := cutPort(authority)
-	if ported && (port == "" || port[0] == '0' && isDigits(port)) {
+	if ported && (port == "" || port[0] == '0' && isDigits(port)) || strings.HasSuffix(host, ".") {
 		return false
 	}
 	if !isSpecial(scheme) {
@@ -145,15 +233,20 @@ func isPlain(uri, pattern string) bool {
 	return isHost(host, strings.HasPrefix(pattern, scheme+"://"+authority+"/"))
 }
 
-// isClear says whether a text of a URI, decoded or not, is one that no reader trims or resolves to another.
+// isClear says whether a text of a URI, decoded or not, is one that no reader trims or resolves to another, in any of
+// Unicode's forms.
 func isClear(uri string) bool {
+	return isClearly(uri) && (norm.NFKC.IsNormalString(uri) || isClearly(norm.NFKC.String(uri)))
+}
+
+func isClearly(uri string) bool {
 	bad := func(c rune) bool { return c == '\\' || unicode.IsControl(c) }
-	if !utf8.ValidString(uri) || strings.TrimSpace(uri) != uri || strings.ContainsFunc(uri, bad) {
-		return false
+	if !utf8.ValidString(uri) || strings.TrimSpace(uri) != uri || strings.ContainsFunc(uri, bad) || strings.Contains(uri, "%u") || strings.Contains(uri, "%U") {
+		return false // %u0041 is decoded by some
 	}
 	scheme, rest, _ := strings.Cut(uri, ":")
 	for segment := range strings.FieldsFuncSeq(rest, func(c rune) bool { return c == '/' || c == '?' || c == '#' }) {
-		if segment == "." || segment == ".." || scheme == "file" && strings.TrimRight(segment, ". ") != segment {
+		if segment == "." || segment == ".." || scheme == "file" && (strings.TrimRight(segment, ". ") != segment || isShort(segment)) {
 			return false // Windows drops dots and blanks at the end of a name
 		}
 	}
@@ -164,10 +257,20 @@ func isClear(uri string) bool {
 	path = strings.TrimPrefix(path, "//")
 	if scheme == "file" {
 		path = strings.TrimPrefix(path, "/")
-		return !strings.HasPrefix(path, "/") && !strings.Contains(path, "//")
+		first, _, _ := strings.Cut(path, "/")
+		relative := len(first) > 2 && isDrive(first[:2]) // to where the drive is
+		return !relative && !(len(first) > 1 && first[1] == '|') && !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "~") && !strings.Contains(path, "//")
 	}
 	_, path, _ = strings.Cut(path, "/") // after the host
 	return !strings.HasPrefix(path, "/") && !strings.Contains(path, "//")
+}
+
+// isShort says whether a file's name may be the short one that Windows gives another: at most eight characters that
+// end with a tilde and digits, and an extension of at most three.
+func isShort(name string) bool {
+	base, extension, _ := strings.Cut(name, ".")
+	head, number, ok := strings.Cut(base, "~")
+	return ok && head != "" && number != "" && isDigits(number) && len(base) <= 8 && len(extension) <= 3
 }
 
 // isScheme says whether a text is a scheme in small letters (RFC 3986 section 3.1) that no reader takes

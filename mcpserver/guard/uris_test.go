@@ -61,6 +61,76 @@ func TestURIsAreComparedAsTheyAreResolved(t *testing.T) {
 	}
 }
 
+// What names the same thing to a lenient server as a stricter rule does fits no rule with a star, whichever of the two is
+// written in the usual way. Without such a rule it is what it says.
+func TestAStarOpensNoOtherNameOfAStricterRule(t *testing.T) {
+	const nfc, nfd = "caf%C3%A9", "cafe%CC%81"
+	for _, row := range []struct {
+		strict, wide string
+		closed, open []string
+	}{
+		{"repo://owner/*", "repo://*",
+			[]string{"repo:///owner/x", "repo:////owner/x", "repo://owner./x", "repo://owner.:1/x", "repo://owner:80/x", "repo://OWNER/x", "repo://owner%2E/x", "repo://owner;a/x", "repo://owner/;a", "repo://owner/?a", "repo:///owner%2Fx", "repo:///%6Fwner/x", "repo:///owner;a=b/x", "repo://owner%3Aa/../x"},
+			[]string{"repo://other/x", "repo:///other/x", "repo://other:80/x", "repo://other/owner/x", "repo://other;owner/x", "repo://own/er/x"}},
+		{"repo:///owner/*", "*", []string{"repo://owner/x", "repo:owner/x", "repo:/owner/x"}, []string{"repo://other/x", "repo:other"}},
+		{"https://h.example/admin", "*",
+			[]string{"https://h.example/admin;x", "https://h.example/admin;a=b;c", "https://h.example/admin%3Bx", "https://h.example/admin;x?y", "https://h.example/admin?y", "https://h.example/admin.", "https://h.example/admin%20", "http://h.example/admin", "https://h.example/%EF%BD%81dmin", "https://h.example/admin/;x"},
+			[]string{"https://h.example/adminx;x", "https://h.example/a?b=admin", "https://h.example/x;admin", "http://h.example/"}},
+		{"https://h.example/my%20private/*", "https://h.example/*", []string{"https://h.example/my+private/x", "https://h.example/my%2Bprivate/x"}, []string{"https://h.example/my+public/x"}},
+		{"file:///C:/private/*", "file:///*",
+			[]string{"file:///C:private/x", "file:///C:private", "file:///C:/PRIVAT~1/x", "file:///C:/privat%7E1/x", "file:///C:/PR1A2B~1/x", "file:///C:/private:x/y", "file:///C:/private::$INDEX_ALLOCATION/x", "file:///C:/private:$I30:$INDEX_ALLOCATION/x", "file:///C:/private%3A%3A$INDEX_ALLOCATION/x", "file:///c:/Private/x", "file:///private/x", "file:///c%3A/private/x", "file:///C%7C/private/x", "file:///c%3Aprivate/x"},
+			[]string{"file:///C:/public/x", "file:///C:/public/a:b", "file:///D:/private/x", "file:///C:/", "file:///C:/a~b/c~.txt", "file:///C:/averylongname~1.txt"}},
+		{"file:///C:/key.txt", "file:///*", []string{"file:///C:/key.txt::$DATA", "file:///C:/key.txt:x", "file:///C:/KEY~1.TXT", "file:///C:/key.txt%3A%3A$DATA", "file:///C:/key.txt::$DATA?x#y"}, []string{"file:///C:/keys.txt"}},
+		{"file:///private/*", "file:///*", []string{"file:///C:/private/x", "file:///~/private/x", "file:///~root/x", "file:///%u0070rivate/x", "file:///%25u0070rivate/x", "file:///private%2B/../x", "file:///x/%EF%BC%8E%EF%BC%8E/private/x", "file:///x/%E2%80%A5/private/x", "file:///%EF%BD%90rivate/x"}, []string{"file:///C:/public/x", "file:///x/~y"}},
+		{"file:///" + nfc + "/*", "file:///*", []string{"file:///" + nfd + "/x", "file:///CAF%C3%89/x", "file:///CAFE%CC%81/x"}, []string{"file:///cafe/x", "file:///na%C3%AFve/x", "file:///nai%CC%88ve/x"}},
+		{"file:///" + nfd + "/*", "file:///*", []string{"file:///" + nfc + "/x"}, nil},
+		{"note://" + nfc + "/*", "*", []string{"note://" + nfd + "/x"}, nil},
+	} {
+		rules := guard.Rules{Resources: []guard.Rule{{Name: row.strict, Scopes: []string{"secret"}}, {Name: row.wide}}}
+		for _, uri := range row.closed {
+			if isOpen(t, rules, uri) {
+				t.Errorf("before %s, %q is open", row.strict, uri)
+			}
+		}
+		for _, uri := range append(row.open, "other://x/y") {
+			if strings.HasPrefix(uri, strings.TrimSuffix(row.wide, "*")) && !isOpen(t, rules, uri) {
+				t.Errorf("before %s, %q is closed", row.strict, uri)
+			}
+		}
+		for _, uri := range append(row.closed, row.open...) { // and by itself
+			exact := guard.Rules{Resources: []guard.Rule{{Name: row.wide, Scopes: []string{"secret"}}, {Name: uri}}}
+			if fits := strings.HasPrefix(uri, strings.TrimSuffix(row.wide, "*")); isOpen(t, exact, uri) == fits {
+				t.Errorf("%q after %s", uri, row.wide)
+			}
+			if !isOpen(t, guard.Rules{Resources: []guard.Rule{{Name: uri}}}, uri) {
+				t.Errorf("%q is closed, and a rule names it", uri)
+			}
+		}
+	}
+}
+
+// What servers that nobody here wrote call their resources is open by the rule that a proposal has for them, and a rule
+// that speaks of queries, parameters, ports or plain http tells them apart.
+func TestUsualURIsFitAStar(t *testing.T) {
+	for _, uri := range []string{
+		"demo://resource/static/document/architecture.md", "demo://resource/dynamic/text/1", "demo://resource/dynamic/blob/7", "memo://insights", "context7://libraries", "test://static/resource/1", "test:///x",
+		"file:///home/ann/a%20file%20with%20spaces.txt", "file:///home/ann/caf%C3%A9/%E6%97%A5%E6%9C%AC.md", "file:///home/ann/cafe%CC%81", "file:///home/ann/log-10:00.txt", "file:///C:/Users/ann/a%20b.txt", "file:///home/ann/a+b;c~.txt", "file:///tmp/x~1",
+		"postgres://db.example/table/schema", "sqlite:///tables/a", "screenshot://2024-01-01", "greeting://World", "config://app", "ui://widget/app.html?v=1", "github://repos/o/r/contents/a.b", "docs://guide/1.2", "https://h.example/a;b?c=d", "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+	} {
+		if open := isOpen(t, guard.Rules{Resources: []guard.Rule{{Name: "*"}}}, uri); open == (uri == "file:///tmp/x~1") { // the short name of another, on Windows
+			t.Errorf("%q: open is %v", uri, open)
+		}
+	}
+	rules := guard.Rules{Resources: []guard.Rule{
+		{Name: "https://h.example/list"}, {Name: "https://h.example/list?page=*"}, {Name: "note://a"}, {Name: "note://a;v=*"}, {Name: "https://p.example/*"}, {Name: "http://p.example/*"}, {Name: "https://p.example:8443/*"},
+	}}
+	for _, uri := range []string{"https://h.example/list", "https://h.example/list?page=2", "note://a", "note://a;v=2", "https://p.example/x", "http://p.example/x", "https://p.example:8443/x"} {
+		if !isOpen(t, rules, uri) {
+			t.Errorf("%q is closed", uri)
+		}
+	}
+}
+
 // A template is decided by what it expands to, in lists as in completions.
 func TestTemplatesAreDecidedByWhatTheyExpandTo(t *testing.T) {
 	f := newFort(t, func(p *guard.Policy) {
