@@ -21,7 +21,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-var update = flag.Bool("update", false, "write the recordings of clients anew")
+var update = flag.Bool("update", false, "write recordings of clients and docs/reference anew")
 
 // recorder stands in front of a product and writes down what a client sends there, in the form of authserver/testdata/handshakes.
 type recorder struct {
