@@ -198,6 +198,7 @@ func (b *backends) nonceKey(of string) []byte {
 func (b *backends) atomically(ctx context.Context, do func(admin.Stores) error) error {
 	defer b.tenants.Forget()
 	defer b.clients.Forget()
+	defer b.grants.Forget()
 	return b.sql.Atomically(ctx, func(tx *sqlstore.DB) error { return do(tx) })
 }
 

@@ -293,3 +293,5 @@ type unasked struct{}
 func (unasked) Ended(context.Context, string) (bool, error) {
 	return false, errors.New("the list of ended grants is in the memory of the server that runs")
 }
+
+func (unasked) Suspended(revocation.Subject, int64) bool { return false }

@@ -54,6 +54,24 @@ func clientReplaceSecret(fs *flag.FlagSet) action {
 	}
 }
 
+func clientDisable(*flag.FlagSet) action {
+	return func(ctx context.Context, c *call) error {
+		if err := c.act(ctx, "client.disable", c.operand, nil); err != nil {
+			return err
+		}
+		return c.done(fmt.Sprintf("client %s is disabled, and its tokens are refused; its grants stay", c.operand), fact{"client_id", c.operand})
+	}
+}
+
+func clientEnable(*flag.FlagSet) action {
+	return func(ctx context.Context, c *call) error {
+		if err := c.act(ctx, "client.enable", c.operand, nil); err != nil {
+			return err
+		}
+		return c.done(fmt.Sprintf("client %s can act again; tokens of before stay refused, and its grants bring others", c.operand), fact{"client_id", c.operand})
+	}
+}
+
 func clientDelete(*flag.FlagSet) action {
 	return func(ctx context.Context, c *call) error {
 		if err := c.act(ctx, "client.delete", c.operand, nil); err != nil {
@@ -77,9 +95,9 @@ func clientList(fs *flag.FlagSet) action {
 		}
 		var rows [][]any
 		for _, k := range clients {
-			rows = append(rows, []any{k.ID, k.Name, k.TenantID, k.GrantTypes, k.Origin, k.CreatedAt})
+			rows = append(rows, []any{k.ID, k.Name, k.TenantID, k.GrantTypes, k.Origin, state(!k.DisabledAt.IsZero()), k.CreatedAt})
 		}
-		return c.list("ID\tNAME\tTENANT\tGRANT TYPES\tORIGIN\tCREATED", rows)
+		return c.list("ID\tNAME\tTENANT\tGRANT TYPES\tORIGIN\tSTATE\tCREATED", rows)
 	}
 }
 
@@ -130,6 +148,8 @@ func grantList(fs *flag.FlagSet) action {
 			state := "alive"
 			if g.Ended() {
 				state = "ended"
+			} else if g.Suspended {
+				state = "suspended"
 			}
 			rows = append(rows, []any{g.ID, g.TenantID, g.ClientID, g.UserID, g.Resource, g.Scopes, g.CreatedAt, state, g.EndedAt, g.EndReason})
 		}

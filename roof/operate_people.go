@@ -37,9 +37,9 @@ func tenantList(*flag.FlagSet) action {
 		}
 		var rows [][]any
 		for _, t := range tenants {
-			rows = append(rows, []any{t.ID, t.Name, t.Scopes})
+			rows = append(rows, []any{t.ID, t.Name, tenantState(t), t.Scopes})
 		}
-		return c.list("ID\tNAME\tSCOPES", rows)
+		return c.list("ID\tNAME\tSTATE\tSCOPES", rows)
 	}
 }
 

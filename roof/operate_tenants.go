@@ -1,10 +1,14 @@
 package roof
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
@@ -18,7 +22,7 @@ func tenantShow(*flag.FlagSet) action {
 			return err
 		}
 		return c.answer(
-			part{name: "tenant", facts: []fact{{"id", t.ID}, {"name", t.Name}, {"created", t.CreatedAt}}},
+			part{name: "tenant", facts: []fact{{"id", t.ID}, {"name", t.Name}, {"state", tenantState(t.Tenant)}, {"created", t.CreatedAt}}},
 			part{name: "policy", title: "policy:", facts: policyFacts(t.Policy)}, rolesPart(t.Roles), membersPart(t.Members),
 		)
 	}
@@ -32,6 +36,71 @@ func tenantRename(fs *flag.FlagSet) action {
 		}
 		return c.done("tenant "+c.operand+" has another name", fact{"id", c.operand}, fact{"name", *name})
 	}
+}
+
+func tenantState(t authserver.Tenant) string {
+	if t.SuspendedAt.IsZero() {
+		return "active"
+	}
+	return "suspended"
+}
+
+func tenantSuspend(*flag.FlagSet) action {
+	return func(ctx context.Context, c *call) error {
+		if err := c.act(ctx, "tenant.suspend", c.operand, nil); err != nil {
+			return err
+		}
+		return c.done("tenant "+c.operand+" is suspended, and its tokens are refused; its people, clients and grants stay", fact{"id", c.operand})
+	}
+}
+
+func tenantResume(*flag.FlagSet) action {
+	return func(ctx context.Context, c *call) error {
+		if err := c.act(ctx, "tenant.resume", c.operand, nil); err != nil {
+			return err
+		}
+		return c.done("tenant "+c.operand+" is resumed; tokens of before stay refused, and its grants bring others", fact{"id", c.operand})
+	}
+}
+
+func tenantDelete(fs *flag.FlagSet) action {
+	yes := fs.Bool("yes", false, "do not ask: it cannot be taken back")
+	return func(ctx context.Context, c *call) error {
+		if !*yes {
+			if err := c.confirm("tenant "+c.operand+" goes for good, with its memberships, roles, clients and grants", c.operand); err != nil {
+				return err
+			}
+		}
+		if err := c.act(ctx, "tenant.delete", c.operand, nil); err != nil {
+			return err
+		}
+		return c.done("tenant "+c.operand+" is gone, and every grant for it is revoked; its people keep their accounts", fact{"id", c.operand})
+	}
+}
+
+// confirm asks on the terminal for a word that only somebody who means it types. Where there is no terminal, it wants --yes.
+func (c *call) confirm(what, word string) error {
+	in, ok := c.program.Stdin.(*os.File)
+	if ok {
+		info, err := in.Stat()
+		ok = err == nil && info.Mode()&os.ModeCharDevice != 0
+	}
+	unasked := misused(fmt.Sprintf("%s %s %s --yes", Name, c.command.name, word), fmt.Errorf("%s: it cannot be taken back, and nobody can be asked here", c.command.name))
+	if !ok {
+		return unasked
+	}
+	fmt.Fprintf(c.program.Stderr, "%s. Type %s to go on: ", what, word)
+	line, err := bufio.NewReader(in).ReadString('\n')
+	if errors.Is(err, io.EOF) && line == "" { // /dev/null is a terminal to none but the kernel
+		return unasked
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	if strings.TrimSpace(line) != word {
+		return errors.New("nothing was done")
+	}
+	return nil
 }
 
 // anyOf is the word that takes a restriction of a policy away.

@@ -334,9 +334,8 @@ func (g *Guard) believe(ctx context.Context, raw string) (verified, *oauth.Error
 	case err != nil:
 		return verified{why: v.why}, oauth.InvalidToken(err.Error()) // one of package token's sentences
 	}
-	ended, err := g.config.Revoked.Ended(ctx, v.caller.GrantID)
-	withdrawn, keyErr := g.config.Revoked.Ended(ctx, v.entry)
-	switch err = cmp.Or(err, keyErr); {
+	ended, withdrawn, err := g.revoked(ctx, v)
+	switch {
 	case ended:
 		return verified{why: over(v.caller)}, errEnded
 	case withdrawn: // sooner than the key set says it
@@ -345,6 +344,17 @@ func (g *Guard) believe(ctx context.Context, raw string) (verified, *oauth.Error
 		return g.ask(ctx, raw, v, err)
 	}
 	return v, nil
+}
+
+// revoked asks the list about a token: whether its grant is revoked or its client or tenant suspended, and whether its
+// key was withdrawn. An error means that the list does not know.
+func (g *Guard) revoked(ctx context.Context, v verified) (ended, withdrawn bool, err error) {
+	list := g.config.Revoked
+	ended, err = list.Ended(ctx, v.caller.GrantID)
+	withdrawn, keyErr := list.Ended(ctx, v.entry)
+	ended = ended || list.Suspended(revocation.Tenant(v.caller.TenantID), v.issued) ||
+		list.Suspended(revocation.Client(v.caller.ClientID), v.issued) || list.Suspended(revocation.Client(v.agent), v.issued)
+	return ended, withdrawn, cmp.Or(err, keyErr)
 }
 
 // ask asks the issuer about a token whose grant may have ended, as unknown says: once for all requests that show it while the question is under way, so an end counts as
@@ -383,7 +393,9 @@ type verified struct {
 	keyID   string
 	key     any    // the public key that verified it
 	entry   string // what the list of ended grants calls the key when it was withdrawn
+	issued  int64  // Unix seconds
 	expires int64  // Unix seconds
+	agent   string // the client that was allowed, when another passes its caller on; else empty
 	why     *Why   // of one that is not believed: what the operator is told
 }
 
@@ -421,7 +433,9 @@ func (g *Guard) check(ctx context.Context, raw string) (verified, error) {
 		keyID:   entry[len(entry)-len(v.KeyID):],
 		key:     v.Key,
 		entry:   entry,
+		issued:  v.IssuedAt,
 		expires: v.Expires,
+		agent:   v.GrantClientID,
 	}, nil
 }
 

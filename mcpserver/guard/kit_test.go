@@ -111,6 +111,8 @@ type down struct{}
 
 func (down) Ended(context.Context, string) (bool, error) { return false, errDown }
 
+func (down) Suspended(revocation.Subject, int64) bool { return false }
+
 // bystander is the testing.TB of examples, which have none.
 type bystander struct{ testing.TB }
 

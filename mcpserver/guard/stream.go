@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"cmp"
 	"context"
 	"math"
 	"net/http"
@@ -198,8 +197,7 @@ func (x *passage) over(ctx context.Context) string {
 		}
 		return cutAnonymous
 	}
-	ended, err := x.guard.config.Revoked.Ended(ctx, x.v.caller.GrantID)
-	withdrawn, keyErr := x.guard.config.Revoked.Ended(ctx, x.v.entry)
+	ended, withdrawn, err := x.guard.revoked(ctx, x.v)
 	switch {
 	case ended:
 		return cutRevoked
@@ -207,7 +205,7 @@ func (x *passage) over(ctx context.Context) string {
 		return cutKey
 	case ctx.Err() != nil: // the request is over by itself
 		return ""
-	case cmp.Or(err, keyErr) != nil:
+	case err != nil:
 		return cutUnknown
 	case !answers && now.Unix() >= x.v.expires+int64(Leeway/time.Second):
 		return cutExpired

@@ -28,10 +28,13 @@ type Document struct {
 	Now      int64           `json:"now"`
 }
 
-// DocumentEntry is one grant.
+// DocumentEntry is one entry. Of a suspension the members that say it are for those who do not read ids.
 type DocumentEntry struct {
-	GrantID string `json:"grant_id"`
-	Until   int64  `json:"until"`
+	GrantID      string `json:"grant_id"`
+	Until        int64  `json:"until"`
+	ClientID     string `json:"client_id,omitempty"`
+	TenantID     string `json:"tenant_id,omitempty"`
+	IssuedBefore int64  `json:"issued_before,omitempty"`
 }
 
 // NewDocument writes a Batch.
@@ -41,7 +44,17 @@ func NewDocument(b Batch) Document {
 		Complete: max(0, int64(b.Life/time.Second)), Now: b.Now.Unix(),
 	}
 	for _, e := range b.Ended {
-		d.Ended = append(d.Ended, DocumentEntry{e.GrantID, e.Until.Add(time.Second - 1).Unix()})
+		entry := DocumentEntry{GrantID: e.GrantID, Until: e.Until.Add(time.Second - 1).Unix()}
+		if s, ok := readSuspension(e.GrantID); ok {
+			entry.IssuedBefore = s.Before.Unix()
+			switch s.Subject {
+			case Client(s.id):
+				entry.ClientID = s.id
+			case Tenant(s.id):
+				entry.TenantID = s.id
+			}
+		}
+		d.Ended = append(d.Ended, entry)
 	}
 	return d
 }

@@ -51,6 +51,9 @@ func (m *Memory) Ended(_ context.Context, grantID string) (bool, error) {
 	return false, nil
 }
 
+// Suspended implements Reader.
+func (m *Memory) Suspended(s Subject, issuedAt int64) bool { return m.ended.suspends(s, issuedAt) }
+
 // Add implements List.
 func (m *Memory) Add(_ context.Context, grantID string, until time.Time) error {
 	m.mu.Lock()

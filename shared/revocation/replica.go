@@ -87,6 +87,9 @@ func (r *Replica) Ended(_ context.Context, grantID string) (bool, error) {
 	return false, nil
 }
 
+// Suspended implements Reader. It asks nobody, and allocates nothing.
+func (r *Replica) Suspended(s Subject, issuedAt int64) bool { return r.ended.suspends(s, issuedAt) }
+
 // Hear puts an end on the list that somebody in this process has just written, ahead of the feed.
 func (r *Replica) Hear(grantID string, until time.Time) {
 	now := r.options.Now()

@@ -22,6 +22,9 @@ var ErrUnknown = errors.New("the list of ended grants is not known to be complet
 type Reader interface {
 	// Ended says whether the grant ended early. An error means not known; the caller refuses with 503, never with a yes.
 	Ended(ctx context.Context, grantID string) (bool, error)
+	// Suspended says whether the subject's tokens that were issued at this time (Unix seconds) are refused, as far as the
+	// list is known here; whether it is known to be complete, Ended says, which is asked before.
+	Suspended(s Subject, issuedAt int64) bool
 }
 
 // Ignored is a Reader that knows of no end: for those who choose by name that tokens of ended grants act until they expire.
@@ -29,6 +32,9 @@ type Ignored struct{}
 
 // Ended implements Reader.
 func (Ignored) Ended(context.Context, string) (bool, error) { return false, nil }
+
+// Suspended implements Reader.
+func (Ignored) Suspended(Subject, int64) bool { return false }
 
 // Feed is the list as it is followed from elsewhere.
 type Feed interface {
@@ -51,9 +57,9 @@ type Batch struct {
 	Now time.Time
 }
 
-// Entry is a grant that ended early, or a key that was withdrawn.
+// Entry is a grant that ended early, a key that was withdrawn, or a suspension.
 type Entry struct {
-	GrantID string    // or KeyID
+	GrantID string    // or KeyID, or Suspension.ID
 	Until   time.Time // after it no token of the grant can be alive
 }
 

@@ -3,6 +3,7 @@ package revocation
 import (
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,10 @@ type set struct {
 	seed  maphash.Seed
 	start time.Time
 	parts [shards]shard
+
+	mu        sync.RWMutex
+	suspended map[Subject]Suspension
+	some      atomic.Bool // whether there is any
 }
 
 type shard struct {
@@ -59,7 +64,47 @@ func (s *set) add(e Entry, left time.Duration, now time.Time) bool {
 		return false
 	}
 	p.ends[e.GrantID] = end{until, max(old.age, now.Sub(s.start)+left)}
+	if news, ok := readSuspension(e.GrantID); ok {
+		s.suspend(news)
+	}
 	return true
+}
+
+// suspend takes note of a suspension, unless a later one of its subject is known.
+func (s *set) suspend(news Suspension) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, there := s.suspended[news.Subject]; there && news.At.Before(old.At) {
+		return
+	}
+	if s.suspended == nil {
+		s.suspended = map[Subject]Suspension{}
+	}
+	s.suspended[news.Subject] = news
+	s.some.Store(true)
+}
+
+// suspends says whether a suspension refuses the subject's tokens that were issued at this time.
+func (s *set) suspends(of Subject, issuedAt int64) bool {
+	if !s.some.Load() {
+		return false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	known, there := s.suspended[of]
+	return there && issuedAt < known.Before.Unix()
+}
+
+// forget lets suspensions go whose entries have left.
+func (s *set) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for of, known := range s.suspended {
+		if !s.has(known.ID()) {
+			delete(s.suspended, of)
+		}
+	}
+	s.some.Store(len(s.suspended) > 0)
 }
 
 // sweep forgets the grants whose tokens have all expired.
@@ -75,6 +120,7 @@ func (s *set) sweep(now time.Time) {
 		}
 		p.mu.Unlock()
 	}
+	s.forget()
 }
 
 // size counts the grants in the set.

@@ -22,6 +22,8 @@ type Claims struct {
 	Expires   int64    `json:"exp"`
 	// Confirmation binds the token to a key of its client's; zero for a token that whoever bears it may use.
 	Confirmation Confirmation `json:"cnf,omitzero"`
+	// GrantClientID is the client whose grant it is, when another one passes its caller on; else empty.
+	GrantClientID string `json:"grant_client_id,omitempty"`
 }
 
 // Confirmation is the key that must be proved with a token (RFC 7800 §3.1, RFC 9449 §6.1).

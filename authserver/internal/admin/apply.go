@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 )
 
 // The bounds of an act that brings a file.
@@ -136,7 +137,9 @@ func (d *Door) do(ctx context.Context, p *plan) error {
 func (d *Door) doTenant(ctx context.Context, t tenantPlan) (err error) {
 	switch {
 	case t.made:
-		err = d.Tenants.CreateTenant(ctx, t.Tenant)
+		if err = d.Tenants.CreateTenant(ctx, t.Tenant); errors.Is(err, tenant.ErrExists) {
+			err = taken(t.ID) // there was one, which was deleted
+		}
 	case t.renamed:
 		err = d.Tenants.RenameTenant(ctx, t.ID, t.Name)
 	}

@@ -22,7 +22,7 @@ func (d *Door) CreateClient(ctx context.Context, s ClientSpec) (c client.Client,
 // ListClients returns the clients of a tenant, or all when tenantID is empty, newest first.
 func (d *Door) ListClients(ctx context.Context, f client.Filter) ([]client.Client, error) {
 	if f.After != "" {
-		if _, err := d.Clients.Client(ctx, f.After); err != nil {
+		if _, err := d.Clients.RegisteredClient(ctx, f.After); err != nil {
 			return nil, unknown(err, client.ErrNotFound, "client", f.After)
 		}
 	}

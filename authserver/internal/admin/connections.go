@@ -38,7 +38,7 @@ func (d *Door) ListConnections(ctx context.Context, f connection.Filter) (Connec
 		}
 		name, asked := names[r.Client]
 		if !asked {
-			c, err := d.Clients.Client(ctx, r.Client)
+			c, err := d.Clients.RegisteredClient(ctx, r.Client)
 			if err != nil && !errors.Is(err, client.ErrNotFound) {
 				return ConnectionsFound{}, err
 			}

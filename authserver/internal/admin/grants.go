@@ -101,7 +101,7 @@ func (d *Door) selected(ctx context.Context, f grant.Filter) (grant.Filter, erro
 	if f.ClientID == "" {
 		return f, nil
 	}
-	_, err := d.Clients.Client(ctx, f.ClientID)
+	_, err := d.Clients.RegisteredClient(ctx, f.ClientID)
 	if !errors.Is(err, client.ErrNotFound) {
 		return f, err
 	}

@@ -73,7 +73,7 @@ func (d *Door) RemoveMember(ctx context.Context, s RemovalSpec) error {
 		} else if err != nil {
 			return err
 		}
-		return in.endPerson(ctx, grant.Filter{UserID: u.ID, TenantID: t.ID}, grant.ReasonLeft)
+		return in.endAll(ctx, grant.Filter{UserID: u.ID, TenantID: t.ID}, grant.ReasonLeft)
 	})
 }
 

@@ -141,7 +141,7 @@ func (d *Door) DisableUser(ctx context.Context, s DisableSpec) error {
 		if err := registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).SetDisabled(ctx, u.ID, true))); err != nil {
 			return err
 		}
-		return in.endPerson(ctx, grant.Filter{UserID: u.ID}, grant.ReasonShutOut)
+		return in.endAll(ctx, grant.Filter{UserID: u.ID}, grant.ReasonShutOut)
 	})
 }
 
@@ -233,8 +233,8 @@ func (d *Door) EnableUser(ctx context.Context, who string) error {
 	})
 }
 
-// endPerson ends a person's grants, after what makes new ones has ended.
-func (d *Door) endPerson(ctx context.Context, f grant.Filter, reason string) error {
+// endAll ends grants, after what makes new ones has ended.
+func (d *Door) endAll(ctx context.Context, f grant.Filter, reason string) error {
 	return d.later.Do(ctx, func(ctx context.Context) error {
 		_, err := d.Ledger.EndAll(ctx, actor(ctx), f, reason)
 		return err

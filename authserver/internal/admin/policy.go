@@ -121,7 +121,7 @@ func (d *Door) nameable(ctx context.Context, t tenant.Tenant, ids []string) erro
 		if client.IsDocumentURL(id) && client.CheckDocumentURL(id) == nil {
 			continue
 		}
-		c, err := d.Clients.Client(ctx, id)
+		c, err := d.Clients.RegisteredClient(ctx, id)
 		if errors.Is(err, client.ErrNotFound) || err == nil && c.TenantID != "" && c.TenantID != t.ID {
 			return &Refusal{Reason: fmt.Sprintf("tenant %s cannot let in client %.80q: there is none that it could", t.ID, id), Hint: "gatehouse client list shows them", Err: client.ErrNotFound}
 		}

@@ -28,7 +28,7 @@ type ScopesFound struct {
 // ClientScopes returns the most that a client may do for a tenant today: what the client may have, the tenant's policy, the person's role there. What a person then
 // ticks can be less.
 func (d *Door) ClientScopes(ctx context.Context, a ScopesAsked) (ScopesFound, error) {
-	c, err := d.Clients.Client(ctx, a.Client)
+	c, err := d.Clients.RegisteredClient(ctx, a.Client)
 	if errors.Is(err, client.ErrNotFound) {
 		return ScopesFound{}, &Refusal{Reason: fmt.Sprintf("there is no client %.80q", a.Client), Hint: "gatehouse client list shows them", Err: err}
 	}

@@ -102,7 +102,7 @@ func once(words []string) []string {
 }
 
 func taken(id string) *Refusal {
-	return &Refusal{Reason: fmt.Sprintf("there is a tenant %q already", id), Hint: "choose another id; ids are never changed", Err: tenant.ErrExists}
+	return &Refusal{Reason: fmt.Sprintf("there is a tenant %q already", id), Hint: "choose another id; ids are never changed, and that of a tenant that was deleted is never given again", Err: tenant.ErrExists}
 }
 
 // ListTenants returns all tenants in the order of their ids.

@@ -48,6 +48,12 @@ func (l *Library) Client(ctx context.Context, id string) (client.Client, error) 
 			return c, err
 		}
 	}
+	switch c, err := l.Store.RegisteredClient(ctx, id); {
+	case err == nil && !c.DisabledAt.IsZero():
+		return client.Client{}, client.ErrDisabled
+	case err != nil && !errors.Is(err, client.ErrNotFound):
+		return client.Client{}, fmt.Errorf("reading the client of a document: %w", err)
+	}
 	if ok, wait := l.Limit.Allow(ctx, httpd.Source(ctx)); !ok {
 		return client.Client{}, oauth.TooManyRequests(wait)
 	}
@@ -67,7 +73,11 @@ func (l *Library) Client(ctx context.Context, id string) (client.Client, error) 
 	if err != nil {
 		return client.Client{}, err
 	}
-	if err := l.Store.PutDocument(ctx, c); err != nil {
+	err = l.Store.PutDocument(ctx, c)
+	if errors.Is(err, client.ErrDisabled) {
+		return client.Client{}, client.ErrDisabled
+	}
+	if err != nil {
 		return client.Client{}, fmt.Errorf("keeping the client of a document: %w", err)
 	}
 	l.keep(id, life)

@@ -7,7 +7,12 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
+
+// ErrDisabled says that the operator has disabled the client.
+var ErrDisabled = &oauth.Error{Code: "invalid_client", Status: 400,
+	Description: "this application was disabled here; ask the people who run this server"}
 
 // ErrNotFound says there is no such client.
 var ErrNotFound = errors.New("no such client")
@@ -74,6 +79,8 @@ type Client struct {
 	PushRequired           bool     // it pushes every authorization request (RFC 9126 §6)
 
 	CreatedAt time.Time // of a shared client: when somebody last registered it
+	// DisabledAt is when the operator disabled it; zero while it may act. Left out of JSON then: fingerprints of before it came are as they were.
+	DisabledAt time.Time `json:",omitzero"`
 }
 
 // InitialToken lets its bearer register clients of a tenant (RFC 7591 §3).
@@ -99,9 +106,16 @@ type Store interface {
 	CreateClient(ctx context.Context, c Client) error
 	// CreateClients keeps new clients, all or none.
 	CreateClients(ctx context.Context, clients []Client) error
-	// Client returns the client of this id, or ErrNotFound.
+	// Client returns the client of this id, or ErrNotFound, also of one that is disabled.
 	Client(ctx context.Context, id string) (Client, error)
-	// Clients lists clients, newest first.
+	// RegisteredClient returns the client of this id, disabled or not, or ErrNotFound.
+	RegisteredClient(ctx context.Context, id string) (Client, error)
+	// DisableClient keeps a client from everything until EnableClient, and returns since when it is disabled. Its grants stay. ErrNotFound when it is gone. When it
+	// returns, no code or refresh token of the client's is being redeemed, and none will be.
+	DisableClient(ctx context.Context, id string, at time.Time) (since time.Time, err error)
+	// EnableClient lets a client act again. ErrNotFound when it is gone.
+	EnableClient(ctx context.Context, id string) error
+	// Clients lists clients, disabled ones too, newest first.
 	Clients(ctx context.Context, f Filter) ([]Client, error)
 	// OperatorClients returns all that the operator made of a tenant, or of none when tenantID is empty, oldest first.
 	OperatorClients(ctx context.Context, tenantID string) ([]Client, error)
@@ -114,9 +128,10 @@ type Store interface {
 	// ReplaceSecret gives a client that has a secret another one. The one before counts until ends; one before that no more. ErrNotFound when there is no
 	// such client, or it has no secret.
 	ReplaceSecret(ctx context.Context, id, secretHash string, ends time.Time) error
-	// DeleteClient makes a client unknown; its row stays as long as grants of it are remembered. ErrNotFound when it is gone already.
+	// DeleteClient makes a client unknown, and disabled no more; its row stays as long as grants of it are remembered. ErrNotFound when it is gone already.
 	DeleteClient(ctx context.Context, id string, at time.Time) error
-	// PutDocument keeps a client that a document describes, in place of what an earlier reading said. A client of another origin stays as it is.
+	// PutDocument keeps a client that a document describes, in place of what an earlier reading said. A client of another origin stays as it is, and one that is
+	// disabled, too: ErrDisabled.
 	PutDocument(ctx context.Context, c Client) error
 	// CreateInitialToken keeps a new initial access token.
 	CreateInitialToken(ctx context.Context, t InitialToken) error

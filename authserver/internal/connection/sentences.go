@@ -14,8 +14,9 @@ import (
 
 // What the doors know of a refusal, and strangers are not told.
 var (
-	ErrUnknown = errors.New("the client is not known")
-	ErrSignIn  = errors.New("the address and the password do not belong together")
+	ErrDisabled = errors.New("the client is disabled")
+	ErrUnknown  = errors.New("the client is not known")
+	ErrSignIn   = errors.New("the address and the password do not belong together")
 	// ErrLocked says that sign-in is refused for a while, whatever the password, after too many wrong ones.
 	ErrLocked = errors.New("too many wrong passwords")
 )
@@ -54,6 +55,7 @@ var sentences = []sentence{
 
 	// Who asks, and where the answer goes: refused on a page, never by redirect (RFC 6749 §4.1.2.1).
 	{0, "invalid_client", unknownHere, saysUnknown, ""},
+	{0, "invalid_client", "this application was disabled here", saysDisabled, ""},
 	{0, "invalid_request", "redirect_uri is not one", "The application wanted its answer at {redirect}, which is none of the redirect URIs that its client has registered: let it register anew with that address, or set the address right in its configuration.", ""},
 	{0, "invalid_request", "redirect_uri must be given", "The authorization request does not say exactly once where its answer goes: the application must send the redirect_uri that it registered.", ""},
 	{0, "invalid_request", "client_id must be given", "The authorization request does not say exactly once which client sends it: the application must register first and send its client_id.", ""},
@@ -68,6 +70,7 @@ var sentences = []sentence{
 		"The client asked for a token for {resource}, which is not the server that it may use: it must name that one."},
 	{0, "invalid_scope", "", "The client asked for a scope that the server does not have, or that the client, the tenant or the person's role may not have ({description}): ask for less, or allow more with `gatehouse role put`.",
 		"The client asked for a scope that the server does not have, or that the client or its tenant may not have ({description}): ask for less, or make another client with more scopes (`gatehouse client create --scopes`)."},
+	{0, "", "the organisation of this permission is suspended", saysSuspended, ""},
 	{0, "unauthorized_client", "this client is not registered", "The client is not registered for the grant type that it used ({description}): it must register with it in grant_types, or be made with it.", ""},
 	{0, "unauthorized_client", "the permission of this client was ended", "The permission of this machine client was ended, and stays so: `gatehouse audit list` says by whom, and `gatehouse client create` makes another client.", ""},
 	{0, "unauthorized_client", "client_credentials is for clients", "The client asked for a token by client_credentials and belongs to no tenant: make it with `gatehouse client create --tenant`, or let it register with an initial access token of one.", ""},
@@ -122,12 +125,14 @@ var sentences = []sentence{
 
 // What is said of errors that are told by what they wrap.
 const (
-	saysUnknown = "The client is not known here, or not any more (its registration was deleted, has expired, or was made at another issuer): remove the connection in the application and connect again, so that it registers anew."
-	saysSignIn  = "Somebody tried to sign in for this client with an e-mail address and a password that do not belong together: if they forgot it, make them another account, and look at the log for who tries."
-	saysLocked  = "Sign-in was locked for a while, because too many wrong passwords came for this account, or from {source}: the person waits as long as the page says, or signs in with a browser or at an address that they signed in with before; look at the log for who tries."
-	saysOurs    = "Something of ours did not answer, or broke: the log line with the support code says what."
-	saysClock   = "The client proved itself with something that was made {off} by our clock: set the clock of the client's machine, or of this one, by NTP."
-	saysElse    = "It was refused here as {code}: {description}"
+	saysUnknown   = "The client is not known here, or not any more (its registration was deleted, has expired, or was made at another issuer): remove the connection in the application and connect again, so that it registers anew."
+	saysSuspended = "The tenant is suspended, or the client disabled: `gatehouse tenant resume`, or `gatehouse client enable`, brings back what it had."
+	saysDisabled  = "The client is disabled: `gatehouse client enable`, with its ID, lets it act again."
+	saysSignIn    = "Somebody tried to sign in for this client with an e-mail address and a password that do not belong together: if they forgot it, make them another account, and look at the log for who tries."
+	saysLocked    = "Sign-in was locked for a while, because too many wrong passwords came for this account, or from {source}: the person waits as long as the page says, or signs in with a browser or at an address that they signed in with before; look at the log for who tries."
+	saysOurs      = "Something of ours did not answer, or broke: the log line with the support code says what."
+	saysClock     = "The client proved itself with something that was made {off} by our clock: set the clock of the client's machine, or of this one, by NTP."
+	saysElse      = "It was refused here as {code}: {description}"
 )
 
 // ForgotResource says why a token is for another server than the one that it was shown to, when its client had named no resource.
@@ -154,6 +159,8 @@ func (w *Way) explain() (text, kind string) {
 	switch {
 	case errors.Is(w.err, ErrUnknown):
 		return saysUnknown, "unknown"
+	case errors.Is(w.err, ErrDisabled):
+		return saysDisabled, "disabled"
 	case errors.Is(w.err, ErrSignIn):
 		return saysSignIn, "sign-in"
 	case errors.Is(w.err, ErrLocked):

@@ -25,6 +25,9 @@ var errNotAuthenticated = oauth.InvalidClient("client authentication did not suc
 // errNobody is the same to strangers, of a client that is not known; the operator is told.
 var errNobody = fmt.Errorf("%w (%w)", errNotAuthenticated, connection.ErrUnknown)
 
+// errDisabled is the same to strangers, of a client that the operator has disabled.
+var errDisabled = fmt.Errorf("%w (%w)", errNotAuthenticated, connection.ErrDisabled)
+
 // credentials are what a request shows of its client.
 type credentials struct {
 	id, secret string
@@ -73,6 +76,9 @@ func (d *Door) prove(r *http.Request, form url.Values) (client.Client, error) {
 	public := c.AuthMethod == client.AuthNone
 	switch {
 	case err != nil:
+		if c, err = d.Clients.RegisteredClient(r.Context(), shown.id); err == nil && !c.DisabledAt.IsZero() {
+			return c, errDisabled
+		}
 		return client.Client{}, errNobody
 	case public && shown.method == client.AuthNone:
 		return c, nil

@@ -58,7 +58,7 @@ func (d *Door) pusher(r *http.Request, form url.Values) (client.Client, error) {
 	if !errors.Is(err, errNotAuthenticated) || shown.method != client.AuthNone || d.Engine.Documents == nil || client.CheckDocumentURL(shown.id) != nil {
 		return c, err
 	}
-	if _, read := d.Clients.Client(r.Context(), shown.id); !errors.Is(read, client.ErrNotFound) {
+	if _, read := d.Clients.RegisteredClient(r.Context(), shown.id); !errors.Is(read, client.ErrNotFound) {
 		return client.Client{}, err
 	}
 	return client.Client{ID: shown.id, AuthMethod: client.AuthNone}, nil

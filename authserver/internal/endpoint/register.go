@@ -103,6 +103,9 @@ func (d *Door) keep(r *http.Request, m oauth.ClientMetadata, manageHash string) 
 		if c, err = d.Clients.Register(r.Context(), c, d.Ceiling, event); err != nil {
 			return client.Client{}, "", fmt.Errorf("keeping a client: %w", err)
 		}
+		if !c.DisabledAt.IsZero() { // a shared one
+			return client.Client{}, "", client.ErrDisabled
+		}
 		return c, secret, nil
 	}
 	var secret string

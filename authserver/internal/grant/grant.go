@@ -33,7 +33,13 @@ type Grant struct {
 	AssertedAt time.Time // when it last did
 	// DerivedFrom is the grant that the person made by hand, when the client got this one without their being asked again. It ends with that one.
 	DerivedFrom string
+	// Suspended says that its client is disabled or its tenant suspended: nothing is issued on the strength of it, and no
+	// token of it accepted, until the operator says otherwise.
+	Suspended bool
 }
+
+// ErrSuspended says that a client is disabled, or a tenant suspended.
+var ErrSuspended = errors.New("the client is disabled, or the tenant suspended")
 
 // Ended says whether the grant has ended.
 func (g Grant) Ended() bool { return !g.EndedAt.IsZero() }
@@ -72,14 +78,16 @@ type Store interface {
 	// or else ErrNotFound.
 	MachineGrant(ctx context.Context, clientID, resource string) (Grant, error)
 	// PutMachineGrant keeps g unless a living grant of the same client and resource exists, and returns the living one: of many at
-	// once all get the same. It writes e in the same transaction when it made one.
+	// once all get the same. It writes e in the same transaction when it made one. ErrSuspended when the client is disabled or its tenant suspended.
 	PutMachineGrant(ctx context.Context, g Grant, e audit.Event) (Grant, error)
 	// EndGrant ends a living grant in one guarded statement, deletes its codes and refresh tokens' liveness with it and writes e, in one
 	// transaction. An ended grant stays as it was and is no error; an unknown one is ErrNotFound.
 	EndGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error
-	// LeftAlive returns the ids of at most limit grants that live though what they belong to is gone: their client is deleted, their person's account is
+	// LeftAlive returns the ids of at most limit grants that live though what they belong to is gone: their client or tenant is deleted, their person's account is
 	// disabled or belongs to the tenant no more, their issuer is not trusted any more, or the grant that they are derived from has ended.
 	LeftAlive(ctx context.Context, limit int) ([]string, error)
+	// SuspendedSince returns the clients that are disabled and the tenants that are suspended, or deleted, since t or later.
+	SuspendedSince(ctx context.Context, t time.Time) (map[revocation.Subject]time.Time, error)
 	// EndedSince returns the grants that ended at or after t, for the list's restoring.
 	EndedSince(ctx context.Context, t time.Time) (map[string]time.Time, error)
 }
@@ -161,6 +169,35 @@ func Lasting(ctx context.Context) (lasting context.Context, done context.CancelF
 	return context.WithTimeout(context.WithoutCancel(ctx), lastingTime)
 }
 
+// suspensionSkew is by how much the clocks of those that issue may differ: so much after a suspension the tokens that it
+// refuses may seem to be issued.
+const suspensionSkew = 30 * time.Second
+
+// suspension refuses what was issued before at.
+func suspension(s revocation.Subject, at time.Time) revocation.Suspension {
+	return revocation.Suspension{Subject: s, At: at, Before: at.Add(suspensionSkew)}
+}
+
+// Suspend tells the list that a client was disabled or a tenant suspended at this time: when it returns nil, the tokens
+// that were issued before are refused. That they are, is to be in SQL before; what is cut short there, Restore repairs.
+func (l *Ledger) Suspend(ctx context.Context, s revocation.Subject, at time.Time) error {
+	return l.tell(ctx, suspension(s, at))
+}
+
+// Resume tells the list that a client was enabled or a tenant resumed: tokens that are issued from now on are accepted.
+// Those of before stay refused until they expire, and their grants bring others.
+func (l *Ledger) Resume(ctx context.Context, s revocation.Subject) error {
+	now := l.Now().UTC().Truncate(time.Second)
+	return l.tell(ctx, revocation.Suspension{Subject: s, At: now, Before: now})
+}
+
+func (l *Ledger) tell(ctx context.Context, s revocation.Suspension) error {
+	if err := l.List.Add(ctx, s.ID(), s.Before.Add(l.TokenLife)); err != nil {
+		return fmt.Errorf("writing the list of revoked grants: %w", err)
+	}
+	return nil
+}
+
 // Restore writes to the list what the ledger knows of grants and keys whose tokens may still be unexpired, and marks the list complete for life.
 func (l *Ledger) Restore(ctx context.Context, life time.Duration) error {
 	if err := l.List.Restore(ctx, l.ended, life); err != nil {
@@ -184,6 +221,14 @@ func (l *Ledger) ended(ctx context.Context) (map[string]time.Time, error) {
 			ended[revocation.KeyID(kid)] = at
 		}
 	}
+	suspended, err := l.Store.SuspendedSince(ctx, since.Add(-suspensionSkew))
+	if err != nil {
+		return nil, fmt.Errorf("reading what is suspended: %w", err)
+	}
+	for subject, at := range suspended {
+		s := suspension(subject, at)
+		ended[s.ID()] = s.Before
+	}
 	for id, at := range ended {
 		ended[id] = at.Add(l.TokenLife)
 	}
@@ -197,6 +242,8 @@ const (
 	ReasonPerson = "ended by the person"
 	// ReasonGone: the client has deleted itself, or was deleted.
 	ReasonGone = "the client is gone"
+	// ReasonTenantGone: the tenant was deleted.
+	ReasonTenantGone = "the organisation is gone"
 	// ReasonShutOut: the person's account was disabled, and ReasonLeft: they belong to the tenant no more.
 	ReasonShutOut = "the person's account is disabled"
 	ReasonLeft    = "the person left the organisation"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
@@ -45,7 +44,7 @@ func (s *Settler) Settle(ctx context.Context) error {
 		return fmt.Errorf("reading interrupted revocations: %w", err)
 	}
 	for _, id := range s.List.Entries() {
-		if _, settled := known[id]; !settled && !strings.HasPrefix(id, revocation.KeyID("")) {
+		if _, settled := known[id]; !settled && revocation.IsGrant(id) {
 			left = append(left, id)
 		}
 	}

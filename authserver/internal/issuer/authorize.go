@@ -149,7 +149,13 @@ func (e *Engine) client(ctx context.Context, id string) (client.Client, error) {
 	if e.Documents != nil && client.IsDocumentURL(id) {
 		return e.Documents.Client(ctx, id)
 	}
-	return e.Clients.Client(ctx, id)
+	c, err := e.Clients.Client(ctx, id)
+	if errors.Is(err, client.ErrNotFound) {
+		if there, e := e.Clients.RegisteredClient(ctx, id); e == nil && !there.DisabledAt.IsZero() {
+			return client.Client{}, client.ErrDisabled
+		}
+	}
+	return c, err
 }
 
 // Deferred says whether a request can be checked only when somebody has signed in, because its client is known by a document that must be read first;

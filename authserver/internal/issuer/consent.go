@@ -209,6 +209,9 @@ func (e *Engine) keepCode(ctx context.Context, g grant.Grant, code Code, how str
 	if errors.Is(err, user.ErrNotFound) { // disabled or deleted since they were asked
 		return &Refusal{Err: oauth.InvalidRequest("your account cannot be used any more")}
 	}
+	if errors.Is(err, grant.ErrSuspended) { // just now
+		return errSuspended
+	}
 	if err != nil {
 		return fmt.Errorf("keeping a code: %w", err)
 	}

@@ -94,9 +94,9 @@ type Engine struct {
 	identity Resource // the issuer itself, for who somebody is
 }
 
-// ended says whether a grant is revoked, in SQL or on the list, or the grant that it is derived from is on the list.
+// ended says whether a grant is revoked, in SQL or on the list, or the grant that it is derived from is on the list; or suspended.
 func (e *Engine) ended(g grant.Grant) bool {
-	return g.Ended() || e.Listed(g.ID) || g.DerivedFrom != "" && e.Listed(g.DerivedFrom)
+	return g.Ended() || g.Suspended || e.Listed(g.ID) || g.DerivedFrom != "" && e.Listed(g.DerivedFrom)
 }
 
 // New fills every field that fosite would otherwise fill by itself while serving, without a lock.

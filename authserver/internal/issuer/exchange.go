@@ -303,11 +303,15 @@ func (x *exchange) GenerateAccessToken(ctx context.Context, r fosite.Requester) 
 		subject = x.grant.ClientID // RFC 9068 §2.2: without a resource owner, the client
 	}
 	scopes := append([]string{}, r.GetGrantedScopes()...)
+	agent := x.grant.ClientID
+	if agent == x.client.ID {
+		agent = ""
+	}
 	x.tokenID = newID("")
 	raw, err = x.engine.Keys.Sign(x.resource.Algorithm, token.Claims{
 		Issuer: x.engine.Issuer, Subject: subject, Audience: x.resource.URI, ClientID: x.client.ID, TenantID: x.grant.TenantID,
 		GrantID: x.grant.ID, ID: x.tokenID, Scope: oauth.FormatScope(scopes), Scopes: scopes, Actor: x.actor,
-		IssuedAt: x.now.Unix(), Expires: x.now.Add(x.life()).Unix(), Confirmation: token.Confirmation{JKT: x.jkt()},
+		IssuedAt: x.now.Unix(), Expires: x.now.Add(x.life()).Unix(), Confirmation: token.Confirmation{JKT: x.jkt()}, GrantClientID: agent,
 	})
 	if err == nil && x.openid {
 		x.idToken, err = x.identify(ctx, raw) // here, because what cannot be signed must not use anything up

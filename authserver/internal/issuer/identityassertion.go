@@ -79,6 +79,8 @@ func (x *exchange) assert(ctx context.Context, id trust.Identity, userID string,
 		return oauth.InvalidGrant("the assertion was used before; get a new one")
 	case errors.Is(err, trust.ErrEnded):
 		return oauth.InvalidGrant("this permission was ended after the assertion had been made; get a new one")
+	case errors.Is(err, grant.ErrSuspended): // just now
+		return errSuspended
 	case errors.Is(err, trust.ErrNotFound):
 		return oauth.InvalidGrant("the issuer of the assertion is trusted no more, or knows the person by another subject")
 	case err != nil:

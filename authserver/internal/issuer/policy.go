@@ -68,9 +68,12 @@ func withinClient(scopes []string, c client.Client) []string {
 	return oauth.Intersect(scopes, c.Scopes)
 }
 
-// Unwelcome says in plain words why a tenant's policy does not let a client in; empty: it does. A protected server is no agent: it acts for the client that called it, of
+// Unwelcome says in plain words why a tenant does not let a client in, by its policy or because it is suspended; empty: it does. A protected server is no agent: it acts for the client that called it, of
 // which the policy is asked.
 func Unwelcome(t tenant.Tenant, c client.Client) string {
+	if !t.SuspendedAt.IsZero() {
+		return "the organisation " + t.Name + " is suspended; ask its administrator"
+	}
 	if c.Resource != "" {
 		return ""
 	}
@@ -155,6 +158,9 @@ func (e *Engine) welcome(ctx context.Context, c client.Client) error {
 		return nil
 	}
 	t, err := e.Tenants.Tenant(ctx, c.TenantID)
+	if errors.Is(err, tenant.ErrNotFound) {
+		return oauth.AccessDenied("the organisation of this client is gone")
+	}
 	if err != nil {
 		return fmt.Errorf("reading the tenant of a client: %w", err)
 	}

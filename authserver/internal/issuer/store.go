@@ -45,7 +45,7 @@ type RefreshToken struct {
 // Store keeps codes and refresh tokens. Used ones stay until their chain's life is over, so that reuse is noticed.
 type Store interface {
 	// PutCode keeps a new grant, its code and the audit line of the consent, in one transaction. When the grant that it is derived from has ended, the
-	// answer is ErrSpent and nothing is kept.
+	// answer is ErrSpent and nothing is kept; when its client is disabled or its tenant suspended, grant.ErrSuspended.
 	PutCode(ctx context.Context, g grant.Grant, c Code, e audit.Event) error
 	// Code returns the code of this hash, used or not, with its grant, ended or not; or ErrNotFound.
 	Code(ctx context.Context, hash string) (Code, grant.Grant, error)

@@ -264,9 +264,17 @@ func (e *Engine) replayed(ctx context.Context, raw, clientID string) (*RefreshTo
 	return &child, true, nil
 }
 
+// errSuspended answers for a grant that is suspended. It is not invalid_grant, at which clients throw away a refresh token that counts again when
+// the operator says so.
+var errSuspended = &oauth.Error{Code: "access_denied", Status: http.StatusBadRequest,
+	Description: "the organisation of this permission is suspended, or its client disabled; try again when its administrator says so"}
+
 // checkGrant holds the presented grant against today's rules: alive, its resource still ours and asked for, its scopes still within what tenant
 // and role allow (RT-11). What was lost since is gone from the token.
 func (x *exchange) checkGrant(ctx context.Context, form url.Values) error {
+	if x.grant.Suspended && !x.grant.Ended() {
+		return errSuspended
+	}
 	if x.engine.ended(x.grant) {
 		return oauth.InvalidGrant("this permission has ended; ask the person again")
 	}
@@ -358,6 +366,8 @@ func (x *exchange) loadMachine(ctx context.Context, form url.Values) error {
 func (x *exchange) machineGrant(ctx context.Context) (grant.Grant, error) {
 	g, err := x.engine.Grants.MachineGrant(ctx, x.client.ID, x.resource.URI)
 	switch {
+	case err == nil && g.Suspended && !g.Ended():
+		return grant.Grant{}, oauth.UnauthorizedClient(errSuspended.Description)
 	case err == nil && x.engine.ended(g):
 		return grant.Grant{}, oauth.UnauthorizedClient("the permission of this client was ended; the operator can make a new client")
 	case err == nil || !errors.Is(err, grant.ErrNotFound):
@@ -366,9 +376,13 @@ func (x *exchange) machineGrant(ctx context.Context) (grant.Grant, error) {
 	g = grant.Grant{
 		ID: newID("grt_"), TenantID: x.client.TenantID, ClientID: x.client.ID, Resource: x.resource.URI, Scopes: x.client.Scopes, CreatedAt: x.now,
 	}
-	return x.engine.Grants.PutMachineGrant(ctx, g, audit.Event{
+	g, err = x.engine.Grants.PutMachineGrant(ctx, g, audit.Event{
 		Time: x.now, Actor: "client:" + x.client.ID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Client: g.ClientID, Grant: g.ID, Detail: oauth.FormatScope(g.Scopes),
 	})
+	if errors.Is(err, grant.ErrSuspended) {
+		return grant.Grant{}, oauth.UnauthorizedClient(errSuspended.Description)
+	}
+	return g, err
 }
 
 // target finds the resource that a request names (RFC 8707 §2): one of ours, by its URI or an alias, exactly; none means the default one. relaxed says which

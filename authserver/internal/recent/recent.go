@@ -179,6 +179,9 @@ func (t *Tenants) Forget() { t.rows.drop() }
 // Forget forgets everything, after changes that did not pass through here.
 func (c *Clients) Forget() { c.rows.drop() }
 
+// Forget forgets everything, after changes that did not pass through here.
+func (g *Grants) Forget() { g.rows.drop() }
+
 // RenameTenant implements tenant.Store, and forgets.
 func (t *Tenants) RenameTenant(ctx context.Context, id, name string) error {
 	defer t.rows.drop()

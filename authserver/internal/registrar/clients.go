@@ -238,7 +238,7 @@ func application(c *client.Client, s Spec) error {
 
 // client returns a client that must be there, and be one of those that the caller looks after.
 func (r *Registrar) client(ctx context.Context, who Caller, id string) (client.Client, error) {
-	c, err := r.Clients.Client(ctx, id)
+	c, err := r.Clients.RegisteredClient(ctx, id)
 	if err != nil && !errors.Is(err, client.ErrNotFound) {
 		return client.Client{}, fmt.Errorf("reading a client: %w", err)
 	}
@@ -277,7 +277,7 @@ func (r *Registrar) cutShort(ctx context.Context, who Caller, rest grant.Filter,
 	if err := r.allowed(ctx, who, who.tenantID); err != nil {
 		return err
 	}
-	switch _, err := r.Clients.Client(ctx, rest.ClientID); {
+	switch _, err := r.Clients.RegisteredClient(ctx, rest.ClientID); {
 	case err == nil:
 		return refusal
 	case !errors.Is(err, client.ErrNotFound):

@@ -67,7 +67,7 @@ func (d *Door) agents(ctx context.Context, f grant.Filter, memberships []user.Me
 	}
 	var agents []web.Agent
 	for _, g := range grants {
-		c, err := d.Clients.Client(ctx, g.ClientID)
+		c, err := d.Clients.RegisteredClient(ctx, g.ClientID)
 		if err != nil && !errors.Is(err, client.ErrNotFound) {
 			return nil, fmt.Errorf("reading a client: %w", err)
 		}

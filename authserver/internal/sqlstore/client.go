@@ -17,6 +17,9 @@ const clientColumns = `id, name, tenant_id, redirect_uris, grant_types, auth_met
 	client_uri, software_id, software_version, origin, manage_hash, jwks, jwks_uri, created_at, old_secret_hash, old_secret_ends,
 	fingerprint, resource, id_token_alg, post_logout_redirect_uris, dpop_bound, push_required`
 
+// clientRead are the columns of a client as it is read.
+const clientRead = clientColumns + ", disabled_at"
+
 const clientValues = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25"
 
 // clientRow is a client's columns in their order.
@@ -69,8 +72,32 @@ func (d *DB) CreateClients(ctx context.Context, clients []client.Client) error {
 
 // Client implements client.Store.
 func (d *DB) Client(ctx context.Context, id string) (client.Client, error) {
-	c, err := scanClient(d.row(ctx, "SELECT "+clientColumns+" FROM clients WHERE id = $1 AND deleted_at IS NULL", id))
+	c, err := scanClient(d.row(ctx, "SELECT "+clientRead+" FROM clients WHERE id = $1 AND deleted_at IS NULL AND disabled_at IS NULL", id))
 	return c, none(err, client.ErrNotFound)
+}
+
+// RegisteredClient implements client.Store.
+func (d *DB) RegisteredClient(ctx context.Context, id string) (client.Client, error) {
+	c, err := scanClient(d.row(ctx, "SELECT "+clientRead+" FROM clients WHERE id = $1 AND deleted_at IS NULL", id))
+	return c, none(err, client.ErrNotFound)
+}
+
+// DisableClient implements client.Store.
+func (d *DB) DisableClient(ctx context.Context, id string, at time.Time) (since time.Time, err error) {
+	err = d.tx(ctx, func(tx *sql.Tx) error {
+		if err := d.stopIssuing(ctx, tx); err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, "UPDATE clients SET disabled_at = COALESCE(disabled_at, $2) WHERE id = $1 AND deleted_at IS NULL RETURNING disabled_at",
+			id, moment(at)).Scan((*moment)(&since))
+	})
+	return since, none(err, client.ErrNotFound)
+}
+
+// EnableClient implements client.Store.
+func (d *DB) EnableClient(ctx context.Context, id string) error {
+	there, err := changed(d.write.ExecContext(ctx, "UPDATE clients SET disabled_at = NULL WHERE id = $1 AND deleted_at IS NULL", id))
+	return found(there, err, client.ErrNotFound, "enabling client "+id)
 }
 
 // Clients implements client.Store.
@@ -81,7 +108,7 @@ func (d *DB) Clients(ctx context.Context, f client.Filter) ([]client.Client, err
 		w.is("tenant_id = ?", f.TenantID)
 	}
 	w.after("clients", "", f.After)
-	query, args := w.newest("SELECT "+clientColumns+" FROM clients", "", f.Limit)
+	query, args := w.newest("SELECT "+clientRead+" FROM clients", "", f.Limit)
 	return collect(ctx, d, scanClient, query, args...)
 }
 
@@ -91,7 +118,7 @@ func (d *DB) OperatorClients(ctx context.Context, tenantID string) ([]client.Cli
 	if tenantID == "" {
 		whose, args = "tenant_id IS NULL AND origin", nil
 	}
-	return collect(ctx, d, scanClient, "SELECT "+clientColumns+" FROM clients WHERE "+whose+" = '"+client.OriginOperator+"' AND deleted_at IS NULL ORDER BY created_at, id", args...)
+	return collect(ctx, d, scanClient, "SELECT "+clientRead+" FROM clients WHERE "+whose+" = '"+client.OriginOperator+"' AND deleted_at IS NULL ORDER BY created_at, id", args...)
 }
 
 func scanClient(r interface{ Scan(...any) error }) (client.Client, error) {
@@ -99,7 +126,8 @@ func scanClient(r interface{ Scan(...any) error }) (client.Client, error) {
 	var tenantID sql.NullString
 	err := r.Scan(&c.ID, &c.Name, &tenantID, (*list)(&c.RedirectURIs), (*list)(&c.GrantTypes), &c.AuthMethod, &c.SecretHash, (*list)(&c.Scopes),
 		&c.ApplicationType, &c.ClientURI, &c.SoftwareID, &c.SoftwareVersion, &c.Origin, &c.ManageHash, &c.JWKS, &c.JWKSURI, (*moment)(&c.CreatedAt),
-		&c.OldSecretHash, (*moment)(&c.OldSecretEnds), &c.Fingerprint, &c.Resource, &c.IDTokenAlg, (*list)(&c.PostLogoutRedirectURIs), &c.DPoPBound, &c.PushRequired)
+		&c.OldSecretHash, (*moment)(&c.OldSecretEnds), &c.Fingerprint, &c.Resource, &c.IDTokenAlg, (*list)(&c.PostLogoutRedirectURIs), &c.DPoPBound, &c.PushRequired,
+		(*moment)(&c.DisabledAt))
 	c.TenantID = tenantID.String
 	return c, err
 }
@@ -107,14 +135,14 @@ func scanClient(r interface{ Scan(...any) error }) (client.Client, error) {
 // neverLetIn finds clients that made themselves known and that nobody ever let in. Who deletes them compares created_at too, which changes when a shared
 // client is registered again: PostgreSQL looks at a row anew, but not at a sub-select, when it has waited for another transaction.
 const neverLetIn = `SELECT c.id, c.created_at FROM clients c WHERE c.origin IN ('` + client.OriginRegistration + `', '` + client.OriginDocument + `')
-	AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id)`
+	AND c.disabled_at IS NULL AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id)`
 
 // Register implements client.Store.
 func (d *DB) Register(ctx context.Context, c client.Client, ceiling int64, e audit.Event) (kept client.Client, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		kept, err = scanClient(tx.QueryRowContext(ctx, "INSERT INTO clients ("+clientColumns+") VALUES ("+clientValues+`)
 			ON CONFLICT (fingerprint) WHERE fingerprint <> '' AND deleted_at IS NULL DO UPDATE SET created_at = excluded.created_at
-			RETURNING `+clientColumns, clientRow(c)...))
+			RETURNING `+clientRead, clientRow(c)...))
 		if err != nil {
 			return fmt.Errorf("keeping client %s: %w", c.ID, err)
 		}
@@ -180,7 +208,7 @@ func (d *DB) ReplaceSecret(ctx context.Context, id, secretHash string, ends time
 
 // DeleteClient implements client.Store.
 func (d *DB) DeleteClient(ctx context.Context, id string, at time.Time) error {
-	done, err := changed(d.write.ExecContext(ctx, "UPDATE clients SET deleted_at = $2, secret_hash = '', old_secret_hash = '', manage_hash = '' WHERE id = $1 AND deleted_at IS NULL", id, moment(at)))
+	done, err := changed(d.write.ExecContext(ctx, "UPDATE clients SET deleted_at = $2, disabled_at = NULL, secret_hash = '', old_secret_hash = '', manage_hash = '' WHERE id = $1 AND deleted_at IS NULL", id, moment(at)))
 	if err != nil {
 		return fmt.Errorf("deleting client %s: %w", id, err)
 	}
@@ -192,14 +220,21 @@ func (d *DB) DeleteClient(ctx context.Context, id string, at time.Time) error {
 
 // PutDocument implements client.Store.
 func (d *DB) PutDocument(ctx context.Context, c client.Client) error {
-	_, err := d.write.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+`) VALUES (`+clientValues+`)
+	kept, err := changed(d.write.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+`) VALUES (`+clientValues+`)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, redirect_uris = excluded.redirect_uris, application_type = excluded.application_type,
 		client_uri = excluded.client_uri, software_id = excluded.software_id, software_version = excluded.software_version, auth_method = excluded.auth_method,
 		jwks = excluded.jwks, jwks_uri = excluded.jwks_uri, grant_types = excluded.grant_types, id_token_alg = excluded.id_token_alg,
-		post_logout_redirect_uris = excluded.post_logout_redirect_uris, dpop_bound = excluded.dpop_bound, push_required = excluded.push_required, deleted_at = NULL WHERE clients.origin = excluded.origin`,
-		clientRow(c)...)
+		post_logout_redirect_uris = excluded.post_logout_redirect_uris, dpop_bound = excluded.dpop_bound, push_required = excluded.push_required, deleted_at = NULL
+		WHERE clients.origin = excluded.origin AND clients.disabled_at IS NULL`,
+		clientRow(c)...))
 	if err != nil {
 		return fmt.Errorf("keeping client %s: %w", c.ID, err)
+	}
+	if kept {
+		return nil
+	}
+	if there, err := d.RegisteredClient(ctx, c.ID); err == nil && !there.DisabledAt.IsZero() {
+		return client.ErrDisabled
 	}
 	return nil
 }
@@ -217,7 +252,8 @@ func (d *DB) CreateInitialToken(ctx context.Context, t client.InitialToken) erro
 // UseInitialToken implements client.Store. The use is one guarded statement; its row count is the verdict.
 func (d *DB) UseInitialToken(ctx context.Context, hash string, now time.Time, prepare func(client.InitialToken) (client.Client, audit.Event, error)) (made client.Client, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
-		used, err := changed(tx.ExecContext(ctx, "UPDATE initial_tokens SET uses = uses - 1 WHERE hash = $1 AND uses > 0 AND expires_at > $2", hash, moment(now)))
+		used, err := changed(tx.ExecContext(ctx, `UPDATE initial_tokens SET uses = uses - 1 WHERE hash = $1 AND uses > 0 AND expires_at > $2
+			AND EXISTS (SELECT 1 FROM tenants t WHERE t.id = initial_tokens.tenant_id AND t.suspended_at IS NULL)`, hash, moment(now)))
 		if err != nil {
 			return fmt.Errorf("using an initial access token: %w", err)
 		}

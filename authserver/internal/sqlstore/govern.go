@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,6 +24,43 @@ func (d *DB) alone(ctx context.Context, tx *sql.Tx) error {
 		return fmt.Errorf("waiting to change who may what: %w", err)
 	}
 	return nil
+}
+
+// issuing is the key of PostgreSQL's advisory lock that transactions share which issue something on the strength of a grant, in this database.
+const issuing = 0x6761746569737375
+
+// stopIssuing waits for the transactions that issue something and began before, and holds off others until this one ends: whatever it changes, they have read
+// neither half of it. On SQLite the transaction has the only write lock anyway.
+func (d *DB) stopIssuing(ctx context.Context, tx *sql.Tx) error {
+	if d.own == "" {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(issuing)); err != nil {
+		return fmt.Errorf("waiting for what is being issued: %w", err)
+	}
+	return nil
+}
+
+// issue shares the lock of those that issue something. What follows must read who may what by another statement, which sees what was changed while it waited.
+func (d *DB) issue(ctx context.Context, tx *sql.Tx) error {
+	if d.own == "" {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock_shared($1)", int64(issuing)); err != nil {
+		return fmt.Errorf("waiting to issue: %w", err)
+	}
+	return nil
+}
+
+// active says whether a client is registered and not disabled, and a tenant not suspended. It is asked after issue.
+func active(ctx context.Context, tx *sql.Tx, clientID, tenantID string) (bool, error) {
+	var one int
+	err := tx.QueryRowContext(ctx, `SELECT 1 FROM clients c, tenants t
+		WHERE c.id = $1 AND c.deleted_at IS NULL AND c.disabled_at IS NULL AND t.id = $2 AND t.suspended_at IS NULL`, clientID, tenantID).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // inside is the database as a transaction sees it; all that is done to it is part of that.

@@ -9,16 +9,21 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
 var _ grant.Store = (*DB)(nil)
 
-const grantColumns = "g.id, g.tenant_id, g.client_id, g.user_id, g.resource, g.scopes, g.created_at, g.ended_at, g.end_reason, g.signed_in_at, g.asserted_by, g.asserted_at, g.derived_from"
+const grantColumns = "g.id, g.tenant_id, g.client_id, g.user_id, g.resource, g.scopes, g.created_at, g.ended_at, g.end_reason, g.signed_in_at, g.asserted_by, g.asserted_at, g.derived_from, " + suspended
+
+// suspended says of a grant whether its client is disabled or its tenant suspended.
+const suspended = `(EXISTS (SELECT 1 FROM clients sc WHERE sc.id = g.client_id AND sc.disabled_at IS NOT NULL)
+	OR EXISTS (SELECT 1 FROM tenants st WHERE st.id = g.tenant_id AND st.suspended_at IS NOT NULL))`
 
 // grantRow is where a grant's columns are scanned into.
 func grantRow(g *grant.Grant, userID *sql.NullString) []any {
 	return []any{&g.ID, &g.TenantID, &g.ClientID, userID, &g.Resource, (*list)(&g.Scopes), (*moment)(&g.CreatedAt), (*moment)(&g.EndedAt), &g.EndReason,
-		(*moment)(&g.SignedInAt), &g.AssertedBy, (*moment)(&g.AssertedAt), &g.DerivedFrom}
+		(*moment)(&g.SignedInAt), &g.AssertedBy, (*moment)(&g.AssertedAt), &g.DerivedFrom, &g.Suspended}
 }
 
 func scanGrant(r interface{ Scan(...any) error }) (grant.Grant, error) {
@@ -87,6 +92,9 @@ func (d *DB) MachineGrant(ctx context.Context, clientID, resource string) (grant
 // PutMachineGrant implements grant.Store. The unique index on living machine grants decides who is first.
 func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) (living grant.Grant, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
+		if err := d.mayIssue(ctx, tx, g, grant.ErrSuspended); err != nil {
+			return err
+		}
 		made, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, resource, scopes, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`, g.ID, g.TenantID, g.ClientID, g.Resource, list(g.Scopes), moment(g.CreatedAt)))
 		if err != nil {
@@ -123,6 +131,7 @@ func (d *DB) EndGrant(ctx context.Context, id string, at time.Time, reason strin
 func (d *DB) LeftAlive(ctx context.Context, limit int) ([]string, error) {
 	rows, err := d.read.QueryContext(ctx, `
 		SELECT g.id FROM clients c JOIN grants g ON g.client_id = c.id WHERE c.deleted_at IS NOT NULL AND g.ended_at IS NULL
+		UNION SELECT g.id FROM tenants t JOIN grants g ON g.tenant_id = t.id WHERE t.deleted_at IS NOT NULL AND g.ended_at IS NULL
 		UNION SELECT g.id FROM users u JOIN grants g ON g.user_id = u.id WHERE u.disabled AND g.ended_at IS NULL
 		UNION SELECT g.id FROM grants g WHERE g.user_id IS NOT NULL AND g.ended_at IS NULL
 			AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = g.user_id AND m.tenant_id = g.tenant_id)
@@ -146,6 +155,33 @@ func (d *DB) LeftAlive(ctx context.Context, limit int) ([]string, error) {
 	return ids, rows.Err()
 }
 
+// SuspendedSince implements grant.Store.
+func (d *DB) SuspendedSince(ctx context.Context, t time.Time) (map[revocation.Subject]time.Time, error) {
+	since := map[revocation.Subject]time.Time{}
+	for query, subject := range map[string]func(string) revocation.Subject{
+		"SELECT id, disabled_at FROM clients WHERE disabled_at >= $1":   revocation.Client,
+		"SELECT id, suspended_at FROM tenants WHERE suspended_at >= $1": revocation.Tenant,
+	} {
+		rows, err := d.read.QueryContext(ctx, query, moment(t))
+		if err != nil {
+			return nil, fmt.Errorf("reading what is suspended: %w", err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id string
+			var at moment
+			if err := rows.Scan(&id, &at); err != nil {
+				return nil, err
+			}
+			since[subject(id)] = time.Time(at)
+		}
+		if err := rows.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return since, nil
+}
+
 // EndedSince implements grant.Store.
 func (d *DB) EndedSince(ctx context.Context, t time.Time) (map[string]time.Time, error) {
 	rows, err := d.read.QueryContext(ctx, "SELECT id, ended_at FROM grants WHERE ended_at >= $1", moment(t))
@@ -165,12 +201,27 @@ func (d *DB) EndedSince(ctx context.Context, t time.Time) (map[string]time.Time,
 	return ended, rows.Err()
 }
 
+// mayIssue lets a transaction keep a grant, or says refused when its client is gone or disabled or its tenant suspended.
+func (d *DB) mayIssue(ctx context.Context, tx *sql.Tx, g grant.Grant, refused error) error {
+	if err := d.issue(ctx, tx); err != nil {
+		return err
+	}
+	ok, err := active(ctx, tx, g.ClientID, g.TenantID)
+	if err != nil {
+		return fmt.Errorf("asking whether client %s may act for tenant %s: %w", g.ClientID, g.TenantID, err)
+	}
+	if !ok {
+		return refused
+	}
+	return nil
+}
+
 // alive holds a grant until the transaction ends, or says that it has ended. On PostgreSQL the row's share lock makes an end wait for this
 // transaction, or this transaction see the end: READ COMMITTED asks the condition again after the wait. On SQLite the transaction has the only
-// write lock anyway.
+// write lock anyway. A grant that is suspended counts as ended; whoever asks has called issue before, so that it stays as it is.
 func (d *DB) alive(ctx context.Context, tx *sql.Tx, id string) (bool, error) {
 	var one int
-	err := tx.QueryRowContext(ctx, "SELECT 1 FROM grants WHERE id = $1 AND ended_at IS NULL"+d.share, id).Scan(&one)
+	err := tx.QueryRowContext(ctx, "SELECT 1 FROM grants g WHERE g.id = $1 AND g.ended_at IS NULL AND NOT "+suspended+d.share, id).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
@@ -18,6 +19,9 @@ var _ issuer.Store = (*DB)(nil)
 // PutCode implements issuer.Store.
 func (d *DB) PutCode(ctx context.Context, g grant.Grant, c issuer.Code, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
+		if err := d.mayIssue(ctx, tx, g, grant.ErrSuspended); err != nil {
+			return err
+		}
 		if g.DerivedFrom != "" {
 			if alive, err := d.alive(ctx, tx, g.DerivedFrom); err != nil || !alive {
 				return cmp.Or(err, issuer.ErrSpent)
@@ -92,9 +96,12 @@ func (d *DB) Rotate(ctx context.Context, hash string, at time.Time, next issuer.
 
 // spend marks a code or refresh token used, in one guarded statement whose row count is the verdict.
 func (d *DB) spend(ctx context.Context, tx *sql.Tx, table, hash string, at time.Time) error {
-	grantID := ""
-	row := tx.QueryRowContext(ctx, "UPDATE "+table+" SET used_at = $2 WHERE hash = $1 AND used_at IS NULL RETURNING grant_id", hash, moment(at))
-	if err := row.Scan(&grantID); err != nil {
+	grantID, returning := "", "grant_id, 0"
+	if d.own != "" { // see issue: here it costs no statement of its own
+		returning = "grant_id, CASE WHEN pg_advisory_xact_lock_shared(" + strconv.Itoa(issuing) + ") IS NULL THEN 0 ELSE 1 END"
+	}
+	row := tx.QueryRowContext(ctx, "UPDATE "+table+" SET used_at = $2 WHERE hash = $1 AND used_at IS NULL RETURNING "+returning, hash, moment(at))
+	if err := row.Scan(&grantID, new(int)); err != nil {
 		return none(err, issuer.ErrSpent)
 	}
 	alive, err := d.alive(ctx, tx, grantID)

@@ -39,11 +39,11 @@ func sweeps(k job.Keeping) map[string]sweep {
 		},
 		// What is compared of a client is its row's own, which is looked at anew when this has waited for somebody: a shared one may have been registered again.
 		"unused-clients": {
-			table: "clients", key: "id", along: "c.created_at", keep: time.Hour, due: ofThemselves + " AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id)",
+			table: "clients", key: "id", along: "c.created_at", keep: time.Hour, due: ofThemselves + " AND c.disabled_at IS NULL AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id)",
 		},
 		"idle-clients": {
 			table: "clients", key: "id", along: "c.created_at", keep: k.Clients,
-			due: ofThemselves + ` AND c.deleted_at IS NULL
+			due: ofThemselves + ` AND c.deleted_at IS NULL AND c.disabled_at IS NULL
 				AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id AND (g.ended_at IS NULL OR g.ended_at > {past}))`,
 			set: "deleted_at = $1, secret_hash = '', old_secret_hash = '', manage_hash = ''",
 		},

@@ -69,6 +69,9 @@ func (d *DB) Subject(ctx context.Context, issuer, subject string) (userID string
 // Assert implements issuer.Store. That an assertion counts once is the row count of one statement; which grant is the living one, the unique index decides.
 func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e audit.Event) (kept grant.Grant, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
+		if err := d.mayIssue(ctx, tx, g, grant.ErrSuspended); err != nil {
+			return err
+		}
 		var there int // held until the end: whoever ends the trust meanwhile finds the grant, or this finds the trust ended
 		if err := tx.QueryRowContext(ctx, "SELECT 1 FROM trusted_issuers WHERE issuer = $1 AND tenant_id = $2"+d.share, a.Issuer, g.TenantID).Scan(&there); err != nil {
 			return none(err, trust.ErrNotFound)

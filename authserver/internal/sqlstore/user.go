@@ -206,7 +206,7 @@ func (d *DB) Memberships(ctx context.Context, userID string) ([]user.Membership,
 		return m, err
 	}, `SELECT t.id, t.name, r.name, r.scopes, r.admin FROM memberships m
 		JOIN users u ON u.id = m.user_id AND NOT u.disabled
-		JOIN tenants t ON t.id = m.tenant_id
+		JOIN tenants t ON t.id = m.tenant_id AND t.suspended_at IS NULL
 		JOIN roles r ON r.tenant_id = m.tenant_id AND r.name = m.role
 		WHERE m.user_id = $1 ORDER BY t.id`, userID)
 }

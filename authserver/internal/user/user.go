@@ -102,6 +102,7 @@ type Store interface {
 	PutMember(ctx context.Context, tenantID, userID, role string) error
 	// RemoveMember takes the user out of a tenant, or answers ErrNotFound; *Lockout when the tenant would lose its last admin.
 	RemoveMember(ctx context.Context, tenantID, userID string) error
-	// Memberships returns where the user belongs, in the order of tenant ids; none is an empty slice. A disabled or unknown user belongs nowhere.
+	// Memberships returns where the user belongs, in the order of tenant ids; none is an empty slice. A disabled or unknown user belongs nowhere, and nobody to
+	// a tenant that is suspended.
 	Memberships(ctx context.Context, userID string) ([]Membership, error)
 }
