@@ -41,7 +41,7 @@ func TestCompletion(t *testing.T) {
 	folder := onPath(t)
 	for _, row := range []struct{ line, want string }{
 		{"gatehouse ten", "tenant"},
-		{"gatehouse tenant ", "create list show rename"},
+		{"gatehouse tenant ", "create list show rename suspend resume delete"},
 		{"gatehouse rollout s", "set"},
 		{"gatehouse client create --redirect", "--redirect-uri"},
 		{"gatehouse grant revoke --rea", "--reason"},

@@ -170,7 +170,7 @@ func (d *Door) DeleteUser(ctx context.Context, s DeletionSpec) (done UserDeleted
 				return cmp.Or(unread, err)
 			}
 			done.ID = s.User
-			return in.endPerson(ctx, grant.Filter{UserID: s.User}, grant.ReasonDeleted)
+			return in.endAll(ctx, grant.Filter{UserID: s.User}, grant.ReasonDeleted)
 		}
 		if err != nil {
 			return err
@@ -185,7 +185,7 @@ func (d *Door) DeleteUser(ctx context.Context, s DeletionSpec) (done UserDeleted
 		if err := registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).DeleteUser(ctx, u.ID, d.now()))); err != nil {
 			return err
 		}
-		return in.endPerson(ctx, grant.Filter{UserID: u.ID}, grant.ReasonDeleted)
+		return in.endAll(ctx, grant.Filter{UserID: u.ID}, grant.ReasonDeleted)
 	})
 	if d.Erase != nil && err == nil {
 		err = d.Erase(ctx)
