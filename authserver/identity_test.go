@@ -15,6 +15,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 )
@@ -534,5 +535,31 @@ func TestSigningOutFromElsewhere(t *testing.T) {
 	}
 	if h.Log.Contains(hint) {
 		t.Error("the log holds the id token")
+	}
+}
+
+// email_verified is true where the operator said so, and absent elsewhere.
+func TestAnAddressThatTheOperatorVerified(t *testing.T) {
+	h := openHouse(t)
+	a := h.relyingParty()
+	for _, row := range []struct {
+		email string
+		want  any
+	}{{"dora@acme.example", true}, {"emil@acme.example", nil}} {
+		spec := admin.UserSpec{Email: row.email, Verified: row.want != nil, Password: password, Tenant: "acme"}
+		_, _, err := h.Server.Operator().CreateUser(t.Context(), spec)
+		must(t, err)
+		_, answer := a.token(redemption(h.person(row.email).approve(a.identification("email")).Get("code")))
+		if body := h.identified(answer["id_token"].(string), "RS256"); body["email"] != row.email || body["email_verified"] != row.want {
+			t.Errorf("the id token of %s has %v and %v, want email_verified %v", row.email, body["email"], body["email_verified"], row.want)
+		}
+		if _, info := h.userInfo(answer["access_token"].(string)); info["email"] != row.email || info["email_verified"] != row.want {
+			t.Errorf("userinfo of %s: %v, want email_verified %v", row.email, info, row.want)
+		}
+		narrow := h.person(row.email).approve(a.identification("profile"))
+		_, answer = a.token(redemption(narrow.Get("code")))
+		if body := h.identified(answer["id_token"].(string), "RS256"); body["email_verified"] != nil {
+			t.Errorf("without the scope email: %v", body)
+		}
 	}
 }

@@ -63,6 +63,7 @@ func rolePut(fs *flag.FlagSet) action {
 func userCreate(fs *flag.FlagSet) action {
 	s := authserver.UserSpec{}
 	fs.StringVar(&s.Email, "email", "", "`address` with which the person signs in")
+	fs.BoolVar(&s.Verified, "verified", false, "you have verified that the address is the person's: clients that may read it get email_verified")
 	fs.StringVar(&s.Name, "name", "", "`name` for people (default what stands before the @)")
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant to which the person belongs (default none yet)")
 	fs.StringVar(&s.Role, "role", authserver.RoleReader, "`role` in that tenant")

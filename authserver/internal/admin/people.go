@@ -22,6 +22,7 @@ const minPassword = 15
 // UserSpec says which person to make.
 type UserSpec struct {
 	Email    string
+	Verified bool   // the operator has verified that the address is the person's: clients get email_verified
 	Name     string // for people; empty means what stands before the @
 	Password string // empty means a random one
 	Operator bool   // may use the operator's door
@@ -31,7 +32,7 @@ type UserSpec struct {
 
 // CreateUser makes a person with a local account, and returns the password if it was made here: it is shown this once, only its hash is kept.
 func (d *Door) CreateUser(ctx context.Context, s UserSpec) (u user.User, password string, err error) {
-	u = user.User{ID: user.NewID(), Operator: s.Operator, CreatedAt: d.now()}
+	u = user.User{ID: user.NewID(), Operator: s.Operator, EmailVerified: s.Verified, CreatedAt: d.now()}
 	if u.Email, err = user.Normalize(s.Email); err != nil {
 		return user.User{}, "", refuse("give it as ann@acme.example", "%q is not an e-mail address", s.Email)
 	}
@@ -60,6 +61,9 @@ func (d *Door) CreateUser(ctx context.Context, s UserSpec) (u user.User, passwor
 		address, err := in.vault().SealUnder(u.AuditKey, u.ID, u.Email)
 		if err != nil {
 			return err
+		}
+		if u.EmailVerified {
+			address += " (verified)"
 		}
 		if err := in.record(ctx, audit.Event{Action: "user.create", Target: u.ID, Detail: address}); err != nil {
 			return err

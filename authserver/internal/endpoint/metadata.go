@@ -97,7 +97,7 @@ func (d *Door) publish(of []issuer.Resource) (*published, error) {
 	},
 		UserInfoEndpoint: e.Issuer + UserInfoPath, EndSessionEndpoint: e.Issuer + LogoutPath,
 		SubjectTypesSupported: []string{"public"}, IDTokenSigningAlgValuesSupported: d.IDTokenAlgorithms(),
-		ClaimsSupported:       []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "tenant_id", "name", "email"},
+		ClaimsSupported:       []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "tenant_id", "name", "email", "email_verified"},
 		PromptValuesSupported: []string{"none", "login", "consent", "select_account"},
 	}
 	seen := map[string]bool{}

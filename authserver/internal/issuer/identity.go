@@ -75,12 +75,13 @@ type identityClaims struct {
 	Person
 }
 
-// Person is what a client learns of somebody, as far as it may (OpenID Connect Core §5.1). There is no email_verified: an operator wrote the address down, and
-// nobody has sent anything there.
+// Person is what a client learns of somebody, as far as it may (OpenID Connect Core section 5.1).
+// email_verified is there only where the operator said so: this server sends no mail.
 type Person struct {
 	TenantID string `json:"tenant_id"`
 	Name     string `json:"name,omitempty"`
 	Email    string `json:"email,omitempty"`
+	Verified bool   `json:"email_verified,omitempty"`
 }
 
 func personOf(u user.User, tenantID string, scopes []string) Person {
@@ -89,7 +90,7 @@ func personOf(u user.User, tenantID string, scopes []string) Person {
 		p.Name = u.Name
 	}
 	if slices.Contains(scopes, ScopeEmail) {
-		p.Email = u.Email
+		p.Email, p.Verified = u.Email, u.EmailVerified
 	}
 	return p
 }

@@ -11,12 +11,12 @@ import (
 
 var _ user.Store = (*DB)(nil)
 
-const userColumns = "id, email, name, password_hash, operator, disabled, sessions_ended, created_at"
+const userColumns = "id, email, name, password_hash, operator, disabled, sessions_ended, created_at, email_verified"
 
 // CreateUser implements user.Store.
 func (d *DB) CreateUser(ctx context.Context, u user.User) error {
-	_, err := d.write.ExecContext(ctx, "INSERT INTO users ("+userColumns+", audit_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-		u.ID, u.Email, u.Name, u.PasswordHash, u.Operator, u.Disabled, u.SessionsEnded, moment(u.CreatedAt), append([]byte{}, u.AuditKey...))
+	_, err := d.write.ExecContext(ctx, "INSERT INTO users ("+userColumns+", audit_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+		u.ID, u.Email, u.Name, u.PasswordHash, u.Operator, u.Disabled, u.SessionsEnded, moment(u.CreatedAt), u.EmailVerified, append([]byte{}, u.AuditKey...))
 	if taken(err) {
 		return user.ErrExists
 	}
@@ -40,7 +40,7 @@ func (d *DB) UserByEmail(ctx context.Context, email string) (user.User, error) {
 
 func scanUser(r interface{ Scan(...any) error }) (user.User, error) {
 	var u user.User
-	err := r.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.Operator, &u.Disabled, &u.SessionsEnded, (*moment)(&u.CreatedAt))
+	err := r.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.Operator, &u.Disabled, &u.SessionsEnded, (*moment)(&u.CreatedAt), &u.EmailVerified)
 	return u, err
 }
 

@@ -18,12 +18,14 @@ const Prefix = "usr_"
 
 // User is a person with a local account.
 type User struct {
-	ID           string // "usr_" and 128 random bits; the sub of their tokens
-	Email        string // as Normalize writes it; what people sign in with
-	Name         string
-	PasswordHash string // argon2id; empty means that no password opens this account
-	Operator     bool   // may use the operator's door
-	Disabled     bool
+	ID    string // "usr_" and 128 random bits; the sub of their tokens
+	Email string // as Normalize writes it; what people sign in with
+	// EmailVerified says that the operator has verified that the address is the person's.
+	EmailVerified bool
+	Name          string
+	PasswordHash  string // argon2id; empty means that no password opens this account
+	Operator      bool   // may use the operator's door
+	Disabled      bool
 	// SessionsEnded counts how often all of the person's sessions were ended: one that began under another count is nobody's.
 	SessionsEnded int64
 	// AuditKey is the key under which audit records say what is personal, wrapped; see package personal. It is written by CreateUser, and read by Store.AuditKey alone.
