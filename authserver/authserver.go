@@ -153,7 +153,7 @@ func (s *Server) engine(fetcher *cimd.Fetcher, assertions *assertion.Checker) *i
 		Documents: s.documents(fetcher), Ahead: b.ahead,
 		Issuer: c.Issuer, Resources: b.resources,
 		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.ring.Secret(),
-		Trust: b.sql, Identities: assertions, Listed: b.settler.Listed, Audit: b.sql, Issued: s.issued.Record, Refusals: s.refusals,
+		Trust: b.sql, Identities: assertions, Listed: b.settler.Listed, Suspended: b.suspended, Audit: b.sql, Issued: s.issued.Record, Refusals: s.refusals,
 		Proofs: &dpop.Checker{
 			Used: b.proofs, Nonces: &dpop.Nonces{Key: b.nonces}, NonceRequired: c.DPoPNonce == dpop.NonceRequired, Window: c.DPoPWindow, Since: b.since, Now: s.deps.Now,
 		},

@@ -26,6 +26,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/outage"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/token"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
@@ -123,7 +124,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	watch := &recent.Watch{Changes: b.sql.Changes}
 	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql, Watch: watch}, &recent.Tenants{Store: b.sql, Watch: watch}, &recent.Grants{Store: b.sql, Watch: watch}
 	b.follower = revocation.NewReplica(revocation.ReplicaOptions{Feed: b.list, Now: d.Now})
-	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, b.hear(d.Ended)}, TokenLife: remembrance, Now: d.Now, WithdrawnSince: b.ring.WithdrawnSince}
+	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, b.hear(d.Ended)}, TokenLife: remembrance, Now: d.Now, Listed: b.follower.Knows, WithdrawnSince: b.ring.WithdrawnSince}
 	b.settler = &grant.Settler{Ledger: b.ledger, List: b.follower, Now: d.Now}
 	return b, nil
 }
@@ -266,6 +267,12 @@ func (b *backends) hear(tell func(grantID string, until time.Time)) func(grantID
 			tell(grantID, until)
 		}
 	}
+}
+
+// suspended says whether the list refuses a token because it was issued before its client was disabled, or its tenant suspended.
+func (b *backends) suspended(c token.Claims) bool {
+	return b.follower.Suspended(revocation.Client(c.ClientID), c.IssuedAt) || b.follower.Suspended(revocation.Client(c.GrantClientID), c.IssuedAt) ||
+		b.follower.Suspended(revocation.Tenant(c.TenantID), c.IssuedAt)
 }
 
 // told is a list, and somebody in this process who is told what is put on it.

@@ -2,12 +2,14 @@ package authserver_test
 
 import (
 	"net/http"
+	"net/url"
 	"testing"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -160,4 +162,47 @@ func TestAssertionRenewsNoGrantThatIsOnTheList(t *testing.T) {
 	h.Clock.step(2 * time.Second)
 	status, answer = a.token(asserting(p.lets(a, nil)))
 	wantError(t, "another assertion", status, answer, 400, "invalid_grant")
+}
+
+// E4: a machine client whose own revocation was interrupted may begin anew when it is completed; one whose grant somebody else's interrupted revocation ended may not,
+// even if it revokes it once more itself.
+func TestAMachinesInterruptedRevocation(t *testing.T) {
+	for _, own := range []bool{true, false} {
+		t.Run(map[bool]string{true: "its own", false: "the operator's"}[own], func(t *testing.T) {
+			h := openHouse(t)
+			m, credentials := h.machine("acme", "customers:read"), url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}}
+			_, answer := m.token(credentials)
+			access := answer["access_token"].(string)
+			_, body := claims(t, access)
+			mend := h.breakRevocation()
+			if own {
+				if status, answer := m.asks("/oauth2/revoke", "token", access); status != http.StatusServiceUnavailable {
+					t.Fatalf("got %d %v, want 503", status, answer)
+				}
+			} else if _, err := h.Server.Operator().RevokeGrants(t.Context(), admin.GrantSelection{ID: body["grant_id"].(string)}); err == nil {
+				t.Fatal("revoked while SQL refuses")
+			}
+			_ = h.Server.Settle(t.Context())
+			status, answer := m.token(credentials)
+			wantError(t, "until it is completed", status, answer, 400, "unauthorized_client")
+			mend()
+			if !own { // it tries to make the revocation its own
+				if status, answer := m.asks("/oauth2/revoke", "token", access); status != 200 {
+					t.Fatalf("got %d %v, want 200", status, answer)
+				}
+			}
+			h.Clock.step(11 * time.Second)
+			must(t, h.Server.Settle(t.Context()))
+			status, answer = m.token(credentials)
+			if own {
+				if status != 200 {
+					t.Errorf("completed: got %d %v, want a token of a new grant", status, answer)
+				} else if _, next := claims(t, answer["access_token"].(string)); next["grant_id"] == body["grant_id"] {
+					t.Error("its token is of the revoked grant")
+				}
+				return
+			}
+			wantError(t, "completed", status, answer, 400, "unauthorized_client")
+		})
+	}
 }

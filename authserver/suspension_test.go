@@ -179,6 +179,41 @@ func TestADisabledClientGetsNothing(t *testing.T) {
 	}
 }
 
+// A token that a client got on the strength of another's grant is refused when either of the two is disabled: also by the issuer, when somebody asks about it.
+func TestADisabledServersTokens(t *testing.T) {
+	h := openHouse(t, withBilling)
+	o, list, a := h.Server.Operator(), h.resource(), h.keeper()
+	access, _ := a.tokens(h.person("ann@acme.example"), "customers:read")
+	server := func(resource string) app {
+		c, secret, err := o.CreateClient(t.Context(), admin.ClientSpec{Name: resource, Resource: resource, Scopes: []string{"customers:read"}})
+		must(t, err)
+		return app{h, c.ID, secret}
+	}
+	passing, billing := server(resourceURI), server(billingURI)
+	status, answer := passing.token(exchanging(access, "resource", billingURI))
+	if status != 200 {
+		t.Fatalf("passing on: got %d %v", status, answer)
+	}
+	passed := answer["access_token"].(string)
+	active := func() bool {
+		t.Helper()
+		_, answer := h.post("/oauth2/introspect", "application/x-www-form-urlencoded", url.Values{"token": {passed}}.Encode(), basicAuth(billing.ID, billing.Secret))
+		return answer["active"] == true
+	}
+	if !active() || !accepted(t, list, passed) {
+		t.Fatal("refused before")
+	}
+	must(t, o.DisableClient(t.Context(), passing.ID))
+	if active() || accepted(t, list, passed) {
+		t.Error("a token of the disabled server is accepted, or introspected as active")
+	}
+	status, answer = billing.token(exchanging(passed, "resource", resourceURI))
+	wantError(t, "passing it on further", status, answer, 400, "invalid_request")
+	if !accepted(t, list, access) {
+		t.Error("the caller's own token is refused, too")
+	}
+}
+
 // What a client says of itself, or its document, and what is cleared away, enables nobody.
 func TestADisabledClientStaysDisabled(t *testing.T) {
 	h := openHouse(t)
@@ -467,6 +502,49 @@ func TestNothingIsIssuedAfterASuspension(t *testing.T) {
 				for _, access := range got {
 					if accepted(t, list, access) {
 						t.Error("a token that was issued while it was disabled is accepted")
+					}
+				}
+			})
+		}
+	}
+}
+
+// Another replica, which remembers the client and the tenant, refuses too, within the time that any change takes; and what it issued until then is refused by
+// resource servers.
+func TestOtherReplicasHearOfASuspension(t *testing.T) {
+	for name, deployment := range deployments {
+		for what, stop := range map[string]func(*authserver.Server, string) error{
+			"disabled":  func(s *authserver.Server, id string) error { return s.Operator().DisableClient(t.Context(), id) },
+			"suspended": func(s *authserver.Server, _ string) error { return s.Operator().SuspendTenant(t.Context(), "acme") },
+		} {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				h := openHouse(t, deployment(t))
+				list, m, first := h.resource(), h.machine("acme", "customers:read"), h.Server
+				a, ann := h.register(map[string]any{}), h.person("ann@acme.example")
+				_, refresh := a.tokens(ann, "customers:read")
+				other := h.process()
+				t.Cleanup(func() { other.Close() })
+				handler := other.Handler()
+				h.handler.Store(&handler)
+				credentials := url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}}
+				if status, answer := m.token(credentials); status != 200 {
+					t.Fatalf("before: got %d %v", status, answer)
+				}
+				must(t, stop(first, m.ID))
+				if what == "suspended" { // what hangs from a grant is asked of SQL each time
+					status, answer := a.token(refreshment(refresh))
+					wantError(t, "renewing at once", status, answer, 400, "access_denied")
+				}
+				for deadline := time.Now().Add(time.Minute); ; {
+					status, answer := m.token(credentials)
+					if status != 200 {
+						break
+					}
+					if accepted(t, list, answer["access_token"].(string)) {
+						t.Fatal("a token that was issued afterwards is accepted")
+					}
+					if time.Now().After(deadline) {
+						t.Fatal("the other replica goes on")
 					}
 				}
 			})

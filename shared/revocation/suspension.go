@@ -46,7 +46,16 @@ func readSuspension(id string) (s Suspension, ok bool) {
 	return Suspension{Subject{fields[2], fields[3]}, time.Unix(at, 0), time.Unix(before, 0)}, err1 == nil && err2 == nil
 }
 
-// IsGrant says whether an entry of the list is a grant, and not a key or a suspension.
+// ByClientID is the entry that stands before a grant's when its own client revokes it, so that whoever completes an
+// interrupted revocation knows whose it was.
+func ByClientID(grantID string) string { return "client-revoked:" + grantID }
+
+// IsGrant says whether an entry of the list is a grant, and not a key, a suspension or ByClientID.
 func IsGrant(id string) bool {
-	return !strings.HasPrefix(id, suspended) && !strings.HasPrefix(id, KeyID(""))
+	for _, prefix := range []string{suspended, KeyID(""), ByClientID("")} {
+		if strings.HasPrefix(id, prefix) {
+			return false
+		}
+	}
+	return true
 }

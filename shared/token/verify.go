@@ -158,6 +158,9 @@ func parseClaims(payload []byte) (Claims, error) {
 	if value, there := members["nbf"]; there && strictjson.Unmarshal(value, (*date)(&c.NotBefore)) != nil {
 		return c, fmt.Errorf("%w: nbf", ErrClaims)
 	}
+	if value, there := members["grant_client_id"]; there && (strictjson.Unmarshal(value, &c.GrantClientID) != nil || c.GrantClientID == "") {
+		return c, fmt.Errorf("%w: grant_client_id", ErrClaims)
+	}
 	if c.Audience, err = audience(members["aud"]); err != nil {
 		return c, err
 	}

@@ -98,6 +98,8 @@ type Ledger struct {
 	List      revocation.List
 	TokenLife time.Duration // the longest life of an access token, skew included: how long a grant stays on the list
 	Now       func() time.Time
+	// Listed says whether an entry is on the list, as far as this process has heard. Nil: it has heard of none.
+	Listed func(id string) bool
 	// WithdrawnSince returns the signing keys that were withdrawn at or after t, by kid, with when that was: they belong on the list as long as a grant does. Nil: none.
 	WithdrawnSince func(ctx context.Context, t time.Time) (map[string]time.Time, error)
 }
@@ -130,6 +132,17 @@ func (l *Ledger) end(ctx context.Context, actor Actor, id, reason string) error 
 		return fmt.Errorf("ending grant: %w", err)
 	}
 	now := l.Now().UTC().Truncate(time.Second)
+	// A machine client may begin anew after its own revocation, and after no other: see Store.MachineGrant. Whose an interrupted one was, the list says.
+	if own := revocation.ByClientID(id); reason == ReasonClient && g.UserID == "" && l.Listed != nil {
+		switch {
+		case !l.Listed(id):
+			if err := l.List.Add(ctx, own, now.Add(l.TokenLife)); err != nil {
+				return fmt.Errorf("ending grant %s: writing the list: %w", id, err)
+			}
+		case !l.Listed(own):
+			reason = ReasonInterrupted // somebody else's, which this one must not take the place of
+		}
+	}
 	if err := l.List.Add(ctx, id, now.Add(l.TokenLife)); err != nil {
 		return fmt.Errorf("ending grant %s: writing the list: %w", id, err)
 	}

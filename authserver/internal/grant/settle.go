@@ -78,5 +78,9 @@ func (l *Ledger) complete(ctx context.Context, id string) error {
 	if g.Ended() {
 		return nil
 	}
-	return l.End(ctx, "system", id, ReasonInterrupted)
+	reason := ReasonInterrupted
+	if l.Listed != nil && l.Listed(revocation.ByClientID(id)) {
+		reason = ReasonClient
+	}
+	return l.End(ctx, "system", id, reason)
 }

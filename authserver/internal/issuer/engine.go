@@ -68,7 +68,9 @@ type Settings struct {
 	Ledger    *grant.Ledger
 	// Listed says whether a grant is on the list of revoked grants, which it may be while SQL does not know of it yet: a revocation that was interrupted.
 	Listed func(grantID string) bool
-	Trust  trust.Store
+	// Suspended says whether the list refuses a token because it was issued before its client was disabled, or its tenant suspended.
+	Suspended func(token.Claims) bool
+	Trust     trust.Store
 	// Identities believes what identity providers assert.
 	Identities Identities
 	Keys       Signer

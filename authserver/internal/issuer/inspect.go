@@ -33,7 +33,7 @@ type Introspection struct {
 func (e *Engine) Introspect(ctx context.Context, c client.Client, raw string) (Introspection, error) {
 	if claims, err := e.believe(ctx, raw, 0); err == nil {
 		g, err := e.Grants.Grant(ctx, claims.GrantID)
-		if errors.Is(err, grant.ErrNotFound) || (err == nil && (e.ended(g) || claims.ClientID != c.ID && !receives(c, claims))) {
+		if errors.Is(err, grant.ErrNotFound) || (err == nil && (e.ended(g) || e.Suspended(claims) || claims.ClientID != c.ID && !receives(c, claims))) {
 			return Introspection{}, nil
 		}
 		if err != nil {

@@ -70,7 +70,7 @@ func (x *exchange) presented(ctx context.Context, form url.Values, name string) 
 		return shown{}, oauth.InvalidRequest(name + " is not a valid access token of this issuer: " + err.Error()) // one of package token's sentences
 	}
 	g, err := x.engine.Grants.Grant(ctx, claims.GrantID)
-	if errors.Is(err, grant.ErrNotFound) || err == nil && x.engine.ended(g) {
+	if errors.Is(err, grant.ErrNotFound) || err == nil && (x.engine.ended(g) || x.engine.Suspended(claims)) {
 		return shown{}, oauth.InvalidRequest("the permission behind " + name + " has ended")
 	}
 	if err != nil {

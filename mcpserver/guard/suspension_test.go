@@ -1,0 +1,42 @@
+package guard_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/token"
+)
+
+// Tokens of a suspended client or tenant that were issued before are refused, also remembered ones and those that a server got for the client; a token that is issued
+// later is accepted.
+func TestSuspendedTokens(t *testing.T) {
+	for what, subject := range map[string]revocation.Subject{
+		"a tenant": revocation.Tenant("acme"), "a client": revocation.Client("cli_agent"), "the client of a caller that was passed on": revocation.Client("cli_caller"),
+	} {
+		t.Run(what, func(t *testing.T) {
+			g := newGate(t)
+			sign := func(issued time.Time, change func(*token.Claims)) string {
+				c := g.issuer.Claims(resource, "read")
+				c.TenantID, c.ClientID, c.GrantClientID = "acme", "cli_agent", "cli_caller"
+				c.IssuedAt, c.Expires = issued.Unix(), issued.Add(10*time.Minute).Unix()
+				if change != nil {
+					change(&c)
+				}
+				return g.issuer.Sign(c)
+			}
+			at := g.now().Truncate(time.Second).Add(-time.Minute)
+			before, after := sign(at.Add(-time.Second), nil), sign(at, nil)
+			elsewhere := sign(at.Add(-time.Second), func(c *token.Claims) { c.TenantID, c.ClientID, c.GrantClientID = "globex", "cli_other", "" })
+			for _, raw := range []string{before, after, elsewhere} {
+				g.want(t, g.ask(raw), http.StatusNoContent)
+			}
+			s := revocation.Suspension{Subject: subject, At: at, Before: at}
+			must(t, g.list.Add(t.Context(), s.ID(), g.now().Add(time.Hour)))
+			g.want(t, g.ask(before), http.StatusUnauthorized)
+			g.want(t, g.ask(after), http.StatusNoContent)
+			g.want(t, g.ask(elsewhere), http.StatusNoContent)
+		})
+	}
+}
