@@ -85,7 +85,7 @@ func TestEachCallThroughTheServerIsProvable(t *testing.T) {
 		for _, row := range []struct {
 			raw, body string
 			want      int
-		}{{raw, readOne, 200}, {raw, readOne, 200}, {raw, makeTicket, 200}, {poor, readOne, 403}, {poor, makeTicket, 403}, {raw, strings.ReplaceAll(readOne, "read_customer", "no_such"), 200}} {
+		}{{raw, readOne, 200}, {raw, readOne, 200}, {raw, makeTicket, 200}, {poor, readOne, 403}, {poor, makeTicket, 403}, {raw, strings.ReplaceAll(readOne, "read_customer", "no_such"), 200}, {raw, strings.ReplaceAll(readOne, "cus_acme_1001", "cus_none"), 200}} {
 			if got, body := w.post(row.raw, row.body); got != row.want && !(got == 400 && row.want == 200) {
 				t.Fatalf("%s: got %d %s, want %d", row.body, got, body, row.want)
 			}
@@ -94,7 +94,7 @@ func TestEachCallThroughTheServerIsProvable(t *testing.T) {
 		if got, body := w.post(poor, makeTicket); got != 200 {
 			t.Fatalf("observed: got %d %s", got, body)
 		}
-		all := callRecords(t, o, audit.Filter{}, 9)
+		all := callRecords(t, o, audit.Filter{}, 10)
 		count := map[string]int{}
 		names := map[string]bool{}
 		ids := map[string]int{}
@@ -116,13 +116,14 @@ func TestEachCallThroughTheServerIsProvable(t *testing.T) {
 			}
 		}
 		want := map[string]int{
-			"tool.call read_customer ok": 2, "tool.call read_customer refused": 1, "tool.begin create_ticket ok": 2, "tool.call create_ticket ok": 1,
+			"tool.call read_customer ok": 2, "tool.call read_customer failed": 1, "tool.call read_customer refused": 1, "tool.begin create_ticket ok": 2, "tool.call create_ticket ok": 1,
 			"tool.call create_ticket refused": 1, "tool.call create_ticket observed": 1, "tool.call no_such refused": 1,
 		}
 		if fmt.Sprint(count) != fmt.Sprint(want) {
 			t.Errorf("got %v, want %v", count, want)
 		}
-		if len(names) != 1 || len(ids) != 2 {
+		if len(names) != 2 || // of two customers
+			len(ids) != 2 {
 			t.Errorf("the same arguments have the names %v; the calls that change something the ids %v", names, ids)
 		}
 		for id, n := range ids {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -88,6 +89,32 @@ func TestEachCallThroughTheGatewayIsProvable(t *testing.T) {
 				t.Errorf("got %v, want %v", got, want)
 			}
 		})
+	}
+}
+
+// A call that the tool says has failed is recorded as failed, also in a stream and with status 200.
+func TestACallThatFailsBehindTheGatewayIsRecordedAsFailed(t *testing.T) {
+	b := newBehind(t)
+	g := openGateOn(t, sqlite(t), crm(b.URL))
+	raw := g.token("crm", "acme", "read", "write")
+	for _, message := range []string{`"result":{"content":[],"isError":true}`, `"error":{"code":-32602,"message":"no"}`} {
+		for _, stream := range []bool{false, true} {
+			b.answers(func(w http.ResponseWriter, _ *http.Request, _ string) {
+				text := `{"jsonrpc":"2.0","id":7,` + message + `}`
+				w.Header().Set("Content-Type", "application/json")
+				if stream {
+					w.Header().Set("Content-Type", "text/event-stream")
+					text = "data: " + text + "\n\n"
+				}
+				io.WriteString(w, text)
+			})
+			if a := g.post("crm", raw, call("read_it")); a.status != 200 || !strings.Contains(a.body, message) {
+				t.Errorf("got %d %s", a.status, a.body)
+			}
+		}
+	}
+	if got, want := fmt.Sprint(g.records(4)), fmt.Sprint(map[string]int{"tool.call crm/read_it failed": 4}); got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -338,6 +339,9 @@ func (x *passage) post(body []byte) {
 		return
 	}
 	x.record.Passed = true
+	if d.Kind == KindTool && x.Record != nil {
+		x.w.failure = &message.Failure{}
+	}
 	if x.own != nil {
 		x.own.ServeMessage(x.w, x.r, &x.m, mcp.View{Caller: x.v.caller, Open: x.openTool})
 		return
@@ -444,19 +448,35 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 			return
 		}
 	}
-	if f := x.filter(streaming); f != nil {
-		if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+	f := x.filter(streaming)
+	if f == nil {
+		return
+	}
+	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		several := len(h["Content-Encoding"]) > 1
+		h.Del("Content-Encoding")
+		if _, asItIs := f.(*message.One); asItIs {
+			f = &message.Whole{Cut: x.one, Most: x.MaxAnswer} // so that a bomb is no half an answer
+		}
+		undone, known := message.Undo(ctx, coding, f)
+		if !known || several {
 			cancel()
-			h.Del("Content-Encoding")
 			const why = "the server compresses what was not asked for compressed"
 			x.w.note(why)
 			x.w.replace(http.StatusBadGateway, message.ErrorTo(x.m.ID, &message.Fault{Code: message.CodeInternal, Message: why}))
 			return
 		}
-		if _, asItIs := f.(*message.One); !asItIs {
-			h.Del("Content-Length")
-			h.Del("ETag")
-		}
-		x.w.through = f
+		f = undone
 	}
+	if _, asItIs := f.(*message.One); !asItIs {
+		h.Del("Content-Length")
+		h.Del("ETag")
+	}
+	x.w.through = f
+}
+
+// one is a message as it is; several are none.
+func (x *passage) one(raw []byte) (out []byte, drop bool) {
+	x.w.look(raw)
+	return raw, bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n\ufeff"), []byte("["))
 }

@@ -1,7 +1,6 @@
 package guard_test
 
 import (
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -436,38 +435,6 @@ func TestListsAreCutDown(t *testing.T) {
 	w := f.send(f.token("read"), `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen"}`, func(r *http.Request) {}) // MC-30
 	if strings.Contains(w.Body.String(), "/etc/") || w.Code == 200 && !strings.Contains(w.Body.String(), "/open/") {
 		t.Errorf("a listener: got %d %s, want to hear of what is open alone", w.Code, w.Body)
-	}
-}
-
-// What is compressed cannot be cut down, so nobody is asked for it; and who compresses all the same is not heard.
-func TestCompressedListsDoNotPass(t *testing.T) {
-	f := newFort(t)
-	raw := f.token("read")
-	for _, kind := range []string{"application/json", "text/event-stream"} {
-		text := allTools
-		if kind == "text/event-stream" {
-			text = "data: " + allTools + "\n\n"
-		}
-		for _, always := range []bool{false, true} {
-			f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) {
-				w.Header().Set("Content-Type", kind)
-				if !always && !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-					io.WriteString(w, text)
-					return
-				}
-				w.Header().Set("Content-Encoding", "gzip")
-				z := gzip.NewWriter(w)
-				io.WriteString(z, text)
-				z.Close()
-			}
-			w := f.send(raw, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip") })
-			switch {
-			case !always && (w.Code != 200 || !strings.Contains(w.Body.String(), "read_it") || strings.Contains(w.Body.String(), "secret")):
-				t.Errorf("%s by a server that compresses when asked: got %d %q, want the list cut down", kind, w.Code, w.Body)
-			case always && (w.Code != 502 || strings.Contains(w.Body.String(), "\x1f\x8b")):
-				t.Errorf("%s by a server that always compresses: got %d %q, want 502", kind, w.Code, w.Body)
-			}
-		}
 	}
 }
 

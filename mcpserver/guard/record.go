@@ -30,6 +30,8 @@ type Record struct {
 	CallID string
 	// Arguments names the arguments of a tool's call by a keyed hash (see Policy.ArgumentsKey). Empty: it had none.
 	Arguments string
+	// Failure is what the answer to a tool's call says of it, or that it was cut: "isError", "error" with its code, "cut". Empty: nothing.
+	Failure string
 	// Behind is why the handler behind refused the call that passed the rules; see RefuseCall. Empty: it did not.
 	Behind string
 	// Message is the body as it was read: not to be kept (arguments are people's data).
@@ -58,7 +60,7 @@ func refusalOf(d Decision) string {
 // What became of a request.
 const (
 	OutcomeOK       = "ok"
-	OutcomeFailed   = "failed"   // it passed, and the answer is an HTTP error
+	OutcomeFailed   = "failed"   // it passed, and the answer is an error, of HTTP, of JSON-RPC or of the tool
 	OutcomeObserved = "observed" // it passed, because the rules do not count yet
 	OutcomeRefused  = "refused"
 )
@@ -70,7 +72,7 @@ func (r *Record) Outcome() string {
 		return OutcomeRefused
 	case r.Refused != "":
 		return OutcomeObserved
-	case r.Status >= http.StatusBadRequest:
+	case r.Status >= http.StatusBadRequest, r.Failure != "":
 		return OutcomeFailed
 	}
 	return OutcomeOK
@@ -152,6 +154,7 @@ func (x *passage) tell(began time.Time) {
 	}
 	if x.Record != nil {
 		x.record.Status, x.record.Duration = x.w.status, time.Since(began)
+		x.record.Failure = x.w.why()
 		x.Record(x.record)
 	}
 }

@@ -16,14 +16,14 @@ import (
 
 const listenToTools = `{"jsonrpc":"2.0","id":"s","method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true}}}`
 
-// An answer that is replaced, because its server compresses it, is replaced while its stream is already watched and told: nothing more goes out, and nothing is written
+// An answer that is replaced, because its server compresses it in a way that is not known, is replaced while its stream is already watched and told: nothing more goes out, and nothing is written
 // beside the lock (run with -race).
 func TestAReplacedStreamIsToldNothing(t *testing.T) {
 	var streams guard.Streams
 	f := newFort(t, func(p *guard.Policy) { p.Streams = &streams })
 	f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		w.Header().Set("Content-Encoding", "gzip")
+		w.Header().Set("Content-Encoding", "br")
 		io.WriteString(w, "x")
 	}
 	raw := f.token("read")

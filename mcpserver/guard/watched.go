@@ -16,6 +16,7 @@ type watched struct {
 	http.ResponseWriter
 	begin   func() // called once, before the head goes out
 	through message.Filter
+	failure *message.Failure // looks at an answer of one message; nil: nobody asks
 	id      json.RawMessage  // of the message that is answered
 	note    func(why string) // says in the log why the answer was cut
 
@@ -24,6 +25,7 @@ type watched struct {
 	held   bool      // the head waits until the answer is whole, or known to be one message
 	headed bool      // the head is out
 	gone   bool      // nothing more goes out
+	short  bool      // the answer was cut
 	waits  bool      // nothing is told before the server's first message
 	due    []byte    // an event that is to be told
 	last   time.Time // when something went out
@@ -44,7 +46,7 @@ func (w *watched) WriteHeader(status int) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch w.through.(type) {
+	switch w.plain().(type) {
 	case *message.Whole, *message.One:
 		w.held = true
 	}
@@ -52,6 +54,14 @@ func (w *watched) WriteHeader(status int) {
 		w.head()
 		w.deliver()
 	}
+}
+
+// plain is the filter that the answer goes through when its coding is undone.
+func (w *watched) plain() message.Filter {
+	if c, ok := w.through.(*message.Coded); ok {
+		return c.Next
+	}
+	return w.through
 }
 
 // head sends the head. w.mu is held.
@@ -68,6 +78,10 @@ func (w *watched) Write(p []byte) (int, error) {
 	defer w.mu.Unlock()
 	if w.gone {
 		return 0, http.ErrHandlerTimeout
+	}
+	switch w.through.(type) {
+	case nil, *message.One:
+		w.look(p)
 	}
 	if w.through == nil {
 		return w.ResponseWriter.Write(p)
@@ -189,11 +203,33 @@ func (w *watched) end(why string) {
 			_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(endWithin)) // one that has no deadline is no connection
 			message.CutOff(w.ResponseWriter, w.id, why)
 		}
-		w.gone = true
+		w.gone, w.short = true, true
 		return
 	}
 	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now()) // one that has no deadline is no connection
-	w.cut()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gone, w.short = true, true
+}
+
+// look looks for a failure in what goes out, or in a message of it.
+func (w *watched) look(p []byte) {
+	if w.failure != nil {
+		_, _ = w.failure.Write(p) // it never fails
+	}
+}
+
+// why says why a call failed, as far as its answer says so, or that this was cut; "": it did not.
+func (w *watched) why() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.failure == nil:
+		return ""
+	case w.failure.Why() == "" && (w.short || w.failed != nil):
+		return "cut"
+	}
+	return w.failure.Why()
 }
 
 // cut lets nothing more out.

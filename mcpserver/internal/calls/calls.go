@@ -94,7 +94,9 @@ func event(r *guard.Record, name, action string) audit.Event {
 		e.Outcome = audit.Observed
 	case outcome == guard.OutcomeFailed:
 		e.Outcome = audit.Failed
-		reason = fmt.Sprintf("status %d", r.Status)
+		if reason = r.Failure; reason == "" {
+			reason = fmt.Sprintf("status %d", r.Status)
+		}
 	}
 	say("took", r.Duration.Round(time.Microsecond).String())
 	say("reason", reason)

@@ -130,6 +130,8 @@ func TestEachCallIsARecordOfTheChain(t *testing.T) {
 			{s.call("refused", refused), "user:usr_ann", audit.Refused, "arguments=a-hash took=1.5ms reason=insufficient_scope", "cli_1"},
 			{s.call("observed", func(r *guard.Record) { r.Refused = "insufficient_scope" }), "user:usr_ann", audit.Observed, "arguments=a-hash took=1.5ms reason=insufficient_scope", "cli_1"},
 			{s.call("failed", func(r *guard.Record) { r.Status = 502 }), "user:usr_ann", audit.Failed, "arguments=a-hash took=1.5ms reason=status 502", "cli_1"},
+			{s.call("tool", func(r *guard.Record) { r.Failure = "isError" }), "user:usr_ann", audit.Failed, "arguments=a-hash took=1.5ms reason=isError", "cli_1"},
+			{s.call("code", func(r *guard.Record) { r.Status, r.Failure = 400, "error -32602" }), "user:usr_ann", audit.Failed, "arguments=a-hash took=1.5ms reason=error -32602", "cli_1"},
 			{s.call("behind", func(r *guard.Record) { r.Behind = "over its bound" }), "user:usr_ann", audit.Refused, "arguments=a-hash took=1.5ms reason=over its bound", "cli_1"},
 			{s.call("write", writes), "user:usr_ann", audit.OK, "call=CALL arguments=a-hash took=1.5ms", "cli_1"},
 			{s.call("machine", func(r *guard.Record) { r.Caller.Subject = "cli_1" }), "client:cli_1", audit.OK, "arguments=a-hash took=1.5ms", "cli_1"},
@@ -152,7 +154,7 @@ func TestEachCallIsARecordOfTheChain(t *testing.T) {
 				s.t.Errorf("%s: got %+v", row.record.Decision.Name, r)
 			}
 		}
-		for filter, want := range map[audit.Filter]int{{User: "usr_ann"}: 7, {Client: "cli_1"}: 8, {Tool: "write"}: 1, {Tool: "write", Client: "cli_2"}: 0, {Action: "tool", Outcome: audit.Observed}: 1, {Tenant: "globex"}: 0} {
+		for filter, want := range map[audit.Filter]int{{User: "usr_ann"}: 9, {Client: "cli_1"}: 10, {Tool: "write"}: 1, {Tool: "write", Client: "cli_2"}: 0, {Action: "tool", Outcome: audit.Observed}: 1, {Tenant: "globex"}: 0} {
 			found, err := s.book.Calls().List(context.Background(), filter)
 			must(s.t, err)
 			if len(found) != want {
