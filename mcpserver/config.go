@@ -65,7 +65,8 @@ type Config struct {
 	// DPoPNonceKey makes the nonces that are offered for DPoP proofs (RFC 9449 §9): at least 32 random characters, the same at each replica. Default: none is asked
 	// for, and what protects is that each proof counts once, for a minute, at all replicas that share a Redis.
 	DPoPNonceKey config.Secret
-	// ArgumentsKey names the arguments of a tool's call in the log, by a keyed hash; see guard.Policy. Default: nothing is said of them.
+	// ArgumentsKey names the arguments of a tool's call in its record and in the log, by a keyed hash; see guard.Policy. Default: made once, in a file beside a
+	// database that is one; otherwise the names change with each start.
 	ArgumentsKey config.Secret
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default none.
 	TrustedProxies []netip.Prefix

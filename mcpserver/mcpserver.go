@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/calls"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/card"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/tools"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
@@ -97,6 +98,11 @@ func (s *Server) wire(c Config, d Deps) (err error) {
 	tables, err := s.backends.supervise(s.guard)
 	if err != nil {
 		return err
+	}
+	if c.ArgumentsKey == "" {
+		if c.ArgumentsKey, err = calls.KeyOf(c.Database, d.Log); err != nil {
+			return err
+		}
 	}
 	endpoint, err := s.guard.Serve(&mcp.Endpoint{
 		Catalog: catalog, Deny: s.guard.Challenge,

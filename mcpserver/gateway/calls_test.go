@@ -118,6 +118,29 @@ func TestACallThatFailsBehindTheGatewayIsRecordedAsFailed(t *testing.T) {
 	}
 }
 
+// The same arguments have the same name in records after a restart, and another key makes other names.
+func TestArgumentsHaveOneNameAfterARestart(t *testing.T) {
+	database := sqlite(t)
+	names := map[string]int{}
+	t.Setenv("GATEWAY_TEST_ARGUMENTS", strings.Repeat("k", 32))
+	for i, more := range []string{"", "", "arguments_key: {env: GATEWAY_TEST_ARGUMENTS}\n"} {
+		g := openGateOn(t, database, crm(newBehind(t).URL), more)
+		if a := g.post("crm", g.token("crm", "acme", "read"), call("read_it")); a.status != 200 {
+			t.Fatalf("got %d %s", a.status, a.body)
+		}
+		g.records(i + 1)
+		must(t, g.gateway.Close())
+		for _, word := range strings.Fields(g.log.String()) {
+			if name, ok := strings.CutPrefix(word, "arguments="); ok {
+				names[name]++
+			}
+		}
+	}
+	if len(names) != 2 {
+		t.Errorf("the arguments have the names %v, want one of two starts and one of the other key's", names)
+	}
+}
+
 // A write whose record cannot be written does not reach the server behind.
 func TestAGatewayPassesNoWriteOnThatCannotBeRecorded(t *testing.T) {
 	b := newBehind(t)

@@ -40,8 +40,8 @@ type File struct {
 	AssertionKey Secret `yaml:"assertion_key"`
 	// SessionKey binds sessions of older clients, and the events of their streams, to their grant: 32 random characters at least, the same at each replica. Default: made at the start.
 	SessionKey Secret `yaml:"session_key"`
-	// ArgumentsKey names the arguments of a tool's call in the log by a keyed hash: 32 random characters at least, the same at each replica. Default: nothing is said
-	// of them.
+	// ArgumentsKey names the arguments of a tool's call in its record and in the log by a keyed hash, so that calls with the same ones can be found and nothing of them is kept: 32
+	// random characters at least, the same at each replica. Default: made once, in a file beside a database that is one; otherwise the names change with each start.
 	ArgumentsKey Secret `yaml:"arguments_key"`
 	// AllowedHosts are the Host headers that are answered. Default: the resources' hosts.
 	AllowedHosts []string `yaml:"allowed_hosts"`

@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/calls"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/voucher"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
@@ -135,6 +136,11 @@ func (g *Gateway) wire(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		*key.to = config.Secret(read)
+	}
+	if keys.arguments == "" && g.deps.Database != "" {
+		if keys.arguments, err = calls.KeyOf(g.deps.Database, g.deps.Log); err != nil {
+			return err
+		}
 	}
 	g.events = eventKey(keys.session)
 	rules, err := g.rulesets(&g.file)

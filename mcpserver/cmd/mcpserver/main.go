@@ -101,7 +101,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	config.SecretVar(fs, &c.DPoPNonceKey, "dpop-nonce-key", "32 random bytes in `base64`, the same at each replica, that make the nonces of DPoP proofs (default none is offered)")
 	fs.StringVar(&c.DPoPNonce, "dpop-nonce", dpop.NonceOptional, "`whether` DPoP proofs must have a nonce: required or optional")
 	fs.DurationVar(&c.DPoPWindow, "dpop-window", dpop.Window, "`time` that the iat of a DPoP proof may be from now, at most 5m")
-	config.SecretVar(fs, &c.ArgumentsKey, "arguments-key", "32 random bytes in `base64`, the same at each replica, that name the arguments of calls in the log by a keyed hash (default nothing is said of them)")
+	config.SecretVar(fs, &c.ArgumentsKey, "arguments-key", "32 random bytes in `base64`, the same at each replica, that name the arguments of calls in records and in the log by a keyed hash (default made once, in a file beside an SQLite database)")
 	proxies := fs.String("trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, divided by commas")
 	fs.Int64Var(&c.CallsPerMinute, "calls-per-minute", 600, "`requests` of one grant in a minute, at most, at each replica; negative: no bound")
 	fs.IntVar(&c.TokenCacheSize, "token-cache-size", 100_000, "verified `tokens` that are remembered, each until it expires, so that its signature is not checked again; negative: none")
