@@ -9,36 +9,57 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
+	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// BenchmarkCallRecords measures calls of a tool that reads, by 16 clients at once, over real HTTP, with a record of each in the audit chain (SQLite) and without: the
+// BenchmarkCallRecords measures calls of a tool that reads, by 16 clients at once, over real HTTP, with a record of each in the audit chain and without: the
 // same server, two tenants, one of which keeps records of refusals and writes alone. of-unrecorded is the ratio of their speeds: 1 is as fast; of-unrecorded-cpu
 // that of the processor's time that they take, which another program's load changes less. What waits to be written when the last answer is out belongs to the
-// recorded calls. Clients and server share this process and its processors, so that each microsecond of the writer's is one less for the others.
+// recorded calls. Clients and server share this process and its processors, so that each microsecond of the writer's is one less for the others. The gateway has
+// a benchmark of the same name.
 func BenchmarkCallRecords(b *testing.B) {
-	const clients, volley = 16, 8000
-	w := openWing(b, func(c *mcpserver.Config) { c.CallsPerMinute = 1 << 40 })
-	must(b, w.server.Operator().KeepCalls(b.Context(), operator.CallSetting{Tenant: "globex", Keep: operator.KeepRefusalsAndWrites}))
 	const body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer","arguments":{"customer_id":"cus_1001"}}}`
+	for dialect, database := range map[string]func(testing.TB) string{"sqlite": nil, "postgres": testenv.Postgres} {
+		b.Run(dialect, func(b *testing.B) {
+			w := openWing(b, func(c *mcpserver.Config) {
+				if c.CallsPerMinute = 1 << 40; database != nil {
+					c.Database = database(b)
+					crmtest.Migrate(b, c.Database)
+				}
+			})
+			o := w.server.Operator()
+			must(b, o.KeepCalls(b.Context(), operator.CallSetting{Tenant: "globex", Keep: operator.KeepRefusalsAndWrites}))
+			compareRecords(b, o, manyAsker(b, recordClients, w.resource, w.token("acme", allScopes...), body), manyAsker(b, recordClients, w.resource, w.token("globex", allScopes...), body))
+		})
+	}
+}
+
+// recordClients is how many ask at once.
+const recordClients = 16
+
+// compareRecords measures calls whose records are kept, and calls whose are not, in turn.
+func compareRecords(b *testing.B, o *operator.Desk, recorded, unrecorded func()) {
+	const volley = 8000
 	shoot := func(ask func()) (took, worked time.Duration) {
 		began, before := time.Now(), processor(b)
 		var shooting sync.WaitGroup
-		for range clients {
+		for range recordClients {
 			shooting.Go(func() {
-				for range volley / clients {
+				for range volley / recordClients {
 					ask()
 				}
 			})
 		}
 		shooting.Wait()
-		for w.server.Operator().CallsWaiting() > 0 {
+		for o.CallsWaiting() > 0 {
 			time.Sleep(time.Millisecond)
 		}
 		return time.Since(began), processor(b) - before
 	}
 	var took, worked [2]time.Duration
-	asks := []func(){manyAsker(b, clients, w.resource, w.token("acme", allScopes...), body), manyAsker(b, clients, w.resource, w.token("globex", allScopes...), body)}
+	asks := []func(){recorded, unrecorded}
 	for _, ask := range asks {
 		shoot(ask)
 	}

@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/gateway"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
+	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
 // BenchmarkGateway is a call of a tool at concurrency 16, to a server by itself and through the gateway, in one run: what the gateway adds at the median and at the
@@ -142,4 +145,40 @@ func volley(b *testing.B, url, raw string, clients, requests int, rest time.Dura
 		all = append(all, t[1:]...) // the first opens its connection
 	}
 	return all
+}
+
+// BenchmarkCallRecords is that of the companion server through the gateway: calls of a tool that reads with a record of each, of one tenant, and without, of another, in turn.
+func BenchmarkCallRecords(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(gateway.GCPercent))
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"hello"}]}}`)
+	}))
+	b.Cleanup(upstream.Close)
+	for dialect, database := range map[string]func(testing.TB) string{"sqlite": sqlite, "postgres": func(t testing.TB) string {
+		database := testenv.Postgres(t)
+		crmtest.Migrate(t, database)
+		return database
+	}} {
+		b.Run(dialect, func(b *testing.B) {
+			g := openGateOn(b, database(b), crm(upstream.URL, "    limits: {in_flight: 1000, per_tenant: 1000}\n"), "calls_per_minute: -1\n")
+			must(b, g.gateway.Operator().KeepCalls(b.Context(), operator.CallSetting{Tenant: "globex", Keep: operator.KeepRefusalsAndWrites}))
+			raws := []string{g.token("crm", "acme", "read"), g.token("crm", "globex", "read")}
+			var took, worked [2]time.Duration
+			for b.Loop() {
+				for i, raw := range raws {
+					began, before := time.Now(), processor(b)
+					volley(b, g.url+"/crm", raw, 16, 8000, 0)
+					for g.gateway.Operator().CallsWaiting() > 0 {
+						time.Sleep(time.Millisecond)
+					}
+					took[i] += time.Since(began)
+					worked[i] += processor(b) - before
+				}
+			}
+			b.ReportMetric(float64(took[1])/float64(took[0]), "of-unrecorded")
+			b.ReportMetric(float64(worked[1])/float64(worked[0]), "of-unrecorded-cpu")
+		})
+	}
 }

@@ -8,8 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"time"
+	"strconv"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -54,6 +53,9 @@ func (l *Log) keeps(r *guard.Record) bool {
 	return r.Decision.Write || r.Behind != "" || r.Refused != "" || l.keep(r.Caller.TenantID) == KeepAll
 }
 
+// mostDetail is how long a record's detail is, but for a reason in many words.
+const mostDetail = 160
+
 // event is what a record says.
 func event(r *guard.Record, name, action string) audit.Event {
 	e := audit.Event{
@@ -66,22 +68,20 @@ func event(r *guard.Record, name, action string) audit.Event {
 	case r.Caller.ClientID:
 		e.Actor = "client:" + r.Caller.ClientID
 	}
-	var detail strings.Builder
+	detail := make([]byte, 0, mostDetail)
 	say := func(name, value string) {
 		if value == "" {
 			return
 		}
-		if detail.Len() > 0 {
-			detail.WriteByte(' ')
+		if len(detail) > 0 {
+			detail = append(detail, ' ')
 		}
-		detail.WriteString(name)
-		detail.WriteByte('=')
-		detail.WriteString(value)
+		detail = append(append(append(detail, name...), '='), value...)
 	}
 	say("call", r.CallID)
 	say("arguments", r.Arguments)
 	if action == ActionBegin {
-		e.Detail = detail.String()
+		e.Detail = string(detail)
 		return e
 	}
 	reason := r.Refused
@@ -98,8 +98,8 @@ func event(r *guard.Record, name, action string) audit.Event {
 			reason = fmt.Sprintf("status %d", r.Status)
 		}
 	}
-	say("took", r.Duration.Round(time.Microsecond).String())
+	say("took", strconv.FormatFloat(float64(r.Duration.Microseconds())/1000, 'f', -1, 64)+"ms") // in ASCII, which is kept as it is
 	say("reason", reason)
-	e.Detail = detail.String()
+	e.Detail = string(detail)
 	return e
 }

@@ -30,6 +30,7 @@ type Log struct {
 	now     func() time.Time
 	log     *slog.Logger
 	queue   chan *entry
+	hurry   chan struct{} // a call waits for its record; it has room for one
 	written chan struct{} // closed when everything is
 	stop    chan struct{} // closed when nothing more is taken
 	run     string        // the id of this process's row; empty: it only reads
@@ -66,7 +67,7 @@ type gap struct {
 // were killed; one that does not only reads.
 func New(ctx context.Context, b *book.DB, serves bool, now func() time.Time, log *slog.Logger) *Log {
 	l := &Log{
-		book: b, now: now, log: log, queue: make(chan *entry, queueSize), written: make(chan struct{}), stop: make(chan struct{}),
+		book: b, now: now, log: log, queue: make(chan *entry, queueSize), hurry: make(chan struct{}, 1), written: make(chan struct{}), stop: make(chan struct{}),
 	}
 	l.settings.Store(&map[string]string{})
 	l.note(l.Refresh(ctx))
@@ -108,6 +109,10 @@ func (l *Log) wait(ctx context.Context, e audit.Event) error {
 	w := &entry{event: e, done: make(chan error, 1)}
 	if err := l.put(w); err != nil {
 		return err
+	}
+	select {
+	case l.hurry <- struct{}{}:
+	default: // the writer is told already
 	}
 	over := time.NewTimer(beginWait)
 	defer over.Stop()
@@ -154,30 +159,28 @@ func (l *Log) work() {
 	l.write(nil) // what was lost last
 }
 
-// gather waits a little for more, but not while a call waits.
+// gather waits a little for more, but not while a call waits. It is woken once for all that come meanwhile, and not for each.
 func (l *Log) gather(first *entry) []*entry {
-	batch, waited := append(make([]*entry, 0, batchSize), first), first.done != nil
-	over := time.NewTimer(time.Until(first.at.Add(linger)))
-	defer over.Stop()
-	for len(batch) < batchSize {
-		var e *entry
-		ok := true
+	if first.done == nil {
+		over := time.NewTimer(time.Until(first.at.Add(linger)))
+		defer over.Stop()
 		select {
-		case e, ok = <-l.queue:
-		default:
-			if waited {
-				return batch
-			}
-			select {
-			case e, ok = <-l.queue:
-			case <-over.C:
-				return batch
-			}
+		case <-over.C:
+		case <-l.hurry:
+		case <-l.stop:
 		}
-		if !ok {
+	}
+	batch := append(make([]*entry, 0, min(batchSize, len(l.queue)+1)), first)
+	for len(batch) < batchSize {
+		select {
+		case e, ok := <-l.queue:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, e)
+		default:
 			return batch
 		}
-		batch, waited = append(batch, e), waited || e.done != nil
 	}
 	return batch
 }

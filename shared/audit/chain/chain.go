@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -38,6 +39,8 @@ type Chain struct {
 	Options
 	insert string
 	keys   [][]byte
+
+	statements atomic.Pointer[map[string]*sql.Stmt] // of SQLite, by their text; nil: they are not prepared yet
 
 	mu   sync.Mutex
 	last Point // the newest head that this process knows of
@@ -264,7 +267,7 @@ type queryer interface {
 // head reads the head; lock may hold it.
 func (c *Chain) head(ctx context.Context, q queryer, lock string) (h head, err error) {
 	var base, end []byte
-	err = q.QueryRowContext(ctx, "SELECT base, base_hash, seq, hash, mac FROM "+c.Name+"_head WHERE id = 1"+lock).Scan(&h.base.Seq, &base, &h.end.Seq, &end, &h.mac)
+	err = q.QueryRowContext(ctx, c.heading()+lock).Scan(&h.base.Seq, &base, &h.end.Seq, &end, &h.mac)
 	if errors.Is(err, sql.ErrNoRows) {
 		return h, errNoHead
 	}
@@ -278,13 +281,13 @@ func (c *Chain) head(ctx context.Context, q queryer, lock string) (h head, err e
 
 // newest is the last record that there is.
 func (c *Chain) newest(ctx context.Context, q queryer) (p Point, err error) {
-	return c.point(ctx, q, "ORDER BY seq DESC LIMIT 1")
+	return c.point(ctx, q, last)
 }
 
 // point finds a record's number and hash; none is the zero Point.
 func (c *Chain) point(ctx context.Context, q queryer, which string, args ...any) (p Point, err error) {
 	var sum []byte
-	err = q.QueryRowContext(ctx, "SELECT seq, hash FROM "+c.Name+"_records "+which, args...).Scan(&p.Seq, &sum)
+	err = q.QueryRowContext(ctx, c.pointing(which), args...).Scan(&p.Seq, &sum)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Point{}, nil
 	}

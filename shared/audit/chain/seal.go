@@ -49,14 +49,14 @@ func (c *Chain) Add(ctx context.Context, events []audit.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
+	lines := make([]waiting, len(events))
+	for i, e := range events {
+		lines[i].line = e
+	}
+	c.prepare(ctx)
 	var end Point
 	err := c.tx(ctx, func(tx *sql.Tx) (err error) {
-		_, end, err = c.sealing(ctx, tx, func() (lines []waiting, err error) {
-			for _, e := range events {
-				lines = append(lines, waiting{line: e})
-			}
-			return lines, nil
-		})
+		_, end, err = c.sealing(ctx, c.prepared(tx), func() ([]waiting, error) { return lines, nil })
 		return err
 	})
 	if err != nil {
@@ -71,7 +71,7 @@ func (c *Chain) seal(ctx context.Context, tx *sql.Tx) (int, Point, error) {
 }
 
 // sealing holds the head, and gives the lines that take returns their places.
-func (c *Chain) sealing(ctx context.Context, tx *sql.Tx, take func() ([]waiting, error)) (int, Point, error) {
+func (c *Chain) sealing(ctx context.Context, tx session, take func() ([]waiting, error)) (int, Point, error) {
 	h, broken, err := c.ending(ctx, tx)
 	if err != nil {
 		return 0, Point{}, err
@@ -110,7 +110,7 @@ func (c *Chain) Begin(ctx context.Context) (began bool, err error) {
 }
 
 // ending holds the head and says where the next line goes. What is not as a sealer left it, it says in words.
-func (c *Chain) ending(ctx context.Context, tx *sql.Tx) (h head, broken string, err error) {
+func (c *Chain) ending(ctx context.Context, tx session) (h head, broken string, err error) {
 	h, err = c.head(ctx, tx, c.Lock)
 	gone := errors.Is(err, errNoHead)
 	if err != nil && !gone {
@@ -134,7 +134,7 @@ func (c *Chain) ending(ctx context.Context, tx *sql.Tx) (h head, broken string, 
 	case h.end.Seq < known.Seq:
 		broken = fmt.Sprintf("the head went back to %d from %s", h.end.Seq, known)
 	case known.Seq > 0:
-		there, err := c.point(ctx, tx, "WHERE seq = $1", known.Seq)
+		there, err := c.point(ctx, tx, numbered, known.Seq)
 		if err != nil {
 			return h, "", err
 		}
@@ -174,32 +174,36 @@ func (c *Chain) take(ctx context.Context, tx *sql.Tx) (taken []waiting, err erro
 }
 
 // append gives lines their places after prev.
-func (c *Chain) append(ctx context.Context, tx *sql.Tx, prev Point, events []waiting) (Point, error) {
+func (c *Chain) append(ctx context.Context, tx Execer, prev Point, events []waiting) (Point, error) {
 	var scratch []byte
-	for len(events) > 0 {
-		n := min(len(events), rowsAtOnce)
-		args := make([]any, 0, n*(width+2))
-		for _, w := range events[:n] {
-			row := Row(w.line)
-			prev.Seq++
-			prev.Hash, scratch = follow(scratch, &prev.Hash, prev.Seq, write(row))
-			args = append(append(args, prev.Seq, slices.Clone(prev.Hash[:])), row...)
+	rows := make([]any, 0, len(events)*(width+2))
+	for _, w := range events {
+		row := Row(w.line)
+		prev.Seq++
+		prev.Hash, scratch = follow(scratch, &prev.Hash, prev.Seq, write(row))
+		rows = append(append(rows, prev.Seq, slices.Clone(prev.Hash[:])), row...)
+	}
+	for len(rows) > 0 {
+		n := c.atOnce(len(rows) / (width + 2))
+		args := rows[:n*(width+2)]
+		rows = rows[len(args):]
+		if c.Lock != "" {
+			args = columnwise(args)
 		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO "+c.Name+"_records (seq, hash, "+columns+") VALUES "+c.Places(1, n, width+2), args...); err != nil {
+		if _, err := tx.ExecContext(ctx, c.placing(n), args...); err != nil {
 			return Point{}, fmt.Errorf("giving audit lines their place: %w", err)
 		}
-		events = events[n:]
 	}
 	return prev, nil
 }
 
 // keep keeps a head that is held.
-func (c *Chain) keep(ctx context.Context, tx *sql.Tx, h head) error {
+func (c *Chain) keep(ctx context.Context, tx Execer, h head) error {
 	mac := []byte{}
 	if len(c.keys) > 0 {
 		mac = c.word(c.keys[0], h)
 	}
-	_, err := tx.ExecContext(ctx, "UPDATE "+c.Name+"_head SET base = $1, base_hash = $2, seq = $3, hash = $4, mac = $5 WHERE id = 1",
+	_, err := tx.ExecContext(ctx, c.keeping(),
 		h.base.Seq, h.base.Hash[:], h.end.Seq, h.end.Hash[:], mac)
 	if err != nil {
 		return fmt.Errorf("writing the head of the audit chain: %w", err)
