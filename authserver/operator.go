@@ -35,6 +35,8 @@ type (
 	RemovalSpec      = admin.RemovalSpec
 	DisableSpec      = admin.DisableSpec
 	Force            = admin.Force
+	IDs              = admin.IDs
+	Names            = admin.Names
 	DeletionSpec     = admin.DeletionSpec
 	UserDeleted      = admin.UserDeleted
 	RoleSpec         = admin.RoleSpec
@@ -77,6 +79,9 @@ type (
 	JobFound         = admin.JobFound
 	JobState         = job.State
 )
+
+// MaxNames bounds how many ids one act names.
+const MaxNames = admin.MaxNames
 
 // StepCall is the step of a connection that only the MCP server knows, and the outcomes that there are.
 const (

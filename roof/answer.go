@@ -111,10 +111,21 @@ func (p *part) json() json.RawMessage {
 		var facts []fact
 		for j, v := range row {
 			facts = append(facts, fact{names[j], v})
+			if n, ok := v.(named); ok {
+				facts = append(facts, fact{nameField(names[j]), n.name})
+			}
 		}
 		b = append(b, object(facts)...)
 	}
 	return append(b, ']')
+}
+
+// nameField is the field of the name that belongs to an id's: people are named by their addresses.
+func nameField(id string) string {
+	if id == "user" {
+		return "user_email"
+	}
+	return id + "_name"
 }
 
 // object writes facts as a JSON object, in their order. A moment is RFC 3339 or null, a duration is in seconds.
@@ -132,6 +143,8 @@ func object(facts []fact) json.RawMessage {
 
 func encoded(v any) []byte {
 	switch x := v.(type) {
+	case named:
+		v = x.id
 	case time.Duration:
 		v = x.Seconds()
 	case time.Time:
@@ -259,7 +272,7 @@ func columnWidths(lines [][]string, width int) []int {
 
 // isID says whether a column holds ids.
 func isID(heading string) bool {
-	return slices.Contains([]string{"ID", "KID", "CLIENT", "TENANT", "GRANT", "TARGET"}, heading)
+	return slices.Contains([]string{"ID", "KID", "CLIENT", "TENANT", "GRANT", "TARGET", "USER"}, heading)
 }
 
 func cut(s string, width int) string {

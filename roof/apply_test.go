@@ -111,7 +111,7 @@ func TestFilesThatAreNotApplied(t *testing.T) {
 		{kept(t, ""), 1, "organisation.yaml: line 1: the file names nothing"},
 		{filepath.Join(dir, "nowhere.yaml"), 2, "nowhere.yaml: no such file"},
 		{dir, 2, "is a directory"},
-		{"", 2, "which file?"},
+		{"", 2, "--file or -f is missing"},
 	} {
 		for _, more := range [][]string{nil, {"--dry-run"}} {
 			code, _, stderr := run(t, append([]string{"apply", "-f", row.file, "--data-dir", dir}, more...)...)

@@ -26,7 +26,7 @@ func TestTheCallsAtTheCommandLine(t *testing.T) {
 	code, _, stderr := run(t, "calls", "set", "nothing", "--tenant", "acme", "--data-dir", dir)
 	complaint(t, code, stderr, 1, `"nothing" cannot be kept`)
 	code, _, stderr = run(t, "calls", "set", "all", "--data-dir", dir)
-	complaint(t, code, stderr, 1, "whose calls")
+	complaint(t, code, stderr, 2, "--tenant is missing")
 	code, _, stderr = run(t, "audit", "list", "--user", "nobody@acme.example", "--data-dir", dir)
 	complaint(t, code, stderr, 1, "there is no user")
 }

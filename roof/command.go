@@ -192,21 +192,29 @@ func (c *call) parse(words []string) (action, error) {
 	case err != nil:
 		return nil, misused(fmt.Sprintf("%s %s -h lists what it takes", Name, c.command.name), err)
 	}
+	if err := c.operands(fs, one, maybe); err != nil {
+		return nil, err
+	}
+	return act, c.lacks()
+}
+
+// operands reads the words that are no flags.
+func (c *call) operands(fs *flag.FlagSet, one, maybe bool) error {
 	rest := fs.Args()
 	if c.command.operand != "" && !one {
 		c.rest = rest
-		return act, nil
+		return nil
 	}
 	if one && c.operand == "" && len(rest) > 0 {
 		c.operand, rest = rest[0], rest[1:]
 	}
 	if len(rest) > 0 {
-		return nil, misused(fmt.Sprintf("%s %s -h lists what it takes", Name, c.command.name), fmt.Errorf("%s does not take %.80q", c.command.name, rest[0]))
+		return misused(fmt.Sprintf("%s %s -h lists what it takes", Name, c.command.name), fmt.Errorf("%s does not take %.80q", c.command.name, rest[0]))
 	}
 	if one && !maybe && c.operand == "" {
-		return nil, misused(fmt.Sprintf("%s %s %s", Name, c.command.name, c.command.operand), fmt.Errorf("%s: which?", c.command.name))
+		return misused(fmt.Sprintf("%s %s %s", Name, c.command.name, c.command.operand), fmt.Errorf("%s: which?", c.command.name))
 	}
-	return act, nil
+	return nil
 }
 
 // isFlag says whether a word is one of the flags, or asks for help. Not every word that begins with a hyphen is: one key id in 64 does.
@@ -257,6 +265,11 @@ func (c *call) describe(fs *flag.FlagSet, own map[string]bool) {
 			value, usage := flag.UnquoteUsage(f)
 			if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {
 				usage += " (default " + f.DefValue + ")"
+			}
+			if others, must := c.requires(f.Name); must && len(others) > 0 {
+				usage += " (required, or " + flagsOf(others) + ")"
+			} else if must {
+				usage += " (required)"
 			}
 			fmt.Fprintf(w, "  %s\n        %s\n", strings.TrimSpace("--"+f.Name+" "+value), usage)
 		})

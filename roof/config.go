@@ -13,19 +13,24 @@ import (
 // anyKey stands for a key-encryption key that is not there yet.
 var anyKey = config.Secret(base64.StdEncoding.EncodeToString(make([]byte, 32)))
 
-// configShow shows what counts. A secret shows as dots.
+// configShow shows what counts. A secret shows as dots. Where a server runs on the data folder that was started with other settings, it says with which.
 func configShow(fs *flag.FlagSet) action {
 	origin := fs.Bool("origin", false, "say where each value comes from")
-	return func(_ context.Context, c *call) error {
+	return func(ctx context.Context, c *call) error {
+		other, err := c.runningOtherwise(ctx)
+		if err != nil {
+			c.program.complain("warning", err.Error())
+		}
 		c.locate()
 		var rows [][]any
+		var names []string
 		c.flags.VisitAll(func(f *flag.Flag) {
 			if c.own[f.Name] {
 				return
 			}
 			value, from := f.Value.String(), c.origin[f.Name]
 			if config.IsSecret(f) && value != "" {
-				value = "••••••••"
+				value = hiddenValue
 			}
 			if from == "" {
 				from = "default"
@@ -34,12 +39,20 @@ func configShow(fs *flag.FlagSet) action {
 			if *origin {
 				row = append(row, from)
 			}
-			rows = append(rows, row)
+			if len(other) > 0 {
+				row = append(row, other[f.Name])
+			}
+			names, rows = append(names, f.Name), append(rows, row)
 		})
+		heading := "SETTING\tVALUE"
 		if *origin {
-			return c.list("SETTING\tVALUE\tORIGIN", rows)
+			heading += "\tORIGIN"
 		}
-		return c.list("SETTING\tVALUE", rows)
+		if len(other) > 0 {
+			heading += "\tRUNNING"
+			c.program.complain("warning", otherwise(c.dataDir, other, names))
+		}
+		return c.list(heading, rows)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 func clientCreate(fs *flag.FlagSet) action {
 	s := authserver.ClientSpec{}
 	fs.StringVar(&s.Name, "name", "", "`name` for people (default its id)")
-	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant to which the client belongs; required for a machine client")
-	scopes := scopesFlag(fs, "the most that the client may do: `scopes` divided by commas; required for a machine client")
+	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant to which the client belongs")
+	scopes := scopesFlag(fs, "the most that the client may do: `scopes` divided by commas")
 	fs.BoolVar(&s.Public, "public", false, "an application that cannot keep a secret: it gets none")
 	fs.BoolVar(&s.PushRequired, "require-pushed-requests", false, "an application that pushes every authorization request (RFC 9126): those that a browser brings whole are refused")
 	fs.Func("redirect-uri", "`URI` to which answers go, for an application that people let in; may be repeated", func(uri string) error {
@@ -93,11 +93,12 @@ func clientList(fs *flag.FlagSet) action {
 		if n := len(clients); n > 0 && n == f.Limit {
 			c.more(clients[n-1].ID)
 		}
-		var rows [][]any
-		for _, k := range clients {
-			rows = append(rows, []any{k.ID, k.Name, k.TenantID, k.GrantTypes, k.Origin, state(!k.DisabledAt.IsZero()), k.CreatedAt})
-		}
-		return c.list("ID\tNAME\tTENANT\tGRANT TYPES\tORIGIN\tSTATE\tCREATED", rows)
+		return c.listNamed(ctx, "ID\tNAME\tTENANT\tGRANT TYPES\tORIGIN\tSTATE\tCREATED", func(n *names) (rows [][]any) {
+			for _, k := range clients {
+				rows = append(rows, []any{k.ID, k.Name, n.tenant(k.TenantID), k.GrantTypes, k.Origin, state(!k.DisabledAt.IsZero()), k.CreatedAt})
+			}
+			return rows
+		})
 	}
 }
 
@@ -143,17 +144,20 @@ func grantList(fs *flag.FlagSet) action {
 		if n := len(grants); n > 0 && n == f.Limit {
 			c.more(grants[n-1].ID)
 		}
-		var rows [][]any
-		for _, g := range grants {
-			state := "alive"
-			if g.Ended() {
-				state = "ended"
-			} else if g.Suspended {
-				state = "suspended"
+		return c.listNamed(ctx, "ID\tTENANT\tCLIENT\tUSER\tRESOURCE\tSCOPES\tCREATED\tSTATE\tENDED\tREASON", func(n *names) (rows [][]any) {
+			for _, g := range grants {
+				state := "alive"
+				if g.Ended() {
+					state = "ended"
+				} else if g.Suspended {
+					state = "suspended"
+				}
+				rows = append(rows, []any{
+					g.ID, n.tenant(g.TenantID), n.client(g.ClientID), n.user(g.UserID), g.Resource, g.Scopes, g.CreatedAt, state, g.EndedAt, g.EndReason,
+				})
 			}
-			rows = append(rows, []any{g.ID, g.TenantID, g.ClientID, g.UserID, g.Resource, g.Scopes, g.CreatedAt, state, g.EndedAt, g.EndReason})
-		}
-		return c.list("ID\tTENANT\tCLIENT\tUSER\tRESOURCE\tSCOPES\tCREATED\tSTATE\tENDED\tREASON", rows)
+			return rows
+		})
 	}
 }
 

@@ -51,8 +51,6 @@ func apply(fs *flag.FlagSet) action {
 func (c *call) readBlueprint(path string) (content []byte, name string, err error) {
 	name = path
 	switch path {
-	case "":
-		return nil, "", misused(Name+" apply -f FILE", errors.New("apply: which file?"))
 	case "-":
 		name = "standard input"
 		content, err = io.ReadAll(io.LimitReader(c.program.Stdin, authserver.MaxBlueprint+1))

@@ -64,11 +64,14 @@ func auditList(fs *flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		var rows [][]any
-		for _, l := range lines {
-			rows = append(rows, []any{l.place, l.Time, l.Actor, l.Action, l.Outcome, l.Target, l.Tenant, l.Client, l.Grant, l.Detail})
-		}
-		return c.list("RECORD\tTIME\tACTOR\tACTION\tOUTCOME\tTARGET\tTENANT\tCLIENT\tGRANT\tDETAIL", rows)
+		return c.listNamed(ctx, "RECORD\tTIME\tACTOR\tACTION\tOUTCOME\tTARGET\tTENANT\tCLIENT\tGRANT\tDETAIL", func(n *names) (rows [][]any) {
+			for _, l := range lines {
+				rows = append(rows, []any{
+					l.place, l.Time, n.actor(l.Actor), l.Action, l.Outcome, n.target(l.Target, l.Tenant), n.tenant(l.Tenant), n.client(l.Client), l.Grant, l.Detail,
+				})
+			}
+			return rows
+		})
 	}
 }
 

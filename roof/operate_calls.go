@@ -37,10 +37,11 @@ func callsShow(*flag.FlagSet) action {
 		if err := c.act(ctx, "calls.show", struct{}{}, &settings); err != nil {
 			return err
 		}
-		var rows [][]any
-		for _, s := range settings {
-			rows = append(rows, []any{s.Tenant, s.Keep, s.SetAt})
-		}
-		return c.list("TENANT\tKEPT\tSINCE", rows)
+		return c.listNamed(ctx, "TENANT\tKEPT\tSINCE", func(n *names) (rows [][]any) {
+			for _, s := range settings {
+				rows = append(rows, []any{n.tenant(s.Tenant), s.Keep, s.SetAt})
+			}
+			return rows
+		})
 	}
 }

@@ -41,9 +41,13 @@ func connectionList(fs *flag.FlagSet) action {
 			return err
 		}
 		if c.json {
-			return c.answer(connectionsPart(found), part{name: "left_out", facts: []fact{{"requests", dropped}}})
+			p := part{name: "connections", heading: "ID\tCLIENT\tNAME\tPROGRAM\tFROM\tTENANT\tUSER\tRESOURCE\tBEGAN\tLAST\tSTEP\tOUTCOME\tREFUSED\tWHY"}
+			if p.rows, err = c.rows(ctx, func(n *names) [][]any { return connectionRows(n, found) }); err != nil {
+				return err
+			}
+			return c.answer(p, part{name: "left_out", facts: []fact{{"requests", dropped}}})
 		}
-		if err := c.connectionTable(found); err != nil {
+		if err := c.connectionTable(ctx, found); err != nil {
 			return err
 		}
 		if dropped > 0 {
@@ -63,21 +67,29 @@ func connectionShow(*flag.FlagSet) action {
 			return &authserver.Refusal{Reason: fmt.Sprintf("there is no connection %.80q", c.operand), Hint: Name + " connection list shows them; they are kept for thirty days"}
 		}
 		r := found[0]
+		whose, err := c.rows(ctx, func(n *names) [][]any { return [][]any{{n.tenant(r.Tenant), n.user(r.User)}} })
+		if err != nil {
+			return err
+		}
+		tenant, person := whose[0][0].(named), whose[0][1].(named)
 		return c.facts([]fact{
-			{"id", r.ID}, {"client", r.Client}, {"name", r.ClientName}, {"program", r.Program}, {"from", r.Source}, {"tenant", r.Tenant}, {"user", r.User}, {"resource", r.Resource},
+			{"id", r.ID}, {"client", r.Client}, {"name", r.ClientName}, {"program", r.Program}, {"from", r.Source}, {"tenant", r.Tenant}, {"tenant_name", tenant.name}, {"user", r.User},
+			{"user_email", person.name}, {"resource", r.Resource},
 			{"resource_named", !r.Bare}, {"began", r.StartedAt}, {"last", r.UpdatedAt}, {"step", r.Step.String()}, {"outcome", r.Outcome}, {"refused", r.Refusals}, {"support", r.Support},
 			{"why", r.Reason},
 		})
 	}
 }
 
-// connectionsPart is the list for programs.
-func connectionsPart(found []authserver.Connection) part {
-	p := part{name: "connections", heading: "ID\tCLIENT\tNAME\tPROGRAM\tFROM\tTENANT\tRESOURCE\tBEGAN\tLAST\tSTEP\tOUTCOME\tREFUSED\tWHY"}
+// connectionRows is the list for programs.
+func connectionRows(n *names, found []authserver.Connection) (rows [][]any) {
 	for _, r := range found {
-		p.rows = append(p.rows, []any{r.ID, r.Client, r.ClientName, r.Program, r.Source, r.Tenant, r.Resource, r.StartedAt, r.UpdatedAt, r.Step.String(), r.Outcome, r.Refusals, r.Reason})
+		rows = append(rows, []any{
+			r.ID, r.Client, r.ClientName, r.Program, r.Source, n.tenant(r.Tenant), n.user(r.User), r.Resource, r.StartedAt, r.UpdatedAt, r.Step.String(), r.Outcome, r.Refusals,
+			r.Reason,
+		})
 	}
-	return p
+	return rows
 }
 
 // connections are the attempts that the issuer knows, with what the MCP servers know of their calls.
@@ -185,16 +197,27 @@ func meet(attempts []authserver.Connection, met operator.Met) []authserver.Conne
 }
 
 // connectionTable writes each attempt on a line, and below it why it came no further.
-func (c *call) connectionTable(found []authserver.Connection) error {
+func (c *call) connectionTable(ctx context.Context, found []authserver.Connection) error {
+	people, err := c.rows(ctx, func(n *names) (rows [][]any) {
+		for _, r := range found {
+			rows = append(rows, []any{n.user(r.User)})
+		}
+		return rows
+	})
+	if err != nil {
+		return err
+	}
 	var text bytes.Buffer
 	w := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tTIME\tCLIENT\tPROGRAM\tTENANT\tSTEP\tOUTCOME")
-	for _, r := range found {
+	fmt.Fprintln(w, "ID\tTIME\tCLIENT\tPROGRAM\tTENANT\tUSER\tSTEP\tOUTCOME")
+	for i, r := range found {
+		person := people[i][0].(named)
 		fmt.Fprintln(w, strings.Join([]string{
-			r.ID, r.UpdatedAt.UTC().Format("2006-01-02 15:04Z"), cell(short(cmp.Or(r.ClientName, r.Client), 24)), cell(short(r.Program, 16)), cell(r.Tenant), r.Step.String(), r.Outcome,
+			r.ID, r.UpdatedAt.UTC().Format("2006-01-02 15:04Z"), cell(short(cmp.Or(r.ClientName, r.Client), 24)), cell(short(r.Program, 16)), cell(r.Tenant),
+			cell(short(cmp.Or(person.name, person.id), nameWidth)), r.Step.String(), r.Outcome,
 		}, "\t"))
 	}
-	err := w.Flush()
+	err = w.Flush()
 	var out strings.Builder
 	for i, line := range strings.SplitAfter(strings.TrimSuffix(text.String(), "\n"), "\n") {
 		out.WriteString(strings.TrimSuffix(line, "\n") + "\n")

@@ -1,6 +1,7 @@
 package roof
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -38,15 +39,12 @@ func issuerList(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "issuer.list", *tenant, &issuers); err != nil {
 			return err
 		}
-		var rows [][]any
-		for _, i := range issuers {
-			keys := i.JWKSURI
-			if keys == "" {
-				keys = "kept here"
+		return c.listNamed(ctx, "ISSUER\tTENANT\tKEYS\tSINCE", func(n *names) (rows [][]any) {
+			for _, i := range issuers {
+				rows = append(rows, []any{i.Issuer, n.tenant(i.TenantID), cmp.Or(i.JWKSURI, "kept here"), i.CreatedAt})
 			}
-			rows = append(rows, []any{i.Issuer, i.TenantID, keys, i.CreatedAt})
-		}
-		return c.list("ISSUER\tTENANT\tKEYS\tSINCE", rows)
+			return rows
+		})
 	}
 }
 

@@ -70,9 +70,6 @@ func userCreate(fs *flag.FlagSet) action {
 	fs.BoolVar(&s.Operator, "operator", false, "the person may use the operator's door")
 	stdin := passwordFlag(fs)
 	return func(ctx context.Context, c *call) error {
-		if s.Email == "" {
-			return misused(Name+" user create --email ann@acme.example", errors.New("user create: --email is missing"))
-		}
 		if *stdin {
 			var err error
 			if s.Password, err = c.readPassword(); err != nil {

@@ -65,14 +65,15 @@ func usageList(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "usage.list", operator.UsageAsked{Tenant: *tenant, Client: *client, Since: c.program.Now().Add(-*since), Limit: *limit}, &used); err != nil {
 			return err
 		}
-		var rows [][]any
-		for _, u := range used {
-			mean := time.Duration(u.Micros/max(u.Calls, 1)) * time.Microsecond
-			rows = append(rows, []any{
-				u.Tenant, u.Client, u.Agent, u.Method, u.Name, u.Outcome, u.Reason, u.Calls, mean, time.Duration(u.Slowest) * time.Microsecond, last(u),
-			})
-		}
-		return c.list("TENANT\tCLIENT\tPROGRAM\tMETHOD\tTOOL\tOUTCOME\tREASON\tCALLS\tMEAN\tSLOWEST\tLAST", rows)
+		return c.listNamed(ctx, "TENANT\tCLIENT\tPROGRAM\tMETHOD\tTOOL\tOUTCOME\tREASON\tCALLS\tMEAN\tSLOWEST\tLAST", func(n *names) (rows [][]any) {
+			for _, u := range used {
+				mean := time.Duration(u.Micros/max(u.Calls, 1)) * time.Microsecond
+				rows = append(rows, []any{
+					n.tenant(u.Tenant), n.client(u.Client), u.Agent, u.Method, u.Name, u.Outcome, u.Reason, u.Calls, mean, time.Duration(u.Slowest) * time.Microsecond, last(u),
+				})
+			}
+			return rows
+		})
 	}
 }
 
@@ -132,36 +133,29 @@ func rolloutReport(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "rollout.report", operator.ReportAsked{Tenant: *tenant, Within: *within}, &r); err != nil {
 			return err
 		}
-		names, err := c.clientNames(ctx)
-		if err != nil {
-			return err
+		return c.report(ctx, r)
+	}
+}
+
+func (c *call) report(ctx context.Context, r operator.Report) error {
+	var known []named // clients, in the order in which they stand below
+	_, err := c.rows(ctx, func(n *names) [][]any {
+		known = nil
+		for _, t := range r.Tenants {
+			for _, u := range t.Refused {
+				known = append(known, n.client(u.Client))
+			}
 		}
-		return c.report(r, names)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-}
-
-// clientNames are the names of the clients that the issuer knows.
-func (c *call) clientNames(ctx context.Context) (map[string]string, error) {
-	var clients []authserver.Client
-	if err := c.act(ctx, "client.list", authserver.ClientFilter{Limit: 1000}, &clients); err != nil && !(c.gateway != "" && errors.Is(err, errNoLedger)) {
-		return nil, err
-	}
-	names := map[string]string{}
-	for _, k := range clients {
-		names[k.ID] = cmp.Or(k.Name, k.ID)
-	}
-	return names, nil
-}
-
-func (c *call) report(r operator.Report, names map[string]string) error {
 	var tenants, refused, nobody, modes [][]any
 	for _, t := range r.Tenants {
 		tenants = append(tenants, []any{t.Tenant, t.Mode, t.Traffic.Passed, t.Traffic.Observed, verdict(t), strings.Join(t.Why, "; ")})
 		for _, u := range t.Refused {
-			name, known := names[u.Client]
-			if !known {
-				name = "unknown here"
-			}
+			name := cmp.Or(known[len(refused)].name, "unknown here")
 			refused = append(refused, []any{u.Tenant, u.Client, name, u.Method, u.Name, strings.Fields(u.Lacking), u.Reason, u.Calls, last(u)})
 		}
 	}

@@ -24,6 +24,7 @@ import (
 // house is both wings under one roof, with everything that must be closed again.
 type house struct {
 	*call
+	started  []setting // before any is completed
 	log      *slog.Logger
 	issuer   *authserver.Server
 	resource *mcpserver.Server
@@ -35,7 +36,7 @@ type house struct {
 
 func serveFlags(*flag.FlagSet) action {
 	return func(ctx context.Context, c *call) error {
-		h := &house{call: c}
+		h := &house{call: c, started: c.started()}
 		err := h.open(ctx)
 		if err == nil {
 			err = h.serve(ctx)
@@ -172,7 +173,7 @@ func (h *house) wings(ctx context.Context) error {
 	}
 	h.closers = append(h.closers, h.issuer.Close)
 	if h.keyTurning {
-		if _, err := h.issuer.Operator().Reseal(ctx, authserver.Resealing{}); err != nil {
+		if _, err := h.issuer.Operator().Reseal(byServe(ctx), authserver.Resealing{}); err != nil {
 			return fmt.Errorf("finishing the change of the key-encryption key: %w", err)
 		}
 	}
@@ -184,8 +185,15 @@ func (h *house) wings(ctx context.Context) error {
 		return opening(err)
 	}
 	h.closers = append(h.closers, h.resource.Close)
-	h.issuer.Operator().More = toolsActs(h.resource.Operator())
+	more := toolsActs(h.resource.Operator())
+	more[settingsAct] = saySettings(h.started)
+	h.issuer.Operator().More = more
 	return nil
+}
+
+// byServe is a context in which the program that serves does what an operator could: the audit names it beside the local user.
+func byServe(ctx context.Context) context.Context {
+	return authserver.WithOperator(ctx, "gatehouse-serve")
 }
 
 // toIssuer is the client with which the resource wing fetches the issuer's keys. What goes to the issuer's own port on this machine goes to the
@@ -218,7 +226,7 @@ func (h *house) serve(ctx context.Context) error {
 	w := &welcome{settings: &h.settings, fresh: false}
 	if h.demo {
 		var err error
-		if w.fresh, err = h.seed(ctx); err != nil {
+		if w.fresh, err = h.seed(byServe(ctx)); err != nil {
 			return err
 		}
 	}

@@ -104,6 +104,7 @@ func (d *Door) acts() map[string]Act {
 		"key.reseal":            with(func(ctx context.Context, k Resealing) (any, error) { return d.Reseal(ctx, k) }),
 		"job.list":              with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListJobs(ctx) }),
 		"job.run":               with(func(ctx context.Context, name string) (any, error) { return d.RunJob(ctx, name) }),
+		"name.list":             with(func(ctx context.Context, ids IDs) (any, error) { return d.ListNames(ctx, ids) }),
 		"audit.list":            with(func(ctx context.Context, f audit.Filter) (any, error) { return d.Events(ctx, f) }),
 		"audit.verify":          with(func(ctx context.Context, w chain.Walk) (any, error) { return d.VerifyAudit(ctx, w) }),
 		"connection.list":       with(func(ctx context.Context, f connection.Filter) (any, error) { return d.ListConnections(ctx, f) }),

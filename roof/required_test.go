@@ -1,0 +1,80 @@
+package roof_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-mcp/gatehouse/roof"
+)
+
+// Of each command that requires flags, the words with all of them; the next test leaves each out.
+var whole = map[string][]string{
+	"apply":                {"--file=organisation.yaml"},
+	"tenant create":        {"--id=acme"},
+	"tenant rename":        {"acme", "--name=Acme"},
+	"policy set":           {"--tenant=acme"},
+	"role put":             {"--tenant=acme", "--role=clerk", "--scopes=customers:read"},
+	"role list":            {"--tenant=acme"},
+	"role delete":          {"clerk", "--tenant=acme"},
+	"resource put":         {"https://notes.example.com/mcp", "--scope=notes:read=Read"},
+	"user create":          {"--email=ann@acme.example"},
+	"member put":           {"--email=ann@acme.example", "--tenant=acme"},
+	"member list":          {"--tenant=acme"},
+	"member remove":        {"--email=ann@acme.example", "--tenant=acme"},
+	"client create":        {"--tenant=acme", "--scopes=customers:read"},
+	"initial-token create": {"--tenant=acme"},
+	"issuer trust":         {"https://login.acme.example", "--tenant=acme", "--jwks-uri=https://login.acme.example/keys"},
+	"rollout set":          {"observe", "--tenant=acme"},
+	"explain":              {"--client=cli_1"},
+	"calls set":            {"all", "--tenant=acme"},
+}
+
+// A command whose required flag is left out, or has no value, does nothing: it is misused, and the flag is named. Nothing is opened for that.
+func TestARequiredFlagThatIsLeftOutIsMisuse(t *testing.T) {
+	for _, name := range roof.CommandNames() {
+		words := whole[name]
+		if (len(roof.Required(name)) > 0) != (words != nil) {
+			t.Errorf("%s: this test has not the flags that it requires", name)
+			continue
+		}
+		if operand := roof.OperandOf(name); operand != "" && operand[0] != '[' && words == nil {
+			code, _, stderr := run(t, strings.Fields(name)...)
+			complaint(t, code, stderr, 2, "which?")
+		}
+		for i, word := range words {
+			flag, _, isFlag := strings.Cut(word, "=")
+			if !isFlag {
+				continue
+			}
+			without := append(strings.Fields(name), slices.Delete(slices.Clone(words), i, i+1)...)
+			code, stdout, stderr := run(t, append(without, "--data-dir=/nowhere/at/all")...)
+			complaint(t, code, stderr, 2, strings.TrimPrefix(flag, "--"))
+			if !strings.Contains(stderr, "is missing") || stdout != "" {
+				t.Errorf("%v: %s%s", without, stdout, stderr)
+			}
+			if name == "resource put" || flag == "--client" { // which are read as they come
+				continue
+			}
+			code, _, stderr = run(t, append(without, flag, " ", "--data-dir=/nowhere/at/all")...)
+			complaint(t, code, stderr, 2, strings.TrimPrefix(flag, "--")+" ")
+		}
+	}
+}
+
+// The help says what is required, and what is required is there.
+func TestEachRequiredFlagIsOneOfTheCommands(t *testing.T) {
+	for name := range whole {
+		_, help, _ := run(t, append([]string{"help"}, strings.Fields(name)...)...)
+		for _, either := range roof.Required(name) {
+			for _, flag := range either {
+				if !strings.Contains(help, "--"+flag+" ") {
+					t.Errorf("%s has no flag --%s", name, flag)
+				}
+			}
+		}
+		if !strings.Contains(help, "(required") {
+			t.Errorf("%s: the help does not say what is required", name)
+		}
+	}
+}
