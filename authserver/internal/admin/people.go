@@ -166,6 +166,11 @@ type UserDeleted struct {
 // recorded attempts to connect; from then on no sign-in, session, page or new grant of theirs is possible. Then their grants are revoked, which is completed by
 // grant.Settler where it is cut short, or by doing it again by the id. Who gets the same address later is another person.
 func (d *Door) DeleteUser(ctx context.Context, s DeletionSpec) (done UserDeleted, err error) {
+	if u, err := d.user(ctx, s.User); err == nil { // before the transaction: all records are read for it
+		if done.Plain, err = d.Audit.PlainRecords(ctx, u.ID, u.Email); err != nil {
+			return done, err
+		}
+	}
 	err = d.Together(ctx, func(in *Door) error {
 		u, err := in.user(ctx, s.User)
 		if errors.Is(err, user.ErrNotFound) && strings.HasPrefix(s.User, user.Prefix) { // perhaps gone already, and the revocation cut short
@@ -180,9 +185,6 @@ func (d *Door) DeleteUser(ctx context.Context, s DeletionSpec) (done UserDeleted
 			return err
 		}
 		done.ID = u.ID
-		if done.Plain, err = in.Audit.PlainRecords(ctx, u.ID, u.Email); err != nil {
-			return err
-		}
 		if err := in.record(ctx, audit.Event{Action: "user.delete", Target: u.ID, Detail: s.Force.Detail("")}); err != nil {
 			return err
 		}
