@@ -181,7 +181,7 @@ func decodes(file *ast.File) (found []string) {
 
 // ownJSON are the files that decode JSON of our own: what the operator wrote or says on the socket, what our server answers to them, what our stores kept.
 var ownJSON = []string{
-	"authserver/resources.go", "authserver/internal/admin/act.go", "authserver/internal/admin/remote.go", "mcpserver/operator/acts.go", "roof/operate.go", "roof/operate_apply.go",
+	"authserver/resources.go", "authserver/internal/admin/act.go", "authserver/internal/admin/remote.go", "mcpserver/operator/acts.go", "roof/operate.go", "roof/operate_apply.go", "roof/running.go",
 	"authserver/internal/sqlstore/sqlstore.go", "authserver/internal/sqlstore/resource.go", "authserver/internal/issuer/pushed.go", "authserver/internal/issuer/device.go",
 	"authserver/internal/signin/clients.go", "authserver/internal/session/session.go", "mcpserver/internal/inventory/lock.go",
 }
