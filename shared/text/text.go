@@ -137,6 +137,12 @@ func plain(s string) bool {
 	return true
 }
 
+// Hidden returns the characters of a text that must not be shown, each where it stands.
+func Hidden(s string) (all []rune) {
+	each(s, func(rune) {}, func(r rune) { all = append(all, r) })
+	return all
+}
+
 // Hides says whether a text holds something that must not be shown.
 func Hides(s string) (yes bool) {
 	each(s, func(rune) {}, func(rune) { yes = true })

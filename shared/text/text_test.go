@@ -64,6 +64,14 @@ func TestMarked(t *testing.T) {
 	}
 }
 
+func TestHidden(t *testing.T) {
+	for s, want := range map[string]string{"plain": "", "a\nb\u202ec\u200bd\u2800": "\n\u202e\u200b\u2800", "می\u200cخواهم": "", "a\u200cb": "\u200c", "\xff": "\ufffd"} {
+		if got := string(text.Hidden(s)); got != want {
+			t.Errorf("%+q: got %+q, want %+q", s, got, want)
+		}
+	}
+}
+
 func FuzzLine(f *testing.F) {
 	for _, s := range shown {
 		f.Add(s)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
 // Suspicions says what about a tool's texts is made for an agent and not for a person: characters that nobody sees, and words that tell the reader what to do.
@@ -16,13 +18,13 @@ func Suspicions(t Tool) []string {
 			found = append(found, what)
 		}
 	}
-	for _, text := range t.texts() {
-		for _, c := range text {
-			if kind := hidden(c); kind != "" {
-				say(fmt.Sprintf("%s (U+%04X)", kind, c))
+	for _, s := range t.texts() {
+		for _, c := range text.Hidden(s) {
+			if c != '\n' && c != '\r' && c != '\t' {
+				say(fmt.Sprintf("%s (U+%04X)", kindOf(c), c))
 			}
 		}
-		plain := strings.ToLower(strings.Join(strings.Fields(strings.Map(seen, text)), " "))
+		plain := strings.ToLower(text.Line(s, 0))
 		for _, phrase := range phrases() {
 			if strings.Contains(plain, phrase) {
 				say(fmt.Sprintf("text like an instruction: %q", phrase))
@@ -64,31 +66,21 @@ func gather(v any, into []string) []string {
 	return into
 }
 
-// hidden says what kind of character that nobody sees this is, or "".
-func hidden(c rune) string {
+// kindOf says what kind of character this is that must not be shown.
+func kindOf(c rune) string {
 	switch {
 	case c >= 0xE0000 && c <= 0xE007F:
 		return "tag character"
 	case c >= 0x202A && c <= 0x202E, c >= 0x2066 && c <= 0x2069, c == 0x200E, c == 0x200F, c == 0x061C:
 		return "character that turns the direction of text"
-	case c >= 0x200B && c <= 0x200D, c >= 0x2060 && c <= 0x2064, c == 0xFEFF, c == 0x00AD, c == 0x180E:
-		return "character without width"
-	case c == 0x115F, c == 0x1160, c == 0x3164, c == 0xFFA0, c >= 0xE0100 && c <= 0xE01EF:
-		return "filler character"
-	case c >= 0xE000 && c <= 0xF8FF, c >= 0xF0000:
+	case unicode.Is(unicode.Co, c):
 		return "character of private use"
-	case unicode.IsControl(c) && c != '\n' && c != '\t' && c != '\r':
+	case unicode.IsControl(c):
 		return "control character"
+	case unicode.Is(unicode.Cf, c):
+		return "character without width"
 	}
-	return ""
-}
-
-// seen drops what nobody sees, so that nothing can be hidden in between letters.
-func seen(c rune) rune {
-	if hidden(c) != "" {
-		return -1
-	}
-	return c
+	return "character that shows nothing"
 }
 
 // phrases are what descriptions say that want to steer an agent past its person.
