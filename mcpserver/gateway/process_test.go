@@ -98,6 +98,8 @@ func callLine(say func(string, ...any), id, params json.RawMessage, echo, kind s
 		progress(`{"progressToken":%s,"progress":7,"message":"long %s"}`, token, strings.Repeat("x", 20<<10))
 		progress("{\"progressToken\":%s,\r\"progress\":2,\"total\":2,\"message\":\"%s\",\"_meta\":{\r\"a\":1}}", token, echo)
 		defer progress(`{"progressToken":%s,"progress":9,"message":"late"}`, token)
+	case "late": // when the answer is out
+		defer progress(`{"progressToken":%s,"progress":9}`, token)
 	case "flood": // until nobody waits any more
 		for i := 0; ; i++ {
 			select {

@@ -80,6 +80,15 @@ func TestProgressGoesToWhoAsked(t *testing.T) {
 	}
 }
 
+// A token is good until the answer: what a program tells under it afterwards is nobody's.
+func TestATokenEndsWithItsRequest(t *testing.T) {
+	g := openGate(t, lines("serve"))
+	if a := said(t, g.post("crm", g.token("crm", "acme", "read"), progressing("1", `1`, `"kind":"late","echo":"early"`))); a[0] != "early" {
+		t.Errorf("got %v", a)
+	}
+	eventually(t, func() bool { return strings.Contains(g.log.String(), "progress that nobody asked for") })
+}
+
 // A program may take as long as it tells of progress; one that told of some and then of none is given up, in the stream that has begun.
 func TestProgressGivesTime(t *testing.T) {
 	g := openGate(t, lines("serve", "    limits: {answer_within: 3s}\n"))
