@@ -202,7 +202,11 @@ func ReadFile(path string) (File, error) {
 	if err != nil {
 		return File{}, fmt.Errorf("%s: %w", path, err)
 	}
-	f.locate(filepath.Dir(path))
+	folder, err := filepath.Abs(filepath.Dir(path)) // a process that works in {state} would look for a relative one below itself
+	if err != nil {
+		return File{}, fmt.Errorf("%s: %w", path, err)
+	}
+	f.locate(folder)
 	if err := f.check(); err != nil {
 		return File{}, fmt.Errorf("%s: %w", path, err)
 	}
@@ -249,7 +253,7 @@ func words() []string {
 	}
 }
 
-// locate makes the paths of secrets and of processes' folders relative to the file's folder.
+// locate makes relative paths of secrets, certificates and processes' state folders absolute, from the file's folder.
 func (f *File) locate(folder string) {
 	all := []*Secret{&f.Redis, &f.ClientSecret, &f.AssertionKey, &f.SessionKey, &f.ArgumentsKey, &f.Database}
 	for i := range f.Upstreams {

@@ -84,6 +84,26 @@ func TestStateFoldersAreFilledIn(t *testing.T) {
 	}
 }
 
+// Where the file is named by a relative path, {state} and the paths in it are absolute all the same: a process that works in {state} would look for others below itself.
+func TestARelativeFileHasAbsoluteFolders(t *testing.T) {
+	t.Chdir(t.TempDir())
+	here, err := os.Getwd()
+	must(t, err)
+	must(t, os.Mkdir("below", 0o700))
+	for _, path := range []string{"gateway.yaml", "below/gateway.yaml", "below/../gateway.yaml"} {
+		must(t, os.WriteFile(path, []byte("issuer: http://localhost:1\nclient_secret: {file: secret}\nupstreams:\n"+strings.ReplaceAll(lines("serve"), "$URL", "http://localhost")+"    state: here/now\n"), 0o600))
+		f, err := gateway.ReadFile(path)
+		must(t, err)
+		folder := filepath.Join(here, filepath.Dir(path))
+		if got, want := f.Upstreams[0].State, filepath.Join(folder, "here/now"); got != want {
+			t.Errorf("%s: the state is at %s, want %s", path, got, want)
+		}
+		if got, want := f.ClientSecret.File, filepath.Join(folder, "secret"); got != want {
+			t.Errorf("%s: the secret is at %s, want %s", path, got, want)
+		}
+	}
+}
+
 // What an operator names by where they are is found from every tenant's folder; and variables come by name.
 func TestProposalsOfPrograms(t *testing.T) {
 	t.Setenv("GATEWAY_TEST_PROCESS", "serve")
