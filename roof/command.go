@@ -53,7 +53,7 @@ func commands() []command {
 		{"user list", "", "list the people", "--tenant acme", userList},
 		{"user disable", "EMAIL", "shut a person out, and end all that they allowed, at once", "ann@acme.example", userDisable},
 		{"user enable", "EMAIL", "let a person in again who was shut out", "ann@acme.example", userEnable},
-		{"user delete", "ID-OR-EMAIL", "delete a person and their personal data, and revoke all that they allowed, at once", "ann@acme.example", userDelete},
+		{"user delete", "ID-OR-EMAIL", "delete a person and their personal data, and revoke all that they allowed, at once", "ann@acme.example --yes", userDelete},
 		{"user set-password", "EMAIL", "replace a person's password, and end their sessions", "ann@acme.example", userSetPassword},
 		{"member put", "", "give a person a role in a tenant", "--email ann@acme.example --tenant acme --role agent-admin", memberPut},
 		{"member list", "", "list the people of a tenant", "--tenant acme", memberList},
@@ -212,7 +212,7 @@ func (c *call) operands(fs *flag.FlagSet, one, maybe bool) error {
 		return misused(fmt.Sprintf("%s %s -h lists what it takes", Name, c.command.name), fmt.Errorf("%s does not take %.80q", c.command.name, rest[0]))
 	}
 	if one && !maybe && c.operand == "" {
-		return misused(fmt.Sprintf("%s %s %s", Name, c.command.name, c.command.operand), fmt.Errorf("%s: which?", c.command.name))
+		return misused(fmt.Sprintf("%s %s %s", Name, c.command.name, c.command.operand), fmt.Errorf("%s: %s is missing", c.command.name, c.command.operand))
 	}
 	return nil
 }

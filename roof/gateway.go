@@ -215,7 +215,11 @@ Then:
 An issuer that runs already learns of it without a restart, and a tenant that is there already may use it, by:
 
   %[5]s resource put %[6]s --name %[1]s --scope '%[1]s:read=Read with %[1]s' --scope '%[1]s:write=Change things with %[1]s' --baseline %[1]s:read
-  %[5]s policy set --tenant TENANT --add-scopes %[1]s:read,%[1]s:write`, p.Name, p.Tools, file, p.Resources, Name, p.Resource, quote(file)),
+  %[5]s policy set --tenant TENANT --add-scopes %[1]s:read,%[1]s:write
+
+People give agents what their role gives: each role that shall have it is said whole, with what "%[5]s role list --tenant TENANT" shows of it now (and --admin, --includes):
+
+  %[5]s role put --tenant TENANT --role ROLE --scopes ...,%[1]s:read,%[1]s:write`, p.Name, p.Tools, file, p.Resources, Name, p.Resource, quote(file)),
 		fact{"name", p.Name}, fact{"tools", p.Tools}, fact{"file", file}, fact{"resources", json.RawMessage(p.Resources)})
 }
 

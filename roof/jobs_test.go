@@ -60,5 +60,5 @@ func TestJobsAtTheCommandLine(t *testing.T) {
 		t.Errorf("the records: got\n%s\nwant three acts, of which one was refused", out)
 	}
 	code, _, stderr = run(t, "job", "run", "--data-dir", dir)
-	complaint(t, code, stderr, 2, "which?")
+	complaint(t, code, stderr, 2, "NAME is missing")
 }

@@ -170,7 +170,7 @@ func grantRevoke(fs *flag.FlagSet) action {
 	return func(ctx context.Context, c *call) error {
 		s.ID = c.operand
 		if s.ID == "" && s.ClientID == "" && s.User == "" && s.TenantID == "" {
-			return misused(fmt.Sprintf("%s %s ID, or with --client, --user or --tenant", Name, c.command.name), fmt.Errorf("%s: which?", c.command.name))
+			return misused(fmt.Sprintf("%s %s ID, or with --client, --user or --tenant", Name, c.command.name), fmt.Errorf("%s: ID, --client, --user or --tenant is missing", c.command.name))
 		}
 		var done authserver.GrantsRevoked
 		if err := c.act(ctx, "grant.revoke", s, &done); err != nil {

@@ -64,7 +64,7 @@ func tenantResume(*flag.FlagSet) action {
 }
 
 func tenantDelete(fs *flag.FlagSet) action {
-	yes := fs.Bool("yes", false, "do not ask: it cannot be taken back")
+	yes := yesFlag(fs)
 	return func(ctx context.Context, c *call) error {
 		if !*yes {
 			if err := c.confirm("tenant "+c.operand+" goes for good, with its memberships, roles, clients and grants", c.operand); err != nil {
@@ -76,6 +76,11 @@ func tenantDelete(fs *flag.FlagSet) action {
 		}
 		return c.done("tenant "+c.operand+" is gone, and every grant for it is revoked; its people keep their accounts", fact{"id", c.operand})
 	}
+}
+
+// yesFlag registers --yes of a command that asks before it does what cannot be taken back.
+func yesFlag(fs *flag.FlagSet) *bool {
+	return fs.Bool("yes", false, "do not ask: it cannot be taken back")
 }
 
 // confirm asks on the terminal for a word that only somebody who means it types. Where there is no terminal, it wants --yes.
@@ -92,6 +97,7 @@ func (c *call) confirm(what, word string) error {
 	fmt.Fprintf(c.program.Stderr, "%s. Type %s to go on: ", what, word)
 	line, err := bufio.NewReader(in).ReadString('\n')
 	if errors.Is(err, io.EOF) && line == "" { // /dev/null is a terminal to none but the kernel
+		fmt.Fprintln(c.program.Stderr)
 		return unasked
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -282,7 +288,13 @@ func userDisable(fs *flag.FlagSet) action {
 func userDelete(fs *flag.FlagSet) action {
 	s := authserver.DeletionSpec{}
 	forceFlag(fs, &s.Force)
+	yes := yesFlag(fs)
 	return func(ctx context.Context, c *call) error {
+		if !*yes {
+			if err := c.confirm("user "+c.operand+" goes for good, with their personal data, memberships and grants", c.operand); err != nil {
+				return err
+			}
+		}
 		s.User = c.operand
 		var done authserver.UserDeleted
 		if err := c.act(ctx, "user.delete", s, &done); err != nil {

@@ -30,7 +30,7 @@ var whole = map[string][]string{
 	"calls set":            {"all", "--tenant=acme"},
 }
 
-// A command whose required flag is left out, or has no value, does nothing: it is misused, and the flag is named. Nothing is opened for that.
+// A command whose operand or required flag is left out, or has no value, does nothing: it is misused, and what is missing is named. Nothing is opened for that.
 func TestARequiredFlagThatIsLeftOutIsMisuse(t *testing.T) {
 	for _, name := range roof.CommandNames() {
 		words := whole[name]
@@ -38,9 +38,13 @@ func TestARequiredFlagThatIsLeftOutIsMisuse(t *testing.T) {
 			t.Errorf("%s: this test has not the flags that it requires", name)
 			continue
 		}
-		if operand := roof.OperandOf(name); operand != "" && operand[0] != '[' && words == nil {
-			code, _, stderr := run(t, strings.Fields(name)...)
-			complaint(t, code, stderr, 2, "which?")
+		if operand := roof.OperandOf(name); operand != "" && operand[0] != '[' {
+			flags := slices.DeleteFunc(slices.Clone(words), func(word string) bool { return !strings.HasPrefix(word, "--") })
+			code, stdout, stderr := run(t, append(append(strings.Fields(name), flags...), "--data-dir=/nowhere/at/all")...)
+			complaint(t, code, stderr, 2, name+": "+operand+" is missing")
+			if stdout != "" {
+				t.Errorf("%s without %s: %s", name, operand, stdout)
+			}
 		}
 		for i, word := range words {
 			flag, _, isFlag := strings.Cut(word, "=")

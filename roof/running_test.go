@@ -58,7 +58,7 @@ func TestListsNameWhatTheIdsAreOf(t *testing.T) {
 	do(t, dir, "", "cli_", "client", "create", "--tenant", "acme", "--scopes", "customers:read", "--name", "nightly")
 	do(t, dir, "", `"tenant":"acme","tenant_name":"Acme Corporation of Everywhere and Elsewhere"`, "client", "list", "--json")
 	do(t, dir, "", "(nightly)", "audit", "list", "--action", "client.create")
-	do(t, dir, "", "user "+ann.ID+" is deleted", "user", "delete", ann.ID)
+	do(t, dir, "", "user "+ann.ID+" is deleted", "user", "delete", ann.ID, "--yes")
 	pseudonym := "deleted user " + strings.TrimPrefix(ann.ID, "usr_")[:8] + "…"
 	do(t, dir, "", ann.ID+" ("+pseudonym+")", "audit", "list", "--user", ann.ID)
 	if said := do(t, dir, "", pseudonym, "audit", "list"); strings.Contains(said, "ann@") {

@@ -62,7 +62,7 @@ func TestTroubleIsOneLineAndAHint(t *testing.T) {
 		{"a user without an address", "--email is missing", []string{"user", "create", "--name", "Ann"}},
 		{"an unknown command", `no command "dance"`, []string{"dance"}},
 		{"half a command", "grant what?", []string{"grant"}},
-		{"no operand", "grant revoke: which?", []string{"grant", "revoke"}},
+		{"no operand", "grant revoke: ID, --client, --user or --tenant is missing", []string{"grant", "revoke"}},
 		{"nothing there yet", "there is no database", []string{"tenant", "list"}},
 	}
 	for _, row := range rows {
