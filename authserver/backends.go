@@ -269,10 +269,11 @@ func (b *backends) hear(tell func(grantID string, until time.Time)) func(grantID
 	}
 }
 
-// suspended says whether the list refuses a token because it was issued before its client was disabled, or its tenant suspended.
+// suspended says whether the list refuses a token because it was issued before one of its clients was disabled, or its tenant suspended.
 func (b *backends) suspended(c token.Claims) bool {
-	return b.follower.Suspended(revocation.Client(c.ClientID), c.IssuedAt) || b.follower.Suspended(revocation.Client(c.GrantClientID), c.IssuedAt) ||
-		b.follower.Suspended(revocation.Tenant(c.TenantID), c.IssuedAt)
+	return b.follower.Suspended(revocation.Tenant(c.TenantID), c.IssuedAt) || slices.ContainsFunc(c.Clients(), func(id string) bool {
+		return b.follower.Suspended(revocation.Client(id), c.IssuedAt)
+	})
 }
 
 // told is a list, and somebody in this process who is told what is put on it.

@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
+	"github.com/gatehouse-mcp/gatehouse/shared/token"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
@@ -51,10 +52,18 @@ func accepted(t *testing.T, list *revocation.Replica, access string) bool {
 	_, c := claims(t, access)
 	ended, err := list.Ended(t.Context(), c["grant_id"].(string))
 	must(t, err)
-	agent, _ := c["grant_client_id"].(string)
 	issued := int64(c["iat"].(float64))
-	return !ended && !list.Suspended(revocation.Client(c["client_id"].(string)), issued) &&
-		!list.Suspended(revocation.Client(agent), issued) && !list.Suspended(revocation.Tenant(c["tenant_id"].(string)), issued)
+	said := token.Claims{ClientID: c["client_id"].(string)}
+	said.GrantClientID, _ = c["grant_client_id"].(string)
+	if act, there := c["act"]; there {
+		raw, err := json.Marshal(act)
+		must(t, err)
+		must(t, json.Unmarshal(raw, &said.Actor))
+	}
+	for _, id := range said.Clients() {
+		ended = ended || list.Suspended(revocation.Client(id), issued)
+	}
+	return !ended && !list.Suspended(revocation.Tenant(c["tenant_id"].(string)), issued)
 }
 
 // C4: a disabled client gets nothing from any endpoint, its tokens are refused, and when it is enabled again its people's grants and its own go on.
@@ -179,7 +188,8 @@ func TestADisabledClientGetsNothing(t *testing.T) {
 	}
 }
 
-// A token that a client got on the strength of another's grant is refused when either of the two is disabled: also by the issuer, when somebody asks about it.
+// A token that a client got on the strength of another's grant is refused when either of the two is disabled, or a server that passed the caller on before: also by the
+// issuer, when somebody asks about it.
 func TestADisabledServersTokens(t *testing.T) {
 	h := openHouse(t, withBilling)
 	o, list, a := h.Server.Operator(), h.resource(), h.keeper()
@@ -195,17 +205,26 @@ func TestADisabledServersTokens(t *testing.T) {
 		t.Fatalf("passing on: got %d %v", status, answer)
 	}
 	passed := answer["access_token"].(string)
-	active := func() bool {
+	status, answer = billing.token(exchanging(passed, "resource", resourceURI))
+	if status != 200 {
+		t.Fatalf("passing it on further: got %d %v", status, answer)
+	}
+	further := answer["access_token"].(string)
+	is := func(server app, raw string) bool {
 		t.Helper()
-		_, answer := h.post("/oauth2/introspect", "application/x-www-form-urlencoded", url.Values{"token": {passed}}.Encode(), basicAuth(billing.ID, billing.Secret))
+		_, answer := h.post("/oauth2/introspect", "application/x-www-form-urlencoded", url.Values{"token": {raw}}.Encode(), basicAuth(server.ID, server.Secret))
 		return answer["active"] == true
 	}
-	if !active() || !accepted(t, list, passed) {
+	active := func() bool { return is(billing, passed) }
+	if !active() || !accepted(t, list, passed) || !is(billing, further) || !accepted(t, list, further) {
 		t.Fatal("refused before")
 	}
 	must(t, o.DisableClient(t.Context(), passing.ID))
 	if active() || accepted(t, list, passed) {
 		t.Error("a token of the disabled server is accepted, or introspected as active")
+	}
+	if is(billing, further) || accepted(t, list, further) {
+		t.Error("a token that came through the disabled server is accepted, or introspected as active")
 	}
 	status, answer = billing.token(exchanging(passed, "resource", resourceURI))
 	wantError(t, "passing it on further", status, answer, 400, "invalid_request")

@@ -346,14 +346,16 @@ func (g *Guard) believe(ctx context.Context, raw string) (verified, *oauth.Error
 	return v, nil
 }
 
-// revoked asks the list about a token: whether its grant is revoked or its client or tenant suspended, and whether its
+// revoked asks the list about a token: whether its grant is revoked or one of its clients or its tenant suspended, and whether its
 // key was withdrawn. An error means that the list does not know.
 func (g *Guard) revoked(ctx context.Context, v verified) (ended, withdrawn bool, err error) {
 	list := g.config.Revoked
 	ended, err = list.Ended(ctx, v.caller.GrantID)
 	withdrawn, keyErr := list.Ended(ctx, v.entry)
-	ended = ended || list.Suspended(revocation.Tenant(v.caller.TenantID), v.issued) ||
-		list.Suspended(revocation.Client(v.caller.ClientID), v.issued) || list.Suspended(revocation.Client(v.agent), v.issued)
+	ended = ended || list.Suspended(revocation.Tenant(v.caller.TenantID), v.issued)
+	for _, id := range v.clients {
+		ended = ended || list.Suspended(revocation.Client(id), v.issued)
+	}
 	return ended, withdrawn, cmp.Or(err, keyErr)
 }
 
@@ -391,12 +393,12 @@ type verified struct {
 	caller  mcp.Caller
 	jkt     string // thumbprint of the key that must be proved with it; empty: none
 	keyID   string
-	key     any    // the public key that verified it
-	entry   string // what the list of ended grants calls the key when it was withdrawn
-	issued  int64  // Unix seconds
-	expires int64  // Unix seconds
-	agent   string // the client that was allowed, when another passes its caller on; else empty
-	why     *Why   // of one that is not believed: what the operator is told
+	key     any      // the public key that verified it
+	entry   string   // what the list of ended grants calls the key when it was withdrawn
+	issued  int64    // Unix seconds
+	expires int64    // Unix seconds
+	clients []string // see token.Claims.Clients
+	why     *Why     // of one that is not believed: what the operator is told
 }
 
 // verify looks the token up, or checks it. A remembered one still needs its key to be published and its time not to be over.
@@ -435,7 +437,7 @@ func (g *Guard) check(ctx context.Context, raw string) (verified, error) {
 		entry:   entry,
 		issued:  v.IssuedAt,
 		expires: v.Expires,
-		agent:   v.GrantClientID,
+		clients: v.Clients(),
 	}, nil
 }
 

@@ -14,12 +14,14 @@ import (
 func TestSuspendedTokens(t *testing.T) {
 	for what, subject := range map[string]revocation.Subject{
 		"a tenant": revocation.Tenant("acme"), "a client": revocation.Client("cli_agent"), "the client of a caller that was passed on": revocation.Client("cli_caller"),
+		"a server that passed the caller on before": revocation.Client("cli_middle"),
 	} {
 		t.Run(what, func(t *testing.T) {
 			g := newGate(t)
 			sign := func(issued time.Time, change func(*token.Claims)) string {
 				c := g.issuer.Claims(resource, "read")
 				c.TenantID, c.ClientID, c.GrantClientID = "acme", "cli_agent", "cli_caller"
+				c.Actor = &token.Actor{Subject: "cli_agent", ClientID: "cli_agent", Actor: &token.Actor{Subject: "cli_middle", ClientID: "cli_middle"}}
 				c.IssuedAt, c.Expires = issued.Unix(), issued.Add(10*time.Minute).Unix()
 				if change != nil {
 					change(&c)
@@ -28,7 +30,10 @@ func TestSuspendedTokens(t *testing.T) {
 			}
 			at := g.now().Truncate(time.Second).Add(-time.Minute)
 			before, after := sign(at.Add(-time.Second), nil), sign(at, nil)
-			elsewhere := sign(at.Add(-time.Second), func(c *token.Claims) { c.TenantID, c.ClientID, c.GrantClientID = "globex", "cli_other", "" })
+			elsewhere := sign(at.Add(-time.Second), func(c *token.Claims) {
+				c.TenantID, c.ClientID, c.GrantClientID = "globex", "cli_other", ""
+				c.Actor = nil
+			})
 			for _, raw := range []string{before, after, elsewhere} {
 				g.want(t, g.ask(raw), http.StatusNoContent)
 			}

@@ -1,6 +1,8 @@
 // Package token owns what an access token says (RFC 9068) and how to believe it.
 package token
 
+import "slices"
+
 // Type is the JOSE "typ" of an access token (RFC 9068 §2.1). A token of any other type is not an access token.
 const Type = "at+jwt"
 
@@ -26,13 +28,29 @@ type Claims struct {
 	GrantClientID string `json:"grant_client_id,omitempty"`
 }
 
+// Clients are the clients on whose strength the token was issued: the one that got it, the one whose grant it is, and
+// those that passed the caller on before. When one of them is disabled, the token counts no more. The first is ClientID.
+func (c Claims) Clients() []string {
+	all := []string{c.ClientID}
+	add := func(id string) {
+		if id != "" && !slices.Contains(all, id) {
+			all = append(all, id)
+		}
+	}
+	add(c.GrantClientID)
+	for a := c.Actor; a != nil; a = a.Actor {
+		add(a.ClientID)
+	}
+	return all
+}
+
 // Confirmation is the key that must be proved with a token (RFC 7800 §3.1, RFC 9449 §6.1).
 type Confirmation struct {
 	JKT string `json:"jkt"` // the key's SHA-256 thumbprint (RFC 7638)
 }
 
-// Actor is who acts for the subject, when that is not the client that the person let in (RFC 8693 §4.1). Only the outermost one counts for a decision; those
-// inside are history.
+// Actor is who acts for the subject, when that is not the client that the person let in (RFC 8693 §4.1). Only the outermost one
+// counts for a decision; those inside are history, except where one of them was disabled since: see Claims.Clients.
 type Actor struct {
 	Subject  string `json:"sub"`
 	ClientID string `json:"client_id,omitempty"`
