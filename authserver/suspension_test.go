@@ -347,8 +347,16 @@ func TestASuspendedTenantGetsNothing(t *testing.T) {
 			_, answer := m.token(url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}})
 			ofMachine := answer["access_token"].(string)
 			idp, managed := h.trusts("acme", acmeIDP), h.managed()
-			initial, err := o.CreateInitialToken(t.Context(), authserver.InitialTokenSpec{Tenant: "acme"})
+			initial, err := o.CreateInitialToken(t.Context(), authserver.InitialTokenSpec{Tenant: "acme", Uses: 2})
 			must(t, err)
+			bearer := http.Header{"Authorization": {"Bearer " + initial}}
+			status, answer := h.post("/oauth2/register", "application/json", `{"redirect_uris":["https://own.example/cb"],"token_endpoint_auth_method":"client_secret_basic"}`, bearer)
+			if status != 201 {
+				t.Fatalf("registering a client of acme: got %d %v", status, answer)
+			}
+			own := app{h, answer["client_id"].(string), answer["client_secret"].(string)}
+			manage := answer["registration_access_token"].(string)
+			update := `{"client_id":"` + own.ID + `","redirect_uris":["https://other.example/cb"]}`
 
 			must(t, o.SuspendTenant(t.Context(), "acme"))
 			for what, token := range map[string]string{"carol's": access, "ann's": annAccess, "the machine's": ofMachine} {
@@ -383,6 +391,14 @@ func TestASuspendedTenantGetsNothing(t *testing.T) {
 			if status, answer := h.post("/oauth2/register", "application/json", `{"grant_types":["client_credentials"],"redirect_uris":[],"token_endpoint_auth_method":"client_secret_basic"}`, http.Header{"Authorization": {"Bearer " + initial}}); status < 400 {
 				t.Errorf("its initial access token: got %d %v", status, answer)
 			}
+			push := own.authorization("customers:read")
+			push.Set("redirect_uri", "https://own.example/cb")
+			status, answer = own.push(push)
+			wantError(t, "pushing", status, answer, 403, "access_denied")
+			for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete} {
+				status, answer := h.manage(method, own.ID, manage, update)
+				wantError(t, method+" of a registration", status, answer, 403, "access_denied")
+			}
 			if status, answer := a.token(refreshment(elsewhereRefresh)); status != 200 || !accepted(t, list, answer["access_token"].(string)) {
 				t.Errorf("carol's grant for globex: got %d %v", status, answer)
 			}
@@ -401,6 +417,9 @@ func TestASuspendedTenantGetsNothing(t *testing.T) {
 				if status != 200 || !accepted(t, list, answer["access_token"].(string)) {
 					t.Errorf("resumed: %s: got %d %v, want a token that is accepted", what, status, answer)
 				}
+			}
+			if status, answer := h.manage(http.MethodPut, own.ID, manage, update); status != 200 {
+				t.Errorf("resumed: its client's registration: got %d %v", status, answer)
 			}
 			if at := ann.open(acmes); at.status != 200 {
 				t.Errorf("resumed: its administrator's page: got %d", at.status)

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"context"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
@@ -33,6 +35,10 @@ func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	httpd.Note(r.Context(), "client", c.ID)
+	if err := d.tenantActive(r.Context(), c); err != nil {
+		d.fail(w, r, err)
+		return
+	}
 	switch r.Method {
 	case http.MethodGet:
 		answer(w, http.StatusOK, d.information(c))
@@ -50,6 +56,21 @@ func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusNoContent)
 	}
+}
+
+// tenantActive refuses a client whose tenant is suspended: what it says of itself then would count when the tenant is resumed.
+func (d *Door) tenantActive(ctx context.Context, c client.Client) error {
+	if c.TenantID == "" {
+		return nil
+	}
+	t, err := d.Engine.Tenants.Tenant(ctx, c.TenantID)
+	if err != nil && !errors.Is(err, tenant.ErrNotFound) {
+		return fmt.Errorf("reading the tenant of a client: %w", err)
+	}
+	if err != nil || !t.SuspendedAt.IsZero() {
+		return oauth.AccessDenied("the organisation of this client is suspended; ask its administrator")
+	}
+	return nil
 }
 
 // registered finds the client of a request by its registration access token; whatever is wrong is client.ErrNotFound, and takes as long.
