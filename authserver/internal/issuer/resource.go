@@ -32,7 +32,9 @@ func (s Scope) Writes() bool {
 		switch word {
 		case "read", "reader", "readonly", "view", "viewer", "list", "get", "search", "query", "find":
 			reads = true
-		case "write", "writer", "readwrite", "rw", "create", "update", "delete", "admin", "manage", "edit", "send", "execute", "run", "full", "all":
+		case "write", "writer", "readwrite", "rw", "create", "update", "delete", "admin", "manage", "edit", "send", "execute", "run", "full", "all",
+			"add", "append", "approve", "assign", "cancel", "change", "deploy", "drop", "grant", "import", "insert", "invite", "merge", "modify", "move",
+			"patch", "publish", "purge", "put", "remove", "rename", "replace", "revoke", "save", "submit", "transfer", "upload":
 			return true
 		}
 	}
