@@ -218,3 +218,33 @@ func numbered(family string, from, to int) []string {
 	}
 	return ids
 }
+
+// TestIdsStandInTestsAlone: product code says where a rule comes from by an RFC's section or by a sentence; the ids of the
+// requirements stand in tests and in docs/reference.
+func TestIdsStandInTestsAlone(t *testing.T) {
+	families := regexp.MustCompile(`\b(AS|CC|EMA|AZ|LG|TK|RT|CA|RV|DR|CM|MD|PA|DP|KY|RS|MC|JW|TN|JK|DS|SC|FT|SF|AD)-\d{2}\b`)
+	looked := 0
+	must(t, fs.WalkDir(os.DirFS(".."), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			if base := path.Base(name); err == nil && name != "." && (strings.HasPrefix(base, ".") || base == "node_modules" || base == "testdata" || name == "e2e") {
+				return fs.SkipDir
+			}
+			return err
+		}
+		product := slices.Contains([]string{".go", ".sql", ".html", ".css", ".sh", ".yaml", ".yml"}, path.Ext(name))
+		if !product || strings.HasSuffix(name, "_test.go") || strings.HasSuffix(path.Dir(name), "test") {
+			return nil
+		}
+		looked++
+		text, err := os.ReadFile(path.Join("..", name))
+		for i, line := range strings.Split(string(text), "\n") {
+			if id := families.FindString(line); id != "" {
+				t.Errorf("%s:%d names %s", name, i+1, id)
+			}
+		}
+		return err
+	}))
+	if looked < 300 {
+		t.Errorf("%d files were looked at, want 300 at least", looked)
+	}
+}

@@ -51,7 +51,7 @@ type Config struct {
 	TokenCacheSize int
 	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no bound.
 	CallsPerMinute int64
-	// DocumentsPerMinute bounds how often one address may ask for the card and the other documents, at each replica (SC-06). Default 600; negative: no bound.
+	// DocumentsPerMinute bounds how often one address may ask for the card and the other documents, at each replica. Default 600; negative: no bound.
 	DocumentsPerMinute int64
 	// Registration is who may register clients at the issuer, as the issuer has it: "open", "token", "closed". Only the older card speaks of it. Default "open".
 	Registration string

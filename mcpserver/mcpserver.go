@@ -167,7 +167,7 @@ func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[strin
 	if path == "" {
 		path = "/"
 	}
-	r := mux.NewRouter().UseEncodedPath().SkipClean(true) // a path is one of ours or is not; nothing redirects (MC-25)
+	r := mux.NewRouter().UseEncodedPath().SkipClean(true) // a path is one of ours or is not; nothing redirects
 	r.NotFoundHandler = http.HandlerFunc(httpd.NotFound)
 	r.HandleFunc("/healthz", s.healthz).Methods("GET", "HEAD")
 	r.HandleFunc("/readyz", s.readyz).Methods("GET", "HEAD")
@@ -182,7 +182,7 @@ func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[strin
 // mostProofs bounds the DPoP proofs that are remembered in Redis.
 const mostProofs = 500_000
 
-// mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more (RS-41).
+// mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more.
 const mostCounted = 100_000
 
 // admit bounds how often one grant may ask, or one address when it shows no good token.
@@ -219,7 +219,7 @@ func baseline() []string {
 // Handler is the wing's door.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Metrics answers GET /metrics. It asks nobody who they are, and tells tenants' names: give it a listener of its own (AD-09).
+// Metrics answers GET /metrics. It asks nobody who they are, and tells tenants' names: give it a listener of its own.
 func (s *Server) Metrics() http.Handler { return s.backends.desk.Metrics() }
 
 // Operator is the operator's door of this server.

@@ -44,7 +44,7 @@ type Page interface {
 	policy() string
 }
 
-// The pages run no script and load nothing but our own style; nobody may frame them (AZ-34).
+// The pages run no script and load nothing but our own style; nobody may frame them.
 const (
 	strict = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 	// forms goes where a form's answer stays here. The pages of consent and of signing out have none: Chromium applies form-action to the redirect that

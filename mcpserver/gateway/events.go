@@ -16,7 +16,7 @@ import (
 
 // An event of an older server's stream has an id, by which a client that lost the stream takes it up again (MCP 2025-11-25, "Resumability and Redelivery"). A server may keep
 // the events of all its sessions together, and go by the id alone: so the id that a client gets says whose it is, as a session's name does, and nobody else's goes on to the
-// server (MC-14, CVE-2026-33946). Nothing is kept here.
+// server (CVE-2026-33946). Nothing is kept here.
 
 // lastEvent is the header by which a client takes a stream up.
 const lastEvent = "Last-Event-Id"

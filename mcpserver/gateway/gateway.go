@@ -263,7 +263,7 @@ func (g *Gateway) enforce(m *member, keys policyKeys) (http.Handler, error) {
 	return m.guard.Enforce(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(m, w, r) }), policy)
 }
 
-// mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more (RS-41).
+// mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more.
 const mostCounted = 100_000
 
 // mostProofs bounds the DPoP proofs that are remembered in Redis.

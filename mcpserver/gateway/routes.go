@@ -32,7 +32,7 @@ func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error
 	if err != nil {
 		return nil, err
 	}
-	r := mux.NewRouter().UseEncodedPath().SkipClean(true) // a path is one of ours or is not; nothing redirects (MC-25)
+	r := mux.NewRouter().UseEncodedPath().SkipClean(true) // a path is one of ours or is not; nothing redirects
 	r.NotFoundHandler = http.HandlerFunc(httpd.NotFound)
 	r.HandleFunc("/healthz", g.healthz).Methods("GET", "HEAD")
 	r.HandleFunc("/readyz", g.readyz).Methods("GET", "HEAD")

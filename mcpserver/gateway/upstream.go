@@ -100,7 +100,7 @@ func (u *Upstream) environ(getenv func(string) string) []string {
 	return all
 }
 
-// credential is what an upstream is shown: a secret of the gateway's own, or a voucher for the caller. Never what the caller showed (RS-15).
+// credential is what an upstream is shown: a secret of the gateway's own, or a voucher for the caller. Never what the caller showed.
 func (g *Gateway) credential(m *member) (func(context.Context, mcp.Caller) (string, string, error), error) {
 	u := &m.config
 	if u.Credential.Header != "" {

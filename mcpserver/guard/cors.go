@@ -39,7 +39,7 @@ func (g *Guard) CORS(next http.Handler) http.Handler {
 // allowedHeaders are what a page may send beside what every page may.
 var allowedHeaders = [...]string{"Authorization", "DPoP", "Content-Type", "Accept", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Session-Id", "Last-Event-ID"}
 
-// mirrored are the headers that a preflight asks for and that mirror arguments of tools: their names are the server's (MCP 2026-07-28, "x-mcp-header"; RS-32).
+// mirrored are the headers that a preflight asks for and that mirror arguments of tools: their names are the server's (MCP 2026-07-28, "x-mcp-header").
 func mirrored(r *http.Request) (names []string) {
 	const prefix = message.ParameterHeader
 	for _, asked := range r.Header["Access-Control-Request-Headers"] {

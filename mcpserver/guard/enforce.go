@@ -63,7 +63,7 @@ type Policy struct {
 	// KeepAlive is how long a stream may be silent until its client gets a comment, so that nothing on the way
 	// closes it (HTML, "Authoring notes" of server-sent events). Default 20 seconds; negative: it gets none.
 	KeepAlive time.Duration
-	// MaxStreams bounds the streams that one grant holds open at once (DS-04): those that go on until somebody ends them, not the answers to calls. Default 16.
+	// MaxStreams bounds the streams that one grant holds open at once: those that go on until somebody ends them, not the answers to calls. Default 16.
 	MaxStreams int
 	// Streams knows the open streams, for whoever has something to tell them. It is of one policy alone. Nil: nobody has.
 	Streams *Streams
@@ -83,7 +83,7 @@ const (
 	defaultMaxStreams  = 16
 	defaultCallTimeout = time.Hour
 	defaultKeepAlive   = 20 * time.Second
-	watchEvery         = 2 * time.Second // so long may a stream go on whose grant has ended (MC-26)
+	watchEvery         = 2 * time.Second // so long may a stream go on whose grant has ended
 	minPolicyKey       = 32
 )
 
@@ -232,8 +232,8 @@ func (x *passage) serve() {
 	x.post(body)
 }
 
-// session puts the server's own name of a session in its place; another caller's is answered as if it were not there (MC-10). A request of 2026-07-28 has none, whatever it
-// says (RS-36).
+// session puts the server's own name of a session in its place; another caller's is answered as if it were not there. A request of 2026-07-28 has none, whatever it
+// says.
 func (x *passage) session() bool {
 	if x.r.Method == http.MethodPost && !x.m.Answer && message.IsModern(&x.m, x.r.Header) {
 		x.r.Header.Del(sessionHeader)
@@ -306,7 +306,7 @@ func (x *passage) fault(status int, f *message.Fault) {
 	switch {
 	case status != http.StatusMethodNotAllowed:
 	case x.own != nil:
-		x.w.Header().Set("Allow", "POST") // MC-13: neither a stream nor a session to delete
+		x.w.Header().Set("Allow", "POST") // neither a stream nor a session to delete
 	default:
 		x.w.Header().Set("Allow", "POST, GET, DELETE")
 	}
@@ -368,7 +368,7 @@ func (x *passage) deny(d Decision) {
 	message.Refuse(x.w, message.Status(&x.m, f, message.IsModern(&x.m, x.r.Header)), x.m.ID, f)
 }
 
-// stream passes what is no message: the stream of an older client, and the end of its session. Both need a session, or are not there (MC-13).
+// stream passes what is no message: the stream of an older client, and the end of its session. Both need a session, or are not there.
 func (x *passage) stream() {
 	if (x.r.Method != http.MethodGet && x.r.Method != http.MethodDelete) || len(x.r.Header[sessionHeader]) == 0 {
 		x.fault(http.StatusMethodNotAllowed, message.Invalid("this endpoint takes POST; GET and DELETE only with a session"))
@@ -383,7 +383,7 @@ func (x *passage) known() context.Context {
 	return context.WithValue(context.WithValue(x.r.Context(), callerKey{}, x.v.caller), passageKey{}, x)
 }
 
-// pass lets the request through, with the message that it brought, and watches the answer. What goes on for long ends with the token and its grant (MC-26).
+// pass lets the request through, with the message that it brought, and watches the answer. What goes on for long ends with the token and its grant.
 func (x *passage) pass(body []byte) {
 	ctx, cancel := context.WithCancel(x.known())
 	defer cancel()
@@ -408,7 +408,7 @@ func (x *passage) pass(body []byte) {
 	x.w.finish()
 }
 
-// withoutToken takes access tokens out of the URL, and the whole query if one could be in what cannot be read of it: they are none, and nobody may send them on (RS-11).
+// withoutToken takes access tokens out of the URL, and the whole query if one could be in what cannot be read of it: they are none, and nobody may send them on.
 // Only requests of nobody's come so far with one.
 func withoutToken(r *http.Request) *http.Request {
 	if r.URL.RawQuery == "" {

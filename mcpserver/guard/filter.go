@@ -98,7 +98,7 @@ func (x *passage) cut(raw []byte) (out []byte, drop bool) {
 	return raw, false
 }
 
-// announces says whether a notification tells of a resource that is not open to the caller (MC-30).
+// announces says whether a notification tells of a resource that is not open to the caller.
 func (x *passage) announces(envelope []message.Member, params json.RawMessage) bool {
 	var method string
 	for _, e := range envelope {
@@ -117,8 +117,7 @@ func (x *passage) announces(envelope []message.Member, params json.RawMessage) b
 	return strictjson.Unmarshal(message.Find(members, "uri"), &uri) != nil || !x.visible(KindResource, uri)
 }
 
-// cutResult leaves things out of a list. What depends on the caller is for the caller alone, and not for long: a client keeps lists by server, not by token
-// (RS-23, MC-23).
+// cutResult leaves things out of a list. What depends on the caller is for the caller alone, and not for long: a client keeps lists by server, not by token.
 func (x *passage) cutResult(result json.RawMessage) (out json.RawMessage, changed bool, err error) {
 	if len(result) == 0 || result[0] != '{' {
 		return result, false, nil

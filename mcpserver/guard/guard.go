@@ -159,7 +159,7 @@ func (c *Config) fill() {
 	if c.HTTPClient == nil {
 		c.HTTPClient = &http.Client{Timeout: fetchTime}
 	}
-	client := *c.HTTPClient // a copy: redirects are refused whoever made it (JK-05)
+	client := *c.HTTPClient // a copy: redirects are refused whoever made it
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.HTTPClient = &client
 }
@@ -258,7 +258,7 @@ func CallerOf(ctx context.Context) (mcp.Caller, bool) {
 }
 
 // checkSource holds Host and Origin against the allow-lists, before anything else: a page of another site must not reach a server on somebody's
-// own machine through their browser, nor by a name of its own that leads here (S1, S2, MC-16, MC-17).
+// own machine through their browser, nor by a name of its own that leads here.
 func (g *Guard) checkSource(r *http.Request) *oauth.Error {
 	if !g.hosts.Has(r.Host) {
 		return &oauth.Error{Code: "invalid_request", Description: "this server does not answer to this Host", Status: http.StatusForbidden}
@@ -286,7 +286,7 @@ func present(r *http.Request) (presented, *oauth.Error) {
 	switch {
 	case len(headers) == 0:
 		return presented{}, errNoToken
-	case len(headers) > 1: // JW-21
+	case len(headers) > 1:
 		return presented{}, oauth.InvalidRequest("more than one Authorization header")
 	}
 	if r.URL.RawQuery != "" {
@@ -295,7 +295,7 @@ func present(r *http.Request) (presented, *oauth.Error) {
 			return presented{}, oauth.InvalidRequest("the query of the URL cannot be read")
 		}
 		if query.Has("access_token") {
-			return presented{}, oauth.InvalidRequest("an access token belongs in the Authorization header alone") // RS-11
+			return presented{}, oauth.InvalidRequest("an access token belongs in the Authorization header alone")
 		}
 	}
 	scheme, raw := oauth.Credentials(headers[0])
@@ -327,7 +327,7 @@ func (g *Guard) believe(ctx context.Context, raw string) (verified, *oauth.Error
 	switch {
 	case errors.Is(err, token.ErrKeysUnavailable):
 		httpd.Note(ctx, "error", err)
-		return verified{}, oauth.TemporarilyUnavailable() // S4, JK-03: not the token's fault
+		return verified{}, oauth.TemporarilyUnavailable() // not the token's fault
 	case errors.Is(err, token.ErrUnknownKey):
 		httpd.Note(ctx, "error", err)
 		return verified{why: g.untrusted(err, token.Claims{})}, oauth.InvalidToken(token.ErrUnknownKey.Error())

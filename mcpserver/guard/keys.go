@@ -24,10 +24,10 @@ import (
 // When the issuer's keys are fetched.
 const (
 	fetchTime    = 5 * time.Second // a fetch takes at most this
-	refreshEvery = time.Minute     // in the background: so long may a withdrawn key still be believed (JK-06)
-	coolDown     = 5 * time.Second // between fetches because of an unknown kid, however many tokens bring one (JK-02)
+	refreshEvery = time.Minute     // in the background: so long may a withdrawn key still be believed
+	coolDown     = 5 * time.Second // between fetches because of an unknown kid, however many tokens bring one
 	retryAfter   = time.Second     // between fetches while there are no keys at all
-	staleAfter   = 24 * time.Hour  // so long keys are believed while the issuer is out of reach (JK-03)
+	staleAfter   = 24 * time.Hour  // so long keys are believed while the issuer is out of reach
 )
 
 // coolDown is shorter than the time from the publication of a key to its first signature, which is ten seconds at
@@ -235,7 +235,7 @@ func (k *keys) fly(ctx context.Context, f *fetch) {
 	close(f.done)
 }
 
-// load asks the issuer. What is not a key set to believe changes nothing (JK-05).
+// load asks the issuer. What is not a key set to believe changes nothing.
 func (k *keys) load(ctx context.Context) (token.KeySet, error) {
 	where := k.url
 	if where == "" {

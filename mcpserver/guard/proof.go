@@ -16,7 +16,7 @@ const (
 	minNonceKey = 32      // characters
 )
 
-// errBound is the answer to a token that is bound to a key and comes without its proof: whoever stole it cannot use it so (RFC 9449 §7.2, DP-01).
+// errBound is the answer to a token that is bound to a key and comes without its proof: whoever stole it cannot use it so (RFC 9449 §7.2).
 var errBound = &oauth.Error{Code: "invalid_token", Status: http.StatusUnauthorized,
 	Description: "the access token is bound to a key: present it as DPoP, with a proof"}
 

@@ -136,7 +136,7 @@ func (k *kind) add(r *Rule) {
 	}
 }
 
-// Has says whether the caller has a scope, by itself or by one that counts for it (RS-19).
+// Has says whether the caller has a scope, by itself or by one that counts for it.
 func (t *Table) Has(c mcp.Caller, scope string) bool {
 	for _, held := range c.Scopes {
 		if held == scope || slices.Contains(t.implied[scope], held) {

@@ -11,7 +11,7 @@ import (
 )
 
 // A session of an older client (MCP up to 2025-11-25) is the server's; the name that its client gets for it says whose it is. So nobody else can use it, at
-// whichever replica, and nothing is kept here (MC-10, MC-12; S-13).
+// whichever replica, and nothing is kept here.
 
 // sessionHeader names a session of an older client.
 const sessionHeader = "Mcp-Session-Id"

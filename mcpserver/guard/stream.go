@@ -74,7 +74,7 @@ func (s *Streams) remove(o *stream) {
 	}
 }
 
-// place takes the place of a stream that may go on for ever, before the server is asked for it, unless its grant has as many as it may (DS-04). What answers a call ends with
+// place takes the place of a stream that may go on for ever, before the server is asked for it, unless its grant has as many as it may. What answers a call ends with
 // that: it has a place, too, and none is refused it after it ran.
 func (x *passage) place() bool {
 	if !message.Lasts(x.r, &x.m) {
@@ -137,7 +137,7 @@ func (x *passage) close() {
 	}
 }
 
-// watch tells a stream what there is to tell, and ends it when its token is over or its grant has ended, or when nobody can say (MC-26). A client that does not read holds up
+// watch tells a stream what there is to tell, and ends it when its token is over or its grant has ended, or when nobody can say. A client that does not read holds up
 // neither: what is told waits beside, and what waits to be written is broken off.
 func (x *passage) watch(ctx context.Context, cancel context.CancelFunc) {
 	go func() {

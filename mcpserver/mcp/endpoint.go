@@ -29,7 +29,7 @@ const (
 // Serve answers one request of a caller, to whom its scopes open the tools.
 func (e *Endpoint) Serve(w http.ResponseWriter, r *http.Request, caller Caller) {
 	h := w.Header()
-	h.Set("Cache-Control", "no-store") // MC-23: what is listed depends on who asks
+	h.Set("Cache-Control", "no-store") // what is listed depends on who asks
 	h.Add("Vary", "Authorization")
 	most := e.MaxBody
 	if most == 0 {
@@ -39,7 +39,7 @@ func (e *Endpoint) Serve(w http.ResponseWriter, r *http.Request, caller Caller) 
 	if refused != nil {
 		httpd.Note(r.Context(), "refused", refused.Message)
 		if refused.Status == http.StatusMethodNotAllowed {
-			h.Set("Allow", "POST") // MC-13: neither a stream nor a session to delete
+			h.Set("Allow", "POST") // neither a stream nor a session to delete
 		}
 		message.Refuse(w, refused.Status, nil, message.Invalid(refused.Message))
 		return

@@ -51,7 +51,7 @@ func (x *exchange) serve() *message.Fault {
 		return message.Invalid("only requests and notifications are taken: nothing was asked of you that this could answer")
 	}
 	if x.m.ID == nil {
-		x.w.WriteHeader(http.StatusAccepted) // RS-37: a notification; there is none that we act on
+		x.w.WriteHeader(http.StatusAccepted) // a notification; there is none that we act on
 		return nil
 	}
 	switch x.m.Method {
@@ -185,7 +185,7 @@ func (x *exchange) run(t *Tool, arguments json.RawMessage) (result Result, err e
 	return t.Bind(x.server.caller)(ctx, arguments)
 }
 
-// explain is what the agent reads of an error. What is ours stays in the log (MC-29).
+// explain is what the agent reads of an error. What is ours stays in the log.
 func (x *exchange) explain(err error) string {
 	var told ToolError
 	var arguments InvalidArguments

@@ -33,7 +33,7 @@ func readInput(schema json.RawMessage) (input, error) {
 }
 
 // check holds the arguments' names against the schema, each exactly: a tool that reads them with encoding/json would fold their case, and take for one
-// argument what anybody in between took for two (MC-08). The reader of the message has made sure that no name is there twice.
+// argument what anybody in between took for two. The reader of the message has made sure that no name is there twice.
 func (in *input) check(arguments json.RawMessage) error {
 	found, err := message.Members(arguments)
 	if err != nil {

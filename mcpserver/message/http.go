@@ -25,7 +25,7 @@ type Refusal struct {
 	Message string
 }
 
-// Read checks a request as HTTP and reads its body, at most so many bytes (MCP, "Sending Messages to the Server"; MC-19).
+// Read checks a request as HTTP and reads its body, at most so many bytes (MCP, "Sending Messages to the Server").
 func Read(w http.ResponseWriter, r *http.Request, most int64) ([]byte, *Refusal) {
 	if r.Method != http.MethodPost {
 		return nil, &Refusal{http.StatusMethodNotAllowed, "this endpoint takes POST"}
@@ -124,7 +124,7 @@ func IsModern(m *Message, header http.Header) bool {
 }
 
 // CheckEra holds what a request says of itself in headers and in its body against each other: a proxy may have acted on the one, we act on the other
-// (MC-07; MCP 2026-07-28, "Server Validation").
+// (MCP 2026-07-28, "Server Validation").
 func CheckEra(m *Message, header http.Header) *Fault {
 	if IsModern(m, header) {
 		if f := checkHeaders(m, header); f != nil {
@@ -213,7 +213,7 @@ func checkMeta(m *Message) *Fault {
 }
 
 // Status is the HTTP status of a fault. Legacy clients expect 200 around an error of JSON-RPC, unless the message is none. A notification is accepted, or
-// refused by HTTP (RS-37).
+// refused by HTTP.
 func Status(m *Message, f *Fault, modern bool) int {
 	status := http.StatusBadRequest
 	switch {

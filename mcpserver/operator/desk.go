@@ -137,7 +137,7 @@ func (d *Desk) Begin(server string) func(context.Context, *guard.Record) error {
 	}
 }
 
-// Metrics answers GET /metrics. It asks nobody who they are, and tells tenants' names: give it a listener of its own (AD-09).
+// Metrics answers GET /metrics. It asks nobody who they are, and tells tenants' names: give it a listener of its own.
 func (d *Desk) Metrics() http.Handler { return d.metrics }
 
 // gauges are what who collects numbers should know of the rest.

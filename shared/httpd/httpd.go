@@ -70,7 +70,7 @@ func Handler(next http.Handler, o Options) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if len(r.TransferEncoding) > 0 {
 			// net/http does not tell whether the request named a length beside, and then two readers could see two requests: nothing follows it on this
-			// connection (RFC 9112 §6.3, TK-24).
+			// connection (RFC 9112 §6.3).
 			w.Header().Set("Connection", "close")
 		}
 		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), eventKey{}, e), o.Timeout)
@@ -159,7 +159,7 @@ func (e *event) note(key string, value any) {
 	}
 }
 
-// clean keeps a value on its line, but for the lines of a stack, and within bounds (DS-11).
+// clean keeps a value on its line, but for the lines of a stack, and within bounds.
 func clean(s string) string { return text.Marked(s, maxValue, "\n\t") }
 
 // Note adds to the request's log event. Never note a secret.
@@ -185,7 +185,7 @@ func ClientAddr(ctx context.Context) netip.Addr {
 	return netip.Addr{}
 }
 
-// Source is whom to count a request against: its address, or with IPv6 the /64 that one household has (DS-09).
+// Source is whom to count a request against: its address, or with IPv6 the /64 that one household has.
 func Source(ctx context.Context) string {
 	a := ClientAddr(ctx)
 	if a.Is6() {
@@ -196,7 +196,7 @@ func Source(ctx context.Context) string {
 	return a.String()
 }
 
-// clientAddr reads X-Forwarded-For from its end for as long as the hop that wrote it is trusted (AZ-36, LG-10).
+// clientAddr reads X-Forwarded-For from its end for as long as the hop that wrote it is trusted.
 func clientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

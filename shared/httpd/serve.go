@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Server is an http.Server whose every wait has an end (DS-03, DS-07).
+// Server is an http.Server whose every wait has an end.
 func Server(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,

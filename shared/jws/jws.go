@@ -16,7 +16,7 @@ import (
 var ErrForm = errors.New("not a compact JWS with a header that is one JSON object with each member once")
 
 // Split takes the compact form of at most most bytes apart: the header's members and the payload, of which nothing is believed yet. The base64url is the
-// one canonical way to write the bytes, so that a token has one spelling (JW-11), and there is a signature.
+// one canonical way to write the bytes, so that a token has one spelling, and there is a signature.
 func Split(raw string, most int) (header map[string]json.RawMessage, payload []byte, err error) {
 	if len(raw) > most || strings.Count(raw, ".") != 2 {
 		return nil, nil, ErrForm

@@ -143,8 +143,8 @@ func (r *Replica) tell(ctx context.Context, err error) {
 	r.options.Log.Error("the list of ended grants is not known to be complete", "for", age, "error", err)
 }
 
-// Follow makes a Replica that knows already what its feed says now, so that the first request finds it. A feed that does not answer yet is no reason not to start
-// (FT-18): until it does, the list is not known, and whoever asks fails closed. Run follows it from then on.
+// Follow makes a Replica that knows already what its feed says now, so that the first request finds it. A feed that does not answer yet is no reason not to start:
+// until it does, the list is not known, and whoever asks fails closed. Run follows it from then on.
 func Follow(ctx context.Context, o ReplicaOptions) *Replica {
 	r := NewReplica(o)
 	if err := r.CatchUp(ctx); err != nil {

@@ -31,7 +31,7 @@ func (s KeySet) Key(_ context.Context, kid string) (jose.JSONWebKey, error) {
 const maxKeys = 100
 
 // ParseKeySet reads a JWK set (RFC 7517 §5) and refuses it whole when it is empty, has a private or symmetric key, an RSA key under 2048 bits, a kid
-// twice or a key without one: a set like that is no one's to sign with (JK-05, MD-05). Keys for other uses or of unknown type are left out.
+// twice or a key without one: a set like that is no one's to sign with. Keys for other uses or of unknown type are left out.
 func ParseKeySet(document []byte) (KeySet, error) {
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`

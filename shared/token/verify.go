@@ -216,7 +216,7 @@ func actor(value json.RawMessage, depth int) (*Actor, error) {
 	return &a, nil
 }
 
-// audience reads aud, a string or an array of exactly one (JW-06).
+// audience reads aud, a string or an array of exactly one.
 func audience(value json.RawMessage) (string, error) {
 	var one string
 	if strictjson.Unmarshal(value, &one) == nil && one != "" {
@@ -246,7 +246,7 @@ func (r Rules) checkClaims(c Claims) error {
 	return checkScopes(c)
 }
 
-// checkScopes demands that the string and the array say the same (JW-16).
+// checkScopes demands that the string and the array say the same.
 func checkScopes(c Claims) error {
 	words := strings.Split(c.Scope, " ")
 	if c.Scope == "" {

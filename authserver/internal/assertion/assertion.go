@@ -54,7 +54,7 @@ type Settings struct {
 	Issuer  string             // the sole audience (RFC 10070 §4)
 	Used    ttl.Store          // ids that were used, until they expire
 	Keys    Keys               // of clients; nil: nothing is fetched, so that a jwks_uri of theirs is worth nothing
-	Limit   *ratelimit.Limiter // of fetches for clients, by where the requests come from (CM-16); nil: none
+	Limit   *ratelimit.Limiter // of fetches for clients, by where the requests come from; nil: none
 	Trust   trust.Store
 	Issuers Keys // of trusted issuers, whose addresses the operator wrote down; what is fetched for strangers must not be in its way
 	Now     func() time.Time
@@ -123,7 +123,7 @@ func (c *claims) askew(now date, err error) error {
 const farthest = 100 * 365 * 24 * 3600
 
 // Check believes that the client made the assertion, for us, now, and for the first time; or answers ErrNotBelieved, or an inner error when the stores do
-// not answer. The id is spent last, when all else is right: nobody can spend another's (CA-14).
+// not answer. The id is spent last, when all else is right: nobody can spend another's.
 func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error {
 	payload, err := c.verify(ctx, source{of.JWKS, of.JWKSURI, of.ID, &c.clients}, raw, "", "jwt", "client-authentication+jwt")
 	if err != nil {
@@ -202,7 +202,7 @@ func (e *invalid) Unwrap() error { return e.error }
 // InvalidReason is the reason in words for whoever made the assertion. Only who has the key gets to see it.
 func (e *invalid) InvalidReason() string { return e.reason }
 
-// sole is the one value of an audience, or empty (RFC 10070 §4, CA-12).
+// sole is the one value of an audience, or empty (RFC 10070 §4).
 func sole(audience json.RawMessage) string {
 	if one, ok := strictjson.Text(audience); ok {
 		return one
@@ -214,8 +214,7 @@ func sole(audience json.RawMessage) string {
 	return many[0]
 }
 
-// verify checks the form, the type and the signature, with a key of whoever made it: what a token brings with it (jwk, jku, x5u) is not read (CA-10, CA-15,
-// CA-17, EMA-01).
+// verify checks the form, the type and the signature, with a key of whoever made it: what a token brings with it (jwk, jku, x5u) is not read.
 func (c *Checker) verify(ctx context.Context, of source, raw string, types ...string) ([]byte, error) {
 	// What go-jose decodes by itself, the header, has one reading by then.
 	if _, _, err := jws.Split(raw, maxSize); err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// identityType is the JOSE "typ" of an Identity Assertion JWT Authorization Grant (ID-JAG; EMA-02).
+// identityType is the JOSE "typ" of an Identity Assertion JWT Authorization Grant (ID-JAG).
 const identityType = "oauth-id-jag+jwt"
 
 // maxIdentityLife bounds how far ahead an identity assertion ends: it is remembered for so long.
@@ -85,7 +85,7 @@ func issuerOf(raw string) (string, error) {
 	return c.Issuer, nil
 }
 
-// checkIdentity holds the claims against the rules (EMA-03, EMA-05).
+// checkIdentity holds the claims against the rules.
 func (c *Checker) checkIdentity(trusted trust.Issuer, a identityClaims) error {
 	switch {
 	case a.Issuer != trusted.Issuer:

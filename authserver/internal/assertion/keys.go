@@ -43,7 +43,7 @@ type source struct {
 // shelf remembers the keys that were fetched for one kind of owners.
 type shelf struct {
 	fetch Keys               // nil: nothing is fetched, so that an address is worth nothing
-	limit *ratelimit.Limiter // of fetches, by where the requests come from (CM-16); nil: none
+	limit *ratelimit.Limiter // of fetches, by where the requests come from; nil: none
 	now   func() time.Time
 
 	mu      sync.Mutex

@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 )
 
-// How long a document is taken for true without being read again, when it says nothing, and at most (CM-15).
+// How long a document is taken for true without being read again, when it says nothing, and at most.
 const (
 	usualLife = 5 * time.Minute
 	mostLife  = 24 * time.Hour
@@ -29,7 +29,7 @@ const mostKnown = 10_000
 type Library struct {
 	Store   client.Store
 	Fetcher *Fetcher
-	Limit   *ratelimit.Limiter // of fetches, by where they come from (CM-16)
+	Limit   *ratelimit.Limiter // of fetches, by where they come from
 	Now     func() time.Time
 
 	mu    sync.Mutex
@@ -37,7 +37,7 @@ type Library struct {
 }
 
 // Client returns the client of a document, which is read when it is not known or has outlived what it allowed. What is wrong is an *oauth.Error that says
-// nothing about where the address leads (CM-20).
+// nothing about where the address leads.
 func (l *Library) Client(ctx context.Context, id string) (client.Client, error) {
 	if err := client.CheckDocumentURL(id); err != nil {
 		return client.Client{}, &oauth.Error{Code: "invalid_client", Status: http.StatusBadRequest, Description: "tell the makers of the application that this client_id cannot name a document: " + err.Error()}

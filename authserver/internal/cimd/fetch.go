@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// The bounds of a fetch (CIMD §6.6; CM-06, CM-07).
+// The bounds of a fetch (CIMD §6.6).
 const (
 	maxDocument = 5 << 10  // bytes
 	maxKeys     = 16 << 10 // of a client's key set, bytes
@@ -47,7 +47,7 @@ func NewFetcher(exceptions []string) *Fetcher {
 // errAddress says that a host is not at public addresses alone.
 var errAddress = errors.New("the host is not at public addresses alone")
 
-// FetchKeys reads the key set at a client's jwks_uri, as carefully as its document (CM-17). The URL was checked before.
+// FetchKeys reads the key set at a client's jwks_uri, as carefully as its document. The URL was checked before.
 func (f *Fetcher) FetchKeys(ctx context.Context, address string) ([]byte, error) {
 	if f.turn != nil { // strangers cause it at endpoints whose places are few: nobody waits for a turn there
 		select {
@@ -116,7 +116,7 @@ func (f *Fetcher) fetch(ctx context.Context, address string, most int64) ([]byte
 	return body, life(response.Header), nil
 }
 
-// acceptable holds the answer's head: 200 and nothing else, JSON, not encoded (CM-05, CM-08, CM-10).
+// acceptable holds the answer's head: 200 and nothing else, JSON, not encoded.
 func acceptable(r *http.Response) error {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
@@ -148,7 +148,7 @@ func life(h http.Header) time.Duration {
 	return usualLife
 }
 
-// dial resolves the host, vets every address it has, and meets one of those that were vetted: a second look-up could bring another (CM-03, CM-04).
+// dial resolves the host, vets every address it has, and meets one of those that were vetted: a second look-up could bring another.
 func (f *Fetcher) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

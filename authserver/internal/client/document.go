@@ -18,7 +18,7 @@ const maxDocumentURL = 1024
 // IsDocumentURL says whether a client id names a document. Ids that we make never do.
 func IsDocumentURL(id string) bool { return strings.HasPrefix(id, "https://") }
 
-// CheckDocumentURL says what is wrong with a client id that names a document, if anything (CIMD §3; AS-38, CM-02): https, a plainly written host, a path
+// CheckDocumentURL says what is wrong with a client id that names a document, if anything (CIMD §3): https, a plainly written host, a path
 // without "." and "..", no userinfo, no fragment. Nothing is fetched for one that is not right.
 func CheckDocumentURL(id string) error {
 	if len(id) > maxDocumentURL {
@@ -49,8 +49,8 @@ func CheckDocumentURL(id string) error {
 	return nil
 }
 
-// FromDocument makes the client that a document describes, or says with an *oauth.Error what is wrong with the document (AS-35, AS-36, AS-39, CM-09,
-// CM-11). What is not offered here is refused where dropping it would surprise. A document has no tenant and no ceiling of scopes.
+// FromDocument makes the client that a document describes, or says with an *oauth.Error what is wrong with the document.
+// What is not offered here is refused where dropping it would surprise. A document has no tenant and no ceiling of scopes.
 func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 	wrong := func(what string) error {
 		return oauth.InvalidClientMetadata("the document at the client_id " + what + "; tell the makers of the application")

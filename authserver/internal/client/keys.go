@@ -20,7 +20,7 @@ const (
 // ErrKeys says that a document is not a set of public keys that a client can prove itself with.
 var ErrKeys = errors.New("not a set of public signing keys: at most 20, EC, Ed25519, or RSA of 2048 bits and more, nothing private, no secret")
 
-// ParseKeys reads a client's key set (RFC 7517 §5) and refuses it whole when it holds anything private or too weak (DR-07). Keys for other uses are left out.
+// ParseKeys reads a client's key set (RFC 7517 §5) and refuses it whole when it holds anything private or too weak. Keys for other uses are left out.
 func ParseKeys(document []byte) ([]jose.JSONWebKey, error) {
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`

@@ -80,7 +80,7 @@ func checkPrivate(u *url.URL, uri string) error {
 	return checkPort(u.Port())
 }
 
-// plainHost is a host as browsers and people read it in one way: nothing encoded, nothing beyond ASCII (AZ-02).
+// plainHost is a host as browsers and people read it in one way: nothing encoded, nothing beyond ASCII.
 var plainHost = regexp.MustCompile(`^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`)
 
 // answers are the parameters of an authorization answer. A registered URI that brings them could pass for one.

@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// maxQuery bounds an authorization request, in bytes (AZ-38).
+// maxQuery bounds an authorization request, in bytes.
 const maxQuery = 32 << 10
 
 // errUnreadable answers a client that is known by a document and wants no page: its document is read for a person alone, so that it is not known yet where an
@@ -38,7 +38,7 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 			d.ErrorPage(w, r, known(r, oauth.InvalidRequest("send prompt=none with id_token_hint by GET, or push the request (RFC 9126)")))
 			return
 		}
-		form.Del("id_token_hint") // it counts for prompt=none alone, and what it says of somebody belongs in no address (AZ-40)
+		form.Del("id_token_hint") // it counts for prompt=none alone, and what it says of somebody belongs in no address
 		// From another site a browser posts without its cookies: going on by GET, it has them again.
 		connection.On(r.Context()).Silence()
 		w.Header().Set("Cache-Control", "no-store")
@@ -91,7 +91,7 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/consent?tx="+url.QueryEscape(transaction), http.StatusSeeOther)
 }
 
-// readAuthorization reads the parameters from where they may be: the query of a GET, the body of a POST, never both (AZ-39).
+// readAuthorization reads the parameters from where they may be: the query of a GET, the body of a POST, never both.
 func readAuthorization(w http.ResponseWriter, r *http.Request) (url.Values, *oauth.Error) {
 	if r.Method == http.MethodPost {
 		if r.URL.RawQuery != "" {

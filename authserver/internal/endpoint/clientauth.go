@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// unknownHash is compared with when there is no such client or it has no secret, so that the answer takes as long (L13, CA-06).
+// unknownHash is compared with when there is no such client or it has no secret, so that the answer takes as long.
 var unknownHash = client.HashSecret("no client has this secret")
 
 var errNotAuthenticated = oauth.InvalidClient("client authentication did not succeed: the client is unknown, or its proof is missing or wrong; check both, or register anew")
@@ -144,7 +144,7 @@ func (d *Door) believe(r *http.Request, c client.Client, raw string) error {
 func readAssertion(r *http.Request, form url.Values) (credentials, *oauth.Error) {
 	raw := form.Get("client_assertion")
 	if len(r.Header.Values("Authorization")) > 0 || form.Has("client_secret") {
-		return credentials{}, oauth.InvalidRequest("more than one way of client authentication in one request; use one") // CA-03
+		return credentials{}, oauth.InvalidRequest("more than one way of client authentication in one request; use one")
 	}
 	if form.Get("client_assertion_type") != assertion.Type {
 		return credentials{}, oauth.InvalidClient("the client_assertion_type must be " + assertion.Type)
@@ -180,7 +180,7 @@ func readCredentials(r *http.Request, form url.Values) (credentials, *oauth.Erro
 		return credentials{}, oauth.InvalidClient("send the Authorization header as HTTP Basic with form-encoded client id and secret")
 	}
 	if form.Has("client_id") && form.Get("client_id") != c.id {
-		return credentials{}, oauth.InvalidClient("client_id in the body is not the client of the Authorization header; send one client") // CA-04
+		return credentials{}, oauth.InvalidClient("client_id in the body is not the client of the Authorization header; send one client")
 	}
 	return c, nil
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // readForm reads a form body strictly (RFC 6749 §3.2): application/x-www-form-urlencoded and nothing else, no parameter twice but resource,
-// nothing in the query. Fosite, which would read multipart bodies to disk and take the first of two values, never sees the body (L6, L11).
+// nothing in the query. Fosite, which would read multipart bodies to disk and take the first of two values, never sees the body.
 func readForm(r *http.Request) (url.Values, *oauth.Error) {
 	if r.URL.RawQuery != "" {
 		return nil, oauth.InvalidRequest("parameters belong in the body, not in the URL")

@@ -37,7 +37,7 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if c.AuthMethod == client.AuthNone {
-		d.fail(w, r, oauth.InvalidClient("introspection is for clients that can prove who they are; register with a secret or a key")) // RV-07
+		d.fail(w, r, oauth.InvalidClient("introspection is for clients that can prove who they are; register with a secret or a key"))
 		return
 	}
 	// Each question costs a signature to check and a grant to read.

@@ -127,7 +127,7 @@ func (d *Door) record(r *http.Request, c client.Client, action string) error {
 	return nil
 }
 
-// forget makes the client unknown, and then ends all that hangs from it (DR-18), also when it has hung up: from then on nothing new can come. It cannot come again for
+// forget makes the client unknown, and then ends all that hangs from it, also when it has hung up: from then on nothing new can come. It cannot come again for
 // what was cut short even so, because it is not known any more; the operator can.
 func (d *Door) forget(r *http.Request, c client.Client) error {
 	if err := d.record(r, c, "client.delete"); err != nil {

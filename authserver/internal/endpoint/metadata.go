@@ -115,7 +115,7 @@ func (d *Door) publish(of []issuer.Resource) (*published, error) {
 		m.ScopesSupported = append(m.ScopesSupported, issuer.OfflineAccess)
 	}
 	if d.Registration == RegistrationClosed {
-		m.RegistrationEndpoint = "" // AS-10: then clients do not try
+		m.RegistrationEndpoint = "" // then clients do not try
 	}
 	p := &published{of: of}
 	var err error

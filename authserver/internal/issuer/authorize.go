@@ -108,7 +108,7 @@ func (e *Engine) Authorize(ctx context.Context, form url.Values) (*Authorization
 	return a, nil
 }
 
-// addressee finds out whom we would answer and where. What fails here is answered on the spot, never by redirect (AZ-01 to AZ-09).
+// addressee finds out whom we would answer and where. What fails here is answered on the spot, never by redirect.
 func (e *Engine) addressee(ctx context.Context, form url.Values) (*Authorization, error) {
 	local := func(err *oauth.Error) error { return &Refusal{Err: err} }
 	for _, name := range []string{"client_id", "redirect_uri"} {

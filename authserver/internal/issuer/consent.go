@@ -88,7 +88,7 @@ func (e *Engine) offer(a *Authorization, role, tenant []string) []string {
 }
 
 // Approve makes the grant and its code and says where to go. The whole request is checked anew: what was true when the page was shown may
-// not be any more (AZ-32). What is ticked beyond the offer is an error, not a wish.
+// not be any more. What is ticked beyond the offer is an error, not a wish.
 func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (string, error) {
 	a, err := e.Authorize(ctx, form)
 	if err != nil {

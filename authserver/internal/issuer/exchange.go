@@ -155,7 +155,7 @@ func (x *exchange) GetPKCERequestSession(ctx context.Context, signature string, 
 }
 
 // DeletePKCERequestSession keeps the challenge: it lives and dies with its code. Deleting it before the verifier is checked is how plain
-// fosite lets a second attempt pass without a verifier (L1, TK-04).
+// fosite lets a second attempt pass without a verifier.
 func (x *exchange) DeletePKCERequestSession(context.Context, string) error { return nil }
 
 // Access tokens are never stored.

@@ -43,7 +43,7 @@ func (x *exchange) loadAssertion(ctx context.Context, form url.Values) error {
 	if err != nil {
 		return err
 	}
-	if id.ClientID != x.client.ID { // EMA-04
+	if id.ClientID != x.client.ID {
 		return oauth.InvalidGrant("the assertion is for another client")
 	}
 	if x.client.TenantID != "" && x.client.TenantID != id.TenantID {
@@ -75,7 +75,7 @@ func (x *exchange) assert(ctx context.Context, id trust.Identity, userID string,
 		Detail: "client " + g.ClientID + " for " + userID + ": " + oauth.FormatScope(granted),
 	})
 	switch {
-	case errors.Is(err, trust.ErrUsed): // EMA-06
+	case errors.Is(err, trust.ErrUsed):
 		return oauth.InvalidGrant("the assertion was used before; get a new one")
 	case errors.Is(err, trust.ErrEnded):
 		return oauth.InvalidGrant("this permission was ended after the assertion had been made; get a new one")
@@ -91,8 +91,8 @@ func (x *exchange) assert(ctx context.Context, id trust.Identity, userID string,
 	return nil
 }
 
-// asserted finds out who the subject is: whom it was before; or else, at its first time, a member of the very tenant whose verified address is here already
-// (EMA-12, LG-19). Nobody is made by an assertion.
+// asserted finds out who the subject is: whom it was before; or else, at its first time, a member of the very tenant whose verified address is here already.
+// Nobody is made by an assertion.
 func (x *exchange) asserted(ctx context.Context, id trust.Identity) (userID string, err error) {
 	userID, err = x.engine.Trust.Subject(ctx, id.Issuer, id.Subject)
 	if err == nil || !errors.Is(err, trust.ErrNotFound) {
@@ -120,7 +120,7 @@ func (x *exchange) asserted(ctx context.Context, id trust.Identity) (userID stri
 	return u.ID, nil
 }
 
-// assertedTarget is the resource of the assertion, which the request may name once more (EMA-07). Without either it is the default one.
+// assertedTarget is the resource of the assertion, which the request may name once more. Without either it is the default one.
 func (x *exchange) assertedTarget(form url.Values, asserted string) error {
 	if asserted == "" {
 		resource, relaxed, err := x.engine.target(form)
@@ -145,7 +145,7 @@ func (x *exchange) assertedTarget(form url.Values, asserted string) error {
 	return err
 }
 
-// assertedScopes are what the grant allows: asserted ∩ what is allowed here today; and of these what is asked for, narrowed without a word (EMA-08).
+// assertedScopes are what the grant allows: asserted ∩ what is allowed here today; and of these what is asked for, narrowed without a word.
 func (x *exchange) assertedScopes(ctx context.Context, form url.Values, id trust.Identity, userID string) (granted []string, err error) {
 	allowed, err := x.allow(ctx, Holder{id.TenantID, userID})
 	if err != nil {

@@ -133,7 +133,7 @@ func (r *Resources) With(stored []Resource) *Resources {
 // MaxTokenLife is the longest that an access token may live: the list of ended grants and superseded keys are kept for so long.
 const MaxTokenLife = time.Hour
 
-// plainURL is what the metadata name: addresses that mean nothing to a shell or a page that a client hands them to (MD-07).
+// plainURL is what the metadata name: addresses that mean nothing to a shell or a page that a client hands them to.
 var plainURL = regexp.MustCompile(`^https?://[A-Za-z0-9.:[\]_-]+(/[A-Za-z0-9._~%/-]*)?(\?[A-Za-z0-9._~%/=&-]*)?$`)
 
 // maxScopeNames bounds the names of a resource's scopes together, in bytes: a token that has all of them, as a string and as a list, must fit token.MaxSize.

@@ -154,7 +154,7 @@ func (x *exchange) answer(ctx context.Context, provider *fosite.Fosite, form url
 }
 
 // loadCode brings the presented code, after our rules: its own client, its resource, its grant alive. The client is checked before anything
-// can be ended, so that nobody ends another's grant (TK-10).
+// can be ended, so that nobody ends another's grant.
 func (x *exchange) loadCode(ctx context.Context, form url.Values) error {
 	raw := form.Get("code")
 	if raw == "" {
@@ -164,7 +164,7 @@ func (x *exchange) loadCode(ctx context.Context, form url.Values) error {
 		return oauth.InvalidGrant("redirect_uri is missing: send the one of the authorization request")
 	}
 	code, g, err := x.engine.Store.Code(ctx, client.TokenHash(raw))
-	// A code without a challenge cannot come to be; if one did, no verifier could fit it (RFC 9700 §4.8.2, TK-05).
+	// A code without a challenge cannot come to be; if one did, no verifier could fit it (RFC 9700 §4.8.2).
 	if errors.Is(err, ErrNotFound) || (err == nil && (code.ClientID != x.client.ID || code.RedirectURI == deviceRedirect || code.Challenge == "")) {
 		return oauth.InvalidGrant("the code is unknown, or was given to another client; ask the person again")
 	}
@@ -270,7 +270,7 @@ var errSuspended = &oauth.Error{Code: "access_denied", Status: http.StatusBadReq
 	Description: "the organisation of this permission is suspended, or its client disabled; try again when its administrator says so"}
 
 // checkGrant holds the presented grant against today's rules: alive, its resource still ours and asked for, its scopes still within what tenant
-// and role allow (RT-11). What was lost since is gone from the token.
+// and role allow. What was lost since is gone from the token.
 func (x *exchange) checkGrant(ctx context.Context, form url.Values) error {
 	if x.grant.Suspended && !x.grant.Ended() {
 		return errSuspended

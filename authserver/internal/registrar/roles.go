@@ -157,7 +157,7 @@ func (r *Registrar) setRoleScopes(ctx context.Context, who Caller, tenantID, nam
 	if role.Scopes, err = r.withinTenant(scopes, t); err != nil {
 		return err
 	}
-	if err := lacking(role.Scopes, append(own, before...)); err != nil { // AD-12
+	if err := lacking(role.Scopes, append(own, before...)); err != nil {
 		return err
 	}
 	if len(role.Scopes) == 0 && len(role.Includes) == 0 {

@@ -32,7 +32,7 @@ var ErrCSRF = errors.New("the form is not from a page of ours")
 // TransactionLife is how long a person has between the application's request and the answer.
 const TransactionLife = 10 * time.Minute
 
-// The cookies' names; with https they get the prefix that keeps other hosts of the domain from setting them (LG-21).
+// The cookies' names; with https they get the prefix that keeps other hosts of the domain from setting them.
 const (
 	browserName = "gatehouse_browser" // which browser this is; says nothing of who sits there
 	sessionName = "gatehouse_session" // who signed in
@@ -69,7 +69,7 @@ type transaction struct {
 }
 
 // Begin keeps an authorization request for this browser and returns its id. The id alone is worth nothing: it works only in the
-// browser that began (LG-03).
+// browser that began.
 func (m *Manager) Begin(w http.ResponseWriter, r *http.Request, form url.Values) (string, error) {
 	id := rand.Text()
 	if err := m.keep(r.Context(), id, m.browser(w, r), Transaction{form, m.Now().UTC()}); err != nil {
@@ -133,7 +133,7 @@ func (m *Manager) CSRF(w http.ResponseWriter, r *http.Request) string {
 }
 
 // CheckCSRF says with ErrCSRF that a form is not from a page that we showed this browser: its token is not the page's, or the browser itself says
-// that another site sent it (LG-01, LG-02).
+// that another site sent it.
 func (m *Manager) CheckCSRF(r *http.Request, token string) error {
 	browser, ok := m.cookie(r, browserName)
 	if !ok || subtle.ConstantTimeCompare([]byte(token), []byte(m.csrf(r, browser))) != 1 {
@@ -152,7 +152,7 @@ func (m *Manager) csrf(r *http.Request, browser string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// SignIn begins a session for the user, always a new one: what was in the cookie before is worth nothing after (LG-07).
+// SignIn begins a session for the user, always a new one: what was in the cookie before is worth nothing after.
 // ended is how often all of the user's sessions have been ended.
 func (m *Manager) SignIn(w http.ResponseWriter, r *http.Request, userID string, ended int64) error {
 	if err := m.forget(r); err != nil {
@@ -218,7 +218,7 @@ func (m *Manager) browser(w http.ResponseWriter, r *http.Request) string {
 	return secret
 }
 
-// cookie reads a cookie of ours. Two of one name are none: a neighbour host may have planted one of them (LG-22).
+// cookie reads a cookie of ours. Two of one name are none: a neighbour host may have planted one of them.
 func (m *Manager) cookie(r *http.Request, name string) (string, bool) {
 	found := r.CookiesNamed(m.name(name))
 	if len(found) != 1 || len(found[0].Value) != secretLength {
@@ -243,7 +243,7 @@ func (m *Manager) name(name string) string {
 	return name
 }
 
-// Each kind of value has keys of its own, so that none is taken for another (LG-18). Secrets are hashed.
+// Each kind of value has keys of its own, so that none is taken for another. Secrets are hashed.
 func transactionKey(id string) string { return "transaction:" + digest(id) }
 
 func sessionKey(secret string) string { return "session:" + digest(secret) }

@@ -15,7 +15,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
-// showConsent asks, every time anew: who the client is, nobody can be sure of (LG-04, LG-05).
+// showConsent asks, every time anew: who the client is, nobody can be sure of.
 func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
 	id := r.URL.Query().Get("tx")
 	transaction, err := d.Sessions.Transaction(r, id)
@@ -146,7 +146,7 @@ func clientName(c client.Client) string {
 	return c.Name
 }
 
-// redirectHost says where an answer goes as people read it (AS-42).
+// redirectHost says where an answer goes as people read it.
 func redirectHost(uri string) string {
 	u, err := url.Parse(uri)
 	switch {
@@ -160,7 +160,7 @@ func redirectHost(uri string) string {
 	return u.Host
 }
 
-// decide does what the person said. The request itself comes from the transaction, never from the page (AZ-33).
+// decide does what the person said. The request itself comes from the transaction, never from the page.
 func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
 	form := r.PostForm
 	transaction, err := d.Sessions.Transaction(r, form.Get("tx"))

@@ -4,7 +4,7 @@
 //
 //	/oauth2/authorize → /consent?tx=… → (nobody there: /signin?tx=… → /consent?tx=…) → the application
 //
-// Every answer to a POST is a 303, so that no password is ever sent on (AZ-35).
+// Every answer to a POST is a 303, so that no password is ever sent on.
 package signin
 
 import (
@@ -90,7 +90,7 @@ func (d *Door) ErrorPage(w http.ResponseWriter, r *http.Request, e *oauth.Error)
 }
 
 // leadBack shows a person what was wrong with a request and lets them go back to the application by themselves: nobody vouches for where its answer
-// goes (OAuth 2.1 §7.12.2, AS-17).
+// goes (OAuth 2.1 §7.12.2).
 func (d *Door) leadBack(w http.ResponseWriter, r *http.Request, refusal *issuer.Refusal) {
 	e := refusal.Err
 	connection.On(r.Context()).Refuse(e)
@@ -152,7 +152,7 @@ func (v visitor) someone() issuer.Someone {
 	return issuer.Someone{UserID: v.ID, SignedInAt: v.signedIn}
 }
 
-// who is the account that is signed in at this browser, or session.ErrNobody. An account that was disabled since is nobody's (LG-15), and
+// who is the account that is signed in at this browser, or session.ErrNobody. An account that was disabled since is nobody's, and
 // so is a session that was ended.
 func (d *Door) who(r *http.Request) (visitor, error) {
 	s, err := d.Sessions.Who(r)

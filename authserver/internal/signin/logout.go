@@ -26,7 +26,7 @@ const LogoutPath = "/oauth2/logout"
 // logoutParameters are what the page reads. Others mean nothing here.
 var logoutParameters = []string{"id_token_hint", "client_id", "post_logout_redirect_uri", "state"}
 
-// logout asks a person whether they want to sign out. It is asked each time: any page can send a browser here (LG-20). Where they go then was registered, or
+// logout asks a person whether they want to sign out. It is asked each time: any page can send a browser here. Where they go then was registered, or
 // is nowhere.
 func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
@@ -57,7 +57,7 @@ func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
 }
 
 // goOn sends a browser on where nobody is signed in: at once for an application that an operator or a tenant made known, by a link on a page for every other,
-// which anybody can make known (AS-17).
+// which anybody can make known.
 func (d *Door) goOn(w http.ResponseWriter, r *http.Request, form url.Values, to string) {
 	c, err := d.leaving(r.Context(), form)
 	switch {

@@ -102,7 +102,7 @@ func after(transaction, device string) string {
 	return "/consent" + query(transaction)
 }
 
-// The one answer to every try that does not do: it tells nobody which accounts there are (LG-11).
+// The one answer to every try that does not do: it tells nobody which accounts there are.
 const wrong = "This e-mail address and password do not belong together. Check both and try again."
 
 func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
@@ -112,7 +112,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		device = deviceOf(form)
 	}
 	if len(password) > user.MaxPassword {
-		d.ErrorPage(w, r, oauth.InvalidRequest("A password has at most 1024 characters. Go back and type a shorter one.")) // LG-14
+		d.ErrorPage(w, r, oauth.InvalidRequest("A password has at most 1024 characters. Go back and type a shorter one."))
 		return
 	}
 	email, err := user.Normalize(form.Get("email"))

@@ -35,7 +35,7 @@ const maxEmail = 254
 // made with, so raising them later locks nobody out.
 var params = argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
-// nobodysHash is compared with when there is no hash, so that an account that is not there takes as long as one that is (LG-11). No password fits
+// nobodysHash is compared with when there is no hash, so that an account that is not there takes as long as one that is. No password fits
 // it that anybody knows: it was made of a random one.
 const nobodysHash = "$argon2id$v=19$m=19456,t=2,p=1$pNWtg8F9+fNA5Gh6Cnoidw$MbxWPdrXpBhTMxRHo2YP55fZOqrGjDacZQVwMdKcZB8"
 
@@ -47,7 +47,7 @@ var hashing = make(chan struct{}, runtime.NumCPU())
 func NewID() string { return Prefix + strings.ToLower(rand.Text()) }
 
 // Normalize writes an e-mail address as accounts are found by it: one account, one spelling, whatever case, width or blanks it was typed
-// with (LG-09), its domain in ASCII form (RFC 5891). Something else is ErrEmail.
+// with, its domain in ASCII form (RFC 5891). Something else is ErrEmail.
 func Normalize(email string) (string, error) {
 	email = strings.ToLower(strings.TrimSpace(norm.NFKC.String(email)))
 	parsed, err := mail.ParseAddress(email)
@@ -93,7 +93,7 @@ func HashPassword(ctx context.Context, password string) (string, error) {
 }
 
 // CheckPassword says whether the hash was made of this password. An empty hash is nobody's and takes as long. A password that could not have been
-// hashed is refused without work (LG-14). The error says only that ctx ended or that the hash is damaged.
+// hashed is refused without work. The error says only that ctx ended or that the hash is damaged.
 func CheckPassword(ctx context.Context, hash, password string) (bool, error) {
 	if len(password) < MinPassword || len(password) > MaxPassword {
 		return false, nil

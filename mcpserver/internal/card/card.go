@@ -93,8 +93,8 @@ const (
 	CatalogType = "application/ai-catalog+json"
 )
 
-// Routes returns the documents by path, of one resource or of several that share a host. They are made once, need no token and are readable from any origin
-// (SC-02, SC-09, RS-12). What stands for the whole host is there only when one resource owns it (RS-04); the catalog names them all.
+// Routes returns the documents by path, of one resource or of several that share a host. They are made once, need no token and are readable from any origin.
+// What stands for the whole host is there only when one resource owns it; the catalog names them all.
 func Routes(all ...Facts) (map[string]http.Handler, error) {
 	routes := map[string]http.Handler{}
 	entries := []catalogEntry{}
@@ -165,7 +165,7 @@ func (f Facts) documents(alone bool) ([]described, catalogEntry, error) {
 	}, nil
 }
 
-// baseline is the small set that a client asks for first (RS-08).
+// baseline is the small set that a client asks for first.
 func (f Facts) baseline() []string {
 	var names []string
 	for _, s := range f.Scopes {
@@ -176,7 +176,7 @@ func (f Facts) baseline() []string {
 	return names
 }
 
-// document serves bytes with their validator, from any origin (SC-01 to SC-03).
+// document serves bytes with their validator, from any origin.
 func document(body []byte, mediaType string) http.Handler {
 	sum := sha256.Sum256(body)
 	etag := `"` + hex.EncodeToString(sum[:12]) + `"`

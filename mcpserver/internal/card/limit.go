@@ -9,10 +9,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// mostCounted bounds the addresses that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more (RS-41).
+// mostCounted bounds the addresses that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more.
 const mostCounted = 100_000
 
-// Limit bounds how often one address may ask for a document in a minute (SC-06); less than nothing is no bound. Documents are made once and cost nothing; what is bounded is
+// Limit bounds how often one address may ask for a document in a minute; less than nothing is no bound. Documents are made once and cost nothing; what is bounded is
 // the line. refuse answers who asks too often.
 func Limit(perMinute int64, now func() time.Time, refuse func(w http.ResponseWriter, r *http.Request, wait time.Duration)) func(http.Handler) http.Handler {
 	if perMinute < 0 {

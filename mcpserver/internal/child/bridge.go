@@ -79,7 +79,7 @@ func own(method string) bool {
 	return false
 }
 
-// notified takes a notification. One that cancels goes on under the id that the process knows; all others are between the gateway and a client (RS-37).
+// notified takes a notification. One that cancels goes on under the id that the process knows; all others are between the gateway and a client.
 func (x *exchange) notified() {
 	if x.m.Method == "notifications/cancelled" && len(x.params) > 0 {
 		if p, id := x.running(x.c.TenantID), message.Value(x.params, "requestId"); p != nil && id != nil {

@@ -2,7 +2,7 @@
 // end, and the bridge between its lines and Streamable HTTP.
 //
 // A process serves all clients of its tenant and no other tenant's. What clients say of themselves ends here: the gateway opens each process once, asks under
-// request ids of its own, and gives each answer to whoever asked (MC-15).
+// request ids of its own, and gives each answer to whoever asked.
 package child
 
 import (
@@ -113,8 +113,8 @@ func New(c Config) *Pool {
 	return &Pool{Config: c, slots: map[string]*slot{}}
 }
 
-// IsTenant says whether a tenant's id can be given to a process: as a word of its arguments, its environment and its paths, it must be nothing else (TN-03,
-// TN-06): a-z, 0-9 and hyphens, and no option of anything.
+// IsTenant says whether a tenant's id can be given to a process: as a word of its arguments, its environment and its paths, it must be nothing else:
+// a-z, 0-9 and hyphens, and no option of anything.
 func IsTenant(id string) bool {
 	return id != "" && len(id) <= 64 && id[0] != '-' && !strings.ContainsFunc(id, func(c rune) bool {
 		return !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-')

@@ -54,7 +54,7 @@ func isToken(v json.RawMessage) bool {
 }
 
 // modernized makes a result of the older era one of the modern: what is complete says so, and what can be kept says for how long (not at all) and for whom (the one
-// who asked: MC-23).
+// who asked).
 func modernized(method string, result, info json.RawMessage) json.RawMessage {
 	members, err := message.Members(result)
 	if err != nil {

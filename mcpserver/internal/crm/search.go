@@ -29,7 +29,7 @@ const (
 
 // In SQLite bm25 weighs a word by how rare it is among all articles there, whosever they are: other tenants' may change the order of what is found, never what.
 
-// Search finds articles that hold any of the words, best first. Whatever else is in the text has no meaning, in no dialect (TN-03).
+// Search finds articles that hold any of the words, best first. Whatever else is in the text has no meaning, in no dialect.
 func (t Tenant) Search(ctx context.Context, text string, limit int) ([]Article, error) {
 	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	if len(words) == 0 {

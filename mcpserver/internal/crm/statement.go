@@ -94,7 +94,7 @@ func drain(rows interface {
 }
 
 // eachPostgres names the tenant and runs the statement in one transaction of one round trip: statements that are sent together are one (PostgreSQL, "Pipelining"). The name is gone with
-// the transaction, whether it is done, broken off or cancelled, so a connection never comes back from the pool with somebody's (TN-07).
+// the transaction, whether it is done, broken off or cancelled, so a connection never comes back from the pool with somebody's.
 func (t Tenant) eachPostgres(ctx context.Context, statement string, arguments []any, row func(scan) error) (n int, err error) {
 	conn, err := t.d.db.Conn(ctx)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // passes are the headers of a request that the server gets. All others are the caller's and the gateway's own: Authorization, Cookie, DPoP, Forwarded and its
-// like never go on (MC-24, RS-15), nor does what nobody has thought of yet.
+// like never go on, nor does what nobody has thought of yet.
 var passes = [...]string{
 	"Accept", "Content-Type", "Last-Event-Id", "Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version", "Mcp-Session-Id", "Traceparent", "Tracestate",
 }
@@ -75,7 +75,7 @@ func (a *answer) pass() {
 	case status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout:
 		a.refuse(bad, errDown)
 	case status >= 300 && status < 400, status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired, status >= 500:
-		// A redirect is neither followed nor passed on (MC-25). A 401 of the server's is about what the gateway shows it: passed on, it would send the caller's client to
+		// A redirect is neither followed nor passed on. A 401 of the server's is about what the gateway shows it: passed on, it would send the caller's client to
 		// an issuer that is not ours.
 		a.refuse(good, errRefuses)
 	case kind == "text/event-stream" && status == http.StatusOK:

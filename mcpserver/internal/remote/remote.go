@@ -98,7 +98,7 @@ func New(c Config) *Server {
 	}
 	return &Server{
 		Config: c,
-		// A transport follows no redirects (MC-25). No proxy of the environment's: what is sent there is for this server alone. No compression: what comes back goes on
+		// A transport follows no redirects. No proxy of the environment's: what is sent there is for this server alone. No compression: what comes back goes on
 		// byte for byte.
 		transport: &http.Transport{
 			TLSClientConfig: c.TLS,
@@ -119,7 +119,7 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// What a caller is told when the server behind is not to be had. None names it, or says what it said (MC-29).
+// What a caller is told when the server behind is not to be had. None names it, or says what it said.
 var (
 	errBusy    = errors.New("the server behind this gateway has all that it can do; try again")
 	errDown    = errors.New("the server behind this gateway does not answer; try again later")

@@ -25,7 +25,7 @@ func All(d *crm.DB) []mcp.Tool {
 	return []mcp.Tool{readCustomer(d), updateCustomer(d), createTicket(d), searchKnowledgeBase(d)}
 }
 
-// errNoCustomer is what an agent is told when the tenant has no such customer, whoever else may have one (TN-02).
+// errNoCustomer is what an agent is told when the tenant has no such customer, whoever else may have one.
 var errNoCustomer = mcp.ToolError{Message: "There is no customer of this id. Check the id with the person who gave it to you."}
 
 // explain turns the data's errors into the agent's.
@@ -36,7 +36,7 @@ func explain(err error) error {
 	return err
 }
 
-// arguments are what a tool was given. Their names were held against the input schema by mcp, each exactly and once; their values are checked here (TN-01, TN-09, TN-10).
+// arguments are what a tool was given. Their names were held against the input schema by mcp, each exactly and once; their values are checked here.
 type arguments []message.Member
 
 func read(raw json.RawMessage) (arguments, error) {
