@@ -164,7 +164,8 @@ func TestNobodyIsSentElsewhereAfterSigningIn(t *testing.T) {
 	}
 }
 
-// LG-15: an account that is disabled can do nothing more with what it had, nor its agents with what it gave them; a token that is out acts on until it ends.
+// LG-15: an account that is disabled in the database alone, past the operation that revokes its grants, can do nothing more with what it had, nor its agents with what
+// it gave them; an access token that was issued before has ten minutes at most. What the operation does is held by TestShuttingSomebodyOut.
 func TestADisabledAccount(t *testing.T) {
 	for what, away := range map[string]string{
 		"disabled": "UPDATE users SET disabled = TRUE WHERE id = 'usr_ann'", "without a tenant": "DELETE FROM memberships WHERE user_id = 'usr_ann'",

@@ -234,8 +234,8 @@ func TestAPolicyBoundsRenewal(t *testing.T) {
 	}
 }
 
-// LG-15: whoever is disabled is out: sessions, renewals, and the tokens that their agents hold. Letting them in again brings nothing of that back. Who leaves
-// a tenant loses what they allowed there, and keeps the rest.
+// LG-15, LG-16: whoever is disabled is out: sessions, renewals, and the tokens that their agents hold. Letting them in again brings nothing of that back. Another
+// password ends sessions, and no grants. Who leaves a tenant loses what they allowed there, and keeps the rest.
 func TestShuttingSomebodyOut(t *testing.T) {
 	h := openHouse(t)
 	o := h.Server.Operator()
@@ -271,11 +271,14 @@ func TestShuttingSomebodyOut(t *testing.T) {
 		t.Error("what had ended came back")
 	}
 	again := h.in("ann@acme.example")
-	a.tokens(again, "customers:read")
+	_, stays := a.tokens(again, "customers:read")
 	_, err := o.SetPassword(t.Context(), admin.PasswordSpec{User: "ann@acme.example", Password: "another battery staple"})
 	must(t, err)
 	if at := again.open("/agents"); at.url.Path != "/signin" {
 		t.Errorf("a session goes on under another password: at %s", at.url)
+	}
+	if !a.alive(stays) {
+		t.Error("another password revoked what was allowed")
 	}
 
 	for_ := func(tenantID string) (access, refresh string) {

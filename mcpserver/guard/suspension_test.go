@@ -1,6 +1,7 @@
 package guard_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -43,5 +44,38 @@ func TestSuspendedTokens(t *testing.T) {
 			g.want(t, g.ask(after), http.StatusNoContent)
 			g.want(t, g.ask(elsewhere), http.StatusNoContent)
 		})
+	}
+}
+
+// RV-12: when a client and its tenant are both suspended, the later time counts, in whichever order they are told.
+func TestTheLaterOfTwoSuspensionsCounts(t *testing.T) {
+	for what, order := range map[string][2]revocation.Subject{
+		"the tenant's is later": {revocation.Client("cli_agent"), revocation.Tenant("acme")}, "the client's is later": {revocation.Tenant("acme"), revocation.Client("cli_agent")},
+	} {
+		for _, told := range [][2]int{{0, 1}, {1, 0}} {
+			t.Run(fmt.Sprint(what, told), func(t *testing.T) {
+				g := newGate(t)
+				base := g.now().Truncate(time.Second).Add(-time.Minute)
+				at := [2]time.Time{base, base.Add(20 * time.Second)}
+				sign := func(issued time.Time) string {
+					c := g.issuer.Claims(resource, "read")
+					c.TenantID, c.ClientID = "acme", "cli_agent"
+					c.IssuedAt, c.Expires = issued.Unix(), issued.Add(10*time.Minute).Unix()
+					return g.issuer.Sign(c)
+				}
+				tell := func(i int, before time.Time) {
+					t.Helper()
+					s := revocation.Suspension{Subject: order[i], At: before, Before: before}
+					must(t, g.list.Add(t.Context(), s.ID(), g.now().Add(time.Hour)))
+				}
+				between, after := sign(base.Add(10*time.Second)), sign(at[1])
+				for _, i := range told {
+					tell(i, at[i])
+				}
+				g.want(t, g.ask(sign(base.Add(-time.Second))), http.StatusUnauthorized)
+				g.want(t, g.ask(between), http.StatusUnauthorized)
+				g.want(t, g.ask(after), http.StatusNoContent)
+			})
+		}
 	}
 }
