@@ -55,6 +55,14 @@ func (s *set) has(id string) bool {
 
 // add keeps an entry that has so much time left, and says whether that is news.
 func (s *set) add(e Entry, left time.Duration, now time.Time) bool {
+	news := s.put(e, left, now)
+	if told, ok := readSuspension(e.GrantID); ok { // beside the shard's lock: forget holds s.mu and asks the shards
+		return s.suspend(told) || news
+	}
+	return news
+}
+
+func (s *set) put(e Entry, left time.Duration, now time.Time) bool {
 	p := s.part(e.GrantID)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -64,24 +72,24 @@ func (s *set) add(e Entry, left time.Duration, now time.Time) bool {
 		return false
 	}
 	p.ends[e.GrantID] = end{until, max(old.age, now.Sub(s.start)+left)}
-	if news, ok := readSuspension(e.GrantID); ok {
-		s.suspend(news)
-	}
 	return true
 }
 
-// suspend takes note of a suspension, unless a later one of its subject is known.
-func (s *set) suspend(news Suspension) {
+// suspend takes note of a suspension, unless a later one of its subject is known, and says whether that is news: an entry
+// of before is told again by whoever suspends, resumes and suspends within a second.
+func (s *set) suspend(told Suspension) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old, there := s.suspended[news.Subject]; there && news.At.Before(old.At) {
-		return
+	known, there := s.suspended[told.Subject]
+	if there && (told.At.Before(known.At) || told == known) {
+		return false
 	}
 	if s.suspended == nil {
 		s.suspended = map[Subject]Suspension{}
 	}
-	s.suspended[news.Subject] = news
+	s.suspended[told.Subject] = told
 	s.some.Store(true)
+	return true
 }
 
 // suspends says whether a suspension refuses the subject's tokens that were issued at this time.

@@ -2,6 +2,8 @@ package revocation_test
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +48,10 @@ func TestSuspensions(t *testing.T) {
 	want("an older one", agent, 2, false)
 	tell(agent, 2, 32) // disabled within the same second
 	want("in the same second, the one that was told last", agent, 3, true)
+	tell(agent, 2, 2)
+	want("enabled once more in that second", agent, 3, false)
+	tell(agent, 2, 32)
+	want("and disabled, with an entry that is on the list already", agent, 3, true)
 	for _, id := range follower.Entries() {
 		if revocation.IsGrant(id) {
 			t.Errorf("%s counts as a grant", id)
@@ -55,6 +61,40 @@ func TestSuspensions(t *testing.T) {
 	must(t, list.Add(t.Context(), "grt_1", now.Add(time.Hour)))
 	must(t, follower.CatchUp(t.Context()))
 	want("when its entry has left", agent, 3, false)
+}
+
+// Whoever hears of a suspension does not wait for ever for whoever forgets what has expired, nor does anybody who asks.
+func TestSuspensionsAreHeardWhileOthersLeave(t *testing.T) {
+	begin := time.Now()
+	var ahead atomic.Int64 // minutes
+	clock := func() time.Time { return begin.Add(time.Duration(ahead.Load()) * time.Minute) }
+	list := revocation.NewMemory(nil)
+	must(t, list.Restore(t.Context(), nil, time.Hour))
+	must(t, list.Add(t.Context(), "grt_1", begin.Add(time.Hour)))
+	heard := revocation.NewReplica(revocation.ReplicaOptions{Feed: list, Now: clock})
+	id := revocation.Suspension{Subject: revocation.Tenant("acme"), At: begin, Before: begin}.ID()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var over atomic.Bool
+		var work sync.WaitGroup
+		work.Go(func() {
+			for i := time.Duration(0); !over.Load(); i++ {
+				heard.Hear(id, begin.Add(10_000*time.Hour+i*time.Second))
+			}
+		})
+		for range 20_000 {
+			ahead.Add(2)
+			_ = heard.CatchUp(t.Context()) // each time what has expired leaves; whether the list is complete is not asked
+		}
+		over.Store(true)
+		work.Wait()
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("they wait for each other")
+	}
 }
 
 // What is no suspension is an entry like any other.
