@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 )
@@ -80,6 +81,73 @@ func TestACompressingMiddlewareWorksBehindTheGuard(t *testing.T) {
 			if got := w.Body.String(); w.Code != row.status || !strings.Contains(got, row.want) || strings.Contains(got, row.not) || w.Header().Get("Content-Encoding") != "" {
 				t.Errorf("%s, %s, always %v: got %d %.300q", row.name, row.coding, always, w.Code, got)
 			}
+		}
+	}
+}
+
+// A coding counts in whichever header it stands, and several are none that is undone; a header that names none is none.
+// What a header says of the body that its server wrote does not go on with another.
+func TestACodingCountsWhereverItStands(t *testing.T) {
+	squeezed := func(text string) string {
+		var b strings.Builder
+		z := gzip.NewWriter(&b)
+		_, err := io.WriteString(z, text)
+		must(t, err)
+		must(t, z.Close())
+		return b.String()
+	}
+	for _, row := range []struct {
+		headers []string
+		status  int
+	}{
+		{[]string{"gzip"}, 200}, {[]string{"", "gzip"}, 200}, {[]string{"identity", "gzip"}, 200}, {[]string{"identity, GZIP"}, 200}, {[]string{" gzip ", ""}, 200},
+		{[]string{"gzip", "gzip"}, 502}, {[]string{"gzip, br"}, 502}, {[]string{"", "br"}, 502},
+	} {
+		for kind, text := range map[string]string{
+			"application/json": "[" + allTools + "]", "text/event-stream": "data: " + allTools + "\n\n",
+		} {
+			f := newFort(t)
+			f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) {
+				h := w.Header()
+				h["Content-Encoding"] = row.headers
+				for _, name := range []string{"ETag", "Content-Digest", "Repr-Digest", "Digest", "Content-MD5", "Accept-Ranges"} {
+					h.Set(name, "x")
+				}
+				h.Set("Content-Type", kind)
+				_, _ = io.WriteString(w, squeezed(text))
+			}
+			w := f.send(f.token("read"), call("read_it"))
+			status, plain := row.status, row.status == 200 && kind == "text/event-stream"
+			if !plain {
+				status = 502 // a batch is no answer
+			}
+			got := w.Body.String()
+			if w.Code != status || strings.Contains(got, "\x1f\x8b") || strings.Contains(got, "secret") || strings.Contains(got, "read_it") != plain || len(w.Header()["Content-Encoding"]) > 0 {
+				t.Errorf("%q %s: got %d %q %.200q", row.headers, kind, w.Code, w.Header(), got)
+			}
+			for _, name := range []string{"ETag", "Content-Digest", "Repr-Digest", "Digest", "Content-MD5", "Accept-Ranges"} {
+				if plain && w.Header().Get(name) != "" {
+					t.Errorf("%q %s: %s goes on", row.headers, kind, name)
+				}
+			}
+		}
+	}
+}
+
+// A part of an answer is not asked for: of a stream it could begin within a line, which would be none that is cut down.
+func TestNoPartOfAnAnswerIsAskedFor(t *testing.T) {
+	f := newFort(t)
+	f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader("data: "+allTools+"\n\n"))
+	}
+	for name, change := range map[string]func(*http.Request){
+		"a range": func(r *http.Request) { r.Header.Set("Range", "bytes=3-") },
+		"if":      func(r *http.Request) { r.Header.Set("Range", "bytes=3-"); r.Header.Set("If-Range", `"x"`) },
+	} {
+		w := f.send(f.token("read"), `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, change)
+		if got := w.Body.String(); w.Code != 200 || strings.Contains(got, "secret") || !strings.Contains(got, "read_it") {
+			t.Errorf("%s: got %d %s", name, w.Code, got)
 		}
 	}
 }
@@ -165,6 +233,8 @@ func TestACallThatFailedIsRecordedAsOne(t *testing.T) {
 		{"text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32000,\"message\":\"\"}}\n\n", "error -32000", guard.OutcomeFailed, 200},
 		{"text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[]}}\n\n", "", guard.OutcomeOK, 200},
 		{"text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[\"" + strings.Repeat("x", 9<<20) + "\"]}}\n\n", "cut", guard.OutcomeFailed, 200},
+		{"text/event-stream", "data: {\"a\":{\"b\":[\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32000}}\n\n", "error -32000", guard.OutcomeFailed, 200},
+		{"text/event-stream", "data: \"a\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"isError\":true}}\n\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n", "isError", guard.OutcomeFailed, 200},
 		{"text/plain", "{", "", guard.OutcomeOK, 200},
 	} {
 		f := newFort(t)

@@ -399,6 +399,8 @@ func (x *passage) pass(body []byte) {
 	}
 	r.Header = maps.Clone(r.Header)
 	r.Header.Set("Accept-Encoding", "identity") // what is compressed cannot be cut down, and no header at all allows every coding (RFC 9110 section 12.5.3)
+	r.Header.Del("Range")                       // a part of a stream could begin within a line, and say what the whole line is cut down to
+	r.Header.Del("If-Range")
 	if !x.PassToken {
 		r.Header.Del("Authorization")
 		r.Header.Del(dpop.Header)
@@ -436,6 +438,7 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 	}
 	streaming := isStream(h)
 	if streaming {
+		x.w.stream = true
 		x.open()
 		h.Set("X-Accel-Buffering", "no")
 		go x.watch(ctx, cancel)
@@ -452,8 +455,7 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 	if f == nil {
 		return
 	}
-	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		several := len(h["Content-Encoding"]) > 1
+	if coding, several := codingOf(h); coding != "" {
 		h.Del("Content-Encoding")
 		if _, asItIs := f.(*message.One); asItIs {
 			f = &message.Whole{Cut: x.one, Most: x.MaxAnswer} // so that a bomb is no half an answer
@@ -469,10 +471,27 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 		f = undone
 	}
 	if _, asItIs := f.(*message.One); !asItIs {
-		h.Del("Content-Length")
-		h.Del("ETag")
+		for _, name := range ofTheBody {
+			h.Del(name)
+		}
 	}
 	x.w.through = f
+}
+
+// ofTheBody are the headers that say something of a body which is another when it is cut down, or its coding undone (RFC
+// 9110 section 8, RFC 9530, RFC 3230).
+var ofTheBody = [...]string{"Content-Length", "ETag", "Accept-Ranges", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"}
+
+// codingOf is the coding of an answer, or one of several, in however many headers they stand (RFC 9110 section 8.4);
+// empty: it has none.
+func codingOf(h http.Header) (coding string, several bool) {
+	for c := range strings.SplitSeq(strings.Join(h["Content-Encoding"], ","), ",") {
+		if c = strings.TrimSpace(c); c == "" || strings.EqualFold(c, "identity") {
+			continue
+		}
+		coding, several = c, coding != ""
+	}
+	return coding, several
 }
 
 // one is a message as it is; several are none.

@@ -45,7 +45,7 @@ func (x *passage) visible(kind, name string) bool {
 
 // cutEvent is cut for a message in a stream: what cannot be read and is the answer to this request is one no more, and its client is told.
 func (x *passage) cutEvent(raw []byte) (out []byte, drop bool) {
-	x.w.look(raw)
+	x.w.lookAt(raw)
 	out, drop = x.cut(raw)
 	if !drop {
 		return out, false

@@ -1,6 +1,7 @@
 package guard_test
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -219,6 +220,59 @@ func TestAStreamThatIsNotReadEnds(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Error("the stream goes on")
 	}
+}
+
+// A client that reads is told why its stream ends, however much is being written to it just then.
+func TestABusyStreamSaysWhyItEnds(t *testing.T) {
+	f := newFort(t)
+	f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		event := `data: {"jsonrpc":"2.0","method":"notifications/message","params":{"data":"` + strings.Repeat("x", 64<<10) + `"}}` + "\n\n"
+		for r.Context().Err() == nil {
+			if _, err := io.WriteString(w, event); err != nil {
+				return
+			}
+		}
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Host = "mcp.example"
+		f.handler.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	var work sync.WaitGroup
+	for i := range 8 {
+		work.Go(func() {
+			claims := f.issuer.Claims(resource, "read")
+			claims.GrantID = fmt.Sprint("grt_", i)
+			r, err := http.NewRequestWithContext(t.Context(), "POST", server.URL, strings.NewReader(listenToTools))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			r.Header.Set("Authorization", "Bearer "+f.issuer.Sign(claims))
+			r.Header.Set("Content-Type", "application/json")
+			a, err := server.Client().Do(r)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer a.Body.Close()
+			if err := f.list.Add(t.Context(), claims.GrantID, time.Now().Add(time.Hour)); err != nil {
+				t.Error(err)
+			}
+			var last []byte // of the stream
+			for piece := make([]byte, 64<<10); err == nil; {
+				var n int
+				n, err = a.Body.Read(piece)
+				last = append(last, piece[:n]...)
+				last = last[max(0, len(last)-1000):]
+			}
+			if err != io.EOF || !strings.Contains(string(last), `"id":"s"`) || !strings.HasSuffix(string(last), "\n\n") {
+				t.Errorf("it ends with %v and %q", err, last)
+			}
+		})
+	}
+	work.Wait()
 }
 
 // A kind of answer whose parameters cannot be read is of that kind all the same: clients look no further.

@@ -22,6 +22,7 @@ type watched struct {
 
 	mu     sync.Mutex // a stream is cut, and told something, from another goroutine
 	status int
+	stream bool      // the answer is one; set before the head is out
 	held   bool      // the head waits until the answer is whole, or known to be one message
 	headed bool      // the head is out
 	gone   bool      // nothing more goes out
@@ -192,23 +193,18 @@ func (w *watched) replace(status int, body []byte) {
 	w.ResponseWriter.Write(body)
 }
 
-// endWithin is how long a client may take to read why its stream ends.
-const endWithin = 5 * time.Second
+// endWithin is how long a client may take to read what is being written to it when its stream ends, and why.
+const endWithin = 2 * time.Second
 
-// end lets nothing more out but why, to a request that waits for its answer; and does not wait for a client that does not read: what is being written to it is broken off.
+// end lets nothing more out but why, to a request that waits for its answer, after the event that is being written; a
+// client that does not read it is not waited for.
 func (w *watched) end(why string) {
-	if w.mu.TryLock() {
-		defer w.mu.Unlock()
-		if !w.gone && w.headed && w.id != nil && isStream(w.Header()) {
-			_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(endWithin)) // one that has no deadline is no connection
-			message.CutOff(w.ResponseWriter, w.id, why)
-		}
-		w.gone, w.short = true, true
-		return
-	}
-	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now()) // one that has no deadline is no connection
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(endWithin)) // one that has no deadline is no connection
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.gone && w.headed && w.id != nil && w.stream {
+		w.between(message.Event(message.ErrorTo(w.id, &message.Fault{Code: message.CodeInternal, Message: why})))
+	}
 	w.gone, w.short = true, true
 }
 
@@ -217,6 +213,15 @@ func (w *watched) look(p []byte) {
 	if w.failure != nil {
 		_, _ = w.failure.Write(p) // it never fails
 	}
+}
+
+// lookAt looks at a message of a stream by itself: one before it that could not be read says nothing of it.
+func (w *watched) lookAt(m []byte) {
+	if w.failure == nil || w.failure.Why() != "" {
+		return
+	}
+	*w.failure = message.Failure{}
+	w.look(m)
 }
 
 // why says why a call failed, as far as its answer says so, or that this was cut; "": it did not.
