@@ -33,17 +33,25 @@ func (x *process) ask(ctx context.Context, method string, params json.RawMessage
 	case <-ctx.Done():
 		return reply{}, context.Cause(ctx)
 	}
+	answered := func(r reply) (reply, error) {
+		for len(who.progress) > 0 { // that was told before
+			who.told(<-who.progress)
+		}
+		return r, r.wrong
+	}
 	for {
 		select {
 		case p := <-who.progress:
 			who.told(p)
 		case r := <-who.answer:
-			for len(who.progress) > 0 { // that was told before
-				who.told(<-who.progress)
-			}
-			return r, r.wrong
+			return answered(r)
 		case <-x.ended:
-			return reply{}, errEnded
+			select {
+			case r := <-who.answer: // its last words
+				return answered(r)
+			default:
+				return reply{}, errEnded
+			}
 		case <-ctx.Done():
 			x.cancel(id, "nobody waits any more")
 			return reply{}, context.Cause(ctx)
