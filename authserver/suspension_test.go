@@ -70,7 +70,7 @@ func accepted(t *testing.T, list *revocation.Replica, access string) bool {
 func TestADisabledClientGetsNothing(t *testing.T) {
 	for name, deployment := range deployments {
 		t.Run(name, func(t *testing.T) {
-			h := openHouse(t, deployment(t), withBilling)
+			h := keptBy(openHouse(t, deployment(t), withBilling))
 			o, list, ann := h.Server.Operator(), h.resource(), h.person("ann@acme.example")
 			a := h.keeper()
 			access, refresh := a.tokens(ann, "customers:read")
@@ -105,6 +105,12 @@ func TestADisabledClientGetsNothing(t *testing.T) {
 				if accepted(t, list, token) {
 					t.Errorf("%s is accepted", what)
 				}
+			}
+			if at := ann.open("/agents"); !strings.Contains(at.body, "It can do nothing at present") {
+				t.Errorf("the person's page does not say it: %s", at.body)
+			}
+			if at := ann.open(acmes); !strings.Contains(at.body, "has disabled it") {
+				t.Errorf("the administrator's page does not say it: %d %s", at.status, at.body)
 			}
 			if !accepted(t, list, others) || !bystander.alive(othersRefresh) {
 				t.Error("another client is refused, too")
@@ -385,8 +391,11 @@ func TestASuspendedTenantGetsNothing(t *testing.T) {
 			if at := ann.submit(consent, url.Values{"decision": {"approve"}}); at.away != nil && at.away.Query().Get("code") != "" {
 				t.Errorf("a consent page of before leads to %s", at.away)
 			}
-			if at := ann.open(acmes); at.status == 200 && at.url.Path == acmes {
-				t.Errorf("its administrator's page: got %d", at.status)
+			if at := ann.open(acmes); at.status != 404 || !strings.Contains(at.body, "or it is suspended") {
+				t.Errorf("its administrator's page: got %d %s", at.status, at.body)
+			}
+			if at := ann.open("/agents"); !strings.Contains(at.body, "suspended the organisation") {
+				t.Errorf("the person's page does not say it: %s", at.body)
 			}
 			if status, answer := h.post("/oauth2/register", "application/json", `{"grant_types":["client_credentials"],"redirect_uris":[],"token_endpoint_auth_method":"client_secret_basic"}`, http.Header{"Authorization": {"Bearer " + initial}}); status < 400 {
 				t.Errorf("its initial access token: got %d %v", status, answer)

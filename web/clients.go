@@ -30,6 +30,7 @@ type Client struct {
 	RedirectURIs []string
 	Scopes       []string
 	Since        time.Time
+	Disabled     bool // the operator disabled it
 }
 
 func (Clients) file() string   { return "pages/clients.html" }

@@ -201,6 +201,8 @@ type Agent struct {
 	Scopes   []Scope
 	Since    time.Time
 	Ended    time.Time // zero while it is let in
+
+	Suspended bool // its client is disabled, or its tenant suspended
 }
 
 func (Agents) file() string   { return "pages/agents.html" }

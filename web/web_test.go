@@ -24,11 +24,11 @@ var every = map[string]web.Page{
 	"consent to a document": web.Consent{Client: evil, Document: evil, Local: true, Scopes: []web.Scope{{Name: evil, Description: evil, Fixed: true}}},
 	"consent to nothing":    web.Consent{Client: evil, Known: evil},
 	"problem":               web.Problem{Status: 400, Code: evil, What: evil, Support: evil},
-	"agents": web.Agents{CSRF: evil, Person: evil, Agents: []web.Agent{{GrantID: evil, Client: evil, Tenant: evil, Resource: evil, Scopes: []web.Scope{{Name: evil, Description: evil, Fixed: true}}, Since: time.Now()}},
+	"agents": web.Agents{CSRF: evil, Person: evil, Agents: []web.Agent{{GrantID: evil, Client: evil, Tenant: evil, Resource: evil, Scopes: []web.Scope{{Name: evil, Description: evil, Fixed: true}}, Since: time.Now(), Suspended: true}},
 		Alarms: []web.Agent{{Client: evil, Tenant: evil, Resource: evil, Ended: time.Now()}}},
 	"clients": web.Clients{
 		CSRF: evil, Person: evil, Tenant: web.Tenant{ID: evil, Name: evil}, More: true, Scopes: []web.Scope{{Name: evil, Description: evil}}, Problem: evil, Name: evil, RedirectURIs: "</textarea>" + evil,
-		Clients: []web.Client{{ID: evil, Name: evil, Origin: evil, Proves: evil, Secret: true, RedirectURIs: []string{evil, "javascript:alert(1)"}, Scopes: []string{evil}, Since: time.Now()}},
+		Clients: []web.Client{{ID: evil, Name: evil, Origin: evil, Proves: evil, Secret: true, RedirectURIs: []string{evil, "javascript:alert(1)"}, Scopes: []string{evil}, Since: time.Now(), Disabled: true}},
 	},
 	"roles": web.Roles{CSRF: evil, Person: evil, Tenant: web.Tenant{ID: evil, Name: evil}, Problem: evil, Roles: []web.Role{
 		{Name: evil, Admin: true, Includes: []string{evil, evil}, Scopes: []web.RoleScope{{Scope: web.Scope{Name: evil, Description: evil, Fixed: true}, Given: true}}}}},

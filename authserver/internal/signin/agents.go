@@ -71,7 +71,7 @@ func (d *Door) agents(ctx context.Context, f grant.Filter, memberships []user.Me
 		if err != nil && !errors.Is(err, client.ErrNotFound) {
 			return nil, fmt.Errorf("reading a client: %w", err)
 		}
-		a := web.Agent{GrantID: g.ID, Client: clientName(c), Tenant: tenants[g.TenantID], Resource: g.Resource, Since: g.CreatedAt, Ended: g.EndedAt}
+		a := web.Agent{GrantID: g.ID, Client: clientName(c), Tenant: tenants[g.TenantID], Resource: g.Resource, Since: g.CreatedAt, Ended: g.EndedAt, Suspended: g.Suspended}
 		if a.Client == "" {
 			a.Client = g.ClientID
 		}

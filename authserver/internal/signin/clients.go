@@ -31,7 +31,7 @@ import (
 const maxShown = 200
 
 var (
-	errNoTenant   = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "You look after the applications of no organisation of this name."}
+	errNoTenant   = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "You are an administrator of no organisation of this name, or it is suspended."}
 	errNoClient   = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "This organisation has no such application."}
 	errNoRole     = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "This organisation has no such role."}
 	errShownOnce  = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "A secret is shown once, and this one was, or was not fetched within five minutes. Replace it to see another."}
@@ -137,7 +137,7 @@ func (d *Door) listClients(w http.ResponseWriter, r *http.Request, k keeper, sta
 		machine := slices.Contains(c.GrantTypes, client.GrantCredentials)
 		p.Clients = append(p.Clients, web.Client{
 			ID: c.ID, Name: clientName(c), Origin: madeBy(c), Proves: proves(c), Secret: c.SecretHash != "", Machine: machine,
-			Beyond: machine && !oauth.Subset(c.Scopes, own), RedirectURIs: c.RedirectURIs, Scopes: c.Scopes, Since: c.CreatedAt,
+			Beyond: machine && !oauth.Subset(c.Scopes, own), RedirectURIs: c.RedirectURIs, Scopes: c.Scopes, Since: c.CreatedAt, Disabled: !c.DisabledAt.IsZero(),
 		})
 	}
 	d.show(w, r, status, p)
