@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
@@ -211,16 +213,43 @@ func (d *Door) withoutTyped(ctx context.Context, name string, arguments json.Raw
 	if noun, _, _ := strings.Cut(name, "."); noun != "user" {
 		said.Name, alone = "", "" // of something else
 	}
+	var forms []string
 	for _, typed := range []string{said.Email, said.Name, said.User, alone} {
-		if typed == "" || strings.HasPrefix(typed, user.Prefix) || strings.Contains(typed, "@") {
+		if strings.TrimSpace(typed) == "" || strings.HasPrefix(typed, user.Prefix) || strings.Contains(typed, "@") {
 			continue
 		}
-		for _, form := range []string{strconv.Quote(typed), fmt.Sprintf("%.80q", typed), typed, fmt.Sprintf("%.80s", typed)} {
-			why = strings.ReplaceAll(why, form, "(what was typed)")
-		}
+		forms = append(forms, strconv.Quote(typed), fmt.Sprintf("%.80q", typed), typed, fmt.Sprintf("%.80s", typed))
 	}
-	return d.withoutAddresses(ctx, why)
+	return d.withoutAddresses(ctx, withoutWords(why, forms))
 }
+
+// withoutWords is a text with "(what was typed)" where one of the words stands, the longest first. A word that begins or
+// ends inside of another, as "a" does in "name", does not stand there.
+func withoutWords(text string, words []string) string {
+	slices.SortFunc(words, func(a, b string) int { return len(b) - len(a) })
+	inside := func(left, right string) bool { // whether a word goes on from the one to the other
+		a, _ := utf8.DecodeLastRuneInString(left)
+		b, _ := utf8.DecodeRuneInString(right)
+		return inWord(a) && inWord(b)
+	}
+	var out strings.Builder
+	for i := 0; i < len(text); {
+		found := slices.IndexFunc(words, func(w string) bool {
+			return strings.HasPrefix(text[i:], w) && !inside(text[:i], w) && !inside(w, text[i+len(w):])
+		})
+		if found >= 0 {
+			out.WriteString("(what was typed)")
+			i += len(words[found])
+			continue
+		}
+		_, size := utf8.DecodeRuneInString(text[i:])
+		out.WriteString(text[i : i+size])
+		i += size
+	}
+	return out.String()
+}
+
+func inWord(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) }
 
 // recordFailure keeps the line of an act that was refused or did not succeed, beside the one that was written before it was tried. It returns the act's error.
 func (d *Door) recordFailure(ctx context.Context, name string, arguments json.RawMessage, err error) error {
