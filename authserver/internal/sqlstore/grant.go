@@ -216,12 +216,15 @@ func (d *DB) mayIssue(ctx context.Context, tx *sql.Tx, g grant.Grant, refused er
 	return nil
 }
 
+// living is the condition of a grant g on which something may be issued.
+const living = "g.ended_at IS NULL AND NOT " + suspended
+
 // alive holds a grant until the transaction ends, or says that it has ended. On PostgreSQL the row's share lock makes an end wait for this
 // transaction, or this transaction see the end: READ COMMITTED asks the condition again after the wait. On SQLite the transaction has the only
 // write lock anyway. A grant that is suspended counts as ended; whoever asks has called issue before, so that it stays as it is.
 func (d *DB) alive(ctx context.Context, tx *sql.Tx, id string) (bool, error) {
 	var one int
-	err := tx.QueryRowContext(ctx, "SELECT 1 FROM grants g WHERE g.id = $1 AND g.ended_at IS NULL AND NOT "+suspended+d.share, id).Scan(&one)
+	err := tx.QueryRowContext(ctx, "SELECT 1 FROM grants g WHERE g.id = $1 AND "+living+d.share, id).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

@@ -96,17 +96,22 @@ func (d *DB) Rotate(ctx context.Context, hash string, at time.Time, next issuer.
 
 // spend marks a code or refresh token used, in one guarded statement whose row count is the verdict.
 func (d *DB) spend(ctx context.Context, tx *sql.Tx, table, hash string, at time.Time) error {
-	grantID, returning := "", "grant_id, 0"
-	if d.own != "" { // see issue: here it costs no statement of its own
-		returning = "grant_id, CASE WHEN pg_advisory_xact_lock_shared(" + strconv.Itoa(issuing) + ") IS NULL THEN 0 ELSE 1 END"
+	// On SQLite the transaction has the only write lock, so that one statement can ask both. On PostgreSQL the lock of issue comes first, which costs no
+	// statement of its own here; what it protects is read after it.
+	alive, verdict := false, "EXISTS (SELECT 1 FROM grants g WHERE g.id = "+table+".grant_id AND "+living+")"
+	if d.own != "" {
+		verdict = "pg_advisory_xact_lock_shared(" + strconv.Itoa(issuing) + ") IS NOT NULL"
 	}
-	row := tx.QueryRowContext(ctx, "UPDATE "+table+" SET used_at = $2 WHERE hash = $1 AND used_at IS NULL RETURNING "+returning, hash, moment(at))
-	if err := row.Scan(&grantID, new(int)); err != nil {
+	grantID := ""
+	row := tx.QueryRowContext(ctx, "UPDATE "+table+" SET used_at = $2 WHERE hash = $1 AND used_at IS NULL RETURNING grant_id, "+verdict, hash, moment(at))
+	if err := row.Scan(&grantID, &alive); err != nil {
 		return none(err, issuer.ErrSpent)
 	}
-	alive, err := d.alive(ctx, tx, grantID)
-	if err != nil {
-		return fmt.Errorf("asking whether grant %s is alive: %w", grantID, err)
+	if d.own != "" {
+		var err error
+		if alive, err = d.alive(ctx, tx, grantID); err != nil {
+			return fmt.Errorf("asking whether grant %s is alive: %w", grantID, err)
+		}
 	}
 	if !alive {
 		return issuer.ErrSpent

@@ -121,21 +121,37 @@ func (d *DB) Close() error {
 
 // row asks a question with one answer.
 func (d *DB) row(ctx context.Context, query string, args ...any) *sql.Row {
+	if s := d.prepared(ctx, query); s != nil {
+		return s.QueryRowContext(ctx, args...)
+	}
+	return d.read.QueryRowContext(ctx, query, args...)
+}
+
+// rows asks a question that is always of the same words, with any number of answers.
+func (d *DB) rows(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if s := d.prepared(ctx, query); s != nil {
+		return s.QueryContext(ctx, args...)
+	}
+	return d.read.QueryContext(ctx, query, args...)
+}
+
+// prepared is the statement of a question, which stays prepared until the database is closed. Nil: to be asked as it is, which reports what is wrong with it.
+func (d *DB) prepared(ctx context.Context, query string) *sql.Stmt {
 	if !d.keep {
-		return d.read.QueryRowContext(ctx, query, args...)
+		return nil
 	}
 	if s, ok := d.stmts.Load(query); ok {
-		return s.(*sql.Stmt).QueryRowContext(ctx, args...)
+		return s.(*sql.Stmt)
 	}
 	s, err := d.read.PrepareContext(ctx, query)
 	if err != nil {
-		return d.read.QueryRowContext(ctx, query, args...) // reports the error
+		return nil
 	}
 	if kept, raced := d.stmts.LoadOrStore(query, s); raced {
 		s.Close()
 		s = kept.(*sql.Stmt)
 	}
-	return s.QueryRowContext(ctx, args...)
+	return s
 }
 
 // tx runs do in one transaction: all of it is committed, durably, or nothing is.
@@ -160,6 +176,11 @@ func (d *DB) tx(ctx context.Context, do func(*sql.Tx) error) error {
 // collect reads all rows of a question.
 func collect[T any](ctx context.Context, d *DB, scan func(interface{ Scan(...any) error }) (T, error), query string, args ...any) ([]T, error) {
 	rows, err := d.read.QueryContext(ctx, query, args...)
+	return all(rows, err, scan)
+}
+
+// all reads all rows that a question found.
+func all[T any](rows *sql.Rows, err error, scan func(interface{ Scan(...any) error }) (T, error)) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}

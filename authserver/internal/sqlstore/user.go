@@ -200,13 +200,14 @@ func removeMember(ctx context.Context, x execer, tenantID, userID string) error 
 
 // Memberships implements user.Store.
 func (d *DB) Memberships(ctx context.Context, userID string) ([]user.Membership, error) {
-	return collect(ctx, d, func(r interface{ Scan(...any) error }) (user.Membership, error) {
-		var m user.Membership
-		err := r.Scan(&m.TenantID, &m.TenantName, &m.Role, (*list)(&m.Scopes), &m.Admin)
-		return m, err
-	}, `SELECT t.id, t.name, r.name, r.scopes, r.admin FROM memberships m
+	rows, err := d.rows(ctx, `SELECT t.id, t.name, r.name, r.scopes, r.admin FROM memberships m
 		JOIN users u ON u.id = m.user_id AND NOT u.disabled
 		JOIN tenants t ON t.id = m.tenant_id AND t.suspended_at IS NULL
 		JOIN roles r ON r.tenant_id = m.tenant_id AND r.name = m.role
 		WHERE m.user_id = $1 ORDER BY t.id`, userID)
+	return all(rows, err, func(r interface{ Scan(...any) error }) (user.Membership, error) {
+		var m user.Membership
+		err := r.Scan(&m.TenantID, &m.TenantName, &m.Role, (*list)(&m.Scopes), &m.Admin)
+		return m, err
+	})
 }
