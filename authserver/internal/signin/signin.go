@@ -146,12 +146,13 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		httpd.Note(r.Context(), "refused", "sign-in")
 		// What was typed as an address may be a password: the line names an account that there is, or none.
 		e := audit.Event{Action: actSignIn, Target: u.ID, Detail: notSignedIn(u, fits)}
-		if u.ID != "" { // where somebody is who signs in there is said under their key
-			from, err := d.Personal.Seal(r.Context(), d.Users, u.ID, httpd.ClientAddr(r.Context()).String())
-			if err != nil {
-				d.fail(w, r, err)
-				return
-			}
+		// Where somebody is who signs in there is said under their key, which is looked for in vain where there is no such account: that takes as long.
+		from, err := d.Personal.Seal(r.Context(), d.Users, u.ID, httpd.ClientAddr(r.Context()).String())
+		if err != nil {
+			d.fail(w, r, err)
+			return
+		}
+		if u.ID != "" {
 			e.Actor = "address:" + from
 		}
 		d.Engine.Refuse(r.Context(), client.Client{}, e)
