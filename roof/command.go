@@ -177,7 +177,8 @@ func (c *call) parse(words []string) (action, error) {
 	c.own = own
 	maybe := c.command.operand == "[ID]"
 	one := maybe || c.command.operand != "" && c.command.operand[0] != '['
-	if one && len(words) > 0 && !isFlag(fs, words[0]) {
+	before := one && len(words) > 0 && !isFlag(fs, words[0])
+	if before {
 		c.operand, words = words[0], words[1:]
 	}
 	var err error
@@ -192,27 +193,28 @@ func (c *call) parse(words []string) (action, error) {
 	case err != nil:
 		return nil, misused(fmt.Sprintf("%s %s -h lists what it takes", Name, c.command.name), err)
 	}
-	if err := c.operands(fs, one, maybe); err != nil {
+	if err := c.operands(fs, one, maybe, before); err != nil {
 		return nil, err
 	}
 	return act, c.lacks()
 }
 
-// operands reads the words that are no flags.
-func (c *call) operands(fs *flag.FlagSet, one, maybe bool) error {
+// operands reads the words that are no flags; named says that the operand came before the flags. An operand without a value is missing also where it may be left out: it
+// is a variable of the shell that is not set, and "grant revoke --tenant" with one would revoke all.
+func (c *call) operands(fs *flag.FlagSet, one, maybe, named bool) error {
 	rest := fs.Args()
 	if c.command.operand != "" && !one {
 		c.rest = rest
 		return nil
 	}
-	if one && c.operand == "" && len(rest) > 0 {
-		c.operand, rest = rest[0], rest[1:]
+	if one && !named && len(rest) > 0 {
+		c.operand, rest, named = rest[0], rest[1:], true
 	}
 	if len(rest) > 0 {
 		return misused(fmt.Sprintf("%s %s -h lists what it takes", Name, c.command.name), fmt.Errorf("%s does not take %.80q", c.command.name, rest[0]))
 	}
-	if one && !maybe && c.operand == "" {
-		return misused(fmt.Sprintf("%s %s %s", Name, c.command.name, c.command.operand), fmt.Errorf("%s: %s is missing", c.command.name, c.command.operand))
+	if one && (named || !maybe) && strings.TrimSpace(c.operand) == "" {
+		return misused(fmt.Sprintf("%s %s %s", Name, c.command.name, c.command.operand), fmt.Errorf("%s: %s is missing", c.command.name, strings.Trim(c.command.operand, "[]")))
 	}
 	return nil
 }

@@ -136,11 +136,19 @@ func TestASecondUpstream(t *testing.T) {
 	if !strings.Contains(errs, "policy set --tenant acme --add-scopes notes:read") {
 		t.Errorf("the hint names no cure: %s", errs)
 	}
-	if code, out, errs = operate(strings.Fields(strings.Replace(lines[2], "TENANT", "acme", 1))...); code != 0 || !strings.Contains(out, "notes:write") || !strings.Contains(out, "customers:read") {
+	policy, _, _ := strings.Cut(lines[2], "\n")
+	if code, out, errs = operate(strings.Fields(strings.Replace(policy, "TENANT", "acme", 1))...); code != 0 || !strings.Contains(out, "notes:write") || !strings.Contains(out, "customers:read") {
 		t.Fatalf("adding scopes: %d %s%s", code, out, errs)
 	}
 	if code, _, errs = operate("client", "create", "--tenant", "acme", "--scopes", "notes:read"); code != 0 {
 		t.Error(errs)
+	}
+	role := strings.Fields(strings.NewReplacer("TENANT", "acme", "ROLE", "clerk", "...", "customers:read").Replace(lines[3]))
+	if code, _, errs = operate(role...); code != 0 {
+		t.Error(errs)
+	}
+	if _, out, _ = operate("role", "list", "--tenant", "acme"); !strings.Contains(out, "customers:read notes:read notes:write") {
+		t.Errorf("what people give does not hold the new scopes: %s", out)
 	}
 	if code, out, errs = operate("policy", "set", "--tenant", "acme", "--remove-scopes", "notes:write,customers:read"); code != 0 || strings.Contains(out, "notes:write") || strings.Contains(out, "customers:read") || !strings.Contains(out, "notes:read") {
 		t.Errorf("removing scopes: %d %s%s", code, out, errs)

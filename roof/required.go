@@ -29,7 +29,8 @@ var required = map[string][][]string{
 	"calls set":            {{"tenant"}},
 }
 
-// lacks says which required flag is not given, or has no value: a variable of the shell that is not set.
+// lacks says which required flag is not given, or which flag of a command that changes something has no value: a variable of the shell that is not set. Without it
+// the command would do more than was meant, as with --client of grant revoke, or --tool of rollout set.
 func (c *call) lacks() error {
 	for _, either := range required[c.command.name] {
 		given := false
@@ -39,6 +40,15 @@ func (c *call) lacks() error {
 		if !given {
 			return misused(fmt.Sprintf("%s %s -h lists what it takes, with an example", Name, c.command.name), fmt.Errorf("%s: %s is missing", c.command.name, flagsOf(either)))
 		}
+	}
+	var empty []string
+	c.flags.Visit(func(f *flag.Flag) {
+		if _, kept := f.Value.(flag.Getter); kept && c.own[f.Name] && c.command.acts() && strings.TrimSpace(f.Value.String()) == "" {
+			empty = append(empty, f.Name)
+		}
+	})
+	if len(empty) > 0 {
+		return misused(fmt.Sprintf("%s %s -h lists what it takes, with an example", Name, c.command.name), fmt.Errorf("%s: --%s has no value", c.command.name, empty[0]))
 	}
 	return nil
 }

@@ -66,6 +66,36 @@ func TestARequiredFlagThatIsLeftOutIsMisuse(t *testing.T) {
 	}
 }
 
+// A variable of the shell that is not set makes no command do more than was meant: revoke all of a tenant, relax all of its tools.
+func TestAnEmptyWordIsMisuse(t *testing.T) {
+	for _, row := range []struct {
+		want  string
+		words []string
+	}{
+		{"grant revoke: ID is missing", []string{"grant", "revoke", "", "--tenant", "acme"}},
+		{"grant revoke: ID is missing", []string{"grant", "revoke", "--tenant", "acme", " "}},
+		{"grant revoke: --client has no value", []string{"grant", "revoke", "--client", "", "--tenant", "acme"}},
+		{"grant revoke: --user has no value", []string{"grant", "revoke", "--user=", "--tenant", "acme"}},
+		{"grant revoke: --tenant has no value", []string{"grant", "revoke", "--client", "cli_1", "--tenant", " "}},
+		{"rollout set: --tool has no value", []string{"rollout", "set", "observe", "--tenant", "acme", "--tool", ""}},
+		{"client create: --tenant has no value", []string{"client", "create", "--tenant", "", "--redirect-uri", "https://app.example/cb"}},
+		{"tenant delete: ID is missing", []string{"tenant", "delete", "", "--yes"}},
+		{"user delete: ID-OR-EMAIL is missing", []string{"user", "delete", " ", "--yes"}},
+		{"client disable: ID is missing", []string{"client", "disable", "--json", ""}},
+		{`does not take "acme"`, []string{"tenant", "delete", "", "acme"}},
+	} {
+		at := len(row.words)
+		if strings.HasPrefix(row.words[2], "--") { // behind an operand that comes last stand no flags
+			at = 2
+		}
+		code, stdout, stderr := run(t, slices.Insert(slices.Clone(row.words), at, "--data-dir=/nowhere/at/all")...)
+		complaint(t, code, stderr, 2, row.want)
+		if stdout != "" {
+			t.Errorf("%q: %s", row.words, stdout)
+		}
+	}
+}
+
 // The help says what is required, and what is required is there.
 func TestEachRequiredFlagIsOneOfTheCommands(t *testing.T) {
 	for name := range whole {
