@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -131,6 +132,22 @@ func TestNobody(t *testing.T) {
 				r.Header.Set("Authorization", "Bearer "+g.token("crm", "acme", "read"))
 			}
 		})
+	}
+	// All of them would have the same events: none takes up a stream where it was.
+	b.answers(func(w http.ResponseWriter, r *http.Request, _ string) {
+		w.Header().Set("Mcp-Session-Id", "inner-session")
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, "id: 1\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n")
+	})
+	opened := g.post("crm", "", `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
+	_, event, _ := strings.Cut(opened.body, "id: ")
+	event, _, _ = strings.Cut(event, "\n")
+	got := g.send("GET", "crm", "", "", func(r *http.Request) {
+		r.Header.Set("Mcp-Session-Id", opened.header.Get("Mcp-Session-Id"))
+		r.Header.Set("Last-Event-Id", event)
+	})
+	if at := b.last(t); got.status != 200 || !strings.HasPrefix(event, "1.") || at.method != "GET" || at.header.Get("Last-Event-Id") != "" {
+		t.Errorf("nobody takes up %q: %d, and the server got %v", event, got.status, at.header)
 	}
 	setMode(t, d, operator.ModeSpec{Nobody: true, Mode: "enforce"})
 	g.wants(401, "crm", "", call("read_it"))

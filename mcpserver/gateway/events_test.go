@@ -19,9 +19,14 @@ func TestAnothersEventIsNotTakenUp(t *testing.T) {
 		io.WriteString(w, "id: s.1\nretry: 100\ndata: \n\nid:s.2\r\nevent: message\r\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\r\ndata: \"params\":{\"data\":\"id: x\"}}\r\n\r\n: id: y\nid:\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n")
 	})
 	g := openGate(t, crm(b.URL)+strings.ReplaceAll(crm(b.URL), "crm", "wiki"))
-	open := func(tenant string) (raw, session, event string) {
+	open := func(tenant string, grant ...string) (raw, session, event string) {
 		t.Helper()
 		raw = g.token("crm", tenant, "read")
+		if len(grant) > 0 {
+			c := g.issuer.Claims(g.url+"/crm", "read")
+			c.TenantID, c.GrantID = tenant, grant[0]
+			raw = g.issuer.Sign(c)
+		}
 		got := g.post("crm", raw, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
 		events := regexp.MustCompile(`(?m)^id: ?(s\.\d\.[\w-]{22})\r?$`).FindAllStringSubmatch(got.body, -1)
 		if got.status != 200 || len(events) != 2 || !strings.Contains(got.body, "\nid:\n") || !strings.Contains(got.body, `"data":"id: x"`) || !strings.Contains(got.body, ": id: y\n") {
@@ -48,6 +53,15 @@ func TestAnothersEventIsNotTakenUp(t *testing.T) {
 	}
 	for name, events := range map[string][]string{"another's": {event}, "the server's own": {"s.2"}, "two": {event, event}, "none": {""}, "a mark": {"."}} {
 		if got := takeUp(globex, globexes, events...); got != "" {
+			t.Errorf("%s: the server is told %q", name, got)
+		}
+	}
+	for name, who := range map[string][2]string{"another grant of the tenant's": {"acme", "grt_other"}, "a grant of that name, another tenant's": {"globex", "grt_acme"}} {
+		raw, session, own := open(who[0], who[1])
+		if got := takeUp(raw, session, own); got != "s.2" {
+			t.Errorf("%s: of its own the server is told %q, want s.2", name, got)
+		}
+		if got := takeUp(raw, session, event); got != "" {
 			t.Errorf("%s: the server is told %q", name, got)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const order = `{"name":"write_it","title":"T","description":"Orders.","inputSchema":{"type":"object","properties":{"region":{"type":"string"},"amount":{"type":"number"},"note":{"type":"string"}},"required":["region","amount"]}}`
@@ -142,6 +143,33 @@ func TestBudget(t *testing.T) {
 	if want := []int{200, 200, 200, 429}; !slices.Equal(statuses, want) {
 		t.Errorf("got %v, want %v", statuses, want)
 	}
+}
+
+// What one tenant has used up of a budget leaves another's as it is, also where one entry is for all of them; so does what was called of another tool, and at
+// another upstream; and it comes back with the hour, and not before.
+func TestABudgetIsOfItsTenantAndItsTool(t *testing.T) {
+	b := newBehind(t)
+	b.offering(readIt + "," + order)
+	const each = "    tenants: {\"*\": [{name: read_it, calls_per_hour: 2}, {name: write_it, calls_per_hour: 2}]}\n"
+	g := openGate(t, crm(b.URL, each)+strings.ReplaceAll(crm(b.URL, each), "crm", "wiki"))
+	calls := func(upstream, tenant, tool string, want ...int) {
+		t.Helper()
+		for i, status := range want {
+			c := g.issuer.Claims(g.url+"/"+upstream, "read", "write")
+			c.TenantID, c.IssuedAt, c.NotBefore, c.Expires = tenant, g.now().Unix(), 0, g.now().Add(time.Minute).Unix()
+			if got := g.post(upstream, g.issuer.Sign(c), call(tool)); got.status != status {
+				t.Errorf("%s %s %s, call %d: got %d, want %d", upstream, tenant, tool, i+1, got.status, status)
+			}
+		}
+	}
+	calls("crm", "acme", "read_it", 200, 200, 429)
+	calls("crm", "globex", "read_it", 200, 200, 429)
+	calls("crm", "acme", "write_it", 200, 200, 429)
+	calls("wiki", "acme", "read_it", 200, 200, 429)
+	g.later(30 * time.Minute)
+	calls("crm", "acme", "read_it", 429)
+	g.later(91 * time.Minute) // two windows on, wherever they begin
+	calls("crm", "acme", "read_it", 200)
 }
 
 // atRead does something when the body of a request is first read: the guard has found the tenant's rules by then.

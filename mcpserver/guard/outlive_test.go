@@ -109,6 +109,72 @@ func TestACallOutlivesItsToken(t *testing.T) {
 	}
 }
 
+// The stream that an older client opens with GET ends with its token, as a subscription does, and neither with the time for a call.
+func TestAStreamEndsWithItsTokenAlone(t *testing.T) {
+	f := newFort(t, func(p *guard.Policy) { p.CallTimeout = time.Minute })
+	begun := make(chan struct{}, 2)
+	f.behind.answer = func(w http.ResponseWriter, r *http.Request, body string) {
+		if strings.Contains(body, "initialize") {
+			w.Header().Set("Mcp-Session-Id", "s")
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, ": begun\n\n")
+		w.(http.Flusher).Flush()
+		begun <- struct{}{}
+		<-r.Context().Done()
+	}
+	var log testenv.Book
+	server := httptest.NewServer(httpd.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Host = "mcp.example"
+		f.handler.ServeHTTP(w, r)
+	}), httpd.Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Timeout: time.Hour}))
+	defer server.Close()
+	raw := f.token("read") // good for some minutes
+	session := f.send(raw, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}`).Header().Get("Mcp-Session-Id")
+	ended := make(chan string, 2)
+	for method, body := range map[string]string{"GET": "", "POST": listenToTools} {
+		r, err := http.NewRequestWithContext(t.Context(), method, server.URL, strings.NewReader(body))
+		must(t, err)
+		r.Header.Set("Authorization", "Bearer "+raw)
+		r.Header.Set("Content-Type", "application/json")
+		if method == "GET" {
+			r.Header.Set("Mcp-Session-Id", session)
+		}
+		go func() {
+			a, err := server.Client().Do(r)
+			if err != nil {
+				ended <- err.Error()
+				return
+			}
+			defer a.Body.Close()
+			_, _ = io.Copy(io.Discard, a.Body) // how it ends is the other tests'
+			ended <- r.Method
+		}()
+		<-begun
+	}
+	f.step(2 * time.Minute) // more than a call may take
+	select {
+	case which := <-ended:
+		t.Errorf("%s ends before its token", which)
+	case <-time.After(5 * time.Second): // streams are looked at every two
+	}
+	f.step(time.Hour)
+	for range 2 {
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			t.Fatal("a stream goes on after its token")
+		}
+	}
+	server.Close() // and its log is whole
+	if n := strings.Count(log.String(), `cut="the access token has expired`); n != 2 {
+		t.Errorf("the log says %d times why, want 2:\n%s", n, &log)
+	}
+}
+
 // It is cut when its permission ends, and when it takes longer than may be: with an error for its id, and a line in the log.
 func TestACallEndsWithItsPermission(t *testing.T) {
 	s := newSlowly(t, true)
