@@ -15,9 +15,9 @@ type Rules struct {
 	// Tools, Prompts and Resources are asked in their order; the first that fits decides. A resource's name is its URI. A rule without a star
 	// fits the URI that is written like it. One with a star fits a URI only if it is written as every reader writes it: a special scheme's (http, https, ws, wss,
 	// ftp, file) byte for byte as the WHATWG URL rules have it; and of every scheme none with an empty or dot segment, a default port, userinfo, a backslash,
-	// a blank or a dot at an end of a host, a host that is not ASCII, or without a scheme; a file's has no host, no short name of Windows, and names a drive where
+	// a blank or a dot at an end of a host, a host that is not ASCII, an invisible character, or without a scheme; a file's has no host, no short name of Windows, and names a drive where
 	// another rule does. It must fit the same rule first in other letters, in another of Unicode's forms, decoded, with another number of slashes after the scheme,
-	// and without its fragment, its query and the parameters of its names, a file's stream and drive, and a port that means nothing: a server may leave them out.
+	// with and without a slash at its end, and without its fragment, its query and the parameters of its names, a file's stream and drive, and a port that means nothing: a server may leave them out.
 	Tools, Prompts, Resources []Rule
 	// Methods are other requests of MCP that may pass ("completion/complete", "tasks/*"), beside those that open nothing by themselves: initialize, ping,
 	// server/discover, the lists, logging/setLevel, subscriptions/listen and notifications.

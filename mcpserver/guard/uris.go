@@ -88,14 +88,14 @@ func (k *kind) reading(name string) string {
 func fold(s string) string { return strings.ToLower(strings.ToUpper(s)) }
 
 // lenient is a URI as it is to readers that go by its scheme and its names alone: however many slashes stand between
-// them, in any of Unicode's forms of a character (UAX #15), with a plus sign for a blank, and without
+// them, and blanks before the first name, in any of Unicode's forms of a character (UAX #15), with a plus sign for a blank, and without
 // the dots and blanks at the end of a name.
 func lenient(uri string) string {
 	scheme, rest, ok := strings.Cut(fold(norm.NFKC.String(uri)), ":")
 	if !ok {
 		return scheme
 	}
-	segments := strings.Split(strings.TrimLeft(strings.ReplaceAll(rest, "+", " "), "/"), "/")
+	segments := strings.Split(strings.TrimLeft(strings.ReplaceAll(rest, "+", " "), "/ "), "/")
 	for i, s := range segments {
 		segments[i] = strings.TrimRight(s, ". ")
 	}
@@ -103,7 +103,7 @@ func lenient(uri string) string {
 }
 
 // readings are a URI and what a server may make of it beside decoding it: a fragment is not sent; a query and the
-// parameters of a name may count for nothing, and a server may send everybody to TLS, unless the rule speaks of them; a folder is the same without a slash at
+// parameters of a name may count for nothing, and a server may send everybody to TLS, unless the rule speaks of them; a folder is the same with and without a slash at
 // the end; a file's stream and drive, and a port where the scheme gives it no meaning, may be left out.
 func readings(uri, rule string) []string {
 	all := []string{uri}
@@ -134,6 +134,11 @@ func readings(uri, rule string) []string {
 		without(withoutPort)
 	}
 	without(func(s string) string { return strings.TrimSuffix(s, "/") })
+	for _, s := range all {
+		if !strings.HasSuffix(s, "/") {
+			all = append(all, s+"/")
+		}
+	}
 	return all
 }
 
@@ -240,7 +245,7 @@ func isClear(uri string) bool {
 }
 
 func isClearly(uri string) bool {
-	bad := func(c rune) bool { return c == '\\' || unicode.IsControl(c) }
+	bad := func(c rune) bool { return c == '\\' || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) } // some file systems leave format characters out
 	if !utf8.ValidString(uri) || strings.TrimSpace(uri) != uri || strings.ContainsFunc(uri, bad) || strings.Contains(uri, "%u") || strings.Contains(uri, "%U") {
 		return false // %u0041 is decoded by some
 	}

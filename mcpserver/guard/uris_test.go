@@ -295,6 +295,9 @@ func TestRulesAreNotWalkedRoundByAnotherSpelling(t *testing.T) {
 		guard.KindResource: {
 			"file:///my%20private/key": false, "file:///my%20%70rivate/key": false, "file:///%6dy%20private/key": false, "file:///my%20private%2Fkey": false,
 			"file:///MY%20private/key": false, "file:///secret%20key.txt": false, "file:///secret%20%6bey.txt": false, "https://h.example/my%20%70rivate/key": false,
+			"file:///my%20private": false, "file:///my%20private?x": false, "file:///my%20private#x": false, "https://h.example/my%20private": false, "note://caf%C3%A9": false, "note://caf%C3%A9?x": false, // the folder
+			"file:///my%20pri%E2%80%8Cvate/key": false, "file:///my%20pri%EF%BB%BFvate/key": false, "file:///my%20pri%C2%ADvate/key": false, "note://ca%E2%80%8Bf%C3%A9/x": false, "file:///secret%20key%E2%81%A0.txt": false,
+			"note:%20caf%C3%A9/x": false, "note:+caf%C3%A9/x": false, "note://%20caf%C3%A9/x": false, "note:///+caf%C3%A9/x": false,
 			"note://c%61f%C3%A9/x": false, "note://caf%c3%a9/x": false, "file:///my%20public/key": true, "https://h.example/a%20b": true,
 		},
 		guard.KindTool:   {"put_note": false, "PUT_note": false, "Put_x": false, "get_note": true},
