@@ -92,7 +92,7 @@ func TestAClientWithADocument(t *testing.T) {
 		t.Fatalf("before signing in: %d fetches, at %s: %.300s", p.fetched(), at.url, at.body)
 	}
 	at = ann.consentPage(a.authorization("customers:read"))
-	for _, want := range []string{"Documented Agent", "described by a document at", "example.com", "app.example"} { // AS-42, AS-44
+	for _, want := range []string{"Documented Agent", "describes itself at", "example.com", "app.example"} { // AS-42, AS-44
 		if !strings.Contains(at.body, want) {
 			t.Errorf("the consent page does not say %q", want)
 		}
@@ -134,7 +134,7 @@ func TestAClientWithADocument(t *testing.T) {
 	h.Clock.step(2 * time.Minute)
 	wide := a.authorization("admin")
 	at = ann.open("/oauth2/authorize?" + wide.Encode()) // AS-17: nobody is sent on by themselves to an address that nobody vouches for
-	back := regexp.MustCompile(`<a href="([^"]+)" rel="noreferrer">to <strong class="host">app.example</strong>`).FindStringSubmatch(at.body)
+	back := regexp.MustCompile(`<a href="([^"]+)" rel="noreferrer">Back to <strong class="host">app.example</strong>`).FindStringSubmatch(at.body)
 	if at.status != 400 || at.away != nil || !strings.Contains(at.body, "the resource offers") || back == nil {
 		t.Fatalf("what is wrong with a request that could only be checked now: got %d to %v, want a page with a way back: %s", at.status, at.away, at.body)
 	}

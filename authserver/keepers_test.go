@@ -100,7 +100,7 @@ func TestAKeeperLooksAfterATenantsClients(t *testing.T) {
 		t.Error("the secret of before has ended at once")
 	}
 	third := ann.press(at, acmes+"/"+m.ID+"/secret", url.Values{"at_once": {"yes"}})
-	if works() || !strings.Contains(third.body, "does not count any more") {
+	if works() || !strings.Contains(third.body, "no longer valid") {
 		t.Error("the secret of before still counts")
 	}
 	m.Secret = secretOf.FindString(third.body)

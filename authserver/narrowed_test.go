@@ -65,11 +65,11 @@ func TestTheConsentPageSaysForHowLong(t *testing.T) {
 	h := openHouse(t)
 	a, ann := h.register(map[string]any{}), h.person("ann@acme.example")
 	at := ann.consentPage(a.authorization("customers:read"))
-	if want := "At most 90 days, and no longer than 14 days without being used. Each access token is valid for 10 minutes."; !strings.Contains(at.body, want) {
+	if want := "Access lasts at most 90 days, and ends after 14 days without use."; !strings.Contains(at.body, want) {
 		t.Errorf("got %.3000s\nwant %q", at.body, want)
 	}
 	h.allows("acme", func(s *admin.PolicySpec) { life := 24 * time.Hour; s.RefreshLife = &life })
-	if at = ann.consentPage(a.authorization("customers:read")); !strings.Contains(at.body, "At most 1 day. Each access token") {
+	if at = ann.consentPage(a.authorization("customers:read")); !strings.Contains(at.body, "Access lasts at most 1 day. You can") {
 		t.Errorf("under the policy: got %.3000s", at.body)
 	}
 }

@@ -176,7 +176,11 @@ func TestAPersonEndsAnAgent(t *testing.T) {
 	stolen.body = formAction.ReplaceAllString(stolen.body, `<form method="post" action="/agents/`+id+`/revoke"`)
 	bob.submit(stolen, nil).want(t, "another's agent", 404, "/agents/"+id+"/revoke")
 
-	ann.submit(at, nil).want(t, "ending it", 200, "/agents")
+	after := ann.submit(at, nil)
+	after.want(t, "revoking it", 200, "/agents")
+	if again := ann.open("/agents"); !strings.Contains(after.body, "Access revoked.") || strings.Contains(again.body, "Access revoked.") {
+		t.Error("the page after the form confirms it, and no other page does")
+	}
 	if ended, err := h.List.Ended(ctx, id); !ended || err != nil {
 		t.Errorf("the list: got %v %v, want it ended", ended, err)
 	}

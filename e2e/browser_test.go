@@ -106,7 +106,7 @@ func inABrowser(t *testing.T, h *product) {
 		t.Errorf("the page's corners are %q %v, want 12px: our style is not in use", corners, err)
 	}
 	text := read(`main`)
-	for _, want := range []string{"Browser test", "127.0.0.1", "Acme Corporation", "Read your customers", "Change your customers", "your computer", "It can read", "It can change things"} {
+	for _, want := range []string{"Browser test", "127.0.0.1", "Acme Corporation", "Read your customers", "Change your customers", "your computer", "able to read", "able to change things", "wants to access"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the consent page does not say %q:\n%s", want, text)
 		}

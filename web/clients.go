@@ -11,6 +11,7 @@ type Clients struct {
 	More    bool    // than are shown
 	Scopes  []Scope // that the tenant may have; fixed are those that the person does not have, and cannot give to a program
 
+	Notice  string // what the last form did
 	Problem string // why the last form did not do, and what was typed in it
 	Name    string
 	// RedirectURIs are as they were typed, and Machine says in which form.

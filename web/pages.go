@@ -190,6 +190,7 @@ type Agents struct {
 	Agents     []Agent
 	Alarms     []Agent  // that were ended because a code or token came back that had been used
 	LooksAfter []Tenant // whose applications the person looks after
+	Notice     string   // what the last form did
 }
 
 // Agent is one grant of the person's.

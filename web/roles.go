@@ -8,6 +8,7 @@ type Roles struct {
 	Roles  []Role
 
 	Problem string // why the last form did not do
+	Notice  string // what the last form did
 }
 
 // Role is one of a tenant's.

@@ -99,7 +99,7 @@ func (d *Door) Mount(r *mux.Router) error {
 	r.HandleFunc(issuer.ErrorPath+"{code}", d.explain).Methods("GET", "HEAD")
 	r.Handle(AuthorizePath, d.only("GET, POST", http.HandlerFunc(d.authorize)))
 	r.NotFoundHandler = d.nothing("There is nothing at this address. Check it; the metadata at "+MetadataPath+" name what there is.", http.StatusNotFound)
-	r.MethodNotAllowedHandler = d.nothing("This address is not asked in this way. Begin again from your application.", http.StatusMethodNotAllowed)
+	r.MethodNotAllowedHandler = d.nothing("This page cannot be opened in this way. Start again from your application.", http.StatusMethodNotAllowed)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
@@ -46,7 +47,7 @@ func (d *Door) showAgents(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
-	p := web.Agents{CSRF: d.Sessions.CSRF(w, r), Person: u.Email, Agents: agents, Alarms: alarms}
+	p := web.Agents{CSRF: d.Sessions.CSRF(w, r), Person: u.Email, Agents: agents, Alarms: alarms, Notice: d.notice(w, r)}
 	for _, m := range memberships {
 		if m.Admin {
 			p.LooksAfter = append(p.LooksAfter, web.Tenant{ID: m.TenantID, Name: m.TenantName, Role: m.Role})
@@ -116,5 +117,18 @@ func (d *Door) endAgent(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
+	d.Sessions.LeaveNotice(w, session.Revoked)
 	seeOther(w, "/agents")
+}
+
+// notices are what pages confirm.
+var notices = map[session.Notice]string{
+	session.Saved:   "Saved.",
+	session.Revoked: "Access revoked.",
+	session.Deleted: "Deleted, and all its access revoked.",
+}
+
+// notice returns the sentence that confirms the form sent before this page; empty: there is none.
+func (d *Door) notice(w http.ResponseWriter, r *http.Request) string {
+	return notices[d.Sessions.Notice(w, r)]
 }

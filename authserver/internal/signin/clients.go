@@ -113,7 +113,7 @@ func (d *Door) failKeeper(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (d *Door) showClients(w http.ResponseWriter, r *http.Request, k keeper) {
-	d.listClients(w, r, k, http.StatusOK, web.Clients{})
+	d.listClients(w, r, k, http.StatusOK, web.Clients{Notice: d.notice(w, r)})
 }
 
 // listClients shows the tenant's clients and the forms, with what p says already: what was wrong with a form, and what was typed in it.
@@ -225,6 +225,7 @@ func (d *Door) deleteClient(w http.ResponseWriter, r *http.Request, k keeper) {
 		return
 	}
 	httpd.Note(r.Context(), "client", mux.Vars(r)["client"])
+	d.Sessions.LeaveNotice(w, session.Deleted)
 	seeOther(w, clientsPath(k))
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/web"
@@ -31,7 +32,7 @@ func (d *Door) listRoles(w http.ResponseWriter, r *http.Request, k keeper, statu
 		d.failKeeper(w, r, err)
 		return
 	}
-	p := web.Roles{CSRF: d.Sessions.CSRF(w, r), Person: k.user.Email, Tenant: web.Tenant{ID: k.tenant.ID, Name: k.tenant.Name}, Problem: problem}
+	p := web.Roles{CSRF: d.Sessions.CSRF(w, r), Person: k.user.Email, Tenant: web.Tenant{ID: k.tenant.ID, Name: k.tenant.Name}, Problem: problem, Notice: d.notice(w, r)}
 	for _, role := range roles {
 		p.Roles = append(p.Roles, d.roleShown(role, k.tenant.Scopes, own))
 	}
@@ -68,6 +69,7 @@ func (d *Door) changeRole(w http.ResponseWriter, r *http.Request, k keeper) {
 		d.failKeeper(w, r, err)
 	default:
 		httpd.Note(r.Context(), "role", name)
+		d.Sessions.LeaveNotice(w, session.Saved)
 		seeOther(w, rolesPath(k))
 	}
 }
