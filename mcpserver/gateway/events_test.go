@@ -51,6 +51,9 @@ func TestAnothersEventIsNotTakenUp(t *testing.T) {
 	if got := takeUp(acme, acmes, event); got != "s.2" {
 		t.Errorf("its own: the server is told %q, want s.2", got)
 	}
+	if got := takeUp(acme, acmes, event, event); got != "" {
+		t.Errorf("its own, twice: the server is told %q", got)
+	}
 	for name, events := range map[string][]string{"another's": {event}, "the server's own": {"s.2"}, "two": {event, event}, "none": {""}, "a mark": {"."}} {
 		if got := takeUp(globex, globexes, events...); got != "" {
 			t.Errorf("%s: the server is told %q", name, got)
