@@ -503,6 +503,9 @@ func TestSessionsBelongToTheirGrant(t *testing.T) {
 				t.Errorf("%s with %s: got %d, want 404 and nothing behind", method, what, w.Code)
 			}
 		}
+		if w := f.send(mine, call("read_it"), with("", method), func(r *http.Request) { r.Header["Mcp-Session-Id"] = []string{id, id} }); w.Code != 404 || len(f.behind.got()) != 0 {
+			t.Errorf("%s with one's own session twice: got %d, want 404 and nothing behind", method, w.Code)
+		}
 		if w := f.send("", call("read_it"), with(id, method)); w.Code != 401 { // MC-11
 			t.Errorf("%s with a session and no token: got %d, want 401", method, w.Code)
 		}
