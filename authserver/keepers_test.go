@@ -257,7 +257,7 @@ func TestWhoLooksAfterATenant(t *testing.T) {
 	bob, carol, ann := h.in("bob@globex.example"), h.in("carol@both.example"), h.in("ann@acme.example")
 	denied("another organisation's keeper", bob, 404)
 	denied("a plain member", carol, 404)
-	if nobody := bob.open("/tenants/nobody/clients"); nobody.status != 404 || !strings.Contains(nobody.body, "look after the applications of no organisation") {
+	if nobody := bob.open("/tenants/nobody/clients"); nobody.status != 404 || !strings.Contains(nobody.body, "an administrator of no organisation") {
 		t.Errorf("an organisation that is not there: got %d, want the same as for acme", nobody.status)
 	}
 	if at := carol.open("/agents"); strings.Contains(at.body, "/tenants/") {
