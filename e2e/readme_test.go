@@ -15,22 +15,46 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/roof"
 )
 
-// apart are the README's blocks that this test does not follow, by their first line: those that begin a server or need hosts and programs of their own, or are this test.
+// documents are followed in this order, on one running product: what an earlier one makes, a later one uses.
+var documents = []string{
+	"README.md", "docs/guides/connect-a-client.md", "docs/guides/gateway.md", "docs/reference/cli.md", "docs/guides/people-roles-policies.md",
+	"docs/guides/apply.md", "docs/guides/refused-clients.md", "docs/guides/roll-out-enforcement.md", "docs/reference/audit.md",
+	"docs/reference/retention.md", "docs/reference/settings.md", "docs/deploy/production.md", "docs/explanation/trust.md",
+}
+
+// mostREADME is how many lines the README may have.
+const mostREADME = 150
+
+// followedText returns the documents one after another.
+func followedText(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	for _, name := range documents {
+		text, err := os.ReadFile(filepath.Join("..", name))
+		must(t, err)
+		if lines := strings.Count(string(text), "\n"); name == "README.md" && lines > mostREADME {
+			t.Errorf("the README has %d lines, want %d at most", lines, mostREADME)
+		}
+		all.WriteString("\n" + string(text))
+	}
+	return all.String()
+}
+
+// apart are blocks that this test does not follow, by their first line: those that begin a server or need hosts and programs of their own, or are this test.
 var apart = []string{
 	"make run", "make test", "gatehouse gateway init --upstream http://127.0.0.1:9000/mcp", "export GATEHOUSE_DATABASE='postgres://gatehouse@db/gatehouse'",
 	"gatehouse client create --server https://mcp.example.com/mcp",
 }
 
-// The README is followed word for word: its commands by a shell, in their order, on a product that runs with its demo. Only what the README cannot know is put in: the
-// ports, and ids where it says "…".
+// TestTheReadmeIsFollowed follows the README and the documents that it links to word for word: their commands in a shell, in
+// their order, on a product that runs with its demo. Only what they cannot know is put in: ports, and ids where they say "…".
 func TestTheReadmeIsFollowed(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
-	must(t, err)
+	readme := followedText(t)
 	h := open(t)
 	a := &agent{house: h}
 	s := openShell(t, h.DataDir)
 	followed := 0
-	for _, block := range blocks(string(readme)) {
+	for _, block := range blocks(readme) {
 		first, _, _ := strings.Cut(block, "\n")
 		if name, ok := strings.CutPrefix(first, "# "); ok && strings.HasSuffix(name, ".yaml") { // a file
 			must(t, os.WriteFile(filepath.Join(s.dir, name), []byte(block), 0o600))
@@ -62,11 +86,15 @@ func TestTheReadmeIsFollowed(t *testing.T) {
 	if followed < 8 {
 		t.Errorf("%d blocks were followed, want 8 at least", followed)
 	}
-	s.mentions(t, string(readme))
+	s.mentions(t, readme)
 }
+
+// languages are the blocks that say which language they are in.
+var languages = regexp.MustCompile("(?s)\n```[a-z]+\n.*?\n```\n")
 
 // blocks are what stands between ``` and ```.
 func blocks(text string) (found []string) {
+	text = languages.ReplaceAllString(text, "") // a block in another language is no shell's
 	for i, part := range strings.Split(text, "\n```\n") {
 		if i%2 == 1 {
 			found = append(found, part)

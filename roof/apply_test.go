@@ -20,15 +20,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/roof"
 )
 
-// organisation is the README's file, as it stands there.
+// organisation is the file of docs/guides/apply.md, as it stands there.
 func organisation(t *testing.T) string {
 	t.Helper()
-	readme, err := os.ReadFile("../README.md")
+	readme, err := os.ReadFile("../docs/guides/apply.md")
 	must(t, err)
 	_, rest, ok := strings.Cut(string(readme), "```\n# organisation.yaml\n")
 	text, _, closed := strings.Cut(rest, "\n```\n")
 	if !ok || !closed {
-		t.Fatal("the README has no organisation.yaml")
+		t.Fatal("docs/guides/apply.md has no organisation.yaml")
 	}
 	return text + "\n"
 }
@@ -41,7 +41,7 @@ func kept(t *testing.T, text string) (path string) {
 	return path
 }
 
-// The README's file is applied as it stands, with a server running and without one: looked at, applied, and then there is nothing to change.
+// The file of docs/guides/apply.md is applied as it stands, with a server running and without one: looked at, applied, and then there is nothing to change.
 func TestTheFileOfTheReadme(t *testing.T) {
 	for _, form := range []string{"inside the running server", "on the stores themselves"} {
 		t.Run(form, func(t *testing.T) {

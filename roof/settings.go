@@ -58,7 +58,7 @@ type settings struct {
 	resources []authserver.Resource // resourcesFile, read by check; empty: the companion tools alone
 }
 
-// register says what may be said. The README's table is these lines.
+// register says what may be said. The table in docs/reference/settings.md is these lines.
 func (s *settings) register(fs *flag.FlagSet) {
 	fs.String("config", "", "YAML `file` of settings, by the names of the flags; flags and environment win over it")
 	fs.StringVar(&s.dataDir, "data-dir", "./data", "`folder` of everything that the program keeps; made when it is not there")
