@@ -104,7 +104,8 @@ func checkNumber(text string) error {
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
 	exponent = strings.TrimLeft(exponent, "+-0")
 	n, err := strconv.Atoi("0" + exponent)
-	if len(exponent) > 3 || err != nil || n > mostDigits || len(strings.TrimLeft(mantissa, "-")) > mostDigits+1 {
+	digits := len(mantissa) - strings.Count(mantissa, "-") - strings.Count(mantissa, ".")
+	if len(exponent) > 3 || err != nil || n > mostDigits || digits > mostDigits {
 		return errNumber
 	}
 	return nil

@@ -31,6 +31,7 @@ func TestNumbersAreComparedExactly(t *testing.T) {
 		`{"amount":9007199254740992}`, `{"amount":0}`, `{"amount":-0}`, `{"amount":-0.0e-5}`, `{"amount":1e-400}`, `{"amount":9.007199254740992e15}`, `{"amount":9007199254740991.9999999999}`,
 		`{"size":1}`, `{"size":1.0}`, `{"size":10e-1}`, `{"size":9007199254740993}`, `{"size":9007199254740993.0}`, `{"size":0.10}`, `{"size":1e-1}`, `{"size":{"a":[2]}}`, `{"size":null}`,
 		`{"large":123456789012345678901234567890.5}`, `{"large":123456789012345678901234567890.49}`, `{"free":1e999}`,
+		`{"amount":0.` + strings.Repeat("0", 398) + `1}`,
 	} {
 		if got := ask(arguments); got.status != 200 || strings.Contains(got.body, `"error"`) {
 			t.Errorf("%s: got %d %s", arguments, got.status, got.body)
@@ -42,8 +43,8 @@ func TestNumbersAreComparedExactly(t *testing.T) {
 	for arguments, want := range map[string]string{
 		`{"amount":9007199254740993}`: "9007199254740992 at most", `{"amount":9007199254740992.000000000000001}`: "at most", `{"amount":9.007199254740993e15}`: "at most",
 		`{"amount":-1e-400}`: "0 at least", `{"amount":-0.000000000000000000001}`: "at least", `{"amount":-5e-324}`: "at least",
-		`{"amount":1e401}`: "exponent", `{"amount":1e-401}`: "exponent", `{"amount":-1e-99999999999}`: "exponent", `{"amount":1E+1000000000000000000000}`: "exponent", `{"amount":1` + strings.Repeat("0", 401) + `}`: "digits",
-		`{"amount":0.` + strings.Repeat("0", 401) + `1}`: "digits", `{"size":{"a":[2e999]}}`: "exponent", `{"amount":"1"}`: "a number", `{"amount":true}`: "a number",
+		`{"amount":1e401}`: "exponent", `{"amount":1e-401}`: "exponent", `{"amount":-1e-99999999999}`: "exponent", `{"amount":1E+1000000000000000000000}`: "exponent", `{"amount":1` + strings.Repeat("0", 400) + `}`: "digits",
+		`{"amount":0.` + strings.Repeat("0", 399) + `1}`: "digits", `{"size":{"a":[2e999]}}`: "exponent", `{"amount":"1"}`: "a number", `{"amount":true}`: "a number",
 		`{"size":9007199254740992}`: "one of", `{"size":9007199254740994}`: "one of", `{"size":1.0000000000000000000001}`: "one of", `{"size":0.1000000000000000055511151231257827}`: "one of", `{"size":"1"}`: "one of",
 		`{"size":{"a":[2.0000000000000001]}}`: "one of", `{"large":123456789012345678901234567890.51}`: "123456789012345678901234567890.5 at most", `{"large":123456789012345678901234567891}`: "at most",
 	} {

@@ -81,4 +81,9 @@ func TestATextThatIsCutWithinACharacterPasses(t *testing.T) {
 	if got := g.post("crm", g.token("crm", "acme", "read"), saying("1", `"kind":"half"`)); got.status != 200 || !strings.Contains(got.body, result) {
 		t.Errorf("a program's: got %d %s", got.status, got.body)
 	}
+	const fault = `"error":{"code":-32050,"message":"cut \ud83d","data":{"a\tb":1}}`
+	got := g.post("crm", g.token("crm", "acme", "read"), saying("2", `"kind":"half in an error"`))
+	if got.status != 200 || !strings.Contains(got.body, fault) {
+		t.Errorf("a program's error: got %d %s", got.status, got.body)
+	}
 }

@@ -137,6 +137,9 @@ func callLine(say func(string, ...any), id, params json.RawMessage, echo, kind s
 	case "half": // of a surrogate pair, as programs write it that cut texts
 		say(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"cut \ud83d"}],"structuredContent":{"a\tb":1}}}`, id)
 		return
+	case "half in an error":
+		say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32050,"message":"cut \ud83d","data":{"a\tb":1}}}`, id)
+		return
 	case "neither":
 		say(`{"jsonrpc":"2.0","id":%s,"error":null}`, id)
 		return

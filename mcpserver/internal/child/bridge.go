@@ -175,17 +175,16 @@ func (x *exchange) event(m []byte) {
 
 // fault passes an error of the process on. It is a message of the protocol, and stays as the process said it, but for a code that the modern era does not have.
 func (x *exchange) fault(raw json.RawMessage) {
-	var e struct {
-		Code int `json:"code"`
-	}
-	if strictjson.Unmarshal(raw, &e) != nil {
+	members, err := message.Members(raw)
+	code := 0
+	if text := message.Find(members, "code"); err != nil || text != nil && strictjson.Unmarshal(text, &code) != nil {
 		x.explain(errBroken, 0)
 		return
 	}
-	if x.modern && e.Code == codeNoResource {
-		e.Code, raw = message.CodeParams, bytes.Replace(raw, []byte("-32002"), []byte("-32602"), 1)
+	if x.modern && code == codeNoResource {
+		code, raw = message.CodeParams, bytes.Replace(raw, []byte("-32002"), []byte("-32602"), 1)
 	}
-	x.write(message.Status(&x.m, &message.Fault{Code: e.Code}, x.modern), "error", raw, e.Code)
+	x.write(message.Status(&x.m, &message.Fault{Code: code}, x.modern), "error", raw, code)
 }
 
 // codeNoResource is "resource not found" up to 2025-11-25; later it is one of bad params.
