@@ -48,7 +48,7 @@ type Config struct {
 	// KeyEncryptionKey seals the signing keys in the database: 32 random bytes in base64. Whoever has it and the database can sign tokens.
 	// Required.
 	KeyEncryptionKey config.Secret
-	// PreviousKeyEncryptionKey is the key of before, or several divided by commas, while something lies under it yet: until the operator has sealed everything anew
+	// PreviousKeyEncryptionKey is the key of before, or several, comma-separated, while something lies under it yet: until the operator has sealed everything anew
 	// (gatehouse key reseal). Default none.
 	PreviousKeyEncryptionKey config.Secret
 	// KeyAge is how long a signing key signs until the next takes its place by itself. Default 90 days, at least 1 hour; negative: never.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -264,7 +265,7 @@ func (c *call) describe(fs *flag.FlagSet, own map[string]bool) {
 				fmt.Fprintf(w, "\n%s\n", title)
 				printed = true
 			}
-			value, usage := flag.UnquoteUsage(f)
+			_, usage := flag.UnquoteUsage(f)
 			if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {
 				usage += " (default " + f.DefValue + ")"
 			}
@@ -273,9 +274,32 @@ func (c *call) describe(fs *flag.FlagSet, own map[string]bool) {
 			} else if must {
 				usage += " (required)"
 			}
-			fmt.Fprintf(w, "  %s\n        %s\n", strings.TrimSpace("--"+f.Name+" "+value), usage)
+			fmt.Fprintf(w, "  %s\n        %s\n", strings.TrimSpace("--"+f.Name+" "+valueType(f)), usage)
 		})
 	}
 	show("flags", func(name string) bool { return own[name] })
 	show("settings, the same for every command", func(name string) bool { return !own[name] })
+}
+
+// valueType names the type of a flag's value in its help: duration, int, url, list or string; empty: it has none.
+func valueType(f *flag.Flag) string {
+	if b, ok := f.Value.(interface{ IsBoolFlag() bool }); ok && b.IsBoolFlag() {
+		return ""
+	}
+	if g, ok := f.Value.(flag.Getter); ok {
+		switch g.Get().(type) {
+		case time.Duration:
+			return "duration"
+		case int, int64, uint, uint64:
+			return "int"
+		}
+	}
+	named, usage := flag.UnquoteUsage(f)
+	switch {
+	case strings.Contains(usage, "comma-separated"):
+		return "list"
+	case strings.EqualFold(named, "url"):
+		return "url"
+	}
+	return "string"
 }

@@ -14,7 +14,7 @@ func clientCreate(fs *flag.FlagSet) action {
 	s := authserver.ClientSpec{}
 	fs.StringVar(&s.Name, "name", "", "`name` for people (default its id)")
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant to which the client belongs")
-	scopes := scopesFlag(fs, "the most that the client may do: `scopes` divided by commas")
+	scopes := scopesFlag(fs, "the most that the client may do: `scopes`, comma-separated")
 	fs.BoolVar(&s.Public, "public", false, "an application that cannot keep a secret: it gets none")
 	fs.BoolVar(&s.PushRequired, "require-pushed-requests", false, "an application that pushes every authorization request (RFC 9126): those that a browser brings whole are refused")
 	fs.Func("redirect-uri", "`URI` to which answers go, for an application that people let in; may be repeated", func(uri string) error {
@@ -116,7 +116,7 @@ func (c *call) more(last string) {
 func initialTokenCreate(fs *flag.FlagSet) action {
 	s := authserver.InitialTokenSpec{}
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant to which the clients will belong")
-	scopes := scopesFlag(fs, "the most that the clients may do: `scopes` divided by commas (default the tenant's)")
+	scopes := scopesFlag(fs, "the most that the clients may do: `scopes`, comma-separated (default the tenant's)")
 	fs.IntVar(&s.Uses, "uses", 1, "how `many` clients may register with it")
 	fs.DurationVar(&s.Life, "life", time.Hour, "how `long` it may be used")
 	return func(ctx context.Context, c *call) error {

@@ -19,7 +19,7 @@ func scopesFlag(fs *flag.FlagSet, usage string) *string { return fs.String("scop
 func tenantCreate(fs *flag.FlagSet) action {
 	id := fs.String("id", "", "`id` of the tenant, e.g. acme; it is the tenant_id of tokens and never changes")
 	name := fs.String("name", "", "`name` for people (default the id)")
-	scopes := scopesFlag(fs, "the most that its agents may ever do: `scopes` divided by commas (default all there are)")
+	scopes := scopesFlag(fs, "the most that its agents may ever do: `scopes`, comma-separated (default all there are)")
 	return func(ctx context.Context, c *call) error {
 		var t authserver.Tenant
 		if err := c.act(ctx, "tenant.create", authserver.TenantSpec{ID: *id, Name: *name, Scopes: config.List(*scopes)}, &t); err != nil {
@@ -47,8 +47,8 @@ func rolePut(fs *flag.FlagSet) action {
 	s := authserver.RoleSpec{}
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant")
 	fs.StringVar(&s.Role, "role", "", "`name` of the role, e.g. reader")
-	scopes := scopesFlag(fs, "what the role gives: `scopes` divided by commas")
-	includes := fs.String("includes", "", "`roles` of the tenant, divided by commas, whose scopes it gives too")
+	scopes := scopesFlag(fs, "what the role gives: `scopes`, comma-separated")
+	includes := fs.String("includes", "", "`roles` of the tenant, comma-separated, whose scopes it gives too")
 	fs.BoolVar(&s.Admin, "admin", false, "people of the role look after the tenant's clients and roles, on pages of their own")
 	forceFlag(fs, &s.Force)
 	return func(ctx context.Context, c *call) error {

@@ -28,7 +28,7 @@ func resourcePut(fs *flag.FlagSet) action {
 	})
 	reads := fs.String("read-scopes", "", "`scopes` with which nothing can be changed, comma-separated (default by their names)")
 	writes := fs.String("write-scopes", "", "`scopes` with which something can be changed, comma-separated (default by their names)")
-	baseline := fs.String("baseline", "", "`scopes` that a client gets which asks for none, divided by commas")
+	baseline := fs.String("baseline", "", "`scopes` that a client gets which asks for none, comma-separated")
 	fs.Func("alias", "what clients say in place of its URI, exactly; may be `repeated`", func(s string) error {
 		r.Aliases = append(r.Aliases, s)
 		return nil

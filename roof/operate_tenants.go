@@ -138,11 +138,11 @@ func ceilingLife(fs *flag.FlagSet, to **time.Duration, name, usage string) {
 func policySet(fs *flag.FlagSet) action {
 	s := authserver.PolicySpec{}
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant")
-	ceilingList(fs, &s.Scopes, "scopes", "the most that its agents may ever do: `scopes` divided by commas")
-	moreList(fs, &s.AddScopes, "add-scopes", "`scopes` that its agents may have beside those they may have now, divided by commas")
-	moreList(fs, &s.RemoveScopes, "remove-scopes", "`scopes` that its agents may have no more, divided by commas")
-	ceilingList(fs, &s.Clients, "clients", "`ids` of the only clients that are let in, divided by commas, or any")
-	ceilingList(fs, &s.Registrations, "registrations", "`ways` in which clients may have become known, divided by commas: operator, document, dynamic, tenant; or any")
+	ceilingList(fs, &s.Scopes, "scopes", "the most that its agents may ever do: `scopes`, comma-separated")
+	moreList(fs, &s.AddScopes, "add-scopes", "`scopes` that its agents may have beside those they may have now, comma-separated")
+	moreList(fs, &s.RemoveScopes, "remove-scopes", "`scopes` that its agents may have no more, comma-separated")
+	ceilingList(fs, &s.Clients, "clients", "`ids` of the only clients that are let in, comma-separated, or any")
+	ceilingList(fs, &s.Registrations, "registrations", "`ways` in which clients may have become known, comma-separated: operator, document, dynamic, tenant; or any")
 	ceilingLife(fs, &s.TokenLife, "max-token-life", "the longest `life` of an access token, e.g. 5m; 0: the resource's")
 	ceilingLife(fs, &s.RefreshLife, "max-refresh-life", "how `long` after a person's consent a permission can be renewed, e.g. 24h; 0: as long as the issuer lets it")
 	forceFlag(fs, &s.Force)
@@ -155,7 +155,7 @@ func policySet(fs *flag.FlagSet) action {
 	}
 }
 
-// moreList is a flag whose words are added to a list, divided by commas.
+// moreList is a flag whose words are added to a list, comma-separated.
 func moreList(fs *flag.FlagSet, to *[]string, name, usage string) {
 	fs.Func(name, usage, func(words string) error {
 		*to = append(*to, config.List(words)...)

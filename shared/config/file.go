@@ -111,7 +111,7 @@ func mapping(content []byte) ([]line, error) {
 	return lines, nil
 }
 
-// scalar writes a value as a flag would be written: a list's members are divided by commas.
+// scalar writes a value as a flag would be written: a list is comma-separated.
 func scalar(n ast.Node) (string, error) {
 	switch n := n.(type) {
 	case *ast.StringNode:

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// List splits a setting that holds several words, divided by commas or spaces.
+// List splits a setting that holds several words, separated by commas or spaces.
 func List(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 }
