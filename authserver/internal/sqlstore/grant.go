@@ -162,21 +162,12 @@ func (d *DB) SuspendedSince(ctx context.Context, t time.Time) (map[revocation.Su
 		"SELECT id, disabled_at FROM clients WHERE disabled_at >= $1":   revocation.Client,
 		"SELECT id, suspended_at FROM tenants WHERE suspended_at >= $1": revocation.Tenant,
 	} {
-		rows, err := d.read.QueryContext(ctx, query, moment(t))
+		found, err := d.times(ctx, query, t)
 		if err != nil {
 			return nil, fmt.Errorf("reading what is suspended: %w", err)
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var id string
-			var at moment
-			if err := rows.Scan(&id, &at); err != nil {
-				return nil, err
-			}
-			since[subject(id)] = time.Time(at)
-		}
-		if err := rows.Err(); err != nil {
-			return nil, err
+		for id, at := range found {
+			since[subject(id)] = at
 		}
 	}
 	return since, nil
@@ -184,21 +175,30 @@ func (d *DB) SuspendedSince(ctx context.Context, t time.Time) (map[revocation.Su
 
 // EndedSince implements grant.Store.
 func (d *DB) EndedSince(ctx context.Context, t time.Time) (map[string]time.Time, error) {
-	rows, err := d.read.QueryContext(ctx, "SELECT id, ended_at FROM grants WHERE ended_at >= $1", moment(t))
+	ended, err := d.times(ctx, "SELECT id, ended_at FROM grants WHERE ended_at >= $1", t)
 	if err != nil {
 		return nil, fmt.Errorf("reading ended grants: %w", err)
 	}
+	return ended, nil
+}
+
+// times asks for ids with a time each, from a time on.
+func (d *DB) times(ctx context.Context, query string, from time.Time) (map[string]time.Time, error) {
+	rows, err := d.read.QueryContext(ctx, query, moment(from))
+	if err != nil {
+		return nil, err
+	}
 	defer rows.Close()
-	ended := map[string]time.Time{}
+	found := map[string]time.Time{}
 	for rows.Next() {
 		var id string
 		var at moment
 		if err := rows.Scan(&id, &at); err != nil {
 			return nil, err
 		}
-		ended[id] = time.Time(at)
+		found[id] = time.Time(at)
 	}
-	return ended, rows.Err()
+	return found, rows.Err()
 }
 
 // mayIssue lets a transaction keep a grant, or says refused when its client is gone or disabled or its tenant suspended.
