@@ -2,6 +2,7 @@
 package text
 
 import (
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -79,6 +80,17 @@ func each(s string, shown, otherwise func(r rune)) {
 		shown(r)
 		last = r
 	}
+}
+
+// URL is a URL that a stranger chose, as Line shows it: without user, query and fragment, which may hold secrets. Empty
+// when it cannot be read.
+func URL(raw string, most int) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	u.User, u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = nil, "", false, "", ""
+	return Line(u.String(), most)
 }
 
 // Line is a text for people, on one line: what must not be shown is left out, blanks of every kind are one space, and beyond most characters it is cut. Zero

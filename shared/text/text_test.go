@@ -83,3 +83,19 @@ func FuzzLine(f *testing.F) {
 		}
 	})
 }
+
+// A URL that a stranger chose is shown without what may hold a secret.
+func TestURL(t *testing.T) {
+	for raw, want := range map[string]string{
+		"https://ann:pw@app.example/cb?code=secret#x": "https://app.example/cb", "https://app.example/cb?": "https://app.example/cb", "app:cb?x=1": "app:cb",
+		"https://app.example/\u202ecb": "https://app.example/%E2%80%AEcb", "https://%zz": "", "": "", "https://app.example/long": "https://app.exampl",
+	} {
+		most := 0
+		if strings.HasSuffix(raw, "long") {
+			most = 18
+		}
+		if got := text.URL(raw, most); got != want {
+			t.Errorf("%q: got %q, want %q", raw, got, want)
+		}
+	}
+}

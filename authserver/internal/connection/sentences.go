@@ -2,7 +2,6 @@ package connection
 
 import (
 	"errors"
-	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -225,10 +224,8 @@ func clean(s string) string {
 
 // bareURL is an address without what may hold a secret: who it is for, its query and its fragment. Empty when it cannot be read.
 func bareURL(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil || raw == "" || len(raw) > maxText {
+	if len(raw) > maxText {
 		return ""
 	}
-	u.User, u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = nil, "", false, "", ""
-	return clean(u.String())
+	return clean(text.URL(raw, 0))
 }

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -280,14 +281,9 @@ func noSuchRedirect(c client.Client, came string) string {
 		". Its makers must add the address to the document, or send one of these"
 }
 
-// shownAddress is a URI as it may be shown: without user, query and fragment, which may hold secrets, and not long.
+// shownAddress is a URI as it may be shown, and not long.
 func shownAddress(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "an address that cannot be read"
-	}
-	u.User, u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = nil, "", false, "", ""
-	return text.Line(u.String(), 200)
+	return cmp.Or(text.URL(raw, 200), "an address that cannot be read")
 }
 
 // unasked are the scopes of a request that names none: the baseline, as far as the client may have it, or else all that it may have.
