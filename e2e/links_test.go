@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"io/fs"
 	"os"
 	"path"
 	"regexp"
@@ -18,18 +17,8 @@ var (
 // TestLinksLead follows every link from a document to another file of the repository, and to a heading in it.
 func TestLinksLead(t *testing.T) {
 	followed := 0
-	must(t, fs.WalkDir(os.DirFS(".."), ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			if base := path.Base(name); err == nil && name != "." && (strings.HasPrefix(base, ".") || base == "node_modules") {
-				return fs.SkipDir
-			}
-			return err
-		}
-		if path.Ext(name) != ".md" {
-			return nil
-		}
-		text, err := os.ReadFile(path.Join("..", name))
-		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+	for name, text := range repository(t, func(name string) bool { return path.Ext(name) == ".md" }) {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
 			to, fragment, _ := strings.Cut(m[1], "#")
 			if strings.Contains(m[1], "://") || strings.HasPrefix(m[1], "mailto:") {
 				continue // not ours
@@ -39,20 +28,17 @@ func TestLinksLead(t *testing.T) {
 			if to == "" {
 				file = name
 			}
-			there, err := os.ReadFile(path.Join("..", file))
-			if err != nil {
-				if info, e := os.Stat(path.Join("..", file)); e == nil && info.IsDir() {
-					continue
-				}
-				t.Errorf("%s links to %s, which is not there", name, m[1])
+			if info, err := os.Stat(path.Join("..", file)); err == nil && info.IsDir() {
 				continue
 			}
-			if fragment != "" && !headings(string(there))[fragment] {
+			there, err := os.ReadFile(path.Join("..", file))
+			if err != nil {
+				t.Errorf("%s links to %s, which is not there", name, m[1])
+			} else if fragment != "" && !headings(string(there))[fragment] {
 				t.Errorf("%s links to %s, which has no such heading", name, m[1])
 			}
 		}
-		return err
-	}))
+	}
 	if followed < 5 {
 		t.Errorf("%d links were followed, want 5 at least", followed)
 	}

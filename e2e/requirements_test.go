@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"cmp"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"regexp"
@@ -114,25 +113,11 @@ func heldBy(tests []string, diverges bool) string {
 // written returns the tests, the scenarios and the page of divergences, by path.
 func written(t *testing.T) map[string]string {
 	t.Helper()
-	all := map[string]string{}
-	must(t, fs.WalkDir(os.DirFS(".."), ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			skipped := strings.HasPrefix(path.Base(name), ".") || slices.Contains([]string{"node_modules", "data", "bin"}, path.Base(name))
-			if err == nil && name != "." && skipped {
-				return fs.SkipDir
-			}
-			return err
-		}
+	return repository(t, func(name string) bool {
 		kit := strings.HasSuffix(path.Dir(name), "test") && strings.HasSuffix(name, ".go") // storetest, ttltest: tests of all stores
 		holds := kit || strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".txtar") || name == "docs/divergences.md"
-		if !holds || name == "e2e/requirements_test.go" {
-			return nil
-		}
-		text, err := os.ReadFile(path.Join("..", name))
-		all[name] = string(text)
-		return err
-	}))
-	return all
+		return holds && name != "e2e/requirements_test.go"
+	})
 }
 
 // testBegins finds the first line of a function that is a test, a fuzz target or a benchmark.
@@ -223,28 +208,19 @@ func numbered(family string, from, to int) []string {
 // requirements stand in tests and in docs/reference.
 func TestIdsStandInTestsAlone(t *testing.T) {
 	families := regexp.MustCompile(`\b(AS|CC|EMA|AZ|LG|TK|RT|CA|RV|DR|CM|MD|PA|DP|KY|RS|MC|JW|TN|JK|DS|SC|FT|SF|AD)-\d{2}\b`)
-	looked := 0
-	must(t, fs.WalkDir(os.DirFS(".."), ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			if base := path.Base(name); err == nil && name != "." && (strings.HasPrefix(base, ".") || base == "node_modules" || base == "testdata" || name == "e2e") {
-				return fs.SkipDir
-			}
-			return err
-		}
+	looked := repository(t, func(name string) bool {
 		product := slices.Contains([]string{".go", ".sql", ".html", ".css", ".sh", ".yaml", ".yml"}, path.Ext(name))
-		if !product || strings.HasSuffix(name, "_test.go") || strings.HasSuffix(path.Dir(name), "test") {
-			return nil
-		}
-		looked++
-		text, err := os.ReadFile(path.Join("..", name))
-		for i, line := range strings.Split(string(text), "\n") {
+		test := strings.HasSuffix(name, "_test.go") || strings.HasSuffix(path.Dir(name), "test") || strings.HasPrefix(name, "e2e/")
+		return product && !test && !strings.Contains(name, "testdata/")
+	})
+	for name, text := range looked {
+		for i, line := range strings.Split(text, "\n") {
 			if id := families.FindString(line); id != "" {
 				t.Errorf("%s:%d names %s", name, i+1, id)
 			}
 		}
-		return err
-	}))
-	if looked < 300 {
-		t.Errorf("%d files were looked at, want 300 at least", looked)
+	}
+	if len(looked) < 300 {
+		t.Errorf("%d files were looked at, want 300 at least", len(looked))
 	}
 }
