@@ -42,7 +42,7 @@ func (d *Door) ListNames(ctx context.Context, ids IDs) (Names, error) {
 		}
 	}
 	for _, id := range ids.Clients {
-		c, err := d.Clients.Client(ctx, id)
+		c, err := d.Clients.RegisteredClient(ctx, id)
 		if err == nil {
 			n.Clients[id] = c.Name
 		} else if !errors.Is(err, client.ErrNotFound) {

@@ -19,11 +19,13 @@ func TestListNames(t *testing.T) {
 	_, err = o.DeleteUser(t.Context(), admin.DeletionSpec{User: bob.Email})
 	must(t, err)
 	must(t, o.store.CreateClient(t.Context(), client.Client{ID: "cli_1", Name: "nightly", CreatedAt: now}))
-	got, err := o.ListNames(t.Context(), admin.IDs{Users: []string{ann.ID, bob.ID, "nobody"}, Clients: []string{"cli_1", "cli_2"}, Tenants: []string{"acme", "globex"}})
+	must(t, o.store.CreateClient(t.Context(), client.Client{ID: "cli_3", Name: "disabled", CreatedAt: now}))
+	must(t, o.DisableClient(t.Context(), "cli_3"))
+	got, err := o.ListNames(t.Context(), admin.IDs{Users: []string{ann.ID, bob.ID, "nobody"}, Clients: []string{"cli_1", "cli_2", "cli_3"}, Tenants: []string{"acme", "globex"}})
 	must(t, err)
 	for _, row := range []struct{ got, want map[string]string }{
 		{got.Users, map[string]string{ann.ID: "ann@acme.example", bob.ID: "deleted user " + bob.ID[4:12] + "…"}},
-		{got.Clients, map[string]string{"cli_1": "nightly"}},
+		{got.Clients, map[string]string{"cli_1": "nightly", "cli_3": "disabled"}},
 		{got.Tenants, map[string]string{"acme": "Acme"}},
 	} {
 		if !maps.Equal(row.got, row.want) {
