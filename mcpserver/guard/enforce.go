@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -408,25 +407,6 @@ func (x *passage) pass(body []byte) {
 	r = withoutToken(r)
 	x.next.ServeHTTP(x.w, r)
 	x.w.finish()
-}
-
-// withoutToken takes access tokens out of the URL, and the whole query if one could be in what cannot be read of it: they are none, and nobody may send them on.
-// Only requests of nobody's come so far with one.
-func withoutToken(r *http.Request) *http.Request {
-	if r.URL.RawQuery == "" {
-		return r
-	}
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err == nil && !query.Has("access_token") {
-		return r
-	}
-	query.Del("access_token")
-	at := *r.URL
-	if at.RawQuery = query.Encode(); err != nil {
-		at.RawQuery = ""
-	}
-	r.URL, r.RequestURI = &at, at.RequestURI()
-	return r
 }
 
 // answer is called when the answer's head is known: its session is named anew, lists are cut down, and a stream is watched.

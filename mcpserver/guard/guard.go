@@ -452,3 +452,22 @@ func (g *Guard) Ready(ctx context.Context) error {
 
 // Run fetches the issuer's keys anew from time to time, until ctx ends.
 func (g *Guard) Run(ctx context.Context) { g.keys.run(ctx) }
+
+// withoutToken takes access tokens out of the URL, and the whole query if one could be in what cannot be read of it: they are none, and nobody may send them on.
+// Only requests of nobody's come so far with one.
+func withoutToken(r *http.Request) *http.Request {
+	if r.URL.RawQuery == "" {
+		return r
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err == nil && !query.Has("access_token") {
+		return r
+	}
+	query.Del("access_token")
+	at := *r.URL
+	if at.RawQuery = query.Encode(); err != nil {
+		at.RawQuery = ""
+	}
+	r.URL, r.RequestURI = &at, at.RequestURI()
+	return r
+}
