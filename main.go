@@ -1,4 +1,5 @@
-// Command gatehouse lets AI agents in with exactly the tools they may use: `gatehouse serve` is the whole product in one process.
+// Command gatehouse lets AI agents in with exactly the tools they may use: `gatehouse serve` is the
+// whole product in one process.
 package main
 
 import (

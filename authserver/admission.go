@@ -20,10 +20,10 @@ import (
 // admissionWait is how long a request waits for its turn before it is answered 503.
 const admissionWait = 500 * time.Millisecond
 
-// admit bounds the requests that are worked on at once. When there are too many, those that keep running agents going
-// come first: refreshing and revoking tokens, introspection, and following the list of revoked grants. Others get 503
-// with Retry-After within admissionWait. A request counts from when its body is read, so that slow senders take no
-// places.
+// admit bounds the requests that are worked on at once. When there are too many, those that keep
+// running agents going come first: refreshing and revoking tokens, introspection, and following the
+// list of revoked grants. Others get 503 with Retry-After within admissionWait. A request counts
+// from when its body is read, so that slow senders take no places.
 func (s *Server) admit(next http.Handler, programs *endpoint.Door, people *signin.Door) http.Handler {
 	limiter := load.New(int(s.config.MostInFlight), admissionWait)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -49,11 +49,13 @@ func (s *Server) admit(next http.Handler, programs *endpoint.Door, people *signi
 	})
 }
 
-// isCheap says whether a request asks for what lies ready: health, metadata, keys, style sheets, explanations of errors.
+// isCheap says whether a request asks for what lies ready: health, metadata, keys, style sheets,
+// explanations of errors.
 func isCheap(r *http.Request) bool {
 	p := r.URL.Path
 	return r.Method == http.MethodOptions || p == "/healthz" || p == "/readyz" || p == endpoint.JWKSPath ||
-		strings.HasPrefix(p, "/.well-known/") || strings.HasPrefix(p, "/static/") || strings.HasPrefix(p, issuer.ErrorPath)
+		strings.HasPrefix(p, "/.well-known/") || strings.HasPrefix(p, "/static/") ||
+		strings.HasPrefix(p, issuer.ErrorPath)
 }
 
 // isUrgent says whether a request comes before others.

@@ -17,8 +17,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// E7: what keeps running agents going comes before registrations, sign-ins and machine tokens; who has no turn is told
-// so within a second.
+// E7: what keeps running agents going comes before registrations, sign-ins and machine tokens; who
+// has no turn is told so within a second.
 func TestUrgentRequestsAreServedWhileOthersAreTooMany(t *testing.T) {
 	h := openHouse(t, func(c *authserver.Config) {
 		c.MostInFlight, c.Database = 4, testenv.Postgres(t)
@@ -47,13 +47,16 @@ func TestUrgentRequestsAreServedWhileOthersAreTooMany(t *testing.T) {
 	}
 	for range 2 { // one has the only place that there is for it, and waits for the table
 		got := <-registered
-		if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" || got.header.Get("Access-Control-Allow-Origin") != "*" {
-			t.Errorf("a registration too many: got %d %v, want 503 with Retry-After, readable by pages", got.status, got.header)
+		if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" ||
+			got.header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("a registration too many: got %d %v, want 503 with Retry-After, readable by pages", got.status,
+				got.header)
 		}
 	}
 	status, refused := machine.token(url.Values{"grant_type": {"client_credentials"}})
 	wantError(t, "a machine's token", status, refused, 503, "temporarily_unavailable")
-	if r := h.do("GET", "/account/agents", "", "", nil); r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
+	if r := h.do("GET", "/account/agents", "", "", nil); r.StatusCode != http.StatusServiceUnavailable ||
+		r.Header.Get("Retry-After") == "" {
 		t.Errorf("a page: got %d %v, want 503 with Retry-After", r.StatusCode, r.Header)
 	}
 	for range 3 {
@@ -65,7 +68,8 @@ func TestUrgentRequestsAreServedWhileOthersAreTooMany(t *testing.T) {
 	}
 	status, refused = machine.token(url.Values{"grant_type": {"client_credentials"}, "x": {"grant_type=refresh_token"}})
 	wantError(t, "what only looks urgent", status, refused, 503, "temporarily_unavailable")
-	for _, path := range []string{"/healthz", "/oauth2/jwks", "/.well-known/oauth-authorization-server", "/static/style.css"} {
+	for _, path := range []string{"/healthz", "/oauth2/jwks", "/.well-known/oauth-authorization-server",
+		"/static/style.css"} {
 		if r := h.do("GET", path, "", "", nil); r.StatusCode == http.StatusServiceUnavailable {
 			t.Errorf("%s: got 503", path)
 		}
@@ -76,8 +80,8 @@ func TestUrgentRequestsAreServedWhileOthersAreTooMany(t *testing.T) {
 	}
 }
 
-// Seventy requests whose client's keys are being fetched from a host that does not answer took every place: refreshing
-// stopped for everybody. One fetches, and few wait for it.
+// Seventy requests whose client's keys are being fetched from a host that does not answer took
+// every place: refreshing stopped for everybody. One fetches, and few wait for it.
 func TestKeysThatDoNotComeTakeNoPlaces(t *testing.T) {
 	asked, release := make(chan struct{}), make(chan struct{})
 	fetcher := cimd.NewFetcher(nil)
@@ -95,13 +99,16 @@ func TestKeysThatDoNotComeTakeNoPlaces(t *testing.T) {
 	a := h.register(map[string]any{})
 	_, refresh := a.tokens(h.person("ann@acme.example"), "customers:read")
 	status, made := h.post("/oauth2/register", "application/json",
-		`{"redirect_uris":["`+callback+`"],"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://evil.example/jwks"}`, nil)
+		`{"redirect_uris":["`+callback+
+			`"],"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://evil.example/jwks"}`, nil)
 	if status != http.StatusCreated {
 		t.Fatalf("got %d %v", status, made)
 	}
 	id := made["client_id"].(string)
-	form := url.Values{"token": {"x"}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}}
-	form.Set("client_assertion", encode(`{"alg":"ES256","typ":"jwt","kid":"k"}`)+"."+encode(`{"iss":"`+id+`","sub":"`+id+`"}`)+"."+encode("signature"))
+	form := url.Values{"token": {"x"},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}}
+	form.Set("client_assertion", encode(`{"alg":"ES256","typ":"jwt","kid":"k"}`)+"."+
+		encode(`{"iss":"`+id+`","sub":"`+id+`"}`)+"."+encode("signature"))
 	const many = 70
 	answered := make(chan struct{}, many)
 	for range many {

@@ -10,7 +10,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 )
 
-// What a file changes counts at once where it was applied, and at another replica within a second: a client that it narrows, a tenant's policy, a resource.
+// What a file changes counts at once where it was applied, and at another replica within a second:
+// a client that it narrows, a tenant's policy, a resource.
 func TestAFileCountsAtEveryReplica(t *testing.T) {
 	h := openHouse(t)
 	other := h.process()
@@ -29,8 +30,10 @@ func TestAFileCountsAtEveryReplica(t *testing.T) {
 		must(t, err)
 		return changes
 	}
-	const notes = "resources:\n  - uri: https://notes.example/mcp\n    scopes:\n      - {name: 'notes:read', description: Read}\n"
-	changes := apply(notes + "tenants:\n  - id: initech\n    clients:\n      - name: nightly\n        scopes: [notes:read, customers:read]\n")
+	const notes = "resources:\n  - uri: https://notes.example/mcp\n    scopes:\n      - {name: 'notes:read', " +
+		"description: Read}\n"
+	changes := apply(notes + "tenants:\n  - id: initech\n    clients:\n      - name: nightly\n        scopes: " +
+		"[notes:read, customers:read]\n")
 	made := changes[len(changes)-1]
 	machine := app{h, made.ClientID, made.Secret}
 	ask := func(resource, scope string) url.Values {

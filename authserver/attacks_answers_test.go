@@ -15,23 +15,29 @@ func TestTheAnswerSaysWhoGivesIt(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
-	for _, state := range []string{"x&iss=https://evil.example", "%00", "a\x00b", "\r\nSet-Cookie: a=b", "ünïcödé ☃", "a+b c%20d", strings.Repeat("s", 2048), strings.Repeat("s", 8192)} {
+	for _, state := range []string{"x&iss=https://evil.example", "%00", "a\x00b", "\r\nSet-Cookie: a=b", "ünïcödé ☃",
+		"a+b c%20d", strings.Repeat("s", 2048), strings.Repeat("s", 8192)} {
 		for _, decision := range []string{"approve", "deny"} {
 			v := a.authorization("customers:read")
 			v.Set("state", state)
 			v.Set("iss", "https://evil.example")
 			at := ann.submit(ann.consentPage(v), url.Values{"decision": {decision}})
 			q := at.away.Query()
-			if !slices.Equal(q["iss"], []string{h.URL}) || !slices.Equal(q["state"], []string{state}) || len(at.header["Location"]) != 1 || at.header.Get("Set-Cookie") != "" {
+			if !slices.Equal(q["iss"], []string{h.URL}) || !slices.Equal(q["state"], []string{state}) ||
+				len(at.header["Location"]) != 1 || at.header.Get("Set-Cookie") != "" {
 				t.Errorf("state %q, %s: got %v %v", shortened(state), decision, shortened(at.away.String()), at.header)
 			}
 		}
 	}
 	long := a.authorization("customers:read")
-	long.Set("iss", "https://evil.example")                                                                                          // AZ-17, where nothing is kept meanwhile
-	for what, states := range map[string][]string{"a state that is longer": {strings.Repeat("s", 8193)}, "two states": {"a", "a"}} { // never an error without its state
+	// AZ-17, where nothing is kept meanwhile
+	long.Set("iss", "https://evil.example")
+	for what, states := range map[string][]string{"a state that is longer": {strings.Repeat("s", 8193)},
+		"two states": {"a", "a"}} {
+		// never an error without its state
 		long["state"] = states
-		if r, body := h.ask(long.Encode()); r.StatusCode != 400 || r.Header.Get("Location") != "" || !strings.Contains(body, "state is given more than once or is longer than 8192 bytes") {
+		if r, body := h.ask(long.Encode()); r.StatusCode != 400 || r.Header.Get("Location") != "" ||
+			!strings.Contains(body, "state is given more than once or is longer than 8192 bytes") {
 			t.Errorf("AZ-18, %s: got %d to %.100q, want a page", what, r.StatusCode, r.Header.Get("Location"))
 		}
 	}
@@ -42,15 +48,18 @@ func TestTheHostHeaderDecidesNothing(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
 	for _, path := range []string{
-		"/", "/signin", "/agents", "/device", "/consent?tx=x", "/nothing", "/oauth2/authorize?client_id=x", "/oauth2/authorize?" + a.authorization("customers:read").Encode(),
-		"/oauth2/authorize?" + a.authorization("admin").Encode(), "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration", "/oauth2/jwks", "/errors/invalid_grant",
+		"/", "/signin", "/agents", "/device", "/consent?tx=x", "/nothing", "/oauth2/authorize?client_id=x",
+		"/oauth2/authorize?" + a.authorization("customers:read").Encode(),
+		"/oauth2/authorize?" + a.authorization("admin").Encode(), "/.well-known/oauth-authorization-server",
+		"/.well-known/openid-configuration", "/oauth2/jwks", "/errors/invalid_grant",
 		"/oauth2/token", "/x/../signin", "//evil.example/..",
 	} {
 		r, err := http.NewRequest(http.MethodGet, h.URL+path, nil)
 		must(t, err)
 		r.Host = "evil.example"
 		for name, value := range map[string]string{
-			"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "gopher", "X-Forwarded-Prefix": "/evil.example", "Forwarded": "host=evil.example;proto=https", "X-Original-URL": "/evil.example",
+			"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "gopher", "X-Forwarded-Prefix": "/evil.example",
+			"Forwarded": "host=evil.example;proto=https", "X-Original-URL": "/evil.example",
 			"X-Host": "evil.example", "Referer": "https://evil.example/", "Origin": "https://evil.example",
 		} {
 			r.Header.Set(name, value)
@@ -59,7 +68,8 @@ func TestTheHostHeaderDecidesNothing(t *testing.T) {
 		must(t, err)
 		at := arrive(t, response)
 		location := response.Header.Get("Location")
-		if strings.Contains(at.body, "evil.example") || strings.Contains(location, "evil.example") && path != "//evil.example/.." || strings.HasPrefix(location, "//") {
+		if strings.Contains(at.body, "evil.example") || strings.Contains(location, "evil.example") &&
+			path != "//evil.example/.." || strings.HasPrefix(location, "//") {
 			t.Errorf("%s: the stranger's host is in the answer, to %q: %.300s", path, location, at.body)
 		}
 		for _, c := range response.Cookies() {
@@ -71,7 +81,8 @@ func TestTheHostHeaderDecidesNothing(t *testing.T) {
 			t.Errorf("%s: Access-Control-Allow-Origin %q", path, got)
 		}
 	}
-	_, made := h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`, http.Header{"X-Forwarded-Host": {"evil.example"}})
+	_, made := h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`,
+		http.Header{"X-Forwarded-Host": {"evil.example"}})
 	if at, _ := made["registration_client_uri"].(string); !strings.HasPrefix(at, h.URL+"/") {
 		t.Errorf("registration_client_uri is %q", at)
 	}
@@ -82,29 +93,36 @@ func TestNothingIsReflected(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{"client_name": `"><img src=x onerror=alert(1)>`})
 	const evil = `"><svg onload=alert(1)><script>1</script>`
-	for _, name := range []string{"client_id", "redirect_uri", "scope", "resource", "response_type", "code_challenge", "prompt", "request_uri", evil} {
+	for _, name := range []string{"client_id", "redirect_uri", "scope", "resource", "response_type", "code_challenge",
+		"prompt", "request_uri", evil} {
 		v := a.authorization("customers:read")
 		v.Set(name, evil)
 		r, body := h.ask(v.Encode())
-		if strings.Contains(body, "<svg") || strings.Contains(body, "<script") || r.Header.Get("X-Content-Type-Options") != "nosniff" || strings.Contains(r.Header.Get("Location"), "svg") {
+		if strings.Contains(body, "<svg") || strings.Contains(body, "<script") ||
+			r.Header.Get("X-Content-Type-Options") != "nosniff" || strings.Contains(r.Header.Get("Location"), "svg") {
 			t.Errorf("%s: it came back: %d %v %.300s", name, r.StatusCode, r.Header, body)
 		}
 	}
-	for _, path := range []string{"/consent?tx=", "/signin?tx=", "/device?user_code=", "/errors/", "/nothing/", "/oauth2/"} {
+	for _, path := range []string{"/consent?tx=", "/signin?tx=", "/device?user_code=", "/errors/", "/nothing/",
+		"/oauth2/"} {
 		r, body := h.get(path+url.QueryEscape(evil), nil)
-		if strings.Contains(string(body), "<svg") || strings.Contains(string(body), "<script") || r.Header.Get("X-Content-Type-Options") != "nosniff" {
+		if strings.Contains(string(body), "<svg") || strings.Contains(string(body), "<script") ||
+			r.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: it came back: %.300s", path, body)
 		}
 	}
-	for _, path := range []string{"/oauth2/token", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/par", "/oauth2/device_authorization"} {
+	for _, path := range []string{"/oauth2/token", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/par",
+		"/oauth2/device_authorization"} {
 		form := url.Values{"grant_type": {evil}, "client_id": {evil}, "scope": {evil}, "token": {evil}, evil: {evil}}
 		r := h.do("POST", path, "application/x-www-form-urlencoded", form.Encode(), nil)
 		at := arrive(t, r)
-		if strings.Contains(at.body, "<svg") || strings.Contains(at.body, "<script") || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("X-Content-Type-Options") != "nosniff" {
+		if strings.Contains(at.body, "<svg") || strings.Contains(at.body, "<script") ||
+			r.Header.Get("Content-Type") != "application/json" || r.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: it came back as %s: %.300s", path, r.Header.Get("Content-Type"), at.body)
 		}
 	}
-	if at := h.person("ann@acme.example").consentPage(a.authorization("customers:read")); strings.Contains(at.body, "<img src=x") {
+	if at := h.person("ann@acme.example").consentPage(a.authorization("customers:read")); strings.Contains(at.body,
+		"<img src=x") {
 		t.Error("the client's name is markup")
 	}
 }
@@ -120,26 +138,29 @@ func (w *walk) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err == nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.addresses = append(w.addresses, r.URL.String(), response.Header.Get("Location"), response.Header.Get("Content-Location"), response.Header.Get("Link"), response.Header.Get("Refresh"))
+		w.addresses = append(w.addresses, r.URL.String(), response.Header.Get("Location"),
+			response.Header.Get("Content-Location"), response.Header.Get("Link"), response.Header.Get("Refresh"))
 	}
 	return response, err
 }
 
-// AZ-35, AZ-40, AS-23: after a password comes a 303, and no secret is in an address that we write, but the one code in the one answer.
+// AZ-35, AZ-40, AS-23: after a password comes a 303, and no secret is in an address that we write,
+// but the one code in the one answer.
 func TestAddressesHoldNoSecrets(t *testing.T) {
 	h := openHouse(t)
 	a, d := h.register(map[string]any{}), h.device()
 	w := &walk{}
 	jar, _ := cookiejar.New(nil)
-	ann := &person{h, "ann@acme.example", &http.Client{Jar: jar, Transport: w, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
-		if !strings.HasPrefix(r.URL.String(), h.URL) {
-			return http.ErrUseLastResponse
-		}
-		if r.Method == http.MethodPost || r.Response.StatusCode != http.StatusSeeOther {
-			t.Errorf("%s: a %d after a form, want 303", r.URL.Path, r.Response.StatusCode) // AZ-35
-		}
-		return nil
-	}}}
+	ann := &person{h, "ann@acme.example",
+		&http.Client{Jar: jar, Transport: w, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+			if !strings.HasPrefix(r.URL.String(), h.URL) {
+				return http.ErrUseLastResponse
+			}
+			if r.Method == http.MethodPost || r.Response.StatusCode != http.StatusSeeOther {
+				t.Errorf("%s: a %d after a form, want 303", r.URL.Path, r.Response.StatusCode) // AZ-35
+			}
+			return nil
+		}}}
 	code := a.code(ann, "customers:read")
 	_, answer := a.token(redemption(code))
 	deviceCode, userCode, _ := d.begin("customers:read")

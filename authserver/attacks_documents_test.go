@@ -15,7 +15,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/cimd"
 )
 
-// CM-01, CM-02, AS-38, AS-40: with the real network in place, nobody is met at an address of this machine.
+// CM-01, CM-02, AS-38, AS-40: with the real network in place, nobody is met at an address of this
+// machine.
 func TestClientIDsThatLeadInside(t *testing.T) {
 	h := openHouse(t)
 	h.documents = cimd.NewFetcher(nil)
@@ -26,7 +27,9 @@ func TestClientIDsThatLeadInside(t *testing.T) {
 	ann := h.signedIn("ann@acme.example")
 	bodies := map[string]bool{}
 	for _, id := range []string{
-		"https://127.0.0.1" + port + "/c.json", "https://[::1]" + port + "/c.json", "https://localhost" + port + "/c.json", "https://[::ffff:127.0.0.1]" + port + "/c.json", "https://0.0.0.0" + port + "/c.json",
+		"https://127.0.0.1" + port + "/c.json", "https://[::1]" + port + "/c.json",
+		"https://localhost" + port + "/c.json", "https://[::ffff:127.0.0.1]" + port + "/c.json",
+		"https://0.0.0.0" + port + "/c.json",
 		"https://127.1.2.3" + port + "/c.json",
 	} {
 		at := ann.open("/oauth2/authorize?" + (app{h: h, ID: id}).authorization("customers:read").Encode())
@@ -38,7 +41,8 @@ func TestClientIDsThatLeadInside(t *testing.T) {
 	if len(bodies) != 1 { // CM-20
 		t.Errorf("the pages differ: %v", bodies)
 	}
-	for _, id := range []string{plain + "/c.json", strings.Replace(locked, "https", "HTTPS", 1) + "/c.json", "ftp://127.0.0.1/c.json", "//127.0.0.1" + port + "/c.json"} {
+	for _, id := range []string{plain + "/c.json", strings.Replace(locked, "https", "HTTPS", 1) + "/c.json",
+		"ftp://127.0.0.1/c.json", "//127.0.0.1" + port + "/c.json"} {
 		h.local(id, (app{h: h, ID: id}).authorization("customers:read").Encode())
 	}
 	if plainHits.Load() != 0 || lockedHits.Load() != 0 {
@@ -46,18 +50,22 @@ func TestClientIDsThatLeadInside(t *testing.T) {
 	}
 }
 
-// AS-34 to AS-37, AS-49, CM-09, CM-11, CM-12, CM-20: what is wrong with a document is told to the person, at once and alike, and goes nowhere.
+// AS-34 to AS-37, AS-49, CM-09, CM-11, CM-12, CM-20: what is wrong with a document is told to the
+// person, at once and alike, and goes nowhere.
 func TestWhatIsWrongWithADocumentIsTold(t *testing.T) {
 	h, p := withPublisher(t)
 	ann := h.signedIn("ann@acme.example")
 	a := app{h: h, ID: documentURL}
 	try := func() page { return ann.open("/oauth2/authorize?" + a.authorization("customers:read").Encode()) }
 	for _, id := range []string{
-		"https://example.com/oauth/client.json/", "https://example.com:443/oauth/client.json", "https://EXAMPLE.com/oauth/client.json", "https://example.com/oauth/client%2Ejson", "https://example.com/oauth/client.json?",
+		"https://example.com/oauth/client.json/", "https://example.com:443/oauth/client.json",
+		"https://EXAMPLE.com/oauth/client.json", "https://example.com/oauth/client%2Ejson",
+		"https://example.com/oauth/client.json?",
 		"http://example.com/oauth/client.json", "https://example.com/oauth//client.json", "",
 	} {
 		p.publish("client_id", id)
-		if at := try(); at.status != 400 || at.away != nil || !strings.Contains(at.body, "another client_id than its own address") {
+		if at := try(); at.status != 400 || at.away != nil ||
+			!strings.Contains(at.body, "another client_id than its own address") {
 			t.Errorf("client_id %q: got %d to %v: %.200s", id, at.status, at.away, at.body)
 		}
 		h.Clock.step(10 * time.Second)
@@ -77,7 +85,8 @@ func TestWhatIsWrongWithADocumentIsTold(t *testing.T) {
 	}
 }
 
-// CM-10, CM-15, CM-20, AS-41: what could not be had is not remembered, and what was had is not forgotten for it.
+// CM-10, CM-15, CM-20, AS-41: what could not be had is not remembered, and what was had is not
+// forgotten for it.
 func TestFailuresAreNotRemembered(t *testing.T) {
 	h, p := withPublisher(t)
 	ann := h.signedIn("ann@acme.example")
@@ -110,7 +119,8 @@ func TestFailuresAreNotRemembered(t *testing.T) {
 	if at := try(); at.status != 400 {
 		t.Errorf("a document that does not do any more: got %d", at.status)
 	}
-	if c, err := h.Store.Client(t.Context(), documentURL); err != nil || c.Name != "Documented Agent" || !a.alive(refresh) {
+	if c, err := h.Store.Client(t.Context(), documentURL); err != nil || c.Name != "Documented Agent" ||
+		!a.alive(refresh) {
 		t.Errorf("the good one of before: %+v %v, or its refresh token is dead", c, err)
 	}
 	before := p.fetched()
@@ -125,7 +135,8 @@ func TestFailuresAreNotRemembered(t *testing.T) {
 	}
 }
 
-// CM-14, CM-18, AS-43, AS-44, LG-06: a document that changes is asked about anew, with what it says now; what was allowed before goes on.
+// CM-14, CM-18, AS-43, AS-44, LG-06: a document that changes is asked about anew, with what it says
+// now; what was allowed before goes on.
 func TestADocumentThatChanges(t *testing.T) {
 	h, p := withPublisher(t)
 	ann := h.signedIn("ann@acme.example")
@@ -134,7 +145,8 @@ func TestADocumentThatChanges(t *testing.T) {
 	p.publish("client_uri", "https://example.com/about")
 	_, refresh := a.tokens(ann, "customers:read")
 	at := ann.consentPage(a.authorization("customers:read"))
-	for _, want := range []string{"Documented Agent", `<strong class="host">example.com</strong>`, documentURL, `<strong class="host">app.example</strong>`} {
+	for _, want := range []string{"Documented Agent", `<strong class="host">example.com</strong>`, documentURL,
+		`<strong class="host">app.example</strong>`} {
 		if !strings.Contains(at.body, want) {
 			t.Errorf("the page does not say %q", want)
 		}
@@ -149,12 +161,14 @@ func TestADocumentThatChanges(t *testing.T) {
 	local.Set("redirect_uri", "http://localhost:5151/cb")
 	for range 2 { // CM-18: never remembered
 		at = ann.consentPage(local)
-		for _, want := range []string{"Another Agent", "localhost (a program on this computer)", "Any program on your computer can use its name"} {
+		for _, want := range []string{"Another Agent", "localhost (a program on this computer)",
+			"Any program on your computer can use its name"} {
 			if !strings.Contains(at.body, want) {
 				t.Errorf("the page does not say %q", want)
 			}
 		}
-		if to := ann.submit(at, url.Values{"decision": {"approve"}}).away; to == nil || to.Host != "localhost:5151" || to.Query().Get("code") == "" {
+		if to := ann.submit(at, url.Values{"decision": {"approve"}}).away; to == nil || to.Host != "localhost:5151" ||
+			to.Query().Get("code") == "" {
 			t.Errorf("went to %v", to)
 		}
 	}
@@ -205,7 +219,8 @@ func TestAThousandHosts(t *testing.T) {
 	}
 	last := 0
 	for i := range 1000 {
-		at := ann.open("/oauth2/authorize?" + (app{h: h, ID: fmt.Sprintf("https://h%d.example/c.json", i)}).authorization("customers:read").Encode())
+		at := ann.open("/oauth2/authorize?" +
+			(app{h: h, ID: fmt.Sprintf("https://h%d.example/c.json", i)}).authorization("customers:read").Encode())
 		if last = at.status; last == 429 && i > 290 {
 			break // and beyond three hundred the authorization endpoint itself has had enough
 		}

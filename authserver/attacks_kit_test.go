@@ -45,14 +45,16 @@ func (h *house) local(what, query string) {
 	}
 }
 
-// told fails unless the application was told this error, once, with our name and its state, in the query.
+// told fails unless the application was told this error, once, with our name and its state, in the
+// query.
 func (h *house) told(what, query, code string) {
 	h.t.Helper()
 	r, _ := h.ask(query)
 	at, err := url.Parse(r.Header.Get("Location"))
 	must(h.t, err)
 	q := at.Query()
-	if r.StatusCode != 303 || !strings.HasPrefix(at.String(), callback+"?") || at.Fragment != "" || !slices.Equal(q["error"], []string{code}) || q.Has("code") {
+	if r.StatusCode != 303 || !strings.HasPrefix(at.String(), callback+"?") || at.Fragment != "" ||
+		!slices.Equal(q["error"], []string{code}) || q.Has("code") {
 		h.t.Errorf("%s: got %d to %s, want %s told %s", what, r.StatusCode, at, callback, code)
 	}
 	if !slices.Equal(q["iss"], []string{h.URL}) || q.Has("state") && q.Get("state") != "state-123" {
@@ -158,17 +160,24 @@ func (h *house) signedIn(email string) *person {
 
 var problem = regexp.MustCompile(`<p class="problem" role="alert">[^<]*`)
 
-// openReplicas is a house of two programs on PostgreSQL and Redis, with every request going to the other one than the last.
+// openReplicas is a house of two programs on PostgreSQL and Redis, with every request going to the
+// other one than the last.
 func openReplicas(t testing.TB) *house {
 	t.Helper()
 	redis, prefix := testenv.Redis(t)
 	database := testenv.Postgres(t)
-	h := openHouse(t, func(c *authserverConfig) { c.Database, c.Redis, c.RedisPrefix = database, config.Secret(redis), prefix })
+	h := openHouse(t, func(c *authserverConfig) {
+		c.Database, c.Redis, c.RedisPrefix = database, config.Secret(redis),
+			prefix
+	})
 	second := h.process()
 	t.Cleanup(func() { second.Close() })
 	doors := []http.Handler{h.Server.Handler(), second.Handler()}
 	var turn atomic.Uint64
-	var both http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { doors[turn.Add(1)%2].ServeHTTP(w, r) })
+	var both http.Handler = http.HandlerFunc(func(w http.ResponseWriter,
+		r *http.Request) {
+		doors[turn.Add(1)%2].ServeHTTP(w, r)
+	})
 	h.handler.Store(&both)
 	return h
 }
@@ -176,7 +185,8 @@ func openReplicas(t testing.TB) *house {
 // sql acts on the embedded database behind the house's back, as nothing of the product does.
 func (h *house) sql(statement string, arguments ...any) {
 	h.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(h.config.Database, "sqlite:")+"?_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(h.config.Database, "sqlite:")+
+		"?_pragma=busy_timeout(5000)")
 	must(h.t, err)
 	defer db.Close()
 	_, err = db.Exec(statement, arguments...)

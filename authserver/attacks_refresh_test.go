@@ -16,8 +16,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
-// RT-03, RT-17: two hundred rounds of fifty renewals of one token at once, at two programs on PostgreSQL and Redis. Each round has one new leaf, which everybody
-// who is answered gets. No access token has a row anywhere that could be missing.
+// RT-03, RT-17: two hundred rounds of fifty renewals of one token at once, at two programs on
+// PostgreSQL and Redis. Each round has one new leaf, which everybody who is answered gets. No
+// access token has a row anywhere that could be missing.
 func TestFiftyRenewalsAtOnce(t *testing.T) {
 	rounds, each := 200, 50
 	if testing.Short() {
@@ -57,7 +58,9 @@ func TestWhenAParentComesBack(t *testing.T) {
 		times     int
 		forgiven  bool
 	}{
-		"at once": {0, false, 1, true}, "at once, again and again": {0, false, 3, true}, "a second before the end": {29 * time.Second, false, 1, true}, "when the window is over": {30 * time.Second, false, 1, false},
+		"at once": {0, false, 1, true}, "at once, again and again": {0, false, 3, true},
+		"a second before the end":  {29 * time.Second, false, 1, true},
+		"when the window is over":  {30 * time.Second, false, 1, false},
 		"after its child was used": {0, true, 1, false},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -92,11 +95,13 @@ func TestWhenAParentComesBack(t *testing.T) {
 // RT-05, RT-06, RT-11, RT-12, RT-18, AS-31: whose token it is, and what is no refresh token.
 func TestWhatDoesNotRenew(t *testing.T) {
 	h := openHouse(t)
-	a, other := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"}), h.register(map[string]any{})
+	a, other := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"}),
+		h.register(map[string]any{})
 	access, refresh := a.tokens(h.person("ann@acme.example"), "customers:read")
 	stranger := h.machine("globex", "customers:read")
 	for what, token := range map[string]string{
-		"the access token": access, "less": refresh[:len(refresh)-1], "more": refresh + "A", "padded": refresh + "=", "in capitals": strings.ToUpper(refresh), "its hash": client.TokenHash(refresh), "a guess": "ghr_guess",
+		"the access token": access, "less": refresh[:len(refresh)-1], "more": refresh + "A", "padded": refresh + "=",
+		"in capitals": strings.ToUpper(refresh), "its hash": client.TokenHash(refresh), "a guess": "ghr_guess",
 	} {
 		status, answer := a.token(refreshment(token)) // RT-12, TK-11
 		wantError(t, what, status, answer, 400, "invalid_grant")
@@ -105,7 +110,8 @@ func TestWhatDoesNotRenew(t *testing.T) {
 	wantError(t, "none", status, answer, 400, "invalid_request")
 	status, answer = h.post("/oauth2/token", urlencoded, refreshment(refresh).Encode()+"&client_id="+a.ID, nil)
 	wantError(t, "RT-06, its client without the secret", status, answer, 401, "invalid_client")
-	status, answer = h.post("/oauth2/token", urlencoded, refreshment(refresh).Encode()+"&client_id="+a.ID+"&client_secret=", nil)
+	status, answer = h.post("/oauth2/token", urlencoded, refreshment(refresh).Encode()+"&client_id="+a.ID+
+		"&client_secret=", nil)
 	wantError(t, "RT-06, its client with an empty secret", status, answer, 401, "invalid_client")
 	status, answer = other.token(refreshment(refresh))
 	wantError(t, "RT-05, another client", status, answer, 400, "invalid_grant")
@@ -133,12 +139,15 @@ func TestAChainEnds(t *testing.T) {
 	}
 }
 
-// RT-11, LG-15: what was taken away meanwhile is gone from the next token, and with all of it gone there is none.
+// RT-11, LG-15: what was taken away meanwhile is gone from the next token, and with all of it gone
+// there is none.
 func TestWhatWasTakenAwayMeanwhile(t *testing.T) {
 	h := openHouse(t)
-	initial, err := h.Server.Operator().CreateInitialToken(t.Context(), authserver.InitialTokenSpec{Tenant: "acme", Uses: 1})
+	initial, err := h.Server.Operator().CreateInitialToken(t.Context(),
+		authserver.InitialTokenSpec{Tenant: "acme", Uses: 1})
 	must(t, err)
-	_, made := h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`, http.Header{"Authorization": {"Bearer " + initial}})
+	_, made := h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`,
+		http.Header{"Authorization": {"Bearer " + initial}})
 	a := app{h: h, ID: made["client_id"].(string)}
 	_, refresh := a.tokens(h.person("ann@acme.example"), "customers:read", "customers:write", "tickets:write")
 	renew := func(what, want string) {
@@ -157,15 +166,19 @@ func TestWhatWasTakenAwayMeanwhile(t *testing.T) {
 		refresh = answer["refresh_token"].(string)
 	}
 	renew("as it was", "customers:read customers:write tickets:write")
-	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:read", "tickets:write"}}))
+	must(t, h.Store.PutRole(t.Context(),
+		user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:read", "tickets:write"}}))
 	renew("the role lost a scope", "customers:read tickets:write")
-	change, err := json.Marshal(map[string]any{"client_id": a.ID, "redirect_uris": []string{callback}, "scope": "customers:read"})
+	change, err := json.Marshal(map[string]any{"client_id": a.ID, "redirect_uris": []string{callback},
+		"scope": "customers:read"})
 	must(t, err)
-	if status, answer := h.manage("PUT", a.ID, made["registration_access_token"].(string), string(change)); status != 200 || answer["scope"] != "customers:read" {
+	if status, answer := h.manage("PUT", a.ID, made["registration_access_token"].(string),
+		string(change)); status != 200 || answer["scope"] != "customers:read" {
 		t.Fatalf("narrowing the client: got %d %v", status, answer)
 	}
 	renew("the client lost a scope", "customers:read")
-	change, err = json.Marshal(map[string]any{"client_id": a.ID, "redirect_uris": []string{callback}, "scope": "customers:read customers:write tickets:write"})
+	change, err = json.Marshal(map[string]any{"client_id": a.ID, "redirect_uris": []string{callback},
+		"scope": "customers:read customers:write tickets:write"})
 	must(t, err)
 	h.manage("PUT", a.ID, made["registration_access_token"].(string), string(change))
 	renew("the client says that it has more", "customers:read")
@@ -177,18 +190,21 @@ func TestWhatWasTakenAwayMeanwhile(t *testing.T) {
 	renew("the person left the tenant", "")
 }
 
-// RT-13, AS-11, AS-33: a refresh token comes to a client that is registered for it, whether or not it names offline_access, which is in no token.
+// RT-13, AS-11, AS-33: a refresh token comes to a client that is registered for it, whether or not
+// it names offline_access, which is in no token.
 func TestWhoGetsARefreshToken(t *testing.T) {
 	h := openHouse(t)
 	ann := h.person("ann@acme.example")
-	c := client.Client{ID: client.NewID(), RedirectURIs: []string{callback}, GrantTypes: []string{client.GrantCode}, AuthMethod: client.AuthNone, Origin: "operator", CreatedAt: h.Clock.Now()}
+	c := client.Client{ID: client.NewID(), RedirectURIs: []string{callback}, GrantTypes: []string{client.GrantCode},
+		AuthMethod: client.AuthNone, Origin: "operator", CreatedAt: h.Clock.Now()}
 	must(t, h.Store.CreateClient(t.Context(), c))
 	for what, row := range map[string]struct {
 		client app
 		scope  string
 		want   bool
 	}{
-		"without": {h.register(map[string]any{}), "customers:read", true}, "with": {h.register(map[string]any{}), "customers:read offline_access", true},
+		"without":               {h.register(map[string]any{}), "customers:read", true},
+		"with":                  {h.register(map[string]any{}), "customers:read offline_access", true},
 		"not registered for it": {app{h: h, ID: c.ID}, "customers:read offline_access", false},
 	} {
 		_, answer := row.client.token(redemption(row.client.code(ann, row.scope)))
@@ -220,7 +236,8 @@ func TestRevokingRacesRenewing(t *testing.T) {
 		for i := range 4 {
 			wg.Go(func() {
 				if i%2 == 0 {
-					status, _ := h.post("/oauth2/revoke", urlencoded, url.Values{"token": {refresh}, "client_id": {a.ID}}.Encode(), nil)
+					status, _ := h.post("/oauth2/revoke", urlencoded,
+						url.Values{"token": {refresh}, "client_id": {a.ID}}.Encode(), nil)
 					mu.Lock()
 					defer mu.Unlock()
 					acked = max(acked, status)

@@ -34,12 +34,23 @@ func TestRedirectURIsThatCannotBeRegistered(t *testing.T) {
 		fifty[i] = fmt.Sprint(callback, "/", i)
 	}
 	for what, uris := range map[string][]string{
-		"DR-01, javascript": {"javascript:alert(1)"}, "DR-01, data": {"data:text/html,x"}, "DR-01, vbscript": {"vbscript:x"}, "DR-01, file": {"file:///etc/passwd"}, "DR-01, blob": {"blob:https://app.example/x"},
-		"DR-01, in both cases": {"JaVaScRiPt:alert(1)"}, "DR-01, after a blank": {" javascript:alert(1)"}, "DR-01, with slashes": {"javascript://%0aalert(1)"}, "DR-01, after a tab": {"\tjavascript:alert(1)"},
-		"DR-01, with a line in it": {"java\nscript:alert(1)"}, "DR-01, beside a good one": {callback, "javascript:alert(1)"}, "DR-01, view-source": {"view-source:https://app.example/"},
-		"DR-02, plain http": {"http://evil.example/cb"}, "DR-02, nearly loopback": {"http://127.0.0.1.evil.example/cb"}, "DR-02, a private address": {"http://192.168.0.1/cb"}, "DR-02, a fragment": {callback + "#f"},
-		"DR-02, a star": {"https://*.example/cb"}, "DR-02, a star in the path": {"https://app.example/*"}, "DR-02, relative": {"/cb"}, "DR-02, without a scheme": {"//app.example/cb"}, "DR-02, a user": {"https://u:p@app.example/cb"},
-		"DR-02, none": {}, "DR-02, an empty one": {""}, "DR-02, fifty": fifty, "DR-02, ten kilobytes": {callback + "?" + strings.Repeat("x", 10<<10)}, "DR-02, half an answer": {callback + "?code=x&iss=https://evil.example"},
+		"DR-01, javascript": {"javascript:alert(1)"}, "DR-01, data": {"data:text/html,x"},
+		"DR-01, vbscript": {"vbscript:x"}, "DR-01, file": {"file:///etc/passwd"},
+		"DR-01, blob":          {"blob:https://app.example/x"},
+		"DR-01, in both cases": {"JaVaScRiPt:alert(1)"}, "DR-01, after a blank": {" javascript:alert(1)"},
+		"DR-01, with slashes": {"javascript://%0aalert(1)"}, "DR-01, after a tab": {"\tjavascript:alert(1)"},
+		"DR-01, with a line in it": {"java\nscript:alert(1)"},
+		"DR-01, beside a good one": {callback, "javascript:alert(1)"},
+		"DR-01, view-source":       {"view-source:https://app.example/"},
+		"DR-02, plain http":        {"http://evil.example/cb"},
+		"DR-02, nearly loopback":   {"http://127.0.0.1.evil.example/cb"},
+		"DR-02, a private address": {"http://192.168.0.1/cb"}, "DR-02, a fragment": {callback + "#f"},
+		"DR-02, a star": {"https://*.example/cb"}, "DR-02, a star in the path": {"https://app.example/*"},
+		"DR-02, relative": {"/cb"}, "DR-02, without a scheme": {"//app.example/cb"},
+		"DR-02, a user": {"https://u:p@app.example/cb"},
+		"DR-02, none":   {}, "DR-02, an empty one": {""}, "DR-02, fifty": fifty,
+		"DR-02, ten kilobytes":  {callback + "?" + strings.Repeat("x", 10<<10)},
+		"DR-02, half an answer": {callback + "?code=x&iss=https://evil.example"},
 	} {
 		status, answer := h.enrol(`{"redirect_uris":` + quoted(uris) + `}`)
 		wantError(t, what, status, answer, 400, "invalid_redirect_uri")
@@ -52,8 +63,11 @@ func TestWhatClientsSayOfThemselves(t *testing.T) {
 	ann := h.person("ann@acme.example")
 	address, hits := canary(t)
 	for name, shown := range map[string]string{
-		"<script>alert(1)</script>": "&lt;script&gt;alert(1)&lt;/script&gt;", `" onx=alert(1) x="`: "&#34; onx=alert(1) x=&#34;", "evil\u202eelpmaxe": "evilelpmaxe", "zero\u200bwidth\u200d\ufeff": "zerowidth",
-		"a\x00b\x1b[31m": "ab[31m", strings.Repeat("n", 10<<10): ">" + strings.Repeat("n", 64) + "<", "Claude": "Nobody has checked", "": "cli_", "\u2066\u2069\u200b": "cli_",
+		"<script>alert(1)</script>": "&lt;script&gt;alert(1)&lt;/script&gt;",
+		`" onx=alert(1) x="`:        "&#34; onx=alert(1) x=&#34;", "evil\u202eelpmaxe": "evilelpmaxe",
+		"zero\u200bwidth\u200d\ufeff": "zerowidth",
+		"a\x00b\x1b[31m":              "ab[31m", strings.Repeat("n", 10<<10): ">" + strings.Repeat("n", 64) + "<",
+		"Claude": "Nobody has checked", "": "cli_", "\u2066\u2069\u200b": "cli_",
 	} {
 		body := map[string]any{"client_name": name, "redirect_uris": []string{callback}}
 		for _, member := range []string{"logo_uri", "client_uri", "policy_uri", "tos_uri"} {
@@ -61,7 +75,8 @@ func TestWhatClientsSayOfThemselves(t *testing.T) {
 		}
 		a := h.register(body)
 		at := ann.consentPage(a.authorization("customers:read"))
-		if !strings.Contains(at.body, shown) || strings.Contains(at.body, "<script") || strings.Contains(at.body, "\u202e") || strings.Contains(at.body, address) {
+		if !strings.Contains(at.body, shown) || strings.Contains(at.body, "<script") ||
+			strings.Contains(at.body, "\u202e") || strings.Contains(at.body, address) {
 			t.Errorf("%q: the page does not say %q, or what it should not", shortened(name), shown)
 		}
 		if !strings.Contains(at.header.Get("Content-Security-Policy"), "img-src 'self'") {
@@ -69,8 +84,10 @@ func TestWhatClientsSayOfThemselves(t *testing.T) {
 		}
 		ann.submit(at, map[string][]string{"decision": {"deny"}})
 	}
-	for _, evil := range []string{"javascript:alert(1)", "http://10.0.0.1/logo.svg", "data:image/svg+xml,<svg/>", "https://u:p@app.example/"} {
-		status, answer := h.enrol(`{"redirect_uris":["` + callback + `"],"logo_uri":` + quoted(evil) + `,"client_uri":` + quoted(evil) + `,"policy_uri":` + quoted(evil) + `,"tos_uri":` + quoted(evil) + `}`)
+	for _, evil := range []string{"javascript:alert(1)", "http://10.0.0.1/logo.svg", "data:image/svg+xml,<svg/>",
+		"https://u:p@app.example/"} {
+		status, answer := h.enrol(`{"redirect_uris":["` + callback + `"],"logo_uri":` + quoted(evil) +
+			`,"client_uri":` + quoted(evil) + `,"policy_uri":` + quoted(evil) + `,"tos_uri":` + quoted(evil) + `}`)
 		if said := fmt.Sprint(answer); status != 201 && status != 400 || strings.Contains(said, evil) {
 			t.Errorf("%s: got %d %v, want it refused or left away", evil, status, answer)
 		}
@@ -87,22 +104,31 @@ func TestAddressesThatNobodyCalls(t *testing.T) {
 	locked, lockedHits := secretCanary(t)
 	port := locked[strings.LastIndex(locked, ":"):]
 	for _, address := range []string{
-		plain, "http://127.0.0.1" + port + "/jwks", "https://127.0.0.1" + port + "/jwks", "https://localhost" + port + "/jwks", "https://[::1]" + port + "/jwks", "https://[::ffff:127.0.0.1]" + port + "/jwks",
-		"https://0.0.0.0" + port + "/jwks", "https://169.254.169.254/latest", "https://10.0.0.1/jwks", "https://[fd00::1]/jwks",
+		plain, "http://127.0.0.1" + port + "/jwks", "https://127.0.0.1" + port + "/jwks",
+		"https://localhost" + port + "/jwks", "https://[::1]" + port + "/jwks", "https://[::ffff:127.0.0.1]" + port +
+			"/jwks",
+		"https://0.0.0.0" + port + "/jwks", "https://169.254.169.254/latest", "https://10.0.0.1/jwks",
+		"https://[fd00::1]/jwks",
 	} {
-		initial, err := h.Server.Operator().CreateInitialToken(t.Context(), authserver.InitialTokenSpec{Tenant: "acme", Uses: 1})
+		initial, err := h.Server.Operator().CreateInitialToken(t.Context(),
+			authserver.InitialTokenSpec{Tenant: "acme", Uses: 1})
 		must(t, err)
-		status, made := h.post("/oauth2/register", "application/json", `{"grant_types":["client_credentials"],"token_endpoint_auth_method":"private_key_jwt","jwks_uri":`+quoted(address)+`}`, http.Header{"Authorization": {"Bearer " + initial}})
+		status, made := h.post("/oauth2/register", "application/json",
+			`{"grant_types":["client_credentials"],"token_endpoint_auth_method":"private_key_jwt","jwks_uri":`+
+				quoted(address)+`}`, http.Header{"Authorization": {"Bearer " + initial}})
 		if status == 400 {
 			continue
 		}
 		id, _ := made["client_id"].(string)
-		status, answer := h.proof(encode(`{"alg":"ES256","kid":"k"}`) + "." + encode(`{"iss":"`+id+`","sub":"`+id+`"}`) + "." + encode(strings.Repeat("x", 64)))
-		if said := answer["error_description"].(string); status != 401 || strings.Contains(said, "refused") || strings.Contains(said, "address") {
+		status, answer := h.proof(encode(`{"alg":"ES256","kid":"k"}`) + "." +
+			encode(`{"iss":"`+id+`","sub":"`+id+`"}`) + "." + encode(strings.Repeat("x", 64)))
+		if said := answer["error_description"].(string); status != 401 || strings.Contains(said, "refused") ||
+			strings.Contains(said, "address") {
 			t.Errorf("%s: got %d %v, want 401 that says nothing of the address", address, status, answer)
 		}
 	}
-	for _, member := range []string{"sector_identifier_uri", "initiate_login_uri", "backchannel_logout_uri", "frontchannel_logout_uri", "request_uris"} {
+	for _, member := range []string{"sector_identifier_uri", "initiate_login_uri", "backchannel_logout_uri",
+		"frontchannel_logout_uri", "request_uris"} {
 		for _, address := range []string{plain, locked} {
 			value := quoted(address)
 			if member == "request_uris" {
@@ -128,33 +154,47 @@ func TestWhatClientsCannotSay(t *testing.T) {
 	if status != 201 {
 		t.Fatalf("got %d %v", status, made)
 	}
-	for _, member := range []string{"client_secret", "client_secret_expires_at", "skip_consent", "tenant_id", "is_admin", "trusted", "operator", "origin", "owner", "scope", "audience", "software_statement", "created_at"} {
+	for _, member := range []string{"client_secret", "client_secret_expires_at", "skip_consent", "tenant_id",
+		"is_admin", "trusted", "operator", "origin", "owner", "scope", "audience", "software_statement", "created_at"} {
 		if made[member] != nil {
 			t.Errorf("the answer has %s: %v", member, made[member])
 		}
 	}
 	id, token := made["client_id"].(string), made["registration_access_token"].(string)
-	if !strings.HasPrefix(id, "cli_") || token == "mine" || made["client_id_issued_at"] == 1.0 || !strings.HasPrefix(made["registration_client_uri"].(string), h.URL) {
+	if !strings.HasPrefix(id, "cli_") || token == "mine" || made["client_id_issued_at"] == 1.0 ||
+		!strings.HasPrefix(made["registration_client_uri"].(string), h.URL) {
 		t.Errorf("got %v", made)
 	}
-	if c, err := h.Store.Client(t.Context(), id); err != nil || c.TenantID != "" || c.Origin != "registration" || c.SecretHash != "" || len(c.Scopes) != 0 {
+	if c, err := h.Store.Client(t.Context(), id); err != nil || c.TenantID != "" || c.Origin != "registration" ||
+		c.SecretHash != "" || len(c.Scopes) != 0 {
 		t.Errorf("kept %+v %v", c, err)
 	}
 	for what, body := range map[string]string{
-		"by itself, of nobody": `{"grant_types":["client_credentials"]}`, "the password": `{"grant_types":["password"],"redirect_uris":["` + callback + `"]}`,
-		"token exchange alone": `{"grant_types":["urn:ietf:params:oauth:grant-type:token-exchange"],"redirect_uris":["` + callback + `"]}`, "implicit": `{"grant_types":["implicit"],"response_types":["token"],"redirect_uris":["` + callback + `"]}`,
-		"tokens by redirect": `{"response_types":["token"],"redirect_uris":["` + callback + `"]}`, "code and token": `{"response_types":["code token"],"redirect_uris":["` + callback + `"]}`,
-		"an unknown way to prove it": `{"token_endpoint_auth_method":"client_secret_jwt","redirect_uris":["` + callback + `"]}`, "a malformed scope": `{"scope":"a\u0000b","redirect_uris":["` + callback + `"]}`,
+		"by itself, of nobody": `{"grant_types":["client_credentials"]}`,
+		"the password":         `{"grant_types":["password"],"redirect_uris":["` + callback + `"]}`,
+		"token exchange alone": `{"grant_types":["urn:ietf:params:oauth:grant-type:token-exchange"],` +
+			`"redirect_uris":["` + callback + `"]}`,
+		"implicit": `{"grant_types":["implicit"],"response_types":["token"],"redirect_uris":["` +
+			callback + `"]}`,
+		"tokens by redirect": `{"response_types":["token"],"redirect_uris":["` + callback + `"]}`,
+		"code and token":     `{"response_types":["code token"],"redirect_uris":["` + callback + `"]}`,
+		"an unknown way to prove it": `{"token_endpoint_auth_method":"client_secret_jwt","redirect_uris":["` +
+			callback + `"]}`, "a malformed scope": `{"scope":"a\u0000b","redirect_uris":["` + callback + `"]}`,
 	} {
 		status, answer := h.enrol(body)
 		wantError(t, what, status, answer, 400, "invalid_client_metadata")
 	}
-	initial, err := h.Server.Operator().CreateInitialToken(t.Context(), authserver.InitialTokenSpec{Tenant: "acme", Uses: 1})
+	initial, err := h.Server.Operator().CreateInitialToken(t.Context(),
+		authserver.InitialTokenSpec{Tenant: "acme", Uses: 1})
 	must(t, err)
-	status, answer := h.post("/oauth2/register", "application/json", `{"grant_types":["client_credentials"],"token_endpoint_auth_method":"none"}`, http.Header{"Authorization": {"Bearer " + initial}})
+	status, answer := h.post("/oauth2/register", "application/json",
+		`{"grant_types":["client_credentials"],"token_endpoint_auth_method":"none"}`,
+		http.Header{"Authorization": {"Bearer " + initial}})
 	wantError(t, "by itself, without proof", status, answer, 400, "invalid_client_metadata")
-	status, answer = h.enrol(`{"redirect_uris":["` + callback + `"],"grant_types":["authorization_code","password","urn:ietf:params:oauth:grant-type:token-exchange"]}`)
-	if got := fmt.Sprint(answer["grant_types"]); status != 201 || strings.Contains(got, "password") || strings.Contains(got, "exchange") {
+	status, answer = h.enrol(`{"redirect_uris":["` + callback +
+		`"],"grant_types":["authorization_code","password","urn:ietf:params:oauth:grant-type:token-exchange"]}`)
+	if got := fmt.Sprint(answer["grant_types"]); status != 201 || strings.Contains(got, "password") ||
+		strings.Contains(got, "exchange") {
 		t.Errorf("what is not offered, beside what is: got %d %v, want it left away", status, answer)
 	}
 }
@@ -166,7 +206,8 @@ func TestRegisteringWithoutEnd(t *testing.T) {
 	_, refresh := a.tokens(h.person("ann@acme.example"), "customers:read")
 	refused := 0
 	for range 200 {
-		r := h.do("POST", "/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`, http.Header{"X-Forwarded-For": {fmt.Sprint("203.0.113.", refused)}})
+		r := h.do("POST", "/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`,
+			http.Header{"X-Forwarded-For": {fmt.Sprint("203.0.113.", refused)}})
 		if r.Body.Close(); r.StatusCode == 429 && r.Header.Get("Retry-After") != "" {
 			refused++
 		}
@@ -189,12 +230,23 @@ func TestRegistrationsThatCannotBeRead(t *testing.T) {
 		kind, body string
 		status     int
 	}{
-		"a megabyte": {"application/json", `{"client_name":"` + strings.Repeat("x", 1<<20) + `"}`, 413}, "deep": {"application/json", strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000), 400},
-		"deep lists": {"application/json", `{"redirect_uris":` + strings.Repeat("[", 100_000), 400}, "a member twice": {"application/json", `{"redirect_uris":["` + callback + `"],"redirect_uris":["https://evil.example/"]}`, 400},
-		"text": {"text/plain", good, 415}, "a form": {urlencoded, "redirect_uris=x", 415}, "no type": {"", good, 415}, "something after it": {"application/json", good + "x", 400}, "two": {"application/json", good + good, 400},
-		"not UTF-8": {"application/json", "{\"client_name\":\"\xff\",\"redirect_uris\":[\"" + callback + "\"]}", 400}, "a list": {"application/json", "[" + good + "]", 400}, "an empty list": {"application/json", "[]", 400},
-		"null": {"application/json", "null", 400}, "a word": {"application/json", `"x"`, 400}, "nothing": {"application/json", "", 400}, "blanks": {"application/json", "  ", 400}, "half": {"application/json", good[:10], 400},
-		"a byte order mark": {"application/json", "\xef\xbb\xbf" + good, 400}, "types that are none": {"application/json", `{"redirect_uris":{"a":1}}`, 400}, "UTF-16": {"application/json", "\xfe\xff\x00{\x00}", 400},
+		"a megabyte": {"application/json", `{"client_name":"` + strings.Repeat("x", 1<<20) + `"}`, 413},
+		"deep": {"application/json", strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}",
+			100_000), 400},
+		"deep lists": {"application/json", `{"redirect_uris":` + strings.Repeat("[", 100_000), 400},
+		"a member twice": {"application/json", `{"redirect_uris":["` + callback +
+			`"],"redirect_uris":["https://evil.example/"]}`, 400},
+		"text": {"text/plain", good, 415}, "a form": {urlencoded, "redirect_uris=x", 415},
+		"no type":            {"", good, 415},
+		"something after it": {"application/json", good + "x", 400}, "two": {"application/json", good + good, 400},
+		"not UTF-8": {"application/json", "{\"client_name\":\"\xff\",\"redirect_uris\":[\"" + callback + "\"]}", 400},
+		"a list":    {"application/json", "[" + good + "]", 400}, "an empty list": {"application/json", "[]", 400},
+		"null": {"application/json", "null", 400}, "a word": {"application/json", `"x"`, 400},
+		"nothing": {"application/json", "", 400}, "blanks": {"application/json", "  ", 400},
+		"half":                {"application/json", good[:10], 400},
+		"a byte order mark":   {"application/json", "\xef\xbb\xbf" + good, 400},
+		"types that are none": {"application/json", `{"redirect_uris":{"a":1}}`, 400},
+		"UTF-16":              {"application/json", "\xfe\xff\x00{\x00}", 400},
 	} {
 		status, answer := h.post("/oauth2/register", row.kind, row.body, nil)
 		wantError(t, what, status, answer, row.status, "invalid_client_metadata")
@@ -204,21 +256,28 @@ func TestRegistrationsThatCannotBeRead(t *testing.T) {
 // DR-15: what an answer to a registration is made of.
 func TestAnswersToRegistrations(t *testing.T) {
 	h := openHouse(t)
-	for method, secret := range map[string]bool{"none": false, "client_secret_basic": true, "client_secret_post": true} {
-		r := h.do("POST", "/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"],"token_endpoint_auth_method":"`+method+`"}`, nil)
+	for method, secret := range map[string]bool{"none": false, "client_secret_basic": true,
+		"client_secret_post": true} {
+		r := h.do("POST", "/oauth2/register", "application/json",
+			`{"redirect_uris":["`+callback+`"],"token_endpoint_auth_method":"`+method+`"}`, nil)
 		answer := decoded(t, r)
 		expires, there := answer["client_secret_expires_at"]
-		if r.StatusCode != 201 || r.Header.Get("Cache-Control") != "no-store" || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("X-Content-Type-Options") != "nosniff" {
+		if r.StatusCode != 201 || r.Header.Get("Cache-Control") != "no-store" ||
+			r.Header.Get("Content-Type") != "application/json" || r.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: got %d %v", method, r.StatusCode, r.Header)
 		}
-		if (answer["client_secret"] != nil) != secret || there != secret || secret && expires != 0.0 || answer["token_endpoint_auth_method"] != method {
+		if (answer["client_secret"] != nil) != secret || there != secret || secret && expires != 0.0 ||
+			answer["token_endpoint_auth_method"] != method {
 			t.Errorf("%s: got %v", method, answer)
 		}
 	}
-	for _, body := range []string{`{"<script>alert(1)</script>":1,"redirect_uris":["<script>alert(1)</script>"]}`, `{"token_endpoint_auth_method":"<script>","redirect_uris":["` + callback + `"]}`, `{"grant_types":["<script>"]}`, `{"scope":"<script>\"","redirect_uris":["` + callback + `"]}`} {
+	for _, body := range []string{`{"<script>alert(1)</script>":1,"redirect_uris":["<script>alert(1)</script>"]}`,
+		`{"token_endpoint_auth_method":"<script>","redirect_uris":["` + callback + `"]}`,
+		`{"grant_types":["<script>"]}`, `{"scope":"<script>\"","redirect_uris":["` + callback + `"]}`} {
 		r := h.do("POST", "/oauth2/register", "application/json", body, nil)
 		answer := decoded(t, r)
-		if said := fmt.Sprint(answer); r.StatusCode != 400 || strings.Contains(said, "<script") || r.Header.Get("X-Content-Type-Options") != "nosniff" {
+		if said := fmt.Sprint(answer); r.StatusCode != 400 || strings.Contains(said, "<script") ||
+			r.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: got %d %v %v, want nothing of it in the answer", body, r.StatusCode, r.Header, answer)
 		}
 	}
@@ -227,10 +286,12 @@ func TestAnswersToRegistrations(t *testing.T) {
 // DR-17: an initial access token counts until it is used up or over.
 func TestInitialTokensEnd(t *testing.T) {
 	h := openHouse(t, func(c *authserverConfig) { c.Registration = "token" })
-	initial, err := h.Server.Operator().CreateInitialToken(t.Context(), authserver.InitialTokenSpec{Tenant: "acme", Uses: 5, Life: time.Hour})
+	initial, err := h.Server.Operator().CreateInitialToken(t.Context(),
+		authserver.InitialTokenSpec{Tenant: "acme", Uses: 5, Life: time.Hour})
 	must(t, err)
 	try := func() (int, map[string]any) {
-		return h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`, http.Header{"Authorization": {"Bearer " + initial}})
+		return h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`,
+			http.Header{"Authorization": {"Bearer " + initial}})
 	}
 	if status, answer := try(); status != 201 {
 		t.Errorf("within its life: got %d %v", status, answer)

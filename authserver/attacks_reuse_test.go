@@ -8,7 +8,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 )
 
-// A spent code or refresh token that comes back ends its permission also while the tenant's policy lets nothing in: when it does again, what a thief made of it is dead.
+// A spent code or refresh token that comes back ends its permission also while the tenant's policy
+// lets nothing in: when it does again, what a thief made of it is dead.
 func TestReuseEndsThePermissionWhateverThePolicySays(t *testing.T) {
 	refuses := map[string]func(*admin.PolicySpec){
 		"its client": ways("operator"),
@@ -36,7 +37,8 @@ func TestReuseEndsThePermissionWhateverThePolicySays(t *testing.T) {
 				g, err := h.Store.Grant(t.Context(), body["grant_id"].(string))
 				must(t, err)
 				if !g.Ended() || g.EndReason != "a used code or refresh token came back" {
-					t.Errorf("a spent %s while the policy refuses %s: the permission is %+v, want it ended", spent, what, g)
+					t.Errorf("a spent %s while the policy refuses %s: the permission is %+v, want it ended", spent,
+						what, g)
 				}
 				h.allows("acme", func(s *admin.PolicySpec) {
 					never := time.Duration(0)
@@ -50,7 +52,8 @@ func TestReuseEndsThePermissionWhateverThePolicySays(t *testing.T) {
 	})
 }
 
-// What is forgiven is forgiven under a policy, too: a lost answer that is asked for again while the policy refuses ends nothing.
+// What is forgiven is forgiven under a policy, too: a lost answer that is asked for again while the
+// policy refuses ends nothing.
 func TestALostAnswerEndsNothingWhileAPolicyRefuses(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
@@ -65,7 +68,8 @@ func TestALostAnswerEndsNothingWhileAPolicyRefuses(t *testing.T) {
 	}
 }
 
-// DP-03: a proof that was used before ends nothing, though it is of the right key: who has overheard it has no key.
+// DP-03: a proof that was used before ends nothing, though it is of the right key: who has
+// overheard it has no key.
 func TestReuseWithAnOverheardProofEndsNothing(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})

@@ -13,10 +13,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// TK-01 to TK-03, TK-11, TK-19, AS-22, AS-26, AS-27: what does not redeem a code, and leaves it whole for whoever it was given to.
+// TK-01 to TK-03, TK-11, TK-19, AS-22, AS-26, AS-27: what does not redeem a code, and leaves it
+// whole for whoever it was given to.
 func TestWhatDoesNotRedeemACode(t *testing.T) {
 	h := openHouse(t)
-	a, other := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"}), h.register(map[string]any{})
+	a, other := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"}),
+		h.register(map[string]any{})
 	v := a.authorization("customers:read")
 	v.Set("code_challenge", challengeOf(strings.Repeat("v", 43)))
 	code := h.person("ann@acme.example").approve(v).Get("code")
@@ -68,8 +70,11 @@ func TestACodeWithoutAChallenge(t *testing.T) {
 	a := h.register(map[string]any{})
 	now := h.Clock.Now()
 	for _, sent := range []string{verifier, "", "-"} {
-		code, g := "ghc_"+strings.ReplaceAll(fmt.Sprintf("%43q", sent), " ", "x"), grant.Grant{ID: client.NewID(), TenantID: "acme", ClientID: a.ID, UserID: "usr_ann", Resource: resourceURI, Scopes: []string{"customers:read"}, CreatedAt: now}
-		must(t, h.Store.PutCode(t.Context(), g, issuer.Code{Hash: client.TokenHash(code), GrantID: g.ID, ClientID: a.ID, RedirectURI: callback, CreatedAt: now, ExpiresAt: now.Add(time.Minute)},
+		code, g := "ghc_"+strings.ReplaceAll(fmt.Sprintf("%43q", sent), " ", "x"),
+			grant.Grant{ID: client.NewID(), TenantID: "acme", ClientID: a.ID, UserID: "usr_ann", Resource: resourceURI,
+				Scopes: []string{"customers:read"}, CreatedAt: now}
+		must(t, h.Store.PutCode(t.Context(), g, issuer.Code{Hash: client.TokenHash(code), GrantID: g.ID, ClientID: a.ID,
+			RedirectURI: callback, CreatedAt: now, ExpiresAt: now.Add(time.Minute)},
 			audit.Event{Time: now, Actor: "test", Action: "test"}))
 		form := redemption(code)
 		if form.Set("code_verifier", sent); sent == "-" {
@@ -122,13 +127,16 @@ func TestACodeWhoseGroundIsGone(t *testing.T) {
 		status int
 		code   string
 	}{
-		"the account is disabled": {func(h *house, _, _ string) { h.sql("UPDATE users SET disabled = TRUE") }, 400, "invalid_grant"},
+		"the account is disabled": {func(h *house, _, _ string) { h.sql("UPDATE users SET disabled = TRUE") }, 400,
+			"invalid_grant"},
 		"the permission ended": {func(h *house, _, _ string) {
 			ann := h.person("ann@acme.example")
 			ann.submit(ann.open("/signin"), url.Values{"email": {ann.email}, "password": {password}})
 			ann.submit(ann.open("/agents"), nil)
 		}, 400, "invalid_grant"},
-		"the client is gone": {func(h *house, id, manage string) { h.manage("DELETE", id, manage, "") }, 401, "invalid_client"}, // DR-18
+		// DR-18
+		"the client is gone": {func(h *house, id, manage string) { h.manage("DELETE", id, manage, "") }, 401,
+			"invalid_client"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := openHouse(t)

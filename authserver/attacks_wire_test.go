@@ -8,12 +8,17 @@ import (
 	"testing"
 )
 
-// TK-12, TK-13, CC-01, CC-02: grant types that nobody offers, and those that are not for this client.
+// TK-12, TK-13, CC-01, CC-02: grant types that nobody offers, and those that are not for this
+// client.
 func TestGrantTypesThatAreNotOnes(t *testing.T) {
 	h := openHouse(t)
-	public, confidential, m := h.register(map[string]any{}), h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"}), h.machine("acme", "customers:read")
-	for _, kind := range []string{"password", "implicit", "authorization_code refresh_token", "AUTHORIZATION_CODE", "authorization_code ", "none", "urn:ietf:params:oauth:grant-type:saml2-bearer", "zzz"} {
-		status, answer := public.token(url.Values{"grant_type": {kind}, "username": {"ann@acme.example"}, "password": {password}})
+	public, confidential, m := h.register(map[string]any{}),
+		h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"}),
+		h.machine("acme", "customers:read")
+	for _, kind := range []string{"password", "implicit", "authorization_code refresh_token", "AUTHORIZATION_CODE",
+		"authorization_code ", "none", "urn:ietf:params:oauth:grant-type:saml2-bearer", "zzz"} {
+		status, answer := public.token(url.Values{"grant_type": {kind}, "username": {"ann@acme.example"},
+			"password": {password}})
 		wantError(t, kind, status, answer, 400, "unsupported_grant_type")
 	}
 	for what, form := range map[string]url.Values{"none": {"x": {"y"}}, "an empty one": {"grant_type": {""}}} {
@@ -25,8 +30,11 @@ func TestGrantTypesThatAreNotOnes(t *testing.T) {
 		client app
 		form   url.Values
 	}{
-		"a public client by itself": {public, credentials}, "a client of nobody's by itself": {confidential, credentials}, "a machine with a code": {m, redemption("ghc_x")},
-		"a machine with a refresh token": {m, refreshment("ghr_x")}, "a client of browsers as a device": {public, polling("ghd_x")},
+		"a public client by itself":        {public, credentials},
+		"a client of nobody's by itself":   {confidential, credentials},
+		"a machine with a code":            {m, redemption("ghc_x")},
+		"a machine with a refresh token":   {m, refreshment("ghr_x")},
+		"a client of browsers as a device": {public, polling("ghd_x")},
 	} {
 		status, answer := row.client.token(row.form)
 		wantError(t, what, status, answer, 400, "unauthorized_client")
@@ -39,12 +47,15 @@ func TestGrantTypesThatAreNotOnes(t *testing.T) {
 func TestSecretsInAddresses(t *testing.T) {
 	h := openHouse(t)
 	m := h.machine("acme", "customers:read")
-	for _, path := range []string{"/oauth2/token", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/par", "/oauth2/device_authorization"} {
-		query := "?" + url.Values{"grant_type": {"client_credentials"}, "client_id": {m.ID}, "client_secret": {m.Secret}, "token": {"secret-token"}}.Encode()
+	for _, path := range []string{"/oauth2/token", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/par",
+		"/oauth2/device_authorization"} {
+		query := "?" + url.Values{"grant_type": {"client_credentials"}, "client_id": {m.ID},
+			"client_secret": {m.Secret}, "token": {"secret-token"}}.Encode()
 		for _, method := range []string{"GET", "HEAD", "PUT", "DELETE"} {
 			r := h.do(method, path+query, "", "", nil)
 			if r.Body.Close(); r.StatusCode != 405 || r.Header.Get("Allow") != "POST" {
-				t.Errorf("%s %s: got %d Allow %q, want 405 with POST", method, path, r.StatusCode, r.Header.Get("Allow"))
+				t.Errorf("%s %s: got %d Allow %q, want 405 with POST", method, path, r.StatusCode,
+					r.Header.Get("Allow"))
 			}
 		}
 		status, answer := h.post(path+query, urlencoded, "", nil)
@@ -61,19 +72,24 @@ func TestBodiesThatAreNoForms(t *testing.T) {
 	h := openHouse(t)
 	m := h.machine("acme", "customers:read")
 	const form = "grant_type=client_credentials"
-	huge := "--b\r\nContent-Disposition: form-data; name=\"x\"; filename=\"x\"\r\n\r\n" + strings.Repeat("x", 20<<20) + "\r\n--b--\r\n"
+	huge := "--b\r\nContent-Disposition: form-data; name=\"x\"; filename=\"x\"\r\n\r\n" + strings.Repeat("x", 20<<20) +
+		"\r\n--b--\r\n"
 	for kind, body := range map[string]string{
-		"application/json": `{"grant_type":"client_credentials"}`, "text/plain": form, "": form, "application/x-www-form-urlencoded, text/plain": form, "application/xml": "<x/>",
+		"application/json": `{"grant_type":"client_credentials"}`, "text/plain": form, "": form,
+		"application/x-www-form-urlencoded, text/plain": form, "application/xml": "<x/>",
 		"multipart/form-data; boundary=b": huge, "multipart/form-data": huge, "multipart/mixed; boundary=b": huge,
 	} {
-		for _, path := range []string{"/oauth2/token", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/par", "/oauth2/device_authorization"} {
+		for _, path := range []string{"/oauth2/token", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/par",
+			"/oauth2/device_authorization"} {
 			r := h.do("POST", path, kind, body, basicAuth(m.ID, m.Secret))
 			if r.Body.Close(); r.StatusCode != 400 && r.StatusCode != 413 && r.StatusCode != 415 {
 				t.Errorf("%s as %q: got %d, want 400, 413 or 415", path, kind, r.StatusCode)
 			}
 		}
 	}
-	if status, _ := h.post("/oauth2/token", urlencoded, form, http.Header{"Authorization": basicAuth(m.ID, m.Secret)["Authorization"], "Content-Encoding": {"gzip"}}); status != 415 {
+	if status, _ := h.post("/oauth2/token", urlencoded, form,
+		http.Header{"Authorization": basicAuth(m.ID, m.Secret)["Authorization"],
+			"Content-Encoding": {"gzip"}}); status != 415 {
 		t.Errorf("compressed: got %d, want 415", status)
 	}
 	if files, err := os.ReadDir(os.TempDir()); err != nil || len(files) != 0 {
@@ -89,7 +105,8 @@ func TestParametersThatComeTwice(t *testing.T) {
 	good := redemption(code)
 	good.Set("client_id", a.ID)
 	good.Set("scope", "customers:read")
-	for _, name := range []string{"grant_type", "client_id", "code", "code_verifier", "redirect_uri", "refresh_token", "scope", "client_secret", "client_assertion", "x"} {
+	for _, name := range []string{"grant_type", "client_id", "code", "code_verifier", "redirect_uri", "refresh_token",
+		"scope", "client_secret", "client_assertion", "x"} {
 		for _, second := range []string{good.Get(name), "other"} {
 			form := clone(good)
 			form[name] = []string{good.Get(name), second}
@@ -114,19 +131,24 @@ func TestWhatAGoodAnswerSays(t *testing.T) {
 		subject string
 		refresh bool
 	}{
-		"a person's":  {func() url.Values { v := redemption(code); v.Set("client_id", a.ID); return v }(), nil, "usr_ann", true},
-		"a machine's": {url.Values{"grant_type": {"client_credentials"}, "scope": {"customers:read"}, "resource": {resourceURI}}, basicAuth(m.ID, m.Secret), m.ID, false},
+		"a person's": {func() url.Values { v := redemption(code); v.Set("client_id", a.ID); return v }(), nil,
+			"usr_ann", true},
+		"a machine's": {url.Values{"grant_type": {"client_credentials"}, "scope": {"customers:read"},
+			"resource": {resourceURI}}, basicAuth(m.ID, m.Secret), m.ID, false},
 	} {
 		r := h.do("POST", "/oauth2/token", urlencoded, row.form.Encode(), row.header)
 		answer := decoded(t, r)
-		if r.StatusCode != 200 || r.Header.Get("Cache-Control") != "no-store" || r.Header.Get("Pragma") != "no-cache" || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Set-Cookie") != "" {
+		if r.StatusCode != 200 || r.Header.Get("Cache-Control") != "no-store" || r.Header.Get("Pragma") != "no-cache" ||
+			r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Set-Cookie") != "" {
 			t.Errorf("%s: got %d %v", what, r.StatusCode, r.Header)
 		}
-		if answer["token_type"] != "Bearer" || answer["expires_in"] != 600.0 || answer["scope"] != "customers:read" || (answer["refresh_token"] != nil) != row.refresh {
+		if answer["token_type"] != "Bearer" || answer["expires_in"] != 600.0 || answer["scope"] != "customers:read" ||
+			(answer["refresh_token"] != nil) != row.refresh {
 			t.Errorf("%s: got %v", what, answer)
 		}
 		_, body := claims(t, answer["access_token"].(string))
-		if body["aud"] != resourceURI || body["sub"] != row.subject || body["exp"].(float64)-body["iat"].(float64) != 600 {
+		if body["aud"] != resourceURI || body["sub"] != row.subject ||
+			body["exp"].(float64)-body["iat"].(float64) != 600 {
 			t.Errorf("%s: claims %v", what, body)
 		}
 	}
@@ -167,12 +189,14 @@ func TestWhatAStoreSaysStaysInside(t *testing.T) {
 		answer := decoded(t, r)
 		h.explained(answer)
 		said, _ := answer["error_description"].(string)
-		if r.StatusCode != 503 || r.Header.Get("Retry-After") == "" || answer["error"] != "temporarily_unavailable" || strings.Contains(said, "no such table") || strings.Contains(said, "SQL") {
+		if r.StatusCode != 503 || r.Header.Get("Retry-After") == "" || answer["error"] != "temporarily_unavailable" ||
+			strings.Contains(said, "no such table") || strings.Contains(said, "SQL") {
 			t.Errorf("%s: got %d %v %v, want 503 that says nothing of the store", what, r.StatusCode, r.Header, answer)
 		}
 	}
 	done := ann.submit(at, url.Values{"decision": {"approve"}})
-	if done.status != 503 || done.header.Get("Retry-After") == "" || strings.Contains(done.body, "table") || !strings.Contains(done.body, "Support code") {
+	if done.status != 503 || done.header.Get("Retry-After") == "" || strings.Contains(done.body, "table") ||
+		!strings.Contains(done.body, "Support code") {
 		t.Errorf("deciding: got %d: %.300s", done.status, done.body)
 	}
 	if !h.Log.Contains("no such table") {
@@ -181,7 +205,8 @@ func TestWhatAStoreSaysStaysInside(t *testing.T) {
 	for _, table := range []string{"refresh_tokens", "codes", "memberships", "audit_events"} {
 		h.sql("ALTER TABLE gone_" + table + " RENAME TO " + table)
 	}
-	if again := ann.submit(at, url.Values{"decision": {"approve"}}); again.away == nil || again.away.Query().Get("code") == "" {
+	if again := ann.submit(at, url.Values{"decision": {"approve"}}); again.away == nil ||
+		again.away.Query().Get("code") == "" {
 		t.Errorf("deciding again, when it is back: got %d at %s", again.status, again.url)
 	}
 	if !a.alive(refresh) {

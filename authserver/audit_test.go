@@ -13,7 +13,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// records are all audit lines, oldest first, when there are at least so many of the action: those of machine clients' tokens are written a moment later.
+// records are all audit lines, oldest first, when there are at least so many of the action: those
+// of machine clients' tokens are written a moment later.
 func (h *house) records(action string, atLeast int) (all []audit.Record) {
 	h.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
@@ -57,15 +58,18 @@ func line(t *testing.T, all []audit.Record, action, outcome string) audit.Record
 	return found[0]
 }
 
-// Every way of an agent through the issuer leaves its lines, each with who, for whom and what became of it, and none with a secret.
+// Every way of an agent through the issuer leaves its lines, each with who, for whom and what
+// became of it, and none with a secret.
 func TestEachActLeavesItsLine(t *testing.T) {
 	h := openHouse(t)
 	const typed = "my password, typed where the address goes"
 	stranger := h.person("ann@acme.example")
-	stranger.submit(stranger.open("/signin"), url.Values{"email": {"ann@acme.example"}, "password": {"a wrong password"}})
+	stranger.submit(stranger.open("/signin"),
+		url.Values{"email": {"ann@acme.example"}, "password": {"a wrong password"}})
 	stranger.submit(stranger.open("/signin"), url.Values{"email": {typed}, "password": {"a wrong password"}})
 	all := of("user.sign_in", h.records("user.sign_in", 2))
-	if all[0].Target+all[1].Target != "usr_ann" || all[0].Outcome != audit.Refused || !strings.HasPrefix(all[0].Actor, "address:127.0.0.1") {
+	if all[0].Target+all[1].Target != "usr_ann" || all[0].Outcome != audit.Refused ||
+		!strings.HasPrefix(all[0].Actor, "address:127.0.0.1") {
 		t.Errorf("wrong sign-ins: got %+v", all)
 	}
 
@@ -88,16 +92,20 @@ func TestEachActLeavesItsLine(t *testing.T) {
 	m := h.machine("acme", "customers:read")
 	m.token(url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}})
 	m.token(url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}, "scope": {"tickets:write"}})
-	h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials", basicAuth(m.ID, "ghs_a-wrong-secret"))
-	h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials", basicAuth("cli_nobody", "ghs_a-wrong-secret"))
+	h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials",
+		basicAuth(m.ID, "ghs_a-wrong-secret"))
+	h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials",
+		basicAuth("cli_nobody", "ghs_a-wrong-secret"))
 	h.post("/oauth2/register", "application/json", `{"redirect_uris":["javascript:alert(1)"]}`, nil)
 	h.get("/oauth2/authorize?client_id="+a.ID+"&redirect_uri="+url.QueryEscape("https://evil.example/"), nil)
 
 	all = h.records("token.issue", 4)
 	want := func(r audit.Record, actor, target, tenantID, clientID, grant, detail string) {
 		t.Helper()
-		if r.Actor != actor || target != "" && r.Target != target || r.Tenant != tenantID || r.Client != clientID || r.Grant != grant || !strings.Contains(r.Detail, detail) || r.Time.IsZero() {
-			t.Errorf("got %+v\nwant %s, target %s, tenant %s, client %s, grant %s, detail %s", r, actor, target, tenantID, clientID, grant, detail)
+		if r.Actor != actor || target != "" && r.Target != target || r.Tenant != tenantID || r.Client != clientID ||
+			r.Grant != grant || !strings.Contains(r.Detail, detail) || r.Time.IsZero() {
+			t.Errorf("got %+v\nwant %s, target %s, tenant %s, client %s, grant %s, detail %s", r, actor, target,
+				tenantID, clientID, grant, detail)
 		}
 	}
 	signedIn := line(t, all, "user.sign_in", audit.OK)
@@ -121,22 +129,28 @@ func TestEachActLeavesItsLine(t *testing.T) {
 		}
 	}
 	if len(allowed) != 2 || len(issued) != 2 || len(refreshed) != 2 || len(refused) != 2 || len(failed) != 2 {
-		t.Fatalf("got %d grants, %d tokens, %d refreshes, %d refusals, %d failed authentications; want two of each", len(allowed), len(issued), len(refreshed), len(refused), len(failed))
+		t.Fatalf("got %d grants, %d tokens, %d refreshes, %d refusals, %d failed authentications; want two of each",
+			len(allowed), len(issued), len(refreshed), len(refused), len(failed))
 	}
 	want(allowed[0], "user:usr_ann", grantID, "acme", a.ID, grantID, "customers:read tickets:write")
-	want(issued[0], "client:"+a.ID, body["jti"].(string), "acme", a.ID, grantID, "authorization_code: customers:read tickets:write for "+resourceURI)
+	want(issued[0], "client:"+a.ID, body["jti"].(string), "acme", a.ID, grantID,
+		"authorization_code: customers:read tickets:write for "+resourceURI)
 	want(refreshed[0], "client:"+a.ID, again["jti"].(string), "acme", a.ID, grantID, "refresh_token: ")
 	want(refreshed[1], "client:"+a.ID, replayed["jti"].(string), "acme", a.ID, grantID, "once more")
-	want(line(t, all, "consent.deny", audit.Refused), "user:usr_ann", a.ID, "", a.ID, "", "customers:read for "+resourceURI)
+	want(line(t, all, "consent.deny", audit.Refused), "user:usr_ann", a.ID, "", a.ID, "",
+		"customers:read for "+resourceURI)
 	want(refused[0], "client:"+a.ID, "", "", a.ID, "", "refresh_token: invalid_grant: the refresh token is unknown")
-	want(line(t, all, "grant.revoke", audit.OK), "client:"+a.ID, grantID, "acme", a.ID, grantID, "revoked by its client")
-	want(issued[1], "client:"+m.ID, "", "acme", m.ID, allowed[1].Grant, "client_credentials: customers:read for "+resourceURI)
+	want(line(t, all, "grant.revoke", audit.OK), "client:"+a.ID, grantID, "acme", a.ID, grantID,
+		"revoked by its client")
+	want(issued[1], "client:"+m.ID, "", "acme", m.ID, allowed[1].Grant, "client_credentials: customers:read for "+
+		resourceURI)
 	want(refused[1], "client:"+m.ID, "", "acme", m.ID, "", "client_credentials: invalid_scope: ")
 	want(failed[0], registered.Actor, m.ID, "acme", m.ID, "", "invalid_client")
 	want(failed[1], registered.Actor, "", "", "", "", "invalid_client")
 	want(line(t, all, "authorization.request", audit.Refused), registered.Actor, a.ID, "", a.ID, "", "redirect_uri")
 	for _, r := range all {
-		for _, secret := range []string{code, access, refresh, next, verifier, m.Secret, "ghs_a-wrong-secret", "ghr_unknown", typed, password, "a wrong password", "cli_nobody", "evil.example"} {
+		for _, secret := range []string{code, access, refresh, next, verifier, m.Secret, "ghs_a-wrong-secret",
+			"ghr_unknown", typed, password, "a wrong password", "cli_nobody", "evil.example"} {
 			if strings.Contains(r.Actor+r.Target+r.Client+r.Detail, secret) {
 				t.Errorf("%s holds %.20q: %+v", r.Action, secret, r)
 			}
@@ -148,20 +162,23 @@ func TestEachActLeavesItsLine(t *testing.T) {
 func TestRefusalsFillNoDatabase(t *testing.T) {
 	h := openHouse(t)
 	for range 40 {
-		h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials", basicAuth("cli_nobody", "ghs_wrong"))
+		h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials",
+			basicAuth("cli_nobody", "ghs_wrong"))
 	}
 	if n := len(of("client.authenticate", h.records("client.authenticate", 10))); n != 10 {
 		t.Errorf("got %d lines of forty refusals, want ten", n)
 	}
 	h.Clock.step(time.Minute)
-	h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials", basicAuth("cli_nobody", "ghs_wrong"))
+	h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials",
+		basicAuth("cli_nobody", "ghs_wrong"))
 	all := h.records("client.authenticate", 12)
 	if r := all[len(all)-2]; !strings.HasPrefix(r.Detail, "30 more in the minute from ") {
 		t.Errorf("got %+v, want the rest counted", r)
 	}
 }
 
-// RT-14's neighbour: no line, no token. A ledger that does not take the line of a refresh does not take the refresh.
+// RT-14's neighbour: no line, no token. A ledger that does not take the line of a refresh does not
+// take the refresh.
 func TestNoLineNoRefresh(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
@@ -180,7 +197,8 @@ func TestNoLineNoRefresh(t *testing.T) {
 	}
 }
 
-// What runs seals within a second or so, and is whole when it has ended; old lines go by themselves.
+// What runs seals within a second or so, and is whole when it has ended; old lines go by
+// themselves.
 func TestARunningServerSeals(t *testing.T) {
 	h := openHouse(t)
 	ctx, stop := context.WithCancel(t.Context())
@@ -205,7 +223,8 @@ func TestARunningServerSeals(t *testing.T) {
 	must(t, h.Store.Record(t.Context(), audit.Event{Time: time.Now(), Action: "x.last"}))
 	stop()
 	<-ended
-	if w, err := h.Server.Operator().VerifyAudit(t.Context(), authserver.AuditWalk{}); err != nil || w.Waiting != 0 || w.Finding != nil {
+	if w, err := h.Server.Operator().VerifyAudit(t.Context(), authserver.AuditWalk{}); err != nil || w.Waiting != 0 ||
+		w.Finding != nil {
 		t.Errorf("after the end: got %+v %v, want all sealed", w, err)
 	}
 	if !h.Log.Contains("the head of the audit chain") {

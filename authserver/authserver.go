@@ -35,22 +35,28 @@ import (
 type Deps struct {
 	Log *slog.Logger
 	Now func() time.Time // nil: time.Now
-	// Revocations is the list of ended grants, when the resource wing lives in the same process. Nil: Redis, or memory of our own.
+	// Revocations is the list of ended grants, when the resource wing lives in the same process.
+	// Nil: Redis, or memory of our own.
 	Revocations revocation.List
-	// Ended, when not nil, is told of each end of a grant that this process has put on the list: so that a resource wing in the same process knows it at once
-	// when the list is in Redis.
+	// Ended, when not nil, is told of each end of a grant that this process has put on the list: so
+	// that a resource wing in the same process knows it at once when the list is in Redis.
 	Ended func(grantID string, until time.Time)
-	// Sealers are sealing keys that this process does not hold itself, such as a key-management service's; then KeyEncryptionKey is not needed. New signing keys lie under
-	// the one under which the newest does, the first ones under the first; Operator.Reseal brings everything under the first. Empty: those of the Config.
+	// Sealers are sealing keys that this process does not hold itself, such as a key-management
+	// service's; then KeyEncryptionKey is not needed. New signing keys lie under the one under
+	// which the newest does, the first ones under the first; Operator.Reseal brings everything
+	// under the first. Empty: those of the Config.
 	Sealers []Sealer
-	// Rekey changes the key-encryption key that is kept where the embedded form keeps it, around seal, which brings everything under the new one: before seal is
-	// called both keys must be kept durably, after it has succeeded the new one alone. next is the new key; empty: make one. Nil: the key is changed in the settings.
+	// Rekey changes the key-encryption key that is kept where the embedded form keeps it, around
+	// seal, which brings everything under the new one: before seal is called both keys must be kept
+	// durably, after it has succeeded the new one alone. next is the new key; empty: make one. Nil:
+	// the key is changed in the settings.
 	Rekey func(next config.Secret, seal func(config.Secret) error) error
 	// Documents fetches client documents. Nil: from the network, with every caution.
 	Documents *cimd.Fetcher
 }
 
-// How many refusals in a minute have audit lines of their own: of one source, and of all at one replica.
+// How many refusals in a minute have audit lines of their own: of one source, and of all at one
+// replica.
 const (
 	refusalsEach = 10
 	refusalsAll  = 200
@@ -106,7 +112,8 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	return s, nil
 }
 
-// OpenOperator opens the operator's door without serving anything, for commands. close closes the stores.
+// OpenOperator opens the operator's door without serving anything, for commands. close closes the
+// stores.
 func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close func() error, err error) {
 	d.fill()
 	r, err := c.resolve(len(d.Sealers) > 0)
@@ -129,12 +136,16 @@ func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close 
 func operator(r *resolved, b *backends, d Deps) *Operator {
 	return &admin.Door{
 		Tenants: b.tenants, Users: b.sql, Clients: b.clients, Trust: b.sql, Grants: b.sql, Audit: b.sql,
-		Ledger: b.ledger, Keys: b.ring, Inherited: inherited(r), Erase: b.sql.Erase, Rekey: oneAtATime(d.Rekey), Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, Now: d.Now, Connections: b.sql, Attempts: b.connections, Jobs: b.jobs, Atomically: b.atomically,
+		Ledger: b.ledger, Keys: b.ring, Inherited: inherited(r), Erase: b.sql.Erase, Rekey: oneAtATime(d.Rekey),
+		Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, Now: d.Now, Connections: b.sql,
+		Attempts: b.connections, Jobs: b.jobs, Atomically: b.atomically,
 	}
 }
 
-// oneAtATime lets a change of the key-encryption key begin when the one before is over: two at once would write each other's file.
-func oneAtATime(rekey func(config.Secret, func(config.Secret) error) error) func(config.Secret, func(config.Secret) error) error {
+// oneAtATime lets a change of the key-encryption key begin when the one before is over: two at once
+// would write each other's file.
+func oneAtATime(rekey func(config.Secret, func(config.Secret) error) error) func(config.Secret,
+	func(config.Secret) error) error {
 	if rekey == nil {
 		return nil
 	}
@@ -152,12 +163,16 @@ func (s *Server) engine(fetcher *cimd.Fetcher, assertions *assertion.Checker) *i
 	return issuer.New(issuer.Settings{
 		Documents: s.documents(fetcher), Ahead: b.ahead,
 		Issuer: c.Issuer, Resources: b.resources,
-		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger, Keys: b.ring, Secret: b.ring.Secret(),
-		Trust: b.sql, Identities: assertions, Listed: b.settler.Listed, Suspended: b.suspended, Audit: b.sql, Issued: s.issued.Record, Refusals: s.refusals,
+		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger,
+		Keys: b.ring, Secret: b.ring.Secret(),
+		Trust: b.sql, Identities: assertions, Listed: b.settler.Listed, Suspended: b.suspended, Audit: b.sql,
+		Issued: s.issued.Record, Refusals: s.refusals,
 		Proofs: &dpop.Checker{
-			Used: b.proofs, Nonces: &dpop.Nonces{Key: b.nonces}, NonceRequired: c.DPoPNonce == dpop.NonceRequired, Window: c.DPoPWindow, Since: b.since, Now: s.deps.Now,
+			Used: b.proofs, Nonces: &dpop.Nonces{Key: b.nonces}, NonceRequired: c.DPoPNonce == dpop.NonceRequired,
+			Window: c.DPoPWindow, Since: b.since, Now: s.deps.Now,
 		},
-		CodeLife: c.CodeLife, RefreshIdle: c.RefreshIdle, RefreshLife: c.RefreshLife, ReplayWindow: max(c.ReplayWindow, 0), Now: s.deps.Now,
+		CodeLife: c.CodeLife, RefreshIdle: c.RefreshIdle, RefreshLife: c.RefreshLife,
+		ReplayWindow: max(c.ReplayWindow, 0), Now: s.deps.Now,
 	})
 }
 
@@ -180,10 +195,12 @@ func (s *Server) documents(fetcher *cimd.Fetcher) issuer.Documents {
 	}
 }
 
-// assertions believes clients that prove who they are by a signature, and the identity providers that tenants trust.
+// assertions believes clients that prove who they are by a signature, and the identity providers
+// that tenants trust.
 func (s *Server) assertions(fetcher *cimd.Fetcher) *assertion.Checker {
 	c := assertion.Settings{
-		Issuer: s.config.Issuer, Used: s.backends.assertions, Trust: s.backends.sql, Issuers: cimd.NewFetcher(s.config.InsecureDocumentHosts), Now: s.deps.Now,
+		Issuer: s.config.Issuer, Used: s.backends.assertions, Trust: s.backends.sql,
+		Issuers: cimd.NewFetcher(s.config.InsecureDocumentHosts), Now: s.deps.Now,
 		Limit: &ratelimit.Limiter{Store: s.backends.counters, Name: "keys", Limit: 60, Window: time.Minute},
 	}
 	if !s.config.RefuseDocuments {
@@ -201,29 +218,39 @@ func (s *Server) routes() (http.Handler, error) {
 	fetcher := s.fetcher()
 	assertions := s.assertions(fetcher)
 	engine := s.engine(fetcher, assertions)
-	sessions := &session.Manager{Sessions: b.sessions, Transactions: b.transactions, Secure: c.https, Now: s.deps.Now, Life: c.SessionLife, Key: b.ring.Derive("known browsers", "")}
+	sessions := &session.Manager{Sessions: b.sessions, Transactions: b.transactions, Secure: c.https, Now: s.deps.Now,
+		Life: c.SessionLife, Key: b.ring.Derive("known browsers", "")}
 	people := &signin.Door{
-		Engine: engine, Sessions: sessions, Users: b.sql, Personal: personal.Vault{Secrets: b.ring}, Grants: b.sql, Clients: b.sql, Ledger: b.ledger, Registrar: s.operator.Registrar(),
+		Engine: engine, Sessions: sessions, Users: b.sql, Personal: personal.Vault{Secrets: b.ring}, Grants: b.sql,
+		Clients: b.sql, Ledger: b.ledger, Registrar: s.operator.Registrar(),
 		Codes: &ratelimit.Limiter{Store: b.counters, Name: "user-code", Limit: 20, Window: 5 * time.Minute},
 		SignIns: signin.SignInLimits{
-			Source:  &ratelimit.Limiter{Store: b.counters, Name: "sign-in source", Limit: c.SignInsPerAddress, Window: 5 * time.Minute},
-			Pair:    &ratelimit.Limiter{Store: b.counters, Name: "sign-in pair", Limit: (c.SignInsPerAddress + 9) / 10, Window: 5 * time.Minute},
-			Account: &ratelimit.Limiter{Store: b.counters, Name: "sign-in account", Limit: c.SignInsPerAccount, Window: time.Hour},
-			Browser: &ratelimit.Limiter{Store: b.counters, Name: "sign-in browser", Limit: (c.SignInsPerAddress + 9) / 10, Window: 5 * time.Minute},
+			Source: &ratelimit.Limiter{Store: b.counters, Name: "sign-in source", Limit: c.SignInsPerAddress,
+				Window: 5 * time.Minute},
+			Pair: &ratelimit.Limiter{Store: b.counters, Name: "sign-in pair", Limit: (c.SignInsPerAddress + 9) / 10,
+				Window: 5 * time.Minute},
+			Account: &ratelimit.Limiter{Store: b.counters, Name: "sign-in account", Limit: c.SignInsPerAccount,
+				Window: time.Hour},
+			Browser: &ratelimit.Limiter{Store: b.counters, Name: "sign-in browser",
+				Limit: (c.SignInsPerAddress + 9) / 10, Window: 5 * time.Minute},
 		},
 	}
 	programs := &endpoint.Door{
 		Assertions:   assertions,
 		Registration: c.Registration, Ceiling: c.MostClients, Now: s.deps.Now,
-		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage, Explain: people.Explain, Silent: people.Silent,
+		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage,
+		Explain: people.Explain, Silent: people.Silent,
 		IDTokenAlgorithms: b.algorithms,
-		Authorize:         &ratelimit.Limiter{Store: b.counters, Name: "authorize", Limit: c.AuthorizationsPerMinute, Window: time.Minute},
-		Register:          &ratelimit.Limiter{Store: b.counters, Name: "register", Limit: c.RegistrationsPerHour, Window: time.Hour},
-		Ended:             b.list,
-		Revoke:            &ratelimit.Limiter{Store: b.counters, Name: "revoke", Limit: 60, Window: time.Minute},
-		Introspect:        &ratelimit.Limiter{Store: b.counters, Name: "introspect", Limit: c.IntrospectionsPerMinute, Window: time.Minute},
-		Follow:            &ratelimit.Limiter{Store: b.counters, Name: "ended", Limit: 3000, Window: time.Minute},
-		Authenticate:      &ratelimit.Limiter{Store: b.counters, Name: "authenticate", Limit: 100, Window: time.Minute},
+		Authorize: &ratelimit.Limiter{Store: b.counters, Name: "authorize", Limit: c.AuthorizationsPerMinute,
+			Window: time.Minute},
+		Register: &ratelimit.Limiter{Store: b.counters, Name: "register", Limit: c.RegistrationsPerHour,
+			Window: time.Hour},
+		Ended:  b.list,
+		Revoke: &ratelimit.Limiter{Store: b.counters, Name: "revoke", Limit: 60, Window: time.Minute},
+		Introspect: &ratelimit.Limiter{Store: b.counters, Name: "introspect", Limit: c.IntrospectionsPerMinute,
+			Window: time.Minute},
+		Follow:       &ratelimit.Limiter{Store: b.counters, Name: "ended", Limit: 3000, Window: time.Minute},
+		Authenticate: &ratelimit.Limiter{Store: b.counters, Name: "authenticate", Limit: 100, Window: time.Minute},
 	}
 	r := mux.NewRouter()
 	r.Use(s.follow)
@@ -234,14 +261,17 @@ func (s *Server) routes() (http.Handler, error) {
 		return nil, err
 	}
 	people.Mount(r)
-	return httpd.Handler(s.ownHosts(s.admit(r, programs, people), people), httpd.Options{Log: s.deps.Log, TrustedProxies: c.TrustedProxies, Timeout: requestTime}), nil
+	return httpd.Handler(s.ownHosts(s.admit(r, programs, people), people),
+		httpd.Options{Log: s.deps.Log, TrustedProxies: c.TrustedProxies, Timeout: requestTime}), nil
 }
 
-// ownHosts lets pages and forms answer to the issuer's hosts alone: a page that lets its name lead here (DNS rebinding) would have the sign-in form for its own.
-// What is not known to be for programs counts as a page.
+// ownHosts lets pages and forms answer to the issuer's hosts alone: a page that lets its name lead
+// here (DNS rebinding) would have the sign-in form for its own. What is not known to be for
+// programs counts as a page.
 func (s *Server) ownHosts(next http.Handler, people *signin.Door) http.Handler {
 	elsewhere := &oauth.Error{
-		Code: "invalid_request", Status: http.StatusMisdirectedRequest, Description: "This page is at " + s.config.Issuer + " and answers to no other name. Open it there.",
+		Code: "invalid_request", Status: http.StatusMisdirectedRequest, Description: "This page is at " +
+			s.config.Issuer + " and answers to no other name. Open it there.",
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !httpd.IsText(r.URL.Path) { // it names nothing, here or in a store
@@ -254,7 +284,8 @@ func (s *Server) ownHosts(next http.Handler, people *signin.Door) http.Handler {
 			r = r.Clone(r.Context())
 			r.URL.Path, r.URL.RawPath = area+"nothing", ""
 		}
-		if s.config.hosts.Has(r.Host) || endpoint.ForPrograms(r.URL.Path) || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
+		if s.config.hosts.Has(r.Host) || endpoint.ForPrograms(r.URL.Path) || r.URL.Path == "/healthz" ||
+			r.URL.Path == "/readyz" {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -269,15 +300,19 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Operator is the operator's door of this server.
 func (s *Server) Operator() *Operator { return s.operator }
 
-// AdminHandler serves the operator's door to commands; put it on a socket that only the operator can reach.
+// AdminHandler serves the operator's door to commands; put it on a socket that only the operator
+// can reach.
 func (s *Server) AdminHandler() http.Handler {
-	return httpd.Handler(s.operator.Handler(), httpd.Options{Log: s.deps.Log, MaxBody: admin.MaxBody, Timeout: admin.MaxTime})
+	return httpd.Handler(s.operator.Handler(), httpd.Options{Log: s.deps.Log, MaxBody: admin.MaxBody,
+		Timeout: admin.MaxTime})
 }
 
-// ResourceNonceKey makes the key of the DPoP nonces of a resource wing that lives in the same process: replicas under one roof agree on it without another secret to keep.
+// ResourceNonceKey makes the key of the DPoP nonces of a resource wing that lives in the same
+// process: replicas under one roof agree on it without another secret to keep.
 func (s *Server) ResourceNonceKey() []byte { return s.backends.nonceKey("resource dpop nonces") }
 
-// PublishedKeys returns the key set (RFC 7517 section 5) that is published now, for a resource server in this process.
+// PublishedKeys returns the key set (RFC 7517 section 5) that is published now, for a resource
+// server in this process.
 func (s *Server) PublishedKeys() []byte { return s.backends.ring.Document().JSON }
 
 // ResourceArgumentsKey makes the key by which such a wing names the arguments of calls in its log.

@@ -30,8 +30,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// What short memory holds at most in the embedded form. Each kind has a memory of its own: a stranger who fills the one that strangers write to
-// signs nobody out. In Redis as many are held, for all replicas together.
+// What short memory holds at most in the embedded form. Each kind has a memory of its own: a
+// stranger who fills the one that strangers write to signs nobody out. In Redis as many are held,
+// for all replicas together.
 const (
 	mostSessions     = 100_000
 	mostTransactions = 10_000 // 32 KiB each at most
@@ -47,8 +48,9 @@ type backends struct {
 
 	resources *issuer.Resources
 
-	// Short memory: who is signed in, whose authorization requests are under way, what clients asked for ahead of a browser (devices, pushed
-	// requests), how often something was tried, which client assertions and which DPoP proofs were used.
+	// Short memory: who is signed in, whose authorization requests are under way, what clients
+	// asked for ahead of a browser (devices, pushed requests), how often something was tried, which
+	// client assertions and which DPoP proofs were used.
 	sessions, transactions, ahead, counters, assertions, proofs ttl.Store
 
 	redis  redis.UniversalClient // nil in the embedded form
@@ -83,14 +85,17 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 		return nil, err
 	}
 	b.connections = connection.NewLog(b.sql, d.Now, d.Log)
-	b.jobs = &job.Runner{Store: b.sql, Jobs: b.sql.Jobs(r.keeping()), Replica: replica(), Now: d.Now, Log: d.Log, Failing: outage.New(d.Log)}
+	b.jobs = &job.Runner{Store: b.sql, Jobs: b.sql.Jobs(r.keeping()), Replica: replica(), Now: d.Now, Log: d.Log,
+		Failing: outage.New(d.Log)}
 	if r.Redis != "" {
 		if b.redis, err = ttl.OpenRedis(ctx, r.Redis.Reveal()); err != nil {
 			return nil, err
 		}
 		short := func(kind string, most int) ttl.Store { return ttl.NewRedis(b.redis, r.RedisPrefix+kind+":", most) }
-		b.sessions, b.transactions, b.ahead = short("sessions", mostSessions), short("transactions", mostTransactions), short("ahead", mostAhead)
-		b.counters, b.assertions, b.proofs = short("counters", mostCounters), short("assertions", mostAssertions), short("proofs", mostProofs)
+		b.sessions, b.transactions, b.ahead = short("sessions", mostSessions), short("transactions", mostTransactions),
+			short("ahead", mostAhead)
+		b.counters, b.assertions, b.proofs = short("counters", mostCounters), short("assertions", mostAssertions),
+			short("proofs", mostProofs)
 		if b.list == nil {
 			b.list = revocation.NewRedis(b.redis, r.RedisPrefix, d.Now)
 		}
@@ -122,9 +127,11 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 		d.Log.Error("resources are left out", "error", err)
 	}
 	watch := &recent.Watch{Changes: b.sql.Changes}
-	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql, Watch: watch}, &recent.Tenants{Store: b.sql, Watch: watch}, &recent.Grants{Store: b.sql, Watch: watch}
+	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql, Watch: watch},
+		&recent.Tenants{Store: b.sql, Watch: watch}, &recent.Grants{Store: b.sql, Watch: watch}
 	b.follower = revocation.NewReplica(revocation.ReplicaOptions{Feed: b.list, Now: d.Now})
-	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, b.hear(d.Ended)}, TokenLife: remembrance, Now: d.Now, Listed: b.follower.Knows, WithdrawnSince: b.ring.WithdrawnSince}
+	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, b.hear(d.Ended)}, TokenLife: remembrance, Now: d.Now,
+		Listed: b.follower.Knows, WithdrawnSince: b.ring.WithdrawnSince}
 	b.settler = &grant.Settler{Ledger: b.ledger, List: b.follower, Now: d.Now}
 	return b, nil
 }
@@ -138,7 +145,8 @@ func replica() string {
 	return host + "/" + strings.ToLower(rand.Text()[:6])
 }
 
-// readResources reads the resources, if they have changed, and then the keys: there may be one of an algorithm that was not in use.
+// readResources reads the resources, if they have changed, and then the keys: there may be one of
+// an algorithm that was not in use.
 func (b *backends) readResources(ctx context.Context) error {
 	changed, err := b.resources.Refresh(ctx)
 	if changed {
@@ -147,13 +155,15 @@ func (b *backends) readResources(ctx context.Context) error {
 	return err
 }
 
-// algorithms are those in use, each once: the one that every OpenID client understands, and the resources'.
+// algorithms are those in use, each once: the one that every OpenID client understands, and the
+// resources'.
 func (b *backends) algorithms() []string {
 	others := slices.DeleteFunc(b.resources.Algorithms(), func(a string) bool { return a == issuer.DefaultIDTokenAlg })
 	return append([]string{issuer.DefaultIDTokenAlg}, others...)
 }
 
-// sealers are the sealing keys: those that the operator's program brings, or else those of the settings.
+// sealers are the sealing keys: those that the operator's program brings, or else those of the
+// settings.
 func sealers(r *resolved, d Deps) ([]keyring.Sealer, error) {
 	if len(d.Sealers) > 0 {
 		return d.Sealers, nil
@@ -169,8 +179,9 @@ func sealers(r *resolved, d Deps) ([]keyring.Sealer, error) {
 	return all, nil
 }
 
-// inherited is what derived refresh tokens' successors before the issuer had a secret of its own: it came of the key-encryption key. It stays the secret of an installation
-// that has it, so that an answer which was lost before the change is found after it.
+// inherited is what derived refresh tokens' successors before the issuer had a secret of its own:
+// it came of the key-encryption key. It stays the secret of an installation that has it, so that an
+// answer which was lost before the change is found after it.
 func inherited(r *resolved) func(under string) []byte {
 	return func(under string) []byte {
 		for _, kek := range r.keks {
@@ -185,8 +196,9 @@ func inherited(r *resolved) func(under string) []byte {
 	}
 }
 
-// nonceKey makes a key of DPoP nonces. Replicas that share the memory of proofs know each other's nonces. A memory that ends with the process has nonces that do: a
-// proof that it has forgotten is worth nothing any more.
+// nonceKey makes a key of DPoP nonces. Replicas that share the memory of proofs know each other's
+// nonces. A memory that ends with the process has nonces that do: a proof that it has forgotten is
+// worth nothing any more.
 func (b *backends) nonceKey(of string) []byte {
 	var salt string
 	if b.redis == nil {
@@ -195,7 +207,8 @@ func (b *backends) nonceKey(of string) []byte {
 	return b.ring.Derive(of, salt)
 }
 
-// atomically runs do with the ledger as one transaction sees it. What was remembered of it is forgotten then.
+// atomically runs do with the ledger as one transaction sees it. What was remembered of it is
+// forgotten then.
 func (b *backends) atomically(ctx context.Context, do func(admin.Stores) error) error {
 	defer b.tenants.Forget()
 	defer b.clients.Forget()
@@ -203,10 +216,12 @@ func (b *backends) atomically(ctx context.Context, do func(admin.Stores) error) 
 	return b.sql.Atomically(ctx, func(tx *sqlstore.DB) error { return do(tx) })
 }
 
-// anchor lets the audit chain's head be authenticated, under a key that whoever can only write the database does not have.
+// anchor lets the audit chain's head be authenticated, under a key that whoever can only write the
+// database does not have.
 func (b *backends) anchor() { b.sql.Audit().Anchor(b.ring.Derive("audit head", "")) }
 
-// begin does what only who serves may do: a command must neither make keys nor call the list of ended grants complete.
+// begin does what only who serves may do: a command must neither make keys nor call the list of
+// ended grants complete.
 func (b *backends) begin(ctx context.Context, r *resolved, now func() time.Time) error {
 	if err := b.ring.EnsureSecret(ctx, inherited(r)); err != nil {
 		return err
@@ -232,13 +247,15 @@ func (b *backends) begin(ctx context.Context, r *resolved, now func() time.Time)
 	return nil
 }
 
-// beginAudit begins the chain of audit lines, with a line that says so: a second one would show that everything before it was taken away.
+// beginAudit begins the chain of audit lines, with a line that says so: a second one would show
+// that everything before it was taken away.
 func (b *backends) beginAudit(ctx context.Context, now func() time.Time) error {
 	began, err := b.sql.Audit().Begin(ctx)
 	if err != nil || !began {
 		return err
 	}
-	return b.sql.Record(ctx, audit.Event{Time: now().UTC().Truncate(time.Second), Actor: keyring.System, Action: "audit.begin"})
+	return b.sql.Record(ctx, audit.Event{Time: now().UTC().Truncate(time.Second), Actor: keyring.System,
+		Action: "audit.begin"})
 }
 
 // restore writes the list of ended grants anew.
@@ -259,7 +276,8 @@ func (b *backends) listed(now time.Time) error {
 	return nil
 }
 
-// hear tells this process's own follower of the list what is put on it, before the feed does, and then whoever else is to be told.
+// hear tells this process's own follower of the list what is put on it, before the feed does, and
+// then whoever else is to be told.
 func (b *backends) hear(tell func(grantID string, until time.Time)) func(grantID string, until time.Time) {
 	return func(grantID string, until time.Time) {
 		b.follower.Hear(grantID, until)
@@ -269,11 +287,13 @@ func (b *backends) hear(tell func(grantID string, until time.Time)) func(grantID
 	}
 }
 
-// suspended says whether the list refuses a token because it was issued before one of its clients was disabled, or its tenant suspended.
+// suspended says whether the list refuses a token because it was issued before one of its clients
+// was disabled, or its tenant suspended.
 func (b *backends) suspended(c token.Claims) bool {
-	return b.follower.Suspended(revocation.Tenant(c.TenantID), c.IssuedAt) || slices.ContainsFunc(c.Clients(), func(id string) bool {
-		return b.follower.Suspended(revocation.Client(id), c.IssuedAt)
-	})
+	return b.follower.Suspended(revocation.Tenant(c.TenantID), c.IssuedAt) ||
+		slices.ContainsFunc(c.Clients(), func(id string) bool {
+			return b.follower.Suspended(revocation.Client(id), c.IssuedAt)
+		})
 }
 
 // told is a list, and somebody in this process who is told what is put on it.
@@ -310,7 +330,8 @@ func (b *backends) close() error {
 // lastWrite bounds the writing of what was counted last, when a server is closed.
 const lastWrite = 5 * time.Second
 
-// The list of ended grants is restored from the ledger every restoreEvery, and is taken for complete for listLife after that.
+// The list of ended grants is restored from the ledger every restoreEvery, and is taken for
+// complete for listLife after that.
 const (
 	restoreEvery = 5 * time.Second
 	listLife     = 30 * time.Second

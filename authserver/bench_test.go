@@ -31,8 +31,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// BenchmarkIssue measures client_credentials over real HTTP beside its floor: a bare net/http handler that only signs, with a key of the same kind. Both
-// are asked in turn in the same loop, so that whatever else the machine does meets both. of-floor is the ratio of their speeds: 1 is as fast.
+// BenchmarkIssue measures client_credentials over real HTTP beside its floor: a bare net/http
+// handler that only signs, with a key of the same kind. Both are asked in turn in the same loop, so
+// that whatever else the machine does meets both. of-floor is the ratio of their speeds: 1 is as
+// fast.
 func BenchmarkIssue(b *testing.B) {
 	for _, algorithm := range []string{"RS256", "ES256"} {
 		b.Run(algorithm, func(b *testing.B) {
@@ -49,8 +51,9 @@ func BenchmarkIssue(b *testing.B) {
 	}
 }
 
-// BenchmarkIssueAmongMany measures client_credentials of 100,000 clients of 1,000 tenants in turn, each of which has come once before, beside the same of one
-// client alone, in a house of its own. of-floor is the ratio of their speeds.
+// BenchmarkIssueAmongMany measures client_credentials of 100,000 clients of 1,000 tenants in turn,
+// each of which has come once before, beside the same of one client alone, in a house of its own.
+// of-floor is the ratio of their speeds.
 func BenchmarkIssueAmongMany(b *testing.B) {
 	const tenants, each = 1000, 100
 	one, many := openHouse(b), openHouse(b)
@@ -58,16 +61,21 @@ func BenchmarkIssueAmongMany(b *testing.B) {
 	var all []app
 	must(b, many.Store.Atomically(b.Context(), func(tx *sqlstore.DB) error {
 		for i := range tenants {
-			t := tenant.Tenant{ID: fmt.Sprintf("t%d", i), Name: "T", Policy: tenant.Policy{Scopes: allScopes, Registrations: []string{client.KindOperator}, TokenLife: 5 * time.Minute}, CreatedAt: many.Clock.Now()}
+			t := tenant.Tenant{ID: fmt.Sprintf("t%d", i), Name: "T",
+				Policy: tenant.Policy{Scopes: allScopes, Registrations: []string{client.KindOperator},
+					TokenLife: 5 * time.Minute}, CreatedAt: many.Clock.Now()}
 			must(b, tx.CreateTenant(b.Context(), t))
 			for range each {
 				c := client.Client{
-					ID: client.NewID(), Name: "machine", TenantID: t.ID, GrantTypes: []string{client.GrantCredentials}, AuthMethod: client.AuthBasic,
-					SecretHash: client.HashSecret(secret), Scopes: []string{"customers:read"}, Origin: client.OriginOperator, CreatedAt: t.CreatedAt,
+					ID: client.NewID(), Name: "machine", TenantID: t.ID, GrantTypes: []string{client.GrantCredentials},
+					AuthMethod: client.AuthBasic,
+					SecretHash: client.HashSecret(secret), Scopes: []string{"customers:read"},
+					Origin: client.OriginOperator, CreatedAt: t.CreatedAt,
 				}
 				must(b, tx.CreateClient(b.Context(), c))
 				_, err := tx.PutMachineGrant(b.Context(), grant.Grant{
-					ID: "grt_" + c.ID, TenantID: t.ID, ClientID: c.ID, Resource: resourceURI, Scopes: c.Scopes, CreatedAt: t.CreatedAt,
+					ID: "grt_" + c.ID, TenantID: t.ID, ClientID: c.ID, Resource: resourceURI, Scopes: c.Scopes,
+					CreatedAt: t.CreatedAt,
 				}, audit.Event{Time: t.CreatedAt, Action: "grant.create"})
 				must(b, err)
 				all = append(all, app{many, c.ID, secret})
@@ -104,10 +112,12 @@ func BenchmarkIssueAmongMany(b *testing.B) {
 	}, asker(b, one.URL+"/oauth2/token", form, basicAuth(m.ID, m.Secret)))
 }
 
-// BenchmarkRefresh is a whole refresh over HTTP, on either store: what of it the audit line is, BenchmarkAuditRefresh says in microseconds.
+// BenchmarkRefresh is a whole refresh over HTTP, on either store: what of it the audit line is,
+// BenchmarkAuditRefresh says in microseconds.
 func BenchmarkRefresh(b *testing.B) {
 	for name, database := range map[string]func(*authserver.Config){
-		"sqlite": func(*authserver.Config) {}, "postgres": func(c *authserver.Config) { c.Database = testenv.Postgres(b) },
+		"sqlite":   func(*authserver.Config) {},
+		"postgres": func(c *authserver.Config) { c.Database = testenv.Postgres(b) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			h := openHouse(b, database)
@@ -123,9 +133,10 @@ func BenchmarkRefresh(b *testing.B) {
 	}
 }
 
-// BenchmarkRefreshUnderLoad refreshes over HTTP while ten times as many requests come as may be worked on at once:
-// registrations and machine tokens, without a rest, on the same machine. It reports how long a refresh takes, in
-// milliseconds, and how many of the other requests were told to come later.
+// BenchmarkRefreshUnderLoad refreshes over HTTP while ten times as many requests come as may be
+// worked on at once: registrations and machine tokens, without a rest, on the same machine. It
+// reports how long a refresh takes, in milliseconds, and how many of the other requests were told
+// to come later.
 func BenchmarkRefreshUnderLoad(b *testing.B) {
 	const places = 64
 	h := openHouse(b, func(c *authserver.Config) { c.RegistrationsPerHour, c.MostInFlight = 1_000_000, places })
@@ -137,9 +148,11 @@ func BenchmarkRefreshUnderLoad(b *testing.B) {
 	var senders sync.WaitGroup
 	var refused, served atomic.Int64
 	for i := range 10 * places {
-		path, kind, body, header := "/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials", basicAuth(m.ID, m.Secret)
+		path, kind, body, header := "/oauth2/token", "application/x-www-form-urlencoded",
+			"grant_type=client_credentials", basicAuth(m.ID, m.Secret)
 		if i%2 == 0 {
-			path, kind, body, header = "/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`, http.Header{}
+			path, kind, body, header = "/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`,
+				http.Header{}
 		}
 		senders.Go(func() {
 			for ctx.Err() == nil {
@@ -178,7 +191,8 @@ func BenchmarkRefreshUnderLoad(b *testing.B) {
 	b.ReportMetric(float64(refused.Load())/float64(refused.Load()+served.Load()), "refused-share")
 }
 
-// BenchmarkLists lists the newest hundred of 100,000 clients and grants, the first page and one in the middle.
+// BenchmarkLists lists the newest hundred of 100,000 clients and grants, the first page and one in
+// the middle.
 func BenchmarkLists(b *testing.B) {
 	const many, page = 100_000, 100
 	h := openHouse(b)
@@ -187,11 +201,13 @@ func BenchmarkLists(b *testing.B) {
 		for i := range many {
 			at := h.Clock.Now().Add(-time.Duration(i) * time.Second)
 			c := client.Client{
-				ID: id("cli", i), Name: "machine", TenantID: "acme", GrantTypes: []string{client.GrantCredentials}, AuthMethod: client.AuthBasic,
+				ID: id("cli", i), Name: "machine", TenantID: "acme", GrantTypes: []string{client.GrantCredentials},
+				AuthMethod: client.AuthBasic,
 				SecretHash: "h", Scopes: []string{"customers:read"}, Origin: client.OriginOperator, CreatedAt: at,
 			}
 			must(b, tx.CreateClient(b.Context(), c))
-			g := grant.Grant{ID: id("grt", i), TenantID: "acme", ClientID: c.ID, Resource: resourceURI, Scopes: c.Scopes, CreatedAt: at}
+			g := grant.Grant{ID: id("grt", i), TenantID: "acme", ClientID: c.ID, Resource: resourceURI,
+				Scopes: c.Scopes, CreatedAt: at}
 			_, err := tx.PutMachineGrant(b.Context(), g, audit.Event{Time: at, Action: "grant.create"})
 			must(b, err)
 		}
@@ -248,7 +264,8 @@ func signer(b *testing.B, algorithm string) http.Handler {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, `{"access_token":"`+payload+"."+base64.RawURLEncoding.EncodeToString(signature)+`","token_type":"Bearer","expires_in":600}`)
+		io.WriteString(w, `{"access_token":"`+payload+"."+base64.RawURLEncoding.EncodeToString(signature)+
+			`","token_type":"Bearer","expires_in":600}`)
 	})
 }
 
@@ -292,7 +309,8 @@ func alternate(b *testing.B, ours, floor func()) {
 	b.ReportMetric(float64(spent[1])/float64(spent[0]), "of-floor")
 }
 
-// BenchmarkDocuments measures metadata and the key set, which are served from memory, beside a bare handler that writes as many bytes.
+// BenchmarkDocuments measures metadata and the key set, which are served from memory, beside a bare
+// handler that writes as many bytes.
 func BenchmarkDocuments(b *testing.B) {
 	for _, path := range []string{"/.well-known/oauth-authorization-server", "/oauth2/jwks"} {
 		b.Run(path[strings.LastIndex(path, "/")+1:], func(b *testing.B) {

@@ -35,78 +35,100 @@ const (
 
 // Config is what the operator says. Fields that are zero get the value that their comment names.
 type Config struct {
-	// Issuer is the issuer identifier (RFC 8414 §2): an https URL without path, query, fragment or trailing slash; http is for
-	// loopback hosts only, unless InsecureHTTP. It is in every token, byte for byte, and never changes. Required.
+	// Issuer is the issuer identifier (RFC 8414 §2): an https URL without path, query, fragment or
+	// trailing slash; http is for loopback hosts only, unless InsecureHTTP. It is in every token,
+	// byte for byte, and never changes. Required.
 	Issuer string
 	// Database keeps everything that must not be lost: "sqlite:PATH" or "postgres://…". Required.
 	Database string
-	// Redis is short memory that several replicas share: "redis://…" or "rediss://…". Empty means memory of this process, which is right
-	// for one replica only.
+	// Redis is short memory that several replicas share: "redis://…" or "rediss://…". Empty means
+	// memory of this process, which is right for one replica only.
 	Redis config.Secret
 	// RedisPrefix begins every key in Redis. Default "gatehouse:".
 	RedisPrefix string
-	// KeyEncryptionKey seals the signing keys in the database: 32 random bytes in base64. Whoever has it and the database can sign tokens.
-	// Required.
+	// KeyEncryptionKey seals the signing keys in the database: 32 random bytes in base64. Whoever
+	// has it and the database can sign tokens. Required.
 	KeyEncryptionKey config.Secret
-	// PreviousKeyEncryptionKey is the key of before, or several, comma-separated, while something lies under it yet: until the operator has sealed everything anew
-	// (gatehouse key reseal). Default none.
+	// PreviousKeyEncryptionKey is the key of before, or several, comma-separated, while something
+	// lies under it yet: until the operator has sealed everything anew (gatehouse key reseal).
+	// Default none.
 	PreviousKeyEncryptionKey config.Secret
-	// KeyAge is how long a signing key signs until the next takes its place by itself. Default 90 days, at least 1 hour; negative: never.
+	// KeyAge is how long a signing key signs until the next takes its place by itself. Default 90
+	// days, at least 1 hour; negative: never.
 	KeyAge time.Duration
-	// Resources are the protected servers; the first is the one that a client means when it names none. At least one.
+	// Resources are the protected servers; the first is the one that a client means when it names
+	// none. At least one.
 	Resources []Resource
-	// TokenLife is the life of access tokens of resources that name none. Default 10 minutes, at most 1 hour.
+	// TokenLife is the life of access tokens of resources that name none. Default 10 minutes, at
+	// most 1 hour.
 	TokenLife time.Duration
 	// CodeLife is the life of an authorization code. Default 60 seconds.
 	CodeLife time.Duration
 	// RefreshIdle ends a refresh token that is not used for so long. Default 14 days.
 	RefreshIdle time.Duration
-	// RefreshLife ends a chain of refresh tokens after so long, however often it was used. Default 90 days.
+	// RefreshLife ends a chain of refresh tokens after so long, however often it was used. Default
+	// 90 days.
 	RefreshLife time.Duration
-	// ReplayWindow is how long a spent refresh token brings the same successor again, when the successor has not been used: it forgives
-	// a lost answer. Whoever steals a refresh token can share the chain unnoticed for so long. Default 30 seconds; negative means none.
+	// ReplayWindow is how long a spent refresh token brings the same successor again, when the
+	// successor has not been used: it forgives a lost answer. Whoever steals a refresh token can
+	// share the chain unnoticed for so long. Default 30 seconds; negative means none.
 	ReplayWindow time.Duration
 	// SessionLife is how long a person stays signed in. Default 8 hours.
 	SessionLife time.Duration
-	// Registration says who may register a client at /oauth2/register: "open" (whoever asks; machine clients with a tenant's initial access token), "token"
-	// (whoever shows one) or "closed". Default open.
+	// Registration says who may register a client at /oauth2/register: "open" (whoever asks;
+	// machine clients with a tenant's initial access token), "token" (whoever shows one) or
+	// "closed". Default open.
 	Registration string
-	// MostClients bounds the clients that register by themselves: beyond it those go first that nobody ever let in. Default 100,000.
+	// MostClients bounds the clients that register by themselves: beyond it those go first that
+	// nobody ever let in. Default 100,000.
 	MostClients int64
-	// ClientIdle makes clients unknown that made themselves known, when nobody has used them for so long. Those that nobody ever let in are gone after an hour.
-	// Default 90 days.
+	// ClientIdle makes clients unknown that made themselves known, when nobody has used them for so
+	// long. Those that nobody ever let in are gone after an hour. Default 90 days.
 	ClientIdle time.Duration
-	// AuditRetention is how long audit lines are kept. Default 400 days, at least a day; negative means for ever.
+	// AuditRetention is how long audit lines are kept. Default 400 days, at least a day; negative
+	// means for ever.
 	AuditRetention time.Duration
-	// RegistrationsPerHour bounds client registrations from one address. Default 300: agents in a cloud share one.
+	// RegistrationsPerHour bounds client registrations from one address. Default 300: agents in a
+	// cloud share one.
 	RegistrationsPerHour int64
-	// AuthorizationsPerMinute bounds authorization, device and pushed requests from one address. Default 300.
+	// AuthorizationsPerMinute bounds authorization, device and pushed requests from one address.
+	// Default 300.
 	AuthorizationsPerMinute int64
 	// IntrospectionsPerMinute bounds the introspections of one client. Default 6,000.
 	IntrospectionsPerMinute int64
-	// SignInsPerAddress bounds the wrong passwords from one address in five minutes, whichever accounts they are for; a tenth of them, rounded up, may be for
-	// one account. What has signed in before, a browser or an address, has a tenth of its own. Default 100.
+	// SignInsPerAddress bounds the wrong passwords from one address in five minutes, whichever
+	// accounts they are for; a tenth of them, rounded up, may be for one account. What has signed
+	// in before, a browser or an address, has a tenth of its own. Default 100.
 	SignInsPerAddress int64
-	// SignInsPerAccount bounds the wrong passwords for one account in an hour, from wherever they come. Default 300.
+	// SignInsPerAccount bounds the wrong passwords for one account in an hour, from wherever they
+	// come. Default 300.
 	SignInsPerAccount int64
-	// MostInFlight bounds the requests that are worked on at once, at each replica. Refreshing and revoking tokens, introspection and following the list of
-	// revoked grants may take all of these places, other requests a quarter of them; who finds none for half a second gets 503 with Retry-After. Default 64.
+	// MostInFlight bounds the requests that are worked on at once, at each replica. Refreshing and
+	// revoking tokens, introspection and following the list of revoked grants may take all of these
+	// places, other requests a quarter of them; who finds none for half a second gets 503 with
+	// Retry-After. Default 64.
 	MostInFlight int64
-	// RefuseDocuments turns away clients that are known by a document of theirs (OAuth Client ID Metadata Document), so that nothing is fetched from
-	// addresses that strangers name. Default: they are welcome.
+	// RefuseDocuments turns away clients that are known by a document of theirs (OAuth Client ID
+	// Metadata Document), so that nothing is fetched from addresses that strangers name. Default:
+	// they are welcome.
 	RefuseDocuments bool
-	// InsecureDocumentHosts are hosts whose client documents may lie at private addresses: for development on one's own network. Default none.
+	// InsecureDocumentHosts are hosts whose client documents may lie at private addresses: for
+	// development on one's own network. Default none.
 	InsecureDocumentHosts []string
-	// DPoPNonce says whether DPoP proofs must have a nonce: "required" or "optional". Default optional: one is offered, and must be good when it comes.
+	// DPoPNonce says whether DPoP proofs must have a nonce: "required" or "optional". Default
+	// optional: one is offered, and must be good when it comes.
 	DPoPNonce string
-	// DPoPWindow is how far the iat of a DPoP proof may be from now. Default 5 minutes, and not more.
+	// DPoPWindow is how far the iat of a DPoP proof may be from now. Default 5 minutes, and not
+	// more.
 	DPoPWindow time.Duration
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default none.
 	TrustedProxies []netip.Prefix
-	// Hosts are values of the Host header, beside the issuer's own, to which pages and forms answer: of a proxy that does not keep it. Metadata, keys and the
-	// endpoints for programs, which look at no cookies, answer to any. Default none.
+	// Hosts are values of the Host header, beside the issuer's own, to which pages and forms
+	// answer: of a proxy that does not keep it. Metadata, keys and the endpoints for programs,
+	// which look at no cookies, answer to any. Default none.
 	Hosts []string
-	// InsecureHTTP allows an http issuer that is not on a loopback host: then anyone on the way can read tokens and passwords.
+	// InsecureHTTP allows an http issuer that is not on a loopback host: then anyone on the way can
+	// read tokens and passwords.
 	InsecureHTTP bool
 }
 
@@ -127,12 +149,15 @@ func (c Config) Check() error {
 // Relaxations are those that the configuration has.
 func (c Config) Relaxations() []config.Relaxation {
 	return config.Relaxed(map[config.Relaxation]bool{
-		{Setting: "insecure-http", Means: "http URLs off this machine are allowed: anyone on the way can read tokens and passwords"}:                               c.InsecureHTTP,
-		{Setting: "insecure-document-hosts", Means: "client documents of these hosts are fetched from any address: " + strings.Join(c.InsecureDocumentHosts, " ")}: len(c.InsecureDocumentHosts) > 0,
+		{Setting: "insecure-http", Means: "http URLs off this machine are allowed: anyone on the way can read tokens " +
+			"and passwords"}: c.InsecureHTTP,
+		{Setting: "insecure-document-hosts", Means: "client documents of these hosts are fetched from any address: " +
+			strings.Join(c.InsecureDocumentHosts, " ")}: len(c.InsecureDocumentHosts) > 0,
 	})
 }
 
-// resolve fills and checks. The error names the field and what to do. sealed says that the sealing keys come from elsewhere.
+// resolve fills and checks. The error names the field and what to do. sealed says that the sealing
+// keys come from elsewhere.
 func (c Config) resolve(sealed bool) (resolved, error) {
 	defaults(&c)
 	r := resolved{Config: c}
@@ -145,11 +170,13 @@ func (c Config) resolve(sealed bool) (resolved, error) {
 	case c.Issuer != u.Scheme+"://"+u.Host:
 		return r, fmt.Errorf("issuer %q must have no path, query, fragment or trailing slash", c.Issuer)
 	case !issuer.PlainURL(c.Issuer):
-		return r, fmt.Errorf("issuer %q has a character that a client's shell or page could take for its own; use letters, digits, dots and hyphens", c.Issuer)
+		return r, fmt.Errorf("issuer %q has a character that a client's shell or page could take for its own; use "+
+			"letters, digits, dots and hyphens", c.Issuer)
 	case u.Scheme == "http" && !config.ThisMachine(u.Hostname()) && !c.InsecureHTTP:
 		return r, fmt.Errorf("issuer %q is plain http on a host that is not this machine; use https", c.Issuer)
 	}
-	if !slices.Contains([]string{endpoint.RegistrationOpen, endpoint.RegistrationToken, endpoint.RegistrationClosed}, c.Registration) {
+	if !slices.Contains([]string{endpoint.RegistrationOpen, endpoint.RegistrationToken, endpoint.RegistrationClosed},
+		c.Registration) {
 		return r, fmt.Errorf("registration %q is not open, token or closed", c.Registration)
 	}
 	if c.DPoPNonce != dpop.NonceRequired && c.DPoPNonce != dpop.NonceOptional {
@@ -164,7 +191,8 @@ func (c Config) resolve(sealed bool) (resolved, error) {
 	r.hosts = httpd.HostsOf(u)
 	for _, host := range c.Hosts {
 		if named, err := url.Parse("//" + host); err != nil || named.Host != host || strings.ContainsAny(host, "*@") {
-			return r, fmt.Errorf("issuer host %q is not a host with or without a port, such as auth.internal:8080", host)
+			return r, fmt.Errorf("issuer host %q is not a host with or without a port, such as auth.internal:8080",
+				host)
 		}
 		maps.Copy(r.hosts, httpd.NewHosts(host))
 	}
@@ -182,7 +210,8 @@ func (c Config) resolve(sealed bool) (resolved, error) {
 
 // resolveKeys reads the key-encryption keys.
 func (r *resolved) resolveKeys() error {
-	for _, text := range append([]string{r.KeyEncryptionKey.Reveal()}, config.List(r.PreviousKeyEncryptionKey.Reveal())...) {
+	for _, text := range append([]string{r.KeyEncryptionKey.Reveal()},
+		config.List(r.PreviousKeyEncryptionKey.Reveal())...) {
 		name := "key-encryption-key"
 		if len(r.keks) > 0 {
 			name = "previous-key-encryption-key"
@@ -202,8 +231,10 @@ func defaults(c *Config) {
 		value time.Duration
 	}{
 		{&c.TokenLife, 10 * time.Minute}, {&c.CodeLife, time.Minute}, {&c.RefreshIdle, 14 * 24 * time.Hour},
-		{&c.RefreshLife, 90 * 24 * time.Hour}, {&c.ReplayWindow, 30 * time.Second}, {&c.SessionLife, 8 * time.Hour}, {&c.DPoPWindow, dpop.Window},
-		{&c.ClientIdle, 90 * 24 * time.Hour}, {&c.KeyAge, 90 * 24 * time.Hour}, {&c.AuditRetention, 400 * 24 * time.Hour},
+		{&c.RefreshLife, 90 * 24 * time.Hour}, {&c.ReplayWindow, 30 * time.Second}, {&c.SessionLife, 8 * time.Hour},
+		{&c.DPoPWindow, dpop.Window},
+		{&c.ClientIdle, 90 * 24 * time.Hour}, {&c.KeyAge, 90 * 24 * time.Hour},
+		{&c.AuditRetention, 400 * 24 * time.Hour},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
@@ -222,7 +253,8 @@ func defaults(c *Config) {
 		field *int64
 		value int64
 	}{
-		{&c.MostClients, 100_000}, {&c.RegistrationsPerHour, 300}, {&c.AuthorizationsPerMinute, 300}, {&c.IntrospectionsPerMinute, 6000},
+		{&c.MostClients, 100_000}, {&c.RegistrationsPerHour, 300}, {&c.AuthorizationsPerMinute, 300},
+		{&c.IntrospectionsPerMinute, 6000},
 		{&c.SignInsPerAddress, 100}, {&c.SignInsPerAccount, 300}, {&c.MostInFlight, 64},
 	} {
 		if *d.field == 0 {
@@ -242,7 +274,8 @@ func (r *resolved) resolveResources() error {
 			return err
 		}
 		if res.URI == r.Issuer {
-			return fmt.Errorf("resource %q is the issuer itself; give the server an address of its own, such as %s/mcp", res.URI, r.Issuer)
+			return fmt.Errorf("resource %q is the issuer itself; give the server an address of its own, such as %s/mcp",
+				res.URI, r.Issuer)
 		}
 		resources = append(resources, res)
 	}
@@ -250,11 +283,13 @@ func (r *resolved) resolveResources() error {
 	return nil
 }
 
-// remembrance is how long a grant that ended stays on the list, and a superseded key in the key set: the longest life that a token of it can have
-// whatever was configured when it was issued, with the clocks' leeway, and a minute for replicas whose clocks or memories are a little behind.
+// remembrance is how long a grant that ended stays on the list, and a superseded key in the key
+// set: the longest life that a token of it can have whatever was configured when it was issued,
+// with the clocks' leeway, and a minute for replicas whose clocks or memories are a little behind.
 const remembrance = issuer.MaxTokenLife + issuer.Leeway + time.Minute
 
-// pastKeys is how long a key that nothing of counts any more is kept all the same: an old id token still says who signs out, and where.
+// pastKeys is how long a key that nothing of counts any more is kept all the same: an old id token
+// still says who signs out, and where.
 const pastKeys = 30 * 24 * time.Hour
 
 // keeping is how long what is over is kept.

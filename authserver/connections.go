@@ -11,9 +11,11 @@ import (
 
 // steps are the doors on a client's way in, and how far who knocks there has come.
 var steps = map[string]connection.Step{
-	endpoint.MetadataPath: connection.Discovery, endpoint.DiscoveryPath: connection.Discovery, endpoint.RegisterPath: connection.Registration,
-	endpoint.AuthorizePath: connection.Authorize, endpoint.PushPath: connection.Authorize, endpoint.DevicePath: connection.Authorize,
-	"/signin": connection.SignIn, "/consent": connection.Consent, endpoint.TokenPath: connection.Token,
+	endpoint.MetadataPath: connection.Discovery, endpoint.DiscoveryPath: connection.Discovery,
+	endpoint.RegisterPath:  connection.Registration,
+	endpoint.AuthorizePath: connection.Authorize, endpoint.PushPath: connection.Authorize,
+	endpoint.DevicePath: connection.Authorize,
+	"/signin":           connection.SignIn, "/consent": connection.Consent, endpoint.TokenPath: connection.Token,
 }
 
 // follow records what a request has to do with a client's way in.
@@ -35,7 +37,8 @@ func (s *Server) follow(next http.Handler) http.Handler {
 // mostProgram bounds what is kept of a User-Agent, in bytes.
 const mostProgram = 40
 
-// program is the first product that a program's User-Agent names (RFC 9110 §10.1.5). A browser's says nothing of the client.
+// program is the first product that a program's User-Agent names (RFC 9110 §10.1.5). A browser's
+// says nothing of the client.
 func program(r *http.Request) string {
 	product, _, _ := strings.Cut(r.UserAgent(), " ")
 	product, _, _ = strings.Cut(product, "/")

@@ -11,7 +11,8 @@ import (
 func TestInvalidTargetSaysWhatWasExpected(t *testing.T) {
 	h := openHouse(t)
 	m := h.machine("acme", "customers:read")
-	status, answer := m.token(url.Values{"grant_type": {"client_credentials"}, "resource": {"https://mcp.example/mcp/"}})
+	status, answer := m.token(url.Values{"grant_type": {"client_credentials"},
+		"resource": {"https://mcp.example/mcp/"}})
 	wantError(t, "a slash more, where it is no alias", status, answer, 400, "invalid_target")
 	if said, _ := answer["error_description"].(string); !strings.Contains(said, resourceURI) {
 		t.Errorf("it says %q, want it to name %s", said, resourceURI)
@@ -22,12 +23,16 @@ func TestInvalidTargetSaysWhatWasExpected(t *testing.T) {
 func TestCORS(t *testing.T) {
 	h := openHouse(t)
 	for path, open := range map[string]bool{
-		"/oauth2/token": true, "/oauth2/register": true, "/oauth2/revoke": true, "/oauth2/jwks": true, "/.well-known/oauth-authorization-server": true,
-		"/oauth2/authorize": false, "/oauth2/introspect": false, "/consent": false, "/signin": false,
+		"/oauth2/token": true, "/oauth2/register": true, "/oauth2/revoke": true, "/oauth2/jwks": true,
+		"/.well-known/oauth-authorization-server": true,
+		"/oauth2/authorize":                       false, "/oauth2/introspect": false, "/consent": false,
+		"/signin": false,
 	} {
-		r := h.do("OPTIONS", path, "", "", http.Header{"Origin": {"https://anybody.example"}, "Access-Control-Request-Method": {"POST"}, "Access-Control-Request-Headers": {"content-type"}})
+		r := h.do("OPTIONS", path, "", "", http.Header{"Origin": {"https://anybody.example"},
+			"Access-Control-Request-Method": {"POST"}, "Access-Control-Request-Headers": {"content-type"}})
 		r.Body.Close()
-		if got := r.Header.Get("Access-Control-Allow-Origin") == "*" && r.StatusCode == 204; got != open || r.Header.Get("Access-Control-Allow-Credentials") != "" {
+		if got := r.Header.Get("Access-Control-Allow-Origin") == "*" && r.StatusCode == 204; got != open ||
+			r.Header.Get("Access-Control-Allow-Credentials") != "" {
 			t.Errorf("%s: got %d %v, want open %v", path, r.StatusCode, r.Header, open)
 		}
 		if open && !strings.Contains(r.Header.Get("Access-Control-Expose-Headers"), "WWW-Authenticate") {

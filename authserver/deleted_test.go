@@ -62,7 +62,8 @@ func (h *house) operate(name string, arguments, answer any) error {
 func (h *house) dora() (id string, p *person) {
 	h.t.Helper()
 	var made admin.UserMade
-	must(h.t, h.operate("user.create", admin.UserSpec{Email: doraEmail, Name: doraName, Password: password, Tenant: "acme", Role: "member"}, &made))
+	must(h.t, h.operate("user.create", admin.UserSpec{Email: doraEmail, Name: doraName, Password: password,
+		Tenant: "acme", Role: "member"}, &made))
 	return made.User.ID, h.person(doraEmail).from(doraSource)
 }
 
@@ -154,7 +155,8 @@ func (h *house) nowhere(when string) {
 		for _, personal := range []string{doraEmail, "dora.quimby", doraName, doraSource} {
 			content := strings.ToLower(content)
 			if i := strings.Index(content, strings.ToLower(personal)); i >= 0 {
-				h.t.Errorf("%s: %q is still in %s: …%q…", when, personal, place, content[max(0, i-100):min(len(content), i+100)])
+				h.t.Errorf("%s: %q is still in %s: …%q…", when, personal, place,
+					content[max(0, i-100):min(len(content), i+100)])
 			}
 		}
 	}
@@ -172,7 +174,8 @@ func (h *house) destroyed(key []byte) {
 		}
 	}
 	for _, content := range places {
-		if bytes.Contains(content, key) || strings.Contains(string(content), strings.Trim(fmt.Sprintf("%q", key), `"`)) {
+		if bytes.Contains(content, key) ||
+			strings.Contains(string(content), strings.Trim(fmt.Sprintf("%q", key), `"`)) {
 			h.t.Error("her key is still kept")
 		}
 	}
@@ -223,7 +226,8 @@ func TestADeletedUserLeavesNothingPersonal(t *testing.T) {
 		must(t, h.operate("member.remove", admin.RemovalSpec{Email: doraEmail, Tenant: "acme", Force: true}, nil))
 		must(t, h.operate("member.put", admin.MemberSpec{Email: doraEmail, Tenant: "acme", Role: "member"}, nil))
 		a.tokens(dora, "customers:read")
-		must(t, h.operate("grant.revoke", admin.GrantSelection{User: doraEmail, Reason: "asked for by " + doraEmail}, nil))
+		must(t, h.operate("grant.revoke", admin.GrantSelection{User: doraEmail, Reason: "asked for by " + doraEmail},
+			nil))
 		access, refresh := a.tokens(dora, "customers:read")
 		must(t, h.Server.Flush(t.Context()))
 		h.whole("before")
@@ -243,8 +247,10 @@ func TestADeletedUserLeavesNothingPersonal(t *testing.T) {
 			return said
 		}
 		for _, want := range []string{
-			"user.create ok " + id + " " + doraEmail, "user.disable ok " + id + " " + doraEmail, "member.remove ok " + id + " " + doraEmail + " (forced)",
-			"user.sign_in ok " + id + " from " + doraSource, "address:" + doraSource + " user.sign_in refused " + id + " another password",
+			"user.create ok " + id + " " + doraEmail, "user.disable ok " + id + " " + doraEmail,
+			"member.remove ok " + id + " " + doraEmail + " (forced)",
+			"user.sign_in ok " + id + " from " + doraSource, "address:" + doraSource + " user.sign_in refused " + id +
+				" another password",
 			"user.create refused " + id + " there is a user " + id + " already",
 		} {
 			if said := found(audit.Filter{User: id}); !strings.Contains(said, want) {
@@ -276,7 +282,9 @@ func TestADeletedUserLeavesNothingPersonal(t *testing.T) {
 		h.destroyed(key)
 		pseudonym := "deleted user " + strings.TrimPrefix(id, "usr_")[:8] + "…"
 		said := found(audit.Filter{User: id})
-		for _, want := range []string{"user.create ok " + id + " " + pseudonym, "user.sign_in ok " + id + " " + pseudonym, "address:" + pseudonym + " user.sign_in refused", "user.delete ok " + id} {
+		for _, want := range []string{"user.create ok " + id + " " + pseudonym,
+			"user.sign_in ok " + id + " " + pseudonym, "address:" + pseudonym + " user.sign_in refused",
+			"user.delete ok " + id} {
 			if !strings.Contains(said, want) {
 				t.Errorf("after: the audit does not say %q:\n%s", want, said)
 			}
@@ -292,7 +300,8 @@ func TestADeletedUserLeavesNothingPersonal(t *testing.T) {
 		if memberships, err := h.Store.Memberships(t.Context(), again.User.ID); len(memberships) > 0 || err != nil {
 			t.Errorf("who gets the address belongs to %v %v", memberships, err)
 		}
-		if grants, err := h.Store.Grants(t.Context(), grant.Filter{UserID: again.User.ID}); len(grants) > 0 || err != nil {
+		if grants, err := h.Store.Grants(t.Context(), grant.Filter{UserID: again.User.ID}); len(grants) > 0 ||
+			err != nil {
 			t.Errorf("who gets the address has the grants %v %v", grants, err)
 		}
 		if said := found(audit.Filter{User: again.User.ID}); strings.Count(said, "\n") != 1 {
@@ -308,9 +317,10 @@ func TestADeletedUserLeavesNothingPersonal(t *testing.T) {
 
 		h.Clock.step(25 * time.Hour)
 		h.clean()
-		if left := h.dump(); strings.Contains(strings.Join(slices.DeleteFunc(strings.Split(left, "\n"), func(row string) bool {
-			return strings.HasPrefix(row, "audit_")
-		}), "\n"), id) {
+		if left := h.dump(); strings.Contains(strings.Join(slices.DeleteFunc(strings.Split(left, "\n"),
+			func(row string) bool {
+				return strings.HasPrefix(row, "audit_")
+			}), "\n"), id) {
 			t.Errorf("a day later her id is still somewhere else than in the audit:\n%s", left)
 		}
 		h.whole("a day later")
@@ -318,7 +328,8 @@ func TestADeletedUserLeavesNothingPersonal(t *testing.T) {
 	})
 }
 
-// While a person is deleted their agents renew, and they go on allowing: nothing of that outlives them.
+// While a person is deleted their agents renew, and they go on allowing: nothing of that outlives
+// them.
 func TestNothingIsAllowedWhileAUserIsDeleted(t *testing.T) {
 	withRedis(t, func(t *testing.T, h *house) {
 		id, _ := h.dora()
@@ -390,7 +401,8 @@ func TestNothingIsAllowedWhileAUserIsDeleted(t *testing.T) {
 	})
 }
 
-// A deletion that is cut short after its transaction is completed: by the settler, or by asking once more.
+// A deletion that is cut short after its transaction is completed: by the settler, or by asking
+// once more.
 func TestADeletionThatIsCutShortIsCompleted(t *testing.T) {
 	h := openHouse(t)
 	id, dora := h.dora()
@@ -404,10 +416,12 @@ func TestADeletionThatIsCutShortIsCompleted(t *testing.T) {
 	status, answer := a.token(refreshment(refresh))
 	wantError(t, "renewing", status, answer, 400, "invalid_grant")
 	must(t, h.operate("user.delete", admin.DeletionSpec{User: id}, nil))
-	if alive, err := h.Store.Grants(context.Background(), grant.Filter{UserID: id, Alive: true}); len(alive) > 0 || err != nil {
+	if alive, err := h.Store.Grants(context.Background(), grant.Filter{UserID: id, Alive: true}); len(alive) > 0 ||
+		err != nil {
 		t.Errorf("alive is %v %v", alive, err)
 	}
-	if err := h.operate("user.delete", admin.DeletionSpec{User: id}, nil); err == nil || !strings.Contains(err.Error(), "there is no user") {
+	if err := h.operate("user.delete", admin.DeletionSpec{User: id}, nil); err == nil ||
+		!strings.Contains(err.Error(), "there is no user") {
 		t.Errorf("once more: got %v", err)
 	}
 }
@@ -415,11 +429,13 @@ func TestADeletionThatIsCutShortIsCompleted(t *testing.T) {
 // Without --force nobody is deleted whom a tenant or the installation needs.
 func TestTheLastAdminIsDeletedByForceAlone(t *testing.T) {
 	h := openHouse(t)
-	must(t, h.operate("role.put", admin.RoleSpec{Tenant: "acme", Role: "boss", Scopes: []string{"customers:read"}, Admin: true}, nil))
+	must(t, h.operate("role.put", admin.RoleSpec{Tenant: "acme", Role: "boss", Scopes: []string{"customers:read"},
+		Admin: true}, nil))
 	var made admin.UserMade
 	must(t, h.operate("user.create", admin.UserSpec{Email: doraEmail, Tenant: "acme", Role: "boss"}, &made))
 	before := h.dump()
-	if err := h.operate("user.delete", admin.DeletionSpec{User: doraEmail}, nil); err == nil || !strings.Contains(err.Error(), "acme") {
+	if err := h.operate("user.delete", admin.DeletionSpec{User: doraEmail}, nil); err == nil ||
+		!strings.Contains(err.Error(), "acme") {
 		t.Errorf("got %v, want a refusal that names the tenant", err)
 	}
 	if u, err := h.Store.User(t.Context(), made.User.ID); err != nil || u.Email != doraEmail || u.Disabled {
@@ -432,13 +448,15 @@ func TestTheLastAdminIsDeletedByForceAlone(t *testing.T) {
 	}
 }
 
-// Records of before people had keys cannot change: who deletes the person is told how many there are.
+// Records of before people had keys cannot change: who deletes the person is told how many there
+// are.
 func TestRecordsOfBeforePeopleHadKeysAreCounted(t *testing.T) {
 	withRedis(t, func(t *testing.T, h *house) {
 		for _, e := range []audit.Event{
 			{Actor: "operator", Action: "user.create", Target: "usr_ann", Detail: "ann@acme.example"},
 			{Actor: "user:usr_ann", Action: "user.sign_in", Target: "usr_ann", Detail: "from 203.0.113.5"},
-			{Actor: "address:203.0.113.5", Action: "user.sign_in", Target: "usr_ann", Detail: "another password", Outcome: audit.Refused},
+			{Actor: "address:203.0.113.5", Action: "user.sign_in", Target: "usr_ann", Detail: "another password",
+				Outcome: audit.Refused},
 			{Actor: "operator", Action: "member.put", Target: "usr_ann", Tenant: "acme", Detail: "reader"},
 			{Actor: "operator", Action: "user.create", Target: "usr_bob", Detail: "bob@globex.example"},
 		} {

@@ -16,7 +16,8 @@ const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
 
 // device makes a client without a browser.
 func (h *house) device() app {
-	return h.register(map[string]any{"client_name": "Headless", "grant_types": []string{deviceGrant}, "redirect_uris": []string{}})
+	return h.register(map[string]any{"client_name": "Headless", "grant_types": []string{deviceGrant},
+		"redirect_uris": []string{}})
 }
 
 // begin asks for a pair of codes.
@@ -49,7 +50,9 @@ func TestADeviceComesIn(t *testing.T) {
 	h := openHouse(t)
 	a := h.device()
 	deviceCode, userCode, answer := a.begin("customers:read", "customers:write")
-	if answer["verification_uri"] != h.URL+"/device" || answer["verification_uri_complete"] != h.URL+"/device?user_code="+userCode || answer["interval"] != 5.0 || answer["expires_in"] != 600.0 {
+	if answer["verification_uri"] != h.URL+"/device" ||
+		answer["verification_uri_complete"] != h.URL+"/device?user_code="+userCode || answer["interval"] != 5.0 ||
+		answer["expires_in"] != 600.0 {
 		t.Errorf("began with %v", answer)
 	}
 	status, answer := a.token(polling(deviceCode))
@@ -60,7 +63,8 @@ func TestADeviceComesIn(t *testing.T) {
 	ann := h.person("ann@acme.example")
 	at := ann.atDevice("/device")
 	at.want(t, "the page that asks for a code", 200, "/device")
-	at = ann.atDevice("/device?user_code=" + strings.ToLower(strings.ReplaceAll(userCode, "-", "%20"))) // as people type
+	// as people type
+	at = ann.atDevice("/device?user_code=" + strings.ToLower(strings.ReplaceAll(userCode, "-", "%20")))
 	for _, want := range []string{"Headless", userCode, "Read customers", "Change customers", "in front of you"} {
 		if !strings.Contains(at.body, want) {
 			t.Errorf("the page does not say %q", want)
@@ -69,7 +73,8 @@ func TestADeviceComesIn(t *testing.T) {
 	if strings.Contains(at.body, "answer goes to") {
 		t.Error("the page says where an answer goes that goes nowhere")
 	}
-	ann.submit(at, url.Values{"decision": {"approve"}, "scope": {"customers:read"}}).want(t, "letting it in", 200, "/device/done")
+	ann.submit(at, url.Values{"decision": {"approve"}, "scope": {"customers:read"}}).want(t, "letting it in", 200,
+		"/device/done")
 	ann.submit(at, url.Values{"decision": {"approve"}}).want(t, "the same again", 400, "/device")
 
 	status, answer = a.token(polling(deviceCode))
@@ -104,8 +109,10 @@ func TestADeviceThatIsNotLetIn(t *testing.T) {
 	deviceCode, userCode, _ := a.begin("customers:read")
 	at := ann.atDevice("/device?user_code=" + userCode)
 	ann.submit(at, url.Values{"decision": {"approve"}, "csrf": {"x"}}).want(t, "a form from elsewhere", 403, "/device")
-	ann.submit(at, url.Values{"decision": {"approve"}, "scope": {"tickets:write"}}).want(t, "what was not offered", 400, "/device")
-	ann.submit(at, url.Values{"decision": {"approve"}, "tenant": {"globex"}}).want(t, "another's tenant", 400, "/device")
+	ann.submit(at, url.Values{"decision": {"approve"}, "scope": {"tickets:write"}}).want(t, "what was not offered", 400,
+		"/device")
+	ann.submit(at, url.Values{"decision": {"approve"}, "tenant": {"globex"}}).want(t, "another's tenant", 400,
+		"/device")
 	status, answer := a.token(polling(deviceCode))
 	wantError(t, "after tries that did not do", status, answer, 400, "authorization_pending")
 	ann.submit(at, url.Values{"decision": {"deny"}}).want(t, "saying no", 200, "/device/done")
@@ -127,7 +134,8 @@ func TestADeviceThatIsNotLetIn(t *testing.T) {
 	code := b.code(ann, "customers:read")
 	status, answer = b.token(polling(code))
 	wantError(t, "an authorization code as a device's", status, answer, 400, "invalid_grant")
-	form := url.Values{"grant_type": {"authorization_code"}, "code": {deviceCode}, "redirect_uri": {"urn:gatehouse:device"}, "code_verifier": {deviceCode}}
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {deviceCode},
+		"redirect_uri": {"urn:gatehouse:device"}, "code_verifier": {deviceCode}}
 	if status, answer = a.token(form); status == 200 {
 		t.Errorf("a device's code as an authorization code: got %d %v", status, answer)
 	}

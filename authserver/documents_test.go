@@ -33,7 +33,8 @@ const documentURL = "https://example.com/oauth/client.json"
 func newPublisher(t *testing.T) *publisher {
 	t.Helper()
 	p := &publisher{status: 200, document: map[string]any{
-		"client_id": documentURL, "client_name": "Documented Agent", "redirect_uris": []string{callback}, "token_endpoint_auth_method": "none",
+		"client_id": documentURL, "client_name": "Documented Agent", "redirect_uris": []string{callback},
+		"token_endpoint_auth_method": "none",
 	}}
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		p.mu.Lock()
@@ -74,7 +75,8 @@ func (p *publisher) fetched() int {
 	return p.hits
 }
 
-// AS-06, AS-34, AS-41, AS-42, AS-44, CM-10, CM-12, CM-14, CM-19, CM-20: a client that nobody registered, known by its document.
+// AS-06, AS-34, AS-41, AS-42, AS-44, CM-10, CM-12, CM-14, CM-19, CM-20: a client that nobody
+// registered, known by its document.
 func TestAClientWithADocument(t *testing.T) {
 	p := newPublisher(t)
 	h := openHouse(t)
@@ -88,11 +90,13 @@ func TestAClientWithADocument(t *testing.T) {
 	ann := h.person("ann@acme.example")
 
 	at := ann.open("/oauth2/authorize?" + a.authorization("customers:read").Encode())
-	if p.fetched() != 0 || at.url.Path != "/signin" || !strings.Contains(at.body, documentURL) { // SEP-991: not before somebody has signed in
+	if p.fetched() != 0 || at.url.Path != "/signin" || !strings.Contains(at.body, documentURL) {
+		// SEP-991: not before somebody has signed in
 		t.Fatalf("before signing in: %d fetches, at %s: %.300s", p.fetched(), at.url, at.body)
 	}
 	at = ann.consentPage(a.authorization("customers:read"))
-	for _, want := range []string{"Documented Agent", "describes itself at", "example.com", "app.example"} { // AS-42, AS-44
+	for _, want := range []string{"Documented Agent", "describes itself at", "example.com", "app.example"} {
+		// AS-42, AS-44
 		if !strings.Contains(at.body, want) {
 			t.Errorf("the consent page does not say %q", want)
 		}
@@ -117,30 +121,38 @@ func TestAClientWithADocument(t *testing.T) {
 	}
 	at = ann.open("/oauth2/authorize?" + a.authorization("customers:read").Encode())
 	if at.status != 400 || strings.Contains(at.body, "500") || strings.Contains(at.body, "93.184") { // CM-10, CM-20
-		t.Errorf("a new consent meanwhile: got %d %.400s, want a page that says nothing of the network", at.status, at.body)
+		t.Errorf("a new consent meanwhile: got %d %.400s, want a page that says nothing of the network", at.status,
+			at.body)
 	}
 	p.status = 200
 	p.publish("redirect_uris", []string{"https://app.example/other"}) // CM-14
 	at = ann.open("/oauth2/authorize?" + a.authorization("customers:read").Encode())
-	if at.status != 400 || at.away != nil || !strings.Contains(at.body, "the application sent "+callback) || !strings.Contains(at.body, "has https://app.example/other") {
-		t.Errorf("a redirect that the document no longer has: got %d %.300s, want both addresses named", at.status, at.body)
+	if at.status != 400 || at.away != nil || !strings.Contains(at.body, "the application sent "+callback) ||
+		!strings.Contains(at.body, "has https://app.example/other") {
+		t.Errorf("a redirect that the document no longer has: got %d %.300s, want both addresses named", at.status,
+			at.body)
 	}
 	secretive := a.authorization("customers:read")
 	secretive.Set("redirect_uri", "https://app.example/%3Cb%3E?token=ghs_secret#x")
-	if at = ann.open("/oauth2/authorize?" + secretive.Encode()); at.status != 400 || strings.Contains(at.body, "ghs_secret") || strings.Contains(at.body, "<b>") {
+	if at = ann.open("/oauth2/authorize?" + secretive.Encode()); at.status != 400 ||
+		strings.Contains(at.body, "ghs_secret") || strings.Contains(at.body, "<b>") {
 		t.Errorf("a redirect with a secret: got %d %.600s, want it without its query", at.status, at.body)
 	}
 	p.publish("redirect_uris", []string{callback})
 	h.Clock.step(2 * time.Minute)
 	wide := a.authorization("admin")
-	at = ann.open("/oauth2/authorize?" + wide.Encode()) // AS-17: nobody is sent on by themselves to an address that nobody vouches for
-	back := regexp.MustCompile(`<a href="([^"]+)" rel="noreferrer">Back to <strong class="host">app.example</strong>`).FindStringSubmatch(at.body)
+	// AS-17: nobody is sent on by themselves to an address that nobody vouches for
+	at = ann.open("/oauth2/authorize?" + wide.Encode())
+	back := regexp.MustCompile(`<a href="([^"]+)" rel="noreferrer">Back to <strong ` +
+		`class="host">app.example</strong>`).FindStringSubmatch(at.body)
 	if at.status != 400 || at.away != nil || !strings.Contains(at.body, "the resource offers") || back == nil {
-		t.Fatalf("what is wrong with a request that could only be checked now: got %d to %v, want a page with a way back: %s", at.status, at.away, at.body)
+		t.Fatalf("what is wrong with a request that could only be checked now: got %d to %v, want a page with a way "+
+			"back: %s", at.status, at.away, at.body)
 	}
 	to, err := url.Parse(html.UnescapeString(back[1]))
 	must(t, err)
-	if q := to.Query(); to.Host != "app.example" || q.Get("error") != "invalid_scope" || q.Get("iss") != h.URL || q.Get("state") != "state-123" {
+	if q := to.Query(); to.Host != "app.example" || q.Get("error") != "invalid_scope" || q.Get("iss") != h.URL ||
+		q.Get("state") != "state-123" {
 		t.Errorf("the way back is %s, want the application told", to)
 	}
 }
@@ -148,16 +160,20 @@ func TestAClientWithADocument(t *testing.T) {
 // CM-02, CM-09, CM-11, CM-16, AS-35, AS-36, AS-38, AS-39
 func TestDocumentsThatDoNotDo(t *testing.T) {
 	for _, id := range []string{
-		"https://example.com", "https://example.com/", "https://example.com/a/../b", "https://example.com/./a", "https://example.com/%2e%2e/a", "https://u:p@example.com/c", "https://example.com/c#f",
-		"https://exa%6dple.com/c", "https://example.com/" + strings.Repeat("a", 8000), "https:///c", "https://[::1%25lo]/c",
+		"https://example.com", "https://example.com/", "https://example.com/a/../b", "https://example.com/./a",
+		"https://example.com/%2e%2e/a", "https://u:p@example.com/c", "https://example.com/c#f",
+		"https://exa%6dple.com/c", "https://example.com/" + strings.Repeat("a", 8000), "https:///c",
+		"https://[::1%25lo]/c",
 	} {
 		p := newPublisher(t)
 		h := openHouse(t)
 		h.documents = p.fetcher
 		h.start()
-		at := h.person("ann@acme.example").open("/oauth2/authorize?" + app{h: h, ID: id}.authorization("customers:read").Encode())
+		at := h.person("ann@acme.example").open("/oauth2/authorize?" +
+			app{h: h, ID: id}.authorization("customers:read").Encode())
 		if at.status != 400 || at.url.Path != "/oauth2/authorize" || p.fetched() != 0 {
-			t.Errorf("client_id %.60s: got %d at %s after %d fetches, want 400 at once", id, at.status, at.url.Path, p.fetched())
+			t.Errorf("client_id %.60s: got %d at %s after %d fetches, want 400 at once", id, at.status, at.url.Path,
+				p.fetched())
 		}
 	}
 	p := newPublisher(t)
@@ -172,9 +188,12 @@ func TestDocumentsThatDoNotDo(t *testing.T) {
 		name  string
 		value any
 	}{
-		{"client_id", documentURL + "/"}, {"client_id", strings.ToUpper(documentURL)}, {"client_id", nil}, {"client_name", nil}, {"client_name", "\u202e"}, {"redirect_uris", nil},
-		{"redirect_uris", []string{"javascript:alert(1)"}}, {"redirect_uris", "https://app.example/cb"}, {"client_secret", "s"}, {"client_secret_expires_at", 0},
-		{"token_endpoint_auth_method", "client_secret_basic"}, {"token_endpoint_auth_method", "client_secret_post"}, {"grant_types", []string{"client_credentials"}},
+		{"client_id", documentURL + "/"}, {"client_id", strings.ToUpper(documentURL)}, {"client_id", nil},
+		{"client_name", nil}, {"client_name", "\u202e"}, {"redirect_uris", nil},
+		{"redirect_uris", []string{"javascript:alert(1)"}}, {"redirect_uris", "https://app.example/cb"},
+		{"client_secret", "s"}, {"client_secret_expires_at", 0},
+		{"token_endpoint_auth_method", "client_secret_basic"}, {"token_endpoint_auth_method", "client_secret_post"},
+		{"grant_types", []string{"client_credentials"}},
 	} {
 		kept := p.document[row.name]
 		p.publish(row.name, row.value)
@@ -204,16 +223,19 @@ func TestDocumentsCanBeRefused(t *testing.T) {
 	h := openHouse(t, func(c *authserverConfig) { c.RefuseDocuments = true })
 	h.documents = p.fetcher
 	h.start()
-	at := h.person("ann@acme.example").open("/oauth2/authorize?" + app{h: h, ID: documentURL}.authorization("customers:read").Encode())
+	at := h.person("ann@acme.example").open("/oauth2/authorize?" +
+		app{h: h, ID: documentURL}.authorization("customers:read").Encode())
 	if at.status != 400 || p.fetched() != 0 {
 		t.Errorf("got %d after %d fetches, want 400 and none", at.status, p.fetched())
 	}
-	if _, body := h.get("/.well-known/oauth-authorization-server", nil); !strings.Contains(string(body), `"client_id_metadata_document_supported":false`) {
+	if _, body := h.get("/.well-known/oauth-authorization-server", nil); !strings.Contains(string(body),
+		`"client_id_metadata_document_supported":false`) {
 		t.Errorf("the metadata offer them: %s", body)
 	}
 }
 
-// C8: a server without a way out says so, on the page and in the log of attempts, and does not blame the application.
+// C8: a server without a way out says so, on the page and in the log of attempts, and does not
+// blame the application.
 func TestDocumentThatThisServerCannotReach(t *testing.T) {
 	h := openHouse(t)
 	h.documents = &cimd.Fetcher{Resolve: func(context.Context, string) ([]netip.Addr, error) {

@@ -11,7 +11,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop/dpoptest"
 )
 
-// A token that is bound to a key cannot be exchanged for one that is not (RFC 9449 §1): whoever stole it has no use of it.
+// A token that is bound to a key cannot be exchanged for one that is not (RFC 9449 §1): whoever
+// stole it has no use of it.
 func TestABoundTokenStaysBound(t *testing.T) {
 	h := openHouse(t)
 	p := h.keeper().prover()
@@ -27,10 +28,12 @@ func TestABoundTokenStaysBound(t *testing.T) {
 	p.want(answer)
 }
 
-// A server that passes on a caller whose token is bound gets one that is bound to a key of its own, or none.
+// A server that passes on a caller whose token is bound gets one that is bound to a key of its own,
+// or none.
 func TestABoundCallerStaysBoundOnTheWay(t *testing.T) {
 	h := openHouse(t, withBilling)
-	c, secret, err := h.Server.Operator().CreateClient(t.Context(), admin.ClientSpec{Name: "server", Resource: resourceURI, Scopes: []string{"customers:read"}})
+	c, secret, err := h.Server.Operator().CreateClient(t.Context(),
+		admin.ClientSpec{Name: "server", Resource: resourceURI, Scopes: []string{"customers:read"}})
 	must(t, err)
 	crm := app{h, c.ID, secret}
 	access, _ := h.keeper().prover().bound(h.person("ann@acme.example"))
@@ -51,7 +54,8 @@ func TestAnAssertionOutlivesABadProof(t *testing.T) {
 	if status, answer, _ := p.send("/oauth2/token", asserting(idp.lets(p.app, nil)), spent); status != 200 {
 		t.Fatal(status, answer)
 	}
-	for what, proof := range map[string]string{"used before": spent, "for elsewhere": p.proof("/oauth2/par"), "nothing": "x"} {
+	for what, proof := range map[string]string{"used before": spent, "for elsewhere": p.proof("/oauth2/par"),
+		"nothing": "x"} {
 		status, answer, _ := p.send("/oauth2/token", asserting(raw), proof)
 		wantError(t, "a proof that is "+what, status, answer, 400, "invalid_dpop_proof")
 	}
@@ -75,14 +79,16 @@ func TestUserInfoWithAKey(t *testing.T) {
 	bound := answer["access_token"].(string)
 	_, plain := a.token(redemption(ann.approve(a.identification()).Get("code")))
 	ask := func(scheme, access string, proofs ...string) (int, string, http.Header) {
-		r := h.do("GET", "/oauth2/userinfo", "", "", http.Header{"Authorization": {scheme + " " + access}, dpop.Header: proofs})
+		r := h.do("GET", "/oauth2/userinfo", "", "", http.Header{"Authorization": {scheme + " " + access},
+			dpop.Header: proofs})
 		defer r.Body.Close()
 		body, err := io.ReadAll(r.Body)
 		must(t, err)
 		return r.StatusCode, string(body), r.Header
 	}
 	good := func(access string) string {
-		return p.key.Proof("GET", h.URL+"/oauth2/userinfo", dpoptest.Claim("nonce", p.nonce), dpoptest.Claim("ath", dpop.Hash(access)))
+		return p.key.Proof("GET", h.URL+"/oauth2/userinfo", dpoptest.Claim("nonce", p.nonce),
+			dpoptest.Claim("ath", dpop.Hash(access)))
 	}
 	used := good(bound)
 	if status, body, _ := ask("DPoP", bound, used); status != 200 || !strings.Contains(body, "ann@acme.example") {
@@ -92,9 +98,14 @@ func TestUserInfoWithAKey(t *testing.T) {
 		scheme, access string
 		proofs         []string
 	}{
-		"as Bearer": {"Bearer", bound, nil}, "as Bearer with its proof": {"Bearer", bound, []string{good(bound)}}, "without a proof": {"DPoP", bound, nil}, "a proof again": {"DPoP", bound, []string{used}},
-		"a proof for another token": {"DPoP", bound, []string{good("x")}}, "another key": {"DPoP", bound, []string{p.other().key.Proof("GET", h.URL+"/oauth2/userinfo", dpoptest.Claim("nonce", p.nonce), dpoptest.Claim("ath", dpop.Hash(bound)))}},
-		"an unbound token": {"DPoP", plain["access_token"].(string), []string{good(plain["access_token"].(string))}},
+		"as Bearer": {"Bearer", bound, nil}, "as Bearer with its proof": {"Bearer", bound, []string{good(bound)}},
+		"without a proof": {"DPoP", bound, nil}, "a proof again": {"DPoP", bound, []string{used}},
+		"a proof for another token": {"DPoP", bound, []string{good("x")}},
+		"another key": {"DPoP", bound,
+			[]string{p.other().key.Proof("GET", h.URL+"/oauth2/userinfo", dpoptest.Claim("nonce", p.nonce),
+				dpoptest.Claim("ath", dpop.Hash(bound)))}},
+		"an unbound token": {"DPoP", plain["access_token"].(string),
+			[]string{good(plain["access_token"].(string))}},
 	} {
 		status, body, header := ask(row.scheme, row.access, row.proofs...)
 		if status != 401 || !strings.HasPrefix(header.Get("WWW-Authenticate"), row.scheme+" error=") {

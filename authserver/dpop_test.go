@@ -42,7 +42,8 @@ func (a app) prover() *prover {
 // nonceRequired is the stricter setting.
 func nonceRequired(c *authserver.Config) { c.DPoPNonce = dpop.NonceRequired }
 
-// By default a nonce is offered, honoured and not demanded: a client that knows of none gets its token, within five minutes of its clock.
+// By default a nonce is offered, honoured and not demanded: a client that knows of none gets its
+// token, within five minutes of its clock.
 func TestAClientWithoutNoncesGetsItsToken(t *testing.T) {
 	h := openHouse(t)
 	m := h.machine("acme", "customers:read").prover()
@@ -51,11 +52,13 @@ func TestAClientWithoutNoncesGetsItsToken(t *testing.T) {
 		return m.key.Proof("POST", h.URL+"/oauth2/token", dpoptest.Claim("iat", h.Clock.Now().Add(off).Unix()))
 	}
 	h.Clock.step(10 * time.Minute) // what is made before the process began is refused
-	for off, want := range map[time.Duration]int{-5 * time.Minute: 200, 0: 200, 5 * time.Minute: 200, -5*time.Minute - time.Second: 400, 5*time.Minute + time.Second: 400} {
+	for off, want := range map[time.Duration]int{-5 * time.Minute: 200, 0: 200, 5 * time.Minute: 200,
+		-5*time.Minute - time.Second: 400, 5*time.Minute + time.Second: 400} {
 		proof := at(off)
 		status, answer, header := m.send("/oauth2/token", form, proof)
 		if status != want || header.Get(dpop.NonceHeader) == "" && want == 200 {
-			t.Errorf("iat %s off: got %d %v with nonce %q, want %d and a nonce offered", off, status, answer, header.Get(dpop.NonceHeader), want)
+			t.Errorf("iat %s off: got %d %v with nonce %q, want %d and a nonce offered", off, status, answer,
+				header.Get(dpop.NonceHeader), want)
 		}
 		for range 2 {
 			status, answer, _ := m.send("/oauth2/token", form, proof)
@@ -72,7 +75,8 @@ func TestAClientWithoutNoncesGetsItsToken(t *testing.T) {
 		h.Clock.step(time.Minute)
 	}
 	for what, setting := range map[string]string{"a typing error": "requird", "capitals": "Optional"} {
-		if err := (authserverConfig{Issuer: "https://auth.example", Database: "sqlite:x", DPoPNonce: setting}).Check(); err == nil || !strings.Contains(err.Error(), "dpop-nonce") {
+		if err := (authserverConfig{Issuer: "https://auth.example", Database: "sqlite:x",
+			DPoPNonce: setting}).Check(); err == nil || !strings.Contains(err.Error(), "dpop-nonce") {
 			t.Errorf("%s: got %v, want an error that names the setting", what, err)
 		}
 	}
@@ -145,7 +149,8 @@ func (p *prover) want(answer map[string]any) {
 	}
 }
 
-// RFC 9449 §5, §6.1: with a proof, tokens are bound to its key, whatever the grant; without, all is as ever.
+// RFC 9449 §5, §6.1: with a proof, tokens are bound to its key, whatever the grant; without, all is
+// as ever.
 func TestTokensAreBoundToAKey(t *testing.T) {
 	h := openHouse(t)
 	ann := h.person("ann@acme.example")
@@ -182,13 +187,16 @@ func TestTokensAreBoundToAKey(t *testing.T) {
 	m.want(answer)
 	// RFC 9449 §6.2
 	_, seen, _ := m.send("/oauth2/introspect", url.Values{"token": {answer["access_token"].(string)}})
-	if cnf, _ := seen["cnf"].(map[string]any); seen["active"] != true || seen["token_type"] != "DPoP" || cnf["jkt"] != m.key.JKT() {
+	if cnf, _ := seen["cnf"].(map[string]any); seen["active"] != true || seen["token_type"] != "DPoP" ||
+		cnf["jkt"] != m.key.JKT() {
 		t.Errorf("introspection: got %v, want it bound", seen)
 	}
 
 	status, answer = m.app.token(url.Values{"grant_type": {"client_credentials"}})
-	if _, body := claims(t, answer["access_token"].(string)); status != 200 || answer["token_type"] != "Bearer" || body["cnf"] != nil {
-		t.Errorf("without a proof: got %d %v with cnf %v, want a Bearer token", status, answer["token_type"], body["cnf"])
+	if _, body := claims(t, answer["access_token"].(string)); status != 200 || answer["token_type"] != "Bearer" ||
+		body["cnf"] != nil {
+		t.Errorf("without a proof: got %d %v with cnf %v, want a Bearer token", status, answer["token_type"],
+			body["cnf"])
 	}
 	_, seen, _ = m.send("/oauth2/introspect", url.Values{"token": {answer["access_token"].(string)}})
 	if seen["token_type"] != "Bearer" || seen["cnf"] != nil {
@@ -196,7 +204,8 @@ func TestTokensAreBoundToAKey(t *testing.T) {
 	}
 }
 
-// DP-02: a proof that does not hold is refused, and neither the refresh token nor the code is used up.
+// DP-02: a proof that does not hold is refused, and neither the refresh token nor the code is used
+// up.
 func TestDP02ProofsThatDoNotHold(t *testing.T) {
 	h := openHouse(t)
 	ann := h.person("ann@acme.example")
@@ -204,17 +213,22 @@ func TestDP02ProofsThatDoNotHold(t *testing.T) {
 	_, refresh := p.bound(ann)
 	code, now := p.code(ann, "customers:read"), h.Clock.Now().Unix()
 	for what, o := range map[string]dpoptest.Option{
-		"wrong htm": dpoptest.Claim("htm", "GET"), "wrong htu": dpoptest.Claim("htu", h.URL+"/oauth2/par"), "another server's htu": dpoptest.Claim("htu", "https://evil.example/oauth2/token"),
-		"old": dpoptest.Claim("iat", now-3600), "of the future": dpoptest.Claim("iat", now+3600), "no jti": dpoptest.Claim("jti", nil), "alg none": dpoptest.Header("alg", "none"),
-		"alg HS256": dpoptest.Header("alg", "HS256"), "a private key in jwk": dpoptest.Header("jwk", p.key.PrivateJWK()), "typ missing": dpoptest.Header("typ", nil),
-		"an access token's typ": dpoptest.Header("typ", "at+jwt"), "another's jwk": dpoptest.Header("jwk", p.other().key.JWK()),
+		"wrong htm": dpoptest.Claim("htm", "GET"), "wrong htu": dpoptest.Claim("htu", h.URL+"/oauth2/par"),
+		"another server's htu": dpoptest.Claim("htu", "https://evil.example/oauth2/token"),
+		"old":                  dpoptest.Claim("iat", now-3600), "of the future": dpoptest.Claim("iat", now+3600),
+		"no jti": dpoptest.Claim("jti", nil), "alg none": dpoptest.Header("alg", "none"),
+		"alg HS256":            dpoptest.Header("alg", "HS256"),
+		"a private key in jwk": dpoptest.Header("jwk", p.key.PrivateJWK()), "typ missing": dpoptest.Header("typ", nil),
+		"an access token's typ": dpoptest.Header("typ", "at+jwt"),
+		"another's jwk":         dpoptest.Header("jwk", p.other().key.JWK()),
 	} {
 		for grant, form := range map[string]url.Values{"refresh": refreshment(refresh), "code": redemption(code)} {
 			status, answer, _ := p.send("/oauth2/token", form, p.proof("/oauth2/token", o))
 			wantError(t, what+", "+grant, status, answer, 400, "invalid_dpop_proof")
 		}
 	}
-	status, answer, _ := p.send("/oauth2/token", refreshment(refresh), p.proof("/oauth2/token"), p.proof("/oauth2/token"))
+	status, answer, _ := p.send("/oauth2/token", refreshment(refresh), p.proof("/oauth2/token"),
+		p.proof("/oauth2/token"))
 	wantError(t, "two DPoP headers", status, answer, 400, "invalid_dpop_proof")
 	status, answer, _ = p.send("/oauth2/token", refreshment(refresh), "")
 	wantError(t, "an empty one", status, answer, 400, "invalid_dpop_proof")
@@ -243,7 +257,8 @@ func TestDP02OneWinner(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			switch status, answer, _ := m.send("/oauth2/token", url.Values{"grant_type": {"client_credentials"}}, once); {
+			switch status, answer, _ := m.send("/oauth2/token", url.Values{"grant_type": {"client_credentials"}},
+				once); {
 			case status == 200:
 				wins.Add(1)
 			case answer["error"] != "invalid_dpop_proof":
@@ -257,7 +272,8 @@ func TestDP02OneWinner(t *testing.T) {
 	}
 }
 
-// DP-03, RFC 9449 §5: a public client's refresh token is its key's. Without the key nothing is to be had of it, and nothing to be done to it.
+// DP-03, RFC 9449 §5: a public client's refresh token is its key's. Without the key nothing is to
+// be had of it, and nothing to be done to it.
 func TestDP03RefreshTokensOfPublicClients(t *testing.T) {
 	h := openHouse(t)
 	p := h.register(map[string]any{}).prover()
@@ -298,7 +314,8 @@ func TestDP03RefreshTokensOfPublicClients(t *testing.T) {
 	wantError(t, "after reuse", status, answer, 400, "invalid_grant")
 }
 
-// RFC 9449 §5: a chain that began without a key is bound from its first proof on, and a lost answer is no way round that.
+// RFC 9449 §5: a chain that began without a key is bound from its first proof on, and a lost answer
+// is no way round that.
 func TestAChainThatIsBoundLater(t *testing.T) {
 	h := openHouse(t)
 	p := h.register(map[string]any{}).prover()
@@ -353,7 +370,8 @@ func TestRefreshTokensOfConfidentialClientsAreNotBound(t *testing.T) {
 	}
 }
 
-// A client whose document first says that it has nothing to prove itself with, and then that it has: what was bound meanwhile stays so.
+// A client whose document first says that it has nothing to prove itself with, and then that it
+// has: what was bound meanwhile stays so.
 func TestABoundChainOfAClientThatChanges(t *testing.T) {
 	publisher := newPublisher(t)
 	h := openHouse(t)
@@ -374,10 +392,14 @@ func TestABoundChainOfAClientThatChanges(t *testing.T) {
 	renew := func(of *prover) (int, map[string]any) {
 		now, form := h.Clock.Now().Unix(), refreshment(refresh)
 		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-		form.Set("client_assertion", h.assert(key, "k1", map[string]any{"iss": a.ID, "sub": a.ID, "aud": h.URL, "exp": now + 60, "jti": rand.Text()}, nil))
+		form.Set("client_assertion",
+			h.assert(key, "k1", map[string]any{"iss": a.ID, "sub": a.ID, "aud": h.URL, "exp": now + 60,
+				"jti": rand.Text()}, nil))
 		_, _, header := of.send("/oauth2/token", form, of.key.Proof("POST", h.URL+"/oauth2/token"))
 		of.nonce = header.Get(dpop.NonceHeader)
-		form.Set("client_assertion", h.assert(key, "k1", map[string]any{"iss": a.ID, "sub": a.ID, "aud": h.URL, "exp": now + 60, "jti": rand.Text()}, nil))
+		form.Set("client_assertion",
+			h.assert(key, "k1", map[string]any{"iss": a.ID, "sub": a.ID, "aud": h.URL, "exp": now + 60,
+				"jti": rand.Text()}, nil))
 		return of.token(form)
 	}
 	for range 2 {
@@ -390,7 +412,8 @@ func TestABoundChainOfAClientThatChanges(t *testing.T) {
 	}
 }
 
-// RFC 9449 §8, §8.2: nonces that are missing, foreign and stale; the one of the step before, with a newer one in the answer.
+// RFC 9449 §8, §8.2: nonces that are missing, foreign and stale; the one of the step before, with a
+// newer one in the answer.
 func TestNonces(t *testing.T) {
 	h := openHouse(t, nonceRequired)
 	h.Clock.step(dpop.Step - time.Duration(h.Clock.Now().Unix())*time.Second%dpop.Step) // to a step's beginning
@@ -399,7 +422,8 @@ func TestNonces(t *testing.T) {
 	first := m.nonce
 	foreign := (&dpop.Checker{Nonces: &dpop.Nonces{Key: []byte("foreign")}, Now: h.Clock.Now}).Nonce()
 	for what, nonce := range map[string]any{"none": nil, "empty": "", "foreign": foreign, "rubbish": "x"} {
-		status, answer, header := m.send("/oauth2/token", form, m.proof("/oauth2/token", dpoptest.Claim("nonce", nonce)))
+		status, answer,
+			header := m.send("/oauth2/token", form, m.proof("/oauth2/token", dpoptest.Claim("nonce", nonce)))
 		wantError(t, what, status, answer, 400, "use_dpop_nonce")
 		if header.Get(dpop.NonceHeader) != first || header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: headers %v, want the newest nonce, kept by nobody", what, header)
@@ -417,8 +441,10 @@ func TestNonces(t *testing.T) {
 	if status != 200 || newer == "" || newer == first {
 		t.Errorf("of the step before: got %d and %q, want 200 and a newer one", status, newer)
 	}
-	if status, answer, header := m.send("/oauth2/token", refreshment("x"), m.proof("/oauth2/token")); status != 400 || header.Get(dpop.NonceHeader) != newer {
-		t.Errorf("beside another error: got %d %v with %q, want the newer one too", status, answer, header.Get(dpop.NonceHeader))
+	if status, answer, header := m.send("/oauth2/token", refreshment("x"), m.proof("/oauth2/token")); status != 400 ||
+		header.Get(dpop.NonceHeader) != newer {
+		t.Errorf("beside another error: got %d %v with %q, want the newer one too", status, answer,
+			header.Get(dpop.NonceHeader))
 	}
 	h.Clock.step(dpop.Step)
 	if status, newest := ask(); status != 400 || newest == newer {
@@ -430,7 +456,8 @@ func TestNonces(t *testing.T) {
 	}
 }
 
-// DP-02: a replica takes the other's nonces and not its proofs; a process that forgets its proofs does not take them again.
+// DP-02: a replica takes the other's nonces and not its proofs; a process that forgets its proofs
+// does not take them again.
 func TestAProofDoesNotOutliveItsMemory(t *testing.T) {
 	redis, prefix := testenv.Redis(t)
 	for name, c := range map[string]struct {
@@ -438,7 +465,8 @@ func TestAProofDoesNotOutliveItsMemory(t *testing.T) {
 		code   string // of the answer to the same proof after a restart
 	}{
 		"memory": {func(*authserver.Config) {}, "use_dpop_nonce"},
-		"Redis":  {func(c *authserver.Config) { c.Redis, c.RedisPrefix = config.Secret(redis), prefix }, "invalid_dpop_proof"},
+		"Redis": {func(c *authserver.Config) { c.Redis, c.RedisPrefix = config.Secret(redis), prefix },
+			"invalid_dpop_proof"},
 	} {
 		h := openHouse(t, c.change)
 		m := h.machine("acme", "customers:read").prover()
@@ -473,9 +501,11 @@ func TestCodesAreBoundToAKey(t *testing.T) {
 	if status, answer = p.token(refreshment(answer["refresh_token"].(string))); status != 200 {
 		t.Errorf("a stranger ended the grant with a code that is not his key's: got %d %v", status, answer)
 	}
-	for what, jkt := range map[string]string{"a blank": " ", "too short": p.key.JKT()[1:], "padded": p.key.JKT() + "=", "not base64url": strings.Repeat("+", 43)} {
+	for what, jkt := range map[string]string{"a blank": " ", "too short": p.key.JKT()[1:], "padded": p.key.JKT() + "=",
+		"not base64url": strings.Repeat("+", 43)} {
 		request.Set("dpop_jkt", jkt)
-		if got := ann.open("/oauth2/authorize?" + request.Encode()).away; got == nil || got.Query().Get("error") != "invalid_request" {
+		if got := ann.open("/oauth2/authorize?" + request.Encode()).away; got == nil ||
+			got.Query().Get("error") != "invalid_request" {
 			t.Errorf("%s: went to %v, want invalid_request", what, got)
 		}
 	}
@@ -487,7 +517,8 @@ func TestPushedRequestsWithAProof(t *testing.T) {
 	ann := h.person("ann@acme.example")
 	p := h.register(map[string]any{}).prover()
 	const path = "/oauth2/par"
-	status, answer, header := p.send(path, p.authorization("customers:read"), p.proof(path, dpoptest.Claim("nonce", nil)))
+	status, answer, header := p.send(path, p.authorization("customers:read"),
+		p.proof(path, dpoptest.Claim("nonce", nil)))
 	wantError(t, "no nonce", status, answer, 400, "use_dpop_nonce")
 	if header.Get(dpop.NonceHeader) != p.nonce {
 		t.Errorf("got the nonce %q, want that of the token endpoint, %q", header.Get(dpop.NonceHeader), p.nonce)
@@ -500,9 +531,13 @@ func TestPushedRequestsWithAProof(t *testing.T) {
 	wantError(t, "another key in dpop_jkt", status, answer, 400, "invalid_request")
 
 	for what, bind := range map[string]func(url.Values) []string{
-		"a proof":    func(url.Values) []string { return []string{p.proof(path)} },
-		"dpop_jkt":   func(form url.Values) []string { form.Set("dpop_jkt", p.key.JKT()); return nil },
-		"both alike": func(form url.Values) []string { form.Set("dpop_jkt", p.key.JKT()); return []string{p.proof(path)} },
+		"a proof":  func(url.Values) []string { return []string{p.proof(path)} },
+		"dpop_jkt": func(form url.Values) []string { form.Set("dpop_jkt", p.key.JKT()); return nil },
+		"both alike": func(form url.Values) []string {
+			form.Set("dpop_jkt",
+				p.key.JKT())
+			return []string{p.proof(path)}
+		},
 	} {
 		form := p.authorization("customers:read")
 		proofs := bind(form)
@@ -514,7 +549,8 @@ func TestPushedRequestsWithAProof(t *testing.T) {
 			status, replayed, _ := p.send(path, form, proofs...)
 			wantError(t, what+", replayed", status, replayed, 400, "invalid_dpop_proof")
 		}
-		code := redemption(ann.approve(url.Values{"client_id": {p.ID}, "request_uri": {answer["request_uri"].(string)}}).Get("code"))
+		code := redemption(
+			ann.approve(url.Values{"client_id": {p.ID}, "request_uri": {answer["request_uri"].(string)}}).Get("code"))
 		status, answer = p.app.token(code)
 		wantError(t, what+", no key", status, answer, 400, "invalid_grant")
 		if status, answer = p.token(code); status != 200 {
@@ -523,7 +559,8 @@ func TestPushedRequestsWithAProof(t *testing.T) {
 	}
 }
 
-// RFC 9449 §5.2: a client that says that it always proves a key is held to it, however it became known.
+// RFC 9449 §5.2: a client that says that it always proves a key is held to it, however it became
+// known.
 func TestClientsThatAlwaysProve(t *testing.T) {
 	publisher := newPublisher(t)
 	h := openHouse(t)
@@ -549,12 +586,15 @@ func TestClientsThatAlwaysProve(t *testing.T) {
 	}
 
 	// RFC 7592 §2.2: it may think better of it.
-	header := http.Header{"Authorization": {"Bearer " + made["registration_access_token"].(string)}, "Content-Type": {"application/json"}}
-	r := h.do(http.MethodPut, "/oauth2/register/"+made["client_id"].(string), "", `{"client_id":"`+made["client_id"].(string)+`","redirect_uris":["`+callback+`"]}`, header)
+	header := http.Header{"Authorization": {"Bearer " + made["registration_access_token"].(string)},
+		"Content-Type": {"application/json"}}
+	r := h.do(http.MethodPut, "/oauth2/register/"+made["client_id"].(string), "",
+		`{"client_id":"`+made["client_id"].(string)+`","redirect_uris":["`+callback+`"]}`, header)
 	r.Body.Close()
 	h.start() // what was just read is remembered for a second
 	a := app{h: h, ID: made["client_id"].(string)}
-	if status, answer := a.token(redemption(a.code(ann, "customers:read"))); r.StatusCode != 200 || status != 200 || answer["token_type"] != "Bearer" {
+	if status, answer := a.token(redemption(a.code(ann, "customers:read"))); r.StatusCode != 200 || status != 200 ||
+		answer["token_type"] != "Bearer" {
 		t.Errorf("afterwards: got %d, then %d %v", r.StatusCode, status, answer)
 	}
 }
@@ -563,14 +603,17 @@ func TestClientsThatAlwaysProve(t *testing.T) {
 func TestDPoPIsToBeFound(t *testing.T) {
 	h := openHouse(t)
 	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"} {
-		if _, body := h.get(path, nil); !strings.Contains(string(body), `"dpop_signing_alg_values_supported":["ES256","RS256","PS256","EdDSA"]`) {
+		if _, body := h.get(path, nil); !strings.Contains(string(body),
+			`"dpop_signing_alg_values_supported":["ES256","RS256","PS256","EdDSA"]`) {
 			t.Errorf("%s does not say which proofs are taken: %s", path, body)
 		}
 	}
 	for _, path := range []string{"/oauth2/token", "/oauth2/par"} {
-		r := h.do(http.MethodOptions, path, "", "", http.Header{"Origin": {"https://app.example"}, "Access-Control-Request-Method": {"POST"}})
+		r := h.do(http.MethodOptions, path, "", "",
+			http.Header{"Origin": {"https://app.example"}, "Access-Control-Request-Method": {"POST"}})
 		r.Body.Close()
-		if !strings.Contains(r.Header.Get("Access-Control-Allow-Headers"), "DPoP") || !strings.Contains(r.Header.Get("Access-Control-Expose-Headers"), "DPoP-Nonce") {
+		if !strings.Contains(r.Header.Get("Access-Control-Allow-Headers"), "DPoP") ||
+			!strings.Contains(r.Header.Get("Access-Control-Expose-Headers"), "DPoP-Nonce") {
 			t.Errorf("%s: a page could not prove a key: %v", path, r.Header)
 		}
 	}

@@ -21,7 +21,8 @@ import (
 // protected is the client of a protected server that passes nobody on.
 func (h *house) protected(resource string) app {
 	h.t.Helper()
-	c, secret, err := h.Server.Operator().CreateClient(h.t.Context(), admin.ClientSpec{Name: "server", Resource: resource})
+	c, secret, err := h.Server.Operator().CreateClient(h.t.Context(),
+		admin.ClientSpec{Name: "server", Resource: resource})
 	must(h.t, err)
 	return app{h, c.ID, secret}
 }
@@ -45,7 +46,8 @@ func members(answer map[string]any) []string {
 	return names
 }
 
-// RFC 7662 §4, RV-08, RV-09: a protected server is told of the access tokens that are for it, whosever they are, and of nothing else.
+// RFC 7662 §4, RV-08, RV-09: a protected server is told of the access tokens that are for it,
+// whosever they are, and of nothing else.
 func TestAProtectedServerIntrospects(t *testing.T) {
 	h := openHouse(t, withBilling)
 	server, other := h.protected(resourceURI), h.protected(billingURI)
@@ -54,7 +56,8 @@ func TestAProtectedServerIntrospects(t *testing.T) {
 	_, body := claims(t, access)
 	status, answer := server.asks("/oauth2/introspect", "token", access)
 	want := map[string]any{"active": true, "token_type": "Bearer"}
-	for _, name := range []string{"scope", "scopes", "client_id", "tenant_id", "grant_id", "sub", "aud", "exp", "iat", "iss", "jti"} {
+	for _, name := range []string{"scope", "scopes", "client_id", "tenant_id", "grant_id", "sub", "aud", "exp", "iat",
+		"iss", "jti"} {
 		want[name] = body[name]
 	}
 	if status != 200 || !reflect.DeepEqual(answer, want) {
@@ -62,7 +65,8 @@ func TestAProtectedServerIntrospects(t *testing.T) {
 	}
 	inactive := func(what string, who app, raw string) {
 		t.Helper()
-		if status, answer := who.asks("/oauth2/introspect", "token", raw); status != 200 || len(answer) != 1 || answer["active"] != false {
+		if status, answer := who.asks("/oauth2/introspect", "token", raw); status != 200 || len(answer) != 1 ||
+			answer["active"] != false {
 			t.Errorf("%s: got %d %v, want only active=false", what, status, answer)
 		}
 	}
@@ -86,11 +90,13 @@ func TestAProtectedServerIntrospects(t *testing.T) {
 	keeper := h.keeper()
 	mine, _ := keeper.tokens(h.person("ann@acme.example"), "customers:read")
 	_, acting := keeper.token(exchanging(mine, "actor_token", mine, "actor_token_type", accessType))
-	if _, answer := server.asks("/oauth2/introspect", "token", acting["access_token"].(string)); !reflect.DeepEqual(answer["act"], map[string]any{"sub": "usr_ann", "client_id": keeper.ID}) {
+	if _, answer := server.asks("/oauth2/introspect", "token", acting["access_token"].(string)); !reflect.DeepEqual(
+		answer["act"], map[string]any{"sub": "usr_ann", "client_id": keeper.ID}) {
 		t.Errorf("a token that is passed on: got %v, want who acts", answer)
 	}
 
-	if status, answer := a.h.post("/oauth2/revoke", "application/x-www-form-urlencoded", url.Values{"client_id": {a.ID}, "token": {refresh}}.Encode(), nil); status != 200 {
+	if status, answer := a.h.post("/oauth2/revoke", "application/x-www-form-urlencoded",
+		url.Values{"client_id": {a.ID}, "token": {refresh}}.Encode(), nil); status != 200 {
 		t.Fatal(status, answer)
 	}
 	inactive("a token of an ended grant", server, access)
@@ -121,22 +127,29 @@ func TestEndedGrantsAreTold(t *testing.T) {
 	access, refresh := a.tokens(h.person("ann@acme.example"), "customers:read")
 	_, body := claims(t, access)
 	status, first := server.asks(revocation.Path)
-	if status != 200 || !reflect.DeepEqual(members(first), []string{"complete_for", "cursor", "ended", "mark", "more", "now", "whole"}) ||
-		len(first["ended"].([]any)) != 0 || first["whole"] != true || first["complete_for"] != 30.0 || first["now"] != float64(h.Clock.Now().Unix()) {
+	if status != 200 ||
+		!reflect.DeepEqual(members(first), []string{"complete_for", "cursor", "ended", "mark", "more", "now",
+			"whole"}) ||
+		len(first["ended"].([]any)) != 0 || first["whole"] != true || first["complete_for"] != 30.0 ||
+		first["now"] != float64(h.Clock.Now().Unix()) {
 		t.Fatalf("got %d %v, want an empty list that is complete for half a minute", status, first)
 	}
-	if status, answer := h.post("/oauth2/revoke", "application/x-www-form-urlencoded", url.Values{"client_id": {a.ID}, "token": {refresh}}.Encode(), nil); status != 200 {
+	if status, answer := h.post("/oauth2/revoke", "application/x-www-form-urlencoded",
+		url.Values{"client_id": {a.ID}, "token": {refresh}}.Encode(), nil); status != 200 {
 		t.Fatal(status, answer)
 	}
 	status, next := server.asks(revocation.Path, "after", first["cursor"].(string))
 	until := float64(h.Clock.Now().Add(time.Hour + 90*time.Second).Unix())
-	if want := []any{map[string]any{"grant_id": body["grant_id"], "until": until}}; status != 200 || next["whole"] != false || !reflect.DeepEqual(next["ended"], want) {
+	if want := []any{map[string]any{"grant_id": body["grant_id"], "until": until}}; status != 200 ||
+		next["whole"] != false || !reflect.DeepEqual(next["ended"], want) {
 		t.Errorf("after the end: got %d %v, want %v", status, next, want)
 	}
-	if _, again := server.asks(revocation.Path, "after", next["cursor"].(string)); len(again["ended"].([]any)) != 0 || again["cursor"] != next["cursor"] {
+	if _, again := server.asks(revocation.Path, "after", next["cursor"].(string)); len(again["ended"].([]any)) != 0 ||
+		again["cursor"] != next["cursor"] {
 		t.Errorf("when nothing is new: got %v", again)
 	}
-	if _, whole := server.asks(revocation.Path, "after", "of another list"); whole["whole"] != true || len(whole["ended"].([]any)) != 1 {
+	if _, whole := server.asks(revocation.Path, "after", "of another list"); whole["whole"] != true ||
+		len(whole["ended"].([]any)) != 1 {
 		t.Errorf("an unknown cursor: got %v, want the whole list", whole)
 	}
 	r := h.do("POST", revocation.Path, "application/x-www-form-urlencoded", "", basicAuth(server.ID, server.Secret))
@@ -152,18 +165,22 @@ func TestEndedGrantsAreTold(t *testing.T) {
 		status     int
 		code       string
 	}{
-		"nobody":            {revocation.Path, "", nil, 401, "invalid_client"},
-		"a public client":   {revocation.Path, "client_id=" + a.ID, nil, 401, "invalid_client"},
-		"a wrong secret":    {revocation.Path, "", basicAuth(server.ID, m.Secret), 401, "invalid_client"},
-		"an agent":          {revocation.Path, "", basicAuth(m.ID, m.Secret), 400, "unauthorized_client"},
-		"a bearer of ann's": {revocation.Path, "", http.Header{"Authorization": {"Bearer " + access}}, 401, "invalid_client"},
-		"a cursor twice":    {revocation.Path, "after=a&after=b", basicAuth(server.ID, server.Secret), 400, "invalid_request"},
-		"in the URL":        {revocation.Path + "?after=a", "", basicAuth(server.ID, server.Secret), 400, "invalid_request"},
+		"nobody":          {revocation.Path, "", nil, 401, "invalid_client"},
+		"a public client": {revocation.Path, "client_id=" + a.ID, nil, 401, "invalid_client"},
+		"a wrong secret":  {revocation.Path, "", basicAuth(server.ID, m.Secret), 401, "invalid_client"},
+		"an agent":        {revocation.Path, "", basicAuth(m.ID, m.Secret), 400, "unauthorized_client"},
+		"a bearer of ann's": {revocation.Path, "", http.Header{"Authorization": {"Bearer " + access}}, 401,
+			"invalid_client"},
+		"a cursor twice": {revocation.Path, "after=a&after=b", basicAuth(server.ID, server.Secret), 400,
+			"invalid_request"},
+		"in the URL": {revocation.Path + "?after=a", "", basicAuth(server.ID, server.Secret), 400,
+			"invalid_request"},
 	} {
 		status, answer := h.post(row.path, "application/x-www-form-urlencoded", row.body, row.header)
 		wantError(t, what, status, answer, row.status, row.code)
 	}
-	if status, _ := h.get(revocation.Path, basicAuth(server.ID, server.Secret)); status.StatusCode != 405 || status.Header.Get("Allow") != "POST" {
+	if status, _ := h.get(revocation.Path, basicAuth(server.ID, server.Secret)); status.StatusCode != 405 ||
+		status.Header.Get("Allow") != "POST" {
 		t.Errorf("GET: got %d", status.StatusCode)
 	}
 	status, answer := server.token(url.Values{"grant_type": {"client_credentials"}})
@@ -195,7 +212,9 @@ func TestEndedGrantsAreToldFromRedis(t *testing.T) {
 	h.handler.Store(&handler)
 	status, next := server.asks(revocation.Path, "after", first["cursor"].(string))
 	ended := next["ended"].([]any)
-	if status != 200 || next["whole"] != false || len(ended) != 2 || !strings.HasPrefix(ended[1].(map[string]any)["grant_id"].(string), "grt_") { // the first says whose revocation it is
+	if status != 200 || next["whole"] != false || len(ended) != 2 ||
+		!strings.HasPrefix(ended[1].(map[string]any)["grant_id"].(string), "grt_") {
+		// the first says whose revocation it is
 		t.Errorf("the other issuer: got %d %v, want the end", status, next)
 	}
 }
@@ -207,16 +226,19 @@ func TestALongListOverHTTP(t *testing.T) {
 	for i := range 100_000 {
 		must(t, h.List.Add(t.Context(), fmt.Sprintf("grt_%026d", i), h.Clock.Now().Add(time.Hour)))
 	}
-	feed := &revocation.HTTP{URL: h.URL + revocation.Path, ClientID: server.ID, ClientSecret: config.Secret(server.Secret), Client: http.DefaultClient}
+	feed := &revocation.HTTP{URL: h.URL + revocation.Path, ClientID: server.ID,
+		ClientSecret: config.Secret(server.Secret), Client: http.DefaultClient}
 	r := revocation.NewReplica(revocation.ReplicaOptions{Feed: feed, Now: h.Clock.Now})
 	start := time.Now()
 	must(t, r.CatchUp(t.Context()))
 	t.Logf("100,000 ended grants over HTTP: read in %s", time.Since(start).Round(time.Millisecond))
-	if ended, err := r.Ended(t.Context(), fmt.Sprintf("grt_%026d", 99_999)); r.Size() != 100_000 || !ended || err != nil {
+	if ended, err := r.Ended(t.Context(), fmt.Sprintf("grt_%026d", 99_999)); r.Size() != 100_000 || !ended ||
+		err != nil {
 		t.Errorf("got %d grants, and the last %v %v", r.Size(), ended, err)
 	}
 	feed.ClientSecret = "wrong"
-	if err := r.CatchUp(t.Context()); !errors.Is(err, revocation.ErrUnknown) || strings.Contains(err.Error(), server.Secret) {
+	if err := r.CatchUp(t.Context()); !errors.Is(err, revocation.ErrUnknown) ||
+		strings.Contains(err.Error(), server.Secret) {
 		t.Errorf("a wrong secret: got %v, want ErrUnknown", err)
 	}
 }

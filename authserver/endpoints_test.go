@@ -30,8 +30,10 @@ func TestMetadata(t *testing.T) {
 	h := openHouse(t)
 	var bodies []string
 	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"} {
-		r, body := h.get(path, http.Header{"Origin": {"https://anybody.example"}, "X-Forwarded-Host": {"evil.example"}, "Forwarded": {"host=evil.example"}})
-		if r.StatusCode != 200 || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Access-Control-Allow-Origin") != "*" ||
+		r, body := h.get(path, http.Header{"Origin": {"https://anybody.example"}, "X-Forwarded-Host": {"evil.example"},
+			"Forwarded": {"host=evil.example"}})
+		if r.StatusCode != 200 || r.Header.Get("Content-Type") != "application/json" ||
+			r.Header.Get("Access-Control-Allow-Origin") != "*" ||
 			!strings.Contains(r.Header.Get("Cache-Control"), "max-age=") || r.Header.Get("ETag") == "" {
 			t.Errorf("%s: got %d %v", path, r.StatusCode, r.Header)
 		}
@@ -44,11 +46,13 @@ func TestMetadata(t *testing.T) {
 			ISS        bool     `json:"authorization_response_iss_parameter_supported"`
 		}
 		must(t, json.Unmarshal(body, &m))
-		if m.Issuer != h.URL || m.Authorize != h.URL+"/oauth2/authorize" || !slices.Equal(m.Challenges, []string{"S256"}) || !slices.Equal(m.Responses, []string{"code"}) || !m.ISS {
+		if m.Issuer != h.URL || m.Authorize != h.URL+"/oauth2/authorize" ||
+			!slices.Equal(m.Challenges, []string{"S256"}) || !slices.Equal(m.Responses, []string{"code"}) || !m.ISS {
 			t.Errorf("%s: got %s", path, body)
 		}
 		if !slices.Equal(m.Grants, []string{"authorization_code", "refresh_token", "client_credentials",
-			"urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:grant-type:jwt-bearer"}) || strings.Contains(string(body), "evil.example") {
+			"urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:token-exchange",
+			"urn:ietf:params:oauth:grant-type:jwt-bearer"}) || strings.Contains(string(body), "evil.example") {
 			t.Errorf("%s: got %s", path, body)
 		}
 		bodies = append(bodies, string(body))
@@ -57,17 +61,20 @@ func TestMetadata(t *testing.T) {
 			t.Errorf("%s with its ETag: got %d, want 304", path, again.StatusCode)
 		}
 	}
-	// Clients of MCP ask for every scope that they find: who somebody is, they do not find (clients.md 2.2 no. 6).
+	// Clients of MCP ask for every scope that they find: who somebody is, they do not find
+	// (clients.md 2.2 no. 6).
 	if bodies[0] != strings.Replace(bodies[1], `"openid","profile","email",`, "", 1) || bodies[0] == bodies[1] {
 		t.Errorf("the two documents differ by more than the scopes of identity:\n%s\n%s", bodies[0], bodies[1])
 	}
 	r, body := h.get("/oauth2/jwks", nil)
-	if _, err := token.ParseKeySet(body); err != nil || !strings.Contains(r.Header.Get("Cache-Control"), "max-age=300") || r.Header.Get("ETag") == "" {
+	if _, err := token.ParseKeySet(body); err != nil ||
+		!strings.Contains(r.Header.Get("Cache-Control"), "max-age=300") || r.Header.Get("ETag") == "" {
 		t.Errorf("the key set: %v %v", err, r.Header)
 	}
 }
 
-// What a stranger sends wrongly is refused by the RFC's code, never with a 5xx, and nothing changes.
+// What a stranger sends wrongly is refused by the RFC's code, never with a 5xx, and nothing
+// changes.
 func TestBadInput(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
@@ -100,38 +107,62 @@ func TestBadInput(t *testing.T) {
 		{"JSON", "/oauth2/token", jsonType, `{"grant_type":"authorization_code"}`, nil, 400, "invalid_request"},
 		{"broken encoding", "/oauth2/token", urlencoded, "grant_type=%zz", nil, 400, "invalid_request"},
 		{"not UTF-8", "/oauth2/token", urlencoded, "grant_type=%ff", nil, 400, "invalid_request"},
-		{"semicolons", "/oauth2/token", urlencoded, "grant_type=client_credentials;client_id=x", nil, 400, "invalid_request"},
+		{"semicolons", "/oauth2/token", urlencoded, "grant_type=client_credentials;client_id=x", nil, 400,
+			"invalid_request"},
 		{"too large", "/oauth2/token", urlencoded, strings.Repeat("a", 1<<20+1), nil, 413, "invalid_request"},
-		{"a thousand parameters", "/oauth2/token", urlencoded, strings.Repeat("a=1&", 5) + thousand(), nil, 400, "invalid_request"},
-		{"unknown grant type", "/oauth2/token", urlencoded, with("grant_type", "password"), nil, 400, "unsupported_grant_type"},
-		{"no client", "/oauth2/token", urlencoded, form("grant_type", "client_credentials"), nil, 401, "invalid_client"},
+		{"a thousand parameters", "/oauth2/token", urlencoded, strings.Repeat("a=1&", 5) + thousand(), nil, 400,
+			"invalid_request"},
+		{"unknown grant type", "/oauth2/token", urlencoded, with("grant_type", "password"), nil, 400,
+			"unsupported_grant_type"},
+		{"no client", "/oauth2/token", urlencoded, form("grant_type", "client_credentials"), nil, 401,
+			"invalid_client"},
 		{"unknown client", "/oauth2/token", urlencoded, with("client_id", "cli_nobody"), nil, 401, "invalid_client"},
-		{"another client", "/oauth2/token", urlencoded, func() string { v := clone(good); v.Del("client_id"); return v.Encode() }(), credentials, 400, "unauthorized_client"},
+		{"another client", "/oauth2/token", urlencoded,
+			func() string { v := clone(good); v.Del("client_id"); return v.Encode() }(), credentials, 400,
+			"unauthorized_client"},
 		{"unknown code", "/oauth2/token", urlencoded, with("code", "ghc_guess"), nil, 400, "invalid_grant"},
 		{"no code", "/oauth2/token", urlencoded, with("code", ""), nil, 400, "invalid_request"},
-		{"another redirect", "/oauth2/token", urlencoded, with("redirect_uri", "https://evil.example/cb"), nil, 400, "invalid_grant"},
-		{"another resource", "/oauth2/token", urlencoded, with("resource", "https://evil.example"), nil, 400, "invalid_target"},
-		{"a resource that is none", "/oauth2/token", urlencoded, with("resource", "not a URI"), nil, 400, "invalid_target"},
-		{"a wider scope", "/oauth2/token", urlencoded, with("scope", "customers:read customers:write"), nil, 400, "invalid_scope"},
+		{"another redirect", "/oauth2/token", urlencoded, with("redirect_uri", "https://evil.example/cb"), nil, 400,
+			"invalid_grant"},
+		{"another resource", "/oauth2/token", urlencoded, with("resource", "https://evil.example"), nil, 400,
+			"invalid_target"},
+		{"a resource that is none", "/oauth2/token", urlencoded, with("resource", "not a URI"), nil, 400,
+			"invalid_target"},
+		{"a wider scope", "/oauth2/token", urlencoded, with("scope", "customers:read customers:write"), nil, 400,
+			"invalid_scope"},
 		{"a scope that is none", "/oauth2/token", urlencoded, with("scope", "\""), nil, 400, "invalid_scope"},
-		{"broken Basic", "/oauth2/token", urlencoded, form("grant_type", "client_credentials"), http.Header{"Authorization": {"Basic !!!"}}, 401, "invalid_client"},
-		{"two Authorization headers", "/oauth2/token", urlencoded, form("grant_type", "client_credentials"), http.Header{"Authorization": {"Basic eDp5", "Basic eDp5"}}, 400, "invalid_request"},
+		{"broken Basic", "/oauth2/token", urlencoded, form("grant_type", "client_credentials"),
+			http.Header{"Authorization": {"Basic !!!"}}, 401, "invalid_client"},
+		{"two Authorization headers", "/oauth2/token", urlencoded, form("grant_type", "client_credentials"),
+			http.Header{"Authorization": {"Basic eDp5", "Basic eDp5"}}, 400, "invalid_request"},
 		{"revoking nothing", "/oauth2/revoke", urlencoded, form(), credentials, 400, "invalid_request"},
 		{"revoking as nobody", "/oauth2/revoke", urlencoded, form("token", "x"), nil, 401, "invalid_client"},
 		{"introspecting as nobody", "/oauth2/introspect", urlencoded, form("token", "x"), nil, 401, "invalid_client"},
-		{"introspecting as a public client", "/oauth2/introspect", urlencoded, form("token", "x", "client_id", a.ID), nil, 401, "invalid_client"},
-		{"registering with a form", "/oauth2/register", urlencoded, form("client_name", "x"), nil, 415, "invalid_client_metadata"},
+		{"introspecting as a public client", "/oauth2/introspect", urlencoded, form("token", "x", "client_id", a.ID),
+			nil, 401, "invalid_client"},
+		{"registering with a form", "/oauth2/register", urlencoded, form("client_name", "x"), nil, 415,
+			"invalid_client_metadata"},
 		{"registering an array", "/oauth2/register", jsonType, "[]", nil, 400, "invalid_client_metadata"},
-		{"registering half", "/oauth2/register", jsonType, `{"redirect_uris":["https://x.example/cb"]`, nil, 400, "invalid_client_metadata"},
-		{"registering twice in one", "/oauth2/register", jsonType, `{"redirect_uris":["https://x.example/cb"]}{}`, nil, 400, "invalid_client_metadata"},
-		{"a member twice", "/oauth2/register", jsonType, `{"redirect_uris":["https://x.example/cb"],"redirect_uris":["https://evil.example/cb"]}`, nil, 400, "invalid_client_metadata"},
-		{"a number for a name", "/oauth2/register", jsonType, `{"redirect_uris":["https://x.example/cb"],"client_name":7}`, nil, 400, "invalid_client_metadata"},
+		{"registering half", "/oauth2/register", jsonType, `{"redirect_uris":["https://x.example/cb"]`, nil, 400,
+			"invalid_client_metadata"},
+		{"registering twice in one", "/oauth2/register", jsonType, `{"redirect_uris":["https://x.example/cb"]}{}`, nil,
+			400, "invalid_client_metadata"},
+		{"a member twice", "/oauth2/register", jsonType,
+			`{"redirect_uris":["https://x.example/cb"],"redirect_uris":["https://evil.example/cb"]}`, nil, 400,
+			"invalid_client_metadata"},
+		{"a number for a name", "/oauth2/register", jsonType,
+			`{"redirect_uris":["https://x.example/cb"],"client_name":7}`, nil, 400, "invalid_client_metadata"},
 		{"no redirect", "/oauth2/register", jsonType, `{}`, nil, 400, "invalid_redirect_uri"},
-		{"a script for a redirect", "/oauth2/register", jsonType, `{"redirect_uris":["javascript:alert(1)"]}`, nil, 400, "invalid_redirect_uri"},
-		{"plain http for a redirect", "/oauth2/register", jsonType, `{"redirect_uris":["http://evil.example/cb"]}`, nil, 400, "invalid_redirect_uri"},
-		{"a machine without its tenant", "/oauth2/register", jsonType, `{"grant_types":["client_credentials"]}`, nil, 400, "invalid_client_metadata"},
-		{"a guessed initial token", "/oauth2/register", jsonType, `{"grant_types":["client_credentials"]}`, http.Header{"Authorization": {"Bearer ghi_guess"}}, 401, "invalid_token"},
-		{"an endless registration", "/oauth2/register", jsonType, `{"client_name":"` + strings.Repeat("a", 1<<20) + `"}`, nil, 413, "invalid_client_metadata"},
+		{"a script for a redirect", "/oauth2/register", jsonType, `{"redirect_uris":["javascript:alert(1)"]}`, nil, 400,
+			"invalid_redirect_uri"},
+		{"plain http for a redirect", "/oauth2/register", jsonType, `{"redirect_uris":["http://evil.example/cb"]}`, nil,
+			400, "invalid_redirect_uri"},
+		{"a machine without its tenant", "/oauth2/register", jsonType, `{"grant_types":["client_credentials"]}`, nil,
+			400, "invalid_client_metadata"},
+		{"a guessed initial token", "/oauth2/register", jsonType, `{"grant_types":["client_credentials"]}`,
+			http.Header{"Authorization": {"Bearer ghi_guess"}}, 401, "invalid_token"},
+		{"an endless registration", "/oauth2/register", jsonType, `{"client_name":"` + strings.Repeat("a", 1<<20) +
+			`"}`, nil, 413, "invalid_client_metadata"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			status, answer := h.post(row.path, row.kind, row.body, row.header)
@@ -152,12 +183,14 @@ func TestBadInput(t *testing.T) {
 func thousand() string {
 	v := url.Values{}
 	for i := range 1000 {
-		v.Set("p"+strings.Repeat("x", i%10)+string(rune('a'+i%26))+strings.Repeat("y", i/260)+strings.Repeat("z", i/26%10), "1")
+		v.Set("p"+strings.Repeat("x", i%10)+string(rune('a'+i%26))+strings.Repeat("y", i/260)+strings.Repeat("z",
+			i/26%10), "1")
 	}
 	return v.Encode()
 }
 
-// AZ-01, AZ-06, AZ-07, AZ-09, AZ-10, AZ-13, AZ-14, AZ-16, AZ-19, AZ-20, AZ-22, AZ-24, AZ-38, AZ-39, AS-16: who gets an answer by redirect, and who a page.
+// AZ-01, AZ-06, AZ-07, AZ-09, AZ-10, AZ-13, AZ-14, AZ-16, AZ-19, AZ-20, AZ-22, AZ-24, AZ-38, AZ-39,
+// AS-16: who gets an answer by redirect, and who a page.
 func TestAuthorizationRequests(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
@@ -207,7 +240,8 @@ func TestAuthorizationRequests(t *testing.T) {
 			location, _ := url.Parse(r.Header.Get("Location"))
 			switch {
 			case row.page != 0:
-				if r.StatusCode != row.page || r.Header.Get("Location") != "" || !strings.Contains(string(body), "Support code") {
+				if r.StatusCode != row.page || r.Header.Get("Location") != "" ||
+					!strings.Contains(string(body), "Support code") {
 					t.Errorf("got %d to %q, want a page with %d", r.StatusCode, r.Header.Get("Location"), row.page)
 				}
 			case row.code == "":
@@ -216,13 +250,15 @@ func TestAuthorizationRequests(t *testing.T) {
 				}
 			default:
 				q := location.Query()
-				if r.StatusCode != 303 || !strings.HasPrefix(location.String(), callback) || q.Get("error") != row.code || q.Get("iss") != h.URL {
+				if r.StatusCode != 303 || !strings.HasPrefix(location.String(), callback) ||
+					q.Get("error") != row.code || q.Get("iss") != h.URL {
 					t.Errorf("got %d to %s, want %s with %s and iss", r.StatusCode, location, callback, row.code)
 				}
 			}
 		})
 	}
-	status := h.do("POST", "/oauth2/authorize?client_id=x", "application/x-www-form-urlencoded", a.authorization("customers:read").Encode(), nil)
+	status := h.do("POST", "/oauth2/authorize?client_id=x", "application/x-www-form-urlencoded",
+		a.authorization("customers:read").Encode(), nil)
 	status.Body.Close()
 	if status.StatusCode != 400 { // AZ-39
 		t.Errorf("parameters in both places: got %d, want 400", status.StatusCode)
@@ -290,7 +326,8 @@ func TestRefreshTokens(t *testing.T) {
 	wantError(t, "after ninety days, however often used", status, answer, 400, "invalid_grant")
 }
 
-// CC-01, CC-02, CC-04: client_credentials gives no refresh token, one grant for all tokens, and only what the client may have.
+// CC-01, CC-02, CC-04: client_credentials gives no refresh token, one grant for all tokens, and
+// only what the client may have.
 func TestMachineClients(t *testing.T) {
 	h := openHouse(t)
 	m := h.machine("acme", "customers:read", "customers:write")
@@ -321,7 +358,8 @@ func TestMachineClients(t *testing.T) {
 	wantError(t, "beyond the client's", status, answer, 400, "invalid_scope")
 }
 
-// An operator's end of a machine client's grant stays, whatever the client does elsewhere in the meantime.
+// An operator's end of a machine client's grant stays, whatever the client does elsewhere in the
+// meantime.
 func TestAMachineCannotUndoTheOperatorsEnd(t *testing.T) {
 	h := openHouse(t, func(c *authserverConfig) {
 		other := c.Resources[0]
@@ -338,7 +376,8 @@ func TestAMachineCannotUndoTheOperatorsEnd(t *testing.T) {
 	for range 101 { // more than any list shows
 		_, answer := ask("https://other.example/mcp")
 		raw, _ := answer["access_token"].(string)
-		status, revoked := h.post("/oauth2/revoke", "application/x-www-form-urlencoded", url.Values{"token": {raw}}.Encode(), basicAuth(m.ID, m.Secret))
+		status, revoked := h.post("/oauth2/revoke", "application/x-www-form-urlencoded",
+			url.Values{"token": {raw}}.Encode(), basicAuth(m.ID, m.Secret))
 		if status != 200 {
 			t.Fatalf("revoking: got %d %v", status, revoked)
 		}
@@ -349,12 +388,14 @@ func TestAMachineCannotUndoTheOperatorsEnd(t *testing.T) {
 	for range 100 {
 		h.post("/oauth2/revoke", "application/x-www-form-urlencoded", "token=x", basicAuth(m.ID, m.Secret))
 	}
-	if status, _ = h.post("/oauth2/revoke", "application/x-www-form-urlencoded", "token=x", basicAuth(m.ID, m.Secret)); status != 429 {
+	if status, _ = h.post("/oauth2/revoke", "application/x-www-form-urlencoded", "token=x",
+		basicAuth(m.ID, m.Secret)); status != 429 {
 		t.Errorf("giving back without end: got %d, want 429", status)
 	}
 }
 
-// Strangers cannot fill memory through the authorization endpoint: requests are small, counted, and kept without what means nothing.
+// Strangers cannot fill memory through the authorization endpoint: requests are small, counted, and
+// kept without what means nothing.
 func TestAuthorizationRequestsAreBounded(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
@@ -364,8 +405,10 @@ func TestAuthorizationRequestsAreBounded(t *testing.T) {
 		t.Errorf("an endless POST: got %d, want 413", r.StatusCode)
 	}
 	r := h.do("POST", "/oauth2/authorize", kind, a.authorization("customers:read").Encode(), nil)
-	if at := r.Header.Get("Location"); r.StatusCode != 303 || !strings.HasPrefix(at, "/oauth2/authorize?") || r.Header.Get("Set-Cookie") != "" {
-		t.Errorf("a POST from elsewhere: got %d to %q %v, want the same by GET, with the cookies as they are", r.StatusCode, at, r.Header)
+	if at := r.Header.Get("Location"); r.StatusCode != 303 || !strings.HasPrefix(at, "/oauth2/authorize?") ||
+		r.Header.Get("Set-Cookie") != "" {
+		t.Errorf("a POST from elsewhere: got %d to %q %v, want the same by GET, with the cookies as they are",
+			r.StatusCode, at, r.Header)
 	}
 	status := 0
 	for range 301 {
@@ -389,7 +432,8 @@ func TestIntrospectionEndsWithTheToken(t *testing.T) {
 		active bool
 	}{{0, true}, {599 * time.Second, true}, {2 * time.Second, false}} {
 		h.Clock.step(row.step)
-		if _, got := h.post("/oauth2/introspect", "application/x-www-form-urlencoded", form, basicAuth(m.ID, m.Secret)); got["active"] != row.active {
+		if _, got := h.post("/oauth2/introspect", "application/x-www-form-urlencoded", form,
+			basicAuth(m.ID, m.Secret)); got["active"] != row.active {
 			t.Errorf("after another %s: got %v, want active %v", row.step, got, row.active)
 		}
 	}
@@ -406,15 +450,19 @@ func TestErrorsAreExplained(t *testing.T) {
 	a := h.register(map[string]any{})
 	ask := a.authorization("admin")
 	r, _ := h.get("/oauth2/authorize?"+ask.Encode(), nil)
-	if at, err := url.Parse(r.Header.Get("Location")); err != nil || at.Query().Get("error_uri") != h.URL+"/errors/invalid_scope" {
+	if at, err := url.Parse(r.Header.Get("Location")); err != nil ||
+		at.Query().Get("error_uri") != h.URL+"/errors/invalid_scope" {
 		t.Errorf("the redirect's error_uri: %v %v", at, err)
 	}
 	for _, code := range []string{
-		"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "unsupported_response_type", "invalid_scope", "invalid_target", "access_denied",
-		"login_required", "invalid_token", "insufficient_scope", "invalid_redirect_uri", "invalid_client_metadata", "temporarily_unavailable", "server_error", "request_not_supported",
+		"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
+		"unsupported_response_type", "invalid_scope", "invalid_target", "access_denied",
+		"login_required", "invalid_token", "insufficient_scope", "invalid_redirect_uri", "invalid_client_metadata",
+		"temporarily_unavailable", "server_error", "request_not_supported",
 		"request_uri_not_supported", "registration_not_supported",
 	} {
-		if r, body := h.get("/errors/"+code, nil); r.StatusCode != 200 || !strings.Contains(string(body), code) || !strings.Contains(string(body), "developer") {
+		if r, body := h.get("/errors/"+code, nil); r.StatusCode != 200 || !strings.Contains(string(body), code) ||
+			!strings.Contains(string(body), "developer") {
 			t.Errorf("%s: got %d %.200s", code, r.StatusCode, body)
 		}
 	}
@@ -423,7 +471,8 @@ func TestErrorsAreExplained(t *testing.T) {
 	}
 }
 
-// Every refusal says what was wrong and by which line of the log it is found: JSON to programs, pages to people, parameters to applications.
+// Every refusal says what was wrong and by which line of the log it is found: JSON to programs,
+// pages to people, parameters to applications.
 func TestErrorsCanBeFound(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
@@ -433,7 +482,8 @@ func TestErrorsCanBeFound(t *testing.T) {
 			t.Errorf("%s: the support code %q is not in the log", what, code)
 		}
 	}
-	for path, status := range map[string]int{"/nothing": 404, "/agents/x": 404, "/errors/nothing": 404, "/consent?tx=x": 400, "/oauth2/authorize?client_id=x": 400} {
+	for path, status := range map[string]int{"/nothing": 404, "/agents/x": 404, "/errors/nothing": 404,
+		"/consent?tx=x": 400, "/oauth2/authorize?client_id=x": 400} {
 		r, body := h.get(path, nil)
 		at := regexp.MustCompile(`<dt>Support code</dt><dd><code>([a-z0-9]+)</code>`).FindStringSubmatch(string(body))
 		if r.StatusCode != status || at == nil || !strings.Contains(string(body), `class="problem"`) {
@@ -442,11 +492,13 @@ func TestErrorsCanBeFound(t *testing.T) {
 		}
 		found(path, at[1])
 	}
-	for path, status := range map[string]int{"/oauth2/nothing": 404, "/.well-known/nothing": 404, "/oauth2/token": 405, "/oauth2/revoke": 405, "/oauth2/register": 405} {
+	for path, status := range map[string]int{"/oauth2/nothing": 404, "/.well-known/nothing": 404, "/oauth2/token": 405,
+		"/oauth2/revoke": 405, "/oauth2/register": 405} {
 		r, body := h.get(path, nil)
 		answer := map[string]any{}
 		must(t, json.Unmarshal(body, &answer))
-		if h.explained(answer); r.StatusCode != status || answer["error"] == nil || status == 405 && r.Header.Get("Allow") == "" {
+		if h.explained(answer); r.StatusCode != status || answer["error"] == nil || status == 405 &&
+			r.Header.Get("Allow") == "" {
 			t.Errorf("GET %s: got %d %v %s", path, r.StatusCode, r.Header, body)
 		}
 	}

@@ -22,9 +22,11 @@ const (
 
 // withBilling serves a second resource, which has a scope of the first and one of its own.
 func withBilling(c *authserver.Config) {
-	c.Resources = append(c.Resources, authserver.Resource{URI: billingURI, Name: "Billing", TokenLife: 20 * time.Minute, Scopes: []authserver.Scope{
-		{Name: "customers:read", Description: "Read customers", Baseline: true}, {Name: "invoices:read", Description: "Read invoices"},
-	}})
+	c.Resources = append(c.Resources, authserver.Resource{URI: billingURI, Name: "Billing", TokenLife: 20 * time.Minute,
+		Scopes: []authserver.Scope{
+			{Name: "customers:read", Description: "Read customers", Baseline: true},
+			{Name: "invoices:read", Description: "Read invoices"},
+		}})
 }
 
 func exchanging(subject string, pairs ...string) url.Values {
@@ -38,7 +40,8 @@ func exchanging(subject string, pairs ...string) url.Values {
 // keeper is an application that keeps a secret and may exchange its tokens.
 func (h *house) keeper() app {
 	h.t.Helper()
-	c, secret, err := h.Server.Operator().CreateClient(context.Background(), admin.ClientSpec{Name: "keeper", RedirectURIs: []string{callback}, TokenExchange: true})
+	c, secret, err := h.Server.Operator().CreateClient(context.Background(),
+		admin.ClientSpec{Name: "keeper", RedirectURIs: []string{callback}, TokenExchange: true})
 	must(h.t, err)
 	return app{h, c.ID, secret}
 }
@@ -50,12 +53,14 @@ func TestAClientNarrowsItsToken(t *testing.T) {
 	access, refresh := a.tokens(h.person("ann@acme.example"), "customers:read", "customers:write")
 	h.Clock.step(4 * time.Minute)
 	status, answer := a.token(exchanging(access, "scope", "customers:read", "requested_token_type", accessType))
-	if status != 200 || answer["issued_token_type"] != accessType || answer["scope"] != "customers:read" || answer["refresh_token"] != nil || answer["expires_in"] != 360.0 {
+	if status != 200 || answer["issued_token_type"] != accessType || answer["scope"] != "customers:read" ||
+		answer["refresh_token"] != nil || answer["expires_in"] != 360.0 {
 		t.Fatalf("got %d %v, want a narrower token that ends with the first", status, answer)
 	}
 	_, first := claims(t, access)
 	_, body := claims(t, answer["access_token"].(string))
-	if body["exp"] != first["exp"] || body["grant_id"] != first["grant_id"] || body["sub"] != "usr_ann" || body["aud"] != resourceURI || body["act"] != nil || body["jti"] == first["jti"] {
+	if body["exp"] != first["exp"] || body["grant_id"] != first["grant_id"] || body["sub"] != "usr_ann" ||
+		body["aud"] != resourceURI || body["act"] != nil || body["jti"] == first["jti"] {
 		t.Errorf("got %v, want the same permission", body)
 	}
 	narrow := answer["access_token"].(string)
@@ -68,14 +73,17 @@ func TestAClientNarrowsItsToken(t *testing.T) {
 		"another resource":              {exchanging(access, "resource", billingURI), "invalid_target"},
 		"another resource, as audience": {exchanging(access, "audience", billingURI), "invalid_target"},
 		"a foreign resource":            {exchanging(access, "resource", "https://evil.example/mcp"), "invalid_target"},
-		"two resources":                 {exchanging(access, "resource", resourceURI, "resource", billingURI), "invalid_target"},
-		"the issuer itself":             {exchanging(access, "resource", h.URL), "invalid_target"},
-		"no token":                      {exchanging(""), "invalid_request"},
-		"a refresh token":               {exchanging(refresh), "invalid_request"},
-		"garbage":                       {exchanging("x.y.z"), "invalid_request"},
-		"bent":                          {exchanging(access[:len(access)-2] + "AA"), "invalid_request"},
-		"an id token":                   {exchanging(access, "requested_token_type", "urn:ietf:params:oauth:token-type:id_token"), "invalid_request"},
-		"an actor that is nothing":      {exchanging(access, "actor_token", "x", "actor_token_type", accessType), "invalid_request"},
+		"two resources": {exchanging(access, "resource", resourceURI, "resource", billingURI),
+			"invalid_target"},
+		"the issuer itself": {exchanging(access, "resource", h.URL), "invalid_target"},
+		"no token":          {exchanging(""), "invalid_request"},
+		"a refresh token":   {exchanging(refresh), "invalid_request"},
+		"garbage":           {exchanging("x.y.z"), "invalid_request"},
+		"bent":              {exchanging(access[:len(access)-2] + "AA"), "invalid_request"},
+		"an id token": {exchanging(access, "requested_token_type",
+			"urn:ietf:params:oauth:token-type:id_token"), "invalid_request"},
+		"an actor that is nothing": {exchanging(access, "actor_token", "x", "actor_token_type", accessType),
+			"invalid_request"},
 	} {
 		status, answer := a.token(row.form)
 		wantError(t, what, status, answer, 400, row.code)
@@ -91,12 +99,15 @@ func TestAClientNarrowsItsToken(t *testing.T) {
 	own, _ := public.tokens(h.person("ann@acme.example"), "customers:read")
 	status, answer = public.token(exchanging(own))
 	wantError(t, "a client that proves nothing", status, answer, 400, "unauthorized_client")
-	secretive := h.register(map[string]any{"grant_types": []string{"authorization_code", exchangeGrant}, "token_endpoint_auth_method": "client_secret_basic"})
+	secretive := h.register(map[string]any{"grant_types": []string{"authorization_code", exchangeGrant},
+		"token_endpoint_auth_method": "client_secret_basic"})
 	own, _ = secretive.tokens(h.person("ann@acme.example"), "customers:read")
 	status, answer = secretive.token(exchanging(own))
 	wantError(t, "a client that registered by itself", status, answer, 400, "unauthorized_client")
 
-	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:write"}})) // the role lost one
+	// the role lost one
+	must(t, h.Store.PutRole(t.Context(),
+		user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:write"}}))
 	status, answer = a.token(exchanging(access))
 	if status != 200 || answer["scope"] != "customers:write" {
 		t.Errorf("after the role lost a scope: got %d %v", status, answer)
@@ -109,12 +120,14 @@ func TestAClientNarrowsItsToken(t *testing.T) {
 	wantError(t, "after its time", status, answer, 400, "invalid_request")
 }
 
-// RFC 8693 §1.1, §4.1: a server that was shown a token calls another for its caller, and the token says so.
+// RFC 8693 §1.1, §4.1: a server that was shown a token calls another for its caller, and the token
+// says so.
 func TestAServerPassesItsCallerOn(t *testing.T) {
 	h := openHouse(t, withBilling)
 	ctx := context.Background()
 	server := func(uri string, scopes ...string) app {
-		c, secret, err := h.Server.Operator().CreateClient(ctx, admin.ClientSpec{Name: "server", Resource: uri, Scopes: scopes})
+		c, secret, err := h.Server.Operator().CreateClient(ctx,
+			admin.ClientSpec{Name: "server", Resource: uri, Scopes: scopes})
 		must(t, err)
 		return app{h, c.ID, secret}
 	}
@@ -128,10 +141,13 @@ func TestAServerPassesItsCallerOn(t *testing.T) {
 	passed := answer["access_token"].(string)
 	_, caller := claims(t, access)
 	_, body := claims(t, passed)
-	if body["aud"] != billingURI || body["sub"] != "usr_ann" || body["tenant_id"] != "acme" || body["client_id"] != crm.ID || body["grant_id"] != caller["grant_id"] || body["act"].(map[string]any)["sub"] != crm.ID {
+	if body["aud"] != billingURI || body["sub"] != "usr_ann" || body["tenant_id"] != "acme" ||
+		body["client_id"] != crm.ID || body["grant_id"] != caller["grant_id"] ||
+		body["act"].(map[string]any)["sub"] != crm.ID {
 		t.Errorf("got %v, want ann at the other server, by the first", body)
 	}
-	status, answer = billing.token(exchanging(passed, "resource", resourceURI)) // and further: who acted before stays inside
+	// and further: who acted before stays inside
+	status, answer = billing.token(exchanging(passed, "resource", resourceURI))
 	if status != 200 {
 		t.Fatalf("got %d %v", status, answer)
 	}
@@ -145,7 +161,8 @@ func TestAServerPassesItsCallerOn(t *testing.T) {
 		if status, answer = crm.token(exchanging(round, "resource", billingURI)); status != 200 {
 			break
 		}
-		if status, answer = billing.token(exchanging(answer["access_token"].(string), "resource", resourceURI)); status != 200 {
+		if status, answer = billing.token(exchanging(answer["access_token"].(string), "resource",
+			resourceURI)); status != 200 {
 			break
 		}
 		round = answer["access_token"].(string)
@@ -158,31 +175,39 @@ func TestAServerPassesItsCallerOn(t *testing.T) {
 		code string
 	}{
 		"a token for another server": {billing, exchanging(access), "invalid_request"},
-		"more than it may pass on":   {crm, exchanging(access, "scope", "customers:write", "resource", billingURI), "invalid_scope"},
-		"to itself":                  {crm, exchanging(access), "invalid_target"},
-		"a scope that is not there":  {crm, exchanging(access, "scope", "invoices:read", "resource", billingURI), "invalid_scope"},
+		"more than it may pass on": {crm, exchanging(access, "scope", "customers:write", "resource", billingURI),
+			"invalid_scope"},
+		"to itself": {crm, exchanging(access), "invalid_target"},
+		"a scope that is not there": {crm, exchanging(access, "scope", "invoices:read", "resource", billingURI),
+			"invalid_scope"},
 	} {
 		status, answer := row.who.token(row.form)
 		wantError(t, what, status, answer, 400, row.code)
 	}
-	// The permission is not the server's to end (RV-02), and it is told nothing of it that it did not get itself (RV-08).
+	// The permission is not the server's to end (RV-02), and it is told nothing of it that it did
+	// not get itself (RV-08).
 	for what, raw := range map[string]string{"the caller's token": access, "the one that it got": passed} {
-		status, answer = h.post("/oauth2/revoke", "application/x-www-form-urlencoded", url.Values{"token": {raw}}.Encode(), basicAuth(crm.ID, crm.Secret))
+		status, answer = h.post("/oauth2/revoke", "application/x-www-form-urlencoded",
+			url.Values{"token": {raw}}.Encode(), basicAuth(crm.ID, crm.Secret))
 		wantError(t, "revoking "+what, status, answer, 400, "invalid_grant")
 	}
-	if _, answer = h.post("/oauth2/introspect", "application/x-www-form-urlencoded", url.Values{"token": {passed}}.Encode(), basicAuth(crm.ID, crm.Secret)); answer["active"] != true {
+	if _, answer = h.post("/oauth2/introspect", "application/x-www-form-urlencoded",
+		url.Values{"token": {passed}}.Encode(), basicAuth(crm.ID, crm.Secret)); answer["active"] != true {
 		t.Errorf("the permission has ended: %v", answer)
 	}
-	status, _ = h.post("/oauth2/revoke", "application/x-www-form-urlencoded", url.Values{"client_id": {a.ID}, "token": {access}}.Encode(), nil)
+	status, _ = h.post("/oauth2/revoke", "application/x-www-form-urlencoded",
+		url.Values{"client_id": {a.ID}, "token": {access}}.Encode(), nil)
 	if status != 200 {
 		t.Fatalf("its own client ends it: got %d", status)
 	}
-	if _, answer = h.post("/oauth2/introspect", "application/x-www-form-urlencoded", url.Values{"token": {passed}}.Encode(), basicAuth(crm.ID, crm.Secret)); answer["active"] != false {
+	if _, answer = h.post("/oauth2/introspect", "application/x-www-form-urlencoded",
+		url.Values{"token": {passed}}.Encode(), basicAuth(crm.ID, crm.Secret)); answer["active"] != false {
 		t.Errorf("the token that was passed on outlives its permission: %v", answer)
 	}
 }
 
-// RFC 8693 §2.1: an actor_token says who acts. It is the client's own, of the same tenant, and what comes of it ends with it.
+// RFC 8693 §2.1: an actor_token says who acts. It is the client's own, of the same tenant, and what
+// comes of it ends with it.
 func TestSomebodyActsForAnother(t *testing.T) {
 	h := openHouse(t, withBilling)
 	a, b := h.keeper(), h.keeper()
@@ -191,7 +216,8 @@ func TestSomebodyActsForAnother(t *testing.T) {
 		carol := h.person("carol@both.example")
 		at := carol.consentPage(of.authorization("customers:read"))
 		at = carol.open("/consent?" + at.url.RawQuery + "&tenant=" + tenant)
-		_, answer := of.token(redemption(carol.submit(at, url.Values{"decision": {"approve"}}).away.Query().Get("code")))
+		_, answer := of.token(
+			redemption(carol.submit(at, url.Values{"decision": {"approve"}}).away.Query().Get("code")))
 		return answer["access_token"].(string)
 	}
 	h.Clock.step(5 * time.Minute)
@@ -200,21 +226,27 @@ func TestSomebodyActsForAnother(t *testing.T) {
 	if status != 200 {
 		t.Fatalf("got %d %v", status, answer)
 	}
-	if _, body := claims(t, answer["access_token"].(string)); body["act"].(map[string]any)["sub"] != "usr_carol" || body["client_id"] != a.ID || body["sub"] != "usr_ann" {
+	if _, body := claims(t, answer["access_token"].(string)); body["act"].(map[string]any)["sub"] != "usr_carol" ||
+		body["client_id"] != a.ID || body["sub"] != "usr_ann" {
 		t.Errorf("got %v, want ann, by carol", body)
 	}
 	carols := actor(a, "acme")
 	h.Clock.step(4 * time.Minute)
 	anns, _ := a.tokens(h.person("ann@acme.example"), "customers:read")
-	if _, answer = a.token(exchanging(anns, "actor_token", carols, "actor_token_type", accessType)); answer["expires_in"] != 360.0 {
+	if _, answer = a.token(exchanging(anns, "actor_token", carols, "actor_token_type",
+		accessType)); answer["expires_in"] != 360.0 {
 		t.Errorf("with an actor who has six minutes left: got %v", answer)
 	}
 	for what, form := range map[string]url.Values{
-		"an actor of another tenant":    exchanging(later, "actor_token", actor(a, "globex"), "actor_token_type", accessType),
-		"another client's token":        exchanging(later, "actor_token", actor(b, "acme"), "actor_token_type", accessType),
-		"an actor of no type":           exchanging(later, "actor_token", carols),
-		"an actor whose token is over":  exchanging(later, "actor_token", access, "actor_token_type", "urn:ietf:params:oauth:token-type:saml2"),
-		"an actor of another's machine": exchanging(later, "actor_token", machineToken(h), "actor_token_type", accessType),
+		"an actor of another tenant": exchanging(later, "actor_token", actor(a, "globex"), "actor_token_type",
+			accessType),
+		"another client's token": exchanging(later, "actor_token", actor(b, "acme"), "actor_token_type",
+			accessType),
+		"an actor of no type": exchanging(later, "actor_token", carols),
+		"an actor whose token is over": exchanging(later, "actor_token", access, "actor_token_type",
+			"urn:ietf:params:oauth:token-type:saml2"),
+		"an actor of another's machine": exchanging(later, "actor_token", machineToken(h), "actor_token_type",
+			accessType),
 	} {
 		status, answer = a.token(form)
 		wantError(t, what, status, answer, 400, "invalid_request")
@@ -234,7 +266,8 @@ func TestAMachineNarrowsItsToken(t *testing.T) {
 	h := openHouse(t)
 	token, err := h.Server.Operator().CreateInitialToken(t.Context(), admin.InitialTokenSpec{Tenant: "acme"})
 	must(t, err)
-	status, made := h.post("/oauth2/register", "application/json", `{"grant_types":["client_credentials","`+exchangeGrant+`"]}`, http.Header{"Authorization": {"Bearer " + token}})
+	status, made := h.post("/oauth2/register", "application/json", `{"grant_types":["client_credentials","`+
+		exchangeGrant+`"]}`, http.Header{"Authorization": {"Bearer " + token}})
 	if status != 201 || !strings.Contains(strings.Join(words(made["grant_types"]), " "), exchangeGrant) {
 		t.Fatalf("got %d %v", status, made)
 	}

@@ -8,7 +8,8 @@ func (s *Server) RunJobs(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Settle hears what is on the list of revoked grants, and completes interrupted revocations, as Run does.
+// Settle hears what is on the list of revoked grants, and completes interrupted revocations, as Run
+// does.
 func (s *Server) Settle(ctx context.Context) error {
 	if err := s.backends.follower.CatchUp(ctx); err != nil {
 		return err

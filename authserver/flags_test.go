@@ -20,8 +20,10 @@ func TestLives(t *testing.T) {
 		c.RegisterLives(fs)
 		return c, fs.Parse(words)
 	}
-	c, err := read("--code-life", "30s", "--replay-window", "0", "--refresh-idle", "24h", "--most-clients", "7", "--key-age", "0")
-	if err != nil || c.CodeLife != 30*time.Second || c.ReplayWindow >= 0 || c.KeyAge >= 0 || c.RefreshIdle != 24*time.Hour || c.RefreshLife != 90*24*time.Hour || c.MostClients != 7 {
+	c, err := read("--code-life", "30s", "--replay-window", "0", "--refresh-idle", "24h", "--most-clients", "7",
+		"--key-age", "0")
+	if err != nil || c.CodeLife != 30*time.Second || c.ReplayWindow >= 0 || c.KeyAge >= 0 ||
+		c.RefreshIdle != 24*time.Hour || c.RefreshLife != 90*24*time.Hour || c.MostClients != 7 {
 		t.Errorf("got %+v %v", c, err)
 	}
 	if _, err := read("--replay-window", "-1s"); err == nil {
@@ -50,7 +52,8 @@ func TestLives(t *testing.T) {
 		c := h.config
 		c.Resources = append([]authserver.Resource(nil), c.Resources...)
 		change(&c)
-		if s, err := authserver.New(context.Background(), c, authserver.Deps{}); err == nil || !strings.Contains(err.Error(), want) {
+		if s, err := authserver.New(context.Background(), c, authserver.Deps{}); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want an error that names it", want, err)
 			if err == nil {
 				s.Close()

@@ -32,8 +32,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
-// handshake is how one client of the field comes in, read from a file of testdata/handshakes. The file says of which client it is, and whether the program
-// itself was recorded or its users' reports were written down. What is random or secret stands there in braces.
+// handshake is how one client of the field comes in, read from a file of testdata/handshakes. The
+// file says of which client it is, and whether the program itself was recorded or its users'
+// reports were written down. What is random or secret stands there in braces.
 type handshake struct {
 	client, source string
 	quirks         []string          // their numbers in the checklist of what an issuer must tolerate
@@ -123,7 +124,8 @@ func readHandshakes(t *testing.T) map[string]handshake {
 	return all
 }
 
-// TestHandshakes plays each client's way in to its end, as its file has it: discovery, registration or document, consent, code, renewal.
+// TestHandshakes plays each client's way in to its end, as its file has it: discovery, registration
+// or document, consent, code, renewal.
 func TestHandshakes(t *testing.T) {
 	for name, hs := range readHandshakes(t) {
 		t.Run(name, func(t *testing.T) { play(t, hs) })
@@ -142,22 +144,27 @@ type stage struct {
 func play(t *testing.T, hs handshake) {
 	h := openHouse(t, func(c *authserverConfig) {
 		c.Resources[0].Aliases = []string{"https://mcp.example", resourceURI + "/", "api://companion"} // quirks 4, 20
-		c.Resources[0].Scopes = append(c.Resources[0].Scopes, authserver.Scope{Name: "knowledge:read", Description: "Search", Baseline: true})
+		c.Resources[0].Scopes = append(c.Resources[0].Scopes,
+			authserver.Scope{Name: "knowledge:read", Description: "Search", Baseline: true})
 	})
-	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "member", Scopes: append(slices.Clone(allScopes), "knowledge:read")}))
+	must(t, h.Store.PutRole(t.Context(),
+		user.Role{TenantID: "acme", Name: "member", Scopes: append(slices.Clone(allScopes), "knowledge:read")}))
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
-	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k1", Use: "sig"}}})
+	keys, err := json.Marshal(
+		jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k1", Use: "sig"}}})
 	must(t, err)
 	s := &stage{house: h, hs: hs, ann: h.person("ann@acme.example"), key: key, braces: map[string]string{
-		"issuer": h.URL, "mcp": resourceURI, "mcp-origin": "https://mcp.example", "port": "41234", "verifier": verifier, "challenge": challengeOf(verifier), "keys": string(keys),
+		"issuer": h.URL, "mcp": resourceURI, "mcp-origin": "https://mcp.example", "port": "41234", "verifier": verifier,
+		"challenge": challengeOf(verifier), "keys": string(keys),
 	}}
 	if len(hs.documents) > 0 {
 		h.documents = s.publish(t)
 		h.start()
 	}
 	for _, r := range hs.requests {
-		if strings.HasPrefix(r.address, "{issuer}") { // what goes to the MCP server, the programs themselves send in e2e
+		if strings.HasPrefix(r.address, "{issuer}") {
+			// what goes to the MCP server, the programs themselves send in e2e
 			s.shoot(t, r)
 		}
 	}
@@ -193,7 +200,8 @@ var (
 func (s *stage) fill(text string) string {
 	if m := assertion.FindStringSubmatch(text); m != nil {
 		id := s.clientID()
-		return s.assert(s.key, "k1", map[string]any{"iss": id, "sub": id, "aud": s.fill(m[1]), "exp": s.Clock.Now().Unix() + 60, "jti": rand.Text()}, nil)
+		return s.assert(s.key, "k1", map[string]any{"iss": id, "sub": id, "aud": s.fill(m[1]),
+			"exp": s.Clock.Now().Unix() + 60, "jti": rand.Text()}, nil)
 	}
 	text = stateOf.ReplaceAllStringFunc(text, func(m string) string {
 		n, _ := strconv.Atoi(stateOf.FindStringSubmatch(m)[1])
@@ -266,8 +274,10 @@ func (s *stage) shoot(t *testing.T, r shot) {
 		}
 	case "/.well-known/oauth-authorization-server":
 		methods, _ := members["token_endpoint_auth_methods_supported"].([]any)
-		if members["client_id_metadata_document_supported"] != true || !slices.Contains(methods, any("none")) { // quirk 2
-			t.Errorf("no document is chosen by clients that need both: %v, %v", members["client_id_metadata_document_supported"], methods)
+		if members["client_id_metadata_document_supported"] != true || !slices.Contains(methods, any("none")) {
+			// quirk 2
+			t.Errorf("no document is chosen by clients that need both: %v, %v",
+				members["client_id_metadata_document_supported"], methods)
 		}
 		if members["issuer"] != s.URL { // quirk 13
 			t.Errorf("the issuer is %v, want %s byte for byte", members["issuer"], s.URL)
@@ -283,17 +293,21 @@ func (s *stage) browse(t *testing.T, r shot) {
 		t.Errorf("authorizing: got %d, want %d", at.StatusCode, r.status)
 	}
 	at := s.ann.submit(s.ann.consentPage(form), url.Values{"decision": {"approve"}})
-	if at.status != http.StatusSeeOther || at.away == nil || strings.Contains(at.header.Get("Content-Security-Policy"), "form-action") { // quirk 1
+	if at.status != http.StatusSeeOther || at.away == nil ||
+		strings.Contains(at.header.Get("Content-Security-Policy"), "form-action") {
+		// quirk 1
 		t.Fatalf("agreeing: got %d to %v: %.300s", at.status, at.away, at.body)
 	}
 	q := at.away.Query()
-	if to, _, _ := strings.Cut(at.away.String(), "?"); to != form.Get("redirect_uri") || q.Get("code") == "" || q.Get("iss") != s.URL || q.Get("state") != form.Get("state") || q.Has("state") != form.Has("state") {
+	if to, _, _ := strings.Cut(at.away.String(), "?"); to != form.Get("redirect_uri") || q.Get("code") == "" ||
+		q.Get("iss") != s.URL || q.Get("state") != form.Get("state") || q.Has("state") != form.Has("state") {
 		t.Fatalf("the answer went to %s: %v", to, q)
 	}
 	s.braces["code"] = q.Get("code")
 }
 
-// renewUnlessItDid renews in the manner in which the client redeemed its code, when the file holds no renewal.
+// renewUnlessItDid renews in the manner in which the client redeemed its code, when the file holds
+// no renewal.
 func (s *stage) renewUnlessItDid(t *testing.T) {
 	t.Helper()
 	var redeemed shot
@@ -315,7 +329,8 @@ func (s *stage) renewUnlessItDid(t *testing.T) {
 	s.shoot(t, redeemed)
 }
 
-// publish serves the client's documents at their addresses, as far as the issuer's fetcher can tell.
+// publish serves the client's documents at their addresses, as far as the issuer's fetcher can
+// tell.
 func (s *stage) publish(t *testing.T) *cimd.Fetcher {
 	t.Helper()
 	var hosts []string
@@ -355,8 +370,9 @@ func certify(t *testing.T, hosts []string) (tls.Certificate, *x509.CertPool) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: hosts, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		SerialNumber: big.NewInt(1), DNSNames: hosts, NotAfter: time.Now().Add(time.Hour), IsCA: true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	must(t, err)

@@ -32,7 +32,8 @@ func TestAClientThatHangsUpAtItsDeletionIsGoneAllTheSame(t *testing.T) {
 		app{h: h, ID: id}.tokens(h.person(email), "customers:read")
 	}
 	ctx, hangUp := context.WithCancel(t.Context())
-	s, err := authserver.New(t.Context(), h.config, authserver.Deps{Now: h.Clock.Now, Revocations: overheard{h.List, hangUp}})
+	s, err := authserver.New(t.Context(), h.config,
+		authserver.Deps{Now: h.Clock.Now, Revocations: overheard{h.List, hangUp}})
 	must(t, err)
 	defer s.Close()
 	r := httptest.NewRequestWithContext(ctx, "DELETE", h.URL+"/oauth2/register/"+id, nil)
@@ -41,7 +42,8 @@ func TestAClientThatHangsUpAtItsDeletionIsGoneAllTheSame(t *testing.T) {
 	if ctx.Err() == nil {
 		t.Fatal("no grant has ended")
 	}
-	if alive, err := h.Store.Grants(t.Context(), grant.Filter{ClientID: id, Alive: true}); err != nil || len(alive) != 0 {
+	if alive, err := h.Store.Grants(t.Context(), grant.Filter{ClientID: id, Alive: true}); err != nil ||
+		len(alive) != 0 {
 		t.Errorf("%d grants live on: %v", len(alive), err)
 	}
 }

@@ -25,7 +25,8 @@ func (h *house) as(host, method, path, contentType, body string) (*http.Response
 	return response, string(said)
 }
 
-// A page whose name is made to lead to this server gets neither the sign-in form nor any other page, and no form of it is taken.
+// A page whose name is made to lead to this server gets neither the sign-in form nor any other
+// page, and no form of it is taken.
 func TestPagesAnswerOnlyToTheIssuersHost(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
@@ -33,22 +34,30 @@ func TestPagesAnswerOnlyToTheIssuersHost(t *testing.T) {
 	must(t, err)
 	ask := url.Values.Encode(a.authorization("customers:read"))
 	pages := []string{
-		"/", "/signin", "/consent?tx=x", "/device", "/device/done", "/agents", "/tenants/acme/clients", "/tenants/acme/clients/shown", "/tenants/acme/roles", "/oauth2/logout",
-		"/oauth2/authorize?" + ask, "/errors/invalid_grant", "/nothing", "/static/gatehouse.css", "/SIGNIN", "/oauth2/", "/oauth2/tokens",
+		"/", "/signin", "/consent?tx=x", "/device", "/device/done", "/agents", "/tenants/acme/clients",
+		"/tenants/acme/clients/shown", "/tenants/acme/roles", "/oauth2/logout",
+		"/oauth2/authorize?" + ask, "/errors/invalid_grant", "/nothing", "/static/gatehouse.css", "/SIGNIN", "/oauth2/",
+		"/oauth2/tokens",
 	}
-	forms := []string{"/signin", "/signout", "/consent", "/device", "/agents/g/revoke", "/tenants/acme/clients", "/tenants/acme/initial-tokens", "/oauth2/authorize", "/oauth2/logout"}
-	for _, host := range []string{"evil.example", "evil.example:" + at.Port(), "localhost.evil.example:" + at.Port(), "127.0.0.1.", "127.0.0.1:1", "127.0.0.2:" + at.Port(), "localhost.:" + at.Port()} {
+	forms := []string{"/signin", "/signout", "/consent", "/device", "/agents/g/revoke", "/tenants/acme/clients",
+		"/tenants/acme/initial-tokens", "/oauth2/authorize", "/oauth2/logout"}
+	for _, host := range []string{"evil.example", "evil.example:" + at.Port(), "localhost.evil.example:" + at.Port(),
+		"127.0.0.1.", "127.0.0.1:1", "127.0.0.2:" + at.Port(), "localhost.:" + at.Port()} {
 		for _, path := range pages {
-			if r, said := h.as(host, "GET", path, "", ""); r.StatusCode != http.StatusMisdirectedRequest || strings.Contains(said, "<form") || len(r.Cookies()) > 0 {
-				t.Errorf("GET %s for %s: got %d with cookies %v, want 421 and no form", path, host, r.StatusCode, r.Cookies())
+			if r, said := h.as(host, "GET", path, "", ""); r.StatusCode != http.StatusMisdirectedRequest ||
+				strings.Contains(said, "<form") || len(r.Cookies()) > 0 {
+				t.Errorf("GET %s for %s: got %d with cookies %v, want 421 and no form", path, host, r.StatusCode,
+					r.Cookies())
 			}
 		}
 		for _, path := range forms {
-			if r, _ := h.as(host, "POST", path, "application/x-www-form-urlencoded", ask); r.StatusCode != http.StatusMisdirectedRequest || len(r.Cookies()) > 0 {
+			if r, _ := h.as(host, "POST", path, "application/x-www-form-urlencoded",
+				ask); r.StatusCode != http.StatusMisdirectedRequest || len(r.Cookies()) > 0 {
 				t.Errorf("POST %s for %s: got %d, want 421", path, host, r.StatusCode)
 			}
 		}
-		for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration", "/oauth2/jwks", "/healthz", "/readyz"} {
+		for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration",
+			"/oauth2/jwks", "/healthz", "/readyz"} {
 			if r, _ := h.as(host, "GET", path, "", ""); r.StatusCode != http.StatusOK {
 				t.Errorf("GET %s for %s: got %d, want it open", path, host, r.StatusCode)
 			}
@@ -63,9 +72,13 @@ func TestPagesAnswerOnlyToTheIssuersHost(t *testing.T) {
 
 // On a host that is no loopback one the name counts, and those that the operator named.
 func TestPagesAnswerToNamedHosts(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) { c.Issuer, c.Hosts = "https://auth.example", []string{"auth.internal:8080"} })
+	h := openHouse(t, func(c *authserverConfig) {
+		c.Issuer, c.Hosts = "https://auth.example",
+			[]string{"auth.internal:8080"}
+	})
 	for host, want := range map[string]int{
-		"auth.example": 200, "AUTH.example": 200, "auth.example:443": 200, "auth.internal:8080": 200, "auth.internal": 421, "localhost:8080": 421, "auth.example.": 421, "auth.example:8443": 421,
+		"auth.example": 200, "AUTH.example": 200, "auth.example:443": 200, "auth.internal:8080": 200,
+		"auth.internal": 421, "localhost:8080": 421, "auth.example.": 421, "auth.example:8443": 421,
 		"evil.example": 421, "": 200, // the kit's proxy keeps the issuer's name
 	} {
 		if r, _ := h.as(host, "GET", "/signin", "", ""); r.StatusCode != want {

@@ -27,8 +27,10 @@ func (h *house) relyingParty() app {
 	h.t.Helper()
 	secret := client.NewSecret()
 	c := client.Client{
-		ID: client.NewID(), Name: "Portal", RedirectURIs: []string{callback}, PostLogoutRedirectURIs: []string{home}, GrantTypes: []string{client.GrantCode, client.GrantRefresh},
-		AuthMethod: client.AuthBasic, SecretHash: client.HashSecret(secret), Origin: client.OriginOperator, CreatedAt: h.Clock.Now(),
+		ID: client.NewID(), Name: "Portal", RedirectURIs: []string{callback}, PostLogoutRedirectURIs: []string{home},
+		GrantTypes: []string{client.GrantCode, client.GrantRefresh},
+		AuthMethod: client.AuthBasic, SecretHash: client.HashSecret(secret), Origin: client.OriginOperator,
+		CreatedAt: h.Clock.Now(),
 	}
 	must(h.t, h.Store.CreateClient(context.Background(), c))
 	return app{h, c.ID, secret}
@@ -96,8 +98,10 @@ func TestAPersonSignsInElsewhere(t *testing.T) {
 	got := h.identified(answer["id_token"].(string), "RS256")
 	sum := sha256.Sum256([]byte(access))
 	want := map[string]any{
-		"iss": h.URL, "sub": "usr_ann", "aud": a.ID, "iat": float64(h.Clock.Now().Unix()), "exp": float64(h.Clock.Now().Add(10 * time.Minute).Unix()),
-		"auth_time": float64(signedIn.Unix()), "nonce": "n-0S6_WzA2Mj", "at_hash": base64.RawURLEncoding.EncodeToString(sum[:16]), "tenant_id": "acme", "email": "ann@acme.example",
+		"iss": h.URL, "sub": "usr_ann", "aud": a.ID, "iat": float64(h.Clock.Now().Unix()),
+		"exp":       float64(h.Clock.Now().Add(10 * time.Minute).Unix()),
+		"auth_time": float64(signedIn.Unix()), "nonce": "n-0S6_WzA2Mj",
+		"at_hash": base64.RawURLEncoding.EncodeToString(sum[:16]), "tenant_id": "acme", "email": "ann@acme.example",
 	}
 	for name, value := range want {
 		if got[name] != value {
@@ -111,7 +115,8 @@ func TestAPersonSignsInElsewhere(t *testing.T) {
 		t.Errorf("the access token is %v, want one for the issuer", body)
 	}
 	r, info := h.userInfo(access)
-	if r.StatusCode != 200 || info["sub"] != "usr_ann" || info["email"] != "ann@acme.example" || info["name"] != nil || r.Header.Get("Cache-Control") != "no-store" {
+	if r.StatusCode != 200 || info["sub"] != "usr_ann" || info["email"] != "ann@acme.example" || info["name"] != nil ||
+		r.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("userinfo: got %d %v", r.StatusCode, info)
 	}
 
@@ -128,12 +133,14 @@ func TestAPersonSignsInElsewhere(t *testing.T) {
 		t.Errorf("renewed without openid: got %v, want no id token", answer)
 	}
 	r, info = h.userInfo(answer["access_token"].(string))
-	if r.StatusCode != 403 || info["error"] != "insufficient_scope" || !strings.Contains(r.Header.Get("WWW-Authenticate"), `error="insufficient_scope"`) {
+	if r.StatusCode != 403 || info["error"] != "insufficient_scope" ||
+		!strings.Contains(r.Header.Get("WWW-Authenticate"), `error="insufficient_scope"`) {
 		t.Errorf("userinfo without openid: got %d %v", r.StatusCode, info)
 	}
 }
 
-// An access token has one audience, always: identity beside a server's scopes brings an id token, and userinfo wants a token of its own (RFC 8707 §2.2).
+// An access token has one audience, always: identity beside a server's scopes brings an id token,
+// and userinfo wants a token of its own (RFC 8707 §2.2).
 func TestIdentityBesideAServer(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
@@ -149,17 +156,20 @@ func TestIdentityBesideAServer(t *testing.T) {
 	if answer["scope"] != "customers:read tickets:write" || answer["id_token"] == nil {
 		t.Fatalf("got %v, want an id token beside", answer)
 	}
-	if _, body := claims(t, answer["access_token"].(string)); body["aud"] != resourceURI || body["scope"] != "customers:read tickets:write" || body["email"] != nil {
+	if _, body := claims(t, answer["access_token"].(string)); body["aud"] != resourceURI ||
+		body["scope"] != "customers:read tickets:write" || body["email"] != nil {
 		t.Errorf("the access token is %v", body)
 	}
 	r, info := h.userInfo(answer["access_token"].(string))
-	if r.StatusCode != 401 || info["error"] != "invalid_token" || !strings.Contains(info["error_description"].(string), "resource="+h.URL) {
+	if r.StatusCode != 401 || info["error"] != "invalid_token" ||
+		!strings.Contains(info["error_description"].(string), "resource="+h.URL) {
 		t.Errorf("userinfo with the server's token: got %d %v, want to be told which it takes", r.StatusCode, info)
 	}
 	own := refreshment(answer["refresh_token"].(string))
 	own.Set("resource", h.URL)
 	_, answer = a.token(own)
-	if r, info = h.userInfo(answer["access_token"].(string)); r.StatusCode != 200 || info["email"] != "ann@acme.example" {
+	if r, info = h.userInfo(answer["access_token"].(string)); r.StatusCode != 200 ||
+		info["email"] != "ann@acme.example" {
 		t.Errorf("userinfo with its own token: got %d %v", r.StatusCode, info)
 	}
 	if _, body := claims(t, answer["access_token"].(string)); body["aud"] != h.URL || body["scope"] != "openid email" {
@@ -174,21 +184,26 @@ func TestIdentityBesideAServer(t *testing.T) {
 	}
 	request = a.authorization("customers:read")
 	request.Set("resource", h.URL)
-	if got := ann.open("/oauth2/authorize?" + request.Encode()).away; got == nil || got.Query().Get("error") != "invalid_scope" {
+	if got := ann.open("/oauth2/authorize?" + request.Encode()).away; got == nil ||
+		got.Query().Get("error") != "invalid_scope" {
 		t.Errorf("a tool's scope at the issuer: got %v, want invalid_scope", got)
 	}
 	request = a.authorization("email", "customers:read") // without openid it is no scope of identity (§3.1.2.1)
-	if got := ann.open("/oauth2/authorize?" + request.Encode()).away; got == nil || got.Query().Get("error") != "invalid_scope" {
+	if got := ann.open("/oauth2/authorize?" + request.Encode()).away; got == nil ||
+		got.Query().Get("error") != "invalid_scope" {
 		t.Errorf("email without openid: got %v, want invalid_scope", got)
 	}
 
-	// Nothing of the server ticked is nothing allowed, and a role that allows nothing there offers nothing.
-	none := ann.submit(ann.consentPage(a.authorization("openid", "customers:read")), url.Values{"decision": {"approve"}, "scope": {"openid"}})
+	// Nothing of the server ticked is nothing allowed, and a role that allows nothing there offers
+	// nothing.
+	none := ann.submit(ann.consentPage(a.authorization("openid", "customers:read")),
+		url.Values{"decision": {"approve"}, "scope": {"openid"}})
 	if none.away != nil || !strings.Contains(none.body, "Nothing was ticked") {
 		t.Errorf("identity alone ticked: got %d to %v, want the page again", none.status, none.away)
 	}
 	must(t, h.Store.PutMember(t.Context(), "acme", "usr_ann", "reader"))
-	if at := ann.consentPage(a.authorization("openid", "tickets:write")); !strings.Contains(at.body, "includes nothing that the application asks for") {
+	if at := ann.consentPage(a.authorization("openid", "tickets:write")); !strings.Contains(at.body,
+		"includes nothing that the application asks for") {
 		t.Error("a role that allows nothing is offered identity alone")
 	}
 }
@@ -212,13 +227,16 @@ func TestUserInfoEnds(t *testing.T) {
 		t.Errorf("another grant: got %d, want 200", r.StatusCode)
 	}
 	h.Clock.step(11 * time.Minute)
-	if r, _ := h.userInfo(second); r.StatusCode != 401 || !strings.Contains(r.Header.Get("WWW-Authenticate"), `error="invalid_token"`) {
+	if r, _ := h.userInfo(second); r.StatusCode != 401 ||
+		!strings.Contains(r.Header.Get("WWW-Authenticate"), `error="invalid_token"`) {
 		t.Errorf("expired: got %d, want 401", r.StatusCode)
 	}
-	for name, header := range map[string]http.Header{"nothing": nil, "basic": basicAuth(a.ID, a.Secret), "two": {"Authorization": {"Bearer x", "Bearer y"}}} {
+	for name, header := range map[string]http.Header{"nothing": nil, "basic": basicAuth(a.ID, a.Secret),
+		"two": {"Authorization": {"Bearer x", "Bearer y"}}} {
 		r := h.do("GET", "/oauth2/userinfo", "", "", header)
 		r.Body.Close()
-		if r.StatusCode != 401 || !strings.HasPrefix(r.Header.Get("WWW-Authenticate"), "Bearer") || strings.Contains(r.Header.Get("WWW-Authenticate"), "error=") {
+		if r.StatusCode != 401 || !strings.HasPrefix(r.Header.Get("WWW-Authenticate"), "Bearer") ||
+			strings.Contains(r.Header.Get("WWW-Authenticate"), "error=") {
 			t.Errorf("with %s: got %d %q, want a bare challenge", name, r.StatusCode, r.Header.Get("WWW-Authenticate"))
 		}
 	}
@@ -230,14 +248,18 @@ func TestUserInfoEnds(t *testing.T) {
 // A client says how its id tokens are to be signed, as far as there is a key for it.
 func TestIDTokenAlgorithms(t *testing.T) {
 	h := openHouse(t, func(c *authserverConfig) { c.Resources[0].Algorithm = "EdDSA" })
-	a := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic", "id_token_signed_response_alg": "EdDSA", "post_logout_redirect_uris": []string{home}})
+	a := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic",
+		"id_token_signed_response_alg": "EdDSA", "post_logout_redirect_uris": []string{home}})
 	_, answer := a.token(redemption(h.person("ann@acme.example").approve(a.identification()).Get("code")))
 	if got := h.identified(answer["id_token"].(string), "EdDSA"); got["sub"] != "usr_ann" {
 		t.Errorf("got %v", got)
 	}
 	for name, m := range map[string]map[string]any{
-		"an algorithm without a key": {"id_token_signed_response_alg": "ES256"}, "none": {"id_token_signed_response_alg": "none"}, "a secret's": {"id_token_signed_response_alg": "HS256"},
-		"a script": {"post_logout_redirect_uris": []string{"javascript:alert(1)"}}, "plain http": {"post_logout_redirect_uris": []string{"http://app.example/out"}},
+		"an algorithm without a key": {"id_token_signed_response_alg": "ES256"},
+		"none":                       {"id_token_signed_response_alg": "none"},
+		"a secret's":                 {"id_token_signed_response_alg": "HS256"},
+		"a script":                   {"post_logout_redirect_uris": []string{"javascript:alert(1)"}},
+		"plain http":                 {"post_logout_redirect_uris": []string{"http://app.example/out"}},
 	} {
 		m["redirect_uris"] = []string{callback}
 		body, _ := json.Marshal(m)
@@ -261,7 +283,8 @@ func TestPrompts(t *testing.T) {
 	open := func(form url.Values) page { return ann.open("/oauth2/authorize?" + form.Encode()) }
 	refused := func(what string, form url.Values, code string) {
 		t.Helper()
-		if at := open(form); at.away == nil || at.away.Query().Get("error") != code || at.away.Query().Get("iss") != h.URL || at.away.Query().Get("state") != "state-123" {
+		if at := open(form); at.away == nil || at.away.Query().Get("error") != code ||
+			at.away.Query().Get("iss") != h.URL || at.away.Query().Get("state") != "state-123" {
 			t.Errorf("%s: got %d to %v, want %s", what, at.status, at.away, code)
 		}
 	}
@@ -278,7 +301,8 @@ func TestPrompts(t *testing.T) {
 	ann.consentPage(with())
 	h.Clock.step(time.Minute)
 	for what, form := range map[string]url.Values{
-		"login": with("prompt", "login"), "another account": with("prompt", "select_account"), "max_age=0": with("max_age", "0"), "an old sign-in": with("max_age", "59"),
+		"login": with("prompt", "login"), "another account": with("prompt", "select_account"),
+		"max_age=0": with("max_age", "0"), "an old sign-in": with("max_age", "59"),
 	} {
 		at := open(form)
 		if at.url.Path != "/signin" {
@@ -287,7 +311,8 @@ func TestPrompts(t *testing.T) {
 		if back := ann.open("/consent?" + at.url.RawQuery); back.url.Path != "/signin" {
 			t.Errorf("%s: who goes on by hand gets %s, want /signin", what, back.url)
 		}
-		sneaky := ann.submit(page{url: at.url, body: strings.Replace(at.body, `action="/signin"`, `action="/consent"`, 1)}, url.Values{"decision": {"approve"}, "scope": {"openid"}, "tenant": {"acme"}})
+		sneaky := ann.submit(page{url: at.url, body: strings.Replace(at.body, `action="/signin"`, `action="/consent"`,
+			1)}, url.Values{"decision": {"approve"}, "scope": {"openid"}, "tenant": {"acme"}})
 		if sneaky.away != nil {
 			t.Errorf("%s: who answers without signing in anew gets %v", what, sneaky.away)
 		}
@@ -295,21 +320,26 @@ func TestPrompts(t *testing.T) {
 		at = ann.submit(at, url.Values{"email": {"ann@acme.example"}, "password": {password}})
 		at.want(t, what+", signed in anew", 200, "/consent")
 		h.Clock.step(time.Minute) // whoever reads slowly is not sent round in circles
-		if gone := ann.submit(at, url.Values{"decision": {"approve"}}); gone.away == nil || gone.away.Query().Get("code") == "" {
+		if gone := ann.submit(at, url.Values{"decision": {"approve"}}); gone.away == nil ||
+			gone.away.Query().Get("code") == "" {
 			t.Errorf("%s: then got %d at %s, want a code", what, gone.status, gone.url)
 		}
 	}
-	for what, form := range map[string]url.Values{"consent": with("prompt", "consent"), "a young sign-in": with("max_age", "3600"), "an unknown word": with("prompt", "dance"), "very old": with("max_age", "99999999999999"), "beyond any number": with("max_age", strings.Repeat("9", 40))} {
+	for what, form := range map[string]url.Values{"consent": with("prompt", "consent"),
+		"a young sign-in": with("max_age", "3600"), "an unknown word": with("prompt", "dance"),
+		"very old": with("max_age", "99999999999999"), "beyond any number": with("max_age", strings.Repeat("9", 40))} {
 		if at := open(form); at.url.Path != "/consent" {
 			t.Errorf("%s: got %s, want the consent page", what, at.url)
 		}
 	}
 }
 
-// AZ-29, AZ-31, LG-04 to LG-06: no page is shown only to somebody who let this very client in before, to all of this, at these addresses.
+// AZ-29, AZ-31, LG-04 to LG-06: no page is shown only to somebody who let this very client in
+// before, to all of this, at these addresses.
 func TestSilence(t *testing.T) {
 	h := openHouse(t)
-	a, other, self := h.relyingParty(), h.relyingParty(), h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"})
+	a, other, self := h.relyingParty(), h.relyingParty(),
+		h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"})
 	ann, carol := h.person("ann@acme.example"), h.person("carol@both.example")
 	silent := func(p *person, form url.Values) url.Values {
 		t.Helper()
@@ -332,7 +362,8 @@ func TestSilence(t *testing.T) {
 		t.Fatalf("allowed before: got %v, then %d %v", q, status, answer)
 	}
 	for what, form := range map[string]url.Values{
-		"another client": other.identification("email"), "more than before": a.identification("email", "profile"), "a server": a.authorization("openid", "email", "customers:read"),
+		"another client": other.identification("email"), "more than before": a.identification("email", "profile"),
+		"a server":                           a.authorization("openid", "email", "customers:read"),
 		"a client that registered by itself": self.identification("email"),
 	} {
 		if got := silent(ann, form).Get("error"); got != "consent_required" {
@@ -350,7 +381,8 @@ func TestSilence(t *testing.T) {
 	}
 	parts := strings.Split(mine, ".")
 	none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"JWT"}`)) + "." + parts[1] + "."
-	for what, raw := range map[string]string{"unsigned": none, "bent": parts[0] + "." + parts[1] + ".AAAA", "an access token": answer["access_token"].(string), "nothing": "x"} {
+	for what, raw := range map[string]string{"unsigned": none, "bent": parts[0] + "." + parts[1] + ".AAAA",
+		"an access token": answer["access_token"].(string), "nothing": "x"} {
 		if got := silent(ann, hint(raw)).Get("error"); got != "login_required" {
 			t.Errorf("a hint that is %s: got %q, want login_required", what, got)
 		}
@@ -386,7 +418,8 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// What a person ends has ended: nothing that the client got silently on the strength of it lives on, and no silence outlives it. A hundred silences hide nothing.
+// What a person ends has ended: nothing that the client got silently on the strength of it lives
+// on, and no silence outlives it. A hundred silences hide nothing.
 func TestSilenceEndsWithThePermission(t *testing.T) {
 	h := openHouse(t)
 	a, other := h.relyingParty(), h.register(map[string]any{"client_name": "Oldie"})
@@ -418,12 +451,14 @@ func TestSilenceEndsWithThePermission(t *testing.T) {
 	if err != nil || len(alive) != 0 {
 		t.Errorf("after the end %d grants live on %v", len(alive), err)
 	}
-	if r, _ := h.userInfo(answer["access_token"].(string)); r.StatusCode != 401 || a.alive(answer["refresh_token"].(string)) {
+	if r, _ := h.userInfo(answer["access_token"].(string)); r.StatusCode != 401 ||
+		a.alive(answer["refresh_token"].(string)) {
 		t.Error("what came silently outlives the permission")
 	}
 }
 
-// The issuer under one roof with a server whose clients name the roof: the server is meant, at the token endpoint as at the authorization endpoint.
+// The issuer under one roof with a server whose clients name the roof: the server is meant, at the
+// token endpoint as at the authorization endpoint.
 func TestAnAliasThatIsTheIssuer(t *testing.T) {
 	h := openHouse(t, func(c *authserverConfig) { c.Resources[0].Aliases = []string{c.Issuer} })
 	a := h.register(map[string]any{})
@@ -437,7 +472,8 @@ func TestAnAliasThatIsTheIssuer(t *testing.T) {
 	}
 }
 
-// AZ-40, AS-17: an id token goes into no address, an old one still says whose application it was, and a stranger's application redirects nobody from here.
+// AZ-40, AS-17: an id token goes into no address, an old one still says whose application it was,
+// and a stranger's application redirects nobody from here.
 func TestHintsAndStrangersWhenSigningOut(t *testing.T) {
 	h := openHouse(t)
 	a := h.relyingParty()
@@ -465,17 +501,21 @@ func TestHintsAndStrangersWhenSigningOut(t *testing.T) {
 		t.Errorf("an old id token: got %d, want 200", at.status)
 	}
 	stranger := client.Client{
-		ID: "https://evil.example/client.json", Name: "Evil", Origin: client.OriginDocument, AuthMethod: client.AuthNone, GrantTypes: []string{client.GrantCode},
-		RedirectURIs: []string{callback}, PostLogoutRedirectURIs: []string{"https://evil.example/phish"}, CreatedAt: h.Clock.Now(),
+		ID: "https://evil.example/client.json", Name: "Evil", Origin: client.OriginDocument,
+		AuthMethod: client.AuthNone, GrantTypes: []string{client.GrantCode},
+		RedirectURIs: []string{callback}, PostLogoutRedirectURIs: []string{"https://evil.example/phish"},
+		CreatedAt: h.Clock.Now(),
 	}
 	must(t, h.Store.PutDocument(t.Context(), stranger))
-	at := h.person("bob@globex.example").open("/oauth2/logout?" + url.Values{"client_id": {stranger.ID}, "post_logout_redirect_uri": stranger.PostLogoutRedirectURIs}.Encode())
+	at := h.person("bob@globex.example").open("/oauth2/logout?" + url.Values{"client_id": {stranger.ID},
+		"post_logout_redirect_uri": stranger.PostLogoutRedirectURIs}.Encode())
 	if at.away != nil || at.status != 200 || !strings.Contains(at.body, "evil.example") {
 		t.Errorf("a stranger's address, with nobody there: got %d to %v, want a page with a link", at.status, at.away)
 	}
 }
 
-// LG-20, RP-Initiated Logout 1.0: nobody is signed out without being asked, and goes on only to where the application registered.
+// LG-20, RP-Initiated Logout 1.0: nobody is signed out without being asked, and goes on only to
+// where the application registered.
 func TestSigningOutFromElsewhere(t *testing.T) {
 	h := openHouse(t)
 	a, other := h.relyingParty(), h.relyingParty()
@@ -491,24 +531,29 @@ func TestSigningOutFromElsewhere(t *testing.T) {
 	}
 	here := func() bool { return ann.open("/agents").url.Path == "/agents" }
 	for what, at := range map[string]page{
-		"an address that is not registered": out("client_id", a.ID, "post_logout_redirect_uri", "https://evil.example/"),
-		"a near miss":                       out("client_id", a.ID, "post_logout_redirect_uri", home+"/"),
-		"nobody's address":                  out("post_logout_redirect_uri", home),
-		"the callback":                      out("client_id", a.ID, "post_logout_redirect_uri", callback),
-		"another's hint":                    out("client_id", other.ID, "id_token_hint", hint, "post_logout_redirect_uri", home),
-		"no hint at all":                    out("id_token_hint", "x", "post_logout_redirect_uri", home),
-		"an unknown client":                 out("client_id", "cli_none", "post_logout_redirect_uri", home),
-		"two addresses":                     out("client_id", a.ID, "post_logout_redirect_uri", home, "post_logout_redirect_uri", home),
+		"an address that is not registered": out("client_id", a.ID, "post_logout_redirect_uri",
+			"https://evil.example/"),
+		"a near miss":      out("client_id", a.ID, "post_logout_redirect_uri", home+"/"),
+		"nobody's address": out("post_logout_redirect_uri", home),
+		"the callback":     out("client_id", a.ID, "post_logout_redirect_uri", callback),
+		"another's hint": out("client_id", other.ID, "id_token_hint", hint,
+			"post_logout_redirect_uri", home),
+		"no hint at all":    out("id_token_hint", "x", "post_logout_redirect_uri", home),
+		"an unknown client": out("client_id", "cli_none", "post_logout_redirect_uri", home),
+		"two addresses": out("client_id", a.ID, "post_logout_redirect_uri", home,
+			"post_logout_redirect_uri", home),
 	} {
 		if at.status != 400 || at.away != nil || !here() {
 			t.Errorf("%s: got %d to %v, want a page with 400 and ann still there", what, at.status, at.away)
 		}
 	}
 	at := out("id_token_hint", hint, "post_logout_redirect_uri", home, "state", "s&iss=x")
-	if at.status != 200 || !strings.Contains(at.body, "app.example") || !strings.Contains(at.body, "Portal") || strings.Contains(at.body, hint) || !here() {
+	if at.status != 200 || !strings.Contains(at.body, "app.example") || !strings.Contains(at.body, "Portal") ||
+		strings.Contains(at.body, hint) || !here() {
 		t.Fatalf("asking: got %d, %.300s", at.status, at.body)
 	}
-	bent := ann.submit(at, url.Values{"post_logout_redirect_uri": {"https://evil.example/"}}) // the page is not believed
+	// the page is not believed
+	bent := ann.submit(at, url.Values{"post_logout_redirect_uri": {"https://evil.example/"}})
 	if bent.status != 400 || bent.away != nil || !here() {
 		t.Errorf("a bent form: got %d to %v", bent.status, bent.away)
 	}
@@ -517,14 +562,17 @@ func TestSigningOutFromElsewhere(t *testing.T) {
 		t.Errorf("a forged form: got %d, want 403", forged.status)
 	}
 	gone := ann.submit(at, nil)
-	if gone.status != 303 || gone.away == nil || !strings.HasPrefix(gone.away.String(), home+"?") || gone.away.Query().Get("state") != "s&iss=x" || len(gone.away.Query()) != 1 || here() {
+	if gone.status != 303 || gone.away == nil || !strings.HasPrefix(gone.away.String(), home+"?") ||
+		gone.away.Query().Get("state") != "s&iss=x" || len(gone.away.Query()) != 1 || here() {
 		t.Errorf("signing out: got %d to %v", gone.status, gone.away)
 	}
 	if at := out("client_id", a.ID, "post_logout_redirect_uri", home); at.away == nil || at.away.String() != home {
 		t.Errorf("with nobody there: got %d to %v, want to go on", at.status, at.away)
 	}
 	ann.consentPage(a.identification())
-	r, err := ann.http.PostForm(h.URL+"/oauth2/logout", url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {home}, "state": {"x"}}) // §2: by POST, too
+	// §2: by POST, too
+	r, err := ann.http.PostForm(h.URL+"/oauth2/logout",
+		url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {home}, "state": {"x"}})
 	must(t, err)
 	at = arrive(t, r)
 	if at.url.Path != "/oauth2/logout" || at.status != 200 || strings.Contains(at.url.String(), hint) { // AZ-40
@@ -550,10 +598,13 @@ func TestAnAddressThatTheOperatorVerified(t *testing.T) {
 		_, _, err := h.Server.Operator().CreateUser(t.Context(), spec)
 		must(t, err)
 		_, answer := a.token(redemption(h.person(row.email).approve(a.identification("email")).Get("code")))
-		if body := h.identified(answer["id_token"].(string), "RS256"); body["email"] != row.email || body["email_verified"] != row.want {
-			t.Errorf("the id token of %s has %v and %v, want email_verified %v", row.email, body["email"], body["email_verified"], row.want)
+		if body := h.identified(answer["id_token"].(string), "RS256"); body["email"] != row.email ||
+			body["email_verified"] != row.want {
+			t.Errorf("the id token of %s has %v and %v, want email_verified %v", row.email, body["email"],
+				body["email_verified"], row.want)
 		}
-		if _, info := h.userInfo(answer["access_token"].(string)); info["email"] != row.email || info["email_verified"] != row.want {
+		if _, info := h.userInfo(answer["access_token"].(string)); info["email"] != row.email ||
+			info["email_verified"] != row.want {
 			t.Errorf("userinfo of %s: %v, want email_verified %v", row.email, info, row.want)
 		}
 		narrow := h.person(row.email).approve(a.identification("profile"))

@@ -39,18 +39,23 @@ func (h *house) trusts(tenant, issuer string) *provider {
 	h.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(h.t, err)
-	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k1", Algorithm: "ES256", Use: "sig"}}})
+	keys, err := json.Marshal(
+		jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k1", Algorithm: "ES256", Use: "sig"}}})
 	must(h.t, err)
-	must(h.t, h.Server.Operator().TrustIssuer(context.Background(), admin.IssuerSpec{Tenant: tenant, Issuer: issuer, JWKS: string(keys)}))
+	must(h.t, h.Server.Operator().TrustIssuer(context.Background(),
+		admin.IssuerSpec{Tenant: tenant, Issuer: issuer, JWKS: string(keys)}))
 	return &provider{h: h, key: key, issuer: issuer, keys: string(keys)}
 }
 
-// lets is what the provider asserts: that ann lets the client in. A change of nil leaves a claim away.
+// lets is what the provider asserts: that ann lets the client in. A change of nil leaves a claim
+// away.
 func (p *provider) lets(a app, changes map[string]any) string {
 	now := p.h.Clock.Now().Unix()
 	claims := map[string]any{
-		"iss": p.issuer, "sub": "00u-ann", "aud": p.h.URL, "client_id": a.ID, "jti": "id-" + strconv.FormatInt(p.n.Add(1), 10), "iat": now, "exp": now + 300,
-		"resource": resourceURI, "scope": "customers:read tickets:write", "email": "Ann@acme.example", "email_verified": true,
+		"iss": p.issuer, "sub": "00u-ann", "aud": p.h.URL, "client_id": a.ID,
+		"jti": "id-" + strconv.FormatInt(p.n.Add(1), 10), "iat": now, "exp": now + 300,
+		"resource": resourceURI, "scope": "customers:read tickets:write", "email": "Ann@acme.example",
+		"email_verified": true,
 	}
 	header := map[string]any{"typ": "oauth-id-jag+jwt", "kid": "k1"}
 	for name, value := range changes {
@@ -76,7 +81,8 @@ func asserting(raw string, pairs ...string) url.Values {
 // managed is an application that an organisation's administrator lets in.
 func (h *house) managed() app {
 	h.t.Helper()
-	c, secret, err := h.Server.Operator().CreateClient(context.Background(), admin.ClientSpec{Name: "managed", RedirectURIs: []string{callback}, Assertions: true})
+	c, secret, err := h.Server.Operator().CreateClient(context.Background(),
+		admin.ClientSpec{Name: "managed", RedirectURIs: []string{callback}, Assertions: true})
 	must(h.t, err)
 	return app{h, c.ID, secret}
 }
@@ -87,11 +93,15 @@ func TestAnIdentityProviderLetsAClientIn(t *testing.T) {
 	p, a := h.trusts("acme", acmeIDP), h.managed()
 	raw := p.lets(a, nil)
 	status, answer := a.token(asserting(raw))
-	if status != 200 || answer["scope"] != "customers:read tickets:write" || answer["refresh_token"] != nil || answer["id_token"] != nil { // EMA-09
+	if status != 200 || answer["scope"] != "customers:read tickets:write" || answer["refresh_token"] != nil ||
+		answer["id_token"] != nil {
+		// EMA-09
 		t.Fatalf("got %d %v", status, answer)
 	}
 	_, body := claims(t, answer["access_token"].(string))
-	if body["sub"] != "usr_ann" || body["tenant_id"] != "acme" || body["aud"] != resourceURI || body["client_id"] != a.ID { // EMA-07
+	if body["sub"] != "usr_ann" || body["tenant_id"] != "acme" || body["aud"] != resourceURI ||
+		body["client_id"] != a.ID {
+		// EMA-07
 		t.Errorf("got %v, want ann of acme", body)
 	}
 	status, again := a.token(asserting(raw))
@@ -108,30 +118,43 @@ func TestAnIdentityProviderLetsAClientIn(t *testing.T) {
 		t.Error("a second assertion made a second permission")
 	}
 	_, answer = a.token(asserting(p.lets(a, map[string]any{"scope": nil, "resource": billingURI})))
-	if _, next := claims(t, answer["access_token"].(string)); next["aud"] != billingURI || next["scope"] != "customers:read" {
+	if _, next := claims(t, answer["access_token"].(string)); next["aud"] != billingURI ||
+		next["scope"] != "customers:read" {
 		t.Errorf("without scopes: got %v, want the baseline of the resource that is asserted", next)
 	}
 
 	now := h.Clock.Now().Unix()
 	for what, changes := range map[string]map[string]any{
 		"an id token": {"typ": "JWT"}, "no type": {"typ": nil}, "an access token's type": {"typ": "at+jwt"}, // EMA-02
-		"another server's":       {"aud": "https://other.example"},      // EMA-03
-		"ours and another":       {"aud": []string{h.URL, "https://x"}}, // EMA-03
-		"the token endpoint":     {"aud": h.URL + "/oauth2/token"},
-		"another client's":       {"client_id": "cli_other"}, // EMA-04
-		"no client's":            {"client_id": nil},
-		"an issuer nobody knows": {"iss": "https://login.evil.example"}, "a near miss of the issuer": {"iss": acmeIDP + "/"}, // EMA-05
-		"nobody": {"sub": nil}, "expired": {"iat": now - 400, "exp": now - 100}, "without end": {"exp": nil}, "for a year": {"exp": now + 31_536_000},
-		"from the future": {"iat": now + 3600, "exp": now + 3900}, "without a beginning": {"iat": nil}, "without an id": {"jti": nil}, "an endless id": {"jti": strings.Repeat("x", 1000)},
-		"a foreign resource": {"resource": "https://evil.example/mcp"}, "this issuer as resource": {"resource": h.URL}, "no resource at all": {"resource": "mcp"}, // EMA-07
-		"an unknown key": {"kid": "k2"}, "no signature": {"alg": "none"}, "another algorithm": {"alg": "RS256"}, // EMA-01
-		"a stranger": {"sub": "00u-x", "email": "mallory@evil.example"}, "nobody's address": {"sub": "00u-x", "email": nil},
-		"an address that is not verified": {"sub": "00u-x", "email_verified": false}, "an address of which nobody says so": {"sub": "00u-x", "email_verified": nil}, // LG-19
-		"another organisation's member": {"sub": "00u-bob", "email": "bob@globex.example"},
+		"another server's":   {"aud": "https://other.example"},      // EMA-03
+		"ours and another":   {"aud": []string{h.URL, "https://x"}}, // EMA-03
+		"the token endpoint": {"aud": h.URL + "/oauth2/token"},
+		"another client's":   {"client_id": "cli_other"}, // EMA-04
+		"no client's":        {"client_id": nil},
+		// EMA-05
+		"an issuer nobody knows":    {"iss": "https://login.evil.example"},
+		"a near miss of the issuer": {"iss": acmeIDP + "/"},
+		"nobody":                    {"sub": nil}, "expired": {"iat": now - 400, "exp": now - 100},
+		"without end":     {"exp": nil},
+		"for a year":      {"exp": now + 31_536_000},
+		"from the future": {"iat": now + 3600, "exp": now + 3900}, "without a beginning": {"iat": nil},
+		"without an id": {"jti": nil}, "an endless id": {"jti": strings.Repeat("x", 1000)},
+		// EMA-07
+		"a foreign resource": {"resource": "https://evil.example/mcp"}, "this issuer as resource": {"resource": h.URL},
+		"no resource at all": {"resource": "mcp"},
+		// EMA-01
+		"an unknown key": {"kid": "k2"}, "no signature": {"alg": "none"}, "another algorithm": {"alg": "RS256"},
+		"a stranger":       {"sub": "00u-x", "email": "mallory@evil.example"},
+		"nobody's address": {"sub": "00u-x", "email": nil},
+		// LG-19
+		"an address that is not verified":    {"sub": "00u-x", "email_verified": false},
+		"an address of which nobody says so": {"sub": "00u-x", "email_verified": nil},
+		"another organisation's member":      {"sub": "00u-bob", "email": "bob@globex.example"},
 	} {
 		status, answer := a.token(asserting(p.lets(a, changes)))
 		wantError(t, what, status, answer, 400, "invalid_grant")
-		if why, _ := answer["error_description"].(string); what == "another organisation's member" && !strings.Contains(why, "has no account in this organisation") {
+		if why, _ := answer["error_description"].(string); what == "another organisation's member" &&
+			!strings.Contains(why, "has no account in this organisation") {
 			t.Errorf("%s: got %q, want that they have no account in this organisation", what, why)
 		}
 	}
@@ -163,10 +186,12 @@ func TestAnIdentityProviderLetsAClientIn(t *testing.T) {
 func TestWhoMayBeLetInByAssertion(t *testing.T) {
 	h := openHouse(t)
 	p := h.trusts("acme", acmeIDP)
-	public := h.register(map[string]any{"grant_types": []string{"authorization_code", assertionGrant}}) // clients name it and prove nothing: dropped
+	// clients name it and prove nothing: dropped
+	public := h.register(map[string]any{"grant_types": []string{"authorization_code", assertionGrant}})
 	status, answer := public.token(asserting(p.lets(public, nil)))
 	wantError(t, "a client that proves nothing", status, answer, 400, "unauthorized_client")
-	secretive := h.register(map[string]any{"grant_types": []string{"authorization_code", assertionGrant}, "token_endpoint_auth_method": "client_secret_post"})
+	secretive := h.register(map[string]any{"grant_types": []string{"authorization_code", assertionGrant},
+		"token_endpoint_auth_method": "client_secret_post"})
 	if status, answer = secretive.token(asserting(p.lets(secretive, nil))); status != 200 {
 		t.Errorf("a client that registered with a secret: got %d %v", status, answer)
 	}
@@ -203,7 +228,8 @@ func TestAnAssertionCountsOnce(t *testing.T) {
 	}
 }
 
-// EMA-12, LG-19: a subject stays who it was, an issuer speaks for one tenant, and nobody is merged by an address.
+// EMA-12, LG-19: a subject stays who it was, an issuer speaks for one tenant, and nobody is merged
+// by an address.
 func TestSubjectsStayWhoTheyAre(t *testing.T) {
 	h := openHouse(t)
 	acme, globex, a := h.trusts("acme", acmeIDP), h.trusts("globex", "https://login.globex.example"), h.managed()
@@ -234,16 +260,20 @@ func TestSubjectsStayWhoTheyAre(t *testing.T) {
 			t.Errorf("carol by %s: got %s of %s", p.issuer, sub, tenant)
 		}
 	}
-	if err := h.Server.Operator().TrustIssuer(t.Context(), admin.IssuerSpec{Tenant: "globex", Issuer: acmeIDP, JWKSURI: "https://login.acme.example/keys"}); err == nil {
+	if err := h.Server.Operator().TrustIssuer(t.Context(), admin.IssuerSpec{Tenant: "globex", Issuer: acmeIDP,
+		JWKSURI: "https://login.acme.example/keys"}); err == nil {
 		t.Error("an issuer speaks for two tenants")
 	}
-	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:write"}}))
-	if sub, refused := who(acme, nil); sub != "" || refused != "invalid_scope" { // RT-11: the role allows nothing of it any more
+	must(t, h.Store.PutRole(t.Context(),
+		user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:write"}}))
+	if sub, refused := who(acme, nil); sub != "" || refused != "invalid_scope" {
+		// RT-11: the role allows nothing of it any more
 		t.Errorf("after the role lost it: got %s %s", sub, refused)
 	}
 }
 
-// Two subjects of one provider are two people, also when one has inherited the other's address (nOAuth); and a client of one tenant is let in for no other.
+// Two subjects of one provider are two people, also when one has inherited the other's address
+// (nOAuth); and a client of one tenant is let in for no other.
 func TestAnAddressIsNobody(t *testing.T) {
 	h := openHouse(t)
 	p, a := h.trusts("acme", acmeIDP), h.managed()
@@ -254,7 +284,9 @@ func TestAnAddressIsNobody(t *testing.T) {
 	wantError(t, "another subject with ann's address", status, answer, 400, "invalid_grant")
 	token, err := h.Server.Operator().CreateInitialToken(t.Context(), admin.InitialTokenSpec{Tenant: "acme"})
 	must(t, err)
-	status, made := h.post("/oauth2/register", "application/json", `{"grant_types":["`+assertionGrant+`"],"token_endpoint_auth_method":"client_secret_basic"}`, map[string][]string{"Authorization": {"Bearer " + token}})
+	status, made := h.post("/oauth2/register", "application/json", `{"grant_types":["`+assertionGrant+
+		`"],"token_endpoint_auth_method":"client_secret_basic"}`,
+		map[string][]string{"Authorization": {"Bearer " + token}})
 	if status != 201 {
 		t.Fatal(made)
 	}
@@ -262,13 +294,17 @@ func TestAnAddressIsNobody(t *testing.T) {
 	globex := h.trusts("globex", "https://login.globex.example")
 	status, answer = of.token(asserting(globex.lets(of, map[string]any{"sub": "bob", "email": "bob@globex.example"})))
 	wantError(t, "a client of acme by globex's provider", status, answer, 400, "invalid_grant")
-	must(t, h.Server.Operator().TrustIssuer(t.Context(), admin.IssuerSpec{Tenant: "globex", Issuer: globex.issuer, JWKS: globex.keys, VerifiedEmails: true}))
-	if status, answer = a.token(asserting(globex.lets(a, map[string]any{"sub": "bob", "email": "bob@globex.example", "email_verified": nil}))); status != 200 {
+	must(t, h.Server.Operator().TrustIssuer(t.Context(), admin.IssuerSpec{Tenant: "globex", Issuer: globex.issuer,
+		JWKS: globex.keys, VerifiedEmails: true}))
+	if status, answer = a.token(
+		asserting(globex.lets(a, map[string]any{"sub": "bob", "email": "bob@globex.example",
+			"email_verified": nil}))); status != 200 {
 		t.Errorf("a provider whose addresses are all verified: got %d %v", status, answer)
 	}
 }
 
-// Two providers of one tenant make two permissions: the end of the trust in one leaves nothing of its own, and what was cut short can be finished.
+// Two providers of one tenant make two permissions: the end of the trust in one leaves nothing of
+// its own, and what was cut short can be finished.
 func TestTheEndOfTrustIsWhole(t *testing.T) {
 	h := openHouse(t)
 	a := h.managed()
@@ -309,7 +345,8 @@ func TestKeysAreFetchedOnceForAllWhoWait(t *testing.T) {
 	h.start()
 	p, a := h.trusts("acme", acmeIDP), h.managed()
 	site.publish("keys", []jose.JSONWebKey{{Key: &p.key.PublicKey, KeyID: "k1"}})
-	must(t, h.Server.Operator().TrustIssuer(t.Context(), admin.IssuerSpec{Tenant: "acme", Issuer: acmeIDP, JWKSURI: "https://example.com/keys"}))
+	must(t, h.Server.Operator().TrustIssuer(t.Context(),
+		admin.IssuerSpec{Tenant: "acme", Issuer: acmeIDP, JWKSURI: "https://example.com/keys"}))
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {
@@ -359,12 +396,14 @@ func TestTheEndOfAnAssertedPermission(t *testing.T) {
 // EMA-01: the keys are where the operator says, fetched with every caution.
 func TestKeysOfATrustedIssuer(t *testing.T) {
 	site := newPublisher(t)
-	h := openHouse(t, func(c *authserverConfig) { c.RefuseDocuments = true }) // what strangers name is not fetched; what the operator names is
+	// what strangers name is not fetched; what the operator names is
+	h := openHouse(t, func(c *authserverConfig) { c.RefuseDocuments = true })
 	h.documents = site.fetcher
 	h.start()
 	p, a := h.trusts("acme", acmeIDP), h.managed()
 	site.publish("keys", []jose.JSONWebKey{{Key: &p.key.PublicKey, KeyID: "k1"}})
-	must(t, h.Server.Operator().TrustIssuer(t.Context(), admin.IssuerSpec{Tenant: "acme", Issuer: acmeIDP, JWKSURI: "https://example.com/keys"}))
+	must(t, h.Server.Operator().TrustIssuer(t.Context(),
+		admin.IssuerSpec{Tenant: "acme", Issuer: acmeIDP, JWKSURI: "https://example.com/keys"}))
 	for range 3 {
 		if status, answer := a.token(asserting(p.lets(a, nil))); status != 200 {
 			t.Fatalf("got %d %v", status, answer)
@@ -374,9 +413,12 @@ func TestKeysOfATrustedIssuer(t *testing.T) {
 		t.Errorf("the keys were fetched %d times, want once", n)
 	}
 	for name, s := range map[string]admin.IssuerSpec{
-		"plain http": {Tenant: "acme", Issuer: "http://login.acme.example", JWKSURI: "https://x.example/k"}, "no keys": {Tenant: "acme", Issuer: acmeIDP},
-		"keys twice": {Tenant: "acme", Issuer: acmeIDP, JWKSURI: "https://x.example/k", JWKS: "{}"}, "keys in the clear": {Tenant: "acme", Issuer: acmeIDP, JWKSURI: "http://x.example/k"},
-		"no such tenant": {Tenant: "none", Issuer: acmeIDP, JWKSURI: "https://x.example/k"}, "no key": {Tenant: "acme", Issuer: acmeIDP, JWKS: `{"keys":[]}`},
+		"plain http":        {Tenant: "acme", Issuer: "http://login.acme.example", JWKSURI: "https://x.example/k"},
+		"no keys":           {Tenant: "acme", Issuer: acmeIDP},
+		"keys twice":        {Tenant: "acme", Issuer: acmeIDP, JWKSURI: "https://x.example/k", JWKS: "{}"},
+		"keys in the clear": {Tenant: "acme", Issuer: acmeIDP, JWKSURI: "http://x.example/k"},
+		"no such tenant":    {Tenant: "none", Issuer: acmeIDP, JWKSURI: "https://x.example/k"},
+		"no key":            {Tenant: "acme", Issuer: acmeIDP, JWKS: `{"keys":[]}`},
 	} {
 		if h.Server.Operator().TrustIssuer(t.Context(), s) == nil {
 			t.Errorf("%s: got nil, want a refusal", name)

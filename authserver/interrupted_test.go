@@ -16,14 +16,17 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// breakRevocation makes SQL refuse every revocation, as a full disk or a read-only database does, and returns what
-// mends it.
+// breakRevocation makes SQL refuse every revocation, as a full disk or a read-only database does,
+// and returns what mends it.
 func (h *house) breakRevocation() (mend func()) {
 	h.t.Helper()
-	broken, mended := "CREATE TRIGGER broken BEFORE UPDATE OF ended_at ON grants BEGIN SELECT RAISE(ABORT, 'the disk is full'); END", "DROP TRIGGER broken"
+	broken, mended := "CREATE TRIGGER broken BEFORE UPDATE OF ended_at ON grants BEGIN SELECT RAISE(ABORT, 'the disk "+
+		"is full'); END", "DROP TRIGGER broken"
 	if h.config.Redis != "" {
-		h.exec("CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the disk is full'; END $$")
-		broken, mended = "CREATE TRIGGER broken BEFORE UPDATE OF ended_at ON grants FOR EACH ROW EXECUTE FUNCTION broken()", "DROP TRIGGER broken ON grants"
+		h.exec("CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the disk is " +
+			"full'; END $$")
+		broken, mended = "CREATE TRIGGER broken BEFORE UPDATE OF ended_at ON grants FOR EACH ROW EXECUTE FUNCTION "+
+			"broken()", "DROP TRIGGER broken ON grants"
 	}
 	h.exec(broken)
 	return func() { h.exec(mended) }
@@ -35,7 +38,8 @@ func (h *house) exec(statement string, args ...any) {
 	must(h.t, err)
 }
 
-// E4: a revocation that was answered 503 was on the list and not in SQL: the issuer renewed while MCP answered 401.
+// E4: a revocation that was answered 503 was on the list and not in SQL: the issuer renewed while
+// MCP answered 401.
 func TestInterruptedRevocationIsCompleted(t *testing.T) {
 	for name, change := range map[string]func(*authserver.Config){
 		"SQLite": func(*authserver.Config) {},
@@ -101,16 +105,19 @@ func TestRevocationUnderWayIsNotTakenOver(t *testing.T) {
 	if r := a.revoke(refresh); r.StatusCode != 200 {
 		t.Errorf("again: got %d, want 200", r.StatusCode)
 	}
-	if g, err := h.Store.Grant(t.Context(), body["grant_id"].(string)); err != nil || g.EndReason != grant.ReasonClient {
+	if g, err := h.Store.Grant(t.Context(), body["grant_id"].(string)); err != nil ||
+		g.EndReason != grant.ReasonClient {
 		t.Errorf("got %+v, %v; want it revoked by its client", g, err)
 	}
 }
 
-// Grants that live though what they belong to is gone, because the process that revoked them was killed, are revoked.
+// Grants that live though what they belong to is gone, because the process that revoked them was
+// killed, are revoked.
 func TestGrantsLeftAliveAreRevoked(t *testing.T) {
 	for what, statement := range map[string]string{
-		"a disabled account":      "UPDATE users SET disabled = TRUE WHERE email = 'ann@acme.example'",
-		"a member that left":      "DELETE FROM memberships WHERE user_id = (SELECT id FROM users WHERE email = 'ann@acme.example')",
+		"a disabled account": "UPDATE users SET disabled = TRUE WHERE email = 'ann@acme.example'",
+		"a member that left": "DELETE FROM memberships WHERE user_id = (SELECT id FROM users WHERE email = " +
+			"'ann@acme.example')",
 		"a deleted client":        "UPDATE clients SET deleted_at = 1 WHERE id = $1",
 		"an issuer of the past":   "UPDATE grants SET asserted_by = 'https://idp.example' WHERE client_id = $1",
 		"what it is derived from": "UPDATE grants SET derived_from = 'grt_origin' WHERE client_id = $1",
@@ -122,7 +129,9 @@ func TestGrantsLeftAliveAreRevoked(t *testing.T) {
 			_, stays := bystander.tokens(h.person("bob@globex.example"), "customers:read")
 			_, body := claims(t, access)
 			if what == "what it is derived from" {
-				h.exec("INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes, created_at, ended_at) SELECT 'grt_origin', tenant_id, client_id, user_id, resource, scopes, created_at, 1 FROM grants WHERE client_id = $1", a.ID)
+				h.exec("INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes, created_at, "+
+					"ended_at) SELECT 'grt_origin', tenant_id, client_id, user_id, resource, scopes, created_at, 1 "+
+					"FROM grants WHERE client_id = $1", a.ID)
 			}
 			var args []any
 			if statement[len(statement)-1] == '1' && what != "a disabled account" {
@@ -164,22 +173,26 @@ func TestAssertionRenewsNoGrantThatIsOnTheList(t *testing.T) {
 	wantError(t, "another assertion", status, answer, 400, "invalid_grant")
 }
 
-// E4: a machine client whose own revocation was interrupted may begin anew when it is completed; one whose grant somebody else's interrupted revocation ended may not,
-// even if it revokes it once more itself.
+// E4: a machine client whose own revocation was interrupted may begin anew when it is completed;
+// one whose grant somebody else's interrupted revocation ended may not, even if it revokes it once
+// more itself.
 func TestAMachinesInterruptedRevocation(t *testing.T) {
 	for _, own := range []bool{true, false} {
 		t.Run(map[bool]string{true: "its own", false: "the operator's"}[own], func(t *testing.T) {
 			h := openHouse(t)
-			m, credentials := h.machine("acme", "customers:read"), url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}}
+			m, credentials := h.machine("acme", "customers:read"),
+				url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}}
 			_, answer := m.token(credentials)
 			access := answer["access_token"].(string)
 			_, body := claims(t, access)
 			mend := h.breakRevocation()
 			if own {
-				if status, answer := m.asks("/oauth2/revoke", "token", access); status != http.StatusServiceUnavailable {
+				if status, answer := m.asks("/oauth2/revoke", "token",
+					access); status != http.StatusServiceUnavailable {
 					t.Fatalf("got %d %v, want 503", status, answer)
 				}
-			} else if _, err := h.Server.Operator().RevokeGrants(t.Context(), admin.GrantSelection{ID: body["grant_id"].(string)}); err == nil {
+			} else if _, err := h.Server.Operator().RevokeGrants(t.Context(),
+				admin.GrantSelection{ID: body["grant_id"].(string)}); err == nil {
 				t.Fatal("revoked while SQL refuses")
 			}
 			_ = h.Server.Settle(t.Context())

@@ -24,7 +24,8 @@ func (h *house) runs(name string) authserver.JobState {
 	return s
 }
 
-// A key goes thirty days after the last token of it, with a line, and not before; what signs stays, and so does the proof of the audit.
+// A key goes thirty days after the last token of it, with a line, and not before; what signs stays,
+// and so does the proof of the audit.
 func TestPastKeysGo(t *testing.T) {
 	h := openHouse(t)
 	m := h.machine("acme", "customers:read")
@@ -64,7 +65,8 @@ func TestPastKeysGo(t *testing.T) {
 	}
 }
 
-// Two replicas whose time has come at once: each job is done by one of them, tokens are issued meanwhile, and the list says who did it.
+// Two replicas whose time has come at once: each job is done by one of them, tokens are issued
+// meanwhile, and the list says who did it.
 func TestOneReplicaDoesAJob(t *testing.T) {
 	h := openHouse(t)
 	m := h.machine("acme", "customers:read")

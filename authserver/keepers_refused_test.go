@@ -19,11 +19,13 @@ func (h *house) refusedLines(actor string) []audit.Record {
 	return events
 }
 
-// AD-12: whoever tries to give themselves more, or to act for a tenant that is not theirs, is in the audit log, and nothing that they tried is.
+// AD-12: whoever tries to give themselves more, or to act for a tenant that is not theirs, is in
+// the audit log, and nothing that they tried is.
 func TestARefusedKeeperLeavesALine(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *house) {
 		keptBy(h)
-		must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "keeper", Scopes: allScopes[:2], Admin: true}))
+		must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "keeper", Scopes: allScopes[:2],
+			Admin: true}))
 		m := h.machine("acme", "customers:read")
 		ann, bob := h.in("ann@acme.example"), h.in("bob@globex.example")
 		own, others := ann.open("/tenants/acme/roles"), bob.open("/tenants/globex/roles")
@@ -34,16 +36,25 @@ func TestARefusedKeeperLeavesALine(t *testing.T) {
 			path, actor, action, target, on, say string
 			form                                 url.Values
 		}{
-			{ann, own, "/tenants/acme/roles/keeper", "user:usr_ann", "role.put", "keeper", "acme", "Nobody can give what they do not have themselves: tickets:write",
+			{ann, own, "/tenants/acme/roles/keeper", "user:usr_ann", "role.put", "keeper", "acme",
+				"Nobody can give what they do not have themselves: tickets:write",
 				url.Values{"scope": allScopes}},
-			{ann, own, "/tenants/acme/roles/boss", "user:usr_ann", "role.put", "boss", "acme", "has no role", url.Values{"scope": {"customers:read"}}},
-			{ann, own, "/tenants/acme/clients", "user:usr_ann", "client.create", "", "acme", "admin:all", url.Values{"kind": {"machine"}, "scope": {"admin:all"}}},
-			{ann, own, "/tenants/acme/clients", "user:usr_ann", "client.create", "", "acme", "", url.Values{"kind": {"application"}, "scope": {"customers:read"}, "redirect_uris": {"https://" + long}}},
-			{ann, own, "/tenants/acme/initial-tokens", "user:usr_ann", "initial_token.create", "", "acme", "1 to 1000 uses", url.Values{"uses": {"1001"}, "hours": {"1"}, "scope": {"customers:read"}}},
-			{bob, others, "/tenants/acme/roles/keeper", "user:usr_bob", "role.put", "keeper", "acme", "does not look after", url.Values{"scope": {"customers:read"}}},
-			{bob, others, "/tenants/acme/clients/" + m.ID + "/delete", "user:usr_bob", "client.delete", m.ID, "acme", "does not look after", nil},
-			{bob, others, "/tenants/globex/clients/" + m.ID + "/secret", "user:usr_bob", "client.replace_secret", m.ID, "globex", "there is no client", nil},
-			{bob, others, "/tenants/globex'--/clients/" + long[:200] + "/delete", "user:usr_bob", "client.delete", long[:80], "", "does not look after", nil},
+			{ann, own, "/tenants/acme/roles/boss", "user:usr_ann", "role.put", "boss", "acme", "has no role",
+				url.Values{"scope": {"customers:read"}}},
+			{ann, own, "/tenants/acme/clients", "user:usr_ann", "client.create", "", "acme", "admin:all",
+				url.Values{"kind": {"machine"}, "scope": {"admin:all"}}},
+			{ann, own, "/tenants/acme/clients", "user:usr_ann", "client.create", "", "acme", "",
+				url.Values{"kind": {"application"}, "scope": {"customers:read"}, "redirect_uris": {"https://" + long}}},
+			{ann, own, "/tenants/acme/initial-tokens", "user:usr_ann", "initial_token.create", "", "acme",
+				"1 to 1000 uses", url.Values{"uses": {"1001"}, "hours": {"1"}, "scope": {"customers:read"}}},
+			{bob, others, "/tenants/acme/roles/keeper", "user:usr_bob", "role.put", "keeper", "acme",
+				"does not look after", url.Values{"scope": {"customers:read"}}},
+			{bob, others, "/tenants/acme/clients/" + m.ID + "/delete", "user:usr_bob", "client.delete", m.ID, "acme",
+				"does not look after", nil},
+			{bob, others, "/tenants/globex/clients/" + m.ID + "/secret", "user:usr_bob", "client.replace_secret", m.ID,
+				"globex", "there is no client", nil},
+			{bob, others, "/tenants/globex'--/clients/" + long[:200] + "/delete", "user:usr_bob", "client.delete",
+				long[:80], "", "does not look after", nil},
 		} {
 			before := len(h.refusedLines(row.actor))
 			if at := row.p.press(row.at, row.path, row.form); at.status != 400 && at.status != 404 {
@@ -54,11 +65,13 @@ func TestARefusedKeeperLeavesALine(t *testing.T) {
 				t.Errorf("%s: %d lines, want one more than %d", row.path, len(lines), before)
 				continue
 			}
-			if e := lines[0]; e.Action != row.action || e.Target != row.target || e.Tenant != row.on || !strings.Contains(e.Detail, row.say) || len(e.Detail) > 600 {
+			if e := lines[0]; e.Action != row.action || e.Target != row.target || e.Tenant != row.on ||
+				!strings.Contains(e.Detail, row.say) || len(e.Detail) > 600 {
 				t.Errorf("%s: the line is %.700s", row.path, fmt.Sprintf("%+v", e))
 			}
 		}
-		if done, err := h.Store.Events(t.Context(), audit.Filter{Actor: "user:usr_ann", Action: "role", Outcome: audit.OK}); err != nil || len(done) > 0 {
+		if done, err := h.Store.Events(t.Context(), audit.Filter{Actor: "user:usr_ann", Action: "role",
+			Outcome: audit.OK}); err != nil || len(done) > 0 {
 			t.Errorf("lines of what was not done: %+v %v", done, err)
 		}
 		if r, err := h.Store.Role(t.Context(), "acme", "keeper"); err != nil || len(r.Gives) != 2 {

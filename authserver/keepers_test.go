@@ -14,7 +14,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// openKept is a house in which ann looks after acme's clients and bob after globex's; carol is a plain member of both.
+// openKept is a house in which ann looks after acme's clients and bob after globex's; carol is a
+// plain member of both.
 func openKept(t *testing.T) *house { return keptBy(openHouse(t)) }
 
 func keptBy(h *house) *house {
@@ -56,20 +57,24 @@ var (
 
 const acmes = "/tenants/acme/clients"
 
-// A keeper's day: a machine client and an application are made, a secret is replaced, a client deleted, a program registers itself.
+// A keeper's day: a machine client and an application are made, a secret is replaced, a client
+// deleted, a program registers itself.
 func TestAKeeperLooksAfterATenantsClients(t *testing.T) {
 	h := openKept(t)
 	ann := h.in("ann@acme.example")
-	if at := ann.open("/agents"); !strings.Contains(at.body, `href="/tenants/acme/clients"`) || strings.Contains(at.body, "globex") {
+	if at := ann.open("/agents"); !strings.Contains(at.body, `href="/tenants/acme/clients"`) ||
+		strings.Contains(at.body, "globex") {
 		t.Errorf("her agents' page does not lead there: %.900s", at.body)
 	}
 	at := ann.open(acmes)
 	at.want(t, "the page", 200, acmes)
 
-	made := ann.press(at, acmes, url.Values{"kind": {"machine"}, "name": {"Nightly <b>import</b>"}, "scope": {"customers:read", "tickets:write"}})
+	made := ann.press(at, acmes, url.Values{"kind": {"machine"}, "name": {"Nightly <b>import</b>"},
+		"scope": {"customers:read", "tickets:write"}})
 	made.want(t, "making a machine client", 200, acmes+"/shown")
 	m := app{h: h, ID: clientIDOf.FindString(made.body), Secret: secretOf.FindString(made.body)}
-	if m.Secret == "" || made.header.Get("Cache-Control") != "no-store" || strings.Contains(made.body, "<b>") || strings.Contains(made.url.String(), m.Secret) {
+	if m.Secret == "" || made.header.Get("Cache-Control") != "no-store" || strings.Contains(made.body, "<b>") ||
+		strings.Contains(made.url.String(), m.Secret) {
 		t.Errorf("its secret: %v %v %.600s", made.url, made.header, made.body)
 	}
 	if again := ann.open(made.url.RequestURI()); again.status != 404 || strings.Contains(again.body, m.Secret) {
@@ -83,7 +88,8 @@ func TestAKeeperLooksAfterATenantsClients(t *testing.T) {
 	if body["tenant_id"] != "acme" {
 		t.Errorf("its token is %v, want acme's", body)
 	}
-	if at = ann.open(acmes); strings.Contains(at.body, m.Secret) || !strings.Contains(at.body, m.ID) || !strings.Contains(at.body, "made by an administrator") || !strings.Contains(at.body, "Nightly &lt;b&gt;") {
+	if at = ann.open(acmes); strings.Contains(at.body, m.Secret) || !strings.Contains(at.body, m.ID) ||
+		!strings.Contains(at.body, "made by an administrator") || !strings.Contains(at.body, "Nightly &lt;b&gt;") {
 		t.Errorf("the list: %.900s", at.body)
 	}
 
@@ -106,7 +112,8 @@ func TestAKeeperLooksAfterATenantsClients(t *testing.T) {
 	m.Secret = secretOf.FindString(third.body)
 
 	// An application, which people of acme let in, and nobody else.
-	public := ann.press(at, acmes, url.Values{"kind": {"application"}, "name": {"Desk"}, "redirect_uris": {callback + "\r\n\r\n https://app.example/other \n"}, "scope": {"customers:read"}})
+	public := ann.press(at, acmes, url.Values{"kind": {"application"}, "name": {"Desk"},
+		"redirect_uris": {callback + "\r\n\r\n https://app.example/other \n"}, "scope": {"customers:read"}})
 	desk := app{h: h, ID: clientIDOf.FindString(public.body)}
 	if desk.ID == "" || secretOf.MatchString(public.body) {
 		t.Fatalf("an application: got %d %.600s", public.status, public.body)
@@ -116,10 +123,12 @@ func TestAKeeperLooksAfterATenantsClients(t *testing.T) {
 		t.Errorf("the consent page does not say who made it known: %.900s", consent.body)
 	}
 	access, refresh := desk.tokens(ann, "customers:read")
-	if at := h.in("bob@globex.example").open("/oauth2/authorize?" + desk.authorization("customers:read").Encode()); at.status != 403 {
+	if at := h.in("bob@globex.example").open("/oauth2/authorize?" +
+		desk.authorization("customers:read").Encode()); at.status != 403 {
 		t.Errorf("somebody of another organisation: got %d, want 403", at.status)
 	}
-	confidential := ann.press(at, acmes, url.Values{"kind": {"application"}, "name": {"Web"}, "redirect_uris": {callback}, "scope": {"customers:read"}, "secret": {"yes"}})
+	confidential := ann.press(at, acmes, url.Values{"kind": {"application"}, "name": {"Web"},
+		"redirect_uris": {callback}, "scope": {"customers:read"}, "secret": {"yes"}})
 	if !secretOf.MatchString(confidential.body) {
 		t.Errorf("an application that can keep a secret: got %d %.600s", confidential.status, confidential.body)
 	}
@@ -128,7 +137,8 @@ func TestAKeeperLooksAfterATenantsClients(t *testing.T) {
 	_, body = claims(t, access)
 	gone := ann.press(at, acmes+"/"+desk.ID+"/delete", nil)
 	gone.want(t, "deleting", 200, acmes)
-	if ended, err := h.List.Ended(t.Context(), body["grant_id"].(string)); !ended || err != nil || strings.Contains(gone.body, desk.ID) {
+	if ended, err := h.List.Ended(t.Context(), body["grant_id"].(string)); !ended || err != nil ||
+		strings.Contains(gone.body, desk.ID) {
 		t.Errorf("after deleting: ended %v %v", ended, err)
 	}
 	status, answer = desk.token(refreshment(refresh))
@@ -136,9 +146,11 @@ func TestAKeeperLooksAfterATenantsClients(t *testing.T) {
 	ann.press(at, acmes+"/"+desk.ID+"/delete", nil).want(t, "deleting again", 404, acmes+"/"+desk.ID+"/delete")
 
 	// A program registers itself with a token that ann made.
-	token := ann.press(at, "/tenants/acme/initial-tokens", url.Values{"uses": {"1"}, "hours": {"2"}, "scope": {"customers:read"}})
+	token := ann.press(at, "/tenants/acme/initial-tokens",
+		url.Values{"uses": {"1"}, "hours": {"2"}, "scope": {"customers:read"}})
 	bearer := http.Header{"Authorization": {"Bearer " + initialOf.FindString(token.body)}}
-	const machine = `{"client_name":"Self-made","grant_types":["client_credentials"],"scope":"customers:read tickets:write"}`
+	const machine = `{"client_name":"Self-made","grant_types":["client_credentials"],"scope":"customers:read ` +
+		`tickets:write"}`
 	status, answer = h.post("/oauth2/register", "application/json", machine, bearer)
 	if status != 201 || answer["scope"] != "customers:read" {
 		t.Errorf("registering with the token: got %d %v", status, answer)
@@ -146,7 +158,8 @@ func TestAKeeperLooksAfterATenantsClients(t *testing.T) {
 	if status, _ = h.post("/oauth2/register", "application/json", machine, bearer); status != 401 {
 		t.Errorf("a second time: got %d, want 401", status)
 	}
-	if at = ann.open(acmes); !strings.Contains(at.body, "Self-made") || !strings.Contains(at.body, "initial access token") {
+	if at = ann.open(acmes); !strings.Contains(at.body, "Self-made") ||
+		!strings.Contains(at.body, "initial access token") {
 		t.Errorf("the list does not show it: %.900s", at.body)
 	}
 
@@ -156,14 +169,16 @@ func TestAKeeperLooksAfterATenantsClients(t *testing.T) {
 	var acts []string
 	for i := len(events) - 1; i >= 0; i-- {
 		e := events[i]
-		if e.Actor == "user:usr_ann" && e.Tenant == "acme" && !strings.HasPrefix(e.Action, "grant.") && !strings.HasPrefix(e.Action, "user.") {
+		if e.Actor == "user:usr_ann" && e.Tenant == "acme" && !strings.HasPrefix(e.Action, "grant.") &&
+			!strings.HasPrefix(e.Action, "user.") {
 			acts = append(acts, strings.TrimSuffix(e.Action+" "+e.Outcome, " "+audit.OK))
 		}
 		if strings.Contains(e.Detail+e.Target, m.Secret) {
 			t.Error("an audit line holds a secret")
 		}
 	}
-	if got := strings.Join(acts, " "); got != "client.create client.replace_secret client.replace_secret client.create client.create client.delete client.delete refused initial_token.create" {
+	if got := strings.Join(acts, " "); got != "client.create client.replace_secret client.replace_secret "+
+		"client.create client.create client.delete client.delete refused initial_token.create" {
 		t.Errorf("the lines of her acts: %s", got)
 	}
 	if h.Log.Contains(m.Secret) || h.Log.Contains(bearer.Get("Authorization")[len("Bearer "):]) {
@@ -182,24 +197,35 @@ func TestAKeepersMistakes(t *testing.T) {
 		form               url.Values
 	}{
 		{"nothing ticked", acmes, "Tick at least one", url.Values{"kind": {"machine"}, "name": {"x"}}},
-		{"a scope beyond the policy", acmes, "admin:all", url.Values{"kind": {"machine"}, "name": {"x"}, "scope": {"admin:all"}}},
-		{"no address", acmes, "at least one address", url.Values{"kind": {"application"}, "name": {"x"}, "scope": {"customers:read"}}},
-		{"a script", acmes, "cannot be registered", url.Values{"kind": {"application"}, "name": {"x"}, "scope": {"customers:read"}, "redirect_uris": {"javascript:alert(1)"}}},
-		{"a name that turns around", acmes, "cannot be shown", url.Values{"kind": {"machine"}, "name": {"a\u202eb"}, "scope": {"customers:read"}}},
-		{"no number", tokens, "whole numbers", url.Values{"uses": {"many"}, "hours": {"1"}, "scope": {"customers:read"}}},
-		{"too many uses", tokens, "1 to 1000 uses", url.Values{"uses": {"1001"}, "hours": {"1"}, "scope": {"customers:read"}}},
-		{"too long a life", tokens, "30 days", url.Values{"uses": {"1"}, "hours": {"721"}, "scope": {"customers:read"}}},
+		{"a scope beyond the policy", acmes, "admin:all",
+			url.Values{"kind": {"machine"}, "name": {"x"}, "scope": {"admin:all"}}},
+		{"no address", acmes, "at least one address", url.Values{"kind": {"application"}, "name": {"x"},
+			"scope": {"customers:read"}}},
+		{"a script", acmes, "cannot be registered", url.Values{"kind": {"application"}, "name": {"x"},
+			"scope": {"customers:read"}, "redirect_uris": {"javascript:alert(1)"}}},
+		{"a name that turns around", acmes, "cannot be shown", url.Values{"kind": {"machine"}, "name": {"a\u202eb"},
+			"scope": {"customers:read"}}},
+		{"no number", tokens, "whole numbers",
+			url.Values{"uses": {"many"}, "hours": {"1"}, "scope": {"customers:read"}}},
+		{"too many uses", tokens, "1 to 1000 uses",
+			url.Values{"uses": {"1001"}, "hours": {"1"}, "scope": {"customers:read"}}},
+		{"too long a life", tokens, "30 days",
+			url.Values{"uses": {"1"}, "hours": {"721"}, "scope": {"customers:read"}}},
 		{"nothing ticked for a token", tokens, "Tick at least one", url.Values{"uses": {"1"}, "hours": {"1"}}},
 	} {
-		if got := ann.press(at, row.action, row.form); got.status != 400 || !strings.Contains(got.body, row.says) || !strings.Contains(got.body, "</html>") {
+		if got := ann.press(at, row.action, row.form); got.status != 400 || !strings.Contains(got.body, row.says) ||
+			!strings.Contains(got.body, "</html>") {
 			t.Errorf("%s: got %d %.900s, want it to say %q", row.what, got.status, got.body, row.says)
 		}
 	}
-	if got := ann.press(at, acmes, url.Values{"kind": {"application"}, "name": {"Typed"}, "scope": {"customers:read"}, "redirect_uris": {"http://far.example/cb"}}); !strings.Contains(got.body, "http://far.example/cb</textarea>") || !strings.Contains(got.body, `value="Typed"`) {
+	if got := ann.press(at, acmes, url.Values{"kind": {"application"}, "name": {"Typed"}, "scope": {"customers:read"},
+		"redirect_uris": {"http://far.example/cb"}}); !strings.Contains(got.body, "http://far.example/cb</textarea>") ||
+		!strings.Contains(got.body, `value="Typed"`) {
 		t.Errorf("what was typed is lost: %.900s", got.body)
 	}
 	// What the form does not offer, nobody takes (AD-07).
-	forged := ann.press(at, acmes, url.Values{"kind": {"machine"}, "name": {"x"}, "scope": {"customers:read"}, "tenant": {"globex"}, "client_id": {"cli_chosen"}, "origin": {"operator"}})
+	forged := ann.press(at, acmes, url.Values{"kind": {"machine"}, "name": {"x"}, "scope": {"customers:read"},
+		"tenant": {"globex"}, "client_id": {"cli_chosen"}, "origin": {"operator"}})
 	c, err := h.Store.Client(t.Context(), clientIDOf.FindString(forged.body))
 	if err != nil || c.TenantID != "acme" || c.Origin != "admin" || c.ID == "cli_chosen" {
 		t.Errorf("got %+v %v, want a client of acme", c, err)
@@ -208,9 +234,11 @@ func TestAKeepersMistakes(t *testing.T) {
 	if err != nil || len(all) != 1 {
 		t.Errorf("got %d clients %v, want the one", len(all), err)
 	}
-	public := ann.press(at, acmes, url.Values{"kind": {"application"}, "name": {"x"}, "scope": {"customers:read"}, "redirect_uris": {callback}})
+	public := ann.press(at, acmes, url.Values{"kind": {"application"}, "name": {"x"}, "scope": {"customers:read"},
+		"redirect_uris": {callback}})
 	id := clientIDOf.FindString(public.body)
-	if got := ann.press(at, acmes+"/"+id+"/secret", nil); got.status != 400 || !strings.Contains(got.body, "has no secret") {
+	if got := ann.press(at, acmes+"/"+id+"/secret", nil); got.status != 400 ||
+		!strings.Contains(got.body, "has no secret") {
 		t.Errorf("a secret for a client without: got %d %.900s", got.status, got.body)
 	}
 }
@@ -221,7 +249,8 @@ func TestWhoLooksAfterATenant(t *testing.T) {
 	m := h.machine("acme", "customers:read")
 	globexs := h.machine("globex", "customers:read")
 	acts := map[string]url.Values{
-		acmes: {"kind": {"machine"}, "name": {"x"}, "scope": {"customers:read"}}, acmes + "/" + m.ID + "/secret": {}, acmes + "/" + m.ID + "/delete": {},
+		acmes: {"kind": {"machine"}, "name": {"x"}, "scope": {"customers:read"}}, acmes + "/" + m.ID + "/secret": {},
+		acmes + "/" + m.ID + "/delete": {},
 		"/tenants/acme/initial-tokens": {"uses": {"1"}, "hours": {"1"}, "scope": {"customers:read"}},
 	}
 	lines := func(outcome string) (n int) {
@@ -243,7 +272,8 @@ func TestWhoLooksAfterATenant(t *testing.T) {
 			}
 		}
 		for action, form := range acts {
-			if at := p.press(agents, action, form); at.status != status || strings.Contains(at.body, m.ID) || secretOf.MatchString(at.body) {
+			if at := p.press(agents, action, form); at.status != status || strings.Contains(at.body, m.ID) ||
+				secretOf.MatchString(at.body) {
 				t.Errorf("%s: %s: got %d %.300s, want %d", what, action, at.status, at.body, status)
 			}
 		}
@@ -257,7 +287,8 @@ func TestWhoLooksAfterATenant(t *testing.T) {
 	bob, carol, ann := h.in("bob@globex.example"), h.in("carol@both.example"), h.in("ann@acme.example")
 	denied("another organisation's keeper", bob, 404)
 	denied("a plain member", carol, 404)
-	if nobody := bob.open("/tenants/nobody/clients"); nobody.status != 404 || !strings.Contains(nobody.body, "an administrator of no organisation") {
+	if nobody := bob.open("/tenants/nobody/clients"); nobody.status != 404 ||
+		!strings.Contains(nobody.body, "an administrator of no organisation") {
 		t.Errorf("an organisation that is not there: got %d, want the same as for acme", nobody.status)
 	}
 	if at := carol.open("/agents"); strings.Contains(at.body, "/tenants/") {
@@ -267,7 +298,8 @@ func TestWhoLooksAfterATenant(t *testing.T) {
 	// mallory's own page does not open acme's clients by their ids.
 	mallorys := bob.open("/tenants/globex/clients")
 	for _, act := range []string{"/secret", "/delete"} {
-		if at := bob.press(mallorys, "/tenants/globex/clients/"+m.ID+act, nil); at.status != 404 || !strings.Contains(at.body, "no such application") {
+		if at := bob.press(mallorys, "/tenants/globex/clients/"+m.ID+act, nil); at.status != 404 ||
+			!strings.Contains(at.body, "no such application") {
 			t.Errorf("acme's client on globex's page: %s: got %d, want 404", act, at.status)
 		}
 	}
@@ -297,7 +329,8 @@ func TestWhoLooksAfterATenant(t *testing.T) {
 	// A secret that waits is another session's as little as anybody's.
 	at := ann.open(acmes)
 	r, err := (&http.Client{Jar: ann.http.Jar, CheckRedirect: noFollow.CheckRedirect}).PostForm(h.URL+acmes, url.Values{
-		"csrf": {csrfField.FindStringSubmatch(at.body)[1]}, "kind": {"machine"}, "name": {"x"}, "scope": {"customers:read"},
+		"csrf": {csrfField.FindStringSubmatch(at.body)[1]}, "kind": {"machine"}, "name": {"x"},
+		"scope": {"customers:read"},
 	})
 	must(t, err)
 	r.Body.Close()
@@ -318,7 +351,8 @@ func TestWhoLooksAfterATenant(t *testing.T) {
 
 	// AD-11. Somebody else looks after acme meanwhile: it is never left without.
 	must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "deputy", Scopes: allScopes, Admin: true}))
-	must(t, h.Store.CreateUser(t.Context(), user.User{ID: "usr_dora", Email: "dora@acme.example", CreatedAt: h.Clock.Now()}))
+	must(t, h.Store.CreateUser(t.Context(), user.User{ID: "usr_dora", Email: "dora@acme.example",
+		CreatedAt: h.Clock.Now()}))
 	must(t, h.Store.PutMember(t.Context(), "acme", "usr_dora", "deputy"))
 	must(t, h.Store.PutMember(t.Context(), "acme", "usr_ann", "member"))
 	denied("a keeper whose role was taken", ann, 404)
@@ -335,13 +369,15 @@ func TestWhoLooksAfterATenant(t *testing.T) {
 	}
 }
 
-// A keeper says what the roles of the tenant give, as far as they have it themselves; what they take away is gone at the next renewal. AD-12, TN-08, TN-09
+// A keeper says what the roles of the tenant give, as far as they have it themselves; what they
+// take away is gone at the next renewal. AD-12, TN-08, TN-09
 func TestAKeeperNarrowsARole(t *testing.T) {
 	h := openKept(t)
 	const acmesRoles = "/tenants/acme/roles"
 	a, ann, carol := h.register(map[string]any{}), h.in("ann@acme.example"), h.in("carol@both.example")
 	at := carol.consentPage(a.authorization("customers:read", "customers:write"))
-	at = carol.submit(carol.open("/consent?tx="+at.url.Query().Get("tx")+"&tenant=acme"), url.Values{"decision": {"approve"}})
+	at = carol.submit(carol.open("/consent?tx="+at.url.Query().Get("tx")+"&tenant=acme"),
+		url.Values{"decision": {"approve"}})
 	_, answer := a.token(redemption(at.away.Query().Get("code")))
 	if answer["scope"] != "customers:read customers:write" {
 		t.Fatalf("before: got %v", answer)
@@ -368,7 +404,8 @@ func TestAKeeperNarrowsARole(t *testing.T) {
 	}
 	gives("acme", "member", "customers:read")
 	gives("globex", "member", strings.Join(allScopes, " "))
-	ann.press(at, acmesRoles+"/member", url.Values{"scope": {"customers:read", "tickets:write"}}).want(t, "widening to what she has", 200, acmesRoles)
+	ann.press(at, acmesRoles+"/member", url.Values{"scope": {"customers:read", "tickets:write"}}).want(t,
+		"widening to what she has", 200, acmesRoles)
 
 	refused := func(what string, p *person, path string, form url.Values, status int) {
 		t.Helper()
@@ -378,18 +415,22 @@ func TestAKeeperNarrowsARole(t *testing.T) {
 		gives("acme", "member", "customers:read tickets:write")
 		gives("globex", "member", strings.Join(allScopes, " "))
 	}
-	refused("what she does not have", ann, acmesRoles+"/member", url.Values{"scope": {"customers:read", "knowledge:read"}}, 400)
+	refused("what she does not have", ann, acmesRoles+"/member",
+		url.Values{"scope": {"customers:read", "knowledge:read"}}, 400)
 	refused("a scope that nothing has", ann, acmesRoles+"/member", url.Values{"scope": {"customers:raed"}}, 400)
 	refused("no scope", ann, acmesRoles+"/member", url.Values{}, 400)
 	refused("a role that is not there", ann, acmesRoles+"/boss", url.Values{"scope": {"customers:read"}}, 404)
-	refused("more than scopes", ann, acmesRoles+"/reader", url.Values{"scope": {"customers:read"}, "admin": {"true"}, "includes": {"keeper"}}, 200)
+	refused("more than scopes", ann, acmesRoles+"/reader", url.Values{"scope": {"customers:read"}, "admin": {"true"},
+		"includes": {"keeper"}}, 200)
 	if r, err := h.Store.Role(t.Context(), "acme", "reader"); err != nil || r.Admin || len(r.Includes) > 0 {
 		t.Errorf("the form made %+v of a reader: %v", r, err)
 	}
-	for _, path := range []string{"/tenants/globex/roles", "/tenants/ACME/roles", "/tenants/acme./roles", "/tenants/acme%2f../roles", "/tenants/globex'--/roles"} {
+	for _, path := range []string{"/tenants/globex/roles", "/tenants/ACME/roles", "/tenants/acme./roles",
+		"/tenants/acme%2f../roles", "/tenants/globex'--/roles"} {
 		refused("at "+path, ann, path+"/member", url.Values{"scope": {"customers:read"}}, 404)
 	}
-	refused("a plain member", carol, acmesRoles+"/member", url.Values{"scope": {"customers:read"}}, 403) // ann's page's token is not hers
+	// ann's page's token is not hers
+	refused("a plain member", carol, acmesRoles+"/member", url.Values{"scope": {"customers:read"}}, 403)
 	if got := carol.open(acmesRoles); got.status != 404 {
 		t.Errorf("a plain member sees the page: %d", got.status)
 	}
@@ -399,7 +440,8 @@ func TestAKeeperNarrowsARole(t *testing.T) {
 	}
 	events, err := h.Store.Events(t.Context(), audit.Filter{Limit: 20, Outcome: audit.OK})
 	must(t, err)
-	if e := events[1]; e.Action != "role.put" || e.Actor != "user:usr_ann" || e.Tenant != "acme" || e.Target != "member" {
+	if e := events[1]; e.Action != "role.put" || e.Actor != "user:usr_ann" || e.Tenant != "acme" ||
+		e.Target != "member" {
 		t.Errorf("the line before the last: %+v", e)
 	}
 }

@@ -25,8 +25,9 @@ func anotherKey() config.Secret {
 	return config.Secret(base64.StdEncoding.EncodeToString(key))
 }
 
-// KY-05, RT-02: the key-encryption key is changed between a renewal and its repetition, whose answer was lost. The same successor comes: under both keys, after everything
-// was sealed anew, and when the old key is gone.
+// KY-05, RT-02: the key-encryption key is changed between a renewal and its repetition, whose
+// answer was lost. The same successor comes: under both keys, after everything was sealed anew, and
+// when the old key is gone.
 func TestALostAnswerAcrossAReseal(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
@@ -59,12 +60,14 @@ func TestALostAnswerAcrossAReseal(t *testing.T) {
 	if _, err := authserver.New(t.Context(), h.config, authserver.Deps{Now: h.Clock.Now}); err == nil { // KY-04
 		t.Error("it starts with a key that opens nothing")
 	}
-	if _, err := h.Server.Operator().Reseal(t.Context(), authserver.Resealing{}); err == nil || !strings.Contains(err.Error(), "already") {
+	if _, err := h.Server.Operator().Reseal(t.Context(), authserver.Resealing{}); err == nil ||
+		!strings.Contains(err.Error(), "already") {
 		t.Errorf("nothing to seal anew: got %v", err)
 	}
 }
 
-// An installation of before, whose successors were derived from the key-encryption key: its lost answers are found after the update, and after the key was changed with it.
+// An installation of before, whose successors were derived from the key-encryption key: its lost
+// answers are found after the update, and after the key was changed with it.
 func TestALostAnswerAcrossTheUpdate(t *testing.T) {
 	h := openHouse(t)
 	old := h.config.KeyEncryptionKey
@@ -107,7 +110,8 @@ func (s *service) Open(_ context.Context, sealed []byte, of string) ([]byte, err
 	return sealed[len(of)+1:], nil
 }
 
-// A program of one's own brings a key-management service in place of a key, and asks it once for each row, not at every look.
+// A program of one's own brings a key-management service in place of a key, and asks it once for
+// each row, not at every look.
 func TestASealerOfOnesOwn(t *testing.T) {
 	h := openHouse(t)
 	c := h.config
@@ -140,12 +144,14 @@ func TestASealerOfOnesOwn(t *testing.T) {
 	if kms.asked != asked {
 		t.Errorf("the service was asked %d times more", kms.asked-asked)
 	}
-	if status, answer := h.machine("acme", "customers:read").token(url.Values{"grant_type": {"client_credentials"}}); status != 200 {
+	if status, answer := h.machine("acme",
+		"customers:read").token(url.Values{"grant_type": {"client_credentials"}}); status != 200 {
 		t.Errorf("got %d %v", status, answer)
 	}
 }
 
-// KY-03: in an emergency the issuer itself believes nothing of the key from then on, also not at a replica that looks a second later; and says on the list which it was.
+// KY-03: in an emergency the issuer itself believes nothing of the key from then on, also not at a
+// replica that looks a second later; and says on the list which it was.
 func TestAnEmergencyCountsAtTheIssuer(t *testing.T) {
 	h := openHouse(t)
 	replica := h.process()
@@ -189,7 +195,8 @@ func TestAnEmergencyCountsAtTheIssuer(t *testing.T) {
 	t.Logf("the replica knew it after %s", time.Since(withdrawn).Round(time.Millisecond))
 }
 
-// A list of ended grants that is lost comes back with the keys that were withdrawn, for as long as a token of theirs may live.
+// A list of ended grants that is lost comes back with the keys that were withdrawn, for as long as
+// a token of theirs may live.
 func TestALostListComesBackWithTheWithdrawnKeys(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *house) {
 		keys, err := h.Server.Operator().SigningKeys(t.Context())

@@ -86,7 +86,8 @@ func openHouse(t testing.TB, change ...func(*authserver.Config)) *house {
 	ctx := context.Background()
 	database := "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")
 	ts := httptest.NewUnstartedServer(nil)
-	h := &house{t: t, URL: "http://" + ts.Listener.Addr().String(), Clock: &clock{now: time.Now().UTC().Truncate(time.Second)}, Log: &logBook{}}
+	h := &house{t: t, URL: "http://" + ts.Listener.Addr().String(),
+		Clock: &clock{now: time.Now().UTC().Truncate(time.Second)}, Log: &logBook{}}
 	h.List = revocation.NewMemory(h.Clock.Now)
 	kek := make([]byte, 32)
 	rand.Read(kek)
@@ -126,7 +127,8 @@ func openHouse(t testing.TB, change ...func(*authserver.Config)) *house {
 	return h
 }
 
-// empty is a migrated SQLite database without anything in it: it is made once, and each house begins with a copy.
+// empty is a migrated SQLite database without anything in it: it is made once, and each house
+// begins with a copy.
 var empty = sync.OnceValues(func() ([]byte, error) {
 	folder, err := os.MkdirTemp("", "gatehouse-empty-")
 	if err != nil {
@@ -134,13 +136,15 @@ var empty = sync.OnceValues(func() ([]byte, error) {
 	}
 	defer os.RemoveAll(folder)
 	path := filepath.Join(folder, "gatehouse.db")
-	if err := schema.Up(context.Background(), "sqlite:"+path, migrations.Issuer, "schema_migrations_issuer"); err != nil {
+	if err := schema.Up(context.Background(), "sqlite:"+path, migrations.Issuer,
+		"schema_migrations_issuer"); err != nil {
 		return nil, err
 	}
 	return os.ReadFile(path) // closed, so that all of it is in the one file
 })
 
-// migrate brings a house's database to the newest schema; usual is the one that it has when nobody asked for another.
+// migrate brings a house's database to the newest schema; usual is the one that it has when nobody
+// asked for another.
 func migrate(t testing.TB, usual, database string) {
 	t.Helper()
 	path, _ := strings.CutPrefix(usual, "sqlite:")
@@ -156,7 +160,8 @@ func migrate(t testing.TB, usual, database string) {
 // hashed is the password of every test's people, hashed once.
 var hashed = sync.OnceValues(func() (string, error) { return user.HashPassword(context.Background(), password) })
 
-// start opens the wing on its stores. Called again, it is a restart: what was only in memory is gone.
+// start opens the wing on its stores. Called again, it is a restart: what was only in memory is
+// gone.
 func (h *house) start() {
 	h.t.Helper()
 	if h.Server != nil {
@@ -184,14 +189,19 @@ func (h *house) populate(ctx context.Context) {
 	hash, err := hashed()
 	must(t, err)
 	for _, id := range []string{"acme", "globex"} {
-		must(t, h.Store.CreateTenant(ctx, tenant.Tenant{ID: id, Name: strings.ToUpper(id), Policy: tenant.Policy{Scopes: append(slices.Clone(allScopes), "knowledge:read")}, CreatedAt: h.Clock.Now()}))
+		must(t, h.Store.CreateTenant(ctx,
+			tenant.Tenant{ID: id, Name: strings.ToUpper(id),
+				Policy:    tenant.Policy{Scopes: append(slices.Clone(allScopes), "knowledge:read")},
+				CreatedAt: h.Clock.Now()}))
 		must(t, h.Store.PutRole(ctx, user.Role{TenantID: id, Name: "member", Scopes: allScopes}))
 		must(t, h.Store.PutRole(ctx, user.Role{TenantID: id, Name: "reader", Scopes: []string{"customers:read"}}))
 	}
 	for _, p := range []struct{ id, email, tenants string }{
-		{"usr_ann", "ann@acme.example", "acme"}, {"usr_bob", "bob@globex.example", "globex"}, {"usr_carol", "carol@both.example", "acme globex"},
+		{"usr_ann", "ann@acme.example", "acme"}, {"usr_bob", "bob@globex.example", "globex"},
+		{"usr_carol", "carol@both.example", "acme globex"},
 	} {
-		must(t, h.Store.CreateUser(ctx, user.User{ID: p.id, Email: p.email, Name: p.email, PasswordHash: hash, CreatedAt: h.Clock.Now()}))
+		must(t, h.Store.CreateUser(ctx, user.User{ID: p.id, Email: p.email, Name: p.email, PasswordHash: hash,
+			CreatedAt: h.Clock.Now()}))
 		for _, id := range strings.Fields(p.tenants) {
 			must(t, h.Store.PutMember(ctx, id, p.id, "member"))
 		}
@@ -224,7 +234,8 @@ func (h *house) machine(tenantID string, scopes ...string) app {
 	h.t.Helper()
 	secret := client.NewSecret()
 	c := client.Client{
-		ID: client.NewID(), Name: "machine", TenantID: tenantID, GrantTypes: []string{client.GrantCredentials}, AuthMethod: client.AuthBasic,
+		ID: client.NewID(), Name: "machine", TenantID: tenantID, GrantTypes: []string{client.GrantCredentials},
+		AuthMethod: client.AuthBasic,
 		SecretHash: client.HashSecret(secret), Scopes: scopes, Origin: "operator", CreatedAt: h.Clock.Now(),
 	}
 	must(h.t, h.Store.CreateClient(context.Background(), c))
@@ -243,7 +254,9 @@ func (a app) token(form url.Values) (int, map[string]any) {
 }
 
 func basicAuth(id, secret string) http.Header {
-	return http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id)+":"+url.QueryEscape(secret)))}}
+	return http.Header{
+		"Authorization": {"Basic " +
+			base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id)+":"+url.QueryEscape(secret)))}}
 }
 
 func clone(form url.Values) url.Values {
@@ -278,12 +291,14 @@ var seen sync.Map
 
 var supportCode = regexp.MustCompile(`\(support code ([a-z0-9]{12})\)$`)
 
-// explained holds every error answer of every test to this: it says what was wrong, its support code finds the log's line, its error_uri leads to a page.
+// explained holds every error answer of every test to this: it says what was wrong, its support
+// code finds the log's line, its error_uri leads to a page.
 func (h *house) explained(answer map[string]any) {
 	h.t.Helper()
 	if answer["error"] != nil {
 		said, _ := answer["error_description"].(string)
-		if found := supportCode.FindStringSubmatch(said); found == nil || len(said) < len("(support code 012345678901)")+10 || !h.Log.Contains(`"support":"`+found[1]+`"`) {
+		if found := supportCode.FindStringSubmatch(said); found == nil ||
+			len(said) < len("(support code 012345678901)")+10 || !h.Log.Contains(`"support":"`+found[1]+`"`) {
 			h.t.Errorf("%v: it does not say what was wrong, with a support code that the log has", answer)
 		}
 	}
@@ -314,7 +329,10 @@ func (h *house) do(method, path, contentType, body string, header http.Header) *
 	return resp
 }
 
-var noFollow = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+var noFollow = &http.Client{CheckRedirect: func(*http.Request,
+	[]*http.Request) error {
+	return http.ErrUseLastResponse
+}}
 
 const verifier = "verifier-verifier-verifier-verifier-verifier"
 
@@ -327,7 +345,8 @@ func challengeOf(v string) string {
 func (a app) authorization(scopes ...string) url.Values {
 	return url.Values{
 		"client_id": {a.ID}, "redirect_uri": {callback}, "response_type": {"code"}, "state": {"state-123"},
-		"code_challenge": {challengeOf(verifier)}, "code_challenge_method": {"S256"}, "resource": {resourceURI}, "scope": {strings.Join(scopes, " ")},
+		"code_challenge": {challengeOf(verifier)}, "code_challenge_method": {"S256"}, "resource": {resourceURI},
+		"scope": {strings.Join(scopes, " ")},
 	}
 }
 
@@ -383,7 +402,8 @@ var (
 	formAction = regexp.MustCompile(`<form\b[^>]*\baction="([^"]*)"`)
 )
 
-// submit sends the page's form as a browser would, with fields set, and the named submit button pressed.
+// submit sends the page's form as a browser would, with fields set, and the named submit button
+// pressed.
 func (p *person) submit(at page, set url.Values) page {
 	p.h.t.Helper()
 	form := url.Values{}
@@ -393,7 +413,8 @@ func (p *person) submit(at page, set url.Values) page {
 			a[m[1]] = html.UnescapeString(m[2])
 		}
 		_, checked := a["checked"]
-		checked = checked || a["name"] == "scope" && (at.url.Path == "/consent" || at.url.Path == "/device") // ticks all that is offered
+		// ticks all that is offered
+		checked = checked || a["name"] == "scope" && (at.url.Path == "/consent" || at.url.Path == "/device")
 		if a["name"] == "" || a["type"] == "submit" || (a["type"] == "checkbox" || a["type"] == "radio") && !checked {
 			continue
 		}
@@ -447,7 +468,8 @@ func (a app) code(p *person, scopes ...string) string {
 }
 
 func redemption(code string) url.Values {
-	return url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {callback}, "code_verifier": {verifier}}
+	return url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {callback},
+		"code_verifier": {verifier}}
 }
 
 func refreshment(token string) url.Values {

@@ -21,10 +21,11 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 )
 
-// The tests of this file pin what fosite v0.49.0 does not do by itself, measured as L1 to L17. The plain library fails each of them.
+// The tests of this file pin what fosite v0.49.0 does not do by itself, measured as L1 to L17. The
+// plain library fails each of them.
 
-// L1, TK-04: fosite deletes the PKCE record before it checks the verifier, so that a second attempt without one passes where PKCE is
-// not enforced for the client.
+// L1, TK-04: fosite deletes the PKCE record before it checks the verifier, so that a second attempt
+// without one passes where PKCE is not enforced for the client.
 func TestL01NoDowngradeAfterAWrongVerifier(t *testing.T) {
 	h := openHouse(t)
 	confidential := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"})
@@ -41,7 +42,8 @@ func TestL01NoDowngradeAfterAWrongVerifier(t *testing.T) {
 			status, answer = a.token(none)
 			wantError(t, "then without verifier", status, answer, 400, "invalid_grant")
 			if status, answer := a.token(redemption(code)); status != 200 {
-				t.Errorf("then the honest client: got %d %v, want 200: a wrong verifier must not burn the code", status, answer)
+				t.Errorf("then the honest client: got %d %v, want 200: a wrong verifier must not burn the code",
+					status, answer)
 			}
 		})
 	}
@@ -53,11 +55,13 @@ func TestL02RevocationNeverClaimsWhatDidNotHappen(t *testing.T) {
 	a, b := h.register(map[string]any{}), h.register(map[string]any{})
 	_, refresh := a.tokens(h.person("ann@acme.example"), "customers:read")
 
-	status, answer := h.post("/oauth2/revoke", "application/x-www-form-urlencoded", url.Values{"client_id": {b.ID}, "token": {refresh}}.Encode(), nil)
+	status, answer := h.post("/oauth2/revoke", "application/x-www-form-urlencoded",
+		url.Values{"client_id": {b.ID}, "token": {refresh}}.Encode(), nil)
 	wantError(t, "another client's token", status, answer, 400, "invalid_grant")
 
 	must(t, h.Server.Close()) // the store is gone
-	status, answer = h.post("/oauth2/revoke", "application/x-www-form-urlencoded", url.Values{"client_id": {a.ID}, "token": {refresh}}.Encode(), nil)
+	status, answer = h.post("/oauth2/revoke", "application/x-www-form-urlencoded",
+		url.Values{"client_id": {a.ID}, "token": {refresh}}.Encode(), nil)
 	wantError(t, "with the store gone", status, answer, 503, "temporarily_unavailable")
 	if h.Log.Contains(refresh) {
 		t.Error("the log holds the refresh token")
@@ -70,16 +74,19 @@ func TestL03ResourceDecidesTheAudience(t *testing.T) {
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
 	for _, foreign := range []string{
-		"https://evil.example/mcp", resourceURI + "/", resourceURI + "/t/other", "https://u:p@mcp.example/mcp", resourceURI + "#z", resourceURI + "?x=y", "mcp",
+		"https://evil.example/mcp", resourceURI + "/", resourceURI + "/t/other", "https://u:p@mcp.example/mcp",
+		resourceURI + "#z", resourceURI + "?x=y", "mcp",
 		"https://mcp.example:443/mcp", "https://mcp.example/mcp/../admin",
 	} {
 		request := a.authorization("customers:read")
 		request["resource"] = []string{foreign}
-		if got := ann.open("/oauth2/authorize?" + request.Encode()).away; got == nil || got.Query().Get("error") != "invalid_target" {
+		if got := ann.open("/oauth2/authorize?" + request.Encode()).away; got == nil ||
+			got.Query().Get("error") != "invalid_target" {
 			t.Errorf("resource %s: got %v, want a redirect with invalid_target", foreign, got)
 		}
 		request["resource"] = []string{resourceURI, foreign}
-		if got := ann.open("/oauth2/authorize?" + request.Encode()).away; got == nil || got.Query().Get("error") != "invalid_target" {
+		if got := ann.open("/oauth2/authorize?" + request.Encode()).away; got == nil ||
+			got.Query().Get("error") != "invalid_target" {
 			t.Errorf("our resource and %s: got %v, want a redirect with invalid_target", foreign, got) // AZ-26
 		}
 	}
@@ -108,8 +115,9 @@ func TestL04AccessTokensAreRFC9068(t *testing.T) {
 		t.Errorf("got header %v, want typ at+jwt, alg ES256 and a kid", header)
 	}
 	want := map[string]any{
-		"iss": h.URL, "aud": resourceURI, "client_id": a.ID, "sub": "usr_ann", "tenant_id": "acme", "scope": "customers:read customers:write",
-		"iat": float64(h.Clock.Now().Unix()), "exp": float64(h.Clock.Now().Add(10 * time.Minute).Unix()),
+		"iss": h.URL, "aud": resourceURI, "client_id": a.ID, "sub": "usr_ann", "tenant_id": "acme",
+		"scope": "customers:read customers:write",
+		"iat":   float64(h.Clock.Now().Unix()), "exp": float64(h.Clock.Now().Add(10 * time.Minute).Unix()),
 	}
 	for name, value := range want {
 		if body[name] != value {
@@ -129,12 +137,14 @@ func TestL04AccessTokensAreRFC9068(t *testing.T) {
 	}
 }
 
-// L5, AZ-16, AZ-19, TK-08: fosite sends no iss, insists on a state of 8 characters and lets a code live for 15 minutes.
+// L5, AZ-16, AZ-19, TK-08: fosite sends no iss, insists on a state of 8 characters and lets a code
+// live for 15 minutes.
 func TestL05IssAlwaysStateNeverCodeShort(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
-	for _, state := range []string{"", "x", "state&iss=https://evil.example", strings.Repeat("s", 2000), "ünï\x00\r\nSet-Cookie: a=b"} {
+	for _, state := range []string{"", "x", "state&iss=https://evil.example", strings.Repeat("s", 2000),
+		"ünï\x00\r\nSet-Cookie: a=b"} {
 		request := a.authorization("customers:read")
 		request.Del("state")
 		if state != "" {
@@ -152,7 +162,8 @@ func TestL05IssAlwaysStateNeverCodeShort(t *testing.T) {
 		}
 	}
 	request := a.authorization("no:such-scope")
-	if got := ann.open("/oauth2/authorize?" + request.Encode()).away; got == nil || got.Query().Get("iss") != h.URL || got.Query().Get("error") != "invalid_scope" {
+	if got := ann.open("/oauth2/authorize?" + request.Encode()).away; got == nil || got.Query().Get("iss") != h.URL ||
+		got.Query().Get("error") != "invalid_scope" {
 		t.Errorf("an error redirect: got %v, want iss and invalid_scope", got)
 	}
 	code := a.code(ann, "customers:read")
@@ -166,15 +177,18 @@ func TestL06RepeatedParameters(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
-	for _, name := range []string{"client_id", "redirect_uri", "scope", "state", "response_type", "code_challenge", "code_challenge_method"} {
+	for _, name := range []string{"client_id", "redirect_uri", "scope", "state", "response_type", "code_challenge",
+		"code_challenge_method"} {
 		request := a.authorization("customers:read")
 		request.Add(name, "https://evil.example/cb")
 		at := ann.open("/oauth2/authorize?" + request.Encode())
-		local := name == "client_id" || name == "redirect_uri" || name == "state" // an answer has its state or is a page
+		// an answer has its state or is a page
+		local := name == "client_id" || name == "redirect_uri" || name == "state"
 		if local && (at.status != 400 || at.away != nil) {
 			t.Errorf("two of %s: got %d to %v, want a page with 400", name, at.status, at.away)
 		}
-		if !local && (at.away == nil || at.away.Query().Get("error") != "invalid_request" || at.away.Host != "app.example") {
+		if !local && (at.away == nil || at.away.Query().Get("error") != "invalid_request" ||
+			at.away.Host != "app.example") {
 			t.Errorf("two of %s: got %v, want a redirect with invalid_request", name, at.away)
 		}
 	}
@@ -218,7 +232,8 @@ func TestL07RefreshNarrowsAndNeverWidens(t *testing.T) {
 	}
 }
 
-// L8, TK-10, RT-15: fosite finds a used code or token by its signature half, whoever sends it with whatever before it.
+// L8, TK-10, RT-15: fosite finds a used code or token by its signature half, whoever sends it with
+// whatever before it.
 func TestL08NobodyEndsAnothersGrant(t *testing.T) {
 	h := openHouse(t)
 	a, mallory := h.register(map[string]any{}), h.register(map[string]any{})
@@ -242,21 +257,30 @@ func TestL08NobodyEndsAnothersGrant(t *testing.T) {
 	}
 }
 
-// L9, AZ-01 to AZ-05, AS-13 to AS-15: fosite's loopback matching ignores scheme and userinfo, gives localhost no port, and follows what is stored.
+// L9, AZ-01 to AZ-05, AS-13 to AS-15: fosite's loopback matching ignores scheme and userinfo, gives
+// localhost no port, and follows what is stored.
 func TestL09RedirectURIs(t *testing.T) {
 	h := openHouse(t)
-	a := h.register(map[string]any{"redirect_uris": []string{callback, "http://127.0.0.1/cb", "http://localhost/callback", "https://127.0.0.1/tls", "cursor://anysphere.cursor-mcp/oauth/callback"}})
+	a := h.register(map[string]any{"redirect_uris": []string{callback, "http://127.0.0.1/cb",
+		"http://localhost/callback", "https://127.0.0.1/tls", "cursor://anysphere.cursor-mcp/oauth/callback"}})
 	ann := h.person("ann@acme.example")
 	for uri, want := range map[string]bool{
-		callback: true, "http://127.0.0.1:49152/cb": true, "http://localhost:3118/callback": true, "https://127.0.0.1/tls": true,
+		callback: true, "http://127.0.0.1:49152/cb": true, "http://localhost:3118/callback": true,
+		"https://127.0.0.1/tls":                        true,
 		"cursor://anysphere.cursor-mcp/oauth/callback": true,
-		"https://evil.example/cb":                      false, "https://app.example/cb/": false, "https://app.example/cb/../x": false, "https://app.example/%63b": false,
-		"https://APP.example/cb": false, "https://app.example/CB": false, "https://app.example:443/cb": false, "https://app.example/cb?x=1": false,
-		"https://app.example/cb#f": false, "https://app.example/cb#": false, `https://app.example\cb`: false, " https://app.example/cb": false, "https://app.example/c\tb": false,
+		"https://evil.example/cb":                      false, "https://app.example/cb/": false,
+		"https://app.example/cb/../x": false, "https://app.example/%63b": false,
+		"https://APP.example/cb": false, "https://app.example/CB": false, "https://app.example:443/cb": false,
+		"https://app.example/cb?x=1": false,
+		"https://app.example/cb#f":   false, "https://app.example/cb#": false, `https://app.example\cb`: false,
+		" https://app.example/cb": false, "https://app.example/c\tb": false,
 		"https://app.example/cb%0a": false, "https://app.example%2ecom/cb": false,
-		"http://127.0.0.1:49152/other": false, "http://127.0.0.1:49152/cb?x=1": false, "http://localhost:49152/cb": true, "http://127.0.0.1:49152/callback": true, "http://[::1]:49152/nope": false,
-		"http://127.0.0.1:80@evil.example/cb": false, "http://127.0.0.1.evil.example/cb": false, "http://x@127.0.0.1:9/cb": false, "http://127.0.0.1:9/%63b": false,
-		"http://127.0.0.1:9999/tls": false, "https://127.0.0.1:9999/tls": false, "http://10.0.0.1/cb": false, "http://[::1]:9/cb": true, "http://127.0.0.1:/cb": false,
+		"http://127.0.0.1:49152/other": false, "http://127.0.0.1:49152/cb?x=1": false,
+		"http://localhost:49152/cb": true, "http://127.0.0.1:49152/callback": true, "http://[::1]:49152/nope": false,
+		"http://127.0.0.1:80@evil.example/cb": false, "http://127.0.0.1.evil.example/cb": false,
+		"http://x@127.0.0.1:9/cb": false, "http://127.0.0.1:9/%63b": false,
+		"http://127.0.0.1:9999/tls": false, "https://127.0.0.1:9999/tls": false, "http://10.0.0.1/cb": false,
+		"http://[::1]:9/cb": true, "http://127.0.0.1:/cb": false,
 	} {
 		request := a.authorization("customers:read")
 		request.Set("redirect_uri", uri)
@@ -265,8 +289,10 @@ func TestL09RedirectURIs(t *testing.T) {
 			t.Errorf("%s: got %d to %v, want good=%v", uri, at.status, at.away, want)
 		}
 	}
-	for _, stored := range []string{"javascript:alert(1)", "data:text/html,x", "http://evil.example/cb"} { // AZ-05: checked at use too
-		c := client.Client{ID: client.NewID(), RedirectURIs: []string{stored}, GrantTypes: []string{client.GrantCode}, AuthMethod: client.AuthNone, CreatedAt: h.Clock.Now()}
+	for _, stored := range []string{"javascript:alert(1)", "data:text/html,x", "http://evil.example/cb"} {
+		// AZ-05: checked at use too
+		c := client.Client{ID: client.NewID(), RedirectURIs: []string{stored}, GrantTypes: []string{client.GrantCode},
+			AuthMethod: client.AuthNone, CreatedAt: h.Clock.Now()}
 		must(t, h.Store.CreateClient(t.Context(), c))
 		request := (app{h, c.ID, ""}).authorization("customers:read")
 		request.Set("redirect_uri", stored)
@@ -281,12 +307,15 @@ func TestL10NoRequestObjects(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{"jwks": map[string]any{"keys": []any{}}})
 	enc := base64.RawURLEncoding.EncodeToString
-	object := enc([]byte(`{"alg":"none"}`)) + "." + enc([]byte(`{"redirect_uri":"https://evil.example/cb","scope":"customers:write","state":"evil"}`)) + "."
-	for parameter, want := range map[string]string{"request": "request_not_supported", "request_uri": "request_uri_not_supported", "registration": "registration_not_supported"} {
+	object := enc([]byte(`{"alg":"none"}`)) + "." +
+		enc([]byte(`{"redirect_uri":"https://evil.example/cb","scope":"customers:write","state":"evil"}`)) + "."
+	for parameter, want := range map[string]string{"request": "request_not_supported",
+		"request_uri": "request_uri_not_supported", "registration": "registration_not_supported"} {
 		request := a.authorization("customers:read")
 		request.Set(parameter, object)
 		got := h.person("ann@acme.example").open("/oauth2/authorize?" + request.Encode()).away
-		if got == nil || got.Host != "app.example" || got.Query().Get("error") != want || got.Query().Get("state") != "state-123" {
+		if got == nil || got.Host != "app.example" || got.Query().Get("error") != want ||
+			got.Query().Get("state") != "state-123" {
 			t.Errorf("%s: got %v, want %s at the registered address with the outer state", parameter, got, want)
 		}
 	}
@@ -302,9 +331,11 @@ func TestL11OnlyFormsAndOnlySmall(t *testing.T) {
 		status, answer := h.post("/oauth2/token", contentType, form, basicAuth(m.ID, m.Secret))
 		wantError(t, "as "+contentType, status, answer, 400, "invalid_request")
 	}
-	big := "--b\r\nContent-Disposition: form-data; name=\"x\"; filename=\"x\"\r\n\r\n" + strings.Repeat("x", 8<<20) + "\r\n--b--\r\n"
+	big := "--b\r\nContent-Disposition: form-data; name=\"x\"; filename=\"x\"\r\n\r\n" + strings.Repeat("x", 8<<20) +
+		"\r\n--b--\r\n"
 	for contentType, body := range map[string]string{
-		"multipart/form-data; boundary=b": big, "application/x-www-form-urlencoded": form + "&x=" + strings.Repeat("x", 2<<20),
+		"multipart/form-data; boundary=b": big, "application/x-www-form-urlencoded": form + "&x=" +
+			strings.Repeat("x", 2<<20),
 	} {
 		r := h.do("POST", "/oauth2/token", contentType, body, basicAuth(m.ID, m.Secret))
 		r.Body.Close()
@@ -317,8 +348,9 @@ func TestL11OnlyFormsAndOnlySmall(t *testing.T) {
 	}
 }
 
-// L12, CA-10 to CA-15, CA-17: fosite refuses the issuer as audience, takes foreign ones beside ours, any exp, answers 500 to an iat of tomorrow, and lets a
-// bad assertion spend the id of a good one.
+// L12, CA-10 to CA-15, CA-17: fosite refuses the issuer as audience, takes foreign ones beside
+// ours, any exp, answers 500 to an iat of tomorrow, and lets a bad assertion spend the id of a good
+// one.
 func TestL12ClientAssertions(t *testing.T) {
 	h := openHouse(t)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -327,7 +359,9 @@ func TestL12ClientAssertions(t *testing.T) {
 	other := h.keyed("acme", key, "k1")
 	now := h.Clock.Now().Unix()
 	ask := func(id string, raw string, more ...string) (int, map[string]any) {
-		form := url.Values{"grant_type": {"client_credentials"}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {raw}}
+		form := url.Values{"grant_type": {"client_credentials"},
+			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+			"client_assertion":      {raw}}
 		if id != "" {
 			form.Set("client_id", id)
 		}
@@ -348,8 +382,10 @@ func TestL12ClientAssertions(t *testing.T) {
 		return c
 	}
 	for name, raw := range map[string]string{
-		"good": h.assert(key, "k1", good(), nil), "aud an array of one": h.assert(key, "k1", with("aud", []string{h.URL}), nil),
-		"its own typ": h.assert(key, "k1", good(), map[string]any{"typ": "client-authentication+jwt"}), "no kid": h.assert(key, "", good(), nil),
+		"good":                h.assert(key, "k1", good(), nil),
+		"aud an array of one": h.assert(key, "k1", with("aud", []string{h.URL}), nil),
+		"its own typ":         h.assert(key, "k1", good(), map[string]any{"typ": "client-authentication+jwt"}),
+		"no kid":              h.assert(key, "", good(), nil),
 	} {
 		if status, answer := ask("", raw); status != 200 {
 			t.Errorf("%s: got %d %v, want 200", name, status, answer)
@@ -360,16 +396,31 @@ func TestL12ClientAssertions(t *testing.T) {
 	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
 	must(t, err)
 	for name, raw := range map[string]string{
-		"aud the token endpoint": h.assert(key, "k1", with("aud", h.URL+"/oauth2/token"), nil), "aud ours and another": h.assert(key, "k1", with("aud", []string{h.URL, "https://evil.example"}), nil),
-		"no aud": h.assert(key, "k1", with("aud", nil), nil), "aud with a slash": h.assert(key, "k1", with("aud", h.URL+"/"), nil),
-		"exp in ten years": h.assert(key, "k1", with("exp", now+315360000), nil), "no exp": h.assert(key, "k1", with("exp", nil), nil), "over": h.assert(key, "k1", with("exp", now-31), nil),
-		"iat tomorrow": h.assert(key, "k1", with("iat", now+86400), nil), "nbf tomorrow": h.assert(key, "k1", with("nbf", now+86400), nil), "exp a word": h.assert(key, "k1", with("exp", "soon"), nil),
-		"no jti": h.assert(key, "k1", with("jti", nil), nil), "an endless jti": h.assert(key, "k1", with("jti", strings.Repeat("j", 1<<12)), nil),
-		"another iss": h.assert(key, "k1", with("iss", other.ID), nil), "another sub": h.assert(key, "k1", with("sub", "cli_nobody"), nil),
-		"another signer": h.assert(mallory, "k1", good(), nil), "a key that it brings": h.assert(mallory, "k1", good(), map[string]any{"jwk": jose.JSONWebKey{Key: &mallory.PublicKey}}),
-		"an unknown kid": h.assert(key, "../../dev/null", good(), nil), "an access token": h.assert(key, "k1", good(), map[string]any{"typ": "at+jwt"}),
-		"none": strings.TrimRight(encode(`{"alg":"none"}`)+"."+encode(`{"sub":"`+a.ID+`","iss":"`+a.ID+`"}`)+".", " "), "HS256 with the public key": hs256(public, a.ID, h.URL, now),
-		"rubbish": "e30.e30.e30", "endless": strings.Repeat("a", 1<<16), "dots": strings.Repeat(".", 1<<10), "five parts": "a.b.c.d.e", "nothing": "",
+		"aud the token endpoint": h.assert(key, "k1", with("aud", h.URL+"/oauth2/token"), nil),
+		"aud ours and another":   h.assert(key, "k1", with("aud", []string{h.URL, "https://evil.example"}), nil),
+		"no aud":                 h.assert(key, "k1", with("aud", nil), nil),
+		"aud with a slash":       h.assert(key, "k1", with("aud", h.URL+"/"), nil),
+		"exp in ten years":       h.assert(key, "k1", with("exp", now+315360000), nil),
+		"no exp":                 h.assert(key, "k1", with("exp", nil), nil),
+		"over":                   h.assert(key, "k1", with("exp", now-31), nil),
+		"iat tomorrow":           h.assert(key, "k1", with("iat", now+86400), nil),
+		"nbf tomorrow":           h.assert(key, "k1", with("nbf", now+86400), nil),
+		"exp a word":             h.assert(key, "k1", with("exp", "soon"), nil),
+		"no jti":                 h.assert(key, "k1", with("jti", nil), nil),
+		"an endless jti":         h.assert(key, "k1", with("jti", strings.Repeat("j", 1<<12)), nil),
+		"another iss":            h.assert(key, "k1", with("iss", other.ID), nil),
+		"another sub":            h.assert(key, "k1", with("sub", "cli_nobody"), nil),
+		"another signer":         h.assert(mallory, "k1", good(), nil),
+		"a key that it brings": h.assert(mallory, "k1", good(),
+			map[string]any{"jwk": jose.JSONWebKey{Key: &mallory.PublicKey}}),
+		"an unknown kid":  h.assert(key, "../../dev/null", good(), nil),
+		"an access token": h.assert(key, "k1", good(), map[string]any{"typ": "at+jwt"}),
+		"none": strings.TrimRight(encode(`{"alg":"none"}`)+"."+
+			encode(`{"sub":"`+a.ID+`","iss":"`+a.ID+`"}`)+".", " "),
+		"HS256 with the public key": hs256(public, a.ID, h.URL, now),
+		"rubbish":                   "e30.e30.e30", "endless": strings.Repeat("a", 1<<16),
+		"dots":       strings.Repeat(".", 1<<10),
+		"five parts": "a.b.c.d.e", "nothing": "",
 	} {
 		status, answer := ask(a.ID, raw)
 		wantError(t, name, status, answer, 401, "invalid_client")
@@ -412,18 +463,21 @@ func TestL12ClientAssertions(t *testing.T) {
 	claims["iss"], claims["sub"] = m.ID, m.ID
 	status, answer = ask("", h.assert(key, "k1", claims, nil))
 	wantError(t, "of a client that has a secret", status, answer, 401, "invalid_client")
-	status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials", basicAuth(a.ID, "x"))
+	status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials",
+		basicAuth(a.ID, "x"))
 	wantError(t, "a secret of a client that has a key", status, answer, 401, "invalid_client")
 }
 
-// L13, CA-06 to CA-08: fosite's bcrypt makes a known client a thousand times slower than an unknown one, and breaks over 72 bytes.
+// L13, CA-06 to CA-08: fosite's bcrypt makes a known client a thousand times slower than an unknown
+// one, and breaks over 72 bytes.
 func TestL13SecretsOfAnyLengthOneAnswer(t *testing.T) {
 	h := openHouse(t)
 	m := h.machine("acme", "customers:read")
 	form := url.Values{"grant_type": {"client_credentials"}}.Encode()
 	var descriptions []string
 	for _, who := range []http.Header{
-		basicAuth("cli_unknown", "x"), basicAuth(m.ID, "wrong"), basicAuth(m.ID, m.Secret+"x"), basicAuth(m.ID, strings.Repeat("s", 100)),
+		basicAuth("cli_unknown", "x"), basicAuth(m.ID, "wrong"), basicAuth(m.ID, m.Secret+"x"),
+		basicAuth(m.ID, strings.Repeat("s", 100)),
 		basicAuth(m.ID, m.Secret[:len(m.Secret)-1]), basicAuth(m.ID, ""),
 	} {
 		status, answer := h.post("/oauth2/token", "application/x-www-form-urlencoded", form, who)
@@ -435,7 +489,8 @@ func TestL13SecretsOfAnyLengthOneAnswer(t *testing.T) {
 			t.Errorf("the answers differ: %q and %q", d, descriptions[0])
 		}
 	}
-	if !strings.HasPrefix(client.HashSecret("x"), "sha256$") || client.CheckSecret("", "") || client.CheckSecret(client.HashSecret(""), "") {
+	if !strings.HasPrefix(client.HashSecret("x"), "sha256$") || client.CheckSecret("", "") ||
+		client.CheckSecret(client.HashSecret(""), "") {
 		t.Error("secrets must be stored as SHA-256, and an empty one must open nothing")
 	}
 }
@@ -447,7 +502,8 @@ func TestL14IntrospectionOfOnesOwn(t *testing.T) {
 	b := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"})
 	access, refresh := a.tokens(h.person("ann@acme.example"), "customers:read")
 	introspect := func(who app, token string) (int, map[string]any) {
-		return h.post("/oauth2/introspect", "application/x-www-form-urlencoded", url.Values{"token": {token}}.Encode(), basicAuth(who.ID, who.Secret))
+		return h.post("/oauth2/introspect", "application/x-www-form-urlencoded", url.Values{"token": {token}}.Encode(),
+			basicAuth(who.ID, who.Secret))
 	}
 	for _, token := range []string{access, refresh} {
 		if _, answer := introspect(a, token); answer["active"] != true || answer["client_id"] != a.ID {
@@ -458,7 +514,8 @@ func TestL14IntrospectionOfOnesOwn(t *testing.T) {
 		}
 	}
 	public := h.register(map[string]any{})
-	status, answer := h.post("/oauth2/introspect", "application/x-www-form-urlencoded", url.Values{"token": {access}, "client_id": {public.ID}}.Encode(), nil)
+	status, answer := h.post("/oauth2/introspect", "application/x-www-form-urlencoded",
+		url.Values{"token": {access}, "client_id": {public.ID}}.Encode(), nil)
 	wantError(t, "a public client", status, answer, 401, "invalid_client")
 	h.Clock.step(11 * time.Minute)
 	for _, token := range []string{access, "garbage", "e30.e30.AA"} {
@@ -468,22 +525,29 @@ func TestL14IntrospectionOfOnesOwn(t *testing.T) {
 	}
 }
 
-// L15, CA-01, CA-04, TK-12, TK-15: mixed credentials pass, WWW-Authenticate is missing, an unknown grant is invalid_request, GET is 400.
+// L15, CA-01, CA-04, TK-12, TK-15: mixed credentials pass, WWW-Authenticate is missing, an unknown
+// grant is invalid_request, GET is 400.
 func TestL15AnswersOnTheWire(t *testing.T) {
 	h := openHouse(t)
 	m, other := h.machine("acme", "customers:read"), h.machine("acme", "customers:read")
-	status, answer := h.post("/oauth2/token", "application/x-www-form-urlencoded", url.Values{"grant_type": {"client_credentials"}, "client_id": {other.ID}}.Encode(), basicAuth(m.ID, m.Secret))
+	status, answer := h.post("/oauth2/token", "application/x-www-form-urlencoded",
+		url.Values{"grant_type": {"client_credentials"}, "client_id": {other.ID}}.Encode(), basicAuth(m.ID, m.Secret))
 	wantError(t, "Basic as one, client_id of another", status, answer, 401, "invalid_client")
-	status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded", url.Values{"grant_type": {"client_credentials"}, "client_secret": {m.Secret}}.Encode(), basicAuth(m.ID, m.Secret))
+	status, answer = h.post("/oauth2/token", "application/x-www-form-urlencoded",
+		url.Values{"grant_type": {"client_credentials"}, "client_secret": {m.Secret}}.Encode(),
+		basicAuth(m.ID, m.Secret))
 	wantError(t, "two methods", status, answer, 400, "invalid_request") // CA-03
 
-	r := h.do("POST", "/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials", basicAuth(m.ID, "wrong"))
+	r := h.do("POST", "/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials",
+		basicAuth(m.ID, "wrong"))
 	r.Body.Close()
-	if got := r.Header.Get("WWW-Authenticate"); !strings.HasPrefix(got, "Basic ") || r.Header.Get("Cache-Control") != "no-store" {
+	if got := r.Header.Get("WWW-Authenticate"); !strings.HasPrefix(got, "Basic ") ||
+		r.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("a wrong secret: got WWW-Authenticate %q, want Basic, with no-store", got)
 	}
 	for grantType, want := range map[string]string{
-		"password": "unsupported_grant_type", "implicit": "unsupported_grant_type", "authorization_code refresh_token": "unsupported_grant_type",
+		"password": "unsupported_grant_type", "implicit": "unsupported_grant_type",
+		"authorization_code refresh_token":              "unsupported_grant_type",
 		"urn:ietf:params:oauth:grant-type:saml2-bearer": "unsupported_grant_type", "": "invalid_request",
 	} {
 		status, answer := m.token(url.Values{"grant_type": {grantType}})
@@ -494,14 +558,16 @@ func TestL15AnswersOnTheWire(t *testing.T) {
 	if r.StatusCode != 405 || !strings.Contains(r.Header.Get("Allow"), "POST") {
 		t.Errorf("GET: got %d Allow %q, want 405 with POST", r.StatusCode, r.Header.Get("Allow"))
 	}
-	status, answer = h.post("/oauth2/token?client_secret="+m.Secret, "application/x-www-form-urlencoded", "grant_type=client_credentials&client_id="+m.ID, nil)
+	status, answer = h.post("/oauth2/token?client_secret="+m.Secret, "application/x-www-form-urlencoded",
+		"grant_type=client_credentials&client_id="+m.ID, nil)
 	wantError(t, "a secret in the URL", status, answer, 400, "invalid_request")
 	if h.Log.Contains(m.Secret) {
 		t.Error("the log holds a secret that came in the URL")
 	}
 }
 
-// L16, CA-17: fosite asks for go-jose v3.0.3, which has two known holes. The graph has 3.0.5 or newer.
+// L16, CA-17: fosite asks for go-jose v3.0.3, which has two known holes. The graph has 3.0.5 or
+// newer.
 func TestL16GoJose(t *testing.T) {
 	mod, err := os.ReadFile("go.mod")
 	must(t, err)
@@ -525,7 +591,8 @@ func TestL17OneWinner(t *testing.T) {
 	}
 }
 
-// parallel sends the same request many times at once and counts the 200s; everything else must be a 400.
+// parallel sends the same request many times at once and counts the 200s; everything else must be a
+// 400.
 func parallel(a app, form url.Values, n int) (winners int) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex

@@ -19,12 +19,15 @@ func onBoth(t *testing.T, test func(*testing.T, *house)) {
 	})
 }
 
-// A machine client may what the policy says today, and not what it said on the day of its first token; also one whose grant an older program kept with less.
+// A machine client may what the policy says today, and not what it said on the day of its first
+// token; also one whose grant an older program kept with less.
 func TestAMachineClientIsNotHeldToThePolicyOfItsFirstToken(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *house) {
-		m, older := h.machine("acme", "customers:read", "customers:write"), h.machine("acme", "customers:read", "customers:write")
+		m, older := h.machine("acme", "customers:read", "customers:write"),
+			h.machine("acme", "customers:read", "customers:write")
 		_, err := h.Store.PutMachineGrant(t.Context(), grant.Grant{
-			ID: "grt_older", TenantID: "acme", ClientID: older.ID, Resource: resourceURI, Scopes: []string{"customers:read"}, CreatedAt: h.Clock.Now(),
+			ID: "grt_older", TenantID: "acme", ClientID: older.ID, Resource: resourceURI,
+			Scopes: []string{"customers:read"}, CreatedAt: h.Clock.Now(),
 		}, audit.Event{Time: h.Clock.Now(), Action: "grant.create"})
 		must(t, err)
 		gets := func(what string, m app, asked, want string) {

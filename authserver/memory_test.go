@@ -25,7 +25,8 @@ func TestRightDeviceCodesAreNotCounted(t *testing.T) {
 	}
 	refused := 0
 	for i := range 25 {
-		if got := ann.open(fmt.Sprintf("/device?user_code=BCDF-GH%c%c", 'J'+rune(i%2), "KLMNPQRSTVWXZ"[i%13])); got.status == http.StatusTooManyRequests {
+		if got := ann.open(fmt.Sprintf("/device?user_code=BCDF-GH%c%c", 'J'+rune(i%2),
+			"KLMNPQRSTVWXZ"[i%13])); got.status == http.StatusTooManyRequests {
 			refused++
 		}
 	}
@@ -34,7 +35,8 @@ func TestRightDeviceCodesAreNotCounted(t *testing.T) {
 	}
 }
 
-// Requests that one source begins and never ends cost another source nothing, beyond what the memory holds.
+// Requests that one source begins and never ends cost another source nothing, beyond what the
+// memory holds.
 func TestASourceThatFillsTheMemoryOfRequests(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it fills a memory of 10,000")
@@ -54,7 +56,8 @@ func TestASourceThatFillsTheMemoryOfRequests(t *testing.T) {
 			t.Fatalf("request %d: got %d to %q", i, r.StatusCode, r.Header.Get("Location"))
 		}
 	}
-	if got := ann.submit(at, url.Values{"decision": {"approve"}}); got.away == nil || got.away.Query().Get("code") == "" {
+	if got := ann.submit(at, url.Values{"decision": {"approve"}}); got.away == nil ||
+		got.away.Query().Get("code") == "" {
 		t.Errorf("ann's request, begun before: got %d at %s, want her code", got.status, got.url)
 	}
 	bob := h.person("bob@globex.example").from("198.51.100.2")

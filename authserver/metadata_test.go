@@ -41,7 +41,8 @@ func ofHTTPS(t *testing.T) *house {
 	t.Helper()
 	return openHouse(t, func(c *authserverConfig) {
 		c.Issuer = authority
-		for algorithm, uri := range map[string]string{"RS256": "https://rsa.example/mcp", "EdDSA": "https://ed.example/mcp"} {
+		for algorithm, uri := range map[string]string{"RS256": "https://rsa.example/mcp",
+			"EdDSA": "https://ed.example/mcp"} {
 			other := c.Resources[0]
 			other.URI, other.Algorithm = uri, algorithm
 			c.Resources = append(c.Resources, other)
@@ -49,12 +50,14 @@ func ofHTTPS(t *testing.T) *house {
 	})
 }
 
-// AS-02, AS-05 to AS-09, CC-01, MD-01, MD-02, MD-07: what both documents say, and that no address in them is anybody else's or means anything to a shell.
+// AS-02, AS-05 to AS-09, CC-01, MD-01, MD-02, MD-07: what both documents say, and that no address
+// in them is anybody else's or means anything to a shell.
 func TestWhatTheMetadataSay(t *testing.T) {
 	h := ofHTTPS(t)
 	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"} {
 		m := h.described(path)
-		if m["issuer"] != authority || m["authorization_response_iss_parameter_supported"] != true || m["client_id_metadata_document_supported"] != true {
+		if m["issuer"] != authority || m["authorization_response_iss_parameter_supported"] != true ||
+			m["client_id_metadata_document_supported"] != true {
 			t.Errorf("%s: %v", path, m)
 		}
 		for member, value := range m {
@@ -62,7 +65,9 @@ func TestWhatTheMetadataSay(t *testing.T) {
 				if strings.ContainsAny(one, " \t\"'`$<>\\;|") {
 					t.Errorf("%s has %q", member, one)
 				}
-				if address, ok := strings.CutPrefix(one, "http"); ok && (!strings.HasPrefix(address, "s://") || member != "protected_resources" && one != authority && !strings.HasPrefix(one, authority+"/")) {
+				if address, ok := strings.CutPrefix(one, "http"); ok &&
+					(!strings.HasPrefix(address, "s://") || member != "protected_resources" && one != authority &&
+						!strings.HasPrefix(one, authority+"/")) {
 					t.Errorf("%s names %s", member, one) // AS-08
 				}
 			}
@@ -73,8 +78,12 @@ func TestWhatTheMetadataSay(t *testing.T) {
 			}
 		}
 		for member, wants := range map[string][]string{
-			"code_challenge_methods_supported": {"S256"}, "response_types_supported": {"code"}, "token_endpoint_auth_methods_supported": {"none", "client_secret_basic", "client_secret_post", "private_key_jwt"},
-			"grant_types_supported": {"authorization_code", "refresh_token", "client_credentials"}, "token_endpoint_auth_signing_alg_values_supported": {"ES256"},
+			"code_challenge_methods_supported": {"S256"}, "response_types_supported": {"code"},
+			"token_endpoint_auth_methods_supported": {"none", "client_secret_basic", "client_secret_post",
+				"private_key_jwt"},
+			"grant_types_supported": {"authorization_code", "refresh_token",
+				"client_credentials"},
+			"token_endpoint_auth_signing_alg_values_supported": {"ES256"},
 		} {
 			got := strung(m[member])
 			for _, want := range wants {
@@ -88,13 +97,15 @@ func TestWhatTheMetadataSay(t *testing.T) {
 				}
 			}
 		}
-		if slices.Contains(strung(m["token_endpoint_auth_signing_alg_values_supported"]), "none") || slices.Contains(strung(m["id_token_signing_alg_values_supported"]), "none") {
+		if slices.Contains(strung(m["token_endpoint_auth_signing_alg_values_supported"]), "none") ||
+			slices.Contains(strung(m["id_token_signing_alg_values_supported"]), "none") {
 			t.Errorf("%s: unsigned is offered: %v", path, m)
 		}
 	}
 }
 
-// MD-02, AS-09: every grant type and way of proof that is named is taken, and every address that is named is there.
+// MD-02, AS-09: every grant type and way of proof that is named is taken, and every address that is
+// named is there.
 func TestTheMetadataAreTrue(t *testing.T) {
 	h := openHouse(t)
 	m := h.described("/.well-known/oauth-authorization-server")
@@ -118,7 +129,8 @@ func TestTheMetadataAreTrue(t *testing.T) {
 		if method == "private_key_jwt" {
 			continue // needs keys: L12
 		}
-		if status, answer := h.enrol(`{"redirect_uris":["` + callback + `"],"token_endpoint_auth_method":"` + method + `"}`); status != 201 {
+		if status, answer := h.enrol(`{"redirect_uris":["` + callback + `"],"token_endpoint_auth_method":"` + method +
+			`"}`); status != 201 {
 			t.Errorf("%s is named and cannot be registered: %d %v", method, status, answer)
 		}
 	}
@@ -128,22 +140,28 @@ func TestTheMetadataAreTrue(t *testing.T) {
 func TestThereIsOneIssuer(t *testing.T) {
 	h := openHouse(t)
 	for _, path := range []string{
-		"/acme/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/acme", "/.well-known/openid-configuration/acme", "/t/globex/.well-known/oauth-authorization-server",
-		"/.well-known/OAuth-Authorization-Server", "/.WELL-KNOWN/oauth-authorization-server", "/.well-known/oauth-authorization-server%2facme", "/.well-known%2foauth-authorization-server/x",
-		"/.well-known/oauth-authorization-server/", "/.well-known/oauth-authorization-server%00", "/acme/oauth2/token", "/acme/oauth2/jwks", "/.well-known/oauth-protected-resource",
+		"/acme/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/acme",
+		"/.well-known/openid-configuration/acme", "/t/globex/.well-known/oauth-authorization-server",
+		"/.well-known/OAuth-Authorization-Server", "/.WELL-KNOWN/oauth-authorization-server",
+		"/.well-known/oauth-authorization-server%2facme", "/.well-known%2foauth-authorization-server/x",
+		"/.well-known/oauth-authorization-server/", "/.well-known/oauth-authorization-server%00", "/acme/oauth2/token",
+		"/acme/oauth2/jwks", "/.well-known/oauth-protected-resource",
 	} {
 		if r, body := h.get(path, nil); r.StatusCode != 404 || strings.Contains(string(body), "issuer") {
 			t.Errorf("%s: got %d %.200s, want 404", path, r.StatusCode, body)
 		}
 	}
-	for _, path := range []string{"/acme/../.well-known/oauth-authorization-server", "/.well-known/x/../oauth-authorization-server", "//.well-known/oauth-authorization-server"} {
+	for _, path := range []string{"/acme/../.well-known/oauth-authorization-server",
+		"/.well-known/x/../oauth-authorization-server", "//.well-known/oauth-authorization-server"} {
 		r, err := http.Get(h.URL + path)
 		must(t, err)
 		if m := decoded(t, r); r.StatusCode != 404 && m["issuer"] != h.URL {
 			t.Errorf("%s: got %d %v", path, r.StatusCode, m)
 		}
 	}
-	_, err := authserver.New(t.Context(), authserver.Config{Issuer: "https://auth.example/tenant1", Database: h.config.Database, KeyEncryptionKey: h.config.KeyEncryptionKey, Resources: h.config.Resources}, authserver.Deps{})
+	_, err := authserver.New(t.Context(), authserver.Config{Issuer: "https://auth.example/tenant1",
+		Database: h.config.Database, KeyEncryptionKey: h.config.KeyEncryptionKey, Resources: h.config.Resources},
+		authserver.Deps{})
 	if err == nil || !strings.Contains(err.Error(), "must have no path") {
 		t.Errorf("an issuer with a path: got %v, want it refused by name", err)
 	}
@@ -153,8 +171,10 @@ func TestThereIsOneIssuer(t *testing.T) {
 func TestIssuersThatCannotBe(t *testing.T) {
 	h := openHouse(t)
 	for _, issuer := range []string{
-		"http://auth.example", "auth.example", "https://", "https://auth.example/", "https://auth.example?x=1", "https://auth.example#f", "https://u@auth.example", "ftp://auth.example", "https://a$(id).example",
-		"https://a`id`.example", "https://a'b.example", `https://a"b.example`, "https://a;b.example", "https://a b.example", "https://a&b.example", "https://ä.example", "",
+		"http://auth.example", "auth.example", "https://", "https://auth.example/", "https://auth.example?x=1",
+		"https://auth.example#f", "https://u@auth.example", "ftp://auth.example", "https://a$(id).example",
+		"https://a`id`.example", "https://a'b.example", `https://a"b.example`, "https://a;b.example",
+		"https://a b.example", "https://a&b.example", "https://ä.example", "",
 	} {
 		c := h.config
 		c.Issuer = issuer
@@ -163,7 +183,8 @@ func TestIssuersThatCannotBe(t *testing.T) {
 			t.Errorf("issuer %q: got a server, want an error", issuer)
 		}
 	}
-	for _, uri := range []string{"https://mcp.example/$(id)", "https://mcp.example/`id`", "https://mcp.example/'x", "https://mcp.example/;x", "https://mcp.example/#f", "https://MCP.example/mcp"} {
+	for _, uri := range []string{"https://mcp.example/$(id)", "https://mcp.example/`id`", "https://mcp.example/'x",
+		"https://mcp.example/;x", "https://mcp.example/#f", "https://MCP.example/mcp"} {
 		c := h.config
 		c.Resources = []authserver.Resource{h.config.Resources[0]}
 		c.Resources[0].URI = uri
@@ -205,27 +226,35 @@ func TestThePublishedKeys(t *testing.T) {
 	}
 }
 
-// MD-06, TK-23, AS-12: what a page of any origin may read, without anybody's cookies, and what none may.
+// MD-06, TK-23, AS-12: what a page of any origin may read, without anybody's cookies, and what none
+// may.
 func TestWhatPagesMayRead(t *testing.T) {
 	h := openHouse(t)
 	for path, open := range map[string]bool{
-		"/.well-known/oauth-authorization-server": true, "/.well-known/openid-configuration": true, "/oauth2/jwks": true, "/oauth2/token": true, "/oauth2/register": true, "/oauth2/revoke": true,
-		"/oauth2/introspect": false, "/oauth2/authorize": false, "/signin": false, "/consent": false, "/agents": false, "/device": false, "/errors/invalid_grant": false, "/healthz": false, "/readyz": false, "/nothing": false,
+		"/.well-known/oauth-authorization-server": true, "/.well-known/openid-configuration": true,
+		"/oauth2/jwks": true, "/oauth2/token": true, "/oauth2/register": true, "/oauth2/revoke": true,
+		"/oauth2/introspect": false, "/oauth2/authorize": false, "/signin": false, "/consent": false, "/agents": false,
+		"/device": false, "/errors/invalid_grant": false, "/healthz": false, "/readyz": false, "/nothing": false,
 	} {
 		for _, origin := range []string{"https://evil.example", "null", "http://localhost:3000"} {
 			for _, method := range []string{"GET", "POST", "OPTIONS"} {
-				r := h.do(method, path, urlencoded, "", http.Header{"Origin": {origin}, "Access-Control-Request-Method": {"POST"}, "Cookie": {"gatehouse_session=" + strings.Repeat("A", 52)}})
+				r := h.do(method, path, urlencoded, "",
+					http.Header{"Origin": {origin}, "Access-Control-Request-Method": {"POST"},
+						"Cookie": {"gatehouse_session=" + strings.Repeat("A", 52)}})
 				r.Body.Close()
 				allowed := r.Header.Get("Access-Control-Allow-Origin")
-				if allowed != map[bool]string{true: "*"}[open] || r.Header.Get("Access-Control-Allow-Credentials") != "" {
-					t.Errorf("%s %s for %s: got %q %q, want open %v", method, path, origin, allowed, r.Header.Get("Access-Control-Allow-Credentials"), open)
+				if allowed != map[bool]string{true: "*"}[open] ||
+					r.Header.Get("Access-Control-Allow-Credentials") != "" {
+					t.Errorf("%s %s for %s: got %q %q, want open %v", method, path, origin, allowed,
+						r.Header.Get("Access-Control-Allow-Credentials"), open)
 				}
 			}
 		}
 	}
 }
 
-// MD-08: under another host's name the document says whose it is, so that a client that compares (RFC 8414 §3.3) refuses it.
+// MD-08: under another host's name the document says whose it is, so that a client that compares
+// (RFC 8414 §3.3) refuses it.
 func TestTheDocumentUnderAnotherName(t *testing.T) {
 	h := openHouse(t)
 	r, err := http.NewRequest(http.MethodGet, h.URL+"/.well-known/oauth-authorization-server", nil)
@@ -233,7 +262,8 @@ func TestTheDocumentUnderAnotherName(t *testing.T) {
 	r.Host = "evil.example"
 	response, err := http.DefaultClient.Do(r)
 	must(t, err)
-	if m := decoded(t, response); m["issuer"] != h.URL || regexp.MustCompile("evil").MatchString(m["token_endpoint"].(string)) {
+	if m := decoded(t, response); m["issuer"] != h.URL ||
+		regexp.MustCompile("evil").MatchString(m["token_endpoint"].(string)) {
 		t.Errorf("got %v, want our issuer", m)
 	}
 }

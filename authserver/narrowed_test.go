@@ -9,7 +9,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 )
 
-// What a tenant's policy takes away under a living grant is gone from the next token: at renewal, from a code of before, and at exchange. Nothing else changes.
+// What a tenant's policy takes away under a living grant is gone from the next token: at renewal,
+// from a code of before, and at exchange. Nothing else changes.
 func TestAPolicyNarrowedUnderALivingGrantHolds(t *testing.T) {
 	h := openHouse(t)
 	a, ann := h.register(map[string]any{}), h.person("ann@acme.example")
@@ -36,9 +37,11 @@ func TestAPolicyNarrowedUnderALivingGrantHolds(t *testing.T) {
 func TestAPolicyNarrowedUnderALivingGrantHoldsAtExchange(t *testing.T) {
 	h := openHouse(t, withBilling, func(c *authserver.Config) {
 		billing := &c.Resources[len(c.Resources)-1]
-		billing.Scopes = append(billing.Scopes, authserver.Scope{Name: "customers:write", Description: "Change customers"})
+		billing.Scopes = append(billing.Scopes,
+			authserver.Scope{Name: "customers:write", Description: "Change customers"})
 	})
-	c, secret, err := h.Server.Operator().CreateClient(t.Context(), admin.ClientSpec{Name: "server", Resource: resourceURI, Scopes: []string{"customers:read", "customers:write"}})
+	c, secret, err := h.Server.Operator().CreateClient(t.Context(),
+		admin.ClientSpec{Name: "server", Resource: resourceURI, Scopes: []string{"customers:read", "customers:write"}})
 	must(t, err)
 	server, a := app{h, c.ID, secret}, h.register(map[string]any{})
 	access, _ := a.tokens(h.person("ann@acme.example"), "customers:read customers:write")
@@ -60,7 +63,8 @@ func TestAPolicyNarrowedUnderALivingGrantHoldsAtExchange(t *testing.T) {
 	}
 }
 
-// The consent page says for how long a client can renew what it is allowed: as long as the issuer and the policy of the organisation let it.
+// The consent page says for how long a client can renew what it is allowed: as long as the issuer
+// and the policy of the organisation let it.
 func TestTheConsentPageSaysForHowLong(t *testing.T) {
 	h := openHouse(t)
 	a, ann := h.register(map[string]any{}), h.person("ann@acme.example")
@@ -69,7 +73,8 @@ func TestTheConsentPageSaysForHowLong(t *testing.T) {
 		t.Errorf("got %.3000s\nwant %q", at.body, want)
 	}
 	h.allows("acme", func(s *admin.PolicySpec) { life := 24 * time.Hour; s.RefreshLife = &life })
-	if at = ann.consentPage(a.authorization("customers:read")); !strings.Contains(at.body, "Access lasts at most 1 day. You can") {
+	if at = ann.consentPage(a.authorization("customers:read")); !strings.Contains(at.body,
+		"Access lasts at most 1 day. You can") {
 		t.Errorf("under the policy: got %.3000s", at.body)
 	}
 }

@@ -83,7 +83,8 @@ type (
 // MaxNames bounds how many ids one act names.
 const MaxNames = admin.MaxNames
 
-// StepCall is the step of a connection that only the MCP server knows, and the outcomes that there are.
+// StepCall is the step of a connection that only the MCP server knows, and the outcomes that there
+// are.
 const (
 	StepCall         = connection.Call
 	ConnectionDone   = connection.Done
@@ -111,7 +112,8 @@ const (
 	KeyWithdrawn = keyring.StateWithdrawn
 )
 
-// ForgotResource says why a token is for another server than the one that it was shown to, when its client had named no resource.
+// ForgotResource says why a token is for another server than the one that it was shown to, when its
+// client had named no resource.
 func ForgotResource(audience, server string) string {
 	return connection.ForgotResource(audience, server)
 }
@@ -128,10 +130,12 @@ var ErrUnsaid = admin.ErrUnsaid
 // ErrWrongKey says that the key-encryption key does not open the signing keys in the database.
 var ErrWrongKey = keyring.ErrWrongKey
 
-// ListenOperator opens the operator's socket of a data directory, for Server.AdminHandler; see admin.Listen.
+// ListenOperator opens the operator's socket of a data directory, for Server.AdminHandler; see
+// admin.Listen.
 func ListenOperator(dir string) (net.Listener, error) { return admin.Listen(dir) }
 
-// WithOperator is a context in which an operator acts on the stores themselves: as the name that they stated, and as the local user of this process.
+// WithOperator is a context in which an operator acts on the stores themselves: as the name that
+// they stated, and as the local user of this process.
 func WithOperator(ctx context.Context, stated string) context.Context {
 	return audit.WithOperator(ctx, stated, admin.LocalUser())
 }
@@ -142,5 +146,6 @@ func ReachOperator(ctx context.Context, dir string) (*Remote, error) { return ad
 // MaxBlueprint bounds a file that says what there should be, in bytes.
 const MaxBlueprint = blueprint.MaxFile
 
-// ReadBlueprint reads a file that says what there should be, for the acts apply and apply.plan; see blueprint.Read.
+// ReadBlueprint reads a file that says what there should be, for the acts apply and apply.plan; see
+// blueprint.Read.
 func ReadBlueprint(content []byte) (Blueprint, error) { return blueprint.Read(content) }

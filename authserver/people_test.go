@@ -27,7 +27,9 @@ func TestAPersonDecides(t *testing.T) {
 	request := a.authorization("customers:read", "customers:write", "tickets:write")
 
 	at := ann.consentPage(request)
-	for _, want := range []string{"app.example", "ACME", "Read customers", "Change customers", "customers:write", resourceURI, "ann@acme.example", "&lt;b&gt;Agent"} { // LG-23, AS-42
+	for _, want := range []string{"app.example", "ACME", "Read customers", "Change customers", "customers:write",
+		resourceURI, "ann@acme.example", "&lt;b&gt;Agent"} {
+		// LG-23, AS-42
 		if !strings.Contains(at.body, want) {
 			t.Errorf("the consent page does not say %q", want)
 		}
@@ -37,7 +39,9 @@ func TestAPersonDecides(t *testing.T) {
 	}
 
 	no := ann.submit(at, url.Values{"decision": {"deny"}})
-	if no.status != 303 || no.away.Query().Get("error") != "access_denied" || no.away.Query().Get("state") != "state-123" || no.away.Query().Get("iss") != h.URL { // AS-19
+	if no.status != 303 || no.away.Query().Get("error") != "access_denied" ||
+		no.away.Query().Get("state") != "state-123" || no.away.Query().Get("iss") != h.URL {
+		// AS-19
 		t.Errorf("denying: got %d to %v, want access_denied with state and iss", no.status, no.away)
 	}
 	again := ann.submit(at, url.Values{"decision": {"approve"}})
@@ -58,7 +62,8 @@ func TestAPersonDecides(t *testing.T) {
 	if none.away != nil || !strings.Contains(none.body, "Nothing was ticked") {
 		t.Errorf("with nothing ticked: got %d to %v, want the page again", none.status, none.away)
 	}
-	if yes := ann.submit(none, url.Values{"decision": {"approve"}, "scope": {"customers:read"}}); yes.away.Query().Get("code") == "" {
+	if yes := ann.submit(none, url.Values{"decision": {"approve"}, "scope": {"customers:read"}}); yes.away.Query().Get(
+		"code") == "" {
 		t.Errorf("ticked then: got %d to %v, want a code", yes.status, yes.away)
 	}
 	at = ann.consentPage(a.authorization("customers:read"))
@@ -81,7 +86,8 @@ func TestAPersonOfSeveralTenantsChooses(t *testing.T) {
 	at = carol.open("/consent?tx=" + at.url.Query().Get("tx") + "&tenant=globex")
 	at = carol.submit(at, url.Values{"decision": {"approve"}})
 	_, answer := a.token(redemption(at.away.Query().Get("code")))
-	if _, body := claims(t, answer["access_token"].(string)); body["tenant_id"] != "globex" || body["sub"] != "usr_carol" {
+	if _, body := claims(t, answer["access_token"].(string)); body["tenant_id"] != "globex" ||
+		body["sub"] != "usr_carol" {
 		t.Errorf("got %v, want carol of globex", body)
 	}
 	at = carol.consentPage(a.authorization("customers:read"))
@@ -104,23 +110,28 @@ func TestConsentCannotBeStolen(t *testing.T) {
 	ann.submit(mallorys, url.Values{"decision": {"approve"}}).want(t, "another browser's form", 403, "/consent")
 
 	at := ann.consentPage(request)
-	ann.submit(at, url.Values{"decision": {"approve"}, "csrf": {""}}).want(t, "without the form's token", 403, "/consent")
+	ann.submit(at, url.Values{"decision": {"approve"}, "csrf": {""}}).want(t, "without the form's token", 403,
+		"/consent")
 	if r := ann.open("/consent?decision=approve&tx=" + at.url.Query().Get("tx")); r.away != nil {
 		t.Errorf("deciding by GET: got a redirect to %v", r.away)
 	}
-	forged := ann.submit(at, url.Values{"decision": {"approve"}, "client_id": {"cli_other"}, "redirect_uri": {"https://evil.example/"}})
+	forged := ann.submit(at, url.Values{"decision": {"approve"}, "client_id": {"cli_other"},
+		"redirect_uri": {"https://evil.example/"}})
 	if forged.away == nil || forged.away.Host != "app.example" {
 		t.Errorf("hidden fields changed: went to %v, want the stored request's address", forged.away)
 	}
 
 	at = ann.consentPage(request)
-	must(t, h.Store.PutRole(context.Background(), user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:read"}})) // AZ-32: her role was narrowed meanwhile
+	// AZ-32: her role was narrowed meanwhile
+	must(t, h.Store.PutRole(context.Background(),
+		user.Role{TenantID: "acme", Name: "member", Scopes: []string{"customers:read"}}))
 	ann.submit(at, url.Values{"decision": {"approve"}}).want(t, "a scope withdrawn meanwhile", 400, "/consent")
 
 	stranger := h.person("ann@acme.example")
 	page := stranger.open("/oauth2/authorize?" + request.Encode())
 	page.want(t, "nobody signed in", 200, "/signin")
-	stranger.submit(page, url.Values{"email": {"ann@acme.example"}, "password": {password}, "csrf": {"x"}}).want(t, "signing in from elsewhere", 403, "/signin")
+	stranger.submit(page, url.Values{"email": {"ann@acme.example"}, "password": {password}, "csrf": {"x"}}).want(t,
+		"signing in from elsewhere", 403, "/signin")
 }
 
 // LG-08, LG-09, LG-11, LG-12, LG-14
@@ -131,7 +142,8 @@ func TestGuessingPasswords(t *testing.T) {
 		return mallory.submit(mallory.open("/signin"), url.Values{"email": {email}, "password": {pw}})
 	}
 	known, unknown := try("ann@acme.example", "not the password"), try("nobody@acme.example", "not the password")
-	if known.status != 403 || unknown.status != 403 || !strings.Contains(known.body, "do not belong together") || !strings.Contains(unknown.body, "do not belong together") {
+	if known.status != 403 || unknown.status != 403 || !strings.Contains(known.body, "do not belong together") ||
+		!strings.Contains(unknown.body, "do not belong together") {
 		t.Errorf("got %d and %d, want the same refusal for both", known.status, unknown.status)
 	}
 	try("ann@acme.example", strings.Repeat("x", 2000)).want(t, "an endless password", 400, "/signin")
@@ -168,7 +180,8 @@ func TestAPersonEndsAnAgent(t *testing.T) {
 	id := body["grant_id"].(string)
 
 	at := ann.open("/agents")
-	if !strings.Contains(at.body, "Agent Smith") || !strings.Contains(at.body, "Read customers") || !strings.Contains(at.body, "ACME") {
+	if !strings.Contains(at.body, "Agent Smith") || !strings.Contains(at.body, "Read customers") ||
+		!strings.Contains(at.body, "ACME") {
 		t.Errorf("her agents: %.600s", at.body)
 	}
 	a.tokens(bob, "customers:read")
@@ -178,7 +191,8 @@ func TestAPersonEndsAnAgent(t *testing.T) {
 
 	after := ann.submit(at, nil)
 	after.want(t, "revoking it", 200, "/agents")
-	if again := ann.open("/agents"); !strings.Contains(after.body, "Access revoked.") || strings.Contains(again.body, "Access revoked.") {
+	if again := ann.open("/agents"); !strings.Contains(after.body, "Access revoked.") ||
+		strings.Contains(again.body, "Access revoked.") {
 		t.Error("the page after the form confirms it, and no other page does")
 	}
 	if ended, err := h.List.Ended(ctx, id); !ended || err != nil {
@@ -198,7 +212,9 @@ func TestSigningOut(t *testing.T) {
 	ann.open("/agents").want(t, "nobody", 200, "/signin")
 	at := ann.submit(ann.open("/signin"), url.Values{"email": {"ann@acme.example"}, "password": {password}})
 	at.want(t, "signed in", 200, "/agents")
-	if r := h.do("POST", "/signout", "application/x-www-form-urlencoded", "", nil); r.StatusCode != http.StatusForbidden { // LG-20
+	if r := h.do("POST", "/signout", "application/x-www-form-urlencoded", "",
+		nil); r.StatusCode != http.StatusForbidden {
+		// LG-20
 		t.Errorf("signing out from elsewhere: got %d, want 403", r.StatusCode)
 	}
 	ann.submit(at, nil).want(t, "signed out", 200, "/signin")
@@ -211,11 +227,14 @@ func TestPagesHeaders(t *testing.T) {
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
 	for _, at := range []page{
-		ann.open("/signin?tx=//evil.example&return_to=//evil.example"), ann.open("/signin"), ann.consentPage(a.authorization("customers:read")), ann.open("/agents"),
+		ann.open("/signin?tx=//evil.example&return_to=//evil.example"), ann.open("/signin"),
+		ann.consentPage(a.authorization("customers:read")), ann.open("/agents"),
 		ann.open("/oauth2/authorize?client_id=%3Cscript%3E"),
 	} {
-		if at.header.Get("Referrer-Policy") != "no-referrer" || at.header.Get("Cache-Control") != "no-store" || at.header.Get("X-Frame-Options") != "DENY" ||
-			!strings.Contains(at.header.Get("Content-Security-Policy"), "frame-ancestors 'none'") || at.header.Get("X-Content-Type-Options") != "nosniff" {
+		if at.header.Get("Referrer-Policy") != "no-referrer" || at.header.Get("Cache-Control") != "no-store" ||
+			at.header.Get("X-Frame-Options") != "DENY" ||
+			!strings.Contains(at.header.Get("Content-Security-Policy"), "frame-ancestors 'none'") ||
+			at.header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: headers %v", at.url, at.header)
 		}
 		if strings.Contains(at.body, "evil.example") || strings.Contains(at.body, "<script") {

@@ -30,7 +30,8 @@ func ways(kinds ...string) func(*admin.PolicySpec) {
 	return func(s *admin.PolicySpec) { s.Registrations = &kinds }
 }
 
-// A tenant's policy refuses the very next request, on the page and to the application, in plain words; and what was allowed before goes on when it may again.
+// A tenant's policy refuses the very next request, on the page and to the application, in plain
+// words; and what was allowed before goes on when it may again.
 func TestAPolicyCountsAtOnce(t *testing.T) {
 	h := openHouse(t)
 	a, ann := h.register(map[string]any{"client_name": "Agent Smith"}), h.person("ann@acme.example")
@@ -39,19 +40,23 @@ func TestAPolicyCountsAtOnce(t *testing.T) {
 	under := ann.consentPage(a.authorization("customers:read"))
 
 	h.allows("acme", ways("operator", "tenant"))
-	why := "the organisation ACME does not let this application in: it lets in only applications that became known in one of these ways: operator, tenant; this one: dynamic"
+	why := "the organisation ACME does not let this application in: it lets in only applications that became known " +
+		"in one of these ways: operator, tenant; this one: dynamic"
 	at := ann.consentPage(a.authorization("customers:read"))
 	if at.status != 400 || !strings.Contains(at.body, why) || strings.Contains(at.body, "approve") {
 		t.Errorf("the page: got %d %.900s", at.status, at.body)
 	}
-	if back := html.UnescapeString(at.body); !strings.Contains(back, "error=access_denied") || !strings.Contains(back, url.QueryEscape(why)) {
+	if back := html.UnescapeString(at.body); !strings.Contains(back, "error=access_denied") ||
+		!strings.Contains(back, url.QueryEscape(why)) {
 		t.Errorf("the way back says: %.900s", at.body)
 	}
 	late := ann.submit(under, url.Values{"decision": {"approve"}}) // the page was open when the policy changed
-	if late.away == nil || late.away.Query().Get("error") != "access_denied" || !strings.HasPrefix(late.away.Query().Get("error_description"), why) {
+	if late.away == nil || late.away.Query().Get("error") != "access_denied" ||
+		!strings.HasPrefix(late.away.Query().Get("error_description"), why) {
 		t.Errorf("agreeing on an older page: got %v", late.away)
 	}
-	for what, form := range map[string]url.Values{"a renewal": refreshment(refresh), "a code of before": redemption(code)} {
+	for what, form := range map[string]url.Values{"a renewal": refreshment(refresh),
+		"a code of before": redemption(code)} {
 		status, answer := a.token(form)
 		wantError(t, what, status, answer, 400, "invalid_grant")
 		if !strings.HasPrefix(answer["error_description"].(string), why) {
@@ -69,20 +74,26 @@ func TestAPolicyCountsAtOnce(t *testing.T) {
 	// Scopes.
 	h.allows("acme", func(s *admin.PolicySpec) { s.Scopes = &[]string{"customers:read"} })
 	at = ann.consentPage(a.authorization("customers:write"))
-	if at.status != 400 || !strings.Contains(at.body, "the policy of the organisation ACME allows nothing of what this application asks for: customers:write") {
+	if at.status != 400 ||
+		!strings.Contains(at.body, "the policy of the organisation ACME allows nothing of what this application asks "+
+			"for: customers:write") {
 		t.Errorf("nothing that the policy allows: got %d %.900s", at.status, at.body)
 	}
 	// A client of the tenant's own is refused before anybody signs in.
-	own, _, err := h.Server.Operator().CreateClient(t.Context(), admin.ClientSpec{Tenant: "acme", RedirectURIs: []string{callback}, Public: true})
+	own, _, err := h.Server.Operator().CreateClient(t.Context(),
+		admin.ClientSpec{Tenant: "acme", RedirectURIs: []string{callback}, Public: true})
 	must(t, err)
 	h.allows("acme", ways("document"))
-	at = h.person("ann@acme.example").open("/oauth2/authorize?" + app{h: h, ID: own.ID}.authorization("customers:read").Encode())
-	if at.away == nil || at.away.Query().Get("error") != "access_denied" || !strings.Contains(at.away.Query().Get("error_description"), "this one: operator") {
+	at = h.person("ann@acme.example").open("/oauth2/authorize?" +
+		app{h: h, ID: own.ID}.authorization("customers:read").Encode())
+	if at.away == nil || at.away.Query().Get("error") != "access_denied" ||
+		!strings.Contains(at.away.Query().Get("error_description"), "this one: operator") {
 		t.Errorf("acme's own client: got %d %v at %s", at.status, at.away, at.url)
 	}
 }
 
-// Whoever belongs to several tenants is offered those that let the application in, and told about the others. No form names another (TN-01).
+// Whoever belongs to several tenants is offered those that let the application in, and told about
+// the others. No form names another (TN-01).
 func TestAPolicyAmongSeveralTenants(t *testing.T) {
 	h := openHouse(t)
 	a, carol := h.register(map[string]any{}), h.person("carol@both.example")
@@ -92,7 +103,8 @@ func TestAPolicyAmongSeveralTenants(t *testing.T) {
 		t.Fatalf("got %.600s, want the page of the one that is left", at.body)
 	}
 	tx := at.url.Query().Get("tx")
-	if at := carol.open("/consent?tx=" + tx + "&tenant=acme"); at.status != 400 || !strings.Contains(at.body, "it lets in only applications that it has named") {
+	if at := carol.open("/consent?tx=" + tx + "&tenant=acme"); at.status != 400 ||
+		!strings.Contains(at.body, "it lets in only applications that it has named") {
 		t.Errorf("the other one: got %d %.600s", at.status, at.body)
 	}
 	forged := carol.submit(at, url.Values{"decision": {"approve"}, "tenant": {"acme"}})
@@ -129,7 +141,8 @@ func TestNoGrantTypeForgetsThePolicy(t *testing.T) {
 		deviceGrant: {func() (app, url.Values) {
 			a := h.device()
 			deviceCode, userCode, _ := a.begin("customers:read")
-			ann.submit(ann.atDevice("/device?user_code="+userCode), url.Values{"decision": {"approve"}}).want(t, "letting the device in", 200, "/device/done")
+			ann.submit(ann.atDevice("/device?user_code="+userCode), url.Values{"decision": {"approve"}}).want(t,
+				"letting the device in", 200, "/device/done")
 			return a, polling(deviceCode)
 		}, "invalid_grant"},
 		exchangeGrant: {func() (app, url.Values) {
@@ -152,10 +165,12 @@ func TestNoGrantTypeForgetsThePolicy(t *testing.T) {
 			h = openHouse(t)
 			ann = h.person("ann@acme.example")
 			a, form := row.ready()
-			h.allows("acme", func(s *admin.PolicySpec) { s.Clients = &[]string{h.machine("acme", "customers:read").ID} })
+			h.allows("acme",
+				func(s *admin.PolicySpec) { s.Clients = &[]string{h.machine("acme", "customers:read").ID} })
 			status, answer := a.token(form)
 			wantError(t, "under the policy", status, answer, 400, row.code)
-			if d, _ := answer["error_description"].(string); !strings.Contains(d, "it lets in only applications that it has named") {
+			if d, _ := answer["error_description"].(string); !strings.Contains(d,
+				"it lets in only applications that it has named") {
 				t.Errorf("got %v, want the reason", answer)
 			}
 			life := 90 * time.Second
@@ -173,10 +188,12 @@ func TestNoGrantTypeForgetsThePolicy(t *testing.T) {
 	}
 }
 
-// What a server passes on is the permission of the client that called it: the policy is asked about that one, and not about the server.
+// What a server passes on is the permission of the client that called it: the policy is asked about
+// that one, and not about the server.
 func TestAPolicyAndAServerThatPassesOn(t *testing.T) {
 	h := openHouse(t, withBilling)
-	c, secret, err := h.Server.Operator().CreateClient(t.Context(), admin.ClientSpec{Name: "server", Resource: resourceURI, Scopes: []string{"customers:read"}})
+	c, secret, err := h.Server.Operator().CreateClient(t.Context(),
+		admin.ClientSpec{Name: "server", Resource: resourceURI, Scopes: []string{"customers:read"}})
 	must(t, err)
 	server, a := app{h, c.ID, secret}, h.register(map[string]any{})
 	access, _ := a.tokens(h.person("ann@acme.example"), "customers:read")
@@ -189,10 +206,12 @@ func TestAPolicyAndAServerThatPassesOn(t *testing.T) {
 	wantError(t, "for one that is not", status, answer, 400, "invalid_request")
 }
 
-// How long after the consent a permission can be renewed. A grant that came of it without the person's being asked is as old.
+// How long after the consent a permission can be renewed. A grant that came of it without the
+// person's being asked is as old.
 func TestAPolicyBoundsRenewal(t *testing.T) {
 	h := openHouse(t, func(c *authserver.Config) { c.RefreshIdle, c.RefreshLife = 240*time.Hour, 240*time.Hour })
-	made, secret, err := h.Server.Operator().CreateClient(t.Context(), admin.ClientSpec{RedirectURIs: []string{callback}})
+	made, secret, err := h.Server.Operator().CreateClient(t.Context(),
+		admin.ClientSpec{RedirectURIs: []string{callback}})
 	must(t, err)
 	a, ann := app{h, made.ID, secret}, h.person("ann@acme.example")
 	_, refresh := a.tokens(ann, "customers:read")
@@ -217,7 +236,8 @@ func TestAPolicyBoundsRenewal(t *testing.T) {
 		t.Fatalf("without a page: got %v %d %v", q, status, derived)
 	}
 	h.Clock.step(time.Hour)
-	for what, form := range map[string]url.Values{"after it": refreshment(refresh), "what came of it": refreshment(derived["refresh_token"].(string))} {
+	for what, form := range map[string]url.Values{"after it": refreshment(refresh),
+		"what came of it": refreshment(derived["refresh_token"].(string))} {
 		status, answer := a.token(form)
 		wantError(t, what, status, answer, 400, "invalid_grant")
 		if !strings.Contains(answer["error_description"].(string), "renewed for 2h0m0s; ask the person again") {
@@ -234,8 +254,9 @@ func TestAPolicyBoundsRenewal(t *testing.T) {
 	}
 }
 
-// LG-15, LG-16: whoever is disabled is out: sessions, renewals, and the tokens that their agents hold. Letting them in again brings nothing of that back. Another
-// password ends sessions, and no grants. Who leaves a tenant loses what they allowed there, and keeps the rest.
+// LG-15, LG-16: whoever is disabled is out: sessions, renewals, and the tokens that their agents
+// hold. Letting them in again brings nothing of that back. Another password ends sessions, and no
+// grants. Who leaves a tenant loses what they allowed there, and keeps the rest.
 func TestShuttingSomebodyOut(t *testing.T) {
 	h := openHouse(t)
 	o := h.Server.Operator()
@@ -272,7 +293,8 @@ func TestShuttingSomebodyOut(t *testing.T) {
 	}
 	again := h.in("ann@acme.example")
 	_, stays := a.tokens(again, "customers:read")
-	_, err := o.SetPassword(t.Context(), admin.PasswordSpec{User: "ann@acme.example", Password: "another battery staple"})
+	_, err := o.SetPassword(t.Context(),
+		admin.PasswordSpec{User: "ann@acme.example", Password: "another battery staple"})
 	must(t, err)
 	if at := again.open("/agents"); at.url.Path != "/signin" {
 		t.Errorf("a session goes on under another password: at %s", at.url)
@@ -283,7 +305,8 @@ func TestShuttingSomebodyOut(t *testing.T) {
 
 	for_ := func(tenantID string) (access, refresh string) {
 		at := carol.consentPage(a.authorization("customers:read"))
-		at = carol.submit(carol.open("/consent?tx="+at.url.Query().Get("tx")+"&tenant="+tenantID), url.Values{"decision": {"approve"}})
+		at = carol.submit(carol.open("/consent?tx="+at.url.Query().Get("tx")+"&tenant="+tenantID),
+			url.Values{"decision": {"approve"}})
 		_, answer := a.token(redemption(at.away.Query().Get("code")))
 		return answer["access_token"].(string), answer["refresh_token"].(string)
 	}
@@ -298,8 +321,9 @@ func TestShuttingSomebodyOut(t *testing.T) {
 	}
 }
 
-// TN-11: one client, one person, two tenants, and policies and roles at random. What comes out is each time what the table says: asked ∩ policy ∩ role, of
-// that very tenant; renewed, it is what the table says by then.
+// TN-11: one client, one person, two tenants, and policies and roles at random. What comes out is
+// each time what the table says: asked ∩ policy ∩ role, of that very tenant; renewed, it is what
+// the table says by then.
 func TestWhatThePolicyTableSays(t *testing.T) {
 	h := openHouse(t)
 	o := h.Server.Operator()
@@ -342,7 +366,8 @@ func TestWhatThePolicyTableSays(t *testing.T) {
 		shuffle("globex")
 		asked := some()
 		want := oauth.Intersect(asked, policy[tenantID], role[tenantID])
-		what := fmt.Sprintf("round %d, %s: asked %v, policy %v, role %v", round, tenantID, asked, policy[tenantID], role[tenantID])
+		what := fmt.Sprintf("round %d, %s: asked %v, policy %v, role %v", round, tenantID, asked, policy[tenantID],
+			role[tenantID])
 		at := carol.consentPage(a.authorization(asked...))
 		at = carol.open("/consent?tx=" + at.url.Query().Get("tx") + "&tenant=" + tenantID)
 		if len(want) == 0 {
@@ -366,7 +391,8 @@ func TestWhatThePolicyTableSays(t *testing.T) {
 		want = oauth.Intersect(want, policy[tenantID], role[tenantID])
 		status, answer = a.token(refreshment(answer["refresh_token"].(string)))
 		if len(want) == 0 && status != 400 || len(want) > 0 && (status != 200 || said(answer) != sorted(want)) {
-			t.Fatalf("%s, renewed under policy %v, role %v: got %d %v, want %v", what, policy[tenantID], role[tenantID], status, answer, want)
+			t.Fatalf("%s, renewed under policy %v, role %v: got %d %v, want %v", what, policy[tenantID], role[tenantID],
+				status, answer, want)
 		}
 	}
 }

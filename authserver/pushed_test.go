@@ -35,7 +35,8 @@ func (a app) pushed(scopes ...string) url.Values {
 // RFC 9126, for clients with and without a secret.
 func TestPushedRequests(t *testing.T) {
 	h := openHouse(t)
-	if _, body := h.get("/.well-known/oauth-authorization-server", nil); !strings.Contains(string(body), `"pushed_authorization_request_endpoint":"`+h.URL+`/oauth2/par"`) {
+	if _, body := h.get("/.well-known/oauth-authorization-server", nil); !strings.Contains(string(body),
+		`"pushed_authorization_request_endpoint":"`+h.URL+`/oauth2/par"`) {
 		t.Errorf("the metadata do not say where to push: %s", body)
 	}
 	ann := h.person("ann@acme.example")
@@ -54,12 +55,14 @@ func TestPushedRequests(t *testing.T) {
 	a := h.register(map[string]any{})
 	request := a.pushed("customers:read")
 	for name, value := range map[string]string{
-		"redirect_uri": "https://evil.example/cb", "scope": "customers:write", "state": "evil", "code_challenge": challengeOf("evil"), "resource": "https://evil.example",
+		"redirect_uri": "https://evil.example/cb", "scope": "customers:write", "state": "evil",
+		"code_challenge": challengeOf("evil"), "resource": "https://evil.example",
 	} {
 		request.Set(name, value)
 	}
 	q := ann.approve(request)
-	if status, answer := a.token(redemption(q.Get("code"))); q.Get("state") != "state-123" || status != 200 || answer["scope"] != "customers:read" {
+	if status, answer := a.token(redemption(q.Get("code"))); q.Get("state") != "state-123" || status != 200 ||
+		answer["scope"] != "customers:read" {
 		t.Errorf("PA-03: %v, then %d %v; want what was pushed", q, status, answer)
 	}
 
@@ -79,7 +82,8 @@ func TestPushedRequests(t *testing.T) {
 	if flows.Load() != 1 {
 		t.Errorf("PA-01: %d flows began, want 1", flows.Load())
 	}
-	if r, body := h.get("/oauth2/authorize?"+request.Encode(), nil); r.StatusCode != 400 || r.Header.Get("Location") != "" || !strings.Contains(string(body), "Start again") {
+	if r, body := h.get("/oauth2/authorize?"+request.Encode(), nil); r.StatusCode != 400 ||
+		r.Header.Get("Location") != "" || !strings.Contains(string(body), "Start again") {
 		t.Errorf("PA-01, afterwards: got %d %v", r.StatusCode, r.Header)
 	}
 
@@ -130,16 +134,19 @@ func TestPushingWhatDoesNotHold(t *testing.T) {
 	// AZ-20: an address is not a name of ours, and nobody fetches it.
 	request := a.authorization("customers:read")
 	request.Set("request_uri", "https://evil.example/request")
-	if got := h.person("ann@acme.example").open("/oauth2/authorize?" + request.Encode()).away; got == nil || got.Query().Get("error") != "request_uri_not_supported" {
+	if got := h.person("ann@acme.example").open("/oauth2/authorize?" + request.Encode()).away; got == nil ||
+		got.Query().Get("error") != "request_uri_not_supported" {
 		t.Errorf("an address: got %v", got)
 	}
 }
 
-// RFC 9126 §6: a client that has said that it pushes its requests is not believed to have sent one that it did not push.
+// RFC 9126 §6: a client that has said that it pushes its requests is not believed to have sent one
+// that it did not push.
 func TestAClientThatAlwaysPushes(t *testing.T) {
 	h := openHouse(t)
 	ann := h.person("ann@acme.example")
-	_, made := h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"],"require_pushed_authorization_requests":true}`, nil)
+	_, made := h.post("/oauth2/register", "application/json",
+		`{"redirect_uris":["`+callback+`"],"require_pushed_authorization_requests":true}`, nil)
 	if made["require_pushed_authorization_requests"] != true {
 		t.Fatalf("registering: got %v, want it said", made)
 	}
@@ -148,7 +155,8 @@ func TestAClientThatAlwaysPushes(t *testing.T) {
 	refused := func(what string, request url.Values) {
 		t.Helper()
 		at := ann.open("/oauth2/authorize?" + request.Encode())
-		if at.away == nil || at.away.Query().Get("error") != "invalid_request" || at.away.Query().Get("state") != "state-123" || at.away.Query().Get("code") != "" {
+		if at.away == nil || at.away.Query().Get("error") != "invalid_request" ||
+			at.away.Query().Get("state") != "state-123" || at.away.Query().Get("code") != "" {
 			t.Errorf("%s: got %d to %v, want invalid_request at the application", what, at.status, at.away)
 		}
 	}
@@ -162,10 +170,12 @@ func TestAClientThatAlwaysPushes(t *testing.T) {
 		t.Errorf("pushed: got %v, want a code", q)
 	}
 	// It changes its mind, by RFC 7592.
-	if status, read := h.manage("GET", id, token, ""); status != 200 || read["require_pushed_authorization_requests"] != true {
+	if status, read := h.manage("GET", id, token, ""); status != 200 ||
+		read["require_pushed_authorization_requests"] != true {
 		t.Errorf("reading: got %d %v", status, read)
 	}
-	if status, read := h.manage("PUT", id, token, `{"client_id":"`+id+`","redirect_uris":["`+callback+`"]}`); status != 200 || read["require_pushed_authorization_requests"] != nil {
+	if status, read := h.manage("PUT", id, token, `{"client_id":"`+id+`","redirect_uris":["`+callback+
+		`"]}`); status != 200 || read["require_pushed_authorization_requests"] != nil {
 		t.Errorf("changing: got %d %v", status, read)
 	}
 	if q := ann.approve(a.authorization("customers:read")); q.Get("code") == "" {
@@ -173,7 +183,8 @@ func TestAClientThatAlwaysPushes(t *testing.T) {
 	}
 }
 
-// A client that is known by a document may say so too, and can push before anybody has read it, when it proves nothing by pushing.
+// A client that is known by a document may say so too, and can push before anybody has read it,
+// when it proves nothing by pushing.
 func TestADocumentThatAlwaysPushes(t *testing.T) {
 	p := newPublisher(t)
 	p.publish("require_pushed_authorization_requests", true)
@@ -204,7 +215,8 @@ func TestADocumentThatAlwaysPushes(t *testing.T) {
 	at = ann.open("/oauth2/authorize?" + a.pushed("customers:read").Encode())
 	at = ann.submit(at, url.Values{"email": {ann.email}, "password": {password}})
 	if at.status != 400 || !strings.Contains(at.body, "error=invalid_request") {
-		t.Errorf("pushed without its key: got %d at %v %.600s, want a page that leads back with invalid_request", at.status, at.url, at.body)
+		t.Errorf("pushed without its key: got %d at %v %.600s, want a page that leads back with invalid_request",
+			at.status, at.url, at.body)
 	}
 	status, answer := a.push(a.authorization("customers:read"))
 	wantError(t, "and once it is known", status, answer, 401, "invalid_client")

@@ -13,7 +13,8 @@ import (
 // elsewhere are the quirks that no single way in shows, and the tests here that do.
 var elsewhere = map[string]string{"5": "TestTwoProcessesShareARefreshToken", "19": "TestACloudsUsersShareAnAddress"}
 
-// TestEveryQuirkIsPlayed holds that each of the twenty quirks of clients in the field that an issuer must tolerate is in a handshake or has a test.
+// TestEveryQuirkIsPlayed holds that each of the twenty quirks of clients in the field that an
+// issuer must tolerate is in a handshake or has a test.
 func TestEveryQuirkIsPlayed(t *testing.T) {
 	played := map[string]bool{}
 	for _, hs := range readHandshakes(t) {
@@ -44,24 +45,28 @@ func TestTwoProcessesShareARefreshToken(t *testing.T) {
 	}
 }
 
-// quirk 7: a callback that is its connector's alone is compared exactly, however it became known: no prefix of a host's stands for all its pages. Each connector
-// registers its own, or has a document that names it.
+// quirk 7: a callback that is its connector's alone is compared exactly, however it became known:
+// no prefix of a host's stands for all its pages. Each connector registers its own, or has a
+// document that names it.
 func TestAConnectorsCallbackIsItsOwn(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{"redirect_uris": []string{"https://chatgpt.com/connector/oauth/AbC123xYz"}})
 	for _, uri := range []string{
-		"https://chatgpt.com/connector/oauth/other", "https://chatgpt.com/connector/oauth/", "https://chatgpt.com/connector/oauth/AbC123xYz/", "https://chatgpt.com/connector_platform_oauth_redirect",
+		"https://chatgpt.com/connector/oauth/other", "https://chatgpt.com/connector/oauth/",
+		"https://chatgpt.com/connector/oauth/AbC123xYz/", "https://chatgpt.com/connector_platform_oauth_redirect",
 		"https://chatgpt.com/connector/oauth/AbC123xYz/../other",
 	} {
 		request := a.authorization("customers:read")
 		request.Set("redirect_uri", uri)
-		if at := h.person("ann@acme.example").open("/oauth2/authorize?" + request.Encode()); at.status != 400 || at.away != nil {
+		if at := h.person("ann@acme.example").open("/oauth2/authorize?" + request.Encode()); at.status != 400 ||
+			at.away != nil {
 			t.Errorf("%s: got %d to %v, want a page", uri, at.status, at.away)
 		}
 	}
 }
 
-// quirk 9: what a client registers is no ceiling of what people may let it do; that is the tenant's policy and their role.
+// quirk 9: what a client registers is no ceiling of what people may let it do; that is the tenant's
+// policy and their role.
 func TestScopesBeyondTheRegistered(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(map[string]any{"scope": "customers:read"})
@@ -71,8 +76,8 @@ func TestScopesBeyondTheRegistered(t *testing.T) {
 	}
 }
 
-// quirk 16: a client_id from a registration that is gone, replayed from a file: the person reads what to do, the program is told by the code at which it
-// registers anew.
+// quirk 16: a client_id from a registration that is gone, replayed from a file: the person reads
+// what to do, the program is told by the code at which it registers anew.
 func TestARegistrationThatIsGone(t *testing.T) {
 	h := openHouse(t)
 	a := h.register(said(nil))
@@ -93,13 +98,15 @@ func TestARegistrationThatIsGone(t *testing.T) {
 	}
 }
 
-// quirk 19: the users of a cloud come from one address. With what is set when nothing is, a hundred of them register and come in within minutes.
+// quirk 19: the users of a cloud come from one address. With what is set when nothing is, a hundred
+// of them register and come in within minutes.
 func TestACloudsUsersShareAnAddress(t *testing.T) {
 	h := openHouse(t, func(c *authserverConfig) { c.RegistrationsPerHour = 0 })
 	ann := h.person("ann@acme.example")
 	var refused []int
 	for range 100 {
-		a := h.register(map[string]any{"client_name": "Claude", "redirect_uris": []string{"https://claude.ai/api/mcp/auth_callback"}})
+		a := h.register(map[string]any{"client_name": "Claude",
+			"redirect_uris": []string{"https://claude.ai/api/mcp/auth_callback"}})
 		request := a.authorization("customers:read")
 		request.Set("redirect_uri", "https://claude.ai/api/mcp/auth_callback")
 		form := redemption(ann.approve(request).Get("code"))

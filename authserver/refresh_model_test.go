@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// chain is the model of one permission's refresh tokens: what the issuer must say of each, without knowing how it does it.
+// chain is the model of one permission's refresh tokens: what the issuer must say of each, without
+// knowing how it does it.
 type chain struct {
 	leaf    string    // the one that may be used
 	parent  string    // its parent; empty at the beginning
@@ -93,7 +94,8 @@ func (w *walker) freshen() {
 	}
 }
 
-// strange shows any token of the chain without its key: nothing comes of it, and nothing changes (DP-03).
+// strange shows any token of the chain without its key: nothing comes of it, and nothing changes
+// (DP-03).
 func (w *walker) strange() {
 	if w.p == nil {
 		return
@@ -205,7 +207,8 @@ func (w *walker) revoke() {
 }
 
 func (w *walker) step() {
-	steps := []time.Duration{time.Second, 7 * time.Second, 29 * time.Second, 30 * time.Second, time.Hour, 5 * 24 * time.Hour, 15 * 24 * time.Hour}
+	steps := []time.Duration{time.Second, 7 * time.Second, 29 * time.Second, 30 * time.Second, time.Hour,
+		5 * 24 * time.Hour, 15 * 24 * time.Hour}
 	d := steps[w.rand.IntN(len(steps))]
 	w.h.Clock.step(d)
 	w.freshen()
@@ -223,9 +226,10 @@ func (w *walker) leaves(db *sql.DB) int {
 	return n
 }
 
-// TestRefreshTokensAgainstTheModel walks at random: refreshing once and many times at once, with answers lost, replaying, revoking, restarting, coming
-// without the key of a chain that is bound to one, while time passes. There are never two live leaves, and nothing is alive after an end that was acknowledged
-// (RT-03, RT-14, RT-16, DP-03).
+// TestRefreshTokensAgainstTheModel walks at random: refreshing once and many times at once, with
+// answers lost, replaying, revoking, restarting, coming without the key of a chain that is bound to
+// one, while time passes. There are never two live leaves, and nothing is alive after an end that
+// was acknowledged (RT-03, RT-14, RT-16, DP-03).
 func TestRefreshTokensAgainstTheModel(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -245,7 +249,8 @@ func TestRefreshTokensAgainstTheModel(t *testing.T) {
 					w.fail("%d live leaves, ended %v", live, w.c.ended)
 				}
 				if w.c.acked {
-					// Beyond a token's life it need not be there any more; and an error is a refusal.
+					// Beyond a token's life it need not be there any more; and an error is a
+					// refusal.
 					ended, err := h.List.Ended(context.Background(), w.grant(db))
 					if !ended && err == nil && h.Clock.Now().Before(w.c.endedAt.Add(11*time.Minute)) {
 						w.fail("an acknowledged end is not on the list")

@@ -39,9 +39,11 @@ func (h *house) manage(method, id, token, body string) (int, map[string]any) {
 func TestAClientManagesItsRegistration(t *testing.T) {
 	h := openHouse(t)
 	_, made := h.post("/oauth2/register", "application/json",
-		`{"client_name":"Mine","redirect_uris":["`+callback+`"],"client_id":"chosen","registration_access_token":"chosen","tenant_id":"acme","skip_consent":true}`, nil)
+		`{"client_name":"Mine","redirect_uris":["`+callback+
+			`"],"client_id":"chosen","registration_access_token":"chosen","tenant_id":"acme","skip_consent":true}`, nil)
 	id, token := made["client_id"].(string), made["registration_access_token"].(string)
-	if id == "chosen" || token == "chosen" || made["registration_client_uri"] != h.URL+"/oauth2/register/"+id || made["tenant_id"] != nil || made["skip_consent"] != nil {
+	if id == "chosen" || token == "chosen" || made["registration_client_uri"] != h.URL+"/oauth2/register/"+id ||
+		made["tenant_id"] != nil || made["skip_consent"] != nil {
 		t.Fatalf("registered %v", made)
 	}
 	other := h.register(map[string]any{})
@@ -51,45 +53,56 @@ func TestAClientManagesItsRegistration(t *testing.T) {
 	_, body := claims(t, access)
 
 	status, read := h.manage("GET", id, token, "")
-	if status != 200 || read["client_name"] != "Mine" || read["registration_access_token"] != nil || read["client_secret"] != nil {
+	if status != 200 || read["client_name"] != "Mine" || read["registration_access_token"] != nil ||
+		read["client_secret"] != nil {
 		t.Errorf("reading: got %d %v", status, read)
 	}
 	for name, row := range map[string]struct{ id, token string }{
-		"another client's": {other.ID, token}, "a guess": {id, "ghm_guess"}, "none": {id, ""}, "of nobody": {"cli_nobody", token}, "an access token": {id, access},
+		"another client's": {other.ID, token}, "a guess": {id, "ghm_guess"}, "none": {id, ""},
+		"of nobody": {"cli_nobody", token}, "an access token": {id, access},
 	} {
 		for _, method := range []string{"GET", "PUT", "DELETE"} {
-			if status, answer := h.manage(method, row.id, row.token, map[string]string{"PUT": "{}"}[method]); status != 401 || answer["error"] != "invalid_token" {
+			if status, answer := h.manage(method, row.id, row.token,
+				map[string]string{"PUT": "{}"}[method]); status != 401 || answer["error"] != "invalid_token" {
 				t.Errorf("%s with the token: %s: got %d %v, want 401 invalid_token", method, name, status, answer)
 			}
 		}
 	}
 
-	busy := openHouse(t, func(c *authserver.Config) { c.RegistrationsPerHour = 3 }) // whoever registers could write for ever otherwise
+	// whoever registers could write for ever otherwise
+	busy := openHouse(t, func(c *authserver.Config) { c.RegistrationsPerHour = 3 })
 	_, made = busy.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`, nil)
 	for i, want := range []int{200, 200, 429} {
-		if status, _ := busy.manage("PUT", made["client_id"].(string), made["registration_access_token"].(string), `{"client_id":"`+made["client_id"].(string)+`","redirect_uris":["`+callback+`"]}`); status != want {
+		if status, _ := busy.manage("PUT", made["client_id"].(string), made["registration_access_token"].(string),
+			`{"client_id":"`+made["client_id"].(string)+`","redirect_uris":["`+callback+`"]}`); status != want {
 			t.Errorf("change %d: got %d, want %d", i+1, status, want)
 		}
 	}
 	same, err := json.Marshal(read) // DR-11
 	must(t, err)
-	if status, answer := h.manage("PUT", id, token, string(same)); status != 200 || fmt.Sprint(answer) != fmt.Sprint(read) {
+	if status, answer := h.manage("PUT", id, token, string(same)); status != 200 ||
+		fmt.Sprint(answer) != fmt.Sprint(read) {
 		t.Errorf("writing what was read: got %d\n%v, want\n%v", status, answer, read)
 	}
 	for what, change := range map[string]string{
-		"another id": `{"client_id":"cli_x","redirect_uris":["` + callback + `"]}`, "no id": `{"redirect_uris":["` + callback + `"]}`,
-		"a script": `{"client_id":"` + id + `","redirect_uris":["javascript:alert(1)"]}`, "another method": `{"client_id":"` + id + `","redirect_uris":["` + callback + `"],"token_endpoint_auth_method":"client_secret_basic"}`,
+		"another id": `{"client_id":"cli_x","redirect_uris":["` + callback + `"]}`,
+		"no id":      `{"redirect_uris":["` + callback + `"]}`,
+		"a script":   `{"client_id":"` + id + `","redirect_uris":["javascript:alert(1)"]}`,
+		"another method": `{"client_id":"` + id + `","redirect_uris":["` + callback +
+			`"],"token_endpoint_auth_method":"client_secret_basic"}`,
 		"a machine": `{"client_id":"` + id + `","grant_types":["client_credentials"]}`, "half": `{"client_id":`,
 	} {
 		if status, answer := h.manage("PUT", id, token, change); status != 400 {
 			t.Errorf("changing to %s: got %d %v, want 400", what, status, answer)
 		}
 	}
-	status, answer := h.manage("PUT", id, token, `{"client_id":"`+id+`","client_name":"Renamed","redirect_uris":["https://app.example/other"]}`)
+	status, answer := h.manage("PUT", id, token,
+		`{"client_id":"`+id+`","client_name":"Renamed","redirect_uris":["https://app.example/other"]}`)
 	if status != 200 || answer["client_name"] != "Renamed" {
 		t.Errorf("changing: got %d %v", status, answer)
 	}
-	if at := ann.open("/oauth2/authorize?" + a.authorization("customers:read").Encode()); at.status != 400 || at.away != nil {
+	if at := ann.open("/oauth2/authorize?" + a.authorization("customers:read").Encode()); at.status != 400 ||
+		at.away != nil {
 		t.Errorf("with the redirect that it had: got %d to %v, want a page", at.status, at.away)
 	}
 
@@ -110,14 +123,16 @@ func TestAClientManagesItsRegistration(t *testing.T) {
 func TestWhoMayRegister(t *testing.T) {
 	const app = `{"redirect_uris":["` + callback + `"]}`
 	gated := openHouse(t, func(c *authserverConfig) { c.Registration = "token" })
-	initial, err := gated.Server.Operator().CreateInitialToken(context.Background(), authserver.InitialTokenSpec{Tenant: "acme", Uses: 1})
+	initial, err := gated.Server.Operator().CreateInitialToken(context.Background(),
+		authserver.InitialTokenSpec{Tenant: "acme", Uses: 1})
 	must(t, err)
 	bearer := http.Header{"Authorization": {"Bearer " + initial}}
 	for _, row := range []struct {
 		name   string
 		header http.Header
 		status int
-	}{{"without token", nil, 401}, {"with a guess", http.Header{"Authorization": {"Bearer ghi_guess"}}, 401}, {"with a token", bearer, 201}, {"with a token that is used up", bearer, 401}} {
+	}{{"without token", nil, 401}, {"with a guess", http.Header{"Authorization": {"Bearer ghi_guess"}}, 401},
+		{"with a token", bearer, 201}, {"with a token that is used up", bearer, 401}} {
 		if status, answer := gated.post("/oauth2/register", "application/json", app, row.header); status != row.status {
 			t.Errorf("%s: got %d %v, want %d", row.name, status, answer, row.status)
 		}
@@ -126,12 +141,14 @@ func TestWhoMayRegister(t *testing.T) {
 	if r := closed.do("POST", "/oauth2/register", "application/json", app, nil); r.StatusCode != 404 {
 		t.Errorf("closed: got %d, want 404", r.StatusCode)
 	}
-	if _, body := closed.get("/.well-known/oauth-authorization-server", nil); strings.Contains(string(body), "registration_endpoint") {
+	if _, body := closed.get("/.well-known/oauth-authorization-server", nil); strings.Contains(string(body),
+		"registration_endpoint") {
 		t.Errorf("closed: the metadata name an endpoint: %s", body)
 	}
 }
 
-// DR-12: room for new clients is made by those that nobody let in, never by one in use; and those go by themselves after an hour.
+// DR-12: room for new clients is made by those that nobody let in, never by one in use; and those
+// go by themselves after an hour.
 func TestClientsThatNobodyLetIn(t *testing.T) {
 	ctx := context.Background()
 	h := openHouse(t, func(c *authserverConfig) { c.MostClients = 3 })
@@ -178,7 +195,8 @@ func TestClientsAreForgottenInTime(t *testing.T) {
 	h.Clock.step(2 * time.Minute)
 	h.clean()
 	if there(fresh) || !there(used) || !there(m) {
-		t.Errorf("after the hour: never used %v, used %v, operator's %v; want only the first gone", there(fresh), there(used), there(m))
+		t.Errorf("after the hour: never used %v, used %v, operator's %v; want only the first gone", there(fresh),
+			there(used), there(m))
 	}
 	h.Clock.step(16 * 24 * time.Hour) // its refresh token is over, and so its grant
 	h.clean()

@@ -15,7 +15,8 @@ type resourceFile struct {
 	Name      string `json:"name"`
 	Algorithm string `json:"algorithm"`  // default ES256
 	TokenLife string `json:"token_life"` // as "10m"; default Config.TokenLife
-	// Aliases are what clients send in place of uri, e.g. its origin or api://example; a web address is canonical like it. Each use is logged as relaxed.
+	// Aliases are what clients send in place of uri, e.g. its origin or api://example; a web
+	// address is canonical like it. Each use is logged as relaxed.
 	Aliases []string `json:"aliases"`
 	Scopes  []struct {
 		Name        string `json:"name"`
@@ -25,8 +26,8 @@ type resourceFile struct {
 	} `json:"scopes"`
 }
 
-// ReadResources reads resources from a JSON file: an array, the default one first. A member that is not known is an error, because one that is
-// misspelt would otherwise count for nothing.
+// ReadResources reads resources from a JSON file: an array, the default one first. A member that is
+// not known is an error, because one that is misspelt would otherwise count for nothing.
 func ReadResources(path string) ([]Resource, error) {
 	if path == "" {
 		return nil, errors.New("resources is not set; name a JSON file of the MCP servers whose tokens are issued")
@@ -50,7 +51,8 @@ func ReadResources(path string) ([]Resource, error) {
 			}
 		}
 		for _, s := range f.Scopes {
-			r.Scopes = append(r.Scopes, Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline, Access: s.Access})
+			r.Scopes = append(r.Scopes, Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline,
+				Access: s.Access})
 		}
 		resources = append(resources, r)
 	}

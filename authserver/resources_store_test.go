@@ -20,10 +20,12 @@ func act(t *testing.T, s *authserver.Server, name string, arguments any) error {
 	return err
 }
 
-// What somebody else wrote, and what only a setting of before let in, is left out, and stops neither the issuer nor the commands: they can remove it.
+// What somebody else wrote, and what only a setting of before let in, is left out, and stops
+// neither the issuer nor the commands: they can remove it.
 func TestAResourceThatDoesNotDo(t *testing.T) {
 	h := openHouse(t)
-	must(t, act(t, h.Server, "resource.put", authserver.Resource{URI: "https://notes.example/mcp", Scopes: []authserver.Scope{{Name: "notes:read", Description: "Read"}}}))
+	must(t, act(t, h.Server, "resource.put", authserver.Resource{URI: "https://notes.example/mcp",
+		Scopes: []authserver.Scope{{Name: "notes:read", Description: "Read"}}}))
 	h.sql("UPDATE resources SET uri = $1", "http://notes.example/mcp")
 	h.sql("UPDATE resources_revision SET revision = revision + 1")
 	second := h.process()
@@ -39,8 +41,9 @@ func TestAResourceThatDoesNotDo(t *testing.T) {
 	must(t, act(t, second, "resource.remove", "http://notes.example/mcp"))
 }
 
-// A protected server is made while the issuer runs: its tokens are issued from the next request on, the metadata name it, and another replica knows it within a
-// second, with the key of an algorithm that was not in use. The configuration's own are changed there alone.
+// A protected server is made while the issuer runs: its tokens are issued from the next request on,
+// the metadata name it, and another replica knows it within a second, with the key of an algorithm
+// that was not in use. The configuration's own are changed there alone.
 func TestAResourceIsMadeWhileItRuns(t *testing.T) {
 	h := openHouse(t)
 	other := h.process()
@@ -49,7 +52,8 @@ func TestAResourceIsMadeWhileItRuns(t *testing.T) {
 	go func() { other.Run(ctx); close(ended) }()
 	t.Cleanup(func() { stop(); <-ended; other.Close() })
 	machine := h.machine("acme", "customers:read")
-	notes := authserver.Resource{URI: "https://notes.example/mcp", Name: "Notes", Algorithm: "EdDSA", TokenLife: 3 * time.Minute, Scopes: []authserver.Scope{{Name: "customers:read", Description: "Read"}}}
+	notes := authserver.Resource{URI: "https://notes.example/mcp", Name: "Notes", Algorithm: "EdDSA",
+		TokenLife: 3 * time.Minute, Scopes: []authserver.Scope{{Name: "customers:read", Description: "Read"}}}
 	ask := url.Values{"grant_type": {"client_credentials"}, "resource": {notes.URI}}
 	if status, answer := machine.token(ask); status != 400 || answer["error"] != "invalid_target" {
 		t.Fatalf("before: %d %v", status, answer)
@@ -76,10 +80,14 @@ func TestAResourceIsMadeWhileItRuns(t *testing.T) {
 		}
 	}
 	for what, wrong := range map[string]authserver.Resource{
-		"the configuration's": {URI: resourceURI, Scopes: notes.Scopes}, "no scopes": {URI: notes.URI}, "a fragment": {URI: "https://a.example/#x", Scopes: notes.Scopes},
-		"http": {URI: "http://a.example/mcp", Scopes: notes.Scopes}, "a long life": {URI: notes.URI, TokenLife: 2 * time.Hour, Scopes: notes.Scopes},
-		"OpenID's scope": {URI: notes.URI, Scopes: []authserver.Scope{{Name: "openid", Description: "x"}}}, "the issuer": {URI: h.URL, Scopes: notes.Scopes},
-		"a scope twice": {URI: notes.URI, Scopes: append(notes.Scopes, notes.Scopes...)}, "two words": {URI: notes.URI, Scopes: []authserver.Scope{{Name: "a b", Description: "x"}}},
+		"the configuration's": {URI: resourceURI, Scopes: notes.Scopes}, "no scopes": {URI: notes.URI},
+		"a fragment":     {URI: "https://a.example/#x", Scopes: notes.Scopes},
+		"http":           {URI: "http://a.example/mcp", Scopes: notes.Scopes},
+		"a long life":    {URI: notes.URI, TokenLife: 2 * time.Hour, Scopes: notes.Scopes},
+		"OpenID's scope": {URI: notes.URI, Scopes: []authserver.Scope{{Name: "openid", Description: "x"}}},
+		"the issuer":     {URI: h.URL, Scopes: notes.Scopes},
+		"a scope twice":  {URI: notes.URI, Scopes: append(notes.Scopes, notes.Scopes...)},
+		"two words":      {URI: notes.URI, Scopes: []authserver.Scope{{Name: "a b", Description: "x"}}},
 	} {
 		if err := act(t, h.Server, "resource.put", wrong); err == nil {
 			t.Errorf("%s: taken", what)

@@ -14,30 +14,37 @@ const (
 	reloadKeysEvery = time.Second
 	readResources   = 500 * time.Millisecond // so that a change counts within a second
 	countEvery      = 10 * time.Second
-	settleEvery     = 15 * time.Second // an interrupted revocation is completed within two of these and grant's ten seconds
+	// an interrupted revocation is completed within two of these and grant's ten seconds
+	settleEvery = 15 * time.Second
 )
 
 // Run does the background work until ctx ends.
 //
-// Each replica does for itself what is about its own memory, or must not wait for another's turn: the list of ended grants is restored from the ledger, revocations that
-// were interrupted are completed, keys made or
-// withdrawn elsewhere are read, and the next made when their time comes (of several that make it, one is kept), resources are read anew, its own refusals beyond their
-// bound are counted, its own connections are written, and audit lines get their place in the chain (whose head lets one replica at a time do that).
+// Each replica does for itself what is about its own memory, or must not wait for another's turn:
+// the list of ended grants is restored from the ledger, revocations that were interrupted are
+// completed, keys made or withdrawn elsewhere are read, and the next made when their time comes (of
+// several that make it, one is kept), resources are read anew, its own refusals beyond their bound
+// are counted, its own connections are written, and audit lines get their place in the chain (whose
+// head lets one replica at a time do that).
 //
-// One replica does for all what takes away: see package job, and sqlstore's table of them. Each job is done by whoever finds first that its time has come.
+// One replica does for all what takes away: see package job, and sqlstore's table of them. Each job
+// is done by whoever finds first that its time has come.
 //
-// A step that does not succeed is tried again at its next turn; there is one log line for all its failures (package outage).
+// A step that does not succeed is tried again at its next turn; there is one log line for all its
+// failures (package outage).
 func (s *Server) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
 	if err := cimd.CheckRoute(); err != nil && !s.config.RefuseDocuments {
-		s.deps.Log.Warn("there is no way out to the internet: clients that are known by a document there cannot be read; refuse them with --client-documents=false, or give this server a route", "error", err)
+		s.deps.Log.Warn("there is no way out to the internet: clients that are known by a document there cannot be "+
+			"read; refuse them with --client-documents=false, or give this server a route", "error", err)
 	}
 	work.Go(func() { s.backends.connections.Run(ctx) })
 	work.Go(func() { s.backends.sql.Audit().Run(ctx, s.deps.Log) })
 	work.Go(func() { s.backends.jobs.Run(ctx) })
 	work.Go(func() { s.backends.follower.Run(ctx) })
-	restore, reload, resources, count := time.NewTicker(restoreEvery), time.NewTicker(reloadKeysEvery), time.NewTicker(readResources), time.NewTicker(countEvery)
+	restore, reload, resources, count := time.NewTicker(restoreEvery), time.NewTicker(reloadKeysEvery),
+		time.NewTicker(readResources), time.NewTicker(countEvery)
 	settle := time.NewTicker(settleEvery)
 	for _, t := range []*time.Ticker{restore, reload, resources, count, settle} {
 		defer t.Stop()
@@ -50,7 +57,8 @@ func (s *Server) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-restore.C:
-			step, err = "restore the list of ended grants", s.step(ctx, func(ctx context.Context) error { return s.backends.restore(ctx, s.deps.Now) })
+			step, err = "restore the list of ended grants",
+				s.step(ctx, func(ctx context.Context) error { return s.backends.restore(ctx, s.deps.Now) })
 		case <-reload.C:
 			step, err = "reload signing keys", s.step(ctx, s.turnKeys)
 		case <-resources.C:

@@ -21,7 +21,8 @@ const wikiURI = "https://wiki.example/mcp"
 // withWiki has a second resource, with scopes that the first has not and one that both have.
 func withWiki(c *authserverConfig) {
 	c.Resources = append(c.Resources, authserver.Resource{URI: wikiURI, Name: "Wiki", Scopes: []authserver.Scope{
-		{Name: "pages:read", Description: "Read pages", Baseline: true}, {Name: "pages:write", Description: "Write pages"}, {Name: "customers:read", Description: "Read customers"},
+		{Name: "pages:read", Description: "Read pages", Baseline: true},
+		{Name: "pages:write", Description: "Write pages"}, {Name: "customers:read", Description: "Read customers"},
 	}})
 }
 
@@ -47,18 +48,22 @@ func TestAskingForAllScopesGivesThoseOfTheResource(t *testing.T) {
 	}
 	refresh := refreshment(answer["refresh_token"].(string))
 	refresh.Set("scope", all)
-	if status, answer := a.token(refresh); status != 200 || answer["scope"] != "customers:read customers:write tickets:write" {
+	if status, answer := a.token(refresh); status != 200 ||
+		answer["scope"] != "customers:read customers:write tickets:write" {
 		t.Errorf("renewed with the same words: got %d %v", status, answer)
 	}
 	form := url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}, "scope": {all}}
-	if status, answer := m.token(form); status != 200 || answer["scope"] != "customers:read customers:write tickets:write" {
+	if status, answer := m.token(form); status != 200 ||
+		answer["scope"] != "customers:read customers:write tickets:write" {
 		t.Errorf("a machine's: got %d %v", status, answer)
 	}
-	if r, _ := h.ask(withScope(a, "openid email "+all).Encode()); !strings.HasPrefix(r.Header.Get("Location"), "/consent") {
+	if r, _ := h.ask(withScope(a, "openid email "+all).Encode()); !strings.HasPrefix(r.Header.Get("Location"),
+		"/consent") {
 		t.Errorf("with scopes of identity: got %d to %q", r.StatusCode, r.Header.Get("Location"))
 	}
 	for scope, want := range map[string]string{
-		all + " nobodys:scope": "invalid_scope", "pages:read": "invalid_scope", "openid pages:read": "invalid_scope", "pages:read offline_access": "invalid_scope", "customers:read pages:READ": "invalid_scope",
+		all + " nobodys:scope": "invalid_scope", "pages:read": "invalid_scope", "openid pages:read": "invalid_scope",
+		"pages:read offline_access": "invalid_scope", "customers:read pages:READ": "invalid_scope",
 	} {
 		h.told(scope, withScope(a, scope).Encode(), want)
 		form.Set("scope", scope)
@@ -77,7 +82,8 @@ func withScope(a app, scope string) url.Values {
 	return form
 }
 
-// A resource has up to 500 scopes, and a client that asks for all of them gets a token that the guard takes.
+// A resource has up to 500 scopes, and a client that asks for all of them gets a token that the
+// guard takes.
 func TestFiveHundredScopesInOneRequest(t *testing.T) {
 	var names []string
 	for i := range 500 {
@@ -90,7 +96,8 @@ func TestFiveHundredScopesInOneRequest(t *testing.T) {
 		}
 	})
 	ctx := context.Background()
-	must(t, h.Store.CreateTenant(ctx, tenant.Tenant{ID: "initech", Name: "Initech", Policy: tenant.Policy{Scopes: names}, CreatedAt: h.Clock.Now()}))
+	must(t, h.Store.CreateTenant(ctx,
+		tenant.Tenant{ID: "initech", Name: "Initech", Policy: tenant.Policy{Scopes: names}, CreatedAt: h.Clock.Now()}))
 	must(t, h.Store.PutRole(ctx, user.Role{TenantID: "initech", Name: "all", Scopes: names}))
 	must(t, h.Store.PutMember(ctx, "initech", "usr_bob", "all"))
 	must(t, h.Store.RemoveMember(ctx, "globex", "usr_bob"))
@@ -109,7 +116,9 @@ func TestFiveHundredScopesInOneRequest(t *testing.T) {
 		t.Errorf("the token has %d bytes, and %d are taken", len(raw), token.MaxSize)
 	}
 	secret := client.NewSecret()
-	c := client.Client{ID: client.NewID(), Name: "m", TenantID: "initech", GrantTypes: []string{client.GrantCredentials}, AuthMethod: client.AuthBasic, SecretHash: client.HashSecret(secret), Scopes: names, Origin: "operator", CreatedAt: h.Clock.Now()}
+	c := client.Client{ID: client.NewID(), Name: "m", TenantID: "initech",
+		GrantTypes: []string{client.GrantCredentials}, AuthMethod: client.AuthBasic,
+		SecretHash: client.HashSecret(secret), Scopes: names, Origin: "operator", CreatedAt: h.Clock.Now()}
 	must(t, h.Store.CreateClient(ctx, c))
 	m := app{h, c.ID, secret}
 	status, answer = m.token(url.Values{"grant_type": {"client_credentials"}, "scope": {strings.Join(names, " ")}})
@@ -130,13 +139,15 @@ func TestFiveHundredScopesInOneRequest(t *testing.T) {
 	}
 }
 
-// All that scopes_supported lists can be asked for at once: a list that would make the request too long is left out.
+// All that scopes_supported lists can be asked for at once: a list that would make the request too
+// long is left out.
 func TestWhatTheMetadataListCanBeAskedFor(t *testing.T) {
 	h := openHouse(t, func(c *authserverConfig) {
 		for i := range 8 {
 			r := authserver.Resource{URI: fmt.Sprintf("https://many-%d.example/mcp", i), Name: "Many"}
 			for n := range 400 {
-				r.Scopes = append(r.Scopes, authserver.Scope{Name: fmt.Sprintf("area-%d.part-%03d:use", i, n), Description: "Use it"})
+				r.Scopes = append(r.Scopes, authserver.Scope{Name: fmt.Sprintf("area-%d.part-%03d:use", i, n),
+					Description: "Use it"})
 			}
 			c.Resources = append(c.Resources, r)
 		}

@@ -13,11 +13,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 )
 
-// marked are secrets that begin with a mark of ours, and JWTs. They are looked for at the marks alone: every test's log and database are read through.
+// marked are secrets that begin with a mark of ours, and JWTs. They are looked for at the marks
+// alone: every test's log and database are read through.
 var marked = regexp.MustCompile(`^(gh[cdimrs]_[A-Za-z0-9_-]{43}|eyJ[A-Za-z0-9_-]{10,}\.eyJ)`)
 
-// findSecret finds one of our secrets as they are handed out: codes, tokens, secrets of clients and devices; JWTs; the password and the verifier of every
-// test's people.
+// findSecret finds one of our secrets as they are handed out: codes, tokens, secrets of clients and
+// devices; JWTs; the password and the verifier of every test's people.
 func findSecret(content []byte) []byte {
 	for _, word := range []string{password, verifier} {
 		if i := bytes.Index(content, []byte(word)); i >= 0 {
@@ -61,7 +62,8 @@ func findCookie(content []byte) []byte {
 // cookieLength is how many characters the value of a cookie has.
 const cookieLength = 52
 
-// keepsNoSecret holds every test to this: neither the log, at its most talkative, nor the database has a secret in it (KY-06, KY-07).
+// keepsNoSecret holds every test to this: neither the log, at its most talkative, nor the database
+// has a secret in it (KY-06, KY-07).
 func (h *house) keepsNoSecret() {
 	h.Log.mu.Lock()
 	defer h.Log.mu.Unlock()
@@ -105,7 +107,8 @@ func TestSecretsAreRecognised(t *testing.T) {
 	code := a.code(ann, "customers:read")
 	access, refresh := a.tokens(ann, "customers:read")
 	secrets := map[string]string{
-		"secret": a.Secret, "code": code, "access token": access, "refresh token": refresh, "initial token": client.NewInitialToken(), "password": password,
+		"secret": a.Secret, "code": code, "access token": access, "refresh token": refresh,
+		"initial token": client.NewInitialToken(), "password": password,
 		"cookie": ann.sessionCookie().Value,
 	}
 	for what, secret := range secrets {
@@ -115,7 +118,8 @@ func TestSecretsAreRecognised(t *testing.T) {
 	}
 }
 
-// KY-08: a million secrets, each another. They are of 256 random bits of crypto/rand, which ends the program rather than return others.
+// KY-08: a million secrets, each another. They are of 256 random bits of crypto/rand, which ends
+// the program rather than return others.
 func TestAMillionSecrets(t *testing.T) {
 	many := 1_000_000
 	if testing.Short() {
@@ -136,12 +140,16 @@ func TestAMillionSecrets(t *testing.T) {
 	}
 }
 
-// KY-09: what is made for one purpose is good for no other. Each secret is shown at each door that takes one of another kind.
+// KY-09: what is made for one purpose is good for no other. Each secret is shown at each door that
+// takes one of another kind.
 func TestEachSecretAtTheOtherDoors(t *testing.T) {
 	h := openHouse(t, func(c *authserver.Config) { c.Registration = "token" })
-	initial, err := h.Server.Operator().CreateInitialToken(t.Context(), authserver.InitialTokenSpec{Tenant: "acme", Uses: 10})
+	initial, err := h.Server.Operator().CreateInitialToken(t.Context(),
+		authserver.InitialTokenSpec{Tenant: "acme", Uses: 10})
 	must(t, err)
-	status, registered := h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"],"token_endpoint_auth_method":"client_secret_basic"}`, http.Header{"Authorization": {"Bearer " + initial}})
+	status, registered := h.post("/oauth2/register", "application/json",
+		`{"redirect_uris":["`+callback+`"],"token_endpoint_auth_method":"client_secret_basic"}`,
+		http.Header{"Authorization": {"Bearer " + initial}})
 	if status != http.StatusCreated {
 		t.Fatalf("registration: got %d %v", status, registered)
 	}
@@ -151,8 +159,10 @@ func TestEachSecretAtTheOtherDoors(t *testing.T) {
 	code := a.code(ann, "customers:read")
 	access, refresh := a.tokens(ann, "customers:read")
 	cookie := ann.sessionCookie()
-	_, device := h.post("/oauth2/device_authorization", urlencoded, url.Values{"client_id": {a.ID}, "scope": {"customers:read"}}.Encode(), basicAuth(a.ID, a.Secret))
-	secrets := map[string]string{"initial token": initial, "secret": a.Secret, "code": code, "access token": access, "refresh token": refresh, "cookie": cookie.Value}
+	_, device := h.post("/oauth2/device_authorization", urlencoded,
+		url.Values{"client_id": {a.ID}, "scope": {"customers:read"}}.Encode(), basicAuth(a.ID, a.Secret))
+	secrets := map[string]string{"initial token": initial, "secret": a.Secret, "code": code, "access token": access,
+		"refresh token": refresh, "cookie": cookie.Value}
 	if manage != "" {
 		secrets["management token"] = manage
 	}
@@ -167,7 +177,8 @@ func TestEachSecretAtTheOtherDoors(t *testing.T) {
 		{"code", func(s string) bool { status, _ := a.token(redemption(s)); return status == 200 }},
 		{"refresh token", func(s string) bool { status, _ := a.token(refreshment(s)); return status == 200 }},
 		{"device code", func(s string) bool {
-			_, answer := a.token(url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "device_code": {s}})
+			_, answer := a.token(url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"},
+				"device_code": {s}})
 			return answer["error"] == nil || answer["error"] == "authorization_pending"
 		}},
 		{"secret", func(s string) bool {
@@ -183,7 +194,8 @@ func TestEachSecretAtTheOtherDoors(t *testing.T) {
 			r.Body.Close()
 			return r.StatusCode == 200
 		}},
-		{"nothing here", func(s string) bool { // userinfo takes access tokens for the issuer alone, and ours is for a server
+		{"nothing here", func(s string) bool {
+			// userinfo takes access tokens for the issuer alone, and ours is for a server
 			r := h.do(http.MethodGet, "/oauth2/userinfo", "", "", bearer(s))
 			r.Body.Close()
 			return r.StatusCode == 200

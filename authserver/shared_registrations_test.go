@@ -11,8 +11,9 @@ import (
 // said is a registration as an MCP client sends it at every connection.
 func said(change map[string]any) map[string]any {
 	m := map[string]any{
-		"client_name": "MCP CLI Proxy", "redirect_uris": []string{"http://127.0.0.1:3334/oauth/callback"}, "token_endpoint_auth_method": "none",
-		"software_id": "2e6dc280-f3c3-4e01-99a7-8181dbd1d23d", "software_version": "0.1.29",
+		"client_name": "MCP CLI Proxy", "redirect_uris": []string{"http://127.0.0.1:3334/oauth/callback"},
+		"token_endpoint_auth_method": "none",
+		"software_id":                "2e6dc280-f3c3-4e01-99a7-8181dbd1d23d", "software_version": "0.1.29",
 	}
 	for name, value := range change {
 		m[name] = value
@@ -20,13 +21,15 @@ func said(change map[string]any) map[string]any {
 	return m
 }
 
-// Registrations pile up (clients.md 2.1 no. 6). Those who say the same of themselves share one, which is nobody's to manage.
+// Registrations pile up (clients.md 2.1 no. 6). Those who say the same of themselves share one,
+// which is nobody's to manage.
 func TestRegistrationsAreShared(t *testing.T) {
 	h := openHouse(t, func(c *authserverConfig) { c.MostClients = 3 })
 	first := h.register(said(nil))
 	_, answer := h.post("/oauth2/register", "application/json", `{"client_name":"MCP CLI Proxy","redirect_uris":["http://127.0.0.1:3334/oauth/callback"],
 		"software_id":"2e6dc280-f3c3-4e01-99a7-8181dbd1d23d","software_version":"0.1.29"}`, nil)
-	if answer["client_id"] != first.ID || answer["registration_access_token"] != nil || answer["registration_client_uri"] != nil || answer["client_secret"] != nil {
+	if answer["client_id"] != first.ID || answer["registration_access_token"] != nil ||
+		answer["registration_client_uri"] != nil || answer["client_secret"] != nil {
 		t.Errorf("registering again: got %v, want the same client and nothing to manage it with", answer)
 	}
 	for what, change := range map[string]map[string]any{
@@ -45,7 +48,8 @@ func TestRegistrationsAreShared(t *testing.T) {
 	// Nobody manages it: not even whoever came first.
 	for _, token := range []string{"", "ghm_guess"} {
 		for _, method := range []string{"GET", "PUT", "DELETE"} {
-			if status, answer := h.manage(method, first.ID, token, map[string]string{"PUT": "{}"}[method]); status != 401 {
+			if status, answer := h.manage(method, first.ID, token,
+				map[string]string{"PUT": "{}"}[method]); status != 401 {
 				t.Errorf("%s with %q: got %d %v, want 401", method, token, status, answer)
 			}
 		}
@@ -67,7 +71,8 @@ func TestRegistrationsAreShared(t *testing.T) {
 		return answer["refresh_token"].(string)
 	}
 	anns, bobs := tokens(ann), tokens(bob)
-	if status, _ := h.post("/oauth2/revoke", "application/x-www-form-urlencoded", url.Values{"client_id": {first.ID}, "token": {anns}}.Encode(), nil); status != 200 {
+	if status, _ := h.post("/oauth2/revoke", "application/x-www-form-urlencoded",
+		url.Values{"client_id": {first.ID}, "token": {anns}}.Encode(), nil); status != 200 {
 		t.Errorf("revoking: got %d", status)
 	}
 	if first.alive(anns) || !first.alive(bobs) {
@@ -106,7 +111,8 @@ func TestManyRegisterTheSameAtOnce(t *testing.T) {
 	}
 }
 
-// A shared client that nobody has let in yet is not gone a minute after somebody got it, however old it is.
+// A shared client that nobody has let in yet is not gone a minute after somebody got it, however
+// old it is.
 func TestASharedClientIsAsYoungAsItsLastRegistration(t *testing.T) {
 	ctx, h := context.Background(), openHouse(t, func(c *authserverConfig) { c.MostClients = 2 })
 	first := h.register(said(nil))

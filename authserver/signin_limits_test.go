@@ -56,7 +56,8 @@ func TestCorrectPasswordsDoNotUseUpTheSignInLimit(t *testing.T) {
 		}
 	}
 	for i := range 8 { // each from another address
-		if got := h.person("bob@globex.example").from(fmt.Sprint("203.0.113.", 10+i)).try(password); got.url.Path != "/agents" {
+		if got := h.person("bob@globex.example").from(fmt.Sprint("203.0.113.", 10+i)).try(
+			password); got.url.Path != "/agents" {
 			t.Fatalf("right password no. %d from elsewhere: got %d at %s, want it taken", i+1, got.status, got.url)
 		}
 	}
@@ -100,7 +101,8 @@ func TestANeighbourCannotLockAPersonOut(t *testing.T) {
 	for i := range 21 {
 		h.person(fmt.Sprintf("nobody%d@acme.example", i)).from("198.51.100.1").try("guess-guess-guess")
 	}
-	if got := h.person("bob@globex.example").from("198.51.100.1").try(password); got.status != http.StatusTooManyRequests {
+	if got := h.person("bob@globex.example").from("198.51.100.1").try(
+		password); got.status != http.StatusTooManyRequests {
 		t.Errorf("bob, for the first time from there: got %d, want 429", got.status)
 	}
 	h.person("ann@acme.example").from("198.51.100.1").try(password).want(t, "ann, in another browser", 200, "/agents")
@@ -114,7 +116,8 @@ func TestWhatIsKnownIsCountedAsWell(t *testing.T) {
 	ann.submit(ann.open("/agents"), nil)
 	ann.lockOut(3)
 	h.person("ann@acme.example").from("198.51.100.1").lockOut(3)
-	for name, marks := range map[string]string{"a guess": strings.Repeat("A", 59), "too long": strings.Repeat("A.", 500), "empty": "", "dots": "...."} {
+	for name, marks := range map[string]string{"a guess": strings.Repeat("A", 59),
+		"too long": strings.Repeat("A.", 500), "empty": "", "dots": "...."} {
 		forged := h.person("ann@acme.example").from("203.0.113.5")
 		at, _ := url.Parse(h.URL)
 		forged.http.Jar.SetCookies(at, []*http.Cookie{{Name: "gatehouse_known", Value: marks, Path: "/"}})

@@ -45,7 +45,8 @@ func (h *house) resource() *revocation.Replica {
 	return revocation.NewReplica(revocation.ReplicaOptions{Feed: feed, Now: h.Clock.Now})
 }
 
-// accepted says whether a resource server that follows the list accepts an access token, as mcpserver/guard decides.
+// accepted says whether a resource server that follows the list accepts an access token, as
+// mcpserver/guard decides.
 func accepted(t *testing.T, list *revocation.Replica, access string) bool {
 	t.Helper()
 	must(t, list.CatchUp(t.Context()))
@@ -66,7 +67,8 @@ func accepted(t *testing.T, list *revocation.Replica, access string) bool {
 	return !ended && !list.Suspended(revocation.Tenant(c["tenant_id"].(string)), issued)
 }
 
-// C4: a disabled client gets nothing from any endpoint, its tokens are refused, and when it is enabled again its people's grants and its own go on.
+// C4: a disabled client gets nothing from any endpoint, its tokens are refused, and when it is
+// enabled again its people's grants and its own go on.
 func TestADisabledClientGetsNothing(t *testing.T) {
 	for name, deployment := range deployments {
 		t.Run(name, func(t *testing.T) {
@@ -78,7 +80,8 @@ func TestADisabledClientGetsNothing(t *testing.T) {
 			consent := ann.consentPage(a.authorization("customers:read"))
 			device := h.device()
 			deviceCode, userCode, _ := device.begin("customers:read")
-			ann.submit(ann.atDevice("/device?user_code="+userCode), url.Values{"decision": {"approve"}}).want(t, "letting the device in", 200, "/device/done")
+			ann.submit(ann.atDevice("/device?user_code="+userCode), url.Values{"decision": {"approve"}}).want(t,
+				"letting the device in", 200, "/device/done")
 			waiting, waitingUser, _ := device.begin("customers:read")
 			m := h.machine("acme", "customers:read")
 			_, answer := m.token(url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}})
@@ -86,7 +89,9 @@ func TestADisabledClientGetsNothing(t *testing.T) {
 			idp, managed := h.trusts("acme", acmeIDP), h.managed()
 			_, answer = managed.token(asserting(idp.lets(managed, nil)))
 			asserted := answer["access_token"].(string)
-			server, secret, err := o.CreateClient(t.Context(), admin.ClientSpec{Name: "passes on", Resource: resourceURI, Scopes: []string{"customers:read"}})
+			server, secret,
+				err := o.CreateClient(t.Context(), admin.ClientSpec{Name: "passes on", Resource: resourceURI,
+				Scopes: []string{"customers:read"}})
 			must(t, err)
 			passing := app{h, server.ID, secret}
 			status, answer := passing.token(exchanging(access, "resource", billingURI))
@@ -101,7 +106,8 @@ func TestADisabledClientGetsNothing(t *testing.T) {
 			for _, c := range all {
 				must(t, o.DisableClient(t.Context(), c.ID))
 			}
-			for what, token := range map[string]string{"an access token": access, "a machine's": ofMachine, "an asserted one": asserted, "one that a server got for its caller": passed} {
+			for what, token := range map[string]string{"an access token": access, "a machine's": ofMachine,
+				"an asserted one": asserted, "one that a server got for its caller": passed} {
 				if accepted(t, list, token) {
 					t.Errorf("%s is accepted", what)
 				}
@@ -121,8 +127,11 @@ func TestADisabledClientGetsNothing(t *testing.T) {
 					a    app
 					form url.Values
 				}{
-					"a refresh token": {a, refreshment(refresh)}, "a code": {a, redemption(code)}, "an exchange": {a, exchanging(access)},
-					"a device": {device, polling(deviceCode)}, "a device that waits": {device, polling(waiting)}, "client credentials": {m, url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}}},
+					"a refresh token": {a, refreshment(refresh)}, "a code": {a, redemption(code)},
+					"an exchange": {a, exchanging(access)},
+					"a device":    {device, polling(deviceCode)}, "a device that waits": {device, polling(waiting)},
+					"client credentials": {m,
+						url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}}},
 					"an assertion": {managed, asserting(idp.lets(managed, nil))},
 				} {
 					status, answer := row.a.token(row.form)
@@ -133,13 +142,17 @@ func TestADisabledClientGetsNothing(t *testing.T) {
 				status, answer = a.push(a.authorization("customers:read"))
 				wantError(t, when+": a pushed request", status, answer, 401, "invalid_client")
 				for _, path := range []string{"/oauth2/introspect", "/oauth2/revoke", "/oauth2/device_authorization"} {
-					status, answer := h.post(path, "application/x-www-form-urlencoded", url.Values{"token": {access}}.Encode(), basicAuth(a.ID, a.Secret))
+					status, answer := h.post(path, "application/x-www-form-urlencoded",
+						url.Values{"token": {access}}.Encode(), basicAuth(a.ID, a.Secret))
 					wantError(t, when+": "+path, status, answer, 401, "invalid_client")
 				}
-				if status, answer := h.post("/oauth2/introspect", "application/x-www-form-urlencoded", url.Values{"token": {access}}.Encode(), basicAuth(passing.ID, passing.Secret)); status != 200 || answer["active"] != false {
+				if status, answer := h.post("/oauth2/introspect", "application/x-www-form-urlencoded",
+					url.Values{"token": {access}}.Encode(), basicAuth(passing.ID, passing.Secret)); status != 200 ||
+					answer["active"] != false {
 					t.Errorf("%s: its token is introspected as %d %v", when, status, answer)
 				}
-				if at := ann.open("/oauth2/authorize?" + a.authorization("customers:read").Encode()); at.away != nil || at.url.Path == "/consent" || !strings.Contains(at.body, "disabled") {
+				if at := ann.open("/oauth2/authorize?" + a.authorization("customers:read").Encode()); at.away != nil ||
+					at.url.Path == "/consent" || !strings.Contains(at.body, "disabled") {
 					t.Errorf("%s: an authorization request is at %s (%d)", when, at.url, at.status)
 				}
 			}
@@ -172,8 +185,10 @@ func TestADisabledClientGetsNothing(t *testing.T) {
 				a    app
 				form url.Values
 			}{
-				"a refresh token": {a, refreshment(refresh)}, "client credentials": {m, url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}}},
-				"a device": {device, polling(deviceCode)}, "an assertion": {managed, asserting(idp.lets(managed, nil))},
+				"a refresh token":    {a, refreshment(refresh)},
+				"client credentials": {m, url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}}},
+				"a device":           {device, polling(deviceCode)},
+				"an assertion":       {managed, asserting(idp.lets(managed, nil))},
 			} {
 				status, answer := row.a.token(row.form)
 				if status != 200 {
@@ -194,14 +209,16 @@ func TestADisabledClientGetsNothing(t *testing.T) {
 	}
 }
 
-// A token that a client got on the strength of another's grant is refused when either of the two is disabled, or a server that passed the caller on before: also by the
-// issuer, when somebody asks about it.
+// A token that a client got on the strength of another's grant is refused when either of the two is
+// disabled, or a server that passed the caller on before: also by the issuer, when somebody asks
+// about it.
 func TestADisabledServersTokens(t *testing.T) {
 	h := openHouse(t, withBilling)
 	o, list, a := h.Server.Operator(), h.resource(), h.keeper()
 	access, _ := a.tokens(h.person("ann@acme.example"), "customers:read")
 	server := func(resource string) app {
-		c, secret, err := o.CreateClient(t.Context(), admin.ClientSpec{Name: resource, Resource: resource, Scopes: []string{"customers:read"}})
+		c, secret, err := o.CreateClient(t.Context(), admin.ClientSpec{Name: resource, Resource: resource,
+			Scopes: []string{"customers:read"}})
 		must(t, err)
 		return app{h, c.ID, secret}
 	}
@@ -218,7 +235,8 @@ func TestADisabledServersTokens(t *testing.T) {
 	further := answer["access_token"].(string)
 	is := func(server app, raw string) bool {
 		t.Helper()
-		_, answer := h.post("/oauth2/introspect", "application/x-www-form-urlencoded", url.Values{"token": {raw}}.Encode(), basicAuth(server.ID, server.Secret))
+		_, answer := h.post("/oauth2/introspect", "application/x-www-form-urlencoded",
+			url.Values{"token": {raw}}.Encode(), basicAuth(server.ID, server.Secret))
 		return answer["active"] == true
 	}
 	active := func() bool { return is(billing, passed) }
@@ -252,21 +270,26 @@ func TestADisabledClientStaysDisabled(t *testing.T) {
 		t.Errorf("registering the same again: got %d %v, want a refusal", status, answer)
 	}
 
-	status, answer = h.post("/oauth2/register", "application/json", `{"client_name":"Managed","redirect_uris":["https://app.example/cb"],"token_endpoint_auth_method":"client_secret_basic"}`, nil)
+	status, answer = h.post("/oauth2/register", "application/json",
+		`{"client_name":"Managed","redirect_uris":["https://app.example/cb"],`+
+			`"token_endpoint_auth_method":"client_secret_basic"}`, nil)
 	if status != 201 {
 		t.Fatalf("registering: got %d %v", status, answer)
 	}
 	id, manage := answer["client_id"].(string), answer["registration_access_token"].(string)
 	must(t, o.DisableClient(t.Context(), id))
 	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete} {
-		r := h.do(method, "/oauth2/register/"+id, "application/json", `{"client_id":"`+id+`","redirect_uris":["https://app.example/cb"]}`, http.Header{"Authorization": {"Bearer " + manage}})
+		r := h.do(method, "/oauth2/register/"+id, "application/json",
+			`{"client_id":"`+id+`","redirect_uris":["https://app.example/cb"]}`,
+			http.Header{"Authorization": {"Bearer " + manage}})
 		r.Body.Close()
 		if r.StatusCode != 401 {
 			t.Errorf("%s of its registration: got %d, want 401", method, r.StatusCode)
 		}
 	}
 
-	document := client.Client{ID: "https://app.example/client", Name: "Documented", Origin: client.OriginDocument, AuthMethod: client.AuthNone, CreatedAt: h.Clock.Now()}
+	document := client.Client{ID: "https://app.example/client", Name: "Documented", Origin: client.OriginDocument,
+		AuthMethod: client.AuthNone, CreatedAt: h.Clock.Now()}
 	must(t, h.Store.PutDocument(t.Context(), document))
 	must(t, o.DisableClient(t.Context(), document.ID))
 	h.Clock.step(200 * 24 * time.Hour)
@@ -284,7 +307,8 @@ func TestADisabledClientStaysDisabled(t *testing.T) {
 	}
 }
 
-// A document is not read again for a client that is disabled, not by pushing either; when it is enabled, it is as it was.
+// A document is not read again for a client that is disabled, not by pushing either; when it is
+// enabled, it is as it was.
 func TestADisabledClientOfADocument(t *testing.T) {
 	p := newPublisher(t)
 	h := openHouse(t)
@@ -295,7 +319,8 @@ func TestADisabledClientOfADocument(t *testing.T) {
 	read := p.fetched()
 	must(t, o.DisableClient(t.Context(), documentURL))
 	h.Clock.step(2 * time.Minute) // longer than the document may be kept
-	if at := ann.open("/oauth2/authorize?" + a.authorization("customers:read").Encode()); at.away != nil || !strings.Contains(at.body, "disabled") {
+	if at := ann.open("/oauth2/authorize?" + a.authorization("customers:read").Encode()); at.away != nil ||
+		!strings.Contains(at.body, "disabled") {
 		t.Errorf("at %s: %.300s", at.url, at.body)
 	}
 	status, answer := a.push(a.authorization("customers:read"))
@@ -312,13 +337,14 @@ func TestADisabledClientOfADocument(t *testing.T) {
 	a.tokens(ann, "customers:read")
 }
 
-// C4: nobody gets or renews tokens for a suspended tenant, its administrators' pages are closed; another tenant of the same person is untouched, and resuming
-// restores what there was.
+// C4: nobody gets or renews tokens for a suspended tenant, its administrators' pages are closed;
+// another tenant of the same person is untouched, and resuming restores what there was.
 func TestASuspendedTenantGetsNothing(t *testing.T) {
 	for name, deployment := range deployments {
 		t.Run(name, func(t *testing.T) {
 			h := keptBy(openHouse(t, deployment(t), withBilling))
-			o, list, carol, ann := h.Server.Operator(), h.resource(), h.in("carol@both.example"), h.in("ann@acme.example")
+			o, list, carol, ann := h.Server.Operator(), h.resource(), h.in("carol@both.example"),
+				h.in("ann@acme.example")
 			a := h.keeper()
 			in := func(tenantID string) (access, refresh string) {
 				t.Helper()
@@ -343,12 +369,14 @@ func TestASuspendedTenantGetsNothing(t *testing.T) {
 			annAccess, _ := a.tokens(ann, "customers:read")
 			code := a.code(ann, "customers:read")
 			consent := ann.consentPage(a.authorization("customers:read"))
-			if at := ann.open("/oauth2/authorize?" + silent.Encode()); at.away == nil || at.away.Query().Get("code") == "" {
+			if at := ann.open("/oauth2/authorize?" + silent.Encode()); at.away == nil ||
+				at.away.Query().Get("code") == "" {
 				t.Fatalf("without a page: at %s %v, want a code", at.url, at.away)
 			}
 			device := h.device()
 			deviceCode, userCode, _ := device.begin("customers:read")
-			ann.submit(ann.atDevice("/device?user_code="+userCode), url.Values{"decision": {"approve"}}).want(t, "letting the device in", 200, "/device/done")
+			ann.submit(ann.atDevice("/device?user_code="+userCode), url.Values{"decision": {"approve"}}).want(t,
+				"letting the device in", 200, "/device/done")
 			m := h.machine("acme", "customers:read")
 			_, answer := m.token(url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}})
 			ofMachine := answer["access_token"].(string)
@@ -356,7 +384,9 @@ func TestASuspendedTenantGetsNothing(t *testing.T) {
 			initial, err := o.CreateInitialToken(t.Context(), authserver.InitialTokenSpec{Tenant: "acme", Uses: 2})
 			must(t, err)
 			bearer := http.Header{"Authorization": {"Bearer " + initial}}
-			status, answer := h.post("/oauth2/register", "application/json", `{"redirect_uris":["https://own.example/cb"],"token_endpoint_auth_method":"client_secret_basic"}`, bearer)
+			status, answer := h.post("/oauth2/register", "application/json",
+				`{"redirect_uris":["https://own.example/cb"],"token_endpoint_auth_method":"client_secret_basic"}`,
+				bearer)
 			if status != 201 {
 				t.Fatalf("registering a client of acme: got %d %v", status, answer)
 			}
@@ -365,7 +395,8 @@ func TestASuspendedTenantGetsNothing(t *testing.T) {
 			update := `{"client_id":"` + own.ID + `","redirect_uris":["https://other.example/cb"]}`
 
 			must(t, o.SuspendTenant(t.Context(), "acme"))
-			for what, token := range map[string]string{"carol's": access, "ann's": annAccess, "the machine's": ofMachine} {
+			for what, token := range map[string]string{"carol's": access, "ann's": annAccess,
+				"the machine's": ofMachine} {
 				if accepted(t, list, token) {
 					t.Errorf("%s token of acme is accepted", what)
 				}
@@ -378,17 +409,23 @@ func TestASuspendedTenantGetsNothing(t *testing.T) {
 				form url.Values
 				code string
 			}{
-				"a refresh token": {a, refreshment(refresh), "access_denied"}, "a code": {a, redemption(code), "access_denied"}, "an exchange": {a, exchanging(access), "invalid_request"},
-				"a device": {device, polling(deviceCode), "access_denied"}, "client credentials": {m, url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}}, "unauthorized_client"},
+				"a refresh token": {a, refreshment(refresh), "access_denied"},
+				"a code":          {a, redemption(code), "access_denied"},
+				"an exchange":     {a, exchanging(access), "invalid_request"},
+				"a device":        {device, polling(deviceCode), "access_denied"},
+				"client credentials": {m, url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}},
+					"unauthorized_client"},
 				"an assertion": {managed, asserting(idp.lets(managed, nil)), "invalid_grant"},
 			} {
 				status, answer := row.a.token(row.form)
 				wantError(t, what, status, answer, 400, row.code)
 			}
-			if at := ann.open("/oauth2/authorize?" + silent.Encode()); at.away == nil || at.away.Query().Get("error") == "" {
+			if at := ann.open("/oauth2/authorize?" + silent.Encode()); at.away == nil ||
+				at.away.Query().Get("error") == "" {
 				t.Errorf("without a page: at %s %v, want an error", at.url, at.away)
 			}
-			if at := ann.submit(consent, url.Values{"decision": {"approve"}}); at.away != nil && at.away.Query().Get("code") != "" {
+			if at := ann.submit(consent, url.Values{"decision": {"approve"}}); at.away != nil &&
+				at.away.Query().Get("code") != "" {
 				t.Errorf("a consent page of before leads to %s", at.away)
 			}
 			if at := ann.open(acmes); at.status != 404 || !strings.Contains(at.body, "or it is suspended") {
@@ -397,7 +434,10 @@ func TestASuspendedTenantGetsNothing(t *testing.T) {
 			if at := ann.open("/agents"); !strings.Contains(at.body, "suspended the organisation") {
 				t.Errorf("the person's page does not say it: %s", at.body)
 			}
-			if status, answer := h.post("/oauth2/register", "application/json", `{"grant_types":["client_credentials"],"redirect_uris":[],"token_endpoint_auth_method":"client_secret_basic"}`, http.Header{"Authorization": {"Bearer " + initial}}); status < 400 {
+			if status, answer := h.post("/oauth2/register", "application/json",
+				`{"grant_types":["client_credentials"],"redirect_uris":[],`+
+					`"token_endpoint_auth_method":"client_secret_basic"}`,
+				http.Header{"Authorization": {"Bearer " + initial}}); status < 400 {
 				t.Errorf("its initial access token: got %d %v", status, answer)
 			}
 			push := own.authorization("customers:read")
@@ -408,7 +448,8 @@ func TestASuspendedTenantGetsNothing(t *testing.T) {
 				status, answer := h.manage(method, own.ID, manage, update)
 				wantError(t, method+" of a registration", status, answer, 403, "access_denied")
 			}
-			if status, answer := a.token(refreshment(elsewhereRefresh)); status != 200 || !accepted(t, list, answer["access_token"].(string)) {
+			if status, answer := a.token(refreshment(elsewhereRefresh)); status != 200 ||
+				!accepted(t, list, answer["access_token"].(string)) {
 				t.Errorf("carol's grant for globex: got %d %v", status, answer)
 			}
 			in("globex")
@@ -419,8 +460,10 @@ func TestASuspendedTenantGetsNothing(t *testing.T) {
 				a    app
 				form url.Values
 			}{
-				"a refresh token": {a, refreshment(refresh)}, "client credentials": {m, url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}}},
-				"a code": {a, redemption(code)}, "a device": {device, polling(deviceCode)}, "an assertion": {managed, asserting(idp.lets(managed, nil))},
+				"a refresh token":    {a, refreshment(refresh)},
+				"client credentials": {m, url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}}},
+				"a code":             {a, redemption(code)}, "a device": {device, polling(deviceCode)},
+				"an assertion": {managed, asserting(idp.lets(managed, nil))},
 			} {
 				status, answer := row.a.token(row.form)
 				if status != 200 || !accepted(t, list, answer["access_token"].(string)) {
@@ -437,8 +480,9 @@ func TestASuspendedTenantGetsNothing(t *testing.T) {
 	}
 }
 
-// C4: a tenant that is deleted goes with all that belongs to it; its tokens are refused, what people have elsewhere stays, its id is never given again, and
-// the audit verifies. What was cut short by a kill is completed.
+// C4: a tenant that is deleted goes with all that belongs to it; its tokens are refused, what
+// people have elsewhere stays, its id is never given again, and the audit verifies. What was cut
+// short by a kill is completed.
 func TestADeletedTenantIsGone(t *testing.T) {
 	for name, deployment := range deployments {
 		for _, killed := range []bool{false, true} {
@@ -478,9 +522,11 @@ func TestADeletedTenantIsGone(t *testing.T) {
 				if err != nil || len(alive) > 0 {
 					t.Errorf("%d grants are alive (%v)", len(alive), err)
 				}
-				for table, column := range map[string]string{"memberships": "tenant_id", "roles": "tenant_id", "initial_tokens": "tenant_id", "trusted_issuers": "tenant_id"} {
+				for table, column := range map[string]string{"memberships": "tenant_id", "roles": "tenant_id",
+					"initial_tokens": "tenant_id", "trusted_issuers": "tenant_id"} {
 					var n int
-					must(t, h.Store.Audit().Write.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+table+" WHERE "+column+" = 'acme'").Scan(&n))
+					must(t, h.Store.Audit().Write.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+table+" WHERE "+
+						column+" = 'acme'").Scan(&n))
 					if n != 0 {
 						t.Errorf("%d rows are left in %s", n, table)
 					}
@@ -494,7 +540,8 @@ func TestADeletedTenantIsGone(t *testing.T) {
 				if at := ann.open(acmes); at.status == 200 && at.url.Path == acmes {
 					t.Errorf("its administrator's page: got %d", at.status)
 				}
-				if lines, err := h.Store.Events(t.Context(), audit.Filter{Tenant: "acme", Limit: 100}); err != nil || len(lines) == 0 {
+				if lines, err := h.Store.Events(t.Context(), audit.Filter{Tenant: "acme", Limit: 100}); err != nil ||
+					len(lines) == 0 {
 					t.Errorf("the audit has %d records of it (%v)", len(lines), err)
 				}
 			})
@@ -502,12 +549,19 @@ func TestADeletedTenantIsGone(t *testing.T) {
 	}
 }
 
-// What is answered 200 after the client was disabled, or the tenant suspended, must not be: however many redeem and renew at the same time.
+// What is answered 200 after the client was disabled, or the tenant suspended, must not be: however
+// many redeem and renew at the same time.
 func TestNothingIsIssuedAfterASuspension(t *testing.T) {
 	for name, deployment := range deployments {
 		for what, stop := range map[string]func(*testing.T, *house, app){
-			"disabled":  func(t *testing.T, h *house, a app) { must(t, h.Server.Operator().DisableClient(t.Context(), a.ID)) },
-			"suspended": func(t *testing.T, h *house, _ app) { must(t, h.Server.Operator().SuspendTenant(t.Context(), "acme")) },
+			"disabled": func(t *testing.T, h *house,
+				a app) {
+				must(t, h.Server.Operator().DisableClient(t.Context(), a.ID))
+			},
+			"suspended": func(t *testing.T, h *house,
+				_ app) {
+				must(t, h.Server.Operator().SuspendTenant(t.Context(), "acme"))
+			},
 		} {
 			t.Run(name+"/"+what, func(t *testing.T) {
 				h := openHouse(t, deployment(t))
@@ -556,13 +610,19 @@ func TestNothingIsIssuedAfterASuspension(t *testing.T) {
 	}
 }
 
-// Another replica, which remembers the client and the tenant, refuses too, within the time that any change takes; and what it issued until then is refused by
-// resource servers.
+// Another replica, which remembers the client and the tenant, refuses too, within the time that any
+// change takes; and what it issued until then is refused by resource servers.
 func TestOtherReplicasHearOfASuspension(t *testing.T) {
 	for name, deployment := range deployments {
 		for what, stop := range map[string]func(*authserver.Server, string) error{
-			"disabled":  func(s *authserver.Server, id string) error { return s.Operator().DisableClient(t.Context(), id) },
-			"suspended": func(s *authserver.Server, _ string) error { return s.Operator().SuspendTenant(t.Context(), "acme") },
+			"disabled": func(s *authserver.Server,
+				id string) error {
+				return s.Operator().DisableClient(t.Context(), id)
+			},
+			"suspended": func(s *authserver.Server, _ string) error {
+				return s.Operator().SuspendTenant(t.Context(),
+					"acme")
+			},
 		} {
 			t.Run(name+"/"+what, func(t *testing.T) {
 				h := openHouse(t, deployment(t))

@@ -82,7 +82,8 @@ func (a *agent) request(scopes []string) string {
 	a.verifier = rand.Text() + rand.Text()
 	sum := sha256.Sum256([]byte(a.verifier))
 	q := url.Values{
-		"client_id": {a.id}, "redirect_uri": {callback}, "response_type": {"code"}, "state": {rand.Text()}, "resource": {a.house.Resource},
+		"client_id": {a.id}, "redirect_uri": {callback}, "response_type": {"code"}, "state": {rand.Text()},
+		"resource":       {a.house.Resource},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {"S256"},
 	}
 	if len(scopes) > 0 {
@@ -106,7 +107,8 @@ func (a *agent) token(form url.Values) (answer, error) {
 func (a *agent) post(path string, form url.Values) (answer, error) {
 	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
 	if a.secret != "" {
-		header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(a.id)+":"+url.QueryEscape(a.secret))))
+		header.Set("Authorization",
+			"Basic "+base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(a.id)+":"+url.QueryEscape(a.secret))))
 	} else {
 		form.Set("client_id", a.id)
 	}
@@ -114,11 +116,13 @@ func (a *agent) post(path string, form url.Values) (answer, error) {
 }
 
 func (a *agent) redeem() (answer, error) {
-	return a.token(url.Values{"grant_type": {"authorization_code"}, "code": {a.code}, "redirect_uri": {callback}, "code_verifier": {a.verifier}, "resource": {a.house.Resource}})
+	return a.token(url.Values{"grant_type": {"authorization_code"}, "code": {a.code}, "redirect_uri": {callback},
+		"code_verifier": {a.verifier}, "resource": {a.house.Resource}})
 }
 
 func (a *agent) renew(refresh string) (answer, error) {
-	return a.token(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "resource": {a.house.Resource}})
+	return a.token(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh},
+		"resource": {a.house.Resource}})
 }
 
 func (a *agent) revoke(token string) (answer, error) {
@@ -133,7 +137,8 @@ func ask(resource, token, method, params string) (answer, error) {
 		params += ","
 	}
 	header := http.Header{
-		"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}, "Mcp-Protocol-Version": {"2026-07-28"}, "Mcp-Method": {method},
+		"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"},
+		"Mcp-Protocol-Version": {"2026-07-28"}, "Mcp-Method": {method},
 	}
 	if name.Name != "" {
 		header.Set("Mcp-Name", name.Name)
@@ -141,6 +146,7 @@ func ask(resource, token, method, params string) (answer, error) {
 	if token != "" {
 		header.Set("Authorization", "Bearer "+token)
 	}
-	const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
+	const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.` +
+		`modelcontextprotocol/clientCapabilities":{}}`
 	return send("POST", resource, `{"jsonrpc":"2.0","id":1,"method":"`+method+`","params":{`+params+meta+`}}`, header)
 }

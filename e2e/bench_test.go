@@ -29,11 +29,14 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
 
-const measuredCall = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer","arguments":{"customer_id":"cus_acme_1001"}}}`
+const measuredCall = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer",` +
+	`"arguments":{"customer_id":"cus_acme_1001"}}}`
 
-// BenchmarkCall is a call of the companion's read_customer beside the same tool in the designs that people know, each a process of its own: callers
-// who keep one connection each ask them in turn, a volley at a time. of-mcp-go and of-typescript say how many times as fast the volleys are, with what the callers
-// take of the same processor in both; those with -cpu say it of the processor's time that the servers take, which is how many callers they serve.
+// BenchmarkCall is a call of the companion's read_customer beside the same tool in the designs that
+// people know, each a process of its own: callers who keep one connection each ask them in turn, a
+// volley at a time. of-mcp-go and of-typescript say how many times as fast the volleys are, with
+// what the callers take of the same processor in both; those with -cpu say it of the processor's
+// time that the servers take, which is how many callers they serve.
 func BenchmarkCall(b *testing.B) {
 	issuer := stranger(b)
 	database := companionDatabase(b)
@@ -41,7 +44,8 @@ func BenchmarkCall(b *testing.B) {
 	must(b, err)
 	ours := measure(b, issuer, exec.Command(program), "SERVE_MEASURED=ours", "DATABASE="+database)
 	b.Run("mcp-go", func(b *testing.B) {
-		ours.against(b, "of-mcp-go", measure(b, issuer, exec.Command(program), "SERVE_MEASURED=mcp-go", "DATABASE="+database))
+		ours.against(b, "of-mcp-go", measure(b, issuer, exec.Command(program), "SERVE_MEASURED=mcp-go",
+			"DATABASE="+database))
 	})
 	b.Run("typescript", func(b *testing.B) {
 		w := openWorkshop(b, "rival")
@@ -62,10 +66,12 @@ type measured struct {
 }
 
 var measuredScopes = map[string]string{
-	"read_customer": "customers:read", "update_customer": "customers:write", "create_ticket": "tickets:write", "search_knowledge_base": "knowledge:read",
+	"read_customer": "customers:read", "update_customer": "customers:write", "create_ticket": "tickets:write",
+	"search_knowledge_base": "knowledge:read",
 }
 
-// measure starts a server, which says its URL and ends with its standard input. Tokens are signed with RS256, which is the cheapest to check.
+// measure starts a server, which says its URL and ends with its standard input. Tokens are signed
+// with RS256, which is the cheapest to check.
 func measure(b *testing.B, issuer *tokentest.Issuer, c *exec.Cmd, env ...string) *measured {
 	b.Helper()
 	c.Stderr, c.Env = os.Stderr, append(append(os.Environ(), "ISSUER="+issuer.URL(), "JWKS="+issuer.JWKSURL()), env...)
@@ -77,16 +83,20 @@ func measure(b *testing.B, issuer *tokentest.Issuer, c *exec.Cmd, env ...string)
 	b.Cleanup(func() { stdin.Close(); c.Wait() })
 	url, err := bufio.NewReader(stdout).ReadString('\n')
 	must(b, err)
-	s := &measured{url: strings.TrimSpace(url), pid: c.Process.Pid, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers, DisableCompression: true}}}
+	s := &measured{url: strings.TrimSpace(url), pid: c.Process.Pid,
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers, DisableCompression: true}}}
 	b.Cleanup(s.client.CloseIdleConnections)
-	s.raw = issuer.Sign(issuer.Claims(s.url, slices.Collect(maps.Values(measuredScopes))...), tokentest.Algorithm("RS256"))
+	s.raw = issuer.Sign(issuer.Claims(s.url, slices.Collect(maps.Values(measuredScopes))...),
+		tokentest.Algorithm("RS256"))
 	for range 5 { // warm: connections, caches, plans, what a machine compiles late
 		s.volley(b)
 	}
-	if answer := s.ask(b, measuredCall); !strings.Contains(answer, `"structuredContent":{`) || !strings.Contains(answer, "Road Runner Logistics") {
+	if answer := s.ask(b, measuredCall); !strings.Contains(answer, `"structuredContent":{`) ||
+		!strings.Contains(answer, "Road Runner Logistics") {
 		b.Fatalf("answered: %s", answer)
 	}
-	if answer := s.ask(b, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`); strings.Count(answer, `"inputSchema"`) != len(measuredScopes) {
+	if answer := s.ask(b, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`); strings.Count(answer,
+		`"inputSchema"`) != len(measuredScopes) {
 		b.Fatalf("listed: %s", answer)
 	}
 	return s
@@ -127,7 +137,8 @@ func (s *measured) ask(b *testing.B, message string) string {
 	return string(body)
 }
 
-// processor is the processor's time that the server has had, where /proc tells it: in hundredths of a second (proc(5), stat).
+// processor is the processor's time that the server has had, where /proc tells it: in hundredths of
+// a second (proc(5), stat).
 func (s *measured) processor() time.Duration {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(s.pid) + "/stat")
 	if err != nil {
@@ -166,12 +177,14 @@ func (s *measured) against(b *testing.B, ratio string, rival *measured) {
 	}
 }
 
-// TestMain is the gatehouse command, or a server that is measured, in place of the tests, when it is told to be one.
+// TestMain is the gatehouse command, or a server that is measured, in place of the tests, when it
+// is told to be one.
 func TestMain(m *testing.M) {
 	if os.Getenv(runGatehouse) != "" {
 		os.Exit(asGatehouse())
 	}
-	serve := map[string]func(resource string, ended *revocation.Memory) (http.Handler, error){"ours": serveCompanion, "mcp-go": serveMCPGo}[os.Getenv("SERVE_MEASURED")]
+	serve := map[string]func(resource string, ended *revocation.Memory) (http.Handler, error){"ours": serveCompanion,
+		"mcp-go": serveMCPGo}[os.Getenv("SERVE_MEASURED")]
 	if serve == nil {
 		code := m.Run()
 		if err := fetched.clear(); err != nil {
@@ -200,7 +213,8 @@ func TestMain(m *testing.M) {
 // serveCompanion is the companion server, with its demo.
 func serveCompanion(resource string, ended *revocation.Memory) (http.Handler, error) {
 	server, err := mcpserver.New(context.Background(), mcpserver.Config{
-		Resource: resource, Issuer: os.Getenv("ISSUER"), Database: os.Getenv("DATABASE"), Algorithms: []string{"RS256"}, CallsPerMinute: 1 << 40,
+		Resource: resource, Issuer: os.Getenv("ISSUER"), Database: os.Getenv("DATABASE"), Algorithms: []string{"RS256"},
+		CallsPerMinute: 1 << 40,
 	}, mcpserver.Deps{Revoked: ended})
 	if err != nil {
 		return nil, err
@@ -208,16 +222,20 @@ func serveCompanion(resource string, ended *revocation.Memory) (http.Handler, er
 	return server.Handler(), server.SeedDemo(context.Background())
 }
 
-// serveMCPGo is the companion's tools on mark3labs/mcp-go: one server, filtered by the caller's scopes, which checks arguments against the schemas, behind the same guard, with the
-// same statement through the same driver in the companion's database. The tools that are not measured are listed alone.
+// serveMCPGo is the companion's tools on mark3labs/mcp-go: one server, filtered by the caller's
+// scopes, which checks arguments against the schemas, behind the same guard, with the same
+// statement through the same driver in the companion's database. The tools that are not measured
+// are listed alone.
 func serveMCPGo(resource string, ended *revocation.Memory) (http.Handler, error) {
-	db, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(os.Getenv("DATABASE"), "sqlite:")+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)")
+	db, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(os.Getenv("DATABASE"), "sqlite:")+
+		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)")
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(8)
 	db.SetMaxIdleConns(8)
-	server := otherserver.NewMCPServer("rival", "1", otherserver.WithToolCapabilities(false), otherserver.WithInputSchemaValidation(),
+	server := otherserver.NewMCPServer("rival", "1", otherserver.WithToolCapabilities(false),
+		otherserver.WithInputSchemaValidation(),
 		otherserver.WithToolFilter(func(ctx context.Context, tools []other.Tool) []other.Tool {
 			caller, _ := guard.CallerOf(ctx)
 			var open []other.Tool
@@ -228,29 +246,37 @@ func serveMCPGo(resource string, ended *revocation.Memory) (http.Handler, error)
 			}
 			return open
 		}))
-	id := other.WithString("customer_id", other.Required(), other.MinLength(1), other.MaxLength(64), other.Description("The customer's id, e.g. cus_acme_1001"))
-	server.AddTool(other.NewTool("read_customer", id, other.WithDescription("Returns the id, name and e-mail address of one customer of your organisation."),
-		other.WithOutputSchema[measuredCustomer](), other.WithReadOnlyHintAnnotation(true)), func(ctx context.Context, r other.CallToolRequest) (*other.CallToolResult, error) {
-		caller, _ := guard.CallerOf(ctx)
-		id, err := r.RequireString("customer_id")
-		if err != nil {
-			return other.NewToolResultError(err.Error()), nil
-		}
-		found := measuredCustomer{ID: id}
-		err = db.QueryRowContext(ctx, "SELECT name, email FROM customers WHERE tenant_id = $1 AND id = $2", caller.TenantID, id).Scan(&found.Name, &found.Email)
-		if err != nil {
-			return other.NewToolResultError("There is no customer of this id."), nil
-		}
-		text, err := json.Marshal(found)
-		return other.NewToolResultStructured(found, string(text)), err
-	})
+	id := other.WithString("customer_id", other.Required(), other.MinLength(1), other.MaxLength(64),
+		other.Description("The customer's id, e.g. cus_acme_1001"))
+	server.AddTool(other.NewTool("read_customer", id,
+		other.WithDescription("Returns the id, name and e-mail address of one customer of your organisation."),
+		other.WithOutputSchema[measuredCustomer](), other.WithReadOnlyHintAnnotation(true)),
+		func(ctx context.Context, r other.CallToolRequest) (*other.CallToolResult, error) {
+			caller, _ := guard.CallerOf(ctx)
+			id, err := r.RequireString("customer_id")
+			if err != nil {
+				return other.NewToolResultError(err.Error()), nil
+			}
+			found := measuredCustomer{ID: id}
+			err = db.QueryRowContext(ctx, "SELECT name, email FROM customers WHERE tenant_id = $1 AND id = $2",
+				caller.TenantID, id).Scan(&found.Name, &found.Email)
+			if err != nil {
+				return other.NewToolResultError("There is no customer of this id."), nil
+			}
+			text, err := json.Marshal(found)
+			return other.NewToolResultStructured(found, string(text)), err
+		})
 	unmeasured := func(context.Context, other.CallToolRequest) (*other.CallToolResult, error) {
 		return other.NewToolResultError("only read_customer is measured"), nil
 	}
-	server.AddTool(other.NewTool("update_customer", id, other.WithString("name"), other.WithString("email")), unmeasured)
-	server.AddTool(other.NewTool("create_ticket", id, other.WithString("subject", other.Required()), other.WithString("body")), unmeasured)
-	server.AddTool(other.NewTool("search_knowledge_base", other.WithString("query", other.Required()), other.WithNumber("limit")), unmeasured)
-	g, err := guard.New(guard.Config{Issuer: os.Getenv("ISSUER"), Resource: resource, Revoked: ended, Algorithms: []string{"RS256"}})
+	server.AddTool(other.NewTool("update_customer", id, other.WithString("name"), other.WithString("email")),
+		unmeasured)
+	server.AddTool(other.NewTool("create_ticket", id, other.WithString("subject", other.Required()),
+		other.WithString("body")), unmeasured)
+	server.AddTool(other.NewTool("search_knowledge_base", other.WithString("query", other.Required()),
+		other.WithNumber("limit")), unmeasured)
+	g, err := guard.New(guard.Config{Issuer: os.Getenv("ISSUER"), Resource: resource, Revoked: ended,
+		Algorithms: []string{"RS256"}})
 	if err != nil {
 		return nil, err
 	}

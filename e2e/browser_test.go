@@ -15,7 +15,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// chromium is a headless browser with a profile of its own. Without one the test is skipped, or fails when CI=true.
+// chromium is a headless browser with a profile of its own. Without one the test is skipped, or
+// fails when CI=true.
 func chromium(t *testing.T) context.Context {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
@@ -26,7 +27,8 @@ func chromium(t *testing.T) context.Context {
 		t.Skip("no browser: install chromium")
 	}
 	ctx, stop := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-dev-shm-usage", true),
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("disable-dev-shm-usage", true),
 	)...)
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewContext(ctx)
@@ -62,7 +64,8 @@ func newApplication(t *testing.T) *application {
 	return a
 }
 
-// TestInARealBrowser signs in, unticks, approves and denies in Chromium, without a line of script from us, and ends the agent on the person's page.
+// TestInARealBrowser signs in, unticks, approves and denies in Chromium, without a line of script
+// from us, and ends the agent on the person's page.
 func TestInARealBrowser(t *testing.T) {
 	for _, pair := range pairs {
 		t.Run(pair.name, func(t *testing.T) { inABrowser(t, open(t, pair.flags(t)...)) })
@@ -78,7 +81,8 @@ func inABrowser(t *testing.T, h *product) {
 		t.Fatalf("registering: %v %v", got, err)
 	}
 	request := func() string {
-		return strings.Replace(a.request([]string{"customers:read", "customers:write"}), url.QueryEscape(callback), url.QueryEscape(app.callback), 1)
+		return strings.Replace(a.request([]string{"customers:read", "customers:write"}), url.QueryEscape(callback),
+			url.QueryEscape(app.callback), 1)
 	}
 	do := func(what string, steps ...chromedp.Action[chromedp.Void]) {
 		t.Helper()
@@ -101,12 +105,14 @@ func inABrowser(t *testing.T, h *product) {
 		chromedp.Click(`button.primary`),
 		chromedp.WaitVisible(`input[name=scope]`),
 	)
-	corners, err := chromedp.Run(ctx, chromedp.Evaluate[string](`getComputedStyle(document.querySelector("main")).borderRadius`))
+	corners, err := chromedp.Run(ctx,
+		chromedp.Evaluate[string](`getComputedStyle(document.querySelector("main")).borderRadius`))
 	if err != nil || corners != "12px" {
 		t.Errorf("the page's corners are %q %v, want 12px: our style is not in use", corners, err)
 	}
 	text := read(`main`)
-	for _, want := range []string{"Browser test", "127.0.0.1", "Acme Corporation", "Read your customers", "Change your customers", "your computer", "able to read", "able to change things", "wants to access"} {
+	for _, want := range []string{"Browser test", "127.0.0.1", "Acme Corporation", "Read your customers",
+		"Change your customers", "your computer", "able to read", "able to change things", "wants to access"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the consent page does not say %q:\n%s", want, text)
 		}
@@ -118,12 +124,14 @@ func inABrowser(t *testing.T, h *product) {
 	)
 	answered := <-app.came
 	redeemed, err := a.token(url.Values{
-		"grant_type": {"authorization_code"}, "code": {answered.Get("code")}, "redirect_uri": {app.callback}, "code_verifier": {a.verifier},
+		"grant_type": {"authorization_code"}, "code": {answered.Get("code")}, "redirect_uri": {app.callback},
+		"code_verifier": {a.verifier},
 	})
 	if err != nil || redeemed.field("scope") != "customers:read" || answered.Get("iss") != h.Issuer {
 		t.Fatalf("redeeming what the browser brought (%v): %v %v", answered, redeemed, err)
 	}
-	if got, err := ask(h.Resource, a.access, "tools/list", ""); err != nil || !strings.Contains(got.body, "read_customer") || strings.Contains(got.body, "update_customer") {
+	if got, err := ask(h.Resource, a.access, "tools/list", ""); err != nil ||
+		!strings.Contains(got.body, "read_customer") || strings.Contains(got.body, "update_customer") {
 		t.Errorf("the agent sees %v %v", got, err)
 	}
 
@@ -133,15 +141,18 @@ func inABrowser(t *testing.T, h *product) {
 		chromedp.Click(`button[value=deny]`),
 		chromedp.WaitVisible(`#done`),
 	)
-	if answered = <-app.came; answered.Get("error") != "access_denied" || answered.Get("state") == "" || answered.Get("code") != "" {
+	if answered = <-app.came; answered.Get("error") != "access_denied" || answered.Get("state") == "" ||
+		answered.Get("code") != "" {
 		t.Errorf("denying brings %v", answered)
 	}
 
-	code, out := h.operate("client", "create", "--redirect-uri", app.callback, "--post-logout-redirect-uri", app.callback)
+	code, out := h.operate("client", "create", "--redirect-uri", app.callback, "--post-logout-redirect-uri",
+		app.callback)
 	if code != 0 {
 		t.Fatal(out)
 	}
-	leave := url.Values{"client_id": {regexp.MustCompile(`cli_\S+`).FindString(out)}, "post_logout_redirect_uri": {app.callback}, "state": {"bye"}}
+	leave := url.Values{"client_id": {regexp.MustCompile(`cli_\S+`).FindString(out)},
+		"post_logout_redirect_uri": {app.callback}, "state": {"bye"}}
 	do("signing out, and on to the application", // the policy of the page must let the redirect through
 		chromedp.Navigate(h.Issuer+"/oauth2/logout?"+leave.Encode()),
 		chromedp.WaitVisible(`button.primary`),

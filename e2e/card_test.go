@@ -60,13 +60,22 @@ func TestCardSchemaRefuses(t *testing.T) {
 		t.Errorf("a good card: %v", err)
 	}
 	for what, bend := range map[string]func(map[string]any){
-		"no name": func(c map[string]any) { delete(c, "name") }, "a name without its namespace": func(c map[string]any) { c["name"] = "notes" }, "two slashes": func(c map[string]any) { c["name"] = "a/b/c" },
+		"no name":                      func(c map[string]any) { delete(c, "name") },
+		"a name without its namespace": func(c map[string]any) { c["name"] = "notes" },
+		"two slashes":                  func(c map[string]any) { c["name"] = "a/b/c" },
 		"another schema": func(c map[string]any) {
 			c["$schema"] = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 		},
-		"a long description": func(c map[string]any) { c["description"] = strings.Repeat("x", 101) }, "an empty title": func(c map[string]any) { c["title"] = "" },
-		"a remote of no kind": func(c map[string]any) { c["remotes"] = []any{map[string]any{"type": "stdio", "url": "https://x"}} },
-		"a remote elsewhere":  func(c map[string]any) { c["remotes"] = []any{map[string]any{"type": "sse", "url": "file:///x"}} },
+		"a long description": func(c map[string]any) { c["description"] = strings.Repeat("x", 101) },
+		"an empty title":     func(c map[string]any) { c["title"] = "" },
+		"a remote of no kind": func(c map[string]any) {
+			c["remotes"] = []any{map[string]any{"type": "stdio",
+				"url": "https://x"}}
+		},
+		"a remote elsewhere": func(c map[string]any) {
+			c["remotes"] = []any{map[string]any{"type": "sse",
+				"url": "file:///x"}}
+		},
 	} {
 		c := decoded(t, good)
 		bend(c)
@@ -76,8 +85,9 @@ func TestCardSchemaRefuses(t *testing.T) {
 	}
 }
 
-// SC-01 to SC-03, SC-05, SC-07, SC-09: the card of the running product is one, it is found by the catalog, it agrees with what the server says of itself when asked, and neither says
-// what a stranger should not know.
+// SC-01 to SC-03, SC-05, SC-07, SC-09: the card of the running product is one, it is found by the
+// catalog, it agrees with what the server says of itself when asked, and neither says what a
+// stranger should not know.
 func TestCardOfTheRunningProduct(t *testing.T) {
 	h := open(t)
 	origin := strings.TrimSuffix(h.Resource, "/mcp")
@@ -90,12 +100,17 @@ func TestCardOfTheRunningProduct(t *testing.T) {
 		Entries     []struct{ Identifier, Type, URL string }
 	}
 	must(t, json.Unmarshal([]byte(text), &catalog))
-	if catalog.SpecVersion != "1.0" || len(catalog.Entries) != 1 || catalog.Entries[0].Type != "application/mcp-server-card+json" || catalog.Entries[0].URL != h.Resource+"/server-card" || catalog.Entries[0].Identifier != "urn:air:localhost:mcp:companion" {
+	if catalog.SpecVersion != "1.0" || len(catalog.Entries) != 1 ||
+		catalog.Entries[0].Type != "application/mcp-server-card+json" ||
+		catalog.Entries[0].URL != h.Resource+"/server-card" ||
+		catalog.Entries[0].Identifier != "urn:air:localhost:mcp:companion" {
 		t.Fatalf("the catalog says %s", text)
 	}
 	said := text
 	header, text = document(t, catalog.Entries[0].URL, "application/mcp-server-card+json")
-	if header.Get("Content-Type") != "application/mcp-server-card+json" || header.Get("Access-Control-Allow-Origin") != "*" || header.Get("Cache-Control") != "public, max-age=3600" || header.Get("ETag") == "" {
+	if header.Get("Content-Type") != "application/mcp-server-card+json" ||
+		header.Get("Access-Control-Allow-Origin") != "*" || header.Get("Cache-Control") != "public, max-age=3600" ||
+		header.Get("ETag") == "" {
 		t.Errorf("the card's head is %v", header)
 	}
 	card := decoded(t, text)
@@ -106,7 +121,8 @@ func TestCardOfTheRunningProduct(t *testing.T) {
 
 	// SC-07
 	a, ann := &agent{house: h}, newPerson(h, "ann@acme.example")
-	registered, err := a.register(map[string]any{"client_name": "A", "redirect_uris": []string{callback}, "token_endpoint_auth_method": "none"}, "")
+	registered, err := a.register(map[string]any{"client_name": "A", "redirect_uris": []string{callback},
+		"token_endpoint_auth_method": "none"}, "")
 	must(t, err)
 	at, err := ann.consent(a.request(nil), "")
 	if err != nil {
@@ -130,14 +146,16 @@ func TestCardOfTheRunningProduct(t *testing.T) {
 		}
 	}
 	remote := card["remotes"].([]any)[0].(map[string]any)
-	if remote["url"] != h.Resource || remote["type"] != "streamable-http" || !reflect.DeepEqual(remote["supportedProtocolVersions"], result["supportedVersions"]) {
+	if remote["url"] != h.Resource || remote["type"] != "streamable-http" ||
+		!reflect.DeepEqual(remote["supportedProtocolVersions"], result["supportedVersions"]) {
 		t.Errorf("the card's remote is %v, live it is %v", remote, result["supportedVersions"])
 	}
 
 	// SC-05
 	_, older := document(t, origin+"/.well-known/mcp-server-card.json", "application/json")
 	_, described := document(t, origin+"/.well-known/oauth-protected-resource/mcp", "application/json")
-	for _, secret := range []string{h.DataDir, "sqlite", "postgres", "redis", "gatehouse.db", "password", "secret", "acme", "globex", "127.0.0.1", "10.", "/root", "goroutine"} {
+	for _, secret := range []string{h.DataDir, "sqlite", "postgres", "redis", "gatehouse.db", "password", "secret",
+		"acme", "globex", "127.0.0.1", "10.", "/root", "goroutine"} {
 		if strings.Contains(strings.ReplaceAll(said+older+described, "2026-07-28", ""), secret) {
 			t.Errorf("the documents say %q:\n%s\n%s\n%s", secret, said, older, described)
 		}

@@ -18,7 +18,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// TestOtherPeoplesClients goes through every grant with clients that were not written for us; ann is at their browser.
+// TestOtherPeoplesClients goes through every grant with clients that were not written for us; ann
+// is at their browser.
 func TestOtherPeoplesClients(t *testing.T) {
 	w := openWorkshop(t, "clients")
 	h := open(t, "--dpop-nonce", "required") // so that they show that they take one
@@ -27,32 +28,41 @@ func TestOtherPeoplesClients(t *testing.T) {
 		t.Fatal(out)
 	}
 	made := func(name, out string) []string {
-		return []string{name + "_ID=" + regexp.MustCompile(`cli_\S+`).FindString(out), name + "_SECRET=" + regexp.MustCompile(`ghs_\S+`).FindString(out)}
+		return []string{name + "_ID=" + regexp.MustCompile(`cli_\S+`).FindString(out),
+			name + "_SECRET=" + regexp.MustCompile(`ghs_\S+`).FindString(out)}
 	}
 	env := append(append(os.Environ(), "ISSUER="+h.Issuer, "RESOURCE="+h.Resource), made("MACHINE", out)...)
-	code, out = h.operate("client", "create", "--redirect-uri", "http://127.0.0.1:7777/callback", "--post-logout-redirect-uri", "http://127.0.0.1:7777/out")
+	code, out = h.operate("client", "create", "--redirect-uri", "http://127.0.0.1:7777/callback",
+		"--post-logout-redirect-uri", "http://127.0.0.1:7777/out")
 	if code != 0 {
 		t.Fatal(out)
 	}
 	env = append(env, made("PARTY", out)...)
-	code, out = h.operate("client", "create", "--redirect-uri", "http://127.0.0.1:7777/callback", "--assertions", "--token-exchange")
+	code, out = h.operate("client", "create", "--redirect-uri", "http://127.0.0.1:7777/callback", "--assertions",
+		"--token-exchange")
 	if code != 0 {
 		t.Fatal(out)
 	}
 	env = append(append(env, made("MANAGED", out)...), trustedProvider(t, h, "https://login.acme.example")...)
 	for program, want := range map[string][]string{
 		"openid-client.mjs": {
-			"authorization_code read_customer,search_knowledge_base", "refresh_token read_customer,search_knowledge_base", "revocation invalid_token",
+			"authorization_code read_customer,search_knowledge_base",
+			"refresh_token read_customer,search_knowledge_base", "revocation invalid_token",
 			"pushed read_customer,search_knowledge_base",
 			"openid ann@acme.example acme ann@acme.example Ann", "renewed true", "signed out /out bye",
-			"jwt-bearer read_customer,search_knowledge_base no refresh token", "token-exchange read_customer access_token", "private_key_jwt read_customer,search_knowledge_base",
-			"client_secret_basic read_customer active=true customers:read", "client_secret_post read_customer active=true customers:read",
+			"jwt-bearer read_customer,search_knowledge_base no refresh token",
+			"token-exchange read_customer access_token", "private_key_jwt read_customer,search_knowledge_base",
+			"client_secret_basic read_customer active=true customers:read",
+			"client_secret_post read_customer active=true customers:read",
 			"device_code read_customer",
 		},
 		"oauth4webapi.mjs": {
-			"discovery true", "authorization_code read_customer,search_knowledge_base acme", "refresh_token read_customer acme", "revocation invalid_grant",
+			"discovery true", "authorization_code read_customer,search_knowledge_base acme",
+			"refresh_token read_customer acme", "revocation invalid_grant",
 			"client_credentials read_customer acme", "introspection true",
-			"dpop dpop read_customer,search_knowledge_base", "dpop refreshed read_customer,search_knowledge_base after 2 nonces", "dpop stolen 401", // RFC 9449
+			// RFC 9449
+			"dpop dpop read_customer,search_knowledge_base",
+			"dpop refreshed read_customer,search_knowledge_base after 2 nonces", "dpop stolen 401",
 			"device_code authorization_pending", "device_code read_customer acme",
 		},
 	} {
@@ -86,14 +96,17 @@ func TestOtherPeoplesClients(t *testing.T) {
 	}
 }
 
-// trustedProvider makes an identity provider's key, has acme trust it, and returns what its program needs.
+// trustedProvider makes an identity provider's key, has acme trust it, and returns what its program
+// needs.
 func trustedProvider(t *testing.T, h *product, issuer string) []string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	private, err := json.Marshal(jose.JSONWebKey{Key: key, KeyID: "idp"})
 	must(t, err)
-	public, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "idp", Algorithm: "ES256", Use: "sig"}}})
+	public, err := json.Marshal(
+		jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "idp", Algorithm: "ES256",
+			Use: "sig"}}})
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "jwks.json")
 	must(t, os.WriteFile(file, public, 0o600))

@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// TestConformance runs the official suite's authorization server scenarios against the running product: they print an address, and ann answers there.
+// TestConformance runs the official suite's authorization server scenarios against the running
+// product: they print an address, and ann answers there.
 func TestConformance(t *testing.T) {
 	w := openWorkshop(t, "conformance")
 	h := open(t)
@@ -26,8 +27,10 @@ func TestConformance(t *testing.T) {
 	if code != 0 {
 		t.Fatal(out)
 	}
-	suite := exec.Command(w.node, filepath.Join("node_modules", "@modelcontextprotocol", "conformance", "dist", "index.js"), "authorization",
-		"--url", h.Issuer, "--client-id", regexp.MustCompile(`cli_\S+`).FindString(out), "--resource", h.Resource, "--port", port)
+	suite := exec.Command(w.node, filepath.Join("node_modules", "@modelcontextprotocol", "conformance", "dist",
+		"index.js"), "authorization",
+		"--url", h.Issuer, "--client-id", regexp.MustCompile(`cli_\S+`).FindString(out), "--resource", h.Resource,
+		"--port", port)
 	suite.Dir = w.dir
 	stdout, err := suite.StdoutPipe()
 	must(t, err)

@@ -18,7 +18,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop/dpoptest"
 )
 
-// TestConnectionsSayWhyAClientDidNotGetIn plants ten failures in the running product, each of another client, and reads what the operator is told of each.
+// TestConnectionsSayWhyAClientDidNotGetIn plants ten failures in the running product, each of
+// another client, and reads what the operator is told of each.
 func TestConnectionsSayWhyAClientDidNotGetIn(t *testing.T) {
 	for _, pair := range pairs {
 		t.Run(pair.name, func(t *testing.T) {
@@ -120,7 +121,8 @@ func (f *failures) silent(where, text string) {
 func (f *failures) rows(pair string) string {
 	f.t.Helper()
 	var text strings.Builder
-	for table, file := range map[string]string{"connections": "gatehouse.db", "refusals": "companion.db", "usage_hours": "companion.db"} {
+	for table, file := range map[string]string{"connections": "gatehouse.db", "refusals": "companion.db",
+		"usage_hours": "companion.db"} {
 		driver, dsn := "sqlite", "file:"+filepath.Join(f.house.DataDir, file)
 		if pair != "embedded" {
 			driver, dsn = "pgx", f.house.flags[slices.Index(f.house.flags, "--database")+1]
@@ -154,7 +156,8 @@ func (f *failures) rows(pair string) string {
 func (f *failures) agent(name string) *agent {
 	f.t.Helper()
 	a := &agent{house: f.house}
-	got, err := a.register(map[string]any{"client_name": name, "redirect_uris": []string{callback}, "token_endpoint_auth_method": "none"}, "")
+	got, err := a.register(map[string]any{"client_name": name, "redirect_uris": []string{callback},
+		"token_endpoint_auth_method": "none"}, "")
 	must(f.t, err)
 	f.keep(got.field("registration_access_token"))
 	return a
@@ -220,12 +223,14 @@ func (f *failures) plant() []planted {
 	f.got(good, 200)(good.redeem())
 	f.got(good, 200)(ask(server, good.access, "tools/list", ""))
 
-	f.opens(f.request(f.agent("wrong redirect"), url.Values{"redirect_uri": {"http://127.0.0.1:7777/elsewhere?secret=hunter2hunter2"}}), 400)
+	f.opens(f.request(f.agent("wrong redirect"),
+		url.Values{"redirect_uri": {"http://127.0.0.1:7777/elsewhere?secret=hunter2hunter2"}}), 400)
 	f.keep("hunter2hunter2")
 
 	bare := f.agent("missing resource")
 	f.allow(bare, url.Values{"resource": {""}, "scope": {"openid"}})
-	f.got(bare, 200)(bare.token(url.Values{"grant_type": {"authorization_code"}, "code": {bare.code}, "redirect_uri": {callback}, "code_verifier": {bare.verifier}}))
+	f.got(bare, 200)(bare.token(url.Values{"grant_type": {"authorization_code"}, "code": {bare.code},
+		"redirect_uri": {callback}, "code_verifier": {bare.verifier}}))
 	f.got(bare, 401)(ask(server, bare.access, "tools/list", ""))
 
 	f.opens(f.request(f.agent("no pkce"), url.Values{"code_challenge": {""}, "code_challenge_method": {""}}), 303)
@@ -248,14 +253,17 @@ func (f *failures) plant() []planted {
 
 	preflight, err := http.NewRequest("OPTIONS", server, nil)
 	must(t, err)
-	preflight.Header = http.Header{"Origin": {"https://page.example"}, "Access-Control-Request-Method": {"POST"}, "User-Agent": {"Mozilla/5.0 (a browser)"}}
+	preflight.Header = http.Header{"Origin": {"https://page.example"}, "Access-Control-Request-Method": {"POST"},
+		"User-Agent": {"Mozilla/5.0 (a browser)"}}
 	response, err := http.DefaultClient.Do(preflight)
 	must(t, err)
 	response.Body.Close()
 
 	wrong := f.agent("wrong audience")
 	f.allow(wrong, url.Values{"resource": {issuer}, "scope": {"openid"}})
-	f.got(wrong, 200)(wrong.token(url.Values{"grant_type": {"authorization_code"}, "code": {wrong.code}, "redirect_uri": {callback}, "code_verifier": {wrong.verifier}, "resource": {issuer}}))
+	f.got(wrong,
+		200)(wrong.token(url.Values{"grant_type": {"authorization_code"}, "code": {wrong.code},
+		"redirect_uri": {callback}, "code_verifier": {wrong.verifier}, "resource": {issuer}}))
 	f.got(wrong, 401)(ask(server, wrong.access, "tools/list", ""))
 
 	off := f.agent("clock off")
@@ -271,16 +279,36 @@ func (f *failures) plant() []planted {
 	f.got(reused, 400)(reused.renew(first))
 
 	return []planted{
-		{"wrong redirect", "authorize", "The application wanted its answer at http://127.0.0.1:7777/elsewhere, which is none of the redirect URIs that its client has registered: let it register anew with that address, or set the address right in its configuration."},
-		{"missing resource", "call", "The client asked the issuer without naming a resource, so that its token is for " + issuer + " and not for " + server + ", to which it showed it: it must send resource=" + server + " with its authorization and token requests (RFC 8707)."},
-		{"no pkce", "authorize", "The authorization request has no PKCE challenge of the kind that is needed here: the application must send code_challenge with code_challenge_method=S256, so update it, or the OAuth library that it uses."},
-		{"denied", "consent", "The person said no when they were asked, so nothing is wrong with the client: talk to them, and start again from the application if they agree."},
-		{"code twice", "code", "The client brought its code a second time, which ended the permission that the first time had brought: it must redeem a code once and begin a new authorization; if that was not the client itself, somebody has read the code on its way."},
-		{"stale", "authorize", "The client is not known here, or not any more (its registration was deleted, has expired, or was made at another issuer): remove the connection in the application and connect again, so that it registers anew."},
-		{"Mozilla", "call", "A web page of https://page.example tried to call this server from a browser, and its origin is not allowed: if it may, add it to --allowed-origins (allowed_origins in a gateway's file)."},
-		{"wrong audience", "call", "The client showed a token that is for " + issuer + ", and this server is " + server + ": it must ask the issuer for one with resource=" + server + "; if both mean this server, set its --resource right."},
-		{"clock off", "code", "The client proved itself with something that was made 600 seconds in the past by our clock: set the clock of the client's machine, or of this one, by NTP."},
-		{"refresh reused", "token", "The client brought a refresh token that it had used before and that is replaced, which ended its permission: it must keep the newest in one place only, and the person must let it in again; if that was not the client itself, the token was stolen."},
+		{"wrong redirect", "authorize",
+			"The application wanted its answer at http://127.0.0.1:7777/elsewhere, which is none of the redirect " +
+				"URIs that its client has registered: let it register anew with that address, or set the address " +
+				"right in its configuration."},
+		{"missing resource", "call",
+			"The client asked the issuer without naming a resource, so that its token is for " + issuer +
+				" and not for " + server + ", to which it showed it: it must send resource=" + server +
+				" with its authorization and token requests (RFC 8707)."},
+		{"no pkce", "authorize", "The authorization request has no PKCE challenge of the kind that is needed here: " +
+			"the application must send code_challenge with code_challenge_method=S256, so update it, or the OAuth " +
+			"library that it uses."},
+		{"denied", "consent", "The person said no when they were asked, so nothing is wrong with the client: talk to " +
+			"them, and start again from the application if they agree."},
+		{"code twice", "code", "The client brought its code a second time, which ended the permission that the first " +
+			"time had brought: it must redeem a code once and begin a new authorization; if that was not the client " +
+			"itself, somebody has read the code on its way."},
+		{"stale", "authorize", "The client is not known here, or not any more (its registration was deleted, has " +
+			"expired, or was made at another issuer): remove the connection in the application and connect again, so " +
+			"that it registers anew."},
+		{"Mozilla", "call", "A web page of https://page.example tried to call this server from a browser, and its " +
+			"origin is not allowed: if it may, add it to --allowed-origins (allowed_origins in a gateway's file)."},
+		{"wrong audience", "call", "The client showed a token that is for " + issuer + ", and this server is " +
+			server + ": it must ask the issuer for one with resource=" + server +
+			"; if both mean this server, set its --resource right."},
+		{"clock off", "code", "The client proved itself with something that was made 600 seconds in the past by our " +
+			"clock: set the clock of the client's machine, or of this one, by NTP."},
+		{"refresh reused", "token",
+			"The client brought a refresh token that it had used before and that is replaced, which ended its " +
+				"permission: it must keep the newest in one place only, and the person must let it in again; if that " +
+				"was not the client itself, the token was stolen."},
 	}
 }
 
@@ -289,7 +317,8 @@ func (f *failures) clockOff(a *agent) {
 	f.t.Helper()
 	key := dpoptest.NewKey(f.t, "ES256")
 	form := url.Values{
-		"grant_type": {"authorization_code"}, "client_id": {a.id}, "code": {a.code}, "redirect_uri": {callback}, "code_verifier": {a.verifier}, "resource": {f.house.Resource},
+		"grant_type": {"authorization_code"}, "client_id": {a.id}, "code": {a.code}, "redirect_uri": {callback},
+		"code_verifier": {a.verifier}, "resource": {f.house.Resource},
 	}
 	key.Now = func() time.Time { return f.house.now().Add(-10 * time.Minute) }
 	proof := key.Proof("POST", f.house.Issuer+"/oauth2/token")

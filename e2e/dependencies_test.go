@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestEveryDependencyHasItsReason holds docs/explanation/dependencies.md against the go.mod files: each module that we
-// require directly is named there, and no module is named that nobody requires.
+// TestEveryDependencyHasItsReason holds docs/explanation/dependencies.md against the go.mod files:
+// each module that we require directly is named there, and no module is named that nobody requires.
 func TestEveryDependencyHasItsReason(t *testing.T) {
 	page, err := os.ReadFile("../docs/explanation/dependencies.md")
 	must(t, err)
@@ -20,7 +20,8 @@ func TestEveryDependencyHasItsReason(t *testing.T) {
 		must(t, err)
 		for line := range strings.Lines(string(text)) {
 			fields := strings.Fields(line)
-			if len(fields) != 2 || !strings.Contains(fields[0], ".") || !strings.HasPrefix(fields[1], "v") || strings.HasPrefix(fields[0], "github.com/gatehouse-mcp/") {
+			if len(fields) != 2 || !strings.Contains(fields[0], ".") || !strings.HasPrefix(fields[1], "v") ||
+				strings.HasPrefix(fields[0], "github.com/gatehouse-mcp/") {
 				continue // no direct requirement: those that are indirect say so
 			}
 			required[fields[0]] = true
@@ -30,7 +31,8 @@ func TestEveryDependencyHasItsReason(t *testing.T) {
 		}
 	}
 	for i, word := range strings.Split(string(page), "`") {
-		if domain, _, ok := strings.Cut(word, "/"); i%2 == 1 && ok && strings.Contains(domain, ".") && !strings.HasSuffix(word, ".go") && !required[word] {
+		if domain, _, ok := strings.Cut(word, "/"); i%2 == 1 && ok && strings.Contains(domain, ".") &&
+			!strings.HasSuffix(word, ".go") && !required[word] {
 			t.Errorf("docs/explanation/dependencies.md names %s, which no go.mod requires directly", word)
 		}
 	}

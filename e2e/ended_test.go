@@ -74,7 +74,8 @@ func (n *line) set(cut bool) {
 	n.ends = nil
 }
 
-// fleet is the product's issuer and two replicas of its MCP server, each on a line of its own. Their clocks are half a minute apart.
+// fleet is the product's issuer and two replicas of its MCP server, each on a line of its own.
+// Their clocks are half a minute apart.
 type fleet struct {
 	*product
 	t        *testing.T
@@ -114,7 +115,8 @@ func (f *fleet) client(args ...string) *agent {
 	if code != 0 {
 		f.t.Fatal(out)
 	}
-	return &agent{house: f.product, id: regexp.MustCompile(`cli_\S+`).FindString(out), secret: regexp.MustCompile(`ghs_\S+`).FindString(out)}
+	return &agent{house: f.product, id: regexp.MustCompile(`cli_\S+`).FindString(out),
+		secret: regexp.MustCompile(`ghs_\S+`).FindString(out)}
 }
 
 // replica starts another MCP server for the product's resource.
@@ -124,8 +126,9 @@ func (f *fleet) replica(ahead time.Duration, change func(*mcpserver.Config)) *re
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	c := mcpserver.Config{
-		Resource: f.Resource, Issuer: f.Issuer, Database: companionDatabase(t), AllowedHosts: []string{l.Addr().String()},
-		ClientID: f.server.id, ClientSecret: config.Secret(f.server.secret),
+		Resource: f.Resource, Issuer: f.Issuer, Database: companionDatabase(t),
+		AllowedHosts: []string{l.Addr().String()},
+		ClientID:     f.server.id, ClientSecret: config.Secret(f.server.secret),
 	}
 	d := mcpserver.Deps{Now: func() time.Time { return time.Now().Add(ahead) }}
 	r := &replica{url: "http://" + l.Addr().String() + "/mcp"}
@@ -188,10 +191,12 @@ func (r *replica) status(t testing.TB, token string) int {
 	return got.status
 }
 
-// until asks until the status is this one, and returns when it was; another one than those that may come before is an error.
+// until asks until the status is this one, and returns when it was; another one than those that may
+// come before is an error.
 func (r *replica) until(t testing.TB, token string, want int, before ...int) time.Time {
 	t.Helper()
-	deadline, turn := time.Now().Add(20*time.Second), time.NewTicker(5*time.Millisecond) // a grant may ask 600 times a minute
+	// a grant may ask 600 times a minute
+	deadline, turn := time.Now().Add(20*time.Second), time.NewTicker(5*time.Millisecond)
 	defer turn.Stop()
 	for ; ; <-turn.C {
 		got := r.status(t, token)
@@ -216,10 +221,12 @@ func (f *fleet) all(token string, want int, before ...int) {
 	}
 }
 
-// bounds are what the README promises of an end that was acknowledged; over HTTP the question and its answer take their time, too.
+// bounds are what the README promises of an end that was acknowledged; over HTTP the question and
+// its answer take their time, too.
 var bounds = map[string]time.Duration{"redis": time.Second, "http": 2*time.Second + time.Second}
 
-// RV-06: an end that was acknowledged reaches every replica within the bound, whichever way they follow the list.
+// RV-06: an end that was acknowledged reaches every replica within the bound, whichever way they
+// follow the list.
 func TestAnEndReachesEveryReplica(t *testing.T) {
 	for feed, bound := range bounds {
 		t.Run(feed, func(t *testing.T) {
@@ -243,13 +250,18 @@ func TestAnEndReachesEveryReplica(t *testing.T) {
 	}
 }
 
-// FT-14, FT-18, N6, N7: a replica whose line is cut goes on until its list is stale, then answers 503, and catches up by itself with what it missed.
+// FT-14, FT-18, N6, N7: a replica whose line is cut goes on until its list is stale, then answers
+// 503, and catches up by itself with what it missed.
 func TestAReplicaWithoutItsFeed(t *testing.T) {
 	for feed := range bounds {
 		t.Run(feed, func(t *testing.T) {
 			t.Parallel()
-			f := openFleet(t, feed, func(c *mcpserver.Config) { c.EndedStaleAfter, c.EndedPoll = 2*time.Second, 200*time.Millisecond })
-			ended, living := f.client("--tenant", "acme", "--scopes", "customers:read"), f.client("--tenant", "acme", "--scopes", "customers:read")
+			f := openFleet(t, feed, func(c *mcpserver.Config) {
+				c.EndedStaleAfter, c.EndedPoll = 2*time.Second,
+					200*time.Millisecond
+			})
+			ended, living := f.client("--tenant", "acme", "--scopes", "customers:read"),
+				f.client("--tenant", "acme", "--scopes", "customers:read")
 			token, other := f.token(ended), f.token(living)
 			f.all(token, 200)
 			f.all(other, 200)
@@ -263,7 +275,8 @@ func TestAReplicaWithoutItsFeed(t *testing.T) {
 			if err != nil || got.status != 503 || strings.Contains(got.body, "127.0.0.1") {
 				t.Errorf("a living grant: got %v %v, want 503", got, err)
 			}
-			if r, err := http.Get(strings.TrimSuffix(f.replicas[0].url, "/mcp") + "/readyz"); err != nil || r.StatusCode != 503 {
+			if r, err := http.Get(strings.TrimSuffix(f.replicas[0].url, "/mcp") + "/readyz"); err != nil ||
+				r.StatusCode != 503 {
 				t.Errorf("readyz: got %v %v, want 503", r, err)
 			}
 			f.replicas[1].until(t, other, 200)
@@ -274,13 +287,15 @@ func TestAReplicaWithoutItsFeed(t *testing.T) {
 	}
 }
 
-// N3: what ended stays ended when the issuer is started again, and what ends after that is heard of.
+// N3: what ended stays ended when the issuer is started again, and what ends after that is heard
+// of.
 func TestTheIssuerIsStartedAgain(t *testing.T) {
 	for feed, bound := range bounds {
 		t.Run(feed, func(t *testing.T) {
 			t.Parallel()
 			f := openFleet(t, feed, nil)
-			first, second := f.client("--tenant", "acme", "--scopes", "customers:read"), f.client("--tenant", "acme", "--scopes", "customers:read")
+			first, second := f.client("--tenant", "acme", "--scopes", "customers:read"),
+				f.client("--tenant", "acme", "--scopes", "customers:read")
 			token, other := f.token(first), f.token(second)
 			f.all(other, 200)
 			f.end(first, token)
@@ -292,7 +307,8 @@ func TestTheIssuerIsStartedAgain(t *testing.T) {
 			f.replicas = append(f.replicas, late)
 			at := f.end(second, other)
 			for _, r := range f.replicas {
-				if took := r.until(t, other, 401, 200).Sub(at); took > bound+500*time.Millisecond { // one question may have gone to the issuer that was
+				if took := r.until(t, other, 401, 200).Sub(at); took > bound+500*time.Millisecond {
+					// one question may have gone to the issuer that was
 					t.Errorf("after the restart an end took %s", took)
 				}
 			}
@@ -300,13 +316,15 @@ func TestTheIssuerIsStartedAgain(t *testing.T) {
 	}
 }
 
-// FT-15: a Redis that is emptied loses no end, and stops nobody who knows the list; who does not know it waits until the issuer has written it anew.
+// FT-15: a Redis that is emptied loses no end, and stops nobody who knows the list; who does not
+// know it waits until the issuer has written it anew.
 func TestRedisIsEmptiedUnderTheFleet(t *testing.T) {
 	f := openFleet(t, "redis", nil)
 	client, err := ttl.OpenRedis(t.Context(), f.redisURL)
 	must(t, err)
 	defer client.Close()
-	first, second := f.client("--tenant", "acme", "--scopes", "customers:read"), f.client("--tenant", "acme", "--scopes", "customers:read")
+	first, second := f.client("--tenant", "acme", "--scopes", "customers:read"),
+		f.client("--tenant", "acme", "--scopes", "customers:read")
 	token, other := f.token(first), f.token(second)
 	f.end(first, token)
 	f.all(token, 401, 200)
@@ -335,12 +353,14 @@ func TestRedisIsEmptiedUnderTheFleet(t *testing.T) {
 	}
 }
 
-// With ended-when-stale introspect the tools go on while the list is stale, and each token is asked about.
+// With ended-when-stale introspect the tools go on while the list is stale, and each token is asked
+// about.
 func TestTheIssuerIsAskedWhileTheListIsStale(t *testing.T) {
 	f := openFleet(t, "redis", func(c *mcpserver.Config) {
 		c.EndedStaleAfter, c.EndedWhenStale = time.Second, mcpserver.EndedIntrospect
 	})
-	ended, living := f.client("--tenant", "acme", "--scopes", "customers:read"), f.client("--tenant", "acme", "--scopes", "customers:read")
+	ended, living := f.client("--tenant", "acme", "--scopes", "customers:read"),
+		f.client("--tenant", "acme", "--scopes", "customers:read")
 	token, other := f.token(ended), f.token(living)
 	f.all(token, 200)
 	f.all(other, 200)
@@ -353,7 +373,8 @@ func TestTheIssuerIsAskedWhileTheListIsStale(t *testing.T) {
 	}
 }
 
-// The user of Redis that docker-compose.yml makes for the resource wing follows the list, and cannot write it.
+// The user of Redis that docker-compose.yml makes for the resource wing follows the list, and
+// cannot write it.
 func TestTheResourcesUserOfRedis(t *testing.T) {
 	address, prefix := testenv.Redis(t)
 	admin, err := ttl.OpenRedis(t.Context(), address)
@@ -397,8 +418,10 @@ func TestTheResourcesUserOfRedis(t *testing.T) {
 	must(t, err)
 	defer own.Close()
 	for _, command := range [][]any{
-		{"XADD", prefix + "ended", "*", "complete", "1000000", "word", "x"}, {"XTRIM", prefix + "ended", "MAXLEN", "0"}, {"DEL", prefix + "ended"},
-		{"SET", prefix + "ended", "x"}, {"GET", prefix + "resource:x"}, {"SET", prefix + "x", "x"}, {"KEYS", "*"}, {"FLUSHALL"},
+		{"XADD", prefix + "ended", "*", "complete", "1000000", "word", "x"}, {"XTRIM", prefix + "ended", "MAXLEN", "0"},
+		{"DEL", prefix + "ended"},
+		{"SET", prefix + "ended", "x"}, {"GET", prefix + "resource:x"}, {"SET", prefix + "x", "x"}, {"KEYS", "*"},
+		{"FLUSHALL"},
 	} {
 		if err := own.Do(t.Context(), command...).Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
 			t.Errorf("%v: got %v, want NOPERM", command, err)

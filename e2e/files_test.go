@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// repository returns the text of the repository's files that are wanted, by their paths from its root. It leaves out what
-// is hidden, installed or built.
+// repository returns the text of the repository's files that are wanted, by their paths from its
+// root. It leaves out what is hidden, installed or built.
 func repository(t *testing.T, wanted func(name string) bool) map[string]string {
 	t.Helper()
 	all := map[string]string{}

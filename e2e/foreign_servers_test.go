@@ -53,9 +53,10 @@ func (n *notebook) ran() []string {
 func officialServer(n *notebook) *mcp.Server {
 	s := mcp.NewServer(&mcp.Implementation{Name: "notebook", Version: "1"}, nil)
 	for _, name := range notebookTools {
-		s.AddTool(&mcp.Tool{Name: name, InputSchema: json.RawMessage(`{"type":"object"}`)}, func(ctx context.Context, _ *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: n.run(ctx, name)}}}, nil
-		})
+		s.AddTool(&mcp.Tool{Name: name, InputSchema: json.RawMessage(`{"type":"object"}`)},
+			func(ctx context.Context, _ *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+				return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: n.run(ctx, name)}}}, nil
+			})
 	}
 	return s
 }
@@ -72,7 +73,8 @@ func otherHandler(options ...otherserver.StreamableHTTPOption) func(*notebook) h
 	return func(n *notebook) http.Handler {
 		s := otherserver.NewMCPServer("notebook", "1")
 		for _, name := range notebookTools {
-			s.AddTool(other.NewTool(name), func(ctx context.Context, _ other.CallToolRequest) (*other.CallToolResult, error) {
+			s.AddTool(other.NewTool(name), func(ctx context.Context, _ other.CallToolRequest) (*other.CallToolResult,
+				error) {
 				return other.NewToolResultText(n.run(ctx, name)), nil
 			})
 		}
@@ -87,7 +89,8 @@ var foreignServers = []struct {
 	session bool // an older client gets a session
 	modern  bool // it speaks 2026-07-28
 }{
-	{"go-sdk, stateless, JSON", officialHandler(mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true}), false, true},
+	{"go-sdk, stateless, JSON", officialHandler(mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true}),
+		false, true},
 	{"go-sdk, stateless, SSE", officialHandler(mcp.StreamableHTTPOptions{Stateless: true}), false, true},
 	{"go-sdk, stateful, JSON", officialHandler(mcp.StreamableHTTPOptions{JSONResponse: true}), true, false},
 	{"go-sdk, stateful, SSE", officialHandler(mcp.StreamableHTTPOptions{}), true, false},
@@ -110,14 +113,16 @@ func gate(t *testing.T, open func(*notebook) http.Handler) *gatedServer {
 	s := &gatedServer{t: t, issuer: stranger(t), notes: &notebook{}}
 	ended := revocation.NewMemory(nil)
 	must(t, ended.Restore(t.Context(), nil, time.Hour))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }))
+	server := httptest.NewServer(
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }))
 	t.Cleanup(server.Close)
 	s.url = server.URL + "/mcp"
 	g, err := guard.New(guard.Config{Issuer: s.issuer.URL(), Resource: s.url, Revoked: ended})
 	must(t, err)
 	tables, err := guard.Always(guard.Rules{
 		Tools: []guard.Rule{
-			{Name: "read_note", Scopes: []string{"notes:read"}}, {Name: "write_note", Scopes: []string{"notes:read", "notes:write"}, Write: true},
+			{Name: "read_note", Scopes: []string{"notes:read"}},
+			{Name: "write_note", Scopes: []string{"notes:read", "notes:write"}, Write: true},
 			{Name: "secret", Scopes: []string{"notes:admin"}, Hide: true},
 		},
 		Implies: map[string][]string{"notes:admin": {"notes:read"}},
@@ -203,7 +208,8 @@ type era struct {
 	ask  func(s *gatedServer, raw, method, tool string) reply
 }
 
-// erasOf are the eras that a server is asked in. An older client initializes first, where there are sessions.
+// erasOf are the eras that a server is asked in. An older client initializes first, where there are
+// sessions.
 func (s *gatedServer) erasOf(session, modern bool) []era {
 	sessions := map[string]string{}
 	all := []era{{"legacy", func(s *gatedServer, raw, method, tool string) reply {
@@ -228,7 +234,8 @@ func (s *gatedServer) erasOf(session, modern bool) []era {
 	return all
 }
 
-const modernMeta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"x","version":"1"}}`
+const modernMeta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.` +
+	`modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"x","version":"1"}}`
 
 func message(method, tool, meta string) string {
 	var params []string
@@ -244,7 +251,9 @@ func message(method, tool, meta string) string {
 // initialize opens a session and returns its name.
 func (s *gatedServer) initialize(raw string) string {
 	s.t.Helper()
-	got := s.send("POST", raw, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
+	got := s.send("POST", raw,
+		`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},`+
+			`"clientInfo":{"name":"x","version":"1"}}}`)
 	id := got.header.Get("Mcp-Session-Id")
 	if got.status != 200 || id == "" {
 		s.t.Fatalf("initialize: got %d %v %s, want a session", got.status, got.header, got.body)
@@ -253,33 +262,43 @@ func (s *gatedServer) initialize(raw string) string {
 	return id
 }
 
-// TestGuardInFrontOfOtherPeoplesServers: servers that know nothing of scopes get them from the guard, in both eras (RS-17, RS-24, MC-04, MC-05, MC-23).
+// TestGuardInFrontOfOtherPeoplesServers: servers that know nothing of scopes get them from the
+// guard, in both eras (RS-17, RS-24, MC-04, MC-05, MC-23).
 func TestGuardInFrontOfOtherPeoplesServers(t *testing.T) {
 	for _, row := range foreignServers {
 		t.Run(row.name, func(t *testing.T) {
 			s := gate(t, row.open)
 			reader, admin := s.token("grt_1", "notes:read"), s.token("grt_2", "notes:admin")
 			for _, e := range s.erasOf(row.session, row.modern) {
-				if got := e.ask(s, reader, "tools/list", ""); !slices.Equal(got.tools(), []string{"read_note"}) || got.message.Result.Scope == "public" || got.header.Get("Cache-Control") != "no-store" {
-					t.Errorf("%s: a reader sees %v (%d, %s), want read_note alone and for nobody else", e.name, got.tools(), got.status, got.body)
+				if got := e.ask(s, reader, "tools/list", ""); !slices.Equal(got.tools(), []string{"read_note"}) ||
+					got.message.Result.Scope == "public" || got.header.Get("Cache-Control") != "no-store" {
+					t.Errorf("%s: a reader sees %v (%d, %s), want read_note alone and for nobody else", e.name,
+						got.tools(), got.status, got.body)
 				}
-				if got := e.ask(s, admin, "tools/list", ""); !slices.Equal(got.tools(), []string{"read_note", "secret"}) {
-					t.Errorf("%s: an admin sees %v (%d, %s), want read_note and secret", e.name, got.tools(), got.status, got.body)
+				if got := e.ask(s, admin, "tools/list", ""); !slices.Equal(got.tools(),
+					[]string{"read_note", "secret"}) {
+					t.Errorf("%s: an admin sees %v (%d, %s), want read_note and secret", e.name, got.tools(),
+						got.status, got.body)
 				}
-				if got := e.ask(s, reader, "tools/call", "read_note"); got.status != 200 || len(got.message.Result.Content) != 1 || got.message.Result.Content[0].Text != "read_note for acme" {
+				if got := e.ask(s, reader, "tools/call", "read_note"); got.status != 200 ||
+					len(got.message.Result.Content) != 1 || got.message.Result.Content[0].Text != "read_note for acme" {
 					t.Errorf("%s: a call answers %d %s, want acme's", e.name, got.status, got.body)
 				}
 				s.notes.ran()
 				challenged := e.ask(s, reader, "tools/call", "write_note")
-				if got := challenged.header.Get("WWW-Authenticate"); challenged.status != 403 || !strings.Contains(got, `scope="notes:read notes:write"`) {
-					t.Errorf("%s: a call beyond the scopes: got %d %s, want a challenge for both", e.name, challenged.status, got)
+				if got := challenged.header.Get("WWW-Authenticate"); challenged.status != 403 ||
+					!strings.Contains(got, `scope="notes:read notes:write"`) {
+					t.Errorf("%s: a call beyond the scopes: got %d %s, want a challenge for both", e.name,
+						challenged.status, got)
 				}
 				for _, name := range []string{"secret", "unnamed", "no_such_tool"} {
-					if got := e.ask(s, reader, "tools/call", name); got.message.Error == nil || got.message.Error.Code != -32602 || got.header.Get("WWW-Authenticate") != "" {
+					if got := e.ask(s, reader, "tools/call", name); got.message.Error == nil ||
+						got.message.Error.Code != -32602 || got.header.Get("WWW-Authenticate") != "" {
 						t.Errorf("%s: %s: got %d %s, want no such tool", e.name, name, got.status, got.body)
 					}
 				}
-				if got := s.send("POST", "", message("tools/list", "", "")); got.status != 401 || len(got.tools()) != 0 {
+				if got := s.send("POST", "", message("tools/list", "", "")); got.status != 401 ||
+					len(got.tools()) != 0 {
 					t.Errorf("%s: without a token: got %d %s", e.name, got.status, got.body)
 				}
 				if ran := s.notes.ran(); len(ran) != 0 {
@@ -290,7 +309,8 @@ func TestGuardInFrontOfOtherPeoplesServers(t *testing.T) {
 	}
 }
 
-// TestSessionsOfOtherPeoplesServers: a session that such a server gives belongs to the grant that opened it (MC-10 to MC-12, RS-21).
+// TestSessionsOfOtherPeoplesServers: a session that such a server gives belongs to the grant that
+// opened it (MC-10 to MC-12, RS-21).
 func TestSessionsOfOtherPeoplesServers(t *testing.T) {
 	for _, row := range foreignServers {
 		if !row.session {
@@ -307,7 +327,8 @@ func TestSessionsOfOtherPeoplesServers(t *testing.T) {
 					t.Errorf("taking up another's stream after %s: got %d, want 404", last, got.status)
 				}
 			}
-			if got := s.send("POST", mine, message("tools/list", "", ""), with(id)...); got.status != 200 || len(got.tools()) != 1 {
+			if got := s.send("POST", mine, message("tools/list", "", ""), with(id)...); got.status != 200 ||
+				len(got.tools()) != 1 {
 				t.Errorf("my own session: got %d %s", got.status, got.body)
 			}
 			for _, method := range []string{"POST", "GET", "DELETE"} {
@@ -315,7 +336,8 @@ func TestSessionsOfOtherPeoplesServers(t *testing.T) {
 				if method == "POST" {
 					body = message("tools/call", "read_note", "")
 				}
-				for what, shown := range map[string]string{"as it is": id, "by the server's own name": id[:strings.LastIndex(id, ".")]} {
+				for what, shown := range map[string]string{"as it is": id,
+					"by the server's own name": id[:strings.LastIndex(id, ".")]} {
 					if got := s.send(method, another, body, with(shown)...); got.status != 404 {
 						t.Errorf("%s of another's session, %s: got %d %s, want 404", method, what, got.status, got.body)
 					}
@@ -337,8 +359,9 @@ func TestSessionsOfOtherPeoplesServers(t *testing.T) {
 	}
 }
 
-// TestWhatTheGuardReadIsWhatActs: whatever is bent in a message or its headers, no tool runs that the guard would not have let run. The two readers of a message, the guard's and the
-// server's, never disagree to anybody's profit (MC-06 to MC-09).
+// TestWhatTheGuardReadIsWhatActs: whatever is bent in a message or its headers, no tool runs that
+// the guard would not have let run. The two readers of a message, the guard's and the server's,
+// never disagree to anybody's profit (MC-06 to MC-09).
 func TestWhatTheGuardReadIsWhatActs(t *testing.T) {
 	for _, row := range foreignServers {
 		if row.session {
@@ -351,7 +374,8 @@ func TestWhatTheGuardReadIsWhatActs(t *testing.T) {
 			for _, tool := range append(notebookTools, "no_such_tool") {
 				old := legacyPost(message("tools/call", tool, ""))
 				now := legacyPost(message("tools/call", tool, modernMeta))
-				now.headers["Mcp-Protocol-Version"], now.headers["Mcp-Method"], now.headers["Mcp-Name"] = "2026-07-28", "tools/call", tool
+				now.headers["Mcp-Protocol-Version"], now.headers["Mcp-Method"], now.headers["Mcp-Name"] = "2026-07-28",
+					"tools/call", tool
 				seeds = append(seeds, old, now, legacyPost("["+old.body+","+message("tools/call", "secret", "")+"]"))
 			}
 			r := rand.New(rand.NewPCG(7, 2026))
@@ -387,7 +411,8 @@ func (b bearing) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// TestOfficialClientThroughTheGuard: the official SDK's client finds in each of these servers what its token opens, as if there were nothing between.
+// TestOfficialClientThroughTheGuard: the official SDK's client finds in each of these servers what
+// its token opens, as if there were nothing between.
 func TestOfficialClientThroughTheGuard(t *testing.T) {
 	for _, row := range foreignServers {
 		t.Run(row.name, func(t *testing.T) {
@@ -412,7 +437,8 @@ func TestOfficialClientThroughTheGuard(t *testing.T) {
 					t.Errorf("%s: got %v, want an error", name, result)
 				}
 			}
-			if got, want := s.notes.ran(), []string{"read_note for acme", "read_note for acme", "read_note for acme"}; !slices.Equal(got, want) {
+			if got, want := s.notes.ran(), []string{"read_note for acme", "read_note for acme",
+				"read_note for acme"}; !slices.Equal(got, want) {
 				t.Errorf("%v ran, want %v", got, want)
 			}
 			if err := session.Close(); err != nil && !strings.Contains(fmt.Sprint(err), "closed") {

@@ -14,23 +14,30 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// TestChangedRulesReachClients: clients of the official SDK, of both eras, are told when the gateway's rules give them another list of tools, and see it.
+// TestChangedRulesReachClients: clients of the official SDK, of both eras, are told when the
+// gateway's rules give them another list of tools, and see it.
 func TestChangedRulesReachClients(t *testing.T) {
 	server := mcp.NewServer(&mcp.Implementation{Name: "behind", Version: "1"}, nil)
 	for _, name := range []string{"one", "two"} {
-		mcp.AddTool(server, &mcp.Tool{Name: name}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
-			return &mcp.CallToolResult{}, nil, nil
-		})
+		mcp.AddTool(server, &mcp.Tool{Name: name},
+			func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
+				return &mcp.CallToolResult{}, nil, nil
+			})
 	}
 	back := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, nil))
 	t.Cleanup(func() { back.CloseClientConnections(); back.Close() })
-	f := openFence(t, "  - name: sdk\n    resource: $URL/sdk\n    url: "+back.URL+"\n    scopes: [{name: read, description: Read}]\n    tools: [{name: one, scopes: [read]}]\n", nil)
+	f := openFence(t, "  - name: sdk\n    resource: $URL/sdk\n    url: "+back.URL+
+		"\n    scopes: [{name: read, description: Read}]\n    tools: [{name: one, scopes: [read]}]\n", nil)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	told := map[string]chan struct{}{"2025-11-25": make(chan struct{}, 9), "": make(chan struct{}, 9)}
 	sessions := map[string]*mcp.ClientSession{}
 	for version, heard := range told {
-		client := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1"}, &mcp.ClientOptions{ToolListChangedHandler: func(context.Context, *mcp.ToolListChangedRequest) { heard <- struct{}{} }})
+		client := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1"},
+			&mcp.ClientOptions{ToolListChangedHandler: func(context.Context,
+				*mcp.ToolListChangedRequest) {
+				heard <- struct{}{}
+			}})
 		session, err := client.Connect(ctx, &mcp.StreamableClientTransport{
 			Endpoint: f.url + "/sdk", HTTPClient: &http.Client{Transport: withToken(f.token("sdk", "acme", "read"))},
 		}, &mcp.ClientSessionOptions{ProtocolVersion: version})
@@ -52,9 +59,12 @@ func TestChangedRulesReachClients(t *testing.T) {
 			more = ", {name: two, scopes: [read]}"
 		}
 		for version, heard := range told {
-			for deaf := true; deaf; { // the client opens its stream when it likes: until it has, there is one change after another
+			for deaf := true; deaf; {
+				// the client opens its stream when it likes: until it has, there is one change
+				// after another
 				changes++
-				changed := strings.Replace(string(text), rule, fmt.Sprintf("%s%s, {name: change-%d, scopes: [read]}", rule, more, changes), 1)
+				changed := strings.Replace(string(text), rule, fmt.Sprintf("%s%s, {name: change-%d, scopes: [read]}",
+					rule, more, changes), 1)
 				must(t, os.WriteFile(f.file, []byte(changed), 0o600))
 				must(t, f.gateway.Reload())
 				select {

@@ -17,8 +17,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// TestGatewayEndsWithTheGrant is an issuer and a gateway that share nothing but Redis, or nothing at all: a program's token opens the server behind, and nothing any
-// more within the bound after the end of its grant (RV-06).
+// TestGatewayEndsWithTheGrant is an issuer and a gateway that share nothing but Redis, or nothing
+// at all: a program's token opens the server behind, and nothing any more within the bound after
+// the end of its grant (RV-06).
 func TestGatewayEndsWithTheGrant(t *testing.T) {
 	t.Run("redis", func(t *testing.T) {
 		address, prefix := testenv.Redis(t)
@@ -34,12 +35,14 @@ func TestGatewayEndsWithTheGrant(t *testing.T) {
 				t.Fatal(out)
 			}
 			t.Setenv("GATEWAY_E2E_SECRET", regexp.MustCompile(`ghs_\S+`).FindString(out))
-			return "client_id: " + regexp.MustCompile(`cli_\S+`).FindString(out) + "\nclient_secret: {env: GATEWAY_E2E_SECRET}\n"
+			return "client_id: " + regexp.MustCompile(`cli_\S+`).FindString(out) +
+				"\nclient_secret: {env: GATEWAY_E2E_SECRET}\n"
 		})
 	})
 }
 
-// gatewayEnds ends a grant whose token went through a gateway; settings are those by which the gateway learns of it.
+// gatewayEnds ends a grant whose token went through a gateway; settings are those by which the
+// gateway learns of it.
 func gatewayEnds(t *testing.T, feed string, flags []string, settings func(h *product, resource string) string) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -48,11 +51,14 @@ func gatewayEnds(t *testing.T, feed string, flags []string, settings func(h *pro
 	}))
 	t.Cleanup(upstream.Close)
 	var handler http.Handler
-	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	door := httptest.NewServer(
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
 	t.Cleanup(door.Close)
 	resource, dir := door.URL+"/notes", t.TempDir()
 	resources := filepath.Join(dir, "resources.json")
-	must(t, os.WriteFile(resources, fmt.Appendf(nil, `[{"uri": %q, "name": "Notes", "scopes": [{"name": "notes:read", "description": "Read", "baseline": true}]}]`, resource), 0o600))
+	must(t, os.WriteFile(resources,
+		fmt.Appendf(nil, `[{"uri": %q, "name": "Notes", "scopes": [{"name": "notes:read", "description": "Read", `+
+			`"baseline": true}]}]`, resource), 0o600))
 	h := open(t, append(flags, "--resources", resources, "--demo=false")...)
 	file := filepath.Join(dir, "gateway.yaml")
 	must(t, os.WriteFile(file, fmt.Appendf(nil, `
@@ -83,7 +89,8 @@ upstreams:
 	}
 	operate("tenant", "create", "--id", "acme", "--name", "Acme")
 	out := operate("client", "create", "--tenant", "acme", "--scopes", "notes:read")
-	a := &agent{house: h, id: regexp.MustCompile(`cli_\S+`).FindString(out), secret: regexp.MustCompile(`ghs_\S+`).FindString(out)}
+	a := &agent{house: h, id: regexp.MustCompile(`cli_\S+`).FindString(out),
+		secret: regexp.MustCompile(`ghs_\S+`).FindString(out)}
 	got, err := a.token(map[string][]string{"grant_type": {"client_credentials"}, "resource": {resource}})
 	if err != nil || !got.ok() {
 		t.Fatalf("%v %v", got, err)

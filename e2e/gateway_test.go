@@ -34,7 +34,8 @@ type fence struct {
 	log     *testenv.Book
 }
 
-// openFence starts a gateway; in its upstreams, $URL is its own URL. What shows no token gets bearer, if it is not nil: for programs that know of none.
+// openFence starts a gateway; in its upstreams, $URL is its own URL. What shows no token gets
+// bearer, if it is not nil: for programs that know of none.
 func openFence(t testing.TB, upstreams string, bearer func(*fence) string) *fence {
 	t.Helper()
 	f := &fence{t: t, issuer: tokentest.NewIssuer(t), log: &testenv.Book{}}
@@ -48,9 +49,11 @@ func openFence(t testing.TB, upstreams string, bearer func(*fence) string) *fenc
 	}))
 	f.url = "http://" + ts.Listener.Addr().String()
 	f.file = filepath.Join(t.TempDir(), "gateway.yaml")
-	text := "issuer: " + f.issuer.URL() + "\ninsecure_ignore_revocations: true\ncalls_per_minute: -1\nupstreams:\n" + strings.ReplaceAll(upstreams, "$URL", f.url)
+	text := "issuer: " + f.issuer.URL() + "\ninsecure_ignore_revocations: true\ncalls_per_minute: -1\nupstreams:\n" +
+		strings.ReplaceAll(upstreams, "$URL", f.url)
 	must(t, os.WriteFile(f.file, []byte(text), 0o600))
-	g, err := gateway.New(context.Background(), f.file, gateway.Deps{Log: slog.New(slog.NewTextHandler(f.log, nil)), Getenv: os.Getenv})
+	g, err := gateway.New(context.Background(), f.file, gateway.Deps{Log: slog.New(slog.NewTextHandler(f.log, nil)),
+		Getenv: os.Getenv})
 	must(t, err)
 	f.gateway, handler = g, g.Handler()
 	if bearer != nil {
@@ -90,7 +93,8 @@ func (f *fence) connect(upstream, tenant string, scopes ...string) *mcp.ClientSe
 	f.t.Cleanup(cancel)
 	client := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1"}, nil)
 	session, err := client.Connect(ctx, &mcp.StreamableClientTransport{
-		Endpoint: f.url + "/" + upstream, HTTPClient: &http.Client{Transport: withToken(f.token(upstream, tenant, scopes...))},
+		Endpoint:   f.url + "/" + upstream,
+		HTTPClient: &http.Client{Transport: withToken(f.token(upstream, tenant, scopes...))},
 	}, nil)
 	if err != nil {
 		f.t.Fatalf("%v\n%s", err, f.log)
@@ -132,8 +136,8 @@ func begin(t testing.TB, port string, c *exec.Cmd) {
 	}
 }
 
-// TestOtherPeoplesServers puts the reference servers behind the gateway: over HTTP, and as programs with a process a tenant. Two tenants see different tools, and
-// different files.
+// TestOtherPeoplesServers puts the reference servers behind the gateway: over HTTP, and as programs
+// with a process a tenant. Two tenants see different tools, and different files.
 func TestOtherPeoplesServers(t *testing.T) {
 	w := openWorkshop(t, "servers")
 	port := freePort(t)
@@ -157,11 +161,14 @@ func TestOtherPeoplesServers(t *testing.T) {
 	node, err := exec.LookPath(w.node)
 	must(t, err)
 	program := func(name, arguments string) string {
-		return fmt.Sprintf("  - name: %s\n    resource: $URL/%s\n    command: [%q, %s]\n    environment: [PATH, HOME]%s", name, name, node, arguments, scopes)
+		return fmt.Sprintf("  - name: %s\n    resource: $URL/%s\n    command: [%q, %s]\n    environment: [PATH, "+
+			"HOME]%s", name, name, node, arguments, scopes)
 	}
 	f := openFence(t, "  - name: web\n    resource: $URL/web\n    url: http://127.0.0.1:"+port+"/mcp"+scopes+
 		program("lines", fmt.Sprintf("%q, stdio", everything))+
-		program("files", fmt.Sprintf("%q, %q", filepath.Join(w.dir, "node_modules", "@modelcontextprotocol", "server-filesystem", "dist", "index.js"), filepath.Join(files, "{tenant}"))), nil)
+		program("files",
+			fmt.Sprintf("%q, %q", filepath.Join(w.dir, "node_modules", "@modelcontextprotocol", "server-filesystem",
+				"dist", "index.js"), filepath.Join(files, "{tenant}"))), nil)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for _, upstream := range []string{"web", "lines"} {
@@ -171,16 +178,20 @@ func TestOtherPeoplesServers(t *testing.T) {
 			if !slices.Contains(a, "echo") || !slices.Contains(a, "get-sum") || slices.Contains(a, "repeat") {
 				t.Errorf("acme sees %v", a)
 			}
-			if slices.Contains(g, "echo") || slices.Contains(g, "get-sum") || !slices.Contains(g, "repeat") || len(g) != len(a)-1 {
+			if slices.Contains(g, "echo") || slices.Contains(g, "get-sum") || !slices.Contains(g, "repeat") ||
+				len(g) != len(a)-1 {
 				t.Errorf("globex sees %v", g)
 			}
-			if got := call(t, ctx, acme, "echo", map[string]any{"message": "hello"}); !strings.Contains(got, "Echo: hello") {
+			if got := call(t, ctx, acme, "echo", map[string]any{"message": "hello"}); !strings.Contains(got,
+				"Echo: hello") {
 				t.Errorf("echo says %s", got)
 			}
-			if got := call(t, ctx, globex, "repeat", map[string]any{"message": "hello"}); !strings.Contains(got, "Echo: hello") {
+			if got := call(t, ctx, globex, "repeat", map[string]any{"message": "hello"}); !strings.Contains(got,
+				"Echo: hello") {
 				t.Errorf("repeat says %s", got)
 			}
-			if _, err := globex.CallTool(ctx, &mcp.CallToolParams{Name: "get-sum", Arguments: map[string]any{"a": 1, "b": 2}}); err == nil {
+			if _, err := globex.CallTool(ctx,
+				&mcp.CallToolParams{Name: "get-sum", Arguments: map[string]any{"a": 1, "b": 2}}); err == nil {
 				t.Error("globex calls what is switched off for it")
 			}
 			if prompts, err := acme.ListPrompts(ctx, nil); err != nil || len(prompts.Prompts) == 0 {
@@ -194,14 +205,18 @@ func TestOtherPeoplesServers(t *testing.T) {
 	t.Run("files", func(t *testing.T) {
 		acme, globex := f.connect("files", "acme", "read"), f.connect("files", "globex", "read")
 		for tenant, session := range map[string]*mcp.ClientSession{"acme": acme, "globex": globex} {
-			if got := call(t, ctx, session, "read_text_file", map[string]any{"path": filepath.Join(files, tenant, "plan.txt")}); !strings.Contains(got, "the plan of "+tenant) {
+			if got := call(t, ctx, session, "read_text_file",
+				map[string]any{"path": filepath.Join(files, tenant, "plan.txt")}); !strings.Contains(got,
+				"the plan of "+tenant) {
 				t.Errorf("%s reads %s", tenant, got)
 			}
 			if slices.Contains(tools(t, ctx, session), "write_file") {
 				t.Errorf("%s sees a tool that its scopes do not open", tenant)
 			}
 		}
-		result, err := globex.CallTool(ctx, &mcp.CallToolParams{Name: "read_text_file", Arguments: map[string]any{"path": filepath.Join(files, "acme", "plan.txt")}})
+		result, err := globex.CallTool(ctx,
+			&mcp.CallToolParams{Name: "read_text_file",
+				Arguments: map[string]any{"path": filepath.Join(files, "acme", "plan.txt")}})
 		must(t, err)
 		if text, _ := json.Marshal(result); !result.IsError || strings.Contains(string(text), "the plan of") {
 			t.Errorf("globex reads acme's file: %s", text)
@@ -209,16 +224,19 @@ func TestOtherPeoplesServers(t *testing.T) {
 	})
 }
 
-// TestGatewayConformance runs the official suite's server scenarios against the official SDK's own server, by itself and behind the gateway: what passes without
-// the gateway passes with it, in both eras.
+// TestGatewayConformance runs the official suite's server scenarios against the official SDK's own
+// server, by itself and behind the gateway: what passes without the gateway passes with it, in both
+// eras.
 func TestGatewayConformance(t *testing.T) {
 	w := openWorkshop(t, "conformance")
 	program := filepath.Join(t.TempDir(), "everything")
-	if out, err := exec.Command("go", "build", "-o", program, "github.com/modelcontextprotocol/go-sdk/conformance/everything-server").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", program,
+		"github.com/modelcontextprotocol/go-sdk/conformance/everything-server").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, era := range []struct{ name, stateless, which, revision string }{
-		{"2026-07-28", "-stateless=true", "--requirements", "2026-07-28"}, {"2025-11-25", "-stateless=false", "--spec-version", "2025-11-25"},
+		{"2026-07-28", "-stateless=true", "--requirements", "2026-07-28"},
+		{"2025-11-25", "-stateless=false", "--spec-version", "2025-11-25"},
 	} {
 		t.Run(era.name, func(t *testing.T) {
 			port := freePort(t)
@@ -252,7 +270,9 @@ func TestGatewayConformance(t *testing.T) {
 
 // suite runs the official suite's server scenarios and returns the lines of those that pass.
 func (w workshop) suite(url string, flags ...string) (passed []string, said string, err error) {
-	c := exec.Command(w.node, append([]string{filepath.Join("node_modules", "@modelcontextprotocol", "conformance", "dist", "index.js"), "server", "--url", url}, flags...)...)
+	c := exec.Command(w.node,
+		append([]string{filepath.Join("node_modules", "@modelcontextprotocol", "conformance", "dist", "index.js"),
+			"server", "--url", url}, flags...)...)
 	c.Dir = w.dir
 	out, err := c.CombinedOutput()
 	for line := range strings.Lines(string(out)) {
@@ -263,7 +283,8 @@ func (w workshop) suite(url string, flags ...string) (passed []string, said stri
 	return passed, string(out), err
 }
 
-// TestCompanionConformance runs the official suite's server scenarios that need no tools of the suite's own against the companion server.
+// TestCompanionConformance runs the official suite's server scenarios that need no tools of the
+// suite's own against the companion server.
 func TestCompanionConformance(t *testing.T) {
 	w := openWorkshop(t, "conformance")
 	issuer := tokentest.NewIssuer(t)
@@ -276,7 +297,8 @@ func TestCompanionConformance(t *testing.T) {
 	t.Cleanup(ts.Close)
 	url := "http://" + ts.Listener.Addr().String()
 	s, err := mcpserver.New(context.Background(), mcpserver.Config{
-		Resource: url + "/mcp", Issuer: issuer.URL(), Database: companionDatabase(t), InsecureIgnoreRevocations: true, CallsPerMinute: -1,
+		Resource: url + "/mcp", Issuer: issuer.URL(), Database: companionDatabase(t), InsecureIgnoreRevocations: true,
+		CallsPerMinute: -1,
 	}, mcpserver.Deps{})
 	must(t, err)
 	t.Cleanup(func() { s.Close() })
@@ -284,7 +306,8 @@ func TestCompanionConformance(t *testing.T) {
 	raw = issuer.Sign(issuer.Claims(url+"/mcp", "customers:read", "customers:write", "tickets:write", "knowledge:read"))
 	ts.Start()
 	for revision, scenarios := range map[string][]string{
-		"2026-07-28": {"tools-list", "dns-rebinding-protection", "http-header-validation", "input-required-result-unsupported-methods"},
+		"2026-07-28": {"tools-list", "dns-rebinding-protection", "http-header-validation",
+			"input-required-result-unsupported-methods"},
 		"2025-11-25": {"server-initialize", "ping", "tools-list", "dns-rebinding-protection"},
 	} {
 		for _, scenario := range scenarios {
@@ -295,7 +318,8 @@ func TestCompanionConformance(t *testing.T) {
 	}
 	// Of this one some checks need tools of the suite's own; all others pass.
 	_, said, _ := w.suite(url+"/mcp", "--scenario", "server-stateless", "--spec-version", "2026-07-28", "--verbose")
-	failed, untestable := strings.Count(said, `"status": "FAILURE"`), strings.Count(said, `"errorMessage": "Not testable: `)
+	failed, untestable := strings.Count(said, `"status": "FAILURE"`),
+		strings.Count(said, `"errorMessage": "Not testable: `)
 	if strings.Count(said, `"status": "SUCCESS"`) < 20 || failed != untestable {
 		t.Errorf("server-stateless: %d checks fail, and %d of them are not testable here\n%s", failed, untestable, said)
 	}

@@ -27,8 +27,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// mint is an issuer of some replicas behind one address, and a resource's guard that reads its keys there. Their clocks are the test's; what is told between processes takes
-// its real time.
+// mint is an issuer of some replicas behind one address, and a resource's guard that reads its keys
+// there. Their clocks are the test's; what is told between processes takes its real time.
 type mint struct {
 	t        *testing.T
 	config   authserver.Config
@@ -47,7 +47,8 @@ func sealingKey() config.Secret {
 	return config.Secret(base64.StdEncoding.EncodeToString(key))
 }
 
-// openMint opens one replica on SQLite, or two on PostgreSQL and Redis. Everything lies under a key-encryption key of before, and the replicas know another one, too.
+// openMint opens one replica on SQLite, or two on PostgreSQL and Redis. Everything lies under a
+// key-encryption key of before, and the replicas know another one, too.
 func openMint(t *testing.T, production bool) *mint {
 	t.Helper()
 	m := &mint{t: t}
@@ -56,8 +57,10 @@ func openMint(t *testing.T, production bool) *mint {
 	}))
 	t.Cleanup(front.Close)
 	m.config = authserver.Config{
-		Issuer: front.URL, Database: "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db"), KeyEncryptionKey: sealingKey(),
-		Resources: []authserver.Resource{{URI: "https://mcp.example/mcp", Name: "MCP", Scopes: []authserver.Scope{{Name: "read", Baseline: true}}}},
+		Issuer: front.URL, Database: "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db"),
+		KeyEncryptionKey: sealingKey(),
+		Resources: []authserver.Resource{{URI: "https://mcp.example/mcp", Name: "MCP",
+			Scopes: []authserver.Scope{{Name: "read", Baseline: true}}}},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -68,7 +71,8 @@ func openMint(t *testing.T, production bool) *mint {
 	if production {
 		many = 2
 		redis, prefix := testenv.Redis(t)
-		m.config.Database, m.config.Redis, m.config.RedisPrefix, deps.Revocations = testenv.Postgres(t), config.Secret(redis), prefix, nil
+		m.config.Database, m.config.Redis, m.config.RedisPrefix, deps.Revocations = testenv.Postgres(t),
+			config.Secret(redis), prefix, nil
 		client, err := ttl.OpenRedis(ctx, redis)
 		must(t, err)
 		t.Cleanup(func() { client.Close() })
@@ -89,9 +93,13 @@ func openMint(t *testing.T, production bool) *mint {
 		m.replicas = append(m.replicas, s)
 	}
 	t.Cleanup(func() { cancel(); running.Wait() }) // before the stores are closed
-	g, err := guard.New(guard.Config{Issuer: front.URL, Resource: "https://mcp.example/mcp", Revoked: ended, Now: m.now})
+	g, err := guard.New(guard.Config{Issuer: front.URL, Resource: "https://mcp.example/mcp", Revoked: ended,
+		Now: m.now})
 	must(t, err)
-	m.guard = g.Protect(func(w http.ResponseWriter, _ *http.Request, _ mcp.Caller) { w.WriteHeader(http.StatusNoContent) })
+	m.guard = g.Protect(func(w http.ResponseWriter, _ *http.Request,
+		_ mcp.Caller) {
+		w.WriteHeader(http.StatusNoContent)
+	})
 	_, err = m.operator().CreateTenant(ctx, authserver.TenantSpec{ID: "acme", Scopes: []string{"read"}})
 	must(t, err)
 	c, secret, err := m.operator().CreateClient(ctx, authserver.ClientSpec{Tenant: "acme", Scopes: []string{"read"}})
@@ -129,7 +137,8 @@ type coin struct {
 }
 
 func (m *mint) issue() (coin, bool) {
-	r := httptest.NewRequest(http.MethodPost, "/oauth2/token", strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode()))
+	r := httptest.NewRequest(http.MethodPost, "/oauth2/token",
+		strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode()))
 	r.Host = strings.TrimPrefix(m.config.Issuer, "http://")
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.SetBasicAuth(m.id, m.key)
@@ -144,7 +153,8 @@ func (m *mint) issue() (coin, bool) {
 		m.t.Errorf("no token: %d %s", w.Code, w.Body)
 		return coin{}, false
 	}
-	return coin{answer.AccessToken, kidOf(m.t, answer.AccessToken), asked.Add(time.Duration(answer.Life) * time.Second)}, true
+	return coin{answer.AccessToken, kidOf(m.t, answer.AccessToken),
+		asked.Add(time.Duration(answer.Life) * time.Second)}, true
 }
 
 func kidOf(t *testing.T, raw string) string {
@@ -178,7 +188,8 @@ func (m *mint) published(kid string) bool {
 	return true
 }
 
-// traffic issues tokens at all replicas, and shows new and old ones to the resource, until it is told to stop.
+// traffic issues tokens at all replicas, and shows new and old ones to the resource, until it is
+// told to stop.
 type traffic struct {
 	*mint
 	stop            chan struct{}
@@ -221,7 +232,8 @@ func (l *traffic) work() {
 			if code := l.believed(c); code != http.StatusNoContent {
 				over := !l.now().Before(c.expires) // by now: the clock has gone on while this waited for its turn
 				if _, gone := l.withdrawn.Load(c.kid); !gone && !over && !l.unsettled.Load() {
-					l.t.Errorf("a token with %s to go, of key %s, is refused: %d", c.expires.Sub(l.now()).Round(time.Second), c.kid, code)
+					l.t.Errorf("a token with %s to go, of key %s, is refused: %d",
+						c.expires.Sub(l.now()).Round(time.Second), c.kid, code)
 				}
 			}
 			l.checked.Add(1)
@@ -236,7 +248,8 @@ func (l *traffic) some() {
 	l.until("traffic goes on", func() bool { return l.issued.Load() >= issued+15 && l.checked.Load() >= checked+15 })
 }
 
-// KY-01, KY-02, KY-03, JK-06: ten rotations while tokens are issued and verified, the key-encryption key changed in the middle, and an emergency at the end.
+// KY-01, KY-02, KY-03, JK-06: ten rotations while tokens are issued and verified, the
+// key-encryption key changed in the middle, and an emergency at the end.
 func TestTenRotationsUnderLoad(t *testing.T) {
 	for name, production := range map[string]bool{"embedded": false, "postgres+redis, two replicas": true} {
 		t.Run(name, func(t *testing.T) {
@@ -276,8 +289,9 @@ func TestTenRotationsUnderLoad(t *testing.T) {
 	}
 }
 
-// emergency withdraws the key that signs: its tokens are refused within two seconds, and traffic goes on with another one. A resource that asks a replica for that one which
-// does not know it yet asks again after half a minute.
+// emergency withdraws the key that signs: its tokens are refused within two seconds, and traffic
+// goes on with another one. A resource that asks a replica for that one which does not know it yet
+// asks again after half a minute.
 func (l *traffic) emergency() {
 	l.t.Helper()
 	var stolen coin

@@ -14,7 +14,8 @@ var (
 	slugged = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// TestLinksLead follows every link from a document to another file of the repository, and to a heading in it.
+// TestLinksLead follows every link from a document to another file of the repository, and to a
+// heading in it.
 func TestLinksLead(t *testing.T) {
 	followed := 0
 	for name, text := range repository(t, func(name string) bool { return path.Ext(name) == ".md" }) {

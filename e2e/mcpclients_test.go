@@ -30,15 +30,18 @@ type mcpClient struct {
 // authorizeURL finds the address that a client asks its person to open.
 var authorizeURL = regexp.MustCompile(`https?://\S+/oauth2/authorize\?\S+`)
 
-// launch starts a client. home is where it keeps what it remembers. What it says on standard error is looked through for addresses.
+// launch starts a client. home is where it keeps what it remembers. What it says on standard error
+// is looked through for addresses.
 func (w workshop) launch(t *testing.T, ann *person, home string, args ...string) *mcpClient {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	t.Cleanup(cancel)
 	c := exec.CommandContext(ctx, w.node, args...)
 	c.Dir = w.dir
-	c.Env = append(os.Environ(), "HOME="+home, "BROWSER=true", "MCP_AUTO_OPEN_ENABLED=true", "MCP_INSPECTOR_SECRET_STORE=file")
-	p := &mcpClient{t: t, ann: ann, lines: make(chan string, 64), opened: make(chan error, 8), done: make(chan error, 1)}
+	c.Env = append(os.Environ(), "HOME="+home, "BROWSER=true", "MCP_AUTO_OPEN_ENABLED=true",
+		"MCP_INSPECTOR_SECRET_STORE=file")
+	p := &mcpClient{t: t, ann: ann, lines: make(chan string, 64), opened: make(chan error, 8),
+		done: make(chan error, 1)}
 	var err error
 	p.stdin, err = c.StdinPipe()
 	must(t, err)
@@ -62,7 +65,8 @@ func (w workshop) launch(t *testing.T, ann *person, home string, args ...string)
 		}()
 		return end
 	}
-	out, errs := read(stdout, func(l string) { p.lines <- l }), read(stderr, func(l string) { t.Log(filepath.Base(args[0]), l) })
+	out, errs := read(stdout, func(l string) { p.lines <- l }),
+		read(stderr, func(l string) { t.Log(filepath.Base(args[0]), l) })
 	go func() {
 		<-out
 		<-errs
@@ -81,7 +85,8 @@ func (p *mcpClient) open(address string) {
 	p.opened <- err
 }
 
-// arriveAt is the browser at the client's own address. Clients name the address to open before they listen there: ann is quicker than people are.
+// arriveAt is the browser at the client's own address. Clients name the address to open before they
+// listen there: ann is quicker than people are.
 func arriveAt(to string) error {
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		r, err := http.Get(to)
@@ -123,18 +128,21 @@ func (p *mcpClient) asked() (times int) {
 	}
 }
 
-const initialize = `{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"gatehouse-e2e","version":"1"}}`
+const initialize = `{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"gatehouse-e2e",` +
+	`"version":"1"}}`
 
 const search = `{"name":"search_knowledge_base","arguments":{"query":"refund"}}`
 
-// TestMCPClients lets MCP clients that people run come in by themselves, and holds what they send against the recordings that the issuer's tests play.
+// TestMCPClients lets MCP clients that people run come in by themselves, and holds what they send
+// against the recordings that the issuer's tests play.
 func TestMCPClients(t *testing.T) {
 	w := openWorkshop(t, "mcpclients")
 	t.Run("mcp-remote", func(t *testing.T) { mcpRemote(t, w) })
 	t.Run("inspector", func(t *testing.T) { mcpInspector(t, w) })
 }
 
-// mcpRemote goes with mcp-remote from nothing to a tool call, through a renewal, and through the end of its registration (quirk 16).
+// mcpRemote goes with mcp-remote from nothing to a tool call, through a renewal, and through the
+// end of its registration (quirk 16).
 func mcpRemote(t *testing.T, w workshop) {
 	h, rec := recorded(t)
 	ann, home := newPerson(h, "ann@acme.example"), t.TempDir()
@@ -157,7 +165,8 @@ func mcpRemote(t *testing.T, w workshop) {
 	if n := p.asked(); n != 1 {
 		t.Errorf("ann was asked %d times, want once", n)
 	}
-	if got := p.ask(2, "tools/list", "{}"); !strings.Contains(got, "search_knowledge_base") || strings.Contains(got, "update_customer") {
+	if got := p.ask(2, "tools/list", "{}"); !strings.Contains(got, "search_knowledge_base") ||
+		strings.Contains(got, "update_customer") {
 		t.Errorf("tools/list: got %s", got)
 	}
 	h.later(11 * time.Minute) // its token is over; it does not know that
@@ -203,7 +212,8 @@ func mcpInspector(t *testing.T, w workshop) {
 	h, rec := recorded(t)
 	ann, home := newPerson(h, "ann@acme.example"), t.TempDir()
 	program := filepath.Join("node_modules", ".bin", "mcp-inspector")
-	p := w.launch(t, ann, home, program, "--cli", h.Resource, "--transport", "http", "--callback-url", "http://"+freeAddress(t)+"/oauth/callback",
+	p := w.launch(t, ann, home, program, "--cli", h.Resource, "--transport", "http", "--callback-url",
+		"http://"+freeAddress(t)+"/oauth/callback",
 		"--method", "tools/call", "--tool-name", "search_knowledge_base", "--tool-arg", "query=refund")
 	must(t, p.stdin.Close())
 	var said strings.Builder

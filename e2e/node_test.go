@@ -17,8 +17,9 @@ type workshop struct {
 	node string
 }
 
-// openWorkshop copies a folder of this package (its package.json, its lock and its programs) and puts its libraries beside. Without Node, or the libraries, the test is skipped,
-// or fails when CI=true.
+// openWorkshop copies a folder of this package (its package.json, its lock and its programs) and
+// puts its libraries beside. Without Node, or the libraries, the test is skipped, or fails when
+// CI=true.
 func openWorkshop(t testing.TB, folder string) workshop {
 	t.Helper()
 	missing := t.Skipf
@@ -61,7 +62,8 @@ func copyFiles(from, to string) error {
 	return err
 }
 
-// fetched has the libraries that tests of this run have fetched, by the folder that asks for them, so that each is fetched once. TestMain clears it.
+// fetched has the libraries that tests of this run have fetched, by the folder that asks for them,
+// so that each is fetched once. TestMain clears it.
 var fetched = libraries{dirs: map[string]string{}}
 
 type libraries struct {

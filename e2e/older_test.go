@@ -18,7 +18,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// older is what testdata/older says of the data of an older version: who can still do what with them.
+// older is what testdata/older says of the data of an older version: who can still do what with
+// them.
 type older struct {
 	MadeAt              time.Time `json:"made_at"`
 	Resource            string    `json:"resource"`
@@ -31,8 +32,9 @@ type older struct {
 	KeyEncryptionKey    string    `json:"key_encryption_key"`
 }
 
-// TestDataOfAnOlderVersion starts this version on a data folder and on a PostgreSQL database that an older one made:
-// a living grant is renewed, a revoked one stays revoked, a person signs in, and both audit chains verify.
+// TestDataOfAnOlderVersion starts this version on a data folder and on a PostgreSQL database that
+// an older one made: a living grant is renewed, a revoked one stays revoked, a person signs in, and
+// both audit chains verify.
 func TestDataOfAnOlderVersion(t *testing.T) {
 	for _, name := range []string{"sqlite", "postgres"} {
 		t.Run(name, func(t *testing.T) {
@@ -57,13 +59,16 @@ func TestDataOfAnOlderVersion(t *testing.T) {
 			})
 
 			status, answer := renewal(t, h, made.ClientID, made.RefreshToken)
-			if status != http.StatusOK || answer["refresh_token"] == nil || !strings.Contains(answer["scope"].(string), "customers:read") {
+			if status != http.StatusOK || answer["refresh_token"] == nil ||
+				!strings.Contains(answer["scope"].(string), "customers:read") {
 				t.Fatalf("renewing a living grant: got %d %v", status, answer)
 			}
-			if status, answer = renewal(t, h, made.ClientID, answer["refresh_token"].(string)); status != http.StatusOK {
+			if status, answer = renewal(t, h, made.ClientID,
+				answer["refresh_token"].(string)); status != http.StatusOK {
 				t.Errorf("renewing it once more: got %d %v", status, answer)
 			}
-			if status, answer = renewal(t, h, made.RevokedClientID, made.RevokedRefreshToken); status != http.StatusBadRequest || answer["error"] != "invalid_grant" {
+			if status, answer = renewal(t, h, made.RevokedClientID,
+				made.RevokedRefreshToken); status != http.StatusBadRequest || answer["error"] != "invalid_grant" {
 				t.Errorf("renewing a revoked grant: got %d %v, want 400 invalid_grant", status, answer)
 			}
 			for _, command := range []struct {
@@ -84,7 +89,8 @@ func TestDataOfAnOlderVersion(t *testing.T) {
 
 func renewal(t *testing.T, h *product, clientID, refreshToken string) (int, map[string]any) {
 	t.Helper()
-	r, err := http.PostForm(h.Issuer+"/oauth2/token", url.Values{"grant_type": {"refresh_token"}, "client_id": {clientID}, "refresh_token": {refreshToken}})
+	r, err := http.PostForm(h.Issuer+"/oauth2/token",
+		url.Values{"grant_type": {"refresh_token"}, "client_id": {clientID}, "refresh_token": {refreshToken}})
 	must(t, err)
 	defer r.Body.Close()
 	var answer map[string]any

@@ -27,7 +27,8 @@ func oldSDK(t *testing.T) string {
 	info, err := buildinfo.ReadFile(program)
 	must(t, err)
 	for _, module := range info.Deps {
-		if module.Path == "github.com/modelcontextprotocol/go-sdk" && module.Version == "v1.4.0" && module.Replace == nil {
+		if module.Path == "github.com/modelcontextprotocol/go-sdk" && module.Version == "v1.4.0" &&
+			module.Replace == nil {
 			return program
 		}
 	}
@@ -73,7 +74,8 @@ func twinOf(r *rand.Rand, name string) string {
 	return name + strings.Repeat(`\u0000`, 1+r.IntN(3))
 }
 
-// envelopes are calls of get_note within its bounds to one reader, and to another maybe something else.
+// envelopes are calls of get_note within its bounds to one reader, and to another maybe something
+// else.
 func envelopes(count int) []string {
 	r := rand.New(rand.NewPCG(2026, 11))
 	member := func(name, value string) string { return `"` + name + `":` + value }
@@ -96,9 +98,11 @@ func envelopes(count int) []string {
 		head := []string{member("jsonrpc", `"2.0"`), member("id", fmt.Sprint(i+1))}
 		switch i % 7 {
 		case 0:
-			params = with(member(twinOf(r, "name"), `"put_note"`), member("name", `"get_note"`), member("arguments", arguments))
+			params = with(member(twinOf(r, "name"), `"put_note"`), member("name", `"get_note"`),
+				member("arguments", arguments))
 		case 1:
-			params = with(member(twinOf(r, "arguments"), plain(member("id", id), member("amount", "500"))), member("name", `"get_note"`), member("arguments", arguments))
+			params = with(member(twinOf(r, "arguments"), plain(member("id", id), member("amount", "500"))),
+				member("name", `"get_note"`), member("arguments", arguments))
 		case 2:
 			arguments = with(member(twinOf(r, "amount"), "500"), member("id", id), member("amount", "5"))
 			params = plain(member("name", `"get_note"`), member("arguments", arguments))
@@ -106,22 +110,28 @@ func envelopes(count int) []string {
 			arguments = with(member(twinOf(r, "region"), `"us"`), member("id", id))
 			params = plain(member("name", `"get_note"`), member("arguments", arguments))
 		case 4:
-			all = append(all, with(member(twinOf(r, "params"), evil), append(head, member("method", `"tools/call"`), member("params", params))...))
+			all = append(all,
+				with(member(twinOf(r, "params"), evil),
+					append(head, member("method", `"tools/call"`), member("params", params))...))
 			continue
 		case 5:
-			all = append(all, with(member(twinOf(r, "method"), `"tools/call"`), append(head, member("method", `"ping"`), member("params", evil))...))
+			all = append(all,
+				with(member(twinOf(r, "method"), `"tools/call"`),
+					append(head, member("method", `"ping"`), member("params", evil))...))
 			continue
 		case 6:
-			params = plain(member("name", `"get_note"`), member("arguments", arguments), member("_meta", plain(member(twinOf(r, "progressToken"), "1"))))
+			params = plain(member("name", `"get_note"`), member("arguments", arguments),
+				member("_meta", plain(member(twinOf(r, "progressToken"), "1"))))
 		}
 		all = append(all, plain(append(head, member("method", `"tools/call"`), member("params", params))...))
 	}
 	return all
 }
 
-// TestAnOldServerRunsNothingThatWasNotDecidedOn: a server whose reader takes other names for the known ones runs, of
-// 200 generated envelopes, no tool but the one that the caller may call, and that within its bounds and with what is
-// pinned; over HTTP and as a program. By itself it runs other ones.
+// TestAnOldServerRunsNothingThatWasNotDecidedOn: a server whose reader takes other names for the
+// known ones runs, of 200 generated envelopes, no tool but the one that the caller may call, and
+// that within its bounds and with what is pinned; over HTTP and as a program. By itself it runs
+// other ones.
 func TestAnOldServerRunsNothingThatWasNotDecidedOn(t *testing.T) {
 	program, folder := oldSDK(t), t.TempDir()
 	all := envelopes(200)

@@ -75,7 +75,8 @@ func (p *person) submit(at page, set url.Values) (page, error) {
 			continue
 		}
 		_, checked := a["checked"]
-		checked = checked || a["name"] == "scope" && (at.url.Path == "/consent" || at.url.Path == "/device") // ticks all that is offered
+		// ticks all that is offered
+		checked = checked || a["name"] == "scope" && (at.url.Path == "/consent" || at.url.Path == "/device")
 		if forms == 1 && a["name"] != "" && (a["type"] != "checkbox" || checked) {
 			fields.Add(a["name"], a["value"])
 		}
@@ -95,7 +96,8 @@ func (p *person) enter(address string) (page, error) {
 	return at, err
 }
 
-// consent brings the person to the consent page of a request, signing in and choosing the tenant on the way.
+// consent brings the person to the consent page of a request, signing in and choosing the tenant on
+// the way.
 func (p *person) consent(address, tenant string) (page, error) {
 	at, err := p.enter(address)
 	if err == nil && strings.Contains(at.body, `name="tenant" value="`+tenant+`"`) && tenant != "" {
@@ -123,13 +125,15 @@ func (p *person) gives(tenant, role string, scopes []string) (bool, string, erro
 	if csrf == nil {
 		return false, at.body, fmt.Errorf("the page of roles has no form")
 	}
-	at, err = p.arrive(p.http.PostForm(p.house.Issuer+"/tenants/"+tenant+"/roles/"+role, url.Values{"csrf": csrf[1:], "scope": scopes}))
+	at, err = p.arrive(p.http.PostForm(p.house.Issuer+"/tenants/"+tenant+"/roles/"+role,
+		url.Values{"csrf": csrf[1:], "scope": scopes}))
 	return at.status == http.StatusOK, at.body, err
 }
 
 var csrfField = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
 
-// decide answers the consent page; scopes nil ticks what the page ticks. It returns the answer to the application.
+// decide answers the consent page; scopes nil ticks what the page ticks. It returns the answer to
+// the application.
 func (p *person) decide(at page, decision string, scopes []string) (url.Values, error) {
 	set := url.Values{"decision": {decision}}
 	if scopes != nil {
@@ -140,7 +144,8 @@ func (p *person) decide(at page, decision string, scopes []string) (url.Values, 
 		return nil, err
 	}
 	if at.away == nil {
-		return nil, fmt.Errorf("%s is at %s (%d), not sent back to the application:\n%s", p.email, at.url, at.status, at.body)
+		return nil, fmt.Errorf("%s is at %s (%d), not sent back to the application:\n%s", p.email, at.url, at.status,
+			at.body)
 	}
 	return at.away.Query(), nil
 }

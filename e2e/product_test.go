@@ -90,7 +90,8 @@ func (h *product) start(more ...string) {
 	}
 }
 
-// later stops the product and starts it again where it was, when so much time has passed: what must not be lost is still there.
+// later stops the product and starts it again where it was, when so much time has passed: what must
+// not be lost is still there.
 func (h *product) later(d time.Duration) {
 	h.t.Helper()
 	if code := h.stop(); code != 0 {
@@ -123,7 +124,8 @@ func (h *product) operate(args ...string) (code int, out string) {
 // operateOn runs a command with this on its standard input.
 func (h *product) operateOn(stdin string, args ...string) (code int, out string) {
 	var text bytes.Buffer
-	p := &roof.Program{Args: append(args, h.flags...), Stdin: strings.NewReader(stdin), Stdout: &text, Stderr: &text, Now: h.now}
+	p := &roof.Program{Args: append(args, h.flags...), Stdin: strings.NewReader(stdin), Stdout: &text, Stderr: &text,
+		Now: h.now}
 	code = p.Run(context.Background())
 	return code, text.String()
 }
@@ -142,7 +144,8 @@ func (h *product) password(email string) string {
 	return ""
 }
 
-// annex is a second MCP server of the same kind, at another URL, that believes the issuer it is told.
+// annex is a second MCP server of the same kind, at another URL, that believes the issuer it is
+// told.
 func annex(t testing.TB, issuer string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

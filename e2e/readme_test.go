@@ -15,11 +15,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/roof"
 )
 
-// documents are followed in this order, on one running product: what an earlier one makes, a later one uses.
+// documents are followed in this order, on one running product: what an earlier one makes, a later
+// one uses.
 var documents = []string{
-	"README.md", "docs/guides/connect-a-client.md", "docs/guides/gateway.md", "docs/reference/cli.md", "docs/guides/people-roles-policies.md",
-	"docs/guides/apply.md", "docs/guides/refused-clients.md", "docs/guides/roll-out-enforcement.md", "docs/reference/audit.md",
-	"docs/reference/retention.md", "docs/reference/settings.md", "docs/deploy/production.md", "docs/explanation/trust.md",
+	"README.md", "docs/guides/connect-a-client.md", "docs/guides/gateway.md", "docs/reference/cli.md",
+	"docs/guides/people-roles-policies.md",
+	"docs/guides/apply.md", "docs/guides/refused-clients.md", "docs/guides/roll-out-enforcement.md",
+	"docs/reference/audit.md",
+	"docs/reference/retention.md", "docs/reference/settings.md", "docs/deploy/production.md",
+	"docs/explanation/trust.md",
 }
 
 // mostREADME is how many lines the README may have.
@@ -40,14 +44,17 @@ func followedText(t *testing.T) string {
 	return all.String()
 }
 
-// apart are blocks that this test does not follow, by their first line: those that begin a server or need hosts and programs of their own, or are this test.
+// apart are blocks that this test does not follow, by their first line: those that begin a server
+// or need hosts and programs of their own, or are this test.
 var apart = []string{
-	"make run", "make test", "gatehouse gateway init --upstream http://127.0.0.1:9000/mcp", "export GATEHOUSE_DATABASE='postgres://gatehouse@db/gatehouse'",
+	"make run", "make test", "gatehouse gateway init --upstream http://127.0.0.1:9000/mcp",
+	"export GATEHOUSE_DATABASE='postgres://gatehouse@db/gatehouse'",
 	"gatehouse client create --server https://mcp.example.com/mcp",
 }
 
-// TestTheReadmeIsFollowed follows the README and the documents that it links to word for word: their commands in a shell, in
-// their order, on a product that runs with its demo. Only what they cannot know is put in: ports, and ids where they say "…".
+// TestTheReadmeIsFollowed follows the README and the documents that it links to word for word:
+// their commands in a shell, in their order, on a product that runs with its demo. Only what they
+// cannot know is put in: ports, and ids where they say "…".
 func TestTheReadmeIsFollowed(t *testing.T) {
 	readme := followedText(t)
 	h := open(t)
@@ -65,7 +72,8 @@ func TestTheReadmeIsFollowed(t *testing.T) {
 		}
 		followed++
 		if strings.Contains(block, "cli_…") && a.id == "" { // somebody has tried, and was not let in
-			got, err := a.register(map[string]any{"client_name": "Agent Smith", "redirect_uris": []string{callback}, "token_endpoint_auth_method": "none"}, "")
+			got, err := a.register(map[string]any{"client_name": "Agent Smith", "redirect_uris": []string{callback},
+				"token_endpoint_auth_method": "none"}, "")
 			must(t, err)
 			if a.code = "never-made"; got.status != 201 {
 				t.Fatalf("registering: %s", got)
@@ -74,9 +82,11 @@ func TestTheReadmeIsFollowed(t *testing.T) {
 			must(t, err)
 		}
 		if strings.Contains(block, "con_…") {
-			block = strings.ReplaceAll(block, "con_…", s.found(t, "gatehouse connections --json", `"id":\s*"(con_[^"]+)"`))
+			block = strings.ReplaceAll(block, "con_…",
+				s.found(t, "gatehouse connections --json", `"id":\s*"(con_[^"]+)"`))
 		}
-		block = strings.NewReplacer("cli_…", a.id, "http://localhost:8080", h.Issuer, "http://localhost:8081/mcp", h.Resource).Replace(block)
+		block = strings.NewReplacer("cli_…", a.id, "http://localhost:8080", h.Issuer, "http://localhost:8081/mcp",
+			h.Resource).Replace(block)
 		out, err := s.run(block)
 		if err != nil || strings.HasPrefix(block, "curl") && !strings.Contains(out, `"access_token":"`) {
 			t.Errorf("the README says\n%s\nand it answers %v:\n%s", block, err, out)
@@ -103,14 +113,16 @@ func blocks(text string) (found []string) {
 	return found
 }
 
-// mentions holds the commands that the README names in its text against the program: each has a help, which knows the flags.
+// mentions holds the commands that the README names in its text against the program: each has a
+// help, which knows the flags.
 func (s *shell) mentions(t *testing.T, readme string) {
 	t.Helper()
 	checked := 0
 	for _, m := range regexp.MustCompile("`gatehouse ([^`]+)`").FindAllStringSubmatch(readme, -1) {
 		words := strings.Fields(strings.ReplaceAll(m[1], `\|`, "|"))
 		verbs := []string{""}
-		if len(words) > 1 && regexp.MustCompile(`^[a-z|-]+$`).MatchString(words[1]) && !strings.HasPrefix(words[1], "-") {
+		if len(words) > 1 && regexp.MustCompile(`^[a-z|-]+$`).MatchString(words[1]) &&
+			!strings.HasPrefix(words[1], "-") {
 			verbs = strings.Split(words[1], "|")
 		}
 		for _, verb := range verbs {
@@ -121,7 +133,8 @@ func (s *shell) mentions(t *testing.T, readme string) {
 			}
 			for _, w := range words {
 				name, _, _ := strings.Cut(strings.Trim(w, "[]"), "=")
-				if strings.HasPrefix(name, "--") && !strings.Contains(help, name+" ") && !strings.Contains(help, name+"\n") {
+				if strings.HasPrefix(name, "--") && !strings.Contains(help, name+" ") &&
+					!strings.Contains(help, name+"\n") {
 					t.Errorf("the README names %q, whose help has no %s:\n%s", m[0], name, help)
 				}
 			}
@@ -148,9 +161,12 @@ func openShell(t *testing.T, data string) *shell {
 	must(t, err)
 	s := &shell{dir: t.TempDir()}
 	must(t, os.Mkdir(filepath.Join(s.dir, "bin"), 0o700))
-	must(t, os.WriteFile(filepath.Join(s.dir, "bin", "gatehouse"), []byte("#!"+bash+"\n"+runGatehouse+"=1 exec '"+program+"' \"$@\"\n"), 0o700))
-	s.env = append(os.Environ(), "PATH="+filepath.Join(s.dir, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"), "GATEHOUSE_DATA_DIR="+data,
-		"GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE")) // otherwise the race detector sleeps for a second at the end of each of a hundred commands
+	must(t, os.WriteFile(filepath.Join(s.dir, "bin", "gatehouse"),
+		[]byte("#!"+bash+"\n"+runGatehouse+"=1 exec '"+program+"' \"$@\"\n"), 0o700))
+	s.env = append(os.Environ(), "PATH="+filepath.Join(s.dir, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"),
+		"GATEHOUSE_DATA_DIR="+data,
+		// otherwise the race detector sleeps for a second at the end of each of a hundred commands
+		"GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	return s
 }
 

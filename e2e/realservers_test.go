@@ -26,7 +26,8 @@ type realServer struct {
 	program []string // with which the gateway starts it; or
 	url     string   // where it answers
 	tool    string   // that is called
-	// arguments of the call, and what its answer says; "": an error of the server's own counts, as where it needs a network or a browser.
+	// arguments of the call, and what its answer says; "": an error of the server's own counts, as
+	// where it needs a network or a browser.
 	arguments map[string]any
 	says      string
 }
@@ -38,7 +39,8 @@ type realGateway struct {
 	config         string
 }
 
-// putBehind goes the way of the documents: init, resource put, policy set, client create --server, gateway serve. Nothing that init wrote is touched.
+// putBehind goes the way of the documents: init, resource put, policy set, client create --server,
+// gateway serve. Nothing that init wrote is touched.
 func putBehind(t *testing.T, h *product, s realServer) *realGateway {
 	t.Helper()
 	g := &realGateway{product: h, name: s.name, resource: "http://127.0.0.1:" + freePort(t) + "/" + s.name}
@@ -51,7 +53,8 @@ func putBehind(t *testing.T, h *product, s realServer) *realGateway {
 		return out
 	}
 	var said testenv.Book
-	words := []string{"gateway", "init", "--name", s.name, "--issuer", h.Issuer, "--resource", g.resource, "--file", file}
+	words := []string{"gateway", "init", "--name", s.name, "--issuer", h.Issuer, "--resource", g.resource,
+		"--file", file}
 	if s.url != "" {
 		words = append(words, "--upstream", s.url)
 	} else {
@@ -65,12 +68,14 @@ func putBehind(t *testing.T, h *product, s realServer) *realGateway {
 	}
 	g.config = string(text)
 	read, write := s.name+":read", s.name+":write"
-	must(h.operate("resource", "put", g.resource, "--name", s.name, "--scope", read+"=Read", "--scope", write+"=Write", "--baseline", read))
+	must(h.operate("resource", "put", g.resource, "--name", s.name, "--scope", read+"=Read", "--scope", write+"=Write",
+		"--baseline", read))
 	for _, tenant := range []string{"acme", "globex"} {
 		must(h.operate("policy", "set", "--tenant", tenant, "--add-scopes", read+","+write))
 	}
 	own := must(h.operate("client", "create", "--server", g.resource))
-	variables := map[string]string{"GATEHOUSE_CLIENT_ID": wordOf(own, "cli_"), "GATEHOUSE_CLIENT_SECRET": wordOf(own, "ghs_")}
+	variables := map[string]string{"GATEHOUSE_CLIENT_ID": wordOf(own, "cli_"),
+		"GATEHOUSE_CLIENT_SECRET": wordOf(own, "ghs_")}
 	getenv := func(name string) string {
 		if v, there := variables[name]; there {
 			return v
@@ -81,7 +86,8 @@ func putBehind(t *testing.T, h *product, s realServer) *realGateway {
 	ready, ended := make(chan roof.Addresses, 1), make(chan int, 1)
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
-		p := &roof.Program{Args: []string{"gateway", "serve", "--file", file}, Getenv: getenv, Stdout: log, Stderr: log, Ready: func(a roof.Addresses) { ready <- a }}
+		p := &roof.Program{Args: []string{"gateway", "serve", "--file", file}, Getenv: getenv, Stdout: log, Stderr: log,
+			Ready: func(a roof.Addresses) { ready <- a }}
 		ended <- p.Run(ctx)
 	}()
 	t.Cleanup(func() {
@@ -109,14 +115,16 @@ func wordOf(text, begins string) string {
 	return ""
 }
 
-// session connects the official SDK's client, with a token that the issuer gave to a machine client of the tenant.
+// session connects the official SDK's client, with a token that the issuer gave to a machine client
+// of the tenant.
 func (g *realGateway) session(t *testing.T, tenant string) *mcp.ClientSession {
 	t.Helper()
 	code, out := g.operate("client", "create", "--tenant", tenant, "--scopes", g.name+":read,"+g.name+":write")
 	if code != 0 {
 		t.Fatal(out)
 	}
-	ask, err := http.NewRequest("POST", g.Issuer+"/oauth2/token", strings.NewReader(url.Values{"grant_type": {"client_credentials"}, "resource": {g.resource}}.Encode()))
+	ask, err := http.NewRequest("POST", g.Issuer+"/oauth2/token",
+		strings.NewReader(url.Values{"grant_type": {"client_credentials"}, "resource": {g.resource}}.Encode()))
 	must(t, err)
 	ask.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	ask.SetBasicAuth(wordOf(out, "cli_"), wordOf(out, "ghs_"))
@@ -129,9 +137,10 @@ func (g *realGateway) session(t *testing.T, tenant string) *mcp.ClientSession {
 	must(t, json.NewDecoder(response.Body).Decode(&token))
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
-	session, err := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1"}, nil).Connect(ctx, &mcp.StreamableClientTransport{
-		Endpoint: g.resource, HTTPClient: &http.Client{Transport: withToken(token.AccessToken)},
-	}, nil)
+	session, err := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1"}, nil).Connect(ctx,
+		&mcp.StreamableClientTransport{
+			Endpoint: g.resource, HTTPClient: &http.Client{Transport: withToken(token.AccessToken)},
+		}, nil)
 	must(t, err)
 	t.Cleanup(func() { session.Close() })
 	return session
@@ -151,7 +160,8 @@ func called(t *testing.T, s *mcp.ClientSession, tool string, arguments map[strin
 	return string(text)
 }
 
-// TestRealServers puts servers that other people ship behind the gateway, untouched: init, serve, list, call.
+// TestRealServers puts servers that other people ship behind the gateway, untouched: init, serve,
+// list, call.
 func TestRealServers(t *testing.T) {
 	w := openWorkshop(t, "realservers")
 	node, err := filepath.Abs(w.node)
@@ -181,20 +191,31 @@ func TestRealServers(t *testing.T) {
 		begin(t, port, c)
 		return "http://localhost:" + port + "/mcp"
 	}
-	sum, thought := map[string]any{"a": 2, "b": 3}, map[string]any{"thought": "one", "nextThoughtNeeded": false, "thoughtNumber": 1, "totalThoughts": 1}
+	sum, thought := map[string]any{"a": 2, "b": 3}, map[string]any{"thought": "one", "nextThoughtNeeded": false,
+		"thoughtNumber": 1, "totalThoughts": 1}
 	library := map[string]any{"query": "how to route", "libraryName": "react"}
 	playwright := module("@playwright", "mcp", "cli.js")
 	h := open(t)
 	for _, s := range []realServer{
-		{name: "memory", program: []string{node, module("@modelcontextprotocol", "server-memory", "dist", "index.js")}, tool: "read_graph", arguments: map[string]any{}, says: "entities"},
-		{name: "thinking", program: []string{node, module("@modelcontextprotocol", "server-sequential-thinking", "dist", "index.js")}, tool: "sequentialthinking", arguments: thought, says: "thoughtNumber"},
-		{name: "playwright", program: []string{node, playwright, "--headless", "--isolated"}, tool: "browser_tabs", arguments: map[string]any{"action": "list"}},
-		{name: "playwright-http", url: listen(node, playwright, "--headless", "--isolated", "--port", "PORT"), tool: "browser_tabs", arguments: map[string]any{"action": "list"}},
-		{name: "context7", program: []string{node, module("@upstash", "context7-mcp", "dist", "index.js")}, tool: "resolve-library-id", arguments: library},
-		{name: "fastmcp", program: []string{node, filepath.Join(w.dir, "fastmcp.mjs")}, tool: "add", arguments: sum, says: "the sum is 5"},
-		{name: "fastmcp-http", url: listen(node, filepath.Join(w.dir, "fastmcp.mjs"), "PORT"), tool: "add", arguments: sum, says: "the sum is 5"},
-		{name: "go-sdk", url: listen(program("github.com/modelcontextprotocol/go-sdk/examples/server/everything"), "-http", "127.0.0.1:PORT"), tool: "greet", arguments: map[string]any{"name": "Ann"}, says: "Ann"},
-		{name: "mcp-go", program: []string{program("github.com/mark3labs/mcp-go/examples/everything")}, tool: "echo", arguments: map[string]any{"message": "hello"}, says: "hello"},
+		{name: "memory", program: []string{node, module("@modelcontextprotocol", "server-memory", "dist", "index.js")},
+			tool: "read_graph", arguments: map[string]any{}, says: "entities"},
+		{name: "thinking",
+			program: []string{node, module("@modelcontextprotocol", "server-sequential-thinking", "dist", "index.js")},
+			tool:    "sequentialthinking", arguments: thought, says: "thoughtNumber"},
+		{name: "playwright", program: []string{node, playwright, "--headless", "--isolated"}, tool: "browser_tabs",
+			arguments: map[string]any{"action": "list"}},
+		{name: "playwright-http", url: listen(node, playwright, "--headless", "--isolated", "--port", "PORT"),
+			tool: "browser_tabs", arguments: map[string]any{"action": "list"}},
+		{name: "context7", program: []string{node, module("@upstash", "context7-mcp", "dist", "index.js")},
+			tool: "resolve-library-id", arguments: library},
+		{name: "fastmcp", program: []string{node, filepath.Join(w.dir, "fastmcp.mjs")}, tool: "add", arguments: sum,
+			says: "the sum is 5"},
+		{name: "fastmcp-http", url: listen(node, filepath.Join(w.dir, "fastmcp.mjs"), "PORT"), tool: "add",
+			arguments: sum, says: "the sum is 5"},
+		{name: "go-sdk", url: listen(program("github.com/modelcontextprotocol/go-sdk/examples/server/everything"),
+			"-http", "127.0.0.1:PORT"), tool: "greet", arguments: map[string]any{"name": "Ann"}, says: "Ann"},
+		{name: "mcp-go", program: []string{program("github.com/mark3labs/mcp-go/examples/everything")}, tool: "echo",
+			arguments: map[string]any{"message": "hello"}, says: "hello"},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			g := putBehind(t, h, s)
@@ -212,7 +233,8 @@ func TestRealServers(t *testing.T) {
 	}
 }
 
-// keepsApart: what one organisation tells the memory, another does not read, with nothing in the proposal touched.
+// keepsApart: what one organisation tells the memory, another does not read, with nothing in the
+// proposal touched.
 func keepsApart(t *testing.T, acme, globex *mcp.ClientSession) {
 	t.Helper()
 	entity := map[string]any{"name": "Secret of acme", "entityType": "secret", "observations": []string{"x"}}

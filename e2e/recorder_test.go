@@ -23,7 +23,8 @@ import (
 
 var update = flag.Bool("update", false, "write recordings of clients and docs/reference anew")
 
-// recorder stands in front of a product and writes down what a client sends there, in the form of authserver/testdata/handshakes.
+// recorder stands in front of a product and writes down what a client sends there, in the form of
+// authserver/testdata/handshakes.
 type recorder struct {
 	issuer, resource string
 
@@ -45,7 +46,8 @@ func recorded(t *testing.T, flags ...string) (*product, *recorder) {
 	issuer, issuerBehind := front()
 	resource, resourceBehind := front()
 	rec.issuer, rec.resource = issuer, resource+"/mcp"
-	h := &product{t: t, log: &testenv.Book{}, behind: []string{"--issuer-listen", issuerBehind, "--resource-listen", resourceBehind}}
+	h := &product{t: t, log: &testenv.Book{}, behind: []string{"--issuer-listen", issuerBehind, "--resource-listen",
+		resourceBehind}}
 	h.flags = append([]string{"--data-dir", t.TempDir(), "--issuer", issuer, "--resource", rec.resource}, flags...)
 	h.start(h.behind...)
 	t.Cleanup(func() {
@@ -65,7 +67,8 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// before passes everything on to the product behind, and notes what a client sent and the status of the answer.
+// before passes everything on to the product behind, and notes what a client sent and the status of
+// the answer.
 func (rec *recorder) before(t *testing.T, behind string) http.Handler {
 	target, err := url.Parse("http://" + behind)
 	must(t, err)
@@ -91,7 +94,8 @@ func (rec *recorder) before(t *testing.T, behind string) http.Handler {
 	})
 }
 
-// of finds what belongs to a client's way in: what leads to the issuer, and all that it asks there. What a browser does in between is not the client's.
+// of finds what belongs to a client's way in: what leads to the issuer, and all that it asks there.
+// What a browser does in between is not the client's.
 var of = regexp.MustCompile(`^/(\.well-known/.*|oauth2/(register|token|authorize|revoke|par))$`)
 
 // kept are the headers that say something.
@@ -100,7 +104,8 @@ var kept = []string{"Content-Type", "Authorization", "Origin", "Mcp-Protocol-Ver
 func (rec *recorder) note(r *http.Request, body []byte, answer *httptest.ResponseRecorder) {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	if !of.MatchString(r.URL.Path) || r.Header.Get("User-Agent") == "Go-http-client/1.1" && r.URL.Path != "/oauth2/authorize" {
+	if !of.MatchString(r.URL.Path) || r.Header.Get("User-Agent") == "Go-http-client/1.1" &&
+		r.URL.Path != "/oauth2/authorize" {
 		return // the second is the product's own resource wing
 	}
 	if r.URL.Path == "/oauth2/register" {
@@ -131,12 +136,14 @@ func (rec *recorder) note(r *http.Request, body []byte, answer *httptest.Respons
 			b.WriteString(rec.parameters(string(body)))
 		}
 	}
-	if block := strings.TrimRight(b.String(), "\n") + "\n"; !slices.Contains(rec.blocks, block) { // what is sent again is not noted again
+	if block := strings.TrimRight(b.String(), "\n") + "\n"; !slices.Contains(rec.blocks, block) {
+		// what is sent again is not noted again
 		rec.blocks = append(rec.blocks, block)
 	}
 }
 
-// parameters writes a form, one parameter a line and in its order, with braces for what is random or secret.
+// parameters writes a form, one parameter a line and in its order, with braces for what is random
+// or secret.
 func (rec *recorder) parameters(form string) string {
 	var b strings.Builder
 	for pair := range strings.SplitSeq(form, "&") {
@@ -165,14 +172,16 @@ var loopbackPort = regexp.MustCompile(`(http://(?:localhost|127\.0\.0\.1):)\d+`)
 
 // brace puts braces in place of what is another at every run.
 func (rec *recorder) brace(text string) string {
-	pairs := []string{rec.issuer, "{issuer}", rec.resource, "{mcp}", strings.TrimSuffix(rec.resource, "/mcp"), "{mcp-origin}"}
+	pairs := []string{rec.issuer, "{issuer}", rec.resource, "{mcp}", strings.TrimSuffix(rec.resource, "/mcp"),
+		"{mcp-origin}"}
 	if rec.clientID != "" {
 		pairs = append(pairs, rec.clientID, "{client_id}")
 	}
 	return loopbackPort.ReplaceAllString(strings.NewReplacer(pairs...).Replace(text), "${1}{port}")
 }
 
-// matches holds a recording against the file that the issuer's tests play. Its head is written by hand; with -update the rest is written anew.
+// matches holds a recording against the file that the issuer's tests play. Its head is written by
+// hand; with -update the rest is written anew.
 func (rec *recorder) matches(t *testing.T, path string) {
 	t.Helper()
 	rec.mu.Lock()
@@ -186,6 +195,7 @@ func (rec *recorder) matches(t *testing.T, path string) {
 		return
 	}
 	if got != want {
-		t.Errorf("the client does not come in as %s has it (go test ./e2e -update writes it anew):\n%s\nwant\n%s", path, got, want)
+		t.Errorf("the client does not come in as %s has it (go test ./e2e -update writes it anew):\n%s\nwant\n%s", path,
+			got, want)
 	}
 }

@@ -14,20 +14,24 @@ import (
 
 const requirementsPage = "../docs/reference/requirements.md"
 
-// families are the rows that the page must have, whatever the tests name: what MCP and its RFCs ask of an authorization
-// server (AS, CC, EMA) and of a protected server (RS, SC), and attacks on each endpoint, on tokens, messages and tenants.
-const families = "AS-01..AS-49 CC-01..CC-05 EMA-01..EMA-12 AZ-01..AZ-40 LG-01..LG-23 TK-01..TK-24 RT-01..RT-18 CA-01..CA-17 " +
+// families are the rows that the page must have, whatever the tests name: what MCP and its RFCs ask
+// of an authorization server (AS, CC, EMA) and of a protected server (RS, SC), and attacks on each
+// endpoint, on tokens, messages and tenants.
+const families = "AS-01..AS-49 CC-01..CC-05 EMA-01..EMA-12 AZ-01..AZ-40 LG-01..LG-23 TK-01..TK-24 RT-01..RT-18 " +
+	"CA-01..CA-17 " +
 	"RV-01..RV-12 DR-01..DR-19 CM-01..CM-20 MD-01..MD-08 PA-01..PA-04 DP-01..DP-03 KY-01..KY-10 " +
 	"RS-01..RS-41 SC-01..SC-09 JW-01..JW-21 JK-01..JK-07 MC-01..MC-31 TN-01..TN-11 DS-01..DS-12"
 
-// issuerTenantCases are those of the resource side's tenant cases that the issuer must withstand as well.
+// issuerTenantCases are those of the resource side's tenant cases that the issuer must withstand as
+// well.
 var issuerTenantCases = []string{"TN-01", "TN-02", "TN-03", "TN-07", "TN-08", "TN-09", "TN-11"}
 
 // row is a line of the page's tables: id, requirement, source, tests.
 var row = regexp.MustCompile(`^\| ([A-Z]{2,3}-\d{2}) \| (.*) \| (.*) \| ?(.*) \|$`)
 
-// TestRequirements holds docs/reference/requirements.md against the tests: every row has a test that names its id, or a
-// line in docs/divergences.md that says why not; every id that a test names has a row; and the last column is true.
+// TestRequirements holds docs/reference/requirements.md against the tests: every row has a test
+// that names its id, or a line in docs/divergences.md that says why not; every id that a test names
+// has a row; and the last column is true.
 func TestRequirements(t *testing.T) {
 	holders, diverges, atIssuer := map[string][]string{}, map[string]bool{}, map[string]bool{}
 	for name, text := range written(t) {
@@ -65,7 +69,8 @@ func TestRequirements(t *testing.T) {
 			t.Errorf("%s has neither a test that names it nor a line in docs/divergences.md", id)
 		}
 		if held != m[4] && !*update {
-			t.Errorf("%s is held by %q and the page says %q; run go test ./e2e -run TestRequirements -update", id, held, m[4])
+			t.Errorf("%s is held by %q and the page says %q; run go test ./e2e -run TestRequirements -update", id,
+				held, m[4])
 		}
 		lines[i] = fmt.Sprintf("| %s | %s | %s | %s |", id, m[2], m[3], held)
 	}
@@ -114,8 +119,10 @@ func heldBy(tests []string, diverges bool) string {
 func written(t *testing.T) map[string]string {
 	t.Helper()
 	return repository(t, func(name string) bool {
-		kit := strings.HasSuffix(path.Dir(name), "test") && strings.HasSuffix(name, ".go") // storetest, ttltest: tests of all stores
-		holds := kit || strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".txtar") || name == "docs/divergences.md"
+		// storetest, ttltest: tests of all stores
+		kit := strings.HasSuffix(path.Dir(name), "test") && strings.HasSuffix(name, ".go")
+		holds := kit || strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".txtar") ||
+			name == "docs/divergences.md"
 		return holds && name != "e2e/requirements_test.go"
 	})
 }
@@ -123,8 +130,9 @@ func written(t *testing.T) map[string]string {
 // testBegins finds the first line of a function that is a test, a fuzz target or a benchmark.
 var testBegins = regexp.MustCompile(`^func (?:\([^)]*\) )?((?:Test|Fuzz|Benchmark)\w+|test\w+)\(`)
 
-// testsOf returns which tests of a file name which ids: in their comment or in their body. What stands outside of tests
-// belongs to the first test after it, or to the file's last one; in a file without tests to otherwise, the test kit's name.
+// testsOf returns which tests of a file name which ids: in their comment or in their body. What
+// stands outside of tests belongs to the first test after it, or to the file's last one; in a file
+// without tests to otherwise, the test kit's name.
 func testsOf(text, otherwise string) map[string][]string {
 	ids, waiting, test := map[string][]string{}, []string{}, ""
 	inside := false
@@ -154,8 +162,10 @@ func testsOf(text, otherwise string) map[string][]string {
 	return ids
 }
 
-// mention is an id and what may follow it: "AZ-01 to AZ-05", "AS-42..AS-45", "AZ-24…28", "TK-07/08/09".
-var mention = regexp.MustCompile(`\b([A-Z]{2,3})-(\d{2})\b(?:(?: to |\.\.|…|–)(?:([A-Z]{2,3})-)?(\d{2})\b|((?:/\d{2})+)\b)?`)
+// mention is an id and what may follow it: "AZ-01 to AZ-05", "AS-42..AS-45", "AZ-24…28",
+// "TK-07/08/09".
+var mention = regexp.MustCompile(`\b([A-Z]{2,3})-(\d{2})\b(?:(?: to ` +
+	`|\.\.|…|–)(?:([A-Z]{2,3})-)?(\d{2})\b|((?:/\d{2})+)\b)?`)
 
 // mentioned are the ids that a text names, each by itself.
 func mentioned(text string) []string {
@@ -188,8 +198,10 @@ func number(digits string) int {
 
 func TestMentionedReadsRanges(t *testing.T) {
 	for text, want := range map[string]string{
-		"// AZ-01": "AZ-01", "AZ-01, LG-02: and": "AZ-01 LG-02", "AZ-01 to AZ-03, AZ-05": "AZ-01 AZ-02 AZ-03 AZ-05", "AS-42..AS-44.": "AS-42 AS-43 AS-44", "AZ-24…26": "AZ-24 AZ-25 AZ-26", "TK-07/08/10": "TK-07 TK-08 TK-10",
-		"(EMA-01–03)": "EMA-01 EMA-02 EMA-03", "AZ-40..LG-02": "AZ-40 LG-02", "AZ-01 to 0x3": "AZ-01", "SHA-256 UTF-8 AZ-1 XAZZ-01": "", "AZ-05 to AZ-04": "",
+		"// AZ-01": "AZ-01", "AZ-01, LG-02: and": "AZ-01 LG-02", "AZ-01 to AZ-03, AZ-05": "AZ-01 AZ-02 AZ-03 AZ-05",
+		"AS-42..AS-44.": "AS-42 AS-43 AS-44", "AZ-24…26": "AZ-24 AZ-25 AZ-26", "TK-07/08/10": "TK-07 TK-08 TK-10",
+		"(EMA-01–03)": "EMA-01 EMA-02 EMA-03", "AZ-40..LG-02": "AZ-40 LG-02", "AZ-01 to 0x3": "AZ-01",
+		"SHA-256 UTF-8 AZ-1 XAZZ-01": "", "AZ-05 to AZ-04": "",
 	} {
 		if got := strings.Join(mentioned(text), " "); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
@@ -204,13 +216,15 @@ func numbered(family string, from, to int) []string {
 	return ids
 }
 
-// TestIdsStandInTestsAlone: product code says where a rule comes from by an RFC's section or by a sentence; the ids of the
-// requirements stand in tests and in docs/reference.
+// TestIdsStandInTestsAlone: product code says where a rule comes from by an RFC's section or by a
+// sentence; the ids of the requirements stand in tests and in docs/reference.
 func TestIdsStandInTestsAlone(t *testing.T) {
-	families := regexp.MustCompile(`\b(AS|CC|EMA|AZ|LG|TK|RT|CA|RV|DR|CM|MD|PA|DP|KY|RS|MC|JW|TN|JK|DS|SC|FT|SF|AD)-\d{2}\b`)
+	families := regexp.MustCompile(
+		`\b(AS|CC|EMA|AZ|LG|TK|RT|CA|RV|DR|CM|MD|PA|DP|KY|RS|MC|JW|TN|JK|DS|SC|FT|SF|AD)-\d{2}\b`)
 	looked := repository(t, func(name string) bool {
 		product := slices.Contains([]string{".go", ".sql", ".html", ".css", ".sh", ".yaml", ".yml"}, path.Ext(name))
-		test := strings.HasSuffix(name, "_test.go") || strings.HasSuffix(path.Dir(name), "test") || strings.HasPrefix(name, "e2e/")
+		test := strings.HasSuffix(name, "_test.go") || strings.HasSuffix(path.Dir(name), "test") ||
+			strings.HasPrefix(name, "e2e/")
 		return product && !test && !strings.Contains(name, "testdata/")
 	})
 	for name, text := range looked {

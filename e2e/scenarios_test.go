@@ -17,7 +17,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
 
-// The scenarios are texts in which people, agents and the operator act on the running product, once for each pair of stores:
+// The scenarios are texts in which people, agents and the operator act on the running product, once
+// for each pair of stores:
 //
 //	agent|mallory registers [INITIAL-TOKEN]      as a public client; with a tenant's initial token as a machine client
 //	agent|mallory is CLIENT-ID SECRET            a client that the operator made
@@ -47,9 +48,11 @@ func TestScenarios(t *testing.T) {
 				t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 					t.Parallel()
 					w := &world{t: t}
-					// The world begins when the scenario does: those that wait for their turn hold no connections.
+					// The world begins when the scenario does: those that wait for their turn hold
+					// no connections.
 					begin := func(*testscript.Env) error { w.begin(pair.flags(t)); return nil }
-					testscript.Run(t, testscript.Params{Files: []string{file}, Setup: begin, Cmds: w.verbs(), RequireUniqueNames: true})
+					testscript.Run(t, testscript.Params{Files: []string{file}, Setup: begin, Cmds: w.verbs(),
+						RequireUniqueNames: true})
 				})
 			}
 		})
@@ -70,7 +73,8 @@ type world struct {
 // Who acts: agents, and people with their addresses.
 var (
 	agents = []string{"agent", "mallory", "other"}
-	people = map[string]string{"ann": "ann@acme.example", "bob": "bob@globex.example", "carol": "carol@consulting.example"}
+	people = map[string]string{"ann": "ann@acme.example", "bob": "bob@globex.example",
+		"carol": "carol@consulting.example"}
 )
 
 func (w *world) begin(flags []string) {
@@ -143,9 +147,11 @@ func (w *world) agentActs(a *agent, args []string) (answer, error) {
 	switch verb, rest := args[0], args[1:]; verb {
 	case "registers":
 		if len(rest) == 1 {
-			return a.register(map[string]any{"client_name": "Machine", "grant_types": []string{"client_credentials"}}, rest[0])
+			return a.register(map[string]any{"client_name": "Machine", "grant_types": []string{"client_credentials"}},
+				rest[0])
 		}
-		return a.register(map[string]any{"client_name": "Agent Smith", "redirect_uris": []string{callback}, "token_endpoint_auth_method": "none"}, "")
+		return a.register(map[string]any{"client_name": "Agent Smith", "redirect_uris": []string{callback},
+			"token_endpoint_auth_method": "none"}, "")
 	case "is":
 		a.id, a.secret = rest[0], rest[1]
 		return answer{status: 200}, nil
@@ -227,7 +233,8 @@ func (w *world) personActs(p *person, args []string) (bool, string, error) {
 	return false, "", fmt.Errorf("a person does not know how to %q", args[0])
 }
 
-// answers lets the person answer the agent's request; when they approve, the agent redeems its code.
+// answers lets the person answer the agent's request; when they approve, the agent redeems its
+// code.
 func (w *world) answers(p *person, a *agent, tenant, decision string, asked, ticked []string) (bool, string, error) {
 	at, err := p.consent(a.request(asked), tenant)
 	if err != nil {

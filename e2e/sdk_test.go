@@ -27,7 +27,8 @@ type witness struct {
 func (w *witness) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.String() == w.resource {
 		w.mu.Lock()
-		if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && !slices.Contains(w.tokens, token) {
+		if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok &&
+			!slices.Contains(w.tokens, token) {
 			w.tokens = append(w.tokens, token)
 		}
 		if v := r.Header.Get("Mcp-Protocol-Version"); v != "" && !slices.Contains(w.versions, v) {
@@ -57,7 +58,8 @@ func (w *witness) grants(t *testing.T) (grants []string, tokens int) {
 	return grants, len(w.tokens)
 }
 
-// TestOfficialSDKClient is the whole way of a client that nobody wrote for us: discovery, registration, code with PKCE, list, call, expiry, renewal, step-up.
+// TestOfficialSDKClient is the whole way of a client that nobody wrote for us: discovery,
+// registration, code with PKCE, list, call, expiry, renewal, step-up.
 func TestOfficialSDKClient(t *testing.T) {
 	for _, pair := range pairs {
 		t.Run(pair.name, func(t *testing.T) {
@@ -66,11 +68,14 @@ func TestOfficialSDKClient(t *testing.T) {
 			ann := newPerson(h, "ann@acme.example")
 			var asked []string
 			handler, err := auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
-				DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
-					ClientName: "SDK client", RedirectURIs: []string{callback}, GrantTypes: []string{"authorization_code", "refresh_token"},
-				}},
+				DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{
+					Metadata: &oauthex.ClientRegistrationMetadata{
+						ClientName: "SDK client", RedirectURIs: []string{callback},
+						GrantTypes: []string{"authorization_code", "refresh_token"},
+					}},
 				RequestRefreshToken: true,
-				AuthorizationCodeFetcher: func(_ context.Context, a *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
+				AuthorizationCodeFetcher: func(_ context.Context, a *auth.AuthorizationArgs) (*auth.AuthorizationResult,
+					error) {
 					asked = append(asked, a.URL)
 					at, err := ann.consent(a.URL, "")
 					if err != nil {
@@ -85,30 +90,37 @@ func TestOfficialSDKClient(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			client := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1"}, nil)
-			session, err := client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: h.Resource, HTTPClient: &http.Client{Transport: seen}, OAuthHandler: handler}, nil)
+			session, err := client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: h.Resource,
+				HTTPClient: &http.Client{Transport: seen}, OAuthHandler: handler}, nil)
 			must(t, err)
 			defer session.Close()
 
-			if got, want := tools(t, ctx, session), []string{"read_customer", "search_knowledge_base"}; !slices.Equal(got, want) {
+			if got, want := tools(t, ctx, session),
+				[]string{"read_customer", "search_knowledge_base"}; !slices.Equal(got, want) {
 				t.Errorf("the baseline opens %v, want %v", got, want)
 			}
-			if got := call(t, ctx, session, "read_customer", map[string]any{"customer_id": "cus_acme_1001"}); !strings.Contains(got, "Road Runner") {
+			if got := call(t, ctx, session, "read_customer",
+				map[string]any{"customer_id": "cus_acme_1001"}); !strings.Contains(got, "Road Runner") {
 				t.Errorf("read_customer answers %s", got)
 			}
 			grants, tokens := seen.grants(t)
 			if len(grants) != 1 || tokens < 3 || len(asked) != 1 {
-				t.Errorf("%d tokens of the grants %v with %d consents; want several tokens of one grant, and one consent", tokens, grants, len(asked))
+				t.Errorf("%d tokens of the grants %v with %d consents; want several tokens of one grant, and one "+
+					"consent", tokens, grants, len(asked))
 			}
 			if !slices.Contains(seen.versions, "2026-07-28") {
 				t.Errorf("it spoke %v, want the modern era", seen.versions)
 			}
 
-			// The step up: one more consent, then the call goes through, and what was there is still there.
-			got := call(t, ctx, session, "update_customer", map[string]any{"customer_id": "cus_acme_1001", "name": "Renamed by an agent"})
+			// The step up: one more consent, then the call goes through, and what was there is
+			// still there.
+			got := call(t, ctx, session, "update_customer",
+				map[string]any{"customer_id": "cus_acme_1001", "name": "Renamed by an agent"})
 			if !strings.Contains(got, "Renamed by an agent") || len(asked) != 2 {
 				t.Errorf("after the step up (%d consents): %s", len(asked), got)
 			}
-			if got, want := tools(t, ctx, session), []string{"read_customer", "update_customer", "search_knowledge_base"}; !slices.Equal(got, want) {
+			if got, want := tools(t, ctx, session),
+				[]string{"read_customer", "update_customer", "search_knowledge_base"}; !slices.Equal(got, want) {
 				t.Errorf("after the step up it sees %v, want %v", got, want)
 			}
 		})

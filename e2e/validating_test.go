@@ -18,7 +18,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
 
-// validator shows a token to one of the examples of docs/validating.md, and returns whether it is believed, and what is said.
+// validator shows a token to one of the examples of docs/validating.md, and returns whether it is
+// believed, and what is said.
 type validator func(token, issuer, resource string) (bool, string)
 
 // validators are the examples, by their files.
@@ -92,7 +93,8 @@ func TestValidating(t *testing.T) {
 	h.later(20 * time.Minute)
 	good := f.token(m)
 	ann, a := newPerson(h, "ann@acme.example"), &agent{house: h}
-	if got, err := a.register(map[string]any{"client_name": "Agent Smith", "redirect_uris": []string{callback}, "token_endpoint_auth_method": "none"}, ""); err != nil || !got.ok() {
+	if got, err := a.register(map[string]any{"client_name": "Agent Smith", "redirect_uris": []string{callback},
+		"token_endpoint_auth_method": "none"}, ""); err != nil || !got.ok() {
 		t.Fatal(got, err)
 	}
 	at, err := ann.consent(a.request([]string{"openid", "customers:read"}), "")
@@ -114,12 +116,14 @@ func TestValidating(t *testing.T) {
 			validate := open(t)
 			ok, said := validate(good, h.Issuer, h.Resource)
 			var caller map[string]any
-			want := map[string]any{"subject": m.id, "client": m.id, "tenant": "acme", "scopes": []any{"customers:read", "tickets:write"}}
+			want := map[string]any{"subject": m.id, "client": m.id, "tenant": "acme",
+				"scopes": []any{"customers:read", "tickets:write"}}
 			if err := json.Unmarshal([]byte(said), &caller); !ok || err != nil || !reflect.DeepEqual(caller, want) {
 				t.Errorf("a good token: believed %v, %s; want %v", ok, said, want)
 			}
 			for _, algorithm := range []string{"ES256", "RS256", "EdDSA"} {
-				if ok, said := validate(toy.Sign(toy.Claims(h.Resource, "customers:read"), tokentest.Algorithm(algorithm)), toy.URL(), h.Resource); !ok {
+				if ok, said := validate(toy.Sign(toy.Claims(h.Resource, "customers:read"),
+					tokentest.Algorithm(algorithm)), toy.URL(), h.Resource); !ok {
 					t.Errorf("a good token of %s: %s", algorithm, said)
 				}
 			}
@@ -129,9 +133,10 @@ func TestValidating(t *testing.T) {
 				"one of another issuer":      {toy.Sign(foreign), toy.URL(), h.Resource},
 				"an id token":                {idToken, h.Issuer, a.id},
 				"one that is bound to a key": {bound(t, h, m), h.Issuer, h.Resource},
-				"one that somebody signed":   {toy.Sign(toy.Claims(h.Resource, "customers:read")), h.Issuer, h.Resource},
-				"one that was bent":          {good[:len(good)-6] + "AAAAAA", h.Issuer, h.Resource},
-				"nothing":                    {"", h.Issuer, h.Resource},
+				"one that somebody signed": {toy.Sign(toy.Claims(h.Resource, "customers:read")), h.Issuer,
+					h.Resource},
+				"one that was bent": {good[:len(good)-6] + "AAAAAA", h.Issuer, h.Resource},
+				"nothing":           {"", h.Issuer, h.Resource},
 			} {
 				if ok, said := validate(row.token, row.issuer, row.resource); ok {
 					t.Errorf("%s: believed: %s", what, said)
@@ -147,7 +152,8 @@ func bound(t *testing.T, h *product, m *agent) string {
 	key := dpoptest.NewKey(t, "ES256")
 	var options []dpoptest.Option
 	for range 2 { // the first answer names a nonce
-		r, err := http.NewRequest("POST", h.Issuer+"/oauth2/token", strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode()))
+		r, err := http.NewRequest("POST", h.Issuer+"/oauth2/token",
+			strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode()))
 		must(t, err)
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("DPoP", key.Proof("POST", h.Issuer+"/oauth2/token", options...))

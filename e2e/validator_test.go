@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestOtherPeoplesValidator shows a resource set to RS256 to a program that was not written for us: jsonwebtoken with jwks-rsa.
+// TestOtherPeoplesValidator shows a resource set to RS256 to a program that was not written for us:
+// jsonwebtoken with jwks-rsa.
 func TestOtherPeoplesValidator(t *testing.T) {
 	w := openWorkshop(t, "validator")
 	h := open(t, "--resource-algorithm", "RS256")
@@ -22,7 +23,8 @@ func TestOtherPeoplesValidator(t *testing.T) {
 	validate := func(token, issuer, audience string) (bool, string) {
 		return w.run("validate.mjs", token, "JWKS_URI="+h.Issuer+"/oauth2/jwks", "ISSUER="+issuer, "AUDIENCE="+audience)
 	}
-	if ok, said := validate(a.access, h.Issuer, h.Resource); !ok || said != `{"tenant_id":"acme","scopes":["customers:read","tickets:write"]}` {
+	if ok, said := validate(a.access, h.Issuer, h.Resource); !ok ||
+		said != `{"tenant_id":"acme","scopes":["customers:read","tickets:write"]}` {
 		t.Errorf("our token: believed %v: %s", ok, said)
 	}
 	for name, row := range map[string][3]string{

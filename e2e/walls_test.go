@@ -1,4 +1,5 @@
-// Package e2e_test owns the proof that the house does as a whole what its rooms say alone, and that its walls stand.
+// Package e2e_test owns the proof that the house does as a whole what its rooms say alone, and that
+// its walls stand.
 package e2e_test
 
 import (
@@ -28,8 +29,8 @@ type source struct {
 	decodes []string // JSON, by what
 }
 
-// TestTheWallsStand holds the laws of the house over the files as they are. It reads them itself: a test that asks the go command is
-// cached, and stays green over a new violation.
+// TestTheWallsStand holds the laws of the house over the files as they are. It reads them itself: a
+// test that asks the go command is cached, and stays green over a new violation.
 func TestTheWallsStand(t *testing.T) {
 	files := read(t, os.DirFS(".."))
 	if len(files) < 50 {
@@ -52,46 +53,74 @@ func TestTheWallsCatch(t *testing.T) {
 		return text
 	}
 	decoding := func(from, by string, as ...string) string {
-		return "// Package planted owns a violation.\npackage planted\n\nimport " + strings.Join(as, "") + " " + strconv.Quote(from) + "\n\nvar _ = " + by + "\n"
+		return "// Package planted owns a violation.\npackage planted\n\nimport " + strings.Join(as, "") + " " +
+			strconv.Quote(from) + "\n\nvar _ = " + by + "\n"
 	}
 	rows := []struct{ name, file, text, want string }{
-		{"shared imports a wing", "shared/audit/planted.go", imports("audit", house+"/mcpserver/guard"), "shared imports nothing of ours but shared"},
-		{"shared imports a wing in a test", "shared/audit/planted_test.go", imports("audit_test", house+"/authserver"), "shared imports nothing of ours but shared"},
-		{"the resource wing imports the issuing wing", "mcpserver/guard/planted.go", imports("guard", house+"/authserver"), "neither wing imports the other"},
-		{"the issuing wing imports the resource wing", "authserver/planted.go", imports("authserver", house+"/mcpserver/mcp"), "neither wing imports the other"},
-		{"fosite in the store", "authserver/internal/sqlstore/planted.go", imports("sqlstore", "github.com/ory/fosite"), "only issuer and endpoint speak fosite"},
-		{"fosite in a test of the roof", "e2e/planted_test.go", imports("e2e_test", "github.com/ory/fosite"), "only issuer and endpoint speak fosite"},
-		{"ory's toolbox in the resource wing", "mcpserver/guard/planted.go", imports("guard", "github.com/ory/x/errorsx"), "the resource wing travels light"},
-		{"migrations in the resource wing", "mcpserver/planted.go", imports("mcpserver", "github.com/golang-migrate/migrate/v4"), "the resource wing travels light"},
-		{"web imports ours", "web/planted.go", imports("web", house+"/shared/oauth"), "web imports nothing of ours and only the standard library"},
-		{"web imports a library", "web/planted.go", imports("web", "github.com/gorilla/mux"), "web imports nothing of ours and only the standard library"},
-		{"migrations import a library", "migrations/planted.go", imports("migrations", "modernc.org/sqlite"), "migrations imports nothing of ours and only the standard library"},
-		{"a noun speaks HTTP", "authserver/internal/grant/planted.go", imports("grant", "net/http"), "nouns know no HTTP, no SQL, no fosite"},
-		{"a noun speaks SQL", "authserver/internal/user/planted.go", imports("user", "database/sql"), "nouns know no HTTP, no SQL, no fosite"},
-		{"a noun looks up", "authserver/internal/tenant/planted.go", imports("tenant", house+"/authserver/internal/issuer"), "arrows run one way"},
-		{"the engine looks up to a door", "authserver/internal/issuer/planted.go", imports("issuer", house+"/authserver/internal/signin"), "arrows run one way"},
-		{"a door looks at its neighbour", "authserver/internal/admin/planted.go", imports("admin", house+"/authserver/internal/signin"), "arrows run one way"},
-		{"the engine knows the database", "authserver/internal/issuer/planted.go", imports("issuer", house+"/authserver/internal/sqlstore"), "arrows run one way"},
-		{"a wing looks up to the roof", "mcpserver/planted.go", imports("mcpserver", house+"/roof"), "arrows run one way"},
-		{"the dispatcher knows the guard", "mcpserver/mcp/planted.go", imports("mcp", house+"/mcpserver/guard"), "arrows run one way"},
+		{"shared imports a wing", "shared/audit/planted.go", imports("audit", house+"/mcpserver/guard"),
+			"shared imports nothing of ours but shared"},
+		{"shared imports a wing in a test", "shared/audit/planted_test.go", imports("audit_test", house+"/authserver"),
+			"shared imports nothing of ours but shared"},
+		{"the resource wing imports the issuing wing", "mcpserver/guard/planted.go",
+			imports("guard", house+"/authserver"), "neither wing imports the other"},
+		{"the issuing wing imports the resource wing", "authserver/planted.go",
+			imports("authserver", house+"/mcpserver/mcp"), "neither wing imports the other"},
+		{"fosite in the store", "authserver/internal/sqlstore/planted.go", imports("sqlstore", "github.com/ory/fosite"),
+			"only issuer and endpoint speak fosite"},
+		{"fosite in a test of the roof", "e2e/planted_test.go", imports("e2e_test", "github.com/ory/fosite"),
+			"only issuer and endpoint speak fosite"},
+		{"ory's toolbox in the resource wing", "mcpserver/guard/planted.go",
+			imports("guard", "github.com/ory/x/errorsx"), "the resource wing travels light"},
+		{"migrations in the resource wing", "mcpserver/planted.go",
+			imports("mcpserver", "github.com/golang-migrate/migrate/v4"), "the resource wing travels light"},
+		{"web imports ours", "web/planted.go", imports("web", house+"/shared/oauth"),
+			"web imports nothing of ours and only the standard library"},
+		{"web imports a library", "web/planted.go", imports("web", "github.com/gorilla/mux"),
+			"web imports nothing of ours and only the standard library"},
+		{"migrations import a library", "migrations/planted.go", imports("migrations", "modernc.org/sqlite"),
+			"migrations imports nothing of ours and only the standard library"},
+		{"a noun speaks HTTP", "authserver/internal/grant/planted.go", imports("grant", "net/http"),
+			"nouns know no HTTP, no SQL, no fosite"},
+		{"a noun speaks SQL", "authserver/internal/user/planted.go", imports("user", "database/sql"),
+			"nouns know no HTTP, no SQL, no fosite"},
+		{"a noun looks up", "authserver/internal/tenant/planted.go",
+			imports("tenant", house+"/authserver/internal/issuer"), "arrows run one way"},
+		{"the engine looks up to a door", "authserver/internal/issuer/planted.go",
+			imports("issuer", house+"/authserver/internal/signin"), "arrows run one way"},
+		{"a door looks at its neighbour", "authserver/internal/admin/planted.go",
+			imports("admin", house+"/authserver/internal/signin"), "arrows run one way"},
+		{"the engine knows the database", "authserver/internal/issuer/planted.go",
+			imports("issuer", house+"/authserver/internal/sqlstore"), "arrows run one way"},
+		{"a wing looks up to the roof", "mcpserver/planted.go", imports("mcpserver", house+"/roof"),
+			"arrows run one way"},
+		{"the dispatcher knows the guard", "mcpserver/mcp/planted.go", imports("mcp", house+"/mcpserver/guard"),
+			"arrows run one way"},
 		{"a room on no floor", "authserver/internal/attic/planted.go", imports("attic"), "has no floor"},
 		{"a shelf", "shared/helpers/planted.go", imports("helpers"), "is a shelf, not a thing"},
 		{"a shelf by its clause", "shared/ttl/planted.go", imports("util"), "is a shelf, not a thing"},
 		{"a room without its sentence", "shared/agent/deep/planted.go", "package deep\n", "has no package comment"},
-		{"JSON of others by encoding/json", "mcpserver/guard/planted.go", decoding("encoding/json", "json.Unmarshal"), "is read by shared/strictjson"},
-		{"JSON of others by a decoder", "authserver/internal/client/planted.go", decoding("encoding/json", "json.NewDecoder"), "is read by shared/strictjson"},
-		{"JSON of others by another name", "shared/token/planted.go", decoding("encoding/json", "std.Unmarshal", "std"), "is read by shared/strictjson"},
-		{"JSON of others past its check", "authserver/internal/assertion/planted.go", decoding("github.com/go-json-experiment/json", "json.Unmarshal"), "is read by shared/strictjson"},
-		{"JSON of others by a dot", "mcpserver/gateway/planted.go", decoding("encoding/json", "Unmarshal", "."), "is read by shared/strictjson"},
-		{"JSON of others by another library", "mcpserver/gateway/planted.go", imports("gateway", "github.com/segmentio/encoding/json"), "is read by shared/strictjson"},
-		{"a module of ory's required", "mcpserver/go.mod", "module m\n\nrequire (\n\tgithub.com/ory/x v0.0.665 // indirect\n)\n", "the resource wing travels light"},
+		{"JSON of others by encoding/json", "mcpserver/guard/planted.go", decoding("encoding/json", "json.Unmarshal"),
+			"is read by shared/strictjson"},
+		{"JSON of others by a decoder", "authserver/internal/client/planted.go",
+			decoding("encoding/json", "json.NewDecoder"), "is read by shared/strictjson"},
+		{"JSON of others by another name", "shared/token/planted.go", decoding("encoding/json", "std.Unmarshal", "std"),
+			"is read by shared/strictjson"},
+		{"JSON of others past its check", "authserver/internal/assertion/planted.go",
+			decoding("github.com/go-json-experiment/json", "json.Unmarshal"), "is read by shared/strictjson"},
+		{"JSON of others by a dot", "mcpserver/gateway/planted.go", decoding("encoding/json", "Unmarshal", "."),
+			"is read by shared/strictjson"},
+		{"JSON of others by another library", "mcpserver/gateway/planted.go",
+			imports("gateway", "github.com/segmentio/encoding/json"), "is read by shared/strictjson"},
+		{"a module of ory's required", "mcpserver/go.mod",
+			"module m\n\nrequire (\n\tgithub.com/ory/x v0.0.665 // indirect\n)\n", "the resource wing travels light"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			planted := maps.Clone(real)
 			maps.Copy(planted, read(t, fstest.MapFS{row.file: {Data: []byte(row.text)}}))
 			for _, v := range violations(planted) {
-				if strings.HasPrefix(v, path.Dir(row.file)) && strings.Contains(v, row.want) && !slices.Contains(before, v) {
+				if strings.HasPrefix(v, path.Dir(row.file)) && strings.Contains(v, row.want) &&
+					!slices.Contains(before, v) {
 					return
 				}
 			}
@@ -100,7 +129,8 @@ func TestTheWallsCatch(t *testing.T) {
 	}
 }
 
-// read parses the package clauses and imports of all Go files, and the requirements of the resource wing's go.mod, by path.
+// read parses the package clauses and imports of all Go files, and the requirements of the resource
+// wing's go.mod, by path.
 func read(t *testing.T, tree fs.FS) map[string]source {
 	t.Helper()
 	files := map[string]source{}
@@ -110,7 +140,8 @@ func read(t *testing.T, tree fs.FS) map[string]source {
 		}
 		base := path.Base(name)
 		if d.IsDir() {
-			if name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "node_modules" || name == "data" || name == "bin") {
+			if name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "node_modules" ||
+				name == "data" || name == "bin") {
 				return fs.SkipDir
 			}
 			return nil
@@ -148,7 +179,8 @@ func read(t *testing.T, tree fs.FS) map[string]source {
 	return files
 }
 
-// decodes are the functions of encoding/json, and of the module that mirrors its second version, by which a file decodes.
+// decodes are the functions of encoding/json, and of the module that mirrors its second version, by
+// which a file decodes.
 func decodes(file *ast.File) (found []string) {
 	names := map[string]string{}
 	for _, i := range file.Imports {
@@ -170,7 +202,8 @@ func decodes(file *ast.File) (found []string) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		if s, ok := n.(*ast.SelectorExpr); ok {
 			of, _ := s.X.(*ast.Ident)
-			if of != nil && names[of.Name] != "" && (strings.HasPrefix(s.Sel.Name, "Unmarshal") || strings.Contains(s.Sel.Name, "Decoder")) {
+			if of != nil && names[of.Name] != "" &&
+				(strings.HasPrefix(s.Sel.Name, "Unmarshal") || strings.Contains(s.Sel.Name, "Decoder")) {
 				found = append(found, names[of.Name]+"."+s.Sel.Name)
 			}
 		}
@@ -179,14 +212,19 @@ func decodes(file *ast.File) (found []string) {
 	return found
 }
 
-// ownJSON are the files that decode JSON of our own: what the operator wrote or says on the socket, what our server answers to them, what our stores kept.
+// ownJSON are the files that decode JSON of our own: what the operator wrote or says on the socket,
+// what our server answers to them, what our stores kept.
 var ownJSON = []string{
-	"authserver/resources.go", "authserver/internal/admin/act.go", "authserver/internal/admin/remote.go", "mcpserver/operator/acts.go", "roof/operate.go", "roof/operate_apply.go", "roof/running.go",
-	"authserver/internal/sqlstore/sqlstore.go", "authserver/internal/sqlstore/resource.go", "authserver/internal/issuer/pushed.go", "authserver/internal/issuer/device.go",
-	"authserver/internal/signin/clients.go", "authserver/internal/session/session.go", "mcpserver/internal/inventory/lock.go",
+	"authserver/resources.go", "authserver/internal/admin/act.go", "authserver/internal/admin/remote.go",
+	"mcpserver/operator/acts.go", "roof/operate.go", "roof/operate_apply.go", "roof/running.go",
+	"authserver/internal/sqlstore/sqlstore.go", "authserver/internal/sqlstore/resource.go",
+	"authserver/internal/issuer/pushed.go", "authserver/internal/issuer/device.go",
+	"authserver/internal/signin/clients.go", "authserver/internal/session/session.go",
+	"mcpserver/internal/inventory/lock.go",
 }
 
-// required finds the module paths in a go.mod's requirements, which are followed by a version there.
+// required finds the module paths in a go.mod's requirements, which are followed by a version
+// there.
 var required = regexp.MustCompile(`[a-z0-9.-]+\.[a-z]+/\S+(?: v[0-9])`)
 
 // violations says what breaks a law of the house, in the order of the files.
@@ -242,16 +280,19 @@ var laws = []law{
 		return within("shared", file) && ours(p) && !within("shared", local(p))
 	}},
 	{"neither wing imports the other", func(file, p string) bool {
-		return within("authserver", file) && within("mcpserver", local(p)) || within("mcpserver", file) && within("authserver", local(p))
+		return within("authserver", file) && within("mcpserver", local(p)) || within("mcpserver", file) &&
+			within("authserver", local(p))
 	}},
 	{"only issuer and endpoint speak fosite", func(file, p string) bool {
-		return isOry(p) && !within("authserver/internal/issuer", file) && !within("authserver/internal/endpoint", file) && path.Ext(file) == ".go"
+		return isOry(p) && !within("authserver/internal/issuer", file) &&
+			!within("authserver/internal/endpoint", file) && path.Ext(file) == ".go"
 	}},
 	{"the resource wing travels light: nothing of ory's, no golang-migrate", func(file, p string) bool {
 		return within("mcpserver", file) && (isOry(p) || strings.HasPrefix(p, "github.com/golang-migrate/"))
 	}},
 	{"JSON that others wrote is read by shared/strictjson", func(file, p string) bool {
-		return path.Ext(file) == ".go" && !isTest(file) && slices.ContainsFunc(otherJSON, func(library string) bool { return within(library, p) })
+		return path.Ext(file) == ".go" && !isTest(file) &&
+			slices.ContainsFunc(otherJSON, func(library string) bool { return within(library, p) })
 	}},
 	{"web imports nothing of ours and only the standard library", func(file, p string) bool {
 		return within("web", file) && !standard(p) && !within("web", local(p))
@@ -263,34 +304,40 @@ var laws = []law{
 		return slices.ContainsFunc(nouns, func(n string) bool { return within(n, file) }) && !isTest(file) &&
 			slices.ContainsFunc(machinery, func(m string) bool { return p == m || strings.HasPrefix(p, m+"/") })
 	}},
-	// Tests stand outside: the test of a lower room may use a real store from above, and the compiler keeps circles out.
+	// Tests stand outside: the test of a lower room may use a real store from above, and the
+	// compiler keeps circles out.
 	{"arrows run one way: roof, wings, doors, engine, nouns, shared", func(file, p string) bool {
 		if !ours(p) || isTest(file) || path.Ext(file) != ".go" {
 			return false
 		}
 		from, known := floor(importPath(path.Dir(file)))
 		to, alsoKnown := floor(p)
-		sideways := within("shared", file) || within("web", file) // small rooms of one floor; the compiler keeps circles out
+		// small rooms of one floor; the compiler keeps circles out
+		sideways := within("shared", file) || within("web", file)
 		return known && alsoKnown && (to > from || to == from && !sideways)
 	}},
 }
 
 // otherJSON are libraries that read JSON by rules of their own.
 var otherJSON = []string{
-	"github.com/segmentio/encoding", "github.com/goccy/go-json", "github.com/json-iterator/go", "github.com/bytedance/sonic", "github.com/valyala/fastjson", "github.com/tidwall/gjson",
+	"github.com/segmentio/encoding", "github.com/goccy/go-json", "github.com/json-iterator/go",
+	"github.com/bytedance/sonic", "github.com/valyala/fastjson", "github.com/tidwall/gjson",
 	"github.com/mailru/easyjson", "github.com/buger/jsonparser",
 }
 
 var nouns = []string{
-	"authserver/internal/tenant", "authserver/internal/user", "authserver/internal/client", "authserver/internal/grant", "authserver/internal/keyring",
+	"authserver/internal/tenant", "authserver/internal/user", "authserver/internal/client", "authserver/internal/grant",
+	"authserver/internal/keyring",
 	"authserver/internal/trust", "authserver/internal/connection", "authserver/internal/job",
 }
 
 var machinery = []string{
-	"net/http", "github.com/gorilla/mux", "database/sql", "github.com/jackc/pgx/v5", "modernc.org/sqlite", "github.com/redis/go-redis/v9", "github.com/ory",
+	"net/http", "github.com/gorilla/mux", "database/sql", "github.com/jackc/pgx/v5", "modernc.org/sqlite",
+	"github.com/redis/go-redis/v9", "github.com/ory",
 }
 
-// floors says how high each room lies. An arrow goes down; rooms of one floor do not know each other.
+// floors says how high each room lies. An arrow goes down; rooms of one floor do not know each
+// other.
 var floors = []struct {
 	height int
 	rooms  []string
@@ -303,22 +350,30 @@ var floors = []struct {
 	{5, []string{"mcpserver/operator"}},
 	{4, []string{
 		"authserver/internal/endpoint", "authserver/internal/signin", "authserver/internal/admin", // the doors
-		"authserver/internal/sqlstore", "authserver/internal/recent", "authserver/internal/cimd", "authserver/internal/storetest", // the adapters, and their examination: nobody below may know them
+		// the adapters, and their examination: nobody below may know them
+		"authserver/internal/sqlstore", "authserver/internal/recent", "authserver/internal/cimd",
+		"authserver/internal/storetest",
 		"mcpserver/internal/tools", "mcpserver/internal/crm/crmtest",
-		"mcpserver/internal/usage", "mcpserver/internal/calls", "mcpserver/internal/rollout", "mcpserver/internal/metrics",
+		"mcpserver/internal/usage", "mcpserver/internal/calls", "mcpserver/internal/rollout",
+		"mcpserver/internal/metrics",
 	}},
 	{3, []string{
-		"authserver/internal/issuer", "authserver/internal/session", "authserver/internal/assertion", "authserver/internal/registrar", "authserver/internal/personal",
+		"authserver/internal/issuer", "authserver/internal/session", "authserver/internal/assertion",
+		"authserver/internal/registrar", "authserver/internal/personal",
 		"mcpserver/guard", "mcpserver/internal/crm", "mcpserver/internal/book", "mcpserver/internal/card",
-		"mcpserver/internal/remote", "mcpserver/internal/child", "mcpserver/internal/voucher", "mcpserver/internal/inventory", // what a gateway is made of
+		// what a gateway is made of
+		"mcpserver/internal/remote", "mcpserver/internal/child", "mcpserver/internal/voucher",
+		"mcpserver/internal/inventory",
 	}},
-	{2, append([]string{"authserver/schema", "authserver/internal/blueprint", "authserver/internal/load", "mcpserver/mcp", "mcpserver/internal/flight"}, nouns...)},
+	{2, append([]string{"authserver/schema", "authserver/internal/blueprint", "authserver/internal/load",
+		"mcpserver/mcp", "mcpserver/internal/flight"}, nouns...)},
 	{1, []string{"mcpserver/message"}},
 	{0, []string{"shared", "web"}},
 	{-1, []string{"migrations"}},
 }
 
-// floor says how high the package lies; shared and web are one floor each, whatever rooms they have.
+// floor says how high the package lies; shared and web are one floor each, whatever rooms they
+// have.
 func floor(p string) (height int, known bool) {
 	dir := local(p)
 	for _, f := range floors {

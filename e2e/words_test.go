@@ -9,7 +9,8 @@ import (
 )
 
 // plain are the files whose words are held to the glossary of CONTRIBUTING.md.
-var plain = []string{"../README.md", "../SECURITY.md", "../CHANGELOG.md", "../docs/explanation/dependencies.md", "../web/pages/*.html"}
+var plain = []string{"../README.md", "../SECURITY.md", "../CHANGELOG.md", "../docs/explanation/dependencies.md",
+	"../web/pages/*.html"}
 
 // replaced are words that the glossary replaces, with what to write instead.
 var replaced = []struct{ word, instead string }{
@@ -23,7 +24,8 @@ var replaced = []struct{ word, instead string }{
 	{`\bend (all|its|their) (access|permission)\b`, "revoke"},
 }
 
-// TestPagesAndTheReadmeUseTheFieldsWords: what people read first says things as RFCs and MCP say them.
+// TestPagesAndTheReadmeUseTheFieldsWords: what people read first says things as RFCs and MCP say
+// them.
 func TestPagesAndTheReadmeUseTheFieldsWords(t *testing.T) {
 	looked := 0
 	for _, pattern := range plain {
@@ -57,7 +59,8 @@ func wrongWords(line string) (wrong []string) {
 }
 
 func TestWrongWordsAreFound(t *testing.T) {
-	for _, line := range []string{"Let it in?", "made known", "divided by commas", "whoever has it", "You look after them", "both wings", "proves itself by", "End its access"} {
+	for _, line := range []string{"Let it in?", "made known", "divided by commas", "whoever has it",
+		"You look after them", "both wings", "proves itself by", "End its access"} {
 		if len(wrongWords(strings.ToLower(line[:1])+line[1:])) == 0 {
 			t.Errorf("%q is not found", line)
 		}

@@ -16,7 +16,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
 
-// tickets is how many tickets a tenant can be shown to have: none of what was refused may be among them.
+// tickets is how many tickets a tenant can be shown to have: none of what was refused may be among
+// them.
 func (w *wing) tickets(tenant string) int {
 	w.t.Helper()
 	n, err := w.server.Tickets(context.Background(), tenant)
@@ -24,9 +25,11 @@ func (w *wing) tickets(tenant string) int {
 	return n
 }
 
-const openTicket = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"create_ticket","arguments":{"customer_id":"cus_acme_1001","subject":"Sled"}}}`
+const openTicket = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"create_ticket",` +
+	`"arguments":{"customer_id":"cus_acme_1001","subject":"Sled"}}}`
 
-// RS-13 to RS-16, JW-18: each request needs a good token of its own, also on a connection that brought one before; nothing runs for any other.
+// RS-13 to RS-16, JW-18: each request needs a good token of its own, also on a connection that
+// brought one before; nothing runs for any other.
 func TestNothingIsInherited(t *testing.T) {
 	w := openWing(t)
 	good := w.token("acme", allScopes...)
@@ -42,7 +45,9 @@ func TestNothingIsInherited(t *testing.T) {
 		if raw != "" {
 			authorization = "Authorization: Bearer " + raw + "\r\n"
 		}
-		fmt.Fprintf(conn, "POST /mcp HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: */*\r\n%sContent-Length: %d\r\n\r\n%s",
+		fmt.Fprintf(conn,
+			"POST /mcp HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: */*\r\n%sContent-Length: "+
+				"%d\r\n\r\n%s",
 			strings.TrimPrefix(w.url, "http://"), authorization, len(openTicket), openTicket)
 		response, err := http.ReadResponse(answers, nil)
 		must(t, err)
@@ -55,11 +60,14 @@ func TestNothingIsInherited(t *testing.T) {
 		t.Fatalf("a good token: got %d and %d tickets, want one", status, w.tickets("acme"))
 	}
 	for name, raw := range map[string]string{
-		"none": "", "of another claim": parts[0] + "." + tokentest.Encode([]byte(`{"tenant_id":"acme"}`)) + "." + parts[2], "for another server": w.issuer.Sign(elsewhere),
-		"of another issuer": foreign.Sign(foreign.Claims(w.resource, allScopes...)), "an opaque one": "gho_16C7e42F292c6912E7710c838347Ae178B4a",
+		"none": "", "of another claim": parts[0] + "." + tokentest.Encode([]byte(`{"tenant_id":"acme"}`)) + "." +
+			parts[2], "for another server": w.issuer.Sign(elsewhere),
+		"of another issuer": foreign.Sign(foreign.Claims(w.resource, allScopes...)),
+		"an opaque one":     "gho_16C7e42F292c6912E7710c838347Ae178B4a",
 	} {
 		if status := ask(raw); status != 401 || w.tickets("acme") != 1 {
-			t.Errorf("%s, on the same connection: got %d and %d tickets, want 401 and nothing more", name, status, w.tickets("acme"))
+			t.Errorf("%s, on the same connection: got %d and %d tickets, want 401 and nothing more", name, status,
+				w.tickets("acme"))
 		}
 	}
 	if status := ask(good); status != 200 || w.tickets("acme") != 2 {
@@ -67,12 +75,15 @@ func TestNothingIsInherited(t *testing.T) {
 	}
 }
 
-// MC-01, MC-25, RS-26: there is one endpoint; nothing near it is the endpoint, and nothing redirects.
+// MC-01, MC-25, RS-26: there is one endpoint; nothing near it is the endpoint, and nothing
+// redirects.
 func TestOneEndpoint(t *testing.T) {
 	w := openWing(t)
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	for path, want := range map[string]int{
-		"/mcp": 200, "/mcp/": 404, "//mcp": 404, "/x/../mcp": 404, "/./mcp": 404, "/MCP": 404, "/mcp%2f": 404, "/%6dcp": 404, "/": 404, "/mcp;x": 404, "/t/globex/mcp": 404, "//evil.example/%2e%2e": 404, // TN-08
+		// TN-08
+		"/mcp": 200, "/mcp/": 404, "//mcp": 404, "/x/../mcp": 404, "/./mcp": 404, "/MCP": 404, "/mcp%2f": 404,
+		"/%6dcp": 404, "/": 404, "/mcp;x": 404, "/t/globex/mcp": 404, "//evil.example/%2e%2e": 404,
 		"/mcp?tenant=globex": 200,
 	} {
 		r, err := http.NewRequest("POST", w.url+path, strings.NewReader(list))
@@ -96,12 +107,14 @@ var toolsOf = map[string]map[string]any{
 	"search_knowledge_base": {"query": "sled"},
 }
 
-// TN-01, TN-09: who acts, and for whom, is the token's to say. An argument that names it is refused, by every tool, and changes nothing.
+// TN-01, TN-09: who acts, and for whom, is the token's to say. An argument that names it is
+// refused, by every tool, and changes nothing.
 func TestIdentityIsNoArgument(t *testing.T) {
 	w := openWing(t)
 	raw := w.token("globex", allScopes...)
 	for tool, good := range toolsOf {
-		for _, name := range []string{"tenant_id", "tenantId", "tenant", "user_id", "sub", "role", "owner", "created_by", "opened_by", "scopes", "__proto__", "constructor", "id", "Customer_ID"} {
+		for _, name := range []string{"tenant_id", "tenantId", "tenant", "user_id", "sub", "role", "owner",
+			"created_by", "opened_by", "scopes", "__proto__", "constructor", "id", "Customer_ID"} {
 			bent := map[string]any{name: "acme"}
 			for k, v := range good {
 				bent[k] = v
@@ -114,7 +127,8 @@ func TestIdentityIsNoArgument(t *testing.T) {
 	}
 }
 
-// TN-02: what another tenant has is as what nobody has, byte for byte, for every tool that takes an id.
+// TN-02: what another tenant has is as what nobody has, byte for byte, for every tool that takes an
+// id.
 func TestAnothersIsAsNothing(t *testing.T) {
 	w := openWing(t)
 	raw := w.token("globex", allScopes...)
@@ -137,13 +151,16 @@ func TestAnothersIsAsNothing(t *testing.T) {
 	}
 }
 
-// TN-03, TN-10: whatever stands for an argument is a value and nothing else: an error that an agent can mend, or nothing found; never more than was asked for, never a fault of ours.
+// TN-03, TN-10: whatever stands for an argument is a value and nothing else: an error that an agent
+// can mend, or nothing found; never more than was asked for, never a fault of ours.
 func TestHostileArguments(t *testing.T) {
 	w := openWing(t)
 	raw := w.token("acme", allScopes...)
 	hostile := []string{
-		`"' OR 1=1--"`, `"\"; DROP TABLE customers; --"`, `"%"`, `"_"`, `"cus_acme_1001' UNION SELECT 1,2,3"`, `"\\u0000"`, `"\u0000"`, `"$.a"`, `"*"`, `"../../etc/passwd"`, `"\ud800"`, `""`, `" "`,
-		`["cus_acme_1001"]`, `{"a":1}`, `1e999`, `-1`, `1.5`, `true`, `null`, `9223372036854775808`, `"` + strings.Repeat("x", 500_000) + `"`,
+		`"' OR 1=1--"`, `"\"; DROP TABLE customers; --"`, `"%"`, `"_"`, `"cus_acme_1001' UNION SELECT 1,2,3"`,
+		`"\\u0000"`, `"\u0000"`, `"$.a"`, `"*"`, `"../../etc/passwd"`, `"\ud800"`, `""`, `" "`,
+		`["cus_acme_1001"]`, `{"a":1}`, `1e999`, `-1`, `1.5`, `true`, `null`, `9223372036854775808`,
+		`"` + strings.Repeat("x", 500_000) + `"`,
 	}
 	for tool, good := range toolsOf {
 		for name := range good {
@@ -160,22 +177,28 @@ func TestHostileArguments(t *testing.T) {
 					continue
 				}
 				began := time.Now()
-				status, body := w.post(raw, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+tool+`","arguments":`+string(encoded)+`}}`)
-				if status >= 500 || strings.Contains(body, "support code") || strings.Contains(body, "sql") || time.Since(began) > 5*time.Second {
-					t.Errorf("%s with %s = %.60s: got %d %.300s in %v", tool, name, value, status, body, time.Since(began))
+				status, body := w.post(raw, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+tool+
+					`","arguments":`+string(encoded)+`}}`)
+				if status >= 500 || strings.Contains(body, "support code") || strings.Contains(body, "sql") ||
+					time.Since(began) > 5*time.Second {
+					t.Errorf("%s with %s = %.60s: got %d %.300s in %v", tool, name, value, status, body,
+						time.Since(began))
 				}
-				if strings.Contains(body, "globex") || tool != "search_knowledge_base" && strings.Contains(body, "cus_acme_1002") {
+				if strings.Contains(body, "globex") || tool != "search_knowledge_base" &&
+					strings.Contains(body, "cus_acme_1002") {
 					t.Errorf("%s with %s = %.60s: more than was asked for: %.300s", tool, name, value, body)
 				}
 			}
 		}
 	}
-	if text, failed := w.call(raw, "read_customer", toolsOf["read_customer"]); failed || !strings.Contains(text, "cus_acme_1001") {
+	if text, failed := w.call(raw, "read_customer", toolsOf["read_customer"]); failed ||
+		!strings.Contains(text, "cus_acme_1001") {
 		t.Errorf("afterwards: %v %s", failed, text)
 	}
 }
 
-// DS-01, DS-02, DS-07: what is too much is refused before it is worked on, and a good request goes on meanwhile.
+// DS-01, DS-02, DS-07: what is too much is refused before it is worked on, and a good request goes
+// on meanwhile.
 func TestTooMuch(t *testing.T) {
 	w := openWing(t, func(c *mcpserver.Config) { c.CallsPerMinute = -1 })
 	raw := w.token("acme", allScopes...)
@@ -201,13 +224,19 @@ func TestTooMuch(t *testing.T) {
 		got  int
 		want []int
 	}{
-		"20 MiB, declared":     {send(io.LimitReader(endless{}, 20*mib), 20*mib, "", ""), []int{413, 0}},
-		"20 MiB, in pieces":    {send(io.LimitReader(endless{}, 20*mib), -1, "", ""), []int{413, 0}},
-		"100,000 deep":         {send(strings.NewReader(strings.Repeat("[", 100_000)), 100_000, "", ""), []int{400}},
-		"100,000 deep, inside": {send(strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":`+strings.Repeat(`[`, 100_000)), -1, "", ""), []int{400}},
-		"10,000 parameters":    {send(strings.NewReader(list), int64(len(list)), "?"+strings.Repeat("a&", 10_001), ""), []int{400, 431}},
-		"a token behind many":  {send(strings.NewReader(list), int64(len(list)), "?"+strings.Repeat("a&", 20_000)+"access_token=x", ""), []int{400, 431}},
-		"a header of 2 MiB":    {send(strings.NewReader(list), int64(len(list)), "", strings.Repeat("x", 2*mib)), []int{431, 0}},
+		"20 MiB, declared":  {send(io.LimitReader(endless{}, 20*mib), 20*mib, "", ""), []int{413, 0}},
+		"20 MiB, in pieces": {send(io.LimitReader(endless{}, 20*mib), -1, "", ""), []int{413, 0}},
+		"100,000 deep":      {send(strings.NewReader(strings.Repeat("[", 100_000)), 100_000, "", ""), []int{400}},
+		"100,000 " +
+			"deep, inside": {
+			send(strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":`+strings.Repeat(`[`,
+				100_000)), -1, "", ""), []int{400}},
+		"10,000 parameters": {send(strings.NewReader(list), int64(len(list)), "?"+strings.Repeat("a&", 10_001), ""),
+			[]int{400, 431}},
+		"a token behind many": {send(strings.NewReader(list), int64(len(list)), "?"+strings.Repeat("a&", 20_000)+
+			"access_token=x", ""), []int{400, 431}},
+		"a header of 2 MiB": {send(strings.NewReader(list), int64(len(list)), "", strings.Repeat("x", 2*mib)),
+			[]int{431, 0}},
 	} {
 		ok := false
 		for _, want := range row.want {
@@ -237,7 +266,9 @@ func TestInitializeKeepsNothing(t *testing.T) {
 	w := openWing(t, func(c *mcpserver.Config) { c.CallsPerMinute = -1 })
 	raw := w.token("acme", allScopes...)
 	for range 2000 {
-		status, body := w.post(raw, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
+		status, body := w.post(raw,
+			`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",`+
+				`"capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
 		if status != 200 || strings.Contains(body, "ession") {
 			t.Fatalf("got %d %s", status, body)
 		}
@@ -249,10 +280,14 @@ func TestWhatClientsSayOfThemselves(t *testing.T) {
 	w := openWing(t)
 	raw := w.token("acme", "customers:read")
 	ask := func(agent, meta string) string {
-		r, err := http.NewRequest("POST", w.resource, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",`+meta+`}}}`))
+		r, err := http.NewRequest("POST", w.resource,
+			strings.NewReader(
+				`{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.`+
+					`modelcontextprotocol/protocolVersion":"2026-07-28",`+meta+`}}}`))
 		must(t, err)
 		r.Header = http.Header{
-			"Authorization": {"Bearer " + raw}, "Content-Type": {"application/json"}, "Accept": {"*/*"}, "User-Agent": {agent}, "Mcp-Protocol-Version": {"2026-07-28"}, "Mcp-Method": {"tools/list"},
+			"Authorization": {"Bearer " + raw}, "Content-Type": {"application/json"}, "Accept": {"*/*"},
+			"User-Agent": {agent}, "Mcp-Protocol-Version": {"2026-07-28"}, "Mcp-Method": {"tools/list"},
 			"X-Tenant-Id": {"globex"}, "X-Forwarded-User": {"admin"}, "X-Original-Url": {"/mcp"},
 		}
 		response, err := http.DefaultClient.Do(r)
@@ -268,7 +303,8 @@ func TestWhatClientsSayOfThemselves(t *testing.T) {
 	}
 	for _, meta := range []string{
 		`"io.modelcontextprotocol/clientCapabilities":{"admin":true,"scopes":["customers:write"]}`,
-		`"io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"gatehouse-operator","version":"9"}`,
+		`"io.modelcontextprotocol/clientCapabilities":{},"io.` +
+			`modelcontextprotocol/clientInfo":{"name":"gatehouse-operator","version":"9"}`,
 		`"io.modelcontextprotocol/clientCapabilities":{},"tenant_id":"globex","scopes":["customers:write"],"authorization":"Bearer x"`,
 	} {
 		if got := ask("Gatehouse-Operator/1.0", meta); got != plain {

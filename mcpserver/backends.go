@@ -13,7 +13,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// backends is the switchboard: where ended grants are read, and used proofs remembered, is decided here and nowhere else.
+// backends is the switchboard: where ended grants are read, and used proofs remembered, is decided
+// here and nowhere else.
 type backends struct {
 	crm     *crm.DB
 	desk    *operator.Desk
@@ -39,17 +40,21 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 			return nil, err
 		}
 		if !walled {
-			d.Log.Warn("the database lets this role past row-level security: the statements alone keep tenants apart", "hint", "give the MCP server a role of its own, as deploy/roles.sql makes it")
+			d.Log.Warn("the database lets this role past row-level security: the statements alone keep tenants apart",
+				"hint", "give the MCP server a role of its own, as deploy/roles.sql makes it")
 		}
 	}
-	if b.desk, err = operator.Open(ctx, c.Database, operator.Options{AuditRetention: c.AuditRetention, CallRetention: c.CallRetention, Serves: !d.reads, Anonymous: c.InsecureAllowAnonymous, Relaxations: len(c.Relaxations()), Now: d.Now, Log: d.Log}); err != nil {
+	if b.desk, err = operator.Open(ctx, c.Database, operator.Options{AuditRetention: c.AuditRetention,
+		CallRetention: c.CallRetention, Serves: !d.reads, Anonymous: c.InsecureAllowAnonymous,
+		Relaxations: len(c.Relaxations()), Now: d.Now, Log: d.Log}); err != nil {
 		return nil, err
 	}
 	if c.Redis != "" {
 		if b.redis, err = ttl.OpenRedis(ctx, c.Redis.Reveal()); err != nil {
 			return nil, err
 		}
-		// Under a prefix of their own, so that the wing's user of Redis can be kept from writing anything else.
+		// Under a prefix of their own, so that the wing's user of Redis can be kept from writing
+		// anything else.
 		b.proofs = ttl.NewRedis(b.redis, c.RedisPrefix+"resource:", mostProofs)
 	}
 	switch {
@@ -63,7 +68,8 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 	case c.InsecureIgnoreRevocations:
 		b.revoked = revocation.Ignored{}
 	default:
-		return nil, errors.New("nobody tells which grants have ended; set redis as the issuer has it, client-id and client-secret (gatehouse client create --server), or insecure-ignore-revocations")
+		return nil, errors.New("nobody tells which grants have ended; set redis as the issuer has it, client-id and " +
+			"client-secret (gatehouse client create --server), or insecure-ignore-revocations")
 	}
 	return b, nil
 }

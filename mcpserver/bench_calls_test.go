@@ -14,13 +14,16 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// BenchmarkCallRecords measures calls of a tool that reads, by 16 clients at once, over real HTTP, with a record of each in the audit chain and without: the
-// same server, two tenants, one of which keeps records of refusals and writes alone. of-unrecorded is the ratio of their speeds: 1 is as fast; of-unrecorded-cpu
-// that of the processor's time that they take, which another program's load changes less. What waits to be written when the last answer is out belongs to the
-// recorded calls. Clients and server share this process and its processors, so that each microsecond of the writer's is one less for the others. The gateway has
-// a benchmark of the same name.
+// BenchmarkCallRecords measures calls of a tool that reads, by 16 clients at once, over real HTTP,
+// with a record of each in the audit chain and without: the same server, two tenants, one of which
+// keeps records of refusals and writes alone. of-unrecorded is the ratio of their speeds: 1 is as
+// fast; of-unrecorded-cpu that of the processor's time that they take, which another program's load
+// changes less. What waits to be written when the last answer is out belongs to the recorded calls.
+// Clients and server share this process and its processors, so that each microsecond of the
+// writer's is one less for the others. The gateway has a benchmark of the same name.
 func BenchmarkCallRecords(b *testing.B) {
-	const body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer","arguments":{"customer_id":"cus_1001"}}}`
+	const body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer",` +
+		`"arguments":{"customer_id":"cus_1001"}}}`
 	for dialect, database := range map[string]func(testing.TB) string{"sqlite": nil, "postgres": testenv.Postgres} {
 		b.Run(dialect, func(b *testing.B) {
 			w := openWing(b, func(c *mcpserver.Config) {
@@ -30,8 +33,10 @@ func BenchmarkCallRecords(b *testing.B) {
 				}
 			})
 			o := w.server.Operator()
-			must(b, o.KeepCalls(b.Context(), operator.CallSetting{Tenant: "globex", Keep: operator.KeepRefusalsAndWrites}))
-			compareRecords(b, o, manyAsker(b, recordClients, w.resource, w.token("acme", allScopes...), body), manyAsker(b, recordClients, w.resource, w.token("globex", allScopes...), body))
+			must(b, o.KeepCalls(b.Context(),
+				operator.CallSetting{Tenant: "globex", Keep: operator.KeepRefusalsAndWrites}))
+			compareRecords(b, o, manyAsker(b, recordClients, w.resource, w.token("acme", allScopes...), body),
+				manyAsker(b, recordClients, w.resource, w.token("globex", allScopes...), body))
 		})
 	}
 }

@@ -11,12 +11,14 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
 )
 
-// BenchmarkTools measures tools/list and tools/call over real HTTP, through the whole wing to the SQLite database, beside a bare net/http handler that
-// reads the message and answers as many bytes. Both are asked in turn in the same loop. of-floor is the ratio of their speeds: 1 is as fast.
+// BenchmarkTools measures tools/list and tools/call over real HTTP, through the whole wing to the
+// SQLite database, beside a bare net/http handler that reads the message and answers as many bytes.
+// Both are asked in turn in the same loop. of-floor is the ratio of their speeds: 1 is as fast.
 func BenchmarkTools(b *testing.B) {
 	for name, body := range map[string]string{
 		"list": `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`,
-		"call": `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer","arguments":{"customer_id":"cus_acme_1001"}}}`,
+		"call": `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer",` +
+			`"arguments":{"customer_id":"cus_acme_1001"}}}`,
 	} {
 		b.Run(name, func(b *testing.B) {
 			w := openWing(b, func(c *mcpserver.Config) { c.CallsPerMinute = 1 << 40 })

@@ -25,14 +25,17 @@ import (
 )
 
 const (
-	readOne    = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer","arguments":{"customer_id":"cus_acme_1001"}}}`
-	makeTicket = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"create_ticket","arguments":{"customer_id":"cus_acme_1001","subject":"s","body":"b"}}}`
+	readOne = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer",` +
+		`"arguments":{"customer_id":"cus_acme_1001"}}}`
+	makeTicket = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"create_ticket",` +
+		`"arguments":{"customer_id":"cus_acme_1001","subject":"s","body":"b"}}}`
 )
 
 // eachDatabase runs a test on a new database of each kind.
 func eachDatabase(t *testing.T, test func(t *testing.T, database string)) {
 	for name, place := range map[string]func(testing.TB) string{
-		"sqlite": func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "companion.db") }, "postgres": testenv.Postgres,
+		"sqlite":   func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "companion.db") },
+		"postgres": testenv.Postgres,
 	} {
 		t.Run(name, func(t *testing.T) {
 			database := place(t)
@@ -55,7 +58,8 @@ func behind(t *testing.T, database string) *sql.DB {
 	return db
 }
 
-// callRecords are the records of calls, the newest first, when there are so many. Their chain must be whole.
+// callRecords are the records of calls, the newest first, when there are so many. Their chain must
+// be whole.
 func callRecords(t *testing.T, o *operator.Desk, f audit.Filter, enough int) []audit.Record {
 	t.Helper()
 	f.Limit = 1 << 20
@@ -76,7 +80,8 @@ func callRecords(t *testing.T, o *operator.Desk, f audit.Filter, enough int) []a
 	}
 }
 
-// What an agent did is provable: each call through the MCP server is in the sealed chain, by whom, by which client and grant, with the same name for the same arguments.
+// What an agent did is provable: each call through the MCP server is in the sealed chain, by whom,
+// by which client and grant, with the same name for the same arguments.
 func TestEachCallThroughTheServerIsProvable(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, database string) {
 		w := openWing(t, func(c *mcpserver.Config) { c.Database = database })
@@ -85,7 +90,9 @@ func TestEachCallThroughTheServerIsProvable(t *testing.T) {
 		for _, row := range []struct {
 			raw, body string
 			want      int
-		}{{raw, readOne, 200}, {raw, readOne, 200}, {raw, makeTicket, 200}, {poor, readOne, 403}, {poor, makeTicket, 403}, {raw, strings.ReplaceAll(readOne, "read_customer", "no_such"), 200}, {raw, strings.ReplaceAll(readOne, "cus_acme_1001", "cus_none"), 200}} {
+		}{{raw, readOne, 200}, {raw, readOne, 200}, {raw, makeTicket, 200}, {poor, readOne, 403},
+			{poor, makeTicket, 403}, {raw, strings.ReplaceAll(readOne, "read_customer", "no_such"), 200},
+			{raw, strings.ReplaceAll(readOne, "cus_acme_1001", "cus_none"), 200}} {
 			if got, body := w.post(row.raw, row.body); got != row.want && !(got == 400 && row.want == 200) {
 				t.Fatalf("%s: got %d %s, want %d", row.body, got, body, row.want)
 			}
@@ -116,7 +123,8 @@ func TestEachCallThroughTheServerIsProvable(t *testing.T) {
 			}
 		}
 		want := map[string]int{
-			"tool.call read_customer ok": 2, "tool.call read_customer failed": 1, "tool.call read_customer refused": 1, "tool.begin create_ticket ok": 2, "tool.call create_ticket ok": 1,
+			"tool.call read_customer ok": 2, "tool.call read_customer failed": 1, "tool.call read_customer refused": 1,
+			"tool.begin create_ticket ok": 2, "tool.call create_ticket ok": 1,
 			"tool.call create_ticket refused": 1, "tool.call create_ticket observed": 1, "tool.call no_such refused": 1,
 		}
 		if fmt.Sprint(count) != fmt.Sprint(want) {
@@ -131,32 +139,42 @@ func TestEachCallThroughTheServerIsProvable(t *testing.T) {
 				t.Errorf("call %s has %d records, want its begin and its end", id, n)
 			}
 		}
-		used, err := act[[]operator.UsageRow](t, o, "usage.list", operator.UsageAsked{Client: "nobody's", Since: time.Now().Add(-time.Hour)})
+		used, err := act[[]operator.UsageRow](t, o, "usage.list",
+			operator.UsageAsked{Client: "nobody's", Since: time.Now().Add(-time.Hour)})
 		must(t, err)
-		if mine, err := act[[]operator.UsageRow](t, o, "usage.list", operator.UsageAsked{Client: all[0].Client, Since: time.Now().Add(-time.Hour)}); err != nil || len(used) != 0 || len(mine) == 0 {
+		if mine, err := act[[]operator.UsageRow](t, o, "usage.list",
+			operator.UsageAsked{Client: all[0].Client, Since: time.Now().Add(-time.Hour)}); err != nil ||
+			len(used) != 0 || len(mine) == 0 {
 			t.Errorf("usage by client: %d rows of a client that is none, %d of ours, %v", len(used), len(mine), err)
 		}
 	})
 }
 
-// While the store of records is down, a call that changes something is answered 503 and nothing is done; one that reads is answered, and counted.
+// While the store of records is down, a call that changes something is answered 503 and nothing is
+// done; one that reads is answered, and counted.
 func TestNothingIsChangedThatCannotBeRecorded(t *testing.T) {
 	for outage, statements := range map[string]map[string][2]string{
 		"refuses": {
-			"sqlite": {"CREATE TRIGGER broken BEFORE INSERT ON companion_calls_records BEGIN SELECT RAISE(ABORT, 'the disk is full'); END", "DROP TRIGGER broken"},
-			"postgres": {"CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the disk is full'; END $$; CREATE TRIGGER broken BEFORE INSERT ON companion_calls_records FOR EACH ROW EXECUTE FUNCTION broken()",
+			"sqlite": {"CREATE TRIGGER broken BEFORE INSERT ON companion_calls_records BEGIN SELECT RAISE(ABORT, " +
+				"'the disk is full'); END", "DROP TRIGGER broken"},
+			"postgres": {"CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the " +
+				"disk is full'; END $$; CREATE TRIGGER broken BEFORE INSERT ON companion_calls_records FOR EACH ROW " +
+				"EXECUTE FUNCTION broken()",
 				"DROP TRIGGER broken ON companion_calls_records"},
 		},
 		"is gone": {
-			"sqlite":   {"ALTER TABLE companion_calls_head RENAME TO gone", "ALTER TABLE gone RENAME TO companion_calls_head"},
-			"postgres": {"ALTER TABLE companion_calls_head RENAME TO gone", "ALTER TABLE gone RENAME TO companion_calls_head"},
+			"sqlite": {"ALTER TABLE companion_calls_head RENAME TO gone",
+				"ALTER TABLE gone RENAME TO companion_calls_head"},
+			"postgres": {"ALTER TABLE companion_calls_head RENAME TO gone",
+				"ALTER TABLE gone RENAME TO companion_calls_head"},
 		},
 	} {
 		t.Run(outage, func(t *testing.T) {
 			eachDatabase(t, func(t *testing.T, database string) {
 				w := openWing(t, func(c *mcpserver.Config) { c.Database = database })
 				o, raw, db := w.server.Operator(), w.token("acme", allScopes...), behind(t, database)
-				breaks := statements[map[bool]string{true: "sqlite", false: "postgres"}[strings.HasPrefix(database, "sqlite:")]]
+				breaks := statements[map[bool]string{true: "sqlite",
+					false: "postgres"}[strings.HasPrefix(database, "sqlite:")]]
 				if got, body := w.post(raw, makeTicket); got != 200 {
 					t.Fatalf("before: got %d %s", got, body)
 				}
@@ -178,11 +196,13 @@ func TestNothingIsChangedThatCannotBeRecorded(t *testing.T) {
 				for range 3 {
 					r, err := http.NewRequest(http.MethodPost, w.resource, strings.NewReader(makeTicket))
 					must(t, err)
-					r.Header = http.Header{"Authorization": {"Bearer " + raw}, "Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
+					r.Header = http.Header{"Authorization": {"Bearer " + raw}, "Content-Type": {"application/json"},
+						"Accept": {"application/json, text/event-stream"}}
 					response, err := http.DefaultClient.Do(r)
 					must(t, err)
 					response.Body.Close()
-					if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
+					if response.StatusCode != http.StatusServiceUnavailable ||
+						response.Header.Get("Retry-After") == "" {
 						t.Errorf("a write: got %d %v, want 503 with Retry-After", response.StatusCode, response.Header)
 					}
 					if got, body := w.post(raw, readOne); got != 200 {
@@ -194,7 +214,8 @@ func TestNothingIsChangedThatCannotBeRecorded(t *testing.T) {
 				}
 				page := httptest.NewRecorder()
 				w.server.Metrics().ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-				for _, want := range []string{"gatehouse_call_records_down 1\n", "gatehouse_calls_unrecorded_total 3\n", "gatehouse_call_records_lost_total 0\n"} {
+				for _, want := range []string{"gatehouse_call_records_down 1\n", "gatehouse_calls_unrecorded_total 3\n",
+					"gatehouse_call_records_lost_total 0\n"} {
 					if !strings.Contains(page.Body.String(), want) {
 						t.Errorf("the metrics have no %q:\n%s", want, page.Body)
 					}
@@ -209,8 +230,9 @@ func TestNothingIsChangedThatCannotBeRecorded(t *testing.T) {
 						t.Fatal("it did not come back")
 					}
 				}
-				callRecords(t, o, audit.Filter{Tool: "read_customer", Outcome: audit.OK}, 3)      // they waited
-				callRecords(t, o, audit.Filter{Tool: "create_ticket", Outcome: audit.Refused}, 3) // those that were answered 503
+				callRecords(t, o, audit.Filter{Tool: "read_customer", Outcome: audit.OK}, 3) // they waited
+				// those that were answered 503
+				callRecords(t, o, audit.Filter{Tool: "create_ticket", Outcome: audit.Refused}, 3)
 				if n := len(callRecords(t, o, audit.Filter{Action: "tool.gap"}, 1)); n != 1 {
 					t.Errorf("the outage has %d records, want 1", n)
 				}
@@ -225,7 +247,8 @@ func TestRecordsOfCallsAreKeptForTheirTime(t *testing.T) {
 		var ahead atomic.Int64
 		ctx := context.Background()
 		o, shut, err := mcpserver.OpenOperator(ctx, mcpserver.Config{
-			Resource: "https://mcp.example/mcp", Issuer: "https://as.example", Database: database, CallRetention: 48 * time.Hour,
+			Resource: "https://mcp.example/mcp", Issuer: "https://as.example", Database: database,
+			CallRetention: 48 * time.Hour,
 		}, mcpserver.Deps{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
 		must(t, err)
 		defer shut()
@@ -248,7 +271,8 @@ func TestRecordsOfCallsAreKeptForTheirTime(t *testing.T) {
 	})
 }
 
-// A process that is killed with writes and reads under way has changed nothing without a record, and the next one says that records of reads may be missing.
+// A process that is killed with writes and reads under way has changed nothing without a record,
+// and the next one says that records of reads may be missing.
 func TestAServerThatIsKilledHasChangedNothingUnrecorded(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "mcpserver")
 	if out, err := exec.Command("go", "build", "-o", program, "./cmd/mcpserver").CombinedOutput(); err != nil {
@@ -266,7 +290,8 @@ func TestAServerThatIsKilledHasChangedNothingUnrecorded(t *testing.T) {
 		var wrote atomic.Int64
 		for range 3 {
 			said := &testenv.Book{}
-			c := exec.Command(program, "-resource", w.resource, "-resource-listen", address, "-issuer", issuer.URL(), "-database", database, "-insecure-ignore-revocations", "-calls-per-minute", "-1")
+			c := exec.Command(program, "-resource", w.resource, "-resource-listen", address, "-issuer", issuer.URL(),
+				"-database", database, "-insecure-ignore-revocations", "-calls-per-minute", "-1")
 			c.Stderr = said
 			must(t, c.Start())
 			ready := func() bool {
@@ -296,7 +321,8 @@ func TestAServerThatIsKilledHasChangedNothingUnrecorded(t *testing.T) {
 							t.Error(err)
 							return
 						}
-						r.Header = http.Header{"Authorization": {"Bearer " + raw}, "Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
+						r.Header = http.Header{"Authorization": {"Bearer " + raw}, "Content-Type": {"application/json"},
+							"Accept": {"application/json, text/event-stream"}}
 						response, err := http.DefaultClient.Do(r)
 						if err != nil {
 							return
@@ -338,7 +364,8 @@ func TestAServerThatIsKilledHasChangedNothingUnrecorded(t *testing.T) {
 		if tickets > begun || int64(begun) < wrote.Load() || tickets == 0 {
 			t.Errorf("%d calls have a record, %d tickets were opened, %d were answered", begun, tickets, wrote.Load())
 		}
-		if strings.HasPrefix(database, "sqlite:") { // with PostgreSQL it takes until the row of the killed process is old
+		if strings.HasPrefix(database, "sqlite:") {
+			// with PostgreSQL it takes until the row of the killed process is old
 			if n := len(callRecords(t, o, audit.Filter{Action: "tool.gap"}, 3)); n != 3 {
 				t.Errorf("%d possible gaps are recorded, want one of each that was killed", n)
 			}
@@ -349,7 +376,8 @@ func TestAServerThatIsKilledHasChangedNothingUnrecorded(t *testing.T) {
 // seed fills a database with the demo's data.
 func seed(t *testing.T, resource, issuer, database string) {
 	t.Helper()
-	s, err := mcpserver.New(t.Context(), mcpserver.Config{Resource: resource, Issuer: issuer, Database: database, InsecureIgnoreRevocations: true}, mcpserver.Deps{})
+	s, err := mcpserver.New(t.Context(), mcpserver.Config{Resource: resource, Issuer: issuer, Database: database,
+		InsecureIgnoreRevocations: true}, mcpserver.Deps{})
 	must(t, err)
 	must(t, s.SeedDemo(t.Context()))
 	must(t, s.Close())

@@ -19,68 +19,89 @@ import (
 
 // Config is what the operator says. Fields that are zero get the value that their comment names.
 type Config struct {
-	// Resource is the canonical URI of this MCP server, which is also its URL and the only audience it accepts (RFC 8707 §2). Required.
+	// Resource is the canonical URI of this MCP server, which is also its URL and the only audience
+	// it accepts (RFC 8707 §2). Required.
 	Resource string
 	// Issuer is the issuer identifier, byte for byte as the issuer publishes it. Required.
 	Issuer string
-	// Database holds the companion tools' data, usage and the rollout's modes: "sqlite:PATH" or "postgres://…". Required.
+	// Database holds the companion tools' data, usage and the rollout's modes: "sqlite:PATH" or
+	// "postgres://…". Required.
 	Database string
-	// Redis holds the list of ended grants, which is followed when the issuer runs elsewhere, and which DPoP proofs were used: "redis://…" or "rediss://…".
+	// Redis holds the list of ended grants, which is followed when the issuer runs elsewhere, and
+	// which DPoP proofs were used: "redis://…" or "rediss://…".
 	Redis config.Secret
 	// RedisPrefix begins every key in Redis; the same as the issuer's. Default "gatehouse:".
 	RedisPrefix string
-	// ClientID and ClientSecret are the client that this server is at the issuer (gatehouse client create --server URI). With them it follows the list of ended
-	// grants over HTTP, when it shares no Redis with the issuer, and may ask about tokens.
+	// ClientID and ClientSecret are the client that this server is at the issuer (gatehouse client
+	// create --server URI). With them it follows the list of ended grants over HTTP, when it shares
+	// no Redis with the issuer, and may ask about tokens.
 	ClientID     string
 	ClientSecret config.Secret
-	// EndedPoll is how often the issuer is asked over HTTP which grants have ended: so much later at most their tokens are refused. Default 2 seconds. In Redis
-	// that is four times a second.
+	// EndedPoll is how often the issuer is asked over HTTP which grants have ended: so much later
+	// at most their tokens are refused. Default 2 seconds. In Redis that is four times a second.
 	EndedPoll time.Duration
-	// EndedStaleAfter is how long the list of ended grants counts after it was last known to be complete. Default 10 seconds.
+	// EndedStaleAfter is how long the list of ended grants counts after it was last known to be
+	// complete. Default 10 seconds.
 	EndedStaleAfter time.Duration
-	// EndedWhenStale says what is done then: EndedRefuse (503), or EndedIntrospect (the issuer is asked about each token, RFC 7662). Default EndedRefuse.
+	// EndedWhenStale says what is done then: EndedRefuse (503), or EndedIntrospect (the issuer is
+	// asked about each token, RFC 7662). Default EndedRefuse.
 	EndedWhenStale string
 	// Algorithms of tokens' signatures: ES256, RS256, EdDSA. Default ES256.
 	Algorithms []string
-	// AllowedHosts are the Host headers that are answered. Default: the resource's host and, on a loopback host, its other names.
+	// AllowedHosts are the Host headers that are answered. Default: the resource's host and, on a
+	// loopback host, its other names.
 	AllowedHosts []string
-	// AllowedOrigins are the Origin headers of browsers that are answered. Default: none but the resource's own.
+	// AllowedOrigins are the Origin headers of browsers that are answered. Default: none but the
+	// resource's own.
 	AllowedOrigins []string
-	// TokenCacheSize bounds how many verified tokens are remembered, each until it expires, so that its signature is
-	// not checked again; its expiry, its key and its grant are, on every request. Default 100,000; negative: none is.
+	// TokenCacheSize bounds how many verified tokens are remembered, each until it expires, so that
+	// its signature is not checked again; its expiry, its key and its grant are, on every request.
+	// Default 100,000; negative: none is.
 	TokenCacheSize int
-	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no bound.
+	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no
+	// bound.
 	CallsPerMinute int64
-	// DocumentsPerMinute bounds how often one address may ask for the card and the other documents, at each replica. Default 600; negative: no bound.
+	// DocumentsPerMinute bounds how often one address may ask for the card and the other documents,
+	// at each replica. Default 600; negative: no bound.
 	DocumentsPerMinute int64
-	// Registration is who may register clients at the issuer, as the issuer has it: "open", "token", "closed". Only the older card speaks of it. Default "open".
+	// Registration is who may register clients at the issuer, as the issuer has it: "open",
+	// "token", "closed". Only the older card speaks of it. Default "open".
 	Registration string
-	// RequireDPoP refuses access tokens that are not bound to a key of their client's (RFC 9449). Default: both kinds are taken.
+	// RequireDPoP refuses access tokens that are not bound to a key of their client's (RFC 9449).
+	// Default: both kinds are taken.
 	RequireDPoP bool
-	// DPoPNonce says whether DPoP proofs must have a nonce: "required", which needs the key, or "optional". Default optional: one is offered, if there is a key, and
-	// must be good when it comes.
+	// DPoPNonce says whether DPoP proofs must have a nonce: "required", which needs the key, or
+	// "optional". Default optional: one is offered, if there is a key, and must be good when it
+	// comes.
 	DPoPNonce string
-	// DPoPWindow is how far the iat of a DPoP proof may be from now. Default 5 minutes, and not more.
+	// DPoPWindow is how far the iat of a DPoP proof may be from now. Default 5 minutes, and not
+	// more.
 	DPoPWindow time.Duration
-	// DPoPNonceKey makes the nonces that are offered for DPoP proofs (RFC 9449 §9): at least 32 random characters, the same at each replica. Default: none is asked
-	// for, and what protects is that each proof counts once, for a minute, at all replicas that share a Redis.
+	// DPoPNonceKey makes the nonces that are offered for DPoP proofs (RFC 9449 §9): at least 32
+	// random characters, the same at each replica. Default: none is asked for, and what protects is
+	// that each proof counts once, for a minute, at all replicas that share a Redis.
 	DPoPNonceKey config.Secret
-	// ArgumentsKey names the arguments of a tool's call in its record and in the log, by a keyed hash; see guard.Policy. Default: made once, in a file beside a
-	// database that is one; otherwise the names change with each start.
+	// ArgumentsKey names the arguments of a tool's call in its record and in the log, by a keyed
+	// hash; see guard.Policy. Default: made once, in a file beside a database that is one;
+	// otherwise the names change with each start.
 	ArgumentsKey config.Secret
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default none.
 	TrustedProxies []netip.Prefix
-	// AuditRetention is how long audit lines of this wing are kept. Default 400 days, at least a day; negative means for ever.
+	// AuditRetention is how long audit lines of this wing are kept. Default 400 days, at least a
+	// day; negative means for ever.
 	AuditRetention time.Duration
-	// CallRetention is how long records of tools' calls are kept. Default 90 days, at least a day; negative: for ever.
+	// CallRetention is how long records of tools' calls are kept. Default 90 days, at least a day;
+	// negative: for ever.
 	CallRetention time.Duration
-	// InsecureHTTP allows an http resource or issuer that is not on a loopback host: then anyone on the way can read tokens, and put keys of their own in
-	// place of the issuer's.
+	// InsecureHTTP allows an http resource or issuer that is not on a loopback host: then anyone on
+	// the way can read tokens, and put keys of their own in place of the issuer's.
 	InsecureHTTP bool
-	// InsecureAllowAnonymous lets requests without a good token pass, as nobody, where the rollout's mode for nobody is observe: for a server that has callers without
-	// tokens, while they learn to bring them. Whoever reaches the server can then do what it does for nobody.
+	// InsecureAllowAnonymous lets requests without a good token pass, as nobody, where the
+	// rollout's mode for nobody is observe: for a server that has callers without tokens, while
+	// they learn to bring them. Whoever reaches the server can then do what it does for nobody.
 	InsecureAllowAnonymous bool
-	// InsecureIgnoreRevocations lets tokens of ended grants act until they expire, when there is neither Redis, nor a client, nor an issuer in this process.
+	// InsecureIgnoreRevocations lets tokens of ended grants act until they expire, when there is
+	// neither Redis, nor a client, nor an issuer in this process.
 	InsecureIgnoreRevocations bool
 }
 
@@ -99,9 +120,15 @@ func (c Config) Check() error {
 // Relaxations are those that the configuration has.
 func (c Config) Relaxations() []config.Relaxation {
 	return config.Relaxed(map[config.Relaxation]bool{
-		{Setting: "insecure-http", Means: "http URLs off this machine are allowed: anyone on the way can read tokens, and put keys of their own in place of the issuer's"}: c.InsecureHTTP,
-		{Setting: "insecure-allow-anonymous", Means: "requests without a good token pass as nobody, where the mode for nobody is observe"}:                                 c.InsecureAllowAnonymous,
-		{Setting: "insecure-ignore-revocations", Means: "ended grants may not be looked up: their tokens act until they expire"}:                                           c.InsecureIgnoreRevocations,
+		{Setting: "insecure-http",
+			Means: "http URLs off this machine are allowed: anyone on the way can read tokens, and put keys of their " +
+				"own in place of the issuer's"}: c.InsecureHTTP,
+		{Setting: "insecure-allow-anonymous",
+			Means: "requests without a good token pass as nobody, where the mode for nobody is " +
+				"observe"}: c.InsecureAllowAnonymous,
+		{Setting: "insecure-ignore-revocations",
+			Means: "ended grants may not be looked up: their tokens act until " +
+				"they expire"}: c.InsecureIgnoreRevocations,
 	})
 }
 
@@ -112,7 +139,8 @@ func (c Config) resolve() (Config, error) {
 		return c, fmt.Errorf("resource %q is %w; give it as https://mcp.example.com/mcp", c.Resource, err)
 	}
 	if uri != c.Resource {
-		return c, fmt.Errorf("resource %q is not in its plain form (RFC 8707 section 2); give it as %s", c.Resource, uri)
+		return c, fmt.Errorf("resource %q is not in its plain form (RFC 8707 section 2); give it as %s",
+			c.Resource, uri)
 	}
 	if strings.Contains(c.Resource, "?") {
 		return c, fmt.Errorf("resource %q has a query, which an MCP server's URL does not", c.Resource)
@@ -129,7 +157,8 @@ func (c Config) resolve() (Config, error) {
 			return c, fmt.Errorf("%s %q is not an http(s) URL", name, value)
 		}
 		if u.Scheme == "http" && !config.ThisMachine(u.Hostname()) && !c.InsecureHTTP {
-			return c, fmt.Errorf("%s %q is plain http on a host that is not this machine; use https, or insecure-http", name, value)
+			return c, fmt.Errorf("%s %q is plain http on a host that is not this machine; use https, or insecure-http",
+				name, value)
 		}
 	}
 	if c.Database == "" {
@@ -170,7 +199,8 @@ func (c Config) resolve() (Config, error) {
 	return c, nil
 }
 
-// longestStale bounds how long a list may count that nobody can vouch for: an access token lives that long by default.
+// longestStale bounds how long a list may count that nobody can vouch for: an access token lives
+// that long by default.
 const longestStale = 10 * time.Minute
 
 func (c *Config) resolveEnded() error {
@@ -189,11 +219,13 @@ func (c *Config) resolveEnded() error {
 	case c.EndedStaleAfter < time.Second || c.EndedStaleAfter > longestStale:
 		return fmt.Errorf("ended-stale-after %s is not between 1s and %s", c.EndedStaleAfter, longestStale)
 	case c.Redis == "" && c.ClientID != "" && (c.EndedPoll < 100*time.Millisecond || c.EndedPoll >= c.EndedStaleAfter):
-		return fmt.Errorf("ended-poll %s is not between 100ms and ended-stale-after, which is %s", c.EndedPoll, c.EndedStaleAfter)
+		return fmt.Errorf("ended-poll %s is not between 100ms and ended-stale-after, which is %s", c.EndedPoll,
+			c.EndedStaleAfter)
 	case c.EndedWhenStale != EndedRefuse && c.EndedWhenStale != EndedIntrospect:
 		return fmt.Errorf("ended-when-stale %q is not refuse or introspect", c.EndedWhenStale)
 	case c.EndedWhenStale == EndedIntrospect && c.ClientID == "":
-		return errors.New("ended-when-stale introspect needs client-id and client-secret, by which the issuer knows this server")
+		return errors.New("ended-when-stale introspect needs client-id and client-secret, by which the issuer knows " +
+			"this server")
 	}
 	return nil
 }
@@ -219,8 +251,10 @@ func Scopes() []Scope {
 // facts are what the cards say.
 func facts(c Config) card.Facts {
 	f := card.Facts{
-		Resource: c.Resource, Issuer: c.Issuer, Name: serverName, Title: serverTitle, Version: Version, Description: serverDescription,
-		Protocols: protocols(), CanRegister: c.Registration == "" || c.Registration == "open", RequireDPoP: c.RequireDPoP,
+		Resource: c.Resource, Issuer: c.Issuer, Name: serverName, Title: serverTitle, Version: Version,
+		Description: serverDescription,
+		Protocols:   protocols(), CanRegister: c.Registration == "" || c.Registration == "open",
+		RequireDPoP: c.RequireDPoP,
 	}
 	for _, s := range Scopes() {
 		f.Scopes = append(f.Scopes, card.Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline})

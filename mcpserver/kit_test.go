@@ -35,7 +35,8 @@ func openWing(t testing.TB, change ...func(*mcpserver.Config)) *wing {
 	ctx := context.Background()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	w := &wing{t: t, issuer: tokentest.NewIssuer(t), list: revocation.NewMemory(nil), url: "http://" + l.Addr().String()}
+	w := &wing{t: t, issuer: tokentest.NewIssuer(t), list: revocation.NewMemory(nil),
+		url: "http://" + l.Addr().String()}
 	w.resource = w.url + "/mcp"
 	must(t, w.list.Restore(ctx, nil, time.Hour))
 	database := "sqlite:" + filepath.Join(t.TempDir(), "companion.db")
@@ -88,14 +89,16 @@ func (w *wing) call(raw, tool string, arguments map[string]any) (text string, fa
 	w.t.Helper()
 	encoded, err := json.Marshal(arguments)
 	must(w.t, err)
-	status, body := w.post(raw, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+tool+`","arguments":`+string(encoded)+`}}`)
+	status, body := w.post(raw, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+tool+
+		`","arguments":`+string(encoded)+`}}`)
 	var answer struct {
 		Result struct {
 			Content []struct{ Text string }
 			IsError bool
 		}
 	}
-	if err := json.Unmarshal([]byte(body), &answer); err != nil || status != http.StatusOK || len(answer.Result.Content) != 1 {
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || status != http.StatusOK ||
+		len(answer.Result.Content) != 1 {
 		w.t.Fatalf("%s: got %d %s", tool, status, body)
 	}
 	return answer.Result.Content[0].Text, answer.Result.IsError

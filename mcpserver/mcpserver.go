@@ -1,4 +1,5 @@
-// Package mcpserver owns the resource wing: an MCP server whose every request is checked, with the companion tools behind it.
+// Package mcpserver owns the resource wing: an MCP server whose every request is checked, with the
+// companion tools behind it.
 package mcpserver
 
 import (
@@ -33,18 +34,22 @@ const (
 	serverName        = "io.gatehouse/companion"
 	serverTitle       = "Gatehouse companion tools"
 	serverDescription = "Customers, support tickets and a knowledge base, each tool opened by its own scope."
-	instructions      = "These tools work on the data of one organisation: the one whose member let you in. Which tools you see depends on the scopes that were granted."
+	instructions      = "These tools work on the data of one organisation: the one whose member let you in. Which " +
+		"tools you see depends on the scopes that were granted."
 )
 
 func protocols() []string { return mcp.Versions() }
 
 // Deps are what the wing gets from whoever runs it.
 type Deps struct {
-	Log        *slog.Logger
-	Now        func() time.Time  // nil: time.Now
-	Revoked    revocation.Reader // the list of ended grants, when the issuer lives in the same process; nil: followed in Redis, or at the issuer
-	HTTPClient *http.Client      // for the issuer's metadata and keys; nil: one with strict limits
-	// PublishedKeys returns the issuer's key set when the issuer lives in the same process; nil: it is fetched.
+	Log *slog.Logger
+	Now func() time.Time // nil: time.Now
+	// the list of ended grants, when the issuer lives in the same process; nil: followed in Redis,
+	// or at the issuer
+	Revoked    revocation.Reader
+	HTTPClient *http.Client // for the issuer's metadata and keys; nil: one with strict limits
+	// PublishedKeys returns the issuer's key set when the issuer lives in the same process; nil: it
+	// is fetched.
 	PublishedKeys func() []byte
 
 	reads bool // nothing is served: a command reads and sets
@@ -63,7 +68,8 @@ func (d *Deps) fill() {
 type Server struct {
 	backends *backends
 	guard    *guard.Guard
-	// introspects says that the issuer is asked about each token while the list of ended grants is stale.
+	// introspects says that the issuer is asked about each token while the list of ended grants is
+	// stale.
 	introspects bool
 	handler     http.Handler
 }
@@ -107,7 +113,9 @@ func (s *Server) wire(c Config, d Deps) (err error) {
 	endpoint, err := s.guard.Serve(&mcp.Endpoint{
 		Catalog: catalog, Deny: s.guard.Challenge,
 		Info: mcp.Info{Name: serverName, Version: Version, Title: serverTitle, Instructions: instructions},
-	}, guard.Policy{Tables: tables, Rollout: s.backends.desk.Rollout(""), AllowAnonymous: c.InsecureAllowAnonymous, Admit: admit(c, d), Record: s.backends.desk.Record(""), Begin: s.backends.desk.Begin(""), ArgumentsKey: c.ArgumentsKey})
+	}, guard.Policy{Tables: tables, Rollout: s.backends.desk.Rollout(""), AllowAnonymous: c.InsecureAllowAnonymous,
+		Admit: admit(c, d), Record: s.backends.desk.Record(""), Begin: s.backends.desk.Begin(""),
+		ArgumentsKey: c.ArgumentsKey})
 	if err != nil {
 		return err
 	}
@@ -123,13 +131,17 @@ func (s *Server) wire(c Config, d Deps) (err error) {
 func check(c Config, d Deps, b *backends) (*guard.Guard, error) {
 	var whenUnknown *guard.Introspection
 	if c.EndedWhenStale == EndedIntrospect {
-		whenUnknown = &guard.Introspection{URL: c.Issuer + "/oauth2/introspect", ClientID: c.ClientID, ClientSecret: c.ClientSecret}
+		whenUnknown = &guard.Introspection{URL: c.Issuer + "/oauth2/introspect", ClientID: c.ClientID,
+			ClientSecret: c.ClientSecret}
 	}
 	return guard.New(guard.Config{
 		WhenUnknown: whenUnknown,
-		Issuer:      c.Issuer, Resource: c.Resource, Algorithms: c.Algorithms, Baseline: baseline(), Revoked: b.revoked, HTTPClient: d.HTTPClient, PublishedKeys: d.PublishedKeys,
-		Now: d.Now, Log: d.Log, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, CacheSize: c.TokenCacheSize,
-		RequireDPoP: c.RequireDPoP, DPoPNonceKey: c.DPoPNonceKey, DPoPNonceRequired: c.DPoPNonce == dpop.NonceRequired, DPoPWindow: c.DPoPWindow, UsedProofs: b.proofs,
+		Issuer:      c.Issuer, Resource: c.Resource, Algorithms: c.Algorithms, Baseline: baseline(), Revoked: b.revoked,
+		HTTPClient: d.HTTPClient, PublishedKeys: d.PublishedKeys,
+		Now: d.Now, Log: d.Log, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins,
+		CacheSize:   c.TokenCacheSize,
+		RequireDPoP: c.RequireDPoP, DPoPNonceKey: c.DPoPNonceKey, DPoPNonceRequired: c.DPoPNonce == dpop.NonceRequired,
+		DPoPWindow: c.DPoPWindow, UsedProofs: b.proofs,
 	})
 }
 
@@ -182,7 +194,8 @@ func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[strin
 // mostProofs bounds the DPoP proofs that are remembered in Redis.
 const mostProofs = 500_000
 
-// mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more.
+// mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own
+// serves, and then nobody more.
 const mostCounted = 100_000
 
 // admit bounds how often one grant may ask, or one address when it shows no good token.
@@ -191,7 +204,8 @@ func admit(c Config, d Deps) func(http.ResponseWriter, *http.Request, mcp.Caller
 		return nil
 	}
 	limit := &ratelimit.Limiter{
-		Store: ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostCounted}), Name: "calls", Limit: c.CallsPerMinute, Window: time.Minute,
+		Store: ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostCounted}), Name: "calls", Limit: c.CallsPerMinute,
+		Window: time.Minute,
 	}
 	return func(w http.ResponseWriter, r *http.Request, caller mcp.Caller) bool {
 		whose := caller.GrantID
@@ -219,14 +233,16 @@ func baseline() []string {
 // Handler is the wing's door.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Metrics answers GET /metrics. It asks nobody who they are, and tells tenants' names: give it a listener of its own.
+// Metrics answers GET /metrics. It asks nobody who they are, and tells tenants' names: give it a
+// listener of its own.
 func (s *Server) Metrics() http.Handler { return s.backends.desk.Metrics() }
 
 // Operator is the operator's door of this server.
 func (s *Server) Operator() *operator.Desk { return s.backends.desk }
 
-// Run does the background work until ctx ends: the issuer's keys and the rollout's modes are read anew from time to time, its list of ended grants is followed, usage is written, audit
-// lines get their place in the chain.
+// Run does the background work until ctx ends: the issuer's keys and the rollout's modes are read
+// anew from time to time, its list of ended grants is followed, usage is written, audit lines get
+// their place in the chain.
 func (s *Server) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	for _, do := range []func(context.Context){s.guard.Run, s.backends.run, s.backends.desk.Run} {
@@ -235,7 +251,8 @@ func (s *Server) Run(ctx context.Context) {
 	work.Wait()
 }
 
-// Ended tells the wing of an end of a grant that an issuer in the same process has just written, ahead of the list that both share.
+// Ended tells the wing of an end of a grant that an issuer in the same process has just written,
+// ahead of the list that both share.
 func (s *Server) Ended(grantID string, until time.Time) {
 	if s.backends.replica != nil {
 		s.backends.replica.Hear(grantID, until)
@@ -253,7 +270,8 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	httpd.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz says whether a request with a good token would be answered: the keys are known, the list of ended grants is, the data answer.
+// readyz says whether a request with a good token would be answered: the keys are known, the list
+// of ended grants is, the data answer.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
@@ -269,7 +287,8 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	httpd.WriteJSON(w, http.StatusOK, map[string]string{"status": "ready"})
 }
 
-// OpenOperator opens the operator's door without serving anything, for commands. close closes the stores.
+// OpenOperator opens the operator's door without serving anything, for commands. close closes the
+// stores.
 func OpenOperator(ctx context.Context, c Config, d Deps) (desk *operator.Desk, close func() error, err error) {
 	d.fill()
 	d.reads = true

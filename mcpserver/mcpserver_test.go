@@ -37,8 +37,10 @@ func TestTokenStates(t *testing.T) {
 	if status != 200 || strings.Count(body, `"inputSchema"`) != 1 || !strings.Contains(body, "read_customer") {
 		t.Errorf("lacking scopes: got %d %s, want read_customer alone", status, body)
 	}
-	update := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"update_customer","arguments":{"customer_id":"cus_acme_1001","name":"X"}}}`
-	if status, body = w.post(w.token("acme", "customers:read"), update); status != 403 || !strings.Contains(body, "insufficient_scope") {
+	update := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"update_customer",` +
+		`"arguments":{"customer_id":"cus_acme_1001","name":"X"}}}`
+	if status, body = w.post(w.token("acme", "customers:read"), update); status != 403 ||
+		!strings.Contains(body, "insufficient_scope") {
 		t.Errorf("lacking the scope of a call: got %d %s, want 403", status, body)
 	}
 	late := w.issuer.Claims(w.resource, allScopes...)
@@ -68,25 +70,38 @@ func TestTools(t *testing.T) {
 		says              string
 	}{
 		{"a customer", acme, "read_customer", map[string]any{"customer_id": "cus_acme_1001"}, false, "Road Runner"},
-		{"another tenant's", globex, "read_customer", map[string]any{"customer_id": "cus_acme_1001"}, true, "no customer"},
+		{"another tenant's", globex, "read_customer", map[string]any{"customer_id": "cus_acme_1001"}, true,
+			"no customer"},
 		{"nobody's", acme, "read_customer", map[string]any{"customer_id": "cus_x"}, true, "no customer"},
-		{"the tenant as an argument", globex, "read_customer", map[string]any{"customer_id": "cus_acme_1001", "tenant_id": "acme"}, true, "no argument"},
+		{"the tenant as an argument", globex, "read_customer",
+			map[string]any{"customer_id": "cus_acme_1001", "tenant_id": "acme"}, true, "no argument"},
 		{"no id", acme, "read_customer", map[string]any{}, true, "customer_id is missing"},
 		{"a number for the id", acme, "read_customer", map[string]any{"customer_id": 7}, true, "must be a string"},
 		{"a long id", acme, "read_customer", map[string]any{"customer_id": long}, true, "too long"},
 		{"SQL for the id", acme, "read_customer", map[string]any{"customer_id": "' OR '1'='1"}, true, "no customer"},
-		{"a new name", acme, "update_customer", map[string]any{"customer_id": "cus_acme_1002", "name": "Wile"}, false, "Wile"},
-		{"nothing to change", acme, "update_customer", map[string]any{"customer_id": "cus_acme_1002"}, true, "name what is to be changed"},
-		{"an address that is none", acme, "update_customer", map[string]any{"customer_id": "cus_acme_1002", "email": "nobody"}, true, "e-mail"},
-		{"changing another tenant's", globex, "update_customer", map[string]any{"customer_id": "cus_acme_1002", "name": "Taken"}, true, "no customer"},
-		{"a ticket", acme, "create_ticket", map[string]any{"customer_id": "cus_acme_1001", "subject": "Sled"}, false, "tic_"},
-		{"a ticket about another tenant's", globex, "create_ticket", map[string]any{"customer_id": "cus_acme_1001", "subject": "Sled"}, true, "no customer"},
-		{"a ticket about nothing", acme, "create_ticket", map[string]any{"customer_id": "cus_acme_1001"}, true, "subject is missing"},
-		{"a control character", acme, "create_ticket", map[string]any{"customer_id": "cus_acme_1001", "subject": "a\u0007b"}, true, "control character"},
+		{"a new name", acme, "update_customer", map[string]any{"customer_id": "cus_acme_1002", "name": "Wile"}, false,
+			"Wile"},
+		{"nothing to change", acme, "update_customer", map[string]any{"customer_id": "cus_acme_1002"}, true,
+			"name what is to be changed"},
+		{"an address that is none", acme, "update_customer",
+			map[string]any{"customer_id": "cus_acme_1002", "email": "nobody"}, true, "e-mail"},
+		{"changing another tenant's", globex, "update_customer",
+			map[string]any{"customer_id": "cus_acme_1002", "name": "Taken"}, true, "no customer"},
+		{"a ticket", acme, "create_ticket", map[string]any{"customer_id": "cus_acme_1001", "subject": "Sled"}, false,
+			"tic_"},
+		{"a ticket about another tenant's", globex, "create_ticket",
+			map[string]any{"customer_id": "cus_acme_1001", "subject": "Sled"}, true, "no customer"},
+		{"a ticket about nothing", acme, "create_ticket", map[string]any{"customer_id": "cus_acme_1001"}, true,
+			"subject is missing"},
+		{"a control character", acme, "create_ticket",
+			map[string]any{"customer_id": "cus_acme_1001", "subject": "a\u0007b"}, true, "control character"},
 		{"a search", acme, "search_knowledge_base", map[string]any{"query": "rocket sled"}, false, "art_acme_1"},
-		{"a search elsewhere", globex, "search_knowledge_base", map[string]any{"query": "rocket sled"}, false, `"articles":[]`},
-		{"a search with syntax", acme, "search_knowledge_base", map[string]any{"query": `sled" OR tenant_id:globex NEAR( *`}, false, "articles"},
-		{"too many hits", acme, "search_knowledge_base", map[string]any{"query": "sled", "limit": 1000}, true, "from 1 to 20"},
+		{"a search elsewhere", globex, "search_knowledge_base", map[string]any{"query": "rocket sled"}, false,
+			`"articles":[]`},
+		{"a search with syntax", acme, "search_knowledge_base",
+			map[string]any{"query": `sled" OR tenant_id:globex NEAR( *`}, false, "articles"},
+		{"too many hits", acme, "search_knowledge_base", map[string]any{"query": "sled", "limit": 1000}, true,
+			"from 1 to 20"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			text, failed := w.call(row.token, row.tool, row.arguments)
@@ -98,20 +113,25 @@ func TestTools(t *testing.T) {
 			}
 		})
 	}
-	if text, _ := w.call(acme, "read_customer", map[string]any{"customer_id": "cus_acme_1002"}); !strings.Contains(text, `"Wile"`) {
+	if text, _ := w.call(acme, "read_customer", map[string]any{"customer_id": "cus_acme_1002"}); !strings.Contains(text,
+		`"Wile"`) {
 		t.Errorf("afterwards: %s", text)
 	}
 }
 
-// RS-01 to RS-04, RS-08, RS-09, RS-12, MD-04, SC-01 to SC-03, SC-07, SC-09: what is said before anyone signs in, to any origin.
+// RS-01 to RS-04, RS-08, RS-09, RS-12, MD-04, SC-01 to SC-03, SC-07, SC-09: what is said before
+// anyone signs in, to any origin.
 func TestWhatTheWingSaysOfItself(t *testing.T) {
 	w := openWing(t)
 	for _, row := range []struct{ path, kind, says string }{
 		{"/.well-known/oauth-protected-resource", "application/json", `"resource":"` + w.resource + `"`},
-		{"/.well-known/oauth-protected-resource/mcp", "application/json", `"authorization_servers":["` + w.issuer.URL() + `"]`},
-		{"/.well-known/oauth-protected-resource/mcp", "application/json", `"scopes_supported":["customers:read","knowledge:read"]`},
+		{"/.well-known/oauth-protected-resource/mcp", "application/json",
+			`"authorization_servers":["` + w.issuer.URL() + `"]`},
+		{"/.well-known/oauth-protected-resource/mcp", "application/json",
+			`"scopes_supported":["customers:read","knowledge:read"]`},
 		{"/.well-known/oauth-protected-resource/mcp", "application/json", `"bearer_methods_supported":["header"]`},
-		{"/.well-known/oauth-protected-resource/mcp", "application/json", `"dpop_signing_alg_values_supported":["ES256","RS256","PS256","EdDSA"]`}, // RFC 9449 §5.1, RFC 9728 §2
+		{"/.well-known/oauth-protected-resource/mcp", "application/json",
+			`"dpop_signing_alg_values_supported":["ES256","RS256","PS256","EdDSA"]`}, // RFC 9449 §5.1, RFC 9728 §2
 		{"/mcp/server-card", "application/mcp-server-card+json", `"url":"` + w.resource + `"`},
 		{"/.well-known/ai-catalog.json", "application/ai-catalog+json", `"url":"` + w.resource + `/server-card"`},
 		{"/.well-known/mcp-server-card.json", "application/json", `"dynamic_client_registration":true`},
@@ -127,10 +147,13 @@ func TestWhatTheWingSaysOfItself(t *testing.T) {
 		must(t, err)
 		response.Body.Close()
 		text := strings.ReplaceAll(string(body), `\u0026`, "&")
-		if response.StatusCode != 200 || response.Header.Get("Content-Type") != row.kind || !strings.Contains(text, row.says) {
-			t.Errorf("%s: got %d %s %s, want %s and %s", row.path, response.StatusCode, response.Header.Get("Content-Type"), body, row.kind, row.says)
+		if response.StatusCode != 200 || response.Header.Get("Content-Type") != row.kind ||
+			!strings.Contains(text, row.says) {
+			t.Errorf("%s: got %d %s %s, want %s and %s", row.path, response.StatusCode,
+				response.Header.Get("Content-Type"), body, row.kind, row.says)
 		}
-		if strings.Contains(text, "offline_access") || strings.Contains(text, "dpop_bound_access_tokens_required") || !json.Valid(body) {
+		if strings.Contains(text, "offline_access") || strings.Contains(text, "dpop_bound_access_tokens_required") ||
+			!json.Valid(body) {
 			t.Errorf("%s: %s", row.path, body)
 		}
 		if row.path == "/healthz" {
@@ -150,7 +173,8 @@ func TestWhatTheWingSaysOfItself(t *testing.T) {
 	}
 }
 
-// SC-02, SC-03: what is said is kept by those who asked, and by proxies that make a weak tag of ours; it changes with the configuration.
+// SC-02, SC-03: what is said is kept by those who asked, and by proxies that make a weak tag of
+// ours; it changes with the configuration.
 func TestDocumentsAreKept(t *testing.T) {
 	w := openWing(t)
 	ask := func(w *wing, method, path string, headers ...string) *http.Response {
@@ -166,12 +190,16 @@ func TestDocumentsAreKept(t *testing.T) {
 		return response
 	}
 	bound := openWing(t, func(c *mcpserver.Config) { c.RequireDPoP, c.Registration = true, "closed" })
-	for _, path := range []string{"/mcp/server-card", "/.well-known/ai-catalog.json", "/.well-known/mcp-server-card.json", "/.well-known/oauth-protected-resource/mcp"} {
+	for _, path := range []string{"/mcp/server-card", "/.well-known/ai-catalog.json",
+		"/.well-known/mcp-server-card.json", "/.well-known/oauth-protected-resource/mcp"} {
 		tag := ask(w, "GET", path).Header.Get("ETag")
 		for _, known := range []string{tag, "W/" + tag, `"x", ` + tag, "*"} {
 			r := ask(w, "GET", path, "If-None-Match", known)
-			if n, err := io.Copy(io.Discard, r.Body); r.StatusCode != 304 || n != 0 || err != nil || r.Header.Get("ETag") != tag || r.Header.Get("Cache-Control") != "public, max-age=3600" || r.Header.Get("Access-Control-Allow-Origin") != "*" {
-				t.Errorf("%s with %s: got %d %v, want 304 with what stands beside it", path, known, r.StatusCode, r.Header)
+			if n, err := io.Copy(io.Discard, r.Body); r.StatusCode != 304 || n != 0 || err != nil ||
+				r.Header.Get("ETag") != tag || r.Header.Get("Cache-Control") != "public, max-age=3600" ||
+				r.Header.Get("Access-Control-Allow-Origin") != "*" {
+				t.Errorf("%s with %s: got %d %v, want 304 with what stands beside it", path, known, r.StatusCode,
+					r.Header)
 			}
 		}
 		for _, other := range []string{`"x"`, tag[1:], strings.ToUpper(tag), ""} {
@@ -182,8 +210,11 @@ func TestDocumentsAreKept(t *testing.T) {
 		if r := ask(w, "HEAD", path); r.StatusCode != 200 || r.ContentLength <= 0 || r.Header.Get("ETag") != tag {
 			t.Errorf("HEAD %s: got %d %v", path, r.StatusCode, r.Header)
 		}
-		r := ask(w, "OPTIONS", path, "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "if-none-match")
-		if h := r.Header; r.StatusCode != 204 || h.Get("Access-Control-Allow-Methods") != "GET" || !strings.Contains(h.Get("Access-Control-Allow-Headers"), "Content-Type, If-None-Match") || h.Get("Access-Control-Expose-Headers") != "ETag" {
+		r := ask(w, "OPTIONS", path, "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers",
+			"if-none-match")
+		if h := r.Header; r.StatusCode != 204 || h.Get("Access-Control-Allow-Methods") != "GET" ||
+			!strings.Contains(h.Get("Access-Control-Allow-Headers"), "Content-Type, If-None-Match") ||
+			h.Get("Access-Control-Expose-Headers") != "ETag" {
 			t.Errorf("OPTIONS %s: got %d %v", path, r.StatusCode, r.Header)
 		}
 		if r := ask(w, "POST", path); r.StatusCode != 405 || !strings.Contains(r.Header.Get("Allow"), "GET") {
@@ -203,7 +234,8 @@ func TestDocumentsAreBounded(t *testing.T) {
 		r, err := http.Get(w.resource + "/server-card")
 		must(t, err)
 		r.Body.Close()
-		if want := map[bool]int{true: 200, false: 429}[i < 5]; r.StatusCode != want || want == 429 && (r.Header.Get("Retry-After") == "" || r.Header.Get("Access-Control-Allow-Origin") != "*") {
+		if want := map[bool]int{true: 200, false: 429}[i < 5]; r.StatusCode != want || want == 429 &&
+			(r.Header.Get("Retry-After") == "" || r.Header.Get("Access-Control-Allow-Origin") != "*") {
 			t.Errorf("request %d: got %d %v, want %d", i+1, r.StatusCode, r.Header, want)
 		}
 	}
@@ -228,14 +260,18 @@ func TestBrowsersThatMayCall(t *testing.T) {
 		response.Body.Close()
 		return response
 	}
-	if r := ask("OPTIONS", "https://app.example"); r.StatusCode != 204 || !strings.Contains(r.Header.Get("Access-Control-Allow-Headers"), "Mcp-Method") || !strings.Contains(r.Header.Get("Access-Control-Allow-Headers"), "DPoP") {
+	if r := ask("OPTIONS", "https://app.example"); r.StatusCode != 204 ||
+		!strings.Contains(r.Header.Get("Access-Control-Allow-Headers"), "Mcp-Method") ||
+		!strings.Contains(r.Header.Get("Access-Control-Allow-Headers"), "DPoP") {
 		t.Errorf("preflight: got %d %v", r.StatusCode, r.Header)
 	}
-	if r := ask("POST", "https://app.example"); r.StatusCode != 401 || !strings.Contains(r.Header.Get("Access-Control-Expose-Headers"), "WWW-Authenticate, DPoP-Nonce") {
+	if r := ask("POST", "https://app.example"); r.StatusCode != 401 ||
+		!strings.Contains(r.Header.Get("Access-Control-Expose-Headers"), "WWW-Authenticate, DPoP-Nonce") {
 		t.Errorf("without token: got %d %v, want a challenge that the page can read", r.StatusCode, r.Header)
 	}
 	for _, method := range []string{"OPTIONS", "POST"} {
-		if r := ask(method, "https://evil.example"); r.StatusCode != 403 || r.Header.Get("Access-Control-Allow-Origin") != "" {
+		if r := ask(method, "https://evil.example"); r.StatusCode != 403 ||
+			r.Header.Get("Access-Control-Allow-Origin") != "" {
 			t.Errorf("%s from elsewhere: got %d %v, want 403", method, r.StatusCode, r.Header)
 		}
 	}
@@ -261,7 +297,8 @@ func TestAWingThatRequiresDPoP(t *testing.T) {
 func TestReplicasTakeAProofOnce(t *testing.T) {
 	redis, prefix := testenv.Redis(t)
 	share := func(c *mcpserver.Config) {
-		c.Redis, c.RedisPrefix, c.DPoPNonceKey = config.Secret(redis), prefix, "thirty-two characters that nobody guesses"
+		c.Redis, c.RedisPrefix, c.DPoPNonceKey = config.Secret(redis), prefix,
+			"thirty-two characters that nobody guesses"
 	}
 	one := openWing(t, share)
 	two := openWing(t, share, func(c *mcpserver.Config) { c.Resource, c.Issuer = one.resource, one.issuer.URL() })
@@ -274,7 +311,8 @@ func TestReplicasTakeAProofOnce(t *testing.T) {
 		must(t, err)
 		r.Host = strings.TrimPrefix(one.url, "http://")
 		r.Header = http.Header{
-			"Authorization": {"DPoP " + raw}, "Dpop": {proof}, "Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"},
+			"Authorization": {"DPoP " + raw}, "Dpop": {proof}, "Content-Type": {"application/json"},
+			"Accept": {"application/json, text/event-stream"},
 		}
 		response, err := http.DefaultClient.Do(r)
 		must(t, err)
@@ -326,7 +364,8 @@ func TestReadiness(t *testing.T) {
 		t.Errorf("with the database gone: got %d, want 503", got)
 	}
 	raw := w.token("acme", allScopes...)
-	if text, failed := w.call(raw, "read_customer", map[string]any{"customer_id": "cus_acme_1001"}); !failed || !strings.Contains(text, "support code") || strings.Contains(text, "sql") {
+	if text, failed := w.call(raw, "read_customer", map[string]any{"customer_id": "cus_acme_1001"}); !failed ||
+		!strings.Contains(text, "support code") || strings.Contains(text, "sql") {
 		t.Errorf("a call, meanwhile: got %v %s, want an error with a support code and nothing of ours", failed, text)
 	}
 }
@@ -336,7 +375,8 @@ func TestAWingThatIsToldNothing(t *testing.T) {
 	w := openWing(t)
 	database := "sqlite:" + filepath.Join(t.TempDir(), "companion.db")
 	crmtest.Migrate(t, database)
-	s, err := mcpserver.New(t.Context(), mcpserver.Config{Resource: w.resource, Issuer: w.issuer.URL(), Database: database, ClientID: "cli_x", ClientSecret: "x"}, mcpserver.Deps{})
+	s, err := mcpserver.New(t.Context(), mcpserver.Config{Resource: w.resource, Issuer: w.issuer.URL(),
+		Database: database, ClientID: "cli_x", ClientSecret: "x"}, mcpserver.Deps{})
 	must(t, err)
 	defer s.Close()
 	ask := func(method, path string) *httptest.ResponseRecorder {
@@ -365,7 +405,8 @@ func TestAWingThatIsToldNothing(t *testing.T) {
 
 // SC-04: no plain http off this machine, among others.
 func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
-	good := mcpserver.Config{Resource: "https://mcp.example/mcp", Issuer: "https://as.example", Database: "sqlite:/nowhere/x.db"}
+	good := mcpserver.Config{Resource: "https://mcp.example/mcp", Issuer: "https://as.example",
+		Database: "sqlite:/nowhere/x.db"}
 	for says, bend := range map[string]func(*mcpserver.Config){
 		"plain form":  func(c *mcpserver.Config) { c.Resource = "https://MCP.example/mcp" },
 		"has a query": func(c *mcpserver.Config) { c.Resource = "https://mcp.example/mcp?x=1" },
@@ -375,10 +416,13 @@ func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
 		"not believed":      func(c *mcpserver.Config) { c.Algorithms = []string{"HS256"} },
 		"go together":       func(c *mcpserver.Config) { c.ClientID = "cli_x" },
 		"between 1s and":    func(c *mcpserver.Config) { c.EndedStaleAfter = time.Hour },
-		"between 100ms and": func(c *mcpserver.Config) { c.ClientID, c.ClientSecret, c.EndedPoll = "cli_x", "x", 10*time.Second },
-		"not refuse or":     func(c *mcpserver.Config) { c.EndedWhenStale = "pass" },
-		"introspect needs":  func(c *mcpserver.Config) { c.EndedWhenStale = mcpserver.EndedIntrospect },
-		"is not there":      func(*mcpserver.Config) {},
+		"between 100ms and": func(c *mcpserver.Config) {
+			c.ClientID, c.ClientSecret, c.EndedPoll = "cli_x", "x",
+				10*time.Second
+		},
+		"not refuse or":    func(c *mcpserver.Config) { c.EndedWhenStale = "pass" },
+		"introspect needs": func(c *mcpserver.Config) { c.EndedWhenStale = mcpserver.EndedIntrospect },
+		"is not there":     func(*mcpserver.Config) {},
 	} {
 		c := good
 		bend(&c)
@@ -390,7 +434,8 @@ func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
 	}
 }
 
-// A database that lets the wing past its second wall is told of, once, at the start; SQLite has none to be past.
+// A database that lets the wing past its second wall is told of, once, at the start; SQLite has
+// none to be past.
 func TestAWingPastTheWallSaysSo(t *testing.T) {
 	dsn := testenv.Postgres(t) // whose role is a superuser
 	crmtest.Migrate(t, dsn)
@@ -398,7 +443,8 @@ func TestAWingPastTheWallSaysSo(t *testing.T) {
 	crmtest.Migrate(t, path)
 	for database, want := range map[string]int{dsn: 1, path: 0} {
 		log := &testenv.Book{}
-		s, err := mcpserver.New(context.Background(), mcpserver.Config{Resource: "https://mcp.example/mcp", Issuer: "https://as.example", Database: database}, mcpserver.Deps{
+		s, err := mcpserver.New(context.Background(), mcpserver.Config{Resource: "https://mcp.example/mcp",
+			Issuer: "https://as.example", Database: database}, mcpserver.Deps{
 			Revoked: revocation.NewMemory(nil), Log: slog.New(slog.NewTextHandler(log, nil)),
 		})
 		must(t, err)

@@ -17,7 +17,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-const update = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"update_customer","arguments":{"customer_id":"cus_acme_1001","name":"X"}}}`
+const update = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"update_customer",` +
+	`"arguments":{"customer_id":"cus_acme_1001","name":"X"}}}`
 
 // act does an act of the operator's, and reads its answer.
 func act[T any](t *testing.T, o *operator.Desk, name string, arguments any) (T, error) {
@@ -54,11 +55,12 @@ func onPostgres(t *testing.T) func(*mcpserver.Config) {
 	return func(c *mcpserver.Config) { c.Database = database }
 }
 
-// A tenant is hardened step by step: observed, then with writes enforced, then all; the report names who would be refused what, and when it is safe. Nothing of it
-// reaches another tenant.
+// A tenant is hardened step by step: observed, then with writes enforced, then all; the report
+// names who would be refused what, and when it is safe. Nothing of it reaches another tenant.
 func TestRollout(t *testing.T) {
 	for name, change := range map[string]func(*testing.T) func(*mcpserver.Config){
-		"sqlite": func(*testing.T) func(*mcpserver.Config) { return func(*mcpserver.Config) {} }, "postgres": onPostgres,
+		"sqlite":   func(*testing.T) func(*mcpserver.Config) { return func(*mcpserver.Config) {} },
+		"postgres": onPostgres,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := openWing(t, change(t))
@@ -72,7 +74,8 @@ func TestRollout(t *testing.T) {
 				}
 				return answer
 			}
-			read := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer","arguments":{"customer_id":"cus_acme_1001"}}}`
+			read := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer",` +
+				`"arguments":{"customer_id":"cus_acme_1001"}}}`
 			status(acme, update, 403)
 			set(t, o, operator.ModeSpec{Tenant: "acme", Mode: "observe"})
 			status(acme, update, 200)
@@ -89,11 +92,14 @@ func TestRollout(t *testing.T) {
 			status(w.issuer.Sign(w.issuer.Claims("https://other.example/mcp", allScopes...)), read, 401)
 
 			r := report(t, o, operator.ReportAsked{Tenant: "acme"})
-			if len(r.Tenants) != 1 || r.Tenants[0].Safe || r.Tenants[0].Enforced || len(r.Tenants[0].Why) != 2 || len(r.Tenants[0].Refused) != 2 {
+			if len(r.Tenants) != 1 || r.Tenants[0].Safe || r.Tenants[0].Enforced || len(r.Tenants[0].Why) != 2 ||
+				len(r.Tenants[0].Refused) != 2 {
 				t.Fatalf("observed: got %+v", r)
 			}
 			for _, row := range r.Tenants[0].Refused {
-				if row.Tenant != "acme" || row.Client == "" || row.Calls != 1 || row.Reason != "insufficient_scope" || row.Lacking != map[string]string{"update_customer": "customers:write", "read_customer": "customers:read"}[row.Name] {
+				if row.Tenant != "acme" || row.Client == "" || row.Calls != 1 || row.Reason != "insufficient_scope" ||
+					row.Lacking != map[string]string{"update_customer": "customers:write",
+						"read_customer": "customers:read"}[row.Name] {
 					t.Errorf("would be refused: %+v", row)
 				}
 			}
@@ -113,7 +119,8 @@ func TestRollout(t *testing.T) {
 	}
 }
 
-// It is safe to enforce when there was traffic, all of it would pass, and it was watched for long enough; nothing else is.
+// It is safe to enforce when there was traffic, all of it would pass, and it was watched for long
+// enough; nothing else is.
 func TestWhenItIsSafe(t *testing.T) {
 	w := openWing(t)
 	o := w.server.Operator()
@@ -129,7 +136,8 @@ func TestWhenItIsSafe(t *testing.T) {
 	w.post(w.token("acme", allScopes...), list)
 	says(time.Hour, false, "observed only since")
 	says(time.Nanosecond, true, "") // since this very second
-	read := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer","arguments":{"customer_id":"cus_acme_1001"}}}`
+	read := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer",` +
+		`"arguments":{"customer_id":"cus_acme_1001"}}}`
 	w.post(w.token("acme", "knowledge:read"), read)
 	says(time.Nanosecond, false, "1 requests would have been refused, the last at")
 	if r := report(t, o, operator.ReportAsked{Tenant: "acme", Within: time.Nanosecond}).Tenants[0]; !r.Writes {
@@ -142,7 +150,8 @@ func TestWhenItIsSafe(t *testing.T) {
 	says(time.Nanosecond, false, "2 requests would have been refused, the last at")
 }
 
-// Requests without a good token pass only where the setting and the mode for nobody both say so, as nobody, and are counted and named.
+// Requests without a good token pass only where the setting and the mode for nobody both say so, as
+// nobody, and are counted and named.
 func TestAnonymous(t *testing.T) {
 	closed := openWing(t)
 	set(t, closed.server.Operator(), operator.ModeSpec{Tenant: "*", Mode: "observe"})
@@ -150,7 +159,9 @@ func TestAnonymous(t *testing.T) {
 		t.Errorf("observed for every tenant: nobody got %d, want 401", status)
 	}
 	var refusal *operator.Refusal
-	if _, err := act[any](t, closed.server.Operator(), "rollout.set", operator.ModeSpec{Nobody: true, Mode: "observe"}); !errors.As(err, &refusal) || !strings.Contains(refusal.Hint, "insecure-allow-anonymous") {
+	if _, err := act[any](t, closed.server.Operator(), "rollout.set",
+		operator.ModeSpec{Nobody: true, Mode: "observe"}); !errors.As(err, &refusal) ||
+		!strings.Contains(refusal.Hint, "insecure-allow-anonymous") {
 		t.Errorf("a mode for nobody without the setting: got %v", err)
 	}
 	w := openWing(t, func(c *mcpserver.Config) { c.InsecureAllowAnonymous = true })
@@ -164,9 +175,13 @@ func TestAnonymous(t *testing.T) {
 	}
 	expired := w.issuer.Claims(w.resource, allScopes...)
 	expired.IssuedAt, expired.Expires = expired.IssuedAt-7200, expired.IssuedAt-3600
-	read := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer","arguments":{"customer_id":"cus_acme_1001"}}}`
-	for what, raw := range map[string]string{"no token": "", "an expired token": w.issuer.Sign(expired), "another server's": w.issuer.Sign(w.issuer.Claims("https://other.example/mcp", allScopes...))} {
-		if status, body := w.post(raw, read); status != 200 || strings.Contains(body, "Road Runner") || !strings.Contains(body, "no customer") { // TN-08
+	read := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer",` +
+		`"arguments":{"customer_id":"cus_acme_1001"}}}`
+	for what, raw := range map[string]string{"no token": "", "an expired token": w.issuer.Sign(expired),
+		"another server's": w.issuer.Sign(w.issuer.Claims("https://other.example/mcp", allScopes...))} {
+		if status, body := w.post(raw, read); status != 200 || strings.Contains(body, "Road Runner") ||
+			!strings.Contains(body, "no customer") {
+			// TN-08
 			t.Errorf("%s acts: got %d %s", what, status, body)
 		}
 	}
@@ -180,7 +195,8 @@ func TestAnonymous(t *testing.T) {
 	if agents["Go-http-client no_token"] != 2 || agents["Go-http-client invalid_token"] != 2 || !r.Anonymous {
 		t.Errorf("got %+v", r.Nobody)
 	}
-	if text := collect(w.server); !strings.Contains(text, "gatehouse_anonymous_total 4\n") || !strings.Contains(text, "gatehouse_insecure_allow_anonymous 1\n") {
+	if text := collect(w.server); !strings.Contains(text, "gatehouse_anonymous_total 4\n") ||
+		!strings.Contains(text, "gatehouse_insecure_allow_anonymous 1\n") {
 		t.Errorf("the numbers: %s", text)
 	}
 	set(t, o, operator.ModeSpec{Nobody: true, Mode: "enforce"})
@@ -199,7 +215,8 @@ func collect(s *mcpserver.Server) string {
 func TestNothingOfTheInsideIsPublic(t *testing.T) {
 	w := openWing(t)
 	w.post(w.token("acme", allScopes...), list)
-	for _, path := range []string{"/metrics", "/metrics/", "/mcp/metrics", "//metrics", "/%6detrics", "/debug/pprof/", "/debug/vars", "/health?full", "/.env", "/admin", "/acts/usage.list"} {
+	for _, path := range []string{"/metrics", "/metrics/", "/mcp/metrics", "//metrics", "/%6detrics", "/debug/pprof/",
+		"/debug/vars", "/health?full", "/.env", "/admin", "/acts/usage.list"} {
 		r, err := http.Get(w.url + path)
 		must(t, err)
 		r.Body.Close()
@@ -207,12 +224,14 @@ func TestNothingOfTheInsideIsPublic(t *testing.T) {
 			t.Errorf("%s: got %d, want 404", path, r.StatusCode)
 		}
 	}
-	if text := collect(w.server); !strings.Contains(text, `gatehouse_decisions_total{tenant="acme",method="tools/list",tool="",outcome="ok"} 1`) {
+	if text := collect(w.server); !strings.Contains(text,
+		`gatehouse_decisions_total{tenant="acme",method="tools/list",tool="",outcome="ok"} 1`) {
 		t.Errorf("on its own handler: %s", text)
 	}
 }
 
-// The operator reads which tools a caller sees and by which rule, of a token or of scopes; what is no good token explains nothing, and none is repeated.
+// The operator reads which tools a caller sees and by which rule, of a token or of scopes; what is
+// no good token explains nothing, and none is repeated.
 func TestExplain(t *testing.T) {
 	w := openWing(t)
 	o := w.server.Operator()
@@ -231,9 +250,11 @@ func TestExplain(t *testing.T) {
 	must(t, err)
 	_, body := w.post(raw, list)
 	for tool, want := range map[string]operator.ToolExplained{
-		"read_customer":   {Listed: true, Passes: true, Why: "the scopes are there: customers:read"},
-		"update_customer": {Why: "lacks customers:write: a call is refused, and asks for it (mode enforce, as nobody set another)"},
-		"create_ticket":   {Listed: true, Passes: true, Why: "lacks tickets:write, but that does not count yet (mode observe, set for this tool of tenant acme)"},
+		"read_customer": {Listed: true, Passes: true, Why: "the scopes are there: customers:read"},
+		"update_customer": {Why: "lacks customers:write: a call is refused, and asks for it (mode enforce, as nobody " +
+			"set another)"},
+		"create_ticket": {Listed: true, Passes: true,
+			Why: "lacks tickets:write, but that does not count yet (mode observe, set for this tool of tenant acme)"},
 	} {
 		want.Name = tool
 		if got := why(e, tool); got != want || strings.Contains(body, `"`+tool+`"`) != want.Listed {
@@ -243,25 +264,30 @@ func TestExplain(t *testing.T) {
 	if e.Tenant != "acme" || e.Expires.IsZero() {
 		t.Errorf("got %+v", e)
 	}
-	e, err = act[operator.Explanation](t, o, "tools.explain", operator.ExplainAsked{Tenant: "globex", Client: "cli_1", Scopes: []string{"tickets:write"}})
+	e, err = act[operator.Explanation](t, o, "tools.explain", operator.ExplainAsked{Tenant: "globex", Client: "cli_1",
+		Scopes: []string{"tickets:write"}})
 	must(t, err)
-	if got := why(e, "create_ticket"); !got.Passes || got.Why != "the scopes are there: tickets:write" || why(e, "read_customer").Passes {
+	if got := why(e, "create_ticket"); !got.Passes || got.Why != "the scopes are there: tickets:write" ||
+		why(e, "read_customer").Passes {
 		t.Errorf("by scopes: got %+v", e)
 	}
 	must(t, w.list.Add(context.Background(), "grt_1", time.Now().Add(time.Hour)))
-	for what, token := range map[string]string{"an ended grant's": raw, "rubbish": "secret-rubbish", "another server's": w.issuer.Sign(w.issuer.Claims("https://other.example/mcp", "customers:read"))} {
+	for what, token := range map[string]string{"an ended grant's": raw, "rubbish": "secret-rubbish",
+		"another server's": w.issuer.Sign(w.issuer.Claims("https://other.example/mcp", "customers:read"))} {
 		_, err := act[operator.Explanation](t, o, "tools.explain", operator.ExplainAsked{Token: token})
 		var refusal *operator.Refusal
 		if !errors.As(err, &refusal) || strings.Contains(err.Error()+refusal.Hint, token) {
 			t.Errorf("%s: got %v", what, err)
 		}
 	}
-	if _, err := o.Acts()["tools.explain"](context.Background(), []byte(`{"Token":"secret-rubbish","x":1}`)); err == nil || strings.Contains(err.Error(), "secret-rubbish") {
+	if _, err := o.Acts()["tools.explain"](context.Background(),
+		[]byte(`{"Token":"secret-rubbish","x":1}`)); err == nil || strings.Contains(err.Error(), "secret-rubbish") {
 		t.Errorf("arguments that cannot be read: got %v", err)
 	}
 }
 
-// Two replicas add up, an act at one counts at the other within a second, and the wing is told to end without losing what it counted.
+// Two replicas add up, an act at one counts at the other within a second, and the wing is told to
+// end without losing what it counted.
 func TestReplicas(t *testing.T) {
 	database := testenv.Postgres(t)
 	crmtest.Migrate(t, database)
@@ -271,7 +297,8 @@ func TestReplicas(t *testing.T) {
 		w.post(w.token("acme", allScopes...), list)
 	}
 	must(t, two.server.Close()) // writes what it counted
-	rows, err := act[[]operator.UsageRow](t, one.server.Operator(), "usage.list", operator.UsageAsked{Tenant: "acme", Since: time.Now().Add(-time.Hour)})
+	rows, err := act[[]operator.UsageRow](t, one.server.Operator(), "usage.list",
+		operator.UsageAsked{Tenant: "acme", Since: time.Now().Add(-time.Hour)})
 	must(t, err)
 	if len(rows) != 1 || rows[0].Calls != 3 || rows[0].Method != "tools/list" || rows[0].Outcome != "ok" {
 		t.Errorf("got %+v, want 3 calls", rows)
@@ -299,12 +326,15 @@ func TestReplicas(t *testing.T) {
 func TestUsageHoldsNoArguments(t *testing.T) {
 	w := openWing(t)
 	secret := "DE02120300000000202051"
-	call := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer","arguments":{"customer_id":"` + secret + `"}}}`
+	call := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_customer",` +
+		`"arguments":{"customer_id":"` + secret + `"}}}`
 	for _, raw := range []string{w.token("acme", allScopes...), w.token("acme", "knowledge:read"), ""} {
 		w.post(raw, call)
 	}
-	w.post(w.token("acme", allScopes...), strings.Replace(call, "read_customer", secret, 1)) // a tool's name that a stranger chose
-	rows, err := act[[]operator.UsageRow](t, w.server.Operator(), "usage.list", operator.UsageAsked{Since: time.Now().Add(-time.Hour)})
+	// a tool's name that a stranger chose
+	w.post(w.token("acme", allScopes...), strings.Replace(call, "read_customer", secret, 1))
+	rows, err := act[[]operator.UsageRow](t, w.server.Operator(), "usage.list",
+		operator.UsageAsked{Since: time.Now().Add(-time.Hour)})
 	must(t, err)
 	text, err := json.Marshal(rows)
 	must(t, err)

@@ -17,15 +17,19 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// The table that says who may what: it is all that the oracle of the property test knows of the product.
+// The table that says who may what: it is all that the oracle of the property test knows of the
+// product.
 var (
 	scopeOf = map[string]string{
-		"read_customer": "customers:read", "update_customer": "customers:write", "create_ticket": "tickets:write", "search_knowledge_base": "knowledge:read",
+		"read_customer": "customers:read", "update_customer": "customers:write", "create_ticket": "tickets:write",
+		"search_knowledge_base": "knowledge:read",
 	}
-	toolNames    = []string{"read_customer", "update_customer", "create_ticket", "search_knowledge_base", "drop_everything"}
+	toolNames = []string{"read_customer", "update_customer", "create_ticket", "search_knowledge_base",
+		"drop_everything"}
 	tenants      = []string{"acme", "globex", "initech"} // initech has nothing
 	articlesWith = map[string]map[string][]string{       // word → tenant → ids, in any order
-		"sled": {"acme": {"art_acme_1"}}, "hammock": {"globex": {"art_globex_1"}}, "anvil": {"acme": {"art_acme_2"}}, "refund": {"acme": {"art_acme_2", "art_acme_3"}, "globex": {"art_globex_2"}}, "nowhere": {},
+		"sled": {"acme": {"art_acme_1"}}, "hammock": {"globex": {"art_globex_1"}}, "anvil": {"acme": {"art_acme_2"}},
+		"refund": {"acme": {"art_acme_2", "art_acme_3"}, "globex": {"art_globex_2"}}, "nowhere": {},
 	}
 )
 
@@ -45,13 +49,16 @@ type model struct {
 
 func newModel() *model {
 	return &model{map[string]map[string]string{
-		"acme":    {"cus_acme_1001": "Road Runner Logistics", "cus_acme_1002": "Wile E. Coyote", "cus_acme_1003": "Mesa Hardware", "cus_acme_1004": "Granny's Bakery"},
-		"globex":  {"cus_globex_2001": "Springfield Power", "cus_globex_2002": "Cypress Creek School", "cus_globex_2003": "Hank Scorpio"},
+		"acme": {"cus_acme_1001": "Road Runner Logistics", "cus_acme_1002": "Wile E. Coyote",
+			"cus_acme_1003": "Mesa Hardware", "cus_acme_1004": "Granny's Bakery"},
+		"globex": {"cus_globex_2001": "Springfield Power", "cus_globex_2002": "Cypress Creek School",
+			"cus_globex_2003": "Hank Scorpio"},
 		"initech": {},
 	}, map[string]int{}}
 }
 
-var customerIDs = []string{"cus_acme_1001", "cus_acme_1002", "cus_acme_1003", "cus_acme_1004", "cus_globex_2001", "cus_globex_2002", "cus_globex_2003", "cus_nobody_1", "CUS_ACME_1001", "cus_acme_1001 "}
+var customerIDs = []string{"cus_acme_1001", "cus_acme_1002", "cus_acme_1003", "cus_acme_1004", "cus_globex_2001",
+	"cus_globex_2002", "cus_globex_2003", "cus_nobody_1", "CUS_ACME_1001", "cus_acme_1001 "}
 
 // deed is one call of a tool.
 type deed struct {
@@ -115,7 +122,9 @@ func (p principal) post(h http.Handler, host string, d deed) *httptest.ResponseR
 	if err != nil {
 		panic(err)
 	}
-	r := httptest.NewRequest("POST", "/mcp", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+d.tool+`","arguments":`+string(encoded)+`}}`))
+	r := httptest.NewRequest("POST", "/mcp",
+		strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+d.tool+`","arguments":`+
+			string(encoded)+`}}`))
 	r.Host = host
 	r.Header.Set("Authorization", "Bearer "+p.raw)
 	r.Header.Set("Content-Type", "application/json")
@@ -142,17 +151,21 @@ func (w *wing) principals() []principal {
 		late.TenantID, late.IssuedAt, late.Expires = tenant, late.IssuedAt-7200, late.IssuedAt-3600
 		elsewhere := w.issuer.Claims("https://other.example/mcp", allScopes...)
 		elsewhere.TenantID = tenant
-		all = append(all, principal{tenant: tenant, scopes: allScopes, raw: w.issuer.Sign(late)}, principal{tenant: tenant, scopes: allScopes, raw: w.issuer.Sign(elsewhere)})
+		all = append(all, principal{tenant: tenant, scopes: allScopes, raw: w.issuer.Sign(late)},
+			principal{tenant: tenant, scopes: allScopes, raw: w.issuer.Sign(elsewhere)})
 	}
 	return all
 }
 
 // foreign are words that only another tenant's data have.
 var foreign = map[string]*regexp.Regexp{
-	"acme": regexp.MustCompile(`globex_|Springfield|Hammock`), "globex": regexp.MustCompile(`_acme_\d+"|Road Runner|Rocket`), "initech": regexp.MustCompile(`_acme_\d+"|_globex_|Runner|Springfield|Rocket|Hammock`),
+	"acme":    regexp.MustCompile(`globex_|Springfield|Hammock`),
+	"globex":  regexp.MustCompile(`_acme_\d+"|Road Runner|Rocket`),
+	"initech": regexp.MustCompile(`_acme_\d+"|_globex_|Runner|Springfield|Rocket|Hammock`),
 }
 
-// TN-11: a random tool by a random person on a random object does what the policy table says, each time, and shows nobody anything of another tenant.
+// TN-11: a random tool by a random person on a random object does what the policy table says, each
+// time, and shows nobody anything of another tenant.
 func TestPolicyProperty(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) { holdToPolicy(t, 100_000) })
 	t.Run("postgres", func(t *testing.T) {
@@ -183,7 +196,8 @@ func holdToPolicy(t *testing.T, runs int, change ...func(*mcpserver.Config)) {
 			ok = ok && strings.Count(got.Body.String(), `"id":"art_`) == len(has)-1
 		}
 		if !ok || foreign[p.tenant].MatchString(strings.ReplaceAll(body, d.id, "")) {
-			t.Fatalf("run %d: somebody of %s with %v (good: %v) calls %s with %v: got %d %s, want %d with %q", n, p.tenant, p.scopes, p.good, d.tool, d.arguments, got.Code, body, status, has)
+			t.Fatalf("run %d: somebody of %s with %v (good: %v) calls %s with %v: got %d %s, want %d with %q", n,
+				p.tenant, p.scopes, p.good, d.tool, d.arguments, got.Code, body, status, has)
 		}
 	}
 	for _, tenant := range tenants {
@@ -194,7 +208,8 @@ func holdToPolicy(t *testing.T, runs int, change ...func(*mcpserver.Config)) {
 	t.Logf("%d runs in %v", runs, time.Since(began).Round(time.Millisecond))
 }
 
-// What one tenant's agents are told does not depend on what another's do: the same trace gives the same bytes, ids and times aside, with others' traffic and without.
+// What one tenant's agents are told does not depend on what another's do: the same trace gives the
+// same bytes, ids and times aside, with others' traffic and without.
 func TestTenantsDoNotInterfere(t *testing.T) {
 	trace := func(busy bool) []string {
 		w := openWing(t, func(c *mcpserver.Config) { c.CallsPerMinute = -1 })

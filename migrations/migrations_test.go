@@ -12,8 +12,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/migrations"
 )
 
-// hashes has a line for each migration: its SHA-256 and its name, as sha256sum prints them. A migration that is on
-// main never changes, its comments neither: databases keep the hash of what they applied. A new one adds its line.
+// hashes has a line for each migration: its SHA-256 and its name, as sha256sum prints them. A
+// migration that is on main never changes, its comments neither: databases keep the hash of what
+// they applied. A new one adds its line.
 const hashes = "testdata/hashes.txt"
 
 func TestMigrationThatWasMergedNeverChanges(t *testing.T) {
@@ -53,7 +54,8 @@ func TestMigrationThatWasMergedNeverChanges(t *testing.T) {
 }
 
 func TestBothDialectsHaveTheSameMigrations(t *testing.T) {
-	for what, set := range map[string]func(string) (fs.FS, error){"issuer": migrations.Issuer, "companion": migrations.Companion} {
+	for what, set := range map[string]func(string) (fs.FS, error){"issuer": migrations.Issuer,
+		"companion": migrations.Companion} {
 		names := map[string][]string{}
 		for _, dialect := range []string{"sqlite", "postgres"} {
 			content, err := set(dialect)

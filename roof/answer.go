@@ -81,7 +81,8 @@ func (c *call) write(text []byte) error {
 	return nil
 }
 
-// width is how many characters a line of the terminal has; 0: it is none, and lines are as long as they are.
+// width is how many characters a line of the terminal has; 0: it is none, and lines are as long as
+// they are.
 func (p *Program) width() int {
 	if p.Width != 0 {
 		return p.Width
@@ -128,7 +129,8 @@ func nameField(id string) string {
 	return id + "_name"
 }
 
-// object writes facts as a JSON object, in their order. A moment is RFC 3339 or null, a duration is in seconds.
+// object writes facts as a JSON object, in their order. A moment is RFC 3339 or null, a duration is
+// in seconds.
 func object(facts []fact) json.RawMessage {
 	b := []byte{'{'}
 	for i, f := range facts {
@@ -189,14 +191,16 @@ func cell(v any) string {
 	return s
 }
 
-// gap is between two columns, and least is what is left at least of a column that is cut or wrapped.
+// gap is between two columns, and least is what is left at least of a column that is cut or
+// wrapped.
 const (
 	gap   = 2
 	least = 20
 )
 
-// text writes the part for people, in lines that fit the width where that can be: the last column is wrapped, which is where reasons are, and then the widest others
-// are cut. Ids are never cut: they are there to be pasted.
+// text writes the part for people, in lines that fit the width where that can be: the last column
+// is wrapped, which is where reasons are, and then the widest others are cut. Ids are never cut:
+// they are there to be pasted.
 func (p *part) text(width int) []byte {
 	var lines [][]string
 	if p.heading != "" {

@@ -41,7 +41,8 @@ func kept(t *testing.T, text string) (path string) {
 	return path
 }
 
-// The file of docs/guides/apply.md is applied as it stands, with a server running and without one: looked at, applied, and then there is nothing to change.
+// The file of docs/guides/apply.md is applied as it stands, with a server running and without one:
+// looked at, applied, and then there is nothing to change.
 func TestTheFileOfTheReadme(t *testing.T) {
 	for _, form := range []string{"inside the running server", "on the stores themselves"} {
 		t.Run(form, func(t *testing.T) {
@@ -58,14 +59,17 @@ func TestTheFileOfTheReadme(t *testing.T) {
 			do(t, dir, "", "nothing to change", "apply", "--file", path)
 			do(t, dir, organisation(t), "nothing to change", "apply", "-f", "-")
 			do(t, dir, "", "notes:read notes:write", "tenant", "show", "initech")
-			secret := regexp.MustCompile(`(?m)^initech/nightly  client_id (cli_\S+)  client_secret (ghs_\S+)$`).FindStringSubmatch(said)
+			secret := regexp.MustCompile(`(?m)^initech/nightly  client_id (cli_\S+)  client_secret ` +
+				`(ghs_\S+)$`).FindStringSubmatch(said)
 			if secret == nil {
 				t.Fatalf("no secret in\n%s", said)
 			}
 			if form == "on the stores themselves" {
 				s = serve(t, dir)
 			}
-			request, err := http.NewRequest("POST", s.Issuer+"/oauth2/token", strings.NewReader(url.Values{"grant_type": {"client_credentials"}, "resource": {"https://notes.example.com/mcp"}}.Encode()))
+			request, err := http.NewRequest("POST", s.Issuer+"/oauth2/token",
+				strings.NewReader(url.Values{"grant_type": {"client_credentials"},
+					"resource": {"https://notes.example.com/mcp"}}.Encode()))
 			must(t, err)
 			request.SetBasicAuth(secret[1], secret[2])
 			request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -77,7 +81,8 @@ func TestTheFileOfTheReadme(t *testing.T) {
 			}
 			must(t, json.NewDecoder(response.Body).Decode(&token))
 			if response.StatusCode != 200 || token.Life != 300 {
-				t.Errorf("the client got %s, a token for %d s, want one for the policy's 300", response.Status, token.Life)
+				t.Errorf("the client got %s, a token for %d s, want one for the policy's 300", response.Status,
+					token.Life)
 			}
 			if log := s.stderr.String(); strings.Contains(log, secret[2]) {
 				t.Error("the log holds the secret")
@@ -86,7 +91,8 @@ func TestTheFileOfTheReadme(t *testing.T) {
 	}
 }
 
-// A file that is half right is refused with its name, the line and the reason; one that cannot be read is misuse.
+// A file that is half right is refused with its name, the line and the reason; one that cannot be
+// read is misuse.
 func TestFilesThatAreNotApplied(t *testing.T) {
 	dir := t.TempDir()
 	serve(t, dir, "--demo=false")
@@ -102,11 +108,16 @@ func TestFilesThatAreNotApplied(t *testing.T) {
 		code int
 		says string
 	}{
-		{wrong("includes: [reader]", "inclduse: [reader]"), 1, `organisation.yaml: line 20: there is no "inclduse" in a role; is it "includes"?`},
-		{wrong("scopes: [notes:write]", "scopes: [notes:wirte]"), 1, `organisation.yaml: line 19: no resource has the scope "notes:wirte"`},
-		{wrong("includes: [reader]", "includes: [lead]"), 1, "organisation.yaml: line 18: the roles would include each other in a circle: clerk → lead → clerk"},
-		{wrong("name: portal", "name: nightly"), 1, `organisation.yaml: line 28: the client "nightly" is in line 26 already`},
-		{wrong("max_token_life: 5m", "max_token_life: 5"), 1, "organisation.yaml: line 16: want a length of time such as 5m"},
+		{wrong("includes: [reader]", "inclduse: [reader]"), 1,
+			`organisation.yaml: line 20: there is no "inclduse" in a role; is it "includes"?`},
+		{wrong("scopes: [notes:write]", "scopes: [notes:wirte]"), 1,
+			`organisation.yaml: line 19: no resource has the scope "notes:wirte"`},
+		{wrong("includes: [reader]", "includes: [lead]"), 1,
+			"organisation.yaml: line 18: the roles would include each other in a circle: clerk → lead → clerk"},
+		{wrong("name: portal", "name: nightly"), 1,
+			`organisation.yaml: line 28: the client "nightly" is in line 26 already`},
+		{wrong("max_token_life: 5m", "max_token_life: 5"), 1,
+			"organisation.yaml: line 16: want a length of time such as 5m"},
 		{wrong("tenants:", "tenants"), 1, "organisation.yaml: line 1"},
 		{kept(t, ""), 1, "organisation.yaml: line 1: the file names nothing"},
 		{filepath.Join(dir, "nowhere.yaml"), 2, "nowhere.yaml: no such file"},
@@ -128,13 +139,14 @@ func TestAnApplyThatIsNotAnsweredSaysHowToFindOut(t *testing.T) {
 	l, err := authserver.ListenOperator(dir)
 	must(t, err)
 	var half atomic.Bool // an answer came, and broke off
-	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if half.Load() {
-			_, _ = w.Write([]byte(`[{"Verb":"create"`))
-			_ = http.NewResponseController(w).Flush()
-		}
-		panic(http.ErrAbortHandler)
-	})}}
+	server := &httptest.Server{Listener: l,
+		Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if half.Load() {
+				_, _ = w.Write([]byte(`[{"Verb":"create"`))
+				_ = http.NewResponseController(w).Flush()
+			}
+			panic(http.ErrAbortHandler)
+		})}}
 	server.Start()
 	defer server.Close()
 	path := kept(t, organisation(t))
@@ -142,10 +154,13 @@ func TestAnApplyThatIsNotAnsweredSaysHowToFindOut(t *testing.T) {
 		half.Store(so)
 		code, stdout, stderr := run(t, "apply", "-f", path, "--data-dir", dir)
 		complaint(t, code, stderr, 1, "organisation.yaml: the running server has not said whether it was done")
-		if !strings.Contains(stderr, "whether it was applied is not known: run it with --dry-run; a client that was made has its secret from gatehouse client replace-secret") || stdout != "" {
+		if !strings.Contains(stderr,
+			"whether it was applied is not known: run it with --dry-run; a client that was made has its secret from "+
+				"gatehouse client replace-secret") || stdout != "" {
 			t.Errorf("got %s%s", stdout, stderr)
 		}
-		if _, _, stderr = run(t, "apply", "-f", path, "--dry-run", "--data-dir", dir); strings.Contains(stderr, "applied") {
+		if _, _, stderr = run(t, "apply", "-f", path, "--dry-run", "--data-dir", dir); strings.Contains(stderr,
+			"applied") {
 			t.Errorf("a dry run: got %s", stderr)
 		}
 	}
@@ -155,7 +170,8 @@ func TestAnApplyThatIsNotAnsweredSaysHowToFindOut(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var stderr bytes.Buffer
-	code := (&roof.Program{Args: []string{"apply", "-f", path, "--data-dir", dir}, Stdout: io.Discard, Stderr: &stderr}).Run(ctx)
+	code := (&roof.Program{Args: []string{"apply", "-f", path, "--data-dir", dir}, Stdout: io.Discard,
+		Stderr: &stderr}).Run(ctx)
 	complaint(t, code, stderr.String(), 1, "organisation.yaml: ")
 	if !strings.Contains(stderr.String(), "whether it was applied is not known") {
 		t.Errorf("on the stores, cut short: got %s", stderr.String())

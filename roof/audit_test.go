@@ -13,7 +13,8 @@ import (
 
 var headOf = regexp.MustCompile(`(?m)^issuer: .*\n(?:  \d+ lines.*\n)?  head (\d+:[0-9a-f]{64})$`)
 
-// An operator looks at who did what, proves it, notes the head, and finds what somebody did to the database.
+// An operator looks at who did what, proves it, notes the head, and finds what somebody did to the
+// database.
 func TestTheAuditAtTheCommandLine(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir)
@@ -31,7 +32,8 @@ func TestTheAuditAtTheCommandLine(t *testing.T) {
 	}
 	done("tenant", "create", "--id", "initech", "--name", "Initech")
 	done("rollout", "set", "observe", "--tenant", "initech")
-	if code, _, _ := run(t, "client", "create", "--tenant", "initech", "--scopes", "no:such", "--data-dir", dir); code == 0 {
+	if code, _, _ := run(t, "client", "create", "--tenant", "initech", "--scopes", "no:such", "--data-dir",
+		dir); code == 0 {
 		t.Fatal("a scope that is none: exit code 0")
 	}
 	out := done("audit", "list", "--tenant", "initech")
@@ -40,7 +42,8 @@ func TestTheAuditAtTheCommandLine(t *testing.T) {
 			t.Errorf("no line of %s:\n%s", want, out)
 		}
 	}
-	if out = done("audit", "list", "--outcome", "refused", "--since", "1h", "--actor", "operator"); strings.Count(out, "\n") != 2 || !strings.Contains(out, "client.create") || !strings.Contains(out, "no:such") {
+	if out = done("audit", "list", "--outcome", "refused", "--since", "1h", "--actor", "operator"); strings.Count(out,
+		"\n") != 2 || !strings.Contains(out, "client.create") || !strings.Contains(out, "no:such") {
 		t.Errorf("what the operator was refused:\n%s", out)
 	}
 	if out = done("audit", "list", "--action", "tenant", "--until", "2020-01-01"); strings.Count(out, "\n") != 1 {
@@ -55,7 +58,8 @@ func TestTheAuditAtTheCommandLine(t *testing.T) {
 			t.Fatalf("not sealed:\n%s", out)
 		}
 	}
-	if out := done("audit", "list", "--tenant", "initech"); !strings.Contains(out, "issuer ") || !strings.Contains(out, "tools 1 ") {
+	if out := done("audit", "list", "--tenant", "initech"); !strings.Contains(out, "issuer ") ||
+		!strings.Contains(out, "tools 1 ") {
 		t.Errorf("the list does not tell the records' numbers:\n%s", out)
 	}
 	head := headOf.FindStringSubmatch(out)

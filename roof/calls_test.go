@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// An operator says of which tool calls records are kept, and finds records by person and tool over all chains.
+// An operator says of which tool calls records are kept, and finds records by person and tool over
+// all chains.
 func TestTheCallsAtTheCommandLine(t *testing.T) {
 	dir := t.TempDir()
 	serve(t, dir)

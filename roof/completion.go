@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// completionWords is what the shells' scripts call: it prints what may stand in place of the last word.
+// completionWords is what the shells' scripts call: it prints what may stand in place of the last
+// word.
 const completionWords = "completion-words"
 
 // completion prints a shell's script.
@@ -44,7 +45,8 @@ const fishScript = `function __@NAME@_words
 end
 complete -c @NAME@ -a '(__@NAME@_words)'`
 
-// complete prints the words that may stand in place of the last one, a line each: nouns, verbs, and flags.
+// complete prints the words that may stand in place of the last one, a line each: nouns, verbs, and
+// flags.
 func (p *Program) complete(words []string) error {
 	if len(words) == 0 {
 		words = []string{""}

@@ -28,7 +28,8 @@ func onPath(t *testing.T) (folder string) {
 	self, err := os.Executable()
 	must(t, err)
 	folder = t.TempDir()
-	must(t, os.WriteFile(filepath.Join(folder, "gatehouse"), []byte("#!/bin/sh\n"+asProgram+"=1 exec '"+self+"' \"$@\"\n"), 0o755))
+	must(t, os.WriteFile(filepath.Join(folder, "gatehouse"),
+		[]byte("#!/bin/sh\n"+asProgram+"=1 exec '"+self+"' \"$@\"\n"), 0o755))
 	return folder
 }
 
@@ -48,7 +49,8 @@ func TestCompletion(t *testing.T) {
 		{"gatehouse nothing ", ""},
 	} {
 		words := strings.Split(row.line, " ")
-		script := `eval "$(gatehouse completion bash)"; compopt() { :; }; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _gatehouse; printf '%s\n' "${COMPREPLY[@]}"`
+		script := `eval "$(gatehouse completion bash)"; compopt() { :; }; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); ` +
+			`_gatehouse; printf '%s\n' "${COMPREPLY[@]}"`
 		c := exec.Command(bash, append([]string{"-c", script, "bash"}, words...)...)
 		c.Env = append(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"))
 		out, err := c.CombinedOutput()

@@ -13,7 +13,8 @@ import (
 // anyKey stands for a key-encryption key that is not there yet.
 var anyKey = config.Secret(base64.StdEncoding.EncodeToString(make([]byte, 32)))
 
-// configShow shows what counts. A secret shows as dots. Where a server runs on the data folder that was started with other settings, it says with which.
+// configShow shows what counts. A secret shows as dots. Where a server runs on the data folder that
+// was started with other settings, it says with which.
 func configShow(fs *flag.FlagSet) action {
 	origin := fs.Bool("origin", false, "say where each value comes from")
 	return func(ctx context.Context, c *call) error {
@@ -56,7 +57,8 @@ func configShow(fs *flag.FlagSet) action {
 	}
 }
 
-// configValidate holds the settings against all that can be known without opening a store or a port.
+// configValidate holds the settings against all that can be known without opening a store or a
+// port.
 func configValidate(*flag.FlagSet) action {
 	return func(_ context.Context, c *call) error {
 		if err := c.check(); err != nil {

@@ -30,12 +30,14 @@ func demoPeople() []person {
 	return []person{
 		{email: "ann@acme.example", name: "Ann", roles: [][2]string{{"acme", authserver.RoleAdmin}}},
 		{email: "bob@globex.example", name: "Bob", roles: [][2]string{{"globex", authserver.RoleAdmin}}},
-		{email: "carol@consulting.example", name: "Carol", roles: [][2]string{{"acme", authserver.RoleReader}, {"globex", authserver.RoleReader}}},
+		{email: "carol@consulting.example", name: "Carol", roles: [][2]string{{"acme", authserver.RoleReader},
+			{"globex", authserver.RoleReader}}},
 		{email: "admin@gatehouse.example", name: "Admin", operator: true},
 	}
 }
 
-// demoStaysHere refuses a demo where others can reach it, unless it was asked for: its accounts and clients are no one's who looks after them.
+// demoStaysHere refuses a demo where others can reach it, unless it was asked for: its accounts and
+// clients are no one's who looks after them.
 func (c *call) demoStaysHere() error {
 	if !c.demo || c.origin["demo"] != "" {
 		return nil
@@ -43,13 +45,15 @@ func (c *call) demoStaysHere() error {
 	for _, u := range []struct{ name, value string }{{"issuer", c.issuer}, {"resource", c.resource}} {
 		if u.value != "" && !isLoopback(u.value) {
 			return misused("say --demo=false, or --demo when demo accounts shall be there all the same",
-				fmt.Errorf("%s %q is not on this machine, and an empty store would be filled with demo accounts", u.name, u.value))
+				fmt.Errorf("%s %q is not on this machine, and an empty store would be filled with demo accounts",
+					u.name, u.value))
 		}
 	}
 	return nil
 }
 
-// isLoopback says whether a URL's host is this machine by its name: localhost, a name below it (RFC 6761 section 6.3), or a loopback address.
+// isLoopback says whether a URL's host is this machine by its name: localhost, a name below it (RFC
+// 6761 section 6.3), or a loopback address.
 func isLoopback(raw string) bool {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -60,8 +64,9 @@ func isLoopback(raw string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
-// seed fills an empty store, and says whether it did. The passwords are on disk before the first account is made: an account whose password
-// nobody knows would be the worse remains of an interrupted start.
+// seed fills an empty store, and says whether it did. The passwords are on disk before the first
+// account is made: an account whose password nobody knows would be the worse remains of an
+// interrupted start.
 func (h *house) seed(ctx context.Context) (bool, error) {
 	door := h.issuer.Operator()
 	tenants, err := door.ListTenants(ctx)
@@ -93,7 +98,8 @@ func (h *house) seed(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("making the demo machine client: %w", err)
 	}
-	if err := keep(filepath.Join(h.dataDir, machineName), fmt.Sprintf("user = \"%s:%s\"\n", client.ID, secret)); err != nil {
+	if err := keep(filepath.Join(h.dataDir, machineName),
+		fmt.Sprintf("user = \"%s:%s\"\n", client.ID, secret)); err != nil {
 		return false, err
 	}
 	if err := h.resource.SeedDemo(ctx); err != nil {
@@ -103,7 +109,8 @@ func (h *house) seed(ctx context.Context) (bool, error) {
 }
 
 func seedPerson(ctx context.Context, door *authserver.Operator, p person) error {
-	if _, _, err := door.CreateUser(ctx, authserver.UserSpec{Email: p.email, Name: p.name, Password: p.password, Operator: p.operator}); err != nil {
+	if _, _, err := door.CreateUser(ctx, authserver.UserSpec{Email: p.email, Name: p.name, Password: p.password,
+		Operator: p.operator}); err != nil {
 		return err
 	}
 	for _, r := range p.roles {

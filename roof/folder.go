@@ -21,8 +21,8 @@ import (
 // errHeld says that another process holds the data directory.
 var errHeld = errors.New("another process holds the data directory")
 
-// lockWait is how long a process waits for another to let go of the data directory: a command takes less, and so does
-// a server that stops.
+// lockWait is how long a process waits for another to let go of the data directory: a command takes
+// less, and so does a server that stops.
 const lockWait = 10 * time.Second
 
 // lockPoll is how often it looks meanwhile.
@@ -34,8 +34,8 @@ type folder struct {
 	lock *os.File
 }
 
-// hold makes the data directory if it is not there, and takes it for the command of that name. errHeld, with the name
-// of who has it, when another process does.
+// hold makes the data directory if it is not there, and takes it for the command of that name.
+// errHeld, with the name of who has it, when another process does.
 func hold(path, command string) (*folder, error) {
 	hint := "choose a folder that you can write to with --data-dir"
 	if err := os.MkdirAll(path, 0o700); err != nil {
@@ -61,8 +61,8 @@ func hold(path, command string) (*folder, error) {
 	return f, nil
 }
 
-// holdInTime is hold, and waits while a command or a server that stops has the directory, but not for a server that
-// answers.
+// holdInTime is hold, and waits while a command or a server that stops has the directory, but not
+// for a server that answers.
 func holdInTime(ctx context.Context, path, command string) (*folder, error) {
 	for until := time.Now().Add(lockWait); ; {
 		f, err := hold(path, command)
@@ -101,15 +101,17 @@ func holder(lock *os.File) string {
 	return "a process that did not leave its name"
 }
 
-// release lets others have the directory. The file stays: removing it would let two processes hold two files of one name.
+// release lets others have the directory. The file stays: removing it would let two processes hold
+// two files of one name.
 func (f *folder) release() error { return f.lock.Close() }
 
-// prepare makes the files that must be there before the database is opened: the key that seals the signing keys, and the database itself, empty, so that
-// nobody but the owner can ever read it.
+// prepare makes the files that must be there before the database is opened: the key that seals the
+// signing keys, and the database itself, empty, so that nobody but the owner can ever read it.
 func (s *settings) prepare() error {
 	if !s.embedded() {
 		if s.keyEncryptionKey == "" {
-			return misused("make one with: head -c 32 /dev/urandom | base64; and give it as GATEHOUSE_KEY_ENCRYPTION_KEY to every replica",
+			return misused("make one with: head -c 32 /dev/urandom | base64; and give it as "+
+				"GATEHOUSE_KEY_ENCRYPTION_KEY to every replica",
 				errors.New("key-encryption-key is not set, which PostgreSQL needs"))
 		}
 		return nil
@@ -124,7 +126,8 @@ func (s *settings) prepare() error {
 	for _, path := range []string{s.ledgerPath(), filepath.Join(s.dataDir, "companion.db")} {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
-			return misused("choose a folder that you can write to with --data-dir", fmt.Errorf("opening the database: %w", err))
+			return misused("choose a folder that you can write to with --data-dir",
+				fmt.Errorf("opening the database: %w", err))
 		}
 		if err := f.Close(); err != nil {
 			return fmt.Errorf("making the database: %w", err)
@@ -133,8 +136,9 @@ func (s *settings) prepare() error {
 	return nil
 }
 
-// sealingKey reads the key-encryption key, or makes it when nothing can be sealed with an earlier one yet. Where a change of the key was cut short, both keys are there, and
-// what is stored lies under either.
+// sealingKey reads the key-encryption key, or makes it when nothing can be sealed with an earlier
+// one yet. Where a change of the key was cut short, both keys are there, and what is stored lies
+// under either.
 func (s *settings) sealingKey(fresh bool) error {
 	path := s.keyPath()
 	key, err := readKey(path)
@@ -145,21 +149,25 @@ func (s *settings) sealingKey(fresh bool) error {
 		switch {
 		case err == nil:
 			s.keyTurning = true
-			s.lives.PreviousKeyEncryptionKey = config.Secret(strings.Trim(s.lives.PreviousKeyEncryptionKey.Reveal()+","+next.Reveal(), ","))
+			s.lives.PreviousKeyEncryptionKey = config.Secret(strings.Trim(s.lives.PreviousKeyEncryptionKey.Reveal()+","+
+				next.Reveal(), ","))
 		case !errors.Is(err, fs.ErrNotExist):
-			return misused("its owner must be who runs the program", fmt.Errorf("reading the next key-encryption key: %w", err))
+			return misused("its owner must be who runs the program",
+				fmt.Errorf("reading the next key-encryption key: %w", err))
 		}
 		return nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return misused("its owner must be who runs the program", fmt.Errorf("reading the key-encryption key: %w", err))
 	case !fresh:
-		return misused("put it back from where you keep a copy: without it nothing can open the signing keys in the database", fmt.Errorf("%s is missing", path))
+		return misused("put it back from where you keep a copy: without it nothing can open the signing keys in the "+
+			"database", fmt.Errorf("%s is missing", path))
 	}
 	s.keyEncryptionKey, s.keyKept = newKey(), true
 	return keep(path, s.keyEncryptionKey.Reveal()+"\n")
 }
 
-// nextKey ends the name of the file in which the key lies that is to take the place of the one in use.
+// nextKey ends the name of the file in which the key lies that is to take the place of the one in
+// use.
 const nextKey = ".next"
 
 func (s *settings) keyPath() string { return filepath.Join(s.dataDir, "key-encryption-key") }
@@ -175,14 +183,16 @@ func readKey(path string) (config.Secret, error) {
 	return config.Secret(strings.TrimSpace(string(text))), err
 }
 
-// rekey changes the key-encryption key in its file: the next one lies beside it, then everything is sealed under that, then it is the one. Wherever that is cut short, what is
-// stored lies under a key that lies in a file; the next change, or the next start, goes on with the same key.
+// rekey changes the key-encryption key in its file: the next one lies beside it, then everything is
+// sealed under that, then it is the one. Wherever that is cut short, what is stored lies under a
+// key that lies in a file; the next change, or the next start, goes on with the same key.
 func (s *settings) rekey(next config.Secret, seal func(config.Secret) error) error {
 	path := s.keyPath()
 	pending, err := readKey(path + nextKey)
 	switch {
 	case err == nil && next != "" && next != pending:
-		return &authserver.Refusal{Reason: "an earlier change of the key was cut short", Hint: Name + " key reseal without a file finishes that one"}
+		return &authserver.Refusal{Reason: "an earlier change of the key was cut short",
+			Hint: Name + " key reseal without a file finishes that one"}
 	case err == nil:
 		next = pending
 	case !errors.Is(err, fs.ErrNotExist):

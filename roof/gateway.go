@@ -25,13 +25,16 @@ import (
 
 const gatewayFile = "gateway.yaml"
 
-// readWithin is how long a server may take to say what it offers: a program may have to be fetched first.
+// readWithin is how long a server may take to say what it offers: a program may have to be fetched
+// first.
 const readWithin = 3 * time.Minute
 
 // gatewayServe runs the gateway until ctx ends.
 func gatewayServe(fs *flag.FlagSet) action {
 	file := fs.String("file", gatewayFile, "the `file` that says which servers are behind, and who may do what there")
-	callTimeout := fs.Duration("call-timeout", 0, "how long the answer to a call that was admitted may take, whenever its token expires (default call_timeout of the file, or 1h)")
+	callTimeout := fs.Duration("call-timeout", 0,
+		"how long the answer to a call that was admitted may take, whenever its token expires (default call_timeout "+
+			"of the file, or 1h)")
 	return func(ctx context.Context, c *call) error {
 		log, err := c.program.log(c.logLevel)
 		if err != nil {
@@ -47,7 +50,8 @@ func gatewayServe(fs *flag.FlagSet) action {
 		if c.program.Getenv("GOMEMLIMIT") == "" {
 			defer debug.SetMemoryLimit(debug.SetMemoryLimit(memoryLimit(os.DirFS("/"))))
 		}
-		g, err := gateway.New(ctx, *file, gateway.Deps{Log: log, Now: c.program.Now, Getenv: c.program.Getenv, Database: database, CallTimeout: *callTimeout})
+		g, err := gateway.New(ctx, *file, gateway.Deps{Log: log, Now: c.program.Now, Getenv: c.program.Getenv,
+			Database: database, CallTimeout: *callTimeout})
 		if err != nil {
 			return misused("mend the file, or what it names; "+Name+" gateway init writes one to begin with", err)
 		}
@@ -67,25 +71,31 @@ func (c *call) gatewayDatabase(ctx context.Context, file string) (string, error)
 			err = f.Close()
 		}
 		if err != nil {
-			return "", misused("name another database: in the gateway's file", fmt.Errorf("making the gateway's database: %w", err))
+			return "", misused("name another database: in the gateway's file",
+				fmt.Errorf("making the gateway's database: %w", err))
 		}
 	}
 	if err := schema.Up(ctx, database, migrations.Companion, "schema_migrations_companion"); err != nil {
-		return "", misused("is it the right database, and did nothing damage it? Another one is named with database: in the gateway's file", fmt.Errorf("migrating the gateway's database: %w", err))
+		return "", misused("is it the right database, and did nothing damage it? Another one is named with database: "+
+			"in the gateway's file", fmt.Errorf("migrating the gateway's database: %w", err))
 	}
 	return database, nil
 }
 
-// openGatewayDesk opens the operator's door of a gateway. It counts in the gateway that runs, because both have one database.
+// openGatewayDesk opens the operator's door of a gateway. It counts in the gateway that runs,
+// because both have one database.
 func (c *call) openGatewayDesk(ctx context.Context) (doer, func() error, error) {
 	database, err := gateway.Database(c.gateway, c.program.Getenv)
 	var door *operator.Desk
 	var shut func() error
 	if err == nil {
-		door, shut, err = gateway.OpenOperator(ctx, c.gateway, gateway.Deps{Now: c.program.Now, Getenv: c.program.Getenv, Database: database})
+		door, shut, err = gateway.OpenOperator(ctx, c.gateway,
+			gateway.Deps{Now: c.program.Now, Getenv: c.program.Getenv, Database: database})
 	}
 	if err != nil {
-		return nil, nil, misused("--gateway names the file of a gateway that has run here: "+Name+" gateway serve makes its database", err)
+		return nil, nil,
+			misused("--gateway names the file of a gateway that has run here: "+Name+
+				" gateway serve makes its database", err)
 	}
 	return &authserver.Operator{More: toolsActs(door)}, shut, nil
 }
@@ -100,7 +110,8 @@ func (c *call) serveGateway(ctx context.Context, g *gateway.Gateway, log *slog.L
 	if at := g.MetricsListen(); at != "" {
 		l, err := httpd.Listen(at)
 		if err != nil {
-			return misused("choose another address with metrics_listen: in the file, or stop what uses this one", errors.Join(err, doors[0].Listener.Close()))
+			return misused("choose another address with metrics_listen: in the file, or stop what uses this one",
+				errors.Join(err, doors[0].Listener.Close()))
 		}
 		doors = append(doors, httpd.Door{Server: httpd.Server(g.Metrics()), Listener: l})
 	}
@@ -138,12 +149,17 @@ func gatewayInit(fs *flag.FlagSet) action {
 	fs.StringVar(&e.URL, "upstream", "", "`URL` at which the server speaks Streamable HTTP")
 	fs.StringVar(&e.Tenant, "tenant", "demo", "the `tenant` whose process is asked, of a command")
 	fs.StringVar(&e.Name, "name", "", "a short `word` for the server (default its own name)")
-	fs.StringVar(&e.Credential.Secret.Env, "credential-env", "", "the `variable` of the environment that has the secret which the server asks for; never give the secret itself")
-	fs.StringVar(&e.Credential.Header, "credential-header", "", "the `header` that it comes in (default Authorization, as Bearer)")
-	fs.StringVar(&e.CA, "ca", "", "the `file` of the certificates (PEM) by which a server at an https URL is trusted, in place of the machine's")
-	fs.StringVar(&e.ClientCertificate, "client-certificate", "", "the `file` of the certificate (PEM) that the server is shown; it goes with --client-key")
+	fs.StringVar(&e.Credential.Secret.Env, "credential-env", "",
+		"the `variable` of the environment that has the secret which the server asks for; never give the secret itself")
+	fs.StringVar(&e.Credential.Header, "credential-header", "",
+		"the `header` that it comes in (default Authorization, as Bearer)")
+	fs.StringVar(&e.CA, "ca", "",
+		"the `file` of the certificates (PEM) by which a server at an https URL is trusted, in place of the machine's")
+	fs.StringVar(&e.ClientCertificate, "client-certificate", "",
+		"the `file` of the certificate (PEM) that the server is shown; it goes with --client-key")
 	fs.StringVar(&e.ClientKey, "client-key", "", "the `file` of the key (PEM) of that certificate")
-	fs.Func("environment", "the `name` of a variable that a program gets, now and from the gateway, beside PATH; again for each. With HOME, all tenants have this one", func(name string) error {
+	fs.Func("environment", "the `name` of a variable that a program gets, now and from the gateway, beside PATH; "+
+		"again for each. With HOME, all tenants have this one", func(name string) error {
 		e.Environment = append(e.Environment, name)
 		return nil
 	})
@@ -151,21 +167,25 @@ func gatewayInit(fs *flag.FlagSet) action {
 	return func(ctx context.Context, c *call) error {
 		e.Command = c.rest
 		if len(e.Command) == 0 && len(e.Environment) > 0 {
-			return misused("the variables are for a program: "+Name+" gateway init --environment NAME -- PROGRAM", errors.New("--environment is given, and no program is named"))
+			return misused("the variables are for a program: "+Name+" gateway init --environment NAME -- PROGRAM",
+				errors.New("--environment is given, and no program is named"))
 		}
 		for _, name := range e.Environment {
 			if c.program.Getenv(name) == "" {
-				return misused("set it, or name another with --environment", fmt.Errorf("the environment has no %s", name))
+				return misused("set it, or name another with --environment",
+					fmt.Errorf("the environment has no %s", name))
 			}
 		}
 		switch tls := e.CA != "" || e.ClientCertificate != "" || e.ClientKey != ""; {
 		case (e.ClientCertificate == "") != (e.ClientKey == ""):
 			return misused("give both, or neither", errors.New("--client-certificate and --client-key go together"))
 		case tls && !strings.HasPrefix(e.URL, "https:"):
-			return misused("name such a server with --upstream https://…", errors.New("--ca, --client-certificate and --client-key are for a server at an https URL"))
+			return misused("name such a server with --upstream https://…",
+				errors.New("--ca, --client-certificate and --client-key are for a server at an https URL"))
 		}
 		if (e.URL == "") == (len(e.Command) == 0) {
-			return misused(Name+" gateway init --upstream http://127.0.0.1:9000/mcp, or gateway init -- PROGRAM ARGUMENT…", errors.New("no server is named, or two"))
+			return misused(Name+" gateway init --upstream http://127.0.0.1:9000/mcp, or gateway init -- PROGRAM "+
+				"ARGUMENT…", errors.New("no server is named, or two"))
 		}
 		if e.Credential.Secret.Env != "" && e.Credential.Header == "" {
 			e.Credential.Header = "Authorization"
@@ -185,7 +205,8 @@ func gatewayInit(fs *flag.FlagSet) action {
 		defer cancel()
 		p, err := gateway.Propose(ctx, e)
 		if err != nil {
-			return misused("is the server running, does it speak MCP there, and does it answer callers with no credential, or the one of --credential-env?", err)
+			return misused("is the server running, does it speak MCP there, and does it answer callers with no "+
+				"credential, or the one of --credential-env?", err)
 		}
 		return c.writeProposal(p, *file)
 	}
@@ -220,7 +241,8 @@ An issuer that runs already learns of it without a restart, and a tenant that is
 People give agents what their role gives: each role that shall have it is said whole, with what "%[5]s role list --tenant TENANT" shows of it now (and --admin, --includes):
 
   %[5]s role put --tenant TENANT --role ROLE --scopes ...,%[1]s:read,%[1]s:write`, p.Name, p.Tools, file, p.Resources, Name, p.Resource, quote(file)),
-		fact{"name", p.Name}, fact{"tools", p.Tools}, fact{"file", file}, fact{"resources", json.RawMessage(p.Resources)})
+		fact{"name", p.Name}, fact{"tools", p.Tools}, fact{"file", file},
+		fact{"resources", json.RawMessage(p.Resources)})
 }
 
 // gatewayApprove shows what is otherwise about the servers' tools, and approves it.
@@ -235,7 +257,8 @@ func gatewayApprove(fs *flag.FlagSet) action {
 		}
 		ctx, cancel := context.WithTimeout(ctx, readWithin)
 		defer cancel()
-		a, err := gateway.LookAt(ctx, *file, *tenant, gateway.Deps{Log: log, Now: c.program.Now, Getenv: c.program.Getenv})
+		a, err := gateway.LookAt(ctx, *file, *tenant,
+			gateway.Deps{Log: log, Now: c.program.Now, Getenv: c.program.Getenv})
 		if err != nil {
 			return misused("do all the servers run that the file names?", err)
 		}
@@ -255,7 +278,8 @@ func gatewayApprove(fs *flag.FlagSet) action {
 		}
 		err = c.done(said, fact{"changes", a.Changes}, fact{"approved", approved || len(a.Changes) == 0})
 		if err == nil && *look && len(a.Changes) > 0 {
-			return &trouble{errors.New("something is otherwise than it was approved"), Name + " gateway approve approves it", exitFailed}
+			return &trouble{errors.New("something is otherwise than it was approved"),
+				Name + " gateway approve approves it", exitFailed}
 		}
 		return err
 	}

@@ -25,10 +25,12 @@ func notes(w http.ResponseWriter, r *http.Request) {
 		Method string
 	}
 	_ = json.Unmarshal(body, &m)
-	result := `{"tools":[{"name":"read_note","inputSchema":{"type":"object"}},{"name":"delete_note","inputSchema":{"type":"object"}}]}`
+	result := `{"tools":[{"name":"read_note","inputSchema":{"type":"object"}},{"name":"delete_note",` +
+		`"inputSchema":{"type":"object"}}]}`
 	switch m.Method {
 	case "server/discover":
-		result = `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"notes"}}}`
+		result = `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},` +
+			`"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"notes"}}}`
 	case "tools/call":
 		result = `{"content":[{"type":"text","text":"a note"}]}`
 	}
@@ -44,20 +46,24 @@ func TestGateway(t *testing.T) {
 	file, resources := filepath.Join(dir, "gateway.yaml"), filepath.Join(dir, "resources.json")
 	door, issuer := freeAddress(), freeAddress()
 	resource := "http://" + door + "/notes"
-	code, out, errs := run(t, "gateway", "init", "--upstream", upstream.URL, "--issuer", "http://"+issuer, "--resource", resource, "--file", file)
+	code, out, errs := run(t, "gateway", "init", "--upstream", upstream.URL, "--issuer", "http://"+issuer, "--resource",
+		resource, "--file", file)
 	if code != 0 || !strings.Contains(out, "notes offers 2 tools") {
 		t.Fatalf("init: %d %s%s", code, out, errs)
 	}
 	must(t, os.WriteFile(resources, []byte(pasteable(t, out, "--resources names:", "Then:")), 0o600))
-	if code, out, _ := run(t, "gateway", "approve", "--look", "--file", file); code != 0 || !strings.Contains(out, "every tool is as it was approved") {
+	if code, out, _ := run(t, "gateway", "approve", "--look", "--file", file); code != 0 ||
+		!strings.Contains(out, "every tool is as it was approved") {
 		t.Errorf("a look after init: %d %s", code, out)
 	}
-	s := serve(t, t.TempDir(), "--issuer-listen", issuer, "--issuer", "http://"+issuer, "--resources", resources, "--demo=false")
+	s := serve(t, t.TempDir(), "--issuer-listen", issuer, "--issuer", "http://"+issuer, "--resources", resources,
+		"--demo=false")
 	code, _, errs = run(t, "tenant", "create", "--id", "acme", "--name", "Acme", "--data-dir", s.DataDir)
 	if code != 0 {
 		t.Fatal(errs)
 	}
-	if code, _, errs := run(t, "gateway", "serve", "--file", file); code == 0 || !strings.Contains(errs, "gatehouse client create --server "+resource) {
+	if code, _, errs := run(t, "gateway", "serve", "--file", file); code == 0 ||
+		!strings.Contains(errs, "gatehouse client create --server "+resource) {
 		t.Errorf("without a client that may ask which grants have ended: %d %s", code, errs)
 	}
 	code, out, errs = run(t, "client", "create", "--server", resource, "--data-dir", s.DataDir)
@@ -70,7 +76,8 @@ func TestGateway(t *testing.T) {
 	ready, ended := make(chan roof.Addresses, 1), make(chan int, 1)
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
-		ended <- (&roof.Program{Args: []string{"gateway", "serve", "--file", file}, Getenv: os.Getenv, Stdout: log, Stderr: log, Ready: func(a roof.Addresses) { ready <- a }}).Run(ctx)
+		ended <- (&roof.Program{Args: []string{"gateway", "serve", "--file", file}, Getenv: os.Getenv, Stdout: log,
+			Stderr: log, Ready: func(a roof.Addresses) { ready <- a }}).Run(ctx)
 	}()
 	select {
 	case <-ready:
@@ -86,7 +93,8 @@ func TestGateway(t *testing.T) {
 for tool in read_note delete_note; do curl -s -o - -w ' %%{http_code}\n' %s -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
   -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"'$tool'","arguments":{}}}'; done`, id, secret, s.Issuer, resource, resource)
 	said := shell(t, calls)
-	if !strings.Contains(said, "a note") || !strings.Contains(said, "insufficient_scope") || !strings.HasSuffix(said, " 403\n") {
+	if !strings.Contains(said, "a note") || !strings.Contains(said, "insufficient_scope") ||
+		!strings.HasSuffix(said, " 403\n") {
 		t.Errorf("a reader's calls: %s", said)
 	}
 	hardens(t, file, s.DataDir, id, func() string { return shell(t, calls) })
@@ -106,14 +114,16 @@ func word(text, begins string) string {
 	return ""
 }
 
-// A second server joins an issuer that runs, and a tenant that is there, by the commands that init prints: without a restart.
+// A second server joins an issuer that runs, and a tenant that is there, by the commands that init
+// prints: without a restart.
 func TestASecondUpstream(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(notes))
 	t.Cleanup(upstream.Close)
 	s := serve(t, t.TempDir())
 	operate := func(words ...string) (int, string, string) { return run(t, append(words, "--data-dir", s.DataDir)...) }
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
-	code, out, errs := run(t, "gateway", "init", "--upstream", upstream.URL, "--issuer", s.Issuer, "--resource", "http://localhost:8090/notes", "--file", file)
+	code, out, errs := run(t, "gateway", "init", "--upstream", upstream.URL, "--issuer", s.Issuer, "--resource",
+		"http://localhost:8090/notes", "--file", file)
 	if code != 0 {
 		t.Fatal(errs)
 	}
@@ -127,7 +137,8 @@ func TestASecondUpstream(t *testing.T) {
 	}
 	_, commands, _ := strings.Cut(out, "An issuer that runs already")
 	lines := strings.Split(commands, "\n  gatehouse ")
-	put := strings.Fields(strings.NewReplacer("'notes:read=Read with notes'", "notes:read=Read", "'notes:write=Change things with notes'", "notes:write=Write").Replace(lines[1]))
+	put := strings.Fields(strings.NewReplacer("'notes:read=Read with notes'", "notes:read=Read",
+		"'notes:write=Change things with notes'", "notes:write=Write").Replace(lines[1]))
 	if code, _, errs = operate(put...); code != 0 {
 		t.Fatal(errs)
 	}
@@ -137,29 +148,36 @@ func TestASecondUpstream(t *testing.T) {
 		t.Errorf("the hint names no cure: %s", errs)
 	}
 	policy, _, _ := strings.Cut(lines[2], "\n")
-	if code, out, errs = operate(strings.Fields(strings.Replace(policy, "TENANT", "acme", 1))...); code != 0 || !strings.Contains(out, "notes:write") || !strings.Contains(out, "customers:read") {
+	if code, out, errs = operate(strings.Fields(strings.Replace(policy, "TENANT", "acme", 1))...); code != 0 ||
+		!strings.Contains(out, "notes:write") || !strings.Contains(out, "customers:read") {
 		t.Fatalf("adding scopes: %d %s%s", code, out, errs)
 	}
 	if code, _, errs = operate("client", "create", "--tenant", "acme", "--scopes", "notes:read"); code != 0 {
 		t.Error(errs)
 	}
-	role := strings.Fields(strings.NewReplacer("TENANT", "acme", "ROLE", "clerk", "...", "customers:read").Replace(lines[3]))
+	role := strings.Fields(strings.NewReplacer("TENANT", "acme", "ROLE", "clerk", "...",
+		"customers:read").Replace(lines[3]))
 	if code, _, errs = operate(role...); code != 0 {
 		t.Error(errs)
 	}
-	if _, out, _ = operate("role", "list", "--tenant", "acme"); !strings.Contains(out, "customers:read notes:read notes:write") {
+	if _, out, _ = operate("role", "list", "--tenant", "acme"); !strings.Contains(out,
+		"customers:read notes:read notes:write") {
 		t.Errorf("what people give does not hold the new scopes: %s", out)
 	}
-	if code, out, errs = operate("policy", "set", "--tenant", "acme", "--remove-scopes", "notes:write,customers:read"); code != 0 || strings.Contains(out, "notes:write") || strings.Contains(out, "customers:read") || !strings.Contains(out, "notes:read") {
+	if code, out, errs = operate("policy", "set", "--tenant", "acme", "--remove-scopes",
+		"notes:write,customers:read"); code != 0 || strings.Contains(out, "notes:write") ||
+		strings.Contains(out, "customers:read") || !strings.Contains(out, "notes:read") {
 		t.Errorf("removing scopes: %d %s%s", code, out, errs)
 	}
-	code, _, errs = operate("policy", "set", "--tenant", "acme", "--scopes", "notes:read", "--add-scopes", "notes:write")
+	code, _, errs = operate("policy", "set", "--tenant", "acme", "--scopes", "notes:read", "--add-scopes",
+		"notes:write")
 	complaint(t, code, errs, 1, "at once")
 	code, _, errs = operate("policy", "set", "--tenant", "acme", "--add-scopes", "no:such")
 	complaint(t, code, errs, 1, "no:such")
 }
 
-// hardens goes through the README's steps for a server behind: observed, reported, enforced, while the gateway runs.
+// hardens goes through the README's steps for a server behind: observed, reported, enforced, while
+// the gateway runs.
 func hardens(t *testing.T, file, dataDir, client string, calls func() string) {
 	t.Helper()
 	operate := func(words ...string) string {
@@ -172,11 +190,13 @@ func hardens(t *testing.T, file, dataDir, client string, calls func() string) {
 	}
 	operate("rollout", "set", "observe", "--tenant", "acme", "--tool", "notes/delete_note")
 	until(t, func() bool { return strings.HasSuffix(calls(), " 200\n") }) // the gateway reads the modes twice a second
-	if out := operate("explain", "--client", client, "--tenant", "acme"); !strings.Contains(out, "notes/delete_note") || !strings.Contains(out, "but that does not count yet") {
+	if out := operate("explain", "--client", client, "--tenant", "acme"); !strings.Contains(out, "notes/delete_note") ||
+		!strings.Contains(out, "but that does not count yet") {
 		t.Errorf("explain: %s", out)
 	}
 	until(t, func() bool { // what was counted is written every five seconds
-		return strings.Contains(operate("rollout", "report", "--tenant", "acme"), "notes/delete_note") && strings.Contains(operate("usage", "list"), "observed")
+		return strings.Contains(operate("rollout", "report", "--tenant", "acme"), "notes/delete_note") &&
+			strings.Contains(operate("usage", "list"), "observed")
 	})
 	operate("rollout", "set", "enforce", "--tenant", "acme", "--tool", "notes/delete_note")
 	until(t, func() bool { return strings.HasSuffix(calls(), " 403\n") })
@@ -186,12 +206,17 @@ func hardens(t *testing.T, file, dataDir, client string, calls func() string) {
 	until(t, func() bool {
 		return strings.Contains(operate("connections", "--failed"), "lacks the scopes notes:write")
 	})
-	if code, out, errs := run(t, "connections", "--gateway", file, "--data-dir", t.TempDir()); code != 0 || !strings.Contains(out, "lacks the scopes") { // where the issuer is elsewhere
+	if code, out, errs := run(t, "connections", "--gateway", file, "--data-dir", t.TempDir()); code != 0 ||
+		!strings.Contains(out, "lacks the scopes") {
+		// where the issuer is elsewhere
 		t.Errorf("connections without the issuer: %d %s%s", code, out, errs)
 	}
-	code, _, errs := run(t, "rollout", "set", "observe", "--tenant", "acme", "--tool", "delete_note", "--gateway", file, "--data-dir", dataDir)
+	code, _, errs := run(t, "rollout", "set", "observe", "--tenant", "acme", "--tool", "delete_note", "--gateway", file,
+		"--data-dir", dataDir)
 	complaint(t, code, errs, 1, "there is no tool")
-	code, _, errs = run(t, "rollout", "set", "observe", "--tenant", "acme", "--gateway", file, "--data-dir", t.TempDir()) // where the issuer is elsewhere
+	// where the issuer is elsewhere
+	code, _, errs = run(t, "rollout", "set", "observe", "--tenant", "acme", "--gateway", file, "--data-dir",
+		t.TempDir())
 	if code != 0 || !strings.Contains(errs, "is not known here") {
 		t.Errorf("without the issuer: %d %s", code, errs)
 	}
@@ -199,7 +224,8 @@ func hardens(t *testing.T, file, dataDir, client string, calls func() string) {
 	complaint(t, code, errs, 2, "no such file")
 }
 
-// freeAddress is an address that was free a moment ago: it must be known before anybody listens there, because it is in the resource's name.
+// freeAddress is an address that was free a moment ago: it must be known before anybody listens
+// there, because it is in the resource's name.
 func freeAddress() string {
 	l := httptest.NewServer(nil)
 	defer l.Close()
@@ -240,7 +266,8 @@ func TestGatewayTrouble(t *testing.T) {
 	if !strings.Contains(out, "notes read_note: new") {
 		t.Errorf("a look: %s", out)
 	}
-	if code, out, _ = run(t, "gateway", "approve", "--file", file+".yaml"); code != 0 || !strings.Contains(out, "approved, in") {
+	if code, out, _ = run(t, "gateway", "approve", "--file", file+".yaml"); code != 0 ||
+		!strings.Contains(out, "approved, in") {
 		t.Errorf("approve: %d %s", code, out)
 	}
 	nobody := httptest.NewServer(http.NotFoundHandler())
@@ -256,19 +283,25 @@ func TestGatewayTrouble(t *testing.T) {
 		notes(w, r)
 	}))
 	t.Cleanup(closed.Close)
-	init := []string{"gateway", "init", "--upstream", closed.URL, "--credential-env", "NOTES_TOKEN", "--file", file + ".3.yaml"}
+	init := []string{"gateway", "init", "--upstream", closed.URL, "--credential-env", "NOTES_TOKEN", "--file",
+		file + ".3.yaml"}
 	code, _, errs = run(t, init...)
 	complaint(t, code, errs, 2, "the environment has no NOTES_TOKEN")
 	var said, wrong bytes.Buffer
-	p := &roof.Program{Args: init, Stdout: &said, Stderr: &wrong, Getenv: func(name string) string { return map[string]string{"NOTES_TOKEN": "s3cret"}[name] }}
+	p := &roof.Program{Args: init, Stdout: &said, Stderr: &wrong,
+		Getenv: func(name string) string { return map[string]string{"NOTES_TOKEN": "s3cret"}[name] }}
 	if code := p.Run(t.Context()); code != 0 {
 		t.Errorf("with a credential: %d %s", code, &wrong)
 	}
-	if text, err := os.ReadFile(file + ".3.yaml"); err != nil || !strings.Contains(string(text), `credential: {header: "Authorization", prefix: "Bearer ", secret: {env: "NOTES_TOKEN"}}`) || strings.Contains(string(text)+said.String(), "s3cret") {
+	if text, err := os.ReadFile(file + ".3.yaml"); err != nil ||
+		!strings.Contains(string(text),
+			`credential: {header: "Authorization", prefix: "Bearer ", secret: {env: "NOTES_TOKEN"}}`) ||
+		strings.Contains(string(text)+said.String(), "s3cret") {
 		t.Errorf("proposed: %v\n%s", err, text)
 	}
 	// What a program says when it cannot run is what its owner needs.
-	code, _, errs = run(t, "gateway", "init", "--file", file+".2.yaml", "--", "sh", "-c", "echo no such folder >&2; exit 1")
+	code, _, errs = run(t, "gateway", "init", "--file", file+".2.yaml", "--", "sh", "-c",
+		"echo no such folder >&2; exit 1")
 	if code != 2 || !strings.Contains(errs, "no such folder") {
 		t.Errorf("a program that does not run: %d %s", code, errs)
 	}

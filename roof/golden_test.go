@@ -28,7 +28,8 @@ func golden(t *testing.T, name, got string) {
 	want, err := os.ReadFile(path)
 	must(t, err)
 	if got != string(want) {
-		t.Errorf("%s is otherwise; if that is right: go test ./roof -run Golden -update\ngot:\n%s\nwant:\n%s", path, got, want)
+		t.Errorf("%s is otherwise; if that is right: go test ./roof -run Golden -update\ngot:\n%s\nwant:\n%s", path,
+			got, want)
 	}
 }
 
@@ -59,10 +60,13 @@ func TestGoldenHelp(t *testing.T) {
 
 // masked puts what is different at each run out of sight; its length stays, so that columns do.
 func masked(text string) string {
-	text = regexp.MustCompile(`\b(cli|grt|usr|ghs|ghi)_[A-Za-z0-9_-]+`).ReplaceAllStringFunc(text, func(id string) string { return id[:4] + strings.Repeat("x", len(id)-4) })
-	text = regexp.MustCompile(`(?m)(^|[^A-Za-z0-9_-])[A-Za-z0-9_-]{43}`).ReplaceAllString(text, "${1}"+strings.Repeat("k", 43))
+	text = regexp.MustCompile(`\b(cli|grt|usr|ghs|ghi)_[A-Za-z0-9_-]+`).ReplaceAllStringFunc(text,
+		func(id string) string { return id[:4] + strings.Repeat("x", len(id)-4) })
+	text = regexp.MustCompile(`(?m)(^|[^A-Za-z0-9_-])[A-Za-z0-9_-]{43}`).ReplaceAllString(text,
+		"${1}"+strings.Repeat("k", 43))
 	text = regexp.MustCompile(`"sealed_under":"[^"]*"`).ReplaceAllString(text, `"sealed_under":"x"`)
-	if local := regexp.MustCompile(`operator:[A-Za-z0-9._-]+`); local.MatchString(text) { // whose tests these are, and how wide that makes a column
+	if local := regexp.MustCompile(`operator:[A-Za-z0-9._-]+`); local.MatchString(text) {
+		// whose tests these are, and how wide that makes a column
 		text = regexp.MustCompile(`(ACTOR|operator:\S+) +| {3,}`).ReplaceAllString(text, "$1  ")
 		text = local.ReplaceAllString(text, "operator:user")
 	}
@@ -90,7 +94,8 @@ func TestGoldenAnswers(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	made := &roof.Program{ // who serves makes the keys
-		Args: []string{"serve", "--data-dir", dir, "--issuer-listen", "127.0.0.1:0", "--resource-listen", "127.0.0.1:0", "--demo=false"}, Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Now: now,
+		Args: []string{"serve", "--data-dir", dir, "--issuer-listen", "127.0.0.1:0", "--resource-listen", "127.0.0.1:0",
+			"--demo=false"}, Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Now: now,
 		Ready: func(roof.Addresses) { stop() },
 	}
 	if code := made.Run(ctx); code != 0 {
@@ -98,13 +103,17 @@ func TestGoldenAnswers(t *testing.T) {
 	}
 	say("tenant-create.txt", "tenant", "create", "--id", "acme", "--name", "Acme Corporation")
 	say("tenant-create.json", "tenant", "create", "--id", "globex", "--json")
-	say("role-put.txt", "role", "put", "--tenant", "acme", "--role", "clerk", "--scopes", "customers:read,tickets:write")
-	say("user-create.json", "user", "create", "--email", "ann@acme.example", "--tenant", "acme", "--role", "agent-admin", "--json")
+	say("role-put.txt", "role", "put", "--tenant", "acme", "--role", "clerk", "--scopes",
+		"customers:read,tickets:write")
+	say("user-create.json", "user", "create", "--email", "ann@acme.example", "--tenant", "acme", "--role",
+		"agent-admin", "--json")
 	say("member-put.json", "member", "put", "--email", "ann@acme.example", "--tenant", "globex", "--json")
-	client := regexp.MustCompile(`cli_[^"]+`).FindString(say("client-create.json", "client", "create", "--tenant", "acme", "--name", "nightly", "--scopes", "customers:read", "--json"))
+	client := regexp.MustCompile(`cli_[^"]+`).FindString(say("client-create.json", "client", "create", "--tenant",
+		"acme", "--name", "nightly", "--scopes", "customers:read", "--json"))
 	say("client-replace-secret.json", "client", "replace-secret", client, "--json")
 	say("rollout-set.txt", "rollout", "set", "observe", "--tenant", "acme")
-	for _, list := range []string{"tenant list", "client list", "grant list", "key list", "usage list", "rollout report", "audit list --action tenant", "issuer list", "explain --tenant acme --client " + client} {
+	for _, list := range []string{"tenant list", "client list", "grant list", "key list", "usage list",
+		"rollout report", "audit list --action tenant", "issuer list", "explain --tenant acme --client " + client} {
 		words := strings.Fields(list)
 		name := strings.Join(words[:min(2, len(words))], "-")
 		if words[0] == "explain" {
@@ -120,9 +129,12 @@ func TestGoldenAnswers(t *testing.T) {
 	say("client-delete.json", "client", "delete", client, "--json")
 	desired := filepath.Join(t.TempDir(), "organisation.yaml")
 	must(t, os.WriteFile(desired, []byte(organisation(t)), 0o600))
-	for _, row := range [][]string{{"apply-dry-run.txt", "--dry-run"}, {"apply-dry-run.json", "--dry-run", "--json"}, {"apply.json", "--json"}, {"apply-again.txt"}, {"apply-again.json", "--json"}} {
+	for _, row := range [][]string{{"apply-dry-run.txt", "--dry-run"}, {"apply-dry-run.json", "--dry-run", "--json"},
+		{"apply.json", "--json"}, {"apply-again.txt"}, {"apply-again.json", "--json"}} {
 		say(row[0], append([]string{"apply", "-f", desired}, row[1:]...)...)
 	}
-	must(t, os.WriteFile(desired, []byte(strings.NewReplacer("nightly", "weekly", "5m", "10m", "[customers:read, notes:read]", "[notes:read]").Replace(organisation(t))), 0o600))
+	must(t, os.WriteFile(desired,
+		[]byte(strings.NewReplacer("nightly", "weekly", "5m", "10m", "[customers:read, notes:read]",
+			"[notes:read]").Replace(organisation(t))), 0o600))
 	say("apply.txt", "apply", "-f", desired)
 }

@@ -34,7 +34,8 @@ func complaint(t *testing.T, code int, stderr string, wantCode int, says string)
 		}
 	}
 	if code != wantCode || len(errs) != 1 || len(hints) != 1 || !strings.Contains(errs[0], says) {
-		t.Errorf("got exit code %d and\n%s\nwant exit code %d, one error line that says %q, and one hint", code, stderr, wantCode, says)
+		t.Errorf("got exit code %d and\n%s\nwant exit code %d, one error line that says %q, and one hint", code, stderr,
+			wantCode, says)
 	}
 }
 
@@ -59,7 +60,8 @@ type served struct {
 func serve(t *testing.T, dir string, more ...string) *served {
 	t.Helper()
 	s := &served{stdout: &testenv.Book{}, stderr: &testenv.Book{}}
-	args := append([]string{"serve", "--data-dir", dir, "--issuer-listen", "127.0.0.1:0", "--resource-listen", "127.0.0.1:0"}, more...)
+	args := append([]string{"serve", "--data-dir", dir, "--issuer-listen", "127.0.0.1:0", "--resource-listen",
+		"127.0.0.1:0"}, more...)
 	ready, ended := make(chan roof.Addresses, 1), make(chan int, 1)
 	p := &roof.Program{Args: args, Stdout: s.stdout, Stderr: s.stderr, Ready: func(a roof.Addresses) { ready <- a }}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -90,7 +92,8 @@ func shell(t *testing.T, lines string) string {
 	return string(out)
 }
 
-// pasteable are the lines that are printed between two sentences: everything that is indented there.
+// pasteable are the lines that are printed between two sentences: everything that is indented
+// there.
 func pasteable(t *testing.T, printed, from, to string) string {
 	t.Helper()
 	_, rest, ok := strings.Cut(printed, from)

@@ -12,12 +12,13 @@ import (
 // usualMemory is taken for half of the memory where nothing says how much there is, in bytes.
 const usualMemory = 1 << 30
 
-// memoryLimit is how much memory a program should aim to stay below that lets garbage lie for long: half of what the machine has, or of what this process may have. root is the
-// file system's.
+// memoryLimit is how much memory a program should aim to stay below that lets garbage lie for long:
+// half of what the machine has, or of what this process may have. root is the file system's.
 func memoryLimit(root iofs.FS) int64 {
 	there := int64(math.MaxInt64)
 	less := func(text string, unit int64) {
-		if n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil && n > 0 && n < math.MaxInt64/unit { // "max" is no number
+		if n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil && n > 0 && n < math.MaxInt64/unit {
+			// "max" is no number
 			there = min(there, n*unit)
 		}
 	}

@@ -21,8 +21,8 @@ type schemaOf struct {
 	table    string // keeps its version
 }
 
-// schemas are the authorization server's and the MCP server's. In PostgreSQL they live in one database, each with its
-// own version table.
+// schemas are the authorization server's and the MCP server's. In PostgreSQL they live in one
+// database, each with its own version table.
 func (s *settings) schemas() []schemaOf {
 	return []schemaOf{
 		{"issuer", s.ledger(), migrations.Issuer, "schema_migrations_issuer"},
@@ -82,7 +82,8 @@ func migrateStatus(*flag.FlagSet) action {
 		for _, of := range c.schemas() {
 			st, err := schema.ReadStatus(ctx, of.database, of.files, of.table)
 			if err != nil && st.Latest == 0 {
-				return misused(migrationHint(err), fmt.Errorf("reading the schema of the %s's database: %w", of.name, err))
+				return misused(migrationHint(err), fmt.Errorf("reading the schema of the %s's database: %w",
+					of.name, err))
 			}
 			state := "up to date"
 			switch {
@@ -126,7 +127,8 @@ func migrateRepair(*flag.FlagSet) action {
 		for _, of := range c.schemas() {
 			version, applied, err := schema.Repair(ctx, of.database, of.files, of.table)
 			if err != nil {
-				return misused("restore a backup from before that migration", fmt.Errorf("repairing the %s's schema at version %d: %w", of.name, version, err))
+				return misused("restore a backup from before that migration",
+					fmt.Errorf("repairing the %s's schema at version %d: %w", of.name, version, err))
 			}
 			what := "needed no repair"
 			switch {
@@ -151,7 +153,8 @@ func (c *call) haveSchema() error {
 		return nil
 	}
 	if _, err := os.Stat(c.ledgerPath()); errors.Is(err, fs.ErrNotExist) {
-		return misused(Name+" serve makes it; another folder is named with --data-dir", fmt.Errorf("%w at %s", errNoLedger, c.ledgerPath()))
+		return misused(Name+" serve makes it; another folder is named with --data-dir",
+			fmt.Errorf("%w at %s", errNoLedger, c.ledgerPath()))
 	}
 	return nil
 }

@@ -24,7 +24,8 @@ func (n named) String() string {
 	return n.id + " (" + short(text.Line(n.name, 0), nameWidth) + ")"
 }
 
-// names are what ids are called. Its methods note the ids that they are asked about, so that rows are made twice: to learn which there are, and with their names.
+// names are what ids are called. Its methods note the ids that they are asked about, so that rows
+// are made twice: to learn which there are, and with their names.
 type names struct{ users, clients, tenants map[string]string }
 
 func (n *names) user(id string) named   { return of(n.users, id) }
@@ -64,7 +65,8 @@ func (n *names) target(target, tenant string) named {
 	return named{target, ""}
 }
 
-// rows makes a table's rows, with the names of the ids in them. Where the issuer is elsewhere, or of an older version, there are none.
+// rows makes a table's rows, with the names of the ids in them. Where the issuer is elsewhere, or
+// of an older version, there are none.
 func (c *call) rows(ctx context.Context, make func(*names) [][]any) ([][]any, error) {
 	n := &names{map[string]string{}, map[string]string{}, map[string]string{}}
 	rows := make(n)
@@ -73,9 +75,12 @@ func (c *call) rows(ctx context.Context, make func(*names) [][]any) ([][]any, er
 		ids   func([]string) authserver.IDs
 		of    func(authserver.Names) map[string]string
 	}{
-		{n.users, func(ids []string) authserver.IDs { return authserver.IDs{Users: ids} }, func(f authserver.Names) map[string]string { return f.Users }},
-		{n.clients, func(ids []string) authserver.IDs { return authserver.IDs{Clients: ids} }, func(f authserver.Names) map[string]string { return f.Clients }},
-		{n.tenants, func(ids []string) authserver.IDs { return authserver.IDs{Tenants: ids} }, func(f authserver.Names) map[string]string { return f.Tenants }},
+		{n.users, func(ids []string) authserver.IDs { return authserver.IDs{Users: ids} },
+			func(f authserver.Names) map[string]string { return f.Users }},
+		{n.clients, func(ids []string) authserver.IDs { return authserver.IDs{Clients: ids} },
+			func(f authserver.Names) map[string]string { return f.Clients }},
+		{n.tenants, func(ids []string) authserver.IDs { return authserver.IDs{Tenants: ids} },
+			func(f authserver.Names) map[string]string { return f.Tenants }},
 	} {
 		for ids := range slices.Chunk(slices.Sorted(maps.Keys(kind.names)), authserver.MaxNames) {
 			var found authserver.Names

@@ -12,7 +12,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 )
 
-// doer does acts: the running server, so that they count at once, or the stores themselves when none runs.
+// doer does acts: the running server, so that they count at once, or the stores themselves when
+// none runs.
 type doer interface {
 	// Act does the act of this name; see authserver.Operator.
 	Act(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error)
@@ -37,14 +38,16 @@ func (c *call) act(ctx context.Context, name string, arguments, answer any) erro
 	return nil
 }
 
-// actSomewhere does the act at the gateway that is meant, inside the server that runs, or on the stores.
+// actSomewhere does the act at the gateway that is meant, inside the server that runs, or on the
+// stores.
 func (c *call) actSomewhere(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
 	if c.gateway != "" && isOfTools(name) {
 		return c.actAtGateway(ctx, name, arguments)
 	}
 	for until := time.Now().Add(lockWait); ; {
 		raw, err := c.actInServer(ctx, name, arguments)
-		if !errors.Is(err, authserver.ErrNoServer) && !(errors.Is(err, authserver.ErrNoAct) && isOfTools(name)) { // an authserver alone knows none of the tools
+		if !errors.Is(err, authserver.ErrNoServer) && !(errors.Is(err, authserver.ErrNoAct) && isOfTools(name)) {
+			// an authserver alone knows none of the tools
 			return raw, err
 		}
 		raw, err = c.actOnStores(ctx, name, arguments)
@@ -59,10 +62,12 @@ func (c *call) actSomewhere(ctx context.Context, name string, arguments json.Raw
 	}
 }
 
-// reads says whether an act changes nothing, so that it may be done beside whatever holds the data directory.
+// reads says whether an act changes nothing, so that it may be done beside whatever holds the data
+// directory.
 func reads(act string) bool {
 	_, verb, _ := strings.Cut(act, ".")
-	return slices.Contains([]string{"list", "show", "plan", "scopes", "verify", "report", "explain", "audit", "refusals"}, verb)
+	return slices.Contains([]string{"list", "show", "plan", "scopes", "verify", "report", "explain", "audit",
+		"refusals"}, verb)
 }
 
 // actInServer does the act inside the server that runs, or answers authserver.ErrNoServer.
@@ -94,11 +99,14 @@ func (c *call) actOnStores(ctx context.Context, name string, arguments json.RawM
 	return door.Act(authserver.WithOperator(ctx, c.as), name, arguments)
 }
 
-// errNoLedger says that the issuer's database is not on this machine, as where a gateway runs by itself.
+// errNoLedger says that the issuer's database is not on this machine, as where a gateway runs by
+// itself.
 var errNoLedger = errors.New("there is no database")
 
-// openStores opens the operator's door on the stores. Unless it only reads, it holds the data directory meanwhile, so that no server begins to serve beside it,
-// and none that serves but does not answer goes on unaware of what is done; errHeld while another has it. tools says which wing's door it is.
+// openStores opens the operator's door on the stores. Unless it only reads, it holds the data
+// directory meanwhile, so that no server begins to serve beside it, and none that serves but does
+// not answer goes on unaware of what is done; errHeld while another has it. tools says which wing's
+// door it is.
 func (c *call) openStores(ctx context.Context, tools, reading bool) (doer, func(), error) {
 	release := func() {}
 	if err := c.haveSchema(); err != nil {
@@ -107,7 +115,8 @@ func (c *call) openStores(ctx context.Context, tools, reading bool) (doer, func(
 	if c.embedded() && !reading {
 		f, err := hold(c.dataDir, c.command.name)
 		if errors.Is(err, errHeld) {
-			return nil, nil, misused("stop it, or restart it when it is a server that does not answer", fmt.Errorf("%s is in use: %w", c.dataDir, err))
+			return nil, nil, misused("stop it, or restart it when it is a server that does not answer",
+				fmt.Errorf("%s is in use: %w", c.dataDir, err))
 		}
 		if err != nil {
 			return nil, nil, err

@@ -16,18 +16,25 @@ func clientCreate(fs *flag.FlagSet) action {
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant to which the client belongs")
 	scopes := scopesFlag(fs, "the most that the client may do: `scopes`, comma-separated")
 	fs.BoolVar(&s.Public, "public", false, "an application that cannot keep a secret: it gets none")
-	fs.BoolVar(&s.PushRequired, "require-pushed-requests", false, "an application that pushes every authorization request (RFC 9126): those that a browser brings whole are refused")
-	fs.Func("redirect-uri", "`URI` to which answers go, for an application that people let in; may be repeated", func(uri string) error {
-		s.RedirectURIs = append(s.RedirectURIs, uri)
-		return nil
-	})
-	fs.StringVar(&s.Resource, "server", "", "`URI` of the protected server that the client is: it may ask about tokens for it and which grants have ended, and pass its callers on to other servers within --scopes")
+	fs.BoolVar(&s.PushRequired, "require-pushed-requests", false,
+		"an application that pushes every authorization request (RFC 9126): those that a browser brings whole are "+
+			"refused")
+	fs.Func("redirect-uri", "`URI` to which answers go, for an application that people let in; may be repeated",
+		func(uri string) error {
+			s.RedirectURIs = append(s.RedirectURIs, uri)
+			return nil
+		})
+	fs.StringVar(&s.Resource, "server", "",
+		"`URI` of the protected server that the client is: it may ask about tokens for it and which grants have "+
+			"ended, and pass its callers on to other servers within --scopes")
 	fs.BoolVar(&s.TokenExchange, "token-exchange", false, "let it exchange its tokens for narrower ones")
-	fs.BoolVar(&s.Assertions, "assertions", false, "let people in by assertions of the identity provider that their organisation trusts")
-	fs.Func("post-logout-redirect-uri", "`URI` to which people may go on from signing out; may be repeated", func(uri string) error {
-		s.PostLogoutRedirectURIs = append(s.PostLogoutRedirectURIs, uri)
-		return nil
-	})
+	fs.BoolVar(&s.Assertions, "assertions", false,
+		"let people in by assertions of the identity provider that their organisation trusts")
+	fs.Func("post-logout-redirect-uri", "`URI` to which people may go on from signing out; may be repeated",
+		func(uri string) error {
+			s.PostLogoutRedirectURIs = append(s.PostLogoutRedirectURIs, uri)
+			return nil
+		})
 	return func(ctx context.Context, c *call) error {
 		s.Scopes = config.List(*scopes)
 		var made authserver.ClientMade
@@ -44,13 +51,16 @@ func clientCreate(fs *flag.FlagSet) action {
 }
 
 func clientReplaceSecret(fs *flag.FlagSet) action {
-	overlap := fs.Duration("overlap", 24*time.Hour, "how `long` the secret before counts beside the new one; 0 ends it at once")
+	overlap := fs.Duration("overlap", 24*time.Hour,
+		"how `long` the secret before counts beside the new one; 0 ends it at once")
 	return func(ctx context.Context, c *call) error {
 		var secret string
-		if err := c.act(ctx, "client.replace_secret", authserver.SecretTurn{Client: c.operand, Overlap: *overlap}, &secret); err != nil {
+		if err := c.act(ctx, "client.replace_secret", authserver.SecretTurn{Client: c.operand, Overlap: *overlap},
+			&secret); err != nil {
 			return err
 		}
-		return c.done("client_secret  "+secret+"   (shown this once)", fact{"client_id", c.operand}, fact{"client_secret", secret})
+		return c.done("client_secret  "+secret+"   (shown this once)", fact{"client_id", c.operand},
+			fact{"client_secret", secret})
 	}
 }
 
@@ -59,7 +69,8 @@ func clientDisable(*flag.FlagSet) action {
 		if err := c.act(ctx, "client.disable", c.operand, nil); err != nil {
 			return err
 		}
-		return c.done(fmt.Sprintf("client %s is disabled, and its tokens are refused; its grants stay", c.operand), fact{"client_id", c.operand})
+		return c.done(fmt.Sprintf("client %s is disabled, and its tokens are refused; its grants stay", c.operand),
+			fact{"client_id", c.operand})
 	}
 }
 
@@ -68,7 +79,8 @@ func clientEnable(*flag.FlagSet) action {
 		if err := c.act(ctx, "client.enable", c.operand, nil); err != nil {
 			return err
 		}
-		return c.done(fmt.Sprintf("client %s can act again; tokens of before stay refused, and its grants bring others", c.operand), fact{"client_id", c.operand})
+		return c.done(fmt.Sprintf("client %s can act again; tokens of before stay refused, and its grants bring others",
+			c.operand), fact{"client_id", c.operand})
 	}
 }
 
@@ -77,7 +89,8 @@ func clientDelete(*flag.FlagSet) action {
 		if err := c.act(ctx, "client.delete", c.operand, nil); err != nil {
 			return err
 		}
-		return c.done(fmt.Sprintf("client %s is gone, and every grant of it has ended", c.operand), fact{"client_id", c.operand})
+		return c.done(fmt.Sprintf("client %s is gone, and every grant of it has ended", c.operand),
+			fact{"client_id", c.operand})
 	}
 }
 
@@ -95,7 +108,8 @@ func clientList(fs *flag.FlagSet) action {
 		}
 		return c.listNamed(ctx, "ID\tNAME\tTENANT\tGRANT TYPES\tORIGIN\tSTATE\tCREATED", func(n *names) (rows [][]any) {
 			for _, k := range clients {
-				rows = append(rows, []any{k.ID, k.Name, n.tenant(k.TenantID), k.GrantTypes, k.Origin, state(!k.DisabledAt.IsZero()), k.CreatedAt})
+				rows = append(rows, []any{k.ID, k.Name, n.tenant(k.TenantID), k.GrantTypes, k.Origin,
+					state(!k.DisabledAt.IsZero()), k.CreatedAt})
 			}
 			return rows
 		})
@@ -144,20 +158,22 @@ func grantList(fs *flag.FlagSet) action {
 		if n := len(grants); n > 0 && n == f.Limit {
 			c.more(grants[n-1].ID)
 		}
-		return c.listNamed(ctx, "ID\tTENANT\tCLIENT\tUSER\tRESOURCE\tSCOPES\tCREATED\tSTATE\tENDED\tREASON", func(n *names) (rows [][]any) {
-			for _, g := range grants {
-				state := "alive"
-				if g.Ended() {
-					state = "ended"
-				} else if g.Suspended {
-					state = "suspended"
+		return c.listNamed(ctx, "ID\tTENANT\tCLIENT\tUSER\tRESOURCE\tSCOPES\tCREATED\tSTATE\tENDED\tREASON",
+			func(n *names) (rows [][]any) {
+				for _, g := range grants {
+					state := "alive"
+					if g.Ended() {
+						state = "ended"
+					} else if g.Suspended {
+						state = "suspended"
+					}
+					rows = append(rows, []any{
+						g.ID, n.tenant(g.TenantID), n.client(g.ClientID), n.user(g.UserID), g.Resource, g.Scopes,
+						g.CreatedAt, state, g.EndedAt, g.EndReason,
+					})
 				}
-				rows = append(rows, []any{
-					g.ID, n.tenant(g.TenantID), n.client(g.ClientID), n.user(g.UserID), g.Resource, g.Scopes, g.CreatedAt, state, g.EndedAt, g.EndReason,
-				})
-			}
-			return rows
-		})
+				return rows
+			})
 	}
 }
 
@@ -166,11 +182,13 @@ func grantRevoke(fs *flag.FlagSet) action {
 	fs.StringVar(&s.Reason, "reason", "", "`why`, for the record")
 	fs.StringVar(&s.ClientID, "client", "", "in place of an ID: all of the client of this `id`")
 	fs.StringVar(&s.User, "user", "", "in place of an ID: all of the person of this `address` or id")
-	fs.StringVar(&s.TenantID, "tenant", "", "in place of an ID: all of the tenant of this `id`; with --client or --user, theirs in it")
+	fs.StringVar(&s.TenantID, "tenant", "",
+		"in place of an ID: all of the tenant of this `id`; with --client or --user, theirs in it")
 	return func(ctx context.Context, c *call) error {
 		s.ID = c.operand
 		if s.ID == "" && s.ClientID == "" && s.User == "" && s.TenantID == "" {
-			return misused(fmt.Sprintf("%s %s ID, or with --client, --user or --tenant", Name, c.command.name), fmt.Errorf("%s: ID, --client, --user or --tenant is missing", c.command.name))
+			return misused(fmt.Sprintf("%s %s ID, or with --client, --user or --tenant", Name, c.command.name),
+				fmt.Errorf("%s: ID, --client, --user or --tenant is missing", c.command.name))
 		}
 		var done authserver.GrantsRevoked
 		if err := c.act(ctx, "grant.revoke", s, &done); err != nil {
@@ -179,6 +197,7 @@ func grantRevoke(fs *flag.FlagSet) action {
 		if s.ID != "" {
 			return c.done(fmt.Sprintf("grant %s is revoked, and every token of it", s.ID), fact{"id", s.ID})
 		}
-		return c.done(fmt.Sprintf("revoked %d grants, and every token of them", done.Revoked), fact{"revoked", done.Revoked})
+		return c.done(fmt.Sprintf("revoked %d grants, and every token of them", done.Revoked),
+			fact{"revoked", done.Revoked})
 	}
 }

@@ -72,11 +72,13 @@ func readAtMost(path string, most int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, most))
 }
 
-// unsaid says of a file that it may have been applied and may not have: the answer did not come, or the time was over.
+// unsaid says of a file that it may have been applied and may not have: the answer did not come, or
+// the time was over.
 func unsaid(name string, err error) error {
 	for _, open := range []error{authserver.ErrUnsaid, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, open) {
-			hint := "whether it was applied is not known: run it with --dry-run; a client that was made has its secret from " + Name + " client replace-secret"
+			hint := "whether it was applied is not known: run it with --dry-run; a client that was made has its " +
+				"secret from " + Name + " client replace-secret"
 			return &trouble{fmt.Errorf("%s: %w", name, err), hint, exitFailed}
 		}
 	}
@@ -104,13 +106,15 @@ func changesJSON(changes []authserver.Change) json.RawMessage {
 			fields[j] = object([]fact{{"field", f.Name}, {"from", f.From}, {"to", f.To}})
 		}
 		all[i] = object([]fact{
-			{"change", ch.Verb}, {"kind", ch.Kind}, {"tenant", ch.Tenant}, {"name", ch.Name}, {"client_id", ch.ClientID}, {"client_secret", ch.Secret}, {"fields", fields},
+			{"change", ch.Verb}, {"kind", ch.Kind}, {"tenant", ch.Tenant}, {"name", ch.Name},
+			{"client_id", ch.ClientID}, {"client_secret", ch.Secret}, {"fields", fields},
 		})
 	}
 	return encoded(all)
 }
 
-// changesText is for people: what changes, a line each, and then the secrets whole, whatever the terminal's width.
+// changesText is for people: what changes, a line each, and then the secrets whole, whatever the
+// terminal's width.
 func (c *call) changesText(changes []authserver.Change, dry bool) []byte {
 	if len(changes) == 0 {
 		return []byte("everything is as the file says: nothing to change")
@@ -128,7 +132,8 @@ func (c *call) changesText(changes []authserver.Change, dry bool) []byte {
 		}
 		p.rows = append(p.rows, []any{ch.Verb, ch.Kind, ch.Tenant, ch.Name, strings.Join(fields, "; ")})
 		if ch.ClientID != "" && ch.Verb == "create" {
-			fmt.Fprintf(&secrets, "\n%s  client_id %s", cell(strings.TrimPrefix(ch.Tenant+"/"+ch.Name, "/")), ch.ClientID)
+			fmt.Fprintf(&secrets, "\n%s  client_id %s", cell(strings.TrimPrefix(ch.Tenant+"/"+ch.Name, "/")),
+				ch.ClientID)
 			if ch.Secret != "" {
 				fmt.Fprintf(&secrets, "  client_secret %s", ch.Secret)
 			}
@@ -139,7 +144,8 @@ func (c *call) changesText(changes []authserver.Change, dry bool) []byte {
 	case dry:
 		text = append(text, "\n\nthis is what would change; nothing was changed"...)
 	case secrets.Len() > 0:
-		text = append(append(text, "\n\nclients that were made, with their secrets, shown this once:"...), secrets.Bytes()...)
+		text = append(append(text, "\n\nclients that were made, with their secrets, shown this once:"...),
+			secrets.Bytes()...)
 	}
 	return text
 }

@@ -17,7 +17,8 @@ import (
 // wing is a chain of audit lines.
 type wing struct{ name, list, verify string }
 
-// wings are the chains of audit lines, by the names that people read, with the acts that list and verify them.
+// wings are the chains of audit lines, by the names that people read, with the acts that list and
+// verify them.
 var wings = [...]wing{
 	{"issuer", "audit.list", "audit.verify"},
 	{"tools", "tools.audit", "tools.verify"},
@@ -37,13 +38,19 @@ func auditList(fs *flag.FlagSet) action {
 	var since, until string
 	fs.StringVar(&f.Tenant, "tenant", "", "`id` of a tenant (default all)")
 	fs.StringVar(&f.Client, "client", "", "`id` of a client (default all)")
-	fs.StringVar(&f.User, "user", "", "`address` or id of a person: what they did, and what was done to them (default all)")
+	fs.StringVar(&f.User, "user", "",
+		"`address` or id of a person: what they did, and what was done to them (default all)")
 	fs.StringVar(&f.Tool, "tool", "", "`name` of a tool; with --gateway UPSTREAM/TOOL (default all)")
 	fs.StringVar(&f.Grant, "grant", "", "`id` of a grant (default all)")
-	fs.StringVar(&f.Actor, "actor", "", "`who`, as the list writes it: user:ID, client:ID, operator (any) or operator:NAME, system, address:… (default all)")
-	fs.StringVar(&f.Action, "action", "", "`what`: an act such as token.issue, or the noun of several, such as token (default all)")
-	fs.StringVar(&f.Outcome, "outcome", "", "what became of it: `ok`, refused, failed, or observed, which would have been refused (default all)")
-	fs.StringVar(&since, "since", "", "how far back, such as 24h, or from `when` on: 2026-01-31, or with the time 2026-01-31T12:00:00Z (default all)")
+	fs.StringVar(&f.Actor, "actor", "",
+		"`who`, as the list writes it: user:ID, client:ID, operator (any) or operator:NAME, system, address:… "+
+			"(default all)")
+	fs.StringVar(&f.Action, "action", "",
+		"`what`: an act such as token.issue, or the noun of several, such as token (default all)")
+	fs.StringVar(&f.Outcome, "outcome", "",
+		"what became of it: `ok`, refused, failed, or observed, which would have been refused (default all)")
+	fs.StringVar(&since, "since", "",
+		"how far back, such as 24h, or from `when` on: 2026-01-31, or with the time 2026-01-31T12:00:00Z (default all)")
 	fs.StringVar(&until, "until", "", "before `when`, said in the same ways")
 	fs.IntVar(&f.Limit, "limit", 100, "at most `this many`")
 	return func(ctx context.Context, c *call) (err error) {
@@ -51,7 +58,8 @@ func auditList(fs *flag.FlagSet) action {
 		if f.Since, err = instant(since, now); err == nil {
 			f.Until, err = instant(until, now)
 		}
-		if err == nil && f.Outcome != "" && !slices.Contains([]string{audit.OK, audit.Refused, audit.Failed, audit.Observed}, f.Outcome) {
+		if err == nil && f.Outcome != "" &&
+			!slices.Contains([]string{audit.OK, audit.Refused, audit.Failed, audit.Observed}, f.Outcome) {
 			err = fmt.Errorf("there is no outcome %.80q; there are ok, refused, failed and observed", f.Outcome)
 		}
 		if err != nil {
@@ -64,14 +72,16 @@ func auditList(fs *flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		return c.listNamed(ctx, "RECORD\tTIME\tACTOR\tACTION\tOUTCOME\tTARGET\tTENANT\tCLIENT\tGRANT\tDETAIL", func(n *names) (rows [][]any) {
-			for _, l := range lines {
-				rows = append(rows, []any{
-					l.place, l.Time, n.actor(l.Actor), l.Action, l.Outcome, n.target(l.Target, l.Tenant), n.tenant(l.Tenant), n.client(l.Client), l.Grant, l.Detail,
-				})
-			}
-			return rows
-		})
+		return c.listNamed(ctx, "RECORD\tTIME\tACTOR\tACTION\tOUTCOME\tTARGET\tTENANT\tCLIENT\tGRANT\tDETAIL",
+			func(n *names) (rows [][]any) {
+				for _, l := range lines {
+					rows = append(rows, []any{
+						l.place, l.Time, n.actor(l.Actor), l.Action, l.Outcome, n.target(l.Target, l.Tenant),
+						n.tenant(l.Tenant), n.client(l.Client), l.Grant, l.Detail,
+					})
+				}
+				return rows
+			})
 	}
 }
 
@@ -88,7 +98,9 @@ func instant(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%.80q is neither a length of time such as 24h nor a moment such as 2026-01-31 or 2026-01-31T12:00:00Z", s)
+	return time.Time{},
+		fmt.Errorf("%.80q is neither a length of time such as 24h nor a moment such as 2026-01-31 or "+
+			"2026-01-31T12:00:00Z", s)
 }
 
 // personID is the id of a person who is named by it, or by their address.
@@ -99,7 +111,8 @@ func (c *call) personID(ctx context.Context, who string) (string, error) {
 	var person authserver.User
 	err := c.act(ctx, "user.show", who, &person)
 	if c.gateway != "" && errors.Is(err, errNoLedger) {
-		return "", misused("give the person's id, as a record has it after user:", errors.New("who has an address is not known here: the issuer is elsewhere"))
+		return "", misused("give the person's id, as a record has it after user:",
+			errors.New("who has an address is not known here: the issuer is elsewhere"))
 	}
 	return person.ID, err
 }
@@ -114,7 +127,8 @@ type auditLine struct {
 func (c *call) auditLines(ctx context.Context, f audit.Filter) ([]auditLine, error) {
 	var all []auditLine
 	for _, w := range c.wings() {
-		if f.Tool != "" && w.name == "issuer" { // which knows no tools: there the word would find a tenant or a client of the same name
+		if f.Tool != "" && w.name == "issuer" {
+			// which knows no tools: there the word would find a tenant or a client of the same name
 			continue
 		}
 		var records []audit.Record
@@ -141,9 +155,11 @@ var errBroken = errors.New("the audit records are not as they were sealed")
 
 func auditVerify(fs *flag.FlagSet) action {
 	heads := map[string]*string{
-		"issuer": fs.String("head", "", "the issuer's `NUMBER:HASH` as it was printed before: nothing up to there may be missing or other than it was then"),
-		"tools":  fs.String("tools-head", "", "the same of the MCP server's: its `NUMBER:HASH`"),
-		"calls":  fs.String("calls-head", "", "the same of the records of tools' calls: their `NUMBER:HASH`"),
+		"issuer": fs.String("head", "",
+			"the issuer's `NUMBER:HASH` as it was printed before: nothing up to there may be missing or other than "+
+				"it was then"),
+		"tools": fs.String("tools-head", "", "the same of the MCP server's: its `NUMBER:HASH`"),
+		"calls": fs.String("calls-head", "", "the same of the records of tools' calls: their `NUMBER:HASH`"),
 	}
 	return func(ctx context.Context, c *call) error {
 		broken := false
@@ -154,7 +170,8 @@ func auditVerify(fs *flag.FlagSet) action {
 			if given != "" {
 				var err error
 				if noted, err = chain.ParsePoint(given); err != nil {
-					return misused("copy it from what "+Name+" audit verify printed", fmt.Errorf("audit verify: %w", err))
+					return misused("copy it from what "+Name+" audit verify printed",
+						fmt.Errorf("audit verify: %w", err))
 				}
 			}
 			total, found, err := c.walkChain(ctx, w.verify, noted)
@@ -162,7 +179,8 @@ func auditVerify(fs *flag.FlagSet) action {
 				return err
 			}
 			said = append(said, verdictOf(w.name, total, found))
-			row := []any{w.name, found.Finding == nil, total, found.Head.String(), found.Waiting, found.Anchored, "", ""}
+			row := []any{w.name, found.Finding == nil, total, found.Head.String(), found.Waiting,
+				found.Anchored, "", ""}
 			if f := found.Finding; f != nil {
 				row[6], row[7] = fmt.Sprint(f.Kind), f.What
 				broken = true
@@ -176,14 +194,16 @@ func auditVerify(fs *flag.FlagSet) action {
 			err = c.list("WING\tWHOLE\tRECORDS\tHEAD\tWAITING\tANCHORED\tKIND\tFOUND", rows)
 		}
 		if err == nil && broken {
-			err = &authserver.Refusal{Reason: errBroken.Error(), Hint: "keep the database as it is, and compare it with a backup and with the heads that you noted"}
+			err = &authserver.Refusal{Reason: errBroken.Error(),
+				Hint: "keep the database as it is, and compare it with a backup and with the heads that you noted"}
 		}
 		return err
 	}
 }
 
 // walkChain verifies one wing's chain, and counts the records that are as they were sealed.
-func (c *call) walkChain(ctx context.Context, act string, noted chain.Point) (total int64, found chain.Walked, err error) {
+func (c *call) walkChain(ctx context.Context, act string, noted chain.Point) (total int64, found chain.Walked,
+	err error) {
 	w := chain.Walk{Noted: noted, Limit: walkAtOnce}
 	for !found.Done {
 		found = chain.Walked{}
@@ -203,7 +223,8 @@ func verdictOf(name string, total int64, found chain.Walked) string {
 		if !f.At.IsZero() {
 			at = ", at " + cell(f.At)
 		}
-		return fmt.Sprintf("%s: BROKEN (%s%s): %s\n  up to there %d records are as they were sealed, the last is %s", name, f.Kind, at, f.What, total, found.Reached)
+		return fmt.Sprintf("%s: BROKEN (%s%s): %s\n  up to there %d records are as they were sealed, the last is %s",
+			name, f.Kind, at, f.What, total, found.Reached)
 	}
 	said := fmt.Sprintf("%s: %d records are as they were sealed", name, total)
 	if found.Base.Seq > 0 {
@@ -213,7 +234,8 @@ func verdictOf(name string, total int64, found chain.Walked) string {
 		said += "; by the chain alone, without a key"
 	}
 	if found.Waiting > 0 {
-		said += fmt.Sprintf("\n  %d lines have no place in the chain yet, and are not proven; a server that runs gives them one within a second", found.Waiting)
+		said += fmt.Sprintf("\n  %d lines have no place in the chain yet, and are not proven; a server that runs "+
+			"gives them one within a second", found.Waiting)
 	}
 	if found.Head.Seq > 0 {
 		said += fmt.Sprintf("\n  head %s", found.Head)

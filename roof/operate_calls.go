@@ -26,7 +26,8 @@ func callsSet(fs *flag.FlagSet) action {
 			whose = "every tenant without a setting of its own"
 		}
 		return c.done(fmt.Sprintf("%s: records are kept of %s", whose, map[string]string{
-			operator.KeepAll: "all calls", operator.KeepRefusalsAndWrites: "calls that were refused, or that change something",
+			operator.KeepAll:               "all calls",
+			operator.KeepRefusalsAndWrites: "calls that were refused, or that change something",
 		}[s.Keep]), fact{"tenant", s.Tenant}, fact{"keep", s.Keep})
 	}
 }

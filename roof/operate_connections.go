@@ -41,7 +41,8 @@ func connectionList(fs *flag.FlagSet) action {
 			return err
 		}
 		if c.json {
-			p := part{name: "connections", heading: "ID\tCLIENT\tNAME\tPROGRAM\tFROM\tTENANT\tUSER\tRESOURCE\tBEGAN\tLAST\tSTEP\tOUTCOME\tREFUSED\tWHY"}
+			p := part{name: "connections",
+				heading: "ID\tCLIENT\tNAME\tPROGRAM\tFROM\tTENANT\tUSER\tRESOURCE\tBEGAN\tLAST\tSTEP\tOUTCOME\tREFUSED\tWHY"}
 			if p.rows, err = c.rows(ctx, func(n *names) [][]any { return connectionRows(n, found) }); err != nil {
 				return err
 			}
@@ -51,7 +52,9 @@ func connectionList(fs *flag.FlagSet) action {
 			return err
 		}
 		if dropped > 0 {
-			return c.write(fmt.Appendf(nil, "\n%d requests are left out since the server began: they were too many at once, or too many of one address", dropped))
+			return c.write(fmt.Appendf(nil,
+				"\n%d requests are left out since the server began: they were too many at once, or too many of one "+
+					"address", dropped))
 		}
 		return nil
 	}
@@ -64,7 +67,8 @@ func connectionShow(*flag.FlagSet) action {
 			return err
 		}
 		if len(found) == 0 {
-			return &authserver.Refusal{Reason: fmt.Sprintf("there is no connection %.80q", c.operand), Hint: Name + " connection list shows them; they are kept for thirty days"}
+			return &authserver.Refusal{Reason: fmt.Sprintf("there is no connection %.80q", c.operand),
+				Hint: Name + " connection list shows them; they are kept for thirty days"}
 		}
 		r := found[0]
 		whose, err := c.rows(ctx, func(n *names) [][]any { return [][]any{{n.tenant(r.Tenant), n.user(r.User)}} })
@@ -73,9 +77,11 @@ func connectionShow(*flag.FlagSet) action {
 		}
 		tenant, person := whose[0][0].(named), whose[0][1].(named)
 		return c.facts([]fact{
-			{"id", r.ID}, {"client", r.Client}, {"name", r.ClientName}, {"program", r.Program}, {"from", r.Source}, {"tenant", r.Tenant}, {"tenant_name", tenant.name}, {"user", r.User},
+			{"id", r.ID}, {"client", r.Client}, {"name", r.ClientName}, {"program", r.Program}, {"from", r.Source},
+			{"tenant", r.Tenant}, {"tenant_name", tenant.name}, {"user", r.User},
 			{"user_email", person.name}, {"resource", r.Resource},
-			{"resource_named", !r.Bare}, {"began", r.StartedAt}, {"last", r.UpdatedAt}, {"step", r.Step.String()}, {"outcome", r.Outcome}, {"refused", r.Refusals}, {"support", r.Support},
+			{"resource_named", !r.Bare}, {"began", r.StartedAt}, {"last", r.UpdatedAt}, {"step", r.Step.String()},
+			{"outcome", r.Outcome}, {"refused", r.Refusals}, {"support", r.Support},
 			{"why", r.Reason},
 		})
 	}
@@ -85,14 +91,16 @@ func connectionShow(*flag.FlagSet) action {
 func connectionRows(n *names, found []authserver.Connection) (rows [][]any) {
 	for _, r := range found {
 		rows = append(rows, []any{
-			r.ID, r.Client, r.ClientName, r.Program, r.Source, n.tenant(r.Tenant), n.user(r.User), r.Resource, r.StartedAt, r.UpdatedAt, r.Step.String(), r.Outcome, r.Refusals,
+			r.ID, r.Client, r.ClientName, r.Program, r.Source, n.tenant(r.Tenant), n.user(r.User), r.Resource,
+			r.StartedAt, r.UpdatedAt, r.Step.String(), r.Outcome, r.Refusals,
 			r.Reason,
 		})
 	}
 	return rows
 }
 
-// connections are the attempts that the issuer knows, with what the MCP servers know of their calls.
+// connections are the attempts that the issuer knows, with what the MCP servers know of their
+// calls.
 func (c *call) connections(ctx context.Context, a connectionsAsked) ([]authserver.Connection, int64, error) {
 	f := authserver.ConnectionFilter{ID: a.id, Failed: a.failed, Tenant: a.tenant, Since: a.since, Limit: a.limit}
 	if a.client != "" {
@@ -102,7 +110,8 @@ func (c *call) connections(ctx context.Context, a connectionsAsked) ([]authserve
 	if err != nil {
 		return nil, 0, err
 	}
-	asked := operator.RefusalsAsked{Client: a.client, Tenant: a.tenant, Since: a.since, Limit: a.limit, Calls: clientsOf(issued.Connections)}
+	asked := operator.RefusalsAsked{Client: a.client, Tenant: a.tenant, Since: a.since, Limit: a.limit,
+		Calls: clientsOf(issued.Connections)}
 	if strings.HasPrefix(a.id, "ref_") {
 		asked.ID = a.id
 	} else if a.id != "" && len(issued.Connections) == 1 {
@@ -117,7 +126,8 @@ func (c *call) connections(ctx context.Context, a connectionsAsked) ([]authserve
 		}
 	}
 	all := issued.Connections
-	if whose := refusedClients(met.Refusals); a.failed && len(whose) > 0 { // those that got their token and were refused then
+	if whose := refusedClients(met.Refusals); a.failed && len(whose) > 0 {
+		// those that got their token and were refused then
 		got, err := c.attempts(ctx, authserver.ConnectionFilter{Done: true, Clients: whose, Limit: 1000})
 		if err != nil {
 			return nil, 0, err
@@ -132,8 +142,10 @@ func (c *call) connections(ctx context.Context, a connectionsAsked) ([]authserve
 	return all[:min(len(all), max(a.limit, 0))], issued.Dropped, nil
 }
 
-// attempts are those that the issuer knows: none where a gateway is asked about and the issuer is elsewhere.
-func (c *call) attempts(ctx context.Context, f authserver.ConnectionFilter) (found authserver.ConnectionsFound, err error) {
+// attempts are those that the issuer knows: none where a gateway is asked about and the issuer is
+// elsewhere.
+func (c *call) attempts(ctx context.Context, f authserver.ConnectionFilter) (found authserver.ConnectionsFound,
+	err error) {
 	err = c.act(ctx, "connection.list", f, &found)
 	if c.gateway != "" && errors.Is(err, errNoLedger) {
 		err = nil
@@ -159,8 +171,9 @@ func refusedClients(of []operator.Refused) (ids []string) {
 	return ids
 }
 
-// meet puts the last step to what the issuer knows: a client that got its token has called an MCP server with it, or was refused there. What cannot be told of which
-// attempt it came stands by itself.
+// meet puts the last step to what the issuer knows: a client that got its token has called an MCP
+// server with it, or was refused there. What cannot be told of which attempt it came stands by
+// itself.
 func meet(attempts []authserver.Connection, met operator.Met) []authserver.Connection {
 	refused := map[int]bool{}
 	for _, m := range met.Refusals {
@@ -168,11 +181,13 @@ func meet(attempts []authserver.Connection, met operator.Met) []authserver.Conne
 			continue
 		}
 		i := slices.IndexFunc(attempts, func(r authserver.Connection) bool {
-			return r.Outcome == authserver.ConnectionDone && m.Client != "" && r.Client == m.Client && r.Tenant == m.Tenant && !r.StartedAt.After(m.Last)
+			return r.Outcome == authserver.ConnectionDone && m.Client != "" && r.Client == m.Client &&
+				r.Tenant == m.Tenant && !r.StartedAt.After(m.Last)
 		})
 		if i < 0 {
 			attempts = append(attempts, authserver.Connection{
-				ID: m.ID, Client: m.Client, Program: m.Agent, Tenant: m.Tenant, Resource: m.Resource, StartedAt: m.First, UpdatedAt: m.Last, Step: authserver.StepCall,
+				ID: m.ID, Client: m.Client, Program: m.Agent, Tenant: m.Tenant, Resource: m.Resource,
+				StartedAt: m.First, UpdatedAt: m.Last, Step: authserver.StepCall,
 				Outcome: authserver.ConnectionFailed, Reason: m.Why, Refusals: m.Times,
 			})
 			continue
@@ -213,7 +228,8 @@ func (c *call) connectionTable(ctx context.Context, found []authserver.Connectio
 	for i, r := range found {
 		person := people[i][0].(named)
 		fmt.Fprintln(w, strings.Join([]string{
-			r.ID, r.UpdatedAt.UTC().Format("2006-01-02 15:04Z"), cell(short(cmp.Or(r.ClientName, r.Client), 24)), cell(short(r.Program, 16)), cell(r.Tenant),
+			r.ID, r.UpdatedAt.UTC().Format("2006-01-02 15:04Z"), cell(short(cmp.Or(r.ClientName, r.Client), 24)),
+			cell(short(r.Program, 16)), cell(r.Tenant),
 			cell(short(cmp.Or(person.name, person.id), nameWidth)), r.Step.String(), r.Outcome,
 		}, "\t"))
 	}

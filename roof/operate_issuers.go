@@ -14,7 +14,9 @@ func issuerTrust(fs *flag.FlagSet) action {
 	s := authserver.IssuerSpec{}
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant whose identity provider it is")
 	fs.StringVar(&s.JWKSURI, "jwks-uri", "", "`URL` of its keys")
-	fs.BoolVar(&s.VerifiedEmails, "verified-emails", false, "every e-mail address that it asserts is verified, and its people cannot change theirs; otherwise it must say so of each")
+	fs.BoolVar(&s.VerifiedEmails, "verified-emails", false,
+		"every e-mail address that it asserts is verified, and its people cannot change theirs; otherwise it must "+
+			"say so of each")
 	file := fs.String("jwks-file", "", "`file` of its keys (a JSON Web Key set), when they are at no address")
 	return func(ctx context.Context, c *call) error {
 		s.Issuer = c.operand
@@ -28,7 +30,8 @@ func issuerTrust(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "issuer.trust", s, nil); err != nil {
 			return err
 		}
-		return c.done(fmt.Sprintf("tenant %s trusts %s", s.Tenant, s.Issuer), fact{"tenant", s.Tenant}, fact{"issuer", s.Issuer})
+		return c.done(fmt.Sprintf("tenant %s trusts %s", s.Tenant, s.Issuer), fact{"tenant", s.Tenant},
+			fact{"issuer", s.Issuer})
 	}
 }
 
@@ -53,6 +56,7 @@ func issuerDistrust(*flag.FlagSet) action {
 		if err := c.act(ctx, "issuer.distrust", c.operand, nil); err != nil {
 			return err
 		}
-		return c.done(fmt.Sprintf("%s is trusted no more, and what its assertions let in has ended", c.operand), fact{"issuer", c.operand})
+		return c.done(fmt.Sprintf("%s is trusted no more, and what its assertions let in has ended", c.operand),
+			fact{"issuer", c.operand})
 	}
 }

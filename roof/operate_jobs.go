@@ -17,14 +17,17 @@ func jobList(*flag.FlagSet) action {
 		}
 		var people, programs, wrong [][]any
 		for _, j := range jobs {
-			programs = append(programs, []any{j.Name, j.About, j.Every, j.BeganAt, j.Took, j.Removed, j.Outcome, j.Error, j.Holder, j.Until, j.NextAt, j.Run})
-			people = append(people, []any{j.Name, age(j.Every), ago(c.program.Now(), j.BeganAt), j.Took, removed(j), j.Outcome, next(c.program.Now(), j), j.About})
+			programs = append(programs, []any{j.Name, j.About, j.Every, j.BeganAt, j.Took, j.Removed, j.Outcome,
+				j.Error, j.Holder, j.Until, j.NextAt, j.Run})
+			people = append(people, []any{j.Name, age(j.Every), ago(c.program.Now(), j.BeganAt), j.Took, removed(j),
+				j.Outcome, next(c.program.Now(), j), j.About})
 			if j.Outcome == authserver.JobFailed {
 				wrong = append(wrong, []any{j.Name, j.Holder, j.Error})
 			}
 		}
 		if c.json {
-			return c.list("NAME\tCLEARS AWAY\tEVERY\tBEGAN\tTOOK\tREMOVED\tOUTCOME\tERROR\tREPLICA\tHELD UNTIL\tNEXT\tRUN", programs)
+			return c.list("NAME\tCLEARS AWAY\tEVERY\tBEGAN\tTOOK\tREMOVED\tOUTCOME\tERROR\tREPLICA\tHELD "+
+				"UNTIL\tNEXT\tRUN", programs)
 		}
 		return c.answer(part{heading: "NAME\tEVERY\tLAST RUN\tTOOK\tREMOVED\tOUTCOME\tNEXT\tCLEARS AWAY", rows: people},
 			part{title: "what went wrong", heading: "NAME\tREPLICA\tERROR", rows: wrong})
@@ -47,7 +50,8 @@ func removed(j authserver.JobFound) string {
 	return fmt.Sprint(j.Removed)
 }
 
-// next is when a job's next run comes; what is due a server begins within ten seconds. Empty while somebody runs it.
+// next is when a job's next run comes; what is due a server begins within ten seconds. Empty while
+// somebody runs it.
 func next(now time.Time, j authserver.JobFound) string {
 	if j.Until.After(now) {
 		return ""
@@ -68,6 +72,7 @@ func jobRun(*flag.FlagSet) action {
 		if s.Outcome == authserver.JobUnfinished {
 			said += "; its time was over and something is left: run it again, or let the server go on"
 		}
-		return c.done(said, fact{"name", s.Name}, fact{"removed", s.Removed}, fact{"took", s.Took}, fact{"outcome", s.Outcome}, fact{"next", s.NextAt})
+		return c.done(said, fact{"name", s.Name}, fact{"removed", s.Removed}, fact{"took", s.Took},
+			fact{"outcome", s.Outcome}, fact{"next", s.NextAt})
 	}
 }

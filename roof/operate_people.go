@@ -22,10 +22,12 @@ func tenantCreate(fs *flag.FlagSet) action {
 	scopes := scopesFlag(fs, "the most that its agents may ever do: `scopes`, comma-separated (default all there are)")
 	return func(ctx context.Context, c *call) error {
 		var t authserver.Tenant
-		if err := c.act(ctx, "tenant.create", authserver.TenantSpec{ID: *id, Name: *name, Scopes: config.List(*scopes)}, &t); err != nil {
+		if err := c.act(ctx, "tenant.create", authserver.TenantSpec{ID: *id, Name: *name, Scopes: config.List(*scopes)},
+			&t); err != nil {
 			return err
 		}
-		return c.done(fmt.Sprintf("tenant %s, with the roles %s and %s", t.ID, authserver.RoleAdmin, authserver.RoleReader), fact{"id", t.ID}, fact{"name", t.Name}, fact{"scopes", t.Scopes})
+		return c.done(fmt.Sprintf("tenant %s, with the roles %s and %s", t.ID, authserver.RoleAdmin,
+			authserver.RoleReader), fact{"id", t.ID}, fact{"name", t.Name}, fact{"scopes", t.Scopes})
 	}
 }
 
@@ -49,7 +51,8 @@ func rolePut(fs *flag.FlagSet) action {
 	fs.StringVar(&s.Role, "role", "", "`name` of the role, e.g. reader")
 	scopes := scopesFlag(fs, "what the role gives: `scopes`, comma-separated")
 	includes := fs.String("includes", "", "`roles` of the tenant, comma-separated, whose scopes it gives too")
-	fs.BoolVar(&s.Admin, "admin", false, "people of the role look after the tenant's clients and roles, on pages of their own")
+	fs.BoolVar(&s.Admin, "admin", false,
+		"people of the role look after the tenant's clients and roles, on pages of their own")
 	forceFlag(fs, &s.Force)
 	return func(ctx context.Context, c *call) error {
 		s.Scopes, s.Includes = config.List(*scopes), config.List(*includes)
@@ -63,7 +66,8 @@ func rolePut(fs *flag.FlagSet) action {
 func userCreate(fs *flag.FlagSet) action {
 	s := authserver.UserSpec{}
 	fs.StringVar(&s.Email, "email", "", "`address` with which the person signs in")
-	fs.BoolVar(&s.Verified, "verified", false, "you have verified that the address is the person's: clients that may read it get email_verified")
+	fs.BoolVar(&s.Verified, "verified", false,
+		"you have verified that the address is the person's: clients that may read it get email_verified")
 	fs.StringVar(&s.Name, "name", "", "`name` for people (default what stands before the @)")
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant to which the person belongs (default none yet)")
 	fs.StringVar(&s.Role, "role", authserver.RoleReader, "`role` in that tenant")
@@ -80,7 +84,8 @@ func userCreate(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "user.create", s, &made); err != nil {
 			return err
 		}
-		said, facts := fmt.Sprintf("user %s (%s)", made.User.Email, made.User.ID), []fact{{"id", made.User.ID}, {"email", made.User.Email}}
+		said, facts := fmt.Sprintf("user %s (%s)", made.User.Email, made.User.ID),
+			[]fact{{"id", made.User.ID}, {"email", made.User.Email}}
 		if made.Password != "" {
 			said += "\npassword, shown this once: " + made.Password
 			facts = append(facts, fact{"password", made.Password})
@@ -101,7 +106,8 @@ func (c *call) readPassword() (string, error) {
 	}
 	password := strings.TrimRight(line, "\r\n")
 	if password == "" {
-		return "", misused("printf '%s\\n' \"$PASSWORD\" | "+Name+" "+c.command.name+" --password-stdin …", errors.New("there is no password on standard input"))
+		return "", misused("printf '%s\\n' \"$PASSWORD\" | "+Name+" "+c.command.name+" --password-stdin …",
+			errors.New("there is no password on standard input"))
 	}
 	return password, nil
 }
@@ -116,6 +122,7 @@ func memberPut(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "member.put", s, nil); err != nil {
 			return err
 		}
-		return c.done(fmt.Sprintf("%s is %s of %s", s.Email, s.Role, s.Tenant), fact{"email", s.Email}, fact{"tenant", s.Tenant}, fact{"role", s.Role})
+		return c.done(fmt.Sprintf("%s is %s of %s", s.Email, s.Role, s.Tenant), fact{"email", s.Email},
+			fact{"tenant", s.Tenant}, fact{"role", s.Role})
 	}
 }

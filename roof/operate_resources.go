@@ -18,16 +18,19 @@ func resourcePut(fs *flag.FlagSet) action {
 	fs.StringVar(&r.Name, "name", "", "`name` for people (default the URI)")
 	fs.StringVar(&r.Algorithm, "algorithm", "ES256", "`algorithm` of its tokens' signatures: ES256, RS256 or EdDSA")
 	fs.DurationVar(&r.TokenLife, "life", 0, "`life` of its access tokens (default the issuer's)")
-	fs.Func("scope", "a scope and what it opens in plain words, as `NAME=WORDS`; may be repeated", func(s string) error {
-		name, words, ok := strings.Cut(s, "=")
-		if !ok {
-			return errors.New("give it as 'notes:read=Read your notes'")
-		}
-		r.Scopes = append(r.Scopes, authserver.Scope{Name: name, Description: words})
-		return nil
-	})
-	reads := fs.String("read-scopes", "", "`scopes` with which nothing can be changed, comma-separated (default by their names)")
-	writes := fs.String("write-scopes", "", "`scopes` with which something can be changed, comma-separated (default by their names)")
+	fs.Func("scope", "a scope and what it opens in plain words, as `NAME=WORDS`; may be repeated",
+		func(s string) error {
+			name, words, ok := strings.Cut(s, "=")
+			if !ok {
+				return errors.New("give it as 'notes:read=Read your notes'")
+			}
+			r.Scopes = append(r.Scopes, authserver.Scope{Name: name, Description: words})
+			return nil
+		})
+	reads := fs.String("read-scopes", "",
+		"`scopes` with which nothing can be changed, comma-separated (default by their names)")
+	writes := fs.String("write-scopes", "",
+		"`scopes` with which something can be changed, comma-separated (default by their names)")
 	baseline := fs.String("baseline", "", "`scopes` that a client gets which asks for none, comma-separated")
 	fs.Func("alias", "what clients say in place of its URI, exactly; may be `repeated`", func(s string) error {
 		r.Aliases = append(r.Aliases, s)
@@ -48,7 +51,8 @@ func resourcePut(fs *flag.FlagSet) action {
 			for _, name := range config.List(named.scopes) {
 				i := slices.IndexFunc(r.Scopes, func(s authserver.Scope) bool { return s.Name == name })
 				if i < 0 {
-					return misused("name it with --scope, too", fmt.Errorf("%s names %q, which is no scope of the resource", named.flag, name))
+					return misused("name it with --scope, too",
+						fmt.Errorf("%s names %q, which is no scope of the resource", named.flag, name))
 				}
 				named.mark(&r.Scopes[i])
 			}

@@ -22,8 +22,10 @@ func tenantShow(*flag.FlagSet) action {
 			return err
 		}
 		return c.answer(
-			part{name: "tenant", facts: []fact{{"id", t.ID}, {"name", t.Name}, {"state", tenantState(t.Tenant)}, {"created", t.CreatedAt}}},
-			part{name: "policy", title: "policy:", facts: policyFacts(t.Policy)}, rolesPart(t.Roles), membersPart(t.Members),
+			part{name: "tenant", facts: []fact{{"id", t.ID}, {"name", t.Name}, {"state", tenantState(t.Tenant)},
+				{"created", t.CreatedAt}}},
+			part{name: "policy", title: "policy:", facts: policyFacts(t.Policy)}, rolesPart(t.Roles),
+			membersPart(t.Members),
 		)
 	}
 }
@@ -50,7 +52,8 @@ func tenantSuspend(*flag.FlagSet) action {
 		if err := c.act(ctx, "tenant.suspend", c.operand, nil); err != nil {
 			return err
 		}
-		return c.done("tenant "+c.operand+" is suspended, and its tokens are refused; its people, clients and grants stay", fact{"id", c.operand})
+		return c.done("tenant "+c.operand+" is suspended, and its tokens are refused; its people, clients and "+
+			"grants stay", fact{"id", c.operand})
 	}
 }
 
@@ -59,7 +62,8 @@ func tenantResume(*flag.FlagSet) action {
 		if err := c.act(ctx, "tenant.resume", c.operand, nil); err != nil {
 			return err
 		}
-		return c.done("tenant "+c.operand+" is resumed; tokens of before stay refused, and its grants bring others", fact{"id", c.operand})
+		return c.done("tenant "+c.operand+" is resumed; tokens of before stay refused, and its grants bring others",
+			fact{"id", c.operand})
 	}
 }
 
@@ -67,14 +71,16 @@ func tenantDelete(fs *flag.FlagSet) action {
 	yes := yesFlag(fs)
 	return func(ctx context.Context, c *call) error {
 		if !*yes {
-			if err := c.confirm("tenant "+c.operand+" goes for good, with its memberships, roles, clients and grants", c.operand); err != nil {
+			if err := c.confirm("tenant "+c.operand+" goes for good, with its memberships, roles, clients and grants",
+				c.operand); err != nil {
 				return err
 			}
 		}
 		if err := c.act(ctx, "tenant.delete", c.operand, nil); err != nil {
 			return err
 		}
-		return c.done("tenant "+c.operand+" is gone, and every grant for it is revoked; its people keep their accounts", fact{"id", c.operand})
+		return c.done("tenant "+c.operand+" is gone, and every grant for it is revoked; its people keep their accounts",
+			fact{"id", c.operand})
 	}
 }
 
@@ -83,14 +89,16 @@ func yesFlag(fs *flag.FlagSet) *bool {
 	return fs.Bool("yes", false, "do not ask: it cannot be taken back")
 }
 
-// confirm asks on the terminal for a word that only somebody who means it types. Where there is no terminal, it wants --yes.
+// confirm asks on the terminal for a word that only somebody who means it types. Where there is no
+// terminal, it wants --yes.
 func (c *call) confirm(what, word string) error {
 	in, ok := c.program.Stdin.(*os.File)
 	if ok {
 		info, err := in.Stat()
 		ok = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
-	unasked := misused(fmt.Sprintf("%s %s %s --yes", Name, c.command.name, word), fmt.Errorf("%s: it cannot be taken back, and nobody can be asked here", c.command.name))
+	unasked := misused(fmt.Sprintf("%s %s %s --yes", Name, c.command.name, word),
+		fmt.Errorf("%s: it cannot be taken back, and nobody can be asked here", c.command.name))
 	if !ok {
 		return unasked
 	}
@@ -112,13 +120,15 @@ func (c *call) confirm(what, word string) error {
 // anyOf is the word that takes a restriction of a policy away.
 const anyOf = "any"
 
-// ceilingList registers a list of the policy: what is not named stays as it is, and "any" is the empty list.
+// ceilingList registers a list of the policy: what is not named stays as it is, and "any" is the
+// empty list.
 func ceilingList(fs *flag.FlagSet, to **[]string, name, usage string) {
 	fs.Func(name, usage, func(words string) error {
 		list := []string{}
 		if words != anyOf {
 			if list = config.List(words); len(list) == 0 {
-				return errors.New("it names nothing: a variable of the shell that is empty would take the restriction away; any does that")
+				return errors.New("it names nothing: a variable of the shell that is empty would take the " +
+					"restriction away; any does that")
 			}
 		}
 		*to = &list
@@ -139,12 +149,15 @@ func policySet(fs *flag.FlagSet) action {
 	s := authserver.PolicySpec{}
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant")
 	ceilingList(fs, &s.Scopes, "scopes", "the most that its agents may ever do: `scopes`, comma-separated")
-	moreList(fs, &s.AddScopes, "add-scopes", "`scopes` that its agents may have beside those they may have now, comma-separated")
+	moreList(fs, &s.AddScopes, "add-scopes",
+		"`scopes` that its agents may have beside those they may have now, comma-separated")
 	moreList(fs, &s.RemoveScopes, "remove-scopes", "`scopes` that its agents may have no more, comma-separated")
 	ceilingList(fs, &s.Clients, "clients", "`ids` of the only clients that are let in, comma-separated, or any")
-	ceilingList(fs, &s.Registrations, "registrations", "`ways` in which clients may have become known, comma-separated: operator, document, dynamic, tenant; or any")
+	ceilingList(fs, &s.Registrations, "registrations",
+		"`ways` in which clients may have become known, comma-separated: operator, document, dynamic, tenant; or any")
 	ceilingLife(fs, &s.TokenLife, "max-token-life", "the longest `life` of an access token, e.g. 5m; 0: the resource's")
-	ceilingLife(fs, &s.RefreshLife, "max-refresh-life", "how `long` after a person's consent a permission can be renewed, e.g. 24h; 0: as long as the issuer lets it")
+	ceilingLife(fs, &s.RefreshLife, "max-refresh-life",
+		"how `long` after a person's consent a permission can be renewed, e.g. 24h; 0: as long as the issuer lets it")
 	forceFlag(fs, &s.Force)
 	return func(ctx context.Context, c *call) error {
 		var p authserver.Policy
@@ -175,7 +188,8 @@ func policyShow(*flag.FlagSet) action {
 
 // policyFacts are what a policy allows. An empty list is any, and no life the issuer's.
 func policyFacts(p authserver.Policy) []fact {
-	return []fact{{"scopes", p.Scopes}, {"clients", anyList(p.Clients)}, {"registrations", anyList(p.Registrations)}, {"max_token_life", p.TokenLife}, {"max_refresh_life", p.RefreshLife}}
+	return []fact{{"scopes", p.Scopes}, {"clients", anyList(p.Clients)}, {"registrations", anyList(p.Registrations)},
+		{"max_token_life", p.TokenLife}, {"max_refresh_life", p.RefreshLife}}
 }
 
 func anyList(words []string) []string {
@@ -210,7 +224,8 @@ func roleDelete(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "role.delete", authserver.RoleName{Tenant: *tenant, Role: c.operand}, nil); err != nil {
 			return err
 		}
-		return c.done(fmt.Sprintf("role %s of %s is gone", c.operand, *tenant), fact{"tenant", *tenant}, fact{"role", c.operand})
+		return c.done(fmt.Sprintf("role %s of %s is gone", c.operand, *tenant), fact{"tenant", *tenant},
+			fact{"role", c.operand})
 	}
 }
 
@@ -249,7 +264,8 @@ func memberRemove(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "member.remove", s, nil); err != nil {
 			return err
 		}
-		return c.done(fmt.Sprintf("%s belongs to %s no more, and what they allowed there has ended", s.Email, s.Tenant), fact{"email", s.Email}, fact{"tenant", s.Tenant})
+		return c.done(fmt.Sprintf("%s belongs to %s no more, and what they allowed there has ended", s.Email, s.Tenant),
+			fact{"email", s.Email}, fact{"tenant", s.Tenant})
 	}
 }
 
@@ -270,7 +286,9 @@ func userList(fs *flag.FlagSet) action {
 
 // forceFlag registers --force of a command that may leave nobody who administers.
 func forceFlag(fs *flag.FlagSet, force *authserver.Force) {
-	fs.BoolVar((*bool)(force), "force", false, "also when nobody is left then who administers a tenant or this installation, or could allow an agent anything there, as when the account is in wrong hands; the audit says so")
+	fs.BoolVar((*bool)(force), "force", false,
+		"also when nobody is left then who administers a tenant or this installation, or could allow an agent "+
+			"anything there, as when the account is in wrong hands; the audit says so")
 }
 
 func userDisable(fs *flag.FlagSet) action {
@@ -281,7 +299,8 @@ func userDisable(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "user.disable", s, nil); err != nil {
 			return err
 		}
-		return c.done(c.operand+" is shut out; their sessions, and everything that they allowed, have ended", fact{"email", c.operand})
+		return c.done(c.operand+" is shut out; their sessions, and everything that they allowed, have ended",
+			fact{"email", c.operand})
 	}
 }
 
@@ -291,7 +310,8 @@ func userDelete(fs *flag.FlagSet) action {
 	yes := yesFlag(fs)
 	return func(ctx context.Context, c *call) error {
 		if !*yes {
-			if err := c.confirm("user "+c.operand+" goes for good, with their personal data, memberships and grants", c.operand); err != nil {
+			if err := c.confirm("user "+c.operand+" goes for good, with their personal data, memberships and grants",
+				c.operand); err != nil {
 				return err
 			}
 		}
@@ -302,7 +322,8 @@ func userDelete(fs *flag.FlagSet) action {
 		}
 		said := "user " + done.ID + " is deleted; their sessions, and everything that they allowed, have ended"
 		if done.Plain > 0 {
-			said += fmt.Sprintf("\n%d audit records from before this version say their address, or from where they signed in; those go with --audit-retention", done.Plain)
+			said += fmt.Sprintf("\n%d audit records from before this version say their address, or from where they "+
+				"signed in; those go with --audit-retention", done.Plain)
 		}
 		return c.done(said, fact{"id", done.ID}, fact{"plain_records", done.Plain})
 	}

@@ -14,7 +14,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/roof"
 )
 
-// TestOperatorsDay is a story: an empty house is furnished, once with a server running and once without.
+// TestOperatorsDay is a story: an empty house is furnished, once with a server running and once
+// without.
 func TestOperatorsDay(t *testing.T) {
 	for _, form := range []string{"inside the running server", "on the stores themselves"} {
 		t.Run(form, func(t *testing.T) {
@@ -27,20 +28,29 @@ func TestOperatorsDay(t *testing.T) {
 			}
 			do(t, dir, "", "tenant acme", "tenant", "create", "--id", "acme", "--name", "Acme Corporation")
 			do(t, dir, "", "Acme Corporation", "tenant", "list")
-			do(t, dir, "", "role boss of acme", "role", "put", "--tenant", "acme", "--role", "boss", "--scopes", "customers:read", "--admin")
-			do(t, dir, "", "role clerk of acme", "role", "put", "--tenant", "acme", "--role", "clerk", "--scopes", "customers:read,tickets:write")
-			do(t, dir, "", "shown this once", "user", "create", "--email", "ann@acme.example", "--tenant", "acme", "--role", "clerk")
-			do(t, dir, "correct horse battery staple\n", "user bob@acme.example", "user", "create", "--email", "bob@acme.example", "--password-stdin")
+			do(t, dir, "", "role boss of acme", "role", "put", "--tenant", "acme", "--role", "boss", "--scopes",
+				"customers:read", "--admin")
+			do(t, dir, "", "role clerk of acme", "role", "put", "--tenant", "acme", "--role", "clerk", "--scopes",
+				"customers:read,tickets:write")
+			do(t, dir, "", "shown this once", "user", "create", "--email", "ann@acme.example", "--tenant", "acme",
+				"--role", "clerk")
+			do(t, dir, "correct horse battery staple\n", "user bob@acme.example", "user", "create", "--email",
+				"bob@acme.example", "--password-stdin")
 			do(t, dir, "", "is reader of acme", "member", "put", "--email", "bob@acme.example", "--tenant", "acme")
 			do(t, dir, "", "has another name", "tenant", "rename", "acme", "--name", "Acme & Sons")
-			do(t, dir, "", "role lead of acme", "role", "put", "--tenant", "acme", "--role", "lead", "--includes", "clerk,reader")
-			do(t, dir, "", "clerk reader  customers:read tickets:write knowledge:read", "role", "list", "--tenant", "acme")
-			do(t, dir, "", "is lead of acme", "member", "put", "--email", "bob@acme.example", "--tenant", "acme", "--role", "lead")
+			do(t, dir, "", "role lead of acme", "role", "put", "--tenant", "acme", "--role", "lead", "--includes",
+				"clerk,reader")
+			do(t, dir, "", "clerk reader  customers:read tickets:write knowledge:read", "role", "list",
+				"--tenant", "acme")
+			do(t, dir, "", "is lead of acme", "member", "put", "--email", "bob@acme.example", "--tenant", "acme",
+				"--role", "lead")
 			do(t, dir, "", "bob@acme.example  bob   lead", "member", "list", "--tenant", "acme")
 			do(t, dir, "", "is gone", "role", "delete", "boss", "--tenant", "acme")
-			do(t, dir, "", "operator tenant", "policy", "set", "--tenant", "acme", "--registrations", "operator,tenant", "--max-token-life", "5m", "--max-refresh-life", "24h")
+			do(t, dir, "", "operator tenant", "policy", "set", "--tenant", "acme", "--registrations", "operator,tenant",
+				"--max-token-life", "5m", "--max-refresh-life", "24h")
 			for _, empty := range []string{"", ",", " "} { // as a variable of the shell that is not set
-				code, _, stderr := run(t, "policy", "set", "--tenant", "acme", "--registrations", empty, "--data-dir", dir)
+				code, _, stderr := run(t, "policy", "set", "--tenant", "acme", "--registrations", empty,
+					"--data-dir", dir)
 				complaint(t, code, stderr, 2, "it names nothing")
 			}
 			do(t, dir, "", "registrations     any", "policy", "set", "--tenant", "acme", "--registrations", "any")
@@ -49,13 +59,19 @@ func TestOperatorsDay(t *testing.T) {
 			do(t, dir, "", "shut out", "user", "disable", "bob@acme.example")
 			do(t, dir, "", "disabled", "user", "list", "--tenant", "acme")
 			do(t, dir, "", "can sign in again", "user", "enable", "bob@acme.example")
-			do(t, dir, "correct horse battery staple\n", "their sessions have ended", "user", "set-password", "bob@acme.example", "--password-stdin")
+			do(t, dir, "correct horse battery staple\n", "their sessions have ended", "user", "set-password",
+				"bob@acme.example", "--password-stdin")
 			do(t, dir, "", "shown this once", "user", "set-password", "bob@acme.example")
-			do(t, dir, "", "belongs to acme no more", "member", "remove", "--email", "bob@acme.example", "--tenant", "acme")
-			do(t, dir, "", "ghs_", "client", "create", "--tenant", "acme", "--scopes", "customers:read", "--name", "nightly")
-			do(t, dir, "", "client_id", "client", "create", "--public", "--require-pushed-requests", "--redirect-uri", "http://127.0.0.1/cb", "--redirect-uri", "https://app.example/cb")
-			nightly := regexp.MustCompile(`cli_\S+`).FindString(do(t, dir, "", "nightly", "client", "list", "--tenant", "acme"))
-			do(t, dir, "", "lacks customers:write: a call is refused", "explain", "--client", nightly, "--tenant", "acme")
+			do(t, dir, "", "belongs to acme no more", "member", "remove", "--email", "bob@acme.example",
+				"--tenant", "acme")
+			do(t, dir, "", "ghs_", "client", "create", "--tenant", "acme", "--scopes", "customers:read", "--name",
+				"nightly")
+			do(t, dir, "", "client_id", "client", "create", "--public", "--require-pushed-requests", "--redirect-uri",
+				"http://127.0.0.1/cb", "--redirect-uri", "https://app.example/cb")
+			nightly := regexp.MustCompile(`cli_\S+`).FindString(do(t, dir, "", "nightly", "client", "list", "--tenant",
+				"acme"))
+			do(t, dir, "", "lacks customers:write: a call is refused", "explain", "--client", nightly,
+				"--tenant", "acme")
 			do(t, dir, "", "is gone", "client", "delete", nightly)
 			do(t, dir, "", "ghi_", "initial-token", "create", "--tenant", "acme", "--uses", "3", "--life", "2h")
 			do(t, dir, "", "STATE", "grant", "list", "--tenant", "acme")
@@ -77,7 +93,8 @@ func TestOperatorsDay(t *testing.T) {
 			do(t, dir, "", "job.run", "audit", "list")
 			code, _, stderr = run(t, "job", "run", "cods", "--data-dir", dir)
 			complaint(t, code, stderr, 1, `no job "cods"`)
-			do(t, dir, "", "tenant acme: observe for update_customer", "rollout", "set", "observe", "--tenant", "acme", "--tool", "update_customer")
+			do(t, dir, "", "tenant acme: observe for update_customer", "rollout", "set", "observe", "--tenant", "acme",
+				"--tool", "update_customer")
 			do(t, dir, "", "every tenant", "rollout", "set", "enforce_writes", "--tenant", "*")
 			do(t, dir, "", "acme    update_customer  observe", "rollout", "report")
 			do(t, dir, "", "nothing is known", "rollout", "report", "--tenant", "acme", "--within", "1h")
@@ -93,7 +110,8 @@ func TestOperatorsDay(t *testing.T) {
 func do(t *testing.T, dir, stdin, says string, args ...string) string {
 	t.Helper()
 	var out, errs bytes.Buffer
-	p := &roof.Program{Args: append(args, "--data-dir", dir), Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs}
+	p := &roof.Program{Args: append(args, "--data-dir", dir), Stdin: strings.NewReader(stdin), Stdout: &out,
+		Stderr: &errs}
 	if code := p.Run(context.Background()); code != 0 || !strings.Contains(out.String(), says) || errs.Len() > 0 {
 		t.Fatalf("%v: exit code %d, want 0 and %q\n%s%s", args, code, says, &out, &errs)
 	}
@@ -105,14 +123,18 @@ func TestARefusedActIsOneLineAndAHint(t *testing.T) {
 	serve(t, dir)
 	code, _, stderr := run(t, "tenant", "create", "--id", "acme", "--data-dir", dir)
 	complaint(t, code, stderr, 1, `there is a tenant "acme" already`)
-	code, _, stderr = run(t, "key", "withdraw", "-HKJLT-J0HGH7Zk7MMZBRt9G4yW_RP6JfD9kzMVaBLc", "--data-dir", dir) // a key id may begin with a hyphen
+	// a key id may begin with a hyphen
+	code, _, stderr = run(t, "key", "withdraw", "-HKJLT-J0HGH7Zk7MMZBRt9G4yW_RP6JfD9kzMVaBLc", "--data-dir", dir)
 	complaint(t, code, stderr, 1, "there is no key")
 	code, _, stderr = run(t, "grant", "revoke", "grt_nobody", "--data-dir", dir)
 	complaint(t, code, stderr, 1, "there is no grant")
-	code, _, stderr = run(t, "role", "put", "--tenant", "acme", "--role", "reader", "--scopes", "customers:raed", "--data-dir", dir)
+	code, _, stderr = run(t, "role", "put", "--tenant", "acme", "--role", "reader", "--scopes", "customers:raed",
+		"--data-dir", dir)
 	complaint(t, code, stderr, 1, `no resource has the scope "customers:raed"; there are: customers:read`)
-	for _, uri := range []string{"https://notes.example.com:443/mcp", "https://Notes.example.com/mcp", "https://notes.example.com./mcp", "HTTPS://notes.example.com/mcp"} {
-		code, _, stderr = run(t, "resource", "put", uri, "--name", "Notes", "--scope", "notes:read=Read your notes", "--data-dir", dir)
+	for _, uri := range []string{"https://notes.example.com:443/mcp", "https://Notes.example.com/mcp",
+		"https://notes.example.com./mcp", "HTTPS://notes.example.com/mcp"} {
+		code, _, stderr = run(t, "resource", "put", uri, "--name", "Notes", "--scope", "notes:read=Read your notes",
+			"--data-dir", dir)
 		complaint(t, code, stderr, 1, "give it as https://notes.example.com/mcp")
 	}
 	code, _, stderr = run(t, "policy", "set", "--tenant", "acme", "--clients", "cli_nobody", "--data-dir", dir)
@@ -124,7 +146,8 @@ func TestARefusedActIsOneLineAndAHint(t *testing.T) {
 func TestWhatIsAskedOfTheToolsWronglyIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	serve(t, dir)
-	if code, stdout, stderr := run(t, "rollout", "set", "--data-dir", dir, "--tenant", "acme", "enforce"); code != 0 || !strings.Contains(stdout, "tenant acme: enforce") {
+	if code, stdout, stderr := run(t, "rollout", "set", "--data-dir", dir, "--tenant", "acme", "enforce"); code != 0 ||
+		!strings.Contains(stdout, "tenant acme: enforce") {
 		t.Errorf("the mode last: got %d %s%s", code, stdout, stderr)
 	}
 	for _, row := range []struct {
@@ -152,7 +175,8 @@ func TestWhatIsAskedOfTheToolsWronglyIsRefused(t *testing.T) {
 	}
 }
 
-// Beside an authserver alone, which knows none of the tools, the commands about them open the stores.
+// Beside an authserver alone, which knows none of the tools, the commands about them open the
+// stores.
 func TestToolsBesideAnAuthserverAlone(t *testing.T) {
 	dir := t.TempDir()
 	serve(t, dir).stop()
@@ -165,7 +189,8 @@ func TestToolsBesideAnAuthserverAlone(t *testing.T) {
 	do(t, dir, "", "every tenant", "rollout", "set", "observe", "--tenant", "*")
 }
 
-// AD-09: the numbers are where the operator said, and nowhere else; and a relaxation is said at the start.
+// AD-09: the numbers are where the operator said, and nowhere else; and a relaxation is said at the
+// start.
 func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
 	s := serve(t, t.TempDir(), "--metrics-listen", "127.0.0.1:0", "--insecure-allow-anonymous")
 	get := func(url string) (int, string) {
@@ -176,10 +201,12 @@ func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
 		must(t, err)
 		return r.StatusCode, string(body)
 	}
-	if status, body := get(s.Metrics); status != 200 || !strings.Contains(body, "gatehouse_insecure_allow_anonymous 1\n") {
+	if status, body := get(s.Metrics); status != 200 ||
+		!strings.Contains(body, "gatehouse_insecure_allow_anonymous 1\n") {
 		t.Errorf("got %d %s", status, body)
 	}
-	for _, url := range []string{s.Issuer + "/metrics", strings.TrimSuffix(s.Resource, "/mcp") + "/metrics", strings.TrimSuffix(s.Metrics, "/metrics") + "/mcp"} {
+	for _, url := range []string{s.Issuer + "/metrics", strings.TrimSuffix(s.Resource, "/mcp") + "/metrics",
+		strings.TrimSuffix(s.Metrics, "/metrics") + "/mcp"} {
 		if status, _ := get(url); status != 404 {
 			t.Errorf("%s: got %d, want 404", url, status)
 		}

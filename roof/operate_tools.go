@@ -41,7 +41,8 @@ func toolsActs(o *operator.Desk) map[string]authserver.Act {
 	return acts
 }
 
-// openTools opens the MCP server's door alone, which needs neither the issuer's database nor its keys.
+// openTools opens the MCP server's door alone, which needs neither the issuer's database nor its
+// keys.
 func (c *call) openTools(ctx context.Context) (doer, func() error, error) {
 	c.locate()
 	log, err := c.program.log(c.logLevel)
@@ -62,18 +63,21 @@ func usageList(fs *flag.FlagSet) action {
 	limit := fs.Int("limit", 100, "at most `this many`")
 	return func(ctx context.Context, c *call) error {
 		var used []operator.UsageRow
-		if err := c.act(ctx, "usage.list", operator.UsageAsked{Tenant: *tenant, Client: *client, Since: c.program.Now().Add(-*since), Limit: *limit}, &used); err != nil {
+		if err := c.act(ctx, "usage.list", operator.UsageAsked{Tenant: *tenant, Client: *client,
+			Since: c.program.Now().Add(-*since), Limit: *limit}, &used); err != nil {
 			return err
 		}
-		return c.listNamed(ctx, "TENANT\tCLIENT\tPROGRAM\tMETHOD\tTOOL\tOUTCOME\tREASON\tCALLS\tMEAN\tSLOWEST\tLAST", func(n *names) (rows [][]any) {
-			for _, u := range used {
-				mean := time.Duration(u.Micros/max(u.Calls, 1)) * time.Microsecond
-				rows = append(rows, []any{
-					n.tenant(u.Tenant), n.client(u.Client), u.Agent, u.Method, u.Name, u.Outcome, u.Reason, u.Calls, mean, time.Duration(u.Slowest) * time.Microsecond, last(u),
-				})
-			}
-			return rows
-		})
+		return c.listNamed(ctx, "TENANT\tCLIENT\tPROGRAM\tMETHOD\tTOOL\tOUTCOME\tREASON\tCALLS\tMEAN\tSLOWEST\tLAST",
+			func(n *names) (rows [][]any) {
+				for _, u := range used {
+					mean := time.Duration(u.Micros/max(u.Calls, 1)) * time.Microsecond
+					rows = append(rows, []any{
+						n.tenant(u.Tenant), n.client(u.Client), u.Agent, u.Method, u.Name, u.Outcome, u.Reason, u.Calls,
+						mean, time.Duration(u.Slowest) * time.Microsecond, last(u),
+					})
+				}
+				return rows
+			})
 	}
 }
 
@@ -82,8 +86,11 @@ func last(u operator.UsageRow) time.Time { return time.Unix(u.Last, 0) }
 func rolloutSet(fs *flag.FlagSet) action {
 	m := operator.ModeSpec{}
 	fs.StringVar(&m.Tenant, "tenant", "", "`id` of a tenant, or '*' for every tenant that has no mode of its own")
-	fs.BoolVar(&m.Nobody, "nobody", false, "in place of a tenant: requests without a good token (needs --insecure-allow-anonymous at the server)")
-	fs.StringVar(&m.Tool, "tool", "", "`name` of a tool; with --gateway UPSTREAM/TOOL, or UPSTREAM for all of its tools (default all that have no mode of their own)")
+	fs.BoolVar(&m.Nobody, "nobody", false,
+		"in place of a tenant: requests without a good token (needs --insecure-allow-anonymous at the server)")
+	fs.StringVar(&m.Tool, "tool", "",
+		"`name` of a tool; with --gateway UPSTREAM/TOOL, or UPSTREAM for all of its tools (default all that have no "+
+			"mode of their own)")
 	return func(ctx context.Context, c *call) error {
 		m.Mode = c.operand
 		if m.Tenant != "" && m.Tenant != operator.Everyone {
@@ -94,7 +101,8 @@ func rolloutSet(fs *flag.FlagSet) action {
 		if err := c.act(ctx, "rollout.set", m, nil); err != nil {
 			return err
 		}
-		return c.done(fmt.Sprintf("%s: %s for %s", whose(m), m.Mode, cmp.Or(m.Tool, "all tools")), fact{"tenant", m.Tenant}, fact{"nobody", m.Nobody}, fact{"tool", m.Tool}, fact{"mode", m.Mode})
+		return c.done(fmt.Sprintf("%s: %s for %s", whose(m), m.Mode, cmp.Or(m.Tool, "all tools")),
+			fact{"tenant", m.Tenant}, fact{"nobody", m.Nobody}, fact{"tool", m.Tool}, fact{"mode", m.Mode})
 	}
 }
 
@@ -108,19 +116,22 @@ func whose(m operator.ModeSpec) string {
 	return "tenant " + m.Tenant
 }
 
-// knowsTenant refuses a tenant that is not there: a mode for a misspelt one would do nothing, silently.
+// knowsTenant refuses a tenant that is not there: a mode for a misspelt one would do nothing,
+// silently.
 func (c *call) knowsTenant(ctx context.Context, id string) error {
 	var tenants []authserver.Tenant
 	err := c.act(ctx, "tenant.list", struct{}{}, &tenants)
 	if c.gateway != "" && errors.Is(err, errNoLedger) {
-		c.program.complain("warning", "whether there is a tenant "+strconv.Quote(id)+" is not known here: the issuer is elsewhere")
+		c.program.complain("warning", "whether there is a tenant "+strconv.Quote(id)+
+			" is not known here: the issuer is elsewhere")
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(tenants, func(t authserver.Tenant) bool { return t.ID == id }) {
-		return &authserver.Refusal{Reason: fmt.Sprintf("there is no tenant %.80q", id), Hint: Name + " tenant list shows them"}
+		return &authserver.Refusal{Reason: fmt.Sprintf("there is no tenant %.80q", id),
+			Hint: Name + " tenant list shows them"}
 	}
 	return nil
 }
@@ -153,10 +164,12 @@ func (c *call) report(ctx context.Context, r operator.Report) error {
 	}
 	var tenants, refused, nobody, modes [][]any
 	for _, t := range r.Tenants {
-		tenants = append(tenants, []any{t.Tenant, t.Mode, t.Traffic.Passed, t.Traffic.Observed, verdict(t), strings.Join(t.Why, "; ")})
+		tenants = append(tenants, []any{t.Tenant, t.Mode, t.Traffic.Passed, t.Traffic.Observed, verdict(t),
+			strings.Join(t.Why, "; ")})
 		for _, u := range t.Refused {
 			name := cmp.Or(known[len(refused)].name, "unknown here")
-			refused = append(refused, []any{u.Tenant, u.Client, name, u.Method, u.Name, strings.Fields(u.Lacking), u.Reason, u.Calls, last(u)})
+			refused = append(refused, []any{u.Tenant, u.Client, name, u.Method, u.Name, strings.Fields(u.Lacking),
+				u.Reason, u.Calls, last(u)})
 		}
 	}
 	for _, u := range r.Nobody {
@@ -167,14 +180,18 @@ func (c *call) report(ctx context.Context, r operator.Report) error {
 	}
 	return c.answer(
 		part{name: "report", facts: []fact{{"since", r.Since}}},
-		part{name: "tenants", heading: "TENANT\tMODE\tPASSED\tWOULD BE REFUSED\tSAFE TO ENFORCE\tWHY NOT", rows: tenants},
-		part{name: "refused", title: "what would be refused:", heading: "TENANT\tCLIENT\tNAME\tMETHOD\tTOOL\tLACKS\tREASON\tCALLS\tLAST", rows: refused},
-		part{name: "nobody", title: "who came without a good token:", heading: "PROGRAM\tMETHOD\tTOOL\tREASON\tOUTCOME\tCALLS\tLAST", rows: nobody},
+		part{name: "tenants", heading: "TENANT\tMODE\tPASSED\tWOULD BE REFUSED\tSAFE TO ENFORCE\tWHY NOT",
+			rows: tenants},
+		part{name: "refused", title: "what would be refused:",
+			heading: "TENANT\tCLIENT\tNAME\tMETHOD\tTOOL\tLACKS\tREASON\tCALLS\tLAST", rows: refused},
+		part{name: "nobody", title: "who came without a good token:",
+			heading: "PROGRAM\tMETHOD\tTOOL\tREASON\tOUTCOME\tCALLS\tLAST", rows: nobody},
 		part{name: "modes", title: "modes:", heading: "TENANT\tTOOL\tMODE\tSINCE", rows: modes},
 	)
 }
 
-// verdict says whether all can be enforced: enforced (it is), yes, writes (what changes something can be), or no.
+// verdict says whether all can be enforced: enforced (it is), yes, writes (what changes something
+// can be), or no.
 func verdict(t operator.TenantReport) string {
 	switch {
 	case t.Enforced:
@@ -193,7 +210,8 @@ const maxToken = 64 << 10
 func explain(fs *flag.FlagSet) action {
 	var token config.Secret
 	a := authserver.ScopesAsked{}
-	config.SecretVar(fs, &token, "token", "an access `token`; - reads it from standard input, which keeps it from other people of the machine")
+	config.SecretVar(fs, &token, "token",
+		"an access `token`; - reads it from standard input, which keeps it from other people of the machine")
 	fs.StringVar(&a.Client, "client", "", "`id` of a client, in place of a token")
 	fs.StringVar(&a.Tenant, "tenant", "", "`id` of the tenant for which the client acts")
 	fs.StringVar(&a.User, "user", "", "`address` or id of the person for whom it acts (default whoever may do most)")
@@ -201,7 +219,8 @@ func explain(fs *flag.FlagSet) action {
 		asked := operator.ExplainAsked{Token: token.Reveal(), Tenant: a.Tenant, Client: a.Client}
 		switch {
 		case (token == "") == (a.Client == ""):
-			return misused(Name+" explain --token - <FILE, or "+Name+" explain --client ID --tenant ID", errors.New("explain: whose tools?"))
+			return misused(Name+" explain --token - <FILE, or "+Name+" explain --client ID --tenant ID",
+				errors.New("explain: whose tools?"))
 		case token == "-":
 			text, err := io.ReadAll(io.LimitReader(c.program.Stdin, maxToken))
 			if err != nil {
@@ -210,7 +229,8 @@ func explain(fs *flag.FlagSet) action {
 			asked.Token = strings.TrimSpace(string(text))
 		}
 		if token != "" && (a.Tenant != "" || a.User != "") {
-			return misused("a token says for whom it is", errors.New("explain: --token goes with neither --tenant nor --user"))
+			return misused("a token says for whom it is",
+				errors.New("explain: --token goes with neither --tenant nor --user"))
 		}
 		var found authserver.ScopesFound
 		if a.Client != "" {

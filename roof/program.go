@@ -27,7 +27,8 @@ const (
 	exitMisused = 2 // the words, the settings or the surroundings must be changed first
 )
 
-// Program is one run of the gatehouse command. It is a value, so that a test boots the very program.
+// Program is one run of the gatehouse command. It is a value, so that a test boots the very
+// program.
 type Program struct {
 	Args   []string                 // without the program's name
 	Getenv func(name string) string // nil: there is no environment
@@ -36,7 +37,8 @@ type Program struct {
 	Stderr io.Writer                // errors, hints and the log
 	Now    func() time.Time         // nil: time.Now
 	Ready  func(Addresses)          // called by serve once, when both doors are open; may be nil
-	Width  int                      // of a line of Stdout, in characters; 0: as wide as the terminal that it is, if it is one
+	// of a line of Stdout, in characters; 0: as wide as the terminal that it is, if it is one
+	Width int
 }
 
 // Addresses says where a running program is.

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// required are the flags without which a command cannot be done, by the command's name: of each list one at least.
+// required are the flags without which a command cannot be done, by the command's name: of each
+// list one at least.
 var required = map[string][][]string{
 	"apply":                {{"file", "f"}},
 	"tenant create":        {{"id"}},
@@ -29,8 +30,9 @@ var required = map[string][][]string{
 	"calls set":            {{"tenant"}},
 }
 
-// lacks says which required flag is not given, or which flag of a command that changes something has no value: a variable of the shell that is not set. Without it
-// the command would do more than was meant, as with --client of grant revoke, or --tool of rollout set.
+// lacks says which required flag is not given, or which flag of a command that changes something
+// has no value: a variable of the shell that is not set. Without it the command would do more than
+// was meant, as with --client of grant revoke, or --tool of rollout set.
 func (c *call) lacks() error {
 	for _, either := range required[c.command.name] {
 		given := false
@@ -38,22 +40,26 @@ func (c *call) lacks() error {
 			given = given || c.given(c.flags.Lookup(name))
 		}
 		if !given {
-			return misused(fmt.Sprintf("%s %s -h lists what it takes, with an example", Name, c.command.name), fmt.Errorf("%s: %s is missing", c.command.name, flagsOf(either)))
+			return misused(fmt.Sprintf("%s %s -h lists what it takes, with an example", Name, c.command.name),
+				fmt.Errorf("%s: %s is missing", c.command.name, flagsOf(either)))
 		}
 	}
 	var empty []string
 	c.flags.Visit(func(f *flag.Flag) {
-		if _, kept := f.Value.(flag.Getter); kept && c.own[f.Name] && c.command.acts() && strings.TrimSpace(f.Value.String()) == "" {
+		if _, kept := f.Value.(flag.Getter); kept && c.own[f.Name] && c.command.acts() &&
+			strings.TrimSpace(f.Value.String()) == "" {
 			empty = append(empty, f.Name)
 		}
 	})
 	if len(empty) > 0 {
-		return misused(fmt.Sprintf("%s %s -h lists what it takes, with an example", Name, c.command.name), fmt.Errorf("%s: --%s has no value", c.command.name, empty[0]))
+		return misused(fmt.Sprintf("%s %s -h lists what it takes, with an example", Name, c.command.name),
+			fmt.Errorf("%s: --%s has no value", c.command.name, empty[0]))
 	}
 	return nil
 }
 
-// requires says whether a flag is required, and which others are enough in its place. Of a flag with another list where less is enough, that one counts.
+// requires says whether a flag is required, and which others are enough in its place. Of a flag
+// with another list where less is enough, that one counts.
 func (c *call) requires(name string) (others []string, must bool) {
 	for _, either := range required[c.command.name] {
 		if i := slices.Index(either, name); i >= 0 && (!must || len(either)-1 < len(others)) {
@@ -63,7 +69,8 @@ func (c *call) requires(name string) (others []string, must bool) {
 	return others, must
 }
 
-// given says whether a flag has a value. One that is read as it comes keeps none: there it counts that it was named.
+// given says whether a flag has a value. One that is read as it comes keeps none: there it counts
+// that it was named.
 func (c *call) given(f *flag.Flag) bool {
 	value := f.Value.String()
 	if yes, ok := f.Value.(interface{ IsBoolFlag() bool }); ok && yes.IsBoolFlag() {

@@ -24,13 +24,15 @@ var whole = map[string][]string{
 	"member remove":        {"--email=ann@acme.example", "--tenant=acme"},
 	"client create":        {"--tenant=acme", "--scopes=customers:read"},
 	"initial-token create": {"--tenant=acme"},
-	"issuer trust":         {"https://login.acme.example", "--tenant=acme", "--jwks-uri=https://login.acme.example/keys"},
-	"rollout set":          {"observe", "--tenant=acme"},
-	"explain":              {"--client=cli_1"},
-	"calls set":            {"all", "--tenant=acme"},
+	"issuer trust": {"https://login.acme.example", "--tenant=acme",
+		"--jwks-uri=https://login.acme.example/keys"},
+	"rollout set": {"observe", "--tenant=acme"},
+	"explain":     {"--client=cli_1"},
+	"calls set":   {"all", "--tenant=acme"},
 }
 
-// A command whose operand or required flag is left out, or has no value, does nothing: it is misused, and what is missing is named. Nothing is opened for that.
+// A command whose operand or required flag is left out, or has no value, does nothing: it is
+// misused, and what is missing is named. Nothing is opened for that.
 func TestARequiredFlagThatIsLeftOutIsMisuse(t *testing.T) {
 	for _, name := range roof.CommandNames() {
 		words := whole[name]
@@ -39,8 +41,10 @@ func TestARequiredFlagThatIsLeftOutIsMisuse(t *testing.T) {
 			continue
 		}
 		if operand := roof.OperandOf(name); operand != "" && operand[0] != '[' {
-			flags := slices.DeleteFunc(slices.Clone(words), func(word string) bool { return !strings.HasPrefix(word, "--") })
-			code, stdout, stderr := run(t, append(append(strings.Fields(name), flags...), "--data-dir=/nowhere/at/all")...)
+			flags := slices.DeleteFunc(slices.Clone(words),
+				func(word string) bool { return !strings.HasPrefix(word, "--") })
+			code, stdout,
+				stderr := run(t, append(append(strings.Fields(name), flags...), "--data-dir=/nowhere/at/all")...)
 			complaint(t, code, stderr, 2, name+": "+operand+" is missing")
 			if stdout != "" {
 				t.Errorf("%s without %s: %s", name, operand, stdout)
@@ -66,7 +70,8 @@ func TestARequiredFlagThatIsLeftOutIsMisuse(t *testing.T) {
 	}
 }
 
-// A variable of the shell that is not set makes no command do more than was meant: revoke all of a tenant, relax all of its tools.
+// A variable of the shell that is not set makes no command do more than was meant: revoke all of a
+// tenant, relax all of its tools.
 func TestAnEmptyWordIsMisuse(t *testing.T) {
 	for _, row := range []struct {
 		want  string
@@ -78,7 +83,8 @@ func TestAnEmptyWordIsMisuse(t *testing.T) {
 		{"grant revoke: --user has no value", []string{"grant", "revoke", "--user=", "--tenant", "acme"}},
 		{"grant revoke: --tenant has no value", []string{"grant", "revoke", "--client", "cli_1", "--tenant", " "}},
 		{"rollout set: --tool has no value", []string{"rollout", "set", "observe", "--tenant", "acme", "--tool", ""}},
-		{"client create: --tenant has no value", []string{"client", "create", "--tenant", "", "--redirect-uri", "https://app.example/cb"}},
+		{"client create: --tenant has no value", []string{"client", "create", "--tenant", "", "--redirect-uri",
+			"https://app.example/cb"}},
 		{"tenant delete: ID is missing", []string{"tenant", "delete", "", "--yes"}},
 		{"user delete: ID-OR-EMAIL is missing", []string{"user", "delete", " ", "--yes"}},
 		{"client disable: ID is missing", []string{"client", "disable", "--json", ""}},

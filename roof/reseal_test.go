@@ -46,7 +46,8 @@ func aKey() string {
 	return base64.StdEncoding.EncodeToString(key) + "\n"
 }
 
-// The key in the data folder is changed under a running server, and under none; the signing keys stay the same.
+// The key in the data folder is changed under a running server, and under none; the signing keys
+// stay the same.
 func TestResealWhereTheKeyIsAFile(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir)
@@ -55,7 +56,8 @@ func TestResealWhereTheKeyIsAFile(t *testing.T) {
 	do(t, dir, "", "everything lies under", "key", "reseal")
 	second, next := keyFiles(t, dir)
 	if second == first || second == "" || next != "" || keySet(t, s) != before {
-		t.Errorf("after a change under the server: the file has changed: %v; a next one is left: %v; the key set is the same: %v", second != first, next != "", keySet(t, s) == before)
+		t.Errorf("after a change under the server: the file has changed: %v; a next one is left: %v; the key set is "+
+			"the same: %v", second != first, next != "", keySet(t, s) == before)
 	}
 	do(t, dir, "", "", "key", "rotate") // sealed under the new one
 	with := keySet(t, s)
@@ -73,7 +75,8 @@ func TestResealWhereTheKeyIsAFile(t *testing.T) {
 	}
 }
 
-// Several changes at once come one after the other: what is stored lies under the key that lies in the file, whoever was last.
+// Several changes at once come one after the other: what is stored lies under the key that lies in
+// the file, whoever was last.
 func TestResealsAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir)
@@ -96,7 +99,8 @@ func TestResealsAtOnce(t *testing.T) {
 	}
 }
 
-// KY-04: wherever a change of the key is cut short, what is stored lies under a key that lies in a file, and the next start finishes it.
+// KY-04: wherever a change of the key is cut short, what is stored lies under a key that lies in a
+// file, and the next start finishes it.
 func TestAResealThatIsCutShort(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir)
@@ -108,7 +112,8 @@ func TestAResealThatIsCutShort(t *testing.T) {
 		s := serve(t, dir)
 		now, next := keyFiles(t, dir)
 		if now != want || next != "" || keySet(t, s) != before {
-			t.Errorf("cut short %s: the next key is in its place: %v, alone: %v; the key set is the same: %v", point, now == want, next == "", keySet(t, s) == before)
+			t.Errorf("cut short %s: the next key is in its place: %v, alone: %v; the key set is the same: %v", point,
+				now == want, next == "", keySet(t, s) == before)
 		}
 		s.stop()
 	}

@@ -19,10 +19,12 @@ import (
 // settingsAct is the act by which a running server says which settings it was started with.
 const settingsAct = "settings.list"
 
-// settingsAsked begins what secrets are hashed with, so that a hash tells whoever asks whether their own value is the same, and nothing else.
+// settingsAsked begins what secrets are hashed with, so that a hash tells whoever asks whether
+// their own value is the same, and nothing else.
 type settingsAsked struct{ Salt string }
 
-// setting is one setting as a process was started with it. Of a secret there is a hash in place of the value.
+// setting is one setting as a process was started with it. Of a secret there is a hash in place of
+// the value.
 type setting struct {
 	Name, Value string
 	Secret      bool
@@ -37,10 +39,12 @@ func (s setting) hidden(salt string) setting {
 	return s
 }
 
-// started are the settings as flags, environment and file have them, before any is completed by what is found on the machine. Where they came from is left out.
+// started are the settings as flags, environment and file have them, before any is completed by
+// what is found on the machine. Where they came from is left out.
 func (c *call) started() (all []setting) {
 	c.flags.VisitAll(func(f *flag.Flag) {
-		if c.own[f.Name] || f.Name == "config" || f.Name == "data-dir" { // the folder is the same, however it is written
+		if c.own[f.Name] || f.Name == "config" || f.Name == "data-dir" {
+			// the folder is the same, however it is written
 			return
 		}
 		all = append(all, setting{f.Name, f.Value.String(), config.IsSecret(f)})
@@ -66,8 +70,9 @@ func saySettings(started []setting) authserver.Act {
 // hiddenValue stands for a secret.
 const hiddenValue = "••••••••"
 
-// runningOtherwise asks the server that runs on the data folder, and returns the settings that it was started with which are others than ours, by name, secrets hidden.
-// Without a server, or with one of an older version, there are none.
+// runningOtherwise asks the server that runs on the data folder, and returns the settings that it
+// was started with which are others than ours, by name, secrets hidden. Without a server, or with
+// one of an older version, there are none.
 func (c *call) runningOtherwise(ctx context.Context) (map[string]string, error) {
 	salt := rand.Text()
 	arguments, err := json.Marshal(settingsAsked{salt})
@@ -111,5 +116,6 @@ func otherwise(dir string, other map[string]string, names []string) string {
 			said = append(said, fmt.Sprintf("%s %q", name, value))
 		}
 	}
-	return fmt.Sprintf("the server that runs on %s was started with other settings than these: %s", dir, strings.Join(said, ", "))
+	return fmt.Sprintf("the server that runs on %s was started with other settings than these: %s", dir,
+		strings.Join(said, ", "))
 }

@@ -48,7 +48,8 @@ func serveFlags(*flag.FlagSet) action {
 	}
 }
 
-// open does everything that can go wrong before the first request. The ports come early, because a port in use is the commonest trouble.
+// open does everything that can go wrong before the first request. The ports come early, because a
+// port in use is the commonest trouble.
 func (h *house) open(ctx context.Context) error {
 	var err error
 	if h.log, err = h.program.log(h.logLevel); err != nil {
@@ -90,13 +91,15 @@ func (c *call) enter(ctx context.Context) (*folder, error) {
 	}
 	f, err := holdInTime(ctx, c.dataDir, c.command.name)
 	if errors.Is(err, errHeld) {
-		return nil, misused("stop the other one, or choose another folder with --data-dir", fmt.Errorf("%s is in use: %w", c.dataDir, err))
+		return nil, misused("stop the other one, or choose another folder with --data-dir",
+			fmt.Errorf("%s is in use: %w", c.dataDir, err))
 	}
 	return f, err
 }
 
-// listenWhereNamed takes the address to listen on from a URL on this machine, where none is given beside it: with
-// another port the issuer's keys would be asked for where nothing listens. Where one is given, the log says so.
+// listenWhereNamed takes the address to listen on from a URL on this machine, where none is given
+// beside it: with another port the issuer's keys would be asked for where nothing listens. Where
+// one is given, the log says so.
 func (h *house) listenWhereNamed() {
 	for _, d := range []struct {
 		url, name string
@@ -116,7 +119,8 @@ func (h *house) listenWhereNamed() {
 			continue
 		}
 		if _, listening, err := net.SplitHostPort(*d.listen); err == nil && listening != port {
-			h.log.Warn("nothing of this process listens at the URL: something else must pass its requests on", "setting", d.name, "url", d.url, "listen", *d.listen)
+			h.log.Warn("nothing of this process listens at the URL: something else must pass its requests on",
+				"setting", d.name, "url", d.url, "listen", *d.listen)
 		}
 	}
 }
@@ -155,7 +159,8 @@ func (h *house) unlisten(l net.Listener) func() error {
 	}
 }
 
-// wings opens both. In one process an end of a grant counts from the very next request: without Redis they share the list, with it the one tells the other.
+// wings opens both. In one process an end of a grant counts from the very next request: without
+// Redis they share the list, with it the one tells the other.
 func (h *house) wings(ctx context.Context) error {
 	var err error
 	shared := authserver.Deps{Log: h.log, Now: h.program.Now}
@@ -191,32 +196,38 @@ func (h *house) wings(ctx context.Context) error {
 	return nil
 }
 
-// byServe is a context in which the program that serves does what an operator could: the audit names it beside the local user.
+// byServe is a context in which the program that serves does what an operator could: the audit
+// names it beside the local user.
 func byServe(ctx context.Context) context.Context {
 	return authserver.WithOperator(ctx, "gatehouse-serve")
 }
 
-// toIssuer is the client with which the resource wing fetches the issuer's keys. What goes to the issuer's own port on this machine goes to the
-// very listener: another user's server on the same port of another loopback address must not be asked for keys.
+// toIssuer is the client with which the resource wing fetches the issuer's keys. What goes to the
+// issuer's own port on this machine goes to the very listener: another user's server on the same
+// port of another loopback address must not be asked for keys.
 func (h *house) toIssuer() *http.Client {
 	listening := h.doors[0].Addr().String()
 	_, own, _ := net.SplitHostPort(listening)
 	var d net.Dialer
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, port, err := net.SplitHostPort(address)
-		if ip, bad := netip.ParseAddr(host); err == nil && port == own && (host == "localhost" || bad == nil && ip.IsLoopback()) {
+		if ip, bad := netip.ParseAddr(host); err == nil && port == own &&
+			(host == "localhost" || bad == nil && ip.IsLoopback()) {
 			address = listening
 		}
 		return d.DialContext(ctx, network, address)
 	}
-	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: dial, TLSHandshakeTimeout: 5 * time.Second, IdleConnTimeout: time.Minute}}
+	return &http.Client{Timeout: 5 * time.Second,
+		Transport: &http.Transport{DialContext: dial, TLSHandshakeTimeout: 5 * time.Second,
+			IdleConnTimeout: time.Minute}}
 }
 
 // opening is trouble with a wing that does not open: a setting, or a store.
 func opening(err error) error {
 	hint := "mend the setting that it names, or the store behind it; " + Name + " serve -h lists the settings"
 	if errors.Is(err, authserver.ErrWrongKey) {
-		hint = "give the key that this database was sealed with last: put back the file key-encryption-key, or set GATEHOUSE_KEY_ENCRYPTION_KEY; and while a change is under way, GATEHOUSE_PREVIOUS_KEY_ENCRYPTION_KEY"
+		hint = "give the key that this database was sealed with last: put back the file key-encryption-key, or set " +
+			"GATEHOUSE_KEY_ENCRYPTION_KEY; and while a change is under way, GATEHOUSE_PREVIOUS_KEY_ENCRYPTION_KEY"
 	}
 	return misused(hint, err)
 }
@@ -234,7 +245,8 @@ func (h *house) serve(ctx context.Context) error {
 	for _, d := range []struct {
 		listener net.Listener
 		handler  http.Handler
-	}{{h.doors[0], h.issuer.Handler()}, {h.doors[1], h.resource.Handler()}, {h.admin, h.issuer.AdminHandler()}, {h.metrics, h.resource.Metrics()}} {
+	}{{h.doors[0], h.issuer.Handler()}, {h.doors[1], h.resource.Handler()}, {h.admin, h.issuer.AdminHandler()},
+		{h.metrics, h.resource.Metrics()}} {
 		if d.listener == nil {
 			continue
 		}
@@ -248,7 +260,8 @@ func (h *house) serve(ctx context.Context) error {
 	if h.program.Ready != nil {
 		h.program.Ready(h.addresses())
 	}
-	if err := httpd.Run(ctx, doors, httpd.NewStop(h.shutdownDelay, len(h.proxies) > 0 || h.redis != "" || !h.embedded()), h.issuer.Run, h.resource.Run); err != nil {
+	if err := httpd.Run(ctx, doors, httpd.NewStop(h.shutdownDelay, len(h.proxies) > 0 || h.redis != "" ||
+		!h.embedded()), h.issuer.Run, h.resource.Run); err != nil {
 		return fmt.Errorf("serving: %w", err)
 	}
 	return nil

@@ -27,7 +27,8 @@ func TestThePrintedLinesWorkAsPrinted(t *testing.T) {
 	for _, start := range []string{"first", "second"} {
 		s := serve(t, dir)
 		out := shell(t, pasteable(t, s.stdout.String(), before, after))
-		for _, want := range []string{`"create_ticket"`, `"read_customer"`, `"search_knowledge_base"`, `"update_customer"`, `"structuredContent"`, "Returning a rocket sled"} {
+		for _, want := range []string{`"create_ticket"`, `"read_customer"`, `"search_knowledge_base"`,
+			`"update_customer"`, `"structuredContent"`, "Returning a rocket sled"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("%s start: the lines do not answer with %s:\n%s", start, want, out)
 			}
@@ -69,7 +70,8 @@ func TestPasswordsArePrintedAtTheFirstStartOnly(t *testing.T) {
 	s.stop()
 	again := serve(t, dir)
 	for _, password := range passwords {
-		if strings.Contains(again.stdout.String(), password) || strings.Contains(again.stderr.String()+s.stderr.String(), password) {
+		if strings.Contains(again.stdout.String(), password) ||
+			strings.Contains(again.stderr.String()+s.stderr.String(), password) {
 			t.Error("a password is in the log, or printed again")
 		}
 	}
@@ -96,7 +98,8 @@ func TestDemoFalseStartsEmpty(t *testing.T) {
 	if code != 0 || strings.Contains(out, "acme") {
 		t.Errorf("got exit code %d and\n%s%s", code, out, stderr)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "demo-sign-ins.txt")); err == nil || strings.Contains(s.stdout.String(), "demo") {
+	if _, err := os.Stat(filepath.Join(dir, "demo-sign-ins.txt")); err == nil ||
+		strings.Contains(s.stdout.String(), "demo") {
 		t.Errorf("there is something of a demo:\n%s", s.stdout)
 	}
 	s.stop()
@@ -106,7 +109,8 @@ func TestDemoFalseStartsEmpty(t *testing.T) {
 	}
 }
 
-// TestGrantEndCountsAtOnce is the issue's sentence: ending a grant makes the next call with a still unexpired token a 401 (RV-01, RV-06).
+// TestGrantEndCountsAtOnce is the issue's sentence: ending a grant makes the next call with a still
+// unexpired token a 401 (RV-01, RV-06).
 func TestGrantEndCountsAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir)
@@ -140,7 +144,8 @@ func TestGrantEndCountsAtOnce(t *testing.T) {
 
 func toolsList(t *testing.T, s *served, token string) int {
 	t.Helper()
-	r, err := http.NewRequest(http.MethodPost, s.Resource, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
+	r, err := http.NewRequest(http.MethodPost, s.Resource,
+		strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
 	must(t, err)
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("Content-Type", "application/json")
@@ -164,7 +169,8 @@ func TestURLsComeFromTheListeners(t *testing.T) {
 		Resources []string `json:"protected_resources"`
 	}
 	must(t, json.NewDecoder(response.Body).Decode(&metadata))
-	metadataOfResource, err := http.Get(strings.Replace(s.Resource, "/mcp", "/.well-known/oauth-protected-resource/mcp", 1))
+	metadataOfResource,
+		err := http.Get(strings.Replace(s.Resource, "/mcp", "/.well-known/oauth-protected-resource/mcp", 1))
 	must(t, err)
 	defer metadataOfResource.Body.Close()
 	var resource struct {
@@ -172,7 +178,8 @@ func TestURLsComeFromTheListeners(t *testing.T) {
 		Servers  []string `json:"authorization_servers"`
 	}
 	must(t, json.NewDecoder(metadataOfResource.Body).Decode(&resource))
-	if resource.Resource != s.Resource || len(resource.Servers) != 1 || resource.Servers[0] != metadata.Issuer { // AS-04, MD-04: byte for byte
+	if resource.Resource != s.Resource || len(resource.Servers) != 1 || resource.Servers[0] != metadata.Issuer {
+		// AS-04, MD-04: byte for byte
 		t.Errorf("the resource's metadata say %+v, the issuer's %+v", resource, metadata)
 	}
 	if metadata.Issuer != s.Issuer || len(metadata.Resources) != 1 || metadata.Resources[0] != s.Resource {
@@ -180,7 +187,8 @@ func TestURLsComeFromTheListeners(t *testing.T) {
 	}
 }
 
-// C6: with --issuer at another port than the default the issuer listened at 8080, and every token failed.
+// C6: with --issuer at another port than the default the issuer listened at 8080, and every token
+// failed.
 func TestServerListensWhereItsURLsName(t *testing.T) {
 	free := func() string {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -195,7 +203,9 @@ func TestServerListensWhereItsURLsName(t *testing.T) {
 	defer stop()
 	var answered []int
 	p := &roof.Program{
-		Args: []string{"serve", "--data-dir", t.TempDir(), "--demo=false", "--issuer", issuer, "--resource", resource}, Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{},
+		Args: []string{"serve", "--data-dir", t.TempDir(), "--demo=false", "--issuer", issuer, "--resource",
+			resource},
+		Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{},
 		Ready: func(roof.Addresses) {
 			go func() {
 				defer stop()

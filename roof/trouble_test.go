@@ -34,27 +34,40 @@ func TestTroubleIsOneLineAndAHint(t *testing.T) {
 		args       []string
 	}{
 		{"a port in use", "address already in use", []string{"serve", "--issuer-listen", taken.Addr().String()}},
-		{"the other port in use", "address already in use", []string{"serve", "--resource-listen", taken.Addr().String(), "--issuer-listen", "127.0.0.1:0"}},
+		{"the other port in use", "address already in use",
+			[]string{"serve", "--resource-listen", taken.Addr().String(), "--issuer-listen", "127.0.0.1:0"}},
 		{"a port that is none", "cannot listen", []string{"serve", "--issuer-listen", "127.0.0.1:http:8080"}},
-		{"a folder that cannot be made", "making the data directory", []string{"serve", "--data-dir", filepath.Join(file, "data")}},
-		{"a damaged configuration", "line 1: could not find", []string{"serve", "--config", write("c.json", `{"issuer":`)}},
-		{"a misspelt setting", `is it issuer?`, []string{"serve", "--config", write("c.json", `{"isuer":"https://x.example"}`)}},
+		{"a folder that cannot be made", "making the data directory",
+			[]string{"serve", "--data-dir", filepath.Join(file, "data")}},
+		{"a damaged configuration", "line 1: could not find",
+			[]string{"serve", "--config", write("c.json", `{"issuer":`)}},
+		{"a misspelt setting", `is it issuer?`,
+			[]string{"serve", "--config", write("c.json", `{"isuer":"https://x.example"}`)}},
 		{"a configuration that is not there", "configuration file", []string{"serve", "--config", file + ".json"}},
-		{"a damaged database", "not a database", []string{"serve", "--database", "sqlite:" + damaged, "--key-encryption-key", strings.Repeat("A", 43) + "="}},
+		{"a damaged database", "not a database", []string{"serve", "--database", "sqlite:" + damaged,
+			"--key-encryption-key", strings.Repeat("A", 43) + "="}},
 		{"a database of no kind", "no kind", []string{"serve", "--database", "mysql://root:hunter2@db/x"}},
-		{"PostgreSQL without the key", "key-encryption-key is not set", []string{"serve", "--database", "postgres://nobody@127.0.0.1:1/x"}},
-		{"a key that is none", "key-encryption-key is not 32 bytes", []string{"serve", "--key-encryption-key", "hunter2"}},
-		{"a previous key that is none", "previous-key-encryption-key is not 32 bytes", []string{"serve", "--previous-key-encryption-key", "hunter2"}},
+		{"PostgreSQL without the key", "key-encryption-key is not set",
+			[]string{"serve", "--database", "postgres://nobody@127.0.0.1:1/x"}},
+		{"a key that is none", "key-encryption-key is not 32 bytes",
+			[]string{"serve", "--key-encryption-key", "hunter2"}},
+		{"a previous key that is none", "previous-key-encryption-key is not 32 bytes",
+			[]string{"serve", "--previous-key-encryption-key", "hunter2"}},
 		{"keys that are turned too often", "key age", []string{"serve", "--key-age", "1m"}},
 		{"a log level that is none", "log-level", []string{"serve", "--log-level", "loud"}},
 		{"an algorithm that is none", "algorithm", []string{"serve", "--resource-algorithm", "HS256"}},
 		{"a token that lives too long", "token life", []string{"serve", "--token-life", "2h"}},
 		{"http off this machine", "plain http", []string{"serve", "--issuer", "http://auth.example.com"}},
-		{"an MCP server on http off this machine", "plain http", []string{"serve", "--resource", "http://mcp.example.com/mcp"}},
-		{"a demo that others reach", "is not on this machine, and an empty store would be filled with demo accounts", []string{"serve", "--issuer", "https://auth.example.com"}},
-		{"a demo whose server others reach", "demo accounts", []string{"serve", "--resource", "https://mcp.example.com/mcp"}},
-		{"a demo that others reach, before it is started", "demo accounts", []string{"config", "validate", "--issuer", "https://10.0.0.1"}},
-		{"an issuer with a slash", "trailing slash", []string{"serve", "--demo=false", "--issuer", "https://auth.example.com/"}},
+		{"an MCP server on http off this machine", "plain http",
+			[]string{"serve", "--resource", "http://mcp.example.com/mcp"}},
+		{"a demo that others reach", "is not on this machine, and an empty store would be filled with demo accounts",
+			[]string{"serve", "--issuer", "https://auth.example.com"}},
+		{"a demo whose server others reach", "demo accounts",
+			[]string{"serve", "--resource", "https://mcp.example.com/mcp"}},
+		{"a demo that others reach, before it is started", "demo accounts",
+			[]string{"config", "validate", "--issuer", "https://10.0.0.1"}},
+		{"an issuer with a slash", "trailing slash",
+			[]string{"serve", "--demo=false", "--issuer", "https://auth.example.com/"}},
 		{"a URL that is none", "not an http(s) URL", []string{"serve", "--issuer", "auth.example.com"}},
 		{"proxies that are none", "trusted-proxies", []string{"serve", "--trusted-proxies", "everybody"}},
 		{"an unknown flag", "-colour", []string{"serve", "--colour", "red"}},
@@ -76,7 +89,8 @@ func TestTroubleIsOneLineAndAHint(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(context.Background())
 			var stderr bytes.Buffer
-			p := &roof.Program{Args: args, Stdout: &bytes.Buffer{}, Stderr: &stderr, Ready: func(roof.Addresses) { cancel() }}
+			p := &roof.Program{Args: args, Stdout: &bytes.Buffer{}, Stderr: &stderr,
+				Ready: func(roof.Addresses) { cancel() }}
 			code := p.Run(ctx)
 			cancel()
 			complaint(t, code, stderr.String(), 2, row.says)
@@ -153,7 +167,8 @@ func TestHelpNamesEveryCommand(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	for _, command := range []string{"serve", "migrate", "tenant create", "user create", "client create", "initial-token create", "grant list", "grant revoke",
+	for _, command := range []string{"serve", "migrate", "tenant create", "user create", "client create",
+		"initial-token create", "grant list", "grant revoke",
 		"key list", "key rotate", "key withdraw", "key reseal", "version"} {
 		if !strings.Contains(out, "gatehouse "+command) {
 			t.Errorf("help does not name %q", command)
@@ -162,7 +177,8 @@ func TestHelpNamesEveryCommand(t *testing.T) {
 		if command == "version" {
 			continue
 		}
-		for _, args := range [][]string{append(strings.Fields(command), "-h"), append([]string{"help"}, strings.Fields(command)...)} {
+		for _, args := range [][]string{append(strings.Fields(command), "-h"),
+			append([]string{"help"}, strings.Fields(command)...)} {
 			if code, out, stderr := run(t, args...); code != 0 || stderr != "" || !strings.Contains(out, "--data-dir") {
 				t.Errorf("%v: exit code %d\n%s%s", args, code, out, stderr)
 			}

@@ -35,27 +35,33 @@ func (w *welcome) print(to io.Writer) error {
 	if _, err := os.Stat(filepath.Join(w.dataDir, machineName)); err == nil {
 		w.lines(&b)
 	} else {
-		fmt.Fprintf(&b, "\nBegin with a tenant:\n\n  %s tenant create --id acme --name 'Acme Corporation'%s\n", Name, w.dataFlag())
+		fmt.Fprintf(&b, "\nBegin with a tenant:\n\n  %s tenant create --id acme --name 'Acme Corporation'%s\n", Name,
+			w.dataFlag())
 	}
 	fmt.Fprintf(&b, "\nCtrl-C stops it.\n\n")
 	_, err = io.WriteString(to, b.String())
 	return err
 }
 
-// lines are commands to paste: a machine client's way from its secret, which curl reads from a file, to a tool's answer.
+// lines are commands to paste: a machine client's way from its secret, which curl reads from a
+// file, to a tool's answer.
 func (w *welcome) lines(b *strings.Builder) {
 	fmt.Fprintf(b, "\nCall a tool from a shell:\n\n")
-	fmt.Fprintf(b, "  TOKEN=$(curl -s -K %s %s/oauth2/token \\\n    -d grant_type=client_credentials -d resource=%s \\\n    | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\n",
+	fmt.Fprintf(b, "  TOKEN=$(curl -s -K %s %s/oauth2/token \\\n    -d grant_type=client_credentials -d resource=%s "+
+		"\\\n    | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\n",
 		quote(filepath.Join(w.dataDir, machineName)), w.issuer, w.resource)
 	for _, body := range []string{
 		`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`,
 		`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"search_knowledge_base","arguments":{"query":"rocket sled"}}}`,
 	} {
-		fmt.Fprintf(b, "  curl -s %s -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n", w.resource)
-		fmt.Fprintf(b, "    -H 'Accept: application/json, text/event-stream' -H 'MCP-Protocol-Version: 2025-11-25' \\\n    -d '%s'\n\n", body)
+		fmt.Fprintf(b, "  curl -s %s -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n",
+			w.resource)
+		fmt.Fprintf(b, "    -H 'Accept: application/json, text/event-stream' -H 'MCP-Protocol-Version: 2025-11-25' "+
+			"\\\n    -d '%s'\n\n", body)
 	}
 	fmt.Fprintf(b, "The same with the MCP Inspector, which needs Node 22.19 or newer:\n\n")
-	fmt.Fprintf(b, "  npx @modelcontextprotocol/inspector@latest --cli %s --transport http --method tools/list \\\n    --header \"Authorization: Bearer $TOKEN\"\n", w.resource)
+	fmt.Fprintf(b, "  npx @modelcontextprotocol/inspector@latest --cli %s --transport http --method tools/list "+
+		"\\\n    --header \"Authorization: Bearer $TOKEN\"\n", w.resource)
 }
 
 func (w *welcome) stores() string {

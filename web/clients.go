@@ -8,8 +8,10 @@ type Clients struct {
 	Person  string
 	Tenant  Tenant
 	Clients []Client
-	More    bool    // than are shown
-	Scopes  []Scope // that the tenant may have; fixed are those that the person does not have, and cannot give to a program
+	More    bool // than are shown
+	// that the tenant may have; fixed are those that the person does not have, and cannot give to a
+	// program
+	Scopes []Scope
 
 	Notice  string // what the last form did
 	Problem string // why the last form did not do, and what was typed in it
@@ -37,7 +39,8 @@ type Client struct {
 func (Clients) file() string   { return "pages/clients.html" }
 func (Clients) policy() string { return forms }
 
-// Secret shows what is shown once: a new client with its secret, another secret, or an initial access token.
+// Secret shows what is shown once: a new client with its secret, another secret, or an initial
+// access token.
 type Secret struct {
 	Tenant Tenant
 	Issuer string

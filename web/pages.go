@@ -10,11 +10,13 @@ import (
 // SignIn asks who is there.
 type SignIn struct {
 	Transaction string // the request that brought the person here; empty when they came by themselves
-	Device      string // the code of the device that brought them here, "-" for the page that asks for one; empty otherwise
-	CSRF        string
-	Client      string // who asks, if somebody does
-	Email       string // as typed before
-	Problem     string // why the last try did not do
+	// the code of the device that brought them here, "-" for the page that asks for one; empty
+	// otherwise
+	Device  string
+	CSRF    string
+	Client  string // who asks, if somebody does
+	Email   string // as typed before
+	Problem string // why the last try did not do
 }
 
 func (SignIn) file() string   { return "pages/signin.html" }
@@ -52,9 +54,11 @@ type Consent struct {
 	CSRF   string
 	Person string // their e-mail address
 
-	Client       string // as it calls itself
-	ClientID     string
-	Known        string // who registered it: the operator or a tenant; empty: it did so itself, and nobody checked what it says
+	Client   string // as it calls itself
+	ClientID string
+	// who registered it: the operator or a tenant; empty: it did so itself, and nobody checked what
+	// it says
+	Known        string
 	Document     string // the host whose document describes it; empty: none does
 	RedirectHost string // where the answer goes, as people read it
 	RedirectURI  string
@@ -101,7 +105,8 @@ func (Consent) policy() string { return strict }
 // Token is the lifetime of an access token, for people.
 func (c Consent) Token() string { return span(c.TokenLife) }
 
-// Most is for how long it can be renewed at most, and Idle for how long when it is not used, for people.
+// Most is for how long it can be renewed at most, and Idle for how long when it is not used, for
+// people.
 func (c Consent) Most() string { return span(c.RefreshLife) }
 
 // Idle is described at Most.

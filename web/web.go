@@ -31,7 +31,9 @@ func parse() map[string]*template.Template {
 	}
 	for _, name := range names {
 		if name != "pages/frame.html" {
-			all[name] = template.Must(template.New("frame.html").Funcs(template.FuncMap{"stylesheet": stylesheet}).ParseFS(pages, "pages/frame.html", name))
+			all[name] = template.Must(
+				template.New("frame.html").Funcs(template.FuncMap{"stylesheet": stylesheet}).ParseFS(pages,
+					"pages/frame.html", name))
 		}
 	}
 	return all
@@ -47,8 +49,9 @@ type Page interface {
 // The pages run no script and load nothing but our own style; nobody may frame them.
 const (
 	strict = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
-	// forms goes where a form's answer stays here. The pages of consent and of signing out have none: Chromium applies form-action to the redirect that
-	// follows, and that goes to the application.
+	// forms goes where a form's answer stays here. The pages of consent and of signing out have
+	// none: Chromium applies form-action to the redirect that follows, and that goes to the
+	// application.
 	forms = strict + "; form-action 'self'"
 )
 

@@ -15,12 +15,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// driver is golang-migrate's driver for a dialect, except that a migration and the mark that it is applied are one
-// transaction. golang-migrate marks a version dirty, runs it, and marks it clean, in three transactions: a process
-// that is killed between them leaves a database that no program starts on.
+// driver is golang-migrate's driver for a dialect, except that a migration and the mark that it is
+// applied are one transaction. golang-migrate marks a version dirty, runs it, and marks it clean,
+// in three transactions: a process that is killed between them leaves a database that no program
+// starts on.
 //
-// Beside the version it keeps the hash of each migration's text, so that a text that was changed after it was
-// applied is noticed.
+// Beside the version it keeps the hash of each migration's text, so that a text that was changed
+// after it was applied is noticed.
 type driver struct {
 	database.Driver // the dialect's own: its lock, its version table
 	db              *sql.DB
@@ -50,7 +51,8 @@ func newDriver(ctx context.Context, dialect string, db *sql.DB, table string, co
 // makeHashes makes the table of hashes where it is missing. Replicas that start at once take turns.
 func (d *driver) makeHashes(ctx context.Context) error {
 	return d.inTransaction(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+d.hashes()+" (version BIGINT PRIMARY KEY, sha256 TEXT NOT NULL)")
+		_, err := tx.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+d.hashes()+
+			" (version BIGINT PRIMARY KEY, sha256 TEXT NOT NULL)")
 		return err
 	})
 }
@@ -58,8 +60,8 @@ func (d *driver) makeHashes(ctx context.Context) error {
 // hashes names the table that keeps the hash of each migration that was applied.
 func (d *driver) hashes() string { return d.table + "_files" }
 
-// SetVersion is called by golang-migrate before Run with dirty, and after it without. The mark of a migration that
-// runs in a transaction is written by Run itself.
+// SetVersion is called by golang-migrate before Run with dirty, and after it without. The mark of a
+// migration that runs in a transaction is written by Run itself.
 func (d *driver) SetVersion(version int, dirty bool) error {
 	f, known := d.files[version]
 	switch {
@@ -103,10 +105,12 @@ func (d *driver) apply(ctx context.Context, version int) error {
 	return nil
 }
 
-// applyOnce applies a migration unless another process did so since golang-migrate read the version.
+// applyOnce applies a migration unless another process did so since golang-migrate read the
+// version.
 func (d *driver) applyOnce(ctx context.Context, tx *sql.Tx, f file, version int) error {
 	var have int
-	if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(version), -1) FROM "+d.table+" WHERE NOT dirty").Scan(&have); err != nil {
+	if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(version), -1) FROM "+d.table+" WHERE NOT dirty").Scan(
+		&have); err != nil {
 		return err
 	}
 	if have >= version {
@@ -123,7 +127,8 @@ func (d *driver) mark(tx *sql.Tx, version int) error {
 	if _, err := tx.Exec("DELETE FROM " + d.table); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(fmt.Sprintf("INSERT INTO %s (version, dirty) VALUES (%d, FALSE)", d.table, version)); err != nil {
+	if _, err := tx.Exec(fmt.Sprintf("INSERT INTO %s (version, dirty) VALUES (%d, FALSE)", d.table,
+		version)); err != nil {
 		return err
 	}
 	return d.keepHash(tx, version)
@@ -136,8 +141,9 @@ func (d *driver) keepHash(tx *sql.Tx, version int) error {
 	return err
 }
 
-// inTransaction does do in a transaction. On PostgreSQL one at a time: golang-migrate's lock belongs to another session,
-// which may end with a killed process while the transaction of that process still runs.
+// inTransaction does do in a transaction. On PostgreSQL one at a time: golang-migrate's lock
+// belongs to another session, which may end with a killed process while the transaction of that
+// process still runs.
 func (d *driver) inTransaction(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := d.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -155,8 +161,8 @@ func (d *driver) inTransaction(ctx context.Context, do func(*sql.Tx) error) erro
 	return tx.Commit()
 }
 
-// resume makes ready what a killed process left: a file without a transaction is applied again. It compares the
-// hashes, too.
+// resume makes ready what a killed process left: a file without a transaction is applied again. It
+// compares the hashes, too.
 func (d *driver) resume() error {
 	version, dirty, err := d.Version()
 	if err != nil {
@@ -209,8 +215,8 @@ func (d *driver) adopt(ctx context.Context) error {
 	})
 }
 
-// repair applies the version that is marked dirty, or only marks it clean where the database says that what it makes
-// is there already.
+// repair applies the version that is marked dirty, or only marks it clean where the database says
+// that what it makes is there already.
 func (d *driver) repair(ctx context.Context, version int) (applied bool, err error) {
 	err = d.apply(ctx, version)
 	if err == nil && d.files[version].noTransaction {
@@ -225,8 +231,8 @@ func (d *driver) repair(ctx context.Context, version int) (applied bool, err err
 	return false, d.inTransaction(ctx, func(tx *sql.Tx) error { return d.mark(tx, version) })
 }
 
-// exists says whether a statement was refused because what it makes is there already: the table, column, index,
-// trigger or function.
+// exists says whether a statement was refused because what it makes is there already: the table,
+// column, index, trigger or function.
 func exists(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {

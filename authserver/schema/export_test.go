@@ -10,7 +10,8 @@ import (
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 )
 
-// UpCalling is Up, which calls point before and after each call that golang-migrate makes of the driver.
+// UpCalling is Up, which calls point before and after each call that golang-migrate makes of the
+// driver.
 func UpCalling(databaseName string, set func(dialect string) (fs.FS, error), table string, point func()) (err error) {
 	dialect, db, err := open(databaseName)
 	if err != nil {

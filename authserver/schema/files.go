@@ -12,9 +12,9 @@ import (
 	"github.com/golang-migrate/migrate/v4/source"
 )
 
-// noTransaction is in the name of a migration that cannot run inside a transaction (CREATE INDEX CONCURRENTLY), as
-// in 000012_index.no_transaction.up.sql. Such a file must be repeatable: a process that is killed between it and its
-// mark applies it again at the next start.
+// noTransaction is in the name of a migration that cannot run inside a transaction (CREATE INDEX
+// CONCURRENTLY), as in 000012_index.no_transaction.up.sql. Such a file must be repeatable: a
+// process that is killed between it and its mark applies it again at the next start.
 const noTransaction = ".no_transaction"
 
 // file is one migration.

@@ -14,15 +14,18 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
 )
 
-// ErrDirty says that an earlier program was killed while it applied a migration; the error around it says which.
-var ErrDirty = errors.New("an earlier program was killed while it applied this migration; `gatehouse migrate repair` finds out " +
+// ErrDirty says that an earlier program was killed while it applied a migration; the error around
+// it says which.
+var ErrDirty = errors.New("an earlier program was killed while it applied this migration; `gatehouse migrate repair` " +
+	"finds out " +
 	"whether it was applied, and finishes it")
 
 // ErrNewer says that the database was migrated by a newer program.
 var ErrNewer = errors.New("the database has a newer schema than this program knows; run the newer program")
 
 // ErrChanged says that a migration was applied with another text than this program has.
-var ErrChanged = errors.New("it was applied to this database with another text than this program has; run a released program, " +
+var ErrChanged = errors.New("it was applied to this database with another text than this program has; run a released " +
+	"program, " +
 	"or restore the database from a backup")
 
 // ErrDatabase says that a database's name is of no kind that is supported.
@@ -36,12 +39,14 @@ type Status struct {
 	Pending []string // the files that Up would apply, in order
 }
 
-// Up applies what is missing of a set of migrations (migrations.Issuer or migrations.Companion). table keeps the
-// set's version. A migration and the mark that it is applied are one transaction, so that a process that is killed
-// at any moment leaves a database that the next Up brings up to date. Replicas that start at once take turns on
-// PostgreSQL by golang-migrate's lock; a SQLite file is migrated by the one process that holds its directory.
+// Up applies what is missing of a set of migrations (migrations.Issuer or migrations.Companion).
+// table keeps the set's version. A migration and the mark that it is applied are one transaction,
+// so that a process that is killed at any moment leaves a database that the next Up brings up to
+// date. Replicas that start at once take turns on PostgreSQL by golang-migrate's lock; a SQLite
+// file is migrated by the one process that holds its directory.
 //
-// Errors: ErrDatabase, ErrNewer, ErrChanged, and ErrDirty for what a program without this guarantee left behind.
+// Errors: ErrDatabase, ErrNewer, ErrChanged, and ErrDirty for what a program without this guarantee
+// left behind.
 func Up(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error), table string) error {
 	return with(ctx, databaseName, set, table, func(s *session) error {
 		if err := s.driver.resume(); err != nil {
@@ -54,9 +59,10 @@ func Up(ctx context.Context, databaseName string, set func(dialect string) (fs.F
 	})
 }
 
-// ReadStatus says how far the database is. It changes nothing but that it makes the tables that keep the version
-// where they are missing. It returns the status with ErrNewer and ErrChanged, too.
-func ReadStatus(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error), table string) (st Status, err error) {
+// ReadStatus says how far the database is. It changes nothing but that it makes the tables that
+// keep the version where they are missing. It returns the status with ErrNewer and ErrChanged, too.
+func ReadStatus(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error),
+	table string) (st Status, err error) {
 	err = with(ctx, databaseName, set, table, func(s *session) error {
 		version, dirty, err := s.driver.Version()
 		if err != nil {
@@ -71,11 +77,13 @@ func ReadStatus(ctx context.Context, databaseName string, set func(dialect strin
 	return st, err
 }
 
-// Repair finishes a migration during which an earlier program was killed, so that Up can go on. That program ran
-// the migration in one transaction but kept its mark in others, so that the migration is there whole or not at all:
-// it is applied again, and where the database says that what it makes exists, it was there. applied says which.
-// A database that needs no repair is left as it is, with version 0.
-func Repair(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error), table string) (version int, applied bool, err error) {
+// Repair finishes a migration during which an earlier program was killed, so that Up can go on.
+// That program ran the migration in one transaction but kept its mark in others, so that the
+// migration is there whole or not at all: it is applied again, and where the database says that
+// what it makes exists, it was there. applied says which. A database that needs no repair is left
+// as it is, with version 0.
+func Repair(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error),
+	table string) (version int, applied bool, err error) {
 	err = with(ctx, databaseName, set, table, func(s *session) error {
 		if err := s.driver.Lock(); err != nil {
 			return fmt.Errorf("locking the schema: %w", err)
@@ -99,7 +107,8 @@ type session struct {
 }
 
 // with opens the database, does do, and closes it.
-func with(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error), table string, do func(*session) error) (err error) {
+func with(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error), table string,
+	do func(*session) error) (err error) {
 	dialect, db, err := open(databaseName)
 	if err != nil {
 		return err
@@ -143,8 +152,9 @@ func explain(err error) error {
 
 func open(name string) (dialect string, db *sql.DB, err error) {
 	if path, ok := strings.CutPrefix(name, "sqlite:"); ok && path != "" {
-		db, err = sql.Open("sqlite", "file:"+escape(path)+"?_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"+
-			"&_pragma=synchronous(FULL)&_pragma=secure_delete(1)")
+		db, err = sql.Open("sqlite",
+			"file:"+escape(path)+"?_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"+
+				"&_pragma=synchronous(FULL)&_pragma=secure_delete(1)")
 		return "sqlite", db, err
 	}
 	if strings.HasPrefix(name, "postgres://") || strings.HasPrefix(name, "postgresql://") {

@@ -30,7 +30,8 @@ const table = "schema_migrations_issuer"
 // set gives the migrations of a dialect.
 type set = func(dialect string) (fs.FS, error)
 
-// TestMain is also the process that the tests kill: it migrates the database named in its environment.
+// TestMain is also the process that the tests kill: it migrates the database named in its
+// environment.
 func TestMain(m *testing.M) {
 	database := os.Getenv("SCHEMA_TEST_DATABASE")
 	if database == "" {
@@ -149,7 +150,8 @@ func TestMigrationThatFailsAtItsLastStatementLeavesNothing(t *testing.T) {
 		broken := func(string) (fs.FS, error) {
 			return fstest.MapFS{"000001_things.up.sql": {Data: []byte(text + "SELECT no_such_function();")}}, nil
 		}
-		if err := schema.Up(t.Context(), database, broken, table); err == nil || !strings.Contains(err.Error(), "000001_things.up.sql") {
+		if err := schema.Up(t.Context(), database, broken, table); err == nil ||
+			!strings.Contains(err.Error(), "000001_things.up.sql") {
 			t.Fatalf("got %v, want an error that names the file", err)
 		}
 		fixed := func(string) (fs.FS, error) {
@@ -163,12 +165,14 @@ func TestMigrationWithoutATransactionIsAppliedAgainAfterAKill(t *testing.T) {
 	databases(t, func(t *testing.T, another func(*testing.T) string) {
 		database := another(t)
 		content := fstest.MapFS{
-			"000001_table.up.sql":                {Data: []byte("CREATE TABLE things (n BIGINT);")},
-			"000002_index.no_transaction.up.sql": {Data: []byte("CREATE INDEX IF NOT EXISTS things_by_n ON things (n);")},
+			"000001_table.up.sql": {Data: []byte("CREATE TABLE things (n BIGINT);")},
+			"000002_index.no_transaction.up.sql": {
+				Data: []byte("CREATE INDEX IF NOT EXISTS things_by_n ON things (n);")},
 		}
 		if strings.HasPrefix(database, "postgres") {
 			content["000002_index.no_transaction.up.sql"] = &fstest.MapFile{
-				Data: []byte("CREATE INDEX CONCURRENTLY IF NOT EXISTS things_by_n ON things (n);"), // refused in a transaction
+				// refused in a transaction
+				Data: []byte("CREATE INDEX CONCURRENTLY IF NOT EXISTS things_by_n ON things (n);"),
 			}
 		}
 		things := func(string) (fs.FS, error) { return content, nil }
@@ -190,7 +194,8 @@ func TestChangedMigrationIsNoticed(t *testing.T) {
 		}
 		must(t, schema.Up(t.Context(), database, with("CREATE TABLE a (n BIGINT);"), table))
 		changed := with("CREATE TABLE a (n BIGINT, m BIGINT);")
-		if err := schema.Up(t.Context(), database, changed, table); !errors.Is(err, schema.ErrChanged) || !strings.Contains(err.Error(), "000001_a.up.sql") {
+		if err := schema.Up(t.Context(), database, changed, table); !errors.Is(err, schema.ErrChanged) ||
+			!strings.Contains(err.Error(), "000001_a.up.sql") {
 			t.Errorf("got %v, want ErrChanged that names the file", err)
 		}
 		if _, err := schema.ReadStatus(t.Context(), database, changed, table); !errors.Is(err, schema.ErrChanged) {
@@ -215,8 +220,8 @@ func TestNewerSchemaIsSaid(t *testing.T) {
 	})
 }
 
-// TestRepairFinishesEachMigration leaves each migration in both states in which golang-migrate's own driver left it:
-// marked dirty before it was applied, and after.
+// TestRepairFinishesEachMigration leaves each migration in both states in which golang-migrate's
+// own driver left it: marked dirty before it was applied, and after.
 func TestRepairFinishesEachMigration(t *testing.T) {
 	databases(t, func(t *testing.T, another func(*testing.T) string) {
 		dialect := "sqlite"
@@ -242,21 +247,23 @@ func TestRepairFinishesEachMigration(t *testing.T) {
 			}
 			repaired, applied, err := schema.Repair(t.Context(), database, migrations.Issuer, table)
 			if err != nil || repaired != version || !applied && !wasApplied {
-				t.Errorf("%s (was applied: %v): repaired %d, applied %v, %v; want %d", name, wasApplied, repaired, applied, err, version)
+				t.Errorf("%s (was applied: %v): repaired %d, applied %v, %v; want %d", name, wasApplied, repaired,
+					applied, err, version)
 				return
 			}
 			upToDate(t, database, fmt.Sprintf("%s (was applied: %v)", name, wasApplied))
 		})
 		clean := another(t)
 		must(t, schema.Up(t.Context(), clean, migrations.Issuer, table))
-		if repaired, applied, err := schema.Repair(t.Context(), clean, migrations.Issuer, table); repaired != 0 || applied || err != nil {
+		if repaired, applied, err := schema.Repair(t.Context(), clean, migrations.Issuer, table); repaired != 0 ||
+			applied || err != nil {
 			t.Errorf("a clean database: got %d, %v, %v; want nothing done", repaired, applied, err)
 		}
 	})
 }
 
-// TestDatabaseFromBetweenIsBroughtAlong makes the database of a program that had the first text of migrations 6, 9
-// and 10: they were changed after some installations had applied them.
+// TestDatabaseFromBetweenIsBroughtAlong makes the database of a program that had the first text of
+// migrations 6, 9 and 10: they were changed after some installations had applied them.
 func TestDatabaseFromBetweenIsBroughtAlong(t *testing.T) {
 	databases(t, func(t *testing.T, another func(*testing.T) string) {
 		database := another(t)
@@ -274,12 +281,15 @@ func TestDatabaseFromBetweenIsBroughtAlong(t *testing.T) {
 		for _, file := range names[:10] {
 			text, err := fs.ReadFile(content, file)
 			must(t, err)
-			first := strings.Replace(string(text), "error    TEXT NOT NULL,\n    after    TEXT NOT NULL", "error    TEXT NOT NULL\n", 1)
-			first = strings.Replace(first, "current_setting('gatehouse.counted', true) IS DISTINCT FROM txid_current()::text", "TRUE", 1)
+			first := strings.Replace(string(text), "error    TEXT NOT NULL,\n    after    TEXT NOT NULL",
+				"error    TEXT NOT NULL\n", 1)
+			first = strings.Replace(first,
+				"current_setting('gatehouse.counted', true) IS DISTINCT FROM txid_current()::text", "TRUE", 1)
 			_, err = db.Exec(first)
 			must(t, err)
 		}
-		versions := []string{"CREATE TABLE " + table + " (version BIGINT, dirty BOOLEAN)", "INSERT INTO " + table + " VALUES (10, FALSE)",
+		versions := []string{"CREATE TABLE " + table + " (version BIGINT, dirty BOOLEAN)",
+			"INSERT INTO " + table + " VALUES (10, FALSE)",
 			"INSERT INTO jobs VALUES ('grants', 3, 'a', 0, 5, 1, 2, 7, 'ok', '')"}
 		for _, statement := range versions {
 			_, err := db.Exec(statement)
@@ -308,7 +318,8 @@ func upTo(t *testing.T, database string, content fs.FS, names []string) {
 		must(t, err)
 		some[name] = &fstest.MapFile{Data: text}
 	}
-	if err := schema.Up(context.Background(), database, func(string) (fs.FS, error) { return some, nil }, table); err != nil {
+	if err := schema.Up(context.Background(), database, func(string) (fs.FS, error) { return some, nil },
+		table); err != nil {
 		t.Errorf("up to %s: %v", names[len(names)-1], err)
 	}
 }

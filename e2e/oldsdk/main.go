@@ -1,6 +1,7 @@
-// Command oldsdk is an MCP server of go-sdk 1.4.0, whose reader of JSON takes a name with U+0000 at its end for
-// the name without (GHSA-q382-vc8q-7jhj). It is a module of its own, which go.work does not list: the
-// workspace would select a newer go-sdk. Each call of a tool is a line of the file that -runs names.
+// Command oldsdk is an MCP server of go-sdk 1.4.0, whose reader of JSON takes a name with U+0000 at
+// its end for the name without (GHSA-q382-vc8q-7jhj). It is a module of its own, which go.work does
+// not list: the workspace would select a newer go-sdk. Each call of a tool is a line of the file
+// that -runs names.
 package main
 
 import (
@@ -52,6 +53,7 @@ func main() {
 	if *address == "" {
 		log.Fatal(server.Run(context.Background(), &mcp.StdioTransport{}))
 	}
-	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true})
+	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server },
+		&mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true})
 	log.Fatal(http.ListenAndServe(*address, handler))
 }

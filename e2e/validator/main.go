@@ -1,4 +1,5 @@
-// Command validator shows the access token on its standard input to the example of docs/validating.md, for the test that runs it.
+// Command validator shows the access token on its standard input to the example of
+// docs/validating.md, for the test that runs it.
 package main
 
 import (

@@ -17,7 +17,8 @@ import (
 
 // Approval is what the upstreams offer now, beside what was approved.
 type Approval struct {
-	// Changes are what is otherwise, one line each: a tool that is new, changed or gone, with what is wrong with it.
+	// Changes are what is otherwise, one line each: a tool that is new, changed or gone, with what
+	// is wrong with it.
 	Changes []string
 	lock    inventory.Lock
 	path    string
@@ -26,7 +27,8 @@ type Approval struct {
 // Write approves: what the upstreams offer now is what was looked at.
 func (a *Approval) Write() error { return a.lock.Write(a.path) }
 
-// LookAt reads the tools of all upstreams of a file, as somebody of a tenant sees them, and says what is otherwise than approved. Nothing is approved by it.
+// LookAt reads the tools of all upstreams of a file, as somebody of a tenant sees them, and says
+// what is otherwise than approved. Nothing is approved by it.
 func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error) {
 	f, err := ReadFile(path)
 	if err != nil {
@@ -55,7 +57,8 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 			return nil, fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
 		for _, name := range offer.Unread {
-			a.Changes = append(a.Changes, fmt.Sprintf("%s %s: cannot be read, and is left out of lists", u.Name, show(name)))
+			a.Changes = append(a.Changes, fmt.Sprintf("%s %s: cannot be read, and is left out of lists", u.Name,
+				show(name)))
 		}
 		tools := offer.Tools
 		for _, t := range tools {
@@ -70,13 +73,15 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 	byName := func(a, b place) int { return cmp.Or(strings.Compare(a.tool, b.tool), strings.Compare(a.host, b.host)) }
 	for _, at := range slices.SortedFunc(maps.Keys(owners), byName) {
 		if of := owners[at]; len(of) > 1 && otherwise[at] { // somebody has looked at the others and approved them
-			a.Changes = append(a.Changes, fmt.Sprintf("%s: several upstreams have a tool of this name: %s", show(at.tool), strings.Join(of, ", ")))
+			a.Changes = append(a.Changes, fmt.Sprintf("%s: several upstreams have a tool of this name: %s",
+				show(at.tool), strings.Join(of, ", ")))
 		}
 	}
 	return a, nil
 }
 
-// look reads an upstream's tools, as somebody with all of its scopes sees them: a server may list by scopes, and what is not seen is approved no more.
+// look reads an upstream's tools, as somebody with all of its scopes sees them: a server may list
+// by scopes, and what is not seen is approved no more.
 func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) (inventory.Offer, error) {
 	m := &member{config: *u}
 	var err error
@@ -88,15 +93,18 @@ func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) (invento
 	for _, s := range u.Scopes {
 		scopes = append(scopes, s.Name)
 	}
-	c := mcp.Caller{Scopes: scopes, Subject: "gatehouse-gateway", TenantID: tenant, ClientID: "gatehouse-gateway", GrantID: "gatehouse-gateway"}
-	offer, err := inventory.Tools(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.server.Serve(w, r, c) }))
+	c := mcp.Caller{Scopes: scopes, Subject: "gatehouse-gateway", TenantID: tenant, ClientID: "gatehouse-gateway",
+		GrantID: "gatehouse-gateway"}
+	offer, err := inventory.Tools(ctx,
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.server.Serve(w, r, c) }))
 	if err != nil {
 		return offer, m.met.cause(ctx, m.server, c, err)
 	}
 	return offer, nil
 }
 
-// compare notes what is otherwise about an upstream's tools, and takes them for approved if the whole is written.
+// compare notes what is otherwise about an upstream's tools, and takes them for approved if the
+// whole is written.
 func (a *Approval) compare(upstream string, tools []inventory.Tool) {
 	before := a.lock.Upstreams[upstream]
 	say := func(tool, what string) { a.Changes = append(a.Changes, upstream+" "+show(tool)+": "+what) }

@@ -21,11 +21,14 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// BenchmarkGateway is a call of a tool at concurrency 16, to a server by itself and through the gateway, in one run: what the gateway adds at the median and at the
-// 99th percentile is reported in microseconds, with a signed assertion and with a credential, and what it adds of the
-// processor's time, which another program's load changes less. bare is the least that can stand there in Go: a handler that sends the request on by an http.Transport
-// and looks at nothing. Where 16 clients ask without a rest, each waits for the work that is done for the others, and bare alone adds three times as much; who rests
-// waits for what is done for its own request. Clients, gateway and server share this process and its garbage, which is collected as the program has it.
+// BenchmarkGateway is a call of a tool at concurrency 16, to a server by itself and through the
+// gateway, in one run: what the gateway adds at the median and at the 99th percentile is reported
+// in microseconds, with a signed assertion and with a credential, and what it adds of the
+// processor's time, which another program's load changes less. bare is the least that can stand
+// there in Go: a handler that sends the request on by an http.Transport and looks at nothing. Where
+// 16 clients ask without a rest, each waits for the work that is done for the others, and bare
+// alone adds three times as much; who rests waits for what is done for its own request. Clients,
+// gateway and server share this process and its garbage, which is collected as the program has it.
 func BenchmarkGateway(b *testing.B) {
 	defer debug.SetGCPercent(debug.SetGCPercent(gateway.GCPercent))
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -36,7 +39,9 @@ func BenchmarkGateway(b *testing.B) {
 	b.Cleanup(upstream.Close)
 	g := openGate(b, crm(upstream.URL, "    limits: {in_flight: 1000, per_tenant: 1000}\n"), "calls_per_minute: -1\n")
 	b.Setenv("GATEWAY_BENCH_KEY", "secret")
-	plain := openGate(b, crm(upstream.URL, "    limits: {in_flight: 1000, per_tenant: 1000}\n    credential: {header: X-Key, secret: {env: GATEWAY_BENCH_KEY}}\n"), "calls_per_minute: -1\n")
+	plain := openGate(b,
+		crm(upstream.URL, "    limits: {in_flight: 1000, per_tenant: 1000}\n    credential: {header: X-Key, secret: "+
+			"{env: GATEWAY_BENCH_KEY}}\n"), "calls_per_minute: -1\n")
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
 	bare := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		out, err := http.NewRequestWithContext(r.Context(), r.Method, upstream.URL, r.Body)
@@ -59,7 +64,9 @@ func BenchmarkGateway(b *testing.B) {
 	rows := []struct {
 		name, url, raw string
 	}{
-		{"upstream", upstream.URL, ""}, {"bare", bare.URL, ""}, {"gateway", g.url + "/crm", g.token("crm", "acme", "read")}, {"credential", plain.url + "/crm", plain.token("crm", "acme", "read")},
+		{"upstream", upstream.URL, ""}, {"bare", bare.URL, ""},
+		{"gateway", g.url + "/crm", g.token("crm", "acme", "read")},
+		{"credential", plain.url + "/crm", plain.token("crm", "acme", "read")},
 	}
 	for _, load := range []struct {
 		name string
@@ -81,7 +88,8 @@ func BenchmarkGateway(b *testing.B) {
 			}
 			for i, row := range rows {
 				if i > 0 {
-					b.ReportMetric(float64(spent[i]-spent[0])/float64(sent)/float64(time.Microsecond), row.name+"-adds-cpu-µs")
+					b.ReportMetric(float64(spent[i]-spent[0])/float64(sent)/float64(time.Microsecond),
+						row.name+"-adds-cpu-µs")
 				}
 				for name, share := range map[string]float64{"p50": .5, "p99": .99} {
 					b.ReportMetric(at(i, share), row.name+"-"+name+"-µs")
@@ -147,7 +155,8 @@ func volley(b *testing.B, url, raw string, clients, requests int, rest time.Dura
 	return all
 }
 
-// BenchmarkCallRecords is that of the companion server through the gateway: calls of a tool that reads with a record of each, of one tenant, and without, of another, in turn.
+// BenchmarkCallRecords is that of the companion server through the gateway: calls of a tool that
+// reads with a record of each, of one tenant, and without, of another, in turn.
 func BenchmarkCallRecords(b *testing.B) {
 	defer debug.SetGCPercent(debug.SetGCPercent(gateway.GCPercent))
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -156,14 +165,17 @@ func BenchmarkCallRecords(b *testing.B) {
 		io.WriteString(w, `{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"hello"}]}}`)
 	}))
 	b.Cleanup(upstream.Close)
-	for dialect, database := range map[string]func(testing.TB) string{"sqlite": sqlite, "postgres": func(t testing.TB) string {
-		database := testenv.Postgres(t)
-		crmtest.Migrate(t, database)
-		return database
-	}} {
+	for dialect, database := range map[string]func(testing.TB) string{"sqlite": sqlite,
+		"postgres": func(t testing.TB) string {
+			database := testenv.Postgres(t)
+			crmtest.Migrate(t, database)
+			return database
+		}} {
 		b.Run(dialect, func(b *testing.B) {
-			g := openGateOn(b, database(b), crm(upstream.URL, "    limits: {in_flight: 1000, per_tenant: 1000}\n"), "calls_per_minute: -1\n")
-			must(b, g.gateway.Operator().KeepCalls(b.Context(), operator.CallSetting{Tenant: "globex", Keep: operator.KeepRefusalsAndWrites}))
+			g := openGateOn(b, database(b), crm(upstream.URL, "    limits: {in_flight: 1000, per_tenant: 1000}\n"),
+				"calls_per_minute: -1\n")
+			must(b, g.gateway.Operator().KeepCalls(b.Context(),
+				operator.CallSetting{Tenant: "globex", Keep: operator.KeepRefusalsAndWrites}))
 			raws := []string{g.token("crm", "acme", "read"), g.token("crm", "globex", "read")}
 			var took, worked [2]time.Duration
 			for b.Loop() {

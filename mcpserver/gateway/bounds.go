@@ -17,8 +17,9 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
 
-// Bound is what an argument may be, in the words of JSON Schema. An argument that is not there is within
-// every bound but Const. Numbers are compared exactly: 1.0 is 1, and no digit is rounded away.
+// Bound is what an argument may be, in the words of JSON Schema. An argument that is not there is
+// within every bound but Const. Numbers are compared exactly: 1.0 is 1, and no digit is rounded
+// away.
 type Bound struct {
 	// Const is put in whatever the client says, and clients do not see the argument.
 	Const JSON `yaml:"const"`
@@ -51,7 +52,8 @@ func (j *JSON) UnmarshalYAML(node ast.Node) error {
 func asWritten(node ast.Node) (any, error) {
 	switch n := node.(type) {
 	case *ast.StringNode: // the library takes a number for text that fits none of Go's types
-		if text := n.Value; n.GetToken().Type != token.StringType || !json.Valid([]byte(text)) || !strings.ContainsAny(text[:1], "-0123456789") {
+		if text := n.Value; n.GetToken().Type != token.StringType || !json.Valid([]byte(text)) ||
+			!strings.ContainsAny(text[:1], "-0123456789") {
 			return text, nil
 		}
 		return json.Number(n.Value), checkNumber(n.Value)
@@ -93,8 +95,8 @@ func asWritten(node ast.Node) (any, error) {
 	return v, err
 }
 
-// mostDigits is how many digits a number that is compared may have, and how far its exponent may be from
-// zero: beyond, the exact form takes memory that nobody bounds.
+// mostDigits is how many digits a number that is compared may have, and how far its exponent may be
+// from zero: beyond, the exact form takes memory that nobody bounds.
 const mostDigits = 400
 
 var errNumber = fmt.Errorf("a number has more than %d digits, or an exponent beyond %d", mostDigits, mostDigits)
@@ -212,7 +214,8 @@ func (b Bound) ready(name string) (bound, error) {
 	return made, nil
 }
 
-// breaks says which bound a value breaks, or "". The reader of the message has held the value to one reading.
+// breaks says which bound a value breaks, or "". The reader of the message has held the value to
+// one reading.
 func (b *bound) breaks(value json.RawMessage) string {
 	if b.schema == nil {
 		return ""
@@ -234,7 +237,8 @@ func (b *bound) breaks(value json.RawMessage) string {
 	}
 	words := ""
 	for e := range leaves(broken) {
-		if _, isType := e.ErrorKind.(*kind.Type); words == "" || isType { // what is of the wrong type breaks the others by it
+		if _, isType := e.ErrorKind.(*kind.Type); words == "" || isType {
+			// what is of the wrong type breaks the others by it
 			words = wordsOf(e.ErrorKind)
 		}
 	}

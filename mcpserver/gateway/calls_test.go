@@ -17,7 +17,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// records are those of calls through the gateway, when there are so many, by tool and outcome. Their chain must be whole.
+// records are those of calls through the gateway, when there are so many, by tool and outcome.
+// Their chain must be whole.
 func (g *gate) records(enough int) map[string]int {
 	g.t.Helper()
 	ask := func(act, arguments string, into any) {
@@ -44,7 +45,8 @@ func (g *gate) records(enough int) map[string]int {
 		}
 		count := map[string]int{}
 		for _, r := range found {
-			if r.Actor != "user:usr_acme" || r.Grant != "grt_acme" || r.Tenant != "acme" || !strings.Contains(r.Detail, "arguments=") {
+			if r.Actor != "user:usr_acme" || r.Grant != "grt_acme" || r.Tenant != "acme" ||
+				!strings.Contains(r.Detail, "arguments=") {
 				g.t.Errorf("got %+v", r)
 			}
 			count[r.Action+" "+r.Target+" "+r.Outcome]++
@@ -53,13 +55,15 @@ func (g *gate) records(enough int) map[string]int {
 	}
 }
 
-// Each call through a gateway is in its sealed chain: also those that its bounds, budgets and views refuse after the rules have let them pass.
+// Each call through a gateway is in its sealed chain: also those that its bounds, budgets and views
+// refuse after the rules have let them pass.
 func TestEachCallThroughTheGatewayIsProvable(t *testing.T) {
-	for name, database := range map[string]func(testing.TB) string{"sqlite": sqlite, "postgres": func(t testing.TB) string {
-		database := testenv.Postgres(t)
-		crmtest.Migrate(t, database)
-		return database
-	}} {
+	for name, database := range map[string]func(testing.TB) string{"sqlite": sqlite,
+		"postgres": func(t testing.TB) string {
+			database := testenv.Postgres(t)
+			crmtest.Migrate(t, database)
+			return database
+		}} {
 		t.Run(name, func(t *testing.T) {
 			b := newBehind(t)
 			g := openGateOn(t, database(t), crm(b.URL, `    tenants:
@@ -73,16 +77,20 @@ func TestEachCallThroughTheGatewayIsProvable(t *testing.T) {
 				raw, body string
 				want      int
 			}{
-				{raw, call("look"), 200}, {raw, strings.ReplaceAll(call("look"), `"a":1`, `"a":2`), 0}, {raw, call("slow"), 0},
-				{raw, call("write_it"), 200}, {raw, call("write_it"), http.StatusTooManyRequests}, {g.token("crm", "acme", "read"), call("write_it"), http.StatusForbidden},
+				{raw, call("look"), 200}, {raw, strings.ReplaceAll(call("look"), `"a":1`, `"a":2`), 0},
+				{raw, call("slow"), 0},
+				{raw, call("write_it"), 200}, {raw, call("write_it"), http.StatusTooManyRequests},
+				{g.token("crm", "acme", "read"), call("write_it"), http.StatusForbidden},
 			} {
-				if a := g.post("crm", row.raw, row.body); row.want != 0 && a.status != row.want || row.want == 0 && !strings.Contains(a.body, `"error"`) {
+				if a := g.post("crm", row.raw, row.body); row.want != 0 && a.status != row.want || row.want == 0 &&
+					!strings.Contains(a.body, `"error"`) {
 					t.Errorf("call %d: got %d %s, want %d", i, a.status, a.body, row.want)
 				}
 			}
 			got := g.records(8)
 			want := map[string]int{
-				"tool.call crm/look ok": 1, "tool.call crm/look refused": 1, "tool.call crm/slow refused": 1, "tool.begin crm/write_it ok": 2, "tool.call crm/write_it ok": 1,
+				"tool.call crm/look ok": 1, "tool.call crm/look refused": 1, "tool.call crm/slow refused": 1,
+				"tool.begin crm/write_it ok": 2, "tool.call crm/write_it ok": 1,
 				"tool.call crm/write_it refused": 2,
 			}
 			if fmt.Sprint(got) != fmt.Sprint(want) {
@@ -97,7 +105,8 @@ func TestACallThatFailsBehindTheGatewayIsRecordedAsFailed(t *testing.T) {
 	b := newBehind(t)
 	g := openGateOn(t, sqlite(t), crm(b.URL))
 	raw := g.token("crm", "acme", "read", "write")
-	for _, message := range []string{`"result":{"content":[],"isError":true}`, `"error":{"code":-32602,"message":"no"}`} {
+	for _, message := range []string{`"result":{"content":[],"isError":true}`,
+		`"error":{"code":-32602,"message":"no"}`} {
 		for _, stream := range []bool{false, true} {
 			b.answers(func(w http.ResponseWriter, _ *http.Request, _ string) {
 				text := `{"jsonrpc":"2.0","id":7,` + message + `}`
@@ -113,12 +122,14 @@ func TestACallThatFailsBehindTheGatewayIsRecordedAsFailed(t *testing.T) {
 			}
 		}
 	}
-	if got, want := fmt.Sprint(g.records(4)), fmt.Sprint(map[string]int{"tool.call crm/read_it failed": 4}); got != want {
+	if got, want := fmt.Sprint(g.records(4)),
+		fmt.Sprint(map[string]int{"tool.call crm/read_it failed": 4}); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
-// The same arguments have the same name in records after a restart, and another key makes other names.
+// The same arguments have the same name in records after a restart, and another key makes other
+// names.
 func TestArgumentsHaveOneNameAfterARestart(t *testing.T) {
 	database := sqlite(t)
 	names := map[string]int{}
@@ -149,7 +160,8 @@ func TestAGatewayPassesNoWriteOnThatCannotBeRecorded(t *testing.T) {
 	db, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(database, "sqlite:")+"?_pragma=busy_timeout(10000)")
 	must(t, err)
 	defer db.Close()
-	_, err = db.Exec("CREATE TRIGGER broken BEFORE INSERT ON companion_calls_records BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
+	_, err = db.Exec("CREATE TRIGGER broken BEFORE INSERT ON companion_calls_records BEGIN SELECT RAISE(ABORT, 'the " +
+		"disk is full'); END")
 	must(t, err)
 	before := b.count()
 	a := g.post("crm", g.token("crm", "acme", "read", "write"), call("write_it"))

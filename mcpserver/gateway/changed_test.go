@@ -66,7 +66,8 @@ func (g *gate) listen(t *testing.T, method, raw, body string, change ...func(*ht
 	return l
 }
 
-// announcing answers with streams that stay open: half an event first, and the other half when it is told to go on.
+// announcing answers with streams that stay open: half an event first, and the other half when it
+// is told to go on.
 func (b *behind) announcing(goOn <-chan struct{}) {
 	b.answers(func(w http.ResponseWriter, r *http.Request, body string) {
 		if r.Method == http.MethodPost && !strings.Contains(body, "subscriptions/listen") {
@@ -90,21 +91,25 @@ func (b *behind) announcing(goOn <-chan struct{}) {
 
 const changedTools = `"method":"notifications/tools/list_changed"`
 
-// Clients whose list of tools is another by a reload are told on the stream that they opened for that: between two events, after the server's first word, and
-// nobody else.
+// Clients whose list of tools is another by a reload are told on the stream that they opened for
+// that: between two events, after the server's first word, and nobody else.
 func TestChangedRulesAreTold(t *testing.T) {
 	b := newBehind(t)
 	goOn := make(chan struct{})
 	b.announcing(goOn)
 	g := openGate(t, crm(b.URL))
 	acme, globex := g.token("crm", "acme", "read"), g.token("crm", "globex", "read")
-	opened := g.post("crm", acme, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
+	opened := g.post("crm", acme,
+		`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},`+
+			`"clientInfo":{"name":"x","version":"1"}}}`)
 	session := func(r *http.Request) { r.Header.Set("Mcp-Session-Id", opened.header.Get("Mcp-Session-Id")) }
 	subscribe := func(raw, filter string) *listener {
-		return g.listen(t, "POST", raw, modernly("subscriptions/listen", `"notifications":`+filter), modern("subscriptions/listen", ""))
+		return g.listen(t, "POST", raw, modernly("subscriptions/listen", `"notifications":`+filter),
+			modern("subscriptions/listen", ""))
 	}
 	older := g.listen(t, "GET", acme, "", session)
-	newer, other, deaf := subscribe(acme, `{"toolsListChanged":true}`), subscribe(globex, `{"toolsListChanged":true}`), subscribe(acme, `{"promptsListChanged":true}`)
+	newer, other, deaf := subscribe(acme, `{"toolsListChanged":true}`), subscribe(globex, `{"toolsListChanged":true}`),
+		subscribe(acme, `{"promptsListChanged":true}`)
 	for _, l := range []*listener{older, newer, other, deaf} {
 		l.hears(": open")
 	}
@@ -123,10 +128,12 @@ func TestChangedRulesAreTold(t *testing.T) {
 			t.Errorf("%s: what the server says is %s", name, got)
 		}
 	}
-	if got := newer.hears("data:"); !strings.Contains(got, changedTools) || !strings.Contains(got, `"io.modelcontextprotocol/subscriptionId":7`) {
+	if got := newer.hears("data:"); !strings.Contains(got, changedTools) ||
+		!strings.Contains(got, `"io.modelcontextprotocol/subscriptionId":7`) {
 		t.Errorf("the newer stream hears %s", got)
 	}
-	// The other tenant was not told: what it hears first is the next change, of the rules of all; and who asked for something else hears nothing at all.
+	// The other tenant was not told: what it hears first is the next change, of the rules of all;
+	// and who asked for something else hears nothing at all.
 	reload(strings.Replace(crm(b.URL), "{name: slow, scopes: []}", "{name: slow, scopes: [write]}", 1))
 	for _, l := range []*listener{older, newer, other} {
 		l.hears(changedTools)
@@ -151,7 +158,9 @@ func TestAnApprovalIsTold(t *testing.T) {
 	goOn := make(chan struct{})
 	close(goOn)
 	b.announcing(goOn)
-	l := g.listen(t, "POST", g.token("crm", "acme", "read"), modernly("subscriptions/listen", `"notifications":{"toolsListChanged":true}`), modern("subscriptions/listen", ""))
+	l := g.listen(t, "POST", g.token("crm", "acme", "read"),
+		modernly("subscriptions/listen", `"notifications":{"toolsListChanged":true}`),
+		modern("subscriptions/listen", ""))
 	l.hears("first")
 	b.offering(readIt + "," + writeIt)
 	ctx, cancel := context.WithCancel(t.Context())

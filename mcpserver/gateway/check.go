@@ -38,7 +38,8 @@ func (f *File) check() error {
 	case f.DPoPNonce != dpop.NonceOptional && f.DPoPNonce != dpop.NonceRequired:
 		return fmt.Errorf("dpop_nonce is %q, expected %s or %s", f.DPoPNonce, dpop.NonceRequired, dpop.NonceOptional)
 	case f.DPoPNonce == dpop.NonceRequired && f.Redis != (Secret{}):
-		return errors.New("dpop_nonce: required and redis do not go together yet: replicas have no key for nonces between them")
+		return errors.New("dpop_nonce: required and redis do not go together yet: replicas have no key for nonces " +
+			"between them")
 	}
 	if err := dpop.CheckWindow(f.DPoPWindow); err != nil {
 		return fmt.Errorf("dpop_window: %w", err)
@@ -87,7 +88,8 @@ func (f *File) check() error {
 		}
 		at := pathOf(u.Resource)
 		if other := paths[at]; other != "" {
-			return fmt.Errorf("the upstreams %q and %q have one path, %s: each needs its own on the gateway's listener", other, u.Name, at)
+			return fmt.Errorf("the upstreams %q and %q have one path, %s: each needs its own on the gateway's listener",
+				other, u.Name, at)
 		}
 		names[u.Name], paths[at] = true, u.Name
 	}
@@ -109,7 +111,8 @@ func (f *File) checkURL(name, value string) (*url.URL, error) {
 		return nil, fmt.Errorf("%s has a user in it; give a credential", name)
 	}
 	if u.Scheme == "http" && !config.ThisMachine(u.Hostname()) && !f.InsecureHTTP {
-		return nil, fmt.Errorf("%s %q is plain http on a host that is not this machine; use https, or insecure_http", name, value)
+		return nil, fmt.Errorf("%s %q is plain http on a host that is not this machine; use https, or insecure_http",
+			name, value)
 	}
 	return u, nil
 }
@@ -122,7 +125,8 @@ func (f *File) checkUpstream(u *Upstream) error {
 	fill(&u.Title, u.Name)
 	uri, err := oauth.PlainResource(u.Resource)
 	if err != nil || strings.Contains(uri, "?") {
-		return fmt.Errorf("resource %q is not an absolute http(s) URI without query, fragment, userinfo and dot segments (RFC 8707 section 2); give it as https://mcp.example.com/%s", u.Resource, u.Name)
+		return fmt.Errorf("resource %q is not an absolute http(s) URI without query, fragment, userinfo and dot "+
+			"segments (RFC 8707 section 2); give it as https://mcp.example.com/%s", u.Resource, u.Name)
 	}
 	if uri != u.Resource {
 		return fmt.Errorf("resource %q is not in its plain form (RFC 8707 section 2); give it as %s", u.Resource, uri)
@@ -173,7 +177,8 @@ func (f *File) checkWay(u *Upstream) error {
 		if strings.ContainsFunc(name, notToken) {
 			return fmt.Errorf("%q is no name of a header", name)
 		}
-		if slices.Contains([]string{"host", "content-length", "content-type", "transfer-encoding", "connection", "trailer", "te", "upgrade"}, strings.ToLower(name)) {
+		if slices.Contains([]string{"host", "content-length", "content-type", "transfer-encoding", "connection",
+			"trailer", "te", "upgrade"}, strings.ToLower(name)) {
 			return fmt.Errorf("%q is a header of HTTP's own; choose another", name)
 		}
 	}
@@ -183,7 +188,8 @@ func (f *File) checkWay(u *Upstream) error {
 // checkCommand checks how the server is started.
 func (u *Upstream) checkCommand() error {
 	if u.Credential != (Credential{}) || u.Audience != "" || u.AssertionHeader != "" {
-		return errors.New("credential, audience and assertion_header are for a url: a process is told its tenant when it starts")
+		return errors.New("credential, audience and assertion_header are for a url: a process is told its tenant " +
+			"when it starts")
 	}
 	fill(&u.TenantEnv, defaultTenantEnv)
 	names := append([]string{u.TenantEnv}, u.Environment...)
@@ -210,12 +216,14 @@ func (u *Upstream) mentions(word string) bool {
 	return slices.ContainsFunc(given, func(s string) bool { return strings.Contains(s, word) })
 }
 
-// shares says whether nothing that a process is given tells its tenant's place from another's: what the program keeps in a file is then all tenants'.
+// shares says whether nothing that a process is given tells its tenant's place from another's: what
+// the program keeps in a file is then all tenants'.
 func (u *Upstream) shares() bool {
 	return len(u.Command) > 0 && u.State == "" && !u.mentions("{tenant}")
 }
 
-// checkScopes demands that what a rule needs is a scope that somebody can have. A misspelt one would close its tool without a word.
+// checkScopes demands that what a rule needs is a scope that somebody can have. A misspelt one
+// would close its tool without a word.
 func (u *Upstream) checkScopes() error {
 	known := map[string]bool{}
 	for _, s := range u.Scopes {
@@ -249,7 +257,8 @@ func (u *Upstream) rules() guard.Rules {
 		}
 		return to
 	}
-	return guard.Rules{Tools: turn(u.Tools), Prompts: turn(u.Prompts), Resources: turn(u.Resources), Methods: turn(u.Methods), Implies: u.Implies}
+	return guard.Rules{Tools: turn(u.Tools), Prompts: turn(u.Prompts), Resources: turn(u.Resources),
+		Methods: turn(u.Methods), Implies: u.Implies}
 }
 
 // baseline are the scopes that a client asks for first.

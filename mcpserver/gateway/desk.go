@@ -18,7 +18,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// Database is where the gateway of the file at path keeps the rollout's modes and usage: sqlite:PATH, absolute, or postgres://…. It must be migrated before New.
+// Database is where the gateway of the file at path keeps the rollout's modes and usage:
+// sqlite:PATH, absolute, or postgres://…. It must be migrated before New.
 func Database(path string, getenv func(string) string) (string, error) {
 	f, err := ReadFile(path)
 	if err != nil {
@@ -42,25 +43,32 @@ func Database(path string, getenv func(string) string) (string, error) {
 	return database, nil
 }
 
-// openDesk opens the operator's door, or none when there is no database. serves says that the gateway serves calls.
+// openDesk opens the operator's door, or none when there is no database. serves says that the
+// gateway serves calls.
 func (f *File) openDesk(ctx context.Context, d Deps, serves bool) (*operator.Desk, error) {
 	if d.Database == "" {
 		return nil, nil
 	}
-	return operator.Open(ctx, d.Database, operator.Options{CallRetention: f.CallRetention, Serves: serves, Anonymous: f.InsecureAllowAnonymous, Relaxations: len(f.relaxations()), Now: d.Now, Log: d.Log})
+	return operator.Open(ctx, d.Database, operator.Options{CallRetention: f.CallRetention, Serves: serves,
+		Anonymous: f.InsecureAllowAnonymous, Relaxations: len(f.relaxations()), Now: d.Now, Log: d.Log})
 }
 
 // relaxations are those that the file has.
 func (f *File) relaxations() []config.Relaxation {
 	return config.Relaxed(map[config.Relaxation]bool{
-		{Setting: "insecure_http", Means: "http URLs off this machine are allowed: anyone on the way can read tokens"}:                     f.InsecureHTTP,
-		{Setting: "insecure_allow_anonymous", Means: "requests without a good token pass as nobody, where the mode for nobody is observe"}: f.InsecureAllowAnonymous,
-		{Setting: "insecure_ignore_revocations", Means: "ended grants may not be looked up: their tokens act until they expire"}:           f.InsecureIgnoreRevocations,
+		{Setting: "insecure_http",
+			Means: "http URLs off this machine are allowed: anyone on the way can read tokens"}: f.InsecureHTTP,
+		{Setting: "insecure_allow_anonymous",
+			Means: "requests without a good token pass as nobody, where the mode for nobody is " +
+				"observe"}: f.InsecureAllowAnonymous,
+		{Setting: "insecure_ignore_revocations",
+			Means: "ended grants may not be looked up: their tokens act until " +
+				"they expire"}: f.InsecureIgnoreRevocations,
 	})
 }
 
-// OpenOperator opens the operator's door of the gateway that the file at path describes, for commands: the database's modes and usage are those of the gateway that
-// runs. Close it after use.
+// OpenOperator opens the operator's door of the gateway that the file at path describes, for
+// commands: the database's modes and usage are those of the gateway that runs. Close it after use.
 func OpenOperator(ctx context.Context, path string, d Deps) (*operator.Desk, func() error, error) {
 	d.Log = nil // what it says when it starts, the gateway has said
 	d.fill()
@@ -98,7 +106,8 @@ func OpenOperator(ctx context.Context, path string, d Deps) (*operator.Desk, fun
 // Operator is the operator's door of this gateway, or nil when it has no database.
 func (g *Gateway) Operator() *operator.Desk { return g.desk }
 
-// Metrics answers GET /metrics, for a listener of its own at MetricsListen; it is nil when the gateway has no database.
+// Metrics answers GET /metrics, for a listener of its own at MetricsListen; it is nil when the
+// gateway has no database.
 func (g *Gateway) Metrics() http.Handler {
 	if g.desk == nil {
 		return nil
@@ -127,7 +136,8 @@ func (m *member) seenBy(examine func(context.Context, string) (guard.Examined, e
 	}
 }
 
-// tools are a tenant's by the names that its clients know: those that were approved, and those that rules name; with a star, whatever else is called so.
+// tools are a tenant's by the names that its clients know: those that were approved, and those that
+// rules name; with a star, whatever else is called so.
 func (r *ruleset) tools(tenant string) (tools []operator.Tool) {
 	names := maps.Clone(r.named)
 	for name := range r.approved {
@@ -151,7 +161,8 @@ func (r *ruleset) tools(tenant string) (tools []operator.Tool) {
 	}
 	if !r.hold { // what is approved is known by name
 		for _, name := range r.starred {
-			if s.table.DecidePattern(mcp.Caller{}, guard.KindTool, name).Rule == name { // none before it has all of its tools
+			if s.table.DecidePattern(mcp.Caller{}, guard.KindTool, name).Rule == name {
+				// none before it has all of its tools
 				tools = append(tools, operator.Tool{Name: name, Pattern: true})
 			}
 		}

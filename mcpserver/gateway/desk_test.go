@@ -39,21 +39,25 @@ func (g *gate) wants(status int, upstream, raw, body string, change ...func(*htt
 	return a
 }
 
-// A server behind is hardened step by step, for one tenant and one server at a time: observed, with writes enforced, enforced; the report names who would be refused
-// what. A tool that the tenant does not have, it does not have in any mode.
+// A server behind is hardened step by step, for one tenant and one server at a time: observed, with
+// writes enforced, enforced; the report names who would be refused what. A tool that the tenant
+// does not have, it does not have in any mode.
 func TestRollout(t *testing.T) {
-	for name, database := range map[string]func(*testing.T) string{"sqlite": func(t *testing.T) string { return sqlite(t) }, "postgres": func(t *testing.T) string {
-		database := testenv.Postgres(t)
-		crmtest.Migrate(t, database)
-		return database
-	}} {
+	for name, database := range map[string]func(*testing.T) string{
+		"sqlite": func(t *testing.T) string { return sqlite(t) }, "postgres": func(t *testing.T) string {
+			database := testenv.Postgres(t)
+			crmtest.Migrate(t, database)
+			return database
+		}} {
 		t.Run(name, func(t *testing.T) {
 			b := newBehind(t)
 			off := "    tenants: {acme: [{name: slow, off: true}, {name: read_it, rename: look}]}\n"
-			two := crm(b.URL, off) + strings.NewReplacer("name: crm", "name: other", "$URL/crm", "$URL/other").Replace(crm(b.URL))
+			two := crm(b.URL, off) + strings.NewReplacer("name: crm", "name: other", "$URL/crm",
+				"$URL/other").Replace(crm(b.URL))
 			g := openGateOn(t, database(t), two)
 			d := g.gateway.Operator()
-			acme, globex, other := g.token("crm", "acme", "read"), g.token("crm", "globex", "read"), g.token("other", "acme", "read")
+			acme, globex, other := g.token("crm", "acme", "read"), g.token("crm", "globex", "read"),
+				g.token("other", "acme", "read")
 
 			g.wants(403, "crm", acme, call("write_it"))
 			setMode(t, d, operator.ModeSpec{Tenant: "acme", Tool: "crm", Mode: "observe"})
@@ -73,7 +77,8 @@ func TestRollout(t *testing.T) {
 
 			r, err := d.Report(context.Background(), operator.ReportAsked{Tenant: "acme"})
 			must(t, err)
-			if len(r.Tenants) != 1 || r.Tenants[0].Safe || r.Tenants[0].Writes || len(r.Tenants[0].Refused) != 1 || r.Tenants[0].Refused[0].Name != "crm/write_it" || r.Tenants[0].Refused[0].Lacking != "write" {
+			if len(r.Tenants) != 1 || r.Tenants[0].Safe || r.Tenants[0].Writes || len(r.Tenants[0].Refused) != 1 ||
+				r.Tenants[0].Refused[0].Name != "crm/write_it" || r.Tenants[0].Refused[0].Lacking != "write" {
 				t.Errorf("the report: %+v", r.Tenants)
 			}
 			setMode(t, d, operator.ModeSpec{Tenant: "acme", Tool: "crm", Mode: "enforce_writes"})
@@ -84,7 +89,9 @@ func TestRollout(t *testing.T) {
 			g.wants(403, "crm", acme, call("write_it"))
 
 			for _, wrong := range []operator.ModeSpec{
-				{Tenant: "acme", Tool: "crm/nothing", Mode: "observe"}, {Tenant: "acme", Tool: "write_it", Mode: "observe"}, {Nobody: true, Mode: "observe"}, {Tenant: "acme", Mode: "lenient"},
+				{Tenant: "acme", Tool: "crm/nothing", Mode: "observe"},
+				{Tenant: "acme", Tool: "write_it", Mode: "observe"}, {Nobody: true, Mode: "observe"},
+				{Tenant: "acme", Mode: "lenient"},
 			} {
 				var refused *operator.Refusal
 				if err := d.SetMode(context.Background(), wrong); !errors.As(err, &refused) {
@@ -93,7 +100,9 @@ func TestRollout(t *testing.T) {
 			}
 			rows, err := d.Usage(context.Background(), operator.UsageAsked{Since: time.Now().Add(-time.Hour)})
 			must(t, err)
-			for _, want := range []string{"acme tools/call crm/write_it observed 2", "acme tools/call other/write_it refused 1", "globex tools/list crm ok 1", "acme tools/call crm/look ok 1"} {
+			for _, want := range []string{"acme tools/call crm/write_it observed 2",
+				"acme tools/call other/write_it refused 1", "globex tools/list crm ok 1",
+				"acme tools/call crm/look ok 1"} {
 				if !slices.ContainsFunc(rows, func(u operator.UsageRow) bool {
 					n := string(rune('0' + u.Calls))
 					return strings.Join([]string{u.Tenant, u.Method, u.Name, u.Outcome, n}, " ") == want
@@ -110,7 +119,8 @@ func TestRollout(t *testing.T) {
 	}
 }
 
-// Who shows no good token passes as nobody, where the operator says so: nobody is vouched for, and no process is started for them.
+// Who shows no good token passes as nobody, where the operator says so: nobody is vouched for, and
+// no process is started for them.
 func TestNobody(t *testing.T) {
 	b := newBehind(t)
 	command := "  - name: program\n    resource: $URL/program\n    command: [cat]\n    tools: [{name: \"*\"}]\n"
@@ -122,7 +132,8 @@ func TestNobody(t *testing.T) {
 	setMode(t, d, operator.ModeSpec{Nobody: true, Mode: "observe"})
 	expired := g.issuer.Claims(g.url+"/crm", "read", "write")
 	expired.Expires = time.Now().Add(-time.Hour).Unix()
-	for name, raw := range map[string]string{"no token": "", "an expired token": g.issuer.Sign(expired), "another server's": g.token("program", "acme", "read")} {
+	for name, raw := range map[string]string{"no token": "", "an expired token": g.issuer.Sign(expired),
+		"another server's": g.token("program", "acme", "read")} {
 		g.wants(200, "crm", raw, call("read_it"))
 		if h := b.last(t).header; h.Get("Gatehouse-Caller") != "" || h.Get("Authorization") != "" {
 			t.Errorf("%s: the server got %v", name, h)
@@ -139,25 +150,31 @@ func TestNobody(t *testing.T) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		io.WriteString(w, "id: 1\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n")
 	})
-	opened := g.post("crm", "", `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
+	opened := g.post("crm", "",
+		`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},`+
+			`"clientInfo":{"name":"x","version":"1"}}}`)
 	_, event, _ := strings.Cut(opened.body, "id: ")
 	event, _, _ = strings.Cut(event, "\n")
 	got := g.send("GET", "crm", "", "", func(r *http.Request) {
 		r.Header.Set("Mcp-Session-Id", opened.header.Get("Mcp-Session-Id"))
 		r.Header.Set("Last-Event-Id", event)
 	})
-	if at := b.last(t); got.status != 200 || !strings.HasPrefix(event, "1.") || at.method != "GET" || at.header.Get("Last-Event-Id") != "" {
+	if at := b.last(t); got.status != 200 || !strings.HasPrefix(event, "1.") || at.method != "GET" ||
+		at.header.Get("Last-Event-Id") != "" {
 		t.Errorf("nobody takes up %q: %d, and the server got %v", event, got.status, at.header)
 	}
 	setMode(t, d, operator.ModeSpec{Nobody: true, Mode: "enforce"})
 	g.wants(401, "crm", "", call("read_it"))
 }
 
-// An operator learns why a caller sees a tool of a server behind, or does not; the command reads the same file and database as the gateway that runs.
+// An operator learns why a caller sees a tool of a server behind, or does not; the command reads
+// the same file and database as the gateway that runs.
 func TestExplain(t *testing.T) {
 	b := newBehind(t)
 	database := sqlite(t)
-	g := openGateOn(t, database, crm(b.URL, "    tenants: {acme: [{name: slow, off: true}, {name: read_it, rename: look}]}\n"), "insecure_ignore_revocations: true\n")
+	g := openGateOn(t, database,
+		crm(b.URL, "    tenants: {acme: [{name: slow, off: true}, {name: read_it, rename: look}]}\n"),
+		"insecure_ignore_revocations: true\n")
 	door, shut, err := gateway.OpenOperator(context.Background(), g.file, gateway.Deps{Database: database})
 	must(t, err)
 	defer shut()
@@ -186,16 +203,19 @@ func TestExplain(t *testing.T) {
 		t.Errorf("a tool beyond the scopes: %+v", x)
 	}
 	globex := why(operator.ExplainAsked{Tenant: "globex", Client: "cli_x", Scopes: []string{"read"}})
-	if x := globex["crm/write_it"]; !x.Passes || !strings.Contains(x.Why, "does not count yet (mode observe, set for this tool of tenant globex)") {
+	if x := globex["crm/write_it"]; !x.Passes ||
+		!strings.Contains(x.Why, "does not count yet (mode observe, set for this tool of tenant globex)") {
 		t.Errorf("an observed tool: %+v", x)
 	}
 	var refused *operator.Refusal
-	if _, err := door.Explain(context.Background(), operator.ExplainAsked{Token: "nonsense"}); !errors.As(err, &refused) || strings.Contains(err.Error(), "nonsense") {
+	if _, err := door.Explain(context.Background(), operator.ExplainAsked{Token: "nonsense"}); !errors.As(err,
+		&refused) || strings.Contains(err.Error(), "nonsense") {
 		t.Errorf("a token that is none: %v", err)
 	}
 }
 
-// While the database does not answer, the modes hold for a moment and then all rules count; calls go on.
+// While the database does not answer, the modes hold for a moment and then all rules count; calls
+// go on.
 func TestDatabaseGone(t *testing.T) {
 	b := newBehind(t)
 	g := openGateOn(t, sqlite(t), crm(b.URL))
@@ -207,10 +227,12 @@ func TestDatabaseGone(t *testing.T) {
 	g.wants(200, "crm", raw, call("read_it"))
 }
 
-// A mode goes by the name that clients use. Under the server's own name, that of a renamed tool was taken and counted for nothing; under its clients' name it was refused.
+// A mode goes by the name that clients use. Under the server's own name, that of a renamed tool was
+// taken and counted for nothing; under its clients' name it was refused.
 func TestAModeOfARenamedTool(t *testing.T) {
 	b := newBehind(t)
-	g := openGateOn(t, sqlite(t), crm(b.URL, "    tenants: {acme: [{name: write_it, rename: schreiben}, {name: slow, off: true}]}\n"))
+	g := openGateOn(t, sqlite(t),
+		crm(b.URL, "    tenants: {acme: [{name: write_it, rename: schreiben}, {name: slow, off: true}]}\n"))
 	d := g.gateway.Operator()
 	raw := g.token("crm", "acme", "read")
 	setMode(t, d, operator.ModeSpec{Tenant: "acme", Mode: "observe"})
@@ -227,18 +249,20 @@ func TestAModeOfARenamedTool(t *testing.T) {
 	g.wants(200, "crm", g.token("crm", "globex", "read"), call("write_it"))
 	for _, wrong := range []string{"crm/schreiben", "crm/", "crm/*", "crm/write_*", "*"} {
 		for _, tenant := range []string{"globex", operator.Everyone} {
-			if err := d.SetMode(context.Background(), operator.ModeSpec{Tenant: tenant, Tool: wrong, Mode: "enforce"}); !errors.As(err, &refused) {
+			if err := d.SetMode(context.Background(),
+				operator.ModeSpec{Tenant: tenant, Tool: wrong, Mode: "enforce"}); !errors.As(err, &refused) {
 				t.Errorf("%s for %s: %v, want a refusal", wrong, tenant, err)
 			}
 		}
 	}
 }
 
-// A tool that a rule with a star alone opens is in the report when somebody has set a mode for it, and what the rule says is in what explain says. The report said that all is
-// enforced.
+// A tool that a rule with a star alone opens is in the report when somebody has set a mode for it,
+// and what the rule says is in what explain says. The report said that all is enforced.
 func TestToolsThatAStarOpens(t *testing.T) {
 	b := newBehind(t)
-	stars := strings.Replace(crm(b.URL), "    resources:", "      - {name: \"foo_*\", scopes: [write]}\n      - {name: \"foo_a*\", scopes: [read]}\n    resources:", 1)
+	stars := strings.Replace(crm(b.URL), "    resources:",
+		"      - {name: \"foo_*\", scopes: [write]}\n      - {name: \"foo_a*\", scopes: [read]}\n    resources:", 1)
 	g := openGateOn(t, sqlite(t), stars)
 	d := g.gateway.Operator()
 	enforced := func(tenant string) bool {
@@ -261,9 +285,11 @@ func TestToolsThatAStarOpens(t *testing.T) {
 	if !enforced("acme") || enforced("globex") { // acme has a mode of its own for everything
 		t.Error("a tool of everybody's is observed, and the report says otherwise")
 	}
-	e, err := d.Explain(context.Background(), operator.ExplainAsked{Tenant: "globex", Client: "cli_x", Scopes: []string{"read"}})
+	e, err := d.Explain(context.Background(), operator.ExplainAsked{Tenant: "globex", Client: "cli_x",
+		Scopes: []string{"read"}})
 	must(t, err)
-	if i := slices.IndexFunc(e.Tools, func(x operator.ToolExplained) bool { return x.Name == "crm/foo_*" }); i < 0 || e.Tools[i].Passes || !strings.Contains(e.Tools[i].Why, "lacks write") {
+	if i := slices.IndexFunc(e.Tools, func(x operator.ToolExplained) bool { return x.Name == "crm/foo_*" }); i < 0 ||
+		e.Tools[i].Passes || !strings.Contains(e.Tools[i].Why, "lacks write") {
 		t.Errorf("explain says %+v, want a row for foo_*", e.Tools)
 	}
 	if slices.ContainsFunc(e.Tools, func(x operator.ToolExplained) bool { return x.Name == "crm/foo_a*" }) {

@@ -14,9 +14,11 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// An event of an older server's stream has an id, by which a client that lost the stream takes it up again (MCP 2025-11-25, "Resumability and Redelivery"). A server may keep
-// the events of all its sessions together, and go by the id alone: so the id that a client gets says whose it is, as a session's name does, and nobody else's goes on to the
-// server (CVE-2026-33946). Nothing is kept here.
+// An event of an older server's stream has an id, by which a client that lost the stream takes it
+// up again (MCP 2025-11-25, "Resumability and Redelivery"). A server may keep the events of all its
+// sessions together, and go by the id alone: so the id that a client gets says whose it is, as a
+// session's name does, and nobody else's goes on to the server (CVE-2026-33946). Nothing is kept
+// here.
 
 // lastEvent is the header by which a client takes a stream up.
 const lastEvent = "Last-Event-Id"
@@ -24,7 +26,8 @@ const lastEvent = "Last-Event-Id"
 // eventMark stands between the server's id of an event and ours.
 const eventMark = "."
 
-// eventKey makes the key of events' ids of the one of sessions; without one it lasts as long as the process, as theirs does.
+// eventKey makes the key of events' ids of the one of sessions; without one it lasts as long as the
+// process, as theirs does.
 func eventKey(session config.Secret) []byte {
 	if session == "" {
 		return []byte(rand.Text() + rand.Text())
@@ -44,15 +47,17 @@ func (p *passage) eventMAC(id string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
 }
 
-// takeUp puts the server's own id of an event in place of the client's. One that is not this caller's does not go on: the client gets a stream that begins now. Nobody has one:
-// all who show no token would have the same.
+// takeUp puts the server's own id of an event in place of the client's. One that is not this
+// caller's does not go on: the client gets a stream that begins now. Nobody has one: all who show
+// no token would have the same.
 func (p *passage) takeUp(r *http.Request) {
 	shown := r.Header[lastEvent]
 	if len(shown) == 0 {
 		return
 	}
 	at := strings.LastIndex(shown[0], eventMark)
-	if len(shown) != 1 || at < 0 || p.c.GrantID == "" || !hmac.Equal([]byte(shown[0][at+1:]), []byte(p.eventMAC(shown[0][:at]))) {
+	if len(shown) != 1 || at < 0 || p.c.GrantID == "" ||
+		!hmac.Equal([]byte(shown[0][at+1:]), []byte(p.eventMAC(shown[0][:at]))) {
 		httpd.Note(r.Context(), "last_event", "not this caller's")
 		delete(r.Header, lastEvent)
 		return

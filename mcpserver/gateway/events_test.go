@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// MC-14, CVE-2026-33946: B brings its own good session and an event of A's, to a server whose sessions share their events. The server is not told of A's event.
+// MC-14, CVE-2026-33946: B brings its own good session and an event of A's, to a server whose
+// sessions share their events. The server is not told of A's event.
 func TestAnothersEventIsNotTakenUp(t *testing.T) {
 	b := newBehind(t)
 	b.answers(func(w http.ResponseWriter, r *http.Request, _ string) {
@@ -16,7 +17,10 @@ func TestAnothersEventIsNotTakenUp(t *testing.T) {
 			w.Header().Set("Mcp-Session-Id", "inner-session")
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
-		io.WriteString(w, "id: s.1\nretry: 100\ndata: \n\nid:s.2\r\nevent: message\r\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\r\ndata: \"params\":{\"data\":\"id: x\"}}\r\n\r\n: id: y\nid:\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n")
+		io.WriteString(w,
+			"id: s.1\nretry: 100\ndata: \n\nid:s.2\r\nevent: message\r\ndata: "+
+				"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\r\ndata: \"params\":{\"data\":\"id: "+
+				"x\"}}\r\n\r\n: id: y\nid:\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n")
 	})
 	g := openGate(t, crm(b.URL)+strings.ReplaceAll(crm(b.URL), "crm", "wiki"))
 	open := func(tenant string, grant ...string) (raw, session, event string) {
@@ -27,9 +31,12 @@ func TestAnothersEventIsNotTakenUp(t *testing.T) {
 			c.TenantID, c.GrantID = tenant, grant[0]
 			raw = g.issuer.Sign(c)
 		}
-		got := g.post("crm", raw, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
+		got := g.post("crm", raw,
+			`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",`+
+				`"capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
 		events := regexp.MustCompile(`(?m)^id: ?(s\.\d\.[\w-]{22})\r?$`).FindAllStringSubmatch(got.body, -1)
-		if got.status != 200 || len(events) != 2 || !strings.Contains(got.body, "\nid:\n") || !strings.Contains(got.body, `"data":"id: x"`) || !strings.Contains(got.body, ": id: y\n") {
+		if got.status != 200 || len(events) != 2 || !strings.Contains(got.body, "\nid:\n") ||
+			!strings.Contains(got.body, `"data":"id: x"`) || !strings.Contains(got.body, ": id: y\n") {
 			t.Fatalf("the stream: %d %q", got.status, got.body)
 		}
 		return raw, got.header.Get("Mcp-Session-Id"), events[1][1]
@@ -54,12 +61,14 @@ func TestAnothersEventIsNotTakenUp(t *testing.T) {
 	if got := takeUp(acme, acmes, event, event); got != "" {
 		t.Errorf("its own, twice: the server is told %q", got)
 	}
-	for name, events := range map[string][]string{"another's": {event}, "the server's own": {"s.2"}, "two": {event, event}, "none": {""}, "a mark": {"."}} {
+	for name, events := range map[string][]string{"another's": {event}, "the server's own": {"s.2"},
+		"two": {event, event}, "none": {""}, "a mark": {"."}} {
 		if got := takeUp(globex, globexes, events...); got != "" {
 			t.Errorf("%s: the server is told %q", name, got)
 		}
 	}
-	for name, who := range map[string][2]string{"another grant of the tenant's": {"acme", "grt_other"}, "a grant of that name, another tenant's": {"globex", "grt_acme"}} {
+	for name, who := range map[string][2]string{"another grant of the tenant's": {"acme", "grt_other"},
+		"a grant of that name, another tenant's": {"globex", "grt_acme"}} {
 		raw, session, own := open(who[0], who[1])
 		if got := takeUp(raw, session, own); got != "s.2" {
 			t.Errorf("%s: of its own the server is told %q, want s.2", name, got)
@@ -68,7 +77,8 @@ func TestAnothersEventIsNotTakenUp(t *testing.T) {
 			t.Errorf("%s: the server is told %q", name, got)
 		}
 	}
-	for name, bent := range map[string]string{"another event": "s.1" + event[3:], "cut": event[:len(event)-1], "more": event + "x"} {
+	for name, bent := range map[string]string{"another event": "s.1" + event[3:], "cut": event[:len(event)-1],
+		"more": event + "x"} {
 		if got := takeUp(acme, acmes, bent); got != "" {
 			t.Errorf("%s: the server is told %q", name, got)
 		}
@@ -78,7 +88,8 @@ func TestAnothersEventIsNotTakenUp(t *testing.T) {
 	if got := b.last(t).header["Last-Event-Id"]; len(got) != 0 {
 		t.Errorf("with a call the server is told %q", got)
 	}
-	g.post("wiki", g.token("wiki", "acme", "read"), call("read_it"), func(r *http.Request) { r.Header.Set("Last-Event-Id", event) })
+	g.post("wiki", g.token("wiki", "acme", "read"), call("read_it"),
+		func(r *http.Request) { r.Header.Set("Last-Event-Id", event) })
 	if got := b.last(t).header["Last-Event-Id"]; len(got) != 0 {
 		t.Errorf("another server is told %q", got)
 	}

@@ -1,7 +1,9 @@
-// Package gateway owns the gateway: existing MCP servers behind the guard, as one configuration file says.
+// Package gateway owns the gateway: existing MCP servers behind the guard, as one configuration
+// file says.
 //
-// A request goes through the guard (token, rules) and on to the server behind without anything of the caller's own; the answer comes back through the guard, which
-// cuts lists down to what is open to the caller.
+// A request goes through the guard (token, rules) and on to the server behind without anything of
+// the caller's own; the answer comes back through the guard, which cuts lists down to what is open
+// to the caller.
 package gateway
 
 import (
@@ -40,7 +42,8 @@ type Deps struct {
 	HTTPClient *http.Client        // for the issuer's metadata and keys; nil: one with strict limits
 	// CallTimeout is in place of the file's. 0: the file's.
 	CallTimeout time.Duration
-	// Database keeps the rollout's modes and usage: sqlite:PATH or postgres://…, migrated. Empty: all rules count, and nothing is counted. See Database.
+	// Database keeps the rollout's modes and usage: sqlite:PATH or postgres://…, migrated. Empty:
+	// all rules count, and nothing is counted. See Database.
 	Database string
 }
 
@@ -56,8 +59,10 @@ func (d *Deps) fill() {
 	}
 }
 
-// GCPercent is what GOGC should be where a gateway is all that runs: it keeps little, and each request leaves some garbage behind, so that with Go's own 100 it is
-// collected many times a second, and the slowest requests are those that wait for it. Whoever sets it sets a memory limit beside it.
+// GCPercent is what GOGC should be where a gateway is all that runs: it keeps little, and each
+// request leaves some garbage behind, so that with Go's own 100 it is collected many times a
+// second, and the slowest requests are those that wait for it. Whoever sets it sets a memory limit
+// beside it.
 const GCPercent = 400
 
 // Gateway is a running gateway.
@@ -95,7 +100,8 @@ type member struct {
 	met      trouble // on the way to the server
 }
 
-// New reads the file at path and wires the gateway. Nothing is sent to an upstream yet. Close it after use.
+// New reads the file at path and wires the gateway. Nothing is sent to an upstream yet. Close it
+// after use.
 func New(ctx context.Context, path string, d Deps) (*Gateway, error) {
 	d.fill()
 	f, err := ReadFile(path)
@@ -109,7 +115,8 @@ func New(ctx context.Context, path string, d Deps) (*Gateway, error) {
 	config.Warn(d.Log, f.relaxations())
 	for _, u := range f.Upstreams {
 		if u.shares() {
-			d.Log.Warn("the processes of all tenants have one folder and one HOME: they share what the program keeps there; set state, or name a place with {tenant} in it", "upstream", u.Name)
+			d.Log.Warn("the processes of all tenants have one folder and one HOME: they share what the program keeps "+
+				"there; set state, or name a place with {tenant} in it", "upstream", u.Name)
 		}
 	}
 	return g, nil
@@ -184,11 +191,14 @@ func (g *Gateway) open(ctx context.Context) error {
 		g.counts = ttl.NewRedis(g.redis, g.file.RedisPrefix+"gateway:", mostCounted)
 	} else {
 		g.counts = ttl.NewMemory(ttl.Options{Now: g.deps.Now})
-		g.nonces = config.Secret(rand.Text() + rand.Text()) // the memory of proofs ends with the process, and so do its nonces: a forgotten proof is worth nothing
+		// the memory of proofs ends with the process, and so do its nonces: a forgotten proof is
+		// worth nothing
+		g.nonces = config.Secret(rand.Text() + rand.Text())
 	}
 	if g.file.CallsPerMinute > 0 {
 		g.calls = &ratelimit.Limiter{
-			Store: ttl.NewMemory(ttl.Options{Now: g.deps.Now, MaxEntries: mostCounted}), Name: "calls", Limit: g.file.CallsPerMinute, Window: time.Minute,
+			Store: ttl.NewMemory(ttl.Options{Now: g.deps.Now, MaxEntries: mostCounted}), Name: "calls",
+			Limit: g.file.CallsPerMinute, Window: time.Minute,
 		}
 	}
 	switch {
@@ -201,17 +211,21 @@ func (g *Gateway) open(ctx context.Context) error {
 		secret, err := g.file.ClientSecret.read(g.deps.Getenv)
 		switch {
 		case err != nil:
-			return fmt.Errorf("client_secret: %w; gatehouse client create --server %s makes a client that may ask which grants have ended", err, g.file.Upstreams[0].Resource)
+			return fmt.Errorf("client_secret: %w; gatehouse client create --server %s makes a client that may ask "+
+				"which grants have ended", err, g.file.Upstreams[0].Resource)
 		case id == "":
-			return fmt.Errorf("client_id is not set, and the environment has no %s: gatehouse client create --server %s makes both", clientIDVariable, g.file.Upstreams[0].Resource)
+			return fmt.Errorf("client_id is not set, and the environment has no %s: gatehouse client create --server "+
+				"%s makes both", clientIDVariable, g.file.Upstreams[0].Resource)
 		}
 		g.follow(ctx, revocation.ReplicaOptions{Every: endedPoll, Feed: &revocation.HTTP{
-			URL: g.file.Issuer + revocation.Path, ClientID: id, ClientSecret: config.Secret(secret), Client: g.deps.HTTPClient,
+			URL: g.file.Issuer + revocation.Path, ClientID: id, ClientSecret: config.Secret(secret),
+			Client: g.deps.HTTPClient,
 		}})
 	case g.file.InsecureIgnoreRevocations:
 		g.revoked = revocation.Ignored{}
 	default:
-		return errors.New("nobody tells which grants have ended; set redis as the issuer has it, client_id and client_secret (gatehouse client create --server), or insecure_ignore_revocations")
+		return errors.New("nobody tells which grants have ended; set redis as the issuer has it, client_id and " +
+			"client_secret (gatehouse client create --server), or insecure_ignore_revocations")
 	}
 	return nil
 }
@@ -232,9 +246,12 @@ func (g *Gateway) follow(ctx context.Context, o revocation.ReplicaOptions) {
 // check is the guard of an upstream.
 func (g *Gateway) check(m *member) (*guard.Guard, error) {
 	return guard.New(guard.Config{
-		Issuer: g.file.Issuer, Resource: m.config.Resource, Revoked: g.revoked, Algorithms: g.file.Algorithms, Baseline: m.config.baseline(), JWKSURL: g.file.JWKSURL,
-		AllowedHosts: g.file.AllowedHosts, AllowedOrigins: g.file.AllowedOrigins, RequireDPoP: g.file.RequireDPoP, UsedProofs: g.proofs,
-		DPoPNonceKey: g.nonces, DPoPNonceRequired: g.file.DPoPNonce == dpop.NonceRequired, DPoPWindow: g.file.DPoPWindow, HTTPClient: g.deps.HTTPClient, Now: g.deps.Now, Log: g.deps.Log,
+		Issuer: g.file.Issuer, Resource: m.config.Resource, Revoked: g.revoked, Algorithms: g.file.Algorithms,
+		Baseline: m.config.baseline(), JWKSURL: g.file.JWKSURL,
+		AllowedHosts: g.file.AllowedHosts, AllowedOrigins: g.file.AllowedOrigins, RequireDPoP: g.file.RequireDPoP,
+		UsedProofs:   g.proofs,
+		DPoPNonceKey: g.nonces, DPoPNonceRequired: g.file.DPoPNonce == dpop.NonceRequired,
+		DPoPWindow: g.file.DPoPWindow, HTTPClient: g.deps.HTTPClient, Now: g.deps.Now, Log: g.deps.Log,
 		CacheSize: g.file.TokenCacheSize,
 	})
 }
@@ -249,8 +266,11 @@ func (g *Gateway) enforce(m *member, keys policyKeys) (http.Handler, error) {
 		return nil, err
 	}
 	policy := guard.Policy{
-		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table }, // the one look at what counts now; see shape
-		SessionKey: keys.session, ArgumentsKey: keys.arguments, MaxBody: m.config.Limits.Body, MaxAnswer: m.config.Limits.Answer, CallTimeout: cmp.Or(g.deps.CallTimeout, g.file.CallTimeout), KeepAlive: g.file.KeepAlive, MaxStreams: m.config.Limits.StreamsPerGrant, Streams: &m.open,
+		// the one look at what counts now; see shape
+		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table },
+		SessionKey: keys.session, ArgumentsKey: keys.arguments, MaxBody: m.config.Limits.Body,
+		MaxAnswer: m.config.Limits.Answer, CallTimeout: cmp.Or(g.deps.CallTimeout, g.file.CallTimeout),
+		KeepAlive: g.file.KeepAlive, MaxStreams: m.config.Limits.StreamsPerGrant, Streams: &m.open,
 	}
 	if g.calls != nil {
 		policy.Admit = g.admit
@@ -258,18 +278,21 @@ func (g *Gateway) enforce(m *member, keys policyKeys) (http.Handler, error) {
 	if g.desk != nil {
 		policy.Rollout, policy.Record = g.desk.Rollout(m.config.Name), g.desk.Record(m.config.Name)
 		policy.Begin = g.desk.Begin(m.config.Name)
-		policy.AllowAnonymous = g.file.InsecureAllowAnonymous && m.config.URL != "" // a process belongs to a tenant, and nobody to none
+		// a process belongs to a tenant, and nobody to none
+		policy.AllowAnonymous = g.file.InsecureAllowAnonymous && m.config.URL != ""
 	}
 	return m.guard.Enforce(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(m, w, r) }), policy)
 }
 
-// mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own serves, and then nobody more.
+// mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own
+// serves, and then nobody more.
 const mostCounted = 100_000
 
 // mostProofs bounds the DPoP proofs that are remembered in Redis.
 const mostProofs = 500_000
 
-// admit bounds how often one grant may ask, or one address when it shows no good token, whatever comes of it.
+// admit bounds how often one grant may ask, or one address when it shows no good token, whatever
+// comes of it.
 func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, c mcp.Caller) bool {
 	whose := c.GrantID
 	if whose == "" {

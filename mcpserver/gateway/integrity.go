@@ -14,7 +14,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
-// viewer is to whom a server may show the same tools: it is told a caller's tenant and scopes, and may go by them.
+// viewer is to whom a server may show the same tools: it is told a caller's tenant and scopes, and
+// may go by them.
 type viewer struct{ tenant, scopes string }
 
 func (m *member) viewer(c mcp.Caller) viewer {
@@ -26,7 +27,8 @@ func (m *member) viewer(c mcp.Caller) viewer {
 	return viewer{c.TenantID, strings.Join(slices.Compact(scopes), " ")}
 }
 
-// keep says whether a tool may be shown to somebody, and its fingerprint; what is wrong with it goes to the log, once for each version of it.
+// keep says whether a tool may be shown to somebody, and its fingerprint; what is wrong with it
+// goes to the log, once for each version of it.
 func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t inventory.Tool) (print string, shown bool) {
 	print = t.Fingerprint()
 	if rules.hold {
@@ -52,15 +54,18 @@ func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t inventory.Tool) (
 	if len(wrong) > 0 {
 		switch m.seen.report(print, g.deps.Now()) {
 		case report:
-			g.deps.Log.Warn("a tool is not what it should be", "upstream", m.config.Name, "tenant", to.tenant, "tool", fmt.Sprintf("%.128s", t.Name), "wrong", strings.Join(wrong, "; "), "held", rules.hold)
+			g.deps.Log.Warn("a tool is not what it should be", "upstream", m.config.Name, "tenant", to.tenant, "tool",
+				fmt.Sprintf("%.128s", t.Name), "wrong", strings.Join(wrong, "; "), "held", rules.hold)
 		case reportMore:
-			g.deps.Log.Warn("more tools are not what they should be; for the rest of this minute none is reported", "upstream", m.config.Name)
+			g.deps.Log.Warn("more tools are not what they should be; for the rest of this minute none is reported",
+				"upstream", m.config.Name)
 		}
 	}
 	return print, !rules.hold || approved
 }
 
-// views is what was last seen of the tools of a server, by those who may see the same. It is safe for concurrent use.
+// views is what was last seen of the tools of a server, by those who may see the same. It is safe
+// for concurrent use.
 type views struct {
 	asking flight.Group[viewer, struct{}] // one asks, all who may see the same wait for what it learns
 
@@ -86,9 +91,10 @@ type seen struct {
 
 // What a server says may be as much as it likes: what is kept of it is bounded by its size.
 const (
-	mostViews    = 10_000      // viewers that are remembered
-	mostSeen     = 64 << 20    // bytes of what they saw
-	mostName     = 128         // bytes of a tool's name (MCP 2025-11-25, tools, "Tool Names"); longer ones are kept as a hash
+	mostViews = 10_000   // viewers that are remembered
+	mostSeen  = 64 << 20 // bytes of what they saw
+	// bytes of a tool's name (MCP 2025-11-25, tools, "Tool Names"); longer ones are kept as a hash
+	mostName     = 128
 	mostMirrors  = 16 << 10    // bytes of a tool's headers and their arguments; those of more are not known
 	mostReported = 10_000      // versions of tools that are remembered as reported
 	mostReports  = 60          // in a minute: a server may say something else each time
@@ -185,8 +191,10 @@ func (v *views) report(print string, now time.Time) int {
 	return report
 }
 
-// find is a tool as somebody sees it now; zero: there is none. What was seen a while ago is looked at again with ask.
-func (v *views) find(ctx context.Context, to viewer, name string, now time.Time, ask func(context.Context) (map[string]seen, error)) (seen, error) {
+// find is a tool as somebody sees it now; zero: there is none. What was seen a while ago is looked
+// at again with ask.
+func (v *views) find(ctx context.Context, to viewer, name string, now time.Time,
+	ask func(context.Context) (map[string]seen, error)) (seen, error) {
 	tool, old := v.last(to, name, now)
 	if !old {
 		return tool, nil
@@ -221,7 +229,8 @@ func (v *views) last(to viewer, name string, now time.Time) (tool seen, old bool
 	return x.tools[kept(name)], now.Sub(x.at) >= fresh
 }
 
-// names knows which upstreams have a tool of a name. An agent that sees both may call the wrong one.
+// names knows which upstreams have a tool of a name. An agent that sees both may call the wrong
+// one.
 type names struct {
 	mu  sync.Mutex
 	has map[string][]string
@@ -229,7 +238,8 @@ type names struct {
 
 const mostNames = 100_000
 
-// others are the other upstreams at the same address, a host and its port, that have a tool of this name.
+// others are the other upstreams at the same address, a host and its port, that have a tool of this
+// name.
 func (n *names) others(tool, upstream, address string) []string {
 	if len(tool) > mostName {
 		return nil // no agent's person would take it for another

@@ -17,14 +17,18 @@ type step struct {
 	again          bool
 }
 
-// trace is a random trace of a tenant's, the same for the same seed: over HTTP and to a process, calls that succeed, that are refused and that fail, with an answer of one message
-// and with a stream, without a session and in one that was given before.
+// trace is a random trace of a tenant's, the same for the same seed: over HTTP and to a process,
+// calls that succeed, that are refused and that fail, with an answer of one message and with a
+// stream, without a session and in one that was given before.
 func trace(seed uint64, steps int) []step {
 	r := rand.New(rand.NewPCG(seed, 1))
 	bodies := []string{
-		list, call("read_it"), call("write_it"), call("unnamed"), call("slow"), `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///open/a"}}`,
-		`{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///etc/passwd"}}`, `{"jsonrpc":"2.0","method":"notifications/initialized"}`, `[]`, `{`,
-		`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`,
+		list, call("read_it"), call("write_it"), call("unnamed"), call("slow"),
+		`{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///open/a"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///etc/passwd"}}`,
+		`{"jsonrpc":"2.0","method":"notifications/initialized"}`, `[]`, `{`,
+		`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},` +
+			`"clientInfo":{"name":"x","version":"1"}}}`,
 		`{"jsonrpc":"2.0","id":1,"method":"ping"}`, `{"jsonrpc":"2.0","id":1,"method":"tasks/list"}`,
 	}
 	var all []step
@@ -38,7 +42,8 @@ func trace(seed uint64, steps int) []step {
 	return all
 }
 
-// ids are what differs from one run to the next without meaning anything: support codes, sessions, processes, tokens for progress.
+// ids are what differs from one run to the next without meaning anything: support codes, sessions,
+// processes, tokens for progress.
 var ids = regexp.MustCompile(`support code [a-z2-7]{12}\b|inner-session\.[\w-]+|\|\d+\||progressToken\\":\\"[A-Z2-7]+`)
 
 // client is a tenant's program, which takes up its sessions.
@@ -71,22 +76,29 @@ func (b *behind) streaming() {
 		}
 		echo, _, _ = strings.Cut(echo, `"`)
 		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprintf(w, "id: s.%s\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{}}\n\n", echo)
+		fmt.Fprintf(w, "id: s.%s\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{}}\n\n",
+			echo)
 		w.(http.Flusher).Flush()
-		fmt.Fprintf(w, "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[{\"type\":\"text\",\"text\":%q}]}}\n\n", echo+r.Header.Get("Mcp-Session-Id"))
+		fmt.Fprintf(w,
+			"data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[{\"type\":\"text\",\"text\":%q}]}}\n\n",
+			echo+r.Header.Get("Mcp-Session-Id"))
 	})
 }
 
-// TestTenantsDoNotInterfere runs one tenant's trace twice, alone and beside another tenant who asks for as much as can be asked for. Every answer is the same.
+// TestTenantsDoNotInterfere runs one tenant's trace twice, alone and beside another tenant who asks
+// for as much as can be asked for. Every answer is the same.
 func TestTenantsDoNotInterfere(t *testing.T) {
 	const steps = 150
 	t.Setenv("GATEWAY_TEST_SESSIONS", strings.Repeat("s", 32)) // so that events have one name in both
 	run := func(beside bool) []string {
 		b := newBehind(t)
 		b.streaming()
-		g := openGate(t, strings.ReplaceAll(crm(b.URL, tenants), "crm", "web")+lines("serve", "    limits: {processes: 8}\n"), "calls_per_minute: -1\nsession_key: {env: GATEWAY_TEST_SESSIONS}\n")
+		g := openGate(t, strings.ReplaceAll(crm(b.URL, tenants), "crm", "web")+
+			lines("serve", "    limits: {processes: 8}\n"),
+			"calls_per_minute: -1\nsession_key: {env: GATEWAY_TEST_SESSIONS}\n")
 		program := func(tenant string) *client {
-			return &client{g, map[string]string{"web": g.token("web", tenant, "read"), "crm": g.token("crm", tenant, "read")}, map[string]string{}}
+			return &client{g, map[string]string{"web": g.token("web", tenant, "read"),
+				"crm": g.token("crm", tenant, "read")}, map[string]string{}}
 		}
 		stop := make(chan struct{})
 		var others sync.WaitGroup
@@ -111,7 +123,8 @@ func TestTenantsDoNotInterfere(t *testing.T) {
 		globex := program("globex")
 		for _, s := range trace(7, steps) {
 			a := globex.do(s)
-			answers = append(answers, fmt.Sprint(a.status, " ", a.header.Get("Content-Type"), " ", a.header.Get("WWW-Authenticate"), " ", a.header.Get("Mcp-Session-Id"), " ", a.body))
+			answers = append(answers, fmt.Sprint(a.status, " ", a.header.Get("Content-Type"), " ",
+				a.header.Get("WWW-Authenticate"), " ", a.header.Get("Mcp-Session-Id"), " ", a.body))
 		}
 		close(stop)
 		others.Wait()
@@ -121,7 +134,8 @@ func TestTenantsDoNotInterfere(t *testing.T) {
 		return answers
 	}
 	alone, beside := run(false), run(true)
-	if all := strings.Join(alone, "\n"); !strings.Contains(all, "text/event-stream") || !strings.Contains(all, "inner-session\"") {
+	if all := strings.Join(alone, "\n"); !strings.Contains(all, "text/event-stream") ||
+		!strings.Contains(all, "inner-session\"") {
 		t.Errorf("there is no stream, or none in a session: %s", all)
 	}
 	for i := range alone {

@@ -37,7 +37,8 @@ type arrived struct {
 	body   string
 }
 
-const tools = `{"name":"read_it","description":"Reads it.","inputSchema":{"type":"object"}},{"name":"write_it","description":"Writes it.","inputSchema":{"type":"object"}},{"name":"unnamed","inputSchema":{"type":"object"}}`
+const tools = `{"name":"read_it","description":"Reads ` +
+	`it.","inputSchema":{"type":"object"}},{"name":"write_it","description":"Writes it.","inputSchema":{"type":"object"}},{"name":"unnamed","inputSchema":{"type":"object"}}`
 
 func newBehind(t testing.TB) *behind {
 	b := &behind{}
@@ -67,7 +68,9 @@ func (b *behind) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"tools":[%s]}}`, m.ID, tools)
 	case "initialize":
 		w.Header().Set("Mcp-Session-Id", "inner-session")
-		fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"behind","version":"1"}}}`, m.ID)
+		fmt.Fprintf(w,
+			`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},`+
+				`"serverInfo":{"name":"behind","version":"1"}}}`, m.ID)
 	case "notifications/initialized":
 		w.WriteHeader(http.StatusAccepted)
 	case "server/discover":
@@ -128,7 +131,8 @@ func crm(url string, more ...string) string {
 ` + strings.Join(more, "")
 }
 
-// openGate starts a gateway in front of upstreams as they stand in a file; $URL is the gateway's own. It has no database.
+// openGate starts a gateway in front of upstreams as they stand in a file; $URL is the gateway's
+// own. It has no database.
 func openGate(t testing.TB, upstreams string, more ...string) *gate {
 	t.Helper()
 	return openGateOn(t, "", upstreams, more...)
@@ -150,7 +154,8 @@ func openGateOn(t testing.TB, database, upstreams string, more ...string) *gate 
 	}
 	var err error
 	g.gateway, err = gateway.New(context.Background(), g.file, gateway.Deps{
-		Revoked: g.list, Log: slog.New(slog.NewTextHandler(g.log, options)), Getenv: os.Getenv, Now: g.now, Database: database,
+		Revoked: g.list, Log: slog.New(slog.NewTextHandler(g.log, options)), Getenv: os.Getenv, Now: g.now,
+		Database: database,
 	})
 	must(t, err)
 	handler = g.gateway.Handler()
@@ -179,7 +184,8 @@ func (g *gate) later(d time.Duration) {
 // write writes the configuration file.
 func (g *gate) write(upstreams string, more ...string) {
 	g.t.Helper()
-	text := "issuer: " + g.issuer.URL() + "\n" + strings.Join(more, "") + "upstreams:\n" + strings.ReplaceAll(upstreams, "$URL", g.url)
+	text := "issuer: " + g.issuer.URL() + "\n" + strings.Join(more, "") + "upstreams:\n" + strings.ReplaceAll(upstreams,
+		"$URL", g.url)
 	must(g.t, os.WriteFile(g.file, []byte(text), 0o600))
 }
 

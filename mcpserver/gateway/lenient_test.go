@@ -16,11 +16,14 @@ import (
 
 // spoiled are tools that cannot be read in one way alone.
 var spoiled = []string{
-	`{"name":"twice","name":"read_it","inputSchema":{}}`, `{"Name":"cased","name":"cased","inputSchema":{}}`, `{"name":7,"inputSchema":{}}`,
-	`{"name":"deep","inputSchema":{"a":1,"a":2}}`, "{\"name\":\"bytes\xff\",\"inputSchema\":{}}", `{"name":"syntax","inputSchema":{"a":}}`, `"text"`,
+	`{"name":"twice","name":"read_it","inputSchema":{}}`, `{"Name":"cased","name":"cased","inputSchema":{}}`,
+	`{"name":7,"inputSchema":{}}`,
+	`{"name":"deep","inputSchema":{"a":1,"a":2}}`, "{\"name\":\"bytes\xff\",\"inputSchema\":{}}",
+	`{"name":"syntax","inputSchema":{"a":}}`, `"text"`,
 }
 
-// One tool that cannot be read is left out of the list, with a WARN that names it, and the others are listed: in JSON, in a stream, of a program, and when a proposal is made.
+// One tool that cannot be read is left out of the list, with a WARN that names it, and the others
+// are listed: in JSON, in a stream, of a program, and when a proposal is made.
 func TestOneToolThatCannotBeReadIsLeftOut(t *testing.T) {
 	b := newBehind(t)
 	var stream bool
@@ -35,7 +38,9 @@ func TestOneToolThatCannotBeReadIsLeftOut(t *testing.T) {
 		answer := fmt.Sprintf(`{"result":{"tools":[%s]},"jsonrpc":"2.0","id":%s}`, list, m.ID)
 		switch {
 		case m.Method == "server/discover":
-			answer = fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}}`, m.ID)
+			answer = fmt.Sprintf(
+				`{"jsonrpc":"2.0","id":%s,"result":{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}}`,
+				m.ID)
 		case stream:
 			w.Header().Set("Content-Type", "text/event-stream")
 			answer = "data: " + answer + "\n\n"
@@ -62,12 +67,14 @@ func TestOneToolThatCannotBeReadIsLeftOut(t *testing.T) {
 	}
 	t.Setenv("GATEWAY_TEST_TOOLS", spoiled[0]+",")
 	g := openGate(t, strings.Replace(lines("serve"), "    set:", "    environment: [GATEWAY_TEST_TOOLS]\n    set:", 1))
-	if got := g.post("crm", g.token("crm", "acme", "read"), `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`); listed(t, got.body) != "read_it slow" || !strings.Contains(g.log.String(), "cannot be read and is left out") {
+	if got := g.post("crm", g.token("crm", "acme", "read"), `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`); listed(t,
+		got.body) != "read_it slow" || !strings.Contains(g.log.String(), "cannot be read and is left out") {
 		t.Errorf("of a program: %d %s\n%s", got.status, got.body, g.log)
 	}
 	list = `{"name":"read_it"}],"tools":[{"name":"read_it"}`
 	g = openGate(t, crm(b.URL))
-	if got := g.post("crm", g.token("crm", "acme", "read"), `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`); got.status != 502 {
+	if got := g.post("crm", g.token("crm", "acme", "read"),
+		`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`); got.status != 502 {
 		t.Errorf("a list twice, of which nobody can tell which counts: %d %s", got.status, got.body)
 	}
 }
@@ -81,7 +88,8 @@ func TestNotificationsAreAccepted(t *testing.T) {
 		status     int
 		kind, body string
 	}{
-		{200, "text/plain", "OK"}, {200, "text/html", "<p>"}, {200, "application/json", `{}`}, {200, "application/json", `null`}, {200, "", ""}, {201, "text/plain", "x"}, {204, "", ""}, {202, "", ""},
+		{200, "text/plain", "OK"}, {200, "text/html", "<p>"}, {200, "application/json", `{}`},
+		{200, "application/json", `null`}, {200, "", ""}, {201, "text/plain", "x"}, {204, "", ""}, {202, "", ""},
 		{200, "text/event-stream", ": nothing\n\n"},
 	} {
 		b.answers(func(w http.ResponseWriter, _ *http.Request, _ string) {
@@ -91,7 +99,8 @@ func TestNotificationsAreAccepted(t *testing.T) {
 			w.WriteHeader(row.status)
 			io.WriteString(w, row.body)
 		})
-		for _, m := range []string{`{"jsonrpc":"2.0","method":"notifications/initialized"}`, `{"jsonrpc":"2.0","id":1,"result":{}}`} {
+		for _, m := range []string{`{"jsonrpc":"2.0","method":"notifications/initialized"}`,
+			`{"jsonrpc":"2.0","id":1,"result":{}}`} {
 			if got := g.post("crm", raw, m); got.status != 202 || got.body != "" {
 				t.Errorf("%d %s %q to %s: got %d %q", row.status, row.kind, row.body, m, got.status, got.body)
 			}
@@ -124,9 +133,13 @@ func TestCodingsAreUndone(t *testing.T) {
 		status             int
 		want               string
 	}{
-		{"gzip", "application/json", "hello", 200, "hello"}, {"GZIP", "application/json", "hello", 200, "hello"}, {"deflate", "application/json", "hello", 200, "hello"},
-		{"gzip", "text/event-stream", "hello", 200, "hello"}, {"gzip", "application/json", strings.Repeat("x", 10<<20), 502, "more than is passed on"},
-		{"gzip", "text/event-stream", strings.Repeat("x", 10<<20), 200, "more than is passed on"}, {"br", "application/json", "hello", 502, "no message"}, {"gzip, gzip", "application/json", "hello", 502, "no message"},
+		{"gzip", "application/json", "hello", 200, "hello"}, {"GZIP", "application/json", "hello", 200, "hello"},
+		{"deflate", "application/json", "hello", 200, "hello"},
+		{"gzip", "text/event-stream", "hello", 200, "hello"}, {"gzip", "application/json", strings.Repeat("x", 10<<20),
+			502, "more than is passed on"},
+		{"gzip", "text/event-stream", strings.Repeat("x", 10<<20), 200, "more than is passed on"},
+		{"br", "application/json", "hello", 502, "no message"},
+		{"gzip, gzip", "application/json", "hello", 502, "no message"},
 	} {
 		text := fmt.Sprintf(whole, row.text)
 		if row.kind == "text/event-stream" {
@@ -137,8 +150,10 @@ func TestCodingsAreUndone(t *testing.T) {
 			w.Header().Set("Content-Encoding", row.coding)
 			w.Write(pack(row.coding, text))
 		})
-		got := g.post("crm", raw, call("read_it"), func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip, br") })
-		if got.status != row.status || !strings.Contains(got.body, row.want) || !strings.Contains(got.body, `"id":7`) || got.header.Get("Content-Encoding") != "" {
+		got := g.post("crm", raw, call("read_it"),
+			func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip, br") })
+		if got.status != row.status || !strings.Contains(got.body, row.want) || !strings.Contains(got.body, `"id":7`) ||
+			got.header.Get("Content-Encoding") != "" {
 			t.Errorf("%s %s: got %d %.300s", row.coding, row.kind, got.status, got.body)
 		}
 		if asked := b.last(t).header["Accept-Encoding"]; len(asked) != 1 || asked[0] != "identity" {

@@ -15,7 +15,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 )
 
-// A server that is not there is a 502 that does not say where it is not; then nobody is sent there for a while, and one looks whether it is back.
+// A server that is not there is a 502 that does not say where it is not; then nobody is sent there
+// for a while, and one looks whether it is back.
 func TestBreaker(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -132,7 +133,8 @@ func TestStreams(t *testing.T) {
 	b.answers(func(w http.ResponseWriter, _ *http.Request, _ string) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		for i := range 3 {
-			fmt.Fprintf(w, "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"n\":%d}}\n\n", i)
+			fmt.Fprintf(w,
+				"data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"n\":%d}}\n\n", i)
 			w.(http.Flusher).Flush()
 			<-next // only when the client has seen it
 		}
@@ -199,13 +201,16 @@ func TestSessions(t *testing.T) {
 	b := newBehind(t)
 	g := openGate(t, crm(b.URL))
 	acme, globex := g.token("crm", "acme", "read"), g.token("crm", "globex", "read")
-	opened := g.post("crm", acme, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
+	opened := g.post("crm", acme,
+		`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},`+
+			`"clientInfo":{"name":"x","version":"1"}}}`)
 	session := opened.header.Get("Mcp-Session-Id")
 	if opened.status != 200 || session == "" || session == "inner-session" {
 		t.Fatalf("initialize: %d, session %q", opened.status, session)
 	}
 	with := func(r *http.Request) { r.Header.Set("Mcp-Session-Id", session) }
-	if got := g.post("crm", acme, call("read_it"), with); got.status != 200 || b.last(t).header.Get("Mcp-Session-Id") != "inner-session" {
+	if got := g.post("crm", acme, call("read_it"), with); got.status != 200 ||
+		b.last(t).header.Get("Mcp-Session-Id") != "inner-session" {
 		t.Errorf("its own: %d, and the server got %v", got.status, b.last(t).header)
 	}
 	before := b.count()
@@ -222,7 +227,8 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// What one tenant's requests bring about shuts out no other tenant, and at most this one: a server that is there counts as there.
+// What one tenant's requests bring about shuts out no other tenant, and at most this one: a server
+// that is there counts as there.
 func TestOneTenantDoesNotOpenTheBreakerForAll(t *testing.T) {
 	b := newBehind(t)
 	g := openGate(t, crm(b.URL, "    limits: {failures: 3, cooldown: 10s, answer: 1000}\n"))
@@ -238,10 +244,14 @@ func TestOneTenantDoesNotOpenTheBreakerForAll(t *testing.T) {
 		answer func(http.ResponseWriter, *http.Request, string)
 		keeps  bool // the tenant away that brought it about
 	}{
-		"too large": {refusal(200, "application/json", `{"jsonrpc":"2.0","id":7,"result":{"a":"`+strings.Repeat("x", 2000)+`"}}`), false},
-		"a page":    {refusal(200, "text/html", "<html>"), false}, "no message": {refusal(200, "application/json", "{}"), false},
-		"401": {refusal(401, "text/plain", ""), false}, "a redirect": {refusal(302, "text/plain", ""), false}, "500": {refusal(500, "text/plain", ""), false},
-		"502": {refusal(502, "text/plain", ""), true}, "503": {refusal(503, "text/plain", ""), true}, "504": {refusal(504, "text/plain", ""), true},
+		"too large": {refusal(200, "application/json", `{"jsonrpc":"2.0","id":7,"result":{"a":"`+strings.Repeat("x",
+			2000)+`"}}`), false},
+		"a page":     {refusal(200, "text/html", "<html>"), false},
+		"no message": {refusal(200, "application/json", "{}"), false},
+		"401":        {refusal(401, "text/plain", ""), false}, "a redirect": {refusal(302, "text/plain", ""), false},
+		"500": {refusal(500, "text/plain", ""), false},
+		"502": {refusal(502, "text/plain", ""), true}, "503": {refusal(503, "text/plain", ""), true},
+		"504":        {refusal(504, "text/plain", ""), true},
 		"broken off": {func(http.ResponseWriter, *http.Request, string) { panic(http.ErrAbortHandler) }, true},
 	} {
 		b.answers(row.answer)
@@ -268,10 +278,12 @@ func TestOneTenantDoesNotOpenTheBreakerForAll(t *testing.T) {
 	}
 }
 
-// Who shows no token is kept apart by address: one stranger whose requests fail, or wait, shut out all who have none.
+// Who shows no token is kept apart by address: one stranger whose requests fail, or wait, shut out
+// all who have none.
 func TestOneStrangerShutsOutNobodyElse(t *testing.T) {
 	b := newBehind(t)
-	g := openGateOn(t, sqlite(t), crm(b.URL, "    limits: {failures: 2, cooldown: 10s, in_flight: 8, per_tenant: 4}\n"), "insecure_allow_anonymous: true\ntrusted_proxies: [127.0.0.1/32]\n")
+	g := openGateOn(t, sqlite(t), crm(b.URL, "    limits: {failures: 2, cooldown: 10s, in_flight: 8, per_tenant: 4}\n"),
+		"insecure_allow_anonymous: true\ntrusted_proxies: [127.0.0.1/32]\n")
 	setMode(t, g.gateway.Operator(), operator.ModeSpec{Nobody: true, Mode: "observe"})
 	from := func(address string) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set("X-Forwarded-For", address) }

@@ -72,7 +72,9 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 			guard.RefuseCall(r.Context(), "whether it is approved is not known")
 			httpd.Note(r.Context(), "error", err)
 			httpd.RetryAfter(w, 0)
-			message.Refuse(w, http.StatusServiceUnavailable, m.ID, &message.Fault{Code: message.CodeInternal, Message: "whether this tool is the one that was approved is not known now"})
+			message.Refuse(w, http.StatusServiceUnavailable, m.ID,
+				&message.Fault{Code: message.CodeInternal,
+					Message: "whether this tool is the one that was approved is not known now"})
 			return
 		case held:
 			httpd.Note(r.Context(), "held", name)
@@ -104,7 +106,8 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 	p.answer(w, r, m.ID, false)
 }
 
-// unmirror takes those headers away that mirror the message (MCP 2026-07-28). The request's headers are the guard's copy.
+// unmirror takes those headers away that mirror the message (MCP 2026-07-28). The request's headers
+// are the guard's copy.
 func unmirror(r *http.Request, prefix string) {
 	for name := range r.Header {
 		if strings.HasPrefix(name, prefix) && name != "Mcp-Session-Id" && name != "Mcp-Protocol-Version" {
@@ -113,8 +116,9 @@ func unmirror(r *http.Request, prefix string) {
 	}
 }
 
-// mirror makes the headers that mirror pinned arguments, as the server declares them, say what is pinned; those of other arguments are right as they came. When it is not
-// known what the server declares, none go on, and the server decides.
+// mirror makes the headers that mirror pinned arguments, as the server declares them, say what is
+// pinned; those of other arguments are right as they came. When it is not known what the server
+// declares, none go on, and the server decides.
 func (p *passage) mirror(r *http.Request, name string, changed *shaped) {
 	tool, err := p.look(r.Context(), name)
 	if err != nil {
@@ -140,7 +144,8 @@ func (p *passage) mirror(r *http.Request, name string, changed *shaped) {
 	}
 }
 
-// headerValue writes a name as a header has it (MCP 2026-07-28, "Value Encoding"): in base64 when it is not plain.
+// headerValue writes a name as a header has it (MCP 2026-07-28, "Value Encoding"): in base64 when
+// it is not plain.
 func headerValue(name string) string {
 	for _, c := range name {
 		if c < ' ' || c > '~' {
@@ -153,7 +158,8 @@ func headerValue(name string) string {
 	return name
 }
 
-// answer lets the server answer, and changes the lists of tools in what it streams; and in an answer of one message, if a list was asked for.
+// answer lets the server answer, and changes the lists of tools in what it streams; and in an
+// answer of one message, if a list was asked for.
 func (p *passage) answer(w http.ResponseWriter, r *http.Request, id json.RawMessage, listing bool) {
 	out := &rewriter{
 		ResponseWriter: w, id: id, cut: p.cut, event: p.eventMAC, streams: !listing, most: p.m.config.Limits.Answer,
@@ -166,7 +172,8 @@ func (p *passage) answer(w http.ResponseWriter, r *http.Request, id json.RawMess
 	}
 }
 
-// cut changes a message of the server's if it lists tools. What it is and cannot be read does not go on.
+// cut changes a message of the server's if it lists tools. What it is and cannot be read does not
+// go on.
 func (p *passage) cut(raw []byte) (out []byte, drop bool) {
 	envelope, err := message.Members(bytes.TrimSpace(raw))
 	if err != nil {
@@ -248,13 +255,16 @@ func (p *passage) list(raw json.RawMessage) (list json.RawMessage, same bool, er
 	return append(b, ']'), same, nil
 }
 
-// unread says that an entry of a list is left out because it cannot be read: it could be read by somebody else. Each is said once, and so many a minute.
+// unread says that an entry of a list is left out because it cannot be read: it could be read by
+// somebody else. Each is said once, and so many a minute.
 func (p *passage) unread(name string) {
 	switch p.m.seen.report("unread "+name, p.deps.Now()) {
 	case report:
-		p.deps.Log.Warn("an entry of a server's list cannot be read and is left out", "upstream", p.m.config.Name, "tenant", p.c.TenantID, "name", name)
+		p.deps.Log.Warn("an entry of a server's list cannot be read and is left out", "upstream", p.m.config.Name,
+			"tenant", p.c.TenantID, "name", name)
 	case reportMore:
-		p.deps.Log.Warn("more entries of lists cannot be read; for the rest of this minute none is reported", "upstream", p.m.config.Name)
+		p.deps.Log.Warn("more entries of lists cannot be read; for the rest of this minute none is reported",
+			"upstream", p.m.config.Name)
 	}
 }
 
@@ -271,7 +281,8 @@ func (p *passage) held(ctx context.Context, name string) (bool, error) {
 func (p *passage) look(ctx context.Context, name string) (seen, error) {
 	to := p.m.viewer(p.c)
 	return p.m.seen.find(ctx, to, name, p.deps.Now(), func(ctx context.Context) (map[string]seen, error) {
-		offer, err := inventory.Tools(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.m.server.Serve(w, r, p.c) }))
+		offer, err := inventory.Tools(ctx,
+			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.m.server.Serve(w, r, p.c) }))
 		tools := map[string]seen{}
 		for _, name := range offer.Unread {
 			p.unread(name)

@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// TestMain is the test, or one of the processes that it starts: an MCP server on standard input and output.
+// TestMain is the test, or one of the processes that it starts: an MCP server on standard input and
+// output.
 func TestMain(m *testing.M) {
 	switch os.Getenv("GATEWAY_TEST_PROCESS") {
 	case "":
@@ -28,7 +29,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// serveLines is a server that answers each call in a goroutine of its own, so that answers come in any order.
+// serveLines is a server that answers each call in a goroutine of its own, so that answers come in
+// any order.
 func serveLines() {
 	fmt.Fprintln(os.Stderr, "begun for", os.Getenv("GATEHOUSE_TENANT"), strings.Repeat("x", 5000))
 	fmt.Println("a banner that is no message")
@@ -59,9 +61,13 @@ func serveLines() {
 		_ = json.Unmarshal(m.Params, &p)
 		switch m.Method {
 		case "initialize":
-			say(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"`+cmp.Or(os.Getenv("GATEWAY_TEST_VERSION"), "2025-06-18")+`","capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{}},"serverInfo":{"name":"lines","version":"1"},"instructions":"hello"}}`, m.ID)
+			say(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"`+cmp.Or(os.Getenv("GATEWAY_TEST_VERSION"),
+				"2025-06-18")+
+				`","capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{}},`+
+				`"serverInfo":{"name":"lines","version":"1"},"instructions":"hello"}}`, m.ID)
 		case "tools/list":
-			say(`{"jsonrpc":"2.0","id":%s,"result":{"tools":[%s%s,{"name":"slow","inputSchema":{"type":"object"}}]}}`, m.ID, os.Getenv("GATEWAY_TEST_TOOLS"), tools)
+			say(`{"jsonrpc":"2.0","id":%s,"result":{"tools":[%s%s,{"name":"slow","inputSchema":{"type":"object"}}]}}`,
+				m.ID, os.Getenv("GATEWAY_TEST_TOOLS"), tools)
 		case "resources/read":
 			say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32002,"message":"no such resource"}}`, m.ID)
 		case "notifications/cancelled":
@@ -83,7 +89,8 @@ func serveLines() {
 }
 
 // callLine is one call of a tool; its text is what it knows.
-func callLine(say func(string, ...any), id, params json.RawMessage, echo, kind string, token json.RawMessage, gone chan struct{}) {
+func callLine(say func(string, ...any), id, params json.RawMessage, echo, kind string, token json.RawMessage,
+	gone chan struct{}) {
 	progress := func(format string, a ...any) {
 		say(`{"jsonrpc":"2.0","method":"notifications/progress","params":`+format+`}`, a...)
 	}
@@ -96,7 +103,8 @@ func callLine(say func(string, ...any), id, params json.RawMessage, echo, kind s
 		progress(`{"progressToken":%s,"ProgressToken":"mine","progress":7,"message":"folded"}`, token)
 		progress(`{"progressToken":%s,"progress":"seven","message":"no number"}`, token)
 		progress(`{"progressToken":%s,"progress":7,"message":"long %s"}`, token, strings.Repeat("x", 20<<10))
-		progress("{\"progressToken\":%s,\r\"progress\":2,\"total\":2,\"message\":\"%s\",\"_meta\":{\r\"a\":1}}", token, echo)
+		progress("{\"progressToken\":%s,\r\"progress\":2,\"total\":2,\"message\":\"%s\",\"_meta\":{\r\"a\":1}}",
+			token, echo)
 		defer progress(`{"progressToken":%s,"progress":9,"message":"late"}`, token)
 	case "late": // when the answer is out
 		defer progress(`{"progressToken":%s,"progress":9}`, token)
@@ -126,16 +134,19 @@ func callLine(say func(string, ...any), id, params json.RawMessage, echo, kind s
 		fmt.Fprintln(os.Stderr, "cancelled")
 		return
 	case "long":
-		say(`{"result":{"content":[{"type":"text","text":"%s"}]},"jsonrpc":"2.0","id":%s}`, strings.Repeat("x", 1<<20), id)
+		say(`{"result":{"content":[{"type":"text","text":"%s"}]},"jsonrpc":"2.0","id":%s}`,
+			strings.Repeat("x", 1<<20), id)
 		return
 	case "longer": // than there is memory for it, and its id is a string
-		say(`{"jsonrpc":"2.0","id":"%s","result":{"content":[{"type":"text","text":"%s\"id\":7}"}]}}`, id, strings.Repeat("x", 1<<20))
+		say(`{"jsonrpc":"2.0","id":"%s","result":{"content":[{"type":"text","text":"%s\"id\":7}"}]}}`, id,
+			strings.Repeat("x", 1<<20))
 		return
 	case "unreadable":
 		say(`{"jsonrpc":"2.0","result":{"a":1,"a":2},"id":%s}`, id)
 		return
 	case "half": // of a surrogate pair, as programs write it that cut texts
-		say(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"cut \ud83d"}],"structuredContent":{"a\tb":1}}}`, id)
+		say(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"cut `+
+			`\ud83d"}],"structuredContent":{"a\tb":1}}}`, id)
 		return
 	case "half in an error":
 		say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32050,"message":"cut \ud83d","data":{"a\tb":1}}}`, id)
@@ -176,7 +187,8 @@ func callLine(say func(string, ...any), id, params json.RawMessage, echo, kind s
 			echo = strconv.Itoa(c.Process.Pid)
 		}
 	}
-	text, _ := json.Marshal(fmt.Sprint(echo, "|", os.Getenv("GATEHOUSE_TENANT"), "|", os.Args[len(os.Args)-1], "|", os.Getpid(), "|", len(os.Environ()), "|", string(params)))
+	text, _ := json.Marshal(fmt.Sprint(echo, "|", os.Getenv("GATEHOUSE_TENANT"), "|", os.Args[len(os.Args)-1], "|",
+		os.Getpid(), "|", len(os.Environ()), "|", string(params)))
 	say(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":%s}]}}`, id, text)
 }
 
@@ -196,10 +208,12 @@ func lines(kind string, more ...string) string {
 
 // saying is a call of a tool with arguments.
 func saying(id, arguments string) string {
-	return `{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"read_it","arguments":{` + arguments + `},"_meta":{"progressToken":1}}}`
+	return `{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"read_it","arguments":{` +
+		arguments + `},"_meta":{"progressToken":1}}}`
 }
 
-// said is the text of an answer: what was said, for which tenant, the argument, the process, the size of its environment, the params.
+// said is the text of an answer: what was said, for which tenant, the argument, the process, the
+// size of its environment, the params.
 func said(t testing.TB, a answer) []string {
 	t.Helper()
 	var m struct {
@@ -217,7 +231,8 @@ func TestOneProcessATenant(t *testing.T) {
 	t.Setenv("GATEWAY_TEST_SECRET", "secret")
 	g := openGate(t, lines("serve"))
 	acme, globex := g.token("crm", "acme", "read"), g.token("crm", "globex", "read")
-	a, b, again := said(t, g.post("crm", acme, saying("1", `"echo":"a"`))), said(t, g.post("crm", globex, saying("1", `"echo":"b"`))), said(t, g.post("crm", acme, saying(`"x"`, "")))
+	a, b, again := said(t, g.post("crm", acme, saying("1", `"echo":"a"`))),
+		said(t, g.post("crm", globex, saying("1", `"echo":"b"`))), said(t, g.post("crm", acme, saying(`"x"`, "")))
 	if a[0] != "a" || a[1] != "acme" || a[2] != "for-acme" || b[0] != "b" || b[1] != "globex" || b[2] != "for-globex" {
 		t.Errorf("got %v and %v", a, b)
 	}
@@ -230,7 +245,8 @@ func TestOneProcessATenant(t *testing.T) {
 	if strings.Contains(a[5], `"progressToken":1`) || strings.Contains(a[5], "io.modelcontextprotocol") {
 		t.Errorf("the process gets %s", a[5])
 	}
-	if log := g.log.String(); !strings.Contains(log, "begun for acme") || strings.Contains(log, strings.Repeat("x", 1100)) {
+	if log := g.log.String(); !strings.Contains(log, "begun for acme") ||
+		strings.Contains(log, strings.Repeat("x", 1100)) {
 		t.Error("what a process writes to standard error is not in the log, or not bounded there")
 	}
 }
@@ -238,7 +254,8 @@ func TestOneProcessATenant(t *testing.T) {
 // TN-03, TN-06: a tenant's id that is more than a word reaches no process.
 func TestTenantsThatAreNoWord(t *testing.T) {
 	g := openGate(t, lines("serve"))
-	for _, tenant := range []string{"../acme", "-rf", "a b", "Acme", "a;b", "a/b", "{tenant}", "a\nb", strings.Repeat("a", 65)} {
+	for _, tenant := range []string{"../acme", "-rf", "a b", "Acme", "a;b", "a/b", "{tenant}", "a\nb",
+		strings.Repeat("a", 65)} {
 		if got := g.post("crm", g.token("crm", tenant, "read"), saying("1", "")); got.status != 403 {
 			t.Errorf("%q: got %d %s", tenant, got.status, got.body)
 		}
@@ -248,7 +265,8 @@ func TestTenantsThatAreNoWord(t *testing.T) {
 	}
 }
 
-// MC-15: a thousand calls of two clients of one tenant under the same ids; every answer goes to whoever asked.
+// MC-15: a thousand calls of two clients of one tenant under the same ids; every answer goes to
+// whoever asked.
 func TestAnswersGoToWhoAsked(t *testing.T) {
 	g := openGate(t, lines("serve", "    limits: {per_tenant: 1000}\n"), "calls_per_minute: -1\n")
 	tokens := []string{g.token("crm", "acme", "read"), g.token("crm", "acme", "read", "write")}
@@ -273,24 +291,33 @@ func TestBothEras(t *testing.T) {
 	g := openGate(t, lines("serve"))
 	raw := g.token("crm", "acme", "read")
 	initialize := func(version string) answer {
-		return g.post("crm", raw, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"`+version+`","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
+		return g.post("crm", raw, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"`+version+
+			`","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
 	}
-	for asked, want := range map[string]string{"2025-11-25": "2025-06-18", "2025-03-26": "2025-03-26", "1999-01-01": "2025-06-18"} {
+	for asked, want := range map[string]string{"2025-11-25": "2025-06-18", "2025-03-26": "2025-03-26",
+		"1999-01-01": "2025-06-18"} {
 		got := initialize(asked)
-		if got.status != 200 || !strings.Contains(got.body, `"protocolVersion":"`+want+`"`) || strings.Contains(got.body, "subscribe") || strings.Contains(got.body, "logging") || got.header.Get("Mcp-Session-Id") != "" {
+		if got.status != 200 || !strings.Contains(got.body, `"protocolVersion":"`+want+`"`) ||
+			strings.Contains(got.body, "subscribe") || strings.Contains(got.body, "logging") ||
+			got.header.Get("Mcp-Session-Id") != "" {
 			t.Errorf("initialize with %s: %d %s", asked, got.status, got.body)
 		}
 	}
 	got := g.post("crm", raw, modernly("server/discover", ""), modern("server/discover", ""))
-	if got.status != 200 || !strings.Contains(got.body, `"2026-07-28"`) || !strings.Contains(got.body, `"name":"lines"`) || !strings.Contains(got.body, `"instructions":"hello"`) {
+	if got.status != 200 || !strings.Contains(got.body, `"2026-07-28"`) ||
+		!strings.Contains(got.body, `"name":"lines"`) || !strings.Contains(got.body, `"instructions":"hello"`) {
 		t.Errorf("discover: %d %s", got.status, got.body)
 	}
 	got = g.post("crm", raw, modernly("tools/list", ""), modern("tools/list", ""))
-	if got.status != 200 || listed(t, got.body) != "read_it slow" || !strings.Contains(got.body, `"resultType":"complete"`) || !strings.Contains(got.body, `"cacheScope":"private"`) {
+	if got.status != 200 || listed(t, got.body) != "read_it slow" ||
+		!strings.Contains(got.body, `"resultType":"complete"`) ||
+		!strings.Contains(got.body, `"cacheScope":"private"`) {
 		t.Errorf("list: %d %s", got.status, got.body)
 	}
-	got = g.post("crm", raw, modernly("tools/call", `"name":"read_it","arguments":{"echo":"hi"}`), modern("tools/call", "read_it"))
-	if text := said(t, got); text[0] != "hi" || strings.Contains(text[5], "_meta") || !strings.Contains(got.body, `"resultType":"complete"`) {
+	got = g.post("crm", raw, modernly("tools/call", `"name":"read_it","arguments":{"echo":"hi"}`),
+		modern("tools/call", "read_it"))
+	if text := said(t, got); text[0] != "hi" || strings.Contains(text[5], "_meta") ||
+		!strings.Contains(got.body, `"resultType":"complete"`) {
 		t.Errorf("call: %d %s", got.status, got.body)
 	}
 	for _, row := range []struct {
@@ -302,17 +329,22 @@ func TestBothEras(t *testing.T) {
 		{"a notification", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, nil, 202, ""},
 		{"an answer to nothing", `{"jsonrpc":"2.0","id":1,"result":{}}`, nil, 400, "nothing was asked"},
 		{"ping", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, nil, 200, `"result":{}`},
-		{"a level for all", `{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"debug"}}`, nil, 200, "-32601"},
-		{"a subscription for all", `{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"file:///a"}}`, nil, 200, "-32601"},
-		{"an error of the process", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///a"}}`, nil, 200, "-32002"},
-		{"the same in the modern era", modernly("resources/read", `"uri":"file:///a"`), modern("resources/read", "file:///a"), 400, "-32602"},
+		{"a level for all", `{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"debug"}}`, nil, 200,
+			"-32601"},
+		{"a subscription for all",
+			`{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"file:///a"}}`, nil, 200, "-32601"},
+		{"an error of the process", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///a"}}`,
+			nil, 200, "-32002"},
+		{"the same in the modern era", modernly("resources/read", `"uri":"file:///a"`),
+			modern("resources/read", "file:///a"), 400, "-32602"},
 		{"a stream", modernly("subscriptions/listen", ""), modern("subscriptions/listen", ""), 404, "-32601"},
 	} {
 		change := func(*http.Request) {}
 		if row.change != nil {
 			change = row.change
 		}
-		if got := g.post("crm", raw, row.body, change); got.status != row.status || !strings.Contains(got.body, row.want) {
+		if got := g.post("crm", raw, row.body, change); got.status != row.status ||
+			!strings.Contains(got.body, row.want) {
 			t.Errorf("%s: got %d %s, want %d %s", row.name, got.status, got.body, row.status, row.want)
 		}
 	}
@@ -322,7 +354,8 @@ func TestBothEras(t *testing.T) {
 func TestProcessesAskNobody(t *testing.T) {
 	g := openGate(t, lines("serve"))
 	raw := g.token("crm", "acme", "read")
-	if got := g.post("crm", raw, saying("1", `"kind":"ask","echo":"done"`)); said(t, got)[0] != "done" || strings.Contains(got.body, "of nobody") {
+	if got := g.post("crm", raw, saying("1", `"kind":"ask","echo":"done"`)); said(t, got)[0] != "done" ||
+		strings.Contains(got.body, "of nobody") {
 		t.Errorf("got %s", got.body)
 	}
 	eventually(t, func() bool { return strings.Contains(g.log.String(), "nobody behind this gateway answers") })
@@ -335,7 +368,8 @@ func TestTheEndOfAProcess(t *testing.T) {
 	pid := said(t, g.post("crm", raw, saying("1", "")))[3]
 	hung := make(chan answer)
 	go func() { hung <- g.post("crm", raw, saying("2", `"kind":"hang"`)) }()
-	if got := g.post("crm", raw, saying("3", `"kind":"die"`)); got.status != 502 || !strings.Contains(got.body, "ended while it worked on this") {
+	if got := g.post("crm", raw, saying("3", `"kind":"die"`)); got.status != 502 ||
+		!strings.Contains(got.body, "ended while it worked on this") {
 		t.Errorf("the one that it died of: %d %s", got.status, got.body)
 	}
 	if got := <-hung; got.status != 502 && got.status != 503 { // it may have come after the end
@@ -393,7 +427,8 @@ func TestCancelling(t *testing.T) {
 	}
 }
 
-// Only so many processes run; one that is idle makes room, and all end with the gateway, with what they started.
+// Only so many processes run; one that is idle makes room, and all end with the gateway, with what
+// they started.
 func TestProcessesAreBounded(t *testing.T) {
 	g := openGate(t, lines("serve", "    limits: {processes: 2}\n"))
 	for i := range 5 {
@@ -409,7 +444,8 @@ func TestProcessesAreBounded(t *testing.T) {
 		go func() { hangs <- g.post("crm", raw, saying("2", `"kind":"hang"`)) }()
 	}
 	eventually(t, func() bool { return strings.Count(g.log.String(), "text=hanging") == 2 })
-	if got := g.post("crm", g.token("crm", "acme", "read"), saying("1", "")); got.status != 503 || got.header.Get("Retry-After") == "" {
+	if got := g.post("crm", g.token("crm", "acme", "read"), saying("1", "")); got.status != 503 ||
+		got.header.Get("Retry-After") == "" {
 		t.Errorf("when all are busy: %d %s", got.status, got.body)
 	}
 	must(t, g.gateway.Close())

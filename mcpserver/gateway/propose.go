@@ -32,16 +32,19 @@ type Existing struct {
 	URL     string   // where it speaks Streamable HTTP; either this
 	Command []string // or how it is started
 	Tenant  string   // whose process is asked, of a command; default "demo"
-	// Environment are the names of the variables of Getenv that a command gets, now and from the gateway, beside PATH. With HOME among them, all tenants have that one.
+	// Environment are the names of the variables of Getenv that a command gets, now and from the
+	// gateway, beside PATH. With HOME among them, all tenants have that one.
 	Environment []string
-	// CA, ClientCertificate and ClientKey are files (PEM), as an Upstream has them, for a server at an https URL.
+	// CA, ClientCertificate and ClientKey are files (PEM), as an Upstream has them, for a server at
+	// an https URL.
 	CA, ClientCertificate, ClientKey string
 
 	Name     string       // a-z, 0-9 and hyphens; default: the server's own, so far as it can be
 	Issuer   string       // default http://localhost:8080
 	Resource string       // default http://localhost:8090/ and the name
 	Log      *slog.Logger // what a program says, and why a server does not answer; nil: nowhere
-	// Credential is what a server at a URL is shown, now and by the gateway. Its secret is read from the environment, and does not come into the proposal. Default none.
+	// Credential is what a server at a URL is shown, now and by the gateway. Its secret is read
+	// from the environment, and does not come into the proposal. Default none.
 	Credential Credential
 	Getenv     func(string) string // of Credential and Environment; nil: there is no environment
 }
@@ -80,7 +83,8 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 	}
 	defer forget()
 	caller := mcp.Caller{TenantID: e.Tenant}
-	offer, err := inventory.Read(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { server.Serve(w, r, caller) }))
+	offer, err := inventory.Read(ctx,
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { server.Serve(w, r, caller) }))
 	if err != nil {
 		return nil, met.cause(ctx, server, caller, err)
 	}
@@ -97,7 +101,8 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 	s := &sketch{Existing: e, Server: offer, Listen: listenFor(e.Resource)}
 	for _, t := range offer.Tools {
 		s.Tools = append(s.Tools, proposed{
-			Name: t.Name, Closed: notOpened(t.Name, guard.IsToolName(t.Name)), Scope: e.scope(t.Writes()), Write: t.Writes(),
+			Name: t.Name, Closed: notOpened(t.Name, guard.IsToolName(t.Name)), Scope: e.scope(t.Writes()),
+			Write:       t.Writes(),
 			Description: oneLine(t.Description), Suspicions: inventory.Suspicions(t),
 		})
 	}
@@ -128,8 +133,8 @@ func listenFor(resource string) string {
 	return net.JoinHostPort("127.0.0.1", u.Port())
 }
 
-// reach makes the way to the server. What could not stand in the file is refused before anything is sent.
-// forget lets go of it.
+// reach makes the way to the server. What could not stand in the file is refused before anything is
+// sent. forget lets go of it.
 func (e Existing) reach(met *trouble) (_ server, forget func(), err error) {
 	way := &Upstream{
 		URL: e.URL, Command: e.Command, Credential: e.Credential, Environment: e.Environment,
@@ -144,7 +149,8 @@ func (e Existing) reach(met *trouble) (_ server, forget func(), err error) {
 			return nil, nil, fmt.Errorf("making a folder for the program: %w", err)
 		}
 		p := child.New(child.Config{
-			Name: "upstream", Command: e.Command, StateFolder: state, Environment: way.environ(e.Getenv), TenantVariable: defaultTenantEnv, Log: e.Log,
+			Name: "upstream", Command: e.Command, StateFolder: state, Environment: way.environ(e.Getenv),
+			TenantVariable: defaultTenantEnv, Log: e.Log,
 			Limits: child.Limits{Start: startFirst}, Trouble: met.meet,
 		})
 		return p, func() { _, _ = p.Close(), os.RemoveAll(state) }, nil
@@ -170,7 +176,8 @@ func (e Existing) reach(met *trouble) (_ server, forget func(), err error) {
 // startFirst is how long a program may take to start that is perhaps fetched then.
 const startFirst = 2 * time.Minute
 
-// settle fills what is not said, and makes files and the command the same in every folder: a program, or an argument that names a file, by the whole path.
+// settle fills what is not said, and makes files and the command the same in every folder: a
+// program, or an argument that names a file, by the whole path.
 func (e *Existing) settle() error {
 	for _, file := range []*string{&e.CA, &e.ClientCertificate, &e.ClientKey} {
 		if *file == "" {
@@ -213,10 +220,13 @@ func (e Existing) SharesHome() bool { return slices.Contains(e.Environment, "HOM
 
 // Fetches says whether the command is one that fetches its program when it first starts in a HOME.
 func (e Existing) Fetches() bool {
-	return len(e.Command) > 0 && slices.Contains([]string{"npx", "npm", "pnpm", "yarn", "bunx", "bun", "uvx", "uv", "pipx", "docker", "podman", "go"}, filepath.Base(e.Command[0]))
+	return len(e.Command) > 0 &&
+		slices.Contains([]string{"npx", "npm", "pnpm", "yarn", "bunx", "bun", "uvx", "uv", "pipx", "docker", "podman",
+			"go"}, filepath.Base(e.Command[0]))
 }
 
-// Remembers says whether the server is the reference server that keeps a memory in a file beside its program, or one like it.
+// Remembers says whether the server is the reference server that keeps a memory in a file beside
+// its program, or one like it.
 func (s *sketch) Remembers() bool {
 	return strings.Contains(strings.ToLower(s.Server.Name), "memory")
 }
@@ -260,7 +270,8 @@ func notOpened(name string, plain bool) string {
 	return "its name has characters that a name must not have, or is too long (MCP, \"Tool Names\")"
 }
 
-// rule writes the rule for a thing of the server's, as YAML on one line. A star in the name is the server's: it stands for itself.
+// rule writes the rule for a thing of the server's, as YAML on one line. A star in the name is the
+// server's: it stands for itself.
 func (p proposed) rule() (string, error) {
 	name, err := quote(p.Name)
 	if err != nil {
@@ -285,7 +296,8 @@ var proposalText string
 
 // write fills the template. Everything that the server says is quoted: it is text, and never YAML.
 func (s *sketch) write() ([]byte, error) {
-	t, err := template.New("proposal").Funcs(template.FuncMap{"quote": quote, "rule": proposed.rule}).Parse(proposalText)
+	t, err := template.New("proposal").Funcs(template.FuncMap{"quote": quote, "rule": proposed.rule}).Parse(
+		proposalText)
 	if err != nil {
 		return nil, fmt.Errorf("reading the template: %w", err)
 	}
@@ -296,8 +308,8 @@ func (s *sketch) write() ([]byte, error) {
 	return []byte(b.String()), nil
 }
 
-// quote writes text as YAML reads it, on one line: a JSON string is one of YAML's, in which characters
-// that nobody sees, or that could end the line, are escaped.
+// quote writes text as YAML reads it, on one line: a JSON string is one of YAML's, in which
+// characters that nobody sees, or that could end the line, are escaped.
 func quote(s string) (string, error) {
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -317,7 +329,8 @@ func quote(s string) (string, error) {
 	return out.String(), nil
 }
 
-// oneLine makes text fit for a comment: nothing in it can end the line, or be there without being seen.
+// oneLine makes text fit for a comment: nothing in it can end the line, or be there without being
+// seen.
 func oneLine(s string) string {
 	s = text.Line(s, 0)
 	if r := []rune(s); len(r) > 100 {
@@ -359,7 +372,8 @@ func (s *sketch) resources() []byte {
 		URI    string  `json:"uri"`
 		Name   string  `json:"name"`
 		Scopes []scope `json:"scopes"`
-	}{s.Resource, s.Name, []scope{{s.Name + ":read", "Read with " + s.Name, true, "read"}, {s.Name + ":write", "Change things with " + s.Name, false, "write"}}}}, "", "  ")
+	}{s.Resource, s.Name, []scope{{s.Name + ":read", "Read with " + s.Name, true, "read"},
+		{s.Name + ":write", "Change things with " + s.Name, false, "write"}}}}, "", "  ")
 	if err != nil {
 		panic("gateway: a list of resources that is no JSON: " + err.Error()) // a programmer broke it
 	}

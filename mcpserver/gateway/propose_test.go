@@ -29,7 +29,8 @@ func TestPropose(t *testing.T) {
 	if u.Name != "behind" || u.Resource != "http://localhost:8090/behind" || len(u.Tools) != 3 || p.Tools != 3 {
 		t.Errorf("proposed: %+v", u)
 	}
-	for i, want := range []string{"read_it behind:read false", "write_it behind:write true", "unnamed behind:write true"} {
+	for i, want := range []string{"read_it behind:read false", "write_it behind:write true",
+		"unnamed behind:write true"} {
 		if got := fmt.Sprint(u.Tools[i].Name, " ", u.Tools[i].Scopes[0], " ", u.Tools[i].Write); got != want {
 			t.Errorf("rule %d is %s, want %s", i, got, want)
 		}
@@ -48,7 +49,8 @@ func TestPropose(t *testing.T) {
 // What a server says of itself is text: none of it becomes YAML.
 func TestProposalsQuote(t *testing.T) {
 	b := newBehind(t)
-	evil := `{"name":"plain","inputSchema":{}},{"name":"x\"}\n      - {name: \"*","description":"a\n    tools: []\nb\u2028c\u0085d\u202e","inputSchema":{}}`
+	evil := `{"name":"plain","inputSchema":{}},{"name":"x\"}\n      - {name: \"*","description":"a\n    tools: ` +
+		`[]\nb\u2028c\u0085d\u202e","inputSchema":{}}`
 	b.answers(func(w http.ResponseWriter, _ *http.Request, body string) {
 		var m struct {
 			ID     json.RawMessage
@@ -58,7 +60,8 @@ func TestProposalsQuote(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		switch m.Method {
 		case "server/discover":
-			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{},"prompts":{}},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"e\nlisten: 0.0.0.0:1"}}}}`, m.ID)
+			fmt.Fprintf(w,
+				`{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{},"prompts":{}},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"e\nlisten: 0.0.0.0:1"}}}}`, m.ID)
 		case "prompts/list":
 			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"prompts":[{"name":"p: [q\n"}]}}`, m.ID)
 		default:
@@ -72,7 +75,8 @@ func TestProposalsQuote(t *testing.T) {
 	f, err := gateway.ReadFile(path)
 	must(t, err)
 	u := f.Upstreams[0]
-	if f.Listen != "127.0.0.1:8090" || len(u.Tools) != 1 || u.Tools[0].Name != "plain" || len(u.Prompts) != 0 || !strings.Contains(string(p.Config), "LOOK TWICE") {
+	if f.Listen != "127.0.0.1:8090" || len(u.Tools) != 1 || u.Tools[0].Name != "plain" || len(u.Prompts) != 0 ||
+		!strings.Contains(string(p.Config), "LOOK TWICE") {
 		t.Errorf("proposed: %+v of\n%s", f, p.Config)
 	}
 }
@@ -81,19 +85,22 @@ func TestProposalsQuote(t *testing.T) {
 func TestProposeCommand(t *testing.T) {
 	t.Setenv("GATEWAY_TEST_PROCESS", "serve")
 	p, err := gateway.Propose(context.Background(), gateway.Existing{
-		Command: []string{os.Args[0], "for-{tenant}"}, Environment: []string{"GATEWAY_TEST_PROCESS"}, Getenv: os.Getenv, Tenant: "acme",
+		Command: []string{os.Args[0], "for-{tenant}"}, Environment: []string{"GATEWAY_TEST_PROCESS"}, Getenv: os.Getenv,
+		Tenant: "acme",
 	})
 	must(t, err)
 	path := filepath.Join(t.TempDir(), "gateway.yaml")
 	must(t, os.WriteFile(path, p.Config, 0o600))
 	f, err := gateway.ReadFile(path)
 	must(t, err)
-	if u := f.Upstreams[0]; u.Name != "lines" || len(u.Command) != 2 || u.Command[1] != "for-{tenant}" || len(u.Tools) != 4 || u.TenantEnv != "GATEHOUSE_TENANT" {
+	if u := f.Upstreams[0]; u.Name != "lines" || len(u.Command) != 2 || u.Command[1] != "for-{tenant}" ||
+		len(u.Tools) != 4 || u.TenantEnv != "GATEHOUSE_TENANT" {
 		t.Errorf("proposed: %+v", u)
 	}
 }
 
-// A server that asks for a credential is shown it when it is asked, and by the gateway that is proposed; the secret stays in the environment.
+// A server that asks for a credential is shown it when it is asked, and by the gateway that is
+// proposed; the secret stays in the environment.
 func TestProposeWithACredential(t *testing.T) {
 	b := newBehind(t)
 	const secret = "s3cret-of-the-server"
@@ -112,7 +119,8 @@ func TestProposeWithACredential(t *testing.T) {
 	}
 	for header, prefix := range map[string]string{"authorization": "Bearer ", "X-Api-Key": ""} {
 		p, err := gateway.Propose(t.Context(), gateway.Existing{
-			URL: server.URL, Getenv: os.Getenv, Credential: gateway.Credential{Header: header, Secret: gateway.Secret{Env: "NOTES_TOKEN"}},
+			URL: server.URL, Getenv: os.Getenv,
+			Credential: gateway.Credential{Header: header, Secret: gateway.Secret{Env: "NOTES_TOKEN"}},
 		})
 		must(t, err)
 		path := filepath.Join(t.TempDir(), "gateway.yaml")
@@ -120,16 +128,21 @@ func TestProposeWithACredential(t *testing.T) {
 		f, err := gateway.ReadFile(path)
 		must(t, err)
 		want := gateway.Credential{Header: header, Prefix: prefix, Secret: gateway.Secret{Env: "NOTES_TOKEN"}}
-		if u := f.Upstreams[0]; u.Credential != want || len(u.Tools) != 3 || strings.Contains(string(p.Config), secret) {
+		if u := f.Upstreams[0]; u.Credential != want || len(u.Tools) != 3 ||
+			strings.Contains(string(p.Config), secret) {
 			t.Errorf("proposed %+v in\n%s", u.Credential, p.Config)
 		}
 	}
 	for name, e := range map[string]gateway.Existing{
-		"not in the environment": {URL: server.URL, Credential: gateway.Credential{Header: "Authorization", Secret: gateway.Secret{Env: "NOT_THERE_AT_ALL"}}},
-		"no secret":              {URL: server.URL, Credential: gateway.Credential{Header: "Authorization"}},
-		"a header of HTTP's":     {URL: server.URL, Credential: gateway.Credential{Header: "Host", Secret: gateway.Secret{Env: "NOTES_TOKEN"}}},
-		"in the clear":           {URL: "http://notes.example/mcp", Credential: gateway.Credential{Header: "Authorization", Secret: gateway.Secret{Env: "NOTES_TOKEN"}}},
-		"of a program":           {Command: []string{"true"}, Credential: gateway.Credential{Header: "Authorization", Secret: gateway.Secret{Env: "NOTES_TOKEN"}}},
+		"not in the environment": {URL: server.URL, Credential: gateway.Credential{Header: "Authorization",
+			Secret: gateway.Secret{Env: "NOT_THERE_AT_ALL"}}},
+		"no secret": {URL: server.URL, Credential: gateway.Credential{Header: "Authorization"}},
+		"a header of HTTP's": {URL: server.URL,
+			Credential: gateway.Credential{Header: "Host", Secret: gateway.Secret{Env: "NOTES_TOKEN"}}},
+		"in the clear": {URL: "http://notes.example/mcp",
+			Credential: gateway.Credential{Header: "Authorization", Secret: gateway.Secret{Env: "NOTES_TOKEN"}}},
+		"of a program": {Command: []string{"true"}, Credential: gateway.Credential{Header: "Authorization",
+			Secret: gateway.Secret{Env: "NOTES_TOKEN"}}},
 	} {
 		e.Getenv = os.Getenv
 		if _, err := gateway.Propose(t.Context(), e); err == nil || strings.Contains(err.Error(), secret) {
@@ -138,10 +151,12 @@ func TestProposeWithACredential(t *testing.T) {
 	}
 }
 
-// A name that comes from a server is never a pattern: whatever tools and prompts call themselves, a proposal opens those that have a plain name, and what is taken out of its comments opens that
-// one thing alone.
+// A name that comes from a server is never a pattern: whatever tools and prompts call themselves, a
+// proposal opens those that have a plain name, and what is taken out of its comments opens that one
+// thing alone.
 func TestProposalsTakeNoNameForAPattern(t *testing.T) {
-	odd := []string{"*", "get_*", "**", "read\u0085it", "read it", "read\u202eit", "\U000E0041", "read_it ", strings.Repeat("x", 129), "a,b", "]}", "#"}
+	odd := []string{"*", "get_*", "**", "read\u0085it", "read it", "read\u202eit", "\U000E0041", "read_it ",
+		strings.Repeat("x", 129), "a,b", "]}", "#"}
 	names := append([]string{"plain"}, odd...)
 	var tools, prompts []string
 	for _, name := range names {
@@ -157,7 +172,8 @@ func TestProposalsTakeNoNameForAPattern(t *testing.T) {
 		}
 		_ = json.Unmarshal([]byte(body), &m)
 		w.Header().Set("Content-Type", "application/json")
-		result := `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{},"prompts":{},"resources":{}}}`
+		result := `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{},` +
+			`"prompts":{},"resources":{}}}`
 		switch m.Method {
 		case "tools/list":
 			result = `{"tools":[` + strings.Join(tools, ",") + `]}`
@@ -183,7 +199,8 @@ func TestProposalsTakeNoNameForAPattern(t *testing.T) {
 		return f.Upstreams[0]
 	}
 	u := read(string(p.Config))
-	if len(u.Tools) != 1 || u.Tools[0].Name != "plain" || strings.Count(string(p.Config), "LOOK TWICE: its name") < len(odd) {
+	if len(u.Tools) != 1 || u.Tools[0].Name != "plain" ||
+		strings.Count(string(p.Config), "LOOK TWICE: its name") < len(odd) {
 		t.Errorf("the rules for tools are %+v in\n%s", u.Tools, p.Config)
 	}
 	for _, r := range u.Prompts {

@@ -15,8 +15,9 @@ import (
 // lookEvery is how often it is looked whether the file is another.
 const lookEvery = 2 * time.Second
 
-// Reload reads the file anew and lets its rules count from the next request on; open streams of clients whose list of tools may be another by it are told so. A file that is wrong, or that changes what only a start can change, is refused
-// whole, and what counted before counts on.
+// Reload reads the file anew and lets its rules count from the next request on; open streams of
+// clients whose list of tools may be another by it are told so. A file that is wrong, or that
+// changes what only a start can change, is refused whole, and what counted before counts on.
 func (g *Gateway) Reload() error {
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
@@ -44,7 +45,8 @@ func (g *Gateway) Reload() error {
 	return nil
 }
 
-// fixed says whether another file changes what only a start can change: everything but the rules, what they imply, tenants, what is held, and scopes.
+// fixed says whether another file changes what only a start can change: everything but the rules,
+// what they imply, tenants, what is held, and scopes.
 func (f *File) fixed(other *File) error {
 	if len(f.Upstreams) != len(other.Upstreams) {
 		return errors.New("upstreams came or went; this needs a restart")
@@ -52,7 +54,8 @@ func (f *File) fixed(other *File) error {
 	for i := range f.Upstreams {
 		a, b := f.Upstreams[i], other.Upstreams[i]
 		for _, u := range []*Upstream{&a, &b} {
-			u.Scopes, u.Tools, u.Prompts, u.Resources, u.Methods, u.Implies, u.Hold, u.Tenants = nil, nil, nil, nil, nil, nil, false, nil
+			u.Scopes, u.Tools, u.Prompts, u.Resources, u.Methods, u.Implies, u.Hold, u.Tenants = nil, nil, nil, nil,
+				nil, nil, false, nil
 		}
 		if written(a) != written(b) {
 			return fmt.Errorf("upstream %q: something beside rules and scopes changed; this needs a restart", a.Name)
@@ -75,8 +78,9 @@ func written(v any) string {
 	return string(b)
 }
 
-// Run does the background work until ctx ends: the issuer's keys are fetched anew from time to time, the list of ended grants is followed, and the file is read
-// again when it is another, or when again asks for it.
+// Run does the background work until ctx ends: the issuer's keys are fetched anew from time to
+// time, the list of ended grants is followed, and the file is read again when it is another, or
+// when again asks for it.
 func (g *Gateway) Run(ctx context.Context, again <-chan os.Signal) {
 	var work sync.WaitGroup
 	for _, m := range g.members {

@@ -8,7 +8,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// rewriter is a ResponseWriter whose messages are changed on their way: an answer of one message when it is whole, a stream event by event.
+// rewriter is a ResponseWriter whose messages are changed on their way: an answer of one message
+// when it is whole, a stream event by event.
 type rewriter struct {
 	http.ResponseWriter
 	id      json.RawMessage // of the request that is answered; nil: none is
@@ -40,7 +41,8 @@ func (w *rewriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// cutEvent is cut for a message in a stream: what cannot be read and is the answer to this request is one no more, and its client is told.
+// cutEvent is cut for a message in a stream: what cannot be read and is the answer to this request
+// is one no more, and its client is told.
 func (w *rewriter) cutEvent(raw []byte) (out []byte, drop bool) {
 	out, drop = w.cut(raw)
 	if !drop {
@@ -82,7 +84,8 @@ func (w *rewriter) Flush() {
 	}
 }
 
-// finish sends what was held back. A list that cannot be read is not shown: somebody else could read it.
+// finish sends what was held back. A list that cannot be read is not shown: somebody else could
+// read it.
 func (w *rewriter) finish() {
 	if w.filter == nil {
 		return
@@ -96,7 +99,9 @@ func (w *rewriter) finish() {
 	}
 	switch {
 	case w.failed != nil && w.held:
-		message.Refuse(w.ResponseWriter, http.StatusBadGateway, w.id, &message.Fault{Code: message.CodeInternal, Message: "the server behind this gateway lists what cannot be read"})
+		message.Refuse(w.ResponseWriter, http.StatusBadGateway, w.id,
+			&message.Fault{Code: message.CodeInternal,
+				Message: "the server behind this gateway lists what cannot be read"})
 	case w.failed != nil:
 		message.CutOff(w.ResponseWriter, w.id, w.failed.Error())
 	case w.held:

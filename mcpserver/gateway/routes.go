@@ -44,7 +44,11 @@ func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error
 	}
 	g.cards.Store(&cards)
 	for at := range cards { // other scopes make other documents, at the same paths
-		r.Handle(at, documents(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*g.cards.Load())[at].ServeHTTP(w, r) })))
+		r.Handle(at,
+			documents(http.HandlerFunc(func(w http.ResponseWriter,
+				r *http.Request) {
+				(*g.cards.Load())[at].ServeHTTP(w, r)
+			})))
 	}
 	var most int64 = 1 << 20
 	upstreams := map[string]http.Handler{}
@@ -52,7 +56,8 @@ func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error
 		upstreams[pathOf(m.config.Resource)] = m.guard.CORS(lasting(protected[m.config.Name]))
 		most = max(most, m.config.Limits.Body)
 	}
-	return httpd.Handler(httpd.Paths(upstreams, r), httpd.Options{Log: g.deps.Log, TrustedProxies: proxies, MaxBody: most, Timeout: longest}), nil
+	return httpd.Handler(httpd.Paths(upstreams, r), httpd.Options{Log: g.deps.Log, TrustedProxies: proxies,
+		MaxBody: most, Timeout: longest}), nil
 }
 
 // facts are what the metadata and cards of the upstreams say.
@@ -61,7 +66,8 @@ func (f *File) facts() []card.Facts {
 	for _, u := range f.Upstreams {
 		of := card.Facts{
 			Resource: u.Resource, Issuer: f.Issuer, Name: cardName(u), Title: u.Title, Version: Version,
-			Description: "An MCP server behind a Gatehouse gateway", Protocols: mcp.Versions(), CanRegister: true, RequireDPoP: f.RequireDPoP,
+			Description: "An MCP server behind a Gatehouse gateway", Protocols: mcp.Versions(), CanRegister: true,
+			RequireDPoP: f.RequireDPoP,
 		}
 		for _, s := range u.Scopes {
 			of.Scopes = append(of.Scopes, card.Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline})
@@ -74,7 +80,8 @@ func (f *File) facts() []card.Facts {
 // Version is what the gateway tells of itself.
 const Version = "0.1.0"
 
-// cardName is an upstream's name in the form that cards have: the host in reverse, and its own name.
+// cardName is an upstream's name in the form that cards have: the host in reverse, and its own
+// name.
 func cardName(u Upstream) string {
 	parsed, err := url.Parse(u.Resource)
 	if err != nil {
@@ -85,7 +92,8 @@ func cardName(u Upstream) string {
 	return strings.Join(labels, ".") + "/" + u.Name
 }
 
-// lasting lets an answer go on for as long as its reader keeps up: the server's one deadline for a whole answer would end every stream.
+// lasting lets an answer go on for as long as its reader keeps up: the server's one deadline for a
+// whole answer would end every stream.
 func lasting(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(&pacedWriter{w, http.NewResponseController(w)}, r)
@@ -127,8 +135,9 @@ func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request) {
 	httpd.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz says whether a request with a good token would be decided on: the keys are known, and the list of ended grants is. How the upstreams were found last
-// stands beside: one that is down must not take the others with it.
+// readyz says whether a request with a good token would be decided on: the keys are known, and the
+// list of ended grants is. How the upstreams were found last stands beside: one that is down must
+// not take the others with it.
 func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()

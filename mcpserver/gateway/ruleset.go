@@ -9,7 +9,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
 )
 
-// ruleset is all of an upstream that may change while the gateway runs. It is made whole, and never changes.
+// ruleset is all of an upstream that may change while the gateway runs. It is made whole, and never
+// changes.
 type ruleset struct {
 	shapes   map[string]*shape // by tenant; "" is what the server's tools are by themselves
 	hold     bool              // what is not approved is neither listed nor called
@@ -28,7 +29,8 @@ func (r *ruleset) of(tenant string) *shape {
 	return r.shapes[""]
 }
 
-// lists says whether a tenant's clients see the same tools by other rules, whatever the server offers.
+// lists says whether a tenant's clients see the same tools by other rules, whatever the server
+// offers.
 func (r *ruleset) lists(other *ruleset, tenant string) (same bool) {
 	if r.hold != other.hold || r.hold && !maps.Equal(r.approved, other.approved) {
 		return false
@@ -49,12 +51,14 @@ func (g *Gateway) rulesets(f *File) ([]*ruleset, error) {
 		if err != nil {
 			return nil, fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
-		r := &ruleset{shapes: shapes, hold: u.Hold, approved: lock.Upstreams[u.Name], named: u.named(), starred: u.starred()}
+		r := &ruleset{shapes: shapes, hold: u.Hold, approved: lock.Upstreams[u.Name], named: u.named(),
+			starred: u.starred()}
 		for _, s := range shapes {
 			s.of, s.table.With = r, s
 		}
 		if u.Hold && r.approved == nil {
-			return nil, fmt.Errorf("upstream %q holds what was not approved, and nothing was: run gatehouse gateway approve", u.Name)
+			return nil, fmt.Errorf("upstream %q holds what was not approved, and nothing was: run gatehouse gateway "+
+				"approve", u.Name)
 		}
 		all = append(all, r)
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// tool is the server's name of a tool that a client of the tenant calls so, and what is otherwise about it; "" when there is none for this tenant.
+// tool is the server's name of a tool that a client of the tenant calls so, and what is otherwise
+// about it; "" when there is none for this tenant.
 func (s *shape) tool(called string) (name string, changed *shaped) {
 	if t := s.visible[called]; t != nil {
 		if t.Off {
@@ -32,7 +33,8 @@ func (s *shape) tool(called string) (name string, changed *shaped) {
 	return called, t
 }
 
-// show is a tool's description as the tenant's clients see it: the same bytes when nothing is otherwise, nil when they do not see it.
+// show is a tool's description as the tenant's clients see it: the same bytes when nothing is
+// otherwise, nil when they do not see it.
 func (s *shape) show(raw json.RawMessage, name string) (json.RawMessage, error) {
 	t := s.byName[name]
 	if t == nil {
@@ -102,7 +104,8 @@ func without(schema json.RawMessage, names []string) (json.RawMessage, error) {
 			if err != nil {
 				return nil, err
 			}
-			properties = slices.DeleteFunc(properties, func(p message.Member) bool { return slices.Contains(names, string(p.Name)) })
+			properties = slices.DeleteFunc(properties,
+				func(p message.Member) bool { return slices.Contains(names, string(p.Name)) })
 			members[i].Value = message.Object(properties)
 		case "required":
 			var required []string
@@ -116,7 +119,8 @@ func without(schema json.RawMessage, names []string) (json.RawMessage, error) {
 	return message.Object(members), nil
 }
 
-// rewrite is a call as the server gets it: under its own name, with the arguments that are pinned; or says which argument is out of its bounds.
+// rewrite is a call as the server gets it: under its own name, with the arguments that are pinned;
+// or says which argument is out of its bounds.
 func (t *shaped) rewrite(body []byte, m *message.Message) ([]byte, *message.Fault) {
 	if t.Rename == "" && len(t.bounds) == 0 {
 		return body, nil
@@ -130,7 +134,8 @@ func (t *shaped) rewrite(body []byte, m *message.Message) ([]byte, *message.Faul
 	}
 	for _, b := range t.bounds {
 		if message.Exact(arguments, b.name) != nil {
-			return nil, message.BadParams(fmt.Sprintf("argument %q is spelled in the wrong case", b.name)) // a server that folds it would take it
+			// a server that folds it would take it
+			return nil, message.BadParams(fmt.Sprintf("argument %q is spelled in the wrong case", b.name))
 		}
 		i := slices.IndexFunc(arguments, func(a message.Member) bool { return string(a.Name) == b.name })
 		switch {

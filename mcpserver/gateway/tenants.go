@@ -17,8 +17,8 @@ import (
 type TenantTool struct {
 	// Name is the tool's, as the server calls it.
 	Name string `yaml:"name"`
-	// Exact says that a "*" in Name, or in Rename, is a part of it. Without it such a name is refused,
-	// because it looks like one that stands for several tools.
+	// Exact says that a "*" in Name, or in Rename, is a part of it. Without it such a name is
+	// refused, because it looks like one that stands for several tools.
 	Exact bool `yaml:"exact"`
 	// Off takes it away: it is neither listed nor called.
 	Off bool `yaml:"off"`
@@ -28,14 +28,16 @@ type TenantTool struct {
 	Describe string `yaml:"describe"`
 	// Arguments are bounds of its arguments, by their names.
 	Arguments map[string]Bound `yaml:"arguments"`
-	// CallsPerHour is how often the whole tenant may call it in an hour. Default: as often as it likes.
+	// CallsPerHour is how often the whole tenant may call it in an hour. Default: as often as it
+	// likes.
 	CallsPerHour int64 `yaml:"calls_per_hour"`
 }
 
 // everyTenant is the word for all tenants that are not named.
 const everyTenant = "*"
 
-// shape is how the tools of an upstream look to one tenant. A request is decided and passed on by one shape: its table leads back to it.
+// shape is how the tools of an upstream look to one tenant. A request is decided and passed on by
+// one shape: its table leads back to it.
 type shape struct {
 	table   *guard.Table
 	of      *ruleset
@@ -67,7 +69,8 @@ func (u *Upstream) shapes(store ttl.Store) (map[string]*shape, error) {
 	}
 	all := map[string]*shape{"": {table: table, made: listing{u.Tools, u.Implies, nil}}}
 	for tenant, tools := range u.Tenants {
-		s := &shape{made: listing{u.Tools, u.Implies, tools}, byName: map[string]*shaped{}, visible: map[string]*shaped{}, folded: map[string]bool{}}
+		s := &shape{made: listing{u.Tools, u.Implies, tools}, byName: map[string]*shaped{},
+			visible: map[string]*shaped{}, folded: map[string]bool{}}
 		rules := u.rules()
 		var renamed []guard.Rule
 		for _, t := range tools {
@@ -89,13 +92,16 @@ func (u *Upstream) shapes(store ttl.Store) (map[string]*shape, error) {
 			s.visible[t.Rename] = made
 			d := table.Decide(mcp.Caller{}, guard.KindTool, t.Name)
 			if d.Reason == guard.ReasonUnnamed { // under its other name a rule with a star could open it
-				return nil, fmt.Errorf("tenant %q: the tool %q is renamed, and no rule under tools names it", tenant, t.Name)
+				return nil, fmt.Errorf("tenant %q: the tool %q is renamed, and no rule under tools names it",
+					tenant, t.Name)
 			}
-			renamed = append(renamed, guard.Rule{Name: t.Rename, Exact: true, Scopes: d.Scopes, Hide: d.Hide, Write: d.Write})
+			renamed = append(renamed, guard.Rule{Name: t.Rename, Exact: true, Scopes: d.Scopes, Hide: d.Hide,
+				Write: d.Write})
 		}
 		for name := range s.visible { // a list would have two of the name, and a call would go to the renamed one
 			if kept := s.byName[name]; kept != nil && kept.Rename == "" && !kept.Off {
-				return nil, fmt.Errorf("tenant %q: the tool %q is renamed %q, and the tool of that name is neither renamed nor off", tenant, s.visible[name].Name, name)
+				return nil, fmt.Errorf("tenant %q: the tool %q is renamed %q, and the tool of that name is neither "+
+					"renamed nor off", tenant, s.visible[name].Name, name)
 			}
 		}
 		rules.Tools = append(renamed, rules.Tools...) // a renamed tool needs what it needs under its own name
@@ -114,12 +120,14 @@ func (u *Upstream) shaped(t TenantTool, store ttl.Store) (*shaped, error) {
 	case t.Name == "":
 		return nil, errors.New("it has no name")
 	case !t.Exact && strings.Contains(t.Name+t.Rename, "*"):
-		return nil, errors.New("a star stands for nothing here: each tool is named, with exact: true when a star is in its name")
+		return nil, errors.New("a star stands for nothing here: each tool is named, with exact: true when a star is " +
+			"in its name")
 	case t.CallsPerHour < 0:
 		return nil, errors.New("calls_per_hour is less than nothing; off takes a tool away")
 	}
 	if t.CallsPerHour > 0 {
-		s.budget = &ratelimit.Limiter{Store: store, Name: "tool " + u.Name + " " + t.Name, Limit: t.CallsPerHour, Window: time.Hour}
+		s.budget = &ratelimit.Limiter{Store: store, Name: "tool " + u.Name + " " + t.Name, Limit: t.CallsPerHour,
+			Window: time.Hour}
 	}
 	for name, b := range t.Arguments {
 		made, err := b.ready(name)

@@ -10,8 +10,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
-// trouble is what was met on the way to a server, for the operator who asks: clients are told nothing of what is behind. The zero value has met nothing. It is safe for
-// concurrent use.
+// trouble is what was met on the way to a server, for the operator who asks: clients are told
+// nothing of what is behind. The zero value has met nothing. It is safe for concurrent use.
 type trouble struct {
 	mu   sync.Mutex
 	last error

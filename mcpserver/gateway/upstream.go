@@ -36,8 +36,11 @@ func (g *Gateway) reach(m *member) (server, error) {
 	l := u.Limits
 	if len(u.Command) > 0 {
 		return child.New(child.Config{
-			Name: u.Name, Command: u.Command, Directory: u.Directory, StateFolder: u.State, Environment: u.environ(g.deps.Getenv), TenantVariable: u.TenantEnv, Trouble: m.met.meet, Now: g.deps.Now, Log: g.deps.Log,
-			Limits: child.Limits{Processes: l.Processes, Pending: l.PerTenant, Line: int(l.Answer), Start: l.Start, Answer: l.AnswerWithin, Idle: l.IdleProcess},
+			Name: u.Name, Command: u.Command, Directory: u.Directory, StateFolder: u.State,
+			Environment: u.environ(g.deps.Getenv), TenantVariable: u.TenantEnv, Trouble: m.met.meet, Now: g.deps.Now,
+			Log: g.deps.Log,
+			Limits: child.Limits{Processes: l.Processes, Pending: l.PerTenant, Line: int(l.Answer), Start: l.Start,
+				Answer: l.AnswerWithin, Idle: l.IdleProcess},
 		}), nil
 	}
 	to, err := url.Parse(u.URL)
@@ -53,9 +56,11 @@ func (g *Gateway) reach(m *member) (server, error) {
 		return nil, err
 	}
 	return remote.New(remote.Config{
-		Name: u.Name, URL: to, TLS: secured, Credential: credential, Trouble: m.met.meet, Now: g.deps.Now, Log: g.deps.Log,
+		Name: u.Name, URL: to, TLS: secured, Credential: credential, Trouble: m.met.meet, Now: g.deps.Now,
+		Log: g.deps.Log,
 		Limits: remote.Limits{
-			InFlight: l.InFlight, PerTenant: l.PerTenant, Streams: l.Streams, Answer: l.Answer, Connect: l.Connect, FirstByte: l.AnswerWithin, Idle: l.Idle,
+			InFlight: l.InFlight, PerTenant: l.PerTenant, Streams: l.Streams, Answer: l.Answer, Connect: l.Connect,
+			FirstByte: l.AnswerWithin, Idle: l.Idle,
 			Failures: l.Failures, Cooldown: l.Cooldown,
 		},
 	}), nil
@@ -100,7 +105,8 @@ func (u *Upstream) environ(getenv func(string) string) []string {
 	return all
 }
 
-// credential is what an upstream is shown: a secret of the gateway's own, or a voucher for the caller. Never what the caller showed.
+// credential is what an upstream is shown: a secret of the gateway's own, or a voucher for the
+// caller. Never what the caller showed.
 func (g *Gateway) credential(m *member) (func(context.Context, mcp.Caller) (string, string, error), error) {
 	u := &m.config
 	if u.Credential.Header != "" {
@@ -122,7 +128,8 @@ func (g *Gateway) credential(m *member) (func(context.Context, mcp.Caller) (stri
 }
 
 // show reads the secret once, and shows it for whoever calls.
-func (c Credential) show(getenv func(string) string) (func(context.Context, mcp.Caller) (string, string, error), error) {
+func (c Credential) show(getenv func(string) string) (func(context.Context, mcp.Caller) (string, string, error),
+	error) {
 	if getenv == nil {
 		getenv = func(string) string { return "" }
 	}

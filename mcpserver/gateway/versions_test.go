@@ -10,7 +10,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/gateway"
 )
 
-const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"%s","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`
+const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"%s","capabilities":{},` +
+	`"clientInfo":{"name":"x","version":"1"}}}`
 
 // version makes a request of a client of a version.
 func version(v string) func(*http.Request) {
@@ -32,27 +33,33 @@ func (g *gate) handedOut(raw, asked string) string {
 
 var versions = []string{"2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"}
 
-// What initialize handed out is accepted afterwards, whichever revision the process speaks and the client asks for.
+// What initialize handed out is accepted afterwards, whichever revision the process speaks and the
+// client asks for.
 func TestVersionsOfProcessesAreAcceptedAfterwards(t *testing.T) {
 	for _, spoken := range append(versions, "2024-10-07", "draft") {
-		g := openGate(t, strings.Replace(lines("serve"), "GATEWAY_TEST_PROCESS: serve", "GATEWAY_TEST_PROCESS: serve, GATEWAY_TEST_VERSION: \""+spoken+"\"", 1))
+		g := openGate(t, strings.Replace(lines("serve"), "GATEWAY_TEST_PROCESS: serve",
+			"GATEWAY_TEST_PROCESS: serve, GATEWAY_TEST_VERSION: \""+spoken+"\"", 1))
 		raw := g.token("crm", "acme", "read")
 		for _, asked := range append(versions, "2099-01-01", "2024-10-07") {
 			v := g.handedOut(raw, asked)
-			if got := g.post("crm", raw, list, version(v)); got.status != 200 || !strings.Contains(got.body, "read_it") {
-				t.Errorf("a process of %s, a client of %s: the list with %s, as handed out: %d %s", spoken, asked, v, got.status, got.body)
+			if got := g.post("crm", raw, list, version(v)); got.status != 200 ||
+				!strings.Contains(got.body, "read_it") {
+				t.Errorf("a process of %s, a client of %s: the list with %s, as handed out: %d %s", spoken, asked, v,
+					got.status, got.body)
 			}
 		}
 	}
 }
 
-// The same of a server at a URL, whose answer goes on as it is; and a version that no revision has is refused with those that are spoken, before anything is sent to the server.
+// The same of a server at a URL, whose answer goes on as it is; and a version that no revision has
+// is refused with those that are spoken, before anything is sent to the server.
 func TestVersionsOfServersAreAcceptedAfterwards(t *testing.T) {
 	b := newBehind(t)
 	g := openGate(t, crm(b.URL))
 	raw := g.token("crm", "acme", "read")
 	for _, v := range versions {
-		if got := g.post("crm", raw, list, version(v)); got.status != 200 || b.last(t).header.Get("Mcp-Protocol-Version") != v {
+		if got := g.post("crm", raw, list, version(v)); got.status != 200 ||
+			b.last(t).header.Get("Mcp-Protocol-Version") != v {
 			t.Errorf("a list with %s: %d %s", v, got.status, got.body)
 		}
 	}
@@ -64,8 +71,10 @@ func TestVersionsOfServersAreAcceptedAfterwards(t *testing.T) {
 		{list, []func(*http.Request){version("2099-01-01")}},
 		{list, []func(*http.Request){version("1999-01-01")}},
 		{list, []func(*http.Request){version("nonsense " + strings.Repeat("x", 1000))}},
-		{strings.ReplaceAll(modernly("tools/list", ""), "2026-07-28", "2099-01-01"), []func(*http.Request){version("2099-01-01")}},
-		{strings.ReplaceAll(modernly("tools/list", ""), "2026-07-28", "2099-01-01"), []func(*http.Request){modern("tools/list", ""), version("2099-01-01")}},
+		{strings.ReplaceAll(modernly("tools/list", ""), "2026-07-28", "2099-01-01"),
+			[]func(*http.Request){version("2099-01-01")}},
+		{strings.ReplaceAll(modernly("tools/list", ""), "2026-07-28", "2099-01-01"),
+			[]func(*http.Request){modern("tools/list", ""), version("2099-01-01")}},
 	} {
 		got := g.post("crm", raw, row.body, row.change...)
 		var a struct {
@@ -78,7 +87,8 @@ func TestVersionsOfServersAreAcceptedAfterwards(t *testing.T) {
 			}
 		}
 		err := json.Unmarshal([]byte(got.body), &a)
-		if err != nil || got.status != 400 || a.Error.Code != -32022 || len(a.Error.Data.Supported) != 5 || a.Error.Data.Requested == "" || len(a.Error.Data.Requested) > 64 {
+		if err != nil || got.status != 400 || a.Error.Code != -32022 || len(a.Error.Data.Supported) != 5 ||
+			a.Error.Data.Requested == "" || len(a.Error.Data.Requested) > 64 {
 			t.Errorf("%s: %d %s", row.body, got.status, got.body)
 		}
 	}
@@ -87,14 +97,16 @@ func TestVersionsOfServersAreAcceptedAfterwards(t *testing.T) {
 	}
 }
 
-// A server that discovers, and lists no revision of the newer era, is one of the older: it is asked as such (go-sdk 1.8.0 with sessions).
+// A server that discovers, and lists no revision of the newer era, is one of the older: it is asked
+// as such (go-sdk 1.8.0 with sessions).
 func TestAServerThatDiscoversOlderRevisionsIsAnOlderOne(t *testing.T) {
 	for _, discovered := range []string{`"2025-11-25","2024-11-05"`, `"2026-07-28","2025-11-25"`} {
 		t.Run(discovered, func(t *testing.T) { olderServer(t, discovered) })
 	}
 }
 
-// olderServer reads a server that speaks older revisions alone, whatever it says when it is discovered.
+// olderServer reads a server that speaks older revisions alone, whatever it says when it is
+// discovered.
 func olderServer(t *testing.T, discovered string) {
 	b := newBehind(t)
 	b.answers(func(w http.ResponseWriter, r *http.Request, body string) {
@@ -106,10 +118,14 @@ func olderServer(t *testing.T, discovered string) {
 		w.Header().Set("Content-Type", "application/json")
 		switch m.Method {
 		case "server/discover":
-			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","supportedVersions":[%s],"capabilities":{"tools":{}}}}`, m.ID, discovered)
+			fmt.Fprintf(w,
+				`{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","supportedVersions":[%s],`+
+					`"capabilities":{"tools":{}}}}`, m.ID, discovered)
 		case "initialize":
 			w.Header().Set("Mcp-Session-Id", "s1")
-			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},"serverInfo":{"name":"older","version":"1"}}}`, m.ID)
+			fmt.Fprintf(w,
+				`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},`+
+					`"serverInfo":{"name":"older","version":"1"}}}`, m.ID)
 		case "tools/list":
 			if r.Header.Get("Mcp-Protocol-Version") == "2026-07-28" {
 				w.WriteHeader(http.StatusBadRequest)

@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// A server may list by the scopes that it is told. What a reader saw counted for a colleague who may write, whose call of an approved tool was then of an unknown one; and
-// what a look without scopes did not see was approved no more.
+// A server may list by the scopes that it is told. What a reader saw counted for a colleague who
+// may write, whose call of an approved tool was then of an unknown one; and what a look without
+// scopes did not see was approved no more.
 func TestHoldGoesByWhatTheCallerSees(t *testing.T) {
 	b := newBehind(t)
 	g := openGate(t, crm(b.URL))
@@ -42,8 +43,10 @@ func TestHoldGoesByWhatTheCallerSees(t *testing.T) {
 	g.write(crm(b.URL, "    hold: true\n"))
 	must(t, g.gateway.Reload())
 	lists = 0
-	for _, row := range []struct{ scope, tool string }{{"read", "read_it"}, {"write", "write_it"}, {"write", "read_it"}, {"read", "read_it"}} {
-		if got := g.post("crm", g.token("crm", "acme", row.scope), call(row.tool)); !strings.Contains(got.body, "done") {
+	for _, row := range []struct{ scope, tool string }{{"read", "read_it"}, {"write", "write_it"}, {"write", "read_it"},
+		{"read", "read_it"}} {
+		if got := g.post("crm", g.token("crm", "acme", row.scope), call(row.tool)); !strings.Contains(got.body,
+			"done") {
 			t.Errorf("%s with %s: got %d %s", row.tool, row.scope, got.status, got.body)
 		}
 	}
@@ -51,13 +54,15 @@ func TestHoldGoesByWhatTheCallerSees(t *testing.T) {
 		t.Errorf("the server was asked for its tools %d times, want once for those who see the same", lists)
 	}
 	b.offering(readIt)
-	if said := g.approve(); !strings.Contains(said, "crm write_it: gone: the server does not list it now; approved no more") {
+	if said := g.approve(); !strings.Contains(said,
+		"crm write_it: gone: the server does not list it now; approved no more") {
 		t.Errorf("the look says %q of what it drops", said)
 	}
 }
 
-// What is kept of what a server says is bounded by its size: names as long as a server likes were kept, each time, for every upstream and tenant. One that is long and approved
-// is called all the same.
+// What is kept of what a server says is bounded by its size: names as long as a server likes were
+// kept, each time, for every upstream and tenant. One that is long and approved is called all the
+// same.
 func TestLongNamesAreNotKept(t *testing.T) {
 	b, other := newBehind(t), newBehind(t)
 	long := strings.Repeat("n", 4000)
@@ -70,7 +75,8 @@ func TestLongNamesAreNotKept(t *testing.T) {
 	}
 	b.offering(readIt + fmt.Sprintf(`,{"name":%q,"inputSchema":{"type":"object"}}`, long))
 	other.offering(readIt)
-	upstream := strings.Replace(crm(b.URL), "    resources:", "      - {name: "+long+", scopes: [read]}\n    resources:", 1)
+	upstream := strings.Replace(crm(b.URL), "    resources:",
+		"      - {name: "+long+", scopes: [read]}\n    resources:", 1)
 	two := func(hold string) string { return upstream + hold + strings.ReplaceAll(crm(other.URL), "crm", "wiki") }
 	g := openGate(t, two(""))
 	g.approve()

@@ -29,8 +29,9 @@ func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d discard) WriteHeader(int)             {}
 
-// BenchmarkCheck is one check of one request: cold, when the signature is verified, beside the raw verification with the same key; and warm, when the
-// token is remembered and its key, its expiry and its grant are looked up.
+// BenchmarkCheck is one check of one request: cold, when the signature is verified, beside the raw
+// verification with the same key; and warm, when the token is remembered and its key, its expiry
+// and its grant are looked up.
 func BenchmarkCheck(b *testing.B) {
 	for _, algorithm := range []string{"ES256", "RS256"} {
 		cold := newGate(b, func(c *guard.Config) { c.CacheSize = -1 })
@@ -53,7 +54,8 @@ func BenchmarkCheck(b *testing.B) {
 // proofsAhead is how many proofs are made at once, while the clock of the benchmark stands.
 const proofsAhead = 1000
 
-// benchDPoP is a check with a new proof each time, whose signature must be verified each time: BenchmarkCheck's cold/ES256-floor is its floor.
+// benchDPoP is a check with a new proof each time, whose signature must be verified each time:
+// BenchmarkCheck's cold/ES256-floor is its floor.
 func (g *gate) benchDPoP(b *testing.B) {
 	passed, n := 0, 0
 	handler := g.guard.Protect(func(http.ResponseWriter, *http.Request, mcp.Caller) { passed++ })
@@ -99,8 +101,10 @@ func (g *gate) bench(b *testing.B, raw string) {
 	}
 }
 
-// BenchmarkEnforce is guard and rules in front of a bare handler over HTTP, beside the handler alone in the same run: the share of its speed that is left, with one
-// token and with ten thousand that are all remembered. of-one is the speed with many tokens beside that with one of them, in the same run.
+// BenchmarkEnforce is guard and rules in front of a bare handler over HTTP, beside the handler
+// alone in the same run: the share of its speed that is left, with one token and with ten thousand
+// that are all remembered. of-one is the speed with many tokens beside that with one of them, in
+// the same run.
 func BenchmarkEnforce(b *testing.B) {
 	const clients, volley = 16, 4000
 	bare := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -111,7 +115,8 @@ func BenchmarkEnforce(b *testing.B) {
 	for _, tokens := range []int{1, 10_000} {
 		b.Run(fmt.Sprint(tokens), func(b *testing.B) {
 			var enforced http.Handler
-			guarded := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { enforced.ServeHTTP(w, r) }))
+			guarded := httptest.NewServer(
+				http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { enforced.ServeHTTP(w, r) }))
 			defer guarded.Close()
 			alone := httptest.NewServer(bare)
 			defer alone.Close()
@@ -160,7 +165,8 @@ func shoot(b *testing.B, url string, raws []string, clients, requests int) time.
 					return
 				}
 				r.Header = http.Header{
-					"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}, "Authorization": {"Bearer " + raws[i%len(raws)]},
+					"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"},
+					"Authorization": {"Bearer " + raws[i%len(raws)]},
 				}
 				response, err := transport.RoundTrip(r)
 				if err != nil {

@@ -10,8 +10,8 @@ import (
 // defaultCacheSize is how many verified tokens are remembered where Config says nothing.
 const defaultCacheSize = 100_000
 
-// cache remembers verified tokens by their hash, until they expire: the token itself is not kept. It is bounded; a
-// token that was evicted is only verified again.
+// cache remembers verified tokens by their hash, until they expire: the token itself is not kept.
+// It is bounded; a token that was evicted is only verified again.
 type cache = otter.Cache[[sha256.Size]byte, verified]
 
 func newCache(size int, now func() time.Time) *cache {
@@ -23,8 +23,8 @@ func newCache(size int, now func() time.Time) *cache {
 	})
 }
 
-// cacheClock is the guard's clock. It never ticks: expired tokens are removed while others are put in, so that the
-// cache has no goroutine that would have to be stopped.
+// cacheClock is the guard's clock. It never ticks: expired tokens are removed while others are put
+// in, so that the cache has no goroutine that would have to be stopped.
 type cacheClock struct{ now func() time.Time }
 
 // NowNano implements otter.Clock.

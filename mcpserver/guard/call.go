@@ -27,12 +27,14 @@ func (x *passage) begin() bool {
 	x.record.Refused = RefusedUnrecorded
 	httpd.RetryAfter(x.w, 0)
 	message.Refuse(x.w, http.StatusServiceUnavailable, x.m.ID, &message.Fault{
-		Code: message.CodeInternal, Message: "this call changes something and cannot be recorded now; nothing was done, try again later",
+		Code:    message.CodeInternal,
+		Message: "this call changes something and cannot be recorded now; nothing was done, try again later",
 	})
 	return false
 }
 
-// RefuseCall tells the Record of a request that the handler behind Enforce refuses its call, and why, in a word or two.
+// RefuseCall tells the Record of a request that the handler behind Enforce refuses its call, and
+// why, in a word or two.
 func RefuseCall(ctx context.Context, why string) {
 	if x, ok := ctx.Value(passageKey{}).(*passage); ok {
 		x.record.Behind = why
@@ -56,5 +58,6 @@ func (x *passage) nameArguments() {
 	}
 }
 
-// argumentsName is how much of the hash names arguments, in bytes: enough that no two have one name.
+// argumentsName is how much of the hash names arguments, in bytes: enough that no two have one
+// name.
 const argumentsName = 16

@@ -9,8 +9,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// Challenge answers 403 insufficient_scope: the token is good, but this needs the scopes named (RFC 6750 §3.1; MCP, "Scope Challenge Handling").
-// Name all that the operation needs and those that the caller has, so that a client that asks for just these loses none.
+// Challenge answers 403 insufficient_scope: the token is good, but this needs the scopes named (RFC
+// 6750 §3.1; MCP, "Scope Challenge Handling"). Name all that the operation needs and those that the
+// caller has, so that a client that asks for just these loses none.
 func (g *Guard) Challenge(w http.ResponseWriter, r *http.Request, scopes []string) {
 	e := oauth.InsufficientScope("this needs a scope that the access token does not have")
 	scopes = slices.Compact(slices.Sorted(slices.Values(scopes)))
@@ -34,7 +35,8 @@ func (g *Guard) challenge(w http.ResponseWriter, r *http.Request, e *oauth.Error
 	refuse(w, r, e, challenges...)
 }
 
-// write completes a challenge: its scheme, which proofs that takes (RFC 9449 §7.1), and where the resource describes itself.
+// write completes a challenge: its scheme, which proofs that takes (RFC 9449 §7.1), and where the
+// resource describes itself.
 func (g *Guard) write(r *http.Request, c oauth.Challenge) string {
 	if c.Scheme = g.scheme(r); c.Scheme == dpop.Scheme {
 		c.Algorithms = dpop.Algorithms()

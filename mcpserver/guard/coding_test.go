@@ -31,7 +31,8 @@ func (w *compressed) Flush() {
 }
 
 // compressing is such a middleware: it asks the request, or it does not.
-func compressing(coding string, always bool, next func(http.ResponseWriter, *http.Request, string)) func(http.ResponseWriter, *http.Request, string) {
+func compressing(coding string, always bool, next func(http.ResponseWriter, *http.Request, string)) func(
+	http.ResponseWriter, *http.Request, string) {
 	return func(w http.ResponseWriter, r *http.Request, body string) {
 		if !always && !strings.Contains(r.Header.Get("Accept-Encoding"), coding) {
 			next(w, r, body)
@@ -48,7 +49,8 @@ func compressing(coding string, always bool, next func(http.ResponseWriter, *htt
 	}
 }
 
-// A server whose middleware compresses works behind the guard, whether it asks or not: what is compressed is undone, cut down like all else, and bounded.
+// A server whose middleware compresses works behind the guard, whether it asks or not: what is
+// compressed is undone, cut down like all else, and bounded.
 func TestACompressingMiddlewareWorksBehindTheGuard(t *testing.T) {
 	const text = `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"$"}]}}`
 	bomb := strings.Repeat("x", 4<<20)
@@ -57,15 +59,23 @@ func TestACompressingMiddlewareWorksBehindTheGuard(t *testing.T) {
 		status                         int
 		want, not                      string
 	}{
-		{"a list", "gzip", "application/json", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, allTools, 200, "read_it", "secret"},
-		{"a list", "deflate", "application/json", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, allTools, 200, "read_it", "secret"},
-		{"a list in a stream", "gzip", "text/event-stream", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, "data: " + allTools + "\n\n", 200, "read_it", "secret"},
+		{"a list", "gzip", "application/json", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, allTools, 200,
+			"read_it", "secret"},
+		{"a list", "deflate", "application/json", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, allTools, 200,
+			"read_it", "secret"},
+		{"a list in a stream", "gzip", "text/event-stream", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`,
+			"data: " + allTools + "\n\n", 200, "read_it", "secret"},
 		{"a call", "gzip", "application/json", call("read_it"), text, 200, `"text":"$"`, "\x1f\x8b"},
-		{"a call in a stream", "gzip", "text/event-stream", call("read_it"), "data: " + text + "\n\n", 200, `"text":"$"`, "\x1f\x8b"},
-		{"a list as an answer to a call", "gzip", "text/event-stream", call("read_it"), "data: " + allTools + "\n\n", 200, "read_it", "secret"},
-		{"two messages", "gzip", "application/json", call("read_it"), "[" + allTools + "," + text + "]", 502, "not one JSON message", "secret"},
-		{"too much", "gzip", "application/json", call("read_it"), strings.ReplaceAll(text, "$", bomb), 502, "more than is passed on", "xxx"},
-		{"too much in a stream", "gzip", "text/event-stream", call("read_it"), "data: " + strings.ReplaceAll(text, "$", bomb) + "\n\n", 200, "more than is passed on", "xxx"},
+		{"a call in a stream", "gzip", "text/event-stream", call("read_it"), "data: " + text + "\n\n", 200,
+			`"text":"$"`, "\x1f\x8b"},
+		{"a list as an answer to a call", "gzip", "text/event-stream", call("read_it"), "data: " + allTools + "\n\n",
+			200, "read_it", "secret"},
+		{"two messages", "gzip", "application/json", call("read_it"), "[" + allTools + "," + text + "]", 502,
+			"not one JSON message", "secret"},
+		{"too much", "gzip", "application/json", call("read_it"), strings.ReplaceAll(text, "$", bomb), 502,
+			"more than is passed on", "xxx"},
+		{"too much in a stream", "gzip", "text/event-stream", call("read_it"),
+			"data: " + strings.ReplaceAll(text, "$", bomb) + "\n\n", 200, "more than is passed on", "xxx"},
 		{"an unknown coding", "br", "application/json", call("read_it"), text, 502, "compresses", "$"},
 	} {
 		for _, always := range []bool{false, true} {
@@ -77,16 +87,19 @@ func TestACompressingMiddlewareWorksBehindTheGuard(t *testing.T) {
 			if !always && (row.status != 200 || strings.HasPrefix(row.name, "too much")) {
 				continue
 			}
-			w := f.send(f.token("read"), row.body, func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip, deflate, br") })
-			if got := w.Body.String(); w.Code != row.status || !strings.Contains(got, row.want) || strings.Contains(got, row.not) || w.Header().Get("Content-Encoding") != "" {
+			w := f.send(f.token("read"), row.body,
+				func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip, deflate, br") })
+			if got := w.Body.String(); w.Code != row.status || !strings.Contains(got, row.want) ||
+				strings.Contains(got, row.not) || w.Header().Get("Content-Encoding") != "" {
 				t.Errorf("%s, %s, always %v: got %d %.300q", row.name, row.coding, always, w.Code, got)
 			}
 		}
 	}
 }
 
-// A coding counts in whichever header it stands, and several are none that is undone; a header that names none is none.
-// What a header says of the body that its server wrote does not go on with another.
+// A coding counts in whichever header it stands, and several are none that is undone; a header that
+// names none is none. What a header says of the body that its server wrote does not go on with
+// another.
 func TestACodingCountsWhereverItStands(t *testing.T) {
 	squeezed := func(text string) string {
 		var b strings.Builder
@@ -100,7 +113,8 @@ func TestACodingCountsWhereverItStands(t *testing.T) {
 		headers []string
 		status  int
 	}{
-		{[]string{"gzip"}, 200}, {[]string{"", "gzip"}, 200}, {[]string{"identity", "gzip"}, 200}, {[]string{"identity, GZIP"}, 200}, {[]string{" gzip ", ""}, 200},
+		{[]string{"gzip"}, 200}, {[]string{"", "gzip"}, 200}, {[]string{"identity", "gzip"}, 200},
+		{[]string{"identity, GZIP"}, 200}, {[]string{" gzip ", ""}, 200},
 		{[]string{"gzip", "gzip"}, 502}, {[]string{"gzip, br"}, 502}, {[]string{"", "br"}, 502},
 	} {
 		for kind, text := range map[string]string{
@@ -110,7 +124,8 @@ func TestACodingCountsWhereverItStands(t *testing.T) {
 			f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) {
 				h := w.Header()
 				h["Content-Encoding"] = row.headers
-				for _, name := range []string{"ETag", "Content-Digest", "Repr-Digest", "Digest", "Content-MD5", "Accept-Ranges"} {
+				for _, name := range []string{"ETag", "Content-Digest", "Repr-Digest", "Digest", "Content-MD5",
+					"Accept-Ranges"} {
 					h.Set(name, "x")
 				}
 				h.Set("Content-Type", kind)
@@ -122,10 +137,12 @@ func TestACodingCountsWhereverItStands(t *testing.T) {
 				status = 502 // a batch is no answer
 			}
 			got := w.Body.String()
-			if w.Code != status || strings.Contains(got, "\x1f\x8b") || strings.Contains(got, "secret") || strings.Contains(got, "read_it") != plain || len(w.Header()["Content-Encoding"]) > 0 {
+			if w.Code != status || strings.Contains(got, "\x1f\x8b") || strings.Contains(got, "secret") ||
+				strings.Contains(got, "read_it") != plain || len(w.Header()["Content-Encoding"]) > 0 {
 				t.Errorf("%q %s: got %d %q %.200q", row.headers, kind, w.Code, w.Header(), got)
 			}
-			for _, name := range []string{"ETag", "Content-Digest", "Repr-Digest", "Digest", "Content-MD5", "Accept-Ranges"} {
+			for _, name := range []string{"ETag", "Content-Digest", "Repr-Digest", "Digest", "Content-MD5",
+				"Accept-Ranges"} {
 				if plain && w.Header().Get(name) != "" {
 					t.Errorf("%q %s: %s goes on", row.headers, kind, name)
 				}
@@ -134,7 +151,8 @@ func TestACodingCountsWhereverItStands(t *testing.T) {
 	}
 }
 
-// A part of an answer is not asked for: of a stream it could begin within a line, which would be none that is cut down.
+// A part of an answer is not asked for: of a stream it could begin within a line, which would be
+// none that is cut down.
 func TestNoPartOfAnAnswerIsAskedFor(t *testing.T) {
 	f := newFort(t)
 	f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) {
@@ -146,7 +164,8 @@ func TestNoPartOfAnAnswerIsAskedFor(t *testing.T) {
 		"if":      func(r *http.Request) { r.Header.Set("Range", "bytes=3-"); r.Header.Set("If-Range", `"x"`) },
 	} {
 		w := f.send(f.token("read"), `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, change)
-		if got := w.Body.String(); w.Code != 200 || strings.Contains(got, "secret") || !strings.Contains(got, "read_it") {
+		if got := w.Body.String(); w.Code != 200 || strings.Contains(got, "secret") ||
+			!strings.Contains(got, "read_it") {
 			t.Errorf("%s: got %d %s", name, w.Code, got)
 		}
 	}
@@ -159,7 +178,8 @@ func TestWhatIsNotOfItsCodingIsNoAnswer(t *testing.T) {
 	_, err := io.WriteString(z, allTools)
 	must(t, err)
 	must(t, z.Close())
-	for name, bytes := range map[string]string{"plain text": allTools, "half": whole.String()[:whole.Len()/2], "more behind": whole.String() + "x", "a wrong sum": whole.String()[:whole.Len()-8] + "12345678"} {
+	for name, bytes := range map[string]string{"plain text": allTools, "half": whole.String()[:whole.Len()/2],
+		"more behind": whole.String() + "x", "a wrong sum": whole.String()[:whole.Len()-8] + "12345678"} {
 		for _, body := range []string{`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, call("read_it")} {
 			f := newFort(t)
 			f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
@@ -178,16 +198,19 @@ func TestWhatIsNotOfItsCodingIsNoAnswer(t *testing.T) {
 	}
 }
 
-// What a stream has flushed goes on at once, though it is compressed, and what the stream answers is looked at.
+// What a stream has flushed goes on at once, though it is compressed, and what the stream answers
+// is looked at.
 func TestACompressedStreamGoesOnAsItComes(t *testing.T) {
 	f := newFort(t)
 	heard := make(chan struct{})
 	f.behind.answer = compressing("gzip", true, func(w http.ResponseWriter, _ *http.Request, _ string) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":1,\"progress\":1}}\n\n")
+		_, _ = io.WriteString(w,
+			"data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":1,\"progress\":1}}\n\n")
 		w.(http.Flusher).Flush()
 		<-heard
-		_, _ = io.WriteString(w, "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[],\"isError\":true}}\n\n")
+		_, _ = io.WriteString(w,
+			"data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[],\"isError\":true}}\n\n")
 	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Host = "mcp.example"
@@ -219,22 +242,39 @@ func TestACompressedStreamGoesOnAsItComes(t *testing.T) {
 	}
 }
 
-// A call whose answer says that it failed is recorded as one that did, however it says so; one whose text only looks like it is not.
+// A call whose answer says that it failed is recorded as one that did, however it says so; one
+// whose text only looks like it is not.
 func TestACallThatFailedIsRecordedAsOne(t *testing.T) {
 	for _, row := range []struct {
 		kind, text, failure, outcome string
 		status                       int
 	}{
-		{"application/json", `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"\"isError\":true"}]}}`, "", guard.OutcomeOK, 200},
-		{"application/json", `{"jsonrpc":"2.0","id":1,"result":{"content":[],"isError":true}}`, "isError", guard.OutcomeFailed, 200},
-		{"application/json", `{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no"}}`, "error -32602", guard.OutcomeFailed, 200},
-		{"application/json", `{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no"}}`, "error -32602", guard.OutcomeFailed, 400},
-		{"text/event-stream", ": hello\n\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"isError\":true}}\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\ndata: \"result\":{\"isError\":true}}\n\n", "isError", guard.OutcomeFailed, 200},
-		{"text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32000,\"message\":\"\"}}\n\n", "error -32000", guard.OutcomeFailed, 200},
-		{"text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[]}}\n\n", "", guard.OutcomeOK, 200},
-		{"text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[\"" + strings.Repeat("x", 9<<20) + "\"]}}\n\n", "cut", guard.OutcomeFailed, 200},
-		{"text/event-stream", "data: {\"a\":{\"b\":[\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32000}}\n\n", "error -32000", guard.OutcomeFailed, 200},
-		{"text/event-stream", "data: \"a\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"isError\":true}}\n\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n", "isError", guard.OutcomeFailed, 200},
+		{"application/json",
+			`{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"\"isError\":true"}]}}`, "",
+			guard.OutcomeOK, 200},
+		{"application/json", `{"jsonrpc":"2.0","id":1,"result":{"content":[],"isError":true}}`, "isError",
+			guard.OutcomeFailed, 200},
+		{"application/json", `{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no"}}`, "error -32602",
+			guard.OutcomeFailed, 200},
+		{"application/json", `{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no"}}`, "error -32602",
+			guard.OutcomeFailed, 400},
+		{"text/event-stream",
+			": hello\n\ndata: " +
+				"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"isError\":true}}\n\ndata: " +
+				"{\"jsonrpc\":\"2.0\",\"id\":1,\ndata: \"result\":{\"isError\":true}}\n\n", "isError",
+			guard.OutcomeFailed, 200},
+		{"text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32000,\"message\":\"\"}}\n\n",
+			"error -32000", guard.OutcomeFailed, 200},
+		{"text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[]}}\n\n", "",
+			guard.OutcomeOK, 200},
+		{"text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[\"" + strings.Repeat("x",
+			9<<20) + "\"]}}\n\n", "cut", guard.OutcomeFailed, 200},
+		{"text/event-stream",
+			"data: {\"a\":{\"b\":[\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32000}}\n\n",
+			"error -32000", guard.OutcomeFailed, 200},
+		{"text/event-stream",
+			"data: \"a\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"isError\":true}}\n\ndata: " +
+				"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n", "isError", guard.OutcomeFailed, 200},
 		{"text/plain", "{", "", guard.OutcomeOK, 200},
 	} {
 		f := newFort(t)
@@ -245,7 +285,8 @@ func TestACallThatFailedIsRecordedAsOne(t *testing.T) {
 		}
 		f.send(f.token("read"), call("read_it"))
 		if l := f.last(); l.Failure != row.failure || l.Outcome() != row.outcome {
-			t.Errorf("%s %.200s: recorded %q %q, want %q %q", row.kind, row.text, l.Failure, l.Outcome(), row.failure, row.outcome)
+			t.Errorf("%s %.200s: recorded %q %q, want %q %q", row.kind, row.text, l.Failure, l.Outcome(), row.failure,
+				row.outcome)
 		}
 		// A list that fails is no call: what became of it is its status.
 		f.send(f.token("read"), `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)

@@ -11,8 +11,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// CORS answers preflights of the browsers whose origin is among Config.AllowedOrigins, before a token is asked for, and lets them read the challenge. It goes around
-// what Enforce, Serve or Protect made.
+// CORS answers preflights of the browsers whose origin is among Config.AllowedOrigins, before a
+// token is asked for, and lets them read the challenge. It goes around what Enforce, Serve or
+// Protect made.
 func (g *Guard) CORS(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
@@ -37,14 +38,17 @@ func (g *Guard) CORS(next http.Handler) http.Handler {
 }
 
 // allowedHeaders are what a page may send beside what every page may.
-var allowedHeaders = [...]string{"Authorization", "DPoP", "Content-Type", "Accept", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Session-Id", "Last-Event-ID"}
+var allowedHeaders = [...]string{"Authorization", "DPoP", "Content-Type", "Accept", "MCP-Protocol-Version",
+	"Mcp-Method", "Mcp-Name", "Mcp-Session-Id", "Last-Event-ID"}
 
-// mirrored are the headers that a preflight asks for and that mirror arguments of tools: their names are the server's (MCP 2026-07-28, "x-mcp-header").
+// mirrored are the headers that a preflight asks for and that mirror arguments of tools: their
+// names are the server's (MCP 2026-07-28, "x-mcp-header").
 func mirrored(r *http.Request) (names []string) {
 	const prefix = message.ParameterHeader
 	for _, asked := range r.Header["Access-Control-Request-Headers"] {
 		for name := range strings.SplitSeq(asked, ",") {
-			if name = strings.TrimSpace(name); len(name) > len(prefix) && len(names) < mostMirrored && strings.EqualFold(name[:len(prefix)], prefix) && isName(name) {
+			if name = strings.TrimSpace(name); len(name) > len(prefix) && len(names) < mostMirrored &&
+				strings.EqualFold(name[:len(prefix)], prefix) && isName(name) {
 				names = append(names, name)
 			}
 		}
@@ -59,5 +63,6 @@ func TooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
 	refused := oauth.TooManyRequests(wait)
 	httpd.Note(r.Context(), "refused", "too many requests")
 	httpd.RetryAfter(w, refused.Wait)
-	httpd.WriteJSON(w, refused.Status, map[string]string{"error": refused.Code, "error_description": refused.Description})
+	httpd.WriteJSON(w, refused.Status,
+		map[string]string{"error": refused.Code, "error_description": refused.Description})
 }

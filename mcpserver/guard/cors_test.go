@@ -9,7 +9,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 )
 
-// RS-32: a page of an origin that is allowed may send the headers that mirror a tool's arguments, whatever the server calls them, and no others beside those that are known.
+// RS-32: a page of an origin that is allowed may send the headers that mirror a tool's arguments,
+// whatever the server calls them, and no others beside those that are known.
 func TestPreflight(t *testing.T) {
 	g := newGate(t, func(c *guard.Config) { c.AllowedOrigins = []string{"https://app.example"} })
 	ask := func(origin, headers string) (allowed string, listed map[string]bool) {
@@ -25,8 +26,10 @@ func TestPreflight(t *testing.T) {
 		}
 		return w.Header().Get("Access-Control-Allow-Origin"), listed
 	}
-	origin, listed := ask("https://app.example", "authorization, mcp-param-region,mcp-param-Zone, x-secret, mcp-param-, mcp-param-a b, cookie")
-	if origin != "https://app.example" || !listed["authorization"] || !listed["mcp-method"] || !listed["mcp-param-region"] || !listed["mcp-param-zone"] {
+	origin, listed := ask("https://app.example",
+		"authorization, mcp-param-region,mcp-param-Zone, x-secret, mcp-param-, mcp-param-a b, cookie")
+	if origin != "https://app.example" || !listed["authorization"] || !listed["mcp-method"] ||
+		!listed["mcp-param-region"] || !listed["mcp-param-zone"] {
 		t.Errorf("allowed for %q are %v", origin, listed)
 	}
 	for _, name := range []string{"x-secret", "cookie", "mcp-param-", "mcp-param-a b", "*"} {

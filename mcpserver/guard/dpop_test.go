@@ -41,11 +41,13 @@ func (g *gate) show(raw string, proofs ...string) *httptest.ResponseRecorder {
 	})
 }
 
-// wantChallenge fails unless nothing came through, and the one challenge is of the scheme and names the error.
+// wantChallenge fails unless nothing came through, and the one challenge is of the scheme and names
+// the error.
 func (g *gate) wantChallenge(t *testing.T, what string, w *httptest.ResponseRecorder, scheme, code string) {
 	t.Helper()
 	got := w.Header().Values("WWW-Authenticate")
-	if w.Code != 401 || g.passed() != 0 || len(got) == 0 || !strings.HasPrefix(got[0], scheme+` error="`+code+`"`) || !strings.Contains(got[0], "resource_metadata=") {
+	if w.Code != 401 || g.passed() != 0 || len(got) == 0 || !strings.HasPrefix(got[0], scheme+` error="`+code+`"`) ||
+		!strings.Contains(got[0], "resource_metadata=") {
 		t.Errorf("%s: got %d %q, want 401 %s %s", what, w.Code, got, scheme, code)
 	}
 	if scheme == "DPoP" && (len(got) != 1 || !strings.Contains(got[0], `algs="ES256 RS256 PS256 EdDSA"`)) {
@@ -64,7 +66,8 @@ func TestABoundTokenWithItsProof(t *testing.T) {
 		raw := g.bound(k)
 		for range 3 {
 			g.want(t, g.show(raw, k.Proof("POST", resource, dpoptest.Token(raw))), 204)
-			g.wantChallenge(t, name+", another key", g.show(raw, mallory.Proof("POST", resource, dpoptest.Token(raw))), "DPoP", "invalid_token")
+			g.wantChallenge(t, name+", another key", g.show(raw, mallory.Proof("POST", resource, dpoptest.Token(raw))),
+				"DPoP", "invalid_token")
 			g.wantChallenge(t, name+", as Bearer", g.ask(raw), "Bearer", "invalid_token")
 		}
 		w := g.ask("", func(r *http.Request) {
@@ -75,7 +78,8 @@ func TestABoundTokenWithItsProof(t *testing.T) {
 	}
 }
 
-// DP-01, RFC 9449 §7.2: a bound token by itself is worth nothing, and the answer says by which scheme it would be.
+// DP-01, RFC 9449 §7.2: a bound token by itself is worth nothing, and the answer says by which
+// scheme it would be.
 func TestDP01ABoundTokenAsBearer(t *testing.T) {
 	g := newGate(t)
 	k := g.key()
@@ -89,9 +93,12 @@ func TestDP01ABoundTokenAsBearer(t *testing.T) {
 	g.wantChallenge(t, "beside a good proof", w, "Bearer", "invalid_token")
 
 	raw = g.good()
-	g.want(t, g.ask(raw, func(r *http.Request) { r.Header.Set(dpop.Header, "rubbish") }), 204) // a Bearer token needs no proof, nor a good one
-	g.wantChallenge(t, "a Bearer token as DPoP", g.show(raw, k.Proof("POST", resource, dpoptest.Token(raw))), "DPoP", "invalid_token")
-	g.wantChallenge(t, "rubbish as DPoP", g.show("rubbish", k.Proof("POST", resource, dpoptest.Token("rubbish"))), "DPoP", "invalid_token")
+	// a Bearer token needs no proof, nor a good one
+	g.want(t, g.ask(raw, func(r *http.Request) { r.Header.Set(dpop.Header, "rubbish") }), 204)
+	g.wantChallenge(t, "a Bearer token as DPoP", g.show(raw, k.Proof("POST", resource, dpoptest.Token(raw))), "DPoP",
+		"invalid_token")
+	g.wantChallenge(t, "rubbish as DPoP", g.show("rubbish", k.Proof("POST", resource, dpoptest.Token("rubbish"))),
+		"DPoP", "invalid_token")
 }
 
 // DP-02
@@ -100,12 +107,17 @@ func TestDP02ProofsThatDoNotHold(t *testing.T) {
 	k := g.key()
 	raw, now := g.bound(k), g.now().Unix()
 	for what, o := range map[string]dpoptest.Option{
-		"wrong htm": dpoptest.Claim("htm", "GET"), "another path": dpoptest.Claim("htu", resource+"/x"), "another server": dpoptest.Claim("htu", "https://evil.example/mcp"),
-		"no ath": dpoptest.Claim("ath", nil), "another token's ath": dpoptest.Token("another"), "old": dpoptest.Claim("iat", now-3600), "of the future": dpoptest.Claim("iat", now+3600),
-		"alg none": dpoptest.Header("alg", "none"), "alg HS256": dpoptest.Header("alg", "HS256"), "a private key in jwk": dpoptest.Header("jwk", k.PrivateJWK()),
-		"typ missing": dpoptest.Header("typ", nil), "another's jwk": dpoptest.Header("jwk", g.key().JWK()), "no jti": dpoptest.Claim("jti", nil),
+		"wrong htm": dpoptest.Claim("htm", "GET"), "another path": dpoptest.Claim("htu", resource+"/x"),
+		"another server": dpoptest.Claim("htu", "https://evil.example/mcp"),
+		"no ath":         dpoptest.Claim("ath", nil), "another token's ath": dpoptest.Token("another"),
+		"old": dpoptest.Claim("iat", now-3600), "of the future": dpoptest.Claim("iat", now+3600),
+		"alg none": dpoptest.Header("alg", "none"), "alg HS256": dpoptest.Header("alg", "HS256"),
+		"a private key in jwk": dpoptest.Header("jwk", k.PrivateJWK()),
+		"typ missing":          dpoptest.Header("typ", nil), "another's jwk": dpoptest.Header("jwk", g.key().JWK()),
+		"no jti": dpoptest.Claim("jti", nil),
 	} {
-		g.wantChallenge(t, what, g.show(raw, k.Proof("POST", resource, dpoptest.Token(raw), o)), "DPoP", "invalid_dpop_proof")
+		g.wantChallenge(t, what, g.show(raw, k.Proof("POST", resource, dpoptest.Token(raw), o)), "DPoP",
+			"invalid_dpop_proof")
 	}
 	good := func() string { return k.Proof("POST", resource, dpoptest.Token(raw)) }
 	g.wantChallenge(t, "none", g.show(raw), "DPoP", "invalid_dpop_proof")
@@ -138,7 +150,8 @@ func TestDP02OneWinner(t *testing.T) {
 	}
 }
 
-// A proof is for the path that is asked, below the resource's own origin: no header of the request says where that is.
+// A proof is for the path that is asked, below the resource's own origin: no header of the request
+// says where that is.
 func TestTheURLOfAProof(t *testing.T) {
 	g := newGate(t)
 	k := g.key()
@@ -155,11 +168,13 @@ func TestTheURLOfAProof(t *testing.T) {
 	g.want(t, at("/mcp", "https://mcp.example/other"), 401)
 	g.want(t, at("/mcp", "http://mcp.example/mcp"), 401)
 	for _, header := range []string{"X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded"} {
-		g.want(t, at("/mcp", "https://evil.example/mcp", func(r *http.Request) { r.Header.Set(header, "host=evil.example") }), 401)
+		g.want(t, at("/mcp", "https://evil.example/mcp",
+			func(r *http.Request) { r.Header.Set(header, "host=evil.example") }), 401)
 	}
 }
 
-// RFC 9449 §9: nonces that are missing, foreign and stale; the one of the step before, with a newer one in the answer.
+// RFC 9449 §9: nonces that are missing, foreign and stale; the one of the step before, with a newer
+// one in the answer.
 func TestNonces(t *testing.T) {
 	g := newGate(t, func(c *guard.Config) { c.DPoPNonceKey, c.DPoPNonceRequired = nonceKey, true })
 	g.step(g.now().Truncate(dpop.Step).Add(dpop.Step).Sub(g.now())) // to a step's beginning
@@ -205,7 +220,8 @@ func TestAGuardThatRequiresDPoP(t *testing.T) {
 	g.wantChallenge(t, "a bound token as Bearer", g.ask(raw), "DPoP", "invalid_token")
 	w := g.ask("")
 	g.want(t, w, 401)
-	if got := w.Header().Values("WWW-Authenticate"); len(got) != 1 || !strings.HasPrefix(got[0], `DPoP algs="ES256 RS256 PS256 EdDSA", resource_metadata=`) {
+	if got := w.Header().Values("WWW-Authenticate"); len(got) != 1 ||
+		!strings.HasPrefix(got[0], `DPoP algs="ES256 RS256 PS256 EdDSA", resource_metadata=`) {
 		t.Errorf("no token: challenges %q, want DPoP and no error", got)
 	}
 }
@@ -217,7 +233,9 @@ func TestChallengeForScopeOfABoundToken(t *testing.T) {
 	r.Header.Set("Authorization", "DPoP x")
 	w := httptest.NewRecorder()
 	g.guard.Challenge(w, r, []string{"write"})
-	if got := w.Header().Get("WWW-Authenticate"); w.Code != 403 || !strings.HasPrefix(got, `DPoP error="insufficient_scope"`) || !strings.Contains(got, "algs=") || !strings.Contains(got, `scope="write"`) {
+	if got := w.Header().Get("WWW-Authenticate"); w.Code != 403 ||
+		!strings.HasPrefix(got, `DPoP error="insufficient_scope"`) || !strings.Contains(got, "algs=") ||
+		!strings.Contains(got, `scope="write"`) {
 		t.Errorf("got %d %s", w.Code, got)
 	}
 }
@@ -238,7 +256,8 @@ func TestAMemoryOfProofsThatIsFull(t *testing.T) {
 
 func TestANonceKeyThatCouldBeGuessed(t *testing.T) {
 	g := newGate(t)
-	_, err := guard.New(guard.Config{Issuer: "https://as.example", Resource: resource, Revoked: g.list, DPoPNonceKey: "short"})
+	_, err := guard.New(guard.Config{Issuer: "https://as.example", Resource: resource, Revoked: g.list,
+		DPoPNonceKey: "short"})
 	if err == nil || strings.Contains(err.Error(), `"short"`) {
 		t.Errorf("got %v, want an error that does not show the key", err)
 	}

@@ -24,47 +24,55 @@ import (
 
 // Policy is what Enforce goes by.
 type Policy struct {
-	// Tables finds the rules of a tenant; they may be others from one request to the next. Required. See Always.
+	// Tables finds the rules of a tenant; they may be others from one request to the next.
+	// Required. See Always.
 	Tables func(tenantID string) *Table
 	// Rollout says how strictly the rules count. Nil: they count.
 	Rollout Rollout
-	// AllowAnonymous lets requests without a good token pass, as nobody, where the mode for nobody is Observe. A token that is shown and not good acts as nobody
-	// at most, never as a tenant; one in the URL is taken out of it.
+	// AllowAnonymous lets requests without a good token pass, as nobody, where the mode for nobody
+	// is Observe. A token that is shown and not good acts as nobody at most, never as a tenant; one
+	// in the URL is taken out of it.
 	AllowAnonymous bool
-	// Admit may answer a request itself before its message is read, as a limit does: then it returns false, and that is all. The caller is zero for nobody. Nil:
-	// every request is let on.
+	// Admit may answer a request itself before its message is read, as a limit does: then it
+	// returns false, and that is all. The caller is zero for nobody. Nil: every request is let on.
 	Admit func(w http.ResponseWriter, r *http.Request, c mcp.Caller) bool
 	// Record is told every decision, when the request is over. It must not block. Nil: nobody is.
 	Record func(Record)
-	// Begin is told of a call of a tool that changes something, or that no rule names, after the rules have let it pass
-	// and before it goes on. It returns when that is recorded; on an error the call goes no further and is answered 503.
+	// Begin is told of a call of a tool that changes something, or that no rule names, after the
+	// rules have let it pass and before it goes on. It returns when that is recorded; on an error
+	// the call goes no further and is answered 503.
 	// Nil: it is not told.
 	Begin func(context.Context, *Record) error
-	// SessionKey binds sessions of older clients to their grant and tenant: 32 characters at least, the same at each replica. Default: made at the start, which
-	// is right for one process.
+	// SessionKey binds sessions of older clients to their grant and tenant: 32 characters at least,
+	// the same at each replica. Default: made at the start, which is right for one process.
 	SessionKey config.Secret
-	// ArgumentsKey names the arguments of a tool's call in its Record and in the request's log event, by a keyed hash: who has the log alone can tell that a tenant's calls of a
-	// tool had the same arguments, as they were written, and nothing of what those were. 32 characters at least. Default: the log says nothing of them, and the key of
-	// Records is made at the start.
+	// ArgumentsKey names the arguments of a tool's call in its Record and in the request's log
+	// event, by a keyed hash: who has the log alone can tell that a tenant's calls of a tool had
+	// the same arguments, as they were written, and nothing of what those were. 32 characters at
+	// least. Default: the log says nothing of them, and the key of Records is made at the start.
 	ArgumentsKey config.Secret
-	// PassToken lets next see the access token and its proof. Default: it does not, so that it cannot send them on (MCP, "Token Passthrough"); it knows the caller. A server that
-	// exchanges the token for one of another server's (RFC 8693) needs it.
+	// PassToken lets next see the access token and its proof. Default: it does not, so that it
+	// cannot send them on (MCP, "Token Passthrough"); it knows the caller. A server that exchanges
+	// the token for one of another server's (RFC 8693) needs it.
 	PassToken bool
 	// MaxBody bounds a message, in bytes. Default 1 MiB.
 	MaxBody int64
-	// MaxAnswer bounds what is held back of an answer, in bytes: a list that is cut down, or one event of
-	// a stream. Default 8 MiB.
+	// MaxAnswer bounds what is held back of an answer, in bytes: a list that is cut down, or one
+	// event of a stream. Default 8 MiB.
 	MaxAnswer int64
-	// CallTimeout bounds the answer to a message that was admitted: its token may expire meanwhile, and it
-	// is still cut when its permission ends. Streams that answer no call, and subscriptions, end with
-	// their token. Default 1 hour.
+	// CallTimeout bounds the answer to a message that was admitted: its token may expire meanwhile,
+	// and it is still cut when its permission ends. Streams that answer no call, and subscriptions,
+	// end with their token. Default 1 hour.
 	CallTimeout time.Duration
-	// KeepAlive is how long a stream may be silent until its client gets a comment, so that nothing on the way
-	// closes it (HTML, "Authoring notes" of server-sent events). Default 20 seconds; negative: it gets none.
+	// KeepAlive is how long a stream may be silent until its client gets a comment, so that nothing
+	// on the way closes it (HTML, "Authoring notes" of server-sent events). Default 20 seconds;
+	// negative: it gets none.
 	KeepAlive time.Duration
-	// MaxStreams bounds the streams that one grant holds open at once: those that go on until somebody ends them, not the answers to calls. Default 16.
+	// MaxStreams bounds the streams that one grant holds open at once: those that go on until
+	// somebody ends them, not the answers to calls. Default 16.
 	MaxStreams int
-	// Streams knows the open streams, for whoever has something to tell them. It is of one policy alone. Nil: nobody has.
+	// Streams knows the open streams, for whoever has something to tell them. It is of one policy
+	// alone. Nil: nobody has.
 	Streams *Streams
 }
 
@@ -86,8 +94,9 @@ const (
 	minPolicyKey       = 32
 )
 
-// Enforce puts the guard in front of anybody's MCP server over Streamable HTTP. Each message is read once, and what was read is what next gets, byte for byte;
-// it finds the caller with CallerOf. Lists that next answers with are cut down to what is open to the caller, in JSON and in streams.
+// Enforce puts the guard in front of anybody's MCP server over Streamable HTTP. Each message is
+// read once, and what was read is what next gets, byte for byte; it finds the caller with CallerOf.
+// Lists that next answers with are cut down to what is open to the caller, in JSON and in streams.
 func (g *Guard) Enforce(next http.Handler, p Policy) (http.Handler, error) {
 	e, err := g.enforcer(p)
 	if err != nil {
@@ -103,7 +112,8 @@ func (g *Guard) enforcer(p Policy) (*enforcer, error) {
 	}
 	for name, key := range map[string]config.Secret{"session": p.SessionKey, "arguments": p.ArgumentsKey} {
 		if n := len(key.Reveal()); n > 0 && n < minPolicyKey {
-			return nil, fmt.Errorf("the %s key is shorter than %d characters; make one with: head -c 32 /dev/urandom | base64", name, minPolicyKey)
+			return nil, fmt.Errorf("the %s key is shorter than %d characters; make one with: head -c 32 /dev/urandom "+
+				"| base64", name, minPolicyKey)
 		}
 	}
 	if p.SessionKey == "" {
@@ -164,7 +174,8 @@ type passage struct {
 
 // ServeHTTP implements http.Handler.
 func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &passage{enforcer: e, w: &watched{ResponseWriter: w}, r: r, record: Record{At: e.guard.config.Now(), Method: r.Method, Mode: Enforce}}
+	x := &passage{enforcer: e, w: &watched{ResponseWriter: w}, r: r,
+		record: Record{At: e.guard.config.Now(), Method: r.Method, Mode: Enforce}}
 	x.began = x.record.At
 	defer x.tell(time.Now())
 	if refused := e.guard.checkSource(r); refused != nil {
@@ -179,7 +190,8 @@ func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (x *passage) serve() {
 	refused := x.identify()
 	admitted := false
-	if refused == nil && x.proof != nil { // before the proof is used up: a request over its grant's limit may come again with it
+	if refused == nil && x.proof != nil {
+		// before the proof is used up: a request over its grant's limit may come again with it
 		if !x.admit() {
 			return
 		}
@@ -231,8 +243,8 @@ func (x *passage) serve() {
 	x.post(body)
 }
 
-// session puts the server's own name of a session in its place; another caller's is answered as if it were not there. A request of 2026-07-28 has none, whatever it
-// says.
+// session puts the server's own name of a session in its place; another caller's is answered as if
+// it were not there. A request of 2026-07-28 has none, whatever it says.
 func (x *passage) session() bool {
 	if x.r.Method == http.MethodPost && !x.m.Answer && message.IsModern(&x.m, x.r.Header) {
 		x.r.Header.Del(sessionHeader)
@@ -242,7 +254,8 @@ func (x *passage) session() bool {
 		return true
 	}
 	x.record.Refused = RefusedSession
-	message.Refuse(x.w, http.StatusNotFound, x.m.ID, message.Invalid("there is no such session of yours; initialize anew"))
+	message.Refuse(x.w, http.StatusNotFound, x.m.ID,
+		message.Invalid("there is no such session of yours; initialize anew"))
 	return false
 }
 
@@ -251,7 +264,9 @@ func (x *passage) identify() *oauth.Error {
 	shown, refused := present(x.r)
 	if refused != nil {
 		if refused != errNoToken { // without any, a client learns where to begin
-			x.record.Why = &Why{Reason: WhyHeader, Sentence: "Somebody showed a token in another way than once, in the Authorization header, as Bearer or DPoP: the client's makers must mend that."}
+			x.record.Why = &Why{Reason: WhyHeader,
+				Sentence: "Somebody showed a token in another way than once, in the Authorization header, as Bearer " +
+					"or DPoP: the client's makers must mend that."}
 		}
 		return refused
 	}
@@ -348,8 +363,8 @@ func (x *passage) post(body []byte) {
 	x.pass(body)
 }
 
-// deny answers what the rules do not open: by a challenge for all that it needs and what the caller has; or, where nobody is to learn of it, as if it were not
-// there.
+// deny answers what the rules do not open: by a challenge for all that it needs and what the caller
+// has; or, where nobody is to learn of it, as if it were not there.
 func (x *passage) deny(d Decision) {
 	if x.bad != nil {
 		x.guard.challenge(x.w, x.r, x.bad)
@@ -367,10 +382,12 @@ func (x *passage) deny(d Decision) {
 	message.Refuse(x.w, message.Status(&x.m, f, message.IsModern(&x.m, x.r.Header)), x.m.ID, f)
 }
 
-// stream passes what is no message: the stream of an older client, and the end of its session. Both need a session, or are not there.
+// stream passes what is no message: the stream of an older client, and the end of its session. Both
+// need a session, or are not there.
 func (x *passage) stream() {
 	if (x.r.Method != http.MethodGet && x.r.Method != http.MethodDelete) || len(x.r.Header[sessionHeader]) == 0 {
-		x.fault(http.StatusMethodNotAllowed, message.Invalid("this endpoint takes POST; GET and DELETE only with a session"))
+		x.fault(http.StatusMethodNotAllowed,
+			message.Invalid("this endpoint takes POST; GET and DELETE only with a session"))
 		return
 	}
 	x.record.Passed = true
@@ -382,7 +399,8 @@ func (x *passage) known() context.Context {
 	return context.WithValue(context.WithValue(x.r.Context(), callerKey{}, x.v.caller), passageKey{}, x)
 }
 
-// pass lets the request through, with the message that it brought, and watches the answer. What goes on for long ends with the token and its grant.
+// pass lets the request through, with the message that it brought, and watches the answer. What
+// goes on for long ends with the token and its grant.
 func (x *passage) pass(body []byte) {
 	ctx, cancel := context.WithCancel(x.known())
 	defer cancel()
@@ -397,8 +415,11 @@ func (x *passage) pass(body []byte) {
 		message.SetBody(r, body, &x.m)
 	}
 	r.Header = maps.Clone(r.Header)
-	r.Header.Set("Accept-Encoding", "identity") // what is compressed cannot be cut down, and no header at all allows every coding (RFC 9110 section 12.5.3)
-	r.Header.Del("Range")                       // a part of a stream could begin within a line, and say what the whole line is cut down to
+	// what is compressed cannot be cut down, and no header at all allows every coding (RFC 9110
+	// section 12.5.3)
+	r.Header.Set("Accept-Encoding", "identity")
+	// a part of a stream could begin within a line, and say what the whole line is cut down to
+	r.Header.Del("Range")
 	r.Header.Del("If-Range")
 	if !x.PassToken {
 		r.Header.Del("Authorization")
@@ -409,7 +430,8 @@ func (x *passage) pass(body []byte) {
 	x.w.finish()
 }
 
-// answer is called when the answer's head is known: its session is named anew, lists are cut down, and a stream is watched.
+// answer is called when the answer's head is known: its session is named anew, lists are cut down,
+// and a stream is watched.
 func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -427,7 +449,8 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 			cancel()
 			x.w.note(why)
 			h.Del("Content-Encoding")
-			x.w.replace(http.StatusForbidden, message.ErrorTo(x.m.ID, &message.Fault{Code: message.CodeInternal, Message: why}))
+			x.w.replace(http.StatusForbidden,
+				message.ErrorTo(x.m.ID, &message.Fault{Code: message.CodeInternal, Message: why}))
 			return
 		}
 	}
@@ -445,7 +468,8 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 			cancel()
 			const why = "the server compresses what was not asked for compressed"
 			x.w.note(why)
-			x.w.replace(http.StatusBadGateway, message.ErrorTo(x.m.ID, &message.Fault{Code: message.CodeInternal, Message: why}))
+			x.w.replace(http.StatusBadGateway,
+				message.ErrorTo(x.m.ID, &message.Fault{Code: message.CodeInternal, Message: why}))
 			return
 		}
 		f = undone
@@ -458,12 +482,13 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 	x.w.through = f
 }
 
-// ofTheBody are the headers that say something of a body which is another when it is cut down, or its coding undone (RFC
-// 9110 section 8, RFC 9530, RFC 3230).
-var ofTheBody = [...]string{"Content-Length", "ETag", "Accept-Ranges", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"}
+// ofTheBody are the headers that say something of a body which is another when it is cut down, or
+// its coding undone (RFC 9110 section 8, RFC 9530, RFC 3230).
+var ofTheBody = [...]string{"Content-Length", "ETag", "Accept-Ranges", "Content-Md5", "Digest", "Content-Digest",
+	"Repr-Digest"}
 
-// codingOf is the coding of an answer, or one of several, in however many headers they stand (RFC 9110 section 8.4);
-// empty: it has none.
+// codingOf is the coding of an answer, or one of several, in however many headers they stand (RFC
+// 9110 section 8.4); empty: it has none.
 func codingOf(h http.Header) (coding string, several bool) {
 	for c := range strings.SplitSeq(strings.Join(h["Content-Encoding"], ","), ",") {
 		if c = strings.TrimSpace(c); c == "" || strings.EqualFold(c, "identity") {

@@ -19,7 +19,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
 
-// behind is somebody's MCP server, which knows nothing of scopes: it lists and does whatever it is asked.
+// behind is somebody's MCP server, which knows nothing of scopes: it lists and does whatever it is
+// asked.
 type behind struct {
 	mu     sync.Mutex
 	bodies []string
@@ -27,7 +28,8 @@ type behind struct {
 	answer func(w http.ResponseWriter, r *http.Request, body string) // nil: the tools
 }
 
-const allTools = `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read_it"},{"name":"write_it","description":"a \u00e9 \"quoted\" one"},{"name":"secret"},{"name":"unnamed"}],"cacheScope":"public","ttlMs":3600000}}`
+const allTools = `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read_it"},{"name":"write_it","description":"a ` +
+	`\u00e9 \"quoted\" one"},{"name":"secret"},{"name":"unnamed"}],"cacheScope":"public","ttlMs":3600000}}`
 
 func (b *behind) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
@@ -58,13 +60,15 @@ func (b *behind) got() []string {
 
 var rules = guard.Rules{
 	Tools: []guard.Rule{
-		{Name: "read_it", Scopes: []string{"read"}}, {Name: "write_it", Scopes: []string{"write", "read"}, Write: true}, {Name: "secret", Scopes: []string{"admin"}, Hide: true},
+		{Name: "read_it", Scopes: []string{"read"}}, {Name: "write_it", Scopes: []string{"write", "read"}, Write: true},
+		{Name: "secret", Scopes: []string{"admin"}, Hide: true},
 		{Name: "free"}, {Name: "crm_*_get", Scopes: []string{"crm:read"}},
 	},
-	Prompts:   []guard.Rule{{Name: "greet*", Scopes: []string{"read"}}},
-	Resources: []guard.Rule{{Name: "file:///open/*", Scopes: []string{"read"}}, {Name: "file:///*", Scopes: []string{"admin"}, Hide: true}},
-	Methods:   []guard.Rule{{Name: "completion/complete", Scopes: []string{"read"}}},
-	Implies:   map[string][]string{"admin": {"write"}, "write": {"read"}},
+	Prompts: []guard.Rule{{Name: "greet*", Scopes: []string{"read"}}},
+	Resources: []guard.Rule{{Name: "file:///open/*", Scopes: []string{"read"}},
+		{Name: "file:///*", Scopes: []string{"admin"}, Hide: true}},
+	Methods: []guard.Rule{{Name: "completion/complete", Scopes: []string{"read"}}},
+	Implies: map[string][]string{"admin": {"write"}, "write": {"read"}},
 }
 
 // fort is a guard with rules before a server that has none.
@@ -132,10 +136,12 @@ func listed(t *testing.T, body string) []string {
 }
 
 func complete(ref string) string {
-	return `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{` + ref + `},"argument":{"name":"name","value":"a"}}}`
+	return `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{` + ref +
+		`},"argument":{"name":"name","value":"a"}}}`
 }
 
-// RS-17, RS-18, RS-19, MC-04 to MC-06: each call needs all its scopes; what no rule speaks of, and what is hidden, is not there.
+// RS-17, RS-18, RS-19, MC-04 to MC-06: each call needs all its scopes; what no rule speaks of, and
+// what is hidden, is not there.
 func TestCallsAreDecidedByRules(t *testing.T) {
 	f := newFort(t)
 	for _, row := range []struct {
@@ -144,20 +150,39 @@ func TestCallsAreDecidedByRules(t *testing.T) {
 		want   string // "pass", the challenge's scopes, or "gone"
 	}{
 		{"read", call("read_it"), "pass"}, {"", call("read_it"), "read"}, {"", call("free"), "pass"},
-		{"read", call("write_it"), "read write"}, {"write", call("write_it"), "pass"}, {"admin", call("write_it"), "pass"}, {"other", call("write_it"), "other read write"},
-		{"read write", call("secret"), "gone"}, {"admin", call("secret"), "pass"}, {"admin", call("unnamed"), "gone"}, {"admin", call("Read_it"), "gone"}, {"admin", call("read_it "), "gone"},
-		{"admin", call("ｒead_it"), "gone"}, {"admin", call(`read_it\u0000`), "gone"}, {"admin", call(""), "gone"}, {"admin", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":["read_it"]}}`, "gone"},
-		{"crm:read", call("crm_a_get"), "pass"}, {"crm:*", call("crm_a_get"), "pass"}, {"crm", call("crm_a_get"), "crm crm:read"}, {"crm:*", call("crm_a_gets"), "gone"},
-		{"read", `{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"greeting"}}`, "pass"}, {"read", `{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"other"}}`, "gone"},
-		{"read", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///open/a"}}`, "pass"}, {"read", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///etc/passwd"}}`, "gone"}, // TN-05
-		{"read", `{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"file:///etc/passwd"}}`, "gone"}, // MC-30
-		{"read", complete(`"type":"ref/prompt","name":"greeting"`), "pass"}, {"", complete(`"type":"ref/prompt","name":"greeting"`), "read"}, {"read", complete(`"type":"ref/prompt","name":"other"`), "gone"},
-		{"read", complete(`"type":"ref/resource","uri":"file:///open/{name}"`), "pass"}, {"read", complete(`"type":"ref/resource","uri":"file:///open/a"`), "pass"},
-		{"read", complete(`"type":"ref/resource","uri":"file:///{name}"`), "gone"}, {"admin", complete(`"type":"ref/resource","uri":"file:///{name}"`), "pass"}, {"read", complete(`"type":"ref/resource","uri":"file:///etc/passwd"`), "gone"},
-		{"read", complete(`"type":"ref/resource","uri":"file:///open{/name}"`), "gone"}, {"read", complete(`"type":"ref/resource","uri":"file:///open/../{name}"`), "gone"}, {"read", complete(`"type":"ref/tool","name":"read_it"`), "gone"},
-		{"read", complete(`"type":"ref/prompt","name":"greeting","uri":"file:///etc/passwd"`), "gone"}, {"read", complete(`"type":"ref/prompt","name":["greeting"]`), "gone"},
-		{"read", `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{}}`, "gone"}, {"read", `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":[]}}`, "gone"},
-		{"admin", `{"jsonrpc":"2.0","id":1,"method":"tasks/list"}`, "gone"}, {"", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, "pass"}, {"", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, "pass"},
+		{"read", call("write_it"), "read write"}, {"write", call("write_it"), "pass"},
+		{"admin", call("write_it"), "pass"}, {"other", call("write_it"), "other read write"},
+		{"read write", call("secret"), "gone"}, {"admin", call("secret"), "pass"}, {"admin", call("unnamed"), "gone"},
+		{"admin", call("Read_it"), "gone"}, {"admin", call("read_it "), "gone"},
+		{"admin", call("ｒead_it"), "gone"}, {"admin", call(`read_it\u0000`), "gone"}, {"admin", call(""), "gone"},
+		{"admin", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":["read_it"]}}`, "gone"},
+		{"crm:read", call("crm_a_get"), "pass"}, {"crm:*", call("crm_a_get"), "pass"},
+		{"crm", call("crm_a_get"), "crm crm:read"}, {"crm:*", call("crm_a_gets"), "gone"},
+		{"read", `{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"greeting"}}`, "pass"},
+		{"read", `{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"other"}}`, "gone"},
+		{"read", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///open/a"}}`, "pass"},
+		{"read", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///etc/passwd"}}`, "gone"},
+		// TN-05
+		{"read", `{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"file:///etc/passwd"}}`,
+			"gone"}, // MC-30
+		{"read", complete(`"type":"ref/prompt","name":"greeting"`), "pass"},
+		{"", complete(`"type":"ref/prompt","name":"greeting"`), "read"},
+		{"read", complete(`"type":"ref/prompt","name":"other"`), "gone"},
+		{"read", complete(`"type":"ref/resource","uri":"file:///open/{name}"`), "pass"},
+		{"read", complete(`"type":"ref/resource","uri":"file:///open/a"`), "pass"},
+		{"read", complete(`"type":"ref/resource","uri":"file:///{name}"`), "gone"},
+		{"admin", complete(`"type":"ref/resource","uri":"file:///{name}"`), "pass"},
+		{"read", complete(`"type":"ref/resource","uri":"file:///etc/passwd"`), "gone"},
+		{"read", complete(`"type":"ref/resource","uri":"file:///open{/name}"`), "gone"},
+		{"read", complete(`"type":"ref/resource","uri":"file:///open/../{name}"`), "gone"},
+		{"read", complete(`"type":"ref/tool","name":"read_it"`), "gone"},
+		{"read", complete(`"type":"ref/prompt","name":"greeting","uri":"file:///etc/passwd"`), "gone"},
+		{"read", complete(`"type":"ref/prompt","name":["greeting"]`), "gone"},
+		{"read", `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{}}`, "gone"},
+		{"read", `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":[]}}`, "gone"},
+		{"admin", `{"jsonrpc":"2.0","id":1,"method":"tasks/list"}`, "gone"},
+		{"", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, "pass"},
+		{"", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, "pass"},
 		{"", `{"jsonrpc":"2.0","id":1,"result":{}}`, "pass"},
 	} {
 		w := f.send(f.token(strings.Fields(row.scopes)...), row.body)
@@ -165,21 +190,27 @@ func TestCallsAreDecidedByRules(t *testing.T) {
 		switch row.want {
 		case "pass":
 			if w.Code != 200 || len(got) != 1 || got[0] != row.body {
-				t.Errorf("%q %s: got %d and %q behind, want the message byte for byte", row.scopes, row.body, w.Code, got)
+				t.Errorf("%q %s: got %d and %q behind, want the message byte for byte", row.scopes, row.body,
+					w.Code, got)
 			}
 		case "gone":
-			if w.Code != 200 || !strings.Contains(w.Body.String(), `"error"`) || w.Header().Get("WWW-Authenticate") != "" || len(got) != 0 {
-				t.Errorf("%q %s: got %d %s %q behind, want what is not there", row.scopes, row.body, w.Code, w.Body, got)
+			if w.Code != 200 || !strings.Contains(w.Body.String(), `"error"`) ||
+				w.Header().Get("WWW-Authenticate") != "" || len(got) != 0 {
+				t.Errorf("%q %s: got %d %s %q behind, want what is not there", row.scopes, row.body, w.Code,
+					w.Body, got)
 			}
 		default:
-			if want := `scope="` + row.want + `"`; w.Code != 403 || !strings.Contains(w.Header().Get("WWW-Authenticate"), want) || len(got) != 0 {
-				t.Errorf("%q %s: got %d %q, want a challenge with %s", row.scopes, row.body, w.Code, w.Header().Get("WWW-Authenticate"), want)
+			if want := `scope="` + row.want + `"`; w.Code != 403 ||
+				!strings.Contains(w.Header().Get("WWW-Authenticate"), want) || len(got) != 0 {
+				t.Errorf("%q %s: got %d %q, want a challenge with %s", row.scopes, row.body, w.Code,
+					w.Header().Get("WWW-Authenticate"), want)
 			}
 		}
 	}
 }
 
-// A URI that a server would resolve to another is open to nobody, and a name that is no string is no name: else a rule for one thing opens another.
+// A URI that a server would resolve to another is open to nobody, and a name that is no string is
+// no name: else a rule for one thing opens another.
 func TestWhatIsNamedIsWhatIsMeant(t *testing.T) {
 	f := newFort(t, func(p *guard.Policy) {
 		tables, err := guard.Always(guard.Rules{
@@ -192,42 +223,53 @@ func TestWhatIsNamedIsWhatIsMeant(t *testing.T) {
 	read := func(uri string) string {
 		return `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"` + uri + `"}}`
 	}
-	for _, uri := range []string{"file:///public/a.b..c/d", "http://h.example/A?x=..", "demo://Res/Text:1", "test://x/a%2Fy", "file:///my%20files/100%", "demo://caf%C3%A9"} {
+	for _, uri := range []string{"file:///public/a.b..c/d", "http://h.example/A?x=..", "demo://Res/Text:1",
+		"test://x/a%2Fy", "file:///my%20files/100%", "demo://caf%C3%A9"} {
 		if w := f.send(f.token("read"), read(uri)); w.Code != 200 || len(f.behind.got()) != 1 {
 			t.Errorf("%s: got %d %s", uri, w.Code, w.Body)
 		}
 	}
 	for _, body := range []string{
-		read("file:///public/../secret/k"), read("file:///public/%2e%2E/secret/k"), read("file:///public/..%2fsecret/k"), read(`file:///public\\..\\secret/k`), read("FILE:///secret/k"),
-		read("file:///s%65cret/k"), read("file:///secret%2Fk"), read("file:///%73%65cret/k"), read("file:///s%2565cret/k"), read("file:///public/%252e%252e/secret/k"), read("file:///s%25252565cret/k"),
-		read("file:///secre%0At/k"), call("ADMIN"), call("admin "), call(" admin"), call("ａｄｍｉｎ"), call("x/../admin"), call(strings.Repeat("a", 129)),
+		read("file:///public/../secret/k"), read("file:///public/%2e%2E/secret/k"),
+		read("file:///public/..%2fsecret/k"), read(`file:///public\\..\\secret/k`), read("FILE:///secret/k"),
+		read("file:///s%65cret/k"), read("file:///secret%2Fk"), read("file:///%73%65cret/k"),
+		read("file:///s%2565cret/k"), read("file:///public/%252e%252e/secret/k"), read("file:///s%25252565cret/k"),
+		read("file:///secre%0At/k"), call("ADMIN"), call("admin "), call(" admin"), call("ａｄｍｉｎ"), call("x/../admin"),
+		call(strings.Repeat("a", 129)),
 		read("file:///./secret/k"), read("http://H.example/a"), read("file:///sec\\tret/k"),
-		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":["admin"]}}`, `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":["file:///secret/k"]}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":["admin"]}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":["file:///secret/k"]}}`,
 	} {
-		if w := f.send(f.token("read"), body); !strings.Contains(w.Body.String(), `"error"`) || len(f.behind.got()) != 0 {
+		if w := f.send(f.token("read"), body); !strings.Contains(w.Body.String(), `"error"`) ||
+			len(f.behind.got()) != 0 {
 			t.Errorf("%s: got %d %s", body, w.Code, w.Body)
 		}
 	}
 }
 
-// A list that comes in the stream of another request's answer is cut down like any other, and one that only a reader who folds case would find does not come.
+// A list that comes in the stream of another request's answer is cut down like any other, and one
+// that only a reader who folds case would find does not come.
 func TestListsInOtherAnswers(t *testing.T) {
 	f := newFort(t)
 	f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		io.WriteString(w, "data: "+allTools+"\n\n")
-		for _, folded := range []string{`{"Result":{"tools":[{"name":"secret"}]}}`, `{"result":{"Tools":[{"name":"secret"}]}}`, `{"result":{"tools":[{"name":"read_it","Name":"secret"}]}}`, `{"params":{},"result":{"tools":[{"name":"secret"}]}}`} {
+		for _, folded := range []string{`{"Result":{"tools":[{"name":"secret"}]}}`,
+			`{"result":{"Tools":[{"name":"secret"}]}}`, `{"result":{"tools":[{"name":"read_it","Name":"secret"}]}}`,
+			`{"params":{},"result":{"tools":[{"name":"secret"}]}}`} {
 			io.WriteString(w, "data: "+strings.Replace(folded, "{", `{"jsonrpc":"2.0","id":2,`, 1)+"\n\n")
 		}
 		io.WriteString(w, `data: {"jsonrpc":"2.0","id":1,"result":{"content":[]}}`+"\n\n")
 	}
 	w := f.send(f.token("read"), call("read_it"))
-	if body := w.Body.String(); w.Code != 200 || strings.Contains(body, "secret") || !strings.Contains(body, "read_it") || !strings.Contains(body, `"content":[]`) {
+	if body := w.Body.String(); w.Code != 200 || strings.Contains(body, "secret") ||
+		!strings.Contains(body, "read_it") || !strings.Contains(body, `"content":[]`) {
 		t.Errorf("got %d %s", w.Code, body)
 	}
 }
 
-// Several messages in one answer, where no list was asked for, could hold the list that was asked for elsewhere: they do not come. One message comes byte for byte.
+// Several messages in one answer, where no list was asked for, could hold the list that was asked
+// for elsewhere: they do not come. One message comes byte for byte.
 func TestABatchInAnAnswer(t *testing.T) {
 	f := newFort(t)
 	raw := f.token("read")
@@ -254,14 +296,16 @@ func TestABatchInAnAnswer(t *testing.T) {
 				}
 			}
 			w := f.send(raw, call("read_it"))
-			if w.Code != row.code || strings.Contains(w.Body.String(), "secret") || row.code == 200 && (w.Body.String() != row.body || w.Header().Get("ETag") == "") {
+			if w.Code != row.code || strings.Contains(w.Body.String(), "secret") || row.code == 200 &&
+				(w.Body.String() != row.body || w.Header().Get("ETag") == "") {
 				t.Errorf("%q: got %d %q", row.body, w.Code, w.Body)
 			}
 		}
 	}
 }
 
-// RS-15, MC-24: what the client showed goes no further, so that a server behind cannot send it on, unless it needs it and says so. The rest is as it came.
+// RS-15, MC-24: what the client showed goes no further, so that a server behind cannot send it on,
+// unless it needs it and says so. The rest is as it came.
 func TestTheTokenStaysAtTheGuard(t *testing.T) {
 	for _, pass := range []bool{false, true} {
 		f := newFort(t, func(p *guard.Policy) { p.PassToken = pass })
@@ -271,7 +315,8 @@ func TestTheTokenStaysAtTheGuard(t *testing.T) {
 		for _, body := range []string{call("read_it"), `{"jsonrpc":"2.0","method":"notifications/initialized"}`} {
 			var sent http.Header
 			f.send(raw, body, func(r *http.Request) { r.Header.Set("X-Trace", "7"); sent = r.Header })
-			if saw == nil || (saw.Get("Authorization") != "") != pass || saw.Get("X-Trace") != "7" || sent.Get("Authorization") == "" {
+			if saw == nil || (saw.Get("Authorization") != "") != pass || saw.Get("X-Trace") != "7" ||
+				sent.Get("Authorization") == "" {
 				t.Errorf("passing is %v: the server behind saw %v", pass, saw)
 			}
 			saw = nil
@@ -298,7 +343,8 @@ func TestHiddenIsAsIfItWereNotThere(t *testing.T) {
 	f := newFort(t)
 	raw := f.token("read")
 	hidden, unknown := f.send(raw, call("secret")), f.send(raw, call("no_such_tool"))
-	if hidden.Body.String() != unknown.Body.String() || hidden.Code != unknown.Code || len(hidden.Header()) != len(unknown.Header()) {
+	if hidden.Body.String() != unknown.Body.String() || hidden.Code != unknown.Code ||
+		len(hidden.Header()) != len(unknown.Header()) {
 		t.Errorf("got %d %s for a hidden tool and %d %s for none", hidden.Code, hidden.Body, unknown.Code, unknown.Body)
 	}
 }
@@ -314,26 +360,45 @@ func TestWhatIsAmbiguousDoesNotPass(t *testing.T) {
 			}
 		}
 	}
-	const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
+	const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.` +
+		`modelcontextprotocol/clientCapabilities":{}}`
 	good := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it",` + meta + `}}`
-	if w := f.send(raw, good, modern("Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "read_it")); w.Code != 200 || len(f.behind.got()) != 1 {
+	if w := f.send(raw, good, modern("Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name",
+		"read_it")); w.Code != 200 || len(f.behind.got()) != 1 {
 		t.Fatalf("a good modern call: got %d %s", w.Code, w.Body)
 	}
 	for name, row := range map[string]struct {
 		body   string
 		change func(*http.Request)
 	}{
-		"a batch": {`[` + call("read_it") + `,` + call("secret") + `]`, nil}, "an empty batch": {`[]`, nil}, "two methods": {`{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}`, nil},
-		"two names": {`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","name":"secret"}}`, nil}, "a name in another case": {`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"Name":"secret","name":"read_it"}}`, nil},
-		"an escaped twin":   {`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","n\u0061me":"secret"}}`, nil},
-		"two arguments":     {`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":{"a":1,"a":2}}}`, nil},
-		"a member too many": {`{"jsonrpc":"2.0","id":1,"Method":"ping","method":"tools/list"}`, nil}, "no UTF-8": {"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\xff\"}", nil},
-		"too deep": {`{"jsonrpc":"2.0","id":1,"method":"ping","params":` + strings.Repeat(`{"a":`, 100) + `1` + strings.Repeat(`}`, 100) + `}`, nil}, "trailing": {call("read_it") + call("secret"), nil},
-		"another name in the header": {good, modern("Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "free")}, "another method in the header": {good, modern("Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/list", "Mcp-Name", "read_it")},
-		"no headers": {good, nil}, "two headers": {good, modern("Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "read_it", "Mcp-Name", "secret")},
-		"not JSON": {call("read_it"), func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }}, "compressed": {call("read_it"), func(r *http.Request) { r.Header.Set("Content-Encoding", "gzip") }},
-		"asks and answers": {`{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}`, nil}, "endless": {call(strings.Repeat("x", 2<<20)), nil},
-		"a foreign origin": {call("read_it"), func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") }}, "a foreign host": {call("read_it"), func(r *http.Request) { r.Host = "evil.example" }},
+		"a batch": {`[` + call("read_it") + `,` + call("secret") + `]`, nil}, "an empty batch": {`[]`, nil},
+		"two methods": {`{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}`, nil},
+		"two names": {`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","name":"secret"}}`,
+			nil}, "a name in " +
+			"another case": {
+			`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"Name":"secret","name":"read_it"}}`, nil},
+		"an escaped twin": {
+			`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","n\u0061me":"secret"}}`, nil},
+		"two arguments": {
+			`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":{"a":1,"a":2}}}`,
+			nil},
+		"a member too many": {`{"jsonrpc":"2.0","id":1,"Method":"ping","method":"tools/list"}`, nil},
+		"no UTF-8":          {"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\xff\"}", nil},
+		"too deep": {`{"jsonrpc":"2.0","id":1,"method":"ping","params":` + strings.Repeat(`{"a":`, 100) + `1` +
+			strings.Repeat(`}`, 100) + `}`, nil}, "trailing": {call("read_it") + call("secret"), nil},
+		"another name in the header": {good, modern("Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call",
+			"Mcp-Name", "free")},
+		"another method in the header": {good, modern("Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/list",
+			"Mcp-Name", "read_it")},
+		"no headers": {good, nil},
+		"two headers": {good, modern("Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name",
+			"read_it", "Mcp-Name", "secret")},
+		"not JSON":         {call("read_it"), func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }},
+		"compressed":       {call("read_it"), func(r *http.Request) { r.Header.Set("Content-Encoding", "gzip") }},
+		"asks and answers": {`{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}`, nil},
+		"endless":          {call(strings.Repeat("x", 2<<20)), nil},
+		"a foreign origin": {call("read_it"), func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") }},
+		"a foreign host":   {call("read_it"), func(r *http.Request) { r.Host = "evil.example" }},
 	} {
 		change := row.change
 		if change == nil {
@@ -345,12 +410,14 @@ func TestWhatIsAmbiguousDoesNotPass(t *testing.T) {
 		}
 	}
 	f.records = nil
-	if w := f.send("", call("read_it")); w.Code != 401 || len(f.behind.got()) != 0 || f.last().Refused != guard.RefusedNoToken {
+	if w := f.send("", call("read_it")); w.Code != 401 || len(f.behind.got()) != 0 ||
+		f.last().Refused != guard.RefusedNoToken {
 		t.Errorf("without a token: got %d, recorded %+v", w.Code, f.last())
 	}
 }
 
-// MC-05, MC-23, RS-23: a server's list is cut down to what is open, in JSON and in streams, however they are cut into pieces, and is the caller's alone.
+// MC-05, MC-23, RS-23: a server's list is cut down to what is open, in JSON and in streams, however
+// they are cut into pieces, and is the caller's alone.
 func TestListsAreCutDown(t *testing.T) {
 	f := newFort(t)
 	const list = `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`
@@ -364,23 +431,29 @@ func TestListsAreCutDown(t *testing.T) {
 			}
 		}
 	}
-	for scopes, want := range map[string][]string{"": {}, "read": {"read_it"}, "write": {"read_it", "write_it"}, "admin": {"read_it", "write_it", "secret"}} {
+	for scopes, want := range map[string][]string{"": {}, "read": {"read_it"}, "write": {"read_it", "write_it"},
+		"admin": {"read_it", "write_it", "secret"}} {
 		raw := f.token(strings.Fields(scopes)...)
 		f.behind.answer = nil
 		w := f.send(raw, list)
 		if got := listed(t, w.Body.String()); !slices.Equal(got, want) {
 			t.Errorf("%q: got %v, want %v", scopes, got, want)
 		}
-		if !strings.Contains(w.Body.String(), `"cacheScope":"private","ttlMs":0`) || w.Header().Get("Cache-Control") != "no-store" {
+		if !strings.Contains(w.Body.String(), `"cacheScope":"private","ttlMs":0`) ||
+			w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%q: the list may be shared: %s %v", scopes, w.Body, w.Header())
 		}
 		for _, end := range []string{"\n", "\r\n", "\r"} {
-			text := strings.ReplaceAll(": hello\n\nevent: message\nid: 7\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progress\":1}}\n\nevent: message\ndata: "+strings.Replace(allTools, `,"cacheScope"`, ",\ndata: \"cacheScope\"", 1)+"\n\n", "\n", end)
+			text := strings.ReplaceAll(": hello\n\nevent: message\nid: 7\ndata: "+
+				"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progress\":1}}\n\nevent: "+
+				"message\ndata: "+strings.Replace(allTools, `,"cacheScope"`, ",\ndata: \"cacheScope\"", 1)+"\n\n",
+				"\n", end)
 			for _, size := range []int{1, 7, 1000, len(text)} {
 				f.behind.answer = stream(text, size)
 				w := f.send(raw, list)
 				events := strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(w.Body.String()), "\n\n")
-				if len(events) != 4 || !strings.Contains(events[1], "progress") || !strings.Contains(events[1], "id: 7") {
+				if len(events) != 4 || !strings.Contains(events[1], "progress") ||
+					!strings.Contains(events[1], "id: 7") {
 					t.Fatalf("%q in pieces of %d: got %q", scopes, size, w.Body)
 				}
 				_, data, _ := strings.Cut(events[2], "data: ")
@@ -391,13 +464,16 @@ func TestListsAreCutDown(t *testing.T) {
 		}
 	}
 	// An entry that cannot be read in one way alone is left out, and the others are there.
-	for _, bad := range []string{`{"name":"read_it","name":"secret"}`, `{"Name":"secret","name":"read_it"}`, `{"name":["secret"]}`} {
+	for _, bad := range []string{`{"name":"read_it","name":"secret"}`, `{"Name":"secret","name":"read_it"}`,
+		`{"name":["secret"]}`} {
 		answer := `{"jsonrpc":"2.0","id":1,"result":{"tools":[` + bad + `,{"name":"read_it"}]}}`
 		f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
 			w.Header().Set("Content-Type", "application/json")
 			io.WriteString(w, answer)
 		}
-		if w := f.send(f.token("read"), list); w.Code != 200 || !slices.Equal(listed(t, w.Body.String()), []string{"read_it"}) || strings.Contains(w.Body.String(), "secret") {
+		if w := f.send(f.token("read"), list); w.Code != 200 ||
+			!slices.Equal(listed(t, w.Body.String()), []string{"read_it"}) ||
+			strings.Contains(w.Body.String(), "secret") {
 			t.Errorf("beside %s: got %d %s", bad, w.Code, w.Body)
 		}
 	}
@@ -406,13 +482,15 @@ func TestListsAreCutDown(t *testing.T) {
 		"two lists":     `{"jsonrpc":"2.0","id":1,"result":{"tools":[],"tools":[{"name":"secret"}]}}`,
 		"two results":   `{"jsonrpc":"2.0","id":1,"result":{},"result":{"tools":[{"name":"secret"}]}}`,
 		"half a list":   `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"secret"}`,
-		"a strange one": `{"jsonrpc":"2.0","id":1,"result":{"tools":{"name":"secret"}}}`, "a batch": `[` + allTools + `]`,
+		"a strange one": `{"jsonrpc":"2.0","id":1,"result":{"tools":{"name":"secret"}}}`,
+		"a batch":       `[` + allTools + `]`,
 	} {
 		f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
 			w.Header().Set("Content-Type", "application/json")
 			io.WriteString(w, answer)
 		}
-		if w := f.send(f.token("read"), list); w.Code != 502 || strings.Contains(w.Body.String(), "secret") || !strings.Contains(w.Body.String(), `"id":1`) {
+		if w := f.send(f.token("read"), list); w.Code != 502 || strings.Contains(w.Body.String(), "secret") ||
+			!strings.Contains(w.Body.String(), `"id":1`) {
 			t.Errorf("%s: got %d %s, want 502 without the list", name, w.Code, w.Body)
 		}
 		f.behind.answer = stream("data: "+answer+"\n\n", 5)
@@ -420,7 +498,8 @@ func TestListsAreCutDown(t *testing.T) {
 			t.Errorf("%s in a stream: got %s", name, w.Body)
 		}
 	}
-	// A refusal in the server's own words keeps its status, which tells an older client that its session is over; its words are not shown.
+	// A refusal in the server's own words keeps its status, which tells an older client that its
+	// session is over; its words are not shown.
 	f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
 		http.Error(w, "session not found: secret", http.StatusNotFound)
 	}
@@ -431,8 +510,11 @@ func TestListsAreCutDown(t *testing.T) {
 	if w := f.send(f.token("read"), list); w.Code != 202 || w.Body.Len() != 0 {
 		t.Errorf("an empty answer: got %d %q", w.Code, w.Body)
 	}
-	f.behind.answer = stream("data: "+`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"file:///etc/x"}}`+"\n\ndata: "+`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"file:///open/x"}}`+"\n\n", 9)
-	w := f.send(f.token("read"), `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen"}`, func(r *http.Request) {}) // MC-30
+	f.behind.answer = stream("data: "+
+		`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"file:///etc/x"}}`+"\n\ndata: "+
+		`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"file:///open/x"}}`+"\n\n", 9)
+	w := f.send(f.token("read"), `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen"}`,
+		func(r *http.Request) {}) // MC-30
 	if strings.Contains(w.Body.String(), "/etc/") || w.Code == 200 && !strings.Contains(w.Body.String(), "/open/") {
 		t.Errorf("a listener: got %d %s, want to hear of what is open alone", w.Code, w.Body)
 	}
@@ -446,7 +528,12 @@ func TestDeadlinesReachTheConnection(t *testing.T) {
 		c := http.NewResponseController(w)
 		read, write = c.SetReadDeadline(time.Now().Add(time.Minute)), c.SetWriteDeadline(time.Now().Add(time.Minute))
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { r.Host = "mcp.example"; f.handler.ServeHTTP(w, r) }))
+	server := httptest.NewServer(
+		http.HandlerFunc(func(w http.ResponseWriter,
+			r *http.Request) {
+			r.Host = "mcp.example"
+			f.handler.ServeHTTP(w, r)
+		}))
 	defer server.Close()
 	r, err := http.NewRequest("POST", server.URL, strings.NewReader(call("read_it")))
 	must(t, err)
@@ -481,7 +568,9 @@ func TestSessionsBelongToTheirGrant(t *testing.T) {
 		}
 	}
 	mine := f.token("read")
-	id := f.send(mine, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}`).Header().Get("Mcp-Session-Id")
+	id := f.send(mine,
+		`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}`).Header().Get(
+		"Mcp-Session-Id")
 	if !strings.HasPrefix(id, "s.1.") || len(id) < 40 {
 		t.Fatalf("the session is called %q, want a name that says whose it is", id)
 	}
@@ -497,13 +586,17 @@ func TestSessionsBelongToTheirGrant(t *testing.T) {
 		claims.TenantID = "globex"
 		elsewhere := f.issuer.Sign(claims)
 		for what, row := range map[string][2]string{
-			"another grant's": {another, id}, "another tenant's": {elsewhere, id}, "the server's own name": {mine, "s.1"}, "a made-up one": {mine, "s.2" + id[3:]}, "a bent one": {mine, id[:len(id)-1]}, "nothing": {mine, "."},
+			"another grant's": {another, id}, "another tenant's": {elsewhere, id},
+			"the server's own name": {mine, "s.1"}, "a made-up one": {mine, "s.2" + id[3:]},
+			"a bent one": {mine, id[:len(id)-1]}, "nothing": {mine, "."},
 		} {
 			if w := f.send(row[0], call("read_it"), with(row[1], method)); w.Code != 404 || len(f.behind.got()) != 0 {
 				t.Errorf("%s with %s: got %d, want 404 and nothing behind", method, what, w.Code)
 			}
 		}
-		if w := f.send(mine, call("read_it"), with("", method), func(r *http.Request) { r.Header["Mcp-Session-Id"] = []string{id, id} }); w.Code != 404 || len(f.behind.got()) != 0 {
+		if w := f.send(mine, call("read_it"), with("", method),
+			func(r *http.Request) { r.Header["Mcp-Session-Id"] = []string{id, id} }); w.Code != 404 ||
+			len(f.behind.got()) != 0 {
 			t.Errorf("%s with one's own session twice: got %d, want 404 and nothing behind", method, w.Code)
 		}
 		if w := f.send("", call("read_it"), with(id, method)); w.Code != 401 { // MC-11
@@ -511,7 +604,8 @@ func TestSessionsBelongToTheirGrant(t *testing.T) {
 		}
 	}
 	for _, method := range []string{"GET", "DELETE", "PUT"} { // MC-13
-		if w := f.send(mine, "", with("", method)); w.Code != 405 || !strings.Contains(w.Header().Get("Allow"), "POST") {
+		if w := f.send(mine, "", with("", method)); w.Code != 405 ||
+			!strings.Contains(w.Header().Get("Allow"), "POST") {
 			t.Errorf("%s without a session: got %d %v, want 405", method, w.Code, w.Header())
 		}
 	}
@@ -531,21 +625,25 @@ func (m modes) Mode(tenantID, name string) guard.Mode {
 	return m[tenantID]
 }
 
-// In observe everything passes, and the true decision stands beside; writes are enforced first; a bad token never acts as anybody.
+// In observe everything passes, and the true decision stands beside; writes are enforced first; a
+// bad token never acts as anybody.
 func TestRollout(t *testing.T) {
 	m := modes{"acme": guard.Observe, "acme/secret": guard.Enforce}
 	f := newFort(t, func(p *guard.Policy) { p.Rollout = m })
 	raw := f.token()
-	if w := f.send(raw, call("write_it")); w.Code != 200 || len(f.behind.got()) != 1 || !f.last().Passed || f.last().Refused != "insufficient_scope" || f.last().Mode != guard.Observe || f.last().Decision.Allowed {
+	if w := f.send(raw, call("write_it")); w.Code != 200 || len(f.behind.got()) != 1 || !f.last().Passed ||
+		f.last().Refused != "insufficient_scope" || f.last().Mode != guard.Observe || f.last().Decision.Allowed {
 		t.Errorf("observed: got %d, recorded %+v", w.Code, f.last())
 	}
 	if w := f.send(raw, call("unnamed")); w.Code != 200 || len(f.behind.got()) != 1 || f.last().Refused != "hidden" {
 		t.Errorf("observed, and no rule speaks of it: got %d, recorded %+v", w.Code, f.last())
 	}
-	if w := f.send(raw, call("secret")); strings.Contains(w.Body.String(), "result") || len(f.behind.got()) != 0 || f.last().Passed {
+	if w := f.send(raw, call("secret")); strings.Contains(w.Body.String(), "result") || len(f.behind.got()) != 0 ||
+		f.last().Passed {
 		t.Errorf("enforced for one tool: got %d %s, recorded %+v", w.Code, w.Body, f.last())
 	}
-	if got := listed(t, f.send(raw, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`).Body.String()); !slices.Equal(got, []string{"read_it", "write_it", "unnamed"}) {
+	if got := listed(t, f.send(raw, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`).Body.String()); !slices.Equal(got,
+		[]string{"read_it", "write_it", "unnamed"}) {
 		t.Errorf("observed: got %v listed, want all that passes", got)
 	}
 	m["acme"] = guard.EnforceWrites
@@ -556,7 +654,8 @@ func TestRollout(t *testing.T) {
 	if w := f.send(raw, call("read_it")); w.Code != 200 || len(f.behind.got()) != 1 {
 		t.Errorf("a read, with writes enforced: got %d", w.Code)
 	}
-	if w := f.send(raw, call("unnamed")); w.Code != 200 || !strings.Contains(w.Body.String(), "-32602") || len(f.behind.got()) != 0 {
+	if w := f.send(raw, call("unnamed")); w.Code != 200 || !strings.Contains(w.Body.String(), "-32602") ||
+		len(f.behind.got()) != 0 {
 		t.Errorf("what no rule names, with writes enforced: got %d %s", w.Code, w.Body)
 	}
 	m["acme"] = "a mode that is misspelt"
@@ -565,7 +664,8 @@ func TestRollout(t *testing.T) {
 	}
 	// Nobody.
 	bad := f.issuer.Sign(f.issuer.Claims("https://other.example/mcp", "admin"))
-	for what, raw := range map[string]string{"no token": "", "another server's token": bad, "an expired one": f.issuer.Sign(expired(f))} {
+	for what, raw := range map[string]string{"no token": "", "another server's token": bad,
+		"an expired one": f.issuer.Sign(expired(f))} {
 		m["acme"], m[""] = guard.Observe, guard.Observe
 		if w := f.send(raw, call("read_it")); w.Code != 401 || len(f.behind.got()) != 0 {
 			t.Errorf("%s, observed: got %d, want 401 as long as the operator lets nobody in", what, w.Code)
@@ -574,8 +674,11 @@ func TestRollout(t *testing.T) {
 		if raw != "" {
 			raw = open.issuer.Sign(open.issuer.Claims("https://other.example/mcp", "admin"))
 		}
-		if w := open.send(raw, call("read_it")); w.Code != 200 || open.behind.caller.TenantID != "" || open.last().Caller.TenantID != "" || open.last().Refused != map[bool]string{true: guard.RefusedNoToken, false: "invalid_token"}[raw == ""] {
-			t.Errorf("%s, with nobody let in: got %d as %+v, recorded %+v", what, w.Code, open.behind.caller, open.last())
+		if w := open.send(raw, call("read_it")); w.Code != 200 || open.behind.caller.TenantID != "" ||
+			open.last().Caller.TenantID != "" || open.last().Refused != map[bool]string{true: guard.RefusedNoToken,
+			false: "invalid_token"}[raw == ""] {
+			t.Errorf("%s, with nobody let in: got %d as %+v, recorded %+v", what, w.Code, open.behind.caller,
+				open.last())
 		}
 		m[""] = guard.Enforce
 		if w := open.send(raw, call("read_it")); w.Code != 401 {
@@ -636,7 +739,8 @@ func TestStreamsEnd(t *testing.T) {
 	if first.StatusCode != 200 || second.StatusCode != 200 || first.Header.Get("X-Accel-Buffering") != "no" { // RS-40
 		t.Fatalf("got %d and %d, %v", first.StatusCode, second.StatusCode, first.Header)
 	}
-	if third := listen(raw); third.StatusCode != 429 || third.Header.Get("Retry-After") == "" || len(f.behind.got()) != 0 {
+	if third := listen(raw); third.StatusCode != 429 || third.Header.Get("Retry-After") == "" ||
+		len(f.behind.got()) != 0 {
 		t.Errorf("one stream too many: got %d, want 429 before the server is asked", third.StatusCode)
 	}
 	if called := ask(raw, call("read_it")); called.StatusCode != 200 { // it would have been done, and then refused
@@ -660,8 +764,10 @@ func TestStreamsEnd(t *testing.T) {
 
 func TestRulesThatAreNone(t *testing.T) {
 	for name, r := range map[string]guard.Rules{
-		"no name": {Tools: []guard.Rule{{Scopes: []string{"a"}}}}, "no scope": {Tools: []guard.Rule{{Name: "a", Scopes: []string{""}}}}, "two in one": {Tools: []guard.Rule{{Name: "a", Scopes: []string{"a b"}}}},
-		"a circle": {Implies: map[string][]string{"a": {"b"}, "b": {"a"}}},
+		"no name":    {Tools: []guard.Rule{{Scopes: []string{"a"}}}},
+		"no scope":   {Tools: []guard.Rule{{Name: "a", Scopes: []string{""}}}},
+		"two in one": {Tools: []guard.Rule{{Name: "a", Scopes: []string{"a b"}}}},
+		"a circle":   {Implies: map[string][]string{"a": {"b"}, "b": {"a"}}},
 	} {
 		if _, err := r.Compile(); err == nil {
 			t.Errorf("%s: got nil, want an error", name)

@@ -15,8 +15,9 @@ type Examined struct {
 	Bound   bool // to a key of its client's: by itself it opens nothing
 }
 
-// Examine believes a token as one that a request shows, and asks no proof of its key. It is for telling an operator what a token opens: never let anybody act by it.
-// The error is a sentence for people, without anything of the token.
+// Examine believes a token as one that a request shows, and asks no proof of its key. It is for
+// telling an operator what a token opens: never let anybody act by it. The error is a sentence for
+// people, without anything of the token.
 func (g *Guard) Examine(ctx context.Context, raw string) (Examined, error) {
 	v, refused := g.believe(ctx, raw)
 	if refused != nil {

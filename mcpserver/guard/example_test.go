@@ -45,11 +45,12 @@ func ExampleGuard_Enforce() {
 	show(send(handler, reader, list))
 	show(send(handler, reader, calling("read_note")))
 	show(send(handler, reader, calling("delete_note")))
-	// Output:
-	// 401 Bearer resource_metadata="https://mcp.example/.well-known/oauth-protected-resource/mcp", scope="notes:read"
-	// 200 tools: read_note
-	// 200 done
-	// 403 Bearer error="insufficient_scope", error_description="this needs a scope that the access token does not have", resource_metadata="https://mcp.example/.well-known/oauth-protected-resource/mcp", scope="notes:read notes:write"
+	// Output: 401 Bearer
+	// resource_metadata="https://mcp.example/.well-known/oauth-protected-resource/mcp",
+	// scope="notes:read" 200 tools: read_note 200 done 403 Bearer error="insufficient_scope",
+	// error_description="this needs a scope that the access token does not have",
+	// resource_metadata="https://mcp.example/.well-known/oauth-protected-resource/mcp",
+	// scope="notes:read notes:write"
 }
 
 // A handler behind the guard finds out for whom it acts, and acts for nobody else.
@@ -67,7 +68,8 @@ func ExampleCallerOf() {
 			http.Error(w, "who are you?", http.StatusInternalServerError)
 			return
 		}
-		fmt.Fprintf(w, "the data of %s, for %s by %s, who may %v", caller.TenantID, caller.Subject, caller.ClientID, caller.Scopes)
+		fmt.Fprintf(w, "the data of %s, for %s by %s, who may %v", caller.TenantID, caller.Subject, caller.ClientID,
+			caller.Scopes)
 	}))
 
 	w := send(handler, issuer.Sign(issuer.Claims("https://mcp.example/mcp", "notes:read")), list)
@@ -101,7 +103,8 @@ func ExampleGuard_Protect() {
 	// 200 written
 }
 
-// What rules say, without a request: a scope that is lacking is challenged, what is hidden or not named is not there, and a scope may count for others.
+// What rules say, without a request: a scope that is lacking is challenged, what is hidden or not
+// named is not there, and a scope may count for others.
 func ExampleRules() {
 	table, err := guard.Rules{
 		Tools: []guard.Rule{
@@ -122,7 +125,8 @@ func ExampleRules() {
 		c    mcp.Caller
 		tool string
 	}{
-		{"reader", reader, "read_note"}, {"writer", writer, "read_note"}, {"reader", reader, "delete_note"}, {"writer", writer, "export_everything"},
+		{"reader", reader, "read_note"}, {"writer", writer, "read_note"}, {"reader", reader, "delete_note"},
+		{"writer", writer, "export_everything"},
 		{"writer", writer, "rename_note"}, {"reader", reader, "help"},
 	} {
 		d := table.Decide(row.c, guard.KindTool, row.tool)
@@ -147,7 +151,8 @@ func (m byTool) Mode(_, name string) guard.Mode {
 	return guard.Observe
 }
 
-// A server in production is observed first: everything passes, and what would have been decided is recorded.
+// A server in production is observed first: everything passes, and what would have been decided is
+// recorded.
 func ExampleRollout() {
 	issuer, ended := toyIssuer()
 	defer issuer.Close()
@@ -166,7 +171,8 @@ func ExampleRollout() {
 		Tables:  tables,
 		Rollout: byTool{"delete_note": guard.Enforce},
 		Record: func(r guard.Record) {
-			fmt.Printf("%s %s in mode %s: passed %v, would be refused as %q\n", r.Method, r.Decision.Name, r.Mode, r.Passed, r.Refused)
+			fmt.Printf("%s %s in mode %s: passed %v, would be refused as %q\n", r.Method, r.Decision.Name, r.Mode,
+				r.Passed, r.Refused)
 		},
 	})
 	if err != nil {
@@ -176,9 +182,9 @@ func ExampleRollout() {
 	stranger := issuer.Sign(issuer.Claims("https://mcp.example/mcp", "something:else"))
 	send(handler, stranger, calling("read_note"))
 	send(handler, stranger, calling("delete_note"))
-	// Output:
-	// tools/call read_note in mode observe: passed true, would be refused as "insufficient_scope"
-	// tools/call delete_note in mode enforce: passed false, would be refused as "insufficient_scope"
+	// Output: tools/call read_note in mode observe: passed true, would be refused as
+	// "insufficient_scope" tools/call delete_note in mode enforce: passed false, would be refused
+	// as "insufficient_scope"
 }
 
 const list = `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`

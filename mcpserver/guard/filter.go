@@ -11,13 +11,17 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// lists are the members of a result that list things: what kind of things, and which member names one.
+// lists are the members of a result that list things: what kind of things, and which member names
+// one.
 var lists = []struct{ member, kind, name string }{
-	{"tools", KindTool, "name"}, {"prompts", KindPrompt, "name"}, {"resources", KindResource, "uri"}, {"resourceTemplates", kindTemplate, "uriTemplate"},
+	{"tools", KindTool, "name"}, {"prompts", KindPrompt, "name"}, {"resources", KindResource, "uri"},
+	{"resourceTemplates", kindTemplate, "uriTemplate"},
 }
 
-// filter is what an answer goes through; nil: it goes as it is. Lists are cut down, and so is whatever a stream brings: one that is taken up again may repeat a
-// list, and one that answers something else may bring the answer to a list that was asked for elsewhere. In JSON only one message answers what is no list.
+// filter is what an answer goes through; nil: it goes as it is. Lists are cut down, and so is
+// whatever a stream brings: one that is taken up again may repeat a list, and one that answers
+// something else may bring the answer to a list that was asked for elsewhere. In JSON only one
+// message answers what is no list.
 func (x *passage) filter(streaming bool) message.Filter {
 	listing := false
 	switch x.m.Method {
@@ -37,13 +41,15 @@ func (x *passage) filter(streaming bool) message.Filter {
 
 func isStream(h http.Header) bool { return message.Kind(h) == "text/event-stream" }
 
-// visible says whether a thing is shown to the caller: when it is open, or its rule does not count yet.
+// visible says whether a thing is shown to the caller: when it is open, or its rule does not count
+// yet.
 func (x *passage) visible(kind, name string) bool {
 	d := x.table.Decide(x.v.caller, kind, name)
 	return d.Allowed || x.lenient(x.v.caller.TenantID, name, d.Write)
 }
 
-// cutEvent is cut for a message in a stream: what cannot be read and is the answer to this request is one no more, and its client is told.
+// cutEvent is cut for a message in a stream: what cannot be read and is the answer to this request
+// is one no more, and its client is told.
 func (x *passage) cutEvent(raw []byte) (out []byte, drop bool) {
 	x.w.lookAt(raw)
 	out, drop = x.cut(raw)
@@ -57,8 +63,9 @@ func (x *passage) cutEvent(raw []byte) (out []byte, drop bool) {
 	return nil, true
 }
 
-// cut takes a message of the server's and leaves out what is not open to the caller. What is no list comes back as it was; what cannot be read does not come
-// back at all: it could be read by somebody else. drop says that the message is about something that the caller must not learn of.
+// cut takes a message of the server's and leaves out what is not open to the caller. What is no
+// list comes back as it was; what cannot be read does not come back at all: it could be read by
+// somebody else. drop says that the message is about something that the caller must not learn of.
 func (x *passage) cut(raw []byte) (out []byte, drop bool) {
 	x.w.waits = false
 	envelope, err := message.Members(bytes.TrimSpace(raw))
@@ -117,7 +124,8 @@ func (x *passage) announces(envelope []message.Member, params json.RawMessage) b
 	return strictjson.Unmarshal(message.Find(members, "uri"), &uri) != nil || !x.visible(KindResource, uri)
 }
 
-// cutResult leaves things out of a list. What depends on the caller is for the caller alone, and not for long: a client keeps lists by server, not by token.
+// cutResult leaves things out of a list. What depends on the caller is for the caller alone, and
+// not for long: a client keeps lists by server, not by token.
 func (x *passage) cutResult(result json.RawMessage) (out json.RawMessage, changed bool, err error) {
 	if len(result) == 0 || result[0] != '{' {
 		return result, false, nil
@@ -200,7 +208,8 @@ func (x *passage) leaveOut(entries ...json.RawMessage) {
 		if !x.unread.first(message.NameOf(e)) {
 			continue
 		}
-		x.guard.config.Log.Warn("an entry of a list cannot be read and is left out", "resource", x.guard.config.Resource, "method", x.m.Method, "name", message.NameOf(e))
+		x.guard.config.Log.Warn("an entry of a list cannot be read and is left out", "resource",
+			x.guard.config.Resource, "method", x.m.Method, "name", message.NameOf(e))
 	}
 }
 
@@ -210,7 +219,8 @@ type reported struct {
 	seen map[string]bool
 }
 
-// first says whether something was not reported before, and remembers it; when it remembers as much as it may, nothing is reported any more.
+// first says whether something was not reported before, and remembers it; when it remembers as much
+// as it may, nothing is reported any more.
 func (r *reported) first(what string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

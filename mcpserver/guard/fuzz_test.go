@@ -8,13 +8,17 @@ import (
 	"testing"
 )
 
-// FuzzEvents: however a server writes its stream and however that is cut into pieces, what is not open comes out in no event, and the pieces change nothing.
+// FuzzEvents: however a server writes its stream and however that is cut into pieces, what is not
+// open comes out in no event, and the pieces change nothing.
 func FuzzEvents(f *testing.F) {
 	const tools = `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read_it"},{"name":"secret"}]}}`
 	for _, text := range []string{
-		"data: " + tools + "\n\n", "event: message\r\ndata: " + tools + "\r\n\r\n", "data:" + tools + "\r\r", ": hello\n\nid: 7\ndata\ndata: " + tools + "\n\n",
-		"data: " + strings.Replace(tools, `,"result"`, ",\ndata: \"result\"", 1) + "\n\n", "\ufeffdata: " + tools + "\n\n", "data: " + tools + "\n", "data: " + tools, "\n\ndata: x\n\n",
-		"data: {}\rdata: " + tools + "\n\r\n", "retry: 1\ndata: [" + tools + "]\n\n", "data:\u00a0" + tools + "\n\n", "data : " + tools + "\n\n", "Data: " + tools + "\n\n", "data: \ndata: " + tools + "\n\n",
+		"data: " + tools + "\n\n", "event: message\r\ndata: " + tools + "\r\n\r\n", "data:" + tools + "\r\r",
+		": hello\n\nid: 7\ndata\ndata: " + tools + "\n\n",
+		"data: " + strings.Replace(tools, `,"result"`, ",\ndata: \"result\"", 1) + "\n\n",
+		"\ufeffdata: " + tools + "\n\n", "data: " + tools + "\n", "data: " + tools, "\n\ndata: x\n\n",
+		"data: {}\rdata: " + tools + "\n\r\n", "retry: 1\ndata: [" + tools + "]\n\n", "data:\u00a0" + tools + "\n\n",
+		"data : " + tools + "\n\n", "Data: " + tools + "\n\n", "data: \ndata: " + tools + "\n\n",
 	} {
 		for _, size := range []byte{1, 7, 200} {
 			f.Add(text, size)
@@ -40,7 +44,8 @@ func FuzzEvents(f *testing.F) {
 			var a map[string]json.RawMessage
 			var result map[string]json.RawMessage
 			var tools []map[string]json.RawMessage
-			if json.Unmarshal([]byte(data), &a) != nil || json.Unmarshal(a["result"], &result) != nil || json.Unmarshal(result["tools"], &tools) != nil {
+			if json.Unmarshal([]byte(data), &a) != nil || json.Unmarshal(a["result"], &result) != nil ||
+				json.Unmarshal(result["tools"], &tools) != nil {
 				continue
 			}
 			for _, tool := range tools {
@@ -56,8 +61,8 @@ func FuzzEvents(f *testing.F) {
 	})
 }
 
-// eventsOf reads a stream as the standard has it (HTML, "Interpreting an event stream"), and returns the data of its events, also of one that did not end: some
-// clients take it.
+// eventsOf reads a stream as the standard has it (HTML, "Interpreting an event stream"), and
+// returns the data of its events, also of one that did not end: some clients take it.
 func eventsOf(stream string) []string {
 	stream = strings.TrimPrefix(stream, "\ufeff")
 	stream = strings.ReplaceAll(strings.ReplaceAll(stream, "\r\n", "\n"), "\r", "\n")

@@ -26,15 +26,19 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// Config is what a guard needs to know. Fields that are zero get the value that their comment names.
+// Config is what a guard needs to know. Fields that are zero get the value that their comment
+// names.
 type Config struct {
 	// Issuer is the issuer identifier, byte for byte. Required.
 	Issuer string
-	// Resource is the canonical URI of the protected server: the only audience that is accepted (RFC 8707 §2). Required.
+	// Resource is the canonical URI of the protected server: the only audience that is accepted
+	// (RFC 8707 §2). Required.
 	Resource string
-	// Revoked tells which grants have ended, and which keys were withdrawn. Required; asked on every request, so it should know by itself: a revocation.Replica does.
+	// Revoked tells which grants have ended, and which keys were withdrawn. Required; asked on
+	// every request, so it should know by itself: a revocation.Replica does.
 	Revoked revocation.Reader
-	// WhenUnknown asks the issuer about a token when Revoked does not know, about 32 tokens at once; a request beyond that is answered 503. Default: such a request is answered 503.
+	// WhenUnknown asks the issuer about a token when Revoked does not know, about 32 tokens at
+	// once; a request beyond that is answered 503. Default: such a request is answered 503.
 	WhenUnknown *Introspection
 	// Algorithms of signatures that are believed. Default ES256.
 	Algorithms []string
@@ -42,26 +46,33 @@ type Config struct {
 	Baseline []string
 	// JWKSURL is where the issuer's keys are. Default: as the issuer's metadata say (RFC 8414 §2).
 	JWKSURL string
-	// AllowedHosts are the Host headers that are answered. Default: the resource's host and, on a loopback host, its other names.
+	// AllowedHosts are the Host headers that are answered. Default: the resource's host and, on a
+	// loopback host, its other names.
 	AllowedHosts []string
 	// AllowedOrigins are the Origin headers that are answered, beside the resource's own.
 	AllowedOrigins []string
-	// CacheSize bounds how many verified tokens are remembered, each until it expires. Its expiry, its key and its
-	// grant are checked on every request all the same. Default 100,000, about half a kilobyte each; negative: none is.
+	// CacheSize bounds how many verified tokens are remembered, each until it expires. Its expiry,
+	// its key and its grant are checked on every request all the same. Default 100,000, about half
+	// a kilobyte each; negative: none is.
 	CacheSize int
-	// RequireDPoP refuses tokens that are not bound to a key of their client's (RFC 9449). Default: both kinds are taken, each by its own scheme.
+	// RequireDPoP refuses tokens that are not bound to a key of their client's (RFC 9449). Default:
+	// both kinds are taken, each by its own scheme.
 	RequireDPoP bool
-	// DPoPNonceKey makes the nonces that are offered for DPoP proofs, and that those who have one must have (RFC 9449 §9): 32 characters at least, the same at each
-	// replica. Whoever knows it can make proofs ahead of time, with a key that they have. Default: none is offered.
+	// DPoPNonceKey makes the nonces that are offered for DPoP proofs, and that those who have one
+	// must have (RFC 9449 §9): 32 characters at least, the same at each replica. Whoever knows it
+	// can make proofs ahead of time, with a key that they have. Default: none is offered.
 	DPoPNonceKey config.Secret
-	// DPoPNonceRequired refuses proofs without a nonce; it needs the key. Default: a nonce is offered and not demanded, because clients in the field know none.
+	// DPoPNonceRequired refuses proofs without a nonce; it needs the key. Default: a nonce is
+	// offered and not demanded, because clients in the field know none.
 	DPoPNonceRequired bool
 	// DPoPWindow is how far the iat of a proof may be from now. Default 5 minutes, and not more.
 	DPoPWindow time.Duration
-	// UsedProofs remembers the DPoP proofs of the last minutes, so that none counts twice; replicas share one. Default: memory of this process.
+	// UsedProofs remembers the DPoP proofs of the last minutes, so that none counts twice; replicas
+	// share one. Default: memory of this process.
 	UsedProofs ttl.Store
-	// PublishedKeys returns the issuer's key set (RFC 7517 section 5) where the issuer runs in this process: a key that is
-	// not known is looked up there, without a request. Default: it is fetched from the issuer.
+	// PublishedKeys returns the issuer's key set (RFC 7517 section 5) where the issuer runs in this
+	// process: a key that is not known is looked up there, without a request. Default: it is
+	// fetched from the issuer.
 	PublishedKeys func() []byte
 	// HTTPClient fetches metadata and keys. Default: 5 seconds at most, no redirects.
 	HTTPClient *http.Client
@@ -95,7 +106,8 @@ func New(c Config) (*Guard, error) {
 		return nil, fmt.Errorf("resource %q is %w", c.Resource, err)
 	}
 	if uri != c.Resource {
-		return nil, fmt.Errorf("resource %q is not in its plain form (RFC 8707 section 2); give it as %s", c.Resource, uri)
+		return nil, fmt.Errorf("resource %q is not in its plain form (RFC 8707 section 2); give it as %s",
+			c.Resource, uri)
 	}
 	if err := oauth.CheckPlain(c.Issuer); err != nil {
 		return nil, fmt.Errorf("issuer %q %w", c.Issuer, err)
@@ -104,7 +116,8 @@ func New(c Config) (*Guard, error) {
 		return nil, errors.New("nobody tells the guard which grants have ended")
 	}
 	if n := len(c.DPoPNonceKey.Reveal()); n > 0 && n < minNonceKey {
-		return nil, fmt.Errorf("the DPoP nonce key is shorter than %d characters; make one with: head -c 32 /dev/urandom | base64", minNonceKey)
+		return nil, fmt.Errorf("the DPoP nonce key is shorter than %d characters; make one with: head -c 32 "+
+			"/dev/urandom | base64", minNonceKey)
 	} else if n == 0 && c.DPoPNonceRequired {
 		return nil, errors.New("nonces are required of DPoP proofs and there is no DPoP nonce key to make them with")
 	}
@@ -121,9 +134,12 @@ func New(c Config) (*Guard, error) {
 	c.fill()
 	g := &Guard{
 		config: c, metadata: oauth.ResourceMetadataURL(c.Resource), hosts: httpd.Hosts{}, origins: map[string]bool{},
-		rules:  token.Rules{Issuer: c.Issuer, Audience: c.Resource, Algorithms: c.Algorithms, Leeway: Leeway, Now: c.Now},
-		proofs: &dpop.Checker{Used: c.UsedProofs, Now: c.Now, NonceRequired: c.DPoPNonceRequired, Window: c.DPoPWindow, Since: since},
-		keys:   &keys{issuer: c.Issuer, url: c.JWKSURL, http: c.HTTPClient, now: c.Now, log: c.Log, local: c.PublishedKeys},
+		rules: token.Rules{Issuer: c.Issuer, Audience: c.Resource, Algorithms: c.Algorithms, Leeway: Leeway,
+			Now: c.Now},
+		proofs: &dpop.Checker{Used: c.UsedProofs, Now: c.Now, NonceRequired: c.DPoPNonceRequired, Window: c.DPoPWindow,
+			Since: since},
+		keys: &keys{issuer: c.Issuer, url: c.JWKSURL, http: c.HTTPClient, now: c.Now, log: c.Log,
+			local: c.PublishedKeys},
 	}
 	g.SetBaseline(c.Baseline)
 	g.asking.Most, g.asking.Within = mostIntrospections, introspectTime
@@ -242,7 +258,8 @@ type callerKey struct{}
 
 type passageKey struct{}
 
-// TableOf is the table that Enforce decided by, for a handler that has more to go by than it: another could count by now. Nil outside Enforce.
+// TableOf is the table that Enforce decided by, for a handler that has more to go by than it:
+// another could count by now. Nil outside Enforce.
 func TableOf(ctx context.Context) *Table {
 	if x, ok := ctx.Value(passageKey{}).(*passage); ok {
 		return x.table
@@ -250,29 +267,34 @@ func TableOf(ctx context.Context) *Table {
 	return nil
 }
 
-// CallerOf finds the caller of a request that came through Wrap. Handlers of other libraries take no further argument, so the context carries it for
-// them; our own get it as a value.
+// CallerOf finds the caller of a request that came through Wrap. Handlers of other libraries take
+// no further argument, so the context carries it for them; our own get it as a value.
 func CallerOf(ctx context.Context) (mcp.Caller, bool) {
 	c, ok := ctx.Value(callerKey{}).(mcp.Caller)
 	return c, ok
 }
 
-// checkSource holds Host and Origin against the allow-lists, before anything else: a page of another site must not reach a server on somebody's
-// own machine through their browser, nor by a name of its own that leads here.
+// checkSource holds Host and Origin against the allow-lists, before anything else: a page of
+// another site must not reach a server on somebody's own machine through their browser, nor by a
+// name of its own that leads here.
 func (g *Guard) checkSource(r *http.Request) *oauth.Error {
 	if !g.hosts.Has(r.Host) {
-		return &oauth.Error{Code: "invalid_request", Description: "this server does not answer to this Host", Status: http.StatusForbidden}
+		return &oauth.Error{Code: "invalid_request", Description: "this server does not answer to this Host",
+			Status: http.StatusForbidden}
 	}
 	for _, origin := range r.Header["Origin"] {
 		if !g.origins[origin] {
-			return &oauth.Error{Code: "invalid_request", Description: "this Origin is not allowed here", Status: http.StatusForbidden}
+			return &oauth.Error{Code: "invalid_request", Description: "this Origin is not allowed here",
+				Status: http.StatusForbidden}
 		}
 	}
 	return nil
 }
 
-// errNoToken is the answer to a request without credentials: a challenge that names no error (RFC 6750 §3.1).
-var errNoToken = &oauth.Error{Description: "send an access token of this server's issuer as Authorization: Bearer", Status: http.StatusUnauthorized}
+// errNoToken is the answer to a request without credentials: a challenge that names no error (RFC
+// 6750 §3.1).
+var errNoToken = &oauth.Error{Description: "send an access token of this server's issuer as Authorization: Bearer",
+	Status: http.StatusUnauthorized}
 
 // presented is a token as a request shows it.
 type presented struct {
@@ -280,7 +302,8 @@ type presented struct {
 	dpop bool // by the scheme that needs a proof (RFC 9449 §7.1)
 }
 
-// present reads the one token of a request (RFC 6750 §2.1, RFC 9449 §7.1). A token in the URL or in a body is no token; beside one in the header it is an error.
+// present reads the one token of a request (RFC 6750 §2.1, RFC 9449 §7.1). A token in the URL or in
+// a body is no token; beside one in the header it is an error.
 func present(r *http.Request) (presented, *oauth.Error) {
 	headers := r.Header["Authorization"]
 	switch {
@@ -309,11 +332,13 @@ func present(r *http.Request) (presented, *oauth.Error) {
 	return presented{raw, proved}, nil
 }
 
-// isToken68 says whether a text can be a bearer token (RFC 6750 §2.1, b64token). Every request asks it of a long one, so it reads bytes.
+// isToken68 says whether a text can be a bearer token (RFC 6750 §2.1, b64token). Every request asks
+// it of a long one, so it reads bytes.
 func isToken68(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.', c == '_', c == '~', c == '+', c == '/', c == '=':
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.', c == '_', c == '~',
+			c == '+', c == '/', c == '=':
 		default:
 			return false
 		}
@@ -339,15 +364,16 @@ func (g *Guard) believe(ctx context.Context, raw string) (verified, *oauth.Error
 	case ended:
 		return verified{why: over(v.caller)}, errEnded
 	case withdrawn: // sooner than the key set says it
-		return verified{why: g.untrusted(token.ErrUnknownKey, token.Claims{})}, oauth.InvalidToken(token.ErrUnknownKey.Error())
+		return verified{why: g.untrusted(token.ErrUnknownKey, token.Claims{})},
+			oauth.InvalidToken(token.ErrUnknownKey.Error())
 	case err != nil:
 		return g.ask(ctx, raw, v, err)
 	}
 	return v, nil
 }
 
-// revoked asks the list about a token: whether its grant is revoked or one of its clients or its tenant suspended, and whether its
-// key was withdrawn. An error means that the list does not know.
+// revoked asks the list about a token: whether its grant is revoked or one of its clients or its
+// tenant suspended, and whether its key was withdrawn. An error means that the list does not know.
 func (g *Guard) revoked(ctx context.Context, v verified) (ended, withdrawn bool, err error) {
 	list := g.config.Revoked
 	ended, err = list.Ended(ctx, v.caller.GrantID)
@@ -359,9 +385,10 @@ func (g *Guard) revoked(ctx context.Context, v verified) (ended, withdrawn bool,
 	return ended, withdrawn, cmp.Or(err, keyErr)
 }
 
-// ask asks the issuer about a token whose grant may have ended, as unknown says: once for all requests that show it while the question is under way, so an end counts as
-// late as one question takes. Without anybody to ask, and when
-// as many questions are under way as may be, it fails closed.
+// ask asks the issuer about a token whose grant may have ended, as unknown says: once for all
+// requests that show it while the question is under way, so an end counts as late as one question
+// takes. Without anybody to ask, and when as many questions are under way as may be, it fails
+// closed.
 func (g *Guard) ask(ctx context.Context, raw string, v verified, unknown error) (verified, *oauth.Error) {
 	if g.config.WhenUnknown == nil {
 		httpd.Note(ctx, "error", unknown)
@@ -401,7 +428,8 @@ type verified struct {
 	why     *Why     // of one that is not believed: what the operator is told
 }
 
-// verify looks the token up, or checks it. A remembered one still needs its key to be published and its time not to be over.
+// verify looks the token up, or checks it. A remembered one still needs its key to be published and
+// its time not to be over.
 func (g *Guard) verify(ctx context.Context, raw string) (verified, error) {
 	if g.cache == nil {
 		return g.check(ctx, raw)
@@ -412,7 +440,9 @@ func (g *Guard) verify(ctx context.Context, raw string) (verified, error) {
 	key := hash(raw)
 	if v, ok := g.cache.GetIfPresent(key); ok && g.keys.published(v.keyID, v.key) {
 		if g.config.Now().Unix() >= v.expires+int64(Leeway/time.Second) {
-			return verified{why: g.untrusted(token.ErrExpired, token.Claims{ClientID: v.caller.ClientID, TenantID: v.caller.TenantID, Expires: v.expires})}, token.ErrExpired
+			return verified{why: g.untrusted(token.ErrExpired,
+					token.Claims{ClientID: v.caller.ClientID, TenantID: v.caller.TenantID, Expires: v.expires})},
+				token.ErrExpired
 		}
 		return v, nil
 	}
@@ -430,7 +460,8 @@ func (g *Guard) check(ctx context.Context, raw string) (verified, error) {
 	}
 	entry := revocation.KeyID(v.KeyID)
 	return verified{
-		caller:  mcp.Caller{Subject: v.Subject, TenantID: v.TenantID, ClientID: v.ClientID, GrantID: v.GrantID, Scopes: slices.Clip(v.Scopes)},
+		caller: mcp.Caller{Subject: v.Subject, TenantID: v.TenantID, ClientID: v.ClientID, GrantID: v.GrantID,
+			Scopes: slices.Clip(v.Scopes)},
 		jkt:     v.Confirmation.JKT,
 		keyID:   entry[len(entry)-len(v.KeyID):],
 		key:     v.Key,
@@ -453,8 +484,9 @@ func (g *Guard) Ready(ctx context.Context) error {
 // Run fetches the issuer's keys anew from time to time, until ctx ends.
 func (g *Guard) Run(ctx context.Context) { g.keys.run(ctx) }
 
-// withoutToken takes access tokens out of the URL, and the whole query if one could be in what cannot be read of it: they are none, and nobody may send them on.
-// Only requests of nobody's come so far with one.
+// withoutToken takes access tokens out of the URL, and the whole query if one could be in what
+// cannot be read of it: they are none, and nobody may send them on. Only requests of nobody's come
+// so far with one.
 func withoutToken(r *http.Request) *http.Request {
 	if r.URL.RawQuery == "" {
 		return r

@@ -28,7 +28,8 @@ func TestAGoodTokenBecomesACaller(t *testing.T) {
 			}
 		}
 	}
-	want := mcp.Caller{Subject: "usr_ann", TenantID: "acme", ClientID: "cli_agent", GrantID: "grt_1", Scopes: []string{"read"}}
+	want := mcp.Caller{Subject: "usr_ann", TenantID: "acme", ClientID: "cli_agent", GrantID: "grt_1",
+		Scopes: []string{"read"}}
 	for _, got := range g.callers {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
@@ -46,7 +47,8 @@ func TestAnAlgorithmThatTheResourceDoesNotTake(t *testing.T) {
 func TestChallenges(t *testing.T) {
 	g := newGate(t)
 	good := g.good()
-	const where = `resource_metadata="https://mcp.example/.well-known/oauth-protected-resource/mcp", scope="read search"`
+	const where = `resource_metadata="https://mcp.example/.well-known/oauth-protected-resource/mcp", scope="read ` +
+		`search"`
 	authorization := func(values ...string) func(*http.Request) {
 		return func(r *http.Request) { r.Header["Authorization"] = values }
 	}
@@ -64,20 +66,28 @@ func TestChallenges(t *testing.T) {
 		{"a list", authorization("Bearer " + good + ", x"), 400, `Bearer error="invalid_request"`},
 		{"two headers", authorization("Bearer "+good, "Bearer "+good), 400, `Bearer error="invalid_request"`},
 		{"rubbish", authorization("Bearer rubbish"), 401, `Bearer error="invalid_token"`},
-		{"in the URL", func(r *http.Request) { r.Header.Del("Authorization"); r.URL.RawQuery = "access_token=" + good }, 401, "Bearer " + where},
-		{"in the URL, too", func(r *http.Request) { r.URL.RawQuery = "access_token=" + good }, 400, `Bearer error="invalid_request"`},
+		{"in the URL", func(r *http.Request) { r.Header.Del("Authorization"); r.URL.RawQuery = "access_token=" + good },
+			401, "Bearer " + where},
+		{"in the URL, too", func(r *http.Request) { r.URL.RawQuery = "access_token=" + good }, 400,
+			`Bearer error="invalid_request"`},
 		{"in a cookie", func(r *http.Request) {
 			r.Header.Del("Authorization")
 			r.AddCookie(&http.Cookie{Name: "access_token", Value: good})
 		}, 401, "Bearer " + where},
-		{"GET without token", func(r *http.Request) { r.Method = "GET"; r.Header.Del("Authorization") }, 401, "Bearer " + where},
-		{"DELETE without token", func(r *http.Request) { r.Method = "DELETE"; r.Header.Del("Authorization") }, 401, "Bearer " + where},
-		{"a session without token", func(r *http.Request) { r.Header.Set("Mcp-Session-Id", "x"); r.Header.Del("Authorization") }, 401, "Bearer " + where}, // MC-11
+		{"GET without token", func(r *http.Request) { r.Method = "GET"; r.Header.Del("Authorization") }, 401,
+			"Bearer " + where},
+		{"DELETE without token", func(r *http.Request) { r.Method = "DELETE"; r.Header.Del("Authorization") }, 401,
+			"Bearer " + where},
+		// MC-11
+		{"a session without token",
+			func(r *http.Request) { r.Header.Set("Mcp-Session-Id", "x"); r.Header.Del("Authorization") }, 401,
+			"Bearer " + where},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := g.ask(good, row.change)
 			g.want(t, w, row.status)
-			if got := w.Header().Get("WWW-Authenticate"); !strings.HasPrefix(got, row.challenge) || row.status != 204 && !strings.HasSuffix(got, where) {
+			if got := w.Header().Get("WWW-Authenticate"); !strings.HasPrefix(got, row.challenge) || row.status != 204 &&
+				!strings.HasSuffix(got, where) {
 				t.Errorf("challenge: got %s, want %s… with %s", got, row.challenge, where)
 			}
 			if strings.Contains(w.Body.String()+w.Header().Get("WWW-Authenticate"), good) {
@@ -92,7 +102,8 @@ func TestChallengeForScope(t *testing.T) {
 	g := newGate(t)
 	w := httptest.NewRecorder()
 	g.guard.Challenge(w, httptest.NewRequest("POST", resource, nil), []string{"write", "read", "write"})
-	want := `Bearer error="insufficient_scope", error_description="this needs a scope that the access token does not have", ` +
+	want := `Bearer error="insufficient_scope", error_description="this needs a scope that the access token does not ` +
+		`have", ` +
 		`resource_metadata="https://mcp.example/.well-known/oauth-protected-resource/mcp", scope="read write"`
 	if got := w.Header().Get("WWW-Authenticate"); w.Code != 403 || got != want {
 		t.Errorf("got %d %s, want 403 %s", w.Code, got, want)
@@ -106,7 +117,8 @@ func TestS3ExpiredComesBeforeScopes(t *testing.T) {
 	c.IssuedAt, c.Expires = c.IssuedAt-3600, c.IssuedAt-60
 	w := g.ask(g.issuer.Sign(c))
 	g.want(t, w, 401)
-	if got := w.Header().Get("WWW-Authenticate"); !strings.Contains(got, `error="invalid_token"`) || !strings.Contains(got, "expired") {
+	if got := w.Header().Get("WWW-Authenticate"); !strings.Contains(got, `error="invalid_token"`) ||
+		!strings.Contains(got, "expired") {
 		t.Errorf("challenge: got %s, want invalid_token that says expired", got)
 	}
 }
@@ -120,10 +132,13 @@ func TestS1S2OriginAndHost(t *testing.T) {
 		status       int
 	}{
 		{"mcp.example", "", 204}, {"MCP.example", "", 204}, {"mcp.example:443", "", 204},
-		{"evil.example", "", 403}, {"mcp.example.evil.example", "", 403}, {"mcp.example:8443", "", 403}, {"127.0.0.1:8081", "", 403}, {"", "", 403},
+		{"evil.example", "", 403}, {"mcp.example.evil.example", "", 403}, {"mcp.example:8443", "", 403},
+		{"127.0.0.1:8081", "", 403}, {"", "", 403},
 		{"mcp.example", "https://mcp.example", 204}, {"mcp.example", "https://app.example", 204},
-		{"mcp.example", "https://evil.example", 403}, {"mcp.example", "null", 403}, {"mcp.example", "https://mcp.example:8443", 403},
-		{"mcp.example", "http://mcp.example", 403}, {"mcp.example", "https://mcp.example.evil.example", 403}, {"mcp.example", "https://APP.example", 403},
+		{"mcp.example", "https://evil.example", 403}, {"mcp.example", "null", 403},
+		{"mcp.example", "https://mcp.example:8443", 403},
+		{"mcp.example", "http://mcp.example", 403}, {"mcp.example", "https://mcp.example.evil.example", 403},
+		{"mcp.example", "https://APP.example", 403},
 		{"evil.example", "https://evil.example", 403}, // DNS rebinding: they agree with each other
 	} {
 		t.Run(row.host+" "+row.origin, func(t *testing.T) {
@@ -150,7 +165,8 @@ func TestS1S2OriginAndHost(t *testing.T) {
 func TestALoopbackServerAnswersToAllItsNames(t *testing.T) {
 	g := newGate(t, func(c *guard.Config) { c.Resource = "http://localhost:8081/mcp" })
 	raw := g.issuer.Sign(g.issuer.Claims("http://localhost:8081/mcp", "read"))
-	for host, status := range map[string]int{"localhost:8081": 204, "127.0.0.1:8081": 204, "[::1]:8081": 204, "localhost": 403, "localhost:9000": 403, "mcp.example": 403} {
+	for host, status := range map[string]int{"localhost:8081": 204, "127.0.0.1:8081": 204, "[::1]:8081": 204,
+		"localhost": 403, "localhost:9000": 403, "mcp.example": 403} {
 		g.want(t, g.ask(raw, func(r *http.Request) { r.Host = host }), status)
 	}
 	// S2: behind a proxy on the same machine the public name is what counts.
@@ -226,7 +242,8 @@ func TestATokenIsRememberedUntilItExpires(t *testing.T) {
 	}
 }
 
-// An issuer that puts another key under the same kid withdraws the one that was there, and with it remembered tokens.
+// An issuer that puts another key under the same kid withdraws the one that was there, and with it
+// remembered tokens.
 func TestAKeyThatWasReplacedUnderItsKidIsWithdrawn(t *testing.T) {
 	for _, algorithm := range []string{"ES256", "RS256", "EdDSA"} {
 		g := newGate(t)
@@ -258,7 +275,8 @@ func TestTheCacheIsBounded(t *testing.T) {
 // JW-15: nothing large is worked on.
 func TestEndlessTokens(t *testing.T) {
 	g := newGate(t)
-	for _, raw := range []string{strings.Repeat("a", 1<<20), strings.Repeat(".", 1<<20), strings.Repeat("YQ", 1<<15) + ".YQ.YQ"} {
+	for _, raw := range []string{strings.Repeat("a", 1<<20), strings.Repeat(".", 1<<20),
+		strings.Repeat("YQ", 1<<15) + ".YQ.YQ"} {
 		g.want(t, g.ask(raw), 401)
 	}
 	if hits := g.issuer.JWKSHits(); hits != 0 {
@@ -269,7 +287,10 @@ func TestEndlessTokens(t *testing.T) {
 func TestWrapGivesTheCallerToAnybodysHandler(t *testing.T) {
 	g := newGate(t)
 	var got mcp.Caller
-	g.handler = g.guard.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got, _ = guard.CallerOf(r.Context()) }))
+	g.handler = g.guard.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got,
+			_ = guard.CallerOf(r.Context())
+	}))
 	g.ask(g.good())
 	if got.TenantID != "acme" || !slices.Equal(got.Scopes, []string{"read"}) {
 		t.Errorf("got %+v, want ann of acme", got)
@@ -282,11 +303,12 @@ func TestWrapGivesTheCallerToAnybodysHandler(t *testing.T) {
 func TestAGuardThatKnowsTooLittleIsNotMade(t *testing.T) {
 	g := newGate(t)
 	for name, c := range map[string]guard.Config{
-		"nothing":                  {},
-		"no issuer":                {Resource: resource, Revoked: g.list},
-		"no resource":              {Issuer: "https://as.example", Revoked: g.list},
-		"a resource not canonical": {Issuer: "https://as.example", Resource: "https://MCP.example/mcp", Revoked: g.list},
-		"no list":                  {Issuer: "https://as.example", Resource: resource},
+		"nothing":     {},
+		"no issuer":   {Resource: resource, Revoked: g.list},
+		"no resource": {Issuer: "https://as.example", Revoked: g.list},
+		"a resource not canonical": {Issuer: "https://as.example", Resource: "https://MCP.example/mcp",
+			Revoked: g.list},
+		"no list": {Issuer: "https://as.example", Resource: resource},
 	} {
 		if _, err := guard.New(c); err == nil {
 			t.Errorf("%s: got nil, want an error", name)

@@ -15,7 +15,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// Introspection asks the issuer what a token is worth (RFC 7662), as a client that is the protected server.
+// Introspection asks the issuer what a token is worth (RFC 7662), as a client that is the protected
+// server.
 type Introspection struct {
 	URL          string // the issuer's introspection endpoint
 	ClientID     string
@@ -56,8 +57,9 @@ func (s *shares) enter(tenant string) (leave func(), ok bool) {
 // maxIntrospection bounds an answer, in bytes.
 const maxIntrospection = 64 << 10
 
-// active says, before ctx ends, whether a token whose signature is right still hangs from a living grant. Whatever the issuer says beside is held against what the token says: an answer about another
-// grant is no answer.
+// active says, before ctx ends, whether a token whose signature is right still hangs from a living
+// grant. Whatever the issuer says beside is held against what the token says: an answer about
+// another grant is no answer.
 func (i *Introspection) active(ctx context.Context, client *http.Client, raw, grantID string) (bool, error) {
 	form := url.Values{"token": {raw}, "token_type_hint": {"access_token"}}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, i.URL, strings.NewReader(form.Encode()))

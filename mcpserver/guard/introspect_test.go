@@ -13,15 +13,17 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 )
 
-// While the list of ended grants is not known, the issuer is asked about each token if the operator wants that. Whatever it answers that is not a plain yes about this very
-// grant lets nobody through, and what cannot be had from it is 503 (RV-09, N6).
+// While the list of ended grants is not known, the issuer is asked about each token if the operator
+// wants that. Whatever it answers that is not a plain yes about this very grant lets nobody
+// through, and what cannot be had from it is 503 (RV-09, N6).
 func TestIntrospectionWhileTheListIsUnknown(t *testing.T) {
 	answer, asked := func(http.ResponseWriter, string) {}, 0
 	var grantID string
 	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked++
 		id, secret, _ := r.BasicAuth()
-		if id != "cli%3Acrm" || secret != "s%2Bcret" || r.Method != "POST" || r.FormValue("token") == "" || r.URL.RawQuery != "" {
+		if id != "cli%3Acrm" || secret != "s%2Bcret" || r.Method != "POST" || r.FormValue("token") == "" ||
+			r.URL.RawQuery != "" {
 			t.Errorf("asked by %s %s with %v", id, secret, r.Form)
 		}
 		answer(w, grantID)
@@ -29,7 +31,8 @@ func TestIntrospectionWhileTheListIsUnknown(t *testing.T) {
 	defer issuer.Close()
 	g := newGate(t, func(c *guard.Config) {
 		c.Revoked = down{}
-		c.WhenUnknown = &guard.Introspection{URL: issuer.URL + "/oauth2/introspect", ClientID: "cli:crm", ClientSecret: "s+cret"}
+		c.WhenUnknown = &guard.Introspection{URL: issuer.URL + "/oauth2/introspect", ClientID: "cli:crm",
+			ClientSecret: "s+cret"}
 	})
 	claims := g.issuer.Claims(resource, "read")
 	raw := g.issuer.Sign(claims)
@@ -53,13 +56,16 @@ func TestIntrospectionWhileTheListIsUnknown(t *testing.T) {
 		"active in another case":         {says(200, `{"Active":true,"grant_id":"GRANT"}`), 503},
 		"ended, and not in another case": {says(200, `{"active":false,"ACTIVE":true,"grant_id":"GRANT"}`), 401},
 		"active twice":                   {says(200, `{"active":false,"active":true,"grant_id":"GRANT"}`), 503},
-		"of another, and of this in another case": {says(200, `{"active":true,"grant_id":"grt_other","Grant_ID":"GRANT"}`), 503},
-		"a name with a NUL":                       {says(200, `{"active":true,"active\u0000":false,"grant_id":"GRANT"}`), 503},
-		"two answers":                             {says(200, `{"active":true,"grant_id":"GRANT"}{}`), 503},
-		"too large":                               {says(200, `{"grant_id":"GRANT","active":true`+strings.Repeat(" ", 70_000)+`}`), 503},
-		"too many questions":                      {says(429, `{"active":true,"grant_id":"GRANT"}`), 503},
-		"the secret is wrong":                     {says(401, `{"error":"invalid_client"}`), 503},
-		"the issuer is not ready":                 {says(503, `{"error":"temporarily_unavailable"}`), 503},
+		"of another, and of this in another case": {says(200,
+			`{"active":true,"grant_id":"grt_other","Grant_ID":"GRANT"}`), 503},
+		"a name with a NUL": {says(200,
+			`{"active":true,"active\u0000":false,"grant_id":"GRANT"}`), 503},
+		"two answers": {says(200, `{"active":true,"grant_id":"GRANT"}{}`), 503},
+		"too large": {says(200, `{"grant_id":"GRANT","active":true`+strings.Repeat(" ",
+			70_000)+`}`), 503},
+		"too many questions":      {says(429, `{"active":true,"grant_id":"GRANT"}`), 503},
+		"the secret is wrong":     {says(401, `{"error":"invalid_client"}`), 503},
+		"the issuer is not ready": {says(503, `{"error":"temporarily_unavailable"}`), 503},
 		"a redirect": {func(w http.ResponseWriter, _ string) {
 			w.Header().Set("Location", "http://127.0.0.1:1/")
 			w.WriteHeader(302)
@@ -87,7 +93,8 @@ func TestIntrospectionWhileTheListIsUnknown(t *testing.T) {
 	g.want(t, g.ask(raw), 503)
 }
 
-// Requests that show one token at the same time are one question to the issuer, and only so many questions are under way: what comes beyond is 503.
+// Requests that show one token at the same time are one question to the issuer, and only so many
+// questions are under way: what comes beyond is 503.
 func TestIntrospectionIsSharedAndBounded(t *testing.T) {
 	asked, hold := make(chan string, 999), make(chan struct{})
 	var grants sync.Map // by token
@@ -121,7 +128,8 @@ func TestIntrospectionIsSharedAndBounded(t *testing.T) {
 	var work sync.WaitGroup
 	for i, raw := range tokens[:most] {
 		work.Go(func() {
-			if w := g.ask(raw); w.Code != 204 && w.Code != 503 { // 503: the machine is slow, and the issuer took too long
+			if w := g.ask(raw); w.Code != 204 && w.Code != 503 {
+				// 503: the machine is slow, and the issuer took too long
 				t.Errorf("one of the first: got %d", w.Code)
 			}
 		})

@@ -30,9 +30,9 @@ const (
 	staleAfter   = 24 * time.Hour  // so long keys are believed while the issuer is out of reach
 )
 
-// coolDown is shorter than the time from the publication of a key to its first signature, which is ten seconds at
-// least: by the time a token of a new key arrives, the fetch that somebody's invented kid caused has found the key,
-// or another fetch may begin.
+// coolDown is shorter than the time from the publication of a key to its first signature, which is
+// ten seconds at least: by the time a token of a new key arrives, the fetch that somebody's
+// invented kid caused has found the key, or another fetch may begin.
 
 // mostAbsent bounds how many kids are remembered that the newest key set does not have.
 const mostAbsent = 1000
@@ -56,7 +56,8 @@ type keys struct {
 	flight  *fetch    // under way; nil: none
 	tried   time.Time // when the last fetch began
 	unknown time.Time // when an unknown kid last made us fetch
-	// absent are kids that a fetch since unknown did not find. They are refused without another fetch.
+	// absent are kids that a fetch since unknown did not find. They are refused without another
+	// fetch.
 	absent  map[string]struct{}
 	learned []byte // what was last taken from local
 }
@@ -83,7 +84,8 @@ func (k *keys) fresh() *published {
 	return p
 }
 
-// published says whether the current set has this very key under keyID: an issuer may have put another in its place.
+// published says whether the current set has this very key under keyID: an issuer may have put
+// another in its place.
 func (k *keys) published(keyID string, key any) bool {
 	p := k.fresh()
 	if p == nil {
@@ -93,8 +95,8 @@ func (k *keys) published(keyID string, key any) bool {
 	return ok && now.Equal(key)
 }
 
-// Key implements token.Keys. A kid is unknown (ErrUnknownKey) when a key set that was fetched after it was asked for
-// does not have it; while none can be fetched, ErrKeysUnavailable.
+// Key implements token.Keys. A kid is unknown (ErrUnknownKey) when a key set that was fetched after
+// it was asked for does not have it; while none can be fetched, ErrKeysUnavailable.
 func (k *keys) Key(ctx context.Context, keyID string) (jose.JSONWebKey, error) {
 	p := k.fresh()
 	if p != nil {
@@ -131,7 +133,8 @@ func (k *keys) Key(ctx context.Context, keyID string) (jose.JSONWebKey, error) {
 			k.missed(keyID, f)
 			return key, err
 		}
-		// The fetch had begun before this kid arrived, so that the key may be newer than what it read.
+		// The fetch had begun before this kid arrived, so that the key may be newer than what it
+		// read.
 	}
 }
 
@@ -176,9 +179,10 @@ func (k *keys) learn(ctx context.Context, keyID string) (jose.JSONWebKey, error)
 	return p.set.Key(ctx, keyID)
 }
 
-// join finds the fetch under way, or begins one if it is time: one for all who wait. known says that there are keys,
-// and only keyID is missing. absent says that it was looked for since the last fetch that a kid caused, and is not
-// there; without it and without a fetch, nothing can be said of the kid now.
+// join finds the fetch under way, or begins one if it is time: one for all who wait. known says
+// that there are keys, and only keyID is missing. absent says that it was looked for since the last
+// fetch that a kid caused, and is not there; without it and without a fetch, nothing can be said of
+// the kid now.
 func (k *keys) join(ctx context.Context, keyID string, known bool) (f *fetch, absent bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -198,7 +202,8 @@ func (k *keys) join(ctx context.Context, keyID string, known bool) (f *fetch, ab
 	return k.begin(ctx), false
 }
 
-// begin begins a fetch, which goes on when whoever asked for it gives up. k.mu is held and no other fetch is under way.
+// begin begins a fetch, which goes on when whoever asked for it gives up. k.mu is held and no other
+// fetch is under way.
 func (k *keys) begin(ctx context.Context) *fetch {
 	k.tried = k.now()
 	k.flight = &fetch{began: k.tried, done: make(chan struct{})}
@@ -251,14 +256,15 @@ func (k *keys) load(ctx context.Context) (token.KeySet, error) {
 	return token.ParseKeySet(document)
 }
 
-// discover reads where the keys are (RFC 8414 §3). Metadata of another issuer are not ours (§3.3), nor are keys that travel in clear from an issuer
-// that does not.
+// discover reads where the keys are (RFC 8414 §3). Metadata of another issuer are not ours (§3.3),
+// nor are keys that travel in clear from an issuer that does not.
 func (k *keys) discover(ctx context.Context) (string, error) {
 	u, err := url.Parse(k.issuer)
 	if err != nil {
 		return "", fmt.Errorf("parsing the issuer: %w", err)
 	}
-	document, err := k.get(ctx, u.Scheme+"://"+u.Host+"/.well-known/oauth-authorization-server"+strings.TrimSuffix(u.EscapedPath(), "/"))
+	document, err := k.get(ctx, u.Scheme+"://"+u.Host+"/.well-known/oauth-authorization-server"+
+		strings.TrimSuffix(u.EscapedPath(), "/"))
 	if err != nil {
 		return "", err
 	}
@@ -300,7 +306,8 @@ func (k *keys) get(ctx context.Context, where string) ([]byte, error) {
 	return body, nil
 }
 
-// run fetches the keys every so often until ctx ends. A fetch that does not succeed is logged by fly, and the next turn tries again.
+// run fetches the keys every so often until ctx ends. A fetch that does not succeed is logged by
+// fly, and the next turn tries again.
 func (k *keys) run(ctx context.Context) {
 	turn := time.NewTicker(refreshEvery)
 	defer turn.Stop()

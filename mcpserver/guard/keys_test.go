@@ -27,7 +27,8 @@ func TestANewKeyIsFoundOnDemand(t *testing.T) {
 	}
 }
 
-// JK-02: however many tokens bring unknown kids, and however many at once, the issuer is asked once in a while.
+// JK-02: however many tokens bring unknown kids, and however many at once, the issuer is asked once
+// in a while.
 func TestUnknownKeysDoNotFloodTheIssuer(t *testing.T) {
 	g := newGate(t)
 	good := g.good()
@@ -57,8 +58,8 @@ func TestUnknownKeysDoNotFloodTheIssuer(t *testing.T) {
 	g.want(t, g.ask(good), 204)
 }
 
-// A kid that was looked for and is not there stays refused with 401 until another look is due; one that was not looked
-// for since is not said to be unknown.
+// A kid that was looked for and is not there stays refused with 401 until another look is due; one
+// that was not looked for since is not said to be unknown.
 func TestUnknownKeyIsRefusedOnlyAfterALook(t *testing.T) {
 	g := newGate(t)
 	g.want(t, g.ask(g.good()), 204)
@@ -74,8 +75,9 @@ func TestUnknownKeyIsRefusedOnlyAfterALook(t *testing.T) {
 	g.want(t, g.ask(g.good(tokentest.Header("kid", "another"))), 401)
 }
 
-// E3: one request with an invented kid made the guard refuse every token of a new key for half a minute, and so did
-// a second rotation. A key is published ten seconds before it signs: no token of it is refused.
+// E3: one request with an invented kid made the guard refuse every token of a new key for half a
+// minute, and so did a second rotation. A key is published ten seconds before it signs: no token of
+// it is refused.
 func TestRotationRefusesNoGoodToken(t *testing.T) {
 	g := newGate(t)
 	g.want(t, g.ask(g.good()), 204)
@@ -95,7 +97,8 @@ func TestRotationRefusesNoGoodToken(t *testing.T) {
 	}
 }
 
-// A key that signs at once, as after an emergency: until it can be looked up its tokens get 503, never 401.
+// A key that signs at once, as after an emergency: until it can be looked up its tokens get 503,
+// never 401.
 func TestTokenOfAKeyThatSignsAtOnceIsNotRefused(t *testing.T) {
 	g := newGate(t)
 	g.want(t, g.ask(g.good()), 204)
@@ -203,7 +206,8 @@ func TestStaleKeys(t *testing.T) {
 // JK-05: a document that is no key set to believe changes nothing.
 func TestBadKeySets(t *testing.T) {
 	for name, body := range map[string]string{
-		"HTML": "<html></html>", "an empty object": "{}", "no keys": `{"keys":[]}`, "endless": `{"keys":[` + strings.Repeat(" ", 1<<20) + `]}`,
+		"HTML": "<html></html>", "an empty object": "{}", "no keys": `{"keys":[]}`,
+		"endless":  `{"keys":[` + strings.Repeat(" ", 1<<20) + `]}`,
 		"a secret": `{"keys":[{"kty":"oct","k":"c2VjcmV0","kid":"x","alg":"HS256"}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -211,21 +215,34 @@ func TestBadKeySets(t *testing.T) {
 			good := g.good()
 			g.want(t, g.ask(good), 204)
 			g.issuer.Fail(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(body)) })
-			g.want(t, g.ask(g.good(tokentest.Header("kid", "unknown"))), 503) // makes it fetch; whether there is such a key cannot be known
+			// makes it fetch; whether there is such a key cannot be known
+			g.want(t, g.ask(g.good(tokentest.Header("kid", "unknown"))), 503)
 			g.want(t, g.ask(g.good()), 204)
 		})
 	}
 }
 
-// The issuer's documents have one reading: names that differ from the known ones count for nothing, and what could be read in two ways changes nothing.
+// The issuer's documents have one reading: names that differ from the known ones count for nothing,
+// and what could be read in two ways changes nothing.
 func TestTheIssuersDocumentsHaveOneReading(t *testing.T) {
 	for name, row := range map[string]struct {
 		change func(keys string) string
 		status int
 	}{
-		"as it is": {func(keys string) string { return keys }, 204}, "others beside": {func(keys string) string { return strings.Replace(keys, "{", "{\"Keys\":[],\"\u212aeys\":[],", 1) }, 204},
-		"keys in another case": {func(keys string) string { return strings.Replace(keys, `"keys"`, `"Keys"`, 1) }, 503}, "keys twice": {func(keys string) string { return strings.Replace(keys, "{", `{"keys":[],`, 1) }, 503},
-		"a kid twice in a key": {func(keys string) string { return strings.Replace(keys, `"kid"`, `"kid":"x","kid"`, 1) }, 503}, "a kid with a NUL": {func(keys string) string { return strings.Replace(keys, `"kid"`, `"kid\u0000":"x","kid"`, 1) }, 503},
+		"as it is": {func(keys string) string { return keys }, 204},
+		"others beside": {func(keys string) string {
+			return strings.Replace(keys, "{",
+				"{\"Keys\":[],\"\u212aeys\":[],", 1)
+		}, 204},
+		"keys in another case": {func(keys string) string { return strings.Replace(keys, `"keys"`, `"Keys"`, 1) }, 503},
+		"keys twice":           {func(keys string) string { return strings.Replace(keys, "{", `{"keys":[],`, 1) }, 503},
+		"a kid twice in a key": {func(keys string) string {
+			return strings.Replace(keys, `"kid"`, `"kid":"x","kid"`,
+				1)
+		}, 503}, "a kid with a NUL": {func(keys string) string {
+			return strings.Replace(keys, `"kid"`,
+				`"kid\u0000":"x","kid"`, 1)
+		}, 503},
 		"a second value": {func(keys string) string { return keys + "{}" }, 503},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -253,7 +270,8 @@ func TestAWithdrawnKey(t *testing.T) {
 	g.want(t, g.ask(good), 401)
 }
 
-// KY-03, JK-06: the list of ended grants says that a key was withdrawn before the key set does, to tokens that are remembered and to new ones; other keys' tokens pass.
+// KY-03, JK-06: the list of ended grants says that a key was withdrawn before the key set does, to
+// tokens that are remembered and to new ones; other keys' tokens pass.
 func TestAWithdrawnKeyIsOnTheList(t *testing.T) {
 	g := newGate(t)
 	good, old := g.good(), g.issuer.KeyID("ES256")

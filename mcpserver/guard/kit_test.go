@@ -100,7 +100,8 @@ func (g *gate) want(t *testing.T, w *httptest.ResponseRecorder, status int) {
 	t.Helper()
 	n := g.passed()
 	if w.Code != status || (n == 1) != (status == http.StatusNoContent) {
-		t.Errorf("got %d with %d let through, want %d: %s %s", w.Code, n, status, w.Header().Get("WWW-Authenticate"), w.Body)
+		t.Errorf("got %d with %d let through, want %d: %s %s", w.Code, n, status,
+			w.Header().Get("WWW-Authenticate"), w.Body)
 	}
 }
 

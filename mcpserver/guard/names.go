@@ -40,7 +40,8 @@ func fits(pattern, name string) bool {
 	return strings.HasSuffix(name, parts[len(parts)-1])
 }
 
-// rule is the rule that speaks of a thing, however the server behind may read its name: what could be another thing there is named by none.
+// rule is the rule that speaks of a thing, however the server behind may read its name: what could
+// be another thing there is named by none.
 func (t *Table) rule(of, name string) *Rule {
 	k := t.kinds[of]
 	switch of {
@@ -63,17 +64,21 @@ func (t *Table) rule(of, name string) *Rule {
 	return r
 }
 
-// isUnseen says whether a character has no form of its own, so that a server may leave it out: a control or format
-// character, or a blank other than a space.
+// isUnseen says whether a character has no form of its own, so that a server may leave it out: a
+// control or format character, or a blank other than a space.
 func isUnseen(c rune) bool { return !unicode.IsPrint(c) }
 
-// decidedMethods are the methods that are decided by what they name or open nothing by themselves, in small letters.
+// decidedMethods are the methods that are decided by what they name or open nothing by themselves,
+// in small letters.
 var decidedMethods = []string{
-	"tools/call", "tools/list", "prompts/get", "prompts/list", "resources/read", "resources/list", "resources/templates/list", "resources/subscribe",
-	"resources/unsubscribe", "completion/complete", "logging/setlevel", "subscriptions/listen", "initialize", "ping", "server/discover",
+	"tools/call", "tools/list", "prompts/get", "prompts/list", "resources/read", "resources/list",
+	"resources/templates/list", "resources/subscribe",
+	"resources/unsubscribe", "completion/complete", "logging/setlevel", "subscriptions/listen", "initialize", "ping",
+	"server/discover",
 }
 
-// isDisguised says whether a method is one of decidedMethods in other letters or with blanks at its ends.
+// isDisguised says whether a method is one of decidedMethods in other letters or with blanks at its
+// ends.
 func isDisguised(method string) bool {
 	plain := fold(strings.TrimSpace(method))
 	known := slices.Contains(decidedMethods, plain)

@@ -7,7 +7,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
-// A rule that is exact opens the one thing that is called so, whatever stars are in its name; and a pattern opens no tool that is called as it is written.
+// A rule that is exact opens the one thing that is called so, whatever stars are in its name; and a
+// pattern opens no tool that is called as it is written.
 func TestExactNamesAreNoPatterns(t *testing.T) {
 	exact := func(name string) []guard.Rule { return []guard.Rule{{Name: name, Exact: true}} }
 	pattern := func(name string) []guard.Rule { return []guard.Rule{{Name: name}} }
@@ -32,15 +33,18 @@ func TestExactNamesAreNoPatterns(t *testing.T) {
 		{guard.KindResource, "note://1", pattern("note://*"), true},
 		{guard.KindMethod, "tasks/get", exact("tasks/*"), false},
 	} {
-		table, err := guard.Rules{Tools: row.rules, Prompts: row.rules, Resources: row.rules, Methods: row.rules}.Compile()
+		table, err := guard.Rules{Tools: row.rules, Prompts: row.rules, Resources: row.rules,
+			Methods: row.rules}.Compile()
 		must(t, err)
 		if got := table.Decide(mcp.Caller{}, row.kind, row.name).Allowed; got != row.open {
 			t.Errorf("the %s %q by the rule %+v: open %v, want %v", row.kind, row.name, row.rules[0], got, row.open)
 		}
 	}
-	table, err := guard.Rules{Tools: []guard.Rule{{Name: "a_*", Exact: true, Scopes: []string{"one"}}, {Name: "a_*", Scopes: []string{"two"}}}}.Compile()
+	table, err := guard.Rules{Tools: []guard.Rule{{Name: "a_*", Exact: true, Scopes: []string{"one"}},
+		{Name: "a_*", Scopes: []string{"two"}}}}.Compile()
 	must(t, err)
-	if d := table.DecidePattern(mcp.Caller{}, guard.KindTool, "a_*"); d.Rule != "a_*" || len(d.Scopes) != 1 || d.Scopes[0] != "two" {
+	if d := table.DecidePattern(mcp.Caller{}, guard.KindTool, "a_*"); d.Rule != "a_*" || len(d.Scopes) != 1 ||
+		d.Scopes[0] != "two" {
 		t.Errorf("the pattern's own decision is %+v", d)
 	}
 	if d := table.Decide(mcp.Caller{}, guard.KindTool, "a_*"); len(d.Scopes) != 1 || d.Scopes[0] != "one" {

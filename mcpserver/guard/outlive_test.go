@@ -16,7 +16,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// slowly is a guard in front of a server whose calls take until they are released, over HTTP and with a log.
+// slowly is a guard in front of a server whose calls take until they are released, over HTTP and
+// with a log.
 type slowly struct {
 	*fort
 	url     string
@@ -26,7 +27,8 @@ type slowly struct {
 }
 
 func newSlowly(t *testing.T, streams bool) *slowly {
-	s := &slowly{fort: newFort(t, func(p *guard.Policy) { p.CallTimeout = 3 * time.Hour }), arrived: make(chan struct{}), release: make(chan struct{})}
+	s := &slowly{fort: newFort(t, func(p *guard.Policy) { p.CallTimeout = 3 * time.Hour }),
+		arrived: make(chan struct{}), release: make(chan struct{})}
 	s.behind.answer = func(w http.ResponseWriter, r *http.Request, body string) {
 		const done = `{"jsonrpc":"2.0","id":1,"result":{"content":[],"done":true}}`
 		if streams || !strings.Contains(body, "tools/call") {
@@ -89,14 +91,17 @@ func (s *slowly) claims(grant string) token.Claims {
 	return c
 }
 
-// A call that was admitted is not cut by its token's expiry, while a subscription ends with it, and the log says why.
+// A call that was admitted is not cut by its token's expiry, while a subscription ends with it, and
+// the log says why.
 func TestACallOutlivesItsToken(t *testing.T) {
 	s := newSlowly(t, true)
 	called := s.begin(t, s.claims("grt_call"), call("read_it"))
-	for _, grant := range []string{"grt_1", "grt_2"} { // the second's end is after the call was looked at, which is every two seconds
+	for _, grant := range []string{"grt_1", "grt_2"} {
+		// the second's end is after the call was looked at, which is every two seconds
 		listener := s.begin(t, s.claims(grant), listenToTools)
 		s.step(20 * time.Minute)
-		if got := <-listener; !strings.Contains(got, "the access token has expired") || !strings.Contains(got, `"id":"s"`) {
+		if got := <-listener; !strings.Contains(got, "the access token has expired") ||
+			!strings.Contains(got, `"id":"s"`) {
 			t.Errorf("a subscription after its token: %s", got)
 		}
 	}
@@ -109,7 +114,8 @@ func TestACallOutlivesItsToken(t *testing.T) {
 	}
 }
 
-// The stream that an older client opens with GET ends with its token, as a subscription does, and neither with the time for a call.
+// The stream that an older client opens with GET ends with its token, as a subscription does, and
+// neither with the time for a call.
 func TestAStreamEndsWithItsTokenAlone(t *testing.T) {
 	f := newFort(t, func(p *guard.Policy) { p.CallTimeout = time.Minute })
 	begun := make(chan struct{}, 2)
@@ -133,7 +139,9 @@ func TestAStreamEndsWithItsTokenAlone(t *testing.T) {
 	}), httpd.Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Timeout: time.Hour}))
 	defer server.Close()
 	raw := f.token("read") // good for some minutes
-	session := f.send(raw, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}`).Header().Get("Mcp-Session-Id")
+	session := f.send(raw,
+		`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}`).Header().Get(
+		"Mcp-Session-Id")
 	ended := make(chan string, 2)
 	for method, body := range map[string]string{"GET": "", "POST": listenToTools} {
 		r, err := http.NewRequestWithContext(t.Context(), method, server.URL, strings.NewReader(body))
@@ -175,12 +183,15 @@ func TestAStreamEndsWithItsTokenAlone(t *testing.T) {
 	}
 }
 
-// It is cut when its permission ends, and when it takes longer than may be: with an error for its id, and a line in the log.
+// It is cut when its permission ends, and when it takes longer than may be: with an error for its
+// id, and a line in the log.
 func TestACallEndsWithItsPermission(t *testing.T) {
 	s := newSlowly(t, true)
-	revoked, slow := s.begin(t, s.claims("grt_revoked"), call("read_it")), s.begin(t, s.claims("grt_slow"), call("read_it"))
+	revoked, slow := s.begin(t, s.claims("grt_revoked"), call("read_it")),
+		s.begin(t, s.claims("grt_slow"), call("read_it"))
 	must(t, s.list.Add(context.Background(), "grt_revoked", s.now().Add(24*time.Hour)))
-	if got := <-revoked; !strings.Contains(got, "the permission behind the access token has ended") || !strings.Contains(got, `"id":1`) {
+	if got := <-revoked; !strings.Contains(got, "the permission behind the access token has ended") ||
+		!strings.Contains(got, `"id":1`) {
 		t.Errorf("after the end of its permission: %s", got)
 	}
 	s.step(4 * time.Hour)
@@ -191,11 +202,13 @@ func TestACallEndsWithItsPermission(t *testing.T) {
 		t.Errorf("the log does not say why both were cut:\n%s", log)
 	}
 	s = newSlowly(t, false)
-	whole, expired := s.begin(t, s.claims("grt_whole"), call("read_it")), s.begin(t, s.claims("grt_expired"), call("read_it"))
+	whole, expired := s.begin(t, s.claims("grt_whole"), call("read_it")),
+		s.begin(t, s.claims("grt_expired"), call("read_it"))
 	must(t, s.list.Add(context.Background(), "grt_whole", s.now().Add(24*time.Hour)))
 	s.step(20 * time.Minute)
 	close(s.release)
-	if got := <-whole; strings.Contains(got, "done") || !strings.Contains(got, "the permission behind the access token has ended") {
+	if got := <-whole; strings.Contains(got, "done") ||
+		!strings.Contains(got, "the permission behind the access token has ended") {
 		t.Errorf("an answer in one message after the end of its permission: %s", got)
 	}
 	if got := <-expired; !strings.Contains(got, `"done":true`) {

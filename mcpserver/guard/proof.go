@@ -12,18 +12,24 @@ import (
 )
 
 const (
-	mostProofs  = 500_000 // that the default memory holds, about 300 bytes each; beyond it the grant that has most has to make newer ones, and no proof counts twice
-	minNonceKey = 32      // characters
+	// that the default memory holds, about 300 bytes each; beyond it the grant that has most has to
+	// make newer ones, and no proof counts twice
+	mostProofs  = 500_000
+	minNonceKey = 32 // characters
 )
 
-// errBound is the answer to a token that is bound to a key and comes without its proof: whoever stole it cannot use it so (RFC 9449 §7.2).
+// errBound is the answer to a token that is bound to a key and comes without its proof: whoever
+// stole it cannot use it so (RFC 9449 §7.2).
 var errBound = &oauth.Error{Code: "invalid_token", Status: http.StatusUnauthorized,
 	Description: "the access token is bound to a key: present it as DPoP, with a proof"}
 
-// prove holds the request's proof against the key that its token is bound to (RFC 9449 §4.3, §7.1), and does not use it up: that is spend's. A token that is not
-// bound needs none, and with the DPoP scheme is refused, lest somebody believe it protected. nonce is the one that the client is to go on with, when it has not
-// the newest. why is the reason for the operator; nil: there is none, or the client only has to take the nonce.
-func (g *Guard) prove(r *http.Request, shown presented, jkt string) (proof *dpop.Proof, nonce string, refused *oauth.Error, why error) {
+// prove holds the request's proof against the key that its token is bound to (RFC 9449 §4.3, §7.1),
+// and does not use it up: that is spend's. A token that is not bound needs none, and with the DPoP
+// scheme is refused, lest somebody believe it protected. nonce is the one that the client is to go
+// on with, when it has not the newest. why is the reason for the operator; nil: there is none, or
+// the client only has to take the nonce.
+func (g *Guard) prove(r *http.Request, shown presented, jkt string) (proof *dpop.Proof, nonce string,
+	refused *oauth.Error, why error) {
 	switch {
 	case !shown.dpop && jkt != "":
 		return nil, "", errBound, errors.New(errBound.Description)
@@ -34,7 +40,8 @@ func (g *Guard) prove(r *http.Request, shown presented, jkt string) (proof *dpop
 		return nil, "", nil, nil
 	}
 	p, err := g.proofs.Believe(dpop.Request{
-		Shown: r.Header.Values(dpop.Header), Method: r.Method, URL: g.origin + r.URL.EscapedPath(), AccessToken: shown.raw,
+		Shown: r.Header.Values(dpop.Header), Method: r.Method, URL: g.origin + r.URL.EscapedPath(),
+		AccessToken: shown.raw,
 	})
 	if err == nil && p.JKT != jkt {
 		refused = oauth.InvalidToken("the DPoP proof is of another key than the access token is bound to")
@@ -49,7 +56,8 @@ func (g *Guard) prove(r *http.Request, shown presented, jkt string) (proof *dpop
 	return &p, p.Nonce, nil, nil
 }
 
-// spend uses up the proof of a request that is let through, if it has one. It counts against the grant.
+// spend uses up the proof of a request that is let through, if it has one. It counts against the
+// grant.
 func (g *Guard) spend(ctx context.Context, grantID string, p *dpop.Proof) (refused *oauth.Error, why error) {
 	if p == nil {
 		return nil, nil
@@ -71,8 +79,9 @@ func unbelieved(ctx context.Context, err error) (refused *oauth.Error, why error
 	return nil, nil
 }
 
-// scheme is what a challenge begins with: what the request came with, or what it must come with. A request that came with nothing gets the one that every
-// client knows, because clients in the field read the first challenge alone.
+// scheme is what a challenge begins with: what the request came with, or what it must come with. A
+// request that came with nothing gets the one that every client knows, because clients in the field
+// read the first challenge alone.
 func (g *Guard) scheme(r *http.Request) string {
 	headers := r.Header["Authorization"]
 	if g.config.RequireDPoP || len(headers) == 1 && isDPoP(headers[0]) {

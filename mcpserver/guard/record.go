@@ -20,19 +20,25 @@ type Record struct {
 	Passed   bool       // the effective decision
 	Status   int        // of the answer
 	Duration time.Duration
-	// Refused is the error code that the true decision answers with, or one of ours; empty when it lets the request pass.
+	// Refused is the error code that the true decision answers with, or one of ours; empty when it
+	// lets the request pass.
 	Refused string
-	// Why is what the operator is told of a refusal at the door. Nil: nothing, as of a first request without a token.
+	// Why is what the operator is told of a refusal at the door. Nil: nothing, as of a first
+	// request without a token.
 	Why *Why
 	// Address is where a request without a caller is from.
 	Address string
-	// CallID is made for each call that Policy.Begin is told of: its end has the same. Empty for all others.
+	// CallID is made for each call that Policy.Begin is told of: its end has the same. Empty for
+	// all others.
 	CallID string
-	// Arguments names the arguments of a tool's call by a keyed hash (see Policy.ArgumentsKey). Empty: it had none.
+	// Arguments names the arguments of a tool's call by a keyed hash (see Policy.ArgumentsKey).
+	// Empty: it had none.
 	Arguments string
-	// Failure is what the answer to a tool's call says of it, or that it was cut: "isError", "error" with its code, "cut". Empty: nothing.
+	// Failure is what the answer to a tool's call says of it, or that it was cut: "isError",
+	// "error" with its code, "cut". Empty: nothing.
 	Failure string
-	// Behind is why the handler behind refused the call that passed the rules; see RefuseCall. Empty: it did not.
+	// Behind is why the handler behind refused the call that passed the rules; see RefuseCall.
+	// Empty: it did not.
 	Behind string
 	// Message is the body as it was read: not to be kept (arguments are people's data).
 	Message []byte
@@ -78,7 +84,8 @@ func (r *Record) Outcome() string {
 	return OutcomeOK
 }
 
-// Other stands for what is not named: a name that strangers choose must not make a row or a series. No tenant, client or tool is called so.
+// Other stands for what is not named: a name that strangers choose must not make a row or a series.
+// No tenant, client or tool is called so.
 const Other = "(other)"
 
 // MethodLabel is the method, when it is one that this protocol has or a rule names.
@@ -98,7 +105,8 @@ func (r *Record) MethodLabel() string {
 	return Other
 }
 
-// RuleLabel is the rule that decided on a tool, a prompt or a resource: of those there are only as many as the operator wrote.
+// RuleLabel is the rule that decided on a tool, a prompt or a resource: of those there are only as
+// many as the operator wrote.
 func (r *Record) RuleLabel() string {
 	switch {
 	case r.Decision.Kind == "" || r.Decision.Kind == KindMethod:
@@ -109,7 +117,8 @@ func (r *Record) RuleLabel() string {
 	return r.Decision.Rule
 }
 
-// NameLabel is what was asked for. A resource is named by its rule, because its URI may hold people's data, and so is what does not look like a name.
+// NameLabel is what was asked for. A resource is named by its rule, because its URI may hold
+// people's data, and so is what does not look like a name.
 func (r *Record) NameLabel() string {
 	d := &r.Decision
 	if d.Rule != "" && (d.Kind == KindTool || d.Kind == KindPrompt) && isName(d.Name) {
@@ -118,12 +127,13 @@ func (r *Record) NameLabel() string {
 	return r.RuleLabel()
 }
 
-// IsToolName reports whether a name has only characters that a tool's name may have, and 1 to 128 of
-// them (MCP 2025-11-25, tools, "Tool Names").
+// IsToolName reports whether a name has only characters that a tool's name may have, and 1 to 128
+// of them (MCP 2025-11-25, tools, "Tool Names").
 func IsToolName(s string) bool { return isName(s) }
 
 func isName(s string) bool {
-	return s != "" && len(s) <= 128 && !strings.ContainsFunc(s, func(c rune) bool { return !strings.ContainsRune(nameCharacters, c) })
+	return s != "" && len(s) <= 128 &&
+		!strings.ContainsFunc(s, func(c rune) bool { return !strings.ContainsRune(nameCharacters, c) })
 }
 
 const nameCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
@@ -131,7 +141,8 @@ const nameCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 // maxAgent bounds what is kept of a User-Agent, in bytes.
 const maxAgent = 40
 
-// agentOf is the first product that a User-Agent names (RFC 9110 §10.1.5), so that an operator can tell who comes without a token.
+// agentOf is the first product that a User-Agent names (RFC 9110 §10.1.5), so that an operator can
+// tell who comes without a token.
 func agentOf(r *http.Request) string {
 	product, _, _ := strings.Cut(r.UserAgent(), " ")
 	product, _, _ = strings.Cut(product, "/")

@@ -1,6 +1,7 @@
 package guard
 
-// Mode is how strictly the rules count for a tenant and a tool. The zero value enforces: leniency must be said.
+// Mode is how strictly the rules count for a tenant and a tool. The zero value enforces: leniency
+// must be said.
 type Mode string
 
 // The modes, from lenient to strict.
@@ -12,7 +13,8 @@ const (
 
 // Rollout says how strictly the rules count. Nil enforces.
 type Rollout interface {
-	// Mode is that of a thing (a tool's name, a resource's URI) for a tenant; an empty tenant is nobody's: a request without a good token.
+	// Mode is that of a thing (a tool's name, a resource's URI) for a tenant; an empty tenant is
+	// nobody's: a request without a good token.
 	Mode(tenantID, name string) Mode
 }
 

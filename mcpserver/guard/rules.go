@@ -10,34 +10,45 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// Rules say which scopes open what at a protected MCP server. What no rule speaks of is open to nobody.
+// Rules say which scopes open what at a protected MCP server. What no rule speaks of is open to
+// nobody.
 type Rules struct {
-	// Tools, Prompts and Resources are asked in their order; the first that fits decides. A resource's name is its URI. A rule without a star
-	// fits the URI that is written like it. One with a star fits a URI only if it is written as every reader writes it: a special scheme's (http, https, ws, wss,
-	// ftp, file) byte for byte as the WHATWG URL rules have it; and of every scheme none with an empty or dot segment, a default port, userinfo, a backslash,
-	// a blank or a dot at an end of a host, a host that is not ASCII, an invisible character, or without a scheme; a file's has no host, no short name of Windows, and names a drive where
-	// another rule does. It must fit the same rule first in other letters, in another of Unicode's forms, decoded, with another number of slashes after the scheme,
-	// with and without a slash at its end, and without its fragment, its query and the parameters of its names, a file's stream and drive, and a port that means nothing: a server may leave them out.
+	// Tools, Prompts and Resources are asked in their order; the first that fits decides. A
+	// resource's name is its URI. A rule without a star fits the URI that is written like it. One
+	// with a star fits a URI only if it is written as every reader writes it: a special scheme's
+	// (http, https, ws, wss, ftp, file) byte for byte as the WHATWG URL rules have it; and of every
+	// scheme none with an empty or dot segment, a default port, userinfo, a backslash, a blank or a
+	// dot at an end of a host, a host that is not ASCII, an invisible character, or without a
+	// scheme; a file's has no host, no short name of Windows, and names a drive where another rule
+	// does. It must fit the same rule first in other letters, in another of Unicode's forms,
+	// decoded, with another number of slashes after the scheme, with and without a slash at its
+	// end, and without its fragment, its query and the parameters of its names, a file's stream and
+	// drive, and a port that means nothing: a server may leave them out.
 	Tools, Prompts, Resources []Rule
-	// Methods are other requests of MCP that may pass ("completion/complete", "tasks/*"), beside those that open nothing by themselves: initialize, ping,
-	// server/discover, the lists, logging/setLevel, subscriptions/listen and notifications.
+	// Methods are other requests of MCP that may pass ("completion/complete", "tasks/*"), beside
+	// those that open nothing by themselves: initialize, ping, server/discover, the lists,
+	// logging/setLevel, subscriptions/listen and notifications.
 	Methods []Rule
-	// Implies says which scopes a scope counts for beside itself, as {"customers:write": {"customers:read"}}. A scope that ends with ":*" counts for every
-	// scope that begins as it does.
+	// Implies says which scopes a scope counts for beside itself, as {"customers:write":
+	// {"customers:read"}}. A scope that ends with ":*" counts for every scope that begins as it
+	// does.
 	Implies map[string][]string
 }
 
 // Rule says what opens the tools, prompts, resources or methods of a name.
 type Rule struct {
-	// Name is exact, or has one or more "*", each of which stands for any characters: of a tool's name those that such a name may have, none longer than 128, and no other
-	// rule's name in other letters, because a server may trim or fold. A URI is read as it is and with its percent signs taken away, and must fit the same rule.
+	// Name is exact, or has one or more "*", each of which stands for any characters: of a tool's
+	// name those that such a name may have, none longer than 128, and no other rule's name in other
+	// letters, because a server may trim or fold. A URI is read as it is and with its percent signs
+	// taken away, and must fit the same rule.
 	Name string
-	// Exact makes each "*" in Name stand for itself. Set it in every rule whose name was chosen by a
-	// server: a tool that is called "*" must not open other tools.
+	// Exact makes each "*" in Name stand for itself. Set it in every rule whose name was chosen by
+	// a server: a tool that is called "*" must not open other tools.
 	Exact bool
 	// Scopes are all needed. None: whoever has a good token may.
 	Scopes []string
-	// Hide answers who may not as if there were no such thing. Such a tool can never lead a client to ask for its scope: use it for what nobody should learn of.
+	// Hide answers who may not as if there were no such thing. Such a tool can never lead a client
+	// to ask for its scope: use it for what nobody should learn of.
 	// Default: it is not listed, and a call is challenged for the scopes.
 	Hide bool
 	// Write says that it changes something; see EnforceWrites.
@@ -46,7 +57,8 @@ type Rule struct {
 
 // Table is Rules made ready. It never changes, and is safe for concurrent use.
 type Table struct {
-	// With is what else whoever made the table goes by; see TableOf. Set it before the table counts.
+	// With is what else whoever made the table goes by; see TableOf. Set it before the table
+	// counts.
 	With any
 
 	kinds   map[string]*kind
@@ -77,7 +89,8 @@ const (
 // Compile checks the rules and makes them ready.
 func (r Rules) Compile() (*Table, error) {
 	t := &Table{kinds: map[string]*kind{}, implied: map[string][]string{}}
-	for name, rules := range map[string][]Rule{KindTool: r.Tools, KindPrompt: r.Prompts, KindResource: r.Resources, KindMethod: r.Methods} {
+	for name, rules := range map[string][]Rule{KindTool: r.Tools, KindPrompt: r.Prompts, KindResource: r.Resources,
+		KindMethod: r.Methods} {
 		k := &kind{exact: map[string]*Rule{}, single: map[string]bool{}, encoded: name == KindResource}
 		for _, rule := range rules {
 			if err := rule.check(); err != nil {
@@ -169,13 +182,14 @@ type Decision struct {
 	Write   bool
 }
 
-// Decide says what the rules say of one thing. What no rule names counts as changing something: nobody knows better.
+// Decide says what the rules say of one thing. What no rule names counts as changing something:
+// nobody knows better.
 func (t *Table) Decide(c mcp.Caller, of, name string) Decision {
 	return t.decideBy(c, of, name, t.rule(of, name))
 }
 
-// DecidePattern says what the rules say of the things that a rule's pattern is about, as an operator
-// is told it. A thing whose name reads like the pattern is not among them; see Decide.
+// DecidePattern says what the rules say of the things that a rule's pattern is about, as an
+// operator is told it. A thing whose name reads like the pattern is not among them; see Decide.
 func (t *Table) DecidePattern(c mcp.Caller, of, pattern string) Decision {
 	k := t.kinds[of]
 	i := slices.IndexFunc(k.patterns, func(p *Rule) bool { return fits(p.Name, pattern) })
@@ -205,13 +219,15 @@ func (t *Table) decideBy(c mcp.Caller, of, name string, r *Rule) Decision {
 // isOpening says whether a method opens nothing by itself: what it lists is filtered.
 func isOpening(method string) bool {
 	switch method {
-	case "initialize", "ping", "server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list", "logging/setLevel", "subscriptions/listen":
+	case "initialize", "ping", "server/discover", "tools/list", "prompts/list", "resources/list",
+		"resources/templates/list", "logging/setLevel", "subscriptions/listen":
 		return true
 	}
 	return false
 }
 
-// offers says whether there is anything of a kind that could be named: without a rule for prompts or resources, nobody reaches any, and their methods are not there.
+// offers says whether there is anything of a kind that could be named: without a rule for prompts
+// or resources, nobody reaches any, and their methods are not there.
 func (t *Table) offers(kind string) bool {
 	return kind == KindTool || kind != KindMethod && t.kinds[kind] != nil && len(t.kinds[kind].all) > 0
 }
@@ -225,7 +241,8 @@ func (t *Table) decide(c mcp.Caller, m *message.Message) Decision {
 		return t.Decide(c, KindPrompt, m.Name)
 	case "resources/read":
 		return t.Decide(c, KindResource, m.URI)
-	case "resources/subscribe", "resources/unsubscribe": // revision 2026-07-28 removed both: without a URI they are methods like others
+	case "resources/subscribe", "resources/unsubscribe":
+		// revision 2026-07-28 removed both: without a URI they are methods like others
 		if m.URI != "" {
 			return t.Decide(c, KindResource, m.URI)
 		}
@@ -240,9 +257,11 @@ func (t *Table) decide(c mcp.Caller, m *message.Message) Decision {
 	return d
 }
 
-// decideCompletion is a decision for what a completion refers to, which the method's own rule must open, too.
+// decideCompletion is a decision for what a completion refers to, which the method's own rule must
+// open, too.
 func (t *Table) decideCompletion(c mcp.Caller, m *message.Message, method Decision) Decision {
-	d := Decision{Kind: KindMethod, Name: m.Method, Reason: ReasonUnnamed, Hide: true, Write: true} // it refers to nothing that is known
+	// it refers to nothing that is known
+	d := Decision{Kind: KindMethod, Name: m.Method, Reason: ReasonUnnamed, Hide: true, Write: true}
 	switch {
 	case m.RefType == "ref/prompt":
 		d = t.Decide(c, KindPrompt, m.Ref)

@@ -7,8 +7,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// Server is an MCP server of ours: it is handed each message as the guard read it, so that none is read twice, and shows in its lists what the view says is
-// open, so that none has to be cut down. It has no sessions and no streams.
+// Server is an MCP server of ours: it is handed each message as the guard read it, so that none is
+// read twice, and shows in its lists what the view says is open, so that none has to be cut down.
+// It has no sessions and no streams.
 type Server interface {
 	// ServeMessage answers one message that was decided on.
 	ServeMessage(w http.ResponseWriter, r *http.Request, m *message.Message, v mcp.View)

@@ -39,7 +39,8 @@ func (o *ours) open() (names []string) {
 	return names
 }
 
-// Without a rule for prompts or resources their methods are not there for anybody, rather than the one thing that was named.
+// Without a rule for prompts or resources their methods are not there for anybody, rather than the
+// one thing that was named.
 func TestKindsWithoutRules(t *testing.T) {
 	tables, err := guard.Always(guard.Rules{Tools: rules.Tools})
 	must(t, err)
@@ -57,7 +58,8 @@ func TestKindsWithoutRules(t *testing.T) {
 	}
 }
 
-// A server of ours is decided on as anybody's, is handed the message that was decided on, and needs no session.
+// A server of ours is decided on as anybody's, is handed the message that was decided on, and needs
+// no session.
 func TestServerOfOurs(t *testing.T) {
 	m := modes{}
 	server := &ours{}
@@ -81,20 +83,25 @@ func TestServerOfOurs(t *testing.T) {
 		t.Errorf("got %v open for %s", got, server.message.Method)
 	}
 	server.message = nil
-	if w := f.send(f.token("other"), call("write_it")); w.Code != 403 || server.message != nil || !slices.Equal(f.last().Decision.Lacking, []string{"read", "write"}) {
+	if w := f.send(f.token("other"), call("write_it")); w.Code != 403 || server.message != nil ||
+		!slices.Equal(f.last().Decision.Lacking, []string{"read", "write"}) {
 		t.Errorf("a call that nothing opens: got %d, recorded %+v", w.Code, f.last())
 	}
 	m["acme"] = guard.Observe
-	if w := f.send(f.token("other"), call("write_it")); w.Code != 200 || server.message == nil || f.last().Outcome() != guard.OutcomeObserved {
+	if w := f.send(f.token("other"), call("write_it")); w.Code != 200 || server.message == nil ||
+		f.last().Outcome() != guard.OutcomeObserved {
 		t.Errorf("observed: got %d, recorded %+v", w.Code, f.last())
 	}
 	if got := server.open(); len(got) != 5 {
 		t.Errorf("observed: got %v open, want all", got)
 	}
-	if w := f.ask(f.token("read"), func(r *http.Request) { r.Method = "GET" }); w.Code != 405 || w.Header().Get("Allow") != "POST" { // MC-13
+	if w := f.ask(f.token("read"), func(r *http.Request) { r.Method = "GET" }); w.Code != 405 ||
+		w.Header().Get("Allow") != "POST" {
+		// MC-13
 		t.Errorf("GET: got %d, Allow %q", w.Code, w.Header().Get("Allow"))
 	}
-	if w := f.send(f.token("read"), list, func(r *http.Request) { r.Host = "evil.example" }); w.Code != 403 || f.last().Refused != guard.RefusedSource || f.last().Caller.ClientID != "" {
+	if w := f.send(f.token("read"), list, func(r *http.Request) { r.Host = "evil.example" }); w.Code != 403 ||
+		f.last().Refused != guard.RefusedSource || f.last().Caller.ClientID != "" {
 		t.Errorf("another Host: got %d, recorded %+v", w.Code, f.last())
 	}
 	admitted = false
@@ -111,40 +118,52 @@ func TestServerOfOurs(t *testing.T) {
 	for _, row := range []struct {
 		admitted bool
 		status   int
-	}{{false, 429}, {false, 429}, {true, 200}, {true, 401}, {false, 429}} { // a request over its grant's limit does not use its proof up
+	}{{false, 429}, {false, 429}, {true, 200}, {true, 401}, {false, 429}} {
+		// a request over its grant's limit does not use its proof up
 		admitted = row.admitted
 		if w := f.send("", list, shown); w.Code != row.status || row.status != 200 && f.last().Passed {
-			t.Errorf("with a proof, admitted %v: got %d, recorded %+v, want %d", row.admitted, w.Code, f.last(), row.status)
+			t.Errorf("with a proof, admitted %v: got %d, recorded %+v, want %d", row.admitted, w.Code, f.last(),
+				row.status)
 		}
 	}
-	if w := f.send(f.token("read"), list); w.Code != 429 || f.last().Refused != guard.RefusedLimit || f.last().Passed || f.last().Status != 429 {
+	if w := f.send(f.token("read"), list); w.Code != 429 || f.last().Refused != guard.RefusedLimit || f.last().Passed ||
+		f.last().Status != 429 {
 		t.Errorf("over the limit: got %d, recorded %+v", w.Code, f.last())
 	}
 }
 
-// Names that strangers choose are no labels: neither a method, nor a tool that no rule names, nor a resource's URI, nor a program's name with anything in it.
+// Names that strangers choose are no labels: neither a method, nor a tool that no rule names, nor a
+// resource's URI, nor a program's name with anything in it.
 func TestLabelsAreBounded(t *testing.T) {
 	for _, row := range []struct {
 		record             guard.Record
 		method, name, rule string
 	}{
-		{guard.Record{Method: "tools/call", Decision: guard.Decision{Kind: guard.KindTool, Name: "read_it", Rule: "read_it"}}, "tools/call", "read_it", "read_it"},
-		{guard.Record{Method: "tools/call", Decision: guard.Decision{Kind: guard.KindTool, Name: "crm_a_get", Rule: "crm_*"}}, "tools/call", "crm_a_get", "crm_*"},
-		{guard.Record{Method: "tools/call", Decision: guard.Decision{Kind: guard.KindTool, Name: "crm_ann@acme.example", Rule: "crm_*"}}, "tools/call", "crm_*", "crm_*"},
-		{guard.Record{Method: "tools/call", Decision: guard.Decision{Kind: guard.KindTool, Name: "guessed"}}, "tools/call", guard.Other, guard.Other},
-		{guard.Record{Method: "resources/read", Decision: guard.Decision{Kind: guard.KindResource, Name: "file:///ann", Rule: "file:///*"}}, "resources/read", "file:///*", "file:///*"},
+		{guard.Record{Method: "tools/call", Decision: guard.Decision{Kind: guard.KindTool, Name: "read_it",
+			Rule: "read_it"}}, "tools/call", "read_it", "read_it"},
+		{guard.Record{Method: "tools/call", Decision: guard.Decision{Kind: guard.KindTool, Name: "crm_a_get",
+			Rule: "crm_*"}}, "tools/call", "crm_a_get", "crm_*"},
+		{guard.Record{Method: "tools/call", Decision: guard.Decision{Kind: guard.KindTool, Name: "crm_ann@acme.example",
+			Rule: "crm_*"}}, "tools/call", "crm_*", "crm_*"},
+		{guard.Record{Method: "tools/call", Decision: guard.Decision{Kind: guard.KindTool, Name: "guessed"}},
+			"tools/call", guard.Other, guard.Other},
+		{guard.Record{Method: "resources/read", Decision: guard.Decision{Kind: guard.KindResource, Name: "file:///ann",
+			Rule: "file:///*"}}, "resources/read", "file:///*", "file:///*"},
 		{guard.Record{Method: "tools/list"}, "tools/list", "", ""},
 		{guard.Record{Method: "notifications/anything"}, "notifications", "", ""},
-		{guard.Record{Method: "guessed", Decision: guard.Decision{Kind: guard.KindMethod, Name: "guessed"}}, guard.Other, "", ""},
+		{guard.Record{Method: "guessed", Decision: guard.Decision{Kind: guard.KindMethod, Name: "guessed"}},
+			guard.Other, "", ""},
 		{guard.Record{Method: "BREW"}, guard.Other, "", ""},
 	} {
 		r := &row.record
 		if r.MethodLabel() != row.method || r.NameLabel() != row.name || r.RuleLabel() != row.rule {
-			t.Errorf("%s %s: got %q %q %q, want %q %q %q", r.Method, r.Decision.Name, r.MethodLabel(), r.NameLabel(), r.RuleLabel(), row.method, row.name, row.rule)
+			t.Errorf("%s %s: got %q %q %q, want %q %q %q", r.Method, r.Decision.Name, r.MethodLabel(), r.NameLabel(),
+				r.RuleLabel(), row.method, row.name, row.rule)
 		}
 	}
 	f := newFort(t)
-	for agent, want := range map[string]string{"curl/8.5 (linux)": "curl", "node": "node", "<script>": "", strings.Repeat("a", 41): "", "": "", "evil\x1b[31m": ""} {
+	for agent, want := range map[string]string{"curl/8.5 (linux)": "curl", "node": "node", "<script>": "",
+		strings.Repeat("a", 41): "", "": "", "evil\x1b[31m": ""} {
 		f.send("", call("read_it"), func(r *http.Request) { r.Header.Set("User-Agent", agent) })
 		if f.last().Agent != want {
 			t.Errorf("%q: got %q, want %q", agent, f.last().Agent, want)
@@ -156,7 +175,8 @@ func TestLabelsAreBounded(t *testing.T) {
 	}
 }
 
-// DS-11: each refusal, and each pass that would have been one, is one line of the log that says who, what, and by which mode.
+// DS-11: each refusal, and each pass that would have been one, is one line of the log that says
+// who, what, and by which mode.
 func TestRefusalsAreLogged(t *testing.T) {
 	m := modes{"acme": guard.Observe, "acme/write_it": guard.Enforce}
 	f := newFort(t, func(p *guard.Policy) { p.Rollout = m })
@@ -181,7 +201,8 @@ func TestRefusalsAreLogged(t *testing.T) {
 		if err := json.Unmarshal(text.Bytes(), &line); err != nil || strings.Count(text.String(), "\n") != 1 {
 			t.Fatalf("%v: %s", err, &text)
 		}
-		if line.Tenant != row.tenant || line.Client == "" || line.Tool != row.tool || line.Decision != row.decision || line.Mode != row.mode {
+		if line.Tenant != row.tenant || line.Client == "" || line.Tool != row.tool || line.Decision != row.decision ||
+			line.Mode != row.mode {
 			t.Errorf("%s: got %+v", row.body, line)
 		}
 		if row.token != "" && strings.Contains(text.String(), row.token) {

@@ -10,8 +10,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
-// A session of an older client (MCP up to 2025-11-25) is the server's; the name that its client gets for it says whose it is. So nobody else can use it, at
-// whichever replica, and nothing is kept here.
+// A session of an older client (MCP up to 2025-11-25) is the server's; the name that its client
+// gets for it says whose it is. So nobody else can use it, at whichever replica, and nothing is
+// kept here.
 
 // sessionHeader names a session of an older client.
 const sessionHeader = "Mcp-Session-Id"
@@ -33,8 +34,8 @@ func (p *Policy) sessionOut(c mcp.Caller, id string) string {
 	return id + sessionMark + p.sessionMAC(c, id)
 }
 
-// sessionIn puts the server's own name of a session in place of the client's, and says whether it is this caller's. A request without a session has nothing to
-// say.
+// sessionIn puts the server's own name of a session in place of the client's, and says whether it
+// is this caller's. A request without a session has nothing to say.
 func (p *Policy) sessionIn(r *http.Request, c mcp.Caller) bool {
 	shown := r.Header[sessionHeader]
 	if len(shown) == 0 {

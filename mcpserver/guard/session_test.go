@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// RS-36: a request of 2026-07-28 has no session, whatever header it brings from a time when there were some.
+// RS-36: a request of 2026-07-28 has no session, whatever header it brings from a time when there
+// were some.
 func TestANewerRequestHasNoSession(t *testing.T) {
 	f := newFort(t)
 	var got []string
@@ -15,7 +16,8 @@ func TestANewerRequestHasNoSession(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
 	}
-	const body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
+	const body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","_meta":{"io.` +
+		`modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
 	w := f.send(f.token("read"), body, func(r *http.Request) {
 		r.Header.Set("Mcp-Session-Id", "of before")
 		r.Header.Set("Mcp-Protocol-Version", "2026-07-28")
@@ -25,7 +27,8 @@ func TestANewerRequestHasNoSession(t *testing.T) {
 	if w.Code != 200 || got != nil {
 		t.Errorf("got %d %s, and the server %q", w.Code, w.Body, got)
 	}
-	if w := f.send(f.token("read"), call("read_it"), func(r *http.Request) { r.Header.Set("Mcp-Session-Id", "of before") }); w.Code != 404 {
+	if w := f.send(f.token("read"), call("read_it"),
+		func(r *http.Request) { r.Header.Set("Mcp-Session-Id", "of before") }); w.Code != 404 {
 		t.Errorf("an older request with a session that is not its own: %d", w.Code)
 	}
 }

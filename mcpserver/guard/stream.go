@@ -10,7 +10,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// Streams are the open streams of a server behind the guard. The zero value has none. It is safe for concurrent use.
+// Streams are the open streams of a server behind the guard. The zero value has none. It is safe
+// for concurrent use.
 type Streams struct {
 	mu   sync.Mutex
 	open map[string]map[*stream]struct{} // by grant
@@ -19,13 +20,15 @@ type Streams struct {
 // stream is one of them.
 type stream struct {
 	tenant, grant, session string
-	changed                []byte        // the event that says that the list of tools is another; nil: the client did not ask to be told
-	due                    chan struct{} // that is to be said; it has room for one
+	// the event that says that the list of tools is another; nil: the client did not ask to be told
+	changed []byte
+	due     chan struct{} // that is to be said; it has room for one
 }
 
-// ToolsChanged tells clients whose list of tools may be another now, for which says whether that of a tenant is. Told are the stream that an older client opens with GET
-// (MCP 2025-11-25, transports, "Listening for Messages from the Server"), one of each session, and the subscription of a newer one that asked for it (MCP 2026-07-28,
-// "Subscriptions"). It does not wait for them.
+// ToolsChanged tells clients whose list of tools may be another now, for which says whether that of
+// a tenant is. Told are the stream that an older client opens with GET (MCP 2025-11-25, transports,
+// "Listening for Messages from the Server"), one of each session, and the subscription of a newer
+// one that asked for it (MCP 2026-07-28, "Subscriptions"). It does not wait for them.
 func (s *Streams) ToolsChanged(which func(tenantID string) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,8 +77,9 @@ func (s *Streams) remove(o *stream) {
 	}
 }
 
-// place takes the place of a stream that may go on for ever, before the server is asked for it, unless its grant has as many as it may. What answers a call ends with
-// that: it has a place, too, and none is refused it after it ran.
+// place takes the place of a stream that may go on for ever, before the server is asked for it,
+// unless its grant has as many as it may. What answers a call ends with that: it has a place, too,
+// and none is refused it after it ran.
 func (x *passage) place() bool {
 	if !message.Lasts(x.r, &x.m) {
 		return true
@@ -101,14 +105,16 @@ func (x *passage) open() {
 		x.hold()
 		x.Streams.add(x.held, math.MaxInt)
 	}
-	const begin, end = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"", "}\n\n"
+	const begin, end = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"",
+		"}\n\n"
 	switch {
 	case x.w.status != http.StatusOK:
 	case x.r.Method == http.MethodGet:
 		x.Streams.begin(x.held, x.r.Header.Get(sessionHeader), []byte(begin+end))
 	case x.m.Method == "subscriptions/listen" && wantsTools(x.record.Message):
 		x.w.waits = true // the server acknowledges first
-		x.Streams.begin(x.held, "", []byte(begin+`,"params":{"_meta":{"io.modelcontextprotocol/subscriptionId":`+string(x.m.ID)+`}}`+end))
+		x.Streams.begin(x.held, "",
+			[]byte(begin+`,"params":{"_meta":{"io.modelcontextprotocol/subscriptionId":`+string(x.m.ID)+`}}`+end))
 	}
 }
 
@@ -119,7 +125,8 @@ func (s *Streams) begin(o *stream, session string, changed []byte) {
 	o.session, o.changed = session, changed
 }
 
-// wantsTools says whether a subscription asks to be told of changed tools: nothing is told that was not asked for.
+// wantsTools says whether a subscription asks to be told of changed tools: nothing is told that was
+// not asked for.
 func wantsTools(body []byte) bool {
 	for _, name := range []string{"params", "notifications"} {
 		if body = message.Value(body, name); body == nil {
@@ -137,8 +144,9 @@ func (x *passage) close() {
 	}
 }
 
-// watch tells a stream what there is to tell, and ends it when its token is over or its grant has ended, or when nobody can say. A client that does not read holds up
-// neither: what is told waits beside, and what waits to be written is broken off.
+// watch tells a stream what there is to tell, and ends it when its token is over or its grant has
+// ended, or when nobody can say. A client that does not read holds up neither: what is told waits
+// beside, and what waits to be written is broken off.
 func (x *passage) watch(ctx context.Context, cancel context.CancelFunc) {
 	go func() {
 		silent := time.NewTimer(max(x.KeepAlive, 0))
@@ -184,7 +192,8 @@ const (
 	cutTimeout   = "the call took longer than call_timeout"
 )
 
-// over says why an answer has to end now, or "". One of nobody's does when nobody may pass any more. The answer to a call that was admitted does not end with its token.
+// over says why an answer has to end now, or "". One of nobody's does when nobody may pass any
+// more. The answer to a call that was admitted does not end with its token.
 func (x *passage) over(ctx context.Context) string {
 	answers := x.r.Method == http.MethodPost && !message.Lasts(x.r, &x.m)
 	now := x.guard.config.Now()

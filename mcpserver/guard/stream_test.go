@@ -15,10 +15,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 )
 
-const listenToTools = `{"jsonrpc":"2.0","id":"s","method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true}}}`
+const listenToTools = `{"jsonrpc":"2.0","id":"s","method":"subscriptions/listen",` +
+	`"params":{"notifications":{"toolsListChanged":true}}}`
 
-// An answer that is replaced, because its server compresses it in a way that is not known, is replaced while its stream is already watched and told: nothing more goes out, and nothing is written
-// beside the lock (run with -race).
+// An answer that is replaced, because its server compresses it in a way that is not known, is
+// replaced while its stream is already watched and told: nothing more goes out, and nothing is
+// written beside the lock (run with -race).
 func TestAReplacedStreamIsToldNothing(t *testing.T) {
 	var streams guard.Streams
 	f := newFort(t, func(p *guard.Policy) { p.Streams = &streams })
@@ -54,7 +56,8 @@ type switched struct{ mode atomic.Value }
 
 func (s *switched) Mode(string, string) guard.Mode { return s.mode.Load().(guard.Mode) }
 
-// A stream of nobody's ends when nobody may pass any more, as one of somebody's ends with its grant.
+// A stream of nobody's ends when nobody may pass any more, as one of somebody's ends with its
+// grant.
 func TestAStreamOfNobodysEndsWithTheMode(t *testing.T) {
 	var rollout switched
 	rollout.mode.Store(guard.Observe)
@@ -80,8 +83,9 @@ func TestAStreamOfNobodysEndsWithTheMode(t *testing.T) {
 	}
 }
 
-// A stream that is silent gets comments, between two events and never within one, and no more than that: neither before its head nor in an answer that is no stream. What the server
-// writes itself counts when it goes out.
+// A stream that is silent gets comments, between two events and never within one, and no more than
+// that: neither before its head nor in an answer that is no stream. What the server writes itself
+// counts when it goes out.
 func TestASilentStreamIsKeptAlive(t *testing.T) {
 	const event, half = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{}}\n\n", 15
 	for _, row := range []struct {
@@ -148,7 +152,8 @@ func TestASilentStreamIsKeptAlive(t *testing.T) {
 			if !row.kept {
 				return
 			}
-			if parts[0] != event || !strings.HasPrefix(parts[len(parts)-1], "event: ") || !strings.HasSuffix(got.String(), "\n\n") {
+			if parts[0] != event || !strings.HasPrefix(parts[len(parts)-1], "event: ") ||
+				!strings.HasSuffix(got.String(), "\n\n") {
 				t.Errorf("got %q", got.String())
 			}
 			for _, p := range parts[1 : len(parts)-1] {
@@ -160,7 +165,8 @@ func TestASilentStreamIsKeptAlive(t *testing.T) {
 	}
 }
 
-// RS-11: an access token in the URL does not reach the server behind, whoever comes with it: nobody comes so far with one but nobody.
+// RS-11: an access token in the URL does not reach the server behind, whoever comes with it: nobody
+// comes so far with one but nobody.
 func TestATokenInTheURLStaysAtTheGuard(t *testing.T) {
 	f := newFort(t, func(p *guard.Policy) { p.Rollout, p.AllowAnonymous = modes{"": guard.Observe}, true })
 	var came []string
@@ -170,12 +176,14 @@ func TestATokenInTheURLStaysAtTheGuard(t *testing.T) {
 	}
 	good := f.token("read")
 	for query, want := range map[string]string{
-		"a=1&access_token=secret&b=2": "a=1&b=2 /mcp?a=1&b=2", "access%5Ftoken=secret": " /mcp", "a=1;access_token=secret": " /mcp",
+		"a=1&access_token=secret&b=2": "a=1&b=2 /mcp?a=1&b=2", "access%5Ftoken=secret": " /mcp",
+		"a=1;access_token=secret":   " /mcp",
 		"access_token=secret&a=%zz": " /mcp", "b=2&a=1": "b=2&a=1 https://mcp.example/mcp?b=2&a=1",
 	} {
 		for _, raw := range []string{"", good} {
 			came = nil
-			w := f.send(raw, call("read_it"), func(r *http.Request) { r.URL.RawQuery = query; r.RequestURI = r.URL.String() })
+			w := f.send(raw, call("read_it"),
+				func(r *http.Request) { r.URL.RawQuery = query; r.RequestURI = r.URL.String() })
 			if w.Code != 200 || len(came) != 1 || came[0] != want {
 				t.Errorf("%s: got %d, and the server got %q", query, w.Code, came)
 			}
@@ -183,14 +191,16 @@ func TestATokenInTheURLStaysAtTheGuard(t *testing.T) {
 	}
 }
 
-// MC-26: a stream ends with its grant also when its client does not read, so that what is being written to it never comes to an end by itself.
+// MC-26: a stream ends with its grant also when its client does not read, so that what is being
+// written to it never comes to an end by itself.
 func TestAStreamThatIsNotReadEnds(t *testing.T) {
 	f := newFort(t)
 	ended := make(chan struct{})
 	f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) {
 		defer close(ended)
 		w.Header().Set("Content-Type", "text/event-stream")
-		event := `data: {"jsonrpc":"2.0","method":"notifications/message","params":{"data":"` + strings.Repeat("x", 1<<20) + `"}}` + "\n\n"
+		event := `data: {"jsonrpc":"2.0","method":"notifications/message","params":{"data":"` + strings.Repeat("x",
+			1<<20) + `"}}` + "\n\n"
 		for r.Context().Err() == nil {
 			if _, err := io.WriteString(w, event); err != nil {
 				return
@@ -227,7 +237,8 @@ func TestABusyStreamSaysWhyItEnds(t *testing.T) {
 	f := newFort(t)
 	f.behind.answer = func(w http.ResponseWriter, r *http.Request, _ string) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		event := `data: {"jsonrpc":"2.0","method":"notifications/message","params":{"data":"` + strings.Repeat("x", 64<<10) + `"}}` + "\n\n"
+		event := `data: {"jsonrpc":"2.0","method":"notifications/message","params":{"data":"` + strings.Repeat("x",
+			64<<10) + `"}}` + "\n\n"
 		for r.Context().Err() == nil {
 			if _, err := io.WriteString(w, event); err != nil {
 				return
@@ -267,7 +278,8 @@ func TestABusyStreamSaysWhyItEnds(t *testing.T) {
 				last = append(last, piece[:n]...)
 				last = last[max(0, len(last)-1000):]
 			}
-			if err != io.EOF || !strings.Contains(string(last), `"id":"s"`) || !strings.HasSuffix(string(last), "\n\n") {
+			if err != io.EOF || !strings.Contains(string(last), `"id":"s"`) ||
+				!strings.HasSuffix(string(last), "\n\n") {
 				t.Errorf("it ends with %v and %q", err, last)
 			}
 		})
@@ -275,9 +287,11 @@ func TestABusyStreamSaysWhyItEnds(t *testing.T) {
 	work.Wait()
 }
 
-// A kind of answer whose parameters cannot be read is of that kind all the same: clients look no further.
+// A kind of answer whose parameters cannot be read is of that kind all the same: clients look no
+// further.
 func TestAStreamIsOneWhateverItsParameters(t *testing.T) {
-	for _, kind := range []string{"text/event-stream; utf-8", "text/event-stream;charset", "TEXT/EVENT-STREAM; =", "application/json; utf-8"} {
+	for _, kind := range []string{"text/event-stream; utf-8", "text/event-stream;charset", "TEXT/EVENT-STREAM; =",
+		"application/json; utf-8"} {
 		f := newFort(t)
 		f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
 			w.Header().Set("Content-Type", kind)

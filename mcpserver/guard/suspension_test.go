@@ -10,11 +10,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// Tokens of a suspended client or tenant that were issued before are refused, also remembered ones and those that a server got for the client; a token that is issued
-// later is accepted.
+// Tokens of a suspended client or tenant that were issued before are refused, also remembered ones
+// and those that a server got for the client; a token that is issued later is accepted.
 func TestSuspendedTokens(t *testing.T) {
 	for what, subject := range map[string]revocation.Subject{
-		"a tenant": revocation.Tenant("acme"), "a client": revocation.Client("cli_agent"), "the client of a caller that was passed on": revocation.Client("cli_caller"),
+		"a tenant": revocation.Tenant("acme"), "a client": revocation.Client("cli_agent"),
+		"the client of a caller that was passed on": revocation.Client("cli_caller"),
 		"a server that passed the caller on before": revocation.Client("cli_middle"),
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -22,7 +23,8 @@ func TestSuspendedTokens(t *testing.T) {
 			sign := func(issued time.Time, change func(*token.Claims)) string {
 				c := g.issuer.Claims(resource, "read")
 				c.TenantID, c.ClientID, c.GrantClientID = "acme", "cli_agent", "cli_caller"
-				c.Actor = &token.Actor{Subject: "cli_agent", ClientID: "cli_agent", Actor: &token.Actor{Subject: "cli_middle", ClientID: "cli_middle"}}
+				c.Actor = &token.Actor{Subject: "cli_agent", ClientID: "cli_agent",
+					Actor: &token.Actor{Subject: "cli_middle", ClientID: "cli_middle"}}
 				c.IssuedAt, c.Expires = issued.Unix(), issued.Add(10*time.Minute).Unix()
 				if change != nil {
 					change(&c)
@@ -47,10 +49,12 @@ func TestSuspendedTokens(t *testing.T) {
 	}
 }
 
-// RV-12: when a client and its tenant are both suspended, the later time counts, in whichever order they are told.
+// RV-12: when a client and its tenant are both suspended, the later time counts, in whichever order
+// they are told.
 func TestTheLaterOfTwoSuspensionsCounts(t *testing.T) {
 	for what, order := range map[string][2]revocation.Subject{
-		"the tenant's is later": {revocation.Client("cli_agent"), revocation.Tenant("acme")}, "the client's is later": {revocation.Tenant("acme"), revocation.Client("cli_agent")},
+		"the tenant's is later": {revocation.Client("cli_agent"), revocation.Tenant("acme")},
+		"the client's is later": {revocation.Tenant("acme"), revocation.Client("cli_agent")},
 	} {
 		for _, told := range [][2]int{{0, 1}, {1, 0}} {
 			t.Run(fmt.Sprint(what, told), func(t *testing.T) {

@@ -10,12 +10,14 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// mostDecodings is how often a URI may be percent-encoded: each reader on its way may decode it once.
+// mostDecodings is how often a URI may be percent-encoded: each reader on its way may decode it
+// once.
 const mostDecodings = 3
 
-// addressed is the rule of a resource's URI. A rule without a star fits the URI that is written like
-// it. One with stars fits a URI that has one reading only: it is plain, and so is what it becomes when
-// it is decoded, without its fragment, and in other letters; and that fits the same rule first.
+// addressed is the rule of a resource's URI. A rule without a star fits the URI that is written
+// like it. One with stars fits a URI that has one reading only: it is plain, and so is what it
+// becomes when it is decoded, without its fragment, and in other letters; and that fits the same
+// rule first.
 func (k *kind) addressed(uri string) *Rule { return k.starred(uri, uri) }
 
 // template is the rule of a URI template (RFC 6570), decided by what its expressions expand to.
@@ -52,8 +54,8 @@ func (k *kind) starred(name, uri string) *Rule {
 	return nil
 }
 
-// before says whether a rule without a star, or one before r, fits what a reader may take a name for: in other letters,
-// and of a URI decoded. The rules' own names are read in the same way.
+// before says whether a rule without a star, or one before r, fits what a reader may take a name
+// for: in other letters, and of a URI decoded. The rules' own names are read in the same way.
 func (k *kind) before(r *Rule, name string) bool {
 	name = k.reading(name)
 	if k.single[name] {
@@ -70,7 +72,8 @@ func (k *kind) before(r *Rule, name string) bool {
 	return false
 }
 
-// reading is a name without regard to case and, of a URI, decoded and as its most lenient reader has it.
+// reading is a name without regard to case and, of a URI, decoded and as its most lenient reader
+// has it.
 func (k *kind) reading(name string) string {
 	if !k.encoded {
 		return fold(name)
@@ -87,9 +90,10 @@ func (k *kind) reading(name string) string {
 
 func fold(s string) string { return strings.ToLower(strings.ToUpper(s)) }
 
-// lenient is a URI as it is to readers that go by its scheme and its names alone: however many slashes stand between
-// them, and blanks before the first name, in any of Unicode's forms of a character (UAX #15), with a plus sign for a blank, and without
-// the dots and blanks at the end of a name.
+// lenient is a URI as it is to readers that go by its scheme and its names alone: however many
+// slashes stand between them, and blanks before the first name, in any of Unicode's forms of a
+// character (UAX #15), with a plus sign for a blank, and without the dots and blanks at the end of
+// a name.
 func lenient(uri string) string {
 	scheme, rest, ok := strings.Cut(fold(norm.NFKC.String(uri)), ":")
 	if !ok {
@@ -102,9 +106,10 @@ func lenient(uri string) string {
 	return scheme + ":" + strings.Join(segments, "/")
 }
 
-// readings are a URI and what a server may make of it beside decoding it: a fragment is not sent; a query and the
-// parameters of a name may count for nothing, and a server may send everybody to TLS, unless the rule speaks of them; a folder is the same with and without a slash at
-// the end; a file's stream and drive, and a port where the scheme gives it no meaning, may be left out.
+// readings are a URI and what a server may make of it beside decoding it: a fragment is not sent; a
+// query and the parameters of a name may count for nothing, and a server may send everybody to TLS,
+// unless the rule speaks of them; a folder is the same with and without a slash at the end; a
+// file's stream and drive, and a port where the scheme gives it no meaning, may be left out.
 func readings(uri, rule string) []string {
 	all := []string{uri}
 	without := func(f func(string) string) {
@@ -142,7 +147,8 @@ func readings(uri, rule string) []string {
 	return all
 }
 
-// inSegments is a URI whose segments end where the mark begins; that of the scheme and of a drive stay.
+// inSegments is a URI whose segments end where the mark begins; that of the scheme and of a drive
+// stay.
 func inSegments(uri, mark string) string {
 	scheme, rest, _ := strings.Cut(uri, ":")
 	segments := strings.Split(rest, "/")
@@ -189,14 +195,16 @@ func withoutPort(uri string) string {
 	return scheme + "://" + host + rest[end:]
 }
 
-// isSpecial says whether a scheme is special (WHATWG URL, "special scheme"): "file", or one with a default port.
+// isSpecial says whether a scheme is special (WHATWG URL, "special scheme"): "file", or one with a
+// default port.
 func isSpecial(scheme string) bool { return scheme == "file" || defaultPorts[scheme] != "" }
 
 var defaultPorts = map[string]string{"http": "80", "https": "443", "ws": "80", "wss": "443", "ftp": "21"}
 
-// isPlain says whether a URI is written as every reader writes it: of a special scheme, byte for byte
-// what the WHATWG URL rules make of it. It has no empty or dot segment, default port, userinfo,
-// backslash, blank at an end, or host that is not ASCII. pattern is the rule that it is asked for.
+// isPlain says whether a URI is written as every reader writes it: of a special scheme, byte for
+// byte what the WHATWG URL rules make of it. It has no empty or dot segment, default port,
+// userinfo, backslash, blank at an end, or host that is not ASCII. pattern is the rule that it is
+// asked for.
 func isPlain(uri, pattern string) bool {
 	scheme, rest, ok := strings.Cut(uri, ":")
 	hidden := func(c rune) bool { return !unicode.IsPrint(c) }
@@ -238,20 +246,23 @@ func isPlain(uri, pattern string) bool {
 	return isHost(host, strings.HasPrefix(pattern, scheme+"://"+authority+"/"))
 }
 
-// isClear says whether a text of a URI, decoded or not, is one that no reader trims or resolves to another, in any of
-// Unicode's forms.
+// isClear says whether a text of a URI, decoded or not, is one that no reader trims or resolves to
+// another, in any of Unicode's forms.
 func isClear(uri string) bool {
 	return isClearly(uri) && (norm.NFKC.IsNormalString(uri) || isClearly(norm.NFKC.String(uri)))
 }
 
 func isClearly(uri string) bool {
-	bad := func(c rune) bool { return c == '\\' || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) } // some file systems leave format characters out
-	if !utf8.ValidString(uri) || strings.TrimSpace(uri) != uri || strings.ContainsFunc(uri, bad) || strings.Contains(uri, "%u") || strings.Contains(uri, "%U") {
+	// some file systems leave format characters out
+	bad := func(c rune) bool { return c == '\\' || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) }
+	if !utf8.ValidString(uri) || strings.TrimSpace(uri) != uri || strings.ContainsFunc(uri, bad) ||
+		strings.Contains(uri, "%u") || strings.Contains(uri, "%U") {
 		return false // %u0041 is decoded by some
 	}
 	scheme, rest, _ := strings.Cut(uri, ":")
 	for segment := range strings.FieldsFuncSeq(rest, func(c rune) bool { return c == '/' || c == '?' || c == '#' }) {
-		if segment == "." || segment == ".." || scheme == "file" && (strings.TrimRight(segment, ". ") != segment || isShort(segment)) {
+		if segment == "." || segment == ".." || scheme == "file" &&
+			(strings.TrimRight(segment, ". ") != segment || isShort(segment)) {
 			return false // Windows drops dots and blanks at the end of a name
 		}
 	}
@@ -264,22 +275,24 @@ func isClearly(uri string) bool {
 		path = strings.TrimPrefix(path, "/")
 		first, _, _ := strings.Cut(path, "/")
 		relative := len(first) > 2 && isDrive(first[:2]) // to where the drive is
-		return !relative && !(len(first) > 1 && first[1] == '|') && !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "~") && !strings.Contains(path, "//")
+		return !relative && !(len(first) > 1 && first[1] == '|') && !strings.HasPrefix(path, "/") &&
+			!strings.HasPrefix(path, "~") && !strings.Contains(path, "//")
 	}
 	_, path, _ = strings.Cut(path, "/") // after the host
 	return !strings.HasPrefix(path, "/") && !strings.Contains(path, "//")
 }
 
-// isShort says whether a file's name may be the short one that Windows gives another: at most eight characters that
-// end with a tilde and digits, and an extension of at most three.
+// isShort says whether a file's name may be the short one that Windows gives another: at most eight
+// characters that end with a tilde and digits, and an extension of at most three.
 func isShort(name string) bool {
 	base, extension, _ := strings.Cut(name, ".")
 	head, number, ok := strings.Cut(base, "~")
 	return ok && head != "" && number != "" && isDigits(number) && len(base) <= 8 && len(extension) <= 3
 }
 
-// isScheme says whether a text is a scheme in small letters (RFC 3986 section 3.1) that no reader takes
-// for something else: one letter is a drive of Windows, and "url:" before a URL is left out by some.
+// isScheme says whether a text is a scheme in small letters (RFC 3986 section 3.1) that no reader
+// takes for something else: one letter is a drive of Windows, and "url:" before a URL is left out
+// by some.
 func isScheme(s string) bool {
 	if len(s) < 2 || s == "url" || s[0] < 'a' || s[0] > 'z' {
 		return false
@@ -317,7 +330,8 @@ func isHost(host string, named bool) bool {
 	labels := strings.Split(host, ".")
 	other := func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' }
 	for _, label := range labels {
-		if label == "" || label[0] == '-' || strings.HasPrefix(label, "xn--") && !named || strings.ContainsFunc(label, other) {
+		if label == "" || label[0] == '-' || strings.HasPrefix(label, "xn--") && !named ||
+			strings.ContainsFunc(label, other) {
 			return false
 		}
 	}

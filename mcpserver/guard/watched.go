@@ -104,7 +104,8 @@ func (w *watched) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// insert puts an event of the guard's own between two of the server's: what has gone through the filter of a stream are whole events.
+// insert puts an event of the guard's own between two of the server's: what has gone through the
+// filter of a stream are whole events.
 func (w *watched) insert(event []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -132,8 +133,8 @@ func (w *watched) between(text []byte) {
 	_ = http.NewResponseController(w.ResponseWriter).Flush() // one that cannot is one that need not
 }
 
-// comment is what a silent stream gets: clients leave it out (HTML, "Interpreting an event stream"), and the empty line
-// after it ends no event.
+// comment is what a silent stream gets: clients leave it out (HTML, "Interpreting an event
+// stream"), and the empty line after it ends no event.
 const comment = ": keep-alive\n\n"
 
 // keepAlive writes a comment when nothing has gone out for so long, and says when to look again.
@@ -149,8 +150,9 @@ func (w *watched) keepAlive(silent time.Duration) (again time.Duration) {
 	return silent
 }
 
-// finish sends what was held back, or says that the server's answer cannot be shown. A stream that cannot go on ends with an error for the request that it answers; one that
-// answers none is broken off, so that its client sees it.
+// finish sends what was held back, or says that the server's answer cannot be shown. A stream that
+// cannot go on ends with an error for the request that it answers; one that answers none is broken
+// off, so that its client sees it.
 func (w *watched) finish() {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
@@ -168,9 +170,12 @@ func (w *watched) finish() {
 	case w.failed != nil && w.held:
 		status := http.StatusBadGateway
 		if w.status >= http.StatusBadRequest {
-			status = w.status // a refusal stays one: 404 tells an older client that its session is over, and to begin anew
+			// a refusal stays one: 404 tells an older client that its session is over, and to begin
+			// anew
+			status = w.status
 		}
-		message.Refuse(w.ResponseWriter, status, w.id, &message.Fault{Code: message.CodeInternal, Message: w.failed.Error()})
+		message.Refuse(w.ResponseWriter, status, w.id,
+			&message.Fault{Code: message.CodeInternal, Message: w.failed.Error()})
 	case w.failed != nil:
 		message.CutOff(w.ResponseWriter, w.id, w.failed.Error())
 	case !w.held && len(out) > 0:
@@ -193,13 +198,15 @@ func (w *watched) replace(status int, body []byte) {
 	w.ResponseWriter.Write(body)
 }
 
-// endWithin is how long a client may take to read what is being written to it when its stream ends, and why.
+// endWithin is how long a client may take to read what is being written to it when its stream ends,
+// and why.
 const endWithin = 2 * time.Second
 
-// end lets nothing more out but why, to a request that waits for its answer, after the event that is being written; a
-// client that does not read it is not waited for.
+// end lets nothing more out but why, to a request that waits for its answer, after the event that
+// is being written; a client that does not read it is not waited for.
 func (w *watched) end(why string) {
-	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(endWithin)) // one that has no deadline is no connection
+	// one that has no deadline is no connection
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(endWithin))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.gone && w.headed && w.id != nil && w.stream {
@@ -215,7 +222,8 @@ func (w *watched) look(p []byte) {
 	}
 }
 
-// lookAt looks at a message of a stream by itself: one before it that could not be read says nothing of it.
+// lookAt looks at a message of a stream by itself: one before it that could not be read says
+// nothing of it.
 func (w *watched) lookAt(m []byte) {
 	if w.failure == nil || w.failure.Why() != "" {
 		return
@@ -256,7 +264,8 @@ func (w *watched) Flush() {
 	}
 }
 
-// SetReadDeadline and SetWriteDeadline let a server behind set the times of its streams (http.ResponseController).
+// SetReadDeadline and SetWriteDeadline let a server behind set the times of its streams
+// (http.ResponseController).
 func (w *watched) SetReadDeadline(t time.Time) error {
 	return http.NewResponseController(w.ResponseWriter).SetReadDeadline(t)
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
 
-// The operator is told why the door refused, and whom: the client of a token alone that the issuer has signed, never what anybody says of themselves.
+// The operator is told why the door refused, and whom: the client of a token alone that the issuer
+// has signed, never what anybody says of themselves.
 func TestTheOperatorIsToldWhy(t *testing.T) {
 	f := newFort(t, func(p *guard.Policy) { p.Rollout = modes{"observed": guard.Observe} })
 	stranger := tokentest.NewIssuer(t)
@@ -42,20 +43,34 @@ func TestTheOperatorIsToldWhy(t *testing.T) {
 	}{
 		{"nothing", "", none, "", "", nil},
 		{"a good one", f.token("read"), none, "", "", nil},
-		{"another's audience", claims(func(c *token.Claims) { c.Audience = "https://other.example/mcp?secret=1" }), none, guard.WhyAudience, client, []string{"for https://other.example/mcp,", "this server is " + resource, "resource=" + resource}},
-		{"over", claims(func(c *token.Claims) { c.Expires = now - 9550 }), none, guard.WhyExpired, client, []string{"over for 95", "renew"}},
-		{"from the future", claims(func(c *token.Claims) { c.IssuedAt = now + 3050 }), none, guard.WhyFuture, client, []string{"only in 30", "behind the issuer's"}},
-		{"not before", claims(func(c *token.Claims) { c.NotBefore = now + 9050 }), none, guard.WhyFuture, client, []string{"only in 90"}},
-		{"another issuer's name", claims(func(c *token.Claims) { c.Issuer = "https://evil.example" }), none, guard.WhyIssuer, client, []string{"another issuer than " + f.issuer.URL()}},
+		{"another's audience", claims(func(c *token.Claims) { c.Audience = "https://other.example/mcp?secret=1" }),
+			none, guard.WhyAudience, client, []string{"for https://other.example/mcp,", "this server is " + resource,
+				"resource=" + resource}},
+		{"over", claims(func(c *token.Claims) { c.Expires = now - 9550 }), none, guard.WhyExpired, client,
+			[]string{"over for 95", "renew"}},
+		{"from the future", claims(func(c *token.Claims) { c.IssuedAt = now + 3050 }), none, guard.WhyFuture, client,
+			[]string{"only in 30", "behind the issuer's"}},
+		{"not before", claims(func(c *token.Claims) { c.NotBefore = now + 9050 }), none, guard.WhyFuture, client,
+			[]string{"only in 90"}},
+		{"another issuer's name", claims(func(c *token.Claims) { c.Issuer = "https://evil.example" }), none,
+			guard.WhyIssuer, client, []string{"another issuer than " + f.issuer.URL()}},
 		{"ended", f.issuer.Sign(ended), none, guard.WhyEnded, client, []string{"has ended", "gatehouse grant list"}},
-		{"another issuer's key", stranger.Sign(f.issuer.Claims(resource, "read")), none, guard.WhyKey, "", []string{"does not publish"}},
-		{"a changed one", f.token("read")[:40] + "x" + f.token("read")[41:], none, "", "", nil}, // whichever part it is, no client is named
-		{"an id token", f.issuer.Sign(f.issuer.Claims(resource), tokentest.Header("typ", "JWT")), none, guard.WhyForm, "", []string{"no access token", "id_token"}},
-		{"a refresh token", "ghr_secretsecretsecret", none, guard.WhyForm, "", []string{"no access token of an issuer like ours"}},
-		{"two headers", f.token("read"), func(r *http.Request) { r.Header.Add("Authorization", "Bearer x") }, guard.WhyHeader, "", []string{"in another way than once"}},
-		{"another site's page", f.token("read"), origin("https://page.example"), guard.WhyOrigin, "", []string{"of https://page.example ", "--allowed-origins", "allowed_origins"}},
-		{"a page of nowhere", f.token("read"), origin("null"), guard.WhyOrigin, "", []string{"an origin that cannot be read"}},
-		{"another Host", f.token("read"), func(r *http.Request) { r.Host = "evil.example" }, guard.WhyHost, "", []string{"--allowed-hosts"}},
+		{"another issuer's key", stranger.Sign(f.issuer.Claims(resource, "read")), none, guard.WhyKey, "",
+			[]string{"does not publish"}},
+		// whichever part it is, no client is named
+		{"a changed one", f.token("read")[:40] + "x" + f.token("read")[41:], none, "", "", nil},
+		{"an id token", f.issuer.Sign(f.issuer.Claims(resource), tokentest.Header("typ", "JWT")), none, guard.WhyForm,
+			"", []string{"no access token", "id_token"}},
+		{"a refresh token", "ghr_secretsecretsecret", none, guard.WhyForm, "",
+			[]string{"no access token of an issuer like ours"}},
+		{"two headers", f.token("read"), func(r *http.Request) { r.Header.Add("Authorization", "Bearer x") },
+			guard.WhyHeader, "", []string{"in another way than once"}},
+		{"another site's page", f.token("read"), origin("https://page.example"), guard.WhyOrigin, "",
+			[]string{"of https://page.example ", "--allowed-origins", "allowed_origins"}},
+		{"a page of nowhere", f.token("read"), origin("null"), guard.WhyOrigin, "",
+			[]string{"an origin that cannot be read"}},
+		{"another Host", f.token("read"), func(r *http.Request) { r.Host = "evil.example" }, guard.WhyHost, "",
+			[]string{"--allowed-hosts"}},
 		{"bound, without a proof", bound, none, guard.WhyProof, client, []string{"bound to a key"}},
 		{"a proof of a slow clock", bound, func(r *http.Request) {
 			key.Now = func() time.Time { return f.now().Add(-3050 * time.Second) }
@@ -78,7 +93,8 @@ func TestTheOperatorIsToldWhy(t *testing.T) {
 			if why == nil {
 				return
 			}
-			if why.Reason != row.reason || why.Client != row.client || why.Resource != resource || !strings.HasSuffix(why.Sentence, ".") {
+			if why.Reason != row.reason || why.Client != row.client || why.Resource != resource ||
+				!strings.HasSuffix(why.Sentence, ".") {
 				t.Errorf("got %+v, want %s of %q", why, row.reason, row.client)
 			}
 			for _, says := range row.says {
@@ -86,13 +102,15 @@ func TestTheOperatorIsToldWhy(t *testing.T) {
 					t.Errorf("got %q, want %q", why.Sentence, says)
 				}
 			}
-			if text := fmt.Sprint(*why); strings.Contains(text, "secret") || row.raw != "" && strings.Contains(text, row.raw) {
+			if text := fmt.Sprint(*why); strings.Contains(text, "secret") || row.raw != "" &&
+				strings.Contains(text, row.raw) {
 				t.Errorf("it holds a secret: %s", text)
 			}
 		})
 	}
 	f.send(f.token("read"), call("write_it"))
-	if why := f.last().Why; why == nil || why.Reason != guard.WhyScope || why.Client != client || !strings.Contains(why.Sentence, "called write_it, for which its token lacks the scopes write") {
+	if why := f.last().Why; why == nil || why.Reason != guard.WhyScope || why.Client != client ||
+		!strings.Contains(why.Sentence, "called write_it, for which its token lacks the scopes write") {
 		t.Errorf("a scope that is lacking: got %+v", why)
 	}
 	// A token that was good and is remembered is told of when it is over, too.

@@ -80,7 +80,8 @@ func isObjectSchema(schema json.RawMessage) bool {
 	return false
 }
 
-// set is what callers to whom the same tools are open see: the list's bytes. It holds nothing of any caller.
+// set is what callers to whom the same tools are open see: the list's bytes. It holds nothing of
+// any caller.
 type set struct {
 	mask mask
 	list []byte // "tools":[…]
@@ -89,7 +90,8 @@ type set struct {
 // View is what a guard found out of a request.
 type View struct {
 	Caller Caller
-	// Open says whether a tool is open to the caller. For the tool that a message calls it was asked already, and is not asked again.
+	// Open says whether a tool is open to the caller. For the tool that a message calls it was
+	// asked already, and is not asked again.
 	Open func(tool string) bool
 }
 
@@ -164,7 +166,8 @@ func (t *Tool) describe() []byte {
 		InputSchema  json.RawMessage `json:"inputSchema"`
 		OutputSchema json.RawMessage `json:"outputSchema,omitempty"`
 		Annotations  annotations     `json:"annotations"`
-	}{t.Name, t.Title, t.Description, t.InputSchema, t.OutputSchema, annotations{t.ReadOnly, t.Destructive, t.Idempotent, false}})
+	}{t.Name, t.Title, t.Description, t.InputSchema, t.OutputSchema,
+		annotations{t.ReadOnly, t.Destructive, t.Idempotent, false}})
 	if err != nil {
 		panic("mcp: a tool that cannot be described: " + err.Error())
 	}

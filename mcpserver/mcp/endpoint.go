@@ -8,12 +8,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// Endpoint is the MCP endpoint: Streamable HTTP, one JSON answer to one POST, no session, no stream.
+// Endpoint is the MCP endpoint: Streamable HTTP, one JSON answer to one POST, no session, no
+// stream.
 type Endpoint struct {
 	Catalog *Catalog
 	Info    Info
-	// Deny answers a call that the caller's scopes do not open; scopes are those that the call needs, with those that the caller has. Required:
-	// see guard.Challenge.
+	// Deny answers a call that the caller's scopes do not open; scopes are those that the call
+	// needs, with those that the caller has. Required: see guard.Challenge.
 	Deny func(w http.ResponseWriter, r *http.Request, scopes []string)
 	// MaxBody bounds a message, in bytes; 0: 1 MiB.
 	MaxBody int64
@@ -56,7 +57,8 @@ func (e *Endpoint) Serve(w http.ResponseWriter, r *http.Request, caller Caller) 
 	x.finish(f)
 }
 
-// ServeMessage answers one message that a guard has read and decided on: what it calls may be called.
+// ServeMessage answers one message that a guard has read and decided on: what it calls may be
+// called.
 func (e *Endpoint) ServeMessage(w http.ResponseWriter, r *http.Request, m *message.Message, v View) {
 	x := &exchange{Endpoint: e, m: m, w: w, r: r, decided: true, server: Server{caller: v.Caller}}
 	if m.Method == "tools/list" {

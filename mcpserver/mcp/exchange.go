@@ -14,8 +14,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// How long clients may keep what they were told, in milliseconds. What is listed changes with the token's scopes, and clients keep lists by server
-// rather than by token: after a step-up an old list would hide the tool that it was for.
+// How long clients may keep what they were told, in milliseconds. What is listed changes with the
+// token's scopes, and clients keep lists by server rather than by token: after a step-up an old
+// list would hide the tool that it was for.
 const (
 	listTTL     = "0"
 	discoverTTL = "3600000"
@@ -48,7 +49,8 @@ func (x *exchange) finish(f *message.Fault) {
 // serve answers, or says what is wrong.
 func (x *exchange) serve() *message.Fault {
 	if x.m.Answer {
-		return message.Invalid("only requests and notifications are taken: nothing was asked of you that this could answer")
+		return message.Invalid("only requests and notifications are taken: nothing was asked of you that this " +
+			"could answer")
 	}
 	if x.m.ID == nil {
 		x.w.WriteHeader(http.StatusAccepted) // a notification; there is none that we act on
@@ -73,10 +75,12 @@ func (x *exchange) serve() *message.Fault {
 			return nil
 		}
 	}
-	return &message.Fault{Code: message.CodeNoMethod, Message: "there is no such method here; this server speaks " + fmt.Sprint(Versions())}
+	return &message.Fault{Code: message.CodeNoMethod, Message: "there is no such method here; this server speaks " +
+		fmt.Sprint(Versions())}
 }
 
-// initialize opens for a legacy client (MCP 2025-11-25, lifecycle). There is no session: every request stands alone and brings its token.
+// initialize opens for a legacy client (MCP 2025-11-25, lifecycle). There is no session: every
+// request stands alone and brings its token.
 func (x *exchange) initialize() *message.Fault {
 	if x.m.Version == "" {
 		return message.BadParams("protocolVersion is missing")
@@ -104,7 +108,8 @@ func (x *exchange) discover() *message.Fault {
 		TTL          json.RawMessage `json:"ttlMs"`
 		Scope        string          `json:"cacheScope"`
 		Meta         json.RawMessage `json:"_meta"`
-	}{"complete", Versions(), capabilities{}, x.Info.Instructions, json.RawMessage(discoverTTL), "private", x.serverMeta()}))
+	}{"complete", Versions(), capabilities{}, x.Info.Instructions, json.RawMessage(discoverTTL), "private",
+		x.serverMeta()}))
 	return nil
 }
 
@@ -125,14 +130,16 @@ func (x *exchange) list() *message.Fault {
 	}
 	end := []byte{'}'}
 	if x.modern {
-		end = append([]byte(`,"resultType":"complete","ttlMs":`+listTTL+`,"cacheScope":"private","_meta":`), x.serverMeta()...)
+		end = append([]byte(`,"resultType":"complete","ttlMs":`+listTTL+`,"cacheScope":"private","_meta":`),
+			x.serverMeta()...)
 		end = append(end, '}')
 	}
 	x.answer([]byte{'{'}, x.server.set.list, end)
 	return nil
 }
 
-// call runs a tool, unless the caller's scopes do not open it: then the answer is the challenge for the scope, before anything runs.
+// call runs a tool, unless the caller's scopes do not open it: then the answer is the challenge for
+// the scope, before anything runs.
 func (x *exchange) call() *message.Fault {
 	if !x.m.Named {
 		return message.BadParams("name is missing: which tool?")
@@ -199,7 +206,8 @@ func (x *exchange) explain(err error) string {
 		return "The tool took too long and was stopped. Try again, or ask for less."
 	}
 	httpd.Note(x.r.Context(), "error", err)
-	return "Something went wrong on the server's side. Try again; if it persists, give the operator the support code " + httpd.SupportCode(x.r.Context()) + "."
+	return "Something went wrong on the server's side. Try again; if it persists, give the operator the support code " +
+		httpd.SupportCode(x.r.Context()) + "."
 }
 
 // result writes a tool's answer (MCP, "Tool Result").

@@ -8,7 +8,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// input is what a tool's input schema says of its arguments' names. Their values are the tool's to check.
+// input is what a tool's input schema says of its arguments' names. Their values are the tool's to
+// check.
 type input struct {
 	known    map[string]bool // its properties
 	closed   bool            // it takes no others
@@ -32,8 +33,9 @@ func readInput(schema json.RawMessage) (input, error) {
 	return in, nil
 }
 
-// check holds the arguments' names against the schema, each exactly: a tool that reads them with encoding/json would fold their case, and take for one
-// argument what anybody in between took for two. The reader of the message has made sure that no name is there twice.
+// check holds the arguments' names against the schema, each exactly: a tool that reads them with
+// encoding/json would fold their case, and take for one argument what anybody in between took for
+// two. The reader of the message has made sure that no name is there twice.
 func (in *input) check(arguments json.RawMessage) error {
 	found, err := message.Members(arguments)
 	if err != nil {

@@ -1,7 +1,9 @@
-// Package mcp owns a tools-only MCP server: messages in, messages out, in both protocol eras; it knows no tokens.
+// Package mcp owns a tools-only MCP server: messages in, messages out, in both protocol eras; it
+// knows no tokens.
 //
-// Legacy clients (2024-11-05 to 2025-11-25) open with initialize and are answered without a session; modern ones (2026-07-28) say everything
-// in each request. Either way a Server value is made for each request, holding only the tools that the caller's scopes open.
+// Legacy clients (2024-11-05 to 2025-11-25) open with initialize and are answered without a
+// session; modern ones (2026-07-28) say everything in each request. Either way a Server value is
+// made for each request, holding only the tools that the caller's scopes open.
 package mcp
 
 import (
@@ -33,8 +35,9 @@ type Caller struct {
 // Has says whether the caller has a scope. Matching is exact.
 func (c Caller) Has(scope string) bool { return slices.Contains(c.Scopes, scope) }
 
-// Handler runs a tool for the caller that it was bound to. arguments is one JSON object. Its error is a ToolError or InvalidArguments, which the
-// agent gets to read, or anything else, which it does not.
+// Handler runs a tool for the caller that it was bound to. arguments is one JSON object. Its error
+// is a ToolError or InvalidArguments, which the agent gets to read, or anything else, which it does
+// not.
 type Handler func(ctx context.Context, arguments json.RawMessage) (Result, error)
 
 // Tool is a tool and the scope that opens it.
@@ -51,7 +54,8 @@ type Tool struct {
 	InputSchema  json.RawMessage // a JSON Schema of type object
 	OutputSchema json.RawMessage // of Result.Structured; empty when there is none
 
-	// Bind makes the handler for a caller. What it captures (the tenant's view of the data) is out of the arguments' reach.
+	// Bind makes the handler for a caller. What it captures (the tenant's view of the data) is out
+	// of the arguments' reach.
 	Bind func(Caller) Handler
 }
 

@@ -20,11 +20,13 @@ var object = json.RawMessage(`{"type":"object"}`)
 
 // echo is a tool that says who called it with what.
 func echo(name, scope string) mcp.Tool {
-	return mcp.Tool{Name: name, Description: "says who called", Scope: scope, InputSchema: object, OutputSchema: object, Bind: func(c mcp.Caller) mcp.Handler {
-		return func(_ context.Context, arguments json.RawMessage) (mcp.Result, error) {
-			return mcp.Result{Text: c.TenantID + " " + string(arguments), Structured: json.RawMessage(`{"tenant":"` + c.TenantID + `"}`)}, nil
-		}
-	}}
+	return mcp.Tool{Name: name, Description: "says who called", Scope: scope, InputSchema: object, OutputSchema: object,
+		Bind: func(c mcp.Caller) mcp.Handler {
+			return func(_ context.Context, arguments json.RawMessage) (mcp.Result, error) {
+				return mcp.Result{Text: c.TenantID + " " + string(arguments),
+					Structured: json.RawMessage(`{"tenant":"` + c.TenantID + `"}`)}, nil
+			}
+		}}
 }
 
 func failing(name string, fail func() error) mcp.Tool {
@@ -55,7 +57,8 @@ func endpoint(t testing.TB) *mcp.Endpoint {
 	}
 }
 
-var ann = mcp.Caller{Subject: "usr_ann", TenantID: "acme", ClientID: "cli_1", GrantID: "grt_1", Scopes: []string{"read"}}
+var ann = mcp.Caller{Subject: "usr_ann", TenantID: "acme", ClientID: "cli_1", GrantID: "grt_1",
+	Scopes: []string{"read"}}
 
 // post sends a body with headers ("Name: value" each); a header without value is removed.
 func post(e *mcp.Endpoint, c mcp.Caller, body string, headers ...string) *httptest.ResponseRecorder {
@@ -80,7 +83,8 @@ func post(e *mcp.Endpoint, c mcp.Caller, body string, headers ...string) *httpte
 	return w
 }
 
-const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
+const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.` +
+	`modelcontextprotocol/clientCapabilities":{}}`
 
 // modern sends a good modern request, bent by headers.
 func modern(e *mcp.Endpoint, c mcp.Caller, method, params string, headers ...string) *httptest.ResponseRecorder {
@@ -88,7 +92,8 @@ func modern(e *mcp.Endpoint, c mcp.Caller, method, params string, headers ...str
 		params += ","
 	}
 	body := `{"jsonrpc":"2.0","id":7,"method":"` + method + `","params":{` + params + meta + `}}`
-	return post(e, c, body, append([]string{"Mcp-Protocol-Version: 2026-07-28", "Mcp-Method: " + method}, headers...)...)
+	return post(e, c, body, append([]string{"Mcp-Protocol-Version: 2026-07-28", "Mcp-Method: " + method},
+		headers...)...)
 }
 
 type answer struct {
@@ -151,7 +156,8 @@ func TestOnlyAllowedToolsAreListedInOneOrder(t *testing.T) {
 func TestS6ListsArePrivate(t *testing.T) {
 	w := modern(endpoint(t), ann, "tools/list", "")
 	a := read(t, w)
-	if got := string(a.Result["cacheScope"]); got != `"private"` || string(a.Result["ttlMs"]) != "0" || string(a.Result["resultType"]) != `"complete"` {
+	if got := string(a.Result["cacheScope"]); got != `"private"` || string(a.Result["ttlMs"]) != "0" ||
+		string(a.Result["resultType"]) != `"complete"` {
 		t.Errorf("got cacheScope %s ttlMs %s resultType %s", got, a.Result["ttlMs"], a.Result["resultType"])
 	}
 	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Vary") != "Authorization" {
@@ -159,7 +165,8 @@ func TestS6ListsArePrivate(t *testing.T) {
 	}
 }
 
-// MC-04, MC-05, RS-18: a call beyond the scopes is challenged before anything runs, naming what is needed and what is held.
+// MC-04, MC-05, RS-18: a call beyond the scopes is challenged before anything runs, naming what is
+// needed and what is held.
 func TestCallsAreHeldAgainstScopes(t *testing.T) {
 	e := endpoint(t)
 	for name, w := range map[string]*httptest.ResponseRecorder{
@@ -167,23 +174,29 @@ func TestCallsAreHeldAgainstScopes(t *testing.T) {
 		"modern": modern(e, ann, "tools/call", `"name":"write_it"`, "Mcp-Name: write_it"),
 	} {
 		if w.Code != 403 || w.Header().Get("WWW-Authenticate") != "read write" || w.Body.Len() != 0 {
-			t.Errorf("%s: got %d %q %s, want the challenge for read write", name, w.Code, w.Header().Get("WWW-Authenticate"), w.Body)
+			t.Errorf("%s: got %d %q %s, want the challenge for read write", name, w.Code,
+				w.Header().Get("WWW-Authenticate"), w.Body)
 		}
 	}
 	if !slices.Equal(ann.Scopes, []string{"read"}) {
 		t.Error("the caller's scopes were changed")
 	}
 	for name, w := range map[string]*httptest.ResponseRecorder{
-		"legacy": post(e, ann, `{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"read_it","arguments":{"tenant_id":"globex"}}}`),
-		"modern": modern(e, ann, "tools/call", `"name":"read_it","arguments":{"tenant_id":"globex"}`, "Mcp-Name: read_it"),
+		"legacy": post(e, ann,
+			`{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"read_it",`+
+				`"arguments":{"tenant_id":"globex"}}}`),
+		"modern": modern(e, ann, "tools/call", `"name":"read_it","arguments":{"tenant_id":"globex"}`,
+			"Mcp-Name: read_it"),
 	} {
 		a := read(t, w)
-		if w.Code != 200 || string(a.Result["structuredContent"]) != `{"tenant":"acme"}` || string(a.Result["isError"]) != "false" {
+		if w.Code != 200 || string(a.Result["structuredContent"]) != `{"tenant":"acme"}` ||
+			string(a.Result["isError"]) != "false" {
 			t.Errorf("%s: got %d %s, want acme's answer", name, w.Code, w.Body)
 		}
 	}
 	// MC-06
-	for _, name := range []string{"Read_it", "ｒead_it", "read_it ", "read_it\\u0000", "read_it\\n", "x/../read_it", "", strings.Repeat("a", 3000)} {
+	for _, name := range []string{"Read_it", "ｒead_it", "read_it ", "read_it\\u0000", "read_it\\n", "x/../read_it", "",
+		strings.Repeat("a", 3000)} {
 		w := post(e, ann, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+name+`"}}`)
 		if a := read(t, w); a.Error == nil || a.Error.Code != -32602 {
 			t.Errorf("tool %q: got %d %s, want -32602", name, w.Code, w.Body)
@@ -194,7 +207,9 @@ func TestCallsAreHeldAgainstScopes(t *testing.T) {
 func TestWhatAgentsReadOfErrors(t *testing.T) {
 	e := endpoint(t)
 	for name, want := range map[string]string{
-		"refuse": "not on Sundays", "choke": "invalid arguments: argument x is missing", "break": "Something went wrong", "panic": "Something went wrong", // MC-29
+		// MC-29
+		"refuse": "not on Sundays", "choke": "invalid arguments: argument x is missing",
+		"break": "Something went wrong", "panic": "Something went wrong",
 	} {
 		w := modern(e, ann, "tools/call", `"name":"`+name+`"`, "Mcp-Name: "+name)
 		a := read(t, w)
@@ -210,7 +225,9 @@ func TestWhatAgentsReadOfErrors(t *testing.T) {
 // MC-08, RS-41: arguments go by their exact names, before the tool sees them.
 func TestArgumentsGoByTheirExactNames(t *testing.T) {
 	tool := echo("strict", "read")
-	tool.InputSchema = json.RawMessage(`{"type":"object","properties":{"id":{"type":"string"},"note":{"type":"string"}},"required":["id"],"additionalProperties":false}`)
+	tool.InputSchema = json.RawMessage(
+		`{"type":"object","properties":{"id":{"type":"string"},"note":{"type":"string"}},"required":["id"],` +
+			`"additionalProperties":false}`)
 	loose := tool
 	loose.Name, loose.InputSchema = "loose", json.RawMessage(`{"type":"object","properties":{"id":{"type":"string"}}}`)
 	catalog, err := mcp.NewCatalog(tool, loose)
@@ -221,11 +238,15 @@ func TestArgumentsGoByTheirExactNames(t *testing.T) {
 	for _, row := range []struct{ tool, arguments, says string }{
 		{"strict", `{"id":"1"}`, ""}, {"strict", `{"id":"1","note":"x"}`, ""}, {"strict", `{"\u0069d":"1"}`, ""},
 		{"strict", `{}`, "argument id is missing"}, {"strict", `{"id":null}`, "argument id is null"},
-		{"strict", `{"id":"1","ID":"2"}`, `no argument \"ID\"`}, {"strict", `{"id":"1","tenant_id":"x"}`, `no argument \"tenant_id\"`},
-		{"loose", `{"id":"1","other":"2"}`, ""}, {"loose", `{"id":"1","Id":"2"}`, `no argument \"Id\"`}, {"loose", `{"id":"1","\u0131d":"2"}`, ""},
+		{"strict", `{"id":"1","ID":"2"}`, `no argument \"ID\"`},
+		{"strict", `{"id":"1","tenant_id":"x"}`, `no argument \"tenant_id\"`},
+		{"loose", `{"id":"1","other":"2"}`, ""}, {"loose", `{"id":"1","Id":"2"}`, `no argument \"Id\"`},
+		{"loose", `{"id":"1","\u0131d":"2"}`, ""},
 	} {
-		w := post(e, ann, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+row.tool+`","arguments":`+row.arguments+`}}`)
-		if failed := string(read(t, w).Result["isError"]) == "true"; failed != (row.says != "") || strings.Count(w.Body.String(), row.says) == 0 {
+		w := post(e, ann, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+row.tool+`","arguments":`+
+			row.arguments+`}}`)
+		if failed := string(read(t, w).Result["isError"]) == "true"; failed != (row.says != "") ||
+			strings.Count(w.Body.String(), row.says) == 0 {
 			t.Errorf("%s %s: got %s, want %q", row.tool, row.arguments, w.Body, row.says)
 		}
 	}
@@ -234,11 +255,14 @@ func TestArgumentsGoByTheirExactNames(t *testing.T) {
 func TestLegacyEra(t *testing.T) {
 	e := endpoint(t)
 	for asked, want := range map[string]string{
-		"2025-03-26": "2025-03-26", "2025-06-18": "2025-06-18", "2025-11-25": "2025-11-25", "2024-11-05": "2024-11-05", "1999-01-01": "2025-11-25", "2099-01-01": "2025-11-25",
+		"2025-03-26": "2025-03-26", "2025-06-18": "2025-06-18", "2025-11-25": "2025-11-25", "2024-11-05": "2024-11-05",
+		"1999-01-01": "2025-11-25", "2099-01-01": "2025-11-25",
 	} {
-		w := post(e, ann, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"`+asked+`","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
+		w := post(e, ann, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"`+asked+
+			`","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
 		a := read(t, w)
-		if w.Code != 200 || string(a.Result["protocolVersion"]) != `"`+want+`"` || w.Header().Get("Mcp-Session-Id") != "" {
+		if w.Code != 200 || string(a.Result["protocolVersion"]) != `"`+want+`"` ||
+			w.Header().Get("Mcp-Session-Id") != "" {
 			t.Errorf("initialize %s: got %d %s, want %s and no session", asked, w.Code, w.Body, want)
 		}
 	}
@@ -250,15 +274,22 @@ func TestLegacyEra(t *testing.T) {
 	}{
 		{"ping", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 200, 0, nil},
 		{"a notification", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, 202, 0, nil},
-		{"with its version", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, 200, 0, []string{"Mcp-Protocol-Version: 2025-06-18"}},
-		{"with a session that was never given", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, 200, 0, []string{"Mcp-Session-Id: x", "Last-Event-Id: 1"}},
+		{"with its version", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, 200, 0,
+			[]string{"Mcp-Protocol-Version: 2025-06-18"}},
+		{"with a session that was never given", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, 200, 0,
+			[]string{"Mcp-Session-Id: x", "Last-Event-Id: 1"}},
 		{"an unknown method", `{"jsonrpc":"2.0","id":1,"method":"resources/list"}`, 200, -32601, nil},
-		{"a cursor", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"x"}}`, 200, -32602, nil}, // TN-04
-		{"another cursor", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":{"offset":-1}}}`, 200, -32602, nil},
+		{"a cursor", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"x"}}`, 200, -32602, nil},
+		// TN-04
+		{"another cursor", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":{"offset":-1}}}`, 200,
+			-32602, nil},
 		{"no tool named", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}`, 200, -32602, nil},
-		{"arguments that are no object", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":[]}}`, 200, -32602, nil},
+		{"arguments that are no object",
+			`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":[]}}`, 200,
+			-32602, nil},
 		{"initialize without version", `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}`, 200, -32602, nil},
-		{"two versions", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, 400, -32020, []string{"Mcp-Protocol-Version: 2025-06-18", "Mcp-Protocol-Version: 2025-03-26"}},
+		{"two versions", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, 400, -32020,
+			[]string{"Mcp-Protocol-Version: 2025-06-18", "Mcp-Protocol-Version: 2025-03-26"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			check(t, post(e, ann, row.body, row.headers...), row.status, row.code)
@@ -283,14 +314,16 @@ func check(t *testing.T, w *httptest.ResponseRecorder, status, code int) {
 func TestModernEra(t *testing.T) {
 	e := endpoint(t)
 	a := read(t, modern(e, ann, "server/discover", ""))
-	if v := string(a.Result["supportedVersions"]); !strings.Contains(v, "2026-07-28") || string(a.Result["instructions"]) != `"ask"` || !strings.Contains(string(a.Result["_meta"]), `"name":"test"`) {
+	if v := string(a.Result["supportedVersions"]); !strings.Contains(v, "2026-07-28") ||
+		string(a.Result["instructions"]) != `"ask"` || !strings.Contains(string(a.Result["_meta"]), `"name":"test"`) {
 		t.Errorf("discover: got %v", a.Result)
 	}
 	request := func(method, params string) string {
 		return `{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":{` + params + `}}`
 	}
 	version := func(v string) string {
-		return `"_meta":{"io.modelcontextprotocol/protocolVersion":"` + v + `","io.modelcontextprotocol/clientCapabilities":{}}`
+		return `"_meta":{"io.modelcontextprotocol/protocolVersion":"` + v +
+			`","io.modelcontextprotocol/clientCapabilities":{}}`
 	}
 	const header, list = "Mcp-Protocol-Version: 2026-07-28", "Mcp-Method: tools/list"
 	for _, row := range []struct {
@@ -299,25 +332,37 @@ func TestModernEra(t *testing.T) {
 		status     int
 		code       int
 	}{
-		{"a notification", `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{` + meta + `}}`, []string{header, "Mcp-Method: notifications/cancelled"}, 202, 0},
+		{"a notification", `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{` + meta + `}}`,
+			[]string{header, "Mcp-Method: notifications/cancelled"}, 202, 0},
 		{"removed: ping", request("ping", meta), []string{header, "Mcp-Method: ping"}, 404, -32601},
 		{"removed: initialize", request("initialize", meta), []string{header, "Mcp-Method: initialize"}, 404, -32601},
 		{"unknown method", request("tools/steal", meta), []string{header, "Mcp-Method: tools/steal"}, 404, -32601},
 		{"no version header", request("tools/list", meta), []string{list}, 400, -32020},
-		{"another version in the header", request("tools/list", meta), []string{"Mcp-Protocol-Version: 2025-11-25", list}, 400, -32020},
-		{"another version in the body", request("tools/list", version("2025-11-25")), []string{header, list}, 400, -32020},
-		{"unknown version", request("tools/list", version("2099-01-01")), []string{"Mcp-Protocol-Version: 2099-01-01", list}, 400, -32022},
+		{"another version in the header", request("tools/list", meta),
+			[]string{"Mcp-Protocol-Version: 2025-11-25", list}, 400, -32020},
+		{"another version in the body", request("tools/list", version("2025-11-25")), []string{header, list}, 400,
+			-32020},
+		{"unknown version", request("tools/list", version("2099-01-01")),
+			[]string{"Mcp-Protocol-Version: 2099-01-01", list}, 400, -32022},
 		{"no _meta", request("tools/list", ""), []string{header, list}, 400, -32602},
-		{"no capabilities", request("tools/list", `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}`), []string{header, list}, 400, -32602},
+		{"no capabilities", request("tools/list", `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}`),
+			[]string{header, list}, 400, -32602},
 		{"_meta is no object", request("tools/list", `"_meta":[]`), []string{header, list}, 400, -32602},
 		{"no method header", request("tools/list", meta), []string{header}, 400, -32020},
-		{"another method in the header", request("tools/call", `"name":"read_it",`+meta), []string{header, list, "Mcp-Name: read_it"}, 400, -32020},
-		{"two method headers", request("tools/list", meta), []string{header, list, "Mcp-Method: tools/call"}, 400, -32020},
-		{"no name header", request("tools/call", `"name":"read_it",`+meta), []string{header, "Mcp-Method: tools/call"}, 400, -32020},
-		{"a safe name in the header", request("tools/call", `"name":"write_it",`+meta), []string{header, "Mcp-Method: tools/call", "Mcp-Name: read_it"}, 400, -32020},
-		{"name in base64", request("tools/call", `"name":"read_it",`+meta), []string{header, "Mcp-Method: tools/call", "Mcp-Name: =?base64?cmVhZF9pdA==?="}, 200, 0},
-		{"broken base64", request("tools/call", `"name":"read_it",`+meta), []string{header, "Mcp-Method: tools/call", "Mcp-Name: =?base64?cmVhZF9pdA==="}, 400, -32020},
-		{"unknown tool", request("tools/call", `"name":"nope",`+meta), []string{header, "Mcp-Method: tools/call", "Mcp-Name: nope"}, 400, -32602},
+		{"another method in the header", request("tools/call", `"name":"read_it",`+meta),
+			[]string{header, list, "Mcp-Name: read_it"}, 400, -32020},
+		{"two method headers", request("tools/list", meta), []string{header, list, "Mcp-Method: tools/call"}, 400,
+			-32020},
+		{"no name header", request("tools/call", `"name":"read_it",`+meta), []string{header, "Mcp-Method: tools/call"},
+			400, -32020},
+		{"a safe name in the header", request("tools/call", `"name":"write_it",`+meta),
+			[]string{header, "Mcp-Method: tools/call", "Mcp-Name: read_it"}, 400, -32020},
+		{"name in base64", request("tools/call", `"name":"read_it",`+meta),
+			[]string{header, "Mcp-Method: tools/call", "Mcp-Name: =?base64?cmVhZF9pdA==?="}, 200, 0},
+		{"broken base64", request("tools/call", `"name":"read_it",`+meta),
+			[]string{header, "Mcp-Method: tools/call", "Mcp-Name: =?base64?cmVhZF9pdA==="}, 400, -32020},
+		{"unknown tool", request("tools/call", `"name":"nope",`+meta),
+			[]string{header, "Mcp-Method: tools/call", "Mcp-Name: nope"}, 400, -32602},
 		{"a session id is nothing", request("tools/list", meta), []string{header, list, "Mcp-Session-Id: x"}, 200, 0},
 		{"discover by a client that says nothing", request("server/discover", ""), nil, 400, -32020},
 	} {
@@ -329,8 +374,10 @@ func TestModernEra(t *testing.T) {
 			}
 		})
 	}
-	unsupported := read(t, post(e, ann, request("tools/list", version("2099-01-01")), "Mcp-Protocol-Version: 2099-01-01", list))
-	if got := string(unsupported.Error.Data); !strings.Contains(got, `"requested":"2099-01-01"`) || !strings.Contains(got, `"2026-07-28"`) {
+	unsupported := read(t, post(e, ann, request("tools/list", version("2099-01-01")),
+		"Mcp-Protocol-Version: 2099-01-01", list))
+	if got := string(unsupported.Error.Data); !strings.Contains(got, `"requested":"2099-01-01"`) ||
+		!strings.Contains(got, `"2026-07-28"`) {
 		t.Errorf("data of -32022: %s", got)
 	}
 }
@@ -345,20 +392,27 @@ func TestS5BadMessages(t *testing.T) {
 		code       int
 		headers    []string
 	}{
-		{"a batch", `[{"jsonrpc":"2.0","id":1,"method":"tools/list"},{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"write_it"}}]`, 400, -32600, nil},
-		{"a batch of an older client", `[{"jsonrpc":"2.0","id":1,"method":"tools/list"}]`, 400, -32600, []string{"Mcp-Protocol-Version: 2025-03-26"}},
+		{"a batch", `[{"jsonrpc":"2.0","id":1,"method":"tools/list"},{"jsonrpc":"2.0","id":2,"method":"tools/call",` +
+			`"params":{"name":"write_it"}}]`, 400, -32600, nil},
+		{"a batch of an older client", `[{"jsonrpc":"2.0","id":1,"method":"tools/list"}]`, 400, -32600,
+			[]string{"Mcp-Protocol-Version: 2025-03-26"}},
 		{"an empty batch", `[]`, 400, -32600, nil},
 		{"nothing", ``, 400, -32700, nil},
 		{"half", `{"jsonrpc":"2.0","id":1,`, 400, -32700, nil},
 		{"two", `{"jsonrpc":"2.0","id":1,"method":"ping"}{}`, 400, -32700, nil},
 		{"not UTF-8", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"pi\xffng\"}", 400, -32700, nil},
 		{"method twice", `{"jsonrpc":"2.0","id":1,"method":"tools/list","method":"tools/call"}`, 400, -32600, nil},
-		{"method twice, once escaped", `{"jsonrpc":"2.0","id":1,"method":"tools/list","m\u0065thod":"tools/call"}`, 400, -32600, nil},
-		{"name twice", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","name":"write_it"}}`, 400, -32600, nil},
-		{"an argument twice", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":{"a":1,"a":2}}}`, 400, -32600, nil},
+		{"method twice, once escaped", `{"jsonrpc":"2.0","id":1,"method":"tools/list","m\u0065thod":"tools/call"}`, 400,
+			-32600, nil},
+		{"name twice", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","name":"write_it"}}`,
+			400, -32600, nil},
+		{"an argument twice",
+			`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":{"a":1,"a":2}}}`, 400,
+			-32600, nil},
 		{"Method", `{"jsonrpc":"2.0","id":1,"method":"tools/list","Method":"tools/call"}`, 400, -32600, nil},
 		{"Name", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"Name":"read_it"}}`, 400, -32600, nil},
-		{"method with a NUL", `{"jsonrpc":"2.0","id":1,"method":"tools/list","method\u0000":"tools/call"}`, 400, -32600, nil},
+		{"method with a NUL", `{"jsonrpc":"2.0","id":1,"method":"tools/list","method\u0000":"tools/call"}`, 400,
+			-32600, nil},
 		{"too deep", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":` + deep + `}`, 400, -32600, nil},
 		{"no version", `{"id":1,"method":"tools/list"}`, 400, -32600, nil},
 		{"id null", `{"jsonrpc":"2.0","id":null,"method":"tools/list"}`, 400, -32600, nil},
@@ -366,17 +420,21 @@ func TestS5BadMessages(t *testing.T) {
 		{"id a fraction", `{"jsonrpc":"2.0","id":1.5,"method":"tools/list"}`, 400, -32600, nil},
 		{"a response", `{"jsonrpc":"2.0","id":1,"result":{}}`, 400, -32600, nil},
 		{"params null", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":null}`, 200, 0, nil},
-		{"a notification with bad params", `{"jsonrpc":"2.0","method":"notifications/initialized","params":[]}`, 400, -32602, nil},
+		{"a notification with bad params", `{"jsonrpc":"2.0","method":"notifications/initialized","params":[]}`, 400,
+			-32602, nil},
 		{"a blank that JSON does not know", "\u00a0" + `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 400, -32700, nil},
 		{"params an array", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":[]}`, 200, -32602, nil},
 		{"too large", `{"jsonrpc":"2.0","id":1,"method":"` + strings.Repeat("a", 5000) + `"}`, 413, -32600, nil},
 		{"text", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 415, -32600, []string{"Content-Type: text/plain"}},
 		{"a form", `a=b`, 415, -32600, []string{"Content-Type: application/x-www-form-urlencoded"}},
 		{"no type", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 415, -32600, []string{"Content-Type: "}},
-		{"another charset", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 415, -32600, []string{"Content-Type: application/json; charset=utf-16"}},
-		{"our charset", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 200, 0, []string{"Content-Type: application/json; charset=UTF-8"}},
+		{"another charset", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 415, -32600,
+			[]string{"Content-Type: application/json; charset=utf-16"}},
+		{"our charset", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 200, 0,
+			[]string{"Content-Type: application/json; charset=UTF-8"}},
 		{"gzip", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 415, -32600, []string{"Content-Encoding: gzip"}},
-		{"no event stream", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 406, -32600, []string{"Accept: application/json"}},
+		{"no event stream", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 406, -32600,
+			[]string{"Accept: application/json"}},
 		{"anything", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 200, 0, []string{"Accept: */*"}},
 		{"no Accept", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 200, 0, []string{"Accept: "}},
 	} {
@@ -413,7 +471,8 @@ func TestHangingUpEndsTheTool(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.Serve(w, r, ann) }))
 	defer server.Close()
 	ctx, hangUp := context.WithCancel(context.Background())
-	r, err := http.NewRequestWithContext(ctx, "POST", server.URL, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"slow"}}`))
+	r, err := http.NewRequestWithContext(ctx, "POST", server.URL,
+		strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"slow"}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -427,25 +486,29 @@ func TestHangingUpEndsTheTool(t *testing.T) {
 	}
 }
 
-// MC-31: a schema is shown as it is: what it refers to is fetched by nobody, and how deep it goes costs nothing.
+// MC-31: a schema is shown as it is: what it refers to is fetched by nobody, and how deep it goes
+// costs nothing.
 func TestSchemasAreNotFollowed(t *testing.T) {
 	var hits atomic.Int64
 	canary := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))
 	defer canary.Close()
 	tool := echo("refers", "read")
 	deep := strings.Repeat(`{"anyOf":[`, 25) + `{}` + strings.Repeat(`]}`, 25)
-	tool.InputSchema = json.RawMessage(`{"type":"object","properties":{"a":{"$ref":"` + canary.URL + `/a.json"},"b":` + deep + `},"$ref":"` + canary.URL + `"}`)
+	tool.InputSchema = json.RawMessage(`{"type":"object","properties":{"a":{"$ref":"` + canary.URL + `/a.json"},"b":` +
+		deep + `},"$ref":"` + canary.URL + `"}`)
 	catalog, err := mcp.NewCatalog(tool)
 	if err != nil {
 		t.Fatal(err)
 	}
 	e := &mcp.Endpoint{Catalog: catalog}
 	check(t, post(e, ann, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`), 200, 0)
-	check(t, post(e, ann, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"refers","arguments":{"a":1,"b":2}}}`), 200, 0)
+	check(t, post(e, ann,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"refers","arguments":{"a":1,"b":2}}}`), 200, 0)
 	if n := hits.Load(); n != 0 {
 		t.Errorf("the schema's reference was followed %d times", n)
 	}
-	tool.InputSchema = json.RawMessage(`{"type":"object","properties":{"a":` + strings.Repeat(`{"anyOf":[`, 10_000) + `{}` + strings.Repeat(`]}`, 10_000) + `}}`)
+	tool.InputSchema = json.RawMessage(`{"type":"object","properties":{"a":` + strings.Repeat(`{"anyOf":[`, 10_000) +
+		`{}` + strings.Repeat(`]}`, 10_000) + `}}`)
 	if _, err := mcp.NewCatalog(tool); err == nil {
 		t.Error("a schema without end: got nil, want an error")
 	}
@@ -491,11 +554,14 @@ func TestCatalogRefusesWhatNobodyCouldTrust(t *testing.T) {
 	}
 }
 
-// DS-12. FuzzMessage: what is taken is what encoding/json takes, and nothing brings the endpoint down.
+// DS-12. FuzzMessage: what is taken is what encoding/json takes, and nothing brings the endpoint
+// down.
 func FuzzMessage(f *testing.F) {
 	for _, seed := range []string{
-		`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":{"a":[1,2.5e-3,null]}}}`,
-		`{"jsonrpc":"2.0","id":1,"method":"a\u0000","params":{` + meta + `}}`, `[]`, `{"":{"":{}}}`, "{\"a\":\"\x7f\"}", `{"a":01}`, `{"a":-}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":{"a":[1,2.5e-3,null]}}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"a\u0000","params":{` + meta + `}}`, `[]`, `{"":{"":{}}}`, "{\"a\":\"\x7f\"}",
+		`{"a":01}`, `{"a":-}`,
 	} {
 		f.Add(seed)
 	}
@@ -506,7 +572,8 @@ func FuzzMessage(f *testing.F) {
 		if w.Code == 200 && !valid {
 			t.Errorf("taken, but encoding/json refuses it: %q", body)
 		}
-		if valid && strings.Contains(w.Body.String(), "-32700") && len(body) > 0 && strings.TrimSpace(body)[0] == '{' && strings.ToValidUTF8(body, "") == body && !strings.Contains(strings.ToLower(body), `\ud`) {
+		if valid && strings.Contains(w.Body.String(), "-32700") && len(body) > 0 && strings.TrimSpace(body)[0] == '{' &&
+			strings.ToValidUTF8(body, "") == body && !strings.Contains(strings.ToLower(body), `\ud`) {
 			t.Errorf("refused as syntax, but encoding/json takes it: %q", body)
 		}
 		if w.Code >= 500 {

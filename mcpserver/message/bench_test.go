@@ -7,7 +7,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// BenchmarkEvents is one event of 1 MiB and of 8, in the pieces in which an answer comes: a byte of the larger costs what one of the smaller does.
+// BenchmarkEvents is one event of 1 MiB and of 8, in the pieces in which an answer comes: a byte of
+// the larger costs what one of the smaller does.
 func BenchmarkEvents(b *testing.B) {
 	for name, size := range map[string]int{"1MiB": 1 << 20, "8MiB": 8<<20 - 100} {
 		b.Run(name, func(b *testing.B) {

@@ -15,15 +15,17 @@ type body struct {
 
 func (b *body) Close() error { return nil }
 
-// SetBody gives a request its body anew. m is what Parse makes of it; nil: nobody has taken it apart.
+// SetBody gives a request its body anew. m is what Parse makes of it; nil: nobody has taken it
+// apart.
 func SetBody(r *http.Request, raw []byte, m *Message) {
 	b := &body{raw: raw, m: m}
 	b.Reset(raw)
 	r.Body, r.ContentLength, r.TransferEncoding = b, int64(len(raw)), nil
 }
 
-// BodyOf is a request's body and its message: as SetBody has them, or read and taken apart now. The message must not be changed. One that cannot be taken apart is
-// as far as it was read: what is wrong with it was said by whoever checked it.
+// BodyOf is a request's body and its message: as SetBody has them, or read and taken apart now. The
+// message must not be changed. One that cannot be taken apart is as far as it was read: what is
+// wrong with it was said by whoever checked it.
 func BodyOf(r *http.Request) (raw []byte, m *Message, err error) {
 	b, ok := r.Body.(*body)
 	if !ok {

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Coded undoes the coding of an answer before its filter (RFC 9110 section 8.4). What has come so far is undone as it comes.
+// Coded undoes the coding of an answer before its filter (RFC 9110 section 8.4). What has come so
+// far is undone as it comes.
 type Coded struct {
 	Next Filter
 
@@ -19,14 +20,16 @@ type Coded struct {
 	ready bool // the reader waits for more
 }
 
-// piece is what a reader has undone, or why it does not go on: it waits for more, or there is an error.
+// piece is what a reader has undone, or why it does not go on: it waits for more, or there is an
+// error.
 type piece struct {
 	plain   []byte
 	waiting bool
 	err     error
 }
 
-// Undo makes a Coded for a coding that is known: gzip and deflate. It lets go of what it has when ctx ends.
+// Undo makes a Coded for a coding that is known: gzip and deflate. It lets go of what it has when
+// ctx ends.
 func Undo(ctx context.Context, coding string, next Filter) (*Coded, bool) {
 	var open func(io.Reader) (io.Reader, error)
 	switch strings.ToLower(strings.TrimSpace(coding)) {

@@ -2,8 +2,9 @@ package message
 
 import "bytes"
 
-// Failure finds, in an answer to a call as it goes by, whether the call failed: an error of JSON-RPC, or a result that says isError (MCP, tools, "Error Handling"). It keeps next to
-// nothing of the answer, and what it finds is for records: it decides on nothing.
+// Failure finds, in an answer to a call as it goes by, whether the call failed: an error of
+// JSON-RPC, or a result that says isError (MCP, tools, "Error Handling"). It keeps next to nothing
+// of the answer, and what it finds is for records: it decides on nothing.
 type Failure struct {
 	depth         int
 	text, escaped bool      // within a string
@@ -69,7 +70,8 @@ func (f *Failure) take(c byte) {
 	}
 }
 
-// near says whether this depth is one at which members are looked at: those of the answer, and of its result or error.
+// near says whether this depth is one at which members are looked at: those of the answer, and of
+// its result or error.
 func (f *Failure) near() bool { return f.depth == 1 || f.depth == 2 }
 
 func (f *Failure) keep(c byte) {

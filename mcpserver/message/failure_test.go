@@ -7,7 +7,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// A call failed when its answer says so, wherever in it, and not because of a text or a deeper member that looks like it.
+// A call failed when its answer says so, wherever in it, and not because of a text or a deeper
+// member that looks like it.
 func TestFailure(t *testing.T) {
 	long := strings.Repeat(`x\"isError\":true,`, 50)
 	for text, want := range map[string]string{
@@ -44,7 +45,9 @@ func TestFailure(t *testing.T) {
 }
 
 func BenchmarkFailure(b *testing.B) {
-	text := []byte(`{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"` + strings.Repeat("all work ", 100) + `"}],"structuredContent":{"a":` + strings.Repeat(`{"b":[1,2,{"c":"d"}],"e":`, 10) + `1` + strings.Repeat("}", 10) + `},"isError":false}}`)
+	text := []byte(`{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"` + strings.Repeat("all work ",
+		100) + `"}],"structuredContent":{"a":` + strings.Repeat(`{"b":[1,2,{"c":"d"}],"e":`, 10) + `1` +
+		strings.Repeat("}", 10) + `},"isError":false}}`)
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
 		var f message.Failure

@@ -59,8 +59,9 @@ func (f *Whole) End() ([]byte, error) {
 	return out, nil
 }
 
-// One lets an answer through, byte for byte and as it comes, that is one message. Several in one (a batch) were not asked for, and could hold an answer to what was asked elsewhere: they do
-// not go on.
+// One lets an answer through, byte for byte and as it comes, that is one message. Several in one (a
+// batch) were not asked for, and could hold an answer to what was asked elsewhere: they do not go
+// on.
 type One struct {
 	space []byte // that comes before
 	begun bool
@@ -75,7 +76,8 @@ func (f *One) Take(p []byte) ([]byte, error) {
 		p = append(f.space, p...)
 	}
 	first := bytes.TrimLeft(p, " \t\r\n"+byteOrderMark)
-	unknown := strings.HasPrefix(byteOrderMark, string(first[:min(len(first), len(byteOrderMark))])) // nothing, or a part of the mark
+	// nothing, or a part of the mark
+	unknown := strings.HasPrefix(byteOrderMark, string(first[:min(len(first), len(byteOrderMark))]))
 	switch {
 	case unknown && len(p) > maxHeld:
 		return nil, ErrTooLong
@@ -107,7 +109,8 @@ type Events struct {
 	begun bool // the mark that may begin a stream is off
 }
 
-// byteOrderMark may begin a stream, and is no part of its first line (HTML, "Parsing an event stream"): with it there, a list would pass for a line that says nothing.
+// byteOrderMark may begin a stream, and is no part of its first line (HTML, "Parsing an event
+// stream"): with it there, a list would pass for a line that says nothing.
 const byteOrderMark = "\ufeff"
 
 // Take implements Filter.
@@ -142,7 +145,8 @@ func (f *Events) whole(last bool) (out []byte, err error) {
 // End drops an event that was not finished: a client would, too.
 func (f *Events) End() ([]byte, error) { return f.whole(true) }
 
-// end is where the first event ends, after an empty line, however lines end; 0: not yet. No byte is looked at twice. last says that nothing will follow.
+// end is where the first event ends, after an empty line, however lines end; 0: not yet. No byte is
+// looked at twice. last says that nothing will follow.
 func (f *Events) end(last bool) int {
 	b := f.b.Bytes()
 	for f.read < len(b) {
@@ -173,7 +177,8 @@ func (f *Events) end(last bool) int {
 // event writes an event anew with its data cut down; what has no data goes as it is.
 func (f *Events) event(event []byte) []byte {
 	var data, others [][]byte
-	for line := range bytes.SplitSeq(bytes.ReplaceAll(bytes.ReplaceAll(event, []byte("\r\n"), []byte("\n")), []byte("\r"), []byte("\n")), []byte("\n")) {
+	for line := range bytes.SplitSeq(bytes.ReplaceAll(bytes.ReplaceAll(event, []byte("\r\n"), []byte("\n")),
+		[]byte("\r"), []byte("\n")), []byte("\n")) {
 		if value, ok := bytes.CutPrefix(line, []byte("data:")); ok {
 			data = append(data, bytes.TrimPrefix(value, []byte(" ")))
 		} else if len(line) > 0 && !bytes.Equal(line, []byte("data")) {
@@ -191,7 +196,8 @@ func (f *Events) event(event []byte) []byte {
 	if bytes.Equal(out, joined) {
 		return event
 	}
-	lines := bytes.Split(bytes.ReplaceAll(out, []byte("\r"), nil), []byte("\n")) // JSON that was written over several lines
+	// JSON that was written over several lines
+	lines := bytes.Split(bytes.ReplaceAll(out, []byte("\r"), nil), []byte("\n"))
 	for _, line := range lines {
 		others = append(others, append([]byte("data: "), line...))
 	}

@@ -10,16 +10,23 @@ import (
 
 // seeds are messages good and bad, and what the attacks on readers look like (MC-08, MC-09, DS-02).
 var seeds = []string{
-	`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":{"a":[1,2.5e-3,null]},"cursor":"x","uri":"file:///a"}}`,
-	`{"jsonrpc":"2.0","id":"a\u0041","method":"tools\/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`,
-	`{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"}]}}`, `{"jsonrpc":"2.0","method":"notifications/initialized"}`,
+	`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":{"a":[1,2.5e-3,null]},` +
+		`"cursor":"x","uri":"file:///a"}}`,
+	`{"jsonrpc":"2.0","id":"a\u0041","method":"tools\/list","params":{"_meta":{"io.` +
+		`modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`,
+	`{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"}]}}`,
+	`{"jsonrpc":"2.0","method":"notifications/initialized"}`,
 	`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}`,
-	`{"jsonrpc":"2.0","id":1,"method":"ping","Method":"x"}`, `{"jsonrpc":"2.0","id":1,"method":"ping","m\u0065thod":"x"}`, `{"jsonrpc":"2.0","id":1,"method":"ping","method\u0000":1}`,
-	`[]`, `[{}]`, `[1,[2],{"a":"b"}]`, `{}`, `{"a":"\ud800"}`, `{"":{"":{}}}`, "{\"a\":\"\x7f\"}", "{\"a\":\"\xff\"}", `{"a":01}`, `{"a":-}`, `{"a":1e+}`, "\ufeff{}", "{}\x00", ` { "a" : [ ] } `,
+	`{"jsonrpc":"2.0","id":1,"method":"ping","Method":"x"}`,
+	`{"jsonrpc":"2.0","id":1,"method":"ping","m\u0065thod":"x"}`,
+	`{"jsonrpc":"2.0","id":1,"method":"ping","method\u0000":1}`,
+	`[]`, `[{}]`, `[1,[2],{"a":"b"}]`, `{}`, `{"a":"\ud800"}`, `{"":{"":{}}}`, "{\"a\":\"\x7f\"}", "{\"a\":\"\xff\"}",
+	`{"a":01}`, `{"a":-}`, `{"a":1e+}`, "\ufeff{}", "{}\x00", ` { "a" : [ ] } `,
 	strings.Repeat(`{"a":`, 70) + `1` + strings.Repeat(`}`, 70), strings.Repeat(`[`, 70) + strings.Repeat(`]`, 70),
 }
 
-// FuzzParse: a message that is taken says to encoding/json, by exact names, what it says to us; and nothing brings the reader down.
+// FuzzParse: a message that is taken says to encoding/json, by exact names, what it says to us; and
+// nothing brings the reader down.
 func FuzzParse(f *testing.F) {
 	for _, s := range seeds {
 		f.Add([]byte(s))
@@ -47,7 +54,8 @@ func FuzzParse(f *testing.F) {
 		same(t, "name", m.Name, params["name"])
 		same(t, "uri", m.URI, params["uri"])
 		if string(m.Arguments) != string(params["arguments"]) || string(m.Cursor) != string(params["cursor"]) {
-			t.Errorf("arguments or cursor are %s, %s to us and %s, %s to others", m.Arguments, m.Cursor, params["arguments"], params["cursor"])
+			t.Errorf("arguments or cursor are %s, %s to us and %s, %s to others", m.Arguments, m.Cursor,
+				params["arguments"], params["cursor"])
 		}
 		if meta := params["_meta"]; meta != nil {
 			o := object(t, meta)

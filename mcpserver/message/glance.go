@@ -6,8 +6,9 @@ import (
 	"net/http"
 )
 
-// Glance finds the id of an answer in a text that Parse refuses, or that is longer than can be kept: it is given the text as it goes by, and keeps next to nothing of it.
-// What it finds decides on nothing but who is told that there is no answer.
+// Glance finds the id of an answer in a text that Parse refuses, or that is longer than can be
+// kept: it is given the text as it goes by, and keeps next to nothing of it. What it finds decides
+// on nothing but who is told that there is no answer.
 type Glance struct {
 	depth         int
 	begun, other  bool // by a brace, or by something else
@@ -108,7 +109,8 @@ func plainID(id json.RawMessage) []byte {
 	return id
 }
 
-// Unanswered is the error that answers a request in place of an answer that cannot be read; nil: the text is no answer to it.
+// Unanswered is the error that answers a request in place of an answer that cannot be read; nil:
+// the text is no answer to it.
 func Unanswered(text []byte, id json.RawMessage) []byte {
 	var g Glance
 	_, _ = g.Write(text) // it never fails
@@ -118,7 +120,8 @@ func Unanswered(text []byte, id json.RawMessage) []byte {
 	return ErrorTo(id, &Fault{Code: CodeInternal, Message: ErrUnreadable.Error()})
 }
 
-// ErrorTo is a message that answers a request with an error. Without an id there is none: MCP has no null id.
+// ErrorTo is a message that answers a request with an error. Without an id there is none: MCP has
+// no null id.
 func ErrorTo(id json.RawMessage, f *Fault) []byte {
 	type wireError struct {
 		Code    int    `json:"code"`
@@ -141,13 +144,15 @@ func Event(m []byte) []byte {
 	return append(append([]byte("event: message\ndata: "), m...), "\n\n"...)
 }
 
-// CutOff ends an answer that has begun, and that cannot go on: a stream that answers a request says so by an error for it. Anything else is broken off, so that its client
-// sees that this is not the end.
+// CutOff ends an answer that has begun, and that cannot go on: a stream that answers a request says
+// so by an error for it. Anything else is broken off, so that its client sees that this is not the
+// end.
 func CutOff(w http.ResponseWriter, id json.RawMessage, why string) {
 	if id == nil || Kind(w.Header()) != "text/event-stream" {
 		panic(http.ErrAbortHandler)
 	}
-	if _, err := w.Write(append([]byte("\n\n"), Event(ErrorTo(id, &Fault{Code: CodeInternal, Message: why}))...)); err == nil {
+	if _, err := w.Write(append([]byte("\n\n"),
+		Event(ErrorTo(id, &Fault{Code: CodeInternal, Message: why}))...)); err == nil {
 		_ = http.NewResponseController(w).Flush() // one that cannot is one that need not
 	}
 }

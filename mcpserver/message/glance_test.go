@@ -55,7 +55,8 @@ func TestSameID(t *testing.T) {
 	for _, row := range []struct {
 		a, b string
 		same bool
-	}{{`1`, `"1"`, true}, {`1`, `1`, true}, {`"a"`, `"\u0061"`, true}, {`1`, `2`, false}, {`"1"`, `"2"`, false}, {`1`, `"01"`, false}} {
+	}{{`1`, `"1"`, true}, {`1`, `1`, true}, {`"a"`, `"\u0061"`, true}, {`1`, `2`, false}, {`"1"`, `"2"`, false},
+		{`1`, `"01"`, false}} {
 		if got := message.SameID([]byte(row.a), []byte(row.b)); got != row.same {
 			t.Errorf("%s and %s: %v", row.a, row.b, got)
 		}

@@ -11,10 +11,12 @@ import (
 	"strings"
 )
 
-// ParameterHeader begins the names of headers that mirror a tool's arguments (MCP 2026-07-28, "x-mcp-header"); the server holds them against the message.
+// ParameterHeader begins the names of headers that mirror a tool's arguments (MCP 2026-07-28,
+// "x-mcp-header"); the server holds them against the message.
 const ParameterHeader = "Mcp-Param-"
 
-// Lasts says whether a request is for a stream that goes on until somebody ends it: the one that an older client opens with GET, or a newer one's subscription.
+// Lasts says whether a request is for a stream that goes on until somebody ends it: the one that an
+// older client opens with GET, or a newer one's subscription.
 func Lasts(r *http.Request, m *Message) bool {
 	return r.Method == http.MethodGet || m.Method == "subscriptions/listen"
 }
@@ -25,18 +27,21 @@ type Refusal struct {
 	Message string
 }
 
-// Read checks a request as HTTP and reads its body, at most so many bytes (MCP, "Sending Messages to the Server").
+// Read checks a request as HTTP and reads its body, at most so many bytes (MCP, "Sending Messages
+// to the Server").
 func Read(w http.ResponseWriter, r *http.Request, most int64) ([]byte, *Refusal) {
 	if r.Method != http.MethodPost {
 		return nil, &Refusal{http.StatusMethodNotAllowed, "this endpoint takes POST"}
 	}
 	if !isJSON(r.Header.Values("Content-Type")) || r.Header.Get("Content-Encoding") != "" {
-		return nil, &Refusal{http.StatusUnsupportedMediaType, "send the message as application/json, in UTF-8 and not compressed"}
+		return nil, &Refusal{http.StatusUnsupportedMediaType,
+			"send the message as application/json, in UTF-8 and not compressed"}
 	}
 	if !acceptable(r.Header.Values("Accept")) {
 		return nil, &Refusal{http.StatusNotAcceptable, "send Accept: application/json, text/event-stream"}
 	}
-	tooLarge := &Refusal{http.StatusRequestEntityTooLarge, "the message is larger than " + strconv.FormatInt(most, 10) + " bytes"}
+	tooLarge := &Refusal{http.StatusRequestEntityTooLarge, "the message is larger than " + strconv.FormatInt(most, 10) +
+		" bytes"}
 	if r.ContentLength > most {
 		return nil, tooLarge
 	}
@@ -61,7 +66,8 @@ func readAll(r io.Reader, announced int64) ([]byte, error) {
 	return body, err
 }
 
-// Kind is the media type of a body, without its parameters, in lower case; empty when it cannot be read.
+// Kind is the media type of a body, without its parameters, in lower case; empty when it cannot be
+// read.
 func Kind(header http.Header) string {
 	switch named := header.Get("Content-Type"); named {
 	case "application/json", "text/event-stream": // as nearly everybody writes it
@@ -87,8 +93,8 @@ func isJSON(values []string) bool {
 	return err == nil && kind == "application/json" && (charset == "" || strings.EqualFold(charset, "utf-8"))
 }
 
-// acceptable says whether the client takes both forms of answer, as it must (MCP, "Sending Messages to the Server"). No Accept header at all
-// takes everything (RFC 9110 §12.5.1).
+// acceptable says whether the client takes both forms of answer, as it must (MCP, "Sending Messages
+// to the Server"). No Accept header at all takes everything (RFC 9110 §12.5.1).
 func acceptable(values []string) bool {
 	if len(values) == 0 {
 		return true
@@ -110,8 +116,8 @@ func acceptable(values []string) bool {
 	return json && stream
 }
 
-// IsModern says which era a request belongs to. What names a modern or an unknown revision, in the header or in _meta, is modern; initialize is
-// legacy, as is a request that names nothing.
+// IsModern says which era a request belongs to. What names a modern or an unknown revision, in the
+// header or in _meta, is modern; initialize is legacy, as is a request that names nothing.
 func IsModern(m *Message, header http.Header) bool {
 	if m.Meta {
 		return !IsLegacy(m.MetaVersion)
@@ -123,8 +129,8 @@ func IsModern(m *Message, header http.Header) bool {
 	return m.Method == "server/discover" || version != "" && !IsLegacy(version)
 }
 
-// CheckEra holds what a request says of itself in headers and in its body against each other: a proxy may have acted on the one, we act on the other
-// (MCP 2026-07-28, "Server Validation").
+// CheckEra holds what a request says of itself in headers and in its body against each other: a
+// proxy may have acted on the one, we act on the other (MCP 2026-07-28, "Server Validation").
 func CheckEra(m *Message, header http.Header) *Fault {
 	if IsModern(m, header) {
 		if f := checkHeaders(m, header); f != nil {
@@ -212,8 +218,8 @@ func checkMeta(m *Message) *Fault {
 	return nil
 }
 
-// Status is the HTTP status of a fault. Legacy clients expect 200 around an error of JSON-RPC, unless the message is none. A notification is accepted, or
-// refused by HTTP.
+// Status is the HTTP status of a fault. Legacy clients expect 200 around an error of JSON-RPC,
+// unless the message is none. A notification is accepted, or refused by HTTP.
 func Status(m *Message, f *Fault, modern bool) int {
 	status := http.StatusBadRequest
 	switch {

@@ -10,8 +10,9 @@ import (
 // Member is a member of an object: its name as it reads, its value as it was written.
 type Member = strictjson.Member
 
-// Names of a message that hold no control character are those of the envelope, of params, and of the objects in
-// params (_meta, arguments, ref): a decision can hang from them. What lies deeper is the tool's data.
+// Names of a message that hold no control character are those of the envelope, of params, and of
+// the objects in params (_meta, arguments, ref): a decision can hang from them. What lies deeper is
+// the tool's data.
 const decided = 3
 
 var (

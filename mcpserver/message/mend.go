@@ -10,8 +10,9 @@ import (
 // Listings are the members of a result that list things.
 func Listings() []string { return []string{"tools", "prompts", "resources", "resourceTemplates"} }
 
-// Mend is a message that cannot be read because of entries of its lists, without these: one that a server spoils must not take the others with it. left are the
-// entries that are left out. ok is false when the message cannot be read for another reason, or has no such entry.
+// Mend is a message that cannot be read because of entries of its lists, without these: one that a
+// server spoils must not take the others with it. left are the entries that are left out. ok is
+// false when the message cannot be read for another reason, or has no such entry.
 func Mend(raw []byte) (out []byte, left []json.RawMessage, ok bool) {
 	envelope, ok := shallow(bytes.TrimSpace(raw), '{')
 	if !ok {
@@ -61,7 +62,8 @@ func readable(list json.RawMessage) (kept json.RawMessage, left []json.RawMessag
 	return append(kept, ']'), left
 }
 
-// shallow takes an object or an array apart by its brackets, commas and quotes alone, and reads nothing of what it holds.
+// shallow takes an object or an array apart by its brackets, commas and quotes alone, and reads
+// nothing of what it holds.
 func shallow(data []byte, kind byte) ([]Member, bool) {
 	if len(data) < 2 || data[0] != kind || data[len(data)-1] != kind+2 { // { and }, [ and ] are two apart
 		return nil, false
@@ -109,7 +111,8 @@ func shallow(data []byte, kind byte) ([]Member, bool) {
 	return all, depth == 0 && !text && piece(len(data)-1)
 }
 
-// closing is where a text that begins with a string goes on after it; 0: it does not begin with one.
+// closing is where a text that begins with a string goes on after it; 0: it does not begin with
+// one.
 func closing(text []byte) int {
 	if text[0] != '"' {
 		return 0
@@ -125,7 +128,8 @@ func closing(text []byte) int {
 	return 0
 }
 
-// NameOf is the name by which an entry of a list that cannot be read calls itself, for the log; "" when even that cannot be read.
+// NameOf is the name by which an entry of a list that cannot be read calls itself, for the log; ""
+// when even that cannot be read.
 func NameOf(entry json.RawMessage) string {
 	members, _ := shallow(bytes.TrimSpace(entry), '{')
 	for _, m := range members {

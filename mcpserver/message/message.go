@@ -1,7 +1,9 @@
-// Package message owns one message of MCP as it comes over HTTP: read once, strictly, by everybody who decides on it or acts on it.
+// Package message owns one message of MCP as it comes over HTTP: read once, strictly, by everybody
+// who decides on it or acts on it.
 //
-// What differs between two readers of a message is a hole: one decides, the other acts. So a message that somebody else could read in another way is refused
-// (CVE-2026-27896 and its like): what package strictjson refuses, a name that differs from a known one only by case, a batch.
+// What differs between two readers of a message is a hole: one decides, the other acts. So a
+// message that somebody else could read in another way is refused (CVE-2026-27896 and its like):
+// what package strictjson refuses, a name that differs from a known one only by case, a batch.
 package message
 
 import (
@@ -87,8 +89,9 @@ func Invalid(what string) *Fault { return &Fault{Code: CodeInvalid, Message: wha
 // BadParams: what the method was given does not do.
 func BadParams(what string) *Fault { return &Fault{Code: CodeParams, Message: what} }
 
-// Parse takes a message apart. Only the exact spelling of a member counts, and one that differs from it only by case is refused: somebody else down the line
-// might fold it. An answer to something that the server asked is a message, too; who asks nothing refuses it.
+// Parse takes a message apart. Only the exact spelling of a member counts, and one that differs
+// from it only by case is refused: somebody else down the line might fold it. An answer to
+// something that the server asked is a message, too; who asks nothing refuses it.
 func Parse(body []byte) (Message, *Fault) { return parse(body, asked) }
 
 // ParseServer is Parse for what a server says, which may have cut a text within a character.
@@ -160,7 +163,8 @@ func (m *Message) parseParams(params json.RawMessage) *Fault {
 			}
 		case "uri":
 			m.URI = Text(p.Value)
-			if p.Value[0] != '"' && (m.Method == "resources/read" || m.Method == "resources/subscribe" || m.Method == "resources/unsubscribe") {
+			if p.Value[0] != '"' && (m.Method == "resources/read" || m.Method == "resources/subscribe" ||
+				m.Method == "resources/unsubscribe") {
 				return BadParams("uri must be a string")
 			}
 		case "arguments":
@@ -189,7 +193,8 @@ func (m *Message) parseParams(params json.RawMessage) *Fault {
 	return nil
 }
 
-// parseRef reads what a completion refers to (MCP, "Completion"): one thing, by the name that its type has.
+// parseRef reads what a completion refers to (MCP, "Completion"): one thing, by the name that its
+// type has.
 func (m *Message) parseRef(ref json.RawMessage) *Fault {
 	if ref[0] != '{' {
 		return BadParams("ref must be an object")
@@ -215,7 +220,8 @@ func (m *Message) parseRef(ref json.RawMessage) *Fault {
 		}
 	}
 	if named == "" || m.Ref == "" {
-		return BadParams(`ref must be a prompt with its name ("ref/prompt") or a resource with its uri ("ref/resource")`)
+		return BadParams(`ref must be a prompt with its name ("ref/prompt") or a resource with its uri ` +
+			`("ref/resource")`)
 	}
 	return nil
 }
@@ -246,9 +252,11 @@ func (m *Message) parseMeta(meta json.RawMessage) *Fault {
 // maxID bounds a request's id, in bytes.
 const maxID = 1024
 
-// identifies says whether a value can be a request's id: a string or an integer, never null (MCP basic, "Requests").
+// identifies says whether a value can be a request's id: a string or an integer, never null (MCP
+// basic, "Requests").
 func identifies(id json.RawMessage) bool {
-	return len(id) <= maxID && (id[0] == '"' || (id[0] == '-' || id[0] >= '0' && id[0] <= '9') && !bytes.ContainsAny(id, ".eE"))
+	return len(id) <= maxID && (id[0] == '"' || (id[0] == '-' || id[0] >= '0' && id[0] <= '9') &&
+		!bytes.ContainsAny(id, ".eE"))
 }
 
 // Exact says, of what others wrote, that no member differs from a known one only by case, and that

@@ -8,8 +8,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// twins are names that some reader takes for name: with a control character (GHSA-q382-vc8q-7jhj), or folded
-// by case, also by that of Unicode (CVE-2026-27896).
+// twins are names that some reader takes for name: with a control character (GHSA-q382-vc8q-7jhj),
+// or folded by case, also by that of Unicode (CVE-2026-27896).
 func twins(name string) []string {
 	found := []string{strings.ToUpper(name[:1]) + name[1:], strings.ToUpper(name)}
 	for c := range 0x20 {
@@ -60,7 +60,8 @@ func TestANameThatAnotherReaderTakesForAKnownOneIsRefused(t *testing.T) {
 		try(strings.Replace(call, `"_meta":{`, fmt.Sprintf(`"ref":{"uri\u%04x":1},"_meta":{`, c), 1), "in ref")
 	}
 	// Data below the arguments' names are the tool's: nothing is decided by what is in them.
-	if _, f := message.Parse([]byte(strings.Replace(call, `"arguments":{`, `"arguments":{"table":{"a\tb":1}`, 1))); f != nil {
+	if _, f := message.Parse([]byte(strings.Replace(call, `"arguments":{`, `"arguments":{"table":{"a\tb":1}`,
+		1))); f != nil {
 		t.Errorf("a name with a tab in the tool's data: %v", f)
 	}
 }

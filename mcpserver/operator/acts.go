@@ -44,9 +44,18 @@ type Act = func(ctx context.Context, arguments json.RawMessage) (any, error)
 // Acts is all that the door does, by name.
 func (d *Desk) Acts() map[string]Act {
 	return map[string]Act{
-		"calls.list":     with(func(ctx context.Context, f audit.Filter) (any, error) { return d.book.Calls().List(ctx, f) }),
-		"calls.verify":   with(func(ctx context.Context, w chain.Walk) (any, error) { return d.book.Calls().Verify(ctx, w) }),
-		"calls.set":      with(func(ctx context.Context, s CallSetting) (any, error) { return nil, d.KeepCalls(ctx, s) }),
+		"calls.list": with(func(ctx context.Context, f audit.Filter) (any,
+			error) {
+			return d.book.Calls().List(ctx, f)
+		}),
+		"calls.verify": with(func(ctx context.Context, w chain.Walk) (any,
+			error) {
+			return d.book.Calls().Verify(ctx, w)
+		}),
+		"calls.set": with(func(ctx context.Context, s CallSetting) (any, error) {
+			return nil,
+				d.KeepCalls(ctx, s)
+		}),
 		"calls.show":     with(func(ctx context.Context, _ struct{}) (any, error) { return d.calls.Settings(ctx) }),
 		"usage.list":     with(func(ctx context.Context, a UsageAsked) (any, error) { return d.Usage(ctx, a) }),
 		"rollout.set":    with(func(ctx context.Context, m ModeSpec) (any, error) { return nil, d.SetMode(ctx, m) }),
@@ -65,7 +74,8 @@ func with[A any](do func(context.Context, A) (any, error)) Act {
 		dec := json.NewDecoder(bytes.NewReader(arguments))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&a); err != nil {
-			return nil, &Refusal{Reason: "the act's arguments cannot be read"} // which may hold a token: they are not repeated
+			// which may hold a token: they are not repeated
+			return nil, &Refusal{Reason: "the act's arguments cannot be read"}
 		}
 		if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 			return nil, &Refusal{Reason: "something follows the act's arguments"}
@@ -82,7 +92,8 @@ type UsageAsked struct {
 	Limit  int       // 0: 100
 }
 
-// Usage sums up what was used, the most used first. What other replicas counted in the last seconds may not be in it.
+// Usage sums up what was used, the most used first. What other replicas counted in the last seconds
+// may not be in it.
 func (d *Desk) Usage(ctx context.Context, a UsageAsked) ([]UsageRow, error) {
 	if a.Limit <= 0 {
 		a.Limit = 100
@@ -93,7 +104,8 @@ func (d *Desk) Usage(ctx context.Context, a UsageAsked) ([]UsageRow, error) {
 	return usage.List(ctx, d.book, usage.Filter{Tenant: a.Tenant, Client: a.Client, Since: a.Since, Limit: a.Limit})
 }
 
-// RefusalsAsked says which refusals at the door are wanted, and of which clients it is to be said when they last had a request pass.
+// RefusalsAsked says which refusals at the door are wanted, and of which clients it is to be said
+// when they last had a request pass.
 type RefusalsAsked struct {
 	ID, Client, Tenant string // empty: all
 	Since              time.Time
@@ -113,7 +125,8 @@ type Called struct {
 	Last           time.Time
 }
 
-// Refusals says who was refused at the door, and why. What other replicas saw in the last seconds may not be in it.
+// Refusals says who was refused at the door, and why. What other replicas saw in the last seconds
+// may not be in it.
 func (d *Desk) Refusals(ctx context.Context, a RefusalsAsked) (Met, error) {
 	if a.Limit <= 0 {
 		a.Limit = 100
@@ -121,7 +134,8 @@ func (d *Desk) Refusals(ctx context.Context, a RefusalsAsked) (Met, error) {
 	if err := d.usage.Flush(ctx); err != nil {
 		return Met{}, err
 	}
-	found, err := usage.Refusals(ctx, d.book, usage.RefusalFilter{ID: a.ID, Client: a.Client, Tenant: a.Tenant, Since: a.Since, Limit: min(a.Limit, mostRows)})
+	found, err := usage.Refusals(ctx, d.book, usage.RefusalFilter{ID: a.ID, Client: a.Client, Tenant: a.Tenant,
+		Since: a.Since, Limit: min(a.Limit, mostRows)})
 	if err != nil {
 		return Met{}, err
 	}
@@ -148,16 +162,20 @@ type ModeSpec struct {
 func (d *Desk) SetMode(ctx context.Context, m ModeSpec) error {
 	switch {
 	case m.Nobody == (m.Tenant != ""):
-		return &Refusal{"it is not said whose mode", "give --tenant ('*' for all that have none of their own), or --nobody for requests without a good token"}
+		return &Refusal{"it is not said whose mode",
+			"give --tenant ('*' for all that have none of their own), or --nobody for requests without a good token"}
 	case m.Nobody && m.Mode != string(guard.Enforce) && !d.Anonymous:
-		return &Refusal{"requests without a good token are always refused here", "--insecure-allow-anonymous (insecure_allow_anonymous in a gateway's file) lets them pass as nobody, when the server is started with it"}
+		return &Refusal{"requests without a good token are always refused here",
+			"--insecure-allow-anonymous (insecure_allow_anonymous in a gateway's file) lets them pass as nobody, " +
+				"when the server is started with it"}
 	}
 	if m.Tool != "" {
 		if refused := d.unknown(m.Tenant, m.Tool); refused != nil {
 			return refused
 		}
 	}
-	err := d.modes.Set(ctx, rollout.Setting{Tenant: m.Tenant, Tool: m.Tool, Mode: guard.Mode(m.Mode)}, audit.OperatorOf(ctx))
+	err := d.modes.Set(ctx, rollout.Setting{Tenant: m.Tenant, Tool: m.Tool, Mode: guard.Mode(m.Mode)},
+		audit.OperatorOf(ctx))
 	if errors.Is(err, rollout.ErrMode) {
 		return &Refusal{fmt.Sprintf("there is no mode %.80q", m.Mode), err.Error()}
 	}
@@ -187,7 +205,8 @@ func (d *Desk) Events(ctx context.Context, f audit.Filter) ([]audit.Record, erro
 	return d.book.Events(ctx, f)
 }
 
-// VerifyAudit walks along the chain of this wing's audit lines; a walk is bounded, so that it is called until it is done.
+// VerifyAudit walks along the chain of this wing's audit lines; a walk is bounded, so that it is
+// called until it is done.
 func (d *Desk) VerifyAudit(ctx context.Context, w chain.Walk) (chain.Walked, error) {
 	return d.book.Audit().Verify(ctx, w)
 }

@@ -1,5 +1,6 @@
-// Package operator owns what an operator sees and sets of protected MCP servers while they run: how strictly the rules count, what is used by whom, and why a caller
-// sees what they see. The companion server has a desk, and so has the gateway.
+// Package operator owns what an operator sees and sets of protected MCP servers while they run: how
+// strictly the rules count, what is used by whom, and why a caller sees what they see. The
+// companion server has a desk, and so has the gateway.
 package operator
 
 import (
@@ -29,20 +30,24 @@ type Server struct {
 	Name string
 	// Table finds the rules of a tenant.
 	Table func(tenantID string) *guard.Table
-	// Tools are those of a tenant that are known by name, and the rules with a star that open others. An empty tenant: nobody's, or all that there are.
+	// Tools are those of a tenant that are known by name, and the rules with a star that open
+	// others. An empty tenant: nobody's, or all that there are.
 	Tools func(tenantID string) []Tool
 	// Examine believes a token; see guard.Examine.
 	Examine func(ctx context.Context, raw string) (guard.Examined, error)
 }
 
-// Tool is a tool by its name, as the tenant's clients know it; or all others that a rule with a star is about.
+// Tool is a tool by its name, as the tenant's clients know it; or all others that a rule with a
+// star is about.
 type Tool struct {
 	Name string
 	// Own is the server's own name of it, where the tenant's is another.
 	Own string
-	// Pattern says that Name is that of a rule with a star, and the tools are all others that it opens.
+	// Pattern says that Name is that of a rule with a star, and the tools are all others that it
+	// opens.
 	Pattern bool
-	// Away says why nobody of the tenant has it, whatever their scopes. Empty: the rules say who has it.
+	// Away says why nobody of the tenant has it, whatever their scopes. Empty: the rules say who
+	// has it.
 	Away string
 }
 
@@ -73,7 +78,8 @@ type Options struct {
 	Log         *slog.Logger
 }
 
-// Desk is the operator's door to protected servers. It is safe for concurrent use, once all servers are added.
+// Desk is the operator's door to protected servers. It is safe for concurrent use, once all servers
+// are added.
 type Desk struct {
 	Options
 	book    *book.DB
@@ -84,13 +90,15 @@ type Desk struct {
 	servers []*Server
 }
 
-// Open opens a migrated database (sqlite:PATH or postgres://…), and reads the modes: those that cannot be read leave all rules to count. Close it after use.
+// Open opens a migrated database (sqlite:PATH or postgres://…), and reads the modes: those that
+// cannot be read leave all rules to count. Close it after use.
 func Open(ctx context.Context, database string, o Options) (*Desk, error) {
 	b, err := book.Open(ctx, database)
 	if err != nil {
 		return nil, err
 	}
-	d := &Desk{Options: o, book: b, modes: rollout.New(b, o.Now, o.Log), usage: usage.NewCounter(b, o.Now, o.Log), metrics: metrics.New()}
+	d := &Desk{Options: o, book: b, modes: rollout.New(b, o.Now, o.Log), usage: usage.NewCounter(b, o.Now, o.Log),
+		metrics: metrics.New()}
 	d.metrics.Gauges = d.gauges
 	d.calls = calls.New(ctx, b, o.Serves, o.Now, o.Log)
 	if err := d.modes.Refresh(ctx); err != nil {
@@ -137,7 +145,8 @@ func (d *Desk) Begin(server string) func(context.Context, *guard.Record) error {
 	}
 }
 
-// Metrics answers GET /metrics. It asks nobody who they are, and tells tenants' names: give it a listener of its own.
+// Metrics answers GET /metrics. It asks nobody who they are, and tells tenants' names: give it a
+// listener of its own.
 func (d *Desk) Metrics() http.Handler { return d.metrics }
 
 // gauges are what who collects numbers should know of the rest.
@@ -157,17 +166,27 @@ func (d *Desk) gauges() []metrics.Gauge {
 	}
 	return []metrics.Gauge{
 		{Name: "gatehouse_relaxations", Help: "Settings that take a protection away.", Value: float64(d.Relaxations)},
-		{Name: "gatehouse_insecure_allow_anonymous", Help: "1 when requests without a good token may pass, as nobody.", Value: float64(anonymous)},
-		{Name: "gatehouse_rollout_lenient_modes", Help: "Modes of tenants and tools that are not enforce.", Value: float64(lenient)},
-		{Name: "gatehouse_rollout_age_seconds", Help: "How long ago the modes were read; above 10 all rules count.", Value: d.modes.Age().Seconds()},
+		{Name: "gatehouse_insecure_allow_anonymous", Help: "1 when requests without a good token may pass, as nobody.",
+			Value: float64(anonymous)},
+		{Name: "gatehouse_rollout_lenient_modes", Help: "Modes of tenants and tools that are not enforce.",
+			Value: float64(lenient)},
+		{Name: "gatehouse_rollout_age_seconds", Help: "How long ago the modes were read; above 10 all rules count.",
+			Value: d.modes.Age().Seconds()},
 		{Name: "gatehouse_usage_pending", Help: "Sums that wait to be written.", Value: float64(lost.Pending)},
-		{Name: "gatehouse_usage_other_total", Help: "Requests that are counted in usage without their caller and tool.", Value: float64(lost.Requests)},
-		{Name: "gatehouse_refusals_dropped_total", Help: "Refusals at the door that found no room in the list of refusals.", Value: float64(lost.Refusals)},
-		{Name: "gatehouse_usage_failures_total", Help: "Times that usage could not be written.", Value: float64(lost.Failed)},
-		{Name: "gatehouse_call_records_down", Help: "1 while records of tools' calls cannot be written.", Value: float64(down)},
-		{Name: "gatehouse_call_records_waiting", Help: "Records of tools' calls that wait to be written.", Value: float64(kept.Waiting)},
-		{Name: "gatehouse_call_records_lost_total", Help: "Records of tools' calls that are lost.", Value: float64(kept.Lost)},
-		{Name: "gatehouse_calls_unrecorded_total", Help: "Calls that were answered 503 because they could not be recorded.", Value: float64(kept.Unrecorded)},
+		{Name: "gatehouse_usage_other_total", Help: "Requests that are counted in usage without their caller and tool.",
+			Value: float64(lost.Requests)},
+		{Name: "gatehouse_refusals_dropped_total",
+			Help: "Refusals at the door that found no room in the list of refusals.", Value: float64(lost.Refusals)},
+		{Name: "gatehouse_usage_failures_total", Help: "Times that usage could not be written.",
+			Value: float64(lost.Failed)},
+		{Name: "gatehouse_call_records_down", Help: "1 while records of tools' calls cannot be written.",
+			Value: float64(down)},
+		{Name: "gatehouse_call_records_waiting", Help: "Records of tools' calls that wait to be written.",
+			Value: float64(kept.Waiting)},
+		{Name: "gatehouse_call_records_lost_total", Help: "Records of tools' calls that are lost.",
+			Value: float64(kept.Lost)},
+		{Name: "gatehouse_calls_unrecorded_total",
+			Help: "Calls that were answered 503 because they could not be recorded.", Value: float64(kept.Unrecorded)},
 	}
 }
 
@@ -182,7 +201,8 @@ func (d *Desk) Run(ctx context.Context) {
 	work.Wait()
 }
 
-// How long audit lines and records of calls are kept by default, and how often it is looked for those that are kept no longer.
+// How long audit lines and records of calls are kept by default, and how often it is looked for
+// those that are kept no longer.
 const (
 	defaultRetention     = 400 * 24 * time.Hour
 	defaultCallRetention = 90 * 24 * time.Hour
@@ -211,7 +231,8 @@ func (d *Desk) Prune(ctx context.Context) error {
 	for _, p := range []struct {
 		of    *chain.Chain
 		keeps time.Duration
-	}{{d.book.Audit(), cmp.Or(d.AuditRetention, defaultRetention)}, {d.book.Calls(), cmp.Or(d.CallRetention, defaultCallRetention)}} {
+	}{{d.book.Audit(), cmp.Or(d.AuditRetention, defaultRetention)},
+		{d.book.Calls(), cmp.Or(d.CallRetention, defaultCallRetention)}} {
 		if p.keeps > 0 {
 			_, err := p.of.Prune(ctx, d.Now().Add(-p.keeps))
 			errs = append(errs, err)
@@ -231,7 +252,8 @@ func (d *Desk) Close() error {
 	return errors.Join(d.usage.Flush(ctx), d.book.Close())
 }
 
-// find is the server of a tool's name, and the tool's own name; tool is empty when the name is the server's. nil: there is none.
+// find is the server of a tool's name, and the tool's own name; tool is empty when the name is the
+// server's. nil: there is none.
 func (d *Desk) find(name string) (s *Server, tool string) {
 	first, rest, _ := strings.Cut(name, rollout.Divider)
 	for _, s := range d.servers {
@@ -258,10 +280,12 @@ func (d *Desk) names(tenant string) (names []string) {
 	return names
 }
 
-// unknown says why a tenant's mode cannot be of what is called so; nil: there can be such a tool, because a rule speaks of it. A server's name stands for all of its tools.
-// Modes go by the names that clients use: under the server's own, that of a renamed tool would count for nothing.
+// unknown says why a tenant's mode cannot be of what is called so; nil: there can be such a tool,
+// because a rule speaks of it. A server's name stands for all of its tools. Modes go by the names
+// that clients use: under the server's own, that of a renamed tool would count for nothing.
 func (d *Desk) unknown(tenant, name string) *Refusal {
-	none := &Refusal{fmt.Sprintf("there is no tool %.80q", name), "the tools are: " + strings.Join(d.names(tenant), " ")}
+	none := &Refusal{fmt.Sprintf("there is no tool %.80q", name),
+		"the tools are: " + strings.Join(d.names(tenant), " ")}
 	s, tool := d.find(name)
 	switch {
 	case s == nil, s.name(tool) != name:
@@ -283,9 +307,11 @@ func (d *Desk) unknown(tenant, name string) *Refusal {
 	}
 	switch {
 	case strings.Contains(tool, "*"):
-		return &Refusal{fmt.Sprintf("%.80q is no tool: a star stands for nothing here", name), "give the name of one tool, or of the server for all of them"}
+		return &Refusal{fmt.Sprintf("%.80q is no tool: a star stands for nothing here", name),
+			"give the name of one tool, or of the server for all of them"}
 	case own != "":
-		return &Refusal{fmt.Sprintf("the tool %.80q has another name for whom this mode is", name), "their clients call it " + own}
+		return &Refusal{fmt.Sprintf("the tool %.80q has another name for whom this mode is", name),
+			"their clients call it " + own}
 	case s.Table(tenant).Decide(mcp.Caller{}, guard.KindTool, tool).Rule == "":
 		return none
 	}

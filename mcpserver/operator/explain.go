@@ -12,7 +12,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
-// ExplainAsked says whose tools are to be explained: a token's, or those of somebody with these scopes.
+// ExplainAsked says whose tools are to be explained: a token's, or those of somebody with these
+// scopes.
 type ExplainAsked struct {
 	Token  string // nobody keeps or logs it
 	Tenant string
@@ -48,7 +49,9 @@ func (d *Desk) Explain(ctx context.Context, a ExplainAsked) (Explanation, error)
 	case a.Token != "":
 		s, x, err := d.examine(ctx, a.Token)
 		if err != nil {
-			return e, &Refusal{"the token is not believed: " + err.Error(), "with it a caller is nobody; if the token is good, see that the issuer runs, and that --issuer, --resource and --redis are the server's"}
+			return e, &Refusal{"the token is not believed: " + err.Error(),
+				"with it a caller is nobody; if the token is good, see that the issuer runs, and that --issuer, " +
+					"--resource and --redis are the server's"}
 		}
 		servers = []*Server{s}
 		caller, e.Expires = x.Caller, x.Expires
@@ -107,7 +110,8 @@ func (d *Desk) explain(c mcp.Caller, s *Server, tool Tool) ToolExplained {
 	case passes:
 		t.Why = "lacks " + strings.Join(x.Lacking, " ") + ", but that does not count yet"
 	case x.Hide:
-		t.Why = "lacks " + strings.Join(x.Lacking, " ") + ", and is hidden: a call is answered as if there were no such tool"
+		t.Why = "lacks " + strings.Join(x.Lacking, " ") + ", and is hidden: a call is answered as if there were no " +
+			"such tool"
 	default:
 		t.Why = "lacks " + strings.Join(x.Lacking, " ") + ": a call is refused, and asks for it"
 	}

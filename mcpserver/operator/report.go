@@ -75,7 +75,8 @@ func (d *Desk) Report(ctx context.Context, a ReportAsked) (Report, error) {
 	return r, err
 }
 
-// tenants are those that the report speaks of: the one that was asked for, or all that were seen or have a mode.
+// tenants are those that the report speaks of: the one that was asked for, or all that were seen or
+// have a mode.
 func (d *Desk) tenants(asked string, traffic map[string]Traffic) []string {
 	if asked != "" {
 		return []string{asked}
@@ -93,11 +94,14 @@ func (d *Desk) tenants(asked string, traffic map[string]Traffic) []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-func (d *Desk) tenantReport(ctx context.Context, tenant string, r Report, traffic map[string]Traffic) (TenantReport, error) {
+func (d *Desk) tenantReport(ctx context.Context, tenant string, r Report, traffic map[string]Traffic) (TenantReport,
+	error) {
 	mode, _ := d.modes.Why(tenant, "")
 	t := TenantReport{Tenant: tenant, Mode: string(mode.Mode), Traffic: traffic[tenant], Enforced: true}
 	var err error
-	if t.Refused, err = usage.List(ctx, d.book, usage.Filter{Tenant: tenant, Since: r.Since, Outcome: guard.OutcomeObserved, Limit: mostRows}); err != nil {
+	if t.Refused,
+		err = usage.List(ctx, d.book, usage.Filter{Tenant: tenant, Since: r.Since, Outcome: guard.OutcomeObserved,
+		Limit: mostRows}); err != nil {
 		return t, err
 	}
 	var since time.Time
@@ -117,8 +121,8 @@ func (d *Desk) tenantReport(ctx context.Context, tenant string, r Report, traffi
 	return t, nil
 }
 
-// moded are the names for which a tenant's modes count: of tools that are known, of servers, of all (""), and of tools that a rule with a star alone opens and that somebody has
-// set a mode for.
+// moded are the names for which a tenant's modes count: of tools that are known, of servers, of all
+// (""), and of tools that a rule with a star alone opens and that somebody has set a mode for.
 func (d *Desk) moded(tenant string, modes []Mode) []string {
 	names := append(d.names(tenant), "")
 	for _, m := range modes {
@@ -129,7 +133,8 @@ func (d *Desk) moded(tenant string, modes []Mode) []string {
 	return names
 }
 
-// writes is how many of the requests that would be refused change something, as the rules have it now. When not all are known, all do.
+// writes is how many of the requests that would be refused change something, as the rules have it
+// now. When not all are known, all do.
 func (d *Desk) writes(t TenantReport) (n int64) {
 	if len(t.Refused) == mostRows {
 		return t.Traffic.Observed
@@ -143,7 +148,8 @@ func (d *Desk) writes(t TenantReport) (n int64) {
 	return n
 }
 
-// doubts are the reasons why it is not safe to enforce. Where nothing is known, nothing is called safe.
+// doubts are the reasons why it is not safe to enforce. Where nothing is known, nothing is called
+// safe.
 func (t *TenantReport) doubts(since, observedSince time.Time, others Traffic) (why []string) {
 	if t.Enforced {
 		return nil
@@ -153,7 +159,8 @@ func (t *TenantReport) doubts(since, observedSince time.Time, others Traffic) (w
 		for _, row := range t.Refused {
 			last = max(last, row.Last)
 		}
-		why = append(why, fmt.Sprintf("%d requests would have been refused, the last at %s", n, time.Unix(last, 0).UTC().Format(time.RFC3339)))
+		why = append(why, fmt.Sprintf("%d requests would have been refused, the last at %s", n,
+			time.Unix(last, 0).UTC().Format(time.RFC3339)))
 	}
 	if t.Traffic.Passed == 0 {
 		why = append(why, "no request passed in this time, so nothing is known")
@@ -162,7 +169,8 @@ func (t *TenantReport) doubts(since, observedSince time.Time, others Traffic) (w
 		why = append(why, "it is observed only since "+observedSince.Format(time.RFC3339))
 	}
 	if others.Observed > 0 {
-		why = append(why, fmt.Sprintf("%d requests that would have been refused were counted without their tenant", others.Observed))
+		why = append(why, fmt.Sprintf("%d requests that would have been refused were counted without their tenant",
+			others.Observed))
 	}
 	return why
 }

@@ -1,4 +1,5 @@
-// Package audit owns the record of who did what to whom: people's and programs' ways in, tokens, refusals, administrative acts, keys, the end of grants.
+// Package audit owns the record of who did what to whom: people's and programs' ways in, tokens,
+// refusals, administrative acts, keys, the end of grants.
 //
 // Check and audit are one act: an act whose line cannot be written does not happen.
 package audit
@@ -26,7 +27,8 @@ const (
 	OK      = "ok"      // it was done, or is done with this line
 	Refused = "refused" // somebody may not, or said no
 	Failed  = "failed"  // something did not work
-	// Observed says that it was done, and that rules which are not enforced yet would have refused it.
+	// Observed says that it was done, and that rules which are not enforced yet would have refused
+	// it.
 	Observed = "observed"
 )
 
@@ -39,7 +41,8 @@ type Record struct {
 // Filter says which lines to list; empty members match all.
 type Filter struct {
 	Tenant, Client, Grant, Outcome string
-	// Actor is one, or operator for all of them. One who stated a name is matched by what stands before the local user, too.
+	// Actor is one, or operator for all of them. One who stated a name is matched by what stands
+	// before the local user, too.
 	Actor        string
 	Action       string    // noun.verb, or a noun for all of its acts
 	User         string    // the id of a person: what they did, and what was done to them
@@ -48,7 +51,8 @@ type Filter struct {
 	Limit        int       // at most this many; 0: 100
 }
 
-// Log is where lines go. Record returns only when the line is kept; on an error the caller does not act.
+// Log is where lines go. Record returns only when the line is kept; on an error the caller does not
+// act.
 type Log interface {
 	Record(ctx context.Context, e Event) error
 }

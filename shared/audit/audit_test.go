@@ -59,14 +59,16 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// Nobody fills the ledger by being refused: what is beyond the bounds is counted, by source as far as there is room.
+// Nobody fills the ledger by being refused: what is beyond the bounds is counted, by source as far
+// as there is room.
 func TestRefusalsAreBounded(t *testing.T) {
 	ctx, m := context.Background(), &memory{}
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	r := &audit.Refusals{Log: m, Now: func() time.Time { return now }, Each: 3, All: 10}
 	refuse := func(source string, times int) {
 		for range times {
-			must(t, r.Record(ctx, source, audit.Event{Time: now, Actor: source, Action: "token.issue", Outcome: audit.Refused, Detail: "why"}))
+			must(t, r.Record(ctx, source, audit.Event{Time: now, Actor: source, Action: "token.issue",
+				Outcome: audit.Refused, Detail: "why"}))
 		}
 	}
 	refuse("ann", 2)
@@ -90,7 +92,8 @@ func TestRefusalsAreBounded(t *testing.T) {
 		all = append(all, l.Actor+": "+l.Detail)
 	}
 	got := strings.Join(all, "\n")
-	for _, want := range []string{"mallory: 997 more in the minute from 12:00:00, the last: why", "system: 9995 more from others in the minute from 12:00:00", "ann: why"} {
+	for _, want := range []string{"mallory: 997 more in the minute from 12:00:00, the last: why",
+		"system: 9995 more from others in the minute from 12:00:00", "ann: why"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no line %q in:\n%s", want, got)
 		}
@@ -102,7 +105,8 @@ func TestRefusalsAreBounded(t *testing.T) {
 	now = now.Add(time.Minute)
 	must(t, r.Flush(ctx))
 	must(t, r.Flush(ctx))
-	if last := m.kept(); last[len(last)-1].Detail != "2 more in the minute from 12:01:00, the last: why" || len(last) != 17 {
+	if last := m.kept(); last[len(last)-1].Detail != "2 more in the minute from 12:01:00, the last: why" ||
+		len(last) != 17 {
 		t.Errorf("a minute that is over is counted once: got %+v", last[len(last)-1])
 	}
 	refuse("bob", 4)

@@ -8,8 +8,10 @@ import (
 	"time"
 )
 
-// Buffer takes lines that need not be on disk before the answer is out, and writes many of them at once. What it has taken is kept a moment later; a process that
-// is killed loses the lines of that moment. When it is full, which it is soon when the ledger does not answer, who brings a line waits for a place.
+// Buffer takes lines that need not be on disk before the answer is out, and writes many of them at
+// once. What it has taken is kept a moment later; a process that is killed loses the lines of that
+// moment. When it is full, which it is soon when the ledger does not answer, who brings a line
+// waits for a place.
 type Buffer struct {
 	keep    func(ctx context.Context, events []Event) error
 	queue   chan Event
@@ -35,7 +37,8 @@ var errClosed = errors.New("the buffer of audit lines is closed")
 
 // NewBuffer begins a buffer whose lines go to keep, all of a call or none. Close it after use.
 func NewBuffer(keep func(ctx context.Context, events []Event) error, log *slog.Logger) *Buffer {
-	b := &Buffer{keep: keep, queue: make(chan Event, bufferSize), closing: make(chan struct{}), brought: make(chan struct{}), done: make(chan struct{}), log: log}
+	b := &Buffer{keep: keep, queue: make(chan Event, bufferSize), closing: make(chan struct{}),
+		brought: make(chan struct{}), done: make(chan struct{}), log: log}
 	go b.run()
 	return b
 }
@@ -124,7 +127,8 @@ func (b *Buffer) write(events []Event) {
 			return
 		}
 		if try == 1 {
-			b.log.Error("audit lines cannot be written; tokens wait when there are too many", "lines", len(events), "error", err)
+			b.log.Error("audit lines cannot be written; tokens wait when there are too many", "lines", len(events),
+				"error", err)
 		}
 		select {
 		case <-b.closing:

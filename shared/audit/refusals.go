@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Refusals keeps the lines of what is refused, and lets nobody fill the ledger by being refused: of each source a few in a minute are kept whole, of all together
-// some more, and of the rest how many there were. It is safe for concurrent use.
+// Refusals keeps the lines of what is refused, and lets nobody fill the ledger by being refused: of
+// each source a few in a minute are kept whole, of all together some more, and of the rest how many
+// there were. It is safe for concurrent use.
 type Refusals struct {
 	Log Log
 	Now func() time.Time
@@ -94,7 +95,8 @@ func (r *Refusals) close() (sums []Event) {
 			continue
 		}
 		e := t.last
-		e.Detail = fmt.Sprintf("%d more in the minute from %s, the last: %s", t.more, since.UTC().Format(time.TimeOnly), e.Detail)
+		e.Detail = fmt.Sprintf("%d more in the minute from %s, the last: %s", t.more, since.UTC().Format(time.TimeOnly),
+			e.Detail)
 		sums = append(sums, e)
 	}
 	if r.rest > 0 {

@@ -37,7 +37,8 @@ func load(t *testing.T, file string, env map[string]string, args ...string) (set
 		}
 		args = append(args, "-config", path)
 	}
-	_, err := config.Load(fs, config.LoadOptions{Args: args, Getenv: func(k string) string { return env[k] }, Prefix: "T_", FileFlag: "config"})
+	_, err := config.Load(fs, config.LoadOptions{Args: args, Getenv: func(k string) string { return env[k] },
+		Prefix: "T_", FileFlag: "config"})
 	return s, err
 }
 
@@ -51,9 +52,12 @@ func TestLoadOrder(t *testing.T) {
 
 func TestLoadErrors(t *testing.T) {
 	for file, want := range map[string]string{
-		`{"name":`: "line 1", `[]`: "not a list of names", "a: 1\n---\nb: 2": "several documents", "{\"nam\":\"x\"}": "line 1: nam: there is no such setting; is it name?",
-		"name: x\ndata_dir: y": "line 2: data_dir: there is no such setting; is it data-dir?", "on: [[1]]": "a list in a list", "on: {a: 1}": "want a string",
-		"name: a\nname: b": "line 2", "key: a\nkey-file: b": "set in line 1 already", `{"on":"maybe"}`: "on", "name: [\"a,b\"]": "comma", "config: other.yaml": "no such setting",
+		`{"name":`: "line 1", `[]`: "not a list of names", "a: 1\n---\nb: 2": "several documents",
+		"{\"nam\":\"x\"}":      "line 1: nam: there is no such setting; is it name?",
+		"name: x\ndata_dir: y": "line 2: data_dir: there is no such setting; is it data-dir?",
+		"on: [[1]]":            "a list in a list", "on: {a: 1}": "want a string",
+		"name: a\nname: b": "line 2", "key: a\nkey-file: b": "set in line 1 already", `{"on":"maybe"}`: "on",
+		"name: [\"a,b\"]": "comma", "config: other.yaml": "no such setting",
 		"name: *x": "line 1", "x: &x a\nname: *x": "line 1: x: there is no such setting",
 	} {
 		if s, err := load(t, file, nil); err == nil || !strings.Contains(err.Error(), want) {
@@ -77,7 +81,8 @@ func TestLoadForms(t *testing.T) {
 		{"{\n\t\"name\": \"x\",\n\t\"on\": true\n}\n", settings{name: "x", on: true}},
 		{"# only this\n", settings{name: "default"}}, {"", settings{name: "default"}},
 		{"name: [10.0.0.0/8, 192.0.2.7] # networks\non: true\n", settings{name: "10.0.0.0/8,192.0.2.7", on: true}},
-		{"name: 0123\n", settings{name: "0123"}}, {"name: 336h\ndata-dir: 'a: b'\n", settings{name: "336h", dir: "a: b"}},
+		{"name: 0123\n", settings{name: "0123"}},
+		{"name: 336h\ndata-dir: 'a: b'\n", settings{name: "336h", dir: "a: b"}},
 		{"name: |\n  long\n", settings{name: "long\n"}},
 	} {
 		if s, err := load(t, row.file, nil); err != nil || s != row.want {
@@ -103,9 +108,11 @@ func TestOrigin(t *testing.T) {
 	config.SecretVar(fs, &secret, "key", "")
 	env := map[string]string{"T_NAME": "env", "T_MINE": "env"}
 	from, err := config.Load(fs, config.LoadOptions{
-		Args: []string{"-config", file}, Getenv: func(k string) string { return env[k] }, Prefix: "T_", FileFlag: "config", Setting: func(name string) bool { return name != "mine" },
+		Args: []string{"-config", file}, Getenv: func(k string) string { return env[k] }, Prefix: "T_",
+		FileFlag: "config", Setting: func(name string) bool { return name != "mine" },
 	})
-	want := map[string]string{"name": "environment T_NAME", "data-dir": file + " line 2", "key": file + " line 4", "config": "command line"}
+	want := map[string]string{"name": "environment T_NAME", "data-dir": file + " line 2", "key": file + " line 4",
+		"config": "command line"}
 	if err != nil || !maps.Equal(from, want) || secret.Reveal() != "hunter2" {
 		t.Errorf("got %v %v, want %v", from, err, want)
 	}
@@ -116,7 +123,8 @@ func TestOrigin(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	known := []string{"issuer", "issuer-listen", "resource", "redis"}
-	for word, want := range map[string]string{"isuer": "issuer", "issuer_listen": "issuer-listen", "reddis": "redis", "": "redis"} {
+	for word, want := range map[string]string{"isuer": "issuer", "issuer_listen": "issuer-listen", "reddis": "redis",
+		"": "redis"} {
 		if got := config.Nearest(word, known); got != want {
 			t.Errorf("%q: got %s, want %s", word, got, want)
 		}
@@ -134,7 +142,8 @@ func TestSecret(t *testing.T) {
 	}
 	var out strings.Builder
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "key", s.key)
-	for _, shown := range []string{fmt.Sprint(s.key), fmt.Sprintf("%#v %+v %s %q", s.key, struct{ Key config.Secret }{s.key}, s.key, s.key), out.String()} {
+	for _, shown := range []string{fmt.Sprint(s.key),
+		fmt.Sprintf("%#v %+v %s %q", s.key, struct{ Key config.Secret }{s.key}, s.key, s.key), out.String()} {
 		if strings.Contains(shown, "hunter2") {
 			t.Errorf("the secret shows: %s", shown)
 		}

@@ -20,7 +20,8 @@ type LineError struct {
 
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
 
-// Node is a value of a YAML document, which says in which line it stands. The zero Node is that of a document that says nothing.
+// Node is a value of a YAML document, which says in which line it stands. The zero Node is that of
+// a document that says nothing.
 type Node struct{ value ast.Node }
 
 // Field is a name with its value.
@@ -30,7 +31,8 @@ type Field struct {
 	Value Node
 }
 
-// ParseDocument reads YAML; JSON is such, too. What is wrong is a *LineError where there is a line to name.
+// ParseDocument reads YAML; JSON is such, too. What is wrong is a *LineError where there is a line
+// to name.
 func ParseDocument(content []byte) (Node, error) {
 	body, err := parse(content)
 	return Node{body}, err
@@ -92,7 +94,8 @@ func (n Node) Wrong(format string, a ...any) error {
 	return &LineError{n.Line(), fmt.Sprintf(format, a...)}
 }
 
-// Fields are the names of a mapping with their values, each once and each one that is known. what names what it describes, for people: "a tenant".
+// Fields are the names of a mapping with their values, each once and each one that is known. what
+// names what it describes, for people: "a tenant".
 func (n Node) Fields(what string, known []string) ([]Field, error) {
 	values, ok := mapped(n.value)
 	if !ok {
@@ -104,7 +107,8 @@ func (n Node) Fields(what string, known []string) ([]Field, error) {
 		t := v.Key.GetToken()
 		f := Field{t.Value, t.Position.Line, Node{v.Value}}
 		if !slices.Contains(known, f.Name) {
-			return nil, &LineError{f.Line, fmt.Sprintf("there is no %q in %s; is it %q?", f.Name, what, Nearest(f.Name, known))}
+			return nil, &LineError{f.Line, fmt.Sprintf("there is no %q in %s; is it %q?", f.Name, what,
+				Nearest(f.Name, known))}
 		}
 		if before := seen[f.Name]; before > 0 {
 			return nil, &LineError{f.Line, fmt.Sprintf("%s is said in line %d already", f.Name, before)}
@@ -131,7 +135,8 @@ func (n Node) Items() ([]Node, error) {
 	return items, nil
 }
 
-// Text is a string. A number or a truth value is none: what it would read as depends on who reads it.
+// Text is a string. A number or a truth value is none: what it would read as depends on who reads
+// it.
 func (n Node) Text() (string, error) {
 	switch v := n.value.(type) {
 	case *ast.StringNode:

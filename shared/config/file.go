@@ -15,7 +15,8 @@ import (
 // maxFile bounds a configuration file, in bytes.
 const maxFile = 1 << 20
 
-// fromFile sets what the command line and the environment leave open. A file with one wrong line sets nothing that counts: the error says which.
+// fromFile sets what the command line and the environment leave open. A file with one wrong line
+// sets nothing that counts: the error says which.
 func fromFile(fs *flag.FlagSet, path string, o LoadOptions, from Origin) error {
 	content, err := readBounded(path)
 	if err != nil {

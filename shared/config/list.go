@@ -12,7 +12,8 @@ func List(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// ThisMachine says whether a URL's host is this machine, under one of the names that plain http is allowed for: what goes there leaves for nowhere else.
+// ThisMachine says whether a URL's host is this machine, under one of the names that plain http is
+// allowed for: what goes there leaves for nowhere else.
 func ThisMachine(host string) bool {
 	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, host)
 }

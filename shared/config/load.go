@@ -10,19 +10,23 @@ import (
 
 // LoadOptions say where settings come from.
 type LoadOptions struct {
-	Args     []string               // the command line, without the program and command names
-	Getenv   func(string) string    // nil: os.Getenv
-	Prefix   string                 // of environment variables, e.g. "GATEHOUSE_"
-	FileFlag string                 // the flag that names a YAML file; empty: there is none
-	Setting  func(name string) bool // whether a flag is a setting, which the environment and the file may hold; nil: every flag is
+	Args     []string            // the command line, without the program and command names
+	Getenv   func(string) string // nil: os.Getenv
+	Prefix   string              // of environment variables, e.g. "GATEHOUSE_"
+	FileFlag string              // the flag that names a YAML file; empty: there is none
+	// whether a flag is a setting, which the environment and the file may hold; nil: every flag is
+	Setting func(name string) bool
 }
 
-// Origin says where a setting's value comes from, for people: "command line", "environment GATEHOUSE_ISSUER", "gatehouse.yaml line 3". One that is not there has its default.
+// Origin says where a setting's value comes from, for people: "command line", "environment
+// GATEHOUSE_ISSUER", "gatehouse.yaml line 3". One that is not there has its default.
 type Origin map[string]string
 
-// Load sets fs's flags: the command line wins over the environment, the environment over the file, the file over the default. A flag "data-dir" is
-// GATEHOUSE_DATA_DIR in the environment and data-dir in the file, where a list may stand for words that commas divide; a secret may be in a file that
-// GATEHOUSE_NAME_FILE, or name-file, names. Errors say which setting, from where, and what is accepted. flag.ErrHelp is passed on.
+// Load sets fs's flags: the command line wins over the environment, the environment over the file,
+// the file over the default. A flag "data-dir" is GATEHOUSE_DATA_DIR in the environment and
+// data-dir in the file, where a list may stand for words that commas divide; a secret may be in a
+// file that GATEHOUSE_NAME_FILE, or name-file, names. Errors say which setting, from where, and
+// what is accepted. flag.ErrHelp is passed on.
 func Load(fs *flag.FlagSet, o LoadOptions) (Origin, error) {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
@@ -97,8 +101,8 @@ func refused(f *flag.Flag, err error) error {
 	return err
 }
 
-// SecretVar defines a flag whose value never shows. Give it in the environment or in a file rather than on the command line, which other people of
-// the machine can read.
+// SecretVar defines a flag whose value never shows. Give it in the environment or in a file rather
+// than on the command line, which other people of the machine can read.
 func SecretVar(fs *flag.FlagSet, p *Secret, name, usage string) {
 	fs.Var((*secretValue)(p), name, usage)
 }

@@ -2,7 +2,8 @@ package config
 
 import "slices"
 
-// Nearest is the known word that is fewest letters away from one that is not known; of several the first in order.
+// Nearest is the known word that is fewest letters away from one that is not known; of several the
+// first in order.
 func Nearest(word string, known []string) string {
 	if len(known) == 0 {
 		return ""

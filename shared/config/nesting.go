@@ -7,11 +7,13 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// maxNesting bounds how deep a YAML document is nested: no file of ours needs a third of it. The parser keeps the path to it with each value, and calls itself for each
-// level: some hundred kilobytes of brackets would take all the memory that there is.
+// maxNesting bounds how deep a YAML document is nested: no file of ours needs a third of it. The
+// parser keeps the path to it with each value, and calls itself for each level: some hundred
+// kilobytes of brackets would take all the memory that there is.
 const maxNesting = 32
 
-// CheckNesting refuses YAML that the parser would go too deep for, with the line of it. It is for before the parser.
+// CheckNesting refuses YAML that the parser would go too deep for, with the line of it. It is for
+// before the parser.
 func CheckNesting(content []byte) error { return checkNesting(lexer.Tokenize(string(content))) }
 
 func checkNesting(tokens token.Tokens) error {
@@ -27,10 +29,13 @@ func checkNesting(tokens token.Tokens) error {
 		case token.SequenceEntryType, token.MappingKeyType, token.MappingValueType:
 			if flow == 0 {
 				columns = append(around(columns, beginning(tokens, i)), beginning(tokens, i))
-			} else if t.Type == token.SequenceEntryType { // it is no YAML, and the parser would go a level deeper at each before it says so
+			} else if t.Type == token.SequenceEntryType {
+				// it is no YAML, and the parser would go a level deeper at each before it says so
 				wrong = "a list with hyphens cannot stand in brackets or braces"
 			}
-		case token.TagType: // the parser takes what follows one in the next line to be within it, whatever its indentation
+		case token.TagType:
+			// the parser takes what follows one in the next line to be within it, whatever its
+			// indentation
 			wrong = fmt.Sprintf("a tag such as %.40s is nothing that is wanted here", t.Value)
 		}
 		switch {
@@ -49,7 +54,8 @@ func checkNesting(tokens token.Tokens) error {
 	return nil
 }
 
-// beginning is the column in which the list or mapping begins that tokens[i] is of: a colon stands behind its key.
+// beginning is the column in which the list or mapping begins that tokens[i] is of: a colon stands
+// behind its key.
 func beginning(tokens token.Tokens, i int) int {
 	if tokens[i].Type == token.MappingValueType && i > 0 && tokens[i-1].Position.Line == tokens[i].Position.Line {
 		i--

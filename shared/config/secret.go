@@ -1,9 +1,11 @@
-// Package config owns how an operator's words reach the program: flags, environment and file under the same names.
+// Package config owns how an operator's words reach the program: flags, environment and file under
+// the same names.
 package config
 
 import "log/slog"
 
-// Secret is a setting that must not be shown. It prints as "[secret]" everywhere; Reveal is the one way to its value.
+// Secret is a setting that must not be shown. It prints as "[secret]" everywhere; Reveal is the one
+// way to its value.
 type Secret string
 
 // Reveal returns the value. Call it only where the value is used.

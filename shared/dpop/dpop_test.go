@@ -73,25 +73,32 @@ func TestGoodProofs(t *testing.T) {
 	}
 	b := newBench(t)
 	for name, o := range map[string]dpoptest.Option{
-		"a claim of others": dpoptest.Claim("x", 1), "ath without a token": dpoptest.Token(access), "a nonce that nobody asked for": dpoptest.Claim("nonce", "x"),
-		"five minutes old": dpoptest.Claim("iat", b.now.Unix()-300), "a clock five minutes ahead": dpoptest.Claim("iat", b.now.Unix()+300), "a time with a fraction (RFC 7519 §2)": dpoptest.Claim("iat", float64(b.now.Unix())+0.5),
+		"a claim of others": dpoptest.Claim("x", 1), "ath without a token": dpoptest.Token(access),
+		"a nonce that nobody asked for": dpoptest.Claim("nonce", "x"),
+		"five minutes old":              dpoptest.Claim("iat", b.now.Unix()-300),
+		"a clock five minutes ahead": dpoptest.Claim("iat",
+			b.now.Unix()+300), "a time with a fraction (RFC 7519 §2)": dpoptest.Claim("iat", float64(b.now.Unix())+0.5),
 		"the longest jti": dpoptest.Claim("jti", strings.Repeat("j", 256)),
 		// RFC 9449 §4.3 no. 9; RFC 3986 §6.2.2, §6.2.3
-		"a query and a fragment": dpoptest.Claim("htu", place+"?a=b#c"), "capitals in scheme and host": dpoptest.Claim("htu", "HTTPS://AS.example/oauth2/token"),
-		"the scheme's port": dpoptest.Claim("htu", "https://as.example:443/oauth2/token"),
+		"a query and a fragment":      dpoptest.Claim("htu", place+"?a=b#c"),
+		"capitals in scheme and host": dpoptest.Claim("htu", "HTTPS://AS.example/oauth2/token"),
+		"the scheme's port":           dpoptest.Claim("htu", "https://as.example:443/oauth2/token"),
 	} {
 		if _, err := b.believe(b.key.Proof("POST", place, o)); err != nil {
 			t.Errorf("%s: got %v, want nil", name, err)
 		}
 	}
-	p, err := b.Believe(dpop.Request{Shown: []string{b.key.Proof("GET", "https://mcp.example")}, Method: "GET", URL: "https://mcp.example/"})
+	p, err := b.Believe(dpop.Request{Shown: []string{b.key.Proof("GET", "https://mcp.example")}, Method: "GET",
+		URL: "https://mcp.example/"})
 	if err != nil || p.JKT == "" {
 		t.Errorf("no path for the root: got %v, want nil", err)
 	}
 	// RFC 9449 §6.1: the example's key and its thumbprint.
-	example := `{"typ":"dpop+jwt","alg":"ES256","jwk":{"kty":"EC","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs","y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA","crv":"P-256"}}`
+	example := `{"typ":"dpop+jwt","alg":"ES256","jwk":{"kty":"EC","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",` +
+		`"y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA","crv":"P-256"}}`
 	claims := `{"jti":"-BwC3ESc6acc2lTc","htm":"POST","htu":"https://server.example.com/token","iat":1562262616}`
-	raw := encode(example) + "." + encode(claims) + ".2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg"
+	raw := encode(example) + "." + encode(claims) +
+		".2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg"
 	b.now = time.Unix(1562262616, 0)
 	p, err = b.Believe(dpop.Request{Shown: []string{raw}, Method: "POST", URL: "https://server.example.com/token"})
 	if err != nil || p.JKT != "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" {
@@ -116,9 +123,12 @@ func TestProofsThatDoNotHold(t *testing.T) {
 	other := dpoptest.NewKey(t, "ES256")
 	secret, _ := json.Marshal(map[string]string{"kty": "oct", "k": encode("secret")})
 	for name, raw := range map[string]string{
-		"nothing": "", "rubbish": "x.y.z", "stripped": parts[0] + "." + parts[1] + ".", "two parts": parts[0] + "." + parts[1], "a megabyte": strings.Repeat("a", 1<<20),
-		"a member twice":         b.key.Sign([]byte(`{"typ":"dpop+jwt","typ":"dpop+jwt","alg":"ES256","jwk":`+public(b.key)+`}`), []byte(`{}`)),
-		"a member twice in jwk":  b.key.Sign([]byte(`{"typ":"dpop+jwt","alg":"ES256","jwk":`+strings.Replace(public(b.key), "{", `{"kty":"EC",`, 1)+`}`), []byte(`{}`)),
+		"nothing": "", "rubbish": "x.y.z", "stripped": parts[0] + "." + parts[1] + ".",
+		"two parts": parts[0] + "." + parts[1], "a megabyte": strings.Repeat("a", 1<<20),
+		"a member twice": b.key.Sign([]byte(`{"typ":"dpop+jwt","typ":"dpop+jwt","alg":"ES256","jwk":`+
+			public(b.key)+`}`), []byte(`{}`)),
+		"a member twice in jwk": b.key.Sign([]byte(`{"typ":"dpop+jwt","alg":"ES256","jwk":`+
+			strings.Replace(public(b.key), "{", `{"kty":"EC",`, 1)+`}`), []byte(`{}`)),
 		"a claim twice":          parts[0] + "." + encode(`{"jti":"a","jti":"b"}`) + "." + parts[2],
 		"typ missing":            bend(dpoptest.Header("typ", nil)),
 		"typ JWT":                bend(dpoptest.Header("typ", "JWT")),
@@ -126,29 +136,43 @@ func TestProofsThatDoNotHold(t *testing.T) {
 		"alg none":               bend(dpoptest.Header("alg", "none")),
 		"alg HS256":              hs256(b.key, b.now),
 		"alg HS256, oct":         bend(dpoptest.Header("jwk", json.RawMessage(secret))),
-		"alg ES384":              dpoptest.Of(t, "ES384", p384).Proof("POST", place, dpoptest.Claim("iat", b.now.Unix())),
-		"RS256 for an EC key":    bend(dpoptest.Header("alg", "RS256")),
-		"a P-384 key for ES256":  bend(dpoptest.Header("jwk", dpoptest.Of(t, "ES384", p384).JWK())),
-		"an RSA key too short":   dpoptest.Of(t, "RS256", short).Proof("POST", place, dpoptest.Claim("iat", b.now.Unix())),
-		"no jwk":                 bend(dpoptest.Header("jwk", nil)),
-		"a kid for the jwk":      b.key.Proof("POST", place, dpoptest.Header("jwk", nil), dpoptest.Header("kid", "1")),
-		"a private key in jwk":   bend(dpoptest.Header("jwk", b.key.PrivateJWK())),
-		"another's jwk":          bend(dpoptest.Header("jwk", other.JWK())),
-		"a jwk for encryption":   bend(dpoptest.Header("jwk", json.RawMessage(strings.Replace(public(b.key), "{", `{"use":"enc",`, 1)))),
-		"a jwk of another alg":   bend(dpoptest.Header("jwk", json.RawMessage(strings.Replace(public(b.key), "{", `{"alg":"RS256",`, 1)))),
-		"crit":                   bend(dpoptest.Header("crit", []string{"exp"})),
-		"b64":                    bend(dpoptest.Header("b64", false)),
-		"no jti":                 bend(dpoptest.Claim("jti", nil)), "an empty jti": bend(dpoptest.Claim("jti", "")), "a long jti": bend(dpoptest.Claim("jti", strings.Repeat("j", 257))),
+		"alg ES384": dpoptest.Of(t, "ES384", p384).Proof("POST", place,
+			dpoptest.Claim("iat", b.now.Unix())),
+		"RS256 for an EC key":   bend(dpoptest.Header("alg", "RS256")),
+		"a P-384 key for ES256": bend(dpoptest.Header("jwk", dpoptest.Of(t, "ES384", p384).JWK())),
+		"an RSA key too short": dpoptest.Of(t, "RS256", short).Proof("POST", place,
+			dpoptest.Claim("iat", b.now.Unix())),
+		"no jwk":               bend(dpoptest.Header("jwk", nil)),
+		"a kid for the jwk":    b.key.Proof("POST", place, dpoptest.Header("jwk", nil), dpoptest.Header("kid", "1")),
+		"a private key in jwk": bend(dpoptest.Header("jwk", b.key.PrivateJWK())),
+		"another's jwk":        bend(dpoptest.Header("jwk", other.JWK())),
+		"a jwk for encryption": bend(dpoptest.Header("jwk",
+			json.RawMessage(strings.Replace(public(b.key), "{", `{"use":"enc",`, 1)))),
+		"a jwk of another alg": bend(dpoptest.Header("jwk",
+			json.RawMessage(strings.Replace(public(b.key), "{", `{"alg":"RS256",`, 1)))),
+		"crit":   bend(dpoptest.Header("crit", []string{"exp"})),
+		"b64":    bend(dpoptest.Header("b64", false)),
+		"no jti": bend(dpoptest.Claim("jti", nil)), "an empty jti": bend(dpoptest.Claim("jti", "")),
+		"a long jti":       bend(dpoptest.Claim("jti", strings.Repeat("j", 257))),
 		"a number for jti": bend(dpoptest.Claim("jti", 7)),
-		"no htm":           bend(dpoptest.Claim("htm", nil)), "another method": bend(dpoptest.Claim("htm", "GET")), "a method in small letters": bend(dpoptest.Claim("htm", "post")),
-		"no htu": bend(dpoptest.Claim("htu", nil)), "an empty htu": bend(dpoptest.Claim("htu", "")),
-		"another host": bend(dpoptest.Claim("htu", "https://evil.example/oauth2/token")), "another scheme": bend(dpoptest.Claim("htu", "http://as.example/oauth2/token")),
-		"another port": bend(dpoptest.Claim("htu", "https://as.example:80/oauth2/token")), "another path": bend(dpoptest.Claim("htu", "https://as.example/oauth2/Token")),
-		"a slash more": bend(dpoptest.Claim("htu", place+"/")), "a path written otherwise": bend(dpoptest.Claim("htu", "https://as.example/oauth2%2Ftoken")),
-		"a user in htu": bend(dpoptest.Claim("htu", "https://u@as.example/oauth2/token")), "no scheme": bend(dpoptest.Claim("htu", "//as.example/oauth2/token")),
-		"no iat": bend(dpoptest.Claim("iat", nil)), "null for iat": bend(dpoptest.Claim("iat", json.RawMessage("null"))), "a string for iat": bend(dpoptest.Claim("iat", "now")),
-		"old": bend(dpoptest.Claim("iat", b.now.Unix()-301)), "of the future": bend(dpoptest.Claim("iat", b.now.Unix()+301)),
-		"of a far future": bend(dpoptest.Claim("iat", int64(1)<<62)), "before time": bend(dpoptest.Claim("iat", int64(-1)<<62)),
+		"no htm":           bend(dpoptest.Claim("htm", nil)), "another method": bend(dpoptest.Claim("htm", "GET")),
+		"a method in small letters": bend(dpoptest.Claim("htm", "post")),
+		"no htu":                    bend(dpoptest.Claim("htu", nil)), "an empty htu": bend(dpoptest.Claim("htu", "")),
+		"another host":             bend(dpoptest.Claim("htu", "https://evil.example/oauth2/token")),
+		"another scheme":           bend(dpoptest.Claim("htu", "http://as.example/oauth2/token")),
+		"another port":             bend(dpoptest.Claim("htu", "https://as.example:80/oauth2/token")),
+		"another path":             bend(dpoptest.Claim("htu", "https://as.example/oauth2/Token")),
+		"a slash more":             bend(dpoptest.Claim("htu", place+"/")),
+		"a path written otherwise": bend(dpoptest.Claim("htu", "https://as.example/oauth2%2Ftoken")),
+		"a user in htu":            bend(dpoptest.Claim("htu", "https://u@as.example/oauth2/token")),
+		"no scheme":                bend(dpoptest.Claim("htu", "//as.example/oauth2/token")),
+		"no iat":                   bend(dpoptest.Claim("iat", nil)),
+		"null for iat":             bend(dpoptest.Claim("iat", json.RawMessage("null"))),
+		"a string for iat":         bend(dpoptest.Claim("iat", "now")),
+		"old":                      bend(dpoptest.Claim("iat", b.now.Unix()-301)),
+		"of the future":            bend(dpoptest.Claim("iat", b.now.Unix()+301)),
+		"of a far future":          bend(dpoptest.Claim("iat", int64(1)<<62)),
+		"before time":              bend(dpoptest.Claim("iat", int64(-1)<<62)),
 	} {
 		b.refuse(t, name, dpop.ErrProof, raw)
 	}
@@ -181,14 +205,16 @@ func hs256(k *dpoptest.Key, now time.Time) string {
 func TestATokensProof(t *testing.T) {
 	b := newBench(t)
 	show := func(options ...dpoptest.Option) error {
-		_, err := b.Believe(dpop.Request{Shown: []string{b.key.Proof("POST", place, options...)}, Method: "POST", URL: place, AccessToken: access})
+		_, err := b.Believe(dpop.Request{Shown: []string{b.key.Proof("POST", place, options...)}, Method: "POST",
+			URL: place, AccessToken: access})
 		return err
 	}
 	if err := show(dpoptest.Token(access)); err != nil {
 		t.Errorf("got %v, want nil", err)
 	}
 	for name, o := range map[string]dpoptest.Option{
-		"no ath": dpoptest.Claim("ath", nil), "another token's": dpoptest.Token("another"), "the token itself": dpoptest.Claim("ath", access), "padded": dpoptest.Claim("ath", dpop.Hash(access)+"="),
+		"no ath": dpoptest.Claim("ath", nil), "another token's": dpoptest.Token("another"),
+		"the token itself": dpoptest.Claim("ath", access), "padded": dpoptest.Claim("ath", dpop.Hash(access)+"="),
 	} {
 		if err := show(o); !errors.Is(err, dpop.ErrProof) {
 			t.Errorf("%s: got %v, want ErrProof", name, err)
@@ -196,7 +222,8 @@ func TestATokensProof(t *testing.T) {
 	}
 }
 
-// DP-02: of many who show the same proof at once one gets through, in this process and over Redis, and none later.
+// DP-02: of many who show the same proof at once one gets through, in this process and over Redis,
+// and none later.
 func TestAProofCountsOnce(t *testing.T) {
 	b := newBench(t)
 	once := func(t *testing.T, c *dpop.Checker) {
@@ -233,7 +260,8 @@ func TestAProofCountsOnce(t *testing.T) {
 	})
 }
 
-// A proof is remembered for as long as it could be believed, and ids are each key's own and each URL's (RFC 9449 §11.1).
+// A proof is remembered for as long as it could be believed, and ids are each key's own and each
+// URL's (RFC 9449 §11.1).
 func TestWhatIsRememberedOfAProof(t *testing.T) {
 	b := newBench(t)
 	spend := func(key *dpoptest.Key, url string) error {
@@ -274,7 +302,8 @@ func TestAMemoryThatIsFull(t *testing.T) {
 	}
 }
 
-// RFC 9449 §8, §9: nonces that are missing, stale and foreign; those of the step before and of a replica whose clock is ahead.
+// RFC 9449 §8, §9: nonces that are missing, stale and foreign; those of the step before and of a
+// replica whose clock is ahead.
 func TestNonces(t *testing.T) {
 	b := newBench(t)
 	b.now = b.now.Truncate(dpop.Step)
@@ -284,7 +313,8 @@ func TestNonces(t *testing.T) {
 	show := func(nonce string) (dpop.Proof, error) {
 		return b.believe(b.key.Proof("POST", place, dpoptest.Claim("nonce", nonce)))
 	}
-	for name, nonce := range map[string]string{"none": "", "rubbish": "x", "another server's": foreign.Nonce(), "a longer one": first + "A"} {
+	for name, nonce := range map[string]string{"none": "", "rubbish": "x", "another server's": foreign.Nonce(),
+		"a longer one": first + "A"} {
 		if _, err := show(nonce); !errors.Is(err, dpop.ErrNonce) || errors.Is(err, dpop.ErrProof) {
 			t.Errorf("%s: got %v, want ErrNonce", name, err)
 		}
@@ -312,7 +342,8 @@ func TestNonces(t *testing.T) {
 	}
 }
 
-// FuzzBelieve: what the key did not sign for this request is not believed, and nothing brings the checker down.
+// FuzzBelieve: what the key did not sign for this request is not believed, and nothing brings the
+// checker down.
 func FuzzBelieve(f *testing.F) {
 	b := newBench(f)
 	good, jkt := b.key.Proof("POST", place), b.key.JKT()
@@ -353,14 +384,16 @@ func BenchmarkBelieve(b *testing.B) {
 	})
 }
 
-// A nonce that is offered and not demanded: a proof may do without one, and gets the newest; one that it has must be good.
+// A nonce that is offered and not demanded: a proof may do without one, and gets the newest; one
+// that it has must be good.
 func TestNoncesThatAreOptional(t *testing.T) {
 	b := newBench(t)
 	b.Nonces = &dpop.Nonces{Key: []byte("one key")}
 	if p, err := b.believe(b.key.Proof("POST", place)); err != nil || p.Nonce != b.Nonce() || p.Nonce == "" {
 		t.Errorf("without one: got %+v %v, want it taken and the newest given", p, err)
 	}
-	if p, err := b.believe(b.key.Proof("POST", place, dpoptest.Claim("nonce", b.Nonce()))); err != nil || p.Nonce != "" {
+	if p, err := b.believe(b.key.Proof("POST", place, dpoptest.Claim("nonce", b.Nonce()))); err != nil ||
+		p.Nonce != "" {
 		t.Errorf("with the newest: got %+v %v, want it taken", p, err)
 	}
 	b.refuse(t, "with another's", dpop.ErrNonce, b.key.Proof("POST", place, dpoptest.Claim("nonce", "x")))
@@ -378,7 +411,8 @@ func TestTheWindowIsASetting(t *testing.T) {
 	}
 	b.refuse(t, "too old", dpop.ErrProof, at(-11))
 	b.refuse(t, "too far ahead", dpop.ErrProof, at(11))
-	for window, good := range map[time.Duration]bool{0: true, time.Second: true, dpop.Window: true, time.Millisecond: false, -time.Second: false, dpop.Window + 1: false} {
+	for window, good := range map[time.Duration]bool{0: true, time.Second: true, dpop.Window: true,
+		time.Millisecond: false, -time.Second: false, dpop.Window + 1: false} {
 		if err := dpop.CheckWindow(window); (err == nil) != good {
 			t.Errorf("%s: got %v, want good %v", window, err, good)
 		}
@@ -389,12 +423,14 @@ func TestTheWindowIsASetting(t *testing.T) {
 		t.Errorf("made since: got %v, want it taken", err)
 	}
 	b.Nonces = &dpop.Nonces{Key: []byte("of this process")}
-	if _, err := b.believe(b.key.Proof("POST", place, dpoptest.Claim("iat", b.now.Unix()-1), dpoptest.Claim("nonce", b.Nonce()))); err != nil {
+	if _, err := b.believe(b.key.Proof("POST", place, dpoptest.Claim("iat", b.now.Unix()-1),
+		dpoptest.Claim("nonce", b.Nonce()))); err != nil {
 		t.Errorf("made before, by its clock, with a nonce of this process: got %v, want it taken", err)
 	}
 }
 
-// A grant that fills the memory of proofs loses its own first: another's is taken, and nothing that was dropped counts again.
+// A grant that fills the memory of proofs loses its own first: another's is taken, and nothing that
+// was dropped counts again.
 func TestAGrantThatFillsTheMemoryOfProofs(t *testing.T) {
 	b := newBench(t)
 	b.Used = ttl.NewMemory(ttl.Options{Now: b.Now, MaxEntries: 10})

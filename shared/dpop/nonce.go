@@ -15,14 +15,16 @@ const (
 	NonceOptional = "optional"
 )
 
-// Step is how long a nonce is the newest. It is taken for one step more, so that every nonce is good for as long as that at least.
+// Step is how long a nonce is the newest. It is taken for one step more, so that every nonce is
+// good for as long as that at least.
 const Step = 2 * time.Minute
 
 // skew is how far the clock of a replica may be ahead of ours: its newest nonce is taken already.
 const skew = 30 * time.Second
 
-// Nonces makes nonces and knows them again without remembering any (RFC 9449 §8): each is a code over the step of time that it is of. Replicas with the same
-// key know each other's. A nonce says that a proof was made lately, whatever its maker's clock says, and not ahead of time.
+// Nonces makes nonces and knows them again without remembering any (RFC 9449 §8): each is a code
+// over the step of time that it is of. Replicas with the same key know each other's. A nonce says
+// that a proof was made lately, whatever its maker's clock says, and not ahead of time.
 type Nonces struct {
 	Key []byte // known to who asks for the nonces, and to nobody else
 }

@@ -29,7 +29,8 @@ type said struct {
 	made                               int64 // Unix seconds
 }
 
-// verify checks a proof's form, its key and its signature (RFC 9449 §4.3 no. 2 to 7). What it says is not held against anything yet.
+// verify checks a proof's form, its key and its signature (RFC 9449 §4.3 no. 2 to 7). What it says
+// is not held against anything yet.
 func verify(raw string) (said, error) {
 	header, payload, err := jws.Split(raw, maxSize)
 	if err != nil {
@@ -40,7 +41,8 @@ func verify(raw string) (said, error) {
 	}
 	signed, err := jose.ParseSignedCompact(raw, algorithms())
 	if err != nil || len(signed.Signatures) != 1 || signed.Signatures[0].Header.JSONWebKey == nil {
-		return said{}, refuse("its algorithm is not one of " + strings.Join(Algorithms(), ", ") + ", or its jwk is no public key")
+		return said{},
+			refuse("its algorithm is not one of " + strings.Join(Algorithms(), ", ") + ", or its jwk is no public key")
 	}
 	key := signed.Signatures[0].Header.JSONWebKey
 	if !fits(key, signed.Signatures[0].Header.Algorithm) {
@@ -67,7 +69,8 @@ func algorithms() []jose.SignatureAlgorithm {
 	return out
 }
 
-// checkHeader demands the type, and a key that is nobody's secret: a private one in a proof is as good as published (RFC 9449 §4.3 no. 7).
+// checkHeader demands the type, and a key that is nobody's secret: a private one in a proof is as
+// good as published (RFC 9449 §4.3 no. 7).
 func checkHeader(header map[string]json.RawMessage) error {
 	if string(header["typ"]) != `"`+Type+`"` {
 		return refuse("its typ is not " + Type)
@@ -87,7 +90,8 @@ func checkHeader(header map[string]json.RawMessage) error {
 	return nil
 }
 
-// fits says whether a key may sign with an algorithm: the key decides, not the proof (RFC 8725 §3.1).
+// fits says whether a key may sign with an algorithm: the key decides, not the proof (RFC 8725
+// §3.1).
 func fits(key *jose.JSONWebKey, algorithm string) bool {
 	if key.Algorithm != "" && key.Algorithm != algorithm || key.Use != "" && key.Use != "sig" {
 		return false
@@ -114,7 +118,8 @@ func read(payload []byte) (said, error) {
 		name     string
 		into     any
 		required bool
-	}{{"jti", &s.id, true}, {"htm", &s.method, true}, {"htu", &s.url, true}, {"iat", (*jws.NumericDate)(&s.made), true}, {"ath", &s.token, false}, {"nonce", &s.nonce, false}} {
+	}{{"jti", &s.id, true}, {"htm", &s.method, true}, {"htu", &s.url, true}, {"iat", (*jws.NumericDate)(&s.made), true},
+		{"ath", &s.token, false}, {"nonce", &s.nonce, false}} {
 		value, there := members[m.name]
 		if m.required && !there || there && strictjson.Unmarshal(value, m.into) != nil {
 			return s, refuse(m.name + " is missing or of a wrong type")
@@ -126,8 +131,9 @@ func read(payload []byte) (said, error) {
 	return s, nil
 }
 
-// sameURL compares an htu with the URL of the request, without query and fragment (RFC 9449 §4.3 no. 9): scheme and host in any case, the scheme's own port
-// said or not (RFC 3986 §6.2.2.1, §6.2.3), the path byte for byte.
+// sameURL compares an htu with the URL of the request, without query and fragment (RFC 9449 §4.3
+// no. 9): scheme and host in any case, the scheme's own port said or not (RFC 3986 §6.2.2.1,
+// §6.2.3), the path byte for byte.
 func sameURL(htu, want string) bool {
 	if htu == want {
 		return true

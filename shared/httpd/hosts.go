@@ -6,11 +6,13 @@ import (
 	"strings"
 )
 
-// Hosts are the values of the Host header that a server answers to. A page that lets its own name lead to the server's address (DNS rebinding) has a Host of
-// its own, and with that the browser takes the server's answers for the page's.
+// Hosts are the values of the Host header that a server answers to. A page that lets its own name
+// lead to the server's address (DNS rebinding) has a Host of its own, and with that the browser
+// takes the server's answers for the page's.
 type Hosts map[string]bool
 
-// HostsOf are those of a URL: its host and, on a loopback host, the other names of that, which nobody can make lead elsewhere.
+// HostsOf are those of a URL: its host and, on a loopback host, the other names of that, which
+// nobody can make lead elsewhere.
 func HostsOf(u *url.URL) Hosts {
 	switch u.Hostname() {
 	case "localhost", "127.0.0.1", "::1":
@@ -32,7 +34,8 @@ func NewHosts(names ...string) Hosts {
 	return h
 }
 
-// Has says whether a Host header is one of these: in any case, the default port of http or https said or not.
+// Has says whether a Host header is one of these: in any case, the default port of http or https
+// said or not.
 func (h Hosts) Has(host string) bool { return h[host] || h[plainHost(host)] }
 
 func plainHost(host string) string {

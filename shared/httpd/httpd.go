@@ -1,4 +1,5 @@
-// Package httpd owns what every HTTP door of the house shares: limits, one log event a request, draining.
+// Package httpd owns what every HTTP door of the house shares: limits, one log event a request,
+// draining.
 package httpd
 
 import (
@@ -28,7 +29,8 @@ type Options struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 }
 
-// RetryAfter says in an answer when to come back: in whole seconds, one at least, and never too early (RFC 9110 §10.2.3).
+// RetryAfter says in an answer when to come back: in whole seconds, one at least, and never too
+// early (RFC 9110 §10.2.3).
 func RetryAfter(w http.ResponseWriter, wait time.Duration) {
 	w.Header().Set("Retry-After", strconv.FormatInt(max(int64((wait+time.Second-1)/time.Second), 1), 10))
 }
@@ -48,9 +50,10 @@ type eventKey struct{}
 // maxValue bounds a logged value, in bytes.
 const maxValue = 1024
 
-// Handler wraps a door: it bounds body and time, gives the request its support code, turns a panic into a plain 500 and writes one log event at the end. Of requests
-// that fail because of us there is one ERROR line for all, with a count (see package outage); a panic has its own.
-// The query, headers and bodies are never logged: that is where secrets travel.
+// Handler wraps a door: it bounds body and time, gives the request its support code, turns a panic
+// into a plain 500 and writes one log event at the end. Of requests that fail because of us there
+// is one ERROR line for all, with a count (see package outage); a panic has its own. The query,
+// headers and bodies are never logged: that is where secrets travel.
 func Handler(next http.Handler, o Options) http.Handler {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -64,13 +67,15 @@ func Handler(next http.Handler, o Options) http.Handler {
 	failing := outage.New(o.Log)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		e := &event{failing: failing, support: strings.ToLower(rand.Text()[:12]), client: clientAddr(r, o.TrustedProxies)}
+		e := &event{failing: failing, support: strings.ToLower(rand.Text()[:12]),
+			client: clientAddr(r, o.TrustedProxies)}
 		e.notes = e.space[:0]
 		w.Header().Set("X-Request-Id", e.support)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if len(r.TransferEncoding) > 0 {
-			// net/http does not tell whether the request named a length beside, and then two readers could see two requests: nothing follows it on this
-			// connection (RFC 9112 §6.3).
+			// net/http does not tell whether the request named a length beside, and then two
+			// readers could see two requests: nothing follows it on this connection (RFC 9112
+			// §6.3).
 			w.Header().Set("Connection", "close")
 		}
 		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), eventKey{}, e), o.Timeout)
@@ -89,7 +94,8 @@ func Handler(next http.Handler, o Options) http.Handler {
 				e.note("stack", string(debug.Stack()))
 				if rec.status == 0 {
 					WriteJSON(rec, http.StatusInternalServerError, map[string]string{
-						"error": "server_error", "error_description": "Something went wrong on our side (support code " + e.support + ").",
+						"error":             "server_error",
+						"error_description": "Something went wrong on our side (support code " + e.support + ").",
 					})
 				}
 			}
@@ -99,7 +105,8 @@ func Handler(next http.Handler, o Options) http.Handler {
 	})
 }
 
-// Paths serves the few escaped paths that nearly all requests are for, for which a router takes longer than a look, and leaves the others to rest.
+// Paths serves the few escaped paths that nearly all requests are for, for which a router takes
+// longer than a look, and leaves the others to rest.
 func Paths(at map[string]http.Handler, rest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h := at[r.URL.EscapedPath()]; h != nil {
@@ -128,7 +135,8 @@ func (e *event) log(log *slog.Logger, r *http.Request, rec *recorder, took time.
 	}
 	attrs := append([]slog.Attr{
 		slog.String("method", clean(r.Method)), slog.String("path", clean(r.URL.Path)), slog.Int("status", rec.status),
-		slog.Int64("bytes", rec.bytes), slog.Duration("took", took), slog.String("from", e.client.String()), slog.String("support", e.support),
+		slog.Int64("bytes", rec.bytes), slog.Duration("took", took), slog.String("from", e.client.String()),
+		slog.String("support", e.support),
 	}, e.notes...)
 	log.LogAttrs(context.WithoutCancel(r.Context()), level, "request", attrs...)
 }
@@ -169,7 +177,8 @@ func Note(ctx context.Context, key string, value any) {
 	}
 }
 
-// SupportCode is the request's name in the log, to be shown to whoever got an error. Empty outside Handler.
+// SupportCode is the request's name in the log, to be shown to whoever got an error. Empty outside
+// Handler.
 func SupportCode(ctx context.Context) string {
 	if e, ok := ctx.Value(eventKey{}).(*event); ok {
 		return e.support
@@ -177,7 +186,8 @@ func SupportCode(ctx context.Context) string {
 	return ""
 }
 
-// ClientAddr is the address that the request came from, as far as trusted proxies tell. The zero Addr outside Handler.
+// ClientAddr is the address that the request came from, as far as trusted proxies tell. The zero
+// Addr outside Handler.
 func ClientAddr(ctx context.Context) netip.Addr {
 	if e, ok := ctx.Value(eventKey{}).(*event); ok {
 		return e.client
@@ -185,7 +195,8 @@ func ClientAddr(ctx context.Context) netip.Addr {
 	return netip.Addr{}
 }
 
-// Source is whom to count a request against: its address, or with IPv6 the /64 that one household has.
+// Source is whom to count a request against: its address, or with IPv6 the /64 that one household
+// has.
 func Source(ctx context.Context) string {
 	a := ClientAddr(ctx)
 	if a.Is6() {

@@ -40,7 +40,8 @@ func TestOneEventARequest(t *testing.T) {
 		w.WriteHeader(http.StatusTeapot)
 		io.WriteString(w, httpd.SupportCode(r.Context()))
 	}, httpd.Options{})
-	if strings.Count(log, "msg=request") != 1 || !strings.Contains(log, "status=418") || !strings.Contains(log, "client=cli_1") || !strings.Contains(log, "from=192.0.2.1") {
+	if strings.Count(log, "msg=request") != 1 || !strings.Contains(log, "status=418") ||
+		!strings.Contains(log, "client=cli_1") || !strings.Contains(log, "from=192.0.2.1") {
 		t.Errorf("log: %s", log)
 	}
 	if strings.Count(log, "\n") != 1 || strings.Contains(log, "\x1b") || len(log) > 2000 { // DS-11
@@ -105,12 +106,13 @@ func TestClientAddr(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var got netip.Addr
-			visit(func(_ http.ResponseWriter, r *http.Request) { got = httpd.ClientAddr(r.Context()) }, httpd.Options{TrustedProxies: trusted}, func(r *http.Request) {
-				r.RemoteAddr = row.from
-				r.Header["X-Forwarded-For"] = row.forwarded
-				r.Header.Set("X-Real-Ip", "10.1.1.1")
-				r.Header.Set("Forwarded", "for=10.2.2.2")
-			})
+			visit(func(_ http.ResponseWriter, r *http.Request) { got = httpd.ClientAddr(r.Context()) },
+				httpd.Options{TrustedProxies: trusted}, func(r *http.Request) {
+					r.RemoteAddr = row.from
+					r.Header["X-Forwarded-For"] = row.forwarded
+					r.Header.Set("X-Real-Ip", "10.1.1.1")
+					r.Header.Set("Forwarded", "for=10.2.2.2")
+				})
 			if got.String() != row.want {
 				t.Errorf("got %s, want %s", got, row.want)
 			}
@@ -167,8 +169,9 @@ func TestRunDrains(t *testing.T) {
 	}
 }
 
-// E6: a stop cut requests: the listener was closed while a proxy still sent new connections. Each of these senders
-// makes a connection for every request and stops when /readyz says so, as a proxy does.
+// E6: a stop cut requests: the listener was closed while a proxy still sent new connections. Each
+// of these senders makes a connection for every request and stops when /readyz says so, as a proxy
+// does.
 func TestStopUnderLoadCutsNoRequest(t *testing.T) {
 	var rounds sync.WaitGroup
 	for range 20 {
@@ -187,7 +190,8 @@ func stopUnderLoad(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- httpd.Run(ctx, []httpd.Door{{Server: server, Listener: l}}, httpd.Stop{Delay: 5 * time.Second, Drain: time.Minute})
+		ended <- httpd.Run(ctx, []httpd.Door{{Server: server, Listener: l}},
+			httpd.Stop{Delay: 5 * time.Second, Drain: time.Minute})
 	}()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	get := func(path string) (int, error) {
@@ -243,12 +247,14 @@ func TestRunEndsWhenADoorBreaks(t *testing.T) {
 	}
 	l.Close()
 	h := http.NotFoundHandler()
-	if err := httpd.Run(context.Background(), []httpd.Door{{Server: httpd.Server(h), Listener: l}, {Server: httpd.Server(h), Listener: other}}, httpd.Stop{Delay: time.Hour, Drain: time.Second}); err == nil {
+	if err := httpd.Run(context.Background(), []httpd.Door{{Server: httpd.Server(h), Listener: l},
+		{Server: httpd.Server(h), Listener: other}}, httpd.Stop{Delay: time.Hour, Drain: time.Second}); err == nil {
 		t.Error("got nil, want the broken door's error")
 	}
 }
 
-// DS-03: whoever sends slowly, or says nothing more, is let go, and others are served meanwhile. The times are httpd's, a hundredth of each.
+// DS-03: whoever sends slowly, or says nothing more, is let go, and others are served meanwhile.
+// The times are httpd's, a hundredth of each.
 func TestSlowClientsAreLetGo(t *testing.T) {
 	l, err := httpd.Listen("127.0.0.1:0")
 	if err != nil {
@@ -260,10 +266,14 @@ func TestSlowClientsAreLetGo(t *testing.T) {
 		}
 		io.WriteString(w, "ok")
 	}))
-	if server.ReadHeaderTimeout > 15*time.Second || server.ReadTimeout > 15*time.Second || server.WriteTimeout > time.Minute || server.IdleTimeout > time.Minute || server.ReadHeaderTimeout == 0 {
-		t.Errorf("the times are %v, %v, %v, %v", server.ReadHeaderTimeout, server.ReadTimeout, server.WriteTimeout, server.IdleTimeout)
+	if server.ReadHeaderTimeout > 15*time.Second || server.ReadTimeout > 15*time.Second ||
+		server.WriteTimeout > time.Minute || server.IdleTimeout > time.Minute || server.ReadHeaderTimeout == 0 {
+		t.Errorf("the times are %v, %v, %v, %v", server.ReadHeaderTimeout, server.ReadTimeout, server.WriteTimeout,
+			server.IdleTimeout)
 	}
-	server.ReadHeaderTimeout, server.ReadTimeout, server.WriteTimeout, server.IdleTimeout = server.ReadHeaderTimeout/100, server.ReadTimeout/100, server.WriteTimeout/100, server.IdleTimeout/100
+	server.ReadHeaderTimeout, server.ReadTimeout, server.WriteTimeout,
+		server.IdleTimeout = server.ReadHeaderTimeout/100, server.ReadTimeout/100, server.WriteTimeout/100,
+		server.IdleTimeout/100
 	go server.Serve(l)
 	defer server.Close()
 	closed := make(chan string, 150)
@@ -298,18 +308,21 @@ func TestSlowClientsAreLetGo(t *testing.T) {
 	}
 }
 
-// DS-06, DS-07: a head is bounded, and HTTP/2 is not spoken in the clear, where nobody asked for it: its floods end at the proxy.
+// DS-06, DS-07: a head is bounded, and HTTP/2 is not spoken in the clear, where nobody asked for
+// it: its floods end at the proxy.
 func TestHeadsAreBounded(t *testing.T) {
 	l, err := httpd.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httpd.Server(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "served") }))
+	server := httpd.Server(
+		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "served") }))
 	go server.Serve(l)
 	defer server.Close()
 	for name, row := range map[string]struct{ says, want string }{
 		"a megabyte of head": {"GET / HTTP/1.1\r\nHost: x\r\nX-Filler: " + strings.Repeat("x", 1<<20), "HTTP/1.1 431"},
-		"HTTP/2":             {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "HTTP/1.1 "}, // as a strange method of HTTP/1.1
+		// as a strange method of HTTP/1.1
+		"HTTP/2": {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "HTTP/1.1 "},
 	} {
 		conn, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
@@ -326,7 +339,8 @@ func TestHeadsAreBounded(t *testing.T) {
 	}
 }
 
-// DS-09: whom a request is counted against cannot be chosen: not by a header, nor by one of the addresses that a household has so many of.
+// DS-09: whom a request is counted against cannot be chosen: not by a header, nor by one of the
+// addresses that a household has so many of.
 func TestSource(t *testing.T) {
 	for name, row := range map[string]struct {
 		from, forwarded, want string
@@ -338,11 +352,12 @@ func TestSource(t *testing.T) {
 		"IPv4 in IPv6":            {"[::ffff:198.51.100.7]:1", "", "198.51.100.7"},
 	} {
 		got := ""
-		visit(func(_ http.ResponseWriter, r *http.Request) { got = httpd.Source(r.Context()) }, httpd.Options{}, func(r *http.Request) {
-			r.RemoteAddr = row.from
-			r.Header.Set("X-Forwarded-For", row.forwarded)
-			r.Header.Del("User-Agent")
-		})
+		visit(func(_ http.ResponseWriter, r *http.Request) { got = httpd.Source(r.Context()) }, httpd.Options{},
+			func(r *http.Request) {
+				r.RemoteAddr = row.from
+				r.Header.Set("X-Forwarded-For", row.forwarded)
+				r.Header.Del("User-Agent")
+			})
 		if got != row.want {
 			t.Errorf("%s: got %s, want %s", name, got, row.want)
 		}

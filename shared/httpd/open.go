@@ -7,8 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// OpenToPages lets pages of any origin read the answer, by these methods and without credentials (Fetch Standard, CORS protocol). When it returns true the
-// request was a preflight, and has its answer.
+// OpenToPages lets pages of any origin read the answer, by these methods and without credentials
+// (Fetch Standard, CORS protocol). When it returns true the request was a preflight, and has its
+// answer.
 func OpenToPages(w http.ResponseWriter, r *http.Request, methods string) (answered bool) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
@@ -23,7 +24,8 @@ func OpenToPages(w http.ResponseWriter, r *http.Request, methods string) (answer
 	return true
 }
 
-// NotFound answers 404. Below /.well-known/ pages of any origin may see that: a client in a browser tries several addresses there.
+// NotFound answers 404. Below /.well-known/ pages of any origin may see that: a client in a browser
+// tries several addresses there.
 func NotFound(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/.well-known/") && OpenToPages(w, r, "GET, HEAD") {
 		return

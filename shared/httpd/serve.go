@@ -41,14 +41,15 @@ type Door struct {
 
 // Stop says how a server stops when it is told to.
 type Stop struct {
-	// Delay is how long connections are still accepted after /readyz has begun to answer 503, so that a proxy sends its
-	// requests elsewhere before the first connection is refused.
+	// Delay is how long connections are still accepted after /readyz has begun to answer 503, so
+	// that a proxy sends its requests elsewhere before the first connection is refused.
 	Delay time.Duration
 	// Drain is how long requests under way may take after that; what takes longer is cut off.
 	Drain time.Duration
 }
 
-// Default times of Stop. The delay is for a server behind a proxy, or one of several replicas; alone it has none.
+// Default times of Stop. The delay is for a server behind a proxy, or one of several replicas;
+// alone it has none.
 const (
 	DefaultDelay = 2 * time.Second
 	DefaultDrain = 10 * time.Second
@@ -57,7 +58,8 @@ const (
 // RegisterDelay registers the flag shutdown-delay; delay stays negative when it is not given.
 func RegisterDelay(fs *flag.FlagSet, delay *time.Duration) {
 	*delay = -1
-	usage := "`duration` for which connections are still accepted after /readyz has begun to answer 503 (default 2s with trusted proxies, PostgreSQL or Redis, otherwise 0s)"
+	usage := "`duration` for which connections are still accepted after /readyz has begun to answer 503 (default 2s " +
+		"with trusted proxies, PostgreSQL or Redis, otherwise 0s)"
 	fs.Func("shutdown-delay", usage, func(text string) (err error) {
 		if *delay, err = time.ParseDuration(text); err == nil && *delay < 0 {
 			err = errors.New("a duration of 0s or more is expected")
@@ -66,8 +68,8 @@ func RegisterDelay(fs *flag.FlagSet, delay *time.Duration) {
 	})
 }
 
-// NewStop is the Stop for a delay that RegisterDelay has read. shared says that a proxy is before the server, or that
-// others share its stores.
+// NewStop is the Stop for a delay that RegisterDelay has read. shared says that a proxy is before
+// the server, or that others share its stores.
 func NewStop(delay time.Duration, shared bool) Stop {
 	s := Stop{Delay: delay, Drain: DefaultDrain}
 	if delay < 0 {
@@ -79,12 +81,13 @@ func NewStop(delay time.Duration, shared bool) Stop {
 	return s
 }
 
-// Run serves all doors until ctx ends or one of them breaks. When ctx ends, GET /readyz answers 503 at once and
-// answers ask for their connections to be closed; after stop.Delay no connection is accepted any more, and requests
-// under way are finished, for stop.Drain at most; what takes longer is cut off, which is no error: a client must not
-// decide how a server stops. What goes on behind the doors is begun before them and told to end after the last
-// request: a list of revoked grants that is restored by no one is worth nothing. It returns the error of a door that
-// broke, when all has ended.
+// Run serves all doors until ctx ends or one of them breaks. When ctx ends, GET /readyz answers 503
+// at once and answers ask for their connections to be closed; after stop.Delay no connection is
+// accepted any more, and requests under way are finished, for stop.Drain at most; what takes longer
+// is cut off, which is no error: a client must not decide how a server stops. What goes on behind
+// the doors is begun before them and told to end after the last request: a list of revoked grants
+// that is restored by no one is worth nothing. It returns the error of a door that broke, when all
+// has ended.
 func Run(ctx context.Context, doors []Door, stop Stop, behind ...func(context.Context)) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	var working sync.WaitGroup
@@ -130,7 +133,8 @@ func Run(ctx context.Context, doors []Door, stop Stop, behind ...func(context.Co
 	return errors.Join(errs...)
 }
 
-// whileStopping answers /readyz by itself once the server stops, and has connections closed after their next answer.
+// whileStopping answers /readyz by itself once the server stops, and has connections closed after
+// their next answer.
 func whileStopping(stopping *atomic.Bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !stopping.Load() {

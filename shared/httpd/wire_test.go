@@ -11,7 +11,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// TK-24: requests that two readers could take for two. What follows one of them on its connection is never read.
+// TK-24: requests that two readers could take for two. What follows one of them on its connection
+// is never read.
 func TestRequestsWithTwoEnds(t *testing.T) {
 	l, err := httpd.Listen("127.0.0.1:0")
 	if err != nil {
@@ -31,15 +32,19 @@ func TestRequestsWithTwoEnds(t *testing.T) {
 		wire string
 		want []int // what may be answered
 	}{
-		"chunks and a length": {head + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + second, []int{200, 400}},
-		"a length and chunks": {head + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n" + second, []int{200, 400}},
-		"two lengths":         {head + "Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcd" + second, []int{400}},
-		"lengths in a list":   {head + "Content-Length: 4, 5\r\n\r\nabcd" + second, []int{400}},
-		"a signed length":     {head + "Content-Length: +4\r\n\r\nabcd" + second, []int{400}},
-		"chunks of a sort":    {head + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + second, []int{400, 501}},
-		"chunks twice":        {head + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + second, []int{400, 501}},
-		"chunks in disguise":  {head + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + second, []int{400}},
-		"a tab of chunks":     {head + "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" + second, []int{400, 501}},
+		"chunks and a length": {head + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + second,
+			[]int{200, 400}},
+		"a length and chunks": {head + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n" +
+			second, []int{200, 400}},
+		"two lengths":       {head + "Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcd" + second, []int{400}},
+		"lengths in a list": {head + "Content-Length: 4, 5\r\n\r\nabcd" + second, []int{400}},
+		"a signed length":   {head + "Content-Length: +4\r\n\r\nabcd" + second, []int{400}},
+		"chunks of a sort":  {head + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + second, []int{400, 501}},
+		"chunks twice": {head + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" +
+			second, []int{400, 501}},
+		"chunks in disguise": {head + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + second, []int{400}},
+		"a tab of chunks": {head + "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" + second,
+			[]int{400, 501}},
 		"no host":             {"POST /first HTTP/1.1\r\nContent-Length: 0\r\n\r\n" + second, []int{400}},
 		"two hosts":           {head + "Host: other\r\nContent-Length: 0\r\n\r\n" + second, []int{400}},
 		"a name with a space": {head + "X Y: 1\r\nContent-Length: 0\r\n\r\n" + second, []int{400}},
@@ -63,12 +68,14 @@ func TestRequestsWithTwoEnds(t *testing.T) {
 				ok = ok || response.StatusCode == status
 			}
 			if rest, err := io.ReadAll(in); !ok || len(rest) != 0 || err != nil && !response.Close {
-				t.Errorf("got %d, then %q %v; want one of %v and the connection closed", response.StatusCode, rest, err, row.want)
+				t.Errorf("got %d, then %q %v; want one of %v and the connection closed", response.StatusCode, rest, err,
+					row.want)
 			}
 		})
 	}
 
-	// A header line that goes on on the next (RFC 9112 §5.2) is one value: it cannot begin a header of its own.
+	// A header line that goes on on the next (RFC 9112 §5.2) is one value: it cannot begin a header
+	// of its own.
 	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Challenge is a WWW-Authenticate challenge for access tokens (RFC 6750 §3, RFC 9449 §7.1, RFC 9728 §5.1).
+// Challenge is a WWW-Authenticate challenge for access tokens (RFC 6750 §3, RFC 9449 §7.1, RFC 9728
+// §5.1).
 type Challenge struct {
 	Scheme           string   // empty: Bearer
 	Error            string   // empty when no credentials were sent (RFC 6750 §3.1)
@@ -35,7 +36,8 @@ func (c Challenge) String() string {
 	return b.String()
 }
 
-// quoted keeps a value inside its quotes and inside its line (RFC 9110 §5.6.4), in the characters that RFC 6750 §3 allows.
+// quoted keeps a value inside its quotes and inside its line (RFC 9110 §5.6.4), in the characters
+// that RFC 6750 §3 allows.
 func quoted(value string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -5,15 +5,18 @@ import (
 	"time"
 )
 
-// Error is an answer that a stranger may see: an RFC's error code, a sentence that says what was wrong and what to do,
-// and the HTTP status that goes with it (RFC 6749 §5.2 and its neighbours). Anything that is not an Error becomes
-// server_error at the door, and its detail stays in the log.
+// Error is an answer that a stranger may see: an RFC's error code, a sentence that says what was
+// wrong and what to do, and the HTTP status that goes with it (RFC 6749 §5.2 and its neighbours).
+// Anything that is not an Error becomes server_error at the door, and its detail stays in the log.
 type Error struct {
-	Code        string // the RFC's error code, e.g. "invalid_grant"
-	Description string // for people; ASCII without quote and backslash (RFC 6749 §5.2), never a secret or an inner error
-	Status      int    // HTTP status
+	Code string // the RFC's error code, e.g. "invalid_grant"
+	// for people; ASCII without quote and backslash (RFC 6749 §5.2), never a secret or an inner
+	// error
+	Description string
+	Status      int // HTTP status
 
-	// Wait is how long the asker should wait before the next try; the answer's Retry-After says it (RFC 9110 §10.2.3). Zero says nothing.
+	// Wait is how long the asker should wait before the next try; the answer's Retry-After says it
+	// (RFC 9110 §10.2.3). Zero says nothing.
 	Wait time.Duration
 }
 
@@ -29,7 +32,8 @@ func InvalidClient(description string) *Error {
 	return &Error{Code: "invalid_client", Description: description, Status: http.StatusUnauthorized}
 }
 
-// InvalidGrant: the code or refresh token is unknown, spent, expired, ended or another client's (RFC 6749 §5.2).
+// InvalidGrant: the code or refresh token is unknown, spent, expired, ended or another client's
+// (RFC 6749 §5.2).
 func InvalidGrant(description string) *Error {
 	return &Error{Code: "invalid_grant", Description: description, Status: http.StatusBadRequest}
 }
@@ -64,7 +68,8 @@ func AccessDenied(description string) *Error {
 	return &Error{Code: "access_denied", Description: description, Status: http.StatusForbidden}
 }
 
-// InvalidDPoPProof: a request lacks the proof of a key that it needs, or the proof does not hold (RFC 9449 §5).
+// InvalidDPoPProof: a request lacks the proof of a key that it needs, or the proof does not hold
+// (RFC 9449 §5).
 func InvalidDPoPProof(description string) *Error {
 	return &Error{Code: "invalid_dpop_proof", Description: description, Status: http.StatusBadRequest}
 }
@@ -96,15 +101,22 @@ func InvalidClientMetadata(description string) *Error {
 
 // ServerError: something of ours broke; the log knows (RFC 6749 §4.1.2.1).
 func ServerError() *Error {
-	return &Error{Code: "server_error", Description: "Something went wrong on our side. Try again; if it persists, give the operator the support code.", Status: http.StatusInternalServerError}
+	return &Error{Code: "server_error",
+		Description: "Something went wrong on our side. Try again; if it persists, give the operator the support code.",
+		Status:      http.StatusInternalServerError}
 }
 
-// TemporarilyUnavailable: a store or a neighbour does not answer; trying again is right (RFC 6749 §4.1.2.1).
+// TemporarilyUnavailable: a store or a neighbour does not answer; trying again is right (RFC 6749
+// §4.1.2.1).
 func TemporarilyUnavailable() *Error {
-	return &Error{Code: "temporarily_unavailable", Description: "The service cannot answer just now. Try again in a few seconds.", Status: http.StatusServiceUnavailable, Wait: 2 * time.Second}
+	return &Error{Code: "temporarily_unavailable",
+		Description: "The service cannot answer just now. Try again in a few seconds.",
+		Status:      http.StatusServiceUnavailable, Wait: 2 * time.Second}
 }
 
-// TooManyRequests: a rate limit was reached, and has room again after wait; Retry-After says so (RFC 6585 §4).
+// TooManyRequests: a rate limit was reached, and has room again after wait; Retry-After says so
+// (RFC 6585 §4).
 func TooManyRequests(wait time.Duration) *Error {
-	return &Error{Code: "temporarily_unavailable", Description: "Too many requests. Wait as long as Retry-After says.", Status: http.StatusTooManyRequests, Wait: wait}
+	return &Error{Code: "temporarily_unavailable", Description: "Too many requests. Wait as long as Retry-After says.",
+		Status: http.StatusTooManyRequests, Wait: wait}
 }

@@ -10,15 +10,19 @@ import (
 // MaxParameters bounds how many parameters a request may have.
 const MaxParameters = 100
 
-// Repeatable says whether a request may have a parameter more than once (RFC 8707 §2, RFC 8693 §2.1).
+// Repeatable says whether a request may have a parameter more than once (RFC 8707 §2, RFC 8693
+// §2.1).
 func Repeatable(parameter string) bool { return parameter == "resource" || parameter == "audience" }
 
-// ParseForm reads the parameters of a query or of a body (application/x-www-form-urlencoded). One without a value is one that was left out (RFC 6749 §3.1, §3.2);
-// what is given twice is given twice all the same, and stays in the form. A line break that ends the body belongs to no parameter.
+// ParseForm reads the parameters of a query or of a body (application/x-www-form-urlencoded). One
+// without a value is one that was left out (RFC 6749 §3.1, §3.2); what is given twice is given
+// twice all the same, and stays in the form. A line break that ends the body belongs to no
+// parameter.
 func ParseForm(encoded string) (url.Values, *Error) {
 	form, err := url.ParseQuery(strings.TrimRight(encoded, "\r\n"))
 	if err != nil {
-		return nil, InvalidRequest("the parameters are not correctly form-encoded; see application/x-www-form-urlencoded")
+		return nil, InvalidRequest("the parameters are not correctly form-encoded; see " +
+			"application/x-www-form-urlencoded")
 	}
 	if len(form) > MaxParameters {
 		return nil, InvalidRequest("too many parameters; a hundred are the most")
@@ -49,7 +53,8 @@ func Once(form url.Values) *Error {
 	return nil
 }
 
-// Credentials cuts the value of an Authorization header into its scheme and what follows, which one blank or more divide (RFC 9110 §11.4).
+// Credentials cuts the value of an Authorization header into its scheme and what follows, which one
+// blank or more divide (RFC 9110 §11.4).
 func Credentials(header string) (scheme, credentials string) {
 	scheme, credentials, _ = strings.Cut(header, " ")
 	return scheme, strings.TrimLeft(credentials, " ")

@@ -42,7 +42,8 @@ func TestParseFormLeavesOutWhatHasNoValue(t *testing.T) {
 
 func TestCredentials(t *testing.T) {
 	for header, want := range map[string][2]string{
-		"Basic abc": {"Basic", "abc"}, "Basic    abc": {"Basic", "abc"}, "Basic": {"Basic", ""}, "": {"", ""}, "Basic\tabc": {"Basic\tabc", ""}, "Bearer a b": {"Bearer", "a b"},
+		"Basic abc": {"Basic", "abc"}, "Basic    abc": {"Basic", "abc"}, "Basic": {"Basic", ""}, "": {"", ""},
+		"Basic\tabc": {"Basic\tabc", ""}, "Bearer a b": {"Bearer", "a b"},
 	} {
 		if scheme, credentials := oauth.Credentials(header); scheme != want[0] || credentials != want[1] {
 			t.Errorf("%q: got %q %q, want %q", header, scheme, credentials, want)

@@ -1,7 +1,7 @@
 package oauth
 
-// ServerMetadata is the authorization server's description of itself (RFC 8414 §2, with OpenID Connect Discovery 1.0 §3
-// members where we have them).
+// ServerMetadata is the authorization server's description of itself (RFC 8414 §2, with OpenID
+// Connect Discovery 1.0 §3 members where we have them).
 type ServerMetadata struct {
 	Issuer                                 string   `json:"issuer"`
 	AuthorizationEndpoint                  string   `json:"authorization_endpoint"`
@@ -27,7 +27,8 @@ type ServerMetadata struct {
 	AuthorizationResponseISSParameterSupported bool `json:"authorization_response_iss_parameter_supported"`
 	// OAuth Client ID Metadata Document §5
 	ClientIDMetadataDocumentSupported bool `json:"client_id_metadata_document_supported"`
-	// RFC 8414 §2, RFC 9101 §10.5: no request objects. Explicit, because OpenID's default for request_uri is true.
+	// RFC 8414 §2, RFC 9101 §10.5: no request objects. Explicit, because OpenID's default for
+	// request_uri is true.
 	RequestParameterSupported    bool `json:"request_parameter_supported"`
 	RequestURIParameterSupported bool `json:"request_uri_parameter_supported"`
 	// RFC 9728 §4

@@ -18,8 +18,8 @@ type ResourceMetadata struct {
 // ResourceMetadataPath is the well-known path of RFC 9728 §3 at the root of a host.
 const ResourceMetadataPath = "/.well-known/oauth-protected-resource"
 
-// ResourceMetadataURL is where a resource's metadata is found: the well-known path inserted between host and path
-// (RFC 9728 §3.1). resource is an absolute URL, as in the configuration.
+// ResourceMetadataURL is where a resource's metadata is found: the well-known path inserted between
+// host and path (RFC 9728 §3.1). resource is an absolute URL, as in the configuration.
 func ResourceMetadataURL(resource string) string {
 	u, err := url.Parse(resource)
 	if err != nil {

@@ -6,11 +6,13 @@ import (
 	"strings"
 )
 
-// MaxScopes bounds how many scopes one request may name: as many as all resources of an installation may have.
+// MaxScopes bounds how many scopes one request may name: as many as all resources of an
+// installation may have.
 const MaxScopes = 5000
 
-// ParseScope splits a scope parameter into its tokens, in order, without repeats (RFC 6749 §3.3). Tokens are divided by
-// single spaces; a character outside %x21 / %x23-5B / %x5D-7E, or more than MaxScopes tokens, is an error. Empty in, nil out.
+// ParseScope splits a scope parameter into its tokens, in order, without repeats (RFC 6749 §3.3).
+// Tokens are divided by single spaces; a character outside %x21 / %x23-5B / %x5D-7E, or more than
+// MaxScopes tokens, is an error. Empty in, nil out.
 func ParseScope(s string) ([]string, error) {
 	if s == "" {
 		return nil, nil
@@ -40,7 +42,8 @@ func ParseScope(s string) ([]string, error) {
 // FormatScope joins scopes as the wire writes them (RFC 6749 §3.3).
 func FormatScope(scopes []string) string { return strings.Join(scopes, " ") }
 
-// Intersect returns the scopes of a that are in every one of the others, in a's order. Matching is exact.
+// Intersect returns the scopes of a that are in every one of the others, in a's order. Matching is
+// exact.
 func Intersect(a []string, others ...[]string) []string {
 	out := make([]string, 0, len(a))
 	for _, s := range a {

@@ -1,5 +1,5 @@
-// Package outage logs failures that repeat: one line when they begin, one a minute while they go on, and one when they
-// end, each with how many there were.
+// Package outage logs failures that repeat: one line when they begin, one a minute while they go
+// on, and one when they end, each with how many there were.
 package outage
 
 import (
@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// every is the time between two lines about failures that go on. Without a failure for as long they have ended.
+// every is the time between two lines about failures that go on. Without a failure for as long they
+// have ended.
 const every = time.Minute
 
-// Log says what fails. Each cause is a short constant text, such as the name of a background step: there is one line
-// at a time for each. It is safe for concurrent use.
+// Log says what fails. Each cause is a short constant text, such as the name of a background step:
+// there is one line at a time for each. It is safe for concurrent use.
 type Log struct {
 	log *slog.Logger
 
@@ -76,7 +77,8 @@ func (l *Log) look(cause string, f *failures) {
 	case f.fresh == 0:
 		l.end(cause, f)
 	default:
-		l.log.Error(cause+": still fails", "failures", f.count, "for", time.Since(f.began).Round(time.Second), "error", f.last)
+		l.log.Error(cause+": still fails", "failures", f.count, "for", time.Since(f.began).Round(time.Second),
+			"error", f.last)
 		f.fresh = 0
 		f.timer.Reset(every)
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// Limiter allows Limit tries of a key in each Window. It counts before it allows, so that tries in parallel get no more than tries in a row.
+// Limiter allows Limit tries of a key in each Window. It counts before it allows, so that tries in
+// parallel get no more than tries in a row.
 type Limiter struct {
 	Store  ttl.Store
 	Name   string // tells this limit's counters from others'
@@ -25,8 +26,9 @@ type Limiter struct {
 // localEntries bounds the counters kept while the store does not answer.
 const localEntries = 10_000
 
-// Allow counts a try and says whether it is within the limit, and how long the window still is: so long to wait, if not. When the store does not answer,
-// counters of this process serve meanwhile: neither is the limit gone, nor is everyone locked out.
+// Allow counts a try and says whether it is within the limit, and how long the window still is: so
+// long to wait, if not. When the store does not answer, counters of this process serve meanwhile:
+// neither is the limit gone, nor is everyone locked out.
 func (l *Limiter) Allow(ctx context.Context, key string) (ok bool, wait time.Duration) {
 	n, left, err := l.add(ctx, key, 1)
 	if err != nil {
@@ -35,7 +37,8 @@ func (l *Limiter) Allow(ctx context.Context, key string) (ok bool, wait time.Dur
 	return n <= l.Limit, left
 }
 
-// Return takes back a try that Allow counted and that is not what the limit is for, such as a password that was right.
+// Return takes back a try that Allow counted and that is not what the limit is for, such as a
+// password that was right.
 func (l *Limiter) Return(ctx context.Context, key string) {
 	if n, _, err := l.add(ctx, key, -1); err == nil && n < 0 { // the window ended between the two
 		l.add(ctx, key, 1)

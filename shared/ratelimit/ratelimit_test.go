@@ -16,7 +16,8 @@ import (
 // LG-08: a burst in parallel gets no more tries than tries in a row.
 func TestAllow(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	l := &ratelimit.Limiter{Store: ttl.NewMemory(ttl.Options{Now: func() time.Time { return now }}), Name: "x", Limit: 5, Window: time.Minute}
+	l := &ratelimit.Limiter{Store: ttl.NewMemory(ttl.Options{Now: func() time.Time { return now }}), Name: "x",
+		Limit: 5, Window: time.Minute}
 	var allowed atomic.Int64
 	var wg sync.WaitGroup
 	for range 100 {
@@ -54,7 +55,8 @@ func TestAllowWithoutStore(t *testing.T) {
 // A try that is taken back leaves room for another, and makes none beyond the limit.
 func TestReturn(t *testing.T) {
 	ctx, now := context.Background(), time.Unix(1_800_000_000, 0)
-	l := &ratelimit.Limiter{Store: ttl.NewMemory(ttl.Options{Now: func() time.Time { return now }}), Name: "x", Limit: 2, Window: time.Minute}
+	l := &ratelimit.Limiter{Store: ttl.NewMemory(ttl.Options{Now: func() time.Time { return now }}), Name: "x",
+		Limit: 2, Window: time.Minute}
 	for i := range 10 {
 		if ok, _ := l.Allow(ctx, "k"); !ok {
 			t.Fatalf("try %d after %d that were taken back: got refused", i+1, i)

@@ -21,8 +21,8 @@ func manyEnded() map[string]time.Time {
 	return ended
 }
 
-// BenchmarkEnded is the question of every request, with 100,000 grants on the list: a replica's memory, and beside it a look into Redis, which has to be
-// asked for a key and a mark.
+// BenchmarkEnded is the question of every request, with 100,000 grants on the list: a replica's
+// memory, and beside it a look into Redis, which has to be asked for a key and a mark.
 func BenchmarkEnded(b *testing.B) {
 	l := revocation.NewMemory(nil)
 	must(b, l.Restore(ctx, ledger(manyEnded()), time.Hour))
@@ -47,7 +47,8 @@ func BenchmarkEnded(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				if v, err := client.MGet(ctx, prefix+id, prefix+"mark").Result(); err != nil || v[0] != nil || v[1] == nil {
+				if v, err := client.MGet(ctx, prefix+id, prefix+"mark").Result(); err != nil || v[0] != nil ||
+					v[1] == nil {
 					b.Fatal(v, err)
 				}
 			}
@@ -70,7 +71,8 @@ func TestEndedAllocatesNothing(t *testing.T) {
 	}
 }
 
-// A list of 100,000 ended grants, through real Redis: how long a replica needs for it at its start, how long the issuer for looking it through, and how much memory.
+// A list of 100,000 ended grants, through real Redis: how long a replica needs for it at its start,
+// how long the issuer for looking it through, and how much memory.
 func TestALongList(t *testing.T) {
 	client, prefix := openRedis(t)
 	l := revocation.NewRedis(client, prefix, nil)
@@ -85,12 +87,15 @@ func TestALongList(t *testing.T) {
 	news := elapsed(func() { must(t, r.CatchUp(ctx)) })
 	stream, err := client.Do(ctx, "MEMORY", "USAGE", prefix+"ended").Int64()
 	must(t, err)
-	t.Logf("100,000 ended grants: written in %s, looked through in %s; read by a replica in %s, asked for news in %s; %.1f MB in a replica, %.1f MB in Redis",
-		write.Round(time.Millisecond), again.Round(time.Millisecond), read.Round(time.Millisecond), news.Round(time.Microsecond), float64(size)/1e6, float64(stream)/1e6)
+	t.Logf("100,000 ended grants: written in %s, looked through in %s; read by a replica in %s, asked for news in "+
+		"%s; %.1f MB in a replica, %.1f MB in Redis",
+		write.Round(time.Millisecond), again.Round(time.Millisecond), read.Round(time.Millisecond),
+		news.Round(time.Microsecond), float64(size)/1e6, float64(stream)/1e6)
 	if r.Size() != most || size > 32e6 || read > 20*time.Second {
 		t.Errorf("got %d grants in %d bytes after %s", r.Size(), size, read)
 	}
-	want(t, r, map[string]bool{fmt.Sprintf("grt_%026d", 0): true, fmt.Sprintf("grt_%026d", most-1): true, fmt.Sprintf("grt_%026d", most): false})
+	want(t, r, map[string]bool{fmt.Sprintf("grt_%026d", 0): true, fmt.Sprintf("grt_%026d", most-1): true,
+		fmt.Sprintf("grt_%026d", most): false})
 }
 
 func elapsed(do func()) time.Duration {

@@ -17,7 +17,8 @@ import (
 // Path is where the issuer tells which grants have ended, below its URL.
 const Path = "/oauth2/ended"
 
-// Document is a Batch as it goes over HTTP. Times are in whole seconds, rounded to where nothing is believed too long.
+// Document is a Batch as it goes over HTTP. Times are in whole seconds, rounded to where nothing is
+// believed too long.
 type Document struct {
 	Ended    []DocumentEntry `json:"ended"`
 	Cursor   string          `json:"cursor"`
@@ -28,7 +29,8 @@ type Document struct {
 	Now      int64           `json:"now"`
 }
 
-// DocumentEntry is one entry. Of a suspension the members that say it are for those who do not read ids.
+// DocumentEntry is one entry. Of a suspension the members that say it are for those who do not read
+// ids.
 type DocumentEntry struct {
 	GrantID      string `json:"grant_id"`
 	Until        int64  `json:"until"`
@@ -61,15 +63,16 @@ func NewDocument(b Batch) Document {
 
 // Batch reads a Document.
 func (d Document) Batch() Batch {
-	b := Batch{Cursor: d.Cursor, More: d.More, Whole: d.Whole, Mark: d.Mark, Life: time.Duration(d.Complete) * time.Second, Now: time.Unix(d.Now, 0)}
+	b := Batch{Cursor: d.Cursor, More: d.More, Whole: d.Whole, Mark: d.Mark,
+		Life: time.Duration(d.Complete) * time.Second, Now: time.Unix(d.Now, 0)}
 	for _, e := range d.Ended {
 		b.Ended = append(b.Ended, Entry{e.GrantID, time.Unix(e.Until, 0)})
 	}
 	return b
 }
 
-// HTTP is the Feed of an issuer, for a resource that shares no Redis with it. The issuer must be reached as safely as for its keys: whoever is in its place can
-// hide an end.
+// HTTP is the Feed of an issuer, for a resource that shares no Redis with it. The issuer must be
+// reached as safely as for its keys: whoever is in its place can hide an end.
 type HTTP struct {
 	URL          string // the issuer's, with Path
 	ClientID     string // the client that the resource is (gatehouse client create --server)
@@ -101,7 +104,8 @@ func (h *HTTP) ask(ctx context.Context, cursor string) (d Document, err error) {
 	if h.Client != nil {
 		client = *h.Client
 	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // nobody whom the issuer might point to
+	// nobody whom the issuer might point to
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	answer, err := client.Do(r)
 	if err != nil {
 		return d, err

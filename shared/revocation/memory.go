@@ -14,8 +14,8 @@ import (
 // sweepEvery is how often what has expired is looked for.
 const sweepEvery = time.Minute
 
-// Memory is a List for one process. Under one roof both wings share the value, so that an end is seen by the very next request; servers elsewhere follow
-// it through the issuer.
+// Memory is a List for one process. Under one roof both wings share the value, so that an end is
+// seen by the very next request; servers elsewhere follow it through the issuer.
 type Memory struct {
 	now      func() time.Time
 	name     string // of this memory: a cursor of another one is no cursor here
@@ -29,7 +29,8 @@ type Memory struct {
 	swept    time.Time
 }
 
-// NewMemory makes an empty list, which is not complete before its first Restore. now may be nil: time.Now.
+// NewMemory makes an empty list, which is not complete before its first Restore. now may be nil:
+// time.Now.
 func NewMemory(now func() time.Time) *Memory {
 	if now == nil {
 		now = time.Now
@@ -64,7 +65,8 @@ func (m *Memory) Add(_ context.Context, grantID string, until time.Time) error {
 }
 
 // Restore implements List.
-func (m *Memory) Restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error), life time.Duration) error {
+func (m *Memory) Restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error),
+	life time.Duration) error {
 	known, err := sorted(ctx, ledger)
 	if err != nil {
 		return err

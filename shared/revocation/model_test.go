@@ -13,8 +13,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// world is an issuer with its ledger, a list that can be lost, and replicas whose line to it can be cut, with what happened: a small model of which ends must be
-// known where.
+// world is an issuer with its ledger, a list that can be lost, and replicas whose line to it can be
+// cut, with what happened: a small model of which ends must be known where.
 type world struct {
 	t      *testing.T
 	clock  *clock
@@ -61,7 +61,10 @@ func (w *world) follow() *follower {
 
 // restore is the issuer's regular writing of the list.
 func (w *world) restore() {
-	must(w.t, w.list.Restore(ctx, func(context.Context) (map[string]time.Time, error) { return maps.Clone(w.ledger), nil }, modelLife))
+	must(w.t, w.list.Restore(ctx, func(context.Context) (map[string]time.Time, error) {
+		return maps.Clone(w.ledger),
+			nil
+	}, modelLife))
 	w.written = w.clock.Now()
 }
 
@@ -124,7 +127,8 @@ func (w *world) catchUp(i int) {
 	}
 }
 
-// check is the law: once the bound is over, no replica that says it is fresh lets an ended grant pass.
+// check is the law: once the bound is over, no replica that says it is fresh lets an ended grant
+// pass.
 func (w *world) check() {
 	for i, r := range w.replicas {
 		for id, at := range w.acked {
@@ -148,7 +152,8 @@ func (w *world) fail(format string, args ...any) {
 	w.t.Fatalf(format+"\n%s", append(args, strings.Join(w.story, "\n"))...)
 }
 
-// run lives through a random story, and ends well: when everything works again, everybody is fresh and knows everything.
+// run lives through a random story, and ends well: when everything works again, everybody is fresh
+// and knows everything.
 func (w *world) run(steps int) {
 	w.ledger, w.acked = map[string]time.Time{}, map[string]time.Time{}
 	w.list = w.open()
@@ -173,7 +178,8 @@ func (w *world) run(steps int) {
 	}
 }
 
-// The law of revocation, over thousands of random stories of ends, restarts, cut lines and lost lists.
+// The law of revocation, over thousands of random stories of ends, restarts, cut lines and lost
+// lists.
 func TestModelMemory(t *testing.T) {
 	for seed := range uint64(300) {
 		w := &world{t: t, clock: newClock(), random: rand.New(rand.NewPCG(seed, 0))}

@@ -14,9 +14,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Redis is a List that replicas share: one stream, whose entries are ends, and marks of the issuer's that everything the ledger knows stands before them. A
-// stream loses nothing that somebody has not read yet, and who has read an entry can tell whether the stream is still the one that had it: emptied, evicted, trimmed too far
-// or behind after a fail-over, it has not, and is read anew.
+// Redis is a List that replicas share: one stream, whose entries are ends, and marks of the
+// issuer's that everything the ledger knows stands before them. A stream loses nothing that
+// somebody has not read yet, and who has read an entry can tell whether the stream is still the one
+// that had it: emptied, evicted, trimmed too far or behind after a fail-over, it has not, and is
+// read anew.
 //
 // It needs Redis 6.2. Reading takes XRANGE, XREVRANGE and TIME alone.
 type Redis struct {
@@ -30,7 +32,8 @@ type Redis struct {
 	written map[string]int64 // what it has read: grant id to until, in Unix milliseconds
 }
 
-// appendScript writes entries if the entry ARGV[1] is still there and says ARGV[2], and at last a mark, with the cutting off of what is too old by Redis's own clock.
+// appendScript writes entries if the entry ARGV[1] is still there and says ARGV[2], and at last a
+// mark, with the cutting off of what is too old by Redis's own clock.
 const appendScript = `
 if ARGV[1] ~= '' then
   local e = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
@@ -51,7 +54,8 @@ func NewRedis(client redis.UniversalClient, prefix string, now func() time.Time)
 	if now == nil {
 		now = time.Now
 	}
-	return &Redis{client: client, key: prefix + "ended", now: now, script: redis.NewScript(fmt.Sprintf(appendScript, int(longest.Seconds()))), written: map[string]int64{}}
+	return &Redis{client: client, key: prefix + "ended", now: now,
+		script: redis.NewScript(fmt.Sprintf(appendScript, int(longest.Seconds()))), written: map[string]int64{}}
 }
 
 // Add implements List.
@@ -69,7 +73,8 @@ func (r *Redis) Add(ctx context.Context, grantID string, until time.Time) error 
 	return nil
 }
 
-// entry is one of the stream, with what it says: an id alone could come again in a stream that was begun anew.
+// entry is one of the stream, with what it says: an id alone could come again in a stream that was
+// begun anew.
 type entry struct {
 	id, says string
 }
@@ -133,8 +138,9 @@ func (r *Redis) Next(ctx context.Context, cursor string) (Batch, error) {
 	p := readPlace(cursor)
 	news, now, err := r.read(ctx, p.last.id)
 	if err == nil && p.last.id != "" && !begins(news, p.last) {
-		// The entry is gone, and with it may be others that nobody here has read. What follows vouches for the stream as it is; the marks that are there
-		// may have been made before the loss.
+		// The entry is gone, and with it may be others that nobody here has read. What follows
+		// vouches for the stream as it is; the marks that are there may have been made before the
+		// loss.
 		if p, err = r.begin(ctx); err == nil {
 			news, now, err = r.read(ctx, "")
 		}
@@ -201,9 +207,10 @@ func (r *Redis) read(ctx context.Context, from string) ([]redis.XMessage, time.T
 // errMoved says that the stream is no longer the one that was read.
 var errMoved = errors.New("the list of ended grants was lost while it was written")
 
-// Restore implements List. It writes what is missing, and the mark last; each step only while the one before is still there, so that a Redis which is emptied in
-// the middle has no mark.
-func (r *Redis) Restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error), life time.Duration) error {
+// Restore implements List. It writes what is missing, and the mark last; each step only while the
+// one before is still there, so that a Redis which is emptied in the middle has no mark.
+func (r *Redis) Restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error),
+	life time.Duration) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var err error
@@ -218,7 +225,8 @@ func (r *Redis) Restore(ctx context.Context, ledger func(context.Context) (map[s
 	return nil
 }
 
-func (r *Redis) restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error), life time.Duration) error {
+func (r *Redis) restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error),
+	life time.Duration) error {
 	if err := r.catchUp(ctx); err != nil {
 		return err
 	}
@@ -273,7 +281,8 @@ func (r *Redis) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// append writes entries of two fields each, after the one that must still be there, and returns the last.
+// append writes entries of two fields each, after the one that must still be there, and returns the
+// last.
 func (r *Redis) append(ctx context.Context, after entry, name, other string, values ...string) (entry, error) {
 	args := []any{after.id, after.says, name, other}
 	for _, v := range values {

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// Replica is a Reader with the list in its own memory, which follows a Feed. It knows how long ago the list was last known to be complete, and when that is
-// too long it knows nothing (ErrUnknown) but the ends that it has heard of.
+// Replica is a Reader with the list in its own memory, which follows a Feed. It knows how long ago
+// the list was last known to be complete, and when that is too long it knows nothing (ErrUnknown)
+// but the ends that it has heard of.
 type Replica struct {
 	options ReplicaOptions
 	ended   *set
@@ -27,9 +28,11 @@ type Replica struct {
 // ReplicaOptions are what a Replica needs to know. Feed is required.
 type ReplicaOptions struct {
 	Feed Feed
-	// Every is how often the feed is asked: what the issuer has acknowledged is known here that much later at most. Default 250 ms.
+	// Every is how often the feed is asked: what the issuer has acknowledged is known here that
+	// much later at most. Default 250 ms.
 	Every time.Duration
-	// StaleAfter is how long the list counts after it was last known to be complete. Default 10 seconds.
+	// StaleAfter is how long the list counts after it was last known to be complete. Default 10
+	// seconds.
 	StaleAfter time.Duration
 	Now        func() time.Time // default time.Now
 	Log        *slog.Logger     // default: nothing is logged
@@ -44,8 +47,9 @@ const (
 // patience bounds one question to the feed.
 const patience = 2 * time.Second
 
-// span is from when to when a list counts as complete. The end is kept twice: as time passes, and as the clock on the wall shows it. A process that slept with its
-// machine knows only by the latter.
+// span is from when to when a list counts as complete. The end is kept twice: as time passes, and
+// as the clock on the wall shows it. A process that slept with its machine knows only by the
+// latter.
 type span struct {
 	known time.Time // when the list was complete
 	end   time.Time
@@ -77,7 +81,8 @@ func NewReplica(o ReplicaOptions) *Replica {
 
 // Ended implements Reader. It asks nobody, and allocates nothing.
 func (r *Replica) Ended(_ context.Context, grantID string) (bool, error) {
-	fresh := r.fresh.Load().holds(r.options.Now()) // asked first: a list that was fresh then holds what is looked up after
+	// asked first: a list that was fresh then holds what is looked up after
+	fresh := r.fresh.Load().holds(r.options.Now())
 	switch {
 	case r.ended.has(grantID):
 		return true, nil
@@ -96,7 +101,8 @@ func (r *Replica) Hear(grantID string, until time.Time) {
 	r.ended.add(Entry{grantID, until}, until.Sub(now), now)
 }
 
-// Knows says whether this process has heard that the grant is on the list, be the list complete or not.
+// Knows says whether this process has heard that the grant is on the list, be the list complete or
+// not.
 func (r *Replica) Knows(grantID string) bool { return r.ended.has(grantID) }
 
 // Entries returns the ids of all that is on the list here.
@@ -143,8 +149,9 @@ func (r *Replica) tell(ctx context.Context, err error) {
 	r.options.Log.Error("the list of ended grants is not known to be complete", "for", age, "error", err)
 }
 
-// Follow makes a Replica that knows already what its feed says now, so that the first request finds it. A feed that does not answer yet is no reason not to start:
-// until it does, the list is not known, and whoever asks fails closed. Run follows it from then on.
+// Follow makes a Replica that knows already what its feed says now, so that the first request finds
+// it. A feed that does not answer yet is no reason not to start: until it does, the list is not
+// known, and whoever asks fails closed. Run follows it from then on.
 func Follow(ctx context.Context, o ReplicaOptions) *Replica {
 	r := NewReplica(o)
 	if err := r.CatchUp(ctx); err != nil {
@@ -180,7 +187,8 @@ func (r *Replica) next(ctx context.Context) (Batch, error) {
 	return r.options.Feed.Next(ctx, r.cursor)
 }
 
-// take puts a part of the list into memory. What begins anew is put beside what is there: an end is never taken back.
+// take puts a part of the list into memory. What begins anew is put beside what is there: an end is
+// never taken back.
 func (r *Replica) take(b Batch, now time.Time) {
 	for _, e := range b.Ended {
 		if left := e.Until.Sub(b.Now); left > 0 || now.Before(e.Until) {
@@ -193,8 +201,8 @@ func (r *Replica) take(b Batch, now time.Time) {
 	}
 }
 
-// believe takes the list for complete as of asked, when somebody vouches for it. A mark counts from when we first saw it, by our own clock: nobody's clock that is
-// set back can lengthen it.
+// believe takes the list for complete as of asked, when somebody vouches for it. A mark counts from
+// when we first saw it, by our own clock: nobody's clock that is set back can lengthen it.
 func (r *Replica) believe(b Batch, asked time.Time) error {
 	if b.Mark != r.mark {
 		r.mark, r.vouched = b.Mark, asked.Add(b.Life)

@@ -1,11 +1,13 @@
-// Package revocation owns the list of grants that ended early: the issuer writes it, a resource only reads it.
+// Package revocation owns the list of grants that ended early: the issuer writes it, a resource
+// only reads it.
 //
-// The list is a blackboard, the ledger in SQL is the truth. So a list that may be incomplete says so (ErrUnknown), and a
-// reader that is told so refuses.
+// The list is a blackboard, the ledger in SQL is the truth. So a list that may be incomplete says
+// so (ErrUnknown), and a reader that is told so refuses.
 //
-// A resource asks on every request, so it has the list in its own memory: under one roof the issuer's Memory itself, elsewhere a Replica, which
-// follows a Feed: the stream in Redis, or the issuer's over HTTP. A Feed is read from a cursor on, so that nothing is missed by whoever was away, and it says
-// when the list was last vouched for.
+// A resource asks on every request, so it has the list in its own memory: under one roof the
+// issuer's Memory itself, elsewhere a Replica, which follows a Feed: the stream in Redis, or the
+// issuer's over HTTP. A Feed is read from a cursor on, so that nothing is missed by whoever was
+// away, and it says when the list was last vouched for.
 package revocation
 
 import (
@@ -15,19 +17,23 @@ import (
 	"time"
 )
 
-// ErrUnknown says that the list may be incomplete (just started, flushed, out of reach): the reader must fail closed.
+// ErrUnknown says that the list may be incomplete (just started, flushed, out of reach): the reader
+// must fail closed.
 var ErrUnknown = errors.New("the list of ended grants is not known to be complete")
 
 // Reader is what a resource needs.
 type Reader interface {
-	// Ended says whether the grant ended early. An error means not known; the caller refuses with 503, never with a yes.
+	// Ended says whether the grant ended early. An error means not known; the caller refuses with
+	// 503, never with a yes.
 	Ended(ctx context.Context, grantID string) (bool, error)
-	// Suspended says whether the subject's tokens that were issued at this time (Unix seconds) are refused, as far as the
-	// list is known here; whether it is known to be complete, Ended says, which is asked before.
+	// Suspended says whether the subject's tokens that were issued at this time (Unix seconds) are
+	// refused, as far as the list is known here; whether it is known to be complete, Ended says,
+	// which is asked before.
 	Suspended(s Subject, issuedAt int64) bool
 }
 
-// Ignored is a Reader that knows of no end: for those who choose by name that tokens of ended grants act until they expire.
+// Ignored is a Reader that knows of no end: for those who choose by name that tokens of ended
+// grants act until they expire.
 type Ignored struct{}
 
 // Ended implements Reader.
@@ -38,9 +44,10 @@ func (Ignored) Suspended(Subject, int64) bool { return false }
 
 // Feed is the list as it is followed from elsewhere.
 type Feed interface {
-	// Next returns the part of the list that was written after the cursor, of bounded size. With an empty cursor, or one from which nobody can go on without
-	// a gap, it begins anew with the whole list. What was on the list when Next was called, and is after the cursor, is in this part or in those that More
-	// promises.
+	// Next returns the part of the list that was written after the cursor, of bounded size. With an
+	// empty cursor, or one from which nobody can go on without a gap, it begins anew with the whole
+	// list. What was on the list when Next was called, and is after the cursor, is in this part or
+	// in those that More promises.
 	Next(ctx context.Context, cursor string) (Batch, error)
 }
 
@@ -50,10 +57,12 @@ type Batch struct {
 	Cursor string // where the next part begins
 	More   bool   // there is more already
 	Whole  bool   // this begins the list anew
-	// Mark names the issuer's last vouching that the list is complete, which holds for Life from now. Empty: nobody vouches.
+	// Mark names the issuer's last vouching that the list is complete, which holds for Life from
+	// now. Empty: nobody vouches.
 	Mark string
 	Life time.Duration
-	// Now is the time where the list is, so that Until means the same to a reader whose clock is wrong.
+	// Now is the time where the list is, so that Until means the same to a reader whose clock is
+	// wrong.
 	Now time.Time
 }
 
@@ -66,15 +75,19 @@ type Entry struct {
 // List is what the issuer needs.
 type List interface {
 	Feed
-	// Add puts a grant on the list until the given time, after which no token of it can be alive. When it returns nil, the Feed has it.
+	// Add puts a grant on the list until the given time, after which no token of it can be alive.
+	// When it returns nil, the Feed has it.
 	Add(ctx context.Context, grantID string, until time.Time) error
-	// Restore puts what the ledger knows on the list and marks it complete for the given life. The issuer calls it at start and again well within life. The
-	// ledger tells every grant that ended and whose tokens may be unexpired, with when they are not (grant id to until); nil knows of none. It is asked when the
-	// list is in hand, and again when the list was lost meanwhile: what was acknowledged before a loss is in the ledger after it.
+	// Restore puts what the ledger knows on the list and marks it complete for the given life. The
+	// issuer calls it at start and again well within life. The ledger tells every grant that ended
+	// and whose tokens may be unexpired, with when they are not (grant id to until); nil knows of
+	// none. It is asked when the list is in hand, and again when the list was lost meanwhile: what
+	// was acknowledged before a loss is in the ledger after it.
 	Restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error), life time.Duration) error
 }
 
-// KeyID is the entry of a signing key that was withdrawn. The key set is what decides about keys; the list says it earlier, to resources that keep the set for a while.
+// KeyID is the entry of a signing key that was withdrawn. The key set is what decides about keys;
+// the list says it earlier, to resources that keep the set for a while.
 func KeyID(kid string) string { return "key:" + kid }
 
 // sorted asks the ledger, and returns what it knows in the order in which it leaves the list.
@@ -97,5 +110,6 @@ func sorted(ctx context.Context, ledger func(context.Context) (map[string]time.T
 // part bounds the entries of a Batch.
 const part = 2000
 
-// longest is how far ahead an entry may reach. Whatever is older than that in a feed has nothing left to say.
+// longest is how far ahead an entry may reach. Whatever is older than that in a feed has nothing
+// left to say.
 const longest = 2 * time.Hour

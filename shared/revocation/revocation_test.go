@@ -99,7 +99,8 @@ func examine(t *testing.T, l revocation.List) {
 	}
 	unknown(t, r, "before the first Restore")
 	want(t, r, map[string]bool{"grt_early": true})
-	must(t, l.Restore(ctx, ledger(map[string]time.Time{"grt_old": later, "grt_gone": time.Now().Add(-time.Hour)}), time.Minute))
+	must(t, l.Restore(ctx, ledger(map[string]time.Time{"grt_old": later, "grt_gone": time.Now().Add(-time.Hour)}),
+		time.Minute))
 	must(t, l.Add(ctx, "grt_new", later))
 	must(t, r.CatchUp(ctx))
 	all := map[string]bool{"grt_early": true, "grt_old": true, "grt_new": true, "grt_gone": false, "grt_a": false}
@@ -114,15 +115,18 @@ func examine(t *testing.T, l revocation.List) {
 	if len(b.Ended) != 0 || b.Whole || b.Mark == before.Mark {
 		t.Errorf("after a second Restore: got %+v, want another mark and nothing else", b)
 	}
-	for _, cursor := range []string{"", "x", "grt_old", "____", "9-9_9-9_1_", "AAAA.1", "AAAA.7", strings.Repeat("9", 1000)} {
+	for _, cursor := range []string{"", "x", "grt_old", "____", "9-9_9-9_1_", "AAAA.1", "AAAA.7",
+		strings.Repeat("9", 1000)} {
 		b, err := l.Next(ctx, cursor)
 		if err != nil || !b.Whole || len(b.Ended) != 3 {
-			t.Errorf("from the cursor %.20q: got %d entries, whole %v, %v; want the whole list", cursor, len(b.Ended), b.Whole, err)
+			t.Errorf("from the cursor %.20q: got %d entries, whole %v, %v; want the whole list", cursor, len(b.Ended),
+				b.Whole, err)
 		}
 	}
 
 	broken := errors.New("the ledger does not answer")
-	if err := l.Restore(ctx, func(context.Context) (map[string]time.Time, error) { return nil, broken }, time.Minute); !errors.Is(err, broken) {
+	if err := l.Restore(ctx, func(context.Context) (map[string]time.Time, error) { return nil, broken },
+		time.Minute); !errors.Is(err, broken) {
 		t.Errorf("a ledger that does not answer: got %v", err)
 	}
 
@@ -160,7 +164,8 @@ func TestMemoryGrowsStale(t *testing.T) {
 	want(t, l, map[string]bool{"grt_a": true})
 }
 
-// Entries leave when no token of the grant can live any more, and not when a clock was wrong for a while (FT-17).
+// Entries leave when no token of the grant can live any more, and not when a clock was wrong for a
+// while (FT-17).
 func TestEntriesLeave(t *testing.T) {
 	source, here := newClock(), newClock()
 	l := revocation.NewMemory(source.Now)
@@ -205,7 +210,8 @@ func TestEntriesLeave(t *testing.T) {
 	}
 }
 
-// FT-15: a Redis that has forgotten everything is not taken for one in which no grant has ended, and replicas lose nothing by it.
+// FT-15: a Redis that has forgotten everything is not taken for one in which no grant has ended,
+// and replicas lose nothing by it.
 func TestRedisIsEmptied(t *testing.T) {
 	client, prefix := openRedis(t)
 	l, c := revocation.NewRedis(client, prefix, nil), newClock()
@@ -263,7 +269,8 @@ func TestRedisIsBegunAnewAtTheSameMoment(t *testing.T) {
 			last, err := client.XRevRangeN(ctx, prefix+"ended", "+", "-", 1).Result()
 			must(t, err)
 			flush(t, client, prefix)
-			must(t, client.XAdd(ctx, &redis.XAddArgs{Stream: prefix + "ended", ID: last[0].ID, Values: []string{"grant", "grt_a", "until", "1"}}).Err())
+			must(t, client.XAdd(ctx, &redis.XAddArgs{Stream: prefix + "ended", ID: last[0].ID,
+				Values: []string{"grant", "grt_a", "until", "1"}}).Err())
 		}
 		return map[string]time.Time{"grt_b": later}, nil
 	}, time.Minute))
@@ -313,7 +320,8 @@ func TestRedisIsDown(t *testing.T) {
 	}
 }
 
-// The clocks of issuer, Redis and replica may be apart: a mark counts from when it was seen, an end by the time that the feed has.
+// The clocks of issuer, Redis and replica may be apart: a mark counts from when it was seen, an end
+// by the time that the feed has.
 func TestClocksApart(t *testing.T) {
 	for _, ahead := range []time.Duration{-10 * time.Minute, 10 * time.Minute} {
 		source, here := newClock(), newClock()
@@ -348,7 +356,8 @@ func TestAnEndThatIsOverElsewhere(t *testing.T) {
 	here := newClock()
 	ahead := here.Now().Add(10 * time.Minute)
 	r := revocation.NewReplica(revocation.ReplicaOptions{Now: here.Now, Feed: fixed{
-		Ended: []revocation.Entry{{GrantID: "grt_a", Until: ahead.Add(-time.Second)}}, Cursor: "1", Mark: "1", Life: time.Minute, Now: ahead,
+		Ended: []revocation.Entry{{GrantID: "grt_a", Until: ahead.Add(-time.Second)}}, Cursor: "1", Mark: "1",
+		Life: time.Minute, Now: ahead,
 	}})
 	must(t, r.CatchUp(ctx))
 	want(t, r, map[string]bool{"grt_a": true, "grt_b": false})
@@ -369,7 +378,8 @@ func TestAMarkFromBefore(t *testing.T) {
 	now, err := client.Time(ctx).Result()
 	must(t, err)
 	id := fmt.Sprintf("%d-1", now.Add(-20*time.Second).UnixMilli())
-	must(t, client.XAdd(ctx, &redis.XAddArgs{Stream: prefix + "ended", ID: id, Values: []string{"complete", "30000", "word", "x"}}).Err())
+	must(t, client.XAdd(ctx,
+		&redis.XAddArgs{Stream: prefix + "ended", ID: id, Values: []string{"complete", "30000", "word", "x"}}).Err())
 	b, err := revocation.NewRedis(client, prefix, nil).Next(ctx, "")
 	must(t, err)
 	if b.Mark != id || b.Life > 10*time.Second || b.Life < 5*time.Second {
@@ -377,14 +387,17 @@ func TestAMarkFromBefore(t *testing.T) {
 	}
 }
 
-// What goes over HTTP comes back, and never says that an end is over sooner, or that a list is complete for longer.
+// What goes over HTTP comes back, and never says that an end is over sooner, or that a list is
+// complete for longer.
 func TestDocument(t *testing.T) {
 	now := time.Unix(1_800_000_000, 700_000_000)
 	b := revocation.NewDocument(revocation.Batch{
-		Ended: []revocation.Entry{{GrantID: "grt_a", Until: now}}, Cursor: "c", More: true, Whole: true, Mark: "m", Life: 29900 * time.Millisecond, Now: now,
+		Ended: []revocation.Entry{{GrantID: "grt_a", Until: now}}, Cursor: "c", More: true, Whole: true, Mark: "m",
+		Life: 29900 * time.Millisecond, Now: now,
 	}).Batch()
 	want := revocation.Batch{
-		Ended: []revocation.Entry{{GrantID: "grt_a", Until: time.Unix(1_800_000_001, 0)}}, Cursor: "c", More: true, Whole: true, Mark: "m", Life: 29 * time.Second,
+		Ended: []revocation.Entry{{GrantID: "grt_a", Until: time.Unix(1_800_000_001, 0)}}, Cursor: "c", More: true,
+		Whole: true, Mark: "m", Life: 29 * time.Second,
 		Now: time.Unix(1_800_000_000, 0),
 	}
 	if !reflect.DeepEqual(b, want) {
@@ -395,29 +408,35 @@ func TestDocument(t *testing.T) {
 // An answer that is none is no list (MC-29: nor does it say where it came from, beyond our log).
 func TestHTTPAnswersThatAreNone(t *testing.T) {
 	answers := map[string]string{
-		"html": "<html>", "nothing": "", "empty": "{}", "no clock": `{"cursor":"c","mark":"m","complete_for":30}`, "too large": `{"cursor":"c","now":1}` + strings.Repeat(" ", 2<<20),
+		"html": "<html>", "nothing": "", "empty": "{}", "no clock": `{"cursor":"c","mark":"m","complete_for":30}`,
+		"too large": `{"cursor":"c","now":1}` + strings.Repeat(" ", 2<<20),
 	}
 	for name, body := range answers {
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) }))
+		s := httptest.NewServer(
+			http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) }))
 		h := &revocation.HTTP{URL: s.URL, ClientID: "cli_a", ClientSecret: "s3cret", Client: s.Client()}
-		if _, err := h.Next(ctx, "c"); !errors.Is(err, revocation.ErrUnknown) || strings.Contains(err.Error(), "s3cret") {
+		if _, err := h.Next(ctx, "c"); !errors.Is(err, revocation.ErrUnknown) ||
+			strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: got %v, want ErrUnknown", name, err)
 		}
 		s.Close()
 	}
 	s := httptest.NewServer(http.NotFoundHandler())
 	defer s.Close()
-	if _, err := (&revocation.HTTP{URL: s.URL, Client: s.Client()}).Next(ctx, ""); !errors.Is(err, revocation.ErrUnknown) {
+	if _, err := (&revocation.HTTP{URL: s.URL, Client: s.Client()}).Next(ctx, ""); !errors.Is(err,
+		revocation.ErrUnknown) {
 		t.Errorf("404: got %v, want ErrUnknown", err)
 	}
 }
 
-// Ends, restorings and readings at once, with a list that is lost in between: in the end everybody knows everything.
+// Ends, restorings and readings at once, with a list that is lost in between: in the end everybody
+// knows everything.
 func TestManyAtOnce(t *testing.T) {
 	client, prefix := openRedis(t)
 	memory := revocation.NewMemory(nil)
 	for name, issuers := range map[string][]revocation.List{
-		"memory": {memory, memory}, "redis": {revocation.NewRedis(client, prefix, nil), revocation.NewRedis(client, prefix, nil)},
+		"memory": {memory, memory}, "redis": {revocation.NewRedis(client, prefix, nil),
+			revocation.NewRedis(client, prefix, nil)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var mu sync.Mutex
@@ -427,7 +446,8 @@ func TestManyAtOnce(t *testing.T) {
 				defer mu.Unlock()
 				return maps.Clone(known), nil
 			}
-			replicas := []*revocation.Replica{revocation.NewReplica(revocation.ReplicaOptions{Feed: issuers[0]}), revocation.NewReplica(revocation.ReplicaOptions{Feed: issuers[1]})}
+			replicas := []*revocation.Replica{revocation.NewReplica(revocation.ReplicaOptions{Feed: issuers[0]}),
+				revocation.NewReplica(revocation.ReplicaOptions{Feed: issuers[1]})}
 			until := time.Now().Add(time.Hour)
 			var wg sync.WaitGroup
 			for i, l := range issuers {
@@ -444,13 +464,15 @@ func TestManyAtOnce(t *testing.T) {
 				})
 				wg.Go(func() {
 					for range 30 {
-						_ = l.Restore(ctx, ledger, time.Minute) // one that loses its list three times over gives up until its next turn
+						// one that loses its list three times over gives up until its next turn
+						_ = l.Restore(ctx, ledger, time.Minute)
 					}
 				})
 				wg.Go(func() {
 					for range 100 {
 						_ = replicas[i].CatchUp(ctx)
-						if _, err := replicas[i].Ended(ctx, "grt_0_0"); err != nil && !errors.Is(err, revocation.ErrUnknown) {
+						if _, err := replicas[i].Ended(ctx, "grt_0_0"); err != nil &&
+							!errors.Is(err, revocation.ErrUnknown) {
 							t.Error(err)
 						}
 					}

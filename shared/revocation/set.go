@@ -7,10 +7,12 @@ import (
 	"time"
 )
 
-// shards divide a set, so that many readers and a writer do not wait for each other. A power of two.
+// shards divide a set, so that many readers and a writer do not wait for each other. A power of
+// two.
 const shards = 64
 
-// set is the grants that ended, as they are asked for on every request: no question allocates, or waits for more than a write to its shard.
+// set is the grants that ended, as they are asked for on every request: no question allocates, or
+// waits for more than a write to its shard.
 type set struct {
 	seed  maphash.Seed
 	start time.Time
@@ -27,8 +29,9 @@ type shard struct {
 	_    [32]byte // a shard has a cache line of its own
 }
 
-// end says when an entry may leave: when our clock has reached until, in Unix milliseconds, and the set is older than age. Two clocks, because the one may be set
-// ahead and back again: an entry that left in between would let an ended grant act.
+// end says when an entry may leave: when our clock has reached until, in Unix milliseconds, and the
+// set is older than age. Two clocks, because the one may be set ahead and back again: an entry that
+// left in between would let an ended grant act.
 type end struct {
 	until int64
 	age   time.Duration
@@ -75,8 +78,9 @@ func (s *set) put(e Entry, left time.Duration, now time.Time) bool {
 	return true
 }
 
-// suspend takes note of a suspension, unless a later one of its subject is known, and says whether that is news: an entry
-// of before is told again by whoever suspends, resumes and suspends within a second.
+// suspend takes note of a suspension, unless a later one of its subject is known, and says whether
+// that is news: an entry of before is told again by whoever suspends, resumes and suspends within a
+// second.
 func (s *set) suspend(told Suspension) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,8 +10,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// A suspension refuses what was issued before a time, of its subject alone; a later one of the same subject takes its place, in whichever order and to
-// whichever reader they are told; it leaves with its entry.
+// A suspension refuses what was issued before a time, of its subject alone; a later one of the same
+// subject takes its place, in whichever order and to whichever reader they are told; it leaves with
+// its entry.
 func TestSuspensions(t *testing.T) {
 	begin := time.Unix(1_800_000_000, 0)
 	now := begin
@@ -22,7 +23,8 @@ func TestSuspensions(t *testing.T) {
 	agent := revocation.Client("https://app.example:8443/client:1.json")
 	tell := func(s revocation.Subject, at, before int) {
 		t.Helper()
-		e := revocation.Suspension{Subject: s, At: begin.Add(time.Duration(at) * time.Second), Before: begin.Add(time.Duration(before) * time.Second)}
+		e := revocation.Suspension{Subject: s, At: begin.Add(time.Duration(at) * time.Second),
+			Before: begin.Add(time.Duration(before) * time.Second)}
 		must(t, list.Add(t.Context(), e.ID(), begin.Add(time.Hour)))
 		must(t, follower.CatchUp(t.Context()))
 	}
@@ -63,7 +65,8 @@ func TestSuspensions(t *testing.T) {
 	want("when its entry has left", agent, 3, false)
 }
 
-// Whoever hears of a suspension does not wait for ever for whoever forgets what has expired, nor does anybody who asks.
+// Whoever hears of a suspension does not wait for ever for whoever forgets what has expired, nor
+// does anybody who asks.
 func TestSuspensionsAreHeardWhileOthersLeave(t *testing.T) {
 	begin := time.Now()
 	var ahead atomic.Int64 // minutes
@@ -85,7 +88,8 @@ func TestSuspensionsAreHeardWhileOthersLeave(t *testing.T) {
 		})
 		for range 20_000 {
 			ahead.Add(2)
-			_ = heard.CatchUp(t.Context()) // each time what has expired leaves; whether the list is complete is not asked
+			// each time what has expired leaves; whether the list is complete is not asked
+			_ = heard.CatchUp(t.Context())
 		}
 		over.Store(true)
 		work.Wait()
@@ -101,7 +105,8 @@ func TestSuspensionsAreHeardWhileOthersLeave(t *testing.T) {
 func TestWhatIsNoSuspension(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	list := revocation.NewMemory(func() time.Time { return now })
-	for i, id := range []string{"suspended:", "suspended:1:2", "suspended:a:2:client:x", "suspended:1:b:client:x", "grt_suspended:1:2:client:x"} {
+	for i, id := range []string{"suspended:", "suspended:1:2", "suspended:a:2:client:x", "suspended:1:b:client:x",
+		"grt_suspended:1:2:client:x"} {
 		must(t, list.Add(t.Context(), id, now.Add(time.Hour)))
 		if list.Suspended(revocation.Client("x"), 0) {
 			t.Error(fmt.Sprint(i, id, ": x is suspended"))
@@ -109,7 +114,8 @@ func TestWhatIsNoSuspension(t *testing.T) {
 	}
 }
 
-// Over HTTP a suspension says whose tokens it refuses, for those who do not read ids, and arrives as it was.
+// Over HTTP a suspension says whose tokens it refuses, for those who do not read ids, and arrives
+// as it was.
 func TestSuspensionsOverHTTP(t *testing.T) {
 	at := time.Unix(1_800_000_000, 0)
 	for _, s := range []revocation.Subject{revocation.Client("cli_1"), revocation.Tenant("acme")} {

@@ -17,18 +17,27 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// seeds are texts good and bad, and what the attacks on readers look like (MC-08, MC-09, DS-02, CVE-2026-27896,
-// GHSA-q382-vc8q-7jhj).
+// seeds are texts good and bad, and what the attacks on readers look like (MC-08, MC-09, DS-02,
+// CVE-2026-27896, GHSA-q382-vc8q-7jhj).
 var seeds = []string{
-	`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":{"a":[1,2.5e-3,null]},"cursor":"x"}}`, `{"iss":"https://a.example","sub":"ann","aud":["b"],"exp":1795896000.5,"email_verified":true}`,
-	`{"redirect_uris":["https://a.example/cb"],"Redirect_URIs":["https://evil.example/"]}`, "{\"redirect_uris\":[\"a\"],\"redirect_uri\u017f\":[\"b\"]}", `{"keys":[{"kty":"EC"}],"\u212aeys":[]}`,
-	`{"sub":"ann","sub":"mallory"}`, `{"sub":"ann","s\u0075b":"mallory"}`, `{"sub":"ann","sub\u0000":"mallory"}`, `{"sub\u0000":"mallory","sub":"ann"}`, "{\"sub\":\"ann\",\"sub\x7f\":1}", `{"sub":"ann","SUB":"x","exp":1,"EXP":2}`,
-	`[]`, `[{}]`, `[1,[2],{"a":"b"}]`, `{}`, `{"a":"\ud800"}`, `{"a":"\ud83d\ude00"}`, `{"a":"\udc00\ud800"}`, `{"":{"":{}}}`, "{\"a\":\"\x7f\"}", "{\"a\":\"\xff\"}", `{"a":01}`, `{"a":-}`, `{"a":1e+}`, "\ufeff{}", "{}\x00", ` { "a" : [ ] } `,
-	`{"a":-0,"b":1E400,"c":9007199254740993}`, `{"exp":null,"keys":null,"sub":null}`, `"a"`, `1`, `null`, `tru`, `{"sub":"\u0000\u001f"}`, `{"method":"a","methods":"b","metho":"c"}`,
-	strings.Repeat(`{"a":`, 70) + `1` + strings.Repeat(`}`, 70), strings.Repeat(`[`, 64) + strings.Repeat(`]`, 64), strings.Repeat(`[`, 65) + strings.Repeat(`]`, 65),
+	`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_it","arguments":{"a":[1,2.5e-3,null]},` +
+		`"cursor":"x"}}`,
+	`{"iss":"https://a.example","sub":"ann","aud":["b"],"exp":1795896000.5,"email_verified":true}`,
+	`{"redirect_uris":["https://a.example/cb"],"Redirect_URIs":["https://evil.example/"]}`,
+	"{\"redirect_uris\":[\"a\"],\"redirect_uri\u017f\":[\"b\"]}", `{"keys":[{"kty":"EC"}],"\u212aeys":[]}`,
+	`{"sub":"ann","sub":"mallory"}`, `{"sub":"ann","s\u0075b":"mallory"}`, `{"sub":"ann","sub\u0000":"mallory"}`,
+	`{"sub\u0000":"mallory","sub":"ann"}`, "{\"sub\":\"ann\",\"sub\x7f\":1}", `{"sub":"ann","SUB":"x","exp":1,"EXP":2}`,
+	`[]`, `[{}]`, `[1,[2],{"a":"b"}]`, `{}`, `{"a":"\ud800"}`, `{"a":"\ud83d\ude00"}`, `{"a":"\udc00\ud800"}`,
+	`{"":{"":{}}}`, "{\"a\":\"\x7f\"}", "{\"a\":\"\xff\"}", `{"a":01}`, `{"a":-}`, `{"a":1e+}`, "\ufeff{}", "{}\x00",
+	` { "a" : [ ] } `,
+	`{"a":-0,"b":1E400,"c":9007199254740993}`, `{"exp":null,"keys":null,"sub":null}`, `"a"`, `1`, `null`, `tru`,
+	`{"sub":"\u0000\u001f"}`, `{"method":"a","methods":"b","metho":"c"}`,
+	strings.Repeat(`{"a":`, 70) + `1` + strings.Repeat(`}`, 70), strings.Repeat(`[`, 64) + strings.Repeat(`]`, 64),
+	strings.Repeat(`[`, 65) + strings.Repeat(`]`, 65),
 }
 
-// known are names that something is decided by, of the lengths that readers treat in their own ways.
+// known are names that something is decided by, of the lengths that readers treat in their own
+// ways.
 type known struct {
 	Subject  string          `json:"sub"`
 	Method   string          `json:"method"`
@@ -40,9 +49,10 @@ type known struct {
 	Params   json.RawMessage `json:"params"`
 }
 
-// FuzzStrict holds the reader against three others. What it takes, encoding/json and segmentio/encoding, which are lenient,
-// read as the same members with the same values, by exact names; and what it refuses as no JSON, jsontext refuses too. Meant
-// differences are the rules of the package, each an error of its own; there is no other.
+// FuzzStrict holds the reader against three others. What it takes, encoding/json and
+// segmentio/encoding, which are lenient, read as the same members with the same values, by exact
+// names; and what it refuses as no JSON, jsontext refuses too. Meant differences are the rules of
+// the package, each an error of its own; there is no other.
 func FuzzStrict(f *testing.F) {
 	for _, s := range seeds {
 		f.Add([]byte(s))
@@ -59,7 +69,8 @@ func FuzzStrict(f *testing.F) {
 			return
 		}
 		var theirs, others []json.RawMessage
-		if err := errors.Join(json.Unmarshal(data, &theirs), lenient.Unmarshal(data, &others)); err != nil || len(theirs) != len(elements) || len(others) != len(elements) {
+		if err := errors.Join(json.Unmarshal(data, &theirs), lenient.Unmarshal(data, &others)); err != nil ||
+			len(theirs) != len(elements) || len(others) != len(elements) {
 			t.Fatalf("%d elements to us, %d and %d to others: %v", len(elements), len(theirs), len(others), err)
 		}
 		for i, e := range elements {
@@ -82,7 +93,8 @@ func sameVerdict(t *testing.T, data []byte, err error) {
 		t.Error("refused as twice, and jsontext finds each once")
 	case errors.Is(err, strictjson.ErrSyntax) && object:
 		t.Error("refused as syntax, and jsontext takes it")
-	case err != nil && !errors.Is(err, strictjson.ErrTwice) && !errors.Is(err, strictjson.ErrSyntax) && !errors.Is(err, strictjson.ErrDepth) && !errors.Is(err, strictjson.ErrControl):
+	case err != nil && !errors.Is(err, strictjson.ErrTwice) && !errors.Is(err, strictjson.ErrSyntax) &&
+		!errors.Is(err, strictjson.ErrDepth) && !errors.Is(err, strictjson.ErrControl):
 		t.Errorf("an error without a kind: %v", err)
 	}
 }
@@ -90,7 +102,8 @@ func sameVerdict(t *testing.T, data []byte, err error) {
 // sameMembers: by exact names, others read the same values.
 func sameMembers(t *testing.T, data []byte, members []strictjson.Member) {
 	t.Helper()
-	for name, read := range map[string]func([]byte, any) error{"encoding/json": json.Unmarshal, "segmentio/encoding": lenient.Unmarshal} {
+	for name, read := range map[string]func([]byte, any) error{"encoding/json": json.Unmarshal,
+		"segmentio/encoding": lenient.Unmarshal} {
 		var o map[string]json.RawMessage
 		if err := read(data, &o); err != nil || len(o) != len(members) {
 			t.Fatalf("%s: %d members to us and %d to it: %v", name, len(members), len(o), err)
@@ -103,7 +116,8 @@ func sameMembers(t *testing.T, data []byte, members []strictjson.Member) {
 	}
 }
 
-// sameStruct: a struct has what its exact names have, to us and to a lenient reader that does not fold case.
+// sameStruct: a struct has what its exact names have, to us and to a lenient reader that does not
+// fold case.
 func sameStruct(t *testing.T, data []byte, members []strictjson.Member) {
 	t.Helper()
 	var ours, theirs known
@@ -114,7 +128,8 @@ func sameStruct(t *testing.T, data []byte, members []strictjson.Member) {
 		return
 	}
 	want := known{
-		Expires: strictjson.Find(members, "exp"), Keys: strictjson.Find(members, "keys"), URIs: strictjson.Find(members, "redirect_uris"),
+		Expires: strictjson.Find(members, "exp"), Keys: strictjson.Find(members, "keys"),
+		URIs:     strictjson.Find(members, "redirect_uris"),
 		Verified: strictjson.Find(members, "email_verified"), Params: strictjson.Find(members, "params"),
 	}
 	want.Subject, _ = strictjson.Text(strictjson.Find(members, "sub"))
@@ -134,5 +149,6 @@ func sameStruct(t *testing.T, data []byte, members []strictjson.Member) {
 }
 
 func show(k known) string {
-	return fmt.Sprintf("%q %q %q %s %s %s %s %s", k.Subject, k.Method, k.Name, k.Expires, k.Keys, k.URIs, k.Verified, k.Params)
+	return fmt.Sprintf("%q %q %q %s %s %s %s %s", k.Subject, k.Method, k.Name, k.Expires, k.Keys, k.URIs, k.Verified,
+		k.Params)
 }

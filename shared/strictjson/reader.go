@@ -8,8 +8,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// reader reads one JSON text in one pass, without copying. It is ours for its speed: of a message of a tool's call it
-// takes a third of the time of jsontext's decoder, and each call is read several times.
+// reader reads one JSON text in one pass, without copying. It is ours for its speed: of a message
+// of a tool's call it takes a third of the time of jsontext's decoder, and each call is read
+// several times.
 type reader struct {
 	data  []byte
 	rules Rules
@@ -133,8 +134,8 @@ func (r *reader) name() ([]byte, error) {
 	return unquoted(r.data[start:r.at]), nil
 }
 
-// unquoted is a string, which was checked, without its quotes and escapes. Half a surrogate pair, where it is allowed,
-// is U+FFFD.
+// unquoted is a string, which was checked, without its quotes and escapes. Half a surrogate pair,
+// where it is allowed, is U+FFFD.
 func unquoted(written []byte) []byte {
 	if inner := written[1 : len(written)-1]; bytes.IndexByte(inner, '\\') < 0 {
 		return inner

@@ -1,10 +1,12 @@
-// Package strictjson reads JSON that others wrote, so that no two readers can take it for two things.
+// Package strictjson reads JSON that others wrote, so that no two readers can take it for two
+// things.
 //
-// A name is what it is byte for byte after its escapes are undone: names are not folded by case, and a name
-// that is not known is ignored. Refused are a name twice in an object, a name with a control character
-// (U+0000 to U+001F, U+007F), invalid UTF-8, half a surrogate pair, a second value after the first, and more
-// than MaxDepth levels (RFC 8259, RFC 7493). What is decoded into Go values is so by encoding/json/v2, in the module
-// that mirrors it (from Go 1.27 on it is the standard library's own), after this package has checked it.
+// A name is what it is byte for byte after its escapes are undone: names are not folded by case,
+// and a name that is not known is ignored. Refused are a name twice in an object, a name with a
+// control character (U+0000 to U+001F, U+007F), invalid UTF-8, half a surrogate pair, a second
+// value after the first, and more than MaxDepth levels (RFC 8259, RFC 7493). What is decoded into
+// Go values is so by encoding/json/v2, in the module that mirrors it (from Go 1.27 on it is the
+// standard library's own), after this package has checked it.
 package strictjson
 
 import (
@@ -43,11 +45,14 @@ type Member struct {
 	Value jsonv1.RawMessage
 }
 
-// Rules say where a text may be looser than the package demands, because it is passed on and not acted on.
+// Rules say where a text may be looser than the package demands, because it is passed on and not
+// acted on.
 type Rules struct {
-	// Names is how deep the names lie that must hold no control character; the outermost object is 1.
+	// Names is how deep the names lie that must hold no control character; the outermost object is
+	// 1.
 	Names int
-	// Halves allows the escape of half a surrogate pair in a string, as programs that cut text write it.
+	// Halves allows the escape of half a surrogate pair in a string, as programs that cut text
+	// write it.
 	Halves bool
 }
 
@@ -60,8 +65,9 @@ func Members(data []byte) ([]Member, error) { return strict.Members(data) }
 // Elements reads one array: its elements as they were written.
 func Elements(data []byte) ([]jsonv1.RawMessage, error) { return strict.Elements(data) }
 
-// Unmarshal reads one value of any kind into a Go value, by the rules of encoding/json/v2: a struct's fields
-// by their exact names, others ignored, null for the zero value. A wrong type is a TypeError.
+// Unmarshal reads one value of any kind into a Go value, by the rules of encoding/json/v2: a
+// struct's fields by their exact names, others ignored, null for the zero value. A wrong type is a
+// TypeError.
 func Unmarshal(data []byte, into any) error {
 	if err := strict.check(data); err != nil {
 		return err
@@ -77,7 +83,8 @@ func Unmarshal(data []byte, into any) error {
 	return fmt.Errorf("%w: %w", ErrSyntax, err)
 }
 
-// Value reads one value of any kind as encoding/json does, but for numbers, which stay as they are written (jsontext.Value).
+// Value reads one value of any kind as encoding/json does, but for numbers, which stay as they are
+// written (jsontext.Value).
 func Value(data []byte) (value any, err error) {
 	if err := strict.check(data); err != nil {
 		return nil, err
@@ -150,7 +157,8 @@ func Find(members []Member, name string) jsonv1.RawMessage {
 	return nil
 }
 
-// Text is the string that a value, which was checked, is. Half a surrogate pair, where it is allowed, is U+FFFD.
+// Text is the string that a value, which was checked, is. Half a surrogate pair, where it is
+// allowed, is U+FFFD.
 func Text(value []byte) (text string, ok bool) {
 	if len(value) < 2 || value[0] != '"' {
 		return "", false

@@ -22,46 +22,63 @@ type inner struct {
 	Email string `json:"email"`
 }
 
-// A struct's fields are read by their exact names; what is spelled otherwise is another name, and ignored.
+// A struct's fields are read by their exact names; what is spelled otherwise is another name, and
+// ignored.
 func TestUnmarshalComparesNamesExactly(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"sub":"ann","email":"a"}`: "ann a", `{"sub":"ann","Sub":"mallory"}`: "ann ", `{"SUB":"mallory","sub":"ann"}`: "ann ", `{"\u0073ub":"ann"}`: "ann ",
-		"{\"sub\":\"ann\",\"\u017fub\":\"mallory\"}": "ann ", "{\"keys\":[\"a\"],\"\u212aeys\":[\"b\"],\"Email\":\"m\"}": " a", `{"sub":null}`: " ",
-		`{"sub":"ann","unknown":{"sub":"mallory"}}`: "ann ", ` {"sub":"ann"} `: "ann ", `{"sub":"\ud83d\ude00"}`: "\U0001f600 ",
+		`{"sub":"ann","email":"a"}`: "ann a", `{"sub":"ann","Sub":"mallory"}`: "ann ",
+		`{"SUB":"mallory","sub":"ann"}`: "ann ", `{"\u0073ub":"ann"}`: "ann ",
+		"{\"sub\":\"ann\",\"\u017fub\":\"mallory\"}":               "ann ",
+		"{\"keys\":[\"a\"],\"\u212aeys\":[\"b\"],\"Email\":\"m\"}": " a", `{"sub":null}`: " ",
+		`{"sub":"ann","unknown":{"sub":"mallory"}}`: "ann ", ` {"sub":"ann"} `: "ann ",
+		`{"sub":"\ud83d\ude00"}`: "\U0001f600 ",
 	} {
 		var c claims
-		if err := strictjson.Unmarshal([]byte(text), &c); err != nil || c.Subject+strings.Join(c.Keys, "")+" "+c.Email != want && c.Subject+" "+strings.Join(c.Keys, "") != want {
+		if err := strictjson.Unmarshal([]byte(text), &c); err != nil ||
+			c.Subject+strings.Join(c.Keys, "")+" "+c.Email != want && c.Subject+" "+strings.Join(c.Keys, "") != want {
 			t.Errorf("%s: got %+v %v, want %q", text, c, err, want)
 		}
 	}
 }
 
-// Each kind of text that two readers could take for two things is refused by its own error, at every depth.
+// Each kind of text that two readers could take for two things is refused by its own error, at
+// every depth.
 func TestWhatIsRefused(t *testing.T) {
 	deep := func(n int) string { return strings.Repeat(`{"a":`, n) + `1` + strings.Repeat(`}`, n) }
 	for _, row := range []struct {
 		text string
 		want error
 	}{
-		{`{"a":1,"a":1}`, strictjson.ErrTwice}, {`{"a":1,"\u0061":1}`, strictjson.ErrTwice}, {`{"b":[{"a":1,"a":1}]}`, strictjson.ErrTwice},
-		{`{"a\u0000":1}`, strictjson.ErrControl}, {`{"\n":1}`, strictjson.ErrControl}, {"{\"a\x7f\":1}", strictjson.ErrControl}, {`{"b":[{"\u001F":1}]}`, strictjson.ErrControl},
-		{"{\"a\":\"\xff\"}", strictjson.ErrSyntax}, {"{\"\xff\":1}", strictjson.ErrSyntax}, {`{"a":"\ud800"}`, strictjson.ErrSyntax}, {`{"a":"\udc00\ud800"}`, strictjson.ErrSyntax},
-		{`{"a":"\ud800\u0041"}`, strictjson.ErrSyntax}, {`{"a":"\ud800\ud800"}`, strictjson.ErrSyntax}, {`{"\ud800":1}`, strictjson.ErrSyntax}, {`{"a":"\ud800`, strictjson.ErrSyntax}, {`{"a":"\ud800\u`, strictjson.ErrSyntax},
-		{`{"a":1}{}`, strictjson.ErrSyntax}, {`{"a":1} null`, strictjson.ErrSyntax}, {`{"a":1},`, strictjson.ErrSyntax}, {"{}\x00", strictjson.ErrSyntax}, {"\ufeff{}", strictjson.ErrSyntax},
-		{``, strictjson.ErrSyntax}, {`[]`, strictjson.ErrSyntax}, {`null`, strictjson.ErrSyntax}, {`{"a":01}`, strictjson.ErrSyntax}, {`{"a":NaN}`, strictjson.ErrSyntax}, {`{'a':1}`, strictjson.ErrSyntax},
-		{`{"a":1,}`, strictjson.ErrSyntax}, {"{\"a\":\"\n\"}", strictjson.ErrSyntax}, {`{"a":1 /* */}`, strictjson.ErrSyntax},
-		{deep(strictjson.MaxDepth + 1), strictjson.ErrDepth}, {deep(100_000), strictjson.ErrDepth}, {deep(strictjson.MaxDepth), nil}, {`{"a":1}`, nil}, {"{\"a\":\"\u2028\x7f\"}", nil},
+		{`{"a":1,"a":1}`, strictjson.ErrTwice}, {`{"a":1,"\u0061":1}`, strictjson.ErrTwice},
+		{`{"b":[{"a":1,"a":1}]}`, strictjson.ErrTwice},
+		{`{"a\u0000":1}`, strictjson.ErrControl}, {`{"\n":1}`, strictjson.ErrControl},
+		{"{\"a\x7f\":1}", strictjson.ErrControl}, {`{"b":[{"\u001F":1}]}`, strictjson.ErrControl},
+		{"{\"a\":\"\xff\"}", strictjson.ErrSyntax}, {"{\"\xff\":1}", strictjson.ErrSyntax},
+		{`{"a":"\ud800"}`, strictjson.ErrSyntax}, {`{"a":"\udc00\ud800"}`, strictjson.ErrSyntax},
+		{`{"a":"\ud800\u0041"}`, strictjson.ErrSyntax}, {`{"a":"\ud800\ud800"}`, strictjson.ErrSyntax},
+		{`{"\ud800":1}`, strictjson.ErrSyntax}, {`{"a":"\ud800`, strictjson.ErrSyntax},
+		{`{"a":"\ud800\u`, strictjson.ErrSyntax},
+		{`{"a":1}{}`, strictjson.ErrSyntax}, {`{"a":1} null`, strictjson.ErrSyntax}, {`{"a":1},`, strictjson.ErrSyntax},
+		{"{}\x00", strictjson.ErrSyntax}, {"\ufeff{}", strictjson.ErrSyntax},
+		{``, strictjson.ErrSyntax}, {`[]`, strictjson.ErrSyntax}, {`null`, strictjson.ErrSyntax},
+		{`{"a":01}`, strictjson.ErrSyntax}, {`{"a":NaN}`, strictjson.ErrSyntax}, {`{'a':1}`, strictjson.ErrSyntax},
+		{`{"a":1,}`, strictjson.ErrSyntax}, {"{\"a\":\"\n\"}", strictjson.ErrSyntax},
+		{`{"a":1 /* */}`, strictjson.ErrSyntax},
+		{deep(strictjson.MaxDepth + 1), strictjson.ErrDepth}, {deep(100_000), strictjson.ErrDepth},
+		{deep(strictjson.MaxDepth), nil}, {`{"a":1}`, nil}, {"{\"a\":\"\u2028\x7f\"}", nil},
 	} {
 		if _, err := strictjson.Members([]byte(row.text)); !errors.Is(err, row.want) {
 			t.Errorf("Members of %.60q: got %v, want %v", row.text, err, row.want)
 		}
-		if _, err := strictjson.Elements([]byte("[" + row.text + "]")); row.want != nil && row.want != strictjson.ErrSyntax && !errors.Is(err, row.want) {
+		if _, err := strictjson.Elements([]byte("[" + row.text + "]")); row.want != nil &&
+			row.want != strictjson.ErrSyntax && !errors.Is(err, row.want) {
 			t.Errorf("Elements of [%.60q]: got %v, want %v", row.text, err, row.want)
 		}
 		var into struct {
 			A any `json:"a"`
 		}
-		if err := strictjson.Unmarshal([]byte(row.text), &into); !errors.Is(err, row.want) && row.text != `null` && row.text != `[]` {
+		if err := strictjson.Unmarshal([]byte(row.text), &into); !errors.Is(err, row.want) && row.text != `null` &&
+			row.text != `[]` {
 			t.Errorf("Unmarshal of %.60q: got %v, want %v", row.text, err, row.want)
 		}
 	}
@@ -69,7 +86,8 @@ func TestWhatIsRefused(t *testing.T) {
 
 // A member of a wrong type is named.
 func TestAWrongTypeIsNamed(t *testing.T) {
-	for text, want := range map[string]string{`{"sub":1}`: "/sub", `{"keys":["a",2]}`: "/keys/1", `{"keys":"a"}`: "/keys", `{"exp":1.5}`: "/exp", `{"email":{}}`: "/email"} {
+	for text, want := range map[string]string{`{"sub":1}`: "/sub", `{"keys":["a",2]}`: "/keys/1",
+		`{"keys":"a"}`: "/keys", `{"exp":1.5}`: "/exp", `{"email":{}}`: "/email"} {
 		var c claims
 		err := strictjson.Unmarshal([]byte(text), &c)
 		var wrong *strictjson.TypeError
@@ -79,14 +97,17 @@ func TestAWrongTypeIsNamed(t *testing.T) {
 	}
 }
 
-// What is passed on may have what is not acted on: control characters in names that lie deeper, halves of pairs.
+// What is passed on may have what is not acted on: control characters in names that lie deeper,
+// halves of pairs.
 func TestRulesForWhatIsPassedOn(t *testing.T) {
 	const text = `{"a":{"b\n":"\ud83d"}}`
 	for _, row := range []struct {
 		rules strictjson.Rules
 		want  error
 	}{
-		{strictjson.Rules{Names: 1, Halves: true}, nil}, {strictjson.Rules{Names: 2, Halves: true}, strictjson.ErrControl}, {strictjson.Rules{Names: 1}, strictjson.ErrSyntax},
+		{strictjson.Rules{Names: 1, Halves: true}, nil},
+		{strictjson.Rules{Names: 2, Halves: true}, strictjson.ErrControl},
+		{strictjson.Rules{Names: 1}, strictjson.ErrSyntax},
 	} {
 		members, err := row.rules.Members([]byte(text))
 		if !errors.Is(err, row.want) || err == nil && fmt.Sprintf("%s", members) != `[{a {"b\n":"\ud83d"}}]` {

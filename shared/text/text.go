@@ -1,4 +1,5 @@
-// Package text owns how text that strangers choose may be shown: nothing in it changes or hides what stands beside it.
+// Package text owns how text that strangers choose may be shown: nothing in it changes or hides
+// what stands beside it.
 package text
 
 import (
@@ -14,16 +15,20 @@ const (
 	emojiSelector      = '\ufe0f'
 )
 
-// fillers are characters that take room, or none, and show nothing, though Unicode calls them letters, marks or symbols.
+// fillers are characters that take room, or none, and show nothing, though Unicode calls them
+// letters, marks or symbols.
 var fillers = &unicode.RangeTable{
 	R16: []unicode.Range16{
-		{Lo: 0x034f, Hi: 0x034f, Stride: 1}, {Lo: 0x115f, Hi: 0x1160, Stride: 1}, {Lo: 0x17b4, Hi: 0x17b5, Stride: 1}, {Lo: 0x180b, Hi: 0x180f, Stride: 1},
-		{Lo: 0x2800, Hi: 0x2800, Stride: 1}, {Lo: 0x3164, Hi: 0x3164, Stride: 1}, {Lo: 0xfe00, Hi: 0xfe0f, Stride: 1}, {Lo: 0xffa0, Hi: 0xffa0, Stride: 1},
+		{Lo: 0x034f, Hi: 0x034f, Stride: 1}, {Lo: 0x115f, Hi: 0x1160, Stride: 1}, {Lo: 0x17b4, Hi: 0x17b5, Stride: 1},
+		{Lo: 0x180b, Hi: 0x180f, Stride: 1},
+		{Lo: 0x2800, Hi: 0x2800, Stride: 1}, {Lo: 0x3164, Hi: 0x3164, Stride: 1}, {Lo: 0xfe00, Hi: 0xfe0f, Stride: 1},
+		{Lo: 0xffa0, Hi: 0xffa0, Stride: 1},
 	},
 	R32: []unicode.Range32{{Lo: 0xe0000, Hi: 0xe0fff, Stride: 1}},
 }
 
-// viramas are the signs after which a joiner asks for another form of the letters beside it (Unicode, Canonical_Combining_Class=Virama).
+// viramas are the signs after which a joiner asks for another form of the letters beside it
+// (Unicode, Canonical_Combining_Class=Virama).
 var viramas = map[rune]bool{}
 
 func init() {
@@ -33,21 +38,26 @@ func init() {
 	}
 }
 
-// joining are the scripts whose letters join each other, so that a non-joiner between two of them is seen.
+// joining are the scripts whose letters join each other, so that a non-joiner between two of them
+// is seen.
 var joining = []*unicode.RangeTable{
-	unicode.Arabic, unicode.Syriac, unicode.Mandaic, unicode.Mongolian, unicode.Nko, unicode.Phags_Pa, unicode.Adlam, unicode.Hanifi_Rohingya, unicode.Manichaean, unicode.Psalter_Pahlavi, unicode.Sogdian,
+	unicode.Arabic, unicode.Syriac, unicode.Mandaic, unicode.Mongolian, unicode.Nko, unicode.Phags_Pa, unicode.Adlam,
+	unicode.Hanifi_Rohingya, unicode.Manichaean, unicode.Psalter_Pahlavi, unicode.Sogdian,
 }
 
-// hidden says whether a character is a control, changes the direction of text, or shows nothing, and is no blank.
+// hidden says whether a character is a control, changes the direction of text, or shows nothing,
+// and is no blank.
 func hidden(r rune) bool {
 	return !unicode.IsGraphic(r) || unicode.In(r, unicode.Cf, unicode.Co, fillers)
 }
 
-// belongs says whether a joiner or the selector of emoji does something where it stands, after last and before next (RFC 5892 appendix A; UTS #51).
+// belongs says whether a joiner or the selector of emoji does something where it stands, after last
+// and before next (RFC 5892 appendix A; UTS #51).
 func belongs(r, last, next rune) bool {
 	switch r {
 	case zeroWidthNonJoiner:
-		return viramas[last] && unicode.IsLetter(next) || unicode.In(last, joining...) && unicode.In(next, joining...) && unicode.IsLetter(next)
+		return viramas[last] && unicode.IsLetter(next) || unicode.In(last, joining...) &&
+			unicode.In(next, joining...) && unicode.IsLetter(next)
 	case zeroWidthJoiner:
 		return viramas[last] && unicode.IsLetter(next) || (emoji(last) || last == emojiSelector) && emoji(next)
 	case emojiSelector:
@@ -58,7 +68,8 @@ func belongs(r, last, next rune) bool {
 
 // emoji says whether a character may be part of an emoji, roughly.
 func emoji(r rune) bool {
-	return r >= 0x1f000 && r <= 0x1faff || r >= 0x2190 && r <= 0x2bff && r != 0x2800 || r == 0x3030 || r == 0x303d || r == 0x3297 || r == 0x3299 || r == 0xa9 || r == 0xae || r == 0x203c || r == 0x2049 || r == 0x2122 || r == 0x2139
+	return r >= 0x1f000 && r <= 0x1faff || r >= 0x2190 && r <= 0x2bff && r != 0x2800 || r == 0x3030 || r == 0x303d ||
+		r == 0x3297 || r == 0x3299 || r == 0xa9 || r == 0xae || r == 0x203c || r == 0x2049 || r == 0x2122 || r == 0x2139
 }
 
 // each calls shown for every character that may be shown, and otherwise for every one that may not.
@@ -82,8 +93,8 @@ func each(s string, shown, otherwise func(r rune)) {
 	}
 }
 
-// URL is a URL that a stranger chose, as Line shows it: without user, query and fragment, which may hold secrets. Empty
-// when it cannot be read.
+// URL is a URL that a stranger chose, as Line shows it: without user, query and fragment, which may
+// hold secrets. Empty when it cannot be read.
 func URL(raw string, most int) string {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -93,8 +104,8 @@ func URL(raw string, most int) string {
 	return Line(u.String(), most)
 }
 
-// Line is a text for people, on one line: what must not be shown is left out, blanks of every kind are one space, and beyond most characters it is cut. Zero
-// means that it is not cut.
+// Line is a text for people, on one line: what must not be shown is left out, blanks of every kind
+// are one space, and beyond most characters it is cut. Zero means that it is not cut.
 func Line(s string, most int) string {
 	var out strings.Builder
 	each(s, func(r rune) {
@@ -114,14 +125,16 @@ func Line(s string, most int) string {
 	return line
 }
 
-// Marked is a text for a record: what must not be shown is a question mark, but for the characters in keep, and beyond most bytes it is cut, which an ellipsis shows.
+// Marked is a text for a record: what must not be shown is a question mark, but for the characters
+// in keep, and beyond most bytes it is cut, which an ellipsis shows.
 func Marked(s string, most int, keep string) string {
 	if plain(s) && len(s) <= most {
 		return s
 	}
 	cut := len(s) > most
 	if cut {
-		for s = s[:most]; len(s) > 0 && !utf8.ValidString(s[max(0, len(s)-utf8.UTFMax):]) && !utf8.RuneStart(s[len(s)-1]); {
+		for s = s[:most]; len(s) > 0 && !utf8.ValidString(s[max(0, len(s)-utf8.UTFMax):]) &&
+			!utf8.RuneStart(s[len(s)-1]); {
 			s = s[:len(s)-1]
 		}
 	}

@@ -30,8 +30,9 @@ func (s KeySet) Key(_ context.Context, kid string) (jose.JSONWebKey, error) {
 // maxKeys bounds a key set.
 const maxKeys = 100
 
-// ParseKeySet reads a JWK set (RFC 7517 §5) and refuses it whole when it is empty, has a private or symmetric key, an RSA key under 2048 bits, a kid
-// twice or a key without one: a set like that is no one's to sign with. Keys for other uses or of unknown type are left out.
+// ParseKeySet reads a JWK set (RFC 7517 §5) and refuses it whole when it is empty, has a private or
+// symmetric key, an RSA key under 2048 bits, a kid twice or a key without one: a set like that is
+// no one's to sign with. Keys for other uses or of unknown type are left out.
 func ParseKeySet(document []byte) (KeySet, error) {
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`

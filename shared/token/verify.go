@@ -33,7 +33,8 @@ var (
 	ErrKeysUnavailable = errors.New("the issuer's keys cannot be fetched")
 )
 
-// MaxSize bounds an access token, in bytes. One for all scopes of a resource fits, and in the headers of a request it fits, too.
+// MaxSize bounds an access token, in bytes. One for all scopes of a resource fits, and in the
+// headers of a request it fits, too.
 const MaxSize = 48 << 10
 
 // maxKeyID bounds a kid, in bytes.
@@ -41,7 +42,8 @@ const maxKeyID = 256
 
 // Keys finds the issuer's public keys.
 type Keys interface {
-	// Key returns the published key of this kid, ErrUnknownKey when none has it, ErrKeysUnavailable when that cannot be known.
+	// Key returns the published key of this kid, ErrUnknownKey when none has it, ErrKeysUnavailable
+	// when that cannot be known.
 	Key(ctx context.Context, kid string) (jose.JSONWebKey, error)
 }
 
@@ -54,8 +56,9 @@ type Rules struct {
 	Now        func() time.Time
 }
 
-// Verify believes a token or says why not (RFC 9068 §4, RFC 8725). It is strict: one compact form, one type, the key's own algorithm, one audience,
-// every claim there, no claim twice. The kid is returned in the claims' company because whoever keeps the result must drop it with its key.
+// Verify believes a token or says why not (RFC 9068 §4, RFC 8725). It is strict: one compact form,
+// one type, the key's own algorithm, one audience, every claim there, no claim twice. The kid is
+// returned in the claims' company because whoever keeps the result must drop it with its key.
 func (r Rules) Verify(ctx context.Context, raw string, keys Keys) (Claims, error) {
 	v, err := r.VerifyKeyed(ctx, raw, keys)
 	return v.Claims, err
@@ -98,7 +101,8 @@ func (r Rules) VerifyKeyed(ctx context.Context, raw string, keys Keys) (Verified
 	return Verified{c, h.KeyID, key.Key}, r.checkClaims(c)
 }
 
-// header is what may be in a JOSE header. A token that brings its own key (jwk, jku, x5u, x5c) is believed no more for it: those are not read.
+// header is what may be in a JOSE header. A token that brings its own key (jwk, jku, x5u, x5c) is
+// believed no more for it: those are not read.
 type header struct {
 	Type      string          `json:"typ"`
 	Algorithm string          `json:"alg"`
@@ -127,7 +131,8 @@ func (r Rules) checkHeader(h header) error {
 	if t := strings.ToLower(h.Type); t != Type && t != "application/"+Type {
 		return ErrType // RFC 9068 §4: an id token or any other JWT of the same issuer is not an access token
 	}
-	if !slices.Contains(r.Algorithms, h.Algorithm) || strings.HasPrefix(h.Algorithm, "HS") || strings.EqualFold(h.Algorithm, "none") {
+	if !slices.Contains(r.Algorithms, h.Algorithm) || strings.HasPrefix(h.Algorithm, "HS") ||
+		strings.EqualFold(h.Algorithm, "none") {
 		return ErrSignature
 	}
 	if h.KeyID == "" || len(h.KeyID) > maxKeyID || h.Critical != nil || h.Encoded != nil {
@@ -158,7 +163,8 @@ func parseClaims(payload []byte) (Claims, error) {
 	if value, there := members["nbf"]; there && strictjson.Unmarshal(value, (*date)(&c.NotBefore)) != nil {
 		return c, fmt.Errorf("%w: nbf", ErrClaims)
 	}
-	if value, there := members["grant_client_id"]; there && (strictjson.Unmarshal(value, &c.GrantClientID) != nil || c.GrantClientID == "") {
+	if value, there := members["grant_client_id"]; there && (strictjson.Unmarshal(value, &c.GrantClientID) != nil ||
+		c.GrantClientID == "") {
 		return c, fmt.Errorf("%w: grant_client_id", ErrClaims)
 	}
 	if c.Audience, err = audience(members["aud"]); err != nil {
@@ -175,8 +181,9 @@ func parseClaims(payload []byte) (Claims, error) {
 	return c, err
 }
 
-// confirmation reads cnf: a thumbprint and nothing else. A token that is bound in a way that we do not know (RFC 8705 §3.1, say) is refused, for else it would
-// be taken for one that whoever bears it may use.
+// confirmation reads cnf: a thumbprint and nothing else. A token that is bound in a way that we do
+// not know (RFC 8705 §3.1, say) is refused, for else it would be taken for one that whoever bears
+// it may use.
 func confirmation(value json.RawMessage) (Confirmation, error) {
 	var c Confirmation
 	members, err := strictjson.Map(value)

@@ -47,7 +47,8 @@ type owner struct {
 	rank        int       // in the ranking
 }
 
-// sweepEvery is how often a write looks for what has expired; a full memory is looked through more often, but not at every write.
+// sweepEvery is how often a write looks for what has expired; a full memory is looked through more
+// often, but not at every write.
 const (
 	sweepEvery     = 30 * time.Second
 	sweepFullEvery = time.Second
@@ -61,7 +62,8 @@ func NewMemory(o Options) *Memory {
 	if o.MaxEntries == 0 {
 		o.MaxEntries = 100_000
 	}
-	return &Memory{now: o.Now, max: o.MaxEntries, items: map[string]*item{}, owners: map[string]*owner{}, swept: o.Now()}
+	return &Memory{now: o.Now, max: o.MaxEntries, items: map[string]*item{}, owners: map[string]*owner{},
+		swept: o.Now()}
 }
 
 // Put implements Store.
@@ -117,7 +119,8 @@ func (m *Memory) Take(_ context.Context, key string) ([]byte, bool, error) {
 }
 
 // Add implements Store.
-func (m *Memory) Add(_ context.Context, owner, key string, delta int64, life time.Duration) (int64, time.Duration, error) {
+func (m *Memory) Add(_ context.Context, owner, key string, delta int64, life time.Duration) (int64, time.Duration,
+	error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	it := m.live(key)
@@ -162,7 +165,8 @@ func (m *Memory) set(name, key string, value []byte, life time.Duration, once bo
 		heap.Push(&m.most, o)
 	}
 	m.turn++
-	it := &item{key: key, value: slices.Clone(value), expires: expires, once: once, made: m.turn, owner: o, prev: o.last}
+	it := &item{key: key, value: slices.Clone(value), expires: expires, once: once, made: m.turn, owner: o,
+		prev: o.last}
 	if o.last == nil {
 		o.first = it
 	} else {
@@ -175,8 +179,8 @@ func (m *Memory) set(name, key string, value []byte, life time.Duration, once bo
 	return nil
 }
 
-// makeRoom drops the entry that the owner with most has had longest. For a mark nothing is dropped when every owner has one entry: there would be no end to the
-// floors that must be remembered.
+// makeRoom drops the entry that the owner with most has had longest. For a mark nothing is dropped
+// when every owner has one entry: there would be no end to the floors that must be remembered.
 func (m *Memory) makeRoom(once bool) bool {
 	if len(m.most) == 0 || m.most[0].count == 0 || once && m.most[0].count == 1 {
 		return false
@@ -227,7 +231,8 @@ func (m *Memory) sweep(now time.Time) {
 	}
 }
 
-// ranking has the owner with most entries first and, of those with as many, the one whose first entry is oldest.
+// ranking has the owner with most entries first and, of those with as many, the one whose first
+// entry is oldest.
 type ranking []*owner
 
 func (r ranking) Len() int { return len(r) }

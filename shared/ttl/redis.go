@@ -17,7 +17,8 @@ type Redis struct {
 	max    int
 }
 
-// NewRedis makes a Store of a connection; prefix begins every key. It holds max entries at most, 0: 100,000. Stores of one prefix count together.
+// NewRedis makes a Store of a connection; prefix begins every key. It holds max entries at most, 0:
+// 100,000. Stores of one prefix count together.
 func NewRedis(client redis.UniversalClient, prefix string, max int) *Redis {
 	if max == 0 {
 		max = 100_000
@@ -25,8 +26,9 @@ func NewRedis(client redis.UniversalClient, prefix string, max int) *Redis {
 	return &Redis{client, prefix, max}
 }
 
-// forget is the part of both scripts that takes an entry out of the count. What is counted lies under four keys: "all" has the entries by when they expire,
-// "owner" whose each is, "of:OWNER" those of one owner by when they expire, "most" how many each owner has.
+// forget is the part of both scripts that takes an entry out of the count. What is counted lies
+// under four keys: "all" has the entries by when they expire, "owner" whose each is, "of:OWNER"
+// those of one owner by when they expire, "most" how many each owner has.
 const forget = `local P, key = ARGV[1] .. 'bound:', ARGV[2]
 local function forget(k)
   local of = redis.call('HGET', P .. 'owner', k)
@@ -38,8 +40,9 @@ local function forget(k)
 end
 `
 
-// keep answers {1, what it kept for, in ms}; {0, 0} when there is one already that must not be replaced; {-1, 0} when there is no room. For a counter it answers
-// the sum instead of 1, after a 2.
+// keep answers {1, what it kept for, in ms}; {0, 0} when there is one already that must not be
+// replaced; {-1, 0} when there is no room. For a counter it answers the sum instead of 1, after a
+// 2.
 var keep = redis.NewScript(forget + `local owner, value, life, max, mode = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local there = redis.call('EXISTS', KEYS[1]) == 1
 if there and mode == 'add' then return {2, redis.call('INCRBY', KEYS[1], value), redis.call('PTTL', KEYS[1])} end
@@ -85,13 +88,15 @@ var take = redis.NewScript(forget + `local value = redis.call('GETDEL', KEYS[1])
 forget(key)
 return value`)
 
-// OpenRedis connects to redis:// or rediss:// and asks whether it answers. The error does not show the URL, which may hold a password.
+// OpenRedis connects to redis:// or rediss:// and asks whether it answers. The error does not show
+// the URL, which may hold a password.
 func OpenRedis(ctx context.Context, url string) (redis.UniversalClient, error) {
 	o, err := redis.ParseURL(url)
 	if err != nil {
 		return nil, errors.New("the Redis URL is malformed; give it as redis://host:6379/0 or rediss://…")
 	}
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = 2*time.Second, 2*time.Second, 2*time.Second, true
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = 2*time.Second, 2*time.Second,
+		2*time.Second, true
 	client := redis.NewClient(o)
 	if err := client.Ping(ctx).Err(); err != nil {
 		return nil, fmt.Errorf("asking Redis at %s: %w", o.Addr, errors.Join(err, client.Close()))
@@ -129,7 +134,8 @@ func (r *Redis) Take(ctx context.Context, key string) ([]byte, bool, error) {
 }
 
 // Add implements Store.
-func (r *Redis) Add(ctx context.Context, owner, key string, delta int64, life time.Duration) (int64, time.Duration, error) {
+func (r *Redis) Add(ctx context.Context, owner, key string, delta int64, life time.Duration) (int64, time.Duration,
+	error) {
 	got, err := r.keep(ctx, "add", owner, key, strconv.AppendInt(nil, delta, 10), life)
 	if err != nil {
 		return 0, 0, err
@@ -142,7 +148,8 @@ func (r *Redis) Add(ctx context.Context, owner, key string, delta int64, life ti
 
 // keep runs the script of this name.
 func (r *Redis) keep(ctx context.Context, mode, owner, key string, value []byte, life time.Duration) ([]int64, error) {
-	got, err := keep.Run(ctx, r.client, []string{r.prefix + key}, r.prefix, key, owner, value, max(life.Milliseconds(), 1), r.max, mode).Int64Slice()
+	got, err := keep.Run(ctx, r.client, []string{r.prefix + key}, r.prefix, key, owner, value,
+		max(life.Milliseconds(), 1), r.max, mode).Int64Slice()
 	switch {
 	case err != nil:
 		return nil, err

@@ -11,13 +11,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl/ttltest"
 )
 
-// DS-10 (a full memory refuses nobody but who fills it), and what else ttltest holds, in memory and in Redis.
+// DS-10 (a full memory refuses nobody but who fills it), and what else ttltest holds, in memory and
+// in Redis.
 func TestMemory(t *testing.T) {
 	ttltest.Run(t, func(t *testing.T, most int) (ttl.Store, func(time.Duration)) {
 		var mu sync.Mutex
 		now := time.Unix(1_800_000_000, 0)
 		clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
-		return ttl.NewMemory(ttl.Options{Now: clock, MaxEntries: most}), func(d time.Duration) { mu.Lock(); defer mu.Unlock(); now = now.Add(d) }
+		return ttl.NewMemory(ttl.Options{Now: clock, MaxEntries: most}),
+			func(d time.Duration) { mu.Lock(); defer mu.Unlock(); now = now.Add(d) }
 	})
 }
 

@@ -1,4 +1,5 @@
-// Command authserver is the issuing wing alone: the form for several replicas over PostgreSQL and Redis. `gatehouse migrate` makes its schema.
+// Command authserver is the issuing wing alone: the form for several replicas over PostgreSQL and
+// Redis. `gatehouse migrate` makes its schema.
 package main
 
 import (
@@ -25,7 +26,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr))
 }
 
-// run serves until ctx ends. It returns 0 after a clean stop, 2 when a setting or a store must be mended first, 1 when serving broke.
+// run serves until ctx ends. It returns 0 after a clean stop, 2 when a setting or a store must be
+// mended first, 1 when serving broke.
 func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) int {
 	s, err := read(args, getenv, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -35,7 +37,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 		err = s.open(ctx, stderr)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "authserver: error: %v\nauthserver: hint: authserver -h lists the settings; gatehouse migrate makes the schema\n", err)
+		fmt.Fprintf(stderr, "authserver: error: %v\nauthserver: hint: authserver -h lists the settings; gatehouse "+
+			"migrate makes the schema\n", err)
 		return 2
 	}
 	if err := s.serve(ctx); err != nil {
@@ -71,27 +74,42 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	fs.String("config", "", "YAML `file` of settings, by the names of the flags")
 	fs.StringVar(&s.config.Issuer, "issuer", "", "issuer `URL`, as agents and people reach it")
 	fs.StringVar(&s.listen, "listen", "127.0.0.1:8080", "`address` on which to listen")
-	fs.StringVar(&s.resources, "resources", "", "JSON `file` of the MCP servers whose tokens are issued; see deploy/resources.json")
-	fs.StringVar(&s.adminDir, "admin-dir", "", "`folder` for the operator's socket (default none: commands then use the database)")
-	config.SecretVar(fs, &database, "database", "`where` everything is kept that must not be lost: postgres://… or sqlite:PATH")
-	config.SecretVar(fs, &s.config.Redis, "redis", "redis:// `URL` of short memory that replicas share (default memory of this process)")
+	fs.StringVar(&s.resources, "resources", "",
+		"JSON `file` of the MCP servers whose tokens are issued; see deploy/resources.json")
+	fs.StringVar(&s.adminDir, "admin-dir", "",
+		"`folder` for the operator's socket (default none: commands then use the database)")
+	config.SecretVar(fs, &database, "database",
+		"`where` everything is kept that must not be lost: postgres://… or sqlite:PATH")
+	config.SecretVar(fs, &s.config.Redis, "redis",
+		"redis:// `URL` of short memory that replicas share (default memory of this process)")
 	fs.StringVar(&s.config.RedisPrefix, "redis-prefix", "gatehouse:", "`prefix` of every key in Redis")
-	config.SecretVar(fs, &s.config.KeyEncryptionKey, "key-encryption-key", "32 random bytes in `base64` that seal the signing keys")
-	config.SecretVar(fs, &s.config.PreviousKeyEncryptionKey, "previous-key-encryption-key", "the `key` of before, or several, comma-separated, until gatehouse key reseal has brought everything under the new one")
+	config.SecretVar(fs, &s.config.KeyEncryptionKey, "key-encryption-key",
+		"32 random bytes in `base64` that seal the signing keys")
+	config.SecretVar(fs, &s.config.PreviousKeyEncryptionKey, "previous-key-encryption-key",
+		"the `key` of before, or several, comma-separated, until gatehouse key reseal has brought everything under "+
+			"the new one")
 	fs.DurationVar(&s.config.TokenLife, "token-life", 10*time.Minute, "`life` of an access token, at most 1h")
 	s.config.RegisterLives(fs)
 	fs.StringVar(&s.proxies, "trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, comma-separated")
-	fs.StringVar(&s.hosts, "issuer-hosts", "", "Host `names` to which pages answer beside the issuer's, comma-separated (default none)")
-	fs.StringVar(&s.config.Registration, "registration", "open", "`who` may register clients: open (whoever asks), token (whoever shows an initial access token) or closed")
-	documents := fs.Bool("client-documents", true, "let in clients that are known by a document at their https client_id; it is fetched from public addresses alone")
-	hosts := fs.String("insecure-document-hosts", "", "`hosts` whose client documents may lie at private addresses, comma-separated: for development")
-	fs.BoolVar(&s.config.InsecureHTTP, "insecure-http", false, "allow an http issuer off this machine: anyone on the way can then read tokens and passwords")
+	fs.StringVar(&s.hosts, "issuer-hosts", "",
+		"Host `names` to which pages answer beside the issuer's, comma-separated (default none)")
+	fs.StringVar(&s.config.Registration, "registration", "open",
+		"`who` may register clients: open (whoever asks), token (whoever shows an initial access token) or closed")
+	documents := fs.Bool("client-documents", true,
+		"let in clients that are known by a document at their https client_id; it is fetched from public "+
+			"addresses alone")
+	hosts := fs.String("insecure-document-hosts", "",
+		"`hosts` whose client documents may lie at private addresses, comma-separated: for development")
+	fs.BoolVar(&s.config.InsecureHTTP, "insecure-http", false,
+		"allow an http issuer off this machine: anyone on the way can then read tokens and passwords")
 	httpd.RegisterDelay(fs, &s.delay)
 	fs.TextVar(&s.level, "log-level", slog.LevelInfo, "`level` of the log: debug, info, warn or error")
-	if _, err := config.Load(fs, config.LoadOptions{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_", FileFlag: "config"}); err != nil {
+	if _, err := config.Load(fs, config.LoadOptions{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_",
+		FileFlag: "config"}); err != nil {
 		return nil, err
 	}
-	s.config.Database, s.config.RefuseDocuments, s.config.InsecureDocumentHosts = database.Reveal(), !*documents, config.List(*hosts)
+	s.config.Database, s.config.RefuseDocuments, s.config.InsecureDocumentHosts = database.Reveal(), !*documents,
+		config.List(*hosts)
 	s.config.Hosts = config.List(s.hosts)
 	var err error
 	if s.config.TrustedProxies, err = config.Networks(s.proxies); err != nil {
@@ -126,7 +144,8 @@ func (s *settings) open(ctx context.Context, stderr io.Writer) error {
 // stop says how the program stops.
 func (s *settings) stop() httpd.Stop {
 	c := &s.config
-	return httpd.NewStop(s.delay, len(c.TrustedProxies) > 0 || c.Redis != "" || strings.HasPrefix(c.Database, "postgres"))
+	return httpd.NewStop(s.delay, len(c.TrustedProxies) > 0 || c.Redis != "" ||
+		strings.HasPrefix(c.Database, "postgres"))
 }
 
 // serve serves until ctx ends, and lets requests under way finish.

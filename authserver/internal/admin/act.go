@@ -43,23 +43,52 @@ type Act = func(ctx context.Context, arguments json.RawMessage) (any, error)
 // acts is all that the door does, by name.
 func (d *Door) acts() map[string]Act {
 	return map[string]Act{
-		"apply":           few(blueprint.MaxValues, with(func(ctx context.Context, b blueprint.Blueprint) (any, error) { return d.Apply(ctx, b) })),
-		"apply.plan":      few(blueprint.MaxValues, with(func(ctx context.Context, b blueprint.Blueprint) (any, error) { return d.Plan(ctx, b) })),
-		"tenant.create":   with(func(ctx context.Context, s TenantSpec) (any, error) { return d.CreateTenant(ctx, s) }),
-		"tenant.list":     with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListTenants(ctx) }),
-		"tenant.show":     with(func(ctx context.Context, id string) (any, error) { return d.ShowTenant(ctx, id) }),
-		"tenant.rename":   with(func(ctx context.Context, s TenantName) (any, error) { return nil, d.RenameTenant(ctx, s) }),
-		"tenant.suspend":  with(func(ctx context.Context, id string) (any, error) { return nil, d.SuspendTenant(ctx, id) }),
-		"tenant.resume":   with(func(ctx context.Context, id string) (any, error) { return nil, d.ResumeTenant(ctx, id) }),
-		"tenant.delete":   with(func(ctx context.Context, id string) (any, error) { return nil, d.DeleteTenant(ctx, id) }),
-		"policy.show":     with(func(ctx context.Context, tenantID string) (any, error) { return d.ShowPolicy(ctx, tenantID) }),
-		"policy.set":      with(func(ctx context.Context, s PolicySpec) (any, error) { return d.SetPolicy(ctx, s) }),
-		"role.put":        with(func(ctx context.Context, s RoleSpec) (any, error) { return nil, d.PutRole(ctx, s) }),
-		"role.list":       with(func(ctx context.Context, tenantID string) (any, error) { return d.ListRoles(ctx, tenantID) }),
-		"role.delete":     with(func(ctx context.Context, s RoleName) (any, error) { return nil, d.DeleteRole(ctx, s) }),
-		"resource.list":   with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListResources(ctx) }),
-		"resource.put":    with(func(ctx context.Context, r issuer.Resource) (any, error) { return nil, d.PutResource(ctx, r) }),
-		"resource.remove": with(func(ctx context.Context, uri string) (any, error) { return nil, d.RemoveResource(ctx, uri) }),
+		"apply": few(blueprint.MaxValues,
+			with(func(ctx context.Context, b blueprint.Blueprint) (any, error) { return d.Apply(ctx, b) })),
+		"apply.plan": few(blueprint.MaxValues,
+			with(func(ctx context.Context, b blueprint.Blueprint) (any, error) { return d.Plan(ctx, b) })),
+		"tenant.create": with(func(ctx context.Context, s TenantSpec) (any, error) { return d.CreateTenant(ctx, s) }),
+		"tenant.list":   with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListTenants(ctx) }),
+		"tenant.show":   with(func(ctx context.Context, id string) (any, error) { return d.ShowTenant(ctx, id) }),
+		"tenant.rename": with(func(ctx context.Context, s TenantName) (any, error) {
+			return nil,
+				d.RenameTenant(ctx, s)
+		}),
+		"tenant.suspend": with(func(ctx context.Context, id string) (any, error) {
+			return nil,
+				d.SuspendTenant(ctx, id)
+		}),
+		"tenant.resume": with(func(ctx context.Context, id string) (any, error) {
+			return nil,
+				d.ResumeTenant(ctx, id)
+		}),
+		"tenant.delete": with(func(ctx context.Context, id string) (any, error) {
+			return nil,
+				d.DeleteTenant(ctx, id)
+		}),
+		"policy.show": with(func(ctx context.Context, tenantID string) (any,
+			error) {
+			return d.ShowPolicy(ctx, tenantID)
+		}),
+		"policy.set": with(func(ctx context.Context, s PolicySpec) (any, error) { return d.SetPolicy(ctx, s) }),
+		"role.put":   with(func(ctx context.Context, s RoleSpec) (any, error) { return nil, d.PutRole(ctx, s) }),
+		"role.list": with(func(ctx context.Context, tenantID string) (any,
+			error) {
+			return d.ListRoles(ctx, tenantID)
+		}),
+		"role.delete": with(func(ctx context.Context, s RoleName) (any, error) {
+			return nil,
+				d.DeleteRole(ctx, s)
+		}),
+		"resource.list": with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListResources(ctx) }),
+		"resource.put": with(func(ctx context.Context, r issuer.Resource) (any, error) {
+			return nil,
+				d.PutResource(ctx, r)
+		}),
+		"resource.remove": with(func(ctx context.Context, uri string) (any, error) {
+			return nil,
+				d.RemoveResource(ctx, uri)
+		}),
 		"user.create": with(func(ctx context.Context, s UserSpec) (any, error) {
 			u, password, err := d.CreateUser(ctx, s)
 			u.PasswordHash = ""
@@ -71,13 +100,34 @@ func (d *Door) acts() map[string]Act {
 			u.PasswordHash = ""
 			return u, err
 		}),
-		"user.disable":      with(func(ctx context.Context, s DisableSpec) (any, error) { return nil, d.DisableUser(ctx, s) }),
-		"user.enable":       with(func(ctx context.Context, who string) (any, error) { return nil, d.EnableUser(ctx, who) }),
-		"user.delete":       with(func(ctx context.Context, s DeletionSpec) (any, error) { return d.DeleteUser(ctx, s) }),
-		"user.set_password": with(func(ctx context.Context, s PasswordSpec) (any, error) { return d.SetPassword(ctx, s) }),
-		"member.put":        with(func(ctx context.Context, s MemberSpec) (any, error) { return nil, d.PutMember(ctx, s) }),
-		"member.remove":     with(func(ctx context.Context, s RemovalSpec) (any, error) { return nil, d.RemoveMember(ctx, s) }),
-		"member.list":       with(func(ctx context.Context, a PeopleAsked) (any, error) { return d.ListMembers(ctx, a) }),
+		"user.disable": with(func(ctx context.Context, s DisableSpec) (any, error) {
+			return nil,
+				d.DisableUser(ctx, s)
+		}),
+		"user.enable": with(func(ctx context.Context, who string) (any, error) {
+			return nil,
+				d.EnableUser(ctx, who)
+		}),
+		"user.delete": with(func(ctx context.Context, s DeletionSpec) (any,
+			error) {
+			return d.DeleteUser(ctx, s)
+		}),
+		"user.set_password": with(func(ctx context.Context, s PasswordSpec) (any,
+			error) {
+			return d.SetPassword(ctx, s)
+		}),
+		"member.put": with(func(ctx context.Context, s MemberSpec) (any, error) {
+			return nil,
+				d.PutMember(ctx, s)
+		}),
+		"member.remove": with(func(ctx context.Context, s RemovalSpec) (any, error) {
+			return nil,
+				d.RemoveMember(ctx, s)
+		}),
+		"member.list": with(func(ctx context.Context, a PeopleAsked) (any,
+			error) {
+			return d.ListMembers(ctx, a)
+		}),
 		"client.create": with(func(ctx context.Context, s ClientSpec) (any, error) {
 			c, secret, err := d.CreateClient(ctx, s)
 			return ClientMade{bare(c), secret}, err
@@ -89,27 +139,75 @@ func (d *Door) acts() map[string]Act {
 			}
 			return clients, err
 		}),
-		"client.scopes":         with(func(ctx context.Context, a ScopesAsked) (any, error) { return d.ClientScopes(ctx, a) }),
-		"client.replace_secret": with(func(ctx context.Context, s SecretTurn) (any, error) { return d.ReplaceSecret(ctx, s) }),
-		"client.disable":        with(func(ctx context.Context, id string) (any, error) { return nil, d.DisableClient(ctx, id) }),
-		"client.enable":         with(func(ctx context.Context, id string) (any, error) { return nil, d.EnableClient(ctx, id) }),
-		"client.delete":         with(func(ctx context.Context, id string) (any, error) { return nil, d.DeleteClient(ctx, id) }),
-		"initial_token.create":  with(func(ctx context.Context, s InitialTokenSpec) (any, error) { return d.CreateInitialToken(ctx, s) }),
-		"issuer.trust":          with(func(ctx context.Context, s IssuerSpec) (any, error) { return nil, d.TrustIssuer(ctx, s) }),
-		"issuer.list":           with(func(ctx context.Context, tenantID string) (any, error) { return d.ListIssuers(ctx, tenantID) }),
-		"issuer.distrust":       with(func(ctx context.Context, issuer string) (any, error) { return nil, d.DistrustIssuer(ctx, issuer) }),
-		"grant.list":            with(func(ctx context.Context, f grant.Filter) (any, error) { return d.ListGrants(ctx, f) }),
-		"grant.revoke":          with(func(ctx context.Context, g GrantSelection) (any, error) { return d.RevokeGrants(ctx, g) }),
-		"key.list":              with(func(ctx context.Context, _ struct{}) (any, error) { return d.SigningKeys(ctx) }),
-		"key.rotate":            with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k) }),
-		"key.withdraw":          with(func(ctx context.Context, k KeyEnd) (any, error) { return d.WithdrawKey(ctx, k) }),
-		"key.reseal":            with(func(ctx context.Context, k Resealing) (any, error) { return d.Reseal(ctx, k) }),
-		"job.list":              with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListJobs(ctx) }),
-		"job.run":               with(func(ctx context.Context, name string) (any, error) { return d.RunJob(ctx, name) }),
-		"name.list":             with(func(ctx context.Context, ids IDs) (any, error) { return d.ListNames(ctx, ids) }),
-		"audit.list":            with(func(ctx context.Context, f audit.Filter) (any, error) { return d.Events(ctx, f) }),
-		"audit.verify":          with(func(ctx context.Context, w chain.Walk) (any, error) { return d.VerifyAudit(ctx, w) }),
-		"connection.list":       with(func(ctx context.Context, f connection.Filter) (any, error) { return d.ListConnections(ctx, f) }),
+		"client.scopes": with(func(ctx context.Context, a ScopesAsked) (any,
+			error) {
+			return d.ClientScopes(ctx, a)
+		}),
+		"client.replace_secret": with(func(ctx context.Context, s SecretTurn) (any,
+			error) {
+			return d.ReplaceSecret(ctx, s)
+		}),
+		"client.disable": with(func(ctx context.Context, id string) (any, error) {
+			return nil,
+				d.DisableClient(ctx, id)
+		}),
+		"client.enable": with(func(ctx context.Context, id string) (any, error) {
+			return nil,
+				d.EnableClient(ctx, id)
+		}),
+		"client.delete": with(func(ctx context.Context, id string) (any, error) {
+			return nil,
+				d.DeleteClient(ctx, id)
+		}),
+		"initial_token.create": with(func(ctx context.Context, s InitialTokenSpec) (any,
+			error) {
+			return d.CreateInitialToken(ctx, s)
+		}),
+		"issuer.trust": with(func(ctx context.Context, s IssuerSpec) (any, error) {
+			return nil,
+				d.TrustIssuer(ctx, s)
+		}),
+		"issuer.list": with(func(ctx context.Context, tenantID string) (any,
+			error) {
+			return d.ListIssuers(ctx, tenantID)
+		}),
+		"issuer.distrust": with(func(ctx context.Context, issuer string) (any, error) {
+			return nil,
+				d.DistrustIssuer(ctx, issuer)
+		}),
+		"grant.list": with(func(ctx context.Context, f grant.Filter) (any,
+			error) {
+			return d.ListGrants(ctx, f)
+		}),
+		"grant.revoke": with(func(ctx context.Context, g GrantSelection) (any,
+			error) {
+			return d.RevokeGrants(ctx, g)
+		}),
+		"key.list":   with(func(ctx context.Context, _ struct{}) (any, error) { return d.SigningKeys(ctx) }),
+		"key.rotate": with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k) }),
+		"key.withdraw": with(func(ctx context.Context, k KeyEnd) (any,
+			error) {
+			return d.WithdrawKey(ctx, k)
+		}),
+		"key.reseal": with(func(ctx context.Context, k Resealing) (any, error) { return d.Reseal(ctx, k) }),
+		"job.list":   with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListJobs(ctx) }),
+		"job.run": with(func(ctx context.Context, name string) (any,
+			error) {
+			return d.RunJob(ctx, name)
+		}),
+		"name.list": with(func(ctx context.Context, ids IDs) (any, error) { return d.ListNames(ctx, ids) }),
+		"audit.list": with(func(ctx context.Context, f audit.Filter) (any,
+			error) {
+			return d.Events(ctx, f)
+		}),
+		"audit.verify": with(func(ctx context.Context, w chain.Walk) (any,
+			error) {
+			return d.VerifyAudit(ctx, w)
+		}),
+		"connection.list": with(func(ctx context.Context, f connection.Filter) (any,
+			error) {
+			return d.ListConnections(ctx, f)
+		}),
 	}
 }
 
@@ -135,7 +233,8 @@ func with[A any](do func(context.Context, A) (any, error)) Act {
 	}
 }
 
-// few counts objects and members of lists before they are read: two bytes of the arguments may be hundreds as a value.
+// few counts objects and members of lists before they are read: two bytes of the arguments may be
+// hundreds as a value.
 func few(most int, do Act) Act {
 	return func(ctx context.Context, arguments json.RawMessage) (any, error) {
 		d := json.NewDecoder(bytes.NewReader(arguments))
@@ -167,7 +266,8 @@ func few(most int, do Act) Act {
 // ErrNoAct says that a door does not know an act: it may be another wing's.
 var ErrNoAct = errors.New("there is no such act")
 
-// Act does the act of this name: the one way in for commands, in this process or from another one. What the operator did wrong is a *Refusal.
+// Act does the act of this name: the one way in for commands, in this process or from another one.
+// What the operator did wrong is a *Refusal.
 func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
 	do, ours := d.acts()[name]
 	ok := ours
@@ -175,9 +275,11 @@ func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) 
 		do, ok = d.More[name]
 	}
 	if !ok {
-		return nil, &Refusal{Reason: fmt.Sprintf("there is no act %.80q", name), Hint: "the command and the server may be of different versions", Err: ErrNoAct}
+		return nil, &Refusal{Reason: fmt.Sprintf("there is no act %.80q", name),
+			Hint: "the command and the server may be of different versions", Err: ErrNoAct}
 	}
-	if ours && !isLook(name) && !d.Keys.HasSecret() { // what the audit says of people is encrypted under it, and no server has run here yet
+	if ours && !isLook(name) && !d.Keys.HasSecret() {
+		// what the audit says of people is encrypted under it, and no server has run here yet
 		if err := d.Keys.EnsureSecret(ctx, d.Inherited); err != nil {
 			return nil, err
 		}
@@ -205,7 +307,8 @@ func isLook(name string) bool {
 	return slices.Contains(looks, verb)
 }
 
-// withoutTyped is what an act was refused for, without what was typed as a person's address or name.
+// withoutTyped is what an act was refused for, without what was typed as a person's address or
+// name.
 func (d *Door) withoutTyped(ctx context.Context, name string, arguments json.RawMessage, why string) string {
 	var said struct{ Email, Name, User string }
 	var alone string
@@ -223,8 +326,8 @@ func (d *Door) withoutTyped(ctx context.Context, name string, arguments json.Raw
 	return d.withoutAddresses(ctx, withoutWords(why, forms))
 }
 
-// withoutWords is a text with "(what was typed)" where one of the words stands, the longest first. A word that begins or
-// ends inside of another, as "a" does in "name", does not stand there.
+// withoutWords is a text with "(what was typed)" where one of the words stands, the longest first.
+// A word that begins or ends inside of another, as "a" does in "name", does not stand there.
 func withoutWords(text string, words []string) string {
 	slices.SortFunc(words, func(a, b string) int { return len(b) - len(a) })
 	inside := func(left, right string) bool { // whether a word goes on from the one to the other
@@ -251,7 +354,8 @@ func withoutWords(text string, words []string) string {
 
 func inWord(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) }
 
-// recordFailure keeps the line of an act that was refused or did not succeed, beside the one that was written before it was tried. It returns the act's error.
+// recordFailure keeps the line of an act that was refused or did not succeed, beside the one that
+// was written before it was tried. It returns the act's error.
 func (d *Door) recordFailure(ctx context.Context, name string, arguments json.RawMessage, err error) error {
 	if isLook(name) {
 		return err
@@ -268,8 +372,9 @@ func (d *Door) recordFailure(ctx context.Context, name string, arguments json.Ra
 	return err
 }
 
-// meant finds in an act's arguments what it was about, as its line would have said: the target, and the tenant. A person is named by their id; who is none, or cannot be
-// found now, by nothing: an address that somebody typed is not for the audit.
+// meant finds in an act's arguments what it was about, as its line would have said: the target, and
+// the tenant. A person is named by their id; who is none, or cannot be found now, by nothing: an
+// address that somebody typed is not for the audit.
 func (d *Door) meant(ctx context.Context, name string, arguments json.RawMessage) (target, tenantID string) {
 	var said map[string]json.RawMessage
 	_ = json.Unmarshal(arguments, &said) // what is no object says nothing here

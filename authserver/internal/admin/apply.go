@@ -20,7 +20,8 @@ const (
 // errOnlyTried ends the transaction of a trial.
 var errOnlyTried = errors.New("it was only tried")
 
-// Plan says what Apply would change, and changes nothing: everything is done as Apply does it, and taken back.
+// Plan says what Apply would change, and changes nothing: everything is done as Apply does it, and
+// taken back.
 func (d *Door) Plan(ctx context.Context, b blueprint.Blueprint) ([]Change, error) {
 	if _, err := d.plan(ctx, b); err != nil { // most of what is refused holds nobody up
 		return nil, err
@@ -35,8 +36,9 @@ func (d *Door) Plan(ctx context.Context, b blueprint.Blueprint) ([]Change, error
 	return tried.changes, nil
 }
 
-// Apply makes everything as a file says: all of it, with the line of each act, or nothing. What the file does not name stays as it is. Who applies the same file
-// again changes nothing: that, too, is said only of what was read where nobody else changed anything meanwhile.
+// Apply makes everything as a file says: all of it, with the line of each act, or nothing. What the
+// file does not name stays as it is. Who applies the same file again changes nothing: that, too, is
+// said only of what was read where nobody else changed anything meanwhile.
 func (d *Door) Apply(ctx context.Context, b blueprint.Blueprint) ([]Change, error) {
 	p, err := d.plan(ctx, b) // most of what is refused holds nobody up
 	if err != nil {
@@ -50,13 +52,15 @@ func (d *Door) Apply(ctx context.Context, b blueprint.Blueprint) ([]Change, erro
 		return nil, err
 	}
 	if len(done.resources) > 0 {
-		// What is committed is told, secrets above all, whatever reading it anew says: who serves reads it again within half a second.
+		// What is committed is told, secrets above all, whatever reading it anew says: who serves
+		// reads it again within half a second.
 		_, _ = d.Resources.Refresh(ctx)
 	}
 	return done.changes, nil
 }
 
-// keysFor makes the first keys of algorithms that were not in use. Keys are not part of the transaction: a file that would be refused makes none.
+// keysFor makes the first keys of algorithms that were not in use. Keys are not part of the
+// transaction: a file that would be refused makes none.
 func (d *Door) keysFor(ctx context.Context, b blueprint.Blueprint, p *plan) error {
 	var fresh []string
 	for _, r := range p.resources {
@@ -78,7 +82,8 @@ func (d *Door) keysFor(ctx context.Context, b blueprint.Blueprint, p *plan) erro
 	return nil
 }
 
-// carryOut plans once more, where nobody else changes anything meanwhile, and does it in one transaction. A trial is taken back.
+// carryOut plans once more, where nobody else changes anything meanwhile, and does it in one
+// transaction. A trial is taken back.
 func (d *Door) carryOut(ctx context.Context, b blueprint.Blueprint, trial bool) (p *plan, err error) {
 	err = d.Together(ctx, func(in *Door) error {
 		if p, err = in.plan(ctx, b); err != nil {

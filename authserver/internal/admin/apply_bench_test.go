@@ -12,10 +12,15 @@ import (
 // thousand is a file of 1,000 tenants with a policy, two roles and 10 clients each.
 func thousand() string {
 	var b strings.Builder
-	b.WriteString("resources:\n  - uri: https://notes.example/mcp\n    scopes:\n      - {name: 'notes:read', description: Read your notes, baseline: true}\ntenants:\n")
+	b.WriteString("resources:\n  - uri: https://notes.example/mcp\n    scopes:\n      - {name: 'notes:read', " +
+		"description: Read your notes, baseline: true}\ntenants:\n")
 	for i := range 1000 {
-		fmt.Fprintf(&b, "  - id: t%d\n    name: Tenant %d\n    policy:\n      scopes: [customers:read, customers:write, notes:read]\n      max_token_life: 5m\n", i, i)
-		b.WriteString("    roles:\n      - role: clerk\n        scopes: [customers:read]\n        includes: [reader]\n      - role: lead\n        includes: [clerk]\n        scopes: [customers:write]\n    clients:\n")
+		fmt.Fprintf(&b,
+			"  - id: t%d\n    name: Tenant %d\n    policy:\n      scopes: [customers:read, customers:write, "+
+				"notes:read]\n      max_token_life: 5m\n", i, i)
+		b.WriteString("    roles:\n      - role: clerk\n        scopes: [customers:read]\n        includes: " +
+			"[reader]\n      - role: lead\n        includes: [clerk]\n        scopes: [customers:write]\n    " +
+			"clients:\n")
 		for j := range 10 {
 			fmt.Fprintf(&b, "      - name: job %d\n        scopes: [customers:read, notes:read]\n", j)
 		}
@@ -23,9 +28,10 @@ func thousand() string {
 	return b.String()
 }
 
-// BenchmarkApply measures a file of 1,000 tenants with 10 clients each: how long it takes to read it, to apply it where nothing of it is, and to find that nothing is to
-// change, and to change each of the clients. held is how long the writing transaction took: on SQLite nobody else writes meanwhile;
-// looked is the same of one that found nothing to change.
+// BenchmarkApply measures a file of 1,000 tenants with 10 clients each: how long it takes to read
+// it, to apply it where nothing of it is, and to find that nothing is to change, and to change each
+// of the clients. held is how long the writing transaction took: on SQLite nobody else writes
+// meanwhile; looked is the same of one that found nothing to change.
 func BenchmarkApply(b *testing.B) {
 	text := []byte(thousand())
 	for name, open := range stores {
@@ -56,7 +62,8 @@ func BenchmarkApply(b *testing.B) {
 				if len(changes) != 0 {
 					b.Fatal(changes[:3])
 				}
-				narrower, err := blueprint.Read([]byte(strings.ReplaceAll(string(text), "[customers:read, notes:read]", "[notes:read]")))
+				narrower, err := blueprint.Read([]byte(strings.ReplaceAll(string(text), "[customers:read, notes:read]",
+					"[notes:read]")))
 				must(b, err)
 				o.Atomically = within
 				at = time.Now()
@@ -67,7 +74,8 @@ func BenchmarkApply(b *testing.B) {
 					b.Fatal(len(changes))
 				}
 			}
-			for unit, d := range map[string]time.Duration{"read-s": read, "first-s": first, "again-s": second, "changed-s": third, "held-s": held, "looked-s": looked} {
+			for unit, d := range map[string]time.Duration{"read-s": read, "first-s": first, "again-s": second,
+				"changed-s": third, "held-s": held, "looked-s": looked} {
 				b.ReportMetric(d.Seconds()/float64(b.N), unit)
 			}
 		})

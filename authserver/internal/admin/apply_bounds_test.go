@@ -16,8 +16,9 @@ import (
 func TestWhatIsAppliedIsCountedBeforeItIsRead(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	for name, arguments := range map[string]string{
-		"clients":         `{"Clients":[` + strings.Repeat("{},", 1<<20) + `{}]}`,
-		"clients, twice":  `{` + strings.Repeat(`"Clients":[`+strings.Repeat("{},", 150_000)+`{}],`, 2) + `"Tenants":[]}`,
+		"clients": `{"Clients":[` + strings.Repeat("{},", 1<<20) + `{}]}`,
+		"clients, twice": `{` + strings.Repeat(`"Clients":[`+strings.Repeat("{},", 150_000)+`{}],`, 2) +
+			`"Tenants":[]}`,
 		"words":           `{"Clients":[{"Scopes":[` + strings.Repeat("{},", 1<<20) + `{}]}]}`,
 		"texts":           `{"Clients":[{"RedirectURIs":[` + strings.Repeat(`"",`, 1<<20) + `""]}]}`,
 		"lists":           `{"Clients":` + strings.Repeat("[", 1<<20),
@@ -35,7 +36,8 @@ func TestWhatIsAppliedIsCountedBeforeItIsRead(t *testing.T) {
 			}
 		}
 	}
-	for _, arguments := range []string{`{"Clients":[{}]`, `]`, `{"Clients":[}`, `{"Tenants":[{"ID":"acme","Name":null,"Roles":null}]}}`} {
+	for _, arguments := range []string{`{"Clients":[{}]`, `]`, `{"Clients":[}`,
+		`{"Tenants":[{"ID":"acme","Name":null,"Roles":null}]}}`} {
 		_, err := o.Act(ctx, "apply", json.RawMessage(arguments))
 		refused(t, err, "the act's arguments")
 	}
@@ -73,7 +75,8 @@ func TestAnApplicationHasOnlySoManyURIsForAfterSigningOut(t *testing.T) {
 	must(t, err)
 }
 
-// A megabyte of tenants that are to have all scopes, and of scopes, became gigabytes: each tenant got them all.
+// A megabyte of tenants that are to have all scopes, and of scopes, became gigabytes: each tenant
+// got them all.
 func TestAShortFileDoesNotGiveEndlessly(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	resources := func(n int) string {
@@ -93,7 +96,8 @@ func TestAShortFileDoesNotGiveEndlessly(t *testing.T) {
 		tenants += fmt.Sprintf("  - id: t%d\n", i)
 	}
 	_, err = o.Apply(ctx, file(t, tenants+resources(1)))
-	refused(t, err, "line 1990: the new tenants for which the file names no scopes would have more than 1000000 together")
+	refused(t, err, "line 1990: the new tenants for which the file names no scopes would have more than 1000000 "+
+		"together")
 	if lines := o.lines(t); len(lines) > 0 {
 		t.Errorf("it left %q", lines)
 	}

@@ -79,7 +79,8 @@ func (o *office) applies(t testing.TB, text string) []string {
 func said(changes []admin.Change) []string {
 	all := []string{}
 	for _, c := range changes {
-		line := strings.Join(slices.DeleteFunc([]string{c.Verb, c.Kind, c.Tenant, c.Name}, func(s string) bool { return s == "" }), " ")
+		line := strings.Join(slices.DeleteFunc([]string{c.Verb, c.Kind, c.Tenant, c.Name},
+			func(s string) bool { return s == "" }), " ")
 		for _, f := range c.Fields {
 			line += fmt.Sprintf("; %s %s→%s", f.Name, f.From, f.To)
 		}
@@ -126,13 +127,16 @@ func TestAFileIsApplied(t *testing.T) {
 		changes, err := o.Apply(ctx, file(t, desired))
 		must(t, err)
 		want := []string{
-			`create resource https://notes.example/mcp; name null→"Notes"; algorithm null→"ES256"; scopes null→["notes:read=Read your notes","notes:write=Change your notes"]; baseline null→["notes:read"]`,
-			`create tenant acme acme; name null→"Acme Corporation"; scopes null→["customers:read","notes:read","notes:write"]`,
+			`create resource https://notes.example/mcp; name null→"Notes"; algorithm null→"ES256"; scopes ` +
+				`null→["notes:read=Read your notes","notes:write=Change your notes"]; baseline null→["notes:read"]`,
+			`create tenant acme acme; name null→"Acme Corporation"; scopes ` +
+				`null→["customers:read","notes:read","notes:write"]`,
 			`change policy acme acme; registrations ["any"]→["operator","tenant"]; max_token_life 0→300`,
 			`create role acme clerk; scopes null→["notes:write"]; includes null→["reader"]`,
 			`create client acme nightly; scopes null→["notes:read"]`,
 			`create client acme portal; redirect_uris null→["https://portal.example/cb"]; public null→true`,
-			`create tenant globex globex; name null→"globex"; scopes null→["customers:read","customers:write","tickets:write","notes:read","notes:write"]`,
+			`create tenant globex globex; name null→"globex"; scopes ` +
+				`null→["customers:read","customers:write","tickets:write","notes:read","notes:write"]`,
 			`create client globex nightly; scopes null→["customers:read"]`,
 			`create client notes; server null→"https://notes.example/mcp"`,
 		}
@@ -148,8 +152,11 @@ func TestAFileIsApplied(t *testing.T) {
 			}
 		}
 		lines := []string{
-			"resource.put https://notes.example/mcp", "tenant.create acme acme", "policy.set acme acme", "role.put agent-admin acme", "role.put reader acme", "role.put clerk acme",
-			"client.create CLIENT acme", "client.create CLIENT acme", "tenant.create globex globex", "role.put agent-admin globex", "role.put reader globex", "client.create CLIENT globex", "client.create CLIENT",
+			"resource.put https://notes.example/mcp", "tenant.create acme acme", "policy.set acme acme",
+			"role.put agent-admin acme", "role.put reader acme", "role.put clerk acme",
+			"client.create CLIENT acme", "client.create CLIENT acme", "tenant.create globex globex",
+			"role.put agent-admin globex", "role.put reader globex", "client.create CLIENT globex",
+			"client.create CLIENT",
 		}
 		got := o.lines(t)
 		for i := range got {
@@ -185,7 +192,8 @@ func (o *office) holdSecrets(t *testing.T, changes []admin.Change) {
 		}
 		kept, err := o.store.Client(context.Background(), c.ClientID)
 		must(t, err)
-		if public := kept.AuthMethod == client.AuthNone; public != (c.Secret == "") || !public && !client.CheckSecret(kept.SecretHash, c.Secret) {
+		if public := kept.AuthMethod == client.AuthNone; public != (c.Secret == "") || !public &&
+			!client.CheckSecret(kept.SecretHash, c.Secret) {
 			t.Errorf("%s: the secret %q is not the client's", c.Name, c.Secret)
 		}
 		if c.Secret != "" {
@@ -205,25 +213,43 @@ func TestWhatAFileDoesNotNameStays(t *testing.T) {
 	onStores(t, func(t *testing.T, o *office) {
 		ctx := context.Background()
 		o.applies(t, desired)
-		must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "boss", Scopes: []string{"customers:read"}, Admin: true}))
-		other, _, err := o.CreateClient(ctx, admin.ClientSpec{Name: "by hand", Tenant: "acme", Scopes: []string{"customers:read"}})
+		must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "boss", Scopes: []string{"customers:read"},
+			Admin: true}))
+		other, _, err := o.CreateClient(ctx,
+			admin.ClientSpec{Name: "by hand", Tenant: "acme", Scopes: []string{"customers:read"}})
 		must(t, err)
 		for _, row := range []struct {
 			name, file string
 			want       []string
 		}{
-			{"only a name", "tenants: [{id: acme, name: Acme & Sons}]", []string{`change tenant acme acme; name "Acme Corporation"→"Acme & Sons"`}},
-			{"only a life", "tenants: [{id: acme, policy: {max_token_life: 10m}}]", []string{`change policy acme acme; max_token_life 300→600`}},
-			{"a restriction is taken away", "tenants: [{id: acme, policy: {registrations: any}}]", []string{`change policy acme acme; registrations ["operator","tenant"]→["any"]`}},
-			{"the order of scopes says nothing", "tenants: [{id: acme, policy: {scopes: ['notes:write', 'notes:read', 'customers:read']}}]", nil},
-			{"a role is said whole", "tenants: [{id: acme, roles: [{role: clerk, scopes: ['notes:read']}]}]", []string{`change role acme clerk; scopes ["notes:write"]→["notes:read"]; includes ["reader"]→[]`}},
-			{"a client is said whole", "tenants: [{id: acme, clients: [{name: nightly, scopes: ['customers:read'], token_exchange: true}]}]",
-				[]string{`change client acme nightly; scopes ["notes:read"]→["customers:read"]; token_exchange false→true`}},
-			{"where answers go", "tenants: [{id: acme, clients: [{name: portal, public: true, redirect_uris: ['https://other.example/cb']}]}]",
-				[]string{`change client acme portal; redirect_uris ["https://portal.example/cb"]→["https://other.example/cb"]`}},
-			{"a resource is said whole", "resources: [{uri: 'https://notes.example/mcp', token_life: 2m, scopes: [{name: 'notes:read', description: Read}, {name: 'notes:write', description: Write}]}]",
-				[]string{`change resource https://notes.example/mcp; name "Notes"→"https://notes.example/mcp"; token_life 0→120; scopes ["notes:read=Read your notes","notes:write=Change your notes"]→["notes:read=Read","notes:write=Write"]; baseline ["notes:read"]→[]`}},
-			{"the configuration's own, as it is", "resources: [{uri: '" + resourceURI + "', scopes: [{name: 'customers:read', baseline: true}, {name: 'customers:write'}, {name: 'tickets:write'}]}]", nil},
+			{"only a name", "tenants: [{id: acme, name: Acme & Sons}]",
+				[]string{`change tenant acme acme; name "Acme Corporation"→"Acme & Sons"`}},
+			{"only a life", "tenants: [{id: acme, policy: {max_token_life: 10m}}]",
+				[]string{`change policy acme acme; max_token_life 300→600`}},
+			{"a restriction is taken away", "tenants: [{id: acme, policy: {registrations: any}}]",
+				[]string{`change policy acme acme; registrations ["operator","tenant"]→["any"]`}},
+			{"the order of scopes says nothing",
+				"tenants: [{id: acme, policy: {scopes: ['notes:write', 'notes:read', 'customers:read']}}]", nil},
+			{"a role is said whole", "tenants: [{id: acme, roles: [{role: clerk, scopes: ['notes:read']}]}]",
+				[]string{`change role acme clerk; scopes ["notes:write"]→["notes:read"]; includes ["reader"]→[]`}},
+			{"a client is said whole",
+				"tenants: [{id: acme, clients: [{name: nightly, scopes: ['customers:read'], token_exchange: true}]}]",
+				[]string{`change client acme nightly; scopes ["notes:read"]→["customers:read"]; token_exchange ` +
+					`false→true`}},
+			{"where answers go",
+				"tenants: [{id: acme, clients: [{name: portal, public: true, redirect_uris: " +
+					"['https://other.example/cb']}]}]",
+				[]string{`change client acme portal; redirect_uris ` +
+					`["https://portal.example/cb"]→["https://other.example/cb"]`}},
+			{"a resource is said whole",
+				"resources: [{uri: 'https://notes.example/mcp', token_life: 2m, scopes: [{name: 'notes:read', " +
+					"description: Read}, {name: 'notes:write', description: Write}]}]",
+				[]string{`change resource https://notes.example/mcp; name "Notes"→"https://notes.example/mcp"; ` +
+					`token_life 0→120; scopes ["notes:read=Read your notes","notes:write=Change your ` +
+					`notes"]→["notes:read=Read","notes:write=Write"]; baseline ["notes:read"]→[]`}},
+			{"the configuration's own, as it is", "resources: [{uri: '" + resourceURI +
+				"', scopes: [{name: 'customers:read', baseline: true}, {name: 'customers:write'}, {name: " +
+				"'tickets:write'}]}]", nil},
 		} {
 			if diff := cmp.Diff(append([]string{}, row.want...), o.applies(t, row.file)); diff != "" {
 				t.Errorf("%s (-want +got)\n%s", row.name, diff)
@@ -240,13 +266,15 @@ func TestWhatAFileDoesNotNameStays(t *testing.T) {
 		}
 		events, err := o.Events(ctx, audit.Filter{Action: "client.update", Limit: 1})
 		must(t, err)
-		if want := `redirect_uris ["https://other.example/cb"], before ["https://portal.example/cb"]`; len(events) != 1 || events[0].Detail != want {
+		if want := `redirect_uris ["https://other.example/cb"], before ["https://portal.example/cb"]`; len(
+			events) != 1 || events[0].Detail != want {
 			t.Errorf("the line of a client that is altered says %+v, want %s", events, want)
 		}
 	})
 }
 
-// A line has 1024 bytes: long lists pushed out of it where an application's codes go from now on, and what it may do.
+// A line has 1024 bytes: long lists pushed out of it where an application's codes go from now on,
+// and what it may do.
 func TestTheLineOfAClientSaysWhereItsCodesGo(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	var scopes, uris []string
@@ -259,10 +287,12 @@ func TestTheLineOfAClientSaysWhereItsCodesGo(t *testing.T) {
 	resource := "resources: [{uri: 'https://notes.example/mcp', scopes: [" + strings.Join(scopes, ", ") + "]}]\n"
 	o.applies(t, resource+"clients: [{name: portal, redirect_uris: ["+strings.Join(uris, ", ")+"]}]")
 	all := regexp.MustCompile("scope-[0-9]+").FindAllString(resource, -1)
-	o.applies(t, "clients: [{name: portal, token_exchange: true, redirect_uris: ['https://mallory.example/cb'], post_logout_redirect_uris: ["+strings.Join(uris, ", ")+"], scopes: ["+strings.Join(all, ", ")+"]}]")
+	o.applies(t, "clients: [{name: portal, token_exchange: true, redirect_uris: ['https://mallory.example/cb'], "+
+		"post_logout_redirect_uris: ["+strings.Join(uris, ", ")+"], scopes: ["+strings.Join(all, ", ")+"]}]")
 	events, err := o.Events(ctx, audit.Filter{Action: "client.update", Limit: 10})
 	must(t, err)
-	if want := `token_exchange true, before false; redirect_uris ["https://mallory.example/cb"], before ["https://portal.example/0/`; len(events) != 1 || !strings.HasPrefix(events[0].Detail, want) {
+	if want := `token_exchange true, before false; redirect_uris ["https://mallory.example/cb"], before ` +
+		`["https://portal.example/0/`; len(events) != 1 || !strings.HasPrefix(events[0].Detail, want) {
 		t.Errorf("got %+v, want one that begins %s", events, want)
 	}
 }
@@ -271,7 +301,9 @@ func TestTheLineOfAClientSaysWhereItsCodesGo(t *testing.T) {
 func TestAScopeIsNotItsDescription(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	for _, s := range []issuer.Scope{{Name: "a", Description: "b=c"}, {Name: "a=b", Description: "c"}} {
-		changes := o.applies(t, fmt.Sprintf("resources: [{uri: 'https://notes.example/mcp', scopes: [{name: %q, description: %q}]}]", s.Name, s.Description))
+		changes := o.applies(t,
+			fmt.Sprintf("resources: [{uri: 'https://notes.example/mcp', scopes: [{name: %q, description: %q}]}]",
+				s.Name, s.Description))
 		kept, err := o.store.Resources(ctx)
 		must(t, err)
 		if len(changes) != 1 || kept[0].Scopes[0] != s {
@@ -280,16 +312,21 @@ func TestAScopeIsNotItsDescription(t *testing.T) {
 	}
 }
 
-// What is right in the end is right, whatever it would be half-way: one change after the other, each of these is refused.
+// What is right in the end is right, whatever it would be half-way: one change after the other,
+// each of these is refused.
 func TestOnlyTheEndCounts(t *testing.T) {
 	onStores(t, func(t *testing.T, o *office) {
 		ctx := context.Background()
 		o.applies(t, desired)
-		must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "boss", Scopes: []string{"customers:read"}, Admin: true}))
+		must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "boss", Scopes: []string{"customers:read"},
+			Admin: true}))
 		_, _, err := o.CreateUser(ctx, admin.UserSpec{Email: "ann@acme.example", Tenant: "acme", Role: "boss"})
 		must(t, err)
-		o.applies(t, "tenants: [{id: acme, policy: {scopes: ['notes:read', 'notes:write']}, roles: [{role: boss, scopes: ['notes:write'], admin: true}]}]")
-		o.applies(t, "tenants: [{id: acme, roles: [{role: reader, scopes: ['notes:read'], includes: [clerk]}, {role: clerk, scopes: ['notes:write']}]}]") // clerk included reader
+		o.applies(t, "tenants: [{id: acme, policy: {scopes: ['notes:read', 'notes:write']}, roles: [{role: boss, "+
+			"scopes: ['notes:write'], admin: true}]}]")
+		// clerk included reader
+		o.applies(t, "tenants: [{id: acme, roles: [{role: reader, scopes: ['notes:read'], includes: [clerk]}, {role: "+
+			"clerk, scopes: ['notes:write']}]}]")
 		o.applies(t, `resources: [{uri: 'https://tasks.example/mcp', algorithm: EdDSA, scopes: [{name: 'tasks:do', description: Do tasks}]}]
 tenants: [{id: acme, policy: {scopes: ['notes:read', 'notes:write', 'tasks:do']}, clients: [{name: doer, scopes: ['tasks:do']}]}]`)
 		role, err := o.store.Role(ctx, "acme", "reader")
@@ -303,7 +340,8 @@ tenants: [{id: acme, policy: {scopes: ['notes:read', 'notes:write', 'tasks:do']}
 	})
 }
 
-// Many at once: one does it, and the others find that it is done; of two that do not go together one is refused.
+// Many at once: one does it, and the others find that it is done; of two that do not go together
+// one is refused.
 func TestManyApplyAtOnce(t *testing.T) {
 	onStores(t, func(t *testing.T, o *office) {
 		done := o.atOnce(t, desired, desired, desired, desired)
@@ -314,15 +352,18 @@ func TestManyApplyAtOnce(t *testing.T) {
 		if err != nil || len(clients) != 4 {
 			t.Errorf("got %d clients %v, want 4", len(clients), err)
 		}
-		o.applies(t, "tenants: [{id: acme, roles: [{role: x, scopes: ['notes:read']}, {role: y, scopes: ['notes:read']}]}]")
-		done = o.atOnce(t, "tenants: [{id: acme, roles: [{role: x, includes: [y]}]}]", "tenants: [{id: acme, roles: [{role: y, includes: [x]}]}]")
+		o.applies(t, "tenants: [{id: acme, roles: [{role: x, scopes: ['notes:read']}, {role: y, scopes: "+
+			"['notes:read']}]}]")
+		done = o.atOnce(t, "tenants: [{id: acme, roles: [{role: x, includes: [y]}]}]",
+			"tenants: [{id: acme, roles: [{role: y, includes: [x]}]}]")
 		if slices.Sort(done); !slices.Equal(done, []int{-1, 1}) {
 			t.Errorf("both halves of a circle: got %v, want one refused", done)
 		}
 	})
 }
 
-// What was as the file says only in part, each part at another moment, was called as the file says. What counts is what is there when nobody changes anything.
+// What was as the file says only in part, each part at another moment, was called as the file says.
+// What counts is what is there when nobody changes anything.
 func TestNothingToChangeIsSaidOfOneMoment(t *testing.T) {
 	onStores(t, func(t *testing.T, o *office) {
 		ctx, within := context.Background(), o.Atomically
@@ -337,7 +378,8 @@ func TestNothingToChangeIsSaidOfOneMoment(t *testing.T) {
 		must(t, err)
 		changes, err := o.Apply(ctx, b)
 		must(t, err)
-		want := []string{`change tenant globex globex; name "Renamed"→"globex"`, `create client globex new; scopes null→["customers:read"]`}
+		want := []string{`change tenant globex globex; name "Renamed"→"globex"`,
+			`create client globex new; scopes null→["customers:read"]`}
 		for what, got := range map[string][]admin.Change{"planned": planned, "applied": changes} {
 			if diff := cmp.Diff(want, said(got)); diff != "" {
 				t.Errorf("%s (-want +got)\n%s", what, diff)
@@ -381,21 +423,26 @@ func (o *office) atOnce(t *testing.T, files ...string) []int {
 	return done
 }
 
-// Whoever can make clients of a tenant cannot have one waiting under a name that the operator's file will give more to.
+// Whoever can make clients of a tenant cannot have one waiting under a name that the operator's
+// file will give more to.
 func TestAClientThatWaitsIsNotGivenWhatTheFileGives(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	o.acme(t)
-	must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "deputy", Scopes: []string{"customers:read"}, Admin: true}))
+	must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "deputy", Scopes: []string{"customers:read"},
+		Admin: true}))
 	mallory, _, err := o.CreateUser(ctx, admin.UserSpec{Email: "mallory@acme.example", Tenant: "acme", Role: "deputy"})
 	must(t, err)
-	waiting, _, err := o.Registrar().Create(ctx, registrar.Person(mallory.ID, "acme"), admin.ClientSpec{Name: "deploy", Tenant: "acme", Scopes: []string{"customers:read"}})
+	waiting, _, err := o.Registrar().Create(ctx, registrar.Person(mallory.ID, "acme"),
+		admin.ClientSpec{Name: "deploy", Tenant: "acme", Scopes: []string{"customers:read"}})
 	must(t, err)
-	changes, err := o.Apply(ctx, file(t, "tenants: [{id: acme, clients: [{name: deploy, scopes: ['customers:read', 'customers:write']}]}]"))
+	changes, err := o.Apply(ctx,
+		file(t, "tenants: [{id: acme, clients: [{name: deploy, scopes: ['customers:read', 'customers:write']}]}]"))
 	must(t, err)
 	if len(changes) != 1 || changes[0].Verb != admin.VerbCreate || changes[0].ClientID == waiting.ID {
 		t.Errorf("got %+v, want another client", changes)
 	}
-	if kept, err := o.store.Client(ctx, waiting.ID); err != nil || !slices.Equal(kept.Scopes, []string{"customers:read"}) {
+	if kept, err := o.store.Client(ctx, waiting.ID); err != nil ||
+		!slices.Equal(kept.Scopes, []string{"customers:read"}) {
 		t.Errorf("mallory's client: %+v %v", kept.Scopes, err)
 	}
 }

@@ -36,20 +36,23 @@ type Change struct {
 	Secret     string // of a client that was made: it is shown this once
 }
 
-// Field is what is otherwise of a thing, by its word in the file. From is null of a thing that is made.
+// Field is what is otherwise of a thing, by its word in the file. From is null of a thing that is
+// made.
 type Field struct {
 	Name     string
 	From, To json.RawMessage // a text, a list of texts, a truth value, a number of seconds
 	Life     bool            // they are seconds
 }
 
-// trait is a thing's field with its value: a text, a truth value, a length of time, sequence, or a list of texts whose order says nothing.
+// trait is a thing's field with its value: a text, a truth value, a length of time, sequence, or a
+// list of texts whose order says nothing.
 type trait struct {
 	name  string
 	value any
 }
 
-// sequence is a list of scopes, each with its description, whose order counts. They are compared as pairs: both may have a = in them.
+// sequence is a list of scopes, each with its description, whose order counts. They are compared as
+// pairs: both may have a = in them.
 type sequence [][2]string
 
 func resourceTraits(r issuer.Resource) []trait {
@@ -68,7 +71,8 @@ func resourceTraits(r issuer.Resource) []trait {
 }
 
 func policyTraits(p tenant.Policy) []trait {
-	return []trait{{"scopes", p.Scopes}, {"clients", orAny(p.Clients)}, {"registrations", orAny(p.Registrations)}, {"max_token_life", p.TokenLife}, {"max_refresh_life", p.RefreshLife}}
+	return []trait{{"scopes", p.Scopes}, {"clients", orAny(p.Clients)}, {"registrations", orAny(p.Registrations)},
+		{"max_token_life", p.TokenLife}, {"max_refresh_life", p.RefreshLife}}
 }
 
 // orAny is a list of the policy; an empty one allows any.
@@ -85,13 +89,16 @@ func roleTraits(r user.Role) []trait {
 
 func clientTraits(c client.Client) []trait {
 	return []trait{
-		{"scopes", c.Scopes}, {"redirect_uris", c.RedirectURIs}, {"post_logout_redirect_uris", c.PostLogoutRedirectURIs}, {"public", c.AuthMethod == client.AuthNone},
-		{"require_pushed_requests", c.PushRequired}, {"server", c.Resource}, {"token_exchange", slices.Contains(c.GrantTypes, client.GrantExchange)},
+		{"scopes", c.Scopes}, {"redirect_uris", c.RedirectURIs},
+		{"post_logout_redirect_uris", c.PostLogoutRedirectURIs}, {"public", c.AuthMethod == client.AuthNone},
+		{"require_pushed_requests", c.PushRequired}, {"server", c.Resource},
+		{"token_exchange", slices.Contains(c.GrantTypes, client.GrantExchange)},
 		{"assertions", slices.Contains(c.GrantTypes, client.GrantAssertion)},
 	}
 }
 
-// differences are the fields in which a thing will be otherwise; before is nil of one that is made: then they are those that it has.
+// differences are the fields in which a thing will be otherwise; before is nil of one that is made:
+// then they are those that it has.
 func differences(before, after []trait) (fields []Field) {
 	for i, a := range after {
 		f := Field{Name: a.name, From: json.RawMessage("null"), To: written(a.value)}
@@ -156,8 +163,8 @@ func written(v any) json.RawMessage {
 	return bytes.TrimSpace(b.Bytes())
 }
 
-// described are fields in an audit line, which is cut at its end: first what a client may do, which is short, then where its codes go, and of each what it will be
-// before what it was.
+// described are fields in an audit line, which is cut at its end: first what a client may do, which
+// is short, then where its codes go, and of each what it will be before what it was.
 func described(fields []Field) string {
 	rank := func(f Field) int {
 		switch {
@@ -169,7 +176,8 @@ func described(fields []Field) string {
 		return 0
 	}
 	var all []string
-	for _, f := range slices.SortedStableFunc(slices.Values(fields), func(a, b Field) int { return rank(a) - rank(b) }) {
+	for _, f := range slices.SortedStableFunc(slices.Values(fields),
+		func(a, b Field) int { return rank(a) - rank(b) }) {
 		all = append(all, fmt.Sprintf("%s %s, before %s", f.Name, f.To, f.From))
 	}
 	return strings.Join(all, "; ")

@@ -17,7 +17,8 @@ type ConnectionsFound struct {
 // mostConnections bounds what one act returns.
 const mostConnections = 1000
 
-// ListConnections returns attempts as they are to be read now. What other replicas gathered in the last second may not be in it.
+// ListConnections returns attempts as they are to be read now. What other replicas gathered in the
+// last second may not be in it.
 func (d *Door) ListConnections(ctx context.Context, f connection.Filter) (ConnectionsFound, error) {
 	if f.Limit <= 0 {
 		f.Limit = 100

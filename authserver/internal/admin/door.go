@@ -1,7 +1,9 @@
-// Package admin owns the operator's door: what an operator may do to tenants, people, clients, grants and keys.
+// Package admin owns the operator's door: what an operator may do to tenants, people, clients,
+// grants and keys.
 //
-// Check and audit are one act: the line is written first, and an act whose line cannot be written does not happen. So a line may stand
-// for an act that then did not succeed, and no act stands without its line.
+// Check and audit are one act: the line is written first, and an act whose line cannot be written
+// does not happen. So a line may stand for an act that then did not succeed, and no act stands
+// without its line.
 package admin
 
 import (
@@ -34,7 +36,8 @@ type Log interface {
 	Events(ctx context.Context, f audit.Filter) ([]audit.Record, error)
 	// Audit is the chain that they are in.
 	Audit() *chain.Chain
-	// PlainRecords counts the lines that say a person's address, or from where they signed in, as they were written before people had keys.
+	// PlainRecords counts the lines that say a person's address, or from where they signed in, as
+	// they were written before people had keys.
 	PlainRecords(ctx context.Context, userID, email string) (int64, error)
 }
 
@@ -56,13 +59,16 @@ type Door struct {
 	Now       func() time.Time
 	// Atomically runs do with the stores of one transaction; see registrar.Registrar.
 	Atomically func(ctx context.Context, do func(Stores) error) error
-	// Connections are the attempts of clients to come in, and Attempts those of this process that are not kept yet.
+	// Connections are the attempts of clients to come in, and Attempts those of this process that
+	// are not kept yet.
 	Connections connection.Store
 	Attempts    *connection.Log
 	Jobs        *job.Runner
-	// Erase takes what was deleted out of the database's files, as far as that is possible while they are read. Nil: nothing does.
+	// Erase takes what was deleted out of the database's files, as far as that is possible while
+	// they are read. Nil: nothing does.
 	Erase func(ctx context.Context) error
-	// More are acts of others that come through this door too, under one roof: those of the MCP server. One of ours goes before one of the same name.
+	// More are acts of others that come through this door too, under one roof: those of the MCP
+	// server. One of ours goes before one of the same name.
 	More map[string]Act
 
 	later *registrar.Later // what waits for the transaction that this door is part of; nil: it is part of none
@@ -79,8 +85,9 @@ type Stores interface {
 	Log
 }
 
-// Together does several acts as one: all of them, with their lines, or none. What no transaction can take back, the ending of grants, is done after it. do must
-// use no other door, and give up when an act is refused. Acts upon keys are not for it.
+// Together does several acts as one: all of them, with their lines, or none. What no transaction
+// can take back, the ending of grants, is done after it. do must use no other door, and give up
+// when an act is refused. Acts upon keys are not for it.
 func (d *Door) Together(ctx context.Context, do func(*Door) error) error {
 	if d.later != nil {
 		return do(d)
@@ -88,7 +95,8 @@ func (d *Door) Together(ctx context.Context, do func(*Door) error) error {
 	var later registrar.Later
 	err := d.Atomically(ctx, func(s Stores) error {
 		in := *d
-		in.Tenants, in.Users, in.Clients, in.Trust, in.Grants, in.Audit, in.Catalogue, in.later = s, s, s, s, s, s, s, &later
+		in.Tenants, in.Users, in.Clients, in.Trust, in.Grants, in.Audit, in.Catalogue, in.later = s, s, s, s, s, s,
+			s, &later
 		in.Atomically = func(_ context.Context, do func(Stores) error) error { return do(s) }
 		return do(&in)
 	})
@@ -109,7 +117,8 @@ func refuse(hint, format string, a ...any) *Refusal { return registrar.Refuse(hi
 // Registrar makes clients, for the operator and for those who look after a tenant's.
 func (d *Door) Registrar() *registrar.Registrar {
 	return &registrar.Registrar{
-		Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Grants: d.Grants, Ledger: d.Ledger, Audit: d.Audit, Now: d.Now, Later: d.later,
+		Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Grants: d.Grants, Ledger: d.Ledger, Audit: d.Audit,
+		Now: d.Now, Later: d.later,
 		Scopes: func() []string { all, _ := d.scopes(); return all },
 		Serves: func(uri string) bool {
 			return slices.ContainsFunc(d.Resources.All(), func(r issuer.Resource) bool { return r.URI == uri })
@@ -147,7 +156,8 @@ func (d *Door) tenant(ctx context.Context, id string) (tenant.Tenant, error) {
 	return d.Registrar().Tenant(ctx, registrar.Operator, id)
 }
 
-// scopes returns the names of all scopes of all resources, each once, and those of them that are a resource's baseline.
+// scopes returns the names of all scopes of all resources, each once, and those of them that are a
+// resource's baseline.
 func (d *Door) scopes() (all, baseline []string) {
 	if d.known != nil {
 		return slices.Clip(d.known.all), slices.Clip(d.known.baseline)
@@ -168,7 +178,8 @@ func (d *Door) scopes() (all, baseline []string) {
 	return all, baseline
 }
 
-// Events returns the newest audit lines first. What they say of a person is readable as long as the person is there; see package personal.
+// Events returns the newest audit lines first. What they say of a person is readable as long as the
+// person is there; see package personal.
 func (d *Door) Events(ctx context.Context, f audit.Filter) ([]audit.Record, error) {
 	records, err := d.Audit.Events(ctx, f)
 	if err != nil {
@@ -177,7 +188,8 @@ func (d *Door) Events(ctx context.Context, f audit.Filter) ([]audit.Record, erro
 	return records, d.vault().Open(ctx, d.Users, records)
 }
 
-// VerifyAudit walks along the chain of audit lines; a walk is bounded, so that it is called until it is done.
+// VerifyAudit walks along the chain of audit lines; a walk is bounded, so that it is called until
+// it is done.
 func (d *Door) VerifyAudit(ctx context.Context, w chain.Walk) (chain.Walked, error) {
 	return d.Audit.Audit().Verify(ctx, w)
 }

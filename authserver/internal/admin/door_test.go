@@ -30,7 +30,8 @@ func TestEveryActLeavesItsLine(t *testing.T) {
 	token, err := o.CreateInitialToken(ctx, admin.InitialTokenSpec{Tenant: "acme"})
 	must(t, err)
 	g, err := o.store.PutMachineGrant(ctx, grant.Grant{
-		ID: "grt_1", TenantID: "acme", ClientID: machine.ID, Resource: resourceURI, Scopes: []string{"customers:read"}, CreatedAt: now,
+		ID: "grt_1", TenantID: "acme", ClientID: machine.ID, Resource: resourceURI, Scopes: []string{"customers:read"},
+		CreatedAt: now,
 	}, audit.Event{Time: now, Actor: "client:" + machine.ID, Action: "grant.create"})
 	must(t, err)
 	revoke(t, o, g.ID, "")
@@ -46,7 +47,8 @@ func TestEveryActLeavesItsLine(t *testing.T) {
 	want := []string{
 		"tenant.create acme acme", "role.put agent-admin acme", "role.put reader acme", "role.put clerk acme",
 		"user.create " + ann.ID, "member.put " + ann.ID + " acme", "client.create " + machine.ID + " acme",
-		"initial_token.create " + client.TokenHash(token)[:12] + " acme", "grant.revoke grt_1 acme", "key.create " + kid, "key.withdraw " + kid, "key.reseal " + done.Under,
+		"initial_token.create " + client.TokenHash(token)[:12] + " acme", "grant.revoke grt_1 acme",
+		"key.create " + kid, "key.withdraw " + kid, "key.reseal " + done.Under,
 		"client.delete " + machine.ID + " acme",
 	}
 	if diff := cmp.Diff(want, o.lines(t)); diff != "" {
@@ -55,7 +57,8 @@ func TestEveryActLeavesItsLine(t *testing.T) {
 	for _, secret := range []string{token} {
 		events, err := o.Events(ctx, audit.Filter{Limit: 1000})
 		must(t, err)
-		if slices.ContainsFunc(events, func(e audit.Record) bool { return strings.Contains(e.Target+e.Detail, secret) }) {
+		if slices.ContainsFunc(events,
+			func(e audit.Record) bool { return strings.Contains(e.Target+e.Detail, secret) }) {
 			t.Error("an audit line holds a secret")
 		}
 	}
@@ -82,7 +85,11 @@ func TestNoLineNoAct(t *testing.T) {
 			_, _, err := o.CreateClient(ctx, admin.ClientSpec{Tenant: "acme", Scopes: []string{"customers:read"}})
 			return err
 		},
-		"initial token": func() error { _, err := o.CreateInitialToken(ctx, admin.InitialTokenSpec{Tenant: "acme"}); return err },
+		"initial token": func() error {
+			_,
+				err := o.CreateInitialToken(ctx, admin.InitialTokenSpec{Tenant: "acme"})
+			return err
+		},
 		"policy": func() error {
 			_, err := o.SetPolicy(ctx, admin.PolicySpec{Tenant: "acme", Registrations: ptr([]string{"operator"})})
 			return err
@@ -116,7 +123,8 @@ func TestNoLineNoAct(t *testing.T) {
 	must(t, err)
 	_, err = o.store.UserByEmail(ctx, "ann@acme.example")
 	if len(tenants) != 1 || len(clients) != 0 || !errors.Is(err, user.ErrNotFound) {
-		t.Errorf("an act without its line has happened: %d tenants, %d clients, user: %v", len(tenants), len(clients), err)
+		t.Errorf("an act without its line has happened: %d tenants, %d clients, user: %v", len(tenants),
+			len(clients), err)
 	}
 }
 
@@ -143,7 +151,8 @@ func TestWhatIsAskedForWronglyIsRefused(t *testing.T) {
 		{tenant(admin.TenantSpec{ID: "acme"}), "already"},
 		{tenant(admin.TenantSpec{ID: "globex", Scopes: []string{"everything"}}), `scope "everything"`},
 		{tenant(admin.TenantSpec{ID: "globex", Name: "Glo\u202ebex"}), "cannot be shown"},
-		{o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "clerk", Scopes: []string{"tickets:write"}}), `scope "tickets:write"`},
+		{o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "clerk", Scopes: []string{"tickets:write"}}),
+			`scope "tickets:write"`},
 		{o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "clerk"}), "no scope"},
 		{o.PutRole(ctx, admin.RoleSpec{Tenant: "nobody", Role: "clerk"}), `no tenant "nobody"`},
 		{person(admin.UserSpec{Email: "ann"}), "not an e-mail address"},
@@ -171,7 +180,8 @@ func TestWhatIsAskedForWronglyIsRefused(t *testing.T) {
 		{reseal(base64.StdEncoding.EncodeToString(make([]byte, 32))), "nothing would start again"},
 
 		{o.DeleteClient(ctx, "cli_nobody"), "no client"},
-		{app(admin.ClientSpec{Tenant: "acme", Scopes: []string{"customers:read"}, PushRequired: true}), "sends no authorization requests"},
+		{app(admin.ClientSpec{Tenant: "acme", Scopes: []string{"customers:read"}, PushRequired: true}),
+			"sends no authorization requests"},
 	}
 	before := len(o.lines(t))
 	for _, row := range rows {
@@ -186,7 +196,8 @@ func TestTenantsBeginWithTwoRoles(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	o.acme(t)
 	for role, want := range map[string][]string{
-		admin.RoleAdmin: {"customers:read", "customers:write"}, admin.RoleReader: {"customers:read"}, "": {"customers:read"},
+		admin.RoleAdmin: {"customers:read", "customers:write"}, admin.RoleReader: {"customers:read"},
+		"": {"customers:read"},
 	} {
 		email := "p" + role + "@acme.example"
 		u, _, err := o.CreateUser(ctx, admin.UserSpec{Email: email, Tenant: "acme", Role: role})
@@ -216,9 +227,11 @@ func TestSecretsAreShownOnceAndKeptAsHashes(t *testing.T) {
 	if !client.CheckSecret(kept.SecretHash, secret) || strings.Contains(kept.SecretHash, secret) {
 		t.Error("the client's secret does not open what is kept, or is kept as it is")
 	}
-	app, secret, err := o.CreateClient(ctx, admin.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true})
+	app, secret,
+		err := o.CreateClient(ctx, admin.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true})
 	must(t, err)
-	if secret != "" || app.AuthMethod != client.AuthNone || app.ApplicationType != "native" || !slices.Contains(app.GrantTypes, client.GrantRefresh) {
+	if secret != "" || app.AuthMethod != client.AuthNone || app.ApplicationType != "native" ||
+		!slices.Contains(app.GrantTypes, client.GrantRefresh) {
 		t.Errorf("a public application: got %+v with secret %q", app, secret)
 	}
 }
@@ -228,7 +241,8 @@ func TestEndedGrantIsOnTheListBeforeTheActReturns(t *testing.T) {
 	o.acme(t)
 	c, _, err := o.CreateClient(ctx, admin.ClientSpec{Tenant: "acme", Scopes: []string{"customers:read"}})
 	must(t, err)
-	_, err = o.store.PutMachineGrant(ctx, grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: c.ID, Resource: resourceURI, CreatedAt: now},
+	_, err = o.store.PutMachineGrant(ctx, grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: c.ID,
+		Resource: resourceURI, CreatedAt: now},
 		audit.Event{Time: now, Actor: "client:" + c.ID, Action: "grant.create"})
 	must(t, err)
 	revoke(t, o, "grt_1", "the laptop was stolen")

@@ -14,7 +14,8 @@ import (
 // ReasonOperator is why a grant was revoked when the operator gives no reason.
 const ReasonOperator = "revoked by the operator"
 
-// GrantSelection says which grants to revoke: the one with this id, or all of a client, a person and a tenant; where several are named, those of all of them.
+// GrantSelection says which grants to revoke: the one with this id, or all of a client, a person
+// and a tenant; where several are named, those of all of them.
 type GrantSelection struct {
 	ID       string
 	ClientID string
@@ -26,7 +27,8 @@ type GrantSelection struct {
 // GrantsRevoked says how many grants were revoked.
 type GrantsRevoked struct{ Revoked int }
 
-// ListGrants lists grants, newest first. The filter's person is named by an id or an e-mail address; a client, person or tenant that is not there is refused.
+// ListGrants lists grants, newest first. The filter's person is named by an id or an e-mail
+// address; a client, person or tenant that is not there is refused.
 func (d *Door) ListGrants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) {
 	f, err := d.selected(ctx, f)
 	if err != nil {
@@ -45,16 +47,19 @@ func unknown(err, notFound error, noun, id string) error {
 	if !errors.Is(err, notFound) {
 		return err
 	}
-	return &Refusal{Reason: fmt.Sprintf("there is no %s %.80q", noun, id), Hint: "gatehouse " + noun + " list shows them", Err: err}
+	return &Refusal{Reason: fmt.Sprintf("there is no %s %.80q", noun, id),
+		Hint: "gatehouse " + noun + " list shows them", Err: err}
 }
 
-// RevokeGrants revokes grants with everything that hangs from them. When it returns nil, no token of any of them works. It does not keep new ones from being made: what
-// makes them must have ended before, as with DisableUser.
+// RevokeGrants revokes grants with everything that hangs from them. When it returns nil, no token
+// of any of them works. It does not keep new ones from being made: what makes them must have ended
+// before, as with DisableUser.
 func (d *Door) RevokeGrants(ctx context.Context, s GrantSelection) (done GrantsRevoked, err error) {
 	all := s.ClientID != "" || s.User != "" || s.TenantID != ""
 	switch {
 	case s.ID != "" && all:
-		return done, refuse("name either the one, or whose", "a grant was named, and a client, person or tenant beside it")
+		return done,
+			refuse("name either the one, or whose", "a grant was named, and a client, person or tenant beside it")
 	case s.ID == "" && !all:
 		return done, refuse("give its ID, or --client, --user or --tenant", "it is not said which grants")
 	}
@@ -63,7 +68,9 @@ func (d *Door) RevokeGrants(ctx context.Context, s GrantSelection) (done GrantsR
 		return done, err
 	}
 	if slices.Contains([]string{grant.ReasonClient, grant.ReasonExpired, grant.ReasonReuse}, reason) {
-		return done, refuse("choose other words", "that reason is one that the server gives itself and decides by: a client could begin anew")
+		return done,
+			refuse("choose other words",
+				"that reason is one that the server gives itself and decides by: a client could begin anew")
 	}
 	reason = d.withoutAddresses(ctx, reason)
 	f, err := d.selected(ctx, grant.Filter{ClientID: s.ClientID, UserID: s.User, TenantID: s.TenantID})
@@ -84,7 +91,8 @@ func (d *Door) RevokeGrants(ctx context.Context, s GrantSelection) (done GrantsR
 	return done, err
 }
 
-// selected is a filter whose person is named by their id, and whose client, person and tenant are there. A client that is gone is there as long as it has grants.
+// selected is a filter whose person is named by their id, and whose client, person and tenant are
+// there. A client that is gone is there as long as it has grants.
 func (d *Door) selected(ctx context.Context, f grant.Filter) (grant.Filter, error) {
 	if f.TenantID != "" {
 		if _, err := d.tenant(ctx, f.TenantID); err != nil {

@@ -16,7 +16,8 @@ const (
 	actTime = 20 * time.Second
 )
 
-// MaxBody and MaxTime are the most that any act may bring, and how long it may take; the door bounds each itself.
+// MaxBody and MaxTime are the most that any act may bring, and how long it may take; the door
+// bounds each itself.
 const (
 	MaxBody = maxApply
 	MaxTime = applyTime
@@ -41,9 +42,10 @@ type problem struct {
 	Hint    string `json:"hint,omitempty"`
 }
 
-// Handler serves the acts: POST /acts/NAME with the arguments as JSON. It belongs on a socket that only the
-// operator can reach: it asks nobody for a proof, and shows errors as they are. Audit lines name the local user at the other end of the socket of Listen, and the name that
-// they stated.
+// Handler serves the acts: POST /acts/NAME with the arguments as JSON. It belongs on a socket that
+// only the operator can reach: it asks nobody for a proof, and shows errors as they are. Audit
+// lines name the local user at the other end of the socket of Listen, and the name that they
+// stated.
 func (d *Door) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /acts/{name}", func(w http.ResponseWriter, r *http.Request) {

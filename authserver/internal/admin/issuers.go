@@ -11,20 +11,23 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// IssuerSpec says which identity provider a tenant trusts, and where its keys are: at JWKSURI, or in JWKS.
+// IssuerSpec says which identity provider a tenant trusts, and where its keys are: at JWKSURI, or
+// in JWKS.
 type IssuerSpec struct {
 	Tenant  string
 	Issuer  string // its issuer identifier, byte for byte
 	JWKSURI string
 	JWKS    string // a JSON Web Key set
-	// VerifiedEmails says that every address that it asserts is verified. Without it, it must say so itself of each (email_verified).
+	// VerifiedEmails says that every address that it asserts is verified. Without it, it must say
+	// so itself of each (email_verified).
 	VerifiedEmails bool
 }
 
 // maxIssuer bounds an issuer identifier, in bytes.
 const maxIssuer = 1024
 
-// TrustIssuer lets an organisation's identity provider say who of its people lets which client in (ID-JAG). It counts for that tenant's members alone.
+// TrustIssuer lets an organisation's identity provider say who of its people lets which client in
+// (ID-JAG). It counts for that tenant's members alone.
 func (d *Door) TrustIssuer(ctx context.Context, s IssuerSpec) error {
 	t, err := d.tenant(ctx, s.Tenant)
 	if err != nil {
@@ -32,8 +35,10 @@ func (d *Door) TrustIssuer(ctx context.Context, s IssuerSpec) error {
 	}
 	u, err := url.Parse(s.Issuer)
 	switch {
-	case err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(s.Issuer) > maxIssuer:
-		return refuse("give it as its own metadata do, as https://idp.example.com", "issuer %.200q is not an https URL", s.Issuer)
+	case err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		len(s.Issuer) > maxIssuer:
+		return refuse("give it as its own metadata do, as https://idp.example.com", "issuer %.200q is not an https URL",
+			s.Issuer)
 	case (s.JWKSURI == "") == (s.JWKS == ""):
 		return refuse("give --jwks-uri or --jwks-file", "either one of the two says where the issuer's keys are")
 	}
@@ -44,10 +49,12 @@ func (d *Door) TrustIssuer(ctx context.Context, s IssuerSpec) error {
 	} else if _, err := client.ParseKeys([]byte(s.JWKS)); err != nil {
 		return refuse("", "the keys are %v", err)
 	}
-	if err := d.record(ctx, audit.Event{Action: "issuer.trust", Target: s.Issuer, Tenant: t.ID, Detail: s.JWKSURI}); err != nil {
+	if err := d.record(ctx, audit.Event{Action: "issuer.trust", Target: s.Issuer, Tenant: t.ID,
+		Detail: s.JWKSURI}); err != nil {
 		return err
 	}
-	err = d.Trust.PutIssuer(ctx, trust.Issuer{Issuer: s.Issuer, TenantID: t.ID, JWKSURI: s.JWKSURI, JWKS: s.JWKS, Emails: s.VerifiedEmails, CreatedAt: d.now()})
+	err = d.Trust.PutIssuer(ctx, trust.Issuer{Issuer: s.Issuer, TenantID: t.ID, JWKSURI: s.JWKSURI, JWKS: s.JWKS,
+		Emails: s.VerifiedEmails, CreatedAt: d.now()})
 	if errors.Is(err, trust.ErrTaken) {
 		return refuse("an issuer speaks for one tenant", "another tenant trusts %s already", s.Issuer)
 	}
@@ -67,8 +74,8 @@ func (d *Door) ListIssuers(ctx context.Context, tenantID string) ([]trust.Issuer
 // ReasonDistrusted: the identity provider that let the client in is trusted no more.
 const ReasonDistrusted = "its issuer is trusted no more"
 
-// DistrustIssuer ends the trust in an identity provider, and then every grant that its assertions made: from then on nothing new can come. What was cut short
-// is finished by doing it again.
+// DistrustIssuer ends the trust in an identity provider, and then every grant that its assertions
+// made: from then on nothing new can come. What was cut short is finished by doing it again.
 func (d *Door) DistrustIssuer(ctx context.Context, issuer string) error {
 	i, err := d.Trust.Issuer(ctx, issuer)
 	gone := errors.Is(err, trust.ErrNotFound)
@@ -76,7 +83,8 @@ func (d *Door) DistrustIssuer(ctx context.Context, issuer string) error {
 		return err
 	}
 	if !gone {
-		if err := d.record(ctx, audit.Event{Action: "issuer.distrust", Target: issuer, Tenant: i.TenantID}); err != nil {
+		if err := d.record(ctx, audit.Event{Action: "issuer.distrust", Target: issuer,
+			Tenant: i.TenantID}); err != nil {
 			return err
 		}
 		if err := d.Trust.DeleteIssuer(ctx, issuer); err != nil && !errors.Is(err, trust.ErrNotFound) {

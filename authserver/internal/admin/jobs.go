@@ -12,7 +12,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// jobTime bounds a run that the operator asks for: with its last batch it is less than a request may take.
+// jobTime bounds a run that the operator asks for: with its last batch it is less than a request
+// may take.
 const jobTime = 8 * time.Second
 
 // JobFound is a job, and how it stands.
@@ -52,7 +53,8 @@ func (d *Door) RunJob(ctx context.Context, name string) (job.State, error) {
 	case errors.Is(err, job.ErrHeld):
 		return s, &Refusal{
 			Reason: fmt.Sprintf("%s runs the job %s since %s", s.Holder, name, s.BeganAt.Format(time.RFC3339)),
-			Hint:   fmt.Sprintf("gatehouse job list shows how far it is; if that replica has died, anybody may run it after %s", s.Until.Format(time.RFC3339)), Err: err,
+			Hint: fmt.Sprintf("gatehouse job list shows how far it is; if that replica has died, anybody may run "+
+				"it after %s", s.Until.Format(time.RFC3339)), Err: err,
 		}
 	case err != nil:
 		return s, fmt.Errorf("running the job %s: %w", name, err)

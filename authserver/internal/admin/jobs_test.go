@@ -29,7 +29,8 @@ func (o *office) outcomes(t *testing.T) (all []string) {
 func TestTheOperatorRunsAJob(t *testing.T) {
 	o, ctx := open(t), t.Context()
 	o.acme(t)
-	must(t, o.store.CreateInitialToken(ctx, client.InitialToken{Hash: "over", TenantID: "acme", ExpiresAt: now.Add(-time.Second), CreatedAt: now}))
+	must(t, o.store.CreateInitialToken(ctx, client.InitialToken{Hash: "over", TenantID: "acme",
+		ExpiresAt: now.Add(-time.Second), CreatedAt: now}))
 	act := func(name string, arguments any, answer any) error {
 		t.Helper()
 		encoded, err := json.Marshal(arguments)
@@ -54,20 +55,26 @@ func TestTheOperatorRunsAJob(t *testing.T) {
 	}
 	refused(t, act("job.run", "Codes; DROP TABLE codes", nil), `no job "Codes; DROP TABLE codes"`)
 
-	_, _, err := o.store.TakeJob(ctx, job.State{Name: "codes", Holder: "elsewhere/2", BeganAt: now, Until: now.Add(time.Minute), Outcome: job.Running}, now)
+	_, _, err := o.store.TakeJob(ctx, job.State{Name: "codes", Holder: "elsewhere/2", BeganAt: now,
+		Until: now.Add(time.Minute), Outcome: job.Running}, now)
 	must(t, err)
 	err = act("job.run", "codes", nil)
 	refused(t, err, "elsewhere/2 runs the job codes since 2026-03-04T05:06:07Z")
 	if r := (*admin.Refusal)(nil); !errors.As(err, &r) || !strings.Contains(r.Hint, "2026-03-04T05:07:07Z") {
 		t.Errorf("the hint: got %+v, want it to say until when", r)
 	}
-	o.Jobs.Jobs = []job.Job{{Name: "codes", Batch: func(context.Context, time.Time, string) (job.Done, error) { return job.Done{}, errDiskFull }}}
+	o.Jobs.Jobs = []job.Job{{Name: "codes", Batch: func(context.Context, time.Time, string) (job.Done,
+		error) {
+		return job.Done{}, errDiskFull
+	}}}
 	must(t, func() error { _, err := o.store.KeepJob(ctx, job.State{Name: "codes", Run: 1}); return err }())
 	if err := act("job.run", "codes", nil); !errors.Is(err, errDiskFull) {
 		t.Errorf("a job that does not succeed: got %v", err)
 	}
 	want := []string{
-		"operator job.run initial-tokens ok", "operator job.run Codes; DROP TABLE codes refused", "operator job.run codes ok", "operator job.run codes refused", "operator job.run codes ok", "operator job.run codes failed",
+		"operator job.run initial-tokens ok", "operator job.run Codes; DROP TABLE codes refused",
+		"operator job.run codes ok", "operator job.run codes refused", "operator job.run codes ok",
+		"operator job.run codes failed",
 	}
 	if got := o.outcomes(t); !slices.Equal(got, want) {
 		t.Errorf("the lines: got %q\nwant %q", got, want)

@@ -35,7 +35,8 @@ type KeyEnded struct {
 
 // Resealing says under which key everything is to be sealed.
 type Resealing struct {
-	// Key is the new key-encryption key, 32 bytes in base64, where the server keeps it itself. Empty: one that is made there; elsewhere the one of the settings.
+	// Key is the new key-encryption key, 32 bytes in base64, where the server keeps it itself.
+	// Empty: one that is made there; elsewhere the one of the settings.
 	Key string
 }
 
@@ -63,14 +64,18 @@ func (d *Door) RotateKey(ctx context.Context, k KeyTurn) (kid string, err error)
 		used = append(used, issuer.DefaultIDTokenAlg)
 	}
 	if !slices.Contains(used, k.Algorithm) {
-		return "", refuse("name one with --algorithm; in use: "+strings.Join(used, " "), "nothing is signed with the algorithm %.80q here", k.Algorithm)
+		return "", refuse("name one with --algorithm; in use: "+strings.Join(used, " "),
+			"nothing is signed with the algorithm %.80q here", k.Algorithm)
 	}
-	return d.Keys.Rotate(ctx, audit.OperatorOf(ctx), k.Algorithm, k.Soon) // the key and its line are kept in one transaction
+	// the key and its line are kept in one transaction
+	return d.Keys.Rotate(ctx, audit.OperatorOf(ctx), k.Algorithm, k.Soon)
 }
 
-// WithdrawKey takes a key out of use and out of the key set at once: every token that it signed is worth nothing as soon as a resource hears of it. The key set says it; the
-// list of ended grants says it sooner to who follows that. The ledger goes first here: tokens of a key that is on the list and signs on would be refused without end. What was
-// cut short is finished by doing it again, and by whoever serves when they next restore the list.
+// WithdrawKey takes a key out of use and out of the key set at once: every token that it signed is
+// worth nothing as soon as a resource hears of it. The key set says it; the list of ended grants
+// says it sooner to who follows that. The ledger goes first here: tokens of a key that is on the
+// list and signs on would be refused without end. What was cut short is finished by doing it again,
+// and by whoever serves when they next restore the list.
 func (d *Door) WithdrawKey(ctx context.Context, k KeyEnd) (done KeyEnded, err error) {
 	err = d.Keys.Withdraw(ctx, audit.OperatorOf(ctx), k.KID, k.Emergency)
 	switch {
@@ -81,8 +86,9 @@ func (d *Door) WithdrawKey(ctx context.Context, k KeyEnd) (done KeyEnded, err er
 	case errors.Is(err, keyring.ErrSigns):
 		return done, &Refusal{
 			Reason: fmt.Sprintf("the key %.80q signs now: every token of it, the newest too, would be refused", k.KID),
-			Hint:   "gatehouse key rotate makes the next one; withdraw this one when it is retired. If others may know it: --emergency withdraws it now, and makes another that signs at once",
-			Err:    err,
+			Hint: "gatehouse key rotate makes the next one; withdraw this one when it is retired. If others may " +
+				"know it: --emergency withdraws it now, and makes another that signs at once",
+			Err: err,
 		}
 	case err != nil:
 		return done, err
@@ -90,16 +96,22 @@ func (d *Door) WithdrawKey(ctx context.Context, k KeyEnd) (done KeyEnded, err er
 	ctx, free := grant.Lasting(ctx)
 	defer free()
 	if err := d.Ledger.List.Add(ctx, revocation.KeyID(k.KID), d.now().Add(d.Ledger.TokenLife)); err != nil {
-		return done, fmt.Errorf("the key is withdrawn, but MCP servers learn it only when they next fetch the key set, unless you do it again: %w", err)
+		return done,
+			fmt.Errorf("the key is withdrawn, but MCP servers learn it only when they next fetch the key set, unless "+
+				"you do it again: %w", err)
 	}
 	return done, nil
 }
 
 // withdrawn says whether a key was withdrawn before, and writes the line of that it is once more.
 func (d *Door) withdrawn(ctx context.Context, kid string, missing error) (bool, error) {
-	i := slices.IndexFunc(d.Keys.Keys(), func(i keyring.Info) bool { return i.KID == kid && i.State == keyring.StateWithdrawn })
+	i := slices.IndexFunc(d.Keys.Keys(), func(i keyring.Info) bool {
+		return i.KID == kid &&
+			i.State == keyring.StateWithdrawn
+	})
 	if i < 0 {
-		return false, &Refusal{Reason: fmt.Sprintf("there is no key %.80q", kid), Hint: "gatehouse key list --all shows them", Err: missing}
+		return false, &Refusal{Reason: fmt.Sprintf("there is no key %.80q", kid),
+			Hint: "gatehouse key list --all shows them", Err: missing}
 	}
 	return true, d.record(ctx, audit.Event{Action: "key.withdraw", Target: kid, Detail: "again"})
 }
@@ -108,7 +120,8 @@ func (d *Door) withdrawn(ctx context.Context, kid string, missing error) (bool, 
 func (d *Door) Reseal(ctx context.Context, a Resealing) (done Resealed, err error) {
 	if a.Key != "" {
 		if key, err := base64.StdEncoding.DecodeString(a.Key); err != nil || len(key) != keyring.KeySize {
-			return done, refuse("make one with: head -c 32 /dev/urandom | base64", "the new key is not 32 bytes in base64")
+			return done, refuse("make one with: head -c 32 /dev/urandom | base64",
+				"the new key is not 32 bytes in base64")
 		}
 	}
 	if d.Rekey != nil {
@@ -119,11 +132,14 @@ func (d *Door) Reseal(ctx context.Context, a Resealing) (done Resealed, err erro
 		return done, err
 	}
 	if a.Key != "" {
-		return done, refuse("give the new key as key-encryption-key and the one of now as previous-key-encryption-key to every replica, then gatehouse key reseal",
-			"the key-encryption key comes from the settings here: under another one nothing would start again")
+		return done,
+			refuse("give the new key as key-encryption-key and the one of now as previous-key-encryption-key to "+
+				"every replica, then gatehouse key reseal",
+				"the key-encryption key comes from the settings here: under another one nothing would start again")
 	}
 	if done.Rows, done.Under, err = d.Keys.Reseal(ctx, audit.OperatorOf(ctx), nil); err == nil && done.Rows == 0 {
-		err = refuse("for another key, give it as key-encryption-key and the one of now as previous-key-encryption-key to every replica first",
+		err = refuse("for another key, give it as key-encryption-key and the one of now as "+
+			"previous-key-encryption-key to every replica first",
 			"everything lies under the key-encryption key %s already", done.Under)
 	}
 	return done, err

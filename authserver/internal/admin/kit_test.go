@@ -58,7 +58,8 @@ func openOn(t testing.TB, database string) *office {
 	rand.Read(kek)
 	sealer, err := keyring.NewAES(kek)
 	must(t, err)
-	ring, err := keyring.Open(ctx, keyring.Config{Store: store, Sealers: []keyring.Sealer{sealer}, TokenLife: time.Minute, Now: clock})
+	ring, err := keyring.Open(ctx, keyring.Config{Store: store, Sealers: []keyring.Sealer{sealer},
+		TokenLife: time.Minute, Now: clock})
 	must(t, err)
 	must(t, ring.EnsureSecret(ctx, nil))
 	must(t, ring.Ensure(ctx, "ES256"))
@@ -78,7 +79,9 @@ func openOn(t testing.TB, database string) *office {
 			{Name: "customers:read", Baseline: true}, {Name: "customers:write"}, {Name: "tickets:write"},
 		}}}, store, 10*time.Minute, false), Catalogue: store, Issuer: "https://auth.example.com",
 	}
-	o.Jobs = &job.Runner{Store: store, Jobs: store.Jobs(job.Keeping{Clients: time.Hour, Keys: time.Hour, Audit: -1}), Replica: "here/1", Now: clock, Log: slog.New(slog.DiscardHandler), Failing: outage.New(slog.New(slog.DiscardHandler))}
+	o.Jobs = &job.Runner{Store: store, Jobs: store.Jobs(job.Keeping{Clients: time.Hour, Keys: time.Hour, Audit: -1}),
+		Replica: "here/1", Now: clock, Log: slog.New(slog.DiscardHandler),
+		Failing: outage.New(slog.New(slog.DiscardHandler))}
 	must(t, o.Ledger.Restore(ctx, time.Hour))
 	return o
 }
@@ -86,7 +89,8 @@ func openOn(t testing.TB, database string) *office {
 // acme makes the tenant of most tests.
 func (o *office) acme(t testing.TB) {
 	t.Helper()
-	_, err := o.CreateTenant(context.Background(), admin.TenantSpec{ID: "acme", Name: "Acme", Scopes: []string{"customers:read", "customers:write"}})
+	_, err := o.CreateTenant(context.Background(),
+		admin.TenantSpec{ID: "acme", Name: "Acme", Scopes: []string{"customers:read", "customers:write"}})
 	must(t, err)
 }
 
@@ -137,7 +141,8 @@ func (brokenStores) Record(context.Context, audit.Event) error { return errDiskF
 func (brokenStores) RecordAll(context.Context, []audit.Event) error { return errDiskFull }
 
 // timed adds up how long transactions take.
-func (o *office) timed(within func(context.Context, func(admin.Stores) error) error, took *time.Duration) func(context.Context, func(admin.Stores) error) error {
+func (o *office) timed(within func(context.Context, func(admin.Stores) error) error,
+	took *time.Duration) func(context.Context, func(admin.Stores) error) error {
 	return func(ctx context.Context, do func(admin.Stores) error) error {
 		at := time.Now()
 		defer func() { *took += time.Since(at) }()

@@ -17,8 +17,10 @@ import (
 // allowed is a grant that somebody gave a client.
 func (o *office) allowed(t *testing.T, id, clientID, userID string) {
 	t.Helper()
-	g := grant.Grant{ID: id, TenantID: "acme", ClientID: clientID, UserID: userID, Resource: resourceURI, Scopes: []string{"customers:read"}, CreatedAt: now}
-	must(t, o.store.PutCode(t.Context(), g, issuer.Code{Hash: "code of " + id, GrantID: id, ClientID: clientID, CreatedAt: now, ExpiresAt: now.Add(time.Minute)}, audit.Event{Time: now, Action: "grant.create"}))
+	g := grant.Grant{ID: id, TenantID: "acme", ClientID: clientID, UserID: userID, Resource: resourceURI,
+		Scopes: []string{"customers:read"}, CreatedAt: now}
+	must(t, o.store.PutCode(t.Context(), g, issuer.Code{Hash: "code of " + id, GrantID: id, ClientID: clientID,
+		CreatedAt: now, ExpiresAt: now.Add(time.Minute)}, audit.Event{Time: now, Action: "grant.create"}))
 }
 
 // ended holds grants to be ended, on the list and in the ledger.
@@ -28,7 +30,8 @@ func (o *office) ended(t *testing.T, ids ...string) {
 		g, err := o.store.Grant(t.Context(), id)
 		listed, listErr := o.list.Ended(t.Context(), id)
 		if err != nil || listErr != nil || !g.Ended() || !listed {
-			t.Errorf("grant %s: in the ledger %v %v, on the list %v %v; want it ended", id, g.Ended(), err, listed, listErr)
+			t.Errorf("grant %s: in the ledger %v %v, on the list %v %v; want it ended", id, g.Ended(), err, listed,
+				listErr)
 		}
 	}
 }
@@ -88,7 +91,8 @@ func TestWhatFollowsACommitIsAllDone(t *testing.T) {
 	o.acme(t)
 	must(t, o.store.CreateClient(t.Context(), client.Client{ID: "cli", CreatedAt: now}))
 	for _, name := range []string{"ann", "bob", "carol"} {
-		u, _, err := o.CreateUser(t.Context(), admin.UserSpec{Email: name + "@acme.example", Tenant: "acme", Role: "reader"})
+		u, _, err := o.CreateUser(t.Context(), admin.UserSpec{Email: name + "@acme.example", Tenant: "acme",
+			Role: "reader"})
 		must(t, err)
 		o.allowed(t, "g_"+name, "cli", u.ID)
 	}
@@ -105,7 +109,8 @@ func TestWhatFollowsACommitIsAllDone(t *testing.T) {
 	o.ended(t, "g_ann", "g_carol")
 }
 
-// A key whose withdrawal was cut short before its place on the list is withdrawn once more, for that place; the list has it when it is restored, too.
+// A key whose withdrawal was cut short before its place on the list is withdrawn once more, for
+// that place; the list has it when it is restored, too.
 func TestAWithdrawnKeysPlaceOnTheListIsMadeGood(t *testing.T) {
 	ctx, o := t.Context(), open(t)
 	kid, err := o.RotateKey(ctx, admin.KeyTurn{Soon: true})

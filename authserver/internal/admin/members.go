@@ -32,7 +32,8 @@ func (d *Door) PutMember(ctx context.Context, s MemberSpec) error {
 		if err != nil {
 			return err
 		}
-		if err := in.record(ctx, audit.Event{Action: "member.put", Target: u.ID, Tenant: s.Tenant, Detail: s.Force.Detail(s.Role)}); err != nil {
+		if err := in.record(ctx, audit.Event{Action: "member.put", Target: u.ID, Tenant: s.Tenant,
+			Detail: s.Force.Detail(s.Role)}); err != nil {
 			return err
 		}
 		return registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).PutMember(ctx, s.Tenant, u.ID, s.Role)))
@@ -46,8 +47,9 @@ type RemovalSpec struct {
 	Force  Force
 }
 
-// RemoveMember takes a person out of a tenant, and then ends every grant that they made for it, so that their agents' tokens of that tenant work nowhere any
-// more. What was cut short is finished by doing it again.
+// RemoveMember takes a person out of a tenant, and then ends every grant that they made for it, so
+// that their agents' tokens of that tenant work nowhere any more. What was cut short is finished by
+// doing it again.
 func (d *Door) RemoveMember(ctx context.Context, s RemovalSpec) error {
 	return d.Together(ctx, func(in *Door) error {
 		t, err := in.tenant(ctx, s.Tenant)
@@ -65,7 +67,8 @@ func (d *Door) RemoveMember(ctx context.Context, s RemovalSpec) error {
 		if errors.Is(err, user.ErrNotFound) { // perhaps gone already, and the ends cut short
 			alive, err := in.Grants.Grants(ctx, grant.Filter{UserID: u.ID, TenantID: t.ID, Alive: true, Limit: 1})
 			if err == nil && len(alive) == 0 {
-				err = &Refusal{Reason: fmt.Sprintf("%s does not belong to tenant %s", u.Email, t.ID), Hint: "gatehouse member list shows who does", Err: user.ErrNotFound}
+				err = &Refusal{Reason: fmt.Sprintf("%s does not belong to tenant %s", u.Email, t.ID),
+					Hint: "gatehouse member list shows who does", Err: user.ErrNotFound}
 			}
 			if err != nil {
 				return err

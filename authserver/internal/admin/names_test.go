@@ -8,7 +8,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 )
 
-// What is there has its name, who was deleted their pseudonym, and what never was none; so many at once are bounded.
+// What is there has its name, who was deleted their pseudonym, and what never was none; so many at
+// once are bounded.
 func TestListNames(t *testing.T) {
 	o := open(t)
 	o.acme(t)
@@ -21,7 +22,8 @@ func TestListNames(t *testing.T) {
 	must(t, o.store.CreateClient(t.Context(), client.Client{ID: "cli_1", Name: "nightly", CreatedAt: now}))
 	must(t, o.store.CreateClient(t.Context(), client.Client{ID: "cli_3", Name: "disabled", CreatedAt: now}))
 	must(t, o.DisableClient(t.Context(), "cli_3"))
-	got, err := o.ListNames(t.Context(), admin.IDs{Users: []string{ann.ID, bob.ID, "nobody"}, Clients: []string{"cli_1", "cli_2", "cli_3"}, Tenants: []string{"acme", "globex"}})
+	got, err := o.ListNames(t.Context(), admin.IDs{Users: []string{ann.ID, bob.ID, "nobody"},
+		Clients: []string{"cli_1", "cli_2", "cli_3"}, Tenants: []string{"acme", "globex"}})
 	must(t, err)
 	for _, row := range []struct{ got, want map[string]string }{
 		{got.Users, map[string]string{ann.ID: "ann@acme.example", bob.ID: "deleted user " + bob.ID[4:12] + "…"}},

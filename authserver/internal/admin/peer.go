@@ -14,7 +14,8 @@ import (
 // asHeader is the name that the operator stated, on its way through the socket.
 const asHeader = "Gatehouse-Operator"
 
-// peerPrefix begins the address of a connection to the socket; the name of the local user who made it follows.
+// peerPrefix begins the address of a connection to the socket; the name of the local user who made
+// it follows.
 const peerPrefix = "user:"
 
 // peer is a connection to the socket. Its address names who is at the other end.
@@ -49,7 +50,8 @@ func named(r *http.Request) context.Context {
 	return audit.WithOperator(r.Context(), r.Header.Get(asHeader), local)
 }
 
-// LocalUser is the name of the user as whom this process runs; "uid-NUMBER" when the system has no name for them.
+// LocalUser is the name of the user as whom this process runs; "uid-NUMBER" when the system has no
+// name for them.
 func LocalUser() string {
 	u, err := user.Current()
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// minPassword is the shortest password that an operator may choose for somebody, in bytes (NIST SP 800-63B §3.1.1.2).
+// minPassword is the shortest password that an operator may choose for somebody, in bytes (NIST SP
+// 800-63B §3.1.1.2).
 const minPassword = 15
 
 // UserSpec says which person to make.
@@ -30,7 +31,8 @@ type UserSpec struct {
 	Role     string // in that tenant; empty means reader
 }
 
-// CreateUser makes a person with a local account, and returns the password if it was made here: it is shown this once, only its hash is kept.
+// CreateUser makes a person with a local account, and returns the password if it was made here: it
+// is shown this once, only its hash is kept.
 func (d *Door) CreateUser(ctx context.Context, s UserSpec) (u user.User, password string, err error) {
 	u = user.User{ID: user.NewID(), Operator: s.Operator, EmailVerified: s.Verified, CreatedAt: d.now()}
 	if u.Email, err = user.Normalize(s.Email); err != nil {
@@ -44,7 +46,8 @@ func (d *Door) CreateUser(ctx context.Context, s UserSpec) (u user.User, passwor
 		if s.Role == "" {
 			s.Role = RoleReader
 		}
-		if err := d.role(ctx, s.Tenant, s.Role); err != nil { // before anything is made: the password would be lost with the answer
+		if err := d.role(ctx, s.Tenant, s.Role); err != nil {
+			// before anything is made: the password would be lost with the answer
 			return user.User{}, "", err
 		}
 	}
@@ -88,7 +91,8 @@ func (d *Door) CreateUser(ctx context.Context, s UserSpec) (u user.User, passwor
 
 func exists(email string) *Refusal {
 	return &Refusal{
-		Reason: fmt.Sprintf("there is a user %s already", email), Hint: "gatehouse member put brings them into another tenant", Err: user.ErrExists,
+		Reason: fmt.Sprintf("there is a user %s already", email),
+		Hint:   "gatehouse member put brings them into another tenant", Err: user.ErrExists,
 	}
 }
 
@@ -108,7 +112,8 @@ func (a PeopleAsked) limit() int {
 	return min(a.Limit, maxPeople)
 }
 
-// ListUsers returns people in the order of their addresses, without what their passwords are checked with.
+// ListUsers returns people in the order of their addresses, without what their passwords are
+// checked with.
 func (d *Door) ListUsers(ctx context.Context, a PeopleAsked) ([]user.User, error) {
 	if a.Tenant != "" {
 		if _, err := d.tenant(ctx, a.Tenant); err != nil {
@@ -131,8 +136,9 @@ type DisableSpec struct {
 // Force lets a change happen that would leave nobody who administers; see there.
 type Force = registrar.Force
 
-// DisableUser shuts a person out: no sign-in, no page, no new token counts for them from then on, their sessions have ended, and then every grant of theirs
-// ends, so that their agents' tokens work nowhere any more. What was cut short is finished by doing it again.
+// DisableUser shuts a person out: no sign-in, no page, no new token counts for them from then on,
+// their sessions have ended, and then every grant of theirs ends, so that their agents' tokens work
+// nowhere any more. What was cut short is finished by doing it again.
 func (d *Door) DisableUser(ctx context.Context, s DisableSpec) error {
 	return d.Together(ctx, func(in *Door) error {
 		u, err := in.user(ctx, s.User)
@@ -142,7 +148,8 @@ func (d *Door) DisableUser(ctx context.Context, s DisableSpec) error {
 		if err := in.recordOf(ctx, u, audit.Event{Action: "user.disable"}, s.Force); err != nil {
 			return err
 		}
-		if err := registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).SetDisabled(ctx, u.ID, true))); err != nil {
+		if err := registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).SetDisabled(ctx, u.ID,
+			true))); err != nil {
 			return err
 		}
 		return in.endAll(ctx, grant.Filter{UserID: u.ID}, grant.ReasonShutOut)
@@ -158,13 +165,16 @@ type DeletionSpec struct {
 // UserDeleted is the answer of user.delete.
 type UserDeleted struct {
 	ID string
-	// Plain is how many audit records of before people had keys say the person's address, or from where they signed in.
+	// Plain is how many audit records of before people had keys say the person's address, or from
+	// where they signed in.
 	Plain int64
 }
 
-// DeleteUser deletes a person. In one transaction their row loses all but the id, the key of what the audit says of them goes, and their memberships, identities and
-// recorded attempts to connect; from then on no sign-in, session, page or new grant of theirs is possible. Then their grants are revoked, which is completed by
-// grant.Settler where it is cut short, or by doing it again by the id. Who gets the same address later is another person.
+// DeleteUser deletes a person. In one transaction their row loses all but the id, the key of what
+// the audit says of them goes, and their memberships, identities and recorded attempts to connect;
+// from then on no sign-in, session, page or new grant of theirs is possible. Then their grants are
+// revoked, which is completed by grant.Settler where it is cut short, or by doing it again by the
+// id. Who gets the same address later is another person.
 func (d *Door) DeleteUser(ctx context.Context, s DeletionSpec) (done UserDeleted, err error) {
 	if u, err := d.user(ctx, s.User); err == nil { // before the transaction: all records are read for it
 		if done.Plain, err = d.Audit.PlainRecords(ctx, u.ID, u.Email); err != nil {
@@ -173,7 +183,8 @@ func (d *Door) DeleteUser(ctx context.Context, s DeletionSpec) (done UserDeleted
 	}
 	err = d.Together(ctx, func(in *Door) error {
 		u, err := in.user(ctx, s.User)
-		if errors.Is(err, user.ErrNotFound) && strings.HasPrefix(s.User, user.Prefix) { // perhaps gone already, and the revocation cut short
+		if errors.Is(err, user.ErrNotFound) && strings.HasPrefix(s.User, user.Prefix) {
+			// perhaps gone already, and the revocation cut short
 			alive, unread := in.Grants.Grants(ctx, grant.Filter{UserID: s.User, Alive: true, Limit: 1})
 			if unread != nil || len(alive) == 0 {
 				return cmp.Or(unread, err)
@@ -185,10 +196,12 @@ func (d *Door) DeleteUser(ctx context.Context, s DeletionSpec) (done UserDeleted
 			return err
 		}
 		done.ID = u.ID
-		if err := in.record(ctx, audit.Event{Action: "user.delete", Target: u.ID, Detail: s.Force.Detail("")}); err != nil {
+		if err := in.record(ctx,
+			audit.Event{Action: "user.delete", Target: u.ID, Detail: s.Force.Detail("")}); err != nil {
 			return err
 		}
-		if err := registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).DeleteUser(ctx, u.ID, d.now()))); err != nil {
+		if err := registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).DeleteUser(ctx, u.ID,
+			d.now()))); err != nil {
 			return err
 		}
 		return in.endAll(ctx, grant.Filter{UserID: u.ID}, grant.ReasonDeleted)
@@ -215,7 +228,8 @@ func (d *Door) recordOf(ctx context.Context, u user.User, e audit.Event, force F
 // addressLike matches what may be an e-mail address.
 var addressLike = regexp.MustCompile(`[^\s"'<>(),;:]*@[^\s"'<>(),;:]*`)
 
-// withoutAddresses is a text for the audit in which people stand by their ids: an address in it could not be taken out of the chain when the person is deleted.
+// withoutAddresses is a text for the audit in which people stand by their ids: an address in it
+// could not be taken out of the chain when the person is deleted.
 func (d *Door) withoutAddresses(ctx context.Context, s string) string {
 	return addressLike.ReplaceAllStringFunc(s, func(found string) string {
 		if u, err := d.user(ctx, found); err == nil {
@@ -253,7 +267,8 @@ type PasswordSpec struct {
 	Password string // empty means a random one
 }
 
-// SetPassword replaces a person's password and ends their sessions, and returns the password if it was made here: it is shown this once. Their agents go on.
+// SetPassword replaces a person's password and ends their sessions, and returns the password if it
+// was made here: it is shown this once. Their agents go on.
 func (d *Door) SetPassword(ctx context.Context, s PasswordSpec) (password string, err error) {
 	u, err := d.user(ctx, s.User)
 	if err != nil {
@@ -279,7 +294,8 @@ func newPassword(ctx context.Context, chosen string) (made, hash string, err err
 	}
 	switch {
 	case len(chosen) < minPassword:
-		return "", "", refuse("leave it away and a random one is made", "the password is shorter than %d characters", minPassword)
+		return "", "", refuse("leave it away and a random one is made", "the password is shorter than %d characters",
+			minPassword)
 	case len(chosen) > user.MaxPassword:
 		return "", "", refuse("", "the password is longer than %d bytes", user.MaxPassword)
 	}
@@ -301,7 +317,8 @@ func (d *Door) user(ctx context.Context, who string) (user.User, error) {
 	}
 	u, err := find(ctx, who)
 	if errors.Is(err, user.ErrNotFound) {
-		return user.User{}, &Refusal{Reason: fmt.Sprintf("there is no user %.80s", who), Hint: "gatehouse user create makes one", Err: err}
+		return user.User{}, &Refusal{Reason: fmt.Sprintf("there is no user %.80s", who),
+			Hint: "gatehouse user create makes one", Err: err}
 	}
 	if err != nil {
 		return user.User{}, fmt.Errorf("reading a user: %w", err)

@@ -17,7 +17,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// plan is what it takes to make everything as a file says, checked by the rules of the single acts. Nothing of it is done yet.
+// plan is what it takes to make everything as a file says, checked by the rules of the single acts.
+// Nothing of it is done yet.
 type plan struct {
 	changes       []Change
 	resources     []issuer.Resource // to put
@@ -44,13 +45,15 @@ type planner struct {
 	plan
 }
 
-// What a short file could make much of: each new tenant for which it names no scopes may have all that there are.
+// What a short file could make much of: each new tenant for which it names no scopes may have all
+// that there are.
 const (
 	maxKnown = 5_000     // scopes of all resources together, where a file brings resources
 	maxGiven = 1_000_000 // scopes of such tenants together
 )
 
-// plan compares what there is with what there should be. What the rules refuse is a *Refusal that names the line.
+// plan compares what there is with what there should be. What the rules refuse is a *Refusal that
+// names the line.
 func (d *Door) plan(ctx context.Context, b blueprint.Blueprint) (*plan, error) {
 	if err := b.Check(); err != nil { // whoever brings it to the door need not have read it from a file
 		return nil, refuse("", "%v", err)
@@ -62,7 +65,8 @@ func (d *Door) plan(ctx context.Context, b blueprint.Blueprint) (*plan, error) {
 	}
 	all, baseline := p.scopes()
 	if n := len(all); n > maxKnown && len(b.Resources) > 0 {
-		return nil, refuse("", "the resources would have %d scopes together; %d are as many as a file may make", n, maxKnown)
+		return nil, refuse("", "the resources would have %d scopes together; %d are as many as a file may make", n,
+			maxKnown)
 	}
 	p.known = &known{all, baseline}
 	p.registrar = p.Registrar()
@@ -107,9 +111,11 @@ func (p *planner) planResources(ctx context.Context, all []blueprint.Resource) e
 		return fmt.Errorf("reading resources: %w", err)
 	}
 	for _, b := range all {
-		r := issuer.Resource{URI: b.URI, Name: b.Name, Algorithm: b.Algorithm, TokenLife: b.TokenLife, Aliases: b.Aliases}
+		r := issuer.Resource{URI: b.URI, Name: b.Name, Algorithm: b.Algorithm, TokenLife: b.TokenLife,
+			Aliases: b.Aliases}
 		for _, s := range b.Scopes {
-			r.Scopes = append(r.Scopes, issuer.Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline, Access: s.Access})
+			r.Scopes = append(r.Scopes, issuer.Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline,
+				Access: s.Access})
 		}
 		if p.configured(r) {
 			continue

@@ -11,8 +11,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// planClients makes clients of a tenant, or of none; there says whether it can have any yet. Only those that the operator made are looked at: whoever else can
-// make clients of the tenant could otherwise have one waiting under the name of one that is still to come, and be given what the file gives it.
+// planClients makes clients of a tenant, or of none; there says whether it can have any yet. Only
+// those that the operator made are looked at: whoever else can make clients of the tenant could
+// otherwise have one waiting under the name of one that is still to come, and be given what the
+// file gives it.
 func (p *planner) planClients(ctx context.Context, t tenant.Tenant, there bool, all []blueprint.Client) error {
 	kept := map[string][]client.Client{}
 	if there && len(all) > 0 {
@@ -26,7 +28,8 @@ func (p *planner) planClients(ctx context.Context, t tenant.Tenant, there bool, 
 	}
 	for _, b := range all {
 		next, err := p.registrar.Draft(registrar.Operator, ClientSpec{
-			Name: b.Name, Tenant: t.ID, Scopes: b.Scopes.Texts(), RedirectURIs: b.RedirectURIs, Public: b.Public, Resource: b.Server, TokenExchange: b.TokenExchange,
+			Name: b.Name, Tenant: t.ID, Scopes: b.Scopes.Texts(), RedirectURIs: b.RedirectURIs, Public: b.Public,
+			Resource: b.Server, TokenExchange: b.TokenExchange,
 			Assertions: b.Assertions, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, PushRequired: b.PushRequired,
 		}, t)
 		if err != nil {
@@ -52,19 +55,23 @@ func (p *planner) planClient(next client.Client, kept []client.Client) error {
 	before := kept[0]
 	switch {
 	case len(kept) > 1:
-		return refuse("delete one of them first (gatehouse client delete ID), or choose another name", "there are %d clients of the name %q, %s and %s", len(kept), next.Name, before.ID, kept[1].ID)
+		return refuse("delete one of them first (gatehouse client delete ID), or choose another name",
+			"there are %d clients of the name %q, %s and %s", len(kept), next.Name, before.ID, kept[1].ID)
 	case kindOf(before) != kindOf(next):
-		return refuse("delete it first (gatehouse client delete "+before.ID+"), or choose another name", "the client %q is %s, and cannot become %s", next.Name, kindOf(before), kindOf(next))
+		return refuse("delete it first (gatehouse client delete "+before.ID+"), or choose another name",
+			"the client %q is %s, and cannot become %s", next.Name, kindOf(before), kindOf(next))
 	}
 	change.Verb, change.ClientID = VerbChange, before.ID
 	if change.Fields = differences(clientTraits(before), clientTraits(next)); len(change.Fields) == 0 {
 		return nil
 	}
 	after := before
-	after.Scopes, after.RedirectURIs, after.PostLogoutRedirectURIs, after.PushRequired = next.Scopes, next.RedirectURIs, next.PostLogoutRedirectURIs, next.PushRequired
+	after.Scopes, after.RedirectURIs, after.PostLogoutRedirectURIs, after.PushRequired = next.Scopes, next.RedirectURIs,
+		next.PostLogoutRedirectURIs, next.PushRequired
 	after.GrantTypes, after.ApplicationType = next.GrantTypes, next.ApplicationType
 	p.changes, p.altered = append(p.changes, change), append(p.altered, after)
-	p.lines = append(p.lines, audit.Event{Action: "client.update", Target: after.ID, Tenant: after.TenantID, Client: after.ID, Detail: described(change.Fields)})
+	p.lines = append(p.lines, audit.Event{Action: "client.update", Target: after.ID, Tenant: after.TenantID,
+		Client: after.ID, Detail: described(change.Fields)})
 	return nil
 }
 

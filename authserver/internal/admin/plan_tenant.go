@@ -52,7 +52,8 @@ func (p *planner) planName(it *tenantPlan, b blueprint.Tenant) error {
 		return nil
 	}
 	it.Name, it.renamed = name, true
-	p.changes = append(p.changes, Change{Verb: VerbChange, Kind: KindTenant, Tenant: it.ID, Name: it.ID, Fields: fields})
+	p.changes = append(p.changes, Change{Verb: VerbChange, Kind: KindTenant, Tenant: it.ID, Name: it.ID,
+		Fields: fields})
 	p.lines = append(p.lines, tenantRenamed(it.Tenant))
 	return nil
 }
@@ -70,7 +71,9 @@ func (p *planner) planNewTenant(it *tenantPlan, b blueprint.Tenant) error {
 	}
 	if len(s.Scopes) == 0 {
 		if p.given += len(p.known.all); p.given > maxGiven {
-			return at(refuse("name the scopes of each in its policy", "the new tenants for which the file names no scopes would have more than %d together", maxGiven), b.Line)
+			return at(refuse("name the scopes of each in its policy",
+				"the new tenants for which the file names no scopes would have more than %d together",
+				maxGiven), b.Line)
 		}
 	}
 	t, specs, err := p.draftTenant(s)
@@ -115,12 +118,14 @@ func (p *planner) planPolicy(ctx context.Context, it *tenantPlan, b blueprint.Po
 		return nil
 	}
 	it.Policy, it.ruled = next, true
-	p.changes = append(p.changes, Change{Verb: VerbChange, Kind: KindPolicy, Tenant: it.ID, Name: it.ID, Fields: fields})
+	p.changes = append(p.changes, Change{Verb: VerbChange, Kind: KindPolicy, Tenant: it.ID, Name: it.ID,
+		Fields: fields})
 	p.lines = append(p.lines, policySet(it.ID, next))
 	return nil
 }
 
-// planRoles puts the tenant's roles, and looks whether those who look after it could still let something in; scopes are those of its policy before.
+// planRoles puts the tenant's roles, and looks whether those who look after it could still let
+// something in; scopes are those of its policy before.
 func (p *planner) planRoles(ctx context.Context, it *tenantPlan, b blueprint.Tenant, scopes []string) error {
 	roles := slices.Clone(it.roles)
 	if !it.made {
@@ -164,7 +169,8 @@ func (p *planner) planRoles(ctx context.Context, it *tenantPlan, b blueprint.Ten
 
 // planRole puts one role among those that there will be.
 func (p *planner) planRole(it *tenantPlan, b blueprint.Role, final map[string]user.Role) error {
-	role, err := p.registrar.DraftRole(RoleSpec{Tenant: it.ID, Role: b.Name, Scopes: b.Scopes.Texts(), Includes: b.Includes.Texts(), Admin: b.Admin}, it.Tenant)
+	role, err := p.registrar.DraftRole(RoleSpec{Tenant: it.ID, Role: b.Name, Scopes: b.Scopes.Texts(),
+		Includes: b.Includes.Texts(), Admin: b.Admin}, it.Tenant)
 	if err != nil {
 		return at(err, b.Line, b.Scopes)
 	}
@@ -186,7 +192,8 @@ func (p *planner) planRole(it *tenantPlan, b blueprint.Role, final map[string]us
 	return nil
 }
 
-// resolved are a tenant's roles with what each gives, those of the file first, so that a circle is told from one of them on.
+// resolved are a tenant's roles with what each gives, those of the file first, so that a circle is
+// told from one of them on.
 func resolved(b blueprint.Tenant, final map[string]user.Role) (roles []user.Role, err error) {
 	for _, r := range b.Roles {
 		roles = append(roles, final[r.Name])

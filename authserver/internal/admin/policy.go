@@ -16,12 +16,14 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// PolicySpec says what to change of a tenant's policy; see tenant.Policy. What is nil stays as it is.
+// PolicySpec says what to change of a tenant's policy; see tenant.Policy. What is nil stays as it
+// is.
 type PolicySpec struct {
 	Tenant                         string
 	Scopes, Clients, Registrations *[]string
 	TokenLife, RefreshLife         *time.Duration
-	// AddScopes and RemoveScopes change the scopes that the policy has, in place of Scopes. One that is in both is removed.
+	// AddScopes and RemoveScopes change the scopes that the policy has, in place of Scopes. One
+	// that is in both is removed.
 	AddScopes, RemoveScopes []string
 	Force                   Force
 }
@@ -32,7 +34,8 @@ func (d *Door) ShowPolicy(ctx context.Context, tenantID string) (tenant.Policy, 
 	return t.Policy, err
 }
 
-// SetPolicy changes a tenant's policy, and returns it as it is then. It counts from the next token and the next authorization request on.
+// SetPolicy changes a tenant's policy, and returns it as it is then. It counts from the next token
+// and the next authorization request on.
 func (d *Door) SetPolicy(ctx context.Context, s PolicySpec) (p tenant.Policy, err error) {
 	err = d.Together(ctx, func(in *Door) error {
 		t, err := in.tenant(ctx, s.Tenant)
@@ -71,12 +74,14 @@ func (d *Door) policy(ctx context.Context, t tenant.Tenant, s PolicySpec) (tenan
 	}
 	if len(s.AddScopes)+len(s.RemoveScopes) > 0 {
 		if s.Scopes != nil {
-			return p, refuse("give all scopes, or those to add and to remove", "scopes are set, and added or removed, at once")
+			return p, refuse("give all scopes, or those to add and to remove",
+				"scopes are set, and added or removed, at once")
 		}
 		if err := registrar.Known(s.AddScopes, all); err != nil {
 			return p, err
 		}
-		p.Scopes = slices.DeleteFunc(once(slices.Concat(p.Scopes, s.AddScopes)), func(scope string) bool { return slices.Contains(s.RemoveScopes, scope) })
+		p.Scopes = slices.DeleteFunc(once(slices.Concat(p.Scopes, s.AddScopes)),
+			func(scope string) bool { return slices.Contains(s.RemoveScopes, scope) })
 		if len(p.Scopes) == 0 {
 			return p, refuse("there are: "+oauth.FormatScope(all), "the policy would allow no scope")
 		}
@@ -85,7 +90,8 @@ func (d *Door) policy(ctx context.Context, t tenant.Tenant, s PolicySpec) (tenan
 		p.Registrations = once(*s.Registrations)
 		for _, kind := range p.Registrations {
 			if !slices.Contains(client.Kinds(), kind) {
-				return p, refuse("", "clients do not become known as %.80q; the ways are: %s", kind, strings.Join(client.Kinds(), ", "))
+				return p, refuse("", "clients do not become known as %.80q; the ways are: %s", kind,
+					strings.Join(client.Kinds(), ", "))
 			}
 		}
 	}
@@ -101,18 +107,21 @@ func (d *Door) policy(ctx context.Context, t tenant.Tenant, s PolicySpec) (tenan
 	if s.RefreshLife != nil {
 		p.RefreshLife = *s.RefreshLife
 	}
-	return p, errors.Join(span("the life of tokens", p.TokenLife, tenant.MinTokenLife), span("the time of renewal", p.RefreshLife, tenant.MinRefreshLife))
+	return p, errors.Join(span("the life of tokens", p.TokenLife, tenant.MinTokenLife),
+		span("the time of renewal", p.RefreshLife, tenant.MinRefreshLife))
 }
 
 // span checks a ceiling of the policy.
 func span(what string, d, least time.Duration) error {
 	if d != 0 && (d < least || d > tenant.MaxLife || d%time.Second != 0) {
-		return refuse("", "%s can be bounded by whole seconds from %s to ten years, or by 0: as the issuer has it", what, least)
+		return refuse("", "%s can be bounded by whole seconds from %s to ten years, or by 0: as the issuer has it",
+			what, least)
 	}
 	return nil
 }
 
-// nameable checks that a tenant can name these clients: those that are known and not another tenant's, and those that a document will describe.
+// nameable checks that a tenant can name these clients: those that are known and not another
+// tenant's, and those that a document will describe.
 func (d *Door) nameable(ctx context.Context, t tenant.Tenant, ids []string) error {
 	if len(ids) > tenant.MaxClients {
 		return refuse("", "a policy can name %d clients", tenant.MaxClients)
@@ -123,7 +132,8 @@ func (d *Door) nameable(ctx context.Context, t tenant.Tenant, ids []string) erro
 		}
 		c, err := d.Clients.RegisteredClient(ctx, id)
 		if errors.Is(err, client.ErrNotFound) || err == nil && c.TenantID != "" && c.TenantID != t.ID {
-			return &Refusal{Reason: fmt.Sprintf("tenant %s cannot let in client %.80q: there is none that it could", t.ID, id), Hint: "gatehouse client list shows them", Err: client.ErrNotFound}
+			return &Refusal{Reason: fmt.Sprintf("tenant %s cannot let in client %.80q: there is none that it could",
+				t.ID, id), Hint: "gatehouse client list shows them", Err: client.ErrNotFound}
 		}
 		if err != nil {
 			return fmt.Errorf("reading a client: %w", err)
@@ -132,7 +142,8 @@ func (d *Door) nameable(ctx context.Context, t tenant.Tenant, ids []string) erro
 	return nil
 }
 
-// leavesAdmins refuses a policy under which none of those who look after the tenant could let any agent in, where one of them can now.
+// leavesAdmins refuses a policy under which none of those who look after the tenant could let any
+// agent in, where one of them can now.
 func (d *Door) leavesAdmins(ctx context.Context, t tenant.Tenant, p tenant.Policy) error {
 	held, err := d.Users.HeldRoles(ctx, t.ID)
 	if err != nil {
@@ -150,12 +161,17 @@ func (d *Door) leavesAdmins(ctx context.Context, t tenant.Tenant, p tenant.Polic
 	return nil
 }
 
-// lookedAfter says whether somebody looks after the tenant, with these roles; held are those that somebody has.
+// lookedAfter says whether somebody looks after the tenant, with these roles; held are those that
+// somebody has.
 func lookedAfter(held []string, roles []user.Role) bool {
-	return slices.ContainsFunc(roles, func(role user.Role) bool { return role.Admin && slices.Contains(held, role.Name) })
+	return slices.ContainsFunc(roles, func(role user.Role) bool {
+		return role.Admin &&
+			slices.Contains(held, role.Name)
+	})
 }
 
-// adminsCan says whether somebody who looks after the tenant could let an agent in, with these roles and these scopes of the policy.
+// adminsCan says whether somebody who looks after the tenant could let an agent in, with these
+// roles and these scopes of the policy.
 func adminsCan(held []string, roles []user.Role, scopes []string) bool {
 	return slices.ContainsFunc(roles, func(role user.Role) bool {
 		return role.Admin && slices.Contains(held, role.Name) && len(oauth.Intersect(role.Gives, scopes)) > 0
@@ -163,8 +179,10 @@ func adminsCan(held []string, roles []user.Role, scopes []string) bool {
 }
 
 func wouldShutOut(tenantID string, p tenant.Policy) *Refusal {
-	return refuse("give a role of theirs one of these scopes first, or leave one in that they have (gatehouse role list --tenant "+tenantID+" shows the roles)",
-		"with the scopes %s, nobody who looks after tenant %s could let any agent in", oauth.FormatScope(p.Scopes), tenantID)
+	return refuse("give a role of theirs one of these scopes first, or leave one in that they have (gatehouse role "+
+		"list --tenant "+tenantID+" shows the roles)",
+		"with the scopes %s, nobody who looks after tenant %s could let any agent in", oauth.FormatScope(p.Scopes),
+		tenantID)
 }
 
 // policySet is the line of a policy that is set.

@@ -25,11 +25,13 @@ func TestAPolicyIsSetAsAWhole(t *testing.T) {
 	c, _, err := o.CreateClient(ctx, admin.ClientSpec{Tenant: "acme", Scopes: []string{"customers:read"}})
 	must(t, err)
 	want := tenant.Policy{
-		Scopes: []string{"customers:read"}, Clients: []string{c.ID, "https://agent.example/client.json"}, Registrations: []string{"operator", "document"},
-		TokenLife: 5 * time.Minute, RefreshLife: 24 * time.Hour,
+		Scopes: []string{"customers:read"}, Clients: []string{c.ID, "https://agent.example/client.json"},
+		Registrations: []string{"operator", "document"},
+		TokenLife:     5 * time.Minute, RefreshLife: 24 * time.Hour,
 	}
 	got, err := o.SetPolicy(ctx, admin.PolicySpec{
-		Tenant: "acme", Scopes: ptr([]string{"customers:read", "customers:read"}), Clients: &want.Clients, Registrations: &want.Registrations, TokenLife: &want.TokenLife, RefreshLife: &want.RefreshLife,
+		Tenant: "acme", Scopes: ptr([]string{"customers:read", "customers:read"}), Clients: &want.Clients,
+		Registrations: &want.Registrations, TokenLife: &want.TokenLife, RefreshLife: &want.RefreshLife,
 	})
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
@@ -50,15 +52,22 @@ func TestAPolicyIsSetAsAWhole(t *testing.T) {
 		spec       admin.PolicySpec
 	}{
 		{"no such tenant", `no tenant "ACME"`, admin.PolicySpec{Tenant: "ACME"}}, // TN-08
-		{"a scope that no resource has", `no resource has the scope "x' OR 1=1--"; there are: customers:read customers:write tickets:write`, admin.PolicySpec{Tenant: "acme", Scopes: ptr([]string{"customers:read", "x' OR 1=1--"})}}, // TN-03
+		{"a scope that no resource has",
+			`no resource has the scope "x' OR 1=1--"; there are: customers:read customers:write tickets:write`,
+			admin.PolicySpec{Tenant: "acme", Scopes: ptr([]string{"customers:read", "x' OR 1=1--"})}}, // TN-03
 		{"no scope", "no scope", admin.PolicySpec{Tenant: "acme", Scopes: ptr([]string{})}},
-		{"a way that is none", "the ways are: operator, document, dynamic, tenant", admin.PolicySpec{Tenant: "acme", Registrations: ptr([]string{"Operator"})}},
-		{"nobody's client", "there is none that it could", admin.PolicySpec{Tenant: "acme", Clients: ptr([]string{"cli_nobody"})}},
-		{"another tenant's client", "there is none that it could", admin.PolicySpec{Tenant: "globex", Clients: &[]string{acmes.ID}}}, // TN-02
+		{"a way that is none", "the ways are: operator, document, dynamic, tenant",
+			admin.PolicySpec{Tenant: "acme", Registrations: ptr([]string{"Operator"})}},
+		{"nobody's client", "there is none that it could",
+			admin.PolicySpec{Tenant: "acme", Clients: ptr([]string{"cli_nobody"})}},
+		// TN-02
+		{"another tenant's client", "there is none that it could",
+			admin.PolicySpec{Tenant: "globex", Clients: &[]string{acmes.ID}}},
 		{"too many clients", "1000 clients", admin.PolicySpec{Tenant: "acme", Clients: &many}},
 		{"a life that is none", "whole seconds", admin.PolicySpec{Tenant: "acme", TokenLife: ptr(time.Second)}},
 		{"a negative life", "whole seconds", admin.PolicySpec{Tenant: "acme", RefreshLife: ptr(-time.Hour)}},
-		{"half a second", "whole seconds", admin.PolicySpec{Tenant: "acme", RefreshLife: ptr(time.Hour + time.Millisecond)}},
+		{"half a second", "whole seconds",
+			admin.PolicySpec{Tenant: "acme", RefreshLife: ptr(time.Hour + time.Millisecond)}},
 	} {
 		_, err := o.SetPolicy(ctx, row.spec)
 		if err == nil {
@@ -76,41 +85,53 @@ func TestAPolicyIsSetAsAWhole(t *testing.T) {
 	}
 }
 
-// A policy under which none of those who look after the tenant could let anything in is refused; so is whatever would leave nobody.
+// A policy under which none of those who look after the tenant could let anything in is refused; so
+// is whatever would leave nobody.
 func TestNobodyIsLockedOut(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	o.acme(t)
-	must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "lead", Scopes: []string{"customers:read"}, Admin: true}))
+	must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "lead", Scopes: []string{"customers:read"},
+		Admin: true}))
 	for email, role := range map[string]string{"ann@acme.example": "lead", "bob@acme.example": admin.RoleReader} {
-		_, _, err := o.CreateUser(ctx, admin.UserSpec{Email: email, Tenant: "acme", Role: role, Operator: role == "lead"})
+		_, _, err := o.CreateUser(ctx, admin.UserSpec{Email: email, Tenant: "acme", Role: role,
+			Operator: role == "lead"})
 		must(t, err)
 	}
 	lines := len(o.lines(t))
 	_, err := o.SetPolicy(ctx, admin.PolicySpec{Tenant: "acme", Scopes: ptr([]string{"customers:write"})})
 	refused(t, err, "nobody who looks after tenant acme could let any agent in")
 	refused(t, o.DisableUser(ctx, admin.DisableSpec{User: "ann@acme.example"}), "would be left")
-	refused(t, o.PutMember(ctx, admin.MemberSpec{Email: "ann@acme.example", Tenant: "acme"}), "nobody would be left who looks after tenant acme")
-	refused(t, o.RemoveMember(ctx, admin.RemovalSpec{Email: "ann@acme.example", Tenant: "acme"}), "nobody would be left who looks after tenant acme")
-	refused(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "lead", Scopes: []string{"customers:read"}}), "nobody would be left who looks after tenant acme")
+	refused(t, o.PutMember(ctx, admin.MemberSpec{Email: "ann@acme.example", Tenant: "acme"}),
+		"nobody would be left who looks after tenant acme")
+	refused(t, o.RemoveMember(ctx, admin.RemovalSpec{Email: "ann@acme.example", Tenant: "acme"}),
+		"nobody would be left who looks after tenant acme")
+	refused(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "lead", Scopes: []string{"customers:read"}}),
+		"nobody would be left who looks after tenant acme")
 	refused(t, o.DeleteRole(ctx, admin.RoleName{Tenant: "acme", Role: "lead"}), "role lead has members: 1")
 	if got := len(o.lines(t)); got != lines {
 		t.Errorf("what was refused left %d lines", got-lines)
 	}
 	must(t, o.PutMember(ctx, admin.MemberSpec{Email: "bob@acme.example", Tenant: "acme", Role: admin.RoleAdmin}))
-	_, err = o.SetPolicy(ctx, admin.PolicySpec{Tenant: "acme", Scopes: ptr([]string{"customers:write"})}) // bob's role has it
+	// bob's role has it
+	_, err = o.SetPolicy(ctx, admin.PolicySpec{Tenant: "acme", Scopes: ptr([]string{"customers:write"})})
 	must(t, err)
 	must(t, o.RemoveMember(ctx, admin.RemovalSpec{Email: "ann@acme.example", Tenant: "acme"}))
-	refused(t, o.DisableUser(ctx, admin.DisableSpec{User: "ann@acme.example"}), "no operator would be left who can sign in")
+	refused(t, o.DisableUser(ctx, admin.DisableSpec{User: "ann@acme.example"}),
+		"no operator would be left who can sign in")
 }
 
 func TestRolesOfATenant(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	o.acme(t)
-	must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "clerk", Scopes: []string{"customers:write"}, Includes: []string{"reader", "reader"}}))
-	refused(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "reader", Includes: []string{"clerk"}}), "reader → clerk → reader")
+	must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "clerk", Scopes: []string{"customers:write"},
+		Includes: []string{"reader", "reader"}}))
+	refused(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "reader", Includes: []string{"clerk"}}),
+		"reader → clerk → reader")
 	refused(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "x", Includes: []string{"ghost"}}), `"ghost"`)
-	refused(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "x", Scopes: []string{"billing:pay"}}), `no resource has the scope "billing:pay"; there are: customers:read customers:write tickets:write`)
-	refused(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "x", Scopes: []string{"tickets:write"}}), "tenant acme may have")
+	refused(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "x", Scopes: []string{"billing:pay"}}),
+		`no resource has the scope "billing:pay"; there are: customers:read customers:write tickets:write`)
+	refused(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "x", Scopes: []string{"tickets:write"}}),
+		"tenant acme may have")
 	refused(t, o.DeleteRole(ctx, admin.RoleName{Tenant: "acme", Role: "reader"}), "role clerk includes reader")
 	refused(t, o.DeleteRole(ctx, admin.RoleName{Tenant: "acme", Role: "ghost"}), `no role "ghost"`)
 	_, err := o.CreateTenant(ctx, admin.TenantSpec{ID: "globex", Scopes: []string{"billing:pay"}})
@@ -122,12 +143,14 @@ func TestRolesOfATenant(t *testing.T) {
 	for _, r := range roles {
 		got = append(got, r.Name+": "+strings.Join(r.Gives, " "))
 	}
-	if diff := cmp.Diff([]string{"agent-admin: customers:read customers:write", "clerk: customers:write customers:read", "reader: customers:read"}, got); err != nil || diff != "" {
+	if diff := cmp.Diff([]string{"agent-admin: customers:read customers:write", "clerk: customers:write customers:read",
+		"reader: customers:read"}, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
 }
 
-// Several acts are one: what a later one is refused, undoes the earlier ones and their lines. Grants end when all of it is committed, and not before.
+// Several acts are one: what a later one is refused, undoes the earlier ones and their lines.
+// Grants end when all of it is committed, and not before.
 func TestActsTogether(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	o.acme(t)
@@ -135,7 +158,8 @@ func TestActsTogether(t *testing.T) {
 	must(t, err)
 	c, _, err := o.CreateClient(ctx, admin.ClientSpec{Tenant: "acme", Scopes: []string{"customers:read"}})
 	must(t, err)
-	_, err = o.store.PutMachineGrant(ctx, grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: c.ID, Resource: resourceURI, CreatedAt: now}, audit.Event{Time: now})
+	_, err = o.store.PutMachineGrant(ctx, grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: c.ID,
+		Resource: resourceURI, CreatedAt: now}, audit.Event{Time: now})
 	must(t, err)
 	lines := o.lines(t)
 	acts := func(last string) error {
@@ -181,11 +205,13 @@ func TestPeopleAreListedWithoutTheirHashes(t *testing.T) {
 	_, _, err := o.CreateUser(ctx, admin.UserSpec{Email: "ann@acme.example", Tenant: "acme"})
 	must(t, err)
 	answer, err := o.Act(ctx, "user.list", []byte(`{"Tenant":"acme"}`))
-	if err != nil || !strings.Contains(string(answer), "ann@acme.example") || strings.Contains(string(answer), "argon2") {
+	if err != nil || !strings.Contains(string(answer), "ann@acme.example") ||
+		strings.Contains(string(answer), "argon2") {
 		t.Errorf("got %s %v", answer, err)
 	}
 	_, err = o.SetPassword(ctx, admin.PasswordSpec{User: "ann@acme.example", Password: "short"})
 	refused(t, err, "shorter than 15")
-	_, err = o.SetPassword(ctx, admin.PasswordSpec{User: "ann@acme.example", Password: strings.Repeat("x", user.MaxPassword+1)})
+	_, err = o.SetPassword(ctx,
+		admin.PasswordSpec{User: "ann@acme.example", Password: strings.Repeat("x", user.MaxPassword+1)})
 	refused(t, err, "longer than 1024")
 }

@@ -17,13 +17,16 @@ import (
 // ErrNoServer says that no server answers for a data directory.
 var ErrNoServer = errors.New("no server answers for this data directory")
 
-// ErrUnsaid says that a server was asked to do an act, and nothing was heard of it: it may have done it.
+// ErrUnsaid says that a server was asked to do an act, and nothing was heard of it: it may have
+// done it.
 var ErrUnsaid = errors.New("the running server has not said whether it was done")
 
-// maxAnswer bounds what a command reads, in bytes: more than what the largest file can be answered with.
+// maxAnswer bounds what a command reads, in bytes: more than what the largest file can be answered
+// with.
 const maxAnswer = 256 << 20
 
-// patience is how long a command waits beside the time that the act may take: the server's answer says more than giving up here.
+// patience is how long a command waits beside the time that the act may take: the server's answer
+// says more than giving up here.
 const patience = 10 * time.Second
 
 // Remote does acts inside a running server, through its socket.
@@ -59,7 +62,8 @@ func (r *Remote) Act(ctx context.Context, name string, arguments json.RawMessage
 	_, most := bounds(name)
 	ctx, cancel := context.WithTimeout(ctx, most+patience)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://operator/acts/"+name, bytes.NewReader(arguments))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://operator/acts/"+name,
+		bytes.NewReader(arguments))
 	if err != nil {
 		return nil, fmt.Errorf("asking the running server: %w", err)
 	}

@@ -31,7 +31,8 @@ func (d *Door) ListResources(ctx context.Context) ([]ResourceFound, error) {
 	return all, nil
 }
 
-// PutResource makes or replaces a resource. It counts here at once, and in other processes within a second.
+// PutResource makes or replaces a resource. It counts here at once, and in other processes within a
+// second.
 func (d *Door) PutResource(ctx context.Context, r issuer.Resource) error {
 	r, err := d.checkResource(r)
 	if err != nil {
@@ -64,10 +65,12 @@ func (d *Door) checkResource(r issuer.Resource) (issuer.Resource, error) {
 		return r, refuse("", "tokens of %s cannot live for %s: it is no whole number of seconds", r.URI, life)
 	}
 	if d.Resources.TooPlain(r.URI) {
-		return r, refuse("use https; --insecure-http allows it all the same, and then anyone on the way can read tokens", "the resource %s is plain http on a host that is not this machine", r.URI)
+		return r, refuse("use https; --insecure-http allows it all the same, and then anyone on the way can "+
+			"read tokens", "the resource %s is plain http on a host that is not this machine", r.URI)
 	}
 	if r.URI == d.Issuer {
-		return r, refuse("give the server an address of its own, such as "+d.Issuer+"/mcp", "the resource %s is the issuer itself", r.URI)
+		return r, refuse("give the server an address of its own, such as "+d.Issuer+"/mcp",
+			"the resource %s is the issuer itself", r.URI)
 	}
 	if checked.Name, err = registrar.Name(r.Name, r.URI); err != nil {
 		return r, err
@@ -77,11 +80,14 @@ func (d *Door) checkResource(r issuer.Resource) (issuer.Resource, error) {
 	}
 	seen := map[string]bool{}
 	for _, s := range checked.Scopes {
-		if words, err := oauth.ParseScope(s.Name); err != nil || len(words) != 1 || seen[s.Name] || slices.Contains(issuer.IdentityScopes(), s.Name) {
-			return r, refuse("a scope is a word without spaces, quotes and backslashes (RFC 6749 §3.3), each once, and none of OpenID's own", "%.80q cannot be a scope of %s", s.Name, r.URI)
+		if words, err := oauth.ParseScope(s.Name); err != nil || len(words) != 1 || seen[s.Name] ||
+			slices.Contains(issuer.IdentityScopes(), s.Name) {
+			return r, refuse("a scope is a word without spaces, quotes and backslashes (RFC 6749 §3.3), each once, "+
+				"and none of OpenID's own", "%.80q cannot be a scope of %s", s.Name, r.URI)
 		}
 		if s.Description == "" {
-			return r, refuse("people read it when they are asked to allow it", "the scope %s has no description", s.Name)
+			return r, refuse("people read it when they are asked to allow it",
+				"the scope %s has no description", s.Name)
 		}
 		seen[s.Name] = true
 	}
@@ -96,14 +102,16 @@ func (d *Door) keyFor(ctx context.Context, algorithm string) error {
 	return d.Keys.Ensure(ctx, algorithm)
 }
 
-// RemoveResource removes a resource: no token is issued for it any more. Those that are out live on until they expire.
+// RemoveResource removes a resource: no token is issued for it any more. Those that are out live on
+// until they expire.
 func (d *Door) RemoveResource(ctx context.Context, uri string) error {
 	if d.Resources.Fixed(uri) {
 		return refuse("take it away there, and restart", "the resource %s is the configuration's", uri)
 	}
 	err := d.Catalogue.DeleteResource(ctx, uri, d.resourceEvent(ctx, "resource.remove", uri, ""))
 	if errors.Is(err, issuer.ErrNoResource) {
-		return &Refusal{Reason: fmt.Sprintf("there is no resource %.200q", uri), Hint: "gatehouse resource list shows them", Err: err}
+		return &Refusal{Reason: fmt.Sprintf("there is no resource %.200q", uri),
+			Hint: "gatehouse resource list shows them", Err: err}
 	}
 	if err != nil {
 		return err

@@ -17,7 +17,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// given makes a tenant with ann, who alone looks after it, and bob; two clients; and a grant of each person to each client, named after both.
+// given makes a tenant with ann, who alone looks after it, and bob; two clients; and a grant of
+// each person to each client, named after both.
 func (o *office) given(t *testing.T) (ids map[string]string) {
 	t.Helper()
 	ctx := context.Background()
@@ -31,27 +32,32 @@ func (o *office) given(t *testing.T) (ids map[string]string) {
 		must(t, err)
 		ids[name] = u.ID
 		for _, c := range []string{"cli_one", "cli_two"} {
-			g := grant.Grant{ID: "grt_" + name + c, TenantID: "acme", ClientID: c, UserID: u.ID, Resource: resourceURI, CreatedAt: now}
-			must(t, o.store.PutCode(ctx, g, issuer.Code{Hash: g.ID, GrantID: g.ID, ClientID: c, CreatedAt: now, ExpiresAt: now}, audit.Event{Time: now, Actor: "user:" + u.ID}))
+			g := grant.Grant{ID: "grt_" + name + c, TenantID: "acme", ClientID: c, UserID: u.ID, Resource: resourceURI,
+				CreatedAt: now}
+			must(t, o.store.PutCode(ctx, g, issuer.Code{Hash: g.ID, GrantID: g.ID, ClientID: c, CreatedAt: now,
+				ExpiresAt: now}, audit.Event{Time: now, Actor: "user:" + u.ID}))
 		}
 	}
 	return ids
 }
 
-// Who alone looks after a tenant, or the installation, and is in wrong hands, is shut out when the operator says so; the audit says that it was forced.
+// Who alone looks after a tenant, or the installation, and is in wrong hands, is shut out when the
+// operator says so; the audit says that it was forced.
 func TestASoleAdminCanBeShutOutByForce(t *testing.T) {
 	for name, open := range stores {
 		t.Run(name, func(t *testing.T) {
 			ctx, o := context.Background(), open(t)
 			ids := o.given(t)
 			refused(t, o.DisableUser(ctx, admin.DisableSpec{User: "ann@acme.example"}), "nobody would be left")
-			refused(t, o.RemoveMember(ctx, admin.RemovalSpec{Email: "ann@acme.example", Tenant: "acme"}), "nobody would be left")
+			refused(t, o.RemoveMember(ctx, admin.RemovalSpec{Email: "ann@acme.example", Tenant: "acme"}),
+				"nobody would be left")
 			must(t, o.DisableUser(ctx, admin.DisableSpec{User: "ann@acme.example", Force: true}))
 			if u, err := o.store.User(ctx, ids["ann"]); err != nil || !u.Disabled {
 				t.Errorf("her account: %+v %v, want it disabled", u, err)
 			}
 			must(t, o.RemoveMember(ctx, admin.RemovalSpec{Email: "ann@acme.example", Tenant: "acme", Force: true}))
-			for id, want := range map[string]bool{"grt_anncli_one": true, "grt_anncli_two": true, "grt_bobcli_one": false} {
+			for id, want := range map[string]bool{"grt_anncli_one": true, "grt_anncli_two": true,
+				"grt_bobcli_one": false} {
 				if over, err := o.list.Ended(ctx, id); over != want || err != nil {
 					t.Errorf("%s: revoked %v %v, want %v", id, over, err, want)
 				}
@@ -60,7 +66,8 @@ func TestASoleAdminCanBeShutOutByForce(t *testing.T) {
 			must(t, err)
 			refused(t, o.DisableUser(ctx, admin.DisableSpec{User: "op@ops.example"}), "no operator would be left")
 			must(t, o.DisableUser(ctx, admin.DisableSpec{User: "op@ops.example", Force: true}))
-			for action, want := range map[string]string{"user.disable": "op@ops.example (forced)", "member.remove": "ann@acme.example (forced)"} {
+			for action, want := range map[string]string{"user.disable": "op@ops.example (forced)",
+				"member.remove": "ann@acme.example (forced)"} {
 				lines, err := o.Events(ctx, audit.Filter{Action: action, Outcome: audit.OK, Limit: 1})
 				if err != nil || len(lines) != 1 || lines[0].Detail != want {
 					t.Errorf("%s: got %+v %v, want %q", action, lines, err, want)
@@ -70,8 +77,9 @@ func TestASoleAdminCanBeShutOutByForce(t *testing.T) {
 	}
 }
 
-// Every change that is refused because it would lock a tenant's only administrator out, or leave them nothing to allow, happens with force, and the audit
-// says so of that line alone. A change that nobody has to force is as it was, forced or not.
+// Every change that is refused because it would lock a tenant's only administrator out, or leave
+// them nothing to allow, happens with force, and the audit says so of that line alone. A change
+// that nobody has to force is as it was, forced or not.
 func TestEveryLockoutIsOverruledByForce(t *testing.T) {
 	policy := func(scope string, force admin.Force) admin.PolicySpec {
 		return admin.PolicySpec{Tenant: "acme", Scopes: &[]string{scope}, Force: force}
@@ -80,19 +88,25 @@ func TestEveryLockoutIsOverruledByForce(t *testing.T) {
 		refusal, action, detail string
 		do                      func(ctx context.Context, o *office, force admin.Force) error
 	}{
-		"another role": {"nobody would be left", "member.put", "reader (forced)", func(ctx context.Context, o *office, force admin.Force) error {
-			return o.PutMember(ctx, admin.MemberSpec{Email: "ann@acme.example", Tenant: "acme", Role: "reader", Force: force})
-		}},
-		"the role administers no more": {"nobody would be left", "role.put", "customers:read (forced)", func(ctx context.Context, o *office, force admin.Force) error {
-			return o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: admin.RoleAdmin, Scopes: []string{"customers:read"}, Force: force})
-		}},
-		"the policy leaves them nothing": {"could let any agent in", "policy.set", "scopes tickets:write (forced)", func(ctx context.Context, o *office, force admin.Force) error {
-			if !force {
-				must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: admin.RoleAdmin, Scopes: []string{"customers:read"}, Admin: true}))
-			}
-			_, err := o.SetPolicy(ctx, policy("tickets:write", force))
-			return err
-		}},
+		"another role": {"nobody would be left", "member.put", "reader (forced)",
+			func(ctx context.Context, o *office, force admin.Force) error {
+				return o.PutMember(ctx, admin.MemberSpec{Email: "ann@acme.example", Tenant: "acme", Role: "reader",
+					Force: force})
+			}},
+		"the role administers no more": {"nobody would be left", "role.put", "customers:read (forced)",
+			func(ctx context.Context, o *office, force admin.Force) error {
+				return o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: admin.RoleAdmin,
+					Scopes: []string{"customers:read"}, Force: force})
+			}},
+		"the policy leaves them nothing": {"could let any agent in", "policy.set", "scopes tickets:write (forced)",
+			func(ctx context.Context, o *office, force admin.Force) error {
+				if !force {
+					must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: admin.RoleAdmin,
+						Scopes: []string{"customers:read"}, Admin: true}))
+				}
+				_, err := o.SetPolicy(ctx, policy("tickets:write", force))
+				return err
+			}},
 	} {
 		for store, open := range stores {
 			t.Run(name+"/"+store, func(t *testing.T) {
@@ -108,7 +122,8 @@ func TestEveryLockoutIsOverruledByForce(t *testing.T) {
 				if !errors.As(err, &said) || !strings.Contains(said.Hint, "--force") {
 					t.Errorf("the hint does not name --force: %v", said)
 				}
-				if after, err := o.ShowTenant(ctx, "acme"); err != nil || !slices.Equal(after.Members, before.Members) || !slices.Equal(after.Scopes, before.Scopes) {
+				if after, err := o.ShowTenant(ctx, "acme"); err != nil ||
+					!slices.Equal(after.Members, before.Members) || !slices.Equal(after.Scopes, before.Scopes) {
 					t.Errorf("refused, and changed: %+v, was %+v (%v)", after, before, err)
 				}
 				must(t, row.do(ctx, o, true))
@@ -121,18 +136,23 @@ func TestEveryLockoutIsOverruledByForce(t *testing.T) {
 	}
 }
 
-// Grants are revoked one by one, or all of a client, a person or a tenant; what is named and is not there is refused, and nothing is revoked then.
+// Grants are revoked one by one, or all of a client, a person or a tenant; what is named and is not
+// there is refused, and nothing is revoked then.
 func TestGrantsAreRevokedByClientPersonAndTenant(t *testing.T) {
 	ctx := context.Background()
 	for name, row := range map[string]struct {
 		which admin.GrantSelection
 		want  []string
 	}{
-		"one":                 {admin.GrantSelection{ID: "grt_anncli_one"}, []string{"grt_anncli_one"}},
-		"a client":            {admin.GrantSelection{ClientID: "cli_one"}, []string{"grt_anncli_one", "grt_bobcli_one"}},
-		"a person":            {admin.GrantSelection{User: "ANN@acme.example"}, []string{"grt_anncli_one", "grt_anncli_two"}},
-		"a tenant":            {admin.GrantSelection{TenantID: "acme"}, []string{"grt_anncli_one", "grt_anncli_two", "grt_bobcli_one", "grt_bobcli_two"}},
-		"a person's, there":   {admin.GrantSelection{User: "bob@acme.example", ClientID: "cli_two", TenantID: "acme"}, []string{"grt_bobcli_two"}},
+		"one": {admin.GrantSelection{ID: "grt_anncli_one"}, []string{"grt_anncli_one"}},
+		"a client": {admin.GrantSelection{ClientID: "cli_one"},
+			[]string{"grt_anncli_one", "grt_bobcli_one"}},
+		"a person": {admin.GrantSelection{User: "ANN@acme.example"},
+			[]string{"grt_anncli_one", "grt_anncli_two"}},
+		"a tenant": {admin.GrantSelection{TenantID: "acme"},
+			[]string{"grt_anncli_one", "grt_anncli_two", "grt_bobcli_one", "grt_bobcli_two"}},
+		"a person's, there": {admin.GrantSelection{User: "bob@acme.example", ClientID: "cli_two", TenantID: "acme"},
+			[]string{"grt_bobcli_two"}},
 		"nobody's client":     {admin.GrantSelection{ClientID: "cli_none"}, nil},
 		"nobody":              {admin.GrantSelection{User: "eve@acme.example"}, nil},
 		"no tenant":           {admin.GrantSelection{TenantID: "globex"}, nil},
@@ -178,7 +198,8 @@ func TestGrantListsNameWhatIsThere(t *testing.T) {
 		}
 	}
 	for says, f := range map[string]grant.Filter{
-		"no user": {UserID: "eve@acme.example"}, "no user usr_x": {UserID: "usr_x"}, "no client": {ClientID: "cli_x"}, "no tenant": {TenantID: "globex"},
+		"no user": {UserID: "eve@acme.example"}, "no user usr_x": {UserID: "usr_x"}, "no client": {ClientID: "cli_x"},
+		"no tenant": {TenantID: "globex"},
 	} {
 		_, err := o.ListGrants(ctx, f)
 		refused(t, err, says)
@@ -189,7 +210,8 @@ func TestGrantListsNameWhatIsThere(t *testing.T) {
 	}
 }
 
-// What was refused says whom it was about, as what was done does; an address that is nobody's is not kept.
+// What was refused says whom it was about, as what was done does; an address that is nobody's is
+// not kept.
 func TestRefusedActsHaveTheirTarget(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	ids := o.given(t)
@@ -220,7 +242,8 @@ func TestRefusedActsHaveTheirTarget(t *testing.T) {
 			found = found || l.Target == row.target && l.Tenant == row.tenant
 		}
 		if !found {
-			t.Errorf("%s %s: got %+v, want target %q and tenant %q", row.act, row.arguments, lines, row.target, row.tenant)
+			t.Errorf("%s %s: got %+v, want target %q and tenant %q", row.act, row.arguments, lines, row.target,
+				row.tenant)
 		}
 	}
 }

@@ -38,7 +38,9 @@ func (d *Door) DeleteRole(ctx context.Context, s RoleName) error {
 		err := in.Users.DeleteRole(ctx, s.Tenant, s.Role)
 		var bad *user.RoleError
 		if errors.As(err, &bad) {
-			return &Refusal{Reason: bad.Reason, Hint: "give its people another role first (gatehouse member put), and leave it out where it is included (gatehouse role put)", Err: err}
+			return &Refusal{Reason: bad.Reason,
+				Hint: "give its people another role first (gatehouse member put), and leave it out where it is " +
+					"included (gatehouse role put)", Err: err}
 		}
 		return err
 	})
@@ -52,7 +54,8 @@ func (d *Door) role(ctx context.Context, tenantID, name string) error {
 	}
 	_, err = d.Users.Role(ctx, t.ID, name)
 	if errors.Is(err, user.ErrNotFound) {
-		return &Refusal{Reason: fmt.Sprintf("tenant %s has no role %.80q", t.ID, name), Hint: "gatehouse role put makes one", Err: err}
+		return &Refusal{Reason: fmt.Sprintf("tenant %s has no role %.80q", t.ID, name),
+			Hint: "gatehouse role put makes one", Err: err}
 	}
 	return err
 }

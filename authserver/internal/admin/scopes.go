@@ -25,12 +25,13 @@ type ScopesFound struct {
 	Limits []string // sentences
 }
 
-// ClientScopes returns the most that a client may do for a tenant today: what the client may have, the tenant's policy, the person's role there. What a person then
-// ticks can be less.
+// ClientScopes returns the most that a client may do for a tenant today: what the client may have,
+// the tenant's policy, the person's role there. What a person then ticks can be less.
 func (d *Door) ClientScopes(ctx context.Context, a ScopesAsked) (ScopesFound, error) {
 	c, err := d.Clients.RegisteredClient(ctx, a.Client)
 	if errors.Is(err, client.ErrNotFound) {
-		return ScopesFound{}, &Refusal{Reason: fmt.Sprintf("there is no client %.80q", a.Client), Hint: "gatehouse client list shows them", Err: err}
+		return ScopesFound{}, &Refusal{Reason: fmt.Sprintf("there is no client %.80q", a.Client),
+			Hint: "gatehouse client list shows them", Err: err}
 	}
 	if err != nil {
 		return ScopesFound{}, fmt.Errorf("reading a client: %w", err)
@@ -72,7 +73,8 @@ func (d *Door) personScopes(ctx context.Context, c client.Client, t tenant.Tenan
 	allowed, err := issuer.Allowed(ctx, d.Tenants, d.Users, c, issuer.Holder{TenantID: t.ID, UserID: u.ID})
 	var refused *oauth.Error
 	if errors.As(err, &refused) {
-		return nil, refuse("gatehouse member put brings them into it", "%s does not belong to tenant %s, or is disabled", who, t.ID)
+		return nil, refuse("gatehouse member put brings them into it",
+			"%s does not belong to tenant %s, or is disabled", who, t.ID)
 	}
 	return allowed.Scopes, err
 }
@@ -81,7 +83,8 @@ func (d *Door) personScopes(ctx context.Context, c client.Client, t tenant.Tenan
 func (d *Door) limits(c client.Client, t tenant.Tenant) (limits []string) {
 	all, _ := d.scopes()
 	missing := func(of []string) string {
-		return oauth.FormatScope(slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(of, s) }))
+		return oauth.FormatScope(slices.DeleteFunc(slices.Clone(all),
+			func(s string) bool { return slices.Contains(of, s) }))
 	}
 	if left := missing(c.Scopes); left != "" && (len(c.Scopes) > 0 || c.TenantID != "") {
 		limits = append(limits, "the client may not have: "+left)

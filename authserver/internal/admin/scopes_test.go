@@ -11,7 +11,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 )
 
-// What a client may do is what it may have, the tenant's policy and the person's role leave over, as the token endpoint has it.
+// What a client may do is what it may have, the tenant's policy and the person's role leave over,
+// as the token endpoint has it.
 func TestScopesOfAClient(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	o.acme(t)
@@ -29,12 +30,19 @@ func TestScopesOfAClient(t *testing.T) {
 		want  string // scopes, or the refusal in brackets
 		limit string
 	}{
-		{"a machine client", admin.ScopesAsked{Client: machine.ID, Tenant: "acme"}, "customers:read", "the client may not have: customers:write tickets:write"},
-		{"an application, whoever lets it in", admin.ScopesAsked{Client: app.ID, Tenant: "acme"}, "customers:read customers:write", "leaves out: tickets:write"},
-		{"an application of a person, by address", admin.ScopesAsked{Client: app.ID, Tenant: "acme", User: "Ann@acme.example"}, "customers:read", "the person's role"},
-		{"an application of a person, by id", admin.ScopesAsked{Client: app.ID, Tenant: "acme", User: ann.ID}, "customers:read", "the person's role"},
-		{"a person of another tenant", admin.ScopesAsked{Client: app.ID, Tenant: "globex", User: ann.ID}, "(does not belong)", ""},
-		{"another tenant's machine client", admin.ScopesAsked{Client: machine.ID, Tenant: "globex"}, "(belongs to tenant acme alone)", ""},
+		{"a machine client", admin.ScopesAsked{Client: machine.ID, Tenant: "acme"}, "customers:read",
+			"the client may not have: customers:write tickets:write"},
+		{"an application, whoever lets it in", admin.ScopesAsked{Client: app.ID, Tenant: "acme"},
+			"customers:read customers:write", "leaves out: tickets:write"},
+		{"an application of a person, by address",
+			admin.ScopesAsked{Client: app.ID, Tenant: "acme", User: "Ann@acme.example"}, "customers:read",
+			"the person's role"},
+		{"an application of a person, by id", admin.ScopesAsked{Client: app.ID, Tenant: "acme", User: ann.ID},
+			"customers:read", "the person's role"},
+		{"a person of another tenant", admin.ScopesAsked{Client: app.ID, Tenant: "globex", User: ann.ID},
+			"(does not belong)", ""},
+		{"another tenant's machine client", admin.ScopesAsked{Client: machine.ID, Tenant: "globex"},
+			"(belongs to tenant acme alone)", ""},
 		{"no client", admin.ScopesAsked{Client: "cli_x", Tenant: "acme"}, "(no client)", ""},
 		{"no tenant", admin.ScopesAsked{Client: app.ID, Tenant: "initech"}, "(no tenant)", ""},
 		{"nobody", admin.ScopesAsked{Client: app.ID, Tenant: "acme", User: "bob@acme.example"}, "(no user)", ""},
@@ -46,7 +54,8 @@ func TestScopesOfAClient(t *testing.T) {
 				return
 			}
 			must(t, err)
-			if got := strings.Join(found.Scopes, " "); got != row.want || !strings.Contains(strings.Join(found.Limits, "; "), row.limit) {
+			if got := strings.Join(found.Scopes, " "); got != row.want ||
+				!strings.Contains(strings.Join(found.Limits, "; "), row.limit) {
 				t.Errorf("got %s %q, want %s and %q", got, found.Limits, row.want, row.limit)
 			}
 		})
@@ -63,7 +72,8 @@ func TestActsOfOthers(t *testing.T) {
 	if string(answer) != `"theirs"` || !slices.Contains(o.Acts(), "usage.list") {
 		t.Errorf("got %s of %v", answer, o.Acts())
 	}
-	if answer, err := o.Act(ctx, "tenant.list", json.RawMessage(`{}`)); err != nil || strings.Contains(string(answer), "theirs") {
+	if answer, err := o.Act(ctx, "tenant.list", json.RawMessage(`{}`)); err != nil ||
+		strings.Contains(string(answer), "theirs") {
 		t.Errorf("ours: got %s %v", answer, err)
 	}
 }
@@ -77,7 +87,8 @@ func TestActThatTheServerDoesNotKnow(t *testing.T) {
 	if _, err := remote.Act(ctx, "usage.list", json.RawMessage(`{}`)); !errors.Is(err, admin.ErrNoAct) {
 		t.Errorf("an unknown act: got %v, want ErrNoAct", err)
 	}
-	if _, err := remote.Act(ctx, "grant.revoke", json.RawMessage(`{"ID":"grt_x"}`)); err == nil || errors.Is(err, admin.ErrNoAct) {
+	if _, err := remote.Act(ctx, "grant.revoke", json.RawMessage(`{"ID":"grt_x"}`)); err == nil ||
+		errors.Is(err, admin.ErrNoAct) {
 		t.Errorf("a refused one: got %v", err)
 	}
 }

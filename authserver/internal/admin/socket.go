@@ -17,11 +17,13 @@ const (
 	ownPrefix   = "gatehouse-admin-" // of directories made for a socket whose path would be too long
 )
 
-// maxPath is how long a socket's path may be, in bytes: the least that the systems we know take is 104 with its end.
+// maxPath is how long a socket's path may be, in bytes: the least that the systems we know take is
+// 104 with its end.
 const maxPath = 100
 
-// Listen opens the operator's socket of a data directory, for the owner of this process only, and leaves word in the directory where it is. The caller
-// holds the directory for itself: what an earlier server left there is removed. Closing the listener removes both.
+// Listen opens the operator's socket of a data directory, for the owner of this process only, and
+// leaves word in the directory where it is. The caller holds the directory for itself: what an
+// earlier server left there is removed. Closing the listener removes both.
 func Listen(dir string) (net.Listener, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -61,10 +63,12 @@ func (s *socket) Close() error {
 	return err
 }
 
-// sweep removes the socket of a data directory. What is not there or not ours to remove stays, and Listen says so.
+// sweep removes the socket of a data directory. What is not there or not ours to remove stays, and
+// Listen says so.
 func sweep(dir string) {
 	path, err := address(dir)
-	if err == nil && strings.HasPrefix(filepath.Base(filepath.Dir(path)), ownPrefix) && filepath.Base(path) == socketName {
+	if err == nil && strings.HasPrefix(filepath.Base(filepath.Dir(path)), ownPrefix) &&
+		filepath.Base(path) == socketName {
 		_ = os.Remove(path)
 		_ = os.Remove(filepath.Dir(path))
 	}

@@ -110,7 +110,8 @@ func TestTheDoorReadsStrictly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			o.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/acts/"+row.act, bytes.NewBufferString(row.body)))
+			o.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/acts/"+row.act,
+				bytes.NewBufferString(row.body)))
 			if w.Code != http.StatusUnprocessableEntity || !strings.Contains(w.Body.String(), row.says) {
 				t.Errorf("got %d %s, want 422 and %q", w.Code, w.Body, row.says)
 			}
@@ -158,7 +159,8 @@ func TestAnswersHoldNoHashes(t *testing.T) {
 		must(t, err)
 		return string(answer)
 	}
-	answers := act("user.create", `{"Email":"ann@acme.example"}`) + act("client.create", `{"Tenant":"acme","Scopes":["customers:read"]}`) + act("client.list", `{}`)
+	answers := act("user.create", `{"Email":"ann@acme.example"}`) + act("client.create",
+		`{"Tenant":"acme","Scopes":["customers:read"]}`) + act("client.list", `{}`)
 	for _, hash := range []string{"argon2", "sha256$"} {
 		if strings.Contains(answers, hash) {
 			t.Errorf("an answer holds a hash (%s)", hash)
@@ -166,8 +168,8 @@ func TestAnswersHoldNoHashes(t *testing.T) {
 	}
 }
 
-// Who acts through the socket stands in the audit: the local user at its other end, whom the system names, and the name that they stated. Lines of refusals and of
-// grants that end have it, too.
+// Who acts through the socket stands in the audit: the local user at its other end, whom the system
+// names, and the name that they stated. Lines of refusals and of grants that end have it, too.
 func TestOperatorsHaveNamesInTheAudit(t *testing.T) {
 	ctx, o, dir := context.Background(), open(t), t.TempDir()
 	serve(t, o, dir)
@@ -182,7 +184,8 @@ func TestOperatorsHaveNamesInTheAudit(t *testing.T) {
 	}
 	must(t, act("", "tenant.create", `{"ID":"acme"}`))
 	must(t, act("dora@ops.example", "tenant.create", `{"ID":"globex"}`))
-	must(t, act("eve (root)", "tenant.create", `{"ID":"initech"}`)) // no name: a line of its own making is not to be had
+	must(t, act("eve (root)", "tenant.create",
+		`{"ID":"initech"}`)) // no name: a line of its own making is not to be had
 	must(t, act(local, "user.create", `{"Email":"ann@acme.example","Tenant":"acme"}`))
 	if act("dora@ops.example", "tenant.create", `{"ID":"acme"}`) == nil {
 		t.Error("a tenant twice")
@@ -191,9 +194,11 @@ func TestOperatorsHaveNamesInTheAudit(t *testing.T) {
 	raw, err := o.store.UserByEmail(ctx, "ann@acme.example")
 	must(t, err)
 	u.ID = raw.ID
-	g := grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: "cli_1", UserID: u.ID, Resource: resourceURI, CreatedAt: now}
+	g := grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: "cli_1", UserID: u.ID, Resource: resourceURI,
+		CreatedAt: now}
 	must(t, o.store.CreateClient(ctx, client.Client{ID: "cli_1", CreatedAt: now}))
-	must(t, o.store.PutCode(ctx, g, issuer.Code{Hash: "h", GrantID: g.ID, ClientID: "cli_1", CreatedAt: now, ExpiresAt: now}, audit.Event{Time: now, Actor: "user:" + u.ID}))
+	must(t, o.store.PutCode(ctx, g, issuer.Code{Hash: "h", GrantID: g.ID, ClientID: "cli_1", CreatedAt: now,
+		ExpiresAt: now}, audit.Event{Time: now, Actor: "user:" + u.ID}))
 	must(t, act("dora@ops.example", "user.disable", `{"User":"ann@acme.example"}`))
 	dora := "operator:dora@ops.example (" + local + ")"
 	for filter, want := range map[string]map[string]int{

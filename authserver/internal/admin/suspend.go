@@ -12,9 +12,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// DisableClient keeps a client from everything until EnableClient: it is not known to any endpoint, its tokens are
-// refused, and so are those that others got on the strength of its grants. Its grants stay, and people can revoke them.
-// Whoever does it again finishes what was cut short.
+// DisableClient keeps a client from everything until EnableClient: it is not known to any endpoint,
+// its tokens are refused, and so are those that others got on the strength of its grants. Its
+// grants stay, and people can revoke them. Whoever does it again finishes what was cut short.
 func (d *Door) DisableClient(ctx context.Context, id string) error {
 	return d.ofClient(ctx, id, "client.disable", func(in *Door, c client.Client) error {
 		since, err := in.Clients.DisableClient(ctx, c.ID, in.now())
@@ -25,7 +25,8 @@ func (d *Door) DisableClient(ctx context.Context, id string) error {
 	})
 }
 
-// EnableClient lets a client act again that was disabled, with the grants and refresh tokens that it has.
+// EnableClient lets a client act again that was disabled, with the grants and refresh tokens that
+// it has.
 func (d *Door) EnableClient(ctx context.Context, id string) error {
 	return d.ofClient(ctx, id, "client.enable", func(in *Door, c client.Client) error {
 		if err := in.Clients.EnableClient(ctx, c.ID); err != nil {
@@ -42,16 +43,18 @@ func (d *Door) ofClient(ctx context.Context, id, action string, do func(in *Door
 		if err != nil {
 			return unknown(err, client.ErrNotFound, "client", id)
 		}
-		if err := in.record(ctx, audit.Event{Action: action, Target: c.ID, Tenant: c.TenantID, Client: c.ID, Detail: c.Name}); err != nil {
+		if err := in.record(ctx, audit.Event{Action: action, Target: c.ID, Tenant: c.TenantID, Client: c.ID,
+			Detail: c.Name}); err != nil {
 			return err
 		}
 		return do(in, c)
 	})
 }
 
-// SuspendTenant keeps everybody from everything that is for a tenant, until ResumeTenant: nothing is issued for it, its
-// tokens are refused, its administrators' pages are closed. Its people, clients and grants stay; what people have in
-// other tenants is not touched. Whoever does it again finishes what was cut short.
+// SuspendTenant keeps everybody from everything that is for a tenant, until ResumeTenant: nothing
+// is issued for it, its tokens are refused, its administrators' pages are closed. Its people,
+// clients and grants stay; what people have in other tenants is not touched. Whoever does it again
+// finishes what was cut short.
 func (d *Door) SuspendTenant(ctx context.Context, id string) error {
 	return d.ofTenant(ctx, id, "tenant.suspend", func(in *Door, t tenant.Tenant) error {
 		since, err := in.Tenants.SuspendTenant(ctx, t.ID, in.now())
@@ -72,9 +75,10 @@ func (d *Door) ResumeTenant(ctx context.Context, id string) error {
 	})
 }
 
-// DeleteTenant removes a tenant, with its memberships, roles, policy, clients, initial access tokens and trusted issuers,
-// and then revokes every grant for it. Its people keep their accounts, the audit its records, and its id is never given
-// again. What was cut short of the revoking, the server completes.
+// DeleteTenant removes a tenant, with its memberships, roles, policy, clients, initial access
+// tokens and trusted issuers, and then revokes every grant for it. Its people keep their accounts,
+// the audit its records, and its id is never given again. What was cut short of the revoking, the
+// server completes.
 func (d *Door) DeleteTenant(ctx context.Context, id string) error {
 	return d.ofTenant(ctx, id, "tenant.delete", func(in *Door, t tenant.Tenant) error {
 		now := in.now()

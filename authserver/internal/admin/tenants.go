@@ -15,8 +15,9 @@ import (
 
 // The roles that every tenant begins with.
 const (
-	RoleAdmin  = "agent-admin" // everything that the tenant's policy allows, and its people look after the tenant's clients
-	RoleReader = "reader"      // the resources' baseline scopes, as far as the tenant's policy allows them
+	// everything that the tenant's policy allows, and its people look after the tenant's clients
+	RoleAdmin  = "agent-admin"
+	RoleReader = "reader" // the resources' baseline scopes, as far as the tenant's policy allows them
 )
 
 // TenantSpec says which tenant to make.
@@ -61,10 +62,12 @@ func (d *Door) createTenant(ctx context.Context, s TenantSpec) (tenant.Tenant, e
 	return t, nil
 }
 
-// draftTenant is the tenant that a spec makes by the rules, and the roles that it begins with. Nothing is kept.
+// draftTenant is the tenant that a spec makes by the rules, and the roles that it begins with.
+// Nothing is kept.
 func (d *Door) draftTenant(s TenantSpec) (t tenant.Tenant, roles []RoleSpec, err error) {
 	if !tenant.ValidID(s.ID) {
-		return t, nil, refuse("use 1 to 63 of a-z, 0-9 and inner hyphens, as in acme", "%q cannot be a tenant's id", s.ID)
+		return t, nil, refuse("use 1 to 63 of a-z, 0-9 and inner hyphens, as in acme",
+			"%q cannot be a tenant's id", s.ID)
 	}
 	t = tenant.Tenant{ID: s.ID, CreatedAt: d.now()}
 	if t.Name, err = registrar.Name(s.Name, s.ID); err != nil {
@@ -102,7 +105,9 @@ func once(words []string) []string {
 }
 
 func taken(id string) *Refusal {
-	return &Refusal{Reason: fmt.Sprintf("there is a tenant %q already", id), Hint: "choose another id; ids are never changed, and that of a tenant that was deleted is never given again", Err: tenant.ErrExists}
+	return &Refusal{Reason: fmt.Sprintf("there is a tenant %q already", id),
+		Hint: "choose another id; ids are never changed, and that of a tenant that was deleted is never given again",
+		Err:  tenant.ErrExists}
 }
 
 // ListTenants returns all tenants in the order of their ids.

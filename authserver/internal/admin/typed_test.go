@@ -8,8 +8,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// The line of a refused act says its reason, and of what was typed as somebody's name or address only that it was typed: a short word, or one of
-// the reason's own, leaves the rest as it is.
+// The line of a refused act says its reason, and of what was typed as somebody's name or address
+// only that it was typed: a short word, or one of the reason's own, leaves the rest as it is.
 func TestARefusalDoesNotSayWhatWasTyped(t *testing.T) {
 	for _, row := range []struct {
 		act       string

@@ -1,5 +1,6 @@
-// Package assertion owns the belief in signed assertions that others make: clients that prove who they are (private_key_jwt; RFC 7523, RFC 10070), and
-// organisations' identity providers that say who somebody is (ID-JAG).
+// Package assertion owns the belief in signed assertions that others make: clients that prove who
+// they are (private_key_jwt; RFC 7523, RFC 10070), and organisations' identity providers that say
+// who somebody is (ID-JAG).
 package assertion
 
 import (
@@ -51,18 +52,21 @@ type Checker struct {
 
 // Settings are what a Checker needs.
 type Settings struct {
-	Issuer  string             // the sole audience (RFC 10070 §4)
-	Used    ttl.Store          // ids that were used, until they expire
-	Keys    Keys               // of clients; nil: nothing is fetched, so that a jwks_uri of theirs is worth nothing
-	Limit   *ratelimit.Limiter // of fetches for clients, by where the requests come from; nil: none
-	Trust   trust.Store
-	Issuers Keys // of trusted issuers, whose addresses the operator wrote down; what is fetched for strangers must not be in its way
+	Issuer string             // the sole audience (RFC 10070 §4)
+	Used   ttl.Store          // ids that were used, until they expire
+	Keys   Keys               // of clients; nil: nothing is fetched, so that a jwks_uri of theirs is worth nothing
+	Limit  *ratelimit.Limiter // of fetches for clients, by where the requests come from; nil: none
+	Trust  trust.Store
+	// of trusted issuers, whose addresses the operator wrote down; what is fetched for strangers
+	// must not be in its way
+	Issuers Keys
 	Now     func() time.Time
 }
 
 // New makes a checker. It fetches nothing yet.
 func New(s Settings) *Checker {
-	return &Checker{Settings: s, clients: shelf{fetch: s.Keys, limit: s.Limit, now: s.Now}, issuers: shelf{fetch: s.Issuers, now: s.Now}}
+	return &Checker{Settings: s, clients: shelf{fetch: s.Keys, limit: s.Limit, now: s.Now},
+		issuers: shelf{fetch: s.Issuers, now: s.Now}}
 }
 
 // Subject is whom an assertion says it is from, believing nothing.
@@ -102,8 +106,9 @@ func (a *askew) Unwrap() error { return a.error }
 // ClockOff is how far the clock that made the assertion is ahead of ours.
 func (a *askew) ClockOff() time.Duration { return a.off }
 
-// askew adds to an error how far the clock that made the assertion is ahead of ours, as far as it tells: when it was made, or else how long it has been over. When
-// that is as it should be, something else is wrong.
+// askew adds to an error how far the clock that made the assertion is ahead of ours, as far as it
+// tells: when it was made, or else how long it has been over. When that is as it should be,
+// something else is wrong.
 func (c *claims) askew(now date, err error) error {
 	made := c.IssuedAt
 	if made == 0 && c.NotBefore != 0 {
@@ -122,10 +127,12 @@ func (c *claims) askew(now date, err error) error {
 // farthest bounds how far a clock is said to be off, in seconds.
 const farthest = 100 * 365 * 24 * 3600
 
-// Check believes that the client made the assertion, for us, now, and for the first time; or answers ErrNotBelieved, or an inner error when the stores do
-// not answer. The id is spent last, when all else is right: nobody can spend another's.
+// Check believes that the client made the assertion, for us, now, and for the first time; or
+// answers ErrNotBelieved, or an inner error when the stores do not answer. The id is spent last,
+// when all else is right: nobody can spend another's.
 func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error {
-	payload, err := c.verify(ctx, source{of.JWKS, of.JWKSURI, of.ID, &c.clients}, raw, "", "jwt", "client-authentication+jwt")
+	payload, err := c.verify(ctx, source{of.JWKS, of.JWKSURI, of.ID, &c.clients}, raw, "", "jwt",
+		"client-authentication+jwt")
 	if err != nil {
 		return err
 	}
@@ -142,7 +149,8 @@ func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error
 // spend uses an assertion up: of many at once, one is the first.
 func (c *Checker) spend(ctx context.Context, of client.Client, a claims) error {
 	sum := sha256.Sum256([]byte(of.ID + " " + a.ID)) // clients do not share ids
-	first, err := c.Used.Once(ctx, of.ID, "assertion:"+hex.EncodeToString(sum[:]), time.Unix(int64(a.Expires), 0).Add(leeway+time.Second).Sub(c.Now()))
+	first, err := c.Used.Once(ctx, of.ID, "assertion:"+hex.EncodeToString(sum[:]),
+		time.Unix(int64(a.Expires), 0).Add(leeway+time.Second).Sub(c.Now()))
 	if err != nil {
 		return fmt.Errorf("remembering an assertion: %w", err)
 	}
@@ -152,7 +160,8 @@ func (c *Checker) spend(ctx context.Context, of client.Client, a claims) error {
 	return nil
 }
 
-// checkClaims holds the claims of a client's assertion against RFC 7523 section 3 and RFC 10070 section 4.
+// checkClaims holds the claims of a client's assertion against RFC 7523 section 3 and RFC 10070
+// section 4.
 func (c *Checker) checkClaims(of client.Client, a claims) error {
 	if a.Issuer != of.ID || a.Subject != of.ID {
 		return &invalid{"iss and sub must both be the client_id", ErrNotBelieved}
@@ -160,8 +169,8 @@ func (c *Checker) checkClaims(of client.Client, a claims) error {
 	return c.checkCommon(a, maxLife, ErrNotBelieved)
 }
 
-// checkCommon holds the claims that all assertions have against their rules. longest bounds how far exp may be
-// ahead; sentinel is what the error wraps.
+// checkCommon holds the claims that all assertions have against their rules. longest bounds how far
+// exp may be ahead; sentinel is what the error wraps.
 func (c *Checker) checkCommon(a claims, longest time.Duration, sentinel error) error {
 	now, slack := date(c.Now().Unix()), date(leeway/time.Second)
 	wrong := func(format string, args ...any) error { return &invalid{fmt.Sprintf(format, args...), sentinel} }
@@ -173,7 +182,8 @@ func (c *Checker) checkCommon(a claims, longest time.Duration, sentinel error) e
 	case now >= a.Expires+slack:
 		return a.askew(now, wrong("exp is %s ago", seconds(now-a.Expires)))
 	case a.Expires > now+date(longest/time.Second)+slack:
-		return a.askew(now, wrong("exp is %s ahead; it may be %s ahead at most", seconds(a.Expires-now), seconds(date(longest/time.Second))))
+		return a.askew(now, wrong("exp is %s ahead; it may be %s ahead at most", seconds(a.Expires-now),
+			seconds(date(longest/time.Second))))
 	case a.NotBefore > now+slack:
 		return a.askew(now, wrong("nbf is %s ahead", seconds(a.NotBefore-now)))
 	case a.IssuedAt > now+slack:
@@ -199,7 +209,8 @@ func (e *invalid) Error() string { return e.error.Error() + ": " + e.reason }
 
 func (e *invalid) Unwrap() error { return e.error }
 
-// InvalidReason is the reason in words for whoever made the assertion. Only who has the key gets to see it.
+// InvalidReason is the reason in words for whoever made the assertion. Only who has the key gets to
+// see it.
 func (e *invalid) InvalidReason() string { return e.reason }
 
 // sole is the one value of an audience, or empty (RFC 10070 §4).
@@ -214,7 +225,8 @@ func sole(audience json.RawMessage) string {
 	return many[0]
 }
 
-// verify checks the form, the type and the signature, with a key of whoever made it: what a token brings with it (jwk, jku, x5u) is not read.
+// verify checks the form, the type and the signature, with a key of whoever made it: what a token
+// brings with it (jwk, jku, x5u) is not read.
 func (c *Checker) verify(ctx context.Context, of source, raw string, types ...string) ([]byte, error) {
 	// What go-jose decodes by itself, the header, has one reading by then.
 	if _, _, err := jws.Split(raw, maxSize); err != nil {
@@ -237,7 +249,8 @@ func (c *Checker) verify(ctx context.Context, of source, raw string, types ...st
 		return nil, err
 	}
 	for _, key := range keys {
-		if header.KeyID != "" && key.KeyID != header.KeyID || header.KeyID == "" && len(keys) > 1 || !fits(key, header.Algorithm) {
+		if header.KeyID != "" && key.KeyID != header.KeyID || header.KeyID == "" && len(keys) > 1 ||
+			!fits(key, header.Algorithm) {
 			continue
 		}
 		if payload, err := signed.Verify(key.Key); err == nil {
@@ -247,7 +260,8 @@ func (c *Checker) verify(ctx context.Context, of source, raw string, types ...st
 	return nil, fmt.Errorf("%w: no key of whoever should have made it fits", ErrNotBelieved)
 }
 
-// fits says whether a key may sign with an algorithm: the key decides, not the token (RFC 8725 §3.1).
+// fits says whether a key may sign with an algorithm: the key decides, not the token (RFC 8725
+// §3.1).
 func fits(key jose.JSONWebKey, algorithm string) bool {
 	if key.Algorithm != "" && key.Algorithm != algorithm {
 		return false

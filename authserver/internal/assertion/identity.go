@@ -29,8 +29,9 @@ type identityClaims struct {
 	EmailVerified *bool   `json:"email_verified"`
 }
 
-// Identity implements issuer.Identities: it believes that a trusted issuer made the assertion, for us and now; or answers trust.ErrNotBelieved, or an inner
-// error when the stores do not answer. That it is used once, whoever keeps it sees to.
+// Identity implements issuer.Identities: it believes that a trusted issuer made the assertion, for
+// us and now; or answers trust.ErrNotBelieved, or an inner error when the stores do not answer.
+// That it is used once, whoever keeps it sees to.
 func (c *Checker) Identity(ctx context.Context, raw string) (trust.Identity, error) {
 	from, err := issuerOf(raw)
 	if err != nil {
@@ -60,7 +61,8 @@ func (c *Checker) Identity(ctx context.Context, raw string) (trust.Identity, err
 	sum := sha256.Sum256([]byte(a.Issuer + " " + a.ID))
 	i := trust.Identity{
 		Assertion: trust.Assertion{
-			Issuer: a.Issuer, Subject: a.Subject, Hash: hex.EncodeToString(sum[:]), IssuedAt: time.Unix(int64(a.IssuedAt), 0).UTC(), ExpiresAt: time.Unix(int64(a.Expires), 0).UTC(),
+			Issuer: a.Issuer, Subject: a.Subject, Hash: hex.EncodeToString(sum[:]),
+			IssuedAt: time.Unix(int64(a.IssuedAt), 0).UTC(), ExpiresAt: time.Unix(int64(a.Expires), 0).UTC(),
 		},
 		TenantID: trusted.TenantID, ClientID: a.ClientID, Resource: a.Resource, HasScope: a.Scope != nil,
 	}

@@ -21,8 +21,9 @@ type Keys interface {
 	FetchKeys(ctx context.Context, address string) ([]byte, error)
 }
 
-// For how long keys are taken for true without being fetched again, and at most when their address does not answer: a key that was withdrawn must not prove
-// anything for ever. How often they are fetched for a kid that is not among them, and while there are none at all.
+// For how long keys are taken for true without being fetched again, and at most when their address
+// does not answer: a key that was withdrawn must not prove anything for ever. How often they are
+// fetched for a kid that is not among them, and while there are none at all.
 const (
 	keysLife   = 5 * time.Minute
 	mostLife   = 24 * time.Hour
@@ -104,7 +105,8 @@ func (s *shelf) set(name string) *set {
 	return made
 }
 
-// current returns the keys, fetched anew when what is known of them is old or lacks the kid, at most once in a while whoever asks.
+// current returns the keys, fetched anew when what is known of them is old or lacks the kid, at
+// most once in a while whoever asks.
 func (k *set) current(ctx context.Context, s source, kid string) ([]jose.JSONWebKey, error) {
 	if h := k.had.Load(); h.serves(kid, s.shelf.now()) {
 		return h.keys, nil
@@ -122,7 +124,8 @@ func (k *set) current(ctx context.Context, s source, kid string) ([]jose.JSONWeb
 		return h.still(now)
 	}
 	if s.shelf.limit != nil {
-		if ok, _ := s.shelf.limit.Allow(ctx, httpd.Source(ctx)); !ok { // whoever asks too often has only stopped himself
+		if ok, _ := s.shelf.limit.Allow(ctx, httpd.Source(ctx)); !ok {
+			// whoever asks too often has only stopped himself
 			return h.still(now)
 		}
 	}
@@ -141,8 +144,8 @@ func (k *set) current(ctx context.Context, s source, kid string) ([]jose.JSONWeb
 	return nil, err
 }
 
-// mostWait bounds the requests that wait for keys which another fetches, of all sets together: each has a place among the
-// requests under way, and strangers name hosts that do not answer.
+// mostWait bounds the requests that wait for keys which another fetches, of all sets together: each
+// has a place among the requests under way, and strangers name hosts that do not answer.
 const mostWait = 12
 
 // wait waits for the turn to look at a set, while not too many do.
@@ -167,7 +170,8 @@ func (s *shelf) wait(ctx context.Context, k *set) bool {
 
 // serves says whether keys are young enough and hold the kid.
 func (h *had) serves(kid string, now time.Time) bool {
-	return h != nil && now.Sub(h.read) < keysLife && slices.ContainsFunc(h.keys, func(key jose.JSONWebKey) bool { return key.KeyID == kid })
+	return h != nil && now.Sub(h.read) < keysLife &&
+		slices.ContainsFunc(h.keys, func(key jose.JSONWebKey) bool { return key.KeyID == kid })
 }
 
 var errNoKeys = errors.New("they are not known, and cannot be fetched now")

@@ -1,6 +1,8 @@
-// Package blueprint owns the file that says which resources, tenants, policies, roles and clients there should be: its words, and in which line each stands.
+// Package blueprint owns the file that says which resources, tenants, policies, roles and clients
+// there should be: its words, and in which line each stands.
 //
-// It knows no rules but those of writing. Whether a scope exists or a role fits the others, the operator's door says, and names the line that is kept here.
+// It knows no rules but those of writing. Whether a scope exists or a role fits the others, the
+// operator's door says, and names the line that is kept here.
 package blueprint
 
 import "time"
@@ -49,7 +51,8 @@ type Scope struct {
 	Access            string // read or write; default: by the name
 }
 
-// Tenant is a tenant. What is left away of it stays as it is; its roles and clients are each said whole.
+// Tenant is a tenant. What is left away of it stays as it is; its roles and clients are each said
+// whole.
 type Tenant struct {
 	Line    int
 	ID      string  // required
@@ -74,8 +77,8 @@ type Role struct {
 	Admin            bool
 }
 
-// Client is a client that the operator makes, whole: which kind it is, is told from what it has, as by gatehouse client create. Its name tells it from the
-// others of its tenant.
+// Client is a client that the operator makes, whole: which kind it is, is told from what it has, as
+// by gatehouse client create. Its name tells it from the others of its tenant.
 type Client struct {
 	Line                                 int
 	Name                                 string // required

@@ -12,7 +12,8 @@ const (
 	MaxFile    = 16 << 20 // bytes
 	MaxEntries = 50_000   // resources, tenants, roles and clients together
 	MaxWords   = 100_000  // scopes, aliases, redirect URIs and words of lists together
-	// MaxValues are as many JSON objects and members of lists as a Blueprint can have that is within these: itself, and a policy for each tenant beside.
+	// MaxValues are as many JSON objects and members of lists as a Blueprint can have that is
+	// within these: itself, and a policy for each tenant beside.
 	MaxValues = 1 + 2*MaxEntries + MaxWords
 )
 
@@ -50,13 +51,15 @@ func (b Blueprint) Words() (n int) {
 	return n
 }
 
-// Check says which entry has no name, or the same as another, and whether there are too many. It is a *config.LineError where there is a line to name.
+// Check says which entry has no name, or the same as another, and whether there are too many. It is
+// a *config.LineError where there is a line to name.
 func (b Blueprint) Check() error {
 	if n := b.Entries(); n > MaxEntries {
 		return fmt.Errorf("it names %d things; %d are as many as one file may", n, MaxEntries)
 	}
 	if n := b.Words(); n > MaxWords {
-		return fmt.Errorf("it has %d scopes, aliases, redirect URIs and words of lists; %d are as many as one file may", n, MaxWords)
+		return fmt.Errorf("it has %d scopes, aliases, redirect URIs and words of lists; %d are as many as one file may",
+			n, MaxWords)
 	}
 	var c checker
 	for _, r := range b.Resources {

@@ -12,7 +12,8 @@ import (
 // anyOf is the word for a list of the policy that allows everything.
 const anyOf = "any"
 
-// Read reads a file. What is wrong with how it is written is an error that names the line: a word that is not known, a value of the wrong kind, a name that is there twice.
+// Read reads a file. What is wrong with how it is written is an error that names the line: a word
+// that is not known, a value of the wrong kind, a name that is there twice.
 func Read(content []byte) (Blueprint, error) {
 	var b Blueprint
 	if len(content) > MaxFile {
@@ -118,7 +119,8 @@ func (r *reader) life(to *time.Duration) func(config.Node) {
 	}
 }
 
-// ceiling reads a list of the policy, or "any". An empty list would read as if nothing were allowed, and is refused.
+// ceiling reads a list of the policy, or "any". An empty list would read as if nothing were
+// allowed, and is refused.
 func (r *reader) ceiling(to **Words, open bool) func(config.Node) {
 	return func(n config.Node) {
 		*to = &Words{}
@@ -147,10 +149,12 @@ func (r *reader) span(to **time.Duration) func(config.Node) {
 func (r *reader) resource(n config.Node) Resource {
 	it := Resource{Line: n.Line()}
 	r.fields(n, "a resource", words{
-		"uri": r.text(&it.URI), "name": r.text(&it.Name), "algorithm": r.text(&it.Algorithm), "token_life": r.life(&it.TokenLife), "aliases": r.texts(&it.Aliases),
+		"uri": r.text(&it.URI), "name": r.text(&it.Name), "algorithm": r.text(&it.Algorithm),
+		"token_life": r.life(&it.TokenLife), "aliases": r.texts(&it.Aliases),
 		"scopes": r.each(func(n config.Node) {
 			s := Scope{Line: n.Line()}
-			r.fields(n, "a scope", words{"name": r.text(&s.Name), "description": r.text(&s.Description), "baseline": r.flag(&s.Baseline), "access": r.text(&s.Access)})
+			r.fields(n, "a scope", words{"name": r.text(&s.Name), "description": r.text(&s.Description),
+				"baseline": r.flag(&s.Baseline), "access": r.text(&s.Access)})
 			it.Scopes = append(it.Scopes, s)
 		}),
 	})
@@ -175,7 +179,8 @@ func (r *reader) tenant(n config.Node) Tenant {
 func (r *reader) policy(n config.Node) Policy {
 	p := Policy{Line: n.Line()}
 	r.fields(n, "a policy", words{
-		"scopes": r.ceiling(&p.Scopes, false), "clients": r.ceiling(&p.Clients, true), "registrations": r.ceiling(&p.Registrations, true),
+		"scopes": r.ceiling(&p.Scopes, false), "clients": r.ceiling(&p.Clients, true),
+		"registrations":  r.ceiling(&p.Registrations, true),
 		"max_token_life": r.span(&p.TokenLife), "max_refresh_life": r.span(&p.RefreshLife),
 	})
 	return p
@@ -183,15 +188,18 @@ func (r *reader) policy(n config.Node) Policy {
 
 func (r *reader) role(n config.Node) Role {
 	it := Role{Line: n.Line()}
-	r.fields(n, "a role", words{"role": r.text(&it.Name), "scopes": r.words(&it.Scopes), "includes": r.words(&it.Includes), "admin": r.flag(&it.Admin)})
+	r.fields(n, "a role", words{"role": r.text(&it.Name), "scopes": r.words(&it.Scopes),
+		"includes": r.words(&it.Includes), "admin": r.flag(&it.Admin)})
 	return it
 }
 
 func (r *reader) client(n config.Node) Client {
 	c := Client{Line: n.Line()}
 	r.fields(n, "a client", words{
-		"name": r.text(&c.Name), "scopes": r.words(&c.Scopes), "redirect_uris": r.texts(&c.RedirectURIs), "post_logout_redirect_uris": r.texts(&c.PostLogoutRedirectURIs),
-		"public": r.flag(&c.Public), "require_pushed_requests": r.flag(&c.PushRequired), "server": r.text(&c.Server),
+		"name": r.text(&c.Name), "scopes": r.words(&c.Scopes), "redirect_uris": r.texts(&c.RedirectURIs),
+		"post_logout_redirect_uris": r.texts(&c.PostLogoutRedirectURIs),
+		"public":                    r.flag(&c.Public), "require_pushed_requests": r.flag(&c.PushRequired),
+		"server":         r.text(&c.Server),
 		"token_exchange": r.flag(&c.TokenExchange), "assertions": r.flag(&c.Assertions),
 	})
 	return c

@@ -63,22 +63,27 @@ func TestAFileSaysWhatThereShouldBe(t *testing.T) {
 	name, long, short := "Acme", time.Duration(0), 2*time.Minute
 	want := blueprint.Blueprint{
 		Resources: []blueprint.Resource{{
-			Line: 3, URI: "https://notes.example/mcp", Name: "Notes", Algorithm: "RS256", TokenLife: 5 * time.Minute, Aliases: []string{"https://notes.example"},
-			Scopes: []blueprint.Scope{{9, "notes:read", "Read your notes", true, "read"}, {10, "notes:write", "Change your notes", false, ""}},
+			Line: 3, URI: "https://notes.example/mcp", Name: "Notes", Algorithm: "RS256", TokenLife: 5 * time.Minute,
+			Aliases: []string{"https://notes.example"},
+			Scopes: []blueprint.Scope{{9, "notes:read", "Read your notes", true, "read"},
+				{10, "notes:write", "Change your notes", false, ""}},
 		}},
 		Tenants: []blueprint.Tenant{
 			{
 				Line: 15, ID: "acme", Name: &name, Policy: blueprint.Policy{
-					Line: 18, Scopes: &blueprint.Words{{"notes:read", 18}, {"notes:write", 19}}, Clients: &blueprint.Words{}, Registrations: &blueprint.Words{{"operator", 21}},
+					Line: 18, Scopes: &blueprint.Words{{"notes:read", 18}, {"notes:write", 19}},
+					Clients: &blueprint.Words{}, Registrations: &blueprint.Words{{"operator", 21}},
 					TokenLife: &short, RefreshLife: &long,
 				},
-				Roles:   []blueprint.Role{{Line: 25, Name: "clerk", Scopes: blueprint.Words{{"notes:read", 27}}, Includes: blueprint.Words{{"reader", 28}}, Admin: true}},
+				Roles: []blueprint.Role{{Line: 25, Name: "clerk", Scopes: blueprint.Words{{"notes:read", 27}},
+					Includes: blueprint.Words{{"reader", 28}}, Admin: true}},
 				Clients: []blueprint.Client{{Line: 31, Name: " nightly ", Scopes: blueprint.Words{{"notes:read", 32}}}},
 			},
 			{Line: 33, ID: "globex"},
 		},
 		Clients: []blueprint.Client{
-			{Line: 35, Name: "portal", RedirectURIs: []string{"https://portal.example/cb"}, PostLogoutRedirectURIs: []string{"https://portal.example/"}, Public: true, PushRequired: true},
+			{Line: 35, Name: "portal", RedirectURIs: []string{"https://portal.example/cb"},
+				PostLogoutRedirectURIs: []string{"https://portal.example/"}, Public: true, PushRequired: true},
 			{Line: 40, Name: "notes", Server: "https://notes.example/mcp", TokenExchange: true},
 		},
 	}
@@ -92,7 +97,8 @@ func TestAFileSaysWhatThereShouldBe(t *testing.T) {
 	if n := got.Words(); n != 11 {
 		t.Errorf("got %d words, want 11", n)
 	}
-	asJSON, err := blueprint.Read([]byte(`{"tenants": [{"id": "acme", "roles": [{"role": "clerk", "scopes": ["a"]}]}]}`))
+	asJSON, err := blueprint.Read(
+		[]byte(`{"tenants": [{"id": "acme", "roles": [{"role": "clerk", "scopes": ["a"]}]}]}`))
 	if err != nil || len(asJSON.Tenants) != 1 || asJSON.Tenants[0].Roles[0].Name != "clerk" {
 		t.Errorf("JSON: got %+v %v", asJSON, err)
 	}
@@ -106,34 +112,54 @@ func TestWhatIsWrittenWronglyNamesItsLine(t *testing.T) {
 		{"two documents", "tenants: []\n---\ntenants: []\n", "several documents"},
 		{"no YAML", "tenants:\n  - id: acme\n  id: x\n", "line 3: "},
 		{"a tab", "tenants:\n\t- id: acme\n", "line 2: "},
-		{"an unknown word", "tenants:\n  - id: acme\n    roels: []\n", `line 3: there is no "roels" in a tenant; is it "roles"?`},
-		{"an unknown word at the top", "tenant:\n  - id: acme\n", `line 1: there is no "tenant" in the file; is it "tenants"?`},
-		{"an unknown word of a policy", "tenants:\n  - id: acme\n    policy:\n      scope: [a]\n", `line 4: there is no "scope" in a policy; is it "scopes"?`},
+		{"an unknown word", "tenants:\n  - id: acme\n    roels: []\n",
+			`line 3: there is no "roels" in a tenant; is it "roles"?`},
+		{"an unknown word at the top", "tenant:\n  - id: acme\n",
+			`line 1: there is no "tenant" in the file; is it "tenants"?`},
+		{"an unknown word of a policy", "tenants:\n  - id: acme\n    policy:\n      scope: [a]\n",
+			`line 4: there is no "scope" in a policy; is it "scopes"?`},
 		{"a word twice", "tenants:\n  - id: acme\n    id: acme\n", "line 3: "},
 		{"a null", "tenants:\n  - id: acme\n    roles:\n", "line 3: roles says nothing"},
 		{"a mapping for a list", "tenants: {id: acme}\n", "line 1: want a list"},
-		{"a text for a list", "tenants:\n  - id: acme\n    clients:\n      - name: a\n        scopes: customers:read\n", "line 5: want a list"},
+		{"a text for a list", "tenants:\n  - id: acme\n    clients:\n      - name: a\n        scopes: customers:read\n",
+			"line 5: want a list"},
 		{"a number for a text", "tenants:\n  - id: 12\n", "line 2: want a text; put 12 in quotes"},
-		{"a truth value for a text", "tenants:\n  - id: acme\n    name: true\n", "line 3: want a text; put true in quotes"},
+		{"a truth value for a text", "tenants:\n  - id: acme\n    name: true\n",
+			"line 3: want a text; put true in quotes"},
 		{"a list for a text", "tenants:\n  - id: [acme]\n", "line 2: want a text"},
-		{"a text for a truth value", "tenants:\n  - id: acme\n    roles:\n      - role: a\n        admin: 'yes'\n", "line 5: want true or false"},
-		{"no length of time", "tenants:\n  - id: acme\n    policy: {max_token_life: 5}\n", "line 3: want a length of time such as 5m"},
+		{"a text for a truth value", "tenants:\n  - id: acme\n    roles:\n      - role: a\n        admin: 'yes'\n",
+			"line 5: want true or false"},
+		{"no length of time", "tenants:\n  - id: acme\n    policy: {max_token_life: 5}\n",
+			"line 3: want a length of time such as 5m"},
 		{"a word that stands for another", "tenants: &all\n  - id: acme\nclients: *all\n", "line 1: want a list"},
-		{"words taken from elsewhere", "tenants:\n  - id: acme\n    <<: {name: x}\n", `line 3: there is no "<<" in a tenant`},
-		{"a policy of nothing", "tenants:\n  - id: acme\n    policy:\n      scopes: []\n", "line 4: the list is empty: the policy would allow no scope"},
-		{"a policy for nobody", "tenants:\n  - id: acme\n    policy:\n      clients: []\n", "line 4: the list is empty; the word any takes the restriction away"},
+		{"words taken from elsewhere", "tenants:\n  - id: acme\n    <<: {name: x}\n",
+			`line 3: there is no "<<" in a tenant`},
+		{"a policy of nothing", "tenants:\n  - id: acme\n    policy:\n      scopes: []\n",
+			"line 4: the list is empty: the policy would allow no scope"},
+		{"a policy for nobody", "tenants:\n  - id: acme\n    policy:\n      clients: []\n",
+			"line 4: the list is empty; the word any takes the restriction away"},
 		{"no id", "tenants:\n  - id: acme\n  - name: x\n", "line 3: the tenant has no id"},
 		{"no uri", "resources:\n  - name: x\n", "line 2: the resource has no uri"},
-		{"no name of a client", "clients:\n  - server: https://a.example\n    name: ' '\n", "line 2: the client has no name"},
-		{"no name of a role", "tenants:\n  - id: acme\n    roles:\n      - scopes: [a]\n", "line 4: the role has no name; say it as role: NAME"},
-		{"a tenant twice", "tenants:\n  - id: acme\n  - id: globex\n  - id: acme\n", `line 4: the tenant "acme" is in line 2 already`},
-		{"a resource twice", "resources:\n  - uri: https://a.example\n  - uri: https://a.example\n", `line 3: the resource "https://a.example" is in line 2 already`},
-		{"a scope twice", "resources:\n  - uri: https://a.example\n    scopes:\n      - name: a\n      - name: a\n", `line 5: the scope "a" is in line 4 already`},
-		{"a role twice", "tenants:\n  - id: acme\n    roles:\n      - role: a\n      - role: a\n", `line 5: the role "a" is in line 4 already`},
-		{"a client twice, but for spaces", "tenants:\n  - id: acme\n    clients:\n      - name: a\n      - name: 'a '\n", `line 5: the client "a" is in line 4 already`},
+		{"no name of a client", "clients:\n  - server: https://a.example\n    name: ' '\n",
+			"line 2: the client has no name"},
+		{"no name of a role", "tenants:\n  - id: acme\n    roles:\n      - scopes: [a]\n",
+			"line 4: the role has no name; say it as role: NAME"},
+		{"a tenant twice", "tenants:\n  - id: acme\n  - id: globex\n  - id: acme\n",
+			`line 4: the tenant "acme" is in line 2 already`},
+		{"a resource twice", "resources:\n  - uri: https://a.example\n  - uri: https://a.example\n",
+			`line 3: the resource "https://a.example" is in line 2 already`},
+		{"a scope twice", "resources:\n  - uri: https://a.example\n    scopes:\n      - name: a\n      - name: a\n",
+			`line 5: the scope "a" is in line 4 already`},
+		{"a role twice", "tenants:\n  - id: acme\n    roles:\n      - role: a\n      - role: a\n",
+			`line 5: the role "a" is in line 4 already`},
+		{"a client twice, but for spaces",
+			"tenants:\n  - id: acme\n    clients:\n      - name: a\n      - name: 'a '\n",
+			`line 5: the client "a" is in line 4 already`},
 		{"too large", strings.Repeat("#", blueprint.MaxFile+1), "over 16777216 bytes"},
-		{"too many words", "clients: [{name: a, scopes: [" + strings.Repeat("a, ", blueprint.MaxWords) + "a]}]", "it has 100001 scopes"},
-		{"too many scopes", "resources: [{uri: a, scopes: [" + scopes(blueprint.MaxWords+1) + "]}]", "it has 100001 scopes"},
+		{"too many words", "clients: [{name: a, scopes: [" + strings.Repeat("a, ", blueprint.MaxWords) + "a]}]",
+			"it has 100001 scopes"},
+		{"too many scopes", "resources: [{uri: a, scopes: [" + scopes(blueprint.MaxWords+1) + "]}]",
+			"it has 100001 scopes"},
 		{"too many", "tenants:\n  - id: acme\nclients:" + many(blueprint.MaxEntries), "50001 things"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -144,7 +170,9 @@ func TestWhatIsWrittenWronglyNamesItsLine(t *testing.T) {
 		})
 	}
 	// The same name at two tenants is two clients.
-	if _, err := blueprint.Read([]byte("tenants:\n  - id: a\n    clients: [{name: x}]\n  - id: b\n    clients: [{name: x}]\nclients: [{name: x}]\n")); err != nil {
+	if _, err := blueprint.Read(
+		[]byte("tenants:\n  - id: a\n    clients: [{name: x}]\n  - id: b\n    clients: [{name: x}]\nclients: " +
+			"[{name: x}]\n")); err != nil {
 		t.Error(err)
 	}
 }
@@ -169,7 +197,9 @@ func scopes(n int) string {
 
 // FuzzRead looks for files that end the program, and for lines that are not in them.
 func FuzzRead(f *testing.F) {
-	for _, seed := range []string{whole, "", "- a", "tenants: [{id: a, clients: [{name: x, scopes: [a:b]}]}]", "tenants: &a [*a]", "a: |\n  b\n", "{\"tenants\": [{\"id\": 1}]}", "? [a]\n: b", "tenants:\n  - id: !!str 1\n"} {
+	for _, seed := range []string{whole, "", "- a", "tenants: [{id: a, clients: [{name: x, scopes: [a:b]}]}]",
+		"tenants: &a [*a]", "a: |\n  b\n", "{\"tenants\": [{\"id\": 1}]}", "? [a]\n: b",
+		"tenants:\n  - id: !!str 1\n"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

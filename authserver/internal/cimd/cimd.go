@@ -1,5 +1,6 @@
-// Package cimd owns clients that are known by a document of theirs (OAuth Client ID Metadata Document): fetched with every caution, held against the
-// rules, and kept for as long as the document allows.
+// Package cimd owns clients that are known by a document of theirs (OAuth Client ID Metadata
+// Document): fetched with every caution, held against the rules, and kept for as long as the
+// document allows.
 package cimd
 
 import (
@@ -16,7 +17,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 )
 
-// How long a document is taken for true without being read again, when it says nothing, and at most.
+// How long a document is taken for true without being read again, when it says nothing, and at
+// most.
 const (
 	usualLife = 5 * time.Minute
 	mostLife  = 24 * time.Hour
@@ -25,7 +27,8 @@ const (
 // mostKnown bounds how many documents' lives are remembered; beyond it they are read again.
 const mostKnown = 10_000
 
-// Library finds clients by their documents. It is asked only for people who have signed in, so that no stranger makes us fetch (SEP-991).
+// Library finds clients by their documents. It is asked only for people who have signed in, so that
+// no stranger makes us fetch (SEP-991).
 type Library struct {
 	Store   client.Store
 	Fetcher *Fetcher
@@ -36,11 +39,13 @@ type Library struct {
 	fresh map[string]time.Time // until when what is stored need not be read again
 }
 
-// Client returns the client of a document, which is read when it is not known or has outlived what it allowed. What is wrong is an *oauth.Error that says
-// nothing about where the address leads.
+// Client returns the client of a document, which is read when it is not known or has outlived what
+// it allowed. What is wrong is an *oauth.Error that says nothing about where the address leads.
 func (l *Library) Client(ctx context.Context, id string) (client.Client, error) {
 	if err := client.CheckDocumentURL(id); err != nil {
-		return client.Client{}, &oauth.Error{Code: "invalid_client", Status: http.StatusBadRequest, Description: "tell the makers of the application that this client_id cannot name a document: " + err.Error()}
+		return client.Client{}, &oauth.Error{Code: "invalid_client", Status: http.StatusBadRequest,
+			Description: "tell the makers of the application that this client_id cannot name a document: " +
+				err.Error()}
 	}
 	if l.isFresh(id) {
 		c, err := l.Store.Client(ctx, id)
@@ -63,11 +68,13 @@ func (l *Library) Client(ctx context.Context, id string) (client.Client, error) 
 		if NoWayOut(err) {
 			return client.Client{}, &oauth.Error{
 				Code: "temporarily_unavailable", Status: http.StatusServiceUnavailable, Wait: time.Minute,
-				Description: "this server has no way out to the internet, so that it cannot read the document at the client_id; tell the people who run it",
+				Description: "this server has no way out to the internet, so that it cannot read the document at the " +
+					"client_id; tell the people who run it",
 			}
 		}
 		return client.Client{}, &oauth.Error{Code: "invalid_client", Status: http.StatusBadRequest,
-			Description: "the document at the client_id could not be read; tell the application's makers, or try again later"}
+			Description: "the document at the client_id could not be read; tell the application's makers, or try " +
+				"again later"}
 	}
 	c, err := client.FromDocument(id, body, l.Now())
 	if err != nil {

@@ -26,9 +26,11 @@ const (
 	atOnce      = 8
 )
 
-// Fetcher fetches documents from whoever a stranger names: over https, from public addresses alone, without redirects, little and quickly.
+// Fetcher fetches documents from whoever a stranger names: over https, from public addresses alone,
+// without redirects, little and quickly.
 type Fetcher struct {
-	// Exceptions are hosts, as a URL has them, whose documents may lie at any address: for development on one's own network.
+	// Exceptions are hosts, as a URL has them, whose documents may lie at any address: for
+	// development on one's own network.
 	Exceptions []string
 
 	// Resolve and Dial are the network; tests put another in their place. Nil: the real one.
@@ -47,7 +49,8 @@ func NewFetcher(exceptions []string) *Fetcher {
 // errAddress says that a host is not at public addresses alone.
 var errAddress = errors.New("the host is not at public addresses alone")
 
-// FetchKeys reads the key set at a client's jwks_uri, as carefully as its document. The URL was checked before.
+// FetchKeys reads the key set at a client's jwks_uri, as carefully as its document. The URL was
+// checked before.
 func (f *Fetcher) FetchKeys(ctx context.Context, address string) ([]byte, error) {
 	if f.turn != nil { // strangers cause it at endpoints whose places are few: nobody waits for a turn there
 		select {
@@ -88,10 +91,12 @@ func (f *Fetcher) fetch(ctx context.Context, address string, most int64) ([]byte
 	}
 	r.Header.Set("Accept", "application/json")
 	transport := &http.Transport{
-		DialContext: f.dial, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.Roots}, TLSHandshakeTimeout: fetchTime,
-		DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 16 << 10, ForceAttemptHTTP2: false,
+		DialContext: f.dial, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.Roots},
+		TLSHandshakeTimeout: fetchTime,
+		DisableKeepAlives:   true, DisableCompression: true, MaxResponseHeaderBytes: 16 << 10, ForceAttemptHTTP2: false,
 	} // no Proxy: the address that was vetted is the one that is met
-	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := &http.Client{Transport: transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	response, err := client.Do(r)
 	if err != nil {
 		return nil, 0, fmt.Errorf("fetching a document: %w", err)
@@ -122,7 +127,8 @@ func acceptable(r *http.Response) error {
 	switch {
 	case r.StatusCode != http.StatusOK:
 		return fmt.Errorf("the document's server answers %d", r.StatusCode)
-	case err != nil || kind != "application/json" && !(strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")):
+	case err != nil || kind != "application/json" &&
+		!(strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")):
 		return errors.New("the document is not application/json")
 	case r.Header.Get("Content-Encoding") != "":
 		return errors.New("the document is encoded")
@@ -148,7 +154,8 @@ func life(h http.Header) time.Duration {
 	return usualLife
 }
 
-// dial resolves the host, vets every address it has, and meets one of those that were vetted: a second look-up could bring another.
+// dial resolves the host, vets every address it has, and meets one of those that were vetted: a
+// second look-up could bring another.
 func (f *Fetcher) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -194,10 +201,11 @@ func (f *Fetcher) resolve(ctx context.Context, host string) ([]netip.Addr, error
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
-// special are the address blocks that are not somebody's on the public network (RFC 6890 and the registries that it began), beside those that
-// package netip knows by itself.
+// special are the address blocks that are not somebody's on the public network (RFC 6890 and the
+// registries that it began), beside those that package netip knows by itself.
 var special = prefixes(
-	"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
+	"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24",
+	"203.0.113.0/24", "240.0.0.0/4",
 	"64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16",
 )
 

@@ -21,7 +21,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/cimd"
 )
 
-// network is the world outside: one https server, whose name leads to the addresses that the test says.
+// network is the world outside: one https server, whose name leads to the addresses that the test
+// says.
 type network struct {
 	t         *testing.T
 	server    *httptest.Server
@@ -82,17 +83,21 @@ func TestADocumentIsFetched(t *testing.T) {
 	}
 }
 
-// CM-01, CM-03, AS-40: nobody is met at an address that is not public, nor when one of several is not.
+// CM-01, CM-03, AS-40: nobody is met at an address that is not public, nor when one of several is
+// not.
 func TestOnlyPublicAddresses(t *testing.T) {
 	for _, bad := range []string{
-		"127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.2.1",
-		"203.0.113.9", "240.0.0.1", "::1", "::", "fc00::1", "fd12::1", "fe80::1", "ff02::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::a00:1", "2002:a00:1::1", "2001:db8::1",
+		"127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "0.1.2.3",
+		"224.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.2.1",
+		"203.0.113.9", "240.0.0.1", "::1", "::", "fc00::1", "fd12::1", "fe80::1", "ff02::1", "::ffff:10.0.0.1",
+		"::ffff:127.0.0.1", "64:ff9b::a00:1", "2002:a00:1::1", "2001:db8::1",
 		"2001::1", "fec0::1",
 	} {
 		for _, addresses := range [][]string{{bad}, {"93.184.216.34", bad}, {bad, "93.184.216.34"}} {
 			n, f := newNetwork(t, document)
 			n.addresses = addresses
-			if _, _, err := f.Fetch(context.Background(), address); err == nil || len(n.dialled) != 0 || n.hits.Load() != 0 {
+			if _, _, err := f.Fetch(context.Background(), address); err == nil || len(n.dialled) != 0 ||
+				n.hits.Load() != 0 {
 				t.Errorf("%v: got %v and met %v, want nobody met", addresses, err, n.dialled)
 			}
 		}
@@ -134,9 +139,13 @@ func TestWhatIsNoDocument(t *testing.T) {
 	z.Write(bytes.Repeat([]byte(" "), 10<<20))
 	z.Close()
 	for name, answer := range map[string]http.HandlerFunc{
-		"301": head(301, "", "Location", "https://example.com/other"), "302": head(302, "", "Location", "https://127.0.0.1/"), "303": head(303, "", "Location", "/x"),
-		"307": head(307, "", "Location", "/x"), "308": head(308, "", "Location", "/x"), "204": head(204, "application/json"), "206": head(206, "application/json"), "404": head(404, "application/json"),
-		"500": head(500, "application/json"), "HTML": head(200, "text/html"), "no type": head(200, ""), "two types": head(200, "application/json, text/html"),
+		"301": head(301, "", "Location", "https://example.com/other"),
+		"302": head(302, "", "Location", "https://127.0.0.1/"), "303": head(303, "", "Location", "/x"),
+		"307": head(307, "", "Location", "/x"), "308": head(308, "", "Location", "/x"),
+		"204": head(204, "application/json"), "206": head(206, "application/json"),
+		"404": head(404, "application/json"),
+		"500": head(500, "application/json"), "HTML": head(200, "text/html"), "no type": head(200, ""),
+		"two types": head(200, "application/json, text/html"),
 		"large": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			w.Write(bytes.Repeat([]byte(" "), 6<<10))
@@ -179,7 +188,8 @@ func TestCertificates(t *testing.T) {
 		t.Errorf("signed by nobody known: got %v, %d requests", err, n.hits.Load())
 	}
 	n, f = newNetwork(t, document)
-	if _, _, err := f.Fetch(context.Background(), "https://other.example/client.json"); err == nil || n.hits.Load() != 0 {
+	if _, _, err := f.Fetch(context.Background(), "https://other.example/client.json"); err == nil ||
+		n.hits.Load() != 0 {
 		t.Errorf("for another name: got %v, %d requests", err, n.hits.Load())
 	}
 }
@@ -187,7 +197,8 @@ func TestCertificates(t *testing.T) {
 // CM-15
 func TestLives(t *testing.T) {
 	for header, want := range map[string]time.Duration{
-		"": 5 * time.Minute, "max-age=60": time.Minute, "public, max-age=60": time.Minute, "max-age=315360000": 24 * time.Hour, "no-store": 0, "no-cache, max-age=60": 0,
+		"": 5 * time.Minute, "max-age=60": time.Minute, "public, max-age=60": time.Minute,
+		"max-age=315360000": 24 * time.Hour, "no-store": 0, "no-cache, max-age=60": 0,
 		"max-age=-1": 0, "max-age=x": 0, "private": 5 * time.Minute,
 	} {
 		_, f := newNetwork(t, func(w http.ResponseWriter, r *http.Request) {

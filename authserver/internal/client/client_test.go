@@ -35,38 +35,58 @@ func TestCheckRedirectURI(t *testing.T) {
 	allow("cursor://anysphere.cursor-mcp/oauth/callback")
 	allow("com.example.app:/oauth")
 	for _, uri := range []string{
-		"", "cb", "/cb", "//app.example/cb", "https://", "https:cb", "https:///cb", "https://u@app.example/cb", "https://u:p@app.example/cb", "https://app.example/cb#f",
-		"https://app.example/cb#", "http://app.example/cb", "http://10.0.0.1/cb", "http://127.0.0.1.evil.example/cb", "http://localhost.evil.example/cb", "https://app.example/*",
-		"javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "javascript://%0aalert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd",
-		"blob:https://x", "about:blank", "HTTPS://app.example/cb", "cursor:", "https://app.example/c b", "https://app.example/c\nb", "https://app.example/ü",
+		"", "cb", "/cb", "//app.example/cb", "https://", "https:cb", "https:///cb", "https://u@app.example/cb",
+		"https://u:p@app.example/cb", "https://app.example/cb#f",
+		"https://app.example/cb#", "http://app.example/cb", "http://10.0.0.1/cb", "http://127.0.0.1.evil.example/cb",
+		"http://localhost.evil.example/cb", "https://app.example/*",
+		"javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "javascript://%0aalert(1)",
+		"data:text/html,x", "vbscript:x", "file:///etc/passwd",
+		"blob:https://x", "about:blank", "HTTPS://app.example/cb", "cursor:", "https://app.example/c b",
+		"https://app.example/c\nb", "https://app.example/ü",
 		"https://app.example\\@evil.example/", "https://" + strings.Repeat("a", client.MaxURI),
-		"https://cl%D0%B0ude.ai/cb", "https://claude%2eai/cb", "https://claude.ai:99999999/cb", "https://[::1%25eth0]/cb", // look-alikes
-		"https://app.example/cb?iss=https://evil.example", "https://app.example/cb?code=x", "https://app.example/cb?a=1&state=x", // half an answer
-		"ms-msdt:/id", "search-ms:query=x", "shell:startup", "smb://evil.example/x", "ssh://evil.example", "itms-services://?x",
+		// look-alikes
+		"https://cl%D0%B0ude.ai/cb", "https://claude%2eai/cb", "https://claude.ai:99999999/cb",
+		"https://[::1%25eth0]/cb",
+		// half an answer
+		"https://app.example/cb?iss=https://evil.example", "https://app.example/cb?code=x",
+		"https://app.example/cb?a=1&state=x",
+		"ms-msdt:/id", "search-ms:query=x", "shell:startup", "smb://evil.example/x", "ssh://evil.example",
+		"itms-services://?x",
 	} {
 		deny(uri)
 	}
 }
 
-// A private-use scheme is an application's own: a reverse domain name or one that is known. It leads to no web site, runs nothing and ends somewhere.
+// A private-use scheme is an application's own: a reverse domain name or one that is known. It
+// leads to no web site, runs nothing and ends somewhere.
 func TestPrivateUseSchemes(t *testing.T) {
 	for _, uri := range []string{
-		"com.example.app:/cb", "com.example.app://cb", "com.example.app:/cb?x=1", "app.example.mcp://oauth:8080/cb", "cursor://anysphere.cursor-mcp/oauth/callback", "vscode://publisher.extension/cb",
-		"vscode-insiders://publisher.extension", "windsurf://x", "claude://oauth", "com.example.app:cb", "com.example.app:/a%20b", "com.example.app:/at%2012:30",
+		"com.example.app:/cb", "com.example.app://cb", "com.example.app:/cb?x=1", "app.example.mcp://oauth:8080/cb",
+		"cursor://anysphere.cursor-mcp/oauth/callback", "vscode://publisher.extension/cb",
+		"vscode-insiders://publisher.extension", "windsurf://x", "claude://oauth", "com.example.app:cb",
+		"com.example.app:/a%20b", "com.example.app:/at%2012:30",
 	} {
 		if err := client.CheckRedirectURI(uri); err != nil {
 			t.Errorf("%s: got %v, want it allowed", uri, err)
 		}
 	}
 	for _, uri := range []string{
-		"microsoft-edge:https://evil.example", "microsoft-edge-holographic:https://evil.example", "googlechrome://evil.example", "googlechromes://evil.example", "firefox://open-url?url=https://evil.example",
-		"http+unix://x/cb", "https+insecure://evil.example", "git://evil.example/x", "git+ssh://evil.example/x", "x-man-page://ls", "svn://x", "help:openbook=x", "applescript://x", "opera-http://x",
-		"urn:ietf:params:oauth:grant-type:x", "urn:x", "tag:example.com,2024:x", "mid:x", "cid:x", "geo:1,2", "magnet:?x", "doi:10.1/2", "info:x", "myapp:/cb", "app:/cb", "x:/cb", "steam://run/1", "zoommtg://x", "slack://x",
-		"cursor:https://evil.example", "cursor:http:/evil.example", "cursor:javascript:alert(1)", "cursor://x/?url=https://evil.example", "cursor://x/?url=https%3A%2F%2Fevil.example",
-		"cursor://x/?url=https%253A%252F%252Fevil.example", "vscode://vscode.git/clone?url=ssh://evil.example/x", "com.example.app:https://evil.example", "com.example.app:///file:///etc/passwd",
+		"microsoft-edge:https://evil.example", "microsoft-edge-holographic:https://evil.example",
+		"googlechrome://evil.example", "googlechromes://evil.example", "firefox://open-url?url=https://evil.example",
+		"http+unix://x/cb", "https+insecure://evil.example", "git://evil.example/x", "git+ssh://evil.example/x",
+		"x-man-page://ls", "svn://x", "help:openbook=x", "applescript://x", "opera-http://x",
+		"urn:ietf:params:oauth:grant-type:x", "urn:x", "tag:example.com,2024:x", "mid:x", "cid:x", "geo:1,2",
+		"magnet:?x", "doi:10.1/2", "info:x", "myapp:/cb", "app:/cb", "x:/cb", "steam://run/1", "zoommtg://x",
+		"slack://x",
+		"cursor:https://evil.example", "cursor:http:/evil.example", "cursor:javascript:alert(1)",
+		"cursor://x/?url=https://evil.example", "cursor://x/?url=https%3A%2F%2Fevil.example",
+		"cursor://x/?url=https%253A%252F%252Fevil.example", "vscode://vscode.git/clone?url=ssh://evil.example/x",
+		"com.example.app:https://evil.example", "com.example.app:///file:///etc/passwd",
 		"com.example.app:/?u=data:text/html,x", "com.example.app:/%zz", "cursor://x/%6aavascript:alert(1)",
-		"https://app.example:0/cb", "https://app.example:65536/cb", "https://app.example:99999/cb", "https://app.example:00443/cb", "https://app.example:/cb", "https://app.example:+443/cb",
-		"http://127.0.0.1:65536/cb", "http://localhost:0/", "http://[::1]:99999/", "cursor://x:99999/cb", "cursor://x:/cb", "com.example.app://x:0/cb", "cursor://x:y/cb",
+		"https://app.example:0/cb", "https://app.example:65536/cb", "https://app.example:99999/cb",
+		"https://app.example:00443/cb", "https://app.example:/cb", "https://app.example:+443/cb",
+		"http://127.0.0.1:65536/cb", "http://localhost:0/", "http://[::1]:99999/", "cursor://x:99999/cb",
+		"cursor://x:/cb", "com.example.app://x:0/cb", "cursor://x:y/cb",
 	} {
 		if client.CheckRedirectURI(uri) == nil {
 			t.Errorf("%q: got it allowed, want it refused", uri)
@@ -77,13 +97,16 @@ func TestPrivateUseSchemes(t *testing.T) {
 	}
 }
 
-// A requested URI that is not the registered one differs from it in nothing but the port of an http loopback URI.
+// A requested URI that is not the registered one differs from it in nothing but the port of an http
+// loopback URI.
 func TestMatchRedirectURIProperty(t *testing.T) {
 	r := rand.New(rand.NewSource(1))
 	pick := func(of ...string) string { return of[r.Intn(len(of))] }
 	uri := func() string {
-		return pick("http", "https", "cursor", "javascript") + "://" + pick("", "", "x@") + pick("127.0.0.1", "localhost", "[::1]", "app.example", "10.0.0.1") +
-			pick("", ":80", ":49152", ":x", ":", ":999999") + pick("", "/", "/cb", "/CB", "/cb/", "/%63b") + pick("", "?x=1", "?", "#", "#f")
+		return pick("http", "https", "cursor", "javascript") + "://" + pick("", "", "x@") + pick("127.0.0.1",
+			"localhost", "[::1]", "app.example", "10.0.0.1") +
+			pick("", ":80", ":49152", ":x", ":", ":999999") + pick("", "/", "/cb", "/CB", "/cb/", "/%63b") +
+			pick("", "?x=1", "?", "#", "#f")
 	}
 	for range 200_000 {
 		registered, requested := uri(), uri()
@@ -106,7 +129,8 @@ func TestMatchRedirectURIProperty(t *testing.T) {
 		if strip(registered) != strip(requested) || !strings.HasPrefix(requested, "http://") {
 			t.Fatalf("registered %s matches %s (%s)", registered, requested, relaxed)
 		}
-		named := func(s string) string { return strings.TrimLeft(strings.TrimPrefix(s, "http://"), "[")[:3] } // 127, loc or ::1
+		// 127, loc or ::1
+		named := func(s string) string { return strings.TrimLeft(strings.TrimPrefix(s, "http://"), "[")[:3] }
 		if named(registered) != named(requested) && relaxed != client.RelaxedLoopbackHost {
 			t.Fatalf("registered %s matches %s as %q", registered, requested, relaxed)
 		}
@@ -119,7 +143,9 @@ func TestFromMetadata(t *testing.T) {
 	tenant := client.Registration{Now: now, Tenant: &client.InitialToken{TenantID: "acme", Scopes: []string{"a", "b"}}}
 	redirects := []string{"https://app.example/cb"}
 
-	c, secret, err := client.FromMetadata(oauth.ClientMetadata{ClientName: "  A\u202eB\x00\u200b  C ", RedirectURIs: redirects, GrantTypes: []string{"authorization_code", "urn:ietf:params:oauth:grant-type:jwt-bearer"}}, open)
+	c, secret, err := client.FromMetadata(oauth.ClientMetadata{ClientName: "  A\u202eB\x00\u200b  C ",
+		RedirectURIs: redirects,
+		GrantTypes:   []string{"authorization_code", "urn:ietf:params:oauth:grant-type:jwt-bearer"}}, open)
 	if err != nil || secret != "" || c.SecretHash != "" || c.AuthMethod != "none" {
 		t.Fatalf("a public client: got %+v %q %v, want no secret", c, secret, err)
 	}
@@ -133,8 +159,10 @@ func TestFromMetadata(t *testing.T) {
 		t.Errorf("got %+v, want no tenant and an id of 128 bits", c)
 	}
 
-	c, secret, err = client.FromMetadata(oauth.ClientMetadata{GrantTypes: []string{"client_credentials"}, Scope: "b c"}, tenant)
-	if err != nil || !client.CheckSecret(c.SecretHash, secret) || c.TenantID != "acme" || !slices.Equal(c.Scopes, []string{"b"}) {
+	c, secret, err = client.FromMetadata(oauth.ClientMetadata{GrantTypes: []string{"client_credentials"},
+		Scope: "b c"}, tenant)
+	if err != nil || !client.CheckSecret(c.SecretHash, secret) || c.TenantID != "acme" ||
+		!slices.Equal(c.Scopes, []string{"b"}) {
 		t.Errorf("a tenant's machine client: got %+v %v", c, err)
 	}
 
@@ -156,7 +184,8 @@ func TestFromMetadata(t *testing.T) {
 }
 
 func TestLoopbackOnly(t *testing.T) {
-	for uri, want := range map[string]bool{"http://127.0.0.1/cb": true, "http://localhost:1/cb": true, "https://app.example/cb": false, "cursor://x": false} {
+	for uri, want := range map[string]bool{"http://127.0.0.1/cb": true, "http://localhost:1/cb": true,
+		"https://app.example/cb": false, "cursor://x": false} {
 		if got := (client.Client{RedirectURIs: []string{uri}}).LoopbackOnly(); got != want {
 			t.Errorf("%s: got %v, want %v", uri, got, want)
 		}
@@ -167,15 +196,17 @@ func TestLoopbackOnly(t *testing.T) {
 func TestWhoSharesAClient(t *testing.T) {
 	now := time.Now()
 	said := oauth.ClientMetadata{
-		ClientName: "Agent", SoftwareID: "2e6dc280", SoftwareVersion: "1.0", RedirectURIs: []string{"http://127.0.0.1:1/cb", "https://app.example/cb"},
-		GrantTypes: []string{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "none",
+		ClientName: "Agent", SoftwareID: "2e6dc280", SoftwareVersion: "1.0",
+		RedirectURIs: []string{"http://127.0.0.1:1/cb", "https://app.example/cb"},
+		GrantTypes:   []string{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "none",
 	}
 	make := func(change func(*oauth.ClientMetadata)) client.Client {
 		t.Helper()
 		m := said
 		m.RedirectURIs = slices.Clone(said.RedirectURIs)
 		change(&m)
-		c, _, err := client.FromMetadata(m, client.Registration{Now: now.Add(time.Duration(rand.Intn(1000)) * time.Second)})
+		c, _, err := client.FromMetadata(m,
+			client.Registration{Now: now.Add(time.Duration(rand.Intn(1000)) * time.Second)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,9 +217,12 @@ func TestWhoSharesAClient(t *testing.T) {
 		t.Fatal("it is not shared")
 	}
 	for what, change := range map[string]func(*oauth.ClientMetadata){
-		"the same":                        func(*oauth.ClientMetadata) {},
-		"redirect URIs in another order":  func(m *oauth.ClientMetadata) { slices.Reverse(m.RedirectURIs) },
-		"a redirect URI twice":            func(m *oauth.ClientMetadata) { m.RedirectURIs = append(m.RedirectURIs, m.RedirectURIs[0]) },
+		"the same":                       func(*oauth.ClientMetadata) {},
+		"redirect URIs in another order": func(m *oauth.ClientMetadata) { slices.Reverse(m.RedirectURIs) },
+		"a redirect URI twice": func(m *oauth.ClientMetadata) {
+			m.RedirectURIs = append(m.RedirectURIs,
+				m.RedirectURIs[0])
+		},
 		"the grant type that it gets too": func(m *oauth.ClientMetadata) { m.GrantTypes = nil },
 		"no method, which is none":        func(m *oauth.ClientMetadata) { m.TokenEndpointAuthMethod = "" },
 		"a name with a space more":        func(m *oauth.ClientMetadata) { m.ClientName = " Agent " },
@@ -199,13 +233,16 @@ func TestWhoSharesAClient(t *testing.T) {
 		}
 	}
 	for what, change := range map[string]func(*oauth.ClientMetadata){
-		"another name":            func(m *oauth.ClientMetadata) { m.ClientName = "Agent 2" },
-		"another version":         func(m *oauth.ClientMetadata) { m.SoftwareVersion = "1.1" },
-		"other software":          func(m *oauth.ClientMetadata) { m.SoftwareID = "x" },
-		"a redirect URI less":     func(m *oauth.ClientMetadata) { m.RedirectURIs = m.RedirectURIs[:1] },
-		"another port":            func(m *oauth.ClientMetadata) { m.RedirectURIs[0] = "http://127.0.0.1:2/cb" },
-		"a URI of another host":   func(m *oauth.ClientMetadata) { m.RedirectURIs[1] = "https://evil.example/cb" },
-		"a grant type more":       func(m *oauth.ClientMetadata) { m.GrantTypes = append(m.GrantTypes, client.GrantDevice) },
+		"another name":          func(m *oauth.ClientMetadata) { m.ClientName = "Agent 2" },
+		"another version":       func(m *oauth.ClientMetadata) { m.SoftwareVersion = "1.1" },
+		"other software":        func(m *oauth.ClientMetadata) { m.SoftwareID = "x" },
+		"a redirect URI less":   func(m *oauth.ClientMetadata) { m.RedirectURIs = m.RedirectURIs[:1] },
+		"another port":          func(m *oauth.ClientMetadata) { m.RedirectURIs[0] = "http://127.0.0.1:2/cb" },
+		"a URI of another host": func(m *oauth.ClientMetadata) { m.RedirectURIs[1] = "https://evil.example/cb" },
+		"a grant type more": func(m *oauth.ClientMetadata) {
+			m.GrantTypes = append(m.GrantTypes,
+				client.GrantDevice)
+		},
 		"another page of its own": func(m *oauth.ClientMetadata) { m.ClientURI = "https://app.example/" },
 		"native":                  func(m *oauth.ClientMetadata) { m.ApplicationType = "native" },
 	} {
@@ -224,25 +261,32 @@ func TestWhoSharesAClient(t *testing.T) {
 			t.Errorf("%s: it is shared", what)
 		}
 	}
-	c, _, err := client.FromMetadata(said, client.Registration{Now: now, Tenant: &client.InitialToken{TenantID: "acme", Scopes: []string{"a"}}})
+	c, _, err := client.FromMetadata(said,
+		client.Registration{Now: now, Tenant: &client.InitialToken{TenantID: "acme", Scopes: []string{"a"}}})
 	if err != nil || c.Shared() {
 		t.Errorf("with an initial access token: got %+v %v, want it not shared", c, err)
 	}
 }
 
-// A document says the same to every server: which of the methods that it leaves open is meant (clients.md 2.2 quirk 8).
+// A document says the same to every server: which of the methods that it leaves open is meant
+// (clients.md 2.2 quirk 8).
 func TestHowADocumentsClientProvesItself(t *testing.T) {
 	const id = "https://chatgpt.com/oauth/client.json"
 	for _, row := range []struct{ says, want string }{
 		{``, "none"},
 		{`"token_endpoint_auth_method":"none"`, "none"},
-		{`"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://chatgpt.com/oauth/jwks.json"`, "private_key_jwt"},
-		{`"token_endpoint_auth_method":"private_key_jwt","token_endpoint_auth_methods_supported":["none","private_key_jwt"],"jwks_uri":"https://chatgpt.com/oauth/jwks.json"`, "private_key_jwt"},
-		{`"token_endpoint_auth_method":"none","token_endpoint_auth_methods_supported":["none","private_key_jwt"],"jwks_uri":"https://chatgpt.com/oauth/jwks.json"`, "none"},
-		{`"token_endpoint_auth_methods_supported":["none","private_key_jwt"],"jwks_uri":"https://chatgpt.com/oauth/jwks.json"`, "private_key_jwt"},
+		{`"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://chatgpt.com/oauth/jwks.json"`,
+			"private_key_jwt"},
+		{`"token_endpoint_auth_method":"private_key_jwt","token_endpoint_auth_methods_supported":["none",` +
+			`"private_key_jwt"],"jwks_uri":"https://chatgpt.com/oauth/jwks.json"`, "private_key_jwt"},
+		{`"token_endpoint_auth_method":"none","token_endpoint_auth_methods_supported":["none","private_key_jwt"],` +
+			`"jwks_uri":"https://chatgpt.com/oauth/jwks.json"`, "none"},
+		{`"token_endpoint_auth_methods_supported":["none","private_key_jwt"],"jwks_uri":"https://chatgpt.` +
+			`com/oauth/jwks.json"`, "private_key_jwt"},
 		{`"token_endpoint_auth_methods_supported":["none","private_key_jwt"]`, "none"},
 		{`"token_endpoint_auth_methods_supported":["client_secret_basic","none"]`, "none"},
-		{`"token_endpoint_auth_method":"client_secret_basic","token_endpoint_auth_methods_supported":["client_secret_basic","none"]`, "none"},
+		{`"token_endpoint_auth_method":"client_secret_basic",` +
+			`"token_endpoint_auth_methods_supported":["client_secret_basic","none"]`, "none"},
 		{`"token_endpoint_auth_method":"client_secret_basic"`, ""},
 		{`"token_endpoint_auth_methods_supported":["client_secret_basic","tls_client_auth"]`, ""},
 		{`"token_endpoint_auth_method":"private_key_jwt"`, ""},
@@ -251,7 +295,10 @@ func TestHowADocumentsClientProvesItself(t *testing.T) {
 		if says != "" {
 			says = "," + says
 		}
-		c, err := client.FromDocument(id, []byte(`{"client_id":"`+id+`","client_name":"ChatGPT","redirect_uris":["https://chatgpt.com/connector_platform_oauth_redirect"]`+says+`}`), time.Now())
+		c, err := client.FromDocument(id,
+			[]byte(`{"client_id":"`+id+
+				`","client_name":"ChatGPT","redirect_uris":["https://chatgpt.com/connector_platform_oauth_redirect"]`+
+				says+`}`), time.Now())
 		if c.AuthMethod != row.want || (err == nil) != (row.want != "") {
 			t.Errorf("%s: got %q %v, want %q", row.says, c.AuthMethod, err, row.want)
 		}

@@ -18,8 +18,9 @@ const maxDocumentURL = 1024
 // IsDocumentURL says whether a client id names a document. Ids that we make never do.
 func IsDocumentURL(id string) bool { return strings.HasPrefix(id, "https://") }
 
-// CheckDocumentURL says what is wrong with a client id that names a document, if anything (CIMD §3): https, a plainly written host, a path
-// without "." and "..", no userinfo, no fragment. Nothing is fetched for one that is not right.
+// CheckDocumentURL says what is wrong with a client id that names a document, if anything (CIMD
+// §3): https, a plainly written host, a path without "." and "..", no userinfo, no fragment.
+// Nothing is fetched for one that is not right.
 func CheckDocumentURL(id string) error {
 	if len(id) > maxDocumentURL {
 		return fmt.Errorf("it is longer than %d bytes", maxDocumentURL)
@@ -49,11 +50,13 @@ func CheckDocumentURL(id string) error {
 	return nil
 }
 
-// FromDocument makes the client that a document describes, or says with an *oauth.Error what is wrong with the document.
-// What is not offered here is refused where dropping it would surprise. A document has no tenant and no ceiling of scopes.
+// FromDocument makes the client that a document describes, or says with an *oauth.Error what is
+// wrong with the document. What is not offered here is refused where dropping it would surprise. A
+// document has no tenant and no ceiling of scopes.
 func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 	wrong := func(what string) error {
-		return oauth.InvalidClientMetadata("the document at the client_id " + what + "; tell the makers of the application")
+		return oauth.InvalidClientMetadata("the document at the client_id " + what +
+			"; tell the makers of the application")
 	}
 	d, err := readSaid(body, true)
 	if err != nil {
@@ -69,15 +72,19 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 	case d.Secret:
 		return Client{}, wrong("holds a secret, which everybody can read there")
 	case method == "":
-		return Client{}, wrong("asks for a token_endpoint_auth_method that is not offered for documents; use none or private_key_jwt")
+		return Client{},
+			wrong("asks for a token_endpoint_auth_method that is not offered for documents; use none or " +
+				"private_key_jwt")
 	case len(d.GrantTypes) > 0 && !slices.Contains(d.GrantTypes, GrantCode):
 		return Client{}, wrong("does not ask for the grant type authorization_code")
 	case len(d.ResponseTypes) > 0 && !slices.Contains(d.ResponseTypes, "code"):
 		return Client{}, wrong("does not ask for the response type code")
 	}
 	c := Client{
-		ID: id, Name: d.ClientName, Origin: OriginDocument, AuthMethod: method, GrantTypes: []string{GrantCode, GrantRefresh}, CreatedAt: now.UTC().Truncate(time.Second),
-		SoftwareID: text.Line(d.SoftwareID, MaxName), SoftwareVersion: text.Line(d.SoftwareVersion, MaxName), DPoPBound: d.DPoPBoundAccessTokens, PushRequired: d.RequirePushedRequests,
+		ID: id, Name: d.ClientName, Origin: OriginDocument, AuthMethod: method,
+		GrantTypes: []string{GrantCode, GrantRefresh}, CreatedAt: now.UTC().Truncate(time.Second),
+		SoftwareID: text.Line(d.SoftwareID, MaxName), SoftwareVersion: text.Line(d.SoftwareVersion, MaxName),
+		DPoPBound: d.DPoPBoundAccessTokens, PushRequired: d.RequirePushedRequests,
 	}
 	if method == AuthKey {
 		if slices.Contains(d.GrantTypes, GrantAssertion) {
@@ -106,8 +113,10 @@ func description(err error) string {
 	return err.Error()
 }
 
-// authMethod is how the client of a document proves itself, or empty when it could do nothing that is offered for documents. The document says the same to
-// every server and gets no answer, so a choice that it leaves is one that both sides must make alike: the method that it names, else the strongest that it can.
+// authMethod is how the client of a document proves itself, or empty when it could do nothing that
+// is offered for documents. The document says the same to every server and gets no answer, so a
+// choice that it leaves is one that both sides must make alike: the method that it names, else the
+// strongest that it can.
 func (d Said) authMethod() string {
 	named, can := d.TokenEndpointAuthMethod, d.TokenEndpointAuthMethodsSupported
 	switch {

@@ -8,13 +8,18 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 )
 
-// FuzzMatchRedirectURI: whatever matches is what was registered, byte for byte; or both are http on the person's own machine, with the same path and query, and
-// differ in the port or in the name of the loopback host (AZ-02 to AZ-05).
+// FuzzMatchRedirectURI: whatever matches is what was registered, byte for byte; or both are http on
+// the person's own machine, with the same path and query, and differ in the port or in the name of
+// the loopback host (AZ-02 to AZ-05).
 func FuzzMatchRedirectURI(f *testing.F) {
 	uris := []string{
-		"https://app.example/cb", "https://app.example/cb?x=1", "http://127.0.0.1/cb", "http://127.0.0.1:9999/cb", "http://[::1]:1/cb", "http://localhost:33418", "http://localhost:33418/", "cursor://anysphere/cb",
-		"com.example.app:/cb", "https://127.0.0.1/tls", "http://evil@127.0.0.1:9999/cb", "http://127.0.0.1:9999/%63b", "http://127.0.0.1.evil.example/cb", "http://localhost.evil.example/", "http://127.0.0.1:99999999/cb",
-		"javascript:alert(1)", "https://app.example/cb#f", "https://APP.example/cb", "HTTP://127.0.0.1/cb", "http://127.0.0.1:/cb", "http://localhost?x=1", "http://[::1%25lo]/cb", "https://app.example\\@evil.example/", "https://app.example/cb?code=x",
+		"https://app.example/cb", "https://app.example/cb?x=1", "http://127.0.0.1/cb", "http://127.0.0.1:9999/cb",
+		"http://[::1]:1/cb", "http://localhost:33418", "http://localhost:33418/", "cursor://anysphere/cb",
+		"com.example.app:/cb", "https://127.0.0.1/tls", "http://evil@127.0.0.1:9999/cb", "http://127.0.0.1:9999/%63b",
+		"http://127.0.0.1.evil.example/cb", "http://localhost.evil.example/", "http://127.0.0.1:99999999/cb",
+		"javascript:alert(1)", "https://app.example/cb#f", "https://APP.example/cb", "HTTP://127.0.0.1/cb",
+		"http://127.0.0.1:/cb", "http://localhost?x=1", "http://[::1%25lo]/cb", "https://app.example\\@evil.example/",
+		"https://app.example/cb?code=x",
 	}
 	for i, u := range uris {
 		f.Add(u, uris[(i+1)%len(uris)])
@@ -43,8 +48,10 @@ func FuzzMatchRedirectURI(f *testing.F) {
 			t.Fatal(err)
 		}
 		own := map[string]bool{"127.0.0.1": true, "::1": true, "localhost": true}
-		same := a.Scheme == "http" && b.Scheme == "http" && own[a.Hostname()] && own[b.Hostname()] && a.User == nil && b.User == nil &&
-			strings.TrimSuffix(a.EscapedPath(), "/") == strings.TrimSuffix(b.EscapedPath(), "/") && a.RawQuery == b.RawQuery && a.Fragment == "" && b.Fragment == ""
+		same := a.Scheme == "http" && b.Scheme == "http" && own[a.Hostname()] && own[b.Hostname()] && a.User == nil &&
+			b.User == nil &&
+			strings.TrimSuffix(a.EscapedPath(), "/") == strings.TrimSuffix(b.EscapedPath(), "/") &&
+			a.RawQuery == b.RawQuery && a.Fragment == "" && b.Fragment == ""
 		if !same {
 			t.Errorf("%q matches %q (%s)", requested, registered, relaxed)
 		}
@@ -56,7 +63,9 @@ func FuzzMatchRedirectURI(f *testing.F) {
 
 // FuzzCheckRedirectURI: what may be registered goes to one place, to whoever reads it.
 func FuzzCheckRedirectURI(f *testing.F) {
-	for _, u := range []string{"https://app.example/cb", "http://localhost:1/", "cursor://x", "https://a\tb", "https://app.example:443/cb", "https://[::1]/", "ms-word:x", "https://%61pp.example", "https://app.example/?error=x", "https:/app.example", "https://app.example:port/"} {
+	for _, u := range []string{"https://app.example/cb", "http://localhost:1/", "cursor://x", "https://a\tb",
+		"https://app.example:443/cb", "https://[::1]/", "ms-word:x", "https://%61pp.example",
+		"https://app.example/?error=x", "https:/app.example", "https://app.example:port/"} {
 		f.Add(u)
 	}
 	f.Fuzz(func(t *testing.T, uri string) {
@@ -64,7 +73,8 @@ func FuzzCheckRedirectURI(f *testing.F) {
 			return
 		}
 		u, err := url.Parse(uri)
-		if err != nil || u.User != nil || u.Fragment != "" || u.Scheme == "" || strings.ContainsAny(uri, "\r\n\t \\\"<>") {
+		if err != nil || u.User != nil || u.Fragment != "" || u.Scheme == "" ||
+			strings.ContainsAny(uri, "\r\n\t \\\"<>") {
 			t.Fatalf("%q may be registered: %v", uri, err)
 		}
 		switch u.Scheme {

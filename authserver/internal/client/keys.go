@@ -18,14 +18,17 @@ const (
 )
 
 // ErrKeys says that a document is not a set of public keys that a client can prove itself with.
-var ErrKeys = errors.New("not a set of public signing keys: at most 20, EC, Ed25519, or RSA of 2048 bits and more, nothing private, no secret")
+var ErrKeys = errors.New("not a set of public signing keys: at most 20, EC, Ed25519, or RSA of 2048 bits and more, " +
+	"nothing private, no secret")
 
-// ParseKeys reads a client's key set (RFC 7517 §5) and refuses it whole when it holds anything private or too weak. Keys for other uses are left out.
+// ParseKeys reads a client's key set (RFC 7517 §5) and refuses it whole when it holds anything
+// private or too weak. Keys for other uses are left out.
 func ParseKeys(document []byte) ([]jose.JSONWebKey, error) {
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if len(document) > maxKeysBytes || strictjson.Unmarshal(document, &raw) != nil || len(raw.Keys) == 0 || len(raw.Keys) > maxKeys {
+	if len(document) > maxKeysBytes || strictjson.Unmarshal(document, &raw) != nil || len(raw.Keys) == 0 ||
+		len(raw.Keys) > maxKeys {
 		return nil, ErrKeys
 	}
 	var keys []jose.JSONWebKey
@@ -50,7 +53,8 @@ func ParseKeys(document []byte) ([]jose.JSONWebKey, error) {
 	return keys, nil
 }
 
-// foreign says whether a key is of a kind that is not known here, and that holds nothing private: such a one is ignored (RFC 7517 §5).
+// foreign says whether a key is of a kind that is not known here, and that holds nothing private:
+// such a one is ignored (RFC 7517 §5).
 func foreign(raw json.RawMessage) bool {
 	var kind struct {
 		Type  string          `json:"kty"`
@@ -73,7 +77,8 @@ func foreign(raw json.RawMessage) bool {
 	return true
 }
 
-// setKeys takes over how a client with private_key_jwt publishes its keys: in the registration or at an address, one of them (RFC 7591 §2).
+// setKeys takes over how a client with private_key_jwt publishes its keys: in the registration or
+// at an address, one of them (RFC 7591 §2).
 func (c *Client) setKeys(m oauth.ClientMetadata) error {
 	switch {
 	case (len(m.JWKS) > 0) == (m.JWKSURI != ""):

@@ -21,18 +21,22 @@ type Registration struct {
 	Now        time.Time
 }
 
-// FromMetadata turns what a client says of itself into a client, with its secret if it gets one. What we do not offer is dropped where
-// RFC 7591 §3.2.1 lets us answer with other values, and refused with an *oauth.Error where dropping would surprise. The client's id, its
-// tenant and its secret are never taken from the registrant.
+// FromMetadata turns what a client says of itself into a client, with its secret if it gets one.
+// What we do not offer is dropped where RFC 7591 §3.2.1 lets us answer with other values, and
+// refused with an *oauth.Error where dropping would surprise. The client's id, its tenant and its
+// secret are never taken from the registrant.
 func FromMetadata(m oauth.ClientMetadata, r Registration) (Client, string, error) {
 	c := Client{
-		ID: NewID(), Name: text.Line(m.ClientName, MaxName), Origin: OriginRegistration, CreatedAt: r.Now.UTC().Truncate(time.Second),
-		SoftwareID: text.Line(m.SoftwareID, MaxName), SoftwareVersion: text.Line(m.SoftwareVersion, MaxName), DPoPBound: m.DPoPBoundAccessTokens, PushRequired: m.RequirePushedRequests,
+		ID: NewID(), Name: text.Line(m.ClientName, MaxName), Origin: OriginRegistration,
+		CreatedAt:  r.Now.UTC().Truncate(time.Second),
+		SoftwareID: text.Line(m.SoftwareID, MaxName), SoftwareVersion: text.Line(m.SoftwareVersion, MaxName),
+		DPoPBound: m.DPoPBoundAccessTokens, PushRequired: m.RequirePushedRequests,
 	}
 	if r.Tenant != nil {
 		c.TenantID, c.Origin = r.Tenant.TenantID, OriginInitialToken
 	}
-	if u, err := url.Parse(m.ClientURI); err == nil && u.Scheme == "https" && u.User == nil && len(m.ClientURI) <= MaxURI {
+	if u, err := url.Parse(m.ClientURI); err == nil && u.Scheme == "https" && u.User == nil &&
+		len(m.ClientURI) <= MaxURI {
 		c.ClientURI = m.ClientURI
 	}
 	if err := c.setGrantTypes(m); err != nil {
@@ -68,9 +72,11 @@ func (c *Client) setGrantTypes(m oauth.ClientMetadata) error {
 	for _, g := range asked {
 		switch {
 		case g == GrantExchange && c.TenantID == "":
-			// dropped, and the answer says so: who exchanges tokens, an operator or a tenant has made known
+			// dropped, and the answer says so: who exchanges tokens, an operator or a tenant has
+			// made known
 		case g == GrantCredentials && c.TenantID == "":
-			return oauth.InvalidClientMetadata("grant type client_credentials is for clients that belong to a tenant: register with an initial access token of the tenant")
+			return oauth.InvalidClientMetadata("grant type client_credentials is for clients that belong to a " +
+				"tenant: register with an initial access token of the tenant")
 		case slices.Contains(offered, g):
 			if !slices.Contains(c.GrantTypes, g) {
 				c.GrantTypes = append(c.GrantTypes, g)
@@ -83,11 +89,13 @@ func (c *Client) setGrantTypes(m oauth.ClientMetadata) error {
 		c.GrantTypes = append(c.GrantTypes, GrantRefresh)
 	}
 	if len(c.GrantTypes) == 0 || slices.Equal(c.GrantTypes, []string{GrantRefresh}) {
-		return oauth.InvalidClientMetadata("none of the grant types is offered here; use " + strings.Join(offered, ", "))
+		return oauth.InvalidClientMetadata("none of the grant types is offered here; use " +
+			strings.Join(offered, ", "))
 	}
 	// Others beside it are dropped, and the answer says so (RFC 7591 section 3.2.1).
 	if len(m.ResponseTypes) > 0 && !slices.Contains(m.ResponseTypes, "code") {
-		return oauth.InvalidClientMetadata("response_types must have code, the only response type that is offered, or be left out")
+		return oauth.InvalidClientMetadata("response_types must have code, the only response type that is offered, " +
+			"or be left out")
 	}
 	return nil
 }
@@ -106,9 +114,12 @@ func (c *Client) setRedirects(m oauth.ClientMetadata) error {
 	for _, uri := range m.RedirectURIs {
 		if err := CheckRedirectURI(uri); err != nil {
 			if scheme, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(uri)), ":"); refusedHere(scheme) {
-				return oauth.InvalidRedirectURI("a redirect URI cannot be registered: " + err.Error()) // whoever sends this means no good
+				// whoever sends this means no good
+				return oauth.InvalidRedirectURI("a redirect URI cannot be registered: " + err.Error())
 			}
-			refused = err // clients name several, and come from one that does: the answer says which are kept (RFC 7591 §3.2.1)
+			// clients name several, and come from one that does: the answer says which are kept
+			// (RFC 7591 §3.2.1)
+			refused = err
 			continue
 		}
 		if strings.HasPrefix(uri, "https://") {
@@ -121,7 +132,8 @@ func (c *Client) setRedirects(m oauth.ClientMetadata) error {
 	if len(c.RedirectURIs) == 0 {
 		return oauth.InvalidRedirectURI("no redirect URI can be registered: " + refused.Error())
 	}
-	// Native clients in the field call themselves "web" or nothing at all, so the URIs decide (OpenID Connect Registration 1.0 §2).
+	// Native clients in the field call themselves "web" or nothing at all, so the URIs decide
+	// (OpenID Connect Registration 1.0 §2).
 	c.ApplicationType = "web"
 	if native || m.ApplicationType == "native" {
 		c.ApplicationType = "native"
@@ -129,11 +141,13 @@ func (c *Client) setRedirects(m oauth.ClientMetadata) error {
 	return nil
 }
 
-// setIdentity takes over what OpenID clients say: how their id tokens are to be signed, and where people may go from signing out.
+// setIdentity takes over what OpenID clients say: how their id tokens are to be signed, and where
+// people may go from signing out.
 func (c *Client) setIdentity(m oauth.ClientMetadata, algorithms []string) error {
 	if alg := m.IDTokenSignedResponseAlg; alg != "" {
 		if !slices.Contains(algorithms, alg) {
-			return oauth.InvalidClientMetadata("id_token_signed_response_alg is not offered; use " + strings.Join(algorithms, ", "))
+			return oauth.InvalidClientMetadata("id_token_signed_response_alg is not offered; use " +
+				strings.Join(algorithms, ", "))
 		}
 		c.IDTokenAlg = alg
 	}
@@ -169,7 +183,8 @@ func (c *Client) setScopes(m oauth.ClientMetadata, t *InitialToken) error {
 		c.Scopes = oauth.Intersect(asked, t.Scopes)
 	}
 	if len(c.Scopes) == 0 {
-		return oauth.InvalidClientMetadata("none of the scopes is within what the initial access token allows; ask for others or for none")
+		return oauth.InvalidClientMetadata("none of the scopes is within what the initial access token allows; ask " +
+			"for others or for none")
 	}
 	return nil
 }
@@ -177,7 +192,8 @@ func (c *Client) setScopes(m oauth.ClientMetadata, t *InitialToken) error {
 func (c *Client) setAuthentication(m oauth.ClientMetadata) (secret string, err error) {
 	c.AuthMethod = m.TokenEndpointAuthMethod
 	if c.AuthMethod == "" {
-		// RFC 7591 §2 says client_secret_basic; a secret that nobody asked for is only a secret to lose.
+		// RFC 7591 §2 says client_secret_basic; a secret that nobody asked for is only a secret to
+		// lose.
 		c.AuthMethod = AuthNone
 		if slices.Contains(c.GrantTypes, GrantCredentials) {
 			c.AuthMethod = AuthBasic
@@ -186,12 +202,18 @@ func (c *Client) setAuthentication(m oauth.ClientMetadata) (secret string, err e
 	switch c.AuthMethod {
 	case AuthNone:
 		if slices.Contains(c.GrantTypes, GrantCredentials) {
-			return "", oauth.InvalidClientMetadata("client_credentials needs a client that can prove who it is: use client_secret_basic or client_secret_post")
+			return "", oauth.InvalidClientMetadata("client_credentials needs a client that can prove who it is: use " +
+				"client_secret_basic or client_secret_post")
 		}
-		// Clients of the field name jwt-bearer and prove nothing (clients.md 2.1 no. 15): what needs proof is dropped, and the answer says so.
-		c.GrantTypes = slices.DeleteFunc(c.GrantTypes, func(g string) bool { return g == GrantExchange || g == GrantAssertion })
+		// Clients of the field name jwt-bearer and prove nothing (clients.md 2.1 no. 15): what
+		// needs proof is dropped, and the answer says so.
+		c.GrantTypes = slices.DeleteFunc(c.GrantTypes, func(g string) bool {
+			return g == GrantExchange ||
+				g == GrantAssertion
+		})
 		if len(c.GrantTypes) == 0 {
-			return "", oauth.InvalidClientMetadata("these grant types need a client that can prove who it is: use client_secret_basic, client_secret_post or private_key_jwt")
+			return "", oauth.InvalidClientMetadata("these grant types need a client that can prove who it is: use " +
+				"client_secret_basic, client_secret_post or private_key_jwt")
 		}
 		return "", nil
 	case AuthBasic, AuthPost:
@@ -201,14 +223,17 @@ func (c *Client) setAuthentication(m oauth.ClientMetadata) (secret string, err e
 	case AuthKey:
 		return "", c.setKeys(m)
 	}
-	return "", oauth.InvalidClientMetadata("this token_endpoint_auth_method is not offered; use none, client_secret_basic, client_secret_post or private_key_jwt")
+	return "", oauth.InvalidClientMetadata("this token_endpoint_auth_method is not offered; use none, " +
+		"client_secret_basic, client_secret_post or private_key_jwt")
 }
 
-// Update is the client after it has described itself anew (RFC 7592 §2.2). What it may not say of itself stays: its id, its tenant, its secret, the way it
-// proves who it is. algorithms are as in Registration. An *oauth.Error says what does not do.
+// Update is the client after it has described itself anew (RFC 7592 §2.2). What it may not say of
+// itself stays: its id, its tenant, its secret, the way it proves who it is. algorithms are as in
+// Registration. An *oauth.Error says what does not do.
 func (c Client) Update(m oauth.ClientMetadata, algorithms []string) (Client, error) {
 	if m.TokenEndpointAuthMethod != "" && m.TokenEndpointAuthMethod != c.AuthMethod {
-		return Client{}, oauth.InvalidClientMetadata("token_endpoint_auth_method cannot be changed; register another client")
+		return Client{},
+			oauth.InvalidClientMetadata("token_endpoint_auth_method cannot be changed; register another client")
 	}
 	m.TokenEndpointAuthMethod = c.AuthMethod
 	r := Registration{Now: c.CreatedAt, Algorithms: algorithms}
@@ -219,7 +244,8 @@ func (c Client) Update(m oauth.ClientMetadata, algorithms []string) (Client, err
 	if err != nil {
 		return Client{}, err
 	}
-	next.ID, next.SecretHash, next.Origin, next.ManageHash, next.Fingerprint = c.ID, c.SecretHash, c.Origin, c.ManageHash, c.Fingerprint
+	next.ID, next.SecretHash, next.Origin, next.ManageHash, next.Fingerprint = c.ID, c.SecretHash, c.Origin,
+		c.ManageHash, c.Fingerprint
 	return next, nil
 }
 
@@ -230,9 +256,12 @@ func (c Client) Metadata() oauth.ClientMetadata {
 		responseTypes = []string{"code"}
 	}
 	return oauth.ClientMetadata{
-		RedirectURIs: c.RedirectURIs, TokenEndpointAuthMethod: c.AuthMethod, GrantTypes: c.GrantTypes, ResponseTypes: responseTypes,
-		ClientName: c.Name, ClientURI: c.ClientURI, Scope: oauth.FormatScope(c.Scopes), ApplicationType: c.ApplicationType,
-		SoftwareID: c.SoftwareID, SoftwareVersion: c.SoftwareVersion, JWKS: json.RawMessage(c.JWKS), JWKSURI: c.JWKSURI,
+		RedirectURIs: c.RedirectURIs, TokenEndpointAuthMethod: c.AuthMethod, GrantTypes: c.GrantTypes,
+		ResponseTypes: responseTypes,
+		ClientName:    c.Name, ClientURI: c.ClientURI, Scope: oauth.FormatScope(c.Scopes),
+		ApplicationType: c.ApplicationType,
+		SoftwareID:      c.SoftwareID, SoftwareVersion: c.SoftwareVersion, JWKS: json.RawMessage(c.JWKS),
+		JWKSURI:                  c.JWKSURI,
 		IDTokenSignedResponseAlg: c.IDTokenAlg, PostLogoutRedirectURIs: c.PostLogoutRedirectURIs,
 		DPoPBoundAccessTokens: c.DPoPBound, RequirePushedRequests: c.PushRequired,
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// Said is what a client says of itself, read once for registrations (RFC 7591 section 3.1), changes of them
-// (RFC 7592 section 2.2) and documents (CIMD section 4).
+// Said is what a client says of itself, read once for registrations (RFC 7591 section 3.1), changes
+// of them (RFC 7592 section 2.2) and documents (CIMD section 4).
 type Said struct {
 	oauth.ClientMetadata
 	ClientID string
@@ -18,8 +18,9 @@ type Said struct {
 	Ignored  []string // members of a wrong type that nothing depends on
 }
 
-// ReadMetadata reads what a client says of itself when it registers. A member of a wrong type that something depends on
-// is refused by name with an *oauth.Error; one that nothing depends on is ignored, like those that are not known.
+// ReadMetadata reads what a client says of itself when it registers. A member of a wrong type that
+// something depends on is refused by name with an *oauth.Error; one that nothing depends on is
+// ignored, like those that are not known.
 func ReadMetadata(body []byte) (Said, error) { return readSaid(body, false) }
 
 // member is one of the metadata: where it goes, and whether something depends on it.
@@ -43,12 +44,17 @@ func readSaid(body []byte, document bool) (Said, error) {
 	m := &s.ClientMetadata
 	const text, list, truth = "a string", "an array of strings", "true or false"
 	members := []member{
-		{"client_id", text, &s.ClientID, false}, {"redirect_uris", list, &m.RedirectURIs, true}, {"token_endpoint_auth_method", text, &m.TokenEndpointAuthMethod, true},
+		{"client_id", text, &s.ClientID, false}, {"redirect_uris", list, &m.RedirectURIs, true},
+		{"token_endpoint_auth_method", text, &m.TokenEndpointAuthMethod, true},
 		{"token_endpoint_auth_methods_supported", list, &m.TokenEndpointAuthMethodsSupported, document},
-		{"grant_types", list, &m.GrantTypes, true}, {"response_types", list, &m.ResponseTypes, true}, {"client_name", text, &m.ClientName, true}, {"scope", text, &m.Scope, true},
-		{"id_token_signed_response_alg", text, &m.IDTokenSignedResponseAlg, !document}, {"post_logout_redirect_uris", list, (*loose)(&m.PostLogoutRedirectURIs), true},
-		{"dpop_bound_access_tokens", truth, &m.DPoPBoundAccessTokens, true}, {"require_pushed_authorization_requests", truth, &m.RequirePushedRequests, true},
-		{"client_uri", text, &m.ClientURI, false}, {"logo_uri", text, &m.LogoURI, false}, {"contacts", list, &m.Contacts, false}, {"application_type", text, &m.ApplicationType, false},
+		{"grant_types", list, &m.GrantTypes, true}, {"response_types", list, &m.ResponseTypes, true},
+		{"client_name", text, &m.ClientName, true}, {"scope", text, &m.Scope, true},
+		{"id_token_signed_response_alg", text, &m.IDTokenSignedResponseAlg, !document},
+		{"post_logout_redirect_uris", list, (*loose)(&m.PostLogoutRedirectURIs), true},
+		{"dpop_bound_access_tokens", truth, &m.DPoPBoundAccessTokens, true},
+		{"require_pushed_authorization_requests", truth, &m.RequirePushedRequests, true},
+		{"client_uri", text, &m.ClientURI, false}, {"logo_uri", text, &m.LogoURI, false},
+		{"contacts", list, &m.Contacts, false}, {"application_type", text, &m.ApplicationType, false},
 		{"software_id", text, &m.SoftwareID, false}, {"software_version", text, &m.SoftwareVersion, false},
 	}
 	s.JWKS, s.Secret = values["jwks"], values["client_secret"] != nil || values["client_secret_expires_at"] != nil

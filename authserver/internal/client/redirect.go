@@ -15,26 +15,37 @@ const (
 	MaxURI          = 2048 // bytes
 )
 
-// appSchemes are the private-use schemes of applications in the field that have no dot. Every other must be a reverse domain name (RFC 8252 §7.1), which nobody
-// else has for a handler of web sites, files or commands.
+// appSchemes are the private-use schemes of applications in the field that have no dot. Every other
+// must be a reverse domain name (RFC 8252 §7.1), which nobody else has for a handler of web sites,
+// files or commands.
 var appSchemes = []string{
-	"aider", "amp", "antigravity", "chatgpt", "claude", "claude-cli", "claude-code", "claude-desktop", "cline", "code-oss", "codex", "continue", "copilot", "cursor", "cursor-nightly", "devin",
-	"gemini", "goose", "insomnia", "jan", "jetbrains", "kiro", "librechat", "lmstudio", "mcp", "mcp-inspector", "msty", "opencode", "perplexity", "postman", "raycast", "roo", "trae", "trae-cn",
-	"void", "vscode", "vscode-insiders", "vscodium", "warp", "windsurf", "windsurf-insiders", "windsurf-next", "zed", "zed-preview",
+	"aider", "amp", "antigravity", "chatgpt", "claude", "claude-cli", "claude-code", "claude-desktop", "cline",
+	"code-oss", "codex", "continue", "copilot", "cursor", "cursor-nightly", "devin",
+	"gemini", "goose", "insomnia", "jan", "jetbrains", "kiro", "librechat", "lmstudio", "mcp", "mcp-inspector", "msty",
+	"opencode", "perplexity", "postman", "raycast", "roo", "trae", "trae-cn",
+	"void", "vscode", "vscode-insiders", "vscodium", "warp", "windsurf", "windsurf-insiders", "windsurf-next", "zed",
+	"zed-preview",
 }
 
-// inner finds in what follows a private-use scheme an address of another scheme: the application, or what is registered for the scheme, might open it.
-var inner = regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*:[/\\]|(^|[/\\?&=;,])(about|blob|data|file|ftp|https?|javascript|mailto|vbscript|view-source):`)
+// inner finds in what follows a private-use scheme an address of another scheme: the application,
+// or what is registered for the scheme, might open it.
+var inner = regexp.MustCompile(
+	`(?i)[a-z][a-z0-9+.-]*:[/\\]|(^|[/\\?&=;,` +
+		`])(about|blob|data|file|ftp|https?|javascript|mailto|vbscript|view-source):`)
 
-// Schemes that run or read something where they are opened, or that no app can claim. A registration that names one is refused whole.
+// Schemes that run or read something where they are opened, or that no app can claim. A
+// registration that names one is refused whole.
 var refusedSchemes = []string{
-	"about", "afp", "applescript", "blob", "chrome", "chrome-extension", "content", "data", "dav", "file", "filesystem", "ftp", "ftps", "git", "gopher", "help", "intent",
-	"itms-services", "jar", "javascript", "ldap", "ldaps", "livescript", "mailto", "mocha", "moz-extension", "nfs", "resource", "sftp", "shell", "smb",
+	"about", "afp", "applescript", "blob", "chrome", "chrome-extension", "content", "data", "dav", "file", "filesystem",
+	"ftp", "ftps", "git", "gopher", "help", "intent",
+	"itms-services", "jar", "javascript", "ldap", "ldaps", "livescript", "mailto", "mocha", "moz-extension", "nfs",
+	"resource", "sftp", "shell", "smb",
 	"sms", "ssh", "tel", "telnet", "vbscript", "view-source", "ws", "wss",
 }
 
 // refusedPrefixes are families of such schemes, of one operating system.
-var refusedPrefixes = []string{"firefox", "git+", "googlechrome", "http+", "https+", "microsoft-edge", "ms-", "opera-http", "search", "svn", "x-apple", "x-man-page", "x-web-search"}
+var refusedPrefixes = []string{"firefox", "git+", "googlechrome", "http+", "https+", "microsoft-edge", "ms-",
+	"opera-http", "search", "svn", "x-apple", "x-man-page", "x-web-search"}
 
 // refusedHere says whether a scheme is one of these.
 func refusedHere(scheme string) bool {
@@ -42,9 +53,11 @@ func refusedHere(scheme string) bool {
 		slices.ContainsFunc(refusedPrefixes, func(p string) bool { return strings.HasPrefix(scheme, p) })
 }
 
-// checkPort says what is wrong with the port of a host, which may have none: it is a number up to 65535, written in one way.
+// checkPort says what is wrong with the port of a host, which may have none: it is a number up to
+// 65535, written in one way.
 func checkPort(port string) error {
-	if n, err := strconv.Atoi(port); port != "" && (err != nil || n < 1 || n > 65535 || port[0] == '0' || port[0] == '+') {
+	if n, err := strconv.Atoi(port); port != "" && (err != nil || n < 1 || n > 65535 || port[0] == '0' ||
+		port[0] == '+') {
 		return fmt.Errorf("its port is no number between 1 and 65535")
 	}
 	return nil
@@ -56,7 +69,8 @@ func checkPrivate(u *url.URL, uri string) error {
 	case refusedHere(u.Scheme) || !privateScheme.MatchString(u.Scheme):
 		return fmt.Errorf("its scheme is not allowed")
 	case !strings.Contains(u.Scheme, ".") && !slices.Contains(appSchemes, u.Scheme):
-		return fmt.Errorf("its scheme is not one of an application that is known here: use a reverse domain name, as in com.example.app:/callback (RFC 8252 section 7.1)")
+		return fmt.Errorf("its scheme is not one of an application that is known here: use a reverse domain name, as " +
+			"in com.example.app:/callback (RFC 8252 section 7.1)")
 	case len(uri) == len(u.Scheme)+1:
 		return fmt.Errorf("nothing follows its scheme")
 	}
@@ -80,17 +94,20 @@ func checkPrivate(u *url.URL, uri string) error {
 	return checkPort(u.Port())
 }
 
-// plainHost is a host as browsers and people read it in one way: nothing encoded, nothing beyond ASCII.
+// plainHost is a host as browsers and people read it in one way: nothing encoded, nothing beyond
+// ASCII.
 var plainHost = regexp.MustCompile(`^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`)
 
-// answers are the parameters of an authorization answer. A registered URI that brings them could pass for one.
+// answers are the parameters of an authorization answer. A registered URI that brings them could
+// pass for one.
 var answers = []string{"code", "state", "iss", "error", "error_description", "error_uri", "access_token", "id_token"}
 
 var privateScheme = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
 
-// CheckRedirectURI says what is wrong with a redirect URI, if anything (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1): https anywhere, http on
-// a loopback host only, or a private-use scheme; absolute, no fragment, no userinfo, nothing that two parsers could read in two ways. It
-// is asked when a URI is registered and again when it is used.
+// CheckRedirectURI says what is wrong with a redirect URI, if anything (RFC 6749 §3.1.2, RFC 8252
+// §7, RFC 9700 §2.1): https anywhere, http on a loopback host only, or a private-use scheme;
+// absolute, no fragment, no userinfo, nothing that two parsers could read in two ways. It is asked
+// when a URI is registered and again when it is used.
 func CheckRedirectURI(uri string) error {
 	if len(uri) > MaxURI {
 		return fmt.Errorf("it is longer than %d bytes", MaxURI)
@@ -123,7 +140,8 @@ func CheckRedirectURI(uri string) error {
 			authority = authority[:end]
 		}
 		if !plainHost.MatchString(authority) {
-			return fmt.Errorf("its host is not written plainly: use letters, digits, dots and hyphens, and xn-- for others")
+			return fmt.Errorf("its host is not written plainly: use letters, digits, dots and hyphens, and xn-- " +
+				"for others")
 		}
 	}
 	switch {
@@ -141,16 +159,20 @@ func CheckRedirectURI(uri string) error {
 	return checkPort(u.Port())
 }
 
-// The relaxations of exact matching that clients in the field need (clients of editors and command lines). Each is for http on a loopback host alone: what
-// listens there is the person's own machine, whichever of its names is used.
+// The relaxations of exact matching that clients in the field need (clients of editors and command
+// lines). Each is for http on a loopback host alone: what listens there is the person's own
+// machine, whichever of its names is used.
 const (
-	RelaxedLocalhostPort = "another port of localhost"         // RFC 8252 §8.3 recommends the addresses; clients register the name
+	// RFC 8252 §8.3 recommends the addresses; clients register the name
+	RelaxedLocalhostPort = "another port of localhost"
 	RelaxedLoopbackSlash = "a loopback redirect's lone slash"  // http://127.0.0.1:1234 for http://127.0.0.1/
 	RelaxedLoopbackHost  = "another name of the loopback host" // registers 127.0.0.1 and comes from localhost
 )
 
-// MatchRedirectURI says whether an answer may go to requested, and by which relaxation if it took one. Strings are compared exactly (OAuth 2.1 §2.3.1); the one
-// exception of the standard is the port of an http URI on the same loopback address (RFC 8252 §7.3), which native apps choose when they start.
+// MatchRedirectURI says whether an answer may go to requested, and by which relaxation if it took
+// one. Strings are compared exactly (OAuth 2.1 §2.3.1); the one exception of the standard is the
+// port of an http URI on the same loopback address (RFC 8252 §7.3), which native apps choose when
+// they start.
 func MatchRedirectURI(registered []string, requested string) (relaxed string, ok bool) {
 	if CheckRedirectURI(requested) != nil {
 		return "", false
@@ -187,10 +209,12 @@ func MatchRedirectURI(registered []string, requested string) (relaxed string, ok
 	return relaxed, found
 }
 
-// lone says whether what follows a host is nothing, or one slash (RFC 3986 §6.2.3 calls them the same).
+// lone says whether what follows a host is nothing, or one slash (RFC 3986 §6.2.3 calls them the
+// same).
 func lone(rest string) bool { return rest == "" || rest == "/" }
 
-// LoopbackOnly says whether every redirect URI points back to the person's own machine: then any program there can pose as the client.
+// LoopbackOnly says whether every redirect URI points back to the person's own machine: then any
+// program there can pose as the client.
 func (c Client) LoopbackOnly() bool {
 	return len(c.RedirectURIs) > 0 && !slices.ContainsFunc(c.RedirectURIs, func(uri string) bool {
 		_, _, ok := loopbackParts(uri)

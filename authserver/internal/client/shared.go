@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// Shared says whether this is the one client of all who register the same. It is nobody's to manage: whoever came first could otherwise change or delete
-// what the others use.
+// Shared says whether this is the one client of all who register the same. It is nobody's to
+// manage: whoever came first could otherwise change or delete what the others use.
 func (c Client) Shared() bool { return c.Fingerprint != "" }
 
-// share gives a client that registers openly its fingerprint, when others who register the same may have the same client: it says what software it is
-// an installation of, and has neither a secret nor a key that tells one installation from another. Clients of such software register anew at every
-// connection.
+// share gives a client that registers openly its fingerprint, when others who register the same may
+// have the same client: it says what software it is an installation of, and has neither a secret
+// nor a key that tells one installation from another. Clients of such software register anew at
+// every connection.
 func (c *Client) share() error {
 	if c.SoftwareID == "" || c.AuthMethod != AuthNone || c.Origin != OriginRegistration {
 		return nil

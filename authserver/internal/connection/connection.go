@@ -1,7 +1,9 @@
-// Package connection owns the log of attempts: each client's way in, how far it came, and in one sentence why it came no further.
+// Package connection owns the log of attempts: each client's way in, how far it came, and in one
+// sentence why it came no further.
 //
-// A record is made of what several requests had to do with one attempt: Log gathers them in memory and writes them together, so that no request waits for it.
-// It is no record of acts, as the audit lines are: what finds no room is left out and counted, and old records go.
+// A record is made of what several requests had to do with one attempt: Log gathers them in memory
+// and writes them together, so that no request waits for it. It is no record of acts, as the audit
+// lines are: what finds no room is left out and counted, and old records go.
 package connection
 
 import (
@@ -14,7 +16,8 @@ import (
 // Step is how far an attempt came. They are in the order of the way.
 type Step int
 
-// The steps of the way in. Those that clients of other grant types than authorization_code do not take are left out.
+// The steps of the way in. Those that clients of other grant types than authorization_code do not
+// take are left out.
 const (
 	Discovery    Step = 10 // somebody read the metadata
 	Registration Step = 20 // the client registered, or tried to
@@ -28,7 +31,8 @@ const (
 )
 
 var words = map[Step]string{
-	Discovery: "discovery", Registration: "registration", Authorize: "authorize", SignIn: "sign-in", Consent: "consent", Redirect: "redirect", Code: "code",
+	Discovery: "discovery", Registration: "registration", Authorize: "authorize", SignIn: "sign-in", Consent: "consent",
+	Redirect: "redirect", Code: "code",
 	Token: "token", Call: "call",
 }
 
@@ -56,11 +60,12 @@ const (
 	Left   = "left"   // nobody went on with it. It is not kept so: time makes it of what is open
 )
 
-// Window is how long an attempt may rest before it counts as left, and within which what came before is taken for its beginning. A request waits for its person
-// for so long, too.
+// Window is how long an attempt may rest before it counts as left, and within which what came
+// before is taken for its beginning. A request waits for its person for so long, too.
 const Window = 10 * time.Minute
 
-// Record is one attempt. It holds no code, token, verifier, state, secret or password, in no form, and no address with a query.
+// Record is one attempt. It holds no code, token, verifier, state, secret or password, in no form,
+// and no address with a query.
 type Record struct {
 	ID         string // made of what names the attempt, so that replicas make the same
 	Client     string // as it names itself; empty: it did not yet
@@ -81,13 +86,15 @@ type Record struct {
 	Stranger   bool   // it is no client that is known here
 }
 
-// With is the record with what another request adds. The furthest step counts, and of two that are as far the later one: so a failure stays unless the attempt
-// gets further, or succeeds there at another try. Of all else what was known first stays. Stores do the same in their own language.
+// With is the record with what another request adds. The furthest step counts, and of two that are
+// as far the later one: so a failure stays unless the attempt gets further, or succeeds there at
+// another try. Of all else what was known first stays. Stores do the same in their own language.
 func (r Record) With(o Record) Record {
 	if o.Step > r.Step || o.Step == r.Step && !o.UpdatedAt.Before(r.UpdatedAt) {
 		r.Step, r.Outcome, r.Reason, r.Support = o.Step, o.Outcome, o.Reason, o.Support
 	}
-	r.Client, r.ClientName, r.Program, r.Source = cmp.Or(r.Client, o.Client), cmp.Or(r.ClientName, o.ClientName), cmp.Or(r.Program, o.Program), cmp.Or(r.Source, o.Source)
+	r.Client, r.ClientName, r.Program, r.Source = cmp.Or(r.Client, o.Client), cmp.Or(r.ClientName, o.ClientName),
+		cmp.Or(r.Program, o.Program), cmp.Or(r.Source, o.Source)
 	r.Tenant, r.User, r.Resource = cmp.Or(r.Tenant, o.Tenant), cmp.Or(r.User, o.User), cmp.Or(r.Resource, o.Resource)
 	if o.StartedAt.Before(r.StartedAt) {
 		r.StartedAt = o.StartedAt
@@ -100,7 +107,8 @@ func (r Record) With(o Record) Record {
 	return r
 }
 
-// Seen is the record as it is to be read at a time: what is open and rested for longer than Window was left, for a reason that the step tells.
+// Seen is the record as it is to be read at a time: what is open and rested for longer than Window
+// was left, for a reason that the step tells.
 func (r Record) Seen(now time.Time) Record {
 	if r.Outcome == Open && now.Sub(r.UpdatedAt) > Window {
 		r.Outcome, r.Reason = Left, left[r.Step]
@@ -132,8 +140,10 @@ const (
 
 // Store keeps records.
 type Store interface {
-	// PutConnections keeps records in one transaction: each is merged with what is kept under its ID, as Record.With says, whichever replica wrote that. An entry
-	// that begins an attempt takes up, and removes, what was open at an earlier step within Window: of its client's registration, and of its address's discovery.
+	// PutConnections keeps records in one transaction: each is merged with what is kept under its
+	// ID, as Record.With says, whichever replica wrote that. An entry that begins an attempt takes
+	// up, and removes, what was open at an earlier step within Window: of its client's
+	// registration, and of its address's discovery.
 	PutConnections(ctx context.Context, entries []Entry) error
 	// Connections returns records, the last touched first.
 	Connections(ctx context.Context, f Filter) ([]Record, error)

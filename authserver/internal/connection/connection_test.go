@@ -24,7 +24,8 @@ var noon = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
 // request is a request at a step with these parameters, that was refused so; nil: it was not.
 func request(step connection.Step, form url.Values, refused error) *connection.Way {
-	_, w := connection.Follow(context.Background(), connection.Request{Step: step, Source: "192.0.2.1", Program: "smith", Support: "support"})
+	_, w := connection.Follow(context.Background(), connection.Request{Step: step, Source: "192.0.2.1",
+		Program: "smith", Support: "support"})
 	w.Asks(form)
 	if refused != nil {
 		w.Refuse(refused)
@@ -35,7 +36,8 @@ func request(step connection.Step, form url.Values, refused error) *connection.W
 // Each sentence answers a refusal that there is: one whose words were changed would never be said.
 func TestEverySentenceAnswersARefusalThatThereIs(t *testing.T) {
 	var code strings.Builder
-	for _, pattern := range []string{"../issuer/*.go", "../endpoint/*.go", "../signin/*.go", "../cimd/*.go", "../client/*.go", "../../../shared/oauth/*.go"} {
+	for _, pattern := range []string{"../issuer/*.go", "../endpoint/*.go", "../signin/*.go", "../cimd/*.go",
+		"../client/*.go", "../../../shared/oauth/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatal(pattern, err)
@@ -49,30 +51,41 @@ func TestEverySentenceAnswersARefusalThatThereIs(t *testing.T) {
 		}
 	}
 	for _, says := range connection.Says() {
-		if !strings.HasPrefix(says, "The ") && !strings.Contains(code.String(), says) { // what begins so is fosite's, and the flows' tests have it
-			if parts := strings.SplitN(says, " must be given", 2); len(parts) < 2 || !strings.Contains(code.String(), `" must be given, exactly once"`) {
+		if !strings.HasPrefix(says, "The ") && !strings.Contains(code.String(), says) {
+			// what begins so is fosite's, and the flows' tests have it
+			if parts := strings.SplitN(says, " must be given", 2); len(parts) < 2 ||
+				!strings.Contains(code.String(), `" must be given, exactly once"`) {
 				t.Errorf("nothing is refused with %q", says)
 			}
 		}
 	}
 }
 
-// A sentence is one: it begins with a capital, ends with a full stop, has no other inside, and nothing that was to be filled in.
+// A sentence is one: it begins with a capital, ends with a full stop, has no other inside, and
+// nothing that was to be filled in.
 func TestSentencesAreSentences(t *testing.T) {
 	for _, s := range connection.Sentences() {
 		inner := strings.ReplaceAll(s, "(RFC 8707).", "")
-		if len(s) < 20 || s[:1] != strings.ToUpper(s[:1]) || !strings.HasSuffix(s, ".") || strings.Contains(strings.TrimSuffix(inner, "."), ". ") {
+		if len(s) < 20 || s[:1] != strings.ToUpper(s[:1]) || !strings.HasSuffix(s, ".") ||
+			strings.Contains(strings.TrimSuffix(inner, "."), ". ") {
 			t.Errorf("no sentence: %q", s)
 		}
 	}
-	form := url.Values{"client_id": {"cli_a"}, "redirect_uri": {"https://app.example/cb?code=ghc_secret#x"}, "resource": {"https://ann:pw@mcp.example/mcp?token=1"}}
+	form := url.Values{"client_id": {"cli_a"}, "redirect_uri": {"https://app.example/cb?code=ghc_secret#x"},
+		"resource": {"https://ann:pw@mcp.example/mcp?token=1"}}
 	for _, e := range []error{
-		oauth.InvalidRequest("redirect_uri is not one that this client has registered; send one"), oauth.InvalidTarget("this resource is not served here, or is not the only one"),
-		oauth.InvalidScope("anything"), oauth.InvalidRequest("something else is wrong with https://app.example/cb?code=ghc_secret"), errors.New("disk full at ghc_secret"),
-		oauth.TooManyRequests(time.Minute), &oauth.Error{Code: "strange", Description: "eyJhbGciOiJub25lIn0.e30. is no token", Status: http.StatusBadRequest},
+		oauth.InvalidRequest("redirect_uri is not one that this client has registered; send one"),
+		oauth.InvalidTarget("this resource is not served here, or is not the only one"),
+		oauth.InvalidScope("anything"),
+		oauth.InvalidRequest("something else is wrong with https://app.example/cb?code=ghc_secret"),
+		errors.New("disk full at ghc_secret"),
+		oauth.TooManyRequests(time.Minute),
+		&oauth.Error{Code: "strange", Description: "eyJhbGciOiJub25lIn0.e30. is no token",
+			Status: http.StatusBadRequest},
 	} {
 		entry, ok := request(connection.Authorize, form, e).Entry(noon)
-		if r := entry.Record; !ok || strings.ContainsAny(r.Reason, "{}?#") || strings.Contains(r.Reason, "secret") || strings.Contains(r.Reason, "eyJ") || !strings.HasSuffix(r.Reason, ".") ||
+		if r := entry.Record; !ok || strings.ContainsAny(r.Reason, "{}?#") || strings.Contains(r.Reason, "secret") ||
+			strings.Contains(r.Reason, "eyJ") || !strings.HasSuffix(r.Reason, ".") ||
 			strings.Contains(r.Resource, "pw") || r.Outcome != connection.Failed || r.Support != "support" {
 			t.Errorf("%v: got %+v", e, r)
 		}
@@ -89,7 +102,8 @@ func TestAMachineClientIsNotToldToAskItsPerson(t *testing.T) {
 		w := request(connection.Token, form, refused)
 		w.Machine()
 		ofMachine, _ := w.Entry(noon)
-		if ofMachine.Reason == ofPerson.Reason || strings.Contains(ofMachine.Reason, "ask the person") || strings.Contains(ofMachine.Reason, "person must") || strings.Contains(ofMachine.Reason, "person can") {
+		if ofMachine.Reason == ofPerson.Reason || strings.Contains(ofMachine.Reason, "ask the person") ||
+			strings.Contains(ofMachine.Reason, "person must") || strings.Contains(ofMachine.Reason, "person can") {
 			t.Errorf("%s %q: a machine client is told %q", code, says, ofMachine.Reason)
 		}
 	}
@@ -111,15 +125,18 @@ func (off) Error() string { return "askew" }
 func (o off) ClockOff() time.Duration { return o.by }
 
 func TestClocksAreSaidInSeconds(t *testing.T) {
-	for by, want := range map[time.Duration]string{-90 * time.Second: "90 seconds in the past", 5 * time.Minute: "300 seconds in the future"} {
-		e, _ := request(connection.Token, nil, errors.Join(oauth.InvalidClient("client authentication did not succeed"), off{by})).Entry(noon)
+	for by, want := range map[time.Duration]string{-90 * time.Second: "90 seconds in the past",
+		5 * time.Minute: "300 seconds in the future"} {
+		e, _ := request(connection.Token, nil, errors.Join(oauth.InvalidClient("client authentication did not succeed"),
+			off{by})).Entry(noon)
 		if !strings.Contains(e.Reason, want) {
 			t.Errorf("got %q, want %q", e.Reason, want)
 		}
 	}
 }
 
-// What is one attempt has one name, at whichever replica; what is a part of the way, or somebody's own affair, has none.
+// What is one attempt has one name, at whichever replica; what is a part of the way, or somebody's
+// own affair, has none.
 func TestWhatIsOneAttempt(t *testing.T) {
 	form := url.Values{"client_id": {"cli_a"}, "code_challenge": {"challenge"}}
 	id := func(w *connection.Way, at time.Time) string {
@@ -139,7 +156,8 @@ func TestWhatIsOneAttempt(t *testing.T) {
 	if strings.Contains(first, "challenge") {
 		t.Error("the challenge can be read")
 	}
-	again := request(connection.Code, url.Values{"client_id": {"cli_a"}}, oauth.InvalidGrant("The authorization code has already been used."))
+	again := request(connection.Code, url.Values{"client_id": {"cli_a"}},
+		oauth.InvalidGrant("The authorization code has already been used."))
 	again.Attempt("challenge")
 	again.Grant("grt_a", true)
 	if got := id(again, noon); got == first || got == "" {
@@ -150,7 +168,8 @@ func TestWhatIsOneAttempt(t *testing.T) {
 		t.Error("another client's attempt has the same name")
 	}
 	renewal := func(token string) string {
-		return id(request(connection.Token, url.Values{"client_id": {"cli_a"}, "refresh_token": {token}}, oauth.InvalidGrant("the refresh token is unknown, or was given")), noon)
+		return id(request(connection.Token, url.Values{"client_id": {"cli_a"}, "refresh_token": {token}},
+			oauth.InvalidGrant("the refresh token is unknown, or was given")), noon)
 	}
 	if renewal("x") != renewal("y") {
 		t.Error("each token that is made up makes a record")
@@ -158,7 +177,8 @@ func TestWhatIsOneAttempt(t *testing.T) {
 	silent := request(connection.Token, form, nil)
 	silent.Silence()
 	for what, w := range map[string]*connection.Way{
-		"a renewal": silent, "a nonce": request(connection.Code, form, oauth.UseDPoPNonce("once more")), "a person's own sign-in": request(connection.SignIn, nil, connection.ErrSignIn),
+		"a renewal": silent, "a nonce": request(connection.Code, form, oauth.UseDPoPNonce("once more")),
+		"a person's own sign-in":   request(connection.SignIn, nil, connection.ErrSignIn),
 		"a page without a request": request(connection.Consent, nil, nil),
 	} {
 		if id(w, noon) != "" {
@@ -227,7 +247,8 @@ func TestOneAddressCannotFillTheLog(t *testing.T) {
 	}
 	s.broken = nil
 	if got, dropped := kept(), l.Dropped(); got != 130 || dropped != 880 {
-		t.Errorf("%d are kept and %d left out, want 120 of the one address, 10 of the other, and 880 left out", got, dropped)
+		t.Errorf("%d are kept and %d left out, want 120 of the one address, 10 of the other, and 880 left out", got,
+			dropped)
 	}
 	for i := range 30 { // however many addresses come, what waits is bounded
 		flood(fmt.Sprint("2001:db8::", i), 60)
@@ -242,11 +263,13 @@ func TestOneAddressCannotFillTheLog(t *testing.T) {
 	}
 }
 
-// What leaves nothing costs next to nothing: each renewal used to clean every name that it brought, which was a tenth of the token path.
+// What leaves nothing costs next to nothing: each renewal used to clean every name that it brought,
+// which was a tenth of the token path.
 func TestARenewalThatSucceedsPaysForNothing(t *testing.T) {
 	form, ctx := url.Values{"client_id": {"cli_a"}, "resource": {"https://mcp.example/mcp"}}, t.Context()
 	made := testing.AllocsPerRun(100, func() {
-		_, w := connection.Follow(ctx, connection.Request{Step: connection.Token, Source: "192.0.2.1", Program: "smith"})
+		_, w := connection.Follow(ctx, connection.Request{Step: connection.Token, Source: "192.0.2.1",
+			Program: "smith"})
 		w.Asks(form)
 		w.Silence()
 		if _, ok := w.Entry(noon); ok {

@@ -21,7 +21,8 @@ func Sentences() (all []string) {
 	for _, s := range left {
 		all = append(all, s)
 	}
-	return append(all, saysSignIn, saysLocked, saysOurs, saysClock, ForgotResource("https://a.example", "https://b.example"))
+	return append(all, saysSignIn, saysLocked, saysOurs, saysClock,
+		ForgotResource("https://a.example", "https://b.example"))
 }
 
 // Machines are the words of refusals that a client without a person is told of in other words.

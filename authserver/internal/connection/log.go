@@ -17,7 +17,8 @@ const (
 	lastTime   = 5 * time.Second
 )
 
-// mostSources bounds the addresses that are counted at once; beyond it those of this minute are counted as one.
+// mostSources bounds the addresses that are counted at once; beyond it those of this minute are
+// counted as one.
 const mostSources = 10_000
 
 // Log gathers what requests add, and writes it. It is safe for concurrent use.
@@ -41,10 +42,12 @@ type Log struct {
 
 // NewLog makes a log. Run it, or flush it when it was used.
 func NewLog(s Store, now func() time.Time, log *slog.Logger) *Log {
-	return &Log{store: s, now: now, log: log, most: mostWait, waiting: map[string]Entry{}, begun: map[string]int{}, known: map[string]bool{}}
+	return &Log{store: s, now: now, log: log, most: mostWait, waiting: map[string]Entry{}, begun: map[string]int{},
+		known: map[string]bool{}}
 }
 
-// Record takes what a request has to do with a client's way in. It never waits for the store. What finds no room is counted.
+// Record takes what a request has to do with a client's way in. It never waits for the store. What
+// finds no room is counted.
 func (l *Log) Record(w *Way) {
 	e, ok := w.Entry(l.now())
 	if !ok {
@@ -110,7 +113,8 @@ func (l *Log) Flush(ctx context.Context) error {
 	}
 }
 
-// take takes the first that wait, in the order of their ids: replicas that write the same rows wait for each other in one order.
+// take takes the first that wait, in the order of their ids: replicas that write the same rows wait
+// for each other in one order.
 func (l *Log) take() []Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,7 +126,8 @@ func (l *Log) take() []Entry {
 		some = append(some, l.waiting[id])
 		delete(l.waiting, id)
 	}
-	// What begins is nobody else's row, and takes up what began before it: that comes first, by its step.
+	// What begins is nobody else's row, and takes up what began before it: that comes first, by its
+	// step.
 	begins := slices.DeleteFunc(slices.Clone(some), func(e Entry) bool { return !e.Begins })
 	slices.SortStableFunc(begins, func(a, b Entry) int { return int(a.Step - b.Step) })
 	return append(begins, slices.DeleteFunc(some, func(e Entry) bool { return e.Begins })...)

@@ -12,22 +12,25 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// Way is what one request has to do with a client's way in. It is filled as the request goes, as the request's log event is, and travels with it in the same
-// manner; what is to be kept of it is found out at the end.
+// Way is what one request has to do with a client's way in. It is filled as the request goes, as
+// the request's log event is, and travels with it in the same manner; what is to be kept of it is
+// found out at the end.
 type Way struct {
 	step            Step
 	source, program string
 	support         string
 
-	client, name     string
-	tenant, user     string
-	grant            string
-	redirect         string // that was asked for, as it came: made bare when something is kept
-	resource         string
-	bare, unread     bool
-	machine          bool   // the client acts for no person
-	attempt          string // what names it to every request that has to do with it: a PKCE challenge, or a device's code. It is kept as part of a hash alone
-	again            bool   // it came with something that was used before
+	client, name string
+	tenant, user string
+	grant        string
+	redirect     string // that was asked for, as it came: made bare when something is kept
+	resource     string
+	bare, unread bool
+	machine      bool // the client acts for no person
+	// what names it to every request that has to do with it: a PKCE challenge, or a device's code.
+	// It is kept as part of a hash alone
+	attempt          string
+	again            bool // it came with something that was used before
 	err              error
 	lost             bool // its own request is not to be found, and so its client neither
 	finished, silent bool
@@ -88,7 +91,8 @@ func (w *Way) For(tenant, user string) {
 // Attempt names the attempt, by something that all of its requests know.
 func (w *Way) Attempt(name string) { w.attempt = name }
 
-// Grant names the permission that the request is about; again says that what it brought was used before.
+// Grant names the permission that the request is about; again says that what it brought was used
+// before.
 func (w *Way) Grant(id string, again bool) { w.grant, w.again = id, again }
 
 // Reached says that the request came further than its endpoint's first step.
@@ -97,7 +101,8 @@ func (w *Way) Reached(s Step) { w.step = s }
 // Finish says that the client got its token.
 func (w *Way) Finish() { w.step, w.finished = Token, true }
 
-// Lost refuses a page's request whose authorization request is not to be found: nobody knows whose it was.
+// Lost refuses a page's request whose authorization request is not to be found: nobody knows whose
+// it was.
 func (w *Way) Lost(err error) { w.lost, w.err = true, err }
 
 // Silence says that nothing is to be kept of a request that succeeds.
@@ -117,8 +122,10 @@ func (w *Way) Entry(now time.Time) (e Entry, ok bool) {
 	now = now.UTC().Truncate(time.Second)
 	w.program, w.redirect, w.resource = clean(w.program), bareURL(w.redirect), bareURL(w.resource)
 	r := Record{
-		Client: clean(w.client), ClientName: clean(w.name), Program: w.program, Source: w.source, Tenant: clean(w.tenant), User: w.user, Resource: w.resource,
-		StartedAt: now, UpdatedAt: now, Step: w.step, Outcome: Open, Bare: w.bare && w.step >= Authorize && w.step < Code, Stranger: w.client == "" || w.unread,
+		Client: clean(w.client), ClientName: clean(w.name), Program: w.program, Source: w.source,
+		Tenant: clean(w.tenant), User: w.user, Resource: w.resource,
+		StartedAt: now, UpdatedAt: now, Step: w.step, Outcome: Open, Bare: w.bare && w.step >= Authorize &&
+			w.step < Code, Stranger: w.client == "" || w.unread,
 	}
 	kind := ""
 	var refused *oauth.Error
@@ -129,7 +136,8 @@ func (w *Way) Entry(now time.Time) (e Entry, ok bool) {
 		if errors.As(w.err, &refused) && passing[refused.Code] {
 			return Entry{}, false
 		}
-		if w.step == Code && refused != nil && refused.Code == "access_denied" { // what a device's person said is told to who asks for the token
+		if w.step == Code && refused != nil && refused.Code == "access_denied" {
+			// what a device's person said is told to who asks for the token
 			w.step = Consent
 			r.Step = Consent
 		}
@@ -143,8 +151,8 @@ func (w *Way) Entry(now time.Time) (e Entry, ok bool) {
 	return Entry{Record: r, Begins: w.step == Registration || w.step == Authorize}, true
 }
 
-// id names the record. What is one attempt gets one name, at whichever replica; what strangers can repeat at will, with something else in it each time, does not
-// get another each time.
+// id names the record. What is one attempt gets one name, at whichever replica; what strangers can
+// repeat at will, with something else in it each time, does not get another each time.
 func (w *Way) id(now time.Time, kind string) string {
 	window, day := strconv.FormatInt(now.Unix()/int64(Window/time.Second), 10), now.Format(time.DateOnly)
 	switch {
@@ -164,7 +172,8 @@ func (w *Way) id(now time.Time, kind string) string {
 	return named("refused", w.client, w.source, kind, day)
 }
 
-// named is an id of a record: it cannot be guessed back to what it is made of, as far as that was random.
+// named is an id of a record: it cannot be guessed back to what it is made of, as far as that was
+// random.
 func named(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {

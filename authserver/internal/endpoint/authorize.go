@@ -16,13 +16,14 @@ import (
 // maxQuery bounds an authorization request, in bytes.
 const maxQuery = 32 << 10
 
-// errUnreadable answers a client that is known by a document and wants no page: its document is read for a person alone, so that it is not known yet where an
-// answer may go.
+// errUnreadable answers a client that is known by a document and wants no page: its document is
+// read for a person alone, so that it is not known yet where an answer may go.
 var errUnreadable = &oauth.Error{Code: "login_required", Status: http.StatusBadRequest,
-	Description: "a person must sign in and agree: prompt=none cannot be met for an application that is known by a document"}
+	Description: "a person must sign in and agree: prompt=none cannot be met for an application that is known by a " +
+		"document"}
 
-// authorize is the authorization endpoint (RFC 6749 §3.1). It only checks: what holds is kept for this browser and goes on to the consent page,
-// which a person sees each time.
+// authorize is the authorization endpoint (RFC 6749 §3.1). It only checks: what holds is kept for
+// this browser and goes on to the consent page, which a person sees each time.
 func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 	if ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context())); !ok {
 		d.ErrorPage(w, r, known(r, oauth.TooManyRequests(wait)))
@@ -35,11 +36,14 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method == http.MethodPost {
 		if prompt, err := issuer.ParsePrompt(form); err == nil && prompt.None && form.Has("id_token_hint") {
-			d.ErrorPage(w, r, known(r, oauth.InvalidRequest("send prompt=none with id_token_hint by GET, or push the request (RFC 9126)")))
+			d.ErrorPage(w, r,
+				known(r, oauth.InvalidRequest("send prompt=none with id_token_hint by GET, or push the request "+
+					"(RFC 9126)")))
 			return
 		}
 		form.Del("id_token_hint") // it counts for prompt=none alone, and what it says of somebody belongs in no address
-		// From another site a browser posts without its cookies: going on by GET, it has them again.
+		// From another site a browser posts without its cookies: going on by GET, it has them
+		// again.
 		connection.On(r.Context()).Silence()
 		w.Header().Set("Cache-Control", "no-store")
 		http.Redirect(w, r, AuthorizePath+"?"+form.Encode(), http.StatusSeeOther)
@@ -91,7 +95,8 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/consent?tx="+url.QueryEscape(transaction), http.StatusSeeOther)
 }
 
-// readAuthorization reads the parameters from where they may be: the query of a GET, the body of a POST, never both.
+// readAuthorization reads the parameters from where they may be: the query of a GET, the body of a
+// POST, never both.
 func readAuthorization(w http.ResponseWriter, r *http.Request) (url.Values, *oauth.Error) {
 	if r.Method == http.MethodPost {
 		if r.URL.RawQuery != "" {
@@ -101,7 +106,9 @@ func readAuthorization(w http.ResponseWriter, r *http.Request) (url.Values, *oau
 		return readBody(r)
 	}
 	if len(r.URL.RawQuery) > maxQuery {
-		return nil, &oauth.Error{Code: "invalid_request", Description: "the request is too long; 32 KiB are the most, or push it ahead", Status: http.StatusRequestURITooLong}
+		return nil, &oauth.Error{Code: "invalid_request",
+			Description: "the request is too long; 32 KiB are the most, or push it ahead",
+			Status:      http.StatusRequestURITooLong}
 	}
 	return oauth.ParseForm(r.URL.RawQuery)
 }
@@ -109,8 +116,10 @@ func readAuthorization(w http.ResponseWriter, r *http.Request) (url.Values, *oau
 // refuse answers by redirect where that is safe, and by a page where it is not.
 func (d *Door) refuse(w http.ResponseWriter, r *http.Request, form url.Values, err error) {
 	refused := known(r, err)
-	c, _ := d.Clients.Client(r.Context(), form.Get("client_id")) // whoever sent the browser here; nobody has proved to be that
-	d.Engine.Refused(r.Context(), client.Client{}, audit.Event{Action: "authorization.request", Target: c.ID, Client: c.ID, Tenant: c.TenantID}, refused)
+	// whoever sent the browser here; nobody has proved to be that
+	c, _ := d.Clients.Client(r.Context(), form.Get("client_id"))
+	d.Engine.Refused(r.Context(), client.Client{}, audit.Event{Action: "authorization.request", Target: c.ID,
+		Client: c.ID, Tenant: c.TenantID}, refused)
 	var refusal *issuer.Refusal
 	if errors.As(err, &refusal) && refusal.RedirectTo != "" {
 		w.Header().Set("Cache-Control", "no-store")

@@ -17,10 +17,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// unknownHash is compared with when there is no such client or it has no secret, so that the answer takes as long.
+// unknownHash is compared with when there is no such client or it has no secret, so that the answer
+// takes as long.
 var unknownHash = client.HashSecret("no client has this secret")
 
-var errNotAuthenticated = oauth.InvalidClient("client authentication did not succeed: the client is unknown, or its proof is missing or wrong; check both, or register anew")
+var errNotAuthenticated = oauth.InvalidClient("client authentication did not succeed: the client is unknown, or its " +
+	"proof is missing or wrong; check both, or register anew")
 
 // errNobody is the same to strangers, of a client that is not known; the operator is told.
 var errNobody = fmt.Errorf("%w (%w)", errNotAuthenticated, connection.ErrUnknown)
@@ -35,21 +37,25 @@ type credentials struct {
 	method     string // client.AuthNone, AuthBasic, AuthPost or AuthKey
 }
 
-// RelaxedOldSecret names that a client proved itself with the secret that is being replaced, within the overlap that the operator gave.
+// RelaxedOldSecret names that a client proved itself with the secret that is being replaced, within
+// the overlap that the operator gave.
 const RelaxedOldSecret = "a client secret that is being replaced"
 
-// authenticate finds out which client sent the request (RFC 6749 §2.3, §3.2.1). It is the one way in for the token, revocation and introspection
-// endpoints alike. The error is an *oauth.Error or an inner one.
+// authenticate finds out which client sent the request (RFC 6749 §2.3, §3.2.1). It is the one way
+// in for the token, revocation and introspection endpoints alike. The error is an *oauth.Error or
+// an inner one.
 func (d *Door) authenticate(r *http.Request, form url.Values) (client.Client, error) {
 	c, err := d.prove(r, form)
 	if err != nil {
-		d.Engine.Refused(r.Context(), client.Client{}, audit.Event{Action: "client.authenticate", Target: c.ID, Client: c.ID, Tenant: c.TenantID}, err)
+		d.Engine.Refused(r.Context(), client.Client{}, audit.Event{Action: "client.authenticate", Target: c.ID,
+			Client: c.ID, Tenant: c.TenantID}, err)
 		return client.Client{}, err
 	}
 	return c, nil
 }
 
-// prove is authenticate. With an error comes the client that the request says it is of, if there is one.
+// prove is authenticate. With an error comes the client that the request says it is of, if there is
+// one.
 func (d *Door) prove(r *http.Request, form url.Values) (client.Client, error) {
 	shown, refused := readCredentials(r, form)
 	if refused != nil {
@@ -86,13 +92,15 @@ func (d *Door) prove(r *http.Request, form url.Values) (client.Client, error) {
 		return c, errNotAuthenticated
 	}
 	if shown.method != c.AuthMethod {
-		// Clients in the field send the same secret the other way than they registered (clients.md 2.2 no. 12).
+		// Clients in the field send the same secret the other way than they registered (clients.md
+		// 2.2 no. 12).
 		httpd.Note(r.Context(), "relaxed", shown.method+" for "+c.AuthMethod)
 	}
 	return c, nil
 }
 
-// sender reads a form and finds out which client sent it. When ok is false, the answer has been given.
+// sender reads a form and finds out which client sent it. When ok is false, the answer has been
+// given.
 func (d *Door) sender(w http.ResponseWriter, r *http.Request) (c client.Client, form url.Values, ok bool) {
 	form, refused := readForm(r)
 	if refused != nil {
@@ -107,7 +115,8 @@ func (d *Door) sender(w http.ResponseWriter, r *http.Request) (c client.Client, 
 	return c, form, true
 }
 
-// ahead is sender for what a client asks ahead of a browser, which counts as the browser's own asking does.
+// ahead is sender for what a client asks ahead of a browser, which counts as the browser's own
+// asking does.
 func (d *Door) ahead(w http.ResponseWriter, r *http.Request) (c client.Client, form url.Values, ok bool) {
 	if !d.mayAskAhead(w, r) {
 		return c, nil, false
@@ -124,15 +133,16 @@ func (d *Door) mayAskAhead(w http.ResponseWriter, r *http.Request) bool {
 	return ok
 }
 
-// believe verifies a client's assertion. A client whose signature holds is told what else is wrong with it;
-// everybody else gets one answer, and the log says which.
+// believe verifies a client's assertion. A client whose signature holds is told what else is wrong
+// with it; everybody else gets one answer, and the log says which.
 func (d *Door) believe(r *http.Request, c client.Client, raw string) error {
 	err := d.Assertions.Check(r.Context(), c, raw)
 	if errors.Is(err, assertion.ErrNotBelieved) {
 		httpd.Note(r.Context(), "error", err)
 		var known interface{ InvalidReason() string }
 		if errors.As(err, &known) {
-			said := oauth.InvalidClient("client authentication did not succeed: the signature of the client assertion holds, but " + known.InvalidReason())
+			said := oauth.InvalidClient("client authentication did not succeed: the signature of the client " +
+				"assertion holds, but " + known.InvalidReason())
 			return fmt.Errorf("%w (%w) (%w)", said, errNotAuthenticated, err)
 		}
 		return fmt.Errorf("%w (%w)", errNotAuthenticated, err)
@@ -168,7 +178,8 @@ func readCredentials(r *http.Request, form url.Values) (credentials, *oauth.Erro
 			c.method = client.AuthPost
 		}
 		if c.id == "" {
-			return credentials{}, oauth.InvalidClient("the request does not say which client sends it: send client_id, or HTTP Basic")
+			return credentials{},
+				oauth.InvalidClient("the request does not say which client sends it: send client_id, or HTTP Basic")
 		}
 		return c, nil
 	}
@@ -177,10 +188,12 @@ func readCredentials(r *http.Request, form url.Values) (credentials, *oauth.Erro
 	}
 	c, ok := basic(headers[0])
 	if !ok {
-		return credentials{}, oauth.InvalidClient("send the Authorization header as HTTP Basic with form-encoded client id and secret")
+		return credentials{},
+			oauth.InvalidClient("send the Authorization header as HTTP Basic with form-encoded client id and secret")
 	}
 	if form.Has("client_id") && form.Get("client_id") != c.id {
-		return credentials{}, oauth.InvalidClient("client_id in the body is not the client of the Authorization header; send one client")
+		return credentials{},
+			oauth.InvalidClient("client_id in the body is not the client of the Authorization header; send one client")
 	}
 	return c, nil
 }

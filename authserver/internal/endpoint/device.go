@@ -34,7 +34,8 @@ func (d *Door) device(w http.ResponseWriter, r *http.Request) {
 	}
 	page := d.Engine.Issuer + VerificationPath
 	answer(w, http.StatusOK, deviceBody{
-		DeviceCode: begun.DeviceCode, UserCode: begun.UserCode, Verification: page, VerificationAll: page + "?user_code=" + begun.UserCode,
-		ExpiresIn: int64(begun.ExpiresIn.Seconds()), Interval: int64(begun.Interval.Seconds()),
+		DeviceCode: begun.DeviceCode, UserCode: begun.UserCode, Verification: page,
+		VerificationAll: page + "?user_code=" + begun.UserCode,
+		ExpiresIn:       int64(begun.ExpiresIn.Seconds()), Interval: int64(begun.Interval.Seconds()),
 	})
 }

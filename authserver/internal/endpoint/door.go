@@ -1,4 +1,5 @@
-// Package endpoint owns the door that programs knock on: one file per OAuth endpoint, parse, call one thing, write.
+// Package endpoint owns the door that programs knock on: one file per OAuth endpoint, parse, call
+// one thing, write.
 package endpoint
 
 import (
@@ -50,9 +51,11 @@ type Door struct {
 	Clients client.Store
 	Keys    *keyring.Ring
 
-	// Register limits registrations, Authorize authorization requests, and Authenticate failed client authentications, each by where they come from.
+	// Register limits registrations, Authorize authorization requests, and Authenticate failed
+	// client authentications, each by where they come from.
 	Register, Authorize, Authenticate *ratelimit.Limiter
-	// Registration says who may register: RegistrationOpen, RegistrationToken or RegistrationClosed. Ceiling bounds the clients that register by themselves.
+	// Registration says who may register: RegistrationOpen, RegistrationToken or
+	// RegistrationClosed. Ceiling bounds the clients that register by themselves.
 	Registration string
 	Ceiling      int64
 	// Assertions believes clients that prove who they are by a signature.
@@ -63,7 +66,8 @@ type Door struct {
 	Now func() time.Time
 	// Ended is the list of ended grants, for protected servers to follow.
 	Ended revocation.Feed
-	// Revoke limits revocations, Introspect introspections and Follow readings of the list of ended grants, each by client.
+	// Revoke limits revocations, Introspect introspections and Follow readings of the list of ended
+	// grants, each by client.
 	Revoke, Introspect, Follow *ratelimit.Limiter
 	// Begin keeps an authorization request for this browser and returns its transaction id.
 	Begin func(w http.ResponseWriter, r *http.Request, form url.Values) (string, error)
@@ -75,8 +79,9 @@ type Door struct {
 	ErrorPage func(w http.ResponseWriter, r *http.Request, err *oauth.Error)
 }
 
-// Mount puts the endpoints on a router. Programs in browsers may read metadata and keys, register and get tokens from any origin, without
-// credentials; the authorization endpoint is for navigation only and has no CORS (OAuth 2.1 §3.1).
+// Mount puts the endpoints on a router. Programs in browsers may read metadata and keys, register
+// and get tokens from any origin, without credentials; the authorization endpoint is for navigation
+// only and has no CORS (OAuth 2.1 §3.1).
 func (d *Door) Mount(r *mux.Router) error {
 	metadata, discovery, err := d.metadata()
 	if err != nil {
@@ -98,26 +103,32 @@ func (d *Door) Mount(r *mux.Router) error {
 	r.Handle(EndedPath, d.only("POST", http.HandlerFunc(d.ended)))
 	r.HandleFunc(issuer.ErrorPath+"{code}", d.explain).Methods("GET", "HEAD")
 	r.Handle(AuthorizePath, d.only("GET, POST", http.HandlerFunc(d.authorize)))
-	r.NotFoundHandler = d.nothing("There is nothing at this address. Check it; the metadata at "+MetadataPath+" name what there is.", http.StatusNotFound)
-	r.MethodNotAllowedHandler = d.nothing("This page cannot be opened in this way. Start again from your application.", http.StatusMethodNotAllowed)
+	r.NotFoundHandler = d.nothing("There is nothing at this address. Check it; the metadata at "+MetadataPath+
+		" name what there is.", http.StatusNotFound)
+	r.MethodNotAllowedHandler = d.nothing("This page cannot be opened in this way. Start again from your application.",
+		http.StatusMethodNotAllowed)
 	return nil
 }
 
-// ForPrograms says whether a path is for programs: what is there looks at no cookies and shows no form.
+// ForPrograms says whether a path is for programs: what is there looks at no cookies and shows no
+// form.
 func ForPrograms(path string) bool {
 	switch path {
-	case JWKSPath, TokenPath, RegisterPath, RevokePath, DevicePath, PushPath, UserInfoPath, IntrospectionPath, EndedPath:
+	case JWKSPath, TokenPath, RegisterPath, RevokePath, DevicePath, PushPath, UserInfoPath, IntrospectionPath,
+		EndedPath:
 		return true
 	}
 	return strings.HasPrefix(path, RegisterPath+"/") || strings.HasPrefix(path, "/.well-known/")
 }
 
-// nothing answers what no route takes: programs in JSON, people by a page, both with a support code.
+// nothing answers what no route takes: programs in JSON, people by a page, both with a support
+// code.
 func (d *Door) nothing(what string, status int) http.Handler {
 	refused := &oauth.Error{Code: "invalid_request", Description: what, Status: status}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/.well-known/") {
-			if !httpd.OpenToPages(w, r, "GET, HEAD") { // a client in a browser tries several addresses, and must see which are not there
+			if !httpd.OpenToPages(w, r, "GET, HEAD") {
+				// a client in a browser tries several addresses, and must see which are not there
 				d.fail(w, r, refused)
 			}
 			return
@@ -132,20 +143,23 @@ func (d *Door) nothing(what string, status int) http.Handler {
 
 func (d *Door) explain(w http.ResponseWriter, r *http.Request) { d.Explain(w, r, mux.Vars(r)["code"]) }
 
-// only answers 405 with Allow to every other method (RFC 9110 §15.5.6), which the router by itself does not.
+// only answers 405 with Allow to every other method (RFC 9110 §15.5.6), which the router by itself
+// does not.
 func (d *Door) only(methods string, h http.Handler) http.Handler {
 	allowed := strings.Split(methods, ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !slices.Contains(allowed, r.Method) {
 			w.Header().Set("Allow", methods)
-			d.fail(w, r, &oauth.Error{Code: "invalid_request", Description: "this endpoint takes " + methods, Status: http.StatusMethodNotAllowed})
+			d.fail(w, r, &oauth.Error{Code: "invalid_request", Description: "this endpoint takes " + methods,
+				Status: http.StatusMethodNotAllowed})
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
 }
 
-// cors lets programs in browsers call h, by these methods, from any origin. No endpoint behind it looks at cookies.
+// cors lets programs in browsers call h, by these methods, from any origin. No endpoint behind it
+// looks at cookies.
 func (d *Door) cors(methods string, h http.Handler) http.Handler {
 	h = d.only(methods, h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -8,8 +8,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// ended tells a protected server which grants have ended since it last asked: ids and times, nothing of whose they were. It is for clients that an operator made for a
-// protected server, which prove themselves as at the token endpoint; so it is a POST, whose cursor is in no log.
+// ended tells a protected server which grants have ended since it last asked: ids and times,
+// nothing of whose they were. It is for clients that an operator made for a protected server, which
+// prove themselves as at the token endpoint; so it is a POST, whose cursor is in no log.
 func (d *Door) ended(w http.ResponseWriter, r *http.Request) {
 	c, form, ok := d.sender(w, r)
 	if !ok {

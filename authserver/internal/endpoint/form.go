@@ -10,8 +10,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// readForm reads a form body strictly (RFC 6749 §3.2): application/x-www-form-urlencoded and nothing else, no parameter twice but resource,
-// nothing in the query. Fosite, which would read multipart bodies to disk and take the first of two values, never sees the body.
+// readForm reads a form body strictly (RFC 6749 §3.2): application/x-www-form-urlencoded and
+// nothing else, no parameter twice but resource, nothing in the query. Fosite, which would read
+// multipart bodies to disk and take the first of two values, never sees the body.
 func readForm(r *http.Request) (url.Values, *oauth.Error) {
 	if r.URL.RawQuery != "" {
 		return nil, oauth.InvalidRequest("parameters belong in the body, not in the URL")
@@ -39,12 +40,14 @@ func readBody(r *http.Request) (url.Values, *oauth.Error) {
 // readAll reads a body within the limit that httpd has set.
 func readAll(r *http.Request) ([]byte, *oauth.Error) {
 	if r.Header.Get("Content-Encoding") != "" {
-		return nil, &oauth.Error{Code: "invalid_request", Description: "send the body without Content-Encoding", Status: http.StatusUnsupportedMediaType}
+		return nil, &oauth.Error{Code: "invalid_request", Description: "send the body without Content-Encoding",
+			Status: http.StatusUnsupportedMediaType}
 	}
 	body, err := io.ReadAll(r.Body)
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return nil, &oauth.Error{Code: "invalid_request", Description: "the body is too large; send less", Status: http.StatusRequestEntityTooLarge}
+		return nil, &oauth.Error{Code: "invalid_request", Description: "the body is too large; send less",
+			Status: http.StatusRequestEntityTooLarge}
 	}
 	if err != nil {
 		return nil, oauth.InvalidRequest("the body could not be read; send it again")

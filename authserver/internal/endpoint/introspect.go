@@ -9,7 +9,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// introspectionBody is an introspection answer (RFC 7662 §2.2). Of a token that is not active it says nothing else.
+// introspectionBody is an introspection answer (RFC 7662 §2.2). Of a token that is not active it
+// says nothing else.
 type introspectionBody struct {
 	Active    bool     `json:"active"`
 	Scope     string   `json:"scope,omitempty"`
@@ -29,15 +30,17 @@ type introspectionBody struct {
 	Actor        *token.Actor       `json:"act,omitempty"` // RFC 8693 §4.1
 }
 
-// introspect is the introspection endpoint (RFC 7662 §2): for clients that prove who they are, each for its own tokens, and for protected servers, each for the
-// access tokens that are for it.
+// introspect is the introspection endpoint (RFC 7662 §2): for clients that prove who they are, each
+// for its own tokens, and for protected servers, each for the access tokens that are for it.
 func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
 	c, form, ok := d.sender(w, r)
 	if !ok {
 		return
 	}
 	if c.AuthMethod == client.AuthNone {
-		d.fail(w, r, oauth.InvalidClient("introspection is for clients that can prove who they are; register with a secret or a key"))
+		d.fail(w, r,
+			oauth.InvalidClient("introspection is for clients that can prove who they are; register with a secret "+
+				"or a key"))
 		return
 	}
 	// Each question costs a signature to check and a grant to read.
@@ -66,9 +69,12 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
 		tokenType = dpop.Scheme
 	}
 	answer(w, http.StatusOK, introspectionBody{
-		Active: true, Scope: i.Claims.Scope, ClientID: i.Claims.ClientID, TokenType: tokenType, Expires: i.Claims.Expires,
-		IssuedAt: i.Claims.IssuedAt, Subject: i.Claims.Subject, Audience: i.Claims.Audience, Issuer: i.Claims.Issuer, ID: i.Claims.ID,
-		TenantID: i.Claims.TenantID, GrantID: i.Claims.GrantID, Scopes: i.Claims.Scopes, Confirmation: i.Claims.Confirmation,
-		Actor: i.Claims.Actor,
+		Active: true, Scope: i.Claims.Scope, ClientID: i.Claims.ClientID, TokenType: tokenType,
+		Expires:  i.Claims.Expires,
+		IssuedAt: i.Claims.IssuedAt, Subject: i.Claims.Subject, Audience: i.Claims.Audience, Issuer: i.Claims.Issuer,
+		ID:       i.Claims.ID,
+		TenantID: i.Claims.TenantID, GrantID: i.Claims.GrantID, Scopes: i.Claims.Scopes,
+		Confirmation: i.Claims.Confirmation,
+		Actor:        i.Claims.Actor,
 	})
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// manage is the client configuration endpoint (RFC 7592 §2): a client that registered by itself reads, changes or deletes its registration, with the
-// registration access token that it got then.
+// manage is the client configuration endpoint (RFC 7592 §2): a client that registered by itself
+// reads, changes or deletes its registration, with the registration access token that it got then.
 func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
 	c, err := d.registered(r)
 	if err != nil {
@@ -28,7 +28,8 @@ func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
 				d.tooMany(w, r, wait)
 				return
 			}
-			d.refuseBearer(w, r, "the registration access token is not this client's, or the client is gone; register anew")
+			d.refuseBearer(w, r,
+				"the registration access token is not this client's, or the client is gone; register anew")
 			return
 		}
 		d.fail(w, r, err)
@@ -42,7 +43,9 @@ func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet:
 		answer(w, http.StatusOK, d.information(c))
-	case http.MethodPut: // counts as a registration: each leaves a line, and what replicas remember of clients is read anew
+	case http.MethodPut:
+		// counts as a registration: each leaves a line, and what replicas remember of clients is
+		// read anew
 		if ok, wait := d.Register.Allow(r.Context(), httpd.Source(r.Context())); !ok {
 			d.tooMany(w, r, wait)
 			return
@@ -58,7 +61,8 @@ func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// tenantActive refuses a client whose tenant is suspended: what it says of itself then would count when the tenant is resumed.
+// tenantActive refuses a client whose tenant is suspended: what it says of itself then would count
+// when the tenant is resumed.
 func (d *Door) tenantActive(ctx context.Context, c client.Client) error {
 	if c.TenantID == "" {
 		return nil
@@ -73,7 +77,8 @@ func (d *Door) tenantActive(ctx context.Context, c client.Client) error {
 	return nil
 }
 
-// registered finds the client of a request by its registration access token; whatever is wrong is client.ErrNotFound, and takes as long.
+// registered finds the client of a request by its registration access token; whatever is wrong is
+// client.ErrNotFound, and takes as long.
 func (d *Door) registered(r *http.Request) (client.Client, error) {
 	raw, shown, err := bearer(r)
 	if err != nil || !shown {
@@ -120,15 +125,17 @@ func (d *Door) change(w http.ResponseWriter, r *http.Request, c client.Client) {
 
 // record keeps the line of what a client does to its own registration, before it is done.
 func (d *Door) record(r *http.Request, c client.Client, action string) error {
-	e := audit.Event{Time: d.Now().UTC().Truncate(time.Second), Actor: "client:" + c.ID, Action: action, Target: c.ID, Tenant: c.TenantID, Client: c.ID, Detail: c.Name}
+	e := audit.Event{Time: d.Now().UTC().Truncate(time.Second), Actor: "client:" + c.ID, Action: action, Target: c.ID,
+		Tenant: c.TenantID, Client: c.ID, Detail: c.Name}
 	if err := d.Engine.Audit.Record(r.Context(), e); err != nil {
 		return fmt.Errorf("writing the audit line of %s: %w", action, err)
 	}
 	return nil
 }
 
-// forget makes the client unknown, and then ends all that hangs from it, also when it has hung up: from then on nothing new can come. It cannot come again for
-// what was cut short even so, because it is not known any more; the operator can.
+// forget makes the client unknown, and then ends all that hangs from it, also when it has hung up:
+// from then on nothing new can come. It cannot come again for what was cut short even so, because
+// it is not known any more; the operator can.
 func (d *Door) forget(r *http.Request, c client.Client) error {
 	if err := d.record(r, c, "client.delete"); err != nil {
 		return err

@@ -16,10 +16,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// MetadataLife is how long metadata and keys may be kept by those who fetch them. keyring.PublishLead is longer.
+// MetadataLife is how long metadata and keys may be kept by those who fetch them.
+// keyring.PublishLead is longer.
 const MetadataLife = 5 * time.Minute
 
-// discovery is the metadata with what OpenID Connect Discovery 1.0 §3 and RP-Initiated Logout 1.0 §2.1 add. Subjects are the same for every client.
+// discovery is the metadata with what OpenID Connect Discovery 1.0 §3 and RP-Initiated Logout 1.0
+// §2.1 add. Subjects are the same for every client.
 type discovery struct {
 	oauth.ServerMetadata
 	UserInfoEndpoint                 string   `json:"userinfo_endpoint"`
@@ -31,9 +33,10 @@ type discovery struct {
 	PromptValuesSupported            []string `json:"prompt_values_supported"`
 }
 
-// metadata serves the server's metadata, made from the configuration and anew when the resources are others; no header of a request changes them. There are two
-// documents of one content, but for scopes_supported: clients of MCP read RFC 8414's and ask for all that they find there, so that the scopes of identity stand in
-// OpenID's alone.
+// metadata serves the server's metadata, made from the configuration and anew when the resources
+// are others; no header of a request changes them. There are two documents of one content, but for
+// scopes_supported: clients of MCP read RFC 8414's and ask for all that they find there, so that
+// the scopes of identity stand in OpenID's alone.
 func (d *Door) metadata() (rfc8414, openID http.Handler, err error) {
 	var last atomic.Pointer[published]
 	current := func() (*published, error) {
@@ -59,7 +62,8 @@ func (d *Door) metadata() (rfc8414, openID http.Handler, err error) {
 			which(p).serve(w, r, "application/json", MetadataLife)
 		})
 	}
-	return serve(func(p *published) document { return p.rfc8414 }), serve(func(p *published) document { return p.openID }), nil
+	return serve(func(p *published) document { return p.rfc8414 }),
+		serve(func(p *published) document { return p.openID }), nil
 }
 
 // published are the documents of some resources.
@@ -97,7 +101,8 @@ func (d *Door) publish(of []issuer.Resource) (*published, error) {
 	},
 		UserInfoEndpoint: e.Issuer + UserInfoPath, EndSessionEndpoint: e.Issuer + LogoutPath,
 		SubjectTypesSupported: []string{"public"}, IDTokenSigningAlgValuesSupported: d.IDTokenAlgorithms(),
-		ClaimsSupported:       []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "tenant_id", "name", "email", "email_verified"},
+		ClaimsSupported: []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "tenant_id",
+			"name", "email", "email_verified"},
 		PromptValuesSupported: []string{"none", "login", "consent", "select_account"},
 	}
 	seen := map[string]bool{}
@@ -109,7 +114,8 @@ func (d *Door) publish(of []issuer.Resource) (*published, error) {
 			}
 		}
 	}
-	if len(m.ScopesSupported) > oauth.MaxScopes-len(issuer.IdentityScopes())-1 || len(url.QueryEscape(oauth.FormatScope(m.ScopesSupported))) > maxListed {
+	if len(m.ScopesSupported) > oauth.MaxScopes-len(issuer.IdentityScopes())-1 ||
+		len(url.QueryEscape(oauth.FormatScope(m.ScopesSupported))) > maxListed {
 		m.ScopesSupported = nil // RFC 8414 section 2 only recommends them; each resource lists its own (RFC 9728)
 	} else {
 		m.ScopesSupported = append(m.ScopesSupported, issuer.OfflineAccess)
@@ -130,8 +136,8 @@ func (d *Door) publish(of []issuer.Resource) (*published, error) {
 	return p, err
 }
 
-// maxListed bounds scopes_supported, in bytes as a query has it: a client that asks for all of it must not be
-// refused for the length of its request.
+// maxListed bounds scopes_supported, in bytes as a query has it: a client that asks for all of it
+// must not be refused for the length of its request.
 const maxListed = maxQuery / 2
 
 // tagged is a document with its entity tag.

@@ -33,7 +33,8 @@ func (d *Door) push(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(form.Encode()) > maxQuery {
-		d.fail(w, r, &oauth.Error{Code: "invalid_request", Description: "the request is too long; 32 KiB are the most", Status: http.StatusRequestEntityTooLarge})
+		d.fail(w, r, &oauth.Error{Code: "invalid_request", Description: "the request is too long; 32 KiB are the most",
+			Status: http.StatusRequestEntityTooLarge})
 		return
 	}
 	proof, err := d.proof(w, r, PushPath, "")
@@ -50,12 +51,14 @@ func (d *Door) push(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusCreated, pushBody{requestURI, int64(life.Seconds())})
 }
 
-// pusher finds out which client pushes a request. One whose document has not been read yet proves nothing, as if its document said so; whether it does is seen
-// when a person has signed in and the document is read.
+// pusher finds out which client pushes a request. One whose document has not been read yet proves
+// nothing, as if its document said so; whether it does is seen when a person has signed in and the
+// document is read.
 func (d *Door) pusher(r *http.Request, form url.Values) (client.Client, error) {
 	c, err := d.authenticate(r, form)
 	shown, _ := readCredentials(r, form)
-	if !errors.Is(err, errNotAuthenticated) || shown.method != client.AuthNone || d.Engine.Documents == nil || client.CheckDocumentURL(shown.id) != nil {
+	if !errors.Is(err, errNotAuthenticated) || shown.method != client.AuthNone || d.Engine.Documents == nil ||
+		client.CheckDocumentURL(shown.id) != nil {
 		return c, err
 	}
 	if _, read := d.Clients.RegisteredClient(r.Context(), shown.id); !errors.Is(read, client.ErrNotFound) {

@@ -16,8 +16,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// register is the client registration endpoint (RFC 7591 §3). It is open for clients that act for people, who are asked each time; a client that
-// acts by itself shows an initial access token of its tenant.
+// register is the client registration endpoint (RFC 7591 §3). It is open for clients that act for
+// people, who are asked each time; a client that acts by itself shows an initial access token of
+// its tenant.
 func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 	if ok, wait := d.Register.Allow(r.Context(), httpd.Source(r.Context())); !ok {
 		d.tooMany(w, r, wait)
@@ -34,11 +35,15 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, client.ErrNoInitialToken):
 		d.Engine.Refuse(r.Context(), client.Client{}, audit.Event{Action: actRegister, Detail: err.Error()})
-		d.refuseBearer(w, r, "an initial access token is needed that is known, not expired and not used up; send it as Bearer")
+		d.refuseBearer(w, r, "an initial access token is needed that is known, not expired and not used up; send it "+
+			"as Bearer")
 		return
 	case errors.Is(err, client.ErrFull):
 		// No Retry-After: when one of them is deleted or expires, nobody can tell.
-		d.fail(w, r, &oauth.Error{Code: "temporarily_unavailable", Description: "No more clients can register here: each of those that registered themselves is in use. Ask the operator of this server.", Status: http.StatusServiceUnavailable})
+		d.fail(w, r,
+			&oauth.Error{Code: "temporarily_unavailable",
+				Description: "No more clients can register here: each of those that registered themselves is in use. " +
+					"Ask the operator of this server.", Status: http.StatusServiceUnavailable})
 		return
 	case err != nil:
 		d.fail(w, r, err)
@@ -47,7 +52,8 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 	httpd.Note(r.Context(), "client", c.ID)
 	connection.On(r.Context()).Client(c.ID, c.Name)
 	connection.On(r.Context()).For(c.TenantID, "")
-	if !slices.Contains(c.GrantTypes, client.GrantCode) && !slices.Contains(c.GrantTypes, client.GrantDevice) { // it asks no person: nothing is left undone
+	if !slices.Contains(c.GrantTypes, client.GrantCode) && !slices.Contains(c.GrantTypes, client.GrantDevice) {
+		// it asks no person: nothing is left undone
 		connection.On(r.Context()).Silence()
 	}
 	body := d.information(c)
@@ -98,7 +104,8 @@ func (d *Door) keep(r *http.Request, m oauth.ClientMetadata, manageHash string) 
 			c.ManageHash = manageHash
 		}
 		event := audit.Event{
-			Time: now, Actor: "address:" + httpd.ClientAddr(r.Context()).String(), Action: actRegister, Target: c.ID, Client: c.ID, Detail: c.Name,
+			Time: now, Actor: "address:" + httpd.ClientAddr(r.Context()).String(), Action: actRegister, Target: c.ID,
+			Client: c.ID, Detail: c.Name,
 		}
 		if c, err = d.Clients.Register(r.Context(), c, d.Ceiling, event); err != nil {
 			return client.Client{}, "", fmt.Errorf("keeping a client: %w", err)
@@ -109,12 +116,15 @@ func (d *Door) keep(r *http.Request, m oauth.ClientMetadata, manageHash string) 
 		return c, secret, nil
 	}
 	var secret string
-	c, err := d.Clients.UseInitialToken(r.Context(), client.TokenHash(raw), now, func(t client.InitialToken) (client.Client, audit.Event, error) {
-		made, s, err := client.FromMetadata(m, client.Registration{Tenant: &t, Algorithms: d.IDTokenAlgorithms(), Now: now})
-		secret, made.ManageHash = s, manageHash
-		event := audit.Event{Time: now, Actor: "initial_token", Action: actRegister, Target: made.ID, Tenant: t.TenantID, Client: made.ID, Detail: oauth.FormatScope(made.Scopes)}
-		return made, event, err
-	})
+	c, err := d.Clients.UseInitialToken(r.Context(), client.TokenHash(raw), now,
+		func(t client.InitialToken) (client.Client, audit.Event, error) {
+			made, s, err := client.FromMetadata(m, client.Registration{Tenant: &t, Algorithms: d.IDTokenAlgorithms(),
+				Now: now})
+			secret, made.ManageHash = s, manageHash
+			event := audit.Event{Time: now, Actor: "initial_token", Action: actRegister, Target: made.ID,
+				Tenant: t.TenantID, Client: made.ID, Detail: oauth.FormatScope(made.Scopes)}
+			return made, event, err
+		})
 	return c, secret, err
 }
 
@@ -135,11 +145,14 @@ func bearer(r *http.Request) (raw string, shown bool, err error) {
 func readMetadata(r *http.Request) (client.Said, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/json" {
-		return client.Said{}, &oauth.Error{Code: "invalid_client_metadata", Description: "send the metadata as application/json", Status: http.StatusUnsupportedMediaType}
+		return client.Said{},
+			&oauth.Error{Code: "invalid_client_metadata", Description: "send the metadata as application/json",
+				Status: http.StatusUnsupportedMediaType}
 	}
 	body, refused := readAll(r)
 	if refused != nil {
-		return client.Said{}, &oauth.Error{Code: "invalid_client_metadata", Description: refused.Description, Status: refused.Status}
+		return client.Said{}, &oauth.Error{Code: "invalid_client_metadata", Description: refused.Description,
+			Status: refused.Status}
 	}
 	said, err := client.ReadMetadata(body)
 	if len(said.Ignored) > 0 {

@@ -8,15 +8,16 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// revoke is the revocation endpoint (RFC 7009 §2). 200 means that the grant has ended, durably; a store that does not answer is 503 (§2.2.1),
-// never the 200 that fosite's writer makes of it.
+// revoke is the revocation endpoint (RFC 7009 §2). 200 means that the grant has ended, durably; a
+// store that does not answer is 503 (§2.2.1), never the 200 that fosite's writer makes of it.
 func (d *Door) revoke(w http.ResponseWriter, r *http.Request) {
 	c, form, ok := d.sender(w, r)
 	if !ok {
 		return
 	}
-	// Each end of a grant is a row and a place on the list: a client that gets a token and gives it back, over and over, must not fill both. Anybody can
-	// come as a client that proves nothing, so one address of its cannot use up the others' turns.
+	// Each end of a grant is a row and a place on the list: a client that gets a token and gives it
+	// back, over and over, must not fill both. Anybody can come as a client that proves nothing, so
+	// one address of its cannot use up the others' turns.
 	who := c.ID
 	if c.AuthMethod == client.AuthNone {
 		who += " " + httpd.Source(r.Context())

@@ -25,8 +25,9 @@ type tokenBody struct {
 	IssuedType   string `json:"issued_token_type,omitempty"`
 }
 
-// token is the token endpoint (RFC 6749 §3.2). The order belongs to the frame: read strictly, is the grant type known, who is the client, which key does it
-// prove, then the engine decides and commits, then the answer.
+// token is the token endpoint (RFC 6749 §3.2). The order belongs to the frame: read strictly, is
+// the grant type known, who is the client, which key does it prove, then the engine decides and
+// commits, then the answer.
 func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	form, refused := readForm(r)
 	if refused != nil {
@@ -47,7 +48,8 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, oauth.InvalidRequest("grant_type is missing; use one of "+strings.Join(issuer.GrantTypes(), ", ")))
 		return
 	case !slices.Contains(issuer.GrantTypes(), grantType):
-		d.fail(w, r, oauth.UnsupportedGrantType("this grant_type is not offered; use "+strings.Join(issuer.GrantTypes(), ", ")))
+		d.fail(w, r,
+			oauth.UnsupportedGrantType("this grant_type is not offered; use "+strings.Join(issuer.GrantTypes(), ", ")))
 		return
 	}
 	c, err := d.authenticate(r, form)
@@ -71,11 +73,13 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	relaxed(r, tokens.Relaxed)
 	answer(w, http.StatusOK, tokenBody{
 		AccessToken: tokens.AccessToken, TokenType: tokens.Type, ExpiresIn: int64(tokens.ExpiresIn.Seconds()),
-		RefreshToken: tokens.RefreshToken, IDToken: tokens.IDToken, IssuedType: tokens.IssuedType, Scope: oauth.FormatScope(tokens.Scopes),
+		RefreshToken: tokens.RefreshToken, IDToken: tokens.IDToken, IssuedType: tokens.IssuedType,
+		Scope: oauth.FormatScope(tokens.Scopes),
 	})
 }
 
-// trace says what a token request has to do with a client's way in. Only who redeems a code came a way; of the others refusals are kept alone.
+// trace says what a token request has to do with a client's way in. Only who redeems a code came a
+// way; of the others refusals are kept alone.
 func trace(way *connection.Way, form url.Values, t issuer.Trail) {
 	way.For(t.TenantID, t.UserID)
 	switch form.Get("grant_type") {
@@ -91,7 +95,8 @@ func trace(way *connection.Way, form url.Values, t issuer.Trail) {
 	}
 }
 
-// failAuthentication answers a client that did not prove who it is, and counts the try against its address.
+// failAuthentication answers a client that did not prove who it is, and counts the try against its
+// address.
 func (d *Door) failAuthentication(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, errNotAuthenticated) {
 		if ok, wait := d.Authenticate.Allow(r.Context(), httpd.Source(r.Context())); !ok {

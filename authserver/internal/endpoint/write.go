@@ -19,8 +19,8 @@ func answer(w http.ResponseWriter, status int, v any) {
 	httpd.WriteJSON(w, status, v)
 }
 
-// fail turns an error into the answer that strangers see. What is not an *oauth.Error is ours: its detail goes to the log, and as nothing was
-// committed, trying again is right.
+// fail turns an error into the answer that strangers see. What is not an *oauth.Error is ours: its
+// detail goes to the log, and as nothing was committed, trying again is right.
 func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	refused := known(r, err)
 	if refused.Status == http.StatusUnauthorized {
@@ -39,9 +39,11 @@ func (d *Door) Refuse(w http.ResponseWriter, r *http.Request, refused *oauth.Err
 	d.fail(w, r, refused)
 }
 
-// body is what a stranger reads of an error: what was wrong, the name of the request in our log, where to read more.
+// body is what a stranger reads of an error: what was wrong, the name of the request in our log,
+// where to read more.
 func (d *Door) body(r *http.Request, e *oauth.Error) errorBody {
-	return errorBody{e.Code, e.Description + " (support code " + httpd.SupportCode(r.Context()) + ")", d.Engine.ErrorURI(e.Code)}
+	return errorBody{e.Code, e.Description + " (support code " + httpd.SupportCode(r.Context()) + ")",
+		d.Engine.ErrorURI(e.Code)}
 }
 
 // known is the error as strangers may see it; the rest is noted for the log.
@@ -57,7 +59,8 @@ func known(r *http.Request, err error) *oauth.Error {
 	return refused
 }
 
-// relaxed notes the relaxations that a request took, by name: what a client in the field gets away with can be counted.
+// relaxed notes the relaxations that a request took, by name: what a client in the field gets away
+// with can be counted.
 func relaxed(r *http.Request, names []string) {
 	for _, name := range names {
 		httpd.Note(r.Context(), "relaxed", name)

@@ -1,6 +1,8 @@
-// Package grant owns what a person, or a tenant for its machine clients, allowed a client to do, and the end of that.
+// Package grant owns what a person, or a tenant for its machine clients, allowed a client to do,
+// and the end of that.
 //
-// Every code, refresh token and access token hangs from one grant and ends with it. The grant's id is fosite's request id.
+// Every code, refresh token and access token hangs from one grant and ends with it. The grant's id
+// is fosite's request id.
 package grant
 
 import (
@@ -31,10 +33,11 @@ type Grant struct {
 	SignedInAt time.Time // when the person had last proved who they are; zero when nobody did it here
 	AssertedBy string    // the issuer whose assertion made it; empty for what a person or the tenant allowed here
 	AssertedAt time.Time // when it last did
-	// DerivedFrom is the grant that the person made by hand, when the client got this one without their being asked again. It ends with that one.
+	// DerivedFrom is the grant that the person made by hand, when the client got this one without
+	// their being asked again. It ends with that one.
 	DerivedFrom string
-	// Suspended says that its client is disabled or its tenant suspended: nothing is issued on the strength of it, and no
-	// token of it accepted, until the operator says otherwise.
+	// Suspended says that its client is disabled or its tenant suspended: nothing is issued on the
+	// strength of it, and no token of it accepted, until the operator says otherwise.
 	Suspended bool
 }
 
@@ -74,19 +77,24 @@ type Store interface {
 	Grant(ctx context.Context, id string) (Grant, error)
 	// Grants lists grants, newest first.
 	Grants(ctx context.Context, f Filter) ([]Grant, error)
-	// MachineGrant returns the grant of a machine client at a resource: the living one; or else one that somebody but the client ended, which says so;
-	// or else ErrNotFound.
+	// MachineGrant returns the grant of a machine client at a resource: the living one; or else one
+	// that somebody but the client ended, which says so; or else ErrNotFound.
 	MachineGrant(ctx context.Context, clientID, resource string) (Grant, error)
-	// PutMachineGrant keeps g unless a living grant of the same client and resource exists, and returns the living one: of many at
-	// once all get the same. It writes e in the same transaction when it made one. ErrSuspended when the client is disabled or its tenant suspended.
+	// PutMachineGrant keeps g unless a living grant of the same client and resource exists, and
+	// returns the living one: of many at once all get the same. It writes e in the same transaction
+	// when it made one. ErrSuspended when the client is disabled or its tenant suspended.
 	PutMachineGrant(ctx context.Context, g Grant, e audit.Event) (Grant, error)
-	// EndGrant ends a living grant in one guarded statement, deletes its codes and refresh tokens' liveness with it and writes e, in one
-	// transaction. An ended grant stays as it was and is no error; an unknown one is ErrNotFound.
+	// EndGrant ends a living grant in one guarded statement, deletes its codes and refresh tokens'
+	// liveness with it and writes e, in one transaction. An ended grant stays as it was and is no
+	// error; an unknown one is ErrNotFound.
 	EndGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error
-	// LeftAlive returns the ids of at most limit grants that live though what they belong to is gone: their client or tenant is deleted, their person's account is
-	// disabled or belongs to the tenant no more, their issuer is not trusted any more, or the grant that they are derived from has ended.
+	// LeftAlive returns the ids of at most limit grants that live though what they belong to is
+	// gone: their client or tenant is deleted, their person's account is disabled or belongs to the
+	// tenant no more, their issuer is not trusted any more, or the grant that they are derived from
+	// has ended.
 	LeftAlive(ctx context.Context, limit int) ([]string, error)
-	// SuspendedSince returns the clients that are disabled and the tenants that are suspended, or deleted, since t or later.
+	// SuspendedSince returns the clients that are disabled and the tenants that are suspended, or
+	// deleted, since t or later.
 	SuspendedSince(ctx context.Context, t time.Time) (map[revocation.Subject]time.Time, error)
 	// EndedSince returns the grants that ended at or after t, for the list's restoring.
 	EndedSince(ctx context.Context, t time.Time) (map[string]time.Time, error)
@@ -98,14 +106,17 @@ type Ledger struct {
 	List      revocation.List
 	TokenLife time.Duration // the longest life of an access token, skew included: how long a grant stays on the list
 	Now       func() time.Time
-	// Listed says whether an entry is on the list, as far as this process has heard. Nil: it has heard of none.
+	// Listed says whether an entry is on the list, as far as this process has heard. Nil: it has
+	// heard of none.
 	Listed func(id string) bool
-	// WithdrawnSince returns the signing keys that were withdrawn at or after t, by kid, with when that was: they belong on the list as long as a grant does. Nil: none.
+	// WithdrawnSince returns the signing keys that were withdrawn at or after t, by kid, with when
+	// that was: they belong on the list as long as a grant does. Nil: none.
 	WithdrawnSince func(ctx context.Context, t time.Time) (map[string]time.Time, error)
 }
 
-// End ends a grant with everything that hangs from it, and the grants that a client got on the strength of it. The list comes first, then SQL, so that a
-// failure in between can only revoke too much. When it returns nil, no token of any of them works. Ending an ended grant is no error.
+// End ends a grant with everything that hangs from it, and the grants that a client got on the
+// strength of it. The list comes first, then SQL, so that a failure in between can only revoke too
+// much. When it returns nil, no token of any of them works. Ending an ended grant is no error.
 func (l *Ledger) End(ctx context.Context, actor Actor, id, reason string) error {
 	if err := l.end(ctx, actor, id, reason); err != nil {
 		return err
@@ -132,7 +143,8 @@ func (l *Ledger) end(ctx context.Context, actor Actor, id, reason string) error 
 		return fmt.Errorf("ending grant: %w", err)
 	}
 	now := l.Now().UTC().Truncate(time.Second)
-	// A machine client may begin anew after its own revocation, and after no other: see Store.MachineGrant. Whose an interrupted one was, the list says.
+	// A machine client may begin anew after its own revocation, and after no other: see
+	// Store.MachineGrant. Whose an interrupted one was, the list says.
 	if own := revocation.ByClientID(id); reason == ReasonClient && g.UserID == "" && l.Listed != nil {
 		switch {
 		case !l.Listed(id):
@@ -146,14 +158,16 @@ func (l *Ledger) end(ctx context.Context, actor Actor, id, reason string) error 
 	if err := l.List.Add(ctx, id, now.Add(l.TokenLife)); err != nil {
 		return fmt.Errorf("ending grant %s: writing the list: %w", id, err)
 	}
-	event := audit.Event{Time: now, Actor: string(actor), Action: "grant.revoke", Target: id, Tenant: g.TenantID, Client: g.ClientID, Grant: id, Detail: reason}
+	event := audit.Event{Time: now, Actor: string(actor), Action: "grant.revoke", Target: id, Tenant: g.TenantID,
+		Client: g.ClientID, Grant: id, Detail: reason}
 	if err := l.Store.EndGrant(ctx, id, now, reason, event); err != nil {
 		return fmt.Errorf("ending grant %s: %w", id, err)
 	}
 	return nil
 }
 
-// EndAll ends all living grants that the filter names, and says how many. It goes on until there is none: what makes new ones must have ended before.
+// EndAll ends all living grants that the filter names, and says how many. It goes on until there is
+// none: what makes new ones must have ended before.
 func (l *Ledger) EndAll(ctx context.Context, actor Actor, f Filter, reason string) (ended int, err error) {
 	f.Alive = true
 	for {
@@ -176,14 +190,15 @@ func (l *Ledger) EndAll(ctx context.Context, actor Actor, f Filter, reason strin
 // lastingTime bounds ends for which nobody waits any more.
 const lastingTime = time.Minute
 
-// Lasting is a context for ends that follow what cannot be taken back, such as a client that is deleted: they go on when the request is over or whoever asked has
-// gone, for a minute at most. What is cut short even so is finished by asking again.
+// Lasting is a context for ends that follow what cannot be taken back, such as a client that is
+// deleted: they go on when the request is over or whoever asked has gone, for a minute at most.
+// What is cut short even so is finished by asking again.
 func Lasting(ctx context.Context) (lasting context.Context, done context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), lastingTime)
 }
 
-// suspensionSkew is by how much the clocks of those that issue may differ: so much after a suspension the tokens that it
-// refuses may seem to be issued.
+// suspensionSkew is by how much the clocks of those that issue may differ: so much after a
+// suspension the tokens that it refuses may seem to be issued.
 const suspensionSkew = 30 * time.Second
 
 // suspension refuses what was issued before at.
@@ -191,14 +206,16 @@ func suspension(s revocation.Subject, at time.Time) revocation.Suspension {
 	return revocation.Suspension{Subject: s, At: at, Before: at.Add(suspensionSkew)}
 }
 
-// Suspend tells the list that a client was disabled or a tenant suspended at this time: when it returns nil, the tokens
-// that were issued before are refused. That they are, is to be in SQL before; what is cut short there, Restore repairs.
+// Suspend tells the list that a client was disabled or a tenant suspended at this time: when it
+// returns nil, the tokens that were issued before are refused. That they are, is to be in SQL
+// before; what is cut short there, Restore repairs.
 func (l *Ledger) Suspend(ctx context.Context, s revocation.Subject, at time.Time) error {
 	return l.tell(ctx, suspension(s, at))
 }
 
-// Resume tells the list that a client was enabled or a tenant resumed: tokens that are issued from now on are accepted.
-// Those of before stay refused until they expire, and their grants bring others.
+// Resume tells the list that a client was enabled or a tenant resumed: tokens that are issued from
+// now on are accepted. Those of before stay refused until they expire, and their grants bring
+// others.
 func (l *Ledger) Resume(ctx context.Context, s revocation.Subject) error {
 	now := l.Now().UTC().Truncate(time.Second)
 	return l.tell(ctx, revocation.Suspension{Subject: s, At: now, Before: now})
@@ -211,7 +228,8 @@ func (l *Ledger) tell(ctx context.Context, s revocation.Suspension) error {
 	return nil
 }
 
-// Restore writes to the list what the ledger knows of grants and keys whose tokens may still be unexpired, and marks the list complete for life.
+// Restore writes to the list what the ledger knows of grants and keys whose tokens may still be
+// unexpired, and marks the list complete for life.
 func (l *Ledger) Restore(ctx context.Context, life time.Duration) error {
 	if err := l.List.Restore(ctx, l.ended, life); err != nil {
 		return fmt.Errorf("restoring the list of ended grants: %w", err)
@@ -257,7 +275,8 @@ const (
 	ReasonGone = "the client is gone"
 	// ReasonTenantGone: the tenant was deleted.
 	ReasonTenantGone = "the organisation is gone"
-	// ReasonShutOut: the person's account was disabled, and ReasonLeft: they belong to the tenant no more.
+	// ReasonShutOut: the person's account was disabled, and ReasonLeft: they belong to the tenant
+	// no more.
 	ReasonShutOut = "the person's account is disabled"
 	ReasonLeft    = "the person left the organisation"
 	// ReasonDeleted: the person's account was deleted.

@@ -18,9 +18,10 @@ const settleAtMost = 500
 // ReasonInterrupted is the reason of a grant whose revocation was interrupted and completed later.
 const ReasonInterrupted = "a revocation that was interrupted was completed"
 
-// Settler completes revocations that were interrupted between the list and SQL, or between one grant and the next: a
-// full disk, a database that is stopped or read-only, or a killed process. Whoever asked was answered 503, and until
-// Settle succeeds the issuer refuses the grants that are on the list, as resource servers do.
+// Settler completes revocations that were interrupted between the list and SQL, or between one
+// grant and the next: a full disk, a database that is stopped or read-only, or a killed process.
+// Whoever asked was answered 503, and until Settle succeeds the issuer refuses the grants that are
+// on the list, as resource servers do.
 type Settler struct {
 	Ledger *Ledger
 	List   *revocation.Replica // follows the ledger's list
@@ -32,8 +33,9 @@ type Settler struct {
 // Listed says whether a grant is on the list of revoked grants, as far as this process has heard.
 func (s *Settler) Listed(grantID string) bool { return s.List.Knows(grantID) }
 
-// Settle revokes in SQL the grants that are on the list and live in SQL, and those that live though what they belong
-// to is gone, when it has seen them settleAfter ago already. It must not be called by two goroutines at once.
+// Settle revokes in SQL the grants that are on the list and live in SQL, and those that live though
+// what they belong to is gone, when it has seen them settleAfter ago already. It must not be called
+// by two goroutines at once.
 func (s *Settler) Settle(ctx context.Context) error {
 	known, err := s.Ledger.ended(ctx)
 	if err != nil {

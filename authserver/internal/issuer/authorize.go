@@ -22,7 +22,8 @@ import (
 // MaxState bounds the state parameter, in bytes: so much comes back to the client as it came.
 const MaxState = 8 << 10
 
-// Authorization is an authorization request that holds: the client exists, the answer may go to RedirectURI, the resource is ours.
+// Authorization is an authorization request that holds: the client exists, the answer may go to
+// RedirectURI, the resource is ours.
 type Authorization struct {
 	Client      client.Client
 	RedirectURI string
@@ -44,12 +45,15 @@ func (a *Authorization) relax(name string) {
 	}
 }
 
-// shortState is how long a state must be to be worth something by itself (bytes); PKCE protects those that send less (OAuth 2.1 §7.5).
+// shortState is how long a state must be to be worth something by itself (bytes); PKCE protects
+// those that send less (OAuth 2.1 §7.5).
 const shortState = 8
 
-// remembered are the parameters that Authorize reads. Others mean nothing here (RFC 6749 §3.1) and are not kept.
+// remembered are the parameters that Authorize reads. Others mean nothing here (RFC 6749 §3.1) and
+// are not kept.
 var remembered = []string{
-	"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "resource", "code_challenge", "code_challenge_method",
+	"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "resource", "code_challenge",
+	"code_challenge_method",
 	"nonce", "prompt", "max_age", "login_hint", "id_token_hint", "dpop_jkt", PushedBy,
 }
 
@@ -74,11 +78,13 @@ func (r *Refusal) Error() string { return r.Err.Error() }
 
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// challengeForm is a base64url SHA-256 without padding, which is all that S256 can be (RFC 7636 §4.2), and a key's thumbprint too (RFC 9449 §10).
+// challengeForm is a base64url SHA-256 without padding, which is all that S256 can be (RFC 7636
+// §4.2), and a key's thumbprint too (RFC 9449 §10).
 var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
-// Authorize checks an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2). The error is a *Refusal, or an inner one.
-// Until the client and its redirect URI are known to fit, a refusal goes nowhere but to a page here.
+// Authorize checks an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2). The
+// error is a *Refusal, or an inner one. Until the client and its redirect URI are known to fit, a
+// refusal goes nowhere but to a page here.
 func (e *Engine) Authorize(ctx context.Context, form url.Values) (*Authorization, error) {
 	a, err := e.addressee(ctx, form)
 	if err != nil {
@@ -109,7 +115,8 @@ func (e *Engine) Authorize(ctx context.Context, form url.Values) (*Authorization
 	return a, nil
 }
 
-// addressee finds out whom we would answer and where. What fails here is answered on the spot, never by redirect.
+// addressee finds out whom we would answer and where. What fails here is answered on the spot,
+// never by redirect.
 func (e *Engine) addressee(ctx context.Context, form url.Values) (*Authorization, error) {
 	local := func(err *oauth.Error) error { return &Refusal{Err: err} }
 	for _, name := range []string{"client_id", "redirect_uri"} {
@@ -124,13 +131,18 @@ func (e *Engine) addressee(ctx context.Context, form url.Values) (*Authorization
 	}
 	if errors.Is(err, client.ErrNotFound) {
 		return nil, local(&oauth.Error{Code: "invalid_client", Status: http.StatusBadRequest,
-			Description: "this client is not known here; remove it in your application and connect again, so that it registers anew"})
+			Description: "this client is not known here; remove it in your application and connect again, so that it " +
+				"registers anew"})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading a client: %w", err)
 	}
-	if len(form["state"]) > 1 || len(form.Get("state")) > MaxState { // an answer without its state would be taken for somebody else's
-		return nil, local(oauth.InvalidRequest(fmt.Sprintf("state is given more than once or is longer than %d bytes; send a shorter one, once", MaxState)))
+	if len(form["state"]) > 1 || len(form.Get("state")) > MaxState {
+		// an answer without its state would be taken for somebody else's
+		return nil, local(
+			oauth.InvalidRequest(
+				fmt.Sprintf("state is given more than once or is longer than %d bytes; send a shorter one, once",
+					MaxState)))
 	}
 	relaxed, ok := client.MatchRedirectURI(c.RedirectURIs, form.Get("redirect_uri"))
 	if !ok {
@@ -159,8 +171,9 @@ func (e *Engine) client(ctx context.Context, id string) (client.Client, error) {
 	return c, err
 }
 
-// Deferred says whether a request can be checked only when somebody has signed in, because its client is known by a document that must be read first;
-// and if so what is wrong with it already now.
+// Deferred says whether a request can be checked only when somebody has signed in, because its
+// client is known by a document that must be read first; and if so what is wrong with it already
+// now.
 func (e *Engine) Deferred(form url.Values) (bool, *oauth.Error) {
 	if e.Documents == nil || !client.IsDocumentURL(form.Get("client_id")) {
 		return false, nil
@@ -171,14 +184,18 @@ func (e *Engine) Deferred(form url.Values) (bool, *oauth.Error) {
 		}
 	}
 	if err := client.CheckDocumentURL(form.Get("client_id")); err != nil {
-		return true, oauth.InvalidRequest("tell the makers of the application that this client_id cannot name a document: " + err.Error())
+		return true,
+			oauth.InvalidRequest("tell the makers of the application that this client_id cannot name a document: " +
+				err.Error())
 	}
 	return true, nil
 }
 
-// unsupported are parameters that would change the request's meaning and that we do not take (RFC 9101, OpenID Connect Core §6, §7.2.1).
+// unsupported are parameters that would change the request's meaning and that we do not take (RFC
+// 9101, OpenID Connect Core §6, §7.2.1).
 var unsupported = []struct{ parameter, code string }{
-	{"request", "request_not_supported"}, {"request_uri", "request_uri_not_supported"}, {"registration", "registration_not_supported"},
+	{"request", "request_not_supported"}, {"request_uri", "request_uri_not_supported"},
+	{"registration", "registration_not_supported"},
 }
 
 // check holds the request against our rules, before fosite sees it.
@@ -188,7 +205,8 @@ func (a *Authorization) check(e *Engine) error {
 	}
 	for _, u := range unsupported {
 		if a.Form.Has(u.parameter) {
-			return &oauth.Error{Code: u.code, Description: u.parameter + " is not offered here; send plain parameters", Status: http.StatusBadRequest}
+			return &oauth.Error{Code: u.code, Description: u.parameter + " is not offered here; send plain parameters",
+				Status: http.StatusBadRequest}
 		}
 	}
 	if a.Form.Get("response_type") != "code" {
@@ -201,10 +219,12 @@ func (a *Authorization) check(e *Engine) error {
 		return oauth.UnauthorizedClient("this client is not registered for authorization_code; register one that is")
 	}
 	if a.Form.Get("code_challenge_method") != "S256" || !challengeForm.MatchString(a.Form.Get("code_challenge")) {
-		return oauth.InvalidRequest("PKCE is required: send code_challenge (43 characters) with code_challenge_method=S256")
+		return oauth.InvalidRequest("PKCE is required: send code_challenge (43 characters) with " +
+			"code_challenge_method=S256")
 	}
 	if a.Client.PushRequired && a.Form.Get(PushedBy) != a.Client.AuthMethod {
-		return oauth.InvalidRequest("this client has said that it pushes its requests (RFC 9126); push this one first") // RFC 9126 §6
+		// RFC 9126 §6
+		return oauth.InvalidRequest("this client has said that it pushes its requests (RFC 9126); push this one first")
 	}
 	if a.Form.Has("dpop_jkt") && !challengeForm.MatchString(a.Form.Get("dpop_jkt")) {
 		return oauth.InvalidRequest("dpop_jkt is not the SHA-256 thumbprint of a key (43 characters)")
@@ -219,8 +239,9 @@ func (a *Authorization) check(e *Engine) error {
 	return a.settle(e)
 }
 
-// settle finds out what is asked for: the resource, and scopes of it; none means its baseline. The scopes of identity may stand beside them. Alone, and with
-// no resource named, they mean the issuer itself.
+// settle finds out what is asked for: the resource, and scopes of it; none means its baseline. The
+// scopes of identity may stand beside them. Alone, and with no resource named, they mean the issuer
+// itself.
 func (a *Authorization) settle(e *Engine) error {
 	asked, err := oauth.ParseScope(a.Form.Get("scope"))
 	if err != nil {
@@ -246,24 +267,28 @@ func (a *Authorization) settle(e *Engine) error {
 		others = a.unasked()
 	}
 	if !oauth.Subset(others, a.within(resource.ScopeNames())) {
-		return oauth.InvalidScope("a scope is not offered here or not allowed for this client; the resource offers: " + oauth.FormatScope(resource.ScopeNames()))
+		return oauth.InvalidScope("a scope is not offered here or not allowed for this client; the resource offers: " +
+			oauth.FormatScope(resource.ScopeNames()))
 	}
 	a.Scopes = append(identity, others...)
 	return nil
 }
 
-// within applies the client's own ceiling to scopes of the resource. Of who somebody is, the person decides alone.
+// within applies the client's own ceiling to scopes of the resource. Of who somebody is, the person
+// decides alone.
 func (a *Authorization) within(scopes []string) []string {
 	return append(oauth.Intersect(scopes, IdentityScopes()), withinClient(scopes, a.Client)...)
 }
 
-// opens says whether scopes open the resource at all: those of identity alone open nothing but the issuer.
+// opens says whether scopes open the resource at all: those of identity alone open nothing but the
+// issuer.
 func (a *Authorization) opens(scopes []string) bool {
 	return len(oauth.Intersect(scopes, a.Resource.ScopeNames())) > 0
 }
 
-// noSuchRedirect says that the client has no such redirect URI. What a client metadata document has is public,
-// so that it is named beside what came; what a client registered is not told to strangers.
+// noSuchRedirect says that the client has no such redirect URI. What a client metadata document has
+// is public, so that it is named beside what came; what a client registered is not told to
+// strangers.
 func noSuchRedirect(c client.Client, came string) string {
 	if c.Origin != client.OriginDocument {
 		return "redirect_uri is not one that this client has registered; send one that is, or register anew"
@@ -286,7 +311,8 @@ func shownAddress(raw string) string {
 	return cmp.Or(text.URL(raw, 200), "an address that cannot be read")
 }
 
-// unasked are the scopes of a request that names none: the baseline, as far as the client may have it, or else all that it may have.
+// unasked are the scopes of a request that names none: the baseline, as far as the client may have
+// it, or else all that it may have.
 func (a *Authorization) unasked() []string {
 	if within := a.within(a.Resource.Baseline()); len(within) > 0 {
 		return within
@@ -323,7 +349,8 @@ const ErrorPath = "/errors/"
 // ErrorURI is the page that explains an error code (RFC 6749 §4.1.2.1, §5.2).
 func (e *Engine) ErrorURI(code string) string { return e.Issuer + ErrorPath + code }
 
-// redirectURL is the answer's address: the redirect URI with the parameters, the state as it came and, always, our issuer (RFC 9207 §2).
+// redirectURL is the answer's address: the redirect URI with the parameters, the state as it came
+// and, always, our issuer (RFC 9207 §2).
 func (e *Engine) redirectURL(a *Authorization, parameters url.Values) string {
 	if a.State != "" {
 		parameters.Set("state", a.State)

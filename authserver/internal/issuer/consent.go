@@ -21,7 +21,8 @@ type Offer struct {
 	TokenLife                  time.Duration // of access tokens: the policy's, or the resource's
 	RefreshLife                time.Duration // for how long it can be renewed: as the policy and the issuer let it
 	RefreshIdle                time.Duration // for how long it can be renewed when it is not used
-	Refused                    string        // why the tenant's policy does not let the client in, in plain words; empty: it does
+	// why the tenant's policy does not let the client in, in plain words; empty: it does
+	Refused string
 }
 
 // Consent is what a person allowed.
@@ -32,8 +33,8 @@ type Consent struct {
 	origin   string   // the grant that they made by hand, when nobody was asked now
 }
 
-// Offers lists what the person could allow the client, tenant by tenant: asked for ∩ client ∩ tenant policy ∩ role (product.md). A client
-// that belongs to a tenant is offered in no other.
+// Offers lists what the person could allow the client, tenant by tenant: asked for ∩ client ∩
+// tenant policy ∩ role (product.md). A client that belongs to a tenant is offered in no other.
 func (e *Engine) Offers(ctx context.Context, a *Authorization, userID string) ([]Offer, error) {
 	memberships, err := e.Users.Memberships(ctx, userID)
 	if err != nil {
@@ -48,7 +49,8 @@ func (e *Engine) Offers(ctx context.Context, a *Authorization, userID string) ([
 		if err != nil {
 			return nil, fmt.Errorf("reading a tenant: %w", err)
 		}
-		o := Offer{TenantID: m.TenantID, TenantName: t.Name, Role: m.Role, TokenLife: t.Life(a.Resource.TokenLife), RefreshLife: t.Renewable(e.RefreshLife), RefreshIdle: e.RefreshIdle}
+		o := Offer{TenantID: m.TenantID, TenantName: t.Name, Role: m.Role, TokenLife: t.Life(a.Resource.TokenLife),
+			RefreshLife: t.Renewable(e.RefreshLife), RefreshIdle: e.RefreshIdle}
 		if o.Refused = e.withheld(a, t); o.Refused != "" {
 			offers = append(offers, o)
 			continue
@@ -70,12 +72,14 @@ func (e *Engine) withheld(a *Authorization, t tenant.Tenant) string {
 	}
 	asked := oauth.Intersect(a.Scopes, a.Resource.ScopeNames())
 	if a.Resource.URI != e.identity.URI && len(oauth.Intersect(asked, t.Scopes)) == 0 {
-		return "the policy of the organisation " + t.Name + " allows nothing of what this application asks for: " + oauth.FormatScope(asked) + "; ask its administrator"
+		return "the policy of the organisation " + t.Name + " allows nothing of what this application asks for: " +
+			oauth.FormatScope(asked) + "; ask its administrator"
 	}
 	return ""
 }
 
-// offer is what of the request somebody could allow whose role and tenant allow this much. Where they allow nothing of the resource, identity alone is no offer.
+// offer is what of the request somebody could allow whose role and tenant allow this much. Where
+// they allow nothing of the resource, identity alone is no offer.
 func (e *Engine) offer(a *Authorization, role, tenant []string) []string {
 	if a.Resource.URI == e.identity.URI {
 		return a.Scopes
@@ -87,8 +91,9 @@ func (e *Engine) offer(a *Authorization, role, tenant []string) []string {
 	return oauth.Intersect(a.Scopes, append(allowed, IdentityScopes()...))
 }
 
-// Approve makes the grant and its code and says where to go. The whole request is checked anew: what was true when the page was shown may
-// not be any more. What is ticked beyond the offer is an error, not a wish.
+// Approve makes the grant and its code and says where to go. The whole request is checked anew:
+// what was true when the page was shown may not be any more. What is ticked beyond the offer is an
+// error, not a wish.
 func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (string, error) {
 	a, err := e.Authorize(ctx, form)
 	if err != nil {
@@ -102,7 +107,8 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 		return "", ErrNothingAllowed
 	}
 	if !oauth.Subset(c.Scopes, offered) {
-		return "", &Refusal{Err: oauth.InvalidRequest("something was ticked that was not offered; start again from your application")}
+		return "", &Refusal{Err: oauth.InvalidRequest("something was ticked that was not offered; start again from " +
+			"your application")}
 	}
 	granted := oauth.Intersect(offered, c.Scopes)
 	x := a.exchange
@@ -115,8 +121,8 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 	return e.redirectURL(a, url.Values{"code": {code}}), nil
 }
 
-// ErrNothingAllowed says that a person approved a request without allowing any of its scopes. Nothing is
-// decided then.
+// ErrNothingAllowed says that a person approved a request without allowing any of its scopes.
+// Nothing is decided then.
 var ErrNothingAllowed = errors.New("no scope was allowed")
 
 // Denied is what an application is told when the person said no.
@@ -137,8 +143,9 @@ func (e *Engine) Deny(ctx context.Context, form url.Values, who Someone) (string
 // denied keeps the line of a no.
 func (e *Engine) denied(ctx context.Context, who Someone, clientID, resource string, scopes []string) error {
 	err := e.Audit.Record(ctx, audit.Event{
-		Time: e.now(), Actor: "user:" + who.UserID, Action: "consent.deny", Target: clientID, Client: clientID, Outcome: audit.Refused,
-		Detail: oauth.FormatScope(scopes) + " for " + resource,
+		Time: e.now(), Actor: "user:" + who.UserID, Action: "consent.deny", Target: clientID, Client: clientID,
+		Outcome: audit.Refused,
+		Detail:  oauth.FormatScope(scopes) + " for " + resource,
 	})
 	if err != nil {
 		return fmt.Errorf("writing the audit line of a denial: %w", err)
@@ -164,10 +171,12 @@ func (e *Engine) offered(ctx context.Context, a *Authorization, c Consent) ([]st
 		}
 		return names, nil
 	}
-	return nil, &Refusal{Err: oauth.InvalidRequest("you do not belong to this tenant any more; start again from your application")}
+	return nil, &Refusal{Err: oauth.InvalidRequest("you do not belong to this tenant any more; start again from your " +
+		"application")}
 }
 
-// issueCode lets fosite make the code under the grant's id, and keeps grant, code and audit line in one transaction.
+// issueCode lets fosite make the code under the grant's id, and keeps grant, code and audit line in
+// one transaction.
 func (x *exchange) issueCode(ctx context.Context, a *Authorization) (string, error) {
 	a.request.SetID(x.grant.ID)
 	for _, s := range x.scopes {
@@ -194,15 +203,18 @@ func (x *exchange) issueCode(ctx context.Context, a *Authorization) (string, err
 // grant is a new grant of what a person allowed.
 func (a *Authorization) grant(c Consent, granted []string, now time.Time) grant.Grant {
 	return grant.Grant{
-		ID: newID("grt_"), TenantID: c.TenantID, ClientID: a.Client.ID, UserID: c.UserID, Resource: a.Resource.URI, Scopes: granted, CreatedAt: now,
+		ID: newID("grt_"), TenantID: c.TenantID, ClientID: a.Client.ID, UserID: c.UserID, Resource: a.Resource.URI,
+		Scopes: granted, CreatedAt: now,
 		SignedInAt: c.SignedInAt.UTC().Truncate(time.Second), DerivedFrom: c.origin,
 	}
 }
 
-// keepCode keeps a new grant, its code and the audit line, which says how it came to be if not by redirect.
+// keepCode keeps a new grant, its code and the audit line, which says how it came to be if not by
+// redirect.
 func (e *Engine) keepCode(ctx context.Context, g grant.Grant, code Code, how string) error {
 	event := audit.Event{
-		Time: g.CreatedAt, Actor: "user:" + g.UserID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Client: g.ClientID, Grant: g.ID,
+		Time: g.CreatedAt, Actor: "user:" + g.UserID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID,
+		Client: g.ClientID, Grant: g.ID,
 		Detail: "client " + g.ClientID + how + ": " + oauth.FormatScope(g.Scopes),
 	}
 	err := e.Store.PutCode(ctx, g, code, event)

@@ -19,10 +19,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// The device authorization grant (RFC 8628): a program without a browser shows a short code, and its person types that here.
+// The device authorization grant (RFC 8628): a program without a browser shows a short code, and
+// its person types that here.
 //
-// Until somebody has decided, a request lives in short memory. An approval is a code like any other, kept in the ledger under the device code's hash: its
-// verifier is the device code itself, which nobody else has, and its redirect URI is one that no authorization request can have.
+// Until somebody has decided, a request lives in short memory. An approval is a code like any
+// other, kept in the ledger under the device code's hash: its verifier is the device code itself,
+// which nobody else has, and its redirect URI is one that no authorization request can have.
 
 // The times of a device request.
 const (
@@ -35,7 +37,8 @@ const deviceRedirect = "urn:gatehouse:device"
 
 const devicePrefix = "ghd_"
 
-// userLetters are those of a user code: no vowels, so that it spells nothing, and none that look alike (RFC 8628 §6.1). 8 of 20 are 34 bits.
+// userLetters are those of a user code: no vowels, so that it spells nothing, and none that look
+// alike (RFC 8628 §6.1). 8 of 20 are 34 bits.
 const userLetters = "BCDFGHJKLMNPQRSTVWXZ"
 
 // Device is the answer to a device authorization request (RFC 8628 §3.2).
@@ -73,10 +76,12 @@ func NormalizeUserCode(typed string) string {
 	return b.String()[:4] + "-" + b.String()[4:]
 }
 
-// AuthorizeDevice begins a device request of a client that the door has authenticated (RFC 8628 §3.1).
+// AuthorizeDevice begins a device request of a client that the door has authenticated (RFC 8628
+// §3.1).
 func (e *Engine) AuthorizeDevice(ctx context.Context, c client.Client, form url.Values) (Device, error) {
 	if !slices.Contains(c.GrantTypes, client.GrantDevice) {
-		return Device{}, oauth.UnauthorizedClient("this client is not registered for the grant type " + client.GrantDevice)
+		return Device{},
+			oauth.UnauthorizedClient("this client is not registered for the grant type " + client.GrantDevice)
 	}
 	a := &Authorization{Client: c, Form: form}
 	if err := a.settle(e); err != nil {
@@ -86,8 +91,10 @@ func (e *Engine) AuthorizeDevice(ctx context.Context, c client.Client, form url.
 		return Device{}, err
 	}
 	source := httpd.Source(ctx)
-	d := Device{DeviceCode: newToken(devicePrefix), UserCode: newUserCode(), ExpiresIn: deviceLife, Interval: deviceInterval}
-	value, err := json.Marshal(deviceRequest{Hash: client.TokenHash(d.DeviceCode), ClientID: c.ID, Resource: a.Resource.URI, Scopes: a.Scopes})
+	d := Device{DeviceCode: newToken(devicePrefix), UserCode: newUserCode(), ExpiresIn: deviceLife,
+		Interval: deviceInterval}
+	value, err := json.Marshal(deviceRequest{Hash: client.TokenHash(d.DeviceCode), ClientID: c.ID,
+		Resource: a.Resource.URI, Scopes: a.Scopes})
 	if err != nil {
 		return Device{}, fmt.Errorf("keeping a device request: %w", err)
 	}
@@ -118,7 +125,8 @@ func newUserCode() string {
 
 // errNoDevice is the answer to a code that is nobody's.
 var errNoDevice = &oauth.Error{Code: "invalid_request", Status: http.StatusBadRequest,
-	Description: "There is no device waiting with this code. Check it, or have the device show a new one: a code is good for ten minutes, and once."}
+	Description: "There is no device waiting with this code. Check it, or have the device show a new one: a code is " +
+		"good for ten minutes, and once."}
 
 // DeviceRequest finds what a device asks for that shows this code, as far as a person may see it.
 func (e *Engine) DeviceRequest(ctx context.Context, userCode string) (*Authorization, error) {
@@ -149,7 +157,8 @@ func (e *Engine) device(ctx context.Context, value []byte) (*Authorization, devi
 	return &Authorization{Client: c, Resource: resource, Scopes: d.Scopes}, d, nil
 }
 
-// DecideDevice does what the person said, once: nil denies. What is ticked beyond the offer is an error, and then nothing is decided.
+// DecideDevice does what the person said, once: nil denies. What is ticked beyond the offer is an
+// error, and then nothing is decided.
 func (e *Engine) DecideDevice(ctx context.Context, userCode string, who Someone, consent *Consent) error {
 	a, err := e.DeviceRequest(ctx, userCode)
 	if err != nil {
@@ -165,7 +174,8 @@ func (e *Engine) DecideDevice(ctx context.Context, userCode string, who Someone,
 			return ErrNothingAllowed
 		}
 		if !oauth.Subset(consent.Scopes, offered) {
-			return oauth.InvalidRequest("A scope was ticked that was not offered. Go back, load the page again and repeat it.")
+			return oauth.InvalidRequest("A scope was ticked that was not offered. Go back, load the page again and " +
+				"repeat it.")
 		}
 		granted = oauth.Intersect(offered, consent.Scopes)
 	}
@@ -200,10 +210,12 @@ func (e *Engine) denyDevice(ctx context.Context, who Someone, d deviceRequest) e
 	return nil
 }
 
-func (e *Engine) approveDevice(ctx context.Context, a *Authorization, d deviceRequest, c Consent, granted []string) error {
+func (e *Engine) approveDevice(ctx context.Context, a *Authorization, d deviceRequest, c Consent,
+	granted []string) error {
 	now := e.now()
 	g := a.grant(c, granted, now)
-	code := Code{Hash: d.Hash, GrantID: g.ID, ClientID: a.Client.ID, RedirectURI: deviceRedirect, Challenge: deviceRedirect, CreatedAt: now, ExpiresAt: now.Add(deviceLife)}
+	code := Code{Hash: d.Hash, GrantID: g.ID, ClientID: a.Client.ID, RedirectURI: deviceRedirect,
+		Challenge: deviceRedirect, CreatedAt: now, ExpiresAt: now.Add(deviceLife)}
 	return e.keepCode(ctx, g, code, " (device)")
 }
 
@@ -252,18 +264,23 @@ func (x *exchange) waiting(ctx context.Context, hash string) error {
 	var d deviceRequest
 	switch {
 	case !there:
-		return &oauth.Error{Code: "expired_token", Status: http.StatusBadRequest, Description: "the device_code is unknown or over; begin anew"}
+		return &oauth.Error{Code: "expired_token", Status: http.StatusBadRequest,
+			Description: "the device_code is unknown or over; begin anew"}
 	case json.Unmarshal(value, &d) != nil || d.ClientID != x.client.ID:
 		return oauth.InvalidGrant("the device_code is unknown, or was given to another client; begin anew")
 	case d.Denied:
-		return &oauth.Error{Code: "access_denied", Status: http.StatusBadRequest, Description: "the person said no; do not ask again by yourself"}
+		return &oauth.Error{Code: "access_denied", Status: http.StatusBadRequest,
+			Description: "the person said no; do not ask again by yourself"}
 	}
-	first, err := x.engine.Ahead.PutIfAbsent(ctx, httpd.Source(ctx), "device-poll:"+hash, []byte("1"), deviceInterval-time.Second)
+	first, err := x.engine.Ahead.PutIfAbsent(ctx, httpd.Source(ctx), "device-poll:"+hash, []byte("1"),
+		deviceInterval-time.Second)
 	if err != nil {
 		return fmt.Errorf("counting a device's asking: %w", err)
 	}
 	if !first {
-		return &oauth.Error{Code: "slow_down", Status: http.StatusBadRequest, Description: "ask every five seconds at most"}
+		return &oauth.Error{Code: "slow_down", Status: http.StatusBadRequest,
+			Description: "ask every five seconds at most"}
 	}
-	return &oauth.Error{Code: "authorization_pending", Status: http.StatusBadRequest, Description: "nobody has decided yet; ask again in five seconds"}
+	return &oauth.Error{Code: "authorization_pending", Status: http.StatusBadRequest,
+		Description: "nobody has decided yet; ask again in five seconds"}
 }

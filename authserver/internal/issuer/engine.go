@@ -1,6 +1,7 @@
 // Package issuer owns the engine room: fosite, set up once, with our rules around it.
 //
-// Each request is an exchange: the value in which fosite finds its stores and strategies for this one request.
+// Each request is an exchange: the value in which fosite finds its stores and strategies for this
+// one request.
 package issuer
 
 import (
@@ -38,19 +39,22 @@ type Signer interface {
 	Sign(algorithm string, claims token.Claims) (string, error)
 	// SignIdentity writes claims as an id token with the key that signs now for the algorithm.
 	SignIdentity(algorithm string, claims any) (string, error)
-	// PastKey is Key for what was signed long ago: keys that are published no more, but not those that were withdrawn.
+	// PastKey is Key for what was signed long ago: keys that are published no more, but not those
+	// that were withdrawn.
 	PastKey(kid string) (jose.JSONWebKey, error)
 }
 
 // Documents finds clients that are known by a document of theirs.
 type Documents interface {
-	// Client returns the client that the document at this address describes. What is wrong with it is an *oauth.Error.
+	// Client returns the client that the document at this address describes. What is wrong with it
+	// is an *oauth.Error.
 	Client(ctx context.Context, address string) (client.Client, error)
 }
 
 // Identities believes what the identity providers that tenants trust assert of their people.
 type Identities interface {
-	// Identity returns what an assertion says, that it is for us and for now, or trust.ErrNotBelieved. Whether it was used before it does not say.
+	// Identity returns what an assertion says, that it is for us and for now, or
+	// trust.ErrNotBelieved. Whether it was used before it does not say.
 	Identity(ctx context.Context, raw string) (trust.Identity, error)
 }
 
@@ -66,9 +70,11 @@ type Settings struct {
 	Store     Store
 	Ahead     ttl.Store // what was asked for ahead of a browser: device requests and pushed ones
 	Ledger    *grant.Ledger
-	// Listed says whether a grant is on the list of revoked grants, which it may be while SQL does not know of it yet: a revocation that was interrupted.
+	// Listed says whether a grant is on the list of revoked grants, which it may be while SQL does
+	// not know of it yet: a revocation that was interrupted.
 	Listed func(grantID string) bool
-	// Suspended says whether the list refuses a token because it was issued before its client was disabled, or its tenant suspended.
+	// Suspended says whether the list refuses a token because it was issued before its client was
+	// disabled, or its tenant suspended.
 	Suspended func(token.Claims) bool
 	Trust     trust.Store
 	// Identities believes what identity providers assert.
@@ -76,8 +82,8 @@ type Settings struct {
 	Keys       Signer
 	Proofs     *dpop.Checker // believes DPoP proofs (RFC 9449)
 	Secret     []byte        // derives a refresh token's successor; 32 bytes that only the issuer knows
-	// Audit keeps lines before it returns. Issued takes the lines of tokens for which nothing else is written, and keeps them a moment later. Refusals are those of
-	// what was refused.
+	// Audit keeps lines before it returns. Issued takes the lines of tokens for which nothing else
+	// is written, and keeps them a moment later. Refusals are those of what was refused.
 	Audit    audit.Log
 	Issued   func(ctx context.Context, e audit.Event) error
 	Refusals *audit.Refusals
@@ -89,14 +95,16 @@ type Settings struct {
 	Now          func() time.Time
 }
 
-// Engine decides: who may have a code, who may have a token, what a token is worth. It is safe for concurrent use.
+// Engine decides: who may have a code, who may have a token, what a token is worth. It is safe for
+// concurrent use.
 type Engine struct {
 	Settings
 	shared   fosite.Config
 	identity Resource // the issuer itself, for who somebody is
 }
 
-// ended says whether a grant is revoked, in SQL or on the list, or the grant that it is derived from is on the list; or suspended.
+// ended says whether a grant is revoked, in SQL or on the list, or the grant that it is derived
+// from is on the list; or suspended.
 func (e *Engine) ended(g grant.Grant) bool {
 	return g.Ended() || g.Suspended || e.Listed(g.ID) || g.DerivedFrom != "" && e.Listed(g.DerivedFrom)
 }
@@ -105,7 +113,8 @@ func (e *Engine) ended(g grant.Grant) bool {
 func New(s Settings) *Engine {
 	first := s.Resources.All()[0]
 	identity := Resource{
-		URI: s.Issuer, Name: "Gatehouse", Algorithm: first.Algorithm, TokenLife: first.TokenLife, Scopes: identityScopes(),
+		URI: s.Issuer, Name: "Gatehouse", Algorithm: first.Algorithm, TokenLife: first.TokenLife,
+		Scopes: identityScopes(),
 	}
 	return &Engine{Settings: s, identity: identity, shared: fosite.Config{
 		AccessTokenLifespan:            time.Hour, // ours come from the resource; see exchange.GenerateAccessToken
@@ -117,19 +126,24 @@ func New(s Settings) *Engine {
 		EnforcePKCEForPublicClients:    true,
 		EnablePKCEPlainChallengeMethod: false,
 		RefreshTokenScopes:             []string{}, // a refresh token comes by grant type, not by scope
-		MinParameterEntropy:            1,          // the least that fosite takes; PKCE is what protects (OAuth 2.1 §7.5)
-		SanitationWhiteList:            slices.Clip([]string{"code", "redirect_uri"}),
-		OmitRedirectScopeParam:         true,
-		ClientSecretsHasher:            noHasher{},
-		JWKSFetcherStrategy:            noFetcher{},
-		RedirectSecureChecker:          func(_ context.Context, u *url.URL) bool { return client.CheckRedirectURI(u.String()) == nil },
-		ClientAuthenticationStrategy:   nil, // set for each request: see exchange.provider
-		AccessTokenIssuer:              s.Issuer,
-		GlobalSecret:                   nil, // no token of ours is made by fosite
+		// the least that fosite takes; PKCE is what protects (OAuth 2.1 §7.5)
+		MinParameterEntropy:    1,
+		SanitationWhiteList:    slices.Clip([]string{"code", "redirect_uri"}),
+		OmitRedirectScopeParam: true,
+		ClientSecretsHasher:    noHasher{},
+		JWKSFetcherStrategy:    noFetcher{},
+		RedirectSecureChecker: func(_ context.Context,
+			u *url.URL) bool {
+			return client.CheckRedirectURI(u.String()) == nil
+		},
+		ClientAuthenticationStrategy: nil, // set for each request: see exchange.provider
+		AccessTokenIssuer:            s.Issuer,
+		GlobalSecret:                 nil, // no token of ours is made by fosite
 	}}
 }
 
-// Resource returns the resource of this URI (as oauth.ParseResource writes it): a protected server, or the issuer itself.
+// Resource returns the resource of this URI (as oauth.ParseResource writes it): a protected server,
+// or the issuer itself.
 func (e *Engine) Resource(uri string) (Resource, bool) {
 	if uri == e.identity.URI {
 		return e.identity, true
@@ -144,8 +158,9 @@ func (e *Engine) Resource(uri string) (Resource, bool) {
 
 func (e *Engine) now() time.Time { return e.Now().UTC().Truncate(time.Second) }
 
-// config is fosite's configuration for one request: the shared settings with handlers bound to the request's exchange. It is made anew each
-// time, because the stores that the handlers speak to are values of one request, not a service that digs its caller out of a context.
+// config is fosite's configuration for one request: the shared settings with handlers bound to the
+// request's exchange. It is made anew each time, because the stores that the handlers speak to are
+// values of one request, not a service that digs its caller out of a context.
 type config struct {
 	*fosite.Config
 	authorize fosite.AuthorizeEndpointHandlers
@@ -165,11 +180,13 @@ func (c *config) GetClientAuthenticationStrategy(context.Context) fosite.ClientA
 	return c.client
 }
 
-// codeProvider is fosite for the authorization endpoint and the authorization_code grant. PKCE comes after the code (fosite.md 1.3).
+// codeProvider is fosite for the authorization endpoint and the authorization_code grant. PKCE
+// comes after the code (fosite.md 1.3).
 func (x *exchange) codeProvider() *fosite.Fosite {
 	c := &config{Config: &x.engine.shared, client: x.authenticated}
 	code := &oauth2.AuthorizeExplicitGrantHandler{
-		AccessTokenStrategy: x, RefreshTokenStrategy: x, AuthorizeCodeStrategy: x, CoreStorage: x, TokenRevocationStorage: x, Config: c,
+		AccessTokenStrategy: x, RefreshTokenStrategy: x, AuthorizeCodeStrategy: x, CoreStorage: x,
+		TokenRevocationStorage: x, Config: c,
 	}
 	proof := &pkce.Handler{AuthorizeCodeStrategy: x, Storage: x, Config: c}
 	c.authorize = fosite.AuthorizeEndpointHandlers{code, proof}
@@ -181,7 +198,8 @@ func (x *exchange) codeProvider() *fosite.Fosite {
 func (x *exchange) refreshProvider() *fosite.Fosite {
 	c := &config{Config: &x.engine.shared, client: x.authenticated}
 	c.token = fosite.TokenEndpointHandlers{
-		&oauth2.RefreshTokenGrantHandler{AccessTokenStrategy: x, RefreshTokenStrategy: x, TokenRevocationStorage: x, Config: c},
+		&oauth2.RefreshTokenGrantHandler{AccessTokenStrategy: x, RefreshTokenStrategy: x, TokenRevocationStorage: x,
+			Config: c},
 	}
 	return fosite.NewOAuth2Provider(x, c)
 }
@@ -197,7 +215,8 @@ func (x *exchange) credentialsProvider() *fosite.Fosite {
 	return fosite.NewOAuth2Provider(x, c)
 }
 
-// authenticated is the client authentication strategy of one request: the door has authenticated the client already, with rules of ours.
+// authenticated is the client authentication strategy of one request: the door has authenticated
+// the client already, with rules of ours.
 func (x *exchange) authenticated(context.Context, *http.Request, url.Values) (fosite.Client, error) {
 	return x.fositeClient(), nil
 }
@@ -212,16 +231,17 @@ func newToken(prefix string) string {
 	return prefix + base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// successor derives a refresh token's child. It is always the same for the same parent, so that a lost answer can be given again without
-// the child being stored in the clear anywhere; without the issuer's secret it cannot be foretold.
+// successor derives a refresh token's child. It is always the same for the same parent, so that a
+// lost answer can be given again without the child being stored in the clear anywhere; without the
+// issuer's secret it cannot be foretold.
 func (e *Engine) successor(parent string) string {
 	mac := hmac.New(sha256.New, e.Secret)
 	mac.Write([]byte("refresh token successor\x00" + parent))
 	return refreshPrefix + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// noHasher and noFetcher stand where fosite would compare secrets or fetch keys by itself. It never should: clients are authenticated at
-// the door. They refuse everything.
+// noHasher and noFetcher stand where fosite would compare secrets or fetch keys by itself. It never
+// should: clients are authenticated at the door. They refuse everything.
 type noHasher struct{}
 
 func (noHasher) Compare(context.Context, []byte, []byte) error { return fosite.ErrInvalidClient }

@@ -11,11 +11,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// fromFosite turns fosite's verdict into ours: the code it chose and its hint for the client's author, or an inner error when something
-// of ours broke. Losing a race for a code or token is the client's error, not the server's (fosite.md 2.2).
+// fromFosite turns fosite's verdict into ours: the code it chose and its hint for the client's
+// author, or an inner error when something of ours broke. Losing a race for a code or token is the
+// client's error, not the server's (fosite.md 2.2).
 func fromFosite(err error) error {
 	if errors.Is(err, ErrSpent) {
-		return oauth.InvalidGrant("it was used by another request, or its permission has ended; go on with what that request got, or ask the person again")
+		return oauth.InvalidGrant("it was used by another request, or its permission has ended; go on with what that " +
+			"request got, or ask the person again")
 	}
 	var ours *oauth.Error
 	if errors.As(err, &ours) {

@@ -27,8 +27,9 @@ const (
 	refreshPrefix = "ghr_"
 )
 
-// exchange is one request as fosite sees it: its stores and its strategies in one value. What the request presented was loaded before by
-// our rules; what it is to change is gathered here and written by Commit in one transaction, guarded by a row count.
+// exchange is one request as fosite sees it: its stores and its strategies in one value. What the
+// request presented was loaded before by our rules; what it is to change is gathered here and
+// written by Commit in one transaction, guarded by a row count.
 type exchange struct {
 	engine   *Engine
 	client   client.Client
@@ -38,12 +39,14 @@ type exchange struct {
 	now      time.Time
 	proof    *dpop.Proof // of the client's key; nil: none
 
-	code      *Code                       // presented, or about to be kept
-	refresh   *RefreshToken               // presented
-	next      *RefreshToken               // about to be kept
-	raw       string                      // the refresh token as presented
-	replay    bool                        // a spent refresh token within its window: the same successor again
-	until     int64                       // when what was presented ends, in Unix seconds; what comes of it ends then at the latest. 0: it does not matter
+	code    *Code         // presented, or about to be kept
+	refresh *RefreshToken // presented
+	next    *RefreshToken // about to be kept
+	raw     string        // the refresh token as presented
+	replay  bool          // a spent refresh token within its window: the same successor again
+	// when what was presented ends, in Unix seconds; what comes of it ends then at the latest. 0:
+	// it does not matter
+	until     int64
 	actor     *token.Actor                // who acts for the subject; nil: the client that was let in
 	tokenID   string                      // the access token's jti, once it is signed
 	grantType string                      // as the client sent it
@@ -72,7 +75,8 @@ func (x *exchange) relax(name string) {
 	}
 }
 
-// GetClient gives fosite the client that the door has authenticated or, at the authorization endpoint, found. No other is known here.
+// GetClient gives fosite the client that the door has authenticated or, at the authorization
+// endpoint, found. No other is known here.
 func (x *exchange) GetClient(_ context.Context, id string) (fosite.Client, error) {
 	if id != x.client.ID {
 		return nil, fosite.ErrNotFound
@@ -80,7 +84,8 @@ func (x *exchange) GetClient(_ context.Context, id string) (fosite.Client, error
 	return x.fositeClient(), nil
 }
 
-// ClientAssertionJWTValid and SetClientAssertionJWT refuse: no assertion is ever taken through fosite.
+// ClientAssertionJWTValid and SetClientAssertionJWT refuse: no assertion is ever taken through
+// fosite.
 func (x *exchange) ClientAssertionJWTValid(context.Context, string) error {
 	return fosite.ErrInvalidClient
 }
@@ -91,7 +96,9 @@ func (x *exchange) SetClientAssertionJWT(context.Context, string, time.Time) err
 
 func (x *exchange) fositeClient() fosite.Client {
 	redirects, grantTypes := x.client.RedirectURIs, x.client.GrantTypes
-	switch { // what it is registered for, our rules have found; to fosite a code is a code, and a client that proves itself one that may ask
+	switch {
+	// what it is registered for, our rules have found; to fosite a code is a code, and a client
+	// that proves itself one that may ask
 	case x.code != nil && x.code.RedirectURI == deviceRedirect:
 		grantTypes = append(slices.Clone(grantTypes), client.GrantCode)
 	case x.code == nil && x.refresh == nil:
@@ -102,7 +109,8 @@ func (x *exchange) fositeClient() fosite.Client {
 	}
 	return &fosite.DefaultClient{
 		ID: x.client.ID, RedirectURIs: redirects, GrantTypes: grantTypes, ResponseTypes: []string{"code"},
-		Scopes: append(x.resource.ScopeNames(), IdentityScopes()...), Audience: []string{x.resource.URI}, Public: x.client.AuthMethod == client.AuthNone,
+		Scopes: append(x.resource.ScopeNames(), IdentityScopes()...), Audience: []string{x.resource.URI},
+		Public: x.client.AuthMethod == client.AuthNone,
 	}
 }
 
@@ -128,7 +136,8 @@ func (x *exchange) CreateAuthorizeCodeSession(_ context.Context, signature strin
 	return nil
 }
 
-func (x *exchange) GetAuthorizeCodeSession(_ context.Context, signature string, _ fosite.Session) (fosite.Requester, error) {
+func (x *exchange) GetAuthorizeCodeSession(_ context.Context, signature string, _ fosite.Session) (fosite.Requester,
+	error) {
 	if x.code == nil || x.code.Hash != signature {
 		return nil, fosite.ErrNotFound
 	}
@@ -146,7 +155,8 @@ func (x *exchange) CreatePKCERequestSession(_ context.Context, _ string, r fosit
 	return nil
 }
 
-func (x *exchange) GetPKCERequestSession(ctx context.Context, signature string, s fosite.Session) (fosite.Requester, error) {
+func (x *exchange) GetPKCERequestSession(ctx context.Context, signature string, s fosite.Session) (fosite.Requester,
+	error) {
 	r, err := x.GetAuthorizeCodeSession(ctx, signature, s)
 	if errors.Is(err, fosite.ErrInvalidatedAuthorizeCode) {
 		return r, nil
@@ -154,8 +164,8 @@ func (x *exchange) GetPKCERequestSession(ctx context.Context, signature string, 
 	return r, err
 }
 
-// DeletePKCERequestSession keeps the challenge: it lives and dies with its code. Deleting it before the verifier is checked is how plain
-// fosite lets a second attempt pass without a verifier.
+// DeletePKCERequestSession keeps the challenge: it lives and dies with its code. Deleting it before
+// the verifier is checked is how plain fosite lets a second attempt pass without a verifier.
 func (x *exchange) DeletePKCERequestSession(context.Context, string) error { return nil }
 
 // Access tokens are never stored.
@@ -182,12 +192,14 @@ func (x *exchange) CreateRefreshTokenSession(_ context.Context, signature, _ str
 		expires = ends
 	}
 	x.next = &RefreshToken{
-		Hash: signature, GrantID: x.grant.ID, ClientID: x.client.ID, JKT: x.nextKey(), CreatedAt: x.now, ExpiresAt: expires, ChainEnds: ends,
+		Hash: signature, GrantID: x.grant.ID, ClientID: x.client.ID, JKT: x.nextKey(), CreatedAt: x.now,
+		ExpiresAt: expires, ChainEnds: ends,
 	}
 	return nil
 }
 
-func (x *exchange) GetRefreshTokenSession(_ context.Context, signature string, _ fosite.Session) (fosite.Requester, error) {
+func (x *exchange) GetRefreshTokenSession(_ context.Context, signature string, _ fosite.Session) (fosite.Requester,
+	error) {
 	if x.refresh == nil || x.refresh.Hash != signature {
 		return nil, fosite.ErrNotFound
 	}
@@ -202,7 +214,8 @@ func (x *exchange) DeleteRefreshTokenSession(context.Context, string) error { re
 // RotateRefreshToken is part of Commit's one statement.
 func (x *exchange) RotateRefreshToken(context.Context, string, string) error { return nil }
 
-// RevokeRefreshToken ends the grant: a code or refresh token came back that was used before (RFC 9700 §4.14.2).
+// RevokeRefreshToken ends the grant: a code or refresh token came back that was used before (RFC
+// 9700 §4.14.2).
 func (x *exchange) RevokeRefreshToken(ctx context.Context, grantID string) error {
 	x.ended = x.engine.Ledger.End(ctx, grant.Actor("client:"+x.client.ID), grantID, grant.ReasonReuse)
 	return x.ended
@@ -217,8 +230,9 @@ func (x *exchange) BeginTX(ctx context.Context) (context.Context, error) { retur
 
 func (x *exchange) Rollback(context.Context) error { return nil }
 
-// Commit writes what the request changes: one transaction, whose guarded statement is the verdict on single use. When another request was
-// quicker with a refresh token, its successor is given again, as a lost answer is.
+// Commit writes what the request changes: one transaction, whose guarded statement is the verdict
+// on single use. When another request was quicker with a refresh token, its successor is given
+// again, as a lost answer is.
 func (x *exchange) Commit(ctx context.Context) error {
 	switch {
 	case x.next == nil && x.code == nil:
@@ -296,7 +310,8 @@ func (x *exchange) life() time.Duration {
 	return min(life, time.Unix(x.until, 0).Sub(x.now))
 }
 
-// GenerateAccessToken writes the token that product.md describes (RFC 9068 §2). It has one audience, always.
+// GenerateAccessToken writes the token that product.md describes (RFC 9068 §2). It has one
+// audience, always.
 func (x *exchange) GenerateAccessToken(ctx context.Context, r fosite.Requester) (raw, signature string, err error) {
 	subject := x.grant.UserID
 	if subject == "" {
@@ -309,9 +324,11 @@ func (x *exchange) GenerateAccessToken(ctx context.Context, r fosite.Requester) 
 	}
 	x.tokenID = newID("")
 	raw, err = x.engine.Keys.Sign(x.resource.Algorithm, token.Claims{
-		Issuer: x.engine.Issuer, Subject: subject, Audience: x.resource.URI, ClientID: x.client.ID, TenantID: x.grant.TenantID,
-		GrantID: x.grant.ID, ID: x.tokenID, Scope: oauth.FormatScope(scopes), Scopes: scopes, Actor: x.actor,
-		IssuedAt: x.now.Unix(), Expires: x.now.Add(x.life()).Unix(), Confirmation: token.Confirmation{JKT: x.jkt()}, GrantClientID: agent,
+		Issuer: x.engine.Issuer, Subject: subject, Audience: x.resource.URI, ClientID: x.client.ID,
+		TenantID: x.grant.TenantID,
+		GrantID:  x.grant.ID, ID: x.tokenID, Scope: oauth.FormatScope(scopes), Scopes: scopes, Actor: x.actor,
+		IssuedAt: x.now.Unix(), Expires: x.now.Add(x.life()).Unix(), Confirmation: token.Confirmation{JKT: x.jkt()},
+		GrantClientID: agent,
 	})
 	if err == nil && x.openid {
 		x.idToken, err = x.identify(ctx, raw) // here, because what cannot be signed must not use anything up

@@ -21,18 +21,21 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// Who somebody is (OpenID Connect Core 1.0). The issuer is a resource of its own for that: its URI is the issuer's, its scopes are these, and the access
-// tokens for it open the userinfo endpoint and nothing else. A request may ask for them beside another resource's scopes; then it gets an id token, and its
-// access token is for that resource alone.
+// Who somebody is (OpenID Connect Core 1.0). The issuer is a resource of its own for that: its URI
+// is the issuer's, its scopes are these, and the access tokens for it open the userinfo endpoint
+// and nothing else. A request may ask for them beside another resource's scopes; then it gets an id
+// token, and its access token is for that resource alone.
 
-// The scopes of identity (OpenID Connect Core §5.4). They open no tool, so that no tenant's policy and no role speaks of them: the person decides alone.
+// The scopes of identity (OpenID Connect Core §5.4). They open no tool, so that no tenant's policy
+// and no role speaks of them: the person decides alone.
 const (
 	ScopeOpenID  = "openid"
 	ScopeProfile = "profile"
 	ScopeEmail   = "email"
 )
 
-// DefaultIDTokenAlg signs the id tokens of clients that name no algorithm (OpenID Connect Registration 1.0 §2).
+// DefaultIDTokenAlg signs the id tokens of clients that name no algorithm (OpenID Connect
+// Registration 1.0 §2).
 const DefaultIDTokenAlg = "RS256"
 
 // identityScopes are the scopes of identity with their words for people.
@@ -47,7 +50,8 @@ func identityScopes() []Scope {
 // IdentityScopes are the names of the scopes of identity.
 func IdentityScopes() []string { return []string{ScopeOpenID, ScopeProfile, ScopeEmail} }
 
-// identityOf parts what is asked for: the scopes of identity, which mean nothing without openid (OpenID Connect Core §3.1.2.1), and the others.
+// identityOf parts what is asked for: the scopes of identity, which mean nothing without openid
+// (OpenID Connect Core §3.1.2.1), and the others.
 func identityOf(asked []string) (identity, others []string) {
 	if !slices.Contains(asked, ScopeOpenID) {
 		return nil, asked
@@ -109,8 +113,9 @@ func (x *exchange) identify(ctx context.Context, accessToken string) (string, er
 		algorithm = DefaultIDTokenAlg
 	}
 	claims := identityClaims{
-		Issuer: x.engine.Issuer, Subject: u.ID, Audience: x.client.ID, IssuedAt: x.now.Unix(), Expires: x.now.Add(x.policy.Life(x.resource.TokenLife)).Unix(),
-		AtHash: leftHalf(algorithm, accessToken), Person: personOf(u, x.grant.TenantID, x.grant.Scopes),
+		Issuer: x.engine.Issuer, Subject: u.ID, Audience: x.client.ID, IssuedAt: x.now.Unix(),
+		Expires: x.now.Add(x.policy.Life(x.resource.TokenLife)).Unix(),
+		AtHash:  leftHalf(algorithm, accessToken), Person: personOf(u, x.grant.TenantID, x.grant.Scopes),
 	}
 	if !x.grant.SignedInAt.IsZero() {
 		claims.AuthTime = x.grant.SignedInAt.Unix()
@@ -121,7 +126,8 @@ func (x *exchange) identify(ctx context.Context, accessToken string) (string, er
 	return x.engine.Keys.SignIdentity(algorithm, claims)
 }
 
-// leftHalf is at_hash: half of the digest that belongs to the signature's algorithm (OpenID Connect Core §3.1.3.6).
+// leftHalf is at_hash: half of the digest that belongs to the signature's algorithm (OpenID Connect
+// Core §3.1.3.6).
 func leftHalf(algorithm, accessToken string) string {
 	if algorithm == "EdDSA" {
 		sum := sha512.Sum512([]byte(accessToken))
@@ -137,18 +143,23 @@ type UserInfo struct {
 	Person
 }
 
-// UserInfo says who somebody is to whoever presents an access token for this issuer, with the proof of a key that was believed with it, or nil. What is wrong
-// with the token is an *oauth.Error.
+// UserInfo says who somebody is to whoever presents an access token for this issuer, with the proof
+// of a key that was believed with it, or nil. What is wrong with the token is an *oauth.Error.
 func (e *Engine) UserInfo(ctx context.Context, raw string, proof *dpop.Proof) (UserInfo, error) {
 	claims, err := e.believeFor(ctx, raw, e.identity, 0)
 	if errors.Is(err, token.ErrAudience) {
-		return UserInfo{}, oauth.InvalidToken("the access token is for another resource; ask for one with resource=" + e.Issuer)
+		return UserInfo{}, oauth.InvalidToken("the access token is for another resource; ask for one with resource=" +
+			e.Issuer)
 	}
 	if err != nil {
 		return UserInfo{}, oauth.InvalidToken(err.Error()) // one of package token's sentences
 	}
-	if bound := claims.Confirmation.JKT; bound != "" && (proof == nil || proof.JKT != bound) || bound == "" && proof != nil {
-		return UserInfo{}, oauth.InvalidToken("the access token is bound to a key and needs the DPoP scheme with a proof of it, or is not bound and needs Bearer") // RFC 9449 §7.1, §7.2
+	if bound := claims.Confirmation.JKT; bound != "" && (proof == nil || proof.JKT != bound) || bound == "" &&
+		proof != nil {
+		// RFC 9449 §7.1, §7.2
+		return UserInfo{},
+			oauth.InvalidToken("the access token is bound to a key and needs the DPoP scheme with a proof of it, or " +
+				"is not bound and needs Bearer")
 	}
 	if err := e.spend(ctx, claims.GrantID, proof); err != nil {
 		return UserInfo{}, err
@@ -176,8 +187,8 @@ func (e *Engine) UserInfo(ctx context.Context, raw string, proof *dpop.Proof) (U
 // errHint says that an id_token_hint is not an id token of ours.
 var errHint = errors.New("not an id token of this issuer")
 
-// Hint is whom an id token of ours speaks of, and to which client, however old it is (OpenID Connect Core §3.1.2.1; RP-Initiated Logout 1.0 §2). It proves
-// nothing of who is there.
+// Hint is whom an id token of ours speaks of, and to which client, however old it is (OpenID
+// Connect Core §3.1.2.1; RP-Initiated Logout 1.0 §2). It proves nothing of who is there.
 func (e *Engine) Hint(raw string) (userID, clientID string, err error) {
 	header, _, err := jws.Split(raw, token.MaxSize)
 	if err != nil {

@@ -16,11 +16,14 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// Enterprise-managed authorization (ID-JAG; RFC 7523 §2.1 with the profile of Identity Assertion JWT Authorization Grants): an organisation's own identity
-// provider lets a client in for one of its people, and nobody is asked here. Such an issuer is trusted for one tenant, and for that tenant's members alone.
+// Enterprise-managed authorization (ID-JAG; RFC 7523 §2.1 with the profile of Identity Assertion
+// JWT Authorization Grants): an organisation's own identity provider lets a client in for one of
+// its people, and nobody is asked here. Such an issuer is trusted for one tenant, and for that
+// tenant's members alone.
 //
-// A grant that assertions made goes on for as long as they come. When somebody ends it, assertions of before are worth nothing; a later one begins anew,
-// because the provider is asked each time whether the client may.
+// A grant that assertions made goes on for as long as they come. When somebody ends it, assertions
+// of before are worth nothing; a later one begins anew, because the provider is asked each time
+// whether the client may.
 
 // loadAssertion brings the grant that an assertion makes, and what may be had from it.
 func (x *exchange) loadAssertion(ctx context.Context, form url.Values) error {
@@ -36,9 +39,11 @@ func (x *exchange) loadAssertion(ctx context.Context, form url.Values) error {
 		httpd.Note(ctx, "error", err)
 		var known interface{ InvalidReason() string }
 		if errors.As(err, &known) {
-			return errors.Join(oauth.InvalidGrant("the signature of the assertion holds, but "+known.InvalidReason()), err)
+			return errors.Join(oauth.InvalidGrant("the signature of the assertion holds, but "+known.InvalidReason()),
+				err)
 		}
-		return errors.Join(oauth.InvalidGrant("the assertion is not an ID-JAG that a trusted issuer made for this server, now: typ oauth-id-jag+jwt, aud "+x.engine.Issuer+", exp within an hour"), err)
+		return errors.Join(oauth.InvalidGrant("the assertion is not an ID-JAG that a trusted issuer made for this "+
+			"server, now: typ oauth-id-jag+jwt, aud "+x.engine.Issuer+", exp within an hour"), err)
 	}
 	if err != nil {
 		return err
@@ -67,11 +72,13 @@ func (x *exchange) loadAssertion(ctx context.Context, form url.Values) error {
 // assert uses the assertion up and keeps what it makes.
 func (x *exchange) assert(ctx context.Context, id trust.Identity, userID string, granted []string) (err error) {
 	g := grant.Grant{
-		ID: newID("grt_"), TenantID: id.TenantID, ClientID: x.client.ID, UserID: userID, Resource: x.resource.URI, Scopes: granted, CreatedAt: x.now,
+		ID: newID("grt_"), TenantID: id.TenantID, ClientID: x.client.ID, UserID: userID, Resource: x.resource.URI,
+		Scopes: granted, CreatedAt: x.now,
 		AssertedBy: id.Issuer, AssertedAt: x.now,
 	}
 	x.grant, err = x.engine.Store.Assert(ctx, id.Assertion, g, audit.Event{
-		Time: x.now, Actor: "issuer:" + id.Issuer, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Client: g.ClientID, Grant: g.ID,
+		Time: x.now, Actor: "issuer:" + id.Issuer, Action: "grant.create", Target: g.ID, Tenant: g.TenantID,
+		Client: g.ClientID, Grant: g.ID,
 		Detail: "client " + g.ClientID + " for " + userID + ": " + oauth.FormatScope(granted),
 	})
 	switch {
@@ -82,7 +89,8 @@ func (x *exchange) assert(ctx context.Context, id trust.Identity, userID string,
 	case errors.Is(err, grant.ErrSuspended): // just now
 		return errSuspended
 	case errors.Is(err, trust.ErrNotFound):
-		return oauth.InvalidGrant("the issuer of the assertion is trusted no more, or knows the person by another subject")
+		return oauth.InvalidGrant("the issuer of the assertion is trusted no more, or knows the person by another " +
+			"subject")
 	case err != nil:
 		return fmt.Errorf("keeping what was asserted: %w", err)
 	case x.engine.ended(x.grant): // its revocation was interrupted, and SQL does not know of it yet
@@ -91,14 +99,15 @@ func (x *exchange) assert(ctx context.Context, id trust.Identity, userID string,
 	return nil
 }
 
-// asserted finds out who the subject is: whom it was before; or else, at its first time, a member of the very tenant whose verified address is here already.
-// Nobody is made by an assertion.
+// asserted finds out who the subject is: whom it was before; or else, at its first time, a member
+// of the very tenant whose verified address is here already. Nobody is made by an assertion.
 func (x *exchange) asserted(ctx context.Context, id trust.Identity) (userID string, err error) {
 	userID, err = x.engine.Trust.Subject(ctx, id.Issuer, id.Subject)
 	if err == nil || !errors.Is(err, trust.ErrNotFound) {
 		return userID, err
 	}
-	unknown := oauth.InvalidGrant("the person of the assertion has no account in this organisation; its administrator can make one with the same e-mail address")
+	unknown := oauth.InvalidGrant("the person of the assertion has no account in this organisation; its " +
+		"administrator can make one with the same e-mail address")
 	email, err := user.Normalize(id.Email)
 	if err != nil {
 		return "", unknown
@@ -120,7 +129,8 @@ func (x *exchange) asserted(ctx context.Context, id trust.Identity) (userID stri
 	return u.ID, nil
 }
 
-// assertedTarget is the resource of the assertion, which the request may name once more. Without either it is the default one.
+// assertedTarget is the resource of the assertion, which the request may name once more. Without
+// either it is the default one.
 func (x *exchange) assertedTarget(form url.Values, asserted string) error {
 	if asserted == "" {
 		resource, relaxed, err := x.engine.target(form)
@@ -134,7 +144,8 @@ func (x *exchange) assertedTarget(form url.Values, asserted string) error {
 	}
 	resource, alias, ok := x.engine.named(uri)
 	if !ok || resource.URI == x.engine.identity.URI {
-		return oauth.InvalidGrant("the assertion is for a resource that is not served here; expected " + x.engine.Resources.All()[0].URI)
+		return oauth.InvalidGrant("the assertion is for a resource that is not served here; expected " +
+			x.engine.Resources.All()[0].URI)
 	}
 	if alias {
 		x.relax(RelaxedResourceAlias)
@@ -145,8 +156,10 @@ func (x *exchange) assertedTarget(form url.Values, asserted string) error {
 	return err
 }
 
-// assertedScopes are what the grant allows: asserted ∩ what is allowed here today; and of these what is asked for, narrowed without a word.
-func (x *exchange) assertedScopes(ctx context.Context, form url.Values, id trust.Identity, userID string) (granted []string, err error) {
+// assertedScopes are what the grant allows: asserted ∩ what is allowed here today; and of these
+// what is asked for, narrowed without a word.
+func (x *exchange) assertedScopes(ctx context.Context, form url.Values, id trust.Identity,
+	userID string) (granted []string, err error) {
 	allowed, err := x.allow(ctx, Holder{id.TenantID, userID})
 	if err != nil {
 		return nil, err

@@ -13,17 +13,20 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// The audit lines of tokens. The line of tokens that come of a code or a refresh token is written in the transaction that uses that up. For all others nothing is
-// written but the line, and the answer does not wait for the disk: see Settings.Issued.
+// The audit lines of tokens. The line of tokens that come of a code or a refresh token is written
+// in the transaction that uses that up. For all others nothing is written but the line, and the
+// answer does not wait for the disk: see Settings.Issued.
 
-// line is the audit line of the tokens that this exchange gives. It names the access token by its jti.
+// line is the audit line of the tokens that this exchange gives. It names the access token by its
+// jti.
 func (x *exchange) line() audit.Event {
 	action := "token.issue"
 	if x.refresh != nil {
 		action = "token.refresh"
 	}
 	return audit.Event{
-		Time: x.now, Actor: "client:" + x.client.ID, Action: action, Target: x.tokenID, Tenant: x.grant.TenantID, Client: x.client.ID, Grant: x.grant.ID,
+		Time: x.now, Actor: "client:" + x.client.ID, Action: action, Target: x.tokenID, Tenant: x.grant.TenantID,
+		Client: x.client.ID, Grant: x.grant.ID,
 		Detail: x.grantType + ": " + oauth.FormatScope(x.scopes) + " for " + x.resource.URI,
 	}
 }
@@ -47,11 +50,12 @@ func (x *exchange) record(ctx context.Context) (err error) {
 // notYet are answers of the token endpoint that refuse nothing: the client goes on as they say.
 var notYet = []string{"authorization_pending", "slow_down", "use_dpop_nonce"}
 
-// Refused keeps the line of a request that is refused with err: of a client that has proved who it is, or of a stranger, the zero client, who is known by an
-// address. What broke here is no refusal.
+// Refused keeps the line of a request that is refused with err: of a client that has proved who it
+// is, or of a stranger, the zero client, who is known by an address. What broke here is no refusal.
 func (e *Engine) Refused(ctx context.Context, c client.Client, line audit.Event, err error) {
 	var refused *oauth.Error
-	if !errors.As(err, &refused) || refused.Status >= http.StatusInternalServerError || slices.Contains(notYet, refused.Code) {
+	if !errors.As(err, &refused) || refused.Status >= http.StatusInternalServerError ||
+		slices.Contains(notYet, refused.Code) {
 		return
 	}
 	if line.Detail != "" {
@@ -61,8 +65,9 @@ func (e *Engine) Refused(ctx context.Context, c client.Client, line audit.Event,
 	e.Refuse(ctx, c, line)
 }
 
-// Refuse is Refused with its reason in the line. Of one source, and of all, only so many lines are kept in a minute. A line that cannot be kept changes no refusal;
-// the log tells. A stranger may have an actor already, who is their address in another form.
+// Refuse is Refused with its reason in the line. Of one source, and of all, only so many lines are
+// kept in a minute. A line that cannot be kept changes no refusal; the log tells. A stranger may
+// have an actor already, who is their address in another form.
 func (e *Engine) Refuse(ctx context.Context, c client.Client, line audit.Event) {
 	line.Time, line.Outcome = e.now(), audit.Refused
 	source := "client:" + c.ID

@@ -16,7 +16,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// Who may what, today. Whatever a grant said once: each token asks the client's ceiling, the tenant's policy and the person's role anew.
+// Who may what, today. Whatever a grant said once: each token asks the client's ceiling, the
+// tenant's policy and the person's role anew.
 
 // Holder is for whom a client acts.
 type Holder struct {
@@ -30,9 +31,11 @@ type Allowance struct {
 	Policy tenant.Policy
 }
 
-// Allowed is the most that a client may do for a holder, today: what the client may have, the tenant's policy, the person's role there. When the tenant does not let the client
-// in, or the person does not belong to it, the error is an *oauth.Error.
-func Allowed(ctx context.Context, tenants tenant.Store, users user.Store, c client.Client, h Holder) (Allowance, error) {
+// Allowed is the most that a client may do for a holder, today: what the client may have, the
+// tenant's policy, the person's role there. When the tenant does not let the client in, or the
+// person does not belong to it, the error is an *oauth.Error.
+func Allowed(ctx context.Context, tenants tenant.Store, users user.Store, c client.Client, h Holder) (Allowance,
+	error) {
 	t, err := tenants.Tenant(ctx, h.TenantID)
 	if errors.Is(err, tenant.ErrNotFound) {
 		return Allowance{}, oauth.InvalidGrant("the tenant of this permission is gone; ask the person again")
@@ -54,13 +57,16 @@ func Allowed(ctx context.Context, tenants tenant.Store, users user.Store, c clie
 	}
 	i := slices.IndexFunc(memberships, func(m user.Membership) bool { return m.TenantID == h.TenantID })
 	if i < 0 {
-		return Allowance{}, oauth.InvalidGrant("the person who gave this permission no longer belongs to the tenant; ask somebody who does")
+		return Allowance{},
+			oauth.InvalidGrant("the person who gave this permission no longer belongs to the tenant; ask somebody " +
+				"who does")
 	}
 	a.Scopes = withinClient(oauth.Intersect(memberships[i].Scopes, t.Scopes), c)
 	return a, nil
 }
 
-// withinClient applies a client's own ceiling. No ceiling is no limit for a person's grant: the person decides.
+// withinClient applies a client's own ceiling. No ceiling is no limit for a person's grant: the
+// person decides.
 func withinClient(scopes []string, c client.Client) []string {
 	if len(c.Scopes) == 0 {
 		return scopes
@@ -68,8 +74,9 @@ func withinClient(scopes []string, c client.Client) []string {
 	return oauth.Intersect(scopes, c.Scopes)
 }
 
-// Unwelcome says in plain words why a tenant does not let a client in, by its policy or because it is suspended; empty: it does. A protected server is no agent: it acts for the client that called it, of
-// which the policy is asked.
+// Unwelcome says in plain words why a tenant does not let a client in, by its policy or because it
+// is suspended; empty: it does. A protected server is no agent: it acts for the client that called
+// it, of which the policy is asked.
 func Unwelcome(t tenant.Tenant, c client.Client) string {
 	if !t.SuspendedAt.IsZero() {
 		return "the organisation " + t.Name + " is suspended; ask its administrator"
@@ -84,7 +91,8 @@ func Unwelcome(t tenant.Tenant, c client.Client) string {
 	return "the organisation " + t.Name + " does not let this application in: " + why + "; ask its administrator"
 }
 
-// allow finds what the exchange's client may do for a holder, and remembers the tenant's policy: without it there is no token. See Token.
+// allow finds what the exchange's client may do for a holder, and remembers the tenant's policy:
+// without it there is no token. See Token.
 func (x *exchange) allow(ctx context.Context, h Holder) ([]string, error) {
 	a, err := Allowed(ctx, x.engine.Tenants, x.engine.Users, x.client, h)
 	if err != nil {
@@ -118,7 +126,8 @@ func (x *exchange) agentAllowed(ctx context.Context, tenantID string) error {
 	return nil
 }
 
-// govern holds the exchange against the tenant's policy, after whatever its grant type did: no grant type can forget it.
+// govern holds the exchange against the tenant's policy, after whatever its grant type did: no
+// grant type can forget it.
 func (x *exchange) govern(ctx context.Context) error {
 	if x.policy == nil {
 		return errors.New("a token was about to be issued without asking the tenant's policy")
@@ -136,7 +145,8 @@ func (x *exchange) govern(ctx context.Context) error {
 	return nil
 }
 
-// given is when a person gave the permission by hand: a grant that a client got on the strength of another is as old as that one.
+// given is when a person gave the permission by hand: a grant that a client got on the strength of
+// another is as old as that one.
 func (e *Engine) given(ctx context.Context, g grant.Grant) (time.Time, error) {
 	if g.DerivedFrom == "" {
 		return g.CreatedAt, nil
@@ -152,7 +162,8 @@ func overdue(p tenant.Policy) string {
 	return "the organisation lets a permission be renewed for " + p.RefreshLife.String() + "; ask the person again"
 }
 
-// welcome refuses a client that belongs to a tenant which does not let it in. Of others that is known when somebody has signed in: see Offers.
+// welcome refuses a client that belongs to a tenant which does not let it in. Of others that is
+// known when somebody has signed in: see Offers.
 func (e *Engine) welcome(ctx context.Context, c client.Client) error {
 	if c.TenantID == "" {
 		return nil

@@ -17,7 +17,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// Prompt is how a request wants the person to be met (OpenID Connect Core §3.1.2.1): without any page, or by somebody who has signed in lately.
+// Prompt is how a request wants the person to be met (OpenID Connect Core §3.1.2.1): without any
+// page, or by somebody who has signed in lately.
 type Prompt struct {
 	None   bool          // no page may be shown
 	MaxAge time.Duration // how old the sign-in may be when the request comes; negative: as old as it is
@@ -26,8 +27,9 @@ type Prompt struct {
 // maxAge bounds max_age: a hundred years are as good as none.
 const maxAge = 100 * 365 * 24 * time.Hour
 
-// ParsePrompt reads prompt and max_age. "login" and "select_account" both mean that the person signs in anew, "consent" nothing new: they are asked each
-// time anyway. What is not known is left out.
+// ParsePrompt reads prompt and max_age. "login" and "select_account" both mean that the person
+// signs in anew, "consent" nothing new: they are asked each time anyway. What is not known is left
+// out.
 func ParsePrompt(form url.Values) (Prompt, error) {
 	p := Prompt{MaxAge: -1}
 	if form.Has("max_age") {
@@ -68,20 +70,24 @@ type Someone struct {
 	SignedInAt time.Time
 }
 
-// Silent answers a request with prompt=none and says where to go: with a code when this person has let the client in before to all that it asks for, and with
-// an error in every other case. That counts for clients that the operator made and that prove who they are: of all others nobody can be sure who is asking
-// now (RFC 8252 §8.6), and what a client changed of itself since was never consented to. nobody: zero.
+// Silent answers a request with prompt=none and says where to go: with a code when this person has
+// let the client in before to all that it asks for, and with an error in every other case. That
+// counts for clients that the operator made and that prove who they are: of all others nobody can
+// be sure who is asking now (RFC 8252 §8.6), and what a client changed of itself since was never
+// consented to. nobody: zero.
 func (e *Engine) Silent(ctx context.Context, form url.Values, someone Someone) (string, error) {
 	a, err := e.Authorize(ctx, form)
 	if err != nil {
 		return "", err
 	}
 	if someone.UserID == "" || !a.Prompt.Fresh(someone.SignedInAt, e.Now()) {
-		return "", e.refuse(ctx, a, unmet("login_required", "nobody has signed in here lately enough, and prompt=none shows no page"))
+		return "", e.refuse(ctx, a,
+			unmet("login_required", "nobody has signed in here lately enough, and prompt=none shows no page"))
 	}
 	if hint := form.Get("id_token_hint"); hint != "" {
 		if userID, _, err := e.Hint(hint); err != nil || userID != someone.UserID {
-			return "", e.refuse(ctx, a, unmet("login_required", "another person has signed in here than the id_token_hint names"))
+			return "", e.refuse(ctx, a,
+				unmet("login_required", "another person has signed in here than the id_token_hint names"))
 		}
 	}
 	before, err := e.letInBefore(ctx, a, someone.UserID)
@@ -101,7 +107,8 @@ func (e *Engine) Silent(ctx context.Context, form url.Values, someone Someone) (
 		return "", err
 	}
 	if err != nil || !oauth.Subset(a.Scopes, offered) {
-		return "", e.refuse(ctx, a, unmet("consent_required", "what the person allowed before is not theirs to allow any more"))
+		return "", e.refuse(ctx, a,
+			unmet("consent_required", "what the person allowed before is not theirs to allow any more"))
 	}
 	to, err := e.Approve(ctx, form, consent)
 	if errors.Is(err, ErrSpent) { // it ended just now
@@ -110,7 +117,8 @@ func (e *Engine) Silent(ctx context.Context, form url.Values, someone Someone) (
 	return to, err
 }
 
-// stillGiven says that a permission is older than its tenant lets one be renewed without the person.
+// stillGiven says that a permission is older than its tenant lets one be renewed without the
+// person.
 func (e *Engine) stillGiven(ctx context.Context, a *Authorization, before grant.Grant) error {
 	t, err := e.Tenants.Tenant(ctx, before.TenantID)
 	if err != nil {
@@ -122,19 +130,22 @@ func (e *Engine) stillGiven(ctx context.Context, a *Authorization, before grant.
 	return nil
 }
 
-// letInBefore finds a grant that the person made by hand and that lets the client in to all that it asks for, in the one tenant that has such.
+// letInBefore finds a grant that the person made by hand and that lets the client in to all that it
+// asks for, in the one tenant that has such.
 func (e *Engine) letInBefore(ctx context.Context, a *Authorization, userID string) (grant.Grant, error) {
 	none := e.refuse(ctx, a, unmet("consent_required", "the person has to agree, and prompt=none shows no page"))
 	if a.Client.AuthMethod == client.AuthNone || a.Client.Origin != client.OriginOperator {
 		return grant.Grant{}, none
 	}
-	alive, err := e.Grants.Grants(ctx, grant.Filter{UserID: userID, ClientID: a.Client.ID, Resource: a.Resource.URI, Alive: true, ByHand: true})
+	alive, err := e.Grants.Grants(ctx, grant.Filter{UserID: userID, ClientID: a.Client.ID, Resource: a.Resource.URI,
+		Alive: true, ByHand: true})
 	if err != nil {
 		return grant.Grant{}, fmt.Errorf("reading a person's grants: %w", err)
 	}
 	var found []grant.Grant
 	for _, g := range alive {
-		if g.AssertedBy == "" && oauth.Subset(a.Scopes, g.Scopes) && !slices.ContainsFunc(found, func(f grant.Grant) bool { return f.TenantID == g.TenantID }) {
+		if g.AssertedBy == "" && oauth.Subset(a.Scopes, g.Scopes) &&
+			!slices.ContainsFunc(found, func(f grant.Grant) bool { return f.TenantID == g.TenantID }) {
 			found = append(found, g)
 		}
 	}
@@ -144,5 +155,8 @@ func (e *Engine) letInBefore(ctx context.Context, a *Authorization, userID strin
 	case 1:
 		return found[0], nil
 	}
-	return grant.Grant{}, e.refuse(ctx, a, unmet("interaction_required", "the person let the application in for several organisations, and must choose"))
+	return grant.Grant{},
+		e.refuse(ctx, a,
+			unmet("interaction_required",
+				"the person let the application in for several organisations, and must choose"))
 }

@@ -9,10 +9,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// DPoP (RFC 9449): a client that proves a key with its token request gets a token that is worth nothing without the key.
+// DPoP (RFC 9449): a client that proves a key with its token request gets a token that is worth
+// nothing without the key.
 //
-// A proof is believed at the door, held against what the code or refresh token is bound to, and spent last before fosite decides. So a proof that does not
-// hold, or is another key's, uses nothing up; and only who presents something good can fill the memory of proofs.
+// A proof is believed at the door, held against what the code or refresh token is bound to, and
+// spent last before fosite decides. So a proof that does not hold, or is another key's, uses
+// nothing up; and only who presents something good can fill the memory of proofs.
 
 // Proof believes the proof of a request to one of our endpoints; the error is an *oauth.Error.
 func (e *Engine) Proof(r dpop.Request) (*dpop.Proof, error) {
@@ -23,8 +25,8 @@ func (e *Engine) Proof(r dpop.Request) (*dpop.Proof, error) {
 	return &p, nil
 }
 
-// spend uses a request's proof up, if it has one: an *oauth.Error when it was used before, an inner error when that cannot be known. owner is whom it counts
-// against when there are too many.
+// spend uses a request's proof up, if it has one: an *oauth.Error when it was used before, an inner
+// error when that cannot be known. owner is whom it counts against when there are too many.
 func (e *Engine) spend(ctx context.Context, owner string, p *dpop.Proof) error {
 	if p == nil {
 		return nil
@@ -32,7 +34,8 @@ func (e *Engine) spend(ctx context.Context, owner string, p *dpop.Proof) error {
 	return refusedProof(e.Proofs.Spend(ctx, owner, *p))
 }
 
-// refusedProof is what strangers see of what package dpop says; its sentences hold nothing of the proof. Beside it stands the error itself, for the operator.
+// refusedProof is what strangers see of what package dpop says; its sentences hold nothing of the
+// proof. Beside it stands the error itself, for the operator.
 func refusedProof(err error) error {
 	switch {
 	case errors.Is(err, dpop.ErrProof):
@@ -43,7 +46,8 @@ func refusedProof(err error) error {
 	return err
 }
 
-// owner is whom what the request uses up counts against: its grant, or before there is one its client.
+// owner is whom what the request uses up counts against: its grant, or before there is one its
+// client.
 func (x *exchange) owner() string {
 	if x.grant.ID != "" {
 		return x.grant.ID
@@ -59,17 +63,20 @@ func (x *exchange) jkt() string {
 	return x.proof.JKT
 }
 
-// checkKey refuses a request that does not prove the key that a code or refresh token is bound to (RFC 9449 §5, §10). Nothing is used up by that, and no grant
-// ends: whoever has a code or refresh token without its key has nothing, and must not be able to end it for the one who has the key.
+// checkKey refuses a request that does not prove the key that a code or refresh token is bound to
+// (RFC 9449 §5, §10). Nothing is used up by that, and no grant ends: whoever has a code or refresh
+// token without its key has nothing, and must not be able to end it for the one who has the key.
 func (x *exchange) checkKey(bound string) error {
 	if bound != "" && bound != x.jkt() {
-		return oauth.InvalidGrant("it is bound to a key that the request does not prove: send a DPoP proof of the key that it was asked for with")
+		return oauth.InvalidGrant("it is bound to a key that the request does not prove: send a DPoP proof of the " +
+			"key that it was asked for with")
 	}
 	return nil
 }
 
-// nextKey is what the refresh token is bound to that is about to be kept: what its parent was, or else, for a client that has nothing else to prove itself with,
-// the key of the request. A client that authenticates has its tokens bound to that, and may change its key (RFC 9449 §5).
+// nextKey is what the refresh token is bound to that is about to be kept: what its parent was, or
+// else, for a client that has nothing else to prove itself with, the key of the request. A client
+// that authenticates has its tokens bound to that, and may change its key (RFC 9449 §5).
 func (x *exchange) nextKey() string {
 	if x.refresh != nil && x.refresh.JKT != "" {
 		return x.refresh.JKT

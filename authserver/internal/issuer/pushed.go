@@ -15,33 +15,39 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// Pushed authorization requests (RFC 9126): a client sends the parameters over its own connection, and the browser carries nothing but their name.
+// Pushed authorization requests (RFC 9126): a client sends the parameters over its own connection,
+// and the browser carries nothing but their name.
 
 // pushedLife is how long a pushed request waits for its browser (RFC 9126 §2.2: short).
 const pushedLife = 90 * time.Second
 
-// pushedPrefix begins the name of a pushed request. An address that somebody would have to fetch never begins so.
+// pushedPrefix begins the name of a pushed request. An address that somebody would have to fetch
+// never begins so.
 const pushedPrefix = "urn:ietf:params:oauth:request_uri:"
 
-// PushedBy is the member of a kept request by which we remember that it was pushed, and how its client proved who it is then. What a browser says there does
-// not count: the door takes it away.
+// PushedBy is the member of a kept request by which we remember that it was pushed, and how its
+// client proved who it is then. What a browser says there does not count: the door takes it away.
 const PushedBy = "gatehouse_pushed_by"
 
 func pushedKey(requestURI string) string { return "pushed:" + client.TokenHash(requestURI) }
 
-// Push keeps a request of a client that the door has authenticated, checked as if a browser had brought it, and names it. A proof binds the code that comes
-// of it to its key (RFC 9449 §10.1). The error is a *Refusal, an *oauth.Error or an inner one. What a document must be read for is checked when a person has
-// signed in, as without pushing.
-func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values, proof *dpop.Proof) (requestURI string, life time.Duration, relaxed []string, err error) {
+// Push keeps a request of a client that the door has authenticated, checked as if a browser had
+// brought it, and names it. A proof binds the code that comes of it to its key (RFC 9449 §10.1).
+// The error is a *Refusal, an *oauth.Error or an inner one. What a document must be read for is
+// checked when a person has signed in, as without pushing.
+func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values, proof *dpop.Proof) (requestURI string,
+	life time.Duration, relaxed []string, err error) {
 	if form.Has("request_uri") {
-		return "", 0, nil, oauth.InvalidRequest("request_uri cannot be pushed; send the parameters themselves") // RFC 9126 §2.1
+		// RFC 9126 §2.1
+		return "", 0, nil, oauth.InvalidRequest("request_uri cannot be pushed; send the parameters themselves")
 	}
 	form = cloneForm(form)
 	form.Set("client_id", c.ID)
 	form.Set(PushedBy, c.AuthMethod)
 	if proof != nil {
 		if form.Has("dpop_jkt") && form.Get("dpop_jkt") != proof.JKT {
-			return "", 0, nil, oauth.InvalidRequest("dpop_jkt is not the thumbprint of the key that the DPoP proof is of")
+			return "", 0, nil,
+				oauth.InvalidRequest("dpop_jkt is not the thumbprint of the key that the DPoP proof is of")
 		}
 		form.Set("dpop_jkt", proof.JKT)
 	}
@@ -74,10 +80,12 @@ func IsPushed(form url.Values) bool {
 }
 
 var errNotPushed = &Refusal{Err: &oauth.Error{Code: "invalid_request_uri", Status: http.StatusBadRequest,
-	Description: "There is no request of this application by this name: it was used, or its 90 seconds are over. Start again from your application."}}
+	Description: "There is no request of this application by this name: it was used, or its 90 seconds are over. " +
+		"Start again from your application."}}
 
-// Pushed is the request that was pushed, once. Nothing of what the browser brought beside its name counts (RFC 9126 §4), and another client's id neither
-// opens nor uses it up. The error is a *Refusal, or an inner one.
+// Pushed is the request that was pushed, once. Nothing of what the browser brought beside its name
+// counts (RFC 9126 §4), and another client's id neither opens nor uses it up. The error is a
+// *Refusal, or an inner one.
 func (e *Engine) Pushed(ctx context.Context, form url.Values) (url.Values, error) {
 	if len(form["request_uri"]) != 1 || len(form["client_id"]) != 1 {
 		return nil, &Refusal{Err: oauth.InvalidRequest("client_id and request_uri must be given, exactly once")}

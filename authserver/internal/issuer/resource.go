@@ -21,20 +21,24 @@ const (
 	AccessWrite = "write" // something can be changed with it
 )
 
-// Writes reports whether something can be changed with the scope. Where Access is empty, only a scope
-// whose name says that it reads counts as one that reads ("notes:read", "search.query").
+// Writes reports whether something can be changed with the scope. Where Access is empty, only a
+// scope whose name says that it reads counts as one that reads ("notes:read", "search.query").
 func (s Scope) Writes() bool {
 	if s.Access != "" {
 		return s.Access != AccessRead
 	}
 	reads := false
-	for _, word := range strings.FieldsFunc(strings.ToLower(s.Name), func(c rune) bool { return !unicode.IsLetter(c) }) {
+	for _, word := range strings.FieldsFunc(strings.ToLower(s.Name),
+		func(c rune) bool { return !unicode.IsLetter(c) }) {
 		switch word {
 		case "read", "reader", "readonly", "view", "viewer", "list", "get", "search", "query", "find":
 			reads = true
-		case "write", "writer", "readwrite", "rw", "create", "update", "delete", "admin", "manage", "edit", "send", "execute", "run", "full", "all",
-			"add", "append", "approve", "assign", "cancel", "change", "deploy", "drop", "grant", "import", "insert", "invite", "merge", "modify", "move",
-			"patch", "publish", "purge", "put", "remove", "rename", "replace", "revoke", "save", "submit", "transfer", "upload":
+		case "write", "writer", "readwrite", "rw", "create", "update", "delete", "admin", "manage", "edit", "send",
+			"execute", "run", "full", "all",
+			"add", "append", "approve", "assign", "cancel", "change", "deploy", "drop", "grant", "import", "insert",
+			"invite", "merge", "modify", "move",
+			"patch", "publish", "purge", "put", "remove", "rename", "replace", "revoke", "save", "submit", "transfer",
+			"upload":
 			return true
 		}
 	}
@@ -48,7 +52,9 @@ type Resource struct {
 	Algorithm string // of its tokens' signatures: ES256, RS256 or EdDSA
 	TokenLife time.Duration
 	Scopes    []Scope
-	Aliases   []string // what clients in the field send in place of URI, as oauth.ParseIndicator writes it; exact, and never in a token
+	// what clients in the field send in place of URI, as oauth.ParseIndicator writes it; exact, and
+	// never in a token
+	Aliases []string
 }
 
 // named says whether uri is the resource's own URI or one of its aliases, and which of them.
@@ -87,7 +93,8 @@ func (r Resource) Baseline() []string {
 	return names
 }
 
-// Scope returns the scope of this name: the resource's, or one of identity, which may stand beside any.
+// Scope returns the scope of this name: the resource's, or one of identity, which may stand beside
+// any.
 func (r Resource) Scope(name string) (Scope, bool) {
 	for _, s := range append(identityScopes(), r.Scopes...) {
 		if s.Name == name {

@@ -31,7 +31,8 @@ type ResourceStore interface {
 	DeleteResource(ctx context.Context, uri string, e audit.Event) error
 }
 
-// Resources are those whose tokens are issued: the configuration's, of which the first is the default one, and then the store's. It is safe for concurrent use.
+// Resources are those whose tokens are issued: the configuration's, of which the first is the
+// default one, and then the store's. It is safe for concurrent use.
 type Resources struct {
 	fixed []Resource
 	store ResourceStore
@@ -48,8 +49,9 @@ type kept struct {
 	all      []Resource
 }
 
-// NewResources makes the list. Until Refresh it has the configuration's resources alone, which are checked already; life is that of tokens where the store does not say.
-// insecureHTTP lets in those of the store that are reached by plain http off this machine.
+// NewResources makes the list. Until Refresh it has the configuration's resources alone, which are
+// checked already; life is that of tokens where the store does not say. insecureHTTP lets in those
+// of the store that are reached by plain http off this machine.
 func NewResources(fixed []Resource, store ResourceStore, life time.Duration, insecureHTTP bool) *Resources {
 	r := &Resources{fixed: fixed, store: store, life: life, plain: insecureHTTP}
 	r.last.Store(&kept{revision: -1, all: fixed})
@@ -74,7 +76,8 @@ func (r *Resources) Algorithms() (all []string) {
 	return all
 }
 
-// TooPlain says whether tokens for a resource would go over the network in the clear, where nobody has allowed that.
+// TooPlain says whether tokens for a resource would go over the network in the clear, where nobody
+// has allowed that.
 func (r *Resources) TooPlain(uri string) bool {
 	u, err := url.Parse(uri)
 	return err != nil || u.Scheme == "http" && !settings.ThisMachine(u.Hostname()) && !r.plain
@@ -83,8 +86,9 @@ func (r *Resources) TooPlain(uri string) bool {
 // Life is that of an access token where a resource does not say.
 func (r *Resources) Life() time.Duration { return r.life }
 
-// Refresh reads the store, if it has changed, and says whether it had. What is kept and cannot be believed any more (another program wrote it) is left out, with an
-// error that names it; the rest counts.
+// Refresh reads the store, if it has changed, and says whether it had. What is kept and cannot be
+// believed any more (another program wrote it) is left out, with an error that names it; the rest
+// counts.
 func (r *Resources) Refresh(ctx context.Context) (changed bool, err error) {
 	r.reading.Lock()
 	defer r.reading.Unlock()
@@ -104,14 +108,16 @@ func (r *Resources) Refresh(ctx context.Context) (changed bool, err error) {
 	return true, err
 }
 
-// with are the configuration's resources and these of the store's. What cannot be believed is left out, with an error that names it.
+// with are the configuration's resources and these of the store's. What cannot be believed is left
+// out, with an error that names it.
 func (r *Resources) with(stored []Resource) ([]Resource, error) {
 	all := slices.Clone(r.fixed)
 	var errs []error
 	for _, s := range stored {
 		checked, err := s.Check(r.life)
 		if err == nil && r.TooPlain(s.URI) {
-			err = fmt.Errorf("the resource %s is plain http on a host that is not this machine: start with insecure-http, or remove it", s.URI)
+			err = fmt.Errorf("the resource %s is plain http on a host that is not this machine: start with "+
+				"insecure-http, or remove it", s.URI)
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -130,19 +136,23 @@ func (r *Resources) With(stored []Resource) *Resources {
 	return next
 }
 
-// MaxTokenLife is the longest that an access token may live: the list of ended grants and superseded keys are kept for so long.
+// MaxTokenLife is the longest that an access token may live: the list of ended grants and
+// superseded keys are kept for so long.
 const MaxTokenLife = time.Hour
 
-// plainURL is what the metadata name: addresses that mean nothing to a shell or a page that a client hands them to.
+// plainURL is what the metadata name: addresses that mean nothing to a shell or a page that a
+// client hands them to.
 var plainURL = regexp.MustCompile(`^https?://[A-Za-z0-9.:[\]_-]+(/[A-Za-z0-9._~%/-]*)?(\?[A-Za-z0-9._~%/=&-]*)?$`)
 
-// maxScopeNames bounds the names of a resource's scopes together, in bytes: a token that has all of them, as a string and as a list, must fit token.MaxSize.
+// maxScopeNames bounds the names of a resource's scopes together, in bytes: a token that has all of
+// them, as a string and as a list, must fit token.MaxSize.
 const maxScopeNames = 12 << 10
 
 // PlainURL says whether an address means nothing to a shell or a page that a client hands it to.
 func PlainURL(uri string) bool { return plainURL.MatchString(uri) }
 
-// Check fills what a resource leaves open, life for that of its tokens, and says what is wrong with the rest.
+// Check fills what a resource leaves open, life for that of its tokens, and says what is wrong with
+// the rest.
 func (r Resource) Check(life time.Duration) (Resource, error) {
 	uri, err := oauth.PlainResource(r.URI)
 	if err != nil {
@@ -156,7 +166,8 @@ func (r Resource) Check(life time.Duration) (Resource, error) {
 	}
 	for _, alias := range r.Aliases {
 		if uri, err := oauth.ParseIndicator(alias); err != nil || uri != alias {
-			return r, fmt.Errorf("resource %s: alias %q is not in its plain form: an absolute URI without fragment and userinfo; of http(s) with scheme and host in small letters, without default port", r.URI, alias)
+			return r, fmt.Errorf("resource %s: alias %q is not in its plain form: an absolute URI without fragment "+
+				"and userinfo; of http(s) with scheme and host in small letters, without default port", r.URI, alias)
 		}
 	}
 	if r.Algorithm == "" {
@@ -173,11 +184,13 @@ func (r Resource) Check(life time.Duration) (Resource, error) {
 	}
 	for _, s := range r.Scopes {
 		if s.Access != "" && s.Access != AccessRead && s.Access != AccessWrite {
-			return r, fmt.Errorf("resource %s: the access of scope %s is %.40q; use read or write", uri, s.Name, s.Access)
+			return r, fmt.Errorf("resource %s: the access of scope %s is %.40q; use read or write", uri, s.Name,
+				s.Access)
 		}
 	}
 	if n := len(oauth.FormatScope(r.ScopeNames())); n > maxScopeNames {
-		return r, fmt.Errorf("resource %s: the names of its scopes have %d bytes together; at most %d fit a token that has them all", uri, n, maxScopeNames)
+		return r, fmt.Errorf("resource %s: the names of its scopes have %d bytes together; at most %d fit a token "+
+			"that has them all", uri, n, maxScopeNames)
 	}
 	if len(r.Scopes) == 0 {
 		return r, fmt.Errorf("resource %s has no scopes", uri)

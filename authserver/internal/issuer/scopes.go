@@ -7,15 +7,18 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// RelaxedOtherScopes names that a request asked for scopes of another resource of ours beside those of its own.
+// RelaxedOtherScopes names that a request asked for scopes of another resource of ours beside those
+// of its own.
 const RelaxedOtherScopes = "scopes of another resource"
 
 // MaxNonce bounds the nonce parameter, in bytes.
 const MaxNonce = 2048
 
-// asked reads the scope parameter of a request for a resource. Clients ask for all that they find in the metadata, which list the scopes of all resources: names
-// that another resource of ours has are left out, and relaxed says so. Names that nobody has stay, for who compares them with what may be granted. When nothing
-// else was asked for, it is an *oauth.Error: no scope at all would mean the usual ones.
+// asked reads the scope parameter of a request for a resource. Clients ask for all that they find
+// in the metadata, which list the scopes of all resources: names that another resource of ours has
+// are left out, and relaxed says so. Names that nobody has stay, for who compares them with what
+// may be granted. When nothing else was asked for, it is an *oauth.Error: no scope at all would
+// mean the usual ones.
 func (e *Engine) asked(form url.Values, resource Resource) (scopes []string, relaxed string, err error) {
 	all, err := oauth.ParseScope(form.Get("scope"))
 	if err != nil {
@@ -23,11 +26,13 @@ func (e *Engine) asked(form url.Values, resource Resource) (scopes []string, rel
 	}
 	all = withoutOffline(all)
 	others := e.scopesBeside(resource)
-	if scopes = slices.DeleteFunc(slices.Clone(all), func(s string) bool { return others[s] }); len(scopes) == len(all) {
+	if scopes = slices.DeleteFunc(slices.Clone(all),
+		func(s string) bool { return others[s] }); len(scopes) == len(all) {
 		return scopes, "", nil
 	}
 	if _, own := identityOf(scopes); len(own) == 0 && (len(scopes) == 0 || resource.URI != e.identity.URI) {
-		return nil, "", oauth.InvalidScope("the scopes are of another resource; " + resource.URI + " offers: " + oauth.FormatScope(resource.ScopeNames()))
+		return nil, "", oauth.InvalidScope("the scopes are of another resource; " + resource.URI + " offers: " +
+			oauth.FormatScope(resource.ScopeNames()))
 	}
 	return scopes, RelaxedOtherScopes, nil
 }

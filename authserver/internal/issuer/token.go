@@ -33,7 +33,8 @@ type Tokens struct {
 	Trail        Trail
 }
 
-// Trail is what a token request turned out to be about, also one that is refused: for the log of attempts. What was not found is empty.
+// Trail is what a token request turned out to be about, also one that is refused: for the log of
+// attempts. What was not found is empty.
 type Trail struct {
 	GrantID, TenantID, UserID string
 	Challenge                 string // of the code that was brought
@@ -49,36 +50,43 @@ func (x *exchange) trail() Trail {
 	return t
 }
 
-// RelaxedReplay: a spent refresh token brought its successor again, because the answer may have been lost.
+// RelaxedReplay: a spent refresh token brought its successor again, because the answer may have
+// been lost.
 const RelaxedReplay = "a spent refresh token brought its successor again"
 
 // GrantTypes are the grant types that Token knows.
 func GrantTypes() []string {
-	return []string{client.GrantCode, client.GrantRefresh, client.GrantCredentials, client.GrantDevice, client.GrantExchange, client.GrantAssertion}
+	return []string{client.GrantCode, client.GrantRefresh, client.GrantCredentials, client.GrantDevice,
+		client.GrantExchange, client.GrantAssertion}
 }
 
-// Token answers a token request of a client that the door has authenticated, with the proof of a key that it has believed, or nil. form has no repeated
-// parameter but resource. What a stranger may see comes back as *oauth.Error; then nothing was consumed, unless it says that something was used twice. The trail
-// is told also with an error.
-func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values, proof *dpop.Proof) (told Tokens, err error) {
+// Token answers a token request of a client that the door has authenticated, with the proof of a
+// key that it has believed, or nil. form has no repeated parameter but resource. What a stranger
+// may see comes back as *oauth.Error; then nothing was consumed, unless it says that something was
+// used twice. The trail is told also with an error.
+func (e *Engine) Token(ctx context.Context, c client.Client, form url.Values, proof *dpop.Proof) (told Tokens,
+	err error) {
 	x := &exchange{engine: e, client: c, now: e.now(), proof: proof, grantType: form.Get("grant_type")}
 	told, err = x.token(ctx, form)
 	told.Trail = x.trail()
 	if err != nil {
-		e.Refused(ctx, c, audit.Event{Action: "token.issue", Tenant: x.grant.TenantID, Grant: x.grant.ID, Detail: x.grantType}, err)
+		e.Refused(ctx, c, audit.Event{Action: "token.issue", Tenant: x.grant.TenantID, Grant: x.grant.ID,
+			Detail: x.grantType}, err)
 	}
 	return told, err
 }
 
 func (x *exchange) token(ctx context.Context, form url.Values) (Tokens, error) {
 	if !slices.Contains(GrantTypes(), x.grantType) {
-		return Tokens{}, oauth.UnsupportedGrantType("this grant_type is not offered; use " + strings.Join(GrantTypes(), ", "))
+		return Tokens{},
+			oauth.UnsupportedGrantType("this grant_type is not offered; use " + strings.Join(GrantTypes(), ", "))
 	}
 	if !slices.Contains(x.client.GrantTypes, x.grantType) {
 		return Tokens{}, oauth.UnauthorizedClient("this client is not registered for the grant type " + x.grantType)
 	}
 	if x.client.DPoPBound && x.proof == nil {
-		return Tokens{}, oauth.InvalidDPoPProof("this client registered dpop_bound_access_tokens: send a DPoP proof") // RFC 9449 §5.2
+		// RFC 9449 §5.2
+		return Tokens{}, oauth.InvalidDPoPProof("this client registered dpop_bound_access_tokens: send a DPoP proof")
 	}
 	var provider *fosite.Fosite
 	var err error
@@ -119,7 +127,8 @@ func (x *exchange) answer(ctx context.Context, provider *fosite.Fosite, form url
 		form.Set("grant_type", client.GrantCredentials) // fosite knows no other that brings an access token alone
 	}
 	form.Set("scope", oauth.FormatScope(x.scopes))
-	form.Set("audience", x.resource.URI) // what fosite calls the resource; a client's own audience parameter counts for nothing
+	// what fosite calls the resource; a client's own audience parameter counts for nothing
+	form.Set("audience", x.resource.URI)
 	r := &http.Request{Method: http.MethodPost, Header: http.Header{}, Form: form, PostForm: form}
 	request, err := provider.NewAccessRequest(ctx, r, &session{})
 	if x.ended != nil {
@@ -148,13 +157,14 @@ func (x *exchange) answer(ctx context.Context, provider *fosite.Fosite, form url
 		tokenType = dpop.Scheme
 	}
 	return Tokens{
-		AccessToken: response.GetAccessToken(), Type: tokenType, RefreshToken: refresh, IDToken: x.idToken, IssuedType: x.issued, ExpiresIn: x.life(),
+		AccessToken: response.GetAccessToken(), Type: tokenType, RefreshToken: refresh, IDToken: x.idToken,
+		IssuedType: x.issued, ExpiresIn: x.life(),
 		Scopes: x.scopes, GrantID: x.grant.ID, Relaxed: x.relaxed,
 	}, nil
 }
 
-// loadCode brings the presented code, after our rules: its own client, its resource, its grant alive. The client is checked before anything
-// can be ended, so that nobody ends another's grant.
+// loadCode brings the presented code, after our rules: its own client, its resource, its grant
+// alive. The client is checked before anything can be ended, so that nobody ends another's grant.
 func (x *exchange) loadCode(ctx context.Context, form url.Values) error {
 	raw := form.Get("code")
 	if raw == "" {
@@ -164,8 +174,10 @@ func (x *exchange) loadCode(ctx context.Context, form url.Values) error {
 		return oauth.InvalidGrant("redirect_uri is missing: send the one of the authorization request")
 	}
 	code, g, err := x.engine.Store.Code(ctx, client.TokenHash(raw))
-	// A code without a challenge cannot come to be; if one did, no verifier could fit it (RFC 9700 §4.8.2).
-	if errors.Is(err, ErrNotFound) || (err == nil && (code.ClientID != x.client.ID || code.RedirectURI == deviceRedirect || code.Challenge == "")) {
+	// A code without a challenge cannot come to be; if one did, no verifier could fit it (RFC 9700
+	// §4.8.2).
+	if errors.Is(err, ErrNotFound) ||
+		(err == nil && (code.ClientID != x.client.ID || code.RedirectURI == deviceRedirect || code.Challenge == "")) {
 		return oauth.InvalidGrant("the code is unknown, or was given to another client; ask the person again")
 	}
 	if err != nil {
@@ -217,8 +229,9 @@ func (x *exchange) loadRefresh(ctx context.Context, form url.Values) error {
 	return x.narrow(form)
 }
 
-// comeBack finds out whether a spent refresh token is forgiven, and ends its grant when not, before anybody asks what is allowed today: while a policy refuses its client, a
-// stolen one ends what the thief has, too.
+// comeBack finds out whether a spent refresh token is forgiven, and ends its grant when not, before
+// anybody asks what is allowed today: while a policy refuses its client, a stolen one ends what the
+// thief has, too.
 func (x *exchange) comeBack(ctx context.Context) (err error) {
 	if x.next, x.replay, err = x.engine.replayed(ctx, x.raw, x.client.ID); err != nil {
 		return err
@@ -229,8 +242,9 @@ func (x *exchange) comeBack(ctx context.Context) (err error) {
 	return x.reused(ctx, "The refresh token was already used.")
 }
 
-// reused ends the grant of what was presented and had been used before (RFC 9700 §4.14.2), once the client, its key and a fresh proof of that are there. One that has
-// ended already is for checkGrant. Both answers are fosite's own, which would come to the same later.
+// reused ends the grant of what was presented and had been used before (RFC 9700 §4.14.2), once the
+// client, its key and a fresh proof of that are there. One that has ended already is for
+// checkGrant. Both answers are fosite's own, which would come to the same later.
 func (x *exchange) reused(ctx context.Context, says string) error {
 	if x.grant.Ended() {
 		return nil
@@ -244,8 +258,9 @@ func (x *exchange) reused(ctx context.Context, says string) error {
 	return oauth.InvalidGrant(says + " Begin a new authorization.")
 }
 
-// replayed says whether a spent refresh token may bring its successor again: spent within the window, and the successor not used yet. That
-// forgives a lost answer and two processes that share a token, without ever making a second leaf.
+// replayed says whether a spent refresh token may bring its successor again: spent within the
+// window, and the successor not used yet. That forgives a lost answer and two processes that share
+// a token, without ever making a second leaf.
 func (e *Engine) replayed(ctx context.Context, raw, clientID string) (*RefreshToken, bool, error) {
 	parent, g, err := e.Store.RefreshToken(ctx, client.TokenHash(raw))
 	if err != nil {
@@ -264,13 +279,15 @@ func (e *Engine) replayed(ctx context.Context, raw, clientID string) (*RefreshTo
 	return &child, true, nil
 }
 
-// errSuspended answers for a grant that is suspended. It is not invalid_grant, at which clients throw away a refresh token that counts again when
-// the operator says so.
+// errSuspended answers for a grant that is suspended. It is not invalid_grant, at which clients
+// throw away a refresh token that counts again when the operator says so.
 var errSuspended = &oauth.Error{Code: "access_denied", Status: http.StatusBadRequest,
-	Description: "the organisation of this permission is suspended, or its client disabled; try again when its administrator says so"}
+	Description: "the organisation of this permission is suspended, or its client disabled; try again when its " +
+		"administrator says so"}
 
-// checkGrant holds the presented grant against today's rules: alive, its resource still ours and asked for, its scopes still within what tenant
-// and role allow. What was lost since is gone from the token.
+// checkGrant holds the presented grant against today's rules: alive, its resource still ours and
+// asked for, its scopes still within what tenant and role allow. What was lost since is gone from
+// the token.
 func (x *exchange) checkGrant(ctx context.Context, form url.Values) error {
 	if x.grant.Suspended && !x.grant.Ended() {
 		return errSuspended
@@ -280,10 +297,12 @@ func (x *exchange) checkGrant(ctx context.Context, form url.Values) error {
 	}
 	resource, ok := x.engine.Resource(x.grant.Resource)
 	if !ok {
-		return oauth.InvalidGrant("the resource of this permission is no longer served here; ask the person for another")
+		return oauth.InvalidGrant("the resource of this permission is no longer served here; ask the person for " +
+			"another")
 	}
 	x.openid = slices.Contains(x.grant.Scopes, ScopeOpenID)
-	if named, _, ok := x.engine.named(form.Get("resource")); x.openid && ok && len(form["resource"]) == 1 && named.URI == x.engine.identity.URI {
+	if named, _, ok := x.engine.named(form.Get("resource")); x.openid && ok && len(form["resource"]) == 1 &&
+		named.URI == x.engine.identity.URI {
 		resource = x.engine.identity // the same permission, for the userinfo endpoint (RFC 8707 §2.2)
 	}
 	x.resource = resource
@@ -303,7 +322,8 @@ func (x *exchange) checkGrant(ctx context.Context, form url.Values) error {
 	return nil
 }
 
-// narrow applies the scope parameter: within the grant, never beyond it (RFC 6749 §6). A narrowed token does not narrow the grant.
+// narrow applies the scope parameter: within the grant, never beyond it (RFC 6749 §6). A narrowed
+// token does not narrow the grant.
 func (x *exchange) narrow(form url.Values) error {
 	asked, relaxed, err := x.engine.asked(form, x.resource)
 	if err != nil {
@@ -314,7 +334,8 @@ func (x *exchange) narrow(form url.Values) error {
 		return nil
 	}
 	if !oauth.Subset(asked, x.grant.Scopes) {
-		return oauth.InvalidScope("the scope is wider than the permission: " + oauth.FormatScope(x.grant.Scopes) + " was granted")
+		return oauth.InvalidScope("the scope is wider than the permission: " + oauth.FormatScope(x.grant.Scopes) +
+			" was granted")
 	}
 	x.openid = x.openid && slices.Contains(asked, ScopeOpenID)
 	x.scopes = oauth.Intersect(asked, x.scopes)
@@ -324,10 +345,12 @@ func (x *exchange) narrow(form url.Values) error {
 	return nil
 }
 
-// loadMachine finds or makes the one grant of a machine client (product.md, "A machine client has one grant").
+// loadMachine finds or makes the one grant of a machine client (product.md, "A machine client has
+// one grant").
 func (x *exchange) loadMachine(ctx context.Context, form url.Values) error {
 	if x.client.TenantID == "" {
-		return oauth.UnauthorizedClient("client_credentials is for clients that belong to a tenant; register with an initial access token of one")
+		return oauth.UnauthorizedClient("client_credentials is for clients that belong to a tenant; register with an " +
+			"initial access token of one")
 	}
 	resource, relaxed, err := x.engine.target(form)
 	if err != nil {
@@ -355,29 +378,34 @@ func (x *exchange) loadMachine(ctx context.Context, form url.Values) error {
 	if len(asked) == 0 || !oauth.Subset(asked, allowed) {
 		return oauth.InvalidScope("this client may have: " + oauth.FormatScope(allowed))
 	}
-	// What the grant says is not asked: what was allowed on the day when it was made would bind the client for ever.
+	// What the grant says is not asked: what was allowed on the day when it was made would bind the
+	// client for ever.
 	x.scopes = asked
 	x.grant, err = x.machineGrant(ctx)
 	return err
 }
 
-// machineGrant returns the client's living grant, or makes it, with the client's ceiling. One that somebody else ended stays ended: the client cannot undo that by asking
-// again. One that the client ended itself (RFC 7009) it may have anew.
+// machineGrant returns the client's living grant, or makes it, with the client's ceiling. One that
+// somebody else ended stays ended: the client cannot undo that by asking again. One that the client
+// ended itself (RFC 7009) it may have anew.
 func (x *exchange) machineGrant(ctx context.Context) (grant.Grant, error) {
 	g, err := x.engine.Grants.MachineGrant(ctx, x.client.ID, x.resource.URI)
 	switch {
 	case err == nil && g.Suspended && !g.Ended():
 		return grant.Grant{}, oauth.UnauthorizedClient(errSuspended.Description)
 	case err == nil && x.engine.ended(g):
-		return grant.Grant{}, oauth.UnauthorizedClient("the permission of this client was ended; the operator can make a new client")
+		return grant.Grant{},
+			oauth.UnauthorizedClient("the permission of this client was ended; the operator can make a new client")
 	case err == nil || !errors.Is(err, grant.ErrNotFound):
 		return g, err
 	}
 	g = grant.Grant{
-		ID: newID("grt_"), TenantID: x.client.TenantID, ClientID: x.client.ID, Resource: x.resource.URI, Scopes: x.client.Scopes, CreatedAt: x.now,
+		ID: newID("grt_"), TenantID: x.client.TenantID, ClientID: x.client.ID, Resource: x.resource.URI,
+		Scopes: x.client.Scopes, CreatedAt: x.now,
 	}
 	g, err = x.engine.Grants.PutMachineGrant(ctx, g, audit.Event{
-		Time: x.now, Actor: "client:" + x.client.ID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID, Client: g.ClientID, Grant: g.ID, Detail: oauth.FormatScope(g.Scopes),
+		Time: x.now, Actor: "client:" + x.client.ID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID,
+		Client: g.ClientID, Grant: g.ID, Detail: oauth.FormatScope(g.Scopes),
 	})
 	if errors.Is(err, grant.ErrSuspended) {
 		return grant.Grant{}, oauth.UnauthorizedClient(errSuspended.Description)
@@ -385,18 +413,21 @@ func (x *exchange) machineGrant(ctx context.Context) (grant.Grant, error) {
 	return g, err
 }
 
-// target finds the resource that a request names (RFC 8707 §2): one of ours, by its URI or an alias, exactly; none means the default one. relaxed says which
-// relaxation that took, if one.
+// target finds the resource that a request names (RFC 8707 §2): one of ours, by its URI or an
+// alias, exactly; none means the default one. relaxed says which relaxation that took, if one.
 func (e *Engine) target(form url.Values) (found Resource, relaxed string, err error) {
 	found, relaxed = e.Resources.All()[0], RelaxedNoResource
 	for i, raw := range form["resource"] {
 		uri, err := oauth.ParseIndicator(raw)
 		if err != nil {
-			return Resource{}, "", oauth.InvalidTarget("resource must be an absolute URI without fragment; expected " + e.Resources.All()[0].URI)
+			return Resource{}, "", oauth.InvalidTarget("resource must be an absolute URI without fragment; expected " +
+				e.Resources.All()[0].URI)
 		}
 		r, alias, ok := e.named(uri)
 		if !ok || (i > 0 && r.URI != found.URI) {
-			return Resource{}, "", oauth.InvalidTarget("this resource is not served here, or is not the only one; expected " + e.Resources.All()[0].URI)
+			return Resource{}, "",
+				oauth.InvalidTarget("this resource is not served here, or is not the only one; expected " +
+					e.Resources.All()[0].URI)
 		}
 		if found, relaxed = r, ""; alias {
 			relaxed = RelaxedResourceAlias
@@ -405,8 +436,8 @@ func (e *Engine) target(form url.Values) (found Resource, relaxed string, err er
 	return found, relaxed, nil
 }
 
-// named finds the resource of a URI or an alias. A URI of one wins over an alias of another, and both over the issuer, which stands under one roof with a
-// server whose clients name the roof.
+// named finds the resource of a URI or an alias. A URI of one wins over an alias of another, and
+// both over the issuer, which stands under one roof with a server whose clients name the roof.
 func (e *Engine) named(uri string) (r Resource, alias, ok bool) {
 	if r, ok := e.Resource(uri); ok && r.URI != e.identity.URI {
 		return r, false, true
@@ -437,12 +468,14 @@ func checkTarget(form url.Values, granted Resource) (relaxed string, err error) 
 	return relaxed, nil
 }
 
-// withoutOffline drops offline_access: clients may ask for it, and a refresh token comes by grant type.
+// withoutOffline drops offline_access: clients may ask for it, and a refresh token comes by grant
+// type.
 func withoutOffline(scopes []string) []string {
 	return slices.DeleteFunc(scopes, func(s string) bool { return s == OfflineAccess })
 }
 
-// OfflineAccess is the scope by which clients ask for a refresh token (OpenID Connect Core §11). It opens no tool and is in no token.
+// OfflineAccess is the scope by which clients ask for a refresh token (OpenID Connect Core §11). It
+// opens no tool and is in no token.
 const OfflineAccess = "offline_access"
 
 func cloneForm(form url.Values) url.Values {

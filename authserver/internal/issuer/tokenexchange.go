@@ -13,11 +13,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// Token exchange (RFC 8693): a client turns an access token of ours into one that can do less, or that says who acts for whom.
+// Token exchange (RFC 8693): a client turns an access token of ours into one that can do less, or
+// that says who acts for whom.
 //
-// Two kinds of clients may: one that was given the token itself, which stays at the same server; and one that the operator made for a protected server,
-// which was shown the token there and calls another server for its caller. Whoever exchanges proves who they are. What comes out hangs from the grant of what
-// went in, never has a scope more, and never lives longer.
+// Two kinds of clients may: one that was given the token itself, which stays at the same server;
+// and one that the operator made for a protected server, which was shown the token there and calls
+// another server for its caller. Whoever exchanges proves who they are. What comes out hangs from
+// the grant of what went in, never has a scope more, and never lives longer.
 
 // The token types of RFC 8693 §3 that are taken and given.
 const (
@@ -25,12 +27,14 @@ const (
 	TypeJWT         = "urn:ietf:params:oauth:token-type:jwt"
 )
 
-// mostActors bounds how many times a token is passed on. Package token believes no more than a few above it.
+// mostActors bounds how many times a token is passed on. Package token believes no more than a few
+// above it.
 const mostActors = 5
 
 // loadExchange brings the subject's grant and what may be had from it.
 func (x *exchange) loadExchange(ctx context.Context, form url.Values) error {
-	if requested := form.Get("requested_token_type"); requested != "" && requested != TypeAccessToken && requested != TypeJWT {
+	if requested := form.Get("requested_token_type"); requested != "" && requested != TypeAccessToken &&
+		requested != TypeJWT {
 		return oauth.InvalidRequest("requested_token_type is not offered; use " + TypeAccessToken)
 	}
 	subject, err := x.presented(ctx, form, "subject_token")
@@ -56,7 +60,8 @@ type shown struct {
 	grant  grant.Grant
 }
 
-// presented believes a token of the request. Whatever is wrong with it is invalid_request (RFC 8693 §2.2.2).
+// presented believes a token of the request. Whatever is wrong with it is invalid_request (RFC 8693
+// §2.2.2).
 func (x *exchange) presented(ctx context.Context, form url.Values, name string) (shown, error) {
 	kind := form.Get(name + "_type")
 	switch {
@@ -67,7 +72,8 @@ func (x *exchange) presented(ctx context.Context, form url.Values, name string) 
 	}
 	claims, err := x.engine.believe(ctx, form.Get(name), 0)
 	if err != nil {
-		return shown{}, oauth.InvalidRequest(name + " is not a valid access token of this issuer: " + err.Error()) // one of package token's sentences
+		// one of package token's sentences
+		return shown{}, oauth.InvalidRequest(name + " is not a valid access token of this issuer: " + err.Error())
 	}
 	g, err := x.engine.Grants.Grant(ctx, claims.GrantID)
 	if errors.Is(err, grant.ErrNotFound) || err == nil && (x.engine.ended(g) || x.engine.Suspended(claims)) {
@@ -91,16 +97,19 @@ func (x *exchange) mayExchange(subject token.Claims) error {
 	case subject.Audience == x.engine.identity.URI:
 		return oauth.InvalidRequest("a token for the userinfo endpoint cannot be exchanged")
 	case subject.ClientID == x.client.ID && subject.Confirmation.JKT != "" && subject.Confirmation.JKT != x.jkt():
-		return oauth.InvalidRequest("the subject_token is bound to a key that the request does not prove: send a DPoP proof of it")
+		return oauth.InvalidRequest("the subject_token is bound to a key that the request does not prove: send a " +
+			"DPoP proof of it")
 	case subject.ClientID != x.client.ID && subject.Confirmation.JKT != "" && x.proof == nil:
-		return oauth.InvalidRequest("the subject_token is bound to a key, so that what comes of it must be, too: send a DPoP proof of a key of this client's")
+		return oauth.InvalidRequest("the subject_token is bound to a key, so that what comes of it must be, too: " +
+			"send a DPoP proof of a key of this client's")
 	case subject.ClientID != x.client.ID && !receives(x.client, subject):
 		return oauth.InvalidRequest("the subject_token is another client's, and not for a server that this client is")
 	}
 	return nil
 }
 
-// act says in the new token who acts for the subject: whom the actor_token names; or the server that passes its caller on; or nobody new.
+// act says in the new token who acts for the subject: whom the actor_token names; or the server
+// that passes its caller on; or nobody new.
 func (x *exchange) act(ctx context.Context, form url.Values, subject token.Claims) error {
 	next := &token.Actor{Subject: x.client.ID, ClientID: x.client.ID, Actor: subject.Actor}
 	switch {
@@ -129,13 +138,15 @@ func (x *exchange) act(ctx context.Context, form url.Values, subject token.Claim
 	return nil
 }
 
-// exchangeTarget is the server that the new token is for: the same, or for a server that passes its caller on, another of ours.
+// exchangeTarget is the server that the new token is for: the same, or for a server that passes its
+// caller on, another of ours.
 func (x *exchange) exchangeTarget(form url.Values, audience string) error {
 	resource, served := x.engine.Resource(audience)
 	if !served {
 		return oauth.InvalidTarget("the resource of the subject_token is no longer served here")
 	}
-	targets := append(slices.Clone(form["resource"]), form["audience"]...) // RFC 8693 §2.1 has both; ours are named by URI alone
+	// RFC 8693 §2.1 has both; ours are named by URI alone
+	targets := append(slices.Clone(form["resource"]), form["audience"]...)
 	for i, raw := range targets {
 		named, _, err := x.engine.target(url.Values{"resource": {raw}})
 		if err != nil {
@@ -157,7 +168,8 @@ func (x *exchange) exchangeTarget(form url.Values, audience string) error {
 	return nil
 }
 
-// shrink finds the scopes: asked ∩ what the subject's token has ∩ what is allowed today. Never one more.
+// shrink finds the scopes: asked ∩ what the subject's token has ∩ what is allowed today. Never one
+// more.
 func (x *exchange) shrink(ctx context.Context, form url.Values, subject token.Claims) error {
 	asked, relaxed, err := x.engine.asked(form, x.resource)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 )
 
-// A suspended tenant lets nothing in, a protected server's client neither: each endpoint asks this, beside what it asks of its store.
+// A suspended tenant lets nothing in, a protected server's client neither: each endpoint asks this,
+// beside what it asks of its store.
 func TestASuspendedTenantIsUnwelcoming(t *testing.T) {
 	for _, c := range []client.Client{{ID: "cli_1"}, {ID: "cli_2", Resource: "https://mcp.example.com/mcp"}} {
 		acme := tenant.Tenant{ID: "acme", Name: "Acme"}

@@ -1,8 +1,10 @@
-// Package job owns the work that one replica does for all from time to time, in batches, and the record of how it went.
+// Package job owns the work that one replica does for all from time to time, in batches, and the
+// record of how it went.
 //
-// A job is taken by one guarded statement in the store, for a while; whoever took it does batch after batch, and takes it anew before each. So a holder that died
-// loses it when that while is over, and one that only was away finds out before its next batch. Each batch is a short transaction of its own: nobody who wants to
-// write waits for more than one.
+// A job is taken by one guarded statement in the store, for a while; whoever took it does batch
+// after batch, and takes it anew before each. So a holder that died loses it when that while is
+// over, and one that only was away finds out before its next batch. Each batch is a short
+// transaction of its own: nobody who wants to write waits for more than one.
 package job
 
 import (
@@ -48,7 +50,8 @@ type Job struct {
 	Name  string
 	About string // what it takes away, in words
 	Every time.Duration
-	// Batch does one bounded batch, in one short transaction. after is where the batch before it in this run ended, and empty for the first.
+	// Batch does one bounded batch, in one short transaction. after is where the batch before it in
+	// this run ended, and empty for the first.
 	Batch func(ctx context.Context, now time.Time, after string) (Done, error)
 }
 
@@ -92,11 +95,14 @@ type State struct {
 
 // Store keeps who has which job, and how its last run went.
 type Store interface {
-	// TakeJob begins a run of s.Name for s.Holder until s.Until, at s.BeganAt, unless somebody has the job at that time, or its next run comes after due. One
-	// statement decides: of many at once one gets the number of the run, and where the one before it left off, and the others ErrHeld. What is kept by a clock that was
-	// wrong is not believed: nobody has a job for longer than s.Until and Skew, and no next run comes later than s.NextAt and Skew.
+	// TakeJob begins a run of s.Name for s.Holder until s.Until, at s.BeganAt, unless somebody has
+	// the job at that time, or its next run comes after due. One statement decides: of many at once
+	// one gets the number of the run, and where the one before it left off, and the others ErrHeld.
+	// What is kept by a clock that was wrong is not believed: nobody has a job for longer than
+	// s.Until and Skew, and no next run comes later than s.NextAt and Skew.
 	TakeJob(ctx context.Context, s State, due time.Time) (run int64, after string, err error)
-	// KeepJob writes s.Until, s.Took, s.Removed, s.Outcome, s.Error, s.After and s.NextAt of the run s.Run, and says whether that is the newest run; when it is not, nothing is written.
+	// KeepJob writes s.Until, s.Took, s.Removed, s.Outcome, s.Error, s.After and s.NextAt of the
+	// run s.Run, and says whether that is the newest run; when it is not, nothing is written.
 	KeepJob(ctx context.Context, s State) (bool, error)
 	// JobStates returns all that is kept.
 	JobStates(ctx context.Context) ([]State, error)
@@ -126,7 +132,8 @@ func (r *Runner) Run(ctx context.Context) {
 	}
 }
 
-// Turn runs each job whose time has come and that nobody has, one after the other. What goes wrong with one is logged, and stops no other.
+// Turn runs each job whose time has come and that nobody has, one after the other. What goes wrong
+// with one is logged, and stops no other.
 func (r *Runner) Turn(ctx context.Context) {
 	states, err := r.List(ctx)
 	if err != nil {
@@ -135,7 +142,8 @@ func (r *Runner) Turn(ctx context.Context) {
 	}
 	for i, s := range states {
 		now := r.Now()
-		if waits, held := between(now, s.NextAt, r.Jobs[i].Every), between(now, s.Until, leaseLife); ctx.Err() != nil || waits || held {
+		if waits, held := between(now, s.NextAt, r.Jobs[i].Every), between(now, s.Until, leaseLife); ctx.Err() != nil ||
+			waits || held {
 			continue
 		}
 		done, err := r.run(ctx, r.Jobs[i], now, turnTime)
@@ -144,12 +152,14 @@ func (r *Runner) Turn(ctx context.Context) {
 		case err != nil:
 			r.complain(ctx, "job "+s.Name, err)
 		case done.Removed > 0:
-			r.Log.Info("a job took something away", "job", s.Name, "removed", done.Removed, "took", done.Took.String(), "outcome", done.Outcome)
+			r.Log.Info("a job took something away", "job", s.Name, "removed", done.Removed, "took", done.Took.String(),
+				"outcome", done.Outcome)
 		}
 	}
 }
 
-// between says whether a time is still to come, and not so late that only a clock that was wrong can have made it.
+// between says whether a time is still to come, and not so late that only a clock that was wrong
+// can have made it.
 func between(now, at time.Time, most time.Duration) bool {
 	return at.After(now) && !at.After(now.Add(most+Skew))
 }
@@ -163,7 +173,8 @@ func (r *Runner) complain(ctx context.Context, step string, err error) {
 // forever is a time before which every next run comes.
 func forever() time.Time { return time.Unix(1<<40, 0) }
 
-// Once runs a job now, whenever its next run would come, for as long as budget says, and returns how that ended. ErrHeld, with who has it, when another runner does.
+// Once runs a job now, whenever its next run would come, for as long as budget says, and returns
+// how that ended. ErrHeld, with who has it, when another runner does.
 func (r *Runner) Once(ctx context.Context, name string, budget time.Duration) (State, error) {
 	i := slices.IndexFunc(r.Jobs, func(j Job) bool { return j.Name == name })
 	if i < 0 {
@@ -200,10 +211,12 @@ func (r *Runner) List(ctx context.Context) ([]State, error) {
 	return all, nil
 }
 
-// run takes a job that is due, and does batch after batch until nothing is left, the budget is spent, or the job is somebody else's.
+// run takes a job that is due, and does batch after batch until nothing is left, the budget is
+// spent, or the job is somebody else's.
 func (r *Runner) run(ctx context.Context, j Job, due time.Time, budget time.Duration) (State, error) {
 	began := r.Now()
-	s := State{Name: j.Name, Holder: r.Replica, BeganAt: began, Until: began.Add(leaseLife), NextAt: began.Add(j.Every), Outcome: Running}
+	s := State{Name: j.Name, Holder: r.Replica, BeganAt: began, Until: began.Add(leaseLife), NextAt: began.Add(j.Every),
+		Outcome: Running}
 	var err error
 	if s.Run, s.After, err = r.Store.TakeJob(ctx, s, due); err != nil {
 		return s, err
@@ -252,7 +265,8 @@ func outcome(ctx context.Context, err error, next string) string {
 	return Unfinished
 }
 
-// end keeps how a run ended, and gives the job back, also when this process is told to stop. A run whose job is another's has nothing to write.
+// end keeps how a run ended, and gives the job back, also when this process is told to stop. A run
+// whose job is another's has nothing to write.
 func (r *Runner) end(ctx context.Context, j Job, s *State, err error) error {
 	s.Until, s.NextAt = time.Time{}, s.BeganAt.Add(j.Every)
 	if s.Outcome == Unfinished || s.Outcome == Stopped { // whoever looks next goes on

@@ -24,8 +24,9 @@ import (
 // Config says where the keys are.
 type Config struct {
 	Store Store
-	// Sealers are the sealing keys that are known, one at least. What is made new lies under the key under which the newest lies, so that replicas that do not
-	// know another yet can open it; only Reseal brings it all under the first of these.
+	// Sealers are the sealing keys that are known, one at least. What is made new lies under the
+	// key under which the newest lies, so that replicas that do not know another yet can open it;
+	// only Reseal brings it all under the first of these.
 	Sealers   []Sealer
 	TokenLife time.Duration // the longest life of a token, skew included: how long a superseded key stays published
 	Age       time.Duration // how long a key signs until RotateByAge has another take its place; 0: for ever
@@ -68,7 +69,8 @@ func Open(ctx context.Context, c Config) (*Ring, error) {
 	return r, r.Reload(ctx)
 }
 
-// Reload reads the keys anew, so that this replica knows what another has made or withdrawn. On an error the old set stays.
+// Reload reads the keys anew, so that this replica knows what another has made or withdrawn. On an
+// error the old set stays.
 func (r *Ring) Reload(ctx context.Context) error {
 	r.load.Lock()
 	defer r.load.Unlock()
@@ -94,10 +96,12 @@ func (r *Ring) Reload(ctx context.Context) error {
 	return nil
 }
 
-// opened opens a stored key, unless it is open already: opening takes a while, and with a key-management service a question.
+// opened opens a stored key, unless it is open already: opening takes a while, and with a
+// key-management service a question.
 func (r *Ring) opened(ctx context.Context, stored Sealed) (*key, error) {
 	for _, old := range r.keys.Load().byAlgorithm[stored.Algorithm] {
-		if old.KID == stored.KID && old.Under == stored.Under && bytes.Equal(old.Private, stored.Private) && old.Withdrawn.Equal(stored.Withdrawn) {
+		if old.KID == stored.KID && old.Under == stored.Under && bytes.Equal(old.Private, stored.Private) &&
+			old.Withdrawn.Equal(stored.Withdrawn) {
 			again := *old
 			again.Sealed = stored
 			return &again, nil
@@ -106,15 +110,18 @@ func (r *Ring) opened(ctx context.Context, stored Sealed) (*key, error) {
 	return r.known.Load().openKey(ctx, stored)
 }
 
-// Document returns the published key set. It is made by Reload; between two of them it does not change.
+// Document returns the published key set. It is made by Reload; between two of them it does not
+// change.
 func (r *Ring) Document() Document { return r.keys.Load().document }
 
-// Sign writes claims as an access token (RFC 9068 §2.1) with the key that signs now for the algorithm.
+// Sign writes claims as an access token (RFC 9068 §2.1) with the key that signs now for the
+// algorithm.
 func (r *Ring) Sign(algorithm string, claims token.Claims) (string, error) {
 	return r.sign(algorithm, token.Type, claims)
 }
 
-// SignIdentity writes claims as an id token (OpenID Connect Core §2) with the key that signs now for the algorithm.
+// SignIdentity writes claims as an id token (OpenID Connect Core §2) with the key that signs now
+// for the algorithm.
 func (r *Ring) SignIdentity(algorithm string, claims any) (string, error) {
 	return r.sign(algorithm, IdentityType, claims)
 }
@@ -131,7 +138,8 @@ func (r *Ring) sign(algorithm, typ string, claims any) (string, error) {
 	return "", fmt.Errorf("no key signs %s now", algorithm)
 }
 
-// Key returns the published key of this kid, or token.ErrUnknownKey. It lets the issuer believe its own tokens (token.Keys).
+// Key returns the published key of this kid, or token.ErrUnknownKey. It lets the issuer believe its
+// own tokens (token.Keys).
 func (r *Ring) Key(_ context.Context, kid string) (jose.JSONWebKey, error) {
 	keys, i := r.find(kid)
 	if i < 0 || !published(keys.state(i, r.Now(), r.TokenLife)) {
@@ -140,7 +148,8 @@ func (r *Ring) Key(_ context.Context, kid string) (jose.JSONWebKey, error) {
 	return keys[i].public, nil
 }
 
-// PastKey is Key for what was signed long ago and proves nothing by itself: it finds keys that are published no more, too, but none that was withdrawn.
+// PastKey is Key for what was signed long ago and proves nothing by itself: it finds keys that are
+// published no more, too, but none that was withdrawn.
 func (r *Ring) PastKey(kid string) (jose.JSONWebKey, error) {
 	keys, i := r.find(kid)
 	if i < 0 || !keys[i].Withdrawn.IsZero() {
@@ -149,7 +158,8 @@ func (r *Ring) PastKey(kid string) (jose.JSONWebKey, error) {
 	return keys[i].public, nil
 }
 
-// find returns the keys of a key's algorithm, and which of them it is; -1 when there is none of this kid.
+// find returns the keys of a key's algorithm, and which of them it is; -1 when there is none of
+// this kid.
 func (r *Ring) find(kid string) (keys, int) {
 	for _, keys := range r.keys.Load().byAlgorithm {
 		if i := slices.IndexFunc(keys, func(k *key) bool { return k.KID == kid }); i >= 0 {

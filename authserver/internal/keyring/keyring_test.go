@@ -35,7 +35,8 @@ type cabinet struct {
 
 func newCabinet(t *testing.T) *cabinet {
 	t.Helper()
-	c := &cabinet{t: t, database: "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db"), now: time.Now().UTC().Truncate(time.Second)}
+	c := &cabinet{t: t, database: "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db"),
+		now: time.Now().UTC().Truncate(time.Second)}
 	must(t, schema.Up(ctx, c.database, migrations.Issuer, "schema_migrations_issuer"))
 	return c
 }
@@ -118,7 +119,8 @@ func (c *cabinet) sign(r *keyring.Ring, algorithm string) string {
 	c.t.Helper()
 	now := c.clock()
 	raw, err := r.Sign(algorithm, token.Claims{
-		Issuer: "https://as.example", Subject: "usr_ann", Audience: resource, ClientID: "cli_1", TenantID: "acme", GrantID: "grt_1", ID: "1",
+		Issuer: "https://as.example", Subject: "usr_ann", Audience: resource, ClientID: "cli_1", TenantID: "acme",
+		GrantID: "grt_1", ID: "1",
 		Scope: "a", Scopes: []string{"a"}, IssuedAt: now.Unix(), Expires: now.Add(10 * time.Minute).Unix(),
 	})
 	must(c.t, err)
@@ -130,7 +132,8 @@ func (c *cabinet) believed(r *keyring.Ring, raw string) bool {
 	c.t.Helper()
 	keys, err := token.ParseKeySet(r.Document().JSON)
 	must(c.t, err)
-	rules := token.Rules{Issuer: "https://as.example", Audience: resource, Algorithms: []string{"ES256", "RS256", "EdDSA"}, Now: c.clock}
+	rules := token.Rules{Issuer: "https://as.example", Audience: resource,
+		Algorithms: []string{"ES256", "RS256", "EdDSA"}, Now: c.clock}
 	_, err = rules.Verify(ctx, raw, keys)
 	return err == nil
 }
@@ -165,7 +168,8 @@ func TestKeysOutliveARestart(t *testing.T) {
 	first := c.ring("ES256")
 	raw := c.sign(first, "ES256")
 	second := c.ring("ES256")
-	if !bytes.Equal(first.Document().JSON, second.Document().JSON) || first.Document().ETag != second.Document().ETag || !c.believed(second, raw) {
+	if !bytes.Equal(first.Document().JSON, second.Document().JSON) || first.Document().ETag != second.Document().ETag ||
+		!c.believed(second, raw) {
 		t.Error("a restart made other keys")
 	}
 }
@@ -193,7 +197,8 @@ func TestReplicasThatStartAtOnceAgree(t *testing.T) {
 	}
 }
 
-// KY-01, KY-02: the life of a key: published before it signs, published after it has signed, gone when no token of it can be alive.
+// KY-01, KY-02: the life of a key: published before it signs, published after it has signed, gone
+// when no token of it can be alive.
 func TestRotation(t *testing.T) {
 	c := newCabinet(t)
 	r := c.ring("ES256")
@@ -232,7 +237,8 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// KY-03: a key that others may know is out of use and out of the document at once, in this replica and, after its next look, in the others.
+// KY-03: a key that others may know is out of use and out of the document at once, in this replica
+// and, after its next look, in the others.
 func TestWithdrawal(t *testing.T) {
 	c := newCabinet(t)
 	r, replica := c.ring("ES256"), c.ring("ES256")
@@ -300,7 +306,8 @@ func TestTheKeyThatSignsIsNotWithdrawn(t *testing.T) {
 	}
 }
 
-// Two replicas that each know two keys withdraw one each: there is still a key that signs, and a restart finds it.
+// Two replicas that each know two keys withdraw one each: there is still a key that signs, and a
+// restart finds it.
 func TestWithdrawalsInTwoReplicas(t *testing.T) {
 	c := newCabinet(t)
 	first := c.ring("ES256")
@@ -324,7 +331,8 @@ func TestWithdrawalsInTwoReplicas(t *testing.T) {
 	}
 }
 
-// A key has another take its place when it has signed for its age. Of many replicas that see it at once, one makes the next.
+// A key has another take its place when it has signed for its age. Of many replicas that see it at
+// once, one makes the next.
 func TestRotationByAge(t *testing.T) {
 	c := newCabinet(t)
 	r := c.ring("ES256", "RS256")
@@ -379,7 +387,8 @@ func TestKeysSayWhatComes(t *testing.T) {
 	must(t, err)
 	infos := r.Keys()
 	signs := start.Add(keyring.PublishLead)
-	if a, b := infos[0], infos[1]; !a.RetiresAt.Equal(signs) || !a.ExpiresAt.Equal(signs.Add(10*time.Minute)) || b.KID != kid || !b.ActiveAt.Equal(signs) ||
+	if a, b := infos[0], infos[1]; !a.RetiresAt.Equal(signs) || !a.ExpiresAt.Equal(signs.Add(10*time.Minute)) ||
+		b.KID != kid || !b.ActiveAt.Equal(signs) ||
 		!b.RetiresAt.Equal(signs.Add(90*24*time.Hour)) || b.SealedUnder != sealer('a').ID() {
 		t.Errorf("got %+v", infos)
 	}

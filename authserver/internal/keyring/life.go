@@ -12,7 +12,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// PublishLead is how long a new key is published before it signs: longer than a resource keeps a key set, so that none meets it unprepared.
+// PublishLead is how long a new key is published before it signs: longer than a resource keeps a
+// key set, so that none meets it unprepared.
 const PublishLead = 10 * time.Minute
 
 // agreeTime is how long all replicas may take to learn of a new key: they look every second.
@@ -36,7 +37,8 @@ func published(state string) bool { return state != StateExpired && state != Sta
 // keys are all keys of one algorithm, ascending by generation.
 type keys []*key
 
-// active is the one that signs at t: the latest generation whose time has come; -1 when there is none.
+// active is the one that signs at t: the latest generation whose time has come; -1 when there is
+// none.
 func (k keys) active(t time.Time) int {
 	for i := len(k) - 1; i >= 0; i-- {
 		if k[i].Withdrawn.IsZero() && !k[i].ActiveAt.After(t) {
@@ -56,7 +58,8 @@ func (k keys) newest() *key {
 	return nil
 }
 
-// superseded is when a later generation takes over from k[i], or took over; zero when none is made yet.
+// superseded is when a later generation takes over from k[i], or took over; zero when none is made
+// yet.
 func (k keys) superseded(i int) (at time.Time) {
 	for _, later := range k[i+1:] {
 		signs := later.Withdrawn.IsZero() || later.ActiveAt.Before(later.Withdrawn)
@@ -122,7 +125,8 @@ func (r *Ring) Keys() []Info {
 	return infos
 }
 
-// Ensure makes the first key of an algorithm, if none signs. Replicas that start at once agree on one.
+// Ensure makes the first key of an algorithm, if none signs. Replicas that start at once agree on
+// one.
 func (r *Ring) Ensure(ctx context.Context, algorithm string) error {
 	if r.keys.Load().byAlgorithm[algorithm].newest() != nil {
 		return nil
@@ -131,8 +135,8 @@ func (r *Ring) Ensure(ctx context.Context, algorithm string) error {
 	return err
 }
 
-// Rotate makes the next key of an algorithm. It signs after PublishLead; or, soon, as soon as every replica publishes it, and resources that still
-// keep the old set fetch it once more.
+// Rotate makes the next key of an algorithm. It signs after PublishLead; or, soon, as soon as every
+// replica publishes it, and resources that still keep the old set fetch it once more.
 func (r *Ring) Rotate(ctx context.Context, actor, algorithm string, soon bool) (kid string, err error) {
 	lead := PublishLead
 	if soon {
@@ -141,7 +145,8 @@ func (r *Ring) Rotate(ctx context.Context, actor, algorithm string, soon bool) (
 	return r.make(ctx, algorithm, actor, r.Now().Add(lead))
 }
 
-// RotateByAge makes the next key of each of the algorithms whose newest key will have signed for Age when PublishLead is over. Of replicas that do it at once, one makes it.
+// RotateByAge makes the next key of each of the algorithms whose newest key will have signed for
+// Age when PublishLead is over. Of replicas that do it at once, one makes it.
 func (r *Ring) RotateByAge(ctx context.Context, algorithms []string) error {
 	if r.Age <= 0 {
 		return nil
@@ -158,8 +163,9 @@ func (r *Ring) RotateByAge(ctx context.Context, algorithms []string) error {
 	return nil
 }
 
-// Withdraw takes a key out of use and out of the published set. Here it counts at once, in other replicas when they next look. ErrSigns when it signs now; but in
-// an emergency, when others may know it, a new one is made that signs in its place at once.
+// Withdraw takes a key out of use and out of the published set. Here it counts at once, in other
+// replicas when they next look. ErrSigns when it signs now; but in an emergency, when others may
+// know it, a new one is made that signs in its place at once.
 func (r *Ring) Withdraw(ctx context.Context, actor, kid string, emergency bool) error {
 	for try := 0; ; try++ {
 		if err := r.Reload(ctx); err != nil {
@@ -181,7 +187,8 @@ func (r *Ring) Withdraw(ctx context.Context, actor, kid string, emergency bool) 
 			event.Detail += " in an emergency"
 		}
 		err := r.Store.WithdrawKey(ctx, kid, now, event)
-		if errors.Is(err, ErrSigns) && emergency && try < 3 { // somebody else has made the next one just now, or withdrawn ours
+		if errors.Is(err, ErrSigns) && emergency && try < 3 {
+			// somebody else has made the next one just now, or withdrawn ours
 			continue
 		}
 		if err != nil {
@@ -191,7 +198,8 @@ func (r *Ring) Withdraw(ctx context.Context, actor, kid string, emergency bool) 
 	}
 }
 
-// WithdrawnSince returns the keys that were withdrawn at or after t, by kid, with when that was: as the store has it now, not as this replica last looked.
+// WithdrawnSince returns the keys that were withdrawn at or after t, by kid, with when that was: as
+// the store has it now, not as this replica last looked.
 func (r *Ring) WithdrawnSince(ctx context.Context, t time.Time) (map[string]time.Time, error) {
 	stored, err := r.Store.Keys(ctx)
 	if err != nil {
@@ -206,7 +214,8 @@ func (r *Ring) WithdrawnSince(ctx context.Context, t time.Time) (map[string]time
 	return withdrawn, nil
 }
 
-// make keeps a key of the next generation, unless another replica was quicker; then that one serves as well.
+// make keeps a key of the next generation, unless another replica was quicker; then that one serves
+// as well.
 func (r *Ring) make(ctx context.Context, algorithm, actor string, active time.Time) (kid string, err error) {
 	r.turn.Lock()
 	defer r.turn.Unlock()
@@ -214,13 +223,15 @@ func (r *Ring) make(ctx context.Context, algorithm, actor string, active time.Ti
 	if !errors.Is(err, ErrChanged) {
 		return kid, err
 	}
-	if err := r.Reload(ctx); err != nil { // another replica brought all under another sealing key, which this one must know
+	if err := r.Reload(ctx); err != nil {
+		// another replica brought all under another sealing key, which this one must know
 		return "", err
 	}
 	return r.put(ctx, algorithm, actor, active)
 }
 
-// put is one try of make. ErrChanged when the sealing key that was read is the one no more. r.turn is held.
+// put is one try of make. ErrChanged when the sealing key that was read is the one no more. r.turn
+// is held.
 func (r *Ring) put(ctx context.Context, algorithm, actor string, active time.Time) (kid string, err error) {
 	private, err := newPrivate(algorithm)
 	if err != nil {
@@ -228,7 +239,8 @@ func (r *Ring) put(ctx context.Context, algorithm, actor string, active time.Tim
 	}
 	now := r.Now().UTC().Truncate(time.Second)
 	k := Sealed{Algorithm: algorithm, Generation: 1, CreatedAt: now, ActiveAt: active.UTC().Truncate(time.Second)}
-	// Each counts from the keys that it has read, so that replicas that make one at once meet on one row.
+	// Each counts from the keys that it has read, so that replicas that make one at once meet on
+	// one row.
 	if keys := r.keys.Load().byAlgorithm[algorithm]; len(keys) > 0 {
 		k.Generation = keys[len(keys)-1].Generation + 1
 	}

@@ -16,7 +16,8 @@ import (
 // rootName is the one secret that there is: what the issuer's other secrets are derived from.
 const rootName = "root"
 
-// sealer is the key under which new things are sealed: that of the newest signing key, which all replicas know.
+// sealer is the key under which new things are sealed: that of the newest signing key, which all
+// replicas know.
 func (r *Ring) sealer() Sealer {
 	var newest *key
 	for _, keys := range r.keys.Load().byAlgorithm {
@@ -30,15 +31,18 @@ func (r *Ring) sealer() Sealer {
 	return (*r.known.Load())[0]
 }
 
-// EnsureSecret reads the issuer's own secret, and makes it when there is none. It lives as long as the installation, whatever becomes of the sealing key. Where
-// keys are that were sealed before there was such a secret, inherited says, of the sealing key's id, what took its place then; nil when that cannot be known.
+// EnsureSecret reads the issuer's own secret, and makes it when there is none. It lives as long as
+// the installation, whatever becomes of the sealing key. Where keys are that were sealed before
+// there was such a secret, inherited says, of the sealing key's id, what took its place then; nil
+// when that cannot be known.
 func (r *Ring) EnsureSecret(ctx context.Context, inherited func(under string) []byte) error {
 	err := r.LoadSecret(ctx)
 	if !errors.Is(err, ErrNotFound) {
 		return err
 	}
 	if r.sealedSince() { // another secret would change what was derived from this one, and nobody would know
-		return fmt.Errorf("%w: keys were made since there was one; put its row (sealed_secrets) back from a backup", err)
+		return fmt.Errorf("%w: keys were made since there was one; put its row (sealed_secrets) back from a backup",
+			err)
 	}
 	if err := r.makeSecret(ctx, inherited); err != nil {
 		return err
@@ -46,7 +50,8 @@ func (r *Ring) EnsureSecret(ctx context.Context, inherited func(under string) []
 	return r.LoadSecret(ctx) // another replica may have been quicker
 }
 
-// Born says whether the installation begins with this process: it made the issuer's secret, or there was never a key. Then what hangs from the secret may begin.
+// Born says whether the installation begins with this process: it made the issuer's secret, or
+// there was never a key. Then what hangs from the secret may begin.
 func (r *Ring) Born() bool { return r.born.Load() || len(r.keys.Load().byAlgorithm) == 0 }
 
 // sealedSince says whether a key was sealed since the issuer has a secret of its own.
@@ -92,7 +97,8 @@ func (r *Ring) makeSecret(ctx context.Context, inherited func(under string) []by
 	if err != nil {
 		return fmt.Errorf("sealing the issuer's secret: %w", err)
 	}
-	if err := r.Store.PutSecret(ctx, Secret{Name: rootName, Sealed: sealed, Under: under.ID(), CreatedAt: r.Now()}); err != nil {
+	if err := r.Store.PutSecret(ctx, Secret{Name: rootName, Sealed: sealed, Under: under.ID(),
+		CreatedAt: r.Now()}); err != nil {
 		return fmt.Errorf("keeping the issuer's secret: %w", err)
 	}
 	r.born.Store(true)
@@ -102,23 +108,28 @@ func (r *Ring) makeSecret(ctx context.Context, inherited func(under string) []by
 // HasSecret says whether the issuer's own secret is known here.
 func (r *Ring) HasSecret() bool { return r.secret.Load() != nil }
 
-// Secret is the issuer's own secret, which replicas share; EnsureSecret must have succeeded. It is the key of a MAC over words that each of its uses begins with its own.
+// Secret is the issuer's own secret, which replicas share; EnsureSecret must have succeeded. It is
+// the key of a MAC over words that each of its uses begins with its own.
 func (r *Ring) Secret() []byte { return *r.secret.Load() }
 
-// Derive makes a key for one purpose, with a salt that may be empty. From it nobody learns the secret, nor another purpose's key.
+// Derive makes a key for one purpose, with a salt that may be empty. From it nobody learns the
+// secret, nor another purpose's key.
 func (r *Ring) Derive(purpose, salt string) []byte {
 	mac := hmac.New(sha256.New, r.Secret())
 	fmt.Fprintf(mac, "key for %s\x00%s", purpose, salt)
 	return mac.Sum(nil)
 }
 
-// Reseal brings everything under one sealing key, in one transaction: next, which the ring knows from then on, or when it is nil the first that the ring was given.
-// It says how many rows it sealed anew, and under which key everything lies then. Nothing in use changes: neither keys nor secrets.
+// Reseal brings everything under one sealing key, in one transaction: next, which the ring knows
+// from then on, or when it is nil the first that the ring was given. It says how many rows it
+// sealed anew, and under which key everything lies then. Nothing in use changes: neither keys nor
+// secrets.
 func (r *Ring) Reseal(ctx context.Context, actor string, next Sealer) (rows int, under string, err error) {
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	if next != nil {
-		known := append(sealers{next}, slices.DeleteFunc(slices.Clone(*r.known.Load()), func(s Sealer) bool { return s.ID() == next.ID() })...)
+		known := append(sealers{next},
+			slices.DeleteFunc(slices.Clone(*r.known.Load()), func(s Sealer) bool { return s.ID() == next.ID() })...)
 		r.known.Store(&known)
 	}
 	target := (*r.known.Load())[0]
@@ -161,14 +172,16 @@ func (r *Ring) reseal(ctx context.Context, actor string, target Sealer) (int, er
 	if len(rows) == 0 {
 		return 0, nil
 	}
-	event := audit.Event{Time: r.Now(), Actor: actor, Action: "key.reseal", Target: target.ID(), Detail: strconv.Itoa(len(rows)) + " rows"}
+	event := audit.Event{Time: r.Now(), Actor: actor, Action: "key.reseal", Target: target.ID(),
+		Detail: strconv.Itoa(len(rows)) + " rows"}
 	if err := r.Store.Reseal(ctx, target.ID(), rows, event); err != nil {
 		return 0, fmt.Errorf("sealing anew: %w", err)
 	}
 	return len(rows), r.Reload(ctx)
 }
 
-// turned seals anew what lies under another key, and looks whether it can be opened again: a key that only seals would lose everything.
+// turned seals anew what lies under another key, and looks whether it can be opened again: a key
+// that only seals would lose everything.
 func (r *Ring) turned(ctx context.Context, target Sealer, under string, sealed []byte, of string) ([]byte, error) {
 	secret, _, err := r.known.Load().open(ctx, under, sealed, of)
 	if err != nil {

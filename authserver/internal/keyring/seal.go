@@ -20,19 +20,23 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// ErrWrongKey says that no sealing key that is known opens what is stored: it lies under another one, or the row was altered.
+// ErrWrongKey says that no sealing key that is known opens what is stored: it lies under another
+// one, or the row was altered.
 var ErrWrongKey = errors.New("the key-encryption key does not open the stored signing keys")
 
 // KeySize is the size of the key-encryption key, in bytes.
 const KeySize = 32
 
-// Sealer is one sealing key. AES is one that this process holds; a key-management service's can stand in its place.
+// Sealer is one sealing key. AES is one that this process holds; a key-management service's can
+// stand in its place.
 type Sealer interface {
-	// ID names the key, and says nothing else of it. It is stored beside what is sealed, and never empty.
+	// ID names the key, and says nothing else of it. It is stored beside what is sealed, and never
+	// empty.
 	ID() string
 	// Seal encrypts a secret, bound to what it is of: Open needs the same words.
 	Seal(ctx context.Context, secret []byte, of string) ([]byte, error)
-	// Open decrypts what Seal made. What another key sealed, what is of something else, and what was altered is ErrWrongKey.
+	// Open decrypts what Seal made. What another key sealed, what is of something else, and what
+	// was altered is ErrWrongKey.
 	Open(ctx context.Context, sealed []byte, of string) ([]byte, error)
 }
 
@@ -74,10 +78,12 @@ func (k *aesKey) Open(_ context.Context, sealed []byte, of string) ([]byte, erro
 	return secret, nil
 }
 
-// sealers are the sealing keys that a ring knows; the first is the one that Reseal brings everything under.
+// sealers are the sealing keys that a ring knows; the first is the one that Reseal brings
+// everything under.
 type sealers []Sealer
 
-// open opens what lies under the key of this id, or, when nobody wrote down which, under any. It also says which one it was.
+// open opens what lies under the key of this id, or, when nobody wrote down which, under any. It
+// also says which one it was.
 func (s sealers) open(ctx context.Context, under string, sealed []byte, of string) ([]byte, Sealer, error) {
 	for _, k := range s {
 		if under != "" && under != k.ID() {
@@ -97,7 +103,8 @@ func (s sealers) open(ctx context.Context, under string, sealed []byte, of strin
 // of is what a private key is bound to.
 func (s *Sealed) of() string { return s.KID + "|" + s.Algorithm }
 
-// rsaBits is the size of new RSA keys. 2048 is what RFC 7518 §3.3 asks for and every validator takes.
+// rsaBits is the size of new RSA keys. 2048 is what RFC 7518 §3.3 asks for and every validator
+// takes.
 const rsaBits = 2048
 
 func newPrivate(algorithm string) (crypto.Signer, error) {

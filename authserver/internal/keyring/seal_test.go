@@ -38,7 +38,8 @@ func TestTheSealingKey(t *testing.T) {
 		if bytes.Contains(k.Private, []byte("PRIVATE")) || len(k.Private) < 50 || k.Under != sealer('a').ID() {
 			t.Errorf("a private key lies in the database as %d bytes under %q", len(k.Private), k.Under)
 		}
-		for of, want := range map[string]error{k.KID + "|" + k.Algorithm: nil, k.KID + "|EdDSA": keyring.ErrWrongKey, "root": keyring.ErrWrongKey} {
+		for of, want := range map[string]error{k.KID + "|" + k.Algorithm: nil, k.KID + "|EdDSA": keyring.ErrWrongKey,
+			"root": keyring.ErrWrongKey} {
 			if _, err := sealer('a').Open(ctx, k.Private, of); !errors.Is(err, want) {
 				t.Errorf("opened as %s: got %v, want %v", of, err, want)
 			}
@@ -49,13 +50,15 @@ func TestTheSealingKey(t *testing.T) {
 	}
 }
 
-// KY-04: the database's files hold nothing of the private keys, nor of the secret: what they seal is nowhere in them.
+// KY-04: the database's files hold nothing of the private keys, nor of the secret: what they seal
+// is nowhere in them.
 func TestTheDatabaseHoldsNoPrivateKey(t *testing.T) {
 	c := newCabinet(t)
 	r := c.ring("ES256", "RS256", "EdDSA")
 	_, _, err := r.Reseal(ctx, "operator", sealer('b'))
 	must(t, err)
-	clear := [][]byte{r.Secret(), bytes.Repeat([]byte{'a'}, keyring.KeySize), bytes.Repeat([]byte{'b'}, keyring.KeySize)}
+	clear := [][]byte{r.Secret(), bytes.Repeat([]byte{'a'}, keyring.KeySize),
+		bytes.Repeat([]byte{'b'}, keyring.KeySize)}
 	for _, k := range stored(t, c) {
 		der, err := sealer('b').Open(ctx, k.Private, k.KID+"|"+k.Algorithm)
 		must(t, err)
@@ -77,7 +80,9 @@ func TestTheDatabaseHoldsNoPrivateKey(t *testing.T) {
 		content, err := os.ReadFile(name)
 		must(t, err)
 		for _, secret := range clear {
-			for _, form := range [][]byte{secret, []byte(hex.EncodeToString(secret)), []byte(base64.StdEncoding.EncodeToString(secret)), []byte(base64.RawURLEncoding.EncodeToString(secret))} {
+			for _, form := range [][]byte{secret, []byte(hex.EncodeToString(secret)),
+				[]byte(base64.StdEncoding.EncodeToString(secret)),
+				[]byte(base64.RawURLEncoding.EncodeToString(secret))} {
 				if bytes.Contains(content, form) {
 					t.Errorf("%s holds a private key in the clear", filepath.Base(name))
 				}
@@ -86,13 +91,15 @@ func TestTheDatabaseHoldsNoPrivateKey(t *testing.T) {
 	}
 }
 
-// KY-05: the sealing key is changed while replicas sign. What lay under the old one is opened as long as that is known, and not after.
+// KY-05: the sealing key is changed while replicas sign. What lay under the old one is opened as
+// long as that is known, and not after.
 func TestReseal(t *testing.T) {
 	c := newCabinet(t)
 	r := c.ring("ES256", "RS256")
 	secret, raw := r.Secret(), c.sign(r, "ES256")
 
-	// Replicas come to know both, one after the other. What they make meanwhile is for those that do not know the new one yet.
+	// Replicas come to know both, one after the other. What they make meanwhile is for those that
+	// do not know the new one yet.
 	both, err := keyring.Open(ctx, c.config("ba"))
 	must(t, err)
 	_, err = both.Rotate(ctx, "operator", "ES256", false)
@@ -131,7 +138,8 @@ func TestReseal(t *testing.T) {
 	}
 }
 
-// Keys are made, withdrawn and sealed anew at once: everything lies under one key in the end, and all of it opens.
+// Keys are made, withdrawn and sealed anew at once: everything lies under one key in the end, and
+// all of it opens.
 func TestResealAmongRotations(t *testing.T) {
 	c := newCabinet(t)
 	r, replica := c.ring("ES256"), c.ring("ES256")
@@ -160,7 +168,8 @@ func TestResealAmongRotations(t *testing.T) {
 	}
 }
 
-// An installation from before there was a secret keeps what stood in its place; a new one makes its own.
+// An installation from before there was a secret keeps what stood in its place; a new one makes its
+// own.
 func TestTheSecretIsInherited(t *testing.T) {
 	c := newCabinet(t)
 	r := c.ring("ES256")
@@ -186,7 +195,8 @@ func TestTheSecretIsInherited(t *testing.T) {
 	}
 }
 
-// The secret's row is gone, though keys were sealed since it was made: another one would change all that was derived from it, and nobody would know.
+// The secret's row is gone, though keys were sealed since it was made: another one would change all
+// that was derived from it, and nobody would know.
 func TestALostSecretIsNotMadeAnew(t *testing.T) {
 	c := newCabinet(t)
 	c.ring("ES256")
@@ -197,12 +207,14 @@ func TestALostSecretIsNotMadeAnew(t *testing.T) {
 	must(t, err)
 	r, err := keyring.Open(ctx, c.config("a"))
 	must(t, err)
-	if err := r.EnsureSecret(ctx, nil); !errors.Is(err, keyring.ErrNotFound) || !strings.Contains(err.Error(), "backup") {
+	if err := r.EnsureSecret(ctx, nil); !errors.Is(err, keyring.ErrNotFound) ||
+		!strings.Contains(err.Error(), "backup") {
 		t.Errorf("got %v, want what to do", err)
 	}
 }
 
-// A key-management service that seals and does not open would lose everything: it is found out before anything is written.
+// A key-management service that seals and does not open would lose everything: it is found out
+// before anything is written.
 func TestASealerThatOnlySeals(t *testing.T) {
 	c := newCabinet(t)
 	r := c.ring("ES256")
@@ -245,7 +257,8 @@ func TestDerivedKeysAreForOnePurpose(t *testing.T) {
 	}
 }
 
-// A replica that has not read yet that another one brought all under another sealing key makes its next key under that one.
+// A replica that has not read yet that another one brought all under another sealing key makes its
+// next key under that one.
 func TestAReplicaThatIsBehindAReseal(t *testing.T) {
 	c := newCabinet(t)
 	r := c.ring("ES256")

@@ -26,7 +26,8 @@ type key struct {
 	headers map[string]string // the encoded JOSE header by the typ of what is signed, with its dot
 }
 
-// IdentityType is the JOSE "typ" of an id token. Nothing that asks for an access token believes it (RFC 8725 §3.11).
+// IdentityType is the JOSE "typ" of an id token. Nothing that asks for an access token believes it
+// (RFC 8725 §3.11).
 const IdentityType = "JWT"
 
 // openKey opens a stored key. One that is withdrawn stays shut: it has a state and no more.

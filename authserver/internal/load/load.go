@@ -1,4 +1,5 @@
-// Package load bounds the requests that are worked on at once, and lets urgent ones in before others.
+// Package load bounds the requests that are worked on at once, and lets urgent ones in before
+// others.
 package load
 
 import (
@@ -6,8 +7,9 @@ import (
 	"time"
 )
 
-// Limiter bounds requests in flight. Requests that are not urgent may take a quarter of the places at most, so that urgent
-// ones find one while the others are too many. It is safe for concurrent use.
+// Limiter bounds requests in flight. Requests that are not urgent may take a quarter of the places
+// at most, so that urgent ones find one while the others are too many. It is safe for concurrent
+// use.
 type Limiter struct {
 	all      chan struct{} // places of all requests
 	ordinary chan struct{} // places of those that are not urgent
@@ -16,11 +18,13 @@ type Limiter struct {
 	wait     time.Duration
 }
 
-// waitersPerPlace bounds the queue, and with it the bodies that are kept for those who wait. A burst of short requests
-// has its turn in time behind so many; what takes longer is refused when its time is over.
+// waitersPerPlace bounds the queue, and with it the bodies that are kept for those who wait. A
+// burst of short requests has its turn in time behind so many; what takes longer is refused when
+// its time is over.
 const waitersPerPlace = 32
 
-// New makes a limiter of so many places, at least 4. A request waits for its place for wait at most.
+// New makes a limiter of so many places, at least 4. A request waits for its place for wait at
+// most.
 func New(places int, wait time.Duration) *Limiter {
 	places = max(places, 4)
 	return &Limiter{
@@ -29,8 +33,8 @@ func New(places int, wait time.Duration) *Limiter {
 	}
 }
 
-// Enter takes a place for a request, and returns what gives it back. ok is false when none became free in time, the
-// queue is full, or ctx ended.
+// Enter takes a place for a request, and returns what gives it back. ok is false when none became
+// free in time, the queue is full, or ctx ended.
 func (l *Limiter) Enter(ctx context.Context, urgent bool) (leave func(), ok bool) {
 	queue := l.waiting
 	if urgent {

@@ -1,6 +1,7 @@
 // Package personal encrypts what audit records say of a person, under a key of that person's own.
 //
-// The chain of audit records holds and hashes the encrypted form, so that deleting the key makes it unreadable for ever and changes no record.
+// The chain of audit records holds and hashes the encrypted form, so that deleting the key makes it
+// unreadable for ever and changes no record.
 package personal
 
 import (
@@ -20,13 +21,16 @@ import (
 
 // Store keeps people's keys, wrapped.
 type Store interface {
-	// AuditKey returns a person's wrapped key: empty while there is none, user.ErrNotFound without such a person.
+	// AuditKey returns a person's wrapped key: empty while there is none, user.ErrNotFound without
+	// such a person.
 	AuditKey(ctx context.Context, userID string) ([]byte, error)
-	// PutAuditKey keeps the wrapped key of a person who has none. Where there is one, or no such person, it does nothing.
+	// PutAuditKey keeps the wrapped key of a person who has none. Where there is one, or no such
+	// person, it does nothing.
 	PutAuditKey(ctx context.Context, userID string, wrapped []byte) error
 }
 
-// Secrets derives keys from the issuer's own secret, which lies sealed under the key-encryption key.
+// Secrets derives keys from the issuer's own secret, which lies sealed under the key-encryption
+// key.
 type Secrets interface {
 	// HasSecret says whether there is one.
 	HasSecret() bool
@@ -57,7 +61,8 @@ func (v Vault) NewKey(userID string) (wrapped []byte, err error) {
 	return wrap.Seal(nil, nil, key, []byte(userID)), nil
 }
 
-// SealUnder encrypts a text about a person under their wrapped key. The result is printable ASCII without blanks, some 40 bytes and a third longer than the text.
+// SealUnder encrypts a text about a person under their wrapped key. The result is printable ASCII
+// without blanks, some 40 bytes and a third longer than the text.
 func (v Vault) SealUnder(wrapped []byte, userID, text string) (string, error) {
 	c, err := v.opened(wrapped, userID)
 	if err != nil {
@@ -66,7 +71,8 @@ func (v Vault) SealUnder(wrapped []byte, userID, text string) (string, error) {
 	return "sealed(" + base64.RawURLEncoding.EncodeToString(c.Seal(nil, nil, []byte(text), []byte(userID))) + ")", nil
 }
 
-// Seal encrypts a text about a person under their key, which it makes at the first time. Of a person who is deleted it returns the pseudonym.
+// Seal encrypts a text about a person under their key, which it makes at the first time. Of a
+// person who is deleted it returns the pseudonym.
 func (v Vault) Seal(ctx context.Context, s Store, userID, text string) (string, error) {
 	wrapped, err := s.AuditKey(ctx, userID)
 	if err == nil && len(wrapped) == 0 {
@@ -81,7 +87,8 @@ func (v Vault) Seal(ctx context.Context, s Store, userID, text string) (string, 
 	return v.SealUnder(wrapped, userID, text)
 }
 
-// first gives a person a key who has none, and returns the one that they have then: another process may have been quicker.
+// first gives a person a key who has none, and returns the one that they have then: another process
+// may have been quicker.
 func (v Vault) first(ctx context.Context, s Store, userID string) ([]byte, error) {
 	wrapped, err := v.NewKey(userID)
 	if err != nil {
@@ -93,8 +100,8 @@ func (v Vault) first(ctx context.Context, s Store, userID string) ([]byte, error
 	return s.AuditKey(ctx, userID)
 }
 
-// Open decrypts what records say of the people that they are about. Where the person is deleted their pseudonym stands in its place; what cannot be decrypted stays
-// as it is.
+// Open decrypts what records say of the people that they are about. Where the person is deleted
+// their pseudonym stands in its place; what cannot be decrypted stays as it is.
 func (v Vault) Open(ctx context.Context, s Store, records []audit.Record) error {
 	readers := map[string]func(word string) string{} // by the person's id
 	for i := range records {
@@ -138,7 +145,8 @@ func (v Vault) reader(wrapped []byte, userID string, gone bool) func(word string
 	}
 }
 
-// Pseudonym is what stands for a person who is deleted: the beginning of their id, which is random and is given to no other.
+// Pseudonym is what stands for a person who is deleted: the beginning of their id, which is random
+// and is given to no other.
 func Pseudonym(userID string) string {
 	short := strings.TrimPrefix(userID, user.Prefix)
 	return "deleted user " + short[:min(len(short), 8)] + "…"

@@ -50,8 +50,10 @@ func TestWhatIsSaidOfAPersonEndsWithTheirKey(t *testing.T) {
 		}
 		return s
 	}
-	anns, again, bobs := seal("usr_anna0000x", "ann@acme.example"), seal("usr_anna0000x", "ann@acme.example"), seal("usr_bob", "bob@globex.example")
-	if anns == again || strings.Contains(anns, "ann") || !regexp.MustCompile(`^sealed\([\w-]{50,120}\)$`).MatchString(anns) {
+	anns, again, bobs := seal("usr_anna0000x", "ann@acme.example"), seal("usr_anna0000x", "ann@acme.example"),
+		seal("usr_bob", "bob@globex.example")
+	if anns == again || strings.Contains(anns, "ann") ||
+		!regexp.MustCompile(`^sealed\([\w-]{50,120}\)$`).MatchString(anns) {
 		t.Errorf("it is sealed as %s and %s", anns, again)
 	}
 	read := func(v personal.Vault, target, actor, detail string) string {
@@ -85,7 +87,8 @@ func TestWhatIsSaidOfAPersonEndsWithTheirKey(t *testing.T) {
 		t.Error("sealed without a secret")
 	}
 	delete(store, "usr_anna0000x")
-	if got := read(v, "usr_anna0000x", "address:"+again, anns); got != "address:deleted user anna0000… deleted user anna0000…" {
+	if got := read(v, "usr_anna0000x", "address:"+again, anns); got != "address:deleted user anna0000… deleted user "+
+		"anna0000…" {
 		t.Errorf("after the end of the key: got %q", got)
 	}
 	if got := seal("usr_anna0000x", "late"); got != "deleted user anna0000…" {

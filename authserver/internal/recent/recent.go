@@ -1,9 +1,13 @@
-// Package recent owns what was read before: clients, tenants, machine clients' grants, as long as nothing of the kind has changed.
+// Package recent owns what was read before: clients, tenants, machine clients' grants, as long as
+// nothing of the kind has changed.
 //
-// The token endpoint asks for the same rows again and again; three round trips to the database were half of its time. The database counts the changes to such
-// rows itself, and each process asks for that number once a second: a second is what a change made through another process may take to count. A change made
-// through these stores counts at once. That an ended grant's row is remembered does no harm: its tokens are refused by the list of ended grants, which
-// nothing here stands in front of. Clients that a document describes change too often to be counted: they are remembered for a second each.
+// The token endpoint asks for the same rows again and again; three round trips to the database were
+// half of its time. The database counts the changes to such rows itself, and each process asks for
+// that number once a second: a second is what a change made through another process may take to
+// count. A change made through these stores counts at once. That an ended grant's row is remembered
+// does no harm: its tokens are refused by the list of ended grants, which nothing here stands in
+// front of. Clients that a document describes change too often to be counted: they are remembered
+// for a second each.
 package recent
 
 import (
@@ -18,7 +22,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// life is how long an answer is believed, by the process's own clock. entries bounds each kind: with all of them, some 200 MB.
+// life is how long an answer is believed, by the process's own clock. entries bounds each kind:
+// with all of them, some 200 MB.
 const (
 	life    = time.Second
 	entries = 150_000
@@ -60,11 +65,13 @@ func (w *Watch) count(ctx context.Context) (int64, error) {
 type rows[V any] struct {
 	mu   sync.RWMutex
 	kept map[string]row[V]
-	// dropped counts the removals, so that a row that was read before one is not remembered after it.
+	// dropped counts the removals, so that a row that was read before one is not remembered after
+	// it.
 	dropped uint64
 }
 
-// row is worth something until the number of changes is another, or, when nobody counts, until a time.
+// row is worth something until the number of changes is another, or, when nobody counts, until a
+// time.
 type row[V any] struct {
 	value V
 	n     int64
@@ -203,7 +210,8 @@ type Grants struct {
 
 // MachineGrant implements grant.Store.
 func (g *Grants) MachineGrant(ctx context.Context, clientID, resource string) (grant.Grant, error) {
-	return g.rows.get(ctx, g.Watch, clientID+" "+resource, func() (grant.Grant, error) { return g.Store.MachineGrant(ctx, clientID, resource) })
+	return g.rows.get(ctx, g.Watch, clientID+" "+resource,
+		func() (grant.Grant, error) { return g.Store.MachineGrant(ctx, clientID, resource) })
 }
 
 // EndGrant implements grant.Store, and forgets.

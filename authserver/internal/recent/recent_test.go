@@ -62,7 +62,8 @@ func TestAnEndedGrantIsForgottenAtOnce(t *testing.T) {
 	must(t, db.CreateClient(ctx, client.Client{ID: "cli_1", TenantID: "acme", CreatedAt: now}))
 	grants := &recent.Grants{Store: db}
 	for _, id := range []string{"grt_1", "grt_2", "grt_3", "grt_4"} {
-		_, err := grants.PutMachineGrant(ctx, grant.Grant{ID: id, TenantID: "acme", ClientID: "cli_1", Resource: "https://x.example", CreatedAt: now}, audit.Event{Time: now})
+		_, err := grants.PutMachineGrant(ctx, grant.Grant{ID: id, TenantID: "acme", ClientID: "cli_1",
+			Resource: "https://x.example", CreatedAt: now}, audit.Event{Time: now})
 		must(t, err)
 		var asking sync.WaitGroup
 		stop := make(chan struct{})
@@ -87,16 +88,20 @@ func TestAnEndedGrantIsForgottenAtOnce(t *testing.T) {
 	}
 }
 
-// What another process changes counts within a second, however long a row has been remembered; and until then nothing is read again.
+// What another process changes counts within a second, however long a row has been remembered; and
+// until then nothing is read again.
 func TestAnothersChangeCountsWithinASecond(t *testing.T) {
 	db := open(t)
 	must(t, db.CreateTenant(ctx, tenant.Tenant{ID: "acme", Name: "Acme", CreatedAt: now}))
 	must(t, db.CreateTenant(ctx, tenant.Tenant{ID: "globex", Name: "Globex", CreatedAt: now}))
-	must(t, db.CreateClient(ctx, client.Client{ID: "cli_1", TenantID: "acme", Name: "before", AuthMethod: client.AuthBasic, SecretHash: "h", CreatedAt: now}))
-	_, err := db.PutMachineGrant(ctx, grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: "cli_1", Resource: "https://x.example", CreatedAt: now}, audit.Event{Time: now})
+	must(t, db.CreateClient(ctx, client.Client{ID: "cli_1", TenantID: "acme", Name: "before",
+		AuthMethod: client.AuthBasic, SecretHash: "h", CreatedAt: now}))
+	_, err := db.PutMachineGrant(ctx, grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: "cli_1",
+		Resource: "https://x.example", CreatedAt: now}, audit.Event{Time: now})
 	must(t, err)
 	watch := &recent.Watch{Changes: db.Changes}
-	tenants, clients, grants := &recent.Tenants{Store: db, Watch: watch}, &recent.Clients{Store: db, Watch: watch}, &recent.Grants{Store: db, Watch: watch}
+	tenants, clients, grants := &recent.Tenants{Store: db, Watch: watch}, &recent.Clients{Store: db, Watch: watch},
+		&recent.Grants{Store: db, Watch: watch}
 	within := func(what string, so func() bool) {
 		t.Helper()
 		for deadline := time.Now().Add(10 * time.Second); !so(); <-time.After(20 * time.Millisecond) {
@@ -114,10 +119,12 @@ func TestAnothersChangeCountsWithinASecond(t *testing.T) {
 		change func() error
 		counts func() bool
 	}{
-		"a policy": {func() error { return db.PutPolicy(ctx, "acme", tenant.Policy{Registrations: []string{"operator"}}) }, func() bool {
-			got, err := tenants.Tenant(ctx, "acme")
-			return err == nil && len(got.Registrations) == 1
-		}},
+		"a policy": {
+			func() error { return db.PutPolicy(ctx, "acme", tenant.Policy{Registrations: []string{"operator"}}) },
+			func() bool {
+				got, err := tenants.Tenant(ctx, "acme")
+				return err == nil && len(got.Registrations) == 1
+			}},
 		"a secret": {func() error { return db.ReplaceSecret(ctx, "cli_1", "h2", now) }, func() bool {
 			got, err := clients.Client(ctx, "cli_1")
 			return err == nil && got.SecretHash == "h2"
@@ -138,8 +145,10 @@ func TestAnothersChangeCountsWithinASecond(t *testing.T) {
 		within(what, row.counts)
 	}
 	before := changes() // what nobody remembers is not counted: registrations and consents are many
-	must(t, db.PutDocument(ctx, client.Client{ID: "https://a.example/c", Name: "a", Origin: client.OriginDocument, CreatedAt: now}))
-	must(t, db.PutDocument(ctx, client.Client{ID: "https://a.example/c", Name: "b", Origin: client.OriginDocument, CreatedAt: now}))
+	must(t, db.PutDocument(ctx, client.Client{ID: "https://a.example/c", Name: "a", Origin: client.OriginDocument,
+		CreatedAt: now}))
+	must(t, db.PutDocument(ctx, client.Client{ID: "https://a.example/c", Name: "b", Origin: client.OriginDocument,
+		CreatedAt: now}))
 	if n := changes(); n != before {
 		t.Errorf("documents were counted: %d", n-before)
 	}

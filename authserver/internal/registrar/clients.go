@@ -14,27 +14,31 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// Spec says which client to make. Without redirect URIs it is a machine client, which belongs to a tenant and gets its tokens by
-// client_credentials; with them it is an application that people let in; with Resource it is a protected server, which may ask about
-// tokens for it and which grants have ended.
+// Spec says which client to make. Without redirect URIs it is a machine client, which belongs to a
+// tenant and gets its tokens by client_credentials; with them it is an application that people let
+// in; with Resource it is a protected server, which may ask about tokens for it and which grants
+// have ended.
 type Spec struct {
 	Name         string
 	Tenant       string   // required for a machine client
 	Scopes       []string // ceiling; required for a machine client
 	RedirectURIs []string
 	Public       bool // an application that cannot keep a secret: it gets none
-	// Resource is the URI of the protected server that the client is. With Scopes it passes its callers on: it may exchange tokens for that server for tokens of others, within these. It is for the
-	// operator alone to make one.
+	// Resource is the URI of the protected server that the client is. With Scopes it passes its
+	// callers on: it may exchange tokens for that server for tokens of others, within these. It is
+	// for the operator alone to make one.
 	Resource string
-	// TokenExchange lets it exchange its own tokens, too, and Assertions lets its people in by assertions of their organisation's identity provider. They are
-	// for the operator alone to give.
+	// TokenExchange lets it exchange its own tokens, too, and Assertions lets its people in by
+	// assertions of their organisation's identity provider. They are for the operator alone to
+	// give.
 	TokenExchange, Assertions bool
 	// PostLogoutRedirectURIs are where an application may send people who have signed out.
 	PostLogoutRedirectURIs []string
 	PushRequired           bool // an application that pushes every authorization request (RFC 9126 §6)
 }
 
-// Create makes a client, and returns its secret: it is shown this once, only its hash is kept. A person gives a machine client no scope that they do not have themselves.
+// Create makes a client, and returns its secret: it is shown this once, only its hash is kept. A
+// person gives a machine client no scope that they do not have themselves.
 func (r *Registrar) Create(ctx context.Context, who Caller, s Spec) (c client.Client, secret string, err error) {
 	err = r.within(ctx, who, func(in *Registrar) error {
 		c, secret, err = in.create(ctx, who, s)
@@ -66,12 +70,14 @@ func (r *Registrar) create(ctx context.Context, who Caller, s Spec) (c client.Cl
 	return c, secret, nil
 }
 
-// Draft is the client that a spec makes by the rules, without its secret; t is the tenant that the spec names, if it names one. Nothing is kept.
+// Draft is the client that a spec makes by the rules, without its secret; t is the tenant that the
+// spec names, if it names one. Nothing is kept.
 func (r *Registrar) Draft(who Caller, s Spec, t tenant.Tenant) (c client.Client, err error) {
 	if !who.operator && (s.Resource != "" || s.TokenExchange || s.Assertions) {
 		return client.Client{}, ErrNotAllowed
 	}
-	c = client.Client{ID: client.NewID(), TenantID: s.Tenant, AuthMethod: client.AuthBasic, Origin: who.origin(), CreatedAt: r.now()}
+	c = client.Client{ID: client.NewID(), TenantID: s.Tenant, AuthMethod: client.AuthBasic, Origin: who.origin(),
+		CreatedAt: r.now()}
 	if c.Name, err = Name(s.Name, c.ID); err != nil {
 		return client.Client{}, err
 	}
@@ -105,7 +111,8 @@ func (r *Registrar) Draft(who Caller, s Spec, t tenant.Tenant) (c client.Client,
 	return c, nil
 }
 
-// Arm gives a draft its secret, and returns it: it is shown this once, only its hash is kept. A public client gets none.
+// Arm gives a draft its secret, and returns it: it is shown this once, only its hash is kept. A
+// public client gets none.
 func Arm(c *client.Client) (secret string) {
 	if c.AuthMethod != client.AuthNone {
 		secret = client.NewSecret()
@@ -116,7 +123,8 @@ func Arm(c *client.Client) (secret string) {
 
 // Created is the line of a client that is made.
 func Created(c client.Client) audit.Event {
-	return audit.Event{Action: "client.create", Target: c.ID, Tenant: c.TenantID, Client: c.ID, Detail: oauth.FormatScope(c.Scopes)}
+	return audit.Event{Action: "client.create", Target: c.ID, Tenant: c.TenantID, Client: c.ID,
+		Detail: oauth.FormatScope(c.Scopes)}
 }
 
 // SecretTurn says whose secret to replace.
@@ -128,8 +136,9 @@ type SecretTurn struct {
 // maxOverlap bounds for how long two secrets of a client count.
 const maxOverlap = 30 * 24 * time.Hour
 
-// ReplaceSecret gives a client another secret and returns it: it is shown this once, only its hash is kept. A person gets no secret of a machine client that may do more
-// than they may themselves: with it they could do that too.
+// ReplaceSecret gives a client another secret and returns it: it is shown this once, only its hash
+// is kept. A person gets no secret of a machine client that may do more than they may themselves:
+// with it they could do that too.
 func (r *Registrar) ReplaceSecret(ctx context.Context, who Caller, s SecretTurn) (secret string, err error) {
 	err = r.within(ctx, who, func(in *Registrar) error {
 		secret, err = in.replaceSecret(ctx, who, s)
@@ -153,7 +162,8 @@ func (r *Registrar) replaceSecret(ctx context.Context, who Caller, s SecretTurn)
 		return "", err
 	}
 	ends := r.now().Add(s.Overlap)
-	event := audit.Event{Action: "client.replace_secret", Target: c.ID, Tenant: c.TenantID, Client: c.ID, Detail: "the one before counts until " + ends.Format(time.RFC3339)}
+	event := audit.Event{Action: "client.replace_secret", Target: c.ID, Tenant: c.TenantID, Client: c.ID,
+		Detail: "the one before counts until " + ends.Format(time.RFC3339)}
 	if err := r.record(ctx, who, event); err != nil {
 		return "", err
 	}
@@ -182,11 +192,14 @@ func further(c *client.Client, s Spec) error {
 func (r *Registrar) server(c *client.Client, s Spec, allowed []string) error {
 	switch {
 	case !r.Serves(s.Resource):
-		return Refuse("name one of the resources whose tokens are issued here, byte for byte", "there is no resource %.200q", s.Resource)
+		return Refuse("name one of the resources whose tokens are issued here, byte for byte",
+			"there is no resource %.200q", s.Resource)
 	case s.Tenant != "" || s.Public || len(s.RedirectURIs) > 0 || len(s.PostLogoutRedirectURIs) > 0:
-		return Refuse("leave --tenant, --public and the redirect URIs away", "a protected server serves every tenant, has a secret, and nobody signs in there")
+		return Refuse("leave --tenant, --public and the redirect URIs away",
+			"a protected server serves every tenant, has a secret, and nobody signs in there")
 	case len(s.Scopes) == 0 && s.TokenExchange:
-		return Refuse("name them with --scopes; there are: "+oauth.FormatScope(allowed), "the server could pass no scope on")
+		return Refuse("name them with --scopes; there are: "+oauth.FormatScope(allowed),
+			"the server could pass no scope on")
 	}
 	c.Resource = s.Resource
 	if len(s.Scopes) > 0 {
@@ -198,7 +211,8 @@ func (r *Registrar) server(c *client.Client, s Spec, allowed []string) error {
 func machine(c *client.Client, s Spec, allowed []string) error {
 	switch {
 	case s.Tenant == "":
-		return Refuse("name it with --tenant, or give --redirect-uri for an application that people let in", "a machine client must belong to a tenant")
+		return Refuse("name it with --tenant, or give --redirect-uri for an application that people let in",
+			"a machine client must belong to a tenant")
 	case s.Public:
 		return Refuse("leave --public away", "a machine client must prove who it is: it needs a secret")
 	case len(s.PostLogoutRedirectURIs) > 0:
@@ -206,7 +220,8 @@ func machine(c *client.Client, s Spec, allowed []string) error {
 	case s.PushRequired:
 		return Refuse("leave --require-pushed-requests away", "a machine client sends no authorization requests")
 	case len(s.Scopes) == 0:
-		return Refuse("name them with --scopes; the tenant may have: "+oauth.FormatScope(allowed), "the client would have no scope")
+		return Refuse("name them with --scopes; the tenant may have: "+oauth.FormatScope(allowed),
+			"the client would have no scope")
 	}
 	c.GrantTypes = []string{client.GrantCredentials}
 	return nil
@@ -224,7 +239,8 @@ func application(c *client.Client, s Spec) error {
 			return Refuse("", "redirect URI %q cannot be registered: %v", uri, err)
 		}
 	}
-	c.RedirectURIs, c.PostLogoutRedirectURIs, c.GrantTypes = s.RedirectURIs, s.PostLogoutRedirectURIs, []string{client.GrantCode, client.GrantRefresh}
+	c.RedirectURIs, c.PostLogoutRedirectURIs, c.GrantTypes = s.RedirectURIs, s.PostLogoutRedirectURIs,
+		[]string{client.GrantCode, client.GrantRefresh}
 	c.PushRequired = s.PushRequired
 	c.ApplicationType = "web"
 	if c.LoopbackOnly() {
@@ -243,12 +259,14 @@ func (r *Registrar) client(ctx context.Context, who Caller, id string) (client.C
 		return client.Client{}, fmt.Errorf("reading a client: %w", err)
 	}
 	if err != nil || !who.operator && c.TenantID != who.tenantID {
-		return client.Client{}, &Refusal{Reason: fmt.Sprintf("there is no client %.80q", id), Hint: "gatehouse client list shows them", Err: client.ErrNotFound}
+		return client.Client{}, &Refusal{Reason: fmt.Sprintf("there is no client %.80q", id),
+			Hint: "gatehouse client list shows them", Err: client.ErrNotFound}
 	}
 	return c, nil
 }
 
-// Delete makes a client unknown, and then ends all that hangs from it: from then on nothing new can come. What was cut short is finished by doing it again.
+// Delete makes a client unknown, and then ends all that hangs from it: from then on nothing new can
+// come. What was cut short is finished by doing it again.
 func (r *Registrar) Delete(ctx context.Context, who Caller, id string) error {
 	c, err := r.client(ctx, who, id)
 	rest := grant.Filter{ClientID: id}
@@ -259,7 +277,8 @@ func (r *Registrar) Delete(ctx context.Context, who Caller, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.record(ctx, who, audit.Event{Action: "client.delete", Target: c.ID, Tenant: c.TenantID, Client: c.ID, Detail: c.Name}); err != nil {
+	if err := r.record(ctx, who, audit.Event{Action: "client.delete", Target: c.ID, Tenant: c.TenantID, Client: c.ID,
+		Detail: c.Name}); err != nil {
 		return err
 	}
 	if err := r.Clients.DeleteClient(ctx, c.ID, r.now()); err != nil && !errors.Is(err, client.ErrNotFound) {
@@ -271,8 +290,9 @@ func (r *Registrar) Delete(ctx context.Context, who Caller, id string) error {
 	})
 }
 
-// cutShort is nil when the client is gone and a grant of it that the caller may end lives on, and else the refusal that there is no such client. One that is there and
-// is not the caller's stays as it is.
+// cutShort is nil when the client is gone and a grant of it that the caller may end lives on, and
+// else the refusal that there is no such client. One that is there and is not the caller's stays as
+// it is.
 func (r *Registrar) cutShort(ctx context.Context, who Caller, rest grant.Filter, refusal error) error {
 	if err := r.allowed(ctx, who, who.tenantID); err != nil {
 		return err
@@ -305,7 +325,8 @@ func (r *Registrar) List(ctx context.Context, who Caller, f client.Filter) ([]cl
 		}
 	}
 	if f.Limit < 0 || f.Limit > maxClients {
-		return nil, Refuse(fmt.Sprintf("give a number from 1 to %d, and go on with the id of the last as after", maxClients), "limit %d is out of bounds", f.Limit)
+		return nil, Refuse(fmt.Sprintf("give a number from 1 to %d, and go on with the id of the last as after",
+			maxClients), "limit %d is out of bounds", f.Limit)
 	}
 	return r.Clients.Clients(ctx, f)
 }
@@ -324,8 +345,9 @@ type InitialTokenSpec struct {
 	Life   time.Duration // 0 means one hour
 }
 
-// CreateInitialToken makes a token with which clients of a tenant register themselves, client_credentials included. It is shown this once, only its hash is
-// kept. A person gives it no scope that they do not have themselves.
+// CreateInitialToken makes a token with which clients of a tenant register themselves,
+// client_credentials included. It is shown this once, only its hash is kept. A person gives it no
+// scope that they do not have themselves.
 func (r *Registrar) CreateInitialToken(ctx context.Context, who Caller, s InitialTokenSpec) (token string, err error) {
 	err = r.within(ctx, who, func(in *Registrar) error {
 		token, err = in.createInitialToken(ctx, who, s)
@@ -348,10 +370,13 @@ func (r *Registrar) createInitialToken(ctx context.Context, who Caller, s Initia
 	}
 	token = client.NewInitialToken()
 	kept := client.InitialToken{
-		Hash: client.TokenHash(token), TenantID: t.ID, Scopes: s.Scopes, Uses: s.Uses, CreatedAt: r.now(), ExpiresAt: r.now().Add(s.Life),
+		Hash: client.TokenHash(token), TenantID: t.ID, Scopes: s.Scopes, Uses: s.Uses, CreatedAt: r.now(),
+		ExpiresAt: r.now().Add(s.Life),
 	}
-	detail := fmt.Sprintf("%d uses until %s: %s", s.Uses, kept.ExpiresAt.Format(time.RFC3339), oauth.FormatScope(s.Scopes))
-	if err := r.record(ctx, who, audit.Event{Action: "initial_token.create", Target: kept.Hash[:12], Tenant: t.ID, Detail: detail}); err != nil {
+	detail := fmt.Sprintf("%d uses until %s: %s", s.Uses, kept.ExpiresAt.Format(time.RFC3339),
+		oauth.FormatScope(s.Scopes))
+	if err := r.record(ctx, who, audit.Event{Action: "initial_token.create", Target: kept.Hash[:12], Tenant: t.ID,
+		Detail: detail}); err != nil {
 		return "", err
 	}
 	if err := r.Clients.CreateInitialToken(ctx, kept); err != nil {
@@ -369,7 +394,8 @@ func bounded(s InitialTokenSpec, t tenant.Tenant, own []string) (InitialTokenSpe
 		s.Life = time.Hour
 	}
 	if s.Uses < 1 || s.Uses > maxUses || s.Life < time.Second || s.Life > maxLife {
-		return s, Refuse("", "an initial access token has 1 to %d uses and lives for one second to %d days", maxUses, int(maxLife.Hours()/24))
+		return s, Refuse("", "an initial access token has 1 to %d uses and lives for one second to %d days", maxUses,
+			int(maxLife.Hours()/24))
 	}
 	if len(s.Scopes) == 0 {
 		s.Scopes = own

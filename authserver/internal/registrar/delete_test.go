@@ -36,8 +36,10 @@ func deletions(t *testing.T, test func(*testing.T, *registrar.Registrar, *sqlsto
 // let keeps a grant that somebody of a tenant gave a client.
 func let(t *testing.T, store *sqlstore.DB, id, clientID, tenantID string) {
 	t.Helper()
-	g := grant.Grant{ID: id, TenantID: tenantID, ClientID: clientID, UserID: "usr_ann", Resource: "r", Scopes: []string{"a"}, CreatedAt: now}
-	must(t, store.PutCode(ctx, g, issuer.Code{Hash: "code of " + id, GrantID: id, ClientID: clientID, CreatedAt: now, ExpiresAt: now}, audit.Event{Time: now}))
+	g := grant.Grant{ID: id, TenantID: tenantID, ClientID: clientID, UserID: "usr_ann", Resource: "r",
+		Scopes: []string{"a"}, CreatedAt: now}
+	must(t, store.PutCode(ctx, g, issuer.Code{Hash: "code of " + id, GrantID: id, ClientID: clientID, CreatedAt: now,
+		ExpiresAt: now}, audit.Event{Time: now}))
 }
 
 func wantAlive(t *testing.T, store *sqlstore.DB, id string, want bool) {
@@ -55,14 +57,17 @@ func gone(t *testing.T, err error) {
 	}
 }
 
-// A client whose end was cut short after it became unknown: asked again, the rest of its grants end, and then there is nothing left to ask for.
+// A client whose end was cut short after it became unknown: asked again, the rest of its grants
+// end, and then there is nothing left to ask for.
 func TestADeletionThatWasCutShortIsFinishedByAskingAgain(t *testing.T) {
-	for name, who := range map[string]registrar.Caller{"operator": registrar.Operator, "admin": registrar.Person("usr_ann", "acme")} {
+	for name, who := range map[string]registrar.Caller{"operator": registrar.Operator,
+		"admin": registrar.Person("usr_ann", "acme")} {
 		t.Run(name, func(t *testing.T) {
 			deletions(t, func(t *testing.T, r *registrar.Registrar, store *sqlstore.DB) {
 				c, _, err := r.Create(ctx, who, registrar.Spec{Tenant: "acme", Scopes: []string{"a"}})
 				must(t, err)
-				_, err = store.PutMachineGrant(ctx, grant.Grant{ID: "g", TenantID: "acme", ClientID: c.ID, Resource: "r", CreatedAt: now}, audit.Event{Time: now})
+				_, err = store.PutMachineGrant(ctx, grant.Grant{ID: "g", TenantID: "acme", ClientID: c.ID,
+					Resource: "r", CreatedAt: now}, audit.Event{Time: now})
 				must(t, err)
 				list := r.Ledger.List
 				r.Ledger.List = down{list}
@@ -75,7 +80,8 @@ func TestADeletionThatWasCutShortIsFinishedByAskingAgain(t *testing.T) {
 				wantAlive(t, store, "g", false)
 				gone(t, r.Delete(ctx, who, c.ID))
 				events, err := store.Events(ctx, audit.Filter{Action: "client.delete", Limit: 10})
-				if err != nil || len(events) != 2 || events[0].Target != c.ID || events[0].Actor != string(who.Actor(ctx)) {
+				if err != nil || len(events) != 2 || events[0].Target != c.ID ||
+					events[0].Actor != string(who.Actor(ctx)) {
 					t.Errorf("the lines are %+v %v, want one of each try", events, err)
 				}
 			})
@@ -83,7 +89,8 @@ func TestADeletionThatWasCutShortIsFinishedByAskingAgain(t *testing.T) {
 	}
 }
 
-// AD-03: what is left of a client of everybody's, a tenant's admin ends within the tenant; of one that is there, nothing.
+// AD-03: what is left of a client of everybody's, a tenant's admin ends within the tenant; of one
+// that is there, nothing.
 func TestATenantsAdminEndsNobodyElsesRest(t *testing.T) {
 	deletions(t, func(t *testing.T, r *registrar.Registrar, store *sqlstore.DB) {
 		ann := registrar.Person("usr_ann", "acme")
@@ -95,7 +102,8 @@ func TestATenantsAdminEndsNobodyElsesRest(t *testing.T) {
 		must(t, store.DeleteClient(ctx, "cli_gone", now))
 		gone(t, r.Delete(ctx, ann, "cli_there"))
 		wantAlive(t, store, "cli_there acme", true)
-		if err := r.Delete(ctx, registrar.Person("usr_bob", "acme"), "cli_gone"); !errors.Is(err, registrar.ErrNotAllowed) {
+		if err := r.Delete(ctx, registrar.Person("usr_bob", "acme"), "cli_gone"); !errors.Is(err,
+			registrar.ErrNotAllowed) {
 			t.Errorf("a reader: got %v, want ErrNotAllowed", err)
 		}
 		must(t, r.Delete(ctx, ann, "cli_gone"))

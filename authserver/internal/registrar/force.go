@@ -7,9 +7,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
-// Force says that a change happens although nobody is left then who administers a tenant or the installation, or none
-// of a tenant's administrators could allow an agent anything. It is the operator's alone, for an account that is in
-// wrong hands. The audit says "(forced)".
+// Force says that a change happens although nobody is left then who administers a tenant or the
+// installation, or none of a tenant's administrators could allow an agent anything. It is the
+// operator's alone, for an account that is in wrong hands. The audit says "(forced)".
 type Force bool
 
 // Detail is the detail of the audit line of a change, with the word for one that is forced.
@@ -31,7 +31,8 @@ func (f Force) Users(s user.Store) user.Store {
 // ByForce is the last words of the hint of a refusal that --force overrules.
 const ByForce = "; or, when the account is in wrong hands, say --force"
 
-// Overrules lets a refusal that forcing would overrule name --force. Other errors it gives back as they are.
+// Overrules lets a refusal that forcing would overrule name --force. Other errors it gives back as
+// they are.
 func Overrules(err error) error {
 	var refused *Refusal
 	var locked *user.Lockout

@@ -15,8 +15,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// Who looks after a tenant gives programs nothing that they do not have themselves: not by a machine client, not by the secret of one that may do more, and not by
-// an initial access token, also one that names no scope. acme may a and b; ann's role gives a.
+// Who looks after a tenant gives programs nothing that they do not have themselves: not by a
+// machine client, not by the secret of one that may do more, and not by an initial access token,
+// also one that names no scope. acme may a and b; ann's role gives a.
 func TestNobodyGivesProgramsMoreThanTheyHave(t *testing.T) {
 	for name, database := range map[string]func(testing.TB) string{"sqlite": sqliteFile, "postgres": testenv.Postgres} {
 		t.Run(name, func(t *testing.T) {
@@ -28,7 +29,8 @@ func TestNobodyGivesProgramsMoreThanTheyHave(t *testing.T) {
 
 func givesNoMore(t *testing.T, r *registrar.Registrar, store *sqlstore.DB) {
 	ann := registrar.Person("usr_ann", "acme")
-	wider, _, err := r.Create(ctx, registrar.Operator, registrar.Spec{Name: "wider", Tenant: "acme", Scopes: []string{"a", "b"}})
+	wider, _, err := r.Create(ctx, registrar.Operator,
+		registrar.Spec{Name: "wider", Tenant: "acme", Scopes: []string{"a", "b"}})
 	must(t, err)
 	kept := func(f func() (int, error)) int { n, err := f(); must(t, err); return n }
 	clients := func() (int, error) {
@@ -69,12 +71,14 @@ func givesNoMore(t *testing.T, r *registrar.Registrar, store *sqlstore.DB) {
 		t.Errorf("an initial token without scopes gives %v, want a", got)
 	}
 	// An application is bounded by the role of each who allows it.
-	if _, _, err := r.Create(ctx, ann, registrar.Spec{Tenant: "acme", Scopes: []string{"a", "b"}, RedirectURIs: []string{"https://app.example/cb"}}); err != nil {
+	if _, _, err := r.Create(ctx, ann, registrar.Spec{Tenant: "acme", Scopes: []string{"a", "b"},
+		RedirectURIs: []string{"https://app.example/cb"}}); err != nil {
 		t.Errorf("an application: %v", err)
 	}
 	// What her role has by including another is hers, what the policy takes away is not.
 	must(t, store.PutRole(ctx, user.Role{TenantID: "acme", Name: "more", Scopes: []string{"b"}}))
-	must(t, store.PutRole(ctx, user.Role{TenantID: "acme", Name: "admin", Scopes: []string{"a"}, Includes: []string{"more"}, Admin: true}))
+	must(t, store.PutRole(ctx, user.Role{TenantID: "acme", Name: "admin", Scopes: []string{"a"},
+		Includes: []string{"more"}, Admin: true}))
 	if _, err := r.ReplaceSecret(ctx, ann, registrar.SecretTurn{Client: wider.ID}); err != nil {
 		t.Errorf("with a role that includes b: %v", err)
 	}
@@ -94,10 +98,11 @@ func givesNoMore(t *testing.T, r *registrar.Registrar, store *sqlstore.DB) {
 // scopesOf is what an initial access token gives. It uses it up.
 func scopesOf(t *testing.T, store *sqlstore.DB, token string) (scopes []string) {
 	t.Helper()
-	_, err := store.UseInitialToken(ctx, client.TokenHash(token), now, func(it client.InitialToken) (client.Client, audit.Event, error) {
-		scopes = it.Scopes
-		return client.Client{ID: client.NewID(), TenantID: it.TenantID, CreatedAt: now}, audit.Event{Time: now}, nil
-	})
+	_, err := store.UseInitialToken(ctx, client.TokenHash(token), now,
+		func(it client.InitialToken) (client.Client, audit.Event, error) {
+			scopes = it.Scopes
+			return client.Client{ID: client.NewID(), TenantID: it.TenantID, CreatedAt: now}, audit.Event{Time: now}, nil
+		})
 	must(t, err)
 	return scopes
 }

@@ -1,8 +1,10 @@
-// Package registrar owns the clients that somebody makes here: who may, the line before the deed, the deed.
+// Package registrar owns the clients that somebody makes here: who may, the line before the deed,
+// the deed.
 //
-// The operator may for everybody; a person of a tenant's admin role may for that tenant, which the ledger is asked each time. Check and audit are one act: the
-// line is written first, and an act whose line cannot be written does not happen. So a line may stand for an act that then did not succeed, and no act
-// stands without its line.
+// The operator may for everybody; a person of a tenant's admin role may for that tenant, which the
+// ledger is asked each time. Check and audit are one act: the line is written first, and an act
+// whose line cannot be written does not happen. So a line may stand for an act that then did not
+// succeed, and no act stands without its line.
 package registrar
 
 import (
@@ -23,7 +25,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
-// ErrNotAllowed says that the caller does not look after this tenant's clients. Whether there is such a tenant, it does not say.
+// ErrNotAllowed says that the caller does not look after this tenant's clients. Whether there is
+// such a tenant, it does not say.
 var ErrNotAllowed = errors.New("the caller does not look after this tenant's clients")
 
 // Caller is who acts: the operator, or a person for a tenant.
@@ -35,10 +38,12 @@ type Caller struct {
 // Operator is the caller who may everything.
 var Operator = Caller{operator: true}
 
-// Person is somebody who looks after a tenant's clients, if the ledger says so at each act. Nothing of another tenant's is there for them.
+// Person is somebody who looks after a tenant's clients, if the ledger says so at each act. Nothing
+// of another tenant's is there for them.
 func Person(userID, tenantID string) Caller { return Caller{userID: userID, tenantID: tenantID} }
 
-// Actor is the caller as audit lines name them; of the operator, with the name that the context has.
+// Actor is the caller as audit lines name them; of the operator, with the name that the context
+// has.
 func (c Caller) Actor(ctx context.Context) grant.Actor {
 	if c.operator {
 		return grant.Actor(audit.OperatorOf(ctx))
@@ -65,9 +70,11 @@ type Registrar struct {
 	Scopes  func() []string       // all that there are
 	Serves  func(uri string) bool // whether there is a protected server of this URI
 	Now     func() time.Time
-	// Atomically runs do with stores of one transaction: all that is done to them is committed, or nothing is, and nobody else changes who may what meanwhile.
+	// Atomically runs do with stores of one transaction: all that is done to them is committed, or
+	// nothing is, and nobody else changes who may what meanwhile.
 	Atomically func(ctx context.Context, do func(Stores) error) error
-	// Later holds what must wait until the transaction is committed that this is part of; nil: nothing waits.
+	// Later holds what must wait until the transaction is committed that this is part of; nil:
+	// nothing waits.
 	Later *Later
 }
 
@@ -81,7 +88,8 @@ type Stores interface {
 	audit.Log
 }
 
-// Later is what waits for the end of a transaction, because the lists of short memory are no part of it.
+// Later is what waits for the end of a transaction, because the lists of short memory are no part
+// of it.
 type Later struct{ acts []func(context.Context) error }
 
 // Do does an act when the transaction is committed, or at once when there is none (nil); see Run.
@@ -93,8 +101,9 @@ func (l *Later) Do(ctx context.Context, act func(context.Context) error) error {
 	return nil
 }
 
-// Run does what has waited, in order, and all of it: also what follows an act that does not succeed, and also when whoever asked for it has gone (see
-// grant.Lasting), because what it follows cannot be taken back.
+// Run does what has waited, in order, and all of it: also what follows an act that does not
+// succeed, and also when whoever asked for it has gone (see grant.Lasting), because what it follows
+// cannot be taken back.
 func (l *Later) Run(ctx context.Context) error {
 	ctx, done := grant.Lasting(ctx)
 	defer done()
@@ -119,7 +128,8 @@ func (r *Registrar) together(ctx context.Context, do func(*Registrar) error) err
 	})
 }
 
-// Refusal is an act that cannot be done as it was asked for. Whoever asked reads the reason, the operator the hint too.
+// Refusal is an act that cannot be done as it was asked for. Whoever asked reads the reason, the
+// operator the hint too.
 type Refusal struct {
 	Reason string // what is wrong
 	Hint   string // what to do about it at the command line; may be empty
@@ -153,7 +163,8 @@ func (r *Registrar) allowed(ctx context.Context, who Caller, tenantID string) er
 	return nil
 }
 
-// record checks that the caller may do something for the event's tenant and writes its line. Only when it returns nil may the act happen.
+// record checks that the caller may do something for the event's tenant and writes its line. Only
+// when it returns nil may the act happen.
 func (r *Registrar) record(ctx context.Context, who Caller, e audit.Event) error {
 	if err := r.allowed(ctx, who, e.Tenant); err != nil {
 		return err
@@ -177,7 +188,8 @@ func (r *Registrar) Tenant(ctx context.Context, who Caller, id string) (tenant.T
 	}
 	t, err := r.Tenants.Tenant(ctx, id)
 	if errors.Is(err, tenant.ErrNotFound) {
-		return tenant.Tenant{}, &Refusal{Reason: fmt.Sprintf("there is no tenant %q", id), Hint: "gatehouse tenant list shows them", Err: err}
+		return tenant.Tenant{}, &Refusal{Reason: fmt.Sprintf("there is no tenant %q", id),
+			Hint: "gatehouse tenant list shows them", Err: err}
 	}
 	if err != nil {
 		return tenant.Tenant{}, fmt.Errorf("reading tenant %s: %w", id, err)
@@ -190,7 +202,8 @@ func Within(scopes, allowed []string, whose string) ([]string, error) {
 	var out []string
 	for _, s := range scopes {
 		if !slices.Contains(allowed, s) {
-			return nil, Refuse(whose+" may have: "+strings.Join(allowed, " "), "scope %q is not one that %s may have", s, whose)
+			return nil, Refuse(whose+" may have: "+strings.Join(allowed, " "), "scope %q is not one that %s may have",
+				s, whose)
 		}
 		if !slices.Contains(out, s) {
 			out = append(out, s)
@@ -199,13 +212,15 @@ func Within(scopes, allowed []string, whose string) ([]string, error) {
 	return out, nil
 }
 
-// WithinTenant is Within for the scopes of a tenant's policy; a refusal says how the tenant gets more, as of a server that came after it.
+// WithinTenant is Within for the scopes of a tenant's policy; a refusal says how the tenant gets
+// more, as of a server that came after it.
 func WithinTenant(scopes []string, t tenant.Tenant, whose string) ([]string, error) {
 	out, err := Within(scopes, t.Scopes, whose)
 	var refused *Refusal
 	if errors.As(err, &refused) {
 		missing := slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return slices.Contains(t.Scopes, s) })
-		refused.Hint += "; the operator lets the tenant have more by: gatehouse policy set --tenant " + t.ID + " --add-scopes " + strings.Join(missing, ",")
+		refused.Hint += "; the operator lets the tenant have more by: gatehouse policy set --tenant " + t.ID +
+			" --add-scopes " + strings.Join(missing, ",")
 	}
 	return out, err
 }
@@ -220,7 +235,8 @@ func Name(s, otherwise string) (string, error) {
 		s = otherwise
 	}
 	if text.Hides(s) || utf8.RuneCountInString(s) > maxName {
-		return "", Refuse(fmt.Sprintf("use at most %d visible characters", maxName), "the name cannot be shown to people as it is")
+		return "", Refuse(fmt.Sprintf("use at most %d visible characters", maxName),
+			"the name cannot be shown to people as it is")
 	}
 	return s, nil
 }

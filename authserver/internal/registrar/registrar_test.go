@@ -32,7 +32,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// open is a registrar on a real database, with ann who looks after acme's clients, mallory who looks after globex's, and bob, a reader of acme.
+// open is a registrar on a real database, with ann who looks after acme's clients, mallory who
+// looks after globex's, and bob, a reader of acme.
 func open(t *testing.T) (*registrar.Registrar, *sqlstore.DB) {
 	t.Helper()
 	return openOn(t, sqliteFile(t))
@@ -47,19 +48,24 @@ func openOn(t *testing.T, database string) (*registrar.Registrar, *sqlstore.DB) 
 	must(t, err)
 	t.Cleanup(func() { must(t, store.Close()) })
 	for _, id := range []string{"acme", "globex"} {
-		must(t, store.CreateTenant(ctx, tenant.Tenant{ID: id, Name: id, Policy: tenant.Policy{Scopes: []string{"a", "b"}}, CreatedAt: now}))
+		must(t, store.CreateTenant(ctx,
+			tenant.Tenant{ID: id, Name: id, Policy: tenant.Policy{Scopes: []string{"a", "b"}}, CreatedAt: now}))
 		must(t, store.PutRole(ctx, user.Role{TenantID: id, Name: "admin", Scopes: []string{"a"}, Admin: true}))
 		must(t, store.PutRole(ctx, user.Role{TenantID: id, Name: "reader", Scopes: []string{"a"}}))
 	}
-	for _, p := range []struct{ name, tenant, role string }{{"ann", "acme", "admin"}, {"bob", "acme", "reader"}, {"mallory", "globex", "admin"}} {
-		must(t, store.CreateUser(ctx, user.User{ID: "usr_" + p.name, Email: p.name + "@example.com", Name: p.name, CreatedAt: now}))
+	for _, p := range []struct{ name, tenant, role string }{{"ann", "acme", "admin"}, {"bob", "acme", "reader"},
+		{"mallory", "globex", "admin"}} {
+		must(t, store.CreateUser(ctx, user.User{ID: "usr_" + p.name, Email: p.name + "@example.com", Name: p.name,
+			CreatedAt: now}))
 		must(t, store.PutMember(ctx, p.tenant, "usr_"+p.name, p.role))
 	}
 	clock := func() time.Time { return now }
 	list := revocation.NewMemory(clock)
 	ledger := &grant.Ledger{Store: store, List: list, TokenLife: time.Minute, Now: clock}
 	return &registrar.Registrar{
-		Tenants: store, Users: store, Clients: store, Grants: store, Ledger: ledger, Audit: store, Scopes: func() []string { return []string{"a", "b", "c"} }, Serves: func(string) bool { return false }, Now: clock,
+		Tenants: store, Users: store, Clients: store, Grants: store, Ledger: ledger, Audit: store,
+		Scopes: func() []string { return []string{"a", "b", "c"} }, Serves: func(string) bool { return false },
+		Now: clock,
 		Atomically: func(ctx context.Context, do func(registrar.Stores) error) error {
 			return store.Atomically(ctx, func(tx *sqlstore.DB) error { return do(tx) })
 		},
@@ -141,10 +147,12 @@ func TestWhoMay(t *testing.T) {
 	// Even an admin has no more than the tenant's policy.
 	must(t, store.PutRole(ctx, user.Role{TenantID: "acme", Name: "admin", Scopes: []string{"a"}, Admin: true}))
 	var refused *registrar.Refusal
-	if _, _, err := r.Create(ctx, registrar.Person("usr_ann", "acme"), registrar.Spec{Tenant: "acme", Scopes: []string{"c"}}); !errors.As(err, &refused) {
+	if _, _, err := r.Create(ctx, registrar.Person("usr_ann", "acme"),
+		registrar.Spec{Tenant: "acme", Scopes: []string{"c"}}); !errors.As(err, &refused) {
 		t.Errorf("a scope beyond the policy: got %v, want a refusal", err)
 	}
-	if _, _, err := r.Create(ctx, registrar.Person("usr_ann", "acme"), registrar.Spec{RedirectURIs: []string{"https://app.example/cb"}}); !errors.Is(err, registrar.ErrNotAllowed) {
+	if _, _, err := r.Create(ctx, registrar.Person("usr_ann", "acme"),
+		registrar.Spec{RedirectURIs: []string{"https://app.example/cb"}}); !errors.Is(err, registrar.ErrNotAllowed) {
 		t.Errorf("a client of no tenant: got %v, want it refused", err)
 	}
 }
@@ -157,11 +165,13 @@ func TestNoLineNoAct(t *testing.T) {
 	must(t, err)
 	events, err := store.Events(ctx, audit.Filter{Limit: 1})
 	must(t, err)
-	want := audit.Event{Time: now, Actor: "user:usr_ann", Action: "client.create", Target: c.ID, Tenant: "acme", Client: c.ID, Outcome: audit.OK, Detail: "a"}
+	want := audit.Event{Time: now, Actor: "user:usr_ann", Action: "client.create", Target: c.ID, Tenant: "acme",
+		Client: c.ID, Outcome: audit.OK, Detail: "a"}
 	if len(events) != 1 || events[0].Event != want || c.Origin != client.OriginAdmin {
 		t.Errorf("got %+v and a client of origin %s, want %+v", events, c.Origin, want)
 	}
-	_, err = store.PutMachineGrant(ctx, grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: c.ID, Resource: "https://mcp.example/mcp", CreatedAt: now}, want)
+	_, err = store.PutMachineGrant(ctx, grant.Grant{ID: "grt_1", TenantID: "acme", ClientID: c.ID,
+		Resource: "https://mcp.example/mcp", CreatedAt: now}, want)
 	must(t, err)
 	r.Audit = full{}
 	if err := r.Delete(ctx, ann, c.ID); !errors.Is(err, errDiskFull) {

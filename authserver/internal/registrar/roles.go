@@ -24,7 +24,8 @@ type RoleSpec struct {
 	Force    Force
 }
 
-// PutRole makes or replaces a role of a tenant, which is for the operator alone. What people of that role lose by it is gone from the next token of their agents.
+// PutRole makes or replaces a role of a tenant, which is for the operator alone. What people of
+// that role lose by it is gone from the next token of their agents.
 func (r *Registrar) PutRole(ctx context.Context, who Caller, s RoleSpec) error {
 	if !who.operator {
 		return ErrNotAllowed
@@ -45,13 +46,16 @@ func (r *Registrar) PutRole(ctx context.Context, who Caller, s RoleSpec) error {
 	return Overrules(RoleRefused(s.Force.Users(r.Users).PutRole(ctx, role), role.TenantID))
 }
 
-// DraftRole is the role that a spec makes by the rules; t is its tenant. Whether it fits the others is left open, and nothing is kept.
+// DraftRole is the role that a spec makes by the rules; t is its tenant. Whether it fits the others
+// is left open, and nothing is kept.
 func (r *Registrar) DraftRole(s RoleSpec, t tenant.Tenant) (role user.Role, err error) {
 	if !tenant.ValidID(s.Role) {
-		return role, Refuse("use 1 to 63 of a-z, 0-9 and inner hyphens, as in reader", "%q cannot be a role's name", s.Role)
+		return role, Refuse("use 1 to 63 of a-z, 0-9 and inner hyphens, as in reader",
+			"%q cannot be a role's name", s.Role)
 	}
 	if len(s.Scopes) == 0 && len(s.Includes) == 0 {
-		return role, Refuse("name them with --scopes; the tenant may have: "+oauth.FormatScope(t.Scopes), "the role would give no scope")
+		return role, Refuse("name them with --scopes; the tenant may have: "+oauth.FormatScope(t.Scopes),
+			"the role would give no scope")
 	}
 	role = user.Role{TenantID: t.ID, Name: s.Role, Admin: s.Admin}
 	if role.Scopes, err = r.withinTenant(s.Scopes, t); err != nil {
@@ -94,7 +98,9 @@ func (r *Registrar) withinTenant(scopes []string, t tenant.Tenant) ([]string, er
 func Known(scopes, all []string) error {
 	for _, s := range scopes {
 		if !slices.Contains(all, s) {
-			return Refuse("the resources' scopes are in what --resources names; a running issuer learns of another by gatehouse resource put", "no resource has the scope %.80q; there are: %s", s, oauth.FormatScope(all))
+			return Refuse("the resources' scopes are in what --resources names; a running issuer learns of another "+
+				"by gatehouse resource put", "no resource has the scope %.80q; there are: %s", s,
+				oauth.FormatScope(all))
 		}
 	}
 	return nil
@@ -104,18 +110,21 @@ func Known(scopes, all []string) error {
 func RoleRefused(err error, tenantID string) error {
 	var bad *user.RoleError
 	if errors.As(err, &bad) {
-		return &Refusal{Reason: bad.Reason, Hint: "gatehouse role list --tenant " + tenantID + " shows the roles", Err: err}
+		return &Refusal{Reason: bad.Reason, Hint: "gatehouse role list --tenant " + tenantID + " shows the roles",
+			Err: err}
 	}
 	return LockedOut(err)
 }
 
-// LockedOut turns a change that would lock everybody out into a refusal that says what to do first. Other errors it gives back.
+// LockedOut turns a change that would lock everybody out into a refusal that says what to do first.
+// Other errors it gives back.
 func LockedOut(err error) error {
 	var l *user.Lockout
 	if !errors.As(err, &l) {
 		return err
 	}
-	hint := "give somebody a role with --admin first: gatehouse member put --tenant " + l.TenantID + " --role agent-admin --email …"
+	hint := "give somebody a role with --admin first: gatehouse member put --tenant " + l.TenantID +
+		" --role agent-admin --email …"
 	if l.TenantID == "" {
 		hint = "make another operator first: gatehouse user create --operator --email …"
 	}
@@ -131,8 +140,10 @@ func (r *Registrar) Roles(ctx context.Context, who Caller, tenantID string) ([]u
 	return r.Users.Roles(ctx, t.ID)
 }
 
-// SetRoleScopes changes which scopes a role gives by itself. A person who looks after the tenant can take any away, and add those that they have themselves;
-// which roles it includes and whether its people look after the tenant is the operator's to say. What is taken away is gone from the next token of the agents.
+// SetRoleScopes changes which scopes a role gives by itself. A person who looks after the tenant
+// can take any away, and add those that they have themselves; which roles it includes and whether
+// its people look after the tenant is the operator's to say. What is taken away is gone from the
+// next token of the agents.
 func (r *Registrar) SetRoleScopes(ctx context.Context, who Caller, tenantID, name string, scopes []string) error {
 	return r.together(ctx, func(in *Registrar) error { return in.setRoleScopes(ctx, who, tenantID, name, scopes) })
 }
@@ -144,7 +155,8 @@ func (r *Registrar) setRoleScopes(ctx context.Context, who Caller, tenantID, nam
 	}
 	role, err := r.Users.Role(ctx, t.ID, name)
 	if errors.Is(err, user.ErrNotFound) {
-		return &Refusal{Reason: fmt.Sprintf("tenant %s has no role %.80q", t.ID, name), Hint: "gatehouse role put makes one", Err: err}
+		return &Refusal{Reason: fmt.Sprintf("tenant %s has no role %.80q", t.ID, name),
+			Hint: "gatehouse role put makes one", Err: err}
 	}
 	if err != nil {
 		return fmt.Errorf("reading a role: %w", err)
@@ -179,7 +191,8 @@ func lacking(scopes, own []string) error {
 	return nil
 }
 
-// noMore refuses a machine client that may do more than the caller may in its tenant. What an application may do is bounded by the roles of the people who allow it.
+// noMore refuses a machine client that may do more than the caller may in its tenant. What an
+// application may do is bounded by the roles of the people who allow it.
 func (r *Registrar) noMore(ctx context.Context, who Caller, c client.Client) error {
 	if who.operator || !slices.Contains(c.GrantTypes, client.GrantCredentials) {
 		return nil
@@ -195,7 +208,8 @@ func (r *Registrar) noMore(ctx context.Context, who Caller, c client.Client) err
 	return lacking(c.Scopes, own)
 }
 
-// within runs what a person does in one transaction, in which nobody changes what they may do. The operator may everything, and needs none.
+// within runs what a person does in one transaction, in which nobody changes what they may do. The
+// operator may everything, and needs none.
 func (r *Registrar) within(ctx context.Context, who Caller, do func(*Registrar) error) error {
 	if who.operator {
 		return do(r)

@@ -12,10 +12,12 @@ import (
 	"time"
 )
 
-// A browser, or an address, from which somebody has signed in before has a count of its own: strangers who guess at the account elsewhere cannot use it up.
-// What a browser shows for that is worth nothing else. It signs nobody in.
+// A browser, or an address, from which somebody has signed in before has a count of its own:
+// strangers who guess at the account elsewhere cannot use it up. What a browser shows for that is
+// worth nothing else. It signs nobody in.
 
-// knownName is the cookie in which a browser keeps its marks, one for each account that signed in there.
+// knownName is the cookie in which a browser keeps its marks, one for each account that signed in
+// there.
 const knownName = "gatehouse_known"
 
 const (
@@ -30,7 +32,8 @@ const (
 	markSize = markID + sha256.Size
 )
 
-// KnownBrowser returns the id of this browser's mark for an account, by its id, or "" when the account has not signed in there.
+// KnownBrowser returns the id of this browser's mark for an account, by its id, or "" when the
+// account has not signed in there.
 func (m *Manager) KnownBrowser(r *http.Request, account string) string {
 	for _, raw := range m.marks(r) {
 		if mark, err := base64.RawURLEncoding.DecodeString(raw); err == nil && m.marked(mark, account) {
@@ -40,13 +43,15 @@ func (m *Manager) KnownBrowser(r *http.Request, account string) string {
 	return ""
 }
 
-// KnownAddress says whether the account signed in from this source of requests before. An error of the store means no.
+// KnownAddress says whether the account signed in from this source of requests before. An error of
+// the store means no.
 func (m *Manager) KnownAddress(ctx context.Context, account, source string) bool {
 	_, known, err := m.Sessions.Get(ctx, addressKey(account, source))
 	return err == nil && known
 }
 
-// Know marks this browser and remembers this source of requests as one from which the account has signed in.
+// Know marks this browser and remembers this source of requests as one from which the account has
+// signed in.
 func (m *Manager) Know(w http.ResponseWriter, r *http.Request, account, source string) error {
 	if err := m.Sessions.Put(r.Context(), account, addressKey(account, source), []byte("1"), addressLife); err != nil {
 		return fmt.Errorf("remembering where somebody signed in: %w", err)
@@ -61,7 +66,8 @@ func (m *Manager) Know(w http.ResponseWriter, r *http.Request, account, source s
 	return nil
 }
 
-// marks are those that the browser shows. Two cookies of the name are none, and what is too long is no cookie of ours.
+// marks are those that the browser shows. Two cookies of the name are none, and what is too long is
+// no cookie of ours.
 func (m *Manager) marks(r *http.Request) []string {
 	found := r.CookiesNamed(m.name(knownName))
 	if len(found) != 1 || len(found[0].Value) > mostMarks*(base64.RawURLEncoding.EncodedLen(markSize)+1) {

@@ -25,8 +25,8 @@ func (m *Manager) LeaveNotice(w http.ResponseWriter, n Notice) {
 	m.set(w, noticeName, string(n), noticeLife)
 }
 
-// Notice returns what was left for this page, and takes it away; empty: nothing. A value that another host of
-// the domain planted is none of the known ones, or says what one of them says.
+// Notice returns what was left for this page, and takes it away; empty: nothing. A value that
+// another host of the domain planted is none of the known ones, or says what one of them says.
 func (m *Manager) Notice(w http.ResponseWriter, r *http.Request) Notice {
 	found := r.CookiesNamed(m.name(noticeName))
 	if len(found) == 0 {

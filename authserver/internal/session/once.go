@@ -14,21 +14,25 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// ErrNothingLeft says that nothing waits for this session by this name: it was collected, or its time is over.
+// ErrNothingLeft says that nothing waits for this session by this name: it was collected, or its
+// time is over.
 var ErrNothingLeft = errors.New("nothing is left for this session")
 
 // onceLife is how long something waits to be collected. It takes a redirect.
 const onceLife = 5 * time.Minute
 
-// Leave keeps a secret for whoever is signed in at this browser, to be shown once, and returns its name: a redirect carries the name, and no address ever the
-// secret. It is sealed with the session's cookie, which is kept nowhere, so that short memory by itself tells nothing; the name is worth nothing to anybody else.
+// Leave keeps a secret for whoever is signed in at this browser, to be shown once, and returns its
+// name: a redirect carries the name, and no address ever the secret. It is sealed with the
+// session's cookie, which is kept nowhere, so that short memory by itself tells nothing; the name
+// is worth nothing to anybody else.
 func (m *Manager) Leave(r *http.Request, secret []byte) (name string, err error) {
 	name = rand.Text()
 	key, seal, err := m.once(r, name)
 	if err != nil {
 		return "", err
 	}
-	if err := m.Sessions.Put(r.Context(), httpd.Source(r.Context()), key, seal.Seal(nil, nil, secret, nil), onceLife); err != nil {
+	if err := m.Sessions.Put(r.Context(), httpd.Source(r.Context()), key, seal.Seal(nil, nil, secret, nil),
+		onceLife); err != nil {
 		return "", fmt.Errorf("leaving a secret: %w", err)
 	}
 	return name, nil

@@ -1,4 +1,5 @@
-// Package session owns who is at this browser: its cookies, who signed in with it, the authorization requests that it brought.
+// Package session owns who is at this browser: its cookies, who signed in with it, the
+// authorization requests that it brought.
 package session
 
 import (
@@ -23,7 +24,8 @@ import (
 // ErrNobody says that nobody is signed in at this browser.
 var ErrNobody = errors.New("nobody is signed in")
 
-// ErrNoTransaction says that there is no such authorization request under way, or that another browser brought it.
+// ErrNoTransaction says that there is no such authorization request under way, or that another
+// browser brought it.
 var ErrNoTransaction = errors.New("no such request under way")
 
 // ErrCSRF says that a form did not come from a page that we showed this browser.
@@ -32,14 +34,16 @@ var ErrCSRF = errors.New("the form is not from a page of ours")
 // TransactionLife is how long a person has between the application's request and the answer.
 const TransactionLife = 10 * time.Minute
 
-// The cookies' names; with https they get the prefix that keeps other hosts of the domain from setting them.
+// The cookies' names; with https they get the prefix that keeps other hosts of the domain from
+// setting them.
 const (
 	browserName = "gatehouse_browser" // which browser this is; says nothing of who sits there
 	sessionName = "gatehouse_session" // who signed in
 	hostPrefix  = "__Host-"
 )
 
-// Manager keeps sessions and transactions in short memory: losing them signs people out and loses nothing else.
+// Manager keeps sessions and transactions in short memory: losing them signs people out and loses
+// nothing else.
 type Manager struct {
 	Sessions     ttl.Store
 	Transactions ttl.Store // strangers write here, so it may be full when Sessions is not
@@ -53,7 +57,9 @@ type Manager struct {
 type Session struct {
 	UserID     string
 	SignedInAt time.Time
-	Ended      int64 // how often the person's sessions had all been ended when this one began: under another count it is nobody's
+	// how often the person's sessions had all been ended when this one began: under another count
+	// it is nobody's
+	Ended int64
 }
 
 // Transaction is an authorization request under way.
@@ -68,8 +74,8 @@ type transaction struct {
 	Transaction
 }
 
-// Begin keeps an authorization request for this browser and returns its id. The id alone is worth nothing: it works only in the
-// browser that began.
+// Begin keeps an authorization request for this browser and returns its id. The id alone is worth
+// nothing: it works only in the browser that began.
 func (m *Manager) Begin(w http.ResponseWriter, r *http.Request, form url.Values) (string, error) {
 	id := rand.Text()
 	if err := m.keep(r.Context(), id, m.browser(w, r), Transaction{form, m.Now().UTC()}); err != nil {
@@ -111,7 +117,8 @@ func (m *Manager) keep(ctx context.Context, id, browser string, t Transaction) e
 	return nil
 }
 
-func (m *Manager) transaction(r *http.Request, id string, from func(context.Context, string) ([]byte, bool, error)) (Transaction, error) {
+func (m *Manager) transaction(r *http.Request, id string, from func(context.Context, string) ([]byte, bool, error)) (
+	Transaction, error) {
 	browser, ok := m.cookie(r, browserName)
 	if !ok || id == "" {
 		return Transaction{}, ErrNoTransaction
@@ -121,19 +128,21 @@ func (m *Manager) transaction(r *http.Request, id string, from func(context.Cont
 		return Transaction{}, fmt.Errorf("reading a transaction: %w", err)
 	}
 	var t transaction
-	if !ok || json.Unmarshal(value, &t) != nil || subtle.ConstantTimeCompare([]byte(t.Browser), []byte(digest(browser))) != 1 {
+	if !ok || json.Unmarshal(value, &t) != nil ||
+		subtle.ConstantTimeCompare([]byte(t.Browser), []byte(digest(browser))) != 1 {
 		return Transaction{}, ErrNoTransaction
 	}
 	return t.Transaction, nil
 }
 
-// CSRF returns the token that a form on a page for this browser carries. It changes with every sign-in and sign-out.
+// CSRF returns the token that a form on a page for this browser carries. It changes with every
+// sign-in and sign-out.
 func (m *Manager) CSRF(w http.ResponseWriter, r *http.Request) string {
 	return m.csrf(r, m.browser(w, r))
 }
 
-// CheckCSRF says with ErrCSRF that a form is not from a page that we showed this browser: its token is not the page's, or the browser itself says
-// that another site sent it.
+// CheckCSRF says with ErrCSRF that a form is not from a page that we showed this browser: its token
+// is not the page's, or the browser itself says that another site sent it.
 func (m *Manager) CheckCSRF(r *http.Request, token string) error {
 	browser, ok := m.cookie(r, browserName)
 	if !ok || subtle.ConstantTimeCompare([]byte(token), []byte(m.csrf(r, browser))) != 1 {
@@ -152,8 +161,8 @@ func (m *Manager) csrf(r *http.Request, browser string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// SignIn begins a session for the user, always a new one: what was in the cookie before is worth nothing after.
-// ended is how often all of the user's sessions have been ended.
+// SignIn begins a session for the user, always a new one: what was in the cookie before is worth
+// nothing after. ended is how often all of the user's sessions have been ended.
 func (m *Manager) SignIn(w http.ResponseWriter, r *http.Request, userID string, ended int64) error {
 	if err := m.forget(r); err != nil {
 		return err
@@ -214,11 +223,13 @@ func (m *Manager) browser(w http.ResponseWriter, r *http.Request) string {
 	}
 	secret := rand.Text() + rand.Text()
 	m.set(w, browserName, secret, 0)
-	r.AddCookie(&http.Cookie{Name: m.name(browserName), Value: secret}) // so that a second call in this request finds it
+	// so that a second call in this request finds it
+	r.AddCookie(&http.Cookie{Name: m.name(browserName), Value: secret})
 	return secret
 }
 
-// cookie reads a cookie of ours. Two of one name are none: a neighbour host may have planted one of them.
+// cookie reads a cookie of ours. Two of one name are none: a neighbour host may have planted one of
+// them.
 func (m *Manager) cookie(r *http.Request, name string) (string, bool) {
 	found := r.CookiesNamed(m.name(name))
 	if len(found) != 1 || len(found[0].Value) != secretLength {
@@ -232,7 +243,8 @@ const secretLength = 52
 
 func (m *Manager) set(w http.ResponseWriter, name, value string, life time.Duration) {
 	http.SetCookie(w, &http.Cookie{
-		Name: m.name(name), Value: value, Path: "/", MaxAge: int(life.Seconds()), Secure: m.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Name: m.name(name), Value: value, Path: "/", MaxAge: int(life.Seconds()), Secure: m.Secure, HttpOnly: true,
+		SameSite: http.SameSiteLaxMode,
 	})
 }
 

@@ -38,7 +38,8 @@ func (b browser) visit(f func(w http.ResponseWriter, r *http.Request)) []*http.C
 }
 
 func manager() *session.Manager {
-	return &session.Manager{Sessions: ttl.NewMemory(ttl.Options{}), Transactions: ttl.NewMemory(ttl.Options{}), Secure: true, Now: time.Now, Life: time.Hour}
+	return &session.Manager{Sessions: ttl.NewMemory(ttl.Options{}), Transactions: ttl.NewMemory(ttl.Options{}),
+		Secure: true, Now: time.Now, Life: time.Hour}
 }
 
 func must(t *testing.T, err error) {
@@ -162,7 +163,8 @@ func TestSigningIn(t *testing.T) {
 	planted := strings.Repeat("A", 52)
 	ann["__Host-gatehouse_session"] = planted
 	for _, c := range ann.signIn(t, m, "usr_ann") { // LG-21
-		if !strings.HasPrefix(c.Name, "__Host-") || !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" {
+		if !strings.HasPrefix(c.Name, "__Host-") || !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode ||
+			c.Path != "/" || c.Domain != "" {
 			t.Errorf("cookie %+v, want __Host-, Secure, HttpOnly, SameSite=Lax, Path=/ and no Domain", c)
 		}
 	}
@@ -199,7 +201,8 @@ func TestATransactionIsNoSession(t *testing.T) {
 	}
 }
 
-// A secret is collected once, by the session that it was left for, and nobody can read it where it waits.
+// A secret is collected once, by the session that it was left for, and nobody can read it where it
+// waits.
 func TestASecretIsCollectedOnce(t *testing.T) {
 	m, ann, mallory := manager(), browser{}, browser{}
 	memory := &peeked{Store: m.Sessions}

@@ -36,18 +36,21 @@ func (d *Door) showAgents(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, fmt.Errorf("reading memberships: %w", err))
 		return
 	}
-	agents, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, Alive: true, ByHand: true, Limit: maxAgents}, memberships)
+	agents, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, Alive: true, ByHand: true, Limit: maxAgents},
+		memberships)
 	if err != nil {
 		d.fail(w, r, err)
 		return
 	}
 	since := d.Sessions.Now().Add(-alarmLife)
-	alarms, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, EndReason: grant.ReasonReuse, EndedSince: since, Limit: maxAlarms}, memberships)
+	alarms, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, EndReason: grant.ReasonReuse, EndedSince: since,
+		Limit: maxAlarms}, memberships)
 	if err != nil {
 		d.fail(w, r, err)
 		return
 	}
-	p := web.Agents{CSRF: d.Sessions.CSRF(w, r), Person: u.Email, Agents: agents, Alarms: alarms, Notice: d.notice(w, r)}
+	p := web.Agents{CSRF: d.Sessions.CSRF(w, r), Person: u.Email, Agents: agents, Alarms: alarms,
+		Notice: d.notice(w, r)}
 	for _, m := range memberships {
 		if m.Admin {
 			p.LooksAfter = append(p.LooksAfter, web.Tenant{ID: m.TenantID, Name: m.TenantName, Role: m.Role})
@@ -72,7 +75,8 @@ func (d *Door) agents(ctx context.Context, f grant.Filter, memberships []user.Me
 		if err != nil && !errors.Is(err, client.ErrNotFound) {
 			return nil, fmt.Errorf("reading a client: %w", err)
 		}
-		a := web.Agent{GrantID: g.ID, Client: clientName(c), Tenant: tenants[g.TenantID], Resource: g.Resource, Since: g.CreatedAt, Ended: g.EndedAt, Suspended: g.Suspended}
+		a := web.Agent{GrantID: g.ID, Client: clientName(c), Tenant: tenants[g.TenantID], Resource: g.Resource,
+			Since: g.CreatedAt, Ended: g.EndedAt, Suspended: g.Suspended}
 		if a.Client == "" {
 			a.Client = g.ClientID
 		}
@@ -85,7 +89,8 @@ func (d *Door) agents(ctx context.Context, f grant.Filter, memberships []user.Me
 	return agents, nil
 }
 
-// describe says in plain words what a grant allows; a scope that the resource no longer has keeps its name.
+// describe says in plain words what a grant allows; a scope that the resource no longer has keeps
+// its name.
 func (d *Door) describe(g grant.Grant) []web.Scope {
 	resource, _ := d.Engine.Resource(g.Resource)
 	var out []web.Scope

@@ -25,16 +25,22 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
-// The pages of those who look after a tenant's clients. Whether somebody does is asked of the ledger at every request, and whoever does not finds nothing.
+// The pages of those who look after a tenant's clients. Whether somebody does is asked of the
+// ledger at every request, and whoever does not finds nothing.
 
 // maxShown bounds how many clients one page shows.
 const maxShown = 200
 
 var (
-	errNoTenant   = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "You are an administrator of no organisation of this name, or it is suspended."}
-	errNoClient   = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "This organisation has no such application."}
-	errNoRole     = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "This organisation has no such role."}
-	errShownOnce  = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "A secret is shown once, and this one was, or was not fetched within five minutes. Replace it to see another."}
+	errNoTenant = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "You are an administrator of no organisation of this name, or it is suspended."}
+	errNoClient = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "This organisation has no such application."}
+	errNoRole = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "This organisation has no such role."}
+	errShownOnce = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "A secret is shown once, and this one was, or was not fetched within five minutes. Replace it " +
+			"to see another."}
 	errNoneTicked = registrar.Refuse("", "Tick at least one thing that it may do.")
 )
 
@@ -73,19 +79,22 @@ func (d *Door) keeper(action string, h func(http.ResponseWriter, *http.Request, 
 	}
 }
 
-// mostSaid bounds, in characters, what an audit line keeps of a refusal, which may say again what was typed.
+// mostSaid bounds, in characters, what an audit line keeps of a refusal, which may say again what
+// was typed.
 const mostSaid = 500
 
-// recordFailure keeps the line of an act that was refused or did not succeed, beside the one that may have been written before it was tried, and gone with it. Of one
-// person only so many are kept in a minute (audit.Refusals). A line that cannot be kept changes no refusal; the log tells.
+// recordFailure keeps the line of an act that was refused or did not succeed, beside the one that
+// may have been written before it was tried, and gone with it. Of one person only so many are kept
+// in a minute (audit.Refusals). A line that cannot be kept changes no refusal; the log tells.
 func (d *Door) recordFailure(r *http.Request, k keeper, err error) {
 	if k.action == "" {
 		return
 	}
 	vars, ctx := mux.Vars(r), context.WithoutCancel(r.Context())
 	e := audit.Event{
-		Time: d.Engine.Now().UTC().Truncate(time.Second), Actor: string(k.caller.Actor(r.Context())), Action: k.action, Outcome: audit.Failed,
-		Target: fmt.Sprintf("%.80s", vars["client"]+vars["role"]), Detail: fmt.Sprintf("%.*s", mostSaid, err.Error()),
+		Time: d.Engine.Now().UTC().Truncate(time.Second), Actor: string(k.caller.Actor(r.Context())), Action: k.action,
+		Outcome: audit.Failed,
+		Target:  fmt.Sprintf("%.80s", vars["client"]+vars["role"]), Detail: fmt.Sprintf("%.*s", mostSaid, err.Error()),
 	}
 	if tenant.ValidID(vars["tenant"]) {
 		e.Tenant = vars["tenant"] // the one that was meant, whether it is there or not
@@ -116,7 +125,8 @@ func (d *Door) showClients(w http.ResponseWriter, r *http.Request, k keeper) {
 	d.listClients(w, r, k, http.StatusOK, web.Clients{Notice: d.notice(w, r)})
 }
 
-// listClients shows the tenant's clients and the forms, with what p says already: what was wrong with a form, and what was typed in it.
+// listClients shows the tenant's clients and the forms, with what p says already: what was wrong
+// with a form, and what was typed in it.
 func (d *Door) listClients(w http.ResponseWriter, r *http.Request, k keeper, status int, p web.Clients) {
 	clients, err := d.Registrar.List(r.Context(), k.caller, client.Filter{TenantID: k.tenant.ID, Limit: maxShown + 1})
 	if err != nil {
@@ -130,14 +140,17 @@ func (d *Door) listClients(w http.ResponseWriter, r *http.Request, k keeper, sta
 	}
 	p.CSRF, p.Person, p.Tenant = d.Sessions.CSRF(w, r), k.user.Email, web.Tenant{ID: k.tenant.ID, Name: k.tenant.Name}
 	for _, name := range k.tenant.Scopes {
-		p.Scopes = append(p.Scopes, web.Scope{Name: name, Description: d.means(name), Fixed: !slices.Contains(own, name)})
+		p.Scopes = append(p.Scopes,
+			web.Scope{Name: name, Description: d.means(name), Fixed: !slices.Contains(own, name)})
 	}
 	p.More = len(clients) > maxShown
 	for _, c := range clients[:min(len(clients), maxShown)] {
 		machine := slices.Contains(c.GrantTypes, client.GrantCredentials)
 		p.Clients = append(p.Clients, web.Client{
-			ID: c.ID, Name: clientName(c), Origin: madeBy(c), Proves: proves(c), Secret: c.SecretHash != "", Machine: machine,
-			Beyond: machine && !oauth.Subset(c.Scopes, own), RedirectURIs: c.RedirectURIs, Scopes: c.Scopes, Since: c.CreatedAt, Disabled: !c.DisabledAt.IsZero(),
+			ID: c.ID, Name: clientName(c), Origin: madeBy(c), Proves: proves(c), Secret: c.SecretHash != "",
+			Machine: machine,
+			Beyond:  machine && !oauth.Subset(c.Scopes, own), RedirectURIs: c.RedirectURIs, Scopes: c.Scopes,
+			Since: c.CreatedAt, Disabled: !c.DisabledAt.IsZero(),
 		})
 	}
 	d.show(w, r, status, p)
@@ -178,7 +191,8 @@ func proves(c client.Client) string {
 // createClient makes an application or a machine client.
 func (d *Door) createClient(w http.ResponseWriter, r *http.Request, k keeper) {
 	form := r.PostForm
-	typed := web.Clients{Name: form.Get("name"), RedirectURIs: form.Get("redirect_uris"), Machine: form.Get("kind") == "machine"}
+	typed := web.Clients{Name: form.Get("name"), RedirectURIs: form.Get("redirect_uris"),
+		Machine: form.Get("kind") == "machine"}
 	s := registrar.Spec{Name: form.Get("name"), Tenant: k.tenant.ID, Scopes: form["scope"]}
 	if !typed.Machine {
 		s.RedirectURIs, s.Public = strings.Fields(form.Get("redirect_uris")), form.Get("secret") == ""
@@ -233,7 +247,8 @@ func (d *Door) deleteClient(w http.ResponseWriter, r *http.Request, k keeper) {
 func (d *Door) createInitialToken(w http.ResponseWriter, r *http.Request, k keeper) {
 	uses, err := strconv.Atoi(r.PostForm.Get("uses"))
 	hours, errHours := strconv.Atoi(r.PostForm.Get("hours"))
-	s := registrar.InitialTokenSpec{Tenant: k.tenant.ID, Scopes: r.PostForm["scope"], Uses: uses, Life: time.Duration(hours) * time.Hour}
+	s := registrar.InitialTokenSpec{Tenant: k.tenant.ID, Scopes: r.PostForm["scope"], Uses: uses,
+		Life: time.Duration(hours) * time.Hour}
 	switch {
 	case err != nil || errHours != nil || uses < 1 || hours < 1 || hours > 1000:
 		err = registrar.Refuse("", "Say with whole numbers how often and how long the token can be used.")
@@ -252,7 +267,8 @@ func (d *Door) createInitialToken(w http.ResponseWriter, r *http.Request, k keep
 	d.leave(w, r, k, web.Secret{InitialToken: token, Uses: uses, Hours: hours})
 }
 
-// tellKeeper shows the page again with what was wrong with a form; what is not the form's fault is a page of its own.
+// tellKeeper shows the page again with what was wrong with a form; what is not the form's fault is
+// a page of its own.
 func (d *Door) tellKeeper(w http.ResponseWriter, r *http.Request, k keeper, err error, typed web.Clients) {
 	d.recordFailure(r, k, err)
 	var refusal *registrar.Refusal

@@ -46,7 +46,8 @@ func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
 	d.ask(w, r, u.User, a, web.Request{Action: "/consent", Transaction: id})
 }
 
-// ask shows a signed-in person what a client wants: the tenants to choose from, or the consent page for the one. request says where the answer goes.
+// ask shows a signed-in person what a client wants: the tenants to choose from, or the consent page
+// for the one. request says where the answer goes.
 func (d *Door) ask(w http.ResponseWriter, r *http.Request, u user.User, a *issuer.Authorization, request web.Request) {
 	connection.On(r.Context()).Client(a.Client.ID, a.Client.Name)
 	connection.On(r.Context()).For("", u.ID)
@@ -62,7 +63,8 @@ func (d *Door) ask(w http.ResponseWriter, r *http.Request, u user.User, a *issue
 		}
 		return o.Refused != ""
 	})
-	if i := slices.IndexFunc(refused, func(o issuer.Offer) bool { return o.TenantID == r.URL.Query().Get("tenant") }); i >= 0 {
+	if i := slices.IndexFunc(refused,
+		func(o issuer.Offer) bool { return o.TenantID == r.URL.Query().Get("tenant") }); i >= 0 {
 		d.turnAway(w, r, a, refused[i])
 		return
 	}
@@ -72,7 +74,8 @@ func (d *Door) ask(w http.ResponseWriter, r *http.Request, u user.User, a *issue
 		d.turnAway(w, r, a, refused...)
 	case len(offers) == 0:
 		d.fail(w, r, &oauth.Error{Code: "access_denied", Status: http.StatusForbidden,
-			Description: "You belong to no organisation that could let this application in. An administrator can add you to one; then start again from your application."})
+			Description: "You belong to no organisation that could let this application in. An administrator can add " +
+				"you to one; then start again from your application."})
 	case !chosen:
 		p := web.Tenants{Request: request, Client: clientName(a.Client), Person: u.Email}
 		for _, o := range offers {
@@ -92,7 +95,8 @@ func (d *Door) ask(w http.ResponseWriter, r *http.Request, u user.User, a *issue
 	}
 }
 
-// turnAway tells a person that their organisation does not let the application in, and why, and the application when they go back.
+// turnAway tells a person that their organisation does not let the application in, and why, and the
+// application when they go back.
 func (d *Door) turnAway(w http.ResponseWriter, r *http.Request, a *issuer.Authorization, refused ...issuer.Offer) {
 	refusal := d.Engine.NotLetIn(r.Context(), a, refused...)
 	if refusal.RedirectTo == "" {
@@ -116,9 +120,13 @@ func choose(offers []issuer.Offer, tenantID string) (issuer.Offer, bool) {
 
 func consentPage(a *issuer.Authorization, o issuer.Offer) web.Consent {
 	p := web.Consent{
-		Client: clientName(a.Client), ClientID: a.Client.ID, RedirectURI: a.RedirectURI, RedirectHost: redirectHost(a.RedirectURI),
-		Local: a.Client.LoopbackOnly(), Resource: a.Resource.Name, ResourceURI: a.Resource.URI, TokenLife: o.TokenLife, RefreshLife: o.RefreshLife, RefreshIdle: o.RefreshIdle, Renewed: slices.Contains(a.Client.GrantTypes, client.GrantRefresh),
-		Tenant: web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role}, Identity: a.IsIdentity(),
+		Client: clientName(a.Client), ClientID: a.Client.ID, RedirectURI: a.RedirectURI,
+		RedirectHost: redirectHost(a.RedirectURI),
+		Local:        a.Client.LoopbackOnly(), Resource: a.Resource.Name, ResourceURI: a.Resource.URI,
+		TokenLife:   o.TokenLife,
+		RefreshLife: o.RefreshLife, RefreshIdle: o.RefreshIdle,
+		Renewed: slices.Contains(a.Client.GrantTypes, client.GrantRefresh),
+		Tenant:  web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role}, Identity: a.IsIdentity(),
 	}
 	switch a.Client.Origin {
 	case client.OriginOperator:
@@ -160,7 +168,8 @@ func redirectHost(uri string) string {
 	return u.Host
 }
 
-// decide does what the person said. The request itself comes from the transaction, never from the page.
+// decide does what the person said. The request itself comes from the transaction, never from the
+// page.
 func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
 	form := r.PostForm
 	transaction, err := d.Sessions.Transaction(r, form.Get("tx"))
@@ -174,7 +183,8 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
 	}
 	decision := form.Get("decision")
 	if decision != "approve" && decision != "deny" {
-		d.ErrorPage(w, r, oauth.InvalidRequest("The form says neither yes nor no. Go back and press one of the buttons."))
+		d.ErrorPage(w, r,
+			oauth.InvalidRequest("The form says neither yes nor no. Go back and press one of the buttons."))
 		return
 	}
 	if transaction, err = d.Sessions.Finish(r, form.Get("tx")); err != nil { // once: a second press is told so
@@ -186,7 +196,8 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
 	way.For(form.Get("tenant"), u.ID)
 	var to string
 	if decision == "approve" {
-		to, err = d.Engine.Approve(r.Context(), transaction.Form, issuer.Consent{Someone: u.someone(), TenantID: form.Get("tenant"), Scopes: form["scope"]})
+		to, err = d.Engine.Approve(r.Context(), transaction.Form,
+			issuer.Consent{Someone: u.someone(), TenantID: form.Get("tenant"), Scopes: form["scope"]})
 	} else {
 		to, err = d.Engine.Deny(r.Context(), transaction.Form, u.someone())
 		way.Refuse(issuer.Denied)
@@ -205,12 +216,14 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
 			d.fail(w, r, err)
 			return
 		}
-		seeOther(w, "/consent?"+url.Values{"tx": {form.Get("tx")}, "tenant": {form.Get("tenant")}, "nothing": {"1"}}.Encode())
+		seeOther(w, "/consent?"+url.Values{"tx": {form.Get("tx")}, "tenant": {form.Get("tenant")},
+			"nothing": {"1"}}.Encode())
 		return
 	}
 	var refused *oauth.Error
 	if err != nil && !errors.As(err, &refused) {
-		err = errors.Join(err, d.Sessions.Resume(r, form.Get("tx"), transaction)) // the fault is ours: trying again must be possible
+		// the fault is ours: trying again must be possible
+		err = errors.Join(err, d.Sessions.Resume(r, form.Get("tx"), transaction))
 	}
 	if err != nil {
 		d.fail(w, r, err)

@@ -12,8 +12,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
-// showDevice asks for the code that a device shows (RFC 8628 §3.3), and then whether its program may come in. A code that came with the address is shown
-// to be compared, never taken without a look (§5.4).
+// showDevice asks for the code that a device shows (RFC 8628 §3.3), and then whether its program
+// may come in. A code that came with the address is shown to be compared, never taken without a
+// look (§5.4).
 func (d *Door) showDevice(w http.ResponseWriter, r *http.Request) {
 	typed := r.URL.Query().Get("user_code")
 	code := issuer.NormalizeUserCode(typed)
@@ -54,12 +55,14 @@ func (d *Door) decideDevice(w http.ResponseWriter, r *http.Request) {
 		consent = &issuer.Consent{Someone: u.someone(), TenantID: form.Get("tenant"), Scopes: form["scope"]}
 	case "deny":
 	default:
-		d.ErrorPage(w, r, oauth.InvalidRequest("The form says neither yes nor no. Go back and press one of the buttons."))
+		d.ErrorPage(w, r,
+			oauth.InvalidRequest("The form says neither yes nor no. Go back and press one of the buttons."))
 		return
 	}
 	err := d.Engine.DecideDevice(r.Context(), code, u.someone(), consent)
 	if errors.Is(err, issuer.ErrNothingAllowed) {
-		seeOther(w, "/device?"+url.Values{"user_code": {code}, "tenant": {form.Get("tenant")}, "nothing": {"1"}}.Encode())
+		seeOther(w, "/device?"+url.Values{"user_code": {code}, "tenant": {form.Get("tenant")},
+			"nothing": {"1"}}.Encode())
 		return
 	}
 	if err != nil {
@@ -71,7 +74,8 @@ func (d *Door) decideDevice(w http.ResponseWriter, r *http.Request) {
 	seeOther(w, "/device/done")
 }
 
-// mayTryCode counts a code that a person typed or decided on: 34 bits are not much, so nobody tries many (RFC 8628 §5.1). One that a device has is taken back.
+// mayTryCode counts a code that a person typed or decided on: 34 bits are not much, so nobody tries
+// many (RFC 8628 §5.1). One that a device has is taken back.
 func (d *Door) mayTryCode(w http.ResponseWriter, r *http.Request, u user.User) bool {
 	ok, wait := d.Codes.Allow(r.Context(), u.ID)
 	if !ok {

@@ -1,6 +1,8 @@
-// Package signin owns the door that people come in by: signing in, letting agents in, seeing the agents and ending them.
+// Package signin owns the door that people come in by: signing in, letting agents in, seeing the
+// agents and ending them.
 //
-// Each step stands alone and finds the authorization request by its transaction; no step trusts what an earlier page said:
+// Each step stands alone and finds the authorization request by its transaction; no step trusts
+// what an earlier page said:
 //
 //	/oauth2/authorize → /consent?tx=… → (nobody there: /signin?tx=… → /consent?tx=…) → the application
 //
@@ -65,20 +67,25 @@ func (d *Door) Mount(r *mux.Router) {
 	r.HandleFunc("/tenants/{tenant}/clients", d.keeping(d.showClients)).Methods("GET", "HEAD")
 	r.HandleFunc("/tenants/{tenant}/clients", d.acting("client.create", d.createClient)).Methods("POST")
 	r.HandleFunc("/tenants/{tenant}/clients/shown", d.keeping(d.showOnce)).Methods("GET")
-	r.HandleFunc("/tenants/{tenant}/clients/{client}/secret", d.acting("client.replace_secret", d.replaceSecret)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients/{client}/secret",
+		d.acting("client.replace_secret", d.replaceSecret)).Methods("POST")
 	r.HandleFunc("/tenants/{tenant}/clients/{client}/delete", d.acting("client.delete", d.deleteClient)).Methods("POST")
 	r.HandleFunc("/tenants/{tenant}/roles", d.keeping(d.showRoles)).Methods("GET", "HEAD")
 	r.HandleFunc("/tenants/{tenant}/roles/{role}", d.acting("role.put", d.changeRole)).Methods("POST")
-	r.HandleFunc("/tenants/{tenant}/initial-tokens", d.acting("initial_token.create", d.createInitialToken)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/initial-tokens",
+		d.acting("initial_token.create", d.createInitialToken)).Methods("POST")
 }
 
 // The words for what can go wrong on the way.
 var (
 	errGone = &oauth.Error{Code: "invalid_request", Status: http.StatusBadRequest,
-		Description: "This request is no longer under way here: it was answered already, took longer than ten minutes, or was begun in another browser. Start again from your application."}
+		Description: "This request is no longer under way here: it was answered already, took longer than ten " +
+			"minutes, or was begun in another browser. Start again from your application."}
 	errForm = &oauth.Error{Code: "invalid_request", Status: http.StatusForbidden,
-		Description: "This form is out of date or was not sent from our page. Go back, load the page again and repeat it."}
-	errNoAgent = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound, Description: "You have no such agent. Your agents' page shows those that you have."}
+		Description: "This form is out of date or was not sent from our page. Go back, load the page again and " +
+			"repeat it."}
+	errNoAgent = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "You have no such agent. Your agents' page shows those that you have."}
 )
 
 // ErrorPage shows a person what was wrong, with the error's status.
@@ -86,11 +93,12 @@ func (d *Door) ErrorPage(w http.ResponseWriter, r *http.Request, e *oauth.Error)
 	if e.Wait > 0 {
 		httpd.RetryAfter(w, e.Wait)
 	}
-	d.show(w, r, e.Status, web.Problem{Status: e.Status, Code: e.Code, What: e.Description, Support: httpd.SupportCode(r.Context())})
+	d.show(w, r, e.Status, web.Problem{Status: e.Status, Code: e.Code, What: e.Description,
+		Support: httpd.SupportCode(r.Context())})
 }
 
-// leadBack shows a person what was wrong with a request and lets them go back to the application by themselves: nobody vouches for where its answer
-// goes (OAuth 2.1 §7.12.2).
+// leadBack shows a person what was wrong with a request and lets them go back to the application by
+// themselves: nobody vouches for where its answer goes (OAuth 2.1 §7.12.2).
 func (d *Door) leadBack(w http.ResponseWriter, r *http.Request, refusal *issuer.Refusal) {
 	e := refusal.Err
 	connection.On(r.Context()).Refuse(e)
@@ -98,11 +106,13 @@ func (d *Door) leadBack(w http.ResponseWriter, r *http.Request, refusal *issuer.
 	httpd.Note(r.Context(), "reason", e.Description)
 	d.show(w, r, http.StatusBadRequest, web.Problem{
 		Status: http.StatusBadRequest, Code: e.Code, What: e.Description, Support: httpd.SupportCode(r.Context()),
-		Back: template.URL(refusal.RedirectTo), BackTo: redirectHost(refusal.RedirectTo), // checked as a redirect URI: no scheme in it runs anything
+		// checked as a redirect URI: no scheme in it runs anything
+		Back: template.URL(refusal.RedirectTo), BackTo: redirectHost(refusal.RedirectTo),
 	})
 }
 
-// fail turns whatever went wrong into a page. What is not an *oauth.Error is ours: the detail goes to the log.
+// fail turns whatever went wrong into a page. What is not an *oauth.Error is ours: the detail goes
+// to the log.
 func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var refused *oauth.Error
 	way := connection.On(r.Context())
@@ -127,10 +137,12 @@ func (d *Door) form(h http.HandlerFunc) http.HandlerFunc {
 		if err := r.ParseForm(); err != nil {
 			var large *http.MaxBytesError
 			if errors.As(err, &large) {
-				d.ErrorPage(w, r, &oauth.Error{Code: "invalid_request", Status: http.StatusRequestEntityTooLarge, Description: "The form is too large. Go back and write less."})
+				d.ErrorPage(w, r, &oauth.Error{Code: "invalid_request", Status: http.StatusRequestEntityTooLarge,
+					Description: "The form is too large. Go back and write less."})
 				return
 			}
-			d.ErrorPage(w, r, oauth.InvalidRequest("The form cannot be read. Go back, load the page again and repeat it."))
+			d.ErrorPage(w, r,
+				oauth.InvalidRequest("The form cannot be read. Go back, load the page again and repeat it."))
 			return
 		}
 		if err := d.Sessions.CheckCSRF(r, r.PostForm.Get("csrf")); err != nil {
@@ -152,8 +164,8 @@ func (v visitor) someone() issuer.Someone {
 	return issuer.Someone{UserID: v.ID, SignedInAt: v.signedIn}
 }
 
-// who is the account that is signed in at this browser, or session.ErrNobody. An account that was disabled since is nobody's, and
-// so is a session that was ended.
+// who is the account that is signed in at this browser, or session.ErrNobody. An account that was
+// disabled since is nobody's, and so is a session that was ended.
 func (d *Door) who(r *http.Request) (visitor, error) {
 	s, err := d.Sessions.Who(r)
 	if err != nil {
@@ -169,13 +181,16 @@ func (d *Door) who(r *http.Request) (visitor, error) {
 	return visitor{u, s.SignedInAt}, err
 }
 
-// person is the account that is signed in; without one the browser is sent to sign in, and ok is false.
+// person is the account that is signed in; without one the browser is sent to sign in, and ok is
+// false.
 func (d *Door) person(w http.ResponseWriter, r *http.Request) (u visitor, ok bool) {
 	return d.personAt(w, r, "/signin")
 }
 
-// personFor is person for an authorization request, which may want somebody who has signed in lately (OpenID Connect Core §3.1.2.1).
-func (d *Door) personFor(w http.ResponseWriter, r *http.Request, id string, t session.Transaction) (u visitor, ok bool) {
+// personFor is person for an authorization request, which may want somebody who has signed in
+// lately (OpenID Connect Core §3.1.2.1).
+func (d *Door) personFor(w http.ResponseWriter, r *http.Request, id string, t session.Transaction) (u visitor,
+	ok bool) {
 	if u, ok = d.personAt(w, r, "/signin"+query(id)); ok && !lately(u, t) {
 		seeOther(w, "/signin"+query(id))
 		return u, false
@@ -183,7 +198,8 @@ func (d *Door) personFor(w http.ResponseWriter, r *http.Request, id string, t se
 	return u, ok
 }
 
-// lately says whether somebody's sign-in is as recent as an authorization request wants it. One that cannot be read is refused elsewhere.
+// lately says whether somebody's sign-in is as recent as an authorization request wants it. One
+// that cannot be read is refused elsewhere.
 func lately(u visitor, t session.Transaction) bool {
 	p, err := issuer.ParsePrompt(t.Form)
 	return err != nil || p.Fresh(u.signedIn, t.Began)

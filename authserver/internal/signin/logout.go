@@ -20,14 +20,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
-// LogoutPath is where applications send people who want to sign out (OpenID Connect RP-Initiated Logout 1.0 §2), below the issuer.
+// LogoutPath is where applications send people who want to sign out (OpenID Connect RP-Initiated
+// Logout 1.0 §2), below the issuer.
 const LogoutPath = "/oauth2/logout"
 
 // logoutParameters are what the page reads. Others mean nothing here.
 var logoutParameters = []string{"id_token_hint", "client_id", "post_logout_redirect_uri", "state"}
 
-// logout asks a person whether they want to sign out. It is asked each time: any page can send a browser here. Where they go then was registered, or
-// is nowhere.
+// logout asks a person whether they want to sign out. It is asked each time: any page can send a
+// browser here. Where they go then was registered, or is nowhere.
 func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		d.logoutByPost(w, r)
@@ -56,8 +57,8 @@ func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// goOn sends a browser on where nobody is signed in: at once for an application that an operator or a tenant made known, by a link on a page for every other,
-// which anybody can make known.
+// goOn sends a browser on where nobody is signed in: at once for an application that an operator or
+// a tenant made known, by a link on a page for every other, which anybody can make known.
 func (d *Door) goOn(w http.ResponseWriter, r *http.Request, form url.Values, to string) {
 	c, err := d.leaving(r.Context(), form)
 	switch {
@@ -66,12 +67,13 @@ func (d *Door) goOn(w http.ResponseWriter, r *http.Request, form url.Values, to 
 	case c.Origin == client.OriginOperator || c.Origin == client.OriginInitialToken:
 		seeOther(w, to)
 	default:
-		d.show(w, r, http.StatusOK, web.SignedOut{Back: template.URL(to), BackTo: redirectHost(to)}) // checked as a redirect URI: no scheme in it runs anything
+		// checked as a redirect URI: no scheme in it runs anything
+		d.show(w, r, http.StatusOK, web.SignedOut{Back: template.URL(to), BackTo: redirectHost(to)})
 	}
 }
 
-// logoutByPost goes on by GET: from another site a browser posts without its cookies, and then it has them again. The id token does not go into an address; whom
-// it was for does.
+// logoutByPost goes on by GET: from another site a browser posts without its cookies, and then it
+// has them again. The id token does not go into an address; whom it was for does.
 func (d *Door) logoutByPost(w http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery != "" {
 		d.fail(w, r, oauth.InvalidRequest("parameters belong either in the URL or in the body, not in both"))
@@ -97,7 +99,8 @@ func (d *Door) logoutByPost(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	kept := url.Values{}
-	for name, value := range map[string]string{"client_id": c.ID, "post_logout_redirect_uri": form.Get("post_logout_redirect_uri"), "state": form.Get("state")} {
+	for name, value := range map[string]string{"client_id": c.ID,
+		"post_logout_redirect_uri": form.Get("post_logout_redirect_uri"), "state": form.Get("state")} {
 		if value != "" {
 			kept.Set(name, value)
 		}
@@ -106,7 +109,8 @@ func (d *Door) logoutByPost(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *Door) askWhetherOut(w http.ResponseWriter, r *http.Request, u visitor, form url.Values) {
-	p := web.SignOut{CSRF: d.Sessions.CSRF(w, r), Person: u.Email, State: form.Get("state"), To: form.Get("post_logout_redirect_uri")}
+	p := web.SignOut{CSRF: d.Sessions.CSRF(w, r), Person: u.Email, State: form.Get("state"),
+		To: form.Get("post_logout_redirect_uri")}
 	if p.To != "" {
 		p.Host = redirectHost(p.To)
 	}
@@ -116,8 +120,9 @@ func (d *Door) askWhetherOut(w http.ResponseWriter, r *http.Request, u visitor, 
 	d.show(w, r, http.StatusOK, p)
 }
 
-// afterwards is where somebody goes who has signed out: an address that the application registered for that, byte for byte, with its state; or nowhere, "".
-// Everything else is an *oauth.Error, and then nobody goes anywhere.
+// afterwards is where somebody goes who has signed out: an address that the application registered
+// for that, byte for byte, with its state; or nowhere, "". Everything else is an *oauth.Error, and
+// then nobody goes anywhere.
 func (d *Door) afterwards(ctx context.Context, form url.Values) (string, error) {
 	for _, name := range logoutParameters {
 		if len(form[name]) > 1 {
@@ -133,7 +138,8 @@ func (d *Door) afterwards(ctx context.Context, form url.Values) (string, error) 
 		return "", nil
 	}
 	if !slices.Contains(c.PostLogoutRedirectURIs, to) || client.CheckRedirectURI(to) != nil {
-		return "", oauth.InvalidRequest("The application has not registered the address that it wants you to go to (post_logout_redirect_uri). You are still signed in.")
+		return "", oauth.InvalidRequest("The application has not registered the address that it wants you to go to " +
+			"(post_logout_redirect_uri). You are still signed in.")
 	}
 	if len(form.Get("state")) > issuer.MaxState {
 		return "", oauth.InvalidRequest(fmt.Sprintf("state is longer than %d bytes", issuer.MaxState))
@@ -148,13 +154,16 @@ func (d *Door) afterwards(ctx context.Context, form url.Values) (string, error) 
 	return to + separator + url.Values{"state": {form.Get("state")}}.Encode(), nil
 }
 
-// leaving is the application that sent somebody to sign out: the one whom the id token was for, or that names itself; the zero client when none does.
+// leaving is the application that sent somebody to sign out: the one whom the id token was for, or
+// that names itself; the zero client when none does.
 func (d *Door) leaving(ctx context.Context, form url.Values) (client.Client, error) {
 	id := form.Get("client_id")
 	if hint := form.Get("id_token_hint"); hint != "" {
 		_, of, err := d.Engine.Hint(hint)
 		if err != nil || id != "" && id != of {
-			return client.Client{}, oauth.InvalidRequest("The id_token_hint is not an id token of this server, or is another application's. You are still signed in.")
+			return client.Client{},
+				oauth.InvalidRequest("The id_token_hint is not an id token of this server, or is another " +
+					"application's. You are still signed in.")
 		}
 		id = of
 	}
@@ -172,7 +181,8 @@ func (d *Door) leaving(ctx context.Context, form url.Values) (client.Client, err
 	return c, nil
 }
 
-// Silent answers a request with prompt=none: at once, and without a page (OpenID Connect Core §3.1.2.1).
+// Silent answers a request with prompt=none: at once, and without a page (OpenID Connect Core
+// §3.1.2.1).
 func (d *Door) Silent(w http.ResponseWriter, r *http.Request, form url.Values) {
 	u, err := d.who(r)
 	if err != nil && !errors.Is(err, session.ErrNobody) {

@@ -32,20 +32,23 @@ func (d *Door) listRoles(w http.ResponseWriter, r *http.Request, k keeper, statu
 		d.failKeeper(w, r, err)
 		return
 	}
-	p := web.Roles{CSRF: d.Sessions.CSRF(w, r), Person: k.user.Email, Tenant: web.Tenant{ID: k.tenant.ID, Name: k.tenant.Name}, Problem: problem, Notice: d.notice(w, r)}
+	p := web.Roles{CSRF: d.Sessions.CSRF(w, r), Person: k.user.Email,
+		Tenant: web.Tenant{ID: k.tenant.ID, Name: k.tenant.Name}, Problem: problem, Notice: d.notice(w, r)}
 	for _, role := range roles {
 		p.Roles = append(p.Roles, d.roleShown(role, k.tenant.Scopes, own))
 	}
 	d.show(w, r, status, p)
 }
 
-// roleShown is a role with what the tenant may have: what it gives is ticked, and what neither it nor the person has cannot be.
+// roleShown is a role with what the tenant may have: what it gives is ticked, and what neither it
+// nor the person has cannot be.
 func (d *Door) roleShown(role user.Role, allowed, own []string) web.Role {
 	shown := web.Role{Name: role.Name, Admin: role.Admin, Includes: role.Includes}
 	for _, name := range allowed {
 		given := slices.Contains(role.Scopes, name)
 		shown.Scopes = append(shown.Scopes, web.RoleScope{
-			Scope: web.Scope{Name: name, Description: d.means(name), Fixed: !given && !slices.Contains(own, name)}, Given: given,
+			Scope: web.Scope{Name: name, Description: d.means(name), Fixed: !given && !slices.Contains(own, name)},
+			Given: given,
 		})
 	}
 	return shown

@@ -37,13 +37,15 @@ func (d *Door) showSignIn(w http.ResponseWriter, r *http.Request) {
 	d.askWho(w, r, http.StatusOK, web.SignIn{Transaction: transaction, Device: device})
 }
 
-// again says whether somebody who is signed in has to do it once more for the request that brought them.
+// again says whether somebody who is signed in has to do it once more for the request that brought
+// them.
 func (d *Door) again(r *http.Request, u visitor, transaction string) bool {
 	t, err := d.Sessions.Transaction(r, transaction)
 	return err == nil && !lately(u, t)
 }
 
-// deviceOf says with which device's code somebody came to sign in: "" with none, "-" for the page that asks for one.
+// deviceOf says with which device's code somebody came to sign in: "" with none, "-" for the page
+// that asks for one.
 func deviceOf(form url.Values) string {
 	if !form.Has("device") {
 		return ""
@@ -54,7 +56,8 @@ func deviceOf(form url.Values) string {
 	return "-"
 }
 
-// askWho shows the sign-in page, with the name of the client that asks. A transaction that is gone is said at once, before a password is typed.
+// askWho shows the sign-in page, with the name of the client that asks. A transaction that is gone
+// is said at once, before a password is typed.
 func (d *Door) askWho(w http.ResponseWriter, r *http.Request, status int, p web.SignIn) {
 	if p.Transaction != "" {
 		t, err := d.Sessions.Transaction(r, p.Transaction)
@@ -75,7 +78,8 @@ func (d *Door) askWho(w http.ResponseWriter, r *http.Request, status int, p web.
 	d.show(w, r, status, p)
 }
 
-// asking is the name of the client that asks. A document is not read before somebody has signed in: until then its address must do.
+// asking is the name of the client that asks. A document is not read before somebody has signed in:
+// until then its address must do.
 func (d *Door) asking(r *http.Request, form url.Values) (string, error) {
 	if deferred, _ := d.Engine.Deferred(form); deferred {
 		return form.Get("client_id"), nil
@@ -112,7 +116,8 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		device = deviceOf(form)
 	}
 	if len(password) > user.MaxPassword {
-		d.ErrorPage(w, r, oauth.InvalidRequest("A password has at most 1024 characters. Go back and type a shorter one."))
+		d.ErrorPage(w, r,
+			oauth.InvalidRequest("A password has at most 1024 characters. Go back and type a shorter one."))
 		return
 	}
 	email, err := user.Normalize(form.Get("email"))
@@ -124,7 +129,8 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
-	// What is remembered of a person is remembered by their id: who gets the address of somebody who was deleted begins anew.
+	// What is remembered of a person is remembered by their id: who gets the address of somebody
+	// who was deleted begins anew.
 	account := cmp.Or(u.ID, email)
 	tries := d.tries(r, account)
 	if wait, ok := count(r.Context(), tries); !ok {
@@ -133,7 +139,8 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		d.Engine.Refuse(r.Context(), client.Client{}, audit.Event{Action: actSignIn, Detail: "too many tries"})
 		connection.On(r.Context()).Refuse(connection.ErrLocked)
 		d.askWho(w, r, http.StatusTooManyRequests, web.SignIn{
-			Transaction: transaction, Device: device, Email: form.Get("email"), Problem: "There were too many tries. Wait " + minutes(wait) + " and try again.",
+			Transaction: transaction, Device: device, Email: form.Get("email"),
+			Problem: "There were too many tries. Wait " + minutes(wait) + " and try again.",
 		})
 		return
 	}
@@ -144,9 +151,11 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	if !fits || u.Disabled {
 		httpd.Note(r.Context(), "refused", "sign-in")
-		// What was typed as an address may be a password: the line names an account that there is, or none.
+		// What was typed as an address may be a password: the line names an account that there is,
+		// or none.
 		e := audit.Event{Action: actSignIn, Target: u.ID, Detail: notSignedIn(u, fits)}
-		// Where somebody is who signs in there is said under their key, which is looked for in vain where there is no such account: that takes as long.
+		// Where somebody is who signs in there is said under their key, which is looked for in vain
+		// where there is no such account: that takes as long.
 		from, err := d.Personal.Seal(r.Context(), d.Users, u.ID, httpd.ClientAddr(r.Context()).String())
 		if err != nil {
 			d.fail(w, r, err)
@@ -157,7 +166,8 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		}
 		d.Engine.Refuse(r.Context(), client.Client{}, e)
 		connection.On(r.Context()).Refuse(connection.ErrSignIn)
-		d.askWho(w, r, http.StatusForbidden, web.SignIn{Transaction: transaction, Device: device, Email: form.Get("email"), Problem: wrong})
+		d.askWho(w, r, http.StatusForbidden, web.SignIn{Transaction: transaction, Device: device,
+			Email: form.Get("email"), Problem: wrong})
 		return
 	}
 	takeBack(r.Context(), tries)
@@ -189,7 +199,8 @@ func (d *Door) record(r *http.Request, userID, action string) error {
 	if err != nil {
 		return err
 	}
-	e := audit.Event{Time: d.Sessions.Now().UTC().Truncate(time.Second), Actor: "user:" + userID, Action: action, Target: userID, Detail: from}
+	e := audit.Event{Time: d.Sessions.Now().UTC().Truncate(time.Second), Actor: "user:" + userID, Action: action,
+		Target: userID, Detail: from}
 	if err := d.Engine.Audit.Record(r.Context(), e); err != nil {
 		return fmt.Errorf("writing the audit line of %s: %w", action, err)
 	}

@@ -10,11 +10,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 )
 
-// SignInLimits bound how often a wrong password may be typed. A try counts before its password is looked at, so that a hundred at once get no more guesses
-// than a hundred in a row; one whose password was right is taken back. Strangers cannot lock anybody out who has signed in before: that browser, or else that
-// source of requests, has a count of its own.
+// SignInLimits bound how often a wrong password may be typed. A try counts before its password is
+// looked at, so that a hundred at once get no more guesses than a hundred in a row; one whose
+// password was right is taken back. Strangers cannot lock anybody out who has signed in before:
+// that browser, or else that source of requests, has a count of its own.
 type SignInLimits struct {
-	// Source limits tries from one source, Pair tries at one account from one source, Account tries at one account from wherever they come.
+	// Source limits tries from one source, Pair tries at one account from one source, Account tries
+	// at one account from wherever they come.
 	Source, Pair, Account *ratelimit.Limiter
 	// Browser limits tries at an account from a browser where it has signed in before.
 	Browser *ratelimit.Limiter
@@ -26,7 +28,8 @@ type try struct {
 	key   string
 }
 
-// tries are the counts that a try to sign in to an account is part of: those that fewest people share, as far as the request shows that it has such.
+// tries are the counts that a try to sign in to an account is part of: those that fewest people
+// share, as far as the request shows that it has such.
 func (d *Door) tries(r *http.Request, account string) []try {
 	source, l := httpd.Source(r.Context()), d.SignIns
 	pair := try{l.Pair, account + "\x00" + source}
@@ -39,7 +42,8 @@ func (d *Door) tries(r *http.Request, account string) []try {
 	return []try{{l.Source, source}, pair, {l.Account, account}}
 }
 
-// count counts a try. When one of its counts has no room, it was no try, and does not count in the others either; wait is how long until there is room.
+// count counts a try. When one of its counts has no room, it was no try, and does not count in the
+// others either; wait is how long until there is room.
 func count(ctx context.Context, tries []try) (wait time.Duration, ok bool) {
 	for i, t := range tries {
 		if ok, wait := t.limit.Allow(ctx, t.key); !ok {

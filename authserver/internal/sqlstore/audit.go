@@ -33,14 +33,16 @@ func (d *DB) RecordAll(ctx context.Context, events []audit.Event) error {
 func (d *DB) PlainRecords(ctx context.Context, userID, email string) (n int64, err error) {
 	const plain = ` WHERE replace(detail, $2, '') <> detail OR replace(target, $2, '') <> target OR target = $1 AND action IN ('user.sign_in', 'user.sign_out')
 		AND (detail LIKE 'from %' OR actor LIKE 'address:%' AND actor NOT LIKE 'address:sealed(%')`
-	if err := d.row(ctx, "SELECT (SELECT COUNT(*) FROM audit_records"+plain+") + (SELECT COUNT(*) FROM audit_events"+plain+")", userID, email).Scan(&n); err != nil {
+	if err := d.row(ctx, "SELECT (SELECT COUNT(*) FROM audit_records"+plain+") + (SELECT COUNT(*) FROM audit_events"+
+		plain+")", userID, email).Scan(&n); err != nil {
 		return 0, fmt.Errorf("counting old audit records of a person: %w", err)
 	}
 	return n, nil
 }
 
-// Erase takes what was deleted out of SQLite's write-ahead log, which keeps the pages of before until they are written over. Where somebody reads it meanwhile, the
-// log is written over later: it does not wait for long, since nobody writes meanwhile.
+// Erase takes what was deleted out of SQLite's write-ahead log, which keeps the pages of before
+// until they are written over. Where somebody reads it meanwhile, the log is written over later: it
+// does not wait for long, since nobody writes meanwhile.
 func (d *DB) Erase(ctx context.Context) error {
 	if d.own != "" {
 		return nil

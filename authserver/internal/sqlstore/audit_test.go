@@ -30,7 +30,8 @@ const (
 
 var key = []byte("the key of the head, in these tests")
 
-// Two processes write and seal at once, and the chain holds: each line has one place, and none is missing.
+// Two processes write and seal at once, and the chain holds: each line has one place, and none is
+// missing.
 func TestProcessesWriteAtOnce(t *testing.T) {
 	if database := os.Getenv(writerDatabase); database != "" {
 		writeAndSeal(t, database)
@@ -83,7 +84,8 @@ func writeAndSeal(t *testing.T, database string) {
 	s.Audit().Anchor(key)
 	began(t, s)
 	for i := range linesEach {
-		must(t, s.Record(t.Context(), audit.Event{Time: time.Now(), Actor: "system", Action: fmt.Sprintf("p%s.%d", os.Getenv(writerName), i)}))
+		must(t, s.Record(t.Context(),
+			audit.Event{Time: time.Now(), Actor: "system", Action: fmt.Sprintf("p%s.%d", os.Getenv(writerName), i)}))
 		if i%7 == 0 {
 			_, err := s.Audit().Seal(t.Context())
 			must(t, err)
@@ -91,8 +93,9 @@ func writeAndSeal(t *testing.T, database string) {
 	}
 }
 
-// BenchmarkAuditRefresh is the durable part of a refresh with its audit line, while lines get their places, beside the same without a line. Both are done in turn.
-// of-bare is the ratio of their speeds: 0.9 and more is what the line may cost.
+// BenchmarkAuditRefresh is the durable part of a refresh with its audit line, while lines get their
+// places, beside the same without a line. Both are done in turn. of-bare is the ratio of their
+// speeds: 0.9 and more is what the line may cost.
 func BenchmarkAuditRefresh(b *testing.B) {
 	for name, database := range map[string]func(testing.TB) string{"sqlite": sqliteFile, "postgres": testenv.Postgres} {
 		b.Run(name, func(b *testing.B) {
@@ -108,7 +111,8 @@ func BenchmarkAuditRefresh(b *testing.B) {
 			rotate := func(which int) {
 				n++
 				next := issuer.RefreshToken{
-					Hash: fmt.Sprintf("%064d", n), GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now(),
+					Hash: fmt.Sprintf("%064d", n), GrantID: "g", ClientID: "c", CreatedAt: time.Now(),
+					ExpiresAt: time.Now(), ChainEnds: time.Now(),
 				}
 				start := time.Now()
 				var err error
@@ -168,7 +172,8 @@ func BenchmarkAuditVerify(b *testing.B) {
 	}
 }
 
-// B5: many lines that wait are sealed in batches with rests between, and nothing of that is an error.
+// B5: many lines that wait are sealed in batches with rests between, and nothing of that is an
+// error.
 func TestBacklogOfAuditLinesIsSealed(t *testing.T) {
 	for name, database := range map[string]func(testing.TB) string{"sqlite": sqliteFile, "postgres": testenv.Postgres} {
 		t.Run(name, func(t *testing.T) {
@@ -200,8 +205,9 @@ func TestBacklogOfAuditLinesIsSealed(t *testing.T) {
 	}
 }
 
-// BenchmarkAuditBacklog is the durable part of a refresh while a million lines wait for their place in the chain, beside
-// the same while none waits, each in a database of its own and in turn. of-floor is the ratio of their speeds.
+// BenchmarkAuditBacklog is the durable part of a refresh while a million lines wait for their place
+// in the chain, beside the same while none waits, each in a database of its own and in turn.
+// of-floor is the ratio of their speeds.
 func BenchmarkAuditBacklog(b *testing.B) {
 	for name, database := range map[string]func(testing.TB) string{"sqlite": sqliteFile, "postgres": testenv.Postgres} {
 		b.Run(name, func(b *testing.B) {
@@ -223,7 +229,8 @@ func BenchmarkAuditBacklog(b *testing.B) {
 				rotate[i] = func() {
 					n++
 					next := issuer.RefreshToken{
-						Hash: fmt.Sprintf("%064d", n), GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now(),
+						Hash: fmt.Sprintf("%064d", n), GrantID: "g", ClientID: "c", CreatedAt: time.Now(),
+						ExpiresAt: time.Now(), ChainEnds: time.Now(),
 					}
 					must(b, s.Rotate(b.Context(), leaf, time.Now(), next, line))
 					leaf = next.Hash

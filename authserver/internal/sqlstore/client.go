@@ -20,14 +20,17 @@ const clientColumns = `id, name, tenant_id, redirect_uris, grant_types, auth_met
 // clientRead are the columns of a client as it is read.
 const clientRead = clientColumns + ", disabled_at"
 
-const clientValues = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25"
+const clientValues = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, " +
+	"$21, $22, $23, $24, $25"
 
 // clientRow is a client's columns in their order.
 func clientRow(c client.Client) []any {
 	return []any{
-		c.ID, c.Name, optional(c.TenantID), list(c.RedirectURIs), list(c.GrantTypes), c.AuthMethod, c.SecretHash, list(c.Scopes), c.ApplicationType,
+		c.ID, c.Name, optional(c.TenantID), list(c.RedirectURIs), list(c.GrantTypes), c.AuthMethod, c.SecretHash,
+		list(c.Scopes), c.ApplicationType,
 		c.ClientURI, c.SoftwareID, c.SoftwareVersion, c.Origin, c.ManageHash, c.JWKS, c.JWKSURI, moment(c.CreatedAt),
-		c.OldSecretHash, moment(c.OldSecretEnds), c.Fingerprint, c.Resource, c.IDTokenAlg, list(c.PostLogoutRedirectURIs), c.DPoPBound, c.PushRequired,
+		c.OldSecretHash, moment(c.OldSecretEnds), c.Fingerprint, c.Resource, c.IDTokenAlg,
+		list(c.PostLogoutRedirectURIs), c.DPoPBound, c.PushRequired,
 	}
 }
 
@@ -61,7 +64,8 @@ func (d *DB) CreateClients(ctx context.Context, clients []client.Client) error {
 			for _, c := range some {
 				rows = append(rows, clientRow(c)...)
 			}
-			_, err := tx.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+") VALUES "+d.audit.Places(1, len(some), len(rows)/len(some)), rows...)
+			_, err := tx.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+") VALUES "+d.audit.Places(1, len(some),
+				len(rows)/len(some)), rows...)
 			if err != nil {
 				return fmt.Errorf("keeping %d clients: %w", len(some), err)
 			}
@@ -72,7 +76,8 @@ func (d *DB) CreateClients(ctx context.Context, clients []client.Client) error {
 
 // Client implements client.Store.
 func (d *DB) Client(ctx context.Context, id string) (client.Client, error) {
-	c, err := scanClient(d.row(ctx, "SELECT "+clientRead+" FROM clients WHERE id = $1 AND deleted_at IS NULL AND disabled_at IS NULL", id))
+	c, err := scanClient(d.row(ctx,
+		"SELECT "+clientRead+" FROM clients WHERE id = $1 AND deleted_at IS NULL AND disabled_at IS NULL", id))
 	return c, none(err, client.ErrNotFound)
 }
 
@@ -88,7 +93,9 @@ func (d *DB) DisableClient(ctx context.Context, id string, at time.Time) (since 
 		if err := d.stopIssuing(ctx, tx); err != nil {
 			return err
 		}
-		return tx.QueryRowContext(ctx, "UPDATE clients SET disabled_at = COALESCE(disabled_at, $2) WHERE id = $1 AND deleted_at IS NULL RETURNING disabled_at",
+		return tx.QueryRowContext(ctx,
+			"UPDATE clients SET disabled_at = COALESCE(disabled_at, $2) WHERE id = $1 AND deleted_at IS NULL "+
+				"RETURNING disabled_at",
 			id, moment(at)).Scan((*moment)(&since))
 	})
 	return since, none(err, client.ErrNotFound)
@@ -96,7 +103,8 @@ func (d *DB) DisableClient(ctx context.Context, id string, at time.Time) (since 
 
 // EnableClient implements client.Store.
 func (d *DB) EnableClient(ctx context.Context, id string) error {
-	there, err := changed(d.write.ExecContext(ctx, "UPDATE clients SET disabled_at = NULL WHERE id = $1 AND deleted_at IS NULL", id))
+	there, err := changed(d.write.ExecContext(ctx,
+		"UPDATE clients SET disabled_at = NULL WHERE id = $1 AND deleted_at IS NULL", id))
 	return found(there, err, client.ErrNotFound, "enabling client "+id)
 }
 
@@ -112,33 +120,40 @@ func (d *DB) Clients(ctx context.Context, f client.Filter) ([]client.Client, err
 	return collect(ctx, d, scanClient, query, args...)
 }
 
-// OperatorClients implements client.Store. Of a tenant, its own index is the one to go by: COALESCE keeps the database from going through all that the operator made.
+// OperatorClients implements client.Store. Of a tenant, its own index is the one to go by: COALESCE
+// keeps the database from going through all that the operator made.
 func (d *DB) OperatorClients(ctx context.Context, tenantID string) ([]client.Client, error) {
 	whose, args := "tenant_id = $1 AND COALESCE(origin, '')", []any{tenantID}
 	if tenantID == "" {
 		whose, args = "tenant_id IS NULL AND origin", nil
 	}
-	return collect(ctx, d, scanClient, "SELECT "+clientRead+" FROM clients WHERE "+whose+" = '"+client.OriginOperator+"' AND deleted_at IS NULL ORDER BY created_at, id", args...)
+	return collect(ctx, d, scanClient, "SELECT "+clientRead+" FROM clients WHERE "+whose+" = '"+client.OriginOperator+
+		"' AND deleted_at IS NULL ORDER BY created_at, id", args...)
 }
 
 func scanClient(r interface{ Scan(...any) error }) (client.Client, error) {
 	var c client.Client
 	var tenantID sql.NullString
-	err := r.Scan(&c.ID, &c.Name, &tenantID, (*list)(&c.RedirectURIs), (*list)(&c.GrantTypes), &c.AuthMethod, &c.SecretHash, (*list)(&c.Scopes),
-		&c.ApplicationType, &c.ClientURI, &c.SoftwareID, &c.SoftwareVersion, &c.Origin, &c.ManageHash, &c.JWKS, &c.JWKSURI, (*moment)(&c.CreatedAt),
-		&c.OldSecretHash, (*moment)(&c.OldSecretEnds), &c.Fingerprint, &c.Resource, &c.IDTokenAlg, (*list)(&c.PostLogoutRedirectURIs), &c.DPoPBound, &c.PushRequired,
+	err := r.Scan(&c.ID, &c.Name, &tenantID, (*list)(&c.RedirectURIs), (*list)(&c.GrantTypes), &c.AuthMethod,
+		&c.SecretHash, (*list)(&c.Scopes),
+		&c.ApplicationType, &c.ClientURI, &c.SoftwareID, &c.SoftwareVersion, &c.Origin, &c.ManageHash, &c.JWKS,
+		&c.JWKSURI, (*moment)(&c.CreatedAt),
+		&c.OldSecretHash, (*moment)(&c.OldSecretEnds), &c.Fingerprint, &c.Resource, &c.IDTokenAlg,
+		(*list)(&c.PostLogoutRedirectURIs), &c.DPoPBound, &c.PushRequired,
 		(*moment)(&c.DisabledAt))
 	c.TenantID = tenantID.String
 	return c, err
 }
 
-// neverLetIn finds clients that made themselves known and that nobody ever let in. Who deletes them compares created_at too, which changes when a shared
-// client is registered again: PostgreSQL looks at a row anew, but not at a sub-select, when it has waited for another transaction.
+// neverLetIn finds clients that made themselves known and that nobody ever let in. Who deletes them
+// compares created_at too, which changes when a shared client is registered again: PostgreSQL looks
+// at a row anew, but not at a sub-select, when it has waited for another transaction.
 const neverLetIn = `SELECT c.id, c.created_at FROM clients c WHERE c.origin IN ('` + client.OriginRegistration + `', '` + client.OriginDocument + `')
 	AND c.disabled_at IS NULL AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id)`
 
 // Register implements client.Store.
-func (d *DB) Register(ctx context.Context, c client.Client, ceiling int64, e audit.Event) (kept client.Client, err error) {
+func (d *DB) Register(ctx context.Context, c client.Client, ceiling int64, e audit.Event) (kept client.Client,
+	err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		kept, err = scanClient(tx.QueryRowContext(ctx, "INSERT INTO clients ("+clientColumns+") VALUES ("+clientValues+`)
 			ON CONFLICT (fingerprint) WHERE fingerprint <> '' AND deleted_at IS NULL DO UPDATE SET created_at = excluded.created_at
@@ -157,17 +172,20 @@ func (d *DB) Register(ctx context.Context, c client.Client, ceiling int64, e aud
 	return kept, err
 }
 
-// makeRoom keeps the clients that registered by themselves below the ceiling, without the newest going for itself.
+// makeRoom keeps the clients that registered by themselves below the ceiling, without the newest
+// going for itself.
 func makeRoom(ctx context.Context, tx *sql.Tx, newest string, ceiling int64) error {
 	var n int64
-	err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM clients WHERE origin = $1 AND deleted_at IS NULL", client.OriginRegistration).Scan(&n)
+	err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM clients WHERE origin = $1 AND deleted_at IS NULL",
+		client.OriginRegistration).Scan(&n)
 	if err != nil {
 		return fmt.Errorf("counting clients: %w", err)
 	}
 	if n <= ceiling {
 		return nil
 	}
-	gone, err := changed(tx.ExecContext(ctx, "DELETE FROM clients WHERE (id, created_at) IN ("+neverLetIn+" AND c.id <> $1 ORDER BY c.created_at, c.id LIMIT 1)", newest))
+	gone, err := changed(tx.ExecContext(ctx, "DELETE FROM clients WHERE (id, created_at) IN ("+neverLetIn+
+		" AND c.id <> $1 ORDER BY c.created_at, c.id LIMIT 1)", newest))
 	if err != nil {
 		return fmt.Errorf("making room for a client: %w", err)
 	}
@@ -182,7 +200,8 @@ func (d *DB) UpdateClient(ctx context.Context, c client.Client) error {
 	done, err := changed(d.write.ExecContext(ctx, `UPDATE clients SET name = $2, redirect_uris = $3, grant_types = $4, scopes = $5, application_type = $6,
 		client_uri = $7, software_id = $8, software_version = $9, jwks = $10, jwks_uri = $11, id_token_alg = $12, post_logout_redirect_uris = $13,
 		dpop_bound = $14, push_required = $15 WHERE id = $1 AND deleted_at IS NULL`,
-		c.ID, c.Name, list(c.RedirectURIs), list(c.GrantTypes), list(c.Scopes), c.ApplicationType, c.ClientURI, c.SoftwareID, c.SoftwareVersion,
+		c.ID, c.Name, list(c.RedirectURIs), list(c.GrantTypes), list(c.Scopes), c.ApplicationType, c.ClientURI,
+		c.SoftwareID, c.SoftwareVersion,
 		c.JWKS, c.JWKSURI, c.IDTokenAlg, list(c.PostLogoutRedirectURIs), c.DPoPBound, c.PushRequired))
 	if err != nil {
 		return fmt.Errorf("changing client %s: %w", c.ID, err)
@@ -208,7 +227,9 @@ func (d *DB) ReplaceSecret(ctx context.Context, id, secretHash string, ends time
 
 // DeleteClient implements client.Store.
 func (d *DB) DeleteClient(ctx context.Context, id string, at time.Time) error {
-	done, err := changed(d.write.ExecContext(ctx, "UPDATE clients SET deleted_at = $2, disabled_at = NULL, secret_hash = '', old_secret_hash = '', manage_hash = '' WHERE id = $1 AND deleted_at IS NULL", id, moment(at)))
+	done, err := changed(d.write.ExecContext(ctx,
+		"UPDATE clients SET deleted_at = $2, disabled_at = NULL, secret_hash = '', old_secret_hash = '', manage_hash "+
+			"= '' WHERE id = $1 AND deleted_at IS NULL", id, moment(at)))
 	if err != nil {
 		return fmt.Errorf("deleting client %s: %w", id, err)
 	}
@@ -241,7 +262,9 @@ func (d *DB) PutDocument(ctx context.Context, c client.Client) error {
 
 // CreateInitialToken implements client.Store.
 func (d *DB) CreateInitialToken(ctx context.Context, t client.InitialToken) error {
-	_, err := d.write.ExecContext(ctx, "INSERT INTO initial_tokens (hash, tenant_id, scopes, expires_at, uses, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+	_, err := d.write.ExecContext(ctx,
+		"INSERT INTO initial_tokens (hash, tenant_id, scopes, expires_at, uses, created_at) VALUES ($1, $2, $3, $4, "+
+			"$5, $6)",
 		t.Hash, t.TenantID, list(t.Scopes), moment(t.ExpiresAt), t.Uses, moment(t.CreatedAt))
 	if err != nil {
 		return fmt.Errorf("keeping an initial access token: %w", err)
@@ -249,8 +272,10 @@ func (d *DB) CreateInitialToken(ctx context.Context, t client.InitialToken) erro
 	return nil
 }
 
-// UseInitialToken implements client.Store. The use is one guarded statement; its row count is the verdict.
-func (d *DB) UseInitialToken(ctx context.Context, hash string, now time.Time, prepare func(client.InitialToken) (client.Client, audit.Event, error)) (made client.Client, err error) {
+// UseInitialToken implements client.Store. The use is one guarded statement; its row count is the
+// verdict.
+func (d *DB) UseInitialToken(ctx context.Context, hash string, now time.Time,
+	prepare func(client.InitialToken) (client.Client, audit.Event, error)) (made client.Client, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		used, err := changed(tx.ExecContext(ctx, `UPDATE initial_tokens SET uses = uses - 1 WHERE hash = $1 AND uses > 0 AND expires_at > $2
 			AND EXISTS (SELECT 1 FROM tenants t WHERE t.id = initial_tokens.tenant_id AND t.suspended_at IS NULL)`, hash, moment(now)))
@@ -261,7 +286,8 @@ func (d *DB) UseInitialToken(ctx context.Context, hash string, now time.Time, pr
 			return client.ErrNoInitialToken
 		}
 		t := client.InitialToken{Hash: hash}
-		err = tx.QueryRowContext(ctx, "SELECT tenant_id, scopes, expires_at, uses, created_at FROM initial_tokens WHERE hash = $1", hash).
+		err = tx.QueryRowContext(ctx,
+			"SELECT tenant_id, scopes, expires_at, uses, created_at FROM initial_tokens WHERE hash = $1", hash).
 			Scan(&t.TenantID, (*list)(&t.Scopes), (*moment)(&t.ExpiresAt), &t.Uses, (*moment)(&t.CreatedAt))
 		if err != nil {
 			return fmt.Errorf("reading an initial access token: %w", err)

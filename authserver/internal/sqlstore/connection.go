@@ -11,7 +11,8 @@ import (
 
 var _ connection.Store = (*DB)(nil)
 
-const connectionColumns = "id, client_id, client_name, program, source, tenant_id, user_id, resource, started_at, updated_at, step, outcome, reason, support, refusals, bare, stranger"
+const connectionColumns = "id, client_id, client_name, program, source, tenant_id, user_id, resource, started_at, " +
+	"updated_at, step, outcome, reason, support, refusals, bare, stranger"
 
 // PutConnections implements connection.Store.
 func (d *DB) PutConnections(ctx context.Context, entries []connection.Entry) error {
@@ -39,7 +40,8 @@ func forgetDeleted(ctx context.Context, tx *sql.Tx, entries []connection.Entry) 
 	if len(people) == 0 {
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, "DELETE FROM connections WHERE user_id IN (SELECT id FROM users WHERE deleted_at IS NOT NULL AND id IN ("+places(1, len(people))+"))", people...)
+	_, err := tx.ExecContext(ctx, "DELETE FROM connections WHERE user_id IN (SELECT id FROM users WHERE deleted_at "+
+		"IS NOT NULL AND id IN ("+places(1, len(people))+"))", people...)
 	if err != nil {
 		return fmt.Errorf("deleting connections of people who are deleted: %w", err)
 	}
@@ -49,8 +51,8 @@ func forgetDeleted(ctx context.Context, tx *sql.Tx, entries []connection.Entry) 
 // connectionsLock is the advisory lock of those who write connections.
 const connectionsLock = 0x636f6e6e // "conn"
 
-// oneWriter makes replicas on PostgreSQL write connections one after the other: what begins takes up rows of others,
-// so that no order of rows keeps two writers from waiting for each other.
+// oneWriter makes replicas on PostgreSQL write connections one after the other: what begins takes
+// up rows of others, so that no order of rows keeps two writers from waiting for each other.
 func (d *DB) oneWriter(ctx context.Context, tx *sql.Tx) error {
 	if d.own == "" { // SQLite has one writer anyway
 		return nil
@@ -70,7 +72,8 @@ func putConnection(ctx context.Context, tx *sql.Tx, e connection.Entry) error {
 		}
 	}
 	// further says that what comes counts before what is there; see connection.Record.With.
-	const further = "(excluded.step > connections.step OR excluded.step = connections.step AND excluded.updated_at >= connections.updated_at)"
+	const further = "(excluded.step > connections.step OR excluded.step = connections.step AND excluded.updated_at " +
+		">= connections.updated_at)"
 	_, err := tx.ExecContext(ctx, "INSERT INTO connections ("+connectionColumns+`)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 		ON CONFLICT (id) DO UPDATE SET
@@ -89,7 +92,8 @@ func putConnection(ctx context.Context, tx *sql.Tx, e connection.Entry) error {
 		support = CASE WHEN `+further+` THEN excluded.support ELSE connections.support END,
 		refusals = connections.refusals + excluded.refusals,
 		bare = connections.bare OR excluded.bare, stranger = connections.stranger AND excluded.stranger`,
-		r.ID, r.Client, r.ClientName, r.Program, r.Source, r.Tenant, r.User, r.Resource, r.StartedAt.Unix(), r.UpdatedAt.Unix(), int(r.Step), r.Outcome, r.Reason,
+		r.ID, r.Client, r.ClientName, r.Program, r.Source, r.Tenant, r.User, r.Resource, r.StartedAt.Unix(),
+		r.UpdatedAt.Unix(), int(r.Step), r.Outcome, r.Reason,
 		r.Support, r.Refusals, r.Bare, r.Stranger)
 	return err
 }
@@ -117,7 +121,8 @@ func takeUp(ctx context.Context, tx *sql.Tx, r connection.Record) (connection.Re
 func scanConnection(row interface{ Scan(...any) error }) (connection.Record, error) {
 	var r connection.Record
 	var step int
-	err := row.Scan(&r.ID, &r.Client, &r.ClientName, &r.Program, &r.Source, &r.Tenant, &r.User, &r.Resource, (*moment)(&r.StartedAt), (*moment)(&r.UpdatedAt), &step,
+	err := row.Scan(&r.ID, &r.Client, &r.ClientName, &r.Program, &r.Source, &r.Tenant, &r.User, &r.Resource,
+		(*moment)(&r.StartedAt), (*moment)(&r.UpdatedAt), &step,
 		&r.Outcome, &r.Reason, &r.Support, &r.Refusals, &r.Bare, &r.Stranger)
 	r.Step = connection.Step(step)
 	return r, err
@@ -131,7 +136,8 @@ func (d *DB) Connections(ctx context.Context, f connection.Filter) ([]connection
 		w.is("id = ?", f.ID)
 	}
 	if f.Failed { // a step of discovery alone was nobody's attempt
-		w.is("(outcome = 'failed' OR outcome = 'open' AND updated_at < ? AND step > ?)", f.Now.Add(-connection.Window).Unix(), int(connection.Discovery))
+		w.is("(outcome = 'failed' OR outcome = 'open' AND updated_at < ? AND step > ?)",
+			f.Now.Add(-connection.Window).Unix(), int(connection.Discovery))
 	}
 	if f.Done {
 		w.is("outcome = 'done'")
@@ -150,7 +156,8 @@ func (d *DB) Connections(ctx context.Context, f connection.Filter) ([]connection
 		w.is("updated_at >= ?", f.Since.Unix())
 	}
 	args := append(w.args, f.Limit)
-	found, err := collect(ctx, d, scanConnection, "SELECT "+connectionColumns+" FROM connections WHERE "+strings.Join(w.conditions, " AND ")+
+	found, err := collect(ctx, d, scanConnection, "SELECT "+connectionColumns+" FROM connections WHERE "+
+		strings.Join(w.conditions, " AND ")+
 		" ORDER BY updated_at DESC, id LIMIT "+fmt.Sprintf("$%d", len(args)), args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading connections: %w", err)

@@ -20,7 +20,8 @@ func (d *DB) RotateWithoutLine(ctx context.Context, hash string, at time.Time, n
 	})
 }
 
-// SweepStatements are those that look for what is over, with five parameters, and those that take as many rows away, with two more, by the name of the job.
+// SweepStatements are those that look for what is over, with five parameters, and those that take
+// as many rows away, with two more, by the name of the job.
 func SweepStatements(rows int, sqlite bool) map[string][2]string {
 	all := map[string][2]string{}
 	for name, w := range sweeps(job.Keeping{Clients: time.Hour}) {

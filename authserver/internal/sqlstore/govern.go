@@ -11,11 +11,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
-// governing is the key of PostgreSQL's advisory lock under which who may what is changed, in this database.
+// governing is the key of PostgreSQL's advisory lock under which who may what is changed, in this
+// database.
 const governing = 0x67617465686f7573
 
-// alone holds everybody else off who would change who may what, until the transaction ends: two changes that each count on what the other takes away
-// come one after the other. On SQLite the transaction has the only write lock anyway.
+// alone holds everybody else off who would change who may what, until the transaction ends: two
+// changes that each count on what the other takes away come one after the other. On SQLite the
+// transaction has the only write lock anyway.
 func (d *DB) alone(ctx context.Context, tx *sql.Tx) error {
 	if d.own == "" {
 		return nil
@@ -26,11 +28,13 @@ func (d *DB) alone(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// issuing is the key of PostgreSQL's advisory lock that transactions share which issue something on the strength of a grant, in this database.
+// issuing is the key of PostgreSQL's advisory lock that transactions share which issue something on
+// the strength of a grant, in this database.
 const issuing = 0x6761746569737375
 
-// stopIssuing waits for the transactions that issue something and began before, and holds off others until this one ends: whatever it changes, they have read
-// neither half of it. On SQLite the transaction has the only write lock anyway.
+// stopIssuing waits for the transactions that issue something and began before, and holds off
+// others until this one ends: whatever it changes, they have read neither half of it. On SQLite the
+// transaction has the only write lock anyway.
 func (d *DB) stopIssuing(ctx context.Context, tx *sql.Tx) error {
 	if d.own == "" {
 		return nil
@@ -41,7 +45,8 @@ func (d *DB) stopIssuing(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// issue shares the lock of those that issue something. What follows must read who may what by another statement, which sees what was changed while it waited.
+// issue shares the lock of those that issue something. What follows must read who may what by
+// another statement, which sees what was changed while it waited.
 func (d *DB) issue(ctx context.Context, tx *sql.Tx) error {
 	if d.own == "" {
 		return nil
@@ -52,7 +57,8 @@ func (d *DB) issue(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// active says whether a client is registered and not disabled, and a tenant not suspended. It is asked after issue.
+// active says whether a client is registered and not disabled, and a tenant not suspended. It is
+// asked after issue.
 func active(ctx context.Context, tx *sql.Tx, clientID, tenantID string) (bool, error) {
 	var one int
 	err := tx.QueryRowContext(ctx, `SELECT 1 FROM clients c, tenants t
@@ -65,11 +71,14 @@ func active(ctx context.Context, tx *sql.Tx, clientID, tenantID string) (bool, e
 
 // inside is the database as a transaction sees it; all that is done to it is part of that.
 func (d *DB) inside(tx *sql.Tx) *DB {
-	return &DB{writer: d.writer, reader: d.reader, within: tx, write: tx, read: tx, share: d.share, own: d.own, audit: d.audit}
+	return &DB{writer: d.writer, reader: d.reader, within: tx, write: tx, read: tx, share: d.share, own: d.own,
+		audit: d.audit}
 }
 
-// Atomically runs do with a database whose every change is part of one transaction: all of it is committed, durably, or nothing is. Nobody else changes who may
-// what meanwhile. do must touch no other value of the same database, and everything that it was refused is final: on an error it gives up.
+// Atomically runs do with a database whose every change is part of one transaction: all of it is
+// committed, durably, or nothing is. Nobody else changes who may what meanwhile. do must touch no
+// other value of the same database, and everything that it was refused is final: on an error it
+// gives up.
 func (d *DB) Atomically(ctx context.Context, do func(*DB) error) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.alone(ctx, tx); err != nil {
@@ -79,8 +88,9 @@ func (d *DB) Atomically(ctx context.Context, do func(*DB) error) error {
 	})
 }
 
-// govern runs a change of who may what, of a tenant or of all to which a user belongs. When it would leave nobody who could take it back where there
-// was somebody, it answers *user.Lockout, and nothing has changed.
+// govern runs a change of who may what, of a tenant or of all to which a user belongs. When it
+// would leave nobody who could take it back where there was somebody, it answers *user.Lockout, and
+// nothing has changed.
 func (d *DB) govern(ctx context.Context, tenantID, userID string, do func(*sql.Tx) error) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.alone(ctx, tx); err != nil {
@@ -106,7 +116,8 @@ func (d *DB) govern(ctx context.Context, tenantID, userID string, do func(*sql.T
 	})
 }
 
-// keepers counts who could take a change back: the operators who can sign in, under "", and the admins of the tenants in question who are not disabled.
+// keepers counts who could take a change back: the operators who can sign in, under "", and the
+// admins of the tenants in question who are not disabled.
 func keepers(ctx context.Context, tx *sql.Tx, tenantID, userID string) (map[string]int, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT '', COUNT(*) FROM users WHERE operator AND NOT disabled AND password_hash <> ''
 		UNION ALL

@@ -14,7 +14,8 @@ import (
 
 var _ grant.Store = (*DB)(nil)
 
-const grantColumns = "g.id, g.tenant_id, g.client_id, g.user_id, g.resource, g.scopes, g.created_at, g.ended_at, g.end_reason, g.signed_in_at, g.asserted_by, g.asserted_at, g.derived_from, " + suspended
+const grantColumns = "g.id, g.tenant_id, g.client_id, g.user_id, g.resource, g.scopes, g.created_at, g.ended_at, " +
+	"g.end_reason, g.signed_in_at, g.asserted_by, g.asserted_at, g.derived_from, " + suspended
 
 // suspended says of a grant whether its client is disabled or its tenant suspended.
 const suspended = `(EXISTS (SELECT 1 FROM clients sc WHERE sc.id = g.client_id AND sc.disabled_at IS NOT NULL)
@@ -22,7 +23,8 @@ const suspended = `(EXISTS (SELECT 1 FROM clients sc WHERE sc.id = g.client_id A
 
 // grantRow is where a grant's columns are scanned into.
 func grantRow(g *grant.Grant, userID *sql.NullString) []any {
-	return []any{&g.ID, &g.TenantID, &g.ClientID, userID, &g.Resource, (*list)(&g.Scopes), (*moment)(&g.CreatedAt), (*moment)(&g.EndedAt), &g.EndReason,
+	return []any{&g.ID, &g.TenantID, &g.ClientID, userID, &g.Resource, (*list)(&g.Scopes), (*moment)(&g.CreatedAt),
+		(*moment)(&g.EndedAt), &g.EndReason,
 		(*moment)(&g.SignedInAt), &g.AssertedBy, (*moment)(&g.AssertedAt), &g.DerivedFrom, &g.Suspended}
 }
 
@@ -35,8 +37,11 @@ func scanGrant(r interface{ Scan(...any) error }) (grant.Grant, error) {
 }
 
 func insertGrant(ctx context.Context, e execer, g grant.Grant) error {
-	_, err := e.ExecContext(ctx, "INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes, created_at, signed_in_at, derived_from) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-		g.ID, g.TenantID, g.ClientID, optional(g.UserID), g.Resource, list(g.Scopes), moment(g.CreatedAt), moment(g.SignedInAt), g.DerivedFrom)
+	_, err := e.ExecContext(ctx,
+		"INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes, created_at, signed_in_at, "+
+			"derived_from) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		g.ID, g.TenantID, g.ClientID, optional(g.UserID), g.Resource, list(g.Scopes), moment(g.CreatedAt),
+		moment(g.SignedInAt), g.DerivedFrom)
 	if err != nil {
 		return fmt.Errorf("keeping grant %s: %w", g.ID, err)
 	}
@@ -53,7 +58,8 @@ func (d *DB) Grant(ctx context.Context, id string) (grant.Grant, error) {
 func (d *DB) Grants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) {
 	w := &where{}
 	for _, c := range []struct{ column, value string }{
-		{"g.tenant_id", f.TenantID}, {"g.user_id", f.UserID}, {"g.client_id", f.ClientID}, {"g.end_reason", f.EndReason}, {"g.resource", f.Resource},
+		{"g.tenant_id", f.TenantID}, {"g.user_id", f.UserID}, {"g.client_id", f.ClientID},
+		{"g.end_reason", f.EndReason}, {"g.resource", f.Resource},
 	} {
 		if c.value != "" {
 			w.is(c.column+" = ?", c.value)
@@ -79,7 +85,8 @@ func (d *DB) Grants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) 
 	return collect(ctx, d, scanGrant, query, args...)
 }
 
-const livingMachineGrant = "SELECT " + grantColumns + " FROM grants g WHERE g.client_id = $1 AND g.resource = $2 AND g.user_id IS NULL AND g.ended_at IS NULL"
+const livingMachineGrant = "SELECT " + grantColumns + " FROM grants g WHERE g.client_id = $1 AND g.resource = $2 AND " +
+	"g.user_id IS NULL AND g.ended_at IS NULL"
 
 // MachineGrant implements grant.Store.
 func (d *DB) MachineGrant(ctx context.Context, clientID, resource string) (grant.Grant, error) {
@@ -89,7 +96,8 @@ func (d *DB) MachineGrant(ctx context.Context, clientID, resource string) (grant
 	return g, none(err, grant.ErrNotFound)
 }
 
-// PutMachineGrant implements grant.Store. The unique index on living machine grants decides who is first.
+// PutMachineGrant implements grant.Store. The unique index on living machine grants decides who is
+// first.
 func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) (living grant.Grant, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.mayIssue(ctx, tx, g, grant.ErrSuspended); err != nil {
@@ -110,11 +118,13 @@ func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) 
 	return living, err
 }
 
-// EndGrant implements grant.Store. Codes and refresh tokens need no touch: every use of one asks whether its grant is alive, in the same
-// transaction.
+// EndGrant implements grant.Store. Codes and refresh tokens need no touch: every use of one asks
+// whether its grant is alive, in the same transaction.
 func (d *DB) EndGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		ended, err := changed(tx.ExecContext(ctx, "UPDATE grants SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL", id, moment(at), reason))
+		ended, err := changed(tx.ExecContext(ctx,
+			"UPDATE grants SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL", id, moment(at),
+			reason))
 		if err != nil {
 			return fmt.Errorf("ending grant %s: %w", id, err)
 		}
@@ -127,7 +137,8 @@ func (d *DB) EndGrant(ctx context.Context, id string, at time.Time, reason strin
 	})
 }
 
-// LeftAlive implements grant.Store. Each part begins at what is gone, of which there is little, except the memberships.
+// LeftAlive implements grant.Store. Each part begins at what is gone, of which there is little,
+// except the memberships.
 func (d *DB) LeftAlive(ctx context.Context, limit int) ([]string, error) {
 	rows, err := d.read.QueryContext(ctx, `
 		SELECT g.id FROM clients c JOIN grants g ON g.client_id = c.id WHERE c.deleted_at IS NOT NULL AND g.ended_at IS NULL
@@ -201,7 +212,8 @@ func (d *DB) times(ctx context.Context, query string, from time.Time) (map[strin
 	return found, rows.Err()
 }
 
-// mayIssue lets a transaction keep a grant, or says refused when its client is gone or disabled or its tenant suspended.
+// mayIssue lets a transaction keep a grant, or says refused when its client is gone or disabled or
+// its tenant suspended.
 func (d *DB) mayIssue(ctx context.Context, tx *sql.Tx, g grant.Grant, refused error) error {
 	if err := d.issue(ctx, tx); err != nil {
 		return err
@@ -219,9 +231,11 @@ func (d *DB) mayIssue(ctx context.Context, tx *sql.Tx, g grant.Grant, refused er
 // living is the condition of a grant g on which something may be issued.
 const living = "g.ended_at IS NULL AND NOT " + suspended
 
-// alive holds a grant until the transaction ends, or says that it has ended. On PostgreSQL the row's share lock makes an end wait for this
-// transaction, or this transaction see the end: READ COMMITTED asks the condition again after the wait. On SQLite the transaction has the only
-// write lock anyway. A grant that is suspended counts as ended; whoever asks has called issue before, so that it stays as it is.
+// alive holds a grant until the transaction ends, or says that it has ended. On PostgreSQL the
+// row's share lock makes an end wait for this transaction, or this transaction see the end: READ
+// COMMITTED asks the condition again after the wait. On SQLite the transaction has the only write
+// lock anyway. A grant that is suspended counts as ended; whoever asks has called issue before, so
+// that it stays as it is.
 func (d *DB) alive(ctx context.Context, tx *sql.Tx, id string) (bool, error) {
 	var one int
 	err := tx.QueryRowContext(ctx, "SELECT 1 FROM grants g WHERE g.id = $1 AND "+living+d.share, id).Scan(&one)

@@ -27,17 +27,23 @@ func (d *DB) PutCode(ctx context.Context, g grant.Grant, c issuer.Code, e audit.
 				return cmp.Or(err, issuer.ErrSpent)
 			}
 		}
-		if g.UserID != "" { // held: whoever disables or deletes the person finds the grant afterwards, or this finds them gone
+		if g.UserID != "" {
+			// held: whoever disables or deletes the person finds the grant afterwards, or this
+			// finds them gone
 			var there int
-			if err := tx.QueryRowContext(ctx, "SELECT 1 FROM users WHERE id = $1 AND NOT disabled"+d.share, g.UserID).Scan(&there); err != nil {
+			if err := tx.QueryRowContext(ctx, "SELECT 1 FROM users WHERE id = $1 AND NOT disabled"+d.share,
+				g.UserID).Scan(&there); err != nil {
 				return none(err, user.ErrNotFound)
 			}
 		}
 		if err := insertGrant(ctx, tx, g); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO codes (hash, grant_id, client_id, redirect_uri, challenge, nonce, jkt, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-			c.Hash, c.GrantID, c.ClientID, c.RedirectURI, c.Challenge, c.Nonce, c.JKT, moment(c.CreatedAt), moment(c.ExpiresAt))
+		_, err := tx.ExecContext(ctx,
+			"INSERT INTO codes (hash, grant_id, client_id, redirect_uri, challenge, nonce, jkt, created_at, "+
+				"expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+			c.Hash, c.GrantID, c.ClientID, c.RedirectURI, c.Challenge, c.Nonce, c.JKT, moment(c.CreatedAt),
+			moment(c.ExpiresAt))
 		if err != nil {
 			return fmt.Errorf("keeping a code: %w", err)
 		}
@@ -50,16 +56,19 @@ func (d *DB) Code(ctx context.Context, hash string) (issuer.Code, grant.Grant, e
 	var c issuer.Code
 	var g grant.Grant
 	var userID sql.NullString
-	into := append([]any{&c.Hash, &c.GrantID, &c.ClientID, &c.RedirectURI, &c.Challenge, &c.Nonce, &c.JKT, (*moment)(&c.CreatedAt), (*moment)(&c.ExpiresAt), (*moment)(&c.UsedAt)},
+	into := append([]any{&c.Hash, &c.GrantID, &c.ClientID, &c.RedirectURI, &c.Challenge, &c.Nonce, &c.JKT,
+		(*moment)(&c.CreatedAt), (*moment)(&c.ExpiresAt), (*moment)(&c.UsedAt)},
 		grantRow(&g, &userID)...)
-	err := d.row(ctx, "SELECT c.hash, c.grant_id, c.client_id, c.redirect_uri, c.challenge, c.nonce, c.jkt, c.created_at, c.expires_at, c.used_at, "+grantColumns+
+	err := d.row(ctx, "SELECT c.hash, c.grant_id, c.client_id, c.redirect_uri, c.challenge, c.nonce, c.jkt, "+
+		"c.created_at, c.expires_at, c.used_at, "+grantColumns+
 		" FROM codes c JOIN grants g ON g.id = c.grant_id WHERE c.hash = $1", hash).Scan(into...)
 	g.UserID = userID.String
 	return c, g, none(err, issuer.ErrNotFound)
 }
 
 // Redeem implements issuer.Store.
-func (d *DB) Redeem(ctx context.Context, codeHash string, at time.Time, first *issuer.RefreshToken, e audit.Event) error {
+func (d *DB) Redeem(ctx context.Context, codeHash string, at time.Time, first *issuer.RefreshToken,
+	e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.spend(ctx, tx, "codes", codeHash, at); err != nil {
 			return err
@@ -76,9 +85,11 @@ func (d *DB) RefreshToken(ctx context.Context, hash string) (issuer.RefreshToken
 	var t issuer.RefreshToken
 	var g grant.Grant
 	var userID sql.NullString
-	into := append([]any{&t.Hash, &t.GrantID, &t.ClientID, &t.JKT, (*moment)(&t.CreatedAt), (*moment)(&t.ExpiresAt), (*moment)(&t.ChainEnds), (*moment)(&t.UsedAt)},
+	into := append([]any{&t.Hash, &t.GrantID, &t.ClientID, &t.JKT, (*moment)(&t.CreatedAt), (*moment)(&t.ExpiresAt),
+		(*moment)(&t.ChainEnds), (*moment)(&t.UsedAt)},
 		grantRow(&g, &userID)...)
-	err := d.row(ctx, "SELECT r.hash, r.grant_id, r.client_id, r.jkt, r.created_at, r.expires_at, r.chain_ends, r.used_at, "+grantColumns+
+	err := d.row(ctx, "SELECT r.hash, r.grant_id, r.client_id, r.jkt, r.created_at, r.expires_at, r.chain_ends, "+
+		"r.used_at, "+grantColumns+
 		" FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id WHERE r.hash = $1", hash).Scan(into...)
 	g.UserID = userID.String
 	return t, g, none(err, issuer.ErrNotFound)
@@ -94,16 +105,19 @@ func (d *DB) Rotate(ctx context.Context, hash string, at time.Time, next issuer.
 	})
 }
 
-// spend marks a code or refresh token used, in one guarded statement whose row count is the verdict.
+// spend marks a code or refresh token used, in one guarded statement whose row count is the
+// verdict.
 func (d *DB) spend(ctx context.Context, tx *sql.Tx, table, hash string, at time.Time) error {
-	// On SQLite the transaction has the only write lock, so that one statement can ask both. On PostgreSQL the lock of issue comes first, which costs no
-	// statement of its own here; what it protects is read after it.
+	// On SQLite the transaction has the only write lock, so that one statement can ask both. On
+	// PostgreSQL the lock of issue comes first, which costs no statement of its own here; what it
+	// protects is read after it.
 	alive, verdict := false, "EXISTS (SELECT 1 FROM grants g WHERE g.id = "+table+".grant_id AND "+living+")"
 	if d.own != "" {
 		verdict = "pg_advisory_xact_lock_shared(" + strconv.Itoa(issuing) + ") IS NOT NULL"
 	}
 	grantID := ""
-	row := tx.QueryRowContext(ctx, "UPDATE "+table+" SET used_at = $2 WHERE hash = $1 AND used_at IS NULL RETURNING grant_id, "+verdict, hash, moment(at))
+	row := tx.QueryRowContext(ctx, "UPDATE "+table+" SET used_at = $2 WHERE hash = $1 AND used_at IS NULL RETURNING "+
+		"grant_id, "+verdict, hash, moment(at))
 	if err := row.Scan(&grantID, &alive); err != nil {
 		return none(err, issuer.ErrSpent)
 	}
@@ -119,7 +133,8 @@ func (d *DB) spend(ctx context.Context, tx *sql.Tx, table, hash string, at time.
 	return nil
 }
 
-const insertRefreshToken = "INSERT INTO refresh_tokens (hash, grant_id, client_id, jkt, created_at, expires_at, chain_ends) VALUES ($1, $2, $3, $4, $5, $6, $7)"
+const insertRefreshToken = "INSERT INTO refresh_tokens (hash, grant_id, client_id, jkt, created_at, expires_at, " +
+	"chain_ends) VALUES ($1, $2, $3, $4, $5, $6, $7)"
 
 func refreshTokenRow(t *issuer.RefreshToken) []any {
 	return []any{t.Hash, t.GrantID, t.ClientID, t.JKT, moment(t.CreatedAt), moment(t.ExpiresAt), moment(t.ChainEnds)}

@@ -19,27 +19,35 @@ import (
 // ofThemselves are clients that made themselves known.
 const ofThemselves = "c.origin IN ('" + client.OriginRegistration + "', '" + client.OriginDocument + "')"
 
-// sweeps are what is over of the ledger, by the name of the job. Tokens come before codes, and these before grants: the first keep the others.
+// sweeps are what is over of the ledger, by the name of the job. Tokens come before codes, and
+// these before grants: the first keep the others.
 func sweeps(k job.Keeping) map[string]sweep {
 	return map[string]sweep{
 		// Used ones stay as long as their chain: one that comes back shows that somebody stole it.
 		"refresh-tokens": {table: "refresh_tokens", key: "hash", along: "c.chain_ends"},
-		// A used code stays while a refresh token of its grant does, so that its reuse is noticed for as long.
+		// A used code stays while a refresh token of its grant does, so that its reuse is noticed
+		// for as long.
 		"codes": {
-			table: "codes", key: "hash", along: "c.expires_at", keep: time.Hour, due: "NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = c.grant_id)",
+			table: "codes", key: "hash", along: "c.expires_at", keep: time.Hour,
+			due: "NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = c.grant_id)",
 		},
 		"initial-tokens": {table: "initial_tokens", key: "hash", along: "c.expires_at"},
 		"assertions":     {table: "used_assertions", key: "hash", along: "c.expires_at", keep: time.Minute},
-		// A grant of a person's without a code or refresh token that could still bring something, and too old for an access token, is over. An assertion may have renewed it.
+		// A grant of a person's without a code or refresh token that could still bring something,
+		// and too old for an access token, is over. An assertion may have renewed it.
 		"grants": {
-			table: "grants", key: "id", along: "COALESCE(c.asserted_at, c.created_at)", of: "c.user_id IS NOT NULL AND c.ended_at IS NULL", keep: 24 * time.Hour,
+			table: "grants", key: "id", along: "COALESCE(c.asserted_at, c.created_at)",
+			of: "c.user_id IS NOT NULL AND c.ended_at IS NULL", keep: 24 * time.Hour,
 			due: `NOT EXISTS (SELECT 1 FROM codes o WHERE o.grant_id = c.id AND o.used_at IS NULL AND o.expires_at > $1)
 				AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = c.id AND r.used_at IS NULL AND r.expires_at > {past})`,
 			set: "ended_at = $1, end_reason = '" + grant.ReasonExpired + "'",
 		},
-		// What is compared of a client is its row's own, which is looked at anew when this has waited for somebody: a shared one may have been registered again.
+		// What is compared of a client is its row's own, which is looked at anew when this has
+		// waited for somebody: a shared one may have been registered again.
 		"unused-clients": {
-			table: "clients", key: "id", along: "c.created_at", keep: time.Hour, due: ofThemselves + " AND c.disabled_at IS NULL AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id)",
+			table: "clients", key: "id", along: "c.created_at", keep: time.Hour,
+			due: ofThemselves + " AND c.disabled_at IS NULL AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id " +
+				"= c.id)",
 		},
 		"idle-clients": {
 			table: "clients", key: "id", along: "c.created_at", keep: k.Clients,
@@ -67,12 +75,15 @@ func (d *DB) Jobs(k job.Keeping) []job.Job {
 		sweep("unused-clients", "clients that nobody let in for an hour", often),
 		sweep("idle-clients", "clients that nobody used for --client-idle: they are unknown again", seldom),
 		sweep("connections", "attempts older than thirty days", often),
-		{Name: "surplus-connections", About: "attempts beyond 1,000 of one client and 50,000 in all", Every: often, Batch: d.surplus},
-		{Name: "deleted-users", About: "ids of people who were deleted a day ago, and their grants", Every: often, Batch: d.deletedUsers},
+		{Name: "surplus-connections", About: "attempts beyond 1,000 of one client and 50,000 in all", Every: often,
+			Batch: d.surplus},
+		{Name: "deleted-users", About: "ids of people who were deleted a day ago, and their grants", Every: often,
+			Batch: d.deletedUsers},
 		{Name: "keys", About: "keys, thirty days after their last token", Every: seldom, Batch: d.forgetKeys(k.Keys)},
 	}
 	if k.Audit >= 0 {
-		jobs = append(jobs, job.Job{Name: "audit", About: "records older than --audit-retention", Every: often, Batch: d.prune(k.Audit)})
+		jobs = append(jobs, job.Job{Name: "audit", About: "records older than --audit-retention", Every: often,
+			Batch: d.prune(k.Audit)})
 	}
 	return jobs
 }
@@ -89,7 +100,8 @@ func (d *DB) prune(keep time.Duration) func(context.Context, time.Time, string) 
 	}
 }
 
-// forgetKeys deletes signing keys, with an audit line each, when another that is not withdrawn took their place so long ago. Withdrawn ones stay: they are a name and no more.
+// forgetKeys deletes signing keys, with an audit line each, when another that is not withdrawn took
+// their place so long ago. Withdrawn ones stay: they are a name and no more.
 func (d *DB) forgetKeys(keep time.Duration) func(context.Context, time.Time, string) (job.Done, error) {
 	return func(ctx context.Context, now time.Time, _ string) (done job.Done, err error) {
 		err = d.tx(ctx, func(tx *sql.Tx) error {
@@ -99,7 +111,8 @@ func (d *DB) forgetKeys(keep time.Duration) func(context.Context, time.Time, str
 				return fmt.Errorf("deleting signing keys: %w", err)
 			}
 			for _, key := range gone {
-				e := audit.Event{Time: now.UTC().Truncate(time.Second), Actor: keyring.System, Action: "key.delete", Target: key[0], Detail: key[1]}
+				e := audit.Event{Time: now.UTC().Truncate(time.Second), Actor: keyring.System, Action: "key.delete",
+					Target: key[0], Detail: key[1]}
 				if err := d.audit.Insert(ctx, tx, e); err != nil {
 					return err
 				}
@@ -111,7 +124,8 @@ func (d *DB) forgetKeys(keep time.Duration) func(context.Context, time.Time, str
 	}
 }
 
-// deletedUsers deletes the grants of people who were deleted, when no access token of them can be valid any more, and then what is left of the people: their ids.
+// deletedUsers deletes the grants of people who were deleted, when no access token of them can be
+// valid any more, and then what is left of the people: their ids.
 func (d *DB) deletedUsers(ctx context.Context, now time.Time, _ string) (done job.Done, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		var id string
@@ -125,13 +139,15 @@ func (d *DB) deletedUsers(ctx context.Context, now time.Time, _ string) (done jo
 			return fmt.Errorf("looking for people who were deleted: %w", err)
 		}
 		done.Next = "more"
-		gone, err := rows(ctx, tx, "SELECT id, user_id FROM grants WHERE user_id = $1 ORDER BY id LIMIT "+strconv.Itoa(job.Most), id)
+		gone, err := rows(ctx, tx, "SELECT id, user_id FROM grants WHERE user_id = $1 ORDER BY id LIMIT "+
+			strconv.Itoa(job.Most), id)
 		if err != nil {
 			return fmt.Errorf("looking for the grants of somebody who was deleted: %w", err)
 		}
 		statements, args := []string{"DELETE FROM users WHERE id IN ("}, []any{id}
 		if len(gone) > 0 {
-			statements, args = []string{"DELETE FROM codes WHERE grant_id IN (", "DELETE FROM refresh_tokens WHERE grant_id IN (", "DELETE FROM grants WHERE id IN ("}, nil
+			statements, args = []string{"DELETE FROM codes WHERE grant_id IN (",
+				"DELETE FROM refresh_tokens WHERE grant_id IN (", "DELETE FROM grants WHERE id IN ("}, nil
 			for _, g := range gone {
 				args = append(args, g[0])
 			}
@@ -152,7 +168,8 @@ func (d *DB) deletedUsers(ctx context.Context, now time.Time, _ string) (done jo
 	return done, err
 }
 
-// deletedKept is for how long grants of people who were deleted stay, so that a list of revoked grants that is lost can be written anew: longer than any access token lives.
+// deletedKept is for how long grants of people who were deleted stay, so that a list of revoked
+// grants that is lost can be written anew: longer than any access token lives.
 const deletedKept = 24 * time.Hour
 
 // rows are the answers of a statement in two words each.
@@ -172,7 +189,8 @@ func rows(ctx context.Context, tx *sql.Tx, query string, args ...any) (all [][2]
 	return all, found.Err()
 }
 
-// surplus deletes the oldest connections beyond what is kept of one client, and then beyond what is kept of all.
+// surplus deletes the oldest connections beyond what is kept of one client, and then beyond what is
+// kept of all.
 func (d *DB) surplus(ctx context.Context, _ time.Time, _ string) (done job.Done, err error) {
 	for _, beyond := range []struct {
 		query string
@@ -180,7 +198,8 @@ func (d *DB) surplus(ctx context.Context, _ time.Time, _ string) (done job.Done,
 	}{
 		{`SELECT id FROM (SELECT id, ROW_NUMBER() OVER (
 			PARTITION BY CASE WHEN stranger THEN '' ELSE client_id END ORDER BY updated_at DESC, id) AS nth FROM connections) ranked WHERE nth > $1 LIMIT $2`, connection.MostOfOne},
-		{"SELECT id FROM (SELECT id FROM connections ORDER BY updated_at DESC, id LIMIT 1000000 OFFSET $1) beyond LIMIT $2", connection.Most},
+		{"SELECT id FROM (SELECT id FROM connections ORDER BY updated_at DESC, id LIMIT 1000000 OFFSET $1) beyond " +
+			"LIMIT $2", connection.Most},
 	} {
 		ids, err := collect(ctx, d, func(r interface{ Scan(...any) error }) (id any, err error) {
 			var s string

@@ -11,7 +11,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// No job reads a table whole: what it looks for is in the order of an index, from where the batch before it ended, and what it takes away is found by its key.
+// No job reads a table whole: what it looks for is in the order of an index, from where the batch
+// before it ended, and what it takes away is found by its key.
 func TestJobsUseIndexes(t *testing.T) {
 	looking, taking := []any{1000, 10, -1, "", job.Most}, []any{1000, 10}
 	for n := range job.Most {
@@ -37,7 +38,8 @@ func TestJobsUseIndexes(t *testing.T) {
 		begin(t, database)
 		raw := rawDB(t, "postgres", database)
 		raw.SetMaxOpenConns(1)
-		_, err := raw.Exec("SET enable_seqscan = off") // it is what tables without rows are read by; where no index helps, others are, too
+		// it is what tables without rows are read by; where no index helps, others are, too
+		_, err := raw.Exec("SET enable_seqscan = off")
 		must(t, err)
 		for name, s := range sqlstore.SweepStatements(job.Most, false) {
 			for i, args := range [][]any{looking, taking} {

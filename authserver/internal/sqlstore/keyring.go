@@ -16,9 +16,11 @@ var _ keyring.Store = (*DB)(nil)
 func (d *DB) Keys(ctx context.Context) ([]keyring.Sealed, error) {
 	return collect(ctx, d, func(r interface{ Scan(...any) error }) (keyring.Sealed, error) {
 		var k keyring.Sealed
-		err := r.Scan(&k.KID, &k.Algorithm, &k.Generation, &k.Private, &k.Under, (*moment)(&k.CreatedAt), (*moment)(&k.ActiveAt), (*moment)(&k.Withdrawn))
+		err := r.Scan(&k.KID, &k.Algorithm, &k.Generation, &k.Private, &k.Under, (*moment)(&k.CreatedAt),
+			(*moment)(&k.ActiveAt), (*moment)(&k.Withdrawn))
 		return k, err
-	}, "SELECT kid, algorithm, generation, private, sealed_under, created_at, active_at, withdrawn_at FROM signing_keys ORDER BY algorithm, generation")
+	}, "SELECT kid, algorithm, generation, private, sealed_under, created_at, active_at, withdrawn_at FROM "+
+		"signing_keys ORDER BY algorithm, generation")
 }
 
 // holdKeys lets nobody else make a key, or seal them anew, until the transaction ends.
@@ -32,8 +34,8 @@ func (d *DB) holdKeys(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// PutKey implements keyring.Store. The unique (algorithm, generation) decides who is first. A key under which nothing lies any more, while something lies under another, has just
-// been left.
+// PutKey implements keyring.Store. The unique (algorithm, generation) decides who is first. A key
+// under which nothing lies any more, while something lies under another, has just been left.
 func (d *DB) PutKey(ctx context.Context, k keyring.Sealed, e audit.Event) (made bool, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.holdKeys(ctx, tx); err != nil {
@@ -60,13 +62,16 @@ func (d *DB) PutKey(ctx context.Context, k keyring.Sealed, e audit.Event) (made 
 // WithdrawKey implements keyring.Store.
 func (d *DB) WithdrawKey(ctx context.Context, kid string, at time.Time, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		if err := d.holdKeys(ctx, tx); err != nil { // first: who seals them anew holds them, too, and would wait for one of its rows
+		if err := d.holdKeys(ctx, tx); err != nil {
+			// first: who seals them anew holds them, too, and would wait for one of its rows
 			return err
 		}
 		if err := d.notSigning(ctx, tx, kid, at); err != nil {
 			return err
 		}
-		withdrawn, err := changed(tx.ExecContext(ctx, "UPDATE signing_keys SET withdrawn_at = $2, private = $3 WHERE kid = $1 AND withdrawn_at IS NULL", kid, moment(at), []byte{}))
+		withdrawn, err := changed(tx.ExecContext(ctx,
+			"UPDATE signing_keys SET withdrawn_at = $2, private = $3 WHERE kid = $1 AND withdrawn_at IS NULL", kid,
+			moment(at), []byte{}))
 		if err != nil {
 			return fmt.Errorf("withdrawing key %s: %w", kid, err)
 		}
@@ -77,7 +82,8 @@ func (d *DB) WithdrawKey(ctx context.Context, kid string, at time.Time, e audit.
 	})
 }
 
-// notSigning holds the keys of a key's algorithm until the transaction ends, and says whether it is not the one that signs.
+// notSigning holds the keys of a key's algorithm until the transaction ends, and says whether it is
+// not the one that signs.
 func (d *DB) notSigning(ctx context.Context, tx *sql.Tx, kid string, at time.Time) error {
 	rows, err := tx.QueryContext(ctx, `SELECT kid, active_at FROM signing_keys WHERE withdrawn_at IS NULL
 		AND algorithm = (SELECT algorithm FROM signing_keys WHERE kid = $1) ORDER BY generation`+d.own, kid)
@@ -111,13 +117,16 @@ func (d *DB) notSigning(ctx context.Context, tx *sql.Tx, kid string, at time.Tim
 // Secret implements keyring.Store.
 func (d *DB) Secret(ctx context.Context, name string) (keyring.Secret, error) {
 	s := keyring.Secret{Name: name}
-	err := d.row(ctx, "SELECT secret, sealed_under, created_at FROM sealed_secrets WHERE name = $1", name).Scan(&s.Sealed, &s.Under, (*moment)(&s.CreatedAt))
+	err := d.row(ctx, "SELECT secret, sealed_under, created_at FROM sealed_secrets WHERE name = $1",
+		name).Scan(&s.Sealed, &s.Under, (*moment)(&s.CreatedAt))
 	return s, none(err, keyring.ErrNotFound)
 }
 
 // PutSecret implements keyring.Store.
 func (d *DB) PutSecret(ctx context.Context, s keyring.Secret) error {
-	_, err := d.write.ExecContext(ctx, "INSERT INTO sealed_secrets (name, secret, sealed_under, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+	_, err := d.write.ExecContext(ctx,
+		"INSERT INTO sealed_secrets (name, secret, sealed_under, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO "+
+			"NOTHING",
 		s.Name, s.Sealed, s.Under, moment(s.CreatedAt))
 	return err
 }
@@ -129,9 +138,11 @@ func (d *DB) Reseal(ctx context.Context, under string, rows []keyring.Resealing,
 			return err
 		}
 		for _, r := range rows {
-			statement, name := "UPDATE signing_keys SET private = $3, sealed_under = $4 WHERE kid = $1 AND private = $2 AND withdrawn_at IS NULL", r.KID
+			statement, name := "UPDATE signing_keys SET private = $3, sealed_under = $4 WHERE kid = $1 AND private = "+
+				"$2 AND withdrawn_at IS NULL", r.KID
 			if r.KID == "" {
-				statement, name = "UPDATE sealed_secrets SET secret = $3, sealed_under = $4 WHERE name = $1 AND secret = $2", r.Name
+				statement, name = "UPDATE sealed_secrets SET secret = $3, sealed_under = $4 WHERE name = $1 AND "+
+					"secret = $2", r.Name
 			}
 			was, err := changed(tx.ExecContext(ctx, statement, name, r.Old, r.New, under))
 			if err != nil {

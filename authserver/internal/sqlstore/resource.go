@@ -58,7 +58,8 @@ func (d *DB) PutResource(ctx context.Context, r issuer.Resource, e audit.Event) 
 	})
 }
 
-// putResource keeps a resource. The count of changes comes first, of everybody who changes some: so they wait for each other there, and for nothing else.
+// putResource keeps a resource. The count of changes comes first, of everybody who changes some: so
+// they wait for each other there, and for nothing else.
 func putResource(ctx context.Context, tx *sql.Tx, r issuer.Resource, now time.Time) error {
 	if err := countResources(ctx, tx); err != nil {
 		return err
@@ -73,7 +74,8 @@ func putResource(ctx context.Context, tx *sql.Tx, r issuer.Resource, now time.Ti
 	}
 	if _, err = tx.ExecContext(ctx, `INSERT INTO resources (uri, name, algorithm, token_life, scopes, aliases, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (uri) DO UPDATE SET name = excluded.name, algorithm = excluded.algorithm, token_life = excluded.token_life, scopes = excluded.scopes, aliases = excluded.aliases`,
-		r.URI, r.Name, r.Algorithm, int64(r.TokenLife/time.Second), string(text), list(r.Aliases), moment(now)); err != nil {
+		r.URI, r.Name, r.Algorithm, int64(r.TokenLife/time.Second), string(text), list(r.Aliases),
+		moment(now)); err != nil {
 		return fmt.Errorf("keeping resource %s: %w", r.URI, err)
 	}
 	return nil

@@ -13,13 +13,15 @@ const roleColumns = "tenant_id, name, own, includes, admin, scopes"
 
 func scanRole(r interface{ Scan(...any) error }) (user.Role, error) {
 	var role user.Role
-	err := r.Scan(&role.TenantID, &role.Name, (*list)(&role.Scopes), (*list)(&role.Includes), &role.Admin, (*list)(&role.Gives))
+	err := r.Scan(&role.TenantID, &role.Name, (*list)(&role.Scopes), (*list)(&role.Includes), &role.Admin,
+		(*list)(&role.Gives))
 	return role, err
 }
 
 // Role implements user.Store.
 func (d *DB) Role(ctx context.Context, tenantID, name string) (user.Role, error) {
-	r, err := scanRole(d.row(ctx, "SELECT "+roleColumns+" FROM roles WHERE tenant_id = $1 AND name = $2", tenantID, name))
+	r, err := scanRole(d.row(ctx, "SELECT "+roleColumns+" FROM roles WHERE tenant_id = $1 AND name = $2",
+		tenantID, name))
 	return r, none(err, user.ErrNotFound)
 }
 
@@ -38,7 +40,8 @@ func (d *DB) PutRoles(ctx context.Context, tenantID string, roles []user.Role) e
 	return d.govern(ctx, tenantID, "", func(tx *sql.Tx) error { return d.putRoles(ctx, tx, tenantID, roles) })
 }
 
-// putRoles keeps roles, and what they and those that include them give from now on: who reads a membership reads one row, however deep the roles are.
+// putRoles keeps roles, and what they and those that include them give from now on: who reads a
+// membership reads one row, however deep the roles are.
 func (d *DB) putRoles(ctx context.Context, tx *sql.Tx, tenantID string, put []user.Role) error {
 	there, err := d.inside(tx).Roles(ctx, tenantID)
 	if err != nil {
@@ -47,17 +50,20 @@ func (d *DB) putRoles(ctx context.Context, tx *sql.Tx, tenantID string, put []us
 	others := slices.DeleteFunc(slices.Clone(there), func(o user.Role) bool {
 		return slices.ContainsFunc(put, func(r user.Role) bool { return r.Name == o.Name })
 	})
-	gives, err := user.Resolve(append(slices.Clone(put), others...)) // these first, so that a circle is told from them on
+	// these first, so that a circle is told from them on
+	gives, err := user.Resolve(append(slices.Clone(put), others...))
 	if err != nil {
 		return err
 	}
-	// What each gives comes first, also of those that are put: who changes that while putting a role, and not what it is made of, is a program that knows no more than the
-	// scopes (see the schema's roles_put_whole).
+	// What each gives comes first, also of those that are put: who changes that while putting a
+	// role, and not what it is made of, is a program that knows no more than the scopes (see the
+	// schema's roles_put_whole).
 	for _, r := range there {
 		if slices.Equal(r.Gives, gives[r.Name]) {
 			continue
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE roles SET scopes = $3 WHERE tenant_id = $1 AND name = $2", tenantID, r.Name, list(gives[r.Name])); err != nil {
+		if _, err := tx.ExecContext(ctx, "UPDATE roles SET scopes = $3 WHERE tenant_id = $1 AND name = $2", tenantID,
+			r.Name, list(gives[r.Name])); err != nil {
 			return fmt.Errorf("keeping what role %s of %s gives: %w", r.Name, tenantID, err)
 		}
 	}
@@ -76,7 +82,8 @@ func (d *DB) putRoles(ctx context.Context, tx *sql.Tx, tenantID string, put []us
 func (d *DB) DeleteRole(ctx context.Context, tenantID, name string) error {
 	return d.govern(ctx, tenantID, "", func(tx *sql.Tx) error {
 		var people int
-		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM memberships WHERE tenant_id = $1 AND role = $2", tenantID, name).Scan(&people); err != nil {
+		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM memberships WHERE tenant_id = $1 AND role = $2",
+			tenantID, name).Scan(&people); err != nil {
 			return fmt.Errorf("counting who is %s of %s: %w", name, tenantID, err)
 		}
 		if people > 0 {
@@ -91,7 +98,8 @@ func (d *DB) DeleteRole(ctx context.Context, tenantID, name string) error {
 				return &user.RoleError{Reason: fmt.Sprintf("role %s includes %s", r.Name, name)}
 			}
 		}
-		there, err := changed(tx.ExecContext(ctx, "DELETE FROM roles WHERE tenant_id = $1 AND name = $2", tenantID, name))
+		there, err := changed(tx.ExecContext(ctx, "DELETE FROM roles WHERE tenant_id = $1 AND name = $2",
+			tenantID, name))
 		return found(there, err, user.ErrNotFound, "deleting role "+name+" of "+tenantID)
 	})
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// The statements with which programs of before put a role: of those that knew admin, and of the first.
+// The statements with which programs of before put a role: of those that knew admin, and of the
+// first.
 const (
 	putWithAdmin = `INSERT INTO roles (tenant_id, name, scopes, admin) VALUES ($1, $2, $3, FALSE)
 		ON CONFLICT (tenant_id, name) DO UPDATE SET scopes = excluded.scopes, admin = excluded.admin`
@@ -22,7 +23,8 @@ const (
 		ON CONFLICT (tenant_id, name) DO UPDATE SET scopes = excluded.scopes`
 )
 
-// What a program of before takes away from a role while both run does not come back when a new one puts another role, and what it makes is not empty then.
+// What a program of before takes away from a role while both run does not come back when a new one
+// puts another role, and what it makes is not empty then.
 func TestARoleThatAnOlderProgramPutStaysAsItPutIt(t *testing.T) {
 	for dialect, database := range map[string]string{"sqlite": sqliteFile(t), "postgres": testenv.Postgres(t)} {
 		t.Run(dialect, func(t *testing.T) {
@@ -30,7 +32,8 @@ func TestARoleThatAnOlderProgramPutStaysAsItPutIt(t *testing.T) {
 			must(t, s.CreateTenant(t.Context(), tenant.Tenant{ID: "acme", CreatedAt: time.Now()}))
 			put := func(name string, own, includes []string) {
 				t.Helper()
-				must(t, s.PutRole(t.Context(), user.Role{TenantID: "acme", Name: name, Scopes: own, Includes: includes}))
+				must(t, s.PutRole(t.Context(), user.Role{TenantID: "acme", Name: name, Scopes: own,
+					Includes: includes}))
 			}
 			older := func(statement, name, scopes string) {
 				t.Helper()
@@ -50,7 +53,8 @@ func TestARoleThatAnOlderProgramPutStaysAsItPutIt(t *testing.T) {
 			older(putFirst, "first", `["b"]`)
 			put("other", []string{"z"}, nil)
 			put("kept", []string{"a"}, []string{"base"}) // once more, just as it is: it goes on including
-			want := []string{"above [a] [] [a]", "base [c d] [] [c d]", "first [b] [] [b]", "kept [a] [base] [a c d]", "made [a] [] [a]", "other [z] [] [z]", "reader [a] [] [a]", "second [b] [] [b]"}
+			want := []string{"above [a] [] [a]", "base [c d] [] [c d]", "first [b] [] [b]", "kept [a] [base] [a c d]",
+				"made [a] [] [a]", "other [z] [] [z]", "reader [a] [] [a]", "second [b] [] [b]"}
 			if got := described(t, s); strings.Join(got, "\n") != strings.Join(want, "\n") {
 				t.Errorf("the roles are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 			}
@@ -69,7 +73,8 @@ func described(t *testing.T, s *sqlstore.DB) (all []string) {
 	return all
 }
 
-// What a program of before wrote between the two migrations is taken for what it is; the grant of a machine client says what the client may have.
+// What a program of before wrote between the two migrations is taken for what it is; the grant of a
+// machine client says what the client may have.
 func TestWhatAnOlderProgramHasPutIsMended(t *testing.T) {
 	for dialect, database := range map[string]string{"sqlite": sqliteFile(t), "postgres": testenv.Postgres(t)} {
 		t.Run(dialect, func(t *testing.T) {
@@ -89,14 +94,16 @@ func TestWhatAnOlderProgramHasPutIsMended(t *testing.T) {
 			c := clientOf("m")
 			c.TenantID, c.Scopes = "acme", []string{"a", "b"}
 			must(t, s.CreateClient(t.Context(), c))
-			_, err := s.PutMachineGrant(t.Context(), grant.Grant{ID: "g", TenantID: "acme", ClientID: "m", Resource: "r", Scopes: []string{"a"}, CreatedAt: time.Now()}, line)
+			_, err := s.PutMachineGrant(t.Context(), grant.Grant{ID: "g", TenantID: "acme", ClientID: "m",
+				Resource: "r", Scopes: []string{"a"}, CreatedAt: time.Now()}, line)
 			must(t, err)
 			run(raw, "000010_own_scopes.up.sql")
 			if g, err := s.Grant(t.Context(), "g"); err != nil || len(g.Scopes) != 2 {
 				t.Errorf("the grant of a machine client is %+v %v, want its ceiling", g, err)
 			}
 			must(t, s.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "other", Scopes: []string{"z"}}))
-			if got := strings.Join(described(t, s), "; "); got != "made [b] [] [b]; other [z] [] [z]; reader [a] [] [a]" {
+			if got := strings.Join(described(t, s), "; "); got != "made [b] [] [b]; other [z] [] [z]; reader "+
+				"[a] [] [a]" {
 				t.Errorf("the roles are %s", got)
 			}
 		})

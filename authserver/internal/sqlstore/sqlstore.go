@@ -1,4 +1,5 @@
-// Package sqlstore owns everything that must not be lost: SQLite and PostgreSQL, one text for both, a file per noun.
+// Package sqlstore owns everything that must not be lost: SQLite and PostgreSQL, one text for both,
+// a file per noun.
 package sqlstore
 
 import (
@@ -70,11 +71,14 @@ func (d *DB) openSQLite(path string) (err error) {
 	if info, err := os.Stat(path); err != nil || info.IsDir() {
 		return fmt.Errorf("opening the database %s: there is no such file; run `gatehouse migrate` first", path)
 	}
-	// What was answered is committed: FULL waits for the disk at every commit. IMMEDIATE takes the write lock when a transaction begins,
-	// so that none fails half-way for want of it. Another process that writes to the file (there should be none but a tool for backups) is waited
-	// for: SQLite looks every 100 ms whether its turn has come, and has no queue, so the wait is generous.
+	// What was answered is committed: FULL waits for the disk at every commit. IMMEDIATE takes the
+	// write lock when a transaction begins, so that none fails half-way for want of it. Another
+	// process that writes to the file (there should be none but a tool for backups) is waited for:
+	// SQLite looks every 100 ms whether its turn has come, and has no queue, so the wait is
+	// generous.
 	uri := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) +
-		"?_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(1)&_pragma=foreign_keys(1)"
+		"?_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(1)&" +
+		"_pragma=foreign_keys(1)"
 	if d.writer, err = sql.Open("sqlite", uri+"&_txlock=immediate"); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}
@@ -102,7 +106,8 @@ func (d *DB) openPostgres(url string) (err error) {
 // Ping asks whether the database answers and has its schema.
 func (d *DB) Ping(ctx context.Context) error {
 	var n int
-	if err := d.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM schema_migrations_issuer WHERE NOT dirty").Scan(&n); err != nil {
+	if err := d.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM schema_migrations_issuer WHERE NOT dirty").Scan(
+		&n); err != nil {
 		return fmt.Errorf("asking the database for its schema (run `gatehouse migrate` if there is none): %w", err)
 	}
 	if n != 1 {
@@ -135,7 +140,8 @@ func (d *DB) rows(ctx context.Context, query string, args ...any) (*sql.Rows, er
 	return d.read.QueryContext(ctx, query, args...)
 }
 
-// prepared is the statement of a question, which stays prepared until the database is closed. Nil: to be asked as it is, which reports what is wrong with it.
+// prepared is the statement of a question, which stays prepared until the database is closed. Nil:
+// to be asked as it is, which reports what is wrong with it.
 func (d *DB) prepared(ctx context.Context, query string) *sql.Stmt {
 	if !d.keep {
 		return nil
@@ -174,7 +180,8 @@ func (d *DB) tx(ctx context.Context, do func(*sql.Tx) error) error {
 }
 
 // collect reads all rows of a question.
-func collect[T any](ctx context.Context, d *DB, scan func(interface{ Scan(...any) error }) (T, error), query string, args ...any) ([]T, error) {
+func collect[T any](ctx context.Context, d *DB, scan func(interface{ Scan(...any) error }) (T, error), query string,
+	args ...any) ([]T, error) {
 	rows, err := d.read.QueryContext(ctx, query, args...)
 	return all(rows, err, scan)
 }
@@ -210,17 +217,20 @@ func taken(err error) bool {
 	var p *pgconn.PgError
 	var s *sqlite.Error
 	return errors.As(err, &p) && p.Code == "23505" ||
-		errors.As(err, &s) && (s.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || s.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+		errors.As(err, &s) &&
+			(s.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || s.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 }
 
 // dangling says whether a statement named a row that is not there.
 func dangling(err error) bool {
 	var p *pgconn.PgError
 	var s *sqlite.Error
-	return errors.As(err, &p) && p.Code == "23503" || errors.As(err, &s) && s.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+	return errors.As(err, &p) && p.Code == "23503" || errors.As(err, &s) &&
+		s.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 }
 
-// none turns "no row" into the noun's own word for it. A name that PostgreSQL cannot even hold as text is the name of nothing, too.
+// none turns "no row" into the noun's own word for it. A name that PostgreSQL cannot even hold as
+// text is the name of nothing, too.
 func none(err, word error) error {
 	var p *pgconn.PgError
 	if errors.Is(err, sql.ErrNoRows) || errors.As(err, &p) && p.Code == "22021" {

@@ -63,13 +63,15 @@ func TestPostgres(t *testing.T) {
 	})
 }
 
-// FT-13: check and audit are one act. When the audit line cannot be written, the grant does not end.
+// FT-13: check and audit are one act. When the audit line cannot be written, the grant does not
+// end.
 func TestNoLineNoAct(t *testing.T) {
 	file := sqliteFile(t)
 	s := begin(t, file)()
 	ctx := t.Context()
 	must(t, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", CreatedAt: time.Now()}))
-	raw, err := sql.Open("sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(strings.TrimPrefix(file, "sqlite:")))
+	raw, err := sql.Open("sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#",
+		"%23").Replace(strings.TrimPrefix(file, "sqlite:")))
 	must(t, err)
 	defer raw.Close()
 	must(t, s.CreateClient(ctx, clientOf("cli")))
@@ -85,7 +87,8 @@ func TestNoLineNoAct(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	for name, database := range map[string]string{"no file": "sqlite:" + filepath.Join(t.TempDir(), "none.db"), "no such kind": "mysql://x"} {
+	for name, database := range map[string]string{"no file": "sqlite:" + filepath.Join(t.TempDir(), "none.db"),
+		"no such kind": "mysql://x"} {
 		if _, err := sqlstore.Open(t.Context(), database); err == nil {
 			t.Errorf("%s: got nil, want an error", name)
 		}
@@ -95,7 +98,8 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// BenchmarkRotate is the durable part of a refresh, beside a bare transaction of two statements on the same database.
+// BenchmarkRotate is the durable part of a refresh, beside a bare transaction of two statements on
+// the same database.
 func BenchmarkRotate(b *testing.B) {
 	for name, database := range map[string]func(testing.TB) string{"sqlite": sqliteFile, "postgres": testenv.Postgres} {
 		b.Run(name, func(b *testing.B) {
@@ -108,7 +112,8 @@ func BenchmarkRotate(b *testing.B) {
 				if len(next) > 100 {
 					next = "rt" + time.Now().String()
 				}
-				must(b, s.Rotate(ctx, leaf, time.Now(), issuer.RefreshToken{Hash: next, GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}, line))
+				must(b, s.Rotate(ctx, leaf, time.Now(), issuer.RefreshToken{Hash: next, GrantID: "g", ClientID: "c",
+					CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}, line))
 				leaf = next
 			}
 		})
@@ -118,7 +123,8 @@ func BenchmarkRotate(b *testing.B) {
 			driver, url := "pgx", dsn
 			if path, ok := strings.CutPrefix(dsn, "sqlite:"); ok {
 				driver = "sqlite"
-				url = "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) + "?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
+				url = "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) +
+					"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
 			}
 			raw, err := sql.Open(driver, url)
 			must(b, err)
@@ -143,26 +149,34 @@ func BenchmarkRotate(b *testing.B) {
 
 // line is the audit line of a refresh, as long as they are.
 var line = audit.Event{
-	Time: time.Now(), Actor: "client:cli_kq3vjbe5x4wkgm2tz6nhy7adq", Action: "token.refresh", Target: "u3vjbe5x4wkgm2tz6nhy7adqkq", Tenant: "acme", Client: "cli_kq3vjbe5x4wkgm2tz6nhy7adq",
-	Grant: "grt_b5x4wkgm2tz6nhy7adqkq3vje", Detail: "refresh_token: customers:read tickets:read for https://mcp.example.com/mcp",
+	Time: time.Now(), Actor: "client:cli_kq3vjbe5x4wkgm2tz6nhy7adq", Action: "token.refresh",
+	Target: "u3vjbe5x4wkgm2tz6nhy7adqkq", Tenant: "acme", Client: "cli_kq3vjbe5x4wkgm2tz6nhy7adq",
+	Grant:  "grt_b5x4wkgm2tz6nhy7adqkq3vje",
+	Detail: "refresh_token: customers:read tickets:read for https://mcp.example.com/mcp",
 }
 
 func seed(b *testing.B, s *sqlstore.DB) {
 	ctx := b.Context()
 	must(b, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", CreatedAt: time.Now()}))
 	must(b, s.CreateClient(ctx, clientOf("c")))
-	must(b, s.PutCode(ctx, grant.Grant{ID: "g", TenantID: "acme", ClientID: "c", CreatedAt: time.Now()}, issuer.Code{Hash: "code", GrantID: "g", CreatedAt: time.Now(), ExpiresAt: time.Now()}, audit.Event{Time: time.Now()}))
-	must(b, s.Redeem(ctx, "code", time.Now(), &issuer.RefreshToken{Hash: "rt", GrantID: "g", ClientID: "c", CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}, line))
+	must(b, s.PutCode(ctx, grant.Grant{ID: "g", TenantID: "acme", ClientID: "c", CreatedAt: time.Now()},
+		issuer.Code{Hash: "code", GrantID: "g", CreatedAt: time.Now(), ExpiresAt: time.Now()},
+		audit.Event{Time: time.Now()}))
+	must(b, s.Redeem(ctx, "code", time.Now(), &issuer.RefreshToken{Hash: "rt", GrantID: "g", ClientID: "c",
+		CreatedAt: time.Now(), ExpiresAt: time.Now(), ChainEnds: time.Now()}, line))
 }
 
-// Each step of the schema can be taken back, and taken again; what a key protects is used up before the column goes that says so.
+// Each step of the schema can be taken back, and taken again; what a key protects is used up before
+// the column goes that says so.
 func TestEachStepCanBeTakenBack(t *testing.T) {
 	for dialect, database := range map[string]string{"sqlite": sqliteFile(t), "postgres": testenv.Postgres(t)} {
 		t.Run(dialect, func(t *testing.T) {
 			s := begin(t, database)()
 			must(t, s.CreateTenant(t.Context(), tenant.Tenant{ID: "acme", CreatedAt: time.Now()}))
 			must(t, s.CreateClient(t.Context(), clientOf("c")))
-			must(t, s.PutCode(t.Context(), grant.Grant{ID: "g", TenantID: "acme", ClientID: "c", CreatedAt: time.Now()}, issuer.Code{Hash: "code", JKT: "k", GrantID: "g", CreatedAt: time.Now(), ExpiresAt: time.Now()}, audit.Event{Time: time.Now()}))
+			must(t, s.PutCode(t.Context(), grant.Grant{ID: "g", TenantID: "acme", ClientID: "c", CreatedAt: time.Now()},
+				issuer.Code{Hash: "code", JKT: "k", GrantID: "g", CreatedAt: time.Now(), ExpiresAt: time.Now()},
+				audit.Event{Time: time.Now()}))
 			raw := rawDB(t, dialect, database)
 			files, err := migrations.Issuer(dialect)
 			must(t, err)
@@ -208,8 +222,8 @@ func rawDB(t testing.TB, dialect, database string) *sql.DB {
 	return raw
 }
 
-// Several acts in one transaction: all of them, or none, and what is read between sees what was written. What became of one leaves the connection clean for the
-// next (TN-07).
+// Several acts in one transaction: all of them, or none, and what is read between sees what was
+// written. What became of one leaves the connection clean for the next (TN-07).
 func TestAtomically(t *testing.T) {
 	for dialect, database := range map[string]string{"sqlite": sqliteFile(t), "postgres": testenv.Postgres(t)} {
 		t.Run(dialect, func(t *testing.T) {
@@ -220,7 +234,8 @@ func TestAtomically(t *testing.T) {
 				return s.Atomically(ctx, func(tx *sqlstore.DB) error {
 					must(t, tx.CreateTenant(ctx, tenant.Tenant{ID: "acme", CreatedAt: time.Now()}))
 					must(t, tx.PutRole(ctx, user.Role{TenantID: "acme", Name: "reader", Scopes: []string{"a"}}))
-					must(t, tx.CreateUser(ctx, user.User{ID: "usr_ann", Email: "ann@acme.example", CreatedAt: time.Now()}))
+					must(t, tx.CreateUser(ctx, user.User{ID: "usr_ann", Email: "ann@acme.example",
+						CreatedAt: time.Now()}))
 					must(t, tx.PutMember(ctx, "acme", "usr_ann", "reader"))
 					must(t, tx.Record(ctx, audit.Event{Time: time.Now(), Action: "x"}))
 					if m, err := tx.Memberships(ctx, "usr_ann"); err != nil || len(m) != 1 {
@@ -245,7 +260,8 @@ func TestAtomically(t *testing.T) {
 	}
 }
 
-// What was deleted is nowhere in the file any more, and nothing lies in what a page has not filled: SQLite makes its pages of memory in which something else was.
+// What was deleted is nowhere in the file any more, and nothing lies in what a page has not filled:
+// SQLite makes its pages of memory in which something else was.
 func TestNothingIsLeftOfWhatWasDeleted(t *testing.T) {
 	database := sqliteFile(t)
 	s := begin(t, database)()

@@ -10,8 +10,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 )
 
-// sweep is how a table is rid of what is over. Rows are looked at along an index, some at a time, and without holding anybody off: on SQLite who reads does not keep
-// the others from writing. Only what is due is written, by a statement that asks all of it once more of each row: something may have become of it meanwhile.
+// sweep is how a table is rid of what is over. Rows are looked at along an index, some at a time,
+// and without holding anybody off: on SQLite who reads does not keep the others from writing. Only
+// what is due is written, by a statement that asks all of it once more of each row: something may
+// have become of it meanwhile.
 //
 // In all conditions c is the row, $1 is now, and {past} is the time before which along must be.
 type sweep struct {
@@ -47,7 +49,8 @@ func (d *DB) batch(w sweep) func(ctx context.Context, now time.Time, after strin
 	}
 }
 
-// look looks at the next rows, and returns the keys of those that are due, and after what to go on; empty when there are no more.
+// look looks at the next rows, and returns the keys of those that are due, and after what to go on;
+// empty when there are no more.
 func (d *DB) look(ctx context.Context, w sweep, now time.Time, after string) (due []string, next string, err error) {
 	at, key := int64(-1), ""
 	if number, rest, ok := strings.Cut(after, " "); ok {
@@ -79,12 +82,15 @@ func (d *DB) look(ctx context.Context, w sweep, now time.Time, after string) (du
 
 // look is the statement that reads the next rows.
 func (w sweep) look() string {
-	return w.with("SELECT c." + w.key + ", " + w.along + ", (" + either(w.due, "TRUE") + ") FROM " + w.table + " c WHERE " + w.along + " < {past} AND " + either(w.of, "TRUE") +
-		" AND " + w.along + " >= $3 AND (" + w.along + ", c." + w.key + ") > ($3, $4) ORDER BY " + w.along + ", c." + w.key + " LIMIT $5")
+	return w.with("SELECT c." + w.key + ", " + w.along + ", (" + either(w.due, "TRUE") + ") FROM " + w.table +
+		" c WHERE " + w.along + " < {past} AND " + either(w.of, "TRUE") +
+		" AND " + w.along + " >= $3 AND (" + w.along + ", c." + w.key + ") > ($3, $4) ORDER BY " + w.along + ", c." +
+		w.key + " LIMIT $5")
 }
 
-// act is the statement that takes n rows away. SQLite, which keeps no numbers of its tables, is told to find them by their key: it might go through a whole index, and hold
-// everybody off who wants to write.
+// act is the statement that takes n rows away. SQLite, which keeps no numbers of its tables, is
+// told to find them by their key: it might go through a whole index, and hold everybody off who
+// wants to write.
 func (w sweep) act(n int, sqlite bool) string {
 	rows := w.table + " AS c"
 	if sqlite {
@@ -94,7 +100,8 @@ func (w sweep) act(n int, sqlite bool) string {
 	if w.set != "" {
 		act = "UPDATE " + rows + " SET " + w.set
 	}
-	return w.with(act + " WHERE " + w.along + " < {past} AND " + either(w.of, "TRUE") + " AND " + either(w.due, "TRUE") + " AND c." + w.key + " IN (" + places(3, n) + ")")
+	return w.with(act + " WHERE " + w.along + " < {past} AND " + either(w.of, "TRUE") + " AND " +
+		either(w.due, "TRUE") + " AND c." + w.key + " IN (" + places(3, n) + ")")
 }
 
 func (w sweep) with(query string) string {

@@ -18,8 +18,10 @@ const tenantRead = tenantColumns + ", suspended_at"
 
 // CreateTenant implements tenant.Store.
 func (d *DB) CreateTenant(ctx context.Context, t tenant.Tenant) error {
-	_, err := d.write.ExecContext(ctx, "INSERT INTO tenants ("+tenantColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-		t.ID, t.Name, list(t.Scopes), list(t.Clients), list(t.Registrations), span(t.TokenLife), span(t.RefreshLife), moment(t.CreatedAt))
+	_, err := d.write.ExecContext(ctx, "INSERT INTO tenants ("+tenantColumns+
+		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		t.ID, t.Name, list(t.Scopes), list(t.Clients), list(t.Registrations), span(t.TokenLife), span(t.RefreshLife),
+		moment(t.CreatedAt))
 	if taken(err) {
 		return tenant.ErrExists
 	}
@@ -37,13 +39,16 @@ func (d *DB) Tenant(ctx context.Context, id string) (tenant.Tenant, error) {
 
 // RenameTenant implements tenant.Store.
 func (d *DB) RenameTenant(ctx context.Context, id, name string) error {
-	there, err := changed(d.write.ExecContext(ctx, "UPDATE tenants SET name = $2 WHERE id = $1 AND deleted_at IS NULL", id, name))
+	there, err := changed(d.write.ExecContext(ctx, "UPDATE tenants SET name = $2 WHERE id = $1 AND deleted_at IS NULL",
+		id, name))
 	return found(there, err, tenant.ErrNotFound, "renaming tenant "+id)
 }
 
 // PutPolicy implements tenant.Store.
 func (d *DB) PutPolicy(ctx context.Context, id string, p tenant.Policy) error {
-	there, err := changed(d.write.ExecContext(ctx, "UPDATE tenants SET scopes = $2, clients = $3, registrations = $4, token_life = $5, refresh_life = $6 WHERE id = $1 AND deleted_at IS NULL",
+	there, err := changed(d.write.ExecContext(ctx,
+		"UPDATE tenants SET scopes = $2, clients = $3, registrations = $4, token_life = $5, refresh_life = $6 WHERE "+
+			"id = $1 AND deleted_at IS NULL",
 		id, list(p.Scopes), list(p.Clients), list(p.Registrations), span(p.TokenLife), span(p.RefreshLife)))
 	return found(there, err, tenant.ErrNotFound, "keeping the policy of tenant "+id)
 }
@@ -65,7 +70,9 @@ func (d *DB) SuspendTenant(ctx context.Context, id string, at time.Time) (since 
 		if err := d.stopIssuing(ctx, tx); err != nil {
 			return err
 		}
-		return tx.QueryRowContext(ctx, "UPDATE tenants SET suspended_at = COALESCE(suspended_at, $2) WHERE id = $1 AND deleted_at IS NULL RETURNING suspended_at",
+		return tx.QueryRowContext(ctx,
+			"UPDATE tenants SET suspended_at = COALESCE(suspended_at, $2) WHERE id = $1 AND deleted_at IS NULL "+
+				"RETURNING suspended_at",
 			id, moment(at)).Scan((*moment)(&since))
 	})
 	return since, none(err, tenant.ErrNotFound)
@@ -73,11 +80,13 @@ func (d *DB) SuspendTenant(ctx context.Context, id string, at time.Time) (since 
 
 // ResumeTenant implements tenant.Store.
 func (d *DB) ResumeTenant(ctx context.Context, id string) error {
-	there, err := changed(d.write.ExecContext(ctx, "UPDATE tenants SET suspended_at = NULL WHERE id = $1 AND deleted_at IS NULL", id))
+	there, err := changed(d.write.ExecContext(ctx,
+		"UPDATE tenants SET suspended_at = NULL WHERE id = $1 AND deleted_at IS NULL", id))
 	return found(there, err, tenant.ErrNotFound, "resuming tenant "+id)
 }
 
-// DeleteTenant implements tenant.Store. The row stays, suspended and without what it said, for the grants and the records that name it.
+// DeleteTenant implements tenant.Store. The row stays, suspended and without what it said, for the
+// grants and the records that name it.
 func (d *DB) DeleteTenant(ctx context.Context, id string, at time.Time) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.stopIssuing(ctx, tx); err != nil {
@@ -113,7 +122,8 @@ func (d *DB) Tenants(ctx context.Context) ([]tenant.Tenant, error) {
 
 func scanTenant(r interface{ Scan(...any) error }) (tenant.Tenant, error) {
 	var t tenant.Tenant
-	err := r.Scan(&t.ID, &t.Name, (*list)(&t.Scopes), (*list)(&t.Clients), (*list)(&t.Registrations), (*span)(&t.TokenLife), (*span)(&t.RefreshLife),
+	err := r.Scan(&t.ID, &t.Name, (*list)(&t.Scopes), (*list)(&t.Clients), (*list)(&t.Registrations),
+		(*span)(&t.TokenLife), (*span)(&t.RefreshLife),
 		(*moment)(&t.CreatedAt), (*moment)(&t.SuspendedAt))
 	return t, err
 }

@@ -45,7 +45,8 @@ func (d *DB) Issuer(ctx context.Context, issuer string) (trust.Issuer, error) {
 
 // Issuers implements trust.Store.
 func (d *DB) Issuers(ctx context.Context, tenantID string) ([]trust.Issuer, error) {
-	return collect(ctx, d, scanIssuer, "SELECT "+trustColumns+" FROM trusted_issuers WHERE ($1 = '' OR tenant_id = $1) ORDER BY issuer", tenantID)
+	return collect(ctx, d, scanIssuer,
+		"SELECT "+trustColumns+" FROM trusted_issuers WHERE ($1 = '' OR tenant_id = $1) ORDER BY issuer", tenantID)
 }
 
 // DeleteIssuer implements trust.Store. Its subjects go with it.
@@ -66,36 +67,47 @@ func (d *DB) Subject(ctx context.Context, issuer, subject string) (userID string
 	return userID, none(err, trust.ErrNotFound)
 }
 
-// Assert implements issuer.Store. That an assertion counts once is the row count of one statement; which grant is the living one, the unique index decides.
-func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e audit.Event) (kept grant.Grant, err error) {
+// Assert implements issuer.Store. That an assertion counts once is the row count of one statement;
+// which grant is the living one, the unique index decides.
+func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e audit.Event) (kept grant.Grant,
+	err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.mayIssue(ctx, tx, g, grant.ErrSuspended); err != nil {
 			return err
 		}
-		var there int // held until the end: whoever ends the trust meanwhile finds the grant, or this finds the trust ended
-		if err := tx.QueryRowContext(ctx, "SELECT 1 FROM trusted_issuers WHERE issuer = $1 AND tenant_id = $2"+d.share, a.Issuer, g.TenantID).Scan(&there); err != nil {
+		// held until the end: whoever ends the trust meanwhile finds the grant, or this finds the
+		// trust ended
+		var there int
+		if err := tx.QueryRowContext(ctx, "SELECT 1 FROM trusted_issuers WHERE issuer = $1 AND tenant_id = $2"+d.share,
+			a.Issuer, g.TenantID).Scan(&there); err != nil {
 			return none(err, trust.ErrNotFound)
 		}
-		// Held, too: whoever shuts the person out, or takes them out of the tenant, finds the grant afterwards, or this finds them gone.
+		// Held, too: whoever shuts the person out, or takes them out of the tenant, finds the grant
+		// afterwards, or this finds them gone.
 		err := tx.QueryRowContext(ctx, `SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id AND NOT u.disabled
 			WHERE m.user_id = $1 AND m.tenant_id = $2`+d.share, g.UserID, g.TenantID).Scan(&there)
 		if err != nil {
 			return none(err, trust.ErrNotFound)
 		}
-		first, err := changed(tx.ExecContext(ctx, "INSERT INTO used_assertions (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING", a.Hash, moment(a.ExpiresAt)))
+		first, err := changed(tx.ExecContext(ctx,
+			"INSERT INTO used_assertions (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING", a.Hash,
+			moment(a.ExpiresAt)))
 		if err != nil {
 			return fmt.Errorf("using an assertion: %w", err)
 		}
 		if !first {
 			return trust.ErrUsed
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO identities (issuer, subject, user_id, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+		_, err = tx.ExecContext(ctx,
+			"INSERT INTO identities (issuer, subject, user_id, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO "+
+				"NOTHING",
 			a.Issuer, a.Subject, g.UserID, moment(g.CreatedAt))
 		if err != nil {
 			return fmt.Errorf("remembering a subject: %w", err)
 		}
 		var whose string // of two subjects for one person, the first stays: an address can be given to somebody else
-		err = tx.QueryRowContext(ctx, "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2", a.Issuer, a.Subject).Scan(&whose)
+		err = tx.QueryRowContext(ctx, "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2", a.Issuer,
+			a.Subject).Scan(&whose)
 		if err != nil || whose != g.UserID {
 			return cmp.Or(none(err, trust.ErrNotFound), trust.ErrNotFound)
 		}
@@ -106,11 +118,13 @@ func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e aud
 }
 
 // assert finds the living grant or makes one.
-func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trust.Assertion, g grant.Grant, e audit.Event) (grant.Grant, error) {
+func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trust.Assertion, g grant.Grant, e audit.Event) (grant.Grant,
+	error) {
 	living := g
 	err := tx.QueryRowContext(ctx, `UPDATE grants SET scopes = $5, asserted_at = $6
 		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by = $7 AND ended_at IS NULL RETURNING id, created_at`,
-		g.ClientID, g.Resource, g.UserID, g.TenantID, list(g.Scopes), moment(g.AssertedAt), g.AssertedBy).Scan(&living.ID, (*moment)(&living.CreatedAt))
+		g.ClientID, g.Resource, g.UserID, g.TenantID, list(g.Scopes), moment(g.AssertedAt),
+		g.AssertedBy).Scan(&living.ID, (*moment)(&living.CreatedAt))
 	if err == nil {
 		return living, nil
 	}
@@ -129,7 +143,8 @@ func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trust.Assertion, g grant.
 	}
 	made, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes, created_at, asserted_by, asserted_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
-		g.ID, g.TenantID, g.ClientID, g.UserID, g.Resource, list(g.Scopes), moment(g.CreatedAt), g.AssertedBy, moment(g.AssertedAt)))
+		g.ID, g.TenantID, g.ClientID, g.UserID, g.Resource, list(g.Scopes), moment(g.CreatedAt), g.AssertedBy,
+		moment(g.AssertedAt)))
 	if err != nil {
 		return grant.Grant{}, fmt.Errorf("keeping grant %s: %w", g.ID, err)
 	}
@@ -138,6 +153,7 @@ func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trust.Assertion, g grant.
 	}
 	err = tx.QueryRowContext(ctx, `SELECT id, created_at FROM grants
 		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by = $5 AND ended_at IS NULL`,
-		g.ClientID, g.Resource, g.UserID, g.TenantID, g.AssertedBy).Scan(&living.ID, (*moment)(&living.CreatedAt)) // another was quicker just now
+		// another was quicker just now
+		g.ClientID, g.Resource, g.UserID, g.TenantID, g.AssertedBy).Scan(&living.ID, (*moment)(&living.CreatedAt))
 	return living, none(err, trust.ErrEnded)
 }

@@ -15,8 +15,10 @@ const userColumns = "id, email, name, password_hash, operator, disabled, session
 
 // CreateUser implements user.Store.
 func (d *DB) CreateUser(ctx context.Context, u user.User) error {
-	_, err := d.write.ExecContext(ctx, "INSERT INTO users ("+userColumns+", audit_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-		u.ID, u.Email, u.Name, u.PasswordHash, u.Operator, u.Disabled, u.SessionsEnded, moment(u.CreatedAt), u.EmailVerified, append([]byte{}, u.AuditKey...))
+	_, err := d.write.ExecContext(ctx, "INSERT INTO users ("+userColumns+
+		", audit_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+		u.ID, u.Email, u.Name, u.PasswordHash, u.Operator, u.Disabled, u.SessionsEnded, moment(u.CreatedAt),
+		u.EmailVerified, append([]byte{}, u.AuditKey...))
 	if taken(err) {
 		return user.ErrExists
 	}
@@ -34,13 +36,15 @@ func (d *DB) User(ctx context.Context, id string) (user.User, error) {
 
 // UserByEmail implements user.Store.
 func (d *DB) UserByEmail(ctx context.Context, email string) (user.User, error) {
-	u, err := scanUser(d.row(ctx, "SELECT "+userColumns+" FROM users WHERE (email = $1 OR email = $2) AND deleted_at IS NULL ORDER BY email = $1 DESC LIMIT 1", email, user.OlderForm(email)))
+	u, err := scanUser(d.row(ctx, "SELECT "+userColumns+" FROM users WHERE (email = $1 OR email = $2) AND deleted_at "+
+		"IS NULL ORDER BY email = $1 DESC LIMIT 1", email, user.OlderForm(email)))
 	return u, none(err, user.ErrNotFound)
 }
 
 func scanUser(r interface{ Scan(...any) error }) (user.User, error) {
 	var u user.User
-	err := r.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.Operator, &u.Disabled, &u.SessionsEnded, (*moment)(&u.CreatedAt), &u.EmailVerified)
+	err := r.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.Operator, &u.Disabled, &u.SessionsEnded,
+		(*moment)(&u.CreatedAt), &u.EmailVerified)
 	return u, err
 }
 
@@ -98,7 +102,9 @@ func (d *DB) SetDisabled(ctx context.Context, id string, disabled bool) error {
 }
 
 func setDisabled(ctx context.Context, x execer, id string, disabled bool) error {
-	there, err := changed(x.ExecContext(ctx, "UPDATE users SET disabled = $2, sessions_ended = sessions_ended + 1 WHERE id = $1 AND deleted_at IS NULL", id, disabled))
+	there, err := changed(x.ExecContext(ctx,
+		"UPDATE users SET disabled = $2, sessions_ended = sessions_ended + 1 WHERE id = $1 AND deleted_at IS NULL", id,
+		disabled))
 	return found(there, err, user.ErrNotFound, "disabling user "+id)
 }
 
@@ -113,8 +119,9 @@ func (d *DB) DeleteUser(ctx context.Context, id string, at time.Time) error {
 	})
 }
 
-// deleteUser writes over all that a person's row says but its id, and deletes the rows of others that are about them. Their grants name the id as long as a token of
-// them may be shown somewhere: see deletedUsers.
+// deleteUser writes over all that a person's row says but its id, and deletes the rows of others
+// that are about them. Their grants name the id as long as a token of them may be shown somewhere:
+// see deletedUsers.
 func (d *DB) deleteUser(ctx context.Context, tx *sql.Tx, id string, at time.Time) error {
 	there, err := changed(tx.ExecContext(ctx, `UPDATE users SET email = 'deleted ' || id, name = '', password_hash = '', audit_key = $3, operator = FALSE, disabled = TRUE,
 		sessions_ended = sessions_ended + 1, created_at = $2, deleted_at = $2 WHERE id = $1 AND deleted_at IS NULL`, id, moment(at), []byte{}))
@@ -140,7 +147,8 @@ func (d *DB) AuditKey(ctx context.Context, id string) (wrapped []byte, err error
 
 // PutAuditKey implements user.Store.
 func (d *DB) PutAuditKey(ctx context.Context, id string, wrapped []byte) error {
-	_, err := d.write.ExecContext(ctx, "UPDATE users SET audit_key = $2 WHERE id = $1 AND length(audit_key) = 0 AND deleted_at IS NULL", id, wrapped)
+	_, err := d.write.ExecContext(ctx,
+		"UPDATE users SET audit_key = $2 WHERE id = $1 AND length(audit_key) = 0 AND deleted_at IS NULL", id, wrapped)
 	if err != nil {
 		return fmt.Errorf("keeping the audit key of user %s: %w", id, err)
 	}
@@ -149,7 +157,9 @@ func (d *DB) PutAuditKey(ctx context.Context, id string, wrapped []byte) error {
 
 // SetPassword implements user.Store.
 func (d *DB) SetPassword(ctx context.Context, id, hash string) error {
-	there, err := changed(d.write.ExecContext(ctx, "UPDATE users SET password_hash = $2, sessions_ended = sessions_ended + 1 WHERE id = $1 AND deleted_at IS NULL", id, hash))
+	there, err := changed(d.write.ExecContext(ctx,
+		"UPDATE users SET password_hash = $2, sessions_ended = sessions_ended + 1 WHERE id = $1 AND deleted_at IS NULL",
+		id, hash))
 	return found(there, err, user.ErrNotFound, "keeping the password of user "+id)
 }
 
@@ -194,7 +204,8 @@ func (d *DB) RemoveMember(ctx context.Context, tenantID, userID string) error {
 }
 
 func removeMember(ctx context.Context, x execer, tenantID, userID string) error {
-	there, err := changed(x.ExecContext(ctx, "DELETE FROM memberships WHERE tenant_id = $1 AND user_id = $2", tenantID, userID))
+	there, err := changed(x.ExecContext(ctx, "DELETE FROM memberships WHERE tenant_id = $1 AND user_id = $2", tenantID,
+		userID))
 	return found(there, err, user.ErrNotFound, "taking "+userID+" out of "+tenantID)
 }
 

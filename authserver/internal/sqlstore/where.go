@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// where gathers the conditions of a list that is filtered, so that a filter that is not given is no part of the
-// statement and the database can use the index of those that are.
+// where gathers the conditions of a list that is filtered, so that a filter that is not given is no
+// part of the statement and the database can use the index of those that are.
 type where struct {
 	conditions []string
 	args       []any
@@ -21,8 +21,8 @@ func (w *where) is(condition string, values ...any) {
 	w.conditions = append(w.conditions, condition)
 }
 
-// after lets the list, which is by created_at with the newest first and then by id, begin after the row of that id. An
-// id that is not there begins no list.
+// after lets the list, which is by created_at with the newest first and then by id, begin after the
+// row of that id. An id that is not there begins no list.
 func (w *where) after(table, alias, id string) {
 	if id == "" {
 		return

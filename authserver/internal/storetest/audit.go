@@ -77,9 +77,12 @@ func wantFinding(t *testing.T, what string, c *chain.Chain, noted chain.Point, k
 // auditLines: what is written is found, by each of its names, the newest first.
 func auditLines(t *testing.T, open func() Store) {
 	s := open()
-	ann := audit.Event{Time: now, Actor: "user:usr_ann", Action: "grant.create", Target: "g", Tenant: "acme", Client: "cli_app", Grant: "g", Outcome: audit.OK, Detail: "a b"}
-	bob := audit.Event{Time: now.Add(time.Hour), Actor: "user:usr_bob", Action: "grants.x", Tenant: "globex", Client: "cli_2", Grant: "h", Outcome: audit.Refused}
-	system := audit.Event{Time: now.Add(2 * time.Hour), Actor: "system", Action: "grant.revoke", Tenant: "acme", Outcome: audit.Failed}
+	ann := audit.Event{Time: now, Actor: "user:usr_ann", Action: "grant.create", Target: "g", Tenant: "acme",
+		Client: "cli_app", Grant: "g", Outcome: audit.OK, Detail: "a b"}
+	bob := audit.Event{Time: now.Add(time.Hour), Actor: "user:usr_bob", Action: "grants.x", Tenant: "globex",
+		Client: "cli_2", Grant: "h", Outcome: audit.Refused}
+	system := audit.Event{Time: now.Add(2 * time.Hour), Actor: "system", Action: "grant.revoke", Tenant: "acme",
+		Outcome: audit.Failed}
 	must(t, s.Record(ctx, ann))
 	must(t, s.RecordAll(ctx, []audit.Event{bob, system}))
 	for _, placed := range []bool{false, true} {
@@ -90,19 +93,20 @@ func auditLines(t *testing.T, open func() Store) {
 			f    audit.Filter
 			want []audit.Event
 		}{
-			"all":          {audit.Filter{}, []audit.Event{system, bob, ann}},
-			"tenant":       {audit.Filter{Tenant: "acme"}, []audit.Event{system, ann}},
-			"client":       {audit.Filter{Client: "cli_2"}, []audit.Event{bob}},
-			"grant":        {audit.Filter{Grant: "g"}, []audit.Event{ann}},
-			"actor":        {audit.Filter{Actor: "system"}, []audit.Event{system}},
-			"outcome":      {audit.Filter{Outcome: audit.Refused}, []audit.Event{bob}},
-			"action":       {audit.Filter{Action: "grant.revoke"}, []audit.Event{system}},
-			"noun":         {audit.Filter{Action: "grant"}, []audit.Event{system, ann}},
-			"since":        {audit.Filter{Since: now.Add(time.Hour)}, []audit.Event{system, bob}},
-			"until":        {audit.Filter{Until: now.Add(time.Hour)}, []audit.Event{ann}},
-			"limit":        {audit.Filter{Limit: 1}, []audit.Event{system}},
-			"all together": {audit.Filter{Tenant: "acme", Client: "cli_app", Grant: "g", Actor: "user:usr_ann", Action: "grant", Outcome: audit.OK, Since: now, Until: now.Add(1), Limit: 5}, nil},
-			"nobody":       {audit.Filter{Tenant: "acme' OR '1'='1"}, nil},
+			"all":     {audit.Filter{}, []audit.Event{system, bob, ann}},
+			"tenant":  {audit.Filter{Tenant: "acme"}, []audit.Event{system, ann}},
+			"client":  {audit.Filter{Client: "cli_2"}, []audit.Event{bob}},
+			"grant":   {audit.Filter{Grant: "g"}, []audit.Event{ann}},
+			"actor":   {audit.Filter{Actor: "system"}, []audit.Event{system}},
+			"outcome": {audit.Filter{Outcome: audit.Refused}, []audit.Event{bob}},
+			"action":  {audit.Filter{Action: "grant.revoke"}, []audit.Event{system}},
+			"noun":    {audit.Filter{Action: "grant"}, []audit.Event{system, ann}},
+			"since":   {audit.Filter{Since: now.Add(time.Hour)}, []audit.Event{system, bob}},
+			"until":   {audit.Filter{Until: now.Add(time.Hour)}, []audit.Event{ann}},
+			"limit":   {audit.Filter{Limit: 1}, []audit.Event{system}},
+			"all together": {audit.Filter{Tenant: "acme", Client: "cli_app", Grant: "g", Actor: "user:usr_ann",
+				Action: "grant", Outcome: audit.OK, Since: now, Until: now.Add(1), Limit: 5}, nil},
+			"nobody": {audit.Filter{Tenant: "acme' OR '1'='1"}, nil},
 		} {
 			records, err := open().Events(ctx, row.f)
 			var got []audit.Event
@@ -115,11 +119,14 @@ func auditLines(t *testing.T, open func() Store) {
 			same(t, name, row.want, got, err)
 		}
 	}
-	// What a database cannot hold, or a terminal would take for its own, is written as far as it can be (DS-11).
-	must(t, s.Record(ctx, audit.Event{Time: now, Actor: "a\x00b\xff", Action: "x.odd", Detail: "\x1b[2J\n" + strings.Repeat("é", 2000)}))
+	// What a database cannot hold, or a terminal would take for its own, is written as far as it
+	// can be (DS-11).
+	must(t, s.Record(ctx, audit.Event{Time: now, Actor: "a\x00b\xff", Action: "x.odd",
+		Detail: "\x1b[2J\n" + strings.Repeat("é", 2000)}))
 	odd, err := s.Events(ctx, audit.Filter{Action: "x.odd"})
 	must(t, err)
-	if len(odd) != 1 || odd[0].Actor != "a?b?" || !strings.HasPrefix(odd[0].Detail, "?[2J?éé") || len(odd[0].Detail) > 1100 {
+	if len(odd) != 1 || odd[0].Actor != "a?b?" || !strings.HasPrefix(odd[0].Detail, "?[2J?éé") ||
+		len(odd[0].Detail) > 1100 {
 		t.Errorf("an odd line: got %+v", odd)
 	}
 }
@@ -141,7 +148,8 @@ func auditChain(t *testing.T, open func() Store) {
 	wantWhole(t, "with a head that was noted", anchored(open()), first.Head, 33)
 	parsed, err := chain.ParsePoint(first.Head.String())
 	same(t, "a head in writing", first.Head, parsed, err)
-	for _, s := range []string{"", "1", "1:", "x:" + strings.Repeat("0", 64), "1:" + strings.Repeat("0", 63), "-1:" + strings.Repeat("0", 64), "1:" + strings.Repeat("0", 66)} {
+	for _, s := range []string{"", "1", "1:", "x:" + strings.Repeat("0", 64), "1:" + strings.Repeat("0", 63),
+		"-1:" + strings.Repeat("0", 64), "1:" + strings.Repeat("0", 66)} {
 		if _, err := chain.ParsePoint(s); err == nil {
 			t.Errorf("head %q: got no error", s)
 		}
@@ -150,7 +158,8 @@ func auditChain(t *testing.T, open func() Store) {
 	wrong.Hash[0] ^= 1
 	wantFinding(t, "another head than was noted", c, wrong, chain.Changed, 30)
 	wantFinding(t, "a head that is ahead", c, chain.Point{Seq: 40}, chain.Removed, 34)
-	wantFinding(t, "another key", func() *chain.Chain { o := open().Audit(); o.Anchor([]byte("another")); return o }(), chain.Point{}, chain.Changed, 33)
+	wantFinding(t, "another key", func() *chain.Chain { o := open().Audit(); o.Anchor([]byte("another")); return o }(),
+		chain.Point{}, chain.Changed, 33)
 	both := open().Audit()
 	both.Anchor([]byte("the next key"), auditKey)
 	wantWhole(t, "a key that is being replaced", both, chain.Point{}, 33)
@@ -159,7 +168,8 @@ func auditChain(t *testing.T, open func() Store) {
 	wantFinding(t, "the key before, afterwards", c, chain.Point{}, chain.Changed, 34)
 }
 
-// auditWriters: whoever writes, in whatever order transactions end, each line gets one place, once; with a sealer at each of two processes.
+// auditWriters: whoever writes, in whatever order transactions end, each line gets one place, once;
+// with a sealer at each of two processes.
 func auditWriters(t *testing.T, open func() Store) {
 	const writers, each = 8, 25
 	stores := []Store{open(), open()}
@@ -237,7 +247,8 @@ func auditRetention(t *testing.T, open func() Store) {
 	wantFinding(t, "a head of what is gone", c, chain.Point{Seq: 999}, chain.Unproven, 999)
 	c.Write.ExecContext(ctx, "DELETE FROM audit_records WHERE seq = 1001")
 	wantFinding(t, "one more gone", c, chain.Point{}, chain.Removed, 1001)
-	if n, err = c.Prune(ctx, now.Add(time.Hour)); n != 0 || err == nil || !strings.Contains(err.Error(), "record 1001 is missing") {
+	if n, err = c.Prune(ctx, now.Add(time.Hour)); n != 0 || err == nil ||
+		!strings.Contains(err.Error(), "record 1001 is missing") {
 		t.Errorf("what is not whole: got %d gone %v, want it kept, and to hear why", n, err)
 	}
 	other := open().Audit()

@@ -24,7 +24,8 @@ func keep(t *testing.T, open func() Store, n int) keptChain {
 	sealed(t, s, n)
 	w := wantWhole(t, "before", c, chain.Point{}, int64(n))
 	k := keptChain{c, w.Head}
-	k.exec(t, "CREATE TABLE kept_records AS SELECT * FROM audit_records", "CREATE TABLE kept_head AS SELECT * FROM audit_head")
+	k.exec(t, "CREATE TABLE kept_records AS SELECT * FROM audit_records",
+		"CREATE TABLE kept_head AS SELECT * FROM audit_head")
 	return k
 }
 
@@ -39,20 +40,23 @@ func (k keptChain) exec(t *testing.T, statements ...string) {
 
 func (k keptChain) setBack(t *testing.T) {
 	t.Helper()
-	k.exec(t, "DELETE FROM audit_records", "INSERT INTO audit_records SELECT * FROM kept_records", "DELETE FROM audit_head", "INSERT INTO audit_head SELECT * FROM kept_head")
+	k.exec(t, "DELETE FROM audit_records", "INSERT INTO audit_records SELECT * FROM kept_records",
+		"DELETE FROM audit_head", "INSERT INTO audit_head SELECT * FROM kept_head")
 }
 
 // swap gives two records each other's number; shift moves all from one on.
 func swap(a, b int) []string {
 	return []string{
-		fmt.Sprintf("UPDATE audit_records SET seq = -1 WHERE seq = %d", a), fmt.Sprintf("UPDATE audit_records SET seq = %d WHERE seq = %d", a, b),
+		fmt.Sprintf("UPDATE audit_records SET seq = -1 WHERE seq = %d", a),
+		fmt.Sprintf("UPDATE audit_records SET seq = %d WHERE seq = %d", a, b),
 		fmt.Sprintf("UPDATE audit_records SET seq = %d WHERE seq = -1", b),
 	}
 }
 
 func shift(from, by int) []string {
 	return []string{
-		fmt.Sprintf("UPDATE audit_records SET seq = -seq WHERE seq >= %d", from), fmt.Sprintf("UPDATE audit_records SET seq = -seq + %d WHERE seq < 0", by),
+		fmt.Sprintf("UPDATE audit_records SET seq = -seq WHERE seq >= %d", from),
+		fmt.Sprintf("UPDATE audit_records SET seq = -seq + %d WHERE seq < 0", by),
 	}
 }
 
@@ -64,7 +68,8 @@ func copyOf(of, as int) string {
 
 func then(parts ...[]string) []string { return slices.Concat(parts...) }
 
-// auditTampered: each thing that can be done to records is found, where it was done, and called by its name.
+// auditTampered: each thing that can be done to records is found, where it was done, and called by
+// its name.
 func auditTampered(t *testing.T, open func() Store) {
 	k := keep(t, open, 20)
 	one := func(s string) []string { return []string{s} }
@@ -77,9 +82,13 @@ func auditTampered(t *testing.T, open func() Store) {
 		{"another detail", one("UPDATE audit_records SET detail = 'nothing' WHERE seq = 5"), chain.Changed, 5},
 		{"another tenant", one("UPDATE audit_records SET tenant = 'globex' WHERE seq = 1"), chain.Changed, 1},
 		{"another time", one("UPDATE audit_records SET at = at - 1 WHERE seq = 20"), chain.Changed, 20},
-		{"a word moved to the next column", one("UPDATE audit_records SET actor = 'user:usr_an', action = 'n' || action WHERE seq = 9"), chain.Changed, 9},
+		{"a word moved to the next column",
+			one("UPDATE audit_records SET actor = 'user:usr_an', action = 'n' || action WHERE seq = 9"),
+			chain.Changed, 9},
 		{"another outcome", one("UPDATE audit_records SET outcome = 'refused' WHERE seq = 12"), chain.Changed, 12},
-		{"another hash", one("UPDATE audit_records SET hash = (SELECT hash FROM kept_records WHERE seq = 3) WHERE seq = 7"), chain.Changed, 7},
+		{"another hash",
+			one("UPDATE audit_records SET hash = (SELECT hash FROM kept_records WHERE seq = 3) WHERE seq = 7"),
+			chain.Changed, 7},
 		{"two changed", one("UPDATE audit_records SET detail = '' WHERE seq IN (6, 7)"), chain.Changed, 6},
 
 		{"one taken out", one("DELETE FROM audit_records WHERE seq = 8"), chain.Removed, 8},
@@ -87,14 +96,17 @@ func auditTampered(t *testing.T, open func() Store) {
 		{"several taken out", one("DELETE FROM audit_records WHERE seq BETWEEN 4 AND 15"), chain.Removed, 4},
 		{"the newest taken out", one("DELETE FROM audit_records WHERE seq > 17"), chain.Removed, 18},
 		{"all taken out", one("DELETE FROM audit_records"), chain.Removed, 1},
-		{"one taken out, the rest closed up", then(one("DELETE FROM audit_records WHERE seq = 8"), shift(9, -1)), chain.Removed, 8},
-		{"three taken out, the rest closed up", then(one("DELETE FROM audit_records WHERE seq IN (8, 9, 10)"), shift(11, -3)), chain.Removed, 8},
+		{"one taken out, the rest closed up", then(one("DELETE FROM audit_records WHERE seq = 8"), shift(9, -1)),
+			chain.Removed, 8},
+		{"three taken out, the rest closed up", then(one("DELETE FROM audit_records WHERE seq IN (8, 9, 10)"),
+			shift(11, -3)), chain.Removed, 8},
 
 		{"two neighbours moved", swap(5, 6), chain.Reordered, 5},
 		{"the last two moved", swap(19, 20), chain.Reordered, 19},
 		{"two far apart moved", swap(3, 15), chain.Reordered, 3},
 		{"one and the last moved", swap(3, 20), chain.Reordered, 3},
-		{"one moved back", then(shift(6, 1), one("UPDATE audit_records SET seq = 6 WHERE seq = 13")), chain.Reordered, 6},
+		{"one moved back", then(shift(6, 1), one("UPDATE audit_records SET seq = 6 WHERE seq = 13")),
+			chain.Reordered, 6},
 		{"what two say moved, their hashes not", one(`UPDATE audit_records SET action = (SELECT action FROM kept_records k WHERE k.seq = 16 - audit_records.seq), at = (SELECT at FROM kept_records k
 			WHERE k.seq = 16 - audit_records.seq) WHERE seq IN (5, 11)`), chain.Reordered, 5},
 
@@ -104,21 +116,29 @@ func auditTampered(t *testing.T, open func() Store) {
 		{"one put in before the last", then(shift(20, 1), one(copyOf(4, 20))), chain.Inserted, 20},
 		{"one put in after the last", one(copyOf(4, 21)), chain.Inserted, 21},
 
-		{"everything gone, as if nothing had ever been", then(one("DELETE FROM audit_records"), one("UPDATE audit_head SET base = 0, base_hash = '', seq = 0, hash = '', mac = ''")), chain.Changed, 0},
+		{"everything gone, as if nothing had ever been",
+			then(one("DELETE FROM audit_records"),
+				one("UPDATE audit_head SET base = 0, base_hash = '', seq = 0, hash = '', mac = ''")), chain.Changed, 0},
 		{"the head gone", one("DELETE FROM audit_head"), chain.Removed, 0},
-		{"the head set back, with its records", one("UPDATE audit_head SET seq = 15, hash = (SELECT hash FROM audit_records WHERE seq = 15)"), chain.Changed, 15},
-		{"the beginning forgotten", then(one("DELETE FROM audit_records WHERE seq <= 5"), one("UPDATE audit_head SET base = 5, base_hash = (SELECT hash FROM kept_records WHERE seq = 5)")), chain.Changed, 20},
+		{"the head set back, with its records",
+			one("UPDATE audit_head SET seq = 15, hash = (SELECT hash FROM audit_records WHERE seq = 15)"),
+			chain.Changed, 15},
+		{"the beginning forgotten", then(one("DELETE FROM audit_records WHERE seq <= 5"),
+			one("UPDATE audit_head SET base = 5, base_hash = (SELECT hash FROM kept_records WHERE seq = 5)")),
+			chain.Changed, 20},
 	} {
 		k.exec(t, row.attack...)
 		wantFinding(t, row.name, k.Chain, chain.Point{}, row.kind, row.seq)
 		k.setBack(t)
 	}
-	// Who has the heads of before, with their words, can set the chain back to one of them. Only who has noted a later one sees it.
+	// Who has the heads of before, with their words, can set the chain back to one of them. Only
+	// who has noted a later one sees it.
 	k.setBack(t)
 	wantWhole(t, "set back", k.Chain, k.head, 20)
 }
 
-// auditAtRandom: whatever is done to records, and however the numbers and the head are mended after it by somebody without the key, it is found.
+// auditAtRandom: whatever is done to records, and however the numbers and the head are mended after
+// it by somebody without the key, it is found.
 func auditAtRandom(t *testing.T, open func() Store) {
 	const n = 12
 	k := keep(t, open, n)
@@ -135,7 +155,8 @@ func auditAtRandom(t *testing.T, open func() Store) {
 		var attack []string
 		switch r.Intn(6) {
 		case 0:
-			attack = []string{fmt.Sprintf("UPDATE audit_records SET %s = %[1]s || 'x' WHERE seq = %d", columns[r.Intn(len(columns))], a)}
+			attack = []string{fmt.Sprintf("UPDATE audit_records SET %s = %[1]s || 'x' WHERE seq = %d",
+				columns[r.Intn(len(columns))], a)}
 		case 1:
 			attack = []string{fmt.Sprintf("DELETE FROM audit_records WHERE seq = %d", a)}
 		case 2:
@@ -149,14 +170,17 @@ func auditAtRandom(t *testing.T, open func() Store) {
 		}
 		mended := r.Intn(2) == 0
 		if mended {
-			attack = append(attack, "UPDATE audit_head SET seq = COALESCE((SELECT MAX(seq) FROM audit_records), 0), hash = COALESCE((SELECT hash FROM audit_records ORDER BY seq DESC LIMIT 1), hash)")
+			attack = append(attack, "UPDATE audit_head SET seq = COALESCE((SELECT MAX(seq) FROM audit_records), 0), "+
+				"hash = COALESCE((SELECT hash FROM audit_records ORDER BY seq DESC LIMIT 1), hash)")
 		}
 		k.exec(t, attack...)
 		if w, _ := verify(t, k.Chain, chain.Point{}); w.Finding == nil {
 			t.Errorf("round %d: not found: %s", round, strings.Join(attack, "; "))
 		}
-		// Even who has no key finds it by the hashes, unless the newest alone went and the head is mended.
-		if w, _ := verify(t, keyless(), chain.Point{}); w.Finding == nil && !(mended && strings.HasPrefix(attack[0], "DELETE") && a == n) {
+		// Even who has no key finds it by the hashes, unless the newest alone went and the head is
+		// mended.
+		if w, _ := verify(t, keyless(), chain.Point{}); w.Finding == nil &&
+			!(mended && strings.HasPrefix(attack[0], "DELETE") && a == n) {
 			t.Errorf("round %d: not found without the key: %s", round, strings.Join(attack, "; "))
 		}
 		k.setBack(t)
@@ -164,7 +188,8 @@ func auditAtRandom(t *testing.T, open func() Store) {
 	}
 }
 
-// auditWrittenAnew: somebody who can write the database, but has not the key, writes the whole chain anew.
+// auditWrittenAnew: somebody who can write the database, but has not the key, writes the whole
+// chain anew.
 func auditWrittenAnew(t *testing.T, open func() Store) {
 	k := keep(t, open, 20)
 	anew := func() {
@@ -178,7 +203,8 @@ func auditWrittenAnew(t *testing.T, open func() Store) {
 	}
 	anew()
 	wantFinding(t, "written anew", k.Chain, chain.Point{}, chain.Changed, 20)
-	// The next sealer goes on, and says so in the chain itself: it is found for ever, or until somebody has noted a later head.
+	// The next sealer goes on, and says so in the chain itself: it is found for ever, or until
+	// somebody has noted a later head.
 	must(t, k.Insert(ctx, k.Write, event("x.after")))
 	fresh := anchored(open())
 	sealAll(t, fresh)
@@ -192,9 +218,11 @@ func auditWrittenAnew(t *testing.T, open func() Store) {
 		t.Errorf("the line of it: got %+v %v", lines, err)
 	}
 
-	// A head of before with its word: a sealer that has seen a later one notices, and so does who has noted one.
+	// A head of before with its word: a sealer that has seen a later one notices, and so does who
+	// has noted one.
 	k.setBack(t)
-	k.exec(t, "DELETE FROM kept_records", "DELETE FROM kept_head", "INSERT INTO kept_records SELECT * FROM audit_records", "INSERT INTO kept_head SELECT * FROM audit_head")
+	k.exec(t, "DELETE FROM kept_records", "DELETE FROM kept_head",
+		"INSERT INTO kept_records SELECT * FROM audit_records", "INSERT INTO kept_head SELECT * FROM audit_head")
 	running := anchored(open())
 	for range 5 {
 		must(t, k.Insert(ctx, k.Write, event("x.more")))
@@ -214,9 +242,11 @@ func auditWrittenAnew(t *testing.T, open func() Store) {
 	must(t, k.Insert(ctx, k.Write, event("x.after")))
 	sealAll(t, anchored(open()))
 	wantFinding(t, "a number that was made up", anchored(open()), chain.Point{}, chain.Noticed, 21)
-	// Everything is taken away while nobody serves, and the next sealer knows no better: it has the key all the same, and an empty head has its word.
+	// Everything is taken away while nobody serves, and the next sealer knows no better: it has the
+	// key all the same, and an empty head has its word.
 	k.setBack(t)
-	k.exec(t, "DELETE FROM audit_records", "UPDATE audit_head SET base = 0, base_hash = '', seq = 0, hash = '', mac = ''")
+	k.exec(t, "DELETE FROM audit_records",
+		"UPDATE audit_head SET base = 0, base_hash = '', seq = 0, hash = '', mac = ''")
 	must(t, k.Insert(ctx, k.Write, event("x.after")))
 	next := open().Audit()
 	next.Anchor(auditKey)

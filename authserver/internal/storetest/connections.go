@@ -13,7 +13,8 @@ import (
 // attempt is a record of ann's client at a step.
 func attempt(id string, step connection.Step, at time.Duration) connection.Record {
 	return connection.Record{
-		ID: id, Client: "cli_a", Source: "192.0.2.1", StartedAt: now.Add(at), UpdatedAt: now.Add(at), Step: step, Outcome: connection.Open,
+		ID: id, Client: "cli_a", Source: "192.0.2.1", StartedAt: now.Add(at), UpdatedAt: now.Add(at), Step: step,
+		Outcome: connection.Open,
 	}
 }
 
@@ -41,7 +42,8 @@ func connections(t *testing.T, open func() Store) {
 		return found
 	}
 
-	// Discovery and registration are the beginning of the attempt that follows, at whichever replica.
+	// Discovery and registration are the beginning of the attempt that follows, at whichever
+	// replica.
 	discovery := attempt("source", connection.Discovery, 0)
 	discovery.Client, discovery.Program, discovery.Stranger = "", "smith", true
 	registration := attempt("registered", connection.Registration, 2*time.Second)
@@ -56,13 +58,16 @@ func connections(t *testing.T, open func() Store) {
 	want.Program, want.ClientName, want.StartedAt, want.UpdatedAt = "smith", "Agent Smith", now, now.Add(10*time.Second)
 	same(t, "an attempt that stopped", []connection.Record{want}, list(connection.Filter{}), nil)
 
-	// It gets further, and is done: then its failure is over. What comes too late at an earlier step changes nothing of that.
+	// It gets further, and is done: then its failure is over. What comes too late at an earlier
+	// step changes nothing of that.
 	done := attempt("attempt", connection.Token, 20*time.Second)
 	done.Outcome = connection.Done
 	put(t, replica, done)
 	put(t, s, refusedAt(attempt("attempt", connection.Code, 30*time.Second), "late"))
-	want.Step, want.Outcome, want.Reason, want.Support, want.Refusals, want.UpdatedAt = connection.Token, connection.Done, "", "", 2, now.Add(30*time.Second)
-	same(t, "one that is done", []connection.Record{want}, list(connection.Filter{Done: true, Clients: []string{"cli_a", "cli_b"}}), nil)
+	want.Step, want.Outcome, want.Reason, want.Support, want.Refusals, want.UpdatedAt = connection.Token,
+		connection.Done, "", "", 2, now.Add(30*time.Second)
+	same(t, "one that is done", []connection.Record{want},
+		list(connection.Filter{Done: true, Clients: []string{"cli_a", "cli_b"}}), nil)
 
 	// What is done, or rested for too long, or is another's, is no beginning.
 	put(t, s, attempt("old", connection.Registration, -time.Hour))
@@ -96,7 +101,8 @@ func ids(of []connection.Record) (found []string) {
 	return found
 }
 
-// strangersAreBounded floods the store with clients that are not known: they push each other out, and nobody else.
+// strangersAreBounded floods the store with clients that are not known: they push each other out,
+// and nobody else.
 func strangersAreBounded(t *testing.T, s Store) {
 	t.Helper()
 	var entries []connection.Entry
@@ -110,7 +116,8 @@ func strangersAreBounded(t *testing.T, s Store) {
 	if n != 30 {
 		t.Errorf("%d were forgotten, want the 30 oldest strangers", n)
 	}
-	found, err := s.Connections(ctx, connection.Filter{Clients: []string{"cli_a", "cli_b", "made up 29", "made up 30"}, Limit: 100})
+	found, err := s.Connections(ctx, connection.Filter{Clients: []string{"cli_a", "cli_b", "made up 29", "made up 30"},
+		Limit: 100})
 	must(t, err)
 	same(t, "who stays", []string{"next", "attempt", "stranger30", "other"}, ids(found), nil)
 }
@@ -125,9 +132,12 @@ func mergingConnections(t *testing.T, open func() Store) {
 		for i := range 6 {
 			at := now.Add(time.Duration(dice.IntN(5)) * time.Second)
 			r := connection.Record{
-				ID: id, Client: one("", "cli_a"), ClientName: one("", "A", "B"), Program: one("", "p", "q"), Source: one("192.0.2.1", "192.0.2.2"), Tenant: one("", "acme"),
-				User: one("", "usr_ann"), Resource: one("", resource), StartedAt: at, UpdatedAt: at, Step: connection.Step(10 * (1 + dice.IntN(8))),
-				Outcome: one(connection.Open, connection.Done, connection.Failed), Reason: one("", "r", "s"), Support: one("", "x"), Refusals: int64(dice.IntN(2)),
+				ID: id, Client: one("", "cli_a"), ClientName: one("", "A", "B"), Program: one("", "p", "q"),
+				Source: one("192.0.2.1", "192.0.2.2"), Tenant: one("", "acme"),
+				User: one("", "usr_ann"), Resource: one("", resource), StartedAt: at, UpdatedAt: at,
+				Step:    connection.Step(10 * (1 + dice.IntN(8))),
+				Outcome: one(connection.Open, connection.Done, connection.Failed), Reason: one("", "r", "s"),
+				Support: one("", "x"), Refusals: int64(dice.IntN(2)),
 				Bare: dice.IntN(2) == 0, Stranger: dice.IntN(2) == 0,
 			}
 			if want = want.With(r); i == 0 {
@@ -140,8 +150,8 @@ func mergingConnections(t *testing.T, open func() Store) {
 	}
 }
 
-// Replicas that write the same attempts, take up what others began and delete surplus ones do not wait for each other
-// for ever.
+// Replicas that write the same attempts, take up what others began and delete surplus ones do not
+// wait for each other for ever.
 func connectionsOfMany(t *testing.T, open func() Store) {
 	var replicas sync.WaitGroup
 	for n := range 4 {

@@ -11,7 +11,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
-// deletedUsers holds that nothing finds a person who was deleted, and nothing is given to them any more.
+// deletedUsers holds that nothing finds a person who was deleted, and nothing is given to them any
+// more.
 func deletedUsers(t *testing.T, open func() Store) {
 	s, replica := open(), open()
 	populate(t, s)
@@ -35,7 +36,8 @@ func deletedUsers(t *testing.T, open func() Store) {
 		t.Errorf("deleting the last admin: got %v, want a lockout of acme", err)
 	}
 	boss, err := replica.User(ctx, "usr_boss")
-	same(t, "the last admin", user.User{ID: "usr_boss", Email: "boss@acme.example", PasswordHash: "h", CreatedAt: now}, boss, err)
+	same(t, "the last admin", user.User{ID: "usr_boss", Email: "boss@acme.example", PasswordHash: "h", CreatedAt: now},
+		boss, err)
 
 	must(t, s.DeleteUser(ctx, "usr_ann", now)) // somebody else looks after the tenant
 	must(t, s.Forced().DeleteUser(ctx, "usr_boss", now))
@@ -71,7 +73,8 @@ func deletedUsers(t *testing.T, open func() Store) {
 	byEmail, err := replica.UserByEmail(ctx, "ann@acme.example")
 	same(t, "who has the address now", again, byEmail, err)
 
-	// The id stays as long as a grant of theirs lives, or may have to be put on the list of revoked grants once more.
+	// The id stays as long as a grant of theirs lives, or may have to be put on the list of revoked
+	// grants once more.
 	clear := func(at time.Time) {
 		t.Helper()
 		for _, j := range s.Jobs(job.Keeping{Audit: -1}) {
@@ -97,7 +100,8 @@ func deletedUsers(t *testing.T, open func() Store) {
 	clear(now.Add(73 * time.Hour))
 	_, err = replica.Grant(ctx, "g")
 	wantErr(t, "a grant that was revoked more than a day ago", grant.ErrNotFound, err)
-	must(t, s.CreateUser(ctx, user.User{ID: "usr_ann", Email: "late@acme.example", CreatedAt: now})) // nothing of the row is left
+	// nothing of the row is left
+	must(t, s.CreateUser(ctx, user.User{ID: "usr_ann", Email: "late@acme.example", CreatedAt: now}))
 	_, err = replica.User(ctx, "usr_2")
 	must(t, err)
 }

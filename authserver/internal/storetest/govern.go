@@ -16,17 +16,20 @@ func whoMayWhat(t *testing.T, open func() Store) {
 	s, replica := open(), open()
 	populate(t, s)
 	p := tenant.Policy{
-		Scopes: []string{"a"}, Clients: []string{"cli_app"}, Registrations: []string{"operator"}, TokenLife: 5 * time.Minute, RefreshLife: 8 * time.Hour,
+		Scopes: []string{"a"}, Clients: []string{"cli_app"}, Registrations: []string{"operator"},
+		TokenLife: 5 * time.Minute, RefreshLife: 8 * time.Hour,
 	}
 	must(t, s.PutPolicy(ctx, "acme", p))
 	must(t, s.RenameTenant(ctx, "acme", "Acme Corporation"))
 	got, err := replica.Tenant(ctx, "acme")
-	same(t, "the tenant with its policy", tenant.Tenant{ID: "acme", Name: "Acme Corporation", Policy: p, CreatedAt: now}, got, err)
+	same(t, "the tenant with its policy", tenant.Tenant{ID: "acme", Name: "Acme Corporation", Policy: p,
+		CreatedAt: now}, got, err)
 	wantErr(t, "a policy for no tenant", tenant.ErrNotFound, s.PutPolicy(ctx, "ACME", p)) // TN-08
 	wantErr(t, "a name for no tenant", tenant.ErrNotFound, s.RenameTenant(ctx, "acme.", "x"))
 
 	must(t, s.CreateTenant(ctx, tenant.Tenant{ID: "globex", CreatedAt: now}))
-	must(t, s.CreateUser(ctx, user.User{ID: "usr_bob", Email: "bob@globex.example", Name: "Bob", PasswordHash: "h", CreatedAt: now}))
+	must(t, s.CreateUser(ctx, user.User{ID: "usr_bob", Email: "bob@globex.example", Name: "Bob", PasswordHash: "h",
+		CreatedAt: now}))
 	must(t, s.PutRole(ctx, user.Role{TenantID: "globex", Name: "member", Scopes: []string{"b"}}))
 	must(t, s.PutMember(ctx, "globex", "usr_bob", "member"))
 	emails := func(tenantID string, limit int) string {
@@ -43,7 +46,8 @@ func whoMayWhat(t *testing.T, open func() Store) {
 		limit  int
 		want   string
 	}{
-		{"", 10, "ann@acme.example bob@globex.example"}, {"", 1, "ann@acme.example"}, {"acme", 10, "ann@acme.example"}, {"globex", 10, "bob@globex.example"},
+		{"", 10, "ann@acme.example bob@globex.example"}, {"", 1, "ann@acme.example"}, {"acme", 10, "ann@acme.example"},
+		{"globex", 10, "bob@globex.example"},
 		{"Globex", 10, ""}, {"acme' OR '1'='1", 10, ""}, {"%", 10, ""}, // TN-03
 	} {
 		if got := emails(row.tenant, row.limit); got != row.want {
@@ -51,7 +55,8 @@ func whoMayWhat(t *testing.T, open func() Store) {
 		}
 	}
 	members, err := replica.Members(ctx, "globex", 10)
-	same(t, "members", []user.Member{{UserID: "usr_bob", Email: "bob@globex.example", Name: "Bob", Role: "member"}}, members, err)
+	same(t, "members", []user.Member{{UserID: "usr_bob", Email: "bob@globex.example", Name: "Bob", Role: "member"}},
+		members, err)
 
 	must(t, s.SetPassword(ctx, "usr_bob", "h2"))
 	must(t, s.SetDisabled(ctx, "usr_bob", true))
@@ -84,13 +89,16 @@ func roles(t *testing.T, open func() Store) {
 		}
 	}
 	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "clerk", Scopes: []string{"c"}}))
-	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "lead", Scopes: []string{"d"}, Includes: []string{"clerk"}}))
-	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a"}, Includes: []string{"lead"}}))
+	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "lead", Scopes: []string{"d"},
+		Includes: []string{"clerk"}}))
+	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a"},
+		Includes: []string{"lead"}}))
 	gives("a d c")
 	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "clerk", Scopes: []string{"e"}})) // two floors below ann's
 	gives("a d e")
 	role, err := replica.Role(ctx, "acme", "member")
-	same(t, "the role", user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a"}, Includes: []string{"lead"}, Gives: []string{"a", "d", "e"}}, role, err)
+	same(t, "the role", user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a"}, Includes: []string{"lead"},
+		Gives: []string{"a", "d", "e"}}, role, err)
 	all, err := replica.Roles(ctx, "acme")
 	if err != nil || len(all) != 3 || all[0].Name != "clerk" || all[2].Name != "member" {
 		t.Errorf("roles: got %v %v", all, err)
@@ -103,8 +111,11 @@ func roles(t *testing.T, open func() Store) {
 			t.Errorf("%s: got %v, want a RoleError that says %q", what, err, says)
 		}
 	}
-	refused("a circle", s.PutRole(ctx, user.Role{TenantID: "acme", Name: "clerk", Scopes: []string{"x"}, Includes: []string{"member"}}), "clerk → member → lead → clerk")
-	refused("another tenant's role", s.PutRole(ctx, user.Role{TenantID: "acme", Name: "clerk", Includes: []string{"elsewhere"}}), `"elsewhere"`)
+	refused("a circle",
+		s.PutRole(ctx, user.Role{TenantID: "acme", Name: "clerk", Scopes: []string{"x"}, Includes: []string{"member"}}),
+		"clerk → member → lead → clerk")
+	refused("another tenant's role",
+		s.PutRole(ctx, user.Role{TenantID: "acme", Name: "clerk", Includes: []string{"elsewhere"}}), `"elsewhere"`)
 	gives("a d e") // and nothing had changed
 	refused("a role that somebody has", s.DeleteRole(ctx, "acme", "member"), "members: 1")
 	refused("a role that is included", s.DeleteRole(ctx, "acme", "clerk"), "lead includes clerk")
@@ -160,12 +171,14 @@ func crew(t *testing.T, s Store) {
 	t.Helper()
 	populate(t, s)
 	for _, name := range []string{"op1", "op2"} {
-		must(t, s.CreateUser(ctx, user.User{ID: "usr_" + name, Email: name + "@ops.example", PasswordHash: "h", Operator: true, CreatedAt: now}))
+		must(t, s.CreateUser(ctx, user.User{ID: "usr_" + name, Email: name + "@ops.example", PasswordHash: "h",
+			Operator: true, CreatedAt: now}))
 	}
 	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "admin", Scopes: []string{"a"}, Admin: true}))
 	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "deputy", Scopes: []string{"a"}, Admin: true}))
 	for name, role := range map[string]string{"dora": "admin", "eve": "deputy"} {
-		must(t, s.CreateUser(ctx, user.User{ID: "usr_" + name, Email: name + "@acme.example", PasswordHash: "h", CreatedAt: now}))
+		must(t, s.CreateUser(ctx, user.User{ID: "usr_" + name, Email: name + "@acme.example", PasswordHash: "h",
+			CreatedAt: now}))
 		must(t, s.PutMember(ctx, "acme", "usr_"+name, role))
 	}
 }
@@ -196,7 +209,10 @@ func lockouts(t *testing.T, open func() Store) {
 		"disabled":           func() error { return s.SetDisabled(ctx, "usr_dora", true) },
 		"taken out":          func() error { return s.RemoveMember(ctx, "acme", "usr_dora") },
 		"given another role": func() error { return s.PutMember(ctx, "acme", "usr_dora", "member") },
-		"role made nobody's": func() error { return s.PutRole(ctx, user.Role{TenantID: "acme", Name: "admin", Scopes: []string{"a"}}) },
+		"role made nobody's": func() error {
+			return s.PutRole(ctx,
+				user.Role{TenantID: "acme", Name: "admin", Scopes: []string{"a"}})
+		},
 		"included, not an admin": func() error {
 			return s.PutRole(ctx, user.Role{TenantID: "acme", Name: "admin", Includes: []string{"deputy"}})
 		},
@@ -204,7 +220,9 @@ func lockouts(t *testing.T, open func() Store) {
 		locked(t, "the last admin, "+what, "acme", act())
 	}
 	m, err := s.Memberships(ctx, "usr_dora")
-	same(t, "dora", []user.Membership{{TenantID: "acme", TenantName: "Acme", Role: "admin", Scopes: []string{"a"}, Admin: true}}, m, err)
+	same(t, "dora",
+		[]user.Membership{{TenantID: "acme", TenantName: "Acme", Role: "admin", Scopes: []string{"a"}, Admin: true}}, m,
+		err)
 	must(t, s.SetDisabled(ctx, "usr_eve", false))
 	must(t, s.RemoveMember(ctx, "acme", "usr_dora"))
 
@@ -215,7 +233,8 @@ func lockouts(t *testing.T, open func() Store) {
 	must(t, s.RemoveMember(ctx, "globex", "usr_ann"))
 }
 
-// lockoutsAtOnce: two changes that each count on what the other takes away. One of them is refused, whichever came second.
+// lockoutsAtOnce: two changes that each count on what the other takes away. One of them is refused,
+// whichever came second.
 func lockoutsAtOnce(t *testing.T, open func() Store) {
 	s, replica := open(), open()
 	crew(t, s)

@@ -21,23 +21,25 @@ type runner struct {
 
 func newRunner(s Store, replica string, jobs ...job.Job) *runner {
 	r := &runner{now: now}
-	r.Runner = job.Runner{Store: s, Jobs: jobs, Replica: replica, Now: func() time.Time { return r.now }, Log: slog.New(slog.DiscardHandler), Failing: outage.New(slog.New(slog.DiscardHandler))}
+	r.Runner = job.Runner{Store: s, Jobs: jobs, Replica: replica, Now: func() time.Time { return r.now },
+		Log: slog.New(slog.DiscardHandler), Failing: outage.New(slog.New(slog.DiscardHandler))}
 	return r
 }
 
 // steps is a job of so many batches, which does something in each.
 func steps(name string, n int, do func(step int) error) job.Job {
-	return job.Job{Name: name, About: "does " + name, Every: time.Hour, Batch: func(_ context.Context, _ time.Time, after string) (job.Done, error) {
-		step := len(after) + 1
-		if err := do(step); err != nil {
-			return job.Done{}, err
-		}
-		done := job.Done{Rows: 10}
-		if step < n {
-			done.Next = after + "x"
-		}
-		return done, nil
-	}}
+	return job.Job{Name: name, About: "does " + name, Every: time.Hour,
+		Batch: func(_ context.Context, _ time.Time, after string) (job.Done, error) {
+			step := len(after) + 1
+			if err := do(step); err != nil {
+				return job.Done{}, err
+			}
+			done := job.Done{Rows: 10}
+			if step < n {
+				done.Next = after + "x"
+			}
+			return done, nil
+		}}
 }
 
 func nothing(int) error { return nil }
@@ -48,7 +50,8 @@ func (r *runner) want(t *testing.T, what string, want ...job.State) {
 	same(t, what, want, got, err)
 }
 
-// jobs: what a run leaves behind, when the next one comes, and that an error in one job stops no other.
+// jobs: what a run leaves behind, when the next one comes, and that an error in one job stops no
+// other.
 func jobs(t *testing.T, open func() Store) {
 	broken := errors.New("the disk is full")
 	var r *runner
@@ -64,16 +67,20 @@ func jobs(t *testing.T, open func() Store) {
 	r.want(t, "before the first run", job.State{Name: "a"}, job.State{Name: "b"}, job.State{Name: "c"})
 	r.Turn(ctx)
 	six := now.Add(6 * time.Second)
-	a := job.State{Name: "a", Run: 1, Holder: "one", BeganAt: now, Took: 6 * time.Second, Removed: 30, Outcome: job.OK, NextAt: now.Add(time.Hour)}
-	b := job.State{Name: "b", Run: 1, Holder: "one", BeganAt: six, Removed: 10, Outcome: job.Failed, Error: "the disk is full", NextAt: six.Add(time.Hour)}
-	c := job.State{Name: "c", Run: 1, Holder: "one", BeganAt: six, Removed: 10, Outcome: job.OK, NextAt: six.Add(time.Hour)}
+	a := job.State{Name: "a", Run: 1, Holder: "one", BeganAt: now, Took: 6 * time.Second, Removed: 30, Outcome: job.OK,
+		NextAt: now.Add(time.Hour)}
+	b := job.State{Name: "b", Run: 1, Holder: "one", BeganAt: six, Removed: 10, Outcome: job.Failed,
+		Error: "the disk is full", NextAt: six.Add(time.Hour)}
+	c := job.State{Name: "c", Run: 1, Holder: "one", BeganAt: six, Removed: 10, Outcome: job.OK,
+		NextAt: six.Add(time.Hour)}
 	r.want(t, "after it", a, b, c)
 
 	other := newRunner(open(), "other", r.Jobs...)
 	other.now = now.Add(time.Hour)
 	other.Turn(ctx) // only a's time has come
 	other.want(t, "an hour after the first began", job.State{
-		Name: "a", Run: 2, Holder: "other", BeganAt: other.now, Removed: 30, Outcome: job.OK, NextAt: other.now.Add(time.Hour),
+		Name: "a", Run: 2, Holder: "other", BeganAt: other.now, Removed: 30, Outcome: job.OK,
+		NextAt: other.now.Add(time.Hour),
 	}, b, c)
 
 	got, err := other.Once(ctx, "c", time.Minute)
@@ -82,7 +89,8 @@ func jobs(t *testing.T, open func() Store) {
 	_, err = other.Once(ctx, "d", time.Minute)
 	wantErr(t, "a job that is none", job.ErrUnknown, err)
 
-	// What is left when its time is over, or when its process is told to stop, is gone on with by whoever looks next.
+	// What is left when its time is over, or when its process is told to stop, is gone on with by
+	// whoever looks next.
 	r.now = now.Add(3 * time.Hour)
 	short, err := r.Once(ctx, "a", 3*time.Second)
 	if short.Removed != 20 || short.Outcome != job.Unfinished || !short.NextAt.Equal(r.now) || err != nil {
@@ -133,14 +141,16 @@ func whoseJob(t *testing.T, open func() Store) {
 		}
 		return nil
 	}))
-	other = newRunner(replica, "other", steps("a", 3, func(step int) error { done = append(done, fmt.Sprint("other ", step)); return nil }))
+	other = newRunner(replica, "other",
+		steps("a", 3, func(step int) error { done = append(done, fmt.Sprint("other ", step)); return nil }))
 	if _, err := one.Once(ctx, "a", time.Minute); err == nil {
 		t.Error("the one that was taken for dead: got nil, want an error")
 	}
 	same(t, "the batches", []string{"one 1", "one 2", "other 2", "other 3"}, done, nil)
 	at := now.Add(time.Minute)
 	one.now = at
-	one.want(t, "what is kept is the other's", job.State{Name: "a", Run: 2, Holder: "other", BeganAt: at, Removed: 20, Outcome: job.OK, NextAt: at.Add(time.Hour)})
+	one.want(t, "what is kept is the other's", job.State{Name: "a", Run: 2, Holder: "other", BeganAt: at, Removed: 20,
+		Outcome: job.OK, NextAt: at.Add(time.Hour)})
 }
 
 // jobsAtOnce: many runners at two replicas. Each job is one's at a time, and is done once.
@@ -170,7 +180,8 @@ func jobsAtOnce(t *testing.T, open func() Store) {
 	}
 }
 
-// jobsClock: what a replica kept whose clock was years ahead hinders nobody, whether it was done or died in the middle.
+// jobsClock: what a replica kept whose clock was years ahead hinders nobody, whether it was done or
+// died in the middle.
 func jobsClock(t *testing.T, open func() Store) {
 	ahead := newRunner(open(), "ahead", steps("a", 1, nothing))
 	ahead.now = now.Add(4 * 365 * 24 * time.Hour)
@@ -180,14 +191,16 @@ func jobsClock(t *testing.T, open func() Store) {
 	if got, err := r.List(ctx); err != nil || got[0].Run != 2 || got[0].Holder != "right" {
 		t.Errorf("after a run of one who is years ahead: got %+v %v", got, err)
 	}
-	_, _, err := open().TakeJob(ctx, job.State{Name: "a", Holder: "ahead", BeganAt: ahead.now, Until: ahead.now.Add(time.Minute), Outcome: job.Running}, ahead.now)
+	_, _, err := open().TakeJob(ctx, job.State{Name: "a", Holder: "ahead", BeganAt: ahead.now,
+		Until: ahead.now.Add(time.Minute), Outcome: job.Running}, ahead.now)
 	must(t, err)
 	if got, err := r.Once(ctx, "a", time.Minute); err != nil || got.Run != 4 {
 		t.Errorf("after it died in the middle: got %+v %v", got, err)
 	}
 }
 
-// jobsGoOn: a run whose time is over leaves its place, and the next goes on there; one that fails does not.
+// jobsGoOn: a run whose time is over leaves its place, and the next goes on there; one that fails
+// does not.
 func jobsGoOn(t *testing.T, open func() Store) {
 	var done []int
 	var r *runner

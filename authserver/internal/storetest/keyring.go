@@ -15,7 +15,8 @@ import (
 func keys(t *testing.T, open func() Store) {
 	s := open()
 	key := func(kid string, generation int) keyring.Sealed {
-		return keyring.Sealed{KID: kid, Algorithm: "ES256", Generation: generation, Private: []byte{0, 1, 0xff}, Under: "a", CreatedAt: now, ActiveAt: now}
+		return keyring.Sealed{KID: kid, Algorithm: "ES256", Generation: generation, Private: []byte{0, 1, 0xff},
+			Under: "a", CreatedAt: now, ActiveAt: now}
 	}
 	var n, wins atomic.Int64
 	parallel(func() { // FT-20
@@ -41,13 +42,16 @@ func keys(t *testing.T, open func() Store) {
 	later.ActiveAt = now.Add(time.Minute)
 	_, err = s.PutKey(ctx, later, event("key.create"))
 	must(t, err)
-	wantErr(t, "while its successor does not sign yet", keyring.ErrSigns, s.WithdrawKey(ctx, "next", now, event("key.withdraw")))
+	wantErr(t, "while its successor does not sign yet", keyring.ErrSigns,
+		s.WithdrawKey(ctx, "next", now, event("key.withdraw")))
 	must(t, s.WithdrawKey(ctx, "next", now.Add(time.Minute), event("key.withdraw")))
-	wantErr(t, "withdrawing twice", keyring.ErrNotFound, s.WithdrawKey(ctx, "next", now.Add(time.Hour), event("key.withdraw")))
+	wantErr(t, "withdrawing twice", keyring.ErrNotFound,
+		s.WithdrawKey(ctx, "next", now.Add(time.Hour), event("key.withdraw")))
 	wantErr(t, "nobody", keyring.ErrNotFound, s.WithdrawKey(ctx, "nobody", now, event("key.withdraw")))
 	left, err := s.Keys(ctx)
 	must(t, err)
-	if len(left) != 3 || left[1].KID != "next" || !left[1].Withdrawn.Equal(now.Add(time.Minute)) || len(left[1].Private) != 0 || len(left[0].Private) == 0 {
+	if len(left) != 3 || left[1].KID != "next" || !left[1].Withdrawn.Equal(now.Add(time.Minute)) ||
+		len(left[1].Private) != 0 || len(left[0].Private) == 0 {
 		t.Errorf("after a withdrawal: got %+v, want the withdrawn one without its private part", left)
 	}
 }
@@ -64,16 +68,19 @@ func sealedRows(t *testing.T, open func() Store) {
 	got, err := open().Secret(ctx, "root")
 	same(t, "the first secret", secret(1), got, err)
 	for i, kid := range []string{"k1", "k2"} {
-		k := keyring.Sealed{KID: kid, Algorithm: "ES256", Generation: i + 1, Private: []byte(kid), Under: "a", CreatedAt: now, ActiveAt: now}
+		k := keyring.Sealed{KID: kid, Algorithm: "ES256", Generation: i + 1, Private: []byte(kid), Under: "a",
+			CreatedAt: now, ActiveAt: now}
 		_, err := s.PutKey(ctx, k, event("key.create"))
 		must(t, err)
 	}
 	must(t, s.WithdrawKey(ctx, "k1", now, event("key.withdraw")))
-	k2, root := keyring.Resealing{KID: "k2", Old: []byte("k2"), New: []byte("new")}, keyring.Resealing{Name: "root", Old: []byte{1}, New: []byte{9}}
+	k2, root := keyring.Resealing{KID: "k2", Old: []byte("k2"), New: []byte("new")},
+		keyring.Resealing{Name: "root", Old: []byte{1}, New: []byte{9}}
 	stale := k2
 	stale.Old = []byte("before")
 	for name, rows := range map[string][]keyring.Resealing{
-		"one left behind": {k2}, "the secret left behind": {root}, "a row that has changed": {root, stale}, "a withdrawn key": {root, k2, {KID: "k1", Old: []byte{}, New: []byte{1}}},
+		"one left behind": {k2}, "the secret left behind": {root}, "a row that has changed": {root, stale},
+		"a withdrawn key": {root, k2, {KID: "k1", Old: []byte{}, New: []byte{1}}},
 	} {
 		wantErr(t, name, keyring.ErrChanged, s.Reseal(ctx, "b", rows, event("key.reseal")))
 	}
@@ -93,11 +100,14 @@ func sealedRows(t *testing.T, open func() Store) {
 	must(t, s.Reseal(ctx, "b", []keyring.Resealing{root, k2}, event("key.reseal")))
 	keys, err := open().Keys(ctx)
 	must(t, err)
-	if got, err := open().Secret(ctx, "root"); err != nil || got.Under != "b" || got.Sealed[0] != 9 || keys[1].Under != "b" || string(keys[1].Private) != "new" || lines() != 1 {
+	if got, err := open().Secret(ctx, "root"); err != nil || got.Under != "b" || got.Sealed[0] != 9 ||
+		keys[1].Under != "b" || string(keys[1].Private) != "new" || lines() != 1 {
 		t.Errorf("sealed anew: got %+v %+v %v, with %d lines", got, keys[1], err, lines())
 	}
-	// Somebody who has not heard of it yet makes a key: nothing may lie under the one of before again.
-	late := keyring.Sealed{KID: "k3", Algorithm: "ES256", Generation: 3, Private: []byte("k3"), Under: "a", CreatedAt: now, ActiveAt: now}
+	// Somebody who has not heard of it yet makes a key: nothing may lie under the one of before
+	// again.
+	late := keyring.Sealed{KID: "k3", Algorithm: "ES256", Generation: 3, Private: []byte("k3"), Under: "a",
+		CreatedAt: now, ActiveAt: now}
 	_, err = s.PutKey(ctx, late, event("key.create"))
 	wantErr(t, "a key under the sealing key of before", keyring.ErrChanged, err)
 	late.Under = "b"
@@ -107,11 +117,13 @@ func sealedRows(t *testing.T, open func() Store) {
 	}
 }
 
-// pastKeys: KY. A key goes when another took its place long ago; never the one that signs, never a name that was withdrawn, and never without a line.
+// pastKeys: KY. A key goes when another took its place long ago; never the one that signs, never a
+// name that was withdrawn, and never without a line.
 func pastKeys(t *testing.T, open func() Store) {
 	s := open()
 	put := func(kid, algorithm string, generation int, active time.Duration) {
-		k := keyring.Sealed{KID: kid, Algorithm: algorithm, Generation: generation, Private: []byte{1}, Under: "a", CreatedAt: now, ActiveAt: now.Add(active)}
+		k := keyring.Sealed{KID: kid, Algorithm: algorithm, Generation: generation, Private: []byte{1}, Under: "a",
+			CreatedAt: now, ActiveAt: now.Add(active)}
 		_, err := s.PutKey(ctx, k, event("key.create"))
 		must(t, err)
 	}
@@ -132,18 +144,23 @@ func pastKeys(t *testing.T, open func() Store) {
 	}
 	left := []string{"alone", "next", "not any more", "signs", "signs again", "withdrawn", "younger"}
 	same(t, "what is left", left, column(t, s, "SELECT kid FROM signing_keys ORDER BY kid"), nil)
-	same(t, "the lines", []string{"first", "over"}, column(t, s, "SELECT target FROM audit_events WHERE action = 'key.delete' AND actor = 'system' ORDER BY target"), nil)
+	same(t, "the lines", []string{"first", "over"},
+		column(t, s, "SELECT target FROM audit_events WHERE action = 'key.delete' AND actor = 'system' ORDER "+
+			"BY target"), nil)
 	clean(t, s, now.Add(time.Second), "keys")
 	left = []string{"alone", "next", "not any more", "signs", "signs again", "withdrawn"}
 	same(t, "a second later", left, column(t, s, "SELECT kid FROM signing_keys ORDER BY kid"), nil)
 }
 
-// withdrawnWhileSealed: a key is withdrawn while all are sealed anew: one waits for the other, and neither is broken off (they once held what the other wanted).
+// withdrawnWhileSealed: a key is withdrawn while all are sealed anew: one waits for the other, and
+// neither is broken off (they once held what the other wanted).
 func withdrawnWhileSealed(t *testing.T, open func() Store) {
 	s, replica := open(), open()
 	under, signs := "u", keyring.Resealing{KID: "signs", Old: []byte("x"), New: []byte("x")}
 	put := func(kid string, generation int) {
-		_, err := s.PutKey(ctx, keyring.Sealed{KID: kid, Algorithm: "ES256", Generation: generation, Private: []byte("x"), Under: under, CreatedAt: now, ActiveAt: now.Add(time.Duration(generation))}, event("key.create"))
+		_, err := s.PutKey(ctx, keyring.Sealed{KID: kid, Algorithm: "ES256", Generation: generation,
+			Private: []byte("x"), Under: under, CreatedAt: now, ActiveAt: now.Add(time.Duration(generation))},
+			event("key.create"))
 		must(t, err)
 	}
 	put("signs", 1000)

@@ -10,19 +10,22 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 )
 
-// listsByThePage reads lists page after page: each row comes once, the newest first, also where many were made in the
-// same second.
+// listsByThePage reads lists page after page: each row comes once, the newest first, also where
+// many were made in the same second.
 func listsByThePage(t *testing.T, open func() Store) {
 	s := open()
 	populate(t, s)
 	var want []string
 	for i := range 25 {
 		c := client.Client{
-			ID: fmt.Sprintf("cli_%02d", i), Name: "n", TenantID: "acme", Origin: client.OriginOperator, GrantTypes: []string{client.GrantCredentials},
-			AuthMethod: client.AuthBasic, SecretHash: "h", Scopes: []string{"a"}, CreatedAt: now.Add(time.Hour - time.Duration(i/7)*time.Minute),
+			ID: fmt.Sprintf("cli_%02d", i), Name: "n", TenantID: "acme", Origin: client.OriginOperator,
+			GrantTypes: []string{client.GrantCredentials},
+			AuthMethod: client.AuthBasic, SecretHash: "h", Scopes: []string{"a"},
+			CreatedAt: now.Add(time.Hour - time.Duration(i/7)*time.Minute),
 		}
 		must(t, s.CreateClient(ctx, c))
-		g := grant.Grant{ID: fmt.Sprintf("grt_%02d", i), TenantID: "acme", ClientID: c.ID, Resource: resource, Scopes: []string{"a"}, CreatedAt: c.CreatedAt}
+		g := grant.Grant{ID: fmt.Sprintf("grt_%02d", i), TenantID: "acme", ClientID: c.ID, Resource: resource,
+			Scopes: []string{"a"}, CreatedAt: c.CreatedAt}
 		_, err := s.PutMachineGrant(ctx, g, event("grant.create"))
 		must(t, err)
 		want = append(want, fmt.Sprintf("%02d", i))

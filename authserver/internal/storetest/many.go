@@ -17,7 +17,8 @@ func manyAtOnce(t *testing.T, open func() Store) {
 	s, replica := open(), open()
 	populate(t, s)
 	must(t, s.PutRoles(ctx, "acme", []user.Role{
-		{TenantID: "acme", Name: "lead", Scopes: []string{"b"}, Includes: []string{"clerk", "member"}}, {TenantID: "acme", Name: "clerk", Scopes: []string{"c"}},
+		{TenantID: "acme", Name: "lead", Scopes: []string{"b"}, Includes: []string{"clerk", "member"}},
+		{TenantID: "acme", Name: "clerk", Scopes: []string{"c"}},
 	}))
 	gives := func(name, want string) {
 		t.Helper()
@@ -28,11 +29,13 @@ func manyAtOnce(t *testing.T, open func() Store) {
 	}
 	gives("lead", "b c a")
 	must(t, s.PutRoles(ctx, "acme", []user.Role{ // one after the other, either would close a circle
-		{TenantID: "acme", Name: "clerk", Scopes: []string{"c"}, Includes: []string{"lead"}}, {TenantID: "acme", Name: "lead", Scopes: []string{"b"}},
+		{TenantID: "acme", Name: "clerk", Scopes: []string{"c"}, Includes: []string{"lead"}},
+		{TenantID: "acme", Name: "lead", Scopes: []string{"b"}},
 	}))
 	gives("clerk", "c b")
 	var bad *user.RoleError
-	err := s.PutRoles(ctx, "acme", []user.Role{{TenantID: "acme", Name: "new", Scopes: []string{"a"}}, {TenantID: "acme", Name: "lead", Includes: []string{"clerk"}}})
+	err := s.PutRoles(ctx, "acme", []user.Role{{TenantID: "acme", Name: "new", Scopes: []string{"a"}},
+		{TenantID: "acme", Name: "lead", Includes: []string{"clerk"}}})
 	if !errors.As(err, &bad) || !slices.Equal(bad.Roles, []string{"lead", "clerk", "lead"}) {
 		t.Errorf("a circle: got %+v, want one of lead and clerk", err)
 	}
@@ -47,24 +50,29 @@ func manyAtOnce(t *testing.T, open func() Store) {
 
 	must(t, s.CreateTenant(ctx, tenant.Tenant{ID: "globex", CreatedAt: now}))
 	made := func(id, tenantID, origin string) client.Client {
-		return client.Client{ID: id, Name: id, TenantID: tenantID, Origin: origin, RedirectURIs: []string{}, GrantTypes: []string{client.GrantCredentials}, AuthMethod: client.AuthBasic, SecretHash: "h", Scopes: []string{"a"}, PostLogoutRedirectURIs: []string{}, CreatedAt: now}
+		return client.Client{ID: id, Name: id, TenantID: tenantID, Origin: origin, RedirectURIs: []string{},
+			GrantTypes: []string{client.GrantCredentials}, AuthMethod: client.AuthBasic, SecretHash: "h",
+			Scopes: []string{"a"}, PostLogoutRedirectURIs: []string{}, CreatedAt: now}
 	}
 	var many []client.Client
 	for i := range 101 {
 		many = append(many, made(fmt.Sprintf("cli_%03d", i), "acme", client.OriginOperator))
 	}
-	must(t, s.CreateClients(ctx, append(slices.Clone(many), made("cli_admins", "acme", client.OriginAdmin), made("cli_globex", "globex", client.OriginOperator), made("cli_none", "", client.OriginOperator))))
+	must(t, s.CreateClients(ctx, append(slices.Clone(many), made("cli_admins", "acme", client.OriginAdmin),
+		made("cli_globex", "globex", client.OriginOperator), made("cli_none", "", client.OriginOperator))))
 	must(t, s.CreateClients(ctx, nil))
 	got, err := replica.OperatorClients(ctx, "acme")
 	same(t, "the operator's clients of acme", many, got, err)
 	got, err = replica.OperatorClients(ctx, "")
-	same(t, "the operator's clients of no tenant", []client.Client{made("cli_none", "", client.OriginOperator)}, got, err)
+	same(t, "the operator's clients of no tenant", []client.Client{made("cli_none", "", client.OriginOperator)},
+		got, err)
 	got, err = replica.OperatorClients(ctx, "acme' OR '1'='1") // TN-03
 	same(t, "the operator's clients of nobody", []client.Client{}, got, err)
 	must(t, s.DeleteClient(ctx, "cli_none", now))
 	got, err = replica.OperatorClients(ctx, "")
 	same(t, "the operator's clients after one is gone", []client.Client{}, got, err)
-	if err := s.CreateClients(ctx, []client.Client{made("cli_late", "acme", client.OriginOperator), many[0]}); err == nil {
+	if err := s.CreateClients(ctx, []client.Client{made("cli_late", "acme", client.OriginOperator),
+		many[0]}); err == nil {
 		t.Error("an id was taken twice")
 	}
 	_, err = replica.Client(ctx, "cli_late")

@@ -17,8 +17,10 @@ func resources(t *testing.T, open func() Store) {
 	first, err := s.ResourcesRevision(ctx)
 	must(t, err)
 	want := issuer.Resource{
-		URI: "https://notes.example/mcp", Name: "Notes", Algorithm: "RS256", TokenLife: 5 * time.Minute, Aliases: []string{"https://notes.example/"},
-		Scopes: []issuer.Scope{{Name: "notes:read", Description: "Read \"notes\"", Baseline: true}, {Name: "notes:write", Description: "Write"}},
+		URI: "https://notes.example/mcp", Name: "Notes", Algorithm: "RS256", TokenLife: 5 * time.Minute,
+		Aliases: []string{"https://notes.example/"},
+		Scopes: []issuer.Scope{{Name: "notes:read", Description: "Read \"notes\"", Baseline: true},
+			{Name: "notes:write", Description: "Write"}},
 	}
 	must(t, s.PutResource(ctx, want, event("resource.put")))
 	found, err := other.Resources(ctx)

@@ -44,16 +44,24 @@ type Store interface {
 	Audit() *chain.Chain
 }
 
-// Run examines a store. open opens the same, migrated and empty, database each time it is called within one part, so that a part can see what
-// another process would see.
+// Run examines a store. open opens the same, migrated and empty, database each time it is called
+// within one part, so that a part can see what another process would see.
 func Run(t *testing.T, begin func(t *testing.T) (open func() Store)) {
 	for name, part := range map[string]func(*testing.T, func() Store){
-		"nouns": nouns, "initial tokens": initialTokens, "registrations": registrations, "codes": codes, "refresh tokens": refreshTokens, "grants": grants, "machine grants": machineGrants,
-		"resources": resources, "keys": keys, "sealed rows": sealedRows, "trusted issuers": trustedIssuers, "who may what": whoMayWhat, "deleted users": deletedUsers, "roles": roles, "many at once": manyAtOnce, "lock-outs": lockouts, "lock-outs at once": lockoutsAtOnce, "assertions": assertions, "one winner": oneWinner, "ending races rotating": endingRacesRotating, "clean-up": cleanUp, "lists by the page": listsByThePage,
-		"audit": auditLines, "audit chain": auditChain, "audit writers at once": auditWriters, "audit tampered with": auditTampered, "audit at random": auditAtRandom,
+		"nouns": nouns, "initial tokens": initialTokens, "registrations": registrations, "codes": codes,
+		"refresh tokens": refreshTokens, "grants": grants, "machine grants": machineGrants,
+		"resources": resources, "keys": keys, "sealed rows": sealedRows, "trusted issuers": trustedIssuers,
+		"who may what": whoMayWhat, "deleted users": deletedUsers, "roles": roles, "many at once": manyAtOnce,
+		"lock-outs": lockouts, "lock-outs at once": lockoutsAtOnce, "assertions": assertions, "one winner": oneWinner,
+		"ending races rotating": endingRacesRotating, "clean-up": cleanUp, "lists by the page": listsByThePage,
+		"audit": auditLines, "audit chain": auditChain, "audit writers at once": auditWriters,
+		"audit tampered with": auditTampered, "audit at random": auditAtRandom,
 		"audit written anew": auditWrittenAnew, "audit retention": auditRetention,
-		"jobs": jobs, "jobs and clocks": jobsClock, "jobs that go on": jobsGoOn, "withdrawn while sealed anew": withdrawnWhileSealed, "whose job it is": whoseJob, "jobs at once": jobsAtOnce, "a backlog": backlog, "one second younger": oneSecondYounger, "keys that are past": pastKeys,
-		"connections": connections, "connections of many replicas": connectionsOfMany, "merging connections": mergingConnections,
+		"jobs": jobs, "jobs and clocks": jobsClock, "jobs that go on": jobsGoOn,
+		"withdrawn while sealed anew": withdrawnWhileSealed, "whose job it is": whoseJob, "jobs at once": jobsAtOnce,
+		"a backlog": backlog, "one second younger": oneSecondYounger, "keys that are past": pastKeys,
+		"connections": connections, "connections of many replicas": connectionsOfMany,
+		"merging connections": mergingConnections,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, begin(t)) })
 	}
@@ -67,7 +75,8 @@ var (
 const resource = "https://mcp.example/mcp"
 
 func event(action string) audit.Event {
-	return audit.Event{Time: now, Actor: "user:usr_ann", Action: action, Target: "x", Tenant: "acme", Client: "cli_app", Grant: "g", Outcome: audit.OK, Detail: "d"}
+	return audit.Event{Time: now, Actor: "user:usr_ann", Action: action, Target: "x", Tenant: "acme", Client: "cli_app",
+		Grant: "g", Outcome: audit.OK, Detail: "d"}
 }
 
 func must(t *testing.T, err error) {
@@ -94,12 +103,18 @@ func wantErr(t *testing.T, what string, want, got error) {
 // populate makes acme with ann, an application and a machine client.
 func populate(t *testing.T, s Store) {
 	t.Helper()
-	must(t, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", Name: "Acme", Policy: tenant.Policy{Scopes: []string{"a", "b"}}, CreatedAt: now}))
-	must(t, s.CreateUser(ctx, user.User{ID: "usr_ann", Email: "ann@acme.example", Name: "Ann", PasswordHash: "h", CreatedAt: now}))
+	must(t, s.CreateTenant(ctx,
+		tenant.Tenant{ID: "acme", Name: "Acme", Policy: tenant.Policy{Scopes: []string{"a", "b"}}, CreatedAt: now}))
+	must(t, s.CreateUser(ctx, user.User{ID: "usr_ann", Email: "ann@acme.example", Name: "Ann", PasswordHash: "h",
+		CreatedAt: now}))
 	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a"}}))
 	must(t, s.PutMember(ctx, "acme", "usr_ann", "member"))
-	must(t, s.CreateClient(ctx, client.Client{ID: "cli_app", Name: "App", RedirectURIs: []string{"https://app.example/cb"}, GrantTypes: []string{"authorization_code"}, AuthMethod: "none", CreatedAt: now}))
-	must(t, s.CreateClient(ctx, client.Client{ID: "cli_machine", TenantID: "acme", GrantTypes: []string{"client_credentials"}, AuthMethod: "client_secret_basic", SecretHash: "h", Scopes: []string{"a"}, CreatedAt: now}))
+	must(t, s.CreateClient(ctx,
+		client.Client{ID: "cli_app", Name: "App", RedirectURIs: []string{"https://app.example/cb"},
+			GrantTypes: []string{"authorization_code"}, AuthMethod: "none", CreatedAt: now}))
+	must(t, s.CreateClient(ctx, client.Client{ID: "cli_machine", TenantID: "acme",
+		GrantTypes: []string{"client_credentials"}, AuthMethod: "client_secret_basic", SecretHash: "h",
+		Scopes: []string{"a"}, CreatedAt: now}))
 }
 
 func nouns(t *testing.T, open func() Store) {
@@ -108,7 +123,9 @@ func nouns(t *testing.T, open func() Store) {
 	s = open()
 	wantErr(t, "a tenant twice", tenant.ErrExists, s.CreateTenant(ctx, tenant.Tenant{ID: "acme", CreatedAt: now}))
 	got, err := s.Tenant(ctx, "acme")
-	same(t, "tenant", tenant.Tenant{ID: "acme", Name: "Acme", Policy: tenant.Policy{Scopes: []string{"a", "b"}, Clients: []string{}, Registrations: []string{}}, CreatedAt: now}, got, err)
+	same(t, "tenant",
+		tenant.Tenant{ID: "acme", Name: "Acme", Policy: tenant.Policy{Scopes: []string{"a", "b"}, Clients: []string{},
+			Registrations: []string{}}, CreatedAt: now}, got, err)
 	_, err = s.Tenant(ctx, "ACME")
 	wantErr(t, "a tenant in capitals", tenant.ErrNotFound, err)
 	all, err := s.Tenants(ctx)
@@ -121,29 +138,37 @@ func nouns(t *testing.T, open func() Store) {
 	same(t, "user by e-mail", ann, byEmail, err)
 	_, err = s.UserByEmail(ctx, "bob@globex.example")
 	wantErr(t, "nobody", user.ErrNotFound, err)
-	wantErr(t, "an address twice", user.ErrExists, s.CreateUser(ctx, user.User{ID: "usr_2", Email: "ann@acme.example", CreatedAt: now}))
+	wantErr(t, "an address twice", user.ErrExists,
+		s.CreateUser(ctx, user.User{ID: "usr_2", Email: "ann@acme.example", CreatedAt: now}))
 	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a", "b"}}))
 	m, err := s.Memberships(ctx, "usr_ann")
-	same(t, "memberships", []user.Membership{{TenantID: "acme", TenantName: "Acme", Role: "member", Scopes: []string{"a", "b"}}}, m, err)
+	same(t, "memberships",
+		[]user.Membership{{TenantID: "acme", TenantName: "Acme", Role: "member", Scopes: []string{"a", "b"}}}, m, err)
 	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a"}, Admin: true}))
 	m, err = open().Memberships(ctx, "usr_ann")
-	same(t, "an admin", []user.Membership{{TenantID: "acme", TenantName: "Acme", Role: "member", Scopes: []string{"a"}, Admin: true}}, m, err)
+	same(t, "an admin",
+		[]user.Membership{{TenantID: "acme", TenantName: "Acme", Role: "member", Scopes: []string{"a"}, Admin: true}},
+		m, err)
 	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "deputy", Admin: true}))
 	must(t, s.CreateUser(ctx, user.User{ID: "usr_dora", Email: "dora@acme.example", CreatedAt: now}))
 	must(t, s.PutMember(ctx, "acme", "usr_dora", "deputy"))
 	must(t, s.PutRole(ctx, user.Role{TenantID: "acme", Name: "member", Scopes: []string{"a"}}))
 	m, err = open().Memberships(ctx, "usr_ann")
-	same(t, "and no longer", []user.Membership{{TenantID: "acme", TenantName: "Acme", Role: "member", Scopes: []string{"a"}}}, m, err)
+	same(t, "and no longer",
+		[]user.Membership{{TenantID: "acme", TenantName: "Acme", Role: "member", Scopes: []string{"a"}}}, m, err)
 	must(t, s.CreateUser(ctx, user.User{ID: "usr_off", Email: "off@acme.example", Disabled: true, CreatedAt: now}))
 	must(t, s.PutMember(ctx, "acme", "usr_off", "member"))
 	m, err = s.Memberships(ctx, "usr_off")
 	same(t, "memberships of a disabled user", []user.Membership{}, m, err)
-	wantErr(t, "a member of a role that is not there", user.ErrNotFound, s.PutMember(ctx, "acme", "usr_ann", "no such role"))
+	wantErr(t, "a member of a role that is not there", user.ErrNotFound,
+		s.PutMember(ctx, "acme", "usr_ann", "no such role"))
 
 	_, err = s.Client(ctx, "cli_none")
 	wantErr(t, "no client", client.ErrNotFound, err)
 	c, err := s.Client(ctx, "cli_app")
-	same(t, "client", client.Client{ID: "cli_app", Name: "App", RedirectURIs: []string{"https://app.example/cb"}, GrantTypes: []string{"authorization_code"}, AuthMethod: "none", Scopes: []string{}, PostLogoutRedirectURIs: []string{}, CreatedAt: now}, c, err)
+	same(t, "client", client.Client{ID: "cli_app", Name: "App", RedirectURIs: []string{"https://app.example/cb"},
+		GrantTypes: []string{"authorization_code"}, AuthMethod: "none", Scopes: []string{},
+		PostLogoutRedirectURIs: []string{}, CreatedAt: now}, c, err)
 	of, err := s.Clients(ctx, client.Filter{TenantID: "acme", Limit: 10})
 	if err != nil || len(of) != 1 || of[0].ID != "cli_machine" {
 		t.Errorf("acme's clients: got %v %v, want the machine", of, err)
@@ -173,7 +198,8 @@ func nouns(t *testing.T, open func() Store) {
 func initialTokens(t *testing.T, open func() Store) {
 	s := open()
 	populate(t, s)
-	must(t, s.CreateInitialToken(ctx, client.InitialToken{Hash: "once", TenantID: "acme", Scopes: []string{"a"}, ExpiresAt: now.Add(time.Hour), Uses: 1, CreatedAt: now}))
+	must(t, s.CreateInitialToken(ctx, client.InitialToken{Hash: "once", TenantID: "acme", Scopes: []string{"a"},
+		ExpiresAt: now.Add(time.Hour), Uses: 1, CreatedAt: now}))
 	refusal := errors.New("no")
 	_, err := s.UseInitialToken(ctx, "once", now, func(client.InitialToken) (client.Client, audit.Event, error) {
 		return client.Client{}, audit.Event{}, refusal
@@ -184,7 +210,8 @@ func initialTokens(t *testing.T, open func() Store) {
 	var n, wins atomic.Int64
 	parallel(func() {
 		_, err := s.UseInitialToken(ctx, "once", now, func(it client.InitialToken) (client.Client, audit.Event, error) {
-			return client.Client{ID: fmt.Sprint("cli_", n.Add(1)), TenantID: it.TenantID, Scopes: it.Scopes, CreatedAt: now}, event("client.register"), nil
+			return client.Client{ID: fmt.Sprint("cli_", n.Add(1)), TenantID: it.TenantID, Scopes: it.Scopes,
+				CreatedAt: now}, event("client.register"), nil
 		})
 		if err == nil {
 			wins.Add(1)
@@ -192,7 +219,8 @@ func initialTokens(t *testing.T, open func() Store) {
 			t.Error(err)
 		}
 	})
-	if of, err := s.Clients(ctx, client.Filter{TenantID: "acme", Limit: 100}); wins.Load() != 1 || len(of) != 2 || err != nil {
+	if of, err := s.Clients(ctx, client.Filter{TenantID: "acme", Limit: 100}); wins.Load() != 1 || len(of) != 2 ||
+		err != nil {
 		t.Errorf("one use, many at once: got %d winners and %d clients %v, want 1 and 2", wins.Load(), len(of), err)
 	}
 }
@@ -204,8 +232,10 @@ func registrations(t *testing.T, open func() Store) {
 	const ceiling = 3
 	shared := func(id string, at time.Time) client.Client {
 		return client.Client{
-			ID: id, Name: "Agent", RedirectURIs: []string{"http://127.0.0.1/cb"}, GrantTypes: []string{"authorization_code"}, AuthMethod: "none", SoftwareID: "x",
-			Scopes: []string{}, PostLogoutRedirectURIs: []string{}, Origin: client.OriginRegistration, Fingerprint: "f", CreatedAt: at,
+			ID: id, Name: "Agent", RedirectURIs: []string{"http://127.0.0.1/cb"},
+			GrantTypes: []string{"authorization_code"}, AuthMethod: "none", SoftwareID: "x",
+			Scopes: []string{}, PostLogoutRedirectURIs: []string{}, Origin: client.OriginRegistration, Fingerprint: "f",
+			CreatedAt: at,
 		}
 	}
 	lone := func(id string, at time.Time) client.Client {
@@ -220,7 +250,8 @@ func registrations(t *testing.T, open func() Store) {
 		return kept
 	}
 	same(t, "registering", shared("cli_1", now), register(shared("cli_1", now)), nil)
-	same(t, "registering again", shared("cli_1", now.Add(time.Hour)), register(shared("cli_2", now.Add(time.Hour))), nil)
+	same(t, "registering again", shared("cli_1", now.Add(time.Hour)),
+		register(shared("cli_2", now.Add(time.Hour))), nil)
 	_, err := s.Client(ctx, "cli_2")
 	wantErr(t, "the id that was not needed", client.ErrNotFound, err)
 	other := shared("cli_3", now)
@@ -228,7 +259,8 @@ func registrations(t *testing.T, open func() Store) {
 	same(t, "another one", other, register(other), nil)
 	same(t, "one of its own", lone("cli_4", now.Add(time.Second)), register(lone("cli_4", now.Add(time.Second))), nil)
 
-	// There are three. The shared one counts once, goes for nobody when it comes again, and is as old as its last registration.
+	// There are three. The shared one counts once, goes for nobody when it comes again, and is as
+	// old as its last registration.
 	register(shared("cli_5", now.Add(2*time.Hour)))
 	for _, id := range []string{"cli_1", "cli_3", "cli_4"} {
 		if _, err := s.Client(ctx, id); err != nil {
@@ -252,7 +284,8 @@ func registrations(t *testing.T, open func() Store) {
 	wantErr(t, "with all in use", client.ErrFull, err)
 	_, err = s.Client(ctx, "cli_8")
 	wantErr(t, "what was refused", client.ErrNotFound, err)
-	same(t, "a shared one, with all in use", shared("cli_1", now.Add(3*time.Hour)), register(shared("cli_9", now.Add(3*time.Hour))), nil)
+	same(t, "a shared one, with all in use", shared("cli_1", now.Add(3*time.Hour)),
+		register(shared("cli_9", now.Add(3*time.Hour))), nil)
 
 	// One that was deleted stays so: the next is another.
 	must(t, s.DeleteClient(ctx, "cli_1", now))
@@ -303,7 +336,8 @@ func parallel(do func()) {
 }
 
 func aGrant(id string) grant.Grant {
-	return grant.Grant{ID: id, TenantID: "acme", ClientID: "cli_app", UserID: "usr_ann", Resource: resource, Scopes: []string{"a"}, CreatedAt: now, SignedInAt: now.Add(-time.Hour)}
+	return grant.Grant{ID: id, TenantID: "acme", ClientID: "cli_app", UserID: "usr_ann", Resource: resource,
+		Scopes: []string{"a"}, CreatedAt: now, SignedInAt: now.Add(-time.Hour)}
 }
 
 func grantOf(id, clientID string) grant.Grant {
@@ -355,7 +389,8 @@ func machineGrants(t *testing.T, open func() Store) {
 	var n atomic.Int64
 	ids := make(chan string, crowd)
 	parallel(func() {
-		g, err := s.PutMachineGrant(ctx, grant.Grant{ID: fmt.Sprint("m", n.Add(1)), TenantID: "acme", ClientID: "cli_machine", Resource: resource, Scopes: []string{"a"}, CreatedAt: now}, event("grant.create"))
+		g, err := s.PutMachineGrant(ctx, grant.Grant{ID: fmt.Sprint("m", n.Add(1)), TenantID: "acme",
+			ClientID: "cli_machine", Resource: resource, Scopes: []string{"a"}, CreatedAt: now}, event("grant.create"))
 		if err != nil {
 			t.Error(err)
 		}
@@ -372,7 +407,8 @@ func machineGrants(t *testing.T, open func() Store) {
 	must(t, s.EndGrant(ctx, living.ID, now, grant.ReasonClient, event("grant.revoke")))
 	_, err = s.MachineGrant(ctx, "cli_machine", resource)
 	wantErr(t, "after the client itself ended it", grant.ErrNotFound, err)
-	next := grant.Grant{ID: "next", TenantID: "acme", ClientID: "cli_machine", Resource: resource, Scopes: []string{"a"}, CreatedAt: now}
+	next := grant.Grant{ID: "next", TenantID: "acme", ClientID: "cli_machine", Resource: resource,
+		Scopes: []string{"a"}, CreatedAt: now}
 	_, err = s.PutMachineGrant(ctx, next, event("grant.create"))
 	must(t, err)
 	must(t, s.EndGrant(ctx, "next", now, "by the operator", event("grant.revoke")))

@@ -12,11 +12,13 @@ import (
 )
 
 func aToken(hash, id string) issuer.RefreshToken {
-	return issuer.RefreshToken{Hash: hash, GrantID: id, ClientID: "cli_app", JKT: "k", CreatedAt: now, ExpiresAt: now.Add(time.Hour), ChainEnds: now.Add(24 * time.Hour)}
+	return issuer.RefreshToken{Hash: hash, GrantID: id, ClientID: "cli_app", JKT: "k", CreatedAt: now,
+		ExpiresAt: now.Add(time.Hour), ChainEnds: now.Add(24 * time.Hour)}
 }
 
 func aCode(id string) issuer.Code {
-	return issuer.Code{Hash: "code-" + id, GrantID: id, ClientID: "cli_app", RedirectURI: "https://app.example/cb", Challenge: "ch", Nonce: "n", JKT: "k", CreatedAt: now, ExpiresAt: now.Add(time.Minute)}
+	return issuer.Code{Hash: "code-" + id, GrantID: id, ClientID: "cli_app", RedirectURI: "https://app.example/cb",
+		Challenge: "ch", Nonce: "n", JKT: "k", CreatedAt: now, ExpiresAt: now.Add(time.Minute)}
 }
 
 func codeOf(id, clientID string) issuer.Code {
@@ -54,13 +56,15 @@ func codes(t *testing.T, open func() Store) {
 	}
 	must(t, s.PutCode(ctx, aGrant("h"), aCode("h"), event("grant.create")))
 	must(t, s.EndGrant(ctx, "h", now, "r", event("grant.revoke")))
-	wantErr(t, "a code of an ended grant", issuer.ErrSpent, s.Redeem(ctx, "code-h", now, nil, event("token.issue"))) // TK-09
+	// TK-09
+	wantErr(t, "a code of an ended grant", issuer.ErrSpent, s.Redeem(ctx, "code-h", now, nil, event("token.issue")))
 	if c, _, _ := s.Code(ctx, "code-h"); !c.UsedAt.IsZero() {
 		t.Error("a refused redemption left its mark")
 	}
 	derived := aGrant("d") // of one that has ended
 	derived.DerivedFrom = "h"
-	wantErr(t, "a grant that comes of an ended one", issuer.ErrSpent, s.PutCode(ctx, derived, aCode("d"), event("grant.create")))
+	wantErr(t, "a grant that comes of an ended one", issuer.ErrSpent,
+		s.PutCode(ctx, derived, aCode("d"), event("grant.create")))
 	derived.DerivedFrom = "g"
 	must(t, s.PutCode(ctx, derived, aCode("d"), event("grant.create")))
 	from, err := s.Grants(ctx, grant.Filter{DerivedFrom: "g", Alive: true})
@@ -88,12 +92,14 @@ func refreshTokens(t *testing.T, open func() Store) {
 	want.UsedAt = now.Add(time.Second)
 	same(t, "a used token", want, used, err)
 	same(t, "its grant", aGrant("g"), g, err)
-	if s.Rotate(ctx, "rt2", now, aToken("rt2", "g"), event("token.refresh")) == nil { // SF-03: the successor cannot be kept
+	if s.Rotate(ctx, "rt2", now, aToken("rt2", "g"), event("token.refresh")) == nil {
+		// SF-03: the successor cannot be kept
 		t.Error("a successor that is there already: got nil, want an error")
 	}
 	must(t, s.Rotate(ctx, "rt2", now, aToken("rt3", "g"), event("token.refresh"))) // and the parent still works
 	must(t, s.EndGrant(ctx, "g", now, "r", event("grant.revoke")))
-	wantErr(t, "a token of an ended grant", issuer.ErrSpent, s.Rotate(ctx, "rt3", now, aToken("rt4", "g"), event("token.refresh")))
+	wantErr(t, "a token of an ended grant", issuer.ErrSpent,
+		s.Rotate(ctx, "rt3", now, aToken("rt4", "g"), event("token.refresh")))
 	_, g, err = s.RefreshToken(ctx, "rt3")
 	if err != nil || !g.Ended() {
 		t.Errorf("an ended grant's token: got %+v %v, want it to say so", g, err)
@@ -129,7 +135,8 @@ func oneWinner(t *testing.T, open func() Store) {
 	}
 }
 
-// endingRacesRotating: RT-14. Once EndGrant has returned, nothing of the grant rotates, whatever was under way.
+// endingRacesRotating: RT-14. Once EndGrant has returned, nothing of the grant rotates, whatever
+// was under way.
 func endingRacesRotating(t *testing.T, open func() Store) {
 	s, replica := open(), open()
 	populate(t, s)

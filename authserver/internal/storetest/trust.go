@@ -19,7 +19,8 @@ func trustedIssuers(t *testing.T, open func() Store) {
 	must(t, s.CreateTenant(ctx, tenant.Tenant{ID: "globex", CreatedAt: now}))
 	want := trust.Issuer{Issuer: idp, TenantID: "acme", JWKSURI: "https://idp.acme.example/keys", CreatedAt: now}
 	must(t, s.PutIssuer(ctx, want))
-	wantErr(t, "one for two tenants", trust.ErrTaken, s.PutIssuer(ctx, trust.Issuer{Issuer: idp, TenantID: "globex", CreatedAt: now}))
+	wantErr(t, "one for two tenants", trust.ErrTaken,
+		s.PutIssuer(ctx, trust.Issuer{Issuer: idp, TenantID: "globex", CreatedAt: now}))
 	got, err := s.Issuer(ctx, idp)
 	same(t, "issuer", want, got, err)
 	want.JWKSURI, want.JWKS = "", "{}"
@@ -75,12 +76,14 @@ func assertions(t *testing.T, open func() Store) {
 		if i%2 == 0 {
 			at = replica
 		}
-		g, err := at.Assert(ctx, anAssertion(fmt.Sprint("own", i)), assertedGrant(fmt.Sprint("g", i)), event("grant.create"))
+		g, err := at.Assert(ctx, anAssertion(fmt.Sprint("own", i)), assertedGrant(fmt.Sprint("g", i)),
+			event("grant.create"))
 		if err != nil {
 			t.Error(err)
 		}
 		ids <- g.ID
-		if _, err := at.Assert(ctx, anAssertion("shared"), assertedGrant(fmt.Sprint("h", i)), event("grant.create")); err == nil {
+		if _, err := at.Assert(ctx, anAssertion("shared"), assertedGrant(fmt.Sprint("h", i)),
+			event("grant.create")); err == nil {
 			once.Add(1)
 		} else {
 			wantErr(t, "an assertion again", trust.ErrUsed, err)

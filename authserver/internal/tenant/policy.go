@@ -7,15 +7,19 @@ import (
 	"time"
 )
 
-// Policy is the most that a tenant allows. It counts for every token from its next issue on: a grant that it refuses stays, and goes on when it is allowed again.
+// Policy is the most that a tenant allows. It counts for every token from its next issue on: a
+// grant that it refuses stays, and goes on when it is allowed again.
 type Policy struct {
 	// Scopes are the most that any agent of the tenant may do.
 	Scopes []string
-	// Clients are the ids of the only clients that are let in, and Registrations the only ways in which they may have become known: see client.Kinds. Empty lets
-	// in any; where both are given, both must be met. A protected server that passes its callers on is no agent: it is asked about the client that called it.
+	// Clients are the ids of the only clients that are let in, and Registrations the only ways in
+	// which they may have become known: see client.Kinds. Empty lets in any; where both are given,
+	// both must be met. A protected server that passes its callers on is no agent: it is asked
+	// about the client that called it.
 	Clients, Registrations []string
-	// TokenLife is the longest life of an access token, and RefreshLife for how long after a person's consent a permission can be renewed; both in whole seconds.
-	// 0 is what the issuer has. Neither makes anything longer.
+	// TokenLife is the longest life of an access token, and RefreshLife for how long after a
+	// person's consent a permission can be renewed; both in whole seconds. 0 is what the issuer
+	// has. Neither makes anything longer.
 	TokenLife, RefreshLife time.Duration
 }
 
@@ -34,7 +38,8 @@ func (p Policy) Picks() bool { return len(p.Clients)+len(p.Registrations) > 0 }
 func (p Policy) Refuses(clientID, kind string) string {
 	switch {
 	case len(p.Registrations) > 0 && !slices.Contains(p.Registrations, kind):
-		return fmt.Sprintf("it lets in only applications that became known in one of these ways: %s; this one: %s", strings.Join(p.Registrations, ", "), kind)
+		return fmt.Sprintf("it lets in only applications that became known in one of these ways: %s; this one: %s",
+			strings.Join(p.Registrations, ", "), kind)
 	case len(p.Clients) > 0 && !slices.Contains(p.Clients, clientID):
 		return "it lets in only applications that it has named, and this one is not among them"
 	}

@@ -1,4 +1,5 @@
-// Package tenant owns customer organisations: who they are and the most that their agents may ever do.
+// Package tenant owns customer organisations: who they are and the most that their agents may ever
+// do.
 package tenant
 
 import (
@@ -38,13 +39,17 @@ type Store interface {
 	RenameTenant(ctx context.Context, id, name string) error
 	// PutPolicy replaces the tenant's policy, or answers ErrNotFound.
 	PutPolicy(ctx context.Context, id string, p Policy) error
-	// SuspendTenant keeps a tenant's people and clients from everything that is for it until ResumeTenant, and returns since when it is suspended. Its grants stay.
-	// ErrNotFound without such a tenant. When it returns, no code or refresh token of the tenant's is being redeemed, and none will be.
+	// SuspendTenant keeps a tenant's people and clients from everything that is for it until
+	// ResumeTenant, and returns since when it is suspended. Its grants stay. ErrNotFound without
+	// such a tenant. When it returns, no code or refresh token of the tenant's is being redeemed,
+	// and none will be.
 	SuspendTenant(ctx context.Context, id string, at time.Time) (since time.Time, err error)
 	// ResumeTenant ends the suspension, or answers ErrNotFound.
 	ResumeTenant(ctx context.Context, id string) error
-	// DeleteTenant removes a tenant with its memberships, roles, policy, clients, initial access tokens and trusted issuers, or answers ErrNotFound. Its id stays
-	// taken. Its grants are left to be revoked: see grant.Store's LeftAlive. When it returns, no code or refresh token of the tenant's is being redeemed, and none will be.
+	// DeleteTenant removes a tenant with its memberships, roles, policy, clients, initial access
+	// tokens and trusted issuers, or answers ErrNotFound. Its id stays taken. Its grants are left
+	// to be revoked: see grant.Store's LeftAlive. When it returns, no code or refresh token of the
+	// tenant's is being redeemed, and none will be.
 	DeleteTenant(ctx context.Context, id string, at time.Time) error
 	// Tenants returns all tenants in the order of their ids.
 	Tenants(ctx context.Context) ([]Tenant, error)

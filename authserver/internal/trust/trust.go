@@ -1,4 +1,5 @@
-// Package trust owns the issuers whose assertions of identity a tenant believes, and who their subjects are here.
+// Package trust owns the issuers whose assertions of identity a tenant believes, and who their
+// subjects are here.
 package trust
 
 import (
@@ -19,7 +20,8 @@ var ErrUsed = errors.New("the assertion was used before")
 // ErrEnded says that the permission was ended after the assertion had been made.
 var ErrEnded = errors.New("the permission ended after the assertion was made")
 
-// Issuer is an organisation's identity provider: what it asserts counts for that tenant's own members.
+// Issuer is an organisation's identity provider: what it asserts counts for that tenant's own
+// members.
 type Issuer struct {
 	Issuer    string // its issuer identifier, byte for byte
 	TenantID  string
@@ -37,10 +39,12 @@ type Assertion struct {
 	ExpiresAt       time.Time
 }
 
-// ErrNotBelieved says that no trusted issuer made an assertion for us and for now. Why not is for the log alone.
+// ErrNotBelieved says that no trusted issuer made an assertion for us and for now. Why not is for
+// the log alone.
 var ErrNotBelieved = errors.New("the assertion of identity is not believed")
 
-// Identity is what an organisation's identity provider asserts: that somebody of theirs lets a client act at a resource of ours (ID-JAG).
+// Identity is what an organisation's identity provider asserts: that somebody of theirs lets a
+// client act at a resource of ours (ID-JAG).
 type Identity struct {
 	Assertion
 	TenantID string // whose identity provider it is

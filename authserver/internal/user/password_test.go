@@ -49,19 +49,22 @@ func TestPasswords(t *testing.T) {
 
 // LG-09: one account, one spelling.
 func TestNormalize(t *testing.T) {
-	for _, spelling := range []string{"ann@acme.example", " Ann@ACME.example ", "ANN@acme.example\t", "\uff41nn@acme.example"} {
+	for _, spelling := range []string{"ann@acme.example", " Ann@ACME.example ", "ANN@acme.example\t",
+		"\uff41nn@acme.example"} {
 		if got, err := user.Normalize(spelling); got != "ann@acme.example" || err != nil {
 			t.Errorf("%q: got %q %v, want ann@acme.example", spelling, got, err)
 		}
 	}
-	for _, bad := range []string{"", "ann", "Ann <ann@acme.example>", "a@b@c", "ann@acme.example\nBcc: x@y.example", strings.Repeat("a", 250) + "@b.example"} {
+	for _, bad := range []string{"", "ann", "Ann <ann@acme.example>", "a@b@c", "ann@acme.example\nBcc: x@y.example",
+		strings.Repeat("a", 250) + "@b.example"} {
 		if got, err := user.Normalize(bad); !errors.Is(err, user.ErrEmail) {
 			t.Errorf("%q: got %q %v, want ErrEmail", bad, got, err)
 		}
 	}
 }
 
-// DS-08: of a flood of passwords only so many are hashed at once; the rest wait no longer than whoever asks, and cost nothing then. Who comes afterwards is served.
+// DS-08: of a flood of passwords only so many are hashed at once; the rest wait no longer than
+// whoever asks, and cost nothing then. Who comes afterwards is served.
 func TestAFloodOfPasswords(t *testing.T) {
 	const flood = 200
 	ctx, cancel := context.WithCancel(t.Context())
@@ -88,7 +91,8 @@ func TestAFloodOfPasswords(t *testing.T) {
 	}
 }
 
-// LG-11: an account that is not there costs the same work as one that is. Bounds are wide: without the work it would be a thousandth.
+// LG-11: an account that is not there costs the same work as one that is. Bounds are wide: without
+// the work it would be a thousandth.
 func TestNobodyTakesAsLong(t *testing.T) {
 	ctx := context.Background()
 	hash, err := user.HashPassword(ctx, "correct horse battery staple")
@@ -111,11 +115,15 @@ func TestNobodyTakesAsLong(t *testing.T) {
 	}
 }
 
-// One account for one address: the domain is written in its ASCII form, and nothing in an address is there without being seen.
+// One account for one address: the domain is written in its ASCII form, and nothing in an address
+// is there without being seen.
 func TestAnAddressHasOneForm(t *testing.T) {
 	for typed, want := range map[string]string{
-		"ann@bücher.example": "ann@xn--bcher-kva.example", "ANN@BÜCHER.example": "ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example": "ann@xn--bcher-kva.example", "ann@bu\u0308cher.example": "ann@xn--bcher-kva.example",
-		"ann@acme。example": "ann@acme.example", "ann@例え.テスト": "ann@xn--r8jz45g.xn--zckzah", "ａｎｎ@ACME.example": "ann@acme.example", "jürgen@acme.example": "jürgen@acme.example",
+		"ann@bücher.example": "ann@xn--bcher-kva.example", "ANN@BÜCHER.example": "ann@xn--bcher-kva.example",
+		"ann@xn--bcher-kva.example": "ann@xn--bcher-kva.example",
+		"ann@bu\u0308cher.example":  "ann@xn--bcher-kva.example",
+		"ann@acme。example":          "ann@acme.example", "ann@例え.テスト": "ann@xn--r8jz45g.xn--zckzah",
+		"ａｎｎ@ACME.example": "ann@acme.example", "jürgen@acme.example": "jürgen@acme.example",
 	} {
 		got, err := user.Normalize(typed)
 		if err != nil || got != want {
@@ -126,8 +134,10 @@ func TestAnAddressHasOneForm(t *testing.T) {
 		}
 	}
 	for _, typed := range []string{
-		"an\u202en@acme.example", "an\u200bn@acme.example", "an\u200dn@acme.example", "an\u200cn@acme.example", "ann\u3164@acme.example", "ann\u00ad@acme.example", "ann\x00@acme.example",
-		"ann@ac\u200dme.example", "ann@acme..example", "ann@-acme.example", "ann@acme_.example", "ann@xn--zzzzzz.example", "ann@.example", "ann@acme.example.", "ann@", "@acme.example",
+		"an\u202en@acme.example", "an\u200bn@acme.example", "an\u200dn@acme.example", "an\u200cn@acme.example",
+		"ann\u3164@acme.example", "ann\u00ad@acme.example", "ann\x00@acme.example",
+		"ann@ac\u200dme.example", "ann@acme..example", "ann@-acme.example", "ann@acme_.example",
+		"ann@xn--zzzzzz.example", "ann@.example", "ann@acme.example.", "ann@", "@acme.example",
 	} {
 		if got, err := user.Normalize(typed); err == nil {
 			t.Errorf("%+q: got %q, want an error", typed, got)

@@ -30,8 +30,8 @@ type RoleError struct {
 
 func (e *RoleError) Error() string { return e.Reason }
 
-// Resolve finds what each of a tenant's roles gives, by name. Roles that include each other in a circle, one that is not there, or too many in a row are
-// a *RoleError that names them.
+// Resolve finds what each of a tenant's roles gives, by name. Roles that include each other in a
+// circle, one that is not there, or too many in a row are a *RoleError that names them.
 func Resolve(roles []Role) (map[string][]string, error) {
 	if len(roles) > MaxRoles {
 		return nil, &RoleError{Reason: fmt.Sprintf("a tenant can have %d roles", MaxRoles)}
@@ -73,7 +73,9 @@ func (r *resolver) resolve(name string, path []string) (resolved, error) {
 	}
 	role, ok := r.roles[name]
 	if !ok {
-		return resolved{}, &RoleError{fmt.Sprintf("role %s would include %q, and there is no such role", path[len(path)-1], name), path[len(path)-1:]}
+		return resolved{},
+			&RoleError{fmt.Sprintf("role %s would include %q, and there is no such role", path[len(path)-1], name),
+				path[len(path)-1:]}
 	}
 	path = append(path, name)
 	found := resolved{row: []string{name}}
@@ -89,7 +91,9 @@ func (r *resolver) resolve(name string, path []string) (resolved, error) {
 		}
 	}
 	if len(found.row) > MaxRoleDepth {
-		return resolved{}, &RoleError{fmt.Sprintf("more than %d roles in a row would include the next: %s", MaxRoleDepth, arrows(found.row)), found.row}
+		return resolved{},
+			&RoleError{fmt.Sprintf("more than %d roles in a row would include the next: %s", MaxRoleDepth,
+				arrows(found.row)), found.row}
 	}
 	r.done[name] = found
 	return found, nil

@@ -17,9 +17,11 @@ func role(name, scopes, includes string) user.Role {
 
 func TestRolesGiveWhatTheyInclude(t *testing.T) {
 	got, err := user.Resolve([]user.Role{
-		role("lead", "w", "clerk reader"), role("clerk", "t", "reader"), role("reader", "r k", ""), role("alone", "x", ""),
+		role("lead", "w", "clerk reader"), role("clerk", "t", "reader"), role("reader", "r k", ""),
+		role("alone", "x", ""),
 	})
-	want := map[string][]string{"lead": {"w", "t", "r", "k"}, "clerk": {"t", "r", "k"}, "reader": {"r", "k"}, "alone": {"x"}}
+	want := map[string][]string{"lead": {"w", "t", "r", "k"}, "clerk": {"t", "r", "k"}, "reader": {"r", "k"},
+		"alone": {"x"}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
@@ -43,7 +45,8 @@ func TestRolesThatDoNotFit(t *testing.T) {
 	}{
 		{"a circle", []user.Role{role("a", "x", "b"), role("b", "", "a")}, "a → b → a"},
 		{"itself", []user.Role{role("a", "x", "a")}, "a → a"},
-		{"a circle further down", []user.Role{role("top", "", "a"), role("a", "", "b"), role("b", "", "c"), role("c", "", "a")}, "circle: a → b → c → a"},
+		{"a circle further down", []user.Role{role("top", "", "a"), role("a", "", "b"), role("b", "", "c"),
+			role("c", "", "a")}, "circle: a → b → c → a"},
 		{"one that is not there", []user.Role{role("a", "x", "ghost")}, `role a would include "ghost"`},
 		{"too many in a row", chain(user.MaxRoleDepth + 1), "r8 → r7 →"},
 		{"as many in a row as may", chain(user.MaxRoleDepth), ""},

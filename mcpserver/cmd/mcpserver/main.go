@@ -29,7 +29,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr))
 }
 
-// run serves until ctx ends. It returns 0 after a clean stop, 2 when a setting or a store must be mended first, 1 when serving broke.
+// run serves until ctx ends. It returns 0 after a clean stop, 2 when a setting or a store must be
+// mended first, 1 when serving broke.
 func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) int {
 	s, err := read(args, getenv, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -39,7 +40,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 		err = s.open(ctx, stderr)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "mcpserver: error: %s\nmcpserver: hint: mcpserver -h lists the settings; gatehouse migrate makes the schema\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+		fmt.Fprintf(stderr, "mcpserver: error: %s\nmcpserver: hint: mcpserver -h lists the settings; gatehouse "+
+			"migrate makes the schema\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 		return 2
 	}
 	if err := s.serve(ctx); err != nil {
@@ -75,49 +77,79 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	fs.StringVar(&s.listen, "resource-listen", "127.0.0.1:8081", "`address` on which to listen")
 	fs.StringVar(&c.Issuer, "issuer", "", "the issuer's `URL`, as https://auth.example.com")
 	config.SecretVar(fs, &database, "database", "`where` the companion tools' data are: sqlite:PATH or postgres://…")
-	config.SecretVar(fs, &c.Redis, "redis", "redis:// `URL` where the list of ended grants is followed, as the issuer has it, and used DPoP proofs are remembered")
+	config.SecretVar(fs, &c.Redis, "redis",
+		"redis:// `URL` where the list of ended grants is followed, as the issuer has it, and used DPoP proofs are "+
+			"remembered")
 	fs.StringVar(&c.RedisPrefix, "redis-prefix", "gatehouse:", "`prefix` of every key in Redis")
-	fs.StringVar(&c.ClientID, "client-id", "", "`client` that this server is at the issuer (gatehouse client create --server): follows the list of ended grants there when there is no Redis")
+	fs.StringVar(&c.ClientID, "client-id", "",
+		"`client` that this server is at the issuer (gatehouse client create --server): follows the list of ended "+
+			"grants there when there is no Redis")
 	config.SecretVar(fs, &c.ClientSecret, "client-secret", "`secret` of that client")
-	fs.DurationVar(&c.EndedPoll, "ended-poll", 2*time.Second, "`time` between questions to the issuer which grants have ended")
-	fs.Func("audit-retention", "how `long` audit lines are kept, at least 24h; 0: for ever (default 9600h)", func(s string) (err error) {
-		if c.AuditRetention, err = time.ParseDuration(s); err == nil && c.AuditRetention == 0 {
-			c.AuditRetention = -1
-		}
-		return err
-	})
-	fs.Func("call-retention", "how `long` records of tools' calls are kept, at least 24h; 0: for ever (default 2160h)", func(s string) (err error) {
-		if c.CallRetention, err = time.ParseDuration(s); err == nil && c.CallRetention == 0 {
-			c.CallRetention = -1
-		}
-		return err
-	})
-	fs.DurationVar(&c.EndedStaleAfter, "ended-stale-after", revocation.DefaultStaleAfter, "`time` for which the list of ended grants counts after it was last known to be complete")
-	fs.StringVar(&c.EndedWhenStale, "ended-when-stale", mcpserver.EndedRefuse, "`what` is done then: refuse (503), or introspect (the issuer is asked about each token)")
-	algorithms := fs.String("resource-algorithm", "ES256", "`algorithms` of tokens' signatures, comma-separated: ES256, RS256, EdDSA")
-	hosts := fs.String("allowed-hosts", "", "Host `names` that are answered, comma-separated (default the host of -resource)")
+	fs.DurationVar(&c.EndedPoll, "ended-poll", 2*time.Second,
+		"`time` between questions to the issuer which grants have ended")
+	fs.Func("audit-retention", "how `long` audit lines are kept, at least 24h; 0: for ever (default 9600h)",
+		func(s string) (err error) {
+			if c.AuditRetention, err = time.ParseDuration(s); err == nil && c.AuditRetention == 0 {
+				c.AuditRetention = -1
+			}
+			return err
+		})
+	fs.Func("call-retention", "how `long` records of tools' calls are kept, at least 24h; 0: for ever (default 2160h)",
+		func(s string) (err error) {
+			if c.CallRetention, err = time.ParseDuration(s); err == nil && c.CallRetention == 0 {
+				c.CallRetention = -1
+			}
+			return err
+		})
+	fs.DurationVar(&c.EndedStaleAfter, "ended-stale-after", revocation.DefaultStaleAfter,
+		"`time` for which the list of ended grants counts after it was last known to be complete")
+	fs.StringVar(&c.EndedWhenStale, "ended-when-stale", mcpserver.EndedRefuse,
+		"`what` is done then: refuse (503), or introspect (the issuer is asked about each token)")
+	algorithms := fs.String("resource-algorithm", "ES256",
+		"`algorithms` of tokens' signatures, comma-separated: ES256, RS256, EdDSA")
+	hosts := fs.String("allowed-hosts", "",
+		"Host `names` that are answered, comma-separated (default the host of -resource)")
 	origins := fs.String("allowed-origins", "", "web `origins` whose pages may call, comma-separated")
-	fs.BoolVar(&c.RequireDPoP, "require-dpop", false, "refuse access tokens that are not bound to a key of their client's (RFC 9449)")
-	config.SecretVar(fs, &c.DPoPNonceKey, "dpop-nonce-key", "32 random bytes in `base64`, the same at each replica, that make the nonces of DPoP proofs (default none is offered)")
-	fs.StringVar(&c.DPoPNonce, "dpop-nonce", dpop.NonceOptional, "`whether` DPoP proofs must have a nonce: required or optional")
-	fs.DurationVar(&c.DPoPWindow, "dpop-window", dpop.Window, "`time` that the iat of a DPoP proof may be from now, at most 5m")
-	config.SecretVar(fs, &c.ArgumentsKey, "arguments-key", "32 random bytes in `base64`, the same at each replica, that name the arguments of calls in records and in the log by a keyed hash (default made once, in a file beside an SQLite database)")
+	fs.BoolVar(&c.RequireDPoP, "require-dpop", false,
+		"refuse access tokens that are not bound to a key of their client's (RFC 9449)")
+	config.SecretVar(fs, &c.DPoPNonceKey, "dpop-nonce-key",
+		"32 random bytes in `base64`, the same at each replica, that make the nonces of DPoP proofs (default none is "+
+			"offered)")
+	fs.StringVar(&c.DPoPNonce, "dpop-nonce", dpop.NonceOptional,
+		"`whether` DPoP proofs must have a nonce: required or optional")
+	fs.DurationVar(&c.DPoPWindow, "dpop-window", dpop.Window,
+		"`time` that the iat of a DPoP proof may be from now, at most 5m")
+	config.SecretVar(fs, &c.ArgumentsKey, "arguments-key",
+		"32 random bytes in `base64`, the same at each replica, that name the arguments of calls in records and in "+
+			"the log by a keyed hash (default made once, in a file beside an SQLite database)")
 	proxies := fs.String("trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, comma-separated")
-	fs.Int64Var(&c.CallsPerMinute, "calls-per-minute", 600, "`requests` of one grant in a minute, at most, at each replica; negative: no bound")
-	fs.IntVar(&c.TokenCacheSize, "token-cache-size", 100_000, "verified `tokens` that are remembered, each until it expires, so that its signature is not checked again; negative: none")
-	fs.StringVar(&c.Registration, "registration", "open", "`who` may register clients at the issuer, as the issuer has it: open, token or closed; only the older card speaks of it")
-	fs.StringVar(&s.metrics, "metrics-listen", "", "`address` on which /metrics are, for whoever reaches it (default nowhere)")
+	fs.Int64Var(&c.CallsPerMinute, "calls-per-minute", 600,
+		"`requests` of one grant in a minute, at most, at each replica; negative: no bound")
+	fs.IntVar(&c.TokenCacheSize, "token-cache-size", 100_000,
+		"verified `tokens` that are remembered, each until it expires, so that its signature is not checked again; "+
+			"negative: none")
+	fs.StringVar(&c.Registration, "registration", "open",
+		"`who` may register clients at the issuer, as the issuer has it: open, token or closed; only the older card "+
+			"speaks of it")
+	fs.StringVar(&s.metrics, "metrics-listen", "",
+		"`address` on which /metrics are, for whoever reaches it (default nowhere)")
 	fs.BoolVar(&c.InsecureAllowAnonymous, "insecure-allow-anonymous", false,
-		"let requests without a good token pass, as nobody, where the rollout's mode for nobody is observe: whoever reaches the server can then do what it does for nobody")
-	fs.BoolVar(&c.InsecureHTTP, "insecure-http", false, "allow http URLs off this machine: anyone on the way can then read tokens and put keys of their own in place of the issuer's")
-	fs.BoolVar(&c.InsecureIgnoreRevocations, "insecure-ignore-revocations", false, "let tokens of ended grants act until they expire")
+		"let requests without a good token pass, as nobody, where the rollout's mode for nobody is observe: whoever "+
+			"reaches the server can then do what it does for nobody")
+	fs.BoolVar(&c.InsecureHTTP, "insecure-http", false,
+		"allow http URLs off this machine: anyone on the way can then read tokens and put keys of their own in place "+
+			"of the issuer's")
+	fs.BoolVar(&c.InsecureIgnoreRevocations, "insecure-ignore-revocations", false,
+		"let tokens of ended grants act until they expire")
 	httpd.RegisterDelay(fs, &s.delay)
 	fs.TextVar(&s.level, "log-level", slog.LevelInfo, "`level` of the log: debug, info, warn or error")
-	if _, err := config.Load(fs, config.LoadOptions{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_", FileFlag: "config"}); err != nil {
+	if _, err := config.Load(fs, config.LoadOptions{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_",
+		FileFlag: "config"}); err != nil {
 		return nil, err
 	}
 	c.Database = database.Reveal()
-	c.Algorithms, c.AllowedHosts, c.AllowedOrigins = config.List(*algorithms), config.List(*hosts), config.List(*origins)
+	c.Algorithms, c.AllowedHosts, c.AllowedOrigins = config.List(*algorithms), config.List(*hosts),
+		config.List(*origins)
 	var err error
 	if c.TrustedProxies, err = config.Networks(*proxies); err != nil {
 		return nil, fmt.Errorf("trusted-proxies: %w", err)
@@ -150,7 +182,8 @@ func (s *settings) open(ctx context.Context, stderr io.Writer) (err error) {
 		return err
 	}
 	for i, l := range listeners {
-		s.doors = append(s.doors, httpd.Door{Server: httpd.Server([]http.Handler{s.server.Handler(), s.server.Metrics()}[i]), Listener: l})
+		s.doors = append(s.doors,
+			httpd.Door{Server: httpd.Server([]http.Handler{s.server.Handler(), s.server.Metrics()}[i]), Listener: l})
 	}
 	return nil
 }
@@ -158,7 +191,8 @@ func (s *settings) open(ctx context.Context, stderr io.Writer) (err error) {
 // stop says how the program stops.
 func (s *settings) stop() httpd.Stop {
 	c := &s.config
-	return httpd.NewStop(s.delay, len(c.TrustedProxies) > 0 || c.Redis != "" || strings.HasPrefix(c.Database, "postgres"))
+	return httpd.NewStop(s.delay, len(c.TrustedProxies) > 0 || c.Redis != "" ||
+		strings.HasPrefix(c.Database, "postgres"))
 }
 
 // serve serves until ctx ends, and lets requests under way finish.

@@ -1,6 +1,8 @@
-// Package book owns what the resource wing writes of its own doing: the way into the database for those who keep rows there, and its audit lines.
+// Package book owns what the resource wing writes of its own doing: the way into the database for
+// those who keep rows there, and its audit lines.
 //
-// It has connections of its own, so that what is written down never waits for the tools' data, nor they for it.
+// It has connections of its own, so that what is written down never waits for the tools' data, nor
+// they for it.
 package book
 
 import (
@@ -38,7 +40,8 @@ func Open(ctx context.Context, database string) (*DB, error) {
 		}
 		driver, lock = "sqlite", ""
 		dsn = "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) +
-			"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(1)&_pragma=foreign_keys(1)"
+			"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&" +
+			"_pragma=secure_delete(1)&_pragma=foreign_keys(1)"
 	}
 	db, err := sql.Open(driver, dsn)
 	if err != nil {
@@ -93,8 +96,8 @@ func (d *DB) Read(ctx context.Context, row func(scan func(...any) error) error, 
 // Audit is the chain of the wing's audit lines.
 func (d *DB) Audit() *chain.Chain { return d.audit }
 
-// Calls is the chain of the records of tools' calls. It is a chain of its own, because only the oldest records of a
-// chain can be deleted, and these are kept for another time.
+// Calls is the chain of the records of tools' calls. It is a chain of its own, because only the
+// oldest records of a chain can be deleted, and these are kept for another time.
 func (d *DB) Calls() *chain.Chain { return d.calls }
 
 // Embedded says whether the database is a file, which one process at a time has.
@@ -105,7 +108,8 @@ func (d *DB) Line(ctx context.Context, tx *sql.Tx, e audit.Event) error {
 	return d.audit.Insert(ctx, tx, e)
 }
 
-// LineOnce writes an audit line unless there is one of this name, whichever replica wrote it, and says whether it did.
+// LineOnce writes an audit line unless there is one of this name, whichever replica wrote it, and
+// says whether it did.
 func (d *DB) LineOnce(ctx context.Context, tx *sql.Tx, e audit.Event, name string) (written bool, err error) {
 	r, err := tx.ExecContext(ctx, "INSERT INTO companion_once (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", name)
 	if err != nil {

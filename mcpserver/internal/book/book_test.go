@@ -29,7 +29,8 @@ func must(t testing.TB, err error) {
 
 func eachStore(t *testing.T, test func(t *testing.T, b *book.DB, dialect string)) {
 	for dialect, place := range map[string]func(testing.TB) string{
-		"sqlite": func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "companion?#%.db") }, "postgres": testenv.Postgres,
+		"sqlite":   func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "companion?#%.db") },
+		"postgres": testenv.Postgres,
 	} {
 		t.Run(dialect, func(t *testing.T) {
 			database := place(t)
@@ -42,11 +43,13 @@ func eachStore(t *testing.T, test func(t *testing.T, b *book.DB, dialect string)
 	}
 }
 
-// A line stands with what was written in its transaction or not at all, and one that has a name stands once.
+// A line stands with what was written in its transaction or not at all, and one that has a name
+// stands once.
 func TestLines(t *testing.T) {
 	eachStore(t, func(t *testing.T, b *book.DB, _ string) {
 		ctx := context.Background()
-		e := audit.Event{Time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Actor: "system", Action: "signal.volume", Target: "read_customer", Tenant: "acme", Outcome: audit.OK, Detail: "much"}
+		e := audit.Event{Time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Actor: "system", Action: "signal.volume",
+			Target: "read_customer", Tenant: "acme", Outcome: audit.OK, Detail: "much"}
 		must(t, b.Record(ctx, e))
 		must(t, b.Record(ctx, e))
 		for i := range 3 {
@@ -80,7 +83,8 @@ func TestLines(t *testing.T) {
 			}
 			return err
 		}))
-		if w, err := b.Audit().Verify(ctx, chain.Walk{}); n != 3 || err != nil || w.Records != 3 || w.Finding != nil || w.Waiting != 0 || w.Anchored {
+		if w, err := b.Audit().Verify(ctx, chain.Walk{}); n != 3 || err != nil || w.Records != 3 || w.Finding != nil ||
+			w.Waiting != 0 || w.Anchored {
 			t.Errorf("sealed %d: got %+v %v, want three records, by no key", n, w, err)
 		}
 	})
@@ -100,7 +104,8 @@ func TestTheSchemaCanBeTakenBack(t *testing.T) {
 			for _, name := range names {
 				text, err := fs.ReadFile(files, name)
 				must(t, err)
-				must(t, b.Write(context.Background(), func(tx *sql.Tx) error { _, err := tx.Exec(string(text)); return err }))
+				must(t, b.Write(context.Background(),
+					func(tx *sql.Tx) error { _, err := tx.Exec(string(text)); return err }))
 			}
 		}
 		run(".down.sql", true)

@@ -1,7 +1,9 @@
-// Package calls keeps the audit records of tools' calls: who called what, for whom, and what became of it.
+// Package calls keeps the audit records of tools' calls: who called what, for whom, and what became
+// of it.
 //
-// Records are written many at once into a chain of their own, some milliseconds after the answer. A call that changes
-// something has a record before it goes on, or does not go on. What is lost is counted, and the chain says so.
+// Records are written many at once into a chain of their own, some milliseconds after the answer. A
+// call that changes something has a record before it goes on, or does not go on. What is lost is
+// counted, and the chain says so.
 package calls
 
 import (
@@ -98,7 +100,8 @@ func event(r *guard.Record, name, action string) audit.Event {
 			reason = fmt.Sprintf("status %d", r.Status)
 		}
 	}
-	say("took", strconv.FormatFloat(float64(r.Duration.Microseconds())/1000, 'f', -1, 64)+"ms") // in ASCII, which is kept as it is
+	// in ASCII, which is kept as it is
+	say("took", strconv.FormatFloat(float64(r.Duration.Microseconds())/1000, 'f', -1, 64)+"ms")
 	say("reason", reason)
 	e.Detail = string(detail)
 	return e

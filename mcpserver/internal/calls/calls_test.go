@@ -38,7 +38,8 @@ type store struct {
 
 func eachStore(t *testing.T, test func(s *store)) {
 	for dialect, place := range map[string]func(testing.TB) string{
-		"sqlite": func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "companion.db") }, "postgres": testenv.Postgres,
+		"sqlite":   func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "companion.db") },
+		"postgres": testenv.Postgres,
 	} {
 		t.Run(dialect, func(t *testing.T) {
 			s := &store{t: t, database: place(t), said: &testenv.Book{}}
@@ -104,8 +105,10 @@ func (s *store) eventually(what string, is func() bool) {
 // call is the record of a call by ann.
 func (s *store) call(tool string, change ...func(*guard.Record)) *guard.Record {
 	r := &guard.Record{
-		At: time.Now(), Caller: mcp.Caller{Subject: "usr_ann", TenantID: "acme", ClientID: "cli_1", GrantID: "grt_1"}, Passed: true, Status: 200,
-		Duration: 1500 * time.Microsecond, Arguments: "a-hash", Decision: guard.Decision{Kind: guard.KindTool, Name: tool, Rule: tool, Allowed: true},
+		At: time.Now(), Caller: mcp.Caller{Subject: "usr_ann", TenantID: "acme", ClientID: "cli_1", GrantID: "grt_1"},
+		Passed: true, Status: 200,
+		Duration: 1500 * time.Microsecond, Arguments: "a-hash",
+		Decision: guard.Decision{Kind: guard.KindTool, Name: tool, Rule: tool, Allowed: true},
 	}
 	for _, f := range change {
 		f(r)
@@ -117,7 +120,8 @@ func writes(r *guard.Record) { r.Decision.Write, r.CallID = true, "CALL" }
 
 func refused(r *guard.Record) { r.Passed, r.Refused, r.Status = false, "insufficient_scope", 403 }
 
-// Each call is a record of the chain: who, by which client and grant, which tool, what became of it, which arguments and how long.
+// Each call is a record of the chain: who, by which client and grant, which tool, what became of
+// it, which arguments and how long.
 func TestEachCallIsARecordOfTheChain(t *testing.T) {
 	eachStore(t, func(s *store) {
 		l := s.open(s.book)
@@ -126,16 +130,25 @@ func TestEachCallIsARecordOfTheChain(t *testing.T) {
 			actor, outcome, detail, client string
 		}{
 			{s.call("read_it"), "user:usr_ann", audit.OK, "arguments=a-hash took=1.5ms", "cli_1"},
-			{s.call("no_arguments", func(r *guard.Record) { r.Arguments = "" }), "user:usr_ann", audit.OK, "took=1.5ms", "cli_1"},
-			{s.call("refused", refused), "user:usr_ann", audit.Refused, "arguments=a-hash took=1.5ms reason=insufficient_scope", "cli_1"},
-			{s.call("observed", func(r *guard.Record) { r.Refused = "insufficient_scope" }), "user:usr_ann", audit.Observed, "arguments=a-hash took=1.5ms reason=insufficient_scope", "cli_1"},
-			{s.call("failed", func(r *guard.Record) { r.Status = 502 }), "user:usr_ann", audit.Failed, "arguments=a-hash took=1.5ms reason=status 502", "cli_1"},
-			{s.call("tool", func(r *guard.Record) { r.Failure = "isError" }), "user:usr_ann", audit.Failed, "arguments=a-hash took=1.5ms reason=isError", "cli_1"},
-			{s.call("code", func(r *guard.Record) { r.Status, r.Failure = 400, "error -32602" }), "user:usr_ann", audit.Failed, "arguments=a-hash took=1.5ms reason=error -32602", "cli_1"},
-			{s.call("behind", func(r *guard.Record) { r.Behind = "over its bound" }), "user:usr_ann", audit.Refused, "arguments=a-hash took=1.5ms reason=over its bound", "cli_1"},
+			{s.call("no_arguments", func(r *guard.Record) { r.Arguments = "" }), "user:usr_ann", audit.OK, "took=1.5ms",
+				"cli_1"},
+			{s.call("refused", refused), "user:usr_ann", audit.Refused,
+				"arguments=a-hash took=1.5ms reason=insufficient_scope", "cli_1"},
+			{s.call("observed", func(r *guard.Record) { r.Refused = "insufficient_scope" }), "user:usr_ann",
+				audit.Observed, "arguments=a-hash took=1.5ms reason=insufficient_scope", "cli_1"},
+			{s.call("failed", func(r *guard.Record) { r.Status = 502 }), "user:usr_ann", audit.Failed,
+				"arguments=a-hash took=1.5ms reason=status 502", "cli_1"},
+			{s.call("tool", func(r *guard.Record) { r.Failure = "isError" }), "user:usr_ann", audit.Failed,
+				"arguments=a-hash took=1.5ms reason=isError", "cli_1"},
+			{s.call("code", func(r *guard.Record) { r.Status, r.Failure = 400, "error -32602" }), "user:usr_ann",
+				audit.Failed, "arguments=a-hash took=1.5ms reason=error -32602", "cli_1"},
+			{s.call("behind", func(r *guard.Record) { r.Behind = "over its bound" }), "user:usr_ann", audit.Refused,
+				"arguments=a-hash took=1.5ms reason=over its bound", "cli_1"},
 			{s.call("write", writes), "user:usr_ann", audit.OK, "call=CALL arguments=a-hash took=1.5ms", "cli_1"},
-			{s.call("machine", func(r *guard.Record) { r.Caller.Subject = "cli_1" }), "client:cli_1", audit.OK, "arguments=a-hash took=1.5ms", "cli_1"},
-			{s.call("nobody", func(r *guard.Record) { r.Caller, r.Address = mcp.Caller{}, "192.0.2.1" }), "address:192.0.2.1", audit.OK, "arguments=a-hash took=1.5ms", ""},
+			{s.call("machine", func(r *guard.Record) { r.Caller.Subject = "cli_1" }), "client:cli_1", audit.OK,
+				"arguments=a-hash took=1.5ms", "cli_1"},
+			{s.call("nobody", func(r *guard.Record) { r.Caller, r.Address = mcp.Caller{}, "192.0.2.1" }),
+				"address:192.0.2.1", audit.OK, "arguments=a-hash took=1.5ms", ""},
 		}
 		for _, row := range rows {
 			l.Record(row.record, row.record.Decision.Name)
@@ -149,12 +162,15 @@ func TestEachCallIsARecordOfTheChain(t *testing.T) {
 		}
 		for i, row := range rows {
 			r := got[i]
-			if r.Actor != row.actor || r.Action != calls.ActionCall || r.Target != row.record.Decision.Name || r.Outcome != row.outcome || r.Detail != row.detail ||
-				r.Client != row.client || r.Grant != row.record.Caller.GrantID || r.Tenant != row.record.Caller.TenantID || r.Seq != int64(i+1) {
+			if r.Actor != row.actor || r.Action != calls.ActionCall || r.Target != row.record.Decision.Name ||
+				r.Outcome != row.outcome || r.Detail != row.detail ||
+				r.Client != row.client || r.Grant != row.record.Caller.GrantID ||
+				r.Tenant != row.record.Caller.TenantID || r.Seq != int64(i+1) {
 				s.t.Errorf("%s: got %+v", row.record.Decision.Name, r)
 			}
 		}
-		for filter, want := range map[audit.Filter]int{{User: "usr_ann"}: 9, {Client: "cli_1"}: 10, {Tool: "write"}: 1, {Tool: "write", Client: "cli_2"}: 0, {Action: "tool", Outcome: audit.Observed}: 1, {Tenant: "globex"}: 0} {
+		for filter, want := range map[audit.Filter]int{{User: "usr_ann"}: 9, {Client: "cli_1"}: 10, {Tool: "write"}: 1,
+			{Tool: "write", Client: "cli_2"}: 0, {Action: "tool", Outcome: audit.Observed}: 1, {Tenant: "globex"}: 0} {
 			found, err := s.book.Calls().List(context.Background(), filter)
 			must(s.t, err)
 			if len(found) != want {
@@ -164,7 +180,8 @@ func TestEachCallIsARecordOfTheChain(t *testing.T) {
 	})
 }
 
-// A call that changes something has its record when Begin returns: whatever happens then, it is there.
+// A call that changes something has its record when Begin returns: whatever happens then, it is
+// there.
 func TestAWriteHasItsRecordBeforeItGoesOn(t *testing.T) {
 	eachStore(t, func(s *store) {
 		l := s.open(s.book)
@@ -177,7 +194,8 @@ func TestAWriteHasItsRecordBeforeItGoesOn(t *testing.T) {
 					return
 				}
 				found, err := s.book.Calls().List(context.Background(), audit.Filter{Tool: r.Decision.Name})
-				if err != nil || len(found) != 1 || found[0].Action != calls.ActionBegin || found[0].Seq == 0 || found[0].Detail != "call=CALL arguments=a-hash" {
+				if err != nil || len(found) != 1 || found[0].Action != calls.ActionBegin || found[0].Seq == 0 ||
+					found[0].Detail != "call=CALL arguments=a-hash" {
 					s.t.Errorf("got %+v %v, want the sealed record of the call", found, err)
 				}
 			})
@@ -187,7 +205,8 @@ func TestAWriteHasItsRecordBeforeItGoesOn(t *testing.T) {
 	})
 }
 
-// While the store is down, calls that change something are refused, records of others wait or are counted, and the log and the chain say so afterwards, once.
+// While the store is down, calls that change something are refused, records of others wait or are
+// counted, and the log and the chain say so afterwards, once.
 func TestWhenTheStoreIsDownWritesAreRefusedAndReadsAreCounted(t *testing.T) {
 	eachStore(t, func(s *store) {
 		ctx := context.Background()
@@ -221,7 +240,8 @@ func TestWhenTheStoreIsDownWritesAreRefusedAndReadsAreCounted(t *testing.T) {
 		for _, r := range got {
 			if r.Action == calls.ActionGap {
 				gaps++
-				if !strings.Contains(r.Detail, fmt.Sprintf("%d records of calls since ", lost)) || r.Actor != "system" || r.Outcome != audit.Failed {
+				if !strings.Contains(r.Detail, fmt.Sprintf("%d records of calls since ", lost)) ||
+					r.Actor != "system" || r.Outcome != audit.Failed {
 					s.t.Errorf("the gap says %+v", r)
 				}
 			}
@@ -235,7 +255,8 @@ func TestWhenTheStoreIsDownWritesAreRefusedAndReadsAreCounted(t *testing.T) {
 	})
 }
 
-// A store that hangs does not hold a write for longer than a few seconds, and the write does not go on.
+// A store that hangs does not hold a write for longer than a few seconds, and the write does not go
+// on.
 func TestAStoreThatHangsRefusesWrites(t *testing.T) {
 	eachStore(t, func(s *store) {
 		l := s.open(s.book)
@@ -251,16 +272,19 @@ func TestAStoreThatHangsRefusesWrites(t *testing.T) {
 		})
 		<-holding
 		began := time.Now()
-		if err := l.Begin(context.Background(), s.call("write", writes), "write"); err == nil || time.Since(began) > 20*time.Second {
+		if err := l.Begin(context.Background(), s.call("write", writes), "write"); err == nil ||
+			time.Since(began) > 20*time.Second {
 			s.t.Errorf("got %v after %s, want an error within some seconds", err, time.Since(began))
 		}
 		close(let)
 		holder.Wait()
-		s.eventually("it is written again", func() bool { return l.Begin(context.Background(), s.call("again", writes), "again") == nil })
+		s.eventually("it is written again",
+			func() bool { return l.Begin(context.Background(), s.call("again", writes), "again") == nil })
 	})
 }
 
-// A process that was killed is named in the chain by the next, once, whichever of several finds it; one that was stopped in order is not.
+// A process that was killed is named in the chain by the next, once, whichever of several finds it;
+// one that was stopped in order is not.
 func TestAKilledProcessLeavesARecordOfThePossibleGap(t *testing.T) {
 	eachStore(t, func(s *store) {
 		s.open(s.book).Close()
@@ -288,7 +312,8 @@ func TestAKilledProcessLeavesARecordOfThePossibleGap(t *testing.T) {
 	})
 }
 
-// A tenant's records may be of refusals and of what changes something alone; another tenant's are not touched by that.
+// A tenant's records may be of refusals and of what changes something alone; another tenant's are
+// not touched by that.
 func TestATenantMayKeepRefusalsAndWritesOnly(t *testing.T) {
 	eachStore(t, func(s *store) {
 		ctx := context.Background()

@@ -13,18 +13,21 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
-// KeyOf is the key that names arguments where none is set: the one beside a database that is a file. Another has none, and
-// the names change with each start and differ between replicas, which is said.
+// KeyOf is the key that names arguments where none is set: the one beside a database that is a
+// file. Another has none, and the names change with each start and differ between replicas, which
+// is said.
 func KeyOf(database string, log *slog.Logger) (config.Secret, error) {
 	path := KeyFile(database)
 	if path == "" {
-		log.Warn("the names of calls' arguments change with each start, and differ between replicas: set the arguments key, to compare them")
+		log.Warn("the names of calls' arguments change with each start, and differ between replicas: set the " +
+			"arguments key, to compare them")
 		return "", nil
 	}
 	return Key(path)
 }
 
-// KeyFile is where the key that names arguments is kept beside a database that is a file; "" for another.
+// KeyFile is where the key that names arguments is kept beside a database that is a file; "" for
+// another.
 func KeyFile(database string) string {
 	path, embedded := strings.CutPrefix(database, "sqlite:")
 	if !embedded {
@@ -33,8 +36,9 @@ func KeyFile(database string) string {
 	return strings.TrimSuffix(path, ".db") + ".arguments.key"
 }
 
-// Key reads the key that names arguments from a file, which is made for its owner alone when it is not there: so the same
-// arguments have the same name after a restart. Of several processes that make it at once, all get that of the first.
+// Key reads the key that names arguments from a file, which is made for its owner alone when it is
+// not there: so the same arguments have the same name after a restart. Of several processes that
+// make it at once, all get that of the first.
 func Key(path string) (config.Secret, error) {
 	key, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -12,7 +12,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// The key that names arguments is made once beside a database that is a file, for its owner alone and whole: whoever comes at the same time, and whoever comes later, has the same.
+// The key that names arguments is made once beside a database that is a file, for its owner alone
+// and whole: whoever comes at the same time, and whoever comes later, has the same.
 func TestTheKeyThatNamesArgumentsIsMadeOnce(t *testing.T) {
 	dir := t.TempDir()
 	database := "sqlite:" + filepath.Join(dir, "gateway.db")
@@ -48,14 +49,17 @@ func TestTheKeyThatNamesArgumentsIsMadeOnce(t *testing.T) {
 		t.Errorf("the file has mode %v, and %d files are there", info.Mode(), len(files))
 	}
 	must(t, os.WriteFile(path, []byte(" \n"), 0o600))
-	if _, err := calls.KeyOf(database, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "is empty") {
+	if _, err := calls.KeyOf(database, slog.New(slog.DiscardHandler)); err == nil ||
+		!strings.Contains(err.Error(), "is empty") {
 		t.Errorf("an empty file: %v", err)
 	}
-	if _, err := calls.KeyOf("sqlite:"+filepath.Join(dir, "none", "gateway.db"), slog.New(slog.DiscardHandler)); err == nil {
+	if _, err := calls.KeyOf("sqlite:"+filepath.Join(dir, "none", "gateway.db"),
+		slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a folder that is not there has a key")
 	}
 	var said testenv.Book
-	if key, err := calls.KeyOf("postgres://db/x", slog.New(slog.NewTextHandler(&said, nil))); key != "" || err != nil || !strings.Contains(said.String(), "level=WARN") {
+	if key, err := calls.KeyOf("postgres://db/x", slog.New(slog.NewTextHandler(&said, nil))); key != "" || err != nil ||
+		!strings.Contains(said.String(), "level=WARN") {
 		t.Errorf("PostgreSQL: got a key %v, %v, said %s", key != "", err, &said)
 	}
 }

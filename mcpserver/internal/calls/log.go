@@ -63,11 +63,12 @@ type gap struct {
 	error string // what the store answered; empty: it did not fail
 }
 
-// New makes the records of a database. One that serves records calls, and says in the chain which processes before it
-// were killed; one that does not only reads.
+// New makes the records of a database. One that serves records calls, and says in the chain which
+// processes before it were killed; one that does not only reads.
 func New(ctx context.Context, b *book.DB, serves bool, now func() time.Time, log *slog.Logger) *Log {
 	l := &Log{
-		book: b, now: now, log: log, queue: make(chan *entry, queueSize), hurry: make(chan struct{}, 1), written: make(chan struct{}), stop: make(chan struct{}),
+		book: b, now: now, log: log, queue: make(chan *entry, queueSize), hurry: make(chan struct{}, 1),
+		written: make(chan struct{}), stop: make(chan struct{}),
 	}
 	l.settings.Store(&map[string]string{})
 	l.note(l.Refresh(ctx))
@@ -159,7 +160,8 @@ func (l *Log) work() {
 	l.write(nil) // what was lost last
 }
 
-// gather waits a little for more, but not while a call waits. It is woken once for all that come meanwhile, and not for each.
+// gather waits a little for more, but not while a call waits. It is woken once for all that come
+// meanwhile, and not for each.
 func (l *Log) gather(first *entry) []*entry {
 	if first.done == nil {
 		over := time.NewTimer(time.Until(first.at.Add(linger)))
@@ -185,8 +187,8 @@ func (l *Log) gather(first *entry) []*entry {
 	return batch
 }
 
-// write tries until it is done, or the log is closed and the last tries were in vain. Calls that wait learn of the
-// first failure: they do not go on.
+// write tries until it is done, or the log is closed and the last tries were in vain. Calls that
+// wait learn of the first failure: they do not go on.
 func (l *Log) write(batch []*entry) {
 	for last := 0; ; {
 		batch = slices.DeleteFunc(batch, func(e *entry) bool { return e.left.Load() })
@@ -232,11 +234,13 @@ func (l *Log) missing(events []audit.Event) ([]audit.Event, gap) {
 	}
 	return append(events, audit.Event{
 		Time: l.now(), Actor: "system", Action: ActionGap, Outcome: audit.Failed,
-		Detail: fmt.Sprintf("%d records of calls since %s are lost; %s", l.gap.lost, l.gap.since.UTC().Format(time.RFC3339), why),
+		Detail: fmt.Sprintf("%d records of calls since %s are lost; %s", l.gap.lost,
+			l.gap.since.UTC().Format(time.RFC3339), why),
 	}), l.gap
 }
 
-// succeed tells the calls that wait. The gap has its record now; what was lost meanwhile has none yet.
+// succeed tells the calls that wait. The gap has its record now; what was lost meanwhile has none
+// yet.
 func (l *Log) succeed(batch []*entry, recorded gap) {
 	for _, e := range batch {
 		if e.done != nil {
@@ -266,7 +270,8 @@ func (l *Log) fail(batch []*entry, err error) []*entry {
 	l.gap.error = err.Error()
 	l.mu.Unlock()
 	if !l.down.Swap(true) {
-		l.log.Error("records of tools' calls cannot be written: calls that change something are answered 503, records of others wait, and are lost when too many do", "error", err)
+		l.log.Error("records of tools' calls cannot be written: calls that change something are answered 503, "+
+			"records of others wait, and are lost when too many do", "error", err)
 	}
 	return slices.DeleteFunc(batch, func(e *entry) bool {
 		if e.done != nil {

@@ -10,8 +10,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// A process that serves has a row, which it brings up to date, and which it deletes when everything is written. A row
-// that is left is of a process that was killed: the records of its last moment may be missing.
+// A process that serves has a row, which it brings up to date, and which it deletes when everything
+// is written. A row that is left is of a process that was killed: the records of its last moment
+// may be missing.
 const (
 	beatEvery = 5 * time.Second
 	deadAfter = 4 * beatEvery // where several processes share a database; a file has one process
@@ -37,7 +38,8 @@ func (l *Log) enter(ctx context.Context) {
 	})
 }
 
-// keepBeating brings the row and the settings up to date until ctx ends. What is wrong is said when it begins.
+// keepBeating brings the row and the settings up to date until ctx ends. What is wrong is said when
+// it begins.
 func (l *Log) keepBeating(ctx context.Context) {
 	turn, failing := time.NewTicker(readEvery), false
 	defer turn.Stop()
@@ -94,7 +96,8 @@ func (l *Log) bury(ctx context.Context) error {
 		err := scan(&f.id, &f.began, &f.alive)
 		found = append(found, f)
 		return err
-	}, "SELECT id, began_at, alive_at FROM call_runs WHERE id <> $1 AND alive_at < $2 ORDER BY id LIMIT 100", l.run, dead)
+	}, "SELECT id, began_at, alive_at FROM call_runs WHERE id <> $1 AND alive_at < $2 ORDER BY id LIMIT 100",
+		l.run, dead)
 	if err != nil {
 		return fmt.Errorf("looking for processes that were killed: %w", err)
 	}
@@ -109,7 +112,9 @@ func (l *Log) bury(ctx context.Context) error {
 			}
 			return l.book.Calls().Insert(ctx, tx, audit.Event{
 				Time: now, Actor: "system", Action: ActionGap, Outcome: audit.Failed,
-				Detail: fmt.Sprintf("a process that began at %s and was last known to run at %s was not stopped in order: records of calls that changed nothing may be missing: of the 20 ms before its end, and of the time in which the store took none",
+				Detail: fmt.Sprintf("a process that began at %s and was last known to run at %s was not stopped in "+
+					"order: records of calls that changed nothing may be missing: of the 20 ms before its end, and "+
+					"of the time in which the store took none",
 					moment(f.began), moment(f.alive)),
 			})
 		})

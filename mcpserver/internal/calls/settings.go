@@ -30,7 +30,8 @@ type Setting struct {
 	SetAt  time.Time
 }
 
-// keep is what is kept of a tenant's calls. What cannot be read leaves what was known: all of it at the start.
+// keep is what is kept of a tenant's calls. What cannot be read leaves what was known: all of it at
+// the start.
 func (l *Log) keep(tenant string) string {
 	settings := *l.settings.Load()
 	if len(settings) == 0 {
@@ -75,14 +76,16 @@ func (l *Log) Settings(ctx context.Context) (all []Setting, err error) {
 	return all, nil
 }
 
-// Set keeps a setting with its audit line. It counts here at once, at other processes within two seconds.
+// Set keeps a setting with its audit line. It counts here at once, at other processes within two
+// seconds.
 func (l *Log) Set(ctx context.Context, s Setting, actor string) error {
 	if s.Keep != KeepAll && s.Keep != KeepRefusalsAndWrites {
 		return ErrKeep
 	}
 	now := l.now().UTC()
 	err := l.book.Write(ctx, func(tx *sql.Tx) error {
-		e := audit.Event{Time: now, Actor: actor, Action: "calls.set", Target: s.Tenant, Tenant: s.Tenant, Detail: s.Keep}
+		e := audit.Event{Time: now, Actor: actor, Action: "calls.set", Target: s.Tenant, Tenant: s.Tenant,
+			Detail: s.Keep}
 		if err := l.book.Line(ctx, tx, e); err != nil {
 			return err
 		}

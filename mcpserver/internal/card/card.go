@@ -1,4 +1,5 @@
-// Package card owns what the resource says of itself before anyone signs in: RFC 9728 metadata, the server card and the AI catalog.
+// Package card owns what the resource says of itself before anyone signs in: RFC 9728 metadata, the
+// server card and the AI catalog.
 package card
 
 import (
@@ -45,7 +46,8 @@ type remote struct {
 	Protocols []string `json:"supportedProtocolVersions,omitempty"`
 }
 
-// serverCard is a server card (SEP-2127), version 1. It says nothing about authorization: a client learns that by calling (RFC 9728).
+// serverCard is a server card (SEP-2127), version 1. It says nothing about authorization: a client
+// learns that by calling (RFC 9728).
 type serverCard struct {
 	Schema      string   `json:"$schema"`
 	Name        string   `json:"name"`
@@ -93,8 +95,9 @@ const (
 	CatalogType = "application/ai-catalog+json"
 )
 
-// Routes returns the documents by path, of one resource or of several that share a host. They are made once, need no token and are readable from any origin.
-// What stands for the whole host is there only when one resource owns it; the catalog names them all.
+// Routes returns the documents by path, of one resource or of several that share a host. They are
+// made once, need no token and are readable from any origin. What stands for the whole host is
+// there only when one resource owns it; the catalog names them all.
 func Routes(all ...Facts) (map[string]http.Handler, error) {
 	routes := map[string]http.Handler{}
 	entries := []catalogEntry{}
@@ -128,7 +131,8 @@ func (d described) into(routes map[string]http.Handler) error {
 	return nil
 }
 
-// documents are those of one resource, and its entry in the catalog. alone says that it owns its host.
+// documents are those of one resource, and its entry in the catalog. alone says that it owns its
+// host.
 func (f Facts) documents(alone bool) ([]described, catalogEntry, error) {
 	u, err := url.Parse(f.Resource)
 	if err != nil {
@@ -156,8 +160,9 @@ func (f Facts) documents(alone bool) ([]described, catalogEntry, error) {
 		documents = append(documents, described{oauth.ResourceMetadataPath, "application/json", metadata},
 			described{"/.well-known/mcp-server-card.json", "application/json", olderCard{
 				Name: f.Title, Version: f.Version, Description: f.Description,
-				Authorization: authorization{f.Issuer, []string{"authorization_code", "client_credentials"}, f.CanRegister, f.Scopes},
-				Transport:     transport{"streamable-http", f.Resource},
+				Authorization: authorization{f.Issuer, []string{"authorization_code", "client_credentials"},
+					f.CanRegister, f.Scopes},
+				Transport: transport{"streamable-http", f.Resource},
 			}})
 	}
 	return documents, catalogEntry{
@@ -210,7 +215,8 @@ func document(body []byte, mediaType string) http.Handler {
 	})
 }
 
-// known says whether the client has the document already (RFC 9110 §13.1.2): a proxy that compressed it has made its tag a weak one.
+// known says whether the client has the document already (RFC 9110 §13.1.2): a proxy that
+// compressed it has made its tag a weak one.
 func known(shown []string, etag string) bool {
 	for tag := range strings.SplitSeq(strings.Join(shown, ","), ",") {
 		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// ask asks the process one thing under an id of the gateway's own, and waits for the answer. who may be nil.
+// ask asks the process one thing under an id of the gateway's own, and waits for the answer. who
+// may be nil.
 func (x *process) ask(ctx context.Context, method string, params json.RawMessage, who *pending) (reply, error) {
 	if who == nil {
 		who = &pending{}
@@ -95,7 +96,8 @@ func (x *process) cancel(id int64, why string) {
 	}))
 }
 
-// withdraw cancels a client's request. Only its own grant can, and only when it is clear which is meant.
+// withdraw cancels a client's request. Only its own grant can, and only when it is clear which is
+// meant.
 func (x *process) withdraw(grant, id string) {
 	x.mu.Lock()
 	var meant []int64
@@ -115,7 +117,8 @@ func (x *process) withdraw(grant, id string) {
 	w.answer <- reply{fault: json.RawMessage(`{"code":-32603,"message":"cancelled"}`)}
 }
 
-// oneLine takes line breaks out of JSON: outside of its strings they mean nothing, and inside there are none.
+// oneLine takes line breaks out of JSON: outside of its strings they mean nothing, and inside there
+// are none.
 func oneLine(raw json.RawMessage) []byte {
 	if bytes.IndexByte(raw, '\n') < 0 && bytes.IndexByte(raw, '\r') < 0 {
 		return raw
@@ -128,7 +131,8 @@ func oneLine(raw json.RawMessage) []byte {
 	}, raw)
 }
 
-// How much of what a process writes to its standard error goes to the log: so many bytes a line, so many lines a minute.
+// How much of what a process writes to its standard error goes to the log: so many bytes a line, so
+// many lines a minute.
 const (
 	mostNote  = 1 << 10
 	mostNotes = 60
@@ -148,7 +152,8 @@ func (x *process) relay(from io.Reader) {
 				minute, notes = now, 0
 			}
 			if notes++; notes <= mostNotes {
-				x.pool.Log.Info("a process says", "upstream", x.pool.Name, "tenant", x.tenant, "text", string(bytes.ToValidUTF8(bytes.TrimSpace(line), []byte("?"))))
+				x.pool.Log.Info("a process says", "upstream", x.pool.Name, "tenant", x.tenant, "text",
+					string(bytes.ToValidUTF8(bytes.TrimSpace(line), []byte("?"))))
 			}
 		}
 		if err != nil && err != bufio.ErrBufferFull {

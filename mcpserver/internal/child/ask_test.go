@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// A program that answers and ends has answered, also when the caller was being told of its progress meanwhile.
+// A program that answers and ends has answered, also when the caller was being told of its progress
+// meanwhile.
 func TestTheLastAnswerOfAProgramCounts(t *testing.T) {
 	for range 50 {
 		x := &process{
@@ -23,7 +24,8 @@ func TestTheLastAnswerOfAProgramCounts(t *testing.T) {
 			defer close(tells)
 			<-x.lines
 			for i := range 3 {
-				x.report([]byte(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"t","progress":` + strconv.Itoa(i) + `}}`))
+				x.report([]byte(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"t",` +
+					`"progress":` + strconv.Itoa(i) + `}}`))
 			}
 			x.deliver([]byte("1"), []byte(`{"jsonrpc":"2.0","id":1,"result":{}}`))
 			close(x.ended)

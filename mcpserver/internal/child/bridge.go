@@ -27,8 +27,10 @@ type exchange struct {
 	streams bool // the answer has begun as a stream
 }
 
-// Serve answers one request of a caller with what its tenant's process says. The request was checked: its body is one message. There is no session, and no stream
-// beside a request's answer: each stands alone, and its answer is one message, or a stream when the process tells of progress first.
+// Serve answers one request of a caller with what its tenant's process says. The request was
+// checked: its body is one message. There is no session, and no stream beside a request's answer:
+// each stands alone, and its answer is one message, or a stream when the process tells of progress
+// first.
 func (p *Pool) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 	x := &exchange{Pool: p, w: w, r: r, c: c}
 	if r.Method != http.MethodPost {
@@ -70,16 +72,19 @@ func (x *exchange) serve() {
 	}
 }
 
-// own are methods that would change a process for all clients of its tenant, or that have a stream of their own: no process gets them.
+// own are methods that would change a process for all clients of its tenant, or that have a stream
+// of their own: no process gets them.
 func own(method string) bool {
 	switch method {
-	case "initialize", "server/discover", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe", "subscriptions/listen":
+	case "initialize", "server/discover", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe",
+		"subscriptions/listen":
 		return true
 	}
 	return false
 }
 
-// notified takes a notification. One that cancels goes on under the id that the process knows; all others are between the gateway and a client.
+// notified takes a notification. One that cancels goes on under the id that the process knows; all
+// others are between the gateway and a client.
 func (x *exchange) notified() {
 	if x.m.Method == "notifications/cancelled" && len(x.params) > 0 {
 		if p, id := x.running(x.c.TenantID), message.Value(x.params, "requestId"); p != nil && id != nil {
@@ -126,7 +131,8 @@ func (x *exchange) about(say func(*exchange, *hello)) {
 	}
 }
 
-// forward asks the process, and answers with what it answers. What it tells of progress goes to who asked for it.
+// forward asks the process, and answers with what it answers. What it tells of progress goes to who
+// asked for it.
 func (x *exchange) forward() {
 	ctx, cancel := context.WithCancelCause(x.r.Context())
 	defer cancel(nil)
@@ -156,7 +162,8 @@ func (x *exchange) forward() {
 	}
 }
 
-// progress tells the caller how far its request is, under the token that it has shown (MCP, "Progress"). The answer is a stream from the first time on.
+// progress tells the caller how far its request is, under the token that it has shown (MCP,
+// "Progress"). The answer is a stream from the first time on.
 func (x *exchange) progress(shown json.RawMessage, about []byte) {
 	if !x.streams {
 		x.streams = true
@@ -173,7 +180,8 @@ func (x *exchange) event(m []byte) {
 	_ = http.NewResponseController(x.w).Flush() // one that cannot is one that need not
 }
 
-// fault passes an error of the process on. It is a message of the protocol, and stays as the process said it, but for a code that the modern era does not have.
+// fault passes an error of the process on. It is a message of the protocol, and stays as the
+// process said it, but for a code that the modern era does not have.
 func (x *exchange) fault(raw json.RawMessage) {
 	members, err := message.Members(raw)
 	code := 0

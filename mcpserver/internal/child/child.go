@@ -1,8 +1,10 @@
-// Package child owns servers behind the gateway that are programs and speak MCP on standard input and output: one process for each tenant, its beginning and its
-// end, and the bridge between its lines and Streamable HTTP.
+// Package child owns servers behind the gateway that are programs and speak MCP on standard input
+// and output: one process for each tenant, its beginning and its end, and the bridge between its
+// lines and Streamable HTTP.
 //
-// A process serves all clients of its tenant and no other tenant's. What clients say of themselves ends here: the gateway opens each process once, asks under
-// request ids of its own, and gives each answer to whoever asked.
+// A process serves all clients of its tenant and no other tenant's. What clients say of themselves
+// ends here: the gateway opens each process once, asks under request ids of its own, and gives each
+// answer to whoever asked.
 package child
 
 import (
@@ -52,18 +54,23 @@ func (l Limits) filled() Limits {
 // Config says how to start a process.
 type Config struct {
 	Name string // for the log
-	// Command is the program and its arguments. There is no shell. {tenant} in an argument is the tenant's id, and {state} the tenant's folder below StateFolder.
+	// Command is the program and its arguments. There is no shell. {tenant} in an argument is the
+	// tenant's id, and {state} the tenant's folder below StateFolder.
 	Command []string
-	// Directory is where it works, with the same words. Default: the tenant's folder below StateFolder, or where the gateway works.
+	// Directory is where it works, with the same words. Default: the tenant's folder below
+	// StateFolder, or where the gateway works.
 	Directory string
-	// StateFolder is a folder in which each tenant has a folder of its own, for its owner alone, made when a process starts. It is the process's HOME, and TMPDIR is in it, unless
-	// Environment has them. Empty: there is none, and {state} is empty.
+	// StateFolder is a folder in which each tenant has a folder of its own, for its owner alone,
+	// made when a process starts. It is the process's HOME, and TMPDIR is in it, unless Environment
+	// has them. Empty: there is none, and {state} is empty.
 	StateFolder string
-	// Environment is all that it gets of the environment, as NAME=value, with the same words in the values; TenantVariable is set beside it.
+	// Environment is all that it gets of the environment, as NAME=value, with the same words in the
+	// values; TenantVariable is set beside it.
 	Environment    []string
 	TenantVariable string // empty: none
 	Limits         Limits
-	// Trouble is told why a process does not start or has ended, in words for the operator. Nil: nobody is.
+	// Trouble is told why a process does not start or has ended, in words for the operator. Nil:
+	// nobody is.
 	Trouble func(error)
 	Now     func() time.Time // nil: time.Now
 	Log     *slog.Logger     // nil: nothing is logged
@@ -113,15 +120,17 @@ func New(c Config) *Pool {
 	return &Pool{Config: c, slots: map[string]*slot{}}
 }
 
-// IsTenant says whether a tenant's id can be given to a process: as a word of its arguments, its environment and its paths, it must be nothing else:
-// a-z, 0-9 and hyphens, and no option of anything.
+// IsTenant says whether a tenant's id can be given to a process: as a word of its arguments, its
+// environment and its paths, it must be nothing else: a-z, 0-9 and hyphens, and no option of
+// anything.
 func IsTenant(id string) bool {
 	return id != "" && len(id) <= 64 && id[0] != '-' && !strings.ContainsFunc(id, func(c rune) bool {
 		return !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-')
 	})
 }
 
-// find is the tenant's process, started if there is none; release it after use, so that nobody stops it before. wait says when to try again.
+// find is the tenant's process, started if there is none; release it after use, so that nobody
+// stops it before. wait says when to try again.
 func (p *Pool) find(ctx context.Context, tenant string) (_ *process, wait time.Duration, err error) {
 	if !IsTenant(tenant) {
 		return nil, 0, errTenant
@@ -192,7 +201,8 @@ func (p *Pool) running(tenant string) *process {
 	return nil
 }
 
-// How long is waited before a process that ended by itself is started again: twice as long each time.
+// How long is waited before a process that ended by itself is started again: twice as long each
+// time.
 const (
 	firstBackoff = time.Second
 	mostBackoff  = time.Minute
@@ -206,7 +216,8 @@ func (s *slot) fail(now time.Time) time.Duration {
 	return wait
 }
 
-// makeRoom stops the process that was idle longest when there are as many as may be, and says whether there is room.
+// makeRoom stops the process that was idle longest when there are as many as may be, and says
+// whether there is room.
 func (p *Pool) makeRoom() bool {
 	running := 0
 	var oldest *slot
@@ -254,7 +265,8 @@ func (p *Pool) tend(s *slot, x *process) {
 				s.crashes = 0
 			}
 			wait := s.fail(p.Now())
-			p.Log.Error("a process ended by itself", "upstream", p.Name, "tenant", x.tenant, "error", x.why(), "again_after", wait)
+			p.Log.Error("a process ended by itself", "upstream", p.Name, "tenant", x.tenant, "error", x.why(),
+				"again_after", wait)
 			return
 		}
 	}

@@ -70,7 +70,8 @@ type reply struct {
 // mostLines is how many lines may wait to be read by the process.
 const mostLines = 64
 
-// lastWords is how long what a process wrote is still read after its end, when somebody whom it started keeps its pipes open.
+// lastWords is how long what a process wrote is still read after its end, when somebody whom it
+// started keeps its pipes open.
 const lastWords = 500 * time.Millisecond
 
 // start starts a process, and opens it in the background.
@@ -80,7 +81,8 @@ func (p *Pool) start(tenant string) (*process, error) {
 		return nil, err
 	}
 	x := &process{
-		pool: p, tenant: tenant, command: command, began: time.Now(), lines: make(chan []byte, mostLines), pending: map[int64]*pending{}, tokens: map[string]*pending{}, dropped: map[string]bool{},
+		pool: p, tenant: tenant, command: command, began: time.Now(), lines: make(chan []byte, mostLines),
+		pending: map[int64]*pending{}, tokens: map[string]*pending{}, dropped: map[string]bool{},
 		opened: make(chan struct{}), ended: make(chan struct{}),
 	}
 	x.halt = sync.OnceFunc(func() { go x.conclude() })
@@ -113,7 +115,8 @@ func (p *Pool) start(tenant string) (*process, error) {
 	go func() {
 		err := x.command.Wait()
 		kill(x.command) // what it started ends with it
-		// Its last words are still in the pipes, which end when all who hold them are gone; who got out of reach is not waited for long.
+		// Its last words are still in the pipes, which end when all who hold them are gone; who got
+		// out of reach is not waited for long.
 		last := time.Now().Add(lastWords)
 		_, _ = outR.SetReadDeadline(last), errR.SetReadDeadline(last)
 		reading.Wait()
@@ -124,11 +127,13 @@ func (p *Pool) start(tenant string) (*process, error) {
 	return x, nil
 }
 
-// open shakes hands (MCP 2025-11-25, lifecycle). The client of the process is the gateway, which offers it nothing.
+// open shakes hands (MCP 2025-11-25, lifecycle). The client of the process is the gateway, which
+// offers it nothing.
 func (x *process) open() {
 	ctx, cancel := context.WithTimeout(context.Background(), x.pool.Limits.Start)
 	defer cancel()
-	const params = `{"protocolVersion":"` + message.NewestLegacy + `","capabilities":{},"clientInfo":{"name":"gatehouse-gateway","version":"0.1.0"}}`
+	const params = `{"protocolVersion":"` + message.NewestLegacy +
+		`","capabilities":{},"clientInfo":{"name":"gatehouse-gateway","version":"0.1.0"}}`
 	r, err := x.ask(ctx, "initialize", json.RawMessage(params), nil)
 	if err == nil && r.fault != nil {
 		err = fmt.Errorf("it refuses initialize: %.200s", r.fault)
@@ -207,10 +212,12 @@ func (x *process) release() {
 // stop asks the process to end, and sees to it.
 func (x *process) stop() { x.halt() }
 
-// grace is how long a process may take to end after its input, and again after it was asked by signal.
+// grace is how long a process may take to end after its input, and again after it was asked by
+// signal.
 const grace = 2 * time.Second
 
-// conclude ends the process (MCP, "Shutdown" of stdio): its input ends, then it is asked, then it is made to, with all that it started.
+// conclude ends the process (MCP, "Shutdown" of stdio): its input ends, then it is asked, then it
+// is made to, with all that it started.
 func (x *process) conclude() {
 	_ = x.input.Close() // it may have ended already
 	for _, more := range []func(*exec.Cmd){terminate, kill} {
@@ -242,7 +249,8 @@ func (x *process) write(to io.Writer) {
 // mostKept is how large a line's memory may be and be kept for the next one, in bytes.
 const mostKept = 64 << 10
 
-// read reads the lines of the process. Of one that is longer than it may be only the id is kept: it fails the request that it answers, and no other.
+// read reads the lines of the process. Of one that is longer than it may be only the id is kept: it
+// fails the request that it answers, and no other.
 func (x *process) read(from io.Reader) {
 	lines := bufio.NewReaderSize(from, 16<<10)
 	var line []byte
@@ -306,7 +314,9 @@ func (x *process) drop(what string) {
 	}
 	x.dropped[what] = true
 	x.mu.Unlock()
-	x.pool.Log.Log(context.Background(), level, "a process wrote what goes to nobody; further such lines of it are not reported", "upstream", x.pool.Name, "tenant", x.tenant, "what", what)
+	x.pool.Log.Log(context.Background(), level,
+		"a process wrote what goes to nobody; further such lines of it are not reported", "upstream", x.pool.Name,
+		"tenant", x.tenant, "what", what)
 }
 
 // take takes one line of the process.
@@ -316,7 +326,8 @@ func (x *process) take(line []byte) {
 	case f != nil:
 		if mended, left, ok := message.Mend(line); ok {
 			for _, e := range left {
-				x.pool.Log.Warn("an entry of a process's list cannot be read and is left out", "upstream", x.pool.Name, "tenant", x.tenant, "name", message.NameOf(e))
+				x.pool.Log.Warn("an entry of a process's list cannot be read and is left out", "upstream", x.pool.Name,
+					"tenant", x.tenant, "name", message.NameOf(e))
 			}
 			x.take(mended)
 			return
@@ -332,8 +343,10 @@ func (x *process) take(line []byte) {
 		x.tell(append(append([]byte(`{"jsonrpc":"2.0","id":`), m.ID...), `,"result":{}}`...))
 	case m.ID != nil:
 		x.drop("a request of its own")
-		// There is nobody to ask: the process is the whole tenant's, and no client of it is this request's.
-		x.tell(append(append([]byte(`{"jsonrpc":"2.0","id":`), m.ID...), `,"error":{"code":-32601,"message":"nobody behind this gateway answers to servers"}}`...))
+		// There is nobody to ask: the process is the whole tenant's, and no client of it is this
+		// request's.
+		x.tell(append(append([]byte(`{"jsonrpc":"2.0","id":`), m.ID...),
+			`,"error":{"code":-32601,"message":"nobody behind this gateway answers to servers"}}`...))
 	case m.Method == "notifications/progress":
 		x.report(line)
 	default:
@@ -371,7 +384,8 @@ func (x *process) deliver(id json.RawMessage, line []byte) {
 	x.settle(id, r)
 }
 
-// settle gives a reply to whoever asked. One that nobody asked for is dropped, as is one that nobody waits for any more.
+// settle gives a reply to whoever asked. One that nobody asked for is dropped, as is one that
+// nobody waits for any more.
 func (x *process) settle(id json.RawMessage, r reply) {
 	text := string(id)
 	if id[0] == '"' {

@@ -6,20 +6,23 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// How much of a request's progress waits for a caller that does not keep up, and how large one may be, in bytes.
+// How much of a request's progress waits for a caller that does not keep up, and how large one may
+// be, in bytes.
 const (
 	mostProgress  = 8
 	largeProgress = 16 << 10
 )
 
-// report gives what the process tells of progress to the one request whose token it has. All else goes to nobody.
+// report gives what the process tells of progress to the one request whose token it has. All else
+// goes to nobody.
 func (x *process) report(line []byte) {
 	if len(line) > largeProgress {
 		x.drop("progress that is too long")
 		return
 	}
 	params, err := message.Members(message.Value(line, "params"))
-	if err != nil || message.Exact(params, "progressToken", "progress", "total", "message") != nil || !isNumber(message.Find(params, "progress")) {
+	if err != nil || message.Exact(params, "progressToken", "progress", "total", "message") != nil ||
+		!isNumber(message.Find(params, "progress")) {
 		x.drop("progress that cannot be read")
 		return
 	}

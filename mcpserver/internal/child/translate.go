@@ -7,8 +7,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// bare is params without what is between the client and the gateway: in _meta, what the modern era says in each request. Where the client has shown a token for progress,
-// the process gets one that was made for this request alone: two clients may both have made up the same, and no process can guess another's.
+// bare is params without what is between the client and the gateway: in _meta, what the modern era
+// says in each request. Where the client has shown a token for progress, the process gets one that
+// was made for this request alone: two clients may both have made up the same, and no process can
+// guess another's.
 func bare(params json.RawMessage, token *string) (_, shown json.RawMessage) {
 	members, err := message.Members(params)
 	if err != nil {
@@ -25,7 +27,8 @@ func bare(params json.RawMessage, token *string) (_, shown json.RawMessage) {
 		kept := meta[:0:0]
 		for _, e := range meta {
 			switch string(e.Name) {
-			case message.MetaVersion, message.MetaCapabilities, "io.modelcontextprotocol/clientInfo", "io.modelcontextprotocol/logLevel":
+			case message.MetaVersion, message.MetaCapabilities, "io.modelcontextprotocol/clientInfo",
+				"io.modelcontextprotocol/logLevel":
 			case "progressToken":
 				if isToken(e.Value) {
 					shown, *token = e.Value, rand.Text()
@@ -53,8 +56,8 @@ func isToken(v json.RawMessage) bool {
 	return len(v) <= mostToken && (v[0] == '"' || isNumber(v))
 }
 
-// modernized makes a result of the older era one of the modern: what is complete says so, and what can be kept says for how long (not at all) and for whom (the one
-// who asked).
+// modernized makes a result of the older era one of the modern: what is complete says so, and what
+// can be kept says for how long (not at all) and for whom (the one who asked).
 func modernized(method string, result, info json.RawMessage) json.RawMessage {
 	members, err := message.Members(result)
 	if err != nil {
@@ -81,7 +84,8 @@ func modernized(method string, result, info json.RawMessage) json.RawMessage {
 	return message.Object(members)
 }
 
-// capabilities are those of the process that go through the bridge: what can be asked, and nothing that is told unasked.
+// capabilities are those of the process that go through the bridge: what can be asked, and nothing
+// that is told unasked.
 func (h *hello) capabilities() map[string]any {
 	open := map[string]any{}
 	for _, name := range []string{"tools", "prompts", "resources", "completions"} {
@@ -92,8 +96,9 @@ func (h *hello) capabilities() map[string]any {
 	return open
 }
 
-// initialized opens for an older client. It is told its own version when the process knows that one or a later: what is between differs in what may be there,
-// not in what is asked. What it is told is a version that is accepted afterwards, whatever the process speaks.
+// initialized opens for an older client. It is told its own version when the process knows that one
+// or a later: what is between differs in what may be there, not in what is asked. What it is told
+// is a version that is accepted afterwards, whatever the process speaks.
 func (x *exchange) initialized(h *hello) {
 	if x.m.Version == "" {
 		x.refuse(0, message.BadParams("protocolVersion is missing"))
@@ -124,7 +129,8 @@ func (x *exchange) discovered(h *hello) {
 		TTL          int             `json:"ttlMs"`
 		Scope        string          `json:"cacheScope"`
 		Meta         map[string]any  `json:"_meta"`
-	}{"complete", message.Versions(), h.capabilities(), h.Instructions, 0, "private", map[string]any{message.MetaServerInfo: h.info()}}))
+	}{"complete", message.Versions(), h.capabilities(), h.Instructions, 0, "private",
+		map[string]any{message.MetaServerInfo: h.info()}}))
 }
 
 // info is the process's name, or an empty one when it has none.

@@ -1,4 +1,5 @@
-// Package crm owns the data that the companion tools work on: customers, tickets and articles, each of one tenant.
+// Package crm owns the data that the companion tools work on: customers, tickets and articles, each
+// of one tenant.
 package crm
 
 import (
@@ -15,7 +16,8 @@ import (
 	_ "modernc.org/sqlite"             // registers "sqlite"
 )
 
-// ErrNotFound says that the tenant has no such customer. Whether another tenant has one is not said.
+// ErrNotFound says that the tenant has no such customer. Whether another tenant has one is not
+// said.
 var ErrNotFound = errors.New("no such customer")
 
 // DB is an open database. All that it gives away is a tenant's own view.
@@ -42,7 +44,8 @@ func Open(ctx context.Context, database string, now func() time.Time) (*DB, erro
 		}
 		d.search, d.query = sqliteSearch, sqliteQuery
 		d.db, err = sql.Open("sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)+
-			"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(1)&_pragma=foreign_keys(1)")
+			"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&"+
+			"_pragma=secure_delete(1)&_pragma=foreign_keys(1)")
 	} else {
 		d.postgres, d.search, d.query = true, postgresSearch, postgresQuery
 		d.db, err = sql.Open("pgx", database)
@@ -61,8 +64,10 @@ func Open(ctx context.Context, database string, now func() time.Time) (*DB, erro
 // Ping asks whether the database answers and has its schema.
 func (d *DB) Ping(ctx context.Context) error {
 	var n int
-	if err := d.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM schema_migrations_companion WHERE NOT dirty").Scan(&n); err != nil {
-		return fmt.Errorf("asking the companion's database for its schema (run `gatehouse migrate` if there is none): %w", err)
+	if err := d.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM schema_migrations_companion WHERE NOT dirty").Scan(
+		&n); err != nil {
+		return fmt.Errorf("asking the companion's database for its schema (run `gatehouse migrate` if there is "+
+			"none): %w", err)
 	}
 	if n != 1 {
 		return errors.New("the companion's database was left half-migrated; run `gatehouse migrate`")
@@ -92,7 +97,8 @@ type Customer struct {
 // Customer returns a customer, or ErrNotFound.
 func (t Tenant) Customer(ctx context.Context, id string) (Customer, error) {
 	c := Customer{ID: id}
-	n, err := t.byKey(ctx, "SELECT name, email FROM customers WHERE tenant_id = $1 AND id = $2", []any{t.id, id}, func(into scan) error { return into(&c.Name, &c.Email) })
+	n, err := t.byKey(ctx, "SELECT name, email FROM customers WHERE tenant_id = $1 AND id = $2", []any{t.id, id},
+		func(into scan) error { return into(&c.Name, &c.Email) })
 	if err != nil {
 		return Customer{}, fmt.Errorf("reading a customer: %w", err)
 	}
@@ -102,7 +108,8 @@ func (t Tenant) Customer(ctx context.Context, id string) (Customer, error) {
 	return c, nil
 }
 
-// Update changes what is not empty of a customer's name and e-mail address, in one statement, and returns the customer as it then is; or ErrNotFound.
+// Update changes what is not empty of a customer's name and e-mail address, in one statement, and
+// returns the customer as it then is; or ErrNotFound.
 func (t Tenant) Update(ctx context.Context, c Customer) (Customer, error) {
 	out := Customer{ID: c.ID}
 	n, err := t.each(ctx, `UPDATE customers SET name = COALESCE(NULLIF($3, ''), name), email = COALESCE(NULLIF($4, ''), email), updated_at = $5
@@ -125,11 +132,13 @@ type Ticket struct {
 	OpenedBy   string `json:"-"` // the subject of the caller's token
 }
 
-// Open keeps a new ticket about a customer of the tenant, or answers ErrNotFound when there is no such customer.
+// Open keeps a new ticket about a customer of the tenant, or answers ErrNotFound when there is no
+// such customer.
 func (t Tenant) Open(ctx context.Context, k Ticket) error {
 	n, err := t.each(ctx, `INSERT INTO tickets (tenant_id, id, customer_id, subject, body, opened_by, created_at)
 		SELECT c.tenant_id, $3, c.id, $4, $5, $6, $7 FROM customers c WHERE c.tenant_id = $1 AND c.id = $2 RETURNING id`,
-		[]any{t.id, k.CustomerID, k.ID, k.Subject, k.Body, k.OpenedBy, t.d.now().Unix()}, func(into scan) error { return into(&k.ID) })
+		[]any{t.id, k.CustomerID, k.ID, k.Subject, k.Body, k.OpenedBy, t.d.now().Unix()},
+		func(into scan) error { return into(&k.ID) })
 	if err != nil {
 		return fmt.Errorf("opening a ticket: %w", err)
 	}
@@ -141,6 +150,7 @@ func (t Tenant) Open(ctx context.Context, k Ticket) error {
 
 // Tickets counts the tenant's tickets.
 func (t Tenant) Tickets(ctx context.Context) (n int, err error) {
-	_, err = t.each(ctx, "SELECT COUNT(*) FROM tickets WHERE tenant_id = $1", []any{t.id}, func(into scan) error { return into(&n) })
+	_, err = t.each(ctx, "SELECT COUNT(*) FROM tickets WHERE tenant_id = $1", []any{t.id},
+		func(into scan) error { return into(&n) })
 	return n, err
 }

@@ -57,7 +57,8 @@ func examine(t *testing.T, database string) {
 		if _, err := who.Update(ctx, crm.Customer{ID: want.ID, Name: "stolen"}); !errors.Is(err, crm.ErrNotFound) {
 			t.Errorf("another tenant changes: got %v, want ErrNotFound", err)
 		}
-		if err := who.Open(ctx, crm.Ticket{ID: "tic_x", CustomerID: want.ID, Subject: "s"}); !errors.Is(err, crm.ErrNotFound) {
+		if err := who.Open(ctx, crm.Ticket{ID: "tic_x", CustomerID: want.ID, Subject: "s"}); !errors.Is(err,
+			crm.ErrNotFound) {
 			t.Errorf("another tenant opens a ticket: got %v, want ErrNotFound", err)
 		}
 		if found, err := who.Search(ctx, "anvil rocket refunds paint", 10); err != nil || contains(found, "acme") {
@@ -69,7 +70,8 @@ func examine(t *testing.T, database string) {
 	if diff := cmp.Diff(want, changed); err != nil || diff != "" {
 		t.Errorf("changing the address alone: %v %s", err, diff)
 	}
-	must(t, acme.Open(ctx, crm.Ticket{ID: "tic_1", CustomerID: want.ID, Subject: "Fuse", Body: "unlit", OpenedBy: "usr_ann"}))
+	must(t, acme.Open(ctx, crm.Ticket{ID: "tic_1", CustomerID: want.ID, Subject: "Fuse", Body: "unlit",
+		OpenedBy: "usr_ann"}))
 	if n, err := acme.Tickets(ctx); n != 1 || err != nil {
 		t.Errorf("acme's tickets: got %d %v, want 1", n, err)
 	}
@@ -86,8 +88,10 @@ func search(t *testing.T, acme crm.Tenant) {
 		t.Errorf("searching: got %v %v, want art_acme_2 first", found, err)
 	}
 	// TN-03: nothing in the text has a meaning but its words.
-	for _, text := range []string{"", "   ", `"`, `'`, `*`, `anvil"`, `anvil' | 'x`, `NEAR(anvil, 2)`, `title:anvil`, `anvil AND NOT`, `-anvil`, `(anvil`, `anvil:*`, `!anvil`,
-		`'; DROP TABLE articles; --`, "an\x00vil", `a & | b`, strings.Repeat("anvil ", 10_000), "ünï çödé 漢字", `\`, `%`, `_`, `<->`} {
+	for _, text := range []string{"", "   ", `"`, `'`, `*`, `anvil"`, `anvil' | 'x`, `NEAR(anvil, 2)`, `title:anvil`,
+		`anvil AND NOT`, `-anvil`, `(anvil`, `anvil:*`, `!anvil`,
+		`'; DROP TABLE articles; --`, "an\x00vil", `a & | b`, strings.Repeat("anvil ", 10_000), "ünï çödé 漢字", `\`, `%`,
+		`_`, `<->`} {
 		if found, err := acme.Search(ctx, text, -1); err != nil || len(found) > 1 {
 			t.Errorf("%.30q: got %d results %v, want no error and at most one", text, len(found), err)
 		}
@@ -106,7 +110,8 @@ func contains(articles []crm.Article, tenant string) bool {
 func TestOpenWithoutSchema(t *testing.T) {
 	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "x.db")
-	if _, err := crm.Open(ctx, "sqlite:"+path, time.Now); err == nil || !strings.Contains(err.Error(), "gatehouse migrate") {
+	if _, err := crm.Open(ctx, "sqlite:"+path, time.Now); err == nil ||
+		!strings.Contains(err.Error(), "gatehouse migrate") {
 		t.Errorf("no file: got %v, want a hint at `gatehouse migrate`", err)
 	}
 	dsn := testenv.Postgres(t)
@@ -115,7 +120,8 @@ func TestOpenWithoutSchema(t *testing.T) {
 	}
 }
 
-// While all connections are taken, nobody waits for one longer than their caller does, though a row that is found by its key is read to the end.
+// While all connections are taken, nobody waits for one longer than their caller does, though a row
+// that is found by its key is read to the end.
 func TestATurnIsWaitedForWhileItsCallerDoes(t *testing.T) {
 	path := "sqlite:" + filepath.Join(t.TempDir(), "companion.db")
 	crmtest.Migrate(t, path)

@@ -2,7 +2,8 @@ package crm
 
 import "context"
 
-// Each runs a statement for the tenant as the tools' do, and returns the first column of its rows: for tests that leave the WHERE clause away.
+// Each runs a statement for the tenant as the tools' do, and returns the first column of its rows:
+// for tests that leave the WHERE clause away.
 func (t Tenant) Each(ctx context.Context, statement string, arguments ...any) (values []string, err error) {
 	_, err = t.each(ctx, statement, arguments, func(into scan) error {
 		var v string
@@ -15,7 +16,8 @@ func (t Tenant) Each(ctx context.Context, statement string, arguments ...any) (v
 	return values, err
 }
 
-// OneConnection makes all share one connection, so that whatever the last left on it is there for the next.
+// OneConnection makes all share one connection, so that whatever the last left on it is there for
+// the next.
 func (d *DB) OneConnection() { d.db.SetMaxOpenConns(1) }
 
 // Whose is the tenant that a connection is left with, asked past everything that would name one.

@@ -27,16 +27,19 @@ const (
 		WHERE tenant_id = $1 AND words @@ to_tsquery('english', $2) ORDER BY ts_rank(words, to_tsquery('english', $2)) DESC, id LIMIT $3`
 )
 
-// In SQLite bm25 weighs a word by how rare it is among all articles there, whosever they are: other tenants' may change the order of what is found, never what.
+// In SQLite bm25 weighs a word by how rare it is among all articles there, whosever they are: other
+// tenants' may change the order of what is found, never what.
 
-// Search finds articles that hold any of the words, best first. Whatever else is in the text has no meaning, in no dialect.
+// Search finds articles that hold any of the words, best first. Whatever else is in the text has no
+// meaning, in no dialect.
 func (t Tenant) Search(ctx context.Context, text string, limit int) ([]Article, error) {
 	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	if len(words) == 0 {
 		return []Article{}, nil
 	}
 	found := []Article{}
-	_, err := t.each(ctx, t.d.search, []any{t.id, t.d.query(words[:min(len(words), maxWords)]), min(max(limit, 1), MaxArticles)}, func(into scan) error {
+	_, err := t.each(ctx, t.d.search, []any{t.id, t.d.query(words[:min(len(words), maxWords)]),
+		min(max(limit, 1), MaxArticles)}, func(into scan) error {
 		var a Article
 		if err := into(&a.ID, &a.Title, &a.Body); err != nil {
 			return err
@@ -50,7 +53,8 @@ func (t Tenant) Search(ctx context.Context, text string, limit int) ([]Article, 
 	return found, nil
 }
 
-// sqliteQuery writes words as an FTS5 query: each a string, so that AND, NEAR and * are words like others.
+// sqliteQuery writes words as an FTS5 query: each a string, so that AND, NEAR and * are words like
+// others.
 func sqliteQuery(words []string) string { return `"` + strings.Join(words, `" OR "`) + `"` }
 
 // postgresQuery writes words as a tsquery: each quoted.

@@ -22,7 +22,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// role makes a role of PostgreSQL that is nobody special, and returns its name and the database as it sees it.
+// role makes a role of PostgreSQL that is nobody special, and returns its name and the database as
+// it sees it.
 func role(t *testing.T, dsn string) (name, seen string) {
 	t.Helper()
 	name = "gatehouse_test_" + strings.ToLower(rand.Text()[:16])
@@ -32,7 +33,8 @@ func role(t *testing.T, dsn string) (name, seen string) {
 	must(t, err)
 	t.Cleanup(func() {
 		defer admin.Close()
-		for _, statement := range []string{"REASSIGN OWNED BY " + name + " TO CURRENT_USER", "DROP OWNED BY " + name, "DROP ROLE " + name} {
+		for _, statement := range []string{"REASSIGN OWNED BY " + name + " TO CURRENT_USER", "DROP OWNED BY " + name,
+			"DROP ROLE " + name} {
 			if _, err := admin.Exec(statement); err != nil {
 				t.Errorf("%s: %v", statement, err)
 			}
@@ -44,7 +46,8 @@ func role(t *testing.T, dsn string) (name, seen string) {
 	return name, u.String()
 }
 
-// roles are who the resource wing may be: a role of its own as deploy/roles.sql makes it, and the tables' owner.
+// roles are who the resource wing may be: a role of its own as deploy/roles.sql makes it, and the
+// tables' owner.
 var roles = map[string]func(t *testing.T) (asRole string, admin *sql.DB){
 	"a role of its own": func(t *testing.T) (string, *sql.DB) {
 		dsn := testenv.Postgres(t)
@@ -56,7 +59,8 @@ var roles = map[string]func(t *testing.T) (asRole string, admin *sql.DB){
 			t.Error("deploy/roles.sql lets the role past the wall")
 		}
 		admin := opened(t, dsn)
-		_, err = admin.Exec(strings.NewReplacer("TO companion", "TO "+name, "ROLE companion", "ROLE "+name, "'companion'", "'"+name+"'").Replace(string(text)))
+		_, err = admin.Exec(strings.NewReplacer("TO companion", "TO "+name, "ROLE companion", "ROLE "+name,
+			"'companion'", "'"+name+"'").Replace(string(text)))
 		must(t, err)
 		return seen, admin
 	},
@@ -81,7 +85,8 @@ func opened(t *testing.T, dsn string) *sql.DB {
 	return db
 }
 
-// The wall behind the WHERE clause: a statement that forgets the tenant sees and changes the rows of the caller's alone, and without a caller there is nothing.
+// The wall behind the WHERE clause: a statement that forgets the tenant sees and changes the rows
+// of the caller's alone, and without a caller there is nothing.
 func TestTheWallBehindTheWhereClause(t *testing.T) {
 	for name, open := range roles {
 		t.Run(name, func(t *testing.T) {
@@ -96,9 +101,12 @@ func TestTheWallBehindTheWhereClause(t *testing.T) {
 			}
 			acme, globex := d.For("acme"), d.For("globex")
 			must(t, globex.Open(ctx, crm.Ticket{ID: "tic_g", CustomerID: "cus_globex_2001", Subject: "s"}))
-			for _, statement := range []string{"SELECT id FROM customers", "SELECT id FROM tickets", "SELECT id FROM articles", "SELECT c.id FROM customers c CROSS JOIN articles a", "SELECT id FROM customers WHERE tenant_id = 'globex'"} {
+			for _, statement := range []string{"SELECT id FROM customers", "SELECT id FROM tickets",
+				"SELECT id FROM articles", "SELECT c.id FROM customers c CROSS JOIN articles a",
+				"SELECT id FROM customers WHERE tenant_id = 'globex'"} {
 				got, err := acme.Each(ctx, statement)
-				if err != nil || strings.Contains(strings.Join(got, " "), "globex") || strings.Contains(strings.Join(got, " "), "tic_g") {
+				if err != nil || strings.Contains(strings.Join(got, " "), "globex") ||
+					strings.Contains(strings.Join(got, " "), "tic_g") {
 					t.Errorf("%s, for acme: got %v %v", statement, got, err)
 				}
 				if got, err := d.For("").Each(ctx, statement); err != nil || len(got) != 0 {
@@ -107,16 +115,20 @@ func TestTheWallBehindTheWhereClause(t *testing.T) {
 			}
 			before := snapshot(t, admin)
 			for _, statement := range []string{
-				"UPDATE customers SET name = 'taken' WHERE tenant_id <> 'acme' RETURNING id", "DELETE FROM tickets WHERE id = 'tic_g' RETURNING id", "DELETE FROM articles WHERE tenant_id = 'globex' RETURNING id",
+				"UPDATE customers SET name = 'taken' WHERE tenant_id <> 'acme' RETURNING id",
+				"DELETE FROM tickets WHERE id = 'tic_g' RETURNING id",
+				"DELETE FROM articles WHERE tenant_id = 'globex' RETURNING id",
 			} {
 				if got, err := acme.Each(ctx, statement); err != nil || len(got) != 0 {
 					t.Errorf("%s, for acme: got %v %v, want nothing changed", statement, got, err)
 				}
 			}
 			for _, statement := range []string{
-				"INSERT INTO customers (tenant_id, id, name, email, updated_at) VALUES ('globex', 'x', 'x', 'x', 1) RETURNING id", "UPDATE customers SET tenant_id = 'globex' WHERE id = 'cus_acme_1003' RETURNING id",
+				"INSERT INTO customers (tenant_id, id, name, email, updated_at) VALUES ('globex', 'x', 'x', 'x', 1) " +
+					"RETURNING id", "UPDATE customers SET tenant_id = 'globex' WHERE id = 'cus_acme_1003' RETURNING id",
 			} {
-				if got, err := acme.Each(ctx, statement); err == nil || !strings.Contains(err.Error(), "row-level security") {
+				if got, err := acme.Each(ctx, statement); err == nil ||
+					!strings.Contains(err.Error(), "row-level security") {
 					t.Errorf("%s, for acme: got %v %v, want it refused", statement, got, err)
 				}
 			}
@@ -129,7 +141,8 @@ func TestTheWallBehindTheWhereClause(t *testing.T) {
 			if err := bare.QueryRow("SELECT COUNT(*) FROM customers").Scan(&n); err != nil || n != 0 {
 				t.Errorf("without a tenant: got %d customers %v, want none", n, err)
 			}
-			if _, err := bare.Exec("INSERT INTO articles (tenant_id, id, title, body) VALUES ('acme', 'x', 'x', 'x')"); err == nil {
+			if _, err := bare.Exec("INSERT INTO articles (tenant_id, id, title, body) VALUES ('acme', 'x', " +
+				"'x', 'x')"); err == nil {
 				t.Error("without a tenant an article was put there")
 			}
 		})
@@ -139,7 +152,8 @@ func TestTheWallBehindTheWhereClause(t *testing.T) {
 // snapshot is all that the three tables hold.
 func snapshot(t *testing.T, admin *sql.DB) (rows []string) {
 	t.Helper()
-	found, err := admin.Query("SELECT tenant_id || ' ' || id || ' ' || name FROM customers UNION ALL SELECT tenant_id || ' ' || id FROM tickets UNION ALL SELECT tenant_id || ' ' || id FROM articles ORDER BY 1")
+	found, err := admin.Query("SELECT tenant_id || ' ' || id || ' ' || name FROM customers UNION ALL SELECT " +
+		"tenant_id || ' ' || id FROM tickets UNION ALL SELECT tenant_id || ' ' || id FROM articles ORDER BY 1")
 	must(t, err)
 	defer found.Close()
 	for found.Next() {
@@ -151,7 +165,8 @@ func snapshot(t *testing.T, admin *sql.DB) (rows []string) {
 	return rows
 }
 
-// TN-07: whatever becomes of one tenant's statement, the next tenant on the same connection is another, and afterwards there is none.
+// TN-07: whatever becomes of one tenant's statement, the next tenant on the same connection is
+// another, and afterwards there is none.
 func TestAConnectionIsNobodys(t *testing.T) {
 	ctx := context.Background()
 	dsn, _ := roles["a role of its own"](t)
@@ -215,7 +230,8 @@ func expected(err error) error {
 	return nil
 }
 
-// The wall can be taken down and put up again, and the tools work either way: programs of this version run before, during and after.
+// The wall can be taken down and put up again, and the tools work either way: programs of this
+// version run before, during and after.
 func TestTheWallDownAndUp(t *testing.T) {
 	dsn, admin := roles["a role of its own"](t)
 	set, err := migrations.Companion("postgres")
@@ -264,7 +280,8 @@ func TestItsRoleSealsTheAudit(t *testing.T) {
 	must(t, err)
 	defer b.Close()
 	must(t, b.Write(ctx, func(tx *sql.Tx) error {
-		_, err := b.LineOnce(ctx, tx, audit.Event{Time: time.Unix(1, 0), Actor: "system", Action: "signal.volume"}, "once")
+		_, err := b.LineOnce(ctx, tx, audit.Event{Time: time.Unix(1, 0), Actor: "system", Action: "signal.volume"},
+			"once")
 		return err
 	}))
 	n, err := b.Audit().Seal(ctx)

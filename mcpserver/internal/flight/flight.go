@@ -28,8 +28,8 @@ type question[V any] struct {
 	panicked any
 }
 
-// Do is the answer to the question that is under way for key, or of ask. The question has its own time and goes on when whoever asked it first gives up; each
-// waits as long as its own ctx.
+// Do is the answer to the question that is under way for key, or of ask. The question has its own
+// time and goes on when whoever asked it first gives up; each waits as long as its own ctx.
 func (g *Group[K, V]) Do(ctx context.Context, key K, ask func(context.Context) (V, error)) (V, error) {
 	var none V
 	q := g.join(ctx, key, ask)

@@ -10,7 +10,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/flight"
 )
 
-// One asks for all who wait, each waits as long as it likes, and whoever gives up takes nothing from the others.
+// One asks for all who wait, each waits as long as it likes, and whoever gives up takes nothing
+// from the others.
 func TestOneAsksForAll(t *testing.T) {
 	g := &flight.Group[string, int]{Most: 1, Within: time.Minute}
 	begun, hold := make(chan struct{}), make(chan struct{})

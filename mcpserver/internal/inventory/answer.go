@@ -37,7 +37,8 @@ func (a *answer) Write(p []byte) (int, error) {
 // Flush implements http.Flusher; there is nobody to hurry for.
 func (a *answer) Flush() {}
 
-// find finds the result of a request, in JSON or in a stream. left are entries of its lists that cannot be read.
+// find finds the result of a request, in JSON or in a stream. left are entries of its lists that
+// cannot be read.
 func (a *answer) find(id string) (result json.RawMessage, left []json.RawMessage, err error) {
 	kind, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
 	messages := [][]byte{a.body.Bytes()}

@@ -9,8 +9,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
-// Suspicions says what about a tool's texts is made for an agent and not for a person: characters that nobody sees, and words that tell the reader what to do.
-// It finds the clumsy; it proves nothing about the others.
+// Suspicions says what about a tool's texts is made for an agent and not for a person: characters
+// that nobody sees, and words that tell the reader what to do. It finds the clumsy; it proves
+// nothing about the others.
 func Suspicions(t Tool) []string {
 	var found, alone []string
 	say := func(what string) {
@@ -47,7 +48,8 @@ func Suspicions(t Tool) []string {
 // common are phrases that stand in honest descriptions, too: by themselves they are no finding.
 func common() []string { return []string{"you must", "api key"} }
 
-// texts are all that an agent may read of a tool: those in its schemas, and of what is not known here, too.
+// texts are all that an agent may read of a tool: those in its schemas, and of what is not known
+// here, too.
 func (t Tool) texts() []string { return gather(t.whole, nil) }
 
 func gather(v any, into []string) []string {
@@ -86,9 +88,13 @@ func kindOf(c rune) string {
 // phrases are what descriptions say that want to steer an agent past its person.
 func phrases() []string {
 	return []string{
-		"ignore previous", "ignore all", "ignore any", "ignore the above", "disregard", "forget your", "override your", "system prompt", "<important>", "<system>", "[system]", "<secret>",
-		"do not tell", "don't tell", "do not mention", "don't mention", "do not inform", "without telling", "without asking", "without the user", "secretly", "silently",
-		"before using this tool", "before calling this tool", "before you use any", "always call this", "must call this", "instead of any other", "instead of using", "do not use any other",
-		"you should always", "you are now", "id_rsa", ".ssh/", ".aws/", "/etc/passwd", "access token", "conversation history", "chat history",
+		"ignore previous", "ignore all", "ignore any", "ignore the above", "disregard", "forget your", "override your",
+		"system prompt", "<important>", "<system>", "[system]", "<secret>",
+		"do not tell", "don't tell", "do not mention", "don't mention", "do not inform", "without telling",
+		"without asking", "without the user", "secretly", "silently",
+		"before using this tool", "before calling this tool", "before you use any", "always call this",
+		"must call this", "instead of any other", "instead of using", "do not use any other",
+		"you should always", "you are now", "id_rsa", ".ssh/", ".aws/", "/etc/passwd", "access token",
+		"conversation history", "chat history",
 	}
 }

@@ -15,8 +15,8 @@ type Lock struct {
 	Upstreams map[string]map[string]string `json:"upstreams"`
 }
 
-// lockVersion is the form of lock files that is read and written. Those of version 1 have fingerprints of less than the whole tool: what was approved by them counts as not
-// looked at.
+// lockVersion is the form of lock files that is read and written. Those of version 1 have
+// fingerprints of less than the whole tool: what was approved by them counts as not looked at.
 const lockVersion = 2
 
 // NewLock is a lock by which nothing was approved.

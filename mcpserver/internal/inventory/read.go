@@ -36,7 +36,8 @@ const (
 // ErrNoServer says that what answers is no MCP server.
 var ErrNoServer = errors.New("what answers there is no MCP server")
 
-// Read asks a server what it offers. It tries the modern era first, and then opens a session as older clients do.
+// Read asks a server what it offers. It tries the modern era first, and then opens a session as
+// older clients do.
 func Read(ctx context.Context, server http.Handler) (Offer, error) {
 	return inEitherEra(&reader{ctx: ctx, server: server}, (*reader).whole)
 }
@@ -46,8 +47,8 @@ func Tools(ctx context.Context, server http.Handler) (Offer, error) {
 	return inEitherEra(&reader{ctx: ctx, server: server}, (*reader).toolsAlone)
 }
 
-// inEitherEra reads as a newer client, and as an older one if the server, for all that it says when it is discovered, does not speak that revision
-// (go-sdk 1.8.0 with sessions).
+// inEitherEra reads as a newer client, and as an older one if the server, for all that it says when
+// it is discovered, does not speak that revision (go-sdk 1.8.0 with sessions).
 func inEitherEra(c *reader, read func(*reader) (Offer, error)) (Offer, error) {
 	o, err := read(c)
 	var told *refusal
@@ -161,13 +162,18 @@ func (c *reader) open() (Offer, map[string]json.RawMessage, error) {
 	c.modern, c.version = true, message.Modern
 	if c.older {
 		c.modern = false
-	} else if err := c.ask("server/discover", nil, &hello); err == nil && slices.Contains(hello.Supported, message.Modern) {
-		_ = strictjson.Unmarshal(hello.Meta[message.MetaServerInfo], &hello.Info) // one that does not say its name has none
+	} else if err := c.ask("server/discover", nil, &hello); err == nil &&
+		slices.Contains(hello.Supported, message.Modern) {
+		// one that does not say its name has none
+		_ = strictjson.Unmarshal(hello.Meta[message.MetaServerInfo], &hello.Info)
 		return Offer{Name: hello.Info.Name, Version: hello.Info.Version}, hello.Capabilities, nil
 	}
-	c.modern, c.version = false, "" // one that does not discover, or does and lists older revisions alone (go-sdk 1.8.0 with sessions)
+	// one that does not discover, or does and lists older revisions alone (go-sdk 1.8.0 with
+	// sessions)
+	c.modern, c.version = false, ""
 	err := c.ask("initialize", map[string]any{
-		"protocolVersion": message.NewestLegacy, "capabilities": map[string]any{}, "clientInfo": identity{"gatehouse-gateway", "0.1.0"},
+		"protocolVersion": message.NewestLegacy, "capabilities": map[string]any{},
+		"clientInfo": identity{"gatehouse-gateway", "0.1.0"},
 	}, &hello)
 	if err != nil {
 		return Offer{}, nil, err
@@ -176,7 +182,8 @@ func (c *reader) open() (Offer, map[string]json.RawMessage, error) {
 		return Offer{}, nil, ErrNoServer
 	}
 	c.version = hello.Version
-	if _, err := c.send(http.MethodPost, "notifications/initialized", []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)); err != nil {
+	if _, err := c.send(http.MethodPost, "notifications/initialized",
+		[]byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)); err != nil {
 		return Offer{}, nil, err
 	}
 	return Offer{Name: hello.Info.Name, Version: hello.Info.Version}, hello.Capabilities, nil
@@ -225,7 +232,8 @@ func (c *reader) ask(method string, params map[string]any, into any) error {
 		params = map[string]any{}
 	}
 	if c.modern {
-		params["_meta"] = map[string]any{message.MetaVersion: message.Modern, message.MetaCapabilities: map[string]any{}}
+		params["_meta"] = map[string]any{message.MetaVersion: message.Modern,
+			message.MetaCapabilities: map[string]any{}}
 	}
 	c.id++
 	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": c.id, "method": method, "params": params})
@@ -249,7 +257,8 @@ func (c *reader) ask(method string, params map[string]any, into any) error {
 	return nil
 }
 
-// serve lets the server answer. It is a handler, which says by a panic that its answer was broken off (http.ErrAbortHandler).
+// serve lets the server answer. It is a handler, which says by a panic that its answer was broken
+// off (http.ErrAbortHandler).
 func serve(server http.Handler, a *answer, r *http.Request) (err error) {
 	defer func() {
 		switch p := recover(); p {

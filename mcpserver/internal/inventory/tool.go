@@ -1,4 +1,5 @@
-// Package inventory owns what a server behind the gateway offers: reading it, telling one version of a tool from another, and seeing what is wrong with it.
+// Package inventory owns what a server behind the gateway offers: reading it, telling one version
+// of a tool from another, and seeing what is wrong with it.
 package inventory
 
 import (
@@ -27,13 +28,15 @@ type Tool struct {
 	whole any // all of it, as JSON
 }
 
-// ReadTool reads a tool as a server lists it. One with a member that differs from a known one only by case is no tool: somebody else could read it otherwise.
+// ReadTool reads a tool as a server lists it. One with a member that differs from a known one only
+// by case is no tool: somebody else could read it otherwise.
 func ReadTool(raw json.RawMessage) (t Tool, err error) {
 	members, err := message.Members(raw)
 	if err != nil {
 		return t, err
 	}
-	if err := message.Exact(members, "name", "title", "description", "inputSchema", "outputSchema", "annotations", "icons", "execution", "_meta"); err != nil {
+	if err := message.Exact(members, "name", "title", "description", "inputSchema", "outputSchema", "annotations",
+		"icons", "execution", "_meta"); err != nil {
 		return t, err
 	}
 	for _, m := range members {
@@ -55,7 +58,8 @@ func ReadTool(raw json.RawMessage) (t Tool, err error) {
 	return t, err
 }
 
-// Mirrors says which top-level arguments a call repeats in headers, and how each is called after "Mcp-Param-" (MCP 2026-07-28, "x-mcp-header").
+// Mirrors says which top-level arguments a call repeats in headers, and how each is called after
+// "Mcp-Param-" (MCP 2026-07-28, "x-mcp-header").
 func (t Tool) Mirrors() map[string]string {
 	var schema struct {
 		Properties map[string]json.RawMessage `json:"properties"`
@@ -79,7 +83,8 @@ func (t Tool) Mirrors() map[string]string {
 	return mirrors
 }
 
-// Fingerprint tells one version of a tool from another: the SHA-256 of all that its server says of it, known to us or not. It counts by what is said, not by how it is written.
+// Fingerprint tells one version of a tool from another: the SHA-256 of all that its server says of
+// it, known to us or not. It counts by what is said, not by how it is written.
 func (t Tool) Fingerprint() string {
 	canonical, err := json.Marshal(t.whole) // members in order, no spaces
 	if err != nil {
@@ -90,11 +95,14 @@ func (t Tool) Fingerprint() string {
 }
 
 // writing are the verbs that begin the names of tools that change something.
-const writing = " add append approve archive assign cancel clear close commit copy create delete deploy disable drop edit enable execute exec insert install invite kill merge modify move " +
-	"patch post publish push put remove rename replace reset restart run save send set share start stop submit toggle trigger uninstall update upload upsert write "
+const writing = " add append approve archive assign cancel clear close commit copy create delete deploy disable drop " +
+	"edit enable execute exec insert install invite kill merge modify move " +
+	"patch post publish push put remove rename replace reset restart run save send set share start stop submit " +
+	"toggle trigger uninstall update upload upsert write "
 
-// Writes guesses whether a tool changes something: as it says of itself, or else by the verbs of its name. A guess errs on the side of caution: a tool that says
-// nothing and has no reading verb counts as writing.
+// Writes guesses whether a tool changes something: as it says of itself, or else by the verbs of
+// its name. A guess errs on the side of caution: a tool that says nothing and has no reading verb
+// counts as writing.
 func (t Tool) Writes() bool {
 	a := t.Annotations
 	words := strings.Fields(strings.ToLower(split(t.Name)))
@@ -118,7 +126,8 @@ func (t Tool) Writes() bool {
 }
 
 // reading are the verbs that begin the names of tools that change nothing.
-const reading = " browse check count describe echo explain fetch find get list look lookup preview query read retrieve search show status summarize tree validate view "
+const reading = " browse check count describe echo explain fetch find get list look lookup preview query read " +
+	"retrieve search show status summarize tree validate view "
 
 // split puts spaces between the words of a name, in whatever way they are joined.
 func split(name string) string {

@@ -1,7 +1,9 @@
-// Package metrics owns the numbers that a monitoring system collects of the resource wing, in the Prometheus text form.
+// Package metrics owns the numbers that a monitoring system collects of the resource wing, in the
+// Prometheus text form.
 //
-// It is our own writer of that form, because the form is a page and the library is a tree of modules. Labels are bounded: by the tools that rules name, and by
-// the first tenants that come; the rest is counted under guard.Other.
+// It is our own writer of that form, because the form is a page and the library is a tree of
+// modules. Labels are bounded: by the tools that rules name, and by the first tenants that come;
+// the rest is counted under guard.Other.
 package metrics
 
 import (
@@ -29,7 +31,8 @@ type decision struct{ tenant, method, tool, outcome string }
 
 // Registry counts decisions. It is safe for concurrent use.
 type Registry struct {
-	// Gauges are read when somebody collects: name, help, and value. A name that ends with _total is a counter.
+	// Gauges are read when somebody collects: name, help, and value. A name that ends with _total
+	// is a counter.
 	Gauges func() []Gauge
 
 	mu        sync.Mutex
@@ -48,7 +51,8 @@ type Gauge struct {
 
 // New makes a registry.
 func New() *Registry {
-	return &Registry{tenants: map[string]bool{}, decisions: map[decision]int64{}, refusals: map[string]int64{}, times: map[string]*histogram{}}
+	return &Registry{tenants: map[string]bool{}, decisions: map[decision]int64{}, refusals: map[string]int64{},
+		times: map[string]*histogram{}}
 }
 
 // bounds are the upper bounds of durations, in seconds.
@@ -129,7 +133,9 @@ func (m *Registry) write(w io.Writer) {
 	head(w, "gatehouse_decisions_total", "counter", "Requests to the MCP server, by what became of them.")
 	lines := make([]string, 0, len(m.decisions))
 	for d, n := range m.decisions {
-		lines = append(lines, fmt.Sprintf("gatehouse_decisions_total%s %d\n", labels("tenant", d.tenant, "method", d.method, "tool", d.tool, "outcome", d.outcome), n))
+		lines = append(lines,
+			fmt.Sprintf("gatehouse_decisions_total%s %d\n", labels("tenant", d.tenant, "method", d.method, "tool",
+				d.tool, "outcome", d.outcome), n))
 	}
 	slices.Sort(lines)
 	io.WriteString(w, strings.Join(lines, ""))

@@ -16,7 +16,8 @@ import (
 
 func called(tenant, tool, rule string) *guard.Record {
 	return &guard.Record{
-		Caller: mcp.Caller{TenantID: tenant, ClientID: "cli_1"}, Method: "tools/call", Passed: true, Status: 200, Duration: 2 * time.Millisecond,
+		Caller: mcp.Caller{TenantID: tenant, ClientID: "cli_1"}, Method: "tools/call", Passed: true, Status: 200,
+		Duration: 2 * time.Millisecond,
 		Decision: guard.Decision{Kind: guard.KindTool, Name: tool, Rule: rule},
 	}
 }
@@ -43,14 +44,17 @@ func TestTextForm(t *testing.T) {
 	count(m, &guard.Record{Method: "tools/list", Refused: guard.RefusedNoToken, Passed: true, Status: 200})
 	text := collect(m)
 	for _, want := range []string{
-		"# TYPE gatehouse_age_seconds gauge\ngatehouse_age_seconds 0.5\n", "# TYPE gatehouse_lost_total counter\ngatehouse_lost_total 3\n",
+		"# TYPE gatehouse_age_seconds gauge\ngatehouse_age_seconds 0.5\n",
+		"# TYPE gatehouse_lost_total counter\ngatehouse_lost_total 3\n",
 		`gatehouse_decisions_total{tenant="acme",method="tools/call",tool="read_customer",outcome="ok"} 2` + "\n",
 		`gatehouse_decisions_total{tenant="ev\"il\\\n",method="tools/call",tool="a",outcome="ok"} 1` + "\n",
 		`gatehouse_decisions_total{tenant="acme",method="tools/call",tool="(other)",outcome="ok"} 1` + "\n",
 		`gatehouse_decisions_total{tenant="",method="POST",tool="",outcome="refused"} 1` + "\n",
 		`gatehouse_refusals_total{reason="no_token"} 2` + "\n", "gatehouse_anonymous_total 1\n",
-		`gatehouse_request_seconds_bucket{method="tools/call",le="0.001"} 0` + "\n", `gatehouse_request_seconds_bucket{method="tools/call",le="0.0025"} 4` + "\n",
-		`gatehouse_request_seconds_bucket{method="tools/call",le="+Inf"} 4` + "\n", `gatehouse_request_seconds_count{method="tools/call"} 4` + "\n",
+		`gatehouse_request_seconds_bucket{method="tools/call",le="0.001"} 0` + "\n",
+		`gatehouse_request_seconds_bucket{method="tools/call",le="0.0025"} 4` + "\n",
+		`gatehouse_request_seconds_bucket{method="tools/call",le="+Inf"} 4` + "\n",
+		`gatehouse_request_seconds_count{method="tools/call"} 4` + "\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is not in\n%s", want, text)
@@ -63,7 +67,8 @@ func TestTextForm(t *testing.T) {
 	}
 }
 
-// However many tenants and names come, and in parallel, the series stay few and no decision is lost.
+// However many tenants and names come, and in parallel, the series stay few and no decision is
+// lost.
 func TestSeriesAreBounded(t *testing.T) {
 	m := metrics.New()
 	var requests sync.WaitGroup
@@ -79,7 +84,8 @@ func TestSeriesAreBounded(t *testing.T) {
 	if n := strings.Count(text, "\ngatehouse_decisions_total{"); n != 101 {
 		t.Errorf("got %d series, want 101", n)
 	}
-	if want := fmt.Sprintf(`tenant="%s",method="tools/call",tool="(other)",outcome="ok"} 1600`, guard.Other); !strings.Contains(text, want) {
+	if want := fmt.Sprintf(`tenant="%s",method="tools/call",tool="(other)",outcome="ok"} 1600`,
+		guard.Other); !strings.Contains(text, want) {
 		t.Errorf("%s is not in\n%s", want, text)
 	}
 	w := httptest.NewRecorder()

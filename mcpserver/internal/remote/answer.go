@@ -15,10 +15,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// passes are the headers of a request that the server gets. All others are the caller's and the gateway's own: Authorization, Cookie, DPoP, Forwarded and its
-// like never go on, nor does what nobody has thought of yet.
+// passes are the headers of a request that the server gets. All others are the caller's and the
+// gateway's own: Authorization, Cookie, DPoP, Forwarded and its like never go on, nor does what
+// nobody has thought of yet.
 var passes = [...]string{
-	"Accept", "Content-Type", "Last-Event-Id", "Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version", "Mcp-Session-Id", "Traceparent", "Tracestate",
+	"Accept", "Content-Type", "Last-Event-Id", "Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version", "Mcp-Session-Id",
+	"Traceparent", "Tracestate",
 }
 
 const userAgent = "gatehouse-gateway"
@@ -39,7 +41,8 @@ func requestHeader(from http.Header) http.Header {
 	return h
 }
 
-// returns are the headers of an answer that the caller gets: no cookie, no redirect, no challenge of a server that the caller does not know.
+// returns are the headers of an answer that the caller gets: no cookie, no redirect, no challenge
+// of a server that the caller does not know.
 var returns = [...]string{"Content-Type", "Mcp-Protocol-Version", "Mcp-Session-Id", "Retry-After"}
 
 // answer is the server's answer on its way back.
@@ -72,15 +75,19 @@ func (a *answer) pass() {
 		return
 	}
 	switch {
-	case status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout:
+	case status == http.StatusBadGateway || status == http.StatusServiceUnavailable ||
+		status == http.StatusGatewayTimeout:
 		a.refuse(bad, errDown)
-	case status >= 300 && status < 400, status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired, status >= 500:
-		// A redirect is neither followed nor passed on. A 401 of the server's is about what the gateway shows it: passed on, it would send the caller's client to
-		// an issuer that is not ours.
+	case status >= 300 && status < 400, status == http.StatusUnauthorized, status == http.StatusForbidden,
+		status == http.StatusProxyAuthRequired, status >= 500:
+		// A redirect is neither followed nor passed on. A 401 of the server's is about what the
+		// gateway shows it: passed on, it would send the caller's client to an issuer that is not
+		// ours.
 		a.refuse(good, errRefuses)
 	case kind == "text/event-stream" && status == http.StatusOK:
 		a.stream()
-	case status == http.StatusAccepted || status == http.StatusNoContent || status == http.StatusOK && a.r.Method == http.MethodDelete:
+	case status == http.StatusAccepted || status == http.StatusNoContent || status == http.StatusOK &&
+		a.r.Method == http.MethodDelete:
 		a.report(good)
 		a.head()
 		a.w.WriteHeader(status)
@@ -110,7 +117,8 @@ func (a *answer) decode() bool {
 		err = errors.New("it is not known here")
 	}
 	if err != nil {
-		httpd.Note(a.r.Context(), "error", fmt.Errorf("the server compresses what was not asked for compressed, with %.40q: %w", coding, err))
+		httpd.Note(a.r.Context(), "error",
+			fmt.Errorf("the server compresses what was not asked for compressed, with %.40q: %w", coding, err))
 		a.refuse(good, errBroken)
 		return false
 	}
@@ -121,12 +129,14 @@ func (a *answer) decode() bool {
 	return true
 }
 
-// plain is a refusal of the server's in words of the gateway's: its status counts, its text may name what is inside.
+// plain is a refusal of the server's in words of the gateway's: its status counts, its text may
+// name what is inside.
 func (a *answer) plain() {
 	if a.response.StatusCode == http.StatusMethodNotAllowed {
 		a.w.Header().Set("Allow", "POST") // RFC 9110 §15.5.6; what else the server takes, a client does not need
 	}
-	message.Refuse(a.w, a.response.StatusCode, a.id, &message.Fault{Code: message.CodeInvalid, Message: "the server refuses this request"})
+	message.Refuse(a.w, a.response.StatusCode, a.id,
+		&message.Fault{Code: message.CodeInvalid, Message: "the server refuses this request"})
 }
 
 // refuse answers in the server's place.
@@ -178,7 +188,8 @@ func (a *answer) whole() {
 	a.w.Write(body)
 }
 
-// isMessage says whether a body is one message of JSON-RPC that has one reading, but for entries of a list, which can be left out.
+// isMessage says whether a body is one message of JSON-RPC that has one reading, but for entries of
+// a list, which can be left out.
 func isMessage(body []byte) bool {
 	if string(message.Value(body, "jsonrpc")) == `"2.0"` {
 		return true
@@ -195,7 +206,9 @@ func (a *answer) stream() {
 	flusher := http.NewResponseController(a.w)
 	flusher.Flush()
 	piece := make([]byte, 16<<10)
-	resumes := false // an event had an id: a client takes up the stream where it broke off (MCP 2025-11-25, "Resumability and Redelivery")
+	// an event had an id: a client takes up the stream where it broke off (MCP 2025-11-25,
+	// "Resumability and Redelivery")
+	resumes := false
 	for {
 		n, err := a.response.Body.Read(piece)
 		if n > 0 {

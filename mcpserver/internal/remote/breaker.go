@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// breaker spares a server that does not answer, and those who would wait for it. After so many failures in a row nobody is sent there for a while; then one is,
-// and what becomes of that one decides.
+// breaker spares a server that does not answer, and those who would wait for it. After so many
+// failures in a row nobody is sent there for a while; then one is, and what becomes of that one
+// decides.
 type breaker struct {
 	most     int
 	cooldown time.Duration
@@ -36,7 +37,8 @@ const (
 	down // it cannot be reached
 )
 
-// enter says whether a request may go; if not, how long to wait. report takes how it found the server, and says the new state when that is another.
+// enter says whether a request may go; if not, how long to wait. report takes how it found the
+// server, and says the new state when that is another.
 func (b *breaker) enter() (report func(outcome) (changed string), wait time.Duration, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

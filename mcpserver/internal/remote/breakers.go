@@ -9,9 +9,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// breakers spare a server. That it cannot be reached is nobody's doing, and keeps everybody away for a while. What a request's own content may bring about, as an answer of
-// 502, 503 or 504 or a connection that is broken off, keeps away only the party whose requests found it so: nobody shuts another out. Any other answer, fit to be passed
-// on or not, is one of a server that is there.
+// breakers spare a server. That it cannot be reached is nobody's doing, and keeps everybody away
+// for a while. What a request's own content may bring about, as an answer of 502, 503 or 504 or a
+// connection that is broken off, keeps away only the party whose requests found it so: nobody shuts
+// another out. Any other answer, fit to be passed on or not, is one of a server that is there.
 type breakers struct {
 	all *breaker
 
@@ -30,14 +31,15 @@ func partyOf(ctx context.Context, c mcp.Caller) party {
 	return party{address: httpd.Source(ctx)}
 }
 
-// mostFailing bounds the parties whose failures are remembered, and mostStrangers the addresses among them; those of more are not counted.
+// mostFailing bounds the parties whose failures are remembered, and mostStrangers the addresses
+// among them; those of more are not counted.
 const (
 	mostFailing   = 10_000
 	mostStrangers = mostFailing / 10
 )
 
-// enter says whether a request of a party's may go; if not, how long to wait. report takes how it found the server, and says the new state when that is another: for all,
-// or for this party.
+// enter says whether a request of a party's may go; if not, how long to wait. report takes how it
+// found the server, and says the new state when that is another: for all, or for this party.
 func (b *breakers) enter(p party) (report func(outcome) (all, own string), wait time.Duration, ok bool) {
 	all, wait, ok := b.all.enter()
 	if !ok {

@@ -2,8 +2,8 @@ package remote
 
 import "sync"
 
-// lane bounds what is under way, of all and of each tenant, so that one tenant cannot take it all. All who have none share one tenant's places, of which no address takes more
-// than half.
+// lane bounds what is under way, of all and of each tenant, so that one tenant cannot take it all.
+// All who have none share one tenant's places, of which no address takes more than half.
 type lane struct {
 	most, each int
 

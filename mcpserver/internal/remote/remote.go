@@ -1,5 +1,5 @@
-// Package remote owns the way to a server behind the gateway that speaks Streamable HTTP: what of a request it gets, what of its answer comes back, and how much of
-// it may be waited for.
+// Package remote owns the way to a server behind the gateway that speaks Streamable HTTP: what of a
+// request it gets, what of its answer comes back, and how much of it may be waited for.
 package remote
 
 import (
@@ -22,7 +22,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// Limits bound what is asked of the server and waited for. Fields that are zero get the value that their comment names.
+// Limits bound what is asked of the server and waited for. Fields that are zero get the value that
+// their comment names.
 type Limits struct {
 	InFlight  int           // requests at once; default 64
 	PerTenant int           // of one tenant; default half of InFlight
@@ -31,8 +32,10 @@ type Limits struct {
 	Connect   time.Duration // default 5 seconds
 	FirstByte time.Duration // until the answer begins; default 60 seconds
 	Idle      time.Duration // between two pieces of an answer; default 5 minutes
-	Failures  int           // in a row, after which nobody (or no request of the one tenant that they are of) is sent there for a while; default 5
-	Cooldown  time.Duration // the while; default 5 seconds
+	// in a row, after which nobody (or no request of the one tenant that they are of) is sent there
+	// for a while; default 5
+	Failures int
+	Cooldown time.Duration // the while; default 5 seconds
 }
 
 func (l Limits) filled() Limits {
@@ -64,12 +67,15 @@ func (l Limits) filled() Limits {
 type Config struct {
 	Name string // for the log
 	URL  *url.URL
-	// Credential is the header that the server gets of its own, in place of the caller's token. An empty name: none.
+	// Credential is the header that the server gets of its own, in place of the caller's token. An
+	// empty name: none.
 	Credential func(ctx context.Context, c mcp.Caller) (name, value string, err error)
 	Limits     Limits
-	// TLS says whose certificates the server may have, and which one it is shown. Nil: those of the machine, and none.
+	// TLS says whose certificates the server may have, and which one it is shown. Nil: those of the
+	// machine, and none.
 	TLS *tls.Config
-	// Trouble is told what was wrong with an answer, or why there was none, in words for the operator. Nil: nobody is.
+	// Trouble is told what was wrong with an answer, or why there was none, in words for the
+	// operator. Nil: nobody is.
 	Trouble func(error)
 	Now     func() time.Time // nil: time.Now
 	Log     *slog.Logger     // nil: nothing is logged
@@ -98,19 +104,23 @@ func New(c Config) *Server {
 	}
 	return &Server{
 		Config: c,
-		// A transport follows no redirects. No proxy of the environment's: what is sent there is for this server alone. No compression: what comes back goes on
-		// byte for byte.
+		// A transport follows no redirects. No proxy of the environment's: what is sent there is
+		// for this server alone. No compression: what comes back goes on byte for byte.
 		transport: &http.Transport{
-			TLSClientConfig: c.TLS,
-			DialContext:     (&net.Dialer{Timeout: c.Limits.Connect}).DialContext, TLSHandshakeTimeout: c.Limits.Connect, ResponseHeaderTimeout: c.Limits.FirstByte,
-			MaxIdleConnsPerHost: c.Limits.InFlight, IdleConnTimeout: time.Minute, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
+			TLSClientConfig:     c.TLS,
+			DialContext:         (&net.Dialer{Timeout: c.Limits.Connect}).DialContext,
+			TLSHandshakeTimeout: c.Limits.Connect, ResponseHeaderTimeout: c.Limits.FirstByte,
+			MaxIdleConnsPerHost: c.Limits.InFlight, IdleConnTimeout: time.Minute, DisableCompression: true,
+			MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
 		},
-		requests: newLane(c.Limits.InFlight, c.Limits.PerTenant), streams: newLane(c.Limits.Streams, max(1, c.Limits.Streams/2)),
+		requests: newLane(c.Limits.InFlight, c.Limits.PerTenant),
+		streams:  newLane(c.Limits.Streams, max(1, c.Limits.Streams/2)),
 		breakers: breakers{all: &breaker{most: c.Limits.Failures, cooldown: c.Limits.Cooldown, now: c.Now}},
 	}
 }
 
-// State says how the server was found: "ok", "failing" or "probing"; or "failing for some", when the requests of a tenant or an address alone find it so.
+// State says how the server was found: "ok", "failing" or "probing"; or "failing for some", when
+// the requests of a tenant or an address alone find it so.
 func (s *Server) State() string { return s.breakers.describe() }
 
 // Close lets idle connections go.
@@ -119,7 +129,8 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// What a caller is told when the server behind is not to be had. None names it, or says what it said.
+// What a caller is told when the server behind is not to be had. None names it, or says what it
+// said.
 var (
 	errBusy    = errors.New("the server behind this gateway has all that it can do; try again")
 	errDown    = errors.New("the server behind this gateway does not answer; try again later")
@@ -129,7 +140,8 @@ var (
 	errRefuses = errors.New("the server behind this gateway does not do what this gateway asks of it")
 )
 
-// Serve sends a request to the server, and its answer back. The request was checked: its body is one message.
+// Serve sends a request to the server, and its answer back. The request was checked: its body is
+// one message.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 	var body []byte
 	m := &message.Message{} // a stream has none
@@ -164,7 +176,8 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 			s.Log.Warn("a server behind the gateway is found otherwise", "upstream", s.Name, "state", all)
 		}
 		if own != "" {
-			s.Log.Warn("a server behind the gateway is found otherwise by a tenant", "upstream", s.Name, "tenant", p.tenant, "address", p.address, "state", own)
+			s.Log.Warn("a server behind the gateway is found otherwise by a tenant", "upstream", s.Name, "tenant",
+				p.tenant, "address", p.address, "state", own)
 		}
 	})
 }
@@ -176,7 +189,8 @@ type sent struct {
 	silent bool // a notification, or an answer: nothing is to be answered to it
 }
 
-// exchange asks and answers, and reports how the server was found as soon as that is known: a stream may go on for hours.
+// exchange asks and answers, and reports how the server was found as soon as that is known: a
+// stream may go on for hours.
 func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c mcp.Caller, m sent, report func(outcome)) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -196,12 +210,13 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c mcp.Caller, 
 	defer response.Body.Close()
 	idle := time.AfterFunc(s.Limits.Idle, cancel)
 	defer idle.Stop()
-	a := &answer{Server: s, w: w, r: r, sent: m, response: response, ctx: ctx, report: report, touch: func() { idle.Reset(s.Limits.Idle) }}
+	a := &answer{Server: s, w: w, r: r, sent: m, response: response, ctx: ctx, report: report,
+		touch: func() { idle.Reset(s.Limits.Idle) }}
 	a.pass()
 }
 
-// explain answers when the server did not. That it took too long may be the caller's doing, with a tool that is slow: this is no failure of the server's, or one
-// tenant could close the way for all.
+// explain answers when the server did not. That it took too long may be the caller's doing, with a
+// tool that is slow: this is no failure of the server's, or one tenant could close the way for all.
 func (s *Server) explain(w http.ResponseWriter, r *http.Request, id json.RawMessage, err error, report func(outcome)) {
 	if r.Context().Err() != nil {
 		report(unknown) // nobody waits any more
@@ -237,13 +252,15 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, id json.RawMessa
 // request is what the server gets.
 func (s *Server) request(ctx context.Context, r *http.Request, c mcp.Caller, body []byte) (*http.Request, error) {
 	out := (&http.Request{
-		Method: r.Method, URL: s.URL, Host: s.URL.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: requestHeader(r.Header),
+		Method: r.Method, URL: s.URL, Host: s.URL.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: requestHeader(r.Header),
 	}).WithContext(ctx)
 	if len(body) > 0 {
 		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	}
-	out.Header["Accept-Encoding"] = []string{"identity"} // no header at all allows every coding (RFC 9110 section 12.5.3)
+	// no header at all allows every coding (RFC 9110 section 12.5.3)
+	out.Header["Accept-Encoding"] = []string{"identity"}
 	if code := httpd.SupportCode(ctx); code != "" {
 		out.Header["X-Request-Id"] = []string{code}
 	}

@@ -17,7 +17,8 @@ import (
 // mostSaid bounds what is repeated of a server's header to the operator, in bytes.
 const mostSaid = 200
 
-// wrong says in words for the operator why an answer is not one of an MCP server that may be passed on; nil: nothing can be said of it by its head alone.
+// wrong says in words for the operator why an answer is not one of an MCP server that may be passed
+// on; nil: nothing can be said of it by its head alone.
 func (a *answer) wrong(status int, kind string) error {
 	if status < 300 && (a.silent || kind == "application/json" || kind == "text/event-stream") {
 		return nil
@@ -25,7 +26,8 @@ func (a *answer) wrong(status int, kind string) error {
 	at := a.URL.Redacted()
 	switch {
 	case status >= 300 && status < 400:
-		return fmt.Errorf("the server at %s redirects (%d) to %s: redirects are not followed, so give the address at which it answers", at, status, bare(a.URL, a.response.Header.Get("Location")))
+		return fmt.Errorf("the server at %s redirects (%d) to %s: redirects are not followed, so give the address at "+
+			"which it answers", at, status, bare(a.URL, a.response.Header.Get("Location")))
 	case status == http.StatusUnauthorized:
 		asks := ""
 		if challenge := a.response.Header.Get("Www-Authenticate"); challenge != "" {
@@ -33,7 +35,8 @@ func (a *answer) wrong(status int, kind string) error {
 		}
 		return fmt.Errorf("the server at %s answers 401%s: it needs a credential, or another one", at, asks)
 	case status == http.StatusForbidden:
-		return fmt.Errorf("the server at %s answers 403: it refuses the credential, or to be called by this host name", at)
+		return fmt.Errorf("the server at %s answers 403: it refuses the credential, or to be called by this host name",
+			at)
 	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
 		if kind == "application/json" {
 			return nil // it may be how it says that there is no such method
@@ -42,9 +45,11 @@ func (a *answer) wrong(status int, kind string) error {
 	case status >= 500:
 		return fmt.Errorf("the server at %s answers %d", at, status)
 	case kind == "text/html":
-		return fmt.Errorf("the server at %s answers with a web page (text/html) and not with MCP: is the path right?", at)
+		return fmt.Errorf("the server at %s answers with a web page (text/html) and not with MCP: is the path right?",
+			at)
 	case status == http.StatusOK:
-		return fmt.Errorf("the server at %s answers with %.*q and not with JSON or a stream of events", at, mostSaid, a.response.Header.Get("Content-Type"))
+		return fmt.Errorf("the server at %s answers with %.*q and not with JSON or a stream of events", at, mostSaid,
+			a.response.Header.Get("Content-Type"))
 	}
 	return nil
 }
@@ -60,12 +65,14 @@ func bare(from *url.URL, location string) string {
 }
 
 // ErrOldTransport says that a server speaks the transport of MCP 2024-11-05 alone.
-var ErrOldTransport = errors.New("the server speaks HTTP+SSE alone, the transport of MCP 2024-11-05, and not Streamable HTTP: see whether it has another path (often /mcp in place of /sse) or a newer version")
+var ErrOldTransport = errors.New("the server speaks HTTP+SSE alone, the transport of MCP 2024-11-05, and not " +
+	"Streamable HTTP: see whether it has another path (often /mcp in place of /sse) or a newer version")
 
 // oldWithin is how long a server is listened to for the first event of the older transport.
 const oldWithin = 5 * time.Second
 
-// SpeaksOldTransport says whether the server opens a stream as HTTP+SSE has it (MCP 2024-11-05, "HTTP with SSE"): its first event names where to post.
+// SpeaksOldTransport says whether the server opens a stream as HTTP+SSE has it (MCP 2024-11-05,
+// "HTTP with SSE"): its first event names where to post.
 func (s *Server) SpeaksOldTransport(ctx context.Context, c mcp.Caller) bool {
 	ctx, cancel := context.WithTimeout(ctx, oldWithin)
 	defer cancel()
@@ -83,7 +90,8 @@ func (s *Server) SpeaksOldTransport(ctx context.Context, c mcp.Caller) bool {
 		return false
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/event-stream") {
+	if response.StatusCode != http.StatusOK ||
+		!strings.HasPrefix(response.Header.Get("Content-Type"), "text/event-stream") {
 		return false
 	}
 	begins := make([]byte, 0, 512)

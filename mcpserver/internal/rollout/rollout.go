@@ -1,4 +1,5 @@
-// Package rollout owns how strictly the rules count, for which tenant and tool, while the server runs.
+// Package rollout owns how strictly the rules count, for which tenant and tool, while the server
+// runs.
 package rollout
 
 import (
@@ -18,8 +19,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// Divider stands between the name of a server and that of its tool, where there are several servers. A mode of the server's name counts for all of its tools that
-// have none of their own.
+// Divider stands between the name of a server and that of its tool, where there are several
+// servers. A mode of the server's name counts for all of its tools that have none of their own.
 const Divider = "/"
 
 // Tenants that are none.
@@ -42,7 +43,8 @@ var ErrMode = errors.New("a mode is observe, enforce_writes or enforce")
 const (
 	readEvery = 500 * time.Millisecond // so that a change counts within a second
 	readWait  = 400 * time.Millisecond
-	// Trusted is how long modes hold that cannot be read anew. Then the rules count: whoever cuts a server off from its database must not keep it lenient.
+	// Trusted is how long modes hold that cannot be read anew. Then the rules count: whoever cuts a
+	// server off from its database must not keep it lenient.
 	Trusted = 10 * time.Second
 )
 
@@ -66,7 +68,8 @@ type snapshot struct {
 	readAt   time.Time
 }
 
-// New makes modes of which none is read yet: then all rules count. Refresh reads them once, Run again and again.
+// New makes modes of which none is read yet: then all rules count. Refresh reads them once, Run
+// again and again.
 func New(b *book.DB, now func() time.Time, log *slog.Logger) *Modes {
 	m := &Modes{book: b, now: now, log: log}
 	m.last.Store(&snapshot{revision: -1})
@@ -79,8 +82,9 @@ func (m *Modes) Mode(tenantID, name string) guard.Mode {
 	return s.Mode
 }
 
-// Why finds the setting that counts for a tenant's tool: the tool's own, its server's, the tenant's, or everyone's in the same steps. known is false when none does, or none can be
-// trusted any more: then the rules count.
+// Why finds the setting that counts for a tenant's tool: the tool's own, its server's, the
+// tenant's, or everyone's in the same steps. known is false when none does, or none can be trusted
+// any more: then the rules count.
 func (m *Modes) Why(tenantID, tool string) (s Setting, known bool) {
 	last := m.last.Load()
 	strict := Setting{Tenant: tenantID, Mode: guard.Enforce}
@@ -129,12 +133,14 @@ func (m *Modes) Refresh(ctx context.Context) error {
 	began, last := m.now(), m.last.Load()
 	next := &snapshot{revision: last.revision, settings: last.settings, readAt: began}
 	revision := int64(-1)
-	err := m.book.Read(ctx, func(scan func(...any) error) error { return scan(&revision) }, "SELECT revision FROM rollout_revision WHERE id = 1")
+	err := m.book.Read(ctx, func(scan func(...any) error) error { return scan(&revision) },
+		"SELECT revision FROM rollout_revision WHERE id = 1")
 	if err != nil {
 		return fmt.Errorf("reading the rollout's revision: %w", err)
 	}
 	if revision != last.revision {
-		// Rows that are newer than the revision are read again next time, which changes nothing; the other way round a change would be missed.
+		// Rows that are newer than the revision are read again next time, which changes nothing;
+		// the other way round a change would be missed.
 		if next.settings, err = m.read(ctx); err != nil {
 			return err
 		}
@@ -160,7 +166,8 @@ func (m *Modes) read(ctx context.Context) (map[place]Setting, error) {
 	return settings, nil
 }
 
-// Run reads the modes again and again until ctx ends. That they cannot be read is said once, until they can.
+// Run reads the modes again and again until ctx ends. That they cannot be read is said once, until
+// they can.
 func (m *Modes) Run(ctx context.Context) {
 	tick := time.NewTicker(readEvery)
 	defer tick.Stop()
@@ -173,7 +180,8 @@ func (m *Modes) Run(ctx context.Context) {
 		}
 		err := m.readOnce(ctx)
 		if err != nil && !failing && ctx.Err() == nil {
-			m.log.Error("the rollout's modes cannot be read: those that are known hold for "+Trusted.String()+", then all rules count", "error", err)
+			m.log.Error("the rollout's modes cannot be read: those that are known hold for "+Trusted.String()+
+				", then all rules count", "error", err)
 		}
 		failing = err != nil
 	}
@@ -185,15 +193,17 @@ func (m *Modes) readOnce(ctx context.Context) error {
 	return m.Refresh(ctx)
 }
 
-// Set keeps a mode with its audit line, and reads the modes anew: here it counts at once, at other replicas within a second. A tool's own mode that is the same as
-// its tenant's is kept all the same: it stays when the tenant's changes.
+// Set keeps a mode with its audit line, and reads the modes anew: here it counts at once, at other
+// replicas within a second. A tool's own mode that is the same as its tenant's is kept all the
+// same: it stays when the tenant's changes.
 func (m *Modes) Set(ctx context.Context, s Setting, actor string) error {
 	if !slices.Contains([]guard.Mode{guard.Observe, guard.EnforceWrites, guard.Enforce}, s.Mode) {
 		return ErrMode
 	}
 	now := m.now().UTC()
 	err := m.book.Write(ctx, func(tx *sql.Tx) error {
-		e := audit.Event{Time: now, Actor: actor, Action: "rollout.set", Target: target(s), Tenant: s.Tenant, Detail: string(s.Mode)}
+		e := audit.Event{Time: now, Actor: actor, Action: "rollout.set", Target: target(s), Tenant: s.Tenant,
+			Detail: string(s.Mode)}
 		if err := m.book.Line(ctx, tx, e); err != nil {
 			return err
 		}
@@ -201,7 +211,8 @@ func (m *Modes) Set(ctx context.Context, s Setting, actor string) error {
 			ON CONFLICT (tenant_id, tool) DO UPDATE SET mode = excluded.mode, set_at = excluded.set_at`, s.Tenant, s.Tool, string(s.Mode), now.Unix()); err != nil {
 			return fmt.Errorf("keeping the mode: %w", err)
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE rollout_revision SET revision = revision + 1 WHERE id = 1"); err != nil {
+		if _, err := tx.ExecContext(ctx,
+			"UPDATE rollout_revision SET revision = revision + 1 WHERE id = 1"); err != nil {
 			return fmt.Errorf("counting the change of modes: %w", err)
 		}
 		return nil

@@ -39,13 +39,15 @@ func replica(t *testing.T, database string) *rollout.Modes {
 	return rollout.New(b, time.Now, slog.New(slog.DiscardHandler))
 }
 
-// The tool's own mode goes before the tenant's, and that before everyone's; nobody is not everyone; what nobody set is enforced.
+// The tool's own mode goes before the tenant's, and that before everyone's; nobody is not everyone;
+// what nobody set is enforced.
 func TestModes(t *testing.T) {
-	for name, database := range map[string]func(*testing.T) string{"sqlite": func(t *testing.T) string { return sqlite(t) }, "postgres": func(t *testing.T) string {
-		database := testenv.Postgres(t)
-		crmtest.Migrate(t, database)
-		return database
-	}} {
+	for name, database := range map[string]func(*testing.T) string{
+		"sqlite": func(t *testing.T) string { return sqlite(t) }, "postgres": func(t *testing.T) string {
+			database := testenv.Postgres(t)
+			crmtest.Migrate(t, database)
+			return database
+		}} {
 		t.Run(name, func(t *testing.T) {
 			ctx := context.Background()
 			database := database(t)
@@ -82,7 +84,8 @@ func TestModes(t *testing.T) {
 			is(other, "acme", "a", guard.Observe) // has not read yet
 			must(t, other.Refresh(ctx))
 			is(other, "acme", "a", guard.Enforce)
-			if err := m.Set(ctx, rollout.Setting{Tenant: "acme", Mode: "off"}, "operator"); !errors.Is(err, rollout.ErrMode) {
+			if err := m.Set(ctx, rollout.Setting{Tenant: "acme", Mode: "off"}, "operator"); !errors.Is(err,
+				rollout.ErrMode) {
 				t.Errorf("a mode that is none: got %v, want ErrMode", err)
 			}
 			if all := m.All(); len(all) != 5 || all[0].Tenant != "" || all[1].Tenant != "*" {
@@ -103,10 +106,12 @@ func TestNoLineNoMode(t *testing.T) {
 	must(t, m.Set(ctx, rollout.Setting{Tenant: "acme", Mode: guard.EnforceWrites}, "operator"))
 	events, err := b.Events(ctx, audit.Filter{})
 	must(t, err)
-	if len(events) != 1 || events[0].Action != "rollout.set" || events[0].Tenant != "acme" || events[0].Detail != "enforce_writes" || events[0].Actor != "operator" {
+	if len(events) != 1 || events[0].Action != "rollout.set" || events[0].Tenant != "acme" ||
+		events[0].Detail != "enforce_writes" || events[0].Actor != "operator" {
 		t.Errorf("the line: got %+v", events)
 	}
-	must(t, b.Write(ctx, func(tx *sql.Tx) error { _, err := tx.ExecContext(ctx, "DROP TABLE companion_events"); return err }))
+	must(t, b.Write(ctx,
+		func(tx *sql.Tx) error { _, err := tx.ExecContext(ctx, "DROP TABLE companion_events"); return err }))
 	if err := m.Set(ctx, rollout.Setting{Tenant: "acme", Mode: guard.Observe}, "operator"); err == nil {
 		t.Error("without a line: got nil, want an error")
 	}
@@ -116,8 +121,8 @@ func TestNoLineNoMode(t *testing.T) {
 	}
 }
 
-// A change counts at every replica within a second. When the modes cannot be read, those that are known hold for ten seconds; then all rules count, and it is said
-// once.
+// A change counts at every replica within a second. When the modes cannot be read, those that are
+// known hold for ten seconds; then all rules count, and it is said once.
 func TestModesThatCannotBeRead(t *testing.T) {
 	database := sqlite(t)
 	synctest.Test(t, func(t *testing.T) {

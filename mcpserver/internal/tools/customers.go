@@ -16,13 +16,15 @@ const (
 	maxEmail = 254
 )
 
-const customerSchema = `{"type":"object","properties":{"id":{"type":"string"},"name":{"type":"string"},"email":{"type":"string"}},"required":["id","name","email"],"additionalProperties":false}`
+const customerSchema = `{"type":"object","properties":{"id":{"type":"string"},"name":{"type":"string"},` +
+	`"email":{"type":"string"}},"required":["id","name","email"],"additionalProperties":false}`
 
 func readCustomer(d *crm.DB) mcp.Tool {
 	return mcp.Tool{
 		Name: "read_customer", Title: "Read a customer", Scope: ReadCustomers, ReadOnly: true, Idempotent: true,
-		Description:  "Returns the id, name and e-mail address of one customer of your organisation.",
-		InputSchema:  json.RawMessage(`{"type":"object","properties":{"customer_id":{"type":"string","minLength":1,"maxLength":64,"description":"The customer's id, e.g. cus_acme_1001"}},"required":["customer_id"],"additionalProperties":false}`),
+		Description: "Returns the id, name and e-mail address of one customer of your organisation.",
+		InputSchema: json.RawMessage(
+			`{"type":"object","properties":{"customer_id":{"type":"string","minLength":1,"maxLength":64,"description":"The customer's id, e.g. cus_acme_1001"}},"required":["customer_id"],"additionalProperties":false}`),
 		OutputSchema: json.RawMessage(customerSchema),
 		Bind: func(c mcp.Caller) mcp.Handler {
 			customers := d.For(c.TenantID)
@@ -48,8 +50,10 @@ func readCustomer(d *crm.DB) mcp.Tool {
 func updateCustomer(d *crm.DB) mcp.Tool {
 	return mcp.Tool{
 		Name: "update_customer", Title: "Change a customer", Scope: WriteCustomers, Destructive: true, Idempotent: true,
-		Description:  "Changes the name or the e-mail address of one customer of your organisation, and returns the customer as it then is. Name at least one of them.",
-		InputSchema:  json.RawMessage(`{"type":"object","properties":{"customer_id":{"type":"string","minLength":1,"maxLength":64,"description":"The customer's id, e.g. cus_acme_1001"},"name":{"type":"string","minLength":1,"maxLength":200,"description":"The new name"},"email":{"type":"string","minLength":3,"maxLength":254,"description":"The new e-mail address"}},"required":["customer_id"],"additionalProperties":false}`),
+		Description: "Changes the name or the e-mail address of one customer of your organisation, and returns the " +
+			"customer as it then is. Name at least one of them.",
+		InputSchema: json.RawMessage(
+			`{"type":"object","properties":{"customer_id":{"type":"string","minLength":1,"maxLength":64,"description":"The customer's id, e.g. cus_acme_1001"},"name":{"type":"string","minLength":1,"maxLength":200,"description":"The new name"},"email":{"type":"string","minLength":3,"maxLength":254,"description":"The new e-mail address"}},"required":["customer_id"],"additionalProperties":false}`),
 		OutputSchema: json.RawMessage(customerSchema),
 		Bind: func(c mcp.Caller) mcp.Handler {
 			customers := d.For(c.TenantID)

@@ -20,13 +20,16 @@ const (
 	ReadKnowledge  = "knowledge:read"
 )
 
-// All returns the companion tools over a database. Each tool's Bind captures the view of the caller's tenant: no argument can name another.
+// All returns the companion tools over a database. Each tool's Bind captures the view of the
+// caller's tenant: no argument can name another.
 func All(d *crm.DB) []mcp.Tool {
 	return []mcp.Tool{readCustomer(d), updateCustomer(d), createTicket(d), searchKnowledgeBase(d)}
 }
 
-// errNoCustomer is what an agent is told when the tenant has no such customer, whoever else may have one.
-var errNoCustomer = mcp.ToolError{Message: "There is no customer of this id. Check the id with the person who gave it to you."}
+// errNoCustomer is what an agent is told when the tenant has no such customer, whoever else may
+// have one.
+var errNoCustomer = mcp.ToolError{Message: "There is no customer of this id. Check the id with the person who gave " +
+	"it to you."}
 
 // explain turns the data's errors into the agent's.
 func explain(err error) error {
@@ -36,7 +39,8 @@ func explain(err error) error {
 	return err
 }
 
-// arguments are what a tool was given. Their names were held against the input schema by mcp, each exactly and once; their values are checked here.
+// arguments are what a tool was given. Their names were held against the input schema by mcp, each
+// exactly and once; their values are checked here.
 type arguments []message.Member
 
 func read(raw json.RawMessage) (arguments, error) {
@@ -50,7 +54,8 @@ func read(raw json.RawMessage) (arguments, error) {
 // value is an argument as it was written; nil: it was not given.
 func (a arguments) value(name string) json.RawMessage { return message.Find(a, name) }
 
-// text reads a text argument, "" when it was not given, and checks it: its length in characters, and no character that could not be shown.
+// text reads a text argument, "" when it was not given, and checks it: its length in characters,
+// and no character that could not be shown.
 func (a arguments) text(name string, least, most int, into *string) error {
 	if v := a.value(name); v != nil {
 		if v[0] != '"' {

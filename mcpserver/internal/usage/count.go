@@ -54,13 +54,16 @@ type Overflow struct {
 
 // NewCounter makes a counter. Run it, or flush it when it was used.
 func NewCounter(b *book.DB, now func() time.Time, log *slog.Logger) *Counter {
-	return &Counter{book: b, now: now, log: log, pending: map[Key]Sum{}, known: map[Key]bool{}, each: map[string]int{}, agents: map[string]bool{}}
+	return &Counter{book: b, now: now, log: log, pending: map[Key]Sum{}, known: map[Key]bool{}, each: map[string]int{},
+		agents: map[string]bool{}}
 }
 
-// Record counts a decision about what is called name. It never waits for a store, and keeps nothing of the message.
+// Record counts a decision about what is called name. It never waits for a store, and keeps nothing
+// of the message.
 func (c *Counter) Record(r *guard.Record, name string) {
 	k := Key{
-		Hour: hourOf(r.At), Tenant: r.Caller.TenantID, Client: r.Caller.ClientID, Agent: r.Agent, Method: r.MethodLabel(), Name: name,
+		Hour: hourOf(r.At), Tenant: r.Caller.TenantID, Client: r.Caller.ClientID, Agent: r.Agent,
+		Method: r.MethodLabel(), Name: name,
 		Outcome: r.Outcome(), Reason: r.Refused, Lacking: strings.Join(r.Decision.Lacking, " "),
 	}
 	micros := r.Duration.Microseconds()
@@ -72,14 +75,17 @@ func (c *Counter) Record(r *guard.Record, name string) {
 	}
 	c.mu.Unlock()
 	if own {
-		c.log.Warn("a tenant's usage is counted under the name "+Other+" until the hour ends: too many different callers and tools", "tenant", k.Tenant, "most", maxEach)
+		c.log.Warn("a tenant's usage is counted under the name "+Other+
+			" until the hour ends: too many different callers and tools", "tenant", k.Tenant, "most", maxEach)
 	}
 	if full {
-		c.log.Warn("usage is counted under "+Other+" until the hour ends: too many different callers and tools", "most", maxKeys)
+		c.log.Warn("usage is counted under "+Other+" until the hour ends: too many different callers and tools", "most",
+			maxKeys)
 	}
 }
 
-// count adds a sum, under a key that has room, and says whether it is the first of this hour that has none, among all or among its tenant's own.
+// count adds a sum, under a key that has room, and says whether it is the first of this hour that
+// has none, among all or among its tenant's own.
 func (c *Counter) count(k Key, s Sum) (full, own bool) {
 	if k.Hour > c.hour {
 		c.hour, c.overflow.said = k.Hour, false
@@ -125,7 +131,8 @@ func (c *Counter) Overflow() Overflow {
 	return o
 }
 
-// Flush adds what was counted to the database. What cannot be written waits for the next time. An answer of the database that is lost may count twice.
+// Flush adds what was counted to the database. What cannot be written waits for the next time. An
+// answer of the database that is lost may count twice.
 func (c *Counter) Flush(ctx context.Context) error {
 	c.flushing.Lock()
 	defer c.flushing.Unlock()
@@ -147,7 +154,8 @@ func (c *Counter) Flush(ctx context.Context) error {
 	return err
 }
 
-// Run flushes from time to time, looks for what is unusual and forgets what is old, until ctx ends; then it flushes once more.
+// Run flushes from time to time, looks for what is unusual and forgets what is old, until ctx ends;
+// then it flushes once more.
 func (c *Counter) Run(ctx context.Context) {
 	flush, look, sweep := time.NewTicker(FlushEvery), time.NewTicker(lookEvery), time.NewTicker(sweepEvery)
 	defer flush.Stop()
@@ -167,10 +175,12 @@ func (c *Counter) Run(ctx context.Context) {
 		case <-flush.C:
 			step, err = "write usage", c.step(ctx, c.Flush)
 		case <-look.C:
-			step, err = "look for what is unusual", c.step(ctx, func(ctx context.Context) error { _, err := Detect(ctx, c.book, c.now()); return err })
+			step, err = "look for what is unusual",
+				c.step(ctx, func(ctx context.Context) error { _, err := Detect(ctx, c.book, c.now()); return err })
 		case <-sweep.C:
 			step, err = "forget old usage", c.step(ctx, func(ctx context.Context) error {
-				return errors.Join(forget(ctx, c.book, c.now()), forgetRefusals(ctx, c.book, c.now()), forgetSignals(ctx, c.book, c.now()))
+				return errors.Join(forget(ctx, c.book, c.now()), forgetRefusals(ctx, c.book, c.now()),
+					forgetSignals(ctx, c.book, c.now()))
 			})
 		}
 		if err != nil && ctx.Err() == nil {
@@ -186,7 +196,8 @@ func (c *Counter) step(ctx context.Context, do func(context.Context) error) erro
 	return do(ctx)
 }
 
-// sorted are the keys in one order for all replicas, so that none waits for a row of another that waits for one of it.
+// sorted are the keys in one order for all replicas, so that none waits for a row of another that
+// waits for one of it.
 func sorted(sums map[Key]Sum) []Key {
 	keys := make([]Key, 0, len(sums))
 	for k := range sums {

@@ -14,7 +14,8 @@ import (
 // What the detector finds.
 const (
 	SignalFirstUse = "signal.first_use" // a tenant uses a tool that it did not use in as long as usage is kept
-	SignalVolume   = "signal.volume"    // a tenant uses a tool far more than it does in an hour in which it uses it at all
+	// a tenant uses a tool far more than it does in an hour in which it uses it at all
+	SignalVolume = "signal.volume"
 )
 
 // What counts as far more.
@@ -36,10 +37,12 @@ type suspect struct {
 }
 
 // passing is what counts as use: calls of tools that passed.
-const passing = "method = 'tools/call' AND name <> '' AND name <> '" + guard.Other + "' AND name NOT LIKE '%/" + guard.Other + "' AND tenant_id <> '' AND tenant_id <> '" + Other + "' AND outcome <> '" + guard.OutcomeRefused + "'"
+const passing = "method = 'tools/call' AND name <> '' AND name <> '" + guard.Other + "' AND name NOT LIKE '%/" +
+	guard.Other + "' AND tenant_id <> '' AND tenant_id <> '" + Other + "' AND outcome <> '" + guard.OutcomeRefused + "'"
 
-// Detect marks what is unusual in this hour and the one before as lines of the audit stream, and returns those that are new. It is a function of the rows alone:
-// whichever replica looks finds the same, and there is one signal at most of a tenant, a tool and an hour.
+// Detect marks what is unusual in this hour and the one before as lines of the audit stream, and
+// returns those that are new. It is a function of the rows alone: whichever replica looks finds the
+// same, and there is one signal at most of a tenant, a tool and an hour.
 func Detect(ctx context.Context, b *book.DB, now time.Time) (found []audit.Event, err error) {
 	this := hourOf(now)
 	for _, h := range []int64{this - hour, this} {
@@ -49,7 +52,8 @@ func Detect(ctx context.Context, b *book.DB, now time.Time) (found []audit.Event
 			return found, err
 		}
 		for _, s := range first {
-			if found, err = s.mark(ctx, b, now, found, SignalFirstUse, fmt.Sprintf("%d calls in the hour of %s", s.calls, clock(h))); err != nil {
+			if found, err = s.mark(ctx, b, now, found, SignalFirstUse,
+				fmt.Sprintf("%d calls in the hour of %s", s.calls, clock(h))); err != nil {
 				return found, err
 			}
 		}
@@ -65,7 +69,8 @@ func Detect(ctx context.Context, b *book.DB, now time.Time) (found []audit.Event
 			if !enough || float64(s.calls) <= volumeFactor*usual {
 				continue
 			}
-			if found, err = s.mark(ctx, b, now, found, SignalVolume, fmt.Sprintf("%d calls in the hour of %s, %.1f are usual", s.calls, clock(h), usual)); err != nil {
+			if found, err = s.mark(ctx, b, now, found, SignalVolume,
+				fmt.Sprintf("%d calls in the hour of %s, %.1f are usual", s.calls, clock(h), usual)); err != nil {
 				return found, err
 			}
 		}
@@ -92,11 +97,13 @@ func suspects(ctx context.Context, b *book.DB, h int64, condition string, least 
 	return out, nil
 }
 
-// forgetSignals deletes the names of signals that nobody looks for any more: of hours that are long past.
+// forgetSignals deletes the names of signals that nobody looks for any more: of hours that are long
+// past.
 func forgetSignals(ctx context.Context, b *book.DB, now time.Time) error {
 	return b.Write(ctx, func(tx *sql.Tx) error {
 		oldest := fmt.Sprintf("signal:%010d", hourOf(now)-24*hour)
-		_, err := tx.ExecContext(ctx, "DELETE FROM companion_once WHERE name LIKE 'signal:%' AND substr(name, 1, 17) < $1", oldest)
+		_, err := tx.ExecContext(ctx,
+			"DELETE FROM companion_once WHERE name LIKE 'signal:%' AND substr(name, 1, 17) < $1", oldest)
 		if err != nil {
 			return fmt.Errorf("forgetting signals: %w", err)
 		}
@@ -104,11 +111,13 @@ func forgetSignals(ctx context.Context, b *book.DB, now time.Time) error {
 	})
 }
 
-// usual is the mean of the hours in which the tenant used the tool, and whether there are enough of them.
+// usual is the mean of the hours in which the tenant used the tool, and whether there are enough of
+// them.
 func (s suspect) usual(ctx context.Context, b *book.DB) (mean float64, enough bool, err error) {
 	var calls, hours int64
 	err = b.Read(ctx, func(scan func(...any) error) error { return scan(&calls, &hours) },
-		`SELECT CAST(COALESCE(SUM(calls), 0) AS BIGINT), COUNT(DISTINCT hour) FROM usage_hours WHERE tenant_id = $1 AND name = $2 AND hour >= $3 AND hour < $4 AND `+passing,
+		`SELECT CAST(COALESCE(SUM(calls), 0) AS BIGINT), COUNT(DISTINCT hour) FROM usage_hours WHERE tenant_id = $1 `+
+			`AND name = $2 AND hour >= $3 AND hour < $4 AND `+passing,
 		s.tenant, s.name, s.hour-int64(history/time.Second), s.hour)
 	if err != nil {
 		return 0, false, fmt.Errorf("looking for what is usual: %w", err)
@@ -119,7 +128,8 @@ func (s suspect) usual(ctx context.Context, b *book.DB) (mean float64, enough bo
 	return float64(calls) / float64(hours), true, nil
 }
 
-func (s suspect) mark(ctx context.Context, b *book.DB, now time.Time, found []audit.Event, action, detail string) ([]audit.Event, error) {
+func (s suspect) mark(ctx context.Context, b *book.DB, now time.Time, found []audit.Event, action,
+	detail string) ([]audit.Event, error) {
 	e := audit.Event{Time: now, Actor: "system", Action: action, Target: s.name, Tenant: s.tenant, Detail: detail}
 	err := b.Write(ctx, func(tx *sql.Tx) error {
 		written, err := b.LineOnce(ctx, tx, e, fmt.Sprintf("signal:%d:%s:%s", s.hour, s.tenant, s.name))

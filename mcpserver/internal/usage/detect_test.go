@@ -12,7 +12,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// The detector says what is far off a tenant's own history, once a tenant, tool and hour, whoever looks.
+// The detector says what is far off a tenant's own history, once a tenant, tool and hour, whoever
+// looks.
 func TestSignals(t *testing.T) {
 	eachStore(t, func(t *testing.T, database string) {
 		ctx := context.Background()
@@ -61,8 +62,10 @@ func TestSignals(t *testing.T) {
 				got[e.Tenant+" "+e.Target] = e.Action
 			}
 		}
-		want := map[string]string{"acme read_customer": usage.SignalVolume, "globex update_customer": usage.SignalFirstUse}
-		if len(got) != len(want) || got["acme read_customer"] != usage.SignalVolume || got["globex update_customer"] != usage.SignalFirstUse {
+		want := map[string]string{"acme read_customer": usage.SignalVolume,
+			"globex update_customer": usage.SignalFirstUse}
+		if len(got) != len(want) || got["acme read_customer"] != usage.SignalVolume ||
+			got["globex update_customer"] != usage.SignalFirstUse {
 			t.Errorf("got %v, want %v", got, want)
 		}
 		use("acme", "read_customer", 100, noon)
@@ -78,11 +81,15 @@ func TestSignals(t *testing.T) {
 	})
 }
 
-// The names by which a signal is written once are forgotten when nobody looks at their hour any more; other names stay.
+// The names by which a signal is written once are forgotten when nobody looks at their hour any
+// more; other names stay.
 func TestOldNamesOfSignalsAreForgotten(t *testing.T) {
 	eachStore(t, func(t *testing.T, database string) {
 		ctx, b := context.Background(), open(t, database)
-		hour := func(at time.Time) string { return fmt.Sprint("signal:", at.Unix()-at.Unix()%3600, ":acme:crm/read_it") }
+		hour := func(at time.Time) string {
+			return fmt.Sprint("signal:", at.Unix()-at.Unix()%3600,
+				":acme:crm/read_it")
+		}
 		old, young := hour(noon.Add(-26*time.Hour)), hour(noon.Add(-2*time.Hour))
 		once := func(name string) (written bool) {
 			must(t, b.Write(ctx, func(tx *sql.Tx) (err error) {

@@ -15,7 +15,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
 )
 
-// Refusal is what was refused at the door, for one reason, again and again: the newest sentence on it.
+// Refusal is what was refused at the door, for one reason, again and again: the newest sentence on
+// it.
 type Refusal struct {
 	ID       string
 	Client   string // empty: nobody knows
@@ -31,7 +32,8 @@ type Refusal struct {
 	Overcome bool // a later request of the client passed, and so the refusal was of the moment
 }
 
-// The bounds of refusals. The oldest go first. One tenant has a tenth at most of the rows, and of those that wait.
+// The bounds of refusals. The oldest go first. One tenant has a tenth at most of the rows, and of
+// those that wait.
 const (
 	mostRefusals  = 5_000 // rows
 	mostStrangers = 500   // of them without a client, whom strangers can make at will
@@ -58,7 +60,8 @@ func (r *refusals) add(rec *guard.Record) {
 	id, at := "ref_"+base64.RawURLEncoding.EncodeToString(sum[:12]), rec.At.UTC().Truncate(time.Second)
 	f, there := r.pending[id]
 	if !there {
-		if len(r.pending) >= mostPending || w.Client == "" && r.unknown >= mostUnknown || w.Client != "" && r.each[w.Tenant] >= mostPending/10 {
+		if len(r.pending) >= mostPending || w.Client == "" && r.unknown >= mostUnknown || w.Client != "" &&
+			r.each[w.Tenant] >= mostPending/10 {
 			r.dropped++
 			return
 		}
@@ -70,7 +73,8 @@ func (r *refusals) add(rec *guard.Record) {
 		} else {
 			r.each[w.Tenant]++
 		}
-		f = Refusal{ID: id, Client: w.Client, Tenant: w.Tenant, Agent: rec.Agent, Resource: w.Resource, Reason: w.Reason, About: w.About, First: at}
+		f = Refusal{ID: id, Client: w.Client, Tenant: w.Tenant, Agent: rec.Agent, Resource: w.Resource,
+			Reason: w.Reason, About: w.About, First: at}
 	}
 	f.Why, f.Last = w.Sentence, at
 	f.Times++
@@ -98,7 +102,8 @@ func writeRefusals(ctx context.Context, b *book.DB, taken map[string]Refusal) er
 					why = CASE WHEN excluded.last_at >= refusals.last_at THEN excluded.why ELSE refusals.why END,
 					agent = CASE WHEN excluded.last_at >= refusals.last_at THEN excluded.agent ELSE refusals.agent END,
 					last_at = CASE WHEN excluded.last_at >= refusals.last_at THEN excluded.last_at ELSE refusals.last_at END`,
-					f.ID, f.Client, f.Tenant, f.Agent, f.Resource, f.Reason, f.About, f.Why, f.First.Unix(), f.Last.Unix(), f.Times)
+					f.ID, f.Client, f.Tenant, f.Agent, f.Resource, f.Reason, f.About, f.Why, f.First.Unix(),
+					f.Last.Unix(), f.Times)
 				if err != nil {
 					return fmt.Errorf("keeping a refusal: %w", err)
 				}
@@ -123,9 +128,13 @@ func forgetRefusals(ctx context.Context, b *book.DB, now time.Time) error {
 			bound int64
 		}{
 			{"DELETE FROM refusals WHERE last_at < $1", now.Add(-Kept).Unix()},
-			{"DELETE FROM refusals WHERE id IN (SELECT id FROM (SELECT id FROM refusals WHERE client_id = '' ORDER BY last_at DESC, id LIMIT 1000000 OFFSET $1) beyond)", mostStrangers},
-			{"DELETE FROM refusals WHERE id IN (SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY tenant_id ORDER BY last_at DESC, id) AS place FROM refusals WHERE client_id <> '') ranked WHERE place > $1)", mostRefusals / 10},
-			{"DELETE FROM refusals WHERE id IN (SELECT id FROM (SELECT id FROM refusals ORDER BY last_at DESC, id LIMIT 1000000 OFFSET $1) beyond)", mostRefusals},
+			{"DELETE FROM refusals WHERE id IN (SELECT id FROM (SELECT id FROM refusals WHERE client_id = '' ORDER " +
+				"BY last_at DESC, id LIMIT 1000000 OFFSET $1) beyond)", mostStrangers},
+			{"DELETE FROM refusals WHERE id IN (SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY tenant_id " +
+				"ORDER BY last_at DESC, id) AS place FROM refusals WHERE client_id <> '') ranked WHERE place > $1)",
+				mostRefusals / 10},
+			{"DELETE FROM refusals WHERE id IN (SELECT id FROM (SELECT id FROM refusals ORDER BY last_at DESC, id " +
+				"LIMIT 1000000 OFFSET $1) beyond)", mostRefusals},
 		} {
 			if _, err := tx.ExecContext(ctx, forget.query, forget.bound); err != nil {
 				return fmt.Errorf("forgetting refusals: %w", err)
@@ -144,13 +153,15 @@ type RefusalFilter struct {
 	Limit  int // required
 }
 
-// Refusals returns the newest, newest first. A refusal of a token that was over is overcome once the client had a request pass after it: every client renews so.
+// Refusals returns the newest, newest first. A refusal of a token that was over is overcome once
+// the client had a request pass after it: every client renews so.
 func Refusals(ctx context.Context, b *book.DB, f RefusalFilter) (found []Refusal, err error) {
 	where, args := "last_at >= $1", []any{f.Since.Unix()}
 	if f.Since.IsZero() {
 		args[0] = 0
 	}
-	for _, is := range []struct{ column, value string }{{"id", f.ID}, {"client_id", f.Client}, {"tenant_id", f.Tenant}} {
+	for _, is := range []struct{ column, value string }{{"id", f.ID}, {"client_id", f.Client},
+		{"tenant_id", f.Tenant}} {
 		if is.value != "" {
 			args = append(args, is.value)
 			where += fmt.Sprintf(" AND %s = $%d", is.column, len(args))
@@ -161,7 +172,8 @@ func Refusals(ctx context.Context, b *book.DB, f RefusalFilter) (found []Refusal
 	err = b.Read(ctx, func(scan func(...any) error) error {
 		var r Refusal
 		var first, last int64
-		err := scan(&r.ID, &r.Client, &r.Tenant, &r.Agent, &r.Resource, &r.Reason, &r.About, &r.Why, &first, &last, &r.Times, &r.Overcome)
+		err := scan(&r.ID, &r.Client, &r.Tenant, &r.Agent, &r.Resource, &r.Reason, &r.About, &r.Why, &first, &last,
+			&r.Times, &r.Overcome)
 		r.First, r.Last = time.Unix(first, 0).UTC(), time.Unix(last, 0).UTC()
 		found = append(found, r)
 		return err
@@ -175,7 +187,8 @@ func Refusals(ctx context.Context, b *book.DB, f RefusalFilter) (found []Refusal
 	return found, nil
 }
 
-// LastCalls says when each of some clients last had a request pass, for each of their tenants, as far back as usage is kept.
+// LastCalls says when each of some clients last had a request pass, for each of their tenants, as
+// far back as usage is kept.
 func LastCalls(ctx context.Context, b *book.DB, clients []string) (map[Holder]time.Time, error) {
 	calls := map[Holder]time.Time{}
 	for some := range slices.Chunk(clients, 500) {
@@ -193,7 +206,8 @@ func LastCalls(ctx context.Context, b *book.DB, clients []string) (map[Holder]ti
 			err := scan(&h.Client, &h.Tenant, &last)
 			calls[h] = time.Unix(last, 0).UTC()
 			return err
-		}, "SELECT client_id, tenant_id, MAX(last_at) FROM usage_hours WHERE outcome <> $1 AND client_id IN ("+strings.Join(places, ", ")+") GROUP BY client_id, tenant_id", args...)
+		}, "SELECT client_id, tenant_id, MAX(last_at) FROM usage_hours WHERE outcome <> $1 AND client_id IN ("+
+			strings.Join(places, ", ")+") GROUP BY client_id, tenant_id", args...)
 		if err != nil {
 			return nil, fmt.Errorf("reading usage: %w", err)
 		}

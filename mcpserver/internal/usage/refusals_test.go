@@ -22,9 +22,12 @@ func TestRefusalsAtTheDoor(t *testing.T) {
 	eachStore(t, func(t *testing.T, database string) {
 		ctx, b := context.Background(), open(t, database)
 		one, replica := counter(b), counter(b)
-		wrong := guard.Why{Reason: guard.WhyAudience, Sentence: "It is for another.", Client: "cli_1", Tenant: "acme", About: "https://other.example"}
-		over := guard.Why{Reason: guard.WhyExpired, Sentence: "It is over for 5 seconds.", Client: "cli_1", Tenant: "acme"}
-		page := guard.Why{Reason: guard.WhyOrigin, Sentence: "A page of https://page.example.", About: "https://page.example"}
+		wrong := guard.Why{Reason: guard.WhyAudience, Sentence: "It is for another.", Client: "cli_1", Tenant: "acme",
+			About: "https://other.example"}
+		over := guard.Why{Reason: guard.WhyExpired, Sentence: "It is over for 5 seconds.", Client: "cli_1",
+			Tenant: "acme"}
+		page := guard.Why{Reason: guard.WhyOrigin, Sentence: "A page of https://page.example.",
+			About: "https://page.example"}
 		one.Record(refusedBy(noon, "smith", wrong), "")
 		one.Record(refusedBy(noon.Add(time.Second), "smith", wrong), "")
 		replica.Record(refusedBy(noon.Add(2*time.Second), "smith", wrong), "")
@@ -46,10 +49,12 @@ func TestRefusalsAtTheDoor(t *testing.T) {
 			return found
 		}
 		row := func(w guard.Why, agent string, first, last time.Duration, times int64) usage.Refusal {
-			return usage.Refusal{Client: w.Client, Tenant: w.Tenant, Agent: agent, Resource: "https://mcp.example/mcp", Reason: w.Reason, About: w.About, Why: w.Sentence,
+			return usage.Refusal{Client: w.Client, Tenant: w.Tenant, Agent: agent, Resource: "https://mcp.example/mcp",
+				Reason: w.Reason, About: w.About, Why: w.Sentence,
 				First: noon.Add(first), Last: noon.Add(last), Times: times}
 		}
-		want := []usage.Refusal{row(page, "Mozilla", 4*time.Second, 4*time.Second, 1), row(over, "smith", 3*time.Second, 3*time.Second, 1), row(wrong, "smith", 0, 2*time.Second, 3)}
+		want := []usage.Refusal{row(page, "Mozilla", 4*time.Second, 4*time.Second, 1),
+			row(over, "smith", 3*time.Second, 3*time.Second, 1), row(wrong, "smith", 0, 2*time.Second, 3)}
 		if diff := cmp.Diff(want, list(usage.RefusalFilter{})); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -57,7 +62,8 @@ func TestRefusalsAtTheDoor(t *testing.T) {
 			t.Errorf("of one client (-want +got):\n%s", diff)
 		}
 
-		// The client renews and passes: that its token was over was of the moment. That another was for another server was not.
+		// The client renews and passes: that its token was over was of the moment. That another was
+		// for another server was not.
 		one.Record(called("acme", "read_customer", noon.Add(10*time.Second)), "read_customer")
 		want[1].Overcome = true
 		if diff := cmp.Diff(want, list(usage.RefusalFilter{})); diff != "" {
@@ -65,13 +71,16 @@ func TestRefusalsAtTheDoor(t *testing.T) {
 		}
 		calls, err := usage.LastCalls(ctx, b, []string{"cli_1", "cli_2"})
 		must(t, err)
-		if diff := cmp.Diff(map[usage.Holder]time.Time{{Client: "cli_1", Tenant: "acme"}: noon.Add(10 * time.Second)}, calls); diff != "" {
+		if diff := cmp.Diff(map[usage.Holder]time.Time{{Client: "cli_1", Tenant: "acme"}: noon.Add(10 * time.Second)},
+			calls); diff != "" {
 			t.Errorf("calls (-want +got):\n%s", diff)
 		}
 
 		// Strangers fill neither memory nor the table, and push no client's refusals out.
 		for i := range 300 {
-			one.Record(refusedBy(noon.Add(time.Minute), "scanner", guard.Why{Reason: guard.WhyOrigin, About: fmt.Sprint("https://", i, ".example"), Sentence: "A page."}), "")
+			one.Record(refusedBy(noon.Add(time.Minute), "scanner",
+				guard.Why{Reason: guard.WhyOrigin, About: fmt.Sprint("https://", i, ".example"), Sentence: "A page."}),
+				"")
 		}
 		if lost := one.Overflow().Refusals; lost != 200 {
 			t.Errorf("%d are left out, want 200", lost)
@@ -86,17 +95,21 @@ func TestRefusalsAtTheDoor(t *testing.T) {
 	})
 }
 
-// One tenant's clients that are refused in a thousand ways push no other tenant's refusals out, neither of memory nor of the table.
+// One tenant's clients that are refused in a thousand ways push no other tenant's refusals out,
+// neither of memory nor of the table.
 func TestOneTenantsRefusalsPushNoneOut(t *testing.T) {
 	eachStore(t, func(t *testing.T, database string) {
 		ctx, b := context.Background(), open(t, database)
 		c := counter(b)
-		c.Record(refusedBy(noon, "x", guard.Why{Reason: guard.WhyAudience, Client: "cli_1", Tenant: "acme", Sentence: "It is for another."}), "")
+		c.Record(refusedBy(noon, "x", guard.Why{Reason: guard.WhyAudience, Client: "cli_1", Tenant: "acme",
+			Sentence: "It is for another."}), "")
 		for round := range 8 {
 			for i := range 1500 {
-				c.Record(refusedBy(noon.Add(time.Minute), "x", guard.Why{Reason: guard.WhyAudience, Client: "cli_2", Tenant: "mallory", About: fmt.Sprint(round, "/", i), Sentence: "It is for another."}), "")
+				c.Record(refusedBy(noon.Add(time.Minute), "x", guard.Why{Reason: guard.WhyAudience, Client: "cli_2",
+					Tenant: "mallory", About: fmt.Sprint(round, "/", i), Sentence: "It is for another."}), "")
 			}
-			c.Record(refusedBy(noon, "x", guard.Why{Reason: guard.WhyAudience, Client: "cli_3", Tenant: "globex", About: fmt.Sprint(round), Sentence: "It is for another."}), "")
+			c.Record(refusedBy(noon, "x", guard.Why{Reason: guard.WhyAudience, Client: "cli_3", Tenant: "globex",
+				About: fmt.Sprint(round), Sentence: "It is for another."}), "")
 			must(t, c.Flush(ctx))
 		}
 		must(t, usage.ForgetRefusals(ctx, b, noon.Add(time.Hour)))

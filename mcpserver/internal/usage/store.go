@@ -25,14 +25,17 @@ const (
 
 func compare(a, b Key) int {
 	return cmp.Or(
-		cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Agent, b.Agent),
-		cmp.Compare(a.Method, b.Method), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Reason, b.Reason),
+		cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Client, b.Client),
+		cmp.Compare(a.Agent, b.Agent),
+		cmp.Compare(a.Method, b.Method), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Outcome, b.Outcome),
+		cmp.Compare(a.Reason, b.Reason),
 		cmp.Compare(a.Lacking, b.Lacking),
 	)
 }
 
-// write adds sums to what is there, in transactions that are short: the tools' data may be in the same file. What was written is taken out of sums, so that an
-// error in the middle neither loses nor doubles any.
+// write adds sums to what is there, in transactions that are short: the tools' data may be in the
+// same file. What was written is taken out of sums, so that an error in the middle neither loses
+// nor doubles any.
 func write(ctx context.Context, b *book.DB, sums map[Key]Sum) error {
 	for some := range slices.Chunk(sorted(sums), inOne) {
 		err := b.Write(ctx, func(tx *sql.Tx) error {
@@ -69,7 +72,8 @@ func add(ctx context.Context, tx *sql.Tx, keys []Key, sums map[Key]Sum) error {
 		}
 		places.WriteByte(')')
 		s := sums[k]
-		args = append(args, k.Hour, k.Tenant, k.Client, k.Agent, k.Method, k.Name, k.Outcome, k.Reason, k.Lacking, s.Calls, s.Micros, s.Slowest, s.Last)
+		args = append(args, k.Hour, k.Tenant, k.Client, k.Agent, k.Method, k.Name, k.Outcome, k.Reason, k.Lacking,
+			s.Calls, s.Micros, s.Slowest, s.Last)
 	}
 	_, err := tx.ExecContext(ctx, `INSERT INTO usage_hours (hour, tenant_id, client_id, agent, method, name, outcome, reason, lacking, calls, micros, slowest, last_at)
 		VALUES `+places.String()+` ON CONFLICT (hour, tenant_id, client_id, agent, method, name, outcome, reason, lacking) DO UPDATE SET
@@ -124,7 +128,8 @@ func List(ctx context.Context, b *book.DB, f Filter) (rows []Row, err error) {
 	args = append(args, f.Limit)
 	err = b.Read(ctx, func(scan func(...any) error) error {
 		var r Row
-		err := scan(&r.Tenant, &r.Client, &r.Agent, &r.Method, &r.Name, &r.Outcome, &r.Reason, &r.Lacking, &r.Calls, &r.Micros, &r.Slowest, &r.Last)
+		err := scan(&r.Tenant, &r.Client, &r.Agent, &r.Method, &r.Name, &r.Outcome, &r.Reason, &r.Lacking, &r.Calls,
+			&r.Micros, &r.Slowest, &r.Last)
 		rows = append(rows, r)
 		return err
 	}, `SELECT tenant_id, client_id, agent, method, name, outcome, reason, lacking, CAST(SUM(calls) AS BIGINT) AS n, CAST(SUM(micros) AS BIGINT), MAX(slowest), MAX(last_at)
@@ -136,7 +141,8 @@ func List(ctx context.Context, b *book.DB, f Filter) (rows []Row, err error) {
 	return rows, nil
 }
 
-// Traffic is how much of a tenant's requests passed, and how many of these only because the rules do not count yet.
+// Traffic is how much of a tenant's requests passed, and how many of these only because the rules
+// do not count yet.
 type Traffic struct{ Passed, Observed int64 }
 
 // TrafficSince sums up what passed since, by tenant.

@@ -1,7 +1,9 @@
-// Package usage owns how much of what is used by whom: sums by the hour, never a request, and what in them is unusual.
+// Package usage owns how much of what is used by whom: sums by the hour, never a request, and what
+// in them is unusual.
 //
-// A request is counted in memory, which costs it no more than a moment, and memory is added to the database's rows every few seconds: a process that is killed
-// loses what it counted since, FlushEvery at most when the database answers. Replicas add to the same rows.
+// A request is counted in memory, which costs it no more than a moment, and memory is added to the
+// database's rows every few seconds: a process that is killed loses what it counted since,
+// FlushEvery at most when the database answers. Replicas add to the same rows.
 package usage
 
 import (
@@ -44,8 +46,10 @@ func hourOf(t time.Time) int64 { return t.Unix() - t.Unix()%hour }
 // Other is the tenant under which all is counted that has no room of its own.
 const Other = guard.Other
 
-// overflow is the key under which all keys are counted that have no room. What became of the requests stays: whether rules can be enforced hangs on it.
+// overflow is the key under which all keys are counted that have no room. What became of the
+// requests stays: whether rules can be enforced hangs on it.
 func (k Key) overflow() Key { return Key{Hour: k.Hour, Tenant: Other, Outcome: k.Outcome} }
 
-// share is the key under which those of a tenant are counted that are more than its share: it shuts out no other.
+// share is the key under which those of a tenant are counted that are more than its share: it shuts
+// out no other.
 func (k Key) share() Key { return Key{Hour: k.Hour, Tenant: k.Tenant, Name: Other, Outcome: k.Outcome} }

@@ -63,8 +63,10 @@ func counter(b *book.DB) *usage.Counter {
 // called is a call of a tool that passed.
 func called(tenant, tool string, at time.Time) *guard.Record {
 	return &guard.Record{
-		At: at, Caller: mcp.Caller{TenantID: tenant, ClientID: "cli_1"}, Method: "tools/call", Passed: true, Status: 200, Duration: 3 * time.Millisecond,
-		Decision: guard.Decision{Kind: guard.KindTool, Name: tool, Rule: tool, Allowed: true}, Message: []byte(`{"arguments":{"iban":"DE02"}}`),
+		At: at, Caller: mcp.Caller{TenantID: tenant, ClientID: "cli_1"}, Method: "tools/call", Passed: true,
+		Status: 200, Duration: 3 * time.Millisecond,
+		Decision: guard.Decision{Kind: guard.KindTool, Name: tool, Rule: tool, Allowed: true},
+		Message:  []byte(`{"arguments":{"iban":"DE02"}}`),
 	}
 }
 
@@ -81,8 +83,10 @@ func TestSumsByTheHour(t *testing.T) {
 		slow := called("acme", "read_customer", noon.Add(time.Minute))
 		slow.Duration = 9 * time.Millisecond
 		for _, r := range []*guard.Record{
-			called("acme", "read_customer", noon), slow, called("acme", "read_customer", noon.Add(-time.Hour)), called("globex", "read_customer", noon),
-			lacking(called("acme", "update_customer", noon), true, "customers:read", "customers:write"), lacking(called("acme", "update_customer", noon), false, "customers:write"),
+			called("acme", "read_customer", noon), slow, called("acme", "read_customer", noon.Add(-time.Hour)),
+			called("globex", "read_customer", noon),
+			lacking(called("acme", "update_customer", noon), true, "customers:read", "customers:write"),
+			lacking(called("acme", "update_customer", noon), false, "customers:write"),
 			{At: noon, Agent: "curl", Method: "POST", Refused: guard.RefusedNoToken, Status: 401},
 		} {
 			count(c, r)
@@ -93,13 +97,15 @@ func TestSumsByTheHour(t *testing.T) {
 		must(t, err)
 		row := func(name, outcome, reason, lacking string, calls, micros, slowest int64, last time.Time) usage.Row {
 			return usage.Row{
-				Key: usage.Key{Tenant: "acme", Client: "cli_1", Method: "tools/call", Name: name, Outcome: outcome, Reason: reason, Lacking: lacking},
+				Key: usage.Key{Tenant: "acme", Client: "cli_1", Method: "tools/call", Name: name, Outcome: outcome,
+					Reason: reason, Lacking: lacking},
 				Sum: usage.Sum{Calls: calls, Micros: micros, Slowest: slowest, Last: last.Unix()},
 			}
 		}
 		want := []usage.Row{
 			row("read_customer", "ok", "", "", 2, 12000, 9000, noon.Add(time.Minute)),
-			row("update_customer", "observed", "insufficient_scope", "customers:read customers:write", 1, 3000, 3000, noon),
+			row("update_customer", "observed", "insufficient_scope", "customers:read customers:write", 1, 3000,
+				3000, noon),
 			row("update_customer", "refused", "insufficient_scope", "customers:write", 1, 3000, 3000, noon),
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -117,7 +123,8 @@ func TestSumsByTheHour(t *testing.T) {
 		}
 		traffic, err := usage.TrafficSince(ctx, b, noon)
 		must(t, err)
-		if diff := cmp.Diff(map[string]usage.Traffic{"acme": {Passed: 3, Observed: 1}, "globex": {Passed: 1}}, traffic); diff != "" {
+		if diff := cmp.Diff(map[string]usage.Traffic{"acme": {Passed: 3, Observed: 1}, "globex": {Passed: 1}},
+			traffic); diff != "" {
 			t.Errorf("traffic (-want +got):\n%s", diff)
 		}
 	})
@@ -162,8 +169,8 @@ func TestReplicasAddUp(t *testing.T) {
 	})
 }
 
-// Under a rule with a star each name is a key of its own. One tenant that makes up names took the room of all: others were counted without their tenant, and the detector saw
-// none of them.
+// Under a rule with a star each name is a key of its own. One tenant that makes up names took the
+// room of all: others were counted without their tenant, and the detector saw none of them.
 func TestOneTenantDoesNotTakeTheRoomOfAll(t *testing.T) {
 	eachStore(t, func(t *testing.T, database string) {
 		ctx, b := context.Background(), open(t, database)
@@ -179,7 +186,8 @@ func TestOneTenantDoesNotTakeTheRoomOfAll(t *testing.T) {
 		must(t, c.Flush(ctx))
 		traffic, err := usage.TrafficSince(ctx, b, noon)
 		must(t, err)
-		if diff := cmp.Diff(map[string]usage.Traffic{"mallory": {Passed: made}, "acme": {Passed: 150}}, traffic); diff != "" {
+		if diff := cmp.Diff(map[string]usage.Traffic{"mallory": {Passed: made}, "acme": {Passed: 150}},
+			traffic); diff != "" {
 			t.Errorf("traffic (-want +got):\n%s", diff)
 		}
 		rows, err := usage.List(ctx, b, usage.Filter{Tenant: "mallory", Since: noon, Limit: made})
@@ -187,7 +195,8 @@ func TestOneTenantDoesNotTakeTheRoomOfAll(t *testing.T) {
 		if len(rows) != 1001 || rows[0].Name != usage.Other || rows[0].Calls != made-1000 {
 			t.Errorf("%d rows of mallory's, the first %+v; want her share and one for the rest", len(rows), rows[0])
 		}
-		if n := strings.Count(log.String(), "a tenant's usage is counted under the name"); n != 1 || !strings.Contains(log.String(), "tenant=mallory") || c.Overflow().Requests != made-1000 {
+		if n := strings.Count(log.String(), "a tenant's usage is counted under the name"); n != 1 ||
+			!strings.Contains(log.String(), "tenant=mallory") || c.Overflow().Requests != made-1000 {
 			t.Errorf("said %d times, %+v: %s", n, c.Overflow(), log.String())
 		}
 		found, err := usage.Detect(ctx, b, noon)
@@ -206,7 +215,8 @@ func TestOneTenantDoesNotTakeTheRoomOfAll(t *testing.T) {
 	})
 }
 
-// What strangers and many tenants can make more of is bounded, and what has no room is counted under a name that is nobody's, and said.
+// What strangers and many tenants can make more of is bounded, and what has no room is counted
+// under a name that is nobody's, and said.
 func TestCountingIsBounded(t *testing.T) {
 	ctx := context.Background()
 	b := open(t, sqlite(t))
@@ -217,7 +227,8 @@ func TestCountingIsBounded(t *testing.T) {
 		count(c, called(fmt.Sprint("tenant-", i), "read_customer", noon))
 	}
 	for i := range 100 {
-		count(c, &guard.Record{At: noon.Add(time.Hour), Agent: fmt.Sprint("scanner", i), Method: "POST", Refused: guard.RefusedNoToken, Status: 401})
+		count(c, &guard.Record{At: noon.Add(time.Hour), Agent: fmt.Sprint("scanner", i), Method: "POST",
+			Refused: guard.RefusedNoToken, Status: 401})
 	}
 	must(t, c.Flush(ctx))
 	rows, err := usage.List(ctx, b, usage.Filter{Since: noon, Limit: many})
@@ -232,7 +243,8 @@ func TestCountingIsBounded(t *testing.T) {
 			agents++
 		}
 	}
-	if total != many+100 || other != 2000 || c.Overflow().Requests != 2000 || agents != 51 || c.Overflow().Agents != 50 {
+	if total != many+100 || other != 2000 || c.Overflow().Requests != 2000 || agents != 51 ||
+		c.Overflow().Agents != 50 {
 		t.Errorf("got %d calls, %d of others, %d agents, overflow %+v", total, other, agents, c.Overflow())
 	}
 	if strings.Count(log.String(), "level=WARN") != 1 {
@@ -280,7 +292,8 @@ func TestHalfAFlush(t *testing.T) {
 	for i := range many {
 		count(c, called(fmt.Sprintf("tenant-%04d", i), "read_customer", noon))
 	}
-	do(`CREATE TRIGGER full BEFORE INSERT ON usage_hours WHEN new.tenant_id = 'tenant-1100' BEGIN SELECT RAISE(ABORT, 'no'); END`)
+	do(`CREATE TRIGGER full BEFORE INSERT ON usage_hours WHEN new.tenant_id = 'tenant-1100' BEGIN SELECT ` +
+		`RAISE(ABORT, 'no'); END`)
 	if err := c.Flush(ctx); err == nil || c.Overflow().Pending == 0 || c.Overflow().Pending == many {
 		t.Fatalf("got %v with %d waiting, want an error in the middle", err, c.Overflow().Pending)
 	}
@@ -298,7 +311,8 @@ func TestHalfAFlush(t *testing.T) {
 	}
 }
 
-// A process that is killed loses what it counted since FlushEvery; one that is told to end loses nothing.
+// A process that is killed loses what it counted since FlushEvery; one that is told to end loses
+// nothing.
 func TestWhatAnEndLoses(t *testing.T) {
 	database := sqlite(t)
 	synctest.Test(t, func(t *testing.T) {

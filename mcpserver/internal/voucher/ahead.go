@@ -18,8 +18,9 @@ const (
 	rest     = time.Millisecond // until one is: by then its caller has the answer, and others were let by
 )
 
-// Ahead hands out the vouchers from one resource to one server. A signature takes as long as all else that a gateway does for a request; so a caller who was here a moment
-// ago finds the next voucher signed, and nobody waits for it. Each is handed out once. It is safe for concurrent use.
+// Ahead hands out the vouchers from one resource to one server. A signature takes as long as all
+// else that a gateway does for a request; so a caller who was here a moment ago finds the next
+// voucher signed, and nobody waits for it. Each is handed out once. It is safe for concurrent use.
 type Ahead struct {
 	Signer   *Signer
 	From, To string
@@ -39,7 +40,8 @@ type prepared struct {
 	raw, id string
 }
 
-// Take hands out a voucher for a caller, and the id that it has: one that lies ready, or one that is signed now.
+// Take hands out a voucher for a caller, and the id that it has: one that lies ready, or one that
+// is signed now.
 func (a *Ahead) Take(c mcp.Caller) (raw, id string) {
 	if p, ok := a.take(c); ok {
 		return p.raw, p.id
@@ -48,7 +50,8 @@ func (a *Ahead) Take(c mcp.Caller) (raw, id string) {
 	return p.raw, p.id
 }
 
-// take takes the newest voucher of a grant, if it says of the caller what a new one would: another token of the same grant may have other scopes.
+// take takes the newest voucher of a grant, if it says of the caller what a new one would: another
+// token of the same grant may have other scopes.
 func (a *Ahead) take(c mcp.Caller) (p prepared, ok bool) {
 	now := a.Now()
 	a.mu.Lock()
@@ -71,8 +74,8 @@ func (a *Ahead) take(c mcp.Caller) (p prepared, ok bool) {
 	return p, true
 }
 
-// Prepare signs the next voucher for a caller who was just served, in a moment. As many lie ready for a grant as it had requests at once. When much is due already, the
-// next is left to Take.
+// Prepare signs the next voucher for a caller who was just served, in a moment. As many lie ready
+// for a grant as it had requests at once. When much is due already, the next is left to Take.
 func (a *Ahead) Prepare(c mcp.Caller) {
 	if a.due.Add(1) > mostDue {
 		a.due.Add(-1)
@@ -118,5 +121,6 @@ func (a *Ahead) sign(c mcp.Caller) prepared {
 }
 
 func same(a, b mcp.Caller) bool {
-	return a.Subject == b.Subject && a.TenantID == b.TenantID && a.ClientID == b.ClientID && a.GrantID == b.GrantID && slices.Equal(a.Scopes, b.Scopes)
+	return a.Subject == b.Subject && a.TenantID == b.TenantID && a.ClientID == b.ClientID && a.GrantID == b.GrantID &&
+		slices.Equal(a.Scopes, b.Scopes)
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
-// What lies ready says what a voucher says that is signed now, is handed out once, and says who calls now: not who called before with the same grant.
+// What lies ready says what a voucher says that is signed now, is handed out once, and says who
+// calls now: not who called before with the same grant.
 func TestAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := ahead(t)
@@ -23,8 +24,10 @@ func TestAhead(t *testing.T) {
 			raw, id := a.Take(c)
 			got := claims(t, raw)
 			want := claims(t, a.Signer.Sign(c, a.From, a.To, id, made))
-			if got.Subject != want.Subject || got.TenantID != want.TenantID || got.GrantID != want.GrantID || got.ClientID != want.ClientID || len(got.Scope) != len(want.Scope) ||
-				got.ID != id || got.Issuer != a.From || got.Audience != a.To || got.IssuedAt != made.Unix() || got.Expires != want.Expires {
+			if got.Subject != want.Subject || got.TenantID != want.TenantID || got.GrantID != want.GrantID ||
+				got.ClientID != want.ClientID || len(got.Scope) != len(want.Scope) ||
+				got.ID != id || got.Issuer != a.From || got.Audience != a.To || got.IssuedAt != made.Unix() ||
+				got.Expires != want.Expires {
 				t.Errorf("%s: it says %+v, want %+v", what, got, want)
 			}
 			if seen[id] {
@@ -101,7 +104,8 @@ func TestAheadIsBounded(t *testing.T) {
 
 func ahead(t *testing.T) *voucher.Ahead {
 	t.Helper()
-	return &voucher.Ahead{Signer: signer(t, secret), From: "https://gw.example/crm", To: "https://crm.internal/mcp", Now: time.Now}
+	return &voucher.Ahead{Signer: signer(t, secret), From: "https://gw.example/crm", To: "https://crm.internal/mcp",
+		Now: time.Now}
 }
 
 func claims(t *testing.T, raw string) (c voucher.Claims) {

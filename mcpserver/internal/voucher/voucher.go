@@ -1,4 +1,5 @@
-// Package voucher owns the short signed word with which a gateway tells the server behind it who is calling: for one server, for one minute, for one request.
+// Package voucher owns the short signed word with which a gateway tells the server behind it who is
+// calling: for one server, for one minute, for one request.
 package voucher
 
 import (
@@ -18,7 +19,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
-// Type is the typ of a voucher. It is a type of its own, so that nobody takes one for an access token (RFC 8725 §3.11).
+// Type is the typ of a voucher. It is a type of its own, so that nobody takes one for an access
+// token (RFC 8725 §3.11).
 const Type = "gatehouse-caller+jwt"
 
 // Life is how long a voucher is worth something.
@@ -26,8 +28,9 @@ const Life = time.Minute
 
 const minSecret = 32
 
-// algorithm is EdDSA with Ed25519 (RFC 8037 §3.1): every call to a server behind needs a signature of its own, and this one costs two thirds of what ES256 costs,
-// without garbage, and less to check, too.
+// algorithm is EdDSA with Ed25519 (RFC 8037 §3.1): every call to a server behind needs a signature
+// of its own, and this one costs two thirds of what ES256 costs, without garbage, and less to
+// check, too.
 const algorithm = "EdDSA"
 
 // Signer signs vouchers. It is safe for concurrent use.
@@ -37,8 +40,8 @@ type Signer struct {
 	header string // and its dot
 }
 
-// New makes a signer. Its key comes of a secret, so that replicas that share the secret share the key; without one it is made now, which is right for one
-// process.
+// New makes a signer. Its key comes of a secret, so that replicas that share the secret share the
+// key; without one it is made now, which is right for one process.
 func New(secret config.Secret) (*Signer, error) {
 	key, err := deriveKey(secret)
 	if err != nil {
@@ -64,9 +67,11 @@ func deriveKey(secret config.Secret) (ed25519.PrivateKey, error) {
 		return key, err
 	}
 	if len(secret) < minSecret {
-		return nil, fmt.Errorf("the secret of the assertion key is shorter than %d characters; make one with: head -c 32 /dev/urandom | base64", minSecret)
+		return nil, fmt.Errorf("the secret of the assertion key is shorter than %d characters; make one with: head "+
+			"-c 32 /dev/urandom | base64", minSecret)
 	}
-	seed, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, "gatehouse gateway caller assertions, Ed25519", ed25519.SeedSize)
+	seed, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, "gatehouse gateway caller assertions, Ed25519",
+		ed25519.SeedSize)
 	if err != nil {
 		return nil, fmt.Errorf("deriving the key of vouchers: %w", err)
 	}
@@ -94,7 +99,8 @@ func (s *Signer) Sign(c mcp.Caller, from, to, request string, now time.Time) str
 		scopes = []string{}
 	}
 	payload := mustJSON(Claims{
-		Issuer: from, Audience: to, Subject: c.Subject, TenantID: c.TenantID, ClientID: c.ClientID, GrantID: c.GrantID, Scope: scopes, ID: request,
+		Issuer: from, Audience: to, Subject: c.Subject, TenantID: c.TenantID, ClientID: c.ClientID, GrantID: c.GrantID,
+		Scope: scopes, ID: request,
 		IssuedAt: now.Unix(), Expires: now.Add(Life).Unix(),
 	})
 	base64url := base64.RawURLEncoding
@@ -106,7 +112,9 @@ func (s *Signer) Sign(c mcp.Caller, from, to, request string, now time.Time) str
 
 // KeySet is the public key as a JWK set (RFC 7517 §5), for the servers behind.
 func (s *Signer) KeySet() []byte {
-	return mustJSON(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: s.key.Public(), KeyID: s.kid, Algorithm: algorithm, Use: "sig"}}})
+	return mustJSON(
+		jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: s.key.Public(), KeyID: s.kid, Algorithm: algorithm,
+			Use: "sig"}}})
 }
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }

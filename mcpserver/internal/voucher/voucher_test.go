@@ -15,7 +15,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-var ann = mcp.Caller{Subject: "usr_ann", TenantID: "acme", ClientID: "cli_1", GrantID: "grt_1", Scopes: []string{"read"}}
+var ann = mcp.Caller{Subject: "usr_ann", TenantID: "acme", ClientID: "cli_1", GrantID: "grt_1",
+	Scopes: []string{"read"}}
 
 const secret = config.Secret("0123456789012345678901234567890123456789")
 
@@ -38,19 +39,23 @@ func TestSign(t *testing.T) {
 	must(t, err)
 	var c voucher.Claims
 	must(t, json.Unmarshal(payload, &c))
-	if c.Issuer != "https://gw.example/crm" || c.Audience != "https://crm.internal/mcp" || c.Subject != "usr_ann" || c.TenantID != "acme" || c.ClientID != "cli_1" ||
-		c.GrantID != "grt_1" || !slices.Equal(c.Scope, []string{"read"}) || c.ID != "req1" || c.Expires-c.IssuedAt != 60 || c.IssuedAt != now.Unix() {
+	if c.Issuer != "https://gw.example/crm" || c.Audience != "https://crm.internal/mcp" || c.Subject != "usr_ann" ||
+		c.TenantID != "acme" || c.ClientID != "cli_1" ||
+		c.GrantID != "grt_1" || !slices.Equal(c.Scope, []string{"read"}) || c.ID != "req1" ||
+		c.Expires-c.IssuedAt != 60 || c.IssuedAt != now.Unix() {
 		t.Errorf("it says %+v", c)
 	}
 }
 
-// A voucher is no access token: whoever believes the key for those, too, refuses it for its type (RFC 8725 §3.11).
+// A voucher is no access token: whoever believes the key for those, too, refuses it for its type
+// (RFC 8725 §3.11).
 func TestAVoucherIsNoAccessToken(t *testing.T) {
 	s := signer(t, "")
 	raw := s.Sign(ann, "https://gw.example/crm", "https://crm.internal/mcp", "req1", time.Now())
 	set, err := token.ParseKeySet(s.KeySet())
 	must(t, err)
-	rules := token.Rules{Issuer: "https://gw.example/crm", Audience: "https://crm.internal/mcp", Algorithms: []string{"EdDSA"}, Now: time.Now}
+	rules := token.Rules{Issuer: "https://gw.example/crm", Audience: "https://crm.internal/mcp",
+		Algorithms: []string{"EdDSA"}, Now: time.Now}
 	if _, err := rules.Verify(context.Background(), raw, set); err != token.ErrType {
 		t.Errorf("got %v, want %v", err, token.ErrType)
 	}

@@ -1,8 +1,11 @@
-// Package chain owns the place of each audit line in a chain of hashes, in SQLite and in PostgreSQL alike.
+// Package chain owns the place of each audit line in a chain of hashes, in SQLite and in PostgreSQL
+// alike.
 //
-// A line is written into a table of those that wait, in the transaction of what it is about, and waits for nobody there. A sealer takes what has been committed,
-// gives each its number, and its hash: over the hash before it, the number, and all that the line says. The last number and hash are the head, one row whose lock
-// lets one sealer work at a time. Lines that have their place are never changed; the oldest may go, and then the head remembers where the chain begins.
+// A line is written into a table of those that wait, in the transaction of what it is about, and
+// waits for nobody there. A sealer takes what has been committed, gives each its number, and its
+// hash: over the hash before it, the number, and all that the line says. The last number and hash
+// are the head, one row whose lock lets one sealer work at a time. Lines that have their place are
+// never changed; the oldest may go, and then the head remembers where the chain begins.
 package chain
 
 import (
@@ -28,9 +31,11 @@ import (
 // Options of New.
 type Options struct {
 	Write, Read *sql.DB // may be the same
-	// Name begins the names of the tables: NAME_events (those that wait), NAME_records and NAME_head.
+	// Name begins the names of the tables: NAME_events (those that wait), NAME_records and
+	// NAME_head.
 	Name string
-	// Lock ends a SELECT that holds its rows: " FOR UPDATE" where there is such a thing, empty where a transaction that may write is alone.
+	// Lock ends a SELECT that holds its rows: " FOR UPDATE" where there is such a thing, empty
+	// where a transaction that may write is alone.
 	Lock string
 }
 
@@ -54,11 +59,13 @@ func New(o Options) *Chain {
 	}
 }
 
-// Anchor sets the keys under which the head is authenticated: the first makes, any of them is believed. Without one, whoever can write the database can write
-// the chain anew from its beginning. It is called before the chain is used.
+// Anchor sets the keys under which the head is authenticated: the first makes, any of them is
+// believed. Without one, whoever can write the database can write the chain anew from its
+// beginning. It is called before the chain is used.
 func (c *Chain) Anchor(keys ...[]byte) { c.keys = keys }
 
-// Point is a place in the chain: a number and the hash there. Number 0 is before the first line, and has no hash.
+// Point is a place in the chain: a number and the hash there. Number 0 is before the first line,
+// and has no hash.
 type Point struct {
 	Seq  int64
 	Hash [sha256.Size]byte
@@ -106,8 +113,9 @@ func (c *Chain) Insert(ctx context.Context, x Execer, e audit.Event) error {
 	return nil
 }
 
-// InsertWith executes a statement that inserts and writes the line that is about it, within the transaction of both. PostgreSQL is asked once for both: each question is a
-// way to it and back, with the transaction's locks held.
+// InsertWith executes a statement that inserts and writes the line that is about it, within the
+// transaction of both. PostgreSQL is asked once for both: each question is a way to it and back,
+// with the transaction's locks held.
 func (c *Chain) InsertWith(ctx context.Context, x Execer, e audit.Event, insert string, args ...any) error {
 	if c.Lock == "" { // SQLite has no statement that writes into two tables, and no way to go
 		if _, err := x.ExecContext(ctx, insert, args...); err != nil {
@@ -115,7 +123,8 @@ func (c *Chain) InsertWith(ctx context.Context, x Execer, e audit.Event, insert 
 		}
 		return c.Insert(ctx, x, e)
 	}
-	line := "WITH line AS (INSERT INTO " + c.Name + "_events (" + columns + ") VALUES " + c.Places(len(args)+1, 1, width) + ") "
+	line := "WITH line AS (INSERT INTO " + c.Name + "_events (" + columns + ") VALUES " + c.Places(len(args)+1, 1,
+		width) + ") "
 	_, err := x.ExecContext(ctx, line+insert, slices.Concat(args, Row(e))...)
 	return err
 }
@@ -133,7 +142,8 @@ func (c *Chain) InsertMany(ctx context.Context, x Execer, events []audit.Event) 
 		for _, e := range events[:n] {
 			args = append(args, Row(e)...)
 		}
-		if _, err := x.ExecContext(ctx, "INSERT INTO "+c.Name+"_events ("+columns+") VALUES "+c.Places(1, n, width), args...); err != nil {
+		if _, err := x.ExecContext(ctx, "INSERT INTO "+c.Name+"_events ("+columns+") VALUES "+c.Places(1, n, width),
+			args...); err != nil {
 			return fmt.Errorf("writing audit lines: %w", err)
 		}
 		events = events[n:]
@@ -146,7 +156,8 @@ const (
 	rowsAtOnce = 100 // rows of one statement
 )
 
-// Places are the parameters of n rows of so many columns, numbered from first. SQLite takes numbered ones for names, and looks through all of them for each.
+// Places are the parameters of n rows of so many columns, numbered from first. SQLite takes
+// numbered ones for names, and looks through all of them for each.
 func (c *Chain) Places(first, n, width int) string {
 	var b strings.Builder
 	for i := range n * width {
@@ -175,14 +186,16 @@ const (
 	maxDetail = 1024
 )
 
-// Row is a line's columns in their order: text that every database can hold, within bounds, whoever wrote it.
+// Row is a line's columns in their order: text that every database can hold, within bounds, whoever
+// wrote it.
 func Row(e audit.Event) []any {
 	outcome := e.Outcome
 	if outcome == "" {
 		outcome = audit.OK
 	}
 	return []any{
-		e.Time.Unix(), clean(e.Actor, maxName), clean(e.Action, maxName), clean(e.Target, maxName), clean(e.Tenant, maxName), clean(e.Client, maxName),
+		e.Time.Unix(), clean(e.Actor, maxName), clean(e.Action, maxName), clean(e.Target, maxName),
+		clean(e.Tenant, maxName), clean(e.Client, maxName),
 		clean(e.Grant, maxName), clean(outcome, maxName), clean(e.Detail, maxDetail),
 	}
 }
@@ -190,8 +203,10 @@ func Row(e audit.Event) []any {
 // clean keeps what a terminal or a table that shows a line would take for its own out of a column.
 func clean(s string, most int) string { return text.Marked(s, most, "") }
 
-// content writes a line as it is hashed: its time in seconds and then its columns in their order, with a line feed between them. What is sealed has none within
-// (see text), and as many columns as all: so no other columns are written like it. The database writes it, which is much faster than reading column by column.
+// content writes a line as it is hashed: its time in seconds and then its columns in their order,
+// with a line feed between them. What is sealed has none within (see text), and as many columns as
+// all: so no other columns are written like it. The database writes it, which is much faster than
+// reading column by column.
 const content = "concat_ws('\n', " + columns + ")"
 
 // write writes a line's columns as content does.
@@ -229,7 +244,8 @@ func follow(scratch []byte, prev *[sha256.Size]byte, seq int64, content []byte) 
 	return sha256.Sum256(b), b
 }
 
-// head is the chain's one row: where it begins, where it ends, and the word of the keys' owner for both.
+// head is the chain's one row: where it begins, where it ends, and the word of the keys' owner for
+// both.
 type head struct {
 	base, end Point
 	mac       []byte

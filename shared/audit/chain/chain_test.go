@@ -14,13 +14,14 @@ import (
 
 func event() audit.Event {
 	return audit.Event{
-		Time: time.Unix(1_900_000_000, 0), Actor: "user:ann", Action: "grant.revoke", Target: "grt_1", Tenant: "acme", Client: "cli_1", Grant: "grt_1",
+		Time: time.Unix(1_900_000_000, 0), Actor: "user:ann", Action: "grant.revoke", Target: "grt_1", Tenant: "acme",
+		Client: "cli_1", Grant: "grt_1",
 		Outcome: audit.OK, Detail: "lost",
 	}
 }
 
-// C9: a mutant whose hash left out the content of a record lived. Every column, the number and the record before are in
-// the hash.
+// C9: a mutant whose hash left out the content of a record lived. Every column, the number and the
+// record before are in the hash.
 func TestHashHoldsAllOfARecord(t *testing.T) {
 	var begin [sha256.Size]byte
 	whole := chain.Follow(begin, 7, chain.Row(event()))

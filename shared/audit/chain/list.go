@@ -14,7 +14,8 @@ import (
 
 // into is where a line's columns are scanned into.
 func into(e *audit.Event) []any {
-	return []any{(*seconds)(&e.Time), &e.Actor, &e.Action, &e.Target, &e.Tenant, &e.Client, &e.Grant, &e.Outcome, &e.Detail}
+	return []any{(*seconds)(&e.Time), &e.Actor, &e.Action, &e.Target, &e.Tenant, &e.Client, &e.Grant, &e.Outcome,
+		&e.Detail}
 }
 
 // seconds is a time in a column.

@@ -13,17 +13,21 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// batch bounds how many lines one transaction seals or deletes, so that no request waits long for it.
+// batch bounds how many lines one transaction seals or deletes, so that no request waits long for
+// it.
 const batch = 500
 
-// Broken is the action of the line that a sealer writes when it finds the head not as a sealer leaves it.
+// Broken is the action of the line that a sealer writes when it finds the head not as a sealer
+// leaves it.
 const Broken = "audit.broken"
 
-// Seal gives a place to what has been committed and has none, at most a batch, and returns how many lines that were. When another sealer is at work it waits for its
-// turn. A head that is not as a sealer left it stops nothing: the line that says so is the next in the chain.
+// Seal gives a place to what has been committed and has none, at most a batch, and returns how many
+// lines that were. When another sealer is at work it waits for its turn. A head that is not as a
+// sealer left it stops nothing: the line that says so is the next in the chain.
 func (c *Chain) Seal(ctx context.Context) (n int, err error) {
 	var waiting int
-	if err := c.Read.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM "+c.Name+"_events LIMIT 1) AS one").Scan(&waiting); err != nil {
+	if err := c.Read.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM "+c.Name+"_events LIMIT 1) AS one").Scan(
+		&waiting); err != nil {
 		return 0, fmt.Errorf("looking for audit lines: %w", err)
 	}
 	if waiting == 0 {
@@ -43,8 +47,8 @@ func (c *Chain) Seal(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// Add writes lines and gives them their places, all in one transaction: half the work of lines that wait for a
-// sealer. It waits for its turn when a sealer is at work.
+// Add writes lines and gives them their places, all in one transaction: half the work of lines that
+// wait for a sealer. It waits for its turn when a sealer is at work.
 func (c *Chain) Add(ctx context.Context, events []audit.Event) error {
 	if len(events) == 0 {
 		return nil
@@ -81,7 +85,9 @@ func (c *Chain) sealing(ctx context.Context, tx session, take func() ([]waiting,
 		return 0, Point{}, err
 	}
 	if broken != "" {
-		events = append([]waiting{{line: audit.Event{Time: time.Now(), Actor: "system", Action: Broken, Outcome: audit.Failed, Detail: broken}}}, events...)
+		events = append(
+			[]waiting{{line: audit.Event{Time: time.Now(), Actor: "system", Action: Broken, Outcome: audit.Failed,
+				Detail: broken}}}, events...)
 	}
 	end, err := c.append(ctx, tx, h.end, events)
 	if err != nil {
@@ -91,8 +97,10 @@ func (c *Chain) sealing(ctx context.Context, tx session, take func() ([]waiting,
 	return len(events), end, c.keep(ctx, tx, h)
 }
 
-// Begin authenticates the head of a chain that has no record yet. It is called once in the life of an installation, before the first line is sealed: an empty head without a
-// word is that of a chain that somebody took away. One that has its word, or records, stays as it is. began says that it was this one that began.
+// Begin authenticates the head of a chain that has no record yet. It is called once in the life of
+// an installation, before the first line is sealed: an empty head without a word is that of a chain
+// that somebody took away. One that has its word, or records, stays as it is. began says that it
+// was this one that began.
 func (c *Chain) Begin(ctx context.Context) (began bool, err error) {
 	err = c.tx(ctx, func(tx *sql.Tx) error {
 		h, err := c.head(ctx, tx, c.Lock)
@@ -109,7 +117,8 @@ func (c *Chain) Begin(ctx context.Context) (began bool, err error) {
 	return began && err == nil, err
 }
 
-// ending holds the head and says where the next line goes. What is not as a sealer left it, it says in words.
+// ending holds the head and says where the next line goes. What is not as a sealer left it, it says
+// in words.
 func (c *Chain) ending(ctx context.Context, tx session) (h head, broken string, err error) {
 	h, err = c.head(ctx, tx, c.Lock)
 	gone := errors.Is(err, errNoHead)
@@ -124,7 +133,9 @@ func (c *Chain) ending(ctx context.Context, tx session) (h head, broken string, 
 	switch {
 	case gone:
 		broken = "the head was gone"
-		if _, err := tx.ExecContext(ctx, "INSERT INTO "+c.Name+"_head (id, base, base_hash, seq, hash, mac) VALUES (1, 0, $1, 0, $1, $1)", []byte{}); err != nil {
+		if _, err := tx.ExecContext(ctx,
+			"INSERT INTO "+c.Name+"_head (id, base, base_hash, seq, hash, mac) VALUES (1, 0, $1, 0, $1, $1)",
+			[]byte{}); err != nil {
 			return h, "", fmt.Errorf("making a head for the audit chain: %w", err)
 		}
 	case !believed:
@@ -138,11 +149,13 @@ func (c *Chain) ending(ctx context.Context, tx session) (h head, broken string, 
 		if err != nil {
 			return h, "", err
 		}
-		if there.Seq != 0 && there.Hash != known.Hash { // one that is missing is missed by whoever verifies, or is too old
+		if there.Seq != 0 && there.Hash != known.Hash {
+			// one that is missing is missed by whoever verifies, or is too old
 			broken = fmt.Sprintf("record %s had become %s", known, there)
 		}
 	}
-	if broken != "" && (newest.Seq >= h.end.Seq || !believed) { // a number that somebody made up is no place to go on from
+	if broken != "" && (newest.Seq >= h.end.Seq || !believed) {
+		// a number that somebody made up is no place to go on from
 		h.end = newest
 	}
 	return h, broken, nil
@@ -154,10 +167,12 @@ type waiting struct {
 	line audit.Event
 }
 
-// take takes the oldest lines that wait. An id is given before a transaction is committed, so that a line may come with a lower one than others that have their
-// place already: what counts is what is there.
+// take takes the oldest lines that wait. An id is given before a transaction is committed, so that
+// a line may come with a lower one than others that have their place already: what counts is what
+// is there.
 func (c *Chain) take(ctx context.Context, tx *sql.Tx) (taken []waiting, err error) {
-	rows, err := tx.QueryContext(ctx, "DELETE FROM "+c.Name+"_events WHERE id IN (SELECT id FROM "+c.Name+"_events ORDER BY id LIMIT $1) RETURNING id, "+columns, batch)
+	rows, err := tx.QueryContext(ctx, "DELETE FROM "+c.Name+"_events WHERE id IN (SELECT id FROM "+c.Name+
+		"_events ORDER BY id LIMIT $1) RETURNING id, "+columns, batch)
 	if err != nil {
 		return nil, fmt.Errorf("taking audit lines: %w", err)
 	}
@@ -223,7 +238,8 @@ func (c *Chain) remember(p Point) {
 	c.last = p
 }
 
-// Prune deletes the oldest records, those of before a time, and remembers in the head where the chain begins then. It returns how many those were.
+// Prune deletes the oldest records, those of before a time, and remembers in the head where the
+// chain begins then. It returns how many those were.
 func (c *Chain) Prune(ctx context.Context, before time.Time) (total int64, err error) {
 	for {
 		n, more, err := c.PruneSome(ctx, before)
@@ -252,9 +268,11 @@ func (c *Chain) prune(ctx context.Context, tx *sql.Tx, before time.Time) (int64,
 		return 0, err
 	}
 	if !c.believed(h) {
-		return 0, errors.New("the head of the audit chain is not as a sealer leaves it: nothing is deleted before the next line is sealed")
+		return 0, errors.New("the head of the audit chain is not as a sealer leaves it: nothing is deleted before " +
+			"the next line is sealed")
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT seq, hash, at FROM "+c.Name+"_records WHERE seq > $1 ORDER BY seq LIMIT $2", h.base.Seq, batch)
+	rows, err := tx.QueryContext(ctx, "SELECT seq, hash, at FROM "+c.Name+
+		"_records WHERE seq > $1 ORDER BY seq LIMIT $2", h.base.Seq, batch)
 	if err != nil {
 		return 0, fmt.Errorf("reading old audit records: %w", err)
 	}
@@ -296,13 +314,15 @@ const (
 	sealTime  = 10 * time.Second // for one batch, and about that for one turn
 	noteEvery = time.Hour
 	tellEvery = time.Minute // while many lines wait
-	// restShare is how much longer than a full batch took the sealer rests before the next: so it has a tenth of the time
-	// of the database's writer at most, however many lines wait.
+	// restShare is how much longer than a full batch took the sealer rests before the next: so it
+	// has a tenth of the time of the database's writer at most, however many lines wait.
 	restShare = 9
 )
 
-// Run seals until ctx ends, and once more then. Whatever is wrong is logged when it begins, and tried again. Once an hour, and at the end, the head goes to the log, which somebody
-// who can only write the database cannot take back. Where more lines wait than one turn seals, progress is logged once a minute.
+// Run seals until ctx ends, and once more then. Whatever is wrong is logged when it begins, and
+// tried again. Once an hour, and at the end, the head goes to the log, which somebody who can only
+// write the database cannot take back. Where more lines wait than one turn seals, progress is
+// logged once a minute.
 func (c *Chain) Run(ctx context.Context, log *slog.Logger) {
 	turn := time.NewTicker(sealEvery)
 	defer turn.Stop()
@@ -333,8 +353,8 @@ func (c *Chain) Run(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// turn seals what waits, for sealTime at most, and rests between full batches unless ctx has ended. more says that lines
-// are left.
+// turn seals what waits, for sealTime at most, and rests between full batches unless ctx has ended.
+// more says that lines are left.
 func (c *Chain) turn(ctx context.Context) (sealed int, more bool, err error) {
 	begun := time.Now()
 	for {
@@ -374,7 +394,8 @@ func (p *progress) tell(ctx context.Context, n int, more bool) {
 	}
 	p.sealed += n
 	if !more {
-		p.log.Info("the audit lines that waited have their place in the chain", "chain", p.chain.Name, "sealed", p.sealed)
+		p.log.Info("the audit lines that waited have their place in the chain", "chain", p.chain.Name, "sealed",
+			p.sealed)
 		p.sealed = 0
 		return
 	}
@@ -382,12 +403,14 @@ func (p *progress) tell(ctx context.Context, n int, more bool) {
 		return
 	}
 	p.told = time.Now()
-	p.log.Info("audit lines get their place in the chain", "chain", p.chain.Name, "sealed", p.sealed, "waiting_at_most", p.chain.waitingAtMost(ctx))
+	p.log.Info("audit lines get their place in the chain", "chain", p.chain.Name, "sealed", p.sealed, "waiting_at_most",
+		p.chain.waitingAtMost(ctx))
 }
 
 // waitingAtMost is how many lines wait, at most: their ids have gaps.
 func (c *Chain) waitingAtMost(ctx context.Context) (n int64) {
-	if err := c.Read.QueryRowContext(ctx, "SELECT COALESCE(MAX(id) - MIN(id) + 1, 0) FROM "+c.Name+"_events").Scan(&n); err != nil {
+	if err := c.Read.QueryRowContext(ctx, "SELECT COALESCE(MAX(id) - MIN(id) + 1, 0) FROM "+c.Name+
+		"_events").Scan(&n); err != nil {
 		return -1
 	}
 	return n

@@ -12,8 +12,8 @@ type session interface {
 	Execer
 }
 
-// The statements by which lines get their places. Their texts do not differ from one batch to the next, so that each is prepared once: by a driver of PostgreSQL by itself, and
-// for SQLite here.
+// The statements by which lines get their places. Their texts do not differ from one batch to the
+// next, so that each is prepared once: by a driver of PostgreSQL by itself, and for SQLite here.
 
 func (c *Chain) heading() string {
 	return "SELECT base, base_hash, seq, hash, mac FROM " + c.Name + "_head WHERE id = 1"
@@ -39,7 +39,8 @@ func (c *Chain) placing(n int) string {
 	if c.Lock == "" {
 		return into + "VALUES " + c.Places(1, n, width+2)
 	}
-	return into + "SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[])"
+	return into + "SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::text[], $5::text[], $6::text[], " +
+		"$7::text[], $8::text[], $9::text[], $10::text[], $11::text[])"
 }
 
 // steps are the numbers of rows for which SQLite has a statement.
@@ -75,7 +76,8 @@ func columnwise(rows []any) []any {
 	return all
 }
 
-// prepare prepares the statements of SQLite, before a transaction has the connection. What cannot be prepared now is executed as it is.
+// prepare prepares the statements of SQLite, before a transaction has the connection. What cannot
+// be prepared now is executed as it is.
 func (c *Chain) prepare(ctx context.Context) {
 	if c.Lock != "" || c.statements.Load() != nil {
 		return

@@ -30,7 +30,8 @@ type Finding struct {
 // Walk says which part of a chain to verify.
 type Walk struct {
 	After Point // where the walk before came to; the zero Point: nowhere yet
-	// Noted is a head that was noted before: nothing up to there may be missing or other than it was. The zero Point: none.
+	// Noted is a head that was noted before: nothing up to there may be missing or other than it
+	// was. The zero Point: none.
 	Noted Point
 	Limit int64 // at most so many records; 0, or too many: as many as may be in one walk
 }
@@ -47,7 +48,8 @@ type Walked struct {
 	Finding  *Finding // nil: all is as it was sealed
 }
 
-// Verify walks along the chain, as it is at one moment, and holds each record against the one before it. It reads, and changes nothing.
+// Verify walks along the chain, as it is at one moment, and holds each record against the one
+// before it. It reads, and changes nothing.
 func (c *Chain) Verify(ctx context.Context, w Walk) (done Walked, err error) {
 	err = c.snapshot(ctx, func(tx *sql.Tx) error {
 		done, err = c.verify(ctx, tx, w)
@@ -59,7 +61,9 @@ func (c *Chain) Verify(ctx context.Context, w Walk) (done Walked, err error) {
 func (c *Chain) verify(ctx context.Context, tx *sql.Tx, w Walk) (done Walked, err error) {
 	h, err := c.head(ctx, tx, "")
 	if errors.Is(err, errNoHead) {
-		return Walked{Done: true, Finding: &Finding{Kind: Removed, What: "the head of the chain is missing: where it begins and ends, nobody can say"}}, nil
+		return Walked{Done: true,
+			Finding: &Finding{Kind: Removed,
+				What: "the head of the chain is missing: where it begins and ends, nobody can say"}}, nil
 	}
 	if err != nil {
 		return Walked{}, err
@@ -76,9 +80,12 @@ func (c *Chain) verify(ctx context.Context, tx *sql.Tx, w Walk) (done Walked, er
 	}
 	switch {
 	case !c.believed(h):
-		done.Finding = &Finding{Kind: Changed, Seq: h.end.Seq, What: "the head was not written by a sealer that has the key: the chain may have been written anew, whole"}
+		done.Finding = &Finding{Kind: Changed, Seq: h.end.Seq,
+			What: "the head was not written by a sealer that has the key: the chain may have been written anew, whole"}
 	case w.Noted.Seq > 0 && w.Noted.Seq < h.base.Seq:
-		done.Finding = &Finding{Kind: Unproven, Seq: w.Noted.Seq, What: fmt.Sprintf("records up to %d are no longer kept, and the head that you noted with them; note a newer one", h.base.Seq)}
+		done.Finding = &Finding{Kind: Unproven, Seq: w.Noted.Seq,
+			What: fmt.Sprintf("records up to %d are no longer kept, and the head that you noted with them; note a "+
+				"newer one", h.base.Seq)}
 	case w.Noted.Seq > 0 && w.Noted.Seq == h.base.Seq && w.Noted.Hash != h.base.Hash:
 		done.Finding = another(w.Noted)
 	default:
@@ -90,12 +97,15 @@ func (c *Chain) verify(ctx context.Context, tx *sql.Tx, w Walk) (done Walked, er
 
 // another is the finding that a record has not the hash that was noted.
 func another(noted Point) *Finding {
-	return &Finding{Kind: Changed, Seq: noted.Seq, What: fmt.Sprintf("record %d has another hash than the head that you noted: the chain was written anew up to there", noted.Seq)}
+	return &Finding{Kind: Changed, Seq: noted.Seq,
+		What: fmt.Sprintf("record %d has another hash than the head that you noted: the chain was written anew up "+
+			"to there", noted.Seq)}
 }
 
 // walk verifies records one by one.
 func (c *Chain) walk(ctx context.Context, tx *sql.Tx, w Walk, done *Walked) error {
-	rows, err := tx.QueryContext(ctx, "SELECT seq, hash, "+content+" FROM "+c.Name+"_records WHERE seq > $1 ORDER BY seq LIMIT $2", done.Reached.Seq, w.Limit)
+	rows, err := tx.QueryContext(ctx, "SELECT seq, hash, "+content+" FROM "+c.Name+
+		"_records WHERE seq > $1 ORDER BY seq LIMIT $2", done.Reached.Seq, w.Limit)
 	if err != nil {
 		return fmt.Errorf("reading the audit chain: %w", err)
 	}
@@ -114,9 +124,11 @@ func (c *Chain) walk(ctx context.Context, tx *sql.Tx, w Walk, done *Walked) erro
 		case seq > prev.Seq+1:
 			done.Finding = &Finding{Kind: Removed, Seq: prev.Seq + 1, What: missing(prev.Seq+1, seq-1)}
 		case seq <= prev.Seq:
-			done.Finding = &Finding{Kind: Inserted, Seq: seq, What: fmt.Sprintf("there is more than one record %d", seq)}
+			done.Finding = &Finding{Kind: Inserted, Seq: seq,
+				What: fmt.Sprintf("there is more than one record %d", seq)}
 		case seq > done.Head.Seq:
-			done.Finding = &Finding{Kind: Inserted, Seq: seq, What: fmt.Sprintf("record %d is after the head, which is %d", seq, done.Head.Seq)}
+			done.Finding = &Finding{Kind: Inserted, Seq: seq,
+				What: fmt.Sprintf("record %d is after the head, which is %d", seq, done.Head.Seq)}
 		case string(sum) != string(next.Hash[:]):
 			if err := rows.Close(); err != nil { // one connection asks one question at a time
 				return fmt.Errorf("reading the audit chain: %w", err)
@@ -145,11 +157,15 @@ func (c *Chain) walk(ctx context.Context, tx *sql.Tx, w Walk, done *Walked) erro
 	done.Done = true
 	switch {
 	case prev.Seq < done.Head.Seq:
-		done.Finding = &Finding{Kind: Removed, Seq: prev.Seq + 1, What: missing(prev.Seq+1, done.Head.Seq) + ", the newest"}
+		done.Finding = &Finding{Kind: Removed, Seq: prev.Seq + 1, What: missing(prev.Seq+1, done.Head.Seq) +
+			", the newest"}
 	case prev.Hash != done.Head.Hash:
-		done.Finding = &Finding{Kind: Changed, Seq: prev.Seq, What: fmt.Sprintf("record %d is not the one that the head names", prev.Seq)}
+		done.Finding = &Finding{Kind: Changed, Seq: prev.Seq,
+			What: fmt.Sprintf("record %d is not the one that the head names", prev.Seq)}
 	case prev.Seq < w.Noted.Seq:
-		done.Finding = &Finding{Kind: Removed, Seq: prev.Seq + 1, What: fmt.Sprintf("%s: the chain went to %d when you noted its head", missing(prev.Seq+1, w.Noted.Seq), w.Noted.Seq)}
+		done.Finding = &Finding{Kind: Removed, Seq: prev.Seq + 1,
+			What: fmt.Sprintf("%s: the chain went to %d when you noted its head", missing(prev.Seq+1, w.Noted.Seq),
+				w.Noted.Seq)}
 	}
 	return nil
 }
@@ -162,7 +178,9 @@ func noticed(seq int64, content []byte) *Finding {
 	if len(columns) != width-1 || columns[1] != Broken {
 		return nil
 	}
-	return &Finding{Kind: Noticed, Seq: seq, What: fmt.Sprintf("when record %d was sealed, the chain was not as it had been left: %s", seq, columns[width-2])}
+	return &Finding{Kind: Noticed, Seq: seq,
+		What: fmt.Sprintf("when record %d was sealed, the chain was not as it had been left: %s", seq,
+			columns[width-2])}
 }
 
 func missing(from, to int64) string {
@@ -181,8 +199,9 @@ const (
 	mostLost = 10_000
 )
 
-// diagnose says what became of the record after prev, which does not fit. It looks at those that follow: whoever takes a record out or puts one in, and numbers the
-// rest anew, leaves hashes behind that were made for other numbers.
+// diagnose says what became of the record after prev, which does not fit. It looks at those that
+// follow: whoever takes a record out or puts one in, and numbers the rest anew, leaves hashes
+// behind that were made for other numbers.
 func (c *Chain) diagnose(ctx context.Context, tx *sql.Tx, prev Point) (*Finding, error) {
 	near, err := c.near(ctx, tx, prev.Seq)
 	if err != nil || len(near) == 0 {
@@ -193,25 +212,32 @@ func (c *Chain) diagnose(ctx context.Context, tx *sql.Tx, prev Point) (*Finding,
 	f.At, _ = read(first.content)
 	switch j, alone := wasHere(prev, near); {
 	case j > 0 && alone:
-		f.Kind, f.What = Reordered, fmt.Sprintf("record %d is not in the place that it was sealed in: what was there is record %d now", first.seq, near[j].seq)
+		f.Kind, f.What = Reordered,
+			fmt.Sprintf("record %d is not in the place that it was sealed in: what was there is record %d now",
+				first.seq, near[j].seq)
 		return f, nil
 	case j > 0:
-		f.Kind, f.What = Inserted, fmt.Sprintf("%s put in from %d on, and those after it were numbered anew", several(int64(j)), first.seq)
+		f.Kind, f.What = Inserted, fmt.Sprintf("%s put in from %d on, and those after it were numbered anew",
+			several(int64(j)), first.seq)
 		return f, nil
 	}
 	if len(near) > 1 {
 		for d := int64(1); d <= mostLost; d++ {
 			if near[1].fits(first.sum(), near[1].seq+d) {
-				f.Kind, f.What = Removed, fmt.Sprintf("%s taken out before %d, and those after it were numbered anew", several(d), first.seq)
+				f.Kind, f.What = Removed, fmt.Sprintf("%s taken out before %d, and those after it were numbered anew",
+					several(d), first.seq)
 				return f, nil
 			}
 			if d < near[1].seq && near[1].fits(first.sum(), near[1].seq-d) {
-				f.Kind, f.What = Inserted, fmt.Sprintf("%s put in before %d, and those after it were numbered anew", several(d), first.seq)
+				f.Kind, f.What = Inserted, fmt.Sprintf("%s put in before %d, and those after it were numbered anew",
+					several(d), first.seq)
 				return f, nil
 			}
 		}
 	}
-	f.Kind, f.What = Changed, fmt.Sprintf("record %d does not follow from the one before it: it says something else than when it was sealed, or that one was replaced with its hash", first.seq)
+	f.Kind, f.What = Changed,
+		fmt.Sprintf("record %d does not follow from the one before it: it says something else than when it was "+
+			"sealed, or that one was replaced with its hash", first.seq)
 	return f, nil
 }
 
@@ -222,8 +248,9 @@ func several(n int64) string {
 	return fmt.Sprintf("%d records were", n)
 }
 
-// wasHere finds the record that was sealed in the place of the first one of near, or 0. alone says that it was moved by itself; otherwise all that was sealed after it
-// has moved with it, and what stands before it is new.
+// wasHere finds the record that was sealed in the place of the first one of near, or 0. alone says
+// that it was moved by itself; otherwise all that was sealed after it has moved with it, and what
+// stands before it is new.
 func wasHere(prev Point, near []line) (j int, alone bool) {
 	first := near[0]
 	for j := 1; j < len(near); j++ {
@@ -239,7 +266,8 @@ func wasHere(prev Point, near []line) (j int, alone bool) {
 			return j, true
 		}
 		for k := 1; k < len(near); k++ { // was the first one sealed further on?
-			if first.fits(near[k].sum(), near[k].seq) || first.fits(near[k].sum(), near[k].seq+1) || first.fits(near[j].sum(), first.seq+1) {
+			if first.fits(near[k].sum(), near[k].seq) || first.fits(near[k].sum(), near[k].seq+1) ||
+				first.fits(near[j].sum(), first.seq+1) {
 				return j, true
 			}
 		}
@@ -261,7 +289,8 @@ func (l *line) fits(prev [32]byte, seq int64) bool {
 
 // near reads the records after a number.
 func (c *Chain) near(ctx context.Context, tx *sql.Tx, after int64) (near []line, err error) {
-	rows, err := tx.QueryContext(ctx, "SELECT seq, hash, "+content+" FROM "+c.Name+"_records WHERE seq > $1 ORDER BY seq LIMIT $2", after, nearby)
+	rows, err := tx.QueryContext(ctx, "SELECT seq, hash, "+content+" FROM "+c.Name+
+		"_records WHERE seq > $1 ORDER BY seq LIMIT $2", after, nearby)
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit chain: %w", err)
 	}

@@ -1,4 +1,5 @@
-// Package tokentest owns a toy issuer for tests: real keys, a real JWKS over HTTP, tokens good and bad.
+// Package tokentest owns a toy issuer for tests: real keys, a real JWKS over HTTP, tokens good and
+// bad.
 package tokentest
 
 import (
@@ -105,7 +106,8 @@ func (i *Issuer) key(algorithm string) signingKey {
 	return signingKey{}
 }
 
-// Rotate makes a new key that signs from now on; the old one stays published. It returns the new kid.
+// Rotate makes a new key that signs from now on; the old one stays published. It returns the new
+// kid.
 func (i *Issuer) Rotate(algorithm string) string {
 	k := newKey(i.t, algorithm)
 	i.mu.Lock()
@@ -140,7 +142,8 @@ func (i *Issuer) KeySet() jose.JSONWebKeySet {
 	defer i.mu.Unlock()
 	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
 	for _, k := range i.keys {
-		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.private.Public(), KeyID: k.kid, Algorithm: k.algorithm, Use: "sig"})
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.private.Public(), KeyID: k.kid, Algorithm: k.algorithm,
+			Use: "sig"})
 	}
 	return set
 }
@@ -166,8 +169,10 @@ func write(w http.ResponseWriter, v any) {
 func (i *Issuer) Claims(audience string, scopes ...string) token.Claims {
 	now := time.Now()
 	return token.Claims{
-		Issuer: i.URL(), Subject: "usr_ann", Audience: audience, ClientID: "cli_agent", TenantID: "acme", GrantID: "grt_1", ID: rand.Text(),
-		Scope: strings.Join(scopes, " "), Scopes: append([]string{}, scopes...), IssuedAt: now.Unix(), Expires: now.Add(10 * time.Minute).Unix(),
+		Issuer: i.URL(), Subject: "usr_ann", Audience: audience, ClientID: "cli_agent", TenantID: "acme",
+		GrantID: "grt_1", ID: rand.Text(),
+		Scope: strings.Join(scopes, " "), Scopes: append([]string{}, scopes...), IssuedAt: now.Unix(),
+		Expires: now.Add(10 * time.Minute).Unix(),
 	}
 }
 

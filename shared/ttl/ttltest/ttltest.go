@@ -13,11 +13,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// Run examines stores. open makes an empty one for each part that holds most entries (0: as many as it does by itself), with a function that lets time pass for
-// it.
+// Run examines stores. open makes an empty one for each part that holds most entries (0: as many as
+// it does by itself), with a function that lets time pass for it.
 func Run(t *testing.T, open func(t *testing.T, most int) (s ttl.Store, pass func(time.Duration))) {
 	for name, part := range map[string]func(*testing.T, ttl.Store, func(time.Duration)){
-		"put and get": putAndGet, "expiry": expiry, "put if absent": putIfAbsent, "take": take, "add": add, "races": races, "once": once,
+		"put and get": putAndGet, "expiry": expiry, "put if absent": putIfAbsent, "take": take, "add": add,
+		"races": races, "once": once,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, pass := open(t, 0)
@@ -102,7 +103,8 @@ func add(t *testing.T, s ttl.Store, pass func(time.Duration)) {
 	for _, step := range []struct{ delta, sum int64 }{{1, 1}, {2, 3}, {-1, 2}} {
 		sum, left, err := s.Add(ctx, "o", "n", step.delta, 200*time.Millisecond)
 		if err != nil || sum != step.sum || left <= 0 || left > 200*time.Millisecond {
-			t.Fatalf("Add(%d): got %d, %s left, %v, want %d and what is left of 200ms", step.delta, sum, left, err, step.sum)
+			t.Fatalf("Add(%d): got %d, %s left, %v, want %d and what is left of 200ms", step.delta, sum, left, err,
+				step.sum)
 		}
 	}
 	pass(250 * time.Millisecond) // the life counts from the first Add
@@ -198,7 +200,8 @@ func full(t *testing.T, s ttl.Store, pass func(time.Duration)) {
 func fullOfMarks(t *testing.T, s ttl.Store, _ func(time.Duration)) {
 	first := func(owner, key string, life time.Duration) (bool, error) { return s.Once(ctx, owner, key, life) }
 	for i := range 20 {
-		if yes, err := first("mallory", fmt.Sprint("m", i), time.Hour+time.Duration(i)*time.Minute); !yes || err != nil {
+		if yes, err := first("mallory", fmt.Sprint("m", i), time.Hour+time.Duration(i)*time.Minute); !yes ||
+			err != nil {
 			t.Fatalf("mark %d of one owner: got %v %v, want true", i, yes, err)
 		}
 	}

@@ -1,4 +1,5 @@
-// Package crmtest owns the companion's schema in tests: this wing must not know golang-migrate, so that it stays light.
+// Package crmtest owns the companion's schema in tests: this wing must not know golang-migrate, so
+// that it stays light.
 package crmtest
 
 import (
@@ -13,12 +14,14 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/migrations"
 )
 
-// Migrate puts the companion's schema into an empty database (sqlite:PATH or postgres://…), as golang-migrate would.
+// Migrate puts the companion's schema into an empty database (sqlite:PATH or postgres://…), as
+// golang-migrate would.
 func Migrate(t testing.TB, database string) {
 	t.Helper()
 	driver, dialect, dsn := "pgx", "postgres", database
 	if path, ok := strings.CutPrefix(database, "sqlite:"); ok {
-		driver, dialect, dsn = "sqlite", "sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
+		driver, dialect, dsn = "sqlite", "sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#",
+			"%23").Replace(path)
 	}
 	db, err := sql.Open(driver, dsn)
 	must(t, err)
@@ -33,7 +36,8 @@ func Migrate(t testing.TB, database string) {
 		_, err = db.Exec(string(text))
 		must(t, err)
 	}
-	for _, statement := range []string{"CREATE TABLE schema_migrations_companion (version BIGINT, dirty BOOLEAN)", "INSERT INTO schema_migrations_companion VALUES (1, FALSE)"} {
+	for _, statement := range []string{"CREATE TABLE schema_migrations_companion (version BIGINT, dirty BOOLEAN)",
+		"INSERT INTO schema_migrations_companion VALUES (1, FALSE)"} {
 		_, err := db.Exec(statement)
 		must(t, err)
 	}
