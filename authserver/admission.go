@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/endpoint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/load"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/signin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/oauthapi"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/pages"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -24,7 +24,7 @@ const admissionWait = 500 * time.Millisecond
 // running agents going come first: refreshing and revoking tokens, introspection, and following the
 // list of revoked grants. Others get 503 with Retry-After within admissionWait. A request counts
 // from when its body is read, so that slow senders take no places.
-func (s *Server) admit(next http.Handler, programs *endpoint.Door, people *signin.Door) http.Handler {
+func (s *Server) admit(next http.Handler, programs *oauthapi.Door, people *pages.Door) http.Handler {
 	limiter := load.New(int(s.config.MostInFlight), admissionWait)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isCheap(r) {
@@ -37,7 +37,7 @@ func (s *Server) admit(next http.Handler, programs *endpoint.Door, people *signi
 		if !ok {
 			httpd.Note(r.Context(), "refused", "too many requests in flight")
 			busy := oauth.TemporarilyUnavailable()
-			if endpoint.ForPrograms(r.URL.Path) {
+			if oauthapi.ForPrograms(r.URL.Path) {
 				programs.Refuse(w, r, busy)
 			} else {
 				people.ErrorPage(w, r, busy)
@@ -53,7 +53,7 @@ func (s *Server) admit(next http.Handler, programs *endpoint.Door, people *signi
 // explanations of errors.
 func isCheap(r *http.Request) bool {
 	p := r.URL.Path
-	return r.Method == http.MethodOptions || p == "/healthz" || p == "/readyz" || p == endpoint.JWKSPath ||
+	return r.Method == http.MethodOptions || p == "/healthz" || p == "/readyz" || p == oauthapi.JWKSPath ||
 		strings.HasPrefix(p, "/.well-known/") || strings.HasPrefix(p, "/static/") ||
 		strings.HasPrefix(p, issuer.ErrorPath)
 }
@@ -61,9 +61,9 @@ func isCheap(r *http.Request) bool {
 // isUrgent says whether a request comes before others.
 func isUrgent(r *http.Request, body []byte) bool {
 	switch r.URL.Path {
-	case endpoint.RevokePath, endpoint.IntrospectionPath, endpoint.EndedPath:
+	case oauthapi.RevokePath, oauthapi.IntrospectionPath, oauthapi.EndedPath:
 		return true
-	case endpoint.TokenPath:
+	case oauthapi.TokenPath:
 		form, err := url.ParseQuery(string(body))
 		return err == nil && len(form["grant_type"]) == 1 && form.Get("grant_type") == client.GrantRefresh
 	}

@@ -15,12 +15,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/assertion"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/cimd"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/endpoint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/oauthapi"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/pages"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/personal"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/signin"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
@@ -220,11 +220,11 @@ func (s *Server) routes() (http.Handler, error) {
 	engine := s.engine(fetcher, assertions)
 	sessions := &session.Manager{Sessions: b.sessions, Transactions: b.transactions, Secure: c.https, Now: s.deps.Now,
 		Life: c.SessionLife, Key: b.ring.Derive("known browsers", "")}
-	people := &signin.Door{
+	people := &pages.Door{
 		Engine: engine, Sessions: sessions, Users: b.sql, Personal: personal.Vault{Secrets: b.ring}, Grants: b.sql,
 		Clients: b.sql, Ledger: b.ledger, Registrar: s.operator.Registrar(),
 		Codes: &ratelimit.Limiter{Store: b.counters, Name: "user-code", Limit: 20, Window: 5 * time.Minute},
-		SignIns: signin.SignInLimits{
+		SignIns: pages.SignInLimits{
 			Source: &ratelimit.Limiter{Store: b.counters, Name: "sign-in source", Limit: c.SignInsPerAddress,
 				Window: 5 * time.Minute},
 			Pair: &ratelimit.Limiter{Store: b.counters, Name: "sign-in pair", Limit: (c.SignInsPerAddress + 9) / 10,
@@ -235,7 +235,7 @@ func (s *Server) routes() (http.Handler, error) {
 				Limit: (c.SignInsPerAddress + 9) / 10, Window: 5 * time.Minute},
 		},
 	}
-	programs := &endpoint.Door{
+	programs := &oauthapi.Door{
 		Assertions:   assertions,
 		Registration: c.Registration, Ceiling: c.MostClients, Now: s.deps.Now,
 		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage,
@@ -268,7 +268,7 @@ func (s *Server) routes() (http.Handler, error) {
 // ownHosts lets pages and forms answer to the issuer's hosts alone: a page that lets its name lead
 // here (DNS rebinding) would have the sign-in form for its own. What is not known to be for
 // programs counts as a page.
-func (s *Server) ownHosts(next http.Handler, people *signin.Door) http.Handler {
+func (s *Server) ownHosts(next http.Handler, people *pages.Door) http.Handler {
 	elsewhere := &oauth.Error{
 		Code: "invalid_request", Status: http.StatusMisdirectedRequest, Description: "This page is at " +
 			s.config.Issuer + " and answers to no other name. Open it there.",
@@ -284,7 +284,7 @@ func (s *Server) ownHosts(next http.Handler, people *signin.Door) http.Handler {
 			r = r.Clone(r.Context())
 			r.URL.Path, r.URL.RawPath = area+"nothing", ""
 		}
-		if s.config.hosts.Has(r.Host) || endpoint.ForPrograms(r.URL.Path) || r.URL.Path == "/healthz" ||
+		if s.config.hosts.Has(r.Host) || oauthapi.ForPrograms(r.URL.Path) || r.URL.Path == "/healthz" ||
 			r.URL.Path == "/readyz" {
 			next.ServeHTTP(w, r)
 			return

@@ -16,12 +16,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/cache"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/recent"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/sqlstore"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/outage"
@@ -61,13 +61,13 @@ type backends struct {
 	nonces []byte    // the key of DPoP nonces
 	since  time.Time // when the memory of proofs began; zero: it outlives the process
 
-	connections *connection.Log
+	connections *attempt.Log
 	jobs        *job.Runner
 
 	// What the token endpoint reads again and again, remembered for a second.
-	clients *recent.Clients
-	tenants *recent.Tenants
-	grants  *recent.Grants
+	clients *cache.Clients
+	tenants *cache.Tenants
+	grants  *cache.Grants
 
 	follower *revocation.Replica // the list of revoked grants as this process has heard it
 	settler  *grant.Settler
@@ -84,7 +84,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	if b.sql, err = sqlstore.Open(ctx, r.Database); err != nil {
 		return nil, err
 	}
-	b.connections = connection.NewLog(b.sql, d.Now, d.Log)
+	b.connections = attempt.NewLog(b.sql, d.Now, d.Log)
 	b.jobs = &job.Runner{Store: b.sql, Jobs: b.sql.Jobs(r.keeping()), Replica: replica(), Now: d.Now, Log: d.Log,
 		Failing: outage.New(d.Log)}
 	if r.Redis != "" {
@@ -126,9 +126,9 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	case err != nil: // they can be put right, or removed, by who runs with the rest
 		d.Log.Error("resources are left out", "error", err)
 	}
-	watch := &recent.Watch{Changes: b.sql.Changes}
-	b.clients, b.tenants, b.grants = &recent.Clients{Store: b.sql, Watch: watch},
-		&recent.Tenants{Store: b.sql, Watch: watch}, &recent.Grants{Store: b.sql, Watch: watch}
+	watch := &cache.Watch{Changes: b.sql.Changes}
+	b.clients, b.tenants, b.grants = &cache.Clients{Store: b.sql, Watch: watch},
+		&cache.Tenants{Store: b.sql, Watch: watch}, &cache.Grants{Store: b.sql, Watch: watch}
 	b.follower = revocation.NewReplica(revocation.ReplicaOptions{Feed: b.list, Now: d.Now})
 	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, b.hear(d.Ended)}, TokenLife: remembrance, Now: d.Now,
 		Listed: b.follower.Knows, WithdrawnSince: b.ring.WithdrawnSince}

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/endpoint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/oauthapi"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -175,7 +175,7 @@ func (c Config) resolve(sealed bool) (resolved, error) {
 	case u.Scheme == "http" && !config.ThisMachine(u.Hostname()) && !c.InsecureHTTP:
 		return r, fmt.Errorf("issuer %q is plain http on a host that is not this machine; use https", c.Issuer)
 	}
-	if !slices.Contains([]string{endpoint.RegistrationOpen, endpoint.RegistrationToken, endpoint.RegistrationClosed},
+	if !slices.Contains([]string{oauthapi.RegistrationOpen, oauthapi.RegistrationToken, oauthapi.RegistrationClosed},
 		c.Registration) {
 		return r, fmt.Errorf("registration %q is not open, token or closed", c.Registration)
 	}
@@ -247,7 +247,7 @@ func defaults(c *Config) {
 		c.RedisPrefix = "gatehouse:"
 	}
 	if c.Registration == "" {
-		c.Registration = endpoint.RegistrationOpen
+		c.Registration = oauthapi.RegistrationOpen
 	}
 	for _, d := range []struct {
 		field *int64

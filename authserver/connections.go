@@ -4,18 +4,18 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/endpoint"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/oauthapi"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
 // steps are the doors on a client's way in, and how far who knocks there has come.
-var steps = map[string]connection.Step{
-	endpoint.MetadataPath: connection.Discovery, endpoint.DiscoveryPath: connection.Discovery,
-	endpoint.RegisterPath:  connection.Registration,
-	endpoint.AuthorizePath: connection.Authorize, endpoint.PushPath: connection.Authorize,
-	endpoint.DevicePath: connection.Authorize,
-	"/signin":           connection.SignIn, "/consent": connection.Consent, endpoint.TokenPath: connection.Token,
+var steps = map[string]attempt.Step{
+	oauthapi.MetadataPath: attempt.Discovery, oauthapi.DiscoveryPath: attempt.Discovery,
+	oauthapi.RegisterPath:  attempt.Registration,
+	oauthapi.AuthorizePath: attempt.Authorize, oauthapi.PushPath: attempt.Authorize,
+	oauthapi.DevicePath: attempt.Authorize,
+	"/signin":           attempt.SignIn, "/consent": attempt.Consent, oauthapi.TokenPath: attempt.Token,
 }
 
 // follow records what a request has to do with a client's way in.
@@ -26,7 +26,7 @@ func (s *Server) follow(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		ctx, way := connection.Follow(r.Context(), connection.Request{
+		ctx, way := attempt.Follow(r.Context(), attempt.Request{
 			Step: step, Source: httpd.Source(r.Context()), Program: program(r), Support: httpd.SupportCode(r.Context()),
 		})
 		defer s.backends.connections.Record(way)

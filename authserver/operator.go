@@ -5,14 +5,14 @@ import (
 	"net"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/manifest"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trustedissuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
@@ -22,7 +22,7 @@ import (
 type (
 	Remote           = admin.Remote
 	Refusal          = admin.Refusal
-	Blueprint        = blueprint.Blueprint
+	Blueprint        = manifest.Blueprint
 	Change           = admin.Change
 	ChangedField     = admin.Field
 	TenantSpec       = admin.TenantSpec
@@ -70,11 +70,11 @@ type (
 	GrantFilter      = grant.Filter
 	Key              = keyring.Info
 	Sealer           = keyring.Sealer
-	TrustedIssuer    = trust.Issuer
+	TrustedIssuer    = trustedissuer.Issuer
 	AuditWalk        = chain.Walk
 	AuditWalked      = chain.Walked
-	Connection       = connection.Record
-	ConnectionFilter = connection.Filter
+	Connection       = attempt.Record
+	ConnectionFilter = attempt.Filter
 	ConnectionsFound = admin.ConnectionsFound
 	JobFound         = admin.JobFound
 	JobState         = job.State
@@ -86,9 +86,9 @@ const MaxNames = admin.MaxNames
 // StepCall is the step of a connection that only the MCP server knows, and the outcomes that there
 // are.
 const (
-	StepCall         = connection.Call
-	ConnectionDone   = connection.Done
-	ConnectionFailed = connection.Failed
+	StepCall         = attempt.Call
+	ConnectionDone   = attempt.Done
+	ConnectionFailed = attempt.Failed
 )
 
 // How a job's run ended that did not do all of it.
@@ -115,7 +115,7 @@ const (
 // ForgotResource says why a token is for another server than the one that it was shown to, when its
 // client had named no resource.
 func ForgotResource(audience, server string) string {
-	return connection.ForgotResource(audience, server)
+	return attempt.ForgotResource(audience, server)
 }
 
 // ErrNoServer says that no server runs on a data directory.
@@ -144,8 +144,8 @@ func WithOperator(ctx context.Context, stated string) context.Context {
 func ReachOperator(ctx context.Context, dir string) (*Remote, error) { return admin.Reach(ctx, dir) }
 
 // MaxBlueprint bounds a file that says what there should be, in bytes.
-const MaxBlueprint = blueprint.MaxFile
+const MaxBlueprint = manifest.MaxFile
 
 // ReadBlueprint reads a file that says what there should be, for the acts apply and apply.plan; see
 // blueprint.Read.
-func ReadBlueprint(content []byte) (Blueprint, error) { return blueprint.Read(content) }
+func ReadBlueprint(content []byte) (Blueprint, error) { return manifest.Read(content) }

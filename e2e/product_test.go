@@ -17,8 +17,8 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // testenv.Postgres asks for it
 
+	"github.com/gatehouse-mcp/gatehouse/cli"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
-	"github.com/gatehouse-mcp/gatehouse/roof"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
@@ -45,7 +45,7 @@ type product struct {
 	t     testing.TB
 	flags []string
 	log   *testenv.Book
-	roof.Addresses
+	cli.Addresses
 	behind []string // how it listens, when something stands in front of it
 
 	mu    sync.Mutex
@@ -74,10 +74,10 @@ func (h *product) now() time.Time {
 
 func (h *product) start(more ...string) {
 	h.t.Helper()
-	ready, ended := make(chan roof.Addresses, 1), make(chan int, 1)
-	p := &roof.Program{
+	ready, ended := make(chan cli.Addresses, 1), make(chan int, 1)
+	p := &cli.Program{
 		Args: append(append([]string{"serve"}, h.flags...), more...), Stdout: h.log, Stderr: h.log, Now: h.now,
-		Ready: func(a roof.Addresses) { ready <- a },
+		Ready: func(a cli.Addresses) { ready <- a },
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { ended <- p.Run(ctx) }()
@@ -124,7 +124,7 @@ func (h *product) operate(args ...string) (code int, out string) {
 // operateOn runs a command with this on its standard input.
 func (h *product) operateOn(stdin string, args ...string) (code int, out string) {
 	var text bytes.Buffer
-	p := &roof.Program{Args: append(args, h.flags...), Stdin: strings.NewReader(stdin), Stdout: &text, Stderr: &text,
+	p := &cli.Program{Args: append(args, h.flags...), Stdin: strings.NewReader(stdin), Stdout: &text, Stderr: &text,
 		Now: h.now}
 	code = p.Run(context.Background())
 	return code, text.String()
@@ -168,7 +168,7 @@ func annex(t testing.TB, issuer string) string {
 func companionDatabase(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	p := &roof.Program{Args: []string{"migrate", "--data-dir", dir}, Stdout: &testenv.Book{}, Stderr: &testenv.Book{}}
+	p := &cli.Program{Args: []string{"migrate", "--data-dir", dir}, Stdout: &testenv.Book{}, Stderr: &testenv.Book{}}
 	if code := p.Run(context.Background()); code != 0 {
 		t.Fatalf("migrate: exit code %d", code)
 	}

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/gatehouse-mcp/gatehouse/roof"
+	"github.com/gatehouse-mcp/gatehouse/cli"
 )
 
 // documents are followed in this order, on one running product: what an earlier one makes, a later
@@ -203,6 +203,6 @@ const runGatehouse = "E2E_RUN_GATEHOUSE"
 func asGatehouse() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	p := &roof.Program{Args: os.Args[1:], Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
+	p := &cli.Program{Args: os.Args[1:], Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	return p.Run(ctx)
 }

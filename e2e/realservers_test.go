@@ -16,7 +16,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/gatehouse-mcp/gatehouse/roof"
+	"github.com/gatehouse-mcp/gatehouse/cli"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
@@ -60,7 +60,7 @@ func putBehind(t *testing.T, h *product, s realServer) *realGateway {
 	} else {
 		words = append(append(words, "--"), s.program...)
 	}
-	code := (&roof.Program{Args: words, Stdout: &said, Stderr: &said, Getenv: os.Getenv}).Run(t.Context())
+	code := (&cli.Program{Args: words, Stdout: &said, Stderr: &said, Getenv: os.Getenv}).Run(t.Context())
 	must(code, said.String())
 	text, err := os.ReadFile(file)
 	if err != nil || strings.Contains(string(text), "insecure_") {
@@ -83,11 +83,11 @@ func putBehind(t *testing.T, h *product, s realServer) *realGateway {
 		return os.Getenv(name)
 	}
 	log := &testenv.Book{}
-	ready, ended := make(chan roof.Addresses, 1), make(chan int, 1)
+	ready, ended := make(chan cli.Addresses, 1), make(chan int, 1)
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
-		p := &roof.Program{Args: []string{"gateway", "serve", "--file", file}, Getenv: getenv, Stdout: log, Stderr: log,
-			Ready: func(a roof.Addresses) { ready <- a }}
+		p := &cli.Program{Args: []string{"gateway", "serve", "--file", file}, Getenv: getenv, Stdout: log, Stderr: log,
+			Ready: func(a cli.Addresses) { ready <- a }}
 		ended <- p.Run(ctx)
 	}()
 	t.Cleanup(func() {

@@ -86,12 +86,12 @@ func TestTheWallsCatch(t *testing.T) {
 		{"a noun looks up", "authserver/internal/tenant/planted.go",
 			imports("tenant", house+"/authserver/internal/issuer"), "arrows run one way"},
 		{"the engine looks up to a door", "authserver/internal/issuer/planted.go",
-			imports("issuer", house+"/authserver/internal/signin"), "arrows run one way"},
+			imports("issuer", house+"/authserver/internal/pages"), "arrows run one way"},
 		{"a door looks at its neighbour", "authserver/internal/admin/planted.go",
-			imports("admin", house+"/authserver/internal/signin"), "arrows run one way"},
+			imports("admin", house+"/authserver/internal/pages"), "arrows run one way"},
 		{"the engine knows the database", "authserver/internal/issuer/planted.go",
 			imports("issuer", house+"/authserver/internal/sqlstore"), "arrows run one way"},
-		{"a wing looks up to the roof", "mcpserver/planted.go", imports("mcpserver", house+"/roof"),
+		{"a wing looks up to the roof", "mcpserver/planted.go", imports("mcpserver", house+"/cli"),
 			"arrows run one way"},
 		{"the dispatcher knows the guard", "mcpserver/mcp/planted.go", imports("mcp", house+"/mcpserver/guard"),
 			"arrows run one way"},
@@ -216,11 +216,11 @@ func decodes(file *ast.File) (found []string) {
 // what our server answers to them, what our stores kept.
 var ownJSON = []string{
 	"authserver/resources.go", "authserver/internal/admin/act.go", "authserver/internal/admin/remote.go",
-	"mcpserver/operator/acts.go", "roof/operate.go", "roof/operate_apply.go", "roof/running.go",
+	"mcpserver/operator/acts.go", "cli/operate.go", "cli/operate_apply.go", "cli/running.go",
 	"authserver/internal/sqlstore/sqlstore.go", "authserver/internal/sqlstore/resource.go",
 	"authserver/internal/issuer/pushed.go", "authserver/internal/issuer/device.go",
-	"authserver/internal/signin/clients.go", "authserver/internal/session/session.go",
-	"mcpserver/internal/inventory/lock.go",
+	"authserver/internal/pages/clients.go", "authserver/internal/session/session.go",
+	"mcpserver/internal/toolcatalog/lock.go",
 }
 
 // required finds the module paths in a go.mod's requirements, which are followed by a version
@@ -285,7 +285,7 @@ var laws = []law{
 	}},
 	{"only issuer and endpoint speak fosite", func(file, p string) bool {
 		return isOry(p) && !within("authserver/internal/issuer", file) &&
-			!within("authserver/internal/endpoint", file) && path.Ext(file) == ".go"
+			!within("authserver/internal/oauthapi", file) && path.Ext(file) == ".go"
 	}},
 	{"the resource wing travels light: nothing of ory's, no golang-migrate", func(file, p string) bool {
 		return within("mcpserver", file) && (isOry(p) || strings.HasPrefix(p, "github.com/golang-migrate/"))
@@ -328,7 +328,7 @@ var otherJSON = []string{
 var nouns = []string{
 	"authserver/internal/tenant", "authserver/internal/user", "authserver/internal/client", "authserver/internal/grant",
 	"authserver/internal/keyring",
-	"authserver/internal/trust", "authserver/internal/connection", "authserver/internal/job",
+	"authserver/internal/trustedissuer", "authserver/internal/attempt", "authserver/internal/job",
 }
 
 var machinery = []string{
@@ -344,29 +344,29 @@ var floors = []struct {
 }{
 	{10, []string{"e2e"}},
 	{9, []string{""}}, // the gatehouse command
-	{8, []string{"roof"}},
+	{8, []string{"cli"}},
 	{7, []string{"authserver/cmd/authserver", "mcpserver/cmd/mcpserver"}},
 	{6, []string{"authserver", "mcpserver", "mcpserver/gateway"}},
 	{5, []string{"mcpserver/operator"}},
 	{4, []string{
-		"authserver/internal/endpoint", "authserver/internal/signin", "authserver/internal/admin", // the doors
+		"authserver/internal/oauthapi", "authserver/internal/pages", "authserver/internal/admin", // the doors
 		// the adapters, and their examination: nobody below may know them
-		"authserver/internal/sqlstore", "authserver/internal/recent", "authserver/internal/cimd",
+		"authserver/internal/sqlstore", "authserver/internal/cache", "authserver/internal/cimd",
 		"authserver/internal/storetest",
-		"mcpserver/internal/tools", "mcpserver/internal/crm/crmtest",
+		"mcpserver/internal/tools", "mcpserver/internal/demo/demotest",
 		"mcpserver/internal/usage", "mcpserver/internal/calls", "mcpserver/internal/rollout",
 		"mcpserver/internal/metrics",
 	}},
 	{3, []string{
 		"authserver/internal/issuer", "authserver/internal/session", "authserver/internal/assertion",
-		"authserver/internal/registrar", "authserver/internal/personal",
-		"mcpserver/guard", "mcpserver/internal/crm", "mcpserver/internal/book", "mcpserver/internal/card",
+		"authserver/internal/clientadmin", "authserver/internal/personal",
+		"mcpserver/guard", "mcpserver/internal/demo", "mcpserver/internal/auditstore", "mcpserver/internal/card",
 		// what a gateway is made of
-		"mcpserver/internal/remote", "mcpserver/internal/child", "mcpserver/internal/voucher",
-		"mcpserver/internal/inventory",
+		"mcpserver/internal/upstream", "mcpserver/internal/stdio", "mcpserver/internal/callerassertion",
+		"mcpserver/internal/toolcatalog",
 	}},
-	{2, append([]string{"authserver/schema", "authserver/internal/blueprint", "authserver/internal/load",
-		"mcpserver/mcp", "mcpserver/internal/flight"}, nouns...)},
+	{2, append([]string{"authserver/schema", "authserver/internal/manifest", "authserver/internal/load",
+		"mcpserver/mcp", "mcpserver/internal/singleflight"}, nouns...)},
 	{1, []string{"mcpserver/message"}},
 	{0, []string{"shared", "web"}},
 	{-1, []string{"migrations"}},

@@ -7,7 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
@@ -16,7 +16,7 @@ import (
 // backends is the switchboard: where ended grants are read, and used proofs remembered, is decided
 // here and nowhere else.
 type backends struct {
-	crm     *crm.DB
+	crm     *demo.DB
 	desk    *operator.Desk
 	redis   redis.UniversalClient // nil: none
 	revoked revocation.Reader
@@ -31,7 +31,7 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 			err = errors.Join(err, b.close())
 		}
 	}()
-	if b.crm, err = crm.Open(ctx, c.Database, d.Now); err != nil {
+	if b.crm, err = demo.Open(ctx, c.Database, d.Now); err != nil {
 		return nil, err
 	}
 	if strings.HasPrefix(c.Database, "postgres") {

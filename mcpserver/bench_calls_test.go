@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo/demotest"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
@@ -29,7 +29,7 @@ func BenchmarkCallRecords(b *testing.B) {
 			w := openWing(b, func(c *mcpserver.Config) {
 				if c.CallsPerMinute = 1 << 40; database != nil {
 					c.Database = database(b)
-					crmtest.Migrate(b, c.Database)
+					demotest.Migrate(b, c.Database)
 				}
 			})
 			o := w.server.Operator()

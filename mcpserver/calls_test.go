@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo/demotest"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
@@ -39,7 +39,7 @@ func eachDatabase(t *testing.T, test func(t *testing.T, database string)) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			database := place(t)
-			crmtest.Migrate(t, database)
+			demotest.Migrate(t, database)
 			test(t, database)
 		})
 	}

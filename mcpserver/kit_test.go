@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo/demotest"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
@@ -40,7 +40,7 @@ func openWing(t testing.TB, change ...func(*mcpserver.Config)) *wing {
 	w.resource = w.url + "/mcp"
 	must(t, w.list.Restore(ctx, nil, time.Hour))
 	database := "sqlite:" + filepath.Join(t.TempDir(), "companion.db")
-	crmtest.Migrate(t, database)
+	demotest.Migrate(t, database)
 	c := mcpserver.Config{Resource: w.resource, Issuer: w.issuer.URL(), Database: database}
 	for _, f := range change {
 		f(&c)

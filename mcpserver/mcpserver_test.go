@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo/demotest"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop/dpoptest"
@@ -374,7 +374,7 @@ func TestReadiness(t *testing.T) {
 func TestAWingThatIsToldNothing(t *testing.T) {
 	w := openWing(t)
 	database := "sqlite:" + filepath.Join(t.TempDir(), "companion.db")
-	crmtest.Migrate(t, database)
+	demotest.Migrate(t, database)
 	s, err := mcpserver.New(t.Context(), mcpserver.Config{Resource: w.resource, Issuer: w.issuer.URL(),
 		Database: database, ClientID: "cli_x", ClientSecret: "x"}, mcpserver.Deps{})
 	must(t, err)
@@ -438,9 +438,9 @@ func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
 // none to be past.
 func TestAWingPastTheWallSaysSo(t *testing.T) {
 	dsn := testenv.Postgres(t) // whose role is a superuser
-	crmtest.Migrate(t, dsn)
+	demotest.Migrate(t, dsn)
 	path := "sqlite:" + t.TempDir() + "/companion.db"
-	crmtest.Migrate(t, path)
+	demotest.Migrate(t, path)
 	for database, want := range map[string]int{dsn: 1, path: 0} {
 		log := &testenv.Book{}
 		s, err := mcpserver.New(context.Background(), mcpserver.Config{Resource: "https://mcp.example/mcp",

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo/demotest"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
@@ -51,7 +51,7 @@ func report(t *testing.T, o *operator.Desk, a operator.ReportAsked) operator.Rep
 
 func onPostgres(t *testing.T) func(*mcpserver.Config) {
 	database := testenv.Postgres(t)
-	crmtest.Migrate(t, database)
+	demotest.Migrate(t, database)
 	return func(c *mcpserver.Config) { c.Database = database }
 }
 
@@ -290,7 +290,7 @@ func TestExplain(t *testing.T) {
 // end without losing what it counted.
 func TestReplicas(t *testing.T) {
 	database := testenv.Postgres(t)
-	crmtest.Migrate(t, database)
+	demotest.Migrate(t, database)
 	shared := func(c *mcpserver.Config) { c.Database = database }
 	one, two := openWing(t, shared), openWing(t, shared)
 	for _, w := range []*wing{one, two, two} {

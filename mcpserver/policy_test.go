@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo/demotest"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
@@ -170,7 +170,7 @@ func TestPolicyProperty(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) { holdToPolicy(t, 100_000) })
 	t.Run("postgres", func(t *testing.T) {
 		dsn := testenv.Postgres(t)
-		crmtest.Migrate(t, dsn)
+		demotest.Migrate(t, dsn)
 		holdToPolicy(t, 10_000, func(c *mcpserver.Config) { c.Database = dsn })
 	})
 }

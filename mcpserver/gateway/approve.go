@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/voucher"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/callerassertion"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/toolcatalog"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
@@ -20,7 +20,7 @@ type Approval struct {
 	// Changes are what is otherwise, one line each: a tool that is new, changed or gone, with what
 	// is wrong with it.
 	Changes []string
-	lock    inventory.Lock
+	lock    toolcatalog.Lock
 	path    string
 }
 
@@ -41,11 +41,11 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 	if err != nil {
 		return nil, fmt.Errorf("assertion_key: %w", err)
 	}
-	if g.signer, err = voucher.New(config.Secret(key)); err != nil {
+	if g.signer, err = callerassertion.New(config.Secret(key)); err != nil {
 		return nil, err
 	}
 	a := &Approval{path: LockPath(path)}
-	if a.lock, err = inventory.ReadLock(a.path); err != nil {
+	if a.lock, err = toolcatalog.ReadLock(a.path); err != nil {
 		return nil, err
 	}
 	type place struct{ host, tool string } // names meet at one address
@@ -82,11 +82,11 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 
 // look reads an upstream's tools, as somebody with all of its scopes sees them: a server may list
 // by scopes, and what is not seen is approved no more.
-func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) (inventory.Offer, error) {
+func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) (toolcatalog.Offer, error) {
 	m := &member{config: *u}
 	var err error
 	if m.server, err = g.reach(m); err != nil {
-		return inventory.Offer{}, err
+		return toolcatalog.Offer{}, err
 	}
 	g.members = append(g.members, m)
 	var scopes []string
@@ -95,7 +95,7 @@ func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) (invento
 	}
 	c := mcp.Caller{Scopes: scopes, Subject: "gatehouse-gateway", TenantID: tenant, ClientID: "gatehouse-gateway",
 		GrantID: "gatehouse-gateway"}
-	offer, err := inventory.Tools(ctx,
+	offer, err := toolcatalog.Tools(ctx,
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.server.Serve(w, r, c) }))
 	if err != nil {
 		return offer, m.met.cause(ctx, m.server, c, err)
@@ -105,7 +105,7 @@ func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) (invento
 
 // compare notes what is otherwise about an upstream's tools, and takes them for approved if the
 // whole is written.
-func (a *Approval) compare(upstream string, tools []inventory.Tool) {
+func (a *Approval) compare(upstream string, tools []toolcatalog.Tool) {
 	before := a.lock.Upstreams[upstream]
 	say := func(tool, what string) { a.Changes = append(a.Changes, upstream+" "+show(tool)+": "+what) }
 	now := map[string]bool{}
@@ -119,7 +119,7 @@ func (a *Approval) compare(upstream string, tools []inventory.Tool) {
 		default:
 			say(t.Name, "changed: "+oneLine(t.Description))
 		}
-		for _, s := range inventory.Suspicions(t) {
+		for _, s := range toolcatalog.Suspicions(t) {
 			say(t.Name, "LOOK TWICE: "+s)
 		}
 	}

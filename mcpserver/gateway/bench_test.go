@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/gateway"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo/demotest"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
@@ -168,7 +168,7 @@ func BenchmarkCallRecords(b *testing.B) {
 	for dialect, database := range map[string]func(testing.TB) string{"sqlite": sqlite,
 		"postgres": func(t testing.TB) string {
 			database := testenv.Postgres(t)
-			crmtest.Migrate(t, database)
+			demotest.Migrate(t, database)
 			return database
 		}} {
 		b.Run(dialect, func(b *testing.B) {

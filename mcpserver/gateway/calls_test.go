@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo/demotest"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
@@ -61,7 +61,7 @@ func TestEachCallThroughTheGatewayIsProvable(t *testing.T) {
 	for name, database := range map[string]func(testing.TB) string{"sqlite": sqlite,
 		"postgres": func(t testing.TB) string {
 			database := testenv.Postgres(t)
-			crmtest.Migrate(t, database)
+			demotest.Migrate(t, database)
 			return database
 		}} {
 		t.Run(name, func(t *testing.T) {

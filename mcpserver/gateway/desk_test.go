@@ -13,14 +13,14 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/gateway"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo/demotest"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
 func sqlite(t testing.TB) string {
 	database := "sqlite:" + filepath.Join(t.TempDir(), "gateway.db")
-	crmtest.Migrate(t, database)
+	demotest.Migrate(t, database)
 	return database
 }
 
@@ -46,7 +46,7 @@ func TestRollout(t *testing.T) {
 	for name, database := range map[string]func(*testing.T) string{
 		"sqlite": func(t *testing.T) string { return sqlite(t) }, "postgres": func(t *testing.T) string {
 			database := testenv.Postgres(t)
-			crmtest.Migrate(t, database)
+			demotest.Migrate(t, database)
 			return database
 		}} {
 		t.Run(name, func(t *testing.T) {

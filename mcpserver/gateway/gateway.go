@@ -21,8 +21,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/callerassertion"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/calls"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/voucher"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -77,7 +77,7 @@ type Gateway struct {
 	proofs  ttl.Store           // DPoP proofs that were used; nil: the guards' own memory
 	nonces  config.Secret       // makes the nonces of DPoP proofs; empty: none is asked for
 	events  []byte              // the key of events' ids
-	signer  *voucher.Signer
+	signer  *callerassertion.Signer
 	members []*member
 	handler http.Handler
 	cards   atomic.Pointer[map[string]http.Handler] // the documents that count now, by path
@@ -93,7 +93,7 @@ type member struct {
 	config   Upstream
 	guard    *guard.Guard
 	server   server
-	vouchers *voucher.Ahead          // nil: the server gets no assertion
+	vouchers *callerassertion.Ahead  // nil: the server gets no assertion
 	rules    atomic.Pointer[ruleset] // that count now; see Reload
 	open     guard.Streams
 	seen     views
@@ -130,7 +130,7 @@ func (g *Gateway) wire(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("assertion_key: %w", err)
 	}
-	if g.signer, err = voucher.New(config.Secret(key)); err != nil {
+	if g.signer, err = callerassertion.New(config.Secret(key)); err != nil {
 		return err
 	}
 	var keys policyKeys

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/flight"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/singleflight"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/toolcatalog"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
@@ -29,7 +29,7 @@ func (m *member) viewer(c mcp.Caller) viewer {
 
 // keep says whether a tool may be shown to somebody, and its fingerprint; what is wrong with it
 // goes to the log, once for each version of it.
-func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t inventory.Tool) (print string, shown bool) {
+func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t toolcatalog.Tool) (print string, shown bool) {
 	print = t.Fingerprint()
 	if rules.hold {
 		m.seen.note(to, t.Name, seenOf(t, print))
@@ -46,7 +46,7 @@ func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t inventory.Tool) (
 	}
 	approved := rules.approved != nil && len(wrong) == 0
 	if !approved { // what somebody has looked at and approved is not reported again
-		wrong = append(wrong, inventory.Suspicions(t)...)
+		wrong = append(wrong, toolcatalog.Suspicions(t)...)
 	}
 	if others := g.names.others(t.Name, m.config.Name, hostOf(m.config.Resource)); len(others) > 0 && !approved {
 		wrong = append(wrong, "upstream "+strings.Join(others, " and ")+" has a tool of this name, too")
@@ -67,7 +67,7 @@ func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t inventory.Tool) (
 // views is what was last seen of the tools of a server, by those who may see the same. It is safe
 // for concurrent use.
 type views struct {
-	asking flight.Group[viewer, struct{}] // one asks, all who may see the same wait for what it learns
+	asking singleflight.Group[viewer, struct{}] // one asks, all who may see the same wait for what it learns
 
 	mu       sync.Mutex
 	of       map[viewer]*view
@@ -103,7 +103,7 @@ const (
 )
 
 // seenOf is what is remembered of a tool with this fingerprint.
-func seenOf(t inventory.Tool, print string) seen {
+func seenOf(t toolcatalog.Tool, print string) seen {
 	s := seen{print, t.Mirrors()}
 	if n := s.size(""); n > mostMirrors {
 		s.mirrors = nil

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/toolcatalog"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -229,7 +229,7 @@ func (p *passage) list(raw json.RawMessage) (list json.RawMessage, same bool, er
 	to := p.m.viewer(p.c)
 	b := []byte{'['}
 	for _, e := range elements {
-		t, err := inventory.ReadTool(e)
+		t, err := toolcatalog.ReadTool(e)
 		if err != nil {
 			p.unread(message.NameOf(e))
 			same = false
@@ -281,7 +281,7 @@ func (p *passage) held(ctx context.Context, name string) (bool, error) {
 func (p *passage) look(ctx context.Context, name string) (seen, error) {
 	to := p.m.viewer(p.c)
 	return p.m.seen.find(ctx, to, name, p.deps.Now(), func(ctx context.Context) (map[string]seen, error) {
-		offer, err := inventory.Tools(ctx,
+		offer, err := toolcatalog.Tools(ctx,
 			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.m.server.Serve(w, r, p.c) }))
 		tools := map[string]seen{}
 		for _, name := range offer.Unread {

@@ -19,9 +19,9 @@ import (
 	_ "embed"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/child"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/remote"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/stdio"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/toolcatalog"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/upstream"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
@@ -56,7 +56,7 @@ type Proposal struct {
 	Config    []byte // of gateway.yaml
 	Resources []byte // for the issuer's list of resources, JSON
 	Tools     int
-	lock      inventory.Lock
+	lock      toolcatalog.Lock
 }
 
 // WriteLock writes down the tools as they are now.
@@ -83,7 +83,7 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 	}
 	defer forget()
 	caller := mcp.Caller{TenantID: e.Tenant}
-	offer, err := inventory.Read(ctx,
+	offer, err := toolcatalog.Read(ctx,
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { server.Serve(w, r, caller) }))
 	if err != nil {
 		return nil, met.cause(ctx, server, caller, err)
@@ -96,14 +96,14 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 	}
 	fill(&e.Issuer, "http://localhost:8080")
 	fill(&e.Resource, "http://localhost:8090/"+e.Name)
-	p := &Proposal{Name: e.Name, Resource: e.Resource, Tools: len(offer.Tools), lock: inventory.NewLock()}
+	p := &Proposal{Name: e.Name, Resource: e.Resource, Tools: len(offer.Tools), lock: toolcatalog.NewLock()}
 	p.lock.Approve(e.Name, offer.Tools)
 	s := &sketch{Existing: e, Server: offer, Listen: listenFor(e.Resource)}
 	for _, t := range offer.Tools {
 		s.Tools = append(s.Tools, proposed{
 			Name: t.Name, Closed: notOpened(t.Name, guard.IsToolName(t.Name)), Scope: e.scope(t.Writes()),
 			Write:       t.Writes(),
-			Description: oneLine(t.Description), Suspicions: inventory.Suspicions(t),
+			Description: oneLine(t.Description), Suspicions: toolcatalog.Suspicions(t),
 		})
 	}
 	for _, name := range offer.Unread {
@@ -148,10 +148,10 @@ func (e Existing) reach(met *trouble) (_ server, forget func(), err error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("making a folder for the program: %w", err)
 		}
-		p := child.New(child.Config{
+		p := stdio.New(stdio.Config{
 			Name: "upstream", Command: e.Command, StateFolder: state, Environment: way.environ(e.Getenv),
 			TenantVariable: defaultTenantEnv, Log: e.Log,
-			Limits: child.Limits{Start: startFirst}, Trouble: met.meet,
+			Limits: stdio.Limits{Start: startFirst}, Trouble: met.meet,
 		})
 		return p, func() { _, _ = p.Close(), os.RemoveAll(state) }, nil
 	}
@@ -163,13 +163,13 @@ func (e Existing) reach(met *trouble) (_ server, forget func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c := remote.Config{Name: "upstream", URL: u, TLS: secured, Log: e.Log, Trouble: met.meet}
+	c := upstream.Config{Name: "upstream", URL: u, TLS: secured, Log: e.Log, Trouble: met.meet}
 	if e.Credential != (Credential{}) {
 		if c.Credential, err = e.Credential.show(e.Getenv); err != nil {
 			return nil, nil, err
 		}
 	}
-	s := remote.New(c)
+	s := upstream.New(c)
 	return s, func() { _ = s.Close() }, nil
 }
 
@@ -242,7 +242,7 @@ func (e Existing) scope(writes bool) string {
 type sketch struct {
 	Existing
 	Listen string
-	Server inventory.Offer
+	Server toolcatalog.Offer
 	Tools  []proposed
 
 	Prompts []proposed

@@ -6,7 +6,7 @@ import (
 	"reflect"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/inventory"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/toolcatalog"
 )
 
 // ruleset is all of an upstream that may change while the gateway runs. It is made whole, and never
@@ -40,7 +40,7 @@ func (r *ruleset) lists(other *ruleset, tenant string) (same bool) {
 
 // rulesets makes the rules of all upstreams of a file ready, with what its lock file says.
 func (g *Gateway) rulesets(f *File) ([]*ruleset, error) {
-	lock, err := inventory.ReadLock(LockPath(g.path))
+	lock, err := toolcatalog.ReadLock(LockPath(g.path))
 	if err != nil {
 		return nil, err
 	}

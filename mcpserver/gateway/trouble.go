@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/remote"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/upstream"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
@@ -26,8 +26,8 @@ func (t *trouble) meet(err error) {
 
 // cause is why a server could not be read: what was met on the way to it, when anything was.
 func (t *trouble) cause(ctx context.Context, s server, c mcp.Caller, err error) error {
-	if r, ok := s.(*remote.Server); ok && r.SpeaksOldTransport(ctx, c) {
-		return remote.ErrOldTransport
+	if r, ok := s.(*upstream.Server); ok && r.SpeaksOldTransport(ctx, c) {
+		return upstream.ErrOldTransport
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -13,9 +13,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/child"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/remote"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/voucher"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/callerassertion"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/stdio"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/upstream"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
@@ -35,11 +35,11 @@ func (g *Gateway) reach(m *member) (server, error) {
 	u := &m.config
 	l := u.Limits
 	if len(u.Command) > 0 {
-		return child.New(child.Config{
+		return stdio.New(stdio.Config{
 			Name: u.Name, Command: u.Command, Directory: u.Directory, StateFolder: u.State,
 			Environment: u.environ(g.deps.Getenv), TenantVariable: u.TenantEnv, Trouble: m.met.meet, Now: g.deps.Now,
 			Log: g.deps.Log,
-			Limits: child.Limits{Processes: l.Processes, Pending: l.PerTenant, Line: int(l.Answer), Start: l.Start,
+			Limits: stdio.Limits{Processes: l.Processes, Pending: l.PerTenant, Line: int(l.Answer), Start: l.Start,
 				Answer: l.AnswerWithin, Idle: l.IdleProcess},
 		}), nil
 	}
@@ -55,10 +55,10 @@ func (g *Gateway) reach(m *member) (server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return remote.New(remote.Config{
+	return upstream.New(upstream.Config{
 		Name: u.Name, URL: to, TLS: secured, Credential: credential, Trouble: m.met.meet, Now: g.deps.Now,
 		Log: g.deps.Log,
-		Limits: remote.Limits{
+		Limits: upstream.Limits{
 			InFlight: l.InFlight, PerTenant: l.PerTenant, Streams: l.Streams, Answer: l.Answer, Connect: l.Connect,
 			FirstByte: l.AnswerWithin, Idle: l.Idle,
 			Failures: l.Failures, Cooldown: l.Cooldown,
@@ -116,7 +116,7 @@ func (g *Gateway) credential(m *member) (func(context.Context, mcp.Caller) (stri
 	if strings.EqualFold(u.AssertionHeader, "Authorization") {
 		prefix = "Bearer "
 	}
-	m.vouchers = &voucher.Ahead{Signer: g.signer, From: u.Resource, To: u.Audience, Now: g.deps.Now}
+	m.vouchers = &callerassertion.Ahead{Signer: g.signer, From: u.Resource, To: u.Audience, Now: g.deps.Now}
 	return func(ctx context.Context, c mcp.Caller) (string, string, error) {
 		if c.TenantID == "" {
 			return "", "", nil // nobody is vouched for

@@ -15,7 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/flight"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/singleflight"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
@@ -90,9 +90,9 @@ type Guard struct {
 	keys     *keys
 	cache    *cache // nil: none
 	proofs   *dpop.Checker
-	asking   flight.Group[[sha256.Size]byte, bool] // the issuer, about a token by its hash
-	asked    shares                                // of each tenant in that
-	origin   string                                // of the resource, as clients know it
+	asking   singleflight.Group[[sha256.Size]byte, bool] // the issuer, about a token by its hash
+	asked    shares                                      // of each tenant in that
+	origin   string                                      // of the resource, as clients know it
 	hosts    httpd.Hosts
 	origins  map[string]bool
 	metadata string // the URL that challenges name
@@ -398,7 +398,7 @@ func (g *Guard) ask(ctx context.Context, raw string, v verified, unknown error) 
 	active, err := g.asking.Do(ctx, hash(raw), func(ctx context.Context) (bool, error) {
 		leave, ok := g.asked.enter(v.caller.TenantID)
 		if !ok {
-			return false, flight.ErrFull
+			return false, singleflight.ErrFull
 		}
 		defer leave()
 		return g.config.WhenUnknown.active(ctx, g.config.HTTPClient, raw, v.caller.GrantID)

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/auditstore"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/calls"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/metrics"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/rollout"
@@ -82,7 +82,7 @@ type Options struct {
 // are added.
 type Desk struct {
 	Options
-	book    *book.DB
+	book    *auditstore.DB
 	modes   *rollout.Modes
 	usage   *usage.Counter
 	metrics *metrics.Registry
@@ -93,7 +93,7 @@ type Desk struct {
 // Open opens a migrated database (sqlite:PATH or postgres://…), and reads the modes: those that
 // cannot be read leave all rules to count. Close it after use.
 func Open(ctx context.Context, database string, o Options) (*Desk, error) {
-	b, err := book.Open(ctx, database)
+	b, err := auditstore.Open(ctx, database)
 	if err != nil {
 		return nil, err
 	}

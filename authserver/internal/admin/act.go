@@ -14,11 +14,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/manifest"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -43,10 +43,10 @@ type Act = func(ctx context.Context, arguments json.RawMessage) (any, error)
 // acts is all that the door does, by name.
 func (d *Door) acts() map[string]Act {
 	return map[string]Act{
-		"apply": few(blueprint.MaxValues,
-			with(func(ctx context.Context, b blueprint.Blueprint) (any, error) { return d.Apply(ctx, b) })),
-		"apply.plan": few(blueprint.MaxValues,
-			with(func(ctx context.Context, b blueprint.Blueprint) (any, error) { return d.Plan(ctx, b) })),
+		"apply": few(manifest.MaxValues,
+			with(func(ctx context.Context, b manifest.Blueprint) (any, error) { return d.Apply(ctx, b) })),
+		"apply.plan": few(manifest.MaxValues,
+			with(func(ctx context.Context, b manifest.Blueprint) (any, error) { return d.Plan(ctx, b) })),
 		"tenant.create": with(func(ctx context.Context, s TenantSpec) (any, error) { return d.CreateTenant(ctx, s) }),
 		"tenant.list":   with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListTenants(ctx) }),
 		"tenant.show":   with(func(ctx context.Context, id string) (any, error) { return d.ShowTenant(ctx, id) }),
@@ -204,7 +204,7 @@ func (d *Door) acts() map[string]Act {
 			error) {
 			return d.VerifyAudit(ctx, w)
 		}),
-		"connection.list": with(func(ctx context.Context, f connection.Filter) (any,
+		"connection.list": with(func(ctx context.Context, f attempt.Filter) (any,
 			error) {
 			return d.ListConnections(ctx, f)
 		}),

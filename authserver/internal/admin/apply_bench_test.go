@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/manifest"
 )
 
 // thousand is a file of 1,000 tenants with a policy, two roles and 10 clients each.
@@ -44,7 +44,7 @@ func BenchmarkApply(b *testing.B) {
 				o.Atomically = o.timed(within, &held)
 				b.StartTimer()
 				at := time.Now()
-				file, err := blueprint.Read(text)
+				file, err := manifest.Read(text)
 				must(b, err)
 				read += time.Since(at)
 				at = time.Now()
@@ -62,7 +62,7 @@ func BenchmarkApply(b *testing.B) {
 				if len(changes) != 0 {
 					b.Fatal(changes[:3])
 				}
-				narrower, err := blueprint.Read([]byte(strings.ReplaceAll(string(text), "[customers:read, notes:read]",
+				narrower, err := manifest.Read([]byte(strings.ReplaceAll(string(text), "[customers:read, notes:read]",
 					"[notes:read]")))
 				must(b, err)
 				o.Atomically = within

@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/manifest"
 )
 
 // Whatever is wrong with a file, nothing of it is done, and no line but that of the refusal is
@@ -110,7 +110,7 @@ func TestAFileIsRefusedWhole(t *testing.T) {
 				"line 6: nobody would be left who looks after tenant acme"},
 		} {
 			b := file(t, good+row.rest)
-			for what, act := range map[string]func(context.Context, blueprint.Blueprint) ([]admin.Change,
+			for what, act := range map[string]func(context.Context, manifest.Blueprint) ([]admin.Change,
 				error){"applied": o.Apply, "planned": o.Plan} {
 				changes, err := act(ctx, b)
 				if err == nil {
@@ -129,11 +129,11 @@ func TestAFileIsRefusedWhole(t *testing.T) {
 // What no file could say is refused at the door, too.
 func TestTheDoorChecksABlueprintItself(t *testing.T) {
 	o := open(t)
-	for says, b := range map[string]blueprint.Blueprint{
-		`line 5: the tenant "acme" is in line 3 already`: {Tenants: []blueprint.Tenant{{Line: 3, ID: "acme"},
+	for says, b := range map[string]manifest.Blueprint{
+		`line 5: the tenant "acme" is in line 3 already`: {Tenants: []manifest.Tenant{{Line: 3, ID: "acme"},
 			{Line: 5, ID: "acme"}}},
-		`line 7: the client has no name`: {Clients: []blueprint.Client{{Line: 7, Server: resourceURI}}},
-		`it names 50001 things`:          {Clients: make([]blueprint.Client, blueprint.MaxEntries+1)},
+		`line 7: the client has no name`: {Clients: []manifest.Client{{Line: 7, Server: resourceURI}}},
+		`it names 50001 things`:          {Clients: make([]manifest.Client, manifest.MaxEntries+1)},
 	} {
 		_, err := o.Apply(context.Background(), b)
 		refused(t, err, says)

@@ -14,10 +14,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/admin"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/manifest"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
@@ -61,9 +61,9 @@ func onStores(t *testing.T, test func(t *testing.T, o *office)) {
 	}
 }
 
-func file(t testing.TB, text string) blueprint.Blueprint {
+func file(t testing.TB, text string) manifest.Blueprint {
 	t.Helper()
-	b, err := blueprint.Read([]byte(text))
+	b, err := manifest.Read([]byte(text))
 	must(t, err)
 	return b
 }
@@ -432,7 +432,7 @@ func TestAClientThatWaitsIsNotGivenWhatTheFileGives(t *testing.T) {
 		Admin: true}))
 	mallory, _, err := o.CreateUser(ctx, admin.UserSpec{Email: "mallory@acme.example", Tenant: "acme", Role: "deputy"})
 	must(t, err)
-	waiting, _, err := o.Registrar().Create(ctx, registrar.Person(mallory.ID, "acme"),
+	waiting, _, err := o.Registrar().Create(ctx, clientadmin.Person(mallory.ID, "acme"),
 		admin.ClientSpec{Name: "deploy", Tenant: "acme", Scopes: []string{"customers:read"}})
 	must(t, err)
 	changes, err := o.Apply(ctx,

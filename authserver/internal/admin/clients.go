@@ -4,19 +4,19 @@ import (
 	"context"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
 )
 
 // What the operator says of clients; see there.
 type (
-	ClientSpec       = registrar.Spec
-	SecretTurn       = registrar.SecretTurn
-	InitialTokenSpec = registrar.InitialTokenSpec
+	ClientSpec       = clientadmin.Spec
+	SecretTurn       = clientadmin.SecretTurn
+	InitialTokenSpec = clientadmin.InitialTokenSpec
 )
 
 // CreateClient makes a client; see registrar.Create.
 func (d *Door) CreateClient(ctx context.Context, s ClientSpec) (c client.Client, secret string, err error) {
-	return d.Registrar().Create(ctx, registrar.Operator, s)
+	return d.Registrar().Create(ctx, clientadmin.Operator, s)
 }
 
 // ListClients returns the clients of a tenant, or all when tenantID is empty, newest first.
@@ -26,20 +26,20 @@ func (d *Door) ListClients(ctx context.Context, f client.Filter) ([]client.Clien
 			return nil, unknown(err, client.ErrNotFound, "client", f.After)
 		}
 	}
-	return d.Registrar().List(ctx, registrar.Operator, f)
+	return d.Registrar().List(ctx, clientadmin.Operator, f)
 }
 
 // ReplaceSecret gives a client another secret; see registrar.ReplaceSecret.
 func (d *Door) ReplaceSecret(ctx context.Context, s SecretTurn) (secret string, err error) {
-	return d.Registrar().ReplaceSecret(ctx, registrar.Operator, s)
+	return d.Registrar().ReplaceSecret(ctx, clientadmin.Operator, s)
 }
 
 // DeleteClient makes a client unknown and ends all that hangs from it.
 func (d *Door) DeleteClient(ctx context.Context, id string) error {
-	return d.Registrar().Delete(ctx, registrar.Operator, id)
+	return d.Registrar().Delete(ctx, clientadmin.Operator, id)
 }
 
 // CreateInitialToken makes an initial access token; see registrar.CreateInitialToken.
 func (d *Door) CreateInitialToken(ctx context.Context, s InitialTokenSpec) (token string, err error) {
-	return d.Registrar().CreateInitialToken(ctx, registrar.Operator, s)
+	return d.Registrar().CreateInitialToken(ctx, clientadmin.Operator, s)
 }

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 )
 
 // ConnectionsFound are attempts of clients to come in, the last touched first.
 type ConnectionsFound struct {
-	Connections []connection.Record
+	Connections []attempt.Record
 	Dropped     int64 // requests of this process that found no room in the log, since its start
 }
 
@@ -19,7 +19,7 @@ const mostConnections = 1000
 
 // ListConnections returns attempts as they are to be read now. What other replicas gathered in the
 // last second may not be in it.
-func (d *Door) ListConnections(ctx context.Context, f connection.Filter) (ConnectionsFound, error) {
+func (d *Door) ListConnections(ctx context.Context, f attempt.Filter) (ConnectionsFound, error) {
 	if f.Limit <= 0 {
 		f.Limit = 100
 	}

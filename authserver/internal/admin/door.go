@@ -12,15 +12,15 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trustedissuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
@@ -46,7 +46,7 @@ type Door struct {
 	Tenants   tenant.Store
 	Users     user.Store
 	Clients   client.Store
-	Trust     trust.Store
+	Trust     trustedissuer.Store
 	Grants    grant.Store
 	Audit     Log
 	Ledger    *grant.Ledger
@@ -61,8 +61,8 @@ type Door struct {
 	Atomically func(ctx context.Context, do func(Stores) error) error
 	// Connections are the attempts of clients to come in, and Attempts those of this process that
 	// are not kept yet.
-	Connections connection.Store
-	Attempts    *connection.Log
+	Connections attempt.Store
+	Attempts    *attempt.Log
 	Jobs        *job.Runner
 	// Erase takes what was deleted out of the database's files, as far as that is possible while
 	// they are read. Nil: nothing does.
@@ -71,8 +71,8 @@ type Door struct {
 	// server. One of ours goes before one of the same name.
 	More map[string]Act
 
-	later *registrar.Later // what waits for the transaction that this door is part of; nil: it is part of none
-	known *known           // the scopes, where the resources stay as they are; nil: they are looked up each time
+	later *clientadmin.Later // what waits for the transaction that this door is part of; nil: it is part of none
+	known *known             // the scopes, where the resources stay as they are; nil: they are looked up each time
 }
 
 // known are the scopes of all resources; see Door.scopes.
@@ -80,7 +80,7 @@ type known struct{ all, baseline []string }
 
 // Stores are what acts read and change, with the record of them.
 type Stores interface {
-	registrar.Stores
+	clientadmin.Stores
 	issuer.ResourceStore
 	Log
 }
@@ -92,7 +92,7 @@ func (d *Door) Together(ctx context.Context, do func(*Door) error) error {
 	if d.later != nil {
 		return do(d)
 	}
-	var later registrar.Later
+	var later clientadmin.Later
 	err := d.Atomically(ctx, func(s Stores) error {
 		in := *d
 		in.Tenants, in.Users, in.Clients, in.Trust, in.Grants, in.Audit, in.Catalogue, in.later = s, s, s, s, s, s,
@@ -110,20 +110,20 @@ func (d *Door) Together(ctx context.Context, do func(*Door) error) error {
 func actor(ctx context.Context) grant.Actor { return grant.Actor(audit.OperatorOf(ctx)) }
 
 // Refusal is an act that cannot be done as it was asked for. The operator reads both sentences.
-type Refusal = registrar.Refusal
+type Refusal = clientadmin.Refusal
 
-func refuse(hint, format string, a ...any) *Refusal { return registrar.Refuse(hint, format, a...) }
+func refuse(hint, format string, a ...any) *Refusal { return clientadmin.Refuse(hint, format, a...) }
 
 // Registrar makes clients, for the operator and for those who look after a tenant's.
-func (d *Door) Registrar() *registrar.Registrar {
-	return &registrar.Registrar{
+func (d *Door) Registrar() *clientadmin.Registrar {
+	return &clientadmin.Registrar{
 		Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Grants: d.Grants, Ledger: d.Ledger, Audit: d.Audit,
 		Now: d.Now, Later: d.later,
 		Scopes: func() []string { all, _ := d.scopes(); return all },
 		Serves: func(uri string) bool {
 			return slices.ContainsFunc(d.Resources.All(), func(r issuer.Resource) bool { return r.URI == uri })
 		},
-		Atomically: func(ctx context.Context, do func(registrar.Stores) error) error {
+		Atomically: func(ctx context.Context, do func(clientadmin.Stores) error) error {
 			return d.Atomically(ctx, func(s Stores) error { return do(s) })
 		},
 	}
@@ -153,7 +153,7 @@ func (d *Door) now() time.Time { return d.Now().UTC().Truncate(time.Second) }
 
 // tenant returns a tenant that must be there.
 func (d *Door) tenant(ctx context.Context, id string) (tenant.Tenant, error) {
-	return d.Registrar().Tenant(ctx, registrar.Operator, id)
+	return d.Registrar().Tenant(ctx, clientadmin.Operator, id)
 }
 
 // scopes returns the names of all scopes of all resources, each once, and those of them that are a

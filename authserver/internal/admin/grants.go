@@ -7,8 +7,8 @@ import (
 	"slices"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 )
 
 // ReasonOperator is why a grant was revoked when the operator gives no reason.
@@ -63,7 +63,7 @@ func (d *Door) RevokeGrants(ctx context.Context, s GrantSelection) (done GrantsR
 	case s.ID == "" && !all:
 		return done, refuse("give its ID, or --client, --user or --tenant", "it is not said which grants")
 	}
-	reason, err := registrar.Name(s.Reason, ReasonOperator)
+	reason, err := clientadmin.Name(s.Reason, ReasonOperator)
 	if err != nil {
 		return done, err
 	}

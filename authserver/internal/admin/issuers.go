@@ -7,7 +7,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trustedissuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
@@ -53,16 +53,17 @@ func (d *Door) TrustIssuer(ctx context.Context, s IssuerSpec) error {
 		Detail: s.JWKSURI}); err != nil {
 		return err
 	}
-	err = d.Trust.PutIssuer(ctx, trust.Issuer{Issuer: s.Issuer, TenantID: t.ID, JWKSURI: s.JWKSURI, JWKS: s.JWKS,
+	err = d.Trust.PutIssuer(ctx, trustedissuer.Issuer{Issuer: s.Issuer, TenantID: t.ID, JWKSURI: s.JWKSURI,
+		JWKS:   s.JWKS,
 		Emails: s.VerifiedEmails, CreatedAt: d.now()})
-	if errors.Is(err, trust.ErrTaken) {
+	if errors.Is(err, trustedissuer.ErrTaken) {
 		return refuse("an issuer speaks for one tenant", "another tenant trusts %s already", s.Issuer)
 	}
 	return err
 }
 
 // ListIssuers returns the identity providers that a tenant trusts, or all.
-func (d *Door) ListIssuers(ctx context.Context, tenantID string) ([]trust.Issuer, error) {
+func (d *Door) ListIssuers(ctx context.Context, tenantID string) ([]trustedissuer.Issuer, error) {
 	if tenantID != "" {
 		if _, err := d.tenant(ctx, tenantID); err != nil {
 			return nil, err
@@ -78,7 +79,7 @@ const ReasonDistrusted = "its issuer is trusted no more"
 // made: from then on nothing new can come. What was cut short is finished by doing it again.
 func (d *Door) DistrustIssuer(ctx context.Context, issuer string) error {
 	i, err := d.Trust.Issuer(ctx, issuer)
-	gone := errors.Is(err, trust.ErrNotFound)
+	gone := errors.Is(err, trustedissuer.ErrNotFound)
 	if err != nil && !gone {
 		return err
 	}
@@ -87,7 +88,7 @@ func (d *Door) DistrustIssuer(ctx context.Context, issuer string) error {
 			Tenant: i.TenantID}); err != nil {
 			return err
 		}
-		if err := d.Trust.DeleteIssuer(ctx, issuer); err != nil && !errors.Is(err, trust.ErrNotFound) {
+		if err := d.Trust.DeleteIssuer(ctx, issuer); err != nil && !errors.Is(err, trustedissuer.ErrNotFound) {
 			return err
 		}
 	}

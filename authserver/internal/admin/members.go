@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
@@ -36,7 +36,8 @@ func (d *Door) PutMember(ctx context.Context, s MemberSpec) error {
 			Detail: s.Force.Detail(s.Role)}); err != nil {
 			return err
 		}
-		return registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).PutMember(ctx, s.Tenant, u.ID, s.Role)))
+		return clientadmin.Overrules(clientadmin.LockedOut(s.Force.Users(in.Users).PutMember(ctx, s.Tenant, u.ID,
+			s.Role)))
 	})
 }
 
@@ -63,7 +64,7 @@ func (d *Door) RemoveMember(ctx context.Context, s RemovalSpec) error {
 		if err := in.recordOf(ctx, u, audit.Event{Action: "member.remove", Tenant: t.ID}, s.Force); err != nil {
 			return err
 		}
-		err = registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).RemoveMember(ctx, t.ID, u.ID)))
+		err = clientadmin.Overrules(clientadmin.LockedOut(s.Force.Users(in.Users).RemoveMember(ctx, t.ID, u.ID)))
 		if errors.Is(err, user.ErrNotFound) { // perhaps gone already, and the ends cut short
 			alive, err := in.Grants.Grants(ctx, grant.Filter{UserID: u.ID, TenantID: t.ID, Alive: true, Limit: 1})
 			if err == nil && len(alive) == 0 {

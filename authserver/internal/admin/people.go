@@ -9,9 +9,9 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/personal"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
@@ -39,7 +39,7 @@ func (d *Door) CreateUser(ctx context.Context, s UserSpec) (u user.User, passwor
 		return user.User{}, "", refuse("give it as ann@acme.example", "%q is not an e-mail address", s.Email)
 	}
 	local, _, _ := strings.Cut(u.Email, "@")
-	if u.Name, err = registrar.Name(s.Name, local); err != nil {
+	if u.Name, err = clientadmin.Name(s.Name, local); err != nil {
 		return user.User{}, "", err
 	}
 	if s.Tenant != "" {
@@ -134,7 +134,7 @@ type DisableSpec struct {
 }
 
 // Force lets a change happen that would leave nobody who administers; see there.
-type Force = registrar.Force
+type Force = clientadmin.Force
 
 // DisableUser shuts a person out: no sign-in, no page, no new token counts for them from then on,
 // their sessions have ended, and then every grant of theirs ends, so that their agents' tokens work
@@ -148,7 +148,7 @@ func (d *Door) DisableUser(ctx context.Context, s DisableSpec) error {
 		if err := in.recordOf(ctx, u, audit.Event{Action: "user.disable"}, s.Force); err != nil {
 			return err
 		}
-		if err := registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).SetDisabled(ctx, u.ID,
+		if err := clientadmin.Overrules(clientadmin.LockedOut(s.Force.Users(in.Users).SetDisabled(ctx, u.ID,
 			true))); err != nil {
 			return err
 		}
@@ -200,7 +200,7 @@ func (d *Door) DeleteUser(ctx context.Context, s DeletionSpec) (done UserDeleted
 			audit.Event{Action: "user.delete", Target: u.ID, Detail: s.Force.Detail("")}); err != nil {
 			return err
 		}
-		if err := registrar.Overrules(registrar.LockedOut(s.Force.Users(in.Users).DeleteUser(ctx, u.ID,
+		if err := clientadmin.Overrules(clientadmin.LockedOut(s.Force.Users(in.Users).DeleteUser(ctx, u.ID,
 			d.now()))); err != nil {
 			return err
 		}

@@ -8,10 +8,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/manifest"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -39,7 +39,7 @@ type tenantPlan struct {
 // planner makes a plan. Its door knows the resources that there will be.
 type planner struct {
 	*Door
-	registrar *registrar.Registrar
+	registrar *clientadmin.Registrar
 	there     map[string]tenant.Tenant // that there are
 	given     int                      // scopes that new tenants begin with because the file names none for them
 	plan
@@ -54,7 +54,7 @@ const (
 
 // plan compares what there is with what there should be. What the rules refuse is a *Refusal that
 // names the line.
-func (d *Door) plan(ctx context.Context, b blueprint.Blueprint) (*plan, error) {
+func (d *Door) plan(ctx context.Context, b manifest.Blueprint) (*plan, error) {
 	if err := b.Check(); err != nil { // whoever brings it to the door need not have read it from a file
 		return nil, refuse("", "%v", err)
 	}
@@ -86,7 +86,7 @@ func (d *Door) plan(ctx context.Context, b blueprint.Blueprint) (*plan, error) {
 }
 
 // at says in which line a refusal stands: that of the word that it quotes, or else of the entry.
-func at(err error, line int, lists ...blueprint.Words) error {
+func at(err error, line int, lists ...manifest.Words) error {
 	var r *Refusal
 	if !errors.As(err, &r) {
 		return err
@@ -105,7 +105,7 @@ func inLine(line int, r *Refusal) *Refusal {
 	return &Refusal{Reason: fmt.Sprintf("line %d: %s", line, r.Reason), Hint: r.Hint, Err: r.Err}
 }
 
-func (p *planner) planResources(ctx context.Context, all []blueprint.Resource) error {
+func (p *planner) planResources(ctx context.Context, all []manifest.Resource) error {
 	kept, err := p.Catalogue.Resources(ctx)
 	if err != nil {
 		return fmt.Errorf("reading resources: %w", err)

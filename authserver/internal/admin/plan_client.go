@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/manifest"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
@@ -15,7 +15,7 @@ import (
 // those that the operator made are looked at: whoever else can make clients of the tenant could
 // otherwise have one waiting under the name of one that is still to come, and be given what the
 // file gives it.
-func (p *planner) planClients(ctx context.Context, t tenant.Tenant, there bool, all []blueprint.Client) error {
+func (p *planner) planClients(ctx context.Context, t tenant.Tenant, there bool, all []manifest.Client) error {
 	kept := map[string][]client.Client{}
 	if there && len(all) > 0 {
 		clients, err := p.Clients.OperatorClients(ctx, t.ID)
@@ -27,7 +27,7 @@ func (p *planner) planClients(ctx context.Context, t tenant.Tenant, there bool, 
 		}
 	}
 	for _, b := range all {
-		next, err := p.registrar.Draft(registrar.Operator, ClientSpec{
+		next, err := p.registrar.Draft(clientadmin.Operator, ClientSpec{
 			Name: b.Name, Tenant: t.ID, Scopes: b.Scopes.Texts(), RedirectURIs: b.RedirectURIs, Public: b.Public,
 			Resource: b.Server, TokenExchange: b.TokenExchange,
 			Assertions: b.Assertions, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, PushRequired: b.PushRequired,
@@ -49,7 +49,7 @@ func (p *planner) planClient(next client.Client, kept []client.Client) error {
 		change.Fields = differences(nil, clientTraits(next))
 		p.places = append(p.places, len(p.changes))
 		p.changes, p.made = append(p.changes, change), append(p.made, next)
-		p.lines = append(p.lines, registrar.Created(next))
+		p.lines = append(p.lines, clientadmin.Created(next))
 		return nil
 	}
 	before := kept[0]

@@ -7,12 +7,12 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/blueprint"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/manifest"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
-func (p *planner) planTenant(ctx context.Context, b blueprint.Tenant) error {
+func (p *planner) planTenant(ctx context.Context, b manifest.Tenant) error {
 	before, there := p.there[b.ID]
 	it := tenantPlan{Tenant: before, made: !there, line: b.Line}
 	begin := p.planName
@@ -31,7 +31,7 @@ func (p *planner) planTenant(ctx context.Context, b blueprint.Tenant) error {
 		}
 	}
 	for _, r := range it.roles {
-		p.lines = append(p.lines, registrar.RolePut(r))
+		p.lines = append(p.lines, clientadmin.RolePut(r))
 	}
 	if it.made || it.renamed || it.ruled || len(it.roles) > 0 {
 		p.tenants = append(p.tenants, it)
@@ -39,11 +39,11 @@ func (p *planner) planTenant(ctx context.Context, b blueprint.Tenant) error {
 	return p.planClients(ctx, it.Tenant, there, b.Clients)
 }
 
-func (p *planner) planName(it *tenantPlan, b blueprint.Tenant) error {
+func (p *planner) planName(it *tenantPlan, b manifest.Tenant) error {
 	if b.Name == nil {
 		return nil
 	}
-	name, err := registrar.Name(*b.Name, it.ID)
+	name, err := clientadmin.Name(*b.Name, it.ID)
 	if err != nil {
 		return at(err, b.Line)
 	}
@@ -59,9 +59,9 @@ func (p *planner) planName(it *tenantPlan, b blueprint.Tenant) error {
 }
 
 // planNewTenant makes a tenant, with the roles that each begins with.
-func (p *planner) planNewTenant(it *tenantPlan, b blueprint.Tenant) error {
+func (p *planner) planNewTenant(it *tenantPlan, b manifest.Tenant) error {
 	s := TenantSpec{ID: b.ID}
-	var scopes blueprint.Words
+	var scopes manifest.Words
 	if b.Name != nil {
 		s.Name = *b.Name
 	}
@@ -94,14 +94,14 @@ func (p *planner) planNewTenant(it *tenantPlan, b blueprint.Tenant) error {
 	return nil
 }
 
-func (p *planner) planPolicy(ctx context.Context, it *tenantPlan, b blueprint.Policy) error {
+func (p *planner) planPolicy(ctx context.Context, it *tenantPlan, b manifest.Policy) error {
 	if b.Line == 0 {
 		return nil
 	}
 	s := PolicySpec{Tenant: it.ID, TokenLife: b.TokenLife, RefreshLife: b.RefreshLife}
-	var lists []blueprint.Words
+	var lists []manifest.Words
 	for _, list := range []struct {
-		from *blueprint.Words
+		from *manifest.Words
 		to   **[]string
 	}{{b.Scopes, &s.Scopes}, {b.Clients, &s.Clients}, {b.Registrations, &s.Registrations}} {
 		if list.from != nil {
@@ -126,7 +126,7 @@ func (p *planner) planPolicy(ctx context.Context, it *tenantPlan, b blueprint.Po
 
 // planRoles puts the tenant's roles, and looks whether those who look after it could still let
 // something in; scopes are those of its policy before.
-func (p *planner) planRoles(ctx context.Context, it *tenantPlan, b blueprint.Tenant, scopes []string) error {
+func (p *planner) planRoles(ctx context.Context, it *tenantPlan, b manifest.Tenant, scopes []string) error {
 	roles := slices.Clone(it.roles)
 	if !it.made {
 		var err error
@@ -155,7 +155,7 @@ func (p *planner) planRoles(ctx context.Context, it *tenantPlan, b blueprint.Ten
 		return fmt.Errorf("reading which roles of %s somebody has: %w", it.ID, err)
 	}
 	if lookedAfter(held, roles) && !lookedAfter(held, all) {
-		return at(registrar.LockedOut(&user.Lockout{TenantID: it.ID}), it.line)
+		return at(clientadmin.LockedOut(&user.Lockout{TenantID: it.ID}), it.line)
 	}
 	if adminsCan(held, roles, scopes) && !adminsCan(held, all, it.Scopes) {
 		line := it.line
@@ -168,7 +168,7 @@ func (p *planner) planRoles(ctx context.Context, it *tenantPlan, b blueprint.Ten
 }
 
 // planRole puts one role among those that there will be.
-func (p *planner) planRole(it *tenantPlan, b blueprint.Role, final map[string]user.Role) error {
+func (p *planner) planRole(it *tenantPlan, b manifest.Role, final map[string]user.Role) error {
 	role, err := p.registrar.DraftRole(RoleSpec{Tenant: it.ID, Role: b.Name, Scopes: b.Scopes.Texts(),
 		Includes: b.Includes.Texts(), Admin: b.Admin}, it.Tenant)
 	if err != nil {
@@ -194,12 +194,12 @@ func (p *planner) planRole(it *tenantPlan, b blueprint.Role, final map[string]us
 
 // resolved are a tenant's roles with what each gives, those of the file first, so that a circle is
 // told from one of them on.
-func resolved(b blueprint.Tenant, final map[string]user.Role) (roles []user.Role, err error) {
+func resolved(b manifest.Tenant, final map[string]user.Role) (roles []user.Role, err error) {
 	for _, r := range b.Roles {
 		roles = append(roles, final[r.Name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(final)) {
-		if !slices.ContainsFunc(b.Roles, func(r blueprint.Role) bool { return r.Name == name }) {
+		if !slices.ContainsFunc(b.Roles, func(r manifest.Role) bool { return r.Name == name }) {
 			roles = append(roles, final[name])
 		}
 	}
@@ -211,8 +211,8 @@ func resolved(b blueprint.Tenant, final map[string]user.Role) (roles []user.Role
 }
 
 // misfit says in which line stands the first role of the file that does not fit the others.
-func (p *planner) misfit(err error, b blueprint.Tenant) error {
-	refused := registrar.RoleRefused(err, b.ID)
+func (p *planner) misfit(err error, b manifest.Tenant) error {
+	refused := clientadmin.RoleRefused(err, b.ID)
 	var bad *user.RoleError
 	if errors.As(err, &bad) {
 		for _, name := range bad.Roles {

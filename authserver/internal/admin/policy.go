@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -65,7 +65,7 @@ func (d *Door) policy(ctx context.Context, t tenant.Tenant, s PolicySpec) (tenan
 	p := t.Policy
 	all, _ := d.scopes()
 	if s.Scopes != nil {
-		if err := registrar.Known(*s.Scopes, all); err != nil {
+		if err := clientadmin.Known(*s.Scopes, all); err != nil {
 			return p, err
 		}
 		if p.Scopes = once(*s.Scopes); len(p.Scopes) == 0 {
@@ -77,7 +77,7 @@ func (d *Door) policy(ctx context.Context, t tenant.Tenant, s PolicySpec) (tenan
 			return p, refuse("give all scopes, or those to add and to remove",
 				"scopes are set, and added or removed, at once")
 		}
-		if err := registrar.Known(s.AddScopes, all); err != nil {
+		if err := clientadmin.Known(s.AddScopes, all); err != nil {
 			return p, err
 		}
 		p.Scopes = slices.DeleteFunc(once(slices.Concat(p.Scopes, s.AddScopes)),
@@ -155,7 +155,7 @@ func (d *Door) leavesAdmins(ctx context.Context, t tenant.Tenant, p tenant.Polic
 	}
 	if adminsCan(held, roles, t.Scopes) && !adminsCan(held, roles, p.Scopes) {
 		refused := wouldShutOut(t.ID, p)
-		refused.Hint += registrar.ByForce
+		refused.Hint += clientadmin.ByForce
 		return refused
 	}
 	return nil

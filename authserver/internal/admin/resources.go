@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -72,7 +72,7 @@ func (d *Door) checkResource(r issuer.Resource) (issuer.Resource, error) {
 		return r, refuse("give the server an address of its own, such as "+d.Issuer+"/mcp",
 			"the resource %s is the issuer itself", r.URI)
 	}
-	if checked.Name, err = registrar.Name(r.Name, r.URI); err != nil {
+	if checked.Name, err = clientadmin.Name(r.Name, r.URI); err != nil {
 		return r, err
 	}
 	if n := len(checked.Scopes); n > maxScopes {

@@ -5,22 +5,22 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
 // RoleSpec says what a role gives; see there.
-type RoleSpec = registrar.RoleSpec
+type RoleSpec = clientadmin.RoleSpec
 
 // PutRole makes or replaces a role of a tenant; see registrar.PutRole.
 func (d *Door) PutRole(ctx context.Context, s RoleSpec) error {
-	return d.Together(ctx, func(in *Door) error { return in.Registrar().PutRole(ctx, registrar.Operator, s) })
+	return d.Together(ctx, func(in *Door) error { return in.Registrar().PutRole(ctx, clientadmin.Operator, s) })
 }
 
 // ListRoles returns a tenant's roles in the order of their names.
 func (d *Door) ListRoles(ctx context.Context, tenantID string) ([]user.Role, error) {
-	return d.Registrar().Roles(ctx, registrar.Operator, tenantID)
+	return d.Registrar().Roles(ctx, clientadmin.Operator, tenantID)
 }
 
 // RoleName names a role of a tenant.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/registrar"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
@@ -70,14 +70,14 @@ func (d *Door) draftTenant(s TenantSpec) (t tenant.Tenant, roles []RoleSpec, err
 			"%q cannot be a tenant's id", s.ID)
 	}
 	t = tenant.Tenant{ID: s.ID, CreatedAt: d.now()}
-	if t.Name, err = registrar.Name(s.Name, s.ID); err != nil {
+	if t.Name, err = clientadmin.Name(s.Name, s.ID); err != nil {
 		return t, nil, err
 	}
 	all, baseline := d.scopes()
 	if len(s.Scopes) == 0 {
 		s.Scopes = all
 	}
-	if err := registrar.Known(s.Scopes, all); err != nil {
+	if err := clientadmin.Known(s.Scopes, all); err != nil {
 		return t, nil, err
 	}
 	t.Scopes = once(s.Scopes)
@@ -143,7 +143,7 @@ func (d *Door) RenameTenant(ctx context.Context, s TenantName) error {
 	if err != nil {
 		return err
 	}
-	name, err := registrar.Name(s.Name, t.ID)
+	name, err := clientadmin.Name(s.Name, t.ID)
 	if err != nil {
 		return err
 	}

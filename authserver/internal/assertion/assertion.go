@@ -20,7 +20,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trustedissuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/jws"
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
@@ -56,7 +56,7 @@ type Settings struct {
 	Used   ttl.Store          // ids that were used, until they expire
 	Keys   Keys               // of clients; nil: nothing is fetched, so that a jwks_uri of theirs is worth nothing
 	Limit  *ratelimit.Limiter // of fetches for clients, by where the requests come from; nil: none
-	Trust  trust.Store
+	Trust  trustedissuer.Store
 	// of trusted issuers, whose addresses the operator wrote down; what is fetched for strangers
 	// must not be in its way
 	Issuers Keys

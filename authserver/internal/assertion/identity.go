@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trustedissuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/jws"
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
@@ -32,35 +32,35 @@ type identityClaims struct {
 // Identity implements issuer.Identities: it believes that a trusted issuer made the assertion, for
 // us and now; or answers trust.ErrNotBelieved, or an inner error when the stores do not answer.
 // That it is used once, whoever keeps it sees to.
-func (c *Checker) Identity(ctx context.Context, raw string) (trust.Identity, error) {
+func (c *Checker) Identity(ctx context.Context, raw string) (trustedissuer.Identity, error) {
 	from, err := issuerOf(raw)
 	if err != nil {
-		return trust.Identity{}, err
+		return trustedissuer.Identity{}, err
 	}
 	trusted, err := c.Trust.Issuer(ctx, from)
-	if errors.Is(err, trust.ErrNotFound) {
-		return trust.Identity{}, fmt.Errorf("%w: nobody trusts its issuer", trust.ErrNotBelieved)
+	if errors.Is(err, trustedissuer.ErrNotFound) {
+		return trustedissuer.Identity{}, fmt.Errorf("%w: nobody trusts its issuer", trustedissuer.ErrNotBelieved)
 	}
 	if err != nil {
-		return trust.Identity{}, fmt.Errorf("reading a trusted issuer: %w", err)
+		return trustedissuer.Identity{}, fmt.Errorf("reading a trusted issuer: %w", err)
 	}
 	payload, err := c.verify(ctx, source{trusted.JWKS, trusted.JWKSURI, trusted.Issuer, &c.issuers}, raw, identityType)
 	if errors.Is(err, ErrNotBelieved) {
-		return trust.Identity{}, fmt.Errorf("%w: %w", trust.ErrNotBelieved, err)
+		return trustedissuer.Identity{}, fmt.Errorf("%w: %w", trustedissuer.ErrNotBelieved, err)
 	}
 	if err != nil {
-		return trust.Identity{}, err
+		return trustedissuer.Identity{}, err
 	}
 	var a identityClaims
 	if err := strictjson.Unmarshal(payload, &a); err != nil {
-		return trust.Identity{}, &invalid{"a claim has the wrong type", trust.ErrNotBelieved}
+		return trustedissuer.Identity{}, &invalid{"a claim has the wrong type", trustedissuer.ErrNotBelieved}
 	}
 	if err := c.checkIdentity(trusted, a); err != nil {
-		return trust.Identity{}, err
+		return trustedissuer.Identity{}, err
 	}
 	sum := sha256.Sum256([]byte(a.Issuer + " " + a.ID))
-	i := trust.Identity{
-		Assertion: trust.Assertion{
+	i := trustedissuer.Identity{
+		Assertion: trustedissuer.Assertion{
 			Issuer: a.Issuer, Subject: a.Subject, Hash: hex.EncodeToString(sum[:]),
 			IssuedAt: time.Unix(int64(a.IssuedAt), 0).UTC(), ExpiresAt: time.Unix(int64(a.Expires), 0).UTC(),
 		},
@@ -82,22 +82,22 @@ func issuerOf(raw string) (string, error) {
 		Issuer string `json:"iss"`
 	}
 	if err != nil || strictjson.Unmarshal(payload, &c) != nil || c.Issuer == "" {
-		return "", fmt.Errorf("%w: its form", trust.ErrNotBelieved)
+		return "", fmt.Errorf("%w: its form", trustedissuer.ErrNotBelieved)
 	}
 	return c.Issuer, nil
 }
 
 // checkIdentity holds the claims against the rules.
-func (c *Checker) checkIdentity(trusted trust.Issuer, a identityClaims) error {
+func (c *Checker) checkIdentity(trusted trustedissuer.Issuer, a identityClaims) error {
 	switch {
 	case a.Issuer != trusted.Issuer:
-		return &invalid{"iss is not the issuer whose key signed it", trust.ErrNotBelieved}
+		return &invalid{"iss is not the issuer whose key signed it", trustedissuer.ErrNotBelieved}
 	case a.Subject == "" || len(a.Subject) > maxID:
-		return &invalid{"sub is missing or too long", trust.ErrNotBelieved}
+		return &invalid{"sub is missing or too long", trustedissuer.ErrNotBelieved}
 	case a.ClientID == "":
-		return &invalid{"client_id is missing", trust.ErrNotBelieved}
+		return &invalid{"client_id is missing", trustedissuer.ErrNotBelieved}
 	case a.IssuedAt <= 0:
-		return &invalid{"iat is missing", trust.ErrNotBelieved}
+		return &invalid{"iat is missing", trustedissuer.ErrNotBelieved}
 	}
-	return c.checkCommon(a.claims, maxIdentityLife, trust.ErrNotBelieved)
+	return c.checkCommon(a.claims, maxIdentityLife, trustedissuer.ErrNotBelieved)
 }

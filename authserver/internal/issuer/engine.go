@@ -24,7 +24,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trustedissuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
@@ -55,7 +55,7 @@ type Documents interface {
 type Identities interface {
 	// Identity returns what an assertion says, that it is for us and for now, or
 	// trust.ErrNotBelieved. Whether it was used before it does not say.
-	Identity(ctx context.Context, raw string) (trust.Identity, error)
+	Identity(ctx context.Context, raw string) (trustedissuer.Identity, error)
 }
 
 // Settings are what the engine needs to decide.
@@ -76,7 +76,7 @@ type Settings struct {
 	// Suspended says whether the list refuses a token because it was issued before its client was
 	// disabled, or its tenant suspended.
 	Suspended func(token.Claims) bool
-	Trust     trust.Store
+	Trust     trustedissuer.Store
 	// Identities believes what identity providers assert.
 	Identities Identities
 	Keys       Signer

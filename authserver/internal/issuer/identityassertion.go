@@ -9,7 +9,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trustedissuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -35,7 +35,7 @@ func (x *exchange) loadAssertion(ctx context.Context, form url.Values) error {
 		return oauth.InvalidRequest("assertion is missing")
 	}
 	id, err := x.engine.Identities.Identity(ctx, raw)
-	if errors.Is(err, trust.ErrNotBelieved) {
+	if errors.Is(err, trustedissuer.ErrNotBelieved) {
 		httpd.Note(ctx, "error", err)
 		var known interface{ InvalidReason() string }
 		if errors.As(err, &known) {
@@ -70,7 +70,7 @@ func (x *exchange) loadAssertion(ctx context.Context, form url.Values) error {
 }
 
 // assert uses the assertion up and keeps what it makes.
-func (x *exchange) assert(ctx context.Context, id trust.Identity, userID string, granted []string) (err error) {
+func (x *exchange) assert(ctx context.Context, id trustedissuer.Identity, userID string, granted []string) (err error) {
 	g := grant.Grant{
 		ID: newID("grt_"), TenantID: id.TenantID, ClientID: x.client.ID, UserID: userID, Resource: x.resource.URI,
 		Scopes: granted, CreatedAt: x.now,
@@ -82,13 +82,13 @@ func (x *exchange) assert(ctx context.Context, id trust.Identity, userID string,
 		Detail: "client " + g.ClientID + " for " + userID + ": " + oauth.FormatScope(granted),
 	})
 	switch {
-	case errors.Is(err, trust.ErrUsed):
+	case errors.Is(err, trustedissuer.ErrUsed):
 		return oauth.InvalidGrant("the assertion was used before; get a new one")
-	case errors.Is(err, trust.ErrEnded):
+	case errors.Is(err, trustedissuer.ErrEnded):
 		return oauth.InvalidGrant("this permission was ended after the assertion had been made; get a new one")
 	case errors.Is(err, grant.ErrSuspended): // just now
 		return errSuspended
-	case errors.Is(err, trust.ErrNotFound):
+	case errors.Is(err, trustedissuer.ErrNotFound):
 		return oauth.InvalidGrant("the issuer of the assertion is trusted no more, or knows the person by another " +
 			"subject")
 	case err != nil:
@@ -101,9 +101,9 @@ func (x *exchange) assert(ctx context.Context, id trust.Identity, userID string,
 
 // asserted finds out who the subject is: whom it was before; or else, at its first time, a member
 // of the very tenant whose verified address is here already. Nobody is made by an assertion.
-func (x *exchange) asserted(ctx context.Context, id trust.Identity) (userID string, err error) {
+func (x *exchange) asserted(ctx context.Context, id trustedissuer.Identity) (userID string, err error) {
 	userID, err = x.engine.Trust.Subject(ctx, id.Issuer, id.Subject)
-	if err == nil || !errors.Is(err, trust.ErrNotFound) {
+	if err == nil || !errors.Is(err, trustedissuer.ErrNotFound) {
 		return userID, err
 	}
 	unknown := oauth.InvalidGrant("the person of the assertion has no account in this organisation; its " +
@@ -158,7 +158,7 @@ func (x *exchange) assertedTarget(form url.Values, asserted string) error {
 
 // assertedScopes are what the grant allows: asserted ∩ what is allowed here today; and of these
 // what is asked for, narrowed without a word.
-func (x *exchange) assertedScopes(ctx context.Context, form url.Values, id trust.Identity,
+func (x *exchange) assertedScopes(ctx context.Context, form url.Values, id trustedissuer.Identity,
 	userID string) (granted []string, err error) {
 	allowed, err := x.allow(ctx, Holder{id.TenantID, userID})
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trustedissuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
@@ -71,5 +71,5 @@ type Store interface {
 	// with g's scopes. When the last one was ended by somebody after the assertion was made, the
 	// answer is trust.ErrEnded; when its issuer is trusted no more, trust.ErrNotFound. On an error
 	// nothing is kept.
-	Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e audit.Event) (grant.Grant, error)
+	Assert(ctx context.Context, a trustedissuer.Assertion, g grant.Grant, e audit.Event) (grant.Grant, error)
 }

@@ -6,16 +6,16 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
 )
 
-var _ connection.Store = (*DB)(nil)
+var _ attempt.Store = (*DB)(nil)
 
 const connectionColumns = "id, client_id, client_name, program, source, tenant_id, user_id, resource, started_at, " +
 	"updated_at, step, outcome, reason, support, refusals, bare, stranger"
 
 // PutConnections implements connection.Store.
-func (d *DB) PutConnections(ctx context.Context, entries []connection.Entry) error {
+func (d *DB) PutConnections(ctx context.Context, entries []attempt.Entry) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.oneWriter(ctx, tx); err != nil {
 			return err
@@ -30,7 +30,7 @@ func (d *DB) PutConnections(ctx context.Context, entries []connection.Entry) err
 }
 
 // forgetDeleted deletes those of entries whose person was deleted while they waited to be written.
-func forgetDeleted(ctx context.Context, tx *sql.Tx, entries []connection.Entry) error {
+func forgetDeleted(ctx context.Context, tx *sql.Tx, entries []attempt.Entry) error {
 	var people []any
 	for _, e := range entries {
 		if e.User != "" {
@@ -63,7 +63,7 @@ func (d *DB) oneWriter(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-func putConnection(ctx context.Context, tx *sql.Tx, e connection.Entry) error {
+func putConnection(ctx context.Context, tx *sql.Tx, e attempt.Entry) error {
 	r := e.Record
 	if e.Begins {
 		var err error
@@ -99,10 +99,10 @@ func putConnection(ctx context.Context, tx *sql.Tx, e connection.Entry) error {
 }
 
 // takeUp removes what was open at an earlier step, and returns the record with it.
-func takeUp(ctx context.Context, tx *sql.Tx, r connection.Record) (connection.Record, error) {
+func takeUp(ctx context.Context, tx *sql.Tx, r attempt.Record) (attempt.Record, error) {
 	rows, err := tx.QueryContext(ctx, `DELETE FROM connections WHERE id IN (SELECT id FROM connections WHERE outcome = 'open' AND step < $1 AND step <= $2
 		AND updated_at >= $3 AND (client_id = $4 AND client_id <> '' OR client_id = '' AND source = $5) AND id <> $6 ORDER BY id LIMIT 20)
-		RETURNING `+connectionColumns, int(r.Step), int(connection.Registration), r.StartedAt.Add(-connection.Window).Unix(), r.Client, r.Source, r.ID)
+		RETURNING `+connectionColumns, int(r.Step), int(attempt.Registration), r.StartedAt.Add(-attempt.Window).Unix(), r.Client, r.Source, r.ID)
 	if err != nil {
 		return r, err
 	}
@@ -118,18 +118,18 @@ func takeUp(ctx context.Context, tx *sql.Tx, r connection.Record) (connection.Re
 	return r, rows.Err()
 }
 
-func scanConnection(row interface{ Scan(...any) error }) (connection.Record, error) {
-	var r connection.Record
+func scanConnection(row interface{ Scan(...any) error }) (attempt.Record, error) {
+	var r attempt.Record
 	var step int
 	err := row.Scan(&r.ID, &r.Client, &r.ClientName, &r.Program, &r.Source, &r.Tenant, &r.User, &r.Resource,
 		(*moment)(&r.StartedAt), (*moment)(&r.UpdatedAt), &step,
 		&r.Outcome, &r.Reason, &r.Support, &r.Refusals, &r.Bare, &r.Stranger)
-	r.Step = connection.Step(step)
+	r.Step = attempt.Step(step)
 	return r, err
 }
 
 // Connections implements connection.Store.
-func (d *DB) Connections(ctx context.Context, f connection.Filter) ([]connection.Record, error) {
+func (d *DB) Connections(ctx context.Context, f attempt.Filter) ([]attempt.Record, error) {
 	w := &where{}
 	w.is("TRUE")
 	if f.ID != "" {
@@ -137,7 +137,7 @@ func (d *DB) Connections(ctx context.Context, f connection.Filter) ([]connection
 	}
 	if f.Failed { // a step of discovery alone was nobody's attempt
 		w.is("(outcome = 'failed' OR outcome = 'open' AND updated_at < ? AND step > ?)",
-			f.Now.Add(-connection.Window).Unix(), int(connection.Discovery))
+			f.Now.Add(-attempt.Window).Unix(), int(attempt.Discovery))
 	}
 	if f.Done {
 		w.is("outcome = 'done'")

@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
@@ -55,7 +55,7 @@ func sweeps(k job.Keeping) map[string]sweep {
 				AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id AND (g.ended_at IS NULL OR g.ended_at > {past}))`,
 			set: "deleted_at = $1, secret_hash = '', old_secret_hash = '', manage_hash = ''",
 		},
-		"connections": {table: "connections", key: "id", along: "c.updated_at", keep: connection.Kept},
+		"connections": {table: "connections", key: "id", along: "c.updated_at", keep: attempt.Kept},
 	}
 }
 
@@ -197,9 +197,9 @@ func (d *DB) surplus(ctx context.Context, _ time.Time, _ string) (done job.Done,
 		bound int64
 	}{
 		{`SELECT id FROM (SELECT id, ROW_NUMBER() OVER (
-			PARTITION BY CASE WHEN stranger THEN '' ELSE client_id END ORDER BY updated_at DESC, id) AS nth FROM connections) ranked WHERE nth > $1 LIMIT $2`, connection.MostOfOne},
+			PARTITION BY CASE WHEN stranger THEN '' ELSE client_id END ORDER BY updated_at DESC, id) AS nth FROM connections) ranked WHERE nth > $1 LIMIT $2`, attempt.MostOfOne},
 		{"SELECT id FROM (SELECT id FROM connections ORDER BY updated_at DESC, id LIMIT 1000000 OFFSET $1) beyond " +
-			"LIMIT $2", connection.Most},
+			"LIMIT $2", attempt.Most},
 	} {
 		ids, err := collect(ctx, d, func(r interface{ Scan(...any) error }) (id any, err error) {
 			var s string

@@ -9,22 +9,22 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trustedissuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-var _ trust.Store = (*DB)(nil)
+var _ trustedissuer.Store = (*DB)(nil)
 
 const trustColumns = "issuer, tenant_id, jwks_uri, jwks, emails, created_at"
 
-func scanIssuer(r interface{ Scan(...any) error }) (trust.Issuer, error) {
-	var i trust.Issuer
+func scanIssuer(r interface{ Scan(...any) error }) (trustedissuer.Issuer, error) {
+	var i trustedissuer.Issuer
 	err := r.Scan(&i.Issuer, &i.TenantID, &i.JWKSURI, &i.JWKS, &i.Emails, (*moment)(&i.CreatedAt))
 	return i, err
 }
 
 // PutIssuer implements trust.Store.
-func (d *DB) PutIssuer(ctx context.Context, i trust.Issuer) error {
+func (d *DB) PutIssuer(ctx context.Context, i trustedissuer.Issuer) error {
 	kept, err := changed(d.write.ExecContext(ctx, "INSERT INTO trusted_issuers ("+trustColumns+`) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (issuer) DO UPDATE SET jwks_uri = excluded.jwks_uri, jwks = excluded.jwks, emails = excluded.emails WHERE trusted_issuers.tenant_id = excluded.tenant_id`,
 		i.Issuer, i.TenantID, i.JWKSURI, i.JWKS, i.Emails, moment(i.CreatedAt)))
@@ -32,19 +32,19 @@ func (d *DB) PutIssuer(ctx context.Context, i trust.Issuer) error {
 		return fmt.Errorf("keeping trusted issuer %s: %w", i.Issuer, err)
 	}
 	if !kept {
-		return trust.ErrTaken
+		return trustedissuer.ErrTaken
 	}
 	return nil
 }
 
 // Issuer implements trust.Store.
-func (d *DB) Issuer(ctx context.Context, issuer string) (trust.Issuer, error) {
+func (d *DB) Issuer(ctx context.Context, issuer string) (trustedissuer.Issuer, error) {
 	i, err := scanIssuer(d.row(ctx, "SELECT "+trustColumns+" FROM trusted_issuers WHERE issuer = $1", issuer))
-	return i, none(err, trust.ErrNotFound)
+	return i, none(err, trustedissuer.ErrNotFound)
 }
 
 // Issuers implements trust.Store.
-func (d *DB) Issuers(ctx context.Context, tenantID string) ([]trust.Issuer, error) {
+func (d *DB) Issuers(ctx context.Context, tenantID string) ([]trustedissuer.Issuer, error) {
 	return collect(ctx, d, scanIssuer,
 		"SELECT "+trustColumns+" FROM trusted_issuers WHERE ($1 = '' OR tenant_id = $1) ORDER BY issuer", tenantID)
 }
@@ -56,7 +56,7 @@ func (d *DB) DeleteIssuer(ctx context.Context, issuer string) error {
 		return fmt.Errorf("forgetting trusted issuer %s: %w", issuer, err)
 	}
 	if !gone {
-		return trust.ErrNotFound
+		return trustedissuer.ErrNotFound
 	}
 	return nil
 }
@@ -64,12 +64,12 @@ func (d *DB) DeleteIssuer(ctx context.Context, issuer string) error {
 // Subject implements trust.Store.
 func (d *DB) Subject(ctx context.Context, issuer, subject string) (userID string, err error) {
 	err = d.row(ctx, "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2", issuer, subject).Scan(&userID)
-	return userID, none(err, trust.ErrNotFound)
+	return userID, none(err, trustedissuer.ErrNotFound)
 }
 
 // Assert implements issuer.Store. That an assertion counts once is the row count of one statement;
 // which grant is the living one, the unique index decides.
-func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e audit.Event) (kept grant.Grant,
+func (d *DB) Assert(ctx context.Context, a trustedissuer.Assertion, g grant.Grant, e audit.Event) (kept grant.Grant,
 	err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.mayIssue(ctx, tx, g, grant.ErrSuspended); err != nil {
@@ -80,14 +80,14 @@ func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e aud
 		var there int
 		if err := tx.QueryRowContext(ctx, "SELECT 1 FROM trusted_issuers WHERE issuer = $1 AND tenant_id = $2"+d.share,
 			a.Issuer, g.TenantID).Scan(&there); err != nil {
-			return none(err, trust.ErrNotFound)
+			return none(err, trustedissuer.ErrNotFound)
 		}
 		// Held, too: whoever shuts the person out, or takes them out of the tenant, finds the grant
 		// afterwards, or this finds them gone.
 		err := tx.QueryRowContext(ctx, `SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id AND NOT u.disabled
 			WHERE m.user_id = $1 AND m.tenant_id = $2`+d.share, g.UserID, g.TenantID).Scan(&there)
 		if err != nil {
-			return none(err, trust.ErrNotFound)
+			return none(err, trustedissuer.ErrNotFound)
 		}
 		first, err := changed(tx.ExecContext(ctx,
 			"INSERT INTO used_assertions (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING", a.Hash,
@@ -96,7 +96,7 @@ func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e aud
 			return fmt.Errorf("using an assertion: %w", err)
 		}
 		if !first {
-			return trust.ErrUsed
+			return trustedissuer.ErrUsed
 		}
 		_, err = tx.ExecContext(ctx,
 			"INSERT INTO identities (issuer, subject, user_id, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO "+
@@ -109,7 +109,7 @@ func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e aud
 		err = tx.QueryRowContext(ctx, "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2", a.Issuer,
 			a.Subject).Scan(&whose)
 		if err != nil || whose != g.UserID {
-			return cmp.Or(none(err, trust.ErrNotFound), trust.ErrNotFound)
+			return cmp.Or(none(err, trustedissuer.ErrNotFound), trustedissuer.ErrNotFound)
 		}
 		kept, err = d.assert(ctx, tx, a, g, e)
 		return err
@@ -118,7 +118,8 @@ func (d *DB) Assert(ctx context.Context, a trust.Assertion, g grant.Grant, e aud
 }
 
 // assert finds the living grant or makes one.
-func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trust.Assertion, g grant.Grant, e audit.Event) (grant.Grant,
+func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trustedissuer.Assertion, g grant.Grant,
+	e audit.Event) (grant.Grant,
 	error) {
 	living := g
 	err := tx.QueryRowContext(ctx, `UPDATE grants SET scopes = $5, asserted_at = $6
@@ -139,7 +140,7 @@ func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trust.Assertion, g grant.
 		return grant.Grant{}, fmt.Errorf("reading ended grants: %w", err)
 	}
 	if !a.IssuedAt.After(time.Time(ended)) {
-		return grant.Grant{}, trust.ErrEnded
+		return grant.Grant{}, trustedissuer.ErrEnded
 	}
 	made, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes, created_at, asserted_by, asserted_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
@@ -155,5 +156,5 @@ func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trust.Assertion, g grant.
 		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by = $5 AND ended_at IS NULL`,
 		// another was quicker just now
 		g.ClientID, g.Resource, g.UserID, g.TenantID, g.AssertedBy).Scan(&living.ID, (*moment)(&living.CreatedAt))
-	return living, none(err, trust.ErrEnded)
+	return living, none(err, trustedissuer.ErrEnded)
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
+	attempt1 "github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
@@ -23,9 +23,9 @@ func deletedUsers(t *testing.T, open func() Store) {
 	same(t, "the key", []byte("key"), key, err)
 	_, err = s.AuditKey(ctx, "usr_none")
 	wantErr(t, "the key of nobody", user.ErrNotFound, err)
-	of := attempt("hers", connection.Consent, 0)
+	of := attempt("hers", attempt1.Consent, 0)
 	of.User = "usr_ann"
-	put(t, s, of, attempt("nobody's", connection.Authorize, 0))
+	put(t, s, of, attempt("nobody's", attempt1.Authorize, 0))
 	wantErr(t, "deleting nobody", user.ErrNotFound, s.DeleteUser(ctx, "usr_none", now))
 
 	must(t, s.CreateUser(ctx, user.User{ID: "usr_boss", Email: "boss@acme.example", PasswordHash: "h", CreatedAt: now}))
@@ -61,7 +61,7 @@ func deletedUsers(t *testing.T, open func() Store) {
 	wantErr(t, "a role", user.ErrNotFound, s.PutMember(ctx, "acme", "usr_ann", "member"))
 	wantErr(t, "a grant", user.ErrNotFound, s.PutCode(ctx, aGrant("late"), aCode("late"), event("grant.create")))
 	put(t, replica, of)
-	found, err := replica.Connections(ctx, connection.Filter{Limit: 10})
+	found, err := replica.Connections(ctx, attempt1.Filter{Limit: 10})
 	if err != nil || len(found) != 1 || found[0].User != "" {
 		t.Errorf("the attempts are %+v %v, want nobody's alone", found, err)
 	}

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	attempt1 "github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/connection"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
@@ -194,9 +194,9 @@ func oneSecondYounger(t *testing.T, open func() Store) {
 		fmt.Sprintf("INSERT INTO used_assertions (hash, expires_at) VALUES ('over', %d), ('younger', %d)", at(61),
 			at(60)))
 	for id, ago := range map[string]int{"over": 30*day + 1, "younger": 30 * day} {
-		r := connection.Record{ID: id, Client: id, StartedAt: time.Unix(at(ago), 0), UpdatedAt: time.Unix(at(ago), 0),
-			Step: connection.Token, Outcome: connection.Done}
-		must(t, s.PutConnections(ctx, []connection.Entry{{Record: r}}))
+		r := attempt1.Record{ID: id, Client: id, StartedAt: time.Unix(at(ago), 0), UpdatedAt: time.Unix(at(ago), 0),
+			Step: attempt1.Token, Outcome: attempt1.Done}
+		must(t, s.PutConnections(ctx, []attempt1.Entry{{Record: r}}))
 	}
 	c := anchored(s)
 	sealAll(t, c)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trust"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trustedissuer"
 )
 
 const idp = "https://idp.acme.example"
@@ -17,44 +17,46 @@ func trustedIssuers(t *testing.T, open func() Store) {
 	s := open()
 	populate(t, s)
 	must(t, s.CreateTenant(ctx, tenant.Tenant{ID: "globex", CreatedAt: now}))
-	want := trust.Issuer{Issuer: idp, TenantID: "acme", JWKSURI: "https://idp.acme.example/keys", CreatedAt: now}
+	want := trustedissuer.Issuer{Issuer: idp, TenantID: "acme", JWKSURI: "https://idp.acme.example/keys",
+		CreatedAt: now}
 	must(t, s.PutIssuer(ctx, want))
-	wantErr(t, "one for two tenants", trust.ErrTaken,
-		s.PutIssuer(ctx, trust.Issuer{Issuer: idp, TenantID: "globex", CreatedAt: now}))
+	wantErr(t, "one for two tenants", trustedissuer.ErrTaken,
+		s.PutIssuer(ctx, trustedissuer.Issuer{Issuer: idp, TenantID: "globex", CreatedAt: now}))
 	got, err := s.Issuer(ctx, idp)
 	same(t, "issuer", want, got, err)
 	want.JWKSURI, want.JWKS = "", "{}"
 	must(t, s.PutIssuer(ctx, want))
 	all, err := s.Issuers(ctx, "acme")
-	same(t, "issuers", []trust.Issuer{want}, all, err)
+	same(t, "issuers", []trustedissuer.Issuer{want}, all, err)
 	all, err = s.Issuers(ctx, "globex")
-	same(t, "another tenant's issuers", []trust.Issuer{}, all, err)
+	same(t, "another tenant's issuers", []trustedissuer.Issuer{}, all, err)
 	_, err = s.Issuer(ctx, idp+"/")
-	wantErr(t, "a near miss", trust.ErrNotFound, err)
+	wantErr(t, "a near miss", trustedissuer.ErrNotFound, err)
 	_, err = s.Subject(ctx, idp, "s")
-	wantErr(t, "nobody yet", trust.ErrNotFound, err)
+	wantErr(t, "nobody yet", trustedissuer.ErrNotFound, err)
 	_, err = s.Assert(ctx, anAssertion("1"), assertedGrant("g"), event("grant.create"))
 	must(t, err)
 	elsewhere := assertedGrant("e")
 	elsewhere.TenantID = "globex"
 	_, err = s.Assert(ctx, anAssertion("e"), elsewhere, event("grant.create"))
-	wantErr(t, "an assertion for a tenant that does not trust the issuer", trust.ErrNotFound, err)
+	wantErr(t, "an assertion for a tenant that does not trust the issuer", trustedissuer.ErrNotFound, err)
 	another := anAssertion("another")
 	another.Subject = "s2"
 	_, err = s.Assert(ctx, another, assertedGrant("a"), event("grant.create"))
-	wantErr(t, "a second subject for one person", trust.ErrNotFound, err)
+	wantErr(t, "a second subject for one person", trustedissuer.ErrNotFound, err)
 	userID, err := s.Subject(ctx, idp, "s")
 	same(t, "subject", "usr_ann", userID, err)
 	must(t, s.DeleteIssuer(ctx, idp))
-	wantErr(t, "forgetting twice", trust.ErrNotFound, s.DeleteIssuer(ctx, idp))
+	wantErr(t, "forgetting twice", trustedissuer.ErrNotFound, s.DeleteIssuer(ctx, idp))
 	_, err = s.Subject(ctx, idp, "s")
-	wantErr(t, "a forgotten issuer's subject", trust.ErrNotFound, err)
+	wantErr(t, "a forgotten issuer's subject", trustedissuer.ErrNotFound, err)
 	_, err = s.Assert(ctx, anAssertion("2"), assertedGrant("h"), event("grant.create"))
-	wantErr(t, "an assertion of an issuer that is trusted no more", trust.ErrNotFound, err)
+	wantErr(t, "an assertion of an issuer that is trusted no more", trustedissuer.ErrNotFound, err)
 }
 
-func anAssertion(id string) trust.Assertion {
-	return trust.Assertion{Issuer: idp, Subject: "s", Hash: id, IssuedAt: now, ExpiresAt: now.Add(5 * time.Minute)}
+func anAssertion(id string) trustedissuer.Assertion {
+	return trustedissuer.Assertion{Issuer: idp, Subject: "s", Hash: id, IssuedAt: now,
+		ExpiresAt: now.Add(5 * time.Minute)}
 }
 
 func assertedGrant(id string) grant.Grant {
@@ -67,7 +69,7 @@ func assertedGrant(id string) grant.Grant {
 func assertions(t *testing.T, open func() Store) {
 	s, replica := open(), open()
 	populate(t, s)
-	must(t, s.PutIssuer(ctx, trust.Issuer{Issuer: idp, TenantID: "acme", JWKS: "{}", CreatedAt: now}))
+	must(t, s.PutIssuer(ctx, trustedissuer.Issuer{Issuer: idp, TenantID: "acme", JWKS: "{}", CreatedAt: now}))
 	var n, once atomic.Int64
 	ids := make(chan string, crowd)
 	parallel(func() {
@@ -86,7 +88,7 @@ func assertions(t *testing.T, open func() Store) {
 			event("grant.create")); err == nil {
 			once.Add(1)
 		} else {
-			wantErr(t, "an assertion again", trust.ErrUsed, err)
+			wantErr(t, "an assertion again", trustedissuer.ErrUsed, err)
 		}
 	})
 	close(ids)
@@ -113,12 +115,12 @@ func assertions(t *testing.T, open func() Store) {
 	later := now.Add(time.Hour)
 	must(t, s.EndGrant(ctx, first, later, "by the person", event("grant.revoke")))
 	_, err = s.Assert(ctx, anAssertion("before the end"), assertedGrant("x"), event("grant.create"))
-	wantErr(t, "an assertion of before the end", trust.ErrEnded, err)
+	wantErr(t, "an assertion of before the end", trustedissuer.ErrEnded, err)
 	must(t, s.SetDisabled(ctx, "usr_ann", true)) // between the check and here
 	shut := anAssertion("shut out")
 	shut.IssuedAt = later.Add(time.Second)
 	_, err = s.Assert(ctx, shut, assertedGrant("s"), event("grant.create"))
-	wantErr(t, "for somebody who was shut out just now", trust.ErrNotFound, err)
+	wantErr(t, "for somebody who was shut out just now", trustedissuer.ErrNotFound, err)
 	must(t, s.SetDisabled(ctx, "usr_ann", false))
 	young := anAssertion("before the end") // what was refused is not used up
 	young.IssuedAt = later.Add(time.Second)

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/auditstore"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo/demotest"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
@@ -23,8 +23,8 @@ func BenchmarkBatch(b *testing.B) {
 	} {
 		b.Run(dialect, func(b *testing.B) {
 			database := place(b)
-			crmtest.Migrate(b, database)
-			d, err := book.Open(context.Background(), database)
+			demotest.Migrate(b, database)
+			d, err := auditstore.Open(context.Background(), database)
 			must(b, err)
 			b.Cleanup(func() { _ = d.Close() })
 			var events []audit.Event

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/auditstore"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/calls"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo/demotest"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
@@ -32,7 +32,7 @@ func must(t testing.TB, err error) {
 type store struct {
 	t        *testing.T
 	database string
-	book     *book.DB
+	book     *auditstore.DB
 	said     *testenv.Book
 }
 
@@ -43,7 +43,7 @@ func eachStore(t *testing.T, test func(s *store)) {
 	} {
 		t.Run(dialect, func(t *testing.T) {
 			s := &store{t: t, database: place(t), said: &testenv.Book{}}
-			crmtest.Migrate(t, s.database)
+			demotest.Migrate(t, s.database)
 			s.book = s.connect()
 			test(s)
 		})
@@ -51,14 +51,14 @@ func eachStore(t *testing.T, test func(s *store)) {
 }
 
 // connect opens the database once more, as another process does.
-func (s *store) connect() *book.DB {
-	b, err := book.Open(context.Background(), s.database)
+func (s *store) connect() *auditstore.DB {
+	b, err := auditstore.Open(context.Background(), s.database)
 	must(s.t, err)
 	s.t.Cleanup(func() { b.Close() })
 	return b
 }
 
-func (s *store) open(b *book.DB) *calls.Log {
+func (s *store) open(b *auditstore.DB) *calls.Log {
 	l := calls.New(context.Background(), b, true, time.Now, slog.New(slog.NewTextHandler(s.said, nil)))
 	s.t.Cleanup(l.Close)
 	return l

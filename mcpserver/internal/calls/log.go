@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/auditstore"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
@@ -26,7 +26,7 @@ const (
 
 // Log takes records of calls and writes them. It is safe for concurrent use. Close it after use.
 type Log struct {
-	book    *book.DB
+	book    *auditstore.DB
 	now     func() time.Time
 	log     *slog.Logger
 	queue   chan *entry
@@ -65,7 +65,7 @@ type gap struct {
 
 // New makes the records of a database. One that serves records calls, and says in the chain which
 // processes before it were killed; one that does not only reads.
-func New(ctx context.Context, b *book.DB, serves bool, now func() time.Time, log *slog.Logger) *Log {
+func New(ctx context.Context, b *auditstore.DB, serves bool, now func() time.Time, log *slog.Logger) *Log {
 	l := &Log{
 		book: b, now: now, log: log, queue: make(chan *entry, queueSize), hurry: make(chan struct{}, 1),
 		written: make(chan struct{}), stop: make(chan struct{}),

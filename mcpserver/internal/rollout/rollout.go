@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/auditstore"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
@@ -50,7 +50,7 @@ const (
 
 // Modes are the modes as they were last read. It implements guard.Rollout.
 type Modes struct {
-	book    *book.DB
+	book    *auditstore.DB
 	now     func() time.Time
 	log     *slog.Logger
 	last    atomic.Pointer[snapshot]
@@ -70,7 +70,7 @@ type snapshot struct {
 
 // New makes modes of which none is read yet: then all rules count. Refresh reads them once, Run
 // again and again.
-func New(b *book.DB, now func() time.Time, log *slog.Logger) *Modes {
+func New(b *auditstore.DB, now func() time.Time, log *slog.Logger) *Modes {
 	m := &Modes{book: b, now: now, log: log}
 	m.last.Store(&snapshot{revision: -1})
 	return m

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/auditstore"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo/demotest"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/rollout"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
@@ -28,12 +28,12 @@ func must(t testing.TB, err error) {
 
 func sqlite(t testing.TB) string {
 	database := "sqlite:" + filepath.Join(t.TempDir(), "companion.db")
-	crmtest.Migrate(t, database)
+	demotest.Migrate(t, database)
 	return database
 }
 
 func replica(t *testing.T, database string) *rollout.Modes {
-	b, err := book.Open(context.Background(), database)
+	b, err := auditstore.Open(context.Background(), database)
 	must(t, err)
 	t.Cleanup(func() { b.Close() })
 	return rollout.New(b, time.Now, slog.New(slog.DiscardHandler))
@@ -45,7 +45,7 @@ func TestModes(t *testing.T) {
 	for name, database := range map[string]func(*testing.T) string{
 		"sqlite": func(t *testing.T) string { return sqlite(t) }, "postgres": func(t *testing.T) string {
 			database := testenv.Postgres(t)
-			crmtest.Migrate(t, database)
+			demotest.Migrate(t, database)
 			return database
 		}} {
 		t.Run(name, func(t *testing.T) {
@@ -99,7 +99,7 @@ func TestModes(t *testing.T) {
 func TestNoLineNoMode(t *testing.T) {
 	ctx := context.Background()
 	database := sqlite(t)
-	b, err := book.Open(ctx, database)
+	b, err := auditstore.Open(ctx, database)
 	must(t, err)
 	defer b.Close()
 	m := rollout.New(b, time.Now, slog.New(slog.DiscardHandler))
@@ -127,7 +127,7 @@ func TestModesThatCannotBeRead(t *testing.T) {
 	database := sqlite(t)
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
-		b, err := book.Open(ctx, database)
+		b, err := auditstore.Open(ctx, database)
 		must(t, err)
 		defer b.Close()
 		var text testenv.Book

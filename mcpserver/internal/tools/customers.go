@@ -6,7 +6,7 @@ import (
 	"net/mail"
 	"strings"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
@@ -19,7 +19,7 @@ const (
 const customerSchema = `{"type":"object","properties":{"id":{"type":"string"},"name":{"type":"string"},` +
 	`"email":{"type":"string"}},"required":["id","name","email"],"additionalProperties":false}`
 
-func readCustomer(d *crm.DB) mcp.Tool {
+func readCustomer(d *demo.DB) mcp.Tool {
 	return mcp.Tool{
 		Name: "read_customer", Title: "Read a customer", Scope: ReadCustomers, ReadOnly: true, Idempotent: true,
 		Description: "Returns the id, name and e-mail address of one customer of your organisation.",
@@ -47,7 +47,7 @@ func readCustomer(d *crm.DB) mcp.Tool {
 	}
 }
 
-func updateCustomer(d *crm.DB) mcp.Tool {
+func updateCustomer(d *demo.DB) mcp.Tool {
 	return mcp.Tool{
 		Name: "update_customer", Title: "Change a customer", Scope: WriteCustomers, Destructive: true, Idempotent: true,
 		Description: "Changes the name or the e-mail address of one customer of your organisation, and returns the " +
@@ -72,7 +72,7 @@ func updateCustomer(d *crm.DB) mcp.Tool {
 	}
 }
 
-func readChange(raw json.RawMessage) (change crm.Customer, err error) {
+func readChange(raw json.RawMessage) (change demo.Customer, err error) {
 	in, err := read(raw)
 	if err != nil {
 		return change, err

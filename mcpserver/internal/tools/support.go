@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"strings"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
@@ -18,7 +18,7 @@ const (
 	usualHits   = 5
 )
 
-func createTicket(d *crm.DB) mcp.Tool {
+func createTicket(d *demo.DB) mcp.Tool {
 	return mcp.Tool{
 		Name: "create_ticket", Title: "Open a support ticket", Scope: WriteTickets,
 		Description: "Opens a support ticket about one customer of your organisation, and returns the ticket's id.",
@@ -31,7 +31,7 @@ func createTicket(d *crm.DB) mcp.Tool {
 		Bind: func(c mcp.Caller) mcp.Handler {
 			tickets, by := d.For(c.TenantID), c.Subject
 			return func(ctx context.Context, raw json.RawMessage) (mcp.Result, error) {
-				var k crm.Ticket
+				var k demo.Ticket
 				in, err := read(raw)
 				if err != nil {
 					return mcp.Result{}, err
@@ -52,7 +52,7 @@ func createTicket(d *crm.DB) mcp.Tool {
 	}
 }
 
-func searchKnowledgeBase(d *crm.DB) mcp.Tool {
+func searchKnowledgeBase(d *demo.DB) mcp.Tool {
 	return mcp.Tool{
 		Name: "search_knowledge_base", Title: "Search the knowledge base", Scope: ReadKnowledge, ReadOnly: true,
 		Idempotent:  true,
@@ -79,7 +79,7 @@ func searchKnowledgeBase(d *crm.DB) mcp.Tool {
 				if v := in.value("limit"); v != nil && strictjson.Unmarshal(v, &limit) != nil {
 					return mcp.Result{}, invalid("argument limit must be an integer")
 				}
-				if limit < 1 || limit > crm.MaxArticles {
+				if limit < 1 || limit > demo.MaxArticles {
 					return mcp.Result{}, invalid("argument limit must be from 1 to 20")
 				}
 				found, err := articles.Search(ctx, query, limit)
@@ -87,7 +87,7 @@ func searchKnowledgeBase(d *crm.DB) mcp.Tool {
 					return mcp.Result{}, err
 				}
 				return structured(struct {
-					Articles []crm.Article `json:"articles"`
+					Articles []demo.Article `json:"articles"`
 				}{found})
 			}
 		},

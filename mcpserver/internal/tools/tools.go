@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
@@ -22,7 +22,7 @@ const (
 
 // All returns the companion tools over a database. Each tool's Bind captures the view of the
 // caller's tenant: no argument can name another.
-func All(d *crm.DB) []mcp.Tool {
+func All(d *demo.DB) []mcp.Tool {
 	return []mcp.Tool{readCustomer(d), updateCustomer(d), createTicket(d), searchKnowledgeBase(d)}
 }
 
@@ -33,7 +33,7 @@ var errNoCustomer = mcp.ToolError{Message: "There is no customer of this id. Che
 
 // explain turns the data's errors into the agent's.
 func explain(err error) error {
-	if errors.Is(err, crm.ErrNotFound) {
+	if errors.Is(err, demo.ErrNotFound) {
 		return errNoCustomer
 	}
 	return err

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/auditstore"
 )
 
 // FlushEvery is how often what was counted is added to the database.
@@ -26,7 +26,7 @@ const (
 
 // Counter counts decisions. It is safe for concurrent use.
 type Counter struct {
-	book *book.DB
+	book *auditstore.DB
 	now  func() time.Time
 	log  *slog.Logger
 
@@ -53,7 +53,7 @@ type Overflow struct {
 }
 
 // NewCounter makes a counter. Run it, or flush it when it was used.
-func NewCounter(b *book.DB, now func() time.Time, log *slog.Logger) *Counter {
+func NewCounter(b *auditstore.DB, now func() time.Time, log *slog.Logger) *Counter {
 	return &Counter{book: b, now: now, log: log, pending: map[Key]Sum{}, known: map[Key]bool{}, each: map[string]int{},
 		agents: map[string]bool{}}
 }

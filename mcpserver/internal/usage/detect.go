@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/auditstore"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
@@ -43,7 +43,7 @@ const passing = "method = 'tools/call' AND name <> '' AND name <> '" + guard.Oth
 // Detect marks what is unusual in this hour and the one before as lines of the audit stream, and
 // returns those that are new. It is a function of the rows alone: whichever replica looks finds the
 // same, and there is one signal at most of a tenant, a tool and an hour.
-func Detect(ctx context.Context, b *book.DB, now time.Time) (found []audit.Event, err error) {
+func Detect(ctx context.Context, b *auditstore.DB, now time.Time) (found []audit.Event, err error) {
 	this := hourOf(now)
 	for _, h := range []int64{this - hour, this} {
 		first, err := suspects(ctx, b, h, `NOT EXISTS (SELECT 1 FROM usage_hours e WHERE e.tenant_id = u.tenant_id AND e.name = u.name AND e.hour < u.hour
@@ -81,7 +81,8 @@ func Detect(ctx context.Context, b *book.DB, now time.Time) (found []audit.Event
 func clock(h int64) string { return time.Unix(h, 0).UTC().Format("2006-01-02T15:04Z") }
 
 // suspects are the tools that were used so often in an hour, and that no signal stands for.
-func suspects(ctx context.Context, b *book.DB, h int64, condition string, least int64) (out []suspect, err error) {
+func suspects(ctx context.Context, b *auditstore.DB, h int64, condition string, least int64) (out []suspect,
+	err error) {
 	err = b.Read(ctx, func(scan func(...any) error) error {
 		s := suspect{hour: h}
 		err := scan(&s.tenant, &s.name, &s.calls)
@@ -99,7 +100,7 @@ func suspects(ctx context.Context, b *book.DB, h int64, condition string, least 
 
 // forgetSignals deletes the names of signals that nobody looks for any more: of hours that are long
 // past.
-func forgetSignals(ctx context.Context, b *book.DB, now time.Time) error {
+func forgetSignals(ctx context.Context, b *auditstore.DB, now time.Time) error {
 	return b.Write(ctx, func(tx *sql.Tx) error {
 		oldest := fmt.Sprintf("signal:%010d", hourOf(now)-24*hour)
 		_, err := tx.ExecContext(ctx,
@@ -113,7 +114,7 @@ func forgetSignals(ctx context.Context, b *book.DB, now time.Time) error {
 
 // usual is the mean of the hours in which the tenant used the tool, and whether there are enough of
 // them.
-func (s suspect) usual(ctx context.Context, b *book.DB) (mean float64, enough bool, err error) {
+func (s suspect) usual(ctx context.Context, b *auditstore.DB) (mean float64, enough bool, err error) {
 	var calls, hours int64
 	err = b.Read(ctx, func(scan func(...any) error) error { return scan(&calls, &hours) },
 		`SELECT CAST(COALESCE(SUM(calls), 0) AS BIGINT), COUNT(DISTINCT hour) FROM usage_hours WHERE tenant_id = $1 `+
@@ -128,7 +129,7 @@ func (s suspect) usual(ctx context.Context, b *book.DB) (mean float64, enough bo
 	return float64(calls) / float64(hours), true, nil
 }
 
-func (s suspect) mark(ctx context.Context, b *book.DB, now time.Time, found []audit.Event, action,
+func (s suspect) mark(ctx context.Context, b *auditstore.DB, now time.Time, found []audit.Event, action,
 	detail string) ([]audit.Event, error) {
 	e := audit.Event{Time: now, Actor: "system", Action: action, Target: s.name, Tenant: s.tenant, Detail: detail}
 	err := b.Write(ctx, func(tx *sql.Tx) error {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/auditstore"
 )
 
 // Refusal is what was refused at the door, for one reason, again and again: the newest sentence on
@@ -92,7 +92,7 @@ func (r *refusals) take() map[string]Refusal {
 }
 
 // writeRefusals adds refusals to what is there, in one order at all replicas.
-func writeRefusals(ctx context.Context, b *book.DB, taken map[string]Refusal) error {
+func writeRefusals(ctx context.Context, b *auditstore.DB, taken map[string]Refusal) error {
 	for some := range slices.Chunk(slices.Sorted(maps.Keys(taken)), inOne) {
 		err := b.Write(ctx, func(tx *sql.Tx) error {
 			for _, id := range some {
@@ -121,7 +121,7 @@ func writeRefusals(ctx context.Context, b *book.DB, taken map[string]Refusal) er
 }
 
 // forgetRefusals deletes those that are older than Kept, and the oldest that are too many.
-func forgetRefusals(ctx context.Context, b *book.DB, now time.Time) error {
+func forgetRefusals(ctx context.Context, b *auditstore.DB, now time.Time) error {
 	return b.Write(ctx, func(tx *sql.Tx) error {
 		for _, forget := range []struct {
 			query string
@@ -155,7 +155,7 @@ type RefusalFilter struct {
 
 // Refusals returns the newest, newest first. A refusal of a token that was over is overcome once
 // the client had a request pass after it: every client renews so.
-func Refusals(ctx context.Context, b *book.DB, f RefusalFilter) (found []Refusal, err error) {
+func Refusals(ctx context.Context, b *auditstore.DB, f RefusalFilter) (found []Refusal, err error) {
 	where, args := "last_at >= $1", []any{f.Since.Unix()}
 	if f.Since.IsZero() {
 		args[0] = 0
@@ -189,7 +189,7 @@ func Refusals(ctx context.Context, b *book.DB, f RefusalFilter) (found []Refusal
 
 // LastCalls says when each of some clients last had a request pass, for each of their tenants, as
 // far back as usage is kept.
-func LastCalls(ctx context.Context, b *book.DB, clients []string) (map[Holder]time.Time, error) {
+func LastCalls(ctx context.Context, b *auditstore.DB, clients []string) (map[Holder]time.Time, error) {
 	calls := map[Holder]time.Time{}
 	for some := range slices.Chunk(clients, 500) {
 		args := []any{guard.OutcomeRefused}

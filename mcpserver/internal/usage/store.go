@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/auditstore"
 )
 
 // Kept is how long rows are kept.
@@ -36,7 +36,7 @@ func compare(a, b Key) int {
 // write adds sums to what is there, in transactions that are short: the tools' data may be in the
 // same file. What was written is taken out of sums, so that an error in the middle neither loses
 // nor doubles any.
-func write(ctx context.Context, b *book.DB, sums map[Key]Sum) error {
+func write(ctx context.Context, b *auditstore.DB, sums map[Key]Sum) error {
 	for some := range slices.Chunk(sorted(sums), inOne) {
 		err := b.Write(ctx, func(tx *sql.Tx) error {
 			for rows := range slices.Chunk(some, atOnce) {
@@ -84,7 +84,7 @@ func add(ctx context.Context, tx *sql.Tx, keys []Key, sums map[Key]Sum) error {
 }
 
 // forget deletes rows that are older than Kept.
-func forget(ctx context.Context, b *book.DB, now time.Time) error {
+func forget(ctx context.Context, b *auditstore.DB, now time.Time) error {
 	return b.Write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "DELETE FROM usage_hours WHERE hour < $1", now.Add(-Kept).Unix())
 		return err
@@ -108,7 +108,7 @@ type Row struct {
 }
 
 // List sums usage up over the time since, the most used first.
-func List(ctx context.Context, b *book.DB, f Filter) (rows []Row, err error) {
+func List(ctx context.Context, b *auditstore.DB, f Filter) (rows []Row, err error) {
 	where, args := "hour >= $1", []any{hourOf(f.Since)}
 	if f.Tenant != "" {
 		args = append(args, f.Tenant)
@@ -146,7 +146,7 @@ func List(ctx context.Context, b *book.DB, f Filter) (rows []Row, err error) {
 type Traffic struct{ Passed, Observed int64 }
 
 // TrafficSince sums up what passed since, by tenant.
-func TrafficSince(ctx context.Context, b *book.DB, since time.Time) (map[string]Traffic, error) {
+func TrafficSince(ctx context.Context, b *auditstore.DB, since time.Time) (map[string]Traffic, error) {
 	out := map[string]Traffic{}
 	err := b.Read(ctx, func(scan func(...any) error) error {
 		var tenant string

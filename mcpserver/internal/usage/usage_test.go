@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/book"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/crm/crmtest"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/auditstore"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo/demotest"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/usage"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
@@ -30,9 +30,9 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func open(t testing.TB, database string) *book.DB {
+func open(t testing.TB, database string) *auditstore.DB {
 	t.Helper()
-	b, err := book.Open(context.Background(), database)
+	b, err := auditstore.Open(context.Background(), database)
 	must(t, err)
 	t.Cleanup(func() { b.Close() })
 	return b
@@ -40,7 +40,7 @@ func open(t testing.TB, database string) *book.DB {
 
 func sqlite(t testing.TB) string {
 	database := "sqlite:" + filepath.Join(t.TempDir(), "companion.db")
-	crmtest.Migrate(t, database)
+	demotest.Migrate(t, database)
 	return database
 }
 
@@ -49,14 +49,14 @@ func eachStore(t *testing.T, test func(t *testing.T, database string)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, sqlite(t)) })
 	t.Run("postgres", func(t *testing.T) {
 		database := testenv.Postgres(t)
-		crmtest.Migrate(t, database)
+		demotest.Migrate(t, database)
 		test(t, database)
 	})
 }
 
 var noon = time.Date(2026, 3, 5, 12, 10, 0, 0, time.UTC)
 
-func counter(b *book.DB) *usage.Counter {
+func counter(b *auditstore.DB) *usage.Counter {
 	return usage.NewCounter(b, func() time.Time { return noon }, slog.New(slog.DiscardHandler))
 }
 
@@ -317,7 +317,7 @@ func TestWhatAnEndLoses(t *testing.T) {
 	database := sqlite(t)
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
-		b, err := book.Open(ctx, database)
+		b, err := auditstore.Open(ctx, database)
 		must(t, err)
 		defer b.Close()
 		counted := func() int64 {

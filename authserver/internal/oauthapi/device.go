@@ -1,0 +1,41 @@
+package oauthapi
+
+import (
+	"net/http"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
+)
+
+// VerificationPath is the page on which people type a device's code, below the issuer.
+const VerificationPath = "/device"
+
+// deviceBody is a device authorization answer (RFC 8628 §3.2).
+type deviceBody struct {
+	DeviceCode      string `json:"device_code"`
+	UserCode        string `json:"user_code"`
+	Verification    string `json:"verification_uri"`
+	VerificationAll string `json:"verification_uri_complete"`
+	ExpiresIn       int64  `json:"expires_in"`
+	Interval        int64  `json:"interval"`
+}
+
+// device is the device authorization endpoint (RFC 8628 §3.1).
+func (d *Door) device(w http.ResponseWriter, r *http.Request) {
+	c, form, ok := d.ahead(w, r)
+	if !ok {
+		return
+	}
+	begun, err := d.Engine.AuthorizeDevice(r.Context(), c, form)
+	attempt.On(r.Context()).Asks(form)
+	attempt.On(r.Context()).Attempt(begun.DeviceCode)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	page := d.Engine.Issuer + VerificationPath
+	answer(w, http.StatusOK, deviceBody{
+		DeviceCode: begun.DeviceCode, UserCode: begun.UserCode, Verification: page,
+		VerificationAll: page + "?user_code=" + begun.UserCode,
+		ExpiresIn:       int64(begun.ExpiresIn.Seconds()), Interval: int64(begun.Interval.Seconds()),
+	})
+}

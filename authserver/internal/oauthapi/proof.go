@@ -1,0 +1,30 @@
+package oauthapi
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// proof believes the DPoP proof of a request to one of our endpoints, if there is one (RFC 9449 §5,
+// §10.1). The answer, whatever becomes of it, then tells the client which nonce to go on with, when
+// that is not the one that it has (§8.2). presented is the access token that the request presents;
+// empty for none.
+func (d *Door) proof(w http.ResponseWriter, r *http.Request, path, presented string) (*dpop.Proof, error) {
+	shown := r.Header.Values(dpop.Header)
+	if len(shown) == 0 {
+		return nil, nil
+	}
+	p, err := d.Engine.Proof(dpop.Request{Shown: shown, Method: r.Method, URL: d.Engine.Issuer + path,
+		AccessToken: presented})
+	var refused *oauth.Error
+	if errors.As(err, &refused) && refused.Code == "use_dpop_nonce" {
+		w.Header().Set(dpop.NonceHeader, d.Engine.Proofs.Nonce())
+	}
+	if err == nil && p.Nonce != "" {
+		w.Header().Set(dpop.NonceHeader, p.Nonce)
+	}
+	return p, err
+}

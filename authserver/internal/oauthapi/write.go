@@ -1,0 +1,108 @@
+package oauthapi
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+)
+
+// answer writes a JSON answer that nobody may keep (RFC 6749 §5.1).
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Pragma", "no-cache")
+	httpd.WriteJSON(w, status, v)
+}
+
+// fail turns an error into the answer that strangers see. What is not an *oauth.Error is ours: its
+// detail goes to the log, and as nothing was committed, trying again is right.
+func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
+	refused := known(r, err)
+	if refused.Status == http.StatusUnauthorized {
+		// RFC 6749 §5.2 asks for it when Basic was tried, and no client is harmed by it otherwise.
+		w.Header().Set("WWW-Authenticate", `Basic realm="gatehouse", charset="UTF-8"`)
+	}
+	if refused.Wait > 0 {
+		httpd.RetryAfter(w, refused.Wait)
+	}
+	answer(w, refused.Status, d.body(r, refused))
+}
+
+// Refuse answers a request of a program that no endpoint takes.
+func (d *Door) Refuse(w http.ResponseWriter, r *http.Request, refused *oauth.Error) {
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	d.fail(w, r, refused)
+}
+
+// body is what a stranger reads of an error: what was wrong, the name of the request in our log,
+// where to read more.
+func (d *Door) body(r *http.Request, e *oauth.Error) errorBody {
+	return errorBody{e.Code, e.Description + " (support code " + httpd.SupportCode(r.Context()) + ")",
+		d.Engine.ErrorURI(e.Code)}
+}
+
+// known is the error as strangers may see it; the rest is noted for the log.
+func known(r *http.Request, err error) *oauth.Error {
+	attempt.On(r.Context()).Refuse(err)
+	var refused *oauth.Error
+	if !errors.As(err, &refused) {
+		httpd.Note(r.Context(), "error", err.Error())
+		refused = oauth.TemporarilyUnavailable()
+	}
+	httpd.Note(r.Context(), "refused", refused.Code)
+	httpd.Note(r.Context(), "reason", refused.Description)
+	return refused
+}
+
+// relaxed notes the relaxations that a request took, by name: what a client in the field gets away
+// with can be counted.
+func relaxed(r *http.Request, names []string) {
+	for _, name := range names {
+		httpd.Note(r.Context(), "relaxed", name)
+	}
+}
+
+type errorBody struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+	URI         string `json:"error_uri,omitempty"` // a page of ours that tells more
+}
+
+// tooMany answers 429 with the time to wait.
+func (d *Door) tooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
+	d.fail(w, r, oauth.TooManyRequests(wait))
+}
+
+// document is a JSON document made once and served from memory, with its validator.
+type document struct {
+	body []byte
+	etag string
+}
+
+func (d document) serve(w http.ResponseWriter, r *http.Request, contentType string, maxAge time.Duration) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(maxAge.Seconds())))
+	h.Set("ETag", d.etag)
+	if r.Header.Get("If-None-Match") == d.etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Content-Length", strconv.Itoa(len(d.body)))
+	if r.Method != http.MethodHead {
+		w.Write(d.body)
+	}
+}
+
+func newDocument(v any, etag func([]byte) string) (document, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return document{}, err
+	}
+	return document{body, etag(body)}, nil
+}

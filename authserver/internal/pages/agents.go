@@ -1,0 +1,139 @@
+package pages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/web"
+)
+
+// maxAgents and maxAlarms bound what one page shows.
+const (
+	maxAgents = 100
+	maxAlarms = 20
+)
+
+// alarmLife is how long a person is told that something of an agent's came back that had been used.
+const alarmLife = 30 * 24 * time.Hour
+
+// showAgents shows the person the agents that they let in.
+func (d *Door) showAgents(w http.ResponseWriter, r *http.Request) {
+	u, ok := d.person(w, r)
+	if !ok {
+		return
+	}
+	memberships, err := d.Users.Memberships(r.Context(), u.ID)
+	if err != nil {
+		d.fail(w, r, fmt.Errorf("reading memberships: %w", err))
+		return
+	}
+	agents, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, Alive: true, ByHand: true, Limit: maxAgents},
+		memberships)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	since := d.Sessions.Now().Add(-alarmLife)
+	alarms, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, EndReason: grant.ReasonReuse, EndedSince: since,
+		Limit: maxAlarms}, memberships)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	p := web.Agents{CSRF: d.Sessions.CSRF(w, r), Person: u.Email, Agents: agents, Alarms: alarms,
+		Notice: d.notice(w, r)}
+	for _, m := range memberships {
+		if m.Admin {
+			p.LooksAfter = append(p.LooksAfter, web.Tenant{ID: m.TenantID, Name: m.TenantName, Role: m.Role})
+		}
+	}
+	d.show(w, r, http.StatusOK, p)
+}
+
+// agents lists a person's grants as they are shown.
+func (d *Door) agents(ctx context.Context, f grant.Filter, memberships []user.Membership) ([]web.Agent, error) {
+	grants, err := d.Grants.Grants(ctx, f)
+	if err != nil {
+		return nil, fmt.Errorf("reading a person's grants: %w", err)
+	}
+	tenants := map[string]string{}
+	for _, m := range memberships {
+		tenants[m.TenantID] = m.TenantName
+	}
+	var agents []web.Agent
+	for _, g := range grants {
+		c, err := d.Clients.RegisteredClient(ctx, g.ClientID)
+		if err != nil && !errors.Is(err, client.ErrNotFound) {
+			return nil, fmt.Errorf("reading a client: %w", err)
+		}
+		a := web.Agent{GrantID: g.ID, Client: clientName(c), Tenant: tenants[g.TenantID], Resource: g.Resource,
+			Since: g.CreatedAt, Ended: g.EndedAt, Suspended: g.Suspended}
+		if a.Client == "" {
+			a.Client = g.ClientID
+		}
+		if a.Tenant == "" {
+			a.Tenant = g.TenantID
+		}
+		a.Scopes = d.describe(g)
+		agents = append(agents, a)
+	}
+	return agents, nil
+}
+
+// describe says in plain words what a grant allows; a scope that the resource no longer has keeps
+// its name.
+func (d *Door) describe(g grant.Grant) []web.Scope {
+	resource, _ := d.Engine.Resource(g.Resource)
+	var out []web.Scope
+	for _, name := range g.Scopes {
+		s, ok := resource.Scope(name)
+		if !ok {
+			s.Description = name
+		}
+		out = append(out, web.Scope{Name: name, Description: s.Description})
+	}
+	return out
+}
+
+// endAgent ends one of the person's grants. Somebody else's is as if it were not there.
+func (d *Door) endAgent(w http.ResponseWriter, r *http.Request) {
+	u, ok := d.person(w, r)
+	if !ok {
+		return
+	}
+	g, err := d.Grants.Grant(r.Context(), mux.Vars(r)["grant"])
+	if errors.Is(err, grant.ErrNotFound) || err == nil && g.UserID != u.ID {
+		d.ErrorPage(w, r, errNoAgent)
+		return
+	}
+	if err == nil {
+		err = d.Ledger.End(r.Context(), grant.Actor("user:"+u.ID), g.ID, grant.ReasonPerson)
+	}
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	d.Sessions.LeaveNotice(w, session.Revoked)
+	seeOther(w, "/agents")
+}
+
+// notices are what pages confirm.
+var notices = map[session.Notice]string{
+	session.Saved:   "Saved.",
+	session.Revoked: "Access revoked.",
+	session.Deleted: "Deleted, and all its access revoked.",
+}
+
+// notice returns the sentence that confirms the form sent before this page; empty: there is none.
+func (d *Door) notice(w http.ResponseWriter, r *http.Request) string {
+	return notices[d.Sessions.Notice(w, r)]
+}

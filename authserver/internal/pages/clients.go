@@ -1,0 +1,313 @@
+package pages
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/web"
+)
+
+// The pages of those who look after a tenant's clients. Whether somebody does is asked of the
+// ledger at every request, and whoever does not finds nothing.
+
+// maxShown bounds how many clients one page shows.
+const maxShown = 200
+
+var (
+	errNoTenant = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "You are an administrator of no organisation of this name, or it is suspended."}
+	errNoClient = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "This organisation has no such application."}
+	errNoRole = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "This organisation has no such role."}
+	errShownOnce = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "A secret is shown once, and this one was, or was not fetched within five minutes. Replace it " +
+			"to see another."}
+	errNoneTicked = clientadmin.Refuse("", "Tick at least one thing that it may do.")
+)
+
+// keeper is somebody who looks after a tenant's clients.
+type keeper struct {
+	user   user.User
+	tenant tenant.Tenant
+	caller clientadmin.Caller
+	action string // what they do, as audit lines name it; empty: they look
+}
+
+// keeping finds out who looks after the tenant of the address, before h sees the request.
+func (d *Door) keeping(h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
+	return d.keeper("", h)
+}
+
+// acting is keeping for a form that does something.
+func (d *Door) acting(action string, h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
+	return d.form(d.keeper(action, h))
+}
+
+func (d *Door) keeper(action string, h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		u, ok := d.person(w, r)
+		if !ok {
+			return
+		}
+		k := keeper{user: u.User, caller: clientadmin.Person(u.ID, mux.Vars(r)["tenant"]), action: action}
+		var err error
+		if k.tenant, err = d.Registrar.Tenant(r.Context(), k.caller, mux.Vars(r)["tenant"]); err != nil {
+			d.recordFailure(r, k, err)
+			d.failKeeper(w, r, err)
+			return
+		}
+		h(w, r, k)
+	}
+}
+
+// mostSaid bounds, in characters, what an audit line keeps of a refusal, which may say again what
+// was typed.
+const mostSaid = 500
+
+// recordFailure keeps the line of an act that was refused or did not succeed, beside the one that
+// may have been written before it was tried, and gone with it. Of one person only so many are kept
+// in a minute (audit.Refusals). A line that cannot be kept changes no refusal; the log tells.
+func (d *Door) recordFailure(r *http.Request, k keeper, err error) {
+	if k.action == "" {
+		return
+	}
+	vars, ctx := mux.Vars(r), context.WithoutCancel(r.Context())
+	e := audit.Event{
+		Time: d.Engine.Now().UTC().Truncate(time.Second), Actor: string(k.caller.Actor(r.Context())), Action: k.action,
+		Outcome: audit.Failed,
+		Target:  fmt.Sprintf("%.80s", vars["client"]+vars["role"]), Detail: fmt.Sprintf("%.*s", mostSaid, err.Error()),
+	}
+	if tenant.ValidID(vars["tenant"]) {
+		e.Tenant = vars["tenant"] // the one that was meant, whether it is there or not
+	}
+	var refusal *clientadmin.Refusal
+	if errors.As(err, &refusal) || errors.Is(err, clientadmin.ErrNotAllowed) {
+		e.Outcome = audit.Refused
+	}
+	if err := d.Engine.Refusals.Record(ctx, e.Actor, e); err != nil {
+		httpd.Note(ctx, "audit", err)
+	}
+}
+
+// failKeeper is fail for what a keeper may not, or what is not there for them.
+func (d *Door) failKeeper(w http.ResponseWriter, r *http.Request, err error) {
+	switch {
+	case errors.Is(err, clientadmin.ErrNotAllowed):
+		err = errNoTenant
+	case errors.Is(err, client.ErrNotFound):
+		err = errNoClient
+	case errors.Is(err, session.ErrNothingLeft):
+		err = errShownOnce
+	}
+	d.fail(w, r, err)
+}
+
+func (d *Door) showClients(w http.ResponseWriter, r *http.Request, k keeper) {
+	d.listClients(w, r, k, http.StatusOK, web.Clients{Notice: d.notice(w, r)})
+}
+
+// listClients shows the tenant's clients and the forms, with what p says already: what was wrong
+// with a form, and what was typed in it.
+func (d *Door) listClients(w http.ResponseWriter, r *http.Request, k keeper, status int, p web.Clients) {
+	clients, err := d.Registrar.List(r.Context(), k.caller, client.Filter{TenantID: k.tenant.ID, Limit: maxShown + 1})
+	if err != nil {
+		d.failKeeper(w, r, err)
+		return
+	}
+	own, err := d.Registrar.Gives(r.Context(), k.caller, k.tenant)
+	if err != nil {
+		d.failKeeper(w, r, err)
+		return
+	}
+	p.CSRF, p.Person, p.Tenant = d.Sessions.CSRF(w, r), k.user.Email, web.Tenant{ID: k.tenant.ID, Name: k.tenant.Name}
+	for _, name := range k.tenant.Scopes {
+		p.Scopes = append(p.Scopes,
+			web.Scope{Name: name, Description: d.means(name), Fixed: !slices.Contains(own, name)})
+	}
+	p.More = len(clients) > maxShown
+	for _, c := range clients[:min(len(clients), maxShown)] {
+		machine := slices.Contains(c.GrantTypes, client.GrantCredentials)
+		p.Clients = append(p.Clients, web.Client{
+			ID: c.ID, Name: clientName(c), Origin: madeBy(c), Proves: proves(c), Secret: c.SecretHash != "",
+			Machine: machine,
+			Beyond:  machine && !oauth.Subset(c.Scopes, own), RedirectURIs: c.RedirectURIs, Scopes: c.Scopes,
+			Since: c.CreatedAt, Disabled: !c.DisabledAt.IsZero(),
+		})
+	}
+	d.show(w, r, status, p)
+}
+
+// means is a scope in plain words; one that no resource has any more keeps its name.
+func (d *Door) means(scope string) string {
+	for _, resource := range d.Engine.Resources.All() {
+		if s, ok := resource.Scope(scope); ok {
+			return s.Description
+		}
+	}
+	return scope
+}
+
+func madeBy(c client.Client) string {
+	switch c.Origin {
+	case client.OriginAdmin:
+		return "made by an administrator"
+	case client.OriginOperator:
+		return "made by the operator of this server"
+	case client.OriginInitialToken:
+		return "registered with an initial access token"
+	}
+	return c.Origin
+}
+
+func proves(c client.Client) string {
+	switch c.AuthMethod {
+	case client.AuthNone:
+		return "nothing: it cannot keep a secret"
+	case client.AuthKey:
+		return "a key of its own"
+	}
+	return "a secret"
+}
+
+// createClient makes an application or a machine client.
+func (d *Door) createClient(w http.ResponseWriter, r *http.Request, k keeper) {
+	form := r.PostForm
+	typed := web.Clients{Name: form.Get("name"), RedirectURIs: form.Get("redirect_uris"),
+		Machine: form.Get("kind") == "machine"}
+	s := clientadmin.Spec{Name: form.Get("name"), Tenant: k.tenant.ID, Scopes: form["scope"]}
+	if !typed.Machine {
+		s.RedirectURIs, s.Public = strings.Fields(form.Get("redirect_uris")), form.Get("secret") == ""
+	}
+	var err error
+	switch {
+	case len(s.Scopes) == 0:
+		err = errNoneTicked
+	case !typed.Machine && len(s.RedirectURIs) == 0:
+		err = clientadmin.Refuse("", "Name at least one address to which the answer goes.")
+	}
+	if err != nil {
+		d.tellKeeper(w, r, k, err, typed)
+		return
+	}
+	c, secret, err := d.Registrar.Create(r.Context(), k.caller, s)
+	if err != nil {
+		d.tellKeeper(w, r, k, err, typed)
+		return
+	}
+	httpd.Note(r.Context(), "client", c.ID)
+	d.leave(w, r, k, web.Secret{Client: c.Name, ClientID: c.ID, Secret: secret})
+}
+
+// replaceSecret gives a client of the tenant another secret.
+func (d *Door) replaceSecret(w http.ResponseWriter, r *http.Request, k keeper) {
+	turn := clientadmin.SecretTurn{Client: mux.Vars(r)["client"], Overlap: 24 * time.Hour}
+	if r.PostForm.Get("at_once") != "" {
+		turn.Overlap = 0
+	}
+	secret, err := d.Registrar.ReplaceSecret(r.Context(), k.caller, turn)
+	if err != nil {
+		d.tellKeeper(w, r, k, err, web.Clients{})
+		return
+	}
+	httpd.Note(r.Context(), "client", turn.Client)
+	d.leave(w, r, k, web.Secret{ClientID: turn.Client, Secret: secret, Replaced: true, AtOnce: turn.Overlap == 0})
+}
+
+// deleteClient makes a client of the tenant unknown; its grants end.
+func (d *Door) deleteClient(w http.ResponseWriter, r *http.Request, k keeper) {
+	if err := d.Registrar.Delete(r.Context(), k.caller, mux.Vars(r)["client"]); err != nil {
+		d.tellKeeper(w, r, k, err, web.Clients{})
+		return
+	}
+	httpd.Note(r.Context(), "client", mux.Vars(r)["client"])
+	d.Sessions.LeaveNotice(w, session.Deleted)
+	seeOther(w, clientsPath(k))
+}
+
+// createInitialToken makes a token with which programs of the tenant register themselves.
+func (d *Door) createInitialToken(w http.ResponseWriter, r *http.Request, k keeper) {
+	uses, err := strconv.Atoi(r.PostForm.Get("uses"))
+	hours, errHours := strconv.Atoi(r.PostForm.Get("hours"))
+	s := clientadmin.InitialTokenSpec{Tenant: k.tenant.ID, Scopes: r.PostForm["scope"], Uses: uses,
+		Life: time.Duration(hours) * time.Hour}
+	switch {
+	case err != nil || errHours != nil || uses < 1 || hours < 1 || hours > 1000:
+		err = clientadmin.Refuse("", "Say with whole numbers how often and how long the token can be used.")
+	case len(s.Scopes) == 0:
+		err = errNoneTicked
+	}
+	if err != nil {
+		d.tellKeeper(w, r, k, err, web.Clients{})
+		return
+	}
+	token, err := d.Registrar.CreateInitialToken(r.Context(), k.caller, s)
+	if err != nil {
+		d.tellKeeper(w, r, k, err, web.Clients{})
+		return
+	}
+	d.leave(w, r, k, web.Secret{InitialToken: token, Uses: uses, Hours: hours})
+}
+
+// tellKeeper shows the page again with what was wrong with a form; what is not the form's fault is
+// a page of its own.
+func (d *Door) tellKeeper(w http.ResponseWriter, r *http.Request, k keeper, err error, typed web.Clients) {
+	d.recordFailure(r, k, err)
+	var refusal *clientadmin.Refusal
+	if errors.As(err, &refusal) && !errors.Is(err, client.ErrNotFound) {
+		httpd.Note(r.Context(), "refused", refusal.Reason)
+		typed.Problem = refusal.Reason
+		d.listClients(w, r, k, http.StatusBadRequest, typed)
+		return
+	}
+	d.failKeeper(w, r, err)
+}
+
+// leave sends the browser on to the page that shows a secret, once.
+func (d *Door) leave(w http.ResponseWriter, r *http.Request, k keeper, p web.Secret) {
+	value, err := json.Marshal(p)
+	if err != nil {
+		d.fail(w, r, fmt.Errorf("leaving a secret: %w", err))
+		return
+	}
+	name, err := d.Sessions.Leave(r, value)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	seeOther(w, clientsPath(k)+"/shown?once="+url.QueryEscape(name))
+}
+
+func (d *Door) showOnce(w http.ResponseWriter, r *http.Request, k keeper) {
+	value, err := d.Sessions.Collect(r, r.URL.Query().Get("once"))
+	var p web.Secret
+	if err == nil {
+		err = json.Unmarshal(value, &p)
+	}
+	if err != nil {
+		d.failKeeper(w, r, err)
+		return
+	}
+	p.Tenant, p.Issuer = web.Tenant{ID: k.tenant.ID, Name: k.tenant.Name}, d.Engine.Issuer
+	d.show(w, r, http.StatusOK, p)
+}
+
+func clientsPath(k keeper) string { return "/tenants/" + k.tenant.ID + "/clients" }

@@ -1,0 +1,242 @@
+// Package pages owns the door that people come in by: signing in, letting agents in, seeing the
+// agents and ending them.
+//
+// Each step stands alone and finds the authorization request by its transaction; no step trusts
+// what an earlier page said:
+//
+//	/oauth2/authorize → /consent?tx=… → (nobody there: /signin?tx=… → /consent?tx=…) → the application
+//
+// Every answer to a POST is a 303, so that no password is ever sent on.
+package pages
+
+import (
+	"errors"
+	"html/template"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/personal"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
+	"github.com/gatehouse-mcp/gatehouse/web"
+)
+
+// Door serves the pages.
+type Door struct {
+	Engine   *issuer.Engine
+	Sessions *session.Manager
+	Users    user.Store
+	Personal personal.Vault // of what audit records say of people
+	Grants   grant.Store
+	Clients  client.Store
+	Ledger   *grant.Ledger
+	// Registrar makes clients, for those who look after a tenant's.
+	Registrar *clientadmin.Registrar
+
+	// SignIns limits wrong passwords.
+	SignIns SignInLimits
+	// Codes limits how many device codes one person tries that no device has.
+	Codes *ratelimit.Limiter
+}
+
+// Mount puts the pages on a router.
+func (d *Door) Mount(r *mux.Router) {
+	r.HandleFunc("/", d.home).Methods("GET", "HEAD")
+	r.HandleFunc("/signin", d.showSignIn).Methods("GET", "HEAD")
+	r.HandleFunc("/signin", d.form(d.signIn)).Methods("POST")
+	r.HandleFunc("/signout", d.form(d.signOut)).Methods("POST")
+	r.HandleFunc(LogoutPath, d.logout).Methods("GET", "HEAD", "POST")
+	r.HandleFunc("/consent", d.showConsent).Methods("GET", "HEAD")
+	r.HandleFunc("/consent", d.form(d.decide)).Methods("POST")
+	r.HandleFunc("/device", d.showDevice).Methods("GET", "HEAD")
+	r.HandleFunc("/device", d.form(d.decideDevice)).Methods("POST")
+	r.HandleFunc("/device/done", d.deviceDone).Methods("GET", "HEAD")
+	r.HandleFunc("/agents", d.showAgents).Methods("GET", "HEAD")
+	r.HandleFunc("/agents/{grant}/revoke", d.form(d.endAgent)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients", d.keeping(d.showClients)).Methods("GET", "HEAD")
+	r.HandleFunc("/tenants/{tenant}/clients", d.acting("client.create", d.createClient)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients/shown", d.keeping(d.showOnce)).Methods("GET")
+	r.HandleFunc("/tenants/{tenant}/clients/{client}/secret",
+		d.acting("client.replace_secret", d.replaceSecret)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients/{client}/delete", d.acting("client.delete", d.deleteClient)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/roles", d.keeping(d.showRoles)).Methods("GET", "HEAD")
+	r.HandleFunc("/tenants/{tenant}/roles/{role}", d.acting("role.put", d.changeRole)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/initial-tokens",
+		d.acting("initial_token.create", d.createInitialToken)).Methods("POST")
+}
+
+// The words for what can go wrong on the way.
+var (
+	errGone = &oauth.Error{Code: "invalid_request", Status: http.StatusBadRequest,
+		Description: "This request is no longer under way here: it was answered already, took longer than ten " +
+			"minutes, or was begun in another browser. Start again from your application."}
+	errForm = &oauth.Error{Code: "invalid_request", Status: http.StatusForbidden,
+		Description: "This form is out of date or was not sent from our page. Go back, load the page again and " +
+			"repeat it."}
+	errNoAgent = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "You have no such agent. Your agents' page shows those that you have."}
+)
+
+// ErrorPage shows a person what was wrong, with the error's status.
+func (d *Door) ErrorPage(w http.ResponseWriter, r *http.Request, e *oauth.Error) {
+	if e.Wait > 0 {
+		httpd.RetryAfter(w, e.Wait)
+	}
+	d.show(w, r, e.Status, web.Problem{Status: e.Status, Code: e.Code, What: e.Description,
+		Support: httpd.SupportCode(r.Context())})
+}
+
+// leadBack shows a person what was wrong with a request and lets them go back to the application by
+// themselves: nobody vouches for where its answer goes (OAuth 2.1 §7.12.2).
+func (d *Door) leadBack(w http.ResponseWriter, r *http.Request, refusal *issuer.Refusal) {
+	e := refusal.Err
+	attempt.On(r.Context()).Refuse(e)
+	httpd.Note(r.Context(), "refused", e.Code)
+	httpd.Note(r.Context(), "reason", e.Description)
+	d.show(w, r, http.StatusBadRequest, web.Problem{
+		Status: http.StatusBadRequest, Code: e.Code, What: e.Description, Support: httpd.SupportCode(r.Context()),
+		// checked as a redirect URI: no scheme in it runs anything
+		Back: template.URL(refusal.RedirectTo), BackTo: redirectHost(refusal.RedirectTo),
+	})
+}
+
+// fail turns whatever went wrong into a page. What is not an *oauth.Error is ours: the detail goes
+// to the log.
+func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var refused *oauth.Error
+	way := attempt.On(r.Context())
+	way.Refuse(err)
+	switch {
+	case errors.Is(err, session.ErrNoTransaction):
+		refused = errGone
+		way.Lost(refused)
+	case errors.Is(err, session.ErrCSRF):
+		refused = errForm
+	case !errors.As(err, &refused):
+		httpd.Note(r.Context(), "error", err.Error())
+		refused = oauth.TemporarilyUnavailable()
+	}
+	httpd.Note(r.Context(), "refused", refused.Code)
+	d.ErrorPage(w, r, refused)
+}
+
+// form reads a form and checks that a page of ours sent it, before h sees it.
+func (d *Door) form(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			var large *http.MaxBytesError
+			if errors.As(err, &large) {
+				d.ErrorPage(w, r, &oauth.Error{Code: "invalid_request", Status: http.StatusRequestEntityTooLarge,
+					Description: "The form is too large. Go back and write less."})
+				return
+			}
+			d.ErrorPage(w, r,
+				oauth.InvalidRequest("The form cannot be read. Go back, load the page again and repeat it."))
+			return
+		}
+		if err := d.Sessions.CheckCSRF(r, r.PostForm.Get("csrf")); err != nil {
+			d.fail(w, r, err)
+			return
+		}
+		h(w, r)
+	}
+}
+
+// visitor is who sits at a browser: an account, and when it signed in there.
+type visitor struct {
+	user.User
+	signedIn time.Time
+}
+
+// someone is the visitor as the engine knows people.
+func (v visitor) someone() issuer.Someone {
+	return issuer.Someone{UserID: v.ID, SignedInAt: v.signedIn}
+}
+
+// who is the account that is signed in at this browser, or session.ErrNobody. An account that was
+// disabled since is nobody's, and so is a session that was ended.
+func (d *Door) who(r *http.Request) (visitor, error) {
+	s, err := d.Sessions.Who(r)
+	if err != nil {
+		return visitor{}, err
+	}
+	u, err := d.Users.User(r.Context(), s.UserID)
+	if errors.Is(err, user.ErrNotFound) || err == nil && (u.Disabled || u.SessionsEnded != s.Ended) {
+		return visitor{}, session.ErrNobody
+	}
+	if err == nil {
+		httpd.Note(r.Context(), "user", u.ID)
+	}
+	return visitor{u, s.SignedInAt}, err
+}
+
+// person is the account that is signed in; without one the browser is sent to sign in, and ok is
+// false.
+func (d *Door) person(w http.ResponseWriter, r *http.Request) (u visitor, ok bool) {
+	return d.personAt(w, r, "/signin")
+}
+
+// personFor is person for an authorization request, which may want somebody who has signed in
+// lately (OpenID Connect Core §3.1.2.1).
+func (d *Door) personFor(w http.ResponseWriter, r *http.Request, id string, t session.Transaction) (u visitor,
+	ok bool) {
+	if u, ok = d.personAt(w, r, "/signin"+query(id)); ok && !lately(u, t) {
+		seeOther(w, "/signin"+query(id))
+		return u, false
+	}
+	return u, ok
+}
+
+// lately says whether somebody's sign-in is as recent as an authorization request wants it. One
+// that cannot be read is refused elsewhere.
+func lately(u visitor, t session.Transaction) bool {
+	p, err := issuer.ParsePrompt(t.Form)
+	return err != nil || p.Fresh(u.signedIn, t.Began)
+}
+
+// personAt is person with the page to sign in at.
+func (d *Door) personAt(w http.ResponseWriter, r *http.Request, signIn string) (u visitor, ok bool) {
+	u, err := d.who(r)
+	if errors.Is(err, session.ErrNobody) {
+		seeOther(w, signIn)
+		return u, false
+	}
+	if err != nil {
+		d.fail(w, r, err)
+		return u, false
+	}
+	return u, true
+}
+
+func query(transaction string) string {
+	if transaction == "" {
+		return ""
+	}
+	return "?tx=" + url.QueryEscape(transaction)
+}
+
+// seeOther sends the browser on with a GET.
+func seeOther(w http.ResponseWriter, to string) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+func (d *Door) show(w http.ResponseWriter, r *http.Request, status int, p web.Page) {
+	if err := web.Write(w, status, p); err != nil {
+		httpd.Note(r.Context(), "error", err.Error())
+	}
+}

@@ -1,0 +1,209 @@
+package pages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/web"
+)
+
+// LogoutPath is where applications send people who want to sign out (OpenID Connect RP-Initiated
+// Logout 1.0 §2), below the issuer.
+const LogoutPath = "/oauth2/logout"
+
+// logoutParameters are what the page reads. Others mean nothing here.
+var logoutParameters = []string{"id_token_hint", "client_id", "post_logout_redirect_uri", "state"}
+
+// logout asks a person whether they want to sign out. It is asked each time: any page can send a
+// browser here. Where they go then was registered, or is nowhere.
+func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		d.logoutByPost(w, r)
+		return
+	}
+	form, refused := oauth.ParseForm(r.URL.RawQuery)
+	if refused != nil {
+		d.fail(w, r, refused)
+		return
+	}
+	to, err := d.afterwards(r.Context(), form)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	u, err := d.who(r)
+	switch {
+	case errors.Is(err, session.ErrNobody) && to != "":
+		d.goOn(w, r, form, to)
+	case errors.Is(err, session.ErrNobody):
+		seeOther(w, "/signin")
+	case err != nil:
+		d.fail(w, r, err)
+	default:
+		d.askWhetherOut(w, r, u, form)
+	}
+}
+
+// goOn sends a browser on where nobody is signed in: at once for an application that an operator or
+// a tenant made known, by a link on a page for every other, which anybody can make known.
+func (d *Door) goOn(w http.ResponseWriter, r *http.Request, form url.Values, to string) {
+	c, err := d.leaving(r.Context(), form)
+	switch {
+	case err != nil:
+		d.fail(w, r, err)
+	case c.Origin == client.OriginOperator || c.Origin == client.OriginInitialToken:
+		seeOther(w, to)
+	default:
+		// checked as a redirect URI: no scheme in it runs anything
+		d.show(w, r, http.StatusOK, web.SignedOut{Back: template.URL(to), BackTo: redirectHost(to)})
+	}
+}
+
+// logoutByPost goes on by GET: from another site a browser posts without its cookies, and then it
+// has them again. The id token does not go into an address; whom it was for does.
+func (d *Door) logoutByPost(w http.ResponseWriter, r *http.Request) {
+	if r.URL.RawQuery != "" {
+		d.fail(w, r, oauth.InvalidRequest("parameters belong either in the URL or in the body, not in both"))
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		d.fail(w, r, oauth.InvalidRequest("The request cannot be read."))
+		return
+	}
+	form, refused := oauth.ParseForm(string(body))
+	if refused != nil {
+		d.fail(w, r, refused)
+		return
+	}
+	if _, err := d.afterwards(r.Context(), form); err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	c, err := d.leaving(r.Context(), form)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	kept := url.Values{}
+	for name, value := range map[string]string{"client_id": c.ID,
+		"post_logout_redirect_uri": form.Get("post_logout_redirect_uri"), "state": form.Get("state")} {
+		if value != "" {
+			kept.Set(name, value)
+		}
+	}
+	seeOther(w, LogoutPath+"?"+kept.Encode())
+}
+
+func (d *Door) askWhetherOut(w http.ResponseWriter, r *http.Request, u visitor, form url.Values) {
+	p := web.SignOut{CSRF: d.Sessions.CSRF(w, r), Person: u.Email, State: form.Get("state"),
+		To: form.Get("post_logout_redirect_uri")}
+	if p.To != "" {
+		p.Host = redirectHost(p.To)
+	}
+	if c, err := d.leaving(r.Context(), form); err == nil && c.ID != "" {
+		p.Client, p.ClientID = clientName(c), c.ID
+	}
+	d.show(w, r, http.StatusOK, p)
+}
+
+// afterwards is where somebody goes who has signed out: an address that the application registered
+// for that, byte for byte, with its state; or nowhere, "". Everything else is an *oauth.Error, and
+// then nobody goes anywhere.
+func (d *Door) afterwards(ctx context.Context, form url.Values) (string, error) {
+	for _, name := range logoutParameters {
+		if len(form[name]) > 1 {
+			return "", oauth.InvalidRequest("a parameter is given more than once")
+		}
+	}
+	c, err := d.leaving(ctx, form)
+	if err != nil {
+		return "", err
+	}
+	to := form.Get("post_logout_redirect_uri")
+	if to == "" {
+		return "", nil
+	}
+	if !slices.Contains(c.PostLogoutRedirectURIs, to) || client.CheckRedirectURI(to) != nil {
+		return "", oauth.InvalidRequest("The application has not registered the address that it wants you to go to " +
+			"(post_logout_redirect_uri). You are still signed in.")
+	}
+	if len(form.Get("state")) > issuer.MaxState {
+		return "", oauth.InvalidRequest(fmt.Sprintf("state is longer than %d bytes", issuer.MaxState))
+	}
+	if form.Get("state") == "" {
+		return to, nil
+	}
+	separator := "?"
+	if strings.Contains(to, "?") {
+		separator = "&"
+	}
+	return to + separator + url.Values{"state": {form.Get("state")}}.Encode(), nil
+}
+
+// leaving is the application that sent somebody to sign out: the one whom the id token was for, or
+// that names itself; the zero client when none does.
+func (d *Door) leaving(ctx context.Context, form url.Values) (client.Client, error) {
+	id := form.Get("client_id")
+	if hint := form.Get("id_token_hint"); hint != "" {
+		_, of, err := d.Engine.Hint(hint)
+		if err != nil || id != "" && id != of {
+			return client.Client{},
+				oauth.InvalidRequest("The id_token_hint is not an id token of this server, or is another " +
+					"application's. You are still signed in.")
+		}
+		id = of
+	}
+	if id == "" {
+		return client.Client{}, nil
+	}
+	c, err := d.Clients.Client(ctx, id)
+	if errors.Is(err, client.ErrNotFound) {
+		return client.Client{}, oauth.InvalidRequest("The application is not known here. You are still signed in.")
+	}
+	if err != nil {
+		return client.Client{}, fmt.Errorf("reading a client: %w", err)
+	}
+	httpd.Note(ctx, "client", c.ID)
+	return c, nil
+}
+
+// Silent answers a request with prompt=none: at once, and without a page (OpenID Connect Core
+// §3.1.2.1).
+func (d *Door) Silent(w http.ResponseWriter, r *http.Request, form url.Values) {
+	u, err := d.who(r)
+	if err != nil && !errors.Is(err, session.ErrNobody) {
+		d.fail(w, r, err)
+		return
+	}
+	to, err := d.Engine.Silent(r.Context(), form, u.someone())
+	way := attempt.On(r.Context())
+	way.For("", u.ID)
+	if err == nil {
+		way.Reached(attempt.Redirect)
+	}
+	var refusal *issuer.Refusal
+	if errors.As(err, &refusal) && refusal.RedirectTo != "" {
+		httpd.Note(r.Context(), "refused", refusal.Err.Code)
+		way.Refuse(refusal.Err)
+		to, err = refusal.RedirectTo, nil
+	}
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	seeOther(w, to)
+}

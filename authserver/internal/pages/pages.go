@@ -1,0 +1,242 @@
+package pages
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
+	"github.com/gatehouse-mcp/gatehouse/shared/text"
+	"github.com/gatehouse-mcp/gatehouse/web"
+)
+
+// home is the page of a person's agents.
+func (d *Door) home(w http.ResponseWriter, _ *http.Request) { seeOther(w, "/agents") }
+
+func (d *Door) showSignIn(w http.ResponseWriter, r *http.Request) {
+	transaction, device := r.URL.Query().Get("tx"), deviceOf(r.URL.Query())
+	u, err := d.who(r)
+	switch {
+	case err != nil && !errors.Is(err, session.ErrNobody):
+		d.fail(w, r, err)
+		return
+	case err == nil && !d.again(r, u, transaction):
+		seeOther(w, after(transaction, device))
+		return
+	}
+	d.askWho(w, r, http.StatusOK, web.SignIn{Transaction: transaction, Device: device})
+}
+
+// again says whether somebody who is signed in has to do it once more for the request that brought
+// them.
+func (d *Door) again(r *http.Request, u visitor, transaction string) bool {
+	t, err := d.Sessions.Transaction(r, transaction)
+	return err == nil && !lately(u, t)
+}
+
+// deviceOf says with which device's code somebody came to sign in: "" with none, "-" for the page
+// that asks for one.
+func deviceOf(form url.Values) string {
+	if !form.Has("device") {
+		return ""
+	}
+	if code := issuer.NormalizeUserCode(form.Get("device")); code != "" {
+		return code
+	}
+	return "-"
+}
+
+// askWho shows the sign-in page, with the name of the client that asks. A transaction that is gone
+// is said at once, before a password is typed.
+func (d *Door) askWho(w http.ResponseWriter, r *http.Request, status int, p web.SignIn) {
+	if p.Transaction != "" {
+		t, err := d.Sessions.Transaction(r, p.Transaction)
+		if err != nil {
+			d.fail(w, r, err)
+			return
+		}
+		attempt.On(r.Context()).Asks(t.Form)
+		if p.Client, err = d.asking(r, t.Form); err != nil {
+			d.fail(w, r, err)
+			return
+		}
+		if p.Email == "" {
+			p.Email = text.Line(t.Form.Get("login_hint"), 0)
+		}
+	}
+	p.CSRF = d.Sessions.CSRF(w, r)
+	d.show(w, r, status, p)
+}
+
+// asking is the name of the client that asks. A document is not read before somebody has signed in:
+// until then its address must do.
+func (d *Door) asking(r *http.Request, form url.Values) (string, error) {
+	if deferred, _ := d.Engine.Deferred(form); deferred {
+		return form.Get("client_id"), nil
+	}
+	a, err := d.Engine.Authorize(r.Context(), form)
+	if err != nil {
+		return "", err
+	}
+	return clientName(a.Client), nil
+}
+
+// after is where a person goes who has signed in.
+func after(transaction, device string) string {
+	switch device {
+	case "":
+	case "-":
+		return "/device"
+	default:
+		return "/device?user_code=" + device
+	}
+	if transaction == "" {
+		return "/agents"
+	}
+	return "/consent" + query(transaction)
+}
+
+// The one answer to every try that does not do: it tells nobody which accounts there are.
+const wrong = "This e-mail address and password do not belong together. Check both and try again."
+
+func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
+	form := r.PostForm
+	transaction, password, device := form.Get("tx"), form.Get("password"), ""
+	if form.Get("device") != "" {
+		device = deviceOf(form)
+	}
+	if len(password) > user.MaxPassword {
+		d.ErrorPage(w, r,
+			oauth.InvalidRequest("A password has at most 1024 characters. Go back and type a shorter one."))
+		return
+	}
+	email, err := user.Normalize(form.Get("email"))
+	if err != nil {
+		email = "" // goes the way of an account that is not there
+	}
+	u, err := d.Users.UserByEmail(r.Context(), email)
+	if err != nil && !errors.Is(err, user.ErrNotFound) {
+		d.fail(w, r, err)
+		return
+	}
+	// What is remembered of a person is remembered by their id: who gets the address of somebody
+	// who was deleted begins anew.
+	account := cmp.Or(u.ID, email)
+	tries := d.tries(r, account)
+	if wait, ok := count(r.Context(), tries); !ok {
+		httpd.RetryAfter(w, wait)
+		httpd.Note(r.Context(), "refused", "too many sign-in attempts")
+		d.Engine.Refuse(r.Context(), client.Client{}, audit.Event{Action: actSignIn, Detail: "too many tries"})
+		attempt.On(r.Context()).Refuse(attempt.ErrLocked)
+		d.askWho(w, r, http.StatusTooManyRequests, web.SignIn{
+			Transaction: transaction, Device: device, Email: form.Get("email"),
+			Problem: "There were too many tries. Wait " + minutes(wait) + " and try again.",
+		})
+		return
+	}
+	fits, err := user.CheckPassword(r.Context(), u.PasswordHash, password)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	if !fits || u.Disabled {
+		httpd.Note(r.Context(), "refused", "sign-in")
+		// What was typed as an address may be a password: the line names an account that there is,
+		// or none.
+		e := audit.Event{Action: actSignIn, Target: u.ID, Detail: notSignedIn(u, fits)}
+		// Where somebody is who signs in there is said under their key, which is looked for in vain
+		// where there is no such account: that takes as long.
+		from, err := d.Personal.Seal(r.Context(), d.Users, u.ID, httpd.ClientAddr(r.Context()).String())
+		if err != nil {
+			d.fail(w, r, err)
+			return
+		}
+		if u.ID != "" {
+			e.Actor = "address:" + from
+		}
+		d.Engine.Refuse(r.Context(), client.Client{}, e)
+		attempt.On(r.Context()).Refuse(attempt.ErrSignIn)
+		d.askWho(w, r, http.StatusForbidden, web.SignIn{Transaction: transaction, Device: device,
+			Email: form.Get("email"), Problem: wrong})
+		return
+	}
+	takeBack(r.Context(), tries)
+	if err := d.record(r, u.ID, actSignIn); err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	if err := d.Sessions.Know(w, r, account, httpd.Source(r.Context())); err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	if err := d.Sessions.SignIn(w, r, u.ID, u.SessionsEnded); err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	httpd.Note(r.Context(), "user", u.ID)
+	seeOther(w, after(transaction, device))
+}
+
+// The acts of audit lines.
+const (
+	actSignIn  = "user.sign_in"
+	actSignOut = "user.sign_out"
+)
+
+// record keeps the line of what a person does here, before it is done.
+func (d *Door) record(r *http.Request, userID, action string) error {
+	from, err := d.Personal.Seal(r.Context(), d.Users, userID, "from "+httpd.ClientAddr(r.Context()).String())
+	if err != nil {
+		return err
+	}
+	e := audit.Event{Time: d.Sessions.Now().UTC().Truncate(time.Second), Actor: "user:" + userID, Action: action,
+		Target: userID, Detail: from}
+	if err := d.Engine.Audit.Record(r.Context(), e); err != nil {
+		return fmt.Errorf("writing the audit line of %s: %w", action, err)
+	}
+	return nil
+}
+
+func notSignedIn(u user.User, fits bool) string {
+	switch {
+	case u.ID == "":
+		return "no such account"
+	case fits:
+		return "the account is disabled"
+	}
+	return "another password"
+}
+
+func (d *Door) signOut(w http.ResponseWriter, r *http.Request) {
+	to, err := d.afterwards(r.Context(), r.PostForm) // before: what does not do must not half happen
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	u, err := d.who(r)
+	if err == nil {
+		err = d.record(r, u.ID, actSignOut)
+	}
+	if err != nil && !errors.Is(err, session.ErrNobody) {
+		d.fail(w, r, err)
+		return
+	}
+	if err := d.Sessions.SignOut(w, r); err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	if to == "" {
+		to = "/signin" + query(r.PostForm.Get("tx"))
+	}
+	seeOther(w, to)
+}

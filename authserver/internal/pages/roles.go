@@ -1,0 +1,80 @@
+package pages
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/gorilla/mux"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/web"
+)
+
+// The page on which those who look after a tenant say what its roles give; see keeping.
+
+func (d *Door) showRoles(w http.ResponseWriter, r *http.Request, k keeper) {
+	d.listRoles(w, r, k, http.StatusOK, "")
+}
+
+// listRoles shows the tenant's roles and the forms, with what was wrong with the last one.
+func (d *Door) listRoles(w http.ResponseWriter, r *http.Request, k keeper, status int, problem string) {
+	roles, err := d.Registrar.Roles(r.Context(), k.caller, k.tenant.ID)
+	if err != nil {
+		d.failKeeper(w, r, err)
+		return
+	}
+	own, err := d.Registrar.Gives(r.Context(), k.caller, k.tenant)
+	if err != nil {
+		d.failKeeper(w, r, err)
+		return
+	}
+	p := web.Roles{CSRF: d.Sessions.CSRF(w, r), Person: k.user.Email,
+		Tenant: web.Tenant{ID: k.tenant.ID, Name: k.tenant.Name}, Problem: problem, Notice: d.notice(w, r)}
+	for _, role := range roles {
+		p.Roles = append(p.Roles, d.roleShown(role, k.tenant.Scopes, own))
+	}
+	d.show(w, r, status, p)
+}
+
+// roleShown is a role with what the tenant may have: what it gives is ticked, and what neither it
+// nor the person has cannot be.
+func (d *Door) roleShown(role user.Role, allowed, own []string) web.Role {
+	shown := web.Role{Name: role.Name, Admin: role.Admin, Includes: role.Includes}
+	for _, name := range allowed {
+		given := slices.Contains(role.Scopes, name)
+		shown.Scopes = append(shown.Scopes, web.RoleScope{
+			Scope: web.Scope{Name: name, Description: d.means(name), Fixed: !given && !slices.Contains(own, name)},
+			Given: given,
+		})
+	}
+	return shown
+}
+
+// changeRole makes a role give what is ticked.
+func (d *Door) changeRole(w http.ResponseWriter, r *http.Request, k keeper) {
+	name := mux.Vars(r)["role"]
+	err := d.Registrar.SetRoleScopes(r.Context(), k.caller, k.tenant.ID, name, r.PostForm["scope"])
+	if err != nil {
+		d.recordFailure(r, k, err)
+	}
+	var refusal *clientadmin.Refusal
+	switch {
+	case errors.Is(err, user.ErrNotFound):
+		d.fail(w, r, errNoRole)
+	case errors.As(err, &refusal):
+		httpd.Note(r.Context(), "refused", refusal.Reason)
+		d.listRoles(w, r, k, http.StatusBadRequest, refusal.Reason)
+	case err != nil:
+		d.failKeeper(w, r, err)
+	default:
+		httpd.Note(r.Context(), "role", name)
+		d.Sessions.LeaveNotice(w, session.Saved)
+		seeOther(w, rolesPath(k))
+	}
+}
+
+func rolesPath(k keeper) string { return "/tenants/" + k.tenant.ID + "/roles" }

@@ -1,0 +1,244 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
+)
+
+// wing is a chain of audit lines.
+type wing struct{ name, list, verify string }
+
+// wings are the chains of audit lines, by the names that people read, with the acts that list and
+// verify them.
+var wings = [...]wing{
+	{"issuer", "audit.list", "audit.verify"},
+	{"tools", "tools.audit", "tools.verify"},
+	{"calls", "calls.list", "calls.verify"},
+}
+
+// wings are those that are meant: of a gateway, it alone.
+func (c *call) wings() []wing {
+	if c.gateway != "" {
+		return wings[1:]
+	}
+	return wings[:]
+}
+
+func auditList(fs *flag.FlagSet) action {
+	f := audit.Filter{}
+	var since, until string
+	fs.StringVar(&f.Tenant, "tenant", "", "`id` of a tenant (default all)")
+	fs.StringVar(&f.Client, "client", "", "`id` of a client (default all)")
+	fs.StringVar(&f.User, "user", "",
+		"`address` or id of a person: what they did, and what was done to them (default all)")
+	fs.StringVar(&f.Tool, "tool", "", "`name` of a tool; with --gateway UPSTREAM/TOOL (default all)")
+	fs.StringVar(&f.Grant, "grant", "", "`id` of a grant (default all)")
+	fs.StringVar(&f.Actor, "actor", "",
+		"`who`, as the list writes it: user:ID, client:ID, operator (any) or operator:NAME, system, address:… "+
+			"(default all)")
+	fs.StringVar(&f.Action, "action", "",
+		"`what`: an act such as token.issue, or the noun of several, such as token (default all)")
+	fs.StringVar(&f.Outcome, "outcome", "",
+		"what became of it: `ok`, refused, failed, or observed, which would have been refused (default all)")
+	fs.StringVar(&since, "since", "",
+		"how far back, such as 24h, or from `when` on: 2026-01-31, or with the time 2026-01-31T12:00:00Z (default all)")
+	fs.StringVar(&until, "until", "", "before `when`, said in the same ways")
+	fs.IntVar(&f.Limit, "limit", 100, "at most `this many`")
+	return func(ctx context.Context, c *call) (err error) {
+		now := c.program.Now()
+		if f.Since, err = instant(since, now); err == nil {
+			f.Until, err = instant(until, now)
+		}
+		if err == nil && f.Outcome != "" &&
+			!slices.Contains([]string{audit.OK, audit.Refused, audit.Failed, audit.Observed}, f.Outcome) {
+			err = fmt.Errorf("there is no outcome %.80q; there are ok, refused, failed and observed", f.Outcome)
+		}
+		if err != nil {
+			return misused(Name+" audit list -h lists what it takes", fmt.Errorf("audit list: %w", err))
+		}
+		if f.User, err = c.personID(ctx, f.User); err != nil {
+			return err
+		}
+		lines, err := c.auditLines(ctx, f)
+		if err != nil {
+			return err
+		}
+		return c.listNamed(ctx, "RECORD\tTIME\tACTOR\tACTION\tOUTCOME\tTARGET\tTENANT\tCLIENT\tGRANT\tDETAIL",
+			func(n *names) (rows [][]any) {
+				for _, l := range lines {
+					rows = append(rows, []any{
+						l.place, l.Time, n.actor(l.Actor), l.Action, l.Outcome, n.target(l.Target, l.Tenant),
+						n.tenant(l.Tenant), n.client(l.Client), l.Grant, l.Detail,
+					})
+				}
+				return rows
+			})
+	}
+}
+
+// instant reads a moment as people say it. Empty is the zero time.
+func instant(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if far, err := time.ParseDuration(s); err == nil && far >= 0 {
+		return now.Add(-far), nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{},
+		fmt.Errorf("%.80q is neither a length of time such as 24h nor a moment such as 2026-01-31 or "+
+			"2026-01-31T12:00:00Z", s)
+}
+
+// personID is the id of a person who is named by it, or by their address.
+func (c *call) personID(ctx context.Context, who string) (string, error) {
+	if !strings.Contains(who, "@") {
+		return who, nil
+	}
+	var person authserver.User
+	err := c.act(ctx, "user.show", who, &person)
+	if c.gateway != "" && errors.Is(err, errNoLedger) {
+		return "", misused("give the person's id, as a record has it after user:",
+			errors.New("who has an address is not known here: the issuer is elsewhere"))
+	}
+	return person.ID, err
+}
+
+// auditLine is a line, and where it is.
+type auditLine struct {
+	audit.Record
+	place string // "issuer 17", or - while it has none
+}
+
+// auditLines are the newest audit lines of all chains, newest first.
+func (c *call) auditLines(ctx context.Context, f audit.Filter) ([]auditLine, error) {
+	var all []auditLine
+	for _, w := range c.wings() {
+		if f.Tool != "" && w.name == "issuer" {
+			// which knows no tools: there the word would find a tenant or a client of the same name
+			continue
+		}
+		var records []audit.Record
+		if err := c.act(ctx, w.list, f, &records); err != nil {
+			return nil, err
+		}
+		for _, r := range records {
+			place := "-"
+			if r.Seq > 0 {
+				place = fmt.Sprintf("%s %d", w.name, r.Seq)
+			}
+			all = append(all, auditLine{r, place})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b auditLine) int { return b.Time.Compare(a.Time) })
+	return all[:min(len(all), max(f.Limit, 0))], nil
+}
+
+// walkAtOnce bounds how many records one act verifies.
+const walkAtOnce = 200_000
+
+// errBroken says that a chain is not as it was sealed. What is wrong has been printed.
+var errBroken = errors.New("the audit records are not as they were sealed")
+
+func auditVerify(fs *flag.FlagSet) action {
+	heads := map[string]*string{
+		"issuer": fs.String("head", "",
+			"the issuer's `NUMBER:HASH` as it was printed before: nothing up to there may be missing or other than "+
+				"it was then"),
+		"tools": fs.String("tools-head", "", "the same of the MCP server's: its `NUMBER:HASH`"),
+		"calls": fs.String("calls-head", "", "the same of the records of tools' calls: their `NUMBER:HASH`"),
+	}
+	return func(ctx context.Context, c *call) error {
+		broken := false
+		var said []string
+		var rows [][]any
+		for _, w := range c.wings() {
+			noted, given := chain.Point{}, *heads[w.name]
+			if given != "" {
+				var err error
+				if noted, err = chain.ParsePoint(given); err != nil {
+					return misused("copy it from what "+Name+" audit verify printed",
+						fmt.Errorf("audit verify: %w", err))
+				}
+			}
+			total, found, err := c.walkChain(ctx, w.verify, noted)
+			if err != nil {
+				return err
+			}
+			said = append(said, verdictOf(w.name, total, found))
+			row := []any{w.name, found.Finding == nil, total, found.Head.String(), found.Waiting,
+				found.Anchored, "", ""}
+			if f := found.Finding; f != nil {
+				row[6], row[7] = fmt.Sprint(f.Kind), f.What
+				broken = true
+			}
+			rows = append(rows, row)
+		}
+		var err error
+		if !c.json {
+			err = c.write([]byte(strings.Join(said, "\n")))
+		} else {
+			err = c.list("WING\tWHOLE\tRECORDS\tHEAD\tWAITING\tANCHORED\tKIND\tFOUND", rows)
+		}
+		if err == nil && broken {
+			err = &authserver.Refusal{Reason: errBroken.Error(),
+				Hint: "keep the database as it is, and compare it with a backup and with the heads that you noted"}
+		}
+		return err
+	}
+}
+
+// walkChain verifies one wing's chain, and counts the records that are as they were sealed.
+func (c *call) walkChain(ctx context.Context, act string, noted chain.Point) (total int64, found chain.Walked,
+	err error) {
+	w := chain.Walk{Noted: noted, Limit: walkAtOnce}
+	for !found.Done {
+		found = chain.Walked{}
+		if err := c.act(ctx, act, w, &found); err != nil {
+			return 0, found, err
+		}
+		w.After = found.Reached
+		total += found.Records
+	}
+	return total, found, nil
+}
+
+// verdictOf says for people what was found.
+func verdictOf(name string, total int64, found chain.Walked) string {
+	if f := found.Finding; f != nil {
+		at := ""
+		if !f.At.IsZero() {
+			at = ", at " + cell(f.At)
+		}
+		return fmt.Sprintf("%s: BROKEN (%s%s): %s\n  up to there %d records are as they were sealed, the last is %s",
+			name, f.Kind, at, f.What, total, found.Reached)
+	}
+	said := fmt.Sprintf("%s: %d records are as they were sealed", name, total)
+	if found.Base.Seq > 0 {
+		said += fmt.Sprintf(", from %d on; those before are no longer kept", found.Base.Seq+1)
+	}
+	if !found.Anchored {
+		said += "; by the chain alone, without a key"
+	}
+	if found.Waiting > 0 {
+		said += fmt.Sprintf("\n  %d lines have no place in the chain yet, and are not proven; a server that runs "+
+			"gives them one within a second", found.Waiting)
+	}
+	if found.Head.Seq > 0 {
+		said += fmt.Sprintf("\n  head %s", found.Head)
+	}
+	return said
+}

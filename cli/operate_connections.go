@@ -1,0 +1,272 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gatehouse-mcp/gatehouse/authserver"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
+)
+
+// connectionsAsked says which attempts are wanted.
+type connectionsAsked struct {
+	id, client, tenant string
+	failed             bool
+	since              time.Time
+	limit              int
+}
+
+func connectionList(fs *flag.FlagSet) action {
+	a := connectionsAsked{}
+	fs.BoolVar(&a.failed, "failed", false, "only those that failed, or that nobody went on with")
+	fs.StringVar(&a.client, "client", "", "`id` of a client (default all)")
+	fs.StringVar(&a.tenant, "tenant", "", "`id` of a tenant; an attempt has one once its person chose it (default all)")
+	since := fs.Duration("since", 24*time.Hour, "how `far` back")
+	fs.IntVar(&a.limit, "limit", 50, "at most `this many`, up to 1000")
+	return func(ctx context.Context, c *call) error {
+		a.since = c.program.Now().Add(-*since)
+		found, dropped, err := c.connections(ctx, a)
+		if err != nil {
+			return err
+		}
+		if c.json {
+			p := part{name: "connections",
+				heading: "ID\tCLIENT\tNAME\tPROGRAM\tFROM\tTENANT\tUSER\tRESOURCE\tBEGAN\tLAST\tSTEP\tOUTCOME\tREFUSED\tWHY"}
+			if p.rows, err = c.rows(ctx, func(n *names) [][]any { return connectionRows(n, found) }); err != nil {
+				return err
+			}
+			return c.answer(p, part{name: "left_out", facts: []fact{{"requests", dropped}}})
+		}
+		if err := c.connectionTable(ctx, found); err != nil {
+			return err
+		}
+		if dropped > 0 {
+			return c.write(fmt.Appendf(nil,
+				"\n%d requests are left out since the server began: they were too many at once, or too many of one "+
+					"address", dropped))
+		}
+		return nil
+	}
+}
+
+func connectionShow(*flag.FlagSet) action {
+	return func(ctx context.Context, c *call) error {
+		found, _, err := c.connections(ctx, connectionsAsked{id: c.operand, limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return &authserver.Refusal{Reason: fmt.Sprintf("there is no connection %.80q", c.operand),
+				Hint: Name + " connection list shows them; they are kept for thirty days"}
+		}
+		r := found[0]
+		whose, err := c.rows(ctx, func(n *names) [][]any { return [][]any{{n.tenant(r.Tenant), n.user(r.User)}} })
+		if err != nil {
+			return err
+		}
+		tenant, person := whose[0][0].(named), whose[0][1].(named)
+		return c.facts([]fact{
+			{"id", r.ID}, {"client", r.Client}, {"name", r.ClientName}, {"program", r.Program}, {"from", r.Source},
+			{"tenant", r.Tenant}, {"tenant_name", tenant.name}, {"user", r.User},
+			{"user_email", person.name}, {"resource", r.Resource},
+			{"resource_named", !r.Bare}, {"began", r.StartedAt}, {"last", r.UpdatedAt}, {"step", r.Step.String()},
+			{"outcome", r.Outcome}, {"refused", r.Refusals}, {"support", r.Support},
+			{"why", r.Reason},
+		})
+	}
+}
+
+// connectionRows is the list for programs.
+func connectionRows(n *names, found []authserver.Connection) (rows [][]any) {
+	for _, r := range found {
+		rows = append(rows, []any{
+			r.ID, r.Client, r.ClientName, r.Program, r.Source, n.tenant(r.Tenant), n.user(r.User), r.Resource,
+			r.StartedAt, r.UpdatedAt, r.Step.String(), r.Outcome, r.Refusals,
+			r.Reason,
+		})
+	}
+	return rows
+}
+
+// connections are the attempts that the issuer knows, with what the MCP servers know of their
+// calls.
+func (c *call) connections(ctx context.Context, a connectionsAsked) ([]authserver.Connection, int64, error) {
+	f := authserver.ConnectionFilter{ID: a.id, Failed: a.failed, Tenant: a.tenant, Since: a.since, Limit: a.limit}
+	if a.client != "" {
+		f.Clients = []string{a.client}
+	}
+	issued, err := c.attempts(ctx, f)
+	if err != nil {
+		return nil, 0, err
+	}
+	asked := operator.RefusalsAsked{Client: a.client, Tenant: a.tenant, Since: a.since, Limit: a.limit,
+		Calls: clientsOf(issued.Connections)}
+	if strings.HasPrefix(a.id, "ref_") {
+		asked.ID = a.id
+	} else if a.id != "" && len(issued.Connections) == 1 {
+		asked.Client, asked.Limit = cmp.Or(issued.Connections[0].Client, "-"), 100
+	}
+	var met operator.Met
+	if a.id == "" || asked.ID != "" || asked.Client != "" {
+		if err := c.act(ctx, "tools.refusals", asked, &met); err != nil && c.gateway != "" {
+			return nil, 0, err
+		} else if err != nil { // the issuer may be by itself here
+			c.program.complain("warning", "what the MCP server knows is not in it: "+err.Error())
+		}
+	}
+	all := issued.Connections
+	if whose := refusedClients(met.Refusals); a.failed && len(whose) > 0 {
+		// those that got their token and were refused then
+		got, err := c.attempts(ctx, authserver.ConnectionFilter{Done: true, Clients: whose, Limit: 1000})
+		if err != nil {
+			return nil, 0, err
+		}
+		all = append(all, got.Connections...)
+	}
+	all = meet(all, met)
+	all = slices.DeleteFunc(all, func(r authserver.Connection) bool {
+		return a.failed && r.Outcome == authserver.ConnectionDone || a.id != "" && r.ID != a.id
+	})
+	slices.SortStableFunc(all, func(a, b authserver.Connection) int { return b.UpdatedAt.Compare(a.UpdatedAt) })
+	return all[:min(len(all), max(a.limit, 0))], issued.Dropped, nil
+}
+
+// attempts are those that the issuer knows: none where a gateway is asked about and the issuer is
+// elsewhere.
+func (c *call) attempts(ctx context.Context, f authserver.ConnectionFilter) (found authserver.ConnectionsFound,
+	err error) {
+	err = c.act(ctx, "connection.list", f, &found)
+	if c.gateway != "" && errors.Is(err, errNoLedger) {
+		err = nil
+	}
+	return found, err
+}
+
+func clientsOf(of []authserver.Connection) (ids []string) {
+	for _, r := range of {
+		if r.Outcome == authserver.ConnectionDone && !slices.Contains(ids, r.Client) {
+			ids = append(ids, r.Client)
+		}
+	}
+	return ids
+}
+
+func refusedClients(of []operator.Refused) (ids []string) {
+	for _, r := range of {
+		if r.Client != "" && !slices.Contains(ids, r.Client) {
+			ids = append(ids, r.Client)
+		}
+	}
+	return ids
+}
+
+// meet puts the last step to what the issuer knows: a client that got its token has called an MCP
+// server with it, or was refused there. What cannot be told of which attempt it came stands by
+// itself.
+func meet(attempts []authserver.Connection, met operator.Met) []authserver.Connection {
+	refused := map[int]bool{}
+	for _, m := range met.Refusals {
+		if m.Overcome {
+			continue
+		}
+		i := slices.IndexFunc(attempts, func(r authserver.Connection) bool {
+			return r.Outcome == authserver.ConnectionDone && m.Client != "" && r.Client == m.Client &&
+				r.Tenant == m.Tenant && !r.StartedAt.After(m.Last)
+		})
+		if i < 0 {
+			attempts = append(attempts, authserver.Connection{
+				ID: m.ID, Client: m.Client, Program: m.Agent, Tenant: m.Tenant, Resource: m.Resource,
+				StartedAt: m.First, UpdatedAt: m.Last, Step: authserver.StepCall,
+				Outcome: authserver.ConnectionFailed, Reason: m.Why, Refusals: m.Times,
+			})
+			continue
+		}
+		r := &attempts[i]
+		refused[i] = true
+		r.Step, r.Outcome, r.Reason, r.UpdatedAt = authserver.StepCall, authserver.ConnectionFailed, m.Why, m.Last
+		r.Refusals += m.Times
+		if m.Reason == guard.WhyAudience && r.Bare {
+			r.Reason = authserver.ForgotResource(m.About, m.Resource)
+		}
+	}
+	for i, r := range attempts {
+		called := func(m operator.Called) bool {
+			return m.Client == r.Client && m.Tenant == r.Tenant && !m.Last.Before(r.UpdatedAt)
+		}
+		if r.Outcome == authserver.ConnectionDone && !refused[i] && slices.ContainsFunc(met.Calls, called) {
+			attempts[i].Step = authserver.StepCall
+		}
+	}
+	return attempts
+}
+
+// connectionTable writes each attempt on a line, and below it why it came no further.
+func (c *call) connectionTable(ctx context.Context, found []authserver.Connection) error {
+	people, err := c.rows(ctx, func(n *names) (rows [][]any) {
+		for _, r := range found {
+			rows = append(rows, []any{n.user(r.User)})
+		}
+		return rows
+	})
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	w := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tTIME\tCLIENT\tPROGRAM\tTENANT\tUSER\tSTEP\tOUTCOME")
+	for i, r := range found {
+		person := people[i][0].(named)
+		fmt.Fprintln(w, strings.Join([]string{
+			r.ID, r.UpdatedAt.UTC().Format("2006-01-02 15:04Z"), cell(short(cmp.Or(r.ClientName, r.Client), 24)),
+			cell(short(r.Program, 16)), cell(r.Tenant),
+			cell(short(cmp.Or(person.name, person.id), nameWidth)), r.Step.String(), r.Outcome,
+		}, "\t"))
+	}
+	err = w.Flush()
+	var out strings.Builder
+	for i, line := range strings.SplitAfter(strings.TrimSuffix(text.String(), "\n"), "\n") {
+		out.WriteString(strings.TrimSuffix(line, "\n") + "\n")
+		if i > 0 && found[i-1].Reason != "" {
+			for _, why := range wrap(cell(found[i-1].Reason), c.lineWidth()-4) {
+				out.WriteString("    " + why + "\n")
+			}
+		}
+	}
+	if err == nil {
+		_, err = io.WriteString(c.program.Stdout, out.String())
+	}
+	if err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
+}
+
+// usualWidth is how many characters a line may have where nobody says.
+const usualWidth = 110
+
+// lineWidth is how many characters a line may have.
+func (c *call) lineWidth() int {
+	if n, err := strconv.Atoi(c.program.Getenv("COLUMNS")); err == nil && n >= 40 && n <= 1000 {
+		return n
+	}
+	return cmp.Or(c.program.width(), usualWidth)
+}
+
+// short cuts what is too long for a column.
+func short(s string, most int) string {
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return s
+}
