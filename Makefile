@@ -1,14 +1,13 @@
 # Gatehouse: what a developer types. `make help` lists it.
 SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
-MODULES     := . authserver mcpserver migrations shared web
 
-.PHONY: help run test fuzz bench lint alone build up
+.PHONY: help run test fuzz bench lint alone tidy build up
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## both wings in one process, with demo data in ./data
+run: ## both servers in one process, with demo data in ./data
 	go run . serve
 
 test: ## all tests of all modules under the race detector; what was skipped is summed up at the end
@@ -25,11 +24,14 @@ lint: ## gofmt, go vet and staticcheck over all modules
 	go vet work
 	go tool staticcheck work
 
-alone: ## each module builds and vets by itself, without the workspace
-	@for module in $(MODULES); do echo "$$module"; (cd $$module && GOWORK=off go build ./... && GOWORK=off go vet ./...); done
+alone: ## each module builds and vets by itself, against releases of the others
+	scripts/alone.sh
+
+tidy: ## go.mod and go.sum of each module as go mod tidy leaves them
+	scripts/alone.sh --tidy
 
 build: ## the three programs into ./bin, static
 	CGO_ENABLED=0 go build -trimpath -o bin/ . ./authserver/cmd/authserver ./mcpserver/cmd/mcpserver
 
-up: ## the production form in containers: PostgreSQL, Redis, two replicas of each wing, a proxy
+up: ## the production form in containers: PostgreSQL, Redis, two replicas of each server, a proxy
 	docker compose up --build

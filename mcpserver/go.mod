@@ -2,10 +2,10 @@ module github.com/gatehouse-mcp/gatehouse/mcpserver
 
 go 1.26.0
 
-require github.com/gatehouse-mcp/gatehouse/migrations v0.0.0
+require github.com/gatehouse-mcp/gatehouse/migrations v0.1.0
 
 require (
-	github.com/gatehouse-mcp/gatehouse/shared v0.0.0
+	github.com/gatehouse-mcp/gatehouse/shared v0.1.0
 	github.com/go-jose/go-jose/v4 v4.1.9
 	github.com/goccy/go-yaml v1.19.2
 	github.com/google/go-cmp v0.7.0
@@ -39,7 +39,3 @@ require (
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
 )
-
-replace github.com/gatehouse-mcp/gatehouse/migrations => ../migrations
-
-replace github.com/gatehouse-mcp/gatehouse/shared => ../shared

@@ -1,3 +1,0 @@
-module github.com/gatehouse-mcp/gatehouse/web
-
-go 1.26.0
