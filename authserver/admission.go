@@ -25,7 +25,7 @@ const admissionWait = 500 * time.Millisecond
 // list of revoked grants. Others get 503 with Retry-After within admissionWait. A request counts
 // from when its body is read, so that slow senders take no places.
 func (s *Server) admit(next http.Handler, programs *oauthapi.Door, people *pages.Door) http.Handler {
-	limiter := load.New(int(s.config.MostInFlight), admissionWait)
+	limiter := load.New(int(s.config.MaxInFlight), admissionWait)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isCheap(r) {
 			next.ServeHTTP(w, r)

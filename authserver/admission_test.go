@@ -21,7 +21,7 @@ import (
 // has no turn is told so within a second.
 func TestUrgentRequestsAreServedWhileOthersAreTooMany(t *testing.T) {
 	h := openHouse(t, func(c *authserver.Config) {
-		c.MostInFlight, c.Database = 4, testenv.Postgres(t)
+		c.MaxInFlight, c.Database = 4, testenv.Postgres(t)
 	})
 	a, machine := h.register(map[string]any{}), h.machine("acme", "customers:read")
 	sql, err := pgx.Connect(t.Context(), h.config.Database)

@@ -116,7 +116,7 @@ func TestWhoDoesNotProveWhoTheyAre(t *testing.T) {
 // CA-07: two hundred wrong secrets at once are cheap, are counted, and keep no honest client out,
 // be it at the same address.
 func TestTwoHundredWrongSecretsAtOnce(t *testing.T) {
-	h := openHouse(t, func(c *authserver.Config) { c.MostInFlight = 1000 }) // however slow the machine is
+	h := openHouse(t, func(c *authserver.Config) { c.MaxInFlight = 1000 }) // however slow the machine is
 	m := h.machine("acme", "customers:read")
 	honest := make(chan map[string]int)
 	go func() {

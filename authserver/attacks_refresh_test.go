@@ -44,7 +44,7 @@ func TestFiftyRenewalsAtOnce(t *testing.T) {
 			leaf = child
 		}
 	}
-	alive, err := h.Store.Grants(t.Context(), grant.Filter{ClientID: a.ID, Alive: true})
+	alive, err := h.Store.Grants(t.Context(), grant.Filter{ClientID: a.ID, Active: true})
 	if len(alive) != 1 || err != nil || !a.alive(leaf) {
 		t.Errorf("afterwards: %d living grants %v, want one, whose leaf renews", len(alive), err)
 	}
@@ -124,7 +124,9 @@ func TestWhatDoesNotRenew(t *testing.T) {
 
 // RT-10: a chain ends in time, however often it is used.
 func TestAChainEnds(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) { c.RefreshIdle, c.RefreshLife = 10*time.Hour, 24*time.Hour })
+	h := openHouse(t, func(c *authserverConfig) {
+		c.RefreshTokenIdleTimeout, c.RefreshTokenLifetime = 10*time.Hour, 24*time.Hour
+	})
 	a := h.register(map[string]any{})
 	_, leaf := a.tokens(h.person("ann@acme.example"), "customers:read")
 	for hours := range 30 {

@@ -287,7 +287,7 @@ func TestAnswersToRegistrations(t *testing.T) {
 func TestInitialTokensEnd(t *testing.T) {
 	h := openHouse(t, func(c *authserverConfig) { c.Registration = "token" })
 	initial, err := h.Server.Operator().CreateInitialToken(t.Context(),
-		authserver.InitialTokenSpec{Tenant: "acme", Uses: 5, Life: time.Hour})
+		authserver.InitialTokenSpec{Tenant: "acme", Uses: 5, Lifetime: time.Hour})
 	must(t, err)
 	try := func() (int, map[string]any) {
 		return h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`,

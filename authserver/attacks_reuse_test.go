@@ -14,7 +14,7 @@ func TestReuseEndsThePermissionWhateverThePolicySays(t *testing.T) {
 	refuses := map[string]func(*admin.PolicySpec){
 		"its client": ways("operator"),
 		"its scopes": func(s *admin.PolicySpec) { s.Scopes = &[]string{"tickets:write"} },
-		"its age":    func(s *admin.PolicySpec) { life := time.Minute; s.RefreshLife = &life },
+		"its age":    func(s *admin.PolicySpec) { life := time.Minute; s.MaxRefreshTokenLifetime = &life },
 	}
 	onBoth(t, func(t *testing.T, h *house) {
 		for what, refuse := range refuses {
@@ -42,7 +42,7 @@ func TestReuseEndsThePermissionWhateverThePolicySays(t *testing.T) {
 				}
 				h.allows("acme", func(s *admin.PolicySpec) {
 					never := time.Duration(0)
-					s.Registrations, s.Scopes, s.RefreshLife = &[]string{}, &allScopes, &never
+					s.Registrations, s.Scopes, s.MaxRefreshTokenLifetime = &[]string{}, &allScopes, &never
 				})
 				if a.alive(leaf) {
 					t.Errorf("a spent %s while the policy refused %s: the newest lives on", spent, what)

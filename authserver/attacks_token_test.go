@@ -114,7 +114,7 @@ func TestOneWinnerAtTwoReplicas(t *testing.T) {
 		}
 		h.Clock.step(time.Minute)
 	}
-	grants, err := h.Store.Grants(t.Context(), grant.Filter{ClientID: a.ID, Alive: true})
+	grants, err := h.Store.Grants(t.Context(), grant.Filter{ClientID: a.ID, Active: true})
 	if len(grants) > 5 || err != nil {
 		t.Errorf("%d living grants %v of five codes", len(grants), err)
 	}

@@ -171,7 +171,8 @@ func (s *Server) engine(fetcher *cimd.Fetcher, assertions *assertion.Checker) *i
 			Used: b.proofs, Nonces: &dpop.Nonces{Key: b.nonces}, NonceRequired: c.DPoPNonce == dpop.NonceRequired,
 			Window: c.DPoPWindow, Since: b.since, Now: s.deps.Now,
 		},
-		CodeLife: c.CodeLife, RefreshIdle: c.RefreshIdle, RefreshLife: c.RefreshLife,
+		CodeLife: c.AuthorizationCodeLifetime, RefreshIdle: c.RefreshTokenIdleTimeout,
+		RefreshLife:  c.RefreshTokenLifetime,
 		ReplayWindow: max(c.ReplayWindow, 0), Now: s.deps.Now,
 	})
 }
@@ -181,12 +182,12 @@ func (s *Server) fetcher() *cimd.Fetcher {
 	if s.deps.Documents != nil {
 		return s.deps.Documents
 	}
-	return cimd.NewFetcher(s.config.InsecureDocumentHosts)
+	return cimd.NewFetcher(s.config.InsecureClientMetadataDocumentHosts)
 }
 
 // documents finds clients by their documents, unless they are refused.
 func (s *Server) documents(fetcher *cimd.Fetcher) issuer.Documents {
-	if s.config.RefuseDocuments {
+	if s.config.RefuseClientMetadataDocuments {
 		return nil
 	}
 	return &cimd.Library{
@@ -200,10 +201,10 @@ func (s *Server) documents(fetcher *cimd.Fetcher) issuer.Documents {
 func (s *Server) assertions(fetcher *cimd.Fetcher) *assertion.Checker {
 	c := assertion.Settings{
 		Issuer: s.config.Issuer, Used: s.backends.assertions, Trust: s.backends.sql,
-		Issuers: cimd.NewFetcher(s.config.InsecureDocumentHosts), Now: s.deps.Now,
+		Issuers: cimd.NewFetcher(s.config.InsecureClientMetadataDocumentHosts), Now: s.deps.Now,
 		Limit: &ratelimit.Limiter{Store: s.backends.counters, Name: "keys", Limit: 60, Window: time.Minute},
 	}
-	if !s.config.RefuseDocuments {
+	if !s.config.RefuseClientMetadataDocuments {
 		c.Keys = fetcher
 	}
 	if s.deps.Documents != nil {
@@ -219,7 +220,7 @@ func (s *Server) routes() (http.Handler, error) {
 	assertions := s.assertions(fetcher)
 	engine := s.engine(fetcher, assertions)
 	sessions := &session.Manager{Sessions: b.sessions, Transactions: b.transactions, Secure: c.https, Now: s.deps.Now,
-		Life: c.SessionLife, Key: b.ring.Derive("known browsers", "")}
+		Life: c.SessionLifetime, Key: b.ring.Derive("known browsers", "")}
 	people := &pages.Door{
 		Engine: engine, Sessions: sessions, Users: b.sql, Personal: personal.Vault{Secrets: b.ring}, Grants: b.sql,
 		Clients: b.sql, Ledger: b.ledger, Registrar: s.operator.Registrar(),
@@ -237,7 +238,7 @@ func (s *Server) routes() (http.Handler, error) {
 	}
 	programs := &oauthapi.Door{
 		Assertions:   assertions,
-		Registration: c.Registration, Ceiling: c.MostClients, Now: s.deps.Now,
+		Registration: c.Registration, Ceiling: c.MaxClients, Now: s.deps.Now,
 		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage,
 		Explain: people.Explain, Silent: people.Silent,
 		IDTokenAlgorithms: b.algorithms,

@@ -115,11 +115,12 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c := keyring.Config{Store: b.sql, Sealers: known, TokenLife: remembrance, Age: max(r.KeyAge, 0), Now: d.Now}
+	c := keyring.Config{Store: b.sql, Sealers: known, TokenLife: remembrance, Age: max(r.KeyRotationInterval, 0),
+		Now: d.Now}
 	if b.ring, err = keyring.Open(ctx, c); err != nil {
 		return nil, err
 	}
-	b.resources = issuer.NewResources(r.Resources, b.sql, r.TokenLife, r.InsecureHTTP)
+	b.resources = issuer.NewResources(r.Resources, b.sql, r.AccessTokenLifetime, r.InsecureHTTP)
 	switch read, err := b.resources.Refresh(ctx); {
 	case err != nil && !read:
 		return nil, err

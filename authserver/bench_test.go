@@ -63,7 +63,7 @@ func BenchmarkIssueAmongMany(b *testing.B) {
 		for i := range tenants {
 			t := tenant.Tenant{ID: fmt.Sprintf("t%d", i), Name: "T",
 				Policy: tenant.Policy{Scopes: allScopes, Registrations: []string{client.KindOperator},
-					TokenLife: 5 * time.Minute}, CreatedAt: many.Clock.Now()}
+					MaxAccessTokenLifetime: 5 * time.Minute}, CreatedAt: many.Clock.Now()}
 			must(b, tx.CreateTenant(b.Context(), t))
 			for range each {
 				c := client.Client{
@@ -139,7 +139,7 @@ func BenchmarkRefresh(b *testing.B) {
 // to come later.
 func BenchmarkRefreshUnderLoad(b *testing.B) {
 	const places = 64
-	h := openHouse(b, func(c *authserver.Config) { c.RegistrationsPerHour, c.MostInFlight = 1_000_000, places })
+	h := openHouse(b, func(c *authserver.Config) { c.RegistrationsPerHour, c.MaxInFlight = 1_000_000, places })
 	a, m := h.register(map[string]any{}), h.machine("acme", "customers:read")
 	_, leaf := a.tokens(h.person("ann@acme.example"), "customers:read")
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 10 * places}}

@@ -53,40 +53,40 @@ type Config struct {
 	// lies under it yet: until the operator has sealed everything anew (gatehouse key reseal).
 	// Default none.
 	PreviousKeyEncryptionKey config.Secret
-	// KeyAge is how long a signing key signs until the next takes its place by itself. Default 90
-	// days, at least 1 hour; negative: never.
-	KeyAge time.Duration
+	// KeyRotationInterval is how long a signing key signs before the next one replaces it. Default
+	// 90 days, at least 1 hour; negative: never.
+	KeyRotationInterval time.Duration
 	// Resources are the protected servers; the first is the one that a client means when it names
 	// none. At least one.
 	Resources []Resource
-	// TokenLife is the life of access tokens of resources that name none. Default 10 minutes, at
-	// most 1 hour.
-	TokenLife time.Duration
-	// CodeLife is the life of an authorization code. Default 60 seconds.
-	CodeLife time.Duration
-	// RefreshIdle ends a refresh token that is not used for so long. Default 14 days.
-	RefreshIdle time.Duration
-	// RefreshLife ends a chain of refresh tokens after so long, however often it was used. Default
-	// 90 days.
-	RefreshLife time.Duration
-	// ReplayWindow is how long a spent refresh token brings the same successor again, when the
-	// successor has not been used: it forgives a lost answer. Whoever steals a refresh token can
-	// share the chain unnoticed for so long. Default 30 seconds; negative means none.
+	// AccessTokenLifetime is the lifetime of access tokens of resources that set none. Default 10
+	// minutes, at most 1 hour.
+	AccessTokenLifetime time.Duration
+	// AuthorizationCodeLifetime is the lifetime of an authorization code. Default 60 seconds.
+	AuthorizationCodeLifetime time.Duration
+	// RefreshTokenIdleTimeout is how long an unused refresh token is valid. Default 14 days.
+	RefreshTokenIdleTimeout time.Duration
+	// RefreshTokenLifetime is how long after the authorization a grant can be refreshed. Default 90
+	// days.
+	RefreshTokenLifetime time.Duration
+	// ReplayWindow is how long a used refresh token returns the same successor again while the
+	// successor has not been used, because the response may have been lost. A stolen refresh token
+	// can be used unnoticed for as long. Default 30 seconds; negative means none.
 	ReplayWindow time.Duration
-	// SessionLife is how long a person stays signed in. Default 8 hours.
-	SessionLife time.Duration
-	// Registration says who may register a client at /oauth2/register: "open" (whoever asks;
-	// machine clients with a tenant's initial access token), "token" (whoever shows one) or
+	// SessionLifetime is how long a person stays signed in. Default 8 hours.
+	SessionLifetime time.Duration
+	// Registration says who may register a client at /oauth2/register: "open" (anyone; machine
+	// clients with a tenant's initial access token), "token" (with an initial access token) or
 	// "closed". Default open.
 	Registration string
-	// MostClients bounds the clients that register by themselves: beyond it those go first that
-	// nobody ever let in. Default 100,000.
-	MostClients int64
-	// ClientIdle makes clients unknown that made themselves known, when nobody has used them for so
-	// long. Those that nobody ever let in are gone after an hour. Default 90 days.
-	ClientIdle time.Duration
-	// AuditRetention is how long audit lines are kept. Default 400 days, at least a day; negative
-	// means for ever.
+	// MaxClients bounds the clients that registered themselves: beyond it those are deleted first
+	// that no person ever allowed. Default 100,000.
+	MaxClients int64
+	// ClientIdleTimeout is how long an unused client that registered itself is kept. One that no
+	// person ever allowed is deleted after an hour. Default 90 days.
+	ClientIdleTimeout time.Duration
+	// AuditRetention is how long audit records are kept. Default 400 days, at least a day; negative
+	// means forever.
 	AuditRetention time.Duration
 	// RegistrationsPerHour bounds client registrations from one address. Default 300: agents in a
 	// cloud share one.
@@ -103,18 +103,18 @@ type Config struct {
 	// SignInsPerAccount bounds the wrong passwords for one account in an hour, from wherever they
 	// come. Default 300.
 	SignInsPerAccount int64
-	// MostInFlight bounds the requests that are worked on at once, at each replica. Refreshing and
-	// revoking tokens, introspection and following the list of revoked grants may take all of these
-	// places, other requests a quarter of them; who finds none for half a second gets 503 with
-	// Retry-After. Default 64.
-	MostInFlight int64
-	// RefuseDocuments turns away clients that are known by a document of theirs (OAuth Client ID
-	// Metadata Document), so that nothing is fetched from addresses that strangers name. Default:
-	// they are welcome.
-	RefuseDocuments bool
-	// InsecureDocumentHosts are hosts whose client documents may lie at private addresses: for
-	// development on one's own network. Default none.
-	InsecureDocumentHosts []string
+	// MaxInFlight bounds the requests that are served at once, at each replica. Refreshing,
+	// revoking and introspecting tokens and reading the list of revoked grants may use all of it,
+	// other requests a quarter. A request that waits for half a second gets 503 with Retry-After.
+	// Default 64.
+	MaxInFlight int64
+	// RefuseClientMetadataDocuments rejects clients whose client_id is the URL of a client metadata
+	// document, so that nothing is fetched from addresses that strangers name. Default: they are
+	// accepted.
+	RefuseClientMetadataDocuments bool
+	// InsecureClientMetadataDocumentHosts are hosts whose client metadata documents may be at
+	// private addresses: for development. Default none.
+	InsecureClientMetadataDocumentHosts []string
 	// DPoPNonce says whether DPoP proofs must have a nonce: "required" or "optional". Default
 	// optional: one is offered, and must be good when it comes.
 	DPoPNonce string
@@ -151,8 +151,10 @@ func (c Config) Relaxations() []config.Relaxation {
 	return config.Relaxed(map[config.Relaxation]bool{
 		{Setting: "insecure-http", Means: "http URLs off this machine are allowed: anyone on the way can read tokens " +
 			"and passwords"}: c.InsecureHTTP,
-		{Setting: "insecure-document-hosts", Means: "client documents of these hosts are fetched from any address: " +
-			strings.Join(c.InsecureDocumentHosts, " ")}: len(c.InsecureDocumentHosts) > 0,
+		{Setting: "insecure-client-metadata-document-hosts",
+			Means: "client metadata documents of these hosts are fetched from any address: " +
+				strings.Join(c.InsecureClientMetadataDocumentHosts, " ")}: len(
+			c.InsecureClientMetadataDocumentHosts) > 0,
 	})
 }
 
@@ -185,7 +187,7 @@ func (c Config) resolve(sealed bool) (resolved, error) {
 	if err := dpop.CheckWindow(c.DPoPWindow); err != nil {
 		return r, err
 	}
-	if err := c.checkLives(); err != nil {
+	if err := c.checkFlags(); err != nil {
 		return r, err
 	}
 	r.hosts = httpd.HostsOf(u)
@@ -230,10 +232,12 @@ func defaults(c *Config) {
 		field *time.Duration
 		value time.Duration
 	}{
-		{&c.TokenLife, 10 * time.Minute}, {&c.CodeLife, time.Minute}, {&c.RefreshIdle, 14 * 24 * time.Hour},
-		{&c.RefreshLife, 90 * 24 * time.Hour}, {&c.ReplayWindow, 30 * time.Second}, {&c.SessionLife, 8 * time.Hour},
+		{&c.AccessTokenLifetime, 10 * time.Minute}, {&c.AuthorizationCodeLifetime, time.Minute},
+		{&c.RefreshTokenIdleTimeout, 14 * 24 * time.Hour},
+		{&c.RefreshTokenLifetime, 90 * 24 * time.Hour}, {&c.ReplayWindow, 30 * time.Second},
+		{&c.SessionLifetime, 8 * time.Hour},
 		{&c.DPoPWindow, dpop.Window},
-		{&c.ClientIdle, 90 * 24 * time.Hour}, {&c.KeyAge, 90 * 24 * time.Hour},
+		{&c.ClientIdleTimeout, 90 * 24 * time.Hour}, {&c.KeyRotationInterval, 90 * 24 * time.Hour},
 		{&c.AuditRetention, 400 * 24 * time.Hour},
 	} {
 		if *d.field == 0 {
@@ -253,9 +257,9 @@ func defaults(c *Config) {
 		field *int64
 		value int64
 	}{
-		{&c.MostClients, 100_000}, {&c.RegistrationsPerHour, 300}, {&c.AuthorizationsPerMinute, 300},
+		{&c.MaxClients, 100_000}, {&c.RegistrationsPerHour, 300}, {&c.AuthorizationsPerMinute, 300},
 		{&c.IntrospectionsPerMinute, 6000},
-		{&c.SignInsPerAddress, 100}, {&c.SignInsPerAccount, 300}, {&c.MostInFlight, 64},
+		{&c.SignInsPerAddress, 100}, {&c.SignInsPerAccount, 300}, {&c.MaxInFlight, 64},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
@@ -269,7 +273,7 @@ func (r *resolved) resolveResources() error {
 	}
 	resources := make([]Resource, 0, len(r.Resources))
 	for _, res := range r.Resources {
-		res, err := res.Check(r.TokenLife)
+		res, err := res.Check(r.AccessTokenLifetime)
 		if err != nil {
 			return err
 		}
@@ -294,5 +298,6 @@ const pastKeys = 30 * 24 * time.Hour
 
 // keeping is how long what is over is kept.
 func (r *resolved) keeping() job.Keeping {
-	return job.Keeping{Clients: r.ClientIdle, Keys: remembrance + max(pastKeys, r.SessionLife), Audit: r.AuditRetention}
+	return job.Keeping{Clients: r.ClientIdleTimeout, Keys: remembrance + max(pastKeys, r.SessionLifetime),
+		Audit: r.AuditRetention}
 }

@@ -416,7 +416,7 @@ func TestADeletionThatIsCutShortIsCompleted(t *testing.T) {
 	status, answer := a.token(refreshment(refresh))
 	wantError(t, "renewing", status, answer, 400, "invalid_grant")
 	must(t, h.operate("user.delete", admin.DeletionSpec{User: id}, nil))
-	if alive, err := h.Store.Grants(context.Background(), grant.Filter{UserID: id, Alive: true}); len(alive) > 0 ||
+	if alive, err := h.Store.Grants(context.Background(), grant.Filter{UserID: id, Active: true}); len(alive) > 0 ||
 		err != nil {
 		t.Errorf("alive is %v %v", alive, err)
 	}

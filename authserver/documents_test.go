@@ -220,7 +220,7 @@ func TestDocumentsThatDoNotDo(t *testing.T) {
 // AS-06, AS-45
 func TestDocumentsCanBeRefused(t *testing.T) {
 	p := newPublisher(t)
-	h := openHouse(t, func(c *authserverConfig) { c.RefuseDocuments = true })
+	h := openHouse(t, func(c *authserverConfig) { c.RefuseClientMetadataDocuments = true })
 	h.documents = p.fetcher
 	h.start()
 	at := h.person("ann@acme.example").open("/oauth2/authorize?" +

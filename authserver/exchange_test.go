@@ -22,7 +22,8 @@ const (
 
 // withBilling serves a second resource, which has a scope of the first and one of its own.
 func withBilling(c *authserver.Config) {
-	c.Resources = append(c.Resources, authserver.Resource{URI: billingURI, Name: "Billing", TokenLife: 20 * time.Minute,
+	c.Resources = append(c.Resources, authserver.Resource{URI: billingURI, Name: "Billing",
+		AccessTokenLifetime: 20 * time.Minute,
 		Scopes: []authserver.Scope{
 			{Name: "customers:read", Description: "Read customers", Baseline: true},
 			{Name: "invoices:read", Description: "Read invoices"},

@@ -6,47 +6,49 @@ import (
 	"time"
 )
 
-// RegisterLives says on the command line how long things live and how many there may be. Every
-// program that runs this wing has the same words for it; their defaults are Config's.
-func (c *Config) RegisterLives(fs *flag.FlagSet) {
+// RegisterFlags registers the flags of lifetimes and limits, which every program that runs the
+// authorization server has. Their defaults are Config's.
+func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	defaults(c)
-	fs.DurationVar(&c.CodeLife, "code-life", c.CodeLife, "`life` of an authorization code, at most 10m")
-	fs.DurationVar(&c.RefreshIdle, "refresh-idle", c.RefreshIdle,
-		"a refresh token that is not used for so `long` is over")
-	fs.DurationVar(&c.RefreshLife, "refresh-life", c.RefreshLife,
-		"a permission cannot be renewed any more after so `long`, however often it was")
+	fs.DurationVar(&c.AuthorizationCodeLifetime, "authorization-code-lifetime", c.AuthorizationCodeLifetime,
+		"`lifetime` of an authorization code, at most 10m")
+	fs.DurationVar(&c.RefreshTokenIdleTimeout, "refresh-token-idle-timeout", c.RefreshTokenIdleTimeout,
+		"a refresh token that is not used for so `long` expires")
+	fs.DurationVar(&c.RefreshTokenLifetime, "refresh-token-lifetime", c.RefreshTokenLifetime,
+		"`time` after the authorization at which its refresh tokens expire, however often they were rotated")
 	fs.Var((*window)(&c.ReplayWindow), "replay-window",
-		"for so `long` a spent refresh token brings the same successor again, because the answer may have been lost; "+
-			"0: never")
-	fs.DurationVar(&c.SessionLife, "session-life", c.SessionLife, "how `long` a person stays signed in")
-	fs.Var((*window)(&c.KeyAge), "key-age",
-		"a signing key signs for so `long`, then the next takes its place by itself; 0: when somebody rotates")
-	fs.DurationVar(&c.ClientIdle, "client-idle", c.ClientIdle,
-		"clients that made themselves known and that nobody uses for so `long` are unknown again")
+		"`time` in which a used refresh token returns the same successor again, because the response may have been "+
+			"lost, at most 5m; 0: never")
+	fs.DurationVar(&c.SessionLifetime, "session-lifetime", c.SessionLifetime, "how `long` a person stays signed in")
+	fs.Var((*window)(&c.KeyRotationInterval), "key-rotation-interval",
+		"how `long` a signing key signs before the next one replaces it, at least 1h; 0: until an operator rotates it")
+	fs.DurationVar(&c.ClientIdleTimeout, "client-idle-timeout", c.ClientIdleTimeout,
+		"clients that registered themselves are deleted when they are not used for so `long`")
 	fs.Var((*window)(&c.AuditRetention), "audit-retention",
-		"how `long` audit lines are kept, at least 24h; 0: for ever")
+		"how `long` audit records are kept, at least 24h; 0: forever")
 	fs.StringVar(&c.DPoPNonce, "dpop-nonce", c.DPoPNonce,
-		"`whether` DPoP proofs must have a nonce: required, or optional (one is offered)")
+		"`whether` DPoP proofs must have a nonce: required, or optional (one is offered, and is checked when used)")
 	fs.DurationVar(&c.DPoPWindow, "dpop-window", c.DPoPWindow,
-		"`time` that the iat of a DPoP proof may be from now, at most 5m")
-	fs.Int64Var(&c.MostClients, "most-clients", c.MostClients, "how `many` clients may register by themselves")
+		"`time` by which the iat of a DPoP proof may differ from the clock, at most 5m")
+	fs.Int64Var(&c.MaxClients, "max-clients", c.MaxClients,
+		"`number` of clients that may register themselves; beyond it those are deleted first that no person allowed")
 	fs.Int64Var(&c.AuthorizationsPerMinute, "authorizations-per-minute", c.AuthorizationsPerMinute,
-		"how `many` authorization, device and pushed requests may come from one address in a minute")
+		"`number` of authorization, device and pushed requests from one address in a minute")
 	fs.Int64Var(&c.IntrospectionsPerMinute, "introspections-per-minute", c.IntrospectionsPerMinute,
-		"how `many` tokens one client may introspect in a minute")
+		"`number` of tokens that one client may introspect in a minute")
 	fs.Int64Var(&c.SignInsPerAddress, "sign-ins-per-address", c.SignInsPerAddress,
-		"how `many` wrong passwords may come from one address in five minutes, a tenth of them for one account")
+		"`number` of wrong passwords from one address in five minutes, a tenth of them for one account")
 	fs.Int64Var(&c.SignInsPerAccount, "sign-ins-per-account", c.SignInsPerAccount,
-		"how `many` wrong passwords may come for one account in an hour, from wherever")
-	fs.Int64Var(&c.MostInFlight, "most-in-flight", c.MostInFlight,
-		"how `many` requests are worked on at once, at least 4; a quarter of them at most other than refreshing, "+
-			"revoking and introspecting tokens")
+		"`number` of wrong passwords for one account in an hour, from all addresses")
+	fs.Int64Var(&c.MaxInFlight, "max-in-flight", c.MaxInFlight,
+		"`number` of requests served at once at each replica, at least 4; refreshing, revoking and introspecting "+
+			"tokens may use all of it, other requests a quarter")
 	fs.Int64Var(&c.RegistrationsPerHour, "registrations-per-hour", c.RegistrationsPerHour,
-		"how `many` clients may be registered from one address in an hour")
+		"`number` of clients that may be registered from one address in an hour")
 }
 
-// window is a duration of which 0 means none, as people write it, and is kept as a negative one, as
-// Config has it.
+// window is a duration whose 0 means none. It is stored as a negative duration, as in Config, where
+// 0 means the default.
 type window time.Duration
 
 func (w *window) String() string { return max(time.Duration(*w), 0).String() }
@@ -54,7 +56,7 @@ func (w *window) String() string { return max(time.Duration(*w), 0).String() }
 func (w *window) Set(s string) error {
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		return fmt.Errorf("%q is not a length of time such as 30s", s)
+		return fmt.Errorf("%q is not a duration such as 30s", s)
 	}
 	if d == 0 {
 		d = -1
@@ -65,49 +67,53 @@ func (w *window) Set(s string) error {
 
 // The bounds of what may be configured.
 const (
-	maxCodeLife     = 10 * time.Minute // OAuth 2.1 §4.1.2
-	maxReplayWindow = 5 * time.Minute
-	maxLife         = 10 * 365 * 24 * time.Hour
-	minKeyAge       = time.Hour // each key that was turned stays published for about as long
+	maxAuthorizationCodeLifetime = 10 * time.Minute // OAuth 2.1 section 4.1.2
+	maxReplayWindow              = 5 * time.Minute
+	maxLifetime                  = 10 * 365 * 24 * time.Hour
+	minKeyRotationInterval       = time.Hour // a rotated key stays published for about as long
 )
 
-// checkLives refuses lives that cannot be meant.
-func (c *Config) checkLives() error {
+// checkFlags rejects lifetimes and limits that are out of bounds.
+func (c *Config) checkFlags() error {
 	for _, l := range []struct {
 		name  string
 		value time.Duration
 		most  time.Duration
 	}{
-		{"code life", c.CodeLife, maxCodeLife}, {"refresh idle", c.RefreshIdle, maxLife},
-		{"refresh life", c.RefreshLife, maxLife}, {"session life", c.SessionLife, maxLife},
-		{"client idle", c.ClientIdle, maxLife},
+		{"authorization-code-lifetime", c.AuthorizationCodeLifetime, maxAuthorizationCodeLifetime},
+		{"refresh-token-idle-timeout", c.RefreshTokenIdleTimeout, maxLifetime},
+		{"refresh-token-lifetime", c.RefreshTokenLifetime, maxLifetime},
+		{"session-lifetime", c.SessionLifetime, maxLifetime}, {"client-idle-timeout", c.ClientIdleTimeout, maxLifetime},
 	} {
 		if l.value < time.Second || l.value > l.most {
 			return fmt.Errorf("%s %s is not between 1s and %s", l.name, l.value, l.most)
 		}
 	}
 	switch {
-	case c.KeyAge >= 0 && (c.KeyAge < minKeyAge || c.KeyAge > maxLife):
-		return fmt.Errorf("key age %s is not between %s and %s; 0 means never", c.KeyAge, minKeyAge, maxLife)
+	case c.KeyRotationInterval >= 0 &&
+		(c.KeyRotationInterval < minKeyRotationInterval || c.KeyRotationInterval > maxLifetime):
+		return fmt.Errorf("key-rotation-interval %s is not between %s and %s; 0 means never", c.KeyRotationInterval,
+			minKeyRotationInterval, maxLifetime)
 	case c.ReplayWindow > maxReplayWindow:
-		return fmt.Errorf("replay window %s is longer than %s: whoever steals a refresh token shares its chain "+
-			"unnoticed for so long", c.ReplayWindow, maxReplayWindow)
-	case c.RefreshIdle > c.RefreshLife:
-		return fmt.Errorf("refresh idle %s is longer than refresh life %s", c.RefreshIdle, c.RefreshLife)
-	case c.ClientIdle < c.RefreshIdle:
-		return fmt.Errorf("client idle %s is shorter than refresh idle %s: clients would be unknown before their "+
-			"tokens are over", c.ClientIdle, c.RefreshIdle)
+		return fmt.Errorf("replay-window %s is longer than %s: a stolen refresh token could be used unnoticed for so "+
+			"long", c.ReplayWindow, maxReplayWindow)
+	case c.RefreshTokenIdleTimeout > c.RefreshTokenLifetime:
+		return fmt.Errorf("refresh-token-idle-timeout %s is longer than refresh-token-lifetime %s",
+			c.RefreshTokenIdleTimeout, c.RefreshTokenLifetime)
+	case c.ClientIdleTimeout < c.RefreshTokenIdleTimeout:
+		return fmt.Errorf("client-idle-timeout %s is shorter than refresh-token-idle-timeout %s: clients would be "+
+			"deleted before their tokens expire", c.ClientIdleTimeout, c.RefreshTokenIdleTimeout)
 	case c.AuditRetention >= 0 && c.AuditRetention < 24*time.Hour:
-		return fmt.Errorf("audit retention %s is shorter than a day", c.AuditRetention)
+		return fmt.Errorf("audit-retention %s is shorter than a day", c.AuditRetention)
 	}
 	for _, l := range []struct {
 		name  string
 		value int64
 	}{
-		{"most-clients", c.MostClients}, {"registrations-per-hour", c.RegistrationsPerHour},
+		{"max-clients", c.MaxClients}, {"registrations-per-hour", c.RegistrationsPerHour},
 		{"authorizations-per-minute", c.AuthorizationsPerMinute},
 		{"introspections-per-minute", c.IntrospectionsPerMinute}, {"sign-ins-per-address", c.SignInsPerAddress},
-		{"sign-ins-per-account", c.SignInsPerAccount}, {"most-in-flight", c.MostInFlight},
+		{"sign-ins-per-account", c.SignInsPerAccount}, {"max-in-flight", c.MaxInFlight},
 	} {
 		if l.value < 1 {
 			return fmt.Errorf("%s is %d, expected at least 1", l.name, l.value)

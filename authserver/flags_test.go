@@ -17,13 +17,15 @@ func TestLives(t *testing.T) {
 		var c authserver.Config
 		fs := flag.NewFlagSet("t", flag.ContinueOnError)
 		fs.SetOutput(io.Discard)
-		c.RegisterLives(fs)
+		c.RegisterFlags(fs)
 		return c, fs.Parse(words)
 	}
-	c, err := read("--code-life", "30s", "--replay-window", "0", "--refresh-idle", "24h", "--most-clients", "7",
-		"--key-age", "0")
-	if err != nil || c.CodeLife != 30*time.Second || c.ReplayWindow >= 0 || c.KeyAge >= 0 ||
-		c.RefreshIdle != 24*time.Hour || c.RefreshLife != 90*24*time.Hour || c.MostClients != 7 {
+	c, err := read("--authorization-code-lifetime", "30s", "--replay-window", "0", "--refresh-token-idle-timeout",
+		"24h", "--max-clients", "7",
+		"--key-rotation-interval", "0")
+	if err != nil || c.AuthorizationCodeLifetime != 30*time.Second || c.ReplayWindow >= 0 ||
+		c.KeyRotationInterval >= 0 ||
+		c.RefreshTokenIdleTimeout != 24*time.Hour || c.RefreshTokenLifetime != 90*24*time.Hour || c.MaxClients != 7 {
 		t.Errorf("got %+v %v", c, err)
 	}
 	if _, err := read("--replay-window", "-1s"); err == nil {
@@ -31,23 +33,23 @@ func TestLives(t *testing.T) {
 	}
 	h := openHouse(t)
 	for want, change := range map[string]func(*authserver.Config){
-		"code life":       func(c *authserver.Config) { c.CodeLife = time.Hour },
-		"session life":    func(c *authserver.Config) { c.SessionLife = time.Millisecond },
-		"audit retention": func(c *authserver.Config) { c.AuditRetention = time.Hour },
-		"key age":         func(c *authserver.Config) { c.KeyAge = time.Minute },
-		"replay window":   func(c *authserver.Config) { c.ReplayWindow = time.Hour },
-		"refresh idle":    func(c *authserver.Config) { c.RefreshIdle = 100 * 24 * time.Hour },
-		"client idle":     func(c *authserver.Config) { c.ClientIdle = time.Hour },
-		"most-clients":    func(c *authserver.Config) { c.MostClients = -1 },
+		"authorization-code-lifetime": func(c *authserver.Config) { c.AuthorizationCodeLifetime = time.Hour },
+		"session-lifetime":            func(c *authserver.Config) { c.SessionLifetime = time.Millisecond },
+		"audit-retention":             func(c *authserver.Config) { c.AuditRetention = time.Hour },
+		"key-rotation-interval":       func(c *authserver.Config) { c.KeyRotationInterval = time.Minute },
+		"replay-window":               func(c *authserver.Config) { c.ReplayWindow = time.Hour },
+		"refresh-token-idle-timeout":  func(c *authserver.Config) { c.RefreshTokenIdleTimeout = 100 * 24 * time.Hour },
+		"client-idle-timeout":         func(c *authserver.Config) { c.ClientIdleTimeout = time.Hour },
+		"max-clients":                 func(c *authserver.Config) { c.MaxClients = -1 },
 
 		"authorizations-per-minute": func(c *authserver.Config) { c.AuthorizationsPerMinute = -1 },
 		"introspections-per-minute": func(c *authserver.Config) { c.IntrospectionsPerMinute = -1 },
 		"sign-ins-per-address":      func(c *authserver.Config) { c.SignInsPerAddress = -1 },
 		"sign-ins-per-account":      func(c *authserver.Config) { c.SignInsPerAccount = -1 },
 
-		"is the issuer":  func(c *authserver.Config) { c.Resources[0].URI = h.URL },
-		"registration":   func(c *authserver.Config) { c.Registration = "ajar" },
-		"life 2h0m0s is": func(c *authserver.Config) { c.TokenLife = 2 * time.Hour },
+		"is the issuer":      func(c *authserver.Config) { c.Resources[0].URI = h.URL },
+		"registration":       func(c *authserver.Config) { c.Registration = "ajar" },
+		"lifetime 2h0m0s is": func(c *authserver.Config) { c.AccessTokenLifetime = 2 * time.Hour },
 	} {
 		c := h.config
 		c.Resources = append([]authserver.Resource(nil), c.Resources...)

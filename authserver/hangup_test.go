@@ -42,7 +42,7 @@ func TestAClientThatHangsUpAtItsDeletionIsGoneAllTheSame(t *testing.T) {
 	if ctx.Err() == nil {
 		t.Fatal("no grant has ended")
 	}
-	if alive, err := h.Store.Grants(t.Context(), grant.Filter{ClientID: id, Alive: true}); err != nil ||
+	if alive, err := h.Store.Grants(t.Context(), grant.Filter{ClientID: id, Active: true}); err != nil ||
 		len(alive) != 0 {
 		t.Errorf("%d grants live on: %v", len(alive), err)
 	}

@@ -398,7 +398,7 @@ func TestSilence(t *testing.T) {
 	if got := silent(ann, old).Get("error"); got != "login_required" {
 		t.Errorf("a sign-in that is too old: got %q, want login_required", got)
 	}
-	ends, err := h.Store.Grants(t.Context(), grant.Filter{UserID: "usr_ann", ClientID: a.ID, Alive: true})
+	ends, err := h.Store.Grants(t.Context(), grant.Filter{UserID: "usr_ann", ClientID: a.ID, Active: true})
 	must(t, err)
 	for _, g := range ends {
 		revoke(t, h.Server.Operator(), g.ID, "test")
@@ -447,7 +447,7 @@ func TestSilenceEndsWithThePermission(t *testing.T) {
 	if q := silent(); q.Get("error") != "consent_required" {
 		t.Errorf("after the end: got %v, want to be asked", q)
 	}
-	alive, err := h.Store.Grants(t.Context(), grant.Filter{UserID: "usr_ann", ClientID: a.ID, Alive: true})
+	alive, err := h.Store.Grants(t.Context(), grant.Filter{UserID: "usr_ann", ClientID: a.ID, Active: true})
 	if err != nil || len(alive) != 0 {
 		t.Errorf("after the end %d grants live on %v", len(alive), err)
 	}

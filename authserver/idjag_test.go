@@ -397,7 +397,7 @@ func TestTheEndOfAnAssertedPermission(t *testing.T) {
 func TestKeysOfATrustedIssuer(t *testing.T) {
 	site := newPublisher(t)
 	// what strangers name is not fetched; what the operator names is
-	h := openHouse(t, func(c *authserverConfig) { c.RefuseDocuments = true })
+	h := openHouse(t, func(c *authserverConfig) { c.RefuseClientMetadataDocuments = true })
 	h.documents = site.fetcher
 	h.start()
 	p, a := h.trusts("acme", acmeIDP), h.managed()

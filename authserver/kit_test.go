@@ -93,7 +93,7 @@ func openHouse(t testing.TB, change ...func(*authserver.Config)) *house {
 	rand.Read(kek)
 	c := authserver.Config{
 		Issuer: h.URL, Database: database, KeyEncryptionKey: config.Secret(base64.StdEncoding.EncodeToString(kek)),
-		RegistrationsPerHour: 10_000, MostInFlight: 10_000, // however slow the machine is, nothing is refused for that
+		RegistrationsPerHour: 10_000, MaxInFlight: 10_000, // however slow the machine is, nothing is refused for that
 		Resources: []authserver.Resource{{URI: resourceURI, Name: "Companion", Scopes: []authserver.Scope{
 			{Name: "customers:read", Description: "Read customers", Baseline: true},
 			{Name: "customers:write", Description: "Change customers"},

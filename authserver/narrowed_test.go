@@ -72,7 +72,7 @@ func TestTheConsentPageSaysForHowLong(t *testing.T) {
 	if want := "Access lasts at most 90 days, and ends after 14 days without use."; !strings.Contains(at.body, want) {
 		t.Errorf("got %.3000s\nwant %q", at.body, want)
 	}
-	h.allows("acme", func(s *admin.PolicySpec) { life := 24 * time.Hour; s.RefreshLife = &life })
+	h.allows("acme", func(s *admin.PolicySpec) { life := 24 * time.Hour; s.MaxRefreshTokenLifetime = &life })
 	if at = ann.consentPage(a.authorization("customers:read")); !strings.Contains(at.body,
 		"Access lasts at most 1 day. You can") {
 		t.Errorf("under the policy: got %.3000s", at.body)

@@ -73,9 +73,9 @@ type (
 	TrustedIssuer    = trustedissuer.Issuer
 	AuditWalk        = chain.Walk
 	AuditWalked      = chain.Walked
-	Connection       = attempt.Record
-	ConnectionFilter = attempt.Filter
-	ConnectionsFound = admin.ConnectionsFound
+	Attempt          = attempt.Record
+	AttemptFilter    = attempt.Filter
+	AttemptsFound    = admin.AttemptsFound
 	JobFound         = admin.JobFound
 	JobState         = job.State
 )
@@ -86,9 +86,9 @@ const MaxNames = admin.MaxNames
 // StepCall is the step of a connection that only the MCP server knows, and the outcomes that there
 // are.
 const (
-	StepCall         = attempt.Call
-	ConnectionDone   = attempt.Done
-	ConnectionFailed = attempt.Failed
+	StepCall      = attempt.Call
+	AttemptDone   = attempt.Done
+	AttemptFailed = attempt.Failed
 )
 
 // How a job's run ended that did not do all of it.

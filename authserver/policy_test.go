@@ -174,7 +174,7 @@ func TestNoGrantTypeForgetsThePolicy(t *testing.T) {
 				t.Errorf("got %v, want the reason", answer)
 			}
 			life := 90 * time.Second
-			h.allows("acme", func(s *admin.PolicySpec) { s.Clients, s.TokenLife = &[]string{}, &life })
+			h.allows("acme", func(s *admin.PolicySpec) { s.Clients, s.MaxAccessTokenLifetime = &[]string{}, &life })
 			if kind == exchangeGrant { // the token that is exchanged is older than the ceiling
 				a, form = row.ready()
 			}
@@ -209,14 +209,16 @@ func TestAPolicyAndAServerThatPassesOn(t *testing.T) {
 // How long after the consent a permission can be renewed. A grant that came of it without the
 // person's being asked is as old.
 func TestAPolicyBoundsRenewal(t *testing.T) {
-	h := openHouse(t, func(c *authserver.Config) { c.RefreshIdle, c.RefreshLife = 240*time.Hour, 240*time.Hour })
+	h := openHouse(t, func(c *authserver.Config) {
+		c.RefreshTokenIdleTimeout, c.RefreshTokenLifetime = 240*time.Hour, 240*time.Hour
+	})
 	made, secret, err := h.Server.Operator().CreateClient(t.Context(),
 		admin.ClientSpec{RedirectURIs: []string{callback}})
 	must(t, err)
 	a, ann := app{h, made.ID, secret}, h.person("ann@acme.example")
 	_, refresh := a.tokens(ann, "customers:read")
 	life := 2 * time.Hour
-	h.allows("acme", func(s *admin.PolicySpec) { s.RefreshLife = &life })
+	h.allows("acme", func(s *admin.PolicySpec) { s.MaxRefreshTokenLifetime = &life })
 	renew := func() (int, map[string]any) {
 		status, answer := a.token(refreshment(refresh))
 		if status == 200 {
@@ -248,7 +250,7 @@ func TestAPolicyBoundsRenewal(t *testing.T) {
 		t.Errorf("without a page, after it: got %v", q)
 	}
 	none := time.Duration(0)
-	h.allows("acme", func(s *admin.PolicySpec) { s.RefreshLife = &none })
+	h.allows("acme", func(s *admin.PolicySpec) { s.MaxRefreshTokenLifetime = &none })
 	if status, answer := renew(); status != 200 {
 		t.Errorf("with the bound gone: got %d %v", status, answer)
 	}

@@ -151,7 +151,7 @@ func TestWhoMayRegister(t *testing.T) {
 // go by themselves after an hour.
 func TestClientsThatNobodyLetIn(t *testing.T) {
 	ctx := context.Background()
-	h := openHouse(t, func(c *authserverConfig) { c.MostClients = 3 })
+	h := openHouse(t, func(c *authserverConfig) { c.MaxClients = 3 })
 	used := h.register(map[string]any{})
 	h.Clock.step(time.Second)
 	second := h.register(map[string]any{})

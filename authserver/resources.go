@@ -11,10 +11,10 @@ import (
 
 // resourceFile is a resource as an operator writes it. Its words are those of Resource.
 type resourceFile struct {
-	URI       string `json:"uri"`
-	Name      string `json:"name"`
-	Algorithm string `json:"algorithm"`  // default ES256
-	TokenLife string `json:"token_life"` // as "10m"; default Config.TokenLife
+	URI                 string `json:"uri"`
+	Name                string `json:"name"`
+	Algorithm           string `json:"algorithm"`             // default ES256
+	AccessTokenLifetime string `json:"access_token_lifetime"` // as "10m"; default Config.AccessTokenLifetime
 	// Aliases are what clients send in place of uri, e.g. its origin or api://example; a web
 	// address is canonical like it. Each use is logged as relaxed.
 	Aliases []string `json:"aliases"`
@@ -45,9 +45,9 @@ func ReadResources(path string) ([]Resource, error) {
 	resources := make([]Resource, 0, len(files))
 	for _, f := range files {
 		r := Resource{URI: f.URI, Name: f.Name, Algorithm: f.Algorithm, Aliases: f.Aliases}
-		if f.TokenLife != "" {
-			if r.TokenLife, err = time.ParseDuration(f.TokenLife); err != nil {
-				return nil, fmt.Errorf("reading resources from %s: token_life of %s: %w", path, f.URI, err)
+		if f.AccessTokenLifetime != "" {
+			if r.AccessTokenLifetime, err = time.ParseDuration(f.AccessTokenLifetime); err != nil {
+				return nil, fmt.Errorf("reading resources from %s: access_token_lifetime of %s: %w", path, f.URI, err)
 			}
 		}
 		for _, s := range f.Scopes {

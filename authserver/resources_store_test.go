@@ -53,7 +53,7 @@ func TestAResourceIsMadeWhileItRuns(t *testing.T) {
 	t.Cleanup(func() { stop(); <-ended; other.Close() })
 	machine := h.machine("acme", "customers:read")
 	notes := authserver.Resource{URI: "https://notes.example/mcp", Name: "Notes", Algorithm: "EdDSA",
-		TokenLife: 3 * time.Minute, Scopes: []authserver.Scope{{Name: "customers:read", Description: "Read"}}}
+		AccessTokenLifetime: 3 * time.Minute, Scopes: []authserver.Scope{{Name: "customers:read", Description: "Read"}}}
 	ask := url.Values{"grant_type": {"client_credentials"}, "resource": {notes.URI}}
 	if status, answer := machine.token(ask); status != 400 || answer["error"] != "invalid_target" {
 		t.Fatalf("before: %d %v", status, answer)
@@ -83,7 +83,7 @@ func TestAResourceIsMadeWhileItRuns(t *testing.T) {
 		"the configuration's": {URI: resourceURI, Scopes: notes.Scopes}, "no scopes": {URI: notes.URI},
 		"a fragment":     {URI: "https://a.example/#x", Scopes: notes.Scopes},
 		"http":           {URI: "http://a.example/mcp", Scopes: notes.Scopes},
-		"a long life":    {URI: notes.URI, TokenLife: 2 * time.Hour, Scopes: notes.Scopes},
+		"a long life":    {URI: notes.URI, AccessTokenLifetime: 2 * time.Hour, Scopes: notes.Scopes},
 		"OpenID's scope": {URI: notes.URI, Scopes: []authserver.Scope{{Name: "openid", Description: "x"}}},
 		"the issuer":     {URI: h.URL, Scopes: notes.Scopes},
 		"a scope twice":  {URI: notes.URI, Scopes: append(notes.Scopes, notes.Scopes...)},

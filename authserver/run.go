@@ -35,9 +35,9 @@ const (
 func (s *Server) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
-	if err := cimd.CheckRoute(); err != nil && !s.config.RefuseDocuments {
+	if err := cimd.CheckRoute(); err != nil && !s.config.RefuseClientMetadataDocuments {
 		s.deps.Log.Warn("there is no way out to the internet: clients that are known by a document there cannot be "+
-			"read; refuse them with --client-documents=false, or give this server a route", "error", err)
+			"read; refuse them with --client-metadata-documents=false, or give this server a route", "error", err)
 	}
 	work.Go(func() { s.backends.connections.Run(ctx) })
 	work.Go(func() { s.backends.sql.Audit().Run(ctx, s.deps.Log) })

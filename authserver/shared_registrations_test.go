@@ -24,7 +24,7 @@ func said(change map[string]any) map[string]any {
 // Registrations pile up (clients.md 2.1 no. 6). Those who say the same of themselves share one,
 // which is nobody's to manage.
 func TestRegistrationsAreShared(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) { c.MostClients = 3 })
+	h := openHouse(t, func(c *authserverConfig) { c.MaxClients = 3 })
 	first := h.register(said(nil))
 	_, answer := h.post("/oauth2/register", "application/json", `{"client_name":"MCP CLI Proxy","redirect_uris":["http://127.0.0.1:3334/oauth/callback"],
 		"software_id":"2e6dc280-f3c3-4e01-99a7-8181dbd1d23d","software_version":"0.1.29"}`, nil)
@@ -114,7 +114,7 @@ func TestManyRegisterTheSameAtOnce(t *testing.T) {
 // A shared client that nobody has let in yet is not gone a minute after somebody got it, however
 // old it is.
 func TestASharedClientIsAsYoungAsItsLastRegistration(t *testing.T) {
-	ctx, h := context.Background(), openHouse(t, func(c *authserverConfig) { c.MostClients = 2 })
+	ctx, h := context.Background(), openHouse(t, func(c *authserverConfig) { c.MaxClients = 2 })
 	first := h.register(said(nil))
 	h.Clock.step(59 * time.Minute)
 	other := h.register(map[string]any{})

@@ -518,7 +518,7 @@ func TestADeletedTenantIsGone(t *testing.T) {
 				wantError(t, "renewing", status, answer, 400, "invalid_grant")
 				status, answer = m.token(url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}})
 				wantError(t, "its machine client", status, answer, 401, "invalid_client")
-				alive, err := h.Store.Grants(t.Context(), authserver.GrantFilter{TenantID: "acme", Alive: true})
+				alive, err := h.Store.Grants(t.Context(), authserver.GrantFilter{TenantID: "acme", Active: true})
 				if err != nil || len(alive) > 0 {
 					t.Errorf("%d grants are alive (%v)", len(alive), err)
 				}

@@ -116,7 +116,7 @@ func TestFilesThatAreNotApplied(t *testing.T) {
 			"organisation.yaml: line 18: the roles would include each other in a circle: clerk → lead → clerk"},
 		{wrong("name: portal", "name: nightly"), 1,
 			`organisation.yaml: line 28: the client "nightly" is in line 26 already`},
-		{wrong("max_token_life: 5m", "max_token_life: 5"), 1,
+		{wrong("max_access_token_lifetime: 5m", "max_access_token_lifetime: 5"), 1,
 			"organisation.yaml: line 16: want a length of time such as 5m"},
 		{wrong("tenants:", "tenants"), 1, "organisation.yaml: line 1"},
 		{kept(t, ""), 1, "organisation.yaml: line 1: the file names nothing"},

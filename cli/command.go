@@ -53,7 +53,7 @@ func commands() []command {
 			"acme --yes", tenantDelete},
 		{"policy show", "TENANT", "show what a tenant allows", "acme", policyShow},
 		{"policy set", "", "say which scopes, clients and lives of tokens a tenant allows; what is not named stays",
-			"--tenant acme --registrations operator,tenant --max-token-life 5m", policySet},
+			"--tenant acme --registrations operator,tenant --max-access-token-lifetime 5m", policySet},
 		{"role put", "", "make or replace a role of a tenant",
 			"--tenant acme --role clerk --scopes customers:read,tickets:write", rolePut},
 		{"role list", "", "list the roles of a tenant, and what each gives", "--tenant acme", roleList},
@@ -91,13 +91,13 @@ func commands() []command {
 		{"client replace-secret", "ID", "give a client another secret; the one before counts for a while beside it",
 			"cli_TwQ2h0S3kdmVy7RZ1nLb5g --overlap 1h", clientReplaceSecret},
 		{"initial-token create", "", "make a token with which a tenant's clients register themselves",
-			"--tenant acme --uses 5 --life 24h", initialTokenCreate},
+			"--tenant acme --uses 5 --lifetime 24h", initialTokenCreate},
 		{"issuer trust", "ISSUER", "let a tenant's own identity provider say who lets which client in",
 			"https://login.acme.example --tenant acme --jwks-uri https://login.acme.example/keys", issuerTrust},
 		{"issuer list", "", "list the identity providers that tenants trust", "--tenant acme", issuerList},
 		{"issuer distrust", "ISSUER", "end the trust in one, and what it let in", "https://login.acme.example",
 			issuerDistrust},
-		{"grant list", "", "list what agents were allowed", "--tenant acme --alive", grantList},
+		{"grant list", "", "list what agents were allowed", "--tenant acme --active", grantList},
 		{"grant revoke", "[ID]", "revoke a grant, or all of a client, a person or a tenant, with every token, at once",
 			"grt_Jm3xR8uW0aYcT6vK2pQe9s --reason 'laptop lost'", grantRevoke},
 		{"key list", "", "list the signing keys: next, active, retired", "--all", keyList},
@@ -112,10 +112,9 @@ func commands() []command {
 		{"rollout report", "", "show who would be refused what, and where it is safe to enforce",
 			"--tenant acme --within 72h", rolloutReport},
 		{"explain", "", "show which tools a caller sees, and by which rule", "--token - < token.txt", explain},
-		{"connection list", "", "show how far each client came on its way in, and why no further",
-			"--failed --since 1h", connectionList},
-		{"connection show", "ID", "show one attempt whole", "con_4f1c2a", connectionShow},
-		{"connections", "", "the same as connection list", "--failed", connectionList},
+		{"attempt list", "", "list the attempts of clients to connect, and the step at which each stopped",
+			"--failed --since 1h", attemptList},
+		{"attempt show", "ID", "show one attempt of a client to connect", "con_4f1c2a", attemptShow},
 		{"audit list", "", "show who did what, what was refused, and what is unusual", "--tenant acme --since 24h",
 			auditList},
 		{"calls set", "KEEP", "say of which tool calls of a tenant records are kept: all, or refusals_and_writes",
@@ -141,14 +140,14 @@ func commands() []command {
 
 // ofTools says whether a command is about MCP servers, of which a gateway may have some.
 func (c command) ofTools() bool {
-	return slices.Contains([]string{"usage list", "rollout set", "rollout report", "explain", "connection list",
-		"connection show", "connections", "audit list", "audit verify", "calls set", "calls show"}, c.name)
+	return slices.Contains([]string{"usage list", "rollout set", "rollout report", "explain", "attempt list",
+		"attempt show", "audit list", "audit verify", "calls set", "calls show"}, c.name)
 }
 
 // acts says whether a command does something that the audit keeps, in the operator's name.
 func (c command) acts() bool {
 	noun, verb, _ := strings.Cut(c.name, " ")
-	return c.name == "apply" || verb != "" && !slices.Contains([]string{"migrate", "gateway", "config", "connection"},
+	return c.name == "apply" || verb != "" && !slices.Contains([]string{"migrate", "gateway", "config", "attempt"},
 		noun) &&
 		!slices.Contains([]string{"list", "show", "report", "verify"}, verb)
 }

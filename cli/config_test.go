@@ -25,18 +25,20 @@ func TestConfig(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "gatehouse.yaml")
 	write := func(text string) { must(t, os.WriteFile(file, []byte(text), 0o600)) }
-	write("issuer: https://auth.example.com\nresource: https://mcp.example.com/mcp\ntoken-life: 5m\nredis: " +
+	write("issuer: https://auth.example.com\nresource: https://mcp.example.com/mcp\naccess-token-lifetime: 5m\nredis: " +
 		"redis://:hunter2@cache:6379/0\nallowed-origins: [https://a.example, https://b.example]\ndemo: false\n")
-	env := map[string]string{"GATEHOUSE_TOKEN_LIFE": "7m", "GATEHOUSE_DATA_DIR": filepath.Join(dir, "data")}
+	env := map[string]string{"GATEHOUSE_ACCESS_TOKEN_LIFETIME": "7m", "GATEHOUSE_DATA_DIR": filepath.Join(dir, "data")}
 	code, out, errs := with(t, env, "config", "show", "--origin", "--config", file, "--log-level", "debug")
 	if code != 0 || strings.Contains(out, "hunter2") {
 		t.Fatal(code, out, errs)
 	}
 	for setting, want := range map[string]string{
-		"issuer": "https://auth.example.com " + file + " line 1", "token-life": "7m0s environment GATEHOUSE_TOKEN_LIFE",
-		"redis":     "•••••••• " + file + " line 4",
-		"log-level": "debug command line", "allowed-origins": "https://a.example,https://b.example " + file + " line 5",
-		"code-life": "1m0s default", "key-encryption-key": "- default",
+		"issuer":                "https://auth.example.com " + file + " line 1",
+		"access-token-lifetime": "7m0s environment GATEHOUSE_ACCESS_TOKEN_LIFETIME",
+		"redis":                 "•••••••• " + file + " line 4",
+		"log-level":             "debug command line", "allowed-origins": "https://a.example,https://b.example " +
+			file + " line 5",
+		"authorization-code-lifetime": "1m0s default", "key-encryption-key": "- default",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(out), " "), setting+" "+want) {
 			t.Errorf("%s: want %q in\n%s", setting, want, out)
@@ -63,7 +65,7 @@ func TestConfig(t *testing.T) {
 		"issuer: https://auth.example.com.\n":                        "give it as https://auth.example.com",
 		"resource: https://mcp.example.com:443/mcp\n":                "give it as https://mcp.example.com/mcp",
 		"resource: https://MCP.example.com./mcp\n":                   "give it as https://mcp.example.com/mcp",
-		"token-life: 2h\n":                                           "token life 2h0m0s is not between",
+		"access-token-lifetime: 2h\n":                                "access token lifetime 2h0m0s is not between",
 		"resource: https://mcp.example.com/mcp?x\n":                  "has a query",
 		"registration: maybe\n":                                      "not open, token or closed",
 		"trusted-proxies: [10.0.0.0/99]\n":                           "neither a network",
@@ -88,8 +90,9 @@ func TestConfig(t *testing.T) {
 // Every relaxation is named at the start, and counted.
 func TestRelaxationsAreSaid(t *testing.T) {
 	s := serve(t, t.TempDir(), "--demo=false", "--insecure-allow-anonymous", "--insecure-http",
-		"--insecure-document-hosts", "docs.example", "--metrics-listen", "127.0.0.1:0")
-	for _, setting := range []string{"insecure-allow-anonymous", "insecure-http", "insecure-document-hosts"} {
+		"--insecure-client-metadata-document-hosts", "docs.example", "--metrics-listen", "127.0.0.1:0")
+	for _, setting := range []string{"insecure-allow-anonymous", "insecure-http",
+		"insecure-client-metadata-document-hosts"} {
 		if !strings.Contains(s.stderr.String(), "setting="+setting) {
 			t.Errorf("%s is not in the log: %s", setting, s.stderr)
 		}

@@ -204,12 +204,12 @@ func hardens(t *testing.T, file, dataDir, client string, calls func() string) {
 		t.Errorf("audit list: %s", out)
 	}
 	until(t, func() bool {
-		return strings.Contains(operate("connections", "--failed"), "lacks the scopes notes:write")
+		return strings.Contains(operate("attempt", "list", "--failed"), "lacks the scopes notes:write")
 	})
-	if code, out, errs := run(t, "connections", "--gateway", file, "--data-dir", t.TempDir()); code != 0 ||
+	if code, out, errs := run(t, "attempt", "list", "--gateway", file, "--data-dir", t.TempDir()); code != 0 ||
 		!strings.Contains(out, "lacks the scopes") {
 		// where the issuer is elsewhere
-		t.Errorf("connections without the issuer: %d %s%s", code, out, errs)
+		t.Errorf("attempts without the issuer: %d %s%s", code, out, errs)
 	}
 	code, _, errs := run(t, "rollout", "set", "observe", "--tenant", "acme", "--tool", "delete_note", "--gateway", file,
 		"--data-dir", dataDir)

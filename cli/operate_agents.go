@@ -132,7 +132,7 @@ func initialTokenCreate(fs *flag.FlagSet) action {
 	fs.StringVar(&s.Tenant, "tenant", "", "`id` of the tenant to which the clients will belong")
 	scopes := scopesFlag(fs, "the most that the clients may do: `scopes`, comma-separated (default the tenant's)")
 	fs.IntVar(&s.Uses, "uses", 1, "how `many` clients may register with it")
-	fs.DurationVar(&s.Life, "life", time.Hour, "how `long` it may be used")
+	fs.DurationVar(&s.Lifetime, "lifetime", time.Hour, "how `long` it may be used")
 	return func(ctx context.Context, c *call) error {
 		s.Scopes = config.List(*scopes)
 		var token string
@@ -148,7 +148,7 @@ func grantList(fs *flag.FlagSet) action {
 	fs.StringVar(&f.TenantID, "tenant", "", "`id` of a tenant (default all)")
 	fs.StringVar(&f.ClientID, "client", "", "`id` of a client (default all)")
 	fs.StringVar(&f.UserID, "user", "", "`address` or id of a person (default all)")
-	fs.BoolVar(&f.Alive, "alive", false, "only those that have not ended")
+	fs.BoolVar(&f.Active, "active", false, "only those that are not revoked")
 	pageFlags(fs, &f.Limit, &f.After, "grant")
 	return func(ctx context.Context, c *call) error {
 		var grants []authserver.Grant
@@ -158,12 +158,12 @@ func grantList(fs *flag.FlagSet) action {
 		if n := len(grants); n > 0 && n == f.Limit {
 			c.more(grants[n-1].ID)
 		}
-		return c.listNamed(ctx, "ID\tTENANT\tCLIENT\tUSER\tRESOURCE\tSCOPES\tCREATED\tSTATE\tENDED\tREASON",
+		return c.listNamed(ctx, "ID\tTENANT\tCLIENT\tUSER\tRESOURCE\tSCOPES\tCREATED\tSTATE\tREVOKED\tREASON",
 			func(n *names) (rows [][]any) {
 				for _, g := range grants {
-					state := "alive"
+					state := "active"
 					if g.Ended() {
-						state = "ended"
+						state = "revoked"
 					} else if g.Suspended {
 						state = "suspended"
 					}

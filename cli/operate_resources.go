@@ -17,7 +17,8 @@ func resourcePut(fs *flag.FlagSet) action {
 	r := authserver.Resource{}
 	fs.StringVar(&r.Name, "name", "", "`name` for people (default the URI)")
 	fs.StringVar(&r.Algorithm, "algorithm", "ES256", "`algorithm` of its tokens' signatures: ES256, RS256 or EdDSA")
-	fs.DurationVar(&r.TokenLife, "life", 0, "`life` of its access tokens (default the issuer's)")
+	fs.DurationVar(&r.AccessTokenLifetime, "lifetime", 0,
+		"`lifetime` of its access tokens (default the issuer's)")
 	fs.Func("scope", "a scope and what it opens in plain words, as `NAME=WORDS`; may be repeated",
 		func(s string) error {
 			name, words, ok := strings.Cut(s, "=")
@@ -76,9 +77,10 @@ func resourceList(*flag.FlagSet) action {
 			if r.Fixed {
 				from = "configuration"
 			}
-			rows = append(rows, []any{r.URI, r.Name, r.Algorithm, r.TokenLife.Round(time.Second), from, r.ScopeNames()})
+			rows = append(rows, []any{r.URI, r.Name, r.Algorithm, r.AccessTokenLifetime.Round(time.Second), from,
+				r.ScopeNames()})
 		}
-		return c.list("URI\tNAME\tALGORITHM\tTOKEN LIFE\tFROM\tSCOPES", rows)
+		return c.list("URI\tNAME\tALGORITHM\tACCESS TOKEN LIFETIME\tFROM\tSCOPES", rows)
 	}
 }
 

@@ -155,8 +155,9 @@ func policySet(fs *flag.FlagSet) action {
 	ceilingList(fs, &s.Clients, "clients", "`ids` of the only clients that are let in, comma-separated, or any")
 	ceilingList(fs, &s.Registrations, "registrations",
 		"`ways` in which clients may have become known, comma-separated: operator, document, dynamic, tenant; or any")
-	ceilingLife(fs, &s.TokenLife, "max-token-life", "the longest `life` of an access token, e.g. 5m; 0: the resource's")
-	ceilingLife(fs, &s.RefreshLife, "max-refresh-life",
+	ceilingLife(fs, &s.MaxAccessTokenLifetime, "max-access-token-lifetime",
+		"the longest `life` of an access token, e.g. 5m; 0: the resource's")
+	ceilingLife(fs, &s.MaxRefreshTokenLifetime, "max-refresh-token-lifetime",
 		"how `long` after a person's consent a permission can be renewed, e.g. 24h; 0: as long as the issuer lets it")
 	forceFlag(fs, &s.Force)
 	return func(ctx context.Context, c *call) error {
@@ -189,7 +190,8 @@ func policyShow(*flag.FlagSet) action {
 // policyFacts are what a policy allows. An empty list is any, and no life the issuer's.
 func policyFacts(p authserver.Policy) []fact {
 	return []fact{{"scopes", p.Scopes}, {"clients", anyList(p.Clients)}, {"registrations", anyList(p.Registrations)},
-		{"max_token_life", p.TokenLife}, {"max_refresh_life", p.RefreshLife}}
+		{"max_access_token_lifetime", p.MaxAccessTokenLifetime},
+		{"max_refresh_token_lifetime", p.MaxRefreshTokenLifetime}}
 }
 
 func anyList(words []string) []string {

@@ -47,13 +47,13 @@ func TestOperatorsDay(t *testing.T) {
 			do(t, dir, "", "bob@acme.example  bob   lead", "member", "list", "--tenant", "acme")
 			do(t, dir, "", "is gone", "role", "delete", "boss", "--tenant", "acme")
 			do(t, dir, "", "operator tenant", "policy", "set", "--tenant", "acme", "--registrations", "operator,tenant",
-				"--max-token-life", "5m", "--max-refresh-life", "24h")
+				"--max-access-token-lifetime", "5m", "--max-refresh-token-lifetime", "24h")
 			for _, empty := range []string{"", ",", " "} { // as a variable of the shell that is not set
 				code, _, stderr := run(t, "policy", "set", "--tenant", "acme", "--registrations", empty,
 					"--data-dir", dir)
 				complaint(t, code, stderr, 2, "it names nothing")
 			}
-			do(t, dir, "", "registrations     any", "policy", "set", "--tenant", "acme", "--registrations", "any")
+			do(t, dir, "", "registrations               any", "policy", "set", "--tenant", "acme", "--registrations", "any")
 			do(t, dir, "", "24h0m0s", "policy", "show", "acme")
 			do(t, dir, "", "Acme & Sons", "tenant", "show", "acme")
 			do(t, dir, "", "shut out", "user", "disable", "bob@acme.example")
@@ -73,7 +73,7 @@ func TestOperatorsDay(t *testing.T) {
 			do(t, dir, "", "lacks customers:write: a call is refused", "explain", "--client", nightly,
 				"--tenant", "acme")
 			do(t, dir, "", "is gone", "client", "delete", nightly)
-			do(t, dir, "", "ghi_", "initial-token", "create", "--tenant", "acme", "--uses", "3", "--life", "2h")
+			do(t, dir, "", "ghi_", "initial-token", "create", "--tenant", "acme", "--uses", "3", "--lifetime", "2h")
 			do(t, dir, "", "STATE", "grant", "list", "--tenant", "acme")
 			first := regexp.MustCompile(`(?m)^\S{43}`).FindString(do(t, dir, "", "retires 2", "key", "list"))
 			do(t, dir, "", "", "key", "rotate", "--now")
@@ -100,8 +100,8 @@ func TestOperatorsDay(t *testing.T) {
 			do(t, dir, "", "nothing is known", "rollout", "report", "--tenant", "acme", "--within", "1h")
 			do(t, dir, "", "OUTCOME", "usage", "list", "--tenant", "acme", "--since", "1h")
 			do(t, dir, "", "rollout.set", "audit", "list")
-			do(t, dir, "", "OUTCOME", "connection", "list", "--tenant", "acme", "--client", nightly)
-			do(t, dir, "", "OUTCOME", "connections", "--failed", "--since", "1h")
+			do(t, dir, "", "OUTCOME", "attempt", "list", "--tenant", "acme", "--client", nightly)
+			do(t, dir, "", "OUTCOME", "attempt", "list", "--failed", "--since", "1h")
 		})
 	}
 }

@@ -14,18 +14,18 @@ func TestConfigShowSaysThatARunningServerHasOtherSettings(t *testing.T) {
 	if code != 0 || errs != "" {
 		t.Errorf("without a server: %d %s", code, errs)
 	}
-	serve(t, dir, "--demo=false", "--token-life", "5m")
+	serve(t, dir, "--demo=false", "--access-token-lifetime", "5m")
 	same := []string{"--issuer-listen", "127.0.0.1:0", "--resource-listen", "127.0.0.1:0", "--demo=false",
-		"--token-life", "300s", "--data-dir", dir}
+		"--access-token-lifetime", "300s", "--data-dir", dir}
 	if code, out, errs := run(t, append([]string{"config", "show"}, same...)...); code != 0 || errs != "" ||
 		strings.Contains(out, "RUNNING") {
 		t.Errorf("with the server's settings: %d %s%s", code, out, errs)
 	}
 	env := map[string]string{"GATEHOUSE_REDIS": "redis://:hunter2@cache:6379/0"}
-	words := append(append([]string{"config", "show"}, same...), "--token-life", "7m")
+	words := append(append([]string{"config", "show"}, same...), "--access-token-lifetime", "7m")
 	code, out, errs := with(t, env, words...)
 	if code != 0 || !strings.Contains(errs, `was started with other settings than these: `) ||
-		!strings.Contains(errs, `token-life "5m0s"`) || !strings.Contains(errs, "redis (secret)") {
+		!strings.Contains(errs, `access-token-lifetime "5m0s"`) || !strings.Contains(errs, "redis (secret)") {
 		t.Errorf("with others: %d %s", code, errs)
 	}
 	if strings.Contains(errs, "issuer-listen") || strings.Contains(out+errs, "hunter2") {
@@ -42,8 +42,8 @@ func TestConfigShowSaysThatARunningServerHasOtherSettings(t *testing.T) {
 			others[r.Setting] = r.Running
 		}
 	}
-	if len(others) != 2 || others["token-life"] != "5m0s" || others["redis"] != "••••••••" {
-		t.Errorf("got %v, want token-life and redis", others)
+	if len(others) != 2 || others["access-token-lifetime"] != "5m0s" || others["redis"] != "••••••••" {
+		t.Errorf("got %v, want access-token-lifetime and redis", others)
 	}
 }
 

@@ -119,7 +119,7 @@ func TestGrantEndCountsAtOnce(t *testing.T) {
 	if got := toolsList(t, s, token); got != http.StatusOK {
 		t.Fatalf("before: tools/list answers %d, want 200", got)
 	}
-	code, out, stderr := run(t, "grant", "list", "--alive", "--data-dir", dir)
+	code, out, stderr := run(t, "grant", "list", "--active", "--data-dir", dir)
 	id := regexp.MustCompile(`grt_[a-z0-9]+`).FindString(out)
 	if code != 0 || id == "" {
 		t.Fatalf("grant list: exit code %d\n%s%s", code, out, stderr)

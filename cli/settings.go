@@ -20,38 +20,38 @@ import (
 
 // settings are the words that every command reads, so that one file serves them all.
 type settings struct {
-	dataDir          string
-	issuer           string
-	issuerListen     string
-	resource         string
-	resourceListen   string
-	database         config.Secret // may hold a password
-	redis            config.Secret
-	redisPrefix      string
-	keyEncryptionKey config.Secret
-	keyKept          bool // in the data folder, and not given
-	keyTurning       bool // a change of it was cut short
-	algorithm        string
-	tokenLife        time.Duration
-	trustedProxies   string
-	issuerHosts      string
-	allowedHosts     string
-	allowedOrigins   string
-	endedStaleAfter  time.Duration
-	requireDPoP      bool
-	metricsListen    string
-	callsPerMinute   int64
-	tokenCacheSize   int
-	callRetention    time.Duration
-	allowAnonymous   bool
-	insecureHTTP     bool
-	resourcesFile    string
-	registration     string
-	clientDocuments  bool
-	documentHosts    string
-	demo             bool
-	logLevel         string
-	shutdownDelay    time.Duration // see httpd.RegisterDelay
+	dataDir               string
+	issuer                string
+	issuerListen          string
+	resource              string
+	resourceListen        string
+	database              config.Secret // may hold a password
+	redis                 config.Secret
+	redisPrefix           string
+	keyEncryptionKey      config.Secret
+	keyKept               bool // in the data folder, and not given
+	keyTurning            bool // a change of it was cut short
+	algorithm             string
+	accessTokenLifetime   time.Duration
+	trustedProxies        string
+	issuerHosts           string
+	allowedHosts          string
+	allowedOrigins        string
+	revocationStaleAfter  time.Duration
+	requireDPoP           bool
+	metricsListen         string
+	callsPerMinute        int64
+	tokenCacheSize        int
+	callRetention         time.Duration
+	allowAnonymous        bool
+	insecureHTTP          bool
+	resourcesFile         string
+	registration          string
+	metadataDocuments     bool
+	metadataDocumentHosts string
+	demo                  bool
+	logLevel              string
+	shutdownDelay         time.Duration // see httpd.RegisterDelay
 
 	lives     authserver.Config     // how long things live, and how many there may be
 	proxies   []netip.Prefix        // trustedProxies, read by check
@@ -82,8 +82,9 @@ func (s *settings) register(fs *flag.FlagSet) {
 		"the `key` of before, or several, comma-separated, until "+Name+
 			" key reseal has brought everything under the new one")
 	fs.StringVar(&s.algorithm, "resource-algorithm", "ES256", "`algorithm` of access tokens: ES256, RS256 or EdDSA")
-	fs.DurationVar(&s.tokenLife, "token-life", 10*time.Minute, "`life` of an access token, at most 1h")
-	s.lives.RegisterLives(fs)
+	fs.DurationVar(&s.accessTokenLifetime, "access-token-lifetime", 10*time.Minute,
+		"`lifetime` of an access token, at most 1h")
+	s.lives.RegisterFlags(fs)
 	fs.StringVar(&s.trustedProxies, "trusted-proxies", "",
 		"`networks` whose X-Forwarded-For is believed, comma-separated (default none)")
 	fs.StringVar(&s.issuerHosts, "issuer-hosts", "",
@@ -92,9 +93,9 @@ func (s *settings) register(fs *flag.FlagSet) {
 		"Host `names` that the MCP server answers to, comma-separated (default the host of --resource)")
 	fs.StringVar(&s.allowedOrigins, "allowed-origins", "",
 		"web `origins` whose pages may call the MCP server, comma-separated")
-	fs.DurationVar(&s.endedStaleAfter, "ended-stale-after", 10*time.Second,
-		"`time` for which the list of ended grants in Redis counts after it was last known to be complete; then the "+
-			"MCP server answers 503")
+	fs.DurationVar(&s.revocationStaleAfter, "revocation-stale-after", 10*time.Second,
+		"`time` for which the list of revoked grants in Redis is used after it was last known to be complete; then "+
+			"the MCP server answers 503")
 	fs.Int64Var(&s.callsPerMinute, "calls-per-minute", 600,
 		"how `many` requests of one grant the MCP server takes in a minute, at each replica; negative: no bound")
 	fs.Var((*lasting)(&s.callRetention), "call-retention",
@@ -116,11 +117,11 @@ func (s *settings) register(fs *flag.FlagSet) {
 			"--resource)")
 	fs.StringVar(&s.registration, "registration", "open",
 		"`who` may register clients: open (whoever asks), token (whoever shows an initial access token) or closed")
-	fs.BoolVar(&s.clientDocuments, "client-documents", true,
-		"let in clients that are known by a document at their https client_id; it is fetched from public "+
-			"addresses alone")
-	fs.StringVar(&s.documentHosts, "insecure-document-hosts", "",
-		"`hosts` whose client documents may lie at private addresses, comma-separated: for development")
+	fs.BoolVar(&s.metadataDocuments, "client-metadata-documents", true,
+		"accept clients whose https client_id is the URL of a client metadata document, which is fetched from "+
+			"public addresses only")
+	fs.StringVar(&s.metadataDocumentHosts, "insecure-client-metadata-document-hosts", "",
+		"`hosts` whose client metadata documents may be at private addresses, comma-separated: for development")
 	fs.BoolVar(&s.demo, "demo", true, "fill an empty store with two tenants, people and data to try things out")
 	httpd.RegisterDelay(fs, &s.shutdownDelay)
 	fs.StringVar(&s.logLevel, "log-level", "info", "`level` of the log: debug, info, warn or error")
@@ -252,7 +253,7 @@ func (s *settings) ledgerPath() string {
 // issuing is the issuing wing's configuration.
 func (s *settings) issuing() authserver.Config {
 	resource := authserver.Resource{URI: s.resource, Name: "Gatehouse companion tools", Algorithm: s.algorithm,
-		TokenLife: s.tokenLife}
+		AccessTokenLifetime: s.accessTokenLifetime}
 	// The only MCP server here: clients that leave its path away, or add a slash, mean it all the
 	// same.
 	if u, err := url.Parse(s.resource); err == nil && strings.Trim(u.Path, "/") != "" {
@@ -269,10 +270,12 @@ func (s *settings) issuing() authserver.Config {
 	c := s.lives
 	c.Issuer, c.Database, c.Redis, c.RedisPrefix, c.KeyEncryptionKey = s.issuer, s.ledger(), s.redis, s.redisPrefix,
 		s.keyEncryptionKey
-	c.Resources, c.TokenLife, c.TrustedProxies, c.InsecureHTTP = resources, s.tokenLife, s.proxies, s.insecureHTTP
+	c.Resources, c.AccessTokenLifetime, c.TrustedProxies, c.InsecureHTTP = resources, s.accessTokenLifetime, s.proxies,
+		s.insecureHTTP
 	c.Hosts = config.List(s.issuerHosts)
-	c.Registration, c.RefuseDocuments, c.InsecureDocumentHosts = s.registration, !s.clientDocuments,
-		config.List(s.documentHosts)
+	c.Registration, c.RefuseClientMetadataDocuments, c.InsecureClientMetadataDocumentHosts = s.registration,
+		!s.metadataDocuments,
+		config.List(s.metadataDocumentHosts)
 	return c
 }
 
@@ -283,7 +286,7 @@ func (s *settings) serving() mcpserver.Config {
 		Algorithms: []string{s.algorithm}, AllowedHosts: config.List(s.allowedHosts),
 		AllowedOrigins: config.List(s.allowedOrigins), TrustedProxies: s.proxies,
 		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP, DPoPNonce: s.lives.DPoPNonce,
-		DPoPWindow: s.lives.DPoPWindow, Registration: s.registration, EndedStaleAfter: s.endedStaleAfter,
+		DPoPWindow: s.lives.DPoPWindow, Registration: s.registration, RevocationStaleAfter: s.revocationStaleAfter,
 		InsecureAllowAnonymous: s.allowAnonymous,
 		AuditRetention:         s.lives.AuditRetention, CallsPerMinute: s.callsPerMinute,
 		TokenCacheSize: s.tokenCacheSize,

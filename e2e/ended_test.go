@@ -257,7 +257,7 @@ func TestAReplicaWithoutItsFeed(t *testing.T) {
 		t.Run(feed, func(t *testing.T) {
 			t.Parallel()
 			f := openFleet(t, feed, func(c *mcpserver.Config) {
-				c.EndedStaleAfter, c.EndedPoll = 2*time.Second,
+				c.RevocationStaleAfter, c.RevocationPollInterval = 2*time.Second,
 					200*time.Millisecond
 			})
 			ended, living := f.client("--tenant", "acme", "--scopes", "customers:read"),
@@ -353,11 +353,11 @@ func TestRedisIsEmptiedUnderTheFleet(t *testing.T) {
 	}
 }
 
-// With ended-when-stale introspect the tools go on while the list is stale, and each token is asked
-// about.
+// With revocation-when-stale introspect the tools go on while the list is stale, and each token is
+// asked about.
 func TestTheIssuerIsAskedWhileTheListIsStale(t *testing.T) {
 	f := openFleet(t, "redis", func(c *mcpserver.Config) {
-		c.EndedStaleAfter, c.EndedWhenStale = time.Second, mcpserver.EndedIntrospect
+		c.RevocationStaleAfter, c.RevocationWhenStale = time.Second, mcpserver.WhenStaleIntrospect
 	})
 	ended, living := f.client("--tenant", "acme", "--scopes", "customers:read"),
 		f.client("--tenant", "acme", "--scopes", "customers:read")

@@ -83,7 +83,7 @@ func TestTheReadmeIsFollowed(t *testing.T) {
 		}
 		if strings.Contains(block, "con_…") {
 			block = strings.ReplaceAll(block, "con_…",
-				s.found(t, "gatehouse connections --json", `"id":\s*"(con_[^"]+)"`))
+				s.found(t, "gatehouse attempt list --json", `"id":\s*"(con_[^"]+)"`))
 		}
 		block = strings.NewReplacer("cli_…", a.id, "http://localhost:8080", h.Issuer, "http://localhost:8081/mcp",
 			h.Resource).Replace(block)

@@ -64,7 +64,7 @@ func TestOfficialSDKClient(t *testing.T) {
 	for _, pair := range pairs {
 		t.Run(pair.name, func(t *testing.T) {
 			// The client takes a token for expired ten seconds early: this one is, always.
-			h := open(t, append(pair.flags(t), "--token-life", "10s")...)
+			h := open(t, append(pair.flags(t), "--access-token-lifetime", "10s")...)
 			ann := newPerson(h, "ann@acme.example")
 			var asked []string
 			handler, err := auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{

@@ -62,7 +62,7 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 	case b.redis != nil:
 		b.follow(ctx, c, d, revocation.ReplicaOptions{Feed: revocation.NewRedis(b.redis, c.RedisPrefix, d.Now)})
 	case c.ClientID != "":
-		b.follow(ctx, c, d, revocation.ReplicaOptions{Every: c.EndedPoll, Feed: &revocation.HTTP{
+		b.follow(ctx, c, d, revocation.ReplicaOptions{Every: c.RevocationPollInterval, Feed: &revocation.HTTP{
 			URL: c.Issuer + revocation.Path, ClientID: c.ClientID, ClientSecret: c.ClientSecret, Client: d.HTTPClient,
 		}})
 	case c.InsecureIgnoreRevocations:
@@ -76,7 +76,7 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 
 // follow keeps the list in memory.
 func (b *backends) follow(ctx context.Context, c Config, d Deps, o revocation.ReplicaOptions) {
-	o.StaleAfter, o.Now, o.Log = c.EndedStaleAfter, d.Now, d.Log
+	o.StaleAfter, o.Now, o.Log = c.RevocationStaleAfter, d.Now, d.Log
 	b.replica = revocation.Follow(ctx, o)
 	b.revoked = b.replica
 }

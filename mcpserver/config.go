@@ -37,15 +37,16 @@ type Config struct {
 	// no Redis with the issuer, and may ask about tokens.
 	ClientID     string
 	ClientSecret config.Secret
-	// EndedPoll is how often the issuer is asked over HTTP which grants have ended: so much later
-	// at most their tokens are refused. Default 2 seconds. In Redis that is four times a second.
-	EndedPoll time.Duration
-	// EndedStaleAfter is how long the list of ended grants counts after it was last known to be
-	// complete. Default 10 seconds.
-	EndedStaleAfter time.Duration
-	// EndedWhenStale says what is done then: EndedRefuse (503), or EndedIntrospect (the issuer is
-	// asked about each token, RFC 7662). Default EndedRefuse.
-	EndedWhenStale string
+	// RevocationPollInterval is how often the list of revoked grants is fetched from the issuer
+	// over HTTP, and the longest delay until their tokens are rejected. Default 2 seconds. From
+	// Redis it is read four times a second.
+	RevocationPollInterval time.Duration
+	// RevocationStaleAfter is how long the list of revoked grants is used after it was last known
+	// to be complete. Default 10 seconds.
+	RevocationStaleAfter time.Duration
+	// RevocationWhenStale says what happens then: WhenStaleRefuse (503), or WhenStaleIntrospect
+	// (each token is introspected at the issuer, RFC 7662). Default WhenStaleRefuse.
+	RevocationWhenStale string
 	// Algorithms of tokens' signatures: ES256, RS256, EdDSA. Default ES256.
 	Algorithms []string
 	// AllowedHosts are the Host headers that are answered. Default: the resource's host and, on a
@@ -105,10 +106,10 @@ type Config struct {
 	InsecureIgnoreRevocations bool
 }
 
-// What EndedWhenStale may be.
+// The values of Config.RevocationWhenStale.
 const (
-	EndedRefuse     = "refuse"
-	EndedIntrospect = "introspect"
+	WhenStaleRefuse     = "refuse"
+	WhenStaleIntrospect = "introspect"
 )
 
 // Check says what is wrong with a configuration, if something is, and opens nothing.
@@ -181,7 +182,7 @@ func (c Config) resolve() (Config, error) {
 			return c, fmt.Errorf("algorithm %q is not believed; use ES256, RS256 or EdDSA", a)
 		}
 	}
-	if err := c.resolveEnded(); err != nil {
+	if err := c.resolveRevocation(); err != nil {
 		return c, err
 	}
 	if c.DPoPNonce != "" && c.DPoPNonce != dpop.NonceOptional && c.DPoPNonce != dpop.NonceRequired {
@@ -203,28 +204,31 @@ func (c Config) resolve() (Config, error) {
 // that long by default.
 const longestStale = 10 * time.Minute
 
-func (c *Config) resolveEnded() error {
-	if c.EndedPoll == 0 {
-		c.EndedPoll = 2 * time.Second
+func (c *Config) resolveRevocation() error {
+	if c.RevocationPollInterval == 0 {
+		c.RevocationPollInterval = 2 * time.Second
 	}
-	if c.EndedStaleAfter == 0 {
-		c.EndedStaleAfter = revocation.DefaultStaleAfter
+	if c.RevocationStaleAfter == 0 {
+		c.RevocationStaleAfter = revocation.DefaultStaleAfter
 	}
-	if c.EndedWhenStale == "" {
-		c.EndedWhenStale = EndedRefuse
+	if c.RevocationWhenStale == "" {
+		c.RevocationWhenStale = WhenStaleRefuse
 	}
 	switch {
 	case (c.ClientID == "") != (c.ClientSecret == ""):
 		return errors.New("client-id and client-secret go together; gatehouse client create --server prints both")
-	case c.EndedStaleAfter < time.Second || c.EndedStaleAfter > longestStale:
-		return fmt.Errorf("ended-stale-after %s is not between 1s and %s", c.EndedStaleAfter, longestStale)
-	case c.Redis == "" && c.ClientID != "" && (c.EndedPoll < 100*time.Millisecond || c.EndedPoll >= c.EndedStaleAfter):
-		return fmt.Errorf("ended-poll %s is not between 100ms and ended-stale-after, which is %s", c.EndedPoll,
-			c.EndedStaleAfter)
-	case c.EndedWhenStale != EndedRefuse && c.EndedWhenStale != EndedIntrospect:
-		return fmt.Errorf("ended-when-stale %q is not refuse or introspect", c.EndedWhenStale)
-	case c.EndedWhenStale == EndedIntrospect && c.ClientID == "":
-		return errors.New("ended-when-stale introspect needs client-id and client-secret, by which the issuer knows " +
+	case c.RevocationStaleAfter < time.Second || c.RevocationStaleAfter > longestStale:
+		return fmt.Errorf("revocation-stale-after %s is not between 1s and %s", c.RevocationStaleAfter, longestStale)
+	case c.Redis == "" && c.ClientID != "" && (c.RevocationPollInterval < 100*time.Millisecond ||
+		c.RevocationPollInterval >= c.RevocationStaleAfter):
+		return fmt.Errorf("revocation-poll-interval %s is not between 100ms and revocation-stale-after, which is %s",
+			c.RevocationPollInterval,
+			c.RevocationStaleAfter)
+	case c.RevocationWhenStale != WhenStaleRefuse && c.RevocationWhenStale != WhenStaleIntrospect:
+		return fmt.Errorf("revocation-when-stale %q is not refuse or introspect", c.RevocationWhenStale)
+	case c.RevocationWhenStale == WhenStaleIntrospect && c.ClientID == "":
+		return errors.New("revocation-when-stale introspect needs client-id and client-secret, by which the " +
+			"issuer knows " +
 			"this server")
 	}
 	return nil

@@ -85,7 +85,7 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{backends: b, introspects: c.EndedWhenStale == EndedIntrospect}
+	s := &Server{backends: b, introspects: c.RevocationWhenStale == WhenStaleIntrospect}
 	if err := s.wire(c, d); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
@@ -130,7 +130,7 @@ func (s *Server) wire(c Config, d Deps) (err error) {
 // check is the guard of this server.
 func check(c Config, d Deps, b *backends) (*guard.Guard, error) {
 	var whenUnknown *guard.Introspection
-	if c.EndedWhenStale == EndedIntrospect {
+	if c.RevocationWhenStale == WhenStaleIntrospect {
 		whenUnknown = &guard.Introspection{URL: c.Issuer + "/oauth2/introspect", ClientID: c.ClientID,
 			ClientSecret: c.ClientSecret}
 	}

@@ -415,13 +415,13 @@ func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
 		"database is not":   func(c *mcpserver.Config) { c.Database = "" },
 		"not believed":      func(c *mcpserver.Config) { c.Algorithms = []string{"HS256"} },
 		"go together":       func(c *mcpserver.Config) { c.ClientID = "cli_x" },
-		"between 1s and":    func(c *mcpserver.Config) { c.EndedStaleAfter = time.Hour },
+		"between 1s and":    func(c *mcpserver.Config) { c.RevocationStaleAfter = time.Hour },
 		"between 100ms and": func(c *mcpserver.Config) {
-			c.ClientID, c.ClientSecret, c.EndedPoll = "cli_x", "x",
+			c.ClientID, c.ClientSecret, c.RevocationPollInterval = "cli_x", "x",
 				10*time.Second
 		},
-		"not refuse or":    func(c *mcpserver.Config) { c.EndedWhenStale = "pass" },
-		"introspect needs": func(c *mcpserver.Config) { c.EndedWhenStale = mcpserver.EndedIntrospect },
+		"not refuse or":    func(c *mcpserver.Config) { c.RevocationWhenStale = "pass" },
+		"introspect needs": func(c *mcpserver.Config) { c.RevocationWhenStale = mcpserver.WhenStaleIntrospect },
 		"is not there":     func(*mcpserver.Config) {},
 	} {
 		c := good

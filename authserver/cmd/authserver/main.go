@@ -88,18 +88,19 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	config.SecretVar(fs, &s.config.PreviousKeyEncryptionKey, "previous-key-encryption-key",
 		"the `key` of before, or several, comma-separated, until gatehouse key reseal has brought everything under "+
 			"the new one")
-	fs.DurationVar(&s.config.TokenLife, "token-life", 10*time.Minute, "`life` of an access token, at most 1h")
-	s.config.RegisterLives(fs)
+	fs.DurationVar(&s.config.AccessTokenLifetime, "access-token-lifetime", 10*time.Minute,
+		"`lifetime` of an access token, at most 1h")
+	s.config.RegisterFlags(fs)
 	fs.StringVar(&s.proxies, "trusted-proxies", "", "`networks` whose X-Forwarded-For is believed, comma-separated")
 	fs.StringVar(&s.hosts, "issuer-hosts", "",
 		"Host `names` to which pages answer beside the issuer's, comma-separated (default none)")
 	fs.StringVar(&s.config.Registration, "registration", "open",
 		"`who` may register clients: open (whoever asks), token (whoever shows an initial access token) or closed")
-	documents := fs.Bool("client-documents", true,
-		"let in clients that are known by a document at their https client_id; it is fetched from public "+
-			"addresses alone")
-	hosts := fs.String("insecure-document-hosts", "",
-		"`hosts` whose client documents may lie at private addresses, comma-separated: for development")
+	documents := fs.Bool("client-metadata-documents", true,
+		"accept clients whose https client_id is the URL of a client metadata document, which is fetched from "+
+			"public addresses only")
+	hosts := fs.String("insecure-client-metadata-document-hosts", "",
+		"`hosts` whose client metadata documents may be at private addresses, comma-separated: for development")
 	fs.BoolVar(&s.config.InsecureHTTP, "insecure-http", false,
 		"allow an http issuer off this machine: anyone on the way can then read tokens and passwords")
 	httpd.RegisterDelay(fs, &s.delay)
@@ -108,7 +109,8 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 		FileFlag: "config"}); err != nil {
 		return nil, err
 	}
-	s.config.Database, s.config.RefuseDocuments, s.config.InsecureDocumentHosts = database.Reveal(), !*documents,
+	s.config.Database, s.config.RefuseClientMetadataDocuments,
+		s.config.InsecureClientMetadataDocumentHosts = database.Reveal(), !*documents,
 		config.List(*hosts)
 	s.config.Hosts = config.List(s.hosts)
 	var err error

@@ -204,9 +204,9 @@ func (d *Door) acts() map[string]Act {
 			error) {
 			return d.VerifyAudit(ctx, w)
 		}),
-		"connection.list": with(func(ctx context.Context, f attempt.Filter) (any,
+		"attempt.list": with(func(ctx context.Context, f attempt.Filter) (any,
 			error) {
-			return d.ListConnections(ctx, f)
+			return d.ListAttempts(ctx, f)
 		}),
 	}
 }

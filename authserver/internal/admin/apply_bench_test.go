@@ -17,7 +17,7 @@ func thousand() string {
 	for i := range 1000 {
 		fmt.Fprintf(&b,
 			"  - id: t%d\n    name: Tenant %d\n    policy:\n      scopes: [customers:read, customers:write, "+
-				"notes:read]\n      max_token_life: 5m\n", i, i)
+				"notes:read]\n      max_access_token_lifetime: 5m\n", i, i)
 		b.WriteString("    roles:\n      - role: clerk\n        scopes: [customers:read]\n        includes: " +
 			"[reader]\n      - role: lead\n        includes: [clerk]\n        scopes: [customers:write]\n    " +
 			"clients:\n")

@@ -73,7 +73,7 @@ func TestAFileIsRefusedWhole(t *testing.T) {
 				"friend\n", `line 8: clients do not become known as "friend"`},
 			{"nobody's client", "  - id: acme\n    policy:\n      clients: [cli_nobody]\n",
 				`line 6: tenant acme cannot let in client "cli_nobody"`},
-			{"a life that is none", "  - id: acme\n    policy:\n      max_token_life: 1s\n",
+			{"a life that is none", "  - id: acme\n    policy:\n      max_access_token_lifetime: 1s\n",
 				"line 6: the life of tokens"},
 			{"two clients of a name", "  - id: acme\n    clients:\n      - {name: twin, scopes: ['customers:read']}\n",
 				`line 6: there are 2 clients of the name "twin"`},
@@ -99,7 +99,7 @@ func TestAFileIsRefusedWhole(t *testing.T) {
 				"resources:\n  - uri: HTTPS://a.example/\n    scopes: [{name: x, description: X}]\n",
 				"line 5: resource \"HTTPS://a.example/\""},
 			{"a resource of half seconds",
-				"resources:\n  - uri: https://a.example\n    token_life: 1500ms\n    scopes: [{name: x, " +
+				"resources:\n  - uri: https://a.example\n    access_token_lifetime: 1500ms\n    scopes: [{name: x, " +
 					"description: X}]\n", "line 5: tokens of https://a.example cannot live for 1.5s"},
 			{"a scope of no description",
 				"resources:\n  - uri: https://a.example\n    algorithm: EdDSA\n    scopes: [{name: x}]\n",

@@ -34,7 +34,7 @@ tenants:
     policy:
       scopes: [customers:read, notes:read, notes:write]
       registrations: [operator, tenant]
-      max_token_life: 5m
+      max_access_token_lifetime: 5m
     roles:
       - role: clerk
         scopes: [notes:write]
@@ -131,7 +131,7 @@ func TestAFileIsApplied(t *testing.T) {
 				`null→["notes:read=Read your notes","notes:write=Change your notes"]; baseline null→["notes:read"]`,
 			`create tenant acme acme; name null→"Acme Corporation"; scopes ` +
 				`null→["customers:read","notes:read","notes:write"]`,
-			`change policy acme acme; registrations ["any"]→["operator","tenant"]; max_token_life 0→300`,
+			`change policy acme acme; registrations ["any"]→["operator","tenant"]; max_access_token_lifetime 0→300`,
 			`create role acme clerk; scopes null→["notes:write"]; includes null→["reader"]`,
 			`create client acme nightly; scopes null→["notes:read"]`,
 			`create client acme portal; redirect_uris null→["https://portal.example/cb"]; public null→true`,
@@ -224,8 +224,8 @@ func TestWhatAFileDoesNotNameStays(t *testing.T) {
 		}{
 			{"only a name", "tenants: [{id: acme, name: Acme & Sons}]",
 				[]string{`change tenant acme acme; name "Acme Corporation"→"Acme & Sons"`}},
-			{"only a life", "tenants: [{id: acme, policy: {max_token_life: 10m}}]",
-				[]string{`change policy acme acme; max_token_life 300→600`}},
+			{"only a life", "tenants: [{id: acme, policy: {max_access_token_lifetime: 10m}}]",
+				[]string{`change policy acme acme; max_access_token_lifetime 300→600`}},
 			{"a restriction is taken away", "tenants: [{id: acme, policy: {registrations: any}}]",
 				[]string{`change policy acme acme; registrations ["operator","tenant"]→["any"]`}},
 			{"the order of scopes says nothing",
@@ -242,10 +242,11 @@ func TestWhatAFileDoesNotNameStays(t *testing.T) {
 				[]string{`change client acme portal; redirect_uris ` +
 					`["https://portal.example/cb"]→["https://other.example/cb"]`}},
 			{"a resource is said whole",
-				"resources: [{uri: 'https://notes.example/mcp', token_life: 2m, scopes: [{name: 'notes:read', " +
+				"resources: [{uri: 'https://notes.example/mcp', access_token_lifetime: 2m, scopes: [{name: " +
+					"'notes:read', " +
 					"description: Read}, {name: 'notes:write', description: Write}]}]",
 				[]string{`change resource https://notes.example/mcp; name "Notes"→"https://notes.example/mcp"; ` +
-					`token_life 0→120; scopes ["notes:read=Read your notes","notes:write=Change your ` +
+					`access_token_lifetime 0→120; scopes ["notes:read=Read your notes","notes:write=Change your ` +
 					`notes"]→["notes:read=Read","notes:write=Write"]; baseline ["notes:read"]→[]`}},
 			{"the configuration's own, as it is", "resources: [{uri: '" + resourceURI +
 				"', scopes: [{name: 'customers:read', baseline: true}, {name: 'customers:write'}, {name: " +

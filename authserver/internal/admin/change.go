@@ -65,14 +65,16 @@ func resourceTraits(r issuer.Resource) []trait {
 		}
 	}
 	return []trait{
-		{"name", r.Name}, {"algorithm", r.Algorithm}, {"token_life", r.TokenLife}, {"scopes", scopes},
+		{"name", r.Name}, {"algorithm", r.Algorithm}, {"access_token_lifetime", r.AccessTokenLifetime},
+		{"scopes", scopes},
 		{"baseline", r.Baseline()}, {"access", access}, {"aliases", r.Aliases},
 	}
 }
 
 func policyTraits(p tenant.Policy) []trait {
 	return []trait{{"scopes", p.Scopes}, {"clients", orAny(p.Clients)}, {"registrations", orAny(p.Registrations)},
-		{"max_token_life", p.TokenLife}, {"max_refresh_life", p.RefreshLife}}
+		{"max_access_token_lifetime", p.MaxAccessTokenLifetime},
+		{"max_refresh_token_lifetime", p.MaxRefreshTokenLifetime}}
 }
 
 // orAny is a list of the policy; an empty one allows any.

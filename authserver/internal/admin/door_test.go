@@ -169,7 +169,7 @@ func TestWhatIsAskedForWronglyIsRefused(t *testing.T) {
 		{app(admin.ClientSpec{RedirectURIs: []string{"javascript:alert(1)"}}), "cannot be registered"},
 		{app(admin.ClientSpec{RedirectURIs: []string{"http://app.example/cb"}}), "cannot be registered"},
 		{initial(admin.InitialTokenSpec{Tenant: "acme", Uses: -1}), "1 to 1000 uses"},
-		{initial(admin.InitialTokenSpec{Tenant: "acme", Life: 31 * 24 * time.Hour}), "30 days"},
+		{initial(admin.InitialTokenSpec{Tenant: "acme", Lifetime: 31 * 24 * time.Hour}), "30 days"},
 		{initial(admin.InitialTokenSpec{Tenant: "acme", Scopes: []string{"tickets:write"}}), `scope "tickets:write"`},
 		{revoking(o, "grt_nobody", ""), "no grant"},
 		{revoking(o, "grt_nobody", grant.ReasonClient), "decides by"},

@@ -66,7 +66,7 @@ func (d *Door) RemoveMember(ctx context.Context, s RemovalSpec) error {
 		}
 		err = clientadmin.Overrules(clientadmin.LockedOut(s.Force.Users(in.Users).RemoveMember(ctx, t.ID, u.ID)))
 		if errors.Is(err, user.ErrNotFound) { // perhaps gone already, and the ends cut short
-			alive, err := in.Grants.Grants(ctx, grant.Filter{UserID: u.ID, TenantID: t.ID, Alive: true, Limit: 1})
+			alive, err := in.Grants.Grants(ctx, grant.Filter{UserID: u.ID, TenantID: t.ID, Active: true, Limit: 1})
 			if err == nil && len(alive) == 0 {
 				err = &Refusal{Reason: fmt.Sprintf("%s does not belong to tenant %s", u.Email, t.ID),
 					Hint: "gatehouse member list shows who does", Err: user.ErrNotFound}

@@ -185,7 +185,7 @@ func (d *Door) DeleteUser(ctx context.Context, s DeletionSpec) (done UserDeleted
 		u, err := in.user(ctx, s.User)
 		if errors.Is(err, user.ErrNotFound) && strings.HasPrefix(s.User, user.Prefix) {
 			// perhaps gone already, and the revocation cut short
-			alive, unread := in.Grants.Grants(ctx, grant.Filter{UserID: s.User, Alive: true, Limit: 1})
+			alive, unread := in.Grants.Grants(ctx, grant.Filter{UserID: s.User, Active: true, Limit: 1})
 			if unread != nil || len(alive) == 0 {
 				return cmp.Or(unread, err)
 			}

@@ -111,8 +111,9 @@ func (p *planner) planResources(ctx context.Context, all []manifest.Resource) er
 		return fmt.Errorf("reading resources: %w", err)
 	}
 	for _, b := range all {
-		r := issuer.Resource{URI: b.URI, Name: b.Name, Algorithm: b.Algorithm, TokenLife: b.TokenLife,
-			Aliases: b.Aliases}
+		r := issuer.Resource{URI: b.URI, Name: b.Name, Algorithm: b.Algorithm,
+			AccessTokenLifetime: b.AccessTokenLifetime,
+			Aliases:             b.Aliases}
 		for _, s := range b.Scopes {
 			r.Scopes = append(r.Scopes, issuer.Scope{Name: s.Name, Description: s.Description, Baseline: s.Baseline,
 				Access: s.Access})

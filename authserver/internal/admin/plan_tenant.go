@@ -98,7 +98,8 @@ func (p *planner) planPolicy(ctx context.Context, it *tenantPlan, b manifest.Pol
 	if b.Line == 0 {
 		return nil
 	}
-	s := PolicySpec{Tenant: it.ID, TokenLife: b.TokenLife, RefreshLife: b.RefreshLife}
+	s := PolicySpec{Tenant: it.ID, MaxAccessTokenLifetime: b.MaxAccessTokenLifetime,
+		MaxRefreshTokenLifetime: b.MaxRefreshTokenLifetime}
 	var lists []manifest.Words
 	for _, list := range []struct {
 		from *manifest.Words

@@ -19,9 +19,9 @@ import (
 // PolicySpec says what to change of a tenant's policy; see tenant.Policy. What is nil stays as it
 // is.
 type PolicySpec struct {
-	Tenant                         string
-	Scopes, Clients, Registrations *[]string
-	TokenLife, RefreshLife         *time.Duration
+	Tenant                                          string
+	Scopes, Clients, Registrations                  *[]string
+	MaxAccessTokenLifetime, MaxRefreshTokenLifetime *time.Duration
 	// AddScopes and RemoveScopes change the scopes that the policy has, in place of Scopes. One
 	// that is in both is removed.
 	AddScopes, RemoveScopes []string
@@ -101,14 +101,14 @@ func (d *Door) policy(ctx context.Context, t tenant.Tenant, s PolicySpec) (tenan
 			return p, err
 		}
 	}
-	if s.TokenLife != nil {
-		p.TokenLife = *s.TokenLife
+	if s.MaxAccessTokenLifetime != nil {
+		p.MaxAccessTokenLifetime = *s.MaxAccessTokenLifetime
 	}
-	if s.RefreshLife != nil {
-		p.RefreshLife = *s.RefreshLife
+	if s.MaxRefreshTokenLifetime != nil {
+		p.MaxRefreshTokenLifetime = *s.MaxRefreshTokenLifetime
 	}
-	return p, errors.Join(span("the life of tokens", p.TokenLife, tenant.MinTokenLife),
-		span("the time of renewal", p.RefreshLife, tenant.MinRefreshLife))
+	return p, errors.Join(span("the life of tokens", p.MaxAccessTokenLifetime, tenant.MinTokenLife),
+		span("the time of renewal", p.MaxRefreshTokenLifetime, tenant.MinRefreshLife))
 }
 
 // span checks a ceiling of the policy.
@@ -199,11 +199,11 @@ func describedPolicy(p tenant.Policy) string {
 	if len(p.Registrations) > 0 {
 		parts = append(parts, "registrations "+strings.Join(p.Registrations, " "))
 	}
-	if p.TokenLife > 0 {
-		parts = append(parts, "tokens live "+p.TokenLife.String())
+	if p.MaxAccessTokenLifetime > 0 {
+		parts = append(parts, "tokens live "+p.MaxAccessTokenLifetime.String())
 	}
-	if p.RefreshLife > 0 {
-		parts = append(parts, "renewable for "+p.RefreshLife.String())
+	if p.MaxRefreshTokenLifetime > 0 {
+		parts = append(parts, "renewable for "+p.MaxRefreshTokenLifetime.String())
 	}
 	return strings.Join(parts, "; ")
 }

@@ -26,12 +26,13 @@ func TestAPolicyIsSetAsAWhole(t *testing.T) {
 	must(t, err)
 	want := tenant.Policy{
 		Scopes: []string{"customers:read"}, Clients: []string{c.ID, "https://agent.example/client.json"},
-		Registrations: []string{"operator", "document"},
-		TokenLife:     5 * time.Minute, RefreshLife: 24 * time.Hour,
+		Registrations:          []string{"operator", "document"},
+		MaxAccessTokenLifetime: 5 * time.Minute, MaxRefreshTokenLifetime: 24 * time.Hour,
 	}
 	got, err := o.SetPolicy(ctx, admin.PolicySpec{
 		Tenant: "acme", Scopes: ptr([]string{"customers:read", "customers:read"}), Clients: &want.Clients,
-		Registrations: &want.Registrations, TokenLife: &want.TokenLife, RefreshLife: &want.RefreshLife,
+		Registrations: &want.Registrations, MaxAccessTokenLifetime: &want.MaxAccessTokenLifetime,
+		MaxRefreshTokenLifetime: &want.MaxRefreshTokenLifetime,
 	})
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
@@ -64,10 +65,12 @@ func TestAPolicyIsSetAsAWhole(t *testing.T) {
 		{"another tenant's client", "there is none that it could",
 			admin.PolicySpec{Tenant: "globex", Clients: &[]string{acmes.ID}}},
 		{"too many clients", "1000 clients", admin.PolicySpec{Tenant: "acme", Clients: &many}},
-		{"a life that is none", "whole seconds", admin.PolicySpec{Tenant: "acme", TokenLife: ptr(time.Second)}},
-		{"a negative life", "whole seconds", admin.PolicySpec{Tenant: "acme", RefreshLife: ptr(-time.Hour)}},
+		{"a life that is none", "whole seconds",
+			admin.PolicySpec{Tenant: "acme", MaxAccessTokenLifetime: ptr(time.Second)}},
+		{"a negative life", "whole seconds",
+			admin.PolicySpec{Tenant: "acme", MaxRefreshTokenLifetime: ptr(-time.Hour)}},
 		{"half a second", "whole seconds",
-			admin.PolicySpec{Tenant: "acme", RefreshLife: ptr(time.Hour + time.Millisecond)}},
+			admin.PolicySpec{Tenant: "acme", MaxRefreshTokenLifetime: ptr(time.Hour + time.Millisecond)}},
 	} {
 		_, err := o.SetPolicy(ctx, row.spec)
 		if err == nil {

@@ -56,12 +56,12 @@ func (d *Door) checkResource(r issuer.Resource) (issuer.Resource, error) {
 	if d.Resources.Fixed(r.URI) {
 		return r, refuse("change it there, and restart", "the resource %s is the configuration's", r.URI)
 	}
-	life := r.TokenLife
+	life := r.AccessTokenLifetime
 	checked, err := r.Check(d.Resources.Life())
 	if err != nil {
 		return r, refuse("gatehouse resource put -h says what a resource may have", "%v", err)
 	}
-	if checked.TokenLife = life; life%time.Second != 0 { // 0 follows the issuer's
+	if checked.AccessTokenLifetime = life; life%time.Second != 0 { // 0 follows the issuer's
 		return r, refuse("", "tokens of %s cannot live for %s: it is no whole number of seconds", r.URI, life)
 	}
 	if d.Resources.TooPlain(r.URI) {

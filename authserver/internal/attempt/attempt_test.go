@@ -36,7 +36,7 @@ func request(step attempt.Step, form url.Values, refused error) *attempt.Way {
 // Each sentence answers a refusal that there is: one whose words were changed would never be said.
 func TestEverySentenceAnswersARefusalThatThereIs(t *testing.T) {
 	var code strings.Builder
-	for _, pattern := range []string{"../issuer/*.go", "../endpoint/*.go", "../signin/*.go", "../cimd/*.go",
+	for _, pattern := range []string{"../issuer/*.go", "../oauthapi/*.go", "../pages/*.go", "../cimd/*.go",
 		"../client/*.go", "../../../shared/oauth/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {

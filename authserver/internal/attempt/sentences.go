@@ -59,7 +59,7 @@ var sentences = []sentence{
 		"The client was not registered, because too many registered from {source} in this hour: see " +
 			"--registrations-per-hour.", ""},
 	{Registration, "temporarily_unavailable", "No more clients can register here",
-		"The client was not registered, because there are as many that registered themselves as --most-clients " +
+		"The client was not registered, because there are as many that registered themselves as --max-clients " +
 			"allows, and each of them is in use: raise it, or delete some with `gatehouse client delete`.", ""},
 	{Registration, "invalid_client_metadata", "",
 		"The client described itself in a way that cannot be registered ({description}): its makers must mend that.",
@@ -159,7 +159,8 @@ var sentences = []sentence{
 		"The client brought a code that is not known here, or that another client was given: it must bring the code " +
 			"of its own latest authorization, to the issuer that gave it.", ""},
 	{0, "invalid_grant", "the code is over",
-		"The client brought its code too late: it must redeem it at once, within --code-life, so look at its clock " +
+		"The client brought its code too late: it must redeem it at once, within --authorization-code-lifetime, so " +
+			"look at its clock " +
 			"and its network, and start again.", ""},
 	{0, "invalid_grant", "redirect_uri is missing",
 		"The client brought its code without redirect_uri: it must send the one of the authorization request again.",
@@ -186,8 +187,9 @@ var sentences = []sentence{
 		"The client brought a refresh token that is not known here, or that another client was given: the person " +
 			"must let it in again.", ""},
 	{0, "invalid_grant", "the refresh token is over",
-		"The client brought a refresh token that is over, because it was not used for --refresh-idle or its " +
-			"permission has lasted --refresh-life: the person must let it in again.", ""},
+		"The client brought a refresh token that is over, because it was not used for --refresh-token-idle-timeout " +
+			"or its " +
+			"permission has lasted --refresh-token-lifetime: the person must let it in again.", ""},
 	{0, "invalid_grant", "this permission has ended",
 		"The permission that the client wanted to go on with has ended: `gatehouse grant list` says why, and the " +
 			"person can let it in again.",
@@ -227,7 +229,7 @@ var sentences = []sentence{
 			"metadata.", ""},
 	{0, "temporarily_unavailable", "this server has no way out",
 		"The client is known by a document on the internet, and this server has no way out to read it: give it a " +
-			"route and a name server, or refuse such clients with --client-documents=false.", ""},
+			"route and a name server, or refuse such clients with --client-metadata-documents=false.", ""},
 	{0, "temporarily_unavailable", "Too many",
 		"Too many requests came from {source}: the client must wait as Retry-After says, and if it sits behind a " +
 			"proxy that is yours, name that in --trusted-proxies.", ""},

@@ -303,7 +303,7 @@ func (r *Registrar) cutShort(ctx context.Context, who Caller, rest grant.Filter,
 	case !errors.Is(err, client.ErrNotFound):
 		return fmt.Errorf("reading a client: %w", err)
 	}
-	rest.Alive, rest.Limit = true, 1
+	rest.Active, rest.Limit = true, 1
 	alive, err := r.Grants.Grants(ctx, rest)
 	if err != nil {
 		return fmt.Errorf("reading what is left of a client: %w", err)
@@ -339,10 +339,10 @@ const (
 
 // InitialTokenSpec says which initial access token to make (RFC 7591 §3).
 type InitialTokenSpec struct {
-	Tenant string
-	Scopes []string      // ceiling of the clients that are registered with it; empty means the tenant's policy
-	Uses   int           // how many registrations; 0 means 1
-	Life   time.Duration // 0 means one hour
+	Tenant   string
+	Scopes   []string      // ceiling of the clients that are registered with it; empty means the tenant's policy
+	Uses     int           // how many registrations; 0 means 1
+	Lifetime time.Duration // 0 means one hour
 }
 
 // CreateInitialToken makes a token with which clients of a tenant register themselves,
@@ -371,7 +371,7 @@ func (r *Registrar) createInitialToken(ctx context.Context, who Caller, s Initia
 	token = client.NewInitialToken()
 	kept := client.InitialToken{
 		Hash: client.TokenHash(token), TenantID: t.ID, Scopes: s.Scopes, Uses: s.Uses, CreatedAt: r.now(),
-		ExpiresAt: r.now().Add(s.Life),
+		ExpiresAt: r.now().Add(s.Lifetime),
 	}
 	detail := fmt.Sprintf("%d uses until %s: %s", s.Uses, kept.ExpiresAt.Format(time.RFC3339),
 		oauth.FormatScope(s.Scopes))
@@ -390,10 +390,10 @@ func bounded(s InitialTokenSpec, t tenant.Tenant, own []string) (InitialTokenSpe
 	if s.Uses == 0 {
 		s.Uses = 1
 	}
-	if s.Life == 0 {
-		s.Life = time.Hour
+	if s.Lifetime == 0 {
+		s.Lifetime = time.Hour
 	}
-	if s.Uses < 1 || s.Uses > maxUses || s.Life < time.Second || s.Life > maxLife {
+	if s.Uses < 1 || s.Uses > maxUses || s.Lifetime < time.Second || s.Lifetime > maxLife {
 		return s, Refuse("", "an initial access token has 1 to %d uses and lives for one second to %d days", maxUses,
 			int(maxLife.Hours()/24))
 	}

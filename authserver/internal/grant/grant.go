@@ -62,7 +62,7 @@ type Filter struct {
 	DerivedFrom string
 	// AssertedBy matches those that this issuer's assertions made.
 	AssertedBy string
-	Alive      bool // only those that have not ended
+	Active     bool // only those that have not ended
 	// EndReason and EndedSince match those that ended for this reason, and not before.
 	EndReason  string
 	EndedSince time.Time
@@ -122,7 +122,7 @@ func (l *Ledger) End(ctx context.Context, actor Actor, id, reason string) error 
 		return err
 	}
 	for { // nothing new can come of an ended one: see Store
-		derived, err := l.Store.Grants(ctx, Filter{DerivedFrom: id, Alive: true})
+		derived, err := l.Store.Grants(ctx, Filter{DerivedFrom: id, Active: true})
 		if err != nil {
 			return fmt.Errorf("reading what came of grant %s: %w", id, err)
 		}
@@ -169,7 +169,7 @@ func (l *Ledger) end(ctx context.Context, actor Actor, id, reason string) error 
 // EndAll ends all living grants that the filter names, and says how many. It goes on until there is
 // none: what makes new ones must have ended before.
 func (l *Ledger) EndAll(ctx context.Context, actor Actor, f Filter, reason string) (ended int, err error) {
-	f.Alive = true
+	f.Active = true
 	for {
 		alive, err := l.Store.Grants(ctx, f)
 		if err != nil {

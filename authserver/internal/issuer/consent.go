@@ -49,7 +49,8 @@ func (e *Engine) Offers(ctx context.Context, a *Authorization, userID string) ([
 		if err != nil {
 			return nil, fmt.Errorf("reading a tenant: %w", err)
 		}
-		o := Offer{TenantID: m.TenantID, TenantName: t.Name, Role: m.Role, TokenLife: t.Life(a.Resource.TokenLife),
+		o := Offer{TenantID: m.TenantID, TenantName: t.Name, Role: m.Role,
+			TokenLife:   t.Life(a.Resource.AccessTokenLifetime),
 			RefreshLife: t.Renewable(e.RefreshLife), RefreshIdle: e.RefreshIdle}
 		if o.Refused = e.withheld(a, t); o.Refused != "" {
 			offers = append(offers, o)

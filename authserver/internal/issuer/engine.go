@@ -113,7 +113,7 @@ func (e *Engine) ended(g grant.Grant) bool {
 func New(s Settings) *Engine {
 	first := s.Resources.All()[0]
 	identity := Resource{
-		URI: s.Issuer, Name: "Gatehouse", Algorithm: first.Algorithm, TokenLife: first.TokenLife,
+		URI: s.Issuer, Name: "Gatehouse", Algorithm: first.Algorithm, AccessTokenLifetime: first.AccessTokenLifetime,
 		Scopes: identityScopes(),
 	}
 	return &Engine{Settings: s, identity: identity, shared: fosite.Config{

@@ -303,7 +303,7 @@ func (x *exchange) AccessTokenSignature(_ context.Context, raw string) string {
 
 // life is how long the access token lives.
 func (x *exchange) life() time.Duration {
-	life := x.policy.Life(x.resource.TokenLife)
+	life := x.policy.Life(x.resource.AccessTokenLifetime)
 	if x.until == 0 {
 		return life
 	}

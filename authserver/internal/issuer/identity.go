@@ -114,7 +114,7 @@ func (x *exchange) identify(ctx context.Context, accessToken string) (string, er
 	}
 	claims := identityClaims{
 		Issuer: x.engine.Issuer, Subject: u.ID, Audience: x.client.ID, IssuedAt: x.now.Unix(),
-		Expires: x.now.Add(x.policy.Life(x.resource.TokenLife)).Unix(),
+		Expires: x.now.Add(x.policy.Life(x.resource.AccessTokenLifetime)).Unix(),
 		AtHash:  leftHalf(algorithm, accessToken), Person: personOf(u, x.grant.TenantID, x.grant.Scopes),
 	}
 	if !x.grant.SignedInAt.IsZero() {

@@ -132,14 +132,14 @@ func (x *exchange) govern(ctx context.Context) error {
 	if x.policy == nil {
 		return errors.New("a token was about to be issued without asking the tenant's policy")
 	}
-	if x.refresh == nil || x.policy.RefreshLife == 0 {
+	if x.refresh == nil || x.policy.MaxRefreshTokenLifetime == 0 {
 		return nil
 	}
 	given, err := x.engine.given(ctx, x.grant)
 	if err != nil {
 		return err
 	}
-	if !x.now.Before(given.Add(x.policy.RefreshLife)) {
+	if !x.now.Before(given.Add(x.policy.MaxRefreshTokenLifetime)) {
 		return oauth.InvalidGrant(overdue(*x.policy))
 	}
 	return nil
@@ -159,7 +159,8 @@ func (e *Engine) given(ctx context.Context, g grant.Grant) (time.Time, error) {
 }
 
 func overdue(p tenant.Policy) string {
-	return "the organisation lets a permission be renewed for " + p.RefreshLife.String() + "; ask the person again"
+	return "the organisation lets a permission be renewed for " + p.MaxRefreshTokenLifetime.String() +
+		"; ask the person again"
 }
 
 // welcome refuses a client that belongs to a tenant which does not let it in. Of others that is

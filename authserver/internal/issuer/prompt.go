@@ -124,7 +124,7 @@ func (e *Engine) stillGiven(ctx context.Context, a *Authorization, before grant.
 	if err != nil {
 		return fmt.Errorf("reading a tenant: %w", err)
 	}
-	if t.RefreshLife > 0 && !e.now().Before(before.CreatedAt.Add(t.RefreshLife)) {
+	if t.MaxRefreshTokenLifetime > 0 && !e.now().Before(before.CreatedAt.Add(t.MaxRefreshTokenLifetime)) {
 		return e.refuse(ctx, a, unmet("consent_required", overdue(t.Policy)))
 	}
 	return nil
@@ -138,7 +138,7 @@ func (e *Engine) letInBefore(ctx context.Context, a *Authorization, userID strin
 		return grant.Grant{}, none
 	}
 	alive, err := e.Grants.Grants(ctx, grant.Filter{UserID: userID, ClientID: a.Client.ID, Resource: a.Resource.URI,
-		Alive: true, ByHand: true})
+		Active: true, ByHand: true})
 	if err != nil {
 		return grant.Grant{}, fmt.Errorf("reading a person's grants: %w", err)
 	}

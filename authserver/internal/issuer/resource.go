@@ -47,11 +47,11 @@ func (s Scope) Writes() bool {
 
 // Resource is a protected MCP server whose tokens we issue.
 type Resource struct {
-	URI       string // canonical, as oauth.ParseResource writes it; the aud of its tokens
-	Name      string // for people
-	Algorithm string // of its tokens' signatures: ES256, RS256 or EdDSA
-	TokenLife time.Duration
-	Scopes    []Scope
+	URI                 string // canonical, as oauth.ParseResource writes it; the aud of its tokens
+	Name                string // for people
+	Algorithm           string // of its tokens' signatures: ES256, RS256 or EdDSA
+	AccessTokenLifetime time.Duration
+	Scopes              []Scope
 	// what clients in the field send in place of URI, as oauth.ParseIndicator writes it; exact, and
 	// never in a token
 	Aliases []string

@@ -176,11 +176,12 @@ func (r Resource) Check(life time.Duration) (Resource, error) {
 	if !slices.Contains([]string{"ES256", "RS256", "EdDSA"}, r.Algorithm) {
 		return r, fmt.Errorf("resource %s: algorithm %q is not offered; use ES256, RS256 or EdDSA", uri, r.Algorithm)
 	}
-	if r.TokenLife == 0 {
-		r.TokenLife = life
+	if r.AccessTokenLifetime == 0 {
+		r.AccessTokenLifetime = life
 	}
-	if r.TokenLife < time.Second || r.TokenLife > MaxTokenLife {
-		return r, fmt.Errorf("resource %s: token life %s is not between 1s and %s", uri, r.TokenLife, MaxTokenLife)
+	if r.AccessTokenLifetime < time.Second || r.AccessTokenLifetime > MaxTokenLife {
+		return r, fmt.Errorf("resource %s: access token lifetime %s is not between 1s and %s", uri,
+			r.AccessTokenLifetime, MaxTokenLife)
 	}
 	for _, s := range r.Scopes {
 		if s.Access != "" && s.Access != AccessRead && s.Access != AccessWrite {

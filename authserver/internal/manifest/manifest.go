@@ -34,13 +34,13 @@ func (w Words) Texts() []string {
 
 // Resource is a protected server, whole: what is left away gets its default.
 type Resource struct {
-	Line      int
-	URI       string // required
-	Name      string // default the URI
-	Algorithm string // default ES256
-	TokenLife time.Duration
-	Aliases   []string
-	Scopes    []Scope
+	Line                int
+	URI                 string // required
+	Name                string // default the URI
+	Algorithm           string // default ES256
+	AccessTokenLifetime time.Duration
+	Aliases             []string
+	Scopes              []Scope
 }
 
 // Scope is a scope of a resource.
@@ -64,9 +64,9 @@ type Tenant struct {
 
 // Policy is what a tenant allows. What is nil stays as it is; of a new tenant it is open.
 type Policy struct {
-	Line                           int // 0: there is none
-	Scopes, Clients, Registrations *Words
-	TokenLife, RefreshLife         *time.Duration
+	Line                                            int // 0: there is none
+	Scopes, Clients, Registrations                  *Words
+	MaxAccessTokenLifetime, MaxRefreshTokenLifetime *time.Duration
 }
 
 // Role is a role of a tenant, whole.

@@ -150,7 +150,7 @@ func (r *reader) resource(n config.Node) Resource {
 	it := Resource{Line: n.Line()}
 	r.fields(n, "a resource", words{
 		"uri": r.text(&it.URI), "name": r.text(&it.Name), "algorithm": r.text(&it.Algorithm),
-		"token_life": r.life(&it.TokenLife), "aliases": r.texts(&it.Aliases),
+		"access_token_lifetime": r.life(&it.AccessTokenLifetime), "aliases": r.texts(&it.Aliases),
 		"scopes": r.each(func(n config.Node) {
 			s := Scope{Line: n.Line()}
 			r.fields(n, "a scope", words{"name": r.text(&s.Name), "description": r.text(&s.Description),
@@ -180,8 +180,9 @@ func (r *reader) policy(n config.Node) Policy {
 	p := Policy{Line: n.Line()}
 	r.fields(n, "a policy", words{
 		"scopes": r.ceiling(&p.Scopes, false), "clients": r.ceiling(&p.Clients, true),
-		"registrations":  r.ceiling(&p.Registrations, true),
-		"max_token_life": r.span(&p.TokenLife), "max_refresh_life": r.span(&p.RefreshLife),
+		"registrations":              r.ceiling(&p.Registrations, true),
+		"max_access_token_lifetime":  r.span(&p.MaxAccessTokenLifetime),
+		"max_refresh_token_lifetime": r.span(&p.MaxRefreshTokenLifetime),
 	})
 	return p
 }

@@ -18,7 +18,7 @@ resources:
   - uri: https://notes.example/mcp
     name: Notes
     algorithm: RS256
-    token_life: 5m
+    access_token_lifetime: 5m
     aliases: ["https://notes.example"]
     scopes:
       - {name: "notes:read", description: Read your notes, baseline: true, access: read}
@@ -34,8 +34,8 @@ tenants:
         notes:write]
       clients: any
       registrations: [operator]
-      max_token_life: 2m
-      max_refresh_life: 0
+      max_access_token_lifetime: 2m
+      max_refresh_token_lifetime: 0
     roles:
       - role: clerk
         scopes:
@@ -63,8 +63,9 @@ func TestAFileSaysWhatThereShouldBe(t *testing.T) {
 	name, long, short := "Acme", time.Duration(0), 2*time.Minute
 	want := manifest.Blueprint{
 		Resources: []manifest.Resource{{
-			Line: 3, URI: "https://notes.example/mcp", Name: "Notes", Algorithm: "RS256", TokenLife: 5 * time.Minute,
-			Aliases: []string{"https://notes.example"},
+			Line: 3, URI: "https://notes.example/mcp", Name: "Notes", Algorithm: "RS256",
+			AccessTokenLifetime: 5 * time.Minute,
+			Aliases:             []string{"https://notes.example"},
 			Scopes: []manifest.Scope{{9, "notes:read", "Read your notes", true, "read"},
 				{10, "notes:write", "Change your notes", false, ""}},
 		}},
@@ -73,7 +74,7 @@ func TestAFileSaysWhatThereShouldBe(t *testing.T) {
 				Line: 15, ID: "acme", Name: &name, Policy: manifest.Policy{
 					Line: 18, Scopes: &manifest.Words{{"notes:read", 18}, {"notes:write", 19}},
 					Clients: &manifest.Words{}, Registrations: &manifest.Words{{"operator", 21}},
-					TokenLife: &short, RefreshLife: &long,
+					MaxAccessTokenLifetime: &short, MaxRefreshTokenLifetime: &long,
 				},
 				Roles: []manifest.Role{{Line: 25, Name: "clerk", Scopes: manifest.Words{{"notes:read", 27}},
 					Includes: manifest.Words{{"reader", 28}}, Admin: true}},
@@ -129,7 +130,7 @@ func TestWhatIsWrittenWronglyNamesItsLine(t *testing.T) {
 		{"a list for a text", "tenants:\n  - id: [acme]\n", "line 2: want a text"},
 		{"a text for a truth value", "tenants:\n  - id: acme\n    roles:\n      - role: a\n        admin: 'yes'\n",
 			"line 5: want true or false"},
-		{"no length of time", "tenants:\n  - id: acme\n    policy: {max_token_life: 5}\n",
+		{"no length of time", "tenants:\n  - id: acme\n    policy: {max_access_token_lifetime: 5}\n",
 			"line 3: want a length of time such as 5m"},
 		{"a word that stands for another", "tenants: &all\n  - id: acme\nclients: *all\n", "line 1: want a list"},
 		{"words taken from elsewhere", "tenants:\n  - id: acme\n    <<: {name: x}\n",

@@ -36,7 +36,7 @@ func (d *Door) showAgents(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, fmt.Errorf("reading memberships: %w", err))
 		return
 	}
-	agents, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, Alive: true, ByHand: true, Limit: maxAgents},
+	agents, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, Active: true, ByHand: true, Limit: maxAgents},
 		memberships)
 	if err != nil {
 		d.fail(w, r, err)

@@ -248,7 +248,7 @@ func (d *Door) createInitialToken(w http.ResponseWriter, r *http.Request, k keep
 	uses, err := strconv.Atoi(r.PostForm.Get("uses"))
 	hours, errHours := strconv.Atoi(r.PostForm.Get("hours"))
 	s := clientadmin.InitialTokenSpec{Tenant: k.tenant.ID, Scopes: r.PostForm["scope"], Uses: uses,
-		Life: time.Duration(hours) * time.Hour}
+		Lifetime: time.Duration(hours) * time.Hour}
 	switch {
 	case err != nil || errHours != nil || uses < 1 || hours < 1 || hours > 1000:
 		err = clientadmin.Refuse("", "Say with whole numbers how often and how long the token can be used.")

@@ -65,7 +65,7 @@ func (d *DB) Grants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) 
 			w.is(c.column+" = ?", c.value)
 		}
 	}
-	if f.Alive {
+	if f.Active {
 		w.is("g.ended_at IS NULL")
 	}
 	if f.AssertedBy != "" { // said twice, because the index has it as its condition

@@ -73,7 +73,7 @@ func (d *DB) Jobs(k job.Keeping) []job.Job {
 		sweep("assertions", "marks of used assertions that are over", often),
 		sweep("grants", "grants of which nothing can be used any more: they end", often),
 		sweep("unused-clients", "clients that nobody let in for an hour", often),
-		sweep("idle-clients", "clients that nobody used for --client-idle: they are unknown again", seldom),
+		sweep("idle-clients", "clients that nobody used for --client-idle-timeout: they are unknown again", seldom),
 		sweep("connections", "attempts older than thirty days", often),
 		{Name: "surplus-connections", About: "attempts beyond 1,000 of one client and 50,000 in all", Every: often,
 			Batch: d.surplus},

@@ -36,7 +36,7 @@ func (d *DB) Resources(ctx context.Context) ([]issuer.Resource, error) {
 		if err := row.Scan(&r.URI, &r.Name, &r.Algorithm, &life, &text, (*list)(&r.Aliases)); err != nil {
 			return r, err
 		}
-		r.TokenLife = time.Duration(life) * time.Second
+		r.AccessTokenLifetime = time.Duration(life) * time.Second
 		var scopes []scopeColumn
 		if err := json.Unmarshal([]byte(text), &scopes); err != nil {
 			return r, fmt.Errorf("reading the scopes of %s: %w", r.URI, err)
@@ -74,7 +74,7 @@ func putResource(ctx context.Context, tx *sql.Tx, r issuer.Resource, now time.Ti
 	}
 	if _, err = tx.ExecContext(ctx, `INSERT INTO resources (uri, name, algorithm, token_life, scopes, aliases, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (uri) DO UPDATE SET name = excluded.name, algorithm = excluded.algorithm, token_life = excluded.token_life, scopes = excluded.scopes, aliases = excluded.aliases`,
-		r.URI, r.Name, r.Algorithm, int64(r.TokenLife/time.Second), string(text), list(r.Aliases),
+		r.URI, r.Name, r.Algorithm, int64(r.AccessTokenLifetime/time.Second), string(text), list(r.Aliases),
 		moment(now)); err != nil {
 		return fmt.Errorf("keeping resource %s: %w", r.URI, err)
 	}

@@ -20,7 +20,8 @@ const tenantRead = tenantColumns + ", suspended_at"
 func (d *DB) CreateTenant(ctx context.Context, t tenant.Tenant) error {
 	_, err := d.write.ExecContext(ctx, "INSERT INTO tenants ("+tenantColumns+
 		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-		t.ID, t.Name, list(t.Scopes), list(t.Clients), list(t.Registrations), span(t.TokenLife), span(t.RefreshLife),
+		t.ID, t.Name, list(t.Scopes), list(t.Clients), list(t.Registrations), span(t.MaxAccessTokenLifetime),
+		span(t.MaxRefreshTokenLifetime),
 		moment(t.CreatedAt))
 	if taken(err) {
 		return tenant.ErrExists
@@ -49,7 +50,8 @@ func (d *DB) PutPolicy(ctx context.Context, id string, p tenant.Policy) error {
 	there, err := changed(d.write.ExecContext(ctx,
 		"UPDATE tenants SET scopes = $2, clients = $3, registrations = $4, token_life = $5, refresh_life = $6 WHERE "+
 			"id = $1 AND deleted_at IS NULL",
-		id, list(p.Scopes), list(p.Clients), list(p.Registrations), span(p.TokenLife), span(p.RefreshLife)))
+		id, list(p.Scopes), list(p.Clients), list(p.Registrations), span(p.MaxAccessTokenLifetime),
+		span(p.MaxRefreshTokenLifetime)))
 	return found(there, err, tenant.ErrNotFound, "keeping the policy of tenant "+id)
 }
 
@@ -123,7 +125,7 @@ func (d *DB) Tenants(ctx context.Context) ([]tenant.Tenant, error) {
 func scanTenant(r interface{ Scan(...any) error }) (tenant.Tenant, error) {
 	var t tenant.Tenant
 	err := r.Scan(&t.ID, &t.Name, (*list)(&t.Scopes), (*list)(&t.Clients), (*list)(&t.Registrations),
-		(*span)(&t.TokenLife), (*span)(&t.RefreshLife),
+		(*span)(&t.MaxAccessTokenLifetime), (*span)(&t.MaxRefreshTokenLifetime),
 		(*moment)(&t.CreatedAt), (*moment)(&t.SuspendedAt))
 	return t, err
 }

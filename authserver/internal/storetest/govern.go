@@ -17,7 +17,7 @@ func whoMayWhat(t *testing.T, open func() Store) {
 	populate(t, s)
 	p := tenant.Policy{
 		Scopes: []string{"a"}, Clients: []string{"cli_app"}, Registrations: []string{"operator"},
-		TokenLife: 5 * time.Minute, RefreshLife: 8 * time.Hour,
+		MaxAccessTokenLifetime: 5 * time.Minute, MaxRefreshTokenLifetime: 8 * time.Hour,
 	}
 	must(t, s.PutPolicy(ctx, "acme", p))
 	must(t, s.RenameTenant(ctx, "acme", "Acme Corporation"))

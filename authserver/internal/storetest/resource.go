@@ -17,7 +17,7 @@ func resources(t *testing.T, open func() Store) {
 	first, err := s.ResourcesRevision(ctx)
 	must(t, err)
 	want := issuer.Resource{
-		URI: "https://notes.example/mcp", Name: "Notes", Algorithm: "RS256", TokenLife: 5 * time.Minute,
+		URI: "https://notes.example/mcp", Name: "Notes", Algorithm: "RS256", AccessTokenLifetime: 5 * time.Minute,
 		Aliases: []string{"https://notes.example/"},
 		Scopes: []issuer.Scope{{Name: "notes:read", Description: "Read \"notes\"", Baseline: true},
 			{Name: "notes:write", Description: "Write"}},
@@ -28,7 +28,7 @@ func resources(t *testing.T, open func() Store) {
 	if diff := cmp.Diff([]issuer.Resource{want}, found); diff != "" {
 		t.Error(diff)
 	}
-	want.TokenLife, want.Scopes = 0, want.Scopes[:1]
+	want.AccessTokenLifetime, want.Scopes = 0, want.Scopes[:1]
 	must(t, other.PutResource(ctx, want, event("resource.put")))
 	if found, err = s.Resources(ctx); err != nil || len(found) != 1 || cmp.Diff(want, found[0]) != "" {
 		t.Errorf("replaced: %+v %v", found, err)

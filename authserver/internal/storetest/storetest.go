@@ -369,7 +369,7 @@ func grants(t *testing.T, open func() Store) {
 	if ends != 1 || err != nil {
 		t.Errorf("audit lines of one end: got %d %v, want 1", ends, err)
 	}
-	alive, err := s.Grants(ctx, grant.Filter{UserID: "usr_ann", Alive: true})
+	alive, err := s.Grants(ctx, grant.Filter{UserID: "usr_ann", Active: true})
 	same(t, "living grants", []grant.Grant{aGrant("g2")}, alive, err)
 	all, err := s.Grants(ctx, grant.Filter{TenantID: "acme", ClientID: "cli_app"})
 	if len(all) != 2 || err != nil {

@@ -67,9 +67,9 @@ func codes(t *testing.T, open func() Store) {
 		s.PutCode(ctx, derived, aCode("d"), event("grant.create")))
 	derived.DerivedFrom = "g"
 	must(t, s.PutCode(ctx, derived, aCode("d"), event("grant.create")))
-	from, err := s.Grants(ctx, grant.Filter{DerivedFrom: "g", Alive: true})
+	from, err := s.Grants(ctx, grant.Filter{DerivedFrom: "g", Active: true})
 	same(t, "what came of a grant", []grant.Grant{derived}, from, err)
-	byHand, err := s.Grants(ctx, grant.Filter{UserID: "usr_ann", Resource: resource, Alive: true, ByHand: true})
+	byHand, err := s.Grants(ctx, grant.Filter{UserID: "usr_ann", Resource: resource, Active: true, ByHand: true})
 	same(t, "what was made by hand", []grant.Grant{aGrant("g")}, byHand, err)
 	broken := aCode("i")
 	broken.GrantID = "no such grant"

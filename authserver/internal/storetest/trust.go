@@ -109,7 +109,7 @@ func assertions(t *testing.T, open func() Store) {
 	same(t, "renewed", want, got, err)
 	kept, err := s.Grant(ctx, first)
 	same(t, "renewed, as it is kept", want, kept, err)
-	of, err := s.Grants(ctx, grant.Filter{AssertedBy: idp, Alive: true})
+	of, err := s.Grants(ctx, grant.Filter{AssertedBy: idp, Active: true})
 	same(t, "of this issuer", []grant.Grant{want}, of, err)
 
 	later := now.Add(time.Hour)

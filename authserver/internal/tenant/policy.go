@@ -17,10 +17,10 @@ type Policy struct {
 	// both must be met. A protected server that passes its callers on is no agent: it is asked
 	// about the client that called it.
 	Clients, Registrations []string
-	// TokenLife is the longest life of an access token, and RefreshLife for how long after a
-	// person's consent a permission can be renewed; both in whole seconds. 0 is what the issuer
-	// has. Neither makes anything longer.
-	TokenLife, RefreshLife time.Duration
+	// MaxAccessTokenLifetime is the longest life of an access token, and MaxRefreshTokenLifetime
+	// for how long after a person's consent a permission can be renewed; both in whole seconds. 0
+	// is what the issuer has. Neither makes anything longer.
+	MaxAccessTokenLifetime, MaxRefreshTokenLifetime time.Duration
 }
 
 // The bounds of what a policy says.
@@ -47,11 +47,13 @@ func (p Policy) Refuses(clientID, kind string) string {
 }
 
 // Life is the life of an access token that could otherwise live this long.
-func (p Policy) Life(otherwise time.Duration) time.Duration { return shorter(p.TokenLife, otherwise) }
+func (p Policy) Life(otherwise time.Duration) time.Duration {
+	return shorter(p.MaxAccessTokenLifetime, otherwise)
+}
 
 // Renewable is for how long a permission can be renewed that could otherwise be for so long.
 func (p Policy) Renewable(otherwise time.Duration) time.Duration {
-	return shorter(p.RefreshLife, otherwise)
+	return shorter(p.MaxRefreshTokenLifetime, otherwise)
 }
 
 func shorter(ceiling, otherwise time.Duration) time.Duration {

@@ -85,8 +85,8 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 		"`client` that this server is at the issuer (gatehouse client create --server): follows the list of ended "+
 			"grants there when there is no Redis")
 	config.SecretVar(fs, &c.ClientSecret, "client-secret", "`secret` of that client")
-	fs.DurationVar(&c.EndedPoll, "ended-poll", 2*time.Second,
-		"`time` between questions to the issuer which grants have ended")
+	fs.DurationVar(&c.RevocationPollInterval, "revocation-poll-interval", 2*time.Second,
+		"`time` between two requests to the issuer for the list of revoked grants")
 	fs.Func("audit-retention", "how `long` audit lines are kept, at least 24h; 0: for ever (default 9600h)",
 		func(s string) (err error) {
 			if c.AuditRetention, err = time.ParseDuration(s); err == nil && c.AuditRetention == 0 {
@@ -101,10 +101,10 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 			}
 			return err
 		})
-	fs.DurationVar(&c.EndedStaleAfter, "ended-stale-after", revocation.DefaultStaleAfter,
-		"`time` for which the list of ended grants counts after it was last known to be complete")
-	fs.StringVar(&c.EndedWhenStale, "ended-when-stale", mcpserver.EndedRefuse,
-		"`what` is done then: refuse (503), or introspect (the issuer is asked about each token)")
+	fs.DurationVar(&c.RevocationStaleAfter, "revocation-stale-after", revocation.DefaultStaleAfter,
+		"`time` for which the list of revoked grants is used after it was last known to be complete")
+	fs.StringVar(&c.RevocationWhenStale, "revocation-when-stale", mcpserver.WhenStaleRefuse,
+		"`what` happens then: refuse (503), or introspect (each token is introspected at the issuer)")
 	algorithms := fs.String("resource-algorithm", "ES256",
 		"`algorithms` of tokens' signatures, comma-separated: ES256, RS256, EdDSA")
 	hosts := fs.String("allowed-hosts", "",

@@ -30,7 +30,7 @@ func TestConnectionsSayWhyAClientDidNotGetIn(t *testing.T) {
 			welcome := f.house.log.String() // which shows the demo's passwords
 			want := f.plant()
 
-			code, out := f.house.operate("connections", "--failed")
+			code, out := f.house.operate("attempt", "list", "--failed")
 			if code != 0 {
 				t.Fatalf("exit code %d:\n%s", code, out)
 			}
@@ -50,9 +50,9 @@ func TestConnectionsSayWhyAClientDidNotGetIn(t *testing.T) {
 			if t.Failed() {
 				t.Log(out)
 			}
-			_, all := f.house.operate("connection", "list", "--limit", "1000")
+			_, all := f.house.operate("attempt", "list", "--limit", "1000")
 			for _, g := range got {
-				code, one := f.house.operate("connection", "show", strings.Fields(g.row)[0])
+				code, one := f.house.operate("attempt", "show", strings.Fields(g.row)[0])
 				if code != 0 || !strings.Contains(strings.Join(strings.Fields(one), " "), g.why) {
 					t.Errorf("show: exit code %d, want %q in\n%s", code, g.why, one)
 				}

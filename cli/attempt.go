@@ -19,16 +19,16 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 )
 
-// connectionsAsked says which attempts are wanted.
-type connectionsAsked struct {
+// attemptsAsked says which attempts are wanted.
+type attemptsAsked struct {
 	id, client, tenant string
 	failed             bool
 	since              time.Time
 	limit              int
 }
 
-func connectionList(fs *flag.FlagSet) action {
-	a := connectionsAsked{}
+func attemptList(fs *flag.FlagSet) action {
+	a := attemptsAsked{}
 	fs.BoolVar(&a.failed, "failed", false, "only those that failed, or that nobody went on with")
 	fs.StringVar(&a.client, "client", "", "`id` of a client (default all)")
 	fs.StringVar(&a.tenant, "tenant", "", "`id` of a tenant; an attempt has one once its person chose it (default all)")
@@ -36,19 +36,19 @@ func connectionList(fs *flag.FlagSet) action {
 	fs.IntVar(&a.limit, "limit", 50, "at most `this many`, up to 1000")
 	return func(ctx context.Context, c *call) error {
 		a.since = c.program.Now().Add(-*since)
-		found, dropped, err := c.connections(ctx, a)
+		found, dropped, err := c.attempts(ctx, a)
 		if err != nil {
 			return err
 		}
 		if c.json {
-			p := part{name: "connections",
+			p := part{name: "attempts",
 				heading: "ID\tCLIENT\tNAME\tPROGRAM\tFROM\tTENANT\tUSER\tRESOURCE\tBEGAN\tLAST\tSTEP\tOUTCOME\tREFUSED\tWHY"}
-			if p.rows, err = c.rows(ctx, func(n *names) [][]any { return connectionRows(n, found) }); err != nil {
+			if p.rows, err = c.rows(ctx, func(n *names) [][]any { return attemptRows(n, found) }); err != nil {
 				return err
 			}
 			return c.answer(p, part{name: "left_out", facts: []fact{{"requests", dropped}}})
 		}
-		if err := c.connectionTable(ctx, found); err != nil {
+		if err := c.attemptTable(ctx, found); err != nil {
 			return err
 		}
 		if dropped > 0 {
@@ -60,15 +60,15 @@ func connectionList(fs *flag.FlagSet) action {
 	}
 }
 
-func connectionShow(*flag.FlagSet) action {
+func attemptShow(*flag.FlagSet) action {
 	return func(ctx context.Context, c *call) error {
-		found, _, err := c.connections(ctx, connectionsAsked{id: c.operand, limit: 1})
+		found, _, err := c.attempts(ctx, attemptsAsked{id: c.operand, limit: 1})
 		if err != nil {
 			return err
 		}
 		if len(found) == 0 {
-			return &authserver.Refusal{Reason: fmt.Sprintf("there is no connection %.80q", c.operand),
-				Hint: Name + " connection list shows them; they are kept for thirty days"}
+			return &authserver.Refusal{Reason: fmt.Sprintf("there is no attempt %.80q", c.operand),
+				Hint: Name + " attempt list shows them; they are kept for thirty days"}
 		}
 		r := found[0]
 		whose, err := c.rows(ctx, func(n *names) [][]any { return [][]any{{n.tenant(r.Tenant), n.user(r.User)}} })
@@ -87,8 +87,8 @@ func connectionShow(*flag.FlagSet) action {
 	}
 }
 
-// connectionRows is the list for programs.
-func connectionRows(n *names, found []authserver.Connection) (rows [][]any) {
+// attemptRows is the list for programs.
+func attemptRows(n *names, found []authserver.Attempt) (rows [][]any) {
 	for _, r := range found {
 		rows = append(rows, []any{
 			r.ID, r.Client, r.ClientName, r.Program, r.Source, n.tenant(r.Tenant), n.user(r.User), r.Resource,
@@ -99,23 +99,23 @@ func connectionRows(n *names, found []authserver.Connection) (rows [][]any) {
 	return rows
 }
 
-// connections are the attempts that the issuer knows, with what the MCP servers know of their
+// attempts are the attempts that the issuer knows, with what the MCP servers know of their
 // calls.
-func (c *call) connections(ctx context.Context, a connectionsAsked) ([]authserver.Connection, int64, error) {
-	f := authserver.ConnectionFilter{ID: a.id, Failed: a.failed, Tenant: a.tenant, Since: a.since, Limit: a.limit}
+func (c *call) attempts(ctx context.Context, a attemptsAsked) ([]authserver.Attempt, int64, error) {
+	f := authserver.AttemptFilter{ID: a.id, Failed: a.failed, Tenant: a.tenant, Since: a.since, Limit: a.limit}
 	if a.client != "" {
 		f.Clients = []string{a.client}
 	}
-	issued, err := c.attempts(ctx, f)
+	issued, err := c.issued(ctx, f)
 	if err != nil {
 		return nil, 0, err
 	}
 	asked := operator.RefusalsAsked{Client: a.client, Tenant: a.tenant, Since: a.since, Limit: a.limit,
-		Calls: clientsOf(issued.Connections)}
+		Calls: clientsOf(issued.Attempts)}
 	if strings.HasPrefix(a.id, "ref_") {
 		asked.ID = a.id
-	} else if a.id != "" && len(issued.Connections) == 1 {
-		asked.Client, asked.Limit = cmp.Or(issued.Connections[0].Client, "-"), 100
+	} else if a.id != "" && len(issued.Attempts) == 1 {
+		asked.Client, asked.Limit = cmp.Or(issued.Attempts[0].Client, "-"), 100
 	}
 	var met operator.Met
 	if a.id == "" || asked.ID != "" || asked.Client != "" {
@@ -125,37 +125,37 @@ func (c *call) connections(ctx context.Context, a connectionsAsked) ([]authserve
 			c.program.complain("warning", "what the MCP server knows is not in it: "+err.Error())
 		}
 	}
-	all := issued.Connections
+	all := issued.Attempts
 	if whose := refusedClients(met.Refusals); a.failed && len(whose) > 0 {
 		// those that got their token and were refused then
-		got, err := c.attempts(ctx, authserver.ConnectionFilter{Done: true, Clients: whose, Limit: 1000})
+		got, err := c.issued(ctx, authserver.AttemptFilter{Done: true, Clients: whose, Limit: 1000})
 		if err != nil {
 			return nil, 0, err
 		}
-		all = append(all, got.Connections...)
+		all = append(all, got.Attempts...)
 	}
 	all = meet(all, met)
-	all = slices.DeleteFunc(all, func(r authserver.Connection) bool {
-		return a.failed && r.Outcome == authserver.ConnectionDone || a.id != "" && r.ID != a.id
+	all = slices.DeleteFunc(all, func(r authserver.Attempt) bool {
+		return a.failed && r.Outcome == authserver.AttemptDone || a.id != "" && r.ID != a.id
 	})
-	slices.SortStableFunc(all, func(a, b authserver.Connection) int { return b.UpdatedAt.Compare(a.UpdatedAt) })
+	slices.SortStableFunc(all, func(a, b authserver.Attempt) int { return b.UpdatedAt.Compare(a.UpdatedAt) })
 	return all[:min(len(all), max(a.limit, 0))], issued.Dropped, nil
 }
 
-// attempts are those that the issuer knows: none where a gateway is asked about and the issuer is
+// issued are those that the issuer knows: none where a gateway is asked about and the issuer is
 // elsewhere.
-func (c *call) attempts(ctx context.Context, f authserver.ConnectionFilter) (found authserver.ConnectionsFound,
+func (c *call) issued(ctx context.Context, f authserver.AttemptFilter) (found authserver.AttemptsFound,
 	err error) {
-	err = c.act(ctx, "connection.list", f, &found)
+	err = c.act(ctx, "attempt.list", f, &found)
 	if c.gateway != "" && errors.Is(err, errNoLedger) {
 		err = nil
 	}
 	return found, err
 }
 
-func clientsOf(of []authserver.Connection) (ids []string) {
+func clientsOf(of []authserver.Attempt) (ids []string) {
 	for _, r := range of {
-		if r.Outcome == authserver.ConnectionDone && !slices.Contains(ids, r.Client) {
+		if r.Outcome == authserver.AttemptDone && !slices.Contains(ids, r.Client) {
 			ids = append(ids, r.Client)
 		}
 	}
@@ -174,27 +174,27 @@ func refusedClients(of []operator.Refused) (ids []string) {
 // meet puts the last step to what the issuer knows: a client that got its token has called an MCP
 // server with it, or was refused there. What cannot be told of which attempt it came stands by
 // itself.
-func meet(attempts []authserver.Connection, met operator.Met) []authserver.Connection {
+func meet(attempts []authserver.Attempt, met operator.Met) []authserver.Attempt {
 	refused := map[int]bool{}
 	for _, m := range met.Refusals {
 		if m.Overcome {
 			continue
 		}
-		i := slices.IndexFunc(attempts, func(r authserver.Connection) bool {
-			return r.Outcome == authserver.ConnectionDone && m.Client != "" && r.Client == m.Client &&
+		i := slices.IndexFunc(attempts, func(r authserver.Attempt) bool {
+			return r.Outcome == authserver.AttemptDone && m.Client != "" && r.Client == m.Client &&
 				r.Tenant == m.Tenant && !r.StartedAt.After(m.Last)
 		})
 		if i < 0 {
-			attempts = append(attempts, authserver.Connection{
+			attempts = append(attempts, authserver.Attempt{
 				ID: m.ID, Client: m.Client, Program: m.Agent, Tenant: m.Tenant, Resource: m.Resource,
 				StartedAt: m.First, UpdatedAt: m.Last, Step: authserver.StepCall,
-				Outcome: authserver.ConnectionFailed, Reason: m.Why, Refusals: m.Times,
+				Outcome: authserver.AttemptFailed, Reason: m.Why, Refusals: m.Times,
 			})
 			continue
 		}
 		r := &attempts[i]
 		refused[i] = true
-		r.Step, r.Outcome, r.Reason, r.UpdatedAt = authserver.StepCall, authserver.ConnectionFailed, m.Why, m.Last
+		r.Step, r.Outcome, r.Reason, r.UpdatedAt = authserver.StepCall, authserver.AttemptFailed, m.Why, m.Last
 		r.Refusals += m.Times
 		if m.Reason == guard.WhyAudience && r.Bare {
 			r.Reason = authserver.ForgotResource(m.About, m.Resource)
@@ -204,15 +204,15 @@ func meet(attempts []authserver.Connection, met operator.Met) []authserver.Conne
 		called := func(m operator.Called) bool {
 			return m.Client == r.Client && m.Tenant == r.Tenant && !m.Last.Before(r.UpdatedAt)
 		}
-		if r.Outcome == authserver.ConnectionDone && !refused[i] && slices.ContainsFunc(met.Calls, called) {
+		if r.Outcome == authserver.AttemptDone && !refused[i] && slices.ContainsFunc(met.Calls, called) {
 			attempts[i].Step = authserver.StepCall
 		}
 	}
 	return attempts
 }
 
-// connectionTable writes each attempt on a line, and below it why it came no further.
-func (c *call) connectionTable(ctx context.Context, found []authserver.Connection) error {
+// attemptTable writes each attempt on a line, and below it why it came no further.
+func (c *call) attemptTable(ctx context.Context, found []authserver.Attempt) error {
 	people, err := c.rows(ctx, func(n *names) (rows [][]any) {
 		for _, r := range found {
 			rows = append(rows, []any{n.user(r.User)})
