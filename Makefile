@@ -19,8 +19,9 @@ fuzz: ## every fuzz target for 30 seconds, one after another
 bench: ## speed, each number beside its floor in the same run
 	go test -run '^$$' -bench . -benchmem work | grep -Ev '^(\?|ok|PASS$$)'
 
-lint: ## gofmt, go vet and staticcheck over all modules
-	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt-clean:"; echo "$$unformatted"; exit 1; fi
+lint: ## gofmt, go vet, staticcheck and the rules for text (.ci/words.txt) over all modules
+	@if [ -n "$$(gofmt -l .)" ]; then echo "gofmt -w these files:"; gofmt -l .; exit 1; fi
+	go run ./e2e/checktext
 	go vet work
 	go tool staticcheck work
 

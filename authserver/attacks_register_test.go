@@ -148,8 +148,11 @@ func TestAddressesThatNobodyCalls(t *testing.T) {
 // DR-08, DR-09, DR-14, DR-16, AS-48: what a client cannot say of itself.
 func TestWhatClientsCannotSay(t *testing.T) {
 	h := openHouse(t)
-	status, made := h.enrol(`{"redirect_uris":["` + callback + `"],"client_id":"usr_ann","client_secret":"mine","client_secret_expires_at":1,"registration_access_token":"mine","registration_client_uri":"https://evil.example",
-		"skip_consent":true,"tenant_id":"acme","is_admin":true,"trusted":true,"operator":true,"origin":"operator","owner":"usr_ann","scope":"admin customers:read","audience":["https://evil.example"],
+	status, made := h.enrol(`{"redirect_uris":["` + callback + `"],"client_id":"usr_ann","client_secret":"mine",
+		"client_secret_expires_at":1,
+		"registration_access_token":"mine","registration_client_uri":"https://evil.example",
+		"skip_consent":true,"tenant_id":"acme","is_admin":true,"trusted":true,"operator":true,
+		"origin":"operator","owner":"usr_ann","scope":"admin customers:read","audience":["https://evil.example"],
 		"software_statement":"eyJhbGciOiJub25lIn0.e30.","created_at":1,"client_id_issued_at":1}`)
 	if status != 201 {
 		t.Fatalf("got %d %v", status, made)

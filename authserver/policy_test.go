@@ -181,7 +181,8 @@ func TestNoGrantTypeForgetsThePolicy(t *testing.T) {
 			if status, answer = a.token(form); status != 200 || answer["expires_in"] != 90.0 {
 				t.Fatalf("allowed again: got %d %v, want a token of 90 seconds", status, answer)
 			}
-			if _, body := claims(t, answer["access_token"].(string)); body["exp"].(float64)-body["iat"].(float64) != 90 {
+			_, body := claims(t, answer["access_token"].(string))
+			if body["exp"].(float64)-body["iat"].(float64) != 90 {
 				t.Errorf("the token lives from %v to %v", body["iat"], body["exp"])
 			}
 		})

@@ -219,7 +219,8 @@ func (w *walker) step() {
 func (w *walker) leaves(db *sql.DB) int {
 	n := 0
 	err := db.QueryRow(`SELECT COUNT(*) FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id
-		WHERE g.client_id = $1 AND g.ended_at IS NULL AND r.used_at IS NULL AND r.expires_at > $2`, w.a.ID, w.h.Clock.Now().Unix()).Scan(&n)
+		WHERE g.client_id = $1 AND g.ended_at IS NULL AND r.used_at IS NULL AND r.expires_at > $2`, w.a.ID,
+		w.h.Clock.Now().Unix()).Scan(&n)
 	if err != nil {
 		w.fail("%v", err)
 	}

@@ -26,7 +26,8 @@ func said(change map[string]any) map[string]any {
 func TestRegistrationsAreShared(t *testing.T) {
 	h := openHouse(t, func(c *authserverConfig) { c.MaxClients = 3 })
 	first := h.register(said(nil))
-	_, answer := h.post("/oauth2/register", "application/json", `{"client_name":"MCP CLI Proxy","redirect_uris":["http://127.0.0.1:3334/oauth/callback"],
+	_, answer := h.post("/oauth2/register", "application/json", `{"client_name":"MCP CLI Proxy",
+		"redirect_uris":["http://127.0.0.1:3334/oauth/callback"],
 		"software_id":"2e6dc280-f3c3-4e01-99a7-8181dbd1d23d","software_version":"0.1.29"}`, nil)
 	if answer["client_id"] != first.ID || answer["registration_access_token"] != nil ||
 		answer["registration_client_uri"] != nil || answer["client_secret"] != nil {

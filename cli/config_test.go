@@ -25,7 +25,8 @@ func TestConfig(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "gatehouse.yaml")
 	write := func(text string) { must(t, os.WriteFile(file, []byte(text), 0o600)) }
-	write("issuer: https://auth.example.com\nresource: https://mcp.example.com/mcp\naccess-token-lifetime: 5m\nredis: " +
+	write("issuer: https://auth.example.com\nresource: https://mcp.example.com/mcp\naccess-token-lifetime: " +
+		"5m\nredis: " +
 		"redis://:hunter2@cache:6379/0\nallowed-origins: [https://a.example, https://b.example]\ndemo: false\n")
 	env := map[string]string{"GATEHOUSE_ACCESS_TOKEN_LIFETIME": "7m", "GATEHOUSE_DATA_DIR": filepath.Join(dir, "data")}
 	code, out, errs := with(t, env, "config", "show", "--origin", "--config", file, "--log-level", "debug")

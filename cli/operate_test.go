@@ -53,7 +53,8 @@ func TestOperatorsDay(t *testing.T) {
 					"--data-dir", dir)
 				complaint(t, code, stderr, 2, "it names nothing")
 			}
-			do(t, dir, "", "registrations               any", "policy", "set", "--tenant", "acme", "--registrations", "any")
+			do(t, dir, "", "registrations               any", "policy", "set", "--tenant", "acme",
+				"--registrations", "any")
 			do(t, dir, "", "24h0m0s", "policy", "show", "acme")
 			do(t, dir, "", "Acme & Sons", "tenant", "show", "acme")
 			do(t, dir, "", "shut out", "user", "disable", "bob@acme.example")

@@ -53,8 +53,11 @@ func document(t *testing.T, url, accept string) (http.Header, string) {
 // The schema is worth something: it refuses what the standard refuses.
 func TestCardSchemaRefuses(t *testing.T) {
 	rules := cardRules(t)
-	const good = `{"$schema":"https://static.modelcontextprotocol.io/schemas/v1/server-card.schema.json","name":"com.example.notes/notes","version":"1.4.0","description":"Notes.",
-		"icons":[{"src":"https://x.example/i.svg","sizes":["any"],"theme":"light"}],"remotes":[{"type":"streamable-http","url":"https://{region}.notes.example.com/mcp","headers":[{"name":"X-Workspace","isSecret":false}]}],
+	const good = `{"$schema":"https://static.modelcontextprotocol.io/schemas/v1/server-card.schema.json",
+		"name":"com.example.notes/notes","version":"1.4.0","description":"Notes.",
+		"icons":[{"src":"https://x.example/i.svg","sizes":["any"],"theme":"light"}],
+		"remotes":[{"type":"streamable-http","url":"https://{region}.notes.example.com/mcp",
+		"headers":[{"name":"X-Workspace","isSecret":false}]}],
 		"_meta":{"com.example.notes/support":{}},"authorization":{"tolerated":true}}`
 	if err := rules.Validate(decoded(t, good)); err != nil {
 		t.Errorf("a good card: %v", err)

@@ -152,7 +152,8 @@ func TestOtherPeoplesServers(t *testing.T) {
 	}
 	scopes := `
     scopes: [{name: read, description: Read}, {name: write, description: Write}]
-    tools: [{name: "write*", scopes: [write], write: true}, {name: "edit*", scopes: [write], write: true}, {name: "*", scopes: [read]}]
+    tools: [{name: "write*", scopes: [write], write: true}, {name: "edit*", scopes: [write], write: true},
+      {name: "*", scopes: [read]}]
     prompts: [{name: "*", scopes: [read]}]
     resources: [{name: "*", scopes: [read]}]
     tenants:

@@ -26,9 +26,6 @@ var documents = []string{
 	"docs/explanation/trust.md",
 }
 
-// mostREADME is how many lines the README may have.
-const mostREADME = 150
-
 // followedText returns the documents one after another.
 func followedText(t *testing.T) string {
 	t.Helper()
@@ -36,9 +33,6 @@ func followedText(t *testing.T) string {
 	for _, name := range documents {
 		text, err := os.ReadFile(filepath.Join("..", name))
 		must(t, err)
-		if lines := strings.Count(string(text), "\n"); name == "README.md" && lines > mostREADME {
-			t.Errorf("the README has %d lines, want %d at most", lines, mostREADME)
-		}
 		all.WriteString("\n" + string(text))
 	}
 	return all.String()

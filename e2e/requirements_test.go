@@ -215,26 +215,3 @@ func numbered(family string, from, to int) []string {
 	}
 	return ids
 }
-
-// TestIdsStandInTestsAlone: product code says where a rule comes from by an RFC's section or by a
-// sentence; the ids of the requirements stand in tests and in docs/reference.
-func TestIdsStandInTestsAlone(t *testing.T) {
-	families := regexp.MustCompile(
-		`\b(AS|CC|EMA|AZ|LG|TK|RT|CA|RV|DR|CM|MD|PA|DP|KY|RS|MC|JW|TN|JK|DS|SC|FT|SF|AD)-\d{2}\b`)
-	looked := repository(t, func(name string) bool {
-		product := slices.Contains([]string{".go", ".sql", ".html", ".css", ".sh", ".yaml", ".yml"}, path.Ext(name))
-		test := strings.HasSuffix(name, "_test.go") || strings.HasSuffix(path.Dir(name), "test") ||
-			strings.HasPrefix(name, "e2e/")
-		return product && !test && !strings.Contains(name, "testdata/")
-	})
-	for name, text := range looked {
-		for i, line := range strings.Split(text, "\n") {
-			if id := families.FindString(line); id != "" {
-				t.Errorf("%s:%d names %s", name, i+1, id)
-			}
-		}
-	}
-	if len(looked) < 300 {
-		t.Errorf("%d files were looked at, want 300 at least", len(looked))
-	}
-}

@@ -20,20 +20,22 @@ import (
 // The scenarios are texts in which people, agents and the operator act on the running product, once
 // for each pair of stores:
 //
-//	agent|mallory registers [INITIAL-TOKEN]      as a public client; with a tenant's initial token as a machine client
+//	agent|mallory registers [INITIAL-TOKEN]      as a public client; with a token, as a machine
+//	                                             client of its tenant
 //	agent|mallory is CLIENT-ID SECRET            a client that the operator made
 //	agent|mallory renews|replays|redeems|revokes|gets-token
 //	agent|mallory lists|calls TOOL ARGUMENTS [with TOKEN] [at annex|toy-annex]
-//	ann|bob|carol allows AGENT [TENANT!] SCOPE…  signs in, ticks all that is asked, and the agent redeems its code
-//	ann|bob|carol ticks AGENT SCOPE… of SCOPE…   asked for the latter, ticks the former
+//	ann|bob|carol allows AGENT [TENANT!] SCOPE…  signs in and allows all that is asked
+//	ann|bob|carol ticks AGENT SCOPE… of SCOPE…   of those asked for, ticks the former
 //	ann|bob|carol denies|ends AGENT [SCOPE…]
-//	ann|bob|carol gives TENANT ROLE SCOPE…       on the page of those who look after a tenant
-//	operator ARGS…                               a command of the gatehouse program; its answer is in stdout
+//	ann|bob|carol gives TENANT ROLE SCOPE…       on the page of the tenant's administrators
+//	operator ARGS…                               a command of the gatehouse program
 //	explains TOKEN                               the operator asks which tools a token opens
 //	remember NAME PATTERN                        keeps what the pattern found in stdout, as $NAME
 //	keep TOKEN AGENT                             keeps the agent's access token under a name
-//	forge TOKEN KEY=VALUE…                       a token signed by another issuer: iss=house|toy aud=house|toy-annex typ=…
-//	later DURATION                               the product is stopped, time passes, it is started again
+//	forge TOKEN KEY=VALUE…                       a token of another issuer: iss=house|toy
+//	                                             aud=house|toy-annex typ=…
+//	later DURATION                               the product is started again after that
 //
 // A "!" before a line says that it must be refused. What was answered is in stdout.
 func TestScenarios(t *testing.T) {

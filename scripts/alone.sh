@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds and vets each module by itself, without the workspace, against releases of the others. With --tidy it tidies go.mod and go.sum of each instead.
+# Builds and vets each module by itself, without the workspace, against releases of the others. With
+# --tidy it tidies go.mod and go.sum of each instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/modules.sh

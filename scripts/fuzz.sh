@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets of the workspace one after another, each for a time: scripts/fuzz.sh [TIME [TARGET…]]. The default is 30s, and every target that there is.
-# What it finds, go test writes into the package's testdata/fuzz: commit it with the cure, and it is a test from then on.
+# Runs the fuzz targets of the workspace one after another, each for a time: scripts/fuzz.sh [TIME
+# [TARGET…]]. The default is 30s, and every target that there is. What it finds, go test writes into
+# the package's testdata/fuzz: commit it with the cure, and it is a test from then on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

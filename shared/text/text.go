@@ -32,8 +32,11 @@ var fillers = &unicode.RangeTable{
 var viramas = map[rune]bool{}
 
 func init() {
-	for _, r := range "\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d3b\u0d3c\u0d4d\u0dca\u0e3a\u0eba\u0f84\u1039\u103a\u1714\u1715\u1734\u17d2\u1a60\u1b44\u1baa\u1bab\u1bf2\u1bf3\u2d7f" +
-		"\ua806\ua82c\ua8c4\ua953\ua9c0\uaaf6\uabed\U00011046\U0001107f\U000110b9\U00011133\U00011134\U000111c0\U00011235\U000112ea\U0001134d\U00011442\U000114c2\U000115bf\U0001163f\U000116b6" {
+	for _, r := range "\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d3b\u0d3c\u0d4d\u0dca\u0e3a" +
+		"\u0eba\u0f84\u1039" +
+		"\u103a\u1714\u1715\u1734\u17d2\u1a60\u1b44\u1baa\u1bab\u1bf2\u1bf3\u2d7f\ua806\ua82c\ua8c4\ua953" +
+		"\ua9c0\uaaf6\uabed\U00011046\U0001107f\U000110b9\U00011133\U00011134\U000111c0\U00011235\U000112ea" +
+		"\U0001134d\U00011442\U000114c2\U000115bf\U0001163f\U000116b6" {
 		viramas[r] = true
 	}
 }

@@ -43,7 +43,8 @@ end
 // keep answers {1, what it kept for, in ms}; {0, 0} when there is one already that must not be
 // replaced; {-1, 0} when there is no room. For a counter it answers the sum instead of 1, after a
 // 2.
-var keep = redis.NewScript(forget + `local owner, value, life, max, mode = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+var keep = redis.NewScript(forget + `local owner, value, life, max, mode =
+	ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local there = redis.call('EXISTS', KEYS[1]) == 1
 if there and mode == 'add' then return {2, redis.call('INCRBY', KEYS[1], value), redis.call('PTTL', KEYS[1])} end
 if there and mode ~= 'put' then return {0, 0} end

@@ -328,8 +328,10 @@ func TestOnlyTheEndCounts(t *testing.T) {
 		// clerk included reader
 		o.applies(t, "tenants: [{id: acme, roles: [{role: reader, scopes: ['notes:read'], includes: [clerk]}, {role: "+
 			"clerk, scopes: ['notes:write']}]}]")
-		o.applies(t, `resources: [{uri: 'https://tasks.example/mcp', algorithm: EdDSA, scopes: [{name: 'tasks:do', description: Do tasks}]}]
-tenants: [{id: acme, policy: {scopes: ['notes:read', 'notes:write', 'tasks:do']}, clients: [{name: doer, scopes: ['tasks:do']}]}]`)
+		o.applies(t, `resources: [{uri: 'https://tasks.example/mcp', algorithm: EdDSA,
+  scopes: [{name: 'tasks:do', description: Do tasks}]}]
+tenants: [{id: acme, policy: {scopes: ['notes:read', 'notes:write', 'tasks:do']},
+  clients: [{name: doer, scopes: ['tasks:do']}]}]`)
 		role, err := o.store.Role(ctx, "acme", "reader")
 		if err != nil || !slices.Equal(role.Gives, []string{"notes:read", "notes:write"}) {
 			t.Errorf("reader gives %v %v", role.Gives, err)

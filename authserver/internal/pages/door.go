@@ -1,10 +1,11 @@
-// Package pages owns the door that people come in by: signing in, letting agents in, seeing the
-// agents and ending them.
+// Package pages serves the pages for people: sign-in, consent, connected agents, and the pages of a
+// tenant's administrators.
 //
 // Each step stands alone and finds the authorization request by its transaction; no step trusts
 // what an earlier page said:
 //
-//	/oauth2/authorize → /consent?tx=… → (nobody there: /signin?tx=… → /consent?tx=…) → the application
+//	/oauth2/authorize → /consent?tx=… → (not signed in: /signin?tx=… → /consent?tx=…)
+//	→ the application
 //
 // Every answer to a POST is a 303, so that no password is ever sent on.
 package pages

@@ -31,7 +31,8 @@ func (d *DB) RecordAll(ctx context.Context, events []audit.Event) error {
 
 // PlainRecords implements admin.Log.
 func (d *DB) PlainRecords(ctx context.Context, userID, email string) (n int64, err error) {
-	const plain = ` WHERE replace(detail, $2, '') <> detail OR replace(target, $2, '') <> target OR target = $1 AND action IN ('user.sign_in', 'user.sign_out')
+	const plain = ` WHERE replace(detail, $2, '') <> detail OR replace(target, $2, '') <> target OR target = $1
+		AND action IN ('user.sign_in', 'user.sign_out')
 		AND (detail LIKE 'from %' OR actor LIKE 'address:%' AND actor NOT LIKE 'address:sealed(%')`
 	if err := d.row(ctx, "SELECT (SELECT COUNT(*) FROM audit_records"+plain+") + (SELECT COUNT(*) FROM audit_events"+
 		plain+")", userID, email).Scan(&n); err != nil {

@@ -13,8 +13,10 @@ import (
 
 var _ client.Store = (*DB)(nil)
 
-const clientColumns = `id, name, tenant_id, redirect_uris, grant_types, auth_method, secret_hash, scopes, application_type,
-	client_uri, software_id, software_version, origin, manage_hash, jwks, jwks_uri, created_at, old_secret_hash, old_secret_ends,
+const clientColumns = `id, name, tenant_id, redirect_uris, grant_types, auth_method, secret_hash, scopes,
+	application_type,
+	client_uri, software_id, software_version, origin, manage_hash, jwks, jwks_uri, created_at, old_secret_hash,
+	old_secret_ends,
 	fingerprint, resource, id_token_alg, post_logout_redirect_uris, dpop_bound, push_required`
 
 // clientRead are the columns of a client as it is read.
@@ -148,15 +150,18 @@ func scanClient(r interface{ Scan(...any) error }) (client.Client, error) {
 // neverLetIn finds clients that made themselves known and that nobody ever let in. Who deletes them
 // compares created_at too, which changes when a shared client is registered again: PostgreSQL looks
 // at a row anew, but not at a sub-select, when it has waited for another transaction.
-const neverLetIn = `SELECT c.id, c.created_at FROM clients c WHERE c.origin IN ('` + client.OriginRegistration + `', '` + client.OriginDocument + `')
+const neverLetIn = `SELECT c.id, c.created_at FROM clients c WHERE c.origin IN ('` + client.OriginRegistration + `',
+	'` + client.OriginDocument + `')
 	AND c.disabled_at IS NULL AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id)`
 
 // Register implements client.Store.
 func (d *DB) Register(ctx context.Context, c client.Client, ceiling int64, e audit.Event) (kept client.Client,
 	err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
-		kept, err = scanClient(tx.QueryRowContext(ctx, "INSERT INTO clients ("+clientColumns+") VALUES ("+clientValues+`)
-			ON CONFLICT (fingerprint) WHERE fingerprint <> '' AND deleted_at IS NULL DO UPDATE SET created_at = excluded.created_at
+		kept, err = scanClient(tx.QueryRowContext(ctx,
+			"INSERT INTO clients ("+clientColumns+") VALUES ("+clientValues+`)
+			ON CONFLICT (fingerprint) WHERE fingerprint <> '' AND deleted_at IS NULL DO UPDATE
+			SET created_at = excluded.created_at
 			RETURNING `+clientRead, clientRow(c)...))
 		if err != nil {
 			return fmt.Errorf("keeping client %s: %w", c.ID, err)
@@ -197,8 +202,10 @@ func makeRoom(ctx context.Context, tx *sql.Tx, newest string, ceiling int64) err
 
 // UpdateClient implements client.Store.
 func (d *DB) UpdateClient(ctx context.Context, c client.Client) error {
-	done, err := changed(d.write.ExecContext(ctx, `UPDATE clients SET name = $2, redirect_uris = $3, grant_types = $4, scopes = $5, application_type = $6,
-		client_uri = $7, software_id = $8, software_version = $9, jwks = $10, jwks_uri = $11, id_token_alg = $12, post_logout_redirect_uris = $13,
+	done, err := changed(d.write.ExecContext(ctx, `UPDATE clients SET name = $2, redirect_uris = $3, grant_types = $4,
+		scopes = $5, application_type = $6,
+		client_uri = $7, software_id = $8, software_version = $9, jwks = $10, jwks_uri = $11, id_token_alg = $12,
+		post_logout_redirect_uris = $13,
 		dpop_bound = $14, push_required = $15 WHERE id = $1 AND deleted_at IS NULL`,
 		c.ID, c.Name, list(c.RedirectURIs), list(c.GrantTypes), list(c.Scopes), c.ApplicationType, c.ClientURI,
 		c.SoftwareID, c.SoftwareVersion,
@@ -214,7 +221,8 @@ func (d *DB) UpdateClient(ctx context.Context, c client.Client) error {
 
 // ReplaceSecret implements client.Store.
 func (d *DB) ReplaceSecret(ctx context.Context, id, secretHash string, ends time.Time) error {
-	done, err := changed(d.write.ExecContext(ctx, `UPDATE clients SET old_secret_hash = secret_hash, old_secret_ends = $3, secret_hash = $2
+	done, err := changed(d.write.ExecContext(ctx, `UPDATE clients SET old_secret_hash = secret_hash,
+		old_secret_ends = $3, secret_hash = $2
 		WHERE id = $1 AND secret_hash <> '' AND deleted_at IS NULL`, id, secretHash, moment(ends)))
 	if err != nil {
 		return fmt.Errorf("replacing the secret of client %s: %w", id, err)
@@ -242,10 +250,14 @@ func (d *DB) DeleteClient(ctx context.Context, id string, at time.Time) error {
 // PutDocument implements client.Store.
 func (d *DB) PutDocument(ctx context.Context, c client.Client) error {
 	kept, err := changed(d.write.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+`) VALUES (`+clientValues+`)
-		ON CONFLICT (id) DO UPDATE SET name = excluded.name, redirect_uris = excluded.redirect_uris, application_type = excluded.application_type,
-		client_uri = excluded.client_uri, software_id = excluded.software_id, software_version = excluded.software_version, auth_method = excluded.auth_method,
-		jwks = excluded.jwks, jwks_uri = excluded.jwks_uri, grant_types = excluded.grant_types, id_token_alg = excluded.id_token_alg,
-		post_logout_redirect_uris = excluded.post_logout_redirect_uris, dpop_bound = excluded.dpop_bound, push_required = excluded.push_required, deleted_at = NULL
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, redirect_uris = excluded.redirect_uris,
+		application_type = excluded.application_type,
+		client_uri = excluded.client_uri, software_id = excluded.software_id,
+		software_version = excluded.software_version, auth_method = excluded.auth_method,
+		jwks = excluded.jwks, jwks_uri = excluded.jwks_uri, grant_types = excluded.grant_types,
+		id_token_alg = excluded.id_token_alg,
+		post_logout_redirect_uris = excluded.post_logout_redirect_uris, dpop_bound = excluded.dpop_bound,
+		push_required = excluded.push_required, deleted_at = NULL
 		WHERE clients.origin = excluded.origin AND clients.disabled_at IS NULL`,
 		clientRow(c)...))
 	if err != nil {
@@ -277,8 +289,10 @@ func (d *DB) CreateInitialToken(ctx context.Context, t client.InitialToken) erro
 func (d *DB) UseInitialToken(ctx context.Context, hash string, now time.Time,
 	prepare func(client.InitialToken) (client.Client, audit.Event, error)) (made client.Client, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
-		used, err := changed(tx.ExecContext(ctx, `UPDATE initial_tokens SET uses = uses - 1 WHERE hash = $1 AND uses > 0 AND expires_at > $2
-			AND EXISTS (SELECT 1 FROM tenants t WHERE t.id = initial_tokens.tenant_id AND t.suspended_at IS NULL)`, hash, moment(now)))
+		used, err := changed(tx.ExecContext(ctx, `UPDATE initial_tokens SET uses = uses - 1 WHERE hash = $1
+			AND uses > 0 AND expires_at > $2
+			AND EXISTS (SELECT 1 FROM tenants t WHERE t.id = initial_tokens.tenant_id
+			AND t.suspended_at IS NULL)`, hash, moment(now)))
 		if err != nil {
 			return fmt.Errorf("using an initial access token: %w", err)
 		}

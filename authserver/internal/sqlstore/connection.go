@@ -78,14 +78,17 @@ func putConnection(ctx context.Context, tx *sql.Tx, e attempt.Entry) error {
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 		ON CONFLICT (id) DO UPDATE SET
 		client_id = CASE WHEN connections.client_id <> '' THEN connections.client_id ELSE excluded.client_id END,
-		client_name = CASE WHEN connections.client_name <> '' THEN connections.client_name ELSE excluded.client_name END,
+		client_name = CASE WHEN connections.client_name <> '' THEN connections.client_name
+		ELSE excluded.client_name END,
 		program = CASE WHEN connections.program <> '' THEN connections.program ELSE excluded.program END,
 		source = CASE WHEN connections.source <> '' THEN connections.source ELSE excluded.source END,
 		tenant_id = CASE WHEN connections.tenant_id <> '' THEN connections.tenant_id ELSE excluded.tenant_id END,
 		user_id = CASE WHEN connections.user_id <> '' THEN connections.user_id ELSE excluded.user_id END,
 		resource = CASE WHEN connections.resource <> '' THEN connections.resource ELSE excluded.resource END,
-		started_at = CASE WHEN excluded.started_at < connections.started_at THEN excluded.started_at ELSE connections.started_at END,
-		updated_at = CASE WHEN excluded.updated_at > connections.updated_at THEN excluded.updated_at ELSE connections.updated_at END,
+		started_at = CASE WHEN excluded.started_at < connections.started_at THEN excluded.started_at
+		ELSE connections.started_at END,
+		updated_at = CASE WHEN excluded.updated_at > connections.updated_at THEN excluded.updated_at
+		ELSE connections.updated_at END,
 		step = CASE WHEN `+further+` THEN excluded.step ELSE connections.step END,
 		outcome = CASE WHEN `+further+` THEN excluded.outcome ELSE connections.outcome END,
 		reason = CASE WHEN `+further+` THEN excluded.reason ELSE connections.reason END,
@@ -100,9 +103,12 @@ func putConnection(ctx context.Context, tx *sql.Tx, e attempt.Entry) error {
 
 // takeUp removes what was open at an earlier step, and returns the record with it.
 func takeUp(ctx context.Context, tx *sql.Tx, r attempt.Record) (attempt.Record, error) {
-	rows, err := tx.QueryContext(ctx, `DELETE FROM connections WHERE id IN (SELECT id FROM connections WHERE outcome = 'open' AND step < $1 AND step <= $2
-		AND updated_at >= $3 AND (client_id = $4 AND client_id <> '' OR client_id = '' AND source = $5) AND id <> $6 ORDER BY id LIMIT 20)
-		RETURNING `+connectionColumns, int(r.Step), int(attempt.Registration), r.StartedAt.Add(-attempt.Window).Unix(), r.Client, r.Source, r.ID)
+	rows, err := tx.QueryContext(ctx, `DELETE FROM connections WHERE id IN (SELECT id FROM connections
+		WHERE outcome = 'open' AND step < $1 AND step <= $2
+		AND updated_at >= $3 AND (client_id = $4 AND client_id <> '' OR client_id = '' AND source = $5) AND id <> $6
+		ORDER BY id LIMIT 20)
+		RETURNING `+connectionColumns, int(r.Step), int(attempt.Registration), r.StartedAt.Add(-attempt.Window).Unix(),
+		r.Client, r.Source, r.ID)
 	if err != nil {
 		return r, err
 	}

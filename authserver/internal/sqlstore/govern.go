@@ -62,7 +62,8 @@ func (d *DB) issue(ctx context.Context, tx *sql.Tx) error {
 func active(ctx context.Context, tx *sql.Tx, clientID, tenantID string) (bool, error) {
 	var one int
 	err := tx.QueryRowContext(ctx, `SELECT 1 FROM clients c, tenants t
-		WHERE c.id = $1 AND c.deleted_at IS NULL AND c.disabled_at IS NULL AND t.id = $2 AND t.suspended_at IS NULL`, clientID, tenantID).Scan(&one)
+		WHERE c.id = $1 AND c.deleted_at IS NULL AND c.disabled_at IS NULL AND t.id = $2
+		AND t.suspended_at IS NULL`, clientID, tenantID).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -119,7 +120,8 @@ func (d *DB) govern(ctx context.Context, tenantID, userID string, do func(*sql.T
 // keepers counts who could take a change back: the operators who can sign in, under "", and the
 // admins of the tenants in question who are not disabled.
 func keepers(ctx context.Context, tx *sql.Tx, tenantID, userID string) (map[string]int, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT '', COUNT(*) FROM users WHERE operator AND NOT disabled AND password_hash <> ''
+	rows, err := tx.QueryContext(ctx, `SELECT '', COUNT(*) FROM users WHERE operator AND NOT disabled
+		AND password_hash <> ''
 		UNION ALL
 		SELECT m.tenant_id, COUNT(*) FROM memberships m
 		JOIN users u ON u.id = m.user_id AND NOT u.disabled

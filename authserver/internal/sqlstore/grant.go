@@ -90,8 +90,10 @@ const livingMachineGrant = "SELECT " + grantColumns + " FROM grants g WHERE g.cl
 
 // MachineGrant implements grant.Store.
 func (d *DB) MachineGrant(ctx context.Context, clientID, resource string) (grant.Grant, error) {
-	g, err := scanGrant(d.row(ctx, "SELECT "+grantColumns+` FROM grants g WHERE g.client_id = $1 AND g.resource = $2 AND g.user_id IS NULL
-		AND (g.ended_at IS NULL OR g.end_reason <> $3) ORDER BY CASE WHEN g.ended_at IS NULL THEN 0 ELSE 1 END, g.ended_at DESC LIMIT 1`,
+	g, err := scanGrant(d.row(ctx, "SELECT "+grantColumns+` FROM grants g WHERE g.client_id = $1 AND g.resource = $2
+		AND g.user_id IS NULL
+		AND (g.ended_at IS NULL OR g.end_reason <> $3) ORDER BY CASE WHEN g.ended_at IS NULL THEN 0 ELSE 1 END,
+		g.ended_at DESC LIMIT 1`,
 		clientID, resource, grant.ReasonClient))
 	return g, none(err, grant.ErrNotFound)
 }
@@ -103,8 +105,10 @@ func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) 
 		if err := d.mayIssue(ctx, tx, g, grant.ErrSuspended); err != nil {
 			return err
 		}
-		made, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, resource, scopes, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`, g.ID, g.TenantID, g.ClientID, g.Resource, list(g.Scopes), moment(g.CreatedAt)))
+		made, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, resource, scopes,
+			created_at)
+			VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT DO NOTHING`, g.ID, g.TenantID, g.ClientID, g.Resource, list(g.Scopes), moment(g.CreatedAt)))
 		if err != nil {
 			return fmt.Errorf("keeping a machine grant: %w", err)
 		}
@@ -141,8 +145,10 @@ func (d *DB) EndGrant(ctx context.Context, id string, at time.Time, reason strin
 // except the memberships.
 func (d *DB) LeftAlive(ctx context.Context, limit int) ([]string, error) {
 	rows, err := d.read.QueryContext(ctx, `
-		SELECT g.id FROM clients c JOIN grants g ON g.client_id = c.id WHERE c.deleted_at IS NOT NULL AND g.ended_at IS NULL
-		UNION SELECT g.id FROM tenants t JOIN grants g ON g.tenant_id = t.id WHERE t.deleted_at IS NOT NULL AND g.ended_at IS NULL
+		SELECT g.id FROM clients c JOIN grants g ON g.client_id = c.id WHERE c.deleted_at IS NOT NULL
+		AND g.ended_at IS NULL
+		UNION SELECT g.id FROM tenants t JOIN grants g ON g.tenant_id = t.id WHERE t.deleted_at IS NOT NULL
+		AND g.ended_at IS NULL
 		UNION SELECT g.id FROM users u JOIN grants g ON g.user_id = u.id WHERE u.disabled AND g.ended_at IS NULL
 		UNION SELECT g.id FROM grants g WHERE g.user_id IS NOT NULL AND g.ended_at IS NULL
 			AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = g.user_id AND m.tenant_id = g.tenant_id)

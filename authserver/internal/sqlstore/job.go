@@ -12,9 +12,12 @@ var _ job.Store = (*DB)(nil)
 
 // TakeJob implements job.Store.
 func (d *DB) TakeJob(ctx context.Context, s job.State, due time.Time) (run int64, after string, err error) {
-	err = d.write.QueryRowContext(ctx, `INSERT INTO jobs (name, run, holder, until, next_at, began_at, took_ms, removed, outcome, error, after) VALUES ($1, 1, $2, $3, 0, $4, 0, 0, $5, '', '')
-		ON CONFLICT (name) DO UPDATE SET run = jobs.run + 1, holder = excluded.holder, until = excluded.until, next_at = 0, began_at = excluded.began_at, took_ms = 0, removed = 0,
-		outcome = excluded.outcome, error = '' WHERE (jobs.until <= excluded.began_at OR jobs.until > $7) AND (jobs.next_at <= $6 OR jobs.next_at > $8) RETURNING run, after`,
+	err = d.write.QueryRowContext(ctx, `INSERT INTO jobs (name, run, holder, until, next_at, began_at, took_ms,
+		removed, outcome, error, after) VALUES ($1, 1, $2, $3, 0, $4, 0, 0, $5, '', '')
+		ON CONFLICT (name) DO UPDATE SET run = jobs.run + 1, holder = excluded.holder, until = excluded.until,
+		next_at = 0, began_at = excluded.began_at, took_ms = 0, removed = 0,
+		outcome = excluded.outcome, error = '' WHERE (jobs.until <= excluded.began_at OR jobs.until > $7)
+		AND (jobs.next_at <= $6 OR jobs.next_at > $8) RETURNING run, after`,
 		s.Name, s.Holder, seconds(s.Until), seconds(s.BeganAt), s.Outcome, seconds(due), seconds(s.Until.Add(job.Skew)),
 		seconds(s.NextAt.Add(job.Skew))).Scan(&run, &after)
 	if err = none(err, job.ErrHeld); err != nil {

@@ -39,7 +39,8 @@ func sweeps(k job.Keeping) map[string]sweep {
 			table: "grants", key: "id", along: "COALESCE(c.asserted_at, c.created_at)",
 			of: "c.user_id IS NOT NULL AND c.ended_at IS NULL", keep: 24 * time.Hour,
 			due: `NOT EXISTS (SELECT 1 FROM codes o WHERE o.grant_id = c.id AND o.used_at IS NULL AND o.expires_at > $1)
-				AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = c.id AND r.used_at IS NULL AND r.expires_at > {past})`,
+				AND NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = c.id AND r.used_at IS NULL
+				AND r.expires_at > {past})`,
 			set: "ended_at = $1, end_reason = '" + grant.ReasonExpired + "'",
 		},
 		// What is compared of a client is its row's own, which is looked at anew when this has
@@ -52,7 +53,8 @@ func sweeps(k job.Keeping) map[string]sweep {
 		"idle-clients": {
 			table: "clients", key: "id", along: "c.created_at", keep: k.Clients,
 			due: ofThemselves + ` AND c.deleted_at IS NULL AND c.disabled_at IS NULL
-				AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id AND (g.ended_at IS NULL OR g.ended_at > {past}))`,
+				AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id AND (g.ended_at IS NULL
+				OR g.ended_at > {past}))`,
 			set: "deleted_at = $1, secret_hash = '', old_secret_hash = '', manage_hash = ''",
 		},
 		"connections": {table: "connections", key: "id", along: "c.updated_at", keep: attempt.Kept},
@@ -105,8 +107,10 @@ func (d *DB) prune(keep time.Duration) func(context.Context, time.Time, string) 
 func (d *DB) forgetKeys(keep time.Duration) func(context.Context, time.Time, string) (job.Done, error) {
 	return func(ctx context.Context, now time.Time, _ string) (done job.Done, err error) {
 		err = d.tx(ctx, func(tx *sql.Tx) error {
-			gone, err := rows(ctx, tx, `DELETE FROM signing_keys WHERE withdrawn_at IS NULL AND EXISTS (SELECT 1 FROM signing_keys later WHERE later.algorithm = signing_keys.algorithm
-				AND later.generation > signing_keys.generation AND later.withdrawn_at IS NULL AND later.active_at < $1) RETURNING kid, algorithm`, now.Add(-keep).Unix())
+			gone, err := rows(ctx, tx, `DELETE FROM signing_keys WHERE withdrawn_at IS NULL AND EXISTS (SELECT 1
+				FROM signing_keys later WHERE later.algorithm = signing_keys.algorithm
+				AND later.generation > signing_keys.generation AND later.withdrawn_at IS NULL AND later.active_at < $1)
+				RETURNING kid, algorithm`, now.Add(-keep).Unix())
 			if err != nil {
 				return fmt.Errorf("deleting signing keys: %w", err)
 			}
@@ -131,7 +135,8 @@ func (d *DB) deletedUsers(ctx context.Context, now time.Time, _ string) (done jo
 		var id string
 		past := now.Add(-deletedKept).Unix()
 		err := tx.QueryRowContext(ctx, `SELECT u.id FROM users u WHERE u.deleted_at < $1
-			AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.user_id = u.id AND (g.ended_at IS NULL OR g.ended_at >= $1)) ORDER BY u.deleted_at, u.id LIMIT 1`, past).Scan(&id)
+			AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.user_id = u.id AND (g.ended_at IS NULL OR g.ended_at >= $1))
+			ORDER BY u.deleted_at, u.id LIMIT 1`, past).Scan(&id)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -197,7 +202,8 @@ func (d *DB) surplus(ctx context.Context, _ time.Time, _ string) (done job.Done,
 		bound int64
 	}{
 		{`SELECT id FROM (SELECT id, ROW_NUMBER() OVER (
-			PARTITION BY CASE WHEN stranger THEN '' ELSE client_id END ORDER BY updated_at DESC, id) AS nth FROM connections) ranked WHERE nth > $1 LIMIT $2`, attempt.MostOfOne},
+			PARTITION BY CASE WHEN stranger THEN '' ELSE client_id END ORDER BY updated_at DESC, id) AS nth
+			FROM connections) ranked WHERE nth > $1 LIMIT $2`, attempt.MostOfOne},
 		{"SELECT id FROM (SELECT id FROM connections ORDER BY updated_at DESC, id LIMIT 1000000 OFFSET $1) beyond " +
 			"LIMIT $2", attempt.Most},
 	} {

@@ -42,15 +42,19 @@ func (d *DB) PutKey(ctx context.Context, k keyring.Sealed, e audit.Event) (made 
 			return err
 		}
 		var with, without int
-		if err := tx.QueryRowContext(ctx, `SELECT COUNT(CASE WHEN sealed_under = $1 THEN 1 END), COUNT(CASE WHEN sealed_under NOT IN ('', $1) THEN 1 END)
+		if err := tx.QueryRowContext(ctx, `SELECT COUNT(CASE WHEN sealed_under = $1 THEN 1 END), COUNT(CASE
+			WHEN sealed_under NOT IN ('', $1) THEN 1 END)
 			FROM signing_keys WHERE withdrawn_at IS NULL`, k.Under).Scan(&with, &without); err != nil {
 			return fmt.Errorf("looking under which key the others lie: %w", err)
 		}
 		if with == 0 && without > 0 {
 			return keyring.ErrChanged
 		}
-		made, err = changed(tx.ExecContext(ctx, `INSERT INTO signing_keys (kid, algorithm, generation, private, sealed_under, created_at, active_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`, k.KID, k.Algorithm, k.Generation, k.Private, k.Under, moment(k.CreatedAt), moment(k.ActiveAt)))
+		made, err = changed(tx.ExecContext(ctx, `INSERT INTO signing_keys (kid, algorithm, generation, private,
+			sealed_under, created_at, active_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT DO NOTHING`, k.KID, k.Algorithm, k.Generation, k.Private, k.Under,
+			moment(k.CreatedAt), moment(k.ActiveAt)))
 		if err != nil || !made {
 			return err
 		}
@@ -153,7 +157,8 @@ func (d *DB) Reseal(ctx context.Context, under string, rows []keyring.Resealing,
 			}
 		}
 		var others int
-		err := tx.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM signing_keys WHERE withdrawn_at IS NULL AND sealed_under <> $1)
+		err := tx.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM signing_keys WHERE withdrawn_at IS NULL
+			AND sealed_under <> $1)
 			+ (SELECT COUNT(*) FROM sealed_secrets WHERE sealed_under <> $1)`, under).Scan(&others)
 		if err != nil {
 			return fmt.Errorf("looking for what lies under another key: %w", err)

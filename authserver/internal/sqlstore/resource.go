@@ -72,8 +72,10 @@ func putResource(ctx context.Context, tx *sql.Tx, r issuer.Resource, now time.Ti
 	if err != nil {
 		return fmt.Errorf("encoding the scopes of %s: %w", r.URI, err)
 	}
-	if _, err = tx.ExecContext(ctx, `INSERT INTO resources (uri, name, algorithm, token_life, scopes, aliases, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (uri) DO UPDATE SET name = excluded.name, algorithm = excluded.algorithm, token_life = excluded.token_life, scopes = excluded.scopes, aliases = excluded.aliases`,
+	if _, err = tx.ExecContext(ctx, `INSERT INTO resources (uri, name, algorithm, token_life, scopes, aliases,
+		created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (uri) DO UPDATE SET name = excluded.name, algorithm = excluded.algorithm,
+		token_life = excluded.token_life, scopes = excluded.scopes, aliases = excluded.aliases`,
 		r.URI, r.Name, r.Algorithm, int64(r.AccessTokenLifetime/time.Second), string(text), list(r.Aliases),
 		moment(now)); err != nil {
 		return fmt.Errorf("keeping resource %s: %w", r.URI, err)

@@ -69,7 +69,8 @@ func (d *DB) putRoles(ctx context.Context, tx *sql.Tx, tenantID string, put []us
 	}
 	for _, r := range put {
 		_, err := tx.ExecContext(ctx, "INSERT INTO roles ("+roleColumns+`) VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT (tenant_id, name) DO UPDATE SET own = excluded.own, includes = excluded.includes, admin = excluded.admin, scopes = excluded.scopes`,
+			ON CONFLICT (tenant_id, name) DO UPDATE SET own = excluded.own, includes = excluded.includes,
+			admin = excluded.admin, scopes = excluded.scopes`,
 			tenantID, r.Name, list(r.Scopes), list(r.Includes), r.Admin, list(gives[r.Name]))
 		if err != nil {
 			return fmt.Errorf("keeping role %s of %s: %w", r.Name, tenantID, err)

@@ -75,8 +75,10 @@ func TestNoLineNoAct(t *testing.T) {
 	must(t, err)
 	defer raw.Close()
 	must(t, s.CreateClient(ctx, clientOf("cli")))
-	_, err = raw.Exec(`INSERT INTO grants (id, tenant_id, client_id, resource, scopes, created_at) VALUES ('g', 'acme', 'cli', 'r', '[]', 0);
-		CREATE TRIGGER no_line BEFORE INSERT ON audit_events WHEN new.action = 'grant.revoke' BEGIN SELECT RAISE(ABORT, 'no line'); END`)
+	_, err = raw.Exec(`INSERT INTO grants (id, tenant_id, client_id, resource, scopes, created_at) VALUES ('g', 'acme',
+		'cli', 'r', '[]', 0);
+		CREATE TRIGGER no_line BEFORE INSERT ON audit_events WHEN new.action = 'grant.revoke' BEGIN SELECT RAISE(ABORT,
+		'no line'); END`)
 	must(t, err)
 	if s.EndGrant(ctx, "g", time.Now(), "r", audit.Event{Action: "grant.revoke"}) == nil {
 		t.Error("got nil, want an error")

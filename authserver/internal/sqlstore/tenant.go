@@ -94,7 +94,8 @@ func (d *DB) DeleteTenant(ctx context.Context, id string, at time.Time) error {
 		if err := d.stopIssuing(ctx, tx); err != nil {
 			return err
 		}
-		there, err := changed(tx.ExecContext(ctx, `UPDATE tenants SET deleted_at = $2, suspended_at = $2, name = '', scopes = '[]', clients = '[]', registrations = '[]'
+		there, err := changed(tx.ExecContext(ctx, `UPDATE tenants SET deleted_at = $2, suspended_at = $2, name = '',
+			scopes = '[]', clients = '[]', registrations = '[]'
 			WHERE id = $1 AND deleted_at IS NULL`, id, moment(at)))
 		if err := found(there, err, tenant.ErrNotFound, "deleting tenant "+id); err != nil {
 			return err
@@ -109,7 +110,8 @@ func (d *DB) DeleteTenant(ctx context.Context, id string, at time.Time) error {
 				return fmt.Errorf("deleting what belongs to tenant %s: %w", id, err)
 			}
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE clients SET deleted_at = $2, disabled_at = NULL, secret_hash = '', old_secret_hash = '', manage_hash = ''
+		if _, err := tx.ExecContext(ctx, `UPDATE clients SET deleted_at = $2, disabled_at = NULL, secret_hash = '',
+			old_secret_hash = '', manage_hash = ''
 			WHERE tenant_id = $1 AND deleted_at IS NULL`, id, moment(at)); err != nil {
 			return fmt.Errorf("deleting the clients of tenant %s: %w", id, err)
 		}

@@ -25,8 +25,10 @@ func scanIssuer(r interface{ Scan(...any) error }) (trustedissuer.Issuer, error)
 
 // PutIssuer implements trust.Store.
 func (d *DB) PutIssuer(ctx context.Context, i trustedissuer.Issuer) error {
-	kept, err := changed(d.write.ExecContext(ctx, "INSERT INTO trusted_issuers ("+trustColumns+`) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (issuer) DO UPDATE SET jwks_uri = excluded.jwks_uri, jwks = excluded.jwks, emails = excluded.emails WHERE trusted_issuers.tenant_id = excluded.tenant_id`,
+	kept, err := changed(d.write.ExecContext(ctx, "INSERT INTO trusted_issuers ("+trustColumns+`) VALUES ($1, $2, $3,
+		$4, $5, $6)
+		ON CONFLICT (issuer) DO UPDATE SET jwks_uri = excluded.jwks_uri, jwks = excluded.jwks, emails = excluded.emails
+		WHERE trusted_issuers.tenant_id = excluded.tenant_id`,
 		i.Issuer, i.TenantID, i.JWKSURI, i.JWKS, i.Emails, moment(i.CreatedAt)))
 	if err != nil {
 		return fmt.Errorf("keeping trusted issuer %s: %w", i.Issuer, err)
@@ -123,7 +125,8 @@ func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trustedissuer.Assertion, 
 	error) {
 	living := g
 	err := tx.QueryRowContext(ctx, `UPDATE grants SET scopes = $5, asserted_at = $6
-		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by = $7 AND ended_at IS NULL RETURNING id, created_at`,
+		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by = $7
+		AND ended_at IS NULL RETURNING id, created_at`,
 		g.ClientID, g.Resource, g.UserID, g.TenantID, list(g.Scopes), moment(g.AssertedAt),
 		g.AssertedBy).Scan(&living.ID, (*moment)(&living.CreatedAt))
 	if err == nil {
@@ -134,7 +137,8 @@ func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trustedissuer.Assertion, 
 	}
 	var ended moment
 	err = tx.QueryRowContext(ctx, `SELECT MAX(ended_at) FROM grants
-		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by <> '' AND end_reason <> $5`,
+		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by <> ''
+		AND end_reason <> $5`,
 		g.ClientID, g.Resource, g.UserID, g.TenantID, grant.ReasonExpired).Scan(&ended)
 	if err != nil {
 		return grant.Grant{}, fmt.Errorf("reading ended grants: %w", err)
@@ -142,7 +146,8 @@ func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trustedissuer.Assertion, 
 	if !a.IssuedAt.After(time.Time(ended)) {
 		return grant.Grant{}, trustedissuer.ErrEnded
 	}
-	made, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes, created_at, asserted_by, asserted_at)
+	made, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes,
+		created_at, asserted_by, asserted_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
 		g.ID, g.TenantID, g.ClientID, g.UserID, g.Resource, list(g.Scopes), moment(g.CreatedAt), g.AssertedBy,
 		moment(g.AssertedAt)))
@@ -153,7 +158,8 @@ func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trustedissuer.Assertion, 
 		return g, d.audit.Insert(ctx, tx, e)
 	}
 	err = tx.QueryRowContext(ctx, `SELECT id, created_at FROM grants
-		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by = $5 AND ended_at IS NULL`,
+		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by = $5
+		AND ended_at IS NULL`,
 		// another was quicker just now
 		g.ClientID, g.Resource, g.UserID, g.TenantID, g.AssertedBy).Scan(&living.ID, (*moment)(&living.CreatedAt))
 	return living, none(err, trustedissuer.ErrEnded)

@@ -51,7 +51,8 @@ func scanUser(r interface{ Scan(...any) error }) (user.User, error) {
 // Users implements user.Store.
 func (d *DB) Users(ctx context.Context, tenantID string, limit int) ([]user.User, error) {
 	return collect(ctx, d, scanUser, "SELECT "+userColumns+` FROM users
-		WHERE deleted_at IS NULL AND ($1 = '' OR id IN (SELECT user_id FROM memberships WHERE tenant_id = $1)) ORDER BY email LIMIT $2`, tenantID, limit)
+		WHERE deleted_at IS NULL AND ($1 = '' OR id IN (SELECT user_id FROM memberships WHERE tenant_id = $1))
+		ORDER BY email LIMIT $2`, tenantID, limit)
 }
 
 // Forced implements user.Store.
@@ -123,8 +124,10 @@ func (d *DB) DeleteUser(ctx context.Context, id string, at time.Time) error {
 // that are about them. Their grants name the id as long as a token of them may be shown somewhere:
 // see deletedUsers.
 func (d *DB) deleteUser(ctx context.Context, tx *sql.Tx, id string, at time.Time) error {
-	there, err := changed(tx.ExecContext(ctx, `UPDATE users SET email = 'deleted ' || id, name = '', password_hash = '', audit_key = $3, operator = FALSE, disabled = TRUE,
-		sessions_ended = sessions_ended + 1, created_at = $2, deleted_at = $2 WHERE id = $1 AND deleted_at IS NULL`, id, moment(at), []byte{}))
+	there, err := changed(tx.ExecContext(ctx, `UPDATE users SET email = 'deleted ' || id, name = '',
+		password_hash = '', audit_key = $3, operator = FALSE, disabled = TRUE,
+		sessions_ended = sessions_ended + 1, created_at = $2, deleted_at = $2 WHERE id = $1
+		AND deleted_at IS NULL`, id, moment(at), []byte{}))
 	if err := found(there, err, user.ErrNotFound, "deleting user "+id); err != nil {
 		return err
 	}
@@ -181,7 +184,8 @@ func (d *DB) HeldRoles(ctx context.Context, tenantID string) ([]string, error) {
 		err = r.Scan(&name)
 		return name, err
 	}, `SELECT r.name FROM roles r WHERE r.tenant_id = $1 AND EXISTS (SELECT 1 FROM memberships m
-		JOIN users u ON u.id = m.user_id AND NOT u.disabled WHERE m.tenant_id = r.tenant_id AND m.role = r.name) ORDER BY r.name`, tenantID)
+		JOIN users u ON u.id = m.user_id AND NOT u.disabled WHERE m.tenant_id = r.tenant_id AND m.role = r.name)
+		ORDER BY r.name`, tenantID)
 }
 
 // PutMember implements user.Store.
@@ -190,7 +194,8 @@ func (d *DB) PutMember(ctx context.Context, tenantID, userID, role string) error
 }
 
 func putMember(ctx context.Context, x execer, tenantID, userID, role string) error {
-	there, err := changed(x.ExecContext(ctx, `INSERT INTO memberships (user_id, tenant_id, role) SELECT id, $2, $3 FROM users WHERE id = $1 AND deleted_at IS NULL
+	there, err := changed(x.ExecContext(ctx, `INSERT INTO memberships (user_id, tenant_id, role) SELECT id, $2, $3
+		FROM users WHERE id = $1 AND deleted_at IS NULL
 		ON CONFLICT (user_id, tenant_id) DO UPDATE SET role = excluded.role`, userID, tenantID, role))
 	if dangling(err) {
 		return user.ErrNotFound

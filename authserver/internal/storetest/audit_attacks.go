@@ -62,8 +62,10 @@ func shift(from, by int) []string {
 
 // copyOf is a record that was never sealed there: what another one says, with its hash.
 func copyOf(of, as int) string {
-	return fmt.Sprintf(`INSERT INTO audit_records (seq, hash, at, actor, action, target, tenant, client, grant_id, outcome, detail)
-		SELECT %d, hash, at, actor, 'forged', target, tenant, client, grant_id, outcome, detail FROM audit_records WHERE seq = %d`, as, of)
+	return fmt.Sprintf(`INSERT INTO audit_records (seq, hash, at, actor, action, target, tenant, client, grant_id,
+		outcome, detail)
+		SELECT %d, hash, at, actor, 'forged', target, tenant, client, grant_id, outcome, detail FROM audit_records
+		WHERE seq = %d`, as, of)
 }
 
 func then(parts ...[]string) []string { return slices.Concat(parts...) }
@@ -107,7 +109,8 @@ func auditTampered(t *testing.T, open func() Store) {
 		{"one and the last moved", swap(3, 20), chain.Reordered, 3},
 		{"one moved back", then(shift(6, 1), one("UPDATE audit_records SET seq = 6 WHERE seq = 13")),
 			chain.Reordered, 6},
-		{"what two say moved, their hashes not", one(`UPDATE audit_records SET action = (SELECT action FROM kept_records k WHERE k.seq = 16 - audit_records.seq), at = (SELECT at FROM kept_records k
+		{"what two say moved, their hashes not", one(`UPDATE audit_records SET action = (SELECT action
+			FROM kept_records k WHERE k.seq = 16 - audit_records.seq), at = (SELECT at FROM kept_records k
 			WHERE k.seq = 16 - audit_records.seq) WHERE seq IN (5, 11)`), chain.Reordered, 5},
 
 		{"one put in", then(shift(9, 1), one(copyOf(4, 9))), chain.Inserted, 9},

@@ -82,8 +82,10 @@ func backlog(t *testing.T, open func() Store) {
 	s := open()
 	populate(t, s)
 	begun(t, s, "g")
-	exec(t, s, fmt.Sprintf(`INSERT INTO refresh_tokens (hash, grant_id, client_id, created_at, expires_at, chain_ends, used_at)
-		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT 'old' || i, 'g', 'cli_app', 0, 1, 1 + i, 1 FROM n`, old))
+	exec(t, s, fmt.Sprintf(`INSERT INTO refresh_tokens (hash, grant_id, client_id, created_at, expires_at, chain_ends,
+		used_at)
+		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT 'old' || i, 'g', 'cli_app',
+		0, 1, 1 + i, 1 FROM n`, old))
 	var tokens job.Job
 	for _, j := range s.Jobs(keeping()) {
 		if j.Name == "refresh-tokens" {

@@ -1,5 +1,5 @@
-// Package trustedissuer owns the issuers whose assertions of identity a tenant believes, and who their
-// subjects are here.
+// Package trustedissuer holds the issuers whose identity assertions a tenant accepts (ID-JAG), and
+// which local users their subjects are.
 package trustedissuer
 
 import (
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// ErrNotFound says that nobody trusts this issuer, or that it has no such subject here.
+// ErrNotFound says that no tenant trusts the issuer, or that its subject is no local user.
 var ErrNotFound = errors.New("no such trusted issuer or subject")
 
 // ErrTaken says that another tenant trusts this issuer already: an issuer speaks for one.

@@ -1,5 +1,5 @@
-// Package auditstore owns what the resource wing writes of its own doing: the way into the database for
-// those who keep rows there, and its audit lines.
+// Package auditstore owns what the resource wing writes of its own doing: the way into the database
+// for those who keep rows there, and its audit lines.
 //
 // It has connections of its own, so that what is written down never waits for the tools' data, nor
 // they for it.

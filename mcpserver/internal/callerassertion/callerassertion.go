@@ -1,5 +1,5 @@
-// Package callerassertion owns the short signed word with which a gateway tells the server behind it who is
-// calling: for one server, for one minute, for one request.
+// Package callerassertion owns the short signed word with which a gateway tells the server behind
+// it who is calling: for one server, for one minute, for one request.
 package callerassertion
 
 import (

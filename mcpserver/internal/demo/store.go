@@ -1,5 +1,5 @@
-// Package demo owns the data that the companion tools work on: customers, tickets and articles, each
-// of one tenant.
+// Package demo owns the data that the companion tools work on: customers, tickets and articles,
+// each of one tenant.
 package demo
 
 import (

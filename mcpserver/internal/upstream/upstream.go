@@ -1,5 +1,5 @@
-// Package upstream owns the way to a server behind the gateway that speaks Streamable HTTP: what of a
-// request it gets, what of its answer comes back, and how much of it may be waited for.
+// Package upstream owns the way to a server behind the gateway that speaks Streamable HTTP: what of
+// a request it gets, what of its answer comes back, and how much of it may be waited for.
 package upstream
 
 import (
