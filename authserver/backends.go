@@ -26,8 +26,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/outage"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation/redislist"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl/redisttl"
 )
 
 // What short memory holds at most in the embedded form. Each kind has a memory of its own: a
@@ -88,16 +90,16 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	b.jobs = &job.Runner{Store: b.sql, Jobs: b.sql.Jobs(r.keeping()), Replica: replica(), Now: d.Now, Log: d.Log,
 		Failing: outage.New(d.Log)}
 	if r.Redis != "" {
-		if b.redis, err = ttl.OpenRedis(ctx, r.Redis.Reveal()); err != nil {
+		if b.redis, err = redisttl.Open(ctx, r.Redis.Reveal()); err != nil {
 			return nil, err
 		}
-		short := func(kind string, most int) ttl.Store { return ttl.NewRedis(b.redis, r.RedisPrefix+kind+":", most) }
+		short := func(kind string, most int) ttl.Store { return redisttl.New(b.redis, r.RedisPrefix+kind+":", most) }
 		b.sessions, b.transactions, b.ahead = short("sessions", mostSessions), short("transactions", mostTransactions),
 			short("ahead", mostAhead)
 		b.counters, b.assertions, b.proofs = short("counters", mostCounters), short("assertions", mostAssertions),
 			short("proofs", mostProofs)
 		if b.list == nil {
-			b.list = revocation.NewRedis(b.redis, r.RedisPrefix, d.Now)
+			b.list = redislist.New(b.redis, r.RedisPrefix, d.Now)
 		}
 	} else {
 		b.sessions = ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostSessions})

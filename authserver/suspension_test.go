@@ -15,9 +15,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation/redislist"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
-	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl/redisttl"
 )
 
 // deployments are the two kinds of stores.
@@ -37,10 +38,10 @@ func (h *house) resource() *revocation.Replica {
 	h.t.Helper()
 	var feed revocation.Feed = h.List
 	if h.config.Redis != "" {
-		c, err := ttl.OpenRedis(h.t.Context(), h.config.Redis.Reveal())
+		c, err := redisttl.Open(h.t.Context(), h.config.Redis.Reveal())
 		must(h.t, err)
 		h.t.Cleanup(func() { c.Close() })
-		feed = revocation.NewRedis(c, h.config.RedisPrefix, h.Clock.Now)
+		feed = redislist.New(c, h.config.RedisPrefix, h.Clock.Now)
 	}
 	return revocation.NewReplica(revocation.ReplicaOptions{Feed: feed, Now: h.Clock.Now})
 }

@@ -196,7 +196,7 @@ func meet(attempts []authserver.Attempt, met operator.Met) []authserver.Attempt 
 		refused[i] = true
 		r.Step, r.Outcome, r.Reason, r.UpdatedAt = authserver.StepCall, authserver.AttemptFailed, m.Why, m.Last
 		r.Refusals += m.Times
-		if m.Reason == guard.WhyAudience && r.Bare {
+		if m.Reason == guard.DenyAudience && r.Bare {
 			r.Reason = authserver.ForgotResource(m.About, m.Resource)
 		}
 	}

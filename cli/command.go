@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
-	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/config/configfile"
 )
 
 // action is what a command does once its words are read.
@@ -186,7 +186,7 @@ type call struct {
 	as      string   // the name of the operator; empty: the local user's
 	flags   *flag.FlagSet
 	own     map[string]bool // flags that are the command's alone
-	origin  config.Origin
+	origin  configfile.Origin
 }
 
 // register registers all flags of the command; own are those that are not every command's.
@@ -231,7 +231,7 @@ func (c *call) parse(words []string) (action, error) {
 	}
 	var err error
 	c.flags = fs
-	c.origin, err = config.Load(fs, config.LoadOptions{
+	c.origin, err = configfile.Load(fs, configfile.Options{
 		Args: words, Getenv: c.program.Getenv, Prefix: "GATEHOUSE_", FileFlag: "config",
 		Setting: func(name string) bool { return !own[name] || name == "json" || name == "as" },
 	})

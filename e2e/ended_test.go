@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
-	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl/redisttl"
 )
 
 // line is a network line that can be cut.
@@ -320,7 +320,7 @@ func TestTheIssuerIsStartedAgain(t *testing.T) {
 // know it waits until the issuer has written it anew.
 func TestRedisIsEmptiedUnderTheFleet(t *testing.T) {
 	f := openFleet(t, "redis", nil)
-	client, err := ttl.OpenRedis(t.Context(), f.redisURL)
+	client, err := redisttl.Open(t.Context(), f.redisURL)
 	must(t, err)
 	defer client.Close()
 	first, second := f.client("--tenant", "acme", "--scopes", "customers:read"),
@@ -377,7 +377,7 @@ func TestTheIssuerIsAskedWhileTheListIsStale(t *testing.T) {
 // cannot write it.
 func TestTheResourcesUserOfRedis(t *testing.T) {
 	address, prefix := testenv.Redis(t)
-	admin, err := ttl.OpenRedis(t.Context(), address)
+	admin, err := redisttl.Open(t.Context(), address)
 	must(t, err)
 	defer admin.Close()
 	compose, err := os.ReadFile("../docker-compose.yml")
@@ -395,7 +395,7 @@ func TestTheResourcesUserOfRedis(t *testing.T) {
 		t.Skipf("the Redis of the tests makes no users (%v): give one whose user may ACL SETUSER", err)
 	}
 	t.Cleanup(func() {
-		if client, err := ttl.OpenRedis(context.Background(), address); err == nil {
+		if client, err := redisttl.Open(context.Background(), address); err == nil {
 			client.Do(context.Background(), "ACL", "DELUSER", name)
 			client.Close()
 		}
@@ -414,7 +414,7 @@ func TestTheResourcesUserOfRedis(t *testing.T) {
 	f.end(m, token)
 	f.all(token, 401, 200)
 
-	own, err := ttl.OpenRedis(t.Context(), u.String())
+	own, err := redisttl.Open(t.Context(), u.String())
 	must(t, err)
 	defer own.Close()
 	for _, command := range [][]any{

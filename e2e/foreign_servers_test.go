@@ -123,7 +123,7 @@ func gate(t *testing.T, open func(*notebook) http.Handler) *gatedServer {
 		Tools: []guard.Rule{
 			{Name: "read_note", Scopes: []string{"notes:read"}},
 			{Name: "write_note", Scopes: []string{"notes:read", "notes:write"}, Write: true},
-			{Name: "secret", Scopes: []string{"notes:admin"}, Hide: true},
+			{Name: "secret", Scopes: []string{"notes:admin"}, Hidden: true},
 		},
 		Implies: map[string][]string{"notes:admin": {"notes:read"}},
 	})

@@ -23,8 +23,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/migrations"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation/redislist"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
-	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl/redisttl"
 )
 
 // mint is an issuer of some replicas behind one address, and a resource's guard that reads its keys
@@ -73,10 +74,10 @@ func openMint(t *testing.T, production bool) *mint {
 		redis, prefix := testenv.Redis(t)
 		m.config.Database, m.config.Redis, m.config.RedisPrefix, deps.Revocations = testenv.Postgres(t),
 			config.Secret(redis), prefix, nil
-		client, err := ttl.OpenRedis(ctx, redis)
+		client, err := redisttl.Open(ctx, redis)
 		must(t, err)
 		t.Cleanup(func() { client.Close() })
-		follower := revocation.NewReplica(revocation.ReplicaOptions{Feed: revocation.NewRedis(client, prefix, nil)})
+		follower := revocation.NewReplica(revocation.ReplicaOptions{Feed: redislist.New(client, prefix, nil)})
 		running.Go(func() { follower.Run(ctx) })
 		ended = follower
 	}

@@ -27,6 +27,8 @@ type source struct {
 	comment bool     // the package clause has a comment
 	imports []string // paths, as written
 	decodes []string // JSON, by what
+
+	anyFields []string // exported fields of exported types that have any in their type
 }
 
 // TestTheWallsStand holds the laws of the house over the files as they are. It reads them itself: a
@@ -111,6 +113,12 @@ func TestTheWallsCatch(t *testing.T) {
 			"is read by shared/strictjson"},
 		{"JSON of others by another library", "mcpserver/gateway/planted.go",
 			imports("gateway", "github.com/segmentio/encoding/json"), "is read by shared/strictjson"},
+		{"Redis in the guard", "mcpserver/guard/planted.go", imports("guard", "github.com/redis/go-redis/v9"),
+			"guard's import graph has no Redis, YAML or SQL"},
+		{"YAML in what the guard imports", "shared/config/planted.go",
+			imports("config", "github.com/goccy/go-yaml/parser"), "guard's import graph has no Redis, YAML or SQL"},
+		{"any in a field of the guard", "mcpserver/guard/planted.go",
+			imports("guard") + "type Planted struct{ With map[string]any }\n", "exported fields of guard are typed"},
 		{"a module of ory's required", "mcpserver/go.mod",
 			"module m\n\nrequire (\n\tgithub.com/ory/x v0.0.665 // indirect\n)\n", "the resource wing travels light"},
 	}
@@ -162,7 +170,7 @@ func read(t *testing.T, tree fs.FS) map[string]source {
 		if err != nil {
 			return err
 		}
-		s := source{pkg: file.Name.Name, comment: file.Doc != nil, decodes: decodes(file)}
+		s := source{pkg: file.Name.Name, comment: file.Doc != nil, decodes: decodes(file), anyFields: anyFields(file)}
 		for _, i := range file.Imports {
 			p, err := strconv.Unquote(i.Path.Value)
 			if err != nil {
@@ -258,6 +266,7 @@ func violations(files map[string]source) []string {
 		}
 		sentence[dir] = sentence[dir] || s.comment
 	}
+	guardLaws(files, say)
 	for _, dir := range slices.Sorted(maps.Keys(sentence)) {
 		if !sentence[dir] {
 			say(dir, "has no package comment that says what it owns")
@@ -366,7 +375,8 @@ var floors = []struct {
 		"mcpserver/internal/toolcatalog",
 	}},
 	{2, append([]string{"authserver/schema", "authserver/internal/manifest", "authserver/internal/load",
-		"mcpserver/mcp", "mcpserver/internal/singleflight"}, nouns...)},
+		"mcpserver/mcp", "mcpserver/internal/singleflight", "mcpserver/internal/limit", "mcpserver/internal/refusal"},
+		nouns...)},
 	{1, []string{"mcpserver/message"}},
 	{0, []string{"shared", "web"}},
 	{-1, []string{"migrations"}},

@@ -10,7 +10,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/demo"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation/redislist"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl/redisttl"
 )
 
 // backends is the switchboard: where ended grants are read, and used proofs remembered, is decided
@@ -50,17 +52,17 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 		return nil, err
 	}
 	if c.Redis != "" {
-		if b.redis, err = ttl.OpenRedis(ctx, c.Redis.Reveal()); err != nil {
+		if b.redis, err = redisttl.Open(ctx, c.Redis.Reveal()); err != nil {
 			return nil, err
 		}
 		// Under a prefix of their own, so that the wing's user of Redis can be kept from writing
 		// anything else.
-		b.proofs = ttl.NewRedis(b.redis, c.RedisPrefix+"resource:", mostProofs)
+		b.proofs = redisttl.New(b.redis, c.RedisPrefix+"resource:", mostProofs)
 	}
 	switch {
 	case b.revoked != nil:
 	case b.redis != nil:
-		b.follow(ctx, c, d, revocation.ReplicaOptions{Feed: revocation.NewRedis(b.redis, c.RedisPrefix, d.Now)})
+		b.follow(ctx, c, d, revocation.ReplicaOptions{Feed: redislist.New(b.redis, c.RedisPrefix, d.Now)})
 	case c.ClientID != "":
 		b.follow(ctx, c, d, revocation.ReplicaOptions{Every: c.RevocationPollInterval, Feed: &revocation.HTTP{
 			URL: c.Issuer + revocation.Path, ClientID: c.ClientID, ClientSecret: c.ClientSecret, Client: d.HTTPClient,

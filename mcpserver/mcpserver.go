@@ -16,15 +16,14 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/calls"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/card"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/limit"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/tools"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
-	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
-	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
 // Version is what the server tells clients of itself.
@@ -110,11 +109,13 @@ func (s *Server) wire(c Config, d Deps) (err error) {
 			return err
 		}
 	}
+	allow := limit.Requests(c.CallsPerMinute, d.Now)
+	admit := func(w http.ResponseWriter, r *http.Request, c mcp.Caller) bool { return allow(w, r, c.GrantID) }
 	endpoint, err := s.guard.Serve(&mcp.Endpoint{
 		Catalog: catalog, Deny: s.guard.Challenge,
 		Info: mcp.Info{Name: serverName, Version: Version, Title: serverTitle, Instructions: instructions},
 	}, guard.Policy{Tables: tables, Rollout: s.backends.desk.Rollout(""), AllowAnonymous: c.InsecureAllowAnonymous,
-		Admit: admit(c, d), Record: s.backends.desk.Record(""), Begin: s.backends.desk.Begin(""),
+		Admit: admit, Record: s.backends.desk.Record(""), Begin: s.backends.desk.Begin(""),
 		ArgumentsKey: c.ArgumentsKey})
 	if err != nil {
 		return err
@@ -156,7 +157,7 @@ func (b *backends) supervise(g *guard.Guard) (func(string) *guard.Table, error) 
 	for _, t := range all {
 		known = append(known, operator.Tool{Name: t.Name})
 	}
-	b.desk.Add(operator.Server{Table: tables, Tools: func(string) []operator.Tool { return known }, Examine: g.Examine})
+	b.desk.Add(operator.Server{Table: tables, Tools: func(string) []operator.Tool { return known }, Inspect: g.Inspect})
 	return tables, nil
 }
 
@@ -183,7 +184,7 @@ func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[strin
 	r.NotFoundHandler = http.HandlerFunc(httpd.NotFound)
 	r.HandleFunc("/healthz", s.healthz).Methods("GET", "HEAD")
 	r.HandleFunc("/readyz", s.readyz).Methods("GET", "HEAD")
-	documents := card.Limit(c.DocumentsPerMinute, d.Now, guard.TooMany)
+	documents := limit.Documents(c.DocumentsPerMinute, d.Now)
 	for at, document := range cards {
 		r.Handle(at, documents(document))
 	}
@@ -193,32 +194,6 @@ func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[strin
 
 // mostProofs bounds the DPoP proofs that are remembered in Redis.
 const mostProofs = 500_000
-
-// mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own
-// serves, and then nobody more.
-const mostCounted = 100_000
-
-// admit bounds how often one grant may ask, or one address when it shows no good token.
-func admit(c Config, d Deps) func(http.ResponseWriter, *http.Request, mcp.Caller) bool {
-	if c.CallsPerMinute < 0 {
-		return nil
-	}
-	limit := &ratelimit.Limiter{
-		Store: ttl.NewMemory(ttl.Options{Now: d.Now, MaxEntries: mostCounted}), Name: "calls", Limit: c.CallsPerMinute,
-		Window: time.Minute,
-	}
-	return func(w http.ResponseWriter, r *http.Request, caller mcp.Caller) bool {
-		whose := caller.GrantID
-		if whose == "" {
-			whose = "from " + httpd.Source(r.Context())
-		}
-		ok, wait := limit.Allow(r.Context(), whose)
-		if !ok {
-			guard.TooMany(w, r, wait)
-		}
-		return ok
-	}
-}
 
 func baseline() []string {
 	var names []string

@@ -77,6 +77,9 @@ func OpenOperator(ctx context.Context, path string, d Deps) (*operator.Desk, fun
 		return nil, nil, err
 	}
 	g := &Gateway{path: path, file: f, deps: d}
+	for _, u := range f.Upstreams {
+		g.members = append(g.members, &member{config: u})
+	}
 	rules, err := g.rulesets(&g.file)
 	if err != nil {
 		return nil, nil, err
@@ -88,15 +91,15 @@ func OpenOperator(ctx context.Context, path string, d Deps) (*operator.Desk, fun
 		return nil, nil, errors.New("the gateway has no database")
 	}
 	unknown := g.open(ctx) // what is needed to believe a token need not be there to set a mode
-	for i, u := range f.Upstreams {
-		m := &member{config: u}
+	for i := range f.Upstreams {
+		m := g.members[i]
 		m.rules.Store(rules[i])
-		examine := func(context.Context, string) (guard.Examined, error) { return guard.Examined{}, unknown }
+		examine := func(context.Context, string) (guard.Inspected, error) { return guard.Inspected{}, unknown }
 		if unknown == nil {
 			if m.guard, err = g.check(m); err != nil {
 				return nil, nil, errors.Join(err, g.Close())
 			}
-			examine = m.guard.Examine
+			examine = m.guard.Inspect
 		}
 		g.desk.Add(m.seenBy(examine))
 	}
@@ -128,9 +131,9 @@ func (g *Gateway) Stop() httpd.Stop {
 func (g *Gateway) MetricsListen() string { return g.file.MetricsListen }
 
 // seenBy is the upstream as its operator sees it.
-func (m *member) seenBy(examine func(context.Context, string) (guard.Examined, error)) operator.Server {
+func (m *member) seenBy(examine func(context.Context, string) (guard.Inspected, error)) operator.Server {
 	return operator.Server{
-		Name: m.config.Name, Examine: examine,
+		Name: m.config.Name, Inspect: examine,
 		Table: func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table },
 		Tools: func(tenant string) []operator.Tool { return m.rules.Load().tools(tenant) },
 	}

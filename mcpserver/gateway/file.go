@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/config/configfile"
 )
 
 // File is the configuration file. Words that are left away get the value that their comment names.
@@ -192,7 +193,7 @@ type Rule struct {
 	Name   string   `yaml:"name"`
 	Exact  bool     `yaml:"exact"`
 	Scopes []string `yaml:"scopes"`
-	Hide   bool     `yaml:"hide"`
+	Hidden bool     `yaml:"hide"`
 	Write  bool     `yaml:"write"`
 }
 
@@ -246,7 +247,7 @@ func ReadFile(path string) (File, error) {
 // otherwise count for nothing.
 func parse(text []byte) (File, error) {
 	var f File
-	if err := config.CheckNesting(text); err != nil {
+	if err := configfile.CheckNesting(text); err != nil {
 		return f, err
 	}
 	err := yaml.NewDecoder(bytes.NewReader(text), yaml.DisallowUnknownField()).Decode(&f)

@@ -23,14 +23,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/callerassertion"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/calls"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/limit"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
-	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
-	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation/redislist"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl/redisttl"
 )
 
 // Deps are what the gateway gets from whoever runs it.
@@ -70,8 +71,8 @@ type Gateway struct {
 	path    string
 	file    File
 	deps    Deps
-	redis   redis.UniversalClient // nil: none
-	calls   *ratelimit.Limiter    // of a grant in a minute; nil: no bound
+	redis   redis.UniversalClient                                             // nil: none
+	admit   func(w http.ResponseWriter, r *http.Request, grantID string) bool // limits requests
 	revoked revocation.Reader
 	replica *revocation.Replica // revoked, when it follows a feed; nil: it does not
 	proofs  ttl.Store           // DPoP proofs that were used; nil: the guards' own memory
@@ -95,7 +96,7 @@ type member struct {
 	server   server
 	vouchers *callerassertion.Ahead  // nil: the server gets no assertion
 	rules    atomic.Pointer[ruleset] // that count now; see Reload
-	open     guard.Streams
+	handler  *guard.Handler
 	seen     views
 	met      trouble // on the way to the server
 }
@@ -150,6 +151,9 @@ func (g *Gateway) wire(ctx context.Context) error {
 		}
 	}
 	g.events = eventKey(keys.session)
+	for _, u := range g.file.Upstreams {
+		g.members = append(g.members, &member{config: u})
+	}
 	rules, err := g.rulesets(&g.file)
 	if err != nil {
 		return err
@@ -159,18 +163,18 @@ func (g *Gateway) wire(ctx context.Context) error {
 	}
 	protected := map[string]http.Handler{}
 	for i, u := range g.file.Upstreams {
-		m := &member{config: u}
+		m := g.members[i]
 		m.seen.asking.Most, m.seen.asking.Within = mostViews, lookWithin
 		m.rules.Store(rules[i])
-		g.members = append(g.members, m)
 		if m.server, err = g.reach(m); err != nil {
 			return fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
-		if protected[u.Name], err = g.enforce(m, keys); err != nil {
+		if m.handler, err = g.enforce(m, keys); err != nil {
 			return fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
+		protected[u.Name] = m.handler
 		if g.desk != nil {
-			g.desk.Add(m.seenBy(m.guard.Examine))
+			g.desk.Add(m.seenBy(m.guard.Inspect))
 		}
 	}
 	g.handler, err = g.routes(protected)
@@ -184,28 +188,23 @@ func (g *Gateway) open(ctx context.Context) error {
 		return fmt.Errorf("redis: %w", err)
 	}
 	if address != "" {
-		if g.redis, err = ttl.OpenRedis(ctx, address); err != nil {
+		if g.redis, err = redisttl.Open(ctx, address); err != nil {
 			return err
 		}
-		g.proofs = ttl.NewRedis(g.redis, g.file.RedisPrefix+"gateway:proofs:", mostProofs)
-		g.counts = ttl.NewRedis(g.redis, g.file.RedisPrefix+"gateway:", mostCounted)
+		g.proofs = redisttl.New(g.redis, g.file.RedisPrefix+"gateway:proofs:", mostProofs)
+		g.counts = redisttl.New(g.redis, g.file.RedisPrefix+"gateway:", limit.MaxCounted)
 	} else {
 		g.counts = ttl.NewMemory(ttl.Options{Now: g.deps.Now})
 		// the memory of proofs ends with the process, and so do its nonces: a forgotten proof is
 		// worth nothing
 		g.nonces = config.Secret(rand.Text() + rand.Text())
 	}
-	if g.file.CallsPerMinute > 0 {
-		g.calls = &ratelimit.Limiter{
-			Store: ttl.NewMemory(ttl.Options{Now: g.deps.Now, MaxEntries: mostCounted}), Name: "calls",
-			Limit: g.file.CallsPerMinute, Window: time.Minute,
-		}
-	}
+	g.admit = limit.Requests(g.file.CallsPerMinute, g.deps.Now)
 	switch {
 	case g.deps.Revoked != nil:
 		g.revoked = g.deps.Revoked
 	case g.redis != nil:
-		g.follow(ctx, revocation.ReplicaOptions{Feed: revocation.NewRedis(g.redis, g.file.RedisPrefix, g.deps.Now)})
+		g.follow(ctx, revocation.ReplicaOptions{Feed: redislist.New(g.redis, g.file.RedisPrefix, g.deps.Now)})
 	case g.file.ClientSecret != (Secret{}):
 		id := cmp.Or(g.file.ClientID, g.deps.Getenv(clientIDVariable))
 		secret, err := g.file.ClientSecret.read(g.deps.Getenv)
@@ -260,7 +259,7 @@ func (g *Gateway) check(m *member) (*guard.Guard, error) {
 type policyKeys struct{ session, arguments config.Secret }
 
 // enforce puts the guard in front of an upstream.
-func (g *Gateway) enforce(m *member, keys policyKeys) (http.Handler, error) {
+func (g *Gateway) enforce(m *member, keys policyKeys) (*guard.Handler, error) {
 	var err error
 	if m.guard, err = g.check(m); err != nil {
 		return nil, err
@@ -268,12 +267,10 @@ func (g *Gateway) enforce(m *member, keys policyKeys) (http.Handler, error) {
 	policy := guard.Policy{
 		// the one look at what counts now; see shape
 		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table },
+		Admit:      func(w http.ResponseWriter, r *http.Request, c mcp.Caller) bool { return g.admit(w, r, c.GrantID) },
 		SessionKey: keys.session, ArgumentsKey: keys.arguments, MaxBody: m.config.Limits.Body,
 		MaxAnswer: m.config.Limits.Answer, CallTimeout: cmp.Or(g.deps.CallTimeout, g.file.CallTimeout),
-		KeepAlive: g.file.KeepAlive, MaxStreams: m.config.Limits.StreamsPerGrant, Streams: &m.open,
-	}
-	if g.calls != nil {
-		policy.Admit = g.admit
+		KeepAlive: g.file.KeepAlive, MaxStreams: m.config.Limits.StreamsPerGrant,
 	}
 	if g.desk != nil {
 		policy.Rollout, policy.Record = g.desk.Rollout(m.config.Name), g.desk.Record(m.config.Name)
@@ -281,29 +278,11 @@ func (g *Gateway) enforce(m *member, keys policyKeys) (http.Handler, error) {
 		// a process belongs to a tenant, and nobody to none
 		policy.AllowAnonymous = g.file.InsecureAllowAnonymous && m.config.URL != ""
 	}
-	return m.guard.Enforce(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(m, w, r) }), policy)
+	return m.guard.Enforce(nil, policy) // each table has its handler
 }
-
-// mostCounted bounds the grants that are counted at once; beyond it a memory of the limiter's own
-// serves, and then nobody more.
-const mostCounted = 100_000
 
 // mostProofs bounds the DPoP proofs that are remembered in Redis.
 const mostProofs = 500_000
-
-// admit bounds how often one grant may ask, or one address when it shows no good token, whatever
-// comes of it.
-func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, c mcp.Caller) bool {
-	whose := c.GrantID
-	if whose == "" {
-		whose = "from " + httpd.Source(r.Context())
-	}
-	ok, wait := g.calls.Allow(r.Context(), whose)
-	if !ok {
-		guard.TooMany(w, r, wait)
-	}
-	return ok
-}
 
 // Handler is the gateway's door.
 func (g *Gateway) Handler() http.Handler { return g.handler }

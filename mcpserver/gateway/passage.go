@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/limit"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/refusal"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/toolcatalog"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
@@ -26,10 +28,9 @@ type passage struct {
 }
 
 // serve is what the guard lets through to.
-func (g *Gateway) serve(behind *member, w http.ResponseWriter, r *http.Request) {
+func (g *Gateway) serve(behind *member, shape *shape, w http.ResponseWriter, r *http.Request) {
 	c, _ := guard.CallerOf(r.Context()) // the zero caller is nobody, who was let in by the policy
 	httpd.Note(r.Context(), "upstream", behind.config.Name)
-	shape := guard.TableOf(r.Context()).With.(*shape) // by which the guard decided, whatever counts by now
 	p := &passage{Gateway: g, m: behind, c: c, rules: shape.of, shape: shape}
 	p.takeUp(r)
 	if r.Method != http.MethodPost {
@@ -57,7 +58,7 @@ func (g *Gateway) serve(behind *member, w http.ResponseWriter, r *http.Request) 
 // call calls a tool, as the tenant may.
 func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *message.Message) {
 	refuse := func(f *message.Fault) {
-		guard.RefuseCall(r.Context(), f.Message)
+		refusal.Set(r.Context(), f.Message)
 		httpd.Note(r.Context(), "refused", f.Message)
 		message.Refuse(w, message.Status(m, f, message.IsModern(m, r.Header)), m.ID, f)
 	}
@@ -69,7 +70,7 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 	if p.rules.hold {
 		switch held, err := p.held(r.Context(), name); {
 		case err != nil:
-			guard.RefuseCall(r.Context(), "whether it is approved is not known")
+			refusal.Set(r.Context(), "whether it is approved is not known")
 			httpd.Note(r.Context(), "error", err)
 			httpd.RetryAfter(w, 0)
 			message.Refuse(w, http.StatusServiceUnavailable, m.ID,
@@ -90,8 +91,8 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 		}
 		if changed.budget != nil {
 			if ok, wait := changed.budget.Allow(r.Context(), p.c.TenantID); !ok {
-				guard.RefuseCall(r.Context(), "calls_per_hour")
-				guard.TooMany(w, r, wait)
+				refusal.Set(r.Context(), "calls_per_hour")
+				limit.TooMany(w, r, wait)
 				return
 			}
 		}

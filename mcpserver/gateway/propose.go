@@ -18,11 +18,11 @@ import (
 
 	_ "embed"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/stdio"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/toolcatalog"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/upstream"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
@@ -101,7 +101,7 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 	s := &sketch{Existing: e, Server: offer, Listen: listenFor(e.Resource)}
 	for _, t := range offer.Tools {
 		s.Tools = append(s.Tools, proposed{
-			Name: t.Name, Closed: notOpened(t.Name, guard.IsToolName(t.Name)), Scope: e.scope(t.Writes()),
+			Name: t.Name, Closed: notOpened(t.Name, message.IsName(t.Name)), Scope: e.scope(t.Writes()),
 			Write:       t.Writes(),
 			Description: oneLine(t.Description), Suspicions: toolcatalog.Suspicions(t),
 		})

@@ -40,7 +40,7 @@ func (g *Gateway) Reload() error {
 	for i, m := range g.members {
 		m.guard.SetBaseline(f.Upstreams[i].baseline())
 		before := m.rules.Swap(rules[i])
-		m.open.ToolsChanged(func(tenant string) bool { return !before.lists(rules[i], tenant) })
+		m.handler.ToolsChanged(func(tenant string) bool { return !before.lists(rules[i], tenant) })
 	}
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 
 	"github.com/gorilla/mux"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/card"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/limit"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -36,7 +36,7 @@ func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error
 	r.NotFoundHandler = http.HandlerFunc(httpd.NotFound)
 	r.HandleFunc("/healthz", g.healthz).Methods("GET", "HEAD")
 	r.HandleFunc("/readyz", g.readyz).Methods("GET", "HEAD")
-	documents := card.Limit(g.file.DocumentsPerMinute, g.deps.Now, guard.TooMany)
+	documents := limit.Documents(g.file.DocumentsPerMinute, g.deps.Now)
 	r.Handle(KeysPath, documents(http.HandlerFunc(g.keys))).Methods("GET", "HEAD")
 	cards, err := card.Routes(g.file.facts()...)
 	if err != nil {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"reflect"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
@@ -54,7 +55,10 @@ func (g *Gateway) rulesets(f *File) ([]*ruleset, error) {
 		r := &ruleset{shapes: shapes, hold: u.Hold, approved: lock.Upstreams[u.Name], named: u.named(),
 			starred: u.starred()}
 		for _, s := range shapes {
-			s.of, s.table.With = r, s
+			s.of = r
+			s.table = s.table.WithHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				g.serve(g.members[i], s, w, r)
+			}))
 		}
 		if u.Hold && r.approved == nil {
 			return nil, fmt.Errorf("upstream %q holds what was not approved, and nothing was: run gatehouse gateway "+

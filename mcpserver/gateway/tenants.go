@@ -95,7 +95,7 @@ func (u *Upstream) shapes(store ttl.Store) (map[string]*shape, error) {
 				return nil, fmt.Errorf("tenant %q: the tool %q is renamed, and no rule under tools names it",
 					tenant, t.Name)
 			}
-			renamed = append(renamed, guard.Rule{Name: t.Rename, Exact: true, Scopes: d.Scopes, Hide: d.Hide,
+			renamed = append(renamed, guard.Rule{Name: t.Rename, Exact: true, Scopes: d.Scopes, Hidden: d.Hidden,
 				Write: d.Write})
 		}
 		for name := range s.visible { // a list would have two of the name, and a call would go to the renamed one

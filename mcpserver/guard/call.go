@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -14,12 +13,12 @@ import (
 )
 
 // begin has a call recorded before it goes on.
-func (x *passage) begin() bool {
-	if x.Begin == nil {
+func (x *request) recordBegin() bool {
+	if x.policy.Begin == nil {
 		return true
 	}
 	x.record.CallID = rand.Text()
-	err := x.Begin(x.r.Context(), &x.record)
+	err := x.policy.Begin(x.r.Context(), &x.record)
 	if err == nil {
 		return true
 	}
@@ -33,16 +32,8 @@ func (x *passage) begin() bool {
 	return false
 }
 
-// RefuseCall tells the Record of a request that the handler behind Enforce refuses its call, and
-// why, in a word or two.
-func RefuseCall(ctx context.Context, why string) {
-	if x, ok := ctx.Value(passageKey{}).(*passage); ok {
-		x.record.Behind = why
-	}
-}
-
 // nameArguments says which arguments they were, to those who know the key.
-func (x *passage) nameArguments() {
+func (x *request) hashArguments() {
 	if len(x.arguments) == 0 || len(x.m.Arguments) == 0 {
 		return
 	}
@@ -53,7 +44,7 @@ func (x *passage) nameArguments() {
 	}
 	mac.Write(x.m.Arguments)
 	x.record.Arguments = base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:argumentsName])
-	if x.ArgumentsKey != "" && x.record.Decision.Rule != "" {
+	if x.policy.ArgumentsKey != "" && x.record.Decision.Rule != "" {
 		httpd.Note(x.r.Context(), "arguments", x.record.Arguments)
 	}
 }

@@ -4,11 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
-	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
-	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
 // CORS answers preflights of the browsers whose origin is among Config.AllowedOrigins, before a
@@ -48,7 +45,7 @@ func mirrored(r *http.Request) (names []string) {
 	for _, asked := range r.Header["Access-Control-Request-Headers"] {
 		for name := range strings.SplitSeq(asked, ",") {
 			if name = strings.TrimSpace(name); len(name) > len(prefix) && len(names) < mostMirrored &&
-				strings.EqualFold(name[:len(prefix)], prefix) && isName(name) {
+				strings.EqualFold(name[:len(prefix)], prefix) && message.IsName(name) {
 				names = append(names, name)
 			}
 		}
@@ -57,12 +54,3 @@ func mirrored(r *http.Request) (names []string) {
 }
 
 const mostMirrored = 64
-
-// TooMany answers 429 to who asks too often, for Policy.Admit: ask again after wait.
-func TooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
-	refused := oauth.TooManyRequests(wait)
-	httpd.Note(r.Context(), "refused", "too many requests")
-	httpd.RetryAfter(w, refused.Wait)
-	httpd.WriteJSON(w, refused.Status,
-		map[string]string{"error": refused.Code, "error_description": refused.Description})
-}

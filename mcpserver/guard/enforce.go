@@ -2,6 +2,7 @@ package guard
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/refusal"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -71,9 +73,6 @@ type Policy struct {
 	// MaxStreams bounds the streams that one grant holds open at once: those that go on until
 	// somebody ends them, not the answers to calls. Default 16.
 	MaxStreams int
-	// Streams knows the open streams, for whoever has something to tell them. It is of one policy
-	// alone. Nil: nobody has.
-	Streams *Streams
 }
 
 // Always makes rules that are the same for every tenant.
@@ -97,7 +96,7 @@ const (
 // Enforce puts the guard in front of anybody's MCP server over Streamable HTTP. Each message is
 // read once, and what was read is what next gets, byte for byte; it finds the caller with CallerOf.
 // Lists that next answers with are cut down to what is open to the caller, in JSON and in streams.
-func (g *Guard) Enforce(next http.Handler, p Policy) (http.Handler, error) {
+func (g *Guard) Enforce(next http.Handler, p Policy) (*Handler, error) {
 	e, err := g.enforcer(p)
 	if err != nil {
 		return nil, err
@@ -106,7 +105,7 @@ func (g *Guard) Enforce(next http.Handler, p Policy) (http.Handler, error) {
 	return e, nil
 }
 
-func (g *Guard) enforcer(p Policy) (*enforcer, error) {
+func (g *Guard) enforcer(p Policy) (*Handler, error) {
 	if p.Tables == nil {
 		return nil, errors.New("the policy has no rules")
 	}
@@ -135,32 +134,30 @@ func (g *Guard) enforcer(p Policy) (*enforcer, error) {
 	if p.KeepAlive == 0 {
 		p.KeepAlive = defaultKeepAlive
 	}
-	if p.Streams == nil {
-		p.Streams = &Streams{}
-	}
-	e := &enforcer{guard: g, Policy: p, arguments: []byte(p.ArgumentsKey.Reveal())}
+	e := &Handler{guard: g, policy: p, arguments: []byte(p.ArgumentsKey.Reveal())}
 	if len(e.arguments) == 0 && (p.Record != nil || p.Begin != nil) {
 		e.arguments = []byte(rand.Text() + rand.Text())
 	}
 	return e, nil
 }
 
-// enforcer is the guard in front of a server.
-type enforcer struct {
-	Policy
-	guard *Guard
-	next  http.Handler
-	own   Server // in place of next
+// Handler is a server behind the guard, as Enforce and Serve return it.
+type Handler struct {
+	policy Policy
+	guard  *Guard
+	next   http.Handler
+	own    Server // in place of next
 
 	arguments []byte // the key of their hashes; empty: there are none
+	streams   streams
 
 	unread reported // entries of lists that cannot be read
 }
 
 // passage is one request on its way through.
-type passage struct {
-	*enforcer
-	w      *watched
+type request struct {
+	*Handler
+	w      *responseFilter
 	r      *http.Request
 	v      verified     // zero: nobody
 	bad    *oauth.Error // why nobody
@@ -173,13 +170,13 @@ type passage struct {
 }
 
 // ServeHTTP implements http.Handler.
-func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &passage{enforcer: e, w: &watched{ResponseWriter: w}, r: r,
+func (e *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &request{Handler: e, w: &responseFilter{ResponseWriter: w}, r: r,
 		record: Record{At: e.guard.config.Now(), Method: r.Method, Mode: Enforce}}
 	x.began = x.record.At
-	defer x.tell(time.Now())
+	defer x.report(time.Now())
 	if refused := e.guard.checkSource(r); refused != nil {
-		x.record.Refused, x.record.Why = RefusedSource, e.guard.elsewhere(r)
+		x.record.Refused, x.record.Denial = RefusedSource, e.guard.wrongSource(r)
 		x.record.Agent = agentOf(r)
 		refuse(x.w, r, refused)
 		return
@@ -187,8 +184,8 @@ func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.serve()
 }
 
-func (x *passage) serve() {
-	refused := x.identify()
+func (x *request) serve() {
+	refused := x.authenticate()
 	admitted := false
 	if refused == nil && x.proof != nil {
 		// before the proof is used up: a request over its grant's limit may come again with it
@@ -196,17 +193,18 @@ func (x *passage) serve() {
 			return
 		}
 		var why error
-		if refused, why = x.guard.spend(x.r.Context(), x.v.caller.GrantID, x.proof); refused != nil && why != nil {
-			x.record.Why = unproved(why, x.v.caller.ClientID, x.v.caller.TenantID)
+		if refused, why = x.guard.consumeProof(x.r.Context(), x.v.caller.GrantID, x.proof); refused != nil &&
+			why != nil {
+			x.record.Denial = invalidProof(why, x.v.caller.ClientID, x.v.caller.TenantID)
 		}
 		if admitted = refused == nil; !admitted {
 			x.v, x.record.Caller, x.table = verified{}, mcp.Caller{}, nil
 		}
 	}
 	if refused != nil {
-		x.bad, x.record.Refused, x.record.Agent = refused, or(refused.Code, RefusedNoToken), agentOf(x.r)
+		x.bad, x.record.Refused, x.record.Agent = refused, cmp.Or(refused.Code, RefusedNoToken), agentOf(x.r)
 		x.record.Address = httpd.ClientAddr(x.r.Context()).String()
-		if !x.anonymous() {
+		if !x.allowsAnonymous() {
 			x.guard.challenge(x.w, x.r, refused)
 			return
 		}
@@ -218,14 +216,14 @@ func (x *passage) serve() {
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Authorization")
 	if x.own == nil && x.r.Method != http.MethodPost {
-		if x.session() {
-			x.stream()
+		if x.checkSession() {
+			x.serveStream()
 		}
 		return
 	}
-	body, bad := message.Read(x.w, x.r, x.MaxBody)
+	body, bad := message.Read(x.w, x.r, x.policy.MaxBody)
 	if bad != nil {
-		x.fault(bad.Status, message.Invalid(bad.Message))
+		x.rejectMessage(bad.Status, message.Invalid(bad.Message))
 		return
 	}
 	var f *message.Fault
@@ -233,24 +231,24 @@ func (x *passage) serve() {
 		f = message.CheckEra(&x.m, x.r.Header)
 	}
 	if f != nil {
-		x.fault(message.Status(&x.m, f, message.IsModern(&x.m, x.r.Header)), f)
+		x.rejectMessage(message.Status(&x.m, f, message.IsModern(&x.m, x.r.Header)), f)
 		return
 	}
-	if x.own == nil && !x.session() {
+	if x.own == nil && !x.checkSession() {
 		return
 	}
 	x.record.Message = body
-	x.post(body)
+	x.servePost(body)
 }
 
 // session puts the server's own name of a session in its place; another caller's is answered as if
 // it were not there. A request of 2026-07-28 has none, whatever it says.
-func (x *passage) session() bool {
+func (x *request) checkSession() bool {
 	if x.r.Method == http.MethodPost && !x.m.Answer && message.IsModern(&x.m, x.r.Header) {
 		x.r.Header.Del(sessionHeader)
 		return true
 	}
-	if x.sessionIn(x.r, x.v.caller) {
+	if x.policy.sessionIn(x.r, x.v.caller) {
 		return true
 	}
 	x.record.Refused = RefusedSession
@@ -260,28 +258,28 @@ func (x *passage) session() bool {
 }
 
 // identify finds the caller, or says what to answer.
-func (x *passage) identify() *oauth.Error {
+func (x *request) authenticate() *oauth.Error {
 	shown, refused := present(x.r)
 	if refused != nil {
 		if refused != errNoToken { // without any, a client learns where to begin
-			x.record.Why = &Why{Reason: WhyHeader,
+			x.record.Denial = &Denial{Reason: DenyHeader,
 				Sentence: "Somebody showed a token in another way than once, in the Authorization header, as Bearer " +
 					"or DPoP: the client's makers must mend that."}
 		}
 		return refused
 	}
-	v, refused := x.guard.believe(x.r.Context(), shown.raw)
+	v, refused := x.guard.authenticate(x.r.Context(), shown.raw)
 	if refused != nil {
-		x.record.Why = v.why
+		x.record.Denial = v.why
 		return refused
 	}
-	proof, nonce, refused, why := x.guard.prove(x.r, shown, v.jkt)
+	proof, nonce, refused, why := x.guard.verifyProof(x.r, shown, v.jkt)
 	if nonce != "" {
 		x.w.Header().Set("DPoP-Nonce", nonce)
 	}
 	if refused != nil {
 		if why != nil {
-			x.record.Why = unproved(why, v.caller.ClientID, v.caller.TenantID)
+			x.record.Denial = invalidProof(why, v.caller.ClientID, v.caller.TenantID)
 		}
 		return refused
 	}
@@ -292,9 +290,9 @@ func (x *passage) identify() *oauth.Error {
 }
 
 // admit says whether the caller is within their limits; if not, the answer has been given.
-func (x *passage) admit() bool {
-	x.record.Caller, x.table = x.v.caller, x.Tables(x.v.caller.TenantID)
-	if x.Admit != nil && !x.Admit(x.w, x.r, x.v.caller) {
+func (x *request) admit() bool {
+	x.record.Caller, x.table = x.v.caller, x.policy.Tables(x.v.caller.TenantID)
+	if x.policy.Admit != nil && !x.policy.Admit(x.w, x.r, x.v.caller) {
 		x.record.Refused = RefusedLimit
 		return false
 	}
@@ -302,19 +300,12 @@ func (x *passage) admit() bool {
 }
 
 // anonymous says whether a request without a good token may pass, as nobody.
-func (x *passage) anonymous() bool {
-	return x.AllowAnonymous && x.Rollout != nil && x.Rollout.Mode("", "") == Observe
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
+func (x *request) allowsAnonymous() bool {
+	return x.policy.AllowAnonymous && x.policy.Rollout != nil && x.policy.Rollout.Mode("", "") == Observe
 }
 
 // fault answers a request that is no message that could be decided on.
-func (x *passage) fault(status int, f *message.Fault) {
+func (x *request) rejectMessage(status int, f *message.Fault) {
 	x.record.Refused = RefusedMessage
 	httpd.Note(x.r.Context(), "refused", f.Message)
 	switch {
@@ -328,7 +319,7 @@ func (x *passage) fault(status int, f *message.Fault) {
 }
 
 // post decides on a message, and lets it pass or answers it.
-func (x *passage) post(body []byte) {
+func (x *request) servePost(body []byte) {
 	d := x.table.decide(x.v.caller, &x.m)
 	x.record.Method, x.record.Decision = x.m.Method, d
 	httpd.Note(x.r.Context(), "mcp", x.m.Method)
@@ -336,41 +327,41 @@ func (x *passage) post(body []byte) {
 		if d.Rule != "" {
 			httpd.Note(x.r.Context(), "tool", d.Name)
 		}
-		x.nameArguments()
+		x.hashArguments()
 	}
-	if x.Rollout != nil {
-		x.record.Mode = x.Rollout.Mode(x.v.caller.TenantID, d.Name)
+	if x.policy.Rollout != nil {
+		x.record.Mode = x.policy.Rollout.Mode(x.v.caller.TenantID, d.Name)
 	}
 	if !d.Allowed {
-		x.record.Refused = or(x.record.Refused, refusalOf(d))
+		x.record.Refused = cmp.Or(x.record.Refused, refusedCode(d))
 		if x.record.Mode.Enforces(d.Write) {
 			x.deny(d)
 			return
 		}
 		httpd.Note(x.r.Context(), "observed", x.record.Refused)
 	}
-	if d.Kind == KindTool && d.Write && !x.begin() {
+	if d.Kind == KindTool && d.Write && !x.recordBegin() {
 		return
 	}
 	x.record.Passed = true
-	if d.Kind == KindTool && x.Record != nil {
+	if d.Kind == KindTool && x.policy.Record != nil {
 		x.w.failure = &message.Failure{}
 	}
 	if x.own != nil {
 		x.own.ServeMessage(x.w, x.r, &x.m, mcp.View{Caller: x.v.caller, Open: x.openTool})
 		return
 	}
-	x.pass(body)
+	x.forward(body)
 }
 
 // deny answers what the rules do not open: by a challenge for all that it needs and what the caller
 // has; or, where nobody is to learn of it, as if it were not there.
-func (x *passage) deny(d Decision) {
+func (x *request) deny(d Decision) {
 	if x.bad != nil {
 		x.guard.challenge(x.w, x.r, x.bad)
 		return
 	}
-	if !d.Hide {
+	if !d.Hidden {
 		x.guard.Challenge(x.w, x.r, append(slices.Clone(x.v.caller.Scopes), d.Scopes...))
 		return
 	}
@@ -384,30 +375,30 @@ func (x *passage) deny(d Decision) {
 
 // stream passes what is no message: the stream of an older client, and the end of its session. Both
 // need a session, or are not there.
-func (x *passage) stream() {
+func (x *request) serveStream() {
 	if (x.r.Method != http.MethodGet && x.r.Method != http.MethodDelete) || len(x.r.Header[sessionHeader]) == 0 {
-		x.fault(http.StatusMethodNotAllowed,
+		x.rejectMessage(http.StatusMethodNotAllowed,
 			message.Invalid("this endpoint takes POST; GET and DELETE only with a session"))
 		return
 	}
 	x.record.Passed = true
-	x.pass(nil)
+	x.forward(nil)
 }
 
 // known is the request's context with what next may know of it.
-func (x *passage) known() context.Context {
-	return context.WithValue(context.WithValue(x.r.Context(), callerKey{}, x.v.caller), passageKey{}, x)
+func (x *request) handlerContext() context.Context {
+	return refusal.WithReason(context.WithValue(x.r.Context(), callerKey{}, x.v.caller), &x.record.Behind)
 }
 
 // pass lets the request through, with the message that it brought, and watches the answer. What
 // goes on for long ends with the token and its grant.
-func (x *passage) pass(body []byte) {
-	ctx, cancel := context.WithCancel(x.known())
+func (x *request) forward(body []byte) {
+	ctx, cancel := context.WithCancel(x.handlerContext())
 	defer cancel()
-	x.w.id, x.w.begin = x.m.ID, func() { x.answer(ctx, cancel) }
+	x.w.id, x.w.begin = x.m.ID, func() { x.writeHeader(ctx, cancel) }
 	x.w.note = func(why string) { httpd.Note(x.r.Context(), "cut", why) }
-	defer x.close()
-	if !x.place() {
+	defer x.closeStream()
+	if !x.acquireStream() {
 		return
 	}
 	r := x.r.WithContext(ctx)
@@ -421,31 +412,35 @@ func (x *passage) pass(body []byte) {
 	// a part of a stream could begin within a line, and say what the whole line is cut down to
 	r.Header.Del("Range")
 	r.Header.Del("If-Range")
-	if !x.PassToken {
+	if !x.policy.PassToken {
 		r.Header.Del("Authorization")
 		r.Header.Del(dpop.Header)
 	}
 	r = withoutToken(r)
-	x.next.ServeHTTP(x.w, r)
+	next := x.next
+	if x.table != nil && x.table.handler != nil {
+		next = x.table.handler
+	}
+	next.ServeHTTP(x.w, r)
 	x.w.finish()
 }
 
 // answer is called when the answer's head is known: its session is named anew, lists are cut down,
 // and a stream is watched.
-func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
+func (x *request) writeHeader(ctx context.Context, cancel context.CancelFunc) {
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
 	if id := h.Get(sessionHeader); id != "" {
-		h.Set(sessionHeader, x.sessionOut(x.v.caller, id))
+		h.Set(sessionHeader, x.policy.sessionOut(x.v.caller, id))
 	}
 	streaming := isStream(h)
 	if streaming {
 		x.w.stream = true
-		x.open()
+		x.openStream()
 		h.Set("X-Accel-Buffering", "no")
-		go x.watch(ctx, cancel)
+		go x.watchStream(ctx, cancel)
 	} else if x.guard.config.Now().Sub(x.began) >= watchEvery { // much can have ended meanwhile
-		if why := x.over(ctx); why == cutRevoked || why == cutKey {
+		if why := x.cutReason(ctx); why == cutRevoked || why == cutKey {
 			cancel()
 			x.w.note(why)
 			h.Del("Content-Encoding")
@@ -461,7 +456,7 @@ func (x *passage) answer(ctx context.Context, cancel context.CancelFunc) {
 	if coding, several := codingOf(h); coding != "" {
 		h.Del("Content-Encoding")
 		if _, asItIs := f.(*message.One); asItIs {
-			f = &message.Whole{Cut: x.one, Most: x.MaxAnswer} // so that a bomb is no half an answer
+			f = &message.Whole{Cut: x.singleMessage, Most: x.policy.MaxAnswer} // so that a bomb is no half an answer
 		}
 		undone, known := message.Undo(ctx, coding, f)
 		if !known || several {
@@ -500,7 +495,7 @@ func codingOf(h http.Header) (coding string, several bool) {
 }
 
 // one is a message as it is; several are none.
-func (x *passage) one(raw []byte) (out []byte, drop bool) {
+func (x *request) singleMessage(raw []byte) (out []byte, drop bool) {
 	x.w.look(raw)
 	return raw, bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n\ufeff"), []byte("["))
 }

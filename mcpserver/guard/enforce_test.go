@@ -61,12 +61,12 @@ func (b *behind) got() []string {
 var rules = guard.Rules{
 	Tools: []guard.Rule{
 		{Name: "read_it", Scopes: []string{"read"}}, {Name: "write_it", Scopes: []string{"write", "read"}, Write: true},
-		{Name: "secret", Scopes: []string{"admin"}, Hide: true},
+		{Name: "secret", Scopes: []string{"admin"}, Hidden: true},
 		{Name: "free"}, {Name: "crm_*_get", Scopes: []string{"crm:read"}},
 	},
 	Prompts: []guard.Rule{{Name: "greet*", Scopes: []string{"read"}}},
 	Resources: []guard.Rule{{Name: "file:///open/*", Scopes: []string{"read"}},
-		{Name: "file:///*", Scopes: []string{"admin"}, Hide: true}},
+		{Name: "file:///*", Scopes: []string{"admin"}, Hidden: true}},
 	Methods: []guard.Rule{{Name: "completion/complete", Scopes: []string{"read"}}},
 	Implies: map[string][]string{"admin": {"write"}, "write": {"read"}},
 }

@@ -15,7 +15,7 @@ import (
 
 // Somebody's MCP server, of whatever library, gets rules that it knows nothing of.
 func ExampleGuard_Enforce() {
-	issuer, ended := toyIssuer() // in life: your issuer's URL, and its list of ended grants (revocation.NewRedis)
+	issuer, ended := toyIssuer() // in life: your issuer's URL, and its list of revoked grants (redislist.New)
 	defer issuer.Close()
 
 	g, err := guard.New(guard.Config{
@@ -45,12 +45,15 @@ func ExampleGuard_Enforce() {
 	show(send(handler, reader, list))
 	show(send(handler, reader, calling("read_note")))
 	show(send(handler, reader, calling("delete_note")))
-	// Output: 401 Bearer
-	// resource_metadata="https://mcp.example/.well-known/oauth-protected-resource/mcp",
-	// scope="notes:read" 200 tools: read_note 200 done 403 Bearer error="insufficient_scope",
-	// error_description="this needs a scope that the access token does not have",
-	// resource_metadata="https://mcp.example/.well-known/oauth-protected-resource/mcp",
-	// scope="notes:read notes:write"
+	// Output:
+	// 401 Bearer resource_metadata="https://mcp.example/.well-known/oauth-protected-resource/mcp",
+	//     scope="notes:read"
+	// 200 tools: read_note
+	// 200 done
+	// 403 Bearer error="insufficient_scope",
+	//     error_description="this needs a scope that the access token does not have",
+	//     resource_metadata="https://mcp.example/.well-known/oauth-protected-resource/mcp",
+	//     scope="notes:read notes:write"
 }
 
 // A handler behind the guard finds out for whom it acts, and acts for nobody else.
@@ -110,7 +113,7 @@ func ExampleRules() {
 		Tools: []guard.Rule{
 			{Name: "read_*", Scopes: []string{"notes:read"}},
 			{Name: "delete_note", Scopes: []string{"notes:write"}, Write: true},
-			{Name: "export_everything", Scopes: []string{"notes:admin"}, Hide: true},
+			{Name: "export_everything", Scopes: []string{"notes:admin"}, Hidden: true},
 			{Name: "help"}, // whoever has a good token
 		},
 		Implies: map[string][]string{"notes:write": {"notes:read"}},
@@ -130,7 +133,7 @@ func ExampleRules() {
 		{"writer", writer, "rename_note"}, {"reader", reader, "help"},
 	} {
 		d := table.Decide(row.c, guard.KindTool, row.tool)
-		fmt.Println(row.who, row.tool, "allowed:", d.Allowed, "because:", d.Reason, "hidden:", d.Hide && !d.Allowed)
+		fmt.Println(row.who, row.tool, "allowed:", d.Allowed, "because:", d.Reason, "hidden:", d.Hidden && !d.Allowed)
 	}
 	// Output:
 	// reader read_note allowed: true because: open hidden: false
@@ -171,8 +174,7 @@ func ExampleRollout() {
 		Tables:  tables,
 		Rollout: byTool{"delete_note": guard.Enforce},
 		Record: func(r guard.Record) {
-			fmt.Printf("%s %s in mode %s: passed %v, would be refused as %q\n", r.Method, r.Decision.Name, r.Mode,
-				r.Passed, r.Refused)
+			fmt.Printf("%s, mode %s: passed %v, denied for %q\n", r.Decision.Name, r.Mode, r.Passed, r.Refused)
 		},
 	})
 	if err != nil {
@@ -182,9 +184,9 @@ func ExampleRollout() {
 	stranger := issuer.Sign(issuer.Claims("https://mcp.example/mcp", "something:else"))
 	send(handler, stranger, calling("read_note"))
 	send(handler, stranger, calling("delete_note"))
-	// Output: tools/call read_note in mode observe: passed true, would be refused as
-	// "insufficient_scope" tools/call delete_note in mode enforce: passed false, would be refused
-	// as "insufficient_scope"
+	// Output:
+	// read_note, mode observe: passed true, denied for "insufficient_scope"
+	// delete_note, mode enforce: passed false, denied for "insufficient_scope"
 }
 
 const list = `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`
@@ -220,7 +222,7 @@ func send(h http.Handler, token, message string) *httptest.ResponseRecorder {
 // show prints what matters of an answer.
 func show(w *httptest.ResponseRecorder) {
 	if challenge := w.Header().Get("WWW-Authenticate"); challenge != "" {
-		fmt.Println(w.Code, challenge)
+		fmt.Println(w.Code, strings.ReplaceAll(challenge, ", ", ",\n    "))
 		return
 	}
 	var a struct {

@@ -22,7 +22,7 @@ var lists = []struct{ member, kind, name string }{
 // whatever a stream brings: one that is taken up again may repeat a list, and one that answers
 // something else may bring the answer to a list that was asked for elsewhere. In JSON only one
 // message answers what is no list.
-func (x *passage) filter(streaming bool) message.Filter {
+func (x *request) filter(streaming bool) message.Filter {
 	listing := false
 	switch x.m.Method {
 	case "tools/list", "prompts/list", "resources/list", "resources/templates/list":
@@ -30,9 +30,9 @@ func (x *passage) filter(streaming bool) message.Filter {
 	}
 	switch {
 	case streaming:
-		return &message.Events{Cut: x.cutEvent, Most: x.MaxAnswer}
+		return &message.Events{Cut: x.cutEvent, Most: x.policy.MaxAnswer}
 	case listing:
-		return &message.Whole{Cut: x.cut, Most: x.MaxAnswer}
+		return &message.Whole{Cut: x.cut, Most: x.policy.MaxAnswer}
 	case message.Kind(x.w.Header()) == "application/json":
 		return &message.One{}
 	}
@@ -43,14 +43,14 @@ func isStream(h http.Header) bool { return message.Kind(h) == "text/event-stream
 
 // visible says whether a thing is shown to the caller: when it is open, or its rule does not count
 // yet.
-func (x *passage) visible(kind, name string) bool {
+func (x *request) visible(kind, name string) bool {
 	d := x.table.Decide(x.v.caller, kind, name)
-	return d.Allowed || x.lenient(x.v.caller.TenantID, name, d.Write)
+	return d.Allowed || x.policy.lenient(x.v.caller.TenantID, name, d.Write)
 }
 
 // cutEvent is cut for a message in a stream: what cannot be read and is the answer to this request
 // is one no more, and its client is told.
-func (x *passage) cutEvent(raw []byte) (out []byte, drop bool) {
+func (x *request) cutEvent(raw []byte) (out []byte, drop bool) {
 	x.w.lookAt(raw)
 	out, drop = x.cut(raw)
 	if !drop {
@@ -66,7 +66,7 @@ func (x *passage) cutEvent(raw []byte) (out []byte, drop bool) {
 // cut takes a message of the server's and leaves out what is not open to the caller. What is no
 // list comes back as it was; what cannot be read does not come back at all: it could be read by
 // somebody else. drop says that the message is about something that the caller must not learn of.
-func (x *passage) cut(raw []byte) (out []byte, drop bool) {
+func (x *request) cut(raw []byte) (out []byte, drop bool) {
 	x.w.waits = false
 	envelope, err := message.Members(bytes.TrimSpace(raw))
 	if err != nil {
@@ -74,7 +74,7 @@ func (x *passage) cut(raw []byte) (out []byte, drop bool) {
 		if !ok {
 			return nil, true
 		}
-		x.leaveOut(left...)
+		x.logUnreadable(left...)
 		return x.cut(mended)
 	}
 	if message.Exact(envelope, "params", "result", "method") != nil {
@@ -89,7 +89,7 @@ func (x *passage) cut(raw []byte) (out []byte, drop bool) {
 	for i, e := range envelope {
 		switch string(e.Name) {
 		case "params":
-			return raw, x.announces(envelope, e.Value)
+			return raw, x.announcesHidden(envelope, e.Value)
 		case "result":
 			result, changed, err := x.cutResult(e.Value)
 			if err != nil {
@@ -106,7 +106,7 @@ func (x *passage) cut(raw []byte) (out []byte, drop bool) {
 }
 
 // announces says whether a notification tells of a resource that is not open to the caller.
-func (x *passage) announces(envelope []message.Member, params json.RawMessage) bool {
+func (x *request) announcesHidden(envelope []message.Member, params json.RawMessage) bool {
 	var method string
 	for _, e := range envelope {
 		if string(e.Name) == "method" && strictjson.Unmarshal(e.Value, &method) != nil {
@@ -126,7 +126,7 @@ func (x *passage) announces(envelope []message.Member, params json.RawMessage) b
 
 // cutResult leaves things out of a list. What depends on the caller is for the caller alone, and
 // not for long: a client keeps lists by server, not by token.
-func (x *passage) cutResult(result json.RawMessage) (out json.RawMessage, changed bool, err error) {
+func (x *request) cutResult(result json.RawMessage) (out json.RawMessage, changed bool, err error) {
 	if len(result) == 0 || result[0] != '{' {
 		return result, false, nil
 	}
@@ -162,7 +162,7 @@ func (x *passage) cutResult(result json.RawMessage) (out json.RawMessage, change
 	return message.Object(members), true, nil
 }
 
-func (x *passage) cutList(list json.RawMessage, kind, name string) (json.RawMessage, error) {
+func (x *request) cutList(list json.RawMessage, kind, name string) (json.RawMessage, error) {
 	elements, err := message.Elements(list)
 	if err != nil {
 		return nil, err
@@ -171,7 +171,7 @@ func (x *passage) cutList(list json.RawMessage, kind, name string) (json.RawMess
 	for _, e := range elements {
 		called, ok := entryName(e, name)
 		if !ok {
-			x.leaveOut(e)
+			x.logUnreadable(e)
 			continue
 		}
 		if !x.visible(kind, called) {
@@ -203,7 +203,7 @@ func entryName(entry json.RawMessage, member string) (called string, ok bool) {
 const mostUnread = 1000
 
 // leaveOut says that entries of a list are left out because they cannot be read: of each once.
-func (x *passage) leaveOut(entries ...json.RawMessage) {
+func (x *request) logUnreadable(entries ...json.RawMessage) {
 	for _, e := range entries {
 		if !x.unread.first(message.NameOf(e)) {
 			continue

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/limit"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/singleflight"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -34,8 +35,11 @@ type Config struct {
 	// Resource is the canonical URI of the protected server: the only audience that is accepted
 	// (RFC 8707 §2). Required.
 	Resource string
-	// Revoked tells which grants have ended, and which keys were withdrawn. Required; asked on
-	// every request, so it should know by itself: a revocation.Replica does.
+	// Revoked knows which grants, clients and tenants were revoked or suspended, and which signing
+	// keys were withdrawn. It is asked on every request, so it should answer from memory, as a
+	// revocation.Replica does. Default: none. Then a revoked grant, a suspended client or tenant is
+	// not noticed until its access tokens expire (exp), and a withdrawn key not before the key set
+	// is fetched again.
 	Revoked revocation.Reader
 	// WhenUnknown asks the issuer about a token when Revoked does not know, about 32 tokens at
 	// once; a request beyond that is answered 503. Default: such a request is answered 503.
@@ -91,7 +95,7 @@ type Guard struct {
 	cache    *cache // nil: none
 	proofs   *dpop.Checker
 	asking   singleflight.Group[[sha256.Size]byte, bool] // the issuer, about a token by its hash
-	asked    shares                                      // of each tenant in that
+	asked    *limit.InFlight                             // limits those questions
 	origin   string                                      // of the resource, as clients know it
 	hosts    httpd.Hosts
 	origins  map[string]bool
@@ -111,9 +115,6 @@ func New(c Config) (*Guard, error) {
 	}
 	if err := oauth.CheckPlain(c.Issuer); err != nil {
 		return nil, fmt.Errorf("issuer %q %w", c.Issuer, err)
-	}
-	if c.Revoked == nil {
-		return nil, errors.New("nobody tells the guard which grants have ended")
 	}
 	if n := len(c.DPoPNonceKey.Reveal()); n > 0 && n < minNonceKey {
 		return nil, fmt.Errorf("the DPoP nonce key is shorter than %d characters; make one with: head -c 32 "+
@@ -143,6 +144,7 @@ func New(c Config) (*Guard, error) {
 	}
 	g.SetBaseline(c.Baseline)
 	g.asking.Most, g.asking.Within = mostIntrospections, introspectTime
+	g.asked = limit.NewInFlight(mostIntrospections, mostOfOne)
 	if c.DPoPNonceKey != "" {
 		g.proofs.Nonces = &dpop.Nonces{Key: []byte(c.DPoPNonceKey.Reveal())}
 	}
@@ -159,6 +161,9 @@ func (g *Guard) SetBaseline(scopes []string) { g.baseline.Store(&scopes) }
 func (c *Config) fill() {
 	if len(c.Algorithms) == 0 {
 		c.Algorithms = []string{"ES256"}
+	}
+	if c.Revoked == nil {
+		c.Revoked = revocation.Ignored{}
 	}
 	if c.CacheSize == 0 {
 		c.CacheSize = defaultCacheSize
@@ -224,14 +229,14 @@ func (g *Guard) Protect(next func(w http.ResponseWriter, r *http.Request, c mcp.
 			g.challenge(w, r, refused)
 			return
 		}
-		v, refused := g.believe(r.Context(), shown.raw)
+		v, refused := g.authenticate(r.Context(), shown.raw)
 		if refused != nil {
 			g.challenge(w, r, refused)
 			return
 		}
-		proof, nonce, refused, _ := g.prove(r, shown, v.jkt)
+		proof, nonce, refused, _ := g.verifyProof(r, shown, v.jkt)
 		if refused == nil {
-			refused, _ = g.spend(r.Context(), v.caller.GrantID, proof)
+			refused, _ = g.consumeProof(r.Context(), v.caller.GrantID, proof)
 		}
 		if nonce != "" {
 			w.Header().Set(dpop.NonceHeader, nonce)
@@ -255,17 +260,6 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 }
 
 type callerKey struct{}
-
-type passageKey struct{}
-
-// TableOf is the table that Enforce decided by, for a handler that has more to go by than it:
-// another could count by now. Nil outside Enforce.
-func TableOf(ctx context.Context) *Table {
-	if x, ok := ctx.Value(passageKey{}).(*passage); ok {
-		return x.table
-	}
-	return nil
-}
 
 // CallerOf finds the caller of a request that came through Wrap. Handlers of other libraries take
 // no further argument, so the context carries it for them; our own get it as a value.
@@ -347,7 +341,7 @@ func isToken68(s string) bool {
 }
 
 // believe believes a token, whoever shows it, or says what to answer.
-func (g *Guard) believe(ctx context.Context, raw string) (verified, *oauth.Error) {
+func (g *Guard) authenticate(ctx context.Context, raw string) (verified, *oauth.Error) {
 	v, err := g.verify(ctx, raw)
 	switch {
 	case errors.Is(err, token.ErrKeysUnavailable):
@@ -355,16 +349,16 @@ func (g *Guard) believe(ctx context.Context, raw string) (verified, *oauth.Error
 		return verified{}, oauth.TemporarilyUnavailable() // not the token's fault
 	case errors.Is(err, token.ErrUnknownKey):
 		httpd.Note(ctx, "error", err)
-		return verified{why: g.untrusted(err, token.Claims{})}, oauth.InvalidToken(token.ErrUnknownKey.Error())
+		return verified{why: g.invalidToken(err, token.Claims{})}, oauth.InvalidToken(token.ErrUnknownKey.Error())
 	case err != nil:
 		return verified{why: v.why}, oauth.InvalidToken(err.Error()) // one of package token's sentences
 	}
 	ended, withdrawn, err := g.revoked(ctx, v)
 	switch {
 	case ended:
-		return verified{why: over(v.caller)}, errEnded
+		return verified{why: revokedGrant(v.caller)}, errEnded
 	case withdrawn: // sooner than the key set says it
-		return verified{why: g.untrusted(token.ErrUnknownKey, token.Claims{})},
+		return verified{why: g.invalidToken(token.ErrUnknownKey, token.Claims{})},
 			oauth.InvalidToken(token.ErrUnknownKey.Error())
 	case err != nil:
 		return g.ask(ctx, raw, v, err)
@@ -396,7 +390,7 @@ func (g *Guard) ask(ctx context.Context, raw string, v verified, unknown error) 
 	}
 	httpd.Note(ctx, "introspected", true)
 	active, err := g.asking.Do(ctx, hash(raw), func(ctx context.Context) (bool, error) {
-		leave, ok := g.asked.enter(v.caller.TenantID)
+		leave, ok := g.asked.Enter(limit.Party{Tenant: v.caller.TenantID})
 		if !ok {
 			return false, singleflight.ErrFull
 		}
@@ -408,7 +402,7 @@ func (g *Guard) ask(ctx context.Context, raw string, v verified, unknown error) 
 		httpd.Note(ctx, "error", errors.Join(unknown, err))
 		return verified{}, oauth.TemporarilyUnavailable()
 	case !active:
-		return verified{why: over(v.caller)}, errEnded
+		return verified{why: revokedGrant(v.caller)}, errEnded
 	}
 	return v, nil
 }
@@ -425,7 +419,7 @@ type verified struct {
 	issued  int64    // Unix seconds
 	expires int64    // Unix seconds
 	clients []string // see token.Claims.Clients
-	why     *Why     // of one that is not believed: what the operator is told
+	why     *Denial  // of one that is not believed: what the operator is told
 }
 
 // verify looks the token up, or checks it. A remembered one still needs its key to be published and
@@ -435,12 +429,12 @@ func (g *Guard) verify(ctx context.Context, raw string) (verified, error) {
 		return g.check(ctx, raw)
 	}
 	if len(raw) > token.MaxSize {
-		return verified{why: g.untrusted(token.ErrMalformed, token.Claims{})}, token.ErrMalformed
+		return verified{why: g.invalidToken(token.ErrMalformed, token.Claims{})}, token.ErrMalformed
 	}
 	key := hash(raw)
 	if v, ok := g.cache.GetIfPresent(key); ok && g.keys.published(v.keyID, v.key) {
 		if g.config.Now().Unix() >= v.expires+int64(Leeway/time.Second) {
-			return verified{why: g.untrusted(token.ErrExpired,
+			return verified{why: g.invalidToken(token.ErrExpired,
 					token.Claims{ClientID: v.caller.ClientID, TenantID: v.caller.TenantID, Expires: v.expires})},
 				token.ErrExpired
 		}
@@ -456,7 +450,7 @@ func (g *Guard) verify(ctx context.Context, raw string) (verified, error) {
 func (g *Guard) check(ctx context.Context, raw string) (verified, error) {
 	v, err := g.rules.VerifyKeyed(ctx, raw, g.keys)
 	if err != nil {
-		return verified{why: g.untrusted(err, v.Claims)}, err // the claims are there when the issuer has signed them
+		return verified{why: g.invalidToken(err, v.Claims)}, err // the claims are there when the issuer has signed them
 	}
 	entry := revocation.KeyID(v.KeyID)
 	return verified{

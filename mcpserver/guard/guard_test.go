@@ -3,6 +3,7 @@ package guard_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -308,7 +309,6 @@ func TestAGuardThatKnowsTooLittleIsNotMade(t *testing.T) {
 		"no resource": {Issuer: "https://as.example", Revoked: g.list},
 		"a resource not canonical": {Issuer: "https://as.example", Resource: "https://MCP.example/mcp",
 			Revoked: g.list},
-		"no list": {Issuer: "https://as.example", Resource: resource},
 	} {
 		if _, err := guard.New(c); err == nil {
 			t.Errorf("%s: got nil, want an error", name)
@@ -346,5 +346,22 @@ func TestForeignMetadata(t *testing.T) {
 	}
 	if u, err := url.Parse(front.URL); err != nil || u.Host == "" {
 		t.Fatal("the front has no address")
+	}
+}
+
+// A guard needs no more than the issuer and the resource. Without a list of revocations, a good
+// token passes and a bad one does not.
+func TestIssuerAndResourceAreEnough(t *testing.T) {
+	issuer := tokentest.NewIssuer(t)
+	g, err := guard.New(guard.Config{Issuer: issuer.URL(), Resource: resource})
+	must(t, err)
+	handler := g.Protect(func(w http.ResponseWriter, _ *http.Request, c mcp.Caller) {
+		io.WriteString(w, c.Subject)
+	})
+	if w := send(handler, issuer.Sign(issuer.Claims(resource, "read")), list); w.Code != 200 || w.Body.Len() == 0 {
+		t.Errorf("a good token: got %d %s", w.Code, w.Body)
+	}
+	if w := send(handler, issuer.Sign(issuer.Claims("https://other.example/mcp", "read")), list); w.Code != 401 {
+		t.Errorf("a token for another server: got %d %s", w.Code, w.Body)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -28,31 +27,6 @@ const (
 	mostIntrospections = 32              // are under way at once: it comes before any limit of the caller's
 	mostOfOne          = 8               // of them about tokens of one tenant
 )
-
-// shares counts what each tenant has under way, so that none has all.
-type shares struct {
-	mu sync.Mutex
-	of map[string]int
-}
-
-func (s *shares) enter(tenant string) (leave func(), ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.of[tenant] >= mostOfOne {
-		return nil, false
-	}
-	if s.of == nil {
-		s.of = map[string]int{}
-	}
-	s.of[tenant]++
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.of[tenant]--; s.of[tenant] == 0 {
-			delete(s.of, tenant)
-		}
-	}, true
-}
 
 // maxIntrospection bounds an answer, in bytes.
 const maxIntrospection = 64 << 10

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
 // find is the first rule that fits, or nil.
@@ -56,7 +58,8 @@ func (t *Table) rule(of, name string) *Rule {
 		return nil
 	case r.Name == name && !r.IsPattern():
 		return r
-	case of == KindTool && !isName(name), of == KindPrompt && strings.TrimSpace(name) != name: // a server may trim
+	case of == KindTool && !message.IsName(name), of == KindPrompt && strings.TrimSpace(name) != name:
+		// a server may trim
 		return nil
 	case k.before(r, name), strings.ContainsFunc(name, isUnseen), of == KindMethod && isDisguised(name):
 		return nil

@@ -28,7 +28,7 @@ var errBound = &oauth.Error{Code: "invalid_token", Status: http.StatusUnauthoriz
 // scheme is refused, lest somebody believe it protected. nonce is the one that the client is to go
 // on with, when it has not the newest. why is the reason for the operator; nil: there is none, or
 // the client only has to take the nonce.
-func (g *Guard) prove(r *http.Request, shown presented, jkt string) (proof *dpop.Proof, nonce string,
+func (g *Guard) verifyProof(r *http.Request, shown presented, jkt string) (proof *dpop.Proof, nonce string,
 	refused *oauth.Error, why error) {
 	switch {
 	case !shown.dpop && jkt != "":
@@ -50,7 +50,7 @@ func (g *Guard) prove(r *http.Request, shown presented, jkt string) (proof *dpop
 	if errors.Is(err, dpop.ErrNonce) {
 		nonce = g.proofs.Nonce()
 	}
-	if refused, why = unbelieved(r.Context(), err); refused != nil {
+	if refused, why = proofError(r.Context(), err); refused != nil {
 		return nil, nonce, refused, why
 	}
 	return &p, p.Nonce, nil, nil
@@ -58,15 +58,15 @@ func (g *Guard) prove(r *http.Request, shown presented, jkt string) (proof *dpop
 
 // spend uses up the proof of a request that is let through, if it has one. It counts against the
 // grant.
-func (g *Guard) spend(ctx context.Context, grantID string, p *dpop.Proof) (refused *oauth.Error, why error) {
+func (g *Guard) consumeProof(ctx context.Context, grantID string, p *dpop.Proof) (refused *oauth.Error, why error) {
 	if p == nil {
 		return nil, nil
 	}
-	return unbelieved(ctx, g.proofs.Spend(ctx, grantID, *p))
+	return proofError(ctx, g.proofs.Spend(ctx, grantID, *p))
 }
 
 // unbelieved is what strangers see of what package dpop says, and why, as prove has it.
-func unbelieved(ctx context.Context, err error) (refused *oauth.Error, why error) {
+func proofError(ctx context.Context, err error) (refused *oauth.Error, why error) {
 	switch {
 	case errors.Is(err, dpop.ErrNonce):
 		return &oauth.Error{Code: "use_dpop_nonce", Description: err.Error(), Status: http.StatusUnauthorized}, nil

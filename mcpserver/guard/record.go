@@ -1,11 +1,13 @@
 package guard
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
@@ -23,9 +25,9 @@ type Record struct {
 	// Refused is the error code that the true decision answers with, or one of ours; empty when it
 	// lets the request pass.
 	Refused string
-	// Why is what the operator is told of a refusal at the door. Nil: nothing, as of a first
+	// Denial is what the operator is told of a refusal at the door. Nil: nothing, as of a first
 	// request without a token.
-	Why *Why
+	Denial *Denial
 	// Address is where a request without a caller is from.
 	Address string
 	// CallID is made for each call that Policy.Begin is told of: its end has the same. Empty for
@@ -56,8 +58,8 @@ const (
 	RefusedUnrecorded = "unrecorded"
 )
 
-func refusalOf(d Decision) string {
-	if d.Hide {
+func refusedCode(d Decision) string {
+	if d.Hidden {
 		return RefusedHidden
 	}
 	return "insufficient_scope"
@@ -121,22 +123,11 @@ func (r *Record) RuleLabel() string {
 // people's data, and so is what does not look like a name.
 func (r *Record) NameLabel() string {
 	d := &r.Decision
-	if d.Rule != "" && (d.Kind == KindTool || d.Kind == KindPrompt) && isName(d.Name) {
+	if d.Rule != "" && (d.Kind == KindTool || d.Kind == KindPrompt) && message.IsName(d.Name) {
 		return d.Name
 	}
 	return r.RuleLabel()
 }
-
-// IsToolName reports whether a name has only characters that a tool's name may have, and 1 to 128
-// of them (MCP 2025-11-25, tools, "Tool Names").
-func IsToolName(s string) bool { return isName(s) }
-
-func isName(s string) bool {
-	return s != "" && len(s) <= 128 &&
-		!strings.ContainsFunc(s, func(c rune) bool { return !strings.ContainsRune(nameCharacters, c) })
-}
-
-const nameCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 
 // maxAgent bounds what is kept of a User-Agent, in bytes.
 const maxAgent = 40
@@ -146,32 +137,32 @@ const maxAgent = 40
 func agentOf(r *http.Request) string {
 	product, _, _ := strings.Cut(r.UserAgent(), " ")
 	product, _, _ = strings.Cut(product, "/")
-	if len(product) > maxAgent || !isName(product) {
+	if len(product) > maxAgent || !message.IsName(product) {
 		return ""
 	}
 	return product
 }
 
 // tell hands the record on when the request is over, also when its answer was broken off.
-func (x *passage) tell(began time.Time) {
+func (x *request) report(began time.Time) {
 	if x.record.Refused != "" {
-		x.note()
+		x.logDenial()
 		if x.record.Refused == "insufficient_scope" && !x.record.Passed {
-			x.record.Why = lacking(&x.record)
+			x.record.Denial = missingScopes(&x.record)
 		}
-		if x.record.Why != nil {
-			x.record.Why.Resource = x.guard.config.Resource
+		if x.record.Denial != nil {
+			x.record.Denial.Resource = x.guard.config.Resource
 		}
 	}
-	if x.Record != nil {
+	if x.policy.Record != nil {
 		x.record.Status, x.record.Duration = x.w.status, time.Since(began)
 		x.record.Failure = x.w.why()
-		x.Record(x.record)
+		x.policy.Record(x.record)
 	}
 }
 
 // note says in the request's log event who was refused what, or would have been.
-func (x *passage) note() {
+func (x *request) logDenial() {
 	ctx, r := x.r.Context(), &x.record
 	if r.Caller.ClientID == "" {
 		httpd.Note(ctx, "tenant", "-")
@@ -182,8 +173,8 @@ func (x *passage) note() {
 		if r.Decision.Kind == KindResource {
 			name = r.RuleLabel() // a URI may hold people's data
 		}
-		httpd.Note(ctx, "tool", or(name, "-"))
+		httpd.Note(ctx, "tool", cmp.Or(name, "-"))
 	}
 	httpd.Note(ctx, "decision", r.Outcome())
-	httpd.Note(ctx, "mode", or(string(r.Mode), string(Enforce)))
+	httpd.Note(ctx, "mode", cmp.Or(string(r.Mode), string(Enforce)))
 }

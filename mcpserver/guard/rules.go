@@ -3,6 +3,7 @@ package guard
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -47,22 +48,29 @@ type Rule struct {
 	Exact bool
 	// Scopes are all needed. None: whoever has a good token may.
 	Scopes []string
-	// Hide answers who may not as if there were no such thing. Such a tool can never lead a client
-	// to ask for its scope: use it for what nobody should learn of.
+	// Hidden answers who may not as if there were no such thing. Such a tool can never lead a
+	// client to ask for its scope: use it for what nobody should learn of.
 	// Default: it is not listed, and a call is challenged for the scopes.
-	Hide bool
+	Hidden bool
 	// Write says that it changes something; see EnforceWrites.
 	Write bool
 }
 
 // Table is Rules made ready. It never changes, and is safe for concurrent use.
 type Table struct {
-	// With is what else whoever made the table goes by; see TableOf. Set it before the table
-	// counts.
-	With any
+	handler http.Handler // see WithHandler
 
 	kinds   map[string]*kind
 	implied map[string][]string // by the scope that is needed: what else counts for it
+}
+
+// WithHandler returns a copy of the table whose allowed requests go to h instead of the handler
+// that was given to Enforce. So a handler that has rules of its own, which change together with
+// the table, serves exactly the requests that this table decided.
+func (t *Table) WithHandler(h http.Handler) *Table {
+	c := *t
+	c.handler = h
+	return &c
 }
 
 // kind is the rules of one kind of thing.
@@ -178,7 +186,7 @@ type Decision struct {
 	Scopes  []string // that it needs, all of them
 	Lacking []string // those that the caller does not have
 	Rule    string   // the name of the rule that decided; empty: none did
-	Hide    bool     // who may not shall not learn of it
+	Hidden  bool     // who may not shall not learn of it
 	Write   bool
 }
 
@@ -203,11 +211,11 @@ func (t *Table) decideBy(c mcp.Caller, of, name string, r *Rule) Decision {
 	if of == kindTemplate {
 		of = KindResource
 	}
-	d := Decision{Kind: of, Name: name, Reason: ReasonUnnamed, Hide: true, Write: true}
+	d := Decision{Kind: of, Name: name, Reason: ReasonUnnamed, Hidden: true, Write: true}
 	if r == nil {
 		return d
 	}
-	d.Rule, d.Scopes, d.Hide, d.Write, d.Allowed, d.Reason = r.Name, r.Scopes, r.Hide, r.Write, true, ReasonOpen
+	d.Rule, d.Scopes, d.Hidden, d.Write, d.Allowed, d.Reason = r.Name, r.Scopes, r.Hidden, r.Write, true, ReasonOpen
 	for _, s := range r.Scopes {
 		if !t.Has(c, s) {
 			d.Allowed, d.Reason, d.Lacking = false, ReasonScope, append(d.Lacking, s)
@@ -261,7 +269,7 @@ func (t *Table) decide(c mcp.Caller, m *message.Message) Decision {
 // open, too.
 func (t *Table) decideCompletion(c mcp.Caller, m *message.Message, method Decision) Decision {
 	// it refers to nothing that is known
-	d := Decision{Kind: KindMethod, Name: m.Method, Reason: ReasonUnnamed, Hide: true, Write: true}
+	d := Decision{Kind: KindMethod, Name: m.Method, Reason: ReasonUnnamed, Hidden: true, Write: true}
 	switch {
 	case m.RefType == "ref/prompt":
 		d = t.Decide(c, KindPrompt, m.Ref)
@@ -275,7 +283,7 @@ func (t *Table) decideCompletion(c mcp.Caller, m *message.Message, method Decisi
 	}
 	d.Scopes = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(d.Scopes), method.Scopes...))))
 	d.Lacking = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(d.Lacking), method.Lacking...))))
-	d.Hide, d.Write = d.Hide || method.Hide, method.Write
+	d.Hidden, d.Write = d.Hidden || method.Hidden, method.Write
 	if len(d.Lacking) > 0 {
 		d.Allowed, d.Reason = false, ReasonScope
 	}

@@ -16,7 +16,7 @@ type Server interface {
 }
 
 // Serve puts the guard in front of a server of ours, by the same rules and modes as Enforce.
-func (g *Guard) Serve(s Server, p Policy) (http.Handler, error) {
+func (g *Guard) Serve(s Server, p Policy) (*Handler, error) {
 	e, err := g.enforcer(p)
 	if err != nil {
 		return nil, err
@@ -25,4 +25,4 @@ func (g *Guard) Serve(s Server, p Policy) (http.Handler, error) {
 	return e, nil
 }
 
-func (x *passage) openTool(name string) bool { return x.visible(KindTool, name) }
+func (x *request) openTool(name string) bool { return x.visible(KindTool, name) }

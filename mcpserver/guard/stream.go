@@ -7,12 +7,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/limit"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// Streams are the open streams of a server behind the guard. The zero value has none. It is safe
-// for concurrent use.
-type Streams struct {
+// streams are the open streams of a Handler. The zero value has none. It is safe for concurrent
+// use.
+type streams struct {
 	mu   sync.Mutex
 	open map[string]map[*stream]struct{} // by grant
 }
@@ -25,11 +26,14 @@ type stream struct {
 	due     chan struct{} // that is to be said; it has room for one
 }
 
-// ToolsChanged tells clients whose list of tools may be another now, for which says whether that of
-// a tenant is. Told are the stream that an older client opens with GET (MCP 2025-11-25, transports,
-// "Listening for Messages from the Server"), one of each session, and the subscription of a newer
-// one that asked for it (MCP 2026-07-28, "Subscriptions"). It does not wait for them.
-func (s *Streams) ToolsChanged(which func(tenantID string) bool) {
+// ToolsChanged sends notifications/tools/list_changed to the clients of those tenants for which
+// changed returns true: on the stream that an older client opened with GET, one for each session
+// (MCP 2025-11-25, "Listening for Messages from the Server"), and on the subscriptions of newer
+// clients that asked for it (MCP 2026-07-28, "Subscriptions"). Call it after the tables of a tenant
+// changed. It does not wait for the clients.
+func (h *Handler) ToolsChanged(changed func(tenantID string) bool) { h.streams.toolsChanged(changed) }
+
+func (s *streams) toolsChanged(which func(tenantID string) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tenants, sessions := map[string]bool{}, map[string]bool{}
@@ -53,7 +57,7 @@ func (s *Streams) ToolsChanged(which func(tenantID string) bool) {
 }
 
 // add counts a stream, unless its grant has as many as it may.
-func (s *Streams) add(o *stream, most int) bool {
+func (s *streams) add(o *stream, most int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.open[o.grant]) >= most {
@@ -69,7 +73,7 @@ func (s *Streams) add(o *stream, most int) bool {
 	return true
 }
 
-func (s *Streams) remove(o *stream) {
+func (s *streams) remove(o *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if delete(s.open[o.grant], o); len(s.open[o.grant]) == 0 {
@@ -80,13 +84,13 @@ func (s *Streams) remove(o *stream) {
 // place takes the place of a stream that may go on for ever, before the server is asked for it,
 // unless its grant has as many as it may. What answers a call ends with that: it has a place, too,
 // and none is refused it after it ran.
-func (x *passage) place() bool {
+func (x *request) acquireStream() bool {
 	if !message.Lasts(x.r, &x.m) {
 		return true
 	}
-	if x.hold(); !x.Streams.add(x.held, x.MaxStreams) {
+	if x.newStream(); !x.streams.add(x.held, x.policy.MaxStreams) {
 		x.held, x.record.Refused, x.record.Passed = nil, RefusedLimit, false
-		TooMany(x.w, x.r, streamWait)
+		limit.TooMany(x.w, x.r, streamWait)
 		return false
 	}
 	return true
@@ -95,31 +99,31 @@ func (x *passage) place() bool {
 // streamWait is when somebody who has too many streams may ask again.
 const streamWait = 5 * time.Second
 
-func (x *passage) hold() {
+func (x *request) newStream() {
 	x.held = &stream{tenant: x.v.caller.TenantID, grant: x.v.caller.GrantID, due: make(chan struct{}, 1)}
 }
 
 // open is called when the server answers with a stream: what it is told is known now.
-func (x *passage) open() {
+func (x *request) openStream() {
 	if x.held == nil {
-		x.hold()
-		x.Streams.add(x.held, math.MaxInt)
+		x.newStream()
+		x.streams.add(x.held, math.MaxInt)
 	}
 	const begin, end = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"",
 		"}\n\n"
 	switch {
 	case x.w.status != http.StatusOK:
 	case x.r.Method == http.MethodGet:
-		x.Streams.begin(x.held, x.r.Header.Get(sessionHeader), []byte(begin+end))
+		x.streams.begin(x.held, x.r.Header.Get(sessionHeader), []byte(begin+end))
 	case x.m.Method == "subscriptions/listen" && wantsTools(x.record.Message):
 		x.w.waits = true // the server acknowledges first
-		x.Streams.begin(x.held, "",
+		x.streams.begin(x.held, "",
 			[]byte(begin+`,"params":{"_meta":{"io.modelcontextprotocol/subscriptionId":`+string(x.m.ID)+`}}`+end))
 	}
 }
 
 // begin says what a stream is told when the list of tools has changed.
-func (s *Streams) begin(o *stream, session string, changed []byte) {
+func (s *streams) begin(o *stream, session string, changed []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o.session, o.changed = session, changed
@@ -137,9 +141,9 @@ func wantsTools(body []byte) bool {
 }
 
 // close lets go of a stream: nothing of the guard's own comes after the server's last word.
-func (x *passage) close() {
+func (x *request) closeStream() {
 	if x.held != nil {
-		x.Streams.remove(x.held)
+		x.streams.remove(x.held)
 		x.w.cut()
 	}
 }
@@ -147,11 +151,11 @@ func (x *passage) close() {
 // watch tells a stream what there is to tell, and ends it when its token is over or its grant has
 // ended, or when nobody can say. A client that does not read holds up neither: what is told waits
 // beside, and what waits to be written is broken off.
-func (x *passage) watch(ctx context.Context, cancel context.CancelFunc) {
+func (x *request) watchStream(ctx context.Context, cancel context.CancelFunc) {
 	go func() {
-		silent := time.NewTimer(max(x.KeepAlive, 0))
+		silent := time.NewTimer(max(x.policy.KeepAlive, 0))
 		defer silent.Stop()
-		if x.KeepAlive <= 0 {
+		if x.policy.KeepAlive <= 0 {
 			silent.Stop()
 		}
 		for {
@@ -161,7 +165,7 @@ func (x *passage) watch(ctx context.Context, cancel context.CancelFunc) {
 			case <-x.held.due:
 				x.w.insert(x.held.changed)
 			case <-silent.C:
-				silent.Reset(x.w.keepAlive(x.KeepAlive))
+				silent.Reset(x.w.keepAlive(x.policy.KeepAlive))
 			}
 		}
 	}()
@@ -172,7 +176,7 @@ func (x *passage) watch(ctx context.Context, cancel context.CancelFunc) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if why := x.over(ctx); why != "" {
+			if why := x.cutReason(ctx); why != "" {
 				x.w.note(why)
 				x.w.end(why)
 				cancel()
@@ -194,14 +198,14 @@ const (
 
 // over says why an answer has to end now, or "". One of nobody's does when nobody may pass any
 // more. The answer to a call that was admitted does not end with its token.
-func (x *passage) over(ctx context.Context) string {
+func (x *request) cutReason(ctx context.Context) string {
 	answers := x.r.Method == http.MethodPost && !message.Lasts(x.r, &x.m)
 	now := x.guard.config.Now()
-	if answers && now.Sub(x.began) >= x.CallTimeout {
+	if answers && now.Sub(x.began) >= x.policy.CallTimeout {
 		return cutTimeout
 	}
 	if x.v.caller.GrantID == "" {
-		if x.anonymous() {
+		if x.allowsAnonymous() {
 			return ""
 		}
 		return cutAnonymous

@@ -22,8 +22,8 @@ const listenToTools = `{"jsonrpc":"2.0","id":"s","method":"subscriptions/listen"
 // replaced while its stream is already watched and told: nothing more goes out, and nothing is
 // written beside the lock (run with -race).
 func TestAReplacedStreamIsToldNothing(t *testing.T) {
-	var streams guard.Streams
-	f := newFort(t, func(p *guard.Policy) { p.Streams = &streams })
+	f := newFort(t)
+	handler := f.handler.(*guard.Handler)
 	f.behind.answer = func(w http.ResponseWriter, _ *http.Request, _ string) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Header().Set("Content-Encoding", "br")
@@ -38,7 +38,7 @@ func TestAReplacedStreamIsToldNothing(t *testing.T) {
 			case <-done:
 				return
 			default:
-				streams.ToolsChanged(func(string) bool { return true })
+				handler.ToolsChanged(func(string) bool { return true })
 			}
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
@@ -282,3 +283,12 @@ func Folds(name []byte, known ...string) bool {
 	}
 	return false
 }
+
+// IsName reports whether s is 1 to 128 characters that the name of a tool may have (MCP 2025-11-25,
+// tools, "Tool Names").
+func IsName(s string) bool {
+	return s != "" && len(s) <= 128 &&
+		!strings.ContainsFunc(s, func(c rune) bool { return !strings.ContainsRune(nameCharacters, c) })
+}
+
+const nameCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"

@@ -33,8 +33,8 @@ type Server struct {
 	// Tools are those of a tenant that are known by name, and the rules with a star that open
 	// others. An empty tenant: nobody's, or all that there are.
 	Tools func(tenantID string) []Tool
-	// Examine believes a token; see guard.Examine.
-	Examine func(ctx context.Context, raw string) (guard.Examined, error)
+	// Inspect believes a token; see guard.Inspect.
+	Inspect func(ctx context.Context, raw string) (guard.Inspected, error)
 }
 
 // Tool is a tool by its name, as the tenant's clients know it; or all others that a rule with a

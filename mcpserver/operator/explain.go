@@ -72,10 +72,10 @@ func (d *Desk) Explain(ctx context.Context, a ExplainAsked) (Explanation, error)
 }
 
 // examine finds the server that believes a token.
-func (d *Desk) examine(ctx context.Context, raw string) (*Server, guard.Examined, error) {
+func (d *Desk) examine(ctx context.Context, raw string) (*Server, guard.Inspected, error) {
 	var why []error
 	for _, s := range d.servers {
-		x, err := s.Examine(ctx, raw)
+		x, err := s.Inspect(ctx, raw)
 		if err == nil {
 			return s, x, nil
 		}
@@ -84,7 +84,7 @@ func (d *Desk) examine(ctx context.Context, raw string) (*Server, guard.Examined
 		}
 		why = append(why, err)
 	}
-	return nil, guard.Examined{}, errors.New(strings.ReplaceAll(errors.Join(why...).Error(), "\n", "; "))
+	return nil, guard.Inspected{}, errors.New(strings.ReplaceAll(errors.Join(why...).Error(), "\n", "; "))
 }
 
 func (d *Desk) explain(c mcp.Caller, s *Server, tool Tool) ToolExplained {
@@ -109,7 +109,7 @@ func (d *Desk) explain(c mcp.Caller, s *Server, tool Tool) ToolExplained {
 		t.Why = "no rule opens it"
 	case passes:
 		t.Why = "lacks " + strings.Join(x.Lacking, " ") + ", but that does not count yet"
-	case x.Hide:
+	case x.Hidden:
 		t.Why = "lacks " + strings.Join(x.Lacking, " ") + ", and is hidden: a call is answered as if there were no " +
 			"such tool"
 	default:

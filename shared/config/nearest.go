@@ -13,13 +13,6 @@ func Nearest(word string, known []string) string {
 	return slices.MinFunc(known, func(a, b string) int { return distance(word, a) - distance(word, b) })
 }
 
-func keys[V any](m map[string]V) (all []string) {
-	for k := range m {
-		all = append(all, k)
-	}
-	return all
-}
-
 // distance is how many letters must be put in, taken away or changed (Levenshtein).
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)

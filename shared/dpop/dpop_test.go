@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop/dpoptest"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl/redisttl"
 )
 
 const (
@@ -251,12 +252,12 @@ func TestAProofCountsOnce(t *testing.T) {
 	t.Run("memory", func(t *testing.T) { once(t, b.Checker) })
 	t.Run("Redis", func(t *testing.T) {
 		url, prefix := testenv.Redis(t)
-		client, err := ttl.OpenRedis(t.Context(), url)
+		client, err := redisttl.Open(t.Context(), url)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer client.Close()
-		once(t, &dpop.Checker{Used: ttl.NewRedis(client, prefix, 0), Now: b.Now})
+		once(t, &dpop.Checker{Used: redisttl.New(client, prefix, 0), Now: b.Now})
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl/redisttl"
 )
 
 // LG-08: a burst in parallel gets no more tries than tries in a row.
@@ -44,7 +45,7 @@ func TestAllow(t *testing.T) {
 func TestAllowWithoutStore(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1}) // nothing answers there
 	defer client.Close()
-	l := &ratelimit.Limiter{Store: ttl.NewRedis(client, "", 0), Name: "x", Limit: 2, Window: time.Hour}
+	l := &ratelimit.Limiter{Store: redisttl.New(client, "", 0), Name: "x", Limit: 2, Window: time.Hour}
 	for i, want := range []bool{true, true, false} {
 		if ok, _ := l.Allow(context.Background(), "k"); ok != want {
 			t.Errorf("try %d: got %v, want %v", i+1, ok, want)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation/redislist"
 )
 
 // most is a list as long as it may get in a bad hour.
@@ -75,13 +76,13 @@ func TestEndedAllocatesNothing(t *testing.T) {
 // how long the issuer for looking it through, and how much memory.
 func TestALongList(t *testing.T) {
 	client, prefix := openRedis(t)
-	l := revocation.NewRedis(client, prefix, nil)
+	l := redislist.New(client, prefix, nil)
 	ended := manyEnded()
 	write := elapsed(func() { must(t, l.Restore(ctx, ledger(ended), time.Minute)) })
 	again := elapsed(func() { must(t, l.Restore(ctx, ledger(ended), time.Minute)) })
 	again = min(again, elapsed(func() { must(t, l.Restore(ctx, ledger(ended), time.Minute)) }))
 	before := heap()
-	r := revocation.NewReplica(revocation.ReplicaOptions{Feed: revocation.NewRedis(client, prefix, nil)})
+	r := revocation.NewReplica(revocation.ReplicaOptions{Feed: redislist.New(client, prefix, nil)})
 	read := elapsed(func() { must(t, r.CatchUp(ctx)) })
 	size := heap() - before
 	news := elapsed(func() { must(t, r.CatchUp(ctx)) })

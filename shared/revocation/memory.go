@@ -67,7 +67,7 @@ func (m *Memory) Add(_ context.Context, grantID string, until time.Time) error {
 // Restore implements List.
 func (m *Memory) Restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error),
 	life time.Duration) error {
-	known, err := sorted(ctx, ledger)
+	known, err := Sorted(ctx, ledger)
 	if err != nil {
 		return err
 	}
@@ -95,8 +95,8 @@ func (m *Memory) Next(_ context.Context, cursor string) (Batch, error) {
 		b.Whole, from = true, m.dropped
 	}
 	news := m.log[from-m.dropped:]
-	b.Ended = slices.Clone(news[:min(part, len(news))])
-	b.More = len(news) > part
+	b.Ended = slices.Clone(news[:min(MaxBatch, len(news))])
+	b.More = len(news) > MaxBatch
 	b.Cursor = m.name + "." + strconv.Itoa(from+len(b.Ended))
 	if m.restored > 0 {
 		b.Mark = m.name + "." + strconv.Itoa(m.restored)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation/redislist"
 )
 
 // world is an issuer with its ledger, a list that can be lost, and replicas whose line to it can be
@@ -194,7 +195,7 @@ func TestModelRedis(t *testing.T) {
 	for seed := range uint64(30) {
 		own := fmt.Sprintf("%s%d:", prefix, seed)
 		w := &world{t: t, clock: newClock(), random: rand.New(rand.NewPCG(seed, 1))}
-		w.open = func() revocation.List { return revocation.NewRedis(client, own, nil) }
+		w.open = func() revocation.List { return redislist.New(client, own, nil) }
 		w.lose = func() { flush(t, client, own) }
 		w.run(200)
 	}

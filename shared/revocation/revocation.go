@@ -90,8 +90,8 @@ type List interface {
 // the list says it earlier, to resources that keep the set for a while.
 func KeyID(kid string) string { return "key:" + kid }
 
-// sorted asks the ledger, and returns what it knows in the order in which it leaves the list.
-func sorted(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error)) ([]Entry, error) {
+// Sorted reads the ledger and returns its entries by the time at which they leave the list.
+func Sorted(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error)) ([]Entry, error) {
 	if ledger == nil {
 		return nil, nil
 	}
@@ -107,9 +107,5 @@ func sorted(ctx context.Context, ledger func(context.Context) (map[string]time.T
 	return all, nil
 }
 
-// part bounds the entries of a Batch.
-const part = 2000
-
-// longest is how far ahead an entry may reach. Whatever is older than that in a feed has nothing
-// left to say.
-const longest = 2 * time.Hour
+// MaxBatch is the largest number of entries in a Batch.
+const MaxBatch = 2000

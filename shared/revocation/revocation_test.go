@@ -17,8 +17,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation/redislist"
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
-	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl/redisttl"
 )
 
 var ctx = context.Background()
@@ -52,7 +53,7 @@ func (c *clock) step(d time.Duration) {
 func openRedis(t testing.TB) (redis.UniversalClient, string) {
 	t.Helper()
 	url, prefix := testenv.Redis(t)
-	client, err := ttl.OpenRedis(ctx, url)
+	client, err := redisttl.Open(ctx, url)
 	must(t, err)
 	t.Cleanup(func() { client.Close() })
 	return client, prefix
@@ -150,7 +151,7 @@ func TestMemory(t *testing.T) { examine(t, revocation.NewMemory(nil)) }
 
 func TestRedis(t *testing.T) {
 	client, prefix := openRedis(t)
-	examine(t, revocation.NewRedis(client, prefix, nil))
+	examine(t, redislist.New(client, prefix, nil))
 }
 
 func TestMemoryGrowsStale(t *testing.T) {
@@ -214,7 +215,7 @@ func TestEntriesLeave(t *testing.T) {
 // and replicas lose nothing by it.
 func TestRedisIsEmptied(t *testing.T) {
 	client, prefix := openRedis(t)
-	l, c := revocation.NewRedis(client, prefix, nil), newClock()
+	l, c := redislist.New(client, prefix, nil), newClock()
 	old := revocation.NewReplica(revocation.ReplicaOptions{Feed: l, Now: c.Now})
 	later := time.Now().Add(time.Hour)
 	must(t, l.Restore(ctx, nil, time.Minute))
@@ -262,7 +263,7 @@ func TestRedisIsEmptied(t *testing.T) {
 // An id of the stream alone does not say that it is the same stream.
 func TestRedisIsBegunAnewAtTheSameMoment(t *testing.T) {
 	client, prefix := openRedis(t)
-	l := revocation.NewRedis(client, prefix, nil)
+	l := redislist.New(client, prefix, nil)
 	later, asked := time.Now().Add(time.Hour), 0
 	must(t, l.Restore(ctx, func(context.Context) (map[string]time.Time, error) {
 		if asked++; asked == 1 {
@@ -282,7 +283,7 @@ func TestRedisIsBegunAnewAtTheSameMoment(t *testing.T) {
 // FT-16: after a fail-over that lost the newest ends, marks from before vouch for nothing.
 func TestRedisFallsBehind(t *testing.T) {
 	client, prefix := openRedis(t)
-	l := revocation.NewRedis(client, prefix, nil)
+	l := redislist.New(client, prefix, nil)
 	later := time.Now().Add(time.Hour)
 	r := revocation.NewReplica(revocation.ReplicaOptions{Feed: l, StaleAfter: time.Nanosecond})
 	must(t, l.Restore(ctx, nil, time.Minute))
@@ -304,7 +305,7 @@ func TestRedisFallsBehind(t *testing.T) {
 // FT-14, RV-05.
 func TestRedisIsDown(t *testing.T) {
 	client, prefix := openRedis(t)
-	l := revocation.NewRedis(client, prefix, nil)
+	l := redislist.New(client, prefix, nil)
 	client.Close()
 	if _, err := l.Next(ctx, ""); !errors.Is(err, revocation.ErrUnknown) {
 		t.Errorf("reading: got %v, want ErrUnknown", err)
@@ -380,7 +381,7 @@ func TestAMarkFromBefore(t *testing.T) {
 	id := fmt.Sprintf("%d-1", now.Add(-20*time.Second).UnixMilli())
 	must(t, client.XAdd(ctx,
 		&redis.XAddArgs{Stream: prefix + "ended", ID: id, Values: []string{"complete", "30000", "word", "x"}}).Err())
-	b, err := revocation.NewRedis(client, prefix, nil).Next(ctx, "")
+	b, err := redislist.New(client, prefix, nil).Next(ctx, "")
 	must(t, err)
 	if b.Mark != id || b.Life > 10*time.Second || b.Life < 5*time.Second {
 		t.Errorf("a mark of half a minute, 20 seconds old: got %s for %s, want 10s", b.Mark, b.Life)
@@ -435,8 +436,8 @@ func TestManyAtOnce(t *testing.T) {
 	client, prefix := openRedis(t)
 	memory := revocation.NewMemory(nil)
 	for name, issuers := range map[string][]revocation.List{
-		"memory": {memory, memory}, "redis": {revocation.NewRedis(client, prefix, nil),
-			revocation.NewRedis(client, prefix, nil)},
+		"memory": {memory, memory}, "redis": {redislist.New(client, prefix, nil),
+			redislist.New(client, prefix, nil)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var mu sync.Mutex

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl/redisttl"
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl/ttltest"
 )
 
@@ -25,7 +26,7 @@ func TestMemory(t *testing.T) {
 
 func TestRedis(t *testing.T) {
 	url, prefix := testenv.Redis(t)
-	client, err := ttl.OpenRedis(t.Context(), url)
+	client, err := redisttl.Open(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,10 +34,10 @@ func TestRedis(t *testing.T) {
 	part := 0
 	ttltest.Run(t, func(t *testing.T, most int) (ttl.Store, func(time.Duration)) {
 		part++
-		s := ttl.NewRedis(client, prefix+strconv.Itoa(part)+":", most)
+		s := redisttl.New(client, prefix+strconv.Itoa(part)+":", most)
 		// Redis keeps its own time; wait for it by asking it, not by trusting ours.
 		return s, func(d time.Duration) {
-			s := ttl.NewRedis(client, prefix+"sentinel:", 0)
+			s := redisttl.New(client, prefix+"sentinel:", 0)
 			if err := s.Put(t.Context(), "clock", "sentinel", nil, d); err != nil {
 				t.Fatal(err)
 			}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/config/configfile"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
@@ -105,7 +106,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 		"allow an http issuer off this machine: anyone on the way can then read tokens and passwords")
 	httpd.RegisterDelay(fs, &s.delay)
 	fs.TextVar(&s.level, "log-level", slog.LevelInfo, "`level` of the log: debug, info, warn or error")
-	if _, err := config.Load(fs, config.LoadOptions{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_",
+	if _, err := configfile.Load(fs, configfile.Options{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_",
 		FileFlag: "config"}); err != nil {
 		return nil, err
 	}

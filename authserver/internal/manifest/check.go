@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/config/configfile"
 )
 
 // The bounds of a file.
@@ -52,7 +52,7 @@ func (b Blueprint) Words() (n int) {
 }
 
 // Check says which entry has no name, or the same as another, and whether there are too many. It is
-// a *config.LineError where there is a line to name.
+// a *configfile.LineError where there is a line to name.
 func (b Blueprint) Check() error {
 	if n := b.Entries(); n > MaxEntries {
 		return fmt.Errorf("it names %d things; %d are as many as one file may", n, MaxEntries)
@@ -98,7 +98,7 @@ func (c *checker) once(kind, word, name string, line int) {
 		wrong = fmt.Sprintf("the %s %.200q is in line %d already", kind, name, before)
 	}
 	if wrong != "" && c.err == nil {
-		c.err = &config.LineError{Line: line, Reason: wrong}
+		c.err = &configfile.LineError{Line: line, Reason: wrong}
 	}
 	if c.seen == nil {
 		c.seen = map[string]map[string]int{}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/config/configfile"
 )
 
 // anyOf is the word for a list of the policy that allows everything.
@@ -19,18 +19,18 @@ func Read(content []byte) (Blueprint, error) {
 	if len(content) > MaxFile {
 		return b, fmt.Errorf("it is over %d bytes", MaxFile)
 	}
-	document, err := config.ParseDocument(content)
+	document, err := configfile.ParseDocument(content)
 	if err != nil {
 		return b, err
 	}
 	if document.Empty() {
-		return b, &config.LineError{Line: 1, Reason: "the file names nothing: no resources, no tenants, no clients"}
+		return b, &configfile.LineError{Line: 1, Reason: "the file names nothing: no resources, no tenants, no clients"}
 	}
 	var r reader
 	r.fields(document, "the file", words{
-		"resources": r.each(func(n config.Node) { b.Resources = append(b.Resources, r.resource(n)) }),
-		"tenants":   r.each(func(n config.Node) { b.Tenants = append(b.Tenants, r.tenant(n)) }),
-		"clients":   r.each(func(n config.Node) { b.Clients = append(b.Clients, r.client(n)) }),
+		"resources": r.each(func(n configfile.Node) { b.Resources = append(b.Resources, r.resource(n)) }),
+		"tenants":   r.each(func(n configfile.Node) { b.Tenants = append(b.Tenants, r.tenant(n)) }),
+		"clients":   r.each(func(n configfile.Node) { b.Clients = append(b.Clients, r.client(n)) }),
 	})
 	if r.err != nil {
 		return b, r.err
@@ -42,10 +42,10 @@ func Read(content []byte) (Blueprint, error) {
 type reader struct{ err error }
 
 // words are what may be said, with what reads each.
-type words map[string]func(config.Node)
+type words map[string]func(configfile.Node)
 
 // fields reads a mapping.
-func (r *reader) fields(n config.Node, what string, known words) {
+func (r *reader) fields(n configfile.Node, what string, known words) {
 	if r.err != nil {
 		return
 	}
@@ -66,8 +66,8 @@ func (r *reader) keep(err error) {
 }
 
 // each reads a list member by member.
-func (r *reader) each(read func(config.Node)) func(config.Node) {
-	return func(n config.Node) {
+func (r *reader) each(read func(configfile.Node)) func(configfile.Node) {
+	return func(n configfile.Node) {
 		items, err := n.Items()
 		r.keep(err)
 		for _, item := range items {
@@ -79,40 +79,40 @@ func (r *reader) each(read func(config.Node)) func(config.Node) {
 	}
 }
 
-func (r *reader) text(to *string) func(config.Node) {
-	return func(n config.Node) {
+func (r *reader) text(to *string) func(configfile.Node) {
+	return func(n configfile.Node) {
 		s, err := n.Text()
 		r.keep(err)
 		*to = s
 	}
 }
 
-func (r *reader) texts(to *[]string) func(config.Node) {
-	return r.each(func(n config.Node) {
+func (r *reader) texts(to *[]string) func(configfile.Node) {
+	return r.each(func(n configfile.Node) {
 		s, err := n.Text()
 		r.keep(err)
 		*to = append(*to, s)
 	})
 }
 
-func (r *reader) words(to *Words) func(config.Node) {
-	return r.each(func(n config.Node) {
+func (r *reader) words(to *Words) func(configfile.Node) {
+	return r.each(func(n configfile.Node) {
 		s, err := n.Text()
 		r.keep(err)
 		*to = append(*to, Word{s, n.Line()})
 	})
 }
 
-func (r *reader) flag(to *bool) func(config.Node) {
-	return func(n config.Node) {
+func (r *reader) flag(to *bool) func(configfile.Node) {
+	return func(n configfile.Node) {
 		b, err := n.Bool()
 		r.keep(err)
 		*to = b
 	}
 }
 
-func (r *reader) life(to *time.Duration) func(config.Node) {
-	return func(n config.Node) {
+func (r *reader) life(to *time.Duration) func(configfile.Node) {
+	return func(n configfile.Node) {
 		d, err := n.Duration()
 		r.keep(err)
 		*to = d
@@ -121,8 +121,8 @@ func (r *reader) life(to *time.Duration) func(config.Node) {
 
 // ceiling reads a list of the policy, or "any". An empty list would read as if nothing were
 // allowed, and is refused.
-func (r *reader) ceiling(to **Words, open bool) func(config.Node) {
-	return func(n config.Node) {
+func (r *reader) ceiling(to **Words, open bool) func(configfile.Node) {
+	return func(n configfile.Node) {
 		*to = &Words{}
 		if s, err := n.Text(); err == nil && s == anyOf && open {
 			return
@@ -139,19 +139,19 @@ func (r *reader) ceiling(to **Words, open bool) func(config.Node) {
 	}
 }
 
-func (r *reader) span(to **time.Duration) func(config.Node) {
-	return func(n config.Node) {
+func (r *reader) span(to **time.Duration) func(configfile.Node) {
+	return func(n configfile.Node) {
 		*to = new(time.Duration)
 		r.life(*to)(n)
 	}
 }
 
-func (r *reader) resource(n config.Node) Resource {
+func (r *reader) resource(n configfile.Node) Resource {
 	it := Resource{Line: n.Line()}
 	r.fields(n, "a resource", words{
 		"uri": r.text(&it.URI), "name": r.text(&it.Name), "algorithm": r.text(&it.Algorithm),
 		"access_token_lifetime": r.life(&it.AccessTokenLifetime), "aliases": r.texts(&it.Aliases),
-		"scopes": r.each(func(n config.Node) {
+		"scopes": r.each(func(n configfile.Node) {
 			s := Scope{Line: n.Line()}
 			r.fields(n, "a scope", words{"name": r.text(&s.Name), "description": r.text(&s.Description),
 				"baseline": r.flag(&s.Baseline), "access": r.text(&s.Access)})
@@ -161,22 +161,22 @@ func (r *reader) resource(n config.Node) Resource {
 	return it
 }
 
-func (r *reader) tenant(n config.Node) Tenant {
+func (r *reader) tenant(n configfile.Node) Tenant {
 	t := Tenant{Line: n.Line()}
 	r.fields(n, "a tenant", words{
 		"id": r.text(&t.ID),
-		"name": func(n config.Node) {
+		"name": func(n configfile.Node) {
 			t.Name = new(string)
 			r.text(t.Name)(n)
 		},
-		"policy":  func(n config.Node) { t.Policy = r.policy(n) },
-		"roles":   r.each(func(n config.Node) { t.Roles = append(t.Roles, r.role(n)) }),
-		"clients": r.each(func(n config.Node) { t.Clients = append(t.Clients, r.client(n)) }),
+		"policy":  func(n configfile.Node) { t.Policy = r.policy(n) },
+		"roles":   r.each(func(n configfile.Node) { t.Roles = append(t.Roles, r.role(n)) }),
+		"clients": r.each(func(n configfile.Node) { t.Clients = append(t.Clients, r.client(n)) }),
 	})
 	return t
 }
 
-func (r *reader) policy(n config.Node) Policy {
+func (r *reader) policy(n configfile.Node) Policy {
 	p := Policy{Line: n.Line()}
 	r.fields(n, "a policy", words{
 		"scopes": r.ceiling(&p.Scopes, false), "clients": r.ceiling(&p.Clients, true),
@@ -187,14 +187,14 @@ func (r *reader) policy(n config.Node) Policy {
 	return p
 }
 
-func (r *reader) role(n config.Node) Role {
+func (r *reader) role(n configfile.Node) Role {
 	it := Role{Line: n.Line()}
 	r.fields(n, "a role", words{"role": r.text(&it.Name), "scopes": r.words(&it.Scopes),
 		"includes": r.words(&it.Includes), "admin": r.flag(&it.Admin)})
 	return it
 }
 
-func (r *reader) client(n config.Node) Client {
+func (r *reader) client(n configfile.Node) Client {
 	c := Client{Line: n.Line()}
 	r.fields(n, "a client", words{
 		"name": r.text(&c.Name), "scopes": r.words(&c.Scopes), "redirect_uris": r.texts(&c.RedirectURIs),

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/manifest"
-	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/config/configfile"
 )
 
 const whole = `# everything that there is to say
@@ -205,7 +205,7 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		b, err := manifest.Read([]byte(text))
-		var wrong *config.LineError
+		var wrong *configfile.LineError
 		lines := strings.Count(text, "\n") + strings.Count(text, "\r") + 1
 		if errors.As(err, &wrong) && (wrong.Line < 1 || wrong.Line > lines) {
 			t.Errorf("%v, and it has %d lines", err, lines)

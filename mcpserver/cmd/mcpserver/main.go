@@ -18,6 +18,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/config/configfile"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
@@ -143,7 +144,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 		"let tokens of ended grants act until they expire")
 	httpd.RegisterDelay(fs, &s.delay)
 	fs.TextVar(&s.level, "log-level", slog.LevelInfo, "`level` of the log: debug, info, warn or error")
-	if _, err := config.Load(fs, config.LoadOptions{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_",
+	if _, err := configfile.Load(fs, configfile.Options{Args: args, Getenv: getenv, Prefix: "GATEHOUSE_",
 		FileFlag: "config"}); err != nil {
 		return nil, err
 	}

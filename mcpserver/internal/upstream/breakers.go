@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/limit"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
@@ -17,18 +18,15 @@ type breakers struct {
 	all *breaker
 
 	mu        sync.Mutex
-	parties   map[party]*breaker // those with failures
-	strangers int                // of them addresses
+	parties   map[limit.Party]*breaker // those with failures
+	strangers int                      // of them addresses
 }
 
-// party is who answers for a request: its tenant, or the address of one that has none.
-type party struct{ tenant, address string }
-
-func partyOf(ctx context.Context, c mcp.Caller) party {
+func partyOf(ctx context.Context, c mcp.Caller) limit.Party {
 	if c.TenantID != "" {
-		return party{tenant: c.TenantID}
+		return limit.Party{Tenant: c.TenantID}
 	}
-	return party{address: httpd.Source(ctx)}
+	return limit.Party{Address: httpd.Source(ctx)}
 }
 
 // mostFailing bounds the parties whose failures are remembered, and mostStrangers the addresses
@@ -40,7 +38,7 @@ const (
 
 // enter says whether a request of a party's may go; if not, how long to wait. report takes how it
 // found the server, and says the new state when that is another: for all, or for this party.
-func (b *breakers) enter(p party) (report func(outcome) (all, own string), wait time.Duration, ok bool) {
+func (b *breakers) enter(p limit.Party) (report func(outcome) (all, own string), wait time.Duration, ok bool) {
 	all, wait, ok := b.all.enter()
 	if !ok {
 		return nil, wait, false
@@ -76,17 +74,17 @@ func (b *breakers) enter(p party) (report func(outcome) (all, own string), wait 
 }
 
 // of is the breaker of a party; nil: it has none, and none was wanted, or there is no place.
-func (b *breakers) of(p party, wanted bool) *breaker {
+func (b *breakers) of(p limit.Party, wanted bool) *breaker {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	of := b.parties[p]
-	if of != nil || !wanted || len(b.parties) >= mostFailing || p.tenant == "" && b.strangers >= mostStrangers {
+	if of != nil || !wanted || len(b.parties) >= mostFailing || p.Tenant == "" && b.strangers >= mostStrangers {
 		return of
 	}
 	if b.parties == nil {
-		b.parties = map[party]*breaker{}
+		b.parties = map[limit.Party]*breaker{}
 	}
-	if p.tenant == "" {
+	if p.Tenant == "" {
 		b.strangers++
 	}
 	of = &breaker{most: b.all.most, cooldown: b.all.cooldown, now: b.all.now}
@@ -95,12 +93,12 @@ func (b *breakers) of(p party, wanted bool) *breaker {
 }
 
 // forget lets go of a party's breaker that has no failures any more.
-func (b *breakers) forget(p party) {
+func (b *breakers) forget(p limit.Party) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if of := b.parties[p]; of != nil && of.clean() {
 		delete(b.parties, p)
-		if p.tenant == "" {
+		if p.Tenant == "" {
 			b.strangers--
 		}
 	}

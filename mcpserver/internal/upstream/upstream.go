@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/limit"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
@@ -85,8 +86,8 @@ type Config struct {
 type Server struct {
 	Config
 	transport *http.Transport
-	requests  *lane
-	streams   *lane
+	requests  *limit.InFlight
+	streams   *limit.InFlight
 	breakers  breakers
 }
 
@@ -113,8 +114,8 @@ func New(c Config) *Server {
 			MaxIdleConnsPerHost: c.Limits.InFlight, IdleConnTimeout: time.Minute, DisableCompression: true,
 			MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
 		},
-		requests: newLane(c.Limits.InFlight, c.Limits.PerTenant),
-		streams:  newLane(c.Limits.Streams, max(1, c.Limits.Streams/2)),
+		requests: limit.NewInFlight(c.Limits.InFlight, c.Limits.PerTenant),
+		streams:  limit.NewInFlight(c.Limits.Streams, max(1, c.Limits.Streams/2)),
 		breakers: breakers{all: &breaker{most: c.Limits.Failures, cooldown: c.Limits.Cooldown, now: c.Now}},
 	}
 }
@@ -157,7 +158,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 		way = s.streams
 	}
 	p := partyOf(r.Context(), c)
-	leave, ok := way.enter(p)
+	leave, ok := way.Enter(p)
 	if !ok {
 		httpd.RetryAfter(w, 0)
 		refuse(w, r, http.StatusServiceUnavailable, m.ID, errBusy)
@@ -177,7 +178,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 		}
 		if own != "" {
 			s.Log.Warn("a server behind the gateway is found otherwise by a tenant", "upstream", s.Name, "tenant",
-				p.tenant, "address", p.address, "state", own)
+				p.Tenant, "address", p.Address, "state", own)
 		}
 	})
 }

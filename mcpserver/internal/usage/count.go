@@ -70,7 +70,7 @@ func (c *Counter) Record(r *guard.Record, name string) {
 	s := Sum{Calls: 1, Micros: micros, Slowest: micros, Last: r.At.Unix()}
 	c.mu.Lock()
 	full, own := c.count(k, s)
-	if r.Why != nil && !r.Passed {
+	if r.Denial != nil && !r.Passed {
 		c.refusals.add(r)
 	}
 	c.mu.Unlock()

@@ -51,7 +51,7 @@ type refusals struct {
 
 // add counts a refusal at the door.
 func (r *refusals) add(rec *guard.Record) {
-	w := rec.Why
+	w := rec.Denial
 	parts := []string{w.Client, w.Tenant, w.Resource, w.Reason, w.About}
 	if w.Client == "" {
 		parts = append(parts, rec.Agent)
@@ -167,7 +167,7 @@ func Refusals(ctx context.Context, b *auditstore.DB, f RefusalFilter) (found []R
 			where += fmt.Sprintf(" AND %s = $%d", is.column, len(args))
 		}
 	}
-	args = append(args, guard.WhyExpired, guard.OutcomeRefused, f.Limit)
+	args = append(args, guard.DenyExpired, guard.OutcomeRefused, f.Limit)
 	n := len(args)
 	err = b.Read(ctx, func(scan func(...any) error) error {
 		var r Refusal

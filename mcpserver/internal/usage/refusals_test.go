@@ -13,20 +13,21 @@ import (
 )
 
 // refusedBy is a request that the door refused for this.
-func refusedBy(at time.Time, agent string, why guard.Why) *guard.Record {
+func refusedBy(at time.Time, agent string, why guard.Denial) *guard.Record {
 	why.Resource = "https://mcp.example/mcp"
-	return &guard.Record{At: at, Agent: agent, Method: "POST", Refused: "invalid_token", Status: 401, Why: &why}
+	return &guard.Record{At: at, Agent: agent, Method: "POST", Refused: "invalid_token", Status: 401, Denial: &why}
 }
 
 func TestRefusalsAtTheDoor(t *testing.T) {
 	eachStore(t, func(t *testing.T, database string) {
 		ctx, b := context.Background(), open(t, database)
 		one, replica := counter(b), counter(b)
-		wrong := guard.Why{Reason: guard.WhyAudience, Sentence: "It is for another.", Client: "cli_1", Tenant: "acme",
-			About: "https://other.example"}
-		over := guard.Why{Reason: guard.WhyExpired, Sentence: "It is over for 5 seconds.", Client: "cli_1",
+		wrong := guard.Denial{Reason: guard.DenyAudience, Sentence: "It is for another.", Client: "cli_1",
+			Tenant: "acme",
+			About:  "https://other.example"}
+		over := guard.Denial{Reason: guard.DenyExpired, Sentence: "It is over for 5 seconds.", Client: "cli_1",
 			Tenant: "acme"}
-		page := guard.Why{Reason: guard.WhyOrigin, Sentence: "A page of https://page.example.",
+		page := guard.Denial{Reason: guard.DenyOrigin, Sentence: "A page of https://page.example.",
 			About: "https://page.example"}
 		one.Record(refusedBy(noon, "smith", wrong), "")
 		one.Record(refusedBy(noon.Add(time.Second), "smith", wrong), "")
@@ -48,7 +49,7 @@ func TestRefusalsAtTheDoor(t *testing.T) {
 			}
 			return found
 		}
-		row := func(w guard.Why, agent string, first, last time.Duration, times int64) usage.Refusal {
+		row := func(w guard.Denial, agent string, first, last time.Duration, times int64) usage.Refusal {
 			return usage.Refusal{Client: w.Client, Tenant: w.Tenant, Agent: agent, Resource: "https://mcp.example/mcp",
 				Reason: w.Reason, About: w.About, Why: w.Sentence,
 				First: noon.Add(first), Last: noon.Add(last), Times: times}
@@ -79,7 +80,8 @@ func TestRefusalsAtTheDoor(t *testing.T) {
 		// Strangers fill neither memory nor the table, and push no client's refusals out.
 		for i := range 300 {
 			one.Record(refusedBy(noon.Add(time.Minute), "scanner",
-				guard.Why{Reason: guard.WhyOrigin, About: fmt.Sprint("https://", i, ".example"), Sentence: "A page."}),
+				guard.Denial{Reason: guard.DenyOrigin, About: fmt.Sprint("https://", i, ".example"),
+					Sentence: "A page."}),
 				"")
 		}
 		if lost := one.Overflow().Refusals; lost != 200 {
@@ -89,7 +91,7 @@ func TestRefusalsAtTheDoor(t *testing.T) {
 		must(t, usage.ForgetRefusals(ctx, b, noon.Add(usage.Kept+3*time.Second)))
 		left, err := usage.Refusals(ctx, b, usage.RefusalFilter{Limit: 1000})
 		must(t, err)
-		if n := len(left); n != 102 || left[n-1].Reason != guard.WhyExpired {
+		if n := len(left); n != 102 || left[n-1].Reason != guard.DenyExpired {
 			t.Errorf("%d are left, want all that are not older than ninety days", n)
 		}
 	})
@@ -101,14 +103,14 @@ func TestOneTenantsRefusalsPushNoneOut(t *testing.T) {
 	eachStore(t, func(t *testing.T, database string) {
 		ctx, b := context.Background(), open(t, database)
 		c := counter(b)
-		c.Record(refusedBy(noon, "x", guard.Why{Reason: guard.WhyAudience, Client: "cli_1", Tenant: "acme",
+		c.Record(refusedBy(noon, "x", guard.Denial{Reason: guard.DenyAudience, Client: "cli_1", Tenant: "acme",
 			Sentence: "It is for another."}), "")
 		for round := range 8 {
 			for i := range 1500 {
-				c.Record(refusedBy(noon.Add(time.Minute), "x", guard.Why{Reason: guard.WhyAudience, Client: "cli_2",
+				c.Record(refusedBy(noon.Add(time.Minute), "x", guard.Denial{Reason: guard.DenyAudience, Client: "cli_2",
 					Tenant: "mallory", About: fmt.Sprint(round, "/", i), Sentence: "It is for another."}), "")
 			}
-			c.Record(refusedBy(noon, "x", guard.Why{Reason: guard.WhyAudience, Client: "cli_3", Tenant: "globex",
+			c.Record(refusedBy(noon, "x", guard.Denial{Reason: guard.DenyAudience, Client: "cli_3", Tenant: "globex",
 				About: fmt.Sprint(round), Sentence: "It is for another."}), "")
 			must(t, c.Flush(ctx))
 		}

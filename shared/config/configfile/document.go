@@ -1,4 +1,4 @@
-package config
+package configfile
 
 import (
 	"errors"
@@ -10,6 +10,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
 // LineError says what is wrong in which line of a file.
@@ -108,7 +110,7 @@ func (n Node) Fields(what string, known []string) ([]Field, error) {
 		f := Field{t.Value, t.Position.Line, Node{v.Value}}
 		if !slices.Contains(known, f.Name) {
 			return nil, &LineError{f.Line, fmt.Sprintf("there is no %q in %s; is it %q?", f.Name, what,
-				Nearest(f.Name, known))}
+				config.Nearest(f.Name, known))}
 		}
 		if before := seen[f.Name]; before > 0 {
 			return nil, &LineError{f.Line, fmt.Sprintf("%s is said in line %d already", f.Name, before)}

@@ -1,4 +1,5 @@
-package revocation
+// Package redislist implements revocation.List as a stream in Redis, which resource servers follow.
+package redislist
 
 import (
 	"context"
@@ -12,16 +13,18 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// Redis is a List that replicas share: one stream, whose entries are ends, and marks of the
-// issuer's that everything the ledger knows stands before them. A stream loses nothing that
+// List is a revocation.List that replicas share: one stream, whose entries are ends, and marks of
+// the issuer's that everything the ledger knows stands before them. A stream loses nothing that
 // somebody has not read yet, and who has read an entry can tell whether the stream is still the one
 // that had it: emptied, evicted, trimmed too far or behind after a fail-over, it has not, and is
 // read anew.
 //
 // It needs Redis 6.2. Reading takes XRANGE, XREVRANGE and TIME alone.
-type Redis struct {
+type List struct {
 	client redis.UniversalClient
 	key    string
 	now    func() time.Time
@@ -46,28 +49,31 @@ if ARGV[3] == 'complete' then
 end
 return last`
 
+// longest is how far ahead an entry may reach. Older entries of the stream no longer matter.
+const longest = 2 * time.Hour
+
 // chunk bounds the entries of one script, so that Redis does other things between.
 const chunk = 500
 
-// NewRedis makes a List of a connection; prefix begins its key. now may be nil: time.Now.
-func NewRedis(client redis.UniversalClient, prefix string, now func() time.Time) *Redis {
+// New returns a List on a connection; prefix begins its key. now may be nil: time.Now.
+func New(client redis.UniversalClient, prefix string, now func() time.Time) *List {
 	if now == nil {
 		now = time.Now
 	}
-	return &Redis{client: client, key: prefix + "ended", now: now,
+	return &List{client: client, key: prefix + "ended", now: now,
 		script: redis.NewScript(fmt.Sprintf(appendScript, int(longest.Seconds()))), written: map[string]int64{}}
 }
 
-// Add implements List.
-func (r *Redis) Add(ctx context.Context, grantID string, until time.Time) error {
-	switch left := until.Sub(r.now()); {
+// Add implements revocation.List.
+func (l *List) Add(ctx context.Context, grantID string, until time.Time) error {
+	switch left := until.Sub(l.now()); {
 	case left <= 0:
 		return nil
 	case left > longest:
 		return fmt.Errorf("writing the list of ended grants: %s is longer than the list remembers", left)
 	}
 	values := []string{"grant", grantID, "until", strconv.FormatInt(until.UnixMilli(), 10)}
-	if err := r.client.XAdd(ctx, &redis.XAddArgs{Stream: r.key, Values: values}).Err(); err != nil {
+	if err := l.client.XAdd(ctx, &redis.XAddArgs{Stream: l.key, Values: values}).Err(); err != nil {
 		return fmt.Errorf("writing the list of ended grants: %w", err)
 	}
 	return nil
@@ -133,32 +139,32 @@ func after(id, other string) bool {
 	return slices.Compare(a[:], b[:]) > 0
 }
 
-// Next implements Feed.
-func (r *Redis) Next(ctx context.Context, cursor string) (Batch, error) {
+// Next implements revocation.Feed.
+func (l *List) Next(ctx context.Context, cursor string) (revocation.Batch, error) {
 	p := readPlace(cursor)
-	news, now, err := r.read(ctx, p.last.id)
+	news, now, err := l.read(ctx, p.last.id)
 	if err == nil && p.last.id != "" && !begins(news, p.last) {
 		// The entry is gone, and with it may be others that nobody here has read. What follows
 		// vouches for the stream as it is; the marks that are there may have been made before the
 		// loss.
-		if p, err = r.begin(ctx); err == nil {
-			news, now, err = r.read(ctx, "")
+		if p, err = l.begin(ctx); err == nil {
+			news, now, err = l.read(ctx, "")
 		}
 	}
 	if err != nil {
-		return Batch{}, errors.Join(ErrUnknown, err)
+		return revocation.Batch{}, errors.Join(revocation.ErrUnknown, err)
 	}
-	b := Batch{Whole: p.last.id == "", Now: now}
+	b := revocation.Batch{Whole: p.last.id == "", Now: now}
 	if p.last.id != "" {
 		news = news[1:]
 	}
-	b.More = len(news) >= part
+	b.More = len(news) >= revocation.MaxBatch
 	for _, m := range news {
 		e, name, first, second := read(m)
 		p.last = e
 		switch number, err := strconv.ParseInt(second, 10, 64); {
 		case name == "grant" && err == nil:
-			b.Ended = append(b.Ended, Entry{first, time.UnixMilli(number)})
+			b.Ended = append(b.Ended, revocation.Entry{GrantID: first, Until: time.UnixMilli(number)})
 		case name == "complete" && after(m.ID, p.floor):
 			p.mark = m.ID
 			p.life, _ = strconv.ParseInt(first, 10, 64)
@@ -182,8 +188,8 @@ func begins(news []redis.XMessage, last entry) bool {
 }
 
 // begin is the beginning of the stream, after a loss.
-func (r *Redis) begin(ctx context.Context) (place, error) {
-	newest, err := r.client.XRevRangeN(ctx, r.key, "+", "-", 1).Result()
+func (l *List) begin(ctx context.Context) (place, error) {
+	newest, err := l.client.XRevRangeN(ctx, l.key, "+", "-", 1).Result()
 	if err != nil || len(newest) == 0 {
 		return place{}, err
 	}
@@ -191,13 +197,13 @@ func (r *Redis) begin(ctx context.Context) (place, error) {
 }
 
 // read reads the stream from an entry on, which is read again, and the time that Redis has.
-func (r *Redis) read(ctx context.Context, from string) ([]redis.XMessage, time.Time, error) {
-	count := int64(part + 1)
+func (l *List) read(ctx context.Context, from string) ([]redis.XMessage, time.Time, error) {
+	count := int64(revocation.MaxBatch + 1)
 	if from == "" {
-		from, count = "-", part
+		from, count = "-", revocation.MaxBatch
 	}
-	pipe := r.client.Pipeline()
-	messages, now := pipe.XRangeN(ctx, r.key, from, "+", count), pipe.Time(ctx)
+	pipe := l.client.Pipeline()
+	messages, now := pipe.XRangeN(ctx, l.key, from, "+", count), pipe.Time(ctx)
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, time.Time{}, fmt.Errorf("reading the list of ended grants: %w", err)
 	}
@@ -207,15 +213,15 @@ func (r *Redis) read(ctx context.Context, from string) ([]redis.XMessage, time.T
 // errMoved says that the stream is no longer the one that was read.
 var errMoved = errors.New("the list of ended grants was lost while it was written")
 
-// Restore implements List. It writes what is missing, and the mark last; each step only while the
-// one before is still there, so that a Redis which is emptied in the middle has no mark.
-func (r *Redis) Restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error),
+// Restore implements revocation.List. It writes what is missing, and the mark last; each step only
+// while the one before is still there, so that a Redis which is emptied in the middle has no mark.
+func (l *List) Restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error),
 	life time.Duration) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	var err error
 	for range 3 {
-		if err = r.restore(ctx, ledger, life); !errors.Is(err, errMoved) {
+		if err = l.restore(ctx, ledger, life); !errors.Is(err, errMoved) {
 			break
 		}
 	}
@@ -225,70 +231,70 @@ func (r *Redis) Restore(ctx context.Context, ledger func(context.Context) (map[s
 	return nil
 }
 
-func (r *Redis) restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error),
+func (l *List) restore(ctx context.Context, ledger func(context.Context) (map[string]time.Time, error),
 	life time.Duration) error {
-	if err := r.catchUp(ctx); err != nil {
+	if err := l.catchUp(ctx); err != nil {
 		return err
 	}
-	last := readPlace(r.cursor).last
+	last := readPlace(l.cursor).last
 	var err error
 	if last.id == "" { // an empty stream gets an entry by which it is known
-		if last, err = r.append(ctx, last, "begun", "word", "1", rand.Text()); err != nil {
+		if last, err = l.append(ctx, last, "begun", "word", "1", rand.Text()); err != nil {
 			return err
 		}
 	}
-	known, err := sorted(ctx, ledger)
+	known, err := revocation.Sorted(ctx, ledger)
 	if err != nil {
 		return err
 	}
-	now := r.now()
+	now := l.now()
 	var missing []string
 	for _, e := range known {
-		if e.Until.After(now) && e.Until.UnixMilli() > r.written[e.GrantID] {
+		if e.Until.After(now) && e.Until.UnixMilli() > l.written[e.GrantID] {
 			missing = append(missing, e.GrantID, strconv.FormatInt(e.Until.UnixMilli(), 10))
 		}
 	}
 	for some := range slices.Chunk(missing, 2*chunk) {
-		if last, err = r.append(ctx, last, "grant", "until", some...); err != nil {
+		if last, err = l.append(ctx, last, "grant", "until", some...); err != nil {
 			return err
 		}
 	}
-	_, err = r.append(ctx, last, "complete", "word", strconv.FormatInt(life.Milliseconds(), 10), rand.Text())
+	_, err = l.append(ctx, last, "complete", "word", strconv.FormatInt(life.Milliseconds(), 10), rand.Text())
 	return err
 }
 
 // catchUp reads what is written.
-func (r *Redis) catchUp(ctx context.Context) error {
-	now := r.now().UnixMilli()
-	for id, until := range r.written {
+func (l *List) catchUp(ctx context.Context) error {
+	now := l.now().UnixMilli()
+	for id, until := range l.written {
 		if until <= now {
-			delete(r.written, id)
+			delete(l.written, id)
 		}
 	}
 	for more := true; more; {
-		b, err := r.Next(ctx, r.cursor)
+		b, err := l.Next(ctx, l.cursor)
 		if err != nil {
 			return err
 		}
 		if b.Whole {
-			clear(r.written)
+			clear(l.written)
 		}
 		for _, e := range b.Ended {
-			r.written[e.GrantID] = max(r.written[e.GrantID], e.Until.UnixMilli())
+			l.written[e.GrantID] = max(l.written[e.GrantID], e.Until.UnixMilli())
 		}
-		r.cursor, more = b.Cursor, b.More
+		l.cursor, more = b.Cursor, b.More
 	}
 	return nil
 }
 
 // append writes entries of two fields each, after the one that must still be there, and returns the
 // last.
-func (r *Redis) append(ctx context.Context, after entry, name, other string, values ...string) (entry, error) {
+func (l *List) append(ctx context.Context, after entry, name, other string, values ...string) (entry, error) {
 	args := []any{after.id, after.says, name, other}
 	for _, v := range values {
 		args = append(args, v)
 	}
-	id, err := r.script.Run(ctx, r.client, []string{r.key}, args...).Text()
+	id, err := l.script.Run(ctx, l.client, []string{l.key}, args...).Text()
 	if errors.Is(err, redis.Nil) {
 		return entry{}, errMoved
 	}

@@ -1,11 +1,11 @@
-package config_test
+package configfile_test
 
 import (
 	"runtime"
 	"strings"
 	"testing"
 
-	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/config/configfile"
 )
 
 // Some hundred kilobytes of brackets took 10 GB. Whatever makes the parser go deep is refused
@@ -36,7 +36,7 @@ func TestAFileThatIsNestedDeepTakesNoMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			_, err := config.ParseDocument([]byte(row.text))
+			_, err := configfile.ParseDocument([]byte(row.text))
 			runtime.ReadMemStats(&after)
 			if err == nil || !strings.Contains(err.Error(), row.says) {
 				t.Errorf("got %v, want an error that says %q", err, row.says)
@@ -59,12 +59,12 @@ func TestAFileThatIsLongIsNotNestedDeep(t *testing.T) {
 		"- a: |\n    - b\n    c: [\n- >-\n  d\n  e\n", "- \"a\n  b: c\"\n- 'd\n  e'\n", "- a: &b c\n- *b\n",
 		"- ? a\n  : b\n", "- a: b # [[[\r\n  c: é\r\n", "- [a,\n  b]\n- {a: b,\n  c: d}\n", "-\ta\n",
 	} {
-		if _, err := config.ParseDocument([]byte(strings.Repeat(line, 200))); err != nil {
+		if _, err := configfile.ParseDocument([]byte(strings.Repeat(line, 200))); err != nil {
 			t.Errorf("%q: %v", line, err)
 		}
 	}
 	for _, deep := range []string{strings.Repeat("[", 32) + strings.Repeat("]", 32), strings.Repeat("- ", 32) + "a"} {
-		if _, err := config.ParseDocument([]byte(deep)); err != nil {
+		if _, err := configfile.ParseDocument([]byte(deep)); err != nil {
 			t.Errorf("%q: %v", deep, err)
 		}
 	}

@@ -13,9 +13,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// Why is what the operator is told of a refusal at the door: whom it met, as far as that is sure,
-// and one sentence on what was wrong and what to do. It holds no token, and of an address no query.
-type Why struct {
+// Denial is what the operator is told of a refusal at the door: whom it met, as far as that is
+// sure, and one sentence on what was wrong and what to do. It holds no token, and of an address no
+// query.
+type Denial struct {
 	Reason   string // one of the words below
 	Sentence string
 	// Client and Tenant are those of the token that was refused, when the issuer has signed it;
@@ -29,65 +30,65 @@ type Why struct {
 
 // Why a request was refused at the door, in a word.
 const (
-	WhyOrigin   = "origin"
-	WhyHost     = "host"
-	WhyHeader   = "header" // the token is not shown as it must be
-	WhyForm     = "form"   // of the token
-	WhyKey      = "key"    // that signed it
-	WhyIssuer   = "issuer"
-	WhyAudience = "audience"
-	WhyExpired  = "expired"
-	WhyFuture   = "future"
-	WhyClaims   = "claims"
-	WhyEnded    = "ended"
-	WhyProof    = "proof"
-	WhyScope    = "scope"
+	DenyOrigin   = "origin"
+	DenyHost     = "host"
+	DenyHeader   = "header" // the token is not shown as it must be
+	DenyForm     = "form"   // of the token
+	DenyKey      = "key"    // that signed it
+	DenyIssuer   = "issuer"
+	DenyAudience = "audience"
+	DenyExpired  = "expired"
+	DenyFuture   = "future"
+	DenyClaims   = "claims"
+	DenyRevoked  = "ended"
+	DenyProof    = "proof"
+	DenyScope    = "scope"
 )
 
 // untrusted says why a token was not believed. c is what it says of itself, zero when the issuer
 // has not signed it.
-func (g *Guard) untrusted(err error, c token.Claims) *Why {
-	w := &Why{Client: c.ClientID, Tenant: c.TenantID}
+func (g *Guard) invalidToken(err error, c token.Claims) *Denial {
+	w := &Denial{Client: c.ClientID, Tenant: c.TenantID}
 	now := time.Unix(g.config.Now().Unix(), 0) // in whole seconds, as a token has them
 	switch {
 	case errors.Is(err, token.ErrAudience):
-		w.Reason, w.About = WhyAudience, bareURL(c.Audience)
+		w.Reason, w.About = DenyAudience, bareURL(c.Audience)
 		w.Sentence = fmt.Sprintf("The client showed a token that is for %s, and this server is %s: it must ask the "+
 			"issuer for one with resource=%[2]s; if both mean this server, set its --resource right.",
 			cmp.Or(w.About, "another server, or several"), g.config.Resource)
 	case errors.Is(err, token.ErrExpired):
-		w.Reason = WhyExpired
+		w.Reason = DenyExpired
 		w.Sentence = fmt.Sprintf("The client showed a token that had been over for %s: it must renew it as "+
 			"expires_in says; if it was just issued, this server's clock is ahead of the issuer's, so set both by NTP.",
 			apart(now, time.Unix(c.Expires, 0)))
 	case errors.Is(err, token.ErrNotYet):
-		w.Reason = WhyFuture
+		w.Reason = DenyFuture
 		w.Sentence = fmt.Sprintf("The client showed a token that by this server's clock begins only in %s: this "+
 			"server's clock is behind the issuer's by as much, so set both by NTP (%s are forgiven).",
 			apart(time.Unix(max(c.IssuedAt, c.NotBefore), 0), now), seconds(Leeway))
 	case errors.Is(err, token.ErrIssuer):
-		w.Reason = WhyIssuer
+		w.Reason = DenyIssuer
 		w.Sentence = fmt.Sprintf("The client showed a token that names another issuer than %s: it must use the one "+
 			"that the protected-resource metadata name, and --issuer must be the same at the issuer and here.",
 			g.config.Issuer)
 	case errors.Is(err, token.ErrUnknownKey):
-		w.Reason = WhyKey
+		w.Reason = DenyKey
 		w.Sentence = fmt.Sprintf("Somebody showed a token that is signed with a key that %s does not publish: it is "+
 			"another issuer's, or its key was withdrawn, and the client must get a new one here.", g.config.Issuer)
 	case errors.Is(err, token.ErrSignature):
-		w.Reason = WhyKey
+		w.Reason = DenyKey
 		w.Sentence = "Somebody showed a token whose signature is not right: it was changed, or is signed with an " +
 			"algorithm that is not believed here, and the client must get a new one."
 	case errors.Is(err, token.ErrType):
-		w.Reason = WhyForm
+		w.Reason = DenyForm
 		w.Sentence = "Somebody showed a token that is no access token: the client must show the access_token of its " +
 			"answer, not the id_token or a client assertion."
 	case errors.Is(err, token.ErrMalformed):
-		w.Reason = WhyForm
+		w.Reason = DenyForm
 		w.Sentence = "Somebody showed something that is no access token of an issuer like ours: the client must show " +
 			"the access_token of its answer, not a refresh token, a key or a password."
 	default:
-		w.Reason = WhyClaims
+		w.Reason = DenyClaims
 		w.Sentence = "The client showed a token that lacks a claim or has a wrong one: the issuer and this server " +
 			"are of versions that do not fit."
 	}
@@ -95,15 +96,15 @@ func (g *Guard) untrusted(err error, c token.Claims) *Why {
 }
 
 // over says that a grant has ended.
-func over(c mcp.Caller) *Why {
-	return &Why{Reason: WhyEnded, Client: c.ClientID, Tenant: c.TenantID,
+func revokedGrant(c mcp.Caller) *Denial {
+	return &Denial{Reason: DenyRevoked, Client: c.ClientID, Tenant: c.TenantID,
 		Sentence: "The client showed a token whose permission has ended: `gatehouse grant list` says why, and the " +
 			"person must let it in again."}
 }
 
 // unproved says why a token was refused whose proof does not do.
-func unproved(err error, client, tenant string) *Why {
-	w := &Why{Reason: WhyProof, Client: client, Tenant: tenant}
+func invalidProof(err error, client, tenant string) *Denial {
+	w := &Denial{Reason: DenyProof, Client: client, Tenant: tenant}
 	var clock interface{ ClockOff() time.Duration }
 	if errors.As(err, &clock) {
 		w.Sentence = fmt.Sprintf("The client showed a DPoP proof that was made %s %s by this server's clock: set the "+
@@ -118,24 +119,24 @@ func unproved(err error, client, tenant string) *Why {
 }
 
 // elsewhere says why a request's Host or Origin is not answered.
-func (g *Guard) elsewhere(r *http.Request) *Why {
+func (g *Guard) wrongSource(r *http.Request) *Denial {
 	for _, origin := range r.Header["Origin"] {
 		if !g.origins[origin] {
 			about := bareURL(origin)
-			return &Why{Reason: WhyOrigin, About: about, Sentence: fmt.Sprintf(
+			return &Denial{Reason: DenyOrigin, About: about, Sentence: fmt.Sprintf(
 				"A web page of %s tried to call this server from a browser, and its origin is not allowed: if it "+
 					"may, add it to --allowed-origins (allowed_origins in a gateway's file).",
 				cmp.Or(about, "an origin that cannot be read"))}
 		}
 	}
-	return &Why{Reason: WhyHost, Sentence: "Somebody called this server by a Host that it does not answer to: if " +
+	return &Denial{Reason: DenyHost, Sentence: "Somebody called this server by a Host that it does not answer to: if " +
 		"that is a name of it, add it to --allowed-hosts (allowed_hosts in a gateway's file)."}
 }
 
 // lacking says which scopes a call would have needed.
-func lacking(r *Record) *Why {
+func missingScopes(r *Record) *Denial {
 	what := cmp.Or(r.NameLabel(), r.MethodLabel())
-	return &Why{Reason: WhyScope, About: what, Client: r.Caller.ClientID, Tenant: r.Caller.TenantID,
+	return &Denial{Reason: DenyScope, About: what, Client: r.Caller.ClientID, Tenant: r.Caller.TenantID,
 		Sentence: fmt.Sprintf(
 			"The client called %s, for which its token lacks the scopes %s: it must ask its person for these, "+
 				"and their "+

@@ -1,4 +1,5 @@
-package ttl
+// Package redisttl implements ttl.Store in Redis, for stores that several replicas share.
+package redisttl
 
 import (
 	"context"
@@ -8,22 +9,24 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// Redis is a Store that replicas share. Each method is one command or one script, hence atomic.
-type Redis struct {
+// Store is a ttl.Store that replicas share. Each method is one command or one script, hence atomic.
+type Store struct {
 	client redis.UniversalClient
 	prefix string
 	max    int
 }
 
-// NewRedis makes a Store of a connection; prefix begins every key. It holds max entries at most, 0:
-// 100,000. Stores of one prefix count together.
-func NewRedis(client redis.UniversalClient, prefix string, max int) *Redis {
+// New returns a Store on a connection; prefix begins every key. It holds at most max entries (0
+// means 100,000). Stores with the same prefix share that limit.
+func New(client redis.UniversalClient, prefix string, max int) *Store {
 	if max == 0 {
 		max = 100_000
 	}
-	return &Redis{client, prefix, max}
+	return &Store{client, prefix, max}
 }
 
 // forget is the part of both scripts that takes an entry out of the count. What is counted lies
@@ -89,9 +92,9 @@ var take = redis.NewScript(forget + `local value = redis.call('GETDEL', KEYS[1])
 forget(key)
 return value`)
 
-// OpenRedis connects to redis:// or rediss:// and asks whether it answers. The error does not show
+// Open connects to redis:// or rediss:// and asks whether it answers. The error does not show
 // the URL, which may hold a password.
-func OpenRedis(ctx context.Context, url string) (redis.UniversalClient, error) {
+func Open(ctx context.Context, url string) (redis.UniversalClient, error) {
 	o, err := redis.ParseURL(url)
 	if err != nil {
 		return nil, errors.New("the Redis URL is malformed; give it as redis://host:6379/0 or rediss://…")
@@ -105,39 +108,39 @@ func OpenRedis(ctx context.Context, url string) (redis.UniversalClient, error) {
 	return client, nil
 }
 
-// Put implements Store.
-func (r *Redis) Put(ctx context.Context, owner, key string, value []byte, life time.Duration) error {
-	_, err := r.keep(ctx, "put", owner, key, value, life)
+// Put implements ttl.Store.
+func (s *Store) Put(ctx context.Context, owner, key string, value []byte, life time.Duration) error {
+	_, err := s.keep(ctx, "put", owner, key, value, life)
 	return err
 }
 
-// Get implements Store.
-func (r *Redis) Get(ctx context.Context, key string) ([]byte, bool, error) {
-	return found(r.client.Get(ctx, r.prefix+key).Bytes())
+// Get implements ttl.Store.
+func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	return found(s.client.Get(ctx, s.prefix+key).Bytes())
 }
 
-// PutIfAbsent implements Store.
-func (r *Redis) PutIfAbsent(ctx context.Context, owner, key string, value []byte, life time.Duration) (bool, error) {
-	got, err := r.keep(ctx, "absent", owner, key, value, life)
+// PutIfAbsent implements ttl.Store.
+func (s *Store) PutIfAbsent(ctx context.Context, owner, key string, value []byte, life time.Duration) (bool, error) {
+	got, err := s.keep(ctx, "absent", owner, key, value, life)
 	return err == nil && got[0] == 1, err
 }
 
-// Once implements Store.
-func (r *Redis) Once(ctx context.Context, owner, key string, life time.Duration) (bool, error) {
-	got, err := r.keep(ctx, "once", owner, key, []byte("1"), life)
+// Once implements ttl.Store.
+func (s *Store) Once(ctx context.Context, owner, key string, life time.Duration) (bool, error) {
+	got, err := s.keep(ctx, "once", owner, key, []byte("1"), life)
 	return err == nil && got[0] == 1, err
 }
 
-// Take implements Store.
-func (r *Redis) Take(ctx context.Context, key string) ([]byte, bool, error) {
-	text, err := take.Run(ctx, r.client, []string{r.prefix + key}, r.prefix, key).Text()
+// Take implements ttl.Store.
+func (s *Store) Take(ctx context.Context, key string) ([]byte, bool, error) {
+	text, err := take.Run(ctx, s.client, []string{s.prefix + key}, s.prefix, key).Text()
 	return found([]byte(text), err)
 }
 
-// Add implements Store.
-func (r *Redis) Add(ctx context.Context, owner, key string, delta int64, life time.Duration) (int64, time.Duration,
+// Add implements ttl.Store.
+func (s *Store) Add(ctx context.Context, owner, key string, delta int64, life time.Duration) (int64, time.Duration,
 	error) {
-	got, err := r.keep(ctx, "add", owner, key, strconv.AppendInt(nil, delta, 10), life)
+	got, err := s.keep(ctx, "add", owner, key, strconv.AppendInt(nil, delta, 10), life)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -148,16 +151,16 @@ func (r *Redis) Add(ctx context.Context, owner, key string, delta int64, life ti
 }
 
 // keep runs the script of this name.
-func (r *Redis) keep(ctx context.Context, mode, owner, key string, value []byte, life time.Duration) ([]int64, error) {
-	got, err := keep.Run(ctx, r.client, []string{r.prefix + key}, r.prefix, key, owner, value,
-		max(life.Milliseconds(), 1), r.max, mode).Int64Slice()
+func (s *Store) keep(ctx context.Context, mode, owner, key string, value []byte, life time.Duration) ([]int64, error) {
+	got, err := keep.Run(ctx, s.client, []string{s.prefix + key}, s.prefix, key, owner, value,
+		max(life.Milliseconds(), 1), s.max, mode).Int64Slice()
 	switch {
 	case err != nil:
 		return nil, err
 	case len(got) < 2:
 		return nil, fmt.Errorf("keeping an entry: Redis answered %d numbers, expected 2 or 3", len(got))
 	case got[0] < 0:
-		return nil, ErrFull
+		return nil, ttl.ErrFull
 	}
 	return got, nil
 }

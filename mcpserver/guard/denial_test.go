@@ -44,43 +44,43 @@ func TestTheOperatorIsToldWhy(t *testing.T) {
 		{"nothing", "", none, "", "", nil},
 		{"a good one", f.token("read"), none, "", "", nil},
 		{"another's audience", claims(func(c *token.Claims) { c.Audience = "https://other.example/mcp?secret=1" }),
-			none, guard.WhyAudience, client, []string{"for https://other.example/mcp,", "this server is " + resource,
+			none, guard.DenyAudience, client, []string{"for https://other.example/mcp,", "this server is " + resource,
 				"resource=" + resource}},
-		{"over", claims(func(c *token.Claims) { c.Expires = now - 9550 }), none, guard.WhyExpired, client,
+		{"over", claims(func(c *token.Claims) { c.Expires = now - 9550 }), none, guard.DenyExpired, client,
 			[]string{"over for 95", "renew"}},
-		{"from the future", claims(func(c *token.Claims) { c.IssuedAt = now + 3050 }), none, guard.WhyFuture, client,
+		{"from the future", claims(func(c *token.Claims) { c.IssuedAt = now + 3050 }), none, guard.DenyFuture, client,
 			[]string{"only in 30", "behind the issuer's"}},
-		{"not before", claims(func(c *token.Claims) { c.NotBefore = now + 9050 }), none, guard.WhyFuture, client,
+		{"not before", claims(func(c *token.Claims) { c.NotBefore = now + 9050 }), none, guard.DenyFuture, client,
 			[]string{"only in 90"}},
 		{"another issuer's name", claims(func(c *token.Claims) { c.Issuer = "https://evil.example" }), none,
-			guard.WhyIssuer, client, []string{"another issuer than " + f.issuer.URL()}},
-		{"ended", f.issuer.Sign(ended), none, guard.WhyEnded, client, []string{"has ended", "gatehouse grant list"}},
-		{"another issuer's key", stranger.Sign(f.issuer.Claims(resource, "read")), none, guard.WhyKey, "",
+			guard.DenyIssuer, client, []string{"another issuer than " + f.issuer.URL()}},
+		{"ended", f.issuer.Sign(ended), none, guard.DenyRevoked, client, []string{"has ended", "gatehouse grant list"}},
+		{"another issuer's key", stranger.Sign(f.issuer.Claims(resource, "read")), none, guard.DenyKey, "",
 			[]string{"does not publish"}},
 		// whichever part it is, no client is named
 		{"a changed one", f.token("read")[:40] + "x" + f.token("read")[41:], none, "", "", nil},
-		{"an id token", f.issuer.Sign(f.issuer.Claims(resource), tokentest.Header("typ", "JWT")), none, guard.WhyForm,
+		{"an id token", f.issuer.Sign(f.issuer.Claims(resource), tokentest.Header("typ", "JWT")), none, guard.DenyForm,
 			"", []string{"no access token", "id_token"}},
-		{"a refresh token", "ghr_secretsecretsecret", none, guard.WhyForm, "",
+		{"a refresh token", "ghr_secretsecretsecret", none, guard.DenyForm, "",
 			[]string{"no access token of an issuer like ours"}},
 		{"two headers", f.token("read"), func(r *http.Request) { r.Header.Add("Authorization", "Bearer x") },
-			guard.WhyHeader, "", []string{"in another way than once"}},
-		{"another site's page", f.token("read"), origin("https://page.example"), guard.WhyOrigin, "",
+			guard.DenyHeader, "", []string{"in another way than once"}},
+		{"another site's page", f.token("read"), origin("https://page.example"), guard.DenyOrigin, "",
 			[]string{"of https://page.example ", "--allowed-origins", "allowed_origins"}},
-		{"a page of nowhere", f.token("read"), origin("null"), guard.WhyOrigin, "",
+		{"a page of nowhere", f.token("read"), origin("null"), guard.DenyOrigin, "",
 			[]string{"an origin that cannot be read"}},
-		{"another Host", f.token("read"), func(r *http.Request) { r.Host = "evil.example" }, guard.WhyHost, "",
+		{"another Host", f.token("read"), func(r *http.Request) { r.Host = "evil.example" }, guard.DenyHost, "",
 			[]string{"--allowed-hosts"}},
-		{"bound, without a proof", bound, none, guard.WhyProof, client, []string{"bound to a key"}},
+		{"bound, without a proof", bound, none, guard.DenyProof, client, []string{"bound to a key"}},
 		{"a proof of a slow clock", bound, func(r *http.Request) {
 			key.Now = func() time.Time { return f.now().Add(-3050 * time.Second) }
 			r.Header.Set("Authorization", "DPoP "+bound)
 			r.Header.Set("DPoP", key.Proof("POST", resource, dpoptest.Token(bound)))
-		}, guard.WhyProof, client, []string{"made 30", "set the clock"}},
+		}, guard.DenyProof, client, []string{"made 30", "set the clock"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f.send(row.raw, call("read_it"), row.change)
-			why := f.last().Why
+			why := f.last().Denial
 			if row.name == "a changed one" {
 				if why != nil && why.Client != "" {
 					t.Errorf("a client is named that nobody has signed: %+v", why)
@@ -109,7 +109,7 @@ func TestTheOperatorIsToldWhy(t *testing.T) {
 		})
 	}
 	f.send(f.token("read"), call("write_it"))
-	if why := f.last().Why; why == nil || why.Reason != guard.WhyScope || why.Client != client ||
+	if why := f.last().Denial; why == nil || why.Reason != guard.DenyScope || why.Client != client ||
 		!strings.Contains(why.Sentence, "called write_it, for which its token lacks the scopes write") {
 		t.Errorf("a scope that is lacking: got %+v", why)
 	}
@@ -119,7 +119,7 @@ func TestTheOperatorIsToldWhy(t *testing.T) {
 	f.step(2 * time.Hour)
 	must(t, f.list.Restore(context.Background(), nil, 1000*time.Hour))
 	f.send(good, call("read_it"))
-	if why := f.last().Why; why == nil || why.Reason != guard.WhyExpired || why.Client != client {
+	if why := f.last().Denial; why == nil || why.Reason != guard.DenyExpired || why.Client != client {
 		t.Errorf("a remembered one that is over: got %+v", why)
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // watched is a ResponseWriter that knows when the answer begins, and what goes through it.
-type watched struct {
+type responseFilter struct {
 	http.ResponseWriter
 	begin   func() // called once, before the head goes out
 	through message.Filter
@@ -33,7 +33,7 @@ type watched struct {
 	failed error
 }
 
-func (w *watched) WriteHeader(status int) {
+func (w *responseFilter) WriteHeader(status int) {
 	if status >= 100 && status < 200 {
 		w.ResponseWriter.WriteHeader(status)
 		return
@@ -58,7 +58,7 @@ func (w *watched) WriteHeader(status int) {
 }
 
 // plain is the filter that the answer goes through when its coding is undone.
-func (w *watched) plain() message.Filter {
+func (w *responseFilter) plain() message.Filter {
 	if c, ok := w.through.(*message.Coded); ok {
 		return c.Next
 	}
@@ -66,12 +66,12 @@ func (w *watched) plain() message.Filter {
 }
 
 // head sends the head. w.mu is held.
-func (w *watched) head() {
+func (w *responseFilter) head() {
 	w.ResponseWriter.WriteHeader(w.status)
 	w.held, w.headed, w.last = false, true, time.Now()
 }
 
-func (w *watched) Write(p []byte) (int, error) {
+func (w *responseFilter) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -106,7 +106,7 @@ func (w *watched) Write(p []byte) (int, error) {
 
 // insert puts an event of the guard's own between two of the server's: what has gone through the
 // filter of a stream are whole events.
-func (w *watched) insert(event []byte) {
+func (w *responseFilter) insert(event []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.due = event
@@ -114,7 +114,7 @@ func (w *watched) insert(event []byte) {
 }
 
 // deliver writes the event that is due, when its time has come. w.mu is held.
-func (w *watched) deliver() {
+func (w *responseFilter) deliver() {
 	if w.gone || w.due == nil || !w.headed || w.waits {
 		return
 	}
@@ -124,7 +124,7 @@ func (w *watched) deliver() {
 }
 
 // between writes something of the guard's own between two events of the server's. w.mu is held.
-func (w *watched) between(text []byte) {
+func (w *responseFilter) between(text []byte) {
 	if _, err := w.ResponseWriter.Write(text); err != nil {
 		w.gone, w.failed = true, err
 		return
@@ -138,7 +138,7 @@ func (w *watched) between(text []byte) {
 const comment = ": keep-alive\n\n"
 
 // keepAlive writes a comment when nothing has gone out for so long, and says when to look again.
-func (w *watched) keepAlive(silent time.Duration) (again time.Duration) {
+func (w *responseFilter) keepAlive(silent time.Duration) (again time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if left := silent - time.Since(w.last); left > 0 {
@@ -153,7 +153,7 @@ func (w *watched) keepAlive(silent time.Duration) (again time.Duration) {
 // finish sends what was held back, or says that the server's answer cannot be shown. A stream that
 // cannot go on ends with an error for the request that it answers; one that answers none is broken
 // off, so that its client sees it.
-func (w *watched) finish() {
+func (w *responseFilter) finish() {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -188,7 +188,7 @@ func (w *watched) finish() {
 }
 
 // replace answers otherwise than the server does.
-func (w *watched) replace(status int, body []byte) {
+func (w *responseFilter) replace(status int, body []byte) {
 	w.cut()
 	w.status = status
 	h := w.Header()
@@ -204,7 +204,7 @@ const endWithin = 2 * time.Second
 
 // end lets nothing more out but why, to a request that waits for its answer, after the event that
 // is being written; a client that does not read it is not waited for.
-func (w *watched) end(why string) {
+func (w *responseFilter) end(why string) {
 	// one that has no deadline is no connection
 	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(endWithin))
 	w.mu.Lock()
@@ -216,7 +216,7 @@ func (w *watched) end(why string) {
 }
 
 // look looks for a failure in what goes out, or in a message of it.
-func (w *watched) look(p []byte) {
+func (w *responseFilter) look(p []byte) {
 	if w.failure != nil {
 		_, _ = w.failure.Write(p) // it never fails
 	}
@@ -224,7 +224,7 @@ func (w *watched) look(p []byte) {
 
 // lookAt looks at a message of a stream by itself: one before it that could not be read says
 // nothing of it.
-func (w *watched) lookAt(m []byte) {
+func (w *responseFilter) lookAt(m []byte) {
 	if w.failure == nil || w.failure.Why() != "" {
 		return
 	}
@@ -233,7 +233,7 @@ func (w *watched) lookAt(m []byte) {
 }
 
 // why says why a call failed, as far as its answer says so, or that this was cut; "": it did not.
-func (w *watched) why() string {
+func (w *responseFilter) why() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -246,14 +246,14 @@ func (w *watched) why() string {
 }
 
 // cut lets nothing more out.
-func (w *watched) cut() {
+func (w *responseFilter) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.gone = true
 }
 
 // Flush implements http.Flusher: a stream's events go out one by one.
-func (w *watched) Flush() {
+func (w *responseFilter) Flush() {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -266,11 +266,11 @@ func (w *watched) Flush() {
 
 // SetReadDeadline and SetWriteDeadline let a server behind set the times of its streams
 // (http.ResponseController).
-func (w *watched) SetReadDeadline(t time.Time) error {
+func (w *responseFilter) SetReadDeadline(t time.Time) error {
 	return http.NewResponseController(w.ResponseWriter).SetReadDeadline(t)
 }
 
 // SetWriteDeadline is the other of the two.
-func (w *watched) SetWriteDeadline(t time.Time) error {
+func (w *responseFilter) SetWriteDeadline(t time.Time) error {
 	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
 }

@@ -1,4 +1,5 @@
-package config
+// Package configfile reads settings from the command line, the environment and YAML files.
+package configfile
 
 import (
 	"errors"
@@ -6,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
-// LoadOptions say where settings come from.
-type LoadOptions struct {
+// Options say where settings come from.
+type Options struct {
 	Args     []string            // the command line, without the program and command names
 	Getenv   func(string) string // nil: os.Getenv
 	Prefix   string              // of environment variables, e.g. "GATEHOUSE_"
@@ -27,7 +30,7 @@ type Origin map[string]string
 // data-dir in the file, where a list may stand for words that commas divide; a secret may be in a
 // file that GATEHOUSE_NAME_FILE, or name-file, names. Errors say which setting, from where, and
 // what is accepted. flag.ErrHelp is passed on.
-func Load(fs *flag.FlagSet, o LoadOptions) (Origin, error) {
+func Load(fs *flag.FlagSet, o Options) (Origin, error) {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
 	}
@@ -55,7 +58,7 @@ func Load(fs *flag.FlagSet, o LoadOptions) (Origin, error) {
 	return from, fromFile(fs, path, o, from)
 }
 
-func fromEnvironment(fs *flag.FlagSet, o LoadOptions, from Origin) error {
+func fromEnvironment(fs *flag.FlagSet, o Options, from Origin) error {
 	var errs []error
 	fs.VisitAll(func(f *flag.Flag) {
 		if from[f.Name] != "" || !o.Setting(f.Name) {
@@ -63,7 +66,7 @@ func fromEnvironment(fs *flag.FlagSet, o LoadOptions, from Origin) error {
 		}
 		name := o.Prefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		value, source := o.Getenv(name), name
-		if path := o.Getenv(name + "_FILE"); IsSecret(f) && value == "" && path != "" {
+		if path := o.Getenv(name + "_FILE"); config.IsSecret(f) && value == "" && path != "" {
 			source = name + "_FILE"
 			var err error
 			if value, err = readSecret(path); err != nil {
@@ -82,12 +85,6 @@ func fromEnvironment(fs *flag.FlagSet, o LoadOptions, from Origin) error {
 	return errors.Join(errs...)
 }
 
-// IsSecret says whether a flag holds a secret, which is never shown.
-func IsSecret(f *flag.Flag) bool {
-	_, secret := f.Value.(*secretValue)
-	return secret
-}
-
 func readSecret(path string) (string, error) {
 	content, err := os.ReadFile(path)
 	return strings.TrimSpace(string(content)), err
@@ -95,25 +92,8 @@ func readSecret(path string) (string, error) {
 
 // refused keeps a secret out of the error that refuses it.
 func refused(f *flag.Flag, err error) error {
-	if IsSecret(f) {
+	if config.IsSecret(f) {
 		return errors.New("this value is not accepted")
 	}
 	return err
-}
-
-// SecretVar defines a flag whose value never shows. Give it in the environment or in a file rather
-// than on the command line, which other people of the machine can read.
-func SecretVar(fs *flag.FlagSet, p *Secret, name, usage string) {
-	fs.Var((*secretValue)(p), name, usage)
-}
-
-type secretValue Secret
-
-func (s *secretValue) Set(v string) error { *s = secretValue(v); return nil }
-
-func (s *secretValue) String() string {
-	if s == nil {
-		return ""
-	}
-	return Secret(*s).String()
 }

@@ -1,15 +1,19 @@
-package config
+package configfile
 
 import (
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
 // maxFile bounds a configuration file, in bytes.
@@ -17,7 +21,7 @@ const maxFile = 1 << 20
 
 // fromFile sets what the command line and the environment leave open. A file with one wrong line
 // sets nothing that counts: the error says which.
-func fromFile(fs *flag.FlagSet, path string, o LoadOptions, from Origin) error {
+func fromFile(fs *flag.FlagSet, path string, o Options, from Origin) error {
 	content, err := readBounded(path)
 	if err != nil {
 		return fmt.Errorf("configuration file: %w", err)
@@ -30,7 +34,7 @@ func fromFile(fs *flag.FlagSet, path string, o LoadOptions, from Origin) error {
 	fs.VisitAll(func(f *flag.Flag) {
 		if o.Setting(f.Name) && f.Name != o.FileFlag {
 			known[f.Name] = f
-			if IsSecret(f) {
+			if config.IsSecret(f) {
 				known[f.Name+fileSuffix] = f
 			}
 		}
@@ -42,7 +46,8 @@ func fromFile(fs *flag.FlagSet, path string, o LoadOptions, from Origin) error {
 		}
 		f := known[l.name]
 		if f == nil {
-			return wrong(fmt.Errorf("there is no such setting; is it %s?", Nearest(l.name, keys(known))))
+			return wrong(fmt.Errorf("there is no such setting; is it %s?",
+				config.Nearest(l.name, slices.Collect(maps.Keys(known)))))
 		}
 		if before := seen[f.Name]; before > 0 {
 			return wrong(fmt.Errorf("it is set in line %d already", before))
