@@ -24,7 +24,7 @@ const admissionWait = 500 * time.Millisecond
 // running agents going come first: refreshing and revoking tokens, introspection, and following the
 // list of revoked grants. Others get 503 with Retry-After within admissionWait. A request counts
 // from when its body is read, so that slow senders take no places.
-func (s *Server) admit(next http.Handler, programs *oauthapi.Door, people *pages.Door) http.Handler {
+func (s *Server) admit(next http.Handler, programs *oauthapi.Door, people *pages.Handler) http.Handler {
 	limiter := load.New(int(s.config.MaxInFlight), admissionWait)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isCheap(r) {

@@ -20,7 +20,7 @@ import (
 // E7: what keeps running agents going comes before registrations, sign-ins and machine tokens; who
 // has no turn is told so within a second.
 func TestUrgentRequestsAreServedWhileOthersAreTooMany(t *testing.T) {
-	h := openHouse(t, func(c *authserver.Config) {
+	h := startServer(t, func(c *authserver.Config) {
 		c.MaxInFlight, c.Database = 4, testenv.Postgres(t)
 	})
 	a, machine := h.register(map[string]any{}), h.machine("acme", "customers:read")
@@ -93,7 +93,7 @@ func TestKeysThatDoNotComeTakeNoPlaces(t *testing.T) {
 		<-release
 		return nil, errors.New("no answer")
 	}
-	h := openHouse(t)
+	h := startServer(t)
 	h.documents = fetcher
 	h.start()
 	a := h.register(map[string]any{})

@@ -13,7 +13,7 @@ import (
 // What a file changes counts at once where it was applied, and at another replica within a second:
 // a client that it narrows, a tenant's policy, a resource.
 func TestAFileCountsAtEveryReplica(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	other := h.process()
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})

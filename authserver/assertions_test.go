@@ -27,7 +27,7 @@ import (
 )
 
 // keyed makes a tenant's machine client that proves itself with a key.
-func (h *house) keyed(tenantID string, key *ecdsa.PrivateKey, kid string) app {
+func (h *testServer) keyed(tenantID string, key *ecdsa.PrivateKey, kid string) app {
 	h.t.Helper()
 	initial, err := h.Server.Operator().CreateInitialToken(context.Background(),
 		authserver.InitialTokenSpec{Tenant: tenantID, Uses: 1, Scopes: []string{"customers:read"}})
@@ -46,7 +46,7 @@ func (h *house) keyed(tenantID string, key *ecdsa.PrivateKey, kid string) app {
 }
 
 // assert signs an assertion with ES256.
-func (h *house) assert(key *ecdsa.PrivateKey, kid string, claims, header map[string]any) string {
+func (h *testServer) assert(key *ecdsa.PrivateKey, kid string, claims, header map[string]any) string {
 	h.t.Helper()
 	head := map[string]any{"alg": "ES256"}
 	if kid != "" {
@@ -63,7 +63,7 @@ func (h *house) assert(key *ecdsa.PrivateKey, kid string, claims, header map[str
 }
 
 // assertText signs an assertion with ES256, of a header and claims as they are written.
-func (h *house) assertText(key *ecdsa.PrivateKey, header, claims string) string {
+func (h *testServer) assertText(key *ecdsa.PrivateKey, header, claims string) string {
 	h.t.Helper()
 	input := encode(header) + "." + encode(claims)
 	sum := sha256.Sum256([]byte(input))
@@ -88,7 +88,7 @@ func hs256(secret []byte, id, audience string, now int64) string {
 
 // DR-07: keys that a client may not register.
 func TestKeysThatCannotBeRegistered(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	const good = `{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",` +
 		`"y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","kid":"1"}`
 	for name, keys := range map[string]string{
@@ -119,7 +119,7 @@ func TestKeysThatCannotBeRegistered(t *testing.T) {
 // address has; they are fetched once in a while.
 func TestADocumentWithKeys(t *testing.T) {
 	p := newPublisher(t)
-	h := openHouse(t)
+	h := startServer(t)
 	h.documents = p.fetcher
 	h.start()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -243,7 +243,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 // A client whose signature holds is told what else is wrong with its assertion; who has not the key
 // is told nothing.
 func TestAnAssertionWithAGoodSignatureIsToldWhatIsWrong(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	key, other := newKey(t), newKey(t)
 	a := h.keyed("acme", key, "k1")
 	now := h.Clock.Now().Unix()

@@ -12,7 +12,7 @@ import (
 
 // AZ-16 to AZ-18, AS-07, AS-19, AS-20: one iss, ours; the state byte for byte; no header more.
 func TestTheAnswerSaysWhoGivesIt(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
 	for _, state := range []string{"x&iss=https://evil.example", "%00", "a\x00b", "\r\nSet-Cookie: a=b", "ünïcödé ☃",
@@ -45,7 +45,7 @@ func TestTheAnswerSaysWhoGivesIt(t *testing.T) {
 
 // AZ-36, MD-01, LG-21: whatever host a request names, we are who we are.
 func TestTheHostHeaderDecidesNothing(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	for _, path := range []string{
 		"/", "/signin", "/agents", "/device", "/consent?tx=x", "/nothing", "/oauth2/authorize?client_id=x",
@@ -90,7 +90,7 @@ func TestTheHostHeaderDecidesNothing(t *testing.T) {
 
 // AZ-37: what a stranger wrote comes back as text or not at all.
 func TestNothingIsReflected(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{"client_name": `"><img src=x onerror=alert(1)>`})
 	const evil = `"><svg onload=alert(1)><script>1</script>`
 	for _, name := range []string{"client_id", "redirect_uri", "scope", "resource", "response_type", "code_challenge",
@@ -147,7 +147,7 @@ func (w *walk) RoundTrip(r *http.Request) (*http.Response, error) {
 // AZ-35, AZ-40, AS-23: after a password comes a 303, and no secret is in an address that we write,
 // but the one code in the one answer.
 func TestAddressesHoldNoSecrets(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, d := h.register(map[string]any{}), h.device()
 	w := &walk{}
 	jar, _ := cookiejar.New(nil)

@@ -12,7 +12,7 @@ import (
 
 // AZ-02, AS-13: near misses of the registered address, written on the wire as they stand.
 func TestNearMissesOfTheRedirectURI(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	for _, miss := range []string{
 		callback + "/", callback + "/../evil", "https://app.example/x/../cb", "https://app.example/./cb",
@@ -38,7 +38,7 @@ func TestNearMissesOfTheRedirectURI(t *testing.T) {
 
 // AZ-06, AZ-07, AZ-08, AZ-39: which client asks, and where its answer goes, is said exactly once.
 func TestWhoAsksIsSaidOnce(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	one, two := h.register(map[string]any{}),
 		h.register(map[string]any{"redirect_uris": []string{callback, callback + "/2"}})
 	for what, a := range map[string]app{"one address": one, "two addresses": two} {
@@ -80,7 +80,7 @@ func TestWhoAsksIsSaidOnce(t *testing.T) {
 // AZ-10 to AZ-15, AZ-21 to AZ-25, AS-18, AS-21, AS-23: what the application is told of a request
 // that does not hold.
 func TestRequestsThatDoNotHold(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	for _, row := range []struct {
 		id, name, code string
@@ -133,7 +133,7 @@ func TestRequestsThatDoNotHold(t *testing.T) {
 // AZ-22, AZ-25, AS-11: what a request without a scope gets, what a client with a ceiling does not,
 // and the one resource that is written otherwise.
 func TestScopesAndResourcesThatAreFolded(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	ann := h.person("ann@acme.example")
 	initial, err := h.Server.Operator().CreateInitialToken(context.Background(),
 		authserver.InitialTokenSpec{Tenant: "acme", Uses: 1, Scopes: []string{"customers:read"}})
@@ -169,7 +169,7 @@ func TestScopesAndResourcesThatAreFolded(t *testing.T) {
 
 // AZ-20: nothing is fetched for a request, and what an unsigned object says does not count.
 func TestNothingIsFetchedForARequest(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	address, hits := canary(t)
 	for name, value := range map[string]string{
@@ -187,7 +187,7 @@ func TestNothingIsFetchedForARequest(t *testing.T) {
 
 // AZ-38: what is too much is refused before anything is done with it.
 func TestEndlessRequests(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	good := a.authorization("customers:read").Encode()
 	many := good

@@ -29,7 +29,7 @@ func basicRaw(userinfo string) http.Header {
 // CA-01 to CA-06, CA-08, CA-09, AS-01, AS-32, RV-04, RV-07: every way of not proving who one is has
 // one answer, at every endpoint that asks.
 func TestWhoDoesNotProveWhoTheyAre(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	m, post, public := h.machine("acme", "customers:read"),
 		h.register(map[string]any{"token_endpoint_auth_method": "client_secret_post"}), h.register(map[string]any{})
 	said := map[string]bool{}
@@ -116,7 +116,7 @@ func TestWhoDoesNotProveWhoTheyAre(t *testing.T) {
 // CA-07: two hundred wrong secrets at once are cheap, are counted, and keep no honest client out,
 // be it at the same address.
 func TestTwoHundredWrongSecretsAtOnce(t *testing.T) {
-	h := openHouse(t, func(c *authserver.Config) { c.MaxInFlight = 1000 }) // however slow the machine is
+	h := startServer(t, func(c *authserver.Config) { c.MaxInFlight = 1000 }) // however slow the machine is
 	m := h.machine("acme", "customers:read")
 	honest := make(chan map[string]int)
 	go func() {
@@ -141,7 +141,7 @@ func TestTwoHundredWrongSecretsAtOnce(t *testing.T) {
 }
 
 // proof asks for a token by an assertion.
-func (h *house) proof(raw string) (int, map[string]any) {
+func (h *testServer) proof(raw string) (int, map[string]any) {
 	form := url.Values{"grant_type": {"client_credentials"}, "client_assertion_type": {assertionType},
 		"client_assertion": {raw}}
 	return h.post("/oauth2/token", urlencoded, form.Encode(), nil)
@@ -150,7 +150,7 @@ func (h *house) proof(raw string) (int, map[string]any) {
 // CA-10, CA-13, CA-15, CA-17: assertions that are built to be believed, to reach somewhere, or to
 // cost.
 func TestAssertionsThatAreBuilt(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	a := h.keyed("acme", key, "k1")
@@ -200,7 +200,7 @@ func TestAssertionsThatAreBuilt(t *testing.T) {
 
 // CA-10: the key decides which algorithm signs, not the assertion.
 func TestTheKeyDecidesTheAlgorithm(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	must(t, err)
 	initial, err := h.Server.Operator().CreateInitialToken(t.Context(),
@@ -235,8 +235,8 @@ func TestTheKeyDecidesTheAlgorithm(t *testing.T) {
 // CA-11, CC-03: an assertion proves once, at whichever of two programs it comes, fifty times at
 // once.
 func TestAnAssertionProvesOnce(t *testing.T) {
-	for name, open := range map[string]func(testing.TB) *house{
-		"embedded": func(t testing.TB) *house { return openHouse(t) }, "two replicas": openReplicas} {
+	for name, open := range map[string]func(testing.TB) *testServer{
+		"embedded": func(t testing.TB) *testServer { return startServer(t) }, "two replicas": openReplicas} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t)
 			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -258,7 +258,7 @@ func TestAnAssertionProvesOnce(t *testing.T) {
 
 // CA-16: a secret that was replaced counts as long as the operator said.
 func TestASecretThatWasReplaced(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	m := h.machine("acme", "customers:read")
 	works := func(secret string) bool {
 		status, _ := h.post("/oauth2/token", urlencoded, "grant_type=client_credentials", basicAuth(m.ID, secret))

@@ -16,7 +16,7 @@ import (
 // LG-02, LG-03: a consent counts once, from the page that we showed, at the browser that brought
 // the request.
 func TestConsentIsGivenOnceAndHere(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	ann, mallory := h.person("ann@acme.example"), h.person("bob@globex.example")
 	at, mallorys := ann.consentPage(a.authorization("customers:read")),
@@ -69,7 +69,7 @@ func TestConsentIsGivenOnceAndHere(t *testing.T) {
 // LG-04 to LG-06, AZ-29, RS-20: who has let one agent in has let in that one, for that, once. The
 // page lists everything each time.
 func TestConsentIsAskedEachTime(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) {
+	h := startServer(t, func(c *authserverConfig) {
 		other := c.Resources[0]
 		other.URI, other.Name = "https://other.example/mcp", "The other server"
 		c.Resources = append(c.Resources, other)
@@ -111,7 +111,7 @@ func TestConsentIsAskedEachTime(t *testing.T) {
 // LG-23, AS-42: what the consent page says of a client whose answers all go to the person's own
 // machine, and of one that the operator made.
 func TestWhatTheConsentPageSays(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	ann := h.person("ann@acme.example")
 	const own = "It can be any program on your computer"
 	for _, row := range []struct {
@@ -145,7 +145,7 @@ func TestWhatTheConsentPageSays(t *testing.T) {
 
 // RV-11: what a person ends is over as a whole, and written down.
 func TestTheAuditKnowsWhoEndedIt(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
 	code := a.code(ann, "customers:read")
@@ -162,30 +162,30 @@ func TestTheAuditKnowsWhoEndedIt(t *testing.T) {
 
 // AZ-32: what was true when the page was shown and is not any more.
 func TestMuchChangesWhileAPersonThinks(t *testing.T) {
-	for what, change := range map[string]func(h *house, id, manage string){
-		"the client is gone": func(h *house, id, manage string) { h.manage("DELETE", id, manage, "") },
-		"the redirect URI is removed": func(h *house, id, manage string) {
+	for what, change := range map[string]func(h *testServer, id, manage string){
+		"the client is gone": func(h *testServer, id, manage string) { h.manage("DELETE", id, manage, "") },
+		"the redirect URI is removed": func(h *testServer, id, manage string) {
 			h.manage("PUT", id, manage, `{"client_id":"`+id+`","redirect_uris":["https://app.example/other"]}`)
 		},
-		"the role lost a scope": func(h *house, _, _ string) {
+		"the role lost a scope": func(h *testServer, _, _ string) {
 			must(h.t, h.Store.PutRole(context.Background(),
 				user.Role{TenantID: "acme", Name: "member", Scopes: []string{"tickets:write"}}))
 		},
-		"the person has no role": func(h *house, _,
+		"the person has no role": func(h *testServer, _,
 			_ string) {
 			h.sql("DELETE FROM memberships WHERE user_id = 'usr_ann'")
 		},
-		"the account is disabled": func(h *house, _,
+		"the account is disabled": func(h *testServer, _,
 			_ string) {
 			h.sql("UPDATE users SET disabled = TRUE WHERE id = 'usr_ann'")
 		},
-		"the tenant lost the scope": func(h *house, _, _ string) {
+		"the tenant lost the scope": func(h *testServer, _, _ string) {
 			h.sql(`UPDATE tenants SET scopes = '["tickets:write"]' WHERE id = 'acme'`)
 			h.start()
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := openHouse(t)
+			h := startServer(t)
 			_, made := h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`, nil)
 			a := app{h: h, ID: made["client_id"].(string)}
 			ann := h.person("ann@acme.example")
@@ -205,7 +205,7 @@ func TestMuchChangesWhileAPersonThinks(t *testing.T) {
 
 // AZ-33: a page's hidden fields say nothing about the request.
 func TestHiddenFieldsDecideNothing(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, other := h.register(map[string]any{}), h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
 	at := ann.submit(ann.consentPage(a.authorization("customers:read")), url.Values{
@@ -232,7 +232,7 @@ func TestHiddenFieldsDecideNothing(t *testing.T) {
 // A scope with which something can be changed stands apart and is not ticked for a client that
 // nobody has checked; what nobody says of a scope, its name does.
 func TestWriteScopesAreTickedByThePersonAlone(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	ann := h.person("ann@acme.example")
 	box := func(at page, scope string) (ticked, apart bool) {
 		t.Helper()

@@ -18,7 +18,7 @@ import (
 // CM-01, CM-02, AS-38, AS-40: with the real network in place, nobody is met at an address of this
 // machine.
 func TestClientIDsThatLeadInside(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	h.documents = cimd.NewFetcher(nil)
 	h.start()
 	plain, plainHits := canary(t)

@@ -30,14 +30,14 @@ func canary(t *testing.T) (address string, hits *atomic.Int64) {
 }
 
 // ask sends an authorization request as it is written, without following.
-func (h *house) ask(query string) (*http.Response, string) {
+func (h *testServer) ask(query string) (*http.Response, string) {
 	h.t.Helper()
 	r, body := h.get("/oauth2/authorize?"+query, nil)
 	return r, string(body)
 }
 
 // local fails unless the request was answered on the spot, and goes nowhere.
-func (h *house) local(what, query string) {
+func (h *testServer) local(what, query string) {
 	h.t.Helper()
 	r, body := h.ask(query)
 	if r.StatusCode != 400 || r.Header.Get("Location") != "" || !strings.Contains(body, "Support code") {
@@ -47,7 +47,7 @@ func (h *house) local(what, query string) {
 
 // told fails unless the application was told this error, once, with our name and its state, in the
 // query.
-func (h *house) told(what, query, code string) {
+func (h *testServer) told(what, query, code string) {
 	h.t.Helper()
 	r, _ := h.ask(query)
 	at, err := url.Parse(r.Header.Get("Location"))
@@ -70,7 +70,7 @@ func shortened(s string) string {
 }
 
 // crafted sends a form by somebody else's hand: with these cookies, and nothing else of a browser.
-func (h *house) crafted(path string, form url.Values, header http.Header, cookies ...*http.Cookie) page {
+func (h *testServer) crafted(path string, form url.Values, header http.Header, cookies ...*http.Cookie) page {
 	h.t.Helper()
 	r, err := http.NewRequest(http.MethodPost, h.URL+path, strings.NewReader(form.Encode()))
 	must(h.t, err)
@@ -138,17 +138,17 @@ func secretCanary(t *testing.T) (address string, hits *atomic.Int64) {
 }
 
 // withPublisher is a house that fetches documents from a publisher.
-func withPublisher(t *testing.T) (*house, *publisher) {
+func withPublisher(t *testing.T) (*testServer, *publisher) {
 	t.Helper()
 	p := newPublisher(t)
-	h := openHouse(t)
+	h := startServer(t)
 	h.documents = p.fetcher
 	h.start()
 	return h, p
 }
 
 // signedIn is a person who is signed in already.
-func (h *house) signedIn(email string) *person {
+func (h *testServer) signedIn(email string) *person {
 	h.t.Helper()
 	p := h.person(email)
 	at := p.submit(p.open("/signin"), url.Values{"email": {email}, "password": {password}})
@@ -162,11 +162,11 @@ var problem = regexp.MustCompile(`<p class="problem" role="alert">[^<]*`)
 
 // openReplicas is a house of two programs on PostgreSQL and Redis, with every request going to the
 // other one than the last.
-func openReplicas(t testing.TB) *house {
+func openReplicas(t testing.TB) *testServer {
 	t.Helper()
 	redis, prefix := testenv.Redis(t)
 	database := testenv.Postgres(t)
-	h := openHouse(t, func(c *authserverConfig) {
+	h := startServer(t, func(c *authserverConfig) {
 		c.Database, c.Redis, c.RedisPrefix = database, config.Secret(redis),
 			prefix
 	})
@@ -183,7 +183,7 @@ func openReplicas(t testing.TB) *house {
 }
 
 // sql acts on the embedded database behind the house's back, as nothing of the product does.
-func (h *house) sql(statement string, arguments ...any) {
+func (h *testServer) sql(statement string, arguments ...any) {
 	h.t.Helper()
 	db, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(h.config.Database, "sqlite:")+
 		"?_pragma=busy_timeout(5000)")

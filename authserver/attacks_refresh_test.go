@@ -64,7 +64,7 @@ func TestWhenAParentComesBack(t *testing.T) {
 		"after its child was used": {0, true, 1, false},
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := openHouse(t)
+			h := startServer(t)
 			a := h.register(map[string]any{})
 			access, parent := a.tokens(h.person("ann@acme.example"), "customers:read")
 			_, answer := a.token(refreshment(parent))
@@ -94,7 +94,7 @@ func TestWhenAParentComesBack(t *testing.T) {
 
 // RT-05, RT-06, RT-11, RT-12, RT-18, AS-31: whose token it is, and what is no refresh token.
 func TestWhatDoesNotRenew(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, other := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"}),
 		h.register(map[string]any{})
 	access, refresh := a.tokens(h.person("ann@acme.example"), "customers:read")
@@ -124,7 +124,7 @@ func TestWhatDoesNotRenew(t *testing.T) {
 
 // RT-10: a chain ends in time, however often it is used.
 func TestAChainEnds(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) {
+	h := startServer(t, func(c *authserverConfig) {
 		c.RefreshTokenIdleTimeout, c.RefreshTokenLifetime = 10*time.Hour, 24*time.Hour
 	})
 	a := h.register(map[string]any{})
@@ -144,7 +144,7 @@ func TestAChainEnds(t *testing.T) {
 // RT-11, LG-15: what was taken away meanwhile is gone from the next token, and with all of it gone
 // there is none.
 func TestWhatWasTakenAwayMeanwhile(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	initial, err := h.Server.Operator().CreateInitialToken(t.Context(),
 		authserver.InitialTokenSpec{Tenant: "acme", Uses: 1})
 	must(t, err)
@@ -195,7 +195,7 @@ func TestWhatWasTakenAwayMeanwhile(t *testing.T) {
 // RT-13, AS-11, AS-33: a refresh token comes to a client that is registered for it, whether or not
 // it names offline_access, which is in no token.
 func TestWhoGetsARefreshToken(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	ann := h.person("ann@acme.example")
 	c := client.Client{ID: client.NewID(), RedirectURIs: []string{callback}, GrantTypes: []string{client.GrantCode},
 		AuthMethod: client.AuthNone, Origin: "operator", CreatedAt: h.Clock.Now()}
@@ -226,7 +226,7 @@ func TestWhoGetsARefreshToken(t *testing.T) {
 
 // RT-14: once a revocation was answered with 200, nothing of the grant lives, whichever came first.
 func TestRevokingRacesRenewing(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
 	for round := range 100 {
@@ -265,7 +265,7 @@ func TestRevokingRacesRenewing(t *testing.T) {
 
 // RT-16: a used refresh token is known for one after the clean-up and in another program.
 func TestReuseIsNoticedAfterCleaningUp(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	_, first := a.tokens(h.person("ann@acme.example"), "customers:read")
 	_, answer := a.token(refreshment(first))

@@ -13,7 +13,7 @@ import (
 )
 
 // enrol registers with a body as it stands.
-func (h *house) enrol(body string) (int, map[string]any) {
+func (h *testServer) enrol(body string) (int, map[string]any) {
 	h.t.Helper()
 	return h.post("/oauth2/register", "application/json", body, nil)
 }
@@ -28,7 +28,7 @@ func quoted(v any) string {
 
 // DR-01, DR-02, AS-15, AS-46: addresses that no answer may go to.
 func TestRedirectURIsThatCannotBeRegistered(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	fifty := make([]string, 50)
 	for i := range fifty {
 		fifty[i] = fmt.Sprint(callback, "/", i)
@@ -59,7 +59,7 @@ func TestRedirectURIsThatCannotBeRegistered(t *testing.T) {
 
 // DR-03, DR-04: what a client calls itself, and the addresses that it names of itself.
 func TestWhatClientsSayOfThemselves(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	ann := h.person("ann@acme.example")
 	address, hits := canary(t)
 	for name, shown := range map[string]string{
@@ -99,7 +99,7 @@ func TestWhatClientsSayOfThemselves(t *testing.T) {
 
 // DR-05, DR-06, CM-17: addresses of a client's that we could be made to call.
 func TestAddressesThatNobodyCalls(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	plain, plainHits := canary(t)
 	locked, lockedHits := secretCanary(t)
 	port := locked[strings.LastIndex(locked, ":"):]
@@ -147,7 +147,7 @@ func TestAddressesThatNobodyCalls(t *testing.T) {
 
 // DR-08, DR-09, DR-14, DR-16, AS-48: what a client cannot say of itself.
 func TestWhatClientsCannotSay(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	status, made := h.enrol(`{"redirect_uris":["` + callback + `"],"client_id":"usr_ann","client_secret":"mine",
 		"client_secret_expires_at":1,
 		"registration_access_token":"mine","registration_client_uri":"https://evil.example",
@@ -204,7 +204,7 @@ func TestWhatClientsCannotSay(t *testing.T) {
 
 // DR-12: an address that registers without end is told when to come back, and nobody else notices.
 func TestRegisteringWithoutEnd(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) { c.RegistrationsPerHour = 150 })
+	h := startServer(t, func(c *authserverConfig) { c.RegistrationsPerHour = 150 })
 	a := h.register(map[string]any{})
 	_, refresh := a.tokens(h.person("ann@acme.example"), "customers:read")
 	refused := 0
@@ -227,7 +227,7 @@ func TestRegisteringWithoutEnd(t *testing.T) {
 
 // DR-13: bodies that two readers could read in two ways, or none at all.
 func TestRegistrationsThatCannotBeRead(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	const good = `{"redirect_uris":["` + callback + `"]}`
 	for what, row := range map[string]struct {
 		kind, body string
@@ -258,7 +258,7 @@ func TestRegistrationsThatCannotBeRead(t *testing.T) {
 
 // DR-15: what an answer to a registration is made of.
 func TestAnswersToRegistrations(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	for method, secret := range map[string]bool{"none": false, "client_secret_basic": true,
 		"client_secret_post": true} {
 		r := h.do("POST", "/oauth2/register", "application/json",
@@ -288,7 +288,7 @@ func TestAnswersToRegistrations(t *testing.T) {
 
 // DR-17: an initial access token counts until it is used up or over.
 func TestInitialTokensEnd(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) { c.Registration = "token" })
+	h := startServer(t, func(c *authserverConfig) { c.Registration = "token" })
 	initial, err := h.Server.Operator().CreateInitialToken(t.Context(),
 		authserver.InitialTokenSpec{Tenant: "acme", Uses: 5, Lifetime: time.Hour})
 	must(t, err)
@@ -306,7 +306,7 @@ func TestInitialTokensEnd(t *testing.T) {
 
 // DR-16, DR-19: fifty clients at once are fifty clients, and each that was told so can begin.
 func TestFiftyRegistrationsAtOnce(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	var mu sync.Mutex
 	var ids []string
 	got := atOnce(50, func() string {

@@ -16,7 +16,7 @@ func TestReuseEndsThePermissionWhateverThePolicySays(t *testing.T) {
 		"its scopes": func(s *admin.PolicySpec) { s.Scopes = &[]string{"tickets:write"} },
 		"its age":    func(s *admin.PolicySpec) { life := time.Minute; s.MaxRefreshTokenLifetime = &life },
 	}
-	onBoth(t, func(t *testing.T, h *house) {
+	onBoth(t, func(t *testing.T, h *testServer) {
 		for what, refuse := range refuses {
 			for _, spent := range []string{"code", "refresh token"} {
 				a, ann := h.register(map[string]any{}), h.person("ann@acme.example")
@@ -55,7 +55,7 @@ func TestReuseEndsThePermissionWhateverThePolicySays(t *testing.T) {
 // What is forgiven is forgiven under a policy, too: a lost answer that is asked for again while the
 // policy refuses ends nothing.
 func TestALostAnswerEndsNothingWhileAPolicyRefuses(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	_, parent := a.tokens(h.person("ann@acme.example"), "customers:read")
 	_, answer := a.token(refreshment(parent))
@@ -71,7 +71,7 @@ func TestALostAnswerEndsNothingWhileAPolicyRefuses(t *testing.T) {
 // DP-03: a proof that was used before ends nothing, though it is of the right key: who has
 // overheard it has no key.
 func TestReuseWithAnOverheardProofEndsNothing(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	p := a.prover()
 	_, parent := p.bound(h.person("ann@acme.example"))

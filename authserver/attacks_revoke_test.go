@@ -25,7 +25,7 @@ func (a app) revoke(token string, more ...string) *http.Response {
 
 // RV-01 to RV-04: whichever token is given back, by its own client, all of its grant is over.
 func TestGivingTokensBack(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, other, confidential := h.register(map[string]any{}), h.register(map[string]any{}),
 		h.register(map[string]any{"token_endpoint_auth_method": "client_secret_post"})
 	ann := h.person("ann@acme.example")
@@ -78,7 +78,7 @@ func TestGivingTokensBack(t *testing.T) {
 
 // RV-07 to RV-09: of a token that is not worth anything now, or not the asker's, nothing is said.
 func TestIntrospectionSaysLittle(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, b := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"}),
 		h.machine("acme", "customers:read")
 	ann := h.person("ann@acme.example")

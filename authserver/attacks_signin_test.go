@@ -13,7 +13,7 @@ import (
 
 // LG-01: a form that another site sends signs nobody in.
 func TestNobodyIsSignedInFromElsewhere(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	ann := h.person("ann@acme.example")
 	at := ann.open("/signin")
 	good := url.Values{"email": {ann.email}, "password": {password}, "csrf": {csrfOf(at)}}
@@ -41,7 +41,7 @@ func TestNobodyIsSignedInFromElsewhere(t *testing.T) {
 
 // LG-07, LG-22: a session is one of ours, and one.
 func TestSessionsThatSomebodyPlanted(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	ann := h.person("ann@acme.example")
 	at, err := url.Parse(h.URL)
 	must(t, err)
@@ -90,7 +90,7 @@ func TestSessionsThatSomebodyPlanted(t *testing.T) {
 // LG-08 to LG-10, LG-12: guesses are counted by account, however it is written, wherever they seem
 // to come from, and however many come at once.
 func TestAHundredGuessesAtOnce(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	mallory, victim := h.person("ann@acme.example"), h.person("ann@acme.example")
 	victim.submit(victim.open("/signin"), url.Values{"email": {victim.email}, "password": {password}})
 	at := mallory.open("/signin")
@@ -131,7 +131,7 @@ func TestAHundredGuessesAtOnce(t *testing.T) {
 // LG-11: the answer tells nobody which accounts there are, nor which are locked or disabled. That
 // an account which is not there costs as much work is user's own test.
 func TestAccountsAreNotTold(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	h.sql("UPDATE users SET disabled = TRUE WHERE id = 'usr_bob'")
 	strip := regexp.MustCompile(`(name="csrf" value|name="email" value)="[^"]*"`)
 	for round := range 12 {
@@ -162,7 +162,7 @@ func TestAccountsAreNotTold(t *testing.T) {
 // LG-13: after signing in a person goes to a page of ours, whatever the address that brought them
 // says.
 func TestNobodyIsSentElsewhereAfterSigningIn(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	for _, to := range []string{"//evil.example", `/\evil.example`, "https:evil.example", "https://evil.example",
 		"%2f%2fevil.example", "javascript:alert(1)", "/..//evil.example", "\t//evil.example",
 		"http://evil.example\\@ours"} {
@@ -201,7 +201,7 @@ func TestADisabledAccount(t *testing.T) {
 		"without a tenant": "DELETE FROM memberships WHERE user_id = 'usr_ann'",
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := openHouse(t)
+			h := startServer(t)
 			a, d := h.register(map[string]any{}), h.device()
 			ann := h.person("ann@acme.example")
 			code := a.code(ann, "customers:read")
@@ -229,7 +229,7 @@ func TestADisabledAccount(t *testing.T) {
 
 // LG-18: every kind of one-time value opens its own door alone.
 func TestOneKindIsNeverTakenForAnother(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	_, made := h.post("/oauth2/register", "application/json",
 		`{"redirect_uris":["`+callback+`"],"grant_types":["authorization_code","refresh_token","`+deviceGrant+
 			`"]}`, nil)
@@ -288,7 +288,7 @@ func TestOneKindIsNeverTakenForAnother(t *testing.T) {
 
 // LG-21, AS-24: what the first page of an https issuer sets.
 func TestTheFirstCookies(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) { c.Issuer = "https://auth.example" })
+	h := startServer(t, func(c *authserverConfig) { c.Issuer = "https://auth.example" })
 	r, body := h.get("/signin", nil)
 	cookies := r.Cookies()
 	if len(cookies) != 1 {

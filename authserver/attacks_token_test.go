@@ -16,7 +16,7 @@ import (
 // TK-01 to TK-03, TK-11, TK-19, AS-22, AS-26, AS-27: what does not redeem a code, and leaves it
 // whole for whoever it was given to.
 func TestWhatDoesNotRedeemACode(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, other := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"}),
 		h.register(map[string]any{})
 	v := a.authorization("customers:read")
@@ -66,7 +66,7 @@ func TestWhatDoesNotRedeemACode(t *testing.T) {
 
 // TK-05: a code without a challenge cannot come to be; one that did all the same is worth nothing.
 func TestACodeWithoutAChallenge(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	now := h.Clock.Now()
 	for _, sent := range []string{verifier, "", "-"} {
@@ -87,7 +87,7 @@ func TestACodeWithoutAChallenge(t *testing.T) {
 
 // TK-06, AS-22: a code that comes twice ends what came of it.
 func TestACodeThatComesTwice(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	code := a.code(h.person("ann@acme.example"), "customers:read")
 	_, first := a.token(redemption(code))
@@ -123,23 +123,23 @@ func TestOneWinnerAtTwoReplicas(t *testing.T) {
 // TK-09: what was withdrawn between the code and its redemption.
 func TestACodeWhoseGroundIsGone(t *testing.T) {
 	for what, row := range map[string]struct {
-		change func(h *house, id, manage string)
+		change func(h *testServer, id, manage string)
 		status int
 		code   string
 	}{
-		"the account is disabled": {func(h *house, _, _ string) { h.sql("UPDATE users SET disabled = TRUE") }, 400,
+		"the account is disabled": {func(h *testServer, _, _ string) { h.sql("UPDATE users SET disabled = TRUE") }, 400,
 			"invalid_grant"},
-		"the permission ended": {func(h *house, _, _ string) {
+		"the permission ended": {func(h *testServer, _, _ string) {
 			ann := h.person("ann@acme.example")
 			ann.submit(ann.open("/signin"), url.Values{"email": {ann.email}, "password": {password}})
 			ann.submit(ann.open("/agents"), nil)
 		}, 400, "invalid_grant"},
 		// DR-18
-		"the client is gone": {func(h *house, id, manage string) { h.manage("DELETE", id, manage, "") }, 401,
+		"the client is gone": {func(h *testServer, id, manage string) { h.manage("DELETE", id, manage, "") }, 401,
 			"invalid_client"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := openHouse(t)
+			h := startServer(t)
 			_, made := h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`, nil)
 			a := app{h: h, ID: made["client_id"].(string)}
 			code := a.code(h.person("ann@acme.example"), "customers:read")
@@ -152,7 +152,7 @@ func TestACodeWhoseGroundIsGone(t *testing.T) {
 
 // TK-08: a code lives for a minute, with the clock of whoever asks out of the question.
 func TestACodesLife(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
 	for _, row := range []struct {

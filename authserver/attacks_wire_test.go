@@ -11,7 +11,7 @@ import (
 // TK-12, TK-13, CC-01, CC-02: grant types that nobody offers, and those that are not for this
 // client.
 func TestGrantTypesThatAreNotOnes(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	public, confidential, m := h.register(map[string]any{}),
 		h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"}),
 		h.machine("acme", "customers:read")
@@ -45,7 +45,7 @@ func TestGrantTypesThatAreNotOnes(t *testing.T) {
 
 // TK-15, RV-10: secrets do not travel in addresses, and an address with one is not logged.
 func TestSecretsInAddresses(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	m := h.machine("acme", "customers:read")
 	for _, path := range []string{"/oauth2/token", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/par",
 		"/oauth2/device_authorization"} {
@@ -69,7 +69,7 @@ func TestSecretsInAddresses(t *testing.T) {
 // TK-16: a body that is not a small form is refused before it is read, and never lies on a disk.
 func TestBodiesThatAreNoForms(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	h := openHouse(t)
+	h := startServer(t)
 	m := h.machine("acme", "customers:read")
 	const form = "grant_type=client_credentials"
 	huge := "--b\r\nContent-Disposition: form-data; name=\"x\"; filename=\"x\"\r\n\r\n" + strings.Repeat("x", 20<<20) +
@@ -99,7 +99,7 @@ func TestBodiesThatAreNoForms(t *testing.T) {
 
 // TK-17, AS-23: a parameter that comes twice could be read in two ways.
 func TestParametersThatComeTwice(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	code := a.code(h.person("ann@acme.example"), "customers:read")
 	good := redemption(code)
@@ -122,7 +122,7 @@ func TestParametersThatComeTwice(t *testing.T) {
 
 // TK-18, TK-21, AS-25, AS-28, AS-29, AS-32, CC-02, CC-04: what a good answer says, and how.
 func TestWhatAGoodAnswerSays(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, m := h.register(map[string]any{}), h.machine("acme", "customers:read", "tickets:write")
 	code := a.code(h.person("ann@acme.example"), "customers:read")
 	for what, row := range map[string]struct {
@@ -160,7 +160,7 @@ func TestWhatAGoodAnswerSays(t *testing.T) {
 
 // TK-22, RV-05: what a store says when it breaks stays in the log.
 func TestWhatAStoreSaysStaysInside(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, m := h.register(map[string]any{}), h.machine("acme", "customers:read")
 	ann := h.person("ann@acme.example")
 	_, refresh := a.tokens(ann, "customers:read")

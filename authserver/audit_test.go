@@ -15,7 +15,7 @@ import (
 
 // records are all audit lines, oldest first, when there are at least so many of the action: those
 // of machine clients' tokens are written a moment later.
-func (h *house) records(action string, atLeast int) (all []audit.Record) {
+func (h *testServer) records(action string, atLeast int) (all []audit.Record) {
 	h.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		newest, err := h.Server.Operator().Events(context.Background(), audit.Filter{Limit: 10_000})
@@ -61,7 +61,7 @@ func line(t *testing.T, all []audit.Record, action, outcome string) audit.Record
 // Every way of an agent through the issuer leaves its lines, each with who, for whom and what
 // became of it, and none with a secret.
 func TestEachActLeavesItsLine(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	const typed = "my password, typed where the address goes"
 	stranger := h.person("ann@acme.example")
 	stranger.submit(stranger.open("/signin"),
@@ -160,7 +160,7 @@ func TestEachActLeavesItsLine(t *testing.T) {
 
 // Who is refused over and over fills no database, and is counted.
 func TestRefusalsFillNoDatabase(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	for range 40 {
 		h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials",
 			basicAuth("cli_nobody", "ghs_wrong"))
@@ -180,7 +180,7 @@ func TestRefusalsFillNoDatabase(t *testing.T) {
 // RT-14's neighbour: no line, no token. A ledger that does not take the line of a refresh does not
 // take the refresh.
 func TestNoLineNoRefresh(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	_, refresh := a.tokens(h.person("ann@acme.example"), "customers:read")
 	write := h.Store.Audit().Write
@@ -200,7 +200,7 @@ func TestNoLineNoRefresh(t *testing.T) {
 // What runs seals within a second or so, and is whole when it has ended; old lines go by
 // themselves.
 func TestARunningServerSeals(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {

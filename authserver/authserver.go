@@ -221,7 +221,7 @@ func (s *Server) routes() (http.Handler, error) {
 	engine := s.engine(fetcher, assertions)
 	sessions := &session.Manager{Sessions: b.sessions, Transactions: b.transactions, Secure: c.https, Now: s.deps.Now,
 		Life: c.SessionLifetime, Key: b.ring.Derive("known browsers", "")}
-	people := &pages.Door{
+	people := &pages.Handler{
 		Engine: engine, Sessions: sessions, Users: b.sql, Personal: personal.Vault{Secrets: b.ring}, Grants: b.sql,
 		Clients: b.sql, Ledger: b.ledger, Registrar: s.operator.Registrar(),
 		Codes: &ratelimit.Limiter{Store: b.counters, Name: "user-code", Limit: 20, Window: 5 * time.Minute},
@@ -269,7 +269,7 @@ func (s *Server) routes() (http.Handler, error) {
 // ownHosts lets pages and forms answer to the issuer's hosts alone: a page that lets its name lead
 // here (DNS rebinding) would have the sign-in form for its own. What is not known to be for
 // programs counts as a page.
-func (s *Server) ownHosts(next http.Handler, people *pages.Door) http.Handler {
+func (s *Server) ownHosts(next http.Handler, people *pages.Handler) http.Handler {
 	elsewhere := &oauth.Error{
 		Code: "invalid_request", Status: http.StatusMisdirectedRequest, Description: "This page is at " +
 			s.config.Issuer + " and answers to no other name. Open it there.",

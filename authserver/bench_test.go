@@ -38,7 +38,7 @@ import (
 func BenchmarkIssue(b *testing.B) {
 	for _, algorithm := range []string{"RS256", "ES256"} {
 		b.Run(algorithm, func(b *testing.B) {
-			h := openHouse(b, func(c *authserver.Config) { c.Resources[0].Algorithm = algorithm })
+			h := startServer(b, func(c *authserver.Config) { c.Resources[0].Algorithm = algorithm })
 			m := h.machine("acme", "customers:read")
 			floor := httptest.NewServer(signer(b, algorithm))
 			defer floor.Close()
@@ -56,7 +56,7 @@ func BenchmarkIssue(b *testing.B) {
 // of-floor is the ratio of their speeds.
 func BenchmarkIssueAmongMany(b *testing.B) {
 	const tenants, each = 1000, 100
-	one, many := openHouse(b), openHouse(b)
+	one, many := startServer(b), startServer(b)
 	secret := client.NewSecret()
 	var all []app
 	must(b, many.Store.Atomically(b.Context(), func(tx *sqlstore.DB) error {
@@ -120,7 +120,7 @@ func BenchmarkRefresh(b *testing.B) {
 		"postgres": func(c *authserver.Config) { c.Database = testenv.Postgres(b) },
 	} {
 		b.Run(name, func(b *testing.B) {
-			h := openHouse(b, database)
+			h := startServer(b, database)
 			a := h.register(map[string]any{})
 			_, leaf := a.tokens(h.person("ann@acme.example"), "customers:read")
 			for b.Loop() {
@@ -139,7 +139,7 @@ func BenchmarkRefresh(b *testing.B) {
 // to come later.
 func BenchmarkRefreshUnderLoad(b *testing.B) {
 	const places = 64
-	h := openHouse(b, func(c *authserver.Config) { c.RegistrationsPerHour, c.MaxInFlight = 1_000_000, places })
+	h := startServer(b, func(c *authserver.Config) { c.RegistrationsPerHour, c.MaxInFlight = 1_000_000, places })
 	a, m := h.register(map[string]any{}), h.machine("acme", "customers:read")
 	_, leaf := a.tokens(h.person("ann@acme.example"), "customers:read")
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 10 * places}}
@@ -195,7 +195,7 @@ func BenchmarkRefreshUnderLoad(b *testing.B) {
 // the middle.
 func BenchmarkLists(b *testing.B) {
 	const many, page = 100_000, 100
-	h := openHouse(b)
+	h := startServer(b)
 	id := func(kind string, i int) string { return fmt.Sprintf("%s_%06d", kind, i) }
 	must(b, h.Store.Atomically(b.Context(), func(tx *sqlstore.DB) error {
 		for i := range many {
@@ -314,7 +314,7 @@ func alternate(b *testing.B, ours, floor func()) {
 func BenchmarkDocuments(b *testing.B) {
 	for _, path := range []string{"/.well-known/oauth-authorization-server", "/oauth2/jwks"} {
 		b.Run(path[strings.LastIndex(path, "/")+1:], func(b *testing.B) {
-			h := openHouse(b)
+			h := startServer(b)
 			_, body := h.get(path, nil)
 			floor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "application/json")

@@ -26,7 +26,7 @@ func (s *Server) follow(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		ctx, way := attempt.Follow(r.Context(), attempt.Request{
+		ctx, way := attempt.Start(r.Context(), attempt.Request{
 			Step: step, Source: httpd.Source(r.Context()), Program: program(r), Support: httpd.SupportCode(r.Context()),
 		})
 		defer s.backends.connections.Record(way)

@@ -9,7 +9,7 @@ import (
 
 // A resource that is nobody's alias is refused, and the refusal says what was expected.
 func TestInvalidTargetSaysWhatWasExpected(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	m := h.machine("acme", "customers:read")
 	status, answer := m.token(url.Values{"grant_type": {"client_credentials"},
 		"resource": {"https://mcp.example/mcp/"}})
@@ -21,7 +21,7 @@ func TestInvalidTargetSaysWhatWasExpected(t *testing.T) {
 
 // Preflights of pages in browsers, and that the authorization endpoint has none (AS-12).
 func TestCORS(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	for path, open := range map[string]bool{
 		"/oauth2/token": true, "/oauth2/register": true, "/oauth2/revoke": true, "/oauth2/jwks": true,
 		"/.well-known/oauth-authorization-server": true,

@@ -32,7 +32,7 @@ const (
 )
 
 // withRedis runs a test on SQLite, and on PostgreSQL with Redis.
-func withRedis(t *testing.T, test func(*testing.T, *house)) {
+func withRedis(t *testing.T, test func(*testing.T, *testServer)) {
 	for name, change := range map[string]func(*authserver.Config){
 		"SQLite": throughProxy,
 		"PostgreSQL and Redis": func(c *authserver.Config) {
@@ -42,12 +42,12 @@ func withRedis(t *testing.T, test func(*testing.T, *house)) {
 			c.Redis, c.RedisPrefix = config.Secret(url), prefix
 		},
 	} {
-		t.Run(name, func(t *testing.T) { test(t, openHouse(t, change)) })
+		t.Run(name, func(t *testing.T) { test(t, startServer(t, change)) })
 	}
 }
 
 // operate does an act as a command does.
-func (h *house) operate(name string, arguments, answer any) error {
+func (h *testServer) operate(name string, arguments, answer any) error {
 	h.t.Helper()
 	encoded, err := json.Marshal(arguments)
 	must(h.t, err)
@@ -59,7 +59,7 @@ func (h *house) operate(name string, arguments, answer any) error {
 }
 
 // dora makes the person who will be deleted, who signs in from an address of hers.
-func (h *house) dora() (id string, p *person) {
+func (h *testServer) dora() (id string, p *person) {
 	h.t.Helper()
 	var made admin.UserMade
 	must(h.t, h.operate("user.create", admin.UserSpec{Email: doraEmail, Name: doraName, Password: password,
@@ -68,7 +68,7 @@ func (h *house) dora() (id string, p *person) {
 }
 
 // dump is all that is in the database's tables, one row a line.
-func (h *house) dump() string {
+func (h *testServer) dump() string {
 	h.t.Helper()
 	db := h.Store.Audit().Read
 	tables := "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -111,7 +111,7 @@ func (h *house) dump() string {
 }
 
 // memory is all that is in Redis under this test's prefix.
-func (h *house) memory() string {
+func (h *testServer) memory() string {
 	h.t.Helper()
 	if h.config.Redis == "" {
 		return ""
@@ -141,7 +141,7 @@ func (h *house) memory() string {
 }
 
 // nowhere fails where something personal is still kept.
-func (h *house) nowhere(when string) {
+func (h *testServer) nowhere(when string) {
 	h.t.Helper()
 	places := map[string]string{"tables": h.dump(), "Redis": h.memory()}
 	if path, ok := strings.CutPrefix(h.config.Database, "sqlite:"); ok {
@@ -163,7 +163,7 @@ func (h *house) nowhere(when string) {
 }
 
 // destroyed fails where a key is still kept.
-func (h *house) destroyed(key []byte) {
+func (h *testServer) destroyed(key []byte) {
 	h.t.Helper()
 	places := [][]byte{[]byte(h.dump())}
 	if path, ok := strings.CutPrefix(h.config.Database, "sqlite:"); ok {
@@ -182,7 +182,7 @@ func (h *house) destroyed(key []byte) {
 }
 
 // whole seals what waits, and verifies the chain.
-func (h *house) whole(when string) {
+func (h *testServer) whole(when string) {
 	h.t.Helper()
 	ctx := h.t.Context()
 	for {
@@ -199,7 +199,7 @@ func (h *house) whole(when string) {
 }
 
 func TestADeletedUserLeavesNothingPersonal(t *testing.T) {
-	withRedis(t, func(t *testing.T, h *house) {
+	withRedis(t, func(t *testing.T, h *testServer) {
 		id, dora := h.dora()
 		a := h.register(map[string]any{})
 		ann, annsRefresh := h.person("ann@acme.example"), ""
@@ -331,7 +331,7 @@ func TestADeletedUserLeavesNothingPersonal(t *testing.T) {
 // While a person is deleted their agents renew, and they go on allowing: nothing of that outlives
 // them.
 func TestNothingIsAllowedWhileAUserIsDeleted(t *testing.T) {
-	withRedis(t, func(t *testing.T, h *house) {
+	withRedis(t, func(t *testing.T, h *testServer) {
 		id, _ := h.dora()
 		a := h.register(map[string]any{})
 		var wg sync.WaitGroup
@@ -404,7 +404,7 @@ func TestNothingIsAllowedWhileAUserIsDeleted(t *testing.T) {
 // A deletion that is cut short after its transaction is completed: by the settler, or by asking
 // once more.
 func TestADeletionThatIsCutShortIsCompleted(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	id, dora := h.dora()
 	a := h.register(map[string]any{})
 	_, refresh := a.tokens(dora, "customers:read")
@@ -428,7 +428,7 @@ func TestADeletionThatIsCutShortIsCompleted(t *testing.T) {
 
 // Without --force nobody is deleted whom a tenant or the installation needs.
 func TestTheLastAdminIsDeletedByForceAlone(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	must(t, h.operate("role.put", admin.RoleSpec{Tenant: "acme", Role: "boss", Scopes: []string{"customers:read"},
 		Admin: true}, nil))
 	var made admin.UserMade
@@ -451,7 +451,7 @@ func TestTheLastAdminIsDeletedByForceAlone(t *testing.T) {
 // Records of before people had keys cannot change: who deletes the person is told how many there
 // are.
 func TestRecordsOfBeforePeopleHadKeysAreCounted(t *testing.T) {
-	withRedis(t, func(t *testing.T, h *house) {
+	withRedis(t, func(t *testing.T, h *testServer) {
 		for _, e := range []audit.Event{
 			{Actor: "operator", Action: "user.create", Target: "usr_ann", Detail: "ann@acme.example"},
 			{Actor: "user:usr_ann", Action: "user.sign_in", Target: "usr_ann", Detail: "from 203.0.113.5"},

@@ -15,7 +15,7 @@ import (
 const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
 
 // device makes a client without a browser.
-func (h *house) device() app {
+func (h *testServer) device() app {
 	return h.register(map[string]any{"client_name": "Headless", "grant_types": []string{deviceGrant},
 		"redirect_uris": []string{}})
 }
@@ -47,7 +47,7 @@ func (p *person) atDevice(path string) page {
 
 // RFC 8628, from beginning to end.
 func TestADeviceComesIn(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.device()
 	deviceCode, userCode, answer := a.begin("customers:read", "customers:write")
 	if answer["verification_uri"] != h.URL+"/device" ||
@@ -102,7 +102,7 @@ func TestADeviceComesIn(t *testing.T) {
 }
 
 func TestADeviceThatIsNotLetIn(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, other := h.device(), h.device()
 	ann, bob := h.person("ann@acme.example"), h.person("bob@globex.example")
 
@@ -160,7 +160,7 @@ func TestADeviceThatIsNotLetIn(t *testing.T) {
 
 // RFC 8628 §5.1: user codes cannot be tried out, and of many decisions at once one counts.
 func TestUserCodes(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.device()
 	ann := h.person("ann@acme.example")
 	deviceCode, userCode, _ := a.begin("customers:read")

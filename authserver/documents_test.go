@@ -79,7 +79,7 @@ func (p *publisher) fetched() int {
 // registered, known by its document.
 func TestAClientWithADocument(t *testing.T) {
 	p := newPublisher(t)
-	h := openHouse(t)
+	h := startServer(t)
 	h.documents = p.fetcher
 	h.start()
 	_, body := h.get("/.well-known/oauth-authorization-server", nil)
@@ -166,7 +166,7 @@ func TestDocumentsThatDoNotDo(t *testing.T) {
 		"https://[::1%25lo]/c",
 	} {
 		p := newPublisher(t)
-		h := openHouse(t)
+		h := startServer(t)
 		h.documents = p.fetcher
 		h.start()
 		at := h.person("ann@acme.example").open("/oauth2/authorize?" +
@@ -177,7 +177,7 @@ func TestDocumentsThatDoNotDo(t *testing.T) {
 		}
 	}
 	p := newPublisher(t)
-	h := openHouse(t)
+	h := startServer(t)
 	h.documents = p.fetcher
 	h.start()
 	ann := h.person("ann@acme.example")
@@ -220,7 +220,7 @@ func TestDocumentsThatDoNotDo(t *testing.T) {
 // AS-06, AS-45
 func TestDocumentsCanBeRefused(t *testing.T) {
 	p := newPublisher(t)
-	h := openHouse(t, func(c *authserverConfig) { c.RefuseClientMetadataDocuments = true })
+	h := startServer(t, func(c *authserverConfig) { c.RefuseClientMetadataDocuments = true })
 	h.documents = p.fetcher
 	h.start()
 	at := h.person("ann@acme.example").open("/oauth2/authorize?" +
@@ -237,7 +237,7 @@ func TestDocumentsCanBeRefused(t *testing.T) {
 // C8: a server without a way out says so, on the page and in the log of attempts, and does not
 // blame the application.
 func TestDocumentThatThisServerCannotReach(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	h.documents = &cimd.Fetcher{Resolve: func(context.Context, string) ([]netip.Addr, error) {
 		return nil, &net.DNSError{Err: "server misbehaving", Name: "app.example", IsTemporary: true}
 	}}

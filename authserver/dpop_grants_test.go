@@ -14,7 +14,7 @@ import (
 // A token that is bound to a key cannot be exchanged for one that is not (RFC 9449 §1): whoever
 // stole it has no use of it.
 func TestABoundTokenStaysBound(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	p := h.keeper().prover()
 	access, _ := p.bound(h.person("ann@acme.example"))
 	status, answer := p.app.token(exchanging(access))
@@ -31,7 +31,7 @@ func TestABoundTokenStaysBound(t *testing.T) {
 // A server that passes on a caller whose token is bound gets one that is bound to a key of its own,
 // or none.
 func TestABoundCallerStaysBoundOnTheWay(t *testing.T) {
-	h := openHouse(t, withBilling)
+	h := startServer(t, withBilling)
 	c, secret, err := h.Server.Operator().CreateClient(t.Context(),
 		admin.ClientSpec{Name: "server", Resource: resourceURI, Scopes: []string{"customers:read"}})
 	must(t, err)
@@ -48,7 +48,7 @@ func TestABoundCallerStaysBoundOnTheWay(t *testing.T) {
 
 // DP-02: a proof that was used before, or is none, does not use an assertion up.
 func TestAnAssertionOutlivesABadProof(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	idp, p := h.trusts("acme", acmeIDP), h.managed().prover()
 	raw, spent := idp.lets(p.app, nil), p.proof("/oauth2/token")
 	if status, answer, _ := p.send("/oauth2/token", asserting(idp.lets(p.app, nil)), spent); status != 200 {
@@ -68,7 +68,7 @@ func TestAnAssertionOutlivesABadProof(t *testing.T) {
 
 // DP-01, RFC 9449 §7: userinfo takes a bound token with its proof alone.
 func TestUserInfoWithAKey(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.relyingParty()
 	ann := h.person("ann@acme.example")
 	p := a.prover()

@@ -45,7 +45,7 @@ func nonceRequired(c *authserver.Config) { c.DPoPNonce = dpop.NonceRequired }
 // By default a nonce is offered, honoured and not demanded: a client that knows of none gets its
 // token, within five minutes of its clock.
 func TestAClientWithoutNoncesGetsItsToken(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	m := h.machine("acme", "customers:read").prover()
 	form := url.Values{"grant_type": {"client_credentials"}}
 	at := func(off time.Duration) string {
@@ -152,7 +152,7 @@ func (p *prover) want(answer map[string]any) {
 // RFC 9449 §5, §6.1: with a proof, tokens are bound to its key, whatever the grant; without, all is
 // as ever.
 func TestTokensAreBoundToAKey(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	ann := h.person("ann@acme.example")
 	p := h.register(map[string]any{}).prover()
 	_, refresh := p.bound(ann)
@@ -207,7 +207,7 @@ func TestTokensAreBoundToAKey(t *testing.T) {
 // DP-02: a proof that does not hold is refused, and neither the refresh token nor the code is used
 // up.
 func TestDP02ProofsThatDoNotHold(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	ann := h.person("ann@acme.example")
 	p := h.register(map[string]any{}).prover()
 	_, refresh := p.bound(ann)
@@ -250,7 +250,7 @@ func TestDP02ProofsThatDoNotHold(t *testing.T) {
 
 // DP-02: of fifty who bring the same proof at once, one gets a token.
 func TestDP02OneWinner(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	m := h.machine("acme", "customers:read").prover()
 	once := m.proof("/oauth2/token")
 	var wins atomic.Int64
@@ -275,7 +275,7 @@ func TestDP02OneWinner(t *testing.T) {
 // DP-03, RFC 9449 §5: a public client's refresh token is its key's. Without the key nothing is to
 // be had of it, and nothing to be done to it.
 func TestDP03RefreshTokensOfPublicClients(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	p := h.register(map[string]any{}).prover()
 	mallory := p.other()
 	_, first := p.bound(h.person("ann@acme.example"))
@@ -317,7 +317,7 @@ func TestDP03RefreshTokensOfPublicClients(t *testing.T) {
 // RFC 9449 §5: a chain that began without a key is bound from its first proof on, and a lost answer
 // is no way round that.
 func TestAChainThatIsBoundLater(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	p := h.register(map[string]any{}).prover()
 	_, first := p.app.tokens(h.person("ann@acme.example"), "customers:read")
 	status, answer := p.token(refreshment(first))
@@ -355,7 +355,7 @@ func TestAChainThatIsBoundLater(t *testing.T) {
 
 // RFC 9449 §5: a client that authenticates may change its key.
 func TestRefreshTokensOfConfidentialClientsAreNotBound(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	p := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"}).prover()
 	_, refresh := p.bound(h.person("ann@acme.example"))
 	q := p.other()
@@ -374,7 +374,7 @@ func TestRefreshTokensOfConfidentialClientsAreNotBound(t *testing.T) {
 // has: what was bound meanwhile stays so.
 func TestABoundChainOfAClientThatChanges(t *testing.T) {
 	publisher := newPublisher(t)
-	h := openHouse(t)
+	h := startServer(t)
 	h.documents = publisher.fetcher
 	h.start()
 	ann, a := h.person("ann@acme.example"), app{h: h, ID: documentURL}
@@ -415,7 +415,7 @@ func TestABoundChainOfAClientThatChanges(t *testing.T) {
 // RFC 9449 §8, §8.2: nonces that are missing, foreign and stale; the one of the step before, with a
 // newer one in the answer.
 func TestNonces(t *testing.T) {
-	h := openHouse(t, nonceRequired)
+	h := startServer(t, nonceRequired)
 	h.Clock.step(dpop.Step - time.Duration(h.Clock.Now().Unix())*time.Second%dpop.Step) // to a step's beginning
 	m := h.machine("acme", "customers:read").prover()
 	form := url.Values{"grant_type": {"client_credentials"}}
@@ -468,7 +468,7 @@ func TestAProofDoesNotOutliveItsMemory(t *testing.T) {
 		"Redis": {func(c *authserver.Config) { c.Redis, c.RedisPrefix = config.Secret(redis), prefix },
 			"invalid_dpop_proof"},
 	} {
-		h := openHouse(t, c.change)
+		h := startServer(t, c.change)
 		m := h.machine("acme", "customers:read").prover()
 		form, once := url.Values{"grant_type": {"client_credentials"}}, m.proof("/oauth2/token")
 		if status, answer, _ := m.send("/oauth2/token", form, once); status != 200 {
@@ -482,7 +482,7 @@ func TestAProofDoesNotOutliveItsMemory(t *testing.T) {
 
 // RFC 9449 §10: a code that was asked for with dpop_jkt is that key's.
 func TestCodesAreBoundToAKey(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	ann := h.person("ann@acme.example")
 	p := h.register(map[string]any{}).prover()
 	request := p.authorization("customers:read")
@@ -513,7 +513,7 @@ func TestCodesAreBoundToAKey(t *testing.T) {
 
 // RFC 9449 §10.1: a proof with a pushed request binds its code.
 func TestPushedRequestsWithAProof(t *testing.T) {
-	h := openHouse(t, nonceRequired)
+	h := startServer(t, nonceRequired)
 	ann := h.person("ann@acme.example")
 	p := h.register(map[string]any{}).prover()
 	const path = "/oauth2/par"
@@ -563,7 +563,7 @@ func TestPushedRequestsWithAProof(t *testing.T) {
 // known.
 func TestClientsThatAlwaysProve(t *testing.T) {
 	publisher := newPublisher(t)
-	h := openHouse(t)
+	h := startServer(t)
 	h.documents = publisher.fetcher
 	h.start()
 	ann := h.person("ann@acme.example")
@@ -601,7 +601,7 @@ func TestClientsThatAlwaysProve(t *testing.T) {
 
 // RFC 9449 §5.1, and what a page in a browser needs.
 func TestDPoPIsToBeFound(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"} {
 		if _, body := h.get(path, nil); !strings.Contains(string(body),
 			`"dpop_signing_alg_values_supported":["ES256","RS256","PS256","EdDSA"]`) {

@@ -19,7 +19,7 @@ import (
 )
 
 // protected is the client of a protected server that passes nobody on.
-func (h *house) protected(resource string) app {
+func (h *testServer) protected(resource string) app {
 	h.t.Helper()
 	c, secret, err := h.Server.Operator().CreateClient(h.t.Context(),
 		admin.ClientSpec{Name: "server", Resource: resource})
@@ -49,7 +49,7 @@ func members(answer map[string]any) []string {
 // RFC 7662 §4, RV-08, RV-09: a protected server is told of the access tokens that are for it,
 // whosever they are, and of nothing else.
 func TestAProtectedServerIntrospects(t *testing.T) {
-	h := openHouse(t, withBilling)
+	h := startServer(t, withBilling)
 	server, other := h.protected(resourceURI), h.protected(billingURI)
 	a := h.register(map[string]any{"token_endpoint_auth_method": "none"})
 	access, refresh := a.tokens(h.person("ann@acme.example"), "customers:read", "tickets:write")
@@ -106,7 +106,7 @@ func TestAProtectedServerIntrospects(t *testing.T) {
 
 // A server asks as often as it needs, and no oftener.
 func TestIntrospectionIsLimited(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	server := h.protected(resourceURI)
 	for n := range 6001 {
 		status, _ := server.asks("/oauth2/introspect", "token", "x")
@@ -121,7 +121,7 @@ func TestIntrospectionIsLimited(t *testing.T) {
 
 // The list of ended grants is for protected servers, and holds ids and times alone.
 func TestEndedGrantsAreTold(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	server := h.protected(resourceURI)
 	a := h.register(map[string]any{"token_endpoint_auth_method": "none"})
 	access, refresh := a.tokens(h.person("ann@acme.example"), "customers:read")
@@ -192,7 +192,7 @@ func TestEndedGrantsAreTold(t *testing.T) {
 // Issuers that share a Redis tell the same list: a cursor of the one is a cursor of the other.
 func TestEndedGrantsAreToldFromRedis(t *testing.T) {
 	redis, prefix := testenv.Redis(t)
-	h := openHouse(t, func(c *authserver.Config) { c.Redis, c.RedisPrefix = config.Secret(redis), prefix })
+	h := startServer(t, func(c *authserver.Config) { c.Redis, c.RedisPrefix = config.Secret(redis), prefix })
 	s, err := authserver.New(t.Context(), h.config, authserver.Deps{Now: h.Clock.Now})
 	must(t, err)
 	defer s.Close()
@@ -221,7 +221,7 @@ func TestEndedGrantsAreToldFromRedis(t *testing.T) {
 
 // A protected server with 100,000 ended grants to read, as its own program does it.
 func TestALongListOverHTTP(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	server := h.protected(resourceURI)
 	for i := range 100_000 {
 		must(t, h.List.Add(t.Context(), fmt.Sprintf("grt_%026d", i), h.Clock.Now().Add(time.Hour)))

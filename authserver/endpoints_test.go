@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-func (h *house) get(path string, header http.Header) (*http.Response, []byte) {
+func (h *testServer) get(path string, header http.Header) (*http.Response, []byte) {
 	h.t.Helper()
 	r := h.do(http.MethodGet, path, "", "", header)
 	defer r.Body.Close()
@@ -27,7 +27,7 @@ func (h *house) get(path string, header http.Header) (*http.Response, []byte) {
 
 // MD-01, MD-02, MD-05: metadata say what is true, whatever Host a request names, and may be kept.
 func TestMetadata(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	var bodies []string
 	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"} {
 		r, body := h.get(path, http.Header{"Origin": {"https://anybody.example"}, "X-Forwarded-Host": {"evil.example"},
@@ -76,7 +76,7 @@ func TestMetadata(t *testing.T) {
 // What a stranger sends wrongly is refused by the RFC's code, never with a 5xx, and nothing
 // changes.
 func TestBadInput(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	m := h.machine("acme", "customers:read")
 	ann := h.person("ann@acme.example")
@@ -192,7 +192,7 @@ func thousand() string {
 // AZ-01, AZ-06, AZ-07, AZ-09, AZ-10, AZ-13, AZ-14, AZ-16, AZ-19, AZ-20, AZ-22, AZ-24, AZ-38, AZ-39,
 // AS-16: who gets an answer by redirect, and who a page.
 func TestAuthorizationRequests(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	bend := func(name string, values ...string) string {
 		v := a.authorization("customers:read")
@@ -267,7 +267,7 @@ func TestAuthorizationRequests(t *testing.T) {
 
 // RT-01, RT-02, RT-04, RT-05, RT-10: the refresh token's life.
 func TestRefreshTokens(t *testing.T) {
-	ctx, h := context.Background(), openHouse(t)
+	ctx, h := context.Background(), startServer(t)
 	a, other := h.register(map[string]any{}), h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
 
@@ -329,7 +329,7 @@ func TestRefreshTokens(t *testing.T) {
 // CC-01, CC-02, CC-04: client_credentials gives no refresh token, one grant for all tokens, and
 // only what the client may have.
 func TestMachineClients(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	m := h.machine("acme", "customers:read", "customers:write")
 	credentials := url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}}
 	grants := map[any]bool{}
@@ -361,7 +361,7 @@ func TestMachineClients(t *testing.T) {
 // An operator's end of a machine client's grant stays, whatever the client does elsewhere in the
 // meantime.
 func TestAMachineCannotUndoTheOperatorsEnd(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) {
+	h := startServer(t, func(c *authserverConfig) {
 		other := c.Resources[0]
 		other.URI = "https://other.example/mcp"
 		c.Resources = append(c.Resources, other)
@@ -397,7 +397,7 @@ func TestAMachineCannotUndoTheOperatorsEnd(t *testing.T) {
 // Strangers cannot fill memory through the authorization endpoint: requests are small, counted, and
 // kept without what means nothing.
 func TestAuthorizationRequestsAreBounded(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	const kind = "application/x-www-form-urlencoded"
 	large := a.authorization("customers:read").Encode() + "&x=" + strings.Repeat("a", 40_000)
@@ -423,7 +423,7 @@ func TestAuthorizationRequestsAreBounded(t *testing.T) {
 
 // RV-09: a token that is over is not active, not even within the clocks' leeway.
 func TestIntrospectionEndsWithTheToken(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	m := h.machine("acme", "customers:read")
 	_, answer := m.token(url.Values{"grant_type": {"client_credentials"}})
 	form := url.Values{"token": {answer["access_token"].(string)}}.Encode()
@@ -441,7 +441,7 @@ func TestIntrospectionEndsWithTheToken(t *testing.T) {
 
 // Every error that the wing can answer with has a page that explains it, and says where.
 func TestErrorsAreExplained(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	_, answer := h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=password", nil)
 	uri, _ := answer["error_uri"].(string)
 	if uri != h.URL+"/errors/unsupported_grant_type" {
@@ -474,7 +474,7 @@ func TestErrorsAreExplained(t *testing.T) {
 // Every refusal says what was wrong and by which line of the log it is found: JSON to programs,
 // pages to people, parameters to applications.
 func TestErrorsCanBeFound(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	found := func(what, code string) {
 		t.Helper()

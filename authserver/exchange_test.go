@@ -39,7 +39,7 @@ func exchanging(subject string, pairs ...string) url.Values {
 }
 
 // keeper is an application that keeps a secret and may exchange its tokens.
-func (h *house) keeper() app {
+func (h *testServer) keeper() app {
 	h.t.Helper()
 	c, secret, err := h.Server.Operator().CreateClient(context.Background(),
 		admin.ClientSpec{Name: "keeper", RedirectURIs: []string{callback}, TokenExchange: true})
@@ -49,7 +49,7 @@ func (h *house) keeper() app {
 
 // RFC 8693: a client narrows a token of its own, and never widens one (TK-20).
 func TestAClientNarrowsItsToken(t *testing.T) {
-	h := openHouse(t, withBilling)
+	h := startServer(t, withBilling)
 	a := h.keeper()
 	access, refresh := a.tokens(h.person("ann@acme.example"), "customers:read", "customers:write")
 	h.Clock.step(4 * time.Minute)
@@ -124,7 +124,7 @@ func TestAClientNarrowsItsToken(t *testing.T) {
 // RFC 8693 §1.1, §4.1: a server that was shown a token calls another for its caller, and the token
 // says so.
 func TestAServerPassesItsCallerOn(t *testing.T) {
-	h := openHouse(t, withBilling)
+	h := startServer(t, withBilling)
 	ctx := context.Background()
 	server := func(uri string, scopes ...string) app {
 		c, secret, err := h.Server.Operator().CreateClient(ctx,
@@ -210,7 +210,7 @@ func TestAServerPassesItsCallerOn(t *testing.T) {
 // RFC 8693 §2.1: an actor_token says who acts. It is the client's own, of the same tenant, and what
 // comes of it ends with it.
 func TestSomebodyActsForAnother(t *testing.T) {
-	h := openHouse(t, withBilling)
+	h := startServer(t, withBilling)
 	a, b := h.keeper(), h.keeper()
 	access, _ := a.tokens(h.person("ann@acme.example"), "customers:read")
 	actor := func(of app, tenant string) string {
@@ -257,14 +257,14 @@ func TestSomebodyActsForAnother(t *testing.T) {
 	}
 }
 
-func machineToken(h *house) string {
+func machineToken(h *testServer) string {
 	_, answer := h.machine("acme", "customers:read").token(url.Values{"grant_type": {client.GrantCredentials}})
 	return answer["access_token"].(string)
 }
 
 // A client of a tenant registers for it with the tenant's token, and exchanges its own.
 func TestAMachineNarrowsItsToken(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	token, err := h.Server.Operator().CreateInitialToken(t.Context(), admin.InitialTokenSpec{Tenant: "acme"})
 	must(t, err)
 	status, made := h.post("/oauth2/register", "application/json", `{"grant_types":["client_credentials","`+

@@ -31,7 +31,7 @@ func TestLives(t *testing.T) {
 	if _, err := read("--replay-window", "-1s"); err == nil {
 		t.Error("a window below nothing: got nil, want an error")
 	}
-	h := openHouse(t)
+	h := startServer(t)
 	for want, change := range map[string]func(*authserver.Config){
 		"authorization-code-lifetime": func(c *authserver.Config) { c.AuthorizationCodeLifetime = time.Hour },
 		"session-lifetime":            func(c *authserver.Config) { c.SessionLifetime = time.Millisecond },

@@ -11,7 +11,7 @@ import (
 // RFC 6749 §3.1, §3.2: a parameter without a value is one that was left out, whichever it is and
 // wherever it stands.
 func TestAParameterWithoutAValueIsLeftOut(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{"grant_types": []string{"authorization_code", "refresh_token", deviceGrant}})
 	secret := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_post"})
 	ann := h.person("ann@acme.example")
@@ -82,7 +82,7 @@ func TestAParameterWithoutAValueIsLeftOut(t *testing.T) {
 }
 
 func TestMaxAgeBeyondAnyNumber(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	for maxAge, ok := range map[string]bool{
 		"0": true, "99999999999": true, "9223372036854775808": true, strings.Repeat("9", 400): true, "000": true,
@@ -101,7 +101,7 @@ func TestMaxAgeBeyondAnyNumber(t *testing.T) {
 // RFC 9110 §11.4: one blank or more between a scheme and what follows; a form may end with a line
 // break.
 func TestSeveralBlanksAndAFinalLineBreak(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	m := h.machine("acme", "customers:read")
 	good := base64.StdEncoding.EncodeToString([]byte(m.ID + ":" + m.Secret))
 	for header, want := range map[string]int{
@@ -131,7 +131,7 @@ func TestSeveralBlanksAndAFinalLineBreak(t *testing.T) {
 
 // A client in a browser tries several addresses, and must be able to see which are not there.
 func TestPagesMaySeeWhatIsNotBelowWellKnown(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	for _, path := range []string{"/.well-known/oauth-protected-resource",
 		"/.well-known/oauth-authorization-server/mcp", "/.well-known/openid-configuration/x", "/.well-known/%00"} {
 		for method, want := range map[string]int{"GET": 404, "HEAD": 404, "OPTIONS": 204} {
@@ -147,7 +147,7 @@ func TestPagesMaySeeWhatIsNotBelowWellKnown(t *testing.T) {
 
 // A path that is no text names nothing.
 func TestAPathThatIsNoText(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	for _, path := range []string{
 		"/oauth2/register/%00", "/oauth2/register/cli_%00x", "/oauth2/register/%ff", "/tenants/%00/clients",
 		"/tenants/acme%00/clients", "/errors/%00", "/agents/%00/revoke", "/%00", "/static/%00",

@@ -134,7 +134,7 @@ func TestHandshakes(t *testing.T) {
 
 // stage is where one handshake is played, with what stands for the braces.
 type stage struct {
-	*house
+	*testServer
 	hs     handshake
 	ann    *person
 	key    *ecdsa.PrivateKey // of a client that proves itself by one
@@ -142,7 +142,7 @@ type stage struct {
 }
 
 func play(t *testing.T, hs handshake) {
-	h := openHouse(t, func(c *authserverConfig) {
+	h := startServer(t, func(c *authserverConfig) {
 		c.Resources[0].Aliases = []string{"https://mcp.example", resourceURI + "/", "api://companion"} // quirks 4, 20
 		c.Resources[0].Scopes = append(c.Resources[0].Scopes,
 			authserver.Scope{Name: "knowledge:read", Description: "Search", Baseline: true})
@@ -154,7 +154,7 @@ func play(t *testing.T, hs handshake) {
 	keys, err := json.Marshal(
 		jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k1", Use: "sig"}}})
 	must(t, err)
-	s := &stage{house: h, hs: hs, ann: h.person("ann@acme.example"), key: key, braces: map[string]string{
+	s := &stage{testServer: h, hs: hs, ann: h.person("ann@acme.example"), key: key, braces: map[string]string{
 		"issuer": h.URL, "mcp": resourceURI, "mcp-origin": "https://mcp.example", "port": "41234", "verifier": verifier,
 		"challenge": challengeOf(verifier), "keys": string(keys),
 	}}

@@ -25,7 +25,7 @@ func (o overheard) Add(ctx context.Context, id string, until time.Time) error {
 
 // A client that deletes itself and hangs up in the middle of that leaves no grant alive.
 func TestAClientThatHangsUpAtItsDeletionIsGoneAllTheSame(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	_, made := h.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`, nil)
 	id := made["client_id"].(string)
 	for _, email := range []string{"ann@acme.example", "bob@globex.example"} {

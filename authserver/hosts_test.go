@@ -9,7 +9,7 @@ import (
 )
 
 // as asks under a name, as a browser does for a page whose name leads here.
-func (h *house) as(host, method, path, contentType, body string) (*http.Response, string) {
+func (h *testServer) as(host, method, path, contentType, body string) (*http.Response, string) {
 	h.t.Helper()
 	r, err := http.NewRequest(method, h.URL+path, strings.NewReader(body))
 	must(h.t, err)
@@ -28,7 +28,7 @@ func (h *house) as(host, method, path, contentType, body string) (*http.Response
 // A page whose name is made to lead to this server gets neither the sign-in form nor any other
 // page, and no form of it is taken.
 func TestPagesAnswerOnlyToTheIssuersHost(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	at, err := url.Parse(h.URL)
 	must(t, err)
@@ -72,7 +72,7 @@ func TestPagesAnswerOnlyToTheIssuersHost(t *testing.T) {
 
 // On a host that is no loopback one the name counts, and those that the operator named.
 func TestPagesAnswerToNamedHosts(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) {
+	h := startServer(t, func(c *authserverConfig) {
 		c.Issuer, c.Hosts = "https://auth.example",
 			[]string{"auth.internal:8080"}
 	})

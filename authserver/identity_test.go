@@ -23,7 +23,7 @@ import (
 const home = "https://app.example/signed-out"
 
 // relyingParty makes an application of the operator's that signs people in and keeps a secret.
-func (h *house) relyingParty() app {
+func (h *testServer) relyingParty() app {
 	h.t.Helper()
 	secret := client.NewSecret()
 	c := client.Client{
@@ -45,7 +45,7 @@ func (a app) identification(scopes ...string) url.Values {
 }
 
 // identified believes an id token by the published keys and returns its claims.
-func (h *house) identified(raw, algorithm string) map[string]any {
+func (h *testServer) identified(raw, algorithm string) map[string]any {
 	h.t.Helper()
 	_, body := h.get("/oauth2/jwks", nil)
 	var set jose.JSONWebKeySet
@@ -64,7 +64,7 @@ func (h *house) identified(raw, algorithm string) map[string]any {
 }
 
 // userInfo asks who somebody is.
-func (h *house) userInfo(access string) (*http.Response, map[string]any) {
+func (h *testServer) userInfo(access string) (*http.Response, map[string]any) {
 	h.t.Helper()
 	r := h.do("GET", "/oauth2/userinfo", "", "", http.Header{"Authorization": {"Bearer " + access}})
 	defer r.Body.Close()
@@ -78,7 +78,7 @@ func (h *house) userInfo(access string) (*http.Response, map[string]any) {
 
 // OpenID Connect Core §2, §3.1, §5.3: an ordinary relying party signs a person in.
 func TestAPersonSignsInElsewhere(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.relyingParty()
 	ann := h.person("ann@acme.example")
 	at := ann.consentPage(a.identification("email", "profile"))
@@ -142,7 +142,7 @@ func TestAPersonSignsInElsewhere(t *testing.T) {
 // An access token has one audience, always: identity beside a server's scopes brings an id token,
 // and userinfo wants a token of its own (RFC 8707 §2.2).
 func TestIdentityBesideAServer(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
 	request := a.authorization("openid", "email", "customers:read", "tickets:write")
@@ -210,7 +210,7 @@ func TestIdentityBesideAServer(t *testing.T) {
 
 // What ends a permission ends the answers about the person.
 func TestUserInfoEnds(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.relyingParty()
 	get := func(p *person) string {
 		_, answer := a.token(redemption(p.approve(a.identification()).Get("code")))
@@ -247,7 +247,7 @@ func TestUserInfoEnds(t *testing.T) {
 
 // A client says how its id tokens are to be signed, as far as there is a key for it.
 func TestIDTokenAlgorithms(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) { c.Resources[0].Algorithm = "EdDSA" })
+	h := startServer(t, func(c *authserverConfig) { c.Resources[0].Algorithm = "EdDSA" })
 	a := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic",
 		"id_token_signed_response_alg": "EdDSA", "post_logout_redirect_uris": []string{home}})
 	_, answer := a.token(redemption(h.person("ann@acme.example").approve(a.identification()).Get("code")))
@@ -270,7 +270,7 @@ func TestIDTokenAlgorithms(t *testing.T) {
 
 // AZ-30, AZ-31: how the person is to be met.
 func TestPrompts(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.relyingParty()
 	ann := h.person("ann@acme.example")
 	with := func(pairs ...string) url.Values {
@@ -337,7 +337,7 @@ func TestPrompts(t *testing.T) {
 // AZ-29, AZ-31, LG-04 to LG-06: no page is shown only to somebody who let this very client in
 // before, to all of this, at these addresses.
 func TestSilence(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, other, self := h.relyingParty(), h.relyingParty(),
 		h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"})
 	ann, carol := h.person("ann@acme.example"), h.person("carol@both.example")
@@ -421,7 +421,7 @@ func TestSilence(t *testing.T) {
 // What a person ends has ended: nothing that the client got silently on the strength of it lives
 // on, and no silence outlives it. A hundred silences hide nothing.
 func TestSilenceEndsWithThePermission(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, other := h.relyingParty(), h.register(map[string]any{"client_name": "Oldie"})
 	ann := h.person("ann@acme.example")
 	ann.approve(other.authorization("customers:read"))
@@ -460,7 +460,7 @@ func TestSilenceEndsWithThePermission(t *testing.T) {
 // The issuer under one roof with a server whose clients name the roof: the server is meant, at the
 // token endpoint as at the authorization endpoint.
 func TestAnAliasThatIsTheIssuer(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) { c.Resources[0].Aliases = []string{c.Issuer} })
+	h := startServer(t, func(c *authserverConfig) { c.Resources[0].Aliases = []string{c.Issuer} })
 	a := h.register(map[string]any{})
 	request := a.authorization("openid", "customers:read")
 	request.Set("resource", h.URL)
@@ -475,7 +475,7 @@ func TestAnAliasThatIsTheIssuer(t *testing.T) {
 // AZ-40, AS-17: an id token goes into no address, an old one still says whose application it was,
 // and a stranger's application redirects nobody from here.
 func TestHintsAndStrangersWhenSigningOut(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.relyingParty()
 	ann := h.person("ann@acme.example")
 	_, answer := a.token(redemption(ann.approve(a.identification()).Get("code")))
@@ -517,7 +517,7 @@ func TestHintsAndStrangersWhenSigningOut(t *testing.T) {
 // LG-20, RP-Initiated Logout 1.0: nobody is signed out without being asked, and goes on only to
 // where the application registered.
 func TestSigningOutFromElsewhere(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, other := h.relyingParty(), h.relyingParty()
 	ann := h.person("ann@acme.example")
 	_, answer := a.token(redemption(ann.approve(a.identification()).Get("code")))
@@ -588,7 +588,7 @@ func TestSigningOutFromElsewhere(t *testing.T) {
 
 // email_verified is true where the operator said so, and absent elsewhere.
 func TestAnAddressThatTheOperatorVerified(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.relyingParty()
 	for _, row := range []struct {
 		email string

@@ -27,7 +27,7 @@ const (
 
 // provider is an organisation's identity provider.
 type provider struct {
-	h      *house
+	h      *testServer
 	key    *ecdsa.PrivateKey
 	issuer string
 	keys   string
@@ -35,7 +35,7 @@ type provider struct {
 }
 
 // trusts makes an identity provider that the tenant trusts.
-func (h *house) trusts(tenant, issuer string) *provider {
+func (h *testServer) trusts(tenant, issuer string) *provider {
 	h.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(h.t, err)
@@ -79,7 +79,7 @@ func asserting(raw string, pairs ...string) url.Values {
 }
 
 // managed is an application that an organisation's administrator lets in.
-func (h *house) managed() app {
+func (h *testServer) managed() app {
 	h.t.Helper()
 	c, secret, err := h.Server.Operator().CreateClient(context.Background(),
 		admin.ClientSpec{Name: "managed", RedirectURIs: []string{callback}, Assertions: true})
@@ -89,7 +89,7 @@ func (h *house) managed() app {
 
 // EMA-01 to EMA-10: an organisation's identity provider lets a client in for one of its people.
 func TestAnIdentityProviderLetsAClientIn(t *testing.T) {
-	h := openHouse(t, withBilling)
+	h := startServer(t, withBilling)
 	p, a := h.trusts("acme", acmeIDP), h.managed()
 	raw := p.lets(a, nil)
 	status, answer := a.token(asserting(raw))
@@ -184,7 +184,7 @@ func TestAnIdentityProviderLetsAClientIn(t *testing.T) {
 
 // EMA-04, CC-02: only clients that prove who they are, and that are known for it.
 func TestWhoMayBeLetInByAssertion(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	p := h.trusts("acme", acmeIDP)
 	// clients name it and prove nothing: dropped
 	public := h.register(map[string]any{"grant_types": []string{"authorization_code", assertionGrant}})
@@ -208,7 +208,7 @@ func TestWhoMayBeLetInByAssertion(t *testing.T) {
 
 // EMA-06: of one assertion many times at once, one counts.
 func TestAnAssertionCountsOnce(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	p, a := h.trusts("acme", acmeIDP), h.managed()
 	raw := p.lets(a, nil)
 	var wg sync.WaitGroup
@@ -231,7 +231,7 @@ func TestAnAssertionCountsOnce(t *testing.T) {
 // EMA-12, LG-19: a subject stays who it was, an issuer speaks for one tenant, and nobody is merged
 // by an address.
 func TestSubjectsStayWhoTheyAre(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	acme, globex, a := h.trusts("acme", acmeIDP), h.trusts("globex", "https://login.globex.example"), h.managed()
 	who := func(p *provider, changes map[string]any) (string, string) {
 		t.Helper()
@@ -275,7 +275,7 @@ func TestSubjectsStayWhoTheyAre(t *testing.T) {
 // Two subjects of one provider are two people, also when one has inherited the other's address
 // (nOAuth); and a client of one tenant is let in for no other.
 func TestAnAddressIsNobody(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	p, a := h.trusts("acme", acmeIDP), h.managed()
 	if status, answer := a.token(asserting(p.lets(a, nil))); status != 200 {
 		t.Fatal(answer)
@@ -306,7 +306,7 @@ func TestAnAddressIsNobody(t *testing.T) {
 // Two providers of one tenant make two permissions: the end of the trust in one leaves nothing of
 // its own, and what was cut short can be finished.
 func TestTheEndOfTrustIsWhole(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.managed()
 	x, y := h.trusts("acme", acmeIDP), h.trusts("acme", "https://other.acme.example")
 	grantOf := func(p *provider) string {
@@ -340,7 +340,7 @@ func TestTheEndOfTrustIsWhole(t *testing.T) {
 // Many first assertions at once wait for the one fetch of the keys.
 func TestKeysAreFetchedOnceForAllWhoWait(t *testing.T) {
 	site := newPublisher(t)
-	h := openHouse(t)
+	h := startServer(t)
 	h.documents = site.fetcher
 	h.start()
 	p, a := h.trusts("acme", acmeIDP), h.managed()
@@ -363,7 +363,7 @@ func TestKeysAreFetchedOnceForAllWhoWait(t *testing.T) {
 
 // What ends such a permission, and what begins it anew.
 func TestTheEndOfAnAssertedPermission(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	p, a := h.trusts("acme", acmeIDP), h.managed()
 	before := p.lets(a, nil)
 	status, answer := a.token(asserting(p.lets(a, nil)))
@@ -397,7 +397,7 @@ func TestTheEndOfAnAssertedPermission(t *testing.T) {
 func TestKeysOfATrustedIssuer(t *testing.T) {
 	site := newPublisher(t)
 	// what strangers name is not fetched; what the operator names is
-	h := openHouse(t, func(c *authserverConfig) { c.RefuseClientMetadataDocuments = true })
+	h := startServer(t, func(c *authserverConfig) { c.RefuseClientMetadataDocuments = true })
 	h.documents = site.fetcher
 	h.start()
 	p, a := h.trusts("acme", acmeIDP), h.managed()

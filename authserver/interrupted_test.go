@@ -18,7 +18,7 @@ import (
 
 // breakRevocation makes SQL refuse every revocation, as a full disk or a read-only database does,
 // and returns what mends it.
-func (h *house) breakRevocation() (mend func()) {
+func (h *testServer) breakRevocation() (mend func()) {
 	h.t.Helper()
 	broken, mended := "CREATE TRIGGER broken BEFORE UPDATE OF ended_at ON grants BEGIN SELECT RAISE(ABORT, 'the disk "+
 		"is full'); END", "DROP TRIGGER broken"
@@ -32,7 +32,7 @@ func (h *house) breakRevocation() (mend func()) {
 	return func() { h.exec(mended) }
 }
 
-func (h *house) exec(statement string, args ...any) {
+func (h *testServer) exec(statement string, args ...any) {
 	h.t.Helper()
 	_, err := h.Store.Audit().Write.ExecContext(h.t.Context(), statement, args...)
 	must(h.t, err)
@@ -50,7 +50,7 @@ func TestInterruptedRevocationIsCompleted(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := openHouse(t, change)
+			h := startServer(t, change)
 			a, ann := h.register(map[string]any{}), h.person("ann@acme.example")
 			access, refresh := a.tokens(ann, "customers:read")
 			_, body := claims(t, access)
@@ -89,7 +89,7 @@ func TestInterruptedRevocationIsCompleted(t *testing.T) {
 
 // A revocation that is under way is left to whoever does it.
 func TestRevocationUnderWayIsNotTakenOver(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, ann := h.register(map[string]any{}), h.person("ann@acme.example")
 	access, refresh := a.tokens(ann, "customers:read")
 	_, body := claims(t, access)
@@ -123,7 +123,7 @@ func TestGrantsLeftAliveAreRevoked(t *testing.T) {
 		"what it is derived from": "UPDATE grants SET derived_from = 'grt_origin' WHERE client_id = $1",
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := openHouse(t)
+			h := startServer(t)
 			a, bystander := h.register(map[string]any{}), h.register(map[string]any{})
 			access, _ := a.tokens(h.person("ann@acme.example"), "customers:read")
 			_, stays := bystander.tokens(h.person("bob@globex.example"), "customers:read")
@@ -157,7 +157,7 @@ func TestGrantsLeftAliveAreRevoked(t *testing.T) {
 
 // An identity assertion renews no grant whose revocation was interrupted.
 func TestAssertionRenewsNoGrantThatIsOnTheList(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	p, a := h.trusts("acme", acmeIDP), h.managed()
 	status, answer := a.token(asserting(p.lets(a, nil)))
 	if status != http.StatusOK {
@@ -179,7 +179,7 @@ func TestAssertionRenewsNoGrantThatIsOnTheList(t *testing.T) {
 func TestAMachinesInterruptedRevocation(t *testing.T) {
 	for _, own := range []bool{true, false} {
 		t.Run(map[bool]string{true: "its own", false: "the operator's"}[own], func(t *testing.T) {
-			h := openHouse(t)
+			h := startServer(t)
 			m, credentials := h.machine("acme", "customers:read"),
 				url.Values{"grant_type": {"client_credentials"}, "resource": {resourceURI}}
 			_, answer := m.token(credentials)

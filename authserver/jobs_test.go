@@ -14,7 +14,7 @@ func clientCredentials() map[string][]string {
 }
 
 // runs runs a job as the operator and returns how it ended.
-func (h *house) runs(name string) authserver.JobState {
+func (h *testServer) runs(name string) authserver.JobState {
 	h.t.Helper()
 	s, err := h.Server.Operator().RunJob(h.t.Context(), name)
 	must(h.t, err)
@@ -27,7 +27,7 @@ func (h *house) runs(name string) authserver.JobState {
 // A key goes thirty days after the last token of it, with a line, and not before; what signs stays,
 // and so does the proof of the audit.
 func TestPastKeysGo(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	m := h.machine("acme", "customers:read")
 	keys := func() (all []string) {
 		found, err := h.Server.Operator().SigningKeys(t.Context())
@@ -68,7 +68,7 @@ func TestPastKeysGo(t *testing.T) {
 // Two replicas whose time has come at once: each job is done by one of them, tokens are issued
 // meanwhile, and the list says who did it.
 func TestOneReplicaDoesAJob(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	m := h.machine("acme", "customers:read")
 	other := h.process()
 	defer other.Close()

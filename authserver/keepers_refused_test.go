@@ -12,7 +12,7 @@ import (
 )
 
 // refusedLines are the lines of refusals of acts of somebody's, newest first.
-func (h *house) refusedLines(actor string) []audit.Record {
+func (h *testServer) refusedLines(actor string) []audit.Record {
 	h.t.Helper()
 	events, err := h.Store.Events(h.t.Context(), audit.Filter{Actor: actor, Outcome: audit.Refused, Limit: 1000})
 	must(h.t, err)
@@ -22,7 +22,7 @@ func (h *house) refusedLines(actor string) []audit.Record {
 // AD-12: whoever tries to give themselves more, or to act for a tenant that is not theirs, is in
 // the audit log, and nothing that they tried is.
 func TestARefusedKeeperLeavesALine(t *testing.T) {
-	onBoth(t, func(t *testing.T, h *house) {
+	onBoth(t, func(t *testing.T, h *testServer) {
 		keptBy(h)
 		must(t, h.Store.PutRole(t.Context(), user.Role{TenantID: "acme", Name: "keeper", Scopes: allScopes[:2],
 			Admin: true}))

@@ -16,9 +16,9 @@ import (
 
 // openKept is a house in which ann looks after acme's clients and bob after globex's; carol is a
 // plain member of both.
-func openKept(t *testing.T) *house { return keptBy(openHouse(t)) }
+func openKept(t *testing.T) *testServer { return keptBy(startServer(t)) }
 
-func keptBy(h *house) *house {
+func keptBy(h *testServer) *testServer {
 	t := h.t
 	t.Helper()
 	for _, p := range [][2]string{{"acme", "usr_ann"}, {"globex", "usr_bob"}} {
@@ -29,7 +29,7 @@ func keptBy(h *house) *house {
 }
 
 // in is a person who has signed in.
-func (h *house) in(email string) *person {
+func (h *testServer) in(email string) *person {
 	p := h.person(email)
 	p.submit(p.open("/signin"), url.Values{"email": {email}, "password": {password}})
 	return p

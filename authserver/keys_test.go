@@ -29,7 +29,7 @@ func anotherKey() config.Secret {
 // answer was lost. The same successor comes: under both keys, after everything was sealed anew, and
 // when the old key is gone.
 func TestALostAnswerAcrossAReseal(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	_, parent := a.tokens(h.person("ann@acme.example"), "customers:read")
 	_, answer := a.token(refreshment(parent))
@@ -69,7 +69,7 @@ func TestALostAnswerAcrossAReseal(t *testing.T) {
 // An installation of before, whose successors were derived from the key-encryption key: its lost
 // answers are found after the update, and after the key was changed with it.
 func TestALostAnswerAcrossTheUpdate(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	old := h.config.KeyEncryptionKey
 	raw, err := sql.Open("sqlite", strings.TrimPrefix(h.config.Database, "sqlite:"))
 	must(t, err)
@@ -113,7 +113,7 @@ func (s *service) Open(_ context.Context, sealed []byte, of string) ([]byte, err
 // A program of one's own brings a key-management service in place of a key, and asks it once for
 // each row, not at every look.
 func TestASealerOfOnesOwn(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	c := h.config
 	c.KeyEncryptionKey = ""
 	if _, err := authserver.New(t.Context(), c, authserver.Deps{}); err == nil {
@@ -153,7 +153,7 @@ func TestASealerOfOnesOwn(t *testing.T) {
 // KY-03: in an emergency the issuer itself believes nothing of the key from then on, also not at a
 // replica that looks a second later; and says on the list which it was.
 func TestAnEmergencyCountsAtTheIssuer(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	replica := h.process()
 	defer replica.Close()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -198,7 +198,7 @@ func TestAnEmergencyCountsAtTheIssuer(t *testing.T) {
 // A list of ended grants that is lost comes back with the keys that were withdrawn, for as long as
 // a token of theirs may live.
 func TestALostListComesBackWithTheWithdrawnKeys(t *testing.T) {
-	onBoth(t, func(t *testing.T, h *house) {
+	onBoth(t, func(t *testing.T, h *testServer) {
 		keys, err := h.Server.Operator().SigningKeys(t.Context())
 		must(t, err)
 		kid := keys[0].KID

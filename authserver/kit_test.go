@@ -66,8 +66,8 @@ func (c *clock) step(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// house is a running issuing wing with ann of acme, bob of globex and carol of both.
-type house struct {
+// testServer is a running issuing wing with ann of acme, bob of globex and carol of both.
+type testServer struct {
 	t      testing.TB
 	URL    string
 	Store  *sqlstore.DB
@@ -81,12 +81,12 @@ type house struct {
 	handler   atomic.Pointer[http.Handler]
 }
 
-func openHouse(t testing.TB, change ...func(*authserver.Config)) *house {
+func startServer(t testing.TB, change ...func(*authserver.Config)) *testServer {
 	t.Helper()
 	ctx := context.Background()
 	database := "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")
 	ts := httptest.NewUnstartedServer(nil)
-	h := &house{t: t, URL: "http://" + ts.Listener.Addr().String(),
+	h := &testServer{t: t, URL: "http://" + ts.Listener.Addr().String(),
 		Clock: &clock{now: time.Now().UTC().Truncate(time.Second)}, Log: &logBook{}}
 	h.List = revocation.NewMemory(h.Clock.Now)
 	kek := make([]byte, 32)
@@ -162,7 +162,7 @@ var hashed = sync.OnceValues(func() (string, error) { return user.HashPassword(c
 
 // start opens the wing on its stores. Called again, it is a restart: what was only in memory is
 // gone.
-func (h *house) start() {
+func (h *testServer) start() {
 	h.t.Helper()
 	if h.Server != nil {
 		must(h.t, h.Server.Close())
@@ -173,7 +173,7 @@ func (h *house) start() {
 }
 
 // process is one running program on the house's stores.
-func (h *house) process() *authserver.Server {
+func (h *testServer) process() *authserver.Server {
 	h.t.Helper()
 	deps := authserver.Deps{Now: h.Clock.Now, Revocations: h.List, Log: h.Log.Logger(), Documents: h.documents}
 	if h.config.Redis != "" {
@@ -184,7 +184,7 @@ func (h *house) process() *authserver.Server {
 	return s
 }
 
-func (h *house) populate(ctx context.Context) {
+func (h *testServer) populate(ctx context.Context) {
 	t := h.t
 	hash, err := hashed()
 	must(t, err)
@@ -210,11 +210,11 @@ func (h *house) populate(ctx context.Context) {
 
 // app is a client as its own program sees it.
 type app struct {
-	h          *house
+	h          *testServer
 	ID, Secret string
 }
 
-func (h *house) register(m map[string]any) app {
+func (h *testServer) register(m map[string]any) app {
 	h.t.Helper()
 	if m["redirect_uris"] == nil {
 		m["redirect_uris"] = []string{callback}
@@ -230,7 +230,7 @@ func (h *house) register(m map[string]any) app {
 }
 
 // machine makes a client of a tenant that may use client_credentials.
-func (h *house) machine(tenantID string, scopes ...string) app {
+func (h *testServer) machine(tenantID string, scopes ...string) app {
 	h.t.Helper()
 	secret := client.NewSecret()
 	c := client.Client{
@@ -267,7 +267,7 @@ func clone(form url.Values) url.Values {
 	return out
 }
 
-func (h *house) post(path, contentType, body string, header http.Header) (int, map[string]any) {
+func (h *testServer) post(path, contentType, body string, header http.Header) (int, map[string]any) {
 	h.t.Helper()
 	r := h.do(http.MethodPost, path, contentType, body, header)
 	defer r.Body.Close()
@@ -293,7 +293,7 @@ var supportCode = regexp.MustCompile(`\(support code ([a-z0-9]{12})\)$`)
 
 // explained holds every error answer of every test to this: it says what was wrong, its support
 // code finds the log's line, its error_uri leads to a page.
-func (h *house) explained(answer map[string]any) {
+func (h *testServer) explained(answer map[string]any) {
 	h.t.Helper()
 	if answer["error"] != nil {
 		said, _ := answer["error_description"].(string)
@@ -314,7 +314,7 @@ func (h *house) explained(answer map[string]any) {
 	seen.Store(path, true)
 }
 
-func (h *house) do(method, path, contentType, body string, header http.Header) *http.Response {
+func (h *testServer) do(method, path, contentType, body string, header http.Header) *http.Response {
 	h.t.Helper()
 	r, err := http.NewRequest(method, h.URL+path, strings.NewReader(body))
 	must(h.t, err)
@@ -352,12 +352,12 @@ func (a app) authorization(scopes ...string) url.Values {
 
 // person is someone at a browser.
 type person struct {
-	h     *house
+	h     *testServer
 	email string
 	http  *http.Client
 }
 
-func (h *house) person(email string) *person {
+func (h *testServer) person(email string) *person {
 	jar, _ := cookiejar.New(nil)
 	return &person{h, email, &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
 		if !strings.HasPrefix(r.URL.String(), h.URL) {
@@ -526,7 +526,7 @@ func must(t testing.TB, err error) {
 }
 
 // clean does all the jobs to their end, as another program that stands on the same stores.
-func (h *house) clean() {
+func (h *testServer) clean() {
 	h.t.Helper()
 	for _, j := range h.Store.Jobs(job.Keeping{Clients: 90 * 24 * time.Hour, Keys: 30 * 24 * time.Hour, Audit: -1}) {
 		for next := ""; ; {

@@ -27,7 +27,7 @@ import (
 // L1, TK-04: fosite deletes the PKCE record before it checks the verifier, so that a second attempt
 // without one passes where PKCE is not enforced for the client.
 func TestL01NoDowngradeAfterAWrongVerifier(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	confidential := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"})
 	public := h.register(map[string]any{})
 	for name, a := range map[string]app{"confidential": confidential, "public": public} {
@@ -51,7 +51,7 @@ func TestL01NoDowngradeAfterAWrongVerifier(t *testing.T) {
 
 // L2, RV-02, RV-05, FT-06: fosite's writer answers 200 whatever went wrong.
 func TestL02RevocationNeverClaimsWhatDidNotHappen(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, b := h.register(map[string]any{}), h.register(map[string]any{})
 	_, refresh := a.tokens(h.person("ann@acme.example"), "customers:read")
 
@@ -70,7 +70,7 @@ func TestL02RevocationNeverClaimsWhatDidNotHappen(t *testing.T) {
 
 // L3, AZ-24 to AZ-28, TK-14: fosite ignores resource, and takes audience by path prefix.
 func TestL03ResourceDecidesTheAudience(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
 	for _, foreign := range []string{
@@ -107,7 +107,7 @@ func TestL03ResourceDecidesTheAudience(t *testing.T) {
 
 // L4, JW-06, JW-07: fosite writes typ JWT, an empty aud, scp and no client_id.
 func TestL04AccessTokensAreRFC9068(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	access, _ := a.tokens(h.person("ann@acme.example"), "customers:read", "customers:write")
 	header, body := claims(t, access)
@@ -140,7 +140,7 @@ func TestL04AccessTokensAreRFC9068(t *testing.T) {
 // L5, AZ-16, AZ-19, TK-08: fosite sends no iss, insists on a state of 8 characters and lets a code
 // live for 15 minutes.
 func TestL05IssAlwaysStateNeverCodeShort(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
 	for _, state := range []string{"", "x", "state&iss=https://evil.example", strings.Repeat("s", 2000),
@@ -174,7 +174,7 @@ func TestL05IssAlwaysStateNeverCodeShort(t *testing.T) {
 
 // L6, AZ-07, AZ-08, TK-17: fosite takes the first of two values.
 func TestL06RepeatedParameters(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
 	for _, name := range []string{"client_id", "redirect_uri", "scope", "state", "response_type", "code_challenge",
@@ -204,7 +204,7 @@ func TestL06RepeatedParameters(t *testing.T) {
 
 // L7, RT-07, RT-08, RT-09: fosite ignores scope and resource on refresh.
 func TestL07RefreshNarrowsAndNeverWidens(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	_, refresh := a.tokens(h.person("ann@acme.example"), "customers:read", "customers:write")
 
@@ -235,7 +235,7 @@ func TestL07RefreshNarrowsAndNeverWidens(t *testing.T) {
 // L8, TK-10, RT-15: fosite finds a used code or token by its signature half, whoever sends it with
 // whatever before it.
 func TestL08NobodyEndsAnothersGrant(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, mallory := h.register(map[string]any{}), h.register(map[string]any{})
 	code := a.code(h.person("ann@acme.example"), "customers:read")
 	_, first := a.token(redemption(code))
@@ -260,7 +260,7 @@ func TestL08NobodyEndsAnothersGrant(t *testing.T) {
 // L9, AZ-01 to AZ-05, AS-13 to AS-15: fosite's loopback matching ignores scheme and userinfo, gives
 // localhost no port, and follows what is stored.
 func TestL09RedirectURIs(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{"redirect_uris": []string{callback, "http://127.0.0.1/cb",
 		"http://localhost/callback", "https://127.0.0.1/tls", "cursor://anysphere.cursor-mcp/oauth/callback"}})
 	ann := h.person("ann@acme.example")
@@ -304,7 +304,7 @@ func TestL09RedirectURIs(t *testing.T) {
 
 // L10, AZ-20: fosite lets an unsigned request object override redirect_uri, scope and state.
 func TestL10NoRequestObjects(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{"jwks": map[string]any{"keys": []any{}}})
 	enc := base64.RawURLEncoding.EncodeToString
 	object := enc([]byte(`{"alg":"none"}`)) + "." +
@@ -323,7 +323,7 @@ func TestL10NoRequestObjects(t *testing.T) {
 
 // L11, TK-16, DS-01: fosite parses multipart bodies and spools them to disk.
 func TestL11OnlyFormsAndOnlySmall(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	t.Setenv("TMPDIR", t.TempDir())
 	m := h.machine("acme", "customers:read")
 	form := "grant_type=client_credentials&scope=customers%3Aread"
@@ -352,7 +352,7 @@ func TestL11OnlyFormsAndOnlySmall(t *testing.T) {
 // ours, any exp, answers 500 to an iat of tomorrow, and lets a bad assertion spend the id of a good
 // one.
 func TestL12ClientAssertions(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	a := h.keyed("acme", key, "k1")
@@ -471,7 +471,7 @@ func TestL12ClientAssertions(t *testing.T) {
 // L13, CA-06 to CA-08: fosite's bcrypt makes a known client a thousand times slower than an unknown
 // one, and breaks over 72 bytes.
 func TestL13SecretsOfAnyLengthOneAnswer(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	m := h.machine("acme", "customers:read")
 	form := url.Values{"grant_type": {"client_credentials"}}.Encode()
 	var descriptions []string
@@ -497,7 +497,7 @@ func TestL13SecretsOfAnyLengthOneAnswer(t *testing.T) {
 
 // L14, RV-07 to RV-09: with fosite any confidential client reads any token.
 func TestL14IntrospectionOfOnesOwn(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_post"})
 	b := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"})
 	access, refresh := a.tokens(h.person("ann@acme.example"), "customers:read")
@@ -528,7 +528,7 @@ func TestL14IntrospectionOfOnesOwn(t *testing.T) {
 // L15, CA-01, CA-04, TK-12, TK-15: mixed credentials pass, WWW-Authenticate is missing, an unknown
 // grant is invalid_request, GET is 400.
 func TestL15AnswersOnTheWire(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	m, other := h.machine("acme", "customers:read"), h.machine("acme", "customers:read")
 	status, answer := h.post("/oauth2/token", "application/x-www-form-urlencoded",
 		url.Values{"grant_type": {"client_credentials"}, "client_id": {other.ID}}.Encode(), basicAuth(m.ID, m.Secret))
@@ -579,7 +579,7 @@ func TestL16GoJose(t *testing.T) {
 
 // L17, RT-03, TK-07: with fosite's own store parallel refreshes all win.
 func TestL17OneWinner(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) { c.ReplayWindow = -1 })
+	h := startServer(t, func(c *authserverConfig) { c.ReplayWindow = -1 })
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
 	_, refresh := a.tokens(ann, "customers:read")

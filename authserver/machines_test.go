@@ -11,18 +11,18 @@ import (
 )
 
 // onBoth runs a test in a house on each of the stores.
-func onBoth(t *testing.T, test func(*testing.T, *house)) {
-	t.Run("sqlite", func(t *testing.T) { test(t, openHouse(t)) })
+func onBoth(t *testing.T, test func(*testing.T, *testServer)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, startServer(t)) })
 	t.Run("postgres", func(t *testing.T) {
 		database := testenv.Postgres(t)
-		test(t, openHouse(t, func(c *authserverConfig) { c.Database = database }))
+		test(t, startServer(t, func(c *authserverConfig) { c.Database = database }))
 	})
 }
 
 // A machine client may what the policy says today, and not what it said on the day of its first
 // token; also one whose grant an older program kept with less.
 func TestAMachineClientIsNotHeldToThePolicyOfItsFirstToken(t *testing.T) {
-	onBoth(t, func(t *testing.T, h *house) {
+	onBoth(t, func(t *testing.T, h *testServer) {
 		m, older := h.machine("acme", "customers:read", "customers:write"),
 			h.machine("acme", "customers:read", "customers:write")
 		_, err := h.Store.PutMachineGrant(t.Context(), grant.Grant{

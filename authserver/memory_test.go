@@ -11,7 +11,7 @@ import (
 
 // Right device codes do not use up what a person may type (RFC 8628 §5.1); wrong ones do.
 func TestRightDeviceCodesAreNotCounted(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	d, ann := h.device(), h.person("ann@acme.example")
 	ann.try(password).want(t, "signing in", 200, "/agents")
 	for i := range 15 { // two looks at each: 30 of 20
@@ -41,7 +41,7 @@ func TestASourceThatFillsTheMemoryOfRequests(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it fills a memory of 10,000")
 	}
-	h := openHouse(t, throughProxy, func(c *authserverConfig) { c.AuthorizationsPerMinute = 1_000_000 })
+	h := startServer(t, throughProxy, func(c *authserverConfig) { c.AuthorizationsPerMinute = 1_000_000 })
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example").from("198.51.100.1")
 	at := ann.consentPage(a.authorization("customers:read"))

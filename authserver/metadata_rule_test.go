@@ -20,7 +20,7 @@ type described struct {
 
 // waysToDescribe are the three ways in which a client says what it is: they have one rule.
 func waysToDescribe(t *testing.T) map[string]func(more string) described {
-	h := openHouse(t)
+	h := startServer(t)
 	list := func(v any) (out []string) {
 		all, _ := v.([]any)
 		for _, one := range all {
@@ -130,7 +130,7 @@ func TestMetadataThatMatterAreRefusedByName(t *testing.T) {
 			t.Errorf("%s: without code: got %+v", way, got)
 		}
 	}
-	h := openHouse(t)
+	h := startServer(t)
 	for _, text := range []string{`{"redirect_uris":"x"}`, `{"redirect_uris":[7]}`, `{"redirect_uris":{}}`} {
 		status, answer := h.enrol(text)
 		wantError(t, text, status, answer, 400, "invalid_client_metadata")

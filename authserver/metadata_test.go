@@ -14,7 +14,7 @@ import (
 )
 
 // described is the metadata as a client reads them.
-func (h *house) described(path string) map[string]any {
+func (h *testServer) described(path string) map[string]any {
 	h.t.Helper()
 	r, body := h.get(path, nil)
 	if r.StatusCode != 200 || r.Header.Get("Content-Type") != "application/json" {
@@ -37,9 +37,9 @@ func strung(v any) []string {
 const authority = "https://auth.example"
 
 // ofHTTPS is a house whose issuer is on the network, with a resource for every algorithm.
-func ofHTTPS(t *testing.T) *house {
+func ofHTTPS(t *testing.T) *testServer {
 	t.Helper()
-	return openHouse(t, func(c *authserverConfig) {
+	return startServer(t, func(c *authserverConfig) {
 		c.Issuer = authority
 		for algorithm, uri := range map[string]string{"RS256": "https://rsa.example/mcp",
 			"EdDSA": "https://ed.example/mcp"} {
@@ -107,7 +107,7 @@ func TestWhatTheMetadataSay(t *testing.T) {
 // MD-02, AS-09: every grant type and way of proof that is named is taken, and every address that is
 // named is there.
 func TestTheMetadataAreTrue(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	m := h.described("/.well-known/oauth-authorization-server")
 	a := h.register(map[string]any{})
 	for _, kind := range strung(m["grant_types_supported"]) {
@@ -138,7 +138,7 @@ func TestTheMetadataAreTrue(t *testing.T) {
 
 // MD-03, AS-03: there is one issuer, without a path; whatever looks like another's is not there.
 func TestThereIsOneIssuer(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	for _, path := range []string{
 		"/acme/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/acme",
 		"/.well-known/openid-configuration/acme", "/t/globex/.well-known/oauth-authorization-server",
@@ -169,7 +169,7 @@ func TestThereIsOneIssuer(t *testing.T) {
 
 // AS-08, MD-07: issuers and resources that cannot be.
 func TestIssuersThatCannotBe(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	for _, issuer := range []string{
 		"http://auth.example", "auth.example", "https://", "https://auth.example/", "https://auth.example?x=1",
 		"https://auth.example#f", "https://u@auth.example", "ftp://auth.example", "https://a$(id).example",
@@ -229,7 +229,7 @@ func TestThePublishedKeys(t *testing.T) {
 // MD-06, TK-23, AS-12: what a page of any origin may read, without anybody's cookies, and what none
 // may.
 func TestWhatPagesMayRead(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	for path, open := range map[string]bool{
 		"/.well-known/oauth-authorization-server": true, "/.well-known/openid-configuration": true,
 		"/oauth2/jwks": true, "/oauth2/token": true, "/oauth2/register": true, "/oauth2/revoke": true,
@@ -256,7 +256,7 @@ func TestWhatPagesMayRead(t *testing.T) {
 // MD-08: under another host's name the document says whose it is, so that a client that compares
 // (RFC 8414 §3.3) refuses it.
 func TestTheDocumentUnderAnotherName(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	r, err := http.NewRequest(http.MethodGet, h.URL+"/.well-known/oauth-authorization-server", nil)
 	must(t, err)
 	r.Host = "evil.example"

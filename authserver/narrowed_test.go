@@ -12,7 +12,7 @@ import (
 // What a tenant's policy takes away under a living grant is gone from the next token: at renewal,
 // from a code of before, and at exchange. Nothing else changes.
 func TestAPolicyNarrowedUnderALivingGrantHolds(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, ann := h.register(map[string]any{}), h.person("ann@acme.example")
 	_, refresh := a.tokens(ann, "customers:read customers:write")
 	code := a.code(ann, "customers:read customers:write")
@@ -35,7 +35,7 @@ func TestAPolicyNarrowedUnderALivingGrantHolds(t *testing.T) {
 
 // So it is when a server exchanges a token of before for another server's.
 func TestAPolicyNarrowedUnderALivingGrantHoldsAtExchange(t *testing.T) {
-	h := openHouse(t, withBilling, func(c *authserver.Config) {
+	h := startServer(t, withBilling, func(c *authserver.Config) {
 		billing := &c.Resources[len(c.Resources)-1]
 		billing.Scopes = append(billing.Scopes,
 			authserver.Scope{Name: "customers:write", Description: "Change customers"})
@@ -66,7 +66,7 @@ func TestAPolicyNarrowedUnderALivingGrantHoldsAtExchange(t *testing.T) {
 // The consent page says for how long a client can renew what it is allowed: as long as the issuer
 // and the policy of the organisation let it.
 func TestTheConsentPageSaysForHowLong(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, ann := h.register(map[string]any{}), h.person("ann@acme.example")
 	at := ann.consentPage(a.authorization("customers:read"))
 	if want := "Access lasts at most 90 days, and ends after 14 days without use."; !strings.Contains(at.body, want) {

@@ -22,7 +22,7 @@ import (
 type (
 	Remote           = admin.Remote
 	Refusal          = admin.Refusal
-	Blueprint        = manifest.Blueprint
+	Blueprint        = manifest.Manifest
 	Change           = admin.Change
 	ChangedField     = admin.Field
 	TenantSpec       = admin.TenantSpec
@@ -73,7 +73,7 @@ type (
 	TrustedIssuer    = trustedissuer.Issuer
 	AuditWalk        = chain.Walk
 	AuditWalked      = chain.Walked
-	Attempt          = attempt.Record
+	Attempt          = attempt.Attempt
 	AttemptFilter    = attempt.Filter
 	AttemptsFound    = admin.AttemptsFound
 	JobFound         = admin.JobFound

@@ -21,7 +21,7 @@ func (at page) want(t *testing.T, what string, status int, path string) {
 }
 
 func TestAPersonDecides(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{"client_name": `<b>Agent</b>`, "redirect_uris": []string{callback}})
 	ann := h.person("ann@acme.example")
 	request := a.authorization("customers:read", "customers:write", "tickets:write")
@@ -76,7 +76,7 @@ func TestAPersonDecides(t *testing.T) {
 }
 
 func TestAPersonOfSeveralTenantsChooses(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	carol := h.person("carol@both.example")
 	at := carol.consentPage(a.authorization("customers:read"))
@@ -99,7 +99,7 @@ func TestAPersonOfSeveralTenantsChooses(t *testing.T) {
 
 // LG-01 to LG-03, AZ-32, AZ-33
 func TestConsentCannotBeStolen(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	ann, mallory := h.person("ann@acme.example"), h.person("bob@globex.example")
 	request := a.authorization("customers:read", "customers:write")
@@ -136,7 +136,7 @@ func TestConsentCannotBeStolen(t *testing.T) {
 
 // LG-08, LG-09, LG-11, LG-12, LG-14
 func TestGuessingPasswords(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	mallory := h.person("ann@acme.example")
 	try := func(email, pw string) page {
 		return mallory.submit(mallory.open("/signin"), url.Values{"email": {email}, "password": {pw}})
@@ -172,7 +172,7 @@ func TestGuessingPasswords(t *testing.T) {
 
 // RV-11
 func TestAPersonEndsAnAgent(t *testing.T) {
-	ctx, h := context.Background(), openHouse(t)
+	ctx, h := context.Background(), startServer(t)
 	a := h.register(map[string]any{"client_name": "Agent Smith"})
 	ann, bob := h.person("ann@acme.example"), h.person("bob@globex.example")
 	access, refresh := a.tokens(ann, "customers:read")
@@ -207,7 +207,7 @@ func TestAPersonEndsAnAgent(t *testing.T) {
 }
 
 func TestSigningOut(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	ann := h.person("ann@acme.example")
 	ann.open("/agents").want(t, "nobody", 200, "/signin")
 	at := ann.submit(ann.open("/signin"), url.Values{"email": {"ann@acme.example"}, "password": {password}})
@@ -223,7 +223,7 @@ func TestSigningOut(t *testing.T) {
 
 // AZ-34, AZ-37, LG-13: nothing on the way to or from signing in takes an address from the stranger.
 func TestPagesHeaders(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	ann := h.person("ann@acme.example")
 	for _, at := range []page{

@@ -18,7 +18,7 @@ import (
 )
 
 // allows changes a tenant's policy.
-func (h *house) allows(tenantID string, change func(*admin.PolicySpec)) {
+func (h *testServer) allows(tenantID string, change func(*admin.PolicySpec)) {
 	h.t.Helper()
 	s := admin.PolicySpec{Tenant: tenantID}
 	change(&s)
@@ -33,7 +33,7 @@ func ways(kinds ...string) func(*admin.PolicySpec) {
 // A tenant's policy refuses the very next request, on the page and to the application, in plain
 // words; and what was allowed before goes on when it may again.
 func TestAPolicyCountsAtOnce(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, ann := h.register(map[string]any{"client_name": "Agent Smith"}), h.person("ann@acme.example")
 	_, refresh := a.tokens(ann, "customers:read")
 	code := a.code(ann, "customers:read")
@@ -95,7 +95,7 @@ func TestAPolicyCountsAtOnce(t *testing.T) {
 // Whoever belongs to several tenants is offered those that let the application in, and told about
 // the others. No form names another (TN-01).
 func TestAPolicyAmongSeveralTenants(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a, carol := h.register(map[string]any{}), h.person("carol@both.example")
 	h.allows("acme", func(s *admin.PolicySpec) { s.Clients = &[]string{h.machine("acme", "customers:read").ID} })
 	at := carol.consentPage(a.authorization("customers:read"))
@@ -120,7 +120,7 @@ func TestAPolicyAmongSeveralTenants(t *testing.T) {
 
 // No grant type forgets the policy: each is refused by it, and each gets the life that it bounds.
 func TestNoGrantTypeForgetsThePolicy(t *testing.T) {
-	var h *house
+	var h *testServer
 	var ann *person
 	kinds := map[string]struct {
 		ready func() (app, url.Values)
@@ -162,7 +162,7 @@ func TestNoGrantTypeForgetsThePolicy(t *testing.T) {
 	}
 	for kind, row := range kinds {
 		t.Run(kind, func(t *testing.T) {
-			h = openHouse(t)
+			h = startServer(t)
 			ann = h.person("ann@acme.example")
 			a, form := row.ready()
 			h.allows("acme",
@@ -192,7 +192,7 @@ func TestNoGrantTypeForgetsThePolicy(t *testing.T) {
 // What a server passes on is the permission of the client that called it: the policy is asked about
 // that one, and not about the server.
 func TestAPolicyAndAServerThatPassesOn(t *testing.T) {
-	h := openHouse(t, withBilling)
+	h := startServer(t, withBilling)
 	c, secret, err := h.Server.Operator().CreateClient(t.Context(),
 		admin.ClientSpec{Name: "server", Resource: resourceURI, Scopes: []string{"customers:read"}})
 	must(t, err)
@@ -210,7 +210,7 @@ func TestAPolicyAndAServerThatPassesOn(t *testing.T) {
 // How long after the consent a permission can be renewed. A grant that came of it without the
 // person's being asked is as old.
 func TestAPolicyBoundsRenewal(t *testing.T) {
-	h := openHouse(t, func(c *authserver.Config) {
+	h := startServer(t, func(c *authserver.Config) {
 		c.RefreshTokenIdleTimeout, c.RefreshTokenLifetime = 240*time.Hour, 240*time.Hour
 	})
 	made, secret, err := h.Server.Operator().CreateClient(t.Context(),
@@ -261,7 +261,7 @@ func TestAPolicyBoundsRenewal(t *testing.T) {
 // hold. Letting them in again brings nothing of that back. Another password ends sessions, and no
 // grants. Who leaves a tenant loses what they allowed there, and keeps the rest.
 func TestShuttingSomebodyOut(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	o := h.Server.Operator()
 	a, ann, carol := h.register(map[string]any{}), h.in("ann@acme.example"), h.in("carol@both.example")
 	ended := func(access string) bool {
@@ -328,7 +328,7 @@ func TestShuttingSomebodyOut(t *testing.T) {
 // each time what the table says: asked ∩ policy ∩ role, of that very tenant; renewed, it is what
 // the table says by then.
 func TestWhatThePolicyTableSays(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	o := h.Server.Operator()
 	a, carol := h.register(map[string]any{}), h.in("carol@both.example")
 	random := rand.New(rand.NewPCG(11, 7))

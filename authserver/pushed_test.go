@@ -34,7 +34,7 @@ func (a app) pushed(scopes ...string) url.Values {
 
 // RFC 9126, for clients with and without a secret.
 func TestPushedRequests(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	if _, body := h.get("/.well-known/oauth-authorization-server", nil); !strings.Contains(string(body),
 		`"pushed_authorization_request_endpoint":"`+h.URL+`/oauth2/par"`) {
 		t.Errorf("the metadata do not say where to push: %s", body)
@@ -107,7 +107,7 @@ func TestPushedRequests(t *testing.T) {
 
 // PA-04: pushing is refused as authorizing is, but to the client itself.
 func TestPushingWhatDoesNotHold(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	confidential := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"})
 	for _, c := range []struct {
@@ -143,7 +143,7 @@ func TestPushingWhatDoesNotHold(t *testing.T) {
 // RFC 9126 §6: a client that has said that it pushes its requests is not believed to have sent one
 // that it did not push.
 func TestAClientThatAlwaysPushes(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	ann := h.person("ann@acme.example")
 	_, made := h.post("/oauth2/register", "application/json",
 		`{"redirect_uris":["`+callback+`"],"require_pushed_authorization_requests":true}`, nil)
@@ -188,7 +188,7 @@ func TestAClientThatAlwaysPushes(t *testing.T) {
 func TestADocumentThatAlwaysPushes(t *testing.T) {
 	p := newPublisher(t)
 	p.publish("require_pushed_authorization_requests", true)
-	h := openHouse(t)
+	h := startServer(t)
 	h.documents = p.fetcher
 	h.start()
 	ann, a := h.person("ann@acme.example"), app{h: h, ID: documentURL}
@@ -208,7 +208,7 @@ func TestADocumentThatAlwaysPushes(t *testing.T) {
 	// One with a key must push with it: what was pushed without counts as not pushed.
 	p.publish("token_endpoint_auth_method", "private_key_jwt")
 	p.publish("jwks_uri", "https://example.com/jwks")
-	h = openHouse(t)
+	h = startServer(t)
 	h.documents = p.fetcher
 	h.start()
 	ann, a = h.person("ann@acme.example"), app{h: h, ID: documentURL}

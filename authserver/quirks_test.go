@@ -31,7 +31,7 @@ func TestEveryQuirkIsPlayed(t *testing.T) {
 
 // quirk 5: two processes of one client share its refresh token, and both renew.
 func TestTwoProcessesShareARefreshToken(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{})
 	_, refresh := a.tokens(h.person("ann@acme.example"), "customers:read")
 	_, first := a.token(refreshment(refresh))
@@ -49,7 +49,7 @@ func TestTwoProcessesShareARefreshToken(t *testing.T) {
 // no prefix of a host's stands for all its pages. Each connector registers its own, or has a
 // document that names it.
 func TestAConnectorsCallbackIsItsOwn(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{"redirect_uris": []string{"https://chatgpt.com/connector/oauth/AbC123xYz"}})
 	for _, uri := range []string{
 		"https://chatgpt.com/connector/oauth/other", "https://chatgpt.com/connector/oauth/",
@@ -68,7 +68,7 @@ func TestAConnectorsCallbackIsItsOwn(t *testing.T) {
 // quirk 9: what a client registers is no ceiling of what people may let it do; that is the tenant's
 // policy and their role.
 func TestScopesBeyondTheRegistered(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{"scope": "customers:read"})
 	q := h.person("ann@acme.example").approve(a.authorization("tickets:write"))
 	if status, answer := a.token(redemption(q.Get("code"))); status != 200 || answer["scope"] != "tickets:write" {
@@ -79,7 +79,7 @@ func TestScopesBeyondTheRegistered(t *testing.T) {
 // quirk 16: a client_id from a registration that is gone, replayed from a file: the person reads
 // what to do, the program is told by the code at which it registers anew.
 func TestARegistrationThatIsGone(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(said(nil))
 	must(t, h.Store.DeleteClient(t.Context(), a.ID, h.Clock.Now()))
 	h.start()
@@ -101,7 +101,7 @@ func TestARegistrationThatIsGone(t *testing.T) {
 // quirk 19: the users of a cloud come from one address. With what is set when nothing is, a hundred
 // of them register and come in within minutes.
 func TestACloudsUsersShareAnAddress(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) { c.RegistrationsPerHour = 0 })
+	h := startServer(t, func(c *authserverConfig) { c.RegistrationsPerHour = 0 })
 	ann := h.person("ann@acme.example")
 	var refused []int
 	for range 100 {

@@ -45,7 +45,7 @@ func (c *chain) over(now time.Time) bool {
 // walker acts on the issuer and the model alike.
 type walker struct {
 	t    *testing.T
-	h    *house
+	h    *testServer
 	a    app
 	p    *prover // the client with its key, when the chain is bound to one
 	ann  *person
@@ -235,7 +235,7 @@ func TestRefreshTokensAgainstTheModel(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			h := openHouse(t)
+			h := startServer(t)
 			path := strings.TrimPrefix(h.config.Database, "sqlite:")
 			db, err := sql.Open("sqlite", "file:"+path+"?_pragma=query_only(1)")
 			must(t, err)

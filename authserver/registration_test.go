@@ -13,7 +13,7 @@ import (
 )
 
 // manage asks the client configuration endpoint.
-func (h *house) manage(method, id, token, body string) (int, map[string]any) {
+func (h *testServer) manage(method, id, token, body string) (int, map[string]any) {
 	h.t.Helper()
 	header, kind := http.Header{}, ""
 	if token != "" {
@@ -37,7 +37,7 @@ func (h *house) manage(method, id, token, body string) (int, map[string]any) {
 
 // DR-08, DR-10, DR-11, DR-15, DR-18: RFC 7592.
 func TestAClientManagesItsRegistration(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	_, made := h.post("/oauth2/register", "application/json",
 		`{"client_name":"Mine","redirect_uris":["`+callback+
 			`"],"client_id":"chosen","registration_access_token":"chosen","tenant_id":"acme","skip_consent":true}`, nil)
@@ -70,7 +70,7 @@ func TestAClientManagesItsRegistration(t *testing.T) {
 	}
 
 	// whoever registers could write for ever otherwise
-	busy := openHouse(t, func(c *authserver.Config) { c.RegistrationsPerHour = 3 })
+	busy := startServer(t, func(c *authserver.Config) { c.RegistrationsPerHour = 3 })
 	_, made = busy.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`, nil)
 	for i, want := range []int{200, 200, 429} {
 		if status, _ := busy.manage("PUT", made["client_id"].(string), made["registration_access_token"].(string),
@@ -122,7 +122,7 @@ func TestAClientManagesItsRegistration(t *testing.T) {
 // DR-17, AS-10
 func TestWhoMayRegister(t *testing.T) {
 	const app = `{"redirect_uris":["` + callback + `"]}`
-	gated := openHouse(t, func(c *authserverConfig) { c.Registration = "token" })
+	gated := startServer(t, func(c *authserverConfig) { c.Registration = "token" })
 	initial, err := gated.Server.Operator().CreateInitialToken(context.Background(),
 		authserver.InitialTokenSpec{Tenant: "acme", Uses: 1})
 	must(t, err)
@@ -137,7 +137,7 @@ func TestWhoMayRegister(t *testing.T) {
 			t.Errorf("%s: got %d %v, want %d", row.name, status, answer, row.status)
 		}
 	}
-	closed := openHouse(t, func(c *authserverConfig) { c.Registration = "closed" })
+	closed := startServer(t, func(c *authserverConfig) { c.Registration = "closed" })
 	if r := closed.do("POST", "/oauth2/register", "application/json", app, nil); r.StatusCode != 404 {
 		t.Errorf("closed: got %d, want 404", r.StatusCode)
 	}
@@ -151,7 +151,7 @@ func TestWhoMayRegister(t *testing.T) {
 // go by themselves after an hour.
 func TestClientsThatNobodyLetIn(t *testing.T) {
 	ctx := context.Background()
-	h := openHouse(t, func(c *authserverConfig) { c.MaxClients = 3 })
+	h := startServer(t, func(c *authserverConfig) { c.MaxClients = 3 })
 	used := h.register(map[string]any{})
 	h.Clock.step(time.Second)
 	second := h.register(map[string]any{})
@@ -181,7 +181,7 @@ func TestClientsThatNobodyLetIn(t *testing.T) {
 
 func TestClientsAreForgottenInTime(t *testing.T) {
 	ctx := context.Background()
-	h := openHouse(t)
+	h := startServer(t)
 	const idle = 90 * 24 * time.Hour
 	fresh, used := h.register(map[string]any{}), h.register(map[string]any{})
 	m := h.machine("acme", "customers:read")

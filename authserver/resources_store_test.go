@@ -23,7 +23,7 @@ func act(t *testing.T, s *authserver.Server, name string, arguments any) error {
 // What somebody else wrote, and what only a setting of before let in, is left out, and stops
 // neither the issuer nor the commands: they can remove it.
 func TestAResourceThatDoesNotDo(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	must(t, act(t, h.Server, "resource.put", authserver.Resource{URI: "https://notes.example/mcp",
 		Scopes: []authserver.Scope{{Name: "notes:read", Description: "Read"}}}))
 	h.sql("UPDATE resources SET uri = $1", "http://notes.example/mcp")
@@ -45,7 +45,7 @@ func TestAResourceThatDoesNotDo(t *testing.T) {
 // the metadata name it, and another replica knows it within a second, with the key of an algorithm
 // that was not in use. The configuration's own are changed there alone.
 func TestAResourceIsMadeWhileItRuns(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	other := h.process()
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -28,7 +28,7 @@ func withWiki(c *authserverConfig) {
 
 // Clients of MCP ask for all of scopes_supported, with the one resource that they want.
 func TestAskingForAllScopesGivesThoseOfTheResource(t *testing.T) {
-	h := openHouse(t, withWiki)
+	h := startServer(t, withWiki)
 	a := h.register(map[string]any{})
 	m := h.machine("acme", "customers:read", "customers:write", "tickets:write")
 	ann := h.person("ann@acme.example")
@@ -89,7 +89,7 @@ func TestFiveHundredScopesInOneRequest(t *testing.T) {
 	for i := range 500 {
 		names = append(names, fmt.Sprintf("department.%03d:write", i))
 	}
-	h := openHouse(t, func(c *authserverConfig) {
+	h := startServer(t, func(c *authserverConfig) {
 		c.Resources[0].Scopes = nil
 		for _, name := range names {
 			c.Resources[0].Scopes = append(c.Resources[0].Scopes, authserver.Scope{Name: name, Description: "Write"})
@@ -142,7 +142,7 @@ func TestFiveHundredScopesInOneRequest(t *testing.T) {
 // All that scopes_supported lists can be asked for at once: a list that would make the request too
 // long is left out.
 func TestWhatTheMetadataListCanBeAskedFor(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) {
+	h := startServer(t, func(c *authserverConfig) {
 		for i := range 8 {
 			r := authserver.Resource{URI: fmt.Sprintf("https://many-%d.example/mcp", i), Name: "Many"}
 			for n := range 400 {
@@ -173,7 +173,7 @@ func TestWhatTheMetadataListCanBeAskedFor(t *testing.T) {
 
 // A token exchange that asks for all of scopes_supported gets what is the resource's, as elsewhere.
 func TestAnExchangeLeavesOutOtherResourcesScopes(t *testing.T) {
-	h := openHouse(t, withWiki)
+	h := startServer(t, withWiki)
 	m := h.keeper()
 	subject, _ := m.tokens(h.person("ann@acme.example"), "customers:read", "tickets:write")
 	status, answer := m.token(exchanging(subject, "scope", "customers:read pages:read pages:write offline_access"))

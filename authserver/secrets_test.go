@@ -64,7 +64,7 @@ const cookieLength = 52
 
 // keepsNoSecret holds every test to this: neither the log, at its most talkative, nor the database
 // has a secret in it (KY-06, KY-07).
-func (h *house) keepsNoSecret() {
+func (h *testServer) keepsNoSecret() {
 	h.Log.mu.Lock()
 	defer h.Log.mu.Unlock()
 	places := map[string][]byte{"log": h.Log.text.Bytes()}
@@ -101,7 +101,7 @@ func (p *person) sessionCookie() *http.Cookie {
 
 // The pattern finds what it is for, or the tests that rely on it would find nothing.
 func TestSecretsAreRecognised(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	a := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"})
 	ann := h.person("ann@acme.example")
 	code := a.code(ann, "customers:read")
@@ -143,7 +143,7 @@ func TestAMillionSecrets(t *testing.T) {
 // KY-09: what is made for one purpose is good for no other. Each secret is shown at each door that
 // takes one of another kind.
 func TestEachSecretAtTheOtherDoors(t *testing.T) {
-	h := openHouse(t, func(c *authserver.Config) { c.Registration = "token" })
+	h := startServer(t, func(c *authserver.Config) { c.Registration = "token" })
 	initial, err := h.Server.Operator().CreateInitialToken(t.Context(),
 		authserver.InitialTokenSpec{Tenant: "acme", Uses: 10})
 	must(t, err)

@@ -24,7 +24,7 @@ func said(change map[string]any) map[string]any {
 // Registrations pile up (clients.md 2.1 no. 6). Those who say the same of themselves share one,
 // which is nobody's to manage.
 func TestRegistrationsAreShared(t *testing.T) {
-	h := openHouse(t, func(c *authserverConfig) { c.MaxClients = 3 })
+	h := startServer(t, func(c *authserverConfig) { c.MaxClients = 3 })
 	first := h.register(said(nil))
 	_, answer := h.post("/oauth2/register", "application/json", `{"client_name":"MCP CLI Proxy",
 		"redirect_uris":["http://127.0.0.1:3334/oauth/callback"],
@@ -89,7 +89,7 @@ func TestRegistrationsAreShared(t *testing.T) {
 
 // DR-19: of 50 at once all get one client, which is there.
 func TestManyRegisterTheSameAtOnce(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	var mu sync.Mutex
 	ids := map[string]int{}
 	var wg sync.WaitGroup
@@ -115,7 +115,7 @@ func TestManyRegisterTheSameAtOnce(t *testing.T) {
 // A shared client that nobody has let in yet is not gone a minute after somebody got it, however
 // old it is.
 func TestASharedClientIsAsYoungAsItsLastRegistration(t *testing.T) {
-	ctx, h := context.Background(), openHouse(t, func(c *authserverConfig) { c.MaxClients = 2 })
+	ctx, h := context.Background(), startServer(t, func(c *authserverConfig) { c.MaxClients = 2 })
 	first := h.register(said(nil))
 	h.Clock.step(59 * time.Minute)
 	other := h.register(map[string]any{})

@@ -49,7 +49,7 @@ func (p *person) lockOut(most int) page {
 }
 
 func TestCorrectPasswordsDoNotUseUpTheSignInLimit(t *testing.T) {
-	h := openHouse(t, throughProxy, func(c *authserverConfig) { c.SignInsPerAddress, c.SignInsPerAccount = 20, 4 })
+	h := startServer(t, throughProxy, func(c *authserverConfig) { c.SignInsPerAddress, c.SignInsPerAccount = 20, 4 })
 	for i := range 8 { // at the same address, in other browsers
 		if got := h.person("ann@acme.example").from("203.0.113.1").try(password); got.url.Path != "/agents" {
 			t.Fatalf("right password no. %d: got %d at %s, want it taken", i+1, got.status, got.url)
@@ -64,7 +64,7 @@ func TestCorrectPasswordsDoNotUseUpTheSignInLimit(t *testing.T) {
 }
 
 func TestAStrangerCannotLockAPersonOut(t *testing.T) {
-	h := openHouse(t, throughProxy, func(c *authserverConfig) { c.SignInsPerAddress, c.SignInsPerAccount = 20, 9 })
+	h := startServer(t, throughProxy, func(c *authserverConfig) { c.SignInsPerAddress, c.SignInsPerAccount = 20, 9 })
 	home := h.person("ann@acme.example").from("198.51.100.1")
 	home.try(password).want(t, "at home", 200, "/agents")
 
@@ -95,7 +95,7 @@ func TestAStrangerCannotLockAPersonOut(t *testing.T) {
 
 // Neither does a neighbour behind the same address who guesses at all accounts.
 func TestANeighbourCannotLockAPersonOut(t *testing.T) {
-	h := openHouse(t, throughProxy, func(c *authserverConfig) { c.SignInsPerAddress = 20 })
+	h := startServer(t, throughProxy, func(c *authserverConfig) { c.SignInsPerAddress = 20 })
 	ann := h.person("ann@acme.example").from("198.51.100.1")
 	ann.try(password).want(t, "before", 200, "/agents")
 	for i := range 21 {
@@ -110,7 +110,7 @@ func TestANeighbourCannotLockAPersonOut(t *testing.T) {
 
 // A browser's or an address's own count is a count, too.
 func TestWhatIsKnownIsCountedAsWell(t *testing.T) {
-	h := openHouse(t, throughProxy, func(c *authserverConfig) { c.SignInsPerAddress = 20 })
+	h := startServer(t, throughProxy, func(c *authserverConfig) { c.SignInsPerAddress = 20 })
 	ann := h.person("ann@acme.example").from("198.51.100.1")
 	ann.try(password)
 	ann.submit(ann.open("/agents"), nil)
@@ -131,7 +131,7 @@ func TestWhatIsKnownIsCountedAsWell(t *testing.T) {
 
 // Retry-After is what is left of the window, not its length; the page says the same.
 func TestRetryAfterIsWhatIsLeft(t *testing.T) {
-	h := openHouse(t, throughProxy, func(c *authserverConfig) {
+	h := startServer(t, throughProxy, func(c *authserverConfig) {
 		c.SignInsPerAddress, c.AuthorizationsPerMinute, c.RegistrationsPerHour = 10, 1, 1
 	})
 	left := func(what string, header http.Header, want time.Duration) {

@@ -14,7 +14,7 @@ import (
 // An ID-JAG's claims are what they are by their exact names; what could be read in two ways is
 // refused.
 func TestAnIdentityAssertionHasOneReading(t *testing.T) {
-	h := openHouse(t, withBilling)
+	h := startServer(t, withBilling)
 	p, a := h.trusts("acme", acmeIDP), h.managed()
 	n := 0
 	ask := func(header, first, last string) (int, map[string]any) {
@@ -80,7 +80,7 @@ func TestAnIdentityAssertionHasOneReading(t *testing.T) {
 
 // A client assertion is read as strictly.
 func TestAClientAssertionHasOneReading(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	a := h.keyed("acme", key, "k1")
@@ -122,7 +122,7 @@ func TestAClientAssertionHasOneReading(t *testing.T) {
 
 // A key set is read as strictly, wherever it comes from.
 func TestAKeySetHasOneReading(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	const good = `{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",` +
 		`"y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","kid":"1"}`
 	register := func(keys string) (int, map[string]any) {

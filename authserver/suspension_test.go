@@ -34,7 +34,7 @@ var deployments = map[string]func(t *testing.T) func(*authserver.Config){
 }
 
 // resource is what a resource server has of the list of revoked grants.
-func (h *house) resource() *revocation.Replica {
+func (h *testServer) resource() *revocation.Replica {
 	h.t.Helper()
 	var feed revocation.Feed = h.List
 	if h.config.Redis != "" {
@@ -73,7 +73,7 @@ func accepted(t *testing.T, list *revocation.Replica, access string) bool {
 func TestADisabledClientGetsNothing(t *testing.T) {
 	for name, deployment := range deployments {
 		t.Run(name, func(t *testing.T) {
-			h := keptBy(openHouse(t, deployment(t), withBilling))
+			h := keptBy(startServer(t, deployment(t), withBilling))
 			o, list, ann := h.Server.Operator(), h.resource(), h.person("ann@acme.example")
 			a := h.keeper()
 			access, refresh := a.tokens(ann, "customers:read")
@@ -214,7 +214,7 @@ func TestADisabledClientGetsNothing(t *testing.T) {
 // disabled, or a server that passed the caller on before: also by the issuer, when somebody asks
 // about it.
 func TestADisabledServersTokens(t *testing.T) {
-	h := openHouse(t, withBilling)
+	h := startServer(t, withBilling)
 	o, list, a := h.Server.Operator(), h.resource(), h.keeper()
 	access, _ := a.tokens(h.person("ann@acme.example"), "customers:read")
 	server := func(resource string) app {
@@ -260,7 +260,7 @@ func TestADisabledServersTokens(t *testing.T) {
 
 // What a client says of itself, or its document, and what is cleared away, enables nobody.
 func TestADisabledClientStaysDisabled(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	o := h.Server.Operator()
 	shared := h.register(said(nil))
 	must(t, o.DisableClient(t.Context(), shared.ID))
@@ -312,7 +312,7 @@ func TestADisabledClientStaysDisabled(t *testing.T) {
 // enabled, it is as it was.
 func TestADisabledClientOfADocument(t *testing.T) {
 	p := newPublisher(t)
-	h := openHouse(t)
+	h := startServer(t)
 	h.documents = p.fetcher
 	h.start()
 	o, ann, a := h.Server.Operator(), h.person("ann@acme.example"), app{h: h, ID: documentURL}
@@ -343,7 +343,7 @@ func TestADisabledClientOfADocument(t *testing.T) {
 func TestASuspendedTenantGetsNothing(t *testing.T) {
 	for name, deployment := range deployments {
 		t.Run(name, func(t *testing.T) {
-			h := keptBy(openHouse(t, deployment(t), withBilling))
+			h := keptBy(startServer(t, deployment(t), withBilling))
 			o, list, carol, ann := h.Server.Operator(), h.resource(), h.in("carol@both.example"),
 				h.in("ann@acme.example")
 			a := h.keeper()
@@ -488,7 +488,7 @@ func TestADeletedTenantIsGone(t *testing.T) {
 	for name, deployment := range deployments {
 		for _, killed := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: ", killed after the commit"}[killed], func(t *testing.T) {
-				h := keptBy(openHouse(t, deployment(t)))
+				h := keptBy(startServer(t, deployment(t)))
 				o, list, ann := h.Server.Operator(), h.resource(), h.in("ann@acme.example")
 				a, m := h.register(map[string]any{}), h.machine("acme", "customers:read")
 				access, refresh := a.tokens(ann, "customers:read")
@@ -554,18 +554,18 @@ func TestADeletedTenantIsGone(t *testing.T) {
 // many redeem and renew at the same time.
 func TestNothingIsIssuedAfterASuspension(t *testing.T) {
 	for name, deployment := range deployments {
-		for what, stop := range map[string]func(*testing.T, *house, app){
-			"disabled": func(t *testing.T, h *house,
+		for what, stop := range map[string]func(*testing.T, *testServer, app){
+			"disabled": func(t *testing.T, h *testServer,
 				a app) {
 				must(t, h.Server.Operator().DisableClient(t.Context(), a.ID))
 			},
-			"suspended": func(t *testing.T, h *house,
+			"suspended": func(t *testing.T, h *testServer,
 				_ app) {
 				must(t, h.Server.Operator().SuspendTenant(t.Context(), "acme"))
 			},
 		} {
 			t.Run(name+"/"+what, func(t *testing.T) {
-				h := openHouse(t, deployment(t))
+				h := startServer(t, deployment(t))
 				a, ann, list := h.register(map[string]any{}), h.person("ann@acme.example"), h.resource()
 				var forms []url.Values
 				for range 8 {
@@ -626,7 +626,7 @@ func TestOtherReplicasHearOfASuspension(t *testing.T) {
 			},
 		} {
 			t.Run(name+"/"+what, func(t *testing.T) {
-				h := openHouse(t, deployment(t))
+				h := startServer(t, deployment(t))
 				list, m, first := h.resource(), h.machine("acme", "customers:read"), h.Server
 				a, ann := h.register(map[string]any{}), h.person("ann@acme.example")
 				_, refresh := a.tokens(ann, "customers:read")

@@ -11,7 +11,7 @@ import (
 // What a client calls itself is shown without anything that hides or turns what stands beside it,
 // and with what its language needs.
 func TestNamesOfClientsAreClean(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	for name, want := range map[string]string{
 		"Cla\u202eedu\u2066": "Claedu", "\u3164\u2800Agent\u200b \u00ad": "Agent", "می\u200cخواهم": "می\u200cخواهم",
 		"👩\u200d💻 Agent": "👩\u200d💻 Agent", "a\u200db": "ab",
@@ -33,7 +33,7 @@ func TestNamesOfClientsAreClean(t *testing.T) {
 // One account for one address, however its domain is written, also one from before domains were
 // kept in ASCII form.
 func TestOneAccountForOneAddress(t *testing.T) {
-	h := openHouse(t)
+	h := startServer(t)
 	hash, err := hashed()
 	must(t, err)
 	for id, kept := range map[string]string{"usr_new": "dora@xn--bcher-kva.example", "usr_old": "emil@bücher.example"} {

@@ -80,7 +80,7 @@ func attemptShow(*flag.FlagSet) action {
 			{"id", r.ID}, {"client", r.Client}, {"name", r.ClientName}, {"program", r.Program}, {"from", r.Source},
 			{"tenant", r.Tenant}, {"tenant_name", tenant.name}, {"user", r.User},
 			{"user_email", person.name}, {"resource", r.Resource},
-			{"resource_named", !r.Bare}, {"began", r.StartedAt}, {"last", r.UpdatedAt}, {"step", r.Step.String()},
+			{"resource_named", !r.NoResource}, {"began", r.StartedAt}, {"last", r.UpdatedAt}, {"step", r.Step.String()},
 			{"outcome", r.Outcome}, {"refused", r.Refusals}, {"support", r.Support},
 			{"why", r.Reason},
 		})
@@ -196,7 +196,7 @@ func meet(attempts []authserver.Attempt, met operator.Met) []authserver.Attempt 
 		refused[i] = true
 		r.Step, r.Outcome, r.Reason, r.UpdatedAt = authserver.StepCall, authserver.AttemptFailed, m.Why, m.Last
 		r.Refusals += m.Times
-		if m.Reason == guard.DenyAudience && r.Bare {
+		if m.Reason == guard.DenyAudience && r.NoResource {
 			r.Reason = authserver.ForgotResource(m.About, m.Resource)
 		}
 	}

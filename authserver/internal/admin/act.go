@@ -44,9 +44,9 @@ type Act = func(ctx context.Context, arguments json.RawMessage) (any, error)
 func (d *Door) acts() map[string]Act {
 	return map[string]Act{
 		"apply": few(manifest.MaxValues,
-			with(func(ctx context.Context, b manifest.Blueprint) (any, error) { return d.Apply(ctx, b) })),
+			with(func(ctx context.Context, b manifest.Manifest) (any, error) { return d.Apply(ctx, b) })),
 		"apply.plan": few(manifest.MaxValues,
-			with(func(ctx context.Context, b manifest.Blueprint) (any, error) { return d.Plan(ctx, b) })),
+			with(func(ctx context.Context, b manifest.Manifest) (any, error) { return d.Plan(ctx, b) })),
 		"tenant.create": with(func(ctx context.Context, s TenantSpec) (any, error) { return d.CreateTenant(ctx, s) }),
 		"tenant.list":   with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListTenants(ctx) }),
 		"tenant.show":   with(func(ctx context.Context, id string) (any, error) { return d.ShowTenant(ctx, id) }),

@@ -22,7 +22,7 @@ var errOnlyTried = errors.New("it was only tried")
 
 // Plan says what Apply would change, and changes nothing: everything is done as Apply does it, and
 // taken back.
-func (d *Door) Plan(ctx context.Context, b manifest.Blueprint) ([]Change, error) {
+func (d *Door) Plan(ctx context.Context, b manifest.Manifest) ([]Change, error) {
 	if _, err := d.plan(ctx, b); err != nil { // most of what is refused holds nobody up
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func (d *Door) Plan(ctx context.Context, b manifest.Blueprint) ([]Change, error)
 // Apply makes everything as a file says: all of it, with the line of each act, or nothing. What the
 // file does not name stays as it is. Who applies the same file again changes nothing: that, too, is
 // said only of what was read where nobody else changed anything meanwhile.
-func (d *Door) Apply(ctx context.Context, b manifest.Blueprint) ([]Change, error) {
+func (d *Door) Apply(ctx context.Context, b manifest.Manifest) ([]Change, error) {
 	p, err := d.plan(ctx, b) // most of what is refused holds nobody up
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (d *Door) Apply(ctx context.Context, b manifest.Blueprint) ([]Change, error
 
 // keysFor makes the first keys of algorithms that were not in use. Keys are not part of the
 // transaction: a file that would be refused makes none.
-func (d *Door) keysFor(ctx context.Context, b manifest.Blueprint, p *plan) error {
+func (d *Door) keysFor(ctx context.Context, b manifest.Manifest, p *plan) error {
 	var fresh []string
 	for _, r := range p.resources {
 		if !slices.Contains(d.Resources.Algorithms(), r.Algorithm) && !slices.Contains(fresh, r.Algorithm) {
@@ -84,7 +84,7 @@ func (d *Door) keysFor(ctx context.Context, b manifest.Blueprint, p *plan) error
 
 // carryOut plans once more, where nobody else changes anything meanwhile, and does it in one
 // transaction. A trial is taken back.
-func (d *Door) carryOut(ctx context.Context, b manifest.Blueprint, trial bool) (p *plan, err error) {
+func (d *Door) carryOut(ctx context.Context, b manifest.Manifest, trial bool) (p *plan, err error) {
 	err = d.Together(ctx, func(in *Door) error {
 		if p, err = in.plan(ctx, b); err != nil {
 			return err
@@ -110,7 +110,7 @@ func (d *Door) do(ctx context.Context, p *plan) error {
 	}
 	secrets := make([]string, len(p.made))
 	for i := range p.made {
-		secrets[i] = clientadmin.Arm(&p.made[i])
+		secrets[i] = clientadmin.SetSecret(&p.made[i])
 	}
 	if err := d.recordAll(ctx, p.lines); err != nil {
 		return err

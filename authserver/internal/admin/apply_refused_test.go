@@ -110,7 +110,7 @@ func TestAFileIsRefusedWhole(t *testing.T) {
 				"line 6: nobody would be left who looks after tenant acme"},
 		} {
 			b := file(t, good+row.rest)
-			for what, act := range map[string]func(context.Context, manifest.Blueprint) ([]admin.Change,
+			for what, act := range map[string]func(context.Context, manifest.Manifest) ([]admin.Change,
 				error){"applied": o.Apply, "planned": o.Plan} {
 				changes, err := act(ctx, b)
 				if err == nil {
@@ -129,7 +129,7 @@ func TestAFileIsRefusedWhole(t *testing.T) {
 // What no file could say is refused at the door, too.
 func TestTheDoorChecksABlueprintItself(t *testing.T) {
 	o := open(t)
-	for says, b := range map[string]manifest.Blueprint{
+	for says, b := range map[string]manifest.Manifest{
 		`line 5: the tenant "acme" is in line 3 already`: {Tenants: []manifest.Tenant{{Line: 3, ID: "acme"},
 			{Line: 5, ID: "acme"}}},
 		`line 7: the client has no name`: {Clients: []manifest.Client{{Line: 7, Server: resourceURI}}},

@@ -61,7 +61,7 @@ func onStores(t *testing.T, test func(t *testing.T, o *office)) {
 	}
 }
 
-func file(t testing.TB, text string) manifest.Blueprint {
+func file(t testing.TB, text string) manifest.Manifest {
 	t.Helper()
 	b, err := manifest.Read([]byte(text))
 	must(t, err)

@@ -10,7 +10,7 @@ import (
 
 // AttemptsFound are attempts of clients to connect, the last updated first.
 type AttemptsFound struct {
-	Attempts []attempt.Record
+	Attempts []attempt.Attempt
 	Dropped  int64 // requests of this process that the log left out since its start, because it was full
 }
 
@@ -27,14 +27,14 @@ func (d *Door) ListAttempts(ctx context.Context, f attempt.Filter) (AttemptsFoun
 	if err := d.Attempts.Flush(ctx); err != nil {
 		return AttemptsFound{}, err
 	}
-	found, err := d.Connections.Connections(ctx, f)
+	found, err := d.Connections.Attempts(ctx, f)
 	if err != nil {
 		return AttemptsFound{}, err
 	}
 	names := map[string]string{}
 	for i, r := range found {
 		found[i] = r.Seen(f.Now)
-		if r.ClientName != "" || r.Client == "" || r.Stranger {
+		if r.ClientName != "" || r.Client == "" || r.Unknown {
 			continue
 		}
 		name, asked := names[r.Client]

@@ -10,7 +10,7 @@ import (
 // What the operator says of clients; see there.
 type (
 	ClientSpec       = clientadmin.Spec
-	SecretTurn       = clientadmin.SecretTurn
+	SecretTurn       = clientadmin.SecretReplacement
 	InitialTokenSpec = clientadmin.InitialTokenSpec
 )
 

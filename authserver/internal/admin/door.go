@@ -115,8 +115,8 @@ type Refusal = clientadmin.Refusal
 func refuse(hint, format string, a ...any) *Refusal { return clientadmin.Refuse(hint, format, a...) }
 
 // Registrar makes clients, for the operator and for those who look after a tenant's.
-func (d *Door) Registrar() *clientadmin.Registrar {
-	return &clientadmin.Registrar{
+func (d *Door) Registrar() *clientadmin.Admin {
+	return &clientadmin.Admin{
 		Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Grants: d.Grants, Ledger: d.Ledger, Audit: d.Audit,
 		Now: d.Now, Later: d.later,
 		Scopes: func() []string { all, _ := d.scopes(); return all },

@@ -39,7 +39,7 @@ type tenantPlan struct {
 // planner makes a plan. Its door knows the resources that there will be.
 type planner struct {
 	*Door
-	registrar *clientadmin.Registrar
+	registrar *clientadmin.Admin
 	there     map[string]tenant.Tenant // that there are
 	given     int                      // scopes that new tenants begin with because the file names none for them
 	plan
@@ -54,7 +54,7 @@ const (
 
 // plan compares what there is with what there should be. What the rules refuse is a *Refusal that
 // names the line.
-func (d *Door) plan(ctx context.Context, b manifest.Blueprint) (*plan, error) {
+func (d *Door) plan(ctx context.Context, b manifest.Manifest) (*plan, error) {
 	if err := b.Check(); err != nil { // whoever brings it to the door need not have read it from a file
 		return nil, refuse("", "%v", err)
 	}

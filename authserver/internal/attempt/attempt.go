@@ -1,9 +1,9 @@
-// Package attempt owns the log of attempts: each client's way in, how far it came, and in one
-// sentence why it came no further.
+// Package attempt records clients' attempts to connect: how far each came, and in one sentence why
+// it stopped.
 //
-// A record is made of what several requests had to do with one attempt: Log gathers them in memory
-// and writes them together, so that no request waits for it. It is no record of acts, as the audit
-// lines are: what finds no room is left out and counted, and old records go.
+// One attempt takes several requests. Log gathers what they add in memory and writes it together,
+// so that no request waits for it. The records are for finding faults and are no audit records:
+// what does not fit is dropped and counted, and old records are deleted.
 package attempt
 
 import (
@@ -13,21 +13,20 @@ import (
 	"time"
 )
 
-// Step is how far an attempt came. They are in the order of the way.
+// Step is how far an attempt came; steps are ordered.
 type Step int
 
-// The steps of the way in. Those that clients of other grant types than authorization_code do not
-// take are left out.
+// The steps of an attempt. Clients of grant types other than authorization_code leave some out.
 const (
-	Discovery    Step = 10 // somebody read the metadata
+	Discovery    Step = 10 // the metadata was read
 	Registration Step = 20 // the client registered, or tried to
-	Authorize    Step = 30 // a browser brought the request, or the client pushed it
-	SignIn       Step = 40 // somebody was asked who they are
-	Consent      Step = 50 // a person was asked
+	Authorize    Step = 30 // a browser brought the authorization request, or the client pushed it
+	SignIn       Step = 40 // a person was asked to sign in
+	Consent      Step = 50 // a person was asked for consent
 	Redirect     Step = 60 // the browser was sent back to the client with a code
-	Code         Step = 70 // the client brought its code
-	Token        Step = 80 // it got a token, or asked for one in another way than by a code
-	Call         Step = 90 // it called an MCP server: only that server knows
+	Code         Step = 70 // the client sent its code
+	Token        Step = 80 // the client got a token, or asked for one by another grant type
+	Call         Step = 90 // the client called an MCP server; only that server knows
 )
 
 var words = map[Step]string{
@@ -52,44 +51,45 @@ func (s *Step) UnmarshalText(text []byte) error {
 	return fmt.Errorf("there is no step %.40q", text)
 }
 
-// What became of an attempt.
+// The outcomes of an attempt.
 const (
-	Open   = "open"   // it is under way
-	Done   = "done"   // the client got its token
-	Failed = "failed" // it was refused, and came no further since
-	Left   = "left"   // nobody went on with it. It is not kept so: time makes it of what is open
+	Open      = "open"   // it is under way
+	Done      = "done"   // the client got its token
+	Failed    = "failed" // it was rejected, and came no further since
+	Abandoned = "left"   // it was abandoned; never stored, but derived from Open and the time
 )
 
-// Window is how long an attempt may rest before it counts as left, and within which what came
-// before is taken for its beginning. A request waits for its person for so long, too.
+// Window is how long an open attempt may rest before it counts as abandoned, and how far back
+// earlier requests are joined to it. An authorization request waits as long for its person.
 const Window = 10 * time.Minute
 
-// Record is one attempt. It holds no code, token, verifier, state, secret or password, in no form,
-// and no address with a query.
-type Record struct {
-	ID         string // made of what names the attempt, so that replicas make the same
-	Client     string // as it names itself; empty: it did not yet
+// Attempt is one attempt. It never holds a code, token, verifier, state, secret or password, nor a
+// URL with a query.
+type Attempt struct {
+	ID         string // derived from what names the attempt, so that all replicas use the same
+	Client     string // client_id as the client sent it; empty until it did
 	ClientName string // may be empty
-	Program    string // the product that the client's own requests name (RFC 9110 §10.1.5)
-	Source     string // the address of the first request, as the log has it
+	Program    string // the product token of the client's User-Agent (RFC 9110 §10.1.5)
+	Source     string // the address of the first request, as in the log
 	Tenant     string
 	User       string
-	Resource   string // that was asked for
+	Resource   string // the requested resource
 	StartedAt  time.Time
 	UpdatedAt  time.Time
-	Step       Step // the furthest
+	Step       Step // the furthest step
 	Outcome    string
-	Reason     string // why it failed or was left: one sentence for the operator
-	Support    string // the name in the log of the request that was refused
-	Refusals   int64  // how often
-	Bare       bool   // it named no resource (RFC 8707)
-	Stranger   bool   // it is no client that is known here
+	Reason     string // why it failed or was abandoned: one sentence for the operator
+	Support    string // id of the rejected request in the log
+	Refusals   int64  // how many requests were rejected
+	NoResource bool   // no resource parameter was sent (RFC 8707)
+	Unknown    bool   // the client is not registered
 }
 
-// With is the record with what another request adds. The furthest step counts, and of two that are
-// as far the later one: so a failure stays unless the attempt gets further, or succeeds there at
-// another try. Of all else what was known first stays. Stores do the same in their own language.
-func (r Record) With(o Record) Record {
+// With returns the attempt with what another request adds. The furthest step wins, and of two
+// requests at the same step the later one: a failure stays until the attempt gets further or
+// succeeds at that step. All other fields keep their first value. Stores implement the same rule in
+// SQL.
+func (r Attempt) With(o Attempt) Attempt {
 	if o.Step > r.Step || o.Step == r.Step && !o.UpdatedAt.Before(r.UpdatedAt) {
 		r.Step, r.Outcome, r.Reason, r.Support = o.Step, o.Outcome, o.Reason, o.Support
 	}
@@ -103,54 +103,54 @@ func (r Record) With(o Record) Record {
 		r.UpdatedAt = o.UpdatedAt
 	}
 	r.Refusals += o.Refusals
-	r.Bare, r.Stranger = r.Bare || o.Bare, r.Stranger && o.Stranger
+	r.NoResource, r.Unknown = r.NoResource || o.NoResource, r.Unknown && o.Unknown
 	return r
 }
 
-// Seen is the record as it is to be read at a time: what is open and rested for longer than Window
-// was left, for a reason that the step tells.
-func (r Record) Seen(now time.Time) Record {
+// Seen returns the attempt as it is at now: an open attempt that rested longer than Window is
+// abandoned, for a reason that depends on its step.
+func (r Attempt) Seen(now time.Time) Attempt {
 	if r.Outcome == Open && now.Sub(r.UpdatedAt) > Window {
-		r.Outcome, r.Reason = Left, left[r.Step]
+		r.Outcome, r.Reason = Abandoned, left[r.Step]
 	}
 	return r
 }
 
-// Filter says which records are wanted. Zero fields do not restrict.
+// Filter selects attempts. Zero fields do not restrict.
 type Filter struct {
 	ID      string
-	Failed  bool     // failed or left; reading the metadata and no more is no attempt that was left
-	Done    bool     // got a token
-	Clients []string // of any of these
+	Failed  bool     // failed or abandoned; reading the metadata alone does not count as abandoned
+	Done    bool     // the client got a token
+	Clients []string // any of these client ids
 	Tenant  string
-	Since   time.Time // not last touched before
+	Since   time.Time // last updated at or after
 	Now     time.Time // required with Failed
 	Limit   int       // required
 }
 
-// The bounds of what is kept. The oldest go first.
+// The bounds of what is stored. The oldest attempts are deleted first.
 const (
 	Kept       = 30 * 24 * time.Hour
-	Most       = 50_000 // records
-	MostOfOne  = 1_000  // of one client; all clients that are not known count as one
-	atOnce     = 50     // written in one transaction
-	mostWait   = 10_000 // records that wait to be written
-	mostSource = 120    // that one address may begin in a minute
+	Most       = 50_000 // attempts
+	MostOfOne  = 1_000  // attempts of one client; all unregistered clients count as one
+	atOnce     = 50     // attempts written in one transaction
+	mostWait   = 10_000 // attempts that wait to be written
+	mostSource = 120    // attempts that one address may begin in a minute
 )
 
-// Store keeps records.
+// Store stores attempts.
 type Store interface {
-	// PutConnections keeps records in one transaction: each is merged with what is kept under its
-	// ID, as Record.With says, whichever replica wrote that. An entry that begins an attempt takes
-	// up, and removes, what was open at an earlier step within Window: of its client's
-	// registration, and of its address's discovery.
-	PutConnections(ctx context.Context, entries []Entry) error
-	// Connections returns records, the last touched first.
-	Connections(ctx context.Context, f Filter) ([]Record, error)
+	// PutAttempts stores attempts in one transaction. Each is merged with what is stored under its
+	// ID as Attempt.With defines, whichever replica wrote that. An entry that begins an attempt
+	// takes over, and deletes, what was open at an earlier step within Window: the registration of
+	// its client and the discovery of its address.
+	PutAttempts(ctx context.Context, entries []Entry) error
+	// Attempts returns attempts, the last updated first.
+	Attempts(ctx context.Context, f Filter) ([]Attempt, error)
 }
 
 // Entry is what one request adds.
 type Entry struct {
-	Record
-	Begins bool // the attempt may have begun with it
+	Attempt
+	Begins bool // the attempt may have begun with this request
 }

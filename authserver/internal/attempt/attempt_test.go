@@ -23,10 +23,10 @@ import (
 var noon = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
 // request is a request at a step with these parameters, that was refused so; nil: it was not.
-func request(step attempt.Step, form url.Values, refused error) *attempt.Way {
-	_, w := attempt.Follow(context.Background(), attempt.Request{Step: step, Source: "192.0.2.1",
+func request(step attempt.Step, form url.Values, refused error) *attempt.Trace {
+	_, w := attempt.Start(context.Background(), attempt.Request{Step: step, Source: "192.0.2.1",
 		Program: "smith", Support: "support"})
-	w.Asks(form)
+	w.SetParameters(form)
 	if refused != nil {
 		w.Refuse(refused)
 	}
@@ -84,7 +84,7 @@ func TestSentencesAreSentences(t *testing.T) {
 			Status: http.StatusBadRequest},
 	} {
 		entry, ok := request(attempt.Authorize, form, e).Entry(noon)
-		if r := entry.Record; !ok || strings.ContainsAny(r.Reason, "{}?#") || strings.Contains(r.Reason, "secret") ||
+		if r := entry.Attempt; !ok || strings.ContainsAny(r.Reason, "{}?#") || strings.Contains(r.Reason, "secret") ||
 			strings.Contains(r.Reason, "eyJ") || !strings.HasSuffix(r.Reason, ".") ||
 			strings.Contains(r.Resource, "pw") || r.Outcome != attempt.Failed || r.Support != "support" {
 			t.Errorf("%v: got %+v", e, r)
@@ -139,7 +139,7 @@ func TestClocksAreSaidInSeconds(t *testing.T) {
 // own affair, has none.
 func TestWhatIsOneAttempt(t *testing.T) {
 	form := url.Values{"client_id": {"cli_a"}, "code_challenge": {"challenge"}}
-	id := func(w *attempt.Way, at time.Time) string {
+	id := func(w *attempt.Trace, at time.Time) string {
 		e, ok := w.Entry(at)
 		if !ok {
 			return ""
@@ -176,7 +176,7 @@ func TestWhatIsOneAttempt(t *testing.T) {
 	}
 	silent := request(attempt.Token, form, nil)
 	silent.Silence()
-	for what, w := range map[string]*attempt.Way{
+	for what, w := range map[string]*attempt.Trace{
 		"a renewal": silent, "a nonce": request(attempt.Code, form, oauth.UseDPoPNonce("once more")),
 		"a person's own sign-in":   request(attempt.SignIn, nil, attempt.ErrSignIn),
 		"a page without a request": request(attempt.Consent, nil, nil),
@@ -198,11 +198,11 @@ type flaky struct {
 	broken error
 }
 
-func (f *flaky) PutConnections(ctx context.Context, entries []attempt.Entry) error {
+func (f *flaky) PutAttempts(ctx context.Context, entries []attempt.Entry) error {
 	if f.broken != nil {
 		return f.broken
 	}
-	return f.Store.PutConnections(ctx, entries)
+	return f.Store.PutAttempts(ctx, entries)
 }
 
 func TestOneAddressCannotFillTheLog(t *testing.T) {
@@ -223,8 +223,8 @@ func TestOneAddressCannotFillTheLog(t *testing.T) {
 	}
 	flood := func(source string, n int) {
 		for i := range n {
-			_, w := attempt.Follow(t.Context(), attempt.Request{Step: attempt.Authorize, Source: source})
-			w.Asks(url.Values{"client_id": {fmt.Sprint("made up ", i)}})
+			_, w := attempt.Start(t.Context(), attempt.Request{Step: attempt.Authorize, Source: source})
+			w.SetParameters(url.Values{"client_id": {fmt.Sprint("made up ", i)}})
 			l.Record(w)
 		}
 	}
@@ -233,7 +233,7 @@ func TestOneAddressCannotFillTheLog(t *testing.T) {
 		if err := l.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		all, err := store.Connections(t.Context(), attempt.Filter{Limit: 100_000})
+		all, err := store.Attempts(t.Context(), attempt.Filter{Limit: 100_000})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -268,9 +268,9 @@ func TestOneAddressCannotFillTheLog(t *testing.T) {
 func TestARenewalThatSucceedsPaysForNothing(t *testing.T) {
 	form, ctx := url.Values{"client_id": {"cli_a"}, "resource": {"https://mcp.example/mcp"}}, t.Context()
 	made := testing.AllocsPerRun(100, func() {
-		_, w := attempt.Follow(ctx, attempt.Request{Step: attempt.Token, Source: "192.0.2.1",
+		_, w := attempt.Start(ctx, attempt.Request{Step: attempt.Token, Source: "192.0.2.1",
 			Program: "smith"})
-		w.Asks(form)
+		w.SetParameters(form)
 		w.Silence()
 		if _, ok := w.Entry(noon); ok {
 			t.Error("it is kept")

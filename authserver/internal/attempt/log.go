@@ -10,15 +10,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/outage"
 )
 
-// When what was gathered is written.
+// When gathered entries are written.
 const (
 	writeEvery = time.Second
 	writeTime  = 10 * time.Second
 	lastTime   = 5 * time.Second
 )
 
-// mostSources bounds the addresses that are counted at once; beyond it those of this minute are
-// counted as one.
+// mostSources bounds the addresses that are counted separately; beyond it, the further addresses of
+// this minute are counted as one.
 const mostSources = 10_000
 
 // Log gathers what requests add, and writes it. It is safe for concurrent use.
@@ -26,29 +26,29 @@ type Log struct {
 	store Store
 	now   func() time.Time
 	log   *slog.Logger
-	most  int // that may wait
+	most  int // bound of waiting entries
 
-	writing sync.Mutex // one at a time, so that what came first is written first
+	writing sync.Mutex // held while writing, so that entries are written in their order
 
 	mu      sync.Mutex
 	waiting map[string]Entry
-	order   []string // of waiting
+	order   []string // ids of waiting entries
 	dropped int64
-	said    bool // in this minute
+	said    bool // the bound was logged in this minute
 	minute  int64
-	begun   map[string]int  // by address, in this minute
-	known   map[string]bool // discoveries of this minute, which need no more than one row
+	begun   map[string]int  // attempts begun in this minute, by address
+	known   map[string]bool // discoveries of this minute, which need one row only
 }
 
-// NewLog makes a log. Run it, or flush it when it was used.
+// NewLog returns a log. Call Run, or Flush after using it.
 func NewLog(s Store, now func() time.Time, log *slog.Logger) *Log {
 	return &Log{store: s, now: now, log: log, most: mostWait, waiting: map[string]Entry{}, begun: map[string]int{},
 		known: map[string]bool{}}
 }
 
-// Record takes what a request has to do with a client's way in. It never waits for the store. What
-// finds no room is counted.
-func (l *Log) Record(w *Way) {
+// Record adds what a request contributes. It never waits for the store; an entry that does not fit
+// is dropped and counted.
+func (l *Log) Record(w *Trace) {
 	e, ok := w.Entry(l.now())
 	if !ok {
 		return
@@ -61,7 +61,7 @@ func (l *Log) Record(w *Way) {
 		clear(l.known)
 	}
 	if was, there := l.waiting[e.ID]; there {
-		l.waiting[e.ID] = Entry{was.With(e.Record), was.Begins || e.Begins}
+		l.waiting[e.ID] = Entry{was.With(e.Attempt), was.Begins || e.Begins}
 		return
 	}
 	if e.Step == Discovery {
@@ -90,14 +90,15 @@ func (l *Log) drop() {
 	}
 }
 
-// Dropped is how many requests found no room since the start of this process.
+// Dropped returns how many entries were dropped since this process started.
 func (l *Log) Dropped() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.dropped
 }
 
-// Flush writes what was gathered, some at a time. What cannot be written waits for the next time.
+// Flush writes the gathered entries in batches. Entries that cannot be written stay for the next
+// call.
 func (l *Log) Flush(ctx context.Context) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
@@ -106,15 +107,15 @@ func (l *Log) Flush(ctx context.Context) error {
 		if len(some) == 0 {
 			return nil
 		}
-		if err := l.store.PutConnections(ctx, some); err != nil {
+		if err := l.store.PutAttempts(ctx, some); err != nil {
 			l.back(some)
 			return err
 		}
 	}
 }
 
-// take takes the first that wait, in the order of their ids: replicas that write the same rows wait
-// for each other in one order.
+// take removes the first waiting entries, ordered by id, so that replicas writing the same rows
+// lock them in one order.
 func (l *Log) take() []Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,20 +127,20 @@ func (l *Log) take() []Entry {
 		some = append(some, l.waiting[id])
 		delete(l.waiting, id)
 	}
-	// What begins is nobody else's row, and takes up what began before it: that comes first, by its
-	// step.
+	// Entries that begin an attempt are first and ordered by step, because each takes over what an
+	// earlier step began.
 	begins := slices.DeleteFunc(slices.Clone(some), func(e Entry) bool { return !e.Begins })
 	slices.SortStableFunc(begins, func(a, b Entry) int { return int(a.Step - b.Step) })
 	return append(begins, slices.DeleteFunc(some, func(e Entry) bool { return e.Begins })...)
 }
 
-// back puts entries back that could not be written.
+// back returns entries that could not be written.
 func (l *Log) back(some []Entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range some {
 		if now, there := l.waiting[e.ID]; there {
-			l.waiting[e.ID] = Entry{e.With(now.Record), e.Begins || now.Begins}
+			l.waiting[e.ID] = Entry{e.With(now.Attempt), e.Begins || now.Begins}
 			continue
 		}
 		if len(l.waiting) >= l.most {
@@ -150,7 +151,7 @@ func (l *Log) back(some []Entry) {
 	}
 }
 
-// Run writes from time to time until ctx ends; then it writes once more.
+// Run writes periodically until ctx ends, and then once more.
 func (l *Log) Run(ctx context.Context) {
 	write := time.NewTicker(writeEvery)
 	defer write.Stop()
@@ -172,7 +173,7 @@ func (l *Log) Run(ctx context.Context) {
 	}
 }
 
-// flush is Flush, bounded in time.
+// flush is Flush with a time limit.
 func (l *Log) flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTime)
 	defer cancel()

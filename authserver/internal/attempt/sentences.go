@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
-// What the doors know of a refusal, and strangers are not told.
+// Causes of rejections that are recorded but not told to the client.
 var (
 	ErrDisabled = errors.New("the client is disabled")
 	ErrUnknown  = errors.New("the client is not known")
@@ -21,32 +21,32 @@ var (
 	ErrLocked = errors.New("too many wrong passwords")
 )
 
-// clock is an error that knows how far somebody's clock is ahead of ours; behind, when it is
-// negative.
+// clock is implemented by errors that know how far a client's clock is ahead of ours; negative
+// means behind.
 type clock interface{ ClockOff() time.Duration }
 
-// isStranger says whether a client is refused because it is not known.
+// isStranger reports whether a client was rejected because it is not registered.
 func isStranger(err error) bool {
 	var refused *oauth.Error
 	return errors.Is(err, ErrUnknown) || errors.As(err, &refused) && refused.Code == "invalid_client" &&
 		strings.HasPrefix(refused.Description, unknownHere)
 }
 
-// unknownHere begins what a person is told whose client is not known.
+// unknownHere begins the message to a person whose client is not registered.
 const unknownHere = "this client is not known here"
 
-// sentence is what an operator reads of a refusal: what was wrong, and what to do.
+// sentence explains a rejection to an operator: what was wrong, and what to do.
 type sentence struct {
 	step Step   // empty: any
 	code string // the error code; empty: any
-	says string // how the refusal's own description begins; empty: any
+	says string // prefix of the error's description; empty: any
 	text string // with {client}, {redirect}, {resource}, {source}, {description}
 
-	// machine is said in place of text when the client acts for no person; empty: text fits it too.
+	// machine replaces text when the client acts for no person; empty: text is used for it too.
 	machine string
 }
 
-// sentences are searched from the first to the last.
+// sentences are tried in order; the first that matches is used.
 var sentences = []sentence{
 	// Registration (RFC 7591 §3.2.2).
 	{Registration, "invalid_token", "",
@@ -65,8 +65,7 @@ var sentences = []sentence{
 		"The client described itself in a way that cannot be registered ({description}): its makers must mend that.",
 		""},
 
-	// Who asks, and where the answer goes: refused on a page, never by redirect (RFC 6749
-	// §4.1.2.1).
+	// Client and redirect URI: rejected on a page, never by redirect (RFC 6749 §4.1.2.1).
 	{0, "invalid_client", unknownHere, saysUnknown, ""},
 	{0, "invalid_client", "this application was disabled here", saysDisabled, ""},
 	{0, "invalid_request", "redirect_uri is not one",
@@ -84,7 +83,7 @@ var sentences = []sentence{
 		"The client has registered require_pushed_authorization_requests and came without pushing its request: it " +
 			"must push it first (RFC 9126), or be registered without that.", ""},
 
-	// What is asked for (RFC 6749 §4.1.2.1, RFC 7636 §4.4.1, RFC 8707 §2).
+	// The authorization request (RFC 6749 §4.1.2.1, RFC 7636 §4.4.1, RFC 8707 §2).
 	{0, "invalid_request", "PKCE is required",
 		"The authorization request has no PKCE challenge of the kind that is needed here: the application must send " +
 			"code_challenge with code_challenge_method=S256, so update it, or the OAuth library that it uses.", ""},
@@ -125,7 +124,7 @@ var sentences = []sentence{
 		"The application wanted no page to be shown (prompt=none), and the person must choose between tenants: it " +
 			"must ask without prompt=none.", ""},
 
-	// People.
+	// Sign-in and consent.
 	{Consent, "access_denied", "the person said no",
 		"The person said no when they were asked, so nothing is wrong with the client: talk to them, and start again " +
 			"from the application if they agree.", ""},
@@ -178,7 +177,7 @@ var sentences = []sentence{
 		"The client brought a code or refresh token without a DPoP proof of the key that it is bound to: it must " +
 			"prove the key that it began with, or begin anew.", ""},
 
-	// Renewal (RFC 6749 §6, RFC 9700 §4.14.2).
+	// The refresh token (RFC 6749 §6, RFC 9700 §4.14.2).
 	{0, "invalid_grant", "The refresh token was already used",
 		"The client brought a refresh token that it had used before and that is replaced, which ended its " +
 			"permission: it must keep the newest in one place only, and the person must let it in again; if that was " +
@@ -214,7 +213,7 @@ var sentences = []sentence{
 		"The server that the client asks for is not served here any more: put it back in the file of --resources, or " +
 			"let the client ask for another."},
 
-	// Who the client is (RFC 6749 §2.3), and which key it has (RFC 9449 §4.3).
+	// Client authentication (RFC 6749 §2.3) and proof of possession (RFC 9449 §4.3).
 	{0, "invalid_client", "client authentication did not succeed",
 		"The client did not prove who it is: its secret or its assertion is missing, wrong, or not of the kind that " +
 			"it registered, so give it the right one (`gatehouse client replace-secret` makes another), or let it " +
@@ -235,7 +234,7 @@ var sentences = []sentence{
 			"proxy that is yours, name that in --trusted-proxies.", ""},
 }
 
-// What is said of errors that are told by what they wrap.
+// The texts for errors that are recognized by what they wrap.
 const (
 	saysUnknown = "The client is not known here, or not any more (its registration was deleted, has expired, or " +
 		"was made at another issuer): remove the connection in the application and connect again, so that it " +
@@ -254,8 +253,8 @@ const (
 	saysElse = "It was refused here as {code}: {description}"
 )
 
-// ForgotResource says why a token is for another server than the one that it was shown to, when its
-// client had named no resource.
+// ForgotResource explains that a token is for another server than the one it was sent to, because
+// its client sent no resource parameter.
 func ForgotResource(audience, server string) string {
 	return "The client asked the issuer without naming a resource, so that its token is for " + clean(audience) +
 		" and not for " + clean(server) +
@@ -263,7 +262,7 @@ func ForgotResource(audience, server string) string {
 		" with its authorization and token requests (RFC 8707)."
 }
 
-// left says why an attempt was left, as far as that can be known.
+// left explains why an attempt was abandoned, as far as that can be known.
 var left = map[Step]string{
 	Discovery: "Somebody read the metadata and asked for nothing: that is no client, or it could not go on with " +
 		"what they say.",
@@ -278,8 +277,8 @@ var left = map[Step]string{
 		"redirect URI any more, or refused the answer, so look in its log.",
 }
 
-// explain says in a sentence why the request was refused, and of which kind that is.
-func (w *Way) explain() (text, kind string) {
+// explain returns a sentence that says why the request was rejected, and the kind of the reason.
+func (w *Trace) explain() (text, kind string) {
 	var refused *oauth.Error
 	isRefusal := errors.As(w.err, &refused)
 	var c clock
@@ -311,8 +310,8 @@ func (w *Way) explain() (text, kind string) {
 	return text, refused.Code
 }
 
-// fill puts what was asked for into a sentence.
-func (w *Way) fill(text string, e *oauth.Error) string {
+// fill replaces the placeholders of a text.
+func (w *Trace) fill(text string, e *oauth.Error) string {
 	or := func(s string) string {
 		if s == "" {
 			return "an address that cannot be shown"
@@ -325,7 +324,7 @@ func (w *Way) fill(text string, e *oauth.Error) string {
 	).Replace(text)
 }
 
-// far says in words how far a clock is off.
+// far describes how far a clock is off.
 func far(d time.Duration) string {
 	seconds := int64(d.Abs() / time.Second)
 	if d < 0 {
@@ -334,7 +333,7 @@ func far(d time.Duration) string {
 	return strconv.FormatInt(seconds, 10) + " seconds in the future"
 }
 
-// maxText bounds a text of a stranger's, in bytes.
+// maxText bounds text from clients, in bytes.
 const maxText = 300
 
 var (
@@ -342,8 +341,8 @@ var (
 	queries = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.\-]*:[^\s?#'"]*)[?#][^\s'"]*`)
 )
 
-// clean is a text of a stranger's as it may be kept and shown: on one line, not long, without
-// anything that looks like a secret of ours or a JWT, and without the queries of addresses.
+// clean returns text from a client as it may be stored and shown: one line, short, with nothing
+// that looks like one of our secrets or a JWT, and URLs without their queries.
 func clean(s string) string {
 	if len(s) > maxText {
 		s = strings.ToValidUTF8(s[:maxText], "") + "…"
@@ -352,8 +351,7 @@ func clean(s string) string {
 	return queries.ReplaceAllString(secrets.ReplaceAllString(s, "…"), "$1")
 }
 
-// bareURL is an address without what may hold a secret: who it is for, its query and its fragment.
-// Empty when it cannot be read.
+// bareURL returns a URL without userinfo, query and fragment, or "" when it cannot be parsed.
 func bareURL(raw string) string {
 	if len(raw) > maxText {
 		return ""

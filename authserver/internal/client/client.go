@@ -1,5 +1,4 @@
-// Package client owns agent applications: what they may say of themselves, where answers may be
-// sent, how they prove who they are.
+// Package client defines OAuth clients: their metadata, redirect URIs, secrets and keys.
 package client
 
 import (
@@ -18,14 +17,13 @@ var ErrDisabled = &oauth.Error{Code: "invalid_client", Status: 400,
 // ErrNotFound says there is no such client.
 var ErrNotFound = errors.New("no such client")
 
-// ErrFull says that as many clients have registered by themselves as may, and each of them is in
-// use.
+// ErrFull says that the bound of registered clients is reached and all of them are in use.
 var ErrFull = errors.New("there are as many clients as there may be")
 
 // ErrNoInitialToken says an initial access token is unknown, expired or used up.
 var ErrNoInitialToken = errors.New("no such initial access token")
 
-// The ways a client proves who it is (RFC 7591 §2).
+// The client authentication methods (RFC 7591 §2).
 const (
 	AuthNone  = "none"
 	AuthBasic = "client_secret_basic"
@@ -33,13 +31,14 @@ const (
 	AuthKey   = "private_key_jwt"
 )
 
-// How a client became known.
+// How a client came to be registered.
 const (
-	OriginRegistration = "registration"         // by itself (RFC 7591)
-	OriginInitialToken = "initial_access_token" // by itself, for a tenant (RFC 7591 §3)
-	OriginDocument     = "document"             // by a document of its own (OAuth Client ID Metadata Document)
+	OriginRegistration = "registration"         // by dynamic registration (RFC 7591)
+	// by dynamic registration for a tenant, with an initial access token (RFC 7591 §3)
+	OriginInitialToken = "initial_access_token"
+	OriginDocument     = "document"             // by a client metadata document (OAuth Client ID Metadata Document)
 	OriginOperator     = "operator"
-	OriginAdmin        = "admin" // by somebody who looks after its tenant's clients
+	OriginAdmin        = "admin" // by an administrator of its tenant
 )
 
 // The grant types a client may have.
@@ -52,126 +51,126 @@ const (
 	GrantAssertion   = "urn:ietf:params:oauth:grant-type:jwt-bearer"     // RFC 7523, for ID-JAG alone
 )
 
-// Client is an agent application that is known here.
+// Client is a registered client.
 type Client struct {
 	ID            string // random, never an https URL, never a user's id
 	Name          string
-	TenantID      string // set for a client that belongs to a tenant: only such a one may use client_credentials
+	TenantID      string // set for a client of a tenant: only these may use client_credentials
 	RedirectURIs  []string
 	GrantTypes    []string
 	AuthMethod    string // AuthNone, AuthBasic, AuthPost or AuthKey
 	SecretHash    string // as HashSecret writes it; empty when AuthMethod needs none
-	OldSecretHash string // the one before; it counts until OldSecretEnds
+	OldSecretHash string // the previous secret, valid until OldSecretEnds
 	OldSecretEnds time.Time
-	JWKS          string // its public keys, when AuthMethod is AuthKey and it registered them
-	JWKSURI       string // where they are, when it did not
-	// ceiling; empty means no ceiling of its own for a person's grants and nothing for
-	// client_credentials
+	JWKS          string // its public keys, when AuthMethod is AuthKey and it registered them by value
+	JWKSURI       string // their URL, when it did not
+	// The most that it may be granted; empty means no bound of its own for a person's grants, and
+	// nothing for client_credentials.
 	Scopes          []string
 	ApplicationType string // "native" or "web"
 	ClientURI       string
 	SoftwareID      string
 	SoftwareVersion string
-	// how it became known: OriginRegistration, OriginInitialToken, OriginDocument, OriginOperator
-	// or OriginAdmin
+	// OriginRegistration, OriginInitialToken, OriginDocument, OriginOperator or OriginAdmin
 	Origin      string
 	ManageHash  string // TokenHash of its registration access token; empty when it has none
-	Fingerprint string // of what it said of itself, when all who register the same share one client; empty when not
-	// the resource that it is, when it is a protected server that passes its callers on; empty for
-	// an agent
+	Fingerprint string // of its metadata, when all who register the same share one client; empty when not
+	// The resource that it is, when it is a protected server that exchanges its callers' tokens;
+	// empty for an agent.
 	Resource string
 
-	IDTokenAlg string // signs its id tokens; empty means RS256 (OpenID Connect Registration 1.0 §2)
-	// where people may go on to from signing out (OpenID Connect RP-Initiated Logout 1.0 §3.1)
+	IDTokenAlg string // The algorithm of its ID tokens; empty means RS256 (OpenID Connect Registration 1.0 §2).
+	// Where people may be redirected after logout (OpenID Connect RP-Initiated Logout 1.0 §3.1).
 	PostLogoutRedirectURIs []string
-	DPoPBound              bool // it binds every access token to a key of its own (RFC 9449 §5.2)
-	PushRequired           bool // it pushes every authorization request (RFC 9126 §6)
+	DPoPBound              bool // every access token must be bound to a DPoP key (RFC 9449 §5.2)
+	PushRequired           bool // every authorization request must be pushed (RFC 9126 §6)
 
-	CreatedAt time.Time // of a shared client: when somebody last registered it
-	// DisabledAt is when the operator disabled it; zero while it may act. Left out of JSON then:
-	// fingerprints of before it came are as they were.
+	CreatedAt time.Time // of a shared client: the time of its last registration
+	// DisabledAt is when the operator disabled it; zero while it is enabled. JSON omits the zero
+	// value, so that older fingerprints stay valid.
 	DisabledAt time.Time `json:",omitzero"`
 }
 
-// InitialToken lets its bearer register clients of a tenant (RFC 7591 §3).
+// InitialToken is an initial access token, with which clients of a tenant register (RFC 7591 §3).
 type InitialToken struct {
 	Hash      string // SHA-256 of the token, hex
 	TenantID  string
-	Scopes    []string // ceiling of the clients made with it
+	Scopes    []string // the most that the clients registered with it may get
 	ExpiresAt time.Time
-	Uses      int // how many registrations are left
+	Uses      int // registrations left
 	CreatedAt time.Time
 }
 
-// Filter says which clients to list; empty members match all.
+// Filter selects clients; zero fields match all.
 type Filter struct {
 	TenantID string
-	After    string // the id of a client: the list begins with the one after it
+	After    string // the list begins after the client of this id
 	Limit    int    // at most this many; 0 means 100
 }
 
-// Store keeps clients and initial access tokens.
+// Store stores clients and initial access tokens.
 type Store interface {
-	// CreateClient keeps a new client.
+	// CreateClient stores a new client.
 	CreateClient(ctx context.Context, c Client) error
-	// CreateClients keeps new clients, all or none.
+	// CreateClients stores new clients, all or none.
 	CreateClients(ctx context.Context, clients []Client) error
-	// Client returns the client of this id, or ErrNotFound, also of one that is disabled.
+	// Client returns the client, or ErrNotFound, also when it is disabled.
 	Client(ctx context.Context, id string) (Client, error)
-	// RegisteredClient returns the client of this id, disabled or not, or ErrNotFound.
+	// RegisteredClient returns the client, disabled or not, or ErrNotFound.
 	RegisteredClient(ctx context.Context, id string) (Client, error)
-	// DisableClient keeps a client from everything until EnableClient, and returns since when it is
-	// disabled. Its grants stay. ErrNotFound when it is gone. When it returns, no code or refresh
-	// token of the client's is being redeemed, and none will be.
+	// DisableClient disables the client until EnableClient, and returns since when it is disabled.
+	// Its grants stay. It returns ErrNotFound when the client is gone. After it returns, no code or
+	// refresh token of the client is being redeemed, and none will be.
 	DisableClient(ctx context.Context, id string, at time.Time) (since time.Time, err error)
-	// EnableClient lets a client act again. ErrNotFound when it is gone.
+	// EnableClient enables a client again, or returns ErrNotFound.
 	EnableClient(ctx context.Context, id string) error
-	// Clients lists clients, disabled ones too, newest first.
+	// Clients lists clients, disabled ones included, newest first.
 	Clients(ctx context.Context, f Filter) ([]Client, error)
-	// OperatorClients returns all that the operator made of a tenant, or of none when tenantID is
-	// empty, oldest first.
+	// OperatorClients returns all clients that the operator created for a tenant, or for none when
+	// tenantID is empty, oldest first.
 	OperatorClients(ctx context.Context, tenantID string) ([]Client, error)
-	// Register keeps a client that registers by itself, and returns it. When a living one has the
-	// same fingerprint, that one is returned and counts as registered now: of many at once all get
-	// one. When there would be more than ceiling of them, the oldest that nobody ever let in goes;
-	// ErrFull when there is none, and then nothing changes. A client with a grant never goes. It
-	// writes e in the same transaction when the client is a new one.
+	// Register stores a client that registers dynamically, and returns it. When an existing client
+	// has the same fingerprint, that one is returned and counts as registered now: concurrent
+	// registrations get one client. Beyond ceiling clients, the oldest one that was never granted
+	// anything is deleted; when there is none, Register returns ErrFull and changes nothing. A
+	// client with a grant is never deleted. It writes e in the same transaction when the client is
+	// new.
 	Register(ctx context.Context, c Client, ceiling int64, e audit.Event) (Client, error)
-	// UpdateClient writes what a client now says of itself, its redirect URIs and its grant types;
-	// ErrNotFound when it is gone.
+	// UpdateClient writes a client's changed metadata, or returns ErrNotFound.
 	UpdateClient(ctx context.Context, c Client) error
-	// ReplaceSecret gives a client that has a secret another one. The one before counts until ends;
-	// one before that no more. ErrNotFound when there is no such client, or it has no secret.
+	// ReplaceSecret replaces a client's secret. The previous one stays valid until ends, and any
+	// older one is invalid. It returns ErrNotFound when there is no such client, or it has no
+	// secret.
 	ReplaceSecret(ctx context.Context, id, secretHash string, ends time.Time) error
-	// DeleteClient makes a client unknown, and disabled no more; its row stays as long as grants of
-	// it are remembered. ErrNotFound when it is gone already.
+	// DeleteClient deletes a client, enabled or disabled, or returns ErrNotFound; its row stays as
+	// long as grants refer to it.
 	DeleteClient(ctx context.Context, id string, at time.Time) error
-	// PutDocument keeps a client that a document describes, in place of what an earlier reading
-	// said. A client of another origin stays as it is, and one that is disabled, too: ErrDisabled.
+	// PutDocument stores a client described by a metadata document, in place of an earlier reading.
+	// A client of another origin stays as it is; for one that is disabled it returns ErrDisabled.
 	PutDocument(ctx context.Context, c Client) error
-	// CreateInitialToken keeps a new initial access token.
+	// CreateInitialToken stores a new initial access token.
 	CreateInitialToken(ctx context.Context, t InitialToken) error
-	// UseInitialToken takes one use of the token in one guarded statement and keeps the client and
-	// the audit line in the same transaction. It answers ErrNoInitialToken when the token is
-	// unknown, expired at now or used up; then nothing changes. prepare fills the client from the
-	// token (tenant, ceiling) and may refuse with an error, which is returned as it is; then
-	// nothing changes either.
+	// UseInitialToken consumes one use of the token in one guarded statement, and stores the client
+	// and the audit record in the same transaction. It returns ErrNoInitialToken when the token is
+	// unknown, expired at now or used up. prepare fills the client from the token (tenant, scopes)
+	// and may reject it with an error, which is returned unchanged. On any error nothing changes.
 	UseInitialToken(ctx context.Context, hash string, now time.Time,
 		prepare func(InitialToken) (Client, audit.Event, error)) (Client, error)
 }
 
-// The kinds of clients that a tenant's policy tells apart: by whom they became known.
+// The kinds of clients that a tenant's policy distinguishes.
 const (
-	KindOperator = "operator" // the operator made it
-	KindDocument = "document" // a document of its own describes it (OAuth Client ID Metadata Document)
-	KindDynamic  = "dynamic"  // it registered by itself (RFC 7591)
-	KindTenant   = "tenant"   // the tenant's own: made by its admin, or registered with its initial access token
+	KindOperator = "operator" // created by the operator
+	KindDocument = "document" // described by a client metadata document
+	KindDynamic  = "dynamic"  // registered dynamically (RFC 7591)
+	// created by a tenant's administrator, or registered with the tenant's initial access token
+	KindTenant   = "tenant"
 )
 
-// Kinds are all of them.
+// Kinds returns all kinds.
 func Kinds() []string { return []string{KindOperator, KindDocument, KindDynamic, KindTenant} }
 
-// Kind is the client's.
+// Kind returns the client's kind.
 func (c Client) Kind() string {
 	switch c.Origin {
 	case OriginOperator:

@@ -12,15 +12,16 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
-// maxDocumentURL bounds a client id that is a URL, in bytes.
+// maxDocumentURL bounds a client_id that is a URL, in bytes.
 const maxDocumentURL = 1024
 
-// IsDocumentURL says whether a client id names a document. Ids that we make never do.
+// IsDocumentURL reports whether a client_id is the URL of a metadata document. Ids that we create
+// never are.
 func IsDocumentURL(id string) bool { return strings.HasPrefix(id, "https://") }
 
-// CheckDocumentURL says what is wrong with a client id that names a document, if anything (CIMD
-// §3): https, a plainly written host, a path without "." and "..", no userinfo, no fragment.
-// Nothing is fetched for one that is not right.
+// CheckDocumentURL returns what is wrong with the URL of a metadata document (Client ID Metadata
+// Document §3): it must be https, with a plain host and a path without "." and "..", without
+// userinfo and fragment. A URL with an error is never fetched.
 func CheckDocumentURL(id string) error {
 	if len(id) > maxDocumentURL {
 		return fmt.Errorf("it is longer than %d bytes", maxDocumentURL)
@@ -50,9 +51,9 @@ func CheckDocumentURL(id string) error {
 	return nil
 }
 
-// FromDocument makes the client that a document describes, or says with an *oauth.Error what is
-// wrong with the document. What is not offered here is refused where dropping it would surprise. A
-// document has no tenant and no ceiling of scopes.
+// FromDocument returns the client that a metadata document describes, or an *oauth.Error that says
+// what is wrong. An unsupported value is an error where ignoring it would surprise. The client has
+// no tenant and no bound of scopes.
 func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 	wrong := func(what string) error {
 		return oauth.InvalidClientMetadata("the document at the client_id " + what +
@@ -94,7 +95,8 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 			return Client{}, wrong("has keys that cannot be used: " + description(err))
 		}
 	}
-	d.IDTokenSignedResponseAlg = "" // a document is read as a request: which algorithms there are, it cannot know
+	// a document is written for every server, and cannot know the algorithms of this one
+	d.IDTokenSignedResponseAlg = ""
 	if err := c.setIdentity(d.ClientMetadata, nil); err != nil {
 		return Client{}, wrong("cannot be used: " + description(err))
 	}
@@ -104,7 +106,7 @@ func FromDocument(id string, body []byte, now time.Time) (Client, error) {
 	return c, nil
 }
 
-// description is what an error says to people, without its code.
+// description returns an error's text without its code.
 func description(err error) string {
 	var refused *oauth.Error
 	if errors.As(err, &refused) {
@@ -113,11 +115,10 @@ func description(err error) string {
 	return err.Error()
 }
 
-// authMethod is how the client of a document proves itself, or empty when it could do nothing that
-// is offered for documents. The document says the same to every server and gets no answer, so a
-// choice that it leaves is one that both sides must make alike: the method that it names, else the
-// strongest that it can.
-func (d Said) authMethod() string {
+// authMethod returns the authentication method of a document's client, or "" when none is
+// supported. The document is the same for every server and gets no response, so both sides must
+// derive the same choice: the method that it names, or else the strongest that is possible.
+func (d Description) authMethod() string {
 	named, can := d.TokenEndpointAuthMethod, d.TokenEndpointAuthMethodsSupported
 	switch {
 	case named == AuthNone || named == AuthKey:
@@ -130,7 +131,7 @@ func (d Said) authMethod() string {
 	return ""
 }
 
-// DocumentHost is the host that vouches for a client by its document; empty for other clients.
+// DocumentHost returns the host of the client's metadata document; empty for other clients.
 func (c Client) DocumentHost() string {
 	u, err := url.Parse(c.ID)
 	if c.Origin != OriginDocument || err != nil {

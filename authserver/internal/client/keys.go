@@ -11,18 +11,18 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// What a client may publish of its keys.
+// The bounds of a client's keys.
 const (
 	maxKeys      = 20
 	maxKeysBytes = 16 << 10
 )
 
-// ErrKeys says that a document is not a set of public keys that a client can prove itself with.
+// ErrKeys says that a document is not a set of public keys for client authentication.
 var ErrKeys = errors.New("not a set of public signing keys: at most 20, EC, Ed25519, or RSA of 2048 bits and more, " +
 	"nothing private, no secret")
 
-// ParseKeys reads a client's key set (RFC 7517 §5) and refuses it whole when it holds anything
-// private or too weak. Keys for other uses are left out.
+// ParseKeys reads a client's key set (RFC 7517 §5). It is rejected whole when it holds a private or
+// weak key; keys for other uses are left out.
 func ParseKeys(document []byte) ([]jose.JSONWebKey, error) {
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -53,8 +53,8 @@ func ParseKeys(document []byte) ([]jose.JSONWebKey, error) {
 	return keys, nil
 }
 
-// foreign says whether a key is of a kind that is not known here, and that holds nothing private:
-// such a one is ignored (RFC 7517 §5).
+// foreign reports whether a key is of an unknown type and holds nothing private; such keys are
+// ignored (RFC 7517 §5).
 func foreign(raw json.RawMessage) bool {
 	var kind struct {
 		Type  string          `json:"kty"`
@@ -77,8 +77,8 @@ func foreign(raw json.RawMessage) bool {
 	return true
 }
 
-// setKeys takes over how a client with private_key_jwt publishes its keys: in the registration or
-// at an address, one of them (RFC 7591 §2).
+// setKeys sets the keys of a client with private_key_jwt: by value or by URL, exactly one (RFC 7591
+// §2).
 func (c *Client) setKeys(m oauth.ClientMetadata) error {
 	switch {
 	case (len(m.JWKS) > 0) == (m.JWKSURI != ""):

@@ -14,17 +14,17 @@ import (
 // MaxName bounds a client's name, in characters.
 const MaxName = 64
 
-// Registration is who registers and what the registrant may get.
+// Registration describes who registers and what they may get.
 type Registration struct {
-	Tenant     *InitialToken // the initial access token that was shown; nil for open registration
-	Algorithms []string      // that id tokens can be signed with, the default one first
+	Tenant     *InitialToken // the initial access token that was used; nil for open registration
+	Algorithms []string      // algorithms of ID tokens, the default first
 	Now        time.Time
 }
 
-// FromMetadata turns what a client says of itself into a client, with its secret if it gets one.
-// What we do not offer is dropped where RFC 7591 §3.2.1 lets us answer with other values, and
-// refused with an *oauth.Error where dropping would surprise. The client's id, its tenant and its
-// secret are never taken from the registrant.
+// FromMetadata returns the client that metadata describes, and its secret if it has one.
+// Unsupported values are dropped where RFC 7591 §3.2.1 allows other values in the response, and
+// rejected with an *oauth.Error where dropping would surprise. The id, tenant and secret never come
+// from the metadata.
 func FromMetadata(m oauth.ClientMetadata, r Registration) (Client, string, error) {
 	c := Client{
 		ID: NewID(), Name: text.Line(m.ClientName, MaxName), Origin: OriginRegistration,
@@ -72,8 +72,8 @@ func (c *Client) setGrantTypes(m oauth.ClientMetadata) error {
 	for _, g := range asked {
 		switch {
 		case g == GrantExchange && c.TenantID == "":
-			// dropped, and the answer says so: who exchanges tokens, an operator or a tenant has
-			// made known
+			// dropped, and the response says so: token exchange is for clients that an operator or
+			// a tenant registered
 		case g == GrantCredentials && c.TenantID == "":
 			return oauth.InvalidClientMetadata("grant type client_credentials is for clients that belong to a " +
 				"tenant: register with an initial access token of the tenant")
@@ -83,7 +83,7 @@ func (c *Client) setGrantTypes(m oauth.ClientMetadata) error {
 			}
 		}
 	}
-	// Clients register authorization_code alone and refresh later all the same; the answer says so.
+	// Clients register authorization_code alone and refresh later; the response says what they get.
 	people := slices.Contains(c.GrantTypes, GrantCode) || slices.Contains(c.GrantTypes, GrantDevice)
 	if people && !slices.Contains(c.GrantTypes, GrantRefresh) {
 		c.GrantTypes = append(c.GrantTypes, GrantRefresh)
@@ -92,7 +92,7 @@ func (c *Client) setGrantTypes(m oauth.ClientMetadata) error {
 		return oauth.InvalidClientMetadata("none of the grant types is offered here; use " +
 			strings.Join(offered, ", "))
 	}
-	// Others beside it are dropped, and the answer says so (RFC 7591 section 3.2.1).
+	// Other response types are dropped, and the response says so (RFC 7591 §3.2.1).
 	if len(m.ResponseTypes) > 0 && !slices.Contains(m.ResponseTypes, "code") {
 		return oauth.InvalidClientMetadata("response_types must have code, the only response type that is offered, " +
 			"or be left out")
@@ -114,11 +114,10 @@ func (c *Client) setRedirects(m oauth.ClientMetadata) error {
 	for _, uri := range m.RedirectURIs {
 		if err := CheckRedirectURI(uri); err != nil {
 			if scheme, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(uri)), ":"); refusedHere(scheme) {
-				// whoever sends this means no good
+				// such a URI is an attack
 				return oauth.InvalidRedirectURI("a redirect URI cannot be registered: " + err.Error())
 			}
-			// clients name several, and come from one that does: the answer says which are kept
-			// (RFC 7591 §3.2.1)
+			// clients register several; the response says which are kept (RFC 7591 §3.2.1)
 			refused = err
 			continue
 		}
@@ -132,8 +131,8 @@ func (c *Client) setRedirects(m oauth.ClientMetadata) error {
 	if len(c.RedirectURIs) == 0 {
 		return oauth.InvalidRedirectURI("no redirect URI can be registered: " + refused.Error())
 	}
-	// Native clients in the field call themselves "web" or nothing at all, so the URIs decide
-	// (OpenID Connect Registration 1.0 §2).
+	// Native clients often say "web" or nothing, so the URIs decide (OpenID Connect Registration
+	// 1.0 §2).
 	c.ApplicationType = "web"
 	if native || m.ApplicationType == "native" {
 		c.ApplicationType = "native"
@@ -141,8 +140,8 @@ func (c *Client) setRedirects(m oauth.ClientMetadata) error {
 	return nil
 }
 
-// setIdentity takes over what OpenID clients say: how their id tokens are to be signed, and where
-// people may go from signing out.
+// setIdentity sets what OpenID Connect clients register: the algorithm of their ID tokens and where
+// people may be redirected after logout.
 func (c *Client) setIdentity(m oauth.ClientMetadata, algorithms []string) error {
 	if alg := m.IDTokenSignedResponseAlg; alg != "" {
 		if !slices.Contains(algorithms, alg) {
@@ -157,7 +156,7 @@ func (c *Client) setIdentity(m oauth.ClientMetadata, algorithms []string) error 
 	refused := error(nil)
 	for _, uri := range m.PostLogoutRedirectURIs {
 		if err := CheckRedirectURI(uri); err != nil {
-			refused = err // beside good ones it is dropped, and the answer says which are kept
+			refused = err // dropped beside valid ones; the response says which are kept
 			continue
 		}
 		if !slices.Contains(c.PostLogoutRedirectURIs, uri) {
@@ -176,7 +175,7 @@ func (c *Client) setScopes(m oauth.ClientMetadata, t *InitialToken) error {
 		return oauth.InvalidClientMetadata("scope is malformed: " + err.Error())
 	}
 	if t == nil {
-		return nil // a scope named at open registration is no ceiling: clients register few and ask for more later
+		return nil // the scope of an open registration is no bound: clients register few and ask for more later
 	}
 	c.Scopes = t.Scopes
 	if len(asked) > 0 {
@@ -192,8 +191,8 @@ func (c *Client) setScopes(m oauth.ClientMetadata, t *InitialToken) error {
 func (c *Client) setAuthentication(m oauth.ClientMetadata) (secret string, err error) {
 	c.AuthMethod = m.TokenEndpointAuthMethod
 	if c.AuthMethod == "" {
-		// RFC 7591 §2 says client_secret_basic; a secret that nobody asked for is only a secret to
-		// lose.
+		// The default of RFC 7591 §2 is client_secret_basic; a secret that was not asked for is
+		// only one more to lose.
 		c.AuthMethod = AuthNone
 		if slices.Contains(c.GrantTypes, GrantCredentials) {
 			c.AuthMethod = AuthBasic
@@ -205,8 +204,8 @@ func (c *Client) setAuthentication(m oauth.ClientMetadata) (secret string, err e
 			return "", oauth.InvalidClientMetadata("client_credentials needs a client that can prove who it is: use " +
 				"client_secret_basic or client_secret_post")
 		}
-		// Clients of the field name jwt-bearer and prove nothing (clients.md 2.1 no. 15): what
-		// needs proof is dropped, and the answer says so.
+		// Some clients name jwt-bearer and do not authenticate: grant types that need client
+		// authentication are dropped, and the response says so.
 		c.GrantTypes = slices.DeleteFunc(c.GrantTypes, func(g string) bool {
 			return g == GrantExchange ||
 				g == GrantAssertion
@@ -227,9 +226,9 @@ func (c *Client) setAuthentication(m oauth.ClientMetadata) (secret string, err e
 		"client_secret_basic, client_secret_post or private_key_jwt")
 }
 
-// Update is the client after it has described itself anew (RFC 7592 §2.2). What it may not say of
-// itself stays: its id, its tenant, its secret, the way it proves who it is. algorithms are as in
-// Registration. An *oauth.Error says what does not do.
+// Update returns the client after it changed its metadata (RFC 7592 §2.2). Its id, tenant, secret
+// and authentication method stay. algorithms are as in Registration. An *oauth.Error says what is
+// wrong.
 func (c Client) Update(m oauth.ClientMetadata, algorithms []string) (Client, error) {
 	if m.TokenEndpointAuthMethod != "" && m.TokenEndpointAuthMethod != c.AuthMethod {
 		return Client{},
@@ -249,7 +248,7 @@ func (c Client) Update(m oauth.ClientMetadata, algorithms []string) (Client, err
 	return next, nil
 }
 
-// Metadata is the client as a registration answer shows it (RFC 7591 §3.2.1).
+// Metadata returns the client as a registration response shows it (RFC 7591 §3.2.1).
 func (c Client) Metadata() oauth.ClientMetadata {
 	responseTypes := []string{}
 	if slices.Contains(c.GrantTypes, GrantCode) {

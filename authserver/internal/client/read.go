@@ -9,35 +9,34 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// Said is what a client says of itself, read once for registrations (RFC 7591 section 3.1), changes
-// of them (RFC 7592 section 2.2) and documents (CIMD section 4).
-type Said struct {
+// Description is a client's metadata, read once for registrations (RFC 7591 §3.1), updates (RFC
+// 7592 §2.2) and metadata documents.
+type Description struct {
 	oauth.ClientMetadata
 	ClientID string
-	Secret   bool     // it names a client_secret, or when that expires
-	Ignored  []string // members of a wrong type that nothing depends on
+	Secret   bool     // client_secret or client_secret_expires_at is present
+	Ignored  []string // members of a wrong type that have no effect
 }
 
-// ReadMetadata reads what a client says of itself when it registers. A member of a wrong type that
-// something depends on is refused by name with an *oauth.Error; one that nothing depends on is
-// ignored, like those that are not known.
-func ReadMetadata(body []byte) (Said, error) { return readSaid(body, false) }
+// ReadMetadata reads the metadata of a registration. A member of a wrong type is rejected by name
+// with an *oauth.Error when it has an effect, and ignored otherwise, like unknown members.
+func ReadMetadata(body []byte) (Description, error) { return readSaid(body, false) }
 
-// member is one of the metadata: where it goes, and whether something depends on it.
+// member is one member of the metadata: its target, and whether it has an effect.
 type member struct {
 	name, kind string
 	into       any
 	matters    bool
 }
 
-func readSaid(body []byte, document bool) (Said, error) {
-	var s Said
+func readSaid(body []byte, document bool) (Description, error) {
+	var s Description
 	values, err := strictjson.Map(body)
 	if err != nil {
 		return s, oauth.InvalidClientMetadata("the metadata are not one JSON object with one reading: " + err.Error())
 	}
 	for name, value := range values {
-		if string(value) == "null" { // as if it were left out
+		if string(value) == "null" { // the same as absent
 			delete(values, name)
 		}
 	}
@@ -66,13 +65,13 @@ func readSaid(body []byte, document bool) (Said, error) {
 	return s, s.read(member{"jwks_uri", text, &m.JWKSURI, s.usesKey()}, values["jwks_uri"])
 }
 
-// usesKey says whether the client authenticates with a key, or could.
-func (s *Said) usesKey() bool {
+// usesKey reports whether the client authenticates with a key, or could.
+func (s *Description) usesKey() bool {
 	return s.TokenEndpointAuthMethod == AuthKey || slices.Contains(s.TokenEndpointAuthMethodsSupported, AuthKey)
 }
 
-// read reads one member; nil: it is not there.
-func (s *Said) read(f member, value json.RawMessage) error {
+// read reads one member; a nil value is absent.
+func (s *Description) read(f member, value json.RawMessage) error {
 	switch {
 	case value == nil || strictjson.Unmarshal(value, f.into) == nil:
 		return nil
@@ -80,7 +79,7 @@ func (s *Said) read(f member, value json.RawMessage) error {
 		return oauth.InvalidClientMetadata(f.name + " must be " + f.kind)
 	}
 	s.Ignored = append(s.Ignored, f.name)
-	switch into := f.into.(type) { // which may hold a part of what was read
+	switch into := f.into.(type) { // a target may hold part of the value after an error
 	case *string:
 		*into = ""
 	case *[]string:
@@ -89,7 +88,7 @@ func (s *Said) read(f member, value json.RawMessage) error {
 	return nil
 }
 
-// loose is a list of which each entry is judged by itself: one that is no string is an empty one.
+// loose is a list whose entries are read one by one: an entry that is no string is "".
 type loose []string
 
 // UnmarshalJSON implements json.Unmarshaler.

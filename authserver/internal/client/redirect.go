@@ -15,9 +15,8 @@ const (
 	MaxURI          = 2048 // bytes
 )
 
-// appSchemes are the private-use schemes of applications in the field that have no dot. Every other
-// must be a reverse domain name (RFC 8252 §7.1), which nobody else has for a handler of web sites,
-// files or commands.
+// appSchemes are private-use schemes without a dot that known applications use. All others must be
+// a reverse domain name (RFC 8252 §7.1), which no handler of web sites, files or commands uses.
 var appSchemes = []string{
 	"aider", "amp", "antigravity", "chatgpt", "claude", "claude-cli", "claude-code", "claude-desktop", "cline",
 	"code-oss", "codex", "continue", "copilot", "cursor", "cursor-nightly", "devin",
@@ -27,14 +26,14 @@ var appSchemes = []string{
 	"zed-preview",
 }
 
-// inner finds in what follows a private-use scheme an address of another scheme: the application,
-// or what is registered for the scheme, might open it.
+// inner finds a URL of another scheme inside a private-use URI: the application, or the handler of
+// the scheme, might open it.
 var inner = regexp.MustCompile(
 	`(?i)[a-z][a-z0-9+.-]*:[/\\]|(^|[/\\?&=;,` +
 		`])(about|blob|data|file|ftp|https?|javascript|mailto|vbscript|view-source):`)
 
-// Schemes that run or read something where they are opened, or that no app can claim. A
-// registration that names one is refused whole.
+// refusedSchemes run or read something when opened, or cannot belong to an application. A
+// registration that names one is rejected whole.
 var refusedSchemes = []string{
 	"about", "afp", "applescript", "blob", "chrome", "chrome-extension", "content", "data", "dav", "file", "filesystem",
 	"ftp", "ftps", "git", "gopher", "help", "intent",
@@ -43,7 +42,7 @@ var refusedSchemes = []string{
 	"sms", "ssh", "tel", "telnet", "vbscript", "view-source", "ws", "wss",
 }
 
-// refusedPrefixes are families of such schemes, of one operating system.
+// refusedPrefixes are families of such schemes of one operating system.
 var refusedPrefixes = []string{"firefox", "git+", "googlechrome", "http+", "https+", "microsoft-edge", "ms-",
 	"opera-http", "search", "svn", "x-apple", "x-man-page", "x-web-search"}
 
@@ -75,7 +74,7 @@ func checkPrivate(u *url.URL, uri string) error {
 		return fmt.Errorf("nothing follows its scheme")
 	}
 	rest := uri[len(u.Scheme)+1:]
-	for range 3 { // what is encoded once more is decoded by somebody
+	for range 3 { // some handlers decode repeatedly
 		if inner.MatchString(rest) {
 			return fmt.Errorf("it holds an address of another scheme")
 		}
@@ -94,20 +93,19 @@ func checkPrivate(u *url.URL, uri string) error {
 	return checkPort(u.Port())
 }
 
-// plainHost is a host as browsers and people read it in one way: nothing encoded, nothing beyond
-// ASCII.
+// plainHost matches a host that browsers and people read in one way: nothing encoded, ASCII only.
 var plainHost = regexp.MustCompile(`^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`)
 
-// answers are the parameters of an authorization answer. A registered URI that brings them could
-// pass for one.
+// answers are the parameters of an authorization response. A redirect URI that has one could be
+// mistaken for a response.
 var answers = []string{"code", "state", "iss", "error", "error_description", "error_uri", "access_token", "id_token"}
 
 var privateScheme = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
 
-// CheckRedirectURI says what is wrong with a redirect URI, if anything (RFC 6749 §3.1.2, RFC 8252
-// §7, RFC 9700 §2.1): https anywhere, http on a loopback host only, or a private-use scheme;
-// absolute, no fragment, no userinfo, nothing that two parsers could read in two ways. It is asked
-// when a URI is registered and again when it is used.
+// CheckRedirectURI returns what is wrong with a redirect URI (RFC 6749 §3.1.2, RFC 8252 §7, RFC
+// 9700 §2.1). It must be https, http on a loopback host, or of a private-use scheme; absolute,
+// without fragment and userinfo, and unambiguous for every parser. It is checked at registration
+// and at each use.
 func CheckRedirectURI(uri string) error {
 	if len(uri) > MaxURI {
 		return fmt.Errorf("it is longer than %d bytes", MaxURI)
@@ -159,20 +157,18 @@ func CheckRedirectURI(uri string) error {
 	return checkPort(u.Port())
 }
 
-// The relaxations of exact matching that clients in the field need (clients of editors and command
-// lines). Each is for http on a loopback host alone: what listens there is the person's own
-// machine, whichever of its names is used.
+// The exceptions from exact matching that editors and command-line clients need. Each is for http
+// on a loopback host only: whatever listens there is on the person's own machine.
 const (
-	// RFC 8252 §8.3 recommends the addresses; clients register the name
+	// RFC 8252 §8.3 recommends the IP address, but clients register the name
 	RelaxedLocalhostPort = "another port of localhost"
 	RelaxedLoopbackSlash = "a loopback redirect's lone slash"  // http://127.0.0.1:1234 for http://127.0.0.1/
-	RelaxedLoopbackHost  = "another name of the loopback host" // registers 127.0.0.1 and comes from localhost
+	RelaxedLoopbackHost  = "another name of the loopback host" // registered as 127.0.0.1, sent as localhost
 )
 
-// MatchRedirectURI says whether an answer may go to requested, and by which relaxation if it took
-// one. Strings are compared exactly (OAuth 2.1 §2.3.1); the one exception of the standard is the
-// port of an http URI on the same loopback address (RFC 8252 §7.3), which native apps choose when
-// they start.
+// MatchRedirectURI reports whether a response may be sent to requested, and which exception that
+// took. Strings are compared exactly (OAuth 2.1 §2.3.1); the standard's one exception is the port
+// of an http URI on the same loopback address (RFC 8252 §7.3), which native apps choose at start.
 func MatchRedirectURI(registered []string, requested string) (relaxed string, ok bool) {
 	if CheckRedirectURI(requested) != nil {
 		return "", false
@@ -209,12 +205,12 @@ func MatchRedirectURI(registered []string, requested string) (relaxed string, ok
 	return relaxed, found
 }
 
-// lone says whether what follows a host is nothing, or one slash (RFC 3986 §6.2.3 calls them the
-// same).
+// lone reports whether the part after the host is empty or one slash, which are equivalent (RFC
+// 3986 §6.2.3).
 func lone(rest string) bool { return rest == "" || rest == "/" }
 
-// LoopbackOnly says whether every redirect URI points back to the person's own machine: then any
-// program there can pose as the client.
+// LoopbackOnly reports whether every redirect URI is on the person's own machine, where any program
+// can impersonate the client.
 func (c Client) LoopbackOnly() bool {
 	return len(c.RedirectURIs) > 0 && !slices.ContainsFunc(c.RedirectURIs, func(uri string) bool {
 		_, _, ok := loopbackParts(uri)
@@ -222,7 +218,7 @@ func (c Client) LoopbackOnly() bool {
 	})
 }
 
-// loopbackParts cuts an http loopback URI into its host and what follows the port, byte for byte.
+// loopbackParts splits an http loopback URI into its host and what follows the port, byte for byte.
 func loopbackParts(uri string) (host, rest string, ok bool) {
 	after, ok := strings.CutPrefix(uri, "http://")
 	if !ok {

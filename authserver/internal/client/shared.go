@@ -9,19 +9,18 @@ import (
 	"time"
 )
 
-// Shared says whether this is the one client of all who register the same. It is nobody's to
-// manage: whoever came first could otherwise change or delete what the others use.
+// Shared reports whether all who register the same metadata share this client. No one may update or
+// delete it, because others use it too.
 func (c Client) Shared() bool { return c.Fingerprint != "" }
 
-// share gives a client that registers openly its fingerprint, when others who register the same may
-// have the same client: it says what software it is an installation of, and has neither a secret
-// nor a key that tells one installation from another. Clients of such software register anew at
-// every connection.
+// share sets the fingerprint of a client that registers openly, when clients with the same metadata
+// can be one: it names its software, and has no secret or key of its own. Such software registers
+// again at every connection.
 func (c *Client) share() error {
 	if c.SoftwareID == "" || c.AuthMethod != AuthNone || c.Origin != OriginRegistration {
 		return nil
 	}
-	// All that is kept counts, what will be kept one day too; only what was never said is left out.
+	// Everything that is stored counts, fields added later included.
 	said := *c
 	said.ID, said.CreatedAt = "", time.Time{}
 	said.RedirectURIs, said.GrantTypes = sorted(c.RedirectURIs), sorted(c.GrantTypes)
@@ -35,7 +34,7 @@ func (c *Client) share() error {
 	return nil
 }
 
-// sorted is a list as a set: in order, each once.
+// sorted returns a list as a set: ordered, without duplicates.
 func sorted(of []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(of)))
 }

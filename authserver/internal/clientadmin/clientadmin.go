@@ -1,10 +1,10 @@
-// Package clientadmin owns the clients that somebody makes here: who may, the line before the deed,
-// the deed.
+// Package clientadmin creates, lists, changes and deletes clients, roles and initial access tokens
+// for the operator and for administrators of tenants.
 //
-// The operator may for everybody; a person of a tenant's admin role may for that tenant, which the
-// ledger is asked each time. Check and audit are one act: the line is written first, and an act
-// whose line cannot be written does not happen. So a line may stand for an act that then did not
-// succeed, and no act stands without its line.
+// The operator may do so for every tenant; a person with an administrator role only for that
+// tenant, which is checked in the database at each operation. Check and audit are one step: the
+// record is written first, and without it nothing happens. So a record may be of an operation that
+// then failed, but no operation is without its record.
 package clientadmin
 
 import (
@@ -25,8 +25,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
-// ErrNotAllowed says that the caller does not look after this tenant's clients. Whether there is
-// such a tenant, it does not say.
+// ErrNotAllowed says that the caller does not administer this tenant, whether or not the tenant
+// exists.
 var ErrNotAllowed = errors.New("the caller does not look after this tenant's clients")
 
 // Caller is who acts: the operator, or a person for a tenant.
@@ -35,15 +35,14 @@ type Caller struct {
 	operator         bool
 }
 
-// Operator is the caller who may everything.
+// Operator is the caller who may do everything.
 var Operator = Caller{operator: true}
 
-// Person is somebody who looks after a tenant's clients, if the ledger says so at each act. Nothing
-// of another tenant's is there for them.
+// Person returns the caller for a person who administers a tenant, which is checked at each
+// operation. Nothing of another tenant is visible to them.
 func Person(userID, tenantID string) Caller { return Caller{userID: userID, tenantID: tenantID} }
 
-// Actor is the caller as audit lines name them; of the operator, with the name that the context
-// has.
+// Actor returns the caller as audit records name them; the operator with the name in the context.
 func (c Caller) Actor(ctx context.Context) grant.Actor {
 	if c.operator {
 		return grant.Actor(audit.OperatorOf(ctx))
@@ -51,7 +50,7 @@ func (c Caller) Actor(ctx context.Context) grant.Actor {
 	return grant.Actor("user:" + c.userID)
 }
 
-// origin is how a client became known that the caller makes.
+// origin returns the origin of a client that the caller creates.
 func (c Caller) origin() string {
 	if c.operator {
 		return client.OriginOperator
@@ -59,26 +58,26 @@ func (c Caller) origin() string {
 	return client.OriginAdmin
 }
 
-// Registrar makes clients, and what belongs to them. It is safe for concurrent use.
-type Registrar struct {
+// Admin creates clients, and what belongs to them. It is safe for concurrent use.
+type Admin struct {
 	Tenants tenant.Store
 	Users   user.Store
 	Clients client.Store
 	Grants  grant.Store
 	Ledger  *grant.Ledger
 	Audit   audit.Log
-	Scopes  func() []string       // all that there are
-	Serves  func(uri string) bool // whether there is a protected server of this URI
+	Scopes  func() []string       // all scopes of all resources
+	Serves  func(uri string) bool // reports whether a protected resource has this URI
 	Now     func() time.Time
-	// Atomically runs do with stores of one transaction: all that is done to them is committed, or
-	// nothing is, and nobody else changes who may what meanwhile.
+	// Atomically runs do with the stores of one transaction. Either all changes are committed or
+	// none, and no one else changes permissions meanwhile.
 	Atomically func(ctx context.Context, do func(Stores) error) error
-	// Later holds what must wait until the transaction is committed that this is part of; nil:
-	// nothing waits.
+	// Later collects what must wait for the commit of the surrounding transaction; nil: nothing
+	// waits.
 	Later *Later
 }
 
-// Stores are what acts read and change.
+// Stores are what operations read and change.
 type Stores interface {
 	tenant.Store
 	user.Store
@@ -88,11 +87,11 @@ type Stores interface {
 	audit.Log
 }
 
-// Later is what waits for the end of a transaction, because the lists of short memory are no part
+// Later collects functions to run after a transaction, because lists in short memory are not part
 // of it.
 type Later struct{ acts []func(context.Context) error }
 
-// Do does an act when the transaction is committed, or at once when there is none (nil); see Run.
+// Do runs act after the commit, or at once when l is nil; see Run.
 func (l *Later) Do(ctx context.Context, act func(context.Context) error) error {
 	if l == nil {
 		return (&Later{[]func(context.Context) error{act}}).Run(ctx)
@@ -101,9 +100,8 @@ func (l *Later) Do(ctx context.Context, act func(context.Context) error) error {
 	return nil
 }
 
-// Run does what has waited, in order, and all of it: also what follows an act that does not
-// succeed, and also when whoever asked for it has gone (see grant.Lasting), because what it follows
-// cannot be taken back.
+// Run runs everything that waited, in order. It goes on after an error, and after the caller's
+// context ended (see grant.Lasting), because the commit cannot be taken back.
 func (l *Later) Run(ctx context.Context) error {
 	ctx, done := grant.Lasting(ctx)
 	defer done()
@@ -114,13 +112,13 @@ func (l *Later) Run(ctx context.Context) error {
 		}
 	}
 	if len(errs) == 1 {
-		return errs[0] // as it is: it may be a refusal
+		return errs[0] // unwrapped: it may be a Refusal
 	}
 	return errors.Join(errs...)
 }
 
-// together runs do with a registrar whose stores are of one transaction.
-func (r *Registrar) together(ctx context.Context, do func(*Registrar) error) error {
+// together runs do with an Admin whose stores are of one transaction.
+func (r *Admin) together(ctx context.Context, do func(*Admin) error) error {
 	return r.Atomically(ctx, func(s Stores) error {
 		in := *r
 		in.Tenants, in.Users, in.Clients, in.Grants, in.Audit = s, s, s, s, s
@@ -128,11 +126,11 @@ func (r *Registrar) together(ctx context.Context, do func(*Registrar) error) err
 	})
 }
 
-// Refusal is an act that cannot be done as it was asked for. Whoever asked reads the reason, the
-// operator the hint too.
+// Refusal says why an operation was rejected: the reason for the caller, and a hint for the
+// operator.
 type Refusal struct {
 	Reason string // what is wrong
-	Hint   string // what to do about it at the command line; may be empty
+	Hint   string // what to do about it on the command line; may be empty
 	Err    error  // the sentinel behind it, if there is one
 }
 
@@ -140,13 +138,13 @@ func (r *Refusal) Error() string { return r.Reason }
 
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// Refuse makes a refusal.
+// Refuse returns a Refusal.
 func Refuse(hint, format string, a ...any) *Refusal {
 	return &Refusal{Reason: fmt.Sprintf(format, a...), Hint: hint}
 }
 
-// allowed says with ErrNotAllowed that the caller may not look after the tenant's clients.
-func (r *Registrar) allowed(ctx context.Context, who Caller, tenantID string) error {
+// allowed returns ErrNotAllowed unless the caller administers the tenant.
+func (r *Admin) allowed(ctx context.Context, who Caller, tenantID string) error {
 	if who.operator {
 		return nil
 	}
@@ -163,9 +161,9 @@ func (r *Registrar) allowed(ctx context.Context, who Caller, tenantID string) er
 	return nil
 }
 
-// record checks that the caller may do something for the event's tenant and writes its line. Only
-// when it returns nil may the act happen.
-func (r *Registrar) record(ctx context.Context, who Caller, e audit.Event) error {
+// record checks that the caller administers the event's tenant, and writes the audit record. Only
+// when it returns nil may the operation go on.
+func (r *Admin) record(ctx context.Context, who Caller, e audit.Event) error {
 	if err := r.allowed(ctx, who, e.Tenant); err != nil {
 		return err
 	}
@@ -176,10 +174,10 @@ func (r *Registrar) record(ctx context.Context, who Caller, e audit.Event) error
 	return nil
 }
 
-func (r *Registrar) now() time.Time { return r.Now().UTC().Truncate(time.Second) }
+func (r *Admin) now() time.Time { return r.Now().UTC().Truncate(time.Second) }
 
-// Tenant returns a tenant that must be there and that the caller may look after.
-func (r *Registrar) Tenant(ctx context.Context, who Caller, id string) (tenant.Tenant, error) {
+// Tenant returns an existing tenant that the caller administers.
+func (r *Admin) Tenant(ctx context.Context, who Caller, id string) (tenant.Tenant, error) {
 	if err := r.allowed(ctx, who, id); err != nil {
 		return tenant.Tenant{}, err
 	}
@@ -197,7 +195,7 @@ func (r *Registrar) Tenant(ctx context.Context, who Caller, id string) (tenant.T
 	return t, nil
 }
 
-// Within checks that every scope is one of those allowed, and gives them back each once.
+// Within checks that every scope is allowed, and returns them without duplicates.
 func Within(scopes, allowed []string, whose string) ([]string, error) {
 	var out []string
 	for _, s := range scopes {
@@ -213,7 +211,7 @@ func Within(scopes, allowed []string, whose string) ([]string, error) {
 }
 
 // WithinTenant is Within for the scopes of a tenant's policy; a refusal says how the tenant gets
-// more, as of a server that came after it.
+// more, for example those of a new server.
 func WithinTenant(scopes []string, t tenant.Tenant, whose string) ([]string, error) {
 	out, err := Within(scopes, t.Scopes, whose)
 	var refused *Refusal
@@ -228,7 +226,7 @@ func WithinTenant(scopes []string, t tenant.Tenant, whose string) ([]string, err
 // maxName bounds names that people read, in characters.
 const maxName = 100
 
-// Name checks a name that people will read; empty means otherwise.
+// Name checks a display name; an empty one becomes otherwise.
 func Name(s, otherwise string) (string, error) {
 	s = strings.TrimSpace(s)
 	if s == "" {

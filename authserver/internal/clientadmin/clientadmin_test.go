@@ -34,14 +34,14 @@ func must(t *testing.T, err error) {
 
 // open is a registrar on a real database, with ann who looks after acme's clients, mallory who
 // looks after globex's, and bob, a reader of acme.
-func open(t *testing.T) (*clientadmin.Registrar, *sqlstore.DB) {
+func open(t *testing.T) (*clientadmin.Admin, *sqlstore.DB) {
 	t.Helper()
 	return openOn(t, sqliteFile(t))
 }
 
 func sqliteFile(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db") }
 
-func openOn(t *testing.T, database string) (*clientadmin.Registrar, *sqlstore.DB) {
+func openOn(t *testing.T, database string) (*clientadmin.Admin, *sqlstore.DB) {
 	t.Helper()
 	must(t, schema.Up(ctx, database, migrations.Issuer, "schema_migrations_issuer"))
 	store, err := sqlstore.Open(ctx, database)
@@ -62,7 +62,7 @@ func openOn(t *testing.T, database string) (*clientadmin.Registrar, *sqlstore.DB
 	clock := func() time.Time { return now }
 	list := revocation.NewMemory(clock)
 	ledger := &grant.Ledger{Store: store, List: list, TokenLife: time.Minute, Now: clock}
-	return &clientadmin.Registrar{
+	return &clientadmin.Admin{
 		Tenants: store, Users: store, Clients: store, Grants: store, Ledger: ledger, Audit: store,
 		Scopes: func() []string { return []string{"a", "b", "c"} }, Serves: func(string) bool { return false },
 		Now: clock,
@@ -85,7 +85,7 @@ func TestWhoMay(t *testing.T) {
 		},
 		"create": func(who clientadmin.Caller) error { _, _, err := r.Create(ctx, who, machine); return err },
 		"replace secret": func(who clientadmin.Caller) error {
-			_, err := r.ReplaceSecret(ctx, who, clientadmin.SecretTurn{Client: c.ID})
+			_, err := r.ReplaceSecret(ctx, who, clientadmin.SecretReplacement{Client: c.ID})
 			return err
 		},
 		"initial token": func(who clientadmin.Caller) error {

@@ -14,40 +14,38 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// Spec says which client to make. Without redirect URIs it is a machine client, which belongs to a
-// tenant and gets its tokens by client_credentials; with them it is an application that people let
-// in; with Resource it is a protected server, which may ask about tokens for it and which grants
-// have ended.
+// Spec describes a client to create. Without redirect URIs it is a machine client, which belongs to
+// a tenant and uses client_credentials. With them it is an application that people authorize. With
+// Resource it is a protected server, which may introspect tokens for it and read which grants were
+// revoked.
 type Spec struct {
 	Name         string
 	Tenant       string   // required for a machine client
-	Scopes       []string // ceiling; required for a machine client
+	Scopes       []string // the most that it may get; required for a machine client
 	RedirectURIs []string
-	Public       bool // an application that cannot keep a secret: it gets none
-	// Resource is the URI of the protected server that the client is. With Scopes it passes its
-	// callers on: it may exchange tokens for that server for tokens of others, within these. It is
-	// for the operator alone to make one.
+	Public       bool // an application that cannot keep a secret gets none
+	// Resource is the URI of the protected server that the client is. With Scopes it may exchange
+	// its callers' tokens for tokens of other servers, within these scopes. Operator only.
 	Resource string
-	// TokenExchange lets it exchange its own tokens, too, and Assertions lets its people in by
-	// assertions of their organisation's identity provider. They are for the operator alone to
-	// give.
+	// TokenExchange allows exchanging its own tokens, and Assertions identity assertions of its
+	// tenant's identity provider (ID-JAG). Operator only.
 	TokenExchange, Assertions bool
-	// PostLogoutRedirectURIs are where an application may send people who have signed out.
+	// PostLogoutRedirectURIs are where people may be redirected after logout.
 	PostLogoutRedirectURIs []string
-	PushRequired           bool // an application that pushes every authorization request (RFC 9126 §6)
+	PushRequired           bool // every authorization request must be pushed (RFC 9126 §6)
 }
 
-// Create makes a client, and returns its secret: it is shown this once, only its hash is kept. A
-// person gives a machine client no scope that they do not have themselves.
-func (r *Registrar) Create(ctx context.Context, who Caller, s Spec) (c client.Client, secret string, err error) {
-	err = r.within(ctx, who, func(in *Registrar) error {
+// Create creates a client and returns its secret, of which only a hash is stored. A person cannot
+// give a machine client scopes that they do not have.
+func (r *Admin) Create(ctx context.Context, who Caller, s Spec) (c client.Client, secret string, err error) {
+	err = r.within(ctx, who, func(in *Admin) error {
 		c, secret, err = in.create(ctx, who, s)
 		return err
 	})
 	return c, secret, err
 }
 
-func (r *Registrar) create(ctx context.Context, who Caller, s Spec) (c client.Client, secret string, err error) {
+func (r *Admin) create(ctx context.Context, who Caller, s Spec) (c client.Client, secret string, err error) {
 	var t tenant.Tenant
 	if s.Tenant != "" {
 		if t, err = r.Tenant(ctx, who, s.Tenant); err != nil {
@@ -60,7 +58,7 @@ func (r *Registrar) create(ctx context.Context, who Caller, s Spec) (c client.Cl
 	if err := r.noMore(ctx, who, c); err != nil {
 		return client.Client{}, "", err
 	}
-	secret = Arm(&c)
+	secret = SetSecret(&c)
 	if err := r.record(ctx, who, Created(c)); err != nil {
 		return client.Client{}, "", err
 	}
@@ -70,9 +68,9 @@ func (r *Registrar) create(ctx context.Context, who Caller, s Spec) (c client.Cl
 	return c, secret, nil
 }
 
-// Draft is the client that a spec makes by the rules, without its secret; t is the tenant that the
-// spec names, if it names one. Nothing is kept.
-func (r *Registrar) Draft(who Caller, s Spec, t tenant.Tenant) (c client.Client, err error) {
+// Draft returns the client that a Spec describes, checked but without a secret; t is the tenant
+// that the Spec names. Nothing is stored.
+func (r *Admin) Draft(who Caller, s Spec, t tenant.Tenant) (c client.Client, err error) {
 	if !who.operator && (s.Resource != "" || s.TokenExchange || s.Assertions) {
 		return client.Client{}, ErrNotAllowed
 	}
@@ -111,9 +109,8 @@ func (r *Registrar) Draft(who Caller, s Spec, t tenant.Tenant) (c client.Client,
 	return c, nil
 }
 
-// Arm gives a draft its secret, and returns it: it is shown this once, only its hash is kept. A
-// public client gets none.
-func Arm(c *client.Client) (secret string) {
+// SetSecret sets and returns the secret of a drafted client; a public client gets none.
+func SetSecret(c *client.Client) (secret string) {
 	if c.AuthMethod != client.AuthNone {
 		secret = client.NewSecret()
 		c.SecretHash = client.HashSecret(secret)
@@ -121,33 +118,33 @@ func Arm(c *client.Client) (secret string) {
 	return secret
 }
 
-// Created is the line of a client that is made.
+// Created returns the audit event of a created client.
 func Created(c client.Client) audit.Event {
 	return audit.Event{Action: "client.create", Target: c.ID, Tenant: c.TenantID, Client: c.ID,
 		Detail: oauth.FormatScope(c.Scopes)}
 }
 
-// SecretTurn says whose secret to replace.
-type SecretTurn struct {
+// SecretReplacement says whose secret to replace.
+type SecretReplacement struct {
 	Client  string
-	Overlap time.Duration // how long the one before counts beside it; 0: no longer
+	Overlap time.Duration // how long the previous secret stays valid; 0: not at all
 }
 
-// maxOverlap bounds for how long two secrets of a client count.
+// maxOverlap bounds Overlap.
 const maxOverlap = 30 * 24 * time.Hour
 
-// ReplaceSecret gives a client another secret and returns it: it is shown this once, only its hash
-// is kept. A person gets no secret of a machine client that may do more than they may themselves:
-// with it they could do that too.
-func (r *Registrar) ReplaceSecret(ctx context.Context, who Caller, s SecretTurn) (secret string, err error) {
-	err = r.within(ctx, who, func(in *Registrar) error {
+// ReplaceSecret replaces and returns a client's secret, of which only a hash is stored. A person
+// cannot replace the secret of a machine client that may do more than they may, because with it
+// they could do the same.
+func (r *Admin) ReplaceSecret(ctx context.Context, who Caller, s SecretReplacement) (secret string, err error) {
+	err = r.within(ctx, who, func(in *Admin) error {
 		secret, err = in.replaceSecret(ctx, who, s)
 		return err
 	})
 	return secret, err
 }
 
-func (r *Registrar) replaceSecret(ctx context.Context, who Caller, s SecretTurn) (secret string, err error) {
+func (r *Admin) replaceSecret(ctx context.Context, who Caller, s SecretReplacement) (secret string, err error) {
 	if s.Overlap < 0 || s.Overlap > maxOverlap {
 		return "", Refuse("", "the secret before can count for 0 to %d days more", int(maxOverlap.Hours()/24))
 	}
@@ -174,7 +171,7 @@ func (r *Registrar) replaceSecret(ctx context.Context, who Caller, s SecretTurn)
 	return secret, nil
 }
 
-// further adds the grant types that are asked for beside.
+// further adds the additional grant types.
 func further(c *client.Client, s Spec) error {
 	if s.Public && (s.TokenExchange || s.Assertions) {
 		return Refuse("leave --public away", "exchanging tokens and assertions are for clients that prove who they are")
@@ -188,8 +185,8 @@ func further(c *client.Client, s Spec) error {
 	return nil
 }
 
-// server is a client that is a protected server.
-func (r *Registrar) server(c *client.Client, s Spec, allowed []string) error {
+// server sets up a client that is a protected server.
+func (r *Admin) server(c *client.Client, s Spec, allowed []string) error {
 	switch {
 	case !r.Serves(s.Resource):
 		return Refuse("name one of the resources whose tokens are issued here, byte for byte",
@@ -252,8 +249,8 @@ func application(c *client.Client, s Spec) error {
 	return nil
 }
 
-// client returns a client that must be there, and be one of those that the caller looks after.
-func (r *Registrar) client(ctx context.Context, who Caller, id string) (client.Client, error) {
+// client returns an existing client that the caller administers.
+func (r *Admin) client(ctx context.Context, who Caller, id string) (client.Client, error) {
 	c, err := r.Clients.RegisteredClient(ctx, id)
 	if err != nil && !errors.Is(err, client.ErrNotFound) {
 		return client.Client{}, fmt.Errorf("reading a client: %w", err)
@@ -265,9 +262,9 @@ func (r *Registrar) client(ctx context.Context, who Caller, id string) (client.C
 	return c, nil
 }
 
-// Delete makes a client unknown, and then ends all that hangs from it: from then on nothing new can
-// come. What was cut short is finished by doing it again.
-func (r *Registrar) Delete(ctx context.Context, who Caller, id string) error {
+// Delete deletes a client and then revokes all its grants: from then on nothing new can begin. An
+// interrupted deletion is finished by repeating it.
+func (r *Admin) Delete(ctx context.Context, who Caller, id string) error {
 	c, err := r.client(ctx, who, id)
 	rest := grant.Filter{ClientID: id}
 	if errors.Is(err, client.ErrNotFound) {
@@ -290,10 +287,9 @@ func (r *Registrar) Delete(ctx context.Context, who Caller, id string) error {
 	})
 }
 
-// cutShort is nil when the client is gone and a grant of it that the caller may end lives on, and
-// else the refusal that there is no such client. One that is there and is not the caller's stays as
-// it is.
-func (r *Registrar) cutShort(ctx context.Context, who Caller, rest grant.Filter, refusal error) error {
+// cutShort returns nil when the client is gone and a grant of it that the caller may revoke is
+// active, and the refusal otherwise. An existing client of another tenant is not touched.
+func (r *Admin) cutShort(ctx context.Context, who Caller, rest grant.Filter, refusal error) error {
 	if err := r.allowed(ctx, who, who.tenantID); err != nil {
 		return err
 	}
@@ -314,11 +310,11 @@ func (r *Registrar) cutShort(ctx context.Context, who Caller, rest grant.Filter,
 	return nil
 }
 
-// maxClients bounds how many clients one list shows.
+// maxClients bounds a list.
 const maxClients = 1000
 
-// List lists clients, newest first: of one tenant, unless the operator asks.
-func (r *Registrar) List(ctx context.Context, who Caller, f client.Filter) ([]client.Client, error) {
+// List lists clients, newest first; for the operator of all tenants.
+func (r *Admin) List(ctx context.Context, who Caller, f client.Filter) ([]client.Client, error) {
 	if f.TenantID != "" || !who.operator {
 		if _, err := r.Tenant(ctx, who, f.TenantID); err != nil {
 			return nil, err
@@ -331,32 +327,32 @@ func (r *Registrar) List(ctx context.Context, who Caller, f client.Filter) ([]cl
 	return r.Clients.Clients(ctx, f)
 }
 
-// Limits of initial access tokens.
+// The bounds of initial access tokens.
 const (
 	maxUses = 1000
 	maxLife = 30 * 24 * time.Hour
 )
 
-// InitialTokenSpec says which initial access token to make (RFC 7591 §3).
+// InitialTokenSpec describes an initial access token to create (RFC 7591 §3).
 type InitialTokenSpec struct {
 	Tenant   string
-	Scopes   []string      // ceiling of the clients that are registered with it; empty means the tenant's policy
-	Uses     int           // how many registrations; 0 means 1
+	Scopes   []string      // the most that clients registered with it may get; empty means the tenant's policy
+	Uses     int           // number of registrations; 0 means 1
 	Lifetime time.Duration // 0 means one hour
 }
 
-// CreateInitialToken makes a token with which clients of a tenant register themselves,
-// client_credentials included. It is shown this once, only its hash is kept. A person gives it no
-// scope that they do not have themselves.
-func (r *Registrar) CreateInitialToken(ctx context.Context, who Caller, s InitialTokenSpec) (token string, err error) {
-	err = r.within(ctx, who, func(in *Registrar) error {
+// CreateInitialToken returns a new token with which clients of a tenant register, for
+// client_credentials too. Only its hash is stored. A person cannot give it scopes that they do not
+// have.
+func (r *Admin) CreateInitialToken(ctx context.Context, who Caller, s InitialTokenSpec) (token string, err error) {
+	err = r.within(ctx, who, func(in *Admin) error {
 		token, err = in.createInitialToken(ctx, who, s)
 		return err
 	})
 	return token, err
 }
 
-func (r *Registrar) createInitialToken(ctx context.Context, who Caller, s InitialTokenSpec) (token string, err error) {
+func (r *Admin) createInitialToken(ctx context.Context, who Caller, s InitialTokenSpec) (token string, err error) {
 	t, err := r.Tenant(ctx, who, s.Tenant)
 	if err != nil {
 		return "", err
@@ -385,7 +381,8 @@ func (r *Registrar) createInitialToken(ctx context.Context, who Caller, s Initia
 	return token, nil
 }
 
-// bounded is the spec with what it leaves out; own is what its maker may do in the tenant.
+// bounded returns the spec with defaults filled in; own are the scopes that the caller has in the
+// tenant.
 func bounded(s InitialTokenSpec, t tenant.Tenant, own []string) (InitialTokenSpec, error) {
 	if s.Uses == 0 {
 		s.Uses = 1

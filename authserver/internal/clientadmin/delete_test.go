@@ -24,7 +24,7 @@ var errDown = errors.New("the list is down")
 func (down) Add(context.Context, string, time.Time) error { return errDown }
 
 // deletions are a registrar and the grants of a client that is deleted, on both stores.
-func deletions(t *testing.T, test func(*testing.T, *clientadmin.Registrar, *sqlstore.DB)) {
+func deletions(t *testing.T, test func(*testing.T, *clientadmin.Admin, *sqlstore.DB)) {
 	for name, database := range map[string]func(testing.TB) string{"sqlite": sqliteFile, "postgres": testenv.Postgres} {
 		t.Run(name, func(t *testing.T) {
 			r, store := openOn(t, database(t))
@@ -63,7 +63,7 @@ func TestADeletionThatWasCutShortIsFinishedByAskingAgain(t *testing.T) {
 	for name, who := range map[string]clientadmin.Caller{"operator": clientadmin.Operator,
 		"admin": clientadmin.Person("usr_ann", "acme")} {
 		t.Run(name, func(t *testing.T) {
-			deletions(t, func(t *testing.T, r *clientadmin.Registrar, store *sqlstore.DB) {
+			deletions(t, func(t *testing.T, r *clientadmin.Admin, store *sqlstore.DB) {
 				c, _, err := r.Create(ctx, who, clientadmin.Spec{Tenant: "acme", Scopes: []string{"a"}})
 				must(t, err)
 				_, err = store.PutMachineGrant(ctx, grant.Grant{ID: "g", TenantID: "acme", ClientID: c.ID,
@@ -92,7 +92,7 @@ func TestADeletionThatWasCutShortIsFinishedByAskingAgain(t *testing.T) {
 // AD-03: what is left of a client of everybody's, a tenant's admin ends within the tenant; of one
 // that is there, nothing.
 func TestATenantsAdminEndsNobodyElsesRest(t *testing.T) {
-	deletions(t, func(t *testing.T, r *clientadmin.Registrar, store *sqlstore.DB) {
+	deletions(t, func(t *testing.T, r *clientadmin.Admin, store *sqlstore.DB) {
 		ann := clientadmin.Person("usr_ann", "acme")
 		for _, id := range []string{"cli_gone", "cli_there"} {
 			must(t, store.CreateClient(ctx, client.Client{ID: id, Origin: client.OriginRegistration, CreatedAt: now}))
@@ -115,7 +115,7 @@ func TestATenantsAdminEndsNobodyElsesRest(t *testing.T) {
 
 // What hangs from a deleted client ends, whether whoever deleted it waits for that or has gone.
 func TestADeletionGoesOnThoughTheCallerHasGone(t *testing.T) {
-	deletions(t, func(t *testing.T, r *clientadmin.Registrar, store *sqlstore.DB) {
+	deletions(t, func(t *testing.T, r *clientadmin.Admin, store *sqlstore.DB) {
 		c, _, err := r.Create(ctx, clientadmin.Operator, clientadmin.Spec{Tenant: "acme", Scopes: []string{"a"}})
 		must(t, err)
 		let(t, store, "g", c.ID, "acme")

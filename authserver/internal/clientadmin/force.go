@@ -7,12 +7,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
-// Force says that a change happens although nobody is left then who administers a tenant or the
-// installation, or none of a tenant's administrators could allow an agent anything. It is the
-// operator's alone, for an account that is in wrong hands. The audit says "(forced)".
+// Force allows a change that leaves a tenant or the installation without an administrator, or a
+// tenant's administrators without any scope to grant: for an account in the wrong hands. Operator
+// only. The audit record says "(forced)".
 type Force bool
 
-// Detail is the detail of the audit line of a change, with the word for one that is forced.
+// Detail returns the detail of the audit record, marked when forced.
 func (f Force) Detail(detail string) string {
 	if f {
 		return strings.TrimSpace(detail + " (forced)")
@@ -20,7 +20,7 @@ func (f Force) Detail(detail string) string {
 	return detail
 }
 
-// Users is the store that the change is made in.
+// Users returns the store in which the change is made.
 func (f Force) Users(s user.Store) user.Store {
 	if f {
 		return s.Forced()
@@ -28,11 +28,11 @@ func (f Force) Users(s user.Store) user.Store {
 	return s
 }
 
-// ByForce is the last words of the hint of a refusal that --force overrules.
+// ByForce ends the hint of a refusal that --force overrides.
 const ByForce = "; or, when the account is in wrong hands, say --force"
 
-// Overrules lets a refusal that forcing would overrule name --force. Other errors it gives back as
-// they are.
+// Overrules adds to a refusal that forcing would override how to force it. Other errors are
+// returned unchanged.
 func Overrules(err error) error {
 	var refused *Refusal
 	var locked *user.Lockout

@@ -27,7 +27,7 @@ func TestNobodyGivesProgramsMoreThanTheyHave(t *testing.T) {
 	}
 }
 
-func givesNoMore(t *testing.T, r *clientadmin.Registrar, store *sqlstore.DB) {
+func givesNoMore(t *testing.T, r *clientadmin.Admin, store *sqlstore.DB) {
 	ann := clientadmin.Person("usr_ann", "acme")
 	wider, _, err := r.Create(ctx, clientadmin.Operator,
 		clientadmin.Spec{Name: "wider", Tenant: "acme", Scopes: []string{"a", "b"}})
@@ -49,7 +49,7 @@ func givesNoMore(t *testing.T, r *clientadmin.Registrar, store *sqlstore.DB) {
 			return err
 		},
 		"the secret of one that may do more": func() error {
-			_, err := r.ReplaceSecret(ctx, ann, clientadmin.SecretTurn{Client: wider.ID})
+			_, err := r.ReplaceSecret(ctx, ann, clientadmin.SecretReplacement{Client: wider.ID})
 			return err
 		},
 	} {
@@ -80,11 +80,11 @@ func givesNoMore(t *testing.T, r *clientadmin.Registrar, store *sqlstore.DB) {
 	must(t, store.PutRole(ctx, user.Role{TenantID: "acme", Name: "more", Scopes: []string{"b"}}))
 	must(t, store.PutRole(ctx, user.Role{TenantID: "acme", Name: "admin", Scopes: []string{"a"},
 		Includes: []string{"more"}, Admin: true}))
-	if _, err := r.ReplaceSecret(ctx, ann, clientadmin.SecretTurn{Client: wider.ID}); err != nil {
+	if _, err := r.ReplaceSecret(ctx, ann, clientadmin.SecretReplacement{Client: wider.ID}); err != nil {
 		t.Errorf("with a role that includes b: %v", err)
 	}
 	must(t, store.PutPolicy(ctx, "acme", tenant.Policy{Scopes: []string{"a"}}))
-	if _, err := r.ReplaceSecret(ctx, ann, clientadmin.SecretTurn{Client: wider.ID}); err == nil {
+	if _, err := r.ReplaceSecret(ctx, ann, clientadmin.SecretReplacement{Client: wider.ID}); err == nil {
 		t.Error("a client that has b again when the policy does: its secret was replaced")
 	}
 	// The operator may all.
@@ -92,7 +92,8 @@ func givesNoMore(t *testing.T, r *clientadmin.Registrar, store *sqlstore.DB) {
 		clientadmin.InitialTokenSpec{Tenant: "acme"}); err != nil {
 		t.Errorf("the operator's token: %v", err)
 	}
-	if _, err := r.ReplaceSecret(ctx, clientadmin.Operator, clientadmin.SecretTurn{Client: wider.ID}); err != nil {
+	if _, err := r.ReplaceSecret(ctx, clientadmin.Operator,
+		clientadmin.SecretReplacement{Client: wider.ID}); err != nil {
 		t.Errorf("the operator replaces its secret: %v", err)
 	}
 }

@@ -14,19 +14,19 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// RoleSpec says what a role gives.
+// RoleSpec describes a role.
 type RoleSpec struct {
 	Tenant   string
-	Role     string // a name like a tenant's id
+	Role     string // a name with the syntax of a tenant's id
 	Scopes   []string
 	Includes []string // roles of the same tenant, whose scopes it gives too
-	Admin    bool     // its people look after the tenant's clients and roles
+	Admin    bool     // its members administer the tenant's clients and roles
 	Force    Force
 }
 
-// PutRole makes or replaces a role of a tenant, which is for the operator alone. What people of
-// that role lose by it is gone from the next token of their agents.
-func (r *Registrar) PutRole(ctx context.Context, who Caller, s RoleSpec) error {
+// PutRole creates or replaces a role of a tenant. Operator only. Scopes that it loses are missing
+// from the next token of its members' agents.
+func (r *Admin) PutRole(ctx context.Context, who Caller, s RoleSpec) error {
 	if !who.operator {
 		return ErrNotAllowed
 	}
@@ -46,9 +46,9 @@ func (r *Registrar) PutRole(ctx context.Context, who Caller, s RoleSpec) error {
 	return Overrules(RoleRefused(s.Force.Users(r.Users).PutRole(ctx, role), role.TenantID))
 }
 
-// DraftRole is the role that a spec makes by the rules; t is its tenant. Whether it fits the others
-// is left open, and nothing is kept.
-func (r *Registrar) DraftRole(s RoleSpec, t tenant.Tenant) (role user.Role, err error) {
+// DraftRole returns the role that a RoleSpec describes, checked against the tenant t but not
+// against its other roles. Nothing is stored.
+func (r *Admin) DraftRole(s RoleSpec, t tenant.Tenant) (role user.Role, err error) {
 	if !tenant.ValidID(s.Role) {
 		return role, Refuse("use 1 to 63 of a-z, 0-9 and inner hyphens, as in reader",
 			"%q cannot be a role's name", s.Role)
@@ -69,12 +69,12 @@ func (r *Registrar) DraftRole(s RoleSpec, t tenant.Tenant) (role user.Role, err 
 	return role, nil
 }
 
-// RolePut is the line of a role that is made or replaced.
+// RolePut returns the audit event of a created or replaced role.
 func RolePut(role user.Role) audit.Event {
 	return audit.Event{Action: "role.put", Target: role.Name, Tenant: role.TenantID, Detail: described(role)}
 }
 
-// described is a role in an audit line.
+// described returns a role as audit records show it.
 func described(role user.Role) string {
 	detail := oauth.FormatScope(role.Scopes)
 	if len(role.Includes) > 0 {
@@ -86,15 +86,15 @@ func described(role user.Role) string {
 	return detail
 }
 
-// withinTenant checks that scopes are ones that a resource has, and that the tenant may have.
-func (r *Registrar) withinTenant(scopes []string, t tenant.Tenant) ([]string, error) {
+// withinTenant checks that scopes exist and that the tenant's policy allows them.
+func (r *Admin) withinTenant(scopes []string, t tenant.Tenant) ([]string, error) {
 	if err := Known(scopes, r.Scopes()); err != nil {
 		return nil, err
 	}
 	return WithinTenant(scopes, t, "tenant "+t.ID)
 }
 
-// Known checks that each of the scopes is one that a resource has.
+// Known checks that each scope is one of a resource's.
 func Known(scopes, all []string) error {
 	for _, s := range scopes {
 		if !slices.Contains(all, s) {
@@ -106,7 +106,7 @@ func Known(scopes, all []string) error {
 	return nil
 }
 
-// RoleRefused turns what the store says of a tenant's role into a refusal.
+// RoleRefused turns a store's error about a role into a Refusal.
 func RoleRefused(err error, tenantID string) error {
 	var bad *user.RoleError
 	if errors.As(err, &bad) {
@@ -116,8 +116,8 @@ func RoleRefused(err error, tenantID string) error {
 	return LockedOut(err)
 }
 
-// LockedOut turns a change that would lock everybody out into a refusal that says what to do first.
-// Other errors it gives back.
+// LockedOut turns a change that would lock everyone out into a Refusal that says what to do first.
+// Other errors are returned unchanged.
 func LockedOut(err error) error {
 	var l *user.Lockout
 	if !errors.As(err, &l) {
@@ -132,7 +132,7 @@ func LockedOut(err error) error {
 }
 
 // Roles returns the tenant's roles in the order of their names.
-func (r *Registrar) Roles(ctx context.Context, who Caller, tenantID string) ([]user.Role, error) {
+func (r *Admin) Roles(ctx context.Context, who Caller, tenantID string) ([]user.Role, error) {
 	t, err := r.Tenant(ctx, who, tenantID)
 	if err != nil {
 		return nil, err
@@ -140,15 +140,14 @@ func (r *Registrar) Roles(ctx context.Context, who Caller, tenantID string) ([]u
 	return r.Users.Roles(ctx, t.ID)
 }
 
-// SetRoleScopes changes which scopes a role gives by itself. A person who looks after the tenant
-// can take any away, and add those that they have themselves; which roles it includes and whether
-// its people look after the tenant is the operator's to say. What is taken away is gone from the
-// next token of the agents.
-func (r *Registrar) SetRoleScopes(ctx context.Context, who Caller, tenantID, name string, scopes []string) error {
-	return r.together(ctx, func(in *Registrar) error { return in.setRoleScopes(ctx, who, tenantID, name, scopes) })
+// SetRoleScopes changes which scopes a role gives itself. A tenant's administrator can remove any
+// and add those that they have; included roles and administration are changed by the operator only.
+// Removed scopes are missing from the next token of the agents.
+func (r *Admin) SetRoleScopes(ctx context.Context, who Caller, tenantID, name string, scopes []string) error {
+	return r.together(ctx, func(in *Admin) error { return in.setRoleScopes(ctx, who, tenantID, name, scopes) })
 }
 
-func (r *Registrar) setRoleScopes(ctx context.Context, who Caller, tenantID, name string, scopes []string) error {
+func (r *Admin) setRoleScopes(ctx context.Context, who Caller, tenantID, name string, scopes []string) error {
 	t, err := r.Tenant(ctx, who, tenantID)
 	if err != nil {
 		return err
@@ -181,7 +180,7 @@ func (r *Registrar) setRoleScopes(ctx context.Context, who Caller, tenantID, nam
 	return RoleRefused(r.Users.PutRole(ctx, role), role.TenantID)
 }
 
-// lacking refuses scopes that somebody does not have who would give them.
+// lacking rejects scopes that the caller would give but does not have.
 func lacking(scopes, own []string) error {
 	for _, s := range scopes {
 		if !slices.Contains(own, s) {
@@ -191,9 +190,9 @@ func lacking(scopes, own []string) error {
 	return nil
 }
 
-// noMore refuses a machine client that may do more than the caller may in its tenant. What an
-// application may do is bounded by the roles of the people who allow it.
-func (r *Registrar) noMore(ctx context.Context, who Caller, c client.Client) error {
+// noMore rejects a machine client that may do more than the caller may in its tenant. An
+// application is bounded by the roles of the people who authorize it.
+func (r *Admin) noMore(ctx context.Context, who Caller, c client.Client) error {
 	if who.operator || !slices.Contains(c.GrantTypes, client.GrantCredentials) {
 		return nil
 	}
@@ -208,17 +207,17 @@ func (r *Registrar) noMore(ctx context.Context, who Caller, c client.Client) err
 	return lacking(c.Scopes, own)
 }
 
-// within runs what a person does in one transaction, in which nobody changes what they may do. The
-// operator may everything, and needs none.
-func (r *Registrar) within(ctx context.Context, who Caller, do func(*Registrar) error) error {
+// within runs a person's operation in one transaction, during which their permissions cannot
+// change. The operator needs none.
+func (r *Admin) within(ctx context.Context, who Caller, do func(*Admin) error) error {
 	if who.operator {
 		return do(r)
 	}
 	return r.together(ctx, do)
 }
 
-// Gives is what the caller could do themselves in the tenant.
-func (r *Registrar) Gives(ctx context.Context, who Caller, t tenant.Tenant) ([]string, error) {
+// Gives returns the scopes that the caller has in the tenant.
+func (r *Admin) Gives(ctx context.Context, who Caller, t tenant.Tenant) ([]string, error) {
 	if who.operator {
 		return t.Scopes, nil
 	}

@@ -1,10 +1,10 @@
-// Package job owns the work that one replica does for all from time to time, in batches, and the
-// record of how it went.
+// Package job runs background jobs: each periodically, in batches, at one replica at a time, and
+// records how the runs went.
 //
-// A job is taken by one guarded statement in the store, for a while; whoever took it does batch
-// after batch, and takes it anew before each. So a holder that died loses it when that while is
-// over, and one that only was away finds out before its next batch. Each batch is a short
-// transaction of its own: nobody who wants to write waits for more than one.
+// A job is leased by one guarded statement in the store. Its holder runs batch after batch and
+// renews the lease before each, so that a holder that died loses the job when the lease expires,
+// and one that was only paused notices before its next batch. Each batch is one short transaction,
+// so that writers wait for one batch at most.
 package job
 
 import (
@@ -20,91 +20,91 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/outage"
 )
 
-// Most is how many rows a batch looks at or takes away, at most.
+// Most bounds the rows that a batch reads or deletes.
 const Most = 500
 
 // Skew is how far apart the clocks of replicas may be.
 const Skew = time.Minute
 
-// The rhythm of a Runner.
+// The times of a Runner.
 const (
 	lookEvery  = 10 * time.Second
-	leaseLife  = time.Minute      // longer than a batch may take
+	leaseTime  = time.Minute      // longer than a batch may take
 	batchTime  = 10 * time.Second // for one batch
-	turnTime   = time.Minute      // for one job, until another has its turn
-	lastWrite  = 2 * time.Second  // for the record of a run that was told to stop
-	mostErrors = 300              // bytes of an error that are kept
+	turnTime   = time.Minute      // for one job, before the next one runs
+	lastWrite  = 2 * time.Second  // for recording a run that was stopped
+	mostErrors = 300              // bytes of an error that are stored
 )
 
 // ErrHeld says that another runner has the job.
 var ErrHeld = errors.New("another runner has the job")
 
-// ErrUnknown says that there is no job of a name.
+// ErrUnknown says that there is no job of this name.
 var ErrUnknown = errors.New("there is no such job")
 
-// errLost says that the job was taken over by another in the middle of a run.
+// errLost says that another runner took over the job during a run.
 var errLost = errors.New("another runner took the job over")
 
-// Job is work that is done from time to time.
+// Job is a background job.
 type Job struct {
 	Name  string
-	About string // what it takes away, in words
+	About string // what it deletes, in words
 	Every time.Duration
-	// Batch does one bounded batch, in one short transaction. after is where the batch before it in
-	// this run ended, and empty for the first.
+	// Batch does one bounded batch in one short transaction. after is where the previous batch of
+	// this run ended; empty for the first.
 	Batch func(ctx context.Context, now time.Time, after string) (Done, error)
 }
 
-// Done is what a batch did.
+// Done is the result of a batch.
 type Done struct {
-	Rows int64  // that it took away
-	Next string // after what the next batch goes on; empty: nothing is left
+	Rows int64  // deleted
+	Next string // where the next batch goes on; empty: nothing is left
 }
 
-// Keeping is how long things are kept that are over.
+// Keeping is how long expired things are kept.
 type Keeping struct {
-	Clients time.Duration // that made themselves known, and that nobody uses
-	Keys    time.Duration // after another took their place
-	Audit   time.Duration // negative: for ever
+	Clients time.Duration // registered dynamically and unused
+	Keys    time.Duration // after they were replaced
+	Audit   time.Duration // negative: forever
 }
 
-// How runs end.
+// The outcomes of runs.
 const (
 	Running    = "running"
 	OK         = "ok"
-	Unfinished = "unfinished" // its time was over, and something is left
+	Unfinished = "unfinished" // its time ran out, and something is left
 	Stopped    = "stopped"    // its process was told to stop
 	Failed     = "failed"
-	BrokenOff  = "broken off" // its holder died. It is not kept so: time makes it of what is running
+	BrokenOff  = "broken off" // its holder died; never stored, but derived from a run whose lease expired
 )
 
-// State is how a job stands: its last run, or the one that is under way.
+// State is the state of a job: its last run, or the current one.
 type State struct {
 	Name    string
-	Run     int64     // the number of the run; 0: there was none
+	Run     int64     // number of the run; 0: none yet
 	Holder  string    // the replica
-	Until   time.Time // the job is its holder's until then; zero: nobody's
+	Until   time.Time // end of the lease; zero: no holder
 	BeganAt time.Time
 	Took    time.Duration
-	Removed int64 // rows
+	Removed int64 // rows deleted
 	Outcome string
 	Error   string
-	After   string    // the next run goes on there; empty: from the beginning
-	NextAt  time.Time // it begins then by itself, or soon after
+	After   string    // where the next run goes on; empty: at the beginning
+	NextAt  time.Time // when it runs again, or soon after
 }
 
-// Store keeps who has which job, and how its last run went.
+// Store stores leases of jobs and their last runs.
 type Store interface {
-	// TakeJob begins a run of s.Name for s.Holder until s.Until, at s.BeganAt, unless somebody has
-	// the job at that time, or its next run comes after due. One statement decides: of many at once
-	// one gets the number of the run, and where the one before it left off, and the others ErrHeld.
-	// What is kept by a clock that was wrong is not believed: nobody has a job for longer than
-	// s.Until and Skew, and no next run comes later than s.NextAt and Skew.
+	// TakeJob begins a run of s.Name for s.Holder until s.Until, at s.BeganAt, unless another
+	// holder has the job at that time or its next run is after due. One statement decides: of
+	// concurrent calls one gets the number of the run and where the previous run ended, the others
+	// ErrHeld. Times that only a wrong clock can have written are ignored: no lease is longer than
+	// s.Until and Skew, and no next run later than s.NextAt and Skew.
 	TakeJob(ctx context.Context, s State, due time.Time) (run int64, after string, err error)
-	// KeepJob writes s.Until, s.Took, s.Removed, s.Outcome, s.Error, s.After and s.NextAt of the
-	// run s.Run, and says whether that is the newest run; when it is not, nothing is written.
+	// KeepJob writes s.Until, s.Took, s.Removed, s.Outcome, s.Error, s.After and s.NextAt of run
+	// s.Run, and reports whether that is the newest run; if not, nothing is written.
 	KeepJob(ctx context.Context, s State) (bool, error)
-	// JobStates returns all that is kept.
+	// JobStates returns the state of every job that ever ran.
 	JobStates(ctx context.Context) ([]State, error)
 }
 
@@ -112,13 +112,13 @@ type Store interface {
 type Runner struct {
 	Store   Store
 	Jobs    []Job
-	Replica string // the name of this process, among all that share the store
+	Replica string // name of this process, unique among replicas
 	Now     func() time.Time
 	Log     *slog.Logger
-	Failing *outage.Log // what goes wrong
+	Failing *outage.Log // logs failures
 }
 
-// Run runs each job when its time has come, until ctx ends.
+// Run runs each job when it is due, until ctx ends.
 func (r *Runner) Run(ctx context.Context) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
@@ -132,8 +132,8 @@ func (r *Runner) Run(ctx context.Context) {
 	}
 }
 
-// Turn runs each job whose time has come and that nobody has, one after the other. What goes wrong
-// with one is logged, and stops no other.
+// Turn runs each job that is due and not leased, one after another. A failure is logged and stops
+// no other job.
 func (r *Runner) Turn(ctx context.Context) {
 	states, err := r.List(ctx)
 	if err != nil {
@@ -142,13 +142,13 @@ func (r *Runner) Turn(ctx context.Context) {
 	}
 	for i, s := range states {
 		now := r.Now()
-		if waits, held := between(now, s.NextAt, r.Jobs[i].Every), between(now, s.Until, leaseLife); ctx.Err() != nil ||
+		if waits, held := between(now, s.NextAt, r.Jobs[i].Every), between(now, s.Until, leaseTime); ctx.Err() != nil ||
 			waits || held {
 			continue
 		}
 		done, err := r.run(ctx, r.Jobs[i], now, turnTime)
 		switch {
-		case errors.Is(err, ErrHeld): // another replica was quicker
+		case errors.Is(err, ErrHeld): // another replica was faster
 		case err != nil:
 			r.complain(ctx, "job "+s.Name, err)
 		case done.Removed > 0:
@@ -158,8 +158,8 @@ func (r *Runner) Turn(ctx context.Context) {
 	}
 }
 
-// between says whether a time is still to come, and not so late that only a clock that was wrong
-// can have made it.
+// between reports whether a time is in the future, and no later than a correct clock can have made
+// it.
 func between(now, at time.Time, most time.Duration) bool {
 	return at.After(now) && !at.After(now.Add(most+Skew))
 }
@@ -170,11 +170,11 @@ func (r *Runner) complain(ctx context.Context, step string, err error) {
 	}
 }
 
-// forever is a time before which every next run comes.
+// forever returns a time after every next run.
 func forever() time.Time { return time.Unix(1<<40, 0) }
 
-// Once runs a job now, whenever its next run would come, for as long as budget says, and returns
-// how that ended. ErrHeld, with who has it, when another runner does.
+// Once runs a job now, whether or not it is due, for at most budget, and returns its state. It
+// returns ErrHeld, with the holder, when another runner has the job.
 func (r *Runner) Once(ctx context.Context, name string, budget time.Duration) (State, error) {
 	i := slices.IndexFunc(r.Jobs, func(j Job) bool { return j.Name == name })
 	if i < 0 {
@@ -191,7 +191,7 @@ func (r *Runner) Once(ctx context.Context, name string, budget time.Duration) (S
 	return states[i], err
 }
 
-// List returns how the jobs stand, in their order.
+// List returns the states of all jobs, in their order.
 func (r *Runner) List(ctx context.Context) ([]State, error) {
 	kept, err := r.Store.JobStates(ctx)
 	if err != nil {
@@ -203,7 +203,7 @@ func (r *Runner) List(ctx context.Context) ([]State, error) {
 		if i := slices.IndexFunc(kept, func(s State) bool { return s.Name == j.Name }); i >= 0 {
 			s = kept[i]
 		}
-		if s.Outcome == Running && !between(r.Now(), s.Until, leaseLife) {
+		if s.Outcome == Running && !between(r.Now(), s.Until, leaseTime) {
 			s.Outcome = BrokenOff
 		}
 		all = append(all, s)
@@ -211,11 +211,11 @@ func (r *Runner) List(ctx context.Context) ([]State, error) {
 	return all, nil
 }
 
-// run takes a job that is due, and does batch after batch until nothing is left, the budget is
-// spent, or the job is somebody else's.
+// run leases a job that is due and runs batches until nothing is left, the budget is spent, or the
+// lease is lost.
 func (r *Runner) run(ctx context.Context, j Job, due time.Time, budget time.Duration) (State, error) {
 	began := r.Now()
-	s := State{Name: j.Name, Holder: r.Replica, BeganAt: began, Until: began.Add(leaseLife), NextAt: began.Add(j.Every),
+	s := State{Name: j.Name, Holder: r.Replica, BeganAt: began, Until: began.Add(leaseTime), NextAt: began.Add(j.Every),
 		Outcome: Running}
 	var err error
 	if s.Run, s.After, err = r.Store.TakeJob(ctx, s, due); err != nil {
@@ -229,7 +229,7 @@ func (r *Runner) run(ctx context.Context, j Job, due time.Time, budget time.Dura
 		next = done.Next
 		s.After = next
 		now := r.Now()
-		s.Took, s.Until = now.Sub(began).Round(time.Millisecond), now.Add(leaseLife)
+		s.Took, s.Until = now.Sub(began).Round(time.Millisecond), now.Add(leaseTime)
 		if err != nil || next == "" || ctx.Err() != nil || s.Took >= budget {
 			s.Outcome = outcome(ctx, err, next)
 			break
@@ -265,11 +265,11 @@ func outcome(ctx context.Context, err error, next string) string {
 	return Unfinished
 }
 
-// end keeps how a run ended, and gives the job back, also when this process is told to stop. A run
-// whose job is another's has nothing to write.
+// end records how a run ended and releases the job, also when this process is stopped. A run that
+// lost its lease writes nothing.
 func (r *Runner) end(ctx context.Context, j Job, s *State, err error) error {
 	s.Until, s.NextAt = time.Time{}, s.BeganAt.Add(j.Every)
-	if s.Outcome == Unfinished || s.Outcome == Stopped { // whoever looks next goes on
+	if s.Outcome == Unfinished || s.Outcome == Stopped { // the next runner goes on
 		s.NextAt = r.Now()
 	}
 	if err != nil && s.Outcome == Failed {
@@ -287,7 +287,7 @@ func (r *Runner) end(ctx context.Context, j Job, s *State, err error) error {
 	return err
 }
 
-// short is the beginning of an error.
+// short returns the beginning of an error.
 func short(s string) string {
 	if len(s) <= mostErrors {
 		return s

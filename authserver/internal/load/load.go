@@ -1,5 +1,4 @@
-// Package load bounds the requests that are worked on at once, and lets urgent ones in before
-// others.
+// Package load bounds the requests served at once, and serves urgent ones first.
 package load
 
 import (
@@ -7,24 +6,21 @@ import (
 	"time"
 )
 
-// Limiter bounds requests in flight. Requests that are not urgent may take a quarter of the places
-// at most, so that urgent ones find one while the others are too many. It is safe for concurrent
-// use.
+// Limiter bounds requests in flight. Requests that are not urgent may take at most a quarter of the
+// places, so that urgent ones find one under load. It is safe for concurrent use.
 type Limiter struct {
 	all      chan struct{} // places of all requests
-	ordinary chan struct{} // places of those that are not urgent
-	waiting  chan struct{} // how many of those may wait
-	urgently chan struct{} // how many urgent ones may wait
+	ordinary chan struct{} // places of requests that are not urgent
+	waiting  chan struct{} // bounds how many of those wait
+	urgently chan struct{} // bounds how many urgent requests wait
 	wait     time.Duration
 }
 
-// waitersPerPlace bounds the queue, and with it the bodies that are kept for those who wait. A
-// burst of short requests has its turn in time behind so many; what takes longer is refused when
-// its time is over.
+// waitersPerPlace bounds the queue, and with it the request bodies held in memory. A burst of short
+// requests passes in time behind that many; requests that wait too long are rejected.
 const waitersPerPlace = 32
 
-// New makes a limiter of so many places, at least 4. A request waits for its place for wait at
-// most.
+// New returns a limiter with places, at least 4; a request waits at most wait for its place.
 func New(places int, wait time.Duration) *Limiter {
 	places = max(places, 4)
 	return &Limiter{
@@ -33,8 +29,8 @@ func New(places int, wait time.Duration) *Limiter {
 	}
 }
 
-// Enter takes a place for a request, and returns what gives it back. ok is false when none became
-// free in time, the queue is full, or ctx ended.
+// Enter takes a place and returns the function that frees it. ok is false when none became free in
+// time, the queue is full, or ctx ended.
 func (l *Limiter) Enter(ctx context.Context, urgent bool) (leave func(), ok bool) {
 	queue := l.waiting
 	if urgent {

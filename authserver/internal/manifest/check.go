@@ -7,18 +7,17 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/config/configfile"
 )
 
-// The bounds of a file.
+// The bounds of a manifest.
 const (
 	MaxFile    = 16 << 20 // bytes
 	MaxEntries = 50_000   // resources, tenants, roles and clients together
-	MaxWords   = 100_000  // scopes, aliases, redirect URIs and words of lists together
-	// MaxValues are as many JSON objects and members of lists as a Blueprint can have that is
-	// within these: itself, and a policy for each tenant beside.
+	MaxWords   = 100_000  // scopes, aliases, redirect URIs and other list entries together
+	// MaxValues bounds the JSON objects and list entries of a Manifest within these bounds.
 	MaxValues = 1 + 2*MaxEntries + MaxWords
 )
 
 // Entries counts resources, tenants, roles and clients.
-func (b Blueprint) Entries() int {
+func (b Manifest) Entries() int {
 	n := len(b.Resources) + len(b.Tenants) + len(b.Clients)
 	for _, t := range b.Tenants {
 		n += len(t.Roles) + len(t.Clients)
@@ -26,8 +25,8 @@ func (b Blueprint) Entries() int {
 	return n
 }
 
-// Words counts what is in the lists of the entries.
-func (b Blueprint) Words() (n int) {
+// Words counts the entries of all lists.
+func (b Manifest) Words() (n int) {
 	of := func(clients []Client) {
 		for _, c := range clients {
 			n += len(c.Scopes) + len(c.RedirectURIs) + len(c.PostLogoutRedirectURIs)
@@ -51,9 +50,9 @@ func (b Blueprint) Words() (n int) {
 	return n
 }
 
-// Check says which entry has no name, or the same as another, and whether there are too many. It is
-// a *configfile.LineError where there is a line to name.
-func (b Blueprint) Check() error {
+// Check returns an error for an entry without a name or with a duplicate name, and for too many
+// entries. It is a *configfile.LineError where a line is known.
+func (b Manifest) Check() error {
 	if n := b.Entries(); n > MaxEntries {
 		return fmt.Errorf("it names %d things; %d are as many as one file may", n, MaxEntries)
 	}
@@ -81,13 +80,13 @@ func (b Blueprint) Check() error {
 	return c.err
 }
 
-// checker knows in which line the entries of a kind are, by name, and keeps what is wrong first.
+// checker remembers in which line each name of a kind stands, and keeps the first error.
 type checker struct {
 	seen map[string]map[string]int
 	err  error
 }
 
-// once checks that an entry has its name, and that no other of its kind has it.
+// once checks that an entry has a name that no other of its kind has.
 func (c *checker) once(kind, word, name string, line int) {
 	before, there := c.seen[kind][name]
 	wrong := ""
@@ -109,10 +108,11 @@ func (c *checker) once(kind, word, name string, line int) {
 	c.seen[kind][name] = line
 }
 
-// forget ends the place in which names of a kind are each there once.
+// forget begins a new scope of names of a kind.
 func (c *checker) forget(kind string) { delete(c.seen, kind) }
 
-// clients checks those of one tenant, or of none. Names are the same but for spaces around them.
+// clients checks the clients of one tenant, or of none. Names are compared without surrounding
+// spaces.
 func (c *checker) clients(all []Client) {
 	for _, k := range all {
 		c.once("client", "name", strings.TrimSpace(k.Name), k.Line)

@@ -1,29 +1,29 @@
-// Package manifest owns the file that says which resources, tenants, policies, roles and clients
-// there should be: its words, and in which line each stands.
+// Package manifest reads the file of gatehouse apply: the resources, tenants, policies, roles and
+// clients that should exist, each with its line.
 //
-// It knows no rules but those of writing. Whether a scope exists or a role fits the others, the
-// operator's door says, and names the line that is kept here.
+// It checks syntax only. Package admin checks whether scopes exist and roles fit, and names the
+// lines that are kept here.
 package manifest
 
 import "time"
 
-// Blueprint is what there should be. What it does not name stays as it is.
-type Blueprint struct {
+// Manifest is what should exist. What it does not name stays as it is.
+type Manifest struct {
 	Resources []Resource
 	Tenants   []Tenant
 	Clients   []Client // of no tenant
 }
 
-// Word is a word of a list.
+// Word is an entry of a list.
 type Word struct {
 	Text string
 	Line int
 }
 
-// Words are a list.
+// Words is a list.
 type Words []Word
 
-// Texts are the words alone.
+// Texts returns the entries without their lines.
 func (w Words) Texts() []string {
 	texts := make([]string, len(w))
 	for i, word := range w {
@@ -32,7 +32,7 @@ func (w Words) Texts() []string {
 	return texts
 }
 
-// Resource is a protected server, whole: what is left away gets its default.
+// Resource is a protected server; what is left out gets its default.
 type Resource struct {
 	Line                int
 	URI                 string // required
@@ -48,28 +48,27 @@ type Scope struct {
 	Line              int
 	Name, Description string
 	Baseline          bool
-	Access            string // read or write; default: by the name
+	Access            string // read or write; default: derived from the name
 }
 
-// Tenant is a tenant. What is left away of it stays as it is; its roles and clients are each said
-// whole.
+// Tenant is a tenant. What is left out stays as it is; each of its roles and clients is complete.
 type Tenant struct {
 	Line    int
 	ID      string  // required
-	Name    *string // nil: it stays; of a new tenant, the id
+	Name    *string // nil: unchanged; the id for a new tenant
 	Policy  Policy
 	Roles   []Role
 	Clients []Client
 }
 
-// Policy is what a tenant allows. What is nil stays as it is; of a new tenant it is open.
+// Policy is what a tenant allows. nil is unchanged, and unrestricted for a new tenant.
 type Policy struct {
-	Line                                            int // 0: there is none
+	Line                                            int // 0: absent
 	Scopes, Clients, Registrations                  *Words
 	MaxAccessTokenLifetime, MaxRefreshTokenLifetime *time.Duration
 }
 
-// Role is a role of a tenant, whole.
+// Role is a role of a tenant, complete.
 type Role struct {
 	Line             int
 	Name             string // required
@@ -77,14 +76,14 @@ type Role struct {
 	Admin            bool
 }
 
-// Client is a client that the operator makes, whole: which kind it is, is told from what it has, as
-// by gatehouse client create. Its name tells it from the others of its tenant.
+// Client is a client of the operator, complete; its fields decide its kind, as in gatehouse client
+// create. Its name identifies it within its tenant.
 type Client struct {
 	Line                                 int
 	Name                                 string // required
 	Scopes                               Words
 	RedirectURIs, PostLogoutRedirectURIs []string
 	Public, PushRequired                 bool
-	Server                               string // the URI of the protected server that it is
+	Server                               string // URI of the protected server that it is
 	TokenExchange, Assertions            bool
 }

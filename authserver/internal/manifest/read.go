@@ -9,13 +9,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/config/configfile"
 )
 
-// anyOf is the word for a list of the policy that allows everything.
+// anyOf is the word for a policy list that allows everything.
 const anyOf = "any"
 
-// Read reads a file. What is wrong with how it is written is an error that names the line: a word
-// that is not known, a value of the wrong kind, a name that is there twice.
-func Read(content []byte) (Blueprint, error) {
-	var b Blueprint
+// Read parses a manifest. Unknown keys, values of a wrong type and duplicate keys are errors that
+// name the line.
+func Read(content []byte) (Manifest, error) {
+	var b Manifest
 	if len(content) > MaxFile {
 		return b, fmt.Errorf("it is over %d bytes", MaxFile)
 	}
@@ -38,10 +38,10 @@ func Read(content []byte) (Blueprint, error) {
 	return b, b.Check()
 }
 
-// reader reads until something is wrong.
+// reader keeps the first error.
 type reader struct{ err error }
 
-// words are what may be said, with what reads each.
+// words maps the known keys to what reads their values.
 type words map[string]func(configfile.Node)
 
 // fields reads a mapping.
@@ -65,7 +65,7 @@ func (r *reader) keep(err error) {
 	}
 }
 
-// each reads a list member by member.
+// each reads a list entry by entry.
 func (r *reader) each(read func(configfile.Node)) func(configfile.Node) {
 	return func(n configfile.Node) {
 		items, err := n.Items()
@@ -119,8 +119,8 @@ func (r *reader) life(to *time.Duration) func(configfile.Node) {
 	}
 }
 
-// ceiling reads a list of the policy, or "any". An empty list would read as if nothing were
-// allowed, and is refused.
+// ceiling reads a policy list or "any". An empty list is rejected, because it could be taken for
+// one that allows nothing.
 func (r *reader) ceiling(to **Words, open bool) func(configfile.Node) {
 	return func(n configfile.Node) {
 		*to = &Words{}

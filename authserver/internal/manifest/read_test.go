@@ -61,7 +61,7 @@ clients:
 
 func TestAFileSaysWhatThereShouldBe(t *testing.T) {
 	name, long, short := "Acme", time.Duration(0), 2*time.Minute
-	want := manifest.Blueprint{
+	want := manifest.Manifest{
 		Resources: []manifest.Resource{{
 			Line: 3, URI: "https://notes.example/mcp", Name: "Notes", Algorithm: "RS256",
 			AccessTokenLifetime: 5 * time.Minute,

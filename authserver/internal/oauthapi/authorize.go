@@ -44,14 +44,14 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 		form.Del("id_token_hint") // it counts for prompt=none alone, and what it says of somebody belongs in no address
 		// From another site a browser posts without its cookies: going on by GET, it has them
 		// again.
-		attempt.On(r.Context()).Silence()
+		attempt.FromContext(r.Context()).Silence()
 		w.Header().Set("Cache-Control", "no-store")
 		http.Redirect(w, r, AuthorizePath+"?"+form.Encode(), http.StatusSeeOther)
 		return
 	}
 	form.Del(issuer.PushedBy)
-	way := attempt.On(r.Context())
-	way.Asks(form)
+	way := attempt.FromContext(r.Context())
+	way.SetParameters(form)
 	if issuer.IsPushed(form) {
 		pushed, err := d.Engine.Pushed(r.Context(), form)
 		if err != nil {
@@ -59,11 +59,11 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		form = pushed
-		way.Asks(form)
+		way.SetParameters(form)
 	}
 	httpd.Note(r.Context(), "client", form.Get("client_id"))
 	deferred, refused := d.Engine.Deferred(form)
-	way.Unread(deferred)
+	way.SetUnread(deferred)
 	if refused != nil {
 		d.ErrorPage(w, r, known(r, refused))
 		return

@@ -62,7 +62,7 @@ func (d *Door) prove(r *http.Request, form url.Values) (client.Client, error) {
 		return client.Client{}, refused
 	}
 	httpd.Note(r.Context(), "client", shown.id)
-	attempt.On(r.Context()).Client(shown.id, "")
+	attempt.FromContext(r.Context()).Client(shown.id, "")
 	c, err := d.Clients.Client(r.Context(), shown.id)
 	if err != nil && !errors.Is(err, client.ErrNotFound) {
 		return client.Client{}, fmt.Errorf("reading a client: %w", err)

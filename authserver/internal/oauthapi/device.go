@@ -26,8 +26,8 @@ func (d *Door) device(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	begun, err := d.Engine.AuthorizeDevice(r.Context(), c, form)
-	attempt.On(r.Context()).Asks(form)
-	attempt.On(r.Context()).Attempt(begun.DeviceCode)
+	attempt.FromContext(r.Context()).SetParameters(form)
+	attempt.FromContext(r.Context()).Attempt(begun.DeviceCode)
 	if err != nil {
 		d.fail(w, r, err)
 		return

@@ -26,7 +26,7 @@ func (d *Door) push(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, refused)
 		return
 	}
-	attempt.On(r.Context()).Asks(form)
+	attempt.FromContext(r.Context()).SetParameters(form)
 	c, err := d.pusher(r, form)
 	if err != nil {
 		d.failAuthentication(w, r, err)

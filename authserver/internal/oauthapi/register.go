@@ -50,11 +50,11 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	httpd.Note(r.Context(), "client", c.ID)
-	attempt.On(r.Context()).Client(c.ID, c.Name)
-	attempt.On(r.Context()).For(c.TenantID, "")
+	attempt.FromContext(r.Context()).Client(c.ID, c.Name)
+	attempt.FromContext(r.Context()).For(c.TenantID, "")
 	if !slices.Contains(c.GrantTypes, client.GrantCode) && !slices.Contains(c.GrantTypes, client.GrantDevice) {
 		// it asks no person: nothing is left undone
-		attempt.On(r.Context()).Silence()
+		attempt.FromContext(r.Context()).Silence()
 	}
 	body := d.information(c)
 	body.ClientSecret = secret
@@ -142,16 +142,16 @@ func bearer(r *http.Request) (raw string, shown bool, err error) {
 }
 
 // readMetadata reads a registration, or a change of one.
-func readMetadata(r *http.Request) (client.Said, error) {
+func readMetadata(r *http.Request) (client.Description, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/json" {
-		return client.Said{},
+		return client.Description{},
 			&oauth.Error{Code: "invalid_client_metadata", Description: "send the metadata as application/json",
 				Status: http.StatusUnsupportedMediaType}
 	}
 	body, refused := readAll(r)
 	if refused != nil {
-		return client.Said{}, &oauth.Error{Code: "invalid_client_metadata", Description: refused.Description,
+		return client.Description{}, &oauth.Error{Code: "invalid_client_metadata", Description: refused.Description,
 			Status: refused.Status}
 	}
 	said, err := client.ReadMetadata(body)

@@ -35,8 +35,8 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	grantType := form.Get("grant_type")
-	way := attempt.On(r.Context())
-	way.Asks(form)
+	way := attempt.FromContext(r.Context())
+	way.SetParameters(form)
 	if grantType == client.GrantCredentials {
 		way.Machine()
 	}
@@ -80,7 +80,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 
 // trace says what a token request has to do with a client's way in. Only who redeems a code came a
 // way; of the others refusals are kept alone.
-func trace(way *attempt.Way, form url.Values, t issuer.Trail) {
+func trace(way *attempt.Trace, form url.Values, t issuer.Trail) {
 	way.For(t.TenantID, t.UserID)
 	switch form.Get("grant_type") {
 	case client.GrantCode:

@@ -48,7 +48,7 @@ func (d *Door) body(r *http.Request, e *oauth.Error) errorBody {
 
 // known is the error as strangers may see it; the rest is noted for the log.
 func known(r *http.Request, err error) *oauth.Error {
-	attempt.On(r.Context()).Refuse(err)
+	attempt.FromContext(r.Context()).Refuse(err)
 	var refused *oauth.Error
 	if !errors.As(err, &refused) {
 		httpd.Note(r.Context(), "error", err.Error())

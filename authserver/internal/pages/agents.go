@@ -26,7 +26,7 @@ const (
 const alarmLife = 30 * 24 * time.Hour
 
 // showAgents shows the person the agents that they let in.
-func (d *Door) showAgents(w http.ResponseWriter, r *http.Request) {
+func (d *Handler) showAgents(w http.ResponseWriter, r *http.Request) {
 	u, ok := d.person(w, r)
 	if !ok {
 		return
@@ -60,7 +60,7 @@ func (d *Door) showAgents(w http.ResponseWriter, r *http.Request) {
 }
 
 // agents lists a person's grants as they are shown.
-func (d *Door) agents(ctx context.Context, f grant.Filter, memberships []user.Membership) ([]web.Agent, error) {
+func (d *Handler) agents(ctx context.Context, f grant.Filter, memberships []user.Membership) ([]web.Agent, error) {
 	grants, err := d.Grants.Grants(ctx, f)
 	if err != nil {
 		return nil, fmt.Errorf("reading a person's grants: %w", err)
@@ -91,7 +91,7 @@ func (d *Door) agents(ctx context.Context, f grant.Filter, memberships []user.Me
 
 // describe says in plain words what a grant allows; a scope that the resource no longer has keeps
 // its name.
-func (d *Door) describe(g grant.Grant) []web.Scope {
+func (d *Handler) describe(g grant.Grant) []web.Scope {
 	resource, _ := d.Engine.Resource(g.Resource)
 	var out []web.Scope
 	for _, name := range g.Scopes {
@@ -105,7 +105,7 @@ func (d *Door) describe(g grant.Grant) []web.Scope {
 }
 
 // endAgent ends one of the person's grants. Somebody else's is as if it were not there.
-func (d *Door) endAgent(w http.ResponseWriter, r *http.Request) {
+func (d *Handler) endAgent(w http.ResponseWriter, r *http.Request) {
 	u, ok := d.person(w, r)
 	if !ok {
 		return
@@ -134,6 +134,6 @@ var notices = map[session.Notice]string{
 }
 
 // notice returns the sentence that confirms the form sent before this page; empty: there is none.
-func (d *Door) notice(w http.ResponseWriter, r *http.Request) string {
+func (d *Handler) notice(w http.ResponseWriter, r *http.Request) string {
 	return notices[d.Sessions.Notice(w, r)]
 }

@@ -53,16 +53,16 @@ type keeper struct {
 }
 
 // keeping finds out who looks after the tenant of the address, before h sees the request.
-func (d *Door) keeping(h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
+func (d *Handler) keeping(h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
 	return d.keeper("", h)
 }
 
 // acting is keeping for a form that does something.
-func (d *Door) acting(action string, h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
+func (d *Handler) acting(action string, h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
 	return d.form(d.keeper(action, h))
 }
 
-func (d *Door) keeper(action string, h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
+func (d *Handler) keeper(action string, h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		u, ok := d.person(w, r)
 		if !ok {
@@ -86,7 +86,7 @@ const mostSaid = 500
 // recordFailure keeps the line of an act that was refused or did not succeed, beside the one that
 // may have been written before it was tried, and gone with it. Of one person only so many are kept
 // in a minute (audit.Refusals). A line that cannot be kept changes no refusal; the log tells.
-func (d *Door) recordFailure(r *http.Request, k keeper, err error) {
+func (d *Handler) recordFailure(r *http.Request, k keeper, err error) {
 	if k.action == "" {
 		return
 	}
@@ -109,7 +109,7 @@ func (d *Door) recordFailure(r *http.Request, k keeper, err error) {
 }
 
 // failKeeper is fail for what a keeper may not, or what is not there for them.
-func (d *Door) failKeeper(w http.ResponseWriter, r *http.Request, err error) {
+func (d *Handler) failKeeper(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, clientadmin.ErrNotAllowed):
 		err = errNoTenant
@@ -121,13 +121,13 @@ func (d *Door) failKeeper(w http.ResponseWriter, r *http.Request, err error) {
 	d.fail(w, r, err)
 }
 
-func (d *Door) showClients(w http.ResponseWriter, r *http.Request, k keeper) {
+func (d *Handler) showClients(w http.ResponseWriter, r *http.Request, k keeper) {
 	d.listClients(w, r, k, http.StatusOK, web.Clients{Notice: d.notice(w, r)})
 }
 
 // listClients shows the tenant's clients and the forms, with what p says already: what was wrong
 // with a form, and what was typed in it.
-func (d *Door) listClients(w http.ResponseWriter, r *http.Request, k keeper, status int, p web.Clients) {
+func (d *Handler) listClients(w http.ResponseWriter, r *http.Request, k keeper, status int, p web.Clients) {
 	clients, err := d.Registrar.List(r.Context(), k.caller, client.Filter{TenantID: k.tenant.ID, Limit: maxShown + 1})
 	if err != nil {
 		d.failKeeper(w, r, err)
@@ -157,7 +157,7 @@ func (d *Door) listClients(w http.ResponseWriter, r *http.Request, k keeper, sta
 }
 
 // means is a scope in plain words; one that no resource has any more keeps its name.
-func (d *Door) means(scope string) string {
+func (d *Handler) means(scope string) string {
 	for _, resource := range d.Engine.Resources.All() {
 		if s, ok := resource.Scope(scope); ok {
 			return s.Description
@@ -189,7 +189,7 @@ func proves(c client.Client) string {
 }
 
 // createClient makes an application or a machine client.
-func (d *Door) createClient(w http.ResponseWriter, r *http.Request, k keeper) {
+func (d *Handler) createClient(w http.ResponseWriter, r *http.Request, k keeper) {
 	form := r.PostForm
 	typed := web.Clients{Name: form.Get("name"), RedirectURIs: form.Get("redirect_uris"),
 		Machine: form.Get("kind") == "machine"}
@@ -218,8 +218,8 @@ func (d *Door) createClient(w http.ResponseWriter, r *http.Request, k keeper) {
 }
 
 // replaceSecret gives a client of the tenant another secret.
-func (d *Door) replaceSecret(w http.ResponseWriter, r *http.Request, k keeper) {
-	turn := clientadmin.SecretTurn{Client: mux.Vars(r)["client"], Overlap: 24 * time.Hour}
+func (d *Handler) replaceSecret(w http.ResponseWriter, r *http.Request, k keeper) {
+	turn := clientadmin.SecretReplacement{Client: mux.Vars(r)["client"], Overlap: 24 * time.Hour}
 	if r.PostForm.Get("at_once") != "" {
 		turn.Overlap = 0
 	}
@@ -233,7 +233,7 @@ func (d *Door) replaceSecret(w http.ResponseWriter, r *http.Request, k keeper) {
 }
 
 // deleteClient makes a client of the tenant unknown; its grants end.
-func (d *Door) deleteClient(w http.ResponseWriter, r *http.Request, k keeper) {
+func (d *Handler) deleteClient(w http.ResponseWriter, r *http.Request, k keeper) {
 	if err := d.Registrar.Delete(r.Context(), k.caller, mux.Vars(r)["client"]); err != nil {
 		d.tellKeeper(w, r, k, err, web.Clients{})
 		return
@@ -244,7 +244,7 @@ func (d *Door) deleteClient(w http.ResponseWriter, r *http.Request, k keeper) {
 }
 
 // createInitialToken makes a token with which programs of the tenant register themselves.
-func (d *Door) createInitialToken(w http.ResponseWriter, r *http.Request, k keeper) {
+func (d *Handler) createInitialToken(w http.ResponseWriter, r *http.Request, k keeper) {
 	uses, err := strconv.Atoi(r.PostForm.Get("uses"))
 	hours, errHours := strconv.Atoi(r.PostForm.Get("hours"))
 	s := clientadmin.InitialTokenSpec{Tenant: k.tenant.ID, Scopes: r.PostForm["scope"], Uses: uses,
@@ -269,7 +269,7 @@ func (d *Door) createInitialToken(w http.ResponseWriter, r *http.Request, k keep
 
 // tellKeeper shows the page again with what was wrong with a form; what is not the form's fault is
 // a page of its own.
-func (d *Door) tellKeeper(w http.ResponseWriter, r *http.Request, k keeper, err error, typed web.Clients) {
+func (d *Handler) tellKeeper(w http.ResponseWriter, r *http.Request, k keeper, err error, typed web.Clients) {
 	d.recordFailure(r, k, err)
 	var refusal *clientadmin.Refusal
 	if errors.As(err, &refusal) && !errors.Is(err, client.ErrNotFound) {
@@ -282,7 +282,7 @@ func (d *Door) tellKeeper(w http.ResponseWriter, r *http.Request, k keeper, err 
 }
 
 // leave sends the browser on to the page that shows a secret, once.
-func (d *Door) leave(w http.ResponseWriter, r *http.Request, k keeper, p web.Secret) {
+func (d *Handler) leave(w http.ResponseWriter, r *http.Request, k keeper, p web.Secret) {
 	value, err := json.Marshal(p)
 	if err != nil {
 		d.fail(w, r, fmt.Errorf("leaving a secret: %w", err))
@@ -296,7 +296,7 @@ func (d *Door) leave(w http.ResponseWriter, r *http.Request, k keeper, p web.Sec
 	seeOther(w, clientsPath(k)+"/shown?once="+url.QueryEscape(name))
 }
 
-func (d *Door) showOnce(w http.ResponseWriter, r *http.Request, k keeper) {
+func (d *Handler) showOnce(w http.ResponseWriter, r *http.Request, k keeper) {
 	value, err := d.Sessions.Collect(r, r.URL.Query().Get("once"))
 	var p web.Secret
 	if err == nil {

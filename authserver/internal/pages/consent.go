@@ -16,7 +16,7 @@ import (
 )
 
 // showConsent asks, every time anew: who the client is, nobody can be sure of.
-func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
+func (d *Handler) showConsent(w http.ResponseWriter, r *http.Request) {
 	id := r.URL.Query().Get("tx")
 	transaction, err := d.Sessions.Transaction(r, id)
 	if err != nil {
@@ -27,7 +27,7 @@ func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	attempt.On(r.Context()).Asks(transaction.Form)
+	attempt.FromContext(r.Context()).SetParameters(transaction.Form)
 	a, err := d.Engine.Authorize(r.Context(), transaction.Form)
 	var refusal *issuer.Refusal
 	if errors.As(err, &refusal) && refusal.RedirectTo != "" { // a request that could not be checked before
@@ -48,9 +48,10 @@ func (d *Door) showConsent(w http.ResponseWriter, r *http.Request) {
 
 // ask shows a signed-in person what a client wants: the tenants to choose from, or the consent page
 // for the one. request says where the answer goes.
-func (d *Door) ask(w http.ResponseWriter, r *http.Request, u user.User, a *issuer.Authorization, request web.Request) {
-	attempt.On(r.Context()).Client(a.Client.ID, a.Client.Name)
-	attempt.On(r.Context()).For("", u.ID)
+func (d *Handler) ask(w http.ResponseWriter, r *http.Request, u user.User, a *issuer.Authorization,
+	request web.Request) {
+	attempt.FromContext(r.Context()).Client(a.Client.ID, a.Client.Name)
+	attempt.FromContext(r.Context()).For("", u.ID)
 	offers, err := d.Engine.Offers(r.Context(), a, u.ID)
 	if err != nil {
 		d.fail(w, r, err)
@@ -97,7 +98,7 @@ func (d *Door) ask(w http.ResponseWriter, r *http.Request, u user.User, a *issue
 
 // turnAway tells a person that their organisation does not let the application in, and why, and the
 // application when they go back.
-func (d *Door) turnAway(w http.ResponseWriter, r *http.Request, a *issuer.Authorization, refused ...issuer.Offer) {
+func (d *Handler) turnAway(w http.ResponseWriter, r *http.Request, a *issuer.Authorization, refused ...issuer.Offer) {
 	refusal := d.Engine.NotLetIn(r.Context(), a, refused...)
 	if refusal.RedirectTo == "" {
 		d.fail(w, r, refusal.Err)
@@ -170,7 +171,7 @@ func redirectHost(uri string) string {
 
 // decide does what the person said. The request itself comes from the transaction, never from the
 // page.
-func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
+func (d *Handler) decide(w http.ResponseWriter, r *http.Request) {
 	form := r.PostForm
 	transaction, err := d.Sessions.Transaction(r, form.Get("tx"))
 	if err != nil {
@@ -191,8 +192,8 @@ func (d *Door) decide(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
-	way := attempt.On(r.Context())
-	way.Asks(transaction.Form)
+	way := attempt.FromContext(r.Context())
+	way.SetParameters(transaction.Form)
 	way.For(form.Get("tenant"), u.ID)
 	var to string
 	if decision == "approve" {

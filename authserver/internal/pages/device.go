@@ -15,7 +15,7 @@ import (
 // showDevice asks for the code that a device shows (RFC 8628 §3.3), and then whether its program
 // may come in. A code that came with the address is shown to be compared, never taken without a
 // look (§5.4).
-func (d *Door) showDevice(w http.ResponseWriter, r *http.Request) {
+func (d *Handler) showDevice(w http.ResponseWriter, r *http.Request) {
 	typed := r.URL.Query().Get("user_code")
 	code := issuer.NormalizeUserCode(typed)
 	u, ok := d.personAt(w, r, "/signin?device="+code)
@@ -39,7 +39,7 @@ func (d *Door) showDevice(w http.ResponseWriter, r *http.Request) {
 }
 
 // decideDevice does what the person said of a device.
-func (d *Door) decideDevice(w http.ResponseWriter, r *http.Request) {
+func (d *Handler) decideDevice(w http.ResponseWriter, r *http.Request) {
 	form := r.PostForm
 	code := issuer.NormalizeUserCode(form.Get("user_code"))
 	u, ok := d.personAt(w, r, "/signin?device="+code)
@@ -76,7 +76,7 @@ func (d *Door) decideDevice(w http.ResponseWriter, r *http.Request) {
 
 // mayTryCode counts a code that a person typed or decided on: 34 bits are not much, so nobody tries
 // many (RFC 8628 §5.1). One that a device has is taken back.
-func (d *Door) mayTryCode(w http.ResponseWriter, r *http.Request, u user.User) bool {
+func (d *Handler) mayTryCode(w http.ResponseWriter, r *http.Request, u user.User) bool {
 	ok, wait := d.Codes.Allow(r.Context(), u.ID)
 	if !ok {
 		d.fail(w, r, oauth.TooManyRequests(wait))
@@ -84,6 +84,6 @@ func (d *Door) mayTryCode(w http.ResponseWriter, r *http.Request, u user.User) b
 	return ok
 }
 
-func (d *Door) deviceDone(w http.ResponseWriter, r *http.Request) {
+func (d *Handler) deviceDone(w http.ResponseWriter, r *http.Request) {
 	d.show(w, r, http.StatusOK, web.Done{})
 }

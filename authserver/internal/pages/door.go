@@ -33,8 +33,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
-// Door serves the pages.
-type Door struct {
+// Handler serves the pages.
+type Handler struct {
 	Engine   *issuer.Engine
 	Sessions *session.Manager
 	Users    user.Store
@@ -43,7 +43,7 @@ type Door struct {
 	Clients  client.Store
 	Ledger   *grant.Ledger
 	// Registrar makes clients, for those who look after a tenant's.
-	Registrar *clientadmin.Registrar
+	Registrar *clientadmin.Admin
 
 	// SignIns limits wrong passwords.
 	SignIns SignInLimits
@@ -52,7 +52,7 @@ type Door struct {
 }
 
 // Mount puts the pages on a router.
-func (d *Door) Mount(r *mux.Router) {
+func (d *Handler) Mount(r *mux.Router) {
 	r.HandleFunc("/", d.home).Methods("GET", "HEAD")
 	r.HandleFunc("/signin", d.showSignIn).Methods("GET", "HEAD")
 	r.HandleFunc("/signin", d.form(d.signIn)).Methods("POST")
@@ -90,7 +90,7 @@ var (
 )
 
 // ErrorPage shows a person what was wrong, with the error's status.
-func (d *Door) ErrorPage(w http.ResponseWriter, r *http.Request, e *oauth.Error) {
+func (d *Handler) ErrorPage(w http.ResponseWriter, r *http.Request, e *oauth.Error) {
 	if e.Wait > 0 {
 		httpd.RetryAfter(w, e.Wait)
 	}
@@ -100,9 +100,9 @@ func (d *Door) ErrorPage(w http.ResponseWriter, r *http.Request, e *oauth.Error)
 
 // leadBack shows a person what was wrong with a request and lets them go back to the application by
 // themselves: nobody vouches for where its answer goes (OAuth 2.1 §7.12.2).
-func (d *Door) leadBack(w http.ResponseWriter, r *http.Request, refusal *issuer.Refusal) {
+func (d *Handler) leadBack(w http.ResponseWriter, r *http.Request, refusal *issuer.Refusal) {
 	e := refusal.Err
-	attempt.On(r.Context()).Refuse(e)
+	attempt.FromContext(r.Context()).Refuse(e)
 	httpd.Note(r.Context(), "refused", e.Code)
 	httpd.Note(r.Context(), "reason", e.Description)
 	d.show(w, r, http.StatusBadRequest, web.Problem{
@@ -114,9 +114,9 @@ func (d *Door) leadBack(w http.ResponseWriter, r *http.Request, refusal *issuer.
 
 // fail turns whatever went wrong into a page. What is not an *oauth.Error is ours: the detail goes
 // to the log.
-func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (d *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var refused *oauth.Error
-	way := attempt.On(r.Context())
+	way := attempt.FromContext(r.Context())
 	way.Refuse(err)
 	switch {
 	case errors.Is(err, session.ErrNoTransaction):
@@ -133,7 +133,7 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // form reads a form and checks that a page of ours sent it, before h sees it.
-func (d *Door) form(h http.HandlerFunc) http.HandlerFunc {
+func (d *Handler) form(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := r.ParseForm(); err != nil {
 			var large *http.MaxBytesError
@@ -167,7 +167,7 @@ func (v visitor) someone() issuer.Someone {
 
 // who is the account that is signed in at this browser, or session.ErrNobody. An account that was
 // disabled since is nobody's, and so is a session that was ended.
-func (d *Door) who(r *http.Request) (visitor, error) {
+func (d *Handler) who(r *http.Request) (visitor, error) {
 	s, err := d.Sessions.Who(r)
 	if err != nil {
 		return visitor{}, err
@@ -184,13 +184,13 @@ func (d *Door) who(r *http.Request) (visitor, error) {
 
 // person is the account that is signed in; without one the browser is sent to sign in, and ok is
 // false.
-func (d *Door) person(w http.ResponseWriter, r *http.Request) (u visitor, ok bool) {
+func (d *Handler) person(w http.ResponseWriter, r *http.Request) (u visitor, ok bool) {
 	return d.personAt(w, r, "/signin")
 }
 
 // personFor is person for an authorization request, which may want somebody who has signed in
 // lately (OpenID Connect Core §3.1.2.1).
-func (d *Door) personFor(w http.ResponseWriter, r *http.Request, id string, t session.Transaction) (u visitor,
+func (d *Handler) personFor(w http.ResponseWriter, r *http.Request, id string, t session.Transaction) (u visitor,
 	ok bool) {
 	if u, ok = d.personAt(w, r, "/signin"+query(id)); ok && !lately(u, t) {
 		seeOther(w, "/signin"+query(id))
@@ -207,7 +207,7 @@ func lately(u visitor, t session.Transaction) bool {
 }
 
 // personAt is person with the page to sign in at.
-func (d *Door) personAt(w http.ResponseWriter, r *http.Request, signIn string) (u visitor, ok bool) {
+func (d *Handler) personAt(w http.ResponseWriter, r *http.Request, signIn string) (u visitor, ok bool) {
 	u, err := d.who(r)
 	if errors.Is(err, session.ErrNobody) {
 		seeOther(w, signIn)
@@ -236,7 +236,7 @@ func seeOther(w http.ResponseWriter, to string) {
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-func (d *Door) show(w http.ResponseWriter, r *http.Request, status int, p web.Page) {
+func (d *Handler) show(w http.ResponseWriter, r *http.Request, status int, p web.Page) {
 	if err := web.Write(w, status, p); err != nil {
 		httpd.Note(r.Context(), "error", err.Error())
 	}

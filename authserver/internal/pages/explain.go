@@ -119,7 +119,7 @@ var explanations = map[string]web.Explanation{
 }
 
 // Explain shows what an error code means.
-func (d *Door) Explain(w http.ResponseWriter, r *http.Request, code string) {
+func (d *Handler) Explain(w http.ResponseWriter, r *http.Request, code string) {
 	p, known := explanations[code]
 	if !known {
 		d.ErrorPage(w, r, &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,

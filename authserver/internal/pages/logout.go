@@ -29,7 +29,7 @@ var logoutParameters = []string{"id_token_hint", "client_id", "post_logout_redir
 
 // logout asks a person whether they want to sign out. It is asked each time: any page can send a
 // browser here. Where they go then was registered, or is nowhere.
-func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
+func (d *Handler) logout(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		d.logoutByPost(w, r)
 		return
@@ -59,7 +59,7 @@ func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
 
 // goOn sends a browser on where nobody is signed in: at once for an application that an operator or
 // a tenant made known, by a link on a page for every other, which anybody can make known.
-func (d *Door) goOn(w http.ResponseWriter, r *http.Request, form url.Values, to string) {
+func (d *Handler) goOn(w http.ResponseWriter, r *http.Request, form url.Values, to string) {
 	c, err := d.leaving(r.Context(), form)
 	switch {
 	case err != nil:
@@ -74,7 +74,7 @@ func (d *Door) goOn(w http.ResponseWriter, r *http.Request, form url.Values, to 
 
 // logoutByPost goes on by GET: from another site a browser posts without its cookies, and then it
 // has them again. The id token does not go into an address; whom it was for does.
-func (d *Door) logoutByPost(w http.ResponseWriter, r *http.Request) {
+func (d *Handler) logoutByPost(w http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery != "" {
 		d.fail(w, r, oauth.InvalidRequest("parameters belong either in the URL or in the body, not in both"))
 		return
@@ -108,7 +108,7 @@ func (d *Door) logoutByPost(w http.ResponseWriter, r *http.Request) {
 	seeOther(w, LogoutPath+"?"+kept.Encode())
 }
 
-func (d *Door) askWhetherOut(w http.ResponseWriter, r *http.Request, u visitor, form url.Values) {
+func (d *Handler) askWhetherOut(w http.ResponseWriter, r *http.Request, u visitor, form url.Values) {
 	p := web.SignOut{CSRF: d.Sessions.CSRF(w, r), Person: u.Email, State: form.Get("state"),
 		To: form.Get("post_logout_redirect_uri")}
 	if p.To != "" {
@@ -123,7 +123,7 @@ func (d *Door) askWhetherOut(w http.ResponseWriter, r *http.Request, u visitor, 
 // afterwards is where somebody goes who has signed out: an address that the application registered
 // for that, byte for byte, with its state; or nowhere, "". Everything else is an *oauth.Error, and
 // then nobody goes anywhere.
-func (d *Door) afterwards(ctx context.Context, form url.Values) (string, error) {
+func (d *Handler) afterwards(ctx context.Context, form url.Values) (string, error) {
 	for _, name := range logoutParameters {
 		if len(form[name]) > 1 {
 			return "", oauth.InvalidRequest("a parameter is given more than once")
@@ -156,7 +156,7 @@ func (d *Door) afterwards(ctx context.Context, form url.Values) (string, error) 
 
 // leaving is the application that sent somebody to sign out: the one whom the id token was for, or
 // that names itself; the zero client when none does.
-func (d *Door) leaving(ctx context.Context, form url.Values) (client.Client, error) {
+func (d *Handler) leaving(ctx context.Context, form url.Values) (client.Client, error) {
 	id := form.Get("client_id")
 	if hint := form.Get("id_token_hint"); hint != "" {
 		_, of, err := d.Engine.Hint(hint)
@@ -183,14 +183,14 @@ func (d *Door) leaving(ctx context.Context, form url.Values) (client.Client, err
 
 // Silent answers a request with prompt=none: at once, and without a page (OpenID Connect Core
 // §3.1.2.1).
-func (d *Door) Silent(w http.ResponseWriter, r *http.Request, form url.Values) {
+func (d *Handler) Silent(w http.ResponseWriter, r *http.Request, form url.Values) {
 	u, err := d.who(r)
 	if err != nil && !errors.Is(err, session.ErrNobody) {
 		d.fail(w, r, err)
 		return
 	}
 	to, err := d.Engine.Silent(r.Context(), form, u.someone())
-	way := attempt.On(r.Context())
+	way := attempt.FromContext(r.Context())
 	way.For("", u.ID)
 	if err == nil {
 		way.Reached(attempt.Redirect)

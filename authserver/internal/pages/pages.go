@@ -21,9 +21,9 @@ import (
 )
 
 // home is the page of a person's agents.
-func (d *Door) home(w http.ResponseWriter, _ *http.Request) { seeOther(w, "/agents") }
+func (d *Handler) home(w http.ResponseWriter, _ *http.Request) { seeOther(w, "/agents") }
 
-func (d *Door) showSignIn(w http.ResponseWriter, r *http.Request) {
+func (d *Handler) showSignIn(w http.ResponseWriter, r *http.Request) {
 	transaction, device := r.URL.Query().Get("tx"), deviceOf(r.URL.Query())
 	u, err := d.who(r)
 	switch {
@@ -39,7 +39,7 @@ func (d *Door) showSignIn(w http.ResponseWriter, r *http.Request) {
 
 // again says whether somebody who is signed in has to do it once more for the request that brought
 // them.
-func (d *Door) again(r *http.Request, u visitor, transaction string) bool {
+func (d *Handler) again(r *http.Request, u visitor, transaction string) bool {
 	t, err := d.Sessions.Transaction(r, transaction)
 	return err == nil && !lately(u, t)
 }
@@ -58,14 +58,14 @@ func deviceOf(form url.Values) string {
 
 // askWho shows the sign-in page, with the name of the client that asks. A transaction that is gone
 // is said at once, before a password is typed.
-func (d *Door) askWho(w http.ResponseWriter, r *http.Request, status int, p web.SignIn) {
+func (d *Handler) askWho(w http.ResponseWriter, r *http.Request, status int, p web.SignIn) {
 	if p.Transaction != "" {
 		t, err := d.Sessions.Transaction(r, p.Transaction)
 		if err != nil {
 			d.fail(w, r, err)
 			return
 		}
-		attempt.On(r.Context()).Asks(t.Form)
+		attempt.FromContext(r.Context()).SetParameters(t.Form)
 		if p.Client, err = d.asking(r, t.Form); err != nil {
 			d.fail(w, r, err)
 			return
@@ -80,7 +80,7 @@ func (d *Door) askWho(w http.ResponseWriter, r *http.Request, status int, p web.
 
 // asking is the name of the client that asks. A document is not read before somebody has signed in:
 // until then its address must do.
-func (d *Door) asking(r *http.Request, form url.Values) (string, error) {
+func (d *Handler) asking(r *http.Request, form url.Values) (string, error) {
 	if deferred, _ := d.Engine.Deferred(form); deferred {
 		return form.Get("client_id"), nil
 	}
@@ -109,7 +109,7 @@ func after(transaction, device string) string {
 // The one answer to every try that does not do: it tells nobody which accounts there are.
 const wrong = "This e-mail address and password do not belong together. Check both and try again."
 
-func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
+func (d *Handler) signIn(w http.ResponseWriter, r *http.Request) {
 	form := r.PostForm
 	transaction, password, device := form.Get("tx"), form.Get("password"), ""
 	if form.Get("device") != "" {
@@ -137,7 +137,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 		httpd.RetryAfter(w, wait)
 		httpd.Note(r.Context(), "refused", "too many sign-in attempts")
 		d.Engine.Refuse(r.Context(), client.Client{}, audit.Event{Action: actSignIn, Detail: "too many tries"})
-		attempt.On(r.Context()).Refuse(attempt.ErrLocked)
+		attempt.FromContext(r.Context()).Refuse(attempt.ErrLocked)
 		d.askWho(w, r, http.StatusTooManyRequests, web.SignIn{
 			Transaction: transaction, Device: device, Email: form.Get("email"),
 			Problem: "There were too many tries. Wait " + minutes(wait) + " and try again.",
@@ -165,7 +165,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) {
 			e.Actor = "address:" + from
 		}
 		d.Engine.Refuse(r.Context(), client.Client{}, e)
-		attempt.On(r.Context()).Refuse(attempt.ErrSignIn)
+		attempt.FromContext(r.Context()).Refuse(attempt.ErrSignIn)
 		d.askWho(w, r, http.StatusForbidden, web.SignIn{Transaction: transaction, Device: device,
 			Email: form.Get("email"), Problem: wrong})
 		return
@@ -194,7 +194,7 @@ const (
 )
 
 // record keeps the line of what a person does here, before it is done.
-func (d *Door) record(r *http.Request, userID, action string) error {
+func (d *Handler) record(r *http.Request, userID, action string) error {
 	from, err := d.Personal.Seal(r.Context(), d.Users, userID, "from "+httpd.ClientAddr(r.Context()).String())
 	if err != nil {
 		return err
@@ -217,7 +217,7 @@ func notSignedIn(u user.User, fits bool) string {
 	return "another password"
 }
 
-func (d *Door) signOut(w http.ResponseWriter, r *http.Request) {
+func (d *Handler) signOut(w http.ResponseWriter, r *http.Request) {
 	to, err := d.afterwards(r.Context(), r.PostForm) // before: what does not do must not half happen
 	if err != nil {
 		d.fail(w, r, err)

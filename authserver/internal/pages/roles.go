@@ -16,12 +16,12 @@ import (
 
 // The page on which those who look after a tenant say what its roles give; see keeping.
 
-func (d *Door) showRoles(w http.ResponseWriter, r *http.Request, k keeper) {
+func (d *Handler) showRoles(w http.ResponseWriter, r *http.Request, k keeper) {
 	d.listRoles(w, r, k, http.StatusOK, "")
 }
 
 // listRoles shows the tenant's roles and the forms, with what was wrong with the last one.
-func (d *Door) listRoles(w http.ResponseWriter, r *http.Request, k keeper, status int, problem string) {
+func (d *Handler) listRoles(w http.ResponseWriter, r *http.Request, k keeper, status int, problem string) {
 	roles, err := d.Registrar.Roles(r.Context(), k.caller, k.tenant.ID)
 	if err != nil {
 		d.failKeeper(w, r, err)
@@ -42,7 +42,7 @@ func (d *Door) listRoles(w http.ResponseWriter, r *http.Request, k keeper, statu
 
 // roleShown is a role with what the tenant may have: what it gives is ticked, and what neither it
 // nor the person has cannot be.
-func (d *Door) roleShown(role user.Role, allowed, own []string) web.Role {
+func (d *Handler) roleShown(role user.Role, allowed, own []string) web.Role {
 	shown := web.Role{Name: role.Name, Admin: role.Admin, Includes: role.Includes}
 	for _, name := range allowed {
 		given := slices.Contains(role.Scopes, name)
@@ -55,7 +55,7 @@ func (d *Door) roleShown(role user.Role, allowed, own []string) web.Role {
 }
 
 // changeRole makes a role give what is ticked.
-func (d *Door) changeRole(w http.ResponseWriter, r *http.Request, k keeper) {
+func (d *Handler) changeRole(w http.ResponseWriter, r *http.Request, k keeper) {
 	name := mux.Vars(r)["role"]
 	err := d.Registrar.SetRoleScopes(r.Context(), k.caller, k.tenant.ID, name, r.PostForm["scope"])
 	if err != nil {

@@ -30,7 +30,7 @@ type try struct {
 
 // tries are the counts that a try to sign in to an account is part of: those that fewest people
 // share, as far as the request shows that it has such.
-func (d *Door) tries(r *http.Request, account string) []try {
+func (d *Handler) tries(r *http.Request, account string) []try {
 	source, l := httpd.Source(r.Context()), d.SignIns
 	pair := try{l.Pair, account + "\x00" + source}
 	if browser := d.Sessions.KnownBrowser(r, account); browser != "" {

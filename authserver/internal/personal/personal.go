@@ -19,26 +19,24 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// Store keeps people's keys, wrapped.
+// Store stores people's wrapped keys.
 type Store interface {
-	// AuditKey returns a person's wrapped key: empty while there is none, user.ErrNotFound without
-	// such a person.
+	// AuditKey returns a person's wrapped key; empty when there is none yet, user.ErrNotFound
+	// without such a person.
 	AuditKey(ctx context.Context, userID string) ([]byte, error)
-	// PutAuditKey keeps the wrapped key of a person who has none. Where there is one, or no such
-	// person, it does nothing.
+	// PutAuditKey stores a person's wrapped key unless there is one, or no such person.
 	PutAuditKey(ctx context.Context, userID string, wrapped []byte) error
 }
 
-// Secrets derives keys from the issuer's own secret, which lies sealed under the key-encryption
-// key.
+// Secrets derives keys from the issuer's root secret, which is sealed under the key-encryption key.
 type Secrets interface {
-	// HasSecret says whether there is one.
+	// HasSecret reports whether there is a secret.
 	HasSecret() bool
-	// Derive makes the key of a purpose; there must be a secret.
+	// Derive derives the key of a purpose; there must be a secret.
 	Derive(purpose, salt string) []byte
 }
 
-// Vault encrypts and decrypts. Its zero value does neither.
+// Vault encrypts and decrypts. The zero value does neither.
 type Vault struct{ Secrets Secrets }
 
 // keySize is the size of a person's key, in bytes.
@@ -50,7 +48,7 @@ var errNoSecret = errors.New("the issuer has no secret yet, which people's keys 
 // sealed matches what Seal writes.
 var sealed = regexp.MustCompile(`sealed\(([A-Za-z0-9_-]+)\)`)
 
-// NewKey makes a key for a person and returns it wrapped.
+// NewKey returns a new wrapped key for a person.
 func (v Vault) NewKey(userID string) (wrapped []byte, err error) {
 	wrap, err := v.wrapping()
 	if err != nil {
@@ -61,8 +59,8 @@ func (v Vault) NewKey(userID string) (wrapped []byte, err error) {
 	return wrap.Seal(nil, nil, key, []byte(userID)), nil
 }
 
-// SealUnder encrypts a text about a person under their wrapped key. The result is printable ASCII
-// without blanks, some 40 bytes and a third longer than the text.
+// SealUnder encrypts text about a person under their wrapped key. The result is printable ASCII
+// without spaces, about a third and 40 bytes longer than the text.
 func (v Vault) SealUnder(wrapped []byte, userID, text string) (string, error) {
 	c, err := v.opened(wrapped, userID)
 	if err != nil {
@@ -71,8 +69,8 @@ func (v Vault) SealUnder(wrapped []byte, userID, text string) (string, error) {
 	return "sealed(" + base64.RawURLEncoding.EncodeToString(c.Seal(nil, nil, []byte(text), []byte(userID))) + ")", nil
 }
 
-// Seal encrypts a text about a person under their key, which it makes at the first time. Of a
-// person who is deleted it returns the pseudonym.
+// Seal encrypts text about a person under their key, creating it at the first use. For a deleted
+// person it returns the pseudonym.
 func (v Vault) Seal(ctx context.Context, s Store, userID, text string) (string, error) {
 	wrapped, err := s.AuditKey(ctx, userID)
 	if err == nil && len(wrapped) == 0 {
@@ -87,8 +85,8 @@ func (v Vault) Seal(ctx context.Context, s Store, userID, text string) (string, 
 	return v.SealUnder(wrapped, userID, text)
 }
 
-// first gives a person a key who has none, and returns the one that they have then: another process
-// may have been quicker.
+// first creates the key of a person who has none, and returns the one that is stored, which another
+// process may have written.
 func (v Vault) first(ctx context.Context, s Store, userID string) ([]byte, error) {
 	wrapped, err := v.NewKey(userID)
 	if err != nil {
@@ -100,8 +98,8 @@ func (v Vault) first(ctx context.Context, s Store, userID string) ([]byte, error
 	return s.AuditKey(ctx, userID)
 }
 
-// Open decrypts what records say of the people that they are about. Where the person is deleted
-// their pseudonym stands in its place; what cannot be decrypted stays as it is.
+// Open decrypts personal data in records. For a deleted person it inserts the pseudonym; what
+// cannot be decrypted stays as it is.
 func (v Vault) Open(ctx context.Context, s Store, records []audit.Record) error {
 	readers := map[string]func(word string) string{} // by the person's id
 	for i := range records {
@@ -123,13 +121,13 @@ func (v Vault) Open(ctx context.Context, s Store, records []audit.Record) error 
 	return nil
 }
 
-// reader decrypts what SealUnder wrote about a person, who may be gone.
+// reader returns what decrypts the data of a person, who may be deleted.
 func (v Vault) reader(wrapped []byte, userID string, gone bool) func(word string) string {
 	if gone {
 		return func(string) string { return Pseudonym(userID) }
 	}
 	key, err := v.opened(wrapped, userID)
-	if err != nil { // somebody wrote the database, or there is no secret to unwrap it: the record is shown all the same
+	if err != nil { // the database was changed, or there is no secret to unwrap it: the record is shown all the same
 		return func(word string) string { return word }
 	}
 	return func(word string) string {
@@ -145,8 +143,8 @@ func (v Vault) reader(wrapped []byte, userID string, gone bool) func(word string
 	}
 }
 
-// Pseudonym is what stands for a person who is deleted: the beginning of their id, which is random
-// and is given to no other.
+// Pseudonym returns what replaces a deleted person: the beginning of their id, which is random and
+// never reused.
 func Pseudonym(userID string) string {
 	short := strings.TrimPrefix(userID, user.Prefix)
 	return "deleted user " + short[:min(len(short), 8)] + "…"
@@ -172,7 +170,7 @@ func (v Vault) wrapping() (cipher.AEAD, error) {
 	return newGCM(v.Secrets.Derive("keys of people", ""))
 }
 
-// newGCM is AES-256-GCM with random nonces.
+// newGCM returns AES-256-GCM with random nonces.
 func newGCM(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {

@@ -12,28 +12,27 @@ import (
 	"time"
 )
 
-// A browser, or an address, from which somebody has signed in before has a count of its own:
-// strangers who guess at the account elsewhere cannot use it up. What a browser shows for that is
-// worth nothing else. It signs nobody in.
+// A browser or an address from which an account signed in before has a limit of its own, so that
+// people guessing at the account elsewhere cannot use it up. Its cookie has no other use and signs
+// no one in.
 
-// knownName is the cookie in which a browser keeps its marks, one for each account that signed in
-// there.
+// knownName is the cookie that holds a browser's marks, one for each account that signed in there.
 const knownName = "gatehouse_known"
 
 const (
 	knownLife   = 180 * 24 * time.Hour
 	addressLife = 30 * 24 * time.Hour
-	mostMarks   = 5 // of a browser; the newest first
+	mostMarks   = 5 // of a browser, newest first
 )
 
-// A mark is a random id, and a code over it and the account that only this server can make.
+// A mark is a random id and a MAC over it and the account.
 const (
 	markID   = 12 // bytes
 	markSize = markID + sha256.Size
 )
 
-// KnownBrowser returns the id of this browser's mark for an account, by its id, or "" when the
-// account has not signed in there.
+// KnownBrowser returns the id of this browser's mark for an account id, or "" when the account has
+// not signed in there.
 func (m *Manager) KnownBrowser(r *http.Request, account string) string {
 	for _, raw := range m.marks(r) {
 		if mark, err := base64.RawURLEncoding.DecodeString(raw); err == nil && m.marked(mark, account) {
@@ -43,15 +42,14 @@ func (m *Manager) KnownBrowser(r *http.Request, account string) string {
 	return ""
 }
 
-// KnownAddress says whether the account signed in from this source of requests before. An error of
-// the store means no.
+// KnownAddress reports whether the account signed in from this source before. It is false when the
+// store fails.
 func (m *Manager) KnownAddress(ctx context.Context, account, source string) bool {
 	_, known, err := m.Sessions.Get(ctx, addressKey(account, source))
 	return err == nil && known
 }
 
-// Know marks this browser and remembers this source of requests as one from which the account has
-// signed in.
+// Know marks this browser and this source as known for the account.
 func (m *Manager) Know(w http.ResponseWriter, r *http.Request, account, source string) error {
 	if err := m.Sessions.Put(r.Context(), account, addressKey(account, source), []byte("1"), addressLife); err != nil {
 		return fmt.Errorf("remembering where somebody signed in: %w", err)
@@ -66,8 +64,8 @@ func (m *Manager) Know(w http.ResponseWriter, r *http.Request, account, source s
 	return nil
 }
 
-// marks are those that the browser shows. Two cookies of the name are none, and what is too long is
-// no cookie of ours.
+// marks returns the marks in the cookie: none when there are two such cookies or the value is too
+// long.
 func (m *Manager) marks(r *http.Request) []string {
 	found := r.CookiesNamed(m.name(knownName))
 	if len(found) != 1 || len(found[0].Value) > mostMarks*(base64.RawURLEncoding.EncodedLen(markSize)+1) {

@@ -5,28 +5,28 @@ import (
 	"time"
 )
 
-// Notice is what a page confirms of the form that was sent before it.
+// Notice confirms the form that was sent before a page.
 type Notice string
 
-// The notices that there are.
+// The notices.
 const (
 	Saved   Notice = "saved"
 	Revoked Notice = "revoked"
 	Deleted Notice = "deleted"
 )
 
-const noticeName = "gatehouse_notice" // what the next page confirms
+const noticeName = "gatehouse_notice" // the cookie of the next page's notice
 
 // noticeLife is how long a notice waits for its page.
 const noticeLife = time.Minute
 
-// LeaveNotice keeps a notice in the browser for the next page.
+// LeaveNotice sets the notice for the next page.
 func (m *Manager) LeaveNotice(w http.ResponseWriter, n Notice) {
 	m.set(w, noticeName, string(n), noticeLife)
 }
 
-// Notice returns what was left for this page, and takes it away; empty: nothing. A value that
-// another host of the domain planted is none of the known ones, or says what one of them says.
+// Notice returns and removes this page's notice; empty when there is none. A planted cookie can at
+// most choose one of the known notices.
 func (m *Manager) Notice(w http.ResponseWriter, r *http.Request) Notice {
 	found := r.CookiesNamed(m.name(noticeName))
 	if len(found) == 0 {

@@ -14,17 +14,17 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// ErrNothingLeft says that nothing waits for this session by this name: it was collected, or its
-// time is over.
+// ErrNothingLeft says that nothing is kept for this session under this name: it was collected or
+// has expired.
 var ErrNothingLeft = errors.New("nothing is left for this session")
 
-// onceLife is how long something waits to be collected. It takes a redirect.
+// onceLife is how long a value waits to be collected; the browser needs one redirect.
 const onceLife = 5 * time.Minute
 
-// Leave keeps a secret for whoever is signed in at this browser, to be shown once, and returns its
-// name: a redirect carries the name, and no address ever the secret. It is sealed with the
-// session's cookie, which is kept nowhere, so that short memory by itself tells nothing; the name
-// is worth nothing to anybody else.
+// Leave stores a secret for the session of this browser, to be shown once, and returns its name:
+// the redirect carries the name, and no URL the secret. It is encrypted under the session's cookie,
+// which is stored nowhere, so that the store alone reveals nothing, and the name is worth nothing
+// in another session.
 func (m *Manager) Leave(r *http.Request, secret []byte) (name string, err error) {
 	name = rand.Text()
 	key, seal, err := m.once(r, name)
@@ -38,7 +38,8 @@ func (m *Manager) Leave(r *http.Request, secret []byte) (name string, err error)
 	return name, nil
 }
 
-// Collect returns what was left for this session and ends it: of many at once, exactly one gets it.
+// Collect returns and deletes what was stored for this session: of concurrent calls exactly one
+// gets it.
 func (m *Manager) Collect(r *http.Request, name string) ([]byte, error) {
 	key, seal, err := m.once(r, name)
 	if err != nil {
@@ -58,7 +59,7 @@ func (m *Manager) Collect(r *http.Request, name string) ([]byte, error) {
 	return secret, nil
 }
 
-// once is where a session's secret of a name lies, and what opens it.
+// once returns the key under which a session's secret is stored, and the cipher that opens it.
 func (m *Manager) once(r *http.Request, name string) (key string, seal cipher.AEAD, err error) {
 	session, ok := m.cookie(r, sessionName)
 	if !ok {

@@ -1,5 +1,5 @@
-// Package session owns who is at this browser: its cookies, who signed in with it, the
-// authorization requests that it brought.
+// Package session manages browser sessions: their cookies, who signed in, and the authorization
+// requests under way.
 package session
 
 import (
@@ -21,44 +21,43 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// ErrNobody says that nobody is signed in at this browser.
+// ErrNobody says that no one is signed in at this browser.
 var ErrNobody = errors.New("nobody is signed in")
 
-// ErrNoTransaction says that there is no such authorization request under way, or that another
-// browser brought it.
+// ErrNoTransaction says that the authorization request is unknown, expired, or another browser's.
 var ErrNoTransaction = errors.New("no such request under way")
 
-// ErrCSRF says that a form did not come from a page that we showed this browser.
+// ErrCSRF says that a form is not from a page that was shown in this browser.
 var ErrCSRF = errors.New("the form is not from a page of ours")
 
-// TransactionLife is how long a person has between the application's request and the answer.
+// TransactionLife is how long a person has between the authorization request and the response.
 const TransactionLife = 10 * time.Minute
 
-// The cookies' names; with https they get the prefix that keeps other hosts of the domain from
-// setting them.
+// The names of cookies; with https they get the __Host- prefix, which keeps other hosts of the
+// domain from setting them.
 const (
-	browserName = "gatehouse_browser" // which browser this is; says nothing of who sits there
-	sessionName = "gatehouse_session" // who signed in
+	browserName = "gatehouse_browser" // identifies the browser, not the person
+	sessionName = "gatehouse_session" // identifies the signed-in person
 	hostPrefix  = "__Host-"
 )
 
-// Manager keeps sessions and transactions in short memory: losing them signs people out and loses
-// nothing else.
+// Manager keeps sessions and transactions in short memory: losing them signs people out and does no
+// other harm.
 type Manager struct {
 	Sessions     ttl.Store
-	Transactions ttl.Store // strangers write here, so it may be full when Sessions is not
+	Transactions ttl.Store // written by anyone, so it may be full when Sessions is not
 	Secure       bool      // the issuer is https
 	Now          func() time.Time
-	Life         time.Duration // of a sign-in
-	Key          []byte        // of the marks by which a browser is known; the replicas have the same
+	Life         time.Duration // lifetime of a session
+	Key          []byte        // signs the marks of known browsers; the same at all replicas
 }
 
-// Session is somebody's sign-in.
+// Session is a signed-in person.
 type Session struct {
 	UserID     string
 	SignedInAt time.Time
-	// how often the person's sessions had all been ended when this one began: under another count
-	// it is nobody's
+	// The count of times that all of the person's sessions were ended, when this one began; a
+	// session with another count is invalid.
 	Ended int64
 }
 
@@ -68,14 +67,14 @@ type Transaction struct {
 	Began time.Time // when it came
 }
 
-// transaction is one as it is kept: bound to the browser that brought it.
+// transaction is a stored authorization request, bound to the browser that sent it.
 type transaction struct {
 	Browser string // hash of the browser's cookie
 	Transaction
 }
 
-// Begin keeps an authorization request for this browser and returns its id. The id alone is worth
-// nothing: it works only in the browser that began.
+// Begin stores an authorization request for this browser and returns its id, which works in this
+// browser only.
 func (m *Manager) Begin(w http.ResponseWriter, r *http.Request, form url.Values) (string, error) {
 	id := rand.Text()
 	if err := m.keep(r.Context(), id, m.browser(w, r), Transaction{form, m.Now().UTC()}); err != nil {
@@ -89,15 +88,15 @@ func (m *Manager) Transaction(r *http.Request, id string) (Transaction, error) {
 	return m.transaction(r, id, m.Transactions.Get)
 }
 
-// Finish returns it and ends it: of many at once, exactly one gets it.
+// Finish returns and deletes the request: of concurrent calls exactly one gets it.
 func (m *Manager) Finish(r *http.Request, id string) (Transaction, error) {
-	if _, err := m.Transaction(r, id); err != nil { // another browser's attempt must not end it
+	if _, err := m.Transaction(r, id); err != nil { // another browser must not finish it
 		return Transaction{}, err
 	}
 	return m.transaction(r, id, m.Transactions.Take)
 }
 
-// Resume puts a finished transaction back, when what it was finished for could not be done.
+// Resume stores a finished request again, when what it was finished for failed.
 func (m *Manager) Resume(r *http.Request, id string, t Transaction) error {
 	browser, ok := m.cookie(r, browserName)
 	if !ok {
@@ -135,14 +134,14 @@ func (m *Manager) transaction(r *http.Request, id string, from func(context.Cont
 	return t.Transaction, nil
 }
 
-// CSRF returns the token that a form on a page for this browser carries. It changes with every
-// sign-in and sign-out.
+// CSRF returns the token for forms shown in this browser. It changes with every sign-in and
+// sign-out.
 func (m *Manager) CSRF(w http.ResponseWriter, r *http.Request) string {
 	return m.csrf(r, m.browser(w, r))
 }
 
-// CheckCSRF says with ErrCSRF that a form is not from a page that we showed this browser: its token
-// is not the page's, or the browser itself says that another site sent it.
+// CheckCSRF returns ErrCSRF unless a form is from a page that was shown in this browser: its token
+// does not match, or the browser says that another site sent it.
 func (m *Manager) CheckCSRF(r *http.Request, token string) error {
 	browser, ok := m.cookie(r, browserName)
 	if !ok || subtle.ConstantTimeCompare([]byte(token), []byte(m.csrf(r, browser))) != 1 {
@@ -161,8 +160,8 @@ func (m *Manager) csrf(r *http.Request, browser string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// SignIn begins a session for the user, always a new one: what was in the cookie before is worth
-// nothing after. ended is how often all of the user's sessions have been ended.
+// SignIn begins a new session for the user; the previous cookie value is invalid from then on.
+// ended is how often all of the user's sessions were ended.
 func (m *Manager) SignIn(w http.ResponseWriter, r *http.Request, userID string, ended int64) error {
 	if err := m.forget(r); err != nil {
 		return err
@@ -179,7 +178,7 @@ func (m *Manager) SignIn(w http.ResponseWriter, r *http.Request, userID string, 
 	return nil
 }
 
-// Who says who is signed in at this browser, or ErrNobody.
+// Who returns who is signed in at this browser, or ErrNobody.
 func (m *Manager) Who(r *http.Request) (Session, error) {
 	secret, ok := m.cookie(r, sessionName)
 	if !ok {
@@ -216,20 +215,20 @@ func (m *Manager) forget(r *http.Request) error {
 	return nil
 }
 
-// browser returns the browser's secret, and gives it one if it has none.
+// browser returns the browser's cookie value, setting one if there is none.
 func (m *Manager) browser(w http.ResponseWriter, r *http.Request) string {
 	if secret, ok := m.cookie(r, browserName); ok {
 		return secret
 	}
 	secret := rand.Text() + rand.Text()
 	m.set(w, browserName, secret, 0)
-	// so that a second call in this request finds it
+	// for a second call during this request
 	r.AddCookie(&http.Cookie{Name: m.name(browserName), Value: secret})
 	return secret
 }
 
-// cookie reads a cookie of ours. Two of one name are none: a neighbour host may have planted one of
-// them.
+// cookie returns the value of a cookie. Two cookies of one name count as none: another host of the
+// domain may have set one.
 func (m *Manager) cookie(r *http.Request, name string) (string, bool) {
 	found := r.CookiesNamed(m.name(name))
 	if len(found) != 1 || len(found[0].Value) != secretLength {
@@ -238,7 +237,7 @@ func (m *Manager) cookie(r *http.Request, name string) (string, bool) {
 	return found[0].Value, true
 }
 
-// secretLength is how long a cookie's value is: two of rand.Text, 260 random bits.
+// secretLength is the length of a cookie value: two of rand.Text, 260 random bits.
 const secretLength = 52
 
 func (m *Manager) set(w http.ResponseWriter, name, value string, life time.Duration) {
@@ -255,7 +254,7 @@ func (m *Manager) name(name string) string {
 	return name
 }
 
-// Each kind of value has keys of its own, so that none is taken for another. Secrets are hashed.
+// Each kind of value has its own prefix, so that none is taken for another. Secrets are hashed.
 func transactionKey(id string) string { return "transaction:" + digest(id) }
 
 func sessionKey(secret string) string { return "session:" + digest(secret) }

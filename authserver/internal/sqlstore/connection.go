@@ -14,8 +14,8 @@ var _ attempt.Store = (*DB)(nil)
 const connectionColumns = "id, client_id, client_name, program, source, tenant_id, user_id, resource, started_at, " +
 	"updated_at, step, outcome, reason, support, refusals, bare, stranger"
 
-// PutConnections implements connection.Store.
-func (d *DB) PutConnections(ctx context.Context, entries []attempt.Entry) error {
+// PutAttempts implements connection.Store.
+func (d *DB) PutAttempts(ctx context.Context, entries []attempt.Entry) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.oneWriter(ctx, tx); err != nil {
 			return err
@@ -64,7 +64,7 @@ func (d *DB) oneWriter(ctx context.Context, tx *sql.Tx) error {
 }
 
 func putConnection(ctx context.Context, tx *sql.Tx, e attempt.Entry) error {
-	r := e.Record
+	r := e.Attempt
 	if e.Begins {
 		var err error
 		if r, err = takeUp(ctx, tx, r); err != nil {
@@ -97,12 +97,12 @@ func putConnection(ctx context.Context, tx *sql.Tx, e attempt.Entry) error {
 		bare = connections.bare OR excluded.bare, stranger = connections.stranger AND excluded.stranger`,
 		r.ID, r.Client, r.ClientName, r.Program, r.Source, r.Tenant, r.User, r.Resource, r.StartedAt.Unix(),
 		r.UpdatedAt.Unix(), int(r.Step), r.Outcome, r.Reason,
-		r.Support, r.Refusals, r.Bare, r.Stranger)
+		r.Support, r.Refusals, r.NoResource, r.Unknown)
 	return err
 }
 
 // takeUp removes what was open at an earlier step, and returns the record with it.
-func takeUp(ctx context.Context, tx *sql.Tx, r attempt.Record) (attempt.Record, error) {
+func takeUp(ctx context.Context, tx *sql.Tx, r attempt.Attempt) (attempt.Attempt, error) {
 	rows, err := tx.QueryContext(ctx, `DELETE FROM connections WHERE id IN (SELECT id FROM connections
 		WHERE outcome = 'open' AND step < $1 AND step <= $2
 		AND updated_at >= $3 AND (client_id = $4 AND client_id <> '' OR client_id = '' AND source = $5) AND id <> $6
@@ -124,18 +124,18 @@ func takeUp(ctx context.Context, tx *sql.Tx, r attempt.Record) (attempt.Record, 
 	return r, rows.Err()
 }
 
-func scanConnection(row interface{ Scan(...any) error }) (attempt.Record, error) {
-	var r attempt.Record
+func scanConnection(row interface{ Scan(...any) error }) (attempt.Attempt, error) {
+	var r attempt.Attempt
 	var step int
 	err := row.Scan(&r.ID, &r.Client, &r.ClientName, &r.Program, &r.Source, &r.Tenant, &r.User, &r.Resource,
 		(*moment)(&r.StartedAt), (*moment)(&r.UpdatedAt), &step,
-		&r.Outcome, &r.Reason, &r.Support, &r.Refusals, &r.Bare, &r.Stranger)
+		&r.Outcome, &r.Reason, &r.Support, &r.Refusals, &r.NoResource, &r.Unknown)
 	r.Step = attempt.Step(step)
 	return r, err
 }
 
-// Connections implements connection.Store.
-func (d *DB) Connections(ctx context.Context, f attempt.Filter) ([]attempt.Record, error) {
+// Attempts implements connection.Store.
+func (d *DB) Attempts(ctx context.Context, f attempt.Filter) ([]attempt.Attempt, error) {
 	w := &where{}
 	w.is("TRUE")
 	if f.ID != "" {

@@ -11,33 +11,33 @@ import (
 )
 
 // attempt is a record of ann's client at a step.
-func attempt(id string, step attempt1.Step, at time.Duration) attempt1.Record {
-	return attempt1.Record{
+func attempt(id string, step attempt1.Step, at time.Duration) attempt1.Attempt {
+	return attempt1.Attempt{
 		ID: id, Client: "cli_a", Source: "192.0.2.1", StartedAt: now.Add(at), UpdatedAt: now.Add(at), Step: step,
 		Outcome: attempt1.Open,
 	}
 }
 
 // refusedAt is one that was refused.
-func refusedAt(r attempt1.Record, reason string) attempt1.Record {
+func refusedAt(r attempt1.Attempt, reason string) attempt1.Attempt {
 	r.Outcome, r.Reason, r.Support, r.Refusals = attempt1.Failed, reason, "support", 1
 	return r
 }
 
-func put(t *testing.T, s Store, records ...attempt1.Record) {
+func put(t *testing.T, s Store, records ...attempt1.Attempt) {
 	t.Helper()
 	for _, r := range records {
 		begins := r.Step == attempt1.Registration || r.Step == attempt1.Authorize
-		must(t, s.PutConnections(ctx, []attempt1.Entry{{Record: r, Begins: begins}}))
+		must(t, s.PutAttempts(ctx, []attempt1.Entry{{Attempt: r, Begins: begins}}))
 	}
 }
 
 func connections(t *testing.T, open func() Store) {
 	s, replica := open(), open()
-	list := func(f attempt1.Filter) []attempt1.Record {
+	list := func(f attempt1.Filter) []attempt1.Attempt {
 		t.Helper()
 		f.Limit = max(f.Limit, 100)
-		found, err := replica.Connections(ctx, f)
+		found, err := replica.Attempts(ctx, f)
 		must(t, err)
 		return found
 	}
@@ -45,7 +45,7 @@ func connections(t *testing.T, open func() Store) {
 	// Discovery and registration are the beginning of the attempt that follows, at whichever
 	// replica.
 	discovery := attempt("source", attempt1.Discovery, 0)
-	discovery.Client, discovery.Program, discovery.Stranger = "", "smith", true
+	discovery.Client, discovery.Program, discovery.Unknown = "", "smith", true
 	registration := attempt("registered", attempt1.Registration, 2*time.Second)
 	registration.ClientName = "Agent Smith"
 	put(t, s, discovery, registration)
@@ -56,7 +56,7 @@ func connections(t *testing.T, open func() Store) {
 	put(t, s, consent, attempt("attempt", attempt1.SignIn, 10*time.Second))
 	want := consent
 	want.Program, want.ClientName, want.StartedAt, want.UpdatedAt = "smith", "Agent Smith", now, now.Add(10*time.Second)
-	same(t, "an attempt that stopped", []attempt1.Record{want}, list(attempt1.Filter{}), nil)
+	same(t, "an attempt that stopped", []attempt1.Attempt{want}, list(attempt1.Filter{}), nil)
 
 	// It gets further, and is done: then its failure is over. What comes too late at an earlier
 	// step changes nothing of that.
@@ -66,7 +66,7 @@ func connections(t *testing.T, open func() Store) {
 	put(t, s, refusedAt(attempt("attempt", attempt1.Code, 30*time.Second), "late"))
 	want.Step, want.Outcome, want.Reason, want.Support, want.Refusals, want.UpdatedAt = attempt1.Token,
 		attempt1.Done, "", "", 2, now.Add(30*time.Second)
-	same(t, "one that is done", []attempt1.Record{want},
+	same(t, "one that is done", []attempt1.Attempt{want},
 		list(attempt1.Filter{Done: true, Clients: []string{"cli_a", "cli_b"}}), nil)
 
 	// What is done, or rested for too long, or is another's, is no beginning.
@@ -94,7 +94,7 @@ func connections(t *testing.T, open func() Store) {
 	strangersAreBounded(t, s)
 }
 
-func ids(of []attempt1.Record) (found []string) {
+func ids(of []attempt1.Attempt) (found []string) {
 	for _, r := range of {
 		found = append(found, r.ID)
 	}
@@ -108,15 +108,15 @@ func strangersAreBounded(t *testing.T, s Store) {
 	var entries []attempt1.Entry
 	for i := range attempt1.MostOfOne + 30 {
 		r := attempt(fmt.Sprint("stranger", i), attempt1.Authorize, time.Duration(i)*time.Second)
-		r.Client, r.Stranger = fmt.Sprint("made up ", i), true
-		entries = append(entries, attempt1.Entry{Record: refusedAt(r, "who?")})
+		r.Client, r.Unknown = fmt.Sprint("made up ", i), true
+		entries = append(entries, attempt1.Entry{Attempt: refusedAt(r, "who?")})
 	}
-	must(t, s.PutConnections(ctx, entries))
+	must(t, s.PutAttempts(ctx, entries))
 	n := clean(t, s, now.Add(attempt1.Kept), "connections", "surplus-connections")
 	if n != 30 {
 		t.Errorf("%d were forgotten, want the 30 oldest strangers", n)
 	}
-	found, err := s.Connections(ctx, attempt1.Filter{Clients: []string{"cli_a", "cli_b", "made up 29", "made up 30"},
+	found, err := s.Attempts(ctx, attempt1.Filter{Clients: []string{"cli_a", "cli_b", "made up 29", "made up 30"},
 		Limit: 100})
 	must(t, err)
 	same(t, "who stays", []string{"next", "attempt", "stranger30", "other"}, ids(found), nil)
@@ -128,25 +128,25 @@ func mergingConnections(t *testing.T, open func() Store) {
 	one := func(words ...string) string { return words[dice.IntN(len(words))] }
 	for n := range 60 {
 		id := fmt.Sprint("con_", n)
-		var want attempt1.Record
+		var want attempt1.Attempt
 		for i := range 6 {
 			at := now.Add(time.Duration(dice.IntN(5)) * time.Second)
-			r := attempt1.Record{
+			r := attempt1.Attempt{
 				ID: id, Client: one("", "cli_a"), ClientName: one("", "A", "B"), Program: one("", "p", "q"),
 				Source: one("192.0.2.1", "192.0.2.2"), Tenant: one("", "acme"),
 				User: one("", "usr_ann"), Resource: one("", resource), StartedAt: at, UpdatedAt: at,
 				Step:    attempt1.Step(10 * (1 + dice.IntN(8))),
 				Outcome: one(attempt1.Open, attempt1.Done, attempt1.Failed), Reason: one("", "r", "s"),
 				Support: one("", "x"), Refusals: int64(dice.IntN(2)),
-				Bare: dice.IntN(2) == 0, Stranger: dice.IntN(2) == 0,
+				NoResource: dice.IntN(2) == 0, Unknown: dice.IntN(2) == 0,
 			}
 			if want = want.With(r); i == 0 {
 				want = r
 			}
-			must(t, s.PutConnections(ctx, []attempt1.Entry{{Record: r}}))
+			must(t, s.PutAttempts(ctx, []attempt1.Entry{{Attempt: r}}))
 		}
-		got, err := s.Connections(ctx, attempt1.Filter{ID: id, Limit: 1})
-		same(t, "merged", []attempt1.Record{want}, got, err)
+		got, err := s.Attempts(ctx, attempt1.Filter{ID: id, Limit: 1})
+		same(t, "merged", []attempt1.Attempt{want}, got, err)
 	}
 }
 
@@ -164,9 +164,9 @@ func connectionsOfMany(t *testing.T, open func() Store) {
 					step := attempt1.Step(random.IntN(int(attempt1.Token)) + 1)
 					r := attempt(fmt.Sprint("a", random.IntN(30)), step, time.Duration(round)*time.Second)
 					r.Client = fmt.Sprint("cli_", random.IntN(3))
-					entries = append(entries, attempt1.Entry{Record: r, Begins: random.IntN(3) == 0})
+					entries = append(entries, attempt1.Entry{Attempt: r, Begins: random.IntN(3) == 0})
 				}
-				if err := s.PutConnections(ctx, entries); err != nil {
+				if err := s.PutAttempts(ctx, entries); err != nil {
 					t.Errorf("replica %d: %v", n, err)
 					return
 				}

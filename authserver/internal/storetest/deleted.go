@@ -61,7 +61,7 @@ func deletedUsers(t *testing.T, open func() Store) {
 	wantErr(t, "a role", user.ErrNotFound, s.PutMember(ctx, "acme", "usr_ann", "member"))
 	wantErr(t, "a grant", user.ErrNotFound, s.PutCode(ctx, aGrant("late"), aCode("late"), event("grant.create")))
 	put(t, replica, of)
-	found, err := replica.Connections(ctx, attempt1.Filter{Limit: 10})
+	found, err := replica.Attempts(ctx, attempt1.Filter{Limit: 10})
 	if err != nil || len(found) != 1 || found[0].User != "" {
 		t.Errorf("the attempts are %+v %v, want nobody's alone", found, err)
 	}

@@ -196,9 +196,9 @@ func oneSecondYounger(t *testing.T, open func() Store) {
 		fmt.Sprintf("INSERT INTO used_assertions (hash, expires_at) VALUES ('over', %d), ('younger', %d)", at(61),
 			at(60)))
 	for id, ago := range map[string]int{"over": 30*day + 1, "younger": 30 * day} {
-		r := attempt1.Record{ID: id, Client: id, StartedAt: time.Unix(at(ago), 0), UpdatedAt: time.Unix(at(ago), 0),
+		r := attempt1.Attempt{ID: id, Client: id, StartedAt: time.Unix(at(ago), 0), UpdatedAt: time.Unix(at(ago), 0),
 			Step: attempt1.Token, Outcome: attempt1.Done}
-		must(t, s.PutConnections(ctx, []attempt1.Entry{{Record: r}}))
+		must(t, s.PutAttempts(ctx, []attempt1.Entry{{Attempt: r}}))
 	}
 	c := anchored(s)
 	sealAll(t, c)

@@ -7,34 +7,33 @@ import (
 	"time"
 )
 
-// Policy is the most that a tenant allows. It counts for every token from its next issue on: a
-// grant that it refuses stays, and goes on when it is allowed again.
+// Policy is the most that a tenant allows. It applies to every token from its next issue on: a
+// grant that it denies stays, and works again when it is allowed.
 type Policy struct {
-	// Scopes are the most that any agent of the tenant may do.
+	// Scopes are the most that any agent of the tenant may get.
 	Scopes []string
-	// Clients are the ids of the only clients that are let in, and Registrations the only ways in
-	// which they may have become known: see client.Kinds. Empty lets in any; where both are given,
-	// both must be met. A protected server that passes its callers on is no agent: it is asked
-	// about the client that called it.
+	// Clients are the only client ids that are allowed, and Registrations the only kinds (see
+	// client.Kinds). Empty allows any; when both are set, both must match. For a protected server
+	// that exchanges its callers' tokens, the calling client is checked.
 	Clients, Registrations []string
-	// MaxAccessTokenLifetime is the longest life of an access token, and MaxRefreshTokenLifetime
-	// for how long after a person's consent a permission can be renewed; both in whole seconds. 0
-	// is what the issuer has. Neither makes anything longer.
+	// MaxAccessTokenLifetime bounds the lifetime of access tokens, and MaxRefreshTokenLifetime how
+	// long after consent a grant can be refreshed; both in whole seconds. 0 means the issuer's
+	// setting. Neither extends it.
 	MaxAccessTokenLifetime, MaxRefreshTokenLifetime time.Duration
 }
 
-// The bounds of what a policy says.
+// The bounds of a policy.
 const (
-	MaxClients     = 1000             // ids of clients
-	MinTokenLife   = 30 * time.Second // shorter, and a client renews all the time
+	MaxClients     = 1000             // client ids
+	MinTokenLife   = 30 * time.Second // with less, clients refresh all the time
 	MinRefreshLife = time.Minute
 	MaxLife        = 10 * 365 * 24 * time.Hour
 )
 
-// Picks says whether the policy refuses any clients at all.
+// Picks reports whether the policy denies any clients at all.
 func (p Policy) Picks() bool { return len(p.Clients)+len(p.Registrations) > 0 }
 
-// Refuses says in plain words why a client of this id and kind is not let in; empty: it is.
+// Refuses returns why a client is denied; empty when it is allowed.
 func (p Policy) Refuses(clientID, kind string) string {
 	switch {
 	case len(p.Registrations) > 0 && !slices.Contains(p.Registrations, kind):
@@ -46,12 +45,12 @@ func (p Policy) Refuses(clientID, kind string) string {
 	return ""
 }
 
-// Life is the life of an access token that could otherwise live this long.
+// Life returns the lifetime of an access token, bounded by the policy.
 func (p Policy) Life(otherwise time.Duration) time.Duration {
 	return shorter(p.MaxAccessTokenLifetime, otherwise)
 }
 
-// Renewable is for how long a permission can be renewed that could otherwise be for so long.
+// Renewable returns how long a grant can be refreshed, bounded by the policy.
 func (p Policy) Renewable(otherwise time.Duration) time.Duration {
 	return shorter(p.MaxRefreshTokenLifetime, otherwise)
 }

@@ -1,5 +1,4 @@
-// Package tenant owns customer organisations: who they are and the most that their agents may ever
-// do.
+// Package tenant defines tenants, the customer organisations, and their policies.
 package tenant
 
 import (
@@ -12,13 +11,13 @@ import (
 // ErrNotFound says there is no such tenant.
 var ErrNotFound = errors.New("no such tenant")
 
-// ErrExists says the id is taken, perhaps by a tenant that was deleted: an id is never given again.
+// ErrExists says that the id is taken, possibly by a deleted tenant: ids are never reused.
 var ErrExists = errors.New("a tenant of this id exists")
 
 // Tenant is a customer organisation.
 type Tenant struct {
-	ID   string // chosen by the operator, never changed: it is the tenant_id of tokens
-	Name string // for people
+	ID   string // chosen by the operator, never changed; the tenant_id claim of tokens
+	Name string // display name
 	Policy
 	CreatedAt   time.Time
 	SuspendedAt time.Time // when the operator suspended it; zero while it is active
@@ -26,31 +25,30 @@ type Tenant struct {
 
 var validID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-// ValidID says whether id may name a tenant: 1 to 63 of a-z, 0-9 and inner hyphens.
+// ValidID reports whether id is valid: 1 to 63 of a-z, 0-9 and inner hyphens.
 func ValidID(id string) bool { return validID.MatchString(id) }
 
-// Store keeps tenants.
+// Store stores tenants.
 type Store interface {
-	// CreateTenant keeps a new tenant, or answers ErrExists and changes nothing.
+	// CreateTenant stores a new tenant, or returns ErrExists.
 	CreateTenant(ctx context.Context, t Tenant) error
 	// Tenant returns the tenant, or ErrNotFound.
 	Tenant(ctx context.Context, id string) (Tenant, error)
-	// RenameTenant gives the tenant another name for people, or answers ErrNotFound.
+	// RenameTenant changes the tenant's display name, or returns ErrNotFound.
 	RenameTenant(ctx context.Context, id, name string) error
-	// PutPolicy replaces the tenant's policy, or answers ErrNotFound.
+	// PutPolicy replaces the tenant's policy, or returns ErrNotFound.
 	PutPolicy(ctx context.Context, id string, p Policy) error
-	// SuspendTenant keeps a tenant's people and clients from everything that is for it until
-	// ResumeTenant, and returns since when it is suspended. Its grants stay. ErrNotFound without
-	// such a tenant. When it returns, no code or refresh token of the tenant's is being redeemed,
-	// and none will be.
+	// SuspendTenant suspends the tenant until ResumeTenant, and returns since when it is suspended.
+	// Its grants stay. It returns ErrNotFound without such a tenant. After it returns, no code or
+	// refresh token of the tenant is being redeemed, and none will be.
 	SuspendTenant(ctx context.Context, id string, at time.Time) (since time.Time, err error)
-	// ResumeTenant ends the suspension, or answers ErrNotFound.
+	// ResumeTenant ends the suspension, or returns ErrNotFound.
 	ResumeTenant(ctx context.Context, id string) error
-	// DeleteTenant removes a tenant with its memberships, roles, policy, clients, initial access
-	// tokens and trusted issuers, or answers ErrNotFound. Its id stays taken. Its grants are left
-	// to be revoked: see grant.Store's LeftAlive. When it returns, no code or refresh token of the
-	// tenant's is being redeemed, and none will be.
+	// DeleteTenant deletes a tenant with its memberships, roles, policy, clients, initial access
+	// tokens and trusted issuers, or returns ErrNotFound. Its id stays taken, and its grants are
+	// left to be revoked: see grant.Store's LeftAlive. After it returns, no code or refresh token
+	// of the tenant is being redeemed, and none will be.
 	DeleteTenant(ctx context.Context, id string, at time.Time) error
-	// Tenants returns all tenants in the order of their ids.
+	// Tenants returns all tenants, ordered by id.
 	Tenants(ctx context.Context) ([]Tenant, error)
 }

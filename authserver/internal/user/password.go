@@ -16,8 +16,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
-// The lengths that a password may have, in bytes. The upper bound is only there so that nobody
-// makes us hash a megabyte.
+// The lengths of passwords, in bytes. The upper bound keeps anyone from having megabytes hashed.
 const (
 	MinPassword = 8
 	MaxPassword = 1024
@@ -26,30 +25,30 @@ const (
 // ErrPassword says that a password is shorter than MinPassword or longer than MaxPassword.
 var ErrPassword = errors.New("a password has 8 to 1024 bytes")
 
-// ErrEmail says that something is no e-mail address.
+// ErrEmail says that the text is no e-mail address.
 var ErrEmail = errors.New("not an e-mail address")
 
 // maxEmail is the longest address that mail can be sent to, in bytes (RFC 5321 §4.5.3.1.3).
 const maxEmail = 254
 
-// params are the least that OWASP's Password Storage Cheat Sheet allows for argon2id: 19 MiB, two
-// passes, one lane. A hash says which it was made with, so raising them later locks nobody out.
+// params are the minimum of OWASP's Password Storage Cheat Sheet for argon2id: 19 MiB, two passes,
+// one lane. Each hash names its own, so they can be raised later.
 var params = argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
-// nobodysHash is compared with when there is no hash, so that an account that is not there takes as
-// long as one that is. No password fits it that anybody knows: it was made of a random one.
+// unknownUserHash is compared with when there is no account, so that the answer takes as long as
+// for an existing one. It is the hash of a random password that no one knows.
 const nobodysHash = "$argon2id$v=19$m=19456,t=2,p=1$pNWtg8F9+fNA5Gh6Cnoidw$MbxWPdrXpBhTMxRHo2YP55fZOqrGjDacZQVwMdKcZB8"
 
-// hashing bounds how many passwords are hashed at once: memory is the process's, so the bound is,
-// too. Who waits longer than their context gets its error.
+// hashing bounds how many passwords are hashed at once, and with it the process's memory. Waiting
+// ends with the context's error.
 var hashing = make(chan struct{}, runtime.NumCPU())
 
-// NewID makes a user id of 128 random bits and more.
+// NewID returns a user id of at least 128 random bits.
 func NewID() string { return Prefix + strings.ToLower(rand.Text()) }
 
-// Normalize writes an e-mail address as accounts are found by it: one account, one spelling,
-// whatever case, width or blanks it was typed with, its domain in ASCII form (RFC 5891). Something
-// else is ErrEmail.
+// Normalize returns the form of an e-mail address by which accounts are found: one spelling
+// whatever case, width or spaces were typed, with the domain in ASCII form (RFC 5891). It returns
+// ErrEmail for anything else.
 func Normalize(email string) (string, error) {
 	email = strings.ToLower(strings.TrimSpace(norm.NFKC.String(email)))
 	parsed, err := mail.ParseAddress(email)
@@ -57,7 +56,7 @@ func Normalize(email string) (string, error) {
 		return "", ErrEmail
 	}
 	local, domain := cutEmail(email)
-	if text.Hides(local) || strings.ContainsAny(local, "\u200c\u200d") { // two accounts that look alike
+	if text.Hides(local) || strings.ContainsAny(local, "\u200c\u200d") { // two accounts would look alike
 		return "", ErrEmail
 	}
 	ascii, err := idna.Lookup.ToASCII(domain)
@@ -67,8 +66,8 @@ func Normalize(email string) (string, error) {
 	return local + "@" + ascii, nil
 }
 
-// OlderForm is how an address was written before its domain was in ASCII form, for accounts from
-// then; the same when it makes no difference.
+// OlderForm returns the form that older accounts have, without the ASCII domain; it may be the
+// same.
 func OlderForm(email string) string {
 	local, domain := cutEmail(email)
 	shown, err := idna.Lookup.ToUnicode(domain)
@@ -83,7 +82,7 @@ func cutEmail(email string) (local, domain string) {
 	return email[:max(at, 0)], email[at+1:]
 }
 
-// HashPassword hashes a password for keeping. One that is too short or too long is ErrPassword.
+// HashPassword returns the hash of a password, or ErrPassword when its length is out of bounds.
 func HashPassword(ctx context.Context, password string) (string, error) {
 	if len(password) < MinPassword || len(password) > MaxPassword {
 		return "", ErrPassword
@@ -95,9 +94,9 @@ func HashPassword(ctx context.Context, password string) (string, error) {
 	return argon2id.CreateHash(password, &params)
 }
 
-// CheckPassword says whether the hash was made of this password. An empty hash is nobody's and
-// takes as long. A password that could not have been hashed is refused without work. The error says
-// only that ctx ended or that the hash is damaged.
+// CheckPassword reports whether hash is that of password. An empty hash matches none and takes as
+// long. A password of invalid length is rejected without hashing. The error is that of ctx, or of a
+// damaged hash.
 func CheckPassword(ctx context.Context, hash, password string) (bool, error) {
 	if len(password) < MinPassword || len(password) > MaxPassword {
 		return false, nil

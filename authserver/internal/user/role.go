@@ -6,32 +6,32 @@ import (
 	"strings"
 )
 
-// Role is what its people may do in a tenant.
+// Role is a set of scopes that members of a tenant have.
 type Role struct {
 	TenantID string
 	Name     string
-	Scopes   []string // what it gives to people's agents by itself
-	Includes []string // names of roles of the same tenant, whose scopes it gives too
-	Admin    bool     // its people look after the tenant's clients and roles; that is never included
-	Gives    []string // all of its scopes, with those of the roles that it includes; the store finds them
+	Scopes   []string // scopes that it gives by itself
+	Includes []string // names of roles of the same tenant whose scopes it gives too
+	Admin    bool     // its members administer the tenant's clients and roles; not inherited by including roles
+	Gives    []string // all of its scopes, those of included roles too; computed by the store
 }
 
 // The bounds of a tenant's roles.
 const (
-	MaxRoles     = 1000 // of a tenant
-	MaxRoleDepth = 8    // roles in a row, each including the next
+	MaxRoles     = 1000 // roles of a tenant
+	MaxRoleDepth = 8    // length of a chain of included roles
 )
 
-// RoleError says why a role does not fit the other roles of its tenant. Nothing was changed.
+// RoleError says why a role conflicts with the other roles of its tenant. Nothing was changed.
 type RoleError struct {
 	Reason string
-	Roles  []string // those that it is about, the first of them first to look at; may be none
+	Roles  []string // the roles concerned, the most relevant first; may be empty
 }
 
 func (e *RoleError) Error() string { return e.Reason }
 
-// Resolve finds what each of a tenant's roles gives, by name. Roles that include each other in a
-// circle, one that is not there, or too many in a row are a *RoleError that names them.
+// Resolve returns the scopes of each of a tenant's roles, by name. A cycle, a missing role or a
+// chain that is too long is a *RoleError that names the roles.
 func Resolve(roles []Role) (map[string][]string, error) {
 	if len(roles) > MaxRoles {
 		return nil, &RoleError{Reason: fmt.Sprintf("a tenant can have %d roles", MaxRoles)}
@@ -56,13 +56,13 @@ type resolver struct {
 	done  map[string]resolved
 }
 
-// resolved is what a role gives, and the longest row of roles that it begins.
+// resolved is what a role gives, and the length of the longest chain below it.
 type resolved struct {
 	scopes []string
 	row    []string
 }
 
-// resolve walks down from a role; path are the roles above it.
+// resolve resolves a role; path are the roles that include it.
 func (r *resolver) resolve(name string, path []string) (resolved, error) {
 	if i := slices.Index(path, name); i >= 0 {
 		circle := append(slices.Clone(path[i:]), name)
