@@ -17,13 +17,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// admissionWait is how long a request waits for its turn before it is answered 503.
+// admissionWait is how long a request waits for its place before it is answered 503.
 const admissionWait = 500 * time.Millisecond
 
-// admit bounds the requests that are worked on at once. When there are too many, those that keep
-// running agents going come first: refreshing and revoking tokens, introspection, and following the
-// list of revoked grants. Others get 503 with Retry-After within admissionWait. A request counts
-// from when its body is read, so that slow senders take no places.
+// admit bounds the requests served at once. Under load, what keeps running agents going is served
+// first: refreshing and revoking tokens, introspection, and reading the list of revoked grants.
+// Others get 503 with Retry-After within admissionWait. A request counts once its body is read, so
+// that slow senders take no places.
 func (s *Server) admit(next http.Handler, programs *oauthapi.Door, people *pages.Handler) http.Handler {
 	limiter := load.New(int(s.config.MaxInFlight), admissionWait)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -49,8 +49,8 @@ func (s *Server) admit(next http.Handler, programs *oauthapi.Door, people *pages
 	})
 }
 
-// isCheap says whether a request asks for what lies ready: health, metadata, keys, style sheets,
-// explanations of errors.
+// isCheap reports whether a request is for something that is ready: health, metadata, keys, style
+// sheets, explanations of errors.
 func isCheap(r *http.Request) bool {
 	p := r.URL.Path
 	return r.Method == http.MethodOptions || p == "/healthz" || p == "/readyz" || p == oauthapi.JWKSPath ||
@@ -58,7 +58,7 @@ func isCheap(r *http.Request) bool {
 		strings.HasPrefix(p, issuer.ErrorPath)
 }
 
-// isUrgent says whether a request comes before others.
+// isUrgent reports whether a request is served before others.
 func isUrgent(r *http.Request, body []byte) bool {
 	switch r.URL.Path {
 	case oauthapi.RevokePath, oauthapi.IntrospectionPath, oauthapi.EndedPath:
@@ -70,7 +70,7 @@ func isUrgent(r *http.Request, body []byte) bool {
 	return false
 }
 
-// readBody is a body that was read, with the error that ended the reading, if any.
+// readBody is a body that was read, and the error that ended it.
 type readBody struct {
 	*bytes.Reader
 	err error // nil: the end
@@ -85,7 +85,7 @@ func (b *readBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteTo hides that of the bytes, which knows nothing of the error.
+// WriteTo hides that of bytes.Reader, which knows nothing of the error.
 func (b *readBody) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, struct{ io.Reader }{b}) }
 
 // Close implements io.Closer.

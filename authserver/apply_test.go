@@ -24,7 +24,7 @@ func TestAFileCountsAtEveryReplica(t *testing.T) {
 		h.handler.Store(map[string]*http.Handler{"here": &here, "there": &there}[replica])
 	}
 	apply := func(text string) []authserver.Change {
-		b, err := authserver.ReadBlueprint([]byte(text))
+		b, err := authserver.ReadManifest([]byte(text))
 		must(t, err)
 		changes, err := h.Server.Operator().Apply(ctx, b)
 		must(t, err)

@@ -1,4 +1,4 @@
-// Package authserver owns the issuing wing: Config in, http.Handler out.
+// Package authserver is the authorization server: a Config in, an http.Handler out.
 package authserver
 
 import (
@@ -31,38 +31,38 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
-// Deps are what the wing gets from whoever runs it.
+// Deps are what the calling program provides.
 type Deps struct {
 	Log *slog.Logger
 	Now func() time.Time // nil: time.Now
-	// Revocations is the list of ended grants, when the resource wing lives in the same process.
-	// Nil: Redis, or memory of our own.
+	// Revocations is the list of revoked grants when the MCP server runs in the same process. Nil:
+	// Redis, or memory of this process.
 	Revocations revocation.List
-	// Ended, when not nil, is told of each end of a grant that this process has put on the list: so
-	// that a resource wing in the same process knows it at once when the list is in Redis.
+	// Ended, when not nil, is called for each grant that this process has put on the list, so that
+	// an MCP server in the same process knows it at once when the list is in Redis.
 	Ended func(grantID string, until time.Time)
-	// Sealers are sealing keys that this process does not hold itself, such as a key-management
-	// service's; then KeyEncryptionKey is not needed. New signing keys lie under the one under
-	// which the newest does, the first ones under the first; Operator.Reseal brings everything
-	// under the first. Empty: those of the Config.
+	// Sealers are sealing keys that are held elsewhere, such as in a key-management service; then
+	// KeyEncryptionKey is not needed. New signing keys are sealed under the one that sealed the
+	// newest, the first under the first; Operator.Reseal reseals everything under the first. Empty:
+	// those of the Config.
 	Sealers []Sealer
-	// Rekey changes the key-encryption key that is kept where the embedded form keeps it, around
-	// seal, which brings everything under the new one: before seal is called both keys must be kept
-	// durably, after it has succeeded the new one alone. next is the new key; empty: make one. Nil:
-	// the key is changed in the settings.
+	// Rekey replaces the key-encryption key where the program keeps it. It must keep both keys
+	// durably before it calls seal, which reseals everything under the new one, and the new key
+	// alone after seal succeeded. next is the new key; empty: generate one. Nil: the key is changed
+	// in the settings.
 	Rekey func(next config.Secret, seal func(config.Secret) error) error
-	// Documents fetches client documents. Nil: from the network, with every caution.
+	// Documents fetches client metadata documents. Nil: from the network, with all protections.
 	Documents *cimd.Fetcher
 }
 
-// How many refusals in a minute have audit lines of their own: of one source, and of all at one
+// Rejections in a minute that have audit records of their own: of one source, and of all at one
 // replica.
 const (
 	refusalsEach = 10
 	refusalsAll  = 200
 )
 
-// requestTime is how long a request may wait for the stores, or for its turn to hash a password.
+// requestTime bounds how long a request waits for the stores and for hashing a password.
 const requestTime = 8 * time.Second
 
 func (d *Deps) fill() {
@@ -74,7 +74,7 @@ func (d *Deps) fill() {
 	}
 }
 
-// Server is the issuing wing.
+// Server is the authorization server.
 type Server struct {
 	config   resolved
 	deps     Deps
@@ -82,13 +82,13 @@ type Server struct {
 	handler  http.Handler
 	operator *Operator
 	refusals *audit.Refusals
-	issued   *audit.Buffer // lines of tokens for which nothing else is written
+	issued   *audit.Buffer // records of tokens for which nothing else is written
 }
 
-// Operator is the operator's door: every act of it leaves an audit line, or does not happen.
-type Operator = admin.Door
+// Operator is the operator API: every operation has an audit record, or does not happen.
+type Operator = admin.API
 
-// New opens the stores, whose schema must be there, and wires the wing. Close it after use.
+// New opens the stores, whose schema must exist, and returns the server. Close it after use.
 func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	d.fill()
 	r, err := c.resolve(len(d.Sealers) > 0)
@@ -112,7 +112,7 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	return s, nil
 }
 
-// OpenOperator opens the operator's door without serving anything, for commands. close closes the
+// OpenOperator opens the operator API without serving anything, for commands. close closes the
 // stores.
 func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close func() error, err error) {
 	d.fill()
@@ -134,16 +134,15 @@ func OpenOperator(ctx context.Context, c Config, d Deps) (door *Operator, close 
 }
 
 func operator(r *resolved, b *backends, d Deps) *Operator {
-	return &admin.Door{
+	return &admin.API{
 		Tenants: b.tenants, Users: b.sql, Clients: b.clients, Trust: b.sql, Grants: b.sql, Audit: b.sql,
 		Ledger: b.ledger, Keys: b.ring, Inherited: inherited(r), Erase: b.sql.Erase, Rekey: oneAtATime(d.Rekey),
-		Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, Now: d.Now, Connections: b.sql,
+		Resources: b.resources, Catalogue: b.sql, Issuer: r.Issuer, Now: d.Now, AttemptStore: b.sql,
 		Attempts: b.connections, Jobs: b.jobs, Atomically: b.atomically,
 	}
 }
 
-// oneAtATime lets a change of the key-encryption key begin when the one before is over: two at once
-// would write each other's file.
+// oneAtATime serializes changes of the key-encryption key, which would overwrite each other's file.
 func oneAtATime(rekey func(config.Secret, func(config.Secret) error) error) func(config.Secret,
 	func(config.Secret) error) error {
 	if rekey == nil {
@@ -157,7 +156,7 @@ func oneAtATime(rekey func(config.Secret, func(config.Secret) error) error) func
 	}
 }
 
-// engine is the engine room.
+// engine returns what handles authorization and token requests.
 func (s *Server) engine(fetcher *cimd.Fetcher, assertions *assertion.Checker) *issuer.Engine {
 	c, b := &s.config, s.backends
 	return issuer.New(issuer.Settings{
@@ -177,7 +176,7 @@ func (s *Server) engine(fetcher *cimd.Fetcher, assertions *assertion.Checker) *i
 	})
 }
 
-// fetcher fetches what clients publish of themselves.
+// fetcher returns what fetches documents and keys that clients publish.
 func (s *Server) fetcher() *cimd.Fetcher {
 	if s.deps.Documents != nil {
 		return s.deps.Documents
@@ -185,7 +184,7 @@ func (s *Server) fetcher() *cimd.Fetcher {
 	return cimd.NewFetcher(s.config.InsecureClientMetadataDocumentHosts)
 }
 
-// documents finds clients by their documents, unless they are refused.
+// documents finds clients by their metadata documents, unless these are disabled.
 func (s *Server) documents(fetcher *cimd.Fetcher) issuer.Documents {
 	if s.config.RefuseClientMetadataDocuments {
 		return nil
@@ -196,8 +195,7 @@ func (s *Server) documents(fetcher *cimd.Fetcher) issuer.Documents {
 	}
 }
 
-// assertions believes clients that prove who they are by a signature, and the identity providers
-// that tenants trust.
+// assertions verifies clients' assertions and those of trusted identity providers.
 func (s *Server) assertions(fetcher *cimd.Fetcher) *assertion.Checker {
 	c := assertion.Settings{
 		Issuer: s.config.Issuer, Used: s.backends.assertions, Trust: s.backends.sql,
@@ -213,7 +211,7 @@ func (s *Server) assertions(fetcher *cimd.Fetcher) *assertion.Checker {
 	return assertion.New(c)
 }
 
-// routes is the site map.
+// routes returns the table of all routes.
 func (s *Server) routes() (http.Handler, error) {
 	c, b := &s.config, s.backends
 	fetcher := s.fetcher()
@@ -266,9 +264,9 @@ func (s *Server) routes() (http.Handler, error) {
 		httpd.Options{Log: s.deps.Log, TrustedProxies: c.TrustedProxies, Timeout: requestTime}), nil
 }
 
-// ownHosts lets pages and forms answer to the issuer's hosts alone: a page that lets its name lead
-// here (DNS rebinding) would have the sign-in form for its own. What is not known to be for
-// programs counts as a page.
+// ownHosts serves pages and forms for the issuer's hosts only: otherwise a page whose name was
+// changed to resolve to this server (DNS rebinding) could use the sign-in form as its own. A path
+// that is not known to be for programs counts as a page.
 func (s *Server) ownHosts(next http.Handler, people *pages.Handler) http.Handler {
 	elsewhere := &oauth.Error{
 		Code: "invalid_request", Status: http.StatusMisdirectedRequest, Description: "This page is at " +
@@ -295,28 +293,28 @@ func (s *Server) ownHosts(next http.Handler, people *pages.Handler) http.Handler
 	})
 }
 
-// Handler is the public door.
+// Handler returns the public handler.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Operator is the operator's door of this server.
+// Operator returns the operator API of this server.
 func (s *Server) Operator() *Operator { return s.operator }
 
-// AdminHandler serves the operator's door to commands; put it on a socket that only the operator
-// can reach.
+// AdminHandler serves the operator API to commands; serve it only on a socket that the operator
+// alone can open.
 func (s *Server) AdminHandler() http.Handler {
 	return httpd.Handler(s.operator.Handler(), httpd.Options{Log: s.deps.Log, MaxBody: admin.MaxBody,
 		Timeout: admin.MaxTime})
 }
 
-// ResourceNonceKey makes the key of the DPoP nonces of a resource wing that lives in the same
-// process: replicas under one roof agree on it without another secret to keep.
+// ResourceNonceKey returns the key of DPoP nonces for an MCP server in this process; replicas
+// derive the same.
 func (s *Server) ResourceNonceKey() []byte { return s.backends.nonceKey("resource dpop nonces") }
 
-// PublishedKeys returns the key set (RFC 7517 section 5) that is published now, for a resource
-// server in this process.
+// PublishedKeys returns the published key set (RFC 7517 §5), for an MCP server in this process.
 func (s *Server) PublishedKeys() []byte { return s.backends.ring.Document().JSON }
 
-// ResourceArgumentsKey makes the key by which such a wing names the arguments of calls in its log.
+// ResourceArgumentsKey returns the key with which an MCP server in this process pseudonymizes
+// arguments of calls in its log.
 func (s *Server) ResourceArgumentsKey() []byte {
 	return s.backends.ring.Derive("resource arguments", "")
 }
@@ -329,12 +327,13 @@ func (s *Server) Close() error {
 	return errors.Join(s.refusals.Close(ctx), s.backends.close())
 }
 
-// healthz says that the process serves.
+// healthz reports that the process serves.
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	httpd.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz says whether the stores answer: the ledger, short memory, the list of ended grants.
+// readyz reports whether the stores answer: the database, short memory, and the list of revoked
+// grants.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()

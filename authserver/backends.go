@@ -32,9 +32,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl/redisttl"
 )
 
-// What short memory holds at most in the embedded form. Each kind has a memory of its own: a
-// stranger who fills the one that strangers write to signs nobody out. In Redis as many are held,
-// for all replicas together.
+// The bounds of short memory in the embedded form. Each kind has a memory of its own, so that
+// filling the one that anyone can write to signs no one out. In Redis they apply to all replicas
+// together.
 const (
 	mostSessions     = 100_000
 	mostTransactions = 10_000 // 32 KiB each at most
@@ -44,20 +44,19 @@ const (
 	mostProofs       = 500_000 // 300 bytes each
 )
 
-// backends is the switchboard: embedded or production is decided here and nowhere else.
+// backends are the stores. Whether they are embedded or of production is decided here alone.
 type backends struct {
 	sql *sqlstore.DB
 
 	resources *issuer.Resources
 
-	// Short memory: who is signed in, whose authorization requests are under way, what clients
-	// asked for ahead of a browser (devices, pushed requests), how often something was tried, which
-	// client assertions and which DPoP proofs were used.
+	// Short memory: sessions, authorization requests under way, device and pushed requests,
+	// counters of limits, used client assertions and used DPoP proofs.
 	sessions, transactions, ahead, counters, assertions, proofs ttl.Store
 
 	redis  redis.UniversalClient // nil in the embedded form
 	list   revocation.List
-	marked atomic.Pointer[time.Time] // when this process last wrote the list anew
+	marked atomic.Pointer[time.Time] // when this process last wrote the whole list
 	ring   *keyring.Ring
 	ledger *grant.Ledger
 	nonces []byte    // the key of DPoP nonces
@@ -66,16 +65,16 @@ type backends struct {
 	connections *attempt.Log
 	jobs        *job.Runner
 
-	// What the token endpoint reads again and again, remembered for a second.
+	// Caches of what the token endpoint reads repeatedly, valid for a second.
 	clients *cache.Clients
 	tenants *cache.Tenants
 	grants  *cache.Grants
 
-	follower *revocation.Replica // the list of revoked grants as this process has heard it
+	follower *revocation.Replica // this process's copy of the list of revoked grants
 	settler  *grant.Settler
 }
 
-// open opens the stores. What it opened before an error is closed again.
+// open opens the stores. On an error it closes those that it opened.
 func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	b := &backends{list: d.Revocations}
 	defer func() {
@@ -126,7 +125,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	switch read, err := b.resources.Refresh(ctx); {
 	case err != nil && !read:
 		return nil, err
-	case err != nil: // they can be put right, or removed, by who runs with the rest
+	case err != nil: // the operator can correct or remove them
 		d.Log.Error("resources are left out", "error", err)
 	}
 	watch := &cache.Watch{Changes: b.sql.Changes}
@@ -139,7 +138,7 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	return b, nil
 }
 
-// replica names this process among all that share the stores.
+// replica returns a name of this process that is unique among those that share the stores.
 func replica() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -148,8 +147,8 @@ func replica() string {
 	return host + "/" + strings.ToLower(rand.Text()[:6])
 }
 
-// readResources reads the resources, if they have changed, and then the keys: there may be one of
-// an algorithm that was not in use.
+// readResources reads the resources if they changed, and then the keys: there may be one of a new
+// algorithm.
 func (b *backends) readResources(ctx context.Context) error {
 	changed, err := b.resources.Refresh(ctx)
 	if changed {
@@ -158,15 +157,14 @@ func (b *backends) readResources(ctx context.Context) error {
 	return err
 }
 
-// algorithms are those in use, each once: the one that every OpenID client understands, and the
-// resources'.
+// algorithms returns those in use: the one that every OpenID Connect client supports, and those of
+// the resources.
 func (b *backends) algorithms() []string {
 	others := slices.DeleteFunc(b.resources.Algorithms(), func(a string) bool { return a == issuer.DefaultIDTokenAlg })
 	return append([]string{issuer.DefaultIDTokenAlg}, others...)
 }
 
-// sealers are the sealing keys: those that the operator's program brings, or else those of the
-// settings.
+// sealers returns the sealing keys: those of Deps, or else those of the settings.
 func sealers(r *resolved, d Deps) ([]keyring.Sealer, error) {
 	if len(d.Sealers) > 0 {
 		return d.Sealers, nil
@@ -182,9 +180,9 @@ func sealers(r *resolved, d Deps) ([]keyring.Sealer, error) {
 	return all, nil
 }
 
-// inherited is what derived refresh tokens' successors before the issuer had a secret of its own:
-// it came of the key-encryption key. It stays the secret of an installation that has it, so that an
-// answer which was lost before the change is found after it.
+// inherited returns the secret that older versions derived refresh tokens' successors from, which
+// came of the key-encryption key. An installation that has it keeps it, so that a response lost
+// before the upgrade is found after it.
 func inherited(r *resolved) func(under string) []byte {
 	return func(under string) []byte {
 		for _, kek := range r.keks {
@@ -199,9 +197,9 @@ func inherited(r *resolved) func(under string) []byte {
 	}
 }
 
-// nonceKey makes a key of DPoP nonces. Replicas that share the memory of proofs know each other's
-// nonces. A memory that ends with the process has nonces that do: a proof that it has forgotten is
-// worth nothing any more.
+// nonceKey returns a key of DPoP nonces. Replicas that share the memory of proofs accept each
+// other's nonces. With a memory that ends with the process, nonces do too: a proof that was
+// forgotten then has no valid nonce.
 func (b *backends) nonceKey(of string) []byte {
 	var salt string
 	if b.redis == nil {
@@ -210,8 +208,7 @@ func (b *backends) nonceKey(of string) []byte {
 	return b.ring.Derive(of, salt)
 }
 
-// atomically runs do with the ledger as one transaction sees it. What was remembered of it is
-// forgotten then.
+// atomically runs do with stores of one transaction, and then clears the caches.
 func (b *backends) atomically(ctx context.Context, do func(admin.Stores) error) error {
 	defer b.tenants.Forget()
 	defer b.clients.Forget()
@@ -219,12 +216,12 @@ func (b *backends) atomically(ctx context.Context, do func(admin.Stores) error) 
 	return b.sql.Atomically(ctx, func(tx *sqlstore.DB) error { return do(tx) })
 }
 
-// anchor lets the audit chain's head be authenticated, under a key that whoever can only write the
+// anchor authenticates the head of the audit chain with a key that someone who can only write the
 // database does not have.
 func (b *backends) anchor() { b.sql.Audit().Anchor(b.ring.Derive("audit head", "")) }
 
-// begin does what only who serves may do: a command must neither make keys nor call the list of
-// ended grants complete.
+// begin does what only a server may do: a command must neither create keys nor mark the list of
+// revoked grants complete.
 func (b *backends) begin(ctx context.Context, r *resolved, now func() time.Time) error {
 	if err := b.ring.EnsureSecret(ctx, inherited(r)); err != nil {
 		return err
@@ -250,8 +247,8 @@ func (b *backends) begin(ctx context.Context, r *resolved, now func() time.Time)
 	return nil
 }
 
-// beginAudit begins the chain of audit lines, with a line that says so: a second one would show
-// that everything before it was taken away.
+// beginAudit begins the audit chain with a record that says so: a second such record shows that
+// everything before it was removed.
 func (b *backends) beginAudit(ctx context.Context, now func() time.Time) error {
 	began, err := b.sql.Audit().Begin(ctx)
 	if err != nil || !began {
@@ -261,7 +258,7 @@ func (b *backends) beginAudit(ctx context.Context, now func() time.Time) error {
 		Action: "audit.begin"})
 }
 
-// restore writes the list of ended grants anew.
+// restore writes the list of revoked grants anew.
 func (b *backends) restore(ctx context.Context, now func() time.Time) error {
 	at := now()
 	if err := b.ledger.Restore(ctx, listLife); err != nil {
@@ -271,7 +268,7 @@ func (b *backends) restore(ctx context.Context, now func() time.Time) error {
 	return nil
 }
 
-// listed says whether the list of ended grants is as the ledger has it.
+// listed reports whether the list of revoked grants agrees with the database.
 func (b *backends) listed(now time.Time) error {
 	if at := b.marked.Load(); at == nil || now.Sub(*at) >= listLife {
 		return revocation.ErrUnknown
@@ -279,8 +276,8 @@ func (b *backends) listed(now time.Time) error {
 	return nil
 }
 
-// hear tells this process's own follower of the list what is put on it, before the feed does, and
-// then whoever else is to be told.
+// hear tells this process's copy of the list what is put on it before the feed does, and then the
+// other listener.
 func (b *backends) hear(tell func(grantID string, until time.Time)) func(grantID string, until time.Time) {
 	return func(grantID string, until time.Time) {
 		b.follower.Hear(grantID, until)
@@ -290,8 +287,8 @@ func (b *backends) hear(tell func(grantID string, until time.Time)) func(grantID
 	}
 }
 
-// suspended says whether the list refuses a token because it was issued before one of its clients
-// was disabled, or its tenant suspended.
+// suspended reports whether the list rejects a token because it was issued before its client was
+// disabled or its tenant suspended.
 func (b *backends) suspended(c token.Claims) bool {
 	return b.follower.Suspended(revocation.Tenant(c.TenantID), c.IssuedAt) ||
 		slices.ContainsFunc(c.Clients(), func(id string) bool {
@@ -299,10 +296,10 @@ func (b *backends) suspended(c token.Claims) bool {
 		})
 }
 
-// told is a list, and somebody in this process who is told what is put on it.
+// told is a list with a listener in this process.
 type told struct {
 	revocation.List
-	tell func(grantID string, until time.Time) // nil: nobody
+	tell func(grantID string, until time.Time) // may be nil
 }
 
 // Add implements revocation.List.
@@ -330,10 +327,10 @@ func (b *backends) close() error {
 	return errors.Join(errs...)
 }
 
-// lastWrite bounds the writing of what was counted last, when a server is closed.
+// lastWrite bounds the last write of counters when a server is closed.
 const lastWrite = 5 * time.Second
 
-// The list of ended grants is restored from the ledger every restoreEvery, and is taken for
+// The list of revoked grants is restored from the database every restoreEvery, and counts as
 // complete for listLife after that.
 const (
 	restoreEvery = 5 * time.Second

@@ -24,7 +24,7 @@ import (
 // Resource is a protected MCP server whose tokens the issuer signs; see issuer.Resource.
 type Resource = issuer.Resource
 
-// Scope opens tools at a resource; see issuer.Scope.
+// Scope is a scope of a resource; see issuer.Scope.
 type Scope = issuer.Scope
 
 // The values of Scope.Access.
@@ -33,7 +33,7 @@ const (
 	AccessWrite = issuer.AccessWrite
 )
 
-// Config is what the operator says. Fields that are zero get the value that their comment names.
+// Config is the configuration. Zero fields get the default that their comment names.
 type Config struct {
 	// Issuer is the issuer identifier (RFC 8414 §2): an https URL without path, query, fragment or
 	// trailing slash; http is for loopback hosts only, unless InsecureHTTP. It is in every token,
@@ -46,18 +46,17 @@ type Config struct {
 	Redis config.Secret
 	// RedisPrefix begins every key in Redis. Default "gatehouse:".
 	RedisPrefix string
-	// KeyEncryptionKey seals the signing keys in the database: 32 random bytes in base64. Whoever
-	// has it and the database can sign tokens. Required.
+	// KeyEncryptionKey seals the signing keys in the database: 32 random bytes in base64. With it
+	// and the database anyone can sign tokens. Required.
 	KeyEncryptionKey config.Secret
-	// PreviousKeyEncryptionKey is the key of before, or several, comma-separated, while something
-	// lies under it yet: until the operator has sealed everything anew (gatehouse key reseal).
-	// Default none.
+	// PreviousKeyEncryptionKey is the previous key, or several, comma-separated, while anything is
+	// still sealed under it (see gatehouse key reseal). Default none.
 	PreviousKeyEncryptionKey config.Secret
 	// KeyRotationInterval is how long a signing key signs before the next one replaces it. Default
 	// 90 days, at least 1 hour; negative: never.
 	KeyRotationInterval time.Duration
-	// Resources are the protected servers; the first is the one that a client means when it names
-	// none. At least one.
+	// Resources are the protected servers; the first is used when a client names none. At least
+	// one.
 	Resources []Resource
 	// AccessTokenLifetime is the lifetime of access tokens of resources that set none. Default 10
 	// minutes, at most 1 hour.
@@ -109,7 +108,7 @@ type Config struct {
 	// Default 64.
 	MaxInFlight int64
 	// RefuseClientMetadataDocuments rejects clients whose client_id is the URL of a client metadata
-	// document, so that nothing is fetched from addresses that strangers name. Default: they are
+	// document, so that nothing is fetched from addresses that clients name. Default: they are
 	// accepted.
 	RefuseClientMetadataDocuments bool
 	// InsecureClientMetadataDocumentHosts are hosts whose client metadata documents may be at
@@ -121,32 +120,32 @@ type Config struct {
 	// DPoPWindow is how far the iat of a DPoP proof may be from now. Default 5 minutes, and not
 	// more.
 	DPoPWindow time.Duration
-	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default none.
+	// TrustedProxies are the addresses whose X-Forwarded-For is trusted. Default none.
 	TrustedProxies []netip.Prefix
-	// Hosts are values of the Host header, beside the issuer's own, to which pages and forms
-	// answer: of a proxy that does not keep it. Metadata, keys and the endpoints for programs,
-	// which look at no cookies, answer to any. Default none.
+	// Hosts are values of the Host header, beside the issuer's own, for which pages and forms are
+	// served, for a proxy that changes the header. Metadata, keys and the endpoints for programs,
+	// which read no cookies, accept any. Default none.
 	Hosts []string
 	// InsecureHTTP allows an http issuer that is not on a loopback host: then anyone on the way can
 	// read tokens and passwords.
 	InsecureHTTP bool
 }
 
-// resolved is the Config with defaults filled, checked and parsed. Everything is wired from it.
+// resolved is the Config with defaults filled in, checked and parsed.
 type resolved struct {
 	Config
-	keks  [][]byte // the key-encryption key, and those of before
+	keks  [][]byte // the key-encryption key, and the previous ones
 	https bool
-	hosts httpd.Hosts // to which pages answer
+	hosts httpd.Hosts // for which pages are served
 }
 
-// Check says what is wrong with a configuration, if something is, and opens nothing.
+// Check returns what is wrong with the configuration, and opens nothing.
 func (c Config) Check() error {
 	_, err := c.resolve(false)
 	return err
 }
 
-// Relaxations are those that the configuration has.
+// Relaxations returns the insecure options that the configuration sets.
 func (c Config) Relaxations() []config.Relaxation {
 	return config.Relaxed(map[config.Relaxation]bool{
 		{Setting: "insecure-http", Means: "http URLs off this machine are allowed: anyone on the way can read tokens " +
@@ -158,8 +157,8 @@ func (c Config) Relaxations() []config.Relaxation {
 	})
 }
 
-// resolve fills and checks. The error names the field and what to do. sealed says that the sealing
-// keys come from elsewhere.
+// resolve fills in and checks. The error names the field and what to do. sealed says that the
+// sealing keys come from Deps.
 func (c Config) resolve(sealed bool) (resolved, error) {
 	defaults(&c)
 	r := resolved{Config: c}
@@ -287,16 +286,16 @@ func (r *resolved) resolveResources() error {
 	return nil
 }
 
-// remembrance is how long a grant that ended stays on the list, and a superseded key in the key
-// set: the longest life that a token of it can have whatever was configured when it was issued,
-// with the clocks' leeway, and a minute for replicas whose clocks or memories are a little behind.
+// remembrance is how long a revoked grant stays on the list, and a superseded key in the key set:
+// the longest lifetime of any token, the leeway of clocks, and a minute for replicas that are
+// slightly behind.
 const remembrance = issuer.MaxTokenLife + issuer.Leeway + time.Minute
 
-// pastKeys is how long a key that nothing of counts any more is kept all the same: an old id token
-// still says who signs out, and where.
+// pastKeys is how long an expired key is still kept: an old ID token still identifies a person at
+// logout.
 const pastKeys = 30 * 24 * time.Hour
 
-// keeping is how long what is over is kept.
+// keeping returns how long expired things are kept.
 func (r *resolved) keeping() job.Keeping {
 	return job.Keeping{Clients: r.ClientIdleTimeout, Keys: remembrance + max(pastKeys, r.SessionLifetime),
 		Audit: r.AuditRetention}

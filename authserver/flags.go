@@ -47,8 +47,8 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 		"`number` of clients that may be registered from one address in an hour")
 }
 
-// window is a duration whose 0 means none. It is stored as a negative duration, as in Config, where
-// 0 means the default.
+// window is a duration flag whose 0 means none. It is stored as a negative duration, as in Config,
+// where 0 means the default.
 type window time.Duration
 
 func (w *window) String() string { return max(time.Duration(*w), 0).String() }
@@ -65,7 +65,7 @@ func (w *window) Set(s string) error {
 	return nil
 }
 
-// The bounds of what may be configured.
+// The bounds of the configuration.
 const (
 	maxAuthorizationCodeLifetime = 10 * time.Minute // OAuth 2.1 section 4.1.2
 	maxReplayWindow              = 5 * time.Minute

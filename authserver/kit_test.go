@@ -540,7 +540,7 @@ func (h *testServer) clean() {
 }
 
 // revoke revokes one grant as the operator does.
-func revoke(t *testing.T, o *admin.Door, id, reason string) {
+func revoke(t *testing.T, o *admin.API, id, reason string) {
 	t.Helper()
 	_, err := o.RevokeGrants(t.Context(), admin.GrantSelection{ID: id, Reason: reason})
 	must(t, err)

@@ -18,7 +18,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
-// What the operator's door speaks, for programs outside this wing; see there.
+// The types of the operator API, for programs that use it; see package admin.
 type (
 	Remote           = admin.Remote
 	Refusal          = admin.Refusal
@@ -48,15 +48,15 @@ type (
 	SecretTurn       = admin.SecretTurn
 	ScopesAsked      = admin.ScopesAsked
 	ScopesFound      = admin.ScopesFound
-	Act              = admin.Act
+	Act              = admin.Operation
 	InitialTokenSpec = admin.InitialTokenSpec
 	IssuerSpec       = admin.IssuerSpec
 	GrantSelection   = admin.GrantSelection
 	GrantsRevoked    = admin.GrantsRevoked
-	KeyTurn          = admin.KeyTurn
+	KeyTurn          = admin.KeyRotation
 	ResourceFound    = admin.ResourceFound
-	KeyEnd           = admin.KeyEnd
-	KeyEnded         = admin.KeyEnded
+	KeyEnd           = admin.KeyWithdrawal
+	KeyEnded         = admin.KeyWithdrawn
 	Resealing        = admin.Resealing
 	Resealed         = admin.Resealed
 	Tenant           = tenant.Tenant
@@ -80,24 +80,23 @@ type (
 	JobState         = job.State
 )
 
-// MaxNames bounds how many ids one act names.
+// MaxNames bounds how many ids one operation names.
 const MaxNames = admin.MaxNames
 
-// StepCall is the step of a connection that only the MCP server knows, and the outcomes that there
-// are.
+// StepCall is the step of an attempt that only the MCP server knows, and the outcomes of attempts.
 const (
 	StepCall      = attempt.Call
 	AttemptDone   = attempt.Done
 	AttemptFailed = attempt.Failed
 )
 
-// How a job's run ended that did not do all of it.
+// The outcomes of a job's run that did not do all of it.
 const (
 	JobUnfinished = job.Unfinished
 	JobFailed     = job.Failed
 )
 
-// The roles that every tenant begins with.
+// The initial roles of every tenant.
 const (
 	RoleAdmin  = admin.RoleAdmin
 	RoleReader = admin.RoleReader
@@ -112,8 +111,8 @@ const (
 	KeyWithdrawn = keyring.StateWithdrawn
 )
 
-// ForgotResource says why a token is for another server than the one that it was shown to, when its
-// client had named no resource.
+// ForgotResource explains that a token is for another server than the one it was sent to, because
+// its client sent no resource parameter.
 func ForgotResource(audience, server string) string {
 	return attempt.ForgotResource(audience, server)
 }
@@ -121,31 +120,30 @@ func ForgotResource(audience, server string) string {
 // ErrNoServer says that no server runs on a data directory.
 var ErrNoServer = admin.ErrNoServer
 
-// ErrNoAct says that a server's door does not know an act: it may be the MCP server's.
-var ErrNoAct = admin.ErrNoAct
+// ErrUnknownOperation says that the server has no such operation; it may be the MCP server's.
+var ErrUnknownOperation = admin.ErrUnknownOperation
 
-// ErrUnsaid says that a running server may have done an act and may not have.
-var ErrUnsaid = admin.ErrUnsaid
+// ErrNoAnswer says that a running server may have done an operation and did not answer.
+var ErrNoAnswer = admin.ErrNoAnswer
 
 // ErrWrongKey says that the key-encryption key does not open the signing keys in the database.
 var ErrWrongKey = keyring.ErrWrongKey
 
-// ListenOperator opens the operator's socket of a data directory, for Server.AdminHandler; see
+// ListenOperator opens the operator socket of a data directory, for Server.AdminHandler; see
 // admin.Listen.
 func ListenOperator(dir string) (net.Listener, error) { return admin.Listen(dir) }
 
-// WithOperator is a context in which an operator acts on the stores themselves: as the name that
-// they stated, and as the local user of this process.
+// WithOperator returns a context in which an operator works on the stores directly, under the name
+// that they stated and as the local user of this process.
 func WithOperator(ctx context.Context, stated string) context.Context {
 	return audit.WithOperator(ctx, stated, admin.LocalUser())
 }
 
-// ReachOperator finds the server that runs on a data directory, or answers ErrNoServer.
+// ReachOperator finds the server that runs on a data directory, or returns ErrNoServer.
 func ReachOperator(ctx context.Context, dir string) (*Remote, error) { return admin.Reach(ctx, dir) }
 
-// MaxBlueprint bounds a file that says what there should be, in bytes.
-const MaxBlueprint = manifest.MaxFile
+// MaxManifest bounds a manifest, in bytes.
+const MaxManifest = manifest.MaxFile
 
-// ReadBlueprint reads a file that says what there should be, for the acts apply and apply.plan; see
-// blueprint.Read.
-func ReadBlueprint(content []byte) (Blueprint, error) { return manifest.Read(content) }
+// ReadManifest reads a manifest for the operations apply and apply.plan; see manifest.Read.
+func ReadManifest(content []byte) (Blueprint, error) { return manifest.Read(content) }

@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// resourceFile is a resource as an operator writes it. Its words are those of Resource.
+// resourceFile is a resource in the file, with the field names of Resource.
 type resourceFile struct {
 	URI                 string `json:"uri"`
 	Name                string `json:"name"`
 	Algorithm           string `json:"algorithm"`             // default ES256
 	AccessTokenLifetime string `json:"access_token_lifetime"` // as "10m"; default Config.AccessTokenLifetime
-	// Aliases are what clients send in place of uri, e.g. its origin or api://example; a web
-	// address is canonical like it. Each use is logged as relaxed.
+	// Aliases are what clients send in place of uri, for example its origin or api://example; a URL
+	// is normalized like uri. Each use is logged as relaxed.
 	Aliases []string `json:"aliases"`
 	Scopes  []struct {
 		Name        string `json:"name"`
 		Description string `json:"description"`
 		Baseline    bool   `json:"baseline"`
-		Access      string `json:"access"` // read or write; default: by the name
+		Access      string `json:"access"` // read or write; default: derived from the name
 	} `json:"scopes"`
 }
 
-// ReadResources reads resources from a JSON file: an array, the default one first. A member that is
-// not known is an error, because one that is misspelt would otherwise count for nothing.
+// ReadResources reads resources from a JSON file: an array, the default one first. An unknown
+// member is an error, because a misspelt one would silently have no effect.
 func ReadResources(path string) ([]Resource, error) {
 	if path == "" {
 		return nil, errors.New("resources is not set; name a JSON file of the MCP servers whose tokens are issued")

@@ -9,10 +9,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/outage"
 )
 
-// Intervals of the background work that each replica does for itself.
+// Intervals of the background work of each replica.
 const (
 	reloadKeysEvery = time.Second
-	readResources   = 500 * time.Millisecond // so that a change counts within a second
+	readResources   = 500 * time.Millisecond // so that a change applies within a second
 	countEvery      = 10 * time.Second
 	// an interrupted revocation is completed within two of these and grant's ten seconds
 	settleEvery = 15 * time.Second
@@ -20,18 +20,17 @@ const (
 
 // Run does the background work until ctx ends.
 //
-// Each replica does for itself what is about its own memory, or must not wait for another's turn:
-// the list of ended grants is restored from the ledger, revocations that were interrupted are
-// completed, keys made or withdrawn elsewhere are read, and the next made when their time comes (of
-// several that make it, one is kept), resources are read anew, its own refusals beyond their bound
-// are counted, its own connections are written, and audit lines get their place in the chain (whose
-// head lets one replica at a time do that).
+// Each replica does for itself what concerns its own memory or must not wait: restoring the list of
+// revoked grants, completing interrupted revocations, rereading keys and resources, creating the
+// next key when it is due (of concurrent replicas one succeeds), counting its own rejections beyond
+// their bound, writing its own attempts, and sealing audit records into the chain (one replica at a
+// time, by the chain's head).
 //
-// One replica does for all what takes away: see package job, and sqlstore's table of them. Each job
-// is done by whoever finds first that its time has come.
+// One replica does for all what deletes expired data: see package job, and the table of jobs in
+// sqlstore.
 //
-// A step that does not succeed is tried again at its next turn; there is one log line for all its
-// failures (package outage).
+// A step that fails is retried at its next turn; all its failures have one log line (package
+// outage).
 func (s *Server) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
@@ -74,7 +73,7 @@ func (s *Server) Run(ctx context.Context) {
 	}
 }
 
-// turnKeys reads the signing keys anew, and makes the next ones when their time has come.
+// turnKeys rereads the signing keys, and creates the next ones when due.
 func (s *Server) turnKeys(ctx context.Context) error {
 	if err := s.backends.ring.Reload(ctx); err != nil {
 		return err

@@ -85,7 +85,7 @@ func (c *call) rows(ctx context.Context, make func(*names) [][]any) ([][]any, er
 		for ids := range slices.Chunk(slices.Sorted(maps.Keys(kind.names)), authserver.MaxNames) {
 			var found authserver.Names
 			err := c.act(ctx, "name.list", kind.ids(ids), &found)
-			if c.gateway != "" && errors.Is(err, errNoLedger) || errors.Is(err, authserver.ErrNoAct) {
+			if c.gateway != "" && errors.Is(err, errNoLedger) || errors.Is(err, authserver.ErrUnknownOperation) {
 				return rows, nil
 			}
 			if err != nil {

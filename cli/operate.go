@@ -46,7 +46,8 @@ func (c *call) actSomewhere(ctx context.Context, name string, arguments json.Raw
 	}
 	for until := time.Now().Add(lockWait); ; {
 		raw, err := c.actInServer(ctx, name, arguments)
-		if !errors.Is(err, authserver.ErrNoServer) && !(errors.Is(err, authserver.ErrNoAct) && isOfTools(name)) {
+		if !errors.Is(err, authserver.ErrNoServer) && !(errors.Is(err, authserver.ErrUnknownOperation) &&
+			isOfTools(name)) {
 			// an authserver alone knows none of the tools
 			return raw, err
 		}

@@ -25,7 +25,7 @@ func apply(fs *flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		b, err := authserver.ReadBlueprint(content)
+		b, err := authserver.ReadManifest(content)
 		if err != nil {
 			return unapplied(name, &authserver.Refusal{Reason: err.Error()})
 		}
@@ -53,9 +53,9 @@ func (c *call) readBlueprint(path string) (content []byte, name string, err erro
 	switch path {
 	case "-":
 		name = "standard input"
-		content, err = io.ReadAll(io.LimitReader(c.program.Stdin, authserver.MaxBlueprint+1))
+		content, err = io.ReadAll(io.LimitReader(c.program.Stdin, authserver.MaxManifest+1))
 	default:
-		content, err = readAtMost(path, authserver.MaxBlueprint+1)
+		content, err = readAtMost(path, authserver.MaxManifest+1)
 	}
 	if err != nil {
 		return nil, name, misused("name a file that can be read", fmt.Errorf("apply: %w", err))
@@ -75,7 +75,7 @@ func readAtMost(path string, most int64) ([]byte, error) {
 // unsaid says of a file that it may have been applied and may not have: the answer did not come, or
 // the time was over.
 func unsaid(name string, err error) error {
-	for _, open := range []error{authserver.ErrUnsaid, context.Canceled, context.DeadlineExceeded} {
+	for _, open := range []error{authserver.ErrNoAnswer, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, open) {
 			hint := "whether it was applied is not known: run it with --dry-run; a client that was made has its " +
 				"secret from " + Name + " client replace-secret"
@@ -88,7 +88,7 @@ func unsaid(name string, err error) error {
 // unapplied says of a file that it was refused, and that it was refused whole.
 func unapplied(name string, err error) error {
 	var r *authserver.Refusal
-	if !errors.As(err, &r) || errors.Is(err, authserver.ErrNoAct) {
+	if !errors.As(err, &r) || errors.Is(err, authserver.ErrUnknownOperation) {
 		return err
 	}
 	hint := "nothing of the file was applied"

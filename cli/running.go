@@ -80,7 +80,7 @@ func (c *call) runningOtherwise(ctx context.Context) (map[string]string, error) 
 		return nil, err
 	}
 	raw, err := c.actInServer(ctx, settingsAct, arguments)
-	if errors.Is(err, authserver.ErrNoServer) || errors.Is(err, authserver.ErrNoAct) {
+	if errors.Is(err, authserver.ErrNoServer) || errors.Is(err, authserver.ErrUnknownOperation) {
 		return nil, nil
 	}
 	var running []setting

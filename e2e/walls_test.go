@@ -223,7 +223,7 @@ func decodes(file *ast.File) (found []string) {
 // ownJSON are the files that decode JSON of our own: what the operator wrote or says on the socket,
 // what our server answers to them, what our stores kept.
 var ownJSON = []string{
-	"authserver/resources.go", "authserver/internal/admin/act.go", "authserver/internal/admin/remote.go",
+	"authserver/resources.go", "authserver/internal/admin/operations.go", "authserver/internal/admin/remote.go",
 	"mcpserver/operator/acts.go", "cli/operate.go", "cli/operate_apply.go", "cli/running.go",
 	"authserver/internal/sqlstore/sqlstore.go", "authserver/internal/sqlstore/resource.go",
 	"authserver/internal/issuer/pushed.go", "authserver/internal/issuer/device.go",

@@ -17,16 +17,16 @@ import (
 
 // driver is golang-migrate's driver for a dialect, except that a migration and the mark that it is
 // applied are one transaction. golang-migrate marks a version dirty, runs it, and marks it clean,
-// in three transactions: a process that is killed between them leaves a database that no program
-// starts on.
+// in three transactions: a process killed between them leaves a database on which no program
+// starts.
 //
-// Beside the version it keeps the hash of each migration's text, so that a text that was changed
-// after it was applied is noticed.
+// It also stores the hash of each migration's text, to notice a text that was changed after it was
+// applied.
 type driver struct {
 	database.Driver // the dialect's own: its lock, its version table
 	db              *sql.DB
 	postgres        bool
-	table           string // keeps the version
+	table           string // stores the version
 	files           files
 	pending         int // the version that Run applies next; 0: none
 }
@@ -48,7 +48,7 @@ func newDriver(ctx context.Context, dialect string, db *sql.DB, table string, co
 	return d, d.makeHashes(ctx)
 }
 
-// makeHashes makes the table of hashes where it is missing. Replicas that start at once take turns.
+// makeHashes creates the table of hashes if it is missing. Replicas that start at once take turns.
 func (d *driver) makeHashes(ctx context.Context) error {
 	return d.inTransaction(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+d.hashes()+
@@ -57,7 +57,7 @@ func (d *driver) makeHashes(ctx context.Context) error {
 	})
 }
 
-// hashes names the table that keeps the hash of each migration that was applied.
+// hashes returns the name of the table with the hash of each applied migration.
 func (d *driver) hashes() string { return d.table + "_files" }
 
 // SetVersion is called by golang-migrate before Run with dirty, and after it without. The mark of a
@@ -122,7 +122,7 @@ func (d *driver) applyOnce(ctx context.Context, tx *sql.Tx, f file, version int)
 	return d.mark(tx, version)
 }
 
-// mark writes that the version is applied, and with which text.
+// mark records that the version is applied, and with which text.
 func (d *driver) mark(tx *sql.Tx, version int) error {
 	if _, err := tx.Exec("DELETE FROM " + d.table); err != nil {
 		return err
@@ -134,16 +134,16 @@ func (d *driver) mark(tx *sql.Tx, version int) error {
 	return d.keepHash(tx, version)
 }
 
-// keepHash keeps the hash of a migration's text; one that is kept stays.
+// keepHash stores the hash of a migration's text, unless there is one.
 func (d *driver) keepHash(tx *sql.Tx, version int) error {
 	_, err := tx.Exec(fmt.Sprintf("INSERT INTO %s (version, sha256) VALUES (%d, '%s') ON CONFLICT (version) DO NOTHING",
 		d.hashes(), version, d.files[version].sum()))
 	return err
 }
 
-// inTransaction does do in a transaction. On PostgreSQL one at a time: golang-migrate's lock
-// belongs to another session, which may end with a killed process while the transaction of that
-// process still runs.
+// inTransaction runs do in a transaction, on PostgreSQL one at a time: golang-migrate's lock
+// belongs to another session, which may end with a killed process while that process's transaction
+// still runs.
 func (d *driver) inTransaction(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := d.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -161,8 +161,8 @@ func (d *driver) inTransaction(ctx context.Context, do func(*sql.Tx) error) erro
 	return tx.Commit()
 }
 
-// resume makes ready what a killed process left: a file without a transaction is applied again. It
-// compares the hashes, too.
+// resume prepares what a killed process left: a file without a transaction is applied again. It
+// also compares the hashes.
 func (d *driver) resume() error {
 	version, dirty, err := d.Version()
 	if err != nil {
@@ -196,7 +196,7 @@ func (d *driver) compare(ctx context.Context) error {
 	return rows.Err()
 }
 
-// adopt keeps the hashes of migrations that were applied by a program which kept none.
+// adopt stores the hashes of migrations applied by a version that stored none.
 func (d *driver) adopt(ctx context.Context) error {
 	version, _, err := d.Version()
 	if err != nil {
@@ -215,8 +215,8 @@ func (d *driver) adopt(ctx context.Context) error {
 	})
 }
 
-// repair applies the version that is marked dirty, or only marks it clean where the database says
-// that what it makes is there already.
+// repair applies the version that is marked dirty, or only marks it clean where its objects exist
+// already.
 func (d *driver) repair(ctx context.Context, version int) (applied bool, err error) {
 	err = d.apply(ctx, version)
 	if err == nil && d.files[version].noTransaction {
@@ -231,7 +231,7 @@ func (d *driver) repair(ctx context.Context, version int) (applied bool, err err
 	return false, d.inTransaction(ctx, func(tx *sql.Tx) error { return d.mark(tx, version) })
 }
 
-// exists says whether a statement was refused because what it makes is there already: the table,
+// exists reports whether a statement failed because what it creates exists already: the table,
 // column, index, trigger or function.
 func exists(err error) bool {
 	var pg *pgconn.PgError

@@ -54,10 +54,10 @@ func readFiles(content fs.FS) (files, error) {
 	return f, nil
 }
 
-// versions are the versions in their order.
+// versions returns the versions in order.
 func (f files) versions() []int { return slices.Sorted(maps.Keys(f)) }
 
-// before is the version that is applied before v; -1 (database.NilVersion) when v is the first.
+// before returns the version applied before v; -1 (database.NilVersion) for the first.
 func (f files) before(v int) int {
 	before := -1
 	for _, have := range f.versions() {

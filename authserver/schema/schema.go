@@ -1,4 +1,4 @@
-// Package schema brings a database to the newest schema, with golang-migrate.
+// Package schema migrates a database to the newest schema, with golang-migrate.
 package schema
 
 import (
@@ -28,25 +28,24 @@ var ErrChanged = errors.New("it was applied to this database with another text t
 	"program, " +
 	"or restore the database from a backup")
 
-// ErrDatabase says that a database's name is of no kind that is supported.
+// ErrDatabase says that a database URL is of no supported kind.
 var ErrDatabase = errors.New("a database is given as sqlite:PATH or postgres://…")
 
-// Status is how far a database is along a set of migrations.
+// Status is how far a database is migrated.
 type Status struct {
-	Version int      // the newest migration that is applied; 0: none
-	Latest  int      // the newest migration of this program
+	Version int      // newest applied migration; 0: none
+	Latest  int      // newest migration of this program
 	Dirty   bool     // an earlier program was killed while it applied Version
-	Pending []string // the files that Up would apply, in order
+	Pending []string // files that Up would apply, in order
 }
 
-// Up applies what is missing of a set of migrations (migrations.Issuer or migrations.Companion).
-// table keeps the set's version. A migration and the mark that it is applied are one transaction,
-// so that a process that is killed at any moment leaves a database that the next Up brings up to
-// date. Replicas that start at once take turns on PostgreSQL by golang-migrate's lock; a SQLite
-// file is migrated by the one process that holds its directory.
+// Up applies the missing migrations of a set (migrations.Issuer or migrations.Companion). table
+// stores the set's version. A migration and its mark are one transaction, so that a process killed
+// at any moment leaves a database that the next Up completes. Replicas that start at once take
+// turns on PostgreSQL by golang-migrate's lock; a SQLite file is migrated by the one process that
+// holds its directory.
 //
-// Errors: ErrDatabase, ErrNewer, ErrChanged, and ErrDirty for what a program without this guarantee
-// left behind.
+// Errors: ErrDatabase, ErrNewer, ErrChanged, and ErrDirty for what an older version left.
 func Up(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error), table string) error {
 	return with(ctx, databaseName, set, table, func(s *session) error {
 		if err := s.driver.resume(); err != nil {
@@ -59,8 +58,8 @@ func Up(ctx context.Context, databaseName string, set func(dialect string) (fs.F
 	})
 }
 
-// ReadStatus says how far the database is. It changes nothing but that it makes the tables that
-// keep the version where they are missing. It returns the status with ErrNewer and ErrChanged, too.
+// ReadStatus returns how far the database is migrated, together with ErrNewer and ErrChanged. It
+// changes nothing, except that it creates missing version tables.
 func ReadStatus(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error),
 	table string) (st Status, err error) {
 	err = with(ctx, databaseName, set, table, func(s *session) error {
@@ -77,11 +76,10 @@ func ReadStatus(ctx context.Context, databaseName string, set func(dialect strin
 	return st, err
 }
 
-// Repair finishes a migration during which an earlier program was killed, so that Up can go on.
-// That program ran the migration in one transaction but kept its mark in others, so that the
-// migration is there whole or not at all: it is applied again, and where the database says that
-// what it makes exists, it was there. applied says which. A database that needs no repair is left
-// as it is, with version 0.
+// Repair finishes a migration during which an older program was killed, so that Up can go on. That
+// program ran the migration in one transaction but its mark in others, so the migration is there
+// whole or not at all: it is applied again, unless its objects exist. applied says which. A
+// database that needs no repair is unchanged, with version 0.
 func Repair(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error),
 	table string) (version int, applied bool, err error) {
 	err = with(ctx, databaseName, set, table, func(s *session) error {
@@ -106,7 +104,7 @@ type session struct {
 	migrate *migrate.Migrate
 }
 
-// with opens the database, does do, and closes it.
+// with opens the database, runs do, and closes it.
 func with(ctx context.Context, databaseName string, set func(dialect string) (fs.FS, error), table string,
 	do func(*session) error) (err error) {
 	dialect, db, err := open(databaseName)

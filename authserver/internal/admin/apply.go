@@ -11,36 +11,36 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 )
 
-// The bounds of an act that brings a file.
+// The bounds of an operation that applies a manifest.
 const (
-	maxApply  = 4 * manifest.MaxFile // bytes of its arguments: a line number and a name beside each word
+	maxApply  = 4 * manifest.MaxFile // bytes of the arguments: a line number and a name beside each word
 	applyTime = 5 * time.Minute
 )
 
-// errOnlyTried ends the transaction of a trial.
+// errOnlyTried rolls back a dry run.
 var errOnlyTried = errors.New("it was only tried")
 
-// Plan says what Apply would change, and changes nothing: everything is done as Apply does it, and
-// taken back.
-func (d *Door) Plan(ctx context.Context, b manifest.Manifest) ([]Change, error) {
-	if _, err := d.plan(ctx, b); err != nil { // most of what is refused holds nobody up
+// Plan returns what Apply would change, and changes nothing: everything is done as in Apply, and
+// rolled back.
+func (d *API) Plan(ctx context.Context, b manifest.Manifest) ([]Change, error) {
+	if _, err := d.plan(ctx, b); err != nil { // rejects most errors without locking anything
 		return nil, err
 	}
 	tried, err := d.carryOut(ctx, b, true)
 	if err != nil {
 		return nil, err
 	}
-	for _, place := range tried.places { // there are no such clients
+	for _, place := range tried.places { // these clients do not exist
 		tried.changes[place].ClientID, tried.changes[place].Secret = "", ""
 	}
 	return tried.changes, nil
 }
 
-// Apply makes everything as a file says: all of it, with the line of each act, or nothing. What the
-// file does not name stays as it is. Who applies the same file again changes nothing: that, too, is
-// said only of what was read where nobody else changed anything meanwhile.
-func (d *Door) Apply(ctx context.Context, b manifest.Manifest) ([]Change, error) {
-	p, err := d.plan(ctx, b) // most of what is refused holds nobody up
+// Apply makes everything as a manifest says: all of it with the audit record of each change, or
+// nothing. What the manifest does not name stays. Applying it again changes nothing, which is
+// decided in a transaction too.
+func (d *API) Apply(ctx context.Context, b manifest.Manifest) ([]Change, error) {
+	p, err := d.plan(ctx, b) // rejects most errors without locking anything
 	if err != nil {
 		return nil, err
 	}
@@ -52,16 +52,16 @@ func (d *Door) Apply(ctx context.Context, b manifest.Manifest) ([]Change, error)
 		return nil, err
 	}
 	if len(done.resources) > 0 {
-		// What is committed is told, secrets above all, whatever reading it anew says: who serves
-		// reads it again within half a second.
+		// What is committed is returned, secrets above all, even when rereading fails; the server
+		// rereads within half a second.
 		_, _ = d.Resources.Refresh(ctx)
 	}
 	return done.changes, nil
 }
 
-// keysFor makes the first keys of algorithms that were not in use. Keys are not part of the
-// transaction: a file that would be refused makes none.
-func (d *Door) keysFor(ctx context.Context, b manifest.Manifest, p *plan) error {
+// keysFor creates the first keys of algorithms that were not in use. Keys are not part of the
+// transaction, so a manifest that would be rejected creates none.
+func (d *API) keysFor(ctx context.Context, b manifest.Manifest, p *plan) error {
 	var fresh []string
 	for _, r := range p.resources {
 		if !slices.Contains(d.Resources.Algorithms(), r.Algorithm) && !slices.Contains(fresh, r.Algorithm) {
@@ -82,10 +82,9 @@ func (d *Door) keysFor(ctx context.Context, b manifest.Manifest, p *plan) error 
 	return nil
 }
 
-// carryOut plans once more, where nobody else changes anything meanwhile, and does it in one
-// transaction. A trial is taken back.
-func (d *Door) carryOut(ctx context.Context, b manifest.Manifest, trial bool) (p *plan, err error) {
-	err = d.Together(ctx, func(in *Door) error {
+// carryOut plans again inside one transaction and carries the plan out. A trial is rolled back.
+func (d *API) carryOut(ctx context.Context, b manifest.Manifest, trial bool) (p *plan, err error) {
+	err = d.Together(ctx, func(in *API) error {
 		if p, err = in.plan(ctx, b); err != nil {
 			return err
 		}
@@ -103,8 +102,8 @@ func (d *Door) carryOut(ctx context.Context, b manifest.Manifest, trial bool) (p
 	return p, err
 }
 
-// do does what is planned. The lines come first.
-func (d *Door) do(ctx context.Context, p *plan) error {
+// do carries out a plan, its audit records first.
+func (d *API) do(ctx context.Context, p *plan) error {
 	if len(p.changes) == 0 {
 		return nil
 	}
@@ -139,11 +138,11 @@ func (d *Door) do(ctx context.Context, p *plan) error {
 	return nil
 }
 
-func (d *Door) doTenant(ctx context.Context, t tenantPlan) (err error) {
+func (d *API) doTenant(ctx context.Context, t tenantPlan) (err error) {
 	switch {
 	case t.made:
 		if err = d.Tenants.CreateTenant(ctx, t.Tenant); errors.Is(err, tenant.ErrExists) {
-			err = taken(t.ID) // there was one, which was deleted
+			err = taken(t.ID) // the id is of a deleted tenant
 		}
 	case t.renamed:
 		err = d.Tenants.RenameTenant(ctx, t.ID, t.Name)

@@ -11,7 +11,7 @@ import (
 // AttemptsFound are attempts of clients to connect, the last updated first.
 type AttemptsFound struct {
 	Attempts []attempt.Attempt
-	Dropped  int64 // requests of this process that the log left out since its start, because it was full
+	Dropped  int64 // entries that the log of this process dropped since its start
 }
 
 // maxAttempts bounds the attempts that one operation returns.
@@ -19,7 +19,7 @@ const maxAttempts = 1000
 
 // ListAttempts returns attempts in their present state. What other replicas saw in the last second
 // may be missing.
-func (d *Door) ListAttempts(ctx context.Context, f attempt.Filter) (AttemptsFound, error) {
+func (d *API) ListAttempts(ctx context.Context, f attempt.Filter) (AttemptsFound, error) {
 	if f.Limit <= 0 {
 		f.Limit = 100
 	}
@@ -27,7 +27,7 @@ func (d *Door) ListAttempts(ctx context.Context, f attempt.Filter) (AttemptsFoun
 	if err := d.Attempts.Flush(ctx); err != nil {
 		return AttemptsFound{}, err
 	}
-	found, err := d.Connections.Attempts(ctx, f)
+	found, err := d.AttemptStore.Attempts(ctx, f)
 	if err != nil {
 		return AttemptsFound{}, err
 	}

@@ -26,38 +26,36 @@ const (
 	KindClient   = "client"
 )
 
-// Change is one thing that a file makes otherwise.
+// Change is one change that a manifest makes.
 type Change struct {
 	Verb, Kind string
-	Tenant     string // whose it is; of a tenant, itself; may be empty
+	Tenant     string // the tenant that it belongs to, or the tenant itself; may be empty
 	Name       string // a resource's URI, a tenant's id
 	Fields     []Field
-	ClientID   string // of a client; empty while it is not made
-	Secret     string // of a client that was made: it is shown this once
+	ClientID   string // of a client; empty until it is created
+	Secret     string // of a created client, shown once
 }
 
-// Field is what is otherwise of a thing, by its word in the file. From is null of a thing that is
-// made.
+// Field is a changed field, by its key in the manifest. From is null for something new.
 type Field struct {
 	Name     string
-	From, To json.RawMessage // a text, a list of texts, a truth value, a number of seconds
-	Life     bool            // they are seconds
+	From, To json.RawMessage // a string, a list of strings, a boolean, or a number of seconds
+	Life     bool            // the numbers are seconds
 }
 
-// trait is a thing's field with its value: a text, a truth value, a length of time, sequence, or a
-// list of texts whose order says nothing.
+// trait is a field with its value: a string, a boolean, a duration, a sequence, or a list of
+// strings whose order does not matter.
 type trait struct {
 	name  string
 	value any
 }
 
-// sequence is a list of scopes, each with its description, whose order counts. They are compared as
-// pairs: both may have a = in them.
+// sequence is an ordered list of scopes with their descriptions, compared as pairs.
 type sequence [][2]string
 
 func resourceTraits(r issuer.Resource) []trait {
 	var scopes sequence
-	var access []string // of the scopes that say it
+	var access []string // of the scopes that set it
 	for _, s := range r.Scopes {
 		scopes = append(scopes, [2]string{s.Name, s.Description})
 		if s.Access != "" {
@@ -77,7 +75,7 @@ func policyTraits(p tenant.Policy) []trait {
 		{"max_refresh_token_lifetime", p.MaxRefreshTokenLifetime}}
 }
 
-// orAny is a list of the policy; an empty one allows any.
+// orAny returns a policy list for display; an empty one means any.
 func orAny(list []string) []string {
 	if len(list) == 0 {
 		return []string{"any"}
@@ -99,8 +97,7 @@ func clientTraits(c client.Client) []trait {
 	}
 }
 
-// differences are the fields in which a thing will be otherwise; before is nil of one that is made:
-// then they are those that it has.
+// differences returns the fields that change; when before is nil, all fields that are set.
 func differences(before, after []trait) (fields []Field) {
 	for i, a := range after {
 		f := Field{Name: a.name, From: json.RawMessage("null"), To: written(a.value)}
@@ -160,13 +157,13 @@ func written(v any) json.RawMessage {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // people read it in the audit
 	if err := e.Encode(v); err != nil {
-		panic("admin: a trait that is no JSON: " + err.Error()) // a programmer broke it
+		panic("admin: a trait that is no JSON: " + err.Error()) // a programming error
 	}
 	return bytes.TrimSpace(b.Bytes())
 }
 
-// described are fields in an audit line, which is cut at its end: first what a client may do, which
-// is short, then where its codes go, and of each what it will be before what it was.
+// described returns fields for an audit record, which is cut at its end: first what a client may
+// do, then its redirect URIs, and of each the new value before the old.
 func described(fields []Field) string {
 	rank := func(f Field) int {
 		switch {

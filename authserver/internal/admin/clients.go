@@ -7,20 +7,20 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
 )
 
-// What the operator says of clients; see there.
+// The arguments of operations on clients; see package clientadmin.
 type (
 	ClientSpec       = clientadmin.Spec
 	SecretTurn       = clientadmin.SecretReplacement
 	InitialTokenSpec = clientadmin.InitialTokenSpec
 )
 
-// CreateClient makes a client; see registrar.Create.
-func (d *Door) CreateClient(ctx context.Context, s ClientSpec) (c client.Client, secret string, err error) {
+// CreateClient creates a client; see clientadmin.Admin.Create.
+func (d *API) CreateClient(ctx context.Context, s ClientSpec) (c client.Client, secret string, err error) {
 	return d.Registrar().Create(ctx, clientadmin.Operator, s)
 }
 
-// ListClients returns the clients of a tenant, or all when tenantID is empty, newest first.
-func (d *Door) ListClients(ctx context.Context, f client.Filter) ([]client.Client, error) {
+// ListClients lists the clients of a tenant, or all when tenantID is empty, newest first.
+func (d *API) ListClients(ctx context.Context, f client.Filter) ([]client.Client, error) {
 	if f.After != "" {
 		if _, err := d.Clients.RegisteredClient(ctx, f.After); err != nil {
 			return nil, unknown(err, client.ErrNotFound, "client", f.After)
@@ -29,17 +29,17 @@ func (d *Door) ListClients(ctx context.Context, f client.Filter) ([]client.Clien
 	return d.Registrar().List(ctx, clientadmin.Operator, f)
 }
 
-// ReplaceSecret gives a client another secret; see registrar.ReplaceSecret.
-func (d *Door) ReplaceSecret(ctx context.Context, s SecretTurn) (secret string, err error) {
+// ReplaceSecret replaces a client's secret; see clientadmin.Admin.ReplaceSecret.
+func (d *API) ReplaceSecret(ctx context.Context, s SecretTurn) (secret string, err error) {
 	return d.Registrar().ReplaceSecret(ctx, clientadmin.Operator, s)
 }
 
-// DeleteClient makes a client unknown and ends all that hangs from it.
-func (d *Door) DeleteClient(ctx context.Context, id string) error {
+// DeleteClient deletes a client and revokes all its grants.
+func (d *API) DeleteClient(ctx context.Context, id string) error {
 	return d.Registrar().Delete(ctx, clientadmin.Operator, id)
 }
 
-// CreateInitialToken makes an initial access token; see registrar.CreateInitialToken.
-func (d *Door) CreateInitialToken(ctx context.Context, s InitialTokenSpec) (token string, err error) {
+// CreateInitialToken creates an initial access token; see clientadmin.Admin.CreateInitialToken.
+func (d *API) CreateInitialToken(ctx context.Context, s InitialTokenSpec) (token string, err error) {
 	return d.Registrar().CreateInitialToken(ctx, clientadmin.Operator, s)
 }

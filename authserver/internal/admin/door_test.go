@@ -35,9 +35,9 @@ func TestEveryActLeavesItsLine(t *testing.T) {
 	}, audit.Event{Time: now, Actor: "client:" + machine.ID, Action: "grant.create"})
 	must(t, err)
 	revoke(t, o, g.ID, "")
-	kid, err := o.RotateKey(ctx, admin.KeyTurn{Soon: true})
+	kid, err := o.RotateKey(ctx, admin.KeyRotation{Soon: true})
 	must(t, err)
-	_, err = o.WithdrawKey(ctx, admin.KeyEnd{KID: kid})
+	_, err = o.WithdrawKey(ctx, admin.KeyWithdrawal{KID: kid})
 	must(t, err)
 	o.Rekey = func(next config.Secret, seal func(config.Secret) error) error { return seal(next) }
 	done, err := o.Reseal(ctx, admin.Resealing{Key: base64.StdEncoding.EncodeToString(make([]byte, 32))})
@@ -138,11 +138,11 @@ func TestWhatIsAskedForWronglyIsRefused(t *testing.T) {
 	app := func(s admin.ClientSpec) error { _, _, err := o.CreateClient(ctx, s); return err }
 	initial := func(s admin.InitialTokenSpec) error { _, err := o.CreateInitialToken(ctx, s); return err }
 	rotate := func(algorithm string) error {
-		_, err := o.RotateKey(ctx, admin.KeyTurn{Algorithm: algorithm})
+		_, err := o.RotateKey(ctx, admin.KeyRotation{Algorithm: algorithm})
 		return err
 	}
 	reseal := func(key string) error { _, err := o.Reseal(ctx, admin.Resealing{Key: key}); return err }
-	withdraw := func(kid string) error { _, err := o.WithdrawKey(ctx, admin.KeyEnd{KID: kid}); return err }
+	withdraw := func(kid string) error { _, err := o.WithdrawKey(ctx, admin.KeyWithdrawal{KID: kid}); return err }
 	rows := []struct {
 		err  error
 		says string

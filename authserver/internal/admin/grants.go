@@ -11,11 +11,11 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 )
 
-// ReasonOperator is why a grant was revoked when the operator gives no reason.
+// ReasonOperator is the default reason of a revocation by the operator.
 const ReasonOperator = "revoked by the operator"
 
-// GrantSelection says which grants to revoke: the one with this id, or all of a client, a person
-// and a tenant; where several are named, those of all of them.
+// GrantSelection selects grants to revoke: one by id, or all of a client, a person and a tenant;
+// several conditions must all match.
 type GrantSelection struct {
 	ID       string
 	ClientID string
@@ -27,9 +27,9 @@ type GrantSelection struct {
 // GrantsRevoked says how many grants were revoked.
 type GrantsRevoked struct{ Revoked int }
 
-// ListGrants lists grants, newest first. The filter's person is named by an id or an e-mail
-// address; a client, person or tenant that is not there is refused.
-func (d *Door) ListGrants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) {
+// ListGrants lists grants, newest first. The person is named by id or e-mail address; a client,
+// person or tenant that does not exist is an error.
+func (d *API) ListGrants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) {
 	f, err := d.selected(ctx, f)
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func (d *Door) ListGrants(ctx context.Context, f grant.Filter) ([]grant.Grant, e
 	return d.Grants.Grants(ctx, f)
 }
 
-// unknown turns a store's error about an id that was given into a refusal.
+// unknown turns a store's not-found error about a given id into a Refusal.
 func unknown(err, notFound error, noun, id string) error {
 	if !errors.Is(err, notFound) {
 		return err
@@ -51,10 +51,10 @@ func unknown(err, notFound error, noun, id string) error {
 		Hint: "gatehouse " + noun + " list shows them", Err: err}
 }
 
-// RevokeGrants revokes grants with everything that hangs from them. When it returns nil, no token
-// of any of them works. It does not keep new ones from being made: what makes them must have ended
-// before, as with DisableUser.
-func (d *Door) RevokeGrants(ctx context.Context, s GrantSelection) (done GrantsRevoked, err error) {
+// RevokeGrants revokes grants with all their tokens. When it returns nil, no token of any of them
+// works. It does not prevent new grants; what creates them must have been stopped before, as with
+// DisableUser.
+func (d *API) RevokeGrants(ctx context.Context, s GrantSelection) (done GrantsRevoked, err error) {
 	all := s.ClientID != "" || s.User != "" || s.TenantID != ""
 	switch {
 	case s.ID != "" && all:
@@ -91,9 +91,9 @@ func (d *Door) RevokeGrants(ctx context.Context, s GrantSelection) (done GrantsR
 	return done, err
 }
 
-// selected is a filter whose person is named by their id, and whose client, person and tenant are
-// there. A client that is gone is there as long as it has grants.
-func (d *Door) selected(ctx context.Context, f grant.Filter) (grant.Filter, error) {
+// selected returns the filter with the person's id, after checking that its client, person and
+// tenant exist. A deleted client exists as long as it has grants.
+func (d *API) selected(ctx context.Context, f grant.Filter) (grant.Filter, error) {
 	if f.TenantID != "" {
 		if _, err := d.tenant(ctx, f.TenantID); err != nil {
 			return f, err

@@ -10,20 +10,19 @@ import (
 	"time"
 )
 
-// What most acts may bring, in bytes, and how long they may take.
+// The bounds of most operations: bytes of arguments, and time.
 const (
 	maxBody = 64 << 10
 	actTime = 20 * time.Second
 )
 
-// MaxBody and MaxTime are the most that any act may bring, and how long it may take; the door
-// bounds each itself.
+// MaxBody and MaxTime are the bounds of any operation; the API bounds each itself.
 const (
 	MaxBody = maxApply
 	MaxTime = applyTime
 )
 
-// bounds are those of the act of this name.
+// bounds returns those of an operation.
 func bounds(name string) (body int64, most time.Duration) {
 	if name == "apply" || name == "apply.plan" {
 		return maxApply, applyTime
@@ -31,22 +30,22 @@ func bounds(name string) (body int64, most time.Duration) {
 	return maxBody, actTime
 }
 
-// writeTime is how long an answer may take to be written, beside the time of the act.
+// writeTime bounds how long a response may take to be written, after the operation.
 const writeTime = 30 * time.Second
 
-// problem is how an error crosses the socket.
+// problem is the form of an error on the socket.
 type problem struct {
-	Refused bool   `json:"refused"` // the operator can mend it
+	Refused bool   `json:"refused"` // the operator can correct it
 	NoAct   bool   `json:"no_act,omitempty"`
 	Error   string `json:"error"`
 	Hint    string `json:"hint,omitempty"`
 }
 
-// Handler serves the acts: POST /acts/NAME with the arguments as JSON. It belongs on a socket that
-// only the operator can reach: it asks nobody for a proof, and shows errors as they are. Audit
-// lines name the local user at the other end of the socket of Listen, and the name that they
+// Handler serves the operations: POST /acts/NAME with JSON arguments. Serve it only on a socket
+// that the operator alone can open: it authenticates no one, and returns internal errors. Audit
+// records name the local user at the other end of a socket of Listen, and the name that they
 // stated.
-func (d *Door) Handler() http.Handler {
+func (d *API) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /acts/{name}", func(w http.ResponseWriter, r *http.Request) {
 		answer, err := d.serve(w, r)
@@ -54,7 +53,8 @@ func (d *Door) Handler() http.Handler {
 			p := problem{Error: err.Error()}
 			var refusal *Refusal
 			if errors.As(err, &refusal) {
-				p = problem{Refused: true, NoAct: errors.Is(err, ErrNoAct), Error: refusal.Reason, Hint: refusal.Hint}
+				p = problem{Refused: true, NoAct: errors.Is(err, ErrUnknownOperation), Error: refusal.Reason,
+					Hint: refusal.Hint}
 			}
 			write(w, http.StatusUnprocessableEntity, p)
 			return
@@ -64,7 +64,7 @@ func (d *Door) Handler() http.Handler {
 	return mux
 }
 
-func (d *Door) serve(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
+func (d *API) serve(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
 	name := r.PathValue("name")
 	body, most := bounds(name)
 	arguments, err := io.ReadAll(http.MaxBytesReader(w, r.Body, body))
@@ -84,5 +84,5 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (json.RawMessage, e
 func write(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // a peer that went away has nobody left to tell
+	_ = json.NewEncoder(w).Encode(v) // the peer is gone
 }

@@ -11,24 +11,24 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// IssuerSpec says which identity provider a tenant trusts, and where its keys are: at JWKSURI, or
-// in JWKS.
+// IssuerSpec describes an identity provider that a tenant trusts, with its keys at JWKSURI or in
+// JWKS.
 type IssuerSpec struct {
 	Tenant  string
-	Issuer  string // its issuer identifier, byte for byte
+	Issuer  string // its issuer identifier, compared byte for byte
 	JWKSURI string
 	JWKS    string // a JSON Web Key set
-	// VerifiedEmails says that every address that it asserts is verified. Without it, it must say
-	// so itself of each (email_verified).
+	// VerifiedEmails says that every asserted address is verified. Otherwise the assertion must say
+	// so (email_verified).
 	VerifiedEmails bool
 }
 
 // maxIssuer bounds an issuer identifier, in bytes.
 const maxIssuer = 1024
 
-// TrustIssuer lets an organisation's identity provider say who of its people lets which client in
-// (ID-JAG). It counts for that tenant's members alone.
-func (d *Door) TrustIssuer(ctx context.Context, s IssuerSpec) error {
+// TrustIssuer accepts identity assertions (ID-JAG) of an organisation's identity provider, for
+// members of that tenant only.
+func (d *API) TrustIssuer(ctx context.Context, s IssuerSpec) error {
 	t, err := d.tenant(ctx, s.Tenant)
 	if err != nil {
 		return err
@@ -62,8 +62,8 @@ func (d *Door) TrustIssuer(ctx context.Context, s IssuerSpec) error {
 	return err
 }
 
-// ListIssuers returns the identity providers that a tenant trusts, or all.
-func (d *Door) ListIssuers(ctx context.Context, tenantID string) ([]trustedissuer.Issuer, error) {
+// ListIssuers lists the identity providers that a tenant trusts, or all.
+func (d *API) ListIssuers(ctx context.Context, tenantID string) ([]trustedissuer.Issuer, error) {
 	if tenantID != "" {
 		if _, err := d.tenant(ctx, tenantID); err != nil {
 			return nil, err
@@ -72,12 +72,13 @@ func (d *Door) ListIssuers(ctx context.Context, tenantID string) ([]trustedissue
 	return d.Trust.Issuers(ctx, tenantID)
 }
 
-// ReasonDistrusted: the identity provider that let the client in is trusted no more.
+// ReasonDistrusted is the reason of revocations after an identity provider was removed.
 const ReasonDistrusted = "its issuer is trusted no more"
 
-// DistrustIssuer ends the trust in an identity provider, and then every grant that its assertions
-// made: from then on nothing new can come. What was cut short is finished by doing it again.
-func (d *Door) DistrustIssuer(ctx context.Context, issuer string) error {
+// DistrustIssuer removes a trusted identity provider and then revokes every grant made by its
+// assertions: from then on nothing new can begin. An interrupted removal is finished by repeating
+// it.
+func (d *API) DistrustIssuer(ctx context.Context, issuer string) error {
 	i, err := d.Trust.Issuer(ctx, issuer)
 	gone := errors.Is(err, trustedissuer.ErrNotFound)
 	if err != nil && !gone {

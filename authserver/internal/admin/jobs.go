@@ -12,19 +12,19 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// jobTime bounds a run that the operator asks for: with its last batch it is less than a request
+// jobTime bounds a run that the operator asks for; with its last batch it is less than a request
 // may take.
 const jobTime = 8 * time.Second
 
-// JobFound is a job, and how it stands.
+// JobFound is a job and its state.
 type JobFound struct {
 	About string
 	Every time.Duration
 	job.State
 }
 
-// ListJobs lists the work that one replica does for all.
-func (d *Door) ListJobs(ctx context.Context) ([]JobFound, error) {
+// ListJobs lists the background jobs.
+func (d *API) ListJobs(ctx context.Context) ([]JobFound, error) {
 	states, err := d.Jobs.List(ctx)
 	if err != nil {
 		return nil, err
@@ -36,8 +36,8 @@ func (d *Door) ListJobs(ctx context.Context) ([]JobFound, error) {
 	return all, nil
 }
 
-// RunJob runs a job now, and says how that ended.
-func (d *Door) RunJob(ctx context.Context, name string) (job.State, error) {
+// RunJob runs a job now and returns its state.
+func (d *API) RunJob(ctx context.Context, name string) (job.State, error) {
 	var names []string
 	for _, j := range d.Jobs.Jobs {
 		names = append(names, j.Name)

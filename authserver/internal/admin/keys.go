@@ -16,67 +16,67 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// KeyTurn says which key to make.
-type KeyTurn struct {
-	Algorithm string // empty: that of the resources, if they have one
-	Soon      bool   // it signs after some seconds, not after keyring.PublishLead
+// KeyRotation says which key to create.
+type KeyRotation struct {
+	Algorithm string // empty: that of the resources, if it is one
+	Soon      bool   // it signs after some seconds instead of keyring.PublishLead
 }
 
-// KeyEnd says which key to withdraw.
-type KeyEnd struct {
+// KeyWithdrawal says which key to withdraw.
+type KeyWithdrawal struct {
 	KID       string
-	Emergency bool // also when it signs now: another one is made and signs at once
+	Emergency bool // even when it signs now: another one is created and signs at once
 }
 
-// KeyEnded is the answer of key.withdraw.
-type KeyEnded struct {
-	Again bool // it was withdrawn before: only its place on the list of ended grants is new
+// KeyWithdrawn is the result of key.withdraw.
+type KeyWithdrawn struct {
+	Again bool // it was withdrawn before; only its entry on the list was written again
 }
 
-// Resealing says under which key everything is to be sealed.
+// Resealing says under which key everything is resealed.
 type Resealing struct {
 	// Key is the new key-encryption key, 32 bytes in base64, where the server keeps it itself.
-	// Empty: one that is made there; elsewhere the one of the settings.
+	// Empty: a generated one, or that of the settings.
 	Key string
 }
 
-// Resealed is the answer of key.reseal.
+// Resealed is the result of key.reseal.
 type Resealed struct {
-	Rows  int    // that were sealed anew
-	Under string // the name of the sealing key under which everything lies
+	Rows  int    // rows that were resealed
+	Under string // id of the sealing key of everything
 }
 
 // SigningKeys lists all keys, by algorithm and generation.
-func (d *Door) SigningKeys(ctx context.Context) ([]keyring.Info, error) {
+func (d *API) SigningKeys(ctx context.Context) ([]keyring.Info, error) {
 	if err := d.Keys.Reload(ctx); err != nil {
 		return nil, err
 	}
 	return d.Keys.Keys(), nil
 }
 
-// RotateKey makes the next key of an algorithm, and returns its kid.
-func (d *Door) RotateKey(ctx context.Context, k KeyTurn) (kid string, err error) {
+// RotateKey creates the next key of an algorithm, and returns its kid.
+func (d *API) RotateKey(ctx context.Context, k KeyRotation) (kid string, err error) {
 	used := d.Resources.Algorithms()
 	if k.Algorithm == "" && len(used) == 1 {
 		k.Algorithm = used[0]
 	}
-	if !slices.Contains(used, issuer.DefaultIDTokenAlg) { // id tokens are signed with it, whatever the resources use
+	if !slices.Contains(used, issuer.DefaultIDTokenAlg) { // ID tokens are signed with it, whatever the resources use
 		used = append(used, issuer.DefaultIDTokenAlg)
 	}
 	if !slices.Contains(used, k.Algorithm) {
 		return "", refuse("name one with --algorithm; in use: "+strings.Join(used, " "),
 			"nothing is signed with the algorithm %.80q here", k.Algorithm)
 	}
-	// the key and its line are kept in one transaction
+	// the key and its record are one transaction
 	return d.Keys.Rotate(ctx, audit.OperatorOf(ctx), k.Algorithm, k.Soon)
 }
 
-// WithdrawKey takes a key out of use and out of the key set at once: every token that it signed is
-// worth nothing as soon as a resource hears of it. The key set says it; the list of ended grants
-// says it sooner to who follows that. The ledger goes first here: tokens of a key that is on the
-// list and signs on would be refused without end. What was cut short is finished by doing it again,
-// and by whoever serves when they next restore the list.
-func (d *Door) WithdrawKey(ctx context.Context, k KeyEnd) (done KeyEnded, err error) {
+// WithdrawKey takes a key out of use and out of the key set at once: its tokens are rejected as
+// soon as a resource server reads the key set, or sooner the list of revoked grants. The database
+// is changed first, because tokens of a key that is on the list and still signs would be rejected
+// endlessly. An interrupted withdrawal is finished by repeating it, or when a server next restores
+// the list.
+func (d *API) WithdrawKey(ctx context.Context, k KeyWithdrawal) (done KeyWithdrawn, err error) {
 	err = d.Keys.Withdraw(ctx, audit.OperatorOf(ctx), k.KID, k.Emergency)
 	switch {
 	case errors.Is(err, keyring.ErrNotFound):
@@ -103,8 +103,9 @@ func (d *Door) WithdrawKey(ctx context.Context, k KeyEnd) (done KeyEnded, err er
 	return done, nil
 }
 
-// withdrawn says whether a key was withdrawn before, and writes the line of that it is once more.
-func (d *Door) withdrawn(ctx context.Context, kid string, missing error) (bool, error) {
+// withdrawn reports whether a key was withdrawn before, and then writes the audit record of
+// repeating it.
+func (d *API) withdrawn(ctx context.Context, kid string, missing error) (bool, error) {
 	i := slices.IndexFunc(d.Keys.Keys(), func(i keyring.Info) bool {
 		return i.KID == kid &&
 			i.State == keyring.StateWithdrawn
@@ -116,8 +117,8 @@ func (d *Door) withdrawn(ctx context.Context, kid string, missing error) (bool, 
 	return true, d.record(ctx, audit.Event{Action: "key.withdraw", Target: kid, Detail: "again"})
 }
 
-// Reseal brings everything that is sealed under another key-encryption key, while it is in use.
-func (d *Door) Reseal(ctx context.Context, a Resealing) (done Resealed, err error) {
+// Reseal seals everything under another key-encryption key, while it is in use.
+func (d *API) Reseal(ctx context.Context, a Resealing) (done Resealed, err error) {
 	if a.Key != "" {
 		if key, err := base64.StdEncoding.DecodeString(a.Key); err != nil || len(key) != keyring.KeySize {
 			return done, refuse("make one with: head -c 32 /dev/urandom | base64",
@@ -145,7 +146,7 @@ func (d *Door) Reseal(ctx context.Context, a Resealing) (done Resealed, err erro
 	return done, err
 }
 
-func (d *Door) resealUnder(ctx context.Context, next config.Secret) (done Resealed, err error) {
+func (d *API) resealUnder(ctx context.Context, next config.Secret) (done Resealed, err error) {
 	key, err := base64.StdEncoding.DecodeString(next.Reveal())
 	if err != nil {
 		return done, errors.New("the key-encryption key that is kept is not base64")

@@ -31,7 +31,7 @@ var now = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
 // office is an operator's door on a real database.
 type office struct {
-	*admin.Door
+	*admin.API
 	store *sqlstore.DB
 	list  *revocation.Memory
 }
@@ -64,7 +64,7 @@ func openOn(t testing.TB, database string) *office {
 	must(t, ring.EnsureSecret(ctx, nil))
 	must(t, ring.Ensure(ctx, "ES256"))
 	o := &office{store: store, list: revocation.NewMemory(clock)}
-	o.Door = &admin.Door{
+	o.API = &admin.API{
 		Tenants: store, Users: store, Clients: store, Trust: store, Grants: store, Audit: store, Keys: ring, Now: clock,
 		Atomically: func(ctx context.Context, do func(admin.Stores) error) error {
 			return store.Atomically(ctx, func(tx *sqlstore.DB) error {

@@ -97,7 +97,7 @@ func TestWhatFollowsACommitIsAllDone(t *testing.T) {
 		o.allowed(t, "g_"+name, "cli", u.ID)
 	}
 	o.Ledger.List = faulty{o.list, "g_bob"}
-	err := o.Together(t.Context(), func(in *admin.Door) error {
+	err := o.Together(t.Context(), func(in *admin.API) error {
 		for _, name := range []string{"ann", "bob", "carol"} {
 			must(t, in.DisableUser(t.Context(), admin.DisableSpec{User: name + "@acme.example"}))
 		}
@@ -113,7 +113,7 @@ func TestWhatFollowsACommitIsAllDone(t *testing.T) {
 // that place; the list has it when it is restored, too.
 func TestAWithdrawnKeysPlaceOnTheListIsMadeGood(t *testing.T) {
 	ctx, o := t.Context(), open(t)
-	kid, err := o.RotateKey(ctx, admin.KeyTurn{Soon: true})
+	kid, err := o.RotateKey(ctx, admin.KeyRotation{Soon: true})
 	must(t, err)
 	listed := func(what string, want bool) {
 		t.Helper()
@@ -122,14 +122,14 @@ func TestAWithdrawnKeysPlaceOnTheListIsMadeGood(t *testing.T) {
 		}
 	}
 	o.Ledger.List = faulty{o.list, revocation.KeyID(kid)}
-	if _, err := o.WithdrawKey(ctx, admin.KeyEnd{KID: kid}); !errors.Is(err, errFaulty) {
+	if _, err := o.WithdrawKey(ctx, admin.KeyWithdrawal{KID: kid}); !errors.Is(err, errFaulty) {
 		t.Fatalf("got %v, want the withdrawal to be cut short", err)
 	}
 	listed("cut short", false)
 	o.Ledger.List = o.list
 	must(t, o.Ledger.Restore(ctx, time.Hour)) // of a ledger that is told nothing of keys
 	listed("without the keys", false)
-	done, err := o.WithdrawKey(ctx, admin.KeyEnd{KID: kid})
+	done, err := o.WithdrawKey(ctx, admin.KeyWithdrawal{KID: kid})
 	if err != nil || !done.Again {
 		t.Errorf("withdrawing it again: got %+v %v", done, err)
 	}
@@ -140,9 +140,9 @@ func TestAWithdrawnKeysPlaceOnTheListIsMadeGood(t *testing.T) {
 	}
 	log := o.Audit
 	o.Audit = brokenLog{log}
-	if _, err := o.WithdrawKey(ctx, admin.KeyEnd{KID: kid}); !errors.Is(err, errDiskFull) { // FT-13
+	if _, err := o.WithdrawKey(ctx, admin.KeyWithdrawal{KID: kid}); !errors.Is(err, errDiskFull) { // FT-13
 		t.Errorf("without its line: got %v", err)
 	}
-	_, err = o.WithdrawKey(ctx, admin.KeyEnd{KID: "nobody"})
+	_, err = o.WithdrawKey(ctx, admin.KeyWithdrawal{KID: "nobody"})
 	refused(t, err, "there is no key")
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// MemberSpec says where a person belongs.
+// MemberSpec says which role a person gets in a tenant.
 type MemberSpec struct {
 	Email  string // or their id
 	Tenant string
@@ -19,12 +19,12 @@ type MemberSpec struct {
 	Force  Force
 }
 
-// PutMember gives a person a role in a tenant, in place of an earlier one there.
-func (d *Door) PutMember(ctx context.Context, s MemberSpec) error {
+// PutMember sets a person's role in a tenant.
+func (d *API) PutMember(ctx context.Context, s MemberSpec) error {
 	if s.Role == "" {
 		s.Role = RoleReader
 	}
-	return d.Together(ctx, func(in *Door) error {
+	return d.Together(ctx, func(in *API) error {
 		if err := in.role(ctx, s.Tenant, s.Role); err != nil {
 			return err
 		}
@@ -41,18 +41,17 @@ func (d *Door) PutMember(ctx context.Context, s MemberSpec) error {
 	})
 }
 
-// RemovalSpec says whom to take out of a tenant.
+// RemovalSpec says whom to remove from a tenant.
 type RemovalSpec struct {
 	Email  string // or their id
 	Tenant string
 	Force  Force
 }
 
-// RemoveMember takes a person out of a tenant, and then ends every grant that they made for it, so
-// that their agents' tokens of that tenant work nowhere any more. What was cut short is finished by
-// doing it again.
-func (d *Door) RemoveMember(ctx context.Context, s RemovalSpec) error {
-	return d.Together(ctx, func(in *Door) error {
+// RemoveMember removes a person from a tenant and then revokes every grant that they made for it.
+// An interrupted removal is finished by repeating it.
+func (d *API) RemoveMember(ctx context.Context, s RemovalSpec) error {
+	return d.Together(ctx, func(in *API) error {
 		t, err := in.tenant(ctx, s.Tenant)
 		if err != nil {
 			return err
@@ -65,7 +64,7 @@ func (d *Door) RemoveMember(ctx context.Context, s RemovalSpec) error {
 			return err
 		}
 		err = clientadmin.Overrules(clientadmin.LockedOut(s.Force.Users(in.Users).RemoveMember(ctx, t.ID, u.ID)))
-		if errors.Is(err, user.ErrNotFound) { // perhaps gone already, and the ends cut short
+		if errors.Is(err, user.ErrNotFound) { // perhaps removed already, with the revocation interrupted
 			alive, err := in.Grants.Grants(ctx, grant.Filter{UserID: u.ID, TenantID: t.ID, Active: true, Limit: 1})
 			if err == nil && len(alive) == 0 {
 				err = &Refusal{Reason: fmt.Sprintf("%s does not belong to tenant %s", u.Email, t.ID),
@@ -81,8 +80,8 @@ func (d *Door) RemoveMember(ctx context.Context, s RemovalSpec) error {
 	})
 }
 
-// ListMembers returns a tenant's people in the order of their addresses.
-func (d *Door) ListMembers(ctx context.Context, a PeopleAsked) ([]user.Member, error) {
+// ListMembers lists a tenant's members, ordered by address.
+func (d *API) ListMembers(ctx context.Context, a PeopleAsked) ([]user.Member, error) {
 	t, err := d.tenant(ctx, a.Tenant)
 	if err != nil {
 		return nil, err

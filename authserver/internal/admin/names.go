@@ -11,21 +11,21 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
-// MaxNames bounds how many ids one act names.
+// MaxNames bounds how many ids one operation names.
 const MaxNames = 500
 
 // IDs are those whose names are wanted, at most MaxNames together.
 type IDs struct{ Users, Clients, Tenants []string }
 
-// Names are the names of what is there, by id.
+// Names are the names of what exists, by id.
 type Names struct {
-	Users   map[string]string // people's addresses; of one who was deleted their pseudonym
+	Users   map[string]string // people's addresses; the pseudonym of a deleted person
 	Clients map[string]string
 	Tenants map[string]string
 }
 
-// ListNames names people, clients and tenants. What is not there has no name.
-func (d *Door) ListNames(ctx context.Context, ids IDs) (Names, error) {
+// ListNames names people, clients and tenants. What does not exist has no name.
+func (d *API) ListNames(ctx context.Context, ids IDs) (Names, error) {
 	n := Names{Users: map[string]string{}, Clients: map[string]string{}, Tenants: map[string]string{}}
 	if len(ids.Users)+len(ids.Clients)+len(ids.Tenants) > MaxNames {
 		return n, refuse("", "more than %d names are asked for at once", MaxNames)

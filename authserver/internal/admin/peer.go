@@ -11,14 +11,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// asHeader is the name that the operator stated, on its way through the socket.
+// asHeader carries the name that the operator stated.
 const asHeader = "Gatehouse-Operator"
 
-// peerPrefix begins the address of a connection to the socket; the name of the local user who made
-// it follows.
+// peerPrefix begins the address of a connection to the socket; the name of the local user follows.
 const peerPrefix = "user:"
 
-// peer is a connection to the socket. Its address names who is at the other end.
+// peer is a connection to the socket whose address names the user at the other end.
 type peer struct {
 	net.Conn
 	name string
@@ -39,19 +38,18 @@ func (s *socket) Accept() (net.Conn, error) {
 	}
 	uid, ok := peerUser(c)
 	if !ok {
-		return peer{c, LocalUser()}, nil // nobody else but root can open the socket
+		return peer{c, LocalUser()}, nil // only this user and root can open the socket
 	}
 	return peer{c, userName(uid)}, nil
 }
 
-// named is a context in which whoever sent a request acts.
+// named returns a context in which the sender of a request acts.
 func named(r *http.Request) context.Context {
 	local, _ := strings.CutPrefix(r.RemoteAddr, peerPrefix)
 	return audit.WithOperator(r.Context(), r.Header.Get(asHeader), local)
 }
 
-// LocalUser is the name of the user as whom this process runs; "uid-NUMBER" when the system has no
-// name for them.
+// LocalUser returns the name of this process's user, or "uid-NUMBER" when the system has none.
 func LocalUser() string {
 	u, err := user.Current()
 	if err != nil {
@@ -69,7 +67,7 @@ func userName(uid uint32) string {
 	return plain(u.Username, number)
 }
 
-// plain is a user's name as the audit can hold it.
+// plain returns a user's name as the audit can store it.
 func plain(name, uid string) string {
 	if audit.ValidOperator(name) {
 		return name

@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// peerUser is the user at the other end of a socket, as the kernel knows them.
+// peerUser returns the user at the other end of a socket, as the kernel knows it.
 func peerUser(c net.Conn) (uid uint32, ok bool) {
 	u, isUnix := c.(*net.UnixConn)
 	if !isUnix {

@@ -4,5 +4,5 @@ package admin
 
 import "net"
 
-// peerUser knows nobody here: the socket's mode lets in its owner alone.
+// peerUser is not supported here: the socket's mode admits its owner only.
 func peerUser(net.Conn) (uid uint32, ok bool) { return 0, false }

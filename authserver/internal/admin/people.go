@@ -16,24 +16,24 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// minPassword is the shortest password that an operator may choose for somebody, in bytes (NIST SP
-// 800-63B §3.1.1.2).
+// minPassword is the shortest password that an operator may set, in bytes (NIST SP 800-63B
+// §3.1.1.2).
 const minPassword = 15
 
-// UserSpec says which person to make.
+// UserSpec describes a person to create.
 type UserSpec struct {
 	Email    string
-	Verified bool   // the operator has verified that the address is the person's: clients get email_verified
-	Name     string // for people; empty means what stands before the @
+	Verified bool   // the operator verified the address: clients get email_verified
+	Name     string // display name; empty means the part before the @
 	Password string // empty means a random one
-	Operator bool   // may use the operator's door
-	Tenant   string // where the person belongs; empty means nowhere yet
+	Operator bool   // may use the operator API
+	Tenant   string // a tenant to join; empty means none yet
 	Role     string // in that tenant; empty means reader
 }
 
-// CreateUser makes a person with a local account, and returns the password if it was made here: it
-// is shown this once, only its hash is kept.
-func (d *Door) CreateUser(ctx context.Context, s UserSpec) (u user.User, password string, err error) {
+// CreateUser creates a person with a local account, and returns the password if it was generated;
+// only its hash is stored.
+func (d *API) CreateUser(ctx context.Context, s UserSpec) (u user.User, password string, err error) {
 	u = user.User{ID: user.NewID(), Operator: s.Operator, EmailVerified: s.Verified, CreatedAt: d.now()}
 	if u.Email, err = user.Normalize(s.Email); err != nil {
 		return user.User{}, "", refuse("give it as ann@acme.example", "%q is not an e-mail address", s.Email)
@@ -47,7 +47,7 @@ func (d *Door) CreateUser(ctx context.Context, s UserSpec) (u user.User, passwor
 			s.Role = RoleReader
 		}
 		if err := d.role(ctx, s.Tenant, s.Role); err != nil {
-			// before anything is made: the password would be lost with the answer
+			// before anything is created: the password would be lost with the response
 			return user.User{}, "", err
 		}
 	}
@@ -60,7 +60,7 @@ func (d *Door) CreateUser(ctx context.Context, s UserSpec) (u user.User, passwor
 	if u.AuditKey, err = d.vault().NewKey(u.ID); err != nil {
 		return user.User{}, "", err
 	}
-	err = d.Together(ctx, func(in *Door) error {
+	err = d.Together(ctx, func(in *API) error {
 		address, err := in.vault().SealUnder(u.AuditKey, u.ID, u.Email)
 		if err != nil {
 			return err
@@ -96,10 +96,10 @@ func exists(email string) *Refusal {
 	}
 }
 
-// maxPeople bounds how many people one list shows.
+// maxPeople bounds a list of people.
 const maxPeople = 10_000
 
-// PeopleAsked says which people are wanted.
+// PeopleAsked selects people.
 type PeopleAsked struct {
 	Tenant string // empty: all
 	Limit  int    // at most this many; 0 means 100
@@ -112,9 +112,8 @@ func (a PeopleAsked) limit() int {
 	return min(a.Limit, maxPeople)
 }
 
-// ListUsers returns people in the order of their addresses, without what their passwords are
-// checked with.
-func (d *Door) ListUsers(ctx context.Context, a PeopleAsked) ([]user.User, error) {
+// ListUsers lists people ordered by address, without password hashes.
+func (d *API) ListUsers(ctx context.Context, a PeopleAsked) ([]user.User, error) {
 	if a.Tenant != "" {
 		if _, err := d.tenant(ctx, a.Tenant); err != nil {
 			return nil, err
@@ -127,20 +126,20 @@ func (d *Door) ListUsers(ctx context.Context, a PeopleAsked) ([]user.User, error
 	return users, err
 }
 
-// DisableSpec says whom to shut out.
+// DisableSpec says whom to disable.
 type DisableSpec struct {
 	User  string // an id or an e-mail address
 	Force Force
 }
 
-// Force lets a change happen that would leave nobody who administers; see there.
+// Force allows a change that leaves no administrator; see clientadmin.Force.
 type Force = clientadmin.Force
 
-// DisableUser shuts a person out: no sign-in, no page, no new token counts for them from then on,
-// their sessions have ended, and then every grant of theirs ends, so that their agents' tokens work
-// nowhere any more. What was cut short is finished by doing it again.
-func (d *Door) DisableUser(ctx context.Context, s DisableSpec) error {
-	return d.Together(ctx, func(in *Door) error {
+// DisableUser disables a person: sign-in, pages and new tokens are rejected from then on, their
+// sessions are ended, and then every grant of theirs is revoked. An interrupted call is finished by
+// repeating it.
+func (d *API) DisableUser(ctx context.Context, s DisableSpec) error {
+	return d.Together(ctx, func(in *API) error {
 		u, err := in.user(ctx, s.User)
 		if err != nil {
 			return err
@@ -159,32 +158,32 @@ func (d *Door) DisableUser(ctx context.Context, s DisableSpec) error {
 // DeletionSpec says whom to delete.
 type DeletionSpec struct {
 	User  string // an id or an e-mail address
-	Force Force  // also when nobody is left then who looks after a tenant or the installation; the audit says so
+	Force Force  // also when a tenant or the installation loses its last administrator; recorded in the audit
 }
 
-// UserDeleted is the answer of user.delete.
+// UserDeleted is the result of user.delete.
 type UserDeleted struct {
 	ID string
-	// Plain is how many audit records of before people had keys say the person's address, or from
-	// where they signed in.
+	// Plain is how many audit records of older versions contain the person's address or sign-in
+	// source.
 	Plain int64
 }
 
-// DeleteUser deletes a person. In one transaction their row loses all but the id, the key of what
-// the audit says of them goes, and their memberships, identities and recorded attempts to connect;
+// DeleteUser deletes a person. One transaction removes all but the id from their row, the key of
+// their personal data in audit records, and their memberships, identities and recorded attempts;
 // from then on no sign-in, session, page or new grant of theirs is possible. Then their grants are
-// revoked, which is completed by grant.Settler where it is cut short, or by doing it again by the
-// id. Who gets the same address later is another person.
-func (d *Door) DeleteUser(ctx context.Context, s DeletionSpec) (done UserDeleted, err error) {
-	if u, err := d.user(ctx, s.User); err == nil { // before the transaction: all records are read for it
+// revoked, which grant.Settler completes if interrupted, or repeating it with the id. A later user
+// of the same address is another person.
+func (d *API) DeleteUser(ctx context.Context, s DeletionSpec) (done UserDeleted, err error) {
+	if u, err := d.user(ctx, s.User); err == nil { // before the transaction, because it reads all records
 		if done.Plain, err = d.Audit.PlainRecords(ctx, u.ID, u.Email); err != nil {
 			return done, err
 		}
 	}
-	err = d.Together(ctx, func(in *Door) error {
+	err = d.Together(ctx, func(in *API) error {
 		u, err := in.user(ctx, s.User)
 		if errors.Is(err, user.ErrNotFound) && strings.HasPrefix(s.User, user.Prefix) {
-			// perhaps gone already, and the revocation cut short
+			// perhaps deleted already, with the revocation interrupted
 			alive, unread := in.Grants.Grants(ctx, grant.Filter{UserID: s.User, Active: true, Limit: 1})
 			if unread != nil || len(alive) == 0 {
 				return cmp.Or(unread, err)
@@ -212,11 +211,12 @@ func (d *Door) DeleteUser(ctx context.Context, s DeletionSpec) (done UserDeleted
 	return done, err
 }
 
-// vault encrypts what audit records say of people.
-func (d *Door) vault() personal.Vault { return personal.Vault{Secrets: d.Keys} }
+// vault encrypts personal data in audit records.
+func (d *API) vault() personal.Vault { return personal.Vault{Secrets: d.Keys} }
 
-// recordOf writes the line of an act upon a person, whose address it says under their key.
-func (d *Door) recordOf(ctx context.Context, u user.User, e audit.Event, force Force) error {
+// recordOf writes the audit record of an operation on a person, with their address encrypted under
+// their key.
+func (d *API) recordOf(ctx context.Context, u user.User, e audit.Event, force Force) error {
 	address, err := d.vault().Seal(ctx, d.Users, u.ID, u.Email)
 	if err != nil {
 		return err
@@ -228,9 +228,9 @@ func (d *Door) recordOf(ctx context.Context, u user.User, e audit.Event, force F
 // addressLike matches what may be an e-mail address.
 var addressLike = regexp.MustCompile(`[^\s"'<>(),;:]*@[^\s"'<>(),;:]*`)
 
-// withoutAddresses is a text for the audit in which people stand by their ids: an address in it
-// could not be taken out of the chain when the person is deleted.
-func (d *Door) withoutAddresses(ctx context.Context, s string) string {
+// withoutAddresses replaces people's addresses in a text for the audit by their ids: an address
+// could not be removed when the person is deleted.
+func (d *API) withoutAddresses(ctx context.Context, s string) string {
 	return addressLike.ReplaceAllStringFunc(s, func(found string) string {
 		if u, err := d.user(ctx, found); err == nil {
 			return u.ID
@@ -239,9 +239,9 @@ func (d *Door) withoutAddresses(ctx context.Context, s string) string {
 	})
 }
 
-// EnableUser lets a person in again who was shut out. What has ended stays ended.
-func (d *Door) EnableUser(ctx context.Context, who string) error {
-	return d.Together(ctx, func(in *Door) error {
+// EnableUser enables a disabled person. What was revoked stays revoked.
+func (d *API) EnableUser(ctx context.Context, who string) error {
+	return d.Together(ctx, func(in *API) error {
 		u, err := in.user(ctx, who)
 		if err != nil {
 			return err
@@ -253,8 +253,8 @@ func (d *Door) EnableUser(ctx context.Context, who string) error {
 	})
 }
 
-// endAll ends grants, after what makes new ones has ended.
-func (d *Door) endAll(ctx context.Context, f grant.Filter, reason string) error {
+// endAll revokes grants, after what creates new ones was stopped.
+func (d *API) endAll(ctx context.Context, f grant.Filter, reason string) error {
 	return d.later.Do(ctx, func(ctx context.Context) error {
 		_, err := d.Ledger.EndAll(ctx, actor(ctx), f, reason)
 		return err
@@ -268,8 +268,8 @@ type PasswordSpec struct {
 }
 
 // SetPassword replaces a person's password and ends their sessions, and returns the password if it
-// was made here: it is shown this once. Their agents go on.
-func (d *Door) SetPassword(ctx context.Context, s PasswordSpec) (password string, err error) {
+// was generated. Their grants stay.
+func (d *API) SetPassword(ctx context.Context, s PasswordSpec) (password string, err error) {
 	u, err := d.user(ctx, s.User)
 	if err != nil {
 		return "", err
@@ -278,7 +278,7 @@ func (d *Door) SetPassword(ctx context.Context, s PasswordSpec) (password string
 	if err != nil {
 		return "", err
 	}
-	return password, d.Together(ctx, func(in *Door) error {
+	return password, d.Together(ctx, func(in *API) error {
 		if err := in.recordOf(ctx, u, audit.Event{Action: "user.set_password"}, false); err != nil {
 			return err
 		}
@@ -286,7 +286,7 @@ func (d *Door) SetPassword(ctx context.Context, s PasswordSpec) (password string
 	})
 }
 
-// newPassword hashes the password, or one that it makes and returns.
+// newPassword hashes the chosen password, or a generated one, which it returns.
 func newPassword(ctx context.Context, chosen string) (made, hash string, err error) {
 	if chosen == "" {
 		made = strings.ToLower(rand.Text()) // 130 random bits
@@ -306,7 +306,7 @@ func newPassword(ctx context.Context, chosen string) (made, hash string, err err
 }
 
 // user finds a person by id or e-mail address.
-func (d *Door) user(ctx context.Context, who string) (user.User, error) {
+func (d *API) user(ctx context.Context, who string) (user.User, error) {
 	find := d.Users.User
 	if strings.Contains(who, "@") {
 		email, err := user.Normalize(who)

@@ -17,49 +17,48 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// plan is what it takes to make everything as a file says, checked by the rules of the single acts.
-// Nothing of it is done yet.
+// plan is what Apply will do, checked by the rules of the single operations.
 type plan struct {
 	changes       []Change
-	resources     []issuer.Resource // to put
+	resources     []issuer.Resource // to store
 	tenants       []tenantPlan
 	made, altered []client.Client
-	places        []int         // where in changes those made are
-	lines         []audit.Event // of all but the resources, whose stores write them
+	places        []int         // indexes in changes of the created clients
+	lines         []audit.Event // audit records of all but the resources, whose stores write them
 }
 
 // tenantPlan is a tenant as it will be.
 type tenantPlan struct {
 	tenant.Tenant
-	made, renamed, ruled bool        // ruled: it has another policy
-	roles                []user.Role // to put
-	line                 int         // of what would leave it without admins
+	made, renamed, ruled bool        // ruled: its policy changes
+	roles                []user.Role // to store
+	line                 int         // line of the entry that would leave it without administrators
 }
 
-// planner makes a plan. Its door knows the resources that there will be.
+// planner makes a plan. Its API knows the resources as they will be.
 type planner struct {
-	*Door
+	*API
 	registrar *clientadmin.Admin
-	there     map[string]tenant.Tenant // that there are
-	given     int                      // scopes that new tenants begin with because the file names none for them
+	there     map[string]tenant.Tenant // existing tenants
+	given     int                      // scopes that new tenants get because the manifest names none for them
 	plan
 }
 
-// What a short file could make much of: each new tenant for which it names no scopes may have all
-// that there are.
+// The bounds of what a short manifest can multiply: each new tenant for which it names no scopes
+// gets all.
 const (
 	maxKnown = 5_000     // scopes of all resources together, where a file brings resources
 	maxGiven = 1_000_000 // scopes of such tenants together
 )
 
-// plan compares what there is with what there should be. What the rules refuse is a *Refusal that
-// names the line.
-func (d *Door) plan(ctx context.Context, b manifest.Manifest) (*plan, error) {
-	if err := b.Check(); err != nil { // whoever brings it to the door need not have read it from a file
+// plan compares what exists with what should exist. A violated rule is a *Refusal that names the
+// line.
+func (d *API) plan(ctx context.Context, b manifest.Manifest) (*plan, error) {
+	if err := b.Check(); err != nil { // it may come over the socket unchecked
 		return nil, refuse("", "%v", err)
 	}
 	next := *d
-	p := &planner{Door: &next, there: map[string]tenant.Tenant{}}
+	p := &planner{API: &next, there: map[string]tenant.Tenant{}}
 	if err := p.planResources(ctx, b.Resources); err != nil {
 		return nil, err
 	}
@@ -70,7 +69,7 @@ func (d *Door) plan(ctx context.Context, b manifest.Manifest) (*plan, error) {
 	}
 	p.known = &known{all, baseline}
 	p.registrar = p.Registrar()
-	tenants, err := p.Tenants.Tenants(ctx) // and not one by one: those that this process remembers may be a second old
+	tenants, err := p.Tenants.Tenants(ctx) // not one by one: cached tenants may be a second old
 	if err != nil {
 		return nil, fmt.Errorf("reading tenants: %w", err)
 	}
@@ -85,7 +84,7 @@ func (d *Door) plan(ctx context.Context, b manifest.Manifest) (*plan, error) {
 	return &p.plan, p.planClients(ctx, tenant.Tenant{}, true, b.Clients)
 }
 
-// at says in which line a refusal stands: that of the word that it quotes, or else of the entry.
+// at adds to a refusal its line: that of the word that it quotes, or else of the entry.
 func at(err error, line int, lists ...manifest.Words) error {
 	var r *Refusal
 	if !errors.As(err, &r) {
@@ -142,7 +141,7 @@ func (p *planner) planResources(ctx context.Context, all []manifest.Resource) er
 	return nil
 }
 
-// configured says whether a resource is the configuration's, just as it is here.
+// configured reports whether a resource is identical to one of the configuration's.
 func (p *planner) configured(r issuer.Resource) bool {
 	if !p.Resources.Fixed(r.URI) {
 		return false

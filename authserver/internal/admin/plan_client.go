@@ -11,10 +11,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// planClients makes clients of a tenant, or of none; there says whether it can have any yet. Only
-// those that the operator made are looked at: whoever else can make clients of the tenant could
-// otherwise have one waiting under the name of one that is still to come, and be given what the
-// file gives it.
+// planClients plans the clients of a tenant, or of none; there says whether it exists. Only clients
+// that the operator created are compared: others who can create clients in the tenant could
+// otherwise prepare one under an expected name, and get what the manifest gives it.
 func (p *planner) planClients(ctx context.Context, t tenant.Tenant, there bool, all []manifest.Client) error {
 	kept := map[string][]client.Client{}
 	if there && len(all) > 0 {
@@ -42,7 +41,7 @@ func (p *planner) planClients(ctx context.Context, t tenant.Tenant, there bool, 
 	return nil
 }
 
-// planClient makes a client, or alters the one that has its name.
+// planClient creates a client, or changes the one of its name.
 func (p *planner) planClient(next client.Client, kept []client.Client) error {
 	change := Change{Verb: VerbCreate, Kind: KindClient, Tenant: next.TenantID, Name: next.Name}
 	if len(kept) == 0 {
@@ -75,7 +74,8 @@ func (p *planner) planClient(next client.Client, kept []client.Client) error {
 	return nil
 }
 
-// kindOf is what a client is for good: how it proves who it is and who lets it in hang from it.
+// kindOf returns the unchangeable kind of a client, on which its authentication and who authorizes
+// it depend.
 func kindOf(c client.Client) string {
 	switch {
 	case c.Resource != "":

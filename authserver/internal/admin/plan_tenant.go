@@ -58,7 +58,7 @@ func (p *planner) planName(it *tenantPlan, b manifest.Tenant) error {
 	return nil
 }
 
-// planNewTenant makes a tenant, with the roles that each begins with.
+// planNewTenant plans a tenant with its initial roles.
 func (p *planner) planNewTenant(it *tenantPlan, b manifest.Tenant) error {
 	s := TenantSpec{ID: b.ID}
 	var scopes manifest.Words
@@ -125,8 +125,8 @@ func (p *planner) planPolicy(ctx context.Context, it *tenantPlan, b manifest.Pol
 	return nil
 }
 
-// planRoles puts the tenant's roles, and looks whether those who look after it could still let
-// something in; scopes are those of its policy before.
+// planRoles plans the tenant's roles, and checks that its administrators can still authorize an
+// agent; scopes are those of its previous policy.
 func (p *planner) planRoles(ctx context.Context, it *tenantPlan, b manifest.Tenant, scopes []string) error {
 	roles := slices.Clone(it.roles)
 	if !it.made {
@@ -168,7 +168,7 @@ func (p *planner) planRoles(ctx context.Context, it *tenantPlan, b manifest.Tena
 	return nil
 }
 
-// planRole puts one role among those that there will be.
+// planRole plans one role among those that will exist.
 func (p *planner) planRole(it *tenantPlan, b manifest.Role, final map[string]user.Role) error {
 	role, err := p.registrar.DraftRole(RoleSpec{Tenant: it.ID, Role: b.Name, Scopes: b.Scopes.Texts(),
 		Includes: b.Includes.Texts(), Admin: b.Admin}, it.Tenant)
@@ -193,8 +193,8 @@ func (p *planner) planRole(it *tenantPlan, b manifest.Role, final map[string]use
 	return nil
 }
 
-// resolved are a tenant's roles with what each gives, those of the file first, so that a circle is
-// told from one of them on.
+// resolved returns a tenant's roles with what each gives, those of the manifest first, so that a
+// cycle is reported from one of them.
 func resolved(b manifest.Tenant, final map[string]user.Role) (roles []user.Role, err error) {
 	for _, r := range b.Roles {
 		roles = append(roles, final[r.Name])
@@ -211,7 +211,7 @@ func resolved(b manifest.Tenant, final map[string]user.Role) (roles []user.Role,
 	return roles, err
 }
 
-// misfit says in which line stands the first role of the file that does not fit the others.
+// misfit names the line of the first role of the manifest that conflicts with others.
 func (p *planner) misfit(err error, b manifest.Tenant) error {
 	refused := clientadmin.RoleRefused(err, b.ID)
 	var bad *user.RoleError

@@ -16,28 +16,27 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// PolicySpec says what to change of a tenant's policy; see tenant.Policy. What is nil stays as it
-// is.
+// PolicySpec says what to change of a tenant's policy; see tenant.Policy. nil is unchanged.
 type PolicySpec struct {
 	Tenant                                          string
 	Scopes, Clients, Registrations                  *[]string
 	MaxAccessTokenLifetime, MaxRefreshTokenLifetime *time.Duration
-	// AddScopes and RemoveScopes change the scopes that the policy has, in place of Scopes. One
-	// that is in both is removed.
+	// AddScopes and RemoveScopes change the policy's scopes, instead of Scopes. A scope in both is
+	// removed.
 	AddScopes, RemoveScopes []string
 	Force                   Force
 }
 
 // ShowPolicy returns a tenant's policy.
-func (d *Door) ShowPolicy(ctx context.Context, tenantID string) (tenant.Policy, error) {
+func (d *API) ShowPolicy(ctx context.Context, tenantID string) (tenant.Policy, error) {
 	t, err := d.tenant(ctx, tenantID)
 	return t.Policy, err
 }
 
-// SetPolicy changes a tenant's policy, and returns it as it is then. It counts from the next token
-// and the next authorization request on.
-func (d *Door) SetPolicy(ctx context.Context, s PolicySpec) (p tenant.Policy, err error) {
-	err = d.Together(ctx, func(in *Door) error {
+// SetPolicy changes and returns a tenant's policy. It applies from the next token and authorization
+// request on.
+func (d *API) SetPolicy(ctx context.Context, s PolicySpec) (p tenant.Policy, err error) {
+	err = d.Together(ctx, func(in *API) error {
 		t, err := in.tenant(ctx, s.Tenant)
 		if err != nil {
 			return err
@@ -60,8 +59,8 @@ func (d *Door) SetPolicy(ctx context.Context, s PolicySpec) (p tenant.Policy, er
 	return p, err
 }
 
-// policy is the tenant's policy with what is to change of it.
-func (d *Door) policy(ctx context.Context, t tenant.Tenant, s PolicySpec) (tenant.Policy, error) {
+// policy returns the tenant's policy with the changes.
+func (d *API) policy(ctx context.Context, t tenant.Tenant, s PolicySpec) (tenant.Policy, error) {
 	p := t.Policy
 	all, _ := d.scopes()
 	if s.Scopes != nil {
@@ -111,7 +110,7 @@ func (d *Door) policy(ctx context.Context, t tenant.Tenant, s PolicySpec) (tenan
 		span("the time of renewal", p.MaxRefreshTokenLifetime, tenant.MinRefreshLife))
 }
 
-// span checks a ceiling of the policy.
+// span checks a bound of the policy.
 func span(what string, d, least time.Duration) error {
 	if d != 0 && (d < least || d > tenant.MaxLife || d%time.Second != 0) {
 		return refuse("", "%s can be bounded by whole seconds from %s to ten years, or by 0: as the issuer has it",
@@ -120,9 +119,9 @@ func span(what string, d, least time.Duration) error {
 	return nil
 }
 
-// nameable checks that a tenant can name these clients: those that are known and not another
-// tenant's, and those that a document will describe.
-func (d *Door) nameable(ctx context.Context, t tenant.Tenant, ids []string) error {
+// nameable checks that a tenant's policy can name these clients: registered ones that are not
+// another tenant's, and URLs of metadata documents.
+func (d *API) nameable(ctx context.Context, t tenant.Tenant, ids []string) error {
 	if len(ids) > tenant.MaxClients {
 		return refuse("", "a policy can name %d clients", tenant.MaxClients)
 	}
@@ -142,9 +141,9 @@ func (d *Door) nameable(ctx context.Context, t tenant.Tenant, ids []string) erro
 	return nil
 }
 
-// leavesAdmins refuses a policy under which none of those who look after the tenant could let any
-// agent in, where one of them can now.
-func (d *Door) leavesAdmins(ctx context.Context, t tenant.Tenant, p tenant.Policy) error {
+// leavesAdmins rejects a policy under which no administrator of the tenant could authorize any
+// agent, if one can now.
+func (d *API) leavesAdmins(ctx context.Context, t tenant.Tenant, p tenant.Policy) error {
 	held, err := d.Users.HeldRoles(ctx, t.ID)
 	if err != nil {
 		return fmt.Errorf("reading which roles of %s somebody has: %w", t.ID, err)
@@ -161,8 +160,8 @@ func (d *Door) leavesAdmins(ctx context.Context, t tenant.Tenant, p tenant.Polic
 	return nil
 }
 
-// lookedAfter says whether somebody looks after the tenant, with these roles; held are those that
-// somebody has.
+// lookedAfter reports whether a role that a member has administers the tenant; held are the roles
+// that members have.
 func lookedAfter(held []string, roles []user.Role) bool {
 	return slices.ContainsFunc(roles, func(role user.Role) bool {
 		return role.Admin &&
@@ -170,8 +169,8 @@ func lookedAfter(held []string, roles []user.Role) bool {
 	})
 }
 
-// adminsCan says whether somebody who looks after the tenant could let an agent in, with these
-// roles and these scopes of the policy.
+// adminsCan reports whether an administrator of the tenant could authorize an agent with these
+// roles and policy scopes.
 func adminsCan(held []string, roles []user.Role, scopes []string) bool {
 	return slices.ContainsFunc(roles, func(role user.Role) bool {
 		return role.Admin && slices.Contains(held, role.Name) && len(oauth.Intersect(role.Gives, scopes)) > 0
@@ -185,12 +184,12 @@ func wouldShutOut(tenantID string, p tenant.Policy) *Refusal {
 		tenantID)
 }
 
-// policySet is the line of a policy that is set.
+// policySet returns the audit event of a changed policy.
 func policySet(tenantID string, p tenant.Policy) audit.Event {
 	return audit.Event{Action: "policy.set", Target: tenantID, Tenant: tenantID, Detail: describedPolicy(p)}
 }
 
-// describedPolicy is a policy in an audit line.
+// describedPolicy returns a policy as audit records show it.
 func describedPolicy(p tenant.Policy) string {
 	parts := []string{"scopes " + oauth.FormatScope(p.Scopes)}
 	if len(p.Clients) > 0 {

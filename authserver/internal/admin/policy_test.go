@@ -166,7 +166,7 @@ func TestActsTogether(t *testing.T) {
 	must(t, err)
 	lines := o.lines(t)
 	acts := func(last string) error {
-		return o.Together(ctx, func(d *admin.Door) error {
+		return o.Together(ctx, func(d *admin.API) error {
 			if _, err := d.CreateTenant(ctx, admin.TenantSpec{ID: "globex"}); err != nil {
 				return err
 			}

@@ -14,29 +14,28 @@ import (
 	"time"
 )
 
-// ErrNoServer says that no server answers for a data directory.
+// ErrNoServer says that no server runs on a data directory.
 var ErrNoServer = errors.New("no server answers for this data directory")
 
-// ErrUnsaid says that a server was asked to do an act, and nothing was heard of it: it may have
-// done it.
-var ErrUnsaid = errors.New("the running server has not said whether it was done")
+// ErrNoAnswer says that a server was asked for an operation and did not answer: it may have done
+// it.
+var ErrNoAnswer = errors.New("the running server has not said whether it was done")
 
-// maxAnswer bounds what a command reads, in bytes: more than what the largest file can be answered
-// with.
+// maxAnswer bounds a response in bytes: more than that for the largest manifest.
 const maxAnswer = 256 << 20
 
-// patience is how long a command waits beside the time that the act may take: the server's answer
-// says more than giving up here.
+// patience is how long a command waits beyond the operation's own bound, because the server's
+// answer is more precise.
 const patience = 10 * time.Second
 
-// Remote does acts inside a running server, through its socket.
+// Remote runs operations inside a running server, through its socket.
 type Remote struct {
 	// As is the name that the operator states; empty: none.
 	As     string
 	client *http.Client
 }
 
-// Reach finds the server that runs on a data directory, or answers ErrNoServer.
+// Reach finds the server that runs on a data directory, or returns ErrNoServer.
 func Reach(ctx context.Context, dir string) (*Remote, error) {
 	path, err := address(dir)
 	if err != nil {
@@ -53,11 +52,12 @@ func Reach(ctx context.Context, dir string) (*Remote, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reaching the running server: %w", err)
 	}
-	_ = probe.Close() // it was only asked whether somebody is there
+	_ = probe.Close() // only checks that a server listens
 	return &Remote{client: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}, nil
 }
 
-// Act does the act inside the server; see Door.Act. Without an answer it is ErrUnsaid.
+// Act runs the operation inside the server; see API.Act. It returns ErrNoAnswer when there was
+// none.
 func (r *Remote) Act(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
 	_, most := bounds(name)
 	ctx, cancel := context.WithTimeout(ctx, most+patience)
@@ -73,12 +73,12 @@ func (r *Remote) Act(ctx context.Context, name string, arguments json.RawMessage
 	}
 	response, err := r.client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnsaid, err)
+		return nil, fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return nil, fmt.Errorf("%w: reading its answer: %w", ErrUnsaid, err)
+		return nil, fmt.Errorf("%w: reading its answer: %w", ErrNoAnswer, err)
 	}
 	if response.StatusCode == http.StatusOK {
 		return body, nil
@@ -90,7 +90,7 @@ func (r *Remote) Act(ctx context.Context, name string, arguments json.RawMessage
 	if p.Refused {
 		refusal := &Refusal{Reason: p.Error, Hint: p.Hint}
 		if p.NoAct {
-			refusal.Err = ErrNoAct
+			refusal.Err = ErrUnknownOperation
 		}
 		return nil, refusal
 	}

@@ -19,8 +19,8 @@ type ResourceFound struct {
 	Fixed bool
 }
 
-// ListResources returns the resources whose tokens are issued, the default one first.
-func (d *Door) ListResources(ctx context.Context) ([]ResourceFound, error) {
+// ListResources lists the resources, the default one first.
+func (d *API) ListResources(ctx context.Context) ([]ResourceFound, error) {
 	if _, err := d.Resources.Refresh(ctx); err != nil {
 		return nil, err
 	}
@@ -31,9 +31,9 @@ func (d *Door) ListResources(ctx context.Context) ([]ResourceFound, error) {
 	return all, nil
 }
 
-// PutResource makes or replaces a resource. It counts here at once, and in other processes within a
-// second.
-func (d *Door) PutResource(ctx context.Context, r issuer.Resource) error {
+// PutResource creates or replaces a resource. It applies here at once, and in other processes
+// within a second.
+func (d *API) PutResource(ctx context.Context, r issuer.Resource) error {
 	r, err := d.checkResource(r)
 	if err != nil {
 		return err
@@ -48,11 +48,11 @@ func (d *Door) PutResource(ctx context.Context, r issuer.Resource) error {
 	return err
 }
 
-// maxScopes bounds those of a resource. People choose among them.
+// maxScopes bounds a resource's scopes, from which people choose.
 const maxScopes = 500
 
-// checkResource says what is wrong with a resource that is to be kept.
-func (d *Door) checkResource(r issuer.Resource) (issuer.Resource, error) {
+// checkResource validates a resource before it is stored.
+func (d *API) checkResource(r issuer.Resource) (issuer.Resource, error) {
 	if d.Resources.Fixed(r.URI) {
 		return r, refuse("change it there, and restart", "the resource %s is the configuration's", r.URI)
 	}
@@ -61,7 +61,7 @@ func (d *Door) checkResource(r issuer.Resource) (issuer.Resource, error) {
 	if err != nil {
 		return r, refuse("gatehouse resource put -h says what a resource may have", "%v", err)
 	}
-	if checked.AccessTokenLifetime = life; life%time.Second != 0 { // 0 follows the issuer's
+	if checked.AccessTokenLifetime = life; life%time.Second != 0 { // 0 follows the issuer's setting
 		return r, refuse("", "tokens of %s cannot live for %s: it is no whole number of seconds", r.URI, life)
 	}
 	if d.Resources.TooPlain(r.URI) {
@@ -94,17 +94,17 @@ func (d *Door) checkResource(r issuer.Resource) (issuer.Resource, error) {
 	return checked, nil
 }
 
-// keyFor makes the first key of an algorithm that was not in use.
-func (d *Door) keyFor(ctx context.Context, algorithm string) error {
+// keyFor creates the first key of an algorithm that was not in use.
+func (d *API) keyFor(ctx context.Context, algorithm string) error {
 	if err := d.Keys.Reload(ctx); err != nil {
 		return err
 	}
 	return d.Keys.Ensure(ctx, algorithm)
 }
 
-// RemoveResource removes a resource: no token is issued for it any more. Those that are out live on
-// until they expire.
-func (d *Door) RemoveResource(ctx context.Context, uri string) error {
+// RemoveResource removes a resource: no more tokens are issued for it. Issued ones stay valid until
+// they expire.
+func (d *API) RemoveResource(ctx context.Context, uri string) error {
 	if d.Resources.Fixed(uri) {
 		return refuse("take it away there, and restart", "the resource %s is the configuration's", uri)
 	}
@@ -120,11 +120,11 @@ func (d *Door) RemoveResource(ctx context.Context, uri string) error {
 	return err
 }
 
-// resourcePut is the line of a resource that is made or replaced.
-func (d *Door) resourcePut(ctx context.Context, r issuer.Resource) audit.Event {
+// resourcePut returns the audit event of a created or replaced resource.
+func (d *API) resourcePut(ctx context.Context, r issuer.Resource) audit.Event {
 	return d.resourceEvent(ctx, "resource.put", r.URI, oauth.FormatScope(r.ScopeNames()))
 }
 
-func (d *Door) resourceEvent(ctx context.Context, action, uri, detail string) audit.Event {
+func (d *API) resourceEvent(ctx context.Context, action, uri, detail string) audit.Event {
 	return audit.Event{Time: d.now(), Actor: audit.OperatorOf(ctx), Action: action, Target: uri, Detail: detail}
 }

@@ -10,25 +10,25 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// RoleSpec says what a role gives; see there.
+// RoleSpec describes a role; see clientadmin.RoleSpec.
 type RoleSpec = clientadmin.RoleSpec
 
-// PutRole makes or replaces a role of a tenant; see registrar.PutRole.
-func (d *Door) PutRole(ctx context.Context, s RoleSpec) error {
-	return d.Together(ctx, func(in *Door) error { return in.Registrar().PutRole(ctx, clientadmin.Operator, s) })
+// PutRole creates or replaces a role of a tenant; see clientadmin.Admin.PutRole.
+func (d *API) PutRole(ctx context.Context, s RoleSpec) error {
+	return d.Together(ctx, func(in *API) error { return in.Registrar().PutRole(ctx, clientadmin.Operator, s) })
 }
 
-// ListRoles returns a tenant's roles in the order of their names.
-func (d *Door) ListRoles(ctx context.Context, tenantID string) ([]user.Role, error) {
+// ListRoles lists a tenant's roles, ordered by name.
+func (d *API) ListRoles(ctx context.Context, tenantID string) ([]user.Role, error) {
 	return d.Registrar().Roles(ctx, clientadmin.Operator, tenantID)
 }
 
 // RoleName names a role of a tenant.
 type RoleName struct{ Tenant, Role string }
 
-// DeleteRole removes a role that nobody has and that no other role includes.
-func (d *Door) DeleteRole(ctx context.Context, s RoleName) error {
-	return d.Together(ctx, func(in *Door) error {
+// DeleteRole deletes a role that no member has and no role includes.
+func (d *API) DeleteRole(ctx context.Context, s RoleName) error {
+	return d.Together(ctx, func(in *API) error {
 		if err := in.role(ctx, s.Tenant, s.Role); err != nil {
 			return err
 		}
@@ -46,8 +46,8 @@ func (d *Door) DeleteRole(ctx context.Context, s RoleName) error {
 	})
 }
 
-// role checks that a tenant is there and has a role.
-func (d *Door) role(ctx context.Context, tenantID, name string) error {
+// role checks that a tenant exists and has a role.
+func (d *API) role(ctx context.Context, tenantID, name string) error {
 	t, err := d.tenant(ctx, tenantID)
 	if err != nil {
 		return err

@@ -16,18 +16,20 @@ import (
 type ScopesAsked struct {
 	Client string
 	Tenant string
-	User   string // an id or an e-mail address; empty: the tenant's own client, or whoever of the tenant may do most
+	// an id or an e-mail address; empty: the tenant's own client, or the member of the tenant who
+	// may do most
+	User   string
 }
 
-// ScopesFound is the most that a client may do, and what makes it less than all that there is.
+// ScopesFound is the most that a client may get, and what limits it.
 type ScopesFound struct {
 	Scopes []string
 	Limits []string // sentences
 }
 
-// ClientScopes returns the most that a client may do for a tenant today: what the client may have,
-// the tenant's policy, the person's role there. What a person then ticks can be less.
-func (d *Door) ClientScopes(ctx context.Context, a ScopesAsked) (ScopesFound, error) {
+// ClientScopes returns the most that a client may get for a tenant now: bounded by the client, the
+// tenant's policy and the person's role. A person may consent to less.
+func (d *API) ClientScopes(ctx context.Context, a ScopesAsked) (ScopesFound, error) {
 	c, err := d.Clients.RegisteredClient(ctx, a.Client)
 	if errors.Is(err, client.ErrNotFound) {
 		return ScopesFound{}, &Refusal{Reason: fmt.Sprintf("there is no client %.80q", a.Client),
@@ -56,7 +58,7 @@ func (d *Door) ClientScopes(ctx context.Context, a ScopesAsked) (ScopesFound, er
 	if c.TenantID == "" {
 		f.Limits = append(f.Limits, "a person's role can make it less; name one with --user")
 	}
-	if c.TenantID == "" && len(c.Scopes) == 0 { // no ceiling is no limit for a person's grant
+	if c.TenantID == "" && len(c.Scopes) == 0 { // without a bound of its own, a person's grant is not limited
 		f.Scopes = t.Scopes
 		return f, nil
 	}
@@ -65,7 +67,7 @@ func (d *Door) ClientScopes(ctx context.Context, a ScopesAsked) (ScopesFound, er
 	return f, err
 }
 
-func (d *Door) personScopes(ctx context.Context, c client.Client, t tenant.Tenant, who string) ([]string, error) {
+func (d *API) personScopes(ctx context.Context, c client.Client, t tenant.Tenant, who string) ([]string, error) {
 	u, err := d.user(ctx, who)
 	if err != nil {
 		return nil, err
@@ -79,8 +81,8 @@ func (d *Door) personScopes(ctx context.Context, c client.Client, t tenant.Tenan
 	return allowed.Scopes, err
 }
 
-// limits says what the client and the tenant's policy leave out of all that there is.
-func (d *Door) limits(c client.Client, t tenant.Tenant) (limits []string) {
+// limits says which scopes the client and the tenant's policy leave out.
+func (d *API) limits(c client.Client, t tenant.Tenant) (limits []string) {
 	all, _ := d.scopes()
 	missing := func(of []string) string {
 		return oauth.FormatScope(slices.DeleteFunc(slices.Clone(all),

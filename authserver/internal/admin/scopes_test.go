@@ -66,11 +66,11 @@ func TestScopesOfAClient(t *testing.T) {
 func TestActsOfOthers(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	more := func(context.Context, json.RawMessage) (any, error) { return "theirs", nil }
-	o.More = map[string]admin.Act{"usage.list": more, "tenant.list": more}
+	o.More = map[string]admin.Operation{"usage.list": more, "tenant.list": more}
 	answer, err := o.Act(ctx, "usage.list", json.RawMessage(`{}`))
 	must(t, err)
-	if string(answer) != `"theirs"` || !slices.Contains(o.Acts(), "usage.list") {
-		t.Errorf("got %s of %v", answer, o.Acts())
+	if string(answer) != `"theirs"` || !slices.Contains(o.Operations(), "usage.list") {
+		t.Errorf("got %s of %v", answer, o.Operations())
 	}
 	if answer, err := o.Act(ctx, "tenant.list", json.RawMessage(`{}`)); err != nil ||
 		strings.Contains(string(answer), "theirs") {
@@ -84,11 +84,11 @@ func TestActThatTheServerDoesNotKnow(t *testing.T) {
 	serve(t, o, dir)
 	remote, err := admin.Reach(ctx, dir)
 	must(t, err)
-	if _, err := remote.Act(ctx, "usage.list", json.RawMessage(`{}`)); !errors.Is(err, admin.ErrNoAct) {
+	if _, err := remote.Act(ctx, "usage.list", json.RawMessage(`{}`)); !errors.Is(err, admin.ErrUnknownOperation) {
 		t.Errorf("an unknown act: got %v, want ErrNoAct", err)
 	}
 	if _, err := remote.Act(ctx, "grant.revoke", json.RawMessage(`{"ID":"grt_x"}`)); err == nil ||
-		errors.Is(err, admin.ErrNoAct) {
+		errors.Is(err, admin.ErrUnknownOperation) {
 		t.Errorf("a refused one: got %v", err)
 	}
 }

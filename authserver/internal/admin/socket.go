@@ -10,20 +10,20 @@ import (
 	"strings"
 )
 
-// The names of the socket, and of the file in the data directory that says where the socket is.
+// The names of the socket, and of the file in the data directory that says where it is.
 const (
 	socketName  = "admin.sock"
 	addressName = "admin.addr"
-	ownPrefix   = "gatehouse-admin-" // of directories made for a socket whose path would be too long
+	ownPrefix   = "gatehouse-admin-" // begins the directories for sockets whose path would be too long
 )
 
-// maxPath is how long a socket's path may be, in bytes: the least that the systems we know take is
-// 104 with its end.
+// maxPath bounds a socket's path in bytes: the least that known systems allow is 104 with the
+// terminating zero.
 const maxPath = 100
 
-// Listen opens the operator's socket of a data directory, for the owner of this process only, and
-// leaves word in the directory where it is. The caller holds the directory for itself: what an
-// earlier server left there is removed. Closing the listener removes both.
+// Listen opens the operator socket of a data directory, for this process's user only, and writes
+// its path into the directory. The caller holds the directory: what an earlier server left is
+// removed. Closing the listener removes both files.
 func Listen(dir string) (net.Listener, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -51,7 +51,7 @@ func Listen(dir string) (net.Listener, error) {
 	return s, nil
 }
 
-// socket is a listener that takes its traces with it.
+// socket is a listener that removes its files.
 type socket struct {
 	net.Listener
 	dir string
@@ -63,8 +63,7 @@ func (s *socket) Close() error {
 	return err
 }
 
-// sweep removes the socket of a data directory. What is not there or not ours to remove stays, and
-// Listen says so.
+// sweep removes the socket of a data directory. What cannot be removed is reported by Listen.
 func sweep(dir string) {
 	path, err := address(dir)
 	if err == nil && strings.HasPrefix(filepath.Base(filepath.Dir(path)), ownPrefix) &&
@@ -76,7 +75,7 @@ func sweep(dir string) {
 	_ = os.Remove(filepath.Join(dir, addressName))
 }
 
-// address reads where the socket of a data directory is. ErrNoServer when no word was left.
+// address reads the path of a data directory's socket, or returns ErrNoServer.
 func address(dir string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(dir, addressName))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -12,11 +12,11 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// DisableClient keeps a client from everything until EnableClient: it is not known to any endpoint,
-// its tokens are refused, and so are those that others got on the strength of its grants. Its
-// grants stay, and people can revoke them. Whoever does it again finishes what was cut short.
-func (d *Door) DisableClient(ctx context.Context, id string) error {
-	return d.ofClient(ctx, id, "client.disable", func(in *Door, c client.Client) error {
+// DisableClient disables a client until EnableClient: every endpoint rejects it, and its tokens are
+// refused, and those exchanged from its grants. Its grants stay, and people can revoke them.
+// Repeating it finishes an interrupted call.
+func (d *API) DisableClient(ctx context.Context, id string) error {
+	return d.ofClient(ctx, id, "client.disable", func(in *API, c client.Client) error {
 		since, err := in.Clients.DisableClient(ctx, c.ID, in.now())
 		if err != nil {
 			return fmt.Errorf("disabling client %s: %w", c.ID, err)
@@ -25,10 +25,9 @@ func (d *Door) DisableClient(ctx context.Context, id string) error {
 	})
 }
 
-// EnableClient lets a client act again that was disabled, with the grants and refresh tokens that
-// it has.
-func (d *Door) EnableClient(ctx context.Context, id string) error {
-	return d.ofClient(ctx, id, "client.enable", func(in *Door, c client.Client) error {
+// EnableClient enables a disabled client, with the grants and refresh tokens that it has.
+func (d *API) EnableClient(ctx context.Context, id string) error {
+	return d.ofClient(ctx, id, "client.enable", func(in *API, c client.Client) error {
 		if err := in.Clients.EnableClient(ctx, c.ID); err != nil {
 			return fmt.Errorf("enabling client %s: %w", c.ID, err)
 		}
@@ -36,9 +35,9 @@ func (d *Door) EnableClient(ctx context.Context, id string) error {
 	})
 }
 
-// ofClient does something to a client that must be there, after its audit line.
-func (d *Door) ofClient(ctx context.Context, id, action string, do func(in *Door, c client.Client) error) error {
-	return d.Together(ctx, func(in *Door) error {
+// ofClient does something to an existing client, after its audit record.
+func (d *API) ofClient(ctx context.Context, id, action string, do func(in *API, c client.Client) error) error {
+	return d.Together(ctx, func(in *API) error {
 		c, err := in.Clients.RegisteredClient(ctx, id)
 		if err != nil {
 			return unknown(err, client.ErrNotFound, "client", id)
@@ -51,12 +50,11 @@ func (d *Door) ofClient(ctx context.Context, id, action string, do func(in *Door
 	})
 }
 
-// SuspendTenant keeps everybody from everything that is for a tenant, until ResumeTenant: nothing
-// is issued for it, its tokens are refused, its administrators' pages are closed. Its people,
-// clients and grants stay; what people have in other tenants is not touched. Whoever does it again
-// finishes what was cut short.
-func (d *Door) SuspendTenant(ctx context.Context, id string) error {
-	return d.ofTenant(ctx, id, "tenant.suspend", func(in *Door, t tenant.Tenant) error {
+// SuspendTenant suspends a tenant until ResumeTenant: nothing is issued for it, its tokens are
+// refused, and its administrators' pages are closed. Its members, clients and grants stay, and
+// members' access to other tenants is not affected. Repeating it finishes an interrupted call.
+func (d *API) SuspendTenant(ctx context.Context, id string) error {
+	return d.ofTenant(ctx, id, "tenant.suspend", func(in *API, t tenant.Tenant) error {
 		since, err := in.Tenants.SuspendTenant(ctx, t.ID, in.now())
 		if err != nil {
 			return fmt.Errorf("suspending tenant %s: %w", t.ID, err)
@@ -66,8 +64,8 @@ func (d *Door) SuspendTenant(ctx context.Context, id string) error {
 }
 
 // ResumeTenant ends a tenant's suspension.
-func (d *Door) ResumeTenant(ctx context.Context, id string) error {
-	return d.ofTenant(ctx, id, "tenant.resume", func(in *Door, t tenant.Tenant) error {
+func (d *API) ResumeTenant(ctx context.Context, id string) error {
+	return d.ofTenant(ctx, id, "tenant.resume", func(in *API, t tenant.Tenant) error {
 		if err := in.Tenants.ResumeTenant(ctx, t.ID); err != nil {
 			return fmt.Errorf("resuming tenant %s: %w", t.ID, err)
 		}
@@ -75,12 +73,11 @@ func (d *Door) ResumeTenant(ctx context.Context, id string) error {
 	})
 }
 
-// DeleteTenant removes a tenant, with its memberships, roles, policy, clients, initial access
-// tokens and trusted issuers, and then revokes every grant for it. Its people keep their accounts,
-// the audit its records, and its id is never given again. What was cut short of the revoking, the
-// server completes.
-func (d *Door) DeleteTenant(ctx context.Context, id string) error {
-	return d.ofTenant(ctx, id, "tenant.delete", func(in *Door, t tenant.Tenant) error {
+// DeleteTenant deletes a tenant with its memberships, roles, policy, clients, initial access tokens
+// and trusted issuers, and then revokes every grant for it. Accounts and audit records stay, and
+// its id is never reused. The server completes an interrupted revocation.
+func (d *API) DeleteTenant(ctx context.Context, id string) error {
+	return d.ofTenant(ctx, id, "tenant.delete", func(in *API, t tenant.Tenant) error {
 		now := in.now()
 		if err := in.Tenants.DeleteTenant(ctx, t.ID, now); err != nil {
 			return fmt.Errorf("deleting tenant %s: %w", t.ID, err)
@@ -92,9 +89,9 @@ func (d *Door) DeleteTenant(ctx context.Context, id string) error {
 	})
 }
 
-// ofTenant does something to a tenant that must be there, after its audit line.
-func (d *Door) ofTenant(ctx context.Context, id, action string, do func(in *Door, t tenant.Tenant) error) error {
-	return d.Together(ctx, func(in *Door) error {
+// ofTenant does something to an existing tenant, after its audit record.
+func (d *API) ofTenant(ctx context.Context, id, action string, do func(in *API, t tenant.Tenant) error) error {
+	return d.Together(ctx, func(in *API) error {
 		t, err := in.tenant(ctx, id)
 		if err != nil {
 			return err
@@ -106,12 +103,12 @@ func (d *Door) ofTenant(ctx context.Context, id, action string, do func(in *Door
 	})
 }
 
-// suspend tells the list of a suspension, once it is committed.
-func (d *Door) suspend(ctx context.Context, s revocation.Subject, since time.Time) error {
+// suspend puts a suspension on the list, after it is committed.
+func (d *API) suspend(ctx context.Context, s revocation.Subject, since time.Time) error {
 	return d.later.Do(ctx, func(ctx context.Context) error { return d.Ledger.Suspend(ctx, s, since) })
 }
 
-// resume tells the list that a suspension is over, once that is committed.
-func (d *Door) resume(ctx context.Context, s revocation.Subject) error {
+// resume tells the list that a suspension ended, after that is committed.
+func (d *API) resume(ctx context.Context, s revocation.Subject) error {
 	return d.later.Do(ctx, func(ctx context.Context) error { return d.Ledger.Resume(ctx, s) })
 }

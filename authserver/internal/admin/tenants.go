@@ -13,30 +13,30 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// The roles that every tenant begins with.
+// The initial roles of every tenant.
 const (
-	// everything that the tenant's policy allows, and its people look after the tenant's clients
+	// all that the tenant's policy allows, and administration of the tenant's clients and roles
 	RoleAdmin  = "agent-admin"
 	RoleReader = "reader" // the resources' baseline scopes, as far as the tenant's policy allows them
 )
 
-// TenantSpec says which tenant to make.
+// TenantSpec describes a tenant to create.
 type TenantSpec struct {
 	ID     string   // see tenant.ValidID; never changed
-	Name   string   // for people; empty means the ID
-	Scopes []string // the tenant's policy; empty means every scope there is
+	Name   string   // display name; empty means the ID
+	Scopes []string // the tenant's policy; empty means all existing scopes
 }
 
-// CreateTenant makes a tenant with the roles agent-admin and reader.
-func (d *Door) CreateTenant(ctx context.Context, s TenantSpec) (t tenant.Tenant, err error) {
-	err = d.Together(ctx, func(in *Door) error {
+// CreateTenant creates a tenant with the roles agent-admin and reader.
+func (d *API) CreateTenant(ctx context.Context, s TenantSpec) (t tenant.Tenant, err error) {
+	err = d.Together(ctx, func(in *API) error {
 		t, err = in.createTenant(ctx, s)
 		return err
 	})
 	return t, err
 }
 
-func (d *Door) createTenant(ctx context.Context, s TenantSpec) (tenant.Tenant, error) {
+func (d *API) createTenant(ctx context.Context, s TenantSpec) (tenant.Tenant, error) {
 	t, roles, err := d.draftTenant(s)
 	if err != nil {
 		return tenant.Tenant{}, err
@@ -62,9 +62,9 @@ func (d *Door) createTenant(ctx context.Context, s TenantSpec) (tenant.Tenant, e
 	return t, nil
 }
 
-// draftTenant is the tenant that a spec makes by the rules, and the roles that it begins with.
-// Nothing is kept.
-func (d *Door) draftTenant(s TenantSpec) (t tenant.Tenant, roles []RoleSpec, err error) {
+// draftTenant returns the tenant that a TenantSpec describes, checked, and its initial roles.
+// Nothing is stored.
+func (d *API) draftTenant(s TenantSpec) (t tenant.Tenant, roles []RoleSpec, err error) {
 	if !tenant.ValidID(s.ID) {
 		return t, nil, refuse("use 1 to 63 of a-z, 0-9 and inner hyphens, as in acme",
 			"%q cannot be a tenant's id", s.ID)
@@ -88,12 +88,12 @@ func (d *Door) draftTenant(s TenantSpec) (t tenant.Tenant, roles []RoleSpec, err
 	return t, roles, nil
 }
 
-// tenantCreated is the line of a tenant that is made.
+// tenantCreated returns the audit event of a created tenant.
 func tenantCreated(t tenant.Tenant) audit.Event {
 	return audit.Event{Action: "tenant.create", Target: t.ID, Tenant: t.ID, Detail: oauth.FormatScope(t.Scopes)}
 }
 
-// once are the words of a list, each once.
+// once returns the words without duplicates.
 func once(words []string) []string {
 	var out []string
 	for _, w := range words {
@@ -110,20 +110,20 @@ func taken(id string) *Refusal {
 		Err:  tenant.ErrExists}
 }
 
-// ListTenants returns all tenants in the order of their ids.
-func (d *Door) ListTenants(ctx context.Context) ([]tenant.Tenant, error) {
+// ListTenants lists all tenants, ordered by id.
+func (d *API) ListTenants(ctx context.Context) ([]tenant.Tenant, error) {
 	return d.Tenants.Tenants(ctx)
 }
 
-// TenantShown is a tenant with what belongs to it.
+// TenantShown is a tenant with its roles and members.
 type TenantShown struct {
 	tenant.Tenant
 	Roles   []user.Role
 	Members []user.Member // at most maxPeople
 }
 
-// ShowTenant returns a tenant, its roles and its people.
-func (d *Door) ShowTenant(ctx context.Context, id string) (s TenantShown, err error) {
+// ShowTenant returns a tenant, its roles and members.
+func (d *API) ShowTenant(ctx context.Context, id string) (s TenantShown, err error) {
 	if s.Tenant, err = d.tenant(ctx, id); err != nil {
 		return s, err
 	}
@@ -134,11 +134,11 @@ func (d *Door) ShowTenant(ctx context.Context, id string) (s TenantShown, err er
 	return s, err
 }
 
-// TenantName says what people read of a tenant.
+// TenantName is a tenant's display name.
 type TenantName struct{ ID, Name string }
 
-// RenameTenant gives a tenant another name for people. Its id stays.
-func (d *Door) RenameTenant(ctx context.Context, s TenantName) error {
+// RenameTenant changes a tenant's display name. Its id stays.
+func (d *API) RenameTenant(ctx context.Context, s TenantName) error {
 	t, err := d.tenant(ctx, s.ID)
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func (d *Door) RenameTenant(ctx context.Context, s TenantName) error {
 	return d.Tenants.RenameTenant(ctx, t.ID, name)
 }
 
-// tenantRenamed is the line of a tenant that gets the name that it has here.
+// tenantRenamed returns the audit event of a renamed tenant.
 func tenantRenamed(t tenant.Tenant) audit.Event {
 	return audit.Event{Action: "tenant.rename", Target: t.ID, Tenant: t.ID, Detail: t.Name}
 }

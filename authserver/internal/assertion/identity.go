@@ -39,21 +39,21 @@ func (c *Checker) Identity(ctx context.Context, raw string) (trustedissuer.Ident
 	}
 	trusted, err := c.Trust.Issuer(ctx, from)
 	if errors.Is(err, trustedissuer.ErrNotFound) {
-		return trustedissuer.Identity{}, fmt.Errorf("%w: nobody trusts its issuer", trustedissuer.ErrNotBelieved)
+		return trustedissuer.Identity{}, fmt.Errorf("%w: nobody trusts its issuer", trustedissuer.ErrNotAccepted)
 	}
 	if err != nil {
 		return trustedissuer.Identity{}, fmt.Errorf("reading a trusted issuer: %w", err)
 	}
 	payload, err := c.verify(ctx, source{trusted.JWKS, trusted.JWKSURI, trusted.Issuer, &c.issuers}, raw, identityType)
 	if errors.Is(err, ErrNotBelieved) {
-		return trustedissuer.Identity{}, fmt.Errorf("%w: %w", trustedissuer.ErrNotBelieved, err)
+		return trustedissuer.Identity{}, fmt.Errorf("%w: %w", trustedissuer.ErrNotAccepted, err)
 	}
 	if err != nil {
 		return trustedissuer.Identity{}, err
 	}
 	var a identityClaims
 	if err := strictjson.Unmarshal(payload, &a); err != nil {
-		return trustedissuer.Identity{}, &invalid{"a claim has the wrong type", trustedissuer.ErrNotBelieved}
+		return trustedissuer.Identity{}, &invalid{"a claim has the wrong type", trustedissuer.ErrNotAccepted}
 	}
 	if err := c.checkIdentity(trusted, a); err != nil {
 		return trustedissuer.Identity{}, err
@@ -82,7 +82,7 @@ func issuerOf(raw string) (string, error) {
 		Issuer string `json:"iss"`
 	}
 	if err != nil || strictjson.Unmarshal(payload, &c) != nil || c.Issuer == "" {
-		return "", fmt.Errorf("%w: its form", trustedissuer.ErrNotBelieved)
+		return "", fmt.Errorf("%w: its form", trustedissuer.ErrNotAccepted)
 	}
 	return c.Issuer, nil
 }
@@ -91,13 +91,13 @@ func issuerOf(raw string) (string, error) {
 func (c *Checker) checkIdentity(trusted trustedissuer.Issuer, a identityClaims) error {
 	switch {
 	case a.Issuer != trusted.Issuer:
-		return &invalid{"iss is not the issuer whose key signed it", trustedissuer.ErrNotBelieved}
+		return &invalid{"iss is not the issuer whose key signed it", trustedissuer.ErrNotAccepted}
 	case a.Subject == "" || len(a.Subject) > maxID:
-		return &invalid{"sub is missing or too long", trustedissuer.ErrNotBelieved}
+		return &invalid{"sub is missing or too long", trustedissuer.ErrNotAccepted}
 	case a.ClientID == "":
-		return &invalid{"client_id is missing", trustedissuer.ErrNotBelieved}
+		return &invalid{"client_id is missing", trustedissuer.ErrNotAccepted}
 	case a.IssuedAt <= 0:
-		return &invalid{"iat is missing", trustedissuer.ErrNotBelieved}
+		return &invalid{"iat is missing", trustedissuer.ErrNotAccepted}
 	}
-	return c.checkCommon(a.claims, maxIdentityLife, trustedissuer.ErrNotBelieved)
+	return c.checkCommon(a.claims, maxIdentityLife, trustedissuer.ErrNotAccepted)
 }

@@ -33,10 +33,10 @@ const (
 
 // How a client came to be registered.
 const (
-	OriginRegistration = "registration"         // by dynamic registration (RFC 7591)
+	OriginRegistration = "registration" // by dynamic registration (RFC 7591)
 	// by dynamic registration for a tenant, with an initial access token (RFC 7591 §3)
 	OriginInitialToken = "initial_access_token"
-	OriginDocument     = "document"             // by a client metadata document (OAuth Client ID Metadata Document)
+	OriginDocument     = "document" // by a client metadata document (OAuth Client ID Metadata Document)
 	OriginOperator     = "operator"
 	OriginAdmin        = "admin" // by an administrator of its tenant
 )
@@ -164,7 +164,7 @@ const (
 	KindDocument = "document" // described by a client metadata document
 	KindDynamic  = "dynamic"  // registered dynamically (RFC 7591)
 	// created by a tenant's administrator, or registered with the tenant's initial access token
-	KindTenant   = "tenant"
+	KindTenant = "tenant"
 )
 
 // Kinds returns all kinds.

@@ -35,7 +35,7 @@ func (x *exchange) loadAssertion(ctx context.Context, form url.Values) error {
 		return oauth.InvalidRequest("assertion is missing")
 	}
 	id, err := x.engine.Identities.Identity(ctx, raw)
-	if errors.Is(err, trustedissuer.ErrNotBelieved) {
+	if errors.Is(err, trustedissuer.ErrNotAccepted) {
 		httpd.Note(ctx, "error", err)
 		var known interface{ InvalidReason() string }
 		if errors.As(err, &known) {

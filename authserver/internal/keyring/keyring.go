@@ -21,15 +21,16 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// Config says where the keys are.
+// Config configures a Ring.
 type Config struct {
 	Store Store
-	// Sealers are the sealing keys that are known, one at least. What is made new lies under the
-	// key under which the newest lies, so that replicas that do not know another yet can open it;
-	// only Reseal brings it all under the first of these.
+	// Sealers are the known sealing keys, at least one. New keys are sealed under the key that
+	// sealed the newest, so that replicas that do not know another yet can open them; only Reseal
+	// seals everything under the first of these.
 	Sealers   []Sealer
-	TokenLife time.Duration // the longest life of a token, skew included: how long a superseded key stays published
-	Age       time.Duration // how long a key signs until RotateByAge has another take its place; 0: for ever
+	// the longest lifetime of a token with clock skew: how long a superseded key stays published
+	TokenLife time.Duration
+	Age       time.Duration // how long a key signs until RotateByAge replaces it; 0: forever
 	Now       func() time.Time
 }
 
@@ -41,8 +42,8 @@ type Ring struct {
 	secret atomic.Pointer[[]byte] // see EnsureSecret
 	born   atomic.Bool            // this process made it
 
-	turn sync.Mutex // one makes or seals at a time
-	load sync.Mutex // one reads at a time, so that what was read first never stands over what was read later
+	turn sync.Mutex // serializes creating and sealing
+	load sync.Mutex // serializes reading, so that an older state never replaces a newer one
 }
 
 // set is the keys at one moment.
@@ -57,7 +58,7 @@ type Document struct {
 	ETag string
 }
 
-// Open reads the keys. ErrWrongKey when no sealing key fits.
+// Open reads the keys, or returns ErrWrongKey when no sealing key fits.
 func Open(ctx context.Context, c Config) (*Ring, error) {
 	if len(c.Sealers) == 0 {
 		return nil, errors.New("there is no sealing key")
@@ -69,7 +70,7 @@ func Open(ctx context.Context, c Config) (*Ring, error) {
 	return r, r.Reload(ctx)
 }
 
-// Reload reads the keys anew, so that this replica knows what another has made or withdrawn. On an
+// Reload reads the keys again, so that this replica knows what another created or withdrew. On an
 // error the old set stays.
 func (r *Ring) Reload(ctx context.Context) error {
 	r.load.Lock()
@@ -96,8 +97,7 @@ func (r *Ring) Reload(ctx context.Context) error {
 	return nil
 }
 
-// opened opens a stored key, unless it is open already: opening takes a while, and with a
-// key-management service a question.
+// opened opens a stored key unless it is open already, because opening is slow.
 func (r *Ring) opened(ctx context.Context, stored Sealed) (*key, error) {
 	for _, old := range r.keys.Load().byAlgorithm[stored.Algorithm] {
 		if old.KID == stored.KID && old.Under == stored.Under && bytes.Equal(old.Private, stored.Private) &&
@@ -110,18 +110,16 @@ func (r *Ring) opened(ctx context.Context, stored Sealed) (*key, error) {
 	return r.known.Load().openKey(ctx, stored)
 }
 
-// Document returns the published key set. It is made by Reload; between two of them it does not
-// change.
+// Document returns the published key set as of the last Reload.
 func (r *Ring) Document() Document { return r.keys.Load().document }
 
-// Sign writes claims as an access token (RFC 9068 §2.1) with the key that signs now for the
-// algorithm.
+// Sign signs claims as an access token (RFC 9068 §2.1) with the active key of the algorithm.
 func (r *Ring) Sign(algorithm string, claims token.Claims) (string, error) {
 	return r.sign(algorithm, token.Type, claims)
 }
 
-// SignIdentity writes claims as an id token (OpenID Connect Core §2) with the key that signs now
-// for the algorithm.
+// SignIdentity signs claims as an ID token (OpenID Connect Core §2) with the active key of the
+// algorithm.
 func (r *Ring) SignIdentity(algorithm string, claims any) (string, error) {
 	return r.sign(algorithm, IdentityType, claims)
 }
@@ -138,8 +136,8 @@ func (r *Ring) sign(algorithm, typ string, claims any) (string, error) {
 	return "", fmt.Errorf("no key signs %s now", algorithm)
 }
 
-// Key returns the published key of this kid, or token.ErrUnknownKey. It lets the issuer believe its
-// own tokens (token.Keys).
+// Key returns the published key of this kid, or token.ErrUnknownKey. It implements token.Keys for
+// the issuer's own tokens.
 func (r *Ring) Key(_ context.Context, kid string) (jose.JSONWebKey, error) {
 	keys, i := r.find(kid)
 	if i < 0 || !published(keys.state(i, r.Now(), r.TokenLife)) {
@@ -148,8 +146,8 @@ func (r *Ring) Key(_ context.Context, kid string) (jose.JSONWebKey, error) {
 	return keys[i].public, nil
 }
 
-// PastKey is Key for what was signed long ago and proves nothing by itself: it finds keys that are
-// published no more, too, but none that was withdrawn.
+// PastKey is Key for hints that prove nothing by themselves, such as an old ID token: it finds
+// expired keys too, but none that was withdrawn.
 func (r *Ring) PastKey(kid string) (jose.JSONWebKey, error) {
 	keys, i := r.find(kid)
 	if i < 0 || !keys[i].Withdrawn.IsZero() {
@@ -158,8 +156,7 @@ func (r *Ring) PastKey(kid string) (jose.JSONWebKey, error) {
 	return keys[i].public, nil
 }
 
-// find returns the keys of a key's algorithm, and which of them it is; -1 when there is none of
-// this kid.
+// find returns the keys of a key's algorithm, and its index; -1 when there is none of this kid.
 func (r *Ring) find(kid string) (keys, int) {
 	for _, keys := range r.keys.Load().byAlgorithm {
 		if i := slices.IndexFunc(keys, func(k *key) bool { return k.KID == kid }); i >= 0 {

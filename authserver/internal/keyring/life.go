@@ -12,17 +12,17 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// PublishLead is how long a new key is published before it signs: longer than a resource keeps a
-// key set, so that none meets it unprepared.
+// PublishLead is how long a new key is published before it signs: longer than a resource server
+// caches a key set.
 const PublishLead = 10 * time.Minute
 
-// agreeTime is how long all replicas may take to learn of a new key: they look every second.
+// agreeTime is how long all replicas may take to learn of a new key; they read every second.
 const agreeTime = 10 * time.Second
 
 // System is the actor of what no person does.
 const System = "system"
 
-// The states of a key; see the package.
+// The states of a key; see the package comment.
 const (
 	StateNext      = "next"
 	StateActive    = "active"
@@ -31,14 +31,14 @@ const (
 	StateWithdrawn = "withdrawn"
 )
 
-// published says whether a key in this state is in the key set.
+// published reports whether a key in this state is in the key set.
 func published(state string) bool { return state != StateExpired && state != StateWithdrawn }
 
 // keys are all keys of one algorithm, ascending by generation.
 type keys []*key
 
-// active is the one that signs at t: the latest generation whose time has come; -1 when there is
-// none.
+// active returns the index of the key that signs at t: the latest generation with ActiveAt at or
+// before t; -1 when there is none.
 func (k keys) active(t time.Time) int {
 	for i := len(k) - 1; i >= 0; i-- {
 		if k[i].Withdrawn.IsZero() && !k[i].ActiveAt.After(t) {
@@ -48,7 +48,7 @@ func (k keys) active(t time.Time) int {
 	return -1
 }
 
-// newest is the latest generation that is not withdrawn, or nil.
+// newest returns the latest generation that is not withdrawn, or nil.
 func (k keys) newest() *key {
 	for i := len(k) - 1; i >= 0; i-- {
 		if k[i].Withdrawn.IsZero() {
@@ -58,8 +58,8 @@ func (k keys) newest() *key {
 	return nil
 }
 
-// superseded is when a later generation takes over from k[i], or took over; zero when none is made
-// yet.
+// superseded returns when a later generation takes over from k[i], or took over; zero when none
+// exists yet.
 func (k keys) superseded(i int) (at time.Time) {
 	for _, later := range k[i+1:] {
 		signs := later.Withdrawn.IsZero() || later.ActiveAt.Before(later.Withdrawn)
@@ -78,7 +78,7 @@ func (k keys) state(i int, now time.Time, tokenLife time.Duration) string {
 		return StateNext
 	case i == active:
 		return StateActive
-	case k.superseded(i).Add(tokenLife).Before(now): // no token of it can be alive
+	case k.superseded(i).Add(tokenLife).Before(now): // no token of it can be valid
 		return StateExpired
 	}
 	return StateRetired
@@ -90,11 +90,11 @@ type Info struct {
 	Generation     int
 	State          string
 	CreatedAt      time.Time
-	ActiveAt       time.Time // it signs from then on
-	RetiresAt      time.Time // another signs from then on; zero: when somebody rotates
-	ExpiresAt      time.Time // published until then; zero while nobody knows
-	WithdrawnAt    time.Time // zero: not
-	SealedUnder    string    // the id of its sealing key; empty when it is withdrawn
+	ActiveAt       time.Time // signs from then on
+	RetiresAt      time.Time // another signs from then on; zero: not scheduled
+	ExpiresAt      time.Time // published until then; zero: not known yet
+	WithdrawnAt    time.Time // zero: not withdrawn
+	SealedUnder    string    // id of its sealing key; empty when it is withdrawn
 }
 
 // Keys lists all keys, by algorithm and generation.
@@ -125,8 +125,8 @@ func (r *Ring) Keys() []Info {
 	return infos
 }
 
-// Ensure makes the first key of an algorithm, if none signs. Replicas that start at once agree on
-// one.
+// Ensure creates the first key of an algorithm unless one signs. Replicas that start at once agree
+// on one.
 func (r *Ring) Ensure(ctx context.Context, algorithm string) error {
 	if r.keys.Load().byAlgorithm[algorithm].newest() != nil {
 		return nil
@@ -135,8 +135,8 @@ func (r *Ring) Ensure(ctx context.Context, algorithm string) error {
 	return err
 }
 
-// Rotate makes the next key of an algorithm. It signs after PublishLead; or, soon, as soon as every
-// replica publishes it, and resources that still keep the old set fetch it once more.
+// Rotate creates the next key of an algorithm. It signs after PublishLead; or, with soon, when
+// every replica publishes it, and resource servers with the old set fetch it once more.
 func (r *Ring) Rotate(ctx context.Context, actor, algorithm string, soon bool) (kid string, err error) {
 	lead := PublishLead
 	if soon {
@@ -145,8 +145,8 @@ func (r *Ring) Rotate(ctx context.Context, actor, algorithm string, soon bool) (
 	return r.make(ctx, algorithm, actor, r.Now().Add(lead))
 }
 
-// RotateByAge makes the next key of each of the algorithms whose newest key will have signed for
-// Age when PublishLead is over. Of replicas that do it at once, one makes it.
+// RotateByAge creates the next key of each algorithm whose newest key will have signed for Age
+// after PublishLead. Of concurrent replicas one creates it.
 func (r *Ring) RotateByAge(ctx context.Context, algorithms []string) error {
 	if r.Age <= 0 {
 		return nil
@@ -163,9 +163,9 @@ func (r *Ring) RotateByAge(ctx context.Context, algorithms []string) error {
 	return nil
 }
 
-// Withdraw takes a key out of use and out of the published set. Here it counts at once, in other
-// replicas when they next look. ErrSigns when it signs now; but in an emergency, when others may
-// know it, a new one is made that signs in its place at once.
+// Withdraw takes a key out of use and out of the published set, here at once and in other replicas
+// at their next Reload. It returns ErrSigns for the active key; in an emergency, when the key may
+// be known to others, a new one is created that signs at once.
 func (r *Ring) Withdraw(ctx context.Context, actor, kid string, emergency bool) error {
 	for try := 0; ; try++ {
 		if err := r.Reload(ctx); err != nil {
@@ -188,7 +188,7 @@ func (r *Ring) Withdraw(ctx context.Context, actor, kid string, emergency bool) 
 		}
 		err := r.Store.WithdrawKey(ctx, kid, now, event)
 		if errors.Is(err, ErrSigns) && emergency && try < 3 {
-			// somebody else has made the next one just now, or withdrawn ours
+			// another process created the next one, or withdrew ours
 			continue
 		}
 		if err != nil {
@@ -198,8 +198,8 @@ func (r *Ring) Withdraw(ctx context.Context, actor, kid string, emergency bool) 
 	}
 }
 
-// WithdrawnSince returns the keys that were withdrawn at or after t, by kid, with when that was: as
-// the store has it now, not as this replica last looked.
+// WithdrawnSince returns the keys that were withdrawn at or after t, by kid, with the time, as
+// stored now.
 func (r *Ring) WithdrawnSince(ctx context.Context, t time.Time) (map[string]time.Time, error) {
 	stored, err := r.Store.Keys(ctx)
 	if err != nil {
@@ -214,8 +214,8 @@ func (r *Ring) WithdrawnSince(ctx context.Context, t time.Time) (map[string]time
 	return withdrawn, nil
 }
 
-// make keeps a key of the next generation, unless another replica was quicker; then that one serves
-// as well.
+// make stores a key of the next generation, unless another replica was faster; then that one is
+// used.
 func (r *Ring) make(ctx context.Context, algorithm, actor string, active time.Time) (kid string, err error) {
 	r.turn.Lock()
 	defer r.turn.Unlock()
@@ -224,14 +224,14 @@ func (r *Ring) make(ctx context.Context, algorithm, actor string, active time.Ti
 		return kid, err
 	}
 	if err := r.Reload(ctx); err != nil {
-		// another replica brought all under another sealing key, which this one must know
+		// another replica resealed everything under a key that this one must know
 		return "", err
 	}
 	return r.put(ctx, algorithm, actor, active)
 }
 
-// put is one try of make. ErrChanged when the sealing key that was read is the one no more. r.turn
-// is held.
+// put is one try of make. It returns ErrChanged when the current sealing key changed. r.turn must
+// be held.
 func (r *Ring) put(ctx context.Context, algorithm, actor string, active time.Time) (kid string, err error) {
 	private, err := newPrivate(algorithm)
 	if err != nil {
@@ -239,8 +239,7 @@ func (r *Ring) put(ctx context.Context, algorithm, actor string, active time.Tim
 	}
 	now := r.Now().UTC().Truncate(time.Second)
 	k := Sealed{Algorithm: algorithm, Generation: 1, CreatedAt: now, ActiveAt: active.UTC().Truncate(time.Second)}
-	// Each counts from the keys that it has read, so that replicas that make one at once meet on
-	// one row.
+	// Each replica counts from the keys that it read, so that concurrent ones meet on one row.
 	if keys := r.keys.Load().byAlgorithm[algorithm]; len(keys) > 0 {
 		k.Generation = keys[len(keys)-1].Generation + 1
 	}

@@ -13,11 +13,11 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// rootName is the one secret that there is: what the issuer's other secrets are derived from.
+// rootName names the one stored secret, from which the issuer's other secrets are derived.
 const rootName = "root"
 
-// sealer is the key under which new things are sealed: that of the newest signing key, which all
-// replicas know.
+// sealer returns the key under which new things are sealed: that of the newest signing key, which
+// all replicas know.
 func (r *Ring) sealer() Sealer {
 	var newest *key
 	for _, keys := range r.keys.Load().byAlgorithm {
@@ -31,30 +31,30 @@ func (r *Ring) sealer() Sealer {
 	return (*r.known.Load())[0]
 }
 
-// EnsureSecret reads the issuer's own secret, and makes it when there is none. It lives as long as
-// the installation, whatever becomes of the sealing key. Where keys are that were sealed before
-// there was such a secret, inherited says, of the sealing key's id, what took its place then; nil
-// when that cannot be known.
+// EnsureSecret reads the issuer's root secret, and creates it when there is none. It stays as long
+// as the installation, whatever the sealing key. Where keys were sealed before there was such a
+// secret, inherited returns, for the sealing key's id, what was used instead; nil when that cannot
+// be known.
 func (r *Ring) EnsureSecret(ctx context.Context, inherited func(under string) []byte) error {
 	err := r.LoadSecret(ctx)
 	if !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	if r.sealedSince() { // another secret would change what was derived from this one, and nobody would know
+	if r.sealedSince() { // another secret would silently change everything derived from this one
 		return fmt.Errorf("%w: keys were made since there was one; put its row (sealed_secrets) back from a backup",
 			err)
 	}
 	if err := r.makeSecret(ctx, inherited); err != nil {
 		return err
 	}
-	return r.LoadSecret(ctx) // another replica may have been quicker
+	return r.LoadSecret(ctx) // another replica may have been faster
 }
 
-// Born says whether the installation begins with this process: it made the issuer's secret, or
-// there was never a key. Then what hangs from the secret may begin.
+// Born reports whether the installation begins with this process: it created the root secret, or
+// there was never a key.
 func (r *Ring) Born() bool { return r.born.Load() || len(r.keys.Load().byAlgorithm) == 0 }
 
-// sealedSince says whether a key was sealed since the issuer has a secret of its own.
+// sealedSince reports whether a key was sealed since the issuer has a root secret.
 func (r *Ring) sealedSince() bool {
 	for _, keys := range r.keys.Load().byAlgorithm {
 		if slices.ContainsFunc(keys, func(k *key) bool { return k.Under != "" }) {
@@ -64,7 +64,7 @@ func (r *Ring) sealedSince() bool {
 	return false
 }
 
-// LoadSecret reads the issuer's own secret, or answers ErrNotFound when there is none yet.
+// LoadSecret reads the issuer's root secret, or returns ErrNotFound.
 func (r *Ring) LoadSecret(ctx context.Context) error {
 	s, err := r.Store.Secret(ctx, rootName)
 	if err != nil {
@@ -105,25 +105,24 @@ func (r *Ring) makeSecret(ctx context.Context, inherited func(under string) []by
 	return nil
 }
 
-// HasSecret says whether the issuer's own secret is known here.
+// HasSecret reports whether the root secret is loaded.
 func (r *Ring) HasSecret() bool { return r.secret.Load() != nil }
 
-// Secret is the issuer's own secret, which replicas share; EnsureSecret must have succeeded. It is
-// the key of a MAC over words that each of its uses begins with its own.
+// Secret returns the issuer's root secret, which replicas share; EnsureSecret must have succeeded.
+// It is a MAC key; each use has its own prefix.
 func (r *Ring) Secret() []byte { return *r.secret.Load() }
 
-// Derive makes a key for one purpose, with a salt that may be empty. From it nobody learns the
-// secret, nor another purpose's key.
+// Derive derives a key for one purpose, with an optional salt. It reveals neither the secret nor
+// another purpose's key.
 func (r *Ring) Derive(purpose, salt string) []byte {
 	mac := hmac.New(sha256.New, r.Secret())
 	fmt.Fprintf(mac, "key for %s\x00%s", purpose, salt)
 	return mac.Sum(nil)
 }
 
-// Reseal brings everything under one sealing key, in one transaction: next, which the ring knows
-// from then on, or when it is nil the first that the ring was given. It says how many rows it
-// sealed anew, and under which key everything lies then. Nothing in use changes: neither keys nor
-// secrets.
+// Reseal seals everything under one sealing key, in one transaction: next, which the ring knows
+// from then on, or the first of Config when nil. It returns how many rows were resealed and the
+// key's id. Keys and secrets in use do not change.
 func (r *Ring) Reseal(ctx context.Context, actor string, next Sealer) (rows int, under string, err error) {
 	r.turn.Lock()
 	defer r.turn.Unlock()
@@ -159,7 +158,7 @@ func (r *Ring) reseal(ctx context.Context, actor string, target Sealer) (int, er
 		}
 	}
 	switch s, err := r.Store.Secret(ctx, rootName); {
-	case errors.Is(err, ErrNotFound): // nobody has served yet
+	case errors.Is(err, ErrNotFound): // no server has run yet
 	case err != nil:
 		return 0, fmt.Errorf("reading the issuer's secret: %w", err)
 	case s.Under != target.ID():
@@ -180,8 +179,8 @@ func (r *Ring) reseal(ctx context.Context, actor string, target Sealer) (int, er
 	return len(rows), r.Reload(ctx)
 }
 
-// turned seals anew what lies under another key, and looks whether it can be opened again: a key
-// that only seals would lose everything.
+// turned reseals what was sealed under another key, and checks that it can be opened again, because
+// a key that only seals would lose everything.
 func (r *Ring) turned(ctx context.Context, target Sealer, under string, sealed []byte, of string) ([]byte, error) {
 	secret, _, err := r.known.Load().open(ctx, under, sealed, of)
 	if err != nil {

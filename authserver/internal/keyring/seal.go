@@ -20,23 +20,22 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// ErrWrongKey says that no sealing key that is known opens what is stored: it lies under another
-// one, or the row was altered.
+// ErrWrongKey says that no known sealing key opens what is stored: it was sealed under another one,
+// or changed.
 var ErrWrongKey = errors.New("the key-encryption key does not open the stored signing keys")
 
 // KeySize is the size of the key-encryption key, in bytes.
 const KeySize = 32
 
-// Sealer is one sealing key. AES is one that this process holds; a key-management service's can
-// stand in its place.
+// Sealer is a sealing key: AES of this process, or a key-management service's.
 type Sealer interface {
-	// ID names the key, and says nothing else of it. It is stored beside what is sealed, and never
+	// ID names the key and reveals nothing of it. It is stored with what is sealed, and never
 	// empty.
 	ID() string
-	// Seal encrypts a secret, bound to what it is of: Open needs the same words.
+	// Seal encrypts a secret, bound to of: Open needs the same.
 	Seal(ctx context.Context, secret []byte, of string) ([]byte, error)
-	// Open decrypts what Seal made. What another key sealed, what is of something else, and what
-	// was altered is ErrWrongKey.
+	// Open decrypts what Seal returned, or returns ErrWrongKey for another key, another of, or
+	// changed bytes.
 	Open(ctx context.Context, sealed []byte, of string) ([]byte, error)
 }
 
@@ -46,7 +45,7 @@ type aesKey struct {
 	gcm cipher.AEAD
 }
 
-// NewAES makes a Sealer of KeySize random bytes.
+// NewAES returns a Sealer of KeySize random bytes.
 func NewAES(key []byte) (Sealer, error) {
 	if len(key) != KeySize {
 		return nil, fmt.Errorf("the key-encryption key has %d bytes, not %d", len(key), KeySize)
@@ -78,12 +77,11 @@ func (k *aesKey) Open(_ context.Context, sealed []byte, of string) ([]byte, erro
 	return secret, nil
 }
 
-// sealers are the sealing keys that a ring knows; the first is the one that Reseal brings
-// everything under.
+// sealers are the known sealing keys; Reseal seals everything under the first.
 type sealers []Sealer
 
-// open opens what lies under the key of this id, or, when nobody wrote down which, under any. It
-// also says which one it was.
+// open opens what was sealed under the key of this id, or under any when it is empty, and returns
+// the key too.
 func (s sealers) open(ctx context.Context, under string, sealed []byte, of string) ([]byte, Sealer, error) {
 	for _, k := range s {
 		if under != "" && under != k.ID() {
@@ -100,11 +98,10 @@ func (s sealers) open(ctx context.Context, under string, sealed []byte, of strin
 	return nil, nil, ErrWrongKey
 }
 
-// of is what a private key is bound to.
+// of returns what a private key is bound to.
 func (s *Sealed) of() string { return s.KID + "|" + s.Algorithm }
 
-// rsaBits is the size of new RSA keys. 2048 is what RFC 7518 §3.3 asks for and every validator
-// takes.
+// rsaBits is the size of new RSA keys, which RFC 7518 §3.3 requires and every verifier accepts.
 const rsaBits = 2048
 
 func newPrivate(algorithm string) (crypto.Signer, error) {

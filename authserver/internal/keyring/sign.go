@@ -17,20 +17,20 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// key is an opened signing key, with what does not change from token to token worked out once.
+// key is an opened signing key, with what is the same for all tokens computed once.
 type key struct {
 	Sealed
-	under   Sealer // nil, as all that follows, of a key that is withdrawn
+	under   Sealer // nil, like all fields below, for a withdrawn key
 	private crypto.Signer
 	public  jose.JSONWebKey
-	headers map[string]string // the encoded JOSE header by the typ of what is signed, with its dot
+	headers map[string]string // encoded JOSE header by typ, with its dot
 }
 
-// IdentityType is the JOSE "typ" of an id token. Nothing that asks for an access token believes it
-// (RFC 8725 §3.11).
+// IdentityType is the JOSE "typ" of an ID token, which no one accepts as an access token (RFC 8725
+// §3.11).
 const IdentityType = "JWT"
 
-// openKey opens a stored key. One that is withdrawn stays shut: it has a state and no more.
+// openKey opens a stored key. A withdrawn one has a state and nothing else.
 func (s sealers) openKey(ctx context.Context, stored Sealed) (*key, error) {
 	k := &key{Sealed: stored, headers: map[string]string{}}
 	if !stored.Withdrawn.IsZero() {
@@ -59,7 +59,7 @@ func (s sealers) openKey(ctx context.Context, stored Sealed) (*key, error) {
 	return k, nil
 }
 
-// sign writes a compact JWS (RFC 7515 §7.1) of payload, as a token of this type.
+// sign returns a compact JWS (RFC 7515 §7.1) of payload with this typ.
 func (k *key) sign(typ string, payload []byte) (string, error) {
 	enc, header := base64.RawURLEncoding, k.headers[typ]
 	out := make([]byte, 0, len(header)+enc.EncodedLen(len(payload))+1+enc.EncodedLen(256))

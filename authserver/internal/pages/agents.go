@@ -22,10 +22,10 @@ const (
 	maxAlarms = 20
 )
 
-// alarmLife is how long a person is told that something of an agent's came back that had been used.
+// alarmLife is how long a person is told that a used token or code of an agent came back.
 const alarmLife = 30 * 24 * time.Hour
 
-// showAgents shows the person the agents that they let in.
+// showAgents shows the person's connected agents.
 func (d *Handler) showAgents(w http.ResponseWriter, r *http.Request) {
 	u, ok := d.person(w, r)
 	if !ok {
@@ -89,8 +89,8 @@ func (d *Handler) agents(ctx context.Context, f grant.Filter, memberships []user
 	return agents, nil
 }
 
-// describe says in plain words what a grant allows; a scope that the resource no longer has keeps
-// its name.
+// describe returns in plain words what a grant allows; a scope that the resource no longer has
+// keeps its name.
 func (d *Handler) describe(g grant.Grant) []web.Scope {
 	resource, _ := d.Engine.Resource(g.Resource)
 	var out []web.Scope
@@ -104,8 +104,8 @@ func (d *Handler) describe(g grant.Grant) []web.Scope {
 	return out
 }
 
-// endAgent ends one of the person's grants. Somebody else's is as if it were not there.
-func (d *Handler) endAgent(w http.ResponseWriter, r *http.Request) {
+// revokeAgent revokes one of the person's grants; another person's is not found.
+func (d *Handler) revokeAgent(w http.ResponseWriter, r *http.Request) {
 	u, ok := d.person(w, r)
 	if !ok {
 		return
@@ -126,14 +126,14 @@ func (d *Handler) endAgent(w http.ResponseWriter, r *http.Request) {
 	seeOther(w, "/agents")
 }
 
-// notices are what pages confirm.
+// notices are the confirmations of pages.
 var notices = map[session.Notice]string{
 	session.Saved:   "Saved.",
 	session.Revoked: "Access revoked.",
 	session.Deleted: "Deleted, and all its access revoked.",
 }
 
-// notice returns the sentence that confirms the form sent before this page; empty: there is none.
+// notice returns the sentence that confirms the previous form, or "".
 func (d *Handler) notice(w http.ResponseWriter, r *http.Request) string {
 	return notices[d.Sessions.Notice(w, r)]
 }

@@ -25,8 +25,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
-// The pages of those who look after a tenant's clients. Whether somebody does is asked of the
-// ledger at every request, and whoever does not finds nothing.
+// The pages of a tenant's administrators. Administration is checked in the database at every
+// request; others get 404.
 
 // maxShown bounds how many clients one page shows.
 const maxShown = 200
@@ -44,49 +44,49 @@ var (
 	errNoneTicked = clientadmin.Refuse("", "Tick at least one thing that it may do.")
 )
 
-// keeper is somebody who looks after a tenant's clients.
-type keeper struct {
+// administrator is a person who administers a tenant.
+type administrator struct {
 	user   user.User
 	tenant tenant.Tenant
 	caller clientadmin.Caller
-	action string // what they do, as audit lines name it; empty: they look
+	action string // what they do, for the audit record; empty: only reading
 }
 
-// keeping finds out who looks after the tenant of the address, before h sees the request.
-func (d *Handler) keeping(h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
+// keeping checks that the person administers the tenant in the URL before it calls h.
+func (d *Handler) keeping(h func(http.ResponseWriter, *http.Request, administrator)) http.HandlerFunc {
 	return d.keeper("", h)
 }
 
-// acting is keeping for a form that does something.
-func (d *Handler) acting(action string, h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
+// acting is keeping for a form that changes something.
+func (d *Handler) acting(action string, h func(http.ResponseWriter, *http.Request, administrator)) http.HandlerFunc {
 	return d.form(d.keeper(action, h))
 }
 
-func (d *Handler) keeper(action string, h func(http.ResponseWriter, *http.Request, keeper)) http.HandlerFunc {
+func (d *Handler) keeper(action string, h func(http.ResponseWriter, *http.Request, administrator)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		u, ok := d.person(w, r)
 		if !ok {
 			return
 		}
-		k := keeper{user: u.User, caller: clientadmin.Person(u.ID, mux.Vars(r)["tenant"]), action: action}
+		k := administrator{user: u.User, caller: clientadmin.Person(u.ID, mux.Vars(r)["tenant"]), action: action}
 		var err error
 		if k.tenant, err = d.Registrar.Tenant(r.Context(), k.caller, mux.Vars(r)["tenant"]); err != nil {
 			d.recordFailure(r, k, err)
-			d.failKeeper(w, r, err)
+			d.failAdministrator(w, r, err)
 			return
 		}
 		h(w, r, k)
 	}
 }
 
-// mostSaid bounds, in characters, what an audit line keeps of a refusal, which may say again what
+// mostSaid bounds, in characters, what an audit record keeps of a refusal, which may repeat what
 // was typed.
 const mostSaid = 500
 
-// recordFailure keeps the line of an act that was refused or did not succeed, beside the one that
-// may have been written before it was tried, and gone with it. Of one person only so many are kept
-// in a minute (audit.Refusals). A line that cannot be kept changes no refusal; the log tells.
-func (d *Handler) recordFailure(r *http.Request, k keeper, err error) {
+// recordFailure writes the audit record of an operation that was rejected or failed, beside one
+// that may have been rolled back with it. They are limited per person and minute (audit.Refusals).
+// A record that cannot be written does not change the response; it is logged.
+func (d *Handler) recordFailure(r *http.Request, k administrator, err error) {
 	if k.action == "" {
 		return
 	}
@@ -97,7 +97,7 @@ func (d *Handler) recordFailure(r *http.Request, k keeper, err error) {
 		Target:  fmt.Sprintf("%.80s", vars["client"]+vars["role"]), Detail: fmt.Sprintf("%.*s", mostSaid, err.Error()),
 	}
 	if tenant.ValidID(vars["tenant"]) {
-		e.Tenant = vars["tenant"] // the one that was meant, whether it is there or not
+		e.Tenant = vars["tenant"] // the requested tenant, whether or not it exists
 	}
 	var refusal *clientadmin.Refusal
 	if errors.As(err, &refusal) || errors.Is(err, clientadmin.ErrNotAllowed) {
@@ -108,8 +108,8 @@ func (d *Handler) recordFailure(r *http.Request, k keeper, err error) {
 	}
 }
 
-// failKeeper is fail for what a keeper may not, or what is not there for them.
-func (d *Handler) failKeeper(w http.ResponseWriter, r *http.Request, err error) {
+// failAdministrator is fail for what an administrator may not do or cannot see.
+func (d *Handler) failAdministrator(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, clientadmin.ErrNotAllowed):
 		err = errNoTenant
@@ -121,21 +121,20 @@ func (d *Handler) failKeeper(w http.ResponseWriter, r *http.Request, err error) 
 	d.fail(w, r, err)
 }
 
-func (d *Handler) showClients(w http.ResponseWriter, r *http.Request, k keeper) {
+func (d *Handler) showClients(w http.ResponseWriter, r *http.Request, k administrator) {
 	d.listClients(w, r, k, http.StatusOK, web.Clients{Notice: d.notice(w, r)})
 }
 
-// listClients shows the tenant's clients and the forms, with what p says already: what was wrong
-// with a form, and what was typed in it.
-func (d *Handler) listClients(w http.ResponseWriter, r *http.Request, k keeper, status int, p web.Clients) {
+// listClients shows the tenant's clients and the forms; p has a form's error and what was typed.
+func (d *Handler) listClients(w http.ResponseWriter, r *http.Request, k administrator, status int, p web.Clients) {
 	clients, err := d.Registrar.List(r.Context(), k.caller, client.Filter{TenantID: k.tenant.ID, Limit: maxShown + 1})
 	if err != nil {
-		d.failKeeper(w, r, err)
+		d.failAdministrator(w, r, err)
 		return
 	}
 	own, err := d.Registrar.Gives(r.Context(), k.caller, k.tenant)
 	if err != nil {
-		d.failKeeper(w, r, err)
+		d.failAdministrator(w, r, err)
 		return
 	}
 	p.CSRF, p.Person, p.Tenant = d.Sessions.CSRF(w, r), k.user.Email, web.Tenant{ID: k.tenant.ID, Name: k.tenant.Name}
@@ -156,7 +155,7 @@ func (d *Handler) listClients(w http.ResponseWriter, r *http.Request, k keeper, 
 	d.show(w, r, status, p)
 }
 
-// means is a scope in plain words; one that no resource has any more keeps its name.
+// means returns a scope's description; its name when no resource has it any more.
 func (d *Handler) means(scope string) string {
 	for _, resource := range d.Engine.Resources.All() {
 		if s, ok := resource.Scope(scope); ok {
@@ -188,8 +187,8 @@ func proves(c client.Client) string {
 	return "a secret"
 }
 
-// createClient makes an application or a machine client.
-func (d *Handler) createClient(w http.ResponseWriter, r *http.Request, k keeper) {
+// createClient creates an application or a machine client.
+func (d *Handler) createClient(w http.ResponseWriter, r *http.Request, k administrator) {
 	form := r.PostForm
 	typed := web.Clients{Name: form.Get("name"), RedirectURIs: form.Get("redirect_uris"),
 		Machine: form.Get("kind") == "machine"}
@@ -205,37 +204,37 @@ func (d *Handler) createClient(w http.ResponseWriter, r *http.Request, k keeper)
 		err = clientadmin.Refuse("", "Name at least one address to which the answer goes.")
 	}
 	if err != nil {
-		d.tellKeeper(w, r, k, err, typed)
+		d.showFormError(w, r, k, err, typed)
 		return
 	}
 	c, secret, err := d.Registrar.Create(r.Context(), k.caller, s)
 	if err != nil {
-		d.tellKeeper(w, r, k, err, typed)
+		d.showFormError(w, r, k, err, typed)
 		return
 	}
 	httpd.Note(r.Context(), "client", c.ID)
 	d.leave(w, r, k, web.Secret{Client: c.Name, ClientID: c.ID, Secret: secret})
 }
 
-// replaceSecret gives a client of the tenant another secret.
-func (d *Handler) replaceSecret(w http.ResponseWriter, r *http.Request, k keeper) {
+// replaceSecret replaces the secret of a client of the tenant.
+func (d *Handler) replaceSecret(w http.ResponseWriter, r *http.Request, k administrator) {
 	turn := clientadmin.SecretReplacement{Client: mux.Vars(r)["client"], Overlap: 24 * time.Hour}
 	if r.PostForm.Get("at_once") != "" {
 		turn.Overlap = 0
 	}
 	secret, err := d.Registrar.ReplaceSecret(r.Context(), k.caller, turn)
 	if err != nil {
-		d.tellKeeper(w, r, k, err, web.Clients{})
+		d.showFormError(w, r, k, err, web.Clients{})
 		return
 	}
 	httpd.Note(r.Context(), "client", turn.Client)
 	d.leave(w, r, k, web.Secret{ClientID: turn.Client, Secret: secret, Replaced: true, AtOnce: turn.Overlap == 0})
 }
 
-// deleteClient makes a client of the tenant unknown; its grants end.
-func (d *Handler) deleteClient(w http.ResponseWriter, r *http.Request, k keeper) {
+// deleteClient deletes a client of the tenant and revokes its grants.
+func (d *Handler) deleteClient(w http.ResponseWriter, r *http.Request, k administrator) {
 	if err := d.Registrar.Delete(r.Context(), k.caller, mux.Vars(r)["client"]); err != nil {
-		d.tellKeeper(w, r, k, err, web.Clients{})
+		d.showFormError(w, r, k, err, web.Clients{})
 		return
 	}
 	httpd.Note(r.Context(), "client", mux.Vars(r)["client"])
@@ -243,8 +242,8 @@ func (d *Handler) deleteClient(w http.ResponseWriter, r *http.Request, k keeper)
 	seeOther(w, clientsPath(k))
 }
 
-// createInitialToken makes a token with which programs of the tenant register themselves.
-func (d *Handler) createInitialToken(w http.ResponseWriter, r *http.Request, k keeper) {
+// createInitialToken creates an initial access token of the tenant.
+func (d *Handler) createInitialToken(w http.ResponseWriter, r *http.Request, k administrator) {
 	uses, err := strconv.Atoi(r.PostForm.Get("uses"))
 	hours, errHours := strconv.Atoi(r.PostForm.Get("hours"))
 	s := clientadmin.InitialTokenSpec{Tenant: k.tenant.ID, Scopes: r.PostForm["scope"], Uses: uses,
@@ -256,20 +255,19 @@ func (d *Handler) createInitialToken(w http.ResponseWriter, r *http.Request, k k
 		err = errNoneTicked
 	}
 	if err != nil {
-		d.tellKeeper(w, r, k, err, web.Clients{})
+		d.showFormError(w, r, k, err, web.Clients{})
 		return
 	}
 	token, err := d.Registrar.CreateInitialToken(r.Context(), k.caller, s)
 	if err != nil {
-		d.tellKeeper(w, r, k, err, web.Clients{})
+		d.showFormError(w, r, k, err, web.Clients{})
 		return
 	}
 	d.leave(w, r, k, web.Secret{InitialToken: token, Uses: uses, Hours: hours})
 }
 
-// tellKeeper shows the page again with what was wrong with a form; what is not the form's fault is
-// a page of its own.
-func (d *Handler) tellKeeper(w http.ResponseWriter, r *http.Request, k keeper, err error, typed web.Clients) {
+// showFormError shows the page again with a form's error; other errors are a page of their own.
+func (d *Handler) showFormError(w http.ResponseWriter, r *http.Request, k administrator, err error, typed web.Clients) {
 	d.recordFailure(r, k, err)
 	var refusal *clientadmin.Refusal
 	if errors.As(err, &refusal) && !errors.Is(err, client.ErrNotFound) {
@@ -278,11 +276,11 @@ func (d *Handler) tellKeeper(w http.ResponseWriter, r *http.Request, k keeper, e
 		d.listClients(w, r, k, http.StatusBadRequest, typed)
 		return
 	}
-	d.failKeeper(w, r, err)
+	d.failAdministrator(w, r, err)
 }
 
-// leave sends the browser on to the page that shows a secret, once.
-func (d *Handler) leave(w http.ResponseWriter, r *http.Request, k keeper, p web.Secret) {
+// leave redirects to the page that shows a secret once.
+func (d *Handler) leave(w http.ResponseWriter, r *http.Request, k administrator, p web.Secret) {
 	value, err := json.Marshal(p)
 	if err != nil {
 		d.fail(w, r, fmt.Errorf("leaving a secret: %w", err))
@@ -296,18 +294,18 @@ func (d *Handler) leave(w http.ResponseWriter, r *http.Request, k keeper, p web.
 	seeOther(w, clientsPath(k)+"/shown?once="+url.QueryEscape(name))
 }
 
-func (d *Handler) showOnce(w http.ResponseWriter, r *http.Request, k keeper) {
+func (d *Handler) showOnce(w http.ResponseWriter, r *http.Request, k administrator) {
 	value, err := d.Sessions.Collect(r, r.URL.Query().Get("once"))
 	var p web.Secret
 	if err == nil {
 		err = json.Unmarshal(value, &p)
 	}
 	if err != nil {
-		d.failKeeper(w, r, err)
+		d.failAdministrator(w, r, err)
 		return
 	}
 	p.Tenant, p.Issuer = web.Tenant{ID: k.tenant.ID, Name: k.tenant.Name}, d.Engine.Issuer
 	d.show(w, r, http.StatusOK, p)
 }
 
-func clientsPath(k keeper) string { return "/tenants/" + k.tenant.ID + "/clients" }
+func clientsPath(k administrator) string { return "/tenants/" + k.tenant.ID + "/clients" }

@@ -15,7 +15,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
-// showConsent asks, every time anew: who the client is, nobody can be sure of.
+// showConsent asks for consent at every request, because a client cannot be identified with
+// certainty.
 func (d *Handler) showConsent(w http.ResponseWriter, r *http.Request) {
 	id := r.URL.Query().Get("tx")
 	transaction, err := d.Sessions.Transaction(r, id)
@@ -30,7 +31,7 @@ func (d *Handler) showConsent(w http.ResponseWriter, r *http.Request) {
 	attempt.FromContext(r.Context()).SetParameters(transaction.Form)
 	a, err := d.Engine.Authorize(r.Context(), transaction.Form)
 	var refusal *issuer.Refusal
-	if errors.As(err, &refusal) && refusal.RedirectTo != "" { // a request that could not be checked before
+	if errors.As(err, &refusal) && refusal.RedirectTo != "" { // a request that could not be checked before sign-in
 		d.leadBack(w, r, refusal)
 		return
 	}
@@ -38,7 +39,7 @@ func (d *Handler) showConsent(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
-	if deferred, _ := d.Engine.Deferred(transaction.Form); deferred { // noted already where it was not
+	if deferred, _ := d.Engine.Deferred(transaction.Form); deferred { // already recorded where it was not
 		for _, name := range a.Relaxed {
 			httpd.Note(r.Context(), "relaxed", name)
 		}
@@ -46,8 +47,8 @@ func (d *Handler) showConsent(w http.ResponseWriter, r *http.Request) {
 	d.ask(w, r, u.User, a, web.Request{Action: "/consent", Transaction: id})
 }
 
-// ask shows a signed-in person what a client wants: the tenants to choose from, or the consent page
-// for the one. request says where the answer goes.
+// ask shows a signed-in person a client's request: the tenants to choose from, or the consent page.
+// request is where the answer is sent.
 func (d *Handler) ask(w http.ResponseWriter, r *http.Request, u user.User, a *issuer.Authorization,
 	request web.Request) {
 	attempt.FromContext(r.Context()).Client(a.Client.ID, a.Client.Name)
@@ -96,7 +97,7 @@ func (d *Handler) ask(w http.ResponseWriter, r *http.Request, u user.User, a *is
 	}
 }
 
-// turnAway tells a person that their organisation does not let the application in, and why, and the
+// turnAway tells a person why their organisation does not allow the application, and tells the
 // application when they go back.
 func (d *Handler) turnAway(w http.ResponseWriter, r *http.Request, a *issuer.Authorization, refused ...issuer.Offer) {
 	refusal := d.Engine.NotLetIn(r.Context(), a, refused...)
@@ -107,7 +108,7 @@ func (d *Handler) turnAway(w http.ResponseWriter, r *http.Request, a *issuer.Aut
 	d.leadBack(w, r, refusal)
 }
 
-// choose finds the tenant's offer; the only one there is needs no choosing.
+// choose returns the tenant's offer; a single one needs no choice.
 func choose(offers []issuer.Offer, tenantID string) (issuer.Offer, bool) {
 	if tenantID == "" && len(offers) == 1 {
 		return offers[0], true
@@ -140,14 +141,14 @@ func consentPage(a *issuer.Authorization, o issuer.Offer) web.Consent {
 	for _, s := range o.Scopes {
 		p.Scopes = append(p.Scopes, web.Scope{
 			Name: s.Name, Description: s.Description, Fixed: s.Name == issuer.ScopeOpenID,
-			// What a client can change with that nobody has checked, a person allows by ticking it.
+			// Scopes that change something are not ticked for a client that no one has checked.
 			Writes: s.Writes(), Ticked: !s.Writes() || p.Known != "",
 		})
 	}
 	return p
 }
 
-// clientName is what a client calls itself, or its id.
+// clientName returns a client's name, or its id.
 func clientName(c client.Client) string {
 	if c.Name == "" {
 		return c.ID
@@ -155,11 +156,11 @@ func clientName(c client.Client) string {
 	return c.Name
 }
 
-// redirectHost says where an answer goes as people read it.
+// redirectHost returns where the answer is sent, as people read it.
 func redirectHost(uri string) string {
 	u, err := url.Parse(uri)
 	switch {
-	case err != nil || uri == "": // of a device there is none
+	case err != nil || uri == "": // a device has none
 		return uri
 	case u.Scheme != "https" && u.Scheme != "http":
 		return "the application behind " + u.Scheme + ": on this device"
@@ -169,7 +170,7 @@ func redirectHost(uri string) string {
 	return u.Host
 }
 
-// decide does what the person said. The request itself comes from the transaction, never from the
+// decide carries out the person's answer. The request comes from the transaction, never from the
 // page.
 func (d *Handler) decide(w http.ResponseWriter, r *http.Request) {
 	form := r.PostForm
@@ -188,7 +189,7 @@ func (d *Handler) decide(w http.ResponseWriter, r *http.Request) {
 			oauth.InvalidRequest("The form says neither yes nor no. Go back and press one of the buttons."))
 		return
 	}
-	if transaction, err = d.Sessions.Finish(r, form.Get("tx")); err != nil { // once: a second press is told so
+	if transaction, err = d.Sessions.Finish(r, form.Get("tx")); err != nil { // once: a second submit is told so
 		d.fail(w, r, err)
 		return
 	}
@@ -223,7 +224,7 @@ func (d *Handler) decide(w http.ResponseWriter, r *http.Request) {
 	}
 	var refused *oauth.Error
 	if err != nil && !errors.As(err, &refused) {
-		// the fault is ours: trying again must be possible
+		// a fault of the server, so the person can try again
 		err = errors.Join(err, d.Sessions.Resume(r, form.Get("tx"), transaction))
 	}
 	if err != nil {

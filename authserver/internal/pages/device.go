@@ -12,9 +12,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
-// showDevice asks for the code that a device shows (RFC 8628 §3.3), and then whether its program
-// may come in. A code that came with the address is shown to be compared, never taken without a
-// look (§5.4).
+// showDevice asks for the code that a device shows (RFC 8628 §3.3), and then for consent. A code in
+// the URL is shown for comparison and never accepted unseen (§5.4).
 func (d *Handler) showDevice(w http.ResponseWriter, r *http.Request) {
 	typed := r.URL.Query().Get("user_code")
 	code := issuer.NormalizeUserCode(typed)
@@ -38,7 +37,7 @@ func (d *Handler) showDevice(w http.ResponseWriter, r *http.Request) {
 	d.ask(w, r, u.User, a, web.Request{Action: "/device", UserCode: code})
 }
 
-// decideDevice does what the person said of a device.
+// decideDevice carries out the person's answer to a device.
 func (d *Handler) decideDevice(w http.ResponseWriter, r *http.Request) {
 	form := r.PostForm
 	code := issuer.NormalizeUserCode(form.Get("user_code"))
@@ -74,8 +73,8 @@ func (d *Handler) decideDevice(w http.ResponseWriter, r *http.Request) {
 	seeOther(w, "/device/done")
 }
 
-// mayTryCode counts a code that a person typed or decided on: 34 bits are not much, so nobody tries
-// many (RFC 8628 §5.1). One that a device has is taken back.
+// mayTryCode counts a code that a person typed or answered, because 34 bits could be guessed with
+// many tries (RFC 8628 §5.1). A code that exists is not counted.
 func (d *Handler) mayTryCode(w http.ResponseWriter, r *http.Request, u user.User) bool {
 	ok, wait := d.Codes.Allow(r.Context(), u.ID)
 	if !ok {

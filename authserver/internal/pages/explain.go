@@ -7,8 +7,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
-// explanations say what an error code means here: first to the person who met it, then to the
-// developer of the application.
+// explanations say what an error code means: for the person, and for the application's developer.
 var explanations = map[string]web.Explanation{
 	"invalid_request": {
 		Person: "The application sent something that cannot be understood. It is not your fault; start again from " +

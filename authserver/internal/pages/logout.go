@@ -20,15 +20,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
-// LogoutPath is where applications send people who want to sign out (OpenID Connect RP-Initiated
-// Logout 1.0 §2), below the issuer.
+// LogoutPath is the end_session_endpoint (OpenID Connect RP-Initiated Logout 1.0 §2), below the
+// issuer.
 const LogoutPath = "/oauth2/logout"
 
-// logoutParameters are what the page reads. Others mean nothing here.
+// logoutParameters are those that are read; others are ignored.
 var logoutParameters = []string{"id_token_hint", "client_id", "post_logout_redirect_uri", "state"}
 
-// logout asks a person whether they want to sign out. It is asked each time: any page can send a
-// browser here. Where they go then was registered, or is nowhere.
+// logout asks a person whether to sign out, each time, because any page can send a browser here.
+// They are then redirected to a registered URI or nowhere.
 func (d *Handler) logout(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		d.logoutByPost(w, r)
@@ -57,8 +57,8 @@ func (d *Handler) logout(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// goOn sends a browser on where nobody is signed in: at once for an application that an operator or
-// a tenant made known, by a link on a page for every other, which anybody can make known.
+// goOn redirects when no one is signed in: at once for an application that an operator or a tenant
+// registered, by a link for all others, which anyone can register.
 func (d *Handler) goOn(w http.ResponseWriter, r *http.Request, form url.Values, to string) {
 	c, err := d.leaving(r.Context(), form)
 	switch {
@@ -67,13 +67,13 @@ func (d *Handler) goOn(w http.ResponseWriter, r *http.Request, form url.Values, 
 	case c.Origin == client.OriginOperator || c.Origin == client.OriginInitialToken:
 		seeOther(w, to)
 	default:
-		// checked as a redirect URI: no scheme in it runs anything
+		// checked as a redirect URI: its scheme runs nothing
 		d.show(w, r, http.StatusOK, web.SignedOut{Back: template.URL(to), BackTo: redirectHost(to)})
 	}
 }
 
-// logoutByPost goes on by GET: from another site a browser posts without its cookies, and then it
-// has them again. The id token does not go into an address; whom it was for does.
+// logoutByPost continues by GET: a form posted from another site comes without cookies, which the
+// GET has. The ID token is replaced by its client_id, so that it is in no URL.
 func (d *Handler) logoutByPost(w http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery != "" {
 		d.fail(w, r, oauth.InvalidRequest("parameters belong either in the URL or in the body, not in both"))
@@ -120,9 +120,9 @@ func (d *Handler) askWhetherOut(w http.ResponseWriter, r *http.Request, u visito
 	d.show(w, r, http.StatusOK, p)
 }
 
-// afterwards is where somebody goes who has signed out: an address that the application registered
-// for that, byte for byte, with its state; or nowhere, "". Everything else is an *oauth.Error, and
-// then nobody goes anywhere.
+// afterwards returns where to redirect after logout: a post_logout_redirect_uri that the
+// application registered, compared byte for byte, with its state; or "". Everything else is an
+// *oauth.Error, and there is no redirect.
 func (d *Handler) afterwards(ctx context.Context, form url.Values) (string, error) {
 	for _, name := range logoutParameters {
 		if len(form[name]) > 1 {
@@ -154,8 +154,8 @@ func (d *Handler) afterwards(ctx context.Context, form url.Values) (string, erro
 	return to + separator + url.Values{"state": {form.Get("state")}}.Encode(), nil
 }
 
-// leaving is the application that sent somebody to sign out: the one whom the id token was for, or
-// that names itself; the zero client when none does.
+// leaving returns the application that requested logout, by ID token or client_id; the zero client
+// when there is none.
 func (d *Handler) leaving(ctx context.Context, form url.Values) (client.Client, error) {
 	id := form.Get("client_id")
 	if hint := form.Get("id_token_hint"); hint != "" {
@@ -181,8 +181,7 @@ func (d *Handler) leaving(ctx context.Context, form url.Values) (client.Client, 
 	return c, nil
 }
 
-// Silent answers a request with prompt=none: at once, and without a page (OpenID Connect Core
-// §3.1.2.1).
+// Silent answers a request with prompt=none without showing a page (OpenID Connect Core §3.1.2.1).
 func (d *Handler) Silent(w http.ResponseWriter, r *http.Request, form url.Values) {
 	u, err := d.who(r)
 	if err != nil && !errors.Is(err, session.ErrNobody) {

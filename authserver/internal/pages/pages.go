@@ -1,242 +1,241 @@
+// Package pages serves the pages for people: sign-in, consent, connected agents, and the pages of a
+// tenant's administrators.
+//
+// Each step stands alone and finds the authorization request by its transaction; no step trusts
+// what an earlier page said:
+//
+//	/oauth2/authorize → /consent?tx=… → (not signed in: /signin?tx=… → /consent?tx=…)
+//	→ the application
+//
+// Every answer to a POST is a 303, so that no password is ever sent on.
 package pages
 
 import (
-	"cmp"
 	"errors"
-	"fmt"
+	"html/template"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/gorilla/mux"
+
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/clientadmin"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/personal"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/session"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
-	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
-	"github.com/gatehouse-mcp/gatehouse/shared/text"
+	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
-// home is the page of a person's agents.
-func (d *Handler) home(w http.ResponseWriter, _ *http.Request) { seeOther(w, "/agents") }
+// Handler serves the pages.
+type Handler struct {
+	Engine   *issuer.Engine
+	Sessions *session.Manager
+	Users    user.Store
+	Personal personal.Vault // of personal data in audit records
+	Grants   grant.Store
+	Clients  client.Store
+	Ledger   *grant.Ledger
+	// Registrar creates clients, for a tenant's administrators.
+	Registrar *clientadmin.Admin
 
-func (d *Handler) showSignIn(w http.ResponseWriter, r *http.Request) {
-	transaction, device := r.URL.Query().Get("tx"), deviceOf(r.URL.Query())
-	u, err := d.who(r)
-	switch {
-	case err != nil && !errors.Is(err, session.ErrNobody):
-		d.fail(w, r, err)
-		return
-	case err == nil && !d.again(r, u, transaction):
-		seeOther(w, after(transaction, device))
-		return
-	}
-	d.askWho(w, r, http.StatusOK, web.SignIn{Transaction: transaction, Device: device})
+	// SignIns limits wrong passwords.
+	SignIns SignInLimits
+	// Codes limits how many wrong device codes one person tries.
+	Codes *ratelimit.Limiter
 }
 
-// again says whether somebody who is signed in has to do it once more for the request that brought
-// them.
-func (d *Handler) again(r *http.Request, u visitor, transaction string) bool {
-	t, err := d.Sessions.Transaction(r, transaction)
-	return err == nil && !lately(u, t)
+// Mount adds the pages to a router.
+func (d *Handler) Mount(r *mux.Router) {
+	r.HandleFunc("/", d.home).Methods("GET", "HEAD")
+	r.HandleFunc("/signin", d.showSignIn).Methods("GET", "HEAD")
+	r.HandleFunc("/signin", d.form(d.signIn)).Methods("POST")
+	r.HandleFunc("/signout", d.form(d.signOut)).Methods("POST")
+	r.HandleFunc(LogoutPath, d.logout).Methods("GET", "HEAD", "POST")
+	r.HandleFunc("/consent", d.showConsent).Methods("GET", "HEAD")
+	r.HandleFunc("/consent", d.form(d.decide)).Methods("POST")
+	r.HandleFunc("/device", d.showDevice).Methods("GET", "HEAD")
+	r.HandleFunc("/device", d.form(d.decideDevice)).Methods("POST")
+	r.HandleFunc("/device/done", d.deviceDone).Methods("GET", "HEAD")
+	r.HandleFunc("/agents", d.showAgents).Methods("GET", "HEAD")
+	r.HandleFunc("/agents/{grant}/revoke", d.form(d.revokeAgent)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients", d.keeping(d.showClients)).Methods("GET", "HEAD")
+	r.HandleFunc("/tenants/{tenant}/clients", d.acting("client.create", d.createClient)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients/shown", d.keeping(d.showOnce)).Methods("GET")
+	r.HandleFunc("/tenants/{tenant}/clients/{client}/secret",
+		d.acting("client.replace_secret", d.replaceSecret)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/clients/{client}/delete", d.acting("client.delete", d.deleteClient)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/roles", d.keeping(d.showRoles)).Methods("GET", "HEAD")
+	r.HandleFunc("/tenants/{tenant}/roles/{role}", d.acting("role.put", d.changeRole)).Methods("POST")
+	r.HandleFunc("/tenants/{tenant}/initial-tokens",
+		d.acting("initial_token.create", d.createInitialToken)).Methods("POST")
 }
 
-// deviceOf says with which device's code somebody came to sign in: "" with none, "-" for the page
-// that asks for one.
-func deviceOf(form url.Values) string {
-	if !form.Has("device") {
-		return ""
-	}
-	if code := issuer.NormalizeUserCode(form.Get("device")); code != "" {
-		return code
-	}
-	return "-"
-}
-
-// askWho shows the sign-in page, with the name of the client that asks. A transaction that is gone
-// is said at once, before a password is typed.
-func (d *Handler) askWho(w http.ResponseWriter, r *http.Request, status int, p web.SignIn) {
-	if p.Transaction != "" {
-		t, err := d.Sessions.Transaction(r, p.Transaction)
-		if err != nil {
-			d.fail(w, r, err)
-			return
-		}
-		attempt.FromContext(r.Context()).SetParameters(t.Form)
-		if p.Client, err = d.asking(r, t.Form); err != nil {
-			d.fail(w, r, err)
-			return
-		}
-		if p.Email == "" {
-			p.Email = text.Line(t.Form.Get("login_hint"), 0)
-		}
-	}
-	p.CSRF = d.Sessions.CSRF(w, r)
-	d.show(w, r, status, p)
-}
-
-// asking is the name of the client that asks. A document is not read before somebody has signed in:
-// until then its address must do.
-func (d *Handler) asking(r *http.Request, form url.Values) (string, error) {
-	if deferred, _ := d.Engine.Deferred(form); deferred {
-		return form.Get("client_id"), nil
-	}
-	a, err := d.Engine.Authorize(r.Context(), form)
-	if err != nil {
-		return "", err
-	}
-	return clientName(a.Client), nil
-}
-
-// after is where a person goes who has signed in.
-func after(transaction, device string) string {
-	switch device {
-	case "":
-	case "-":
-		return "/device"
-	default:
-		return "/device?user_code=" + device
-	}
-	if transaction == "" {
-		return "/agents"
-	}
-	return "/consent" + query(transaction)
-}
-
-// The one answer to every try that does not do: it tells nobody which accounts there are.
-const wrong = "This e-mail address and password do not belong together. Check both and try again."
-
-func (d *Handler) signIn(w http.ResponseWriter, r *http.Request) {
-	form := r.PostForm
-	transaction, password, device := form.Get("tx"), form.Get("password"), ""
-	if form.Get("device") != "" {
-		device = deviceOf(form)
-	}
-	if len(password) > user.MaxPassword {
-		d.ErrorPage(w, r,
-			oauth.InvalidRequest("A password has at most 1024 characters. Go back and type a shorter one."))
-		return
-	}
-	email, err := user.Normalize(form.Get("email"))
-	if err != nil {
-		email = "" // goes the way of an account that is not there
-	}
-	u, err := d.Users.UserByEmail(r.Context(), email)
-	if err != nil && !errors.Is(err, user.ErrNotFound) {
-		d.fail(w, r, err)
-		return
-	}
-	// What is remembered of a person is remembered by their id: who gets the address of somebody
-	// who was deleted begins anew.
-	account := cmp.Or(u.ID, email)
-	tries := d.tries(r, account)
-	if wait, ok := count(r.Context(), tries); !ok {
-		httpd.RetryAfter(w, wait)
-		httpd.Note(r.Context(), "refused", "too many sign-in attempts")
-		d.Engine.Refuse(r.Context(), client.Client{}, audit.Event{Action: actSignIn, Detail: "too many tries"})
-		attempt.FromContext(r.Context()).Refuse(attempt.ErrLocked)
-		d.askWho(w, r, http.StatusTooManyRequests, web.SignIn{
-			Transaction: transaction, Device: device, Email: form.Get("email"),
-			Problem: "There were too many tries. Wait " + minutes(wait) + " and try again.",
-		})
-		return
-	}
-	fits, err := user.CheckPassword(r.Context(), u.PasswordHash, password)
-	if err != nil {
-		d.fail(w, r, err)
-		return
-	}
-	if !fits || u.Disabled {
-		httpd.Note(r.Context(), "refused", "sign-in")
-		// What was typed as an address may be a password: the line names an account that there is,
-		// or none.
-		e := audit.Event{Action: actSignIn, Target: u.ID, Detail: notSignedIn(u, fits)}
-		// Where somebody is who signs in there is said under their key, which is looked for in vain
-		// where there is no such account: that takes as long.
-		from, err := d.Personal.Seal(r.Context(), d.Users, u.ID, httpd.ClientAddr(r.Context()).String())
-		if err != nil {
-			d.fail(w, r, err)
-			return
-		}
-		if u.ID != "" {
-			e.Actor = "address:" + from
-		}
-		d.Engine.Refuse(r.Context(), client.Client{}, e)
-		attempt.FromContext(r.Context()).Refuse(attempt.ErrSignIn)
-		d.askWho(w, r, http.StatusForbidden, web.SignIn{Transaction: transaction, Device: device,
-			Email: form.Get("email"), Problem: wrong})
-		return
-	}
-	takeBack(r.Context(), tries)
-	if err := d.record(r, u.ID, actSignIn); err != nil {
-		d.fail(w, r, err)
-		return
-	}
-	if err := d.Sessions.Know(w, r, account, httpd.Source(r.Context())); err != nil {
-		d.fail(w, r, err)
-		return
-	}
-	if err := d.Sessions.SignIn(w, r, u.ID, u.SessionsEnded); err != nil {
-		d.fail(w, r, err)
-		return
-	}
-	httpd.Note(r.Context(), "user", u.ID)
-	seeOther(w, after(transaction, device))
-}
-
-// The acts of audit lines.
-const (
-	actSignIn  = "user.sign_in"
-	actSignOut = "user.sign_out"
+// The texts of error pages.
+var (
+	errGone = &oauth.Error{Code: "invalid_request", Status: http.StatusBadRequest,
+		Description: "This request is no longer under way here: it was answered already, took longer than ten " +
+			"minutes, or was begun in another browser. Start again from your application."}
+	errForm = &oauth.Error{Code: "invalid_request", Status: http.StatusForbidden,
+		Description: "This form is out of date or was not sent from our page. Go back, load the page again and " +
+			"repeat it."}
+	errNoAgent = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "You have no such agent. Your agents' page shows those that you have."}
 )
 
-// record keeps the line of what a person does here, before it is done.
-func (d *Handler) record(r *http.Request, userID, action string) error {
-	from, err := d.Personal.Seal(r.Context(), d.Users, userID, "from "+httpd.ClientAddr(r.Context()).String())
-	if err != nil {
-		return err
+// ErrorPage shows a person what was wrong, with the error's status.
+func (d *Handler) ErrorPage(w http.ResponseWriter, r *http.Request, e *oauth.Error) {
+	if e.Wait > 0 {
+		httpd.RetryAfter(w, e.Wait)
 	}
-	e := audit.Event{Time: d.Sessions.Now().UTC().Truncate(time.Second), Actor: "user:" + userID, Action: action,
-		Target: userID, Detail: from}
-	if err := d.Engine.Audit.Record(r.Context(), e); err != nil {
-		return fmt.Errorf("writing the audit line of %s: %w", action, err)
-	}
-	return nil
+	d.show(w, r, e.Status, web.Problem{Status: e.Status, Code: e.Code, What: e.Description,
+		Support: httpd.SupportCode(r.Context())})
 }
 
-func notSignedIn(u user.User, fits bool) string {
+// leadBack shows a person what is wrong with a request, with a link back to the application: an
+// open registration's redirect URI is never followed automatically (OAuth 2.1 §7.12.2).
+func (d *Handler) leadBack(w http.ResponseWriter, r *http.Request, refusal *issuer.Refusal) {
+	e := refusal.Err
+	attempt.FromContext(r.Context()).Refuse(e)
+	httpd.Note(r.Context(), "refused", e.Code)
+	httpd.Note(r.Context(), "reason", e.Description)
+	d.show(w, r, http.StatusBadRequest, web.Problem{
+		Status: http.StatusBadRequest, Code: e.Code, What: e.Description, Support: httpd.SupportCode(r.Context()),
+		// checked as a redirect URI: its scheme runs nothing
+		Back: template.URL(refusal.RedirectTo), BackTo: redirectHost(refusal.RedirectTo),
+	})
+}
+
+// fail shows an error as a page. What is no *oauth.Error is internal: its detail is logged only.
+func (d *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var refused *oauth.Error
+	way := attempt.FromContext(r.Context())
+	way.Refuse(err)
 	switch {
-	case u.ID == "":
-		return "no such account"
-	case fits:
-		return "the account is disabled"
+	case errors.Is(err, session.ErrNoTransaction):
+		refused = errGone
+		way.Lost(refused)
+	case errors.Is(err, session.ErrCSRF):
+		refused = errForm
+	case !errors.As(err, &refused):
+		httpd.Note(r.Context(), "error", err.Error())
+		refused = oauth.TemporarilyUnavailable()
 	}
-	return "another password"
+	httpd.Note(r.Context(), "refused", refused.Code)
+	d.ErrorPage(w, r, refused)
 }
 
-func (d *Handler) signOut(w http.ResponseWriter, r *http.Request) {
-	to, err := d.afterwards(r.Context(), r.PostForm) // before: what does not do must not half happen
+// form parses a form and checks its CSRF token before it calls h.
+func (d *Handler) form(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			var large *http.MaxBytesError
+			if errors.As(err, &large) {
+				d.ErrorPage(w, r, &oauth.Error{Code: "invalid_request", Status: http.StatusRequestEntityTooLarge,
+					Description: "The form is too large. Go back and write less."})
+				return
+			}
+			d.ErrorPage(w, r,
+				oauth.InvalidRequest("The form cannot be read. Go back, load the page again and repeat it."))
+			return
+		}
+		if err := d.Sessions.CheckCSRF(r, r.PostForm.Get("csrf")); err != nil {
+			d.fail(w, r, err)
+			return
+		}
+		h(w, r)
+	}
+}
+
+// visitor is the signed-in account of a browser, and when it signed in.
+type visitor struct {
+	user.User
+	signedIn time.Time
+}
+
+// someone returns the visitor as package issuer describes people.
+func (v visitor) someone() issuer.Someone {
+	return issuer.Someone{UserID: v.ID, SignedInAt: v.signedIn}
+}
+
+// who returns the signed-in account, or session.ErrNobody, also when the account was disabled or
+// the session ended since.
+func (d *Handler) who(r *http.Request) (visitor, error) {
+	s, err := d.Sessions.Who(r)
+	if err != nil {
+		return visitor{}, err
+	}
+	u, err := d.Users.User(r.Context(), s.UserID)
+	if errors.Is(err, user.ErrNotFound) || err == nil && (u.Disabled || u.SessionsEnded != s.Ended) {
+		return visitor{}, session.ErrNobody
+	}
+	if err == nil {
+		httpd.Note(r.Context(), "user", u.ID)
+	}
+	return visitor{u, s.SignedInAt}, err
+}
+
+// person returns the signed-in account; without one it redirects to sign-in and ok is false.
+func (d *Handler) person(w http.ResponseWriter, r *http.Request) (u visitor, ok bool) {
+	return d.personAt(w, r, "/signin")
+}
+
+// personFor is person for an authorization request, which may require a recent sign-in (OpenID
+// Connect Core §3.1.2.1).
+func (d *Handler) personFor(w http.ResponseWriter, r *http.Request, id string, t session.Transaction) (u visitor,
+	ok bool) {
+	if u, ok = d.personAt(w, r, "/signin"+query(id)); ok && !lately(u, t) {
+		seeOther(w, "/signin"+query(id))
+		return u, false
+	}
+	return u, ok
+}
+
+// lately reports whether the sign-in is as recent as the authorization request requires. An invalid
+// max_age is rejected elsewhere.
+func lately(u visitor, t session.Transaction) bool {
+	p, err := issuer.ParsePrompt(t.Form)
+	return err != nil || p.Fresh(u.signedIn, t.Began)
+}
+
+// personAt is person with the URL of the sign-in page.
+func (d *Handler) personAt(w http.ResponseWriter, r *http.Request, signIn string) (u visitor, ok bool) {
+	u, err := d.who(r)
+	if errors.Is(err, session.ErrNobody) {
+		seeOther(w, signIn)
+		return u, false
+	}
 	if err != nil {
 		d.fail(w, r, err)
-		return
+		return u, false
 	}
-	u, err := d.who(r)
-	if err == nil {
-		err = d.record(r, u.ID, actSignOut)
+	return u, true
+}
+
+func query(transaction string) string {
+	if transaction == "" {
+		return ""
 	}
-	if err != nil && !errors.Is(err, session.ErrNobody) {
-		d.fail(w, r, err)
-		return
+	return "?tx=" + url.QueryEscape(transaction)
+}
+
+// seeOther redirects with 303.
+func seeOther(w http.ResponseWriter, to string) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+func (d *Handler) show(w http.ResponseWriter, r *http.Request, status int, p web.Page) {
+	if err := web.Write(w, status, p); err != nil {
+		httpd.Note(r.Context(), "error", err.Error())
 	}
-	if err := d.Sessions.SignOut(w, r); err != nil {
-		d.fail(w, r, err)
-		return
-	}
-	if to == "" {
-		to = "/signin" + query(r.PostForm.Get("tx"))
-	}
-	seeOther(w, to)
 }

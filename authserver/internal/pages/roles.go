@@ -14,22 +14,22 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
 
-// The page on which those who look after a tenant say what its roles give; see keeping.
+// The page on which a tenant's administrators edit its roles; see keeping.
 
-func (d *Handler) showRoles(w http.ResponseWriter, r *http.Request, k keeper) {
+func (d *Handler) showRoles(w http.ResponseWriter, r *http.Request, k administrator) {
 	d.listRoles(w, r, k, http.StatusOK, "")
 }
 
-// listRoles shows the tenant's roles and the forms, with what was wrong with the last one.
-func (d *Handler) listRoles(w http.ResponseWriter, r *http.Request, k keeper, status int, problem string) {
+// listRoles shows the tenant's roles and the forms, with the last one's error.
+func (d *Handler) listRoles(w http.ResponseWriter, r *http.Request, k administrator, status int, problem string) {
 	roles, err := d.Registrar.Roles(r.Context(), k.caller, k.tenant.ID)
 	if err != nil {
-		d.failKeeper(w, r, err)
+		d.failAdministrator(w, r, err)
 		return
 	}
 	own, err := d.Registrar.Gives(r.Context(), k.caller, k.tenant)
 	if err != nil {
-		d.failKeeper(w, r, err)
+		d.failAdministrator(w, r, err)
 		return
 	}
 	p := web.Roles{CSRF: d.Sessions.CSRF(w, r), Person: k.user.Email,
@@ -40,8 +40,8 @@ func (d *Handler) listRoles(w http.ResponseWriter, r *http.Request, k keeper, st
 	d.show(w, r, status, p)
 }
 
-// roleShown is a role with what the tenant may have: what it gives is ticked, and what neither it
-// nor the person has cannot be.
+// roleShown returns a role with the tenant's scopes: its own are ticked, and those that neither it
+// nor the person has are disabled.
 func (d *Handler) roleShown(role user.Role, allowed, own []string) web.Role {
 	shown := web.Role{Name: role.Name, Admin: role.Admin, Includes: role.Includes}
 	for _, name := range allowed {
@@ -54,8 +54,8 @@ func (d *Handler) roleShown(role user.Role, allowed, own []string) web.Role {
 	return shown
 }
 
-// changeRole makes a role give what is ticked.
-func (d *Handler) changeRole(w http.ResponseWriter, r *http.Request, k keeper) {
+// changeRole sets a role's scopes to those that are ticked.
+func (d *Handler) changeRole(w http.ResponseWriter, r *http.Request, k administrator) {
 	name := mux.Vars(r)["role"]
 	err := d.Registrar.SetRoleScopes(r.Context(), k.caller, k.tenant.ID, name, r.PostForm["scope"])
 	if err != nil {
@@ -69,7 +69,7 @@ func (d *Handler) changeRole(w http.ResponseWriter, r *http.Request, k keeper) {
 		httpd.Note(r.Context(), "refused", refusal.Reason)
 		d.listRoles(w, r, k, http.StatusBadRequest, refusal.Reason)
 	case err != nil:
-		d.failKeeper(w, r, err)
+		d.failAdministrator(w, r, err)
 	default:
 		httpd.Note(r.Context(), "role", name)
 		d.Sessions.LeaveNotice(w, session.Saved)
@@ -77,4 +77,4 @@ func (d *Handler) changeRole(w http.ResponseWriter, r *http.Request, k keeper) {
 	}
 }
 
-func rolesPath(k keeper) string { return "/tenants/" + k.tenant.ID + "/roles" }
+func rolesPath(k administrator) string { return "/tenants/" + k.tenant.ID + "/roles" }

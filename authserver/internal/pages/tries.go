@@ -10,26 +10,25 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 )
 
-// SignInLimits bound how often a wrong password may be typed. A try counts before its password is
-// looked at, so that a hundred at once get no more guesses than a hundred in a row; one whose
-// password was right is taken back. Strangers cannot lock anybody out who has signed in before:
-// that browser, or else that source of requests, has a count of its own.
+// SignInLimits bound wrong passwords. A try counts before its password is checked, so that
+// concurrent tries are no advantage; a right one is taken back. A browser or source that signed in
+// before has a count of its own, so that others cannot lock the person out.
 type SignInLimits struct {
-	// Source limits tries from one source, Pair tries at one account from one source, Account tries
-	// at one account from wherever they come.
+	// Source limits tries from one source, Pair tries at one account from one source, Account all
+	// tries at one account.
 	Source, Pair, Account *ratelimit.Limiter
-	// Browser limits tries at an account from a browser where it has signed in before.
+	// Browser limits tries at an account from a browser that signed in to it before.
 	Browser *ratelimit.Limiter
 }
 
-// try is a count that a try to sign in is part of.
+// try is a counter that a sign-in counts in.
 type try struct {
 	limit *ratelimit.Limiter
 	key   string
 }
 
-// tries are the counts that a try to sign in to an account is part of: those that fewest people
-// share, as far as the request shows that it has such.
+// tries returns the counters for a sign-in to an account: the most specific ones that the request
+// proves.
 func (d *Handler) tries(r *http.Request, account string) []try {
 	source, l := httpd.Source(r.Context()), d.SignIns
 	pair := try{l.Pair, account + "\x00" + source}
@@ -42,8 +41,8 @@ func (d *Handler) tries(r *http.Request, account string) []try {
 	return []try{{l.Source, source}, pair, {l.Account, account}}
 }
 
-// count counts a try. When one of its counts has no room, it was no try, and does not count in the
-// others either; wait is how long until there is room.
+// count counts a try. When one counter is full, none counts it; wait is how long until there is
+// room.
 func count(ctx context.Context, tries []try) (wait time.Duration, ok bool) {
 	for i, t := range tries {
 		if ok, wait := t.limit.Allow(ctx, t.key); !ok {
@@ -61,7 +60,7 @@ func takeBack(ctx context.Context, tries []try) {
 	}
 }
 
-// minutes says to people how long to wait.
+// minutes returns a wait for people.
 func minutes(wait time.Duration) string {
 	n := int((wait + time.Minute - 1) / time.Minute)
 	if n <= 1 {

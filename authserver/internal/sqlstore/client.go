@@ -28,11 +28,12 @@ const clientValues = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $1
 // clientRow is a client's columns in their order.
 func clientRow(c client.Client) []any {
 	return []any{
-		c.ID, c.Name, optional(c.TenantID), list(c.RedirectURIs), list(c.GrantTypes), c.AuthMethod, c.SecretHash,
-		list(c.Scopes), c.ApplicationType,
-		c.ClientURI, c.SoftwareID, c.SoftwareVersion, c.Origin, c.ManageHash, c.JWKS, c.JWKSURI, moment(c.CreatedAt),
-		c.OldSecretHash, moment(c.OldSecretEnds), c.Fingerprint, c.Resource, c.IDTokenAlg,
-		list(c.PostLogoutRedirectURIs), c.DPoPBound, c.PushRequired,
+		c.ID, c.Name, optional(c.TenantID), stringList(c.RedirectURIs), stringList(c.GrantTypes), c.AuthMethod,
+		c.SecretHash,
+		stringList(c.Scopes), c.ApplicationType,
+		c.ClientURI, c.SoftwareID, c.SoftwareVersion, c.Origin, c.ManageHash, c.JWKS, c.JWKSURI, unixTime(c.CreatedAt),
+		c.OldSecretHash, unixTime(c.OldSecretEnds), c.Fingerprint, c.Resource, c.IDTokenAlg,
+		stringList(c.PostLogoutRedirectURIs), c.DPoPBound, c.PushRequired,
 	}
 }
 
@@ -80,13 +81,13 @@ func (d *DB) CreateClients(ctx context.Context, clients []client.Client) error {
 func (d *DB) Client(ctx context.Context, id string) (client.Client, error) {
 	c, err := scanClient(d.row(ctx,
 		"SELECT "+clientRead+" FROM clients WHERE id = $1 AND deleted_at IS NULL AND disabled_at IS NULL", id))
-	return c, none(err, client.ErrNotFound)
+	return c, notFound(err, client.ErrNotFound)
 }
 
 // RegisteredClient implements client.Store.
 func (d *DB) RegisteredClient(ctx context.Context, id string) (client.Client, error) {
 	c, err := scanClient(d.row(ctx, "SELECT "+clientRead+" FROM clients WHERE id = $1 AND deleted_at IS NULL", id))
-	return c, none(err, client.ErrNotFound)
+	return c, notFound(err, client.ErrNotFound)
 }
 
 // DisableClient implements client.Store.
@@ -98,9 +99,9 @@ func (d *DB) DisableClient(ctx context.Context, id string, at time.Time) (since 
 		return tx.QueryRowContext(ctx,
 			"UPDATE clients SET disabled_at = COALESCE(disabled_at, $2) WHERE id = $1 AND deleted_at IS NULL "+
 				"RETURNING disabled_at",
-			id, moment(at)).Scan((*moment)(&since))
+			id, unixTime(at)).Scan((*unixTime)(&since))
 	})
-	return since, none(err, client.ErrNotFound)
+	return since, notFound(err, client.ErrNotFound)
 }
 
 // EnableClient implements client.Store.
@@ -136,13 +137,14 @@ func (d *DB) OperatorClients(ctx context.Context, tenantID string) ([]client.Cli
 func scanClient(r interface{ Scan(...any) error }) (client.Client, error) {
 	var c client.Client
 	var tenantID sql.NullString
-	err := r.Scan(&c.ID, &c.Name, &tenantID, (*list)(&c.RedirectURIs), (*list)(&c.GrantTypes), &c.AuthMethod,
-		&c.SecretHash, (*list)(&c.Scopes),
+	err := r.Scan(&c.ID, &c.Name, &tenantID, (*stringList)(&c.RedirectURIs), (*stringList)(&c.GrantTypes),
+		&c.AuthMethod,
+		&c.SecretHash, (*stringList)(&c.Scopes),
 		&c.ApplicationType, &c.ClientURI, &c.SoftwareID, &c.SoftwareVersion, &c.Origin, &c.ManageHash, &c.JWKS,
-		&c.JWKSURI, (*moment)(&c.CreatedAt),
-		&c.OldSecretHash, (*moment)(&c.OldSecretEnds), &c.Fingerprint, &c.Resource, &c.IDTokenAlg,
-		(*list)(&c.PostLogoutRedirectURIs), &c.DPoPBound, &c.PushRequired,
-		(*moment)(&c.DisabledAt))
+		&c.JWKSURI, (*unixTime)(&c.CreatedAt),
+		&c.OldSecretHash, (*unixTime)(&c.OldSecretEnds), &c.Fingerprint, &c.Resource, &c.IDTokenAlg,
+		(*stringList)(&c.PostLogoutRedirectURIs), &c.DPoPBound, &c.PushRequired,
+		(*unixTime)(&c.DisabledAt))
 	c.TenantID = tenantID.String
 	return c, err
 }
@@ -207,9 +209,10 @@ func (d *DB) UpdateClient(ctx context.Context, c client.Client) error {
 		client_uri = $7, software_id = $8, software_version = $9, jwks = $10, jwks_uri = $11, id_token_alg = $12,
 		post_logout_redirect_uris = $13,
 		dpop_bound = $14, push_required = $15 WHERE id = $1 AND deleted_at IS NULL`,
-		c.ID, c.Name, list(c.RedirectURIs), list(c.GrantTypes), list(c.Scopes), c.ApplicationType, c.ClientURI,
+		c.ID, c.Name, stringList(c.RedirectURIs), stringList(c.GrantTypes), stringList(c.Scopes), c.ApplicationType,
+		c.ClientURI,
 		c.SoftwareID, c.SoftwareVersion,
-		c.JWKS, c.JWKSURI, c.IDTokenAlg, list(c.PostLogoutRedirectURIs), c.DPoPBound, c.PushRequired))
+		c.JWKS, c.JWKSURI, c.IDTokenAlg, stringList(c.PostLogoutRedirectURIs), c.DPoPBound, c.PushRequired))
 	if err != nil {
 		return fmt.Errorf("changing client %s: %w", c.ID, err)
 	}
@@ -223,7 +226,7 @@ func (d *DB) UpdateClient(ctx context.Context, c client.Client) error {
 func (d *DB) ReplaceSecret(ctx context.Context, id, secretHash string, ends time.Time) error {
 	done, err := changed(d.write.ExecContext(ctx, `UPDATE clients SET old_secret_hash = secret_hash,
 		old_secret_ends = $3, secret_hash = $2
-		WHERE id = $1 AND secret_hash <> '' AND deleted_at IS NULL`, id, secretHash, moment(ends)))
+		WHERE id = $1 AND secret_hash <> '' AND deleted_at IS NULL`, id, secretHash, unixTime(ends)))
 	if err != nil {
 		return fmt.Errorf("replacing the secret of client %s: %w", id, err)
 	}
@@ -237,7 +240,7 @@ func (d *DB) ReplaceSecret(ctx context.Context, id, secretHash string, ends time
 func (d *DB) DeleteClient(ctx context.Context, id string, at time.Time) error {
 	done, err := changed(d.write.ExecContext(ctx,
 		"UPDATE clients SET deleted_at = $2, disabled_at = NULL, secret_hash = '', old_secret_hash = '', manage_hash "+
-			"= '' WHERE id = $1 AND deleted_at IS NULL", id, moment(at)))
+			"= '' WHERE id = $1 AND deleted_at IS NULL", id, unixTime(at)))
 	if err != nil {
 		return fmt.Errorf("deleting client %s: %w", id, err)
 	}
@@ -277,7 +280,7 @@ func (d *DB) CreateInitialToken(ctx context.Context, t client.InitialToken) erro
 	_, err := d.write.ExecContext(ctx,
 		"INSERT INTO initial_tokens (hash, tenant_id, scopes, expires_at, uses, created_at) VALUES ($1, $2, $3, $4, "+
 			"$5, $6)",
-		t.Hash, t.TenantID, list(t.Scopes), moment(t.ExpiresAt), t.Uses, moment(t.CreatedAt))
+		t.Hash, t.TenantID, stringList(t.Scopes), unixTime(t.ExpiresAt), t.Uses, unixTime(t.CreatedAt))
 	if err != nil {
 		return fmt.Errorf("keeping an initial access token: %w", err)
 	}
@@ -292,7 +295,7 @@ func (d *DB) UseInitialToken(ctx context.Context, hash string, now time.Time,
 		used, err := changed(tx.ExecContext(ctx, `UPDATE initial_tokens SET uses = uses - 1 WHERE hash = $1
 			AND uses > 0 AND expires_at > $2
 			AND EXISTS (SELECT 1 FROM tenants t WHERE t.id = initial_tokens.tenant_id
-			AND t.suspended_at IS NULL)`, hash, moment(now)))
+			AND t.suspended_at IS NULL)`, hash, unixTime(now)))
 		if err != nil {
 			return fmt.Errorf("using an initial access token: %w", err)
 		}
@@ -302,7 +305,7 @@ func (d *DB) UseInitialToken(ctx context.Context, hash string, now time.Time,
 		t := client.InitialToken{Hash: hash}
 		err = tx.QueryRowContext(ctx,
 			"SELECT tenant_id, scopes, expires_at, uses, created_at FROM initial_tokens WHERE hash = $1", hash).
-			Scan(&t.TenantID, (*list)(&t.Scopes), (*moment)(&t.ExpiresAt), &t.Uses, (*moment)(&t.CreatedAt))
+			Scan(&t.TenantID, (*stringList)(&t.Scopes), (*unixTime)(&t.ExpiresAt), &t.Uses, (*unixTime)(&t.CreatedAt))
 		if err != nil {
 			return fmt.Errorf("reading an initial access token: %w", err)
 		}

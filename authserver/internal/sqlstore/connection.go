@@ -128,7 +128,7 @@ func scanConnection(row interface{ Scan(...any) error }) (attempt.Attempt, error
 	var r attempt.Attempt
 	var step int
 	err := row.Scan(&r.ID, &r.Client, &r.ClientName, &r.Program, &r.Source, &r.Tenant, &r.User, &r.Resource,
-		(*moment)(&r.StartedAt), (*moment)(&r.UpdatedAt), &step,
+		(*unixTime)(&r.StartedAt), (*unixTime)(&r.UpdatedAt), &step,
 		&r.Outcome, &r.Reason, &r.Support, &r.Refusals, &r.NoResource, &r.Unknown)
 	r.Step = attempt.Step(step)
 	return r, err

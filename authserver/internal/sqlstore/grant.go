@@ -23,9 +23,10 @@ const suspended = `(EXISTS (SELECT 1 FROM clients sc WHERE sc.id = g.client_id A
 
 // grantRow is where a grant's columns are scanned into.
 func grantRow(g *grant.Grant, userID *sql.NullString) []any {
-	return []any{&g.ID, &g.TenantID, &g.ClientID, userID, &g.Resource, (*list)(&g.Scopes), (*moment)(&g.CreatedAt),
-		(*moment)(&g.EndedAt), &g.EndReason,
-		(*moment)(&g.SignedInAt), &g.AssertedBy, (*moment)(&g.AssertedAt), &g.DerivedFrom, &g.Suspended}
+	return []any{&g.ID, &g.TenantID, &g.ClientID, userID, &g.Resource, (*stringList)(&g.Scopes),
+		(*unixTime)(&g.CreatedAt),
+		(*unixTime)(&g.EndedAt), &g.EndReason,
+		(*unixTime)(&g.SignedInAt), &g.AssertedBy, (*unixTime)(&g.AssertedAt), &g.DerivedFrom, &g.Suspended}
 }
 
 func scanGrant(r interface{ Scan(...any) error }) (grant.Grant, error) {
@@ -40,8 +41,8 @@ func insertGrant(ctx context.Context, e execer, g grant.Grant) error {
 	_, err := e.ExecContext(ctx,
 		"INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes, created_at, signed_in_at, "+
 			"derived_from) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-		g.ID, g.TenantID, g.ClientID, optional(g.UserID), g.Resource, list(g.Scopes), moment(g.CreatedAt),
-		moment(g.SignedInAt), g.DerivedFrom)
+		g.ID, g.TenantID, g.ClientID, optional(g.UserID), g.Resource, stringList(g.Scopes), unixTime(g.CreatedAt),
+		unixTime(g.SignedInAt), g.DerivedFrom)
 	if err != nil {
 		return fmt.Errorf("keeping grant %s: %w", g.ID, err)
 	}
@@ -51,7 +52,7 @@ func insertGrant(ctx context.Context, e execer, g grant.Grant) error {
 // Grant implements grant.Store.
 func (d *DB) Grant(ctx context.Context, id string) (grant.Grant, error) {
 	g, err := scanGrant(d.row(ctx, "SELECT "+grantColumns+" FROM grants g WHERE g.id = $1", id))
-	return g, none(err, grant.ErrNotFound)
+	return g, notFound(err, grant.ErrNotFound)
 }
 
 // Grants implements grant.Store.
@@ -95,7 +96,7 @@ func (d *DB) MachineGrant(ctx context.Context, clientID, resource string) (grant
 		AND (g.ended_at IS NULL OR g.end_reason <> $3) ORDER BY CASE WHEN g.ended_at IS NULL THEN 0 ELSE 1 END,
 		g.ended_at DESC LIMIT 1`,
 		clientID, resource, grant.ReasonClient))
-	return g, none(err, grant.ErrNotFound)
+	return g, notFound(err, grant.ErrNotFound)
 }
 
 // PutMachineGrant implements grant.Store. The unique index on living machine grants decides who is
@@ -108,7 +109,7 @@ func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) 
 		made, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, resource, scopes,
 			created_at)
 			VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT DO NOTHING`, g.ID, g.TenantID, g.ClientID, g.Resource, list(g.Scopes), moment(g.CreatedAt)))
+			ON CONFLICT DO NOTHING`, g.ID, g.TenantID, g.ClientID, g.Resource, stringList(g.Scopes), unixTime(g.CreatedAt)))
 		if err != nil {
 			return fmt.Errorf("keeping a machine grant: %w", err)
 		}
@@ -117,7 +118,7 @@ func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) 
 			return d.audit.Insert(ctx, tx, e)
 		}
 		living, err = scanGrant(tx.QueryRowContext(ctx, livingMachineGrant, g.ClientID, g.Resource))
-		return none(err, grant.ErrNotFound)
+		return notFound(err, grant.ErrNotFound)
 	})
 	return living, err
 }
@@ -127,7 +128,7 @@ func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) 
 func (d *DB) EndGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		ended, err := changed(tx.ExecContext(ctx,
-			"UPDATE grants SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL", id, moment(at),
+			"UPDATE grants SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL", id, unixTime(at),
 			reason))
 		if err != nil {
 			return fmt.Errorf("ending grant %s: %w", id, err)
@@ -137,7 +138,7 @@ func (d *DB) EndGrant(ctx context.Context, id string, at time.Time, reason strin
 		}
 		var there int
 		err = tx.QueryRowContext(ctx, "SELECT 1 FROM grants WHERE id = $1", id).Scan(&there)
-		return none(err, grant.ErrNotFound)
+		return notFound(err, grant.ErrNotFound)
 	})
 }
 
@@ -201,7 +202,7 @@ func (d *DB) EndedSince(ctx context.Context, t time.Time) (map[string]time.Time,
 
 // times asks for ids with a time each, from a time on.
 func (d *DB) times(ctx context.Context, query string, from time.Time) (map[string]time.Time, error) {
-	rows, err := d.read.QueryContext(ctx, query, moment(from))
+	rows, err := d.read.QueryContext(ctx, query, unixTime(from))
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +210,7 @@ func (d *DB) times(ctx context.Context, query string, from time.Time) (map[strin
 	found := map[string]time.Time{}
 	for rows.Next() {
 		var id string
-		var at moment
+		var at unixTime
 		if err := rows.Scan(&id, &at); err != nil {
 			return nil, err
 		}

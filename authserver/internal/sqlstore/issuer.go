@@ -33,7 +33,7 @@ func (d *DB) PutCode(ctx context.Context, g grant.Grant, c issuer.Code, e audit.
 			var there int
 			if err := tx.QueryRowContext(ctx, "SELECT 1 FROM users WHERE id = $1 AND NOT disabled"+d.share,
 				g.UserID).Scan(&there); err != nil {
-				return none(err, user.ErrNotFound)
+				return notFound(err, user.ErrNotFound)
 			}
 		}
 		if err := insertGrant(ctx, tx, g); err != nil {
@@ -42,8 +42,8 @@ func (d *DB) PutCode(ctx context.Context, g grant.Grant, c issuer.Code, e audit.
 		_, err := tx.ExecContext(ctx,
 			"INSERT INTO codes (hash, grant_id, client_id, redirect_uri, challenge, nonce, jkt, created_at, "+
 				"expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-			c.Hash, c.GrantID, c.ClientID, c.RedirectURI, c.Challenge, c.Nonce, c.JKT, moment(c.CreatedAt),
-			moment(c.ExpiresAt))
+			c.Hash, c.GrantID, c.ClientID, c.RedirectURI, c.Challenge, c.Nonce, c.JKT, unixTime(c.CreatedAt),
+			unixTime(c.ExpiresAt))
 		if err != nil {
 			return fmt.Errorf("keeping a code: %w", err)
 		}
@@ -57,13 +57,13 @@ func (d *DB) Code(ctx context.Context, hash string) (issuer.Code, grant.Grant, e
 	var g grant.Grant
 	var userID sql.NullString
 	into := append([]any{&c.Hash, &c.GrantID, &c.ClientID, &c.RedirectURI, &c.Challenge, &c.Nonce, &c.JKT,
-		(*moment)(&c.CreatedAt), (*moment)(&c.ExpiresAt), (*moment)(&c.UsedAt)},
+		(*unixTime)(&c.CreatedAt), (*unixTime)(&c.ExpiresAt), (*unixTime)(&c.UsedAt)},
 		grantRow(&g, &userID)...)
 	err := d.row(ctx, "SELECT c.hash, c.grant_id, c.client_id, c.redirect_uri, c.challenge, c.nonce, c.jkt, "+
 		"c.created_at, c.expires_at, c.used_at, "+grantColumns+
 		" FROM codes c JOIN grants g ON g.id = c.grant_id WHERE c.hash = $1", hash).Scan(into...)
 	g.UserID = userID.String
-	return c, g, none(err, issuer.ErrNotFound)
+	return c, g, notFound(err, issuer.ErrNotFound)
 }
 
 // Redeem implements issuer.Store.
@@ -85,14 +85,14 @@ func (d *DB) RefreshToken(ctx context.Context, hash string) (issuer.RefreshToken
 	var t issuer.RefreshToken
 	var g grant.Grant
 	var userID sql.NullString
-	into := append([]any{&t.Hash, &t.GrantID, &t.ClientID, &t.JKT, (*moment)(&t.CreatedAt), (*moment)(&t.ExpiresAt),
-		(*moment)(&t.ChainEnds), (*moment)(&t.UsedAt)},
+	into := append([]any{&t.Hash, &t.GrantID, &t.ClientID, &t.JKT, (*unixTime)(&t.CreatedAt), (*unixTime)(&t.ExpiresAt),
+		(*unixTime)(&t.ChainEnds), (*unixTime)(&t.UsedAt)},
 		grantRow(&g, &userID)...)
 	err := d.row(ctx, "SELECT r.hash, r.grant_id, r.client_id, r.jkt, r.created_at, r.expires_at, r.chain_ends, "+
 		"r.used_at, "+grantColumns+
 		" FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id WHERE r.hash = $1", hash).Scan(into...)
 	g.UserID = userID.String
-	return t, g, none(err, issuer.ErrNotFound)
+	return t, g, notFound(err, issuer.ErrNotFound)
 }
 
 // Rotate implements issuer.Store.
@@ -117,9 +117,9 @@ func (d *DB) spend(ctx context.Context, tx *sql.Tx, table, hash string, at time.
 	}
 	grantID := ""
 	row := tx.QueryRowContext(ctx, "UPDATE "+table+" SET used_at = $2 WHERE hash = $1 AND used_at IS NULL RETURNING "+
-		"grant_id, "+verdict, hash, moment(at))
+		"grant_id, "+verdict, hash, unixTime(at))
 	if err := row.Scan(&grantID, &alive); err != nil {
-		return none(err, issuer.ErrSpent)
+		return notFound(err, issuer.ErrSpent)
 	}
 	if d.own != "" {
 		var err error
@@ -137,5 +137,6 @@ const insertRefreshToken = "INSERT INTO refresh_tokens (hash, grant_id, client_i
 	"chain_ends) VALUES ($1, $2, $3, $4, $5, $6, $7)"
 
 func refreshTokenRow(t *issuer.RefreshToken) []any {
-	return []any{t.Hash, t.GrantID, t.ClientID, t.JKT, moment(t.CreatedAt), moment(t.ExpiresAt), moment(t.ChainEnds)}
+	return []any{t.Hash, t.GrantID, t.ClientID, t.JKT, unixTime(t.CreatedAt), unixTime(t.ExpiresAt),
+		unixTime(t.ChainEnds)}
 }

@@ -20,7 +20,7 @@ func (d *DB) TakeJob(ctx context.Context, s job.State, due time.Time) (run int64
 		AND (jobs.next_at <= $6 OR jobs.next_at > $8) RETURNING run, after`,
 		s.Name, s.Holder, seconds(s.Until), seconds(s.BeganAt), s.Outcome, seconds(due), seconds(s.Until.Add(job.Skew)),
 		seconds(s.NextAt.Add(job.Skew))).Scan(&run, &after)
-	if err = none(err, job.ErrHeld); err != nil {
+	if err = notFound(err, job.ErrHeld); err != nil {
 		return 0, "", fmt.Errorf("taking the job %s: %w", s.Name, err)
 	}
 	return run, after, nil
@@ -44,7 +44,7 @@ func (d *DB) JobStates(ctx context.Context) ([]job.State, error) {
 	return collect(ctx, d, func(r interface{ Scan(...any) error }) (job.State, error) {
 		var s job.State
 		var until, next, took int64
-		err := r.Scan(&s.Name, &s.Run, &s.Holder, &until, &next, (*moment)(&s.BeganAt), &took, &s.Removed, &s.Outcome,
+		err := r.Scan(&s.Name, &s.Run, &s.Holder, &until, &next, (*unixTime)(&s.BeganAt), &took, &s.Removed, &s.Outcome,
 			&s.Error, &s.After)
 		s.Until, s.NextAt, s.Took = since(until), since(next), time.Duration(took)*time.Millisecond
 		return s, err

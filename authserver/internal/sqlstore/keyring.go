@@ -16,8 +16,8 @@ var _ keyring.Store = (*DB)(nil)
 func (d *DB) Keys(ctx context.Context) ([]keyring.Sealed, error) {
 	return collect(ctx, d, func(r interface{ Scan(...any) error }) (keyring.Sealed, error) {
 		var k keyring.Sealed
-		err := r.Scan(&k.KID, &k.Algorithm, &k.Generation, &k.Private, &k.Under, (*moment)(&k.CreatedAt),
-			(*moment)(&k.ActiveAt), (*moment)(&k.Withdrawn))
+		err := r.Scan(&k.KID, &k.Algorithm, &k.Generation, &k.Private, &k.Under, (*unixTime)(&k.CreatedAt),
+			(*unixTime)(&k.ActiveAt), (*unixTime)(&k.Withdrawn))
 		return k, err
 	}, "SELECT kid, algorithm, generation, private, sealed_under, created_at, active_at, withdrawn_at FROM "+
 		"signing_keys ORDER BY algorithm, generation")
@@ -54,7 +54,7 @@ func (d *DB) PutKey(ctx context.Context, k keyring.Sealed, e audit.Event) (made 
 			sealed_under, created_at, active_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT DO NOTHING`, k.KID, k.Algorithm, k.Generation, k.Private, k.Under,
-			moment(k.CreatedAt), moment(k.ActiveAt)))
+			unixTime(k.CreatedAt), unixTime(k.ActiveAt)))
 		if err != nil || !made {
 			return err
 		}
@@ -75,7 +75,7 @@ func (d *DB) WithdrawKey(ctx context.Context, kid string, at time.Time, e audit.
 		}
 		withdrawn, err := changed(tx.ExecContext(ctx,
 			"UPDATE signing_keys SET withdrawn_at = $2, private = $3 WHERE kid = $1 AND withdrawn_at IS NULL", kid,
-			moment(at), []byte{}))
+			unixTime(at), []byte{}))
 		if err != nil {
 			return fmt.Errorf("withdrawing key %s: %w", kid, err)
 		}
@@ -99,7 +99,7 @@ func (d *DB) notSigning(ctx context.Context, tx *sql.Tx, kid string, at time.Tim
 	for rows.Next() {
 		var other string
 		var active time.Time
-		if err := rows.Scan(&other, (*moment)(&active)); err != nil {
+		if err := rows.Scan(&other, (*unixTime)(&active)); err != nil {
 			return fmt.Errorf("reading signing keys: %w", err)
 		}
 		there = there || other == kid
@@ -122,8 +122,8 @@ func (d *DB) notSigning(ctx context.Context, tx *sql.Tx, kid string, at time.Tim
 func (d *DB) Secret(ctx context.Context, name string) (keyring.Secret, error) {
 	s := keyring.Secret{Name: name}
 	err := d.row(ctx, "SELECT secret, sealed_under, created_at FROM sealed_secrets WHERE name = $1",
-		name).Scan(&s.Sealed, &s.Under, (*moment)(&s.CreatedAt))
-	return s, none(err, keyring.ErrNotFound)
+		name).Scan(&s.Sealed, &s.Under, (*unixTime)(&s.CreatedAt))
+	return s, notFound(err, keyring.ErrNotFound)
 }
 
 // PutSecret implements keyring.Store.
@@ -131,7 +131,7 @@ func (d *DB) PutSecret(ctx context.Context, s keyring.Secret) error {
 	_, err := d.write.ExecContext(ctx,
 		"INSERT INTO sealed_secrets (name, secret, sealed_under, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO "+
 			"NOTHING",
-		s.Name, s.Sealed, s.Under, moment(s.CreatedAt))
+		s.Name, s.Sealed, s.Under, unixTime(s.CreatedAt))
 	return err
 }
 

@@ -33,7 +33,7 @@ func (d *DB) Resources(ctx context.Context) ([]issuer.Resource, error) {
 		var r issuer.Resource
 		var life int64
 		var text string
-		if err := row.Scan(&r.URI, &r.Name, &r.Algorithm, &life, &text, (*list)(&r.Aliases)); err != nil {
+		if err := row.Scan(&r.URI, &r.Name, &r.Algorithm, &life, &text, (*stringList)(&r.Aliases)); err != nil {
 			return r, err
 		}
 		r.AccessTokenLifetime = time.Duration(life) * time.Second
@@ -76,8 +76,8 @@ func putResource(ctx context.Context, tx *sql.Tx, r issuer.Resource, now time.Ti
 		created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (uri) DO UPDATE SET name = excluded.name, algorithm = excluded.algorithm,
 		token_life = excluded.token_life, scopes = excluded.scopes, aliases = excluded.aliases`,
-		r.URI, r.Name, r.Algorithm, int64(r.AccessTokenLifetime/time.Second), string(text), list(r.Aliases),
-		moment(now)); err != nil {
+		r.URI, r.Name, r.Algorithm, int64(r.AccessTokenLifetime/time.Second), string(text), stringList(r.Aliases),
+		unixTime(now)); err != nil {
 		return fmt.Errorf("keeping resource %s: %w", r.URI, err)
 	}
 	return nil

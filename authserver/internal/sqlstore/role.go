@@ -13,8 +13,8 @@ const roleColumns = "tenant_id, name, own, includes, admin, scopes"
 
 func scanRole(r interface{ Scan(...any) error }) (user.Role, error) {
 	var role user.Role
-	err := r.Scan(&role.TenantID, &role.Name, (*list)(&role.Scopes), (*list)(&role.Includes), &role.Admin,
-		(*list)(&role.Gives))
+	err := r.Scan(&role.TenantID, &role.Name, (*stringList)(&role.Scopes), (*stringList)(&role.Includes), &role.Admin,
+		(*stringList)(&role.Gives))
 	return role, err
 }
 
@@ -22,7 +22,7 @@ func scanRole(r interface{ Scan(...any) error }) (user.Role, error) {
 func (d *DB) Role(ctx context.Context, tenantID, name string) (user.Role, error) {
 	r, err := scanRole(d.row(ctx, "SELECT "+roleColumns+" FROM roles WHERE tenant_id = $1 AND name = $2",
 		tenantID, name))
-	return r, none(err, user.ErrNotFound)
+	return r, notFound(err, user.ErrNotFound)
 }
 
 // Roles implements user.Store.
@@ -63,7 +63,7 @@ func (d *DB) putRoles(ctx context.Context, tx *sql.Tx, tenantID string, put []us
 			continue
 		}
 		if _, err := tx.ExecContext(ctx, "UPDATE roles SET scopes = $3 WHERE tenant_id = $1 AND name = $2", tenantID,
-			r.Name, list(gives[r.Name])); err != nil {
+			r.Name, stringList(gives[r.Name])); err != nil {
 			return fmt.Errorf("keeping what role %s of %s gives: %w", r.Name, tenantID, err)
 		}
 	}
@@ -71,7 +71,7 @@ func (d *DB) putRoles(ctx context.Context, tx *sql.Tx, tenantID string, put []us
 		_, err := tx.ExecContext(ctx, "INSERT INTO roles ("+roleColumns+`) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (tenant_id, name) DO UPDATE SET own = excluded.own, includes = excluded.includes,
 			admin = excluded.admin, scopes = excluded.scopes`,
-			tenantID, r.Name, list(r.Scopes), list(r.Includes), r.Admin, list(gives[r.Name]))
+			tenantID, r.Name, stringList(r.Scopes), stringList(r.Includes), r.Admin, stringList(gives[r.Name]))
 		if err != nil {
 			return fmt.Errorf("keeping role %s of %s: %w", r.Name, tenantID, err)
 		}

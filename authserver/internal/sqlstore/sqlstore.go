@@ -212,8 +212,8 @@ func changed(r sql.Result, err error) (bool, error) {
 	return n == 1, err
 }
 
-// taken says whether an error is a unique key that is taken.
-func taken(err error) bool {
+// isUniqueViolation says whether an error is a unique key that is isUniqueViolation.
+func isUniqueViolation(err error) bool {
 	var p *pgconn.PgError
 	var s *sqlite.Error
 	return errors.As(err, &p) && p.Code == "23505" ||
@@ -221,17 +221,17 @@ func taken(err error) bool {
 			(s.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || s.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 }
 
-// dangling says whether a statement named a row that is not there.
-func dangling(err error) bool {
+// isForeignKeyViolation says whether a statement named a row that is not there.
+func isForeignKeyViolation(err error) bool {
 	var p *pgconn.PgError
 	var s *sqlite.Error
 	return errors.As(err, &p) && p.Code == "23503" || errors.As(err, &s) &&
 		s.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 }
 
-// none turns "no row" into the noun's own word for it. A name that PostgreSQL cannot even hold as
-// text is the name of nothing, too.
-func none(err, word error) error {
+// notFound turns "no row" into the noun's own word for it. A name that PostgreSQL cannot even hold
+// as text is the name of nothing, too.
+func notFound(err, word error) error {
 	var p *pgconn.PgError
 	if errors.Is(err, sql.ErrNoRows) || errors.As(err, &p) && p.Code == "22021" {
 		return word
@@ -239,10 +239,10 @@ func none(err, word error) error {
 	return err
 }
 
-// list is a list of strings in a column.
-type list []string
+// stringList is a stringList of strings in a column.
+type stringList []string
 
-func (l list) Value() (driver.Value, error) {
+func (l stringList) Value() (driver.Value, error) {
 	if l == nil {
 		return "[]", nil
 	}
@@ -250,7 +250,7 @@ func (l list) Value() (driver.Value, error) {
 	return string(b), err
 }
 
-func (l *list) Scan(src any) error {
+func (l *stringList) Scan(src any) error {
 	switch v := src.(type) {
 	case string:
 		return json.Unmarshal([]byte(v), (*[]string)(l))
@@ -260,22 +260,22 @@ func (l *list) Scan(src any) error {
 	return fmt.Errorf("a list column holds %T", src)
 }
 
-// moment is a time in a column: whole Unix seconds, UTC. The zero time is NULL.
-type moment time.Time
+// unixTime is a time in a column: whole Unix seconds, UTC. The zero time is NULL.
+type unixTime time.Time
 
-func (m moment) Value() (driver.Value, error) {
+func (m unixTime) Value() (driver.Value, error) {
 	if time.Time(m).IsZero() {
 		return nil, nil
 	}
 	return time.Time(m).Unix(), nil
 }
 
-func (m *moment) Scan(src any) error {
+func (m *unixTime) Scan(src any) error {
 	switch v := src.(type) {
 	case nil:
-		*m = moment{}
+		*m = unixTime{}
 	case int64:
-		*m = moment(time.Unix(v, 0).UTC())
+		*m = unixTime(time.Unix(v, 0).UTC())
 	default:
 		return fmt.Errorf("a time column holds %T", src)
 	}

@@ -20,10 +20,11 @@ const tenantRead = tenantColumns + ", suspended_at"
 func (d *DB) CreateTenant(ctx context.Context, t tenant.Tenant) error {
 	_, err := d.write.ExecContext(ctx, "INSERT INTO tenants ("+tenantColumns+
 		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-		t.ID, t.Name, list(t.Scopes), list(t.Clients), list(t.Registrations), span(t.MaxAccessTokenLifetime),
+		t.ID, t.Name, stringList(t.Scopes), stringList(t.Clients), stringList(t.Registrations),
+		span(t.MaxAccessTokenLifetime),
 		span(t.MaxRefreshTokenLifetime),
-		moment(t.CreatedAt))
-	if taken(err) {
+		unixTime(t.CreatedAt))
+	if isUniqueViolation(err) {
 		return tenant.ErrExists
 	}
 	if err != nil {
@@ -35,7 +36,7 @@ func (d *DB) CreateTenant(ctx context.Context, t tenant.Tenant) error {
 // Tenant implements tenant.Store.
 func (d *DB) Tenant(ctx context.Context, id string) (tenant.Tenant, error) {
 	t, err := scanTenant(d.row(ctx, "SELECT "+tenantRead+" FROM tenants WHERE id = $1 AND deleted_at IS NULL", id))
-	return t, none(err, tenant.ErrNotFound)
+	return t, notFound(err, tenant.ErrNotFound)
 }
 
 // RenameTenant implements tenant.Store.
@@ -50,7 +51,7 @@ func (d *DB) PutPolicy(ctx context.Context, id string, p tenant.Policy) error {
 	there, err := changed(d.write.ExecContext(ctx,
 		"UPDATE tenants SET scopes = $2, clients = $3, registrations = $4, token_life = $5, refresh_life = $6 WHERE "+
 			"id = $1 AND deleted_at IS NULL",
-		id, list(p.Scopes), list(p.Clients), list(p.Registrations), span(p.MaxAccessTokenLifetime),
+		id, stringList(p.Scopes), stringList(p.Clients), stringList(p.Registrations), span(p.MaxAccessTokenLifetime),
 		span(p.MaxRefreshTokenLifetime)))
 	return found(there, err, tenant.ErrNotFound, "keeping the policy of tenant "+id)
 }
@@ -75,9 +76,9 @@ func (d *DB) SuspendTenant(ctx context.Context, id string, at time.Time) (since 
 		return tx.QueryRowContext(ctx,
 			"UPDATE tenants SET suspended_at = COALESCE(suspended_at, $2) WHERE id = $1 AND deleted_at IS NULL "+
 				"RETURNING suspended_at",
-			id, moment(at)).Scan((*moment)(&since))
+			id, unixTime(at)).Scan((*unixTime)(&since))
 	})
-	return since, none(err, tenant.ErrNotFound)
+	return since, notFound(err, tenant.ErrNotFound)
 }
 
 // ResumeTenant implements tenant.Store.
@@ -96,7 +97,7 @@ func (d *DB) DeleteTenant(ctx context.Context, id string, at time.Time) error {
 		}
 		there, err := changed(tx.ExecContext(ctx, `UPDATE tenants SET deleted_at = $2, suspended_at = $2, name = '',
 			scopes = '[]', clients = '[]', registrations = '[]'
-			WHERE id = $1 AND deleted_at IS NULL`, id, moment(at)))
+			WHERE id = $1 AND deleted_at IS NULL`, id, unixTime(at)))
 		if err := found(there, err, tenant.ErrNotFound, "deleting tenant "+id); err != nil {
 			return err
 		}
@@ -112,7 +113,7 @@ func (d *DB) DeleteTenant(ctx context.Context, id string, at time.Time) error {
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE clients SET deleted_at = $2, disabled_at = NULL, secret_hash = '',
 			old_secret_hash = '', manage_hash = ''
-			WHERE tenant_id = $1 AND deleted_at IS NULL`, id, moment(at)); err != nil {
+			WHERE tenant_id = $1 AND deleted_at IS NULL`, id, unixTime(at)); err != nil {
 			return fmt.Errorf("deleting the clients of tenant %s: %w", id, err)
 		}
 		return nil
@@ -126,8 +127,8 @@ func (d *DB) Tenants(ctx context.Context) ([]tenant.Tenant, error) {
 
 func scanTenant(r interface{ Scan(...any) error }) (tenant.Tenant, error) {
 	var t tenant.Tenant
-	err := r.Scan(&t.ID, &t.Name, (*list)(&t.Scopes), (*list)(&t.Clients), (*list)(&t.Registrations),
+	err := r.Scan(&t.ID, &t.Name, (*stringList)(&t.Scopes), (*stringList)(&t.Clients), (*stringList)(&t.Registrations),
 		(*span)(&t.MaxAccessTokenLifetime), (*span)(&t.MaxRefreshTokenLifetime),
-		(*moment)(&t.CreatedAt), (*moment)(&t.SuspendedAt))
+		(*unixTime)(&t.CreatedAt), (*unixTime)(&t.SuspendedAt))
 	return t, err
 }

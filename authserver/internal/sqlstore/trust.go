@@ -19,7 +19,7 @@ const trustColumns = "issuer, tenant_id, jwks_uri, jwks, emails, created_at"
 
 func scanIssuer(r interface{ Scan(...any) error }) (trustedissuer.Issuer, error) {
 	var i trustedissuer.Issuer
-	err := r.Scan(&i.Issuer, &i.TenantID, &i.JWKSURI, &i.JWKS, &i.Emails, (*moment)(&i.CreatedAt))
+	err := r.Scan(&i.Issuer, &i.TenantID, &i.JWKSURI, &i.JWKS, &i.Emails, (*unixTime)(&i.CreatedAt))
 	return i, err
 }
 
@@ -29,7 +29,7 @@ func (d *DB) PutIssuer(ctx context.Context, i trustedissuer.Issuer) error {
 		$4, $5, $6)
 		ON CONFLICT (issuer) DO UPDATE SET jwks_uri = excluded.jwks_uri, jwks = excluded.jwks, emails = excluded.emails
 		WHERE trusted_issuers.tenant_id = excluded.tenant_id`,
-		i.Issuer, i.TenantID, i.JWKSURI, i.JWKS, i.Emails, moment(i.CreatedAt)))
+		i.Issuer, i.TenantID, i.JWKSURI, i.JWKS, i.Emails, unixTime(i.CreatedAt)))
 	if err != nil {
 		return fmt.Errorf("keeping trusted issuer %s: %w", i.Issuer, err)
 	}
@@ -42,7 +42,7 @@ func (d *DB) PutIssuer(ctx context.Context, i trustedissuer.Issuer) error {
 // Issuer implements trust.Store.
 func (d *DB) Issuer(ctx context.Context, issuer string) (trustedissuer.Issuer, error) {
 	i, err := scanIssuer(d.row(ctx, "SELECT "+trustColumns+" FROM trusted_issuers WHERE issuer = $1", issuer))
-	return i, none(err, trustedissuer.ErrNotFound)
+	return i, notFound(err, trustedissuer.ErrNotFound)
 }
 
 // Issuers implements trust.Store.
@@ -66,7 +66,7 @@ func (d *DB) DeleteIssuer(ctx context.Context, issuer string) error {
 // Subject implements trust.Store.
 func (d *DB) Subject(ctx context.Context, issuer, subject string) (userID string, err error) {
 	err = d.row(ctx, "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2", issuer, subject).Scan(&userID)
-	return userID, none(err, trustedissuer.ErrNotFound)
+	return userID, notFound(err, trustedissuer.ErrNotFound)
 }
 
 // Assert implements issuer.Store. That an assertion counts once is the row count of one statement;
@@ -82,18 +82,18 @@ func (d *DB) Assert(ctx context.Context, a trustedissuer.Assertion, g grant.Gran
 		var there int
 		if err := tx.QueryRowContext(ctx, "SELECT 1 FROM trusted_issuers WHERE issuer = $1 AND tenant_id = $2"+d.share,
 			a.Issuer, g.TenantID).Scan(&there); err != nil {
-			return none(err, trustedissuer.ErrNotFound)
+			return notFound(err, trustedissuer.ErrNotFound)
 		}
 		// Held, too: whoever shuts the person out, or takes them out of the tenant, finds the grant
 		// afterwards, or this finds them gone.
 		err := tx.QueryRowContext(ctx, `SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id AND NOT u.disabled
 			WHERE m.user_id = $1 AND m.tenant_id = $2`+d.share, g.UserID, g.TenantID).Scan(&there)
 		if err != nil {
-			return none(err, trustedissuer.ErrNotFound)
+			return notFound(err, trustedissuer.ErrNotFound)
 		}
 		first, err := changed(tx.ExecContext(ctx,
 			"INSERT INTO used_assertions (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING", a.Hash,
-			moment(a.ExpiresAt)))
+			unixTime(a.ExpiresAt)))
 		if err != nil {
 			return fmt.Errorf("using an assertion: %w", err)
 		}
@@ -103,7 +103,7 @@ func (d *DB) Assert(ctx context.Context, a trustedissuer.Assertion, g grant.Gran
 		_, err = tx.ExecContext(ctx,
 			"INSERT INTO identities (issuer, subject, user_id, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO "+
 				"NOTHING",
-			a.Issuer, a.Subject, g.UserID, moment(g.CreatedAt))
+			a.Issuer, a.Subject, g.UserID, unixTime(g.CreatedAt))
 		if err != nil {
 			return fmt.Errorf("remembering a subject: %w", err)
 		}
@@ -111,7 +111,7 @@ func (d *DB) Assert(ctx context.Context, a trustedissuer.Assertion, g grant.Gran
 		err = tx.QueryRowContext(ctx, "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2", a.Issuer,
 			a.Subject).Scan(&whose)
 		if err != nil || whose != g.UserID {
-			return cmp.Or(none(err, trustedissuer.ErrNotFound), trustedissuer.ErrNotFound)
+			return cmp.Or(notFound(err, trustedissuer.ErrNotFound), trustedissuer.ErrNotFound)
 		}
 		kept, err = d.assert(ctx, tx, a, g, e)
 		return err
@@ -127,15 +127,15 @@ func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trustedissuer.Assertion, 
 	err := tx.QueryRowContext(ctx, `UPDATE grants SET scopes = $5, asserted_at = $6
 		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by = $7
 		AND ended_at IS NULL RETURNING id, created_at`,
-		g.ClientID, g.Resource, g.UserID, g.TenantID, list(g.Scopes), moment(g.AssertedAt),
-		g.AssertedBy).Scan(&living.ID, (*moment)(&living.CreatedAt))
+		g.ClientID, g.Resource, g.UserID, g.TenantID, stringList(g.Scopes), unixTime(g.AssertedAt),
+		g.AssertedBy).Scan(&living.ID, (*unixTime)(&living.CreatedAt))
 	if err == nil {
 		return living, nil
 	}
 	if !errors.Is(err, sql.ErrNoRows) {
 		return grant.Grant{}, fmt.Errorf("renewing an asserted grant: %w", err)
 	}
-	var ended moment
+	var ended unixTime
 	err = tx.QueryRowContext(ctx, `SELECT MAX(ended_at) FROM grants
 		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by <> ''
 		AND end_reason <> $5`,
@@ -149,8 +149,8 @@ func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trustedissuer.Assertion, 
 	made, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes,
 		created_at, asserted_by, asserted_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
-		g.ID, g.TenantID, g.ClientID, g.UserID, g.Resource, list(g.Scopes), moment(g.CreatedAt), g.AssertedBy,
-		moment(g.AssertedAt)))
+		g.ID, g.TenantID, g.ClientID, g.UserID, g.Resource, stringList(g.Scopes), unixTime(g.CreatedAt), g.AssertedBy,
+		unixTime(g.AssertedAt)))
 	if err != nil {
 		return grant.Grant{}, fmt.Errorf("keeping grant %s: %w", g.ID, err)
 	}
@@ -161,6 +161,6 @@ func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trustedissuer.Assertion, 
 		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by = $5
 		AND ended_at IS NULL`,
 		// another was quicker just now
-		g.ClientID, g.Resource, g.UserID, g.TenantID, g.AssertedBy).Scan(&living.ID, (*moment)(&living.CreatedAt))
-	return living, none(err, trustedissuer.ErrEnded)
+		g.ClientID, g.Resource, g.UserID, g.TenantID, g.AssertedBy).Scan(&living.ID, (*unixTime)(&living.CreatedAt))
+	return living, notFound(err, trustedissuer.ErrEnded)
 }

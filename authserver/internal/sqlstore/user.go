@@ -17,9 +17,9 @@ const userColumns = "id, email, name, password_hash, operator, disabled, session
 func (d *DB) CreateUser(ctx context.Context, u user.User) error {
 	_, err := d.write.ExecContext(ctx, "INSERT INTO users ("+userColumns+
 		", audit_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-		u.ID, u.Email, u.Name, u.PasswordHash, u.Operator, u.Disabled, u.SessionsEnded, moment(u.CreatedAt),
+		u.ID, u.Email, u.Name, u.PasswordHash, u.Operator, u.Disabled, u.SessionsEnded, unixTime(u.CreatedAt),
 		u.EmailVerified, append([]byte{}, u.AuditKey...))
-	if taken(err) {
+	if isUniqueViolation(err) {
 		return user.ErrExists
 	}
 	if err != nil {
@@ -31,20 +31,20 @@ func (d *DB) CreateUser(ctx context.Context, u user.User) error {
 // User implements user.Store.
 func (d *DB) User(ctx context.Context, id string) (user.User, error) {
 	u, err := scanUser(d.row(ctx, "SELECT "+userColumns+" FROM users WHERE id = $1 AND deleted_at IS NULL", id))
-	return u, none(err, user.ErrNotFound)
+	return u, notFound(err, user.ErrNotFound)
 }
 
 // UserByEmail implements user.Store.
 func (d *DB) UserByEmail(ctx context.Context, email string) (user.User, error) {
 	u, err := scanUser(d.row(ctx, "SELECT "+userColumns+" FROM users WHERE (email = $1 OR email = $2) AND deleted_at "+
 		"IS NULL ORDER BY email = $1 DESC LIMIT 1", email, user.OlderForm(email)))
-	return u, none(err, user.ErrNotFound)
+	return u, notFound(err, user.ErrNotFound)
 }
 
 func scanUser(r interface{ Scan(...any) error }) (user.User, error) {
 	var u user.User
 	err := r.Scan(&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.Operator, &u.Disabled, &u.SessionsEnded,
-		(*moment)(&u.CreatedAt), &u.EmailVerified)
+		(*unixTime)(&u.CreatedAt), &u.EmailVerified)
 	return u, err
 }
 
@@ -127,7 +127,7 @@ func (d *DB) deleteUser(ctx context.Context, tx *sql.Tx, id string, at time.Time
 	there, err := changed(tx.ExecContext(ctx, `UPDATE users SET email = 'deleted ' || id, name = '',
 		password_hash = '', audit_key = $3, operator = FALSE, disabled = TRUE,
 		sessions_ended = sessions_ended + 1, created_at = $2, deleted_at = $2 WHERE id = $1
-		AND deleted_at IS NULL`, id, moment(at), []byte{}))
+		AND deleted_at IS NULL`, id, unixTime(at), []byte{}))
 	if err := found(there, err, user.ErrNotFound, "deleting user "+id); err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (d *DB) deleteUser(ctx context.Context, tx *sql.Tx, id string, at time.Time
 // AuditKey implements user.Store.
 func (d *DB) AuditKey(ctx context.Context, id string) (wrapped []byte, err error) {
 	err = d.row(ctx, "SELECT audit_key FROM users WHERE id = $1 AND deleted_at IS NULL", id).Scan(&wrapped)
-	return wrapped, none(err, user.ErrNotFound)
+	return wrapped, notFound(err, user.ErrNotFound)
 }
 
 // PutAuditKey implements user.Store.
@@ -197,7 +197,7 @@ func putMember(ctx context.Context, x execer, tenantID, userID, role string) err
 	there, err := changed(x.ExecContext(ctx, `INSERT INTO memberships (user_id, tenant_id, role) SELECT id, $2, $3
 		FROM users WHERE id = $1 AND deleted_at IS NULL
 		ON CONFLICT (user_id, tenant_id) DO UPDATE SET role = excluded.role`, userID, tenantID, role))
-	if dangling(err) {
+	if isForeignKeyViolation(err) {
 		return user.ErrNotFound
 	}
 	return found(there, err, user.ErrNotFound, "making "+userID+" a member of "+tenantID)
@@ -223,7 +223,7 @@ func (d *DB) Memberships(ctx context.Context, userID string) ([]user.Membership,
 		WHERE m.user_id = $1 ORDER BY t.id`, userID)
 	return all(rows, err, func(r interface{ Scan(...any) error }) (user.Membership, error) {
 		var m user.Membership
-		err := r.Scan(&m.TenantID, &m.TenantName, &m.Role, (*list)(&m.Scopes), &m.Admin)
+		err := r.Scan(&m.TenantID, &m.TenantName, &m.Role, (*stringList)(&m.Scopes), &m.Admin)
 		return m, err
 	})
 }

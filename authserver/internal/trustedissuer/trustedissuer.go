@@ -11,60 +11,60 @@ import (
 // ErrNotFound says that no tenant trusts the issuer, or that its subject is no local user.
 var ErrNotFound = errors.New("no such trusted issuer or subject")
 
-// ErrTaken says that another tenant trusts this issuer already: an issuer speaks for one.
+// ErrTaken says that another tenant trusts this issuer already.
 var ErrTaken = errors.New("another tenant trusts this issuer")
 
 // ErrUsed says that an assertion was used before.
 var ErrUsed = errors.New("the assertion was used before")
 
-// ErrEnded says that the permission was ended after the assertion had been made.
+// ErrEnded says that the grant was revoked after the assertion was issued.
 var ErrEnded = errors.New("the permission ended after the assertion was made")
 
-// Issuer is an organisation's identity provider: what it asserts counts for that tenant's own
-// members.
+// Issuer is an organisation's identity provider; its assertions are valid for that tenant's members
+// only.
 type Issuer struct {
-	Issuer    string // its issuer identifier, byte for byte
+	Issuer    string // its issuer identifier, compared byte for byte
 	TenantID  string
 	JWKSURI   string // where its keys are
-	JWKS      string // its keys, when they are nowhere
-	Emails    bool   // every address that it asserts is verified, whether it says so or not
+	JWKS      string // its keys by value, when they have no URL
+	Emails    bool   // every asserted address is verified, whether or not it says so
 	CreatedAt time.Time
 }
 
-// Assertion is one that was believed: what keeping it needs.
+// Assertion is an accepted assertion, as far as it is stored.
 type Assertion struct {
 	Issuer, Subject string
-	Hash            string    // of issuer and id: it is used once
-	IssuedAt        time.Time // a permission that ended since is not begun anew by it
+	Hash            string    // of issuer and jti, for single use
+	IssuedAt        time.Time // a grant revoked since is not renewed by it
 	ExpiresAt       time.Time
 }
 
-// ErrNotBelieved says that no trusted issuer made an assertion for us and for now. Why not is for
-// the log alone.
-var ErrNotBelieved = errors.New("the assertion of identity is not believed")
+// ErrNotAccepted says that an assertion is not of a trusted issuer, not for us, or not valid now.
+// The reason is logged only.
+var ErrNotAccepted = errors.New("the assertion of identity is not believed")
 
-// Identity is what an organisation's identity provider asserts: that somebody of theirs lets a
-// client act at a resource of ours (ID-JAG).
+// Identity is what an identity provider asserts: that its user allows a client to use a resource
+// (ID-JAG).
 type Identity struct {
 	Assertion
-	TenantID string // whose identity provider it is
-	ClientID string // here
-	Resource string // empty: not said
+	TenantID string // the tenant that trusts the identity provider
+	ClientID string // client_id at this issuer
+	Resource string // empty: absent
 	Scope    string
-	HasScope bool   // one that was not said bounds nothing; an empty one leaves nothing
-	Email    string // empty: not said, or not verified
+	HasScope bool   // false: scope is absent and bounds nothing; an empty scope leaves nothing
+	Email    string // empty: absent or not verified
 }
 
-// Store keeps trusted issuers and their subjects.
+// Store stores trusted issuers and their subjects.
 type Store interface {
-	// PutIssuer keeps or replaces an issuer, or answers ErrTaken when another tenant trusts it.
+	// PutIssuer stores or replaces an issuer, or returns ErrTaken when another tenant trusts it.
 	PutIssuer(ctx context.Context, i Issuer) error
 	// Issuer returns the issuer of this identifier, or ErrNotFound.
 	Issuer(ctx context.Context, issuer string) (Issuer, error)
-	// Issuers returns those of a tenant (or all, when tenantID is empty), by identifier.
+	// Issuers returns a tenant's issuers (or all, when tenantID is empty), ordered by identifier.
 	Issuers(ctx context.Context, tenantID string) ([]Issuer, error)
-	// DeleteIssuer forgets an issuer and its subjects; ErrNotFound when nobody trusts it.
+	// DeleteIssuer deletes an issuer and its subjects, or returns ErrNotFound.
 	DeleteIssuer(ctx context.Context, issuer string) error
-	// Subject returns the user whom an issuer's subject is, or ErrNotFound.
+	// Subject returns the user id of an issuer's subject, or ErrNotFound.
 	Subject(ctx context.Context, issuer, subject string) (userID string, err error)
 }

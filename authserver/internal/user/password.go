@@ -37,7 +37,8 @@ var params = argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, Sa
 
 // unknownUserHash is compared with when there is no account, so that the answer takes as long as
 // for an existing one. It is the hash of a random password that no one knows.
-const nobodysHash = "$argon2id$v=19$m=19456,t=2,p=1$pNWtg8F9+fNA5Gh6Cnoidw$MbxWPdrXpBhTMxRHo2YP55fZOqrGjDacZQVwMdKcZB8"
+const unknownUserHash = "$argon2id$v=19$m=19456,t=2," +
+	"p=1$pNWtg8F9+fNA5Gh6Cnoidw$MbxWPdrXpBhTMxRHo2YP55fZOqrGjDacZQVwMdKcZB8"
 
 // hashing bounds how many passwords are hashed at once, and with it the process's memory. Waiting
 // ends with the context's error.
@@ -107,7 +108,7 @@ func CheckPassword(ctx context.Context, hash, password string) (bool, error) {
 	defer leave()
 	nobody := hash == ""
 	if nobody {
-		hash = nobodysHash
+		hash = unknownUserHash
 	}
 	same, err := argon2id.ComparePasswordAndHash(password, hash)
 	if err != nil {

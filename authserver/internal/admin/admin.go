@@ -1,9 +1,8 @@
-// Package admin owns the operator's door: what an operator may do to tenants, people, clients,
-// grants and keys.
+// Package admin implements the operator API: every operation on tenants, people, clients, grants,
+// keys, resources and jobs.
 //
-// Check and audit are one act: the line is written first, and an act whose line cannot be written
-// does not happen. So a line may stand for an act that then did not succeed, and no act stands
-// without its line.
+// Check and audit are one step: the audit record is written first, and without it nothing happens.
+// So a record may be of an operation that then failed, but no operation is without its record.
 package admin
 
 import (
@@ -27,22 +26,22 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
-// Log is the record of acts, which the operator may also read.
+// Log stores the audit records of operations, and reads them.
 type Log interface {
 	audit.Log
-	// RecordAll keeps several lines, all or none.
+	// RecordAll writes several records, all or none.
 	RecordAll(ctx context.Context, events []audit.Event) error
-	// Events returns the newest lines first.
+	// Events returns the newest records first.
 	Events(ctx context.Context, f audit.Filter) ([]audit.Record, error)
-	// Audit is the chain that they are in.
+	// Audit returns the chain of the records.
 	Audit() *chain.Chain
-	// PlainRecords counts the lines that say a person's address, or from where they signed in, as
-	// they were written before people had keys.
+	// PlainRecords counts the records that contain a person's address or sign-in source
+	// unencrypted, as older versions wrote them.
 	PlainRecords(ctx context.Context, userID, email string) (int64, error)
 }
 
-// Door is the operator's door. It is safe for concurrent use.
-type Door struct {
+// API is the operator API. It is safe for concurrent use.
+type API struct {
 	Tenants   tenant.Store
 	Users     user.Store
 	Clients   client.Store
@@ -53,42 +52,42 @@ type Door struct {
 	Keys      *keyring.Ring
 	Inherited func(under string) []byte                                      // see keyring.Ring.EnsureSecret
 	Rekey     func(next config.Secret, seal func(config.Secret) error) error // see authserver.Deps
-	Resources *issuer.Resources                                              // their scopes are the ones that there are
+	Resources *issuer.Resources                                              // define which scopes exist
 	Catalogue issuer.ResourceStore
-	Issuer    string // its identifier
+	Issuer    string // the issuer identifier
 	Now       func() time.Time
-	// Atomically runs do with the stores of one transaction; see registrar.Registrar.
+	// Atomically runs do with the stores of one transaction; see clientadmin.Admin.
 	Atomically func(ctx context.Context, do func(Stores) error) error
-	// Connections are the attempts of clients to come in, and Attempts those of this process that
-	// are not kept yet.
-	Connections attempt.Store
-	Attempts    *attempt.Log
-	Jobs        *job.Runner
-	// Erase takes what was deleted out of the database's files, as far as that is possible while
-	// they are read. Nil: nothing does.
+	// AttemptStore stores clients' attempts to connect, and Attempts holds those of this process
+	// that are not stored yet.
+	AttemptStore attempt.Store
+	Attempts     *attempt.Log
+	Jobs         *job.Runner
+	// Erase removes deleted data from the database's files, as far as that is possible while they
+	// are in use. May be nil.
 	Erase func(ctx context.Context) error
-	// More are acts of others that come through this door too, under one roof: those of the MCP
-	// server. One of ours goes before one of the same name.
-	More map[string]Act
+	// More are operations of the MCP server in the same process. An operation of this package takes
+	// precedence over one of the same name.
+	More map[string]Operation
 
-	later *clientadmin.Later // what waits for the transaction that this door is part of; nil: it is part of none
-	known *known             // the scopes, where the resources stay as they are; nil: they are looked up each time
+	later *clientadmin.Later // runs after the surrounding transaction; nil: there is none
+	known *known             // the scopes, where the resources cannot change; nil: they are looked up each time
 }
 
-// known are the scopes of all resources; see Door.scopes.
+// known are the scopes of all resources; see API.scopes.
 type known struct{ all, baseline []string }
 
-// Stores are what acts read and change, with the record of them.
+// Stores are what operations read and change.
 type Stores interface {
 	clientadmin.Stores
 	issuer.ResourceStore
 	Log
 }
 
-// Together does several acts as one: all of them, with their lines, or none. What no transaction
-// can take back, the ending of grants, is done after it. do must use no other door, and give up
-// when an act is refused. Acts upon keys are not for it.
-func (d *Door) Together(ctx context.Context, do func(*Door) error) error {
+// Together runs several operations as one: all with their audit records, or none. What a
+// transaction cannot undo, such as revoking grants, is done after it. do must use the given API
+// only, and return when an operation is rejected. Operations on keys are not supported.
+func (d *API) Together(ctx context.Context, do func(*API) error) error {
 	if d.later != nil {
 		return do(d)
 	}
@@ -106,16 +105,16 @@ func (d *Door) Together(ctx context.Context, do func(*Door) error) error {
 	return later.Run(ctx)
 }
 
-// actor is who stands in the lines that this door writes.
+// actor returns the actor of the audit records that this API writes.
 func actor(ctx context.Context) grant.Actor { return grant.Actor(audit.OperatorOf(ctx)) }
 
-// Refusal is an act that cannot be done as it was asked for. The operator reads both sentences.
+// Refusal says why an operation was rejected, with a hint.
 type Refusal = clientadmin.Refusal
 
 func refuse(hint, format string, a ...any) *Refusal { return clientadmin.Refuse(hint, format, a...) }
 
-// Registrar makes clients, for the operator and for those who look after a tenant's.
-func (d *Door) Registrar() *clientadmin.Admin {
+// Registrar returns what manages clients, for the operator and for tenants' administrators.
+func (d *API) Registrar() *clientadmin.Admin {
 	return &clientadmin.Admin{
 		Tenants: d.Tenants, Users: d.Users, Clients: d.Clients, Grants: d.Grants, Ledger: d.Ledger, Audit: d.Audit,
 		Now: d.Now, Later: d.later,
@@ -129,8 +128,8 @@ func (d *Door) Registrar() *clientadmin.Admin {
 	}
 }
 
-// record writes the line of an act. Only when it returns nil may the act happen.
-func (d *Door) record(ctx context.Context, e audit.Event) error {
+// record writes an operation's audit record. Only when it returns nil may the operation go on.
+func (d *API) record(ctx context.Context, e audit.Event) error {
 	e.Time, e.Actor = d.now(), audit.OperatorOf(ctx)
 	if err := d.Audit.Record(ctx, e); err != nil {
 		return fmt.Errorf("writing the audit line of %s: %w", e.Action, err)
@@ -138,8 +137,8 @@ func (d *Door) record(ctx context.Context, e audit.Event) error {
 	return nil
 }
 
-// recordAll writes the lines of several acts. Only when it returns nil may any of them happen.
-func (d *Door) recordAll(ctx context.Context, events []audit.Event) error {
+// recordAll writes several audit records. Only when it returns nil may the operations go on.
+func (d *API) recordAll(ctx context.Context, events []audit.Event) error {
 	for i := range events {
 		events[i].Time, events[i].Actor = d.now(), audit.OperatorOf(ctx)
 	}
@@ -149,16 +148,16 @@ func (d *Door) recordAll(ctx context.Context, events []audit.Event) error {
 	return nil
 }
 
-func (d *Door) now() time.Time { return d.Now().UTC().Truncate(time.Second) }
+func (d *API) now() time.Time { return d.Now().UTC().Truncate(time.Second) }
 
-// tenant returns a tenant that must be there.
-func (d *Door) tenant(ctx context.Context, id string) (tenant.Tenant, error) {
+// tenant returns an existing tenant.
+func (d *API) tenant(ctx context.Context, id string) (tenant.Tenant, error) {
 	return d.Registrar().Tenant(ctx, clientadmin.Operator, id)
 }
 
-// scopes returns the names of all scopes of all resources, each once, and those of them that are a
-// resource's baseline.
-func (d *Door) scopes() (all, baseline []string) {
+// scopes returns the names of all scopes of all resources, and of their baseline scopes, without
+// duplicates.
+func (d *API) scopes() (all, baseline []string) {
 	if d.known != nil {
 		return slices.Clip(d.known.all), slices.Clip(d.known.baseline)
 	}
@@ -178,9 +177,9 @@ func (d *Door) scopes() (all, baseline []string) {
 	return all, baseline
 }
 
-// Events returns the newest audit lines first. What they say of a person is readable as long as the
-// person is there; see package personal.
-func (d *Door) Events(ctx context.Context, f audit.Filter) ([]audit.Record, error) {
+// Events returns the newest audit records first. Personal data is readable until the person is
+// deleted; see package personal.
+func (d *API) Events(ctx context.Context, f audit.Filter) ([]audit.Record, error) {
 	records, err := d.Audit.Events(ctx, f)
 	if err != nil {
 		return nil, err
@@ -188,8 +187,7 @@ func (d *Door) Events(ctx context.Context, f audit.Filter) ([]audit.Record, erro
 	return records, d.vault().Open(ctx, d.Users, records)
 }
 
-// VerifyAudit walks along the chain of audit lines; a walk is bounded, so that it is called until
-// it is done.
-func (d *Door) VerifyAudit(ctx context.Context, w chain.Walk) (chain.Walked, error) {
+// VerifyAudit verifies a bounded part of the audit chain; it is called until done.
+func (d *API) VerifyAudit(ctx context.Context, w chain.Walk) (chain.Walked, error) {
 	return d.Audit.Audit().Verify(ctx, w)
 }

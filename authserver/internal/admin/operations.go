@@ -25,27 +25,27 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
-// UserMade is the answer of user.create.
+// UserMade is the result of user.create.
 type UserMade struct {
 	User     user.User
-	Password string // only when it was made here
+	Password string // only when it was generated
 }
 
-// ClientMade is the answer of client.create.
+// ClientMade is the result of client.create.
 type ClientMade struct {
 	Client client.Client
 	Secret string // empty for a public client
 }
 
-// Act is one thing the operator can do: JSON in, a value out that JSON can write.
-type Act = func(ctx context.Context, arguments json.RawMessage) (any, error)
+// Operation is one operation of the operator API: JSON arguments in, a value for JSON out.
+type Operation = func(ctx context.Context, arguments json.RawMessage) (any, error)
 
-// acts is all that the door does, by name.
-func (d *Door) acts() map[string]Act {
-	return map[string]Act{
-		"apply": few(manifest.MaxValues,
+// operations returns all operations by name.
+func (d *API) operations() map[string]Operation {
+	return map[string]Operation{
+		"apply": withBound(manifest.MaxValues,
 			with(func(ctx context.Context, b manifest.Manifest) (any, error) { return d.Apply(ctx, b) })),
-		"apply.plan": few(manifest.MaxValues,
+		"apply.plan": withBound(manifest.MaxValues,
 			with(func(ctx context.Context, b manifest.Manifest) (any, error) { return d.Plan(ctx, b) })),
 		"tenant.create": with(func(ctx context.Context, s TenantSpec) (any, error) { return d.CreateTenant(ctx, s) }),
 		"tenant.list":   with(func(ctx context.Context, _ struct{}) (any, error) { return d.ListTenants(ctx) }),
@@ -184,8 +184,8 @@ func (d *Door) acts() map[string]Act {
 			return d.RevokeGrants(ctx, g)
 		}),
 		"key.list":   with(func(ctx context.Context, _ struct{}) (any, error) { return d.SigningKeys(ctx) }),
-		"key.rotate": with(func(ctx context.Context, k KeyTurn) (any, error) { return d.RotateKey(ctx, k) }),
-		"key.withdraw": with(func(ctx context.Context, k KeyEnd) (any,
+		"key.rotate": with(func(ctx context.Context, k KeyRotation) (any, error) { return d.RotateKey(ctx, k) }),
+		"key.withdraw": with(func(ctx context.Context, k KeyWithdrawal) (any,
 			error) {
 			return d.WithdrawKey(ctx, k)
 		}),
@@ -211,14 +211,14 @@ func (d *Door) acts() map[string]Act {
 	}
 }
 
-// bare is a client without its hashes.
+// bare returns a client without its hashes.
 func bare(c client.Client) client.Client {
 	c.SecretHash, c.OldSecretHash, c.ManageHash = "", "", ""
 	return c
 }
 
-// with reads an act's arguments: one JSON value of type A, and no member that A does not know.
-func with[A any](do func(context.Context, A) (any, error)) Act {
+// with decodes an operation's arguments: one JSON value of type A without unknown members.
+func with[A any](do func(context.Context, A) (any, error)) Operation {
 	return func(ctx context.Context, arguments json.RawMessage) (any, error) {
 		var a A
 		d := json.NewDecoder(bytes.NewReader(arguments))
@@ -233,16 +233,16 @@ func with[A any](do func(context.Context, A) (any, error)) Act {
 	}
 }
 
-// few counts objects and members of lists before they are read: two bytes of the arguments may be
-// hundreds as a value.
-func few(most int, do Act) Act {
+// withBound bounds the objects and list entries of the arguments before they are decoded, because
+// two bytes of JSON may be hundreds in memory.
+func withBound(most int, do Operation) Operation {
 	return func(ctx context.Context, arguments json.RawMessage) (any, error) {
 		d := json.NewDecoder(bytes.NewReader(arguments))
-		var within []json.Delim // what is open
+		var within []json.Delim // open brackets
 		n := 0
 		for {
 			t, err := d.Token()
-			if err != nil { // at the end, or where do will say what is wrong
+			if err != nil { // at the end, or where do reports the error
 				return do(ctx, arguments)
 			}
 			delim, _ := t.(json.Delim)
@@ -263,23 +263,23 @@ func few(most int, do Act) Act {
 	}
 }
 
-// ErrNoAct says that a door does not know an act: it may be another wing's.
-var ErrNoAct = errors.New("there is no such act")
+// ErrUnknownOperation says that the API has no such operation; it may be the MCP server's.
+var ErrUnknownOperation = errors.New("there is no such act")
 
-// Act does the act of this name: the one way in for commands, in this process or from another one.
-// What the operator did wrong is a *Refusal.
-func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
-	do, ours := d.acts()[name]
+// Act runs the operation of this name, for commands in this process and others. A mistake of the
+// operator is a *Refusal.
+func (d *API) Act(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
+	do, ours := d.operations()[name]
 	ok := ours
 	if !ok {
 		do, ok = d.More[name]
 	}
 	if !ok {
 		return nil, &Refusal{Reason: fmt.Sprintf("there is no act %.80q", name),
-			Hint: "the command and the server may be of different versions", Err: ErrNoAct}
+			Hint: "the command and the server may be of different versions", Err: ErrUnknownOperation}
 	}
-	if ours && !isLook(name) && !d.Keys.HasSecret() {
-		// what the audit says of people is encrypted under it, and no server has run here yet
+	if ours && !isReadOnly(name) && !d.Keys.HasSecret() {
+		// personal data in audit records is encrypted under it, and no server has run yet
 		if err := d.Keys.EnsureSecret(ctx, d.Inherited); err != nil {
 			return nil, err
 		}
@@ -298,23 +298,24 @@ func (d *Door) Act(ctx context.Context, name string, arguments json.RawMessage) 
 	return encoded, nil
 }
 
-// looks are the verbs of acts that change nothing, and leave no line.
-var looks = []string{"list", "plan", "show", "scopes", "verify"}
+// readOnlyVerbs are the verbs of operations that change nothing and have no audit record.
+var readOnlyVerbs = []string{"list", "plan", "show", "scopes", "verify"}
 
-// isLook says whether an act changes nothing.
-func isLook(name string) bool {
+// isReadOnly reports whether an operation changes nothing.
+func isReadOnly(name string) bool {
 	_, verb, _ := strings.Cut(name, ".")
-	return slices.Contains(looks, verb)
+	return slices.Contains(readOnlyVerbs, verb)
 }
 
-// withoutTyped is what an act was refused for, without what was typed as a person's address or
-// name.
-func (d *Door) withoutTyped(ctx context.Context, name string, arguments json.RawMessage, why string) string {
+// withoutTyped returns why an operation was rejected, without the person's address or name that was
+// typed.
+func (d *API) withoutTyped(ctx context.Context, name string, arguments json.RawMessage, why string) string {
 	var said struct{ Email, Name, User string }
 	var alone string
-	_, _ = json.Unmarshal(arguments, &said), json.Unmarshal(arguments, &alone) // what is neither says nothing here
+	// arguments that are neither have no such words
+	_, _ = json.Unmarshal(arguments, &said), json.Unmarshal(arguments, &alone)
 	if noun, _, _ := strings.Cut(name, "."); noun != "user" {
-		said.Name, alone = "", "" // of something else
+		said.Name, alone = "", "" // the name of something else
 	}
 	var forms []string
 	for _, typed := range []string{said.Email, said.Name, said.User, alone} {
@@ -326,11 +327,11 @@ func (d *Door) withoutTyped(ctx context.Context, name string, arguments json.Raw
 	return d.withoutAddresses(ctx, withoutWords(why, forms))
 }
 
-// withoutWords is a text with "(what was typed)" where one of the words stands, the longest first.
-// A word that begins or ends inside of another, as "a" does in "name", does not stand there.
+// withoutWords replaces each of the words in text, the longest first, by "(what was typed)". A word
+// inside another, as "a" in "name", is not replaced.
 func withoutWords(text string, words []string) string {
 	slices.SortFunc(words, func(a, b string) int { return len(b) - len(a) })
-	inside := func(left, right string) bool { // whether a word goes on from the one to the other
+	inside := func(left, right string) bool { // whether a word continues across the boundary
 		a, _ := utf8.DecodeLastRuneInString(left)
 		b, _ := utf8.DecodeRuneInString(right)
 		return inWord(a) && inWord(b)
@@ -354,10 +355,10 @@ func withoutWords(text string, words []string) string {
 
 func inWord(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) }
 
-// recordFailure keeps the line of an act that was refused or did not succeed, beside the one that
-// was written before it was tried. It returns the act's error.
-func (d *Door) recordFailure(ctx context.Context, name string, arguments json.RawMessage, err error) error {
-	if isLook(name) {
+// recordFailure writes the audit record of an operation that was rejected or failed, beside the one
+// written before it was tried, and returns the operation's error.
+func (d *API) recordFailure(ctx context.Context, name string, arguments json.RawMessage, err error) error {
+	if isReadOnly(name) {
 		return err
 	}
 	e := audit.Event{Action: name, Outcome: audit.Failed, Detail: d.withoutTyped(ctx, name, arguments, err.Error())}
@@ -372,12 +373,12 @@ func (d *Door) recordFailure(ctx context.Context, name string, arguments json.Ra
 	return err
 }
 
-// meant finds in an act's arguments what it was about, as its line would have said: the target, and
-// the tenant. A person is named by their id; who is none, or cannot be found now, by nothing: an
-// address that somebody typed is not for the audit.
-func (d *Door) meant(ctx context.Context, name string, arguments json.RawMessage) (target, tenantID string) {
+// meant returns the target and tenant of an operation's arguments, as its audit record would have
+// named them. A person is named by id; one that cannot be found by nothing, because a typed address
+// must not enter the audit.
+func (d *API) meant(ctx context.Context, name string, arguments json.RawMessage) (target, tenantID string) {
 	var said map[string]json.RawMessage
-	_ = json.Unmarshal(arguments, &said) // what is no object says nothing here
+	_ = json.Unmarshal(arguments, &said) // arguments that are no object have no target
 	word := func(names ...string) string {
 		for _, n := range names {
 			var s string
@@ -411,10 +412,10 @@ func (d *Door) meant(ctx context.Context, name string, arguments json.RawMessage
 	return target, tenantID
 }
 
-// Acts returns the names of all acts, sorted.
-func (d *Door) Acts() []string {
+// Operations returns the names of all operations, sorted.
+func (d *API) Operations() []string {
 	var names []string
-	for _, acts := range []map[string]Act{d.acts(), d.More} {
+	for _, acts := range []map[string]Operation{d.operations(), d.More} {
 		for name := range acts {
 			names = append(names, name)
 		}

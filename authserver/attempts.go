@@ -9,7 +9,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// steps are the doors on a client's way in, and how far who knocks there has come.
+// steps are the routes of an attempt to connect, and the step that each reaches.
 var steps = map[string]attempt.Step{
 	oauthapi.MetadataPath: attempt.Discovery, oauthapi.DiscoveryPath: attempt.Discovery,
 	oauthapi.RegisterPath:  attempt.Registration,
@@ -18,7 +18,7 @@ var steps = map[string]attempt.Step{
 	"/signin":           attempt.SignIn, "/consent": attempt.Consent, oauthapi.TokenPath: attempt.Token,
 }
 
-// follow records what a request has to do with a client's way in.
+// follow records what a request contributes to a client's attempt to connect.
 func (s *Server) follow(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		step, on := steps[r.URL.Path]
@@ -37,8 +37,8 @@ func (s *Server) follow(next http.Handler) http.Handler {
 // mostProgram bounds what is kept of a User-Agent, in bytes.
 const mostProgram = 40
 
-// program is the first product that a program's User-Agent names (RFC 9110 §10.1.5). A browser's
-// says nothing of the client.
+// program returns the first product token of a program's User-Agent (RFC 9110 §10.1.5), and "" for
+// a browser, which says nothing of the client.
 func program(r *http.Request) string {
 	product, _, _ := strings.Cut(r.UserAgent(), " ")
 	product, _, _ = strings.Cut(product, "/")
