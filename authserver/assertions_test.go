@@ -26,7 +26,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 )
 
-// keyed makes a tenant's machine client that proves itself with a key.
+// keyed makes a tenant's machine client that authenticates with a key.
 func (h *testServer) keyed(tenantID string, key *ecdsa.PrivateKey, kid string) app {
 	h.t.Helper()
 	initial, err := h.Server.Operator().CreateInitialToken(context.Background(),
@@ -205,8 +205,8 @@ func TestAKeyThatWasWithdrawn(t *testing.T) {
 	}
 }
 
-// CM-16, CM-17: whoever has a thousand clients with an address each makes us call sixty of them in
-// a minute.
+// CM-16, CM-17: anyone who has a thousand clients with an address each makes us call sixty of them
+// in a minute.
 func TestAThousandAddressesOfKeys(t *testing.T) {
 	h, p := withPublisher(t)
 	key := newKey(t)

@@ -66,8 +66,8 @@ func TestConsentIsGivenOnceAndHere(t *testing.T) {
 	}
 }
 
-// LG-04 to LG-06, AZ-29, RS-20: who has let one agent in has let in that one, for that, once. The
-// page lists everything each time.
+// LG-04 to LG-06, AZ-29, RS-20: who has let one agent in has authorized that one, for that, once.
+// The page lists everything each time.
 func TestConsentIsAskedEachTime(t *testing.T) {
 	h := startServer(t, func(c *authserverConfig) {
 		other := c.Resources[0]

@@ -204,11 +204,11 @@ func TestASlowPublisherKeepsNobodyElse(t *testing.T) {
 	other.tokens(bob, "customers:read")
 	close(release)
 	if at := <-done; at.status != 400 || strings.Contains(at.body, "nobody there") {
-		t.Errorf("and whoever waited: got %d", at.status)
+		t.Errorf("and anyone who waited: got %d", at.status)
 	}
 }
 
-// CM-16: whoever names a thousand hosts makes us call twenty.
+// CM-16: anyone who names a thousand hosts makes us call twenty.
 func TestAThousandHosts(t *testing.T) {
 	h, p := withPublisher(t)
 	ann := h.signedIn("ann@acme.example")

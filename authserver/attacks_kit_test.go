@@ -182,7 +182,7 @@ func openReplicas(t testing.TB) *testServer {
 	return h
 }
 
-// sql acts on the embedded database behind the house's back, as nothing of the product does.
+// sql acts on the embedded database behind the product's back, as nothing of the product does.
 func (h *testServer) sql(statement string, arguments ...any) {
 	h.t.Helper()
 	db, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(h.config.Database, "sqlite:")+

@@ -54,7 +54,7 @@ func TestGivingTokensBack(t *testing.T) {
 		}
 		if ended, err := h.List.Ended(t.Context(), body["grant_id"].(string)); !ended || err != nil ||
 			a.alive(refresh) {
-			t.Errorf("%s: the access token ended %v %v; or the refresh token lives", what, ended, err)
+			t.Errorf("%s: the access token ended %v %v; or the refresh token is valid", what, ended, err)
 		}
 		if r := a.revoke(refresh); r.StatusCode != 200 {
 			t.Errorf("%s, again: got %d, want 200", what, r.StatusCode)

@@ -14,7 +14,7 @@ import (
 )
 
 // TK-01 to TK-03, TK-11, TK-19, AS-22, AS-26, AS-27: what does not redeem a code, and leaves it
-// whole for whoever it was given to.
+// whole for those it was given to.
 func TestWhatDoesNotRedeemACode(t *testing.T) {
 	h := startServer(t)
 	a, other := h.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"}),
@@ -85,7 +85,7 @@ func TestACodeWithoutAChallenge(t *testing.T) {
 	}
 }
 
-// TK-06, AS-22: a code that comes twice ends what came of it.
+// TK-06, AS-22: a code that comes twice ends the result of it.
 func TestACodeThatComesTwice(t *testing.T) {
 	h := startServer(t)
 	a := h.register(map[string]any{})
@@ -150,7 +150,7 @@ func TestACodeWhoseGroundIsGone(t *testing.T) {
 	}
 }
 
-// TK-08: a code lives for a minute, with the clock of whoever asks out of the question.
+// TK-08: a code is valid for a minute, with the clock of anyone who asks out of the question.
 func TestACodesLife(t *testing.T) {
 	h := startServer(t)
 	a := h.register(map[string]any{})

@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop/dpoptest"
 )
 
-// A token that is bound to a key cannot be exchanged for one that is not (RFC 9449 §1): whoever
+// A token that is bound to a key cannot be exchanged for one that is not (RFC 9449 §1): anyone who
 // stole it has no use of it.
 func TestABoundTokenStaysBound(t *testing.T) {
 	h := startServer(t)

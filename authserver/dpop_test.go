@@ -370,7 +370,7 @@ func TestRefreshTokensOfConfidentialClientsAreNotBound(t *testing.T) {
 	}
 }
 
-// A client whose document first says that it has nothing to prove itself with, and then that it
+// A client whose document first says that it has nothing to authenticate with, and then that it
 // has: what was bound meanwhile stays so.
 func TestABoundChainOfAClientThatChanges(t *testing.T) {
 	publisher := newPublisher(t)

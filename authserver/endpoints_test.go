@@ -265,7 +265,7 @@ func TestAuthorizationRequests(t *testing.T) {
 	}
 }
 
-// RT-01, RT-02, RT-04, RT-05, RT-10: the refresh token's life.
+// RT-01, RT-02, RT-04, RT-05, RT-10: the refresh token's lifetime.
 func TestRefreshTokens(t *testing.T) {
 	ctx, h := context.Background(), startServer(t)
 	a, other := h.register(map[string]any{}), h.register(map[string]any{})
@@ -439,7 +439,7 @@ func TestIntrospectionEndsWithTheToken(t *testing.T) {
 	}
 }
 
-// Every error that the wing can answer with has a page that explains it, and says where.
+// Every error that the server can answer with has a page that explains it, and says where.
 func TestErrorsAreExplained(t *testing.T) {
 	h := startServer(t)
 	_, answer := h.post("/oauth2/token", "application/x-www-form-urlencoded", "grant_type=password", nil)

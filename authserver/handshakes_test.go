@@ -137,7 +137,7 @@ type stage struct {
 	*testServer
 	hs     handshake
 	ann    *person
-	key    *ecdsa.PrivateKey // of a client that proves itself by one
+	key    *ecdsa.PrivateKey // of a client that authenticates by one
 	braces map[string]string
 }
 

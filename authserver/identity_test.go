@@ -319,7 +319,7 @@ func TestPrompts(t *testing.T) {
 		h.Clock.step(time.Second)
 		at = ann.submit(at, url.Values{"email": {"ann@acme.example"}, "password": {password}})
 		at.want(t, what+", signed in anew", 200, "/consent")
-		h.Clock.step(time.Minute) // whoever reads slowly is not sent round in circles
+		h.Clock.step(time.Minute) // anyone who reads slowly is not sent round in circles
 		if gone := ann.submit(at, url.Values{"decision": {"approve"}}); gone.away == nil ||
 			gone.away.Query().Get("code") == "" {
 			t.Errorf("%s: then got %d at %s, want a code", what, gone.status, gone.url)
@@ -441,7 +441,7 @@ func TestSilenceEndsWithThePermission(t *testing.T) {
 	_, answer := a.token(redemption(silent().Get("code")))
 	at := ann.open("/agents")
 	if strings.Count(at.body, "Revoke access") != 2 || !strings.Contains(at.body, "Oldie") {
-		t.Errorf("the page shows %d agents, want the two that ann let in", strings.Count(at.body, "Revoke access"))
+		t.Errorf("the page shows %d agents, want the two that ann authorized", strings.Count(at.body, "Revoke access"))
 	}
 	ann.submit(at, nil) // the newest: the relying party
 	if q := silent(); q.Get("error") != "consent_required" {
@@ -457,7 +457,7 @@ func TestSilenceEndsWithThePermission(t *testing.T) {
 	}
 }
 
-// The issuer under one roof with a server whose clients name the roof: the server is meant, at the
+// The issuer in one process with a server whose clients name one process: the server is meant, at the
 // token endpoint as at the authorization endpoint.
 func TestAnAliasThatIsTheIssuer(t *testing.T) {
 	h := startServer(t, func(c *authserverConfig) { c.Resources[0].Aliases = []string{c.Issuer} })

@@ -78,7 +78,7 @@ func asserting(raw string, pairs ...string) url.Values {
 	return form
 }
 
-// managed is an application that an organisation's administrator lets in.
+// managed is an application that an organisation's administrator authorizes.
 func (h *testServer) managed() app {
 	h.t.Helper()
 	c, secret, err := h.Server.Operator().CreateClient(context.Background(),
@@ -87,7 +87,7 @@ func (h *testServer) managed() app {
 	return app{h, c.ID, secret}
 }
 
-// EMA-01 to EMA-10: an organisation's identity provider lets a client in for one of its people.
+// EMA-01 to EMA-10: an organisation's identity provider authorizes a client for one of its people.
 func TestAnIdentityProviderLetsAClientIn(t *testing.T) {
 	h := startServer(t, withBilling)
 	p, a := h.trusts("acme", acmeIDP), h.managed()
@@ -255,7 +255,7 @@ func TestSubjectsStayWhoTheyAre(t *testing.T) {
 		t.Errorf("ann by another organisation's provider: got %s of %s, want nobody", sub, tenant)
 	}
 	carol := map[string]any{"sub": "carol", "email": "carol@both.example"}
-	for _, p := range []*provider{acme, globex} { // a member of both is let in by each for its own
+	for _, p := range []*provider{acme, globex} { // a member of both is authorized by each for its own
 		if sub, tenant := who(p, carol); sub != "usr_carol" || !strings.Contains(p.issuer, tenant) {
 			t.Errorf("carol by %s: got %s of %s", p.issuer, sub, tenant)
 		}
@@ -273,7 +273,7 @@ func TestSubjectsStayWhoTheyAre(t *testing.T) {
 }
 
 // Two subjects of one provider are two people, also when one has inherited the other's address
-// (nOAuth); and a client of one tenant is let in for no other.
+// (nOAuth); and a client of one tenant is authorized for no other.
 func TestAnAddressIsNobody(t *testing.T) {
 	h := startServer(t)
 	p, a := h.trusts("acme", acmeIDP), h.managed()

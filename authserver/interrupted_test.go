@@ -87,7 +87,7 @@ func TestInterruptedRevocationIsCompleted(t *testing.T) {
 	}
 }
 
-// A revocation that is under way is left to whoever does it.
+// A revocation that is under way is left to anyone who does it.
 func TestRevocationUnderWayIsNotTakenOver(t *testing.T) {
 	h := startServer(t)
 	a, ann := h.register(map[string]any{}), h.person("ann@acme.example")

@@ -19,7 +19,7 @@ func (h *testServer) refusedLines(actor string) []audit.Record {
 	return events
 }
 
-// AD-12: whoever tries to give themselves more, or to act for a tenant that is not theirs, is in
+// AD-12: anyone who tries to give themselves more, or to act for a tenant that is not theirs, is in
 // the audit log, and nothing that they tried is.
 func TestARefusedKeeperLeavesALine(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *testServer) {

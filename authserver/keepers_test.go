@@ -111,7 +111,7 @@ func TestAKeeperLooksAfterATenantsClients(t *testing.T) {
 	}
 	m.Secret = secretOf.FindString(third.body)
 
-	// An application, which people of acme let in, and nobody else.
+	// An application, which people of acme authorized, and nobody else.
 	public := ann.press(at, acmes, url.Values{"kind": {"application"}, "name": {"Desk"},
 		"redirect_uris": {callback + "\r\n\r\n https://app.example/other \n"}, "scope": {"customers:read"}})
 	desk := app{h: h, ID: clientIDOf.FindString(public.body)}
@@ -120,7 +120,7 @@ func TestAKeeperLooksAfterATenantsClients(t *testing.T) {
 	}
 	consent := ann.consentPage(desk.authorization("customers:read"))
 	if !strings.Contains(consent.body, "an administrator of acme") {
-		t.Errorf("the consent page does not say who made it known: %.900s", consent.body)
+		t.Errorf("the consent page does not say who registered it: %.900s", consent.body)
 	}
 	access, refresh := desk.tokens(ann, "customers:read")
 	if at := h.in("bob@globex.example").open("/oauth2/authorize?" +

@@ -66,7 +66,7 @@ func (c *clock) step(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// testServer is a running issuing wing with ann of acme, bob of globex and carol of both.
+// testServer is a running authorization server with ann of acme, bob of globex and carol of both.
 type testServer struct {
 	t      testing.TB
 	URL    string
@@ -160,7 +160,7 @@ func migrate(t testing.TB, usual, database string) {
 // hashed is the password of every test's people, hashed once.
 var hashed = sync.OnceValues(func() (string, error) { return user.HashPassword(context.Background(), password) })
 
-// start opens the wing on its stores. Called again, it is a restart: what was only in memory is
+// start opens the server on its stores. Called again, it is a restart: what was only in memory is
 // gone.
 func (h *testServer) start() {
 	h.t.Helper()
@@ -172,7 +172,7 @@ func (h *testServer) start() {
 	h.handler.Store(&handler)
 }
 
-// process is one running program on the house's stores.
+// process is one running program on the product's stores.
 func (h *testServer) process() *authserver.Server {
 	h.t.Helper()
 	deps := authserver.Deps{Now: h.Clock.Now, Revocations: h.List, Log: h.Log.Logger(), Documents: h.documents}

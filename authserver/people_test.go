@@ -202,7 +202,7 @@ func TestAPersonEndsAnAgent(t *testing.T) {
 		t.Errorf("the ledger: got %+v %v", g, err)
 	}
 	if a.alive(refresh) {
-		t.Error("the refresh token lives on")
+		t.Error("the refresh token is valid on")
 	}
 }
 

@@ -40,7 +40,8 @@ func TestAPolicyCountsAtOnce(t *testing.T) {
 	under := ann.consentPage(a.authorization("customers:read"))
 
 	h.allows("acme", ways("operator", "tenant"))
-	why := "the organisation ACME does not let this application in: it lets in only applications that became known " +
+	why := "the organisation ACME does not let this application in: it authorizes only applications that " +
+		"became known " +
 		"in one of these ways: operator, tenant; this one: dynamic"
 	at := ann.consentPage(a.authorization("customers:read"))
 	if at.status != 400 || !strings.Contains(at.body, why) || strings.Contains(at.body, "approve") {
@@ -92,8 +93,8 @@ func TestAPolicyCountsAtOnce(t *testing.T) {
 	}
 }
 
-// Whoever belongs to several tenants is offered those that let the application in, and told about
-// the others. No form names another (TN-01).
+// Anyone who belongs to several tenants is offered those that let the application in, and told
+// about the others. No form names another (TN-01).
 func TestAPolicyAmongSeveralTenants(t *testing.T) {
 	h := startServer(t)
 	a, carol := h.register(map[string]any{}), h.person("carol@both.example")
@@ -104,7 +105,7 @@ func TestAPolicyAmongSeveralTenants(t *testing.T) {
 	}
 	tx := at.url.Query().Get("tx")
 	if at := carol.open("/consent?tx=" + tx + "&tenant=acme"); at.status != 400 ||
-		!strings.Contains(at.body, "it lets in only applications that it has named") {
+		!strings.Contains(at.body, "it authorizes only applications that it has named") {
 		t.Errorf("the other one: got %d %.600s", at.status, at.body)
 	}
 	forged := carol.submit(at, url.Values{"decision": {"approve"}, "tenant": {"acme"}})
@@ -170,7 +171,7 @@ func TestNoGrantTypeForgetsThePolicy(t *testing.T) {
 			status, answer := a.token(form)
 			wantError(t, "under the policy", status, answer, 400, row.code)
 			if d, _ := answer["error_description"].(string); !strings.Contains(d,
-				"it lets in only applications that it has named") {
+				"it authorizes only applications that it has named") {
 				t.Errorf("got %v, want the reason", answer)
 			}
 			life := 90 * time.Second
@@ -183,7 +184,7 @@ func TestNoGrantTypeForgetsThePolicy(t *testing.T) {
 			}
 			_, body := claims(t, answer["access_token"].(string))
 			if body["exp"].(float64)-body["iat"].(float64) != 90 {
-				t.Errorf("the token lives from %v to %v", body["iat"], body["exp"])
+				t.Errorf("the token is valid from %v to %v", body["iat"], body["exp"])
 			}
 		})
 	}
@@ -200,7 +201,7 @@ func TestAPolicyAndAServerThatPassesOn(t *testing.T) {
 	access, _ := a.tokens(h.person("ann@acme.example"), "customers:read")
 	h.allows("acme", ways("dynamic"))
 	if status, answer := server.token(exchanging(access, "resource", billingURI)); status != 200 {
-		t.Errorf("for an agent that is let in: got %d %v", status, answer)
+		t.Errorf("for an agent that is authorized: got %d %v", status, answer)
 	}
 	h.allows("acme", ways("operator"))
 	status, answer := server.token(exchanging(access, "resource", billingURI))
@@ -240,7 +241,7 @@ func TestAPolicyBoundsRenewal(t *testing.T) {
 	}
 	h.Clock.step(time.Hour)
 	for what, form := range map[string]url.Values{"after it": refreshment(refresh),
-		"what came of it": refreshment(derived["refresh_token"].(string))} {
+		"the result of it": refreshment(derived["refresh_token"].(string))} {
 		status, answer := a.token(form)
 		wantError(t, what, status, answer, 400, "invalid_grant")
 		if !strings.Contains(answer["error_description"].(string), "renewed for 2h0m0s; ask the person again") {
@@ -257,8 +258,8 @@ func TestAPolicyBoundsRenewal(t *testing.T) {
 	}
 }
 
-// LG-15, LG-16: whoever is disabled is out: sessions, renewals, and the tokens that their agents
-// hold. Letting them in again brings nothing of that back. Another password ends sessions, and no
+// LG-15, LG-16: anyone who is disabled is out: sessions, renewals, and the tokens that their agents
+// hold. Allowing them again brings nothing of that back. Another password ends sessions, and no
 // grants. Who leaves a tenant loses what they allowed there, and keeps the rest.
 func TestShuttingSomebodyOut(t *testing.T) {
 	h := startServer(t)

@@ -116,7 +116,7 @@ func (w *walker) strange() {
 	}
 }
 
-// turn notes that the leaf was used and what came of it.
+// turn notes that the leaf was used and the result of it.
 func (w *walker) turn(child string) {
 	now := w.h.Clock.Now()
 	if w.c.parent != "" {
@@ -250,7 +250,7 @@ func TestRefreshTokensAgainstTheModel(t *testing.T) {
 					w.fail("%d live leaves, ended %v", live, w.c.ended)
 				}
 				if w.c.acked {
-					// Beyond a token's life it need not be there any more; and an error is a
+					// Beyond a token's lifetime it need not be there any more; and an error is a
 					// refusal.
 					ended, err := h.List.Ended(context.Background(), w.grant(db))
 					if !ended && err == nil && h.Clock.Now().Before(w.c.endedAt.Add(11*time.Minute)) {

@@ -69,7 +69,7 @@ func TestAClientManagesItsRegistration(t *testing.T) {
 		}
 	}
 
-	// whoever registers could write for ever otherwise
+	// anyone who registers could write for ever otherwise
 	busy := startServer(t, func(c *authserver.Config) { c.RegistrationsPerHour = 3 })
 	_, made = busy.post("/oauth2/register", "application/json", `{"redirect_uris":["`+callback+`"]}`, nil)
 	for i, want := range []int{200, 200, 429} {
@@ -147,8 +147,8 @@ func TestWhoMayRegister(t *testing.T) {
 	}
 }
 
-// DR-12: room for new clients is made by those that nobody let in, never by one in use; and those
-// go by themselves after an hour.
+// DR-12: room for new clients is made by those that nobody authorized, never by one in use; and
+// those go by themselves after an hour.
 func TestClientsThatNobodyLetIn(t *testing.T) {
 	ctx := context.Background()
 	h := startServer(t, func(c *authserverConfig) { c.MaxClients = 3 })
@@ -161,7 +161,7 @@ func TestClientsThatNobodyLetIn(t *testing.T) {
 	third := h.register(map[string]any{})
 	fourth := h.register(map[string]any{}) // for which the second goes
 	if _, err := h.Store.Client(ctx, second.ID); err == nil {
-		t.Error("the oldest that nobody let in is still there")
+		t.Error("the oldest that nobody authorized is still there")
 	}
 	third.tokens(ann, "customers:read")
 	fourth.tokens(ann, "customers:read")

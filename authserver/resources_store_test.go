@@ -20,7 +20,7 @@ func act(t *testing.T, s *authserver.Server, name string, arguments any) error {
 	return err
 }
 
-// What somebody else wrote, and what only a setting of before let in, is left out, and stops
+// What somebody else wrote, and what only an earlier setting allowed, is left out, and stops
 // neither the issuer nor the commands: they can remove it.
 func TestAResourceThatDoesNotDo(t *testing.T) {
 	h := startServer(t)

@@ -46,7 +46,7 @@ func TestRegistrationsAreShared(t *testing.T) {
 		t.Errorf("with a secret, twice: got %v and %v, want two clients", a, b)
 	}
 
-	// Nobody manages it: not even whoever came first.
+	// Nobody manages it: not even the first to register it.
 	for _, token := range []string{"", "ghm_guess"} {
 		for _, method := range []string{"GET", "PUT", "DELETE"} {
 			if status, answer := h.manage(method, first.ID, token,
@@ -112,8 +112,8 @@ func TestManyRegisterTheSameAtOnce(t *testing.T) {
 	}
 }
 
-// A shared client that nobody has let in yet is not gone a minute after somebody got it, however
-// old it is.
+// A shared client that nobody has authorized yet is not gone a minute after somebody got it,
+// however old it is.
 func TestASharedClientIsAsYoungAsItsLastRegistration(t *testing.T) {
 	ctx, h := context.Background(), startServer(t, func(c *authserverConfig) { c.MaxClients = 2 })
 	first := h.register(said(nil))

@@ -373,7 +373,7 @@ func TestTheIssuerIsAskedWhileTheListIsStale(t *testing.T) {
 	}
 }
 
-// The user of Redis that docker-compose.yml makes for the resource wing follows the list, and
+// The user of Redis that docker-compose.yml makes for the MCP server follows the list, and
 // cannot write it.
 func TestTheResourcesUserOfRedis(t *testing.T) {
 	address, prefix := testenv.Redis(t)

@@ -113,7 +113,7 @@ func openMint(t *testing.T, production bool) *mint {
 	return m
 }
 
-// operator is the operator's door of a replica, another one each time.
+// operator is the operator API of a replica, another one each time.
 func (m *mint) operator() *authserver.Operator {
 	return m.replicas[int(m.turn.Add(1))%len(m.replicas)].Operator()
 }

@@ -65,7 +65,7 @@ func TestTheReadmeIsFollowed(t *testing.T) {
 			continue
 		}
 		followed++
-		if strings.Contains(block, "cli_…") && a.id == "" { // somebody has tried, and was not let in
+		if strings.Contains(block, "cli_…") && a.id == "" { // somebody has tried, and was not authorized
 			got, err := a.register(map[string]any{"client_name": "Agent Smith", "redirect_uris": []string{callback},
 				"token_endpoint_auth_method": "none"}, "")
 			must(t, err)

@@ -106,7 +106,7 @@ func (rec *recorder) note(r *http.Request, body []byte, answer *httptest.Respons
 	defer rec.mu.Unlock()
 	if !of.MatchString(r.URL.Path) || r.Header.Get("User-Agent") == "Go-http-client/1.1" &&
 		r.URL.Path != "/oauth2/authorize" {
-		return // the second is the product's own resource wing
+		return // the second is the product's own MCP server
 	}
 	if r.URL.Path == "/oauth2/register" {
 		var made struct {

@@ -1,5 +1,5 @@
-// Package e2e_test owns the proof that the house does as a whole what its rooms say alone, and that
-// its walls stand.
+// Package e2e_test owns the proof that the product does as a whole what its rooms say alone, and
+// that its walls stand.
 package e2e_test
 
 import (
@@ -31,12 +31,12 @@ type source struct {
 	anyFields []string // exported fields of exported types that have any in their type
 }
 
-// TestTheWallsStand holds the laws of the house over the files as they are. It reads them itself: a
-// test that asks the go command is cached, and stays green over a new violation.
+// TestTheWallsStand holds the laws of the product over the files as they are. It reads them itself:
+// a test that asks the go command is cached, and stays green over a new violation.
 func TestTheWallsStand(t *testing.T) {
 	files := read(t, os.DirFS(".."))
 	if len(files) < 50 {
-		t.Fatalf("read %d Go files: this cannot be the whole house", len(files))
+		t.Fatalf("read %d Go files: this cannot be the whole product", len(files))
 	}
 	for _, v := range violations(files) {
 		t.Error(v)
@@ -63,18 +63,18 @@ func TestTheWallsCatch(t *testing.T) {
 			"shared imports nothing of ours but shared"},
 		{"shared imports a wing in a test", "shared/audit/planted_test.go", imports("audit_test", house+"/authserver"),
 			"shared imports nothing of ours but shared"},
-		{"the resource wing imports the issuing wing", "mcpserver/guard/planted.go",
+		{"the MCP server imports the authorization server", "mcpserver/guard/planted.go",
 			imports("guard", house+"/authserver"), "neither wing imports the other"},
-		{"the issuing wing imports the resource wing", "authserver/planted.go",
+		{"the authorization server imports the MCP server", "authserver/planted.go",
 			imports("authserver", house+"/mcpserver/mcp"), "neither wing imports the other"},
 		{"fosite in the store", "authserver/internal/sqlstore/planted.go", imports("sqlstore", "github.com/ory/fosite"),
 			"only issuer and endpoint speak fosite"},
 		{"fosite in a test of the roof", "e2e/planted_test.go", imports("e2e_test", "github.com/ory/fosite"),
 			"only issuer and endpoint speak fosite"},
-		{"ory's toolbox in the resource wing", "mcpserver/guard/planted.go",
-			imports("guard", "github.com/ory/x/errorsx"), "the resource wing travels light"},
-		{"migrations in the resource wing", "mcpserver/planted.go",
-			imports("mcpserver", "github.com/golang-migrate/migrate/v4"), "the resource wing travels light"},
+		{"ory's toolbox in the MCP server", "mcpserver/guard/planted.go",
+			imports("guard", "github.com/ory/x/errorsx"), "the MCP server travels light"},
+		{"migrations in the MCP server", "mcpserver/planted.go",
+			imports("mcpserver", "github.com/golang-migrate/migrate/v4"), "the MCP server travels light"},
 		{"web imports ours", "web/planted.go", imports("web", house+"/shared/oauth"),
 			"web imports nothing of ours and only the standard library"},
 		{"web imports a library", "web/planted.go", imports("web", "github.com/gorilla/mux"),
@@ -120,7 +120,7 @@ func TestTheWallsCatch(t *testing.T) {
 		{"any in a field of the guard", "mcpserver/guard/planted.go",
 			imports("guard") + "type Planted struct{ With map[string]any }\n", "exported fields of guard are typed"},
 		{"a module of ory's required", "mcpserver/go.mod",
-			"module m\n\nrequire (\n\tgithub.com/ory/x v0.0.665 // indirect\n)\n", "the resource wing travels light"},
+			"module m\n\nrequire (\n\tgithub.com/ory/x v0.0.665 // indirect\n)\n", "the MCP server travels light"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -235,7 +235,7 @@ var ownJSON = []string{
 // there.
 var required = regexp.MustCompile(`[a-z0-9.-]+\.[a-z]+/\S+(?: v[0-9])`)
 
-// violations says what breaks a law of the house, in the order of the files.
+// violations says what breaks a law of the product, in the order of the files.
 func violations(files map[string]source) []string {
 	var found []string
 	say := func(where, what string) { found = append(found, where+": "+what) }
@@ -262,7 +262,7 @@ func violations(files map[string]source) []string {
 			say(name, "package "+s.pkg+" is a shelf, not a thing")
 		}
 		if _, known := floor(importPath(dir)); !known {
-			say(name, "package "+s.pkg+" has no floor in the house: give it one in walls_test.go")
+			say(name, "package "+s.pkg+" has no floor in the product: give it one in walls_test.go")
 		}
 		sentence[dir] = sentence[dir] || s.comment
 	}
@@ -296,7 +296,7 @@ var laws = []law{
 		return isOry(p) && !within("authserver/internal/issuer", file) &&
 			!within("authserver/internal/oauthapi", file) && path.Ext(file) == ".go"
 	}},
-	{"the resource wing travels light: nothing of ory's, no golang-migrate", func(file, p string) bool {
+	{"the MCP server travels light: nothing of ory's, no golang-migrate", func(file, p string) bool {
 		return within("mcpserver", file) && (isOry(p) || strings.HasPrefix(p, "github.com/golang-migrate/"))
 	}},
 	{"JSON that others wrote is read by shared/strictjson", func(file, p string) bool {

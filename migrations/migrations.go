@@ -1,7 +1,7 @@
-// Package migrations owns the database schema: numbered SQL files in the form golang-migrate reads,
-// one set per wing and dialect.
+// Package migrations embeds the database schema: numbered SQL files for golang-migrate, one set per
+// server and dialect.
 //
-// It imports nothing, so that both wings can carry it.
+// It imports the standard library only, so that both servers can use it.
 package migrations
 
 import (
@@ -12,11 +12,10 @@ import (
 //go:embed sqlite postgres
 var files embed.FS
 
-// Issuer is the schema of the issuing wing: tenants, people, clients, grants, codes, refresh
-// tokens, keys, audit. dialect is "sqlite" or "postgres".
+// Issuer returns the schema of the authorization server: tenants, people, clients, grants, codes,
+// refresh tokens, keys, audit. dialect is "sqlite" or "postgres".
 func Issuer(dialect string) (fs.FS, error) { return fs.Sub(files, dialect+"/issuer") }
 
-// Companion is the schema of the resource wing: the companion tools' data (customers, tickets,
-// articles), and what the wing keeps of its own doing (usage, the rollout's modes, audit lines).
-// dialect is "sqlite" or "postgres".
+// Companion returns the schema of the MCP server: the demo tools' data (customers, tickets,
+// articles), usage, the rollout's modes and audit records. dialect is "sqlite" or "postgres".
 func Companion(dialect string) (fs.FS, error) { return fs.Sub(files, dialect+"/companion") }

@@ -2,33 +2,33 @@ package web
 
 import "time"
 
-// Clients shows the applications and programs of a tenant to somebody who looks after them.
+// Clients shows a tenant's applications and programs to its administrators.
 type Clients struct {
 	CSRF    string
 	Person  string
 	Tenant  Tenant
 	Clients []Client
-	More    bool // than are shown
-	// that the tenant may have; fixed are those that the person does not have, and cannot give to a
-	// program
+	More    bool // there are more than shown
+	// The scopes that the tenant may have; fixed are those that the person does not have and cannot
+	// give to a program.
 	Scopes []Scope
 
 	Notice  string // what the last form did
-	Problem string // why the last form did not do, and what was typed in it
+	Problem string // why the last form failed
 	Name    string
 	// RedirectURIs are as they were typed, and Machine says in which form.
 	RedirectURIs string
 	Machine      bool
 }
 
-// Client is one of a tenant's.
+// Client is a client of a tenant.
 type Client struct {
 	ID           string
 	Name         string
 	Machine      bool   // acts by itself
-	Beyond       bool   // it may do more than the person who looks at it, who gets no secret of it
-	Origin       string // how it became known
-	Proves       string // how it shows that it is itself
+	Beyond       bool   // it may do more than the person, who cannot replace its secret
+	Origin       string // how it was registered
+	Proves       string // how it authenticates
 	Secret       bool   // it has one
 	RedirectURIs []string
 	Scopes       []string
@@ -39,8 +39,7 @@ type Client struct {
 func (Clients) file() string   { return "pages/clients.html" }
 func (Clients) policy() string { return forms }
 
-// Secret shows what is shown once: a new client with its secret, another secret, or an initial
-// access token.
+// Secret shows a secret once: a new client's, a replaced one, or an initial access token.
 type Secret struct {
 	Tenant Tenant
 	Issuer string
@@ -49,7 +48,7 @@ type Secret struct {
 	ClientID string
 	Secret   string // empty for a client that has none
 	Replaced bool   // there was another secret before
-	AtOnce   bool   // which does not count any more
+	AtOnce   bool   // the previous secret is no longer valid
 
 	InitialToken string
 	Uses, Hours  int

@@ -7,16 +7,15 @@ import (
 	"time"
 )
 
-// SignIn asks who is there.
+// SignIn is the sign-in page.
 type SignIn struct {
-	Transaction string // the request that brought the person here; empty when they came by themselves
-	// the code of the device that brought them here, "-" for the page that asks for one; empty
-	// otherwise
+	Transaction string // the authorization request; empty when the person came directly
+	// The code of the device, "-" for the page that asks for one; empty otherwise.
 	Device  string
 	CSRF    string
-	Client  string // who asks, if somebody does
+	Client  string // the requesting client, if any
 	Email   string // as typed before
-	Problem string // why the last try did not do
+	Problem string // why the last try failed
 }
 
 func (SignIn) file() string   { return "pages/signin.html" }
@@ -27,19 +26,19 @@ type Request struct {
 	Action      string // the page that takes it
 	Transaction string
 	UserCode    string // of a device, in place of a transaction: then there is no redirect
-	Problem     string // what was wrong with the answer before; empty: nothing
+	Problem     string // what was wrong with the last answer; empty: nothing
 }
 
-// Tenants asks a person of several tenants for which one to go on.
+// Tenants asks a person of several tenants which one to use.
 type Tenants struct {
 	Request
 	Client  string
 	Person  string
 	Tenants []Tenant
-	Refused []Refused // those that do not let it in
+	Refused []Refused // tenants that do not allow the client
 }
 
-// Refused is a tenant of a person's that does not let a client in, and why.
+// Refused is a tenant that does not allow a client, and why.
 type Refused struct{ Tenant, Why string }
 
 // Tenant is one of a person's tenants.
@@ -54,42 +53,42 @@ type Consent struct {
 	CSRF   string
 	Person string // their e-mail address
 
-	Client   string // as it calls itself
+	Client   string // the client's name
 	ClientID string
-	// who registered it: the operator or a tenant; empty: it did so itself, and nobody checked what
-	// it says
+	// Who registered it: the operator or a tenant; empty: it registered dynamically, and no one
+	// checked it.
 	Known        string
-	Document     string // the host whose document describes it; empty: none does
-	RedirectHost string // where the answer goes, as people read it
+	Document     string // host of its metadata document; empty: none
+	RedirectHost string // where the answer is sent, as people read it
 	RedirectURI  string
-	Local        bool // the answer goes to a program on the person's own machine
+	Local        bool // the answer is sent to a program on the person's own machine
 
-	Identity    bool   // it asks who the person is, and for nothing else
+	Identity    bool   // it asks for the person's identity only
 	Resource    string // its name
 	ResourceURI string
 	Tenant      Tenant
 	Several     bool // the person could choose another tenant
 	Scopes      []Scope
 	TokenLife   time.Duration
-	RefreshLife time.Duration // how long it can be renewed at most
-	RefreshIdle time.Duration // how long it can be renewed when it is not used
-	Renewed     bool          // it can be renewed at all
+	RefreshLife time.Duration // how long the grant can be refreshed at most
+	RefreshIdle time.Duration // how long the grant can be refreshed when unused
+	Renewed     bool          // the grant can be refreshed
 }
 
-// Scope is a scope that a person can tick.
+// Scope is a scope on a form.
 type Scope struct {
 	Name, Description string
-	Fixed             bool // it is ticked, and cannot be unticked
-	Writes            bool // something can be changed with it
-	Ticked            bool // it is ticked when the page opens
+	Fixed             bool // ticked, and cannot be changed
+	Writes            bool // it allows changes
+	Ticked            bool // ticked when the page opens
 }
 
-// Reads returns the scopes with which nothing can be changed.
+// Reads returns the scopes that allow no changes.
 func (c Consent) Reads() []Scope {
 	return slices.DeleteFunc(slices.Clone(c.Scopes), func(s Scope) bool { return s.Writes })
 }
 
-// Writes returns the scopes with which something can be changed.
+// Writes returns the scopes that allow changes.
 func (c Consent) Writes() []Scope {
 	return slices.DeleteFunc(slices.Clone(c.Scopes), func(s Scope) bool { return !s.Writes })
 }
@@ -105,14 +104,13 @@ func (Consent) policy() string { return strict }
 // Token is the lifetime of an access token, for people.
 func (c Consent) Token() string { return span(c.TokenLife) }
 
-// Most is for how long it can be renewed at most, and Idle for how long when it is not used, for
-// people.
+// Most returns how long the grant can be refreshed at most, for people.
 func (c Consent) Most() string { return span(c.RefreshLife) }
 
-// Idle is described at Most.
+// Idle returns how long the grant can be refreshed when unused, for people.
 func (c Consent) Idle() string { return span(min(c.RefreshIdle, c.RefreshLife)) }
 
-// span writes a length of time in the largest unit that divides it.
+// span returns a duration in the largest unit that divides it.
 func span(d time.Duration) string {
 	n, unit := d/time.Minute, "minute"
 	switch {
@@ -129,38 +127,38 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d %s", n, unit)
 }
 
-// Problem says what was wrong and what to do.
+// Problem is an error page: what was wrong and what to do.
 type Problem struct {
 	Status  int
-	Code    string // the RFC's error code, for the application's developer; there is a page that explains it
+	Code    string // the RFC's error code, which has a page that explains it
 	What    string
-	Support string // the request's name in the log
+	Support string // id of the request in the log
 
-	Back   template.URL // where the application is told; empty: it is not
-	BackTo string       // and where that is, as people read it
+	Back   template.URL // the application's redirect URI with the error; empty: none
+	BackTo string       // its host, as people read it
 }
 
 func (Problem) file() string   { return "pages/problem.html" }
 func (Problem) policy() string { return forms }
 
-// SignOut asks whether a person really wants to sign out, and where they go then.
+// SignOut asks whether to sign out.
 type SignOut struct {
 	CSRF     string
 	Person   string
-	Client   string // which application sent them; empty: none that is known
+	Client   string // the requesting application; empty: none is known
 	ClientID string
-	To       string // where they go then; empty: nowhere
-	Host     string // where that is, as people read it
-	State    string // goes along
+	To       string // redirect URI; empty: none
+	Host     string // its host
+	State    string // state parameter
 }
 
 func (SignOut) file() string   { return "pages/signout.html" }
 func (SignOut) policy() string { return strict }
 
-// SignedOut says that nobody is signed in, and where a person may go on by themselves.
+// SignedOut says that no one is signed in, with a link to go on.
 type SignedOut struct {
-	Back   template.URL // checked to be an address that runs nothing
-	BackTo string       // where that is, as people read it
+	Back   template.URL // checked as a redirect URI: its scheme runs nothing
+	BackTo string       // its host
 }
 
 func (SignedOut) file() string   { return "pages/signedout.html" }
@@ -172,29 +170,29 @@ type Device struct{ Person string }
 func (Device) file() string   { return "pages/device.html" }
 func (Device) policy() string { return forms }
 
-// Done says that a device has been answered.
+// Done says that a device was answered.
 type Done struct{}
 
 func (Done) file() string   { return "pages/done.html" }
 func (Done) policy() string { return forms }
 
-// Explanation says what an error code means.
+// Explanation explains an error code.
 type Explanation struct {
 	Code      string
-	Person    string // what it means to the person, and what to do
-	Developer string // and to the application's developer
+	Person    string // for the person: what it means and what to do
+	Developer string // for the application's developer
 }
 
 func (Explanation) file() string   { return "pages/explanation.html" }
 func (Explanation) policy() string { return forms }
 
-// Agents shows a person the agents that they let in.
+// Agents shows a person's connected agents.
 type Agents struct {
 	CSRF       string
 	Person     string
 	Agents     []Agent
-	Alarms     []Agent  // that were ended because a code or token came back that had been used
-	LooksAfter []Tenant // whose applications the person looks after
+	Alarms     []Agent  // agents revoked because a used code or token came back
+	LooksAfter []Tenant // tenants that the person administers
 	Notice     string   // what the last form did
 }
 
@@ -206,7 +204,7 @@ type Agent struct {
 	Resource string
 	Scopes   []Scope
 	Since    time.Time
-	Ended    time.Time // zero while it is let in
+	Ended    time.Time // zero while it is active
 
 	Suspended bool // its client is disabled, or its tenant suspended
 }

@@ -1,25 +1,25 @@
 package web
 
-// Roles shows somebody who looks after a tenant what its roles give, and lets them change it.
+// Roles shows a tenant's roles to its administrators, who can change them.
 type Roles struct {
 	CSRF   string
 	Person string
 	Tenant Tenant
 	Roles  []Role
 
-	Problem string // why the last form did not do
+	Problem string // why the last form failed
 	Notice  string // what the last form did
 }
 
-// Role is one of a tenant's.
+// Role is a role of a tenant.
 type Role struct {
 	Name     string
-	Admin    bool     // its people look after the tenant
+	Admin    bool     // its members administer the tenant
 	Includes []string // the roles whose scopes it gives too
 	Scopes   []RoleScope
 }
 
-// RoleScope is what a role gives or could. What is fixed the person cannot give.
+// RoleScope is a scope that a role gives or could. The person cannot change a fixed one.
 type RoleScope struct {
 	Scope
 	Given bool

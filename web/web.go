@@ -1,4 +1,4 @@
-// Package web owns what people see: embedded templates and styles, a struct per page.
+// Package web embeds the pages: templates and styles, with a struct for each page.
 package web
 
 import (
@@ -20,7 +20,7 @@ var pages embed.FS
 //go:embed static/*
 var static embed.FS
 
-// templates are parsed once; each page is the frame with its own "main" in it.
+// templates are parsed once; each page is the layout with its own "main".
 var templates = parse()
 
 func parse() map[string]*template.Template {
@@ -39,23 +39,22 @@ func parse() map[string]*template.Template {
 	return all
 }
 
-// Page is what a person sees.
+// Page is a page.
 type Page interface {
-	// file is the page's template; policy is its Content-Security-Policy.
+	// file returns the page's template; policy its Content-Security-Policy.
 	file() string
 	policy() string
 }
 
-// The pages run no script and load nothing but our own style; nobody may frame them.
+// The pages run no scripts, load only our own styles, and cannot be framed.
 const (
 	strict = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
-	// forms goes where a form's answer stays here. The pages of consent and of signing out have
-	// none: Chromium applies form-action to the redirect that follows, and that goes to the
-	// application.
+	// forms is for pages whose form is answered here. The pages of consent and of signing out lack
+	// form-action: Chromium applies it to the redirect that follows, which goes to the application.
 	forms = strict + "; form-action 'self'"
 )
 
-// Write shows a page. Nothing is sent when the error is not nil.
+// Write writes a page. When it returns an error, nothing was sent.
 func Write(w http.ResponseWriter, status int, p Page) error {
 	var b bytes.Buffer
 	if err := templates[p.file()].Execute(&b, p); err != nil {
@@ -76,7 +75,7 @@ func Write(w http.ResponseWriter, status int, p Page) error {
 	return err
 }
 
-// stylesheet is the style's address; it changes with the style.
+// stylesheet returns the URL of the styles, which changes with them.
 func stylesheet() string {
 	return "/static/gatehouse.css?" + styleTag[:12]
 }

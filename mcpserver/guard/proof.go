@@ -39,7 +39,7 @@ func (g *Guard) verifyProof(r *http.Request, shown presented, jkt string) (proof
 	case jkt == "":
 		return nil, "", nil, nil
 	}
-	p, err := g.proofs.Believe(dpop.Request{
+	p, err := g.proofs.Verify(dpop.Request{
 		Shown: r.Header.Values(dpop.Header), Method: r.Method, URL: g.origin + r.URL.EscapedPath(),
 		AccessToken: shown.raw,
 	})
@@ -62,7 +62,7 @@ func (g *Guard) consumeProof(ctx context.Context, grantID string, p *dpop.Proof)
 	if p == nil {
 		return nil, nil
 	}
-	return proofError(ctx, g.proofs.Spend(ctx, grantID, *p))
+	return proofError(ctx, g.proofs.Consume(ctx, grantID, *p))
 }
 
 // unbelieved is what strangers see of what package dpop says, and why, as prove has it.

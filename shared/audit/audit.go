@@ -1,7 +1,6 @@
-// Package audit owns the record of who did what to whom: people's and programs' ways in, tokens,
-// refusals, administrative acts, keys, the end of grants.
+// Package audit defines audit records: who did what to whom.
 //
-// Check and audit are one act: an act whose line cannot be written does not happen.
+// Check and audit are one step: an operation whose record cannot be written does not happen.
 package audit
 
 import (
@@ -9,50 +8,50 @@ import (
 	"time"
 )
 
-// Event is one line. It never holds a secret.
+// Event is what a record says. It never holds a secret.
 type Event struct {
 	Time    time.Time
-	Actor   string // who: "user:ID", "client:ID", "operator:NAME", "system"; of a stranger "address:…"
+	Actor   string // who: "user:ID", "client:ID", "operator:NAME", "system"; "address:…" when not authenticated
 	Action  string // what: noun.verb, e.g. "grant.revoke"
 	Target  string // to whom: an id
 	Tenant  string // for which tenant; empty when it concerns none
-	Client  string // the id of the client that it concerns; empty for none, or one that is not known here
+	Client  string // id of the client concerned; empty for none or an unregistered one
 	Grant   string // the id of the grant; empty for none
 	Outcome string // OK, Refused, Failed or Observed; empty means OK
 	Detail  string // in a few words, e.g. the reason
 }
 
-// What became of an act.
+// The outcomes.
 const (
-	OK      = "ok"      // it was done, or is done with this line
-	Refused = "refused" // somebody may not, or said no
-	Failed  = "failed"  // something did not work
-	// Observed says that it was done, and that rules which are not enforced yet would have refused
+	OK      = "ok"      // it was done, or is done with this record
+	Refused = "refused" // it was denied
+	Failed  = "failed"  // it failed
+	// Observed says that it was done, and that rules which are not enforced yet would have denied
 	// it.
 	Observed = "observed"
 )
 
-// Record is a line in its place.
+// Record is a stored event.
 type Record struct {
 	Event
-	Seq int64 // its number in the chain, from 1; 0 while it has none yet
+	Seq int64 // number in the chain, from 1; 0 while it is not sealed
 }
 
-// Filter says which lines to list; empty members match all.
+// Filter selects records; zero fields match all.
 type Filter struct {
 	Tenant, Client, Grant, Outcome string
-	// Actor is one, or operator for all of them. One who stated a name is matched by what stands
-	// before the local user, too.
+	// Actor is one actor, or "operator" for all operators. An operator with a stated name also
+	// matches without the local user.
 	Actor        string
-	Action       string    // noun.verb, or a noun for all of its acts
-	User         string    // the id of a person: what they did, and what was done to them
-	Tool         string    // the name of a tool: its calls, and what was set for it
+	Action       string    // noun.verb, or a noun for all of its actions
+	User         string    // id of a person: what they did, and what was done to them
+	Tool         string    // name of a tool: its calls, and its settings
 	Since, Until time.Time // not before, and before
 	Limit        int       // at most this many; 0: 100
 }
 
-// Log is where lines go. Record returns only when the line is kept; on an error the caller does not
-// act.
+// Log stores events. Record returns nil only when the event is stored; on an error the caller must
+// not act.
 type Log interface {
 	Record(ctx context.Context, e Event) error
 }

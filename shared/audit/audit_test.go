@@ -81,7 +81,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 		refuse(fmt.Sprint("stranger", i), 1)
 	}
 	if n := len(m.kept()); n != 10 {
-		t.Fatalf("got %d lines, want ten, whoever came", n)
+		t.Fatalf("got %d lines, want ten", n)
 	}
 	now = now.Add(time.Minute)
 	refuse("ann", 1)

@@ -8,26 +8,25 @@ import (
 	"time"
 )
 
-// Buffer takes lines that need not be on disk before the answer is out, and writes many of them at
-// once. What it has taken is kept a moment later; a process that is killed loses the lines of that
-// moment. When it is full, which it is soon when the ledger does not answer, who brings a line
-// waits for a place.
+// Buffer takes events that need not be on disk before the response is sent, and writes many at
+// once. An event is stored a moment later; a killed process loses those of that moment. When it is
+// full, as when the database does not answer, Record waits.
 type Buffer struct {
 	keep    func(ctx context.Context, events []Event) error
 	queue   chan Event
-	bring   sync.RWMutex // held by who brings a line, so that none is brought after the last was taken
+	bring   sync.RWMutex // read-locked while an event is added, so that none is added after the last was taken
 	closing chan struct{}
-	brought chan struct{} // closed when nobody brings any more
+	brought chan struct{} // closed when nothing is added any more
 	done    chan struct{}
 	once    sync.Once
 	log     *slog.Logger
 }
 
-// The buffer's measures.
+// The buffer's times and bounds.
 const (
 	bufferSize  = 4096
 	bufferBatch = 500
-	linger      = 20 * time.Millisecond // so long it gathers before it writes
+	linger      = 20 * time.Millisecond // how long it gathers before it writes
 	retryAfter  = time.Second
 	lastTries   = 3 // when it is closed
 	writeTime   = 10 * time.Second
@@ -35,7 +34,8 @@ const (
 
 var errClosed = errors.New("the buffer of audit lines is closed")
 
-// NewBuffer begins a buffer whose lines go to keep, all of a call or none. Close it after use.
+// NewBuffer returns a buffer that passes its events to keep, which stores all of a call or none.
+// Close it after use.
 func NewBuffer(keep func(ctx context.Context, events []Event) error, log *slog.Logger) *Buffer {
 	b := &Buffer{keep: keep, queue: make(chan Event, bufferSize), closing: make(chan struct{}),
 		brought: make(chan struct{}), done: make(chan struct{}), log: log}
@@ -43,7 +43,7 @@ func NewBuffer(keep func(ctx context.Context, events []Event) error, log *slog.L
 	return b
 }
 
-// Record implements Log, but for the moment between.
+// Record implements Log, except that the event is stored a moment later.
 func (b *Buffer) Record(ctx context.Context, e Event) error {
 	b.bring.RLock()
 	defer b.bring.RUnlock()
@@ -62,11 +62,11 @@ func (b *Buffer) Record(ctx context.Context, e Event) error {
 	}
 }
 
-// Close writes what is there, and ends.
+// Close writes the remaining events.
 func (b *Buffer) Close() {
 	b.once.Do(func() {
 		close(b.closing)
-		b.bring.Lock() // who waited for a place has got one, or was told
+		b.bring.Lock() // waiting calls have got a place or an error
 		close(b.brought)
 		b.bring.Unlock()
 	})
@@ -93,7 +93,7 @@ func (b *Buffer) run() {
 	}
 }
 
-// gather waits a little for more.
+// gather waits a moment for more events.
 func (b *Buffer) gather(first Event) []Event {
 	events := append(make([]Event, 0, bufferBatch), first)
 	over := time.NewTimer(linger)
@@ -117,7 +117,7 @@ func (b *Buffer) gather(first Event) []Event {
 	return events
 }
 
-// write tries until it is done, or the buffer is closed and the last tries were in vain.
+// write tries until it succeeds, or the buffer is closed and the last tries failed.
 func (b *Buffer) write(events []Event) {
 	for try, last := 1, 0; ; try++ {
 		ctx, cancel := context.WithTimeout(context.Background(), writeTime)

@@ -5,21 +5,20 @@ import (
 	"regexp"
 )
 
-// Operator is the actor of an operator who has no name here. One who has is "operator:NAME", and
-// one whose name was stated and differs from that of the local user is "operator:NAME (USER)".
+// Operator is the actor of an operator without a name. With one it is "operator:NAME", and
+// "operator:NAME (USER)" when the stated name differs from that of the local user.
 const Operator = "operator"
 
 type operatorKey struct{}
 
 var operatorName = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._@+-]{0,62}[A-Za-z0-9])?$`)
 
-// ValidOperator says whether a name may stand for an operator: 1 to 64 letters, digits and . _ @ +
-// -, with a letter or digit at both ends.
+// ValidOperator reports whether a name may stand for an operator: 1 to 64 letters, digits and . _ @
+// + -, with a letter or digit at both ends.
 func ValidOperator(name string) bool { return operatorName.MatchString(name) }
 
-// WithOperator is a context in which an operator acts: stated is the name that they gave, local
-// that of the user as the operating system knows it. Either may be empty; a name that is not valid
-// is left out.
+// WithOperator returns a context in which an operator acts: stated is the name that they gave,
+// local that of the operating system's user. Either may be empty; invalid names are dropped.
 func WithOperator(ctx context.Context, stated, local string) context.Context {
 	if !ValidOperator(stated) {
 		stated = ""
@@ -40,7 +39,7 @@ func WithOperator(ctx context.Context, stated, local string) context.Context {
 	return context.WithValue(ctx, operatorKey{}, actor)
 }
 
-// OperatorOf is the actor of the operator who acts in a context.
+// OperatorOf returns the actor of the operator in ctx.
 func OperatorOf(ctx context.Context) string {
 	if actor, ok := ctx.Value(operatorKey{}).(string); ok {
 		return actor

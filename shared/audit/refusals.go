@@ -8,29 +8,29 @@ import (
 	"time"
 )
 
-// Refusals keeps the lines of what is refused, and lets nobody fill the ledger by being refused: of
-// each source a few in a minute are kept whole, of all together some more, and of the rest how many
-// there were. It is safe for concurrent use.
+// Refusals records denied requests without letting anyone fill the database by being denied: a few
+// per source and minute, some more of all sources, and the number of the others. It is safe for
+// concurrent use.
 type Refusals struct {
 	Log Log
 	Now func() time.Time
-	// Each bounds the lines of one source in a minute, All those of all.
+	// Each bounds the records of one source in a minute, All those of all.
 	Each, All int
 
 	mu     sync.Mutex
 	minute time.Time
 	kept   int
 	of     map[string]*tally // by source, at most All
-	rest   int               // of sources that have no place there
+	rest   int               // of sources beyond All
 }
 
-// tally is what came from one source in a minute.
+// tally counts one source in a minute.
 type tally struct {
 	kept, more int
 	last       Event
 }
 
-// Record keeps a line, or counts it. source is whom it is counted against.
+// Record stores an event, or counts it. source is whom it is counted against.
 func (r *Refusals) Record(ctx context.Context, source string, e Event) error {
 	before, keep := r.count(source, e)
 	if err := r.write(ctx, before); err != nil {
@@ -42,7 +42,7 @@ func (r *Refusals) Record(ctx context.Context, source string, e Event) error {
 	return r.Log.Record(ctx, e)
 }
 
-// Flush writes how many more there were in a minute that is over.
+// Flush writes the counts of a past minute.
 func (r *Refusals) Flush(ctx context.Context) error {
 	r.mu.Lock()
 	var sums []Event
@@ -53,7 +53,7 @@ func (r *Refusals) Flush(ctx context.Context) error {
 	return r.write(ctx, sums)
 }
 
-// Close writes what was counted in the minute that is under way, too: nobody counts after it.
+// Close writes the counts of the current minute too.
 func (r *Refusals) Close(ctx context.Context) error {
 	r.mu.Lock()
 	sums := r.close()
@@ -87,7 +87,7 @@ func (r *Refusals) count(source string, e Event) (before []Event, keep bool) {
 	return before, true
 }
 
-// close ends a minute and says what was counted in it.
+// close ends a minute and returns its counts.
 func (r *Refusals) close() (sums []Event) {
 	since := r.minute
 	for _, t := range r.of {

@@ -47,7 +47,7 @@ func newBench(t testing.TB) *bench {
 
 // believe shows proofs with a POST to place that presents no token.
 func (b *bench) believe(shown ...string) (dpop.Proof, error) {
-	return b.Believe(dpop.Request{Shown: shown, Method: "POST", URL: place})
+	return b.Verify(dpop.Request{Shown: shown, Method: "POST", URL: place})
 }
 
 func (b *bench) refuse(t *testing.T, name string, want error, shown ...string) {
@@ -68,7 +68,7 @@ func TestGoodProofs(t *testing.T) {
 		if err != nil || p.JKT != k.JKT() || p.Nonce != "" {
 			t.Errorf("%s: got %+v %v, want the thumbprint %s", algorithm, p, err, k.JKT())
 		}
-		if err := b.Spend(context.Background(), "grant", p); err != nil {
+		if err := b.Consume(context.Background(), "grant", p); err != nil {
 			t.Errorf("%s: spending: %v", algorithm, err)
 		}
 	}
@@ -89,7 +89,7 @@ func TestGoodProofs(t *testing.T) {
 			t.Errorf("%s: got %v, want nil", name, err)
 		}
 	}
-	p, err := b.Believe(dpop.Request{Shown: []string{b.key.Proof("GET", "https://mcp.example")}, Method: "GET",
+	p, err := b.Verify(dpop.Request{Shown: []string{b.key.Proof("GET", "https://mcp.example")}, Method: "GET",
 		URL: "https://mcp.example/"})
 	if err != nil || p.JKT == "" {
 		t.Errorf("no path for the root: got %v, want nil", err)
@@ -101,7 +101,7 @@ func TestGoodProofs(t *testing.T) {
 	raw := encode(example) + "." + encode(claims) +
 		".2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg"
 	b.now = time.Unix(1562262616, 0)
-	p, err = b.Believe(dpop.Request{Shown: []string{raw}, Method: "POST", URL: "https://server.example.com/token"})
+	p, err = b.Verify(dpop.Request{Shown: []string{raw}, Method: "POST", URL: "https://server.example.com/token"})
 	if err != nil || p.JKT != "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" {
 		t.Errorf("the standard's own proof: got %+v %v", p, err)
 	}
@@ -206,7 +206,7 @@ func hs256(k *dpoptest.Key, now time.Time) string {
 func TestATokensProof(t *testing.T) {
 	b := newBench(t)
 	show := func(options ...dpoptest.Option) error {
-		_, err := b.Believe(dpop.Request{Shown: []string{b.key.Proof("POST", place, options...)}, Method: "POST",
+		_, err := b.Verify(dpop.Request{Shown: []string{b.key.Proof("POST", place, options...)}, Method: "POST",
 			URL: place, AccessToken: access})
 		return err
 	}
@@ -236,7 +236,7 @@ func TestAProofCountsOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() {
-				switch err := c.Spend(context.Background(), "grant", p); {
+				switch err := c.Consume(context.Background(), "grant", p); {
 				case err == nil:
 					wins.Add(1)
 				case !errors.Is(err, dpop.ErrProof):
@@ -267,11 +267,11 @@ func TestWhatIsRememberedOfAProof(t *testing.T) {
 	b := newBench(t)
 	spend := func(key *dpoptest.Key, url string) error {
 		raw := key.Proof("POST", url, dpoptest.Claim("jti", "the same"), dpoptest.Claim("iat", int64(1_800_000_000)))
-		p, err := b.Believe(dpop.Request{Shown: []string{raw}, Method: "POST", URL: url})
+		p, err := b.Verify(dpop.Request{Shown: []string{raw}, Method: "POST", URL: url})
 		if err != nil {
 			return err
 		}
-		return b.Spend(context.Background(), "grant", p)
+		return b.Consume(context.Background(), "grant", p)
 	}
 	other := dpoptest.NewKey(t, "EdDSA")
 	if err := errors.Join(spend(b.key, place), spend(other, place), spend(b.key, place+"2")); err != nil {
@@ -295,7 +295,7 @@ func TestAMemoryThatIsFull(t *testing.T) {
 	for i := range 2 {
 		p, err := b.believe(b.key.Proof("POST", place))
 		if err == nil {
-			err = b.Spend(context.Background(), "grant", p)
+			err = b.Consume(context.Background(), "grant", p)
 		}
 		if full := errors.Is(err, ttl.ErrFull); full != (i == 1) || errors.Is(err, dpop.ErrProof) {
 			t.Errorf("proof %d: got %v", i+1, err)
@@ -440,7 +440,7 @@ func TestAGrantThatFillsTheMemoryOfProofs(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return b.Spend(context.Background(), owner, p)
+		return b.Consume(context.Background(), owner, p)
 	}
 	var used []string
 	for i := range 30 {

@@ -23,14 +23,14 @@ const (
 	minRSA  = 2048    // bits
 )
 
-// said is what a proof says whose signature is right.
+// said are the claims of a proof whose signature is valid.
 type said struct {
 	jkt, id, method, url, token, nonce string
 	made                               int64 // Unix seconds
 }
 
-// verify checks a proof's form, its key and its signature (RFC 9449 §4.3 no. 2 to 7). What it says
-// is not held against anything yet.
+// verify checks a proof's form, key and signature (RFC 9449 §4.3 no. 2 to 7); its claims are
+// checked by the caller.
 func verify(raw string) (said, error) {
 	header, payload, err := jws.Split(raw, maxSize)
 	if err != nil {
@@ -69,8 +69,8 @@ func algorithms() []jose.SignatureAlgorithm {
 	return out
 }
 
-// checkHeader demands the type, and a key that is nobody's secret: a private one in a proof is as
-// good as published (RFC 9449 §4.3 no. 7).
+// checkHeader requires the type and a public key: a private key in a proof is as good as published
+// (RFC 9449 §4.3 no. 7).
 func checkHeader(header map[string]json.RawMessage) error {
 	if string(header["typ"]) != `"`+Type+`"` {
 		return refuse("its typ is not " + Type)
@@ -90,8 +90,8 @@ func checkHeader(header map[string]json.RawMessage) error {
 	return nil
 }
 
-// fits says whether a key may sign with an algorithm: the key decides, not the proof (RFC 8725
-// §3.1).
+// fits reports whether a key may be used with an algorithm: the key decides, not the proof (RFC
+// 8725 §3.1).
 func fits(key *jose.JSONWebKey, algorithm string) bool {
 	if key.Algorithm != "" && key.Algorithm != algorithm || key.Use != "" && key.Use != "sig" {
 		return false
@@ -131,9 +131,9 @@ func read(payload []byte) (said, error) {
 	return s, nil
 }
 
-// sameURL compares an htu with the URL of the request, without query and fragment (RFC 9449 §4.3
-// no. 9): scheme and host in any case, the scheme's own port said or not (RFC 3986 §6.2.2.1,
-// §6.2.3), the path byte for byte.
+// sameURL compares htu with the request's URL, without query and fragment (RFC 9449 §4.3 no. 9):
+// scheme and host case-insensitively, the default port optional (RFC 3986 §6.2.2.1, §6.2.3), the
+// path byte for byte.
 func sameURL(htu, want string) bool {
 	if htu == want {
 		return true
@@ -143,7 +143,7 @@ func sameURL(htu, want string) bool {
 	return errA == nil && errB == nil && a.User == nil && a.Opaque == "" && place(a) == place(b)
 }
 
-// place is a URL without what does not count.
+// place returns a URL without what is not compared.
 func place(u *url.URL) string {
 	scheme, host, path := strings.ToLower(u.Scheme), strings.ToLower(u.Host), u.EscapedPath()
 	switch scheme {

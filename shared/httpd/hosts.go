@@ -6,13 +6,12 @@ import (
 	"strings"
 )
 
-// Hosts are the values of the Host header that a server answers to. A page that lets its own name
-// lead to the server's address (DNS rebinding) has a Host of its own, and with that the browser
-// takes the server's answers for the page's.
+// Hosts are the accepted values of the Host header. With DNS rebinding, a page's own host name
+// resolves to this server, and the browser treats the server's responses as the page's; the Host
+// header shows it.
 type Hosts map[string]bool
 
-// HostsOf are those of a URL: its host and, on a loopback host, the other names of that, which
-// nobody can make lead elsewhere.
+// HostsOf returns those of a URL: its host and, for a loopback host, the other loopback names.
 func HostsOf(u *url.URL) Hosts {
 	switch u.Hostname() {
 	case "localhost", "127.0.0.1", "::1":
@@ -25,7 +24,7 @@ func HostsOf(u *url.URL) Hosts {
 	return NewHosts(u.Host)
 }
 
-// NewHosts are the hosts of these names, each with its port if that is not the scheme's own.
+// NewHosts returns the hosts of these names, each with its port unless it is the default.
 func NewHosts(names ...string) Hosts {
 	h := Hosts{}
 	for _, name := range names {
@@ -34,8 +33,8 @@ func NewHosts(names ...string) Hosts {
 	return h
 }
 
-// Has says whether a Host header is one of these: in any case, the default port of http or https
-// said or not.
+// Has reports whether a Host header is one of these, case-insensitively, with the default port
+// optional.
 func (h Hosts) Has(host string) bool { return h[host] || h[plainHost(host)] }
 
 func plainHost(host string) string {

@@ -1,5 +1,5 @@
-// Package httpd owns what every HTTP door of the house shares: limits, one log event a request,
-// draining.
+// Package httpd is what all HTTP handlers share: limits, one log event per request, and graceful
+// shutdown.
 package httpd
 
 import (
@@ -21,21 +21,20 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
-// Options of Handler.
+// Options configure Handler.
 type Options struct {
 	Log            *slog.Logger   // nil: nothing is logged
 	MaxBody        int64          // bytes; 0: 1 MiB
-	Timeout        time.Duration  // how long a request may wait for others (stores, a turn to hash); 0: 20 s
-	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	Timeout        time.Duration  // how long a request may wait for stores or hashing; 0: 20 s
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is trusted
 }
 
-// RetryAfter says in an answer when to come back: in whole seconds, one at least, and never too
-// early (RFC 9110 §10.2.3).
+// RetryAfter sets Retry-After in whole seconds, at least one, rounded up (RFC 9110 §10.2.3).
 func RetryAfter(w http.ResponseWriter, wait time.Duration) {
 	w.Header().Set("Retry-After", strconv.FormatInt(max(int64((wait+time.Second-1)/time.Second), 1), 10))
 }
 
-// event is a request's one log event, filled on the way.
+// event is a request's log event.
 type event struct {
 	support string
 	client  netip.Addr
@@ -50,10 +49,10 @@ type eventKey struct{}
 // maxValue bounds a logged value, in bytes.
 const maxValue = 1024
 
-// Handler wraps a door: it bounds body and time, gives the request its support code, turns a panic
-// into a plain 500 and writes one log event at the end. Of requests that fail because of us there
-// is one ERROR line for all, with a count (see package outage); a panic has its own. The query,
-// headers and bodies are never logged: that is where secrets travel.
+// Handler wraps a handler: it bounds body and time, gives the request its support code, turns a
+// panic into a plain 500 and writes one log event at the end. Internal failures share one ERROR
+// line with a count (see package outage); a panic has its own. Query, headers and bodies are never
+// logged, because they carry secrets.
 func Handler(next http.Handler, o Options) http.Handler {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -73,9 +72,8 @@ func Handler(next http.Handler, o Options) http.Handler {
 		w.Header().Set("X-Request-Id", e.support)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if len(r.TransferEncoding) > 0 {
-			// net/http does not tell whether the request named a length beside, and then two
-			// readers could see two requests: nothing follows it on this connection (RFC 9112
-			// §6.3).
+			// net/http does not tell whether Content-Length was also present, in which case two
+			// readers could see two requests: nothing follows on this connection (RFC 9112 §6.3).
 			w.Header().Set("Connection", "close")
 		}
 		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), eventKey{}, e), o.Timeout)
@@ -85,7 +83,7 @@ func Handler(next http.Handler, o Options) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler { // an answer that is broken off has its line, too
+				if p == http.ErrAbortHandler { // an aborted response is logged too
 					e.note("aborted", true)
 					e.log(o.Log, r, rec, time.Since(start))
 					panic(p)
@@ -105,8 +103,8 @@ func Handler(next http.Handler, o Options) http.Handler {
 	})
 }
 
-// Paths serves the few escaped paths that nearly all requests are for, for which a router takes
-// longer than a look, and leaves the others to rest.
+// Paths serves the few escaped paths of nearly all requests without a router, and passes the others
+// to rest.
 func Paths(at map[string]http.Handler, rest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h := at[r.URL.EscapedPath()]; h != nil {
@@ -141,10 +139,10 @@ func (e *event) log(log *slog.Logger, r *http.Request, rec *recorder, took time.
 	log.LogAttrs(context.WithoutCancel(r.Context()), level, "request", attrs...)
 }
 
-// failure returns what was noted of why a request failed. e.mu is held.
+// failure returns why a request failed. e.mu is held.
 func (e *event) failure() (why string, panicked bool) {
 	why = "no reason was noted"
-	for _, key := range []string{"refused", "error", "panic"} { // the last one that is there says most
+	for _, key := range []string{"refused", "error", "panic"} { // the last one is the most specific
 		for _, a := range e.notes {
 			if a.Key == key {
 				why, panicked = a.Value.String(), key == "panic"
@@ -167,7 +165,7 @@ func (e *event) note(key string, value any) {
 	}
 }
 
-// clean keeps a value on its line, but for the lines of a stack, and within bounds.
+// clean keeps a value within bounds and on one line, except for stack traces.
 func clean(s string) string { return text.Marked(s, maxValue, "\n\t") }
 
 // Note adds to the request's log event. Never note a secret.
@@ -177,7 +175,7 @@ func Note(ctx context.Context, key string, value any) {
 	}
 }
 
-// SupportCode is the request's name in the log, to be shown to whoever got an error. Empty outside
+// SupportCode returns the request's id in the log, to be shown with an error. Empty outside
 // Handler.
 func SupportCode(ctx context.Context) string {
 	if e, ok := ctx.Value(eventKey{}).(*event); ok {
@@ -186,8 +184,8 @@ func SupportCode(ctx context.Context) string {
 	return ""
 }
 
-// ClientAddr is the address that the request came from, as far as trusted proxies tell. The zero
-// Addr outside Handler.
+// ClientAddr returns the address that the request came from, as far as trusted proxies tell. The
+// zero Addr outside Handler.
 func ClientAddr(ctx context.Context) netip.Addr {
 	if e, ok := ctx.Value(eventKey{}).(*event); ok {
 		return e.client
@@ -195,8 +193,7 @@ func ClientAddr(ctx context.Context) netip.Addr {
 	return netip.Addr{}
 }
 
-// Source is whom to count a request against: its address, or with IPv6 the /64 that one household
-// has.
+// Source returns whom to count a request against: its address, or the /64 of an IPv6 address.
 func Source(ctx context.Context) string {
 	a := ClientAddr(ctx)
 	if a.Is6() {
@@ -207,7 +204,7 @@ func Source(ctx context.Context) string {
 	return a.String()
 }
 
-// clientAddr reads X-Forwarded-For from its end for as long as the hop that wrote it is trusted.
+// clientAddr reads X-Forwarded-For from its end, as long as the hop that wrote it is trusted.
 func clientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -238,7 +235,7 @@ func isTrusted(a netip.Addr, trusted []netip.Prefix) bool {
 	return false
 }
 
-// recorder remembers what was answered.
+// recorder remembers the response's status.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -264,11 +261,11 @@ func (r *recorder) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// WriteJSON answers with v as JSON.
+// WriteJSON responds with v as JSON.
 func WriteJSON(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		panic("httpd: a value that is no JSON: " + err.Error()) // a programmer broke it
+		panic("httpd: a value that is no JSON: " + err.Error()) // a programming error
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

@@ -253,7 +253,7 @@ func TestRunEndsWhenADoorBreaks(t *testing.T) {
 	}
 }
 
-// DS-03: whoever sends slowly, or says nothing more, is let go, and others are served meanwhile.
+// DS-03: anyone who sends slowly, or says nothing more, is let go, and others are served meanwhile.
 // The times are httpd's, a hundredth of each.
 func TestSlowClientsAreLetGo(t *testing.T) {
 	l, err := httpd.Listen("127.0.0.1:0")

@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// OpenToPages lets pages of any origin read the answer, by these methods and without credentials
-// (Fetch Standard, CORS protocol). When it returns true the request was a preflight, and has its
-// answer.
+// OpenToPages lets pages of any origin read the response for these methods, without credentials
+// (Fetch Standard, CORS protocol). It returns true when the request was a preflight and is
+// answered.
 func OpenToPages(w http.ResponseWriter, r *http.Request, methods string) (answered bool) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
@@ -24,8 +24,8 @@ func OpenToPages(w http.ResponseWriter, r *http.Request, methods string) (answer
 	return true
 }
 
-// NotFound answers 404. Below /.well-known/ pages of any origin may see that: a client in a browser
-// tries several addresses there.
+// NotFound responds 404. Below /.well-known/ pages of any origin may read it: a client in a browser
+// tries several URLs there.
 func NotFound(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/.well-known/") && OpenToPages(w, r, "GET, HEAD") {
 		return
@@ -33,7 +33,7 @@ func NotFound(w http.ResponseWriter, r *http.Request) {
 	http.NotFound(w, r)
 }
 
-// IsText says whether a path or a name is UTF-8 without control characters.
+// IsText reports whether a path or a name is UTF-8 without control characters.
 func IsText(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Server is an http.Server whose every wait has an end.
+// Server returns an http.Server with timeouts for every wait.
 func Server(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -33,29 +33,28 @@ func Listen(addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// Door is a server and where it listens.
+// Door is a server and its listener.
 type Door struct {
 	Server   *http.Server
 	Listener net.Listener
 }
 
-// Stop says how a server stops when it is told to.
+// Stop says how a server stops.
 type Stop struct {
-	// Delay is how long connections are still accepted after /readyz has begun to answer 503, so
-	// that a proxy sends its requests elsewhere before the first connection is refused.
+	// Delay is how long connections are still accepted after /readyz began to answer 503, so that a
+	// proxy sends its requests elsewhere first.
 	Delay time.Duration
-	// Drain is how long requests under way may take after that; what takes longer is cut off.
+	// Drain is how long requests in flight may then take; longer ones are cut off.
 	Drain time.Duration
 }
 
-// Default times of Stop. The delay is for a server behind a proxy, or one of several replicas;
-// alone it has none.
+// The defaults of Stop. The delay is for a server behind a proxy or one of several replicas.
 const (
 	DefaultDelay = 2 * time.Second
 	DefaultDrain = 10 * time.Second
 )
 
-// RegisterDelay registers the flag shutdown-delay; delay stays negative when it is not given.
+// RegisterDelay registers the flag shutdown-delay; delay stays negative when it is not set.
 func RegisterDelay(fs *flag.FlagSet, delay *time.Duration) {
 	*delay = -1
 	usage := "`duration` for which connections are still accepted after /readyz has begun to answer 503 (default 2s " +
@@ -68,8 +67,8 @@ func RegisterDelay(fs *flag.FlagSet, delay *time.Duration) {
 	})
 }
 
-// NewStop is the Stop for a delay that RegisterDelay has read. shared says that a proxy is before
-// the server, or that others share its stores.
+// NewStop returns the Stop for a delay of RegisterDelay. shared says that there is a proxy or
+// another replica.
 func NewStop(delay time.Duration, shared bool) Stop {
 	s := Stop{Delay: delay, Drain: DefaultDrain}
 	if delay < 0 {
@@ -81,13 +80,12 @@ func NewStop(delay time.Duration, shared bool) Stop {
 	return s
 }
 
-// Run serves all doors until ctx ends or one of them breaks. When ctx ends, GET /readyz answers 503
-// at once and answers ask for their connections to be closed; after stop.Delay no connection is
-// accepted any more, and requests under way are finished, for stop.Drain at most; what takes longer
-// is cut off, which is no error: a client must not decide how a server stops. What goes on behind
-// the doors is begun before them and told to end after the last request: a list of revoked grants
-// that is restored by no one is worth nothing. It returns the error of a door that broke, when all
-// has ended.
+// Run serves until ctx ends or a server fails. When ctx ends, GET /readyz answers 503 at once and
+// connections are closed after their response; after stop.Delay no connection is accepted, and
+// requests in flight are finished within stop.Drain or cut off, which is no error. The functions
+// behind begin before the servers and are told to end after the last request, because a list of
+// revoked grants that is not restored cannot be used. Run returns the error of the server that
+// failed, when all has ended.
 func Run(ctx context.Context, doors []Door, stop Stop, behind ...func(context.Context)) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	var working sync.WaitGroup
@@ -104,7 +102,7 @@ func Run(ctx context.Context, doors []Door, stop Stop, behind ...func(context.Co
 	for i, d := range doors {
 		d.Server.Handler = whileStopping(&stopping, d.Server.Handler)
 		serving.Go(func() {
-			defer breakOff() // when one breaks, all stop
+			defer breakOff() // when one fails, all stop
 			if err := d.Server.Serve(d.Listener); !errors.Is(err, http.ErrServerClosed) {
 				errs[2*i] = fmt.Errorf("serving %s: %w", d.Listener.Addr(), err)
 			}
@@ -133,8 +131,8 @@ func Run(ctx context.Context, doors []Door, stop Stop, behind ...func(context.Co
 	return errors.Join(errs...)
 }
 
-// whileStopping answers /readyz by itself once the server stops, and has connections closed after
-// their next answer.
+// whileStopping answers /readyz once the server stops, and closes connections after their next
+// response.
 func whileStopping(stopping *atomic.Bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !stopping.Load() {

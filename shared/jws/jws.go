@@ -1,5 +1,5 @@
-// Package jws owns the compact form of signed tokens (RFC 7515 §7.1): taking one apart strictly,
-// before anything in it is believed.
+// Package jws parses the compact form of signed tokens (RFC 7515 §7.1) strictly, before anything is
+// verified.
 package jws
 
 import (
@@ -13,13 +13,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// ErrForm says that something is no compact JWS, or its header not one JSON object that has one
-// reading.
+// ErrForm says that a text is no compact JWS, or its header not one unambiguous JSON object.
 var ErrForm = errors.New("not a compact JWS with a header that is one JSON object with each member once")
 
-// Split takes the compact form of at most most bytes apart: the header's members and the payload,
-// of which nothing is believed yet. The base64url is the one canonical way to write the bytes, so
-// that a token has one spelling, and there is a signature.
+// Split splits a compact JWS of at most most bytes into the header's members and the payload, both
+// unverified. The base64url must be canonical, so that a token has one spelling, and a signature
+// must be present.
 func Split(raw string, most int) (header map[string]json.RawMessage, payload []byte, err error) {
 	if len(raw) > most || strings.Count(raw, ".") != 2 {
 		return nil, nil, ErrForm
@@ -39,13 +38,12 @@ func Split(raw string, most int) (header map[string]json.RawMessage, payload []b
 	return header, payload, nil
 }
 
-// NumericDate is a time in seconds since 1970 (RFC 7519 §2). It may be written with a fraction or
-// an exponent; of a fraction, the whole seconds before it count. What is null is left out, and
-// zero.
+// NumericDate is a time in seconds since 1970 (RFC 7519 §2). It may have a fraction, which is
+// dropped, or an exponent. null is zero.
 type NumericDate int64
 
-// maxFraction bounds a number that is not written as an integer: up to there, each second is a
-// number of its own.
+// maxFraction bounds a number that is not written as an integer: up to it each second is a distinct
+// float64.
 const maxFraction = 1 << 53
 
 // UnmarshalJSON implements json.Unmarshaler.

@@ -13,10 +13,10 @@ type Challenge struct {
 	ErrorDescription string   // printable ASCII; what is not, quotes and backslashes are replaced
 	Scope            []string // all scopes that the operation needs
 	ResourceMetadata string   // absolute URL of the resource's metadata
-	Algorithms       []string // of the proofs that the DPoP scheme takes
+	Algorithms       []string // signature algorithms of proofs for the DPoP scheme
 }
 
-// String writes the header's value.
+// String returns the header's value.
 func (c Challenge) String() string {
 	var b strings.Builder
 	b.WriteString(cmp.Or(c.Scheme, "Bearer"))
@@ -36,8 +36,8 @@ func (c Challenge) String() string {
 	return b.String()
 }
 
-// quoted keeps a value inside its quotes and inside its line (RFC 9110 §5.6.4), in the characters
-// that RFC 6750 §3 allows.
+// quoted keeps a value inside its quotes (RFC 9110 §5.6.4), in the characters that RFC 6750 §3
+// allows.
 func quoted(value string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -1,5 +1,4 @@
-// Package oauth owns the wire vocabulary of OAuth that both wings and their users speak: one file
-// per RFC.
+// Package oauth defines the vocabulary of OAuth requests, responses and metadata, one file per RFC.
 //
-// It holds words and their spelling, no policy: what is allowed is decided by whoever uses it.
+// It parses and writes; what is allowed is decided by its users.
 package oauth

@@ -10,14 +10,12 @@ import (
 // MaxParameters bounds how many parameters a request may have.
 const MaxParameters = 100
 
-// Repeatable says whether a request may have a parameter more than once (RFC 8707 §2, RFC 8693
-// §2.1).
+// Repeatable reports whether a parameter may be repeated (RFC 8707 §2, RFC 8693 §2.1).
 func Repeatable(parameter string) bool { return parameter == "resource" || parameter == "audience" }
 
-// ParseForm reads the parameters of a query or of a body (application/x-www-form-urlencoded). One
-// without a value is one that was left out (RFC 6749 §3.1, §3.2); what is given twice is given
-// twice all the same, and stays in the form. A line break that ends the body belongs to no
-// parameter.
+// ParseForm parses the parameters of a query or a body (application/x-www-form-urlencoded). A
+// parameter without a value is dropped (RFC 6749 §3.1, §3.2), but a repeated one stays repeated. A
+// line break at the end is ignored.
 func ParseForm(encoded string) (url.Values, *Error) {
 	form, err := url.ParseQuery(strings.TrimRight(encoded, "\r\n"))
 	if err != nil {
@@ -43,7 +41,7 @@ func ParseForm(encoded string) (url.Values, *Error) {
 	return form, nil
 }
 
-// Once says which parameter is given more than once that may be given once, if there is one.
+// Once returns an error for a repeated parameter that must not be repeated.
 func Once(form url.Values) *Error {
 	for name, values := range form {
 		if len(values) > 1 && !Repeatable(name) {
@@ -53,8 +51,8 @@ func Once(form url.Values) *Error {
 	return nil
 }
 
-// Credentials cuts the value of an Authorization header into its scheme and what follows, which one
-// blank or more divide (RFC 9110 §11.4).
+// Credentials splits an Authorization header into its scheme and what follows one or more spaces
+// (RFC 9110 §11.4).
 func Credentials(header string) (scheme, credentials string) {
 	scheme, credentials, _ = strings.Cut(header, " ")
 	return scheme, strings.TrimLeft(credentials, " ")

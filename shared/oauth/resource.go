@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// ErrNotAResource is the answer of ParseResource to a value that can be no resource identifier.
+// ErrNotAResource is the error of ParseResource.
 var ErrNotAResource = errors.New("not an absolute http(s) URI without fragment, userinfo and dot segments")
 
-// ParseIndicator reads what a client may name a resource by: a resource's own URI as ParseResource
-// writes it, or any other absolute URI without fragment and userinfo, byte for byte
-// (api://example). Only an operator's aliases are of the other kind.
+// ParseIndicator parses a resource parameter: a resource's URI, normalized by ParseResource, or any
+// other absolute URI without fragment and userinfo, byte for byte (api://example), as operators'
+// aliases are.
 func ParseIndicator(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme == "" || u.User != nil || len(s) == len(u.Scheme)+1 ||
@@ -27,9 +27,9 @@ func ParseIndicator(s string) (string, error) {
 	return s, nil
 }
 
-// ParseResource checks a resource indicator and gives it back in comparable form (RFC 8707 §2):
-// scheme and host in lower case, and a path of "/" written as none, which RFC 3986 §6.2.3 calls the
-// same. Nothing else is folded: "/mcp" is not "/mcp/". A host is in ASCII (xn-- for others).
+// ParseResource checks a resource indicator and normalizes it for comparison (RFC 8707 §2): scheme
+// and host in lower case, and a path of "/" removed (RFC 3986 §6.2.3). Nothing else is changed:
+// "/mcp" is not "/mcp/". The host must be ASCII (xn-- for others).
 func ParseResource(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || !u.IsAbs() || u.Host == "" || u.User != nil || strings.Contains(s, "#") ||
@@ -37,8 +37,8 @@ func ParseResource(s string) (string, error) {
 		return "", ErrNotAResource
 	}
 	if strings.ContainsFunc(u.Host, func(c rune) bool { return c > '~' || c == '%' }) {
-		// a letter beyond ASCII may fold into one of ASCII, and so one host into another; a zone
-		// names a place on one machine
+		// a non-ASCII letter may fold into an ASCII one, and so one host into another; a zone is
+		// local to one machine
 		return "", ErrNotAResource
 	}
 	scheme := strings.ToLower(u.Scheme)
@@ -56,9 +56,9 @@ func ParseResource(s string) (string, error) {
 	return scheme + "://" + strings.ToLower(u.Host) + path + query, nil
 }
 
-// PlainResource checks the URI of a resource of ours and gives it back as every reader writes it:
-// as ParseResource does, without the scheme's own port (RFC 3986 section 6.2.3) and without a dot
-// at the host's end, which DNS takes for the same host. Dot segments are an error.
+// PlainResource checks the URI of a configured resource and returns its one form: as ParseResource
+// does, without the default port (RFC 3986 §6.2.3) and without a dot at the host's end, which DNS
+// ignores. Dot segments are an error.
 func PlainResource(s string) (string, error) {
 	s, err := ParseResource(s)
 	if err != nil {
@@ -80,10 +80,9 @@ func PlainResource(s string) (string, error) {
 	return origin + strings.TrimPrefix(s, u.Scheme+"://"+u.Host), nil
 }
 
-// CheckPlain says what is wrong with an http(s) URL of ours, such as an issuer identifier, whose
-// scheme and host others would write in another way: capitals, the scheme's own port, a dot at the
-// host's end. The error names the plain form, where there is one. What stands after the host is not
-// looked at.
+// CheckPlain returns an error for a configured http(s) URL whose scheme and host could be written
+// in another way: capitals, the default port, a dot at the host's end. The error names the plain
+// form, if there is one. The path is not checked.
 func CheckPlain(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil {
@@ -106,14 +105,13 @@ func CheckPlain(s string) error {
 
 var errNotPlain = errors.New("is not an http(s) URL with a host in ASCII; give it as https://auth.example.com")
 
-// plainOrigin is the scheme and host of an http(s) URL as every reader writes them: in small
-// letters, without the scheme's own port (RFC 3986 section 6.2.3) and without a dot at the host's
-// end, which DNS takes for the same host. The host is in ASCII (xn-- for others); an address is in
-// its one form.
+// plainOrigin returns the scheme and host of an http(s) URL in their one form: lower case, without
+// the default port (RFC 3986 §6.2.3) and without a dot at the host's end. The host must be ASCII
+// (xn-- for others); an IP address is in its canonical form.
 func plainOrigin(u *url.URL) (string, error) {
 	scheme, host, port := strings.ToLower(u.Scheme), strings.ToLower(u.Hostname()), u.Port()
-	// A letter beyond ASCII may fold into one of ASCII, and so one host into another; a zone names
-	// a place on one machine.
+	// A non-ASCII letter may fold into an ASCII one, and so one host into another; a zone is local
+	// to one machine.
 	if scheme != "https" && scheme != "http" ||
 		strings.ContainsFunc(u.Host, func(c rune) bool { return c > '~' || c == '%' }) {
 		return "", errNotPlain

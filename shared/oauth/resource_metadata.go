@@ -2,7 +2,7 @@ package oauth
 
 import "net/url"
 
-// ResourceMetadata is a protected resource's description of itself (RFC 9728 §2).
+// ResourceMetadata is a protected resource's metadata (RFC 9728 §2).
 type ResourceMetadata struct {
 	Resource               string   `json:"resource"`
 	AuthorizationServers   []string `json:"authorization_servers"`
@@ -18,8 +18,8 @@ type ResourceMetadata struct {
 // ResourceMetadataPath is the well-known path of RFC 9728 §3 at the root of a host.
 const ResourceMetadataPath = "/.well-known/oauth-protected-resource"
 
-// ResourceMetadataURL is where a resource's metadata is found: the well-known path inserted between
-// host and path (RFC 9728 §3.1). resource is an absolute URL, as in the configuration.
+// ResourceMetadataURL returns the metadata URL of a resource: the well-known path inserted between
+// host and path (RFC 9728 §3.1). resource is an absolute URL, as configured.
 func ResourceMetadataURL(resource string) string {
 	u, err := url.Parse(resource)
 	if err != nil {

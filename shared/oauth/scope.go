@@ -6,12 +6,11 @@ import (
 	"strings"
 )
 
-// MaxScopes bounds how many scopes one request may name: as many as all resources of an
-// installation may have.
+// MaxScopes bounds the scopes of one request: as many as all resources of an installation may have.
 const MaxScopes = 5000
 
 // ParseScope splits a scope parameter into its tokens, in order, without repeats (RFC 6749 §3.3).
-// Tokens are divided by single spaces; a character outside %x21 / %x23-5B / %x5D-7E, or more than
+// Tokens are separated by single spaces; a character outside %x21 / %x23-5B / %x5D-7E, or more than
 // MaxScopes tokens, is an error. Empty in, nil out.
 func ParseScope(s string) ([]string, error) {
 	if s == "" {
@@ -39,7 +38,7 @@ func ParseScope(s string) ([]string, error) {
 	return scopes, nil
 }
 
-// FormatScope joins scopes as the wire writes them (RFC 6749 §3.3).
+// FormatScope joins scopes into a scope parameter (RFC 6749 §3.3).
 func FormatScope(scopes []string) string { return strings.Join(scopes, " ") }
 
 // Intersect returns the scopes of a that are in every one of the others, in a's order. Matching is
@@ -54,7 +53,7 @@ func Intersect(a []string, others ...[]string) []string {
 	return out
 }
 
-// Subset says whether every scope of a is in b. Matching is exact.
+// Subset reports whether every scope of a is in b. Matching is exact.
 func Subset(a, b []string) bool {
 	return !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
 }

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// every is the time between two lines about failures that go on. Without a failure for as long they
-// have ended.
+// every is the time between two lines about continuing failures. Without a failure for that long
+// they have ended.
 const every = time.Minute
 
-// Log says what fails. Each cause is a short constant text, such as the name of a background step:
-// there is one line at a time for each. It is safe for concurrent use.
+// Log logs failures. Each cause is a short constant text, such as the name of a background step,
+// and has one line at a time. It is safe for concurrent use.
 type Log struct {
 	log *slog.Logger
 
@@ -68,7 +68,7 @@ func (l *Log) Report(cause string, err error) {
 	l.Failed(cause, err)
 }
 
-// look says how failures go on, or that they have ended.
+// look logs that failures continue, or have ended.
 func (l *Log) look(cause string, f *failures) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,7 +84,7 @@ func (l *Log) look(cause string, f *failures) {
 	}
 }
 
-// end says that failures have ended. l.mu is held.
+// end logs that failures have ended. l.mu is held.
 func (l *Log) end(cause string, f *failures) {
 	f.timer.Stop()
 	delete(l.open, cause)

@@ -1,12 +1,10 @@
-// Package strictjson reads JSON that others wrote, so that no two readers can take it for two
-// things.
+// Package strictjson reads untrusted JSON so that no two readers can understand it differently.
 //
-// A name is what it is byte for byte after its escapes are undone: names are not folded by case,
-// and a name that is not known is ignored. Refused are a name twice in an object, a name with a
-// control character (U+0000 to U+001F, U+007F), invalid UTF-8, half a surrogate pair, a second
-// value after the first, and more than MaxDepth levels (RFC 8259, RFC 7493). What is decoded into
-// Go values is so by encoding/json/v2, in the module that mirrors it (from Go 1.27 on it is the
-// standard library's own), after this package has checked it.
+// Names are compared byte for byte after their escapes are decoded, never by folding case, and
+// unknown names are ignored. Rejected are duplicate names in an object, control characters in a
+// name (U+0000 to U+001F, U+007F), invalid UTF-8, lone surrogates, a second value after the first,
+// and more than MaxDepth levels (RFC 8259, RFC 7493). Go values are decoded by encoding/json/v2, in
+// the module that mirrors it, after these checks.
 package strictjson
 
 import (
@@ -19,10 +17,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// MaxDepth is how many objects and arrays may lie one in another.
+// MaxDepth bounds the nesting of objects and arrays.
 const MaxDepth = 64
 
-// What can be wrong with a text. Every error of this package is one of them.
+// The errors of this package; every error is one of them.
 var (
 	ErrSyntax  = errors.New("it is not one JSON value in UTF-8")
 	ErrDepth   = errors.New("it nests too deep")
@@ -45,24 +43,22 @@ type Member struct {
 	Value jsonv1.RawMessage
 }
 
-// Rules say where a text may be looser than the package demands, because it is passed on and not
-// acted on.
+// Rules relax the checks for text that is passed on and not acted on.
 type Rules struct {
-	// Names is how deep the names lie that must hold no control character; the outermost object is
-	// 1.
+	// Names is the depth down to which names must not contain control characters; the outermost
+	// object is 1.
 	Names int
-	// Halves allows the escape of half a surrogate pair in a string, as programs that cut text
-	// write it.
+	// Halves allows escaped lone surrogates in strings, which programs that cut text write.
 	Halves bool
 }
 
-// strict is for all that is acted on.
+// strict is for everything that is acted on.
 var strict = Rules{Names: math.MaxInt}
 
-// Members reads one object: its members in their order.
+// Members reads one object and returns its members in order.
 func Members(data []byte) ([]Member, error) { return strict.Members(data) }
 
-// Elements reads one array: its elements as they were written.
+// Elements reads one array and returns its elements as written.
 func Elements(data []byte) ([]jsonv1.RawMessage, error) { return strict.Elements(data) }
 
 // Unmarshal reads one value of any kind into a Go value, by the rules of encoding/json/v2: a
@@ -83,8 +79,8 @@ func Unmarshal(data []byte, into any) error {
 	return fmt.Errorf("%w: %w", ErrSyntax, err)
 }
 
-// Value reads one value of any kind as encoding/json does, but for numbers, which stay as they are
-// written (jsontext.Value).
+// Value reads one value as encoding/json does, except that numbers stay as written
+// (jsontext.Value).
 func Value(data []byte) (value any, err error) {
 	if err := strict.check(data); err != nil {
 		return nil, err
@@ -101,14 +97,14 @@ func Value(data []byte) (value any, err error) {
 	return value, nil
 }
 
-// check reads one value of any kind and forgets it.
+// check reads and discards one value.
 func (r Rules) check(data []byte) error {
 	w := reader{data: data, rules: r}
 	w.space()
 	return w.ended(w.value(1))
 }
 
-// Members is the function of that name, by the rules.
+// Members is like the function Members, with these rules.
 func (r Rules) Members(data []byte) ([]Member, error) {
 	w := reader{data: data, rules: r, open: make([]Member, 0, 8)}
 	if w.space(); w.peek() != '{' {
@@ -120,7 +116,7 @@ func (r Rules) Members(data []byte) ([]Member, error) {
 	return w.open, nil
 }
 
-// Elements is the function of that name, by the rules.
+// Elements is like the function Elements, with these rules.
 func (r Rules) Elements(data []byte) ([]jsonv1.RawMessage, error) {
 	w := reader{data: data, rules: r}
 	if w.space(); w.peek() != '[' {
@@ -134,7 +130,7 @@ func (r Rules) Elements(data []byte) ([]jsonv1.RawMessage, error) {
 	return found, nil
 }
 
-// Map reads one object, and gives its values by their names.
+// Map reads one object and returns its values by name.
 func Map(data []byte) (map[string]jsonv1.RawMessage, error) {
 	members, err := Members(data)
 	if err != nil {
@@ -147,7 +143,7 @@ func Map(data []byte) (map[string]jsonv1.RawMessage, error) {
 	return values, nil
 }
 
-// Find is the value of the member of this name; nil: there is none.
+// Find returns the value of the member of this name, or nil.
 func Find(members []Member, name string) jsonv1.RawMessage {
 	for _, m := range members {
 		if string(m.Name) == name {
@@ -157,8 +153,7 @@ func Find(members []Member, name string) jsonv1.RawMessage {
 	return nil
 }
 
-// Text is the string that a value, which was checked, is. Half a surrogate pair, where it is
-// allowed, is U+FFFD.
+// Text returns the string of a checked value. A lone surrogate, where allowed, is U+FFFD.
 func Text(value []byte) (text string, ok bool) {
 	if len(value) < 2 || value[0] != '"' {
 		return "", false

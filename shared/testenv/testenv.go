@@ -1,5 +1,5 @@
-// Package testenv owns the databases that tests run against (a fresh one for each test, gone after
-// it) and what else tests of several rooms share.
+// Package testenv is a test kit: a fresh database for each test, and other things that tests of
+// several packages share.
 package testenv
 
 import (
@@ -23,9 +23,9 @@ const (
 	redisDefault     = "redis://127.0.0.1:6379/0"
 )
 
-// Postgres makes an empty database and returns its URL; it is dropped when the test ends. The test
-// must import a driver that registers itself as "pgx". Where no server answers, the test is
-// skipped, or fails when CI=true.
+// Postgres creates an empty database and returns its URL; it is dropped when the test ends. The
+// test must import a driver that registers itself as "pgx". Without a server the test is skipped,
+// or fails when CI=true.
 func Postgres(t testing.TB) string {
 	t.Helper()
 	if !slices.Contains(sql.Drivers(), "pgx") {
@@ -60,8 +60,8 @@ func Postgres(t testing.TB) string {
 	return u.String()
 }
 
-// Redis returns a server's URL and a prefix of keys for this test alone; the keys are deleted when
-// the test ends. Where no server answers, the test is skipped, or fails when CI=true.
+// Redis returns a server's URL and a key prefix for this test; the keys are deleted when the test
+// ends. Without a server the test is skipped, or fails when CI=true.
 func Redis(t testing.TB) (url, prefix string) {
 	t.Helper()
 	base := setting(redisVariable, redisDefault)

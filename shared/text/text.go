@@ -1,5 +1,4 @@
-// Package text owns how text that strangers choose may be shown: nothing in it changes or hides
-// what stands beside it.
+// Package text makes untrusted text safe to show: nothing in it changes or hides what is beside it.
 package text
 
 import (
@@ -15,8 +14,7 @@ const (
 	emojiSelector      = '\ufe0f'
 )
 
-// fillers are characters that take room, or none, and show nothing, though Unicode calls them
-// letters, marks or symbols.
+// fillers are invisible characters that Unicode classifies as letters, marks or symbols.
 var fillers = &unicode.RangeTable{
 	R16: []unicode.Range16{
 		{Lo: 0x034f, Hi: 0x034f, Stride: 1}, {Lo: 0x115f, Hi: 0x1160, Stride: 1}, {Lo: 0x17b4, Hi: 0x17b5, Stride: 1},
@@ -27,8 +25,8 @@ var fillers = &unicode.RangeTable{
 	R32: []unicode.Range32{{Lo: 0xe0000, Hi: 0xe0fff, Stride: 1}},
 }
 
-// viramas are the signs after which a joiner asks for another form of the letters beside it
-// (Unicode, Canonical_Combining_Class=Virama).
+// viramas are the signs after which a joiner changes the form of adjacent letters (Unicode,
+// Canonical_Combining_Class=Virama).
 var viramas = map[rune]bool{}
 
 func init() {
@@ -41,21 +39,20 @@ func init() {
 	}
 }
 
-// joining are the scripts whose letters join each other, so that a non-joiner between two of them
-// is seen.
+// joining are the scripts whose letters join, so that a non-joiner between two of them is visible.
 var joining = []*unicode.RangeTable{
 	unicode.Arabic, unicode.Syriac, unicode.Mandaic, unicode.Mongolian, unicode.Nko, unicode.Phags_Pa, unicode.Adlam,
 	unicode.Hanifi_Rohingya, unicode.Manichaean, unicode.Psalter_Pahlavi, unicode.Sogdian,
 }
 
-// hidden says whether a character is a control, changes the direction of text, or shows nothing,
-// and is no blank.
+// hidden reports whether a character is a control, changes the direction of text, or is invisible
+// and no space.
 func hidden(r rune) bool {
 	return !unicode.IsGraphic(r) || unicode.In(r, unicode.Cf, unicode.Co, fillers)
 }
 
-// belongs says whether a joiner or the selector of emoji does something where it stands, after last
-// and before next (RFC 5892 appendix A; UTS #51).
+// belongs reports whether a joiner or variation selector has an effect between last and next (RFC
+// 5892 appendix A; UTS #51).
 func belongs(r, last, next rune) bool {
 	switch r {
 	case zeroWidthNonJoiner:
@@ -69,13 +66,13 @@ func belongs(r, last, next rune) bool {
 	return false
 }
 
-// emoji says whether a character may be part of an emoji, roughly.
+// emoji reports whether a character may be part of an emoji, approximately.
 func emoji(r rune) bool {
 	return r >= 0x1f000 && r <= 0x1faff || r >= 0x2190 && r <= 0x2bff && r != 0x2800 || r == 0x3030 || r == 0x303d ||
 		r == 0x3297 || r == 0x3299 || r == 0xa9 || r == 0xae || r == 0x203c || r == 0x2049 || r == 0x2122 || r == 0x2139
 }
 
-// each calls shown for every character that may be shown, and otherwise for every one that may not.
+// each calls shown for every character that may be shown, and otherwise for the others.
 func each(s string, shown, otherwise func(r rune)) {
 	var last rune
 	for i, r := range s {
@@ -96,8 +93,8 @@ func each(s string, shown, otherwise func(r rune)) {
 	}
 }
 
-// URL is a URL that a stranger chose, as Line shows it: without user, query and fragment, which may
-// hold secrets. Empty when it cannot be read.
+// URL returns an untrusted URL as Line shows it, without userinfo, query and fragment, which may
+// contain secrets; "" when it cannot be parsed.
 func URL(raw string, most int) string {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -107,8 +104,8 @@ func URL(raw string, most int) string {
 	return Line(u.String(), most)
 }
 
-// Line is a text for people, on one line: what must not be shown is left out, blanks of every kind
-// are one space, and beyond most characters it is cut. Zero means that it is not cut.
+// Line returns a text for people on one line: without hidden characters, with runs of spaces as
+// one, cut after most characters (0: not cut).
 func Line(s string, most int) string {
 	var out strings.Builder
 	each(s, func(r rune) {
@@ -128,8 +125,8 @@ func Line(s string, most int) string {
 	return line
 }
 
-// Marked is a text for a record: what must not be shown is a question mark, but for the characters
-// in keep, and beyond most bytes it is cut, which an ellipsis shows.
+// Marked returns a text for a record: hidden characters, except those in keep, become question
+// marks, and beyond most bytes it is cut with an ellipsis.
 func Marked(s string, most int, keep string) string {
 	if plain(s) && len(s) <= most {
 		return s
@@ -155,7 +152,7 @@ func Marked(s string, most int, keep string) string {
 	return out.String()
 }
 
-// plain says whether a text is printable ASCII, as most are.
+// plain reports whether a text is printable ASCII, as most are.
 func plain(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
@@ -165,13 +162,13 @@ func plain(s string) bool {
 	return true
 }
 
-// Hidden returns the characters of a text that must not be shown, each where it stands.
+// Hidden returns the hidden characters of a text, in order.
 func Hidden(s string) (all []rune) {
 	each(s, func(rune) {}, func(r rune) { all = append(all, r) })
 	return all
 }
 
-// Hides says whether a text holds something that must not be shown.
+// Hides reports whether a text has hidden characters.
 func Hides(s string) (yes bool) {
 	each(s, func(rune) {}, func(rune) { yes = true })
 	return yes

@@ -1,15 +1,13 @@
-// Package token owns what an access token says (RFC 9068) and how to believe it.
+// Package token defines and verifies access tokens (RFC 9068).
 package token
 
 import "slices"
 
-// Type is the JOSE "typ" of an access token (RFC 9068 §2.1). A token of any other type is not an
-// access token.
+// Type is the JOSE "typ" of an access token (RFC 9068 §2.1). No other type is accepted.
 const Type = "at+jwt"
 
-// Claims are an access token's claims (RFC 9068 §2.2), with ours: tenant_id, scopes (an array
-// beside the string, because validators in the field expect one) and grant_id. Times are Unix
-// seconds.
+// Claims are an access token's claims (RFC 9068 §2.2), with tenant_id, scopes (an array beside the
+// string, which some validators expect) and grant_id. Times are Unix seconds.
 type Claims struct {
 	Issuer    string   `json:"iss"`
 	Subject   string   `json:"sub"`
@@ -24,17 +22,16 @@ type Claims struct {
 	IssuedAt  int64    `json:"iat"`
 	NotBefore int64    `json:"nbf,omitempty"`
 	Expires   int64    `json:"exp"`
-	// Confirmation binds the token to a key of its client's; zero for a token that whoever bears it
-	// may use.
+	// Confirmation binds the token to a key of its client; zero for a bearer token.
 	Confirmation Confirmation `json:"cnf,omitzero"`
-	// GrantClientID is the client whose grant it is, when another one passes its caller on; else
+	// GrantClientID is the client whose grant it is, when another client exchanged the token; else
 	// empty.
 	GrantClientID string `json:"grant_client_id,omitempty"`
 }
 
-// Clients are the clients on whose strength the token was issued: the one that got it, the one
-// whose grant it is, and those that passed the caller on before. When one of them is disabled, the
-// token counts no more. The first is ClientID.
+// Clients returns the clients on which the token depends: the one that got it, the one whose grant
+// it is, and those that exchanged it before. When one of them is disabled, the token is invalid.
+// The first is ClientID.
 func (c Claims) Clients() []string {
 	all := []string{c.ClientID}
 	add := func(id string) {
@@ -54,16 +51,16 @@ type Confirmation struct {
 	JKT string `json:"jkt"` // the key's SHA-256 thumbprint (RFC 7638)
 }
 
-// Actor is who acts for the subject, when that is not the client that the person let in (RFC 8693
-// §4.1). Only the outermost one counts for a decision; those inside are history, except where one
-// of them was disabled since: see Claims.Clients.
+// Actor is who acts for the subject, when that is not the client that the person authorized (RFC
+// 8693 §4.1). Only the outermost one counts for a decision; those inside are history, except when
+// one of them was disabled since: see Claims.Clients.
 type Actor struct {
 	Subject  string `json:"sub"`
 	ClientID string `json:"client_id,omitempty"`
 	Actor    *Actor `json:"act,omitempty"`
 }
 
-// Depth is how many actors stand one inside the other.
+// Depth returns the number of nested actors.
 func (a *Actor) Depth() int {
 	if a == nil {
 		return 0

@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// ErrKeySet says that a document is not a key set that we believe.
+// ErrKeySet says that a document is not an acceptable key set.
 var ErrKeySet = errors.New("not a key set to believe")
 
 // KeySet is an issuer's published keys by kid.
@@ -30,9 +30,9 @@ func (s KeySet) Key(_ context.Context, kid string) (jose.JSONWebKey, error) {
 // maxKeys bounds a key set.
 const maxKeys = 100
 
-// ParseKeySet reads a JWK set (RFC 7517 §5) and refuses it whole when it is empty, has a private or
-// symmetric key, an RSA key under 2048 bits, a kid twice or a key without one: a set like that is
-// no one's to sign with. Keys for other uses or of unknown type are left out.
+// ParseKeySet parses a JWK set (RFC 7517 §5). It is rejected whole when it is empty, has a private
+// or symmetric key, an RSA key under 2048 bits, a duplicate kid or a key without one. Keys for
+// other uses or of unknown type are left out.
 func ParseKeySet(document []byte) (KeySet, error) {
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`

@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// What can be wrong with a token. Every error of Verify is one of these.
+// The errors of Verify; every error is one of these.
 var (
 	ErrMalformed = errors.New("the access token is malformed")
 	ErrType      = errors.New("the token is not an access token")
@@ -29,12 +29,12 @@ var (
 	ErrClaims    = errors.New("the access token lacks a claim or has a wrong one")
 	// ErrUnknownKey says that no published key has this kid.
 	ErrUnknownKey = errors.New("the access token is signed with a key that is not published")
-	// ErrKeysUnavailable says that the keys cannot be known now. It is not the token's fault.
+	// ErrKeysUnavailable says that the keys are unknown now. It is not the token's fault.
 	ErrKeysUnavailable = errors.New("the issuer's keys cannot be fetched")
 )
 
-// MaxSize bounds an access token, in bytes. One for all scopes of a resource fits, and in the
-// headers of a request it fits, too.
+// MaxSize bounds an access token, in bytes. One for all scopes of a resource fits, also into a
+// request's headers.
 const MaxSize = 48 << 10
 
 // maxKeyID bounds a kid, in bytes.
@@ -47,31 +47,31 @@ type Keys interface {
 	Key(ctx context.Context, kid string) (jose.JSONWebKey, error)
 }
 
-// Rules say which tokens to believe.
+// Rules say which tokens to accept.
 type Rules struct {
 	Issuer     string        // compared byte for byte (RFC 9068 §4)
 	Audience   string        // the one resource that the token must be for
-	Algorithms []string      // of signatures; never "none", never symmetric
-	Leeway     time.Duration // how far apart clocks may be
+	Algorithms []string      // accepted signature algorithms; never "none", never symmetric
+	Leeway     time.Duration // allowed clock difference
 	Now        func() time.Time
 }
 
-// Verify believes a token or says why not (RFC 9068 §4, RFC 8725). It is strict: one compact form,
-// one type, the key's own algorithm, one audience, every claim there, no claim twice. The kid is
-// returned in the claims' company because whoever keeps the result must drop it with its key.
+// Verify verifies a token (RFC 9068 §4, RFC 8725) and returns its claims. It is strict: one compact
+// form, one type, the key's own algorithm, one audience, every claim present, no claim twice.
 func (r Rules) Verify(ctx context.Context, raw string, keys Keys) (Claims, error) {
 	v, err := r.VerifyKeyed(ctx, raw, keys)
 	return v.Claims, err
 }
 
-// Verified is a believed token with the key that signed it.
+// Verified is a verified token with the key that signed it, for callers that cache it and must drop
+// it with its key.
 type Verified struct {
 	Claims
 	KeyID string
 	Key   any // the public key itself, as go-jose has it
 }
 
-// VerifyKeyed is Verify for those who keep results.
+// VerifyKeyed is Verify for callers that cache results.
 func (r Rules) VerifyKeyed(ctx context.Context, raw string, keys Keys) (Verified, error) {
 	h, payload, err := split(raw)
 	if err != nil {
@@ -85,7 +85,7 @@ func (r Rules) VerifyKeyed(ctx context.Context, raw string, keys Keys) (Verified
 		return Verified{}, err
 	}
 	if key.Algorithm != h.Algorithm {
-		return Verified{}, ErrSignature // the key says what it is for, not the token (RFC 8725 §3.1)
+		return Verified{}, ErrSignature // the key says its algorithm, not the token (RFC 8725 §3.1)
 	}
 	signed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm)})
 	if err != nil {
@@ -101,8 +101,7 @@ func (r Rules) VerifyKeyed(ctx context.Context, raw string, keys Keys) (Verified
 	return Verified{c, h.KeyID, key.Key}, r.checkClaims(c)
 }
 
-// header is what may be in a JOSE header. A token that brings its own key (jwk, jku, x5u, x5c) is
-// believed no more for it: those are not read.
+// header is the JOSE header. Keys in the token itself (jwk, jku, x5u, x5c) are not read.
 type header struct {
 	Type      string          `json:"typ"`
 	Algorithm string          `json:"alg"`
@@ -111,7 +110,7 @@ type header struct {
 	Encoded   json.RawMessage `json:"b64"`
 }
 
-// split takes the compact form apart, without believing anything.
+// split parses the compact form without verifying anything.
 func split(raw string) (header, []byte, error) {
 	var h header
 	members, payload, err := jws.Split(raw, MaxSize)
@@ -181,9 +180,8 @@ func parseClaims(payload []byte) (Claims, error) {
 	return c, err
 }
 
-// confirmation reads cnf: a thumbprint and nothing else. A token that is bound in a way that we do
-// not know (RFC 8705 §3.1, say) is refused, for else it would be taken for one that whoever bears
-// it may use.
+// confirmation reads cnf: a thumbprint and nothing else. A token bound in an unknown way (such as
+// RFC 8705 §3.1) is rejected, because it would be taken for a bearer token.
 func confirmation(value json.RawMessage) (Confirmation, error) {
 	var c Confirmation
 	members, err := strictjson.Map(value)
@@ -193,13 +191,13 @@ func confirmation(value json.RawMessage) (Confirmation, error) {
 	return c, nil
 }
 
-// isThumbprint says whether something can be a SHA-256 thumbprint (RFC 7638 §3).
+// isThumbprint reports whether s can be a SHA-256 thumbprint (RFC 7638 §3).
 func isThumbprint(s string) bool {
 	sum, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	return err == nil && len(sum) == sha256.Size && len(s) == base64.RawURLEncoding.EncodedLen(sha256.Size)
 }
 
-// maxActors bounds how many actors stand one inside the other.
+// maxActors bounds the nesting of actors.
 const maxActors = 8
 
 // actor reads an act claim (RFC 8693 §4.1), each member once and by its exact name.
@@ -253,7 +251,7 @@ func (r Rules) checkClaims(c Claims) error {
 	return checkScopes(c)
 }
 
-// checkScopes demands that the string and the array say the same.
+// checkScopes requires that the string and the array agree.
 func checkScopes(c Claims) error {
 	words := strings.Split(c.Scope, " ")
 	if c.Scope == "" {

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// Options of a Memory.
+// Options configure a Memory.
 type Options struct {
 	Now        func() time.Time // nil: time.Now
 	MaxEntries int              // 0: 100,000
 }
 
-// Memory is a Store in this process: right for one replica. It is also the test double.
+// Memory is a Store in this process, for one replica.
 type Memory struct {
 	now    func() time.Time
 	max    int
@@ -43,18 +43,18 @@ type owner struct {
 	name        string
 	count       int
 	first, last *item
-	floor       time.Time // marks of this owner that would expire no later are not known to be the first
+	floor       time.Time // marks of this owner that would expire no later may have been used before
 	rank        int       // in the ranking
 }
 
-// sweepEvery is how often a write looks for what has expired; a full memory is looked through more
-// often, but not at every write.
+// sweepEvery is how often a write removes expired entries; in a full memory more often, but not at
+// every write.
 const (
 	sweepEvery     = 30 * time.Second
 	sweepFullEvery = time.Second
 )
 
-// NewMemory makes an empty Memory.
+// NewMemory returns an empty Memory.
 func NewMemory(o Options) *Memory {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -179,8 +179,8 @@ func (m *Memory) set(name, key string, value []byte, life time.Duration, once bo
 	return nil
 }
 
-// makeRoom drops the entry that the owner with most has had longest. For a mark nothing is dropped
-// when every owner has one entry: there would be no end to the floors that must be remembered.
+// makeRoom drops the oldest entry of the owner with the most. For a mark nothing is dropped when
+// every owner has one entry, because the floors to be remembered would have no bound.
 func (m *Memory) makeRoom(once bool) bool {
 	if len(m.most) == 0 || m.most[0].count == 0 || once && m.most[0].count == 1 {
 		return false
@@ -215,7 +215,7 @@ func (m *Memory) drop(it *item) {
 	delete(m.owners, o.name)
 }
 
-// sweep drops what has expired, and owners of whom nothing is left to remember.
+// sweep drops expired entries, and owners without any state.
 func (m *Memory) sweep(now time.Time) {
 	m.swept = now
 	for _, it := range m.items {
@@ -231,8 +231,8 @@ func (m *Memory) sweep(now time.Time) {
 	}
 }
 
-// ranking has the owner with most entries first and, of those with as many, the one whose first
-// entry is oldest.
+// ranking orders owners by the number of entries and, for equal ones, by the age of the first
+// entry.
 type ranking []*owner
 
 func (r ranking) Len() int { return len(r) }

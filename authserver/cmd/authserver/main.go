@@ -1,5 +1,5 @@
-// Command authserver is the issuing wing alone: the form for several replicas over PostgreSQL and
-// Redis. `gatehouse migrate` makes its schema.
+// Command authserver is the authorization server alone: the form for several replicas over
+// PostgreSQL and Redis. `gatehouse migrate` makes its schema.
 package main
 
 import (
@@ -96,7 +96,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	fs.StringVar(&s.hosts, "issuer-hosts", "",
 		"Host `names` to which pages answer beside the issuer's, comma-separated (default none)")
 	fs.StringVar(&s.config.Registration, "registration", "open",
-		"`who` may register clients: open (whoever asks), token (whoever shows an initial access token) or closed")
+		"`who` may register clients: open (anyone), token (with an initial access token) or closed")
 	documents := fs.Bool("client-metadata-documents", true,
 		"accept clients whose https client_id is the URL of a client metadata document, which is fetched from "+
 			"public addresses only")

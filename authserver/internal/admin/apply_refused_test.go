@@ -72,7 +72,7 @@ func TestAFileIsRefusedWhole(t *testing.T) {
 			{"a way that is none", "  - id: acme\n    policy:\n      registrations:\n        - operator\n        - " +
 				"friend\n", `line 8: clients do not become known as "friend"`},
 			{"nobody's client", "  - id: acme\n    policy:\n      clients: [cli_nobody]\n",
-				`line 6: tenant acme cannot let in client "cli_nobody"`},
+				`line 6: tenant acme cannot allow client "cli_nobody"`},
 			{"a life that is none", "  - id: acme\n    policy:\n      max_access_token_lifetime: 1s\n",
 				"line 6: the life of tokens"},
 			{"two clients of a name", "  - id: acme\n    clients:\n      - {name: twin, scopes: ['customers:read']}\n",

@@ -426,7 +426,7 @@ func (o *office) atOnce(t *testing.T, files ...string) []int {
 	return done
 }
 
-// Whoever can make clients of a tenant cannot have one waiting under a name that the operator's
+// Anyone who can make clients of a tenant cannot have one waiting under a name that the operator's
 // file will give more to.
 func TestAClientThatWaitsIsNotGivenWhatTheFileGives(t *testing.T) {
 	ctx, o := context.Background(), open(t)

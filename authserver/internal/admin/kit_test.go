@@ -29,7 +29,7 @@ const resourceURI = "https://mcp.example/mcp"
 // now is the moment at which every test happens.
 var now = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
-// office is an operator's door on a real database.
+// office is an operator API on a real database.
 type office struct {
 	*admin.API
 	store *sqlstore.DB

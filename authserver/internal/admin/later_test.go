@@ -49,7 +49,7 @@ func (o *office) impatient(t *testing.T) context.Context {
 	return ctx
 }
 
-// What follows a committed act follows it, whether whoever asked waits for it or has gone.
+// What follows a committed act follows it, whether the caller waits for it or has gone.
 func TestGrantsEndThoughTheCallerHasGone(t *testing.T) {
 	o := open(t)
 	o.acme(t)

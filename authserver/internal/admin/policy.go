@@ -131,7 +131,7 @@ func (d *API) nameable(ctx context.Context, t tenant.Tenant, ids []string) error
 		}
 		c, err := d.Clients.RegisteredClient(ctx, id)
 		if errors.Is(err, client.ErrNotFound) || err == nil && c.TenantID != "" && c.TenantID != t.ID {
-			return &Refusal{Reason: fmt.Sprintf("tenant %s cannot let in client %.80q: there is none that it could",
+			return &Refusal{Reason: fmt.Sprintf("tenant %s cannot allow client %.80q: there is none that it could",
 				t.ID, id), Hint: "gatehouse client list shows them", Err: client.ErrNotFound}
 		}
 		if err != nil {

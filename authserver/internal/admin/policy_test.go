@@ -88,7 +88,7 @@ func TestAPolicyIsSetAsAWhole(t *testing.T) {
 	}
 }
 
-// A policy under which none of those who look after the tenant could let anything in is refused; so
+// A policy under which none of those who administer the tenant could let anything in is refused; so
 // is whatever would leave nobody.
 func TestNobodyIsLockedOut(t *testing.T) {
 	ctx, o := context.Background(), open(t)

@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// given makes a tenant with ann, who alone looks after it, and bob; two clients; and a grant of
+// given makes a tenant with ann, who alone administers it, and bob; two clients; and a grant of
 // each person to each client, named after both.
 func (o *office) given(t *testing.T) (ids map[string]string) {
 	t.Helper()
@@ -41,7 +41,7 @@ func (o *office) given(t *testing.T) (ids map[string]string) {
 	return ids
 }
 
-// Who alone looks after a tenant, or the installation, and is in wrong hands, is shut out when the
+// Who alone administers a tenant, or the installation, and is in wrong hands, is shut out when the
 // operator says so; the audit says that it was forced.
 func TestASoleAdminCanBeShutOutByForce(t *testing.T) {
 	for name, open := range stores {

@@ -18,7 +18,7 @@ type ScopesAsked struct {
 	Tenant string
 	// an id or an e-mail address; empty: the tenant's own client, or the member of the tenant who
 	// may do most
-	User   string
+	User string
 }
 
 // ScopesFound is the most that a client may get, and what limits it.

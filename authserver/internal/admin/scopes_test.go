@@ -32,7 +32,7 @@ func TestScopesOfAClient(t *testing.T) {
 	}{
 		{"a machine client", admin.ScopesAsked{Client: machine.ID, Tenant: "acme"}, "customers:read",
 			"the client may not have: customers:write tickets:write"},
-		{"an application, whoever lets it in", admin.ScopesAsked{Client: app.ID, Tenant: "acme"},
+		{"an application, the person who may authorize most", admin.ScopesAsked{Client: app.ID, Tenant: "acme"},
 			"customers:read customers:write", "leaves out: tickets:write"},
 		{"an application of a person, by address",
 			admin.ScopesAsked{Client: app.ID, Tenant: "acme", User: "Ann@acme.example"}, "customers:read",
@@ -62,7 +62,7 @@ func TestScopesOfAClient(t *testing.T) {
 	}
 }
 
-// Under one roof the other wing's acts come through this door too; none takes the place of ours.
+// in one process the another server's acts come through this door too; none takes the place of ours.
 func TestActsOfOthers(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	more := func(context.Context, json.RawMessage) (any, error) { return "theirs", nil }

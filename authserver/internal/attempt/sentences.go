@@ -94,7 +94,8 @@ var sentences = []sentence{
 		"The application asked for a token for something that is no absolute URI without fragment: its resource " +
 			"parameter must be the MCP server's URL (RFC 8707).", ""},
 	{0, "invalid_target", "send no resource, or the one",
-		"The client asked for a token for {resource}, which is not the server that the person let it in to: it must " +
+		"The client asked for a token for {resource}, which is not the server that the person authorize it to: " +
+			"it must " +
 			"name the same resource as before, or ask the person anew.",
 		"The client asked for a token for {resource}, which is not the server that it may use: it must name that one."},
 	{0, "invalid_scope", "", "The client asked for a scope that the server does not have, or that the client, the " +
@@ -180,26 +181,27 @@ var sentences = []sentence{
 	// The refresh token (RFC 6749 §6, RFC 9700 §4.14.2).
 	{0, "invalid_grant", "The refresh token was already used",
 		"The client brought a refresh token that it had used before and that is replaced, which ended its " +
-			"permission: it must keep the newest in one place only, and the person must let it in again; if that was " +
+			"permission: it must keep the newest in one place only, and the person must authorize it again; if " +
+			"that was " +
 			"not the client itself, the token was stolen.", ""},
 	{0, "invalid_grant", "the refresh token is unknown",
 		"The client brought a refresh token that is not known here, or that another client was given: the person " +
-			"must let it in again.", ""},
+			"must authorize it again.", ""},
 	{0, "invalid_grant", "the refresh token is over",
 		"The client brought a refresh token that is over, because it was not used for --refresh-token-idle-timeout " +
 			"or its " +
-			"permission has lasted --refresh-token-lifetime: the person must let it in again.", ""},
+			"permission has lasted --refresh-token-lifetime: the person must authorize it again.", ""},
 	{0, "invalid_grant", "this permission has ended",
 		"The permission that the client wanted to go on with has ended: `gatehouse grant list` says why, and the " +
-			"person can let it in again.",
+			"person can authorize it again.",
 		"The access of the token that the client brought was revoked: `gatehouse grant list` says why."},
 	{0, "invalid_grant", "the tenant of this permission is gone",
-		"The tenant for which the client acted is not there any more: the person must let it in for another.",
+		"The tenant for which the client acted is not there any more: the person must authorize it for another.",
 		"The tenant that the client belongs to is not there any more: make the client for another with `gatehouse " +
 			"client create --tenant`."},
 	{0, "invalid_grant", "the person who gave this permission",
 		"The person who let the client in does not belong to the tenant any more: `gatehouse member put` gives them " +
-			"their place again, or somebody else must let it in.",
+			"their place again, or somebody else must authorize it.",
 		"The person for whom the client acts does not belong to the tenant any more: `gatehouse member put` gives " +
 			"them their place again."},
 	{0, "invalid_grant", "nothing of this permission is allowed any more",
@@ -215,7 +217,7 @@ var sentences = []sentence{
 
 	// Client authentication (RFC 6749 §2.3) and proof of possession (RFC 9449 §4.3).
 	{0, "invalid_client", "client authentication did not succeed",
-		"The client did not prove who it is: its secret or its assertion is missing, wrong, or not of the kind that " +
+		"The client did not authenticate: its secret or its assertion is missing, wrong, or not of the kind that " +
 			"it registered, so give it the right one (`gatehouse client replace-secret` makes another), or let it " +
 			"register anew.", ""},
 	{0, "invalid_dpop_proof", "this client registered",

@@ -61,7 +61,7 @@ func FuzzMatchRedirectURI(f *testing.F) {
 	})
 }
 
-// FuzzCheckRedirectURI: what may be registered goes to one place, to whoever reads it.
+// FuzzCheckRedirectURI: what may be registered goes to one place, for every reader.
 func FuzzCheckRedirectURI(f *testing.F) {
 	for _, u := range []string{"https://app.example/cb", "http://localhost:1/", "cursor://x", "https://a\tb",
 		"https://app.example:443/cb", "https://[::1]/", "ms-word:x", "https://%61pp.example",

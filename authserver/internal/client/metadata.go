@@ -201,7 +201,7 @@ func (c *Client) setAuthentication(m oauth.ClientMetadata) (secret string, err e
 	switch c.AuthMethod {
 	case AuthNone:
 		if slices.Contains(c.GrantTypes, GrantCredentials) {
-			return "", oauth.InvalidClientMetadata("client_credentials needs a client that can prove who it is: use " +
+			return "", oauth.InvalidClientMetadata("client_credentials needs a client that can authenticate: use " +
 				"client_secret_basic or client_secret_post")
 		}
 		// Some clients name jwt-bearer and do not authenticate: grant types that need client
@@ -211,7 +211,7 @@ func (c *Client) setAuthentication(m oauth.ClientMetadata) (secret string, err e
 				g == GrantAssertion
 		})
 		if len(c.GrantTypes) == 0 {
-			return "", oauth.InvalidClientMetadata("these grant types need a client that can prove who it is: use " +
+			return "", oauth.InvalidClientMetadata("these grant types need a client that can authenticate: use " +
 				"client_secret_basic, client_secret_post or private_key_jwt")
 		}
 		return "", nil

@@ -208,10 +208,10 @@ func (r *Admin) server(c *client.Client, s Spec, allowed []string) error {
 func machine(c *client.Client, s Spec, allowed []string) error {
 	switch {
 	case s.Tenant == "":
-		return Refuse("name it with --tenant, or give --redirect-uri for an application that people let in",
+		return Refuse("name it with --tenant, or give --redirect-uri for an application that people authorize",
 			"a machine client must belong to a tenant")
 	case s.Public:
-		return Refuse("leave --public away", "a machine client must prove who it is: it needs a secret")
+		return Refuse("leave --public away", "a machine client must authenticate: it needs a secret")
 	case len(s.PostLogoutRedirectURIs) > 0:
 		return Refuse("leave --post-logout-redirect-uri away", "nobody signs out at a machine client")
 	case s.PushRequired:

@@ -113,7 +113,7 @@ func TestATenantsAdminEndsNobodyElsesRest(t *testing.T) {
 	})
 }
 
-// What hangs from a deleted client ends, whether whoever deleted it waits for that or has gone.
+// What hangs from a deleted client ends, whether or not the caller waits for that.
 func TestADeletionGoesOnThoughTheCallerHasGone(t *testing.T) {
 	deletions(t, func(t *testing.T, r *clientadmin.Admin, store *sqlstore.DB) {
 		c, _, err := r.Create(ctx, clientadmin.Operator, clientadmin.Spec{Tenant: "acme", Scopes: []string{"a"}})

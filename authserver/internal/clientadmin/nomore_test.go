@@ -15,7 +15,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/testenv"
 )
 
-// Who looks after a tenant gives programs nothing that they do not have themselves: not by a
+// Who administers a tenant gives programs nothing that they do not have themselves: not by a
 // machine client, not by the secret of one that may do more, and not by an initial access token,
 // also one that names no scope. acme may a and b; ann's role gives a.
 func TestNobodyGivesProgramsMoreThanTheyHave(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 
 // Proof believes the proof of a request to one of our endpoints; the error is an *oauth.Error.
 func (e *Engine) Proof(r dpop.Request) (*dpop.Proof, error) {
-	p, err := e.Proofs.Believe(r)
+	p, err := e.Proofs.Verify(r)
 	if err != nil {
 		return nil, refusedProof(err)
 	}
@@ -31,7 +31,7 @@ func (e *Engine) spend(ctx context.Context, owner string, p *dpop.Proof) error {
 	if p == nil {
 		return nil
 	}
-	return refusedProof(e.Proofs.Spend(ctx, owner, *p))
+	return refusedProof(e.Proofs.Consume(ctx, owner, *p))
 }
 
 // refusedProof is what strangers see of what package dpop says; its sentences hold nothing of the

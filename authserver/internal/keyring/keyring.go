@@ -27,7 +27,7 @@ type Config struct {
 	// Sealers are the known sealing keys, at least one. New keys are sealed under the key that
 	// sealed the newest, so that replicas that do not know another yet can open them; only Reseal
 	// seals everything under the first of these.
-	Sealers   []Sealer
+	Sealers []Sealer
 	// the longest lifetime of a token with clock skew: how long a superseded key stays published
 	TokenLife time.Duration
 	Age       time.Duration // how long a key signs until RotateByAge replaces it; 0: forever

@@ -29,7 +29,7 @@ var explanations = map[string]web.Explanation{
 			"ended. Do not try it again: ask the person anew. A refresh token changes at every use; keep the newest.",
 	},
 	"unauthorized_client": {
-		Person: "The application may not do this here. Ask whoever runs this server.",
+		Person: "The application may not do this here. Ask the administrator of this server.",
 		Developer: "This client is not registered for the grant type, or the operator ended its permission. " +
 			"client_credentials is for clients that belong to a tenant.",
 	},
@@ -114,7 +114,8 @@ var explanations = map[string]web.Explanation{
 		Developer: "Wait as long as Retry-After says. Nothing was changed by the request.",
 	},
 	"server_error": {Person: "Something broke on our side. Try again; if it stays so, give the support code to " +
-		"whoever runs this server.", Developer: "The support code in the answer finds the line in the operator's log."},
+		"the administrator of this server.",
+		Developer: "The support code in the answer finds the line in the operator's log."},
 }
 
 // Explain shows what an error code means.

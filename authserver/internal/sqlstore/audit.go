@@ -11,7 +11,7 @@ import (
 
 var _ audit.Log = (*DB)(nil)
 
-// Audit is the chain of the issuing wing's audit lines.
+// Audit returns the chain of the authorization server's audit records.
 func (d *DB) Audit() *chain.Chain { return d.audit }
 
 func (d *DB) openAudit() {
@@ -21,7 +21,7 @@ func (d *DB) openAudit() {
 // Record implements audit.Log.
 func (d *DB) Record(ctx context.Context, e audit.Event) error { return d.audit.Insert(ctx, d.write, e) }
 
-// RecordAll keeps lines, all or none.
+// RecordAll writes records, all or none.
 func (d *DB) RecordAll(ctx context.Context, events []audit.Event) error {
 	if d.within != nil {
 		return d.audit.InsertMany(ctx, d.within, events)
@@ -41,9 +41,9 @@ func (d *DB) PlainRecords(ctx context.Context, userID, email string) (n int64, e
 	return n, nil
 }
 
-// Erase takes what was deleted out of SQLite's write-ahead log, which keeps the pages of before
-// until they are written over. Where somebody reads it meanwhile, the log is written over later: it
-// does not wait for long, since nobody writes meanwhile.
+// Erase removes deleted data from SQLite's write-ahead log, which keeps old pages until they are
+// overwritten. While a reader uses the log, it is overwritten later instead: Erase does not wait
+// long.
 func (d *DB) Erase(ctx context.Context) error {
 	if d.own != "" {
 		return nil
@@ -58,7 +58,7 @@ func (d *DB) Erase(ctx context.Context) error {
 	return nil
 }
 
-// Events returns the newest audit lines, newest first.
+// Events returns the newest audit records, newest first.
 func (d *DB) Events(ctx context.Context, f audit.Filter) ([]audit.Record, error) {
 	return d.audit.List(ctx, f)
 }

@@ -19,13 +19,13 @@ const clientColumns = `id, name, tenant_id, redirect_uris, grant_types, auth_met
 	old_secret_ends,
 	fingerprint, resource, id_token_alg, post_logout_redirect_uris, dpop_bound, push_required`
 
-// clientRead are the columns of a client as it is read.
+// clientRead are the columns of a client that are read.
 const clientRead = clientColumns + ", disabled_at"
 
 const clientValues = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, " +
 	"$21, $22, $23, $24, $25"
 
-// clientRow is a client's columns in their order.
+// clientRow returns a client's columns in their order.
 func clientRow(c client.Client) []any {
 	return []any{
 		c.ID, c.Name, optional(c.TenantID), stringList(c.RedirectURIs), stringList(c.GrantTypes), c.AuthMethod,
@@ -56,7 +56,7 @@ func (d *DB) CreateClient(ctx context.Context, c client.Client) error {
 	return insertClient(ctx, d.write, c)
 }
 
-// clientsAtOnce is how many clients one statement keeps.
+// clientsAtOnce is how many clients one statement inserts.
 const clientsAtOnce = 40
 
 // CreateClients implements client.Store.
@@ -123,8 +123,8 @@ func (d *DB) Clients(ctx context.Context, f client.Filter) ([]client.Client, err
 	return collect(ctx, d, scanClient, query, args...)
 }
 
-// OperatorClients implements client.Store. Of a tenant, its own index is the one to go by: COALESCE
-// keeps the database from going through all that the operator made.
+// OperatorClients implements client.Store. COALESCE makes the database use the tenant's index
+// instead of the one of the origin.
 func (d *DB) OperatorClients(ctx context.Context, tenantID string) ([]client.Client, error) {
 	whose, args := "tenant_id = $1 AND COALESCE(origin, '')", []any{tenantID}
 	if tenantID == "" {
@@ -149,9 +149,9 @@ func scanClient(r interface{ Scan(...any) error }) (client.Client, error) {
 	return c, err
 }
 
-// neverLetIn finds clients that made themselves known and that nobody ever let in. Who deletes them
-// compares created_at too, which changes when a shared client is registered again: PostgreSQL looks
-// at a row anew, but not at a sub-select, when it has waited for another transaction.
+// neverLetIn selects clients that registered dynamically and were never authorized. Deletion also
+// compares created_at, which changes when a shared client registers again: after waiting for
+// another transaction PostgreSQL checks a row again, but not a sub-select.
 const neverLetIn = `SELECT c.id, c.created_at FROM clients c WHERE c.origin IN ('` + client.OriginRegistration + `',
 	'` + client.OriginDocument + `')
 	AND c.disabled_at IS NULL AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id)`
@@ -169,7 +169,7 @@ func (d *DB) Register(ctx context.Context, c client.Client, ceiling int64, e aud
 			return fmt.Errorf("keeping client %s: %w", c.ID, err)
 		}
 		if kept.ID != c.ID {
-			return nil // it was there, and has its place
+			return nil // it exists already
 		}
 		if err := makeRoom(ctx, tx, c.ID, ceiling); err != nil {
 			return err
@@ -179,8 +179,7 @@ func (d *DB) Register(ctx context.Context, c client.Client, ceiling int64, e aud
 	return kept, err
 }
 
-// makeRoom keeps the clients that registered by themselves below the ceiling, without the newest
-// going for itself.
+// makeRoom deletes clients that registered dynamically beyond the ceiling, but not the newest.
 func makeRoom(ctx context.Context, tx *sql.Tx, newest string, ceiling int64) error {
 	var n int64
 	err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM clients WHERE origin = $1 AND deleted_at IS NULL",
@@ -287,8 +286,7 @@ func (d *DB) CreateInitialToken(ctx context.Context, t client.InitialToken) erro
 	return nil
 }
 
-// UseInitialToken implements client.Store. The use is one guarded statement; its row count is the
-// verdict.
+// UseInitialToken implements client.Store. The row count of one guarded statement decides.
 func (d *DB) UseInitialToken(ctx context.Context, hash string, now time.Time,
 	prepare func(client.InitialToken) (client.Client, audit.Event, error)) (made client.Client, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {

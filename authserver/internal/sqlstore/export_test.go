@@ -12,7 +12,7 @@ import (
 // RotateWithoutLine is Rotate without its audit line, to be measured beside it.
 func (d *DB) RotateWithoutLine(ctx context.Context, hash string, at time.Time, next issuer.RefreshToken) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		if err := d.spend(ctx, tx, "refresh_tokens", hash, at); err != nil {
+		if err := d.consume(ctx, tx, "refresh_tokens", hash, at); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, insertRefreshToken, refreshTokenRow(&next)...)

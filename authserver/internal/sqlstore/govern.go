@@ -11,13 +11,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 )
 
-// governing is the key of PostgreSQL's advisory lock under which who may what is changed, in this
-// database.
+// governing is the key of the advisory lock (PostgreSQL) for changing permissions in this database.
 const governing = 0x67617465686f7573
 
-// alone holds everybody else off who would change who may what, until the transaction ends: two
-// changes that each count on what the other takes away come one after the other. On SQLite the
-// transaction has the only write lock anyway.
+// alone serializes changes of permissions until the transaction ends, so that two changes that each
+// rely on what the other removes do not both succeed. On SQLite the transaction has the only write
+// lock.
 func (d *DB) alone(ctx context.Context, tx *sql.Tx) error {
 	if d.own == "" {
 		return nil
@@ -28,13 +27,12 @@ func (d *DB) alone(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// issuing is the key of PostgreSQL's advisory lock that transactions share which issue something on
-// the strength of a grant, in this database.
+// issuing is the key of the advisory lock (PostgreSQL) that transactions share which issue codes or
+// tokens in this database.
 const issuing = 0x6761746569737375
 
-// stopIssuing waits for the transactions that issue something and began before, and holds off
-// others until this one ends: whatever it changes, they have read neither half of it. On SQLite the
-// transaction has the only write lock anyway.
+// stopIssuing waits for transactions that issue something, and blocks new ones until this one ends,
+// so that they see all of its changes or none. On SQLite the transaction has the only write lock.
 func (d *DB) stopIssuing(ctx context.Context, tx *sql.Tx) error {
 	if d.own == "" {
 		return nil
@@ -45,8 +43,8 @@ func (d *DB) stopIssuing(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// issue shares the lock of those that issue something. What follows must read who may what by
-// another statement, which sees what was changed while it waited.
+// issue takes the shared lock for issuing. Permissions must be read by a later statement, which
+// sees what changed while this one waited.
 func (d *DB) issue(ctx context.Context, tx *sql.Tx) error {
 	if d.own == "" {
 		return nil
@@ -57,8 +55,8 @@ func (d *DB) issue(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// active says whether a client is registered and not disabled, and a tenant not suspended. It is
-// asked after issue.
+// active reports whether a client is registered and enabled, and a tenant not suspended. issue must
+// have been called.
 func active(ctx context.Context, tx *sql.Tx, clientID, tenantID string) (bool, error) {
 	var one int
 	err := tx.QueryRowContext(ctx, `SELECT 1 FROM clients c, tenants t
@@ -70,16 +68,15 @@ func active(ctx context.Context, tx *sql.Tx, clientID, tenantID string) (bool, e
 	return err == nil, err
 }
 
-// inside is the database as a transaction sees it; all that is done to it is part of that.
+// inside returns the database as part of a transaction.
 func (d *DB) inside(tx *sql.Tx) *DB {
 	return &DB{writer: d.writer, reader: d.reader, within: tx, write: tx, read: tx, share: d.share, own: d.own,
 		audit: d.audit}
 }
 
-// Atomically runs do with a database whose every change is part of one transaction: all of it is
-// committed, durably, or nothing is. Nobody else changes who may what meanwhile. do must touch no
-// other value of the same database, and everything that it was refused is final: on an error it
-// gives up.
+// Atomically runs do with a database whose changes are one transaction: committed durably as a
+// whole, or not at all. No other process changes permissions meanwhile. do must not use another
+// value of the same database, and must return the first error.
 func (d *DB) Atomically(ctx context.Context, do func(*DB) error) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.alone(ctx, tx); err != nil {
@@ -89,22 +86,21 @@ func (d *DB) Atomically(ctx context.Context, do func(*DB) error) error {
 	})
 }
 
-// govern runs a change of who may what, of a tenant or of all to which a user belongs. When it
-// would leave nobody who could take it back where there was somebody, it answers *user.Lockout, and
-// nothing has changed.
+// govern runs a change of permissions in a tenant, or in all tenants of a user. It returns
+// *user.Lockout and changes nothing when no administrator would be left where there was one.
 func (d *DB) govern(ctx context.Context, tenantID, userID string, do func(*sql.Tx) error) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.alone(ctx, tx); err != nil {
 			return err
 		}
-		before, err := keepers(ctx, tx, tenantID, userID)
+		before, err := administrators(ctx, tx, tenantID, userID)
 		if err != nil {
 			return err
 		}
 		if err := do(tx); err != nil {
 			return err
 		}
-		after, err := keepers(ctx, tx, tenantID, userID)
+		after, err := administrators(ctx, tx, tenantID, userID)
 		if err != nil {
 			return err
 		}
@@ -117,9 +113,9 @@ func (d *DB) govern(ctx context.Context, tenantID, userID string, do func(*sql.T
 	})
 }
 
-// keepers counts who could take a change back: the operators who can sign in, under "", and the
-// admins of the tenants in question who are not disabled.
-func keepers(ctx context.Context, tx *sql.Tx, tenantID, userID string) (map[string]int, error) {
+// administrators counts who could undo a change: the operators who can sign in, under "", and the
+// enabled administrators of the tenants concerned.
+func administrators(ctx context.Context, tx *sql.Tx, tenantID, userID string) (map[string]int, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT '', COUNT(*) FROM users WHERE operator AND NOT disabled
 		AND password_hash <> ''
 		UNION ALL
@@ -144,7 +140,7 @@ func keepers(ctx context.Context, tx *sql.Tx, tenantID, userID string) (map[stri
 	return many, rows.Err()
 }
 
-// Changes counts the changes to what processes remember; see package recent.
+// Changes returns the number of changes to what processes cache; see package cache.
 func (d *DB) Changes(ctx context.Context) (n int64, err error) {
 	if err := d.row(ctx, "SELECT n FROM changes").Scan(&n); err != nil {
 		return 0, fmt.Errorf("asking whether something changed: %w", err)

@@ -17,11 +17,11 @@ var _ grant.Store = (*DB)(nil)
 const grantColumns = "g.id, g.tenant_id, g.client_id, g.user_id, g.resource, g.scopes, g.created_at, g.ended_at, " +
 	"g.end_reason, g.signed_in_at, g.asserted_by, g.asserted_at, g.derived_from, " + suspended
 
-// suspended says of a grant whether its client is disabled or its tenant suspended.
+// suspended is the condition that a grant's client is disabled or its tenant suspended.
 const suspended = `(EXISTS (SELECT 1 FROM clients sc WHERE sc.id = g.client_id AND sc.disabled_at IS NOT NULL)
 	OR EXISTS (SELECT 1 FROM tenants st WHERE st.id = g.tenant_id AND st.suspended_at IS NOT NULL))`
 
-// grantRow is where a grant's columns are scanned into.
+// grantRow returns the destinations of a grant's columns.
 func grantRow(g *grant.Grant, userID *sql.NullString) []any {
 	return []any{&g.ID, &g.TenantID, &g.ClientID, userID, &g.Resource, (*stringList)(&g.Scopes),
 		(*unixTime)(&g.CreatedAt),
@@ -69,7 +69,7 @@ func (d *DB) Grants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) 
 	if f.Active {
 		w.is("g.ended_at IS NULL")
 	}
-	if f.AssertedBy != "" { // said twice, because the index has it as its condition
+	if f.AssertedBy != "" { // repeated because the index has it as its condition
 		w.is("g.asserted_by <> '' AND g.asserted_by = ?", f.AssertedBy)
 	}
 	if f.DerivedFrom != "" {
@@ -99,8 +99,8 @@ func (d *DB) MachineGrant(ctx context.Context, clientID, resource string) (grant
 	return g, notFound(err, grant.ErrNotFound)
 }
 
-// PutMachineGrant implements grant.Store. The unique index on living machine grants decides who is
-// first.
+// PutMachineGrant implements grant.Store. The unique index of active machine grants decides which
+// is first.
 func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) (living grant.Grant, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.mayIssue(ctx, tx, g, grant.ErrSuspended); err != nil {
@@ -109,7 +109,8 @@ func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) 
 		made, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, resource, scopes,
 			created_at)
 			VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT DO NOTHING`, g.ID, g.TenantID, g.ClientID, g.Resource, stringList(g.Scopes), unixTime(g.CreatedAt)))
+			ON CONFLICT DO NOTHING`, g.ID, g.TenantID, g.ClientID, g.Resource, stringList(g.Scopes),
+			unixTime(g.CreatedAt)))
 		if err != nil {
 			return fmt.Errorf("keeping a machine grant: %w", err)
 		}
@@ -123,8 +124,8 @@ func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) 
 	return living, err
 }
 
-// EndGrant implements grant.Store. Codes and refresh tokens need no touch: every use of one asks
-// whether its grant is alive, in the same transaction.
+// EndGrant implements grant.Store. Codes and refresh tokens are not changed: each use of one checks
+// its grant in the same transaction.
 func (d *DB) EndGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		ended, err := changed(tx.ExecContext(ctx,
@@ -142,8 +143,8 @@ func (d *DB) EndGrant(ctx context.Context, id string, at time.Time, reason strin
 	})
 }
 
-// LeftAlive implements grant.Store. Each part begins at what is gone, of which there is little,
-// except the memberships.
+// LeftAlive implements grant.Store. Each part starts from what was deleted, which is little, except
+// for memberships.
 func (d *DB) LeftAlive(ctx context.Context, limit int) ([]string, error) {
 	rows, err := d.read.QueryContext(ctx, `
 		SELECT g.id FROM clients c JOIN grants g ON g.client_id = c.id WHERE c.deleted_at IS NOT NULL
@@ -200,7 +201,7 @@ func (d *DB) EndedSince(ctx context.Context, t time.Time) (map[string]time.Time,
 	return ended, nil
 }
 
-// times asks for ids with a time each, from a time on.
+// times selects ids with their times, from a time on.
 func (d *DB) times(ctx context.Context, query string, from time.Time) (map[string]time.Time, error) {
 	rows, err := d.read.QueryContext(ctx, query, unixTime(from))
 	if err != nil {
@@ -219,8 +220,7 @@ func (d *DB) times(ctx context.Context, query string, from time.Time) (map[strin
 	return found, rows.Err()
 }
 
-// mayIssue lets a transaction keep a grant, or says refused when its client is gone or disabled or
-// its tenant suspended.
+// mayIssue returns refused when the grant's client is deleted or disabled or its tenant suspended.
 func (d *DB) mayIssue(ctx context.Context, tx *sql.Tx, g grant.Grant, refused error) error {
 	if err := d.issue(ctx, tx); err != nil {
 		return err
@@ -235,14 +235,14 @@ func (d *DB) mayIssue(ctx context.Context, tx *sql.Tx, g grant.Grant, refused er
 	return nil
 }
 
-// living is the condition of a grant g on which something may be issued.
+// living is the condition that a grant g may issue tokens.
 const living = "g.ended_at IS NULL AND NOT " + suspended
 
-// alive holds a grant until the transaction ends, or says that it has ended. On PostgreSQL the
-// row's share lock makes an end wait for this transaction, or this transaction see the end: READ
-// COMMITTED asks the condition again after the wait. On SQLite the transaction has the only write
-// lock anyway. A grant that is suspended counts as ended; whoever asks has called issue before, so
-// that it stays as it is.
+// alive locks a grant until the transaction ends, or reports that it was revoked. On PostgreSQL the
+// row's share lock makes a revocation wait for this transaction, or this transaction see it: READ
+// COMMITTED checks the condition again after the wait. On SQLite the transaction has the only write
+// lock. A suspended grant counts as revoked; issue must have been called, so that this does not
+// change.
 func (d *DB) alive(ctx context.Context, tx *sql.Tx, id string) (bool, error) {
 	var one int
 	err := tx.QueryRowContext(ctx, "SELECT 1 FROM grants g WHERE g.id = $1 AND "+living+d.share, id).Scan(&one)

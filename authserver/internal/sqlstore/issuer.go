@@ -28,8 +28,8 @@ func (d *DB) PutCode(ctx context.Context, g grant.Grant, c issuer.Code, e audit.
 			}
 		}
 		if g.UserID != "" {
-			// held: whoever disables or deletes the person finds the grant afterwards, or this
-			// finds them gone
+			// locked: anyone who disables or deletes the person either finds the grant afterwards,
+			// or is seen here
 			var there int
 			if err := tx.QueryRowContext(ctx, "SELECT 1 FROM users WHERE id = $1 AND NOT disabled"+d.share,
 				g.UserID).Scan(&there); err != nil {
@@ -70,7 +70,7 @@ func (d *DB) Code(ctx context.Context, hash string) (issuer.Code, grant.Grant, e
 func (d *DB) Redeem(ctx context.Context, codeHash string, at time.Time, first *issuer.RefreshToken,
 	e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		if err := d.spend(ctx, tx, "codes", codeHash, at); err != nil {
+		if err := d.consume(ctx, tx, "codes", codeHash, at); err != nil {
 			return err
 		}
 		if first == nil {
@@ -98,19 +98,18 @@ func (d *DB) RefreshToken(ctx context.Context, hash string) (issuer.RefreshToken
 // Rotate implements issuer.Store.
 func (d *DB) Rotate(ctx context.Context, hash string, at time.Time, next issuer.RefreshToken, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		if err := d.spend(ctx, tx, "refresh_tokens", hash, at); err != nil {
+		if err := d.consume(ctx, tx, "refresh_tokens", hash, at); err != nil {
 			return err
 		}
 		return d.audit.InsertWith(ctx, tx, e, insertRefreshToken, refreshTokenRow(&next)...)
 	})
 }
 
-// spend marks a code or refresh token used, in one guarded statement whose row count is the
-// verdict.
-func (d *DB) spend(ctx context.Context, tx *sql.Tx, table, hash string, at time.Time) error {
-	// On SQLite the transaction has the only write lock, so that one statement can ask both. On
-	// PostgreSQL the lock of issue comes first, which costs no statement of its own here; what it
-	// protects is read after it.
+// consume marks a code or refresh token used, in one guarded statement whose row count decides.
+func (d *DB) consume(ctx context.Context, tx *sql.Tx, table, hash string, at time.Time) error {
+	// On SQLite the transaction has the only write lock, so that one statement checks both. On
+	// PostgreSQL the lock of issue comes first, at no extra statement; what it protects is read
+	// after it.
 	alive, verdict := false, "EXISTS (SELECT 1 FROM grants g WHERE g.id = "+table+".grant_id AND "+living+")"
 	if d.own != "" {
 		verdict = "pg_advisory_xact_lock_shared(" + strconv.Itoa(issuing) + ") IS NOT NULL"

@@ -16,25 +16,25 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// ofThemselves are clients that made themselves known.
+// ofThemselves is the condition of clients that registered dynamically.
 const ofThemselves = "c.origin IN ('" + client.OriginRegistration + "', '" + client.OriginDocument + "')"
 
-// sweeps are what is over of the ledger, by the name of the job. Tokens come before codes, and
-// these before grants: the first keep the others.
+// sweeps are the deletions of expired rows, by the name of the job. Refresh tokens come before
+// codes, and codes before grants, because the former keep the latter.
 func sweeps(k job.Keeping) map[string]sweep {
 	return map[string]sweep{
-		// Used ones stay as long as their chain: one that comes back shows that somebody stole it.
+		// Used ones stay as long as their chain: reuse shows that one was stolen.
 		"refresh-tokens": {table: "refresh_tokens", key: "hash", along: "c.chain_ends"},
-		// A used code stays while a refresh token of its grant does, so that its reuse is noticed
-		// for as long.
+		// A used code stays while its grant has a refresh token, so that its reuse is noticed as
+		// long.
 		"codes": {
 			table: "codes", key: "hash", along: "c.expires_at", keep: time.Hour,
 			due: "NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.grant_id = c.grant_id)",
 		},
 		"initial-tokens": {table: "initial_tokens", key: "hash", along: "c.expires_at"},
 		"assertions":     {table: "used_assertions", key: "hash", along: "c.expires_at", keep: time.Minute},
-		// A grant of a person's without a code or refresh token that could still bring something,
-		// and too old for an access token, is over. An assertion may have renewed it.
+		// A person's grant expires when it has no usable code or refresh token and is too old for
+		// an access token, unless an assertion renewed it.
 		"grants": {
 			table: "grants", key: "id", along: "COALESCE(c.asserted_at, c.created_at)",
 			of: "c.user_id IS NOT NULL AND c.ended_at IS NULL", keep: 24 * time.Hour,
@@ -43,8 +43,8 @@ func sweeps(k job.Keeping) map[string]sweep {
 				AND r.expires_at > {past})`,
 			set: "ended_at = $1, end_reason = '" + grant.ReasonExpired + "'",
 		},
-		// What is compared of a client is its row's own, which is looked at anew when this has
-		// waited for somebody: a shared one may have been registered again.
+		// The comparison is of the row's own columns, which are checked again after a wait: a
+		// shared client may have been registered again.
 		"unused-clients": {
 			table: "clients", key: "id", along: "c.created_at", keep: time.Hour,
 			due: ofThemselves + " AND c.disabled_at IS NULL AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id " +
@@ -61,7 +61,7 @@ func sweeps(k job.Keeping) map[string]sweep {
 	}
 }
 
-// Jobs are the work that one replica does for all.
+// Jobs returns the background jobs.
 func (d *DB) Jobs(k job.Keeping) []job.Job {
 	s := sweeps(k)
 	sweep := func(name, about string, every time.Duration) job.Job {
@@ -74,7 +74,7 @@ func (d *DB) Jobs(k job.Keeping) []job.Job {
 		sweep("initial-tokens", "tokens to register with that are over", often),
 		sweep("assertions", "marks of used assertions that are over", often),
 		sweep("grants", "grants of which nothing can be used any more: they end", often),
-		sweep("unused-clients", "clients that nobody let in for an hour", often),
+		sweep("unused-clients", "clients that nobody authorized for an hour", often),
 		sweep("idle-clients", "clients that nobody used for --client-idle-timeout: they are unknown again", seldom),
 		sweep("connections", "attempts older than thirty days", often),
 		{Name: "surplus-connections", About: "attempts beyond 1,000 of one client and 50,000 in all", Every: often,
@@ -90,7 +90,7 @@ func (d *DB) Jobs(k job.Keeping) []job.Job {
 	return jobs
 }
 
-// prune deletes audit lines that are kept no longer; what stays is as provable as before.
+// prune deletes expired audit records; the others stay verifiable.
 func (d *DB) prune(keep time.Duration) func(context.Context, time.Time, string) (job.Done, error) {
 	return func(ctx context.Context, now time.Time, _ string) (done job.Done, err error) {
 		n, more, err := d.audit.PruneSome(ctx, now.Add(-keep))
@@ -102,8 +102,8 @@ func (d *DB) prune(keep time.Duration) func(context.Context, time.Time, string) 
 	}
 }
 
-// forgetKeys deletes signing keys, with an audit line each, when another that is not withdrawn took
-// their place so long ago. Withdrawn ones stay: they are a name and no more.
+// forgetKeys deletes signing keys, with an audit record each, that were replaced long ago.
+// Withdrawn ones stay, as a name only.
 func (d *DB) forgetKeys(keep time.Duration) func(context.Context, time.Time, string) (job.Done, error) {
 	return func(ctx context.Context, now time.Time, _ string) (done job.Done, err error) {
 		err = d.tx(ctx, func(tx *sql.Tx) error {
@@ -128,8 +128,8 @@ func (d *DB) forgetKeys(keep time.Duration) func(context.Context, time.Time, str
 	}
 }
 
-// deletedUsers deletes the grants of people who were deleted, when no access token of them can be
-// valid any more, and then what is left of the people: their ids.
+// deletedUsers deletes the grants of deleted people when no access token of them can be valid any
+// more, and then the ids of the people.
 func (d *DB) deletedUsers(ctx context.Context, now time.Time, _ string) (done job.Done, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		var id string
@@ -173,11 +173,11 @@ func (d *DB) deletedUsers(ctx context.Context, now time.Time, _ string) (done jo
 	return done, err
 }
 
-// deletedKept is for how long grants of people who were deleted stay, so that a list of revoked
-// grants that is lost can be written anew: longer than any access token lives.
+// deletedKept is how long grants of deleted people stay, so that a lost list of revoked grants can
+// be restored: longer than any access token is valid.
 const deletedKept = 24 * time.Hour
 
-// rows are the answers of a statement in two words each.
+// rows returns the results of a statement of two columns.
 func rows(ctx context.Context, tx *sql.Tx, query string, args ...any) (all [][2]string, err error) {
 	found, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
@@ -194,8 +194,7 @@ func rows(ctx context.Context, tx *sql.Tx, query string, args ...any) (all [][2]
 	return all, found.Err()
 }
 
-// surplus deletes the oldest connections beyond what is kept of one client, and then beyond what is
-// kept of all.
+// surplus deletes the oldest attempts beyond the bound of one client, and then beyond that of all.
 func (d *DB) surplus(ctx context.Context, _ time.Time, _ string) (done job.Done, err error) {
 	for _, beyond := range []struct {
 		query string

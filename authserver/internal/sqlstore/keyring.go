@@ -23,10 +23,10 @@ func (d *DB) Keys(ctx context.Context) ([]keyring.Sealed, error) {
 		"signing_keys ORDER BY algorithm, generation")
 }
 
-// holdKeys lets nobody else make a key, or seal them anew, until the transaction ends.
+// holdKeys prevents others from creating or resealing keys until the transaction ends.
 func (d *DB) holdKeys(ctx context.Context, tx *sql.Tx) error {
 	if d.own == "" {
-		return nil // who may write is alone
+		return nil // the only writer
 	}
 	if _, err := tx.ExecContext(ctx, "LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE"); err != nil {
 		return fmt.Errorf("holding the signing keys: %w", err)
@@ -34,8 +34,8 @@ func (d *DB) holdKeys(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// PutKey implements keyring.Store. The unique (algorithm, generation) decides who is first. A key
-// under which nothing lies any more, while something lies under another, has just been left.
+// PutKey implements keyring.Store. The unique (algorithm, generation) decides which is first. A
+// sealing key with no rows, while another has some, has just been replaced.
 func (d *DB) PutKey(ctx context.Context, k keyring.Sealed, e audit.Event) (made bool, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.holdKeys(ctx, tx); err != nil {
@@ -67,7 +67,7 @@ func (d *DB) PutKey(ctx context.Context, k keyring.Sealed, e audit.Event) (made 
 func (d *DB) WithdrawKey(ctx context.Context, kid string, at time.Time, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.holdKeys(ctx, tx); err != nil {
-			// first: who seals them anew holds them, too, and would wait for one of its rows
+			// first: a resealing transaction locks them too, and would wait for one of its rows
 			return err
 		}
 		if err := d.notSigning(ctx, tx, kid, at); err != nil {
@@ -86,8 +86,8 @@ func (d *DB) WithdrawKey(ctx context.Context, kid string, at time.Time, e audit.
 	})
 }
 
-// notSigning holds the keys of a key's algorithm until the transaction ends, and says whether it is
-// not the one that signs.
+// notSigning locks the keys of a key's algorithm until the transaction ends, and returns an error
+// for the active one.
 func (d *DB) notSigning(ctx context.Context, tx *sql.Tx, kid string, at time.Time) error {
 	rows, err := tx.QueryContext(ctx, `SELECT kid, active_at FROM signing_keys WHERE withdrawn_at IS NULL
 		AND algorithm = (SELECT algorithm FROM signing_keys WHERE kid = $1) ORDER BY generation`+d.own, kid)

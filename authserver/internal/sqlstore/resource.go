@@ -13,7 +13,7 @@ import (
 
 var _ issuer.ResourceStore = (*DB)(nil)
 
-// scopeColumn is a scope as the column of a resource's scopes has it.
+// scopeColumn is a scope in the column of a resource's scopes.
 type scopeColumn struct {
 	Name        string `json:"name"`
 	Description string `json:"description"`
@@ -58,8 +58,8 @@ func (d *DB) PutResource(ctx context.Context, r issuer.Resource, e audit.Event) 
 	})
 }
 
-// putResource keeps a resource. The count of changes comes first, of everybody who changes some: so
-// they wait for each other there, and for nothing else.
+// putResource stores a resource. The counter of changes is updated first, so that concurrent
+// changes wait for each other there only.
 func putResource(ctx context.Context, tx *sql.Tx, r issuer.Resource, now time.Time) error {
 	if err := countResources(ctx, tx); err != nil {
 		return err
@@ -100,7 +100,7 @@ func (d *DB) DeleteResource(ctx context.Context, uri string, e audit.Event) erro
 	})
 }
 
-// countResources counts a change, so that every process reads the resources anew.
+// countResources counts a change, so that every process reads the resources again.
 func countResources(ctx context.Context, tx *sql.Tx) error {
 	if _, err := tx.ExecContext(ctx, "UPDATE resources_revision SET revision = revision + 1 WHERE id = 1"); err != nil {
 		return fmt.Errorf("counting the change of resources: %w", err)

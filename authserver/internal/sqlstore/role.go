@@ -40,8 +40,8 @@ func (d *DB) PutRoles(ctx context.Context, tenantID string, roles []user.Role) e
 	return d.govern(ctx, tenantID, "", func(tx *sql.Tx) error { return d.putRoles(ctx, tx, tenantID, roles) })
 }
 
-// putRoles keeps roles, and what they and those that include them give from now on: who reads a
-// membership reads one row, however deep the roles are.
+// putRoles stores roles, and what they and the roles that include them give: a membership is then
+// read from one row, however deep the roles are.
 func (d *DB) putRoles(ctx context.Context, tx *sql.Tx, tenantID string, put []user.Role) error {
 	there, err := d.inside(tx).Roles(ctx, tenantID)
 	if err != nil {
@@ -50,14 +50,13 @@ func (d *DB) putRoles(ctx context.Context, tx *sql.Tx, tenantID string, put []us
 	others := slices.DeleteFunc(slices.Clone(there), func(o user.Role) bool {
 		return slices.ContainsFunc(put, func(r user.Role) bool { return r.Name == o.Name })
 	})
-	// these first, so that a circle is told from them on
+	// these first, so that a cycle is reported from them
 	gives, err := user.Resolve(append(slices.Clone(put), others...))
 	if err != nil {
 		return err
 	}
-	// What each gives comes first, also of those that are put: who changes that while putting a
-	// role, and not what it is made of, is a program that knows no more than the scopes (see the
-	// schema's roles_put_whole).
+	// What each gives is written first, also for those that are stored: an older program changes
+	// only that (see roles_put_whole in the schema).
 	for _, r := range there {
 		if slices.Equal(r.Gives, gives[r.Name]) {
 			continue

@@ -1,5 +1,5 @@
-// Package sqlstore owns everything that must not be lost: SQLite and PostgreSQL, one text for both,
-// a file per noun.
+// Package sqlstore stores everything that must not be lost, in SQLite or PostgreSQL with the same
+// statements, in one file per domain type.
 package sqlstore
 
 import (
@@ -22,19 +22,19 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
-// DB is an open database. It implements every noun's Store.
+// DB is an open database. It implements the Store of every domain type.
 type DB struct {
-	writer, reader *sql.DB // SQLite: one connection that writes, so that writers queue here and not in the file's lock
-	within         *sql.Tx // the transaction that everything is part of; nil: each act has its own
-	write, read    handle  // the two, or the one transaction
-	share          string  // makes a SELECT hold its rows, as they are, until the transaction ends
-	own            string  // makes a SELECT hold its rows for itself until then
+	writer, reader *sql.DB // SQLite: one connection writes, so that writers queue here and not at the file's lock
+	within         *sql.Tx // the surrounding transaction; nil: each call has its own
+	write, read    handle  // the two pools, or the one transaction
+	share          string  // makes a SELECT share-lock its rows until the transaction ends
+	own            string  // makes a SELECT lock its rows until then
 	stmts          sync.Map
-	keep           bool // keep prepared statements; pgx does so by itself
+	keep           bool // keep prepared statements; pgx does so itself
 	audit          *chain.Chain
 }
 
-// handle is where statements go: a pool, or one transaction.
+// handle runs statements: a pool, or one transaction.
 type handle interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -42,13 +42,13 @@ type handle interface {
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
-// pool sizes.
+// The sizes of pools.
 const (
 	sqliteReaders    = 4
 	postgresPoolSize = 16
 )
 
-// Open opens a migrated database: sqlite:PATH or postgres://….
+// Open opens a migrated database, sqlite:PATH or postgres://….
 func Open(ctx context.Context, database string) (*DB, error) {
 	d := &DB{}
 	var err error
@@ -71,11 +71,10 @@ func (d *DB) openSQLite(path string) (err error) {
 	if info, err := os.Stat(path); err != nil || info.IsDir() {
 		return fmt.Errorf("opening the database %s: there is no such file; run `gatehouse migrate` first", path)
 	}
-	// What was answered is committed: FULL waits for the disk at every commit. IMMEDIATE takes the
-	// write lock when a transaction begins, so that none fails half-way for want of it. Another
-	// process that writes to the file (there should be none but a tool for backups) is waited for:
-	// SQLite looks every 100 ms whether its turn has come, and has no queue, so the wait is
-	// generous.
+	// What was answered is committed: FULL syncs at every commit. IMMEDIATE takes the write lock at
+	// the start of a transaction, so that none fails half-way for want of it. Another process that
+	// writes to the file, such as a backup tool, is waited for: SQLite polls every 100 ms without a
+	// queue, so the timeout is generous.
 	uri := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) +
 		"?_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(1)&" +
 		"_pragma=foreign_keys(1)"
@@ -103,7 +102,7 @@ func (d *DB) openPostgres(url string) (err error) {
 	return nil
 }
 
-// Ping asks whether the database answers and has its schema.
+// Ping checks that the database answers and has its schema.
 func (d *DB) Ping(ctx context.Context) error {
 	var n int
 	if err := d.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM schema_migrations_issuer WHERE NOT dirty").Scan(
@@ -124,7 +123,7 @@ func (d *DB) Close() error {
 	return errors.Join(d.reader.Close(), d.writer.Close())
 }
 
-// row asks a question with one answer.
+// row runs a query for one row.
 func (d *DB) row(ctx context.Context, query string, args ...any) *sql.Row {
 	if s := d.prepared(ctx, query); s != nil {
 		return s.QueryRowContext(ctx, args...)
@@ -132,7 +131,7 @@ func (d *DB) row(ctx context.Context, query string, args ...any) *sql.Row {
 	return d.read.QueryRowContext(ctx, query, args...)
 }
 
-// rows asks a question that is always of the same words, with any number of answers.
+// rows runs a constant query for any number of rows.
 func (d *DB) rows(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	if s := d.prepared(ctx, query); s != nil {
 		return s.QueryContext(ctx, args...)
@@ -140,8 +139,8 @@ func (d *DB) rows(ctx context.Context, query string, args ...any) (*sql.Rows, er
 	return d.read.QueryContext(ctx, query, args...)
 }
 
-// prepared is the statement of a question, which stays prepared until the database is closed. Nil:
-// to be asked as it is, which reports what is wrong with it.
+// prepared returns the prepared statement of a constant query, kept until the database is closed.
+// Nil: run the query unprepared, which reports what is wrong with it.
 func (d *DB) prepared(ctx context.Context, query string) *sql.Stmt {
 	if !d.keep {
 		return nil
@@ -160,7 +159,7 @@ func (d *DB) prepared(ctx context.Context, query string) *sql.Stmt {
 	return s
 }
 
-// tx runs do in one transaction: all of it is committed, durably, or nothing is.
+// tx runs do in one transaction, committed durably as a whole or not at all.
 func (d *DB) tx(ctx context.Context, do func(*sql.Tx) error) error {
 	if d.within != nil {
 		return do(d.within)
@@ -169,7 +168,7 @@ func (d *DB) tx(ctx context.Context, do func(*sql.Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
-	defer tx.Rollback() // after a commit it does nothing; after a panic it frees the lock
+	defer tx.Rollback() // does nothing after a commit; releases the lock after a panic
 	if err := do(tx); err != nil {
 		return err
 	}
@@ -179,14 +178,14 @@ func (d *DB) tx(ctx context.Context, do func(*sql.Tx) error) error {
 	return nil
 }
 
-// collect reads all rows of a question.
+// collect reads all rows of a query.
 func collect[T any](ctx context.Context, d *DB, scan func(interface{ Scan(...any) error }) (T, error), query string,
 	args ...any) ([]T, error) {
 	rows, err := d.read.QueryContext(ctx, query, args...)
 	return all(rows, err, scan)
 }
 
-// all reads all rows that a question found.
+// all reads all rows of a result.
 func all[T any](rows *sql.Rows, err error, scan func(interface{ Scan(...any) error }) (T, error)) ([]T, error) {
 	if err != nil {
 		return nil, err
@@ -203,7 +202,7 @@ func all[T any](rows *sql.Rows, err error, scan func(interface{ Scan(...any) err
 	return out, rows.Err()
 }
 
-// changed says whether a guarded statement changed exactly one row.
+// changed reports whether a guarded statement changed exactly one row.
 func changed(r sql.Result, err error) (bool, error) {
 	if err != nil {
 		return false, err
@@ -212,7 +211,7 @@ func changed(r sql.Result, err error) (bool, error) {
 	return n == 1, err
 }
 
-// isUniqueViolation says whether an error is a unique key that is isUniqueViolation.
+// isUniqueViolation reports whether err is a violation of a unique key.
 func isUniqueViolation(err error) bool {
 	var p *pgconn.PgError
 	var s *sqlite.Error
@@ -221,7 +220,7 @@ func isUniqueViolation(err error) bool {
 			(s.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || s.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 }
 
-// isForeignKeyViolation says whether a statement named a row that is not there.
+// isForeignKeyViolation reports whether a statement named a row that does not exist.
 func isForeignKeyViolation(err error) bool {
 	var p *pgconn.PgError
 	var s *sqlite.Error
@@ -229,8 +228,8 @@ func isForeignKeyViolation(err error) bool {
 		s.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 }
 
-// notFound turns "no row" into the noun's own word for it. A name that PostgreSQL cannot even hold
-// as text is the name of nothing, too.
+// notFound turns sql.ErrNoRows into the domain's own error. Text that PostgreSQL cannot store is
+// the name of nothing, too.
 func notFound(err, word error) error {
 	var p *pgconn.PgError
 	if errors.Is(err, sql.ErrNoRows) || errors.As(err, &p) && p.Code == "22021" {
@@ -239,7 +238,7 @@ func notFound(err, word error) error {
 	return err
 }
 
-// stringList is a stringList of strings in a column.
+// stringList is a list of strings in a column.
 type stringList []string
 
 func (l stringList) Value() (driver.Value, error) {
@@ -282,7 +281,7 @@ func (m *unixTime) Scan(src any) error {
 	return nil
 }
 
-// span is a length of time in a column: whole seconds.
+// span is a duration in a column: whole seconds.
 type span time.Duration
 
 func (s span) Value() (driver.Value, error) { return int64(time.Duration(s) / time.Second), nil }
@@ -296,7 +295,7 @@ func (s *span) Scan(src any) error {
 	return nil
 }
 
-// seconds is a time as a column has it; the zero time is 0.
+// seconds returns a time as a column stores it; 0 for the zero time.
 func seconds(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -304,5 +303,5 @@ func seconds(t time.Time) int64 {
 	return t.Unix()
 }
 
-// optional is a text in a column where empty means NULL.
+// optional returns text for a column in which empty is NULL.
 func optional(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }

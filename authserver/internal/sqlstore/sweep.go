@@ -10,23 +10,22 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
 )
 
-// sweep is how a table is rid of what is over. Rows are looked at along an index, some at a time,
-// and without holding anybody off: on SQLite who reads does not keep the others from writing. Only
-// what is due is written, by a statement that asks all of it once more of each row: something may
-// have become of it meanwhile.
+// sweep describes how a table is rid of expired rows. Rows are read along an index in batches,
+// without blocking writers. Only those that are due are written, by a statement that checks all
+// conditions again, because a row may have changed meanwhile.
 //
 // In all conditions c is the row, $1 is now, and {past} is the time before which along must be.
 type sweep struct {
 	table string
-	key   string        // its primary key
-	along string        // what an index has, with
-	of    string        // its rows' own condition; empty: all of them
-	keep  time.Duration // rows stay for so long after along
-	due   string        // of what is older, what is over; empty: all
-	set   string        // what is written over it; empty: it is deleted
+	key   string        // primary key
+	along string        // the indexed column, with
+	of    string        // the condition of its rows; empty: all of them
+	keep  time.Duration // how long rows stay after along
+	due   string        // which of the older rows are due; empty: all
+	set   string        // what is set in them; empty: they are deleted
 }
 
-// batch is the sweep as a job does it.
+// batch returns the sweep as the batches of a job.
 func (d *DB) batch(w sweep) func(ctx context.Context, now time.Time, after string) (job.Done, error) {
 	return func(ctx context.Context, now time.Time, after string) (job.Done, error) {
 		due, next, err := d.look(ctx, w, now, after)
@@ -49,8 +48,8 @@ func (d *DB) batch(w sweep) func(ctx context.Context, now time.Time, after strin
 	}
 }
 
-// look looks at the next rows, and returns the keys of those that are due, and after what to go on;
-// empty when there are no more.
+// look reads the next rows, and returns the keys of those that are due and where to go on; next is
+// empty at the end.
 func (d *DB) look(ctx context.Context, w sweep, now time.Time, after string) (due []string, next string, err error) {
 	at, key := int64(-1), ""
 	if number, rest, ok := strings.Cut(after, " "); ok {
@@ -80,7 +79,7 @@ func (d *DB) look(ctx context.Context, w sweep, now time.Time, after string) (du
 	return due, next, rows.Err()
 }
 
-// look is the statement that reads the next rows.
+// look returns the statement that reads the next rows.
 func (w sweep) look() string {
 	return w.with("SELECT c." + w.key + ", " + w.along + ", (" + either(w.due, "TRUE") + ") FROM " + w.table +
 		" c WHERE " + w.along + " < {past} AND " + either(w.of, "TRUE") +
@@ -88,9 +87,8 @@ func (w sweep) look() string {
 		w.key + " LIMIT $5")
 }
 
-// act is the statement that takes n rows away. SQLite, which keeps no numbers of its tables, is
-// told to find them by their key: it might go through a whole index, and hold everybody off who
-// wants to write.
+// act returns the statement that removes n rows. SQLite, which has no statistics of its tables, is
+// told to find them by key: it could otherwise scan a whole index while blocking writers.
 func (w sweep) act(n int, sqlite bool) string {
 	rows := w.table + " AS c"
 	if sqlite {
@@ -108,7 +106,7 @@ func (w sweep) with(query string) string {
 	return strings.ReplaceAll(query, "{past}", "CAST($1 AS BIGINT) - CAST($2 AS BIGINT)")
 }
 
-// places are n parameters, from $first on.
+// places returns n parameters, from $first on.
 func places(first, n int) string {
 	var b strings.Builder
 	for i := range n {

@@ -13,7 +13,7 @@ var _ tenant.Store = (*DB)(nil)
 
 const tenantColumns = "id, name, scopes, clients, registrations, token_life, refresh_life, created_at"
 
-// tenantRead are the columns of a tenant as it is read.
+// tenantRead are the columns of a tenant that are read.
 const tenantRead = tenantColumns + ", suspended_at"
 
 // CreateTenant implements tenant.Store.
@@ -56,7 +56,7 @@ func (d *DB) PutPolicy(ctx context.Context, id string, p tenant.Policy) error {
 	return found(there, err, tenant.ErrNotFound, "keeping the policy of tenant "+id)
 }
 
-// found is the outcome of a guarded statement: the noun's own word when it changed no row.
+// found returns the outcome of a guarded statement: word when it changed no row.
 func found(there bool, err, word error, doing string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
@@ -88,8 +88,8 @@ func (d *DB) ResumeTenant(ctx context.Context, id string) error {
 	return found(there, err, tenant.ErrNotFound, "resuming tenant "+id)
 }
 
-// DeleteTenant implements tenant.Store. The row stays, suspended and without what it said, for the
-// grants and the records that name it.
+// DeleteTenant implements tenant.Store. The row stays, suspended and emptied, for grants and
+// records that name it.
 func (d *DB) DeleteTenant(ctx context.Context, id string, at time.Time) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.stopIssuing(ctx, tx); err != nil {

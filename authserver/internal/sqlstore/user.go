@@ -58,7 +58,7 @@ func (d *DB) Users(ctx context.Context, tenantID string, limit int) ([]user.User
 // Forced implements user.Store.
 func (d *DB) Forced() user.Store { return forced{d} }
 
-// forced is a database whose user.Store never answers *user.Lockout.
+// forced is a database whose user.Store never returns *user.Lockout.
 type forced struct{ *DB }
 
 func (f forced) Forced() user.Store { return f }
@@ -69,7 +69,7 @@ func (f forced) SetDisabled(ctx context.Context, id string, disabled bool) error
 
 func (f forced) DeleteUser(ctx context.Context, id string, at time.Time) error {
 	return f.tx(ctx, func(tx *sql.Tx) error {
-		if err := f.alone(ctx, tx); err != nil { // nobody gives them a role meanwhile
+		if err := f.alone(ctx, tx); err != nil { // no role is given to them meanwhile
 			return err
 		}
 		return f.deleteUser(ctx, tx, id, at)
@@ -112,7 +112,7 @@ func setDisabled(ctx context.Context, x execer, id string, disabled bool) error 
 // DeleteUser implements user.Store.
 func (d *DB) DeleteUser(ctx context.Context, id string, at time.Time) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		// Whom the others would lack is asked while their memberships still say where.
+		// The administrators that would be missing are counted while the memberships still exist.
 		if err := d.inside(tx).SetDisabled(ctx, id, true); err != nil {
 			return err
 		}
@@ -120,9 +120,8 @@ func (d *DB) DeleteUser(ctx context.Context, id string, at time.Time) error {
 	})
 }
 
-// deleteUser writes over all that a person's row says but its id, and deletes the rows of others
-// that are about them. Their grants name the id as long as a token of them may be shown somewhere:
-// see deletedUsers.
+// deleteUser clears a person's row except for its id, and deletes the rows about them. Their grants
+// keep the id as long as a token of them may be valid: see deletedUsers.
 func (d *DB) deleteUser(ctx context.Context, tx *sql.Tx, id string, at time.Time) error {
 	there, err := changed(tx.ExecContext(ctx, `UPDATE users SET email = 'deleted ' || id, name = '',
 		password_hash = '', audit_key = $3, operator = FALSE, disabled = TRUE,
@@ -131,7 +130,7 @@ func (d *DB) deleteUser(ctx context.Context, tx *sql.Tx, id string, at time.Time
 	if err := found(there, err, user.ErrNotFound, "deleting user "+id); err != nil {
 		return err
 	}
-	if err := d.oneWriter(ctx, tx); err != nil { // of connections
+	if err := d.oneWriter(ctx, tx); err != nil { // of attempts
 		return err
 	}
 	for _, table := range []string{"memberships", "identities", "connections"} {

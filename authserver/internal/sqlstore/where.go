@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// where gathers the conditions of a list that is filtered, so that a filter that is not given is no
-// part of the statement and the database can use the index of those that are.
+// where collects the conditions of a filtered list, so that an absent filter is not part of the
+// statement and the indexes of the others can be used.
 type where struct {
 	conditions []string
 	args       []any
 }
 
-// is adds a condition; each ? in it stands for the next of the values.
+// is adds a condition; each ? in it stands for the next value.
 func (w *where) is(condition string, values ...any) {
 	for _, v := range values {
 		w.args = append(w.args, v)
@@ -21,8 +21,8 @@ func (w *where) is(condition string, values ...any) {
 	w.conditions = append(w.conditions, condition)
 }
 
-// after lets the list, which is by created_at with the newest first and then by id, begin after the
-// row of that id. An id that is not there begins no list.
+// after begins the list, ordered by created_at descending and id, after the row of that id; with an
+// unknown id it is empty.
 func (w *where) after(table, alias, id string) {
 	if id == "" {
 		return
@@ -31,7 +31,8 @@ func (w *where) after(table, alias, id string) {
 	w.is(alias+"created_at <= "+created+" AND ("+alias+"created_at < "+created+" OR "+alias+"id > ?)", id, id, id)
 }
 
-// newest is the statement and its arguments: the newest first, at most limit rows; 0 means 100.
+// newest returns the statement and its arguments: the newest first, at most limit rows; 0 means
+// 100.
 func (w *where) newest(selected, alias string, limit int) (query string, args []any) {
 	if limit == 0 {
 		limit = 100

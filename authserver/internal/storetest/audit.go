@@ -17,7 +17,7 @@ var auditKey = []byte("the key of the head, in these tests")
 // anchored is a store's chain, as one who has the key opens it.
 func anchored(s Store) *chain.Chain {
 	s.Audit().Anchor(auditKey)
-	_, _ = s.Audit().Begin(ctx) // what hinders it hinders the first line, too
+	_, _ = s.Audit().Begin(ctx) // an error of it also fails the first record
 	return s.Audit()
 }
 
@@ -74,7 +74,7 @@ func wantFinding(t *testing.T, what string, c *chain.Chain, noted chain.Point, k
 	}
 }
 
-// auditLines: what is written is found, by each of its names, the newest first.
+// auditLines: records are found by each of their names, newest first.
 func auditLines(t *testing.T, open func() Store) {
 	s := open()
 	ann := audit.Event{Time: now, Actor: "user:usr_ann", Action: "grant.create", Target: "g", Tenant: "acme",
@@ -168,8 +168,8 @@ func auditChain(t *testing.T, open func() Store) {
 	wantFinding(t, "the key before, afterwards", c, chain.Point{}, chain.Changed, 34)
 }
 
-// auditWriters: whoever writes, in whatever order transactions end, each line gets one place, once;
-// with a sealer at each of two processes.
+// auditWriters: with concurrent writers and a sealer at each of two processes, each record gets one
+// place, once.
 func auditWriters(t *testing.T, open func() Store) {
 	const writers, each = 8, 25
 	stores := []Store{open(), open()}

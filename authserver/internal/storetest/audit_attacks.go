@@ -134,14 +134,14 @@ func auditTampered(t *testing.T, open func() Store) {
 		wantFinding(t, row.name, k.Chain, chain.Point{}, row.kind, row.seq)
 		k.setBack(t)
 	}
-	// Who has the heads of before, with their words, can set the chain back to one of them. Only
-	// who has noted a later one sees it.
+	// Someone who has earlier heads with their codes can set the chain back to one of them. Only a
+	// noted later head shows it.
 	k.setBack(t)
 	wantWhole(t, "set back", k.Chain, k.head, 20)
 }
 
-// auditAtRandom: whatever is done to records, and however the numbers and the head are mended after
-// it by somebody without the key, it is found.
+// auditAtRandom: any change of records is found, however the numbers and the head are corrected
+// afterwards without the key.
 func auditAtRandom(t *testing.T, open func() Store) {
 	const n = 12
 	k := keep(t, open, n)
@@ -180,8 +180,8 @@ func auditAtRandom(t *testing.T, open func() Store) {
 		if w, _ := verify(t, k.Chain, chain.Point{}); w.Finding == nil {
 			t.Errorf("round %d: not found: %s", round, strings.Join(attack, "; "))
 		}
-		// Even who has no key finds it by the hashes, unless the newest alone went and the head is
-		// mended.
+		// Even without the key it is found by the hashes, unless only the newest were removed and
+		// the head is corrected.
 		if w, _ := verify(t, keyless(), chain.Point{}); w.Finding == nil &&
 			!(mended && strings.HasPrefix(attack[0], "DELETE") && a == n) {
 			t.Errorf("round %d: not found without the key: %s", round, strings.Join(attack, "; "))
@@ -191,7 +191,7 @@ func auditAtRandom(t *testing.T, open func() Store) {
 	}
 }
 
-// auditWrittenAnew: somebody who can write the database, but has not the key, writes the whole
+// auditWrittenAnew: someone who can write the database but does not have the key writes the whole
 // chain anew.
 func auditWrittenAnew(t *testing.T, open func() Store) {
 	k := keep(t, open, 20)
@@ -206,8 +206,8 @@ func auditWrittenAnew(t *testing.T, open func() Store) {
 	}
 	anew()
 	wantFinding(t, "written anew", k.Chain, chain.Point{}, chain.Changed, 20)
-	// The next sealer goes on, and says so in the chain itself: it is found for ever, or until
-	// somebody has noted a later head.
+	// The next sealer goes on, and records that in the chain itself: it is found forever, or until
+	// someone noted a later head.
 	must(t, k.Insert(ctx, k.Write, event("x.after")))
 	fresh := anchored(open())
 	sealAll(t, fresh)
@@ -221,8 +221,8 @@ func auditWrittenAnew(t *testing.T, open func() Store) {
 		t.Errorf("the line of it: got %+v %v", lines, err)
 	}
 
-	// A head of before with its word: a sealer that has seen a later one notices, and so does who
-	// has noted one.
+	// An earlier head with its code: a sealer that has seen a later one notices, and so does
+	// someone who noted one.
 	k.setBack(t)
 	k.exec(t, "DELETE FROM kept_records", "DELETE FROM kept_head",
 		"INSERT INTO kept_records SELECT * FROM audit_records", "INSERT INTO kept_head SELECT * FROM audit_head")
@@ -239,14 +239,14 @@ func auditWrittenAnew(t *testing.T, open func() Store) {
 	sealAll(t, running)
 	wantFinding(t, "set back, and noticed", running, chain.Point{}, chain.Noticed, 21)
 
-	// A head with a number that somebody made up is no place to go on from.
+	// A head with an invented number is not continued.
 	k.setBack(t)
 	k.exec(t, "UPDATE audit_head SET seq = 9223372036854775807")
 	must(t, k.Insert(ctx, k.Write, event("x.after")))
 	sealAll(t, anchored(open()))
 	wantFinding(t, "a number that was made up", anchored(open()), chain.Point{}, chain.Noticed, 21)
-	// Everything is taken away while nobody serves, and the next sealer knows no better: it has the
-	// key all the same, and an empty head has its word.
+	// Everything is deleted while no server runs, and the next sealer does not know: but it has the
+	// key, and an empty head has its code.
 	k.setBack(t)
 	k.exec(t, "DELETE FROM audit_records",
 		"UPDATE audit_head SET base = 0, base_hash = '', seq = 0, hash = '', mac = ''")

@@ -39,7 +39,7 @@ func deletedUsers(t *testing.T, open func() Store) {
 	same(t, "the last admin", user.User{ID: "usr_boss", Email: "boss@acme.example", PasswordHash: "h", CreatedAt: now},
 		boss, err)
 
-	must(t, s.DeleteUser(ctx, "usr_ann", now)) // somebody else looks after the tenant
+	must(t, s.DeleteUser(ctx, "usr_ann", now)) // someone else administers the tenant
 	must(t, s.Forced().DeleteUser(ctx, "usr_boss", now))
 	wantErr(t, "deleting twice", user.ErrNotFound, s.DeleteUser(ctx, "usr_ann", now))
 	wantErr(t, "deleting twice by force", user.ErrNotFound, replica.Forced().DeleteUser(ctx, "usr_ann", now))

@@ -74,8 +74,7 @@ func column(t *testing.T, s Store, query string) (all []string) {
 	return all
 }
 
-// backlog: much goes batch after batch, and whoever wants to write gets their turn between two, and
-// meanwhile.
+// backlog: many rows are deleted in batches, and writers get their turn between and during batches.
 func backlog(t *testing.T, open func() Store) {
 	const old = 5000
 	const batches = old/job.Most + 1

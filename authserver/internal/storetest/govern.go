@@ -254,7 +254,7 @@ func lockoutsAtOnce(t *testing.T, open func() Store) {
 			func() error { return replica.SetDisabled(ctx, "usr_dora", true) })
 		locked(t, "the last admin", "acme", lost)
 		if won == 3 {
-			t.Fatal("acme has nobody who looks after it")
+			t.Fatal("acme has nobody who administers it")
 		}
 		must(t, s.SetDisabled(ctx, "usr_op1", false))
 		must(t, s.SetDisabled(ctx, "usr_op2", false))

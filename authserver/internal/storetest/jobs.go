@@ -89,8 +89,8 @@ func jobs(t *testing.T, open func() Store) {
 	_, err = other.Once(ctx, "d", time.Minute)
 	wantErr(t, "a job that is none", job.ErrUnknown, err)
 
-	// What is left when its time is over, or when its process is told to stop, is gone on with by
-	// whoever looks next.
+	// What is left when a run's time is over or its process is stopped is continued by the next
+	// runner.
 	r.now = now.Add(3 * time.Hour)
 	short, err := r.Once(ctx, "a", 3*time.Second)
 	if short.Removed != 20 || short.Outcome != job.Unfinished || !short.NextAt.Equal(r.now) || err != nil {
@@ -116,7 +116,7 @@ func jobs(t *testing.T, open func() Store) {
 	r.want(t, "afterwards", stopped)
 }
 
-// whoseJob: a job is its holder's until that lets go or dies, and then the next one's.
+// whoseJob: a job is its holder's until it releases it or dies, and then the next one's.
 func whoseJob(t *testing.T, open func() Store) {
 	s, replica := open(), open()
 	var done []string
@@ -180,8 +180,7 @@ func jobsAtOnce(t *testing.T, open func() Store) {
 	}
 }
 
-// jobsClock: what a replica kept whose clock was years ahead hinders nobody, whether it was done or
-// died in the middle.
+// jobsClock: what a replica stored whose clock was years ahead blocks no one.
 func jobsClock(t *testing.T, open func() Store) {
 	ahead := newRunner(open(), "ahead", steps("a", 1, nothing))
 	ahead.now = now.Add(4 * 365 * 24 * time.Hour)

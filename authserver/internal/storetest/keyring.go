@@ -104,8 +104,8 @@ func sealedRows(t *testing.T, open func() Store) {
 		keys[1].Under != "b" || string(keys[1].Private) != "new" || lines() != 1 {
 		t.Errorf("sealed anew: got %+v %+v %v, with %d lines", got, keys[1], err, lines())
 	}
-	// Somebody who has not heard of it yet makes a key: nothing may lie under the one of before
-	// again.
+	// A replica that has not heard of it creates a key: nothing may be sealed under the previous
+	// one again.
 	late := keyring.Sealed{KID: "k3", Algorithm: "ES256", Generation: 3, Private: []byte("k3"), Under: "a",
 		CreatedAt: now, ActiveAt: now}
 	_, err = s.PutKey(ctx, late, event("key.create"))

@@ -1,4 +1,4 @@
-// Package storetest owns the examination that every store of the issuing wing must pass.
+// Package storetest is the test suite that every store of the authorization server must pass.
 package storetest
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
-// Store is all that a store must do.
+// Store is all that a store must implement.
 type Store interface {
 	tenant.Store
 	user.Store
@@ -44,8 +44,8 @@ type Store interface {
 	Audit() *chain.Chain
 }
 
-// Run examines a store. open opens the same, migrated and empty, database each time it is called
-// within one part, so that a part can see what another process would see.
+// Run tests a store. open opens the same migrated, empty database each time it is called within one
+// part, so that a part can see what another process would see.
 func Run(t *testing.T, begin func(t *testing.T) (open func() Store)) {
 	for name, part := range map[string]func(*testing.T, func() Store){
 		"nouns": nouns, "initial tokens": initialTokens, "registrations": registrations, "codes": codes,

@@ -68,7 +68,7 @@ func codes(t *testing.T, open func() Store) {
 	derived.DerivedFrom = "g"
 	must(t, s.PutCode(ctx, derived, aCode("d"), event("grant.create")))
 	from, err := s.Grants(ctx, grant.Filter{DerivedFrom: "g", Active: true})
-	same(t, "what came of a grant", []grant.Grant{derived}, from, err)
+	same(t, "the result of a grant", []grant.Grant{derived}, from, err)
 	byHand, err := s.Grants(ctx, grant.Filter{UserID: "usr_ann", Resource: resource, Active: true, ByHand: true})
 	same(t, "what was made by hand", []grant.Grant{aGrant("g")}, byHand, err)
 	broken := aCode("i")
@@ -182,6 +182,6 @@ func cleanUp(t *testing.T, open func() Store) {
 	}
 	begun(t, s, "later")
 	if removed := clean(t, s, now.Add(30*time.Minute)); removed != 0 {
-		t.Errorf("a grant whose refresh token lives: got %d removed, want none", removed)
+		t.Errorf("a grant whose refresh token is valid: got %d removed, want none", removed)
 	}
 }

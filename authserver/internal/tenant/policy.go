@@ -37,10 +37,10 @@ func (p Policy) Picks() bool { return len(p.Clients)+len(p.Registrations) > 0 }
 func (p Policy) Refuses(clientID, kind string) string {
 	switch {
 	case len(p.Registrations) > 0 && !slices.Contains(p.Registrations, kind):
-		return fmt.Sprintf("it lets in only applications that became known in one of these ways: %s; this one: %s",
+		return fmt.Sprintf("it authorizes only applications that became known in one of these ways: %s; this one: %s",
 			strings.Join(p.Registrations, ", "), kind)
 	case len(p.Clients) > 0 && !slices.Contains(p.Clients, clientID):
-		return "it lets in only applications that it has named, and this one is not among them"
+		return "it authorizes only applications that it has named, and this one is not among them"
 	}
 	return ""
 }

@@ -64,7 +64,7 @@ func TestNormalize(t *testing.T) {
 }
 
 // DS-08: of a flood of passwords only so many are hashed at once; the rest wait no longer than
-// whoever asks, and cost nothing then. Who comes afterwards is served.
+// anyone who asks, and cost nothing then. Who comes afterwards is served.
 func TestAFloodOfPasswords(t *testing.T) {
 	const flood = 200
 	ctx, cancel := context.WithCancel(t.Context())

@@ -1,11 +1,10 @@
-// Package chain owns the place of each audit line in a chain of hashes, in SQLite and in PostgreSQL
-// alike.
+// Package chain stores audit records as a chain of hashes, in SQLite and PostgreSQL.
 //
-// A line is written into a table of those that wait, in the transaction of what it is about, and
-// waits for nobody there. A sealer takes what has been committed, gives each its number, and its
-// hash: over the hash before it, the number, and all that the line says. The last number and hash
-// are the head, one row whose lock lets one sealer work at a time. Lines that have their place are
-// never changed; the oldest may go, and then the head remembers where the chain begins.
+// An event is written into a table of waiting events, in the transaction of what it is about,
+// without waiting for others. A sealer takes committed events and gives each its number and its
+// hash, which covers the previous hash, the number, and all that the event says. The last number
+// and hash are the head: one row, whose lock lets one sealer work at a time. Sealed records never
+// change; the oldest may be deleted, and then the head says where the chain begins.
 package chain
 
 import (
@@ -28,14 +27,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
-// Options of New.
+// Options configure a Chain.
 type Options struct {
 	Write, Read *sql.DB // may be the same
-	// Name begins the names of the tables: NAME_events (those that wait), NAME_records and
-	// NAME_head.
+	// Name begins the names of the tables: NAME_events (waiting), NAME_records and NAME_head.
 	Name string
-	// Lock ends a SELECT that holds its rows: " FOR UPDATE" where there is such a thing, empty
-	// where a transaction that may write is alone.
+	// Lock ends a SELECT that locks its rows: " FOR UPDATE", or empty where a writing transaction
+	// is alone.
 	Lock string
 }
 
@@ -45,13 +43,13 @@ type Chain struct {
 	insert string
 	keys   [][]byte
 
-	statements atomic.Pointer[map[string]*sql.Stmt] // of SQLite, by their text; nil: they are not prepared yet
+	statements atomic.Pointer[map[string]*sql.Stmt] // prepared statements of SQLite by text; nil: not prepared yet
 
 	mu   sync.Mutex
-	last Point // the newest head that this process knows of
+	last Point // the newest head that this process has seen
 }
 
-// New makes a chain on migrated tables.
+// New returns a chain on migrated tables.
 func New(o Options) *Chain {
 	return &Chain{
 		Options: o,
@@ -59,24 +57,24 @@ func New(o Options) *Chain {
 	}
 }
 
-// Anchor sets the keys under which the head is authenticated: the first makes, any of them is
-// believed. Without one, whoever can write the database can write the chain anew from its
-// beginning. It is called before the chain is used.
+// Anchor sets the keys that authenticate the head: the first is used for writing, any for
+// verifying. Without a key, anyone who can write the database can write a new chain. It must be
+// called before the chain is used.
 func (c *Chain) Anchor(keys ...[]byte) { c.keys = keys }
 
-// Point is a place in the chain: a number and the hash there. Number 0 is before the first line,
-// and has no hash.
+// Point is a place in the chain: a number and its hash. Number 0 is before the first record, and
+// has no hash.
 type Point struct {
 	Seq  int64
 	Hash [sha256.Size]byte
 }
 
-// String is the point as people note it: NUMBER:HASH.
+// String returns NUMBER:HASH.
 func (p Point) String() string {
 	return strconv.FormatInt(p.Seq, 10) + ":" + hex.EncodeToString(p.Hash[:])
 }
 
-// ParsePoint reads what String wrote.
+// ParsePoint is the inverse of String.
 func ParsePoint(s string) (p Point, err error) {
 	number, sum, _ := strings.Cut(s, ":")
 	p.Seq, err = strconv.ParseInt(number, 10, 64)
@@ -88,7 +86,7 @@ func ParsePoint(s string) (p Point, err error) {
 	return p, nil
 }
 
-// MarshalText and UnmarshalText let a point travel as it is noted.
+// MarshalText implements encoding.TextMarshaler.
 func (p Point) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText is the inverse of MarshalText.
@@ -97,7 +95,7 @@ func (p *Point) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// columns are what a line says, in the order in which it is hashed.
+// columns are the columns of an event, in the order in which they are hashed.
 const columns = "at, actor, action, target, tenant, client, grant_id, outcome, detail"
 
 // Execer is a database or a transaction.
@@ -105,7 +103,7 @@ type Execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// Insert writes a line, within the transaction of what it is about.
+// Insert writes an event, within the transaction of what it is about.
 func (c *Chain) Insert(ctx context.Context, x Execer, e audit.Event) error {
 	if _, err := x.ExecContext(ctx, c.insert, Row(e)...); err != nil {
 		return fmt.Errorf("writing the audit line: %w", err)
@@ -113,11 +111,10 @@ func (c *Chain) Insert(ctx context.Context, x Execer, e audit.Event) error {
 	return nil
 }
 
-// InsertWith executes a statement that inserts and writes the line that is about it, within the
-// transaction of both. PostgreSQL is asked once for both: each question is a way to it and back,
-// with the transaction's locks held.
+// InsertWith executes an insert and writes the event about it, within the transaction of both.
+// PostgreSQL does both in one round trip, during which locks are held.
 func (c *Chain) InsertWith(ctx context.Context, x Execer, e audit.Event, insert string, args ...any) error {
-	if c.Lock == "" { // SQLite has no statement that writes into two tables, and no way to go
+	if c.Lock == "" { // SQLite has no statement that writes two tables, and no round trips
 		if _, err := x.ExecContext(ctx, insert, args...); err != nil {
 			return err
 		}
@@ -129,12 +126,12 @@ func (c *Chain) InsertWith(ctx context.Context, x Execer, e audit.Event, insert 
 	return err
 }
 
-// InsertAll writes lines in one transaction.
+// InsertAll writes events in one transaction.
 func (c *Chain) InsertAll(ctx context.Context, events []audit.Event) error {
 	return c.tx(ctx, func(tx *sql.Tx) error { return c.InsertMany(ctx, tx, events) })
 }
 
-// InsertMany writes lines, within the transaction of what they are about.
+// InsertMany writes events, within the transaction of what they are about.
 func (c *Chain) InsertMany(ctx context.Context, x Execer, events []audit.Event) error {
 	for len(events) > 0 {
 		n := min(len(events), rowsAtOnce)
@@ -156,8 +153,8 @@ const (
 	rowsAtOnce = 100 // rows of one statement
 )
 
-// Places are the parameters of n rows of so many columns, numbered from first. SQLite takes
-// numbered ones for names, and looks through all of them for each.
+// Places returns the parameters of n rows of width columns, numbered from first. SQLite treats
+// numbered parameters as names, and searches all of them for each.
 func (c *Chain) Places(first, n, width int) string {
 	var b strings.Builder
 	for i := range n * width {
@@ -180,14 +177,13 @@ func (c *Chain) Places(first, n, width int) string {
 	return b.String()
 }
 
-// The most that a line says, in bytes.
+// The bounds of an event's columns, in bytes.
 const (
 	maxName   = 512
 	maxDetail = 1024
 )
 
-// Row is a line's columns in their order: text that every database can hold, within bounds, whoever
-// wrote it.
+// Row returns an event's columns in order: text that every database can store, within bounds.
 func Row(e audit.Event) []any {
 	outcome := e.Outcome
 	if outcome == "" {
@@ -200,16 +196,16 @@ func Row(e audit.Event) []any {
 	}
 }
 
-// clean keeps what a terminal or a table that shows a line would take for its own out of a column.
+// clean replaces what a terminal or a table would interpret.
 func clean(s string, most int) string { return text.Marked(s, most, "") }
 
-// content writes a line as it is hashed: its time in seconds and then its columns in their order,
-// with a line feed between them. What is sealed has none within (see text), and as many columns as
-// all: so no other columns are written like it. The database writes it, which is much faster than
-// reading column by column.
+// content is the SQL of an event as it is hashed: its time in seconds and its columns in order,
+// separated by line feeds. Sealed columns contain none (see package text), and their number is
+// fixed, so that the form is unambiguous. The database builds it, which is much faster than reading
+// column by column.
 const content = "concat_ws('\n', " + columns + ")"
 
-// write writes a line's columns as content does.
+// write returns an event's columns as content does.
 func write(row []any) []byte {
 	b := strconv.AppendInt(nil, row[0].(int64), 10)
 	for _, column := range row[1:] {
@@ -218,10 +214,10 @@ func write(row []any) []byte {
 	return b
 }
 
-// read is the inverse of write: the time of a line, and its other columns.
+// read is the inverse of write: the time of an event, and its other columns.
 func read(content []byte) (at time.Time, columns []string) {
 	columns = strings.Split(string(content), "\n")
-	seconds, _ := strconv.ParseInt(columns[0], 10, 64) // what somebody else wrote there is found by its hash
+	seconds, _ := strconv.ParseInt(columns[0], 10, 64) // a changed value is detected by its hash
 	return time.Unix(seconds, 0).UTC(), columns[1:]
 }
 
@@ -232,10 +228,10 @@ type line struct {
 	content []byte
 }
 
-// version begins what is hashed: another encoding would have another one.
+// version begins what is hashed, so that another encoding can be added.
 const version = 1
 
-// follow is the hash of a line with this number after prev. scratch is used again.
+// follow returns the hash of a record with this number after prev. scratch is reused.
 func follow(scratch []byte, prev *[sha256.Size]byte, seq int64, content []byte) (sum [sha256.Size]byte, _ []byte) {
 	b := append(scratch[:0], version)
 	b = append(b, prev[:]...)
@@ -244,21 +240,20 @@ func follow(scratch []byte, prev *[sha256.Size]byte, seq int64, content []byte) 
 	return sha256.Sum256(b), b
 }
 
-// head is the chain's one row: where it begins, where it ends, and the word of the keys' owner for
-// both.
+// head is the chain's head row: where it begins and ends, and the authentication code of both.
 type head struct {
 	base, end Point
 	mac       []byte
 }
 
-// word authenticates a head under a key.
+// word authenticates a head with a key.
 func (c *Chain) word(key []byte, h head) []byte {
 	m := hmac.New(sha256.New, key)
 	fmt.Fprintf(m, "gatehouse audit head %d\x00%s\x00%s\x00%s", version, c.Name, h.base, h.end)
 	return m.Sum(nil)
 }
 
-// believed says whether one of the keys made the head's word, or there are no keys.
+// believed reports whether one of the keys authenticated the head, or there are no keys.
 func (c *Chain) believed(h head) bool {
 	if len(c.keys) == 0 {
 		return true
@@ -271,7 +266,7 @@ func (c *Chain) believed(h head) bool {
 	return false
 }
 
-// errNoHead says that the head's row is gone.
+// errNoHead says that the head row is missing.
 var errNoHead = errors.New("the head of the chain is gone")
 
 // queryer is a database or a transaction.
@@ -280,7 +275,7 @@ type queryer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// head reads the head; lock may hold it.
+// head reads the head; lock may lock it.
 func (c *Chain) head(ctx context.Context, q queryer, lock string) (h head, err error) {
 	var base, end []byte
 	err = q.QueryRowContext(ctx, c.heading()+lock).Scan(&h.base.Seq, &base, &h.end.Seq, &end, &h.mac)
@@ -295,12 +290,12 @@ func (c *Chain) head(ctx context.Context, q queryer, lock string) (h head, err e
 	return h, nil
 }
 
-// newest is the last record that there is.
+// newest returns the last stored record.
 func (c *Chain) newest(ctx context.Context, q queryer) (p Point, err error) {
 	return c.point(ctx, q, last)
 }
 
-// point finds a record's number and hash; none is the zero Point.
+// point returns a record's number and hash; the zero Point when there is none.
 func (c *Chain) point(ctx context.Context, q queryer, which string, args ...any) (p Point, err error) {
 	var sum []byte
 	err = q.QueryRowContext(ctx, c.pointing(which), args...).Scan(&p.Seq, &sum)
@@ -329,7 +324,7 @@ func (c *Chain) tx(ctx context.Context, do func(*sql.Tx) error) error {
 	return nil
 }
 
-// snapshot reads several things as they were at one moment.
+// snapshot reads several things as of one moment.
 func (c *Chain) snapshot(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := c.Read.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 	if err != nil {

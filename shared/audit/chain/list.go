@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// into is where a line's columns are scanned into.
+// into returns the destinations of an event's columns.
 func into(e *audit.Event) []any {
 	return []any{(*seconds)(&e.Time), &e.Actor, &e.Action, &e.Target, &e.Tenant, &e.Client, &e.Grant, &e.Outcome,
 		&e.Detail}
@@ -31,7 +31,7 @@ func (s *seconds) Scan(src any) error {
 	return nil
 }
 
-// List returns the newest lines first, those that wait for their place among them.
+// List returns the newest records first, unsealed ones included.
 func (c *Chain) List(ctx context.Context, f audit.Filter) ([]audit.Record, error) {
 	if f.Limit <= 0 {
 		f.Limit = 100
@@ -40,24 +40,25 @@ func (c *Chain) List(ctx context.Context, f audit.Filter) ([]audit.Record, error
 	args = append(args, f.Limit)
 	limit := " LIMIT $" + strconv.Itoa(len(args))
 	var all []audit.Record
-	err := c.snapshot(ctx, func(tx *sql.Tx) error { // what gets its place meanwhile is neither missed nor seen twice
-		for _, from := range []string{
-			"SELECT 0, " + columns + " FROM " + c.Name + "_events" + where + " ORDER BY at DESC, id DESC",
-			"SELECT seq, " + columns + " FROM " + c.Name + "_records" + where + " ORDER BY at DESC, seq DESC",
-		} {
-			found, err := list(ctx, tx, from+limit, args)
-			if err != nil {
-				return err
+	err := c.snapshot(ctx,
+		func(tx *sql.Tx) error { // a record that is sealed meanwhile is neither missed nor returned twice
+			for _, from := range []string{
+				"SELECT 0, " + columns + " FROM " + c.Name + "_events" + where + " ORDER BY at DESC, id DESC",
+				"SELECT seq, " + columns + " FROM " + c.Name + "_records" + where + " ORDER BY at DESC, seq DESC",
+			} {
+				found, err := list(ctx, tx, from+limit, args)
+				if err != nil {
+					return err
+				}
+				all = append(all, found...)
 			}
-			all = append(all, found...)
-		}
-		return nil
-	})
+			return nil
+		})
 	slices.SortStableFunc(all, func(a, b audit.Record) int { return b.Time.Compare(a.Time) })
 	return all[:min(len(all), f.Limit)], err
 }
 
-// conditions writes a filter as SQL.
+// conditions returns a filter as SQL.
 func conditions(f audit.Filter) (where string, args []any) {
 	var all []string
 	also := func(condition string, value any) {

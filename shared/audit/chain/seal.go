@@ -13,17 +13,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// batch bounds how many lines one transaction seals or deletes, so that no request waits long for
+// batch bounds how many events one transaction seals or deletes, so that no request waits long for
 // it.
 const batch = 500
 
-// Broken is the action of the line that a sealer writes when it finds the head not as a sealer
-// leaves it.
+// Broken is the action of the record that a sealer writes when the head is not as a sealer left it.
 const Broken = "audit.broken"
 
-// Seal gives a place to what has been committed and has none, at most a batch, and returns how many
-// lines that were. When another sealer is at work it waits for its turn. A head that is not as a
-// sealer left it stops nothing: the line that says so is the next in the chain.
+// Seal seals committed events, at most a batch, and returns how many. It waits for another sealer.
+// A head that is not as a sealer left it is recorded as the next record, and stops nothing.
 func (c *Chain) Seal(ctx context.Context) (n int, err error) {
 	var waiting int
 	if err := c.Read.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM "+c.Name+"_events LIMIT 1) AS one").Scan(
@@ -47,8 +45,8 @@ func (c *Chain) Seal(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// Add writes lines and gives them their places, all in one transaction: half the work of lines that
-// wait for a sealer. It waits for its turn when a sealer is at work.
+// Add writes and seals events in one transaction, which costs half as much as waiting for a sealer.
+// It waits for a running sealer.
 func (c *Chain) Add(ctx context.Context, events []audit.Event) error {
 	if len(events) == 0 {
 		return nil
@@ -74,7 +72,7 @@ func (c *Chain) seal(ctx context.Context, tx *sql.Tx) (int, Point, error) {
 	return c.sealing(ctx, tx, func() ([]waiting, error) { return c.take(ctx, tx) })
 }
 
-// sealing holds the head, and gives the lines that take returns their places.
+// sealing locks the head, and seals the events that take returns.
 func (c *Chain) sealing(ctx context.Context, tx session, take func() ([]waiting, error)) (int, Point, error) {
 	h, broken, err := c.ending(ctx, tx)
 	if err != nil {
@@ -97,10 +95,9 @@ func (c *Chain) sealing(ctx context.Context, tx session, take func() ([]waiting,
 	return len(events), end, c.keep(ctx, tx, h)
 }
 
-// Begin authenticates the head of a chain that has no record yet. It is called once in the life of
-// an installation, before the first line is sealed: an empty head without a word is that of a chain
-// that somebody took away. One that has its word, or records, stays as it is. began says that it
-// was this one that began.
+// Begin authenticates the head of a chain without records. It is called once for an installation,
+// before the first event is sealed: an empty head without a code shows that the chain was removed.
+// A head with a code, or records, stays as it is. began reports whether this call did it.
 func (c *Chain) Begin(ctx context.Context) (began bool, err error) {
 	err = c.tx(ctx, func(tx *sql.Tx) error {
 		h, err := c.head(ctx, tx, c.Lock)
@@ -117,8 +114,8 @@ func (c *Chain) Begin(ctx context.Context) (began bool, err error) {
 	return began && err == nil, err
 }
 
-// ending holds the head and says where the next line goes. What is not as a sealer left it, it says
-// in words.
+// ending locks the head and returns where the next record goes, and in words what is not as a
+// sealer left it.
 func (c *Chain) ending(ctx context.Context, tx session) (h head, broken string, err error) {
 	h, err = c.head(ctx, tx, c.Lock)
 	gone := errors.Is(err, errNoHead)
@@ -150,26 +147,25 @@ func (c *Chain) ending(ctx context.Context, tx session) (h head, broken string, 
 			return h, "", err
 		}
 		if there.Seq != 0 && there.Hash != known.Hash {
-			// one that is missing is missed by whoever verifies, or is too old
+			// a missing one is found by Verify, or has expired
 			broken = fmt.Sprintf("record %s had become %s", known, there)
 		}
 	}
 	if broken != "" && (newest.Seq >= h.end.Seq || !believed) {
-		// a number that somebody made up is no place to go on from
+		// an invented number is not continued
 		h.end = newest
 	}
 	return h, broken, nil
 }
 
-// waiting is a line that has no place yet.
+// waiting is an unsealed event.
 type waiting struct {
 	id   int64
 	line audit.Event
 }
 
-// take takes the oldest lines that wait. An id is given before a transaction is committed, so that
-// a line may come with a lower one than others that have their place already: what counts is what
-// is there.
+// take returns the oldest waiting events. Ids are assigned before commit, so an event may appear
+// with a lower id than sealed ones; what exists counts.
 func (c *Chain) take(ctx context.Context, tx *sql.Tx) (taken []waiting, err error) {
 	rows, err := tx.QueryContext(ctx, "DELETE FROM "+c.Name+"_events WHERE id IN (SELECT id FROM "+c.Name+
 		"_events ORDER BY id LIMIT $1) RETURNING id, "+columns, batch)
@@ -188,7 +184,7 @@ func (c *Chain) take(ctx context.Context, tx *sql.Tx) (taken []waiting, err erro
 	return taken, rows.Err()
 }
 
-// append gives lines their places after prev.
+// append seals events after prev.
 func (c *Chain) append(ctx context.Context, tx Execer, prev Point, events []waiting) (Point, error) {
 	var scratch []byte
 	rows := make([]any, 0, len(events)*(width+2))
@@ -212,7 +208,7 @@ func (c *Chain) append(ctx context.Context, tx Execer, prev Point, events []wait
 	return prev, nil
 }
 
-// keep keeps a head that is held.
+// keep stores a locked head.
 func (c *Chain) keep(ctx context.Context, tx Execer, h head) error {
 	mac := []byte{}
 	if len(c.keys) > 0 {
@@ -238,8 +234,8 @@ func (c *Chain) remember(p Point) {
 	c.last = p
 }
 
-// Prune deletes the oldest records, those of before a time, and remembers in the head where the
-// chain begins then. It returns how many those were.
+// Prune deletes records older than before, and stores in the head where the chain begins then. It
+// returns how many were deleted.
 func (c *Chain) Prune(ctx context.Context, before time.Time) (total int64, err error) {
 	for {
 		n, more, err := c.PruneSome(ctx, before)
@@ -250,7 +246,7 @@ func (c *Chain) Prune(ctx context.Context, before time.Time) (total int64, err e
 	}
 }
 
-// PruneSome is Prune for one batch, in one transaction, and says whether there may be more.
+// PruneSome is Prune for one batch in one transaction, and reports whether there may be more.
 func (c *Chain) PruneSome(ctx context.Context, before time.Time) (n int64, more bool, err error) {
 	err = c.tx(ctx, func(tx *sql.Tx) error {
 		n, err = c.prune(ctx, tx, before)
@@ -288,7 +284,7 @@ func (c *Chain) prune(ctx context.Context, tx *sql.Tx, before time.Time) (int64,
 		if at >= before.Unix() || p.Seq > h.end.Seq {
 			break
 		}
-		if p.Seq != h.base.Seq+1 { // what is not whole stays, for whoever verifies
+		if p.Seq != h.base.Seq+1 { // a damaged chain is kept for Verify
 			gap = fmt.Errorf("%s: what is older than that is kept, too", missing(h.base.Seq+1, p.Seq-1))
 			break
 		}
@@ -308,21 +304,20 @@ func (c *Chain) prune(ctx context.Context, tx *sql.Tx, before time.Time) (int64,
 	return n, c.keep(ctx, tx, h)
 }
 
-// The sealer's rhythm.
+// The sealer's times.
 const (
 	sealEvery = 500 * time.Millisecond
 	sealTime  = 10 * time.Second // for one batch, and about that for one turn
 	noteEvery = time.Hour
 	tellEvery = time.Minute // while many lines wait
-	// restShare is how much longer than a full batch took the sealer rests before the next: so it
-	// has a tenth of the time of the database's writer at most, however many lines wait.
+	// restShare is how much longer than a full batch took the sealer rests, so that it uses a tenth
+	// of the writer's time at most.
 	restShare = 9
 )
 
-// Run seals until ctx ends, and once more then. Whatever is wrong is logged when it begins, and
-// tried again. Once an hour, and at the end, the head goes to the log, which somebody who can only
-// write the database cannot take back. Where more lines wait than one turn seals, progress is
-// logged once a minute.
+// Run seals until ctx ends, and once more then. A problem is logged when it begins, and retried.
+// Once an hour and at the end the head is logged, which someone who can only write the database
+// cannot undo. While more wait than one turn seals, progress is logged once a minute.
 func (c *Chain) Run(ctx context.Context, log *slog.Logger) {
 	turn := time.NewTicker(sealEvery)
 	defer turn.Stop()
@@ -353,8 +348,8 @@ func (c *Chain) Run(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// turn seals what waits, for sealTime at most, and rests between full batches unless ctx has ended.
-// more says that lines are left.
+// turn seals what waits, for at most sealTime, resting between full batches unless ctx has ended.
+// more reports that events are left.
 func (c *Chain) turn(ctx context.Context) (sealed int, more bool, err error) {
 	begun := time.Now()
 	for {
@@ -380,7 +375,7 @@ func (c *Chain) sealInTime(ctx context.Context) (int, error) {
 	return c.Seal(ctx)
 }
 
-// progress says how a backlog of lines gets smaller.
+// progress logs how a backlog shrinks.
 type progress struct {
 	chain  *Chain
 	log    *slog.Logger
@@ -407,7 +402,7 @@ func (p *progress) tell(ctx context.Context, n int, more bool) {
 		p.chain.waitingAtMost(ctx))
 }
 
-// waitingAtMost is how many lines wait, at most: their ids have gaps.
+// waitingAtMost returns an upper bound of the waiting events; their ids have gaps.
 func (c *Chain) waitingAtMost(ctx context.Context) (n int64) {
 	if err := c.Read.QueryRowContext(ctx, "SELECT COALESCE(MAX(id) - MIN(id) + 1, 0) FROM "+c.Name+
 		"_events").Scan(&n); err != nil {

@@ -12,14 +12,14 @@ type session interface {
 	Execer
 }
 
-// The statements by which lines get their places. Their texts do not differ from one batch to the
-// next, so that each is prepared once: by a driver of PostgreSQL by itself, and for SQLite here.
+// The statements that seal. Their texts are constant, so that each is prepared once: by the
+// PostgreSQL driver, and for SQLite here.
 
 func (c *Chain) heading() string {
 	return "SELECT base, base_hash, seq, hash, mac FROM " + c.Name + "_head WHERE id = 1"
 }
 
-// Which record is found.
+// Which record is wanted.
 const (
 	last     = "ORDER BY seq DESC LIMIT 1"
 	numbered = "WHERE seq = $1"
@@ -46,7 +46,7 @@ func (c *Chain) placing(n int) string {
 // steps are the numbers of rows for which SQLite has a statement.
 var steps = []int{32, 8, 1}
 
-// atOnce is how many of n rows one statement inserts.
+// atOnce returns how many of n rows one statement inserts.
 func (c *Chain) atOnce(n int) int {
 	if c.Lock != "" {
 		return n
@@ -76,8 +76,8 @@ func columnwise(rows []any) []any {
 	return all
 }
 
-// prepare prepares the statements of SQLite, before a transaction has the connection. What cannot
-// be prepared now is executed as it is.
+// prepare prepares the statements of SQLite before a transaction takes the connection. A statement
+// that cannot be prepared now is executed unprepared.
 func (c *Chain) prepare(ctx context.Context) {
 	if c.Lock != "" || c.statements.Load() != nil {
 		return
@@ -94,14 +94,14 @@ func (c *Chain) prepare(ctx context.Context) {
 		}
 		all[text] = s
 	}
-	if len(all) < len(texts) || !c.statements.CompareAndSwap(nil, &all) { // another was quicker
+	if len(all) < len(texts) || !c.statements.CompareAndSwap(nil, &all) { // another goroutine was faster
 		for _, s := range all {
 			_ = s.Close()
 		}
 	}
 }
 
-// prepared is a transaction with the statements that are prepared.
+// prepared returns a transaction that uses the prepared statements.
 func (c *Chain) prepared(tx *sql.Tx) session {
 	if all := c.statements.Load(); all != nil {
 		return &preparedTx{tx, *all}

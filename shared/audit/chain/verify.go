@@ -9,47 +9,45 @@ import (
 	"time"
 )
 
-// Kinds of what can be wrong with a chain.
+// The kinds of findings.
 const (
 	Changed   = "changed"
 	Removed   = "removed"
 	Inserted  = "inserted"
 	Reordered = "reordered"
-	Noticed   = "noticed"  // a sealer wrote down that the head was not as it had been left
-	Unproven  = "unproven" // a head that was noted is of a record that is no longer kept
+	Noticed   = "noticed"  // a sealer recorded that the head was not as it had been left
+	Unproven  = "unproven" // a noted head is of a record that is no longer stored
 )
 
-// Finding is the first place where a chain is not as it was sealed.
+// Finding is the first place where a chain differs from what was sealed.
 type Finding struct {
 	Kind string
-	Seq  int64     // the number of the record; of what is missing, the first
-	At   time.Time // the time of the record that shows it; zero when there is none
+	Seq  int64     // number of the record, or of the first missing one
+	At   time.Time // time of the record that shows it; zero when there is none
 	What string    // a sentence
 }
 
 // Walk says which part of a chain to verify.
 type Walk struct {
-	After Point // where the walk before came to; the zero Point: nowhere yet
-	// Noted is a head that was noted before: nothing up to there may be missing or other than it
-	// was. The zero Point: none.
+	After Point // where the previous walk ended; zero: at the beginning
+	// Noted is a head that was noted: nothing up to it may be missing or changed. Zero: none.
 	Noted Point
-	Limit int64 // at most so many records; 0, or too many: as many as may be in one walk
+	Limit int64 // maximum of records; 0 or too many: the most that one walk allows
 }
 
-// Walked is what a walk found.
+// Walked is the result of a walk.
 type Walked struct {
-	Base     Point    // before the oldest record that is kept
+	Base     Point    // before the oldest stored record
 	Reached  Point    // the last record that was verified
 	Head     Point    // where the chain ends
-	Records  int64    // that were verified in this walk
-	Waiting  int64    // lines that have no place yet
+	Records  int64    // verified in this walk
+	Waiting  int64    // unsealed events
 	Anchored bool     // the head was authenticated by a key
-	Done     bool     // the end was reached, or something found
-	Finding  *Finding // nil: all is as it was sealed
+	Done     bool     // the end was reached, or something was found
+	Finding  *Finding // nil: the chain is intact
 }
 
-// Verify walks along the chain, as it is at one moment, and holds each record against the one
-// before it. It reads, and changes nothing.
+// Verify verifies the chain, as of one moment, record by record. It changes nothing.
 func (c *Chain) Verify(ctx context.Context, w Walk) (done Walked, err error) {
 	err = c.snapshot(ctx, func(tx *sql.Tx) error {
 		done, err = c.verify(ctx, tx, w)
@@ -95,7 +93,7 @@ func (c *Chain) verify(ctx context.Context, tx *sql.Tx, w Walk) (done Walked, er
 	return done, err
 }
 
-// another is the finding that a record has not the hash that was noted.
+// another is the finding that a record's hash is not the noted one.
 func another(noted Point) *Finding {
 	return &Finding{Kind: Changed, Seq: noted.Seq,
 		What: fmt.Sprintf("record %d has another hash than the head that you noted: the chain was written anew up "+
@@ -130,7 +128,7 @@ func (c *Chain) walk(ctx context.Context, tx *sql.Tx, w Walk, done *Walked) erro
 			done.Finding = &Finding{Kind: Inserted, Seq: seq,
 				What: fmt.Sprintf("record %d is after the head, which is %d", seq, done.Head.Seq)}
 		case string(sum) != string(next.Hash[:]):
-			if err := rows.Close(); err != nil { // one connection asks one question at a time
+			if err := rows.Close(); err != nil { // one connection runs one query at a time
 				return fmt.Errorf("reading the audit chain: %w", err)
 			}
 			done.Finding, err = c.diagnose(ctx, tx, prev)
@@ -170,7 +168,7 @@ func (c *Chain) walk(ctx context.Context, tx *sql.Tx, w Walk, done *Walked) erro
 	return nil
 }
 
-// brokenAsHashed is in the content of each line by which a sealer says that something was wrong.
+// brokenAsHashed is contained in each record by which a sealer reported a problem.
 var brokenAsHashed = []byte("\n" + Broken + "\n")
 
 func noticed(seq int64, content []byte) *Finding {
@@ -190,18 +188,18 @@ func missing(from, to int64) string {
 	return fmt.Sprintf("records %d to %d are missing", from, to)
 }
 
-// mostAtOnce bounds a walk, and with it how long a database keeps what it sees as it was.
+// mostAtOnce bounds a walk, and with it how long a database keeps its snapshot.
 const mostAtOnce = 500_000
 
-// How far is looked for the reason of a record that does not fit.
+// How far Verify searches for the reason of a mismatch.
 const (
 	nearby   = 1000
 	mostLost = 10_000
 )
 
-// diagnose says what became of the record after prev, which does not fit. It looks at those that
-// follow: whoever takes a record out or puts one in, and numbers the rest anew, leaves hashes
-// behind that were made for other numbers.
+// diagnose returns what happened to the record after prev, which does not match, by looking at
+// those that follow: inserting or removing a record and renumbering leaves hashes that were
+// computed for other numbers.
 func (c *Chain) diagnose(ctx context.Context, tx *sql.Tx, prev Point) (*Finding, error) {
 	near, err := c.near(ctx, tx, prev.Seq)
 	if err != nil || len(near) == 0 {
@@ -248,9 +246,9 @@ func several(n int64) string {
 	return fmt.Sprintf("%d records were", n)
 }
 
-// wasHere finds the record that was sealed in the place of the first one of near, or 0. alone says
-// that it was moved by itself; otherwise all that was sealed after it has moved with it, and what
-// stands before it is new.
+// wasHere finds the record that was sealed in the place of the first one of near, or 0. alone
+// reports that only it was moved; otherwise all records sealed after it moved too, and those before
+// it are new.
 func wasHere(prev Point, near []line) (j int, alone bool) {
 	first := near[0]
 	for j := 1; j < len(near); j++ {
@@ -281,7 +279,7 @@ func (l *line) sum() (sum [32]byte) {
 	return sum
 }
 
-// fits says whether a record's hash is that of its content with this number after this hash.
+// fits reports whether a record's hash is that of its content with this number after prev.
 func (l *line) fits(prev [32]byte, seq int64) bool {
 	sum, _ := follow(nil, &prev, seq, l.content)
 	return string(l.hash) == string(sum[:])

@@ -1,4 +1,4 @@
-// Package dpoptest owns a client's key for tests, which makes DPoP proofs, good and bad.
+// Package dpoptest is a test kit: a client's key that makes valid and invalid DPoP proofs.
 package dpoptest
 
 import (
@@ -29,7 +29,7 @@ type Key struct {
 	private   crypto.Signer
 }
 
-// NewKey makes a key for an algorithm of dpop.Algorithms.
+// NewKey returns a key for an algorithm of dpop.Algorithms.
 func NewKey(t testing.TB, algorithm string) *Key {
 	t.Helper()
 	k := &Key{Now: time.Now, t: t, algorithm: algorithm}
@@ -46,18 +46,18 @@ func NewKey(t testing.TB, algorithm string) *Key {
 	return k
 }
 
-// Of makes a Key of a private key, which may be one that no proof should be made with.
+// Of returns a Key of a private key, which may be one that must not be accepted.
 func Of(t testing.TB, algorithm string, private crypto.Signer) *Key {
 	return &Key{Now: time.Now, t: t, algorithm: algorithm, private: private}
 }
 
-// JWK is the public key.
+// JWK returns the public key.
 func (k *Key) JWK() jose.JSONWebKey { return jose.JSONWebKey{Key: k.private.Public()} }
 
-// PrivateJWK is what must never be in a proof.
+// PrivateJWK returns what must never be in a proof.
 func (k *Key) PrivateJWK() jose.JSONWebKey { return jose.JSONWebKey{Key: k.private} }
 
-// JKT is the key's thumbprint (RFC 7638).
+// JKT returns the key's thumbprint (RFC 7638).
 func (k *Key) JKT() string {
 	k.t.Helper()
 	jwk := k.JWK()
@@ -66,7 +66,7 @@ func (k *Key) JKT() string {
 	return encode(sum)
 }
 
-// Option bends a proof.
+// Option changes a proof.
 type Option func(header, claims map[string]any)
 
 // Header sets a member of the JOSE header; nil removes it.
@@ -89,7 +89,7 @@ func set(members map[string]any, name string, value any) {
 	}
 }
 
-// Proof makes a proof for one request.
+// Proof returns a proof for one request.
 func (k *Key) Proof(method, url string, options ...Option) string {
 	k.t.Helper()
 	header := map[string]any{"typ": dpop.Type, "alg": k.algorithm, "jwk": k.JWK()}
@@ -100,7 +100,7 @@ func (k *Key) Proof(method, url string, options ...Option) string {
 	return k.Sign(k.marshal(header), k.marshal(claims))
 }
 
-// Sign writes a header and claims as they are as a compact JWS.
+// Sign returns a header and claims as a compact JWS.
 func (k *Key) Sign(header, claims []byte) string {
 	k.t.Helper()
 	input := encode(header) + "." + encode(claims)

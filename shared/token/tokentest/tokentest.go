@@ -1,5 +1,5 @@
-// Package tokentest owns a toy issuer for tests: real keys, a real JWKS over HTTP, tokens good and
-// bad.
+// Package tokentest is a test kit: an issuer with real keys, a JWKS over HTTP, and valid and
+// invalid tokens.
 package tokentest
 
 import (
@@ -26,7 +26,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// Issuer is a toy issuer. It has one key an algorithm: ES256, RS256 and EdDSA.
+// Issuer is an issuer for tests. It has one key per algorithm: ES256, RS256 and EdDSA.
 type Issuer struct {
 	t       testing.TB
 	server  *httptest.Server
@@ -91,7 +91,7 @@ func (i *Issuer) Close() { i.server.Close() }
 // KeyID is the kid that signs the algorithm now.
 func (i *Issuer) KeyID(algorithm string) string { return i.key(algorithm).kid }
 
-// Public is the public key that believes the algorithm's tokens now.
+// Public returns the public key that verifies the algorithm's tokens now.
 func (i *Issuer) Public(algorithm string) crypto.PublicKey { return i.key(algorithm).private.Public() }
 
 func (i *Issuer) key(algorithm string) signingKey {
@@ -165,7 +165,7 @@ func write(w http.ResponseWriter, v any) {
 	json.NewEncoder(w).Encode(v)
 }
 
-// Claims are good claims for a resource, of ann of acme.
+// Claims returns valid claims for a resource, of ann of acme.
 func (i *Issuer) Claims(audience string, scopes ...string) token.Claims {
 	now := time.Now()
 	return token.Claims{
@@ -176,7 +176,7 @@ func (i *Issuer) Claims(audience string, scopes ...string) token.Claims {
 	}
 }
 
-// Option bends a token.
+// Option changes a token.
 type Option func(*bent)
 
 type bent struct {
@@ -194,7 +194,7 @@ func Header(name string, value any) Option { return func(b *bent) { b.header[nam
 // Signer signs with a key that is not the issuer's.
 func Signer(s crypto.Signer) Option { return func(b *bent) { b.signer = s } }
 
-// Sign writes claims (any JSON value, or raw JSON as []byte) as a compact JWS, bent by options.
+// Sign signs claims (any JSON value, or raw JSON as []byte) as a compact JWS, changed by options.
 func (i *Issuer) Sign(claims any, options ...Option) string {
 	i.t.Helper()
 	b := &bent{algorithm: "ES256", header: map[string]any{}}

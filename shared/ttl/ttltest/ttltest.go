@@ -1,4 +1,4 @@
-// Package ttltest owns the examination that every ttl.Store must pass.
+// Package ttltest is the test suite that every ttl.Store must pass.
 package ttltest
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// Run examines stores. open makes an empty one for each part that holds most entries (0: as many as
-// it does by itself), with a function that lets time pass for it.
+// Run tests stores. open returns an empty one for each part, which holds most entries (0: its
+// default), with a function that lets time pass for it.
 func Run(t *testing.T, open func(t *testing.T, most int) (s ttl.Store, pass func(time.Duration))) {
 	for name, part := range map[string]func(*testing.T, ttl.Store, func(time.Duration)){
 		"put and get": putAndGet, "expiry": expiry, "put if absent": putIfAbsent, "take": take, "add": add,
@@ -107,7 +107,7 @@ func add(t *testing.T, s ttl.Store, pass func(time.Duration)) {
 				step.sum)
 		}
 	}
-	pass(250 * time.Millisecond) // the life counts from the first Add
+	pass(250 * time.Millisecond) // the lifetime counts from the first Add
 	if sum, _, err := s.Add(ctx, "o", "n", 1, time.Minute); err != nil || sum != 1 {
 		t.Fatalf("Add after expiry: got %d %v, want 1", sum, err)
 	}
@@ -163,7 +163,7 @@ func gone(t *testing.T, s ttl.Store, key string) bool {
 	return !there
 }
 
-// full: who fills a memory loses its own first, and nobody else is refused (DS-10).
+// full: filling a memory costs one's own entries first, and no one else is refused (DS-10).
 func full(t *testing.T, s ttl.Store, pass func(time.Duration)) {
 	ok(t, s.Put(ctx, "ann", "ann", []byte("v"), time.Hour))
 	for i := range 20 {
@@ -196,7 +196,7 @@ func full(t *testing.T, s ttl.Store, pass func(time.Duration)) {
 	pass(150 * time.Millisecond)
 }
 
-// fullOfMarks: what was dropped and could still come again does not count as the first.
+// fullOfMarks: what was dropped and could come again does not count as the first.
 func fullOfMarks(t *testing.T, s ttl.Store, _ func(time.Duration)) {
 	first := func(owner, key string, life time.Duration) (bool, error) { return s.Once(ctx, owner, key, life) }
 	for i := range 20 {
@@ -221,7 +221,7 @@ func fullOfMarks(t *testing.T, s ttl.Store, _ func(time.Duration)) {
 	}
 }
 
-// fullOfOwners: marks are dropped of nobody who has one alone, and other entries of who came first.
+// fullOfOwners: an owner's only mark is never dropped; of other entries the oldest is.
 func fullOfOwners(t *testing.T, s ttl.Store, pass func(time.Duration)) {
 	for i := range 4 {
 		if yes, err := s.Once(ctx, fmt.Sprint("o", i), fmt.Sprint("k", i), 200*time.Millisecond); !yes || err != nil {
@@ -231,13 +231,13 @@ func fullOfOwners(t *testing.T, s ttl.Store, pass func(time.Duration)) {
 	if yes, err := s.Once(ctx, "o4", "k4", time.Hour); yes || !errors.Is(err, ttl.ErrFull) {
 		t.Fatalf("got %v %v, want ErrFull", yes, err)
 	}
-	pass(2 * time.Second) // a memory looks for what has expired once in a second
+	pass(2 * time.Second) // a memory removes expired entries once a second
 	if yes, err := s.Once(ctx, "o4", "k4", time.Hour); !yes || err != nil {
 		t.Fatalf("after expiry: got %v %v, want room", yes, err)
 	}
 }
 
-// crowd: many at once hold no more than there may be, and one keeps its own.
+// crowd: concurrent writers stay within the bound, and an owner's own entry stays.
 func crowd(t *testing.T, s ttl.Store, _ func(time.Duration)) {
 	ok(t, s.Put(ctx, "ann", "ann", []byte("v"), time.Hour))
 	var wg sync.WaitGroup

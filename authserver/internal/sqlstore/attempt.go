@@ -14,7 +14,7 @@ var _ attempt.Store = (*DB)(nil)
 const connectionColumns = "id, client_id, client_name, program, source, tenant_id, user_id, resource, started_at, " +
 	"updated_at, step, outcome, reason, support, refusals, bare, stranger"
 
-// PutAttempts implements connection.Store.
+// PutAttempts implements attempt.Store.
 func (d *DB) PutAttempts(ctx context.Context, entries []attempt.Entry) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.oneWriter(ctx, tx); err != nil {
@@ -29,7 +29,7 @@ func (d *DB) PutAttempts(ctx context.Context, entries []attempt.Entry) error {
 	})
 }
 
-// forgetDeleted deletes those of entries whose person was deleted while they waited to be written.
+// forgetDeleted deletes entries whose person was deleted while they waited to be written.
 func forgetDeleted(ctx context.Context, tx *sql.Tx, entries []attempt.Entry) error {
 	var people []any
 	for _, e := range entries {
@@ -48,13 +48,13 @@ func forgetDeleted(ctx context.Context, tx *sql.Tx, entries []attempt.Entry) err
 	return nil
 }
 
-// connectionsLock is the advisory lock of those who write connections.
+// connectionsLock is the advisory lock for writing attempts.
 const connectionsLock = 0x636f6e6e // "conn"
 
-// oneWriter makes replicas on PostgreSQL write connections one after the other: what begins takes
-// up rows of others, so that no order of rows keeps two writers from waiting for each other.
+// oneWriter makes replicas on PostgreSQL write attempts one after another: a new attempt takes over
+// rows of others, so that no order of rows prevents deadlocks.
 func (d *DB) oneWriter(ctx context.Context, tx *sql.Tx) error {
-	if d.own == "" { // SQLite has one writer anyway
+	if d.own == "" { // SQLite has one writer
 		return nil
 	}
 	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", connectionsLock); err != nil {
@@ -67,11 +67,12 @@ func putConnection(ctx context.Context, tx *sql.Tx, e attempt.Entry) error {
 	r := e.Attempt
 	if e.Begins {
 		var err error
-		if r, err = takeUp(ctx, tx, r); err != nil {
+		if r, err = takeOver(ctx, tx, r); err != nil {
 			return err
 		}
 	}
-	// further says that what comes counts before what is there; see connection.Record.With.
+	// further is the condition that a new row takes precedence over the stored one; see
+	// attempt.Attempt.With.
 	const further = "(excluded.step > connections.step OR excluded.step = connections.step AND excluded.updated_at " +
 		">= connections.updated_at)"
 	_, err := tx.ExecContext(ctx, "INSERT INTO connections ("+connectionColumns+`)
@@ -101,8 +102,8 @@ func putConnection(ctx context.Context, tx *sql.Tx, e attempt.Entry) error {
 	return err
 }
 
-// takeUp removes what was open at an earlier step, and returns the record with it.
-func takeUp(ctx context.Context, tx *sql.Tx, r attempt.Attempt) (attempt.Attempt, error) {
+// takeOver deletes what was open at an earlier step, and returns the attempt merged with it.
+func takeOver(ctx context.Context, tx *sql.Tx, r attempt.Attempt) (attempt.Attempt, error) {
 	rows, err := tx.QueryContext(ctx, `DELETE FROM connections WHERE id IN (SELECT id FROM connections
 		WHERE outcome = 'open' AND step < $1 AND step <= $2
 		AND updated_at >= $3 AND (client_id = $4 AND client_id <> '' OR client_id = '' AND source = $5) AND id <> $6
@@ -134,14 +135,14 @@ func scanConnection(row interface{ Scan(...any) error }) (attempt.Attempt, error
 	return r, err
 }
 
-// Attempts implements connection.Store.
+// Attempts implements attempt.Store.
 func (d *DB) Attempts(ctx context.Context, f attempt.Filter) ([]attempt.Attempt, error) {
 	w := &where{}
 	w.is("TRUE")
 	if f.ID != "" {
 		w.is("id = ?", f.ID)
 	}
-	if f.Failed { // a step of discovery alone was nobody's attempt
+	if f.Failed { // reading the metadata alone is no attempt
 		w.is("(outcome = 'failed' OR outcome = 'open' AND updated_at < ? AND step > ?)",
 			f.Now.Add(-attempt.Window).Unix(), int(attempt.Discovery))
 	}

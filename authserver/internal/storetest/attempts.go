@@ -10,7 +10,7 @@ import (
 	attempt1 "github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
 )
 
-// attempt is a record of ann's client at a step.
+// attempt is an attempt of ann's client at a step.
 func attempt(id string, step attempt1.Step, at time.Duration) attempt1.Attempt {
 	return attempt1.Attempt{
 		ID: id, Client: "cli_a", Source: "192.0.2.1", StartedAt: now.Add(at), UpdatedAt: now.Add(at), Step: step,
@@ -18,7 +18,7 @@ func attempt(id string, step attempt1.Step, at time.Duration) attempt1.Attempt {
 	}
 }
 
-// refusedAt is one that was refused.
+// refusedAt is one that was rejected.
 func refusedAt(r attempt1.Attempt, reason string) attempt1.Attempt {
 	r.Outcome, r.Reason, r.Support, r.Refusals = attempt1.Failed, reason, "support", 1
 	return r
@@ -42,8 +42,7 @@ func connections(t *testing.T, open func() Store) {
 		return found
 	}
 
-	// Discovery and registration are the beginning of the attempt that follows, at whichever
-	// replica.
+	// Discovery and registration begin the attempt that follows, at whichever replica.
 	discovery := attempt("source", attempt1.Discovery, 0)
 	discovery.Client, discovery.Program, discovery.Unknown = "", "smith", true
 	registration := attempt("registered", attempt1.Registration, 2*time.Second)
@@ -101,8 +100,8 @@ func ids(of []attempt1.Attempt) (found []string) {
 	return found
 }
 
-// strangersAreBounded floods the store with clients that are not known: they push each other out,
-// and nobody else.
+// strangersAreBounded floods the store with unregistered clients: they displace each other, and no
+// one else.
 func strangersAreBounded(t *testing.T, s Store) {
 	t.Helper()
 	var entries []attempt1.Entry
@@ -122,7 +121,7 @@ func strangersAreBounded(t *testing.T, s Store) {
 	same(t, "who stays", []string{"next", "attempt", "stranger30", "other"}, ids(found), nil)
 }
 
-// mergingConnections holds the stores' way of merging against Record.With, over random histories.
+// mergingConnections compares the stores' merging with Attempt.With, over random histories.
 func mergingConnections(t *testing.T, open func() Store) {
 	s, dice := open(), rand.New(rand.NewPCG(7, 11))
 	one := func(words ...string) string { return words[dice.IntN(len(words))] }
@@ -150,8 +149,7 @@ func mergingConnections(t *testing.T, open func() Store) {
 	}
 }
 
-// Replicas that write the same attempts, take up what others began and delete surplus ones do not
-// wait for each other for ever.
+// connectionsOfMany: replicas that write, take over and delete the same attempts do not deadlock.
 func connectionsOfMany(t *testing.T, open func() Store) {
 	var replicas sync.WaitGroup
 	for n := range 4 {

@@ -23,7 +23,7 @@ func scanIssuer(r interface{ Scan(...any) error }) (trustedissuer.Issuer, error)
 	return i, err
 }
 
-// PutIssuer implements trust.Store.
+// PutIssuer implements trustedissuer.Store.
 func (d *DB) PutIssuer(ctx context.Context, i trustedissuer.Issuer) error {
 	kept, err := changed(d.write.ExecContext(ctx, "INSERT INTO trusted_issuers ("+trustColumns+`) VALUES ($1, $2, $3,
 		$4, $5, $6)
@@ -39,19 +39,19 @@ func (d *DB) PutIssuer(ctx context.Context, i trustedissuer.Issuer) error {
 	return nil
 }
 
-// Issuer implements trust.Store.
+// Issuer implements trustedissuer.Store.
 func (d *DB) Issuer(ctx context.Context, issuer string) (trustedissuer.Issuer, error) {
 	i, err := scanIssuer(d.row(ctx, "SELECT "+trustColumns+" FROM trusted_issuers WHERE issuer = $1", issuer))
 	return i, notFound(err, trustedissuer.ErrNotFound)
 }
 
-// Issuers implements trust.Store.
+// Issuers implements trustedissuer.Store.
 func (d *DB) Issuers(ctx context.Context, tenantID string) ([]trustedissuer.Issuer, error) {
 	return collect(ctx, d, scanIssuer,
 		"SELECT "+trustColumns+" FROM trusted_issuers WHERE ($1 = '' OR tenant_id = $1) ORDER BY issuer", tenantID)
 }
 
-// DeleteIssuer implements trust.Store. Its subjects go with it.
+// DeleteIssuer implements trustedissuer.Store. Its subjects are deleted with it.
 func (d *DB) DeleteIssuer(ctx context.Context, issuer string) error {
 	gone, err := changed(d.write.ExecContext(ctx, "DELETE FROM trusted_issuers WHERE issuer = $1", issuer))
 	if err != nil {
@@ -63,29 +63,28 @@ func (d *DB) DeleteIssuer(ctx context.Context, issuer string) error {
 	return nil
 }
 
-// Subject implements trust.Store.
+// Subject implements trustedissuer.Store.
 func (d *DB) Subject(ctx context.Context, issuer, subject string) (userID string, err error) {
 	err = d.row(ctx, "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2", issuer, subject).Scan(&userID)
 	return userID, notFound(err, trustedissuer.ErrNotFound)
 }
 
-// Assert implements issuer.Store. That an assertion counts once is the row count of one statement;
-// which grant is the living one, the unique index decides.
+// Assert implements issuer.Store. The row count of one statement makes an assertion count once; the
+// unique index decides which grant is active.
 func (d *DB) Assert(ctx context.Context, a trustedissuer.Assertion, g grant.Grant, e audit.Event) (kept grant.Grant,
 	err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		if err := d.mayIssue(ctx, tx, g, grant.ErrSuspended); err != nil {
 			return err
 		}
-		// held until the end: whoever ends the trust meanwhile finds the grant, or this finds the
-		// trust ended
+		// locked until the end: removing the issuer meanwhile finds the grant, or is seen here
 		var there int
 		if err := tx.QueryRowContext(ctx, "SELECT 1 FROM trusted_issuers WHERE issuer = $1 AND tenant_id = $2"+d.share,
 			a.Issuer, g.TenantID).Scan(&there); err != nil {
 			return notFound(err, trustedissuer.ErrNotFound)
 		}
-		// Held, too: whoever shuts the person out, or takes them out of the tenant, finds the grant
-		// afterwards, or this finds them gone.
+		// Locked too: disabling the person or removing them from the tenant finds the grant
+		// afterwards, or is seen here.
 		err := tx.QueryRowContext(ctx, `SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id AND NOT u.disabled
 			WHERE m.user_id = $1 AND m.tenant_id = $2`+d.share, g.UserID, g.TenantID).Scan(&there)
 		if err != nil {
@@ -107,7 +106,9 @@ func (d *DB) Assert(ctx context.Context, a trustedissuer.Assertion, g grant.Gran
 		if err != nil {
 			return fmt.Errorf("remembering a subject: %w", err)
 		}
-		var whose string // of two subjects for one person, the first stays: an address can be given to somebody else
+		// of two subjects for one person the first stays, because an address can be given to
+		// someone else
+		var whose string
 		err = tx.QueryRowContext(ctx, "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2", a.Issuer,
 			a.Subject).Scan(&whose)
 		if err != nil || whose != g.UserID {
@@ -119,7 +120,7 @@ func (d *DB) Assert(ctx context.Context, a trustedissuer.Assertion, g grant.Gran
 	return kept, err
 }
 
-// assert finds the living grant or makes one.
+// assert returns the active grant or creates one.
 func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trustedissuer.Assertion, g grant.Grant,
 	e audit.Event) (grant.Grant,
 	error) {
@@ -160,7 +161,7 @@ func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trustedissuer.Assertion, 
 	err = tx.QueryRowContext(ctx, `SELECT id, created_at FROM grants
 		WHERE client_id = $1 AND resource = $2 AND user_id = $3 AND tenant_id = $4 AND asserted_by = $5
 		AND ended_at IS NULL`,
-		// another was quicker just now
+		// another was faster
 		g.ClientID, g.Resource, g.UserID, g.TenantID, g.AssertedBy).Scan(&living.ID, (*unixTime)(&living.CreatedAt))
 	return living, notFound(err, trustedissuer.ErrEnded)
 }
