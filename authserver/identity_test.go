@@ -457,8 +457,8 @@ func TestSilenceEndsWithThePermission(t *testing.T) {
 	}
 }
 
-// The issuer in one process with a server whose clients name one process: the server is meant, at the
-// token endpoint as at the authorization endpoint.
+// The issuer in one process with a server whose clients name one process: the server is meant, at
+// the token endpoint as at the authorization endpoint.
 func TestAnAliasThatIsTheIssuer(t *testing.T) {
 	h := startServer(t, func(c *authserverConfig) { c.Resources[0].Aliases = []string{c.Issuer} })
 	a := h.register(map[string]any{})

@@ -307,7 +307,8 @@ func (f *failures) plant() []planted {
 			"clock: set the clock of the client's machine, or of this one, by NTP."},
 		{"refresh reused", "token",
 			"The client brought a refresh token that it had used before and that is replaced, which ended its " +
-				"permission: it must keep the newest in one place only, and the person must authorize it again; if that " +
+				"permission: it must keep the newest in one place only, and the person must authorize it again; " +
+				"if that " +
 				"was not the client itself, the token was stolen."},
 	}
 }

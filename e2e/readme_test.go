@@ -18,12 +18,15 @@ import (
 // documents are followed in this order, on one running product: what an earlier one makes, a later
 // one uses.
 var documents = []string{
-	"README.md", "docs/guides/connect-a-client.md", "docs/guides/gateway.md", "docs/reference/cli.md",
-	"docs/guides/people-roles-policies.md",
-	"docs/guides/apply.md", "docs/guides/refused-clients.md", "docs/guides/roll-out-enforcement.md",
-	"docs/reference/audit.md",
-	"docs/reference/retention.md", "docs/reference/settings.md", "docs/deploy/production.md",
-	"docs/explanation/trust.md",
+	"README.md", "docs/guides/connect-a-client.md", "docs/guides/machine-clients.md",
+	"docs/guides/sign-in-with-gatehouse.md", "docs/guides/gateway.md", "docs/reference/cli.md",
+	"docs/guides/people-roles-policies.md", "docs/guides/apply.md", "docs/guides/refused-clients.md",
+	"docs/guides/roll-out-enforcement.md", "docs/guides/incident-response.md", "docs/guides/offboarding.md",
+	"docs/guides/rotate-keys.md", "docs/guides/backup.md", "docs/guides/upgrade.md", "docs/guides/monitor.md",
+	"docs/reference/audit.md", "docs/reference/retention.md", "docs/reference/settings.md",
+	"docs/deploy/single-host.md", "docs/deploy/compose.md", "docs/deploy/replicas.md",
+	"docs/explanation/trust.md", "docs/explanation/revocation.md", "docs/explanation/audit-proof.md",
+	"docs/get-started.md", // last, because it revokes what it allowed
 }
 
 // followedText returns the documents one after another.
@@ -41,7 +44,7 @@ func followedText(t *testing.T) string {
 // apart are blocks that this test does not follow, by their first line: those that begin a server
 // or need hosts and programs of their own, or are this test.
 var apart = []string{
-	"make run", "make test", "gatehouse gateway init --upstream http://127.0.0.1:9000/mcp",
+	"make run", "make test", `export GATEHOUSE_KEY_ENCRYPTION_KEY=`, "TOKEN=$(curl", "gatehouse gateway init --upstream http://127.0.0.1:9000/mcp",
 	"export GATEHOUSE_DATABASE='postgres://gatehouse@db/gatehouse'",
 	"gatehouse client create --server https://mcp.example.com/mcp",
 }

@@ -30,16 +30,14 @@ var issuerTenantCases = []string{"TN-01", "TN-02", "TN-03", "TN-07", "TN-08", "T
 var row = regexp.MustCompile(`^\| ([A-Z]{2,3}-\d{2}) \| (.*) \| (.*) \| ?(.*) \|$`)
 
 // TestRequirements holds docs/reference/requirements.md against the tests: every row has a test
-// that names its id, or a line in docs/divergences.md that says why not; every id that a test names
+// that names its id, or a line in e2e/testdata/divergences.txt that says why not; every id that a test names
 // has a row; and the last column is true.
 func TestRequirements(t *testing.T) {
 	holders, diverges, atIssuer := map[string][]string{}, map[string]bool{}, map[string]bool{}
 	for name, text := range written(t) {
 		switch {
-		case name == "docs/divergences.md":
-			for _, id := range mentioned(text) {
-				diverges[id] = true
-			}
+		case name == divergences:
+			diverges = divergencesOf(t, text)
 		case strings.HasSuffix(name, ".txtar"):
 			for _, id := range mentioned(text) {
 				holders[id] = append(holders[id], path.Base(name))
@@ -66,7 +64,7 @@ func TestRequirements(t *testing.T) {
 		rows[id] = true
 		held := heldBy(holders[id], diverges[id])
 		if held == "" {
-			t.Errorf("%s has neither a test that names it nor a line in docs/divergences.md", id)
+			t.Errorf("%s has neither a test that names it nor a line in e2e/testdata/divergences.txt", id)
 		}
 		if held != m[4] && !*update {
 			t.Errorf("%s is held by %q and the page says %q; run go test ./e2e -run TestRequirements -update", id,
@@ -97,6 +95,28 @@ func TestRequirements(t *testing.T) {
 	}
 }
 
+// divergences says which requirements docs/explanation/divergences.md is about.
+const divergences = "e2e/testdata/divergences.txt"
+
+// divergencesOf returns the requirements of that file, whose words must be in the page.
+func divergencesOf(t *testing.T, text string) map[string]bool {
+	t.Helper()
+	page, err := os.ReadFile("../docs/explanation/divergences.md")
+	must(t, err)
+	found := map[string]bool{}
+	for line := range strings.Lines(text) {
+		id, words, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if !ok || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if !strings.Contains(string(page), words) {
+			t.Errorf("docs/explanation/divergences.md does not say %q, which %s says of %s", words, divergences, id)
+		}
+		found[id] = true
+	}
+	return found
+}
+
 // heldBy writes the last column of a row: the tests that name it, three at most.
 func heldBy(tests []string, diverges bool) string {
 	slices.Sort(tests)
@@ -110,7 +130,7 @@ func heldBy(tests []string, diverges bool) string {
 		held += fmt.Sprintf(" and %d more", more)
 	}
 	if diverges {
-		held = strings.TrimPrefix(held+", [divergences](../divergences.md)", ", ")
+		held = strings.TrimPrefix(held+", [divergences](../explanation/divergences.md)", ", ")
 	}
 	return held
 }
@@ -122,7 +142,7 @@ func written(t *testing.T) map[string]string {
 		// storetest, ttltest: tests of all stores
 		kit := strings.HasSuffix(path.Dir(name), "test") && strings.HasSuffix(name, ".go")
 		holds := kit || strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".txtar") ||
-			name == "docs/divergences.md"
+			name == divergences
 		return holds && name != "e2e/requirements_test.go"
 	})
 }

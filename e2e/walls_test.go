@@ -138,7 +138,7 @@ func TestTheWallsCatch(t *testing.T) {
 }
 
 // read parses the package clauses and imports of all Go files, and the requirements of the resource
-// wing's go.mod, by path.
+// server's go.mod, by path.
 func read(t *testing.T, tree fs.FS) map[string]source {
 	t.Helper()
 	files := map[string]source{}

@@ -1,5 +1,5 @@
 // Command validator shows the access token on its standard input to the example of
-// docs/validating.md, for the test that runs it.
+// docs/guides/validate-tokens.md, for the test that runs it.
 package main
 
 import (
@@ -15,7 +15,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	c, err := believe(context.Background(), string(raw), os.Getenv("ISSUER"), os.Getenv("RESOURCE"))
+	c, err := verify(context.Background(), string(raw), os.Getenv("ISSUER"), os.Getenv("RESOURCE"))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,5 +1,5 @@
 // Validates the access token on standard input as servers written in TypeScript commonly do, and prints whom it belongs to.
-// JWKS_URI, ISSUER and AUDIENCE come from the environment. Exit code 1 and the reason when it is not believed.
+// JWKS_URI, ISSUER and AUDIENCE come from the environment. Exit code 1 and the reason when it is invalid.
 import jwt from 'jsonwebtoken'
 import jwksClient from 'jwks-rsa'
 

@@ -1,4 +1,4 @@
-# Believes an access token of a Gatehouse issuer, or raises. pip install pyjwt cryptography
+# Verifies an access token of a Gatehouse issuer, or raises. pip install pyjwt cryptography
 import json
 import os
 import sys
@@ -9,7 +9,7 @@ ISSUER, RESOURCE = os.environ["ISSUER"], os.environ["RESOURCE"]  # https://auth.
 KEYS = jwt.PyJWKClient(ISSUER + "/oauth2/jwks")  # keeps them, and fetches anew for a key that it has not seen
 
 
-def believe(token):
+def verify(token):
     if jwt.get_unverified_header(token).get("typ") != "at+jwt":
         raise ValueError("not an access token")  # an id token is none
     claims = jwt.decode(
@@ -22,8 +22,8 @@ def believe(token):
         options={"require": ["exp", "sub", "client_id", "tenant_id", "grant_id", "scopes"]},
     )
     if "cnf" in claims:
-        raise ValueError("the token is bound to a key: it is good with a proof of that key only")  # RFC 9449 section 7
+        raise ValueError("the token is bound to a key and needs a proof of it")  # RFC 9449 section 7
     return {"subject": claims["sub"], "client": claims["client_id"], "tenant": claims["tenant_id"], "scopes": claims["scopes"]}
 
 
-print(json.dumps(believe(sys.stdin.read().strip())))
+print(json.dumps(verify(sys.stdin.read().strip())))

@@ -62,7 +62,8 @@ func TestScopesOfAClient(t *testing.T) {
 	}
 }
 
-// in one process the another server's acts come through this door too; none takes the place of ours.
+// in one process the another server's acts come through this door too; none takes the place of
+// ours.
 func TestActsOfOthers(t *testing.T) {
 	ctx, o := context.Background(), open(t)
 	more := func(context.Context, json.RawMessage) (any, error) { return "theirs", nil }
