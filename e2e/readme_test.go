@@ -44,7 +44,8 @@ func followedText(t *testing.T) string {
 // apart are blocks that this test does not follow, by their first line: those that begin a server
 // or need hosts and programs of their own, or are this test.
 var apart = []string{
-	"make run", "make test", `export GATEHOUSE_KEY_ENCRYPTION_KEY=`, "TOKEN=$(curl", "gatehouse gateway init --upstream http://127.0.0.1:9000/mcp",
+	"make run", "make test", `export GATEHOUSE_KEY_ENCRYPTION_KEY=`, "TOKEN=$(curl",
+	"gatehouse gateway init --upstream http://127.0.0.1:9000/mcp",
 	"export GATEHOUSE_DATABASE='postgres://gatehouse@db/gatehouse'",
 	"gatehouse client create --server https://mcp.example.com/mcp",
 }

@@ -58,7 +58,8 @@ func python(t *testing.T) string {
 			return name
 		}
 	}
-	message := "no python3 with PyJWT: pip install pyjwt cryptography, to see docs/guides/validate-tokens.md work in Python"
+	message := "no python3 with PyJWT: pip install pyjwt cryptography, to see docs/guides/validate-tokens.md work " +
+		"in Python"
 	if os.Getenv("CI") == "true" {
 		t.Fatal(message)
 	}

@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// List splits a setting that holds several words, separated by commas or spaces.
+// List splits a setting at commas and spaces.
 func List(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// ThisMachine says whether a URL's host is this machine, under one of the names that plain http is
-// allowed for: what goes there leaves for nowhere else.
+// ThisMachine reports whether a URL's host is this machine, by a name for which plain http is
+// allowed.
 func ThisMachine(host string) bool {
 	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, host)
 }
 
-// Networks reads a list of networks and single addresses, as in "10.0.0.0/8,192.0.2.7".
+// Networks parses a list of networks and addresses, as in "10.0.0.0/8,192.0.2.7".
 func Networks(s string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for _, word := range List(s) {

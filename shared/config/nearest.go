@@ -2,8 +2,7 @@ package config
 
 import "slices"
 
-// Nearest is the known word that is fewest letters away from one that is not known; of several the
-// first in order.
+// Nearest returns the known word with the fewest different letters, the first in order of several.
 func Nearest(word string, known []string) string {
 	if len(known) == 0 {
 		return ""
@@ -13,7 +12,7 @@ func Nearest(word string, known []string) string {
 	return slices.MinFunc(known, func(a, b string) int { return distance(word, a) - distance(word, b) })
 }
 
-// distance is how many letters must be put in, taken away or changed (Levenshtein).
+// distance returns the Levenshtein distance.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

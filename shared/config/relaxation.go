@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// Relaxation is a setting that takes a protection away, where somebody has said so.
+// Relaxation is a setting that disables a protection.
 type Relaxation struct {
 	Setting string // its name
-	Means   string // for who reads the log
+	Means   string // for the reader of the log
 }
 
-// Relaxed are those relaxations that are on.
+// Relaxed returns the relaxations that are set.
 func Relaxed(all map[Relaxation]bool) (on []Relaxation) {
 	for r, is := range all {
 		if is {
@@ -23,7 +23,7 @@ func Relaxed(all map[Relaxation]bool) (on []Relaxation) {
 	return on
 }
 
-// Warn says at the start which relaxations are on.
+// Warn logs them at start.
 func Warn(log *slog.Logger, on []Relaxation) {
 	for _, r := range on {
 		log.Warn("relaxed: "+r.Means, "setting", r.Setting, "relaxations", len(on))

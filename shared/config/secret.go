@@ -1,5 +1,4 @@
-// Package config owns how an operator's words reach the program: flags, environment and file under
-// the same names.
+// Package config reads settings from flags, the environment and a file, under the same names.
 package config
 
 import (
@@ -7,8 +6,7 @@ import (
 	"log/slog"
 )
 
-// Secret is a setting that must not be shown. It prints as "[secret]" everywhere; Reveal is the one
-// way to its value.
+// Secret is a setting that is never shown: it prints as "[secret]"; Reveal returns its value.
 type Secret string
 
 // Reveal returns the value. Call it only where the value is used.
@@ -21,13 +19,13 @@ func (s Secret) String() string {
 	return "[secret]"
 }
 
-// GoString keeps %#v quiet.
+// GoString hides the value from %#v.
 func (s Secret) GoString() string { return s.String() }
 
-// LogValue keeps slog quiet.
+// LogValue hides the value from slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText keeps encoders quiet.
+// MarshalText hides the value from encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // IsSecret says whether a flag holds a secret, which is never shown.
@@ -36,8 +34,8 @@ func IsSecret(f *flag.Flag) bool {
 	return secret
 }
 
-// SecretVar defines a flag whose value never shows. Give it in the environment or in a file rather
-// than on the command line, which other people of the machine can read.
+// SecretVar defines a flag for a secret. Set it by the environment or a file, because other users
+// of the machine can read the command line.
 func SecretVar(fs *flag.FlagSet, p *Secret, name, usage string) {
 	fs.Var((*secretValue)(p), name, usage)
 }

@@ -1,7 +1,7 @@
 package oauth
 
-// ServerMetadata is the authorization server's description of itself (RFC 8414 §2, with OpenID
-// Connect Discovery 1.0 §3 members where we have them).
+// ServerMetadata is the authorization server's metadata (RFC 8414 §2, with members of OpenID
+// Connect Discovery 1.0 §3).
 type ServerMetadata struct {
 	Issuer                string `json:"issuer"`
 	AuthorizationEndpoint string `json:"authorization_endpoint"`
@@ -18,7 +18,7 @@ type ServerMetadata struct {
 	ResponseTypesSupported             []string `json:"response_types_supported"`
 	ResponseModesSupported             []string `json:"response_modes_supported,omitempty"`
 	GrantTypesSupported                []string `json:"grant_types_supported"`
-	// ID-JAG: which assertions jwt-bearer takes
+	// ID-JAG: the assertions that jwt-bearer accepts
 	GrantProfilesSupported                 []string `json:"authorization_grant_profiles_supported,omitempty"`
 	TokenEndpointAuthMethodsSupported      []string `json:"token_endpoint_auth_methods_supported"`
 	RevocationEndpointAuthMethodsSupported []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`

@@ -2,13 +2,12 @@ package oauth
 
 import "encoding/json"
 
-// ClientMetadata is what a client says of itself when it registers (RFC 7591 §2). Members that are
-// not here are ignored.
+// ClientMetadata is the metadata of a client registration (RFC 7591 §2). Other members are ignored.
 type ClientMetadata struct {
 	RedirectURIs            []string `json:"redirect_uris,omitempty"`
 	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method,omitempty"`
-	// What it could do instead, for a server to choose from (OpenID Connect Relying Party Metadata
-	// Choices 1.0 §2). It is read and not shown.
+	// What the client could use instead, for a server to choose (OpenID Connect Relying Party
+	// Metadata Choices 1.0 §2); read, never returned.
 	TokenEndpointAuthMethodsSupported []string `json:"token_endpoint_auth_methods_supported,omitempty"`
 	GrantTypes                        []string `json:"grant_types,omitempty"`
 	ResponseTypes                     []string `json:"response_types,omitempty"`
@@ -31,8 +30,8 @@ type ClientMetadata struct {
 	RequirePushedRequests bool `json:"require_pushed_authorization_requests,omitempty"` // RFC 9126 §6
 }
 
-// ClientInformation is the answer to a registration (RFC 7591 §3.2.1). Arrays are never null: some
-// clients refuse that.
+// ClientInformation is a registration response (RFC 7591 §3.2.1). Arrays are never null, which some
+// clients reject.
 type ClientInformation struct {
 	ClientID         string `json:"client_id"`
 	ClientSecret     string `json:"client_secret,omitempty"`

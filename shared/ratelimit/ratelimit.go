@@ -1,4 +1,4 @@
-// Package ratelimit owns how often something may be tried.
+// Package ratelimit limits how often something may be tried.
 package ratelimit
 
 import (
@@ -11,11 +11,11 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// Limiter allows Limit tries of a key in each Window. It counts before it allows, so that tries in
-// parallel get no more than tries in a row.
+// Limiter allows Limit tries of a key in each Window. It counts before it allows, so that parallel
+// tries gain nothing.
 type Limiter struct {
 	Store  ttl.Store
-	Name   string // tells this limit's counters from others'
+	Name   string // prefix of this limit's counters
 	Limit  int64
 	Window time.Duration
 
@@ -26,9 +26,9 @@ type Limiter struct {
 // localEntries bounds the counters kept while the store does not answer.
 const localEntries = 10_000
 
-// Allow counts a try and says whether it is within the limit, and how long the window still is: so
-// long to wait, if not. When the store does not answer, counters of this process serve meanwhile:
-// neither is the limit gone, nor is everyone locked out.
+// Allow counts a try, and returns whether it is within the limit and how long the window still
+// lasts. While the store does not answer, counters of this process are used: the limit stays, and
+// no one is locked out.
 func (l *Limiter) Allow(ctx context.Context, key string) (ok bool, wait time.Duration) {
 	n, left, err := l.add(ctx, key, 1)
 	if err != nil {
@@ -37,16 +37,16 @@ func (l *Limiter) Allow(ctx context.Context, key string) (ok bool, wait time.Dur
 	return n <= l.Limit, left
 }
 
-// Return takes back a try that Allow counted and that is not what the limit is for, such as a
-// password that was right.
+// Return takes back a try that Allow counted and that the limit is not for, such as a right
+// password.
 func (l *Limiter) Return(ctx context.Context, key string) {
-	if n, _, err := l.add(ctx, key, -1); err == nil && n < 0 { // the window ended between the two
+	if n, _, err := l.add(ctx, key, -1); err == nil && n < 0 { // the window ended in between
 		l.add(ctx, key, 1)
 	}
 }
 
 func (l *Limiter) add(ctx context.Context, key string, delta int64) (n int64, left time.Duration, err error) {
-	sum := sha256.Sum256([]byte(key)) // keys hold what strangers wrote
+	sum := sha256.Sum256([]byte(key)) // keys contain text from clients
 	name := "limit:" + l.Name + ":" + hex.EncodeToString(sum[:16])
 	if n, left, err = l.Store.Add(ctx, l.Name, name, delta, l.Window); err == nil {
 		return n, left, nil

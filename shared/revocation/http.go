@@ -14,11 +14,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// Path is where the issuer tells which grants have ended, below its URL.
+// Path is the path of the list of revoked grants below the issuer's URL.
 const Path = "/oauth2/ended"
 
-// Document is a Batch as it goes over HTTP. Times are in whole seconds, rounded to where nothing is
-// believed too long.
+// Document is a Batch in JSON. Times are whole seconds, rounded so that nothing is valid too long.
 type Document struct {
 	Ended    []DocumentEntry `json:"ended"`
 	Cursor   string          `json:"cursor"`
@@ -29,8 +28,7 @@ type Document struct {
 	Now      int64           `json:"now"`
 }
 
-// DocumentEntry is one entry. Of a suspension the members that say it are for those who do not read
-// ids.
+// DocumentEntry is one entry. The members of a suspension are for readers that do not parse ids.
 type DocumentEntry struct {
 	GrantID      string `json:"grant_id"`
 	Until        int64  `json:"until"`
@@ -39,7 +37,7 @@ type DocumentEntry struct {
 	IssuedBefore int64  `json:"issued_before,omitempty"`
 }
 
-// NewDocument writes a Batch.
+// NewDocument returns the Document of a Batch.
 func NewDocument(b Batch) Document {
 	d := Document{
 		Ended: make([]DocumentEntry, 0, len(b.Ended)), Cursor: b.Cursor, More: b.More, Whole: b.Whole, Mark: b.Mark,
@@ -61,7 +59,7 @@ func NewDocument(b Batch) Document {
 	return d
 }
 
-// Batch reads a Document.
+// Batch returns the Batch of a Document.
 func (d Document) Batch() Batch {
 	b := Batch{Cursor: d.Cursor, More: d.More, Whole: d.Whole, Mark: d.Mark,
 		Life: time.Duration(d.Complete) * time.Second, Now: time.Unix(d.Now, 0)}
@@ -71,16 +69,16 @@ func (d Document) Batch() Batch {
 	return b
 }
 
-// HTTP is the Feed of an issuer, for a resource that shares no Redis with it. The issuer must be
-// reached as safely as for its keys: whoever is in its place can hide an end.
+// HTTP is the Feed of an issuer, for an MCP server that shares no Redis with it. The connection
+// must be as trustworthy as for the issuer's keys: an impostor can hide a revocation.
 type HTTP struct {
 	URL          string // the issuer's, with Path
-	ClientID     string // the client that the resource is (gatehouse client create --server)
+	ClientID     string // the client of the protected server (gatehouse client create --server)
 	ClientSecret config.Secret
 	Client       *http.Client // nil: http.DefaultClient; a redirect is never followed
 }
 
-// maxDocument bounds an answer, in bytes.
+// maxDocument bounds a response, in bytes.
 const maxDocument = 1 << 20
 
 // Next implements Feed.
@@ -104,7 +102,7 @@ func (h *HTTP) ask(ctx context.Context, cursor string) (d Document, err error) {
 	if h.Client != nil {
 		client = *h.Client
 	}
-	// nobody whom the issuer might point to
+	// the credentials are for the issuer only
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	answer, err := client.Do(r)
 	if err != nil {

@@ -11,25 +11,25 @@ import (
 	"time"
 )
 
-// sweepEvery is how often what has expired is looked for.
+// sweepEvery is how often expired entries are removed.
 const sweepEvery = time.Minute
 
-// Memory is a List for one process. Under one roof both wings share the value, so that an end is
-// seen by the very next request; servers elsewhere follow it through the issuer.
+// Memory is a List in one process. Servers in the same process share it, so that a revocation is
+// seen by the very next request; other servers follow it through the issuer.
 type Memory struct {
 	now      func() time.Time
-	name     string // of this memory: a cursor of another one is no cursor here
+	name     string // random; begins this memory's cursors
 	ended    *set
-	complete atomic.Pointer[time.Time] // until when the list may be taken for complete
+	complete atomic.Pointer[time.Time] // until when the list counts as complete
 
 	mu       sync.Mutex
 	log      []Entry // in the order of writing
-	dropped  int     // entries that were before the log's first
+	dropped  int     // number of entries removed from the log's start
 	restored int
 	swept    time.Time
 }
 
-// NewMemory makes an empty list, which is not complete before its first Restore. now may be nil:
+// NewMemory returns an empty list, which is not complete before its first Restore. now may be nil:
 // time.Now.
 func NewMemory(now func() time.Time) *Memory {
 	if now == nil {
@@ -42,7 +42,8 @@ func NewMemory(now func() time.Time) *Memory {
 
 // Ended implements Reader.
 func (m *Memory) Ended(_ context.Context, grantID string) (bool, error) {
-	complete := m.now().Before(*m.complete.Load()) // asked first: what was complete then holds what is looked up after
+	// read first: what was complete then contains what is looked up after
+	complete := m.now().Before(*m.complete.Load())
 	switch {
 	case m.ended.has(grantID):
 		return true, nil
@@ -111,7 +112,7 @@ func (m *Memory) add(e Entry) {
 	}
 }
 
-// sweep forgets, once a minute, the grants whose tokens have all expired.
+// sweep removes, once a minute, the entries whose tokens have all expired.
 func (m *Memory) sweep() {
 	now := m.now()
 	if since := now.Sub(m.swept); since >= 0 && since < sweepEvery {

@@ -9,47 +9,45 @@ import (
 	"time"
 )
 
-// Replica is a Reader with the list in its own memory, which follows a Feed. It knows how long ago
-// the list was last known to be complete, and when that is too long it knows nothing (ErrUnknown)
-// but the ends that it has heard of.
+// Replica is a Reader with the list in memory, which follows a Feed. When the list was last known
+// to be complete too long ago, it answers ErrUnknown except for the revocations that it knows.
 type Replica struct {
 	options ReplicaOptions
 	ended   *set
 	fresh   atomic.Pointer[span]
 
-	mu      sync.Mutex // one reads the feed at a time
+	mu      sync.Mutex // serializes reading the feed
 	cursor  string
 	mark    string
-	vouched time.Time // until when the issuer's last mark holds, by our clock
+	vouched time.Time // until when the issuer's last mark is valid, by our clock
 	swept   time.Time
-	stale   bool // as it was last logged
+	stale   bool // as last logged
 }
 
-// ReplicaOptions are what a Replica needs to know. Feed is required.
+// ReplicaOptions configure a Replica. Feed is required.
 type ReplicaOptions struct {
 	Feed Feed
-	// Every is how often the feed is asked: what the issuer has acknowledged is known here that
-	// much later at most. Default 250 ms.
+	// Every is how often the feed is read: a revocation is known here that much later at most.
+	// Default 250 ms.
 	Every time.Duration
-	// StaleAfter is how long the list counts after it was last known to be complete. Default 10
+	// StaleAfter is how long the list is valid after it was last known to be complete. Default 10
 	// seconds.
 	StaleAfter time.Duration
 	Now        func() time.Time // default time.Now
 	Log        *slog.Logger     // default: nothing is logged
 }
 
-// What a Replica is like when nobody says otherwise.
+// The defaults of ReplicaOptions.
 const (
 	DefaultEvery      = 250 * time.Millisecond
 	DefaultStaleAfter = 10 * time.Second
 )
 
-// patience bounds one question to the feed.
+// patience bounds one request to the feed.
 const patience = 2 * time.Second
 
-// span is from when to when a list counts as complete. The end is kept twice: as time passes, and
-// as the clock on the wall shows it. A process that slept with its machine knows only by the
-// latter.
+// span is the time during which a list counts as complete. Its end is kept by the monotonic and by
+// the wall clock, because only the latter advances while a machine sleeps.
 type span struct {
 	known time.Time // when the list was complete
 	end   time.Time
@@ -60,7 +58,7 @@ func (s *span) holds(now time.Time) bool {
 	return now.Before(s.end) && now.UnixNano() < s.wall
 }
 
-// NewReplica makes an empty replica, which knows nothing before it has caught up.
+// NewReplica returns an empty replica, which knows nothing before CatchUp.
 func NewReplica(o ReplicaOptions) *Replica {
 	if o.Every <= 0 {
 		o.Every = DefaultEvery
@@ -79,9 +77,9 @@ func NewReplica(o ReplicaOptions) *Replica {
 	return r
 }
 
-// Ended implements Reader. It asks nobody, and allocates nothing.
+// Ended implements Reader. It does no I/O and does not allocate.
 func (r *Replica) Ended(_ context.Context, grantID string) (bool, error) {
-	// asked first: a list that was fresh then holds what is looked up after
+	// read first: a list that was fresh then contains what is looked up after
 	fresh := r.fresh.Load().holds(r.options.Now())
 	switch {
 	case r.ended.has(grantID):
@@ -92,29 +90,28 @@ func (r *Replica) Ended(_ context.Context, grantID string) (bool, error) {
 	return false, nil
 }
 
-// Suspended implements Reader. It asks nobody, and allocates nothing.
+// Suspended implements Reader. It does no I/O and does not allocate.
 func (r *Replica) Suspended(s Subject, issuedAt int64) bool { return r.ended.suspends(s, issuedAt) }
 
-// Hear puts an end on the list that somebody in this process has just written, ahead of the feed.
+// Hear adds a revocation that this process has just written, ahead of the feed.
 func (r *Replica) Hear(grantID string, until time.Time) {
 	now := r.options.Now()
 	r.ended.add(Entry{grantID, until}, until.Sub(now), now)
 }
 
-// Knows says whether this process has heard that the grant is on the list, be the list complete or
-// not.
+// Knows reports whether the grant is on the list as far as this process knows, complete or not.
 func (r *Replica) Knows(grantID string) bool { return r.ended.has(grantID) }
 
-// Entries returns the ids of all that is on the list here.
+// Entries returns the ids of all entries.
 func (r *Replica) Entries() []string { return r.ended.ids() }
 
-// Age is how long ago the list was last known to be complete; ok is false when it never was.
+// Age returns how long ago the list was last known to be complete; ok is false when it never was.
 func (r *Replica) Age() (age time.Duration, ok bool) {
 	known := r.fresh.Load().known
 	return r.options.Now().Sub(known), !known.IsZero()
 }
 
-// Size is how many grants are on the list here.
+// Size returns the number of entries.
 func (r *Replica) Size() int { return r.ended.size() }
 
 // Run follows the feed until ctx ends.
@@ -131,7 +128,7 @@ func (r *Replica) Run(ctx context.Context) {
 	}
 }
 
-// tell logs that the list has become stale, and that it is fresh again: once each.
+// tell logs once that the list became stale, and once that it is fresh again.
 func (r *Replica) tell(ctx context.Context, err error) {
 	stale := !r.fresh.Load().holds(r.options.Now())
 	if stale == r.stale || ctx.Err() != nil {
@@ -149,9 +146,9 @@ func (r *Replica) tell(ctx context.Context, err error) {
 	r.options.Log.Error("the list of ended grants is not known to be complete", "for", age, "error", err)
 }
 
-// Follow makes a Replica that knows already what its feed says now, so that the first request finds
-// it. A feed that does not answer yet is no reason not to start: until it does, the list is not
-// known, and whoever asks fails closed. Run follows it from then on.
+// Follow returns a Replica that has read its feed once, so that the first request finds the list.
+// If the feed does not answer, the server starts all the same: until it does, the list is unknown
+// and readers fail closed. Run follows it from then on.
 func Follow(ctx context.Context, o ReplicaOptions) *Replica {
 	r := NewReplica(o)
 	if err := r.CatchUp(ctx); err != nil {
@@ -165,7 +162,7 @@ func (r *Replica) CatchUp(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
-		asked := r.options.Now() // what was acknowledged before is in the answer
+		asked := r.options.Now() // what was acknowledged before is in the response
 		b, err := r.next(ctx)
 		if err != nil {
 			return err
@@ -187,8 +184,8 @@ func (r *Replica) next(ctx context.Context) (Batch, error) {
 	return r.options.Feed.Next(ctx, r.cursor)
 }
 
-// take puts a part of the list into memory. What begins anew is put beside what is there: an end is
-// never taken back.
+// take adds a part of the list. A list that begins again is added to what is there: a revocation is
+// never undone.
 func (r *Replica) take(b Batch, now time.Time) {
 	for _, e := range b.Ended {
 		if left := e.Until.Sub(b.Now); left > 0 || now.Before(e.Until) {
@@ -201,8 +198,8 @@ func (r *Replica) take(b Batch, now time.Time) {
 	}
 }
 
-// believe takes the list for complete as of asked, when somebody vouches for it. A mark counts from
-// when we first saw it, by our own clock: nobody's clock that is set back can lengthen it.
+// believe marks the list complete as of asked, when the issuer's mark is valid. A mark counts from
+// when it was first seen, by our own clock, so that setting a clock back cannot extend it.
 func (r *Replica) believe(b Batch, asked time.Time) error {
 	if b.Mark != r.mark {
 		r.mark, r.vouched = b.Mark, asked.Add(b.Life)

@@ -85,7 +85,7 @@ func unknown(t testing.TB, r revocation.Reader, when string) {
 	}
 }
 
-// examine holds for every List and whoever follows it.
+// examine holds for every List and anyone who follows it.
 func examine(t *testing.T, l revocation.List) {
 	r := revocation.NewReplica(revocation.ReplicaOptions{Feed: l})
 	unknown(t, r, "before anything is read")

@@ -7,12 +7,11 @@ import (
 	"time"
 )
 
-// shards divide a set, so that many readers and a writer do not wait for each other. A power of
-// two.
+// shards divide a set to reduce contention. A power of two.
 const shards = 64
 
-// set is the grants that ended, as they are asked for on every request: no question allocates, or
-// waits for more than a write to its shard.
+// set is the entries as they are looked up at every request: without allocating, waiting at most
+// for a write to one shard.
 type set struct {
 	seed  maphash.Seed
 	start time.Time
@@ -26,12 +25,12 @@ type set struct {
 type shard struct {
 	mu   sync.RWMutex
 	ends map[string]end
-	_    [32]byte // a shard has a cache line of its own
+	_    [32]byte // padding: a shard has its own cache line
 }
 
-// end says when an entry may leave: when our clock has reached until, in Unix milliseconds, and the
-// set is older than age. Two clocks, because the one may be set ahead and back again: an entry that
-// left in between would let an ended grant act.
+// end says when an entry may be removed: when our clock has reached until, in Unix milliseconds,
+// and the set is older than age. Both are needed because a clock may be set ahead and back: an
+// entry removed in between would accept a revoked grant.
 type end struct {
 	until int64
 	age   time.Duration
@@ -47,7 +46,7 @@ func newSet(now time.Time) *set {
 
 func (s *set) part(id string) *shard { return &s.parts[maphash.String(s.seed, id)%shards] }
 
-// has says whether a grant is in the set.
+// has reports whether a grant is in the set.
 func (s *set) has(id string) bool {
 	p := s.part(id)
 	p.mu.RLock()
@@ -56,10 +55,10 @@ func (s *set) has(id string) bool {
 	return there
 }
 
-// add keeps an entry that has so much time left, and says whether that is news.
+// add stores an entry for left, and reports whether it is new.
 func (s *set) add(e Entry, left time.Duration, now time.Time) bool {
 	news := s.put(e, left, now)
-	if told, ok := readSuspension(e.GrantID); ok { // beside the shard's lock: forget holds s.mu and asks the shards
+	if told, ok := readSuspension(e.GrantID); ok { // without the shard's lock: forget holds s.mu and locks the shards
 		return s.suspend(told) || news
 	}
 	return news
@@ -78,9 +77,8 @@ func (s *set) put(e Entry, left time.Duration, now time.Time) bool {
 	return true
 }
 
-// suspend takes note of a suspension, unless a later one of its subject is known, and says whether
-// that is news: an entry of before is told again by whoever suspends, resumes and suspends within a
-// second.
+// suspend stores a suspension, unless a later one of its subject is known, and reports whether it
+// is new: suspending, resuming and suspending within a second repeats an entry.
 func (s *set) suspend(told Suspension) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,7 +94,7 @@ func (s *set) suspend(told Suspension) bool {
 	return true
 }
 
-// suspends says whether a suspension refuses the subject's tokens that were issued at this time.
+// suspends reports whether a suspension rejects the subject's tokens that were issued at this time.
 func (s *set) suspends(of Subject, issuedAt int64) bool {
 	if !s.some.Load() {
 		return false
@@ -107,7 +105,7 @@ func (s *set) suspends(of Subject, issuedAt int64) bool {
 	return there && issuedAt < known.Before.Unix()
 }
 
-// forget lets suspensions go whose entries have left.
+// forget removes suspensions whose entries were removed.
 func (s *set) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +117,7 @@ func (s *set) forget() {
 	s.some.Store(len(s.suspended) > 0)
 }
 
-// sweep forgets the grants whose tokens have all expired.
+// sweep removes the entries whose tokens have all expired.
 func (s *set) sweep(now time.Time) {
 	age, wall := now.Sub(s.start), now.UnixMilli()
 	for i := range s.parts {

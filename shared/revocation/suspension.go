@@ -6,31 +6,30 @@ import (
 	"time"
 )
 
-// Subject is whose tokens a suspension refuses: those of a client or of a tenant.
+// Subject is whose tokens a suspension rejects: those of a client or a tenant.
 type Subject struct {
 	kind, id string
 }
 
-// Client is the subject of the tokens that a client got, and of those that others got on the
-// strength of its grants.
+// Client returns the subject of a client's tokens, and of those exchanged from its grants.
 func Client(id string) Subject { return Subject{"client", id} }
 
-// Tenant is the subject of the tokens of a tenant.
+// Tenant returns the subject of a tenant's tokens.
 func Tenant(id string) Subject { return Subject{"tenant", id} }
 
-// Suspension refuses the tokens of a subject that were issued before a time, and leaves its grants
-// as they are: a token that is issued later is accepted. Of two of the same subject the one with
-// the later At counts, and of two with the same At the one that was written later.
+// Suspension rejects the tokens of a subject that were issued before a time, and leaves its grants:
+// later tokens are accepted. Of two for one subject the later At is valid, and of equal ones the
+// later written.
 type Suspension struct {
 	Subject
 	At     time.Time // when it was decided, in whole seconds
-	Before time.Time // tokens that were issued before it are refused; in whole seconds
+	Before time.Time // tokens issued before it are rejected; in whole seconds
 }
 
 // suspended begins the entries that are suspensions.
 const suspended = "suspended:"
 
-// ID is the entry of the list that says it. A reader that does not know suspensions ignores it.
+// ID returns the list entry of the suspension. Readers that do not support suspensions ignore it.
 func (s Suspension) ID() string {
 	return suspended + strconv.FormatInt(s.At.Unix(), 10) + ":" + strconv.FormatInt(s.Before.Unix(), 10) + ":" +
 		s.kind + ":" + s.id
@@ -48,11 +47,11 @@ func readSuspension(id string) (s Suspension, ok bool) {
 	return Suspension{Subject{fields[2], fields[3]}, time.Unix(at, 0), time.Unix(before, 0)}, err1 == nil && err2 == nil
 }
 
-// ByClientID is the entry that stands before a grant's when its own client revokes it, so that
-// whoever completes an interrupted revocation knows whose it was.
+// ByClientID returns the entry before a grant's when its own client revokes it, so that an
+// interrupted revocation can be attributed when it is completed.
 func ByClientID(grantID string) string { return "client-revoked:" + grantID }
 
-// IsGrant says whether an entry of the list is a grant, and not a key, a suspension or ByClientID.
+// IsGrant reports whether an entry is a grant, and not a key, a suspension or ByClientID.
 func IsGrant(id string) bool {
 	for _, prefix := range []string{suspended, KeyID(""), ByClientID("")} {
 		if strings.HasPrefix(id, prefix) {

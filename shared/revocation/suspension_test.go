@@ -65,8 +65,8 @@ func TestSuspensions(t *testing.T) {
 	want("when its entry has left", agent, 3, false)
 }
 
-// Whoever hears of a suspension does not wait for ever for whoever forgets what has expired, nor
-// does anybody who asks.
+// Anyone who hears of a suspension does not wait for ever for anyone who forgets what has expired,
+// nor does anybody who asks.
 func TestSuspensionsAreHeardWhileOthersLeave(t *testing.T) {
 	begin := time.Now()
 	var ahead atomic.Int64 // minutes

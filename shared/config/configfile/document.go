@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
-// LineError says what is wrong in which line of a file.
+// LineError is an error in a line of a file.
 type LineError struct {
 	Line   int // counted from 1
 	Reason string
@@ -22,8 +22,7 @@ type LineError struct {
 
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
 
-// Node is a value of a YAML document, which says in which line it stands. The zero Node is that of
-// a document that says nothing.
+// Node is a value of a YAML document with its line. The zero Node is an empty document.
 type Node struct{ value ast.Node }
 
 // Field is a name with its value.
@@ -33,14 +32,13 @@ type Field struct {
 	Value Node
 }
 
-// ParseDocument reads YAML; JSON is such, too. What is wrong is a *LineError where there is a line
-// to name.
+// ParseDocument parses YAML (and so JSON). An error is a *LineError where a line is known.
 func ParseDocument(content []byte) (Node, error) {
 	body, err := parse(content)
 	return Node{body}, err
 }
 
-// parse reads YAML that is one document; nil: it says nothing.
+// parse parses YAML of one document; nil when it is empty.
 func parse(content []byte) (ast.Node, error) {
 	tokens := lexer.Tokenize(string(content))
 	if err := checkNesting(tokens); err != nil {
@@ -66,7 +64,7 @@ func parse(content []byte) (ast.Node, error) {
 	}
 }
 
-// mapped are the names and values of a mapping.
+// mapped returns the entries of a mapping.
 func mapped(n ast.Node) ([]*ast.MappingValueNode, bool) {
 	switch n := n.(type) {
 	case *ast.MappingNode:
@@ -91,13 +89,13 @@ func (n Node) Line() int {
 	return n.value.GetToken().Position.Line
 }
 
-// Wrong is what is wrong with the value.
+// Wrong returns an error about the value.
 func (n Node) Wrong(format string, a ...any) error {
 	return &LineError{n.Line(), fmt.Sprintf(format, a...)}
 }
 
-// Fields are the names of a mapping with their values, each once and each one that is known. what
-// names what it describes, for people: "a tenant".
+// Fields returns the entries of a mapping, each known and unique. what describes it for people: "a
+// tenant".
 func (n Node) Fields(what string, known []string) ([]Field, error) {
 	values, ok := mapped(n.value)
 	if !ok {
@@ -124,7 +122,7 @@ func (n Node) Fields(what string, known []string) ([]Field, error) {
 	return fields, nil
 }
 
-// Items are the members of a list.
+// Items returns the entries of a list.
 func (n Node) Items() ([]Node, error) {
 	list, ok := n.value.(*ast.SequenceNode)
 	if !ok {
@@ -137,8 +135,8 @@ func (n Node) Items() ([]Node, error) {
 	return items, nil
 }
 
-// Text is a string. A number or a truth value is none: what it would read as depends on who reads
-// it.
+// Text returns a string. Numbers and booleans are rejected, because their text depends on the
+// reader.
 func (n Node) Text() (string, error) {
 	switch v := n.value.(type) {
 	case *ast.StringNode:
@@ -153,7 +151,7 @@ func (n Node) Text() (string, error) {
 	return "", n.Wrong("want a text")
 }
 
-// Bool is true or false.
+// Bool returns a boolean.
 func (n Node) Bool() (bool, error) {
 	if v, ok := n.value.(*ast.BoolNode); ok {
 		return v.Value, nil
@@ -161,7 +159,7 @@ func (n Node) Bool() (bool, error) {
 	return false, n.Wrong("want true or false")
 }
 
-// Duration is a length of time as flags have it: 5m, 24h, or 0.
+// Duration returns a duration as flags have it: 5m, 24h, or 0.
 func (n Node) Duration() (time.Duration, error) {
 	var d time.Duration
 	err := errors.New("no scalar")

@@ -19,8 +19,8 @@ import (
 // maxFile bounds a configuration file, in bytes.
 const maxFile = 1 << 20
 
-// fromFile sets what the command line and the environment leave open. A file with one wrong line
-// sets nothing that counts: the error says which.
+// fromFile sets what the command line and the environment leave open. A file with an error sets
+// nothing; the error names the line.
 func fromFile(fs *flag.FlagSet, path string, o Options, from Origin) error {
 	content, err := readBounded(path)
 	if err != nil {
@@ -76,7 +76,7 @@ func fromFile(fs *flag.FlagSet, path string, o Options, from Origin) error {
 	return nil
 }
 
-// fileSuffix makes the name of a secret that of a file that holds it.
+// fileSuffix ends the name of the setting that names the file of a secret.
 const fileSuffix = "-file"
 
 func readBounded(path string) ([]byte, error) {
@@ -92,14 +92,14 @@ func readBounded(path string) ([]byte, error) {
 	return content, err
 }
 
-// line is a name and a value of a file.
+// line is a key and a value of a file.
 type line struct {
 	name  string
 	value ast.Node
 	at    int // counted from 1
 }
 
-// mapping reads a YAML document that is one mapping. An empty one says nothing.
+// mapping parses a YAML document that is one mapping, or empty.
 func mapping(content []byte) ([]line, error) {
 	body, err := parse(content)
 	if err != nil || body == nil {
@@ -117,7 +117,7 @@ func mapping(content []byte) ([]line, error) {
 	return lines, nil
 }
 
-// scalar writes a value as a flag would be written: a list is comma-separated.
+// scalar returns a value as a flag would be written; a list is comma-separated.
 func scalar(n ast.Node) (string, error) {
 	switch n := n.(type) {
 	case *ast.StringNode:

@@ -17,19 +17,20 @@ type Options struct {
 	Getenv   func(string) string // nil: os.Getenv
 	Prefix   string              // of environment variables, e.g. "GATEHOUSE_"
 	FileFlag string              // the flag that names a YAML file; empty: there is none
-	// whether a flag is a setting, which the environment and the file may hold; nil: every flag is
+	// reports whether a flag is a setting, which the environment and the file may hold; nil: every
+	// flag is
 	Setting func(name string) bool
 }
 
-// Origin says where a setting's value comes from, for people: "command line", "environment
-// GATEHOUSE_ISSUER", "gatehouse.yaml line 3". One that is not there has its default.
+// Origin says where a setting's value comes from: "command line", "environment GATEHOUSE_ISSUER",
+// "gatehouse.yaml line 3". A missing one has its default.
 type Origin map[string]string
 
-// Load sets fs's flags: the command line wins over the environment, the environment over the file,
-// the file over the default. A flag "data-dir" is GATEHOUSE_DATA_DIR in the environment and
-// data-dir in the file, where a list may stand for words that commas divide; a secret may be in a
-// file that GATEHOUSE_NAME_FILE, or name-file, names. Errors say which setting, from where, and
-// what is accepted. flag.ErrHelp is passed on.
+// Load sets fs's flags: the command line takes precedence over the environment, the environment
+// over the file, the file over the default. A flag "data-dir" is GATEHOUSE_DATA_DIR in the
+// environment and data-dir in the file, where a list may be used for comma-separated values; a
+// secret may be in a file named by GATEHOUSE_NAME_FILE or name-file. Errors name the setting, its
+// origin and what is accepted. flag.ErrHelp is returned unchanged.
 func Load(fs *flag.FlagSet, o Options) (Origin, error) {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
@@ -90,7 +91,7 @@ func readSecret(path string) (string, error) {
 	return strings.TrimSpace(string(content)), err
 }
 
-// refused keeps a secret out of the error that refuses it.
+// refused keeps a secret out of an error.
 func refused(f *flag.Flag, err error) error {
 	if config.IsSecret(f) {
 		return errors.New("this value is not accepted")

@@ -7,18 +7,16 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// maxNesting bounds how deep a YAML document is nested: no file of ours needs a third of it. The
-// parser keeps the path to it with each value, and calls itself for each level: some hundred
-// kilobytes of brackets would take all the memory that there is.
+// maxNesting bounds the nesting of a YAML document. The parser keeps the path with each value and
+// recurses at each level: some hundred kilobytes of brackets would exhaust memory.
 const maxNesting = 32
 
-// CheckNesting refuses YAML that the parser would go too deep for, with the line of it. It is for
-// before the parser.
+// CheckNesting rejects YAML that is nested too deeply, with its line, before it is parsed.
 func CheckNesting(content []byte) error { return checkNesting(lexer.Tokenize(string(content))) }
 
 func checkNesting(tokens token.Tokens) error {
-	flow, anchors := 0, 0 // brackets and braces that are open, and anchors in a row
-	var columns []int     // in which the lists and mappings that are told by indentation begin
+	flow, anchors := 0, 0 // open brackets and braces, and anchors in a row
+	var columns []int     // columns of the open lists and mappings of indentation
 	for i, t := range tokens {
 		wrong := ""
 		switch t.Type {
@@ -30,11 +28,12 @@ func checkNesting(tokens token.Tokens) error {
 			if flow == 0 {
 				columns = append(around(columns, beginning(tokens, i)), beginning(tokens, i))
 			} else if t.Type == token.SequenceEntryType {
-				// it is no YAML, and the parser would go a level deeper at each before it says so
+				// invalid YAML, for which the parser would recurse at each level before it reports
+				// it
 				wrong = "a list with hyphens cannot stand in brackets or braces"
 			}
 		case token.TagType:
-			// the parser takes what follows one in the next line to be within it, whatever its
+			// the parser takes what follows a tag in the next line to be inside it, whatever its
 			// indentation
 			wrong = fmt.Sprintf("a tag such as %.40s is nothing that is wanted here", t.Value)
 		}
@@ -54,7 +53,7 @@ func checkNesting(tokens token.Tokens) error {
 	return nil
 }
 
-// beginning is the column in which the list or mapping begins that tokens[i] is of: a colon stands
+// beginning returns the column in which the list or mapping of tokens[i] begins: a colon stands
 // behind its key.
 func beginning(tokens token.Tokens, i int) int {
 	if tokens[i].Type == token.MappingValueType && i > 0 && tokens[i-1].Position.Line == tokens[i].Position.Line {
@@ -63,7 +62,7 @@ func beginning(tokens token.Tokens, i int) int {
 	return tokens[i].Position.Column
 }
 
-// around are the columns of what is still open where something begins in this one.
+// around returns the columns that are still open where something begins in this one.
 func around(columns []int, column int) []int {
 	for len(columns) > 0 && columns[len(columns)-1] >= column {
 		columns = columns[:len(columns)-1]

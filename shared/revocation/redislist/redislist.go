@@ -30,13 +30,13 @@ type List struct {
 	now    func() time.Time
 	script *redis.Script
 
-	mu      sync.Mutex       // one restores at a time
+	mu      sync.Mutex       // serializes restoring
 	cursor  string           // how far this process has read
 	written map[string]int64 // what it has read: grant id to until, in Unix milliseconds
 }
 
-// appendScript writes entries if the entry ARGV[1] is still there and says ARGV[2], and at last a
-// mark, with the cutting off of what is too old by Redis's own clock.
+// appendScript adds entries if entry ARGV[1] still exists with value ARGV[2], and finally a mark,
+// and trims what is too old by Redis's clock.
 const appendScript = `
 if ARGV[1] ~= '' then
   local e = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
@@ -52,7 +52,7 @@ return last`
 // longest is how far ahead an entry may reach. Older entries of the stream no longer matter.
 const longest = 2 * time.Hour
 
-// chunk bounds the entries of one script, so that Redis does other things between.
+// chunk bounds the entries of one script, so that Redis serves others in between.
 const chunk = 500
 
 // New returns a List on a connection; prefix begins its key. now may be nil: time.Now.
@@ -79,25 +79,24 @@ func (l *List) Add(ctx context.Context, grantID string, until time.Time) error {
 	return nil
 }
 
-// entry is one of the stream, with what it says: an id alone could come again in a stream that was
-// begun anew.
+// entry is a stream entry with its value: an id alone could occur again in a new stream.
 type entry struct {
 	id, says string
 }
 
-// place is how far somebody has read the stream.
+// place is how far the stream was read.
 type place struct {
 	last  entry
-	mark  string // the id of the last mark so far, which holds for life milliseconds from its writing
+	mark  string // id of the last mark, which is valid for life milliseconds from its writing
 	life  int64
-	floor string // after a loss: marks up to here may vouch for what was lost
+	floor string // after a loss: marks up to here do not cover what was lost
 }
 
 func (p place) String() string {
 	return strings.Join([]string{p.last.id, p.last.says, p.mark, strconv.FormatInt(p.life, 10), p.floor}, ",")
 }
 
-// readPlace reads a cursor; what is none of this stream's is the beginning.
+// readPlace parses a cursor; one that is not of this stream is the beginning.
 func readPlace(cursor string) place {
 	f := strings.Split(cursor, ",")
 	if len(f) != 5 {
@@ -112,7 +111,7 @@ func readPlace(cursor string) place {
 	return place{entry{f[0], f[1]}, f[2], life, f[4]}
 }
 
-// read reads a message of the stream: an end, a mark, or the entry that begins it.
+// read parses a message of the stream: a revocation, a mark, or the first entry.
 func read(m redis.XMessage) (e entry, name, first, second string) {
 	for name, other := range map[string]string{"grant": "until", "complete": "word", "begun": "word"} {
 		if first, ok := m.Values[name].(string); ok {
@@ -123,7 +122,7 @@ func read(m redis.XMessage) (e entry, name, first, second string) {
 	return entry{id: m.ID}, "", "", ""
 }
 
-// readID reads a stream's entry id: milliseconds and a number.
+// readID parses a stream entry's id: milliseconds and a number.
 func readID(id string) (parts [2]uint64, ok bool) {
 	ms, number, ok := strings.Cut(id, "-")
 	var err1, err2 error
@@ -132,7 +131,7 @@ func readID(id string) (parts [2]uint64, ok bool) {
 	return parts, ok && err1 == nil && err2 == nil
 }
 
-// after says whether an entry comes after another; everything comes after none.
+// after reports whether an entry's id is greater than another; any is after none.
 func after(id, other string) bool {
 	a, _ := readID(id)
 	b, _ := readID(other)
@@ -144,9 +143,8 @@ func (l *List) Next(ctx context.Context, cursor string) (revocation.Batch, error
 	p := readPlace(cursor)
 	news, now, err := l.read(ctx, p.last.id)
 	if err == nil && p.last.id != "" && !begins(news, p.last) {
-		// The entry is gone, and with it may be others that nobody here has read. What follows
-		// vouches for the stream as it is; the marks that are there may have been made before the
-		// loss.
+		// The entry is gone, and others that were not read may be too. Later marks cover the stream
+		// as it is; existing ones may be from before the loss.
 		if p, err = l.begin(ctx); err == nil {
 			news, now, err = l.read(ctx, "")
 		}
@@ -178,7 +176,7 @@ func (l *List) Next(ctx context.Context, cursor string) (revocation.Batch, error
 	return b, nil
 }
 
-// begins says whether the first of the messages is this entry.
+// begins reports whether the first message is this entry.
 func begins(news []redis.XMessage, last entry) bool {
 	if len(news) == 0 {
 		return false
@@ -187,7 +185,7 @@ func begins(news []redis.XMessage, last entry) bool {
 	return first == last
 }
 
-// begin is the beginning of the stream, after a loss.
+// begin returns the beginning of the stream, after a loss.
 func (l *List) begin(ctx context.Context) (place, error) {
 	newest, err := l.client.XRevRangeN(ctx, l.key, "+", "-", 1).Result()
 	if err != nil || len(newest) == 0 {
@@ -196,7 +194,7 @@ func (l *List) begin(ctx context.Context) (place, error) {
 	return place{floor: newest[0].ID}, nil
 }
 
-// read reads the stream from an entry on, which is read again, and the time that Redis has.
+// read reads the stream from an entry on, that entry included, and Redis's time.
 func (l *List) read(ctx context.Context, from string) ([]redis.XMessage, time.Time, error) {
 	count := int64(revocation.MaxBatch + 1)
 	if from == "" {
@@ -238,7 +236,7 @@ func (l *List) restore(ctx context.Context, ledger func(context.Context) (map[st
 	}
 	last := readPlace(l.cursor).last
 	var err error
-	if last.id == "" { // an empty stream gets an entry by which it is known
+	if last.id == "" { // an empty stream gets a first entry that identifies it
 		if last, err = l.append(ctx, last, "begun", "word", "1", rand.Text()); err != nil {
 			return err
 		}
@@ -263,7 +261,7 @@ func (l *List) restore(ctx context.Context, ledger func(context.Context) (map[st
 	return err
 }
 
-// catchUp reads what is written.
+// catchUp reads what was added.
 func (l *List) catchUp(ctx context.Context) error {
 	now := l.now().UnixMilli()
 	for id, until := range l.written {
@@ -287,7 +285,7 @@ func (l *List) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// append writes entries of two fields each, after the one that must still be there, and returns the
+// append adds entries of two fields each, after the one that must still exist, and returns the
 // last.
 func (l *List) append(ctx context.Context, after entry, name, other string, values ...string) (entry, error) {
 	args := []any{after.id, after.says, name, other}

@@ -29,9 +29,9 @@ func New(client redis.UniversalClient, prefix string, max int) *Store {
 	return &Store{client, prefix, max}
 }
 
-// forget is the part of both scripts that takes an entry out of the count. What is counted lies
-// under four keys: "all" has the entries by when they expire, "owner" whose each is, "of:OWNER"
-// those of one owner by when they expire, "most" how many each owner has.
+// forget is the part of both scripts that removes an entry from the count. The count is in four
+// keys: "all" has the entries by expiry, "owner" the owner of each, "of:OWNER" those of one owner
+// by expiry, "most" the number of each owner.
 const forget = `local P, key = ARGV[1] .. 'bound:', ARGV[2]
 local function forget(k)
   local of = redis.call('HGET', P .. 'owner', k)
@@ -43,9 +43,8 @@ local function forget(k)
 end
 `
 
-// keep answers {1, what it kept for, in ms}; {0, 0} when there is one already that must not be
-// replaced; {-1, 0} when there is no room. For a counter it answers the sum instead of 1, after a
-// 2.
+// keep returns {1, time kept in ms}; {0, 0} when there is an entry that must not be replaced; {-1,
+// 0} when there is no room. For a counter it returns the sum instead of 1, after a 2.
 var keep = redis.NewScript(forget + `local owner, value, life, max, mode =
 	ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local there = redis.call('EXISTS', KEYS[1]) == 1
