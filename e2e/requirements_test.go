@@ -30,8 +30,8 @@ var issuerTenantCases = []string{"TN-01", "TN-02", "TN-03", "TN-07", "TN-08", "T
 var row = regexp.MustCompile(`^\| ([A-Z]{2,3}-\d{2}) \| (.*) \| (.*) \| ?(.*) \|$`)
 
 // TestRequirements holds docs/reference/requirements.md against the tests: every row has a test
-// that names its id, or a line in e2e/testdata/divergences.txt that says why not; every id that a test names
-// has a row; and the last column is true.
+// that names its id, or a line in e2e/testdata/divergences.txt that says why not; every id that a
+// test names has a row; and the last column is true.
 func TestRequirements(t *testing.T) {
 	holders, diverges, atIssuer := map[string][]string{}, map[string]bool{}, map[string]bool{}
 	for name, text := range written(t) {

@@ -18,8 +18,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
 
-// validator shows a token to one of the examples of docs/guides/validate-tokens.md, and returns whether it is
-// believed, and what is said.
+// validator shows a token to one of the examples of docs/guides/validate-tokens.md, and returns
+// whether it is believed, and what is said.
 type validator func(token, issuer, resource string) (bool, string)
 
 // validators are the examples, by their files.
@@ -67,7 +67,8 @@ func python(t *testing.T) string {
 	return ""
 }
 
-// docs/guides/validate-tokens.md shows the very programs that are run here, none longer than 32 lines.
+// docs/guides/validate-tokens.md shows the very programs that are run here, none longer than 32
+// lines.
 func TestValidatingIsAsDocumented(t *testing.T) {
 	document, err := os.ReadFile("../docs/guides/validate-tokens.md")
 	must(t, err)
