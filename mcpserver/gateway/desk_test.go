@@ -112,7 +112,7 @@ func TestRollout(t *testing.T) {
 			}
 			w := httptest.NewRecorder()
 			g.gateway.Metrics().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
-			if want := `gatehouse_decisions_total{tenant="acme",method="tools/call",tool="crm/write_it",outcome="observed"} 2`; !strings.Contains(w.Body.String(), want) {
+			if want := `gatehouse_decisions_total{method="tools/call",outcome="observed",tenant="acme",tool="crm/write_it"} 2`; !strings.Contains(w.Body.String(), want) {
 				t.Errorf("metrics have no %s: %s", want, w.Body)
 			}
 		})

@@ -164,7 +164,7 @@ func (g *Gateway) wire(ctx context.Context) error {
 	protected := map[string]http.Handler{}
 	for i, u := range g.file.Upstreams {
 		m := g.members[i]
-		m.seen.asking.Most, m.seen.asking.Within = mostViews, lookWithin
+		m.seen.asking.Max, m.seen.asking.Timeout = mostViews, lookWithin
 		m.rules.Store(rules[i])
 		if m.server, err = g.reach(m); err != nil {
 			return fmt.Errorf("upstream %q: %w", u.Name, err)

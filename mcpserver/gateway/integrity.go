@@ -67,7 +67,7 @@ func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t toolcatalog.Tool)
 // views is what was last seen of the tools of a server, by those who may see the same. It is safe
 // for concurrent use.
 type views struct {
-	asking singleflight.Group[viewer, struct{}] // one asks, all who may see the same wait for what it learns
+	asking singleflight.Group[struct{}] // one asks, all who may see the same wait for what it learns
 
 	mu       sync.Mutex
 	of       map[viewer]*view
@@ -199,7 +199,7 @@ func (v *views) find(ctx context.Context, to viewer, name string, now time.Time,
 	if !old {
 		return tool, nil
 	}
-	_, err := v.asking.Do(ctx, to, func(ctx context.Context) (none struct{}, err error) {
+	_, err := v.asking.Do(ctx, to.tenant+" "+to.scopes, func(ctx context.Context) (none struct{}, err error) {
 		tools, err := ask(ctx)
 		if err != nil {
 			return none, err

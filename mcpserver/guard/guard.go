@@ -3,7 +3,6 @@ package guard
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -94,9 +93,9 @@ type Guard struct {
 	keys     *keys
 	cache    *cache // nil: none
 	proofs   *dpop.Checker
-	asking   singleflight.Group[[sha256.Size]byte, bool] // the issuer, about a token by its hash
-	asked    *limit.InFlight                             // limits those questions
-	origin   string                                      // of the resource, as clients know it
+	asking   singleflight.Group[bool] // the issuer, about a token by its hash
+	asked    *limit.InFlight          // limits those questions
+	origin   string                   // of the resource, as clients know it
 	hosts    httpd.Hosts
 	origins  map[string]bool
 	metadata string // the URL that challenges name
@@ -143,7 +142,7 @@ func New(c Config) (*Guard, error) {
 			local: c.PublishedKeys},
 	}
 	g.SetBaseline(c.Baseline)
-	g.asking.Most, g.asking.Within = mostIntrospections, introspectTime
+	g.asking.Max, g.asking.Timeout = mostIntrospections, introspectTime
 	g.asked = limit.NewInFlight(mostIntrospections, mostOfOne)
 	if c.DPoPNonceKey != "" {
 		g.proofs.Nonces = &dpop.Nonces{Key: []byte(c.DPoPNonceKey.Reveal())}
@@ -389,7 +388,8 @@ func (g *Guard) ask(ctx context.Context, raw string, v verified, unknown error) 
 		return verified{}, oauth.TemporarilyUnavailable()
 	}
 	httpd.Note(ctx, "introspected", true)
-	active, err := g.asking.Do(ctx, hash(raw), func(ctx context.Context) (bool, error) {
+	key := hash(raw)
+	active, err := g.asking.Do(ctx, string(key[:]), func(ctx context.Context) (bool, error) {
 		leave, ok := g.asked.Enter(limit.Party{Tenant: v.caller.TenantID})
 		if !ok {
 			return false, singleflight.ErrFull

@@ -97,9 +97,8 @@ func Open(ctx context.Context, database string, o Options) (*Desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Desk{Options: o, book: b, modes: rollout.New(b, o.Now, o.Log), usage: usage.NewCounter(b, o.Now, o.Log),
-		metrics: metrics.New()}
-	d.metrics.Gauges = d.gauges
+	d := &Desk{Options: o, book: b, modes: rollout.New(b, o.Now, o.Log), usage: usage.NewCounter(b, o.Now, o.Log)}
+	d.metrics = metrics.New(d.gauges)
 	d.calls = calls.New(ctx, b, o.Serves, o.Now, o.Log)
 	if err := d.modes.Refresh(ctx); err != nil {
 		o.Log.Error("the rollout's modes cannot be read: all rules count", "error", err)

@@ -1,83 +1,90 @@
-// Package metrics owns the numbers that a monitoring system collects of the resource wing, in the
-// Prometheus text form.
+// Package metrics counts the decisions of the MCP server and publishes them for Prometheus.
 //
-// It is our own writer of that form, because the form is a page and the library is a tree of
-// modules. Labels are bounded: by the tools that rules name, and by the first tenants that come;
-// the rest is counted under guard.Other.
+// The number of time series is limited: tools are named by the rules of the operator, and only the
+// first tenants have series of their own. Everything else is counted under guard.Other.
 package metrics
 
 import (
-	"bufio"
-	"fmt"
-	"io"
-	"maps"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 )
 
-// maxTenants is how many tenants have series of their own.
-const maxTenants = 100
-
-// maxSeries bounds all series of decisions: a table of rules may be long.
-const maxSeries = 5_000
+const (
+	maxTenants = 100   // tenants with series of their own
+	maxSeries  = 5_000 // series of gatehouse_decisions_total: a table of rules may be long
+)
 
 // decision is what decisions are counted by.
 type decision struct{ tenant, method, tool, outcome string }
 
-// Registry counts decisions. It is safe for concurrent use.
+// Registry counts decisions and serves /metrics. It is safe for concurrent use.
 type Registry struct {
-	// Gauges are read when somebody collects: name, help, and value. A name that ends with _total
-	// is a counter.
-	Gauges func() []Gauge
+	decisions *prometheus.CounterVec
+	refusals  *prometheus.CounterVec
+	anonymous prometheus.Counter
+	duration  *prometheus.HistogramVec
+	handler   http.Handler
 
-	mu        sync.Mutex
-	tenants   map[string]bool
-	decisions map[decision]int64
-	refusals  map[string]int64 // by reason
-	anonymous int64
-	times     map[string]*histogram // by method
+	mu      sync.Mutex
+	tenants map[string]bool
+	series  map[decision]bool
 }
 
-// Gauge is a number of somebody else's.
+// Gauge is a number that another part of the server keeps. A name that ends with _total is a
+// counter.
 type Gauge struct {
 	Name, Help string
 	Value      float64
 }
 
-// New makes a registry.
-func New() *Registry {
-	return &Registry{tenants: map[string]bool{}, decisions: map[decision]int64{}, refusals: map[string]int64{},
-		times: map[string]*histogram{}}
+// New returns a registry of its own, with the metrics of the Go runtime and the process. gauges is
+// called when the metrics are collected; it may be nil.
+func New(gauges func() []Gauge) *Registry {
+	m := &Registry{
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gatehouse_decisions_total",
+			Help: "Requests to the MCP server, by outcome."}, []string{"tenant", "method", "tool", "outcome"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gatehouse_refusals_total",
+			Help: "Requests that were refused, or would have been, by reason."}, []string{"reason"}),
+		anonymous: prometheus.NewCounter(prometheus.CounterOpts{Name: "gatehouse_anonymous_total",
+			Help: "Requests without a valid token that were allowed as anonymous."}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "gatehouse_request_seconds",
+			Help: "Duration of requests to the MCP server.", Buckets: []float64{0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1, 5,
+				20}}, []string{"method"}),
+		tenants: map[string]bool{}, series: map[decision]bool{},
+	}
+	r := prometheus.NewRegistry()
+	r.MustRegister(m.decisions, m.refusals, m.anonymous, m.duration, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if gauges != nil {
+		r.MustRegister(collector(gauges))
+	}
+	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+	return m
 }
 
-// bounds are the upper bounds of durations, in seconds.
-func bounds() [9]float64 { return [...]float64{0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1, 5, 20} }
-
-type histogram struct {
-	counts [9]int64 // each of its own bound alone; they are added up when written
-	all    int64
-	sum    float64
-}
-
-func (h *histogram) add(seconds float64) {
-	h.all++
-	h.sum += seconds
-	for i, bound := range bounds() {
-		if seconds <= bound {
-			h.counts[i]++
-			return
-		}
+// Record counts a decision. tool is the label of its tool.
+func (m *Registry) Record(r *guard.Record, tool string) {
+	d := m.bounded(decision{tenant: strings.ToValidUTF8(r.Caller.TenantID, "?"), method: r.MethodLabel(),
+		tool: strings.ToValidUTF8(tool, "?"), outcome: r.Outcome()})
+	m.decisions.WithLabelValues(d.tenant, d.method, d.tool, d.outcome).Inc()
+	m.duration.WithLabelValues(d.method).Observe(r.Duration.Seconds())
+	if r.Refused != "" {
+		m.refusals.WithLabelValues(r.Refused).Inc()
+	}
+	if r.Passed && r.Caller.ClientID == "" {
+		m.anonymous.Inc()
 	}
 }
 
-// Record counts a decision by a rule for tool.
-func (m *Registry) Record(r *guard.Record, tool string) {
-	d := decision{tenant: r.Caller.TenantID, method: r.MethodLabel(), tool: tool, outcome: r.Outcome()}
+// bounded replaces labels by guard.Other when there are too many series.
+func (m *Registry) bounded(d decision) decision {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.tenants[d.tenant] {
@@ -87,93 +94,36 @@ func (m *Registry) Record(r *guard.Record, tool string) {
 			d.tenant = guard.Other
 		}
 	}
-	if _, known := m.decisions[d]; !known && len(m.decisions) >= maxSeries {
+	if !m.series[d] && len(m.series) >= maxSeries {
 		d = decision{tenant: guard.Other, method: guard.Other, tool: guard.Other, outcome: d.outcome}
 	}
-	m.decisions[d]++
-	if r.Refused != "" {
-		m.refusals[r.Refused]++
-	}
-	if r.Passed && r.Caller.ClientID == "" {
-		m.anonymous++
-	}
-	h := m.times[d.method]
-	if h == nil {
-		h = &histogram{}
-		m.times[d.method] = h
-	}
-	h.add(r.Duration.Seconds())
+	m.series[d] = true
+	return d
 }
 
-// ServeHTTP answers what was counted (Prometheus text format 0.0.4).
+// ServeHTTP answers GET /metrics.
 func (m *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.URL.Path != "/metrics" {
 		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	b := bufio.NewWriter(w)
-	m.write(b)
-	b.Flush()
+	m.handler.ServeHTTP(w, r)
 }
 
-func (m *Registry) write(w io.Writer) {
-	if m.Gauges != nil {
-		for _, g := range m.Gauges() {
-			kind := "gauge"
-			if strings.HasSuffix(g.Name, "_total") {
-				kind = "counter"
-			}
-			head(w, g.Name, kind, g.Help)
-			fmt.Fprintf(w, "%s %s\n", g.Name, number(g.Value))
+// collector implements prometheus.Collector for gauges.
+type collector func() []Gauge
+
+// Describe implements prometheus.Collector. It describes nothing, since the gauges are not known
+// before they are collected.
+func (collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(to chan<- prometheus.Metric) {
+	for _, g := range c() {
+		kind := prometheus.GaugeValue
+		if strings.HasSuffix(g.Name, "_total") {
+			kind = prometheus.CounterValue
 		}
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	head(w, "gatehouse_decisions_total", "counter", "Requests to the MCP server, by what became of them.")
-	lines := make([]string, 0, len(m.decisions))
-	for d, n := range m.decisions {
-		lines = append(lines,
-			fmt.Sprintf("gatehouse_decisions_total%s %d\n", labels("tenant", d.tenant, "method", d.method, "tool",
-				d.tool, "outcome", d.outcome), n))
-	}
-	slices.Sort(lines)
-	io.WriteString(w, strings.Join(lines, ""))
-	head(w, "gatehouse_refusals_total", "counter", "Requests that were refused, or would have been, by the reason.")
-	for _, reason := range slices.Sorted(maps.Keys(m.refusals)) {
-		fmt.Fprintf(w, "gatehouse_refusals_total%s %d\n", labels("reason", reason), m.refusals[reason])
-	}
-	head(w, "gatehouse_anonymous_total", "counter", "Requests without a good token that passed, as nobody.")
-	fmt.Fprintf(w, "gatehouse_anonymous_total %d\n", m.anonymous)
-	head(w, "gatehouse_request_seconds", "histogram", "How long requests to the MCP server took.")
-	for _, method := range slices.Sorted(maps.Keys(m.times)) {
-		m.times[method].write(w, method)
+		to <- prometheus.MustNewConstMetric(prometheus.NewDesc(g.Name, g.Help, nil, nil), kind, g.Value)
 	}
 }
-
-func (h *histogram) write(w io.Writer, method string) {
-	below := int64(0)
-	for i, bound := range bounds() {
-		below += h.counts[i]
-		fmt.Fprintf(w, "gatehouse_request_seconds_bucket%s %d\n", labels("method", method, "le", number(bound)), below)
-	}
-	fmt.Fprintf(w, "gatehouse_request_seconds_bucket%s %d\n", labels("method", method, "le", "+Inf"), h.all)
-	fmt.Fprintf(w, "gatehouse_request_seconds_sum%s %s\n", labels("method", method), number(h.sum))
-	fmt.Fprintf(w, "gatehouse_request_seconds_count%s %d\n", labels("method", method), h.all)
-}
-
-func head(w io.Writer, name, kind, help string) {
-	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
-}
-
-// labels writes names and values in turn. A value is whatever it is: what would end it is escaped.
-func labels(pairs ...string) string {
-	escape := strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
-	var parts []string
-	for i := 0; i < len(pairs); i += 2 {
-		parts = append(parts, pairs[i]+`="`+escape.Replace(strings.ToValidUTF8(pairs[i+1], "?"))+`"`)
-	}
-	return "{" + strings.Join(parts, ",") + "}"
-}
-
-func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }

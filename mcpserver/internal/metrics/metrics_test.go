@@ -32,10 +32,9 @@ func collect(m *metrics.Registry) string {
 var sample = regexp.MustCompile(`^[a-z_]+(\{([a-z]+="([^"\\\n]|\\["\\n])*",?)+\})? [-+0-9.e]+$`)
 
 func TestTextForm(t *testing.T) {
-	m := metrics.New()
-	m.Gauges = func() []metrics.Gauge {
+	m := metrics.New(func() []metrics.Gauge {
 		return []metrics.Gauge{{"gatehouse_age_seconds", "Age.", 0.5}, {"gatehouse_lost_total", "Lost.", 3}}
-	}
+	})
 	count(m, called("acme", "read_customer", "read_customer"))
 	count(m, called("acme", "read_customer", "read_customer"))
 	count(m, called("ev\"il\\\n", "a", "a"))
@@ -44,12 +43,13 @@ func TestTextForm(t *testing.T) {
 	count(m, &guard.Record{Method: "tools/list", Refused: guard.RefusedNoToken, Passed: true, Status: 200})
 	text := collect(m)
 	for _, want := range []string{
+		"# TYPE go_goroutines gauge\n", "# TYPE process_cpu_seconds_total counter\n",
 		"# TYPE gatehouse_age_seconds gauge\ngatehouse_age_seconds 0.5\n",
 		"# TYPE gatehouse_lost_total counter\ngatehouse_lost_total 3\n",
-		`gatehouse_decisions_total{tenant="acme",method="tools/call",tool="read_customer",outcome="ok"} 2` + "\n",
-		`gatehouse_decisions_total{tenant="ev\"il\\\n",method="tools/call",tool="a",outcome="ok"} 1` + "\n",
-		`gatehouse_decisions_total{tenant="acme",method="tools/call",tool="(other)",outcome="ok"} 1` + "\n",
-		`gatehouse_decisions_total{tenant="",method="POST",tool="",outcome="refused"} 1` + "\n",
+		`gatehouse_decisions_total{method="tools/call",outcome="ok",tenant="acme",tool="read_customer"} 2` + "\n",
+		`gatehouse_decisions_total{method="tools/call",outcome="ok",tenant="ev\"il\\\n",tool="a"} 1` + "\n",
+		`gatehouse_decisions_total{method="tools/call",outcome="ok",tenant="acme",tool="(other)"} 1` + "\n",
+		`gatehouse_decisions_total{method="POST",outcome="refused",tenant="",tool=""} 1` + "\n",
 		`gatehouse_refusals_total{reason="no_token"} 2` + "\n", "gatehouse_anonymous_total 1\n",
 		`gatehouse_request_seconds_bucket{method="tools/call",le="0.001"} 0` + "\n",
 		`gatehouse_request_seconds_bucket{method="tools/call",le="0.0025"} 4` + "\n",
@@ -70,7 +70,7 @@ func TestTextForm(t *testing.T) {
 // However many tenants and names come, and in parallel, the series stay few and no decision is
 // lost.
 func TestSeriesAreBounded(t *testing.T) {
-	m := metrics.New()
+	m := metrics.New(nil)
 	var requests sync.WaitGroup
 	for i := range 4 {
 		requests.Go(func() {
@@ -84,7 +84,7 @@ func TestSeriesAreBounded(t *testing.T) {
 	if n := strings.Count(text, "\ngatehouse_decisions_total{"); n != 101 {
 		t.Errorf("got %d series, want 101", n)
 	}
-	if want := fmt.Sprintf(`tenant="%s",method="tools/call",tool="(other)",outcome="ok"} 1600`,
+	if want := fmt.Sprintf(`method="tools/call",outcome="ok",tenant="%s",tool="(other)"} 1600`,
 		guard.Other); !strings.Contains(text, want) {
 		t.Errorf("%s is not in\n%s", want, text)
 	}
@@ -95,7 +95,7 @@ func TestSeriesAreBounded(t *testing.T) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	m := metrics.New()
+	m := metrics.New(nil)
 	r := called("acme", "read_customer", "read_customer")
 	b.ReportAllocs()
 	for b.Loop() {

@@ -1,80 +1,68 @@
-// Package singleflight owns asking once for all who wait for the same answer.
+// Package singleflight shares the result of one call between all who wait for it, like
+// golang.org/x/sync/singleflight, on which it is built.
+//
+// It adds three things: the call continues when the caller that started it is canceled, the number
+// of calls in flight is limited, and a panic in the call is raised in the callers.
 package singleflight
 
 import (
 	"context"
 	"errors"
-	"sync"
+	"fmt"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
-// ErrFull says that as many questions are under way as may be.
-var ErrFull = errors.New("too many questions are under way")
+// ErrFull says that too many calls are in flight.
+var ErrFull = errors.New("too many calls are in flight")
 
-// Group asks each question once at a time, however many ask it. It is safe for concurrent use.
-type Group[K comparable, V any] struct {
-	Most   int           // different questions at once
-	Within time.Duration // so long may one take
+// Group runs one call at a time for each key. It is safe for concurrent use.
+type Group[V any] struct {
+	Max     int64         // different calls in flight
+	Timeout time.Duration // of one call
 
-	mu    sync.Mutex
-	asked map[K]*question[V]
+	calls    singleflight.Group
+	inFlight atomic.Int64
 }
 
-// question is one under way.
-type question[V any] struct {
-	done     chan struct{}
-	answer   V
-	err      error
-	panicked any
-}
-
-// Do is the answer to the question that is under way for key, or of ask. The question has its own
-// time and goes on when whoever asked it first gives up; each waits as long as its own ctx.
-func (g *Group[K, V]) Do(ctx context.Context, key K, ask func(context.Context) (V, error)) (V, error) {
-	var none V
-	q := g.join(ctx, key, ask)
-	if q == nil {
-		return none, ErrFull
-	}
-	select {
-	case <-q.done:
-		if q.panicked != nil {
-			panic(q.panicked) // where somebody catches it
+// Do returns the result of the call in flight for key, or of f. A call has its own timeout; each
+// caller waits until its own ctx is done.
+func (g *Group[V]) Do(ctx context.Context, key string, f func(context.Context) (V, error)) (V, error) {
+	var zero V
+	done := g.calls.DoChan(key, func() (any, error) {
+		defer g.inFlight.Add(-1)
+		if g.inFlight.Add(1) > g.Max {
+			return zero, ErrFull
 		}
-		return q.answer, q.err
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.Timeout)
+		defer cancel()
+		return call(ctx, f)
+	})
+	select {
+	case r := <-done:
+		var p *panicked
+		if errors.As(r.Err, &p) {
+			panic(p.value)
+		}
+		return r.Val.(V), r.Err
 	case <-ctx.Done():
-		return none, ctx.Err()
+		return zero, ctx.Err()
 	}
 }
 
-// join finds the question under way, or begins it; nil: there are too many.
-func (g *Group[K, V]) join(ctx context.Context, key K, ask func(context.Context) (V, error)) *question[V] {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if q := g.asked[key]; q != nil {
-		return q
-	}
-	if len(g.asked) >= g.Most {
-		return nil
-	}
-	if g.asked == nil {
-		g.asked = map[K]*question[V]{}
-	}
-	q := &question[V]{done: make(chan struct{})}
-	g.asked[key] = q
-	go g.fly(context.WithoutCancel(ctx), key, q, ask)
-	return q
-}
-
-func (g *Group[K, V]) fly(ctx context.Context, key K, q *question[V], ask func(context.Context) (V, error)) {
-	ctx, cancel := context.WithTimeout(ctx, g.Within)
-	defer cancel()
+// call calls f, and returns a panic as an error: it would end the process otherwise, because the
+// call has its own goroutine.
+func call[V any](ctx context.Context, f func(context.Context) (V, error)) (v V, err error) {
 	defer func() {
-		q.panicked = recover()
-		g.mu.Lock()
-		delete(g.asked, key)
-		g.mu.Unlock()
-		close(q.done)
+		if p := recover(); p != nil {
+			err = &panicked{p}
+		}
 	}()
-	q.answer, q.err = ask(ctx)
+	return f(ctx)
 }
+
+type panicked struct{ value any }
+
+func (p *panicked) Error() string { return fmt.Sprint("panic: ", p.value) }

@@ -10,10 +10,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/singleflight"
 )
 
-// One asks for all who wait, each waits as long as it likes, and whoever gives up takes nothing
-// from the others.
-func TestOneAsksForAll(t *testing.T) {
-	g := &singleflight.Group[string, int]{Most: 1, Within: time.Minute}
+// One call serves all who wait, each waits until its own context is done, and a caller that is
+// canceled takes nothing from the others.
+func TestOneCallServesAllWhoWait(t *testing.T) {
+	g := &singleflight.Group[int]{Max: 1, Timeout: time.Minute}
 	begun, hold := make(chan struct{}), make(chan struct{})
 	once := sync.OnceFunc(func() { close(begun) })
 	ask := func(context.Context) (int, error) {
@@ -47,9 +47,9 @@ func TestOneAsksForAll(t *testing.T) {
 	waiting.Wait()
 }
 
-// A question has its time, and what is wrong with it is wrong for who waits alone.
-func TestAQuestionEnds(t *testing.T) {
-	g := &singleflight.Group[string, int]{Most: 1, Within: time.Millisecond}
+// A call has a timeout, and a panic in it is raised where it can be caught.
+func TestACallEnds(t *testing.T) {
+	g := &singleflight.Group[int]{Max: 1, Timeout: time.Millisecond}
 	_, err := g.Do(t.Context(), "a", func(ctx context.Context) (int, error) {
 		<-ctx.Done()
 		return 0, ctx.Err()
