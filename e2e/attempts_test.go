@@ -300,9 +300,9 @@ func (f *failures) plant() []planted {
 			"that it registers anew."},
 		{"Mozilla", "call", "A web page of https://page.example tried to call this server from a browser, and its " +
 			"origin is not allowed: if it may, add it to --allowed-origins (allowed_origins in a gateway's file)."},
-		{"wrong audience", "call", "The client showed a token that is for " + issuer + ", and this server is " +
-			server + ": it must ask the issuer for one with resource=" + server +
-			"; if both mean this server, set its --resource right."},
+		{"wrong audience", "call", "The client presented a token for " + issuer + ", and this server is " +
+			server + ": it must request one with resource=" + server +
+			"; if both mean this server, correct its --resource."},
 		{"clock off", "code", "The client proved itself with something that was made 600 seconds in the past by our " +
 			"clock: set the clock of the client's machine, or of this one, by NTP."},
 		{"refresh reused", "token",

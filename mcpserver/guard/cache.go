@@ -7,24 +7,24 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// defaultCacheSize is how many verified tokens are remembered where Config says nothing.
+// defaultCacheSize is the default of Config.CacheSize.
 const defaultCacheSize = 100_000
 
-// cache remembers verified tokens by their hash, until they expire: the token itself is not kept.
-// It is bounded; a token that was evicted is only verified again.
+// cache holds verified tokens by their hash until they expire; the tokens themselves are not kept.
+// An evicted token is verified again.
 type cache = otter.Cache[[sha256.Size]byte, verified]
 
 func newCache(size int, now func() time.Time) *cache {
 	return otter.Must(&otter.Options[[sha256.Size]byte, verified]{
 		MaximumSize: size, Clock: cacheClock{now},
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[[sha256.Size]byte, verified]) time.Duration {
-			return time.Unix(e.Value.expires, 0).Add(Leeway).Sub(now()) // zero at least: the token was believed now
+			return time.Unix(e.Value.expires, 0).Add(Leeway).Sub(now()) // not negative: the token was valid now
 		}),
 	})
 }
 
-// cacheClock is the guard's clock. It never ticks: expired tokens are removed while others are put
-// in, so that the cache has no goroutine that would have to be stopped.
+// cacheClock is the clock of the guard. It never ticks: expired entries are removed on writes, so
+// that the cache needs no goroutine that would have to be stopped.
 type cacheClock struct{ now func() time.Time }
 
 // NowNano implements otter.Clock.

@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// begin has a call recorded before it goes on.
+// recordBegin calls Policy.Begin, and answers 503 if the call cannot be recorded.
 func (x *request) recordBegin() bool {
 	if x.policy.Begin == nil {
 		return true
@@ -32,7 +32,7 @@ func (x *request) recordBegin() bool {
 	return false
 }
 
-// nameArguments says which arguments they were, to those who know the key.
+// hashArguments sets the keyed hash of the arguments.
 func (x *request) hashArguments() {
 	if len(x.arguments) == 0 || len(x.m.Arguments) == 0 {
 		return
@@ -49,6 +49,5 @@ func (x *request) hashArguments() {
 	}
 }
 
-// argumentsName is how much of the hash names arguments, in bytes: enough that no two have one
-// name.
+// argumentsName is the length of the hash, in bytes: collisions are practically impossible.
 const argumentsName = 16

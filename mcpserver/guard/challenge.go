@@ -9,16 +9,16 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// Challenge answers 403 insufficient_scope: the token is good, but this needs the scopes named (RFC
-// 6750 §3.1; MCP, "Scope Challenge Handling"). Name all that the operation needs and those that the
-// caller has, so that a client that asks for just these loses none.
+// Challenge answers 403 insufficient_scope: the token is valid, but the request needs these scopes
+// (RFC 6750 section 3.1; MCP, "Scope Challenge Handling"). Name all scopes that the request needs
+// and those that the caller has, so that a client that asks for exactly these loses none.
 func (g *Guard) Challenge(w http.ResponseWriter, r *http.Request, scopes []string) {
 	e := oauth.InsufficientScope("this needs a scope that the access token does not have")
 	scopes = slices.Compact(slices.Sorted(slices.Values(scopes)))
 	refuse(w, r, e, g.write(r, oauth.Challenge{Error: e.Code, ErrorDescription: e.Description, Scope: scopes}))
 }
 
-// challenge answers a request whose token is missing or not believed.
+// challenge answers a request without a valid token.
 func (g *Guard) challenge(w http.ResponseWriter, r *http.Request, e *oauth.Error) {
 	if e.Status == http.StatusServiceUnavailable {
 		refuse(w, r, e)
@@ -29,14 +29,14 @@ func (g *Guard) challenge(w http.ResponseWriter, r *http.Request, e *oauth.Error
 		c.ErrorDescription = e.Description
 	}
 	challenges := []string{g.write(r, c)}
-	if e == errBound && !g.config.RequireDPoP { // RFC 9449 §7.2: what was wrong, and then the scheme that would do
+	if e == errBound && !g.config.RequireDPoP { // RFC 9449 section 7.2: the error, and then the scheme to use
 		challenges = append(challenges, oauth.Challenge{Scheme: dpop.Scheme, Algorithms: dpop.Algorithms()}.String())
 	}
 	refuse(w, r, e, challenges...)
 }
 
-// write completes a challenge: its scheme, which proofs that takes (RFC 9449 §7.1), and where the
-// resource describes itself.
+// write completes a challenge with its scheme, the algorithms of proofs (RFC 9449 section 7.1) and
+// resource_metadata.
 func (g *Guard) write(r *http.Request, c oauth.Challenge) string {
 	if c.Scheme = g.scheme(r); c.Scheme == dpop.Scheme {
 		c.Algorithms = dpop.Algorithms()
@@ -45,7 +45,7 @@ func (g *Guard) write(r *http.Request, c oauth.Challenge) string {
 	return c.String()
 }
 
-// refuse writes an error in the one form that all have.
+// refuse writes an error response.
 func refuse(w http.ResponseWriter, r *http.Request, e *oauth.Error, challenges ...string) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -57,7 +57,7 @@ func refuse(w http.ResponseWriter, r *http.Request, e *oauth.Error, challenges .
 	}
 	code := e.Code
 	if code == "" {
-		code = "invalid_token" // for the body alone; the challenge names no error
+		code = "invalid_token" // in the body alone; the challenge has no error code
 	}
 	httpd.Note(r.Context(), "refused", code)
 	httpd.Note(r.Context(), "reason", e.Description)

@@ -8,9 +8,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// CORS answers preflights of the browsers whose origin is among Config.AllowedOrigins, before a
-// token is asked for, and lets them read the challenge. It goes around what Enforce, Serve or
-// Protect made.
+// CORS answers preflight requests from Config.AllowedOrigins, which have no token, and lets these
+// origins read the challenge. Wrap it around the handler that Enforce, Serve or Protect returns.
 func (g *Guard) CORS(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
@@ -34,17 +33,17 @@ func (g *Guard) CORS(next http.Handler) http.Handler {
 	})
 }
 
-// allowedHeaders are what a page may send beside what every page may.
+// allowedHeaders are the request headers that a page may send.
 var allowedHeaders = [...]string{"Authorization", "DPoP", "Content-Type", "Accept", "MCP-Protocol-Version",
 	"Mcp-Method", "Mcp-Name", "Mcp-Session-Id", "Last-Event-ID"}
 
-// mirrored are the headers that a preflight asks for and that mirror arguments of tools: their
-// names are the server's (MCP 2026-07-28, "x-mcp-header").
+// mirrored returns the requested headers that mirror arguments of tools; the server chooses their
+// names (MCP 2026-07-28, "x-mcp-header").
 func mirrored(r *http.Request) (names []string) {
 	const prefix = message.ParameterHeader
 	for _, asked := range r.Header["Access-Control-Request-Headers"] {
 		for name := range strings.SplitSeq(asked, ",") {
-			if name = strings.TrimSpace(name); len(name) > len(prefix) && len(names) < mostMirrored &&
+			if name = strings.TrimSpace(name); len(name) > len(prefix) && len(names) < maxMirrored &&
 				strings.EqualFold(name[:len(prefix)], prefix) && message.IsName(name) {
 				names = append(names, name)
 			}
@@ -53,4 +52,4 @@ func mirrored(r *http.Request) (names []string) {
 	return names
 }
 
-const mostMirrored = 64
+const maxMirrored = 64

@@ -13,26 +13,24 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// Denial is what the operator is told of a refusal at the door: whom it met, as far as that is
-// sure, and one sentence on what was wrong and what to do. It holds no token, and of an address no
-// query.
+// Denial explains to the operator why a request was not authenticated or lacks a scope: one
+// sentence on what is wrong and what to do. It holds no token, and no query of a URL.
 type Denial struct {
-	Reason   string // one of the words below
+	Reason   string // one of the constants below
 	Sentence string
-	// Client and Tenant are those of the token that was refused, when the issuer has signed it;
-	// empty: nobody knows.
+	// Client and Tenant are those of the token, if its signature is valid; otherwise empty.
 	Client, Tenant string
-	// About is what tells refusals for one reason apart: an Origin, or whom a token is for.
+	// About distinguishes denials with the same reason: an Origin, an audience, or a tool.
 	About string
-	// Resource is the URI of the server that refused.
+	// Resource is the URI of the server that denied the request.
 	Resource string
 }
 
-// Why a request was refused at the door, in a word.
+// Values of Denial.Reason.
 const (
 	DenyOrigin   = "origin"
 	DenyHost     = "host"
-	DenyHeader   = "header" // the token is not shown as it must be
+	DenyHeader   = "header" // the token is not presented in the right way
 	DenyForm     = "form"   // of the token
 	DenyKey      = "key"    // that signed it
 	DenyIssuer   = "issuer"
@@ -40,85 +38,88 @@ const (
 	DenyExpired  = "expired"
 	DenyFuture   = "future"
 	DenyClaims   = "claims"
-	DenyRevoked  = "ended"
+	DenyRevoked  = "revoked"
 	DenyProof    = "proof"
 	DenyScope    = "scope"
 )
 
-// untrusted says why a token was not believed. c is what it says of itself, zero when the issuer
-// has not signed it.
+// invalidToken explains why a token is invalid. c are its claims, zero if the signature is not
+// valid.
 func (g *Guard) invalidToken(err error, c token.Claims) *Denial {
 	w := &Denial{Client: c.ClientID, Tenant: c.TenantID}
-	now := time.Unix(g.config.Now().Unix(), 0) // in whole seconds, as a token has them
+	now := time.Unix(g.config.Now().Unix(), 0) // whole seconds, as in a token
 	switch {
 	case errors.Is(err, token.ErrAudience):
 		w.Reason, w.About = DenyAudience, bareURL(c.Audience)
-		w.Sentence = fmt.Sprintf("The client showed a token that is for %s, and this server is %s: it must ask the "+
-			"issuer for one with resource=%[2]s; if both mean this server, set its --resource right.",
+		w.Sentence = fmt.Sprintf("The client presented a token for %s, and this server is %s: it must request one "+
+			"with resource=%[2]s; if both mean this server, correct its --resource.",
 			cmp.Or(w.About, "another server, or several"), g.config.Resource)
 	case errors.Is(err, token.ErrExpired):
 		w.Reason = DenyExpired
-		w.Sentence = fmt.Sprintf("The client showed a token that had been over for %s: it must renew it as "+
-			"expires_in says; if it was just issued, this server's clock is ahead of the issuer's, so set both by NTP.",
+		w.Sentence = fmt.Sprintf("The client presented a token that expired %s ago: it must refresh it as expires_in "+
+			"says; if it was just issued, this server's clock is ahead of the issuer's, so set both by NTP.",
 			apart(now, time.Unix(c.Expires, 0)))
 	case errors.Is(err, token.ErrNotYet):
 		w.Reason = DenyFuture
-		w.Sentence = fmt.Sprintf("The client showed a token that by this server's clock begins only in %s: this "+
-			"server's clock is behind the issuer's by as much, so set both by NTP (%s are forgiven).",
+		w.Sentence = fmt.Sprintf("The client presented a token that by this server's clock is valid only in %s: this "+
+			"server's clock is behind the issuer's, so set both by NTP (%s are tolerated).",
 			apart(time.Unix(max(c.IssuedAt, c.NotBefore), 0), now), seconds(Leeway))
 	case errors.Is(err, token.ErrIssuer):
 		w.Reason = DenyIssuer
-		w.Sentence = fmt.Sprintf("The client showed a token that names another issuer than %s: it must use the one "+
-			"that the protected-resource metadata name, and --issuer must be the same at the issuer and here.",
-			g.config.Issuer)
+		w.Sentence = fmt.Sprintf("The client presented a token of another issuer than %s: it must use the one "+
+			"that the "+
+			"protected resource metadata name, and --issuer must be the same at the issuer and here.", g.config.Issuer)
 	case errors.Is(err, token.ErrUnknownKey):
 		w.Reason = DenyKey
-		w.Sentence = fmt.Sprintf("Somebody showed a token that is signed with a key that %s does not publish: it is "+
-			"another issuer's, or its key was withdrawn, and the client must get a new one here.", g.config.Issuer)
+		w.Sentence = fmt.Sprintf("A client presented a token signed with a key that %s does not publish: the token is "+
+			"of another issuer, or the key was withdrawn, and the client must get a new token.", g.config.Issuer)
 	case errors.Is(err, token.ErrSignature):
 		w.Reason = DenyKey
-		w.Sentence = "Somebody showed a token whose signature is not right: it was changed, or is signed with an " +
-			"algorithm that is not believed here, and the client must get a new one."
+		w.Sentence = "A client presented a token with an invalid signature: it was changed, or its algorithm is not " +
+			"accepted here, and the client must get a new token."
 	case errors.Is(err, token.ErrType):
 		w.Reason = DenyForm
-		w.Sentence = "Somebody showed a token that is no access token: the client must show the access_token of its " +
-			"answer, not the id_token or a client assertion."
+		w.Sentence = "A client presented a token that is not an access token: it must send the access_token of the " +
+			"token response, not the id_token or a client assertion."
 	case errors.Is(err, token.ErrMalformed):
 		w.Reason = DenyForm
-		w.Sentence = "Somebody showed something that is no access token of an issuer like ours: the client must show " +
-			"the access_token of its answer, not a refresh token, a key or a password."
+		w.Sentence = "A client presented something that is not an access token of this kind of issuer: it must " +
+			"send the " +
+			"access_token of the token response, not a refresh token, a key or a password."
 	default:
 		w.Reason = DenyClaims
-		w.Sentence = "The client showed a token that lacks a claim or has a wrong one: the issuer and this server " +
-			"are of versions that do not fit."
+		w.Sentence = "The client presented a token with a missing or wrong claim: the versions of the issuer " +
+			"and this " +
+			"server do not fit."
 	}
 	return w
 }
 
-// over says that a grant has ended.
+// revokedGrant explains that the grant is revoked.
 func revokedGrant(c mcp.Caller) *Denial {
 	return &Denial{Reason: DenyRevoked, Client: c.ClientID, Tenant: c.TenantID,
-		Sentence: "The client showed a token whose permission has ended: `gatehouse grant list` says why, and the " +
-			"person must let it in again."}
+		Sentence: "The client presented a token whose grant is revoked: `gatehouse grant list` says why, and " +
+			"the user " +
+			"must authorize the client again."}
 }
 
-// unproved says why a token was refused whose proof does not do.
+// invalidProof explains why a DPoP proof is invalid.
 func invalidProof(err error, client, tenant string) *Denial {
 	w := &Denial{Reason: DenyProof, Client: client, Tenant: tenant}
 	var clock interface{ ClockOff() time.Duration }
 	if errors.As(err, &clock) {
-		w.Sentence = fmt.Sprintf("The client showed a DPoP proof that was made %s %s by this server's clock: set the "+
+		w.Sentence = fmt.Sprintf("The client sent a DPoP proof that was made %s %s by this server's clock: set the "+
 			"clock of the client's machine, or of this one, by NTP.",
 			seconds(clock.ClockOff().Abs()),
 			map[bool]string{true: "in the future", false: "in the past"}[clock.ClockOff() > 0])
 		return w
 	}
-	w.Sentence = fmt.Sprintf("The client's token is bound to a key, or must be, and it was not shown with a DPoP "+
-		"proof that does (%s): its makers must mend that.", strings.TrimSuffix(err.Error(), "."))
+	w.Sentence = fmt.Sprintf("The client's token is bound to a key, or must be, and was not presented with a valid "+
+		"DPoP proof (%s): its developers must fix that.", strings.TrimSuffix(err.Error(), "."))
 	return w
 }
 
-// elsewhere says why a request's Host or Origin is not answered.
+// wrongSource explains why the Host or Origin is not allowed.
 func (g *Guard) wrongSource(r *http.Request) *Denial {
 	for _, origin := range r.Header["Origin"] {
 		if !g.origins[origin] {
@@ -126,34 +127,34 @@ func (g *Guard) wrongSource(r *http.Request) *Denial {
 			return &Denial{Reason: DenyOrigin, About: about, Sentence: fmt.Sprintf(
 				"A web page of %s tried to call this server from a browser, and its origin is not allowed: if it "+
 					"may, add it to --allowed-origins (allowed_origins in a gateway's file).",
-				cmp.Or(about, "an origin that cannot be read"))}
+				cmp.Or(about, "an unreadable origin"))}
 		}
 	}
-	return &Denial{Reason: DenyHost, Sentence: "Somebody called this server by a Host that it does not answer to: if " +
-		"that is a name of it, add it to --allowed-hosts (allowed_hosts in a gateway's file)."}
+	return &Denial{Reason: DenyHost,
+		Sentence: "A client called this server with a Host header that is not allowed: if " +
+			"it is a name of this server, add it to --allowed-hosts (allowed_hosts in a gateway's file)."}
 }
 
-// lacking says which scopes a call would have needed.
+// missingScopes explains which scopes a call needs.
 func missingScopes(r *Record) *Denial {
 	what := cmp.Or(r.NameLabel(), r.MethodLabel())
 	return &Denial{Reason: DenyScope, About: what, Client: r.Caller.ClientID, Tenant: r.Caller.TenantID,
 		Sentence: fmt.Sprintf(
-			"The client called %s, for which its token lacks the scopes %s: it must ask its person for these, "+
-				"and their "+
-				"role must give them (`gatehouse explain` says what it does give).", what,
+			"The client called %s, for which its token lacks the scopes %s: it must ask the user for these, and the "+
+				"user's role must include them (`gatehouse explain` shows what it includes).", what,
 			strings.Join(r.Decision.Lacking, " "))}
 }
 
-// apart is how long lies between two moments, in whole seconds.
+// apart returns the time between two moments, in whole seconds.
 func apart(late, early time.Time) string { return seconds(late.Sub(early)) }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%d seconds", int64(d/time.Second)) }
 
-// maxAbout bounds what is kept of an address that somebody named, in bytes.
+// maxAbout is the longest URL that is kept, in bytes.
 const maxAbout = 200
 
-// bareURL is an address without what may hold a secret: who it is for, its query and its fragment.
-// Empty when it cannot be read.
+// bareURL returns a URL without userinfo, query and fragment, which may hold secrets. Empty if it
+// cannot be parsed.
 func bareURL(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme == "" || u.Host == "" || len(raw) > maxAbout ||

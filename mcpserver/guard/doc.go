@@ -1,48 +1,47 @@
-// Package guard owns the check of a request's access token: it becomes a Caller, or a challenge.
+// Package guard protects an MCP server with OAuth access tokens: it authenticates each request, and
+// authorizes each message by scopes.
 //
 // Everything is checked on every request; nothing is inherited from a connection or an earlier
-// call. What cannot be known (the issuer's keys, the list of ended grants) is answered 503, never
-// with a yes.
+// request. If something cannot be checked (the issuer's keys or the list of revocations is not
+// available), the answer is 503.
 //
-// # In front of your own handler
+// # Protecting a handler
 //
-// A guard stands in front of any http.Handler that speaks MCP over Streamable HTTP, of whatever
-// library. There are three ways in, from the least to the most:
+// A guard protects any http.Handler that speaks MCP over Streamable HTTP. From the least to the
+// most:
 //
-//   - [Guard.Protect] lets requests of known callers through, and hands the caller on as an argument.
-//   - [Guard.Wrap] is the same for a handler that takes no further argument: it finds its caller with [CallerOf].
-//   - [Guard.Enforce] reads each message, too, and holds it against [Rules]: which scopes open which tool, prompt, resource or method. Lists are cut down to
-//     what is open, and sessions of older clients belong to the grant that opened them.
+//   - [Guard.Protect] calls a function with the caller of an authenticated request.
+//   - [Guard.Wrap] does the same for an http.Handler, which gets its caller from [CallerOf].
+//   - [Guard.Enforce] also authorizes each message by [Rules], which say which scopes a tool,
+//     prompt, resource or method needs. It filters lists to what the caller may use, and binds the
+//     sessions of older clients to the grant that opened them.
 //
-// The handler behind must not be reachable in another way, and must act for the caller's tenant and
-// no other: the guard says who calls, and the data are the handler's. It need know nothing of
-// tokens. Behind Enforce it does not even see them, unless Policy.PassToken says so; behind Protect
-// and Wrap the request is as it came, and its token is nobody else's: a handler that calls further
-// servers gets tokens of their own for them.
+// The handler must not be reachable without the guard, and must serve the data of the caller's
+// tenant alone. It needs to know nothing of tokens: behind Enforce it does not see them, unless
+// Policy.PassToken is set. Behind Protect and Wrap the request is unchanged; never send its token
+// to another server.
 //
-// # Who calls
+// # The caller
 //
-// [mcp.Caller] is what a token says once it is believed: the subject, its tenant, its client, the
-// grant that it hangs from, and the scopes. Take the tenant from there alone. An argument of a tool
-// that names a tenant is somebody's wish.
+// [mcp.Caller] is the content of a verified token: subject, tenant, client, grant and scopes. Take
+// the tenant from there alone, never from the arguments of a tool.
 //
-// # Which rule
+// # Rules
 //
-// The first rule that fits a name decides; what no rule speaks of is open to nobody. Who lacks a
-// scope of a tool gets a challenge that names all that the call needs, from which clients take up
-// their person's permission again; where [Rule.Hide] is set, the answer is that there is no such
-// tool. A scope counts for others as [Rules].Implies says.
+// The first rule that matches a name decides; what no rule names is denied. If the token lacks a
+// scope, the answer is a challenge that names all scopes that the call needs, so that the client
+// can ask the user for them; with [Rule.Hidden] it is that there is no such tool. [Rules].Implies
+// says which scopes include others.
 //
-// # Step by step
+// # Gradual enforcement
 //
-// A server in production is hardened without an outage by a [Rollout]: in [Observe] every request
-// passes and the decision that would have been made is told to [Policy].Record; [EnforceWrites]
-// begins with what changes something. The zero Policy enforces. No mode believes a bad token: at
-// most such a request passes as nobody, where Policy.AllowAnonymous says so.
+// A [Rollout] enforces rules in steps on a server in production. In the mode [Observe] every
+// request is allowed and the decision is passed to [Policy].Record; [EnforceWrites] enforces the
+// rules of what writes. The zero Policy enforces all rules. No mode accepts an invalid token: such
+// a request is anonymous at most, and only with Policy.AllowAnonymous.
 //
-// # What stays outside
+// # Not part of the guard
 //
-// The documents by which clients find the issuer (RFC 9728) are the server's to publish: a
-// challenge names them at oauth.ResourceMetadataURL(resource). Timeouts and the size of what is no
-// message are the http.Server's; Policy.MaxBody bounds a message.
+// The server publishes its protected resource metadata (RFC 9728) itself, at
+// oauth.ResourceMetadataURL(resource). Timeouts are those of the http.Server.
 package guard

@@ -24,58 +24,57 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// Policy is what Enforce goes by.
+// Policy configures Enforce and Serve. Tables is required.
 type Policy struct {
-	// Tables finds the rules of a tenant; they may be others from one request to the next.
-	// Required. See Always.
+	// Tables returns the rules of a tenant. It is called once for each request and may return
+	// another table each time. Required. See Always.
 	Tables func(tenantID string) *Table
-	// Rollout says how strictly the rules count. Nil: they count.
+	// Rollout says whether denials are enforced. Nil: they are.
 	Rollout Rollout
-	// AllowAnonymous lets requests without a good token pass, as nobody, where the mode for nobody
-	// is Observe. A token that is shown and not good acts as nobody at most, never as a tenant; one
-	// in the URL is taken out of it.
+	// AllowAnonymous allows requests without a valid token as anonymous, where the mode for
+	// anonymous requests is Observe. An invalid token makes a request anonymous at most; one in the
+	// URL is removed.
 	AllowAnonymous bool
-	// Admit may answer a request itself before its message is read, as a limit does: then it
-	// returns false, and that is all. The caller is zero for nobody. Nil: every request is let on.
+	// Admit may answer a request itself before its message is read, as a rate limit does, and then
+	// returns false. The caller of an anonymous request is zero. Nil: every request is admitted.
 	Admit func(w http.ResponseWriter, r *http.Request, c mcp.Caller) bool
-	// Record is told every decision, when the request is over. It must not block. Nil: nobody is.
+	// Record gets each decision when the request is done. It must not block. May be nil.
 	Record func(Record)
-	// Begin is told of a call of a tool that changes something, or that no rule names, after the
-	// rules have let it pass and before it goes on. It returns when that is recorded; on an error
-	// the call goes no further and is answered 503.
-	// Nil: it is not told.
+	// Begin is called for a tool call that writes, or that no rule names, after the rules allowed
+	// it and before it is forwarded. It returns when the call is recorded; if it returns an error,
+	// the call is not forwarded and is answered 503. May be nil.
 	Begin func(context.Context, *Record) error
-	// SessionKey binds sessions of older clients to their grant and tenant: 32 characters at least,
-	// the same at each replica. Default: made at the start, which is right for one process.
+	// SessionKey is the key that binds the sessions of older clients to their grant and tenant: at
+	// least 32 characters, the same for all replicas. Default: a random key, which is right for one
+	// process.
 	SessionKey config.Secret
-	// ArgumentsKey names the arguments of a tool's call in its Record and in the request's log
-	// event, by a keyed hash: who has the log alone can tell that a tenant's calls of a tool had
-	// the same arguments, as they were written, and nothing of what those were. 32 characters at
-	// least. Default: the log says nothing of them, and the key of Records is made at the start.
+	// ArgumentsKey is the key of the hash that stands for a call's arguments in its Record and in
+	// the log: at least 32 characters. Who has the log alone can see that two calls of a tenant had
+	// the same arguments, as they were written, and nothing else of them. Default: the log has no
+	// hash, and the key for Records is random.
 	ArgumentsKey config.Secret
-	// PassToken lets next see the access token and its proof. Default: it does not, so that it
-	// cannot send them on (MCP, "Token Passthrough"); it knows the caller. A server that exchanges
-	// the token for one of another server's (RFC 8693) needs it.
+	// PassToken forwards the access token and its proof. Default: they are removed, so that the
+	// handler cannot pass them on (MCP, "Token Passthrough"). A server that exchanges the token for
+	// another (RFC 8693) needs it.
 	PassToken bool
-	// MaxBody bounds a message, in bytes. Default 1 MiB.
+	// MaxBody is the size limit of a message, in bytes. Default 1 MiB.
 	MaxBody int64
-	// MaxAnswer bounds what is held back of an answer, in bytes: a list that is cut down, or one
-	// event of a stream. Default 8 MiB.
+	// MaxAnswer is the size limit of what is buffered of a response, in bytes: a list that is
+	// filtered, or one event of a stream. Default 8 MiB.
 	MaxAnswer int64
-	// CallTimeout bounds the answer to a message that was admitted: its token may expire meanwhile,
-	// and it is still cut when its permission ends. Streams that answer no call, and subscriptions,
-	// end with their token. Default 1 hour.
+	// CallTimeout is the time limit of the response to a request. Its token may expire meanwhile;
+	// the response is still cut off when the grant is revoked. Streams that answer no request, and
+	// subscriptions, end with their token. Default 1 hour.
 	CallTimeout time.Duration
-	// KeepAlive is how long a stream may be silent until its client gets a comment, so that nothing
-	// on the way closes it (HTML, "Authoring notes" of server-sent events). Default 20 seconds;
-	// negative: it gets none.
+	// KeepAlive is how long a stream may be silent before the client gets a comment, so that no
+	// proxy closes it (HTML, server-sent events, "Authoring notes"). Default 20 seconds; negative:
+	// none.
 	KeepAlive time.Duration
-	// MaxStreams bounds the streams that one grant holds open at once: those that go on until
-	// somebody ends them, not the answers to calls. Default 16.
+	// MaxStreams limits the streams without an end that one grant may have open. Default 16.
 	MaxStreams int
 }
 
-// Always makes rules that are the same for every tenant.
+// Always returns a Policy.Tables with the same rules for every tenant.
 func Always(r Rules) (func(string) *Table, error) {
 	t, err := r.Compile()
 	if err != nil {
@@ -89,13 +88,13 @@ const (
 	defaultMaxStreams  = 16
 	defaultCallTimeout = time.Hour
 	defaultKeepAlive   = 20 * time.Second
-	watchEvery         = 2 * time.Second // so long may a stream go on whose grant has ended
+	watchInterval      = 2 * time.Second // how long a stream may continue after a revocation
 	minPolicyKey       = 32
 )
 
-// Enforce puts the guard in front of anybody's MCP server over Streamable HTTP. Each message is
-// read once, and what was read is what next gets, byte for byte; it finds the caller with CallerOf.
-// Lists that next answers with are cut down to what is open to the caller, in JSON and in streams.
+// Enforce protects an MCP server with Streamable HTTP. Each message is parsed once, and next gets
+// the bytes that were parsed; it gets its caller from CallerOf. Lists in the responses are filtered
+// to what the caller may use, in JSON and in streams.
 func (g *Guard) Enforce(next http.Handler, p Policy) (*Handler, error) {
 	e, err := g.enforcer(p)
 	if err != nil {
@@ -107,18 +106,19 @@ func (g *Guard) Enforce(next http.Handler, p Policy) (*Handler, error) {
 
 func (g *Guard) enforcer(p Policy) (*Handler, error) {
 	if p.Tables == nil {
-		return nil, errors.New("the policy has no rules")
+		return nil, errors.New("policy: tables are required")
 	}
 	for name, key := range map[string]config.Secret{"session": p.SessionKey, "arguments": p.ArgumentsKey} {
 		if n := len(key.Reveal()); n > 0 && n < minPolicyKey {
-			return nil, fmt.Errorf("the %s key is shorter than %d characters; make one with: head -c 32 /dev/urandom "+
+			return nil, fmt.Errorf("policy: the %s key is shorter than %d characters; make one with: head -c 32 "+
+				"/dev/urandom "+
 				"| base64", name, minPolicyKey)
 		}
 	}
 	if p.SessionKey == "" {
 		p.SessionKey = config.Secret(rand.Text() + rand.Text())
 	}
-	// One key may serve several guards: a name of one is no name of another.
+	// Guards may share a key: a session id of one is not valid for another.
 	mac := hmac.New(sha256.New, []byte(p.SessionKey.Reveal()))
 	mac.Write([]byte(g.config.Resource))
 	p.SessionKey = config.Secret(mac.Sum(nil))
@@ -141,29 +141,29 @@ func (g *Guard) enforcer(p Policy) (*Handler, error) {
 	return e, nil
 }
 
-// Handler is a server behind the guard, as Enforce and Serve return it.
+// Handler is a protected server, as Enforce and Serve return it.
 type Handler struct {
 	policy Policy
 	guard  *Guard
 	next   http.Handler
-	own    Server // in place of next
+	own    Server // instead of next
 
-	arguments []byte // the key of their hashes; empty: there are none
+	arguments []byte // key of the hash of arguments; empty: no hash
 	streams   streams
 
-	unread reported // entries of lists that cannot be read
+	unread reported // unreadable list entries
 }
 
-// passage is one request on its way through.
+// request is one request that the guard handles.
 type request struct {
 	*Handler
 	w      *responseFilter
 	r      *http.Request
-	v      verified     // zero: nobody
-	bad    *oauth.Error // why nobody
-	proof  *dpop.Proof  // that was believed and is not used up; nil: the token needs none
+	v      verified     // zero: anonymous
+	bad    *oauth.Error // why the request is not authenticated
+	proof  *dpop.Proof  // verified and not yet consumed; nil: the token is not bound
 	table  *Table
-	held   *stream // its place among the open ones; nil: it has none
+	held   *stream // nil: it needs none
 	began  time.Time
 	m      message.Message
 	record Record
@@ -188,7 +188,8 @@ func (x *request) serve() {
 	refused := x.authenticate()
 	admitted := false
 	if refused == nil && x.proof != nil {
-		// before the proof is used up: a request over its grant's limit may come again with it
+		// before the proof is consumed: a request over the limit may be repeated with the same
+		// proof
 		if !x.admit() {
 			return
 		}
@@ -241,8 +242,8 @@ func (x *request) serve() {
 	x.servePost(body)
 }
 
-// session puts the server's own name of a session in its place; another caller's is answered as if
-// it were not there. A request of 2026-07-28 has none, whatever it says.
+// checkSession replaces the client's session id with the server's. A session of another caller is
+// answered as if it did not exist. Requests of MCP 2026-07-28 have no session.
 func (x *request) checkSession() bool {
 	if x.r.Method == http.MethodPost && !x.m.Answer && message.IsModern(&x.m, x.r.Header) {
 		x.r.Header.Del(sessionHeader)
@@ -253,18 +254,19 @@ func (x *request) checkSession() bool {
 	}
 	x.record.Refused = RefusedSession
 	message.Refuse(x.w, http.StatusNotFound, x.m.ID,
-		message.Invalid("there is no such session of yours; initialize anew"))
+		message.Invalid("there is no such session; initialize a new one"))
 	return false
 }
 
-// identify finds the caller, or says what to answer.
+// authenticate sets the caller, or returns the error to answer.
 func (x *request) authenticate() *oauth.Error {
 	shown, refused := present(x.r)
 	if refused != nil {
-		if refused != errNoToken { // without any, a client learns where to begin
+		if refused != errNoToken { // without a token, the challenge tells the client where to start
 			x.record.Denial = &Denial{Reason: DenyHeader,
-				Sentence: "Somebody showed a token in another way than once, in the Authorization header, as Bearer " +
-					"or DPoP: the client's makers must mend that."}
+				Sentence: "A client did not present exactly one access token in the Authorization header, as " +
+					"Bearer or " +
+					"DPoP: its developers must fix that."}
 		}
 		return refused
 	}
@@ -289,7 +291,7 @@ func (x *request) authenticate() *oauth.Error {
 	return nil
 }
 
-// admit says whether the caller is within their limits; if not, the answer has been given.
+// admit reports whether Policy.Admit allows the request; if not, it was answered.
 func (x *request) admit() bool {
 	x.record.Caller, x.table = x.v.caller, x.policy.Tables(x.v.caller.TenantID)
 	if x.policy.Admit != nil && !x.policy.Admit(x.w, x.r, x.v.caller) {
@@ -299,26 +301,26 @@ func (x *request) admit() bool {
 	return true
 }
 
-// anonymous says whether a request without a good token may pass, as nobody.
+// allowsAnonymous reports whether requests without a valid token are allowed.
 func (x *request) allowsAnonymous() bool {
 	return x.policy.AllowAnonymous && x.policy.Rollout != nil && x.policy.Rollout.Mode("", "") == Observe
 }
 
-// fault answers a request that is no message that could be decided on.
+// rejectMessage answers a request whose message cannot be decided on.
 func (x *request) rejectMessage(status int, f *message.Fault) {
 	x.record.Refused = RefusedMessage
 	httpd.Note(x.r.Context(), "refused", f.Message)
 	switch {
 	case status != http.StatusMethodNotAllowed:
 	case x.own != nil:
-		x.w.Header().Set("Allow", "POST") // neither a stream nor a session to delete
+		x.w.Header().Set("Allow", "POST") // there is neither a stream nor a session
 	default:
 		x.w.Header().Set("Allow", "POST, GET, DELETE")
 	}
 	message.Refuse(x.w, status, x.m.ID, f)
 }
 
-// post decides on a message, and lets it pass or answers it.
+// servePost decides on a message, and forwards or answers it.
 func (x *request) servePost(body []byte) {
 	d := x.table.decide(x.v.caller, &x.m)
 	x.record.Method, x.record.Decision = x.m.Method, d
@@ -354,8 +356,8 @@ func (x *request) servePost(body []byte) {
 	x.forward(body)
 }
 
-// deny answers what the rules do not open: by a challenge for all that it needs and what the caller
-// has; or, where nobody is to learn of it, as if it were not there.
+// deny answers a denied request: with a challenge for the scopes that it needs and those that the
+// caller has, or as if the tool did not exist.
 func (x *request) deny(d Decision) {
 	if x.bad != nil {
 		x.guard.challenge(x.w, x.r, x.bad)
@@ -373,8 +375,8 @@ func (x *request) deny(d Decision) {
 	message.Refuse(x.w, message.Status(&x.m, f, message.IsModern(&x.m, x.r.Header)), x.m.ID, f)
 }
 
-// stream passes what is no message: the stream of an older client, and the end of its session. Both
-// need a session, or are not there.
+// serveStream forwards a GET, which opens the stream of an older client, or a DELETE, which ends
+// its session. Both need a session.
 func (x *request) serveStream() {
 	if (x.r.Method != http.MethodGet && x.r.Method != http.MethodDelete) || len(x.r.Header[sessionHeader]) == 0 {
 		x.rejectMessage(http.StatusMethodNotAllowed,
@@ -385,13 +387,12 @@ func (x *request) serveStream() {
 	x.forward(nil)
 }
 
-// known is the request's context with what next may know of it.
+// handlerContext returns the context of the request for next.
 func (x *request) handlerContext() context.Context {
 	return refusal.WithReason(context.WithValue(x.r.Context(), callerKey{}, x.v.caller), &x.record.Behind)
 }
 
-// pass lets the request through, with the message that it brought, and watches the answer. What
-// goes on for long ends with the token and its grant.
+// forward forwards the request and filters the response.
 func (x *request) forward(body []byte) {
 	ctx, cancel := context.WithCancel(x.handlerContext())
 	defer cancel()
@@ -406,10 +407,10 @@ func (x *request) forward(body []byte) {
 		message.SetBody(r, body, &x.m)
 	}
 	r.Header = maps.Clone(r.Header)
-	// what is compressed cannot be cut down, and no header at all allows every coding (RFC 9110
+	// a compressed response cannot be filtered, and no header at all allows every coding (RFC 9110
 	// section 12.5.3)
 	r.Header.Set("Accept-Encoding", "identity")
-	// a part of a stream could begin within a line, and say what the whole line is cut down to
+	// a range of a stream could begin within a line and so hide what must be filtered
 	r.Header.Del("Range")
 	r.Header.Del("If-Range")
 	if !x.policy.PassToken {
@@ -425,8 +426,8 @@ func (x *request) forward(body []byte) {
 	x.w.finish()
 }
 
-// answer is called when the answer's head is known: its session is named anew, lists are cut down,
-// and a stream is watched.
+// writeHeader is called before the header of the response is sent: it binds the session id to the
+// caller, and chooses the filter.
 func (x *request) writeHeader(ctx context.Context, cancel context.CancelFunc) {
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -439,7 +440,7 @@ func (x *request) writeHeader(ctx context.Context, cancel context.CancelFunc) {
 		x.openStream()
 		h.Set("X-Accel-Buffering", "no")
 		go x.watchStream(ctx, cancel)
-	} else if x.guard.config.Now().Sub(x.began) >= watchEvery { // much can have ended meanwhile
+	} else if x.guard.config.Now().Sub(x.began) >= watchInterval { // the grant may have been revoked meanwhile
 		if why := x.cutReason(ctx); why == cutRevoked || why == cutKey {
 			cancel()
 			x.w.note(why)
@@ -456,12 +457,13 @@ func (x *request) writeHeader(ctx context.Context, cancel context.CancelFunc) {
 	if coding, several := codingOf(h); coding != "" {
 		h.Del("Content-Encoding")
 		if _, asItIs := f.(*message.One); asItIs {
-			f = &message.Whole{Cut: x.singleMessage, Most: x.policy.MaxAnswer} // so that a bomb is no half an answer
+			// so that a decompression bomb does not become half a response
+			f = &message.Whole{Cut: x.singleMessage, Most: x.policy.MaxAnswer}
 		}
 		undone, known := message.Undo(ctx, coding, f)
 		if !known || several {
 			cancel()
-			const why = "the server compresses what was not asked for compressed"
+			const why = "the server sent an unsupported content coding"
 			x.w.note(why)
 			x.w.replace(http.StatusBadGateway,
 				message.ErrorTo(x.m.ID, &message.Fault{Code: message.CodeInternal, Message: why}))
@@ -477,13 +479,13 @@ func (x *request) writeHeader(ctx context.Context, cancel context.CancelFunc) {
 	x.w.through = f
 }
 
-// ofTheBody are the headers that say something of a body which is another when it is cut down, or
-// its coding undone (RFC 9110 section 8, RFC 9530, RFC 3230).
+// ofTheBody are the header fields that describe the body, which is another when it is filtered or
+// decoded (RFC 9110 section 8, RFC 9530, RFC 3230).
 var ofTheBody = [...]string{"Content-Length", "ETag", "Accept-Ranges", "Content-Md5", "Digest", "Content-Digest",
 	"Repr-Digest"}
 
-// codingOf is the coding of an answer, or one of several, in however many headers they stand (RFC
-// 9110 section 8.4); empty: it has none.
+// codingOf returns the content coding of a response, or one of several (RFC 9110 section 8.4);
+// empty: it has none.
 func codingOf(h http.Header) (coding string, several bool) {
 	for c := range strings.SplitSeq(strings.Join(h["Content-Encoding"], ","), ",") {
 		if c = strings.TrimSpace(c); c == "" || strings.EqualFold(c, "identity") {
@@ -494,7 +496,7 @@ func codingOf(h http.Header) (coding string, several bool) {
 	return coding, several
 }
 
-// one is a message as it is; several are none.
+// singleMessage is the filter of a response that is one message; a batch is dropped.
 func (x *request) singleMessage(raw []byte) (out []byte, drop bool) {
 	x.w.look(raw)
 	return raw, bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n\ufeff"), []byte("["))

@@ -11,17 +11,16 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// lists are the members of a result that list things: what kind of things, and which member names
-// one.
+// lists are the members of a result that list things, with the kind of the things and the member
+// that names one.
 var lists = []struct{ member, kind, name string }{
 	{"tools", KindTool, "name"}, {"prompts", KindPrompt, "name"}, {"resources", KindResource, "uri"},
 	{"resourceTemplates", kindTemplate, "uriTemplate"},
 }
 
-// filter is what an answer goes through; nil: it goes as it is. Lists are cut down, and so is
-// whatever a stream brings: one that is taken up again may repeat a list, and one that answers
-// something else may bring the answer to a list that was asked for elsewhere. In JSON only one
-// message answers what is no list.
+// filter returns the filter of the response; nil: none. Every stream is filtered: a resumed one may
+// repeat a list, and one that answers another request may bring the answer to a list. A JSON
+// response is one message, and only lists need a filter.
 func (x *request) filter(streaming bool) message.Filter {
 	listing := false
 	switch x.m.Method {
@@ -41,15 +40,14 @@ func (x *request) filter(streaming bool) message.Filter {
 
 func isStream(h http.Header) bool { return message.Kind(h) == "text/event-stream" }
 
-// visible says whether a thing is shown to the caller: when it is open, or its rule does not count
-// yet.
+// visible reports whether the caller sees a thing in lists: its rule allows it or is not enforced.
 func (x *request) visible(kind, name string) bool {
 	d := x.table.Decide(x.v.caller, kind, name)
 	return d.Allowed || x.policy.lenient(x.v.caller.TenantID, name, d.Write)
 }
 
-// cutEvent is cut for a message in a stream: what cannot be read and is the answer to this request
-// is one no more, and its client is told.
+// cutEvent filters a message of a stream. If it is unreadable and answers this request, the client
+// gets an error in its place.
 func (x *request) cutEvent(raw []byte) (out []byte, drop bool) {
 	x.w.lookAt(raw)
 	out, drop = x.cut(raw)
@@ -63,9 +61,9 @@ func (x *request) cutEvent(raw []byte) (out []byte, drop bool) {
 	return nil, true
 }
 
-// cut takes a message of the server's and leaves out what is not open to the caller. What is no
-// list comes back as it was; what cannot be read does not come back at all: it could be read by
-// somebody else. drop says that the message is about something that the caller must not learn of.
+// cut filters a message of the server. It returns raw itself if there is nothing to filter, and
+// drops a message that is unreadable, because clients could read it differently, or that is about
+// something the caller must not see.
 func (x *request) cut(raw []byte) (out []byte, drop bool) {
 	x.w.waits = false
 	envelope, err := message.Members(bytes.TrimSpace(raw))
@@ -84,7 +82,7 @@ func (x *request) cut(raw []byte) (out []byte, drop bool) {
 		return slices.ContainsFunc(envelope, func(e message.Member) bool { return string(e.Name) == name })
 	}
 	if has("params") && has("result") {
-		return nil, true // no message
+		return nil, true // not a message
 	}
 	for i, e := range envelope {
 		switch string(e.Name) {
@@ -105,7 +103,7 @@ func (x *request) cut(raw []byte) (out []byte, drop bool) {
 	return raw, false
 }
 
-// announces says whether a notification tells of a resource that is not open to the caller.
+// announcesHidden reports whether a notification is about a resource that the caller must not see.
 func (x *request) announcesHidden(envelope []message.Member, params json.RawMessage) bool {
 	var method string
 	for _, e := range envelope {
@@ -124,8 +122,8 @@ func (x *request) announcesHidden(envelope []message.Member, params json.RawMess
 	return strictjson.Unmarshal(message.Find(members, "uri"), &uri) != nil || !x.visible(KindResource, uri)
 }
 
-// cutResult leaves things out of a list. What depends on the caller is for the caller alone, and
-// not for long: a client keeps lists by server, not by token.
+// cutResult removes entries of the lists in a result. The filtered list is not cacheable for other
+// callers: clients cache lists by server, not by token.
 func (x *request) cutResult(result json.RawMessage) (out json.RawMessage, changed bool, err error) {
 	if len(result) == 0 || result[0] != '{' {
 		return result, false, nil
@@ -185,7 +183,7 @@ func (x *request) cutList(list json.RawMessage, kind, name string) (json.RawMess
 	return append(b, ']'), nil
 }
 
-// entryName is the name of an entry of a list; ok is false for one that could be read otherwise.
+// entryName returns the name of a list entry; ok is false if clients could read it differently.
 func entryName(entry json.RawMessage, member string) (called string, ok bool) {
 	members, err := message.Members(entry)
 	if err != nil || message.Exact(members, member) != nil {
@@ -199,32 +197,31 @@ func entryName(entry json.RawMessage, member string) (called string, ok bool) {
 	return called, true
 }
 
-// mostUnread bounds the entries that are remembered as reported.
-const mostUnread = 1000
+// maxUnread limits the entries that are remembered as logged.
+const maxUnread = 1000
 
-// leaveOut says that entries of a list are left out because they cannot be read: of each once.
+// logUnreadable logs each list entry that is left out because it is unreadable, once.
 func (x *request) logUnreadable(entries ...json.RawMessage) {
 	for _, e := range entries {
 		if !x.unread.first(message.NameOf(e)) {
 			continue
 		}
-		x.guard.config.Log.Warn("an entry of a list cannot be read and is left out", "resource",
+		x.guard.config.Log.Warn("an unreadable list entry is left out", "resource",
 			x.guard.config.Resource, "method", x.m.Method, "name", message.NameOf(e))
 	}
 }
 
-// reported remembers what was reported. The zero value has nothing, and is safe for concurrent use.
+// reported remembers what was logged. It is safe for concurrent use.
 type reported struct {
 	mu   sync.Mutex
 	seen map[string]bool
 }
 
-// first says whether something was not reported before, and remembers it; when it remembers as much
-// as it may, nothing is reported any more.
+// first reports whether what is new, and remembers it. When the memory is full, nothing is new.
 func (r *reported) first(what string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.seen[what] || len(r.seen) >= mostUnread {
+	if r.seen[what] || len(r.seen) >= maxUnread {
 		return false
 	}
 	if r.seen == nil {

@@ -26,83 +26,85 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// Config is what a guard needs to know. Fields that are zero get the value that their comment
-// names.
+// Config configures a Guard. Issuer and Resource are required; every other field has a default.
 type Config struct {
-	// Issuer is the issuer identifier, byte for byte. Required.
+	// Issuer is the issuer identifier of the authorization server, compared byte for byte (RFC 8414
+	// section 2). Required.
 	Issuer string
-	// Resource is the canonical URI of the protected server: the only audience that is accepted
-	// (RFC 8707 §2). Required.
+	// Resource is the canonical URI of the protected server, the only audience that is accepted
+	// (RFC 8707 section 2). Required.
 	Resource string
-	// Revoked knows which grants, clients and tenants were revoked or suspended, and which signing
+	// Revoked knows which grants, clients and tenants are revoked or suspended, and which signing
 	// keys were withdrawn. It is asked on every request, so it should answer from memory, as a
-	// revocation.Replica does. Default: none. Then a revoked grant, a suspended client or tenant is
-	// not noticed until its access tokens expire (exp), and a withdrawn key not before the key set
-	// is fetched again.
+	// revocation.Replica does. Default: none. Then a revoked grant and a suspended client or tenant
+	// are not noticed until the access token expires (exp), and a withdrawn key not before the key
+	// set is fetched again.
 	Revoked revocation.Reader
-	// WhenUnknown asks the issuer about a token when Revoked does not know, about 32 tokens at
-	// once; a request beyond that is answered 503. Default: such a request is answered 503.
+	// WhenUnknown introspects a token at the issuer when Revoked does not know whether its grant is
+	// revoked, at most 32 tokens at once. Default, and beyond that number: the request is answered
+	// 503.
 	WhenUnknown *Introspection
-	// Algorithms of signatures that are believed. Default ES256.
+	// Algorithms are the accepted signature algorithms. Default: ES256.
 	Algorithms []string
 	// Baseline are the scopes that a 401 challenge names.
 	Baseline []string
-	// JWKSURL is where the issuer's keys are. Default: as the issuer's metadata say (RFC 8414 §2).
+	// JWKSURL is the URL of the issuer's keys. Default: jwks_uri of the issuer's metadata (RFC 8414
+	// section 2).
 	JWKSURL string
-	// AllowedHosts are the Host headers that are answered. Default: the resource's host and, on a
-	// loopback host, its other names.
+	// AllowedHosts are the accepted Host headers. Default: the host of the resource; for a loopback
+	// host, also its other names.
 	AllowedHosts []string
-	// AllowedOrigins are the Origin headers that are answered, beside the resource's own.
+	// AllowedOrigins are the accepted Origin headers, in addition to the origin of the resource.
 	AllowedOrigins []string
-	// CacheSize bounds how many verified tokens are remembered, each until it expires. Its expiry,
-	// its key and its grant are checked on every request all the same. Default 100,000, about half
-	// a kilobyte each; negative: none is.
+	// CacheSize is the number of verified tokens that are cached, each until it expires. Expiry,
+	// signing key and revocation are still checked on every request. Default 100,000, about half a
+	// kilobyte each; a negative value disables the cache.
 	CacheSize int
-	// RequireDPoP refuses tokens that are not bound to a key of their client's (RFC 9449). Default:
-	// both kinds are taken, each by its own scheme.
+	// RequireDPoP rejects tokens that are not bound to a key of the client (RFC 9449). Default:
+	// both kinds are accepted, each with its own authentication scheme.
 	RequireDPoP bool
-	// DPoPNonceKey makes the nonces that are offered for DPoP proofs, and that those who have one
-	// must have (RFC 9449 §9): 32 characters at least, the same at each replica. Whoever knows it
-	// can make proofs ahead of time, with a key that they have. Default: none is offered.
+	// DPoPNonceKey is the key of the nonces for DPoP proofs (RFC 9449 section 9): at least 32
+	// characters, the same for all replicas. Who knows it can prepare proofs for later use, with a
+	// key of their own. Default: no nonces are offered.
 	DPoPNonceKey config.Secret
-	// DPoPNonceRequired refuses proofs without a nonce; it needs the key. Default: a nonce is
-	// offered and not demanded, because clients in the field know none.
+	// DPoPNonceRequired rejects proofs without a nonce; it needs DPoPNonceKey. Default: a nonce is
+	// offered but not required, because clients in the field do not support it.
 	DPoPNonceRequired bool
-	// DPoPWindow is how far the iat of a proof may be from now. Default 5 minutes, and not more.
+	// DPoPWindow is how far the iat of a proof may be from now. Default and maximum: 5 minutes.
 	DPoPWindow time.Duration
-	// UsedProofs remembers the DPoP proofs of the last minutes, so that none counts twice; replicas
-	// share one. Default: memory of this process.
+	// UsedProofs remembers the DPoP proofs of the last minutes, so that each is accepted once;
+	// replicas share it. Default: the memory of this process.
 	UsedProofs ttl.Store
-	// PublishedKeys returns the issuer's key set (RFC 7517 section 5) where the issuer runs in this
-	// process: a key that is not known is looked up there, without a request. Default: it is
-	// fetched from the issuer.
+	// PublishedKeys returns the key set of an issuer in this process (RFC 7517 section 5); unknown
+	// keys are looked up there, without a request. Default: the key set is fetched.
 	PublishedKeys func() []byte
-	// HTTPClient fetches metadata and keys. Default: 5 seconds at most, no redirects.
+	// HTTPClient sends requests to the issuer; redirects are not followed. Default: a client with a
+	// timeout of 5 seconds.
 	HTTPClient *http.Client
-	Now        func() time.Time // default time.Now
-	Log        *slog.Logger     // default: nothing is logged
+	Now        func() time.Time // default: time.Now
+	Log        *slog.Logger     // default: no log
 }
 
-// Leeway is how far apart the issuer's clock and ours may be.
+// Leeway is the accepted difference between the clocks of the issuer and this server.
 const Leeway = 30 * time.Second
 
-// Guard checks requests. It is safe for concurrent use.
+// Guard authenticates and authorizes requests. It is safe for concurrent use.
 type Guard struct {
-	config   Config
-	rules    token.Rules
-	keys     *keys
-	cache    *cache // nil: none
-	proofs   *dpop.Checker
-	asking   singleflight.Group[bool] // the issuer, about a token by its hash
-	asked    *limit.InFlight          // limits those questions
-	origin   string                   // of the resource, as clients know it
-	hosts    httpd.Hosts
-	origins  map[string]bool
-	metadata string // the URL that challenges name
-	baseline atomic.Pointer[[]string]
+	config         Config
+	rules          token.Rules
+	keys           *keys
+	cache          *cache // nil: disabled
+	proofs         *dpop.Checker
+	introspections singleflight.Group[bool] // introspection, by the hash of the token
+	inFlight       *limit.InFlight          // limits introspection
+	origin         string                   // of the resource, as clients see it
+	hosts          httpd.Hosts
+	origins        map[string]bool
+	metadata       string // resource_metadata of challenges
+	baseline       atomic.Pointer[[]string]
 }
 
-// New makes a guard. It fetches nothing yet.
+// New returns a guard. It does not fetch anything yet.
 func New(c Config) (*Guard, error) {
 	uri, err := oauth.PlainResource(c.Resource)
 	if err != nil {
@@ -125,7 +127,7 @@ func New(c Config) (*Guard, error) {
 		return nil, err
 	}
 	var since time.Time
-	if c.UsedProofs == nil { // what is remembered begins now
+	if c.UsedProofs == nil { // proofs from before this moment are not remembered
 		since = time.Now()
 		if c.Now != nil {
 			since = c.Now()
@@ -142,8 +144,8 @@ func New(c Config) (*Guard, error) {
 			local: c.PublishedKeys},
 	}
 	g.SetBaseline(c.Baseline)
-	g.asking.Max, g.asking.Timeout = mostIntrospections, introspectTime
-	g.asked = limit.NewInFlight(mostIntrospections, mostOfOne)
+	g.introspections.Max, g.introspections.Timeout = maxIntrospections, introspectTimeout
+	g.inFlight = limit.NewInFlight(maxIntrospections, maxTenantIntrospections)
 	if c.DPoPNonceKey != "" {
 		g.proofs.Nonces = &dpop.Nonces{Key: []byte(c.DPoPNonceKey.Reveal())}
 	}
@@ -154,7 +156,7 @@ func New(c Config) (*Guard, error) {
 	return g, nil
 }
 
-// SetBaseline puts other scopes in place of Config.Baseline, from the next request on.
+// SetBaseline replaces Config.Baseline for later requests.
 func (g *Guard) SetBaseline(scopes []string) { g.baseline.Store(&scopes) }
 
 func (c *Config) fill() {
@@ -174,17 +176,17 @@ func (c *Config) fill() {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.UsedProofs == nil {
-		c.UsedProofs = ttl.NewMemory(ttl.Options{Now: c.Now, MaxEntries: mostProofs})
+		c.UsedProofs = ttl.NewMemory(ttl.Options{Now: c.Now, MaxEntries: maxProofs})
 	}
 	if c.HTTPClient == nil {
 		c.HTTPClient = &http.Client{Timeout: fetchTime}
 	}
-	client := *c.HTTPClient // a copy: redirects are refused whoever made it
+	client := *c.HTTPClient // redirects are refused for a client of the caller's, too
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.HTTPClient = &client
 }
 
-// allow fills the allow-lists, and says which origin proofs are made for.
+// allow fills the lists of allowed hosts and origins, and sets the origin that proofs are made for.
 func (g *Guard) allow(resource string) {
 	u, err := url.Parse(resource)
 	if err != nil {
@@ -208,7 +210,7 @@ func (g *Guard) allow(resource string) {
 	}
 }
 
-// hostOf cuts the port off.
+// hostOf removes the port.
 func hostOf(host string) string {
 	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
 		return host[:i]
@@ -216,7 +218,7 @@ func hostOf(host string) string {
 	return host
 }
 
-// Protect lets requests of known callers through to next, and answers all others.
+// Protect calls next for authenticated requests, with their caller, and answers all others itself.
 func (g *Guard) Protect(next func(w http.ResponseWriter, r *http.Request, c mcp.Caller)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if refused := g.checkSource(r); refused != nil {
@@ -251,7 +253,7 @@ func (g *Guard) Protect(next func(w http.ResponseWriter, r *http.Request, c mcp.
 	})
 }
 
-// Wrap is Protect for a handler that finds its caller with CallerOf: anybody's MCP server.
+// Wrap is Protect for an http.Handler, which gets its caller from CallerOf.
 func (g *Guard) Wrap(next http.Handler) http.Handler {
 	return g.Protect(func(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
@@ -260,16 +262,16 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 
 type callerKey struct{}
 
-// CallerOf finds the caller of a request that came through Wrap. Handlers of other libraries take
-// no further argument, so the context carries it for them; our own get it as a value.
+// CallerOf returns the caller of a request that passed Wrap or Enforce. Handlers of other libraries
+// take no further argument, so the context carries it.
 func CallerOf(ctx context.Context) (mcp.Caller, bool) {
 	c, ok := ctx.Value(callerKey{}).(mcp.Caller)
 	return c, ok
 }
 
-// checkSource holds Host and Origin against the allow-lists, before anything else: a page of
-// another site must not reach a server on somebody's own machine through their browser, nor by a
-// name of its own that leads here.
+// checkSource compares Host and Origin with the lists of allowed ones, before anything else: a page
+// of another site must not reach a server on the user's own machine through their browser, nor by
+// DNS rebinding.
 func (g *Guard) checkSource(r *http.Request) *oauth.Error {
 	if !g.hosts.Has(r.Host) {
 		return &oauth.Error{Code: "invalid_request", Description: "this server does not answer to this Host",
@@ -284,19 +286,19 @@ func (g *Guard) checkSource(r *http.Request) *oauth.Error {
 	return nil
 }
 
-// errNoToken is the answer to a request without credentials: a challenge that names no error (RFC
-// 6750 §3.1).
+// errNoToken answers a request without credentials: a challenge without an error code (RFC 6750
+// section 3.1).
 var errNoToken = &oauth.Error{Description: "send an access token of this server's issuer as Authorization: Bearer",
 	Status: http.StatusUnauthorized}
 
-// presented is a token as a request shows it.
+// presented is an access token as the request presents it.
 type presented struct {
 	raw  string
-	dpop bool // by the scheme that needs a proof (RFC 9449 §7.1)
+	dpop bool // by the DPoP scheme, which needs a proof (RFC 9449 section 7.1)
 }
 
-// present reads the one token of a request (RFC 6750 §2.1, RFC 9449 §7.1). A token in the URL or in
-// a body is no token; beside one in the header it is an error.
+// present reads the one token of a request (RFC 6750 section 2.1, RFC 9449 section 7.1). A token in
+// the URL or in a body is not accepted; in addition to one in the header it is an error.
 func present(r *http.Request) (presented, *oauth.Error) {
 	headers := r.Header["Authorization"]
 	switch {
@@ -307,7 +309,7 @@ func present(r *http.Request) (presented, *oauth.Error) {
 	}
 	if r.URL.RawQuery != "" {
 		query, err := url.ParseQuery(r.URL.RawQuery)
-		if err != nil { // in what cannot be read to its end, a second token could be
+		if err != nil { // the part that cannot be parsed could hold a second token
 			return presented{}, oauth.InvalidRequest("the query of the URL cannot be read")
 		}
 		if query.Has("access_token") {
@@ -325,8 +327,8 @@ func present(r *http.Request) (presented, *oauth.Error) {
 	return presented{raw, proved}, nil
 }
 
-// isToken68 says whether a text can be a bearer token (RFC 6750 §2.1, b64token). Every request asks
-// it of a long one, so it reads bytes.
+// isToken68 reports whether s has the syntax of a bearer token (RFC 6750 section 2.1, b64token). It
+// runs on every request, so it reads bytes.
 func isToken68(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
@@ -339,58 +341,59 @@ func isToken68(s string) bool {
 	return s != ""
 }
 
-// believe believes a token, whoever shows it, or says what to answer.
+// authenticate verifies an access token and checks that its grant is not revoked, or returns the
+// error to answer.
 func (g *Guard) authenticate(ctx context.Context, raw string) (verified, *oauth.Error) {
 	v, err := g.verify(ctx, raw)
 	switch {
 	case errors.Is(err, token.ErrKeysUnavailable):
 		httpd.Note(ctx, "error", err)
-		return verified{}, oauth.TemporarilyUnavailable() // not the token's fault
+		return verified{}, oauth.TemporarilyUnavailable() // not the fault of the token
 	case errors.Is(err, token.ErrUnknownKey):
 		httpd.Note(ctx, "error", err)
 		return verified{why: g.invalidToken(err, token.Claims{})}, oauth.InvalidToken(token.ErrUnknownKey.Error())
 	case err != nil:
-		return verified{why: v.why}, oauth.InvalidToken(err.Error()) // one of package token's sentences
+		return verified{why: v.why}, oauth.InvalidToken(err.Error()) // one of the errors of package token
 	}
-	ended, withdrawn, err := g.revoked(ctx, v)
+	revoked, withdrawn, err := g.revoked(ctx, v)
 	switch {
-	case ended:
-		return verified{why: revokedGrant(v.caller)}, errEnded
-	case withdrawn: // sooner than the key set says it
+	case revoked:
+		return verified{why: revokedGrant(v.caller)}, errRevoked
+	case withdrawn: // before the key set shows it
 		return verified{why: g.invalidToken(token.ErrUnknownKey, token.Claims{})},
 			oauth.InvalidToken(token.ErrUnknownKey.Error())
 	case err != nil:
-		return g.ask(ctx, raw, v, err)
+		return g.introspect(ctx, raw, v, err)
 	}
 	return v, nil
 }
 
-// revoked asks the list about a token: whether its grant is revoked or one of its clients or its
-// tenant suspended, and whether its key was withdrawn. An error means that the list does not know.
-func (g *Guard) revoked(ctx context.Context, v verified) (ended, withdrawn bool, err error) {
+// revoked asks Config.Revoked whether the token's grant is revoked, or one of its clients or its
+// tenant is suspended, and whether its key was withdrawn. An error means that this is not known.
+func (g *Guard) revoked(ctx context.Context, v verified) (revoked, withdrawn bool, err error) {
 	list := g.config.Revoked
-	ended, err = list.Ended(ctx, v.caller.GrantID)
+	revoked, err = list.Ended(ctx, v.caller.GrantID)
 	withdrawn, keyErr := list.Ended(ctx, v.entry)
-	ended = ended || list.Suspended(revocation.Tenant(v.caller.TenantID), v.issued)
+	revoked = revoked || list.Suspended(revocation.Tenant(v.caller.TenantID), v.issued)
 	for _, id := range v.clients {
-		ended = ended || list.Suspended(revocation.Client(id), v.issued)
+		revoked = revoked || list.Suspended(revocation.Client(id), v.issued)
 	}
-	return ended, withdrawn, cmp.Or(err, keyErr)
+	return revoked, withdrawn, cmp.Or(err, keyErr)
 }
 
-// ask asks the issuer about a token whose grant may have ended, as unknown says: once for all
-// requests that show it while the question is under way, so an end counts as late as one question
-// takes. Without anybody to ask, and when as many questions are under way as may be, it fails
-// closed.
-func (g *Guard) ask(ctx context.Context, raw string, v verified, unknown error) (verified, *oauth.Error) {
+// introspect asks the issuer whether a token is still active, because Config.Revoked does not know,
+// for the reason unknown. Requests with the same token share one question, so a revocation is
+// noticed at most one question late. It fails closed without WhenUnknown, and when too many
+// questions are in flight.
+func (g *Guard) introspect(ctx context.Context, raw string, v verified, unknown error) (verified, *oauth.Error) {
 	if g.config.WhenUnknown == nil {
 		httpd.Note(ctx, "error", unknown)
 		return verified{}, oauth.TemporarilyUnavailable()
 	}
 	httpd.Note(ctx, "introspected", true)
 	key := hash(raw)
-	active, err := g.asking.Do(ctx, string(key[:]), func(ctx context.Context) (bool, error) {
-		leave, ok := g.asked.Enter(limit.Party{Tenant: v.caller.TenantID})
+	active, err := g.introspections.Do(ctx, string(key[:]), func(ctx context.Context) (bool, error) {
+		leave, ok := g.inFlight.Enter(limit.Party{Tenant: v.caller.TenantID})
 		if !ok {
 			return false, singleflight.ErrFull
 		}
@@ -402,28 +405,28 @@ func (g *Guard) ask(ctx context.Context, raw string, v verified, unknown error) 
 		httpd.Note(ctx, "error", errors.Join(unknown, err))
 		return verified{}, oauth.TemporarilyUnavailable()
 	case !active:
-		return verified{why: revokedGrant(v.caller)}, errEnded
+		return verified{why: revokedGrant(v.caller)}, errRevoked
 	}
 	return v, nil
 }
 
-var errEnded = oauth.InvalidToken("the permission behind the access token has ended")
+var errRevoked = oauth.InvalidToken("the grant of the access token is revoked")
 
-// verified is a believed token.
+// verified is a verified access token.
 type verified struct {
 	caller  mcp.Caller
-	jkt     string // thumbprint of the key that must be proved with it; empty: none
+	jkt     string // thumbprint of the key that a proof must be made with; empty: not bound
 	keyID   string
 	key     any      // the public key that verified it
-	entry   string   // what the list of ended grants calls the key when it was withdrawn
+	entry   string   // id of a withdrawn key in Config.Revoked
 	issued  int64    // Unix seconds
 	expires int64    // Unix seconds
 	clients []string // see token.Claims.Clients
-	why     *Denial  // of one that is not believed: what the operator is told
+	why     *Denial  // of an invalid token: what the operator is told
 }
 
-// verify looks the token up, or checks it. A remembered one still needs its key to be published and
-// its time not to be over.
+// verify takes the token from the cache, or verifies it. For a cached token, expiry and the
+// publication of its key are checked again.
 func (g *Guard) verify(ctx context.Context, raw string) (verified, error) {
 	if g.cache == nil {
 		return g.check(ctx, raw)
@@ -450,7 +453,7 @@ func (g *Guard) verify(ctx context.Context, raw string) (verified, error) {
 func (g *Guard) check(ctx context.Context, raw string) (verified, error) {
 	v, err := g.rules.VerifyKeyed(ctx, raw, g.keys)
 	if err != nil {
-		return verified{why: g.invalidToken(err, v.Claims)}, err // the claims are there when the issuer has signed them
+		return verified{why: g.invalidToken(err, v.Claims)}, err // there are claims if the signature is valid
 	}
 	entry := revocation.KeyID(v.KeyID)
 	return verified{
@@ -466,7 +469,7 @@ func (g *Guard) check(ctx context.Context, raw string) (verified, error) {
 	}, nil
 }
 
-// Ready says whether the issuer's keys are known, and fetches them if not.
+// Ready returns nil if the issuer's keys are known, and fetches them if not.
 func (g *Guard) Ready(ctx context.Context) error {
 	_, err := g.keys.Key(ctx, "")
 	if errors.Is(err, token.ErrUnknownKey) {
@@ -475,12 +478,11 @@ func (g *Guard) Ready(ctx context.Context) error {
 	return err
 }
 
-// Run fetches the issuer's keys anew from time to time, until ctx ends.
+// Run refreshes the issuer's keys periodically until ctx is done.
 func (g *Guard) Run(ctx context.Context) { g.keys.run(ctx) }
 
-// withoutToken takes access tokens out of the URL, and the whole query if one could be in what
-// cannot be read of it: they are none, and nobody may send them on. Only requests of nobody's come
-// so far with one.
+// withoutToken removes access tokens from the URL, and the whole query if it cannot be parsed, so
+// that they are not sent on. Only anonymous requests come this far with one.
 func withoutToken(r *http.Request) *http.Request {
 	if r.URL.RawQuery == "" {
 		return r

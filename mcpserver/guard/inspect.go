@@ -8,16 +8,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
-// Inspected is what a token says of itself, believed.
+// Inspected is a verified access token.
 type Inspected struct {
 	Caller  mcp.Caller
 	Expires time.Time
-	Bound   bool // to a key of its client's: by itself it opens nothing
+	Bound   bool // to a key of the client: it needs a proof
 }
 
-// Inspect believes a token as one that a request shows, and asks no proof of its key. It is for
-// telling an operator what a token opens: never let anybody act by it. The error is a sentence for
-// people, without anything of the token.
+// Inspect verifies an access token without a proof of its key, to show an operator what it allows.
+// Do not authorize requests with it. The error is a sentence that shows nothing of the token.
 func (g *Guard) Inspect(ctx context.Context, raw string) (Inspected, error) {
 	v, refused := g.authenticate(ctx, raw)
 	if refused != nil {

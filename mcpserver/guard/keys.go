@@ -21,45 +21,45 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// When the issuer's keys are fetched.
+// Intervals of fetching the issuer's keys.
 const (
-	fetchTime    = 5 * time.Second // a fetch takes at most this
-	refreshEvery = time.Minute     // in the background: so long may a withdrawn key still be believed
-	coolDown     = 5 * time.Second // between fetches because of an unknown kid, however many tokens bring one
-	retryAfter   = time.Second     // between fetches while there are no keys at all
-	staleAfter   = 24 * time.Hour  // so long keys are believed while the issuer is out of reach
+	fetchTime    = 5 * time.Second // timeout of a fetch
+	refreshEvery = time.Minute     // in the background: a withdrawn key is accepted that much longer
+	coolDown     = 5 * time.Second // between fetches because of an unknown kid
+	retryAfter   = time.Second     // between fetches while there are no keys
+	staleAfter   = 24 * time.Hour  // how long keys are used while the issuer cannot be reached
 )
 
 // coolDown is shorter than the time from the publication of a key to its first signature, which is
-// ten seconds at least: by the time a token of a new key arrives, the fetch that somebody's
-// invented kid caused has found the key, or another fetch may begin.
+// at least ten seconds: when a token with a new key arrives, either the fetch that an invented kid
+// caused has found the key, or another fetch is allowed.
 
-// mostAbsent bounds how many kids are remembered that the newest key set does not have.
-const mostAbsent = 1000
+// maxAbsent limits the kids that are remembered as missing from the newest key set.
+const maxAbsent = 1000
 
-// maxDocument bounds what is read of the issuer, in bytes.
+// maxDocument is the size limit of the issuer's documents, in bytes.
 const maxDocument = 512 << 10
 
 // keys are the issuer's published keys, fetched once for all who wait.
 type keys struct {
 	issuer string
-	url    string // empty: as the issuer's metadata say
+	url    string // empty: from the issuer's metadata
 	http   *http.Client
 	now    func() time.Time
 	log    *slog.Logger
-	local  func() []byte // the key set of an issuer in this process; nil: none
+	local  func() []byte // Config.PublishedKeys
 
 	current atomic.Pointer[published]
-	failing atomic.Bool // the last fetch did not succeed: a kid that is not known may be one that we have not heard of
+	failing atomic.Bool // the last fetch failed, so an unknown kid may be a new one
 
 	mu      sync.Mutex
-	flight  *fetch    // under way; nil: none
-	tried   time.Time // when the last fetch began
-	unknown time.Time // when an unknown kid last made us fetch
-	// absent are kids that a fetch since unknown did not find. They are refused without another
+	flight  *fetch    // in flight; nil: none
+	tried   time.Time // start of the last fetch
+	unknown time.Time // start of the last fetch because of an unknown kid
+	// absent are kids that no fetch since unknown has found. They are rejected without another
 	// fetch.
 	absent  map[string]struct{}
-	learned []byte // what was last taken from local
+	learned []byte // the last result of local
 }
 
 // published is a key set and when it was fetched.
@@ -68,14 +68,14 @@ type published struct {
 	at  time.Time
 }
 
-// fetch is a fetch under way.
+// fetch is a fetch in flight.
 type fetch struct {
 	began time.Time
 	done  chan struct{}
 	err   error
 }
 
-// fresh returns the keys, if there are any that may be believed.
+// fresh returns the keys, unless they are too old.
 func (k *keys) fresh() *published {
 	p := k.current.Load()
 	if p == nil || k.now().Sub(p.at) > staleAfter {
@@ -84,8 +84,7 @@ func (k *keys) fresh() *published {
 	return p
 }
 
-// published says whether the current set has this very key under keyID: an issuer may have put
-// another in its place.
+// published reports whether the current set has this key under keyID; an issuer may replace it.
 func (k *keys) published(keyID string, key any) bool {
 	p := k.fresh()
 	if p == nil {
@@ -95,8 +94,8 @@ func (k *keys) published(keyID string, key any) bool {
 	return ok && now.Equal(key)
 }
 
-// Key implements token.Keys. A kid is unknown (ErrUnknownKey) when a key set that was fetched after
-// it was asked for does not have it; while none can be fetched, ErrKeysUnavailable.
+// Key implements token.Keys. It returns ErrUnknownKey if a key set that was fetched after the call
+// does not have the kid, and ErrKeysUnavailable if none can be fetched.
 func (k *keys) Key(ctx context.Context, keyID string) (jose.JSONWebKey, error) {
 	p := k.fresh()
 	if p != nil {
@@ -133,15 +132,14 @@ func (k *keys) Key(ctx context.Context, keyID string) (jose.JSONWebKey, error) {
 			k.missed(keyID, f)
 			return key, err
 		}
-		// The fetch had begun before this kid arrived, so that the key may be newer than what it
-		// read.
+		// The fetch had started before this call, so the key may be newer than its result.
 	}
 }
 
-// withdrawn notes the kids that are published no more. k.mu is held.
+// withdrawn remembers the kids that are no longer published. k.mu must be held.
 func (k *keys) withdrawn(before, now token.KeySet) {
 	for kid := range before {
-		if _, ok := now[kid]; !ok && len(k.absent) < mostAbsent {
+		if _, ok := now[kid]; !ok && len(k.absent) < maxAbsent {
 			if k.absent == nil {
 				k.absent = map[string]struct{}{}
 			}
@@ -150,16 +148,16 @@ func (k *keys) withdrawn(before, now token.KeySet) {
 	}
 }
 
-// missed notes that a fetch did not find a kid that was there when it began.
+// missed remembers a kid that a fetch did not find.
 func (k *keys) missed(keyID string, f *fetch) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !f.began.Before(k.unknown) && len(k.absent) < mostAbsent {
+	if !f.began.Before(k.unknown) && len(k.absent) < maxAbsent {
 		k.absent[keyID] = struct{}{}
 	}
 }
 
-// learn takes the keys of an issuer in this process, which needs no request.
+// learn reads the keys of an issuer in this process.
 func (k *keys) learn(ctx context.Context, keyID string) (jose.JSONWebKey, error) {
 	document := k.local()
 	k.mu.Lock()
@@ -179,10 +177,9 @@ func (k *keys) learn(ctx context.Context, keyID string) (jose.JSONWebKey, error)
 	return p.set.Key(ctx, keyID)
 }
 
-// join finds the fetch under way, or begins one if it is time: one for all who wait. known says
-// that there are keys, and only keyID is missing. absent says that it was looked for since the last
-// fetch that a kid caused, and is not there; without it and without a fetch, nothing can be said of
-// the kid now.
+// join returns the fetch in flight, or starts one if it is allowed now. known says that there are
+// keys, and only keyID is missing. absent says that keyID was not found since the last fetch for an
+// unknown kid; if there is neither a fetch nor that, nothing is known of keyID now.
 func (k *keys) join(ctx context.Context, keyID string, known bool) (f *fetch, absent bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -202,8 +199,8 @@ func (k *keys) join(ctx context.Context, keyID string, known bool) (f *fetch, ab
 	return k.begin(ctx), false
 }
 
-// begin begins a fetch, which goes on when whoever asked for it gives up. k.mu is held and no other
-// fetch is under way.
+// begin starts a fetch, which continues when the caller is canceled. k.mu must be held, and no
+// other fetch be in flight.
 func (k *keys) begin(ctx context.Context) *fetch {
 	k.tried = k.now()
 	k.flight = &fetch{began: k.tried, done: make(chan struct{})}
@@ -229,7 +226,7 @@ func (k *keys) fly(ctx context.Context, f *fetch) {
 	if err == nil {
 		k.current.Store(&published{set, k.now()})
 	} else {
-		k.log.Warn("the issuer's keys could not be fetched; those known are kept", "issuer", k.issuer, "error", err)
+		k.log.Warn("the issuer's keys cannot be fetched; the known ones are kept", "issuer", k.issuer, "error", err)
 	}
 	k.mu.Lock()
 	if err == nil && before != nil {
@@ -240,7 +237,7 @@ func (k *keys) fly(ctx context.Context, f *fetch) {
 	close(f.done)
 }
 
-// load asks the issuer. What is not a key set to believe changes nothing.
+// load fetches the key set. An invalid one changes nothing.
 func (k *keys) load(ctx context.Context) (token.KeySet, error) {
 	where := k.url
 	if where == "" {
@@ -256,12 +253,12 @@ func (k *keys) load(ctx context.Context) (token.KeySet, error) {
 	return token.ParseKeySet(document)
 }
 
-// discover reads where the keys are (RFC 8414 §3). Metadata of another issuer are not ours (§3.3),
-// nor are keys that travel in clear from an issuer that does not.
+// discover reads jwks_uri from the issuer's metadata (RFC 8414 section 3). Metadata of another
+// issuer are rejected (section 3.3), and so is a plain http URL of an issuer with https.
 func (k *keys) discover(ctx context.Context) (string, error) {
 	u, err := url.Parse(k.issuer)
 	if err != nil {
-		return "", fmt.Errorf("parsing the issuer: %w", err)
+		return "", fmt.Errorf("issuer: %w", err)
 	}
 	document, err := k.get(ctx, u.Scheme+"://"+u.Host+"/.well-known/oauth-authorization-server"+
 		strings.TrimSuffix(u.EscapedPath(), "/"))
@@ -273,11 +270,11 @@ func (k *keys) discover(ctx context.Context) (string, error) {
 		JWKS   string `json:"jwks_uri"`
 	}
 	if err := strictjson.Unmarshal(document, &m); err != nil || m.Issuer != k.issuer {
-		return "", errors.New("the metadata are not this issuer's")
+		return "", errors.New("metadata of another issuer")
 	}
 	j, err := url.Parse(m.JWKS)
 	if err != nil || j.Scheme != "https" && (j.Scheme != "http" || u.Scheme != "http") || j.Host == "" {
-		return "", errors.New("the metadata name no safe jwks_uri")
+		return "", errors.New("jwks_uri of the metadata is not an https URL")
 	}
 	return m.JWKS, nil
 }
@@ -285,29 +282,28 @@ func (k *keys) discover(ctx context.Context) (string, error) {
 func (k *keys) get(ctx context.Context, where string) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
 	if err != nil {
-		return nil, fmt.Errorf("asking the issuer: %w", err)
+		return nil, fmt.Errorf("fetch %s: %w", where, err)
 	}
 	r.Header.Set("Accept", "application/json")
 	response, err := k.http.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("asking the issuer: %w", err)
+		return nil, fmt.Errorf("fetch %s: %w", where, err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("asking the issuer: %s answers %s", where, response.Status)
+		return nil, fmt.Errorf("fetch %s: status %s", where, response.Status)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxDocument+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading the issuer's answer: %w", err)
+		return nil, fmt.Errorf("fetch %s: %w", where, err)
 	}
 	if len(body) > maxDocument {
-		return nil, fmt.Errorf("reading the issuer's answer: %s is larger than %d bytes", where, maxDocument)
+		return nil, fmt.Errorf("fetch %s: larger than %d bytes", where, maxDocument)
 	}
 	return body, nil
 }
 
-// run fetches the keys every so often until ctx ends. A fetch that does not succeed is logged by
-// fly, and the next turn tries again.
+// run fetches the keys periodically until ctx is done. Failures are logged by fly.
 func (k *keys) run(ctx context.Context) {
 	turn := time.NewTicker(refreshEvery)
 	defer turn.Stop()

@@ -8,7 +8,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// find is the first rule that fits, or nil.
+// find returns the first rule that matches, or nil.
 func (k *kind) find(name string) *Rule {
 	if r := k.exact[name]; r != nil {
 		return r
@@ -21,7 +21,7 @@ func (k *kind) find(name string) *Rule {
 	return nil
 }
 
-// fits says whether a pattern fits a name, exactly but for its stars.
+// fits reports whether a pattern matches a name, in which "*" stands for any characters.
 func fits(pattern, name string) bool {
 	first, rest, starred := strings.Cut(pattern, "*")
 	if !starred {
@@ -42,8 +42,8 @@ func fits(pattern, name string) bool {
 	return strings.HasSuffix(name, parts[len(parts)-1])
 }
 
-// rule is the rule that speaks of a thing, however the server behind may read its name: what could
-// be another thing there is named by none.
+// rule returns the rule of a name, or nil. A name that the server could take for another one, which
+// another rule names, has none.
 func (t *Table) rule(of, name string) *Rule {
 	k := t.kinds[of]
 	switch of {
@@ -59,7 +59,7 @@ func (t *Table) rule(of, name string) *Rule {
 	case r.Name == name && !r.IsPattern():
 		return r
 	case of == KindTool && !message.IsName(name), of == KindPrompt && strings.TrimSpace(name) != name:
-		// a server may trim
+		// a server may trim names
 		return nil
 	case k.before(r, name), strings.ContainsFunc(name, isUnseen), of == KindMethod && isDisguised(name):
 		return nil
@@ -67,12 +67,12 @@ func (t *Table) rule(of, name string) *Rule {
 	return r
 }
 
-// isUnseen says whether a character has no form of its own, so that a server may leave it out: a
-// control or format character, or a blank other than a space.
+// isUnseen reports whether a character is invisible, so that a server may ignore it: a control or
+// format character, or a blank other than a space.
 func isUnseen(c rune) bool { return !unicode.IsPrint(c) }
 
-// decidedMethods are the methods that are decided by what they name or open nothing by themselves,
-// in small letters.
+// decidedMethods are the methods that are decided by what they name, or need no rule, in lower
+// case.
 var decidedMethods = []string{
 	"tools/call", "tools/list", "prompts/get", "prompts/list", "resources/read", "resources/list",
 	"resources/templates/list", "resources/subscribe",
@@ -80,8 +80,7 @@ var decidedMethods = []string{
 	"server/discover",
 }
 
-// isDisguised says whether a method is one of decidedMethods in other letters or with blanks at its
-// ends.
+// isDisguised reports whether a method is one of decidedMethods in another case or with blanks.
 func isDisguised(method string) bool {
 	plain := fold(strings.TrimSpace(method))
 	known := slices.Contains(decidedMethods, plain)

@@ -190,7 +190,7 @@ func TestACallEndsWithItsPermission(t *testing.T) {
 	revoked, slow := s.begin(t, s.claims("grt_revoked"), call("read_it")),
 		s.begin(t, s.claims("grt_slow"), call("read_it"))
 	must(t, s.list.Add(context.Background(), "grt_revoked", s.now().Add(24*time.Hour)))
-	if got := <-revoked; !strings.Contains(got, "the permission behind the access token has ended") ||
+	if got := <-revoked; !strings.Contains(got, "the grant of the access token is revoked") ||
 		!strings.Contains(got, `"id":1`) {
 		t.Errorf("after the end of its permission: %s", got)
 	}
@@ -208,7 +208,7 @@ func TestACallEndsWithItsPermission(t *testing.T) {
 	s.step(20 * time.Minute)
 	close(s.release)
 	if got := <-whole; strings.Contains(got, "done") ||
-		!strings.Contains(got, "the permission behind the access token has ended") {
+		!strings.Contains(got, "the grant of the access token is revoked") {
 		t.Errorf("an answer in one message after the end of its permission: %s", got)
 	}
 	if got := <-expired; !strings.Contains(got, `"done":true`) {

@@ -12,22 +12,22 @@ import (
 )
 
 const (
-	// that the default memory holds, about 300 bytes each; beyond it the grant that has most has to
-	// make newer ones, and no proof counts twice
-	mostProofs  = 500_000
+	// in the default memory, about 300 bytes each; beyond it the grant with the most proofs must
+	// send newer ones, and no proof is accepted twice
+	maxProofs   = 500_000
 	minNonceKey = 32 // characters
 )
 
-// errBound is the answer to a token that is bound to a key and comes without its proof: whoever
-// stole it cannot use it so (RFC 9449 §7.2).
+// errBound answers a bound token that is presented without a proof: a thief cannot use it so (RFC
+// 9449 section 7.2).
 var errBound = &oauth.Error{Code: "invalid_token", Status: http.StatusUnauthorized,
 	Description: "the access token is bound to a key: present it as DPoP, with a proof"}
 
-// prove holds the request's proof against the key that its token is bound to (RFC 9449 §4.3, §7.1),
-// and does not use it up: that is spend's. A token that is not bound needs none, and with the DPoP
-// scheme is refused, lest somebody believe it protected. nonce is the one that the client is to go
-// on with, when it has not the newest. why is the reason for the operator; nil: there is none, or
-// the client only has to take the nonce.
+// verifyProof verifies the proof of a request for the key that its token is bound to (RFC 9449
+// sections 4.3 and 7.1), without consuming it. A token that is not bound needs no proof, and is
+// rejected with the DPoP scheme, so that clients do not take it for bound. nonce is for the
+// DPoP-Nonce header, if the client needs a newer one. why is the reason for the operator; nil if
+// there is none, or the client only has to use the nonce.
 func (g *Guard) verifyProof(r *http.Request, shown presented, jkt string) (proof *dpop.Proof, nonce string,
 	refused *oauth.Error, why error) {
 	switch {
@@ -56,7 +56,7 @@ func (g *Guard) verifyProof(r *http.Request, shown presented, jkt string) (proof
 	return &p, p.Nonce, nil, nil
 }
 
-// spend uses up the proof of a request that is let through, if it has one. It counts against the
+// consumeProof consumes the proof of an authenticated request, if it has one. It counts against the
 // grant.
 func (g *Guard) consumeProof(ctx context.Context, grantID string, p *dpop.Proof) (refused *oauth.Error, why error) {
 	if p == nil {
@@ -65,23 +65,23 @@ func (g *Guard) consumeProof(ctx context.Context, grantID string, p *dpop.Proof)
 	return proofError(ctx, g.proofs.Consume(ctx, grantID, *p))
 }
 
-// unbelieved is what strangers see of what package dpop says, and why, as prove has it.
+// proofError converts an error of package dpop to the error for the client and the reason for the
+// operator.
 func proofError(ctx context.Context, err error) (refused *oauth.Error, why error) {
 	switch {
 	case errors.Is(err, dpop.ErrNonce):
 		return &oauth.Error{Code: "use_dpop_nonce", Description: err.Error(), Status: http.StatusUnauthorized}, nil
 	case errors.Is(err, dpop.ErrProof):
 		return &oauth.Error{Code: "invalid_dpop_proof", Description: err.Error(), Status: http.StatusUnauthorized}, err
-	case err != nil: // that it was not used before cannot be known
+	case err != nil: // whether it was used before is not known
 		httpd.Note(ctx, "error", err)
 		return oauth.TemporarilyUnavailable(), nil
 	}
 	return nil, nil
 }
 
-// scheme is what a challenge begins with: what the request came with, or what it must come with. A
-// request that came with nothing gets the one that every client knows, because clients in the field
-// read the first challenge alone.
+// scheme returns the scheme of a challenge: the one of the request, or the required one. A request
+// without credentials gets Bearer, because clients in the field read the first challenge alone.
 func (g *Guard) scheme(r *http.Request) string {
 	headers := r.Header["Authorization"]
 	if g.config.RequireDPoP || len(headers) == 1 && isDPoP(headers[0]) {

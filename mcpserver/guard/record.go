@@ -11,50 +11,49 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// Record is one decision, with what became of it.
+// Record is a decision and the outcome of its request.
 type Record struct {
 	At       time.Time
-	Caller   mcp.Caller // zero: nobody
-	Agent    string     // what nobody's program calls itself; empty for a caller
+	Caller   mcp.Caller // zero: anonymous
+	Agent    string     // User-Agent of an anonymous request
 	Method   string     // of MCP, or of HTTP for a stream
-	Decision Decision   // the true one
-	Mode     Mode       // that counted
-	Passed   bool       // the effective decision
-	Status   int        // of the answer
+	Decision Decision   // of the rules, enforced or not
+	Mode     Mode       // in effect
+	Passed   bool       // the request was forwarded
+	Status   int        // of the response
 	Duration time.Duration
-	// Refused is the error code that the true decision answers with, or one of ours; empty when it
-	// lets the request pass.
+	// Refused is the error code of the denial, enforced or not, or one of the constants below.
+	// Empty: the request is allowed.
 	Refused string
-	// Denial is what the operator is told of a refusal at the door. Nil: nothing, as of a first
-	// request without a token.
+	// Denial explains to the operator why a request was not authenticated or lacks a scope. Nil for
+	// a first request without a token.
 	Denial *Denial
-	// Address is where a request without a caller is from.
+	// Address is the client address of a request without a caller.
 	Address string
-	// CallID is made for each call that Policy.Begin is told of: its end has the same. Empty for
-	// all others.
+	// CallID is set for calls that Policy.Begin is called for, and is the same there. Empty for all
+	// others.
 	CallID string
-	// Arguments names the arguments of a tool's call by a keyed hash (see Policy.ArgumentsKey).
-	// Empty: it had none.
+	// Arguments is the keyed hash of the call's arguments (see Policy.ArgumentsKey). Empty: none.
 	Arguments string
-	// Failure is what the answer to a tool's call says of it, or that it was cut: "isError",
-	// "error" with its code, "cut". Empty: nothing.
+	// Failure is the failure that the response to a call reports: "isError", "error" with its code,
+	// or "cut" if it was cut off. Empty: none.
 	Failure string
-	// Behind is why the handler behind refused the call that passed the rules; see RefuseCall.
-	// Empty: it did not.
+	// Behind is why the handler behind the guard refused a call that the rules allowed. Empty: it
+	// did not.
 	Behind string
-	// Message is the body as it was read: not to be kept (arguments are people's data).
+	// Message is the body of the request. Do not keep it: arguments are personal data.
 	Message []byte
 }
 
-// Why a request is refused, beside the error codes of RFC 6750.
+// Values of Record.Refused, in addition to the error codes of RFC 6750.
 const (
-	RefusedSource  = "source"   // a Host or an Origin that is not allowed
-	RefusedNoToken = "no_token" // none was shown
-	RefusedHidden  = "hidden"   // answered as if it were not there
-	RefusedSession = "session"  // it names a session that is not the caller's
+	RefusedSource  = "source"   // Host or Origin is not allowed
+	RefusedNoToken = "no_token" // no access token was presented
+	RefusedHidden  = "hidden"   // answered as if it did not exist
+	RefusedSession = "session"  // the session is not the caller's
 	RefusedMessage = "invalid_message"
 	RefusedLimit   = "limit" // Policy.Admit answered
-	// RefusedUnrecorded says that Policy.Begin could not record a call that changes something.
+	// RefusedUnrecorded says that Policy.Begin could not record a call that writes.
 	RefusedUnrecorded = "unrecorded"
 )
 
@@ -65,15 +64,15 @@ func refusedCode(d Decision) string {
 	return "insufficient_scope"
 }
 
-// What became of a request.
+// Outcomes of a request.
 const (
 	OutcomeOK       = "ok"
-	OutcomeFailed   = "failed"   // it passed, and the answer is an error, of HTTP, of JSON-RPC or of the tool
-	OutcomeObserved = "observed" // it passed, because the rules do not count yet
+	OutcomeFailed   = "failed"   // forwarded, and the response is an error of HTTP, JSON-RPC or the tool
+	OutcomeObserved = "observed" // forwarded, because denials are not enforced
 	OutcomeRefused  = "refused"
 )
 
-// Outcome is what became of the request, in one word.
+// Outcome returns the outcome of the request.
 func (r *Record) Outcome() string {
 	switch {
 	case !r.Passed:
@@ -86,17 +85,17 @@ func (r *Record) Outcome() string {
 	return OutcomeOK
 }
 
-// Other stands for what is not named: a name that strangers choose must not make a row or a series.
-// No tenant, client or tool is called so.
+// Other is the label for names that clients choose, so that they cannot create rows or time series.
+// No tenant, client or tool has this name.
 const Other = "(other)"
 
-// MethodLabel is the method, when it is one that this protocol has or a rule names.
+// MethodLabel returns the method if the protocol or a rule names it, otherwise Other.
 func (r *Record) MethodLabel() string {
 	switch m := r.Method; {
 	case r.Decision.Kind == KindMethod && r.Decision.Rule != "":
 		return r.Decision.Rule
 	case r.Decision.Kind != "" && r.Decision.Kind != KindMethod:
-		return m // the method is what made it that kind
+		return m // of this kind by its method
 	case m == http.MethodPost || m == http.MethodGet || m == http.MethodDelete:
 		return m
 	case strings.HasPrefix(m, "notifications/"):
@@ -107,8 +106,8 @@ func (r *Record) MethodLabel() string {
 	return Other
 }
 
-// RuleLabel is the rule that decided on a tool, a prompt or a resource: of those there are only as
-// many as the operator wrote.
+// RuleLabel returns the rule that decided on a tool, prompt or resource. There are no more of them
+// than the operator wrote.
 func (r *Record) RuleLabel() string {
 	switch {
 	case r.Decision.Kind == "" || r.Decision.Kind == KindMethod:
@@ -119,8 +118,8 @@ func (r *Record) RuleLabel() string {
 	return r.Decision.Rule
 }
 
-// NameLabel is what was asked for. A resource is named by its rule, because its URI may hold
-// people's data, and so is what does not look like a name.
+// NameLabel returns the name of the tool or prompt. A resource is named by its rule, because its
+// URI may hold personal data, and so is what does not have the syntax of a name.
 func (r *Record) NameLabel() string {
 	d := &r.Decision
 	if d.Rule != "" && (d.Kind == KindTool || d.Kind == KindPrompt) && message.IsName(d.Name) {
@@ -129,11 +128,11 @@ func (r *Record) NameLabel() string {
 	return r.RuleLabel()
 }
 
-// maxAgent bounds what is kept of a User-Agent, in bytes.
+// maxAgent is the longest product of a User-Agent that is kept, in bytes.
 const maxAgent = 40
 
-// agentOf is the first product that a User-Agent names (RFC 9110 §10.1.5), so that an operator can
-// tell who comes without a token.
+// agentOf returns the first product of the User-Agent (RFC 9110 section 10.1.5), so that the
+// operator can tell which programs send no token.
 func agentOf(r *http.Request) string {
 	product, _, _ := strings.Cut(r.UserAgent(), " ")
 	product, _, _ = strings.Cut(product, "/")
@@ -143,7 +142,8 @@ func agentOf(r *http.Request) string {
 	return product
 }
 
-// tell hands the record on when the request is over, also when its answer was broken off.
+// report passes the record to Policy.Record when the request is done, also when its response was
+// cut off.
 func (x *request) report(began time.Time) {
 	if x.record.Refused != "" {
 		x.logDenial()
@@ -161,7 +161,7 @@ func (x *request) report(began time.Time) {
 	}
 }
 
-// note says in the request's log event who was refused what, or would have been.
+// logDenial adds to the log who was denied what, enforced or not.
 func (x *request) logDenial() {
 	ctx, r := x.r.Context(), &x.record
 	if r.Caller.ClientID == "" {
@@ -171,7 +171,7 @@ func (x *request) logDenial() {
 	if r.Decision.Kind != KindTool || r.Decision.Rule == "" {
 		name := r.Decision.Name
 		if r.Decision.Kind == KindResource {
-			name = r.RuleLabel() // a URI may hold people's data
+			name = r.RuleLabel() // a URI may hold personal data
 		}
 		httpd.Note(ctx, "tool", cmp.Or(name, "-"))
 	}

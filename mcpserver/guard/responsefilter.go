@@ -11,25 +11,25 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// watched is a ResponseWriter that knows when the answer begins, and what goes through it.
+// responseFilter is an http.ResponseWriter that filters a response.
 type responseFilter struct {
 	http.ResponseWriter
-	begin   func() // called once, before the head goes out
+	begin   func() // called once, before the header is sent
 	through message.Filter
-	failure *message.Failure // looks at an answer of one message; nil: nobody asks
-	id      json.RawMessage  // of the message that is answered
-	note    func(why string) // says in the log why the answer was cut
+	failure *message.Failure // looks for a failure in the response; nil: not needed
+	id      json.RawMessage  // of the request that is answered
+	note    func(why string) // logs why the response was cut off
 
-	mu     sync.Mutex // a stream is cut, and told something, from another goroutine
+	mu     sync.Mutex // a stream is also written and cut off by another goroutine
 	status int
-	stream bool      // the answer is one; set before the head is out
-	held   bool      // the head waits until the answer is whole, or known to be one message
-	headed bool      // the head is out
-	gone   bool      // nothing more goes out
-	short  bool      // the answer was cut
-	waits  bool      // nothing is told before the server's first message
-	due    []byte    // an event that is to be told
-	last   time.Time // when something went out
+	stream bool      // the response is an event stream; set before the header is sent
+	held   bool      // the header is not sent before the message is complete
+	headed bool      // the header was sent
+	gone   bool      // nothing more is sent
+	short  bool      // the response was cut off
+	waits  bool      // the guard sends nothing before the server's first message
+	due    []byte    // an event of the guard's to be sent
+	last   time.Time // when something was sent last
 	failed error
 }
 
@@ -57,7 +57,7 @@ func (w *responseFilter) WriteHeader(status int) {
 	}
 }
 
-// plain is the filter that the answer goes through when its coding is undone.
+// plain returns the filter behind the decoder, if there is one.
 func (w *responseFilter) plain() message.Filter {
 	if c, ok := w.through.(*message.Coded); ok {
 		return c.Next
@@ -65,7 +65,7 @@ func (w *responseFilter) plain() message.Filter {
 	return w.through
 }
 
-// head sends the head. w.mu is held.
+// head sends the header. w.mu must be held.
 func (w *responseFilter) head() {
 	w.ResponseWriter.WriteHeader(w.status)
 	w.held, w.headed, w.last = false, true, time.Now()
@@ -104,8 +104,7 @@ func (w *responseFilter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// insert puts an event of the guard's own between two of the server's: what has gone through the
-// filter of a stream are whole events.
+// insert sends an event of the guard's own between two of the server's.
 func (w *responseFilter) insert(event []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -113,7 +112,7 @@ func (w *responseFilter) insert(event []byte) {
 	w.deliver()
 }
 
-// deliver writes the event that is due, when its time has come. w.mu is held.
+// deliver sends the pending event if it may be sent now. w.mu must be held.
 func (w *responseFilter) deliver() {
 	if w.gone || w.due == nil || !w.headed || w.waits {
 		return
@@ -123,21 +122,22 @@ func (w *responseFilter) deliver() {
 	w.between(event)
 }
 
-// between writes something of the guard's own between two events of the server's. w.mu is held.
+// between writes text between two events of the server's. w.mu must be held.
 func (w *responseFilter) between(text []byte) {
 	if _, err := w.ResponseWriter.Write(text); err != nil {
 		w.gone, w.failed = true, err
 		return
 	}
 	w.last = time.Now()
-	_ = http.NewResponseController(w.ResponseWriter).Flush() // one that cannot is one that need not
+	_ = http.NewResponseController(w.ResponseWriter).Flush() // a writer that cannot flush does not buffer
 }
 
-// comment is what a silent stream gets: clients leave it out (HTML, "Interpreting an event
-// stream"), and the empty line after it ends no event.
+// comment keeps a silent stream open. Clients ignore it (HTML, "Interpreting an event stream"), and
+// the empty line after it does not end an event.
 const comment = ": keep-alive\n\n"
 
-// keepAlive writes a comment when nothing has gone out for so long, and says when to look again.
+// keepAlive writes a comment if nothing was sent for the given time, and returns when to check
+// again.
 func (w *responseFilter) keepAlive(silent time.Duration) (again time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -150,9 +150,8 @@ func (w *responseFilter) keepAlive(silent time.Duration) (again time.Duration) {
 	return silent
 }
 
-// finish sends what was held back, or says that the server's answer cannot be shown. A stream that
-// cannot go on ends with an error for the request that it answers; one that answers none is broken
-// off, so that its client sees it.
+// finish sends what was buffered, or an error. A stream that cannot continue ends with an error for
+// the request that it answers; one that answers none is aborted, so that the client notices.
 func (w *responseFilter) finish() {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
@@ -170,8 +169,7 @@ func (w *responseFilter) finish() {
 	case w.failed != nil && w.held:
 		status := http.StatusBadGateway
 		if w.status >= http.StatusBadRequest {
-			// a refusal stays one: 404 tells an older client that its session is over, and to begin
-			// anew
+			// an error keeps its status: 404 tells an older client to start a new session
 			status = w.status
 		}
 		message.Refuse(w.ResponseWriter, status, w.id,
@@ -187,7 +185,7 @@ func (w *responseFilter) finish() {
 	}
 }
 
-// replace answers otherwise than the server does.
+// replace answers in place of the server.
 func (w *responseFilter) replace(status int, body []byte) {
 	w.cut()
 	w.status = status
@@ -198,14 +196,13 @@ func (w *responseFilter) replace(status int, body []byte) {
 	w.ResponseWriter.Write(body)
 }
 
-// endWithin is how long a client may take to read what is being written to it when its stream ends,
-// and why.
+// endWithin is the time a client has to read the last events of a stream that is cut off.
 const endWithin = 2 * time.Second
 
-// end lets nothing more out but why, to a request that waits for its answer, after the event that
-// is being written; a client that does not read it is not waited for.
+// end cuts the response off. A request that waits for its answer gets an error with the reason,
+// after the event that is being written; end does not wait for clients that do not read.
 func (w *responseFilter) end(why string) {
-	// one that has no deadline is no connection
+	// an error means that there is no deadline to set
 	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(endWithin))
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -215,15 +212,14 @@ func (w *responseFilter) end(why string) {
 	w.gone, w.short = true, true
 }
 
-// look looks for a failure in what goes out, or in a message of it.
+// look looks for a failure in a part of the response.
 func (w *responseFilter) look(p []byte) {
 	if w.failure != nil {
 		_, _ = w.failure.Write(p) // it never fails
 	}
 }
 
-// lookAt looks at a message of a stream by itself: one before it that could not be read says
-// nothing of it.
+// lookAt looks for a failure in one message of a stream.
 func (w *responseFilter) lookAt(m []byte) {
 	if w.failure == nil || w.failure.Why() != "" {
 		return
@@ -232,7 +228,8 @@ func (w *responseFilter) lookAt(m []byte) {
 	w.look(m)
 }
 
-// why says why a call failed, as far as its answer says so, or that this was cut; "": it did not.
+// why returns why a call failed, as far as the response says so; "cut" if it was cut off; "" if it
+// did not fail.
 func (w *responseFilter) why() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -245,14 +242,14 @@ func (w *responseFilter) why() string {
 	return w.failure.Why()
 }
 
-// cut lets nothing more out.
+// cut sends nothing more.
 func (w *responseFilter) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.gone = true
 }
 
-// Flush implements http.Flusher: a stream's events go out one by one.
+// Flush implements http.Flusher.
 func (w *responseFilter) Flush() {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
@@ -264,13 +261,12 @@ func (w *responseFilter) Flush() {
 	}
 }
 
-// SetReadDeadline and SetWriteDeadline let a server behind set the times of its streams
-// (http.ResponseController).
+// SetReadDeadline implements what http.ResponseController looks for.
 func (w *responseFilter) SetReadDeadline(t time.Time) error {
 	return http.NewResponseController(w.ResponseWriter).SetReadDeadline(t)
 }
 
-// SetWriteDeadline is the other of the two.
+// SetWriteDeadline implements what http.ResponseController looks for.
 func (w *responseFilter) SetWriteDeadline(t time.Time) error {
 	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
 }

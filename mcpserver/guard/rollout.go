@@ -1,29 +1,28 @@
 package guard
 
-// Mode is how strictly the rules count for a tenant and a tool. The zero value enforces: leniency
-// must be said.
+// Mode says whether denials are enforced. The zero value enforces.
 type Mode string
 
-// The modes, from lenient to strict.
+// The modes, from the most lenient to the strictest.
 const (
-	Observe       Mode = "observe"        // every request passes; what would have been decided is recorded
-	EnforceWrites Mode = "enforce_writes" // what changes something is enforced, and what no rule speaks of
+	Observe       Mode = "observe"        // every request is allowed, and the decision is recorded
+	EnforceWrites Mode = "enforce_writes" // denials of writes are enforced, and of what no rule names
 	Enforce       Mode = "enforce"
 )
 
-// Rollout says how strictly the rules count. Nil enforces.
+// Rollout returns the mode of enforcement.
 type Rollout interface {
-	// Mode is that of a thing (a tool's name, a resource's URI) for a tenant; an empty tenant is
-	// nobody's: a request without a good token.
+	// Mode returns the mode for a tenant and a tool, prompt or resource URI. The tenant of
+	// anonymous requests is empty.
 	Mode(tenantID, name string) Mode
 }
 
-// Enforces says whether decisions count, of what changes something or not.
+// Enforces reports whether a denial is enforced, of a write or not.
 func (m Mode) Enforces(write bool) bool {
 	return m != Observe && (m != EnforceWrites || write)
 }
 
-// lenient says that a refusal does not count, for this tenant and thing.
+// lenient reports whether a denial is not enforced.
 func (p *Policy) lenient(tenantID, name string, write bool) bool {
 	return p.Rollout != nil && !p.Rollout.Mode(tenantID, name).Enforces(write)
 }

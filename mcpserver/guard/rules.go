@@ -11,57 +11,56 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// Rules say which scopes open what at a protected MCP server. What no rule speaks of is open to
-// nobody.
+// Rules say which scopes the tools, prompts, resources and methods of a server need. What no rule
+// names is denied.
 type Rules struct {
-	// Tools, Prompts and Resources are asked in their order; the first that fits decides. A
-	// resource's name is its URI. A rule without a star fits the URI that is written like it. One
-	// with a star fits a URI only if it is written as every reader writes it: a special scheme's
-	// (http, https, ws, wss, ftp, file) byte for byte as the WHATWG URL rules have it; and of every
-	// scheme none with an empty or dot segment, a default port, userinfo, a backslash, a blank or a
-	// dot at an end of a host, a host that is not ASCII, an invisible character, or without a
-	// scheme; a file's has no host, no short name of Windows, and names a drive where another rule
-	// does. It must fit the same rule first in other letters, in another of Unicode's forms,
-	// decoded, with another number of slashes after the scheme, with and without a slash at its
-	// end, and without its fragment, its query and the parameters of its names, a file's stream and
-	// drive, and a port that means nothing: a server may leave them out.
+	// Tools, Prompts and Resources are tried in order; the first rule that matches decides. The
+	// name of a resource is its URI. A rule without "*" matches its exact URI. A rule with "*"
+	// matches a URI only if all parsers read it in the same way: URIs of special schemes (http,
+	// https, ws, wss, ftp, file) must be in the normal form of the WHATWG URL standard, and no URI
+	// may have an empty or dot segment, a default port, userinfo, a backslash, a blank or a dot at
+	// an end of the host, a host that is not ASCII, an invisible character, or no scheme; a file
+	// URI has no host and no Windows short name, and names a drive if another rule does. The same
+	// rule must also be the first to match all variants that a server may take the URI for: another
+	// case, another Unicode normal form, decoded, another number of slashes after the scheme, with
+	// or without a slash at the end, and without fragment, query, path parameters, a file's stream
+	// and drive, and a port without a meaning.
 	Tools, Prompts, Resources []Rule
-	// Methods are other requests of MCP that may pass ("completion/complete", "tasks/*"), beside
-	// those that open nothing by themselves: initialize, ping, server/discover, the lists,
-	// logging/setLevel, subscriptions/listen and notifications.
+	// Methods are allowed requests ("completion/complete", "tasks/*"), in addition to those that
+	// need no rule: initialize, ping, server/discover, the lists, logging/setLevel,
+	// subscriptions/listen and notifications.
 	Methods []Rule
-	// Implies says which scopes a scope counts for beside itself, as {"customers:write":
-	// {"customers:read"}}. A scope that ends with ":*" counts for every scope that begins as it
-	// does.
+	// Implies says which other scopes a scope includes, as {"customers:write": {"customers:read"}}.
+	// A scope that ends with ":*" includes every scope with that prefix.
 	Implies map[string][]string
 }
 
-// Rule says what opens the tools, prompts, resources or methods of a name.
+// Rule says which scopes the tools, prompts, resources or methods with a name need.
 type Rule struct {
-	// Name is exact, or has one or more "*", each of which stands for any characters: of a tool's
-	// name those that such a name may have, none longer than 128, and no other rule's name in other
-	// letters, because a server may trim or fold. A URI is read as it is and with its percent signs
-	// taken away, and must fit the same rule.
+	// Name is an exact name, or has one or more "*", each of which matches any characters. In the
+	// name of a tool these are the allowed characters of such names, at most 128, and the name must
+	// not match another rule in another case, because a server may trim or fold names. A URI is
+	// matched as it is and decoded, and must match the same rule.
 	Name string
-	// Exact makes each "*" in Name stand for itself. Set it in every rule whose name was chosen by
-	// a server: a tool that is called "*" must not open other tools.
+	// Exact makes "*" in Name an ordinary character. Set it in each rule whose name comes from a
+	// server: a tool with the name "*" must not allow other tools.
 	Exact bool
-	// Scopes are all needed. None: whoever has a good token may.
+	// Scopes are all required. None: every valid token is enough.
 	Scopes []string
-	// Hidden answers who may not as if there were no such thing. Such a tool can never lead a
-	// client to ask for its scope: use it for what nobody should learn of.
-	// Default: it is not listed, and a call is challenged for the scopes.
+	// Hidden answers callers without the scopes as if the tool did not exist, so that clients never
+	// ask the user for its scopes. Default: it is not listed, and a call is challenged for the
+	// scopes.
 	Hidden bool
-	// Write says that it changes something; see EnforceWrites.
+	// Write says that the tool changes something; see EnforceWrites.
 	Write bool
 }
 
-// Table is Rules made ready. It never changes, and is safe for concurrent use.
+// Table is compiled Rules. It is immutable and safe for concurrent use.
 type Table struct {
 	handler http.Handler // see WithHandler
 
 	kinds   map[string]*kind
-	implied map[string][]string // by the scope that is needed: what else counts for it
+	implied map[string][]string // by scope: the scopes that include it
 }
 
 // WithHandler returns a copy of the table whose allowed requests go to h instead of the handler
@@ -73,28 +72,28 @@ func (t *Table) WithHandler(h http.Handler) *Table {
 	return &c
 }
 
-// kind is the rules of one kind of thing.
+// kind holds the rules of one kind of thing.
 type kind struct {
-	exact    map[string]*Rule // those before the first pattern, and those that no earlier pattern fits
+	exact    map[string]*Rule // those before the first pattern, and those that no earlier pattern matches
 	patterns []*Rule
 	all      []*Rule
-	single   map[string]bool // the readings of those in exact
-	lower    []string        // the readings of the patterns
-	encoded  bool            // names are URIs, which a reader may decode
-	drives   bool            // a rule is about a drive of Windows: a file's URI without one is of the drive that counts
+	single   map[string]bool // normalized names of exact
+	lower    []string        // normalized patterns
+	encoded  bool            // names are URIs, which may be encoded
+	drives   bool            // a rule names a Windows drive: a file URI without one is on the current drive
 }
 
-// The kinds of things that rules open.
+// The kinds of things that rules name.
 const (
 	KindTool     = "tool"
 	KindPrompt   = "prompt"
 	KindResource = "resource"
 	KindMethod   = "method"
 
-	kindTemplate = "template" // a URI template: the rules of resources decide, and a decision calls it a resource
+	kindTemplate = "template" // a URI template: decided by the rules of resources, and reported as a resource
 )
 
-// Compile checks the rules and makes them ready.
+// Compile checks the rules and returns their table.
 func (r Rules) Compile() (*Table, error) {
 	t := &Table{kinds: map[string]*kind{}, implied: map[string][]string{}}
 	for name, rules := range map[string][]Rule{KindTool: r.Tools, KindPrompt: r.Prompts, KindResource: r.Resources,
@@ -133,7 +132,7 @@ func (r Rule) check() error {
 	return nil
 }
 
-// reach is all that a scope implies, in steps.
+// reach returns all scopes that a scope includes.
 func (r Rules) reach(scope string, seen []string) []string {
 	for _, next := range r.Implies[scope] {
 		if !slices.Contains(seen, next) {
@@ -143,7 +142,7 @@ func (r Rules) reach(scope string, seen []string) []string {
 	return seen
 }
 
-// IsPattern reports whether the rule is about all names that fit Name, and not about one name.
+// IsPattern reports whether the rule matches more than one name.
 func (r Rule) IsPattern() bool { return !r.Exact && strings.Contains(r.Name, "*") }
 
 func (k *kind) add(r *Rule) {
@@ -157,7 +156,7 @@ func (k *kind) add(r *Rule) {
 	}
 }
 
-// Has says whether the caller has a scope, by itself or by one that counts for it.
+// Has reports whether the caller has a scope, or one that includes it.
 func (t *Table) Has(c mcp.Caller, scope string) bool {
 	for _, held := range c.Scopes {
 		if held == scope || slices.Contains(t.implied[scope], held) {
@@ -170,34 +169,33 @@ func (t *Table) Has(c mcp.Caller, scope string) bool {
 	return false
 }
 
-// Why a decision is what it is.
+// Values of Decision.Reason.
 const (
-	ReasonOpen    = "open"    // the scopes are there, or none is needed
-	ReasonScope   = "scope"   // a scope is lacking
-	ReasonUnnamed = "unnamed" // no rule speaks of it
+	ReasonOpen    = "open"    // allowed: the scopes are there, or none is needed
+	ReasonScope   = "scope"   // a scope is missing
+	ReasonUnnamed = "unnamed" // no rule names it
 )
 
-// Decision is what the rules say of one request.
+// Decision is the decision of the rules on one request.
 type Decision struct {
-	Kind    string // KindTool and its like; empty: nothing that rules speak of
+	Kind    string // KindTool and so on; empty: rules do not apply
 	Name    string
 	Allowed bool
 	Reason  string
-	Scopes  []string // that it needs, all of them
-	Lacking []string // those that the caller does not have
-	Rule    string   // the name of the rule that decided; empty: none did
-	Hidden  bool     // who may not shall not learn of it
+	Scopes  []string // that are needed
+	Lacking []string // that the caller does not have
+	Rule    string   // name of the rule that decided; empty: none
+	Hidden  bool     // a denial is answered as if the thing did not exist
 	Write   bool
 }
 
-// Decide says what the rules say of one thing. What no rule names counts as changing something:
-// nobody knows better.
+// Decide returns the decision on one thing. What no rule names counts as a write.
 func (t *Table) Decide(c mcp.Caller, of, name string) Decision {
 	return t.decideBy(c, of, name, t.rule(of, name))
 }
 
-// DecidePattern says what the rules say of the things that a rule's pattern is about, as an
-// operator is told it. A thing whose name reads like the pattern is not among them; see Decide.
+// DecidePattern returns the decision on the things that a pattern matches, for an operator. It is
+// not the decision on a thing with the name of the pattern; see Decide.
 func (t *Table) DecidePattern(c mcp.Caller, of, pattern string) Decision {
 	k := t.kinds[of]
 	i := slices.IndexFunc(k.patterns, func(p *Rule) bool { return fits(p.Name, pattern) })
@@ -224,7 +222,7 @@ func (t *Table) decideBy(c mcp.Caller, of, name string, r *Rule) Decision {
 	return d
 }
 
-// isOpening says whether a method opens nothing by itself: what it lists is filtered.
+// isOpening reports whether a method needs no rule; the lists that it returns are filtered.
 func isOpening(method string) bool {
 	switch method {
 	case "initialize", "ping", "server/discover", "tools/list", "prompts/list", "resources/list",
@@ -234,13 +232,13 @@ func isOpening(method string) bool {
 	return false
 }
 
-// offers says whether there is anything of a kind that could be named: without a rule for prompts
-// or resources, nobody reaches any, and their methods are not there.
+// offers reports whether there may be things of a kind: without a rule for prompts or resources,
+// their methods do not exist.
 func (t *Table) offers(kind string) bool {
 	return kind == KindTool || kind != KindMethod && t.kinds[kind] != nil && len(t.kinds[kind].all) > 0
 }
 
-// decide says what the rules say of a message.
+// decide returns the decision on a message.
 func (t *Table) decide(c mcp.Caller, m *message.Message) Decision {
 	switch m.Method {
 	case "tools/call":
@@ -250,7 +248,7 @@ func (t *Table) decide(c mcp.Caller, m *message.Message) Decision {
 	case "resources/read":
 		return t.Decide(c, KindResource, m.URI)
 	case "resources/subscribe", "resources/unsubscribe":
-		// revision 2026-07-28 removed both: without a URI they are methods like others
+		// MCP 2026-07-28 removed both; without a URI they are methods like others
 		if m.URI != "" {
 			return t.Decide(c, KindResource, m.URI)
 		}
@@ -265,10 +263,10 @@ func (t *Table) decide(c mcp.Caller, m *message.Message) Decision {
 	return d
 }
 
-// decideCompletion is a decision for what a completion refers to, which the method's own rule must
-// open, too.
+// decideCompletion returns the decision on what a completion refers to. The rule of the method must
+// allow it, too.
 func (t *Table) decideCompletion(c mcp.Caller, m *message.Message, method Decision) Decision {
-	// it refers to nothing that is known
+	// an unknown reference
 	d := Decision{Kind: KindMethod, Name: m.Method, Reason: ReasonUnnamed, Hidden: true, Write: true}
 	switch {
 	case m.RefType == "ref/prompt":

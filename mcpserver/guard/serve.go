@@ -7,15 +7,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// Server is an MCP server of ours: it is handed each message as the guard read it, so that none is
-// read twice, and shows in its lists what the view says is open, so that none has to be cut down.
-// It has no sessions and no streams.
+// Server is an MCP server that takes parsed messages, so that they are not parsed twice, and lists
+// only what the view allows, so that its responses need no filter. It has no sessions and no
+// streams.
 type Server interface {
-	// ServeMessage answers one message that was decided on.
+	// ServeMessage answers a message that was allowed.
 	ServeMessage(w http.ResponseWriter, r *http.Request, m *message.Message, v mcp.View)
 }
 
-// Serve puts the guard in front of a server of ours, by the same rules and modes as Enforce.
+// Serve protects a Server with the same rules and modes as Enforce.
 func (g *Guard) Serve(s Server, p Policy) (*Handler, error) {
 	e, err := g.enforcer(p)
 	if err != nil {

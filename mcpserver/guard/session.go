@@ -10,14 +10,14 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
-// A session of an older client (MCP up to 2025-11-25) is the server's; the name that its client
-// gets for it says whose it is. So nobody else can use it, at whichever replica, and nothing is
-// kept here.
+// A session of an older client (MCP up to 2025-11-25) belongs to the server. The session id that
+// the client gets also says whose it is, so that no other caller can use it at any replica, without
+// state here.
 
-// sessionHeader names a session of an older client.
+// sessionHeader is the session id of an older client.
 const sessionHeader = "Mcp-Session-Id"
 
-// sessionMark stands between the server's name of a session and ours.
+// sessionMark separates the server's session id from the MAC.
 const sessionMark = "."
 
 func (p *Policy) sessionMAC(c mcp.Caller, id string) string {
@@ -29,13 +29,13 @@ func (p *Policy) sessionMAC(c mcp.Caller, id string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// sessionOut is the name of a session that its client is told.
+// sessionOut returns the session id for the client.
 func (p *Policy) sessionOut(c mcp.Caller, id string) string {
 	return id + sessionMark + p.sessionMAC(c, id)
 }
 
-// sessionIn puts the server's own name of a session in place of the client's, and says whether it
-// is this caller's. A request without a session has nothing to say.
+// sessionIn replaces the client's session id with the server's, and reports whether the session is
+// the caller's. A request without a session is fine.
 func (p *Policy) sessionIn(r *http.Request, c mcp.Caller) bool {
 	shown := r.Header[sessionHeader]
 	if len(shown) == 0 {

@@ -11,19 +11,19 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// streams are the open streams of a Handler. The zero value has none. It is safe for concurrent
-// use.
+// streams are the open streams of a Handler. The zero value is empty and ready to use. It is safe
+// for concurrent use.
 type streams struct {
 	mu   sync.Mutex
 	open map[string]map[*stream]struct{} // by grant
 }
 
-// stream is one of them.
+// stream is an open stream.
 type stream struct {
 	tenant, grant, session string
-	// the event that says that the list of tools is another; nil: the client did not ask to be told
+	// the list_changed event; nil: the client did not ask for it
 	changed []byte
-	due     chan struct{} // that is to be said; it has room for one
+	due     chan struct{} // capacity 1: changed is to be sent
 }
 
 // ToolsChanged sends notifications/tools/list_changed to the clients of those tenants for which
@@ -50,13 +50,13 @@ func (s *streams) toolsChanged(which func(tenantID string) bool) {
 			sessions[o.session] = true
 			select {
 			case o.due <- struct{}{}:
-			default: // it is about to be told
+			default: // it is pending already
 			}
 		}
 	}
 }
 
-// add counts a stream, unless its grant has as many as it may.
+// add adds a stream, unless its grant has too many.
 func (s *streams) add(o *stream, most int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,9 +81,9 @@ func (s *streams) remove(o *stream) {
 	}
 }
 
-// place takes the place of a stream that may go on for ever, before the server is asked for it,
-// unless its grant has as many as it may. What answers a call ends with that: it has a place, too,
-// and none is refused it after it ran.
+// acquireStream reserves a stream for a request that may be answered without an end, before it is
+// forwarded; if the grant has too many, it answers 429. Streams that answer a call are counted, but
+// never refused: the call has run by then.
 func (x *request) acquireStream() bool {
 	if !message.Lasts(x.r, &x.m) {
 		return true
@@ -96,14 +96,14 @@ func (x *request) acquireStream() bool {
 	return true
 }
 
-// streamWait is when somebody who has too many streams may ask again.
+// streamWait is the Retry-After for a grant with too many streams.
 const streamWait = 5 * time.Second
 
 func (x *request) newStream() {
 	x.held = &stream{tenant: x.v.caller.TenantID, grant: x.v.caller.GrantID, due: make(chan struct{}, 1)}
 }
 
-// open is called when the server answers with a stream: what it is told is known now.
+// openStream is called when the response is a stream, and prepares its list_changed event.
 func (x *request) openStream() {
 	if x.held == nil {
 		x.newStream()
@@ -116,21 +116,20 @@ func (x *request) openStream() {
 	case x.r.Method == http.MethodGet:
 		x.streams.begin(x.held, x.r.Header.Get(sessionHeader), []byte(begin+end))
 	case x.m.Method == "subscriptions/listen" && wantsTools(x.record.Message):
-		x.w.waits = true // the server acknowledges first
+		x.w.waits = true // the server must acknowledge the subscription first
 		x.streams.begin(x.held, "",
 			[]byte(begin+`,"params":{"_meta":{"io.modelcontextprotocol/subscriptionId":`+string(x.m.ID)+`}}`+end))
 	}
 }
 
-// begin says what a stream is told when the list of tools has changed.
+// begin sets the list_changed event of a stream.
 func (s *streams) begin(o *stream, session string, changed []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o.session, o.changed = session, changed
 }
 
-// wantsTools says whether a subscription asks to be told of changed tools: nothing is told that was
-// not asked for.
+// wantsTools reports whether a subscription asks for list_changed events.
 func wantsTools(body []byte) bool {
 	for _, name := range []string{"params", "notifications"} {
 		if body = message.Value(body, name); body == nil {
@@ -140,7 +139,7 @@ func wantsTools(body []byte) bool {
 	return string(message.Value(body, "toolsListChanged")) == "true"
 }
 
-// close lets go of a stream: nothing of the guard's own comes after the server's last word.
+// closeStream removes the stream; the guard sends nothing after the server's last event.
 func (x *request) closeStream() {
 	if x.held != nil {
 		x.streams.remove(x.held)
@@ -148,9 +147,8 @@ func (x *request) closeStream() {
 	}
 }
 
-// watch tells a stream what there is to tell, and ends it when its token is over or its grant has
-// ended, or when nobody can say. A client that does not read holds up neither: what is told waits
-// beside, and what waits to be written is broken off.
+// watchStream sends the guard's events to a stream, and cuts it off when its token expires, its
+// grant is revoked, or neither is known. A client that does not read delays neither.
 func (x *request) watchStream(ctx context.Context, cancel context.CancelFunc) {
 	go func() {
 		silent := time.NewTimer(max(x.policy.KeepAlive, 0))
@@ -169,7 +167,7 @@ func (x *request) watchStream(ctx context.Context, cancel context.CancelFunc) {
 			}
 		}
 	}()
-	tick := time.NewTicker(watchEvery)
+	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -186,18 +184,18 @@ func (x *request) watchStream(ctx context.Context, cancel context.CancelFunc) {
 	}
 }
 
-// Why an answer is cut that has begun.
+// Why a response is cut off.
 const (
-	cutAnonymous = "requests without a good token are not let pass any more"
-	cutRevoked   = "the permission behind the access token has ended"
+	cutAnonymous = "requests without a valid token are no longer allowed"
+	cutRevoked   = "the grant of the access token is revoked"
 	cutKey       = "the key that signed the access token was withdrawn"
-	cutUnknown   = "whether the permission behind the access token has ended is not known now"
+	cutUnknown   = "whether the grant of the access token is revoked is not known now"
 	cutExpired   = "the access token has expired; open the stream again with a new one"
 	cutTimeout   = "the call took longer than call_timeout"
 )
 
-// over says why an answer has to end now, or "". One of nobody's does when nobody may pass any
-// more. The answer to a call that was admitted does not end with its token.
+// cutReason returns why the response must end now, or "". The response to a call does not end with
+// its token.
 func (x *request) cutReason(ctx context.Context) string {
 	answers := x.r.Method == http.MethodPost && !message.Lasts(x.r, &x.m)
 	now := x.guard.config.Now()
@@ -210,13 +208,13 @@ func (x *request) cutReason(ctx context.Context) string {
 		}
 		return cutAnonymous
 	}
-	ended, withdrawn, err := x.guard.revoked(ctx, x.v)
+	revoked, withdrawn, err := x.guard.revoked(ctx, x.v)
 	switch {
-	case ended:
+	case revoked:
 		return cutRevoked
 	case withdrawn:
 		return cutKey
-	case ctx.Err() != nil: // the request is over by itself
+	case ctx.Err() != nil: // the request has ended by itself
 		return ""
 	case err != nil:
 		return cutUnknown

@@ -10,20 +10,18 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// mostDecodings is how often a URI may be percent-encoded: each reader on its way may decode it
+// maxDecodings is how often a URI may be percent-encoded: each component on its way may decode it
 // once.
-const mostDecodings = 3
+const maxDecodings = 3
 
-// addressed is the rule of a resource's URI. A rule without a star fits the URI that is written
-// like it. One with stars fits a URI that has one reading only: it is plain, and so is what it
-// becomes when it is decoded, without its fragment, and in other letters; and that fits the same
-// rule first.
+// addressed returns the rule of a resource URI. A rule without "*" matches the exact URI. One with
+// "*" matches a URI only if that and all its variants match the same rule first.
 func (k *kind) addressed(uri string) *Rule { return k.starred(uri, uri) }
 
-// template is the rule of a URI template (RFC 6570), decided by what its expressions expand to.
+// template returns the rule of a URI template (RFC 6570), by an expansion of it.
 func (k *kind) template(template string) *Rule { return k.starred(template, expanded(template)) }
 
-// starred is the rule of a name whose readings are those of uri.
+// starred returns the rule of a name, whose variants are those of uri.
 func (k *kind) starred(name, uri string) *Rule {
 	r := k.find(name)
 	if r == nil || !r.IsPattern() {
@@ -33,7 +31,7 @@ func (k *kind) starred(name, uri string) *Rule {
 		return nil
 	}
 	own := k.reading(r.Name)
-	for range mostDecodings {
+	for range maxDecodings {
 		if !fits(own, k.reading(uri)) {
 			return nil
 		}
@@ -54,8 +52,8 @@ func (k *kind) starred(name, uri string) *Rule {
 	return nil
 }
 
-// before says whether a rule without a star, or one before r, fits what a reader may take a name
-// for: in other letters, and of a URI decoded. The rules' own names are read in the same way.
+// before reports whether an exact rule, or one before r, matches a variant of the name in another
+// case or decoded. The names of rules are normalized in the same way.
 func (k *kind) before(r *Rule, name string) bool {
 	name = k.reading(name)
 	if k.single[name] {
@@ -72,13 +70,12 @@ func (k *kind) before(r *Rule, name string) bool {
 	return false
 }
 
-// reading is a name without regard to case and, of a URI, decoded and as its most lenient reader
-// has it.
+// reading normalizes a name: it folds the case, and decodes a URI.
 func (k *kind) reading(name string) string {
 	if !k.encoded {
 		return fold(name)
 	}
-	for range mostDecodings {
+	for range maxDecodings {
 		next := decoded(name)
 		if next == name {
 			break
@@ -90,10 +87,9 @@ func (k *kind) reading(name string) string {
 
 func fold(s string) string { return strings.ToLower(strings.ToUpper(s)) }
 
-// lenient is a URI as it is to readers that go by its scheme and its names alone: however many
-// slashes stand between them, and blanks before the first name, in any of Unicode's forms of a
-// character (UAX #15), with a plus sign for a blank, and without the dots and blanks at the end of
-// a name.
+// lenient normalizes a URI for readers that only regard its scheme and its segments: any number of
+// slashes after the scheme, blanks before the first segment, any Unicode normal form (UAX #15), "+"
+// for a blank, and dots and blanks at the end of a segment.
 func lenient(uri string) string {
 	scheme, rest, ok := strings.Cut(fold(norm.NFKC.String(uri)), ":")
 	if !ok {
@@ -106,10 +102,9 @@ func lenient(uri string) string {
 	return scheme + ":" + strings.Join(segments, "/")
 }
 
-// readings are a URI and what a server may make of it beside decoding it: a fragment is not sent; a
-// query and the parameters of a name may count for nothing, and a server may send everybody to TLS,
-// unless the rule speaks of them; a folder is the same with and without a slash at the end; a
-// file's stream and drive, and a port where the scheme gives it no meaning, may be left out.
+// readings returns a URI and the variants that a server may take it for: without the fragment;
+// without the query and path parameters, and with TLS, unless the rule names them; with and without
+// a slash at the end; without a file's stream and drive, and a port without a meaning.
 func readings(uri, rule string) []string {
 	all := []string{uri}
 	without := func(f func(string) string) {
@@ -121,7 +116,7 @@ func readings(uri, rule string) []string {
 	}
 	scheme, _, _ := strings.Cut(uri, ":")
 	if (scheme == "http" || scheme == "ws") && !strings.HasPrefix(rule, scheme+":") {
-		all = append(all, scheme+"s"+uri[len(scheme):]) // whose server sends everybody there
+		all = append(all, scheme+"s"+uri[len(scheme):]) // the server may redirect to TLS
 	}
 	without(func(s string) string { s, _, _ = strings.Cut(s, "#"); return s })
 	if scheme == "file" || !strings.Contains(rule, "?") {
@@ -147,8 +142,7 @@ func readings(uri, rule string) []string {
 	return all
 }
 
-// inSegments is a URI whose segments end where the mark begins; that of the scheme and of a drive
-// stay.
+// inSegments cuts each segment off at the mark, except in the scheme and a drive.
 func inSegments(uri, mark string) string {
 	scheme, rest, _ := strings.Cut(uri, ":")
 	segments := strings.Split(rest, "/")
@@ -160,14 +154,14 @@ func inSegments(uri, mark string) string {
 	return scheme + ":" + strings.Join(segments, "/")
 }
 
-// isDrive says whether a segment is a drive of Windows.
+// isDrive reports whether a segment is a Windows drive.
 func isDrive(s string) bool {
 	return len(s) == 2 && s[1] == ':' && (s[0]|0x20 >= 'a' && s[0]|0x20 <= 'z')
 }
 
 func hasDrive(uri string) bool { return withoutDrive(uri) != uri }
 
-// withoutDrive is a file's URI on the drive that counts.
+// withoutDrive removes the drive of a file URI.
 func withoutDrive(uri string) string {
 	const before = "file:///"
 	if path, ok := strings.CutPrefix(decoded(uri), before); ok {
@@ -178,7 +172,7 @@ func withoutDrive(uri string) string {
 	return uri
 }
 
-// withoutPort is a URI of a scheme whose ports mean nothing that is known here.
+// withoutPort removes the port of a URI whose scheme gives ports no meaning.
 func withoutPort(uri string) string {
 	scheme, rest, ok := strings.Cut(uri, "://")
 	if !ok {
@@ -195,16 +189,13 @@ func withoutPort(uri string) string {
 	return scheme + "://" + host + rest[end:]
 }
 
-// isSpecial says whether a scheme is special (WHATWG URL, "special scheme"): "file", or one with a
-// default port.
+// isSpecial reports whether a scheme is special (WHATWG URL): "file", or one with a default port.
 func isSpecial(scheme string) bool { return scheme == "file" || defaultPorts[scheme] != "" }
 
 var defaultPorts = map[string]string{"http": "80", "https": "443", "ws": "80", "wss": "443", "ftp": "21"}
 
-// isPlain says whether a URI is written as every reader writes it: of a special scheme, byte for
-// byte what the WHATWG URL rules make of it. It has no empty or dot segment, default port,
-// userinfo, backslash, blank at an end, or host that is not ASCII. pattern is the rule that it is
-// asked for.
+// isPlain reports whether all parsers read a URI in the same way; see Rules.Tools. pattern is the
+// name of the rule.
 func isPlain(uri, pattern string) bool {
 	scheme, rest, ok := strings.Cut(uri, ":")
 	hidden := func(c rune) bool { return !unicode.IsPrint(c) }
@@ -221,7 +212,7 @@ func isPlain(uri, pattern string) bool {
 		authority = rest[:end]
 		rest = rest[end:]
 	} else if inner, _, _ := strings.Cut(rest, ":"); isSpecial(strings.ToLower(strings.TrimLeft(inner, " /"))) {
-		return false // some readers take an outer scheme away
+		return false // some readers remove an outer scheme
 	}
 	if strings.ContainsFunc(authority, func(c rune) bool { return c <= ' ' || c > '~' || c == '@' }) {
 		return false
@@ -246,14 +237,14 @@ func isPlain(uri, pattern string) bool {
 	return isHost(host, strings.HasPrefix(pattern, scheme+"://"+authority+"/"))
 }
 
-// isClear says whether a text of a URI, decoded or not, is one that no reader trims or resolves to
-// another, in any of Unicode's forms.
+// isClear reports whether no reader trims a URI, decoded or not, or resolves it to another one, in
+// any Unicode normal form.
 func isClear(uri string) bool {
 	return isClearly(uri) && (norm.NFKC.IsNormalString(uri) || isClearly(norm.NFKC.String(uri)))
 }
 
 func isClearly(uri string) bool {
-	// some file systems leave format characters out
+	// some file systems ignore format characters
 	bad := func(c rune) bool { return c == '\\' || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) }
 	if !utf8.ValidString(uri) || strings.TrimSpace(uri) != uri || strings.ContainsFunc(uri, bad) ||
 		strings.Contains(uri, "%u") || strings.Contains(uri, "%U") {
@@ -263,7 +254,7 @@ func isClearly(uri string) bool {
 	for segment := range strings.FieldsFuncSeq(rest, func(c rune) bool { return c == '/' || c == '?' || c == '#' }) {
 		if segment == "." || segment == ".." || scheme == "file" &&
 			(strings.TrimRight(segment, ". ") != segment || isShort(segment)) {
-			return false // Windows drops dots and blanks at the end of a name
+			return false // Windows removes dots and blanks at the end of a name
 		}
 	}
 	path := rest
@@ -274,7 +265,7 @@ func isClearly(uri string) bool {
 	if scheme == "file" {
 		path = strings.TrimPrefix(path, "/")
 		first, _, _ := strings.Cut(path, "/")
-		relative := len(first) > 2 && isDrive(first[:2]) // to where the drive is
+		relative := len(first) > 2 && isDrive(first[:2]) // to the current folder of the drive
 		return !relative && !(len(first) > 1 && first[1] == '|') && !strings.HasPrefix(path, "/") &&
 			!strings.HasPrefix(path, "~") && !strings.Contains(path, "//")
 	}
@@ -282,7 +273,7 @@ func isClearly(uri string) bool {
 	return !strings.HasPrefix(path, "/") && !strings.Contains(path, "//")
 }
 
-// isShort says whether a file's name may be the short one that Windows gives another: at most eight
+// isShort reports whether a file name may be the Windows short name of another: at most eight
 // characters that end with a tilde and digits, and an extension of at most three.
 func isShort(name string) bool {
 	base, extension, _ := strings.Cut(name, ".")
@@ -290,9 +281,8 @@ func isShort(name string) bool {
 	return ok && head != "" && number != "" && isDigits(number) && len(base) <= 8 && len(extension) <= 3
 }
 
-// isScheme says whether a text is a scheme in small letters (RFC 3986 section 3.1) that no reader
-// takes for something else: one letter is a drive of Windows, and "url:" before a URL is left out
-// by some.
+// isScheme reports whether s is a scheme in lower case (RFC 3986 section 3.1). One letter is a
+// Windows drive, and some readers ignore "url:" before a URL.
 func isScheme(s string) bool {
 	if len(s) < 2 || s == "url" || s[0] < 'a' || s[0] > 'z' {
 		return false
@@ -302,7 +292,7 @@ func isScheme(s string) bool {
 	})
 }
 
-// cutPort takes an authority without userinfo apart.
+// cutPort splits an authority without userinfo.
 func cutPort(authority string) (host, port string, ok bool) {
 	i := strings.LastIndexByte(authority, ':')
 	if i < 0 || strings.HasSuffix(authority, "]") {
@@ -315,9 +305,9 @@ func isDigits(s string) bool {
 	return !strings.ContainsFunc(s, func(c rune) bool { return c < '0' || c > '9' })
 }
 
-// isHost says whether the host of a special scheme is as every reader writes it: a name in small
-// letters without a final dot, or an address in its one form. Whether a name with xn-- is one takes
-// Unicode's tables: it is taken when the rule names it.
+// isHost reports whether the host of a special scheme is in normal form: a name in lower case
+// without a final dot, or an address. A name with xn-- is accepted only if the rule names it,
+// because its form cannot be checked without Unicode's tables.
 func isHost(host string, named bool) bool {
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		inner, ok = strings.CutSuffix(inner, "]")
@@ -342,7 +332,7 @@ func isHost(host string, named bool) bool {
 	return true
 }
 
-// expanded is a URI template with something in place of its expressions (RFC 6570 section 3.2).
+// expanded returns an expansion of a URI template (RFC 6570 section 3.2).
 func expanded(template string) string {
 	var b strings.Builder
 	for {
@@ -365,7 +355,7 @@ func expanded(template string) string {
 	}
 }
 
-// decoded takes the percent-encoding away once (RFC 3986 section 2.1); what is none stays.
+// decoded decodes the percent-encoding once (RFC 3986 section 2.1), as far as it is valid.
 func decoded(uri string) string {
 	if strings.IndexByte(uri, '%') < 0 {
 		return uri
