@@ -110,14 +110,14 @@ func (c *call) attempts(ctx context.Context, a attemptsAsked) ([]authserver.Atte
 	if err != nil {
 		return nil, 0, err
 	}
-	asked := operator.RefusalsAsked{Client: a.client, Tenant: a.tenant, Since: a.since, Limit: a.limit,
+	asked := operator.RefusalsQuery{Client: a.client, Tenant: a.tenant, Since: a.since, Limit: a.limit,
 		Calls: clientsOf(issued.Attempts)}
 	if strings.HasPrefix(a.id, "ref_") {
 		asked.ID = a.id
 	} else if a.id != "" && len(issued.Attempts) == 1 {
 		asked.Client, asked.Limit = cmp.Or(issued.Attempts[0].Client, "-"), 100
 	}
-	var met operator.Met
+	var met operator.Refusals
 	if a.id == "" || asked.ID != "" || asked.Client != "" {
 		if err := c.act(ctx, "tools.refusals", asked, &met); err != nil && c.gateway != "" {
 			return nil, 0, err
@@ -162,7 +162,7 @@ func clientsOf(of []authserver.Attempt) (ids []string) {
 	return ids
 }
 
-func refusedClients(of []operator.Refused) (ids []string) {
+func refusedClients(of []operator.Refusal) (ids []string) {
 	for _, r := range of {
 		if r.Client != "" && !slices.Contains(ids, r.Client) {
 			ids = append(ids, r.Client)
@@ -174,7 +174,7 @@ func refusedClients(of []operator.Refused) (ids []string) {
 // meet puts the last step to what the issuer knows: a client that got its token has called an MCP
 // server with it, or was refused there. What cannot be told of which attempt it came stands by
 // itself.
-func meet(attempts []authserver.Attempt, met operator.Met) []authserver.Attempt {
+func meet(attempts []authserver.Attempt, met operator.Refusals) []authserver.Attempt {
 	refused := map[int]bool{}
 	for _, m := range met.Refusals {
 		if m.Overcome {
@@ -201,7 +201,7 @@ func meet(attempts []authserver.Attempt, met operator.Met) []authserver.Attempt 
 		}
 	}
 	for i, r := range attempts {
-		called := func(m operator.Called) bool {
+		called := func(m operator.LastCall) bool {
 			return m.Client == r.Client && m.Tenant == r.Tenant && !m.Last.Before(r.UpdatedAt)
 		}
 		if r.Outcome == authserver.AttemptDone && !refused[i] && slices.ContainsFunc(met.Calls, called) {

@@ -98,7 +98,7 @@ func TestRelaxationsAreSaid(t *testing.T) {
 			t.Errorf("%s is not in the log: %s", setting, s.stderr)
 		}
 	}
-	if said := shell(t, "curl -s "+s.Metrics); !strings.Contains(said, "\ngatehouse_relaxations 2\n") {
+	if said := shell(t, "curl -s "+s.Metrics); !strings.Contains(said, "\ngatehouse_insecure_settings 2\n") {
 		// of the MCP server
 		t.Errorf("they are not counted: %s", said)
 	}

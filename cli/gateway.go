@@ -86,7 +86,7 @@ func (c *call) gatewayDatabase(ctx context.Context, file string) (string, error)
 // because both have one database.
 func (c *call) openGatewayDesk(ctx context.Context) (doer, func() error, error) {
 	database, err := gateway.Database(c.gateway, c.program.Getenv)
-	var door *operator.Desk
+	var door *operator.Registry
 	var shut func() error
 	if err == nil {
 		door, shut, err = gateway.OpenOperator(ctx, c.gateway,

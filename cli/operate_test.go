@@ -164,7 +164,7 @@ func TestWhatIsAskedOfTheToolsWronglyIsRefused(t *testing.T) {
 		{[]string{"rollout", "set", "observe", "--nobody"}, 1, "always refused here"},
 		{[]string{"explain"}, 2, "--token or --client is missing"},
 		{[]string{"explain", "--token", "ghc_secret-rubbish", "--client", "cli_1"}, 2, "whose tools"},
-		{[]string{"explain", "--token", "ghc_secret-rubbish"}, 1, "the token is not believed"},
+		{[]string{"explain", "--token", "ghc_secret-rubbish"}, 1, "the token is not valid"},
 		{[]string{"explain", "--token", "ghc_secret-rubbish", "--tenant", "acme"}, 2, "neither --tenant nor --user"},
 		{[]string{"explain", "--client", "cli_nobody", "--tenant", "acme"}, 1, "there is no client"},
 	} {

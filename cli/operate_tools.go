@@ -26,12 +26,12 @@ func isOfTools(name string) bool {
 }
 
 // toolsActs are the MCP server's acts as the issuer's door does them: its refusals are the door's.
-func toolsActs(o *operator.Desk) map[string]authserver.Act {
-	acts := o.Acts()
+func toolsActs(o *operator.Registry) map[string]authserver.Act {
+	acts := o.Commands()
 	for name, do := range acts {
 		acts[name] = func(ctx context.Context, arguments json.RawMessage) (any, error) {
 			answer, err := do(ctx, arguments)
-			var refused *operator.Refusal
+			var refused *operator.Error
 			if errors.As(err, &refused) {
 				return nil, &authserver.Refusal{Reason: refused.Reason, Hint: refused.Hint}
 			}
@@ -63,7 +63,7 @@ func usageList(fs *flag.FlagSet) action {
 	limit := fs.Int("limit", 100, "at most `this many`")
 	return func(ctx context.Context, c *call) error {
 		var used []operator.UsageRow
-		if err := c.act(ctx, "usage.list", operator.UsageAsked{Tenant: *tenant, Client: *client,
+		if err := c.act(ctx, "usage.list", operator.UsageQuery{Tenant: *tenant, Client: *client,
 			Since: c.program.Now().Add(-*since), Limit: *limit}, &used); err != nil {
 			return err
 		}
@@ -86,7 +86,7 @@ func last(u operator.UsageRow) time.Time { return time.Unix(u.Last, 0) }
 func rolloutSet(fs *flag.FlagSet) action {
 	m := operator.ModeSpec{}
 	fs.StringVar(&m.Tenant, "tenant", "", "`id` of a tenant, or '*' for every tenant that has no mode of its own")
-	fs.BoolVar(&m.Nobody, "nobody", false,
+	fs.BoolVar(&m.Anonymous, "nobody", false,
 		"in place of a tenant: requests without a good token (needs --insecure-allow-anonymous at the server)")
 	fs.StringVar(&m.Tool, "tool", "",
 		"`name` of a tool; with --gateway UPSTREAM/TOOL, or UPSTREAM for all of its tools (default all that have no "+
@@ -102,7 +102,7 @@ func rolloutSet(fs *flag.FlagSet) action {
 			return err
 		}
 		return c.done(fmt.Sprintf("%s: %s for %s", whose(m), m.Mode, cmp.Or(m.Tool, "all tools")),
-			fact{"tenant", m.Tenant}, fact{"nobody", m.Nobody}, fact{"tool", m.Tool}, fact{"mode", m.Mode})
+			fact{"tenant", m.Tenant}, fact{"nobody", m.Anonymous}, fact{"tool", m.Tool}, fact{"mode", m.Mode})
 	}
 }
 
@@ -141,7 +141,7 @@ func rolloutReport(fs *flag.FlagSet) action {
 	within := fs.Duration("within", 7*24*time.Hour, "how `long` nothing must have been refused to call it safe")
 	return func(ctx context.Context, c *call) error {
 		var r operator.Report
-		if err := c.act(ctx, "rollout.report", operator.ReportAsked{Tenant: *tenant, Within: *within}, &r); err != nil {
+		if err := c.act(ctx, "rollout.report", operator.ReportQuery{Tenant: *tenant, Within: *within}, &r); err != nil {
 			return err
 		}
 		return c.report(ctx, r)
@@ -172,7 +172,7 @@ func (c *call) report(ctx context.Context, r operator.Report) error {
 				u.Reason, u.Calls, last(u)})
 		}
 	}
-	for _, u := range r.Nobody {
+	for _, u := range r.AnonymousUse {
 		nobody = append(nobody, []any{u.Agent, u.Method, u.Name, u.Reason, u.Outcome, u.Calls, last(u)})
 	}
 	for _, m := range r.Modes {
@@ -216,7 +216,7 @@ func explain(fs *flag.FlagSet) action {
 	fs.StringVar(&a.Tenant, "tenant", "", "`id` of the tenant for which the client acts")
 	fs.StringVar(&a.User, "user", "", "`address` or id of the person for whom it acts (default whoever may do most)")
 	return func(ctx context.Context, c *call) error {
-		asked := operator.ExplainAsked{Token: token.Reveal(), Tenant: a.Tenant, Client: a.Client}
+		asked := operator.ExplainQuery{Token: token.Reveal(), Tenant: a.Tenant, Client: a.Client}
 		switch {
 		case (token == "") == (a.Client == ""):
 			return misused(Name+" explain --token - <FILE, or "+Name+" explain --client ID --tenant ID",

@@ -15,15 +15,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl/redisttl"
 )
 
-// backends is the switchboard: where ended grants are read, and used proofs remembered, is decided
-// here and nowhere else.
+// backends are the stores of the server. Where revocations are read and used proofs are remembered
+// is decided here.
 type backends struct {
-	crm     *demo.DB
-	desk    *operator.Desk
-	redis   redis.UniversalClient // nil: none
-	revoked revocation.Reader
-	replica *revocation.Replica // revoked, when it follows a feed; nil: it does not
-	proofs  ttl.Store           // DPoP proofs that were used; nil: the guard's own memory
+	crm      *demo.DB
+	registry *operator.Registry
+	redis    redis.UniversalClient // nil: none
+	revoked  revocation.Reader
+	replica  *revocation.Replica // revoked, if it follows a feed; otherwise nil
+	proofs   ttl.Store           // used DPoP proofs; nil: in the guard's memory
 }
 
 func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
@@ -42,11 +42,11 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 			return nil, err
 		}
 		if !walled {
-			d.Log.Warn("the database lets this role past row-level security: the statements alone keep tenants apart",
+			d.Log.Warn("the role of the database bypasses row-level security: only the statements separate tenants",
 				"hint", "give the MCP server a role of its own, as deploy/roles.sql makes it")
 		}
 	}
-	if b.desk, err = operator.Open(ctx, c.Database, operator.Options{AuditRetention: c.AuditRetention,
+	if b.registry, err = operator.Open(ctx, c.Database, operator.Options{AuditRetention: c.AuditRetention,
 		CallRetention: c.CallRetention, Serves: !d.reads, Anonymous: c.InsecureAllowAnonymous,
 		Relaxations: len(c.Relaxations()), Now: d.Now, Log: d.Log}); err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 		if b.redis, err = redisttl.Open(ctx, c.Redis.Reveal()); err != nil {
 			return nil, err
 		}
-		// Under a prefix of their own, so that the wing's user of Redis can be kept from writing
+		// With a prefix of its own, so that this server's Redis user can be kept from writing
 		// anything else.
 		b.proofs = redisttl.New(b.redis, c.RedisPrefix+"resource:", mostProofs)
 	}
@@ -70,20 +70,20 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 	case c.InsecureIgnoreRevocations:
 		b.revoked = revocation.Ignored{}
 	default:
-		return nil, errors.New("nobody tells which grants have ended; set redis as the issuer has it, client-id and " +
+		return nil, errors.New("revocations cannot be read; set redis as the issuer has it, client-id and " +
 			"client-secret (gatehouse client create --server), or insecure-ignore-revocations")
 	}
 	return b, nil
 }
 
-// follow keeps the list in memory.
+// follow keeps the list of revocations in memory.
 func (b *backends) follow(ctx context.Context, c Config, d Deps, o revocation.ReplicaOptions) {
 	o.StaleAfter, o.Now, o.Log = c.RevocationStaleAfter, d.Now, d.Log
 	b.replica = revocation.Follow(ctx, o)
 	b.revoked = b.replica
 }
 
-// run follows the feed until ctx ends.
+// run follows the feed until ctx is done.
 func (b *backends) run(ctx context.Context) {
 	if b.replica != nil {
 		b.replica.Run(ctx)
@@ -95,8 +95,8 @@ func (b *backends) close() error {
 	if b.redis != nil {
 		errs = append(errs, b.redis.Close())
 	}
-	if b.desk != nil {
-		errs = append(errs, b.desk.Close())
+	if b.registry != nil {
+		errs = append(errs, b.registry.Close())
 	}
 	if b.crm != nil {
 		errs = append(errs, b.crm.Close())

@@ -45,7 +45,7 @@ func BenchmarkCallRecords(b *testing.B) {
 const recordClients = 16
 
 // compareRecords measures calls whose records are kept, and calls whose are not, in turn.
-func compareRecords(b *testing.B, o *operator.Desk, recorded, unrecorded func()) {
+func compareRecords(b *testing.B, o *operator.Registry, recorded, unrecorded func()) {
 	const volley = 8000
 	shoot := func(ask func()) (took, worked time.Duration) {
 		began, before := time.Now(), processor(b)

@@ -60,7 +60,7 @@ func behind(t *testing.T, database string) *sql.DB {
 
 // callRecords are the records of calls, the newest first, when there are so many. Their chain must
 // be whole.
-func callRecords(t *testing.T, o *operator.Desk, f audit.Filter, enough int) []audit.Record {
+func callRecords(t *testing.T, o *operator.Registry, f audit.Filter, enough int) []audit.Record {
 	t.Helper()
 	f.Limit = 1 << 20
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
@@ -140,10 +140,10 @@ func TestEachCallThroughTheServerIsProvable(t *testing.T) {
 			}
 		}
 		used, err := act[[]operator.UsageRow](t, o, "usage.list",
-			operator.UsageAsked{Client: "nobody's", Since: time.Now().Add(-time.Hour)})
+			operator.UsageQuery{Client: "nobody's", Since: time.Now().Add(-time.Hour)})
 		must(t, err)
 		if mine, err := act[[]operator.UsageRow](t, o, "usage.list",
-			operator.UsageAsked{Client: all[0].Client, Since: time.Now().Add(-time.Hour)}); err != nil ||
+			operator.UsageQuery{Client: all[0].Client, Since: time.Now().Add(-time.Hour)}); err != nil ||
 			len(used) != 0 || len(mine) == 0 {
 			t.Errorf("usage by client: %d rows of a client that is none, %d of ours, %v", len(used), len(mine), err)
 		}

@@ -17,24 +17,25 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// Config is what the operator says. Fields that are zero get the value that their comment names.
+// Config configures the MCP server. A zero field gets the default that its comment names.
 type Config struct {
-	// Resource is the canonical URI of this MCP server, which is also its URL and the only audience
-	// it accepts (RFC 8707 §2). Required.
+	// Resource is the canonical URI of this MCP server, which is also its URL and the only accepted
+	// audience (RFC 8707 section 2). Required.
 	Resource string
 	// Issuer is the issuer identifier, byte for byte as the issuer publishes it. Required.
 	Issuer string
-	// Database holds the companion tools' data, usage and the rollout's modes: "sqlite:PATH" or
+	// Database holds the data of the demo tools, usage and the rollout modes: "sqlite:PATH" or
 	// "postgres://…". Required.
 	Database string
-	// Redis holds the list of ended grants, which is followed when the issuer runs elsewhere, and
-	// which DPoP proofs were used: "redis://…" or "rediss://…".
+	// Redis holds the list of revocations of an issuer in another process, and the used DPoP
+	// proofs: "redis://…" or "rediss://…".
 	Redis config.Secret
-	// RedisPrefix begins every key in Redis; the same as the issuer's. Default "gatehouse:".
+	// RedisPrefix is the prefix of all keys in Redis, the same as the issuer's. Default
+	// "gatehouse:".
 	RedisPrefix string
-	// ClientID and ClientSecret are the client that this server is at the issuer (gatehouse client
-	// create --server URI). With them it follows the list of ended grants over HTTP, when it shares
-	// no Redis with the issuer, and may ask about tokens.
+	// ClientID and ClientSecret are this server's client at the issuer (gatehouse client create
+	// --server URI). With them it reads the list of revocations over HTTP, if it shares no Redis
+	// with the issuer, and may introspect tokens.
 	ClientID     string
 	ClientSecret config.Secret
 	// RevocationPollInterval is how often the list of revoked grants is fetched from the issuer
@@ -47,61 +48,60 @@ type Config struct {
 	// RevocationWhenStale says what happens then: WhenStaleRefuse (503), or WhenStaleIntrospect
 	// (each token is introspected at the issuer, RFC 7662). Default WhenStaleRefuse.
 	RevocationWhenStale string
-	// Algorithms of tokens' signatures: ES256, RS256, EdDSA. Default ES256.
+	// Algorithms are the accepted signature algorithms: ES256, RS256, EdDSA. Default ES256.
 	Algorithms []string
-	// AllowedHosts are the Host headers that are answered. Default: the resource's host and, on a
-	// loopback host, its other names.
+	// AllowedHosts are the accepted Host headers. Default: the host of the resource; for a loopback
+	// host, also its other names.
 	AllowedHosts []string
-	// AllowedOrigins are the Origin headers of browsers that are answered. Default: none but the
-	// resource's own.
+	// AllowedOrigins are the accepted Origin headers. Default: only the resource's own.
 	AllowedOrigins []string
-	// TokenCacheSize bounds how many verified tokens are remembered, each until it expires, so that
-	// its signature is not checked again; its expiry, its key and its grant are, on every request.
-	// Default 100,000; negative: none is.
+	// TokenCacheSize is the number of verified tokens that are cached, each until it expires.
+	// Expiry, signing key and revocation are still checked on every request. Default 100,000;
+	// negative: none.
 	TokenCacheSize int
-	// CallsPerMinute bounds the requests of one grant, at each replica. Default 600; negative: no
-	// bound.
+	// CallsPerMinute limits the requests of one grant at each replica. Default 600; negative: no
+	// limit.
 	CallsPerMinute int64
-	// DocumentsPerMinute bounds how often one address may ask for the card and the other documents,
-	// at each replica. Default 600; negative: no bound.
+	// DocumentsPerMinute limits the requests of one address for the public documents at each
+	// replica. Default 600; negative: no limit.
 	DocumentsPerMinute int64
-	// Registration is who may register clients at the issuer, as the issuer has it: "open",
-	// "token", "closed". Only the older card speaks of it. Default "open".
+	// Registration says who may register clients at the issuer, as configured there: "open",
+	// "token" or "closed". The server card shows it. Default "open".
 	Registration string
-	// RequireDPoP refuses access tokens that are not bound to a key of their client's (RFC 9449).
-	// Default: both kinds are taken.
+	// RequireDPoP rejects access tokens that are not bound to a key of the client (RFC 9449).
+	// Default: both kinds are accepted.
 	RequireDPoP bool
-	// DPoPNonce says whether DPoP proofs must have a nonce: "required", which needs the key, or
-	// "optional". Default optional: one is offered, if there is a key, and must be good when it
-	// comes.
+	// DPoPNonce says whether DPoP proofs must have a nonce: "required", which needs DPoPNonceKey,
+	// or "optional". Default "optional": with a key a nonce is offered, and must be valid if it is
+	// sent.
 	DPoPNonce string
-	// DPoPWindow is how far the iat of a DPoP proof may be from now. Default 5 minutes, and not
-	// more.
+	// DPoPWindow is how far the iat of a DPoP proof may be from now. Default and maximum: 5
+	// minutes.
 	DPoPWindow time.Duration
-	// DPoPNonceKey makes the nonces that are offered for DPoP proofs (RFC 9449 §9): at least 32
-	// random characters, the same at each replica. Default: none is asked for, and what protects is
-	// that each proof counts once, for a minute, at all replicas that share a Redis.
+	// DPoPNonceKey is the key of the nonces for DPoP proofs (RFC 9449 section 9): at least 32
+	// random characters, the same for all replicas. Default: no nonces; then a proof is protected
+	// by being accepted once, at all replicas that share a Redis.
 	DPoPNonceKey config.Secret
-	// ArgumentsKey names the arguments of a tool's call in its record and in the log, by a keyed
-	// hash; see guard.Policy. Default: made once, in a file beside a database that is one;
-	// otherwise the names change with each start.
+	// ArgumentsKey is the key of the hash that stands for a call's arguments in records and in the
+	// log; see guard.Policy. Default: a key in a file beside an SQLite database; otherwise a random
+	// one at each start.
 	ArgumentsKey config.Secret
-	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default none.
+	// TrustedProxies are the networks whose X-Forwarded-For is used. Default: none.
 	TrustedProxies []netip.Prefix
-	// AuditRetention is how long audit lines of this wing are kept. Default 400 days, at least a
-	// day; negative means for ever.
+	// AuditRetention is how long audit records of this server are kept. Default 400 days, at least
+	// a day; negative: forever.
 	AuditRetention time.Duration
-	// CallRetention is how long records of tools' calls are kept. Default 90 days, at least a day;
-	// negative: for ever.
+	// CallRetention is how long records of tool calls are kept. Default 90 days, at least a day;
+	// negative: forever.
 	CallRetention time.Duration
-	// InsecureHTTP allows an http resource or issuer that is not on a loopback host: then anyone on
-	// the way can read tokens, and put keys of their own in place of the issuer's.
+	// InsecureHTTP allows an http resource or issuer that is not on a loopback host. Then anyone on
+	// the network path can read tokens, and replace the issuer's keys.
 	InsecureHTTP bool
-	// InsecureAllowAnonymous lets requests without a good token pass, as nobody, where the
-	// rollout's mode for nobody is observe: for a server that has callers without tokens, while
-	// they learn to bring them. Whoever reaches the server can then do what it does for nobody.
+	// InsecureAllowAnonymous allows requests without a valid token as anonymous, where the rollout
+	// mode for anonymous requests is observe: for a server whose clients do not send tokens yet.
+	// Everyone who reaches the server can then do what it does for anonymous callers.
 	InsecureAllowAnonymous bool
-	// InsecureIgnoreRevocations lets tokens of ended grants act until they expire, when there is
+	// InsecureIgnoreRevocations accepts tokens of revoked grants until they expire, if there is
 	// neither Redis, nor a client, nor an issuer in this process.
 	InsecureIgnoreRevocations bool
 }
@@ -112,28 +112,28 @@ const (
 	WhenStaleIntrospect = "introspect"
 )
 
-// Check says what is wrong with a configuration, if something is, and opens nothing.
+// Check returns what is wrong with a configuration, without opening anything.
 func (c Config) Check() error {
 	_, err := c.resolve()
 	return err
 }
 
-// Relaxations are those that the configuration has.
+// Relaxations returns the insecure options that are set.
 func (c Config) Relaxations() []config.Relaxation {
 	return config.Relaxed(map[config.Relaxation]bool{
 		{Setting: "insecure-http",
 			Means: "http URLs off this machine are allowed: anyone on the way can read tokens, and put keys of their " +
 				"own in place of the issuer's"}: c.InsecureHTTP,
 		{Setting: "insecure-allow-anonymous",
-			Means: "requests without a good token pass as nobody, where the mode for nobody is " +
-				"observe"}: c.InsecureAllowAnonymous,
+			Means: "requests without a valid token are allowed as anonymous, where the mode for " +
+				"anonymous requests is observe"}: c.InsecureAllowAnonymous,
 		{Setting: "insecure-ignore-revocations",
-			Means: "ended grants may not be looked up: their tokens act until " +
-				"they expire"}: c.InsecureIgnoreRevocations,
+			Means: "tokens of revoked grants may be accepted " +
+				"until they expire"}: c.InsecureIgnoreRevocations,
 	})
 }
 
-// resolve fills and checks. The error names the field and what to do.
+// resolve sets defaults and checks. Its errors name the field and say what to do.
 func (c Config) resolve() (Config, error) {
 	uri, err := oauth.PlainResource(c.Resource)
 	if err != nil {
@@ -179,7 +179,7 @@ func (c Config) resolve() (Config, error) {
 	}
 	for _, a := range c.Algorithms {
 		if !slices.Contains([]string{"ES256", "RS256", "EdDSA"}, a) {
-			return c, fmt.Errorf("algorithm %q is not believed; use ES256, RS256 or EdDSA", a)
+			return c, fmt.Errorf("algorithm %q is not supported; use ES256, RS256 or EdDSA", a)
 		}
 	}
 	if err := c.resolveRevocation(); err != nil {
@@ -200,8 +200,7 @@ func (c Config) resolve() (Config, error) {
 	return c, nil
 }
 
-// longestStale bounds how long a list may count that nobody can vouch for: an access token lives
-// that long by default.
+// longestStale is the maximum of RevocationStaleAfter: the default lifetime of an access token.
 const longestStale = 10 * time.Minute
 
 func (c *Config) resolveRevocation() error {
@@ -234,15 +233,15 @@ func (c *Config) resolveRevocation() error {
 	return nil
 }
 
-// Scope is a scope of the companion tools.
+// Scope is a scope of the demo tools.
 type Scope struct {
 	Name        string
-	Description string // in plain words, for the consent page
-	Baseline    bool   // asked for when a client names no scope
-	Access      string // read or write: what the tools do that it opens
+	Description string // for the consent page
+	Baseline    bool   // requested when a client names no scope
+	Access      string // read or write: what the tools with this scope do
 }
 
-// Scopes are the companion tools' scopes, the gentle ones first.
+// Scopes returns the scopes of the demo tools, reading ones first.
 func Scopes() []Scope {
 	return []Scope{
 		{tools.ReadCustomers, "Read your customers' names and e-mail addresses", true, "read"},
@@ -252,7 +251,7 @@ func Scopes() []Scope {
 	}
 }
 
-// facts are what the cards say.
+// facts are the content of the server card and the metadata.
 func facts(c Config) card.Facts {
 	f := card.Facts{
 		Resource: c.Resource, Issuer: c.Issuer, Name: serverName, Title: serverTitle, Version: Version,

@@ -1,5 +1,5 @@
-// Package mcpserver owns the resource wing: an MCP server whose every request is checked, with the
-// companion tools behind it.
+// Package mcpserver implements the MCP server: the guard, the demo tools behind it, and the
+// operator's commands.
 package mcpserver
 
 import (
@@ -26,29 +26,28 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// Version is what the server tells clients of itself.
+// Version is the version that the server reports to clients.
 const Version = "0.1.0"
 
 const (
 	serverName        = "io.gatehouse/companion"
 	serverTitle       = "Gatehouse companion tools"
-	serverDescription = "Customers, support tickets and a knowledge base, each tool opened by its own scope."
-	instructions      = "These tools work on the data of one organisation: the one whose member let you in. Which " +
-		"tools you see depends on the scopes that were granted."
+	serverDescription = "Customers, support tickets and a knowledge base. Each tool has its own scope."
+	instructions      = "These tools use the data of the organisation whose member authorized you. Which tools " +
+		"you see depends on the granted scopes."
 )
 
 func protocols() []string { return mcp.Versions() }
 
-// Deps are what the wing gets from whoever runs it.
+// Deps are the dependencies of a Server.
 type Deps struct {
 	Log *slog.Logger
 	Now func() time.Time // nil: time.Now
-	// the list of ended grants, when the issuer lives in the same process; nil: followed in Redis,
-	// or at the issuer
+	// the list of revocations, if the issuer runs in this process; nil: it is read from Redis or
+	// the issuer
 	Revoked    revocation.Reader
-	HTTPClient *http.Client // for the issuer's metadata and keys; nil: one with strict limits
-	// PublishedKeys returns the issuer's key set when the issuer lives in the same process; nil: it
-	// is fetched.
+	HTTPClient *http.Client // for requests to the issuer; nil: a client with a timeout
+	// PublishedKeys returns the key set of an issuer in this process; nil: it is fetched.
 	PublishedKeys func() []byte
 
 	reads bool // nothing is served: a command reads and sets
@@ -63,17 +62,17 @@ func (d *Deps) fill() {
 	}
 }
 
-// Server is the resource wing.
+// Server is the MCP server.
 type Server struct {
 	backends *backends
 	guard    *guard.Guard
-	// introspects says that the issuer is asked about each token while the list of ended grants is
+	// introspects says that tokens are introspected at the issuer while the list of revocations is
 	// stale.
 	introspects bool
 	handler     http.Handler
 }
 
-// New opens the stores, whose schema must be there, and wires the wing. Close it after use.
+// New opens the stores, whose schema must exist, and returns the server. Close it after use.
 func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	d.fill()
 	c, err := c.resolve()
@@ -114,8 +113,8 @@ func (s *Server) wire(c Config, d Deps) (err error) {
 	endpoint, err := s.guard.Serve(&mcp.Endpoint{
 		Catalog: catalog, Deny: s.guard.Challenge,
 		Info: mcp.Info{Name: serverName, Version: Version, Title: serverTitle, Instructions: instructions},
-	}, guard.Policy{Tables: tables, Rollout: s.backends.desk.Rollout(""), AllowAnonymous: c.InsecureAllowAnonymous,
-		Admit: admit, Record: s.backends.desk.Record(""), Begin: s.backends.desk.Begin(""),
+	}, guard.Policy{Tables: tables, Rollout: s.backends.registry.Rollout(""), AllowAnonymous: c.InsecureAllowAnonymous,
+		Admit: admit, Record: s.backends.registry.Record(""), Begin: s.backends.registry.Begin(""),
 		ArgumentsKey: c.ArgumentsKey})
 	if err != nil {
 		return err
@@ -128,7 +127,7 @@ func (s *Server) wire(c Config, d Deps) (err error) {
 	return err
 }
 
-// check is the guard of this server.
+// check returns the guard of this server.
 func check(c Config, d Deps, b *backends) (*guard.Guard, error) {
 	var whenUnknown *guard.Introspection
 	if c.RevocationWhenStale == WhenStaleIntrospect {
@@ -146,7 +145,7 @@ func check(c Config, d Deps, b *backends) (*guard.Guard, error) {
 	})
 }
 
-// supervise lets the operator see this server's tools, and returns their rules.
+// supervise registers the tools for the operator, and returns their rules.
 func (b *backends) supervise(g *guard.Guard) (func(string) *guard.Table, error) {
 	all := tools.All(b.crm)
 	tables, err := guard.Always(rules(all))
@@ -157,11 +156,11 @@ func (b *backends) supervise(g *guard.Guard) (func(string) *guard.Table, error) 
 	for _, t := range all {
 		known = append(known, operator.Tool{Name: t.Name})
 	}
-	b.desk.Add(operator.Server{Table: tables, Tools: func(string) []operator.Tool { return known }, Inspect: g.Inspect})
+	b.registry.Add(operator.Server{Table: tables, Tools: func(string) []operator.Tool { return known }, Inspect: g.Inspect})
 	return tables, nil
 }
 
-// rules are the companion tools' own: each is opened by its scope, and listed to those who have it.
+// rules returns the rules of the tools: each needs its scope.
 func rules(all []mcp.Tool) guard.Rules {
 	var r guard.Rules
 	for _, t := range all {
@@ -170,7 +169,7 @@ func rules(all []mcp.Tool) guard.Rules {
 	return r
 }
 
-// routes is the site map.
+// routes returns the routes of the server.
 func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[string]http.Handler) (http.Handler, error) {
 	u, err := url.Parse(c.Resource)
 	if err != nil {
@@ -180,7 +179,8 @@ func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[strin
 	if path == "" {
 		path = "/"
 	}
-	r := mux.NewRouter().UseEncodedPath().SkipClean(true) // a path is one of ours or is not; nothing redirects
+	// nothing redirects: a path is exactly one of these or is not found
+	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	r.NotFoundHandler = http.HandlerFunc(httpd.NotFound)
 	r.HandleFunc("/healthz", s.healthz).Methods("GET", "HEAD")
 	r.HandleFunc("/readyz", s.readyz).Methods("GET", "HEAD")
@@ -192,7 +192,7 @@ func (s *Server) routes(c Config, d Deps, endpoint http.Handler, cards map[strin
 	return httpd.Handler(door, httpd.Options{Log: d.Log, TrustedProxies: c.TrustedProxies}), nil
 }
 
-// mostProofs bounds the DPoP proofs that are remembered in Redis.
+// mostProofs limits the DPoP proofs that are remembered in Redis.
 const mostProofs = 500_000
 
 func baseline() []string {
@@ -205,54 +205,53 @@ func baseline() []string {
 	return names
 }
 
-// Handler is the wing's door.
+// Handler serves the MCP endpoint and the public documents.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Metrics answers GET /metrics. It asks nobody who they are, and tells tenants' names: give it a
+// Metrics serves GET /metrics. It has no authentication and shows the names of tenants: give it a
 // listener of its own.
-func (s *Server) Metrics() http.Handler { return s.backends.desk.Metrics() }
+func (s *Server) Metrics() http.Handler { return s.backends.registry.Metrics() }
 
-// Operator is the operator's door of this server.
-func (s *Server) Operator() *operator.Desk { return s.backends.desk }
+// Operator returns the operator's commands.
+func (s *Server) Operator() *operator.Registry { return s.backends.registry }
 
-// Run does the background work until ctx ends: the issuer's keys and the rollout's modes are read
-// anew from time to time, its list of ended grants is followed, usage is written, audit lines get
-// their place in the chain.
+// Run runs the background jobs until ctx is done: it refreshes the issuer's keys and the rollout
+// modes, follows the list of revocations, writes usage, and seals audit records.
 func (s *Server) Run(ctx context.Context) {
 	var work sync.WaitGroup
-	for _, do := range []func(context.Context){s.guard.Run, s.backends.run, s.backends.desk.Run} {
+	for _, do := range []func(context.Context){s.guard.Run, s.backends.run, s.backends.registry.Run} {
 		work.Go(func() { do(ctx) })
 	}
 	work.Wait()
 }
 
-// Ended tells the wing of an end of a grant that an issuer in the same process has just written,
-// ahead of the list that both share.
+// Ended reports the revocation of a grant by an issuer in the same process, before the shared list
+// has it.
 func (s *Server) Ended(grantID string, until time.Time) {
 	if s.backends.replica != nil {
 		s.backends.replica.Hear(grantID, until)
 	}
 }
 
-// SeedDemo puts the demo's data there; what is there already stays.
+// SeedDemo inserts the demo data that does not exist yet.
 func (s *Server) SeedDemo(ctx context.Context) error { return s.backends.crm.SeedDemo(ctx) }
 
-// Close writes what was counted, and closes the stores.
+// Close writes pending usage and closes the stores.
 func (s *Server) Close() error { return s.backends.close() }
 
-// healthz says that the process serves.
+// healthz answers 200 while the process serves.
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	httpd.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz says whether a request with a good token would be answered: the keys are known, the list
-// of ended grants is, the data answer.
+// readyz answers 200 if a request with a valid token can be answered: the issuer's keys and the
+// list of revocations are known, and the database answers.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	_, listErr := s.backends.revoked.Ended(ctx, "readyz")
 	if s.introspects {
-		listErr = nil // the issuer is asked instead
+		listErr = nil // tokens are introspected instead
 	}
 	if err := errors.Join(s.guard.Ready(ctx), listErr, s.backends.crm.Ping(ctx)); err != nil {
 		httpd.Note(r.Context(), "error", err.Error())
@@ -262,9 +261,8 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	httpd.WriteJSON(w, http.StatusOK, map[string]string{"status": "ready"})
 }
 
-// OpenOperator opens the operator's door without serving anything, for commands. close closes the
-// stores.
-func OpenOperator(ctx context.Context, c Config, d Deps) (desk *operator.Desk, close func() error, err error) {
+// OpenOperator opens the operator's commands without serving anything. close closes the stores.
+func OpenOperator(ctx context.Context, c Config, d Deps) (registry *operator.Registry, close func() error, err error) {
 	d.fill()
 	d.reads = true
 	if c, err = c.resolve(); err != nil {
@@ -284,14 +282,14 @@ func OpenOperator(ctx context.Context, c Config, d Deps) (desk *operator.Desk, c
 	if err != nil {
 		return nil, nil, errors.Join(err, b.close())
 	}
-	return b.desk, b.close, nil
+	return b.registry, b.close, nil
 }
 
-// unasked is the list of ended grants of a command that cannot reach it: no token is believed then.
+// unasked is the list of revocations of a command that cannot read it: no token is accepted then.
 type unasked struct{}
 
 func (unasked) Ended(context.Context, string) (bool, error) {
-	return false, errors.New("the list of ended grants is in the memory of the server that runs")
+	return false, errors.New("the list of revocations is in the memory of the running server")
 }
 
 func (unasked) Suspended(revocation.Subject, int64) bool { return false }

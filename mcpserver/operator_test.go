@@ -21,12 +21,12 @@ const update = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"
 	`"arguments":{"customer_id":"cus_acme_1001","name":"X"}}}`
 
 // act does an act of the operator's, and reads its answer.
-func act[T any](t *testing.T, o *operator.Desk, name string, arguments any) (T, error) {
+func act[T any](t *testing.T, o *operator.Registry, name string, arguments any) (T, error) {
 	t.Helper()
 	encoded, err := json.Marshal(arguments)
 	must(t, err)
 	var out T
-	answer, err := o.Acts()[name](context.Background(), encoded)
+	answer, err := o.Commands()[name](context.Background(), encoded)
 	if err != nil {
 		return out, err
 	}
@@ -36,13 +36,13 @@ func act[T any](t *testing.T, o *operator.Desk, name string, arguments any) (T, 
 	return out, nil
 }
 
-func set(t *testing.T, o *operator.Desk, m operator.ModeSpec) {
+func set(t *testing.T, o *operator.Registry, m operator.ModeSpec) {
 	t.Helper()
 	_, err := act[any](t, o, "rollout.set", m)
 	must(t, err)
 }
 
-func report(t *testing.T, o *operator.Desk, a operator.ReportAsked) operator.Report {
+func report(t *testing.T, o *operator.Registry, a operator.ReportQuery) operator.Report {
 	t.Helper()
 	r, err := act[operator.Report](t, o, "rollout.report", a)
 	must(t, err)
@@ -91,7 +91,7 @@ func TestRollout(t *testing.T) {
 			}
 			status(w.issuer.Sign(w.issuer.Claims("https://other.example/mcp", allScopes...)), read, 401)
 
-			r := report(t, o, operator.ReportAsked{Tenant: "acme"})
+			r := report(t, o, operator.ReportQuery{Tenant: "acme"})
 			if len(r.Tenants) != 1 || r.Tenants[0].Safe || r.Tenants[0].Enforced || len(r.Tenants[0].Why) != 2 ||
 				len(r.Tenants[0].Refused) != 2 {
 				t.Fatalf("observed: got %+v", r)
@@ -112,7 +112,7 @@ func TestRollout(t *testing.T) {
 			set(t, o, operator.ModeSpec{Tenant: "acme", Mode: "enforce"})
 			status(acme, update, 403)
 			status(acme, read, 403)
-			if r := report(t, o, operator.ReportAsked{Tenant: "acme"}); !r.Tenants[0].Enforced || !r.Tenants[0].Safe {
+			if r := report(t, o, operator.ReportQuery{Tenant: "acme"}); !r.Tenants[0].Enforced || !r.Tenants[0].Safe {
 				t.Errorf("enforced: got %+v", r.Tenants)
 			}
 		})
@@ -126,7 +126,7 @@ func TestWhenItIsSafe(t *testing.T) {
 	o := w.server.Operator()
 	says := func(within time.Duration, safe bool, why string) {
 		t.Helper()
-		r := report(t, o, operator.ReportAsked{Tenant: "acme", Within: within}).Tenants[0]
+		r := report(t, o, operator.ReportQuery{Tenant: "acme", Within: within}).Tenants[0]
 		if r.Safe != safe || !strings.Contains(strings.Join(r.Why, "; "), why) {
 			t.Errorf("got safe %v, %q, want %v and %q", r.Safe, r.Why, safe, why)
 		}
@@ -140,11 +140,11 @@ func TestWhenItIsSafe(t *testing.T) {
 		`"arguments":{"customer_id":"cus_acme_1001"}}}`
 	w.post(w.token("acme", "knowledge:read"), read)
 	says(time.Nanosecond, false, "1 requests would have been refused, the last at")
-	if r := report(t, o, operator.ReportAsked{Tenant: "acme", Within: time.Nanosecond}).Tenants[0]; !r.Writes {
+	if r := report(t, o, operator.ReportQuery{Tenant: "acme", Within: time.Nanosecond}).Tenants[0]; !r.Writes {
 		t.Errorf("only a read would be refused: got %+v, want writes to be safe", r)
 	}
 	w.post(w.token("acme", "knowledge:read"), update)
-	if r := report(t, o, operator.ReportAsked{Tenant: "acme", Within: time.Nanosecond}).Tenants[0]; r.Writes {
+	if r := report(t, o, operator.ReportQuery{Tenant: "acme", Within: time.Nanosecond}).Tenants[0]; r.Writes {
 		t.Errorf("a write would be refused: got %+v", r)
 	}
 	says(time.Nanosecond, false, "2 requests would have been refused, the last at")
@@ -158,9 +158,9 @@ func TestAnonymous(t *testing.T) {
 	if status, _ := closed.post("", list); status != 401 {
 		t.Errorf("observed for every tenant: nobody got %d, want 401", status)
 	}
-	var refusal *operator.Refusal
+	var refusal *operator.Error
 	if _, err := act[any](t, closed.server.Operator(), "rollout.set",
-		operator.ModeSpec{Nobody: true, Mode: "observe"}); !errors.As(err, &refusal) ||
+		operator.ModeSpec{Anonymous: true, Mode: "observe"}); !errors.As(err, &refusal) ||
 		!strings.Contains(refusal.Hint, "insecure-allow-anonymous") {
 		t.Errorf("a mode for nobody without the setting: got %v", err)
 	}
@@ -169,7 +169,7 @@ func TestAnonymous(t *testing.T) {
 	if status, _ := w.post("", list); status != 401 {
 		t.Errorf("the setting alone: nobody got %d, want 401", status)
 	}
-	set(t, o, operator.ModeSpec{Nobody: true, Mode: "observe"})
+	set(t, o, operator.ModeSpec{Anonymous: true, Mode: "observe"})
 	if status, body := w.post("", list); status != 200 || strings.Count(body, `"inputSchema"`) != 4 {
 		t.Errorf("observed: nobody got %d %s", status, body)
 	}
@@ -185,21 +185,21 @@ func TestAnonymous(t *testing.T) {
 			t.Errorf("%s acts: got %d %s", what, status, body)
 		}
 	}
-	r := report(t, o, operator.ReportAsked{})
+	r := report(t, o, operator.ReportQuery{})
 	agents := map[string]int64{}
-	for _, row := range r.Nobody {
+	for _, row := range r.AnonymousUse {
 		if row.Outcome == "observed" {
 			agents[row.Agent+" "+row.Reason] += row.Calls
 		}
 	}
 	if agents["Go-http-client no_token"] != 2 || agents["Go-http-client invalid_token"] != 2 || !r.Anonymous {
-		t.Errorf("got %+v", r.Nobody)
+		t.Errorf("got %+v", r.AnonymousUse)
 	}
 	if text := collect(w.server); !strings.Contains(text, "gatehouse_anonymous_total 4\n") ||
 		!strings.Contains(text, "gatehouse_insecure_allow_anonymous 1\n") {
 		t.Errorf("the numbers: %s", text)
 	}
-	set(t, o, operator.ModeSpec{Nobody: true, Mode: "enforce"})
+	set(t, o, operator.ModeSpec{Anonymous: true, Mode: "enforce"})
 	if status, _ := w.post("", list); status != 401 {
 		t.Errorf("enforced: nobody got %d, want 401", status)
 	}
@@ -246,13 +246,13 @@ func TestExplain(t *testing.T) {
 	}
 	set(t, o, operator.ModeSpec{Tenant: "acme", Tool: "create_ticket", Mode: "observe"})
 	raw := w.token("acme", "customers:read")
-	e, err := act[operator.Explanation](t, o, "tools.explain", operator.ExplainAsked{Token: raw})
+	e, err := act[operator.Explanation](t, o, "tools.explain", operator.ExplainQuery{Token: raw})
 	must(t, err)
 	_, body := w.post(raw, list)
 	for tool, want := range map[string]operator.ToolExplained{
 		"read_customer": {Listed: true, Passes: true, Why: "the scopes are there: customers:read"},
-		"update_customer": {Why: "lacks customers:write: a call is refused, and asks for it (mode enforce, as nobody " +
-			"set another)"},
+		"update_customer": {Why: "lacks customers:write: a call is refused, and asks for it (mode enforce, the " +
+			"default)"},
 		"create_ticket": {Listed: true, Passes: true,
 			Why: "lacks tickets:write, but that does not count yet (mode observe, set for this tool of tenant acme)"},
 	} {
@@ -264,7 +264,7 @@ func TestExplain(t *testing.T) {
 	if e.Tenant != "acme" || e.Expires.IsZero() {
 		t.Errorf("got %+v", e)
 	}
-	e, err = act[operator.Explanation](t, o, "tools.explain", operator.ExplainAsked{Tenant: "globex", Client: "cli_1",
+	e, err = act[operator.Explanation](t, o, "tools.explain", operator.ExplainQuery{Tenant: "globex", Client: "cli_1",
 		Scopes: []string{"tickets:write"}})
 	must(t, err)
 	if got := why(e, "create_ticket"); !got.Passes || got.Why != "the scopes are there: tickets:write" ||
@@ -274,13 +274,13 @@ func TestExplain(t *testing.T) {
 	must(t, w.list.Add(context.Background(), "grt_1", time.Now().Add(time.Hour)))
 	for what, token := range map[string]string{"an ended grant's": raw, "rubbish": "secret-rubbish",
 		"another server's": w.issuer.Sign(w.issuer.Claims("https://other.example/mcp", "customers:read"))} {
-		_, err := act[operator.Explanation](t, o, "tools.explain", operator.ExplainAsked{Token: token})
-		var refusal *operator.Refusal
+		_, err := act[operator.Explanation](t, o, "tools.explain", operator.ExplainQuery{Token: token})
+		var refusal *operator.Error
 		if !errors.As(err, &refusal) || strings.Contains(err.Error()+refusal.Hint, token) {
 			t.Errorf("%s: got %v", what, err)
 		}
 	}
-	if _, err := o.Acts()["tools.explain"](context.Background(),
+	if _, err := o.Commands()["tools.explain"](context.Background(),
 		[]byte(`{"Token":"secret-rubbish","x":1}`)); err == nil || strings.Contains(err.Error(), "secret-rubbish") {
 		t.Errorf("arguments that cannot be read: got %v", err)
 	}
@@ -298,7 +298,7 @@ func TestReplicas(t *testing.T) {
 	}
 	must(t, two.server.Close()) // writes what it counted
 	rows, err := act[[]operator.UsageRow](t, one.server.Operator(), "usage.list",
-		operator.UsageAsked{Tenant: "acme", Since: time.Now().Add(-time.Hour)})
+		operator.UsageQuery{Tenant: "acme", Since: time.Now().Add(-time.Hour)})
 	must(t, err)
 	if len(rows) != 1 || rows[0].Calls != 3 || rows[0].Method != "tools/list" || rows[0].Outcome != "ok" {
 		t.Errorf("got %+v, want 3 calls", rows)
@@ -334,7 +334,7 @@ func TestUsageHoldsNoArguments(t *testing.T) {
 	// a tool's name that a stranger chose
 	w.post(w.token("acme", allScopes...), strings.Replace(call, "read_customer", secret, 1))
 	rows, err := act[[]operator.UsageRow](t, w.server.Operator(), "usage.list",
-		operator.UsageAsked{Since: time.Now().Add(-time.Hour)})
+		operator.UsageQuery{Since: time.Now().Add(-time.Hour)})
 	must(t, err)
 	text, err := json.Marshal(rows)
 	must(t, err)

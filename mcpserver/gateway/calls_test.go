@@ -23,7 +23,7 @@ func (g *gate) records(enough int) map[string]int {
 	g.t.Helper()
 	ask := func(act, arguments string, into any) {
 		g.t.Helper()
-		answer, err := g.gateway.Operator().Acts()[act](context.Background(), json.RawMessage(arguments))
+		answer, err := g.gateway.Operator().Commands()[act](context.Background(), json.RawMessage(arguments))
 		must(g.t, err)
 		text, err := json.Marshal(answer)
 		must(g.t, err)

@@ -68,23 +68,23 @@ const GCPercent = 400
 
 // Gateway is a running gateway.
 type Gateway struct {
-	path    string
-	file    File
-	deps    Deps
-	redis   redis.UniversalClient                                             // nil: none
-	admit   func(w http.ResponseWriter, r *http.Request, grantID string) bool // limits requests
-	revoked revocation.Reader
-	replica *revocation.Replica // revoked, when it follows a feed; nil: it does not
-	proofs  ttl.Store           // DPoP proofs that were used; nil: the guards' own memory
-	nonces  config.Secret       // makes the nonces of DPoP proofs; empty: none is asked for
-	events  []byte              // the key of events' ids
-	signer  *callerassertion.Signer
-	members []*member
-	handler http.Handler
-	cards   atomic.Pointer[map[string]http.Handler] // the documents that count now, by path
-	counts  ttl.Store                               // calls of tools that have a budget
-	names   names
-	desk    *operator.Desk // nil: no database
+	path     string
+	file     File
+	deps     Deps
+	redis    redis.UniversalClient                                             // nil: none
+	admit    func(w http.ResponseWriter, r *http.Request, grantID string) bool // limits requests
+	revoked  revocation.Reader
+	replica  *revocation.Replica // revoked, when it follows a feed; nil: it does not
+	proofs   ttl.Store           // DPoP proofs that were used; nil: the guards' own memory
+	nonces   config.Secret       // makes the nonces of DPoP proofs; empty: none is asked for
+	events   []byte              // the key of events' ids
+	signer   *callerassertion.Signer
+	members  []*member
+	handler  http.Handler
+	cards    atomic.Pointer[map[string]http.Handler] // the documents that count now, by path
+	counts   ttl.Store                               // calls of tools that have a budget
+	names    names
+	registry *operator.Registry // nil: no database
 
 	reloading sync.Mutex
 }
@@ -158,7 +158,7 @@ func (g *Gateway) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if g.desk, err = g.file.openDesk(ctx, g.deps, true); err != nil {
+	if g.registry, err = g.file.openRegistry(ctx, g.deps, true); err != nil {
 		return err
 	}
 	protected := map[string]http.Handler{}
@@ -173,8 +173,8 @@ func (g *Gateway) wire(ctx context.Context) error {
 			return fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
 		protected[u.Name] = m.handler
-		if g.desk != nil {
-			g.desk.Add(m.seenBy(m.guard.Inspect))
+		if g.registry != nil {
+			g.registry.Add(m.seenBy(m.guard.Inspect))
 		}
 	}
 	g.handler, err = g.routes(protected)
@@ -272,9 +272,9 @@ func (g *Gateway) enforce(m *member, keys policyKeys) (*guard.Handler, error) {
 		MaxAnswer: m.config.Limits.Answer, CallTimeout: cmp.Or(g.deps.CallTimeout, g.file.CallTimeout),
 		KeepAlive: g.file.KeepAlive, MaxStreams: m.config.Limits.StreamsPerGrant,
 	}
-	if g.desk != nil {
-		policy.Rollout, policy.Record = g.desk.Rollout(m.config.Name), g.desk.Record(m.config.Name)
-		policy.Begin = g.desk.Begin(m.config.Name)
+	if g.registry != nil {
+		policy.Rollout, policy.Record = g.registry.Rollout(m.config.Name), g.registry.Record(m.config.Name)
+		policy.Begin = g.registry.Begin(m.config.Name)
 		// a process belongs to a tenant, and nobody to none
 		policy.AllowAnonymous = g.file.InsecureAllowAnonymous && m.config.URL != ""
 	}
@@ -301,8 +301,8 @@ func (g *Gateway) Close() error {
 			errs = append(errs, m.server.Close())
 		}
 	}
-	if g.desk != nil {
-		errs = append(errs, g.desk.Close())
+	if g.registry != nil {
+		errs = append(errs, g.registry.Close())
 	}
 	if g.redis != nil {
 		errs = append(errs, g.redis.Close())

@@ -284,7 +284,7 @@ func TestOneStrangerShutsOutNobodyElse(t *testing.T) {
 	b := newBehind(t)
 	g := openGateOn(t, sqlite(t), crm(b.URL, "    limits: {failures: 2, cooldown: 10s, in_flight: 8, per_tenant: 4}\n"),
 		"insecure_allow_anonymous: true\ntrusted_proxies: [127.0.0.1/32]\n")
-	setMode(t, g.gateway.Operator(), operator.ModeSpec{Nobody: true, Mode: "observe"})
+	setMode(t, g.gateway.Operator(), operator.ModeSpec{Anonymous: true, Mode: "observe"})
 	from := func(address string) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set("X-Forwarded-For", address) }
 	}

@@ -89,8 +89,8 @@ func (g *Gateway) Run(ctx context.Context, again <-chan os.Signal) {
 	if g.replica != nil {
 		work.Go(func() { g.replica.Run(ctx) })
 	}
-	if g.desk != nil {
-		work.Go(func() { g.desk.Run(ctx) })
+	if g.registry != nil {
+		work.Go(func() { g.registry.Run(ctx) })
 	}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()

@@ -59,7 +59,7 @@ func TestArgumentsAreNamedByAKeyedHash(t *testing.T) {
 		t.Errorf("without a key they are called %q", none)
 	}
 	if _, err := f.guard.Enforce(f.behind, guard.Policy{Tables: func(string) *guard.Table { return nil },
-		ArgumentsKey: "short"}); err == nil || !strings.HasPrefix(err.Error(), "the arguments key is shorter") {
+		ArgumentsKey: "short"}); err == nil || !strings.HasPrefix(err.Error(), "policy: the arguments key is shorter") {
 		t.Errorf("a short key: %v", err)
 	}
 }

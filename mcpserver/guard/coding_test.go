@@ -76,7 +76,7 @@ func TestACompressingMiddlewareWorksBehindTheGuard(t *testing.T) {
 			"more than is passed on", "xxx"},
 		{"too much in a stream", "gzip", "text/event-stream", call("read_it"),
 			"data: " + strings.ReplaceAll(text, "$", bomb) + "\n\n", 200, "more than is passed on", "xxx"},
-		{"an unknown coding", "br", "application/json", call("read_it"), text, 502, "compresses", "$"},
+		{"an unknown coding", "br", "application/json", call("read_it"), text, 502, "content coding", "$"},
 	} {
 		for _, always := range []bool{false, true} {
 			f := newFort(t, func(p *guard.Policy) { p.MaxAnswer = 1 << 20 })

@@ -12,74 +12,72 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
-// ExplainAsked says whose tools are to be explained: a token's, or those of somebody with these
-// scopes.
-type ExplainAsked struct {
-	Token  string // nobody keeps or logs it
+// ExplainQuery says whose tools are explained: those of a token, or of a client with these scopes.
+type ExplainQuery struct {
+	Token  string // never stored or logged
 	Tenant string
 	Client string
 	Scopes []string
 }
 
-// Explanation says what a caller sees and may do, and why.
+// Explanation says which tools a caller sees and may call, and why.
 type Explanation struct {
 	Tenant, Client, Subject string
 	Scopes                  []string
-	Expires                 time.Time // of the token; zero: none was shown
+	Expires                 time.Time // of the token; zero: no token
 	Notes                   []string
 	Tools                   []ToolExplained
 }
 
-// ToolExplained is one tool as a caller meets it.
+// ToolExplained is one tool for the caller.
 type ToolExplained struct {
 	Name   string
 	Listed bool
-	Passes bool // a call
+	Passes bool // a call is allowed
 	Why    string
 }
 
-// Explain says which tools a caller sees, and by which rule.
-func (d *Desk) Explain(ctx context.Context, a ExplainAsked) (Explanation, error) {
+// Explain returns which tools a caller sees, and by which rule.
+func (g *Registry) Explain(ctx context.Context, a ExplainQuery) (Explanation, error) {
 	caller := mcp.Caller{TenantID: a.Tenant, ClientID: a.Client, Scopes: a.Scopes}
 	var e Explanation
-	servers := d.servers
+	servers := g.servers
 	switch {
 	case (a.Token == "") == (a.Tenant == ""):
-		return e, &Refusal{"it is not said whose tools", "give --token, or --client and --tenant"}
+		return e, &Error{"no caller is given", "give --token, or --client and --tenant"}
 	case a.Token != "":
-		s, x, err := d.examine(ctx, a.Token)
+		s, x, err := g.examine(ctx, a.Token)
 		if err != nil {
-			return e, &Refusal{"the token is not believed: " + err.Error(),
-				"with it a caller is nobody; if the token is good, see that the issuer runs, and that --issuer, " +
-					"--resource and --redis are the server's"}
+			return e, &Error{"the token is not valid: " + err.Error(),
+				"check that the issuer runs, and that --issuer, --resource and --redis are those of the server"}
 		}
 		servers = []*Server{s}
 		caller, e.Expires = x.Caller, x.Expires
 		if x.Bound {
-			e.Notes = append(e.Notes, "the token is bound to a key: it counts with a proof of that key alone")
+			e.Notes = append(e.Notes, "the token is bound to a key: it is accepted only with a proof of that key")
 		}
 	}
-	if err := d.modes.Refresh(ctx); err != nil {
+	if err := g.modes.Refresh(ctx); err != nil {
 		return e, err
 	}
 	e.Tenant, e.Client, e.Subject, e.Scopes = caller.TenantID, caller.ClientID, caller.Subject, caller.Scopes
 	for _, s := range servers {
 		for _, t := range s.Tools(caller.TenantID) {
-			e.Tools = append(e.Tools, d.explain(caller, s, t))
+			e.Tools = append(e.Tools, g.explain(caller, s, t))
 		}
 	}
 	return e, nil
 }
 
-// examine finds the server that believes a token.
-func (d *Desk) examine(ctx context.Context, raw string) (*Server, guard.Inspected, error) {
+// examine returns the server that accepts a token.
+func (g *Registry) examine(ctx context.Context, raw string) (*Server, guard.Inspected, error) {
 	var why []error
-	for _, s := range d.servers {
+	for _, s := range g.servers {
 		x, err := s.Inspect(ctx, raw)
 		if err == nil {
 			return s, x, nil
 		}
-		if len(d.servers) > 1 {
+		if len(g.servers) > 1 {
 			err = fmt.Errorf("%s: %w", s.Name, err)
 		}
 		why = append(why, err)
@@ -87,7 +85,7 @@ func (d *Desk) examine(ctx context.Context, raw string) (*Server, guard.Inspecte
 	return nil, guard.Inspected{}, errors.New(strings.ReplaceAll(errors.Join(why...).Error(), "\n", "; "))
 }
 
-func (d *Desk) explain(c mcp.Caller, s *Server, tool Tool) ToolExplained {
+func (g *Registry) explain(c mcp.Caller, s *Server, tool Tool) ToolExplained {
 	name := s.name(tool.Name)
 	if tool.Away != "" {
 		return ToolExplained{Name: name, Why: tool.Away}
@@ -97,7 +95,7 @@ func (d *Desk) explain(c mcp.Caller, s *Server, tool Tool) ToolExplained {
 		decide = s.Table(c.TenantID).DecidePattern
 	}
 	x := decide(c, guard.KindTool, tool.Name)
-	m, known := d.modes.Why(c.TenantID, name)
+	m, known := g.modes.Why(c.TenantID, name)
 	passes := x.Allowed || !m.Mode.Enforces(x.Write)
 	t := ToolExplained{Name: name, Listed: passes, Passes: passes}
 	switch {
@@ -121,11 +119,11 @@ func (d *Desk) explain(c mcp.Caller, s *Server, tool Tool) ToolExplained {
 	return t
 }
 
-// whose says where a mode comes from.
+// whose says where a mode was set.
 func whose(m rollout.Setting, known bool) string {
 	switch {
 	case !known:
-		return "mode enforce, as nobody set another"
+		return "mode enforce, the default"
 	case m.Tenant == rollout.Everyone && m.Tool == "":
 		return fmt.Sprintf("mode %s, set for every tenant", m.Mode)
 	case m.Tenant == rollout.Everyone:

@@ -13,71 +13,70 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
-// ReportAsked says what the rollout's report is about.
-type ReportAsked struct {
+// ReportQuery selects the rollout report.
+type ReportQuery struct {
 	Tenant string        // empty: all
 	Within time.Duration // how far back; 0: seven days
 }
 
-// usualWithin is how long nothing must have been refused before it is called safe to enforce.
+// usualWithin is how long nothing may have been denied before enforcing is called safe.
 const usualWithin = 7 * 24 * time.Hour
 
-// mostRows bounds what one report names.
+// mostRows limits the rows of a report.
 const mostRows = 200
 
-// Report says who would be refused what, and where it is safe to enforce.
+// Report says who would be denied what, and where enforcing is safe.
 type Report struct {
-	Since     time.Time
-	Tenants   []TenantReport
-	Nobody    []UsageRow // requests without a good token, by what their programs call themselves
-	Anonymous bool       // such requests may pass
-	Modes     []Mode
+	Since        time.Time
+	Tenants      []TenantReport
+	AnonymousUse []UsageRow // requests without a valid token, by User-Agent
+	Anonymous    bool       // such requests may be allowed
+	Modes        []Mode
 }
 
-// TenantReport is that of one tenant.
+// TenantReport is the report on one tenant.
 type TenantReport struct {
 	Tenant   string
 	Mode     string // for tools without a mode of their own
 	Traffic  Traffic
-	Refused  []UsageRow // what passed, and would be refused
+	Refused  []UsageRow // allowed, but would be denied
 	Enforced bool       // everything is enforced already
-	Safe     bool       // to enforce everything
-	Writes   bool       // to enforce what changes something
-	Why      []string   // it is not safe to enforce everything
+	Safe     bool       // enforcing everything is safe
+	Writes   bool       // enforcing writes is safe
+	Why      []string   // reasons why enforcing everything is not safe
 }
 
-// Report sums up the rollout. What other replicas counted in the last seconds may not be in it.
-func (d *Desk) Report(ctx context.Context, a ReportAsked) (Report, error) {
+// Report returns the rollout report. The last seconds of other replicas may be missing.
+func (g *Registry) Report(ctx context.Context, a ReportQuery) (Report, error) {
 	if a.Within <= 0 {
 		a.Within = usualWithin
 	}
-	if err := d.usage.Flush(ctx); err != nil {
+	if err := g.usage.Flush(ctx); err != nil {
 		return Report{}, err
 	}
-	if err := d.modes.Refresh(ctx); err != nil {
+	if err := g.modes.Refresh(ctx); err != nil {
 		return Report{}, err
 	}
-	r := Report{Since: d.Now().Add(-a.Within).UTC().Truncate(time.Second), Anonymous: d.Anonymous, Modes: d.modes.All()}
-	traffic, err := usage.TrafficSince(ctx, d.book, r.Since)
+	r := Report{Since: g.Now().Add(-a.Within).UTC().Truncate(time.Second), Anonymous: g.Anonymous, Modes: g.modes.All()}
+	traffic, err := usage.TrafficSince(ctx, g.store, r.Since)
 	if err != nil {
 		return Report{}, err
 	}
-	for _, tenant := range d.tenants(a.Tenant, traffic) {
-		t, err := d.tenantReport(ctx, tenant, r, traffic)
+	for _, tenant := range g.tenants(a.Tenant, traffic) {
+		t, err := g.tenantReport(ctx, tenant, r, traffic)
 		if err != nil {
 			return Report{}, err
 		}
 		r.Tenants = append(r.Tenants, t)
 	}
 	if a.Tenant == "" {
-		r.Nobody, err = usage.List(ctx, d.book, usage.Filter{Nobody: true, Since: r.Since, Limit: mostRows})
+		r.AnonymousUse, err = usage.List(ctx, g.store, usage.Filter{Nobody: true, Since: r.Since, Limit: mostRows})
 	}
 	return r, err
 }
 
-// tenants are those that the report speaks of: the one that was asked for, or all that were seen or
-// have a mode.
-func (d *Desk) tenants(asked string, traffic map[string]Traffic) []string {
+// tenants returns the tenants of a report: the given one, or all with traffic or a mode.
+func (g *Registry) tenants(asked string, traffic map[string]Traffic) []string {
 	if asked != "" {
 		return []string{asked}
 	}
@@ -85,7 +84,7 @@ func (d *Desk) tenants(asked string, traffic map[string]Traffic) []string {
 	for tenant := range traffic {
 		seen[tenant] = true
 	}
-	for _, m := range d.modes.All() {
+	for _, m := range g.modes.All() {
 		seen[m.Tenant] = true
 	}
 	for _, none := range []string{rollout.Nobody, rollout.Everyone, usage.Other} {
@@ -94,19 +93,19 @@ func (d *Desk) tenants(asked string, traffic map[string]Traffic) []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-func (d *Desk) tenantReport(ctx context.Context, tenant string, r Report, traffic map[string]Traffic) (TenantReport,
+func (g *Registry) tenantReport(ctx context.Context, tenant string, r Report, traffic map[string]Traffic) (TenantReport,
 	error) {
-	mode, _ := d.modes.Why(tenant, "")
+	mode, _ := g.modes.Why(tenant, "")
 	t := TenantReport{Tenant: tenant, Mode: string(mode.Mode), Traffic: traffic[tenant], Enforced: true}
 	var err error
 	if t.Refused,
-		err = usage.List(ctx, d.book, usage.Filter{Tenant: tenant, Since: r.Since, Outcome: guard.OutcomeObserved,
+		err = usage.List(ctx, g.store, usage.Filter{Tenant: tenant, Since: r.Since, Outcome: guard.OutcomeObserved,
 		Limit: mostRows}); err != nil {
 		return t, err
 	}
 	var since time.Time
-	for _, tool := range d.moded(tenant, r.Modes) {
-		if m, _ := d.modes.Why(tenant, tool); m.Mode != guard.Enforce {
+	for _, tool := range g.moded(tenant, r.Modes) {
+		if m, _ := g.modes.Why(tenant, tool); m.Mode != guard.Enforce {
 			t.Enforced = false
 			if m.SetAt.After(since) {
 				since = m.SetAt
@@ -116,31 +115,31 @@ func (d *Desk) tenantReport(ctx context.Context, tenant string, r Report, traffi
 	t.Why = t.doubts(r.Since, since, traffic[usage.Other])
 	t.Safe = len(t.Why) == 0
 	reads := t
-	reads.Traffic.Observed = d.writes(t)
+	reads.Traffic.Observed = g.writes(t)
 	t.Writes = len(reads.doubts(r.Since, since, traffic[usage.Other])) == 0
 	return t, nil
 }
 
-// moded are the names for which a tenant's modes count: of tools that are known, of servers, of all
-// (""), and of tools that a rule with a star alone opens and that somebody has set a mode for.
-func (d *Desk) moded(tenant string, modes []Mode) []string {
-	names := append(d.names(tenant), "")
+// moded returns the names to which a tenant's modes apply: tools, servers, all tools (""), and
+// tools of a pattern for which a mode is set.
+func (g *Registry) moded(tenant string, modes []Mode) []string {
+	names := append(g.names(tenant), "")
 	for _, m := range modes {
-		if (m.Tenant == tenant || m.Tenant == rollout.Everyone) && m.Tool != "" && d.unknown(tenant, m.Tool) == nil {
+		if (m.Tenant == tenant || m.Tenant == rollout.Everyone) && m.Tool != "" && g.unknown(tenant, m.Tool) == nil {
 			names = append(names, m.Tool)
 		}
 	}
 	return names
 }
 
-// writes is how many of the requests that would be refused change something, as the rules have it
-// now. When not all are known, all do.
-func (d *Desk) writes(t TenantReport) (n int64) {
+// writes returns how many of the requests that would be denied are writes by the current rules. If
+// not all are known, it counts all.
+func (g *Registry) writes(t TenantReport) (n int64) {
 	if len(t.Refused) == mostRows {
 		return t.Traffic.Observed
 	}
 	for _, row := range t.Refused {
-		s, tool := d.find(row.Name)
+		s, tool := g.find(row.Name)
 		if s == nil || s.Table(t.Tenant).Decide(mcp.Caller{}, guard.KindTool, tool).Write {
 			n += row.Calls
 		}
@@ -148,8 +147,7 @@ func (d *Desk) writes(t TenantReport) (n int64) {
 	return n
 }
 
-// doubts are the reasons why it is not safe to enforce. Where nothing is known, nothing is called
-// safe.
+// doubts returns the reasons why enforcing is not safe. Without traffic, nothing is safe.
 func (t *TenantReport) doubts(since, observedSince time.Time, others Traffic) (why []string) {
 	if t.Enforced {
 		return nil

@@ -174,6 +174,9 @@ func Refusals(ctx context.Context, b *auditstore.DB, f RefusalFilter) (found []R
 		var first, last int64
 		err := scan(&r.ID, &r.Client, &r.Tenant, &r.Agent, &r.Resource, &r.Reason, &r.About, &r.Why, &first, &last,
 			&r.Times, &r.Overcome)
+		if r.Reason == "ended" { // as older versions stored it
+			r.Reason = guard.DenyRevoked
+		}
 		r.First, r.Last = time.Unix(first, 0).UTC(), time.Unix(last, 0).UTC()
 		found = append(found, r)
 		return err

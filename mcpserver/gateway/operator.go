@@ -43,9 +43,9 @@ func Database(path string, getenv func(string) string) (string, error) {
 	return database, nil
 }
 
-// openDesk opens the operator's door, or none when there is no database. serves says that the
+// openRegistry opens the operator's door, or none when there is no database. serves says that the
 // gateway serves calls.
-func (f *File) openDesk(ctx context.Context, d Deps, serves bool) (*operator.Desk, error) {
+func (f *File) openRegistry(ctx context.Context, d Deps, serves bool) (*operator.Registry, error) {
 	if d.Database == "" {
 		return nil, nil
 	}
@@ -69,7 +69,7 @@ func (f *File) relaxations() []config.Relaxation {
 
 // OpenOperator opens the operator's door of the gateway that the file at path describes, for
 // commands: the database's modes and usage are those of the gateway that runs. Close it after use.
-func OpenOperator(ctx context.Context, path string, d Deps) (*operator.Desk, func() error, error) {
+func OpenOperator(ctx context.Context, path string, d Deps) (*operator.Registry, func() error, error) {
 	d.Log = nil // what it says when it starts, the gateway has said
 	d.fill()
 	f, err := ReadFile(path)
@@ -84,10 +84,10 @@ func OpenOperator(ctx context.Context, path string, d Deps) (*operator.Desk, fun
 	if err != nil {
 		return nil, nil, err
 	}
-	if g.desk, err = f.openDesk(ctx, d, false); err != nil {
+	if g.registry, err = f.openRegistry(ctx, d, false); err != nil {
 		return nil, nil, err
 	}
-	if g.desk == nil {
+	if g.registry == nil {
 		return nil, nil, errors.New("the gateway has no database")
 	}
 	unknown := g.open(ctx) // what is needed to believe a token need not be there to set a mode
@@ -101,21 +101,21 @@ func OpenOperator(ctx context.Context, path string, d Deps) (*operator.Desk, fun
 			}
 			examine = m.guard.Inspect
 		}
-		g.desk.Add(m.seenBy(examine))
+		g.registry.Add(m.seenBy(examine))
 	}
-	return g.desk, g.Close, nil
+	return g.registry, g.Close, nil
 }
 
 // Operator is the operator's door of this gateway, or nil when it has no database.
-func (g *Gateway) Operator() *operator.Desk { return g.desk }
+func (g *Gateway) Operator() *operator.Registry { return g.registry }
 
 // Metrics answers GET /metrics, for a listener of its own at MetricsListen; it is nil when the
 // gateway has no database.
 func (g *Gateway) Metrics() http.Handler {
-	if g.desk == nil {
+	if g.registry == nil {
 		return nil
 	}
-	return g.desk.Metrics()
+	return g.registry.Metrics()
 }
 
 // Stop says how a server of the gateway stops.

@@ -24,7 +24,7 @@ func sqlite(t testing.TB) string {
 	return database
 }
 
-func setMode(t *testing.T, d *operator.Desk, m operator.ModeSpec) {
+func setMode(t *testing.T, d *operator.Registry, m operator.ModeSpec) {
 	t.Helper()
 	must(t, d.SetMode(context.Background(), m))
 }
@@ -75,7 +75,7 @@ func TestRollout(t *testing.T) {
 			}
 			g.wants(200, "crm", acme, call("look"))
 
-			r, err := d.Report(context.Background(), operator.ReportAsked{Tenant: "acme"})
+			r, err := d.Report(context.Background(), operator.ReportQuery{Tenant: "acme"})
 			must(t, err)
 			if len(r.Tenants) != 1 || r.Tenants[0].Safe || r.Tenants[0].Writes || len(r.Tenants[0].Refused) != 1 ||
 				r.Tenants[0].Refused[0].Name != "crm/write_it" || r.Tenants[0].Refused[0].Lacking != "write" {
@@ -90,15 +90,15 @@ func TestRollout(t *testing.T) {
 
 			for _, wrong := range []operator.ModeSpec{
 				{Tenant: "acme", Tool: "crm/nothing", Mode: "observe"},
-				{Tenant: "acme", Tool: "write_it", Mode: "observe"}, {Nobody: true, Mode: "observe"},
+				{Tenant: "acme", Tool: "write_it", Mode: "observe"}, {Anonymous: true, Mode: "observe"},
 				{Tenant: "acme", Mode: "lenient"},
 			} {
-				var refused *operator.Refusal
+				var refused *operator.Error
 				if err := d.SetMode(context.Background(), wrong); !errors.As(err, &refused) {
 					t.Errorf("%+v: got %v, want a refusal", wrong, err)
 				}
 			}
-			rows, err := d.Usage(context.Background(), operator.UsageAsked{Since: time.Now().Add(-time.Hour)})
+			rows, err := d.Usage(context.Background(), operator.UsageQuery{Since: time.Now().Add(-time.Hour)})
 			must(t, err)
 			for _, want := range []string{"acme tools/call crm/write_it observed 2",
 				"acme tools/call other/write_it refused 1", "globex tools/list crm ok 1",
@@ -129,7 +129,7 @@ func TestNobody(t *testing.T) {
 	g.wants(401, "crm", "", call("read_it"))
 	setMode(t, d, operator.ModeSpec{Tenant: operator.Everyone, Mode: "observe"})
 	g.wants(401, "crm", "", call("read_it"))
-	setMode(t, d, operator.ModeSpec{Nobody: true, Mode: "observe"})
+	setMode(t, d, operator.ModeSpec{Anonymous: true, Mode: "observe"})
 	expired := g.issuer.Claims(g.url+"/crm", "read", "write")
 	expired.Expires = time.Now().Add(-time.Hour).Unix()
 	for name, raw := range map[string]string{"no token": "", "an expired token": g.issuer.Sign(expired),
@@ -163,7 +163,7 @@ func TestNobody(t *testing.T) {
 		at.header.Get("Last-Event-Id") != "" {
 		t.Errorf("nobody takes up %q: %d, and the server got %v", event, got.status, at.header)
 	}
-	setMode(t, d, operator.ModeSpec{Nobody: true, Mode: "enforce"})
+	setMode(t, d, operator.ModeSpec{Anonymous: true, Mode: "enforce"})
 	g.wants(401, "crm", "", call("read_it"))
 }
 
@@ -179,7 +179,7 @@ func TestExplain(t *testing.T) {
 	must(t, err)
 	defer shut()
 	setMode(t, door, operator.ModeSpec{Tenant: "globex", Tool: "crm/write_it", Mode: "observe"})
-	why := func(a operator.ExplainAsked) map[string]operator.ToolExplained {
+	why := func(a operator.ExplainQuery) map[string]operator.ToolExplained {
 		t.Helper()
 		e, err := door.Explain(context.Background(), a)
 		must(t, err)
@@ -189,7 +189,7 @@ func TestExplain(t *testing.T) {
 		}
 		return all
 	}
-	acme := why(operator.ExplainAsked{Token: g.token("crm", "acme", "read")})
+	acme := why(operator.ExplainQuery{Token: g.token("crm", "acme", "read")})
 	if x := acme["crm/look"]; !x.Passes || !strings.Contains(x.Why, "the scopes are there") {
 		t.Errorf("a renamed tool: %+v", acme)
 	}
@@ -202,13 +202,13 @@ func TestExplain(t *testing.T) {
 	if x := acme["crm/write_it"]; x.Passes || !strings.Contains(x.Why, "lacks write: a call is refused") {
 		t.Errorf("a tool beyond the scopes: %+v", x)
 	}
-	globex := why(operator.ExplainAsked{Tenant: "globex", Client: "cli_x", Scopes: []string{"read"}})
+	globex := why(operator.ExplainQuery{Tenant: "globex", Client: "cli_x", Scopes: []string{"read"}})
 	if x := globex["crm/write_it"]; !x.Passes ||
 		!strings.Contains(x.Why, "does not count yet (mode observe, set for this tool of tenant globex)") {
 		t.Errorf("an observed tool: %+v", x)
 	}
-	var refused *operator.Refusal
-	if _, err := door.Explain(context.Background(), operator.ExplainAsked{Token: "nonsense"}); !errors.As(err,
+	var refused *operator.Error
+	if _, err := door.Explain(context.Background(), operator.ExplainQuery{Token: "nonsense"}); !errors.As(err,
 		&refused) || strings.Contains(err.Error(), "nonsense") {
 		t.Errorf("a token that is none: %v", err)
 	}
@@ -237,7 +237,7 @@ func TestAModeOfARenamedTool(t *testing.T) {
 	raw := g.token("crm", "acme", "read")
 	setMode(t, d, operator.ModeSpec{Tenant: "acme", Mode: "observe"})
 	g.wants(200, "crm", raw, call("schreiben"))
-	var refused *operator.Refusal
+	var refused *operator.Error
 	err := d.SetMode(context.Background(), operator.ModeSpec{Tenant: "acme", Tool: "crm/write_it", Mode: "enforce"})
 	if !errors.As(err, &refused) || !strings.Contains(refused.Hint, "crm/schreiben") {
 		t.Errorf("the server's own name: %v, want the clients' as a hint", err)
@@ -267,7 +267,7 @@ func TestToolsThatAStarOpens(t *testing.T) {
 	d := g.gateway.Operator()
 	enforced := func(tenant string) bool {
 		t.Helper()
-		r, err := d.Report(context.Background(), operator.ReportAsked{Tenant: tenant})
+		r, err := d.Report(context.Background(), operator.ReportQuery{Tenant: tenant})
 		must(t, err)
 		return r.Tenants[0].Enforced
 	}
@@ -285,7 +285,7 @@ func TestToolsThatAStarOpens(t *testing.T) {
 	if !enforced("acme") || enforced("globex") { // acme has a mode of its own for everything
 		t.Error("a tool of everybody's is observed, and the report says otherwise")
 	}
-	e, err := d.Explain(context.Background(), operator.ExplainAsked{Tenant: "globex", Client: "cli_x",
+	e, err := d.Explain(context.Background(), operator.ExplainQuery{Tenant: "globex", Client: "cli_x",
 		Scopes: []string{"read"}})
 	must(t, err)
 	if i := slices.IndexFunc(e.Tools, func(x operator.ToolExplained) bool { return x.Name == "crm/foo_*" }); i < 0 ||
