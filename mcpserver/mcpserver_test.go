@@ -413,7 +413,7 @@ func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
 		"plain http":/* SC-04 */ func(c *mcpserver.Config) { c.Issuer = "http://as.example" },
 		"issuer is not set": func(c *mcpserver.Config) { c.Issuer = "" },
 		"database is not":   func(c *mcpserver.Config) { c.Database = "" },
-		"not supported":      func(c *mcpserver.Config) { c.Algorithms = []string{"HS256"} },
+		"not supported":     func(c *mcpserver.Config) { c.Algorithms = []string{"HS256"} },
 		"go together":       func(c *mcpserver.Config) { c.ClientID = "cli_x" },
 		"between 1s and":    func(c *mcpserver.Config) { c.RevocationStaleAfter = time.Hour },
 		"between 100ms and": func(c *mcpserver.Config) {
