@@ -121,6 +121,7 @@ func (d *Handler) failAdministrator(w http.ResponseWriter, r *http.Request, err 
 	d.fail(w, r, err)
 }
 
+// showClients shows the tenant's clients to its administrators.
 func (d *Handler) showClients(w http.ResponseWriter, r *http.Request, k administrator) {
 	d.listClients(w, r, k, http.StatusOK, web.Clients{Notice: d.notice(w, r)})
 }
@@ -294,6 +295,7 @@ func (d *Handler) leave(w http.ResponseWriter, r *http.Request, k administrator,
 	seeOther(w, clientsPath(k)+"/shown?once="+url.QueryEscape(name))
 }
 
+// showOnce shows a new secret, once.
 func (d *Handler) showOnce(w http.ResponseWriter, r *http.Request, k administrator) {
 	value, err := d.Sessions.Collect(r, r.URL.Query().Get("once"))
 	var p web.Secret

@@ -83,6 +83,7 @@ func (d *Handler) mayTryCode(w http.ResponseWriter, r *http.Request, u user.User
 	return ok
 }
 
+// deviceDone says that a device was answered.
 func (d *Handler) deviceDone(w http.ResponseWriter, r *http.Request) {
 	d.show(w, r, http.StatusOK, web.Done{})
 }

@@ -23,6 +23,7 @@ import (
 // home redirects to the connected agents.
 func (d *Handler) home(w http.ResponseWriter, _ *http.Request) { seeOther(w, "/agents") }
 
+// showSignIn shows the sign-in page.
 func (d *Handler) showSignIn(w http.ResponseWriter, r *http.Request) {
 	transaction, device := r.URL.Query().Get("tx"), deviceOf(r.URL.Query())
 	u, err := d.who(r)
@@ -107,6 +108,7 @@ func after(transaction, device string) string {
 // The one answer to every failed sign-in, which does not reveal which accounts exist.
 const wrong = "This e-mail address and password do not belong together. Check both and try again."
 
+// signIn signs a person in.
 func (d *Handler) signIn(w http.ResponseWriter, r *http.Request) {
 	form := r.PostForm
 	transaction, password, device := form.Get("tx"), form.Get("password"), ""
@@ -213,6 +215,7 @@ func notSignedIn(u user.User, fits bool) string {
 	return "another password"
 }
 
+// signOut signs a person out.
 func (d *Handler) signOut(w http.ResponseWriter, r *http.Request) {
 	to, err := d.afterwards(r.Context(), r.PostForm) // before: an invalid request must not be half done
 	if err != nil {
