@@ -185,7 +185,8 @@ func constant(t *testing.T, e ast.Expr) string {
 	return ""
 }
 
-// route is a registration of a handler with the path as it is written; method is one of its methods.
+// route is a registration of a handler with the path as it is written; method is one of its
+// methods.
 var (
 	route  = regexp.MustCompile(`(?s)^Handle(?:Func)?\(\s*([^,]+?),`)
 	method = regexp.MustCompile(`"((?:GET|POST|PUT|DELETE|HEAD)(?:, (?:GET|POST|PUT|DELETE|HEAD))*)"`)
