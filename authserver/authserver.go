@@ -102,7 +102,7 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	if err := b.begin(ctx, &r, d.Now); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
-	config.Warn(d.Log, c.Relaxations())
+	config.WarnInsecure(d.Log, c.InsecureSettings())
 	s := &Server{config: r, deps: d, backends: b, operator: operator(&r, b, d)}
 	s.refusals = &audit.Refusals{Log: b.sql, Now: d.Now, Each: refusalsEach, All: refusalsAll}
 	s.issued = audit.NewBuffer(b.sql.RecordAll, d.Log)

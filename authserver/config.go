@@ -145,13 +145,13 @@ func (c Config) Check() error {
 	return err
 }
 
-// Relaxations returns the insecure options that the configuration sets.
-func (c Config) Relaxations() []config.Relaxation {
-	return config.Relaxed(map[config.Relaxation]bool{
-		{Setting: "insecure-http", Means: "http URLs off this machine are allowed: anyone on the way can read tokens " +
+// InsecureSettings returns the insecure options that are on.
+func (c Config) InsecureSettings() []config.InsecureSetting {
+	return config.EnabledSettings(map[config.InsecureSetting]bool{
+		{Setting: "insecure-http", Risk: "http URLs off this machine are allowed: anyone on the way can read tokens " +
 			"and passwords"}: c.InsecureHTTP,
 		{Setting: "insecure-client-metadata-document-hosts",
-			Means: "client metadata documents of these hosts are fetched from any address: " +
+			Risk: "client metadata documents of these hosts are fetched from any address: " +
 				strings.Join(c.InsecureClientMetadataDocumentHosts, " ")}: len(
 			c.InsecureClientMetadataDocumentHosts) > 0,
 	})

@@ -1,68 +1,53 @@
 package authserver
 
 import (
-	"flag"
 	"fmt"
 	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/flags"
 )
 
 // RegisterFlags registers the flags of lifetimes and limits, which every program that runs the
 // authorization server has. Their defaults are Config's.
-func (c *Config) RegisterFlags(fs *flag.FlagSet) {
+func (c *Config) RegisterFlags(fs *pflag.FlagSet) {
 	defaults(c)
 	fs.DurationVar(&c.AuthorizationCodeLifetime, "authorization-code-lifetime", c.AuthorizationCodeLifetime,
-		"`lifetime` of an authorization code, at most 10m")
+		"lifetime of an authorization code, at most 10m")
 	fs.DurationVar(&c.RefreshTokenIdleTimeout, "refresh-token-idle-timeout", c.RefreshTokenIdleTimeout,
-		"a refresh token that is not used for so `long` expires")
+		"a refresh token that is not used for so long expires")
 	fs.DurationVar(&c.RefreshTokenLifetime, "refresh-token-lifetime", c.RefreshTokenLifetime,
-		"`time` after the authorization at which its refresh tokens expire, however often they were rotated")
-	fs.Var((*window)(&c.ReplayWindow), "replay-window",
-		"`time` in which a used refresh token returns the same successor again, because the response may have been "+
+		"time after the authorization at which its refresh tokens expire, however often they were rotated")
+	flags.OptionalDurationVar(fs, &c.ReplayWindow, "replay-window",
+		"time in which a used refresh token returns the same successor again, because the response may have been "+
 			"lost, at most 5m; 0: never")
-	fs.DurationVar(&c.SessionLifetime, "session-lifetime", c.SessionLifetime, "how `long` a person stays signed in")
-	fs.Var((*window)(&c.KeyRotationInterval), "key-rotation-interval",
-		"how `long` a signing key signs before the next one replaces it, at least 1h; 0: until an operator rotates it")
+	fs.DurationVar(&c.SessionLifetime, "session-lifetime", c.SessionLifetime, "how long a person stays signed in")
+	flags.OptionalDurationVar(fs, &c.KeyRotationInterval, "key-rotation-interval",
+		"how long a signing key signs before the next one replaces it, at least 1h; 0: until an operator rotates it")
 	fs.DurationVar(&c.ClientIdleTimeout, "client-idle-timeout", c.ClientIdleTimeout,
-		"clients that registered themselves are deleted when they are not used for so `long`")
-	fs.Var((*window)(&c.AuditRetention), "audit-retention",
-		"how `long` audit records are kept, at least 24h; 0: forever")
+		"clients that registered themselves are deleted when they are not used for so long")
+	flags.OptionalDurationVar(fs, &c.AuditRetention, "audit-retention",
+		"how long audit records are kept, at least 24h; 0: forever")
 	fs.StringVar(&c.DPoPNonce, "dpop-nonce", c.DPoPNonce,
-		"`whether` DPoP proofs must have a nonce: required, or optional (one is offered, and is checked when used)")
+		"whether DPoP proofs must have a nonce: required, or optional (one is offered, and is checked when used)")
 	fs.DurationVar(&c.DPoPWindow, "dpop-window", c.DPoPWindow,
-		"`time` by which the iat of a DPoP proof may differ from the clock, at most 5m")
+		"time by which the iat of a DPoP proof may differ from the clock, at most 5m")
 	fs.Int64Var(&c.MaxClients, "max-clients", c.MaxClients,
-		"`number` of clients that may register themselves; beyond it those are deleted first that no person allowed")
+		"number of clients that may register themselves; beyond it those are deleted first that no person allowed")
 	fs.Int64Var(&c.AuthorizationsPerMinute, "authorizations-per-minute", c.AuthorizationsPerMinute,
-		"`number` of authorization, device and pushed requests from one address in a minute")
+		"number of authorization, device and pushed requests from one address in a minute")
 	fs.Int64Var(&c.IntrospectionsPerMinute, "introspections-per-minute", c.IntrospectionsPerMinute,
-		"`number` of tokens that one client may introspect in a minute")
+		"number of tokens that one client may introspect in a minute")
 	fs.Int64Var(&c.SignInsPerAddress, "sign-ins-per-address", c.SignInsPerAddress,
-		"`number` of wrong passwords from one address in five minutes, a tenth of them for one account")
+		"number of wrong passwords from one address in five minutes, a tenth of them for one account")
 	fs.Int64Var(&c.SignInsPerAccount, "sign-ins-per-account", c.SignInsPerAccount,
-		"`number` of wrong passwords for one account in an hour, from all addresses")
+		"number of wrong passwords for one account in an hour, from all addresses")
 	fs.Int64Var(&c.MaxInFlight, "max-in-flight", c.MaxInFlight,
-		"`number` of requests served at once at each replica, at least 4; refreshing, revoking and introspecting "+
+		"number of requests served at once at each replica, at least 4; refreshing, revoking and introspecting "+
 			"tokens may use all of it, other requests a quarter")
 	fs.Int64Var(&c.RegistrationsPerHour, "registrations-per-hour", c.RegistrationsPerHour,
-		"`number` of clients that may be registered from one address in an hour")
-}
-
-// window is a duration flag whose 0 means none. It is stored as a negative duration, as in Config,
-// where 0 means the default.
-type window time.Duration
-
-func (w *window) String() string { return max(time.Duration(*w), 0).String() }
-
-func (w *window) Set(s string) error {
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return fmt.Errorf("%q is not a duration such as 30s", s)
-	}
-	if d == 0 {
-		d = -1
-	}
-	*w = window(d)
-	return nil
+		"number of clients that may be registered from one address in an hour")
 }
 
 // The bounds of the configuration.

@@ -2,11 +2,12 @@ package authserver_test
 
 import (
 	"context"
-	"flag"
 	"io"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 )
@@ -15,7 +16,7 @@ import (
 func TestLives(t *testing.T) {
 	read := func(words ...string) (authserver.Config, error) {
 		var c authserver.Config
-		fs := flag.NewFlagSet("t", flag.ContinueOnError)
+		fs := pflag.NewFlagSet("t", pflag.ContinueOnError)
 		fs.SetOutput(io.Discard)
 		c.RegisterFlags(fs)
 		return c, fs.Parse(words)

@@ -122,7 +122,7 @@ func TestFilesThatAreNotApplied(t *testing.T) {
 		{kept(t, ""), 1, "organisation.yaml: line 1: the file names nothing"},
 		{filepath.Join(dir, "nowhere.yaml"), 2, "nowhere.yaml: no such file"},
 		{dir, 2, "is a directory"},
-		{"", 2, "--file or -f is missing"},
+		{"", 2, "--file has no value"},
 	} {
 		for _, more := range [][]string{nil, {"--dry-run"}} {
 			code, _, stderr := run(t, append([]string{"apply", "-f", row.file, "--data-dir", dir}, more...)...)
@@ -155,7 +155,7 @@ func TestAnApplyThatIsNotAnsweredSaysHowToFindOut(t *testing.T) {
 		code, stdout, stderr := run(t, "apply", "-f", path, "--data-dir", dir)
 		complaint(t, code, stderr, 1, "organisation.yaml: the running server has not said whether it was done")
 		if !strings.Contains(stderr,
-			"whether it was applied is not known: run it with --dry-run; a client that was made has its secret from "+
+			"whether it was applied is not known: run it with --dry-run; a created client gets its secret from "+
 				"gatehouse client replace-secret") || stdout != "" {
 			t.Errorf("got %s%s", stdout, stderr)
 		}

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"slices"
@@ -14,12 +13,15 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/operator"
 )
 
-// attemptsAsked says which attempts are wanted.
+// attemptsAsked selects attempts.
 type attemptsAsked struct {
 	id, client, tenant string
 	failed             bool
@@ -27,14 +29,22 @@ type attemptsAsked struct {
 	limit              int
 }
 
-func attemptList(fs *flag.FlagSet) action {
+func (c *command) attemptCommands() *cobra.Command {
+	return c.noun(groupAgents, "attempt", "Find out why a client cannot connect",
+		c.verb("list", "List the attempts of clients to connect, and the step at which each stopped",
+			"--failed --since 1h", attemptList),
+		c.verb("show ID", "Show one attempt of a client to connect", "con_4f1c2a", attemptShow),
+	)
+}
+
+func attemptList(fs *pflag.FlagSet) action {
 	a := attemptsAsked{}
-	fs.BoolVar(&a.failed, "failed", false, "only those that failed, or that nobody went on with")
-	fs.StringVar(&a.client, "client", "", "`id` of a client (default all)")
-	fs.StringVar(&a.tenant, "tenant", "", "`id` of a tenant; an attempt has one once its person chose it (default all)")
-	since := fs.Duration("since", 24*time.Hour, "how `far` back")
-	fs.IntVar(&a.limit, "limit", 50, "at most `this many`, up to 1000")
-	return func(ctx context.Context, c *call) error {
+	fs.BoolVar(&a.failed, "failed", false, "only those that failed or were abandoned")
+	fs.StringVar(&a.client, "client", "", "id of a client (default all)")
+	fs.StringVar(&a.tenant, "tenant", "", "id of a tenant; an attempt has one once its person chose it (default all)")
+	since := fs.Duration("since", 24*time.Hour, "how far back")
+	fs.IntVar(&a.limit, "limit", 50, "maximum number, up to 1000")
+	return func(ctx context.Context, c *command) error {
 		a.since = c.program.Now().Add(-*since)
 		found, dropped, err := c.attempts(ctx, a)
 		if err != nil {
@@ -46,22 +56,22 @@ func attemptList(fs *flag.FlagSet) action {
 			if p.rows, err = c.rows(ctx, func(n *names) [][]any { return attemptRows(n, found) }); err != nil {
 				return err
 			}
-			return c.answer(p, part{name: "left_out", facts: []fact{{"requests", dropped}}})
+			return c.answer(p, part{name: "left_out", fields: []field{{"requests", dropped}}})
 		}
 		if err := c.attemptTable(ctx, found); err != nil {
 			return err
 		}
 		if dropped > 0 {
 			return c.write(fmt.Appendf(nil,
-				"\n%d requests are left out since the server began: they were too many at once, or too many of one "+
+				"\n%d requests are left out since the server started: there were too many at once, or from one "+
 					"address", dropped))
 		}
 		return nil
 	}
 }
 
-func attemptShow(*flag.FlagSet) action {
-	return func(ctx context.Context, c *call) error {
+func attemptShow(*pflag.FlagSet) action {
+	return func(ctx context.Context, c *command) error {
 		found, _, err := c.attempts(ctx, attemptsAsked{id: c.operand, limit: 1})
 		if err != nil {
 			return err
@@ -76,7 +86,7 @@ func attemptShow(*flag.FlagSet) action {
 			return err
 		}
 		tenant, person := whose[0][0].(named), whose[0][1].(named)
-		return c.facts([]fact{
+		return c.fields([]field{
 			{"id", r.ID}, {"client", r.Client}, {"name", r.ClientName}, {"program", r.Program}, {"from", r.Source},
 			{"tenant", r.Tenant}, {"tenant_name", tenant.name}, {"user", r.User},
 			{"user_email", person.name}, {"resource", r.Resource},
@@ -87,7 +97,7 @@ func attemptShow(*flag.FlagSet) action {
 	}
 }
 
-// attemptRows is the list for programs.
+// attemptRows are the rows of the JSON list.
 func attemptRows(n *names, found []authserver.Attempt) (rows [][]any) {
 	for _, r := range found {
 		rows = append(rows, []any{
@@ -99,9 +109,9 @@ func attemptRows(n *names, found []authserver.Attempt) (rows [][]any) {
 	return rows
 }
 
-// attempts are the attempts that the issuer knows, with what the MCP servers know of their
-// calls.
-func (c *call) attempts(ctx context.Context, a attemptsAsked) ([]authserver.Attempt, int64, error) {
+// attempts returns the attempts that the issuer recorded, with what the MCP servers recorded of
+// their calls.
+func (c *command) attempts(ctx context.Context, a attemptsAsked) ([]authserver.Attempt, int64, error) {
 	f := authserver.AttemptFilter{ID: a.id, Failed: a.failed, Tenant: a.tenant, Since: a.since, Limit: a.limit}
 	if a.client != "" {
 		f.Clients = []string{a.client}
@@ -121,8 +131,8 @@ func (c *call) attempts(ctx context.Context, a attemptsAsked) ([]authserver.Atte
 	if a.id == "" || asked.ID != "" || asked.Client != "" {
 		if err := c.act(ctx, "tools.refusals", asked, &met); err != nil && c.gateway != "" {
 			return nil, 0, err
-		} else if err != nil { // the issuer may be by itself here
-			c.program.complain("warning", "what the MCP server knows is not in it: "+err.Error())
+		} else if err != nil { // the MCP server may run elsewhere
+			c.program.message("warning", "the records of the MCP server are missing: "+err.Error())
 		}
 	}
 	all := issued.Attempts
@@ -142,12 +152,11 @@ func (c *call) attempts(ctx context.Context, a attemptsAsked) ([]authserver.Atte
 	return all[:min(len(all), max(a.limit, 0))], issued.Dropped, nil
 }
 
-// issued are those that the issuer knows: none where a gateway is asked about and the issuer is
-// elsewhere.
-func (c *call) issued(ctx context.Context, f authserver.AttemptFilter) (found authserver.AttemptsFound,
+// issued returns the attempts that the issuer recorded: none with --gateway when it runs elsewhere.
+func (c *command) issued(ctx context.Context, f authserver.AttemptFilter) (found authserver.AttemptsFound,
 	err error) {
 	err = c.act(ctx, "attempt.list", f, &found)
-	if c.gateway != "" && errors.Is(err, errNoLedger) {
+	if c.gateway != "" && errors.Is(err, errNoDatabase) {
 		err = nil
 	}
 	return found, err
@@ -171,9 +180,8 @@ func refusedClients(of []operator.Refusal) (ids []string) {
 	return ids
 }
 
-// meet puts the last step to what the issuer knows: a client that got its token has called an MCP
-// server with it, or was refused there. What cannot be told of which attempt it came stands by
-// itself.
+// meet adds the last step to the attempts: a client with a token called an MCP server, or was
+// refused there. A refusal that belongs to no attempt becomes one of its own.
 func meet(attempts []authserver.Attempt, met operator.Refusals) []authserver.Attempt {
 	refused := map[int]bool{}
 	for _, m := range met.Refusals {
@@ -211,8 +219,8 @@ func meet(attempts []authserver.Attempt, met operator.Refusals) []authserver.Att
 	return attempts
 }
 
-// attemptTable writes each attempt on a line, and below it why it came no further.
-func (c *call) attemptTable(ctx context.Context, found []authserver.Attempt) error {
+// attemptTable writes each attempt on a line, and below it the reason why it stopped.
+func (c *command) attemptTable(ctx context.Context, found []authserver.Attempt) error {
 	people, err := c.rows(ctx, func(n *names) (rows [][]any) {
 		for _, r := range found {
 			rows = append(rows, []any{n.user(r.User)})
@@ -252,18 +260,18 @@ func (c *call) attemptTable(ctx context.Context, found []authserver.Attempt) err
 	return nil
 }
 
-// usualWidth is how many characters a line may have where nobody says.
+// usualWidth is the width of a line in characters when none is known.
 const usualWidth = 110
 
-// lineWidth is how many characters a line may have.
-func (c *call) lineWidth() int {
+// lineWidth returns the width of a line in characters.
+func (c *command) lineWidth() int {
 	if n, err := strconv.Atoi(c.program.Getenv("COLUMNS")); err == nil && n >= 40 && n <= 1000 {
 		return n
 	}
 	return cmp.Or(c.program.width(), usualWidth)
 }
 
-// short cuts what is too long for a column.
+// short cuts a text that is too long for a column.
 func short(s string, most int) string {
 	if runes := []rune(s); len(runes) > most {
 		return string(runes[:most-1]) + "…"

@@ -76,7 +76,7 @@ func TestTheAuditAtTheCommandLine(t *testing.T) {
 	code, _, stderr := audit("verify", "--head", "12")
 	complaint(t, code, stderr, 2, "a head is a number")
 	code, _, stderr = audit("list", "--since", "yesterday")
-	complaint(t, code, stderr, 2, "neither a length of time")
+	complaint(t, code, stderr, 2, "neither a duration")
 	code, _, stderr = audit("list", "--outcome", "good")
 	complaint(t, code, stderr, 2, "there is no outcome")
 

@@ -1,71 +1,83 @@
 package cli_test
 
 import (
-	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-
-	"github.com/gatehouse-mcp/gatehouse/cli"
 )
 
-// asProgram makes this test's binary the program itself, for tests that need one on the PATH.
-const asProgram = "GATEHOUSE_TEST_AS_PROGRAM"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) == "" {
-		os.Exit(m.Run())
-	}
-	p := &cli.Program{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
-	os.Exit(p.Run(context.Background()))
-}
-
-// onPath puts the program into a folder of its own, which is to be put on the PATH.
-func onPath(t *testing.T) (folder string) {
+// complete returns the words that are offered for the last of args.
+func complete(t *testing.T, args ...string) string {
 	t.Helper()
-	self, err := os.Executable()
-	must(t, err)
-	folder = t.TempDir()
-	must(t, os.WriteFile(filepath.Join(folder, "gatehouse"),
-		[]byte("#!/bin/sh\n"+asProgram+"=1 exec '"+self+"' \"$@\"\n"), 0o755))
-	return folder
-}
-
-// The words that the shell is offered are those of the program: bash itself asks for them.
-func TestCompletion(t *testing.T) {
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Skip("no bash")
+	code, out, _ := run(t, append([]string{"__complete"}, args...)...)
+	if code != 0 {
+		t.Fatal(args, code, out)
 	}
-	folder := onPath(t)
-	for _, row := range []struct{ line, want string }{
-		{"gatehouse ten", "tenant"},
-		{"gatehouse tenant ", "create list show rename suspend resume delete"},
-		{"gatehouse rollout s", "set"},
-		{"gatehouse client create --redirect", "--redirect-uri"},
-		{"gatehouse grant revoke --rea", "--reason"},
-		{"gatehouse nothing ", ""},
-	} {
-		words := strings.Split(row.line, " ")
-		script := `eval "$(gatehouse completion bash)"; compopt() { :; }; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); ` +
-			`_gatehouse; printf '%s\n' "${COMPREPLY[@]}"`
-		c := exec.Command(bash, append([]string{"-c", script, "bash"}, words...)...)
-		c.Env = append(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"))
-		out, err := c.CombinedOutput()
-		got := strings.Fields(string(out))
-		if err != nil || strings.Join(got, " ") != row.want {
-			t.Errorf("%q: got %q %v, want %q", row.line, got, err, row.want)
+	var words []string
+	for line := range strings.Lines(out) {
+		if word, _, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t"); !strings.HasPrefix(word, ":") {
+			words = append(words, word)
 		}
 	}
-	code, out, _ := run(t, "completion", "zsh")
-	if code != 0 || !strings.Contains(out, "#compdef gatehouse") {
-		t.Errorf("zsh: %d %s", code, out)
+	return strings.Join(words, " ")
+}
+
+// The words that the shell is offered are those of the program.
+func TestCompletion(t *testing.T) {
+	for _, row := range []struct{ line, want string }{
+		{"ten", "tenant"},
+		{"tenant ", "create delete list rename resume show suspend"},
+		{"rollout s", "set"},
+		{"rollout set ", "enforce enforce_writes observe"},
+		{"client create --redirect", "--redirect-uri"},
+		{"serve --issuer-l", "--issuer-listen"},
+		{"serve --log-level ", "debug error info warn"},
+		{"nothing ", ""},
+		{"grant revoke --data-dir=/nowhere/at/all ", ""}, // without a store there is nothing, and no error
+	} {
+		got := strings.Fields(complete(t, strings.Split(row.line, " ")...))
+		slices.Sort(got)
+		if strings.Join(got, " ") != row.want {
+			t.Errorf("%q: got %q, want %q", row.line, got, row.want)
+		}
 	}
-	if code, out, _ = run(t, "completion", "fish"); code != 0 || !strings.Contains(out, "complete -c gatehouse") {
-		t.Errorf("fish: %d %s", code, out)
+	for shell, want := range map[string]string{"bash": "complete -o default", "zsh": "#compdef gatehouse",
+		"fish": "complete -c gatehouse"} {
+		if code, out, _ := run(t, "completion", shell); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("%s: %d %s", shell, code, out)
+		}
 	}
 	code, _, errs := run(t, "completion", "tcsh")
-	complaint(t, code, errs, 2, "no completion")
+	complaint(t, code, errs, 2, `no command "completion tcsh"`)
+}
+
+// Ids and names are offered from the store, those of the tenant that is named.
+func TestCompletionOfIDs(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir).stop()
+	at := "--data-dir=" + dir
+	for _, row := range [][2]string{
+		{complete(t, "tenant", "suspend", at, ""), "acme globex"},
+		{complete(t, "tenant", "suspend", at, "acme", ""), ""},
+		{complete(t, "tenant", "suspend", at, "gl"), "globex"},
+		{complete(t, "user", "list", at, "--tenant", ""), "acme globex"},
+		{complete(t, "user", "disable", at, "ann"), "ann@acme.example"},
+		{complete(t, "role", "delete", at, "--tenant", "acme", ""), "agent-admin reader"},
+		{complete(t, "job", "run", at, "refresh"), "refresh-tokens"},
+	} {
+		if row[0] != row[1] {
+			t.Errorf("got %q, want %q", row[0], row[1])
+		}
+	}
+	if ids := complete(t, "client", "disable", at, ""); !strings.HasPrefix(ids, "cli_") {
+		t.Errorf("clients: %q", ids)
+	}
+	if kids := complete(t, "key", "withdraw", at, ""); len(strings.Fields(kids)) < 2 {
+		t.Errorf("keys: %q", kids)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "nothing")); err == nil {
+		t.Error("completing made a folder")
+	}
 }

@@ -3,34 +3,41 @@ package cli
 import (
 	"context"
 	"encoding/base64"
-	"flag"
 	"fmt"
 	"slices"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/flags"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
-// anyKey stands for a key-encryption key that is not there yet.
+// anyKey stands for a key-encryption key that is not created yet.
 var anyKey = config.Secret(base64.StdEncoding.EncodeToString(make([]byte, 32)))
 
-// configShow shows what counts. A secret shows as dots. Where a server runs on the data folder that
-// was started with other settings, it says with which.
-func configShow(fs *flag.FlagSet) action {
-	origin := fs.Bool("origin", false, "say where each value comes from")
-	return func(ctx context.Context, c *call) error {
-		other, err := c.runningOtherwise(ctx)
+func (c *command) configCommands() *cobra.Command {
+	return c.noun(groupRun, "config", "Show and check the settings",
+		c.verb("show", "Show every setting with its value", "--origin", configShow),
+		c.verb("validate", "Check the settings, and change nothing", "--config gatehouse.yaml", configValidate),
+	)
+}
+
+// configShow prints the settings with their values, secrets as dots, and those that a running
+// server was started with where they differ.
+func configShow(fs *pflag.FlagSet) action {
+	origin := fs.Bool("origin", false, "show where each value comes from")
+	return func(ctx context.Context, c *command) error {
+		other, err := c.differentSettings(ctx)
 		if err != nil {
-			c.program.complain("warning", err.Error())
+			c.program.message("warning", err.Error())
 		}
-		c.locate()
+		c.fillURLs()
 		var rows [][]any
 		var names []string
-		c.flags.VisitAll(func(f *flag.Flag) {
-			if c.own[f.Name] {
-				return
-			}
+		c.flags.VisitAll(func(f *pflag.Flag) {
 			value, from := f.Value.String(), c.origin[f.Name]
-			if config.IsSecret(f) && value != "" {
+			if flags.IsSecret(f) && value != "" {
 				value = hiddenValue
 			}
 			if from == "" {
@@ -51,41 +58,40 @@ func configShow(fs *flag.FlagSet) action {
 		}
 		if len(other) > 0 {
 			heading += "\tRUNNING"
-			c.program.complain("warning", otherwise(c.dataDir, other, names))
+			c.program.message("warning", describeDifferent(c.dataDir, other, names))
 		}
 		return c.list(heading, rows)
 	}
 }
 
-// configValidate holds the settings against all that can be known without opening a store or a
-// port.
-func configValidate(*flag.FlagSet) action {
-	return func(_ context.Context, c *call) error {
-		if err := c.check(); err != nil {
+// configValidate checks the settings without opening a store or a port.
+func configValidate(*pflag.FlagSet) action {
+	return func(_ context.Context, c *command) error {
+		if err := c.validate(); err != nil {
 			return err
 		}
-		c.locate()
-		issuing := c.issuing()
-		if c.embedded() && issuing.KeyEncryptionKey == "" {
-			issuing.KeyEncryptionKey = anyKey // it is made in the data folder
+		c.fillURLs()
+		auth := c.authConfig()
+		if c.embedded() && auth.KeyEncryptionKey == "" {
+			auth.KeyEncryptionKey = anyKey // serve creates it in the data folder
 		}
-		if err := issuing.Check(); err != nil {
-			return opening(err)
+		if err := auth.Check(); err != nil {
+			return openError(err)
 		}
-		if err := c.serving().Check(); err != nil {
-			return opening(err)
+		if err := c.mcpConfig().Check(); err != nil {
+			return openError(err)
 		}
-		if err := c.demoStaysHere(); err != nil {
+		if err := c.checkDemo(); err != nil {
 			return err
 		}
-		var relaxed []string
-		said := "the settings are right"
-		for _, r := range append(issuing.Relaxations(), c.serving().Relaxations()...) {
-			if !slices.Contains(relaxed, r.Setting) {
-				relaxed = append(relaxed, r.Setting)
-				said += fmt.Sprintf("\nrelaxed by %s: %s", r.Setting, r.Means)
+		var insecure []string
+		text := "the settings are valid"
+		for _, o := range append(auth.InsecureSettings(), c.mcpConfig().InsecureSettings()...) {
+			if !slices.Contains(insecure, o.Setting) {
+				insecure = append(insecure, o.Setting)
+				text += fmt.Sprintf("\n%s: %s", o.Setting, o.Risk)
 			}
 		}
-		return c.done(said, fact{"valid", true}, fact{"relaxations", relaxed})
+		return c.done(text, field{"valid", true}, field{"insecure_settings", insecure})
 	}
 }

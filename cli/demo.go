@@ -12,13 +12,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 )
 
-// The files in which the demo's secrets are kept, for their owner only.
+// The files with the secrets of the demo, readable by their owner only.
 const (
 	signInsName = "demo-sign-ins.txt"
 	machineName = "demo-machine-client.curl" // in the form that curl reads with -K
 )
 
-// person is somebody of the demo.
+// person is a person of the demo.
 type person struct {
 	email, name string
 	roles       [][2]string // tenant, role
@@ -36,15 +36,15 @@ func demoPeople() []person {
 	}
 }
 
-// demoStaysHere refuses a demo where others can reach it, unless it was asked for: its accounts and
-// clients are no one's who looks after them.
-func (c *call) demoStaysHere() error {
+// checkDemo rejects a demo that other machines can reach, unless --demo is given: its accounts and
+// clients have no owner.
+func (c *command) checkDemo() error {
 	if !c.demo || c.origin["demo"] != "" {
 		return nil
 	}
 	for _, u := range []struct{ name, value string }{{"issuer", c.issuer}, {"resource", c.resource}} {
 		if u.value != "" && !isLoopback(u.value) {
-			return misused("say --demo=false, or --demo when demo accounts shall be there all the same",
+			return usageError("use --demo=false, or --demo if there shall be demo accounts all the same",
 				fmt.Errorf("%s %q is not on this machine, and an empty store would be filled with demo accounts",
 					u.name, u.value))
 		}
@@ -52,8 +52,8 @@ func (c *call) demoStaysHere() error {
 	return nil
 }
 
-// isLoopback says whether a URL's host is this machine by its name: localhost, a name below it (RFC
-// 6761 section 6.3), or a loopback address.
+// isLoopback reports whether a URL's host is localhost, a name below it (RFC 6761 section 6.3), or
+// a loopback address.
 func isLoopback(raw string) bool {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -64,14 +64,14 @@ func isLoopback(raw string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
-// seed fills an empty store, and says whether it did. The passwords are on disk before the first
-// account is made: an account whose password nobody knows would be the worse remains of an
-// interrupted start.
-func (h *house) seed(ctx context.Context) (bool, error) {
-	door := h.issuer.Operator()
-	tenants, err := door.ListTenants(ctx)
+// seed fills an empty store with the demo, and reports whether it did. It writes the passwords
+// before it creates the accounts, so that an interrupted start leaves no account with an unknown
+// password.
+func (h *app) seed(ctx context.Context) (bool, error) {
+	issuer := h.issuer.Operator()
+	tenants, err := issuer.ListTenants(ctx)
 	if err != nil {
-		return false, fmt.Errorf("looking for tenants: %w", err)
+		return false, fmt.Errorf("list tenants: %w", err)
 	}
 	if len(tenants) > 0 {
 		return false, nil
@@ -80,65 +80,65 @@ func (h *house) seed(ctx context.Context) (bool, error) {
 	for i := range people {
 		people[i].password = demoPassword()
 	}
-	if err := keep(filepath.Join(h.dataDir, signInsName), signIns(people)); err != nil {
+	if err := writePrivate(filepath.Join(h.dataDir, signInsName), signIns(people)); err != nil {
 		return false, err
 	}
 	for _, t := range []authserver.TenantSpec{{ID: "acme", Name: "Acme Corporation"}, {ID: "globex", Name: "Globex"}} {
-		if _, err := door.CreateTenant(ctx, t); err != nil {
-			return false, fmt.Errorf("making demo tenant %s: %w", t.ID, err)
+		if _, err := issuer.CreateTenant(ctx, t); err != nil {
+			return false, fmt.Errorf("create demo tenant %s: %w", t.ID, err)
 		}
 	}
 	for _, p := range people {
-		if err := seedPerson(ctx, door, p); err != nil {
-			return false, fmt.Errorf("making %s: %w", p.email, err)
+		if err := seedPerson(ctx, issuer, p); err != nil {
+			return false, fmt.Errorf("create %s: %w", p.email, err)
 		}
 	}
 	machine := authserver.ClientSpec{Name: "Demo machine client", Tenant: "acme", Scopes: h.scopeNames()}
-	client, secret, err := door.CreateClient(ctx, machine)
+	client, secret, err := issuer.CreateClient(ctx, machine)
 	if err != nil {
-		return false, fmt.Errorf("making the demo machine client: %w", err)
+		return false, fmt.Errorf("create the demo machine client: %w", err)
 	}
-	if err := keep(filepath.Join(h.dataDir, machineName),
+	if err := writePrivate(filepath.Join(h.dataDir, machineName),
 		fmt.Sprintf("user = \"%s:%s\"\n", client.ID, secret)); err != nil {
 		return false, err
 	}
 	if err := h.resource.SeedDemo(ctx); err != nil {
-		return false, fmt.Errorf("filling the companion tools' demo data: %w", err)
+		return false, fmt.Errorf("create the demo data of the tools: %w", err)
 	}
 	return true, nil
 }
 
-func seedPerson(ctx context.Context, door *authserver.Operator, p person) error {
-	if _, _, err := door.CreateUser(ctx, authserver.UserSpec{Email: p.email, Name: p.name, Password: p.password,
+func seedPerson(ctx context.Context, issuer *authserver.Operator, p person) error {
+	if _, _, err := issuer.CreateUser(ctx, authserver.UserSpec{Email: p.email, Name: p.name, Password: p.password,
 		Operator: p.operator}); err != nil {
 		return err
 	}
 	for _, r := range p.roles {
-		if err := door.PutMember(ctx, authserver.MemberSpec{Email: p.email, Tenant: r[0], Role: r[1]}); err != nil {
+		if err := issuer.PutMember(ctx, authserver.MemberSpec{Email: p.email, Tenant: r[0], Role: r[1]}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// demoPassword is 80 random bits that a person can type.
+// demoPassword returns 80 random bits in a form that a person can type.
 func demoPassword() string {
 	text := strings.ToLower(rand.Text())
 	return text[:4] + "-" + text[4:8] + "-" + text[8:12] + "-" + text[12:16]
 }
 
-// signIns writes one line a person: address, password, where they belong.
+// signIns has one line for each person: e-mail address, password, roles.
 func signIns(people []person) string {
 	var b strings.Builder
 	for _, p := range people {
-		var places []string
+		var roles []string
 		for _, r := range p.roles {
-			places = append(places, r[1]+" of "+r[0])
+			roles = append(roles, r[1]+" of "+r[0])
 		}
 		if p.operator {
-			places = append(places, "operator")
+			roles = append(roles, "operator")
 		}
-		fmt.Fprintf(&b, "%-26s %s   %s\n", p.email, p.password, strings.Join(places, ", "))
+		fmt.Fprintf(&b, "%-26s %s   %s\n", p.email, p.password, strings.Join(roles, ", "))
 	}
 	return b.String()
 }

@@ -48,7 +48,7 @@ func TestGateway(t *testing.T) {
 	resource := "http://" + door + "/notes"
 	code, out, errs := run(t, "gateway", "init", "--upstream", upstream.URL, "--issuer", "http://"+issuer, "--resource",
 		resource, "--file", file)
-	if code != 0 || !strings.Contains(out, "notes offers 2 tools") {
+	if code != 0 || !strings.Contains(out, "notes has 2 tools") {
 		t.Fatalf("init: %d %s%s", code, out, errs)
 	}
 	must(t, os.WriteFile(resources, []byte(pasteable(t, out, "--resources names:", "Then:")), 0o600))
@@ -135,7 +135,7 @@ func TestASecondUpstream(t *testing.T) {
 	if !strings.Contains(errs, "gatehouse resource put") {
 		t.Errorf("the hint names no cure: %s", errs)
 	}
-	_, commands, _ := strings.Cut(out, "An issuer that runs already")
+	_, commands, _ := strings.Cut(out, "A running issuer")
 	lines := strings.Split(commands, "\n  gatehouse ")
 	put := strings.Fields(strings.NewReplacer("'notes:read=Read with notes'", "notes:read=Read",
 		"'notes:write=Change things with notes'", "notes:write=Write").Replace(lines[1]))
@@ -245,7 +245,7 @@ func TestGatewayTrouble(t *testing.T) {
 	code, _, errs = run(t, "gateway", "init", "--upstream", "http://127.0.0.1:1/mcp", "--file", file+".yaml")
 	complaint(t, code, errs, 2, "cannot be reached")
 	code, _, errs = run(t, "gateway", "init", "--file", file+".yaml")
-	complaint(t, code, errs, 2, "no server is named, or two")
+	complaint(t, code, errs, 2, "give either --upstream or a program")
 	for want, flags := range map[string][]string{
 		"go together":  {"--upstream", "https://127.0.0.1:1/mcp", "--client-key", "key.pem"},
 		"https URL":    {"--upstream", "http://127.0.0.1:1/mcp", "--ca", "ca.pem"},
@@ -262,7 +262,7 @@ func TestGatewayTrouble(t *testing.T) {
 	}
 	must(t, os.Remove(file+".lock"))
 	code, out, errs := run(t, "gateway", "approve", "--look", "--file", file+".yaml")
-	complaint(t, code, errs, 1, "otherwise than it was approved")
+	complaint(t, code, errs, 1, "differ from the approved")
 	if !strings.Contains(out, "notes read_note: new") {
 		t.Errorf("a look: %s", out)
 	}

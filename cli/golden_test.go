@@ -7,9 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-mcp/gatehouse/cli"
 )
@@ -28,34 +31,50 @@ func golden(t *testing.T, name, got string) {
 	want, err := os.ReadFile(path)
 	must(t, err)
 	if got != string(want) {
-		t.Errorf("%s is otherwise; if that is right: go test ./roof -run Golden -update\ngot:\n%s\nwant:\n%s", path,
+		t.Errorf("%s differs; if that is right: go test ./cli -run Golden -update\ngot:\n%s\nwant:\n%s", path,
 			got, want)
 	}
 }
 
-// Every word of help is held: the commands, and of each its flags and an example.
+// The help of the program, of each noun and of each command is held.
 func TestGoldenHelp(t *testing.T) {
-	code, all, _ := run(t, "help")
+	for _, words := range [][]string{{"--help"}, {"help"}, {}} {
+		code, said, errs := run(t, words...)
+		if code != 0 || errs != "" {
+			t.Fatal(words, code, errs)
+		}
+		golden(t, "help/gatehouse.txt", said)
+	}
+	var walk func(cmd *cobra.Command, path ...string)
+	walk = func(cmd *cobra.Command, path ...string) {
+		for _, sub := range cmd.Commands() {
+			words := append(slices.Clone(path), sub.Name())
+			for _, args := range [][]string{append([]string{"help"}, words...), append(words, "-h")} {
+				code, said, errs := run(t, args...)
+				if code != 0 || errs != "" {
+					t.Fatal(args, code, errs)
+				}
+				golden(t, "help/"+strings.Join(words, "-")+".txt", said)
+			}
+			if words[0] != "completion" {
+				walk(sub, words...)
+			}
+		}
+	}
+	walk(cli.Root())
+	code, said, errs := run(t, "settings")
 	if code != 0 {
-		t.Fatal(code)
+		t.Fatal(code, errs)
 	}
-	golden(t, "help/gatehouse.txt", all)
-	var settings string
-	for _, name := range cli.CommandNames() {
-		code, said, errs := run(t, append([]string{"help"}, strings.Fields(name)...)...)
-		if code != 0 {
-			t.Fatal(name, errs)
-		}
-		own, common, _ := strings.Cut(said, "\nsettings, the same for every command\n")
-		if settings == "" {
-			settings = common
-		}
-		if common != settings {
-			t.Errorf("%s: the settings are not the same as every command's", name)
-		}
-		golden(t, "help/"+strings.ReplaceAll(name, " ", "-")+".txt", own)
+	golden(t, "settings.txt", said)
+}
+
+// A noun by itself lists its commands; that is no error.
+func TestANounListsItsCommands(t *testing.T) {
+	_, help, _ := run(t, "tenant", "--help")
+	if code, said, errs := run(t, "tenant"); code != 0 || errs != "" || said != help {
+		t.Errorf("got %d\n%s%s, want\n%s", code, said, errs, help)
 	}
-	golden(t, "help/settings.txt", settings)
 }
 
 // masked puts what is different at each run out of sight; its length stays, so that columns do.

@@ -11,7 +11,7 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// An operator sees what is under way and what went wrong, and is refused what another replica does
+// An operator sees what is under way and what failed, and is refused what another replica does
 // just now.
 func TestJobsAtTheCommandLine(t *testing.T) {
 	dir := t.TempDir()
@@ -49,9 +49,9 @@ func TestJobsAtTheCommandLine(t *testing.T) {
 			t.Errorf("%s: got %q, want it to begin %q", name, got, says)
 		}
 	}
-	if _, wrong, _ := strings.Cut(out, "what went wrong"); !strings.Contains(wrong, "elsewhere/ab12cd") ||
+	if _, wrong, _ := strings.Cut(out, "failed:"); !strings.Contains(wrong, "elsewhere/ab12cd") ||
 		!strings.Contains(wrong, "the disk is full") {
-		t.Errorf("it does not tell what went wrong:\n%s", out)
+		t.Errorf("it does not tell what failed:\n%s", out)
 	}
 	code, _, stderr = run(t, "job", "run", "codes", "--data-dir", dir)
 	complaint(t, code, stderr, 1, "elsewhere/ab12cd runs the job codes since ")

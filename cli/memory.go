@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// usualMemory is taken for half of the memory where nothing says how much there is, in bytes.
+// usualMemory is the limit when the size of the memory is not known, in bytes.
 const usualMemory = 1 << 30
 
-// memoryLimit is how much memory a program should aim to stay below that lets garbage lie for long:
-// half of what the machine has, or of what this process may have. root is the file system's.
+// memoryLimit returns the soft memory limit of a program that collects garbage rarely: half of the
+// machine's memory, or of what this process may have. root is the root of the file system.
 func memoryLimit(root iofs.FS) int64 {
 	there := int64(math.MaxInt64)
 	less := func(text string, unit int64) {

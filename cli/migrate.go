@@ -3,17 +3,19 @@ package cli
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
 	"strings"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/gatehouse-mcp/gatehouse/authserver/schema"
 	"github.com/gatehouse-mcp/gatehouse/migrations"
 )
 
-// schemaOf is one of the two schemas: which database it is in, and which migrations make it.
+// schemaOf is one of the two schemas, with its database and its migrations.
 type schemaOf struct {
 	name     string
 	database string
@@ -21,26 +23,26 @@ type schemaOf struct {
 	table    string // keeps its version
 }
 
-// schemas are the authorization server's and the MCP server's. In PostgreSQL they live in one
-// database, each with its own version table.
+// schemas returns the schemas of both servers. In PostgreSQL they are in one database, each with
+// its own version table.
 func (s *settings) schemas() []schemaOf {
 	return []schemaOf{
-		{"issuer", s.ledger(), migrations.Issuer, "schema_migrations_issuer"},
-		{"companion", s.companion(), migrations.Companion, "schema_migrations_companion"},
+		{"issuer", s.issuerDatabase(), migrations.Issuer, "schema_migrations_issuer"},
+		{"companion", s.toolsDatabase(), migrations.Companion, "schema_migrations_companion"},
 	}
 }
 
-// migrate brings both schemas up to date.
+// migrate applies the missing migrations of both schemas.
 func (s *settings) migrate(ctx context.Context) error {
 	for _, of := range s.schemas() {
 		if err := schema.Up(ctx, of.database, of.files, of.table); err != nil {
-			return misused(migrationHint(err), fmt.Errorf("migrating the %s's database: %w", of.name, err))
+			return usageError(migrationHint(err), fmt.Errorf("migrating the %s's database: %w", of.name, err))
 		}
 	}
 	return nil
 }
 
-// migrationHint says what to do about an error of the schema package.
+// migrationHint returns the hint for an error of the schema package.
 func migrationHint(err error) string {
 	switch {
 	case errors.Is(err, schema.ErrDirty):
@@ -53,27 +55,39 @@ func migrationHint(err error) string {
 	return "is it the right database, and did nothing damage it? A copy from your backup is the way back"
 }
 
-func migrateFlags(*flag.FlagSet) action {
-	return func(ctx context.Context, c *call) error {
-		f, err := c.enter(ctx)
+func (c *command) migrateCommands() *cobra.Command {
+	cmd := c.verb("migrate", "Apply the missing migrations of the database schema", "--data-dir /srv/gatehouse",
+		migrateUp)
+	cmd.GroupID = groupRun
+	cmd.AddCommand(
+		c.verb("status", "Show the version of the database schema, and the missing migrations",
+			"--data-dir /srv/gatehouse", migrateStatus),
+		c.verb("repair", "Finish a migration that was interrupted", "--data-dir /srv/gatehouse", migrateRepair),
+	)
+	return cmd
+}
+
+func migrateUp(*pflag.FlagSet) action {
+	return func(ctx context.Context, c *command) error {
+		f, err := c.lockDataDir(ctx)
 		if err != nil {
 			return err
 		}
 		defer f.release()
-		if err := c.prepare(); err != nil {
+		if err := c.createFiles(); err != nil {
 			return err
 		}
 		if err := c.migrate(ctx); err != nil {
 			return err
 		}
-		where, _, _ := strings.Cut(c.ledger(), ":")
-		return c.done(fmt.Sprintf("the schema is up to date (%s)", where), fact{"database", where})
+		where, _, _ := strings.Cut(c.issuerDatabase(), ":")
+		return c.done(fmt.Sprintf("the schema is up to date (%s)", where), field{"database", where})
 	}
 }
 
-// migrateStatus lists how far both schemas are. It reads beside a running server.
-func migrateStatus(*flag.FlagSet) action {
-	return func(ctx context.Context, c *call) error {
+// migrateStatus lists the versions of both schemas. It works beside a running server.
+func migrateStatus(*pflag.FlagSet) action {
+	return func(ctx context.Context, c *command) error {
 		if err := c.haveSchema(); err != nil {
 			return err
 		}
@@ -82,7 +96,7 @@ func migrateStatus(*flag.FlagSet) action {
 		for _, of := range c.schemas() {
 			st, err := schema.ReadStatus(ctx, of.database, of.files, of.table)
 			if err != nil && st.Latest == 0 {
-				return misused(migrationHint(err), fmt.Errorf("reading the schema of the %s's database: %w",
+				return usageError(migrationHint(err), fmt.Errorf("reading the schema of the %s's database: %w",
 					of.name, err))
 			}
 			state := "up to date"
@@ -105,29 +119,29 @@ func migrateStatus(*flag.FlagSet) action {
 			return err
 		}
 		if err := errors.Join(wrong...); err != nil {
-			return &trouble{err, migrationHint(err), exitFailed}
+			return &exitError{err, migrationHint(err), exitFailed}
 		}
 		return nil
 	}
 }
 
-// migrateRepair finishes a migration that an earlier program was killed in.
-func migrateRepair(*flag.FlagSet) action {
-	return func(ctx context.Context, c *call) error {
+// migrateRepair finishes a migration during which a program was killed.
+func migrateRepair(*pflag.FlagSet) action {
+	return func(ctx context.Context, c *command) error {
 		if err := c.haveSchema(); err != nil {
 			return err
 		}
-		f, err := c.enter(ctx)
+		f, err := c.lockDataDir(ctx)
 		if err != nil {
 			return err
 		}
 		defer f.release()
 		var said []string
-		var facts []fact
+		var facts []field
 		for _, of := range c.schemas() {
 			version, applied, err := schema.Repair(ctx, of.database, of.files, of.table)
 			if err != nil {
-				return misused("restore a backup from before that migration",
+				return usageError("restore a backup from before that migration",
 					fmt.Errorf("repairing the %s's schema at version %d: %w", of.name, version, err))
 			}
 			what := "needed no repair"
@@ -138,23 +152,23 @@ func migrateRepair(*flag.FlagSet) action {
 				what = fmt.Sprintf("migration %d was applied already, and is marked so now", version)
 			}
 			said = append(said, of.name+": "+what)
-			facts = append(facts, fact{of.name, what})
+			facts = append(facts, field{of.name, what})
 		}
 		return c.done(strings.Join(said, "\n"), facts...)
 	}
 }
 
-// haveSchema refuses where there is no database yet.
-func (c *call) haveSchema() error {
-	if err := c.check(); err != nil {
+// haveSchema returns an error when there is no database yet.
+func (c *command) haveSchema() error {
+	if err := c.validate(); err != nil {
 		return err
 	}
 	if !c.embedded() {
 		return nil
 	}
-	if _, err := os.Stat(c.ledgerPath()); errors.Is(err, fs.ErrNotExist) {
-		return misused(Name+" serve makes it; another folder is named with --data-dir",
-			fmt.Errorf("%w at %s", errNoLedger, c.ledgerPath()))
+	if _, err := os.Stat(c.issuerPath()); errors.Is(err, fs.ErrNotExist) {
+		return usageError(Name+" serve makes it; --data-dir names another folder",
+			fmt.Errorf("%w at %s", errNoDatabase, c.issuerPath()))
 	}
 	return nil
 }

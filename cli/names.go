@@ -11,10 +11,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
-// named is an id with the name of what has it: in tables both, in JSON the name as a further field.
+// named is an id with its name: a table shows both, and JSON has the name as a further field.
 type named struct{ id, name string }
 
-// nameWidth bounds a name in a table, in characters.
+// nameWidth is the width to which a name in a table is cut, in characters.
 const nameWidth = 24
 
 func (n named) String() string {
@@ -24,8 +24,8 @@ func (n named) String() string {
 	return n.id + " (" + short(text.Line(n.name, 0), nameWidth) + ")"
 }
 
-// names are what ids are called. Its methods note the ids that they are asked about, so that rows
-// are made twice: to learn which there are, and with their names.
+// names are the names of ids. Its methods record the ids that they are asked for, so that rows are
+// made twice: first to collect the ids, then with their names.
 type names struct{ users, clients, tenants map[string]string }
 
 func (n *names) user(id string) named   { return of(n.users, id) }
@@ -40,7 +40,7 @@ func of(names map[string]string, id string) named {
 	return named{id, name}
 }
 
-// actor is who stands in an audit record.
+// actor returns the actor of an audit record.
 func (n *names) actor(actor string) named {
 	kind, id, _ := strings.Cut(actor, ":")
 	switch kind {
@@ -52,7 +52,7 @@ func (n *names) actor(actor string) named {
 	return named{actor, ""}
 }
 
-// target is to whom something was done, of an audit record.
+// target returns the target of an audit record.
 func (n *names) target(target, tenant string) named {
 	switch {
 	case strings.HasPrefix(target, "usr_"):
@@ -65,9 +65,9 @@ func (n *names) target(target, tenant string) named {
 	return named{target, ""}
 }
 
-// rows makes a table's rows, with the names of the ids in them. Where the issuer is elsewhere, or
-// of an older version, there are none.
-func (c *call) rows(ctx context.Context, make func(*names) [][]any) ([][]any, error) {
+// rows makes the rows of a table, with the names of the ids in them. When the issuer runs
+// elsewhere, or is of an older version, there are no names.
+func (c *command) rows(ctx context.Context, make func(*names) [][]any) ([][]any, error) {
 	n := &names{map[string]string{}, map[string]string{}, map[string]string{}}
 	rows := make(n)
 	for _, kind := range []struct {
@@ -85,7 +85,7 @@ func (c *call) rows(ctx context.Context, make func(*names) [][]any) ([][]any, er
 		for ids := range slices.Chunk(slices.Sorted(maps.Keys(kind.names)), authserver.MaxNames) {
 			var found authserver.Names
 			err := c.act(ctx, "name.list", kind.ids(ids), &found)
-			if c.gateway != "" && errors.Is(err, errNoLedger) || errors.Is(err, authserver.ErrUnknownOperation) {
+			if c.gateway != "" && errors.Is(err, errNoDatabase) || errors.Is(err, authserver.ErrUnknownOperation) {
 				return rows, nil
 			}
 			if err != nil {
@@ -97,8 +97,8 @@ func (c *call) rows(ctx context.Context, make func(*names) [][]any) ([][]any, er
 	return make(n), nil
 }
 
-// listNamed answers with one table whose ids have names.
-func (c *call) listNamed(ctx context.Context, heading string, make func(*names) [][]any) error {
+// listNamed prints one table whose ids have names.
+func (c *command) listNamed(ctx context.Context, heading string, make func(*names) [][]any) error {
 	rows, err := c.rows(ctx, make)
 	if err != nil {
 		return err

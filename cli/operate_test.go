@@ -57,13 +57,13 @@ func TestOperatorsDay(t *testing.T) {
 				"--registrations", "any")
 			do(t, dir, "", "24h0m0s", "policy", "show", "acme")
 			do(t, dir, "", "Acme & Sons", "tenant", "show", "acme")
-			do(t, dir, "", "shut out", "user", "disable", "bob@acme.example")
+			do(t, dir, "", "is disabled", "user", "disable", "bob@acme.example")
 			do(t, dir, "", "disabled", "user", "list", "--tenant", "acme")
 			do(t, dir, "", "can sign in again", "user", "enable", "bob@acme.example")
 			do(t, dir, "correct horse battery staple\n", "their sessions have ended", "user", "set-password",
 				"bob@acme.example", "--password-stdin")
 			do(t, dir, "", "shown this once", "user", "set-password", "bob@acme.example")
-			do(t, dir, "", "belongs to acme no more", "member", "remove", "--email", "bob@acme.example",
+			do(t, dir, "", "no longer a member of acme", "member", "remove", "--email", "bob@acme.example",
 				"--tenant", "acme")
 			do(t, dir, "", "ghs_", "client", "create", "--tenant", "acme", "--scopes", "customers:read", "--name",
 				"nightly")
@@ -86,7 +86,7 @@ func TestOperatorsDay(t *testing.T) {
 				t.Errorf("the withdrawn key is still listed:\n%s", keys)
 			}
 			do(t, dir, "", "withdrawn 2", "key", "list", "--all")
-			do(t, dir, "", "everything lies under", "key", "reseal")
+			do(t, dir, "", "everything is encrypted with", "key", "reseal")
 			do(t, dir, "", "key.reseal", "audit", "list")
 			do(t, dir, "", "key.withdraw", "audit", "list")
 			do(t, dir, "", "job refresh-tokens: 0 removed", "job", "run", "refresh-tokens")
@@ -159,11 +159,11 @@ func TestWhatIsAskedOfTheToolsWronglyIsRefused(t *testing.T) {
 		{[]string{"rollout", "set", "observe", "--tenant", "acne"}, 1, `there is no tenant "acne"`},
 		{[]string{"rollout", "set", "off", "--tenant", "acme"}, 1, `there is no mode "off"`},
 		{[]string{"rollout", "set", "observe", "--tenant", "acme", "--tool", "drop_table"}, 1, "there is no tool"},
-		{[]string{"rollout", "set", "observe"}, 2, "--tenant or --nobody is missing"},
-		{[]string{"rollout", "set", "observe", "--tenant", "acme", "--nobody"}, 1, "whose mode"},
-		{[]string{"rollout", "set", "observe", "--nobody"}, 1, "always refused here"},
+		{[]string{"rollout", "set", "observe"}, 2, "--tenant or --anonymous is missing"},
+		{[]string{"rollout", "set", "observe", "--tenant", "acme", "--anonymous"}, 1, "no tenant is given"},
+		{[]string{"rollout", "set", "observe", "--anonymous"}, 1, "always refused here"},
 		{[]string{"explain"}, 2, "--token or --client is missing"},
-		{[]string{"explain", "--token", "ghc_secret-rubbish", "--client", "cli_1"}, 2, "whose tools"},
+		{[]string{"explain", "--token", "ghc_secret-rubbish", "--client", "cli_1"}, 2, "exclude each other"},
 		{[]string{"explain", "--token", "ghc_secret-rubbish"}, 1, "the token is not valid"},
 		{[]string{"explain", "--token", "ghc_secret-rubbish", "--tenant", "acme"}, 2, "neither --tenant nor --user"},
 		{[]string{"explain", "--client", "cli_nobody", "--tenant", "acme"}, 1, "there is no client"},

@@ -1,93 +1,73 @@
-// Package cli owns the gatehouse command: both wings in one process, and the operator's commands.
+// Package cli implements the gatehouse command: it runs both servers in one process, and has the
+// commands of an operator.
 package cli
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 )
 
-// Name is what the program calls itself.
+// Name is the name of the program.
 const Name = "gatehouse"
 
-// Version is the version of the program; it is what the resource wing tells its clients.
+// Version is the version of the program. The MCP server tells it to its clients.
 const Version = "0.1.0"
 
 // Exit codes.
 const (
-	exitOK      = 0
-	exitFailed  = 1 // it was asked for rightly, and did not work
-	exitMisused = 2 // the words, the settings or the surroundings must be changed first
+	exitOK     = 0
+	exitFailed = 1 // the command was right, and failed or was refused
+	exitUsage  = 2 // the command line, a setting or the environment must be changed first
 )
 
-// Program is one run of the gatehouse command. It is a value, so that a test boots the very
-// program.
+// Program is one run of the gatehouse command. It is a value, so that a test runs the very program.
 type Program struct {
 	Args   []string                 // without the program's name
-	Getenv func(name string) string // nil: there is no environment
+	Getenv func(name string) string // nil: the environment is empty
 	Stdin  io.Reader                // nil: empty
-	Stdout io.Writer                // what was asked for
+	Stdout io.Writer                // results
 	Stderr io.Writer                // errors, hints and the log
 	Now    func() time.Time         // nil: time.Now
-	Ready  func(Addresses)          // called by serve once, when both doors are open; may be nil
-	// of a line of Stdout, in characters; 0: as wide as the terminal that it is, if it is one
-	Width int
+	Ready  func(Addresses)          // called once by serve when it accepts connections; may be nil
+	Width  int                      // of a line of Stdout, in characters; 0: the terminal's, if it is one
 }
 
-// Addresses says where a running program is.
+// Addresses says where a running program is reached.
 type Addresses struct {
 	Issuer   string // the issuer identifier
 	Resource string // the MCP server's URL, which is the resource identifier
 	DataDir  string // absolute
-	Metrics  string // the numbers' URL; empty: nowhere
+	Metrics  string // the URL of the metrics; empty: none
 	Gateway  string // the address on which a gateway listens
 }
 
-// trouble is an error with what to do about it.
-type trouble struct {
+// exitError is an error with a hint and an exit code.
+type exitError struct {
 	err  error
-	hint string // may be empty
+	hint string // what to do about it; may be empty
 	code int
 }
 
-func (t *trouble) Error() string { return t.err.Error() }
+func (e *exitError) Error() string { return e.err.Error() }
 
-func (t *trouble) Unwrap() error { return t.err }
+func (e *exitError) Unwrap() error { return e.err }
 
-// misused is trouble that the operator must mend before trying again.
-func misused(hint string, err error) error { return &trouble{err, hint, exitMisused} }
+// usageError returns an error that the operator must correct before trying again.
+func usageError(hint string, err error) error { return &exitError{err, hint, exitUsage} }
 
-// Run does what Args say and returns the exit code. When ctx ends, serving stops in good order.
+// Run runs the command that Args name and returns the exit code. When ctx ends, a server shuts down
+// in good order.
 func (p *Program) Run(ctx context.Context) int {
-	p.fill()
-	err := p.run(ctx)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return exitOK
-	}
-	code, hint := exitFailed, ""
-	var t *trouble
-	var refusal *authserver.Refusal
-	switch {
-	case errors.As(err, &t):
-		code, hint = t.code, t.hint
-	case errors.As(err, &refusal):
-		hint = refusal.Hint
-	}
-	p.complain("error", err.Error())
-	if hint != "" {
-		p.complain("hint", hint)
-	}
-	return code
-}
-
-func (p *Program) fill() {
 	if p.Getenv == nil {
 		p.Getenv = func(string) string { return "" }
 	}
@@ -97,46 +77,57 @@ func (p *Program) fill() {
 	if p.Now == nil {
 		p.Now = time.Now
 	}
+	root := (&command{program: p}).root()
+	root.SetArgs(keyIDLast(p.Args))
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code, hint := exitFailed, ""
+	var exit *exitError
+	var refusal *authserver.Refusal
+	switch {
+	case errors.As(err, &exit):
+		code, hint = exit.code, exit.hint
+	case errors.As(err, &refusal):
+		hint = refusal.Hint
+	}
+	p.message("error", err.Error())
+	if hint != "" {
+		p.message("hint", hint)
+	}
+	return code
 }
 
-// complain writes one line, whatever the text holds.
-func (p *Program) complain(kind, text string) {
+// keyIDLast moves a key id behind "--", because one in 64 begins with a hyphen and would be read as
+// flags.
+func keyIDLast(args []string) []string {
+	isKeyID := func(word string) bool { return len(word) == 43 && word[0] == '-' && !strings.Contains(word, "=") }
+	if i := slices.IndexFunc(args, isKeyID); i > 0 && args[0] == "key" && !slices.Contains(args, "--") {
+		return append(slices.Delete(slices.Clone(args), i, i+1), "--", args[i])
+	}
+	return append([]string{}, args...) // cobra takes nil for os.Args
+}
+
+// message writes one line to Stderr, whatever characters the text has.
+func (p *Program) message(kind, text string) {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }), "; ")
 	fmt.Fprintf(p.Stderr, "%s: %s: %s\n", Name, kind, text)
 }
 
-// run finds the command and lets it act.
-func (p *Program) run(ctx context.Context) error {
-	if len(p.Args) == 0 {
-		p.usage(p.Stderr)
-		return misused("gatehouse serve runs it", errors.New("no command is named"))
-	}
-	switch p.Args[0] {
-	case "help", "-h", "-help", "--help":
-		return p.help(p.Args[1:])
-	case completionWords:
-		return p.complete(p.Args[1:])
-	case "version", "-version", "--version":
-		fmt.Fprintln(p.Stdout, Name, Version)
-		return nil
-	}
-	c, rest, err := find(p.Args)
-	if err != nil {
-		return err
-	}
-	r := &call{program: p, command: c}
-	act, err := r.parse(rest)
-	if err != nil {
-		return err
-	}
-	return act(ctx, r)
-}
-
-// log is the program's log: one line an event, to Stderr.
+// log returns the program's log, which has one line for each event, on Stderr.
 func (p *Program) log(level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, misused("use debug, info, warn or error", fmt.Errorf("log-level %q is not a level", level))
+		return nil, usageError("use debug, info, warn or error", fmt.Errorf("log-level %q is not a level", level))
 	}
 	return slog.New(slog.NewTextHandler(p.Stderr, &slog.HandlerOptions{Level: l})), nil
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), Name, Version)
+			return err
+		}}
 }

@@ -53,7 +53,7 @@ func TestResealWhereTheKeyIsAFile(t *testing.T) {
 	s := serve(t, dir)
 	before := keySet(t, s)
 	first, _ := keyFiles(t, dir)
-	do(t, dir, "", "everything lies under", "key", "reseal")
+	do(t, dir, "", "everything is encrypted with", "key", "reseal")
 	second, next := keyFiles(t, dir)
 	if second == first || second == "" || next != "" || keySet(t, s) != before {
 		t.Errorf("after a change under the server: the file has changed: %v; a next one is left: %v; the key set is "+
@@ -64,7 +64,7 @@ func TestResealWhereTheKeyIsAFile(t *testing.T) {
 	s.stop()
 	file := filepath.Join(t.TempDir(), "new")
 	must(t, os.WriteFile(file, []byte(aKey()), 0o600))
-	do(t, dir, "", "everything lies under", "key", "reseal", "--new-key-file", file)
+	do(t, dir, "", "everything is encrypted with", "key", "reseal", "--new-key-file", file)
 	given, err := os.ReadFile(file)
 	must(t, err)
 	if third, next := keyFiles(t, dir); third != string(given) || next != "" {
@@ -122,7 +122,7 @@ func TestAResealThatIsCutShort(t *testing.T) {
 	finished("before anything was sealed", next)
 
 	old := next
-	do(t, dir, "", "everything lies under", "key", "reseal")
+	do(t, dir, "", "everything is encrypted with", "key", "reseal")
 	now, _ := keyFiles(t, dir)
 	must(t, os.WriteFile(path, []byte(old), 0o600))
 	must(t, os.WriteFile(path+".next", []byte(now), 0o600))
@@ -138,8 +138,8 @@ func TestAResealThatIsCutShort(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "new")
 	must(t, os.WriteFile(file, []byte(aKey()), 0o600))
 	code, _, stderr := run(t, "key", "reseal", "--new-key-file", file, "--data-dir", dir)
-	complaint(t, code, stderr, 1, "an earlier change of the key was cut short")
-	do(t, dir, "", "everything lies under", "key", "reseal")
+	complaint(t, code, stderr, 1, "an earlier change of the key was interrupted")
+	do(t, dir, "", "everything is encrypted with", "key", "reseal")
 	finished("and finished by the command", pending)
 }
 
@@ -161,10 +161,10 @@ func TestResealWhereTheKeyIsASetting(t *testing.T) {
 	s.stop()
 	both := []string{"--key-encryption-key", now, "--previous-key-encryption-key", old}
 	s = serve(t, dir, both...)
-	said := do(t, dir, "", "everything lies under", "key", "reseal")
+	said := do(t, dir, "", "everything is encrypted with", "key", "reseal")
 	name := regexp.MustCompile(`[0-9a-f]{16}`).FindString(said)
 	if list := do(t, dir, "", "SEALED UNDER", "key", "list", "--all"); strings.Count(list, name) != 2 {
-		t.Errorf("not everything lies under %s:\n%s", name, list)
+		t.Errorf("not everything is encrypted with %s:\n%s", name, list)
 	}
 	s.stop()
 	s = serve(t, dir, "--key-encryption-key", now)

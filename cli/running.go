@@ -7,30 +7,30 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"github.com/gatehouse-mcp/gatehouse/authserver"
-	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/flags"
 )
 
-// settingsAct is the act by which a running server says which settings it was started with.
+// settingsAct is the operation that returns the settings of a running server.
 const settingsAct = "settings.list"
 
-// settingsAsked begins what secrets are hashed with, so that a hash tells whoever asks whether
-// their own value is the same, and nothing else.
+// settingsAsked has the salt with which secrets are hashed: a hash tells the caller whether its own
+// value is the same, and nothing else.
 type settingsAsked struct{ Salt string }
 
-// setting is one setting as a process was started with it. Of a secret there is a hash in place of
-// the value.
+// setting is one setting of a running process. A secret is replaced by its hash.
 type setting struct {
 	Name, Value string
 	Secret      bool
 }
 
-// hidden is the setting with a hash in place of what is secret.
+// hidden returns the setting with a secret replaced by its hash.
 func (s setting) hidden(salt string) setting {
 	if s.Secret {
 		sum := sha256.Sum256([]byte(salt + "\x00" + s.Value))
@@ -39,41 +39,41 @@ func (s setting) hidden(salt string) setting {
 	return s
 }
 
-// started are the settings as flags, environment and file have them, before any is completed by
-// what is found on the machine. Where they came from is left out.
-func (c *call) started() (all []setting) {
-	c.flags.VisitAll(func(f *flag.Flag) {
-		if c.own[f.Name] || f.Name == "config" || f.Name == "data-dir" {
-			// the folder is the same, however it is written
+// started returns the settings as flags, environment and file have them, before defaults that
+// depend on the machine are filled in.
+func (c *command) started() (all []setting) {
+	c.flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name == "config" || f.Name == "data-dir" {
+			// the folder is the same, in whichever form it is given
 			return
 		}
-		all = append(all, setting{f.Name, f.Value.String(), config.IsSecret(f)})
+		all = append(all, setting{f.Name, f.Value.String(), flags.IsSecret(f)})
 	})
 	return all
 }
 
-// saySettings is the act of a server that was started with these settings.
-func saySettings(started []setting) authserver.Act {
+// settingsOperation returns the operation that lists these settings.
+func settingsOperation(started []setting) authserver.Act {
 	return func(_ context.Context, arguments json.RawMessage) (any, error) {
 		var asked settingsAsked
 		if err := json.Unmarshal(arguments, &asked); err != nil || len(asked.Salt) < 16 {
 			return nil, &authserver.Refusal{Reason: "the arguments of " + settingsAct + " have no salt"}
 		}
-		var said []setting
+		var all []setting
 		for _, s := range started {
-			said = append(said, s.hidden(asked.Salt))
+			all = append(all, s.hidden(asked.Salt))
 		}
-		return said, nil
+		return all, nil
 	}
 }
 
 // hiddenValue stands for a secret.
 const hiddenValue = "••••••••"
 
-// runningOtherwise asks the server that runs on the data folder, and returns the settings that it
-// was started with which are others than ours, by name, secrets hidden. Without a server, or with
-// one of an older version, there are none.
-func (c *call) runningOtherwise(ctx context.Context) (map[string]string, error) {
+// differentSettings asks the server that runs on the data folder for its settings, and returns
+// those that differ from ours, by name, secrets hidden. Without a server, or with one of an older
+// version, there are none.
+func (c *command) differentSettings(ctx context.Context) (map[string]string, error) {
 	salt := rand.Text()
 	arguments, err := json.Marshal(settingsAsked{salt})
 	if err != nil {
@@ -103,19 +103,19 @@ func (c *call) runningOtherwise(ctx context.Context) (map[string]string, error) 
 	return other, nil
 }
 
-// otherwise says which settings a running server has otherwise.
-func otherwise(dir string, other map[string]string, names []string) string {
-	var said []string
+// describeDifferent names the settings of a running server that differ.
+func describeDifferent(dir string, other map[string]string, names []string) string {
+	var words []string
 	for _, name := range names {
 		value, ok := other[name]
 		switch {
 		case !ok:
 		case value == hiddenValue:
-			said = append(said, name+" (secret)")
+			words = append(words, name+" (secret)")
 		default:
-			said = append(said, fmt.Sprintf("%s %q", name, value))
+			words = append(words, fmt.Sprintf("%s %q", name, value))
 		}
 	}
 	return fmt.Sprintf("the server that runs on %s was started with other settings than these: %s", dir,
-		strings.Join(said, ", "))
+		strings.Join(words, ", "))
 }

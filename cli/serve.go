@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,6 +13,9 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
@@ -21,22 +23,28 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// house is both wings under one roof, with everything that must be closed again.
-type house struct {
-	*call
-	started  []setting // before any is completed
-	log      *slog.Logger
-	issuer   *authserver.Server
-	resource *mcpserver.Server
-	doors    [2]net.Listener // issuer's, resource's
-	metrics  net.Listener    // nil: nowhere
-	admin    net.Listener
-	closers  []func() error // in the order of opening
+// app is both servers in one process, with everything that must be closed again.
+type app struct {
+	*command
+	started   []setting // before defaults are filled in
+	log       *slog.Logger
+	issuer    *authserver.Server
+	resource  *mcpserver.Server
+	listeners [2]net.Listener // issuer's, resource's
+	metrics   net.Listener    // nil: no metrics
+	admin     net.Listener
+	closers   []func() error // in the order of opening
 }
 
-func serveFlags(*flag.FlagSet) action {
-	return func(ctx context.Context, c *call) error {
-		h := &house{call: c, started: c.started()}
+func (c *command) serveCommand() *cobra.Command {
+	cmd := c.verb("serve", "Run both servers in one process", "--data-dir /srv/gatehouse --demo=false", serve)
+	cmd.GroupID = groupRun
+	return cmd
+}
+
+func serve(*pflag.FlagSet) action {
+	return func(ctx context.Context, c *command) error {
+		h := &app{command: c, started: c.started()}
 		err := h.open(ctx)
 		if err == nil {
 			err = h.serve(ctx)
@@ -48,59 +56,59 @@ func serveFlags(*flag.FlagSet) action {
 	}
 }
 
-// open does everything that can go wrong before the first request. The ports come early, because a
-// port in use is the commonest trouble.
-func (h *house) open(ctx context.Context) error {
+// open does everything that can fail before the first request. It opens the ports early, because a
+// port in use is the most common failure.
+func (h *app) open(ctx context.Context) error {
 	var err error
 	if h.log, err = h.program.log(h.logLevel); err != nil {
 		return err
 	}
-	f, err := h.enter(ctx)
+	f, err := h.lockDataDir(ctx)
 	if err != nil {
 		return err
 	}
 	h.closers = append(h.closers, f.release)
-	if err := h.demoStaysHere(); err != nil {
+	if err := h.checkDemo(); err != nil {
 		return err
 	}
-	h.listenWhereNamed()
+	h.listenAtURLs()
 	if err := h.listen(); err != nil {
 		return err
 	}
-	h.locate()
-	if err := h.prepare(); err != nil {
+	h.fillURLs()
+	if err := h.createFiles(); err != nil {
 		return err
 	}
 	if err := h.migrate(ctx); err != nil {
 		return err
 	}
-	if err := h.wings(ctx); err != nil {
+	if err := h.openServers(ctx); err != nil {
 		return err
 	}
 	if h.admin, err = authserver.ListenOperator(h.dataDir); err != nil {
-		return misused("choose another folder with --data-dir", err)
+		return usageError("choose another folder with --data-dir", err)
 	}
 	h.closers = append(h.closers, h.unlisten(h.admin))
 	return nil
 }
 
-// enter takes the data directory for this process.
-func (c *call) enter(ctx context.Context) (*folder, error) {
-	if err := c.check(); err != nil {
+// lockDataDir locks the data directory for this process.
+func (c *command) lockDataDir(ctx context.Context) (*folder, error) {
+	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	f, err := holdInTime(ctx, c.dataDir, c.command.name)
+	f, err := holdInTime(ctx, c.dataDir, c.name)
 	if errors.Is(err, errHeld) {
-		return nil, misused("stop the other one, or choose another folder with --data-dir",
+		return nil, usageError("stop the other one, or choose another folder with --data-dir",
 			fmt.Errorf("%s is in use: %w", c.dataDir, err))
 	}
 	return f, err
 }
 
-// listenWhereNamed takes the address to listen on from a URL on this machine, where none is given
-// beside it: with another port the issuer's keys would be asked for where nothing listens. Where
-// one is given, the log says so.
-func (h *house) listenWhereNamed() {
+// listenAtURLs takes the address to listen on from a URL on this machine, when no address is given:
+// on another port the issuer's keys could not be fetched. When one is given, the log warns of the
+// difference.
+func (h *app) listenAtURLs() {
 	for _, d := range []struct {
 		url, name string
 		listen    *string
@@ -119,23 +127,23 @@ func (h *house) listenWhereNamed() {
 			continue
 		}
 		if _, listening, err := net.SplitHostPort(*d.listen); err == nil && listening != port {
-			h.log.Warn("nothing of this process listens at the URL: something else must pass its requests on",
+			h.log.Warn("no listener of this process is at the URL: a proxy must forward its requests",
 				"setting", d.name, "url", d.url, "listen", *d.listen)
 		}
 	}
 }
 
-// listen opens both ports and takes from them what the settings leave open.
-func (h *house) listen() error {
+// listen opens both ports, and takes from them the settings that are still open.
+func (h *app) listen() error {
 	for i, d := range []struct {
 		flag  string
 		value *string
 	}{{"issuer-listen", &h.issuerListen}, {"resource-listen", &h.resourceListen}} {
 		l, err := httpd.Listen(*d.value)
 		if err != nil {
-			return misused(fmt.Sprintf("choose another address with --%s, or stop what uses this one", d.flag), err)
+			return usageError(fmt.Sprintf("choose another address with --%s, or stop what uses this one", d.flag), err)
 		}
-		h.doors[i], *d.value = l, l.Addr().String()
+		h.listeners[i], *d.value = l, l.Addr().String()
 		h.closers = append(h.closers, h.unlisten(l))
 	}
 	if h.metricsListen == "" {
@@ -143,14 +151,14 @@ func (h *house) listen() error {
 	}
 	var err error
 	if h.metrics, err = httpd.Listen(h.metricsListen); err != nil {
-		return misused("choose another address with --metrics-listen, or stop what uses this one", err)
+		return usageError("choose another address with --metrics-listen, or stop what uses this one", err)
 	}
 	h.closers = append(h.closers, h.unlisten(h.metrics))
 	return nil
 }
 
-// unlisten closes a listener that serving may have closed already.
-func (h *house) unlisten(l net.Listener) func() error {
+// unlisten returns a function that closes a listener, which serving may have closed already.
+func (h *app) unlisten(l net.Listener) func() error {
 	return func() error {
 		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 			return err
@@ -159,22 +167,22 @@ func (h *house) unlisten(l net.Listener) func() error {
 	}
 }
 
-// wings opens both. In one process an end of a grant counts from the very next request: without
-// Redis they share the list, with it the one tells the other.
-func (h *house) wings(ctx context.Context) error {
+// openServers opens both servers. In one process a revocation counts from the next request: without
+// Redis they share the list of revoked grants, with it the issuer notifies the MCP server.
+func (h *app) openServers(ctx context.Context) error {
 	var err error
-	shared := authserver.Deps{Log: h.log, Now: h.program.Now}
-	reading := mcpserver.Deps{Log: h.log, Now: h.program.Now}
-	shared.Ended = func(grantID string, until time.Time) { h.resource.Ended(grantID, until) }
+	auth := authserver.Deps{Log: h.log, Now: h.program.Now}
+	tools := mcpserver.Deps{Log: h.log, Now: h.program.Now}
+	auth.Ended = func(grantID string, until time.Time) { h.resource.Ended(grantID, until) }
 	if h.redis == "" {
-		ended := revocation.NewMemory(h.program.Now)
-		shared.Revocations, reading.Revoked = ended, ended
+		revoked := revocation.NewMemory(h.program.Now)
+		auth.Revocations, tools.Revoked = revoked, revoked
 	}
 	if h.keyKept {
-		shared.Rekey = h.rekey
+		auth.Rekey = h.rekey
 	}
-	if h.issuer, err = authserver.New(ctx, h.issuing(), shared); err != nil {
-		return opening(err)
+	if h.issuer, err = authserver.New(ctx, h.authConfig(), auth); err != nil {
+		return openError(err)
 	}
 	h.closers = append(h.closers, h.issuer.Close)
 	if h.keyTurning {
@@ -182,31 +190,31 @@ func (h *house) wings(ctx context.Context) error {
 			return fmt.Errorf("finishing the change of the key-encryption key: %w", err)
 		}
 	}
-	reading.HTTPClient, reading.PublishedKeys = h.toIssuer(), h.issuer.PublishedKeys
-	serving := h.serving()
-	serving.ArgumentsKey = config.Secret(base64.StdEncoding.EncodeToString(h.issuer.ResourceArgumentsKey()))
-	serving.DPoPNonceKey = config.Secret(base64.StdEncoding.EncodeToString(h.issuer.ResourceNonceKey()))
-	if h.resource, err = mcpserver.New(ctx, serving, reading); err != nil {
-		return opening(err)
+	tools.HTTPClient, tools.PublishedKeys = h.toIssuer(), h.issuer.PublishedKeys
+	mcp := h.mcpConfig()
+	mcp.ArgumentsKey = config.Secret(base64.StdEncoding.EncodeToString(h.issuer.ResourceArgumentsKey()))
+	mcp.DPoPNonceKey = config.Secret(base64.StdEncoding.EncodeToString(h.issuer.ResourceNonceKey()))
+	if h.resource, err = mcpserver.New(ctx, mcp, tools); err != nil {
+		return openError(err)
 	}
 	h.closers = append(h.closers, h.resource.Close)
 	more := toolsActs(h.resource.Operator())
-	more[settingsAct] = saySettings(h.started)
+	more[settingsAct] = settingsOperation(h.started)
 	h.issuer.Operator().More = more
 	return nil
 }
 
-// byServe is a context in which the program that serves does what an operator could: the audit
-// names it beside the local user.
+// byServe is a context in which the server acts as an operator: the audit names it beside the local
+// user.
 func byServe(ctx context.Context) context.Context {
 	return authserver.WithOperator(ctx, "gatehouse-serve")
 }
 
-// toIssuer is the client with which the resource wing fetches the issuer's keys. What goes to the
-// issuer's own port on this machine goes to the very listener: another user's server on the same
-// port of another loopback address must not be asked for keys.
-func (h *house) toIssuer() *http.Client {
-	listening := h.doors[0].Addr().String()
+// toIssuer returns the HTTP client with which the MCP server fetches the issuer's keys. It sends
+// requests for the issuer's port on this machine to the listener itself: the same port of another
+// loopback address may be another user's server.
+func (h *app) toIssuer() *http.Client {
+	listening := h.listeners[0].Addr().String()
 	_, own, _ := net.SplitHostPort(listening)
 	var d net.Dialer
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -222,18 +230,18 @@ func (h *house) toIssuer() *http.Client {
 			IdleConnTimeout: time.Minute}}
 }
 
-// opening is trouble with a wing that does not open: a setting, or a store.
-func opening(err error) error {
-	hint := "mend the setting that it names, or the store behind it; " + Name + " serve -h lists the settings"
+// openError returns the error of a server that does not open because of a setting or a store.
+func openError(err error) error {
+	hint := "correct the setting that it names, or the store; " + Name + " settings lists them"
 	if errors.Is(err, authserver.ErrWrongKey) {
-		hint = "give the key that this database was sealed with last: put back the file key-encryption-key, or set " +
-			"GATEHOUSE_KEY_ENCRYPTION_KEY; and while a change is under way, GATEHOUSE_PREVIOUS_KEY_ENCRYPTION_KEY"
+		hint = "use the key that this database was encrypted with last: restore the file key-encryption-key, or set " +
+			"GATEHOUSE_KEY_ENCRYPTION_KEY; while the key is being changed, GATEHOUSE_PREVIOUS_KEY_ENCRYPTION_KEY, too"
 	}
-	return misused(hint, err)
+	return usageError(hint, err)
 }
 
-// serve fills the store if it is to be filled, says where things are, and serves until ctx ends.
-func (h *house) serve(ctx context.Context) error {
+// serve creates the demo data if wanted, prints the addresses, and serves until ctx ends.
+func (h *app) serve(ctx context.Context) error {
 	w := &welcome{settings: &h.settings, fresh: false}
 	if h.demo {
 		var err error
@@ -241,33 +249,33 @@ func (h *house) serve(ctx context.Context) error {
 			return err
 		}
 	}
-	var doors []httpd.Door
+	var servers []httpd.Door
 	for _, d := range []struct {
 		listener net.Listener
 		handler  http.Handler
-	}{{h.doors[0], h.issuer.Handler()}, {h.doors[1], h.resource.Handler()}, {h.admin, h.issuer.AdminHandler()},
+	}{{h.listeners[0], h.issuer.Handler()}, {h.listeners[1], h.resource.Handler()}, {h.admin, h.issuer.AdminHandler()},
 		{h.metrics, h.resource.Metrics()}} {
 		if d.listener == nil {
 			continue
 		}
 		server := httpd.Server(d.handler)
-		server.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelDebug) // half-open connections and the like
-		doors = append(doors, httpd.Door{Server: server, Listener: d.listener})
+		server.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelDebug) // such as half-open connections
+		servers = append(servers, httpd.Door{Server: server, Listener: d.listener})
 	}
 	if err := w.print(h.program.Stdout); err != nil {
-		return fmt.Errorf("saying where things are: %w", err)
+		return fmt.Errorf("printing the addresses: %w", err)
 	}
 	if h.program.Ready != nil {
 		h.program.Ready(h.addresses())
 	}
-	if err := httpd.Run(ctx, doors, httpd.NewStop(h.shutdownDelay, len(h.proxies) > 0 || h.redis != "" ||
+	if err := httpd.Run(ctx, servers, httpd.NewStop(h.shutdownDelay, len(h.proxies) > 0 || h.redis != "" ||
 		!h.embedded()), h.issuer.Run, h.resource.Run); err != nil {
 		return fmt.Errorf("serving: %w", err)
 	}
 	return nil
 }
 
-func (h *house) addresses() Addresses {
+func (h *app) addresses() Addresses {
 	a := Addresses{Issuer: h.settings.issuer, Resource: h.settings.resource, DataDir: h.dataDir}
 	if h.metrics != nil {
 		a.Metrics = "http://" + h.metrics.Addr().String() + "/metrics"
@@ -275,8 +283,8 @@ func (h *house) addresses() Addresses {
 	return a
 }
 
-// close closes what was opened, last first.
-func (h *house) close() error {
+// close closes everything that was opened, in the reverse order.
+func (h *app) close() error {
 	var errs []error
 	for i := len(h.closers) - 1; i >= 0; i-- {
 		errs = append(errs, h.closers[i]())

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,32 +10,34 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
-	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
+	"github.com/gatehouse-mcp/gatehouse/shared/flags"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// settings are the words that every command reads, so that one file serves them all.
+// settings are read by every command, so that one file serves them all.
 type settings struct {
 	dataDir               string
 	issuer                string
 	issuerListen          string
 	resource              string
 	resourceListen        string
-	database              config.Secret // may hold a password
+	database              config.Secret // may have a password
 	redis                 config.Secret
 	redisPrefix           string
 	keyEncryptionKey      config.Secret
 	keyKept               bool // in the data folder, and not given
-	keyTurning            bool // a change of it was cut short
+	keyTurning            bool // an earlier change of it was interrupted
 	algorithm             string
 	accessTokenLifetime   time.Duration
-	trustedProxies        string
-	issuerHosts           string
-	allowedHosts          string
-	allowedOrigins        string
+	trustedProxies        []string
+	issuerHosts           []string
+	allowedHosts          []string
+	allowedOrigins        []string
 	revocationStaleAfter  time.Duration
 	requireDPoP           bool
 	metricsListen         string
@@ -48,136 +49,110 @@ type settings struct {
 	resourcesFile         string
 	registration          string
 	metadataDocuments     bool
-	metadataDocumentHosts string
+	metadataDocumentHosts []string
 	demo                  bool
 	logLevel              string
-	shutdownDelay         time.Duration // see httpd.RegisterDelay
+	shutdownDelay         time.Duration // see flags.ShutdownDelayVar
 
-	lives     authserver.Config     // how long things live, and how many there may be
-	proxies   []netip.Prefix        // trustedProxies, read by check
-	resources []authserver.Resource // resourcesFile, read by check; empty: the companion tools alone
+	auth      authserver.Config     // lifetimes and limits
+	proxies   []netip.Prefix        // trustedProxies, parsed by validate
+	resources []authserver.Resource // resourcesFile, read by validate; empty: the built-in tools alone
 }
 
-// register says what may be said. The table in docs/reference/settings.md is these lines.
-func (s *settings) register(fs *flag.FlagSet) {
-	fs.String("config", "", "YAML `file` of settings, by the names of the flags; flags and environment win over it")
-	fs.StringVar(&s.dataDir, "data-dir", "./data",
-		"`folder` of everything that the program keeps; made when it is not there")
-	fs.StringVar(&s.issuer, "issuer", "",
-		"issuer `URL`, as agents and people reach it (default http://localhost and the port of --issuer-listen)")
-	fs.StringVar(&s.issuerListen, "issuer-listen", "127.0.0.1:8080", "`address` on which the issuer listens")
-	fs.StringVar(&s.resource, "resource", "",
-		"MCP `URL`, as agents reach it (default http://localhost, the port of --resource-listen, /mcp)")
-	fs.StringVar(&s.resourceListen, "resource-listen", "127.0.0.1:8081", "`address` on which the MCP server listens")
-	config.SecretVar(fs, &s.database, "database",
-		"`where` everything is kept that must not be lost: postgres://… or sqlite:PATH (default gatehouse.db in the "+
-			"data folder)")
-	config.SecretVar(fs, &s.redis, "redis",
-		"redis:// or rediss:// `URL` of short memory that several replicas share (default memory of this process)")
-	fs.StringVar(&s.redisPrefix, "redis-prefix", "gatehouse:", "`prefix` of every key in Redis")
-	config.SecretVar(fs, &s.keyEncryptionKey, "key-encryption-key",
-		"32 random bytes in `base64` that seal the signing keys; required with PostgreSQL (default a file in the "+
-			"data folder, made once)")
-	config.SecretVar(fs, &s.lives.PreviousKeyEncryptionKey, "previous-key-encryption-key",
-		"the `key` of before, or several, comma-separated, until "+Name+
-			" key reseal has brought everything under the new one")
-	fs.StringVar(&s.algorithm, "resource-algorithm", "ES256", "`algorithm` of access tokens: ES256, RS256 or EdDSA")
+// register defines the settings as flags.
+func (s *settings) register(fs *pflag.FlagSet) {
+	fs.String("config", "", "YAML file of settings with the names of the flags; flags and environment win over it")
+	fs.StringVar(&s.dataDir, "data-dir", "./data", "folder with the data of the program; it is created if missing")
+	flags.URLVar(fs, &s.issuer, "issuer",
+		"issuer identifier, as agents and people reach it (default http://localhost and the port of --issuer-listen)")
+	fs.StringVar(&s.issuerListen, "issuer-listen", "127.0.0.1:8080",
+		"address on which the authorization server listens")
+	flags.URLVar(fs, &s.resource, "resource",
+		"URL of the MCP server, as agents reach it (default http://localhost, the port of --resource-listen, /mcp)")
+	fs.StringVar(&s.resourceListen, "resource-listen", "127.0.0.1:8081", "address on which the MCP server listens")
+	flags.SecretVar(fs, &s.database, "database",
+		"database, as postgres://… or sqlite:PATH (default gatehouse.db in the data folder)")
+	flags.SecretVar(fs, &s.redis, "redis",
+		"redis:// or rediss:// URL, which several replicas need to share (default memory of this process)")
+	fs.StringVar(&s.redisPrefix, "redis-prefix", "gatehouse:", "prefix of every key in Redis")
+	flags.SecretVar(fs, &s.keyEncryptionKey, "key-encryption-key",
+		"32 random bytes in base64 that encrypt the signing keys; required with PostgreSQL (default a file in "+
+			"the data "+
+			"folder, created once)")
+	flags.SecretVar(fs, &s.auth.PreviousKeyEncryptionKey, "previous-key-encryption-key",
+		"the previous key, or several, comma-separated, until "+Name+" key reseal has re-encrypted everything")
+	fs.StringVar(&s.algorithm, "resource-algorithm", "ES256",
+		"signing algorithm of access tokens: ES256, RS256 or EdDSA")
 	fs.DurationVar(&s.accessTokenLifetime, "access-token-lifetime", 10*time.Minute,
-		"`lifetime` of an access token, at most 1h")
-	s.lives.RegisterFlags(fs)
-	fs.StringVar(&s.trustedProxies, "trusted-proxies", "",
-		"`networks` whose X-Forwarded-For is believed, comma-separated (default none)")
-	fs.StringVar(&s.issuerHosts, "issuer-hosts", "",
-		"Host `names` to which the issuer's pages answer beside the host of --issuer, comma-separated (default none)")
-	fs.StringVar(&s.allowedHosts, "allowed-hosts", "",
-		"Host `names` that the MCP server answers to, comma-separated (default the host of --resource)")
-	fs.StringVar(&s.allowedOrigins, "allowed-origins", "",
-		"web `origins` whose pages may call the MCP server, comma-separated")
+		"lifetime of an access token, at most 1h")
+	s.auth.RegisterFlags(fs)
+	flags.ListVar(fs, &s.trustedProxies, "trusted-proxies",
+		"networks whose X-Forwarded-For is trusted, comma-separated (default none)")
+	flags.ListVar(fs, &s.issuerHosts, "issuer-hosts",
+		"Host names that the issuer's pages accept beside the host of --issuer, comma-separated (default none)")
+	flags.ListVar(fs, &s.allowedHosts, "allowed-hosts",
+		"Host names that the MCP server accepts, comma-separated (default the host of --resource)")
+	flags.ListVar(fs, &s.allowedOrigins, "allowed-origins",
+		"web origins whose pages may call the MCP server, comma-separated (default none)")
 	fs.DurationVar(&s.revocationStaleAfter, "revocation-stale-after", 10*time.Second,
-		"`time` for which the list of revoked grants in Redis is used after it was last known to be complete; then "+
-			"the MCP server answers 503")
+		"time for which the list of revoked grants in Redis is used after it was last known to be complete; then "+
+			"the MCP "+
+			"server answers 503")
 	fs.Int64Var(&s.callsPerMinute, "calls-per-minute", 600,
-		"how `many` requests of one grant the MCP server takes in a minute, at each replica; negative: no bound")
-	fs.Var((*lasting)(&s.callRetention), "call-retention",
-		"how `long` records of tools' calls are kept, at least 24h; 0: for ever")
+		"number of requests of one grant that the MCP server accepts in a minute, at each replica; negative: no limit")
+	s.callRetention = 90 * 24 * time.Hour
+	flags.OptionalDurationVar(fs, &s.callRetention, "call-retention",
+		"how long records of tool calls are kept, at least 24h; 0: forever")
 	fs.IntVar(&s.tokenCacheSize, "token-cache-size", 100_000,
-		"how many verified `tokens` the MCP server remembers, each until it expires, so that its signature is not "+
-			"checked again; negative: none")
+		"number of verified tokens that the MCP server caches until they expire, so that their signatures are "+
+			"verified "+
+			"once; negative: none")
 	fs.BoolVar(&s.requireDPoP, "require-dpop", false,
-		"let the MCP server refuse access tokens that are not bound to a key of their client's (RFC 9449)")
+		"the MCP server rejects access tokens that are not bound to a key of their client (RFC 9449)")
 	fs.StringVar(&s.metricsListen, "metrics-listen", "",
-		"`address` on which the MCP server's /metrics are, for whoever reaches it (default nowhere)")
+		"address of the MCP server's /metrics, which need no authentication (default none)")
 	fs.BoolVar(&s.allowAnonymous, "insecure-allow-anonymous", false,
-		"let requests without a good token pass, as nobody, where the rollout's mode for nobody is observe: whoever "+
-			"reaches the MCP server can then do what it does for nobody")
+		"accept requests without a valid token where the rollout mode of anonymous requests is observe: everyone who "+
+			"reaches the MCP server can then call the tools that are open to anonymous requests")
 	fs.BoolVar(&s.insecureHTTP, "insecure-http", false,
-		"allow http URLs off this machine: anyone on the way can then read tokens and passwords")
+		"allow http URLs off this machine: tokens and passwords can then be read on the network")
 	fs.StringVar(&s.resourcesFile, "resources", "",
-		"JSON `file` of all MCP servers whose tokens are issued, as authserver reads it (default the one at "+
-			"--resource)")
+		"JSON file of all MCP servers for which tokens are issued, as for authserver (default the one at --resource)")
 	fs.StringVar(&s.registration, "registration", "open",
-		"`who` may register clients: open (whoever asks), token (whoever shows an initial access token) or closed")
+		"who may register clients: open (anyone), token (with an initial access token) or closed")
 	fs.BoolVar(&s.metadataDocuments, "client-metadata-documents", true,
-		"accept clients whose https client_id is the URL of a client metadata document, which is fetched from "+
-			"public addresses only")
-	fs.StringVar(&s.metadataDocumentHosts, "insecure-client-metadata-document-hosts", "",
-		"`hosts` whose client metadata documents may be at private addresses, comma-separated: for development")
-	fs.BoolVar(&s.demo, "demo", true, "fill an empty store with two tenants, people and data to try things out")
-	httpd.RegisterDelay(fs, &s.shutdownDelay)
-	fs.StringVar(&s.logLevel, "log-level", "info", "`level` of the log: debug, info, warn or error")
+		"accept clients whose https client_id is the URL of a client metadata document, which is fetched from public "+
+			"addresses only")
+	flags.ListVar(fs, &s.metadataDocumentHosts, "insecure-client-metadata-document-hosts",
+		"hosts whose client metadata documents may be at private addresses, comma-separated: for development")
+	fs.BoolVar(&s.demo, "demo", true, "fill an empty store with two tenants, people and data to try out")
+	flags.ShutdownDelayVar(fs, &s.shutdownDelay)
+	fs.StringVar(&s.logLevel, "log-level", "info", "level of the log: debug, info, warn or error")
 }
 
-// lasting is how long something is kept, of which 0 means for ever and is kept as a negative one.
-// The zero value is the default of 90 days.
-type lasting time.Duration
-
-func (l *lasting) String() string {
-	switch d := time.Duration(*l); {
-	case d == 0:
-		return (90 * 24 * time.Hour).String()
-	case d < 0:
-		return "0s"
-	default:
-		return d.String()
-	}
-}
-
-// Set implements flag.Value.
-func (l *lasting) Set(s string) error {
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return fmt.Errorf("%q is not a length of time such as 720h", s)
-	}
-	if d == 0 {
-		d = -1
-	}
-	*l = lasting(d)
-	return nil
-}
-
-// embedded says whether the database is a file of ours.
+// embedded reports whether the database is an SQLite file.
 func (s *settings) embedded() bool {
 	return s.database == "" || strings.HasPrefix(s.database.Reveal(), "sqlite:")
 }
 
-// check holds the words against what the wings cannot know.
-func (s *settings) check() error {
+// validate checks the settings, and parses those that have a form of their own.
+func (s *settings) validate() error {
 	dir, err := filepath.Abs(s.dataDir)
 	if err != nil {
-		return misused("name it with --data-dir", fmt.Errorf("finding the data directory: %w", err))
+		return usageError("name it with --data-dir", fmt.Errorf("finding the data directory: %w", err))
 	}
 	s.dataDir = dir
 	database := s.database.Reveal()
 	if !s.embedded() && !strings.HasPrefix(database, "postgres://") && !strings.HasPrefix(database, "postgresql://") {
-		return misused("give it as postgres://user@host/name or sqlite:PATH",
-			errors.New("database is of no kind that is known here"))
+		return usageError("give it as postgres://user@host/name or sqlite:PATH",
+			errors.New("database is of an unknown kind"))
 	}
-	if s.proxies, err = config.Networks(s.trustedProxies); err != nil {
-		return misused("mend --trusted-proxies", fmt.Errorf("trusted-proxies: %w", err))
+	if s.proxies, err = config.Networks(strings.Join(s.trustedProxies, ",")); err != nil {
+		return usageError("correct --trusted-proxies", fmt.Errorf("trusted-proxies: %w", err))
 	}
 	if s.resourcesFile != "" {
 		if s.resources, err = authserver.ReadResources(s.resourcesFile); err != nil {
-			return misused("mend the file that --resources names", err)
+			return usageError("correct the file that --resources names", err)
 		}
 	}
 	if err := s.checkURL("issuer", s.issuer); err != nil {
@@ -186,18 +161,18 @@ func (s *settings) check() error {
 	return s.checkURL("resource", s.resource)
 }
 
-// locate fills the URLs that nobody gave, from where the doors are.
-func (s *settings) locate() {
+// fillURLs derives the URLs that are not set from the addresses on which the servers listen.
+func (s *settings) fillURLs() {
 	if s.issuer == "" {
-		s.issuer = onThisMachine(s.issuerListen, "")
+		s.issuer = localURL(s.issuerListen, "")
 	}
 	if s.resource == "" {
-		s.resource = onThisMachine(s.resourceListen, "/mcp")
+		s.resource = localURL(s.resourceListen, "/mcp")
 	}
 }
 
-// onThisMachine is the URL of a listening address, for a person at this machine.
-func onThisMachine(listen, path string) string {
+// localURL returns the URL of a listening address for a person at this machine.
+func localURL(listen, path string) string {
 	_, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		port = "0"
@@ -211,51 +186,54 @@ func (s *settings) checkURL(name, value string) error {
 	}
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return misused("give it as https://mcp.example.com/mcp", fmt.Errorf("%s %q is not an http(s) URL", name, value))
+		return usageError("give it as https://mcp.example.com/mcp",
+			fmt.Errorf("%s %q is not an http(s) URL", name, value))
 	}
 	if err := oauth.CheckPlain(value); err != nil {
-		return misused("clients compare it byte for byte", fmt.Errorf("%s %q %w", name, value, err))
+		return usageError("clients compare it byte for byte", fmt.Errorf("%s %q %w", name, value, err))
 	}
 	host := u.Hostname()
 	if ip, err := netip.ParseAddr(host); u.Scheme == "http" && host != "localhost" &&
 		(err != nil || !ip.IsLoopback()) && !s.insecureHTTP {
-		return misused("use https; --insecure-http allows it all the same, and then anyone on the way can read "+
-			"tokens and passwords",
+		return usageError("use https; --insecure-http allows it, and then tokens and passwords can be read on the "+
+			"network",
 			fmt.Errorf("%s %q is plain http on a host that is not this machine", name, value))
 	}
 	return nil
 }
 
-// ledger is the database of the issuing wing, and companion that of the tools' data. In PostgreSQL
-// they are one.
-func (s *settings) ledger() string {
+// issuerDatabase is the authorization server's database, and toolsDatabase the MCP server's. In
+// PostgreSQL they are one.
+func (s *settings) issuerDatabase() string {
 	if s.database == "" {
-		return "sqlite:" + s.ledgerPath()
+		return "sqlite:" + s.issuerPath()
 	}
 	return s.database.Reveal()
 }
 
-func (s *settings) companion() string {
+func (s *settings) toolsDatabase() string {
 	if s.embedded() {
-		return "sqlite:" + filepath.Join(s.dataDir, "companion.db")
+		return "sqlite:" + s.toolsPath()
 	}
 	return s.database.Reveal()
 }
 
-// ledgerPath is the file of the issuing wing's database in the embedded form.
-func (s *settings) ledgerPath() string {
+// issuerPath is the file of the authorization server's SQLite database, and toolsPath that of the
+// MCP server's.
+func (s *settings) issuerPath() string {
 	if path, ok := strings.CutPrefix(s.database.Reveal(), "sqlite:"); ok {
 		return path
 	}
 	return filepath.Join(s.dataDir, "gatehouse.db")
 }
 
-// issuing is the issuing wing's configuration.
-func (s *settings) issuing() authserver.Config {
+func (s *settings) toolsPath() string { return filepath.Join(s.dataDir, "companion.db") }
+
+// authConfig is the authorization server's configuration.
+func (s *settings) authConfig() authserver.Config {
 	resource := authserver.Resource{URI: s.resource, Name: "Gatehouse companion tools", Algorithm: s.algorithm,
 		AccessTokenLifetime: s.accessTokenLifetime}
-	// The only MCP server here: clients that leave its path away, or add a slash, mean it all the
-	// same.
+	// It is the only MCP server here: clients that leave its path away, or add a slash, mean it.
 	if u, err := url.Parse(s.resource); err == nil && strings.Trim(u.Path, "/") != "" {
 		resource.Aliases = []string{u.Scheme + "://" + u.Host, s.resource + "/"}
 	}
@@ -267,34 +245,29 @@ func (s *settings) issuing() authserver.Config {
 	if len(resources) == 0 {
 		resources = []authserver.Resource{resource}
 	}
-	c := s.lives
-	c.Issuer, c.Database, c.Redis, c.RedisPrefix, c.KeyEncryptionKey = s.issuer, s.ledger(), s.redis, s.redisPrefix,
-		s.keyEncryptionKey
-	c.Resources, c.AccessTokenLifetime, c.TrustedProxies, c.InsecureHTTP = resources, s.accessTokenLifetime, s.proxies,
-		s.insecureHTTP
-	c.Hosts = config.List(s.issuerHosts)
-	c.Registration, c.RefuseClientMetadataDocuments, c.InsecureClientMetadataDocumentHosts = s.registration,
-		!s.metadataDocuments,
-		config.List(s.metadataDocumentHosts)
+	c := s.auth
+	c.Issuer, c.Database, c.Redis, c.RedisPrefix = s.issuer, s.issuerDatabase(), s.redis, s.redisPrefix
+	c.KeyEncryptionKey, c.Resources, c.AccessTokenLifetime = s.keyEncryptionKey, resources, s.accessTokenLifetime
+	c.TrustedProxies, c.InsecureHTTP, c.Hosts = s.proxies, s.insecureHTTP, s.issuerHosts
+	c.Registration, c.RefuseClientMetadataDocuments = s.registration, !s.metadataDocuments
+	c.InsecureClientMetadataDocumentHosts = s.metadataDocumentHosts
 	return c
 }
 
-// serving is the resource wing's configuration.
-func (s *settings) serving() mcpserver.Config {
+// mcpConfig is the MCP server's configuration.
+func (s *settings) mcpConfig() mcpserver.Config {
 	return mcpserver.Config{
-		Resource: s.resource, Issuer: s.issuer, Database: s.companion(), Redis: s.redis, RedisPrefix: s.redisPrefix,
-		Algorithms: []string{s.algorithm}, AllowedHosts: config.List(s.allowedHosts),
-		AllowedOrigins: config.List(s.allowedOrigins), TrustedProxies: s.proxies,
-		InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP, DPoPNonce: s.lives.DPoPNonce,
-		DPoPWindow: s.lives.DPoPWindow, Registration: s.registration, RevocationStaleAfter: s.revocationStaleAfter,
-		InsecureAllowAnonymous: s.allowAnonymous,
-		AuditRetention:         s.lives.AuditRetention, CallsPerMinute: s.callsPerMinute,
-		TokenCacheSize: s.tokenCacheSize,
-		CallRetention:  s.callRetention,
+		Resource: s.resource, Issuer: s.issuer, Database: s.toolsDatabase(), Redis: s.redis, RedisPrefix: s.redisPrefix,
+		Algorithms: []string{s.algorithm}, AllowedHosts: s.allowedHosts, AllowedOrigins: s.allowedOrigins,
+		TrustedProxies: s.proxies, InsecureHTTP: s.insecureHTTP, RequireDPoP: s.requireDPoP,
+		DPoPNonce: s.auth.DPoPNonce, DPoPWindow: s.auth.DPoPWindow, Registration: s.registration,
+		RevocationStaleAfter: s.revocationStaleAfter, InsecureAllowAnonymous: s.allowAnonymous,
+		AuditRetention: s.auth.AuditRetention, CallsPerMinute: s.callsPerMinute, TokenCacheSize: s.tokenCacheSize,
+		CallRetention: s.callRetention,
 	}
 }
 
-// scopeNames are the companion tools' scopes.
+// scopeNames are the scopes of the built-in tools.
 func (s *settings) scopeNames() []string {
 	var names []string
 	for _, scope := range mcpserver.Scopes() {

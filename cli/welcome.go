@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// welcome says where things are and what to type next.
+// welcome is what serve prints: the addresses, and commands to continue with.
 type welcome struct {
 	*settings
-	fresh bool // the demo was made just now
+	fresh bool // the demo was created by this start
 }
 
 func (w *welcome) print(to io.Writer) error {
@@ -43,8 +43,8 @@ func (w *welcome) print(to io.Writer) error {
 	return err
 }
 
-// lines are commands to paste: a machine client's way from its secret, which curl reads from a
-// file, to a tool's answer.
+// lines are commands to paste: they get a token with a machine client's secret, which curl reads
+// from a file, and call a tool.
 func (w *welcome) lines(b *strings.Builder) {
 	fmt.Fprintf(b, "\nCall a tool from a shell:\n\n")
 	fmt.Fprintf(b, "  TOKEN=$(curl -s -K %s %s/oauth2/token \\\n    -d grant_type=client_credentials -d resource=%s "+
@@ -70,7 +70,7 @@ func (w *welcome) stores() string {
 		store = "the database is PostgreSQL"
 	}
 	if w.redis != "" {
-		store += ", short memory is Redis"
+		store += ", with Redis"
 	}
 	return store
 }
@@ -84,7 +84,7 @@ func (w *welcome) dataFlag() string {
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9/._~:@%+=-]+$`)
 
-// quote writes a word as a shell reads it.
+// quote quotes a word for a shell.
 func quote(s string) string {
 	if plainWord.MatchString(s) {
 		return s

@@ -15,7 +15,7 @@ const guardDir = "mcpserver/guard"
 // heavy are libraries that the guard must not bring along, not even through packages of ours.
 var heavy = []string{
 	"database/sql", "github.com/redis/go-redis", "github.com/goccy/go-yaml", "github.com/jackc/pgx",
-	"modernc.org/sqlite", "github.com/prometheus/client_golang", "github.com/gorilla/mux",
+	"modernc.org/sqlite", "github.com/prometheus/client_golang", "github.com/gorilla/mux", "github.com/spf13/pflag",
 }
 
 // guardImports returns, by file, what guard's import graph has from heavy.

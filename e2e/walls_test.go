@@ -224,7 +224,7 @@ func decodes(file *ast.File) (found []string) {
 // what our server answers to them, what our stores kept.
 var ownJSON = []string{
 	"authserver/resources.go", "authserver/internal/admin/operations.go", "authserver/internal/admin/remote.go",
-	"mcpserver/operator/commands.go", "cli/operate.go", "cli/operate_apply.go", "cli/running.go",
+	"mcpserver/operator/commands.go", "cli/operation.go", "cli/apply.go", "cli/running.go",
 	"authserver/internal/sqlstore/sqlstore.go", "authserver/internal/sqlstore/resource.go",
 	"authserver/internal/issuer/pushed.go", "authserver/internal/issuer/device.go",
 	"authserver/internal/pages/clients.go", "authserver/internal/session/session.go",

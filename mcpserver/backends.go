@@ -48,7 +48,7 @@ func open(ctx context.Context, c Config, d Deps) (_ *backends, err error) {
 	}
 	if b.registry, err = operator.Open(ctx, c.Database, operator.Options{AuditRetention: c.AuditRetention,
 		CallRetention: c.CallRetention, Serves: !d.reads, Anonymous: c.InsecureAllowAnonymous,
-		Relaxations: len(c.Relaxations()), Now: d.Now, Log: d.Log}); err != nil {
+		InsecureSettings: len(c.InsecureSettings()), Now: d.Now, Log: d.Log}); err != nil {
 		return nil, err
 	}
 	if c.Redis != "" {

@@ -290,8 +290,8 @@ func TestAServerThatIsKilledHasChangedNothingUnrecorded(t *testing.T) {
 		var wrote atomic.Int64
 		for range 3 {
 			said := &testenv.Book{}
-			c := exec.Command(program, "-resource", w.resource, "-resource-listen", address, "-issuer", issuer.URL(),
-				"-database", database, "-insecure-ignore-revocations", "-calls-per-minute", "-1")
+			c := exec.Command(program, "--resource", w.resource, "--resource-listen", address, "--issuer", issuer.URL(),
+				"--database", database, "--insecure-ignore-revocations", "--calls-per-minute", "-1")
 			c.Stderr = said
 			must(t, c.Start())
 			ready := func() bool {

@@ -118,17 +118,17 @@ func (c Config) Check() error {
 	return err
 }
 
-// Relaxations returns the insecure options that are set.
-func (c Config) Relaxations() []config.Relaxation {
-	return config.Relaxed(map[config.Relaxation]bool{
+// InsecureSettings returns the insecure settings that are on.
+func (c Config) InsecureSettings() []config.InsecureSetting {
+	return config.EnabledSettings(map[config.InsecureSetting]bool{
 		{Setting: "insecure-http",
-			Means: "http URLs off this machine are allowed: anyone on the way can read tokens, and put keys of their " +
+			Risk: "http URLs off this machine are allowed: anyone on the way can read tokens, and put keys of their " +
 				"own in place of the issuer's"}: c.InsecureHTTP,
 		{Setting: "insecure-allow-anonymous",
-			Means: "requests without a valid token are allowed as anonymous, where the mode for " +
+			Risk: "requests without a valid token are allowed as anonymous, where the mode for " +
 				"anonymous requests is observe"}: c.InsecureAllowAnonymous,
 		{Setting: "insecure-ignore-revocations",
-			Means: "tokens of revoked grants may be accepted " +
+			Risk: "tokens of revoked grants may be accepted " +
 				"until they expire"}: c.InsecureIgnoreRevocations,
 	})
 }

@@ -87,7 +87,7 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	if err := s.wire(c, d); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
-	config.Warn(d.Log, c.Relaxations())
+	config.WarnInsecure(d.Log, c.InsecureSettings())
 	return s, nil
 }
 

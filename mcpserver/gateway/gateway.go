@@ -113,7 +113,7 @@ func New(ctx context.Context, path string, d Deps) (*Gateway, error) {
 	if err := g.wire(ctx); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
-	config.Warn(d.Log, f.relaxations())
+	config.WarnInsecure(d.Log, f.insecureSettings())
 	for _, u := range f.Upstreams {
 		if u.shares() {
 			d.Log.Warn("the processes of all tenants have one folder and one HOME: they share what the program keeps "+

@@ -50,19 +50,19 @@ func (f *File) openRegistry(ctx context.Context, d Deps, serves bool) (*operator
 		return nil, nil
 	}
 	return operator.Open(ctx, d.Database, operator.Options{CallRetention: f.CallRetention, Serves: serves,
-		Anonymous: f.InsecureAllowAnonymous, Relaxations: len(f.relaxations()), Now: d.Now, Log: d.Log})
+		Anonymous: f.InsecureAllowAnonymous, InsecureSettings: len(f.insecureSettings()), Now: d.Now, Log: d.Log})
 }
 
-// relaxations are those that the file has.
-func (f *File) relaxations() []config.Relaxation {
-	return config.Relaxed(map[config.Relaxation]bool{
+// insecureSettings are those that the file has.
+func (f *File) insecureSettings() []config.InsecureSetting {
+	return config.EnabledSettings(map[config.InsecureSetting]bool{
 		{Setting: "insecure_http",
-			Means: "http URLs off this machine are allowed: anyone on the way can read tokens"}: f.InsecureHTTP,
+			Risk: "http URLs off this machine are allowed: anyone on the way can read tokens"}: f.InsecureHTTP,
 		{Setting: "insecure_allow_anonymous",
-			Means: "requests without a good token pass as nobody, where the mode for nobody is " +
+			Risk: "requests without a good token pass as nobody, where the mode for nobody is " +
 				"observe"}: f.InsecureAllowAnonymous,
 		{Setting: "insecure_ignore_revocations",
-			Means: "ended grants may not be looked up: their tokens act until " +
+			Risk: "ended grants may not be looked up: their tokens act until " +
 				"they expire"}: f.InsecureIgnoreRevocations,
 	})
 }

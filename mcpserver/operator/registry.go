@@ -68,11 +68,11 @@ type Options struct {
 	// CallRetention is how long records of tool calls are kept. 0: 90 days; negative: forever.
 	CallRetention time.Duration
 	// Serves says that this process serves calls; a command only reads.
-	Serves      bool
-	Anonymous   bool // requests without a valid token may be allowed
-	Relaxations int  // number of insecure options that are set
-	Now         func() time.Time
-	Log         *slog.Logger
+	Serves           bool
+	Anonymous        bool // requests without a valid token may be allowed
+	InsecureSettings int  // number of insecure options that are set
+	Now              func() time.Time
+	Log              *slog.Logger
 }
 
 // Registry holds the operator's commands for protected servers. It is safe for concurrent use once
@@ -161,7 +161,7 @@ func (g *Registry) gauges() []metrics.Gauge {
 		down = 1
 	}
 	return []metrics.Gauge{
-		{Name: "gatehouse_insecure_settings", Help: "Insecure settings that are on.", Value: float64(g.Relaxations)},
+		{Name: "gatehouse_insecure_settings", Help: "Insecure settings that are on.", Value: float64(g.InsecureSettings)},
 		{Name: "gatehouse_insecure_allow_anonymous",
 			Help:  "1 if requests without a valid token may be allowed as anonymous.",
 			Value: float64(anonymous)},

@@ -2,18 +2,19 @@ package config
 
 import "slices"
 
-// Nearest returns the known word with the fewest different letters, the first in order of several.
+// Nearest returns the known word with the least distance to word; of several the first in order.
 func Nearest(word string, known []string) string {
 	if len(known) == 0 {
 		return ""
 	}
 	known = slices.Clone(known)
 	slices.Sort(known)
-	return slices.MinFunc(known, func(a, b string) int { return distance(word, a) - distance(word, b) })
+	return slices.MinFunc(known, func(a, b string) int { return Distance(word, a) - Distance(word, b) })
 }
 
-// distance returns the Levenshtein distance.
-func distance(a, b string) int {
+// Distance is the number of letters that must be inserted, removed or changed to make b of a
+// (Levenshtein).
+func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -1,10 +1,7 @@
-// Package config reads settings from flags, the environment and a file, under the same names.
+// Package config has the types and rules of settings that the programs share.
 package config
 
-import (
-	"flag"
-	"log/slog"
-)
+import "log/slog"
 
 // Secret is a setting that is never shown: it prints as "[secret]"; Reveal returns its value.
 type Secret string
@@ -27,26 +24,3 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // MarshalText hides the value from encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// IsSecret says whether a flag holds a secret, which is never shown.
-func IsSecret(f *flag.Flag) bool {
-	_, secret := f.Value.(*secretValue)
-	return secret
-}
-
-// SecretVar defines a flag for a secret. Set it by the environment or a file, because other users
-// of the machine can read the command line.
-func SecretVar(fs *flag.FlagSet, p *Secret, name, usage string) {
-	fs.Var((*secretValue)(p), name, usage)
-}
-
-type secretValue Secret
-
-func (s *secretValue) Set(v string) error { *s = secretValue(v); return nil }
-
-func (s *secretValue) String() string {
-	if s == nil {
-		return ""
-	}
-	return Secret(*s).String()
-}

@@ -3,7 +3,6 @@ package httpd
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -54,21 +53,8 @@ const (
 	DefaultDrain = 10 * time.Second
 )
 
-// RegisterDelay registers the flag shutdown-delay; delay stays negative when it is not set.
-func RegisterDelay(fs *flag.FlagSet, delay *time.Duration) {
-	*delay = -1
-	usage := "`duration` for which connections are still accepted after /readyz has begun to answer 503 (default 2s " +
-		"with trusted proxies, PostgreSQL or Redis, otherwise 0s)"
-	fs.Func("shutdown-delay", usage, func(text string) (err error) {
-		if *delay, err = time.ParseDuration(text); err == nil && *delay < 0 {
-			err = errors.New("a duration of 0s or more is expected")
-		}
-		return err
-	})
-}
-
-// NewStop returns the Stop for a delay of RegisterDelay. shared says that there is a proxy or
-// another replica.
+// NewStop returns the Stop for a delay; a negative one is the default. shared says that there is a
+// proxy before the server, or that other replicas share its stores.
 func NewStop(delay time.Duration, shared bool) Stop {
 	s := Stop{Delay: delay, Drain: DefaultDrain}
 	if delay < 0 {

@@ -2,7 +2,6 @@ package configfile
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -12,16 +11,18 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/spf13/pflag"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/gatehouse-mcp/gatehouse/shared/flags"
 )
 
 // maxFile bounds a configuration file, in bytes.
 const maxFile = 1 << 20
 
-// fromFile sets what the command line and the environment leave open. A file with an error sets
-// nothing; the error names the line.
-func fromFile(fs *flag.FlagSet, path string, o Options, from Origin) error {
+// fromFile sets what the command line and the environment leave open. A file with one wrong line
+// sets nothing that counts: the error says which.
+func fromFile(fs *pflag.FlagSet, path string, o Options, from Origin) error {
 	content, err := readBounded(path)
 	if err != nil {
 		return fmt.Errorf("configuration file: %w", err)
@@ -30,11 +31,11 @@ func fromFile(fs *flag.FlagSet, path string, o Options, from Origin) error {
 	if err != nil {
 		return fmt.Errorf("configuration file %s: %w", path, err)
 	}
-	known := map[string]*flag.Flag{}
-	fs.VisitAll(func(f *flag.Flag) {
+	known := map[string]*pflag.Flag{}
+	fs.VisitAll(func(f *pflag.Flag) {
 		if o.Setting(f.Name) && f.Name != o.FileFlag {
 			known[f.Name] = f
-			if config.IsSecret(f) {
+			if flags.IsSecret(f) {
 				known[f.Name+fileSuffix] = f
 			}
 		}

@@ -3,17 +3,17 @@ package configfile
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
 
-	"github.com/gatehouse-mcp/gatehouse/shared/config"
+	"github.com/spf13/pflag"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/flags"
 )
 
 // Options say where settings come from.
 type Options struct {
-	Args     []string            // the command line, without the program and command names
 	Getenv   func(string) string // nil: os.Getenv
 	Prefix   string              // of environment variables, e.g. "GATEHOUSE_"
 	FileFlag string              // the flag that names a YAML file; empty: there is none
@@ -22,30 +22,24 @@ type Options struct {
 	Setting func(name string) bool
 }
 
-// Origin says where a setting's value comes from: "command line", "environment GATEHOUSE_ISSUER",
-// "gatehouse.yaml line 3". A missing one has its default.
+// Origin has the source of each setting, for people: "command line", "environment
+// GATEHOUSE_ISSUER", "gatehouse.yaml line 3". A setting that is not in it has its default.
 type Origin map[string]string
 
-// Load sets fs's flags: the command line takes precedence over the environment, the environment
-// over the file, the file over the default. A flag "data-dir" is GATEHOUSE_DATA_DIR in the
-// environment and data-dir in the file, where a list may be used for comma-separated values; a
-// secret may be in a file named by GATEHOUSE_NAME_FILE or name-file. Errors name the setting, its
-// origin and what is accepted. flag.ErrHelp is returned unchanged.
-func Load(fs *flag.FlagSet, o Options) (Origin, error) {
+// Load sets the flags of fs that were not given on the command line, which has been parsed: the
+// environment wins over the file, the file over the default. A flag "data-dir" is
+// GATEHOUSE_DATA_DIR in the environment and data-dir in the file, where a list may be a YAML list.
+// A secret may be in a file that GATEHOUSE_NAME_FILE, or name-file, names. Errors name the setting,
+// its source, and what is accepted.
+func Load(fs *pflag.FlagSet, o Options) (Origin, error) {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
 	}
 	if o.Setting == nil {
 		o.Setting = func(string) bool { return true }
 	}
-	if err := fs.Parse(o.Args); err != nil {
-		return nil, err
-	}
-	if fs.NArg() > 0 && fs.Usage == nil {
-		return nil, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	}
 	from := Origin{}
-	fs.Visit(func(f *flag.Flag) { from[f.Name] = "command line" })
+	fs.Visit(func(f *pflag.Flag) { from[f.Name] = "command line" })
 	if err := fromEnvironment(fs, o, from); err != nil {
 		return nil, err
 	}
@@ -59,15 +53,15 @@ func Load(fs *flag.FlagSet, o Options) (Origin, error) {
 	return from, fromFile(fs, path, o, from)
 }
 
-func fromEnvironment(fs *flag.FlagSet, o Options, from Origin) error {
+func fromEnvironment(fs *pflag.FlagSet, o Options, from Origin) error {
 	var errs []error
-	fs.VisitAll(func(f *flag.Flag) {
+	fs.VisitAll(func(f *pflag.Flag) {
 		if from[f.Name] != "" || !o.Setting(f.Name) {
 			return
 		}
 		name := o.Prefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		value, source := o.Getenv(name), name
-		if path := o.Getenv(name + "_FILE"); config.IsSecret(f) && value == "" && path != "" {
+		if path := o.Getenv(name + "_FILE"); flags.IsSecret(f) && value == "" && path != "" {
 			source = name + "_FILE"
 			var err error
 			if value, err = readSecret(path); err != nil {
@@ -91,9 +85,9 @@ func readSecret(path string) (string, error) {
 	return strings.TrimSpace(string(content)), err
 }
 
-// refused keeps a secret out of an error.
-func refused(f *flag.Flag, err error) error {
-	if config.IsSecret(f) {
+// refused keeps a secret out of the error about its value.
+func refused(f *pflag.Flag, err error) error {
+	if flags.IsSecret(f) {
 		return errors.New("this value is not accepted")
 	}
 	return err

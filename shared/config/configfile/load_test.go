@@ -1,7 +1,6 @@
 package configfile_test
 
 import (
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,8 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/config/configfile"
+	"github.com/gatehouse-mcp/gatehouse/shared/flags"
 )
 
 type settings struct {
@@ -24,28 +26,31 @@ type settings struct {
 func load(t *testing.T, file string, env map[string]string, args ...string) (settings, error) {
 	t.Helper()
 	var s settings
-	fs := flag.NewFlagSet("test", flag.ContinueOnError)
+	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&s.name, "name", "default", "")
 	fs.StringVar(&s.dir, "data-dir", "", "")
 	fs.BoolVar(&s.on, "on", false, "")
-	config.SecretVar(fs, &s.key, "key", "")
+	flags.SecretVar(fs, &s.key, "key", "")
 	fs.String("config", "", "")
 	if file != "" {
 		path := filepath.Join(t.TempDir(), "c.json")
 		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		args = append(args, "-config", path)
+		args = append(args, "--config", path)
 	}
-	_, err := configfile.Load(fs, configfile.Options{Args: args, Getenv: func(k string) string { return env[k] },
+	if err := fs.Parse(args); err != nil {
+		return s, err
+	}
+	_, err := configfile.Load(fs, configfile.Options{Getenv: func(k string) string { return env[k] },
 		Prefix: "T_", FileFlag: "config"})
 	return s, err
 }
 
 func TestLoadOrder(t *testing.T) {
 	file := `{"name":"file","data-dir":"file","on":true}`
-	s, err := load(t, file, map[string]string{"T_DATA_DIR": "env", "T_NAME": "env"}, "-name", "flag")
+	s, err := load(t, file, map[string]string{"T_DATA_DIR": "env", "T_NAME": "env"}, "--name", "flag")
 	if err != nil || s.name != "flag" || s.dir != "env" || !s.on {
 		t.Errorf("got %+v %v, want flag over environment over file", s, err)
 	}
@@ -101,15 +106,18 @@ func TestOrigin(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	fs := flag.NewFlagSet("test", flag.ContinueOnError)
+	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	var secret config.Secret
 	for _, name := range []string{"name", "data-dir", "mine", "config", "other"} {
 		fs.String(name, "", "")
 	}
-	config.SecretVar(fs, &secret, "key", "")
+	flags.SecretVar(fs, &secret, "key", "")
 	env := map[string]string{"T_NAME": "env", "T_MINE": "env"}
+	if err := fs.Parse([]string{"--config", file}); err != nil {
+		t.Fatal(err)
+	}
 	from, err := configfile.Load(fs, configfile.Options{
-		Args: []string{"-config", file}, Getenv: func(k string) string { return env[k] }, Prefix: "T_",
+		Getenv: func(k string) string { return env[k] }, Prefix: "T_",
 		FileFlag: "config", Setting: func(name string) bool { return name != "mine" },
 	})
 	want := map[string]string{"name": "environment T_NAME", "data-dir": file + " line 2", "key": file + " line 4",

@@ -15,31 +15,31 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
-// fact is one thing of an answer, by its name in JSON.
-type fact struct {
+// field is one value of a result, with its name in JSON.
+type field struct {
 	name  string
 	value any
 }
 
-// part is a table of an answer, or some facts, by its name in JSON.
+// part is a table of a result, or some fields, with its name in JSON.
 type part struct {
 	name    string
-	title   string // above it, for people; empty: none
-	heading string // the columns, divided by tabs: SIGNS FROM is signs_from in JSON
+	title   string // above it, in text; empty: none
+	heading string // the columns, separated by tabs: SIGNS FROM is signs_from in JSON
 	rows    [][]any
-	facts   []fact // in place of a table
+	fields  []field // in place of a table
 }
 
-// done says what was done: a sentence for people, its facts for programs.
-func (c *call) done(sentence string, facts ...fact) error {
+// done prints what was done: a sentence, or its fields as JSON.
+func (c *command) done(sentence string, fields ...field) error {
 	if c.json {
-		return c.write(object(facts))
+		return c.write(object(fields))
 	}
 	return c.write([]byte(sentence))
 }
 
-// list answers with one table.
-func (c *call) list(heading string, rows [][]any) error {
+// list prints one table.
+func (c *command) list(heading string, rows [][]any) error {
 	p := part{heading: heading, rows: rows}
 	if c.json {
 		return c.write(p.json())
@@ -47,42 +47,41 @@ func (c *call) list(heading string, rows [][]any) error {
 	return c.write(p.text(c.program.width()))
 }
 
-// facts answers with some facts.
-func (c *call) facts(facts []fact) error {
-	p := part{facts: facts}
+// fields prints some fields.
+func (c *command) fields(fields []field) error {
+	p := part{fields: fields}
 	if c.json {
 		return c.write(p.json())
 	}
 	return c.write(p.text(c.program.width()))
 }
 
-// answer answers with several parts. A part that is empty is left out for people.
-func (c *call) answer(parts ...part) error {
+// answer prints several parts. As text, an empty part is left out.
+func (c *command) answer(parts ...part) error {
 	if c.json {
-		var all []fact
+		var all []field
 		for _, p := range parts {
-			all = append(all, fact{p.name, p.json()})
+			all = append(all, field{p.name, p.json()})
 		}
 		return c.write(object(all))
 	}
 	var texts [][]byte
 	for _, p := range parts {
-		if len(p.rows)+len(p.facts) > 0 {
+		if len(p.rows)+len(p.fields) > 0 {
 			texts = append(texts, p.text(c.program.width()))
 		}
 	}
 	return c.write(bytes.Join(texts, []byte("\n\n")))
 }
 
-func (c *call) write(text []byte) error {
+func (c *command) write(text []byte) error {
 	if _, err := c.program.Stdout.Write(append(text, '\n')); err != nil {
 		return fmt.Errorf("writing the answer: %w", err)
 	}
 	return nil
 }
 
-// width is how many characters a line of the terminal has; 0: it is none, and lines are as long as
-// they are.
+// width returns the width of the terminal in characters; 0: Stdout is none, and lines are not cut.
 func (p *Program) width() int {
 	if p.Width != 0 {
 		return p.Width
@@ -98,10 +97,10 @@ func (p *Program) width() int {
 	return width
 }
 
-// json writes the part: a table as an array of objects, facts as one object.
+// json returns the part as JSON: a table as an array of objects, fields as one object.
 func (p *part) json() json.RawMessage {
-	if p.facts != nil {
-		return object(p.facts)
+	if p.fields != nil {
+		return object(p.fields)
 	}
 	names := strings.Split(strings.ToLower(strings.ReplaceAll(p.heading, " ", "_")), "\t")
 	b := []byte{'['}
@@ -109,19 +108,19 @@ func (p *part) json() json.RawMessage {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		var facts []fact
+		var fields []field
 		for j, v := range row {
-			facts = append(facts, fact{names[j], v})
+			fields = append(fields, field{names[j], v})
 			if n, ok := v.(named); ok {
-				facts = append(facts, fact{nameField(names[j]), n.name})
+				fields = append(fields, field{nameField(names[j]), n.name})
 			}
 		}
-		b = append(b, object(facts)...)
+		b = append(b, object(fields)...)
 	}
 	return append(b, ']')
 }
 
-// nameField is the field of the name that belongs to an id's: people are named by their addresses.
+// nameField returns the field with the name of an id. A person's name is the e-mail address.
 func nameField(id string) string {
 	if id == "user" {
 		return "user_email"
@@ -129,11 +128,11 @@ func nameField(id string) string {
 	return id + "_name"
 }
 
-// object writes facts as a JSON object, in their order. A moment is RFC 3339 or null, a duration is
+// object returns fields as a JSON object, in their order. A time is RFC 3339 or null, a duration is
 // in seconds.
-func object(facts []fact) json.RawMessage {
+func object(fields []field) json.RawMessage {
 	b := []byte{'{'}
-	for i, f := range facts {
+	for i, f := range fields {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -161,12 +160,12 @@ func encoded(v any) []byte {
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic("roof: an answer that is no JSON: " + err.Error()) // a programmer broke it
+		panic("cli: encoding a result: " + err.Error()) // the type of a field is wrong
 	}
 	return b
 }
 
-// cell writes a value for people. What came from strangers cannot move the cursor.
+// cell returns a value as text, without control characters.
 func cell(v any) string {
 	s := ""
 	switch x := v.(type) {
@@ -191,16 +190,15 @@ func cell(v any) string {
 	return s
 }
 
-// gap is between two columns, and least is what is left at least of a column that is cut or
-// wrapped.
+// gap is the space between two columns, and least the width to which a column is cut or wrapped.
 const (
 	gap   = 2
 	least = 20
 )
 
-// text writes the part for people, in lines that fit the width where that can be: the last column
-// is wrapped, which is where reasons are, and then the widest others are cut. Ids are never cut:
-// they are there to be pasted.
+// text returns the part as text, in lines that fit the width if possible: the last column is
+// wrapped, which is where reasons are, and then the widest others are cut. Ids are never cut, so
+// that they can be pasted.
 func (p *part) text(width int) []byte {
 	var lines [][]string
 	if p.heading != "" {
@@ -213,7 +211,7 @@ func (p *part) text(width int) []byte {
 		}
 		lines = append(lines, line)
 	}
-	for _, f := range p.facts {
+	for _, f := range p.fields {
 		lines = append(lines, []string{strings.ReplaceAll(f.name, "_", " "), cell(f.value)})
 	}
 	widths := columnWidths(lines, width)
@@ -234,7 +232,7 @@ func (p *part) text(width int) []byte {
 	return []byte(strings.Join(out, "\n"))
 }
 
-// columnWidths is how wide each column is.
+// columnWidths returns the width of each column.
 func columnWidths(lines [][]string, width int) []int {
 	var widths []int
 	for _, line := range lines {
@@ -274,7 +272,7 @@ func columnWidths(lines [][]string, width int) []int {
 	return widths
 }
 
-// isID says whether a column holds ids.
+// isID reports whether a column has ids.
 func isID(heading string) bool {
 	return slices.Contains([]string{"ID", "KID", "CLIENT", "TENANT", "GRANT", "TARGET", "USER"}, heading)
 }

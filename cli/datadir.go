@@ -18,35 +18,35 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
-// errHeld says that another process holds the data directory.
+// errHeld means that another process has locked the data directory.
 var errHeld = errors.New("another process holds the data directory")
 
-// lockWait is how long a process waits for another to let go of the data directory: a command takes
-// less, and so does a server that stops.
+// lockWait is how long a process waits for the lock on the data directory: a command takes less,
+// and so does a server that shuts down.
 const lockWait = 10 * time.Second
 
-// lockPoll is how often it looks meanwhile.
+// lockPoll is how often it tries meanwhile.
 const lockPoll = 20 * time.Millisecond
 
-// folder is a data directory that this process holds for itself.
+// folder is a data directory that this process has locked.
 type folder struct {
 	path string
 	lock *os.File
 }
 
-// hold makes the data directory if it is not there, and takes it for the command of that name.
-// errHeld, with the name of who has it, when another process does.
+// hold creates the data directory if it does not exist, and locks it for the command of that name.
+// It returns errHeld, with the name of the process that has the lock, when another one does.
 func hold(path, command string) (*folder, error) {
 	hint := "choose a folder that you can write to with --data-dir"
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, misused(hint, fmt.Errorf("making the data directory: %w", err))
+		return nil, usageError(hint, fmt.Errorf("making the data directory: %w", err))
 	}
-	if err := os.Chmod(path, 0o700); err != nil { // it may have been there, and open to others
-		return nil, misused(hint, fmt.Errorf("closing the data directory to others: %w", err))
+	if err := os.Chmod(path, 0o700); err != nil { // it may exist, readable by others
+		return nil, usageError(hint, fmt.Errorf("closing the data directory to others: %w", err))
 	}
 	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, misused(hint, fmt.Errorf("writing to the data directory: %w", err))
+		return nil, usageError(hint, fmt.Errorf("writing to the data directory: %w", err))
 	}
 	if err := take(lock); err != nil {
 		if errors.Is(err, errHeld) {
@@ -61,8 +61,8 @@ func hold(path, command string) (*folder, error) {
 	return f, nil
 }
 
-// holdInTime is hold, and waits while a command or a server that stops has the directory, but not
-// for a server that answers.
+// holdInTime is hold that waits for a command or a server that shuts down, but not for a running
+// server.
 func holdInTime(ctx context.Context, path, command string) (*folder, error) {
 	for until := time.Now().Add(lockWait); ; {
 		f, err := hold(path, command)
@@ -80,53 +80,53 @@ func holdInTime(ctx context.Context, path, command string) (*folder, error) {
 	}
 }
 
-// sign writes into the lock who holds the directory.
+// sign writes into the lock which process has it.
 func (f *folder) sign(command string) error {
 	err := f.lock.Truncate(0)
 	if err == nil {
 		_, err = f.lock.WriteAt(fmt.Appendf(nil, "%s %s (process %d)\n", Name, command, os.Getpid()), 0)
 	}
 	if err != nil {
-		return misused("is the disk full?", fmt.Errorf("writing to the data directory: %w", err))
+		return usageError("is the disk full?", fmt.Errorf("writing to the data directory: %w", err))
 	}
 	return nil
 }
 
-// holder reads from a lock who holds it.
+// holder reads from a lock which process has it.
 func holder(lock *os.File) string {
 	text, err := io.ReadAll(io.NewSectionReader(lock, 0, 200))
 	if who := strings.TrimSpace(string(text)); err == nil && who != "" {
 		return who
 	}
-	return "a process that did not leave its name"
+	return "an unknown process"
 }
 
-// release lets others have the directory. The file stays: removing it would let two processes hold
-// two files of one name.
+// release unlocks the directory. The file stays: if it were removed, two processes could lock two
+// files of one name.
 func (f *folder) release() error { return f.lock.Close() }
 
-// prepare makes the files that must be there before the database is opened: the key that seals the
-// signing keys, and the database itself, empty, so that nobody but the owner can ever read it.
-func (s *settings) prepare() error {
+// createFiles creates the files that must exist before the database is opened: the key-encryption
+// key, and the database itself, empty, so that only its owner can ever read it.
+func (s *settings) createFiles() error {
 	if !s.embedded() {
 		if s.keyEncryptionKey == "" {
-			return misused("make one with: head -c 32 /dev/urandom | base64; and give it as "+
+			return usageError("make one with: head -c 32 /dev/urandom | base64; and give it as "+
 				"GATEHOUSE_KEY_ENCRYPTION_KEY to every replica",
 				errors.New("key-encryption-key is not set, which PostgreSQL needs"))
 		}
 		return nil
 	}
-	_, err := os.Stat(s.ledgerPath())
+	_, err := os.Stat(s.issuerPath())
 	fresh := errors.Is(err, fs.ErrNotExist)
 	if s.keyEncryptionKey == "" {
-		if err := s.sealingKey(fresh); err != nil {
+		if err := s.keyFromFile(fresh); err != nil {
 			return err
 		}
 	}
-	for _, path := range []string{s.ledgerPath(), filepath.Join(s.dataDir, "companion.db")} {
+	for _, path := range []string{s.issuerPath(), s.toolsPath()} {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
-			return misused("choose a folder that you can write to with --data-dir",
+			return usageError("choose a folder that you can write to with --data-dir",
 				fmt.Errorf("opening the database: %w", err))
 		}
 		if err := f.Close(); err != nil {
@@ -136,10 +136,9 @@ func (s *settings) prepare() error {
 	return nil
 }
 
-// sealingKey reads the key-encryption key, or makes it when nothing can be sealed with an earlier
-// one yet. Where a change of the key was cut short, both keys are there, and what is stored lies
-// under either.
-func (s *settings) sealingKey(fresh bool) error {
+// keyFromFile reads the key-encryption key, or creates it when nothing is encrypted yet. After an
+// interrupted change of the key there are two, and the stored data may be encrypted with either.
+func (s *settings) keyFromFile(fresh bool) error {
 	path := s.keyPath()
 	key, err := readKey(path)
 	switch {
@@ -149,25 +148,25 @@ func (s *settings) sealingKey(fresh bool) error {
 		switch {
 		case err == nil:
 			s.keyTurning = true
-			s.lives.PreviousKeyEncryptionKey = config.Secret(strings.Trim(s.lives.PreviousKeyEncryptionKey.Reveal()+","+
+			s.auth.PreviousKeyEncryptionKey = config.Secret(strings.Trim(s.auth.PreviousKeyEncryptionKey.Reveal()+","+
 				next.Reveal(), ","))
 		case !errors.Is(err, fs.ErrNotExist):
-			return misused("its owner must be who runs the program",
+			return usageError("it must be owned by the user that runs the program",
 				fmt.Errorf("reading the next key-encryption key: %w", err))
 		}
 		return nil
 	case !errors.Is(err, fs.ErrNotExist):
-		return misused("its owner must be who runs the program", fmt.Errorf("reading the key-encryption key: %w", err))
+		return usageError("it must be owned by the user that runs the program",
+			fmt.Errorf("reading the key-encryption key: %w", err))
 	case !fresh:
-		return misused("put it back from where you keep a copy: without it nothing can open the signing keys in the "+
-			"database", fmt.Errorf("%s is missing", path))
+		return usageError("restore it from a backup: without it the signing keys in the database cannot be "+
+			"decrypted", fmt.Errorf("%s is missing", path))
 	}
 	s.keyEncryptionKey, s.keyKept = newKey(), true
-	return keep(path, s.keyEncryptionKey.Reveal()+"\n")
+	return writePrivate(path, s.keyEncryptionKey.Reveal()+"\n")
 }
 
-// nextKey ends the name of the file in which the key lies that is to take the place of the one in
-// use.
+// nextKey is the suffix of the file with the next key, while the key is being changed.
 const nextKey = ".next"
 
 func (s *settings) keyPath() string { return filepath.Join(s.dataDir, "key-encryption-key") }
@@ -183,15 +182,15 @@ func readKey(path string) (config.Secret, error) {
 	return config.Secret(strings.TrimSpace(string(text))), err
 }
 
-// rekey changes the key-encryption key in its file: the next one lies beside it, then everything is
-// sealed under that, then it is the one. Wherever that is cut short, what is stored lies under a
-// key that lies in a file; the next change, or the next start, goes on with the same key.
+// rekey changes the key-encryption key in its file: it writes the next key beside it, encrypts
+// everything with that, and then renames it. When it is interrupted, the stored data are encrypted
+// with a key that is in a file; the next change, or the next start, continues with the same key.
 func (s *settings) rekey(next config.Secret, seal func(config.Secret) error) error {
 	path := s.keyPath()
 	pending, err := readKey(path + nextKey)
 	switch {
 	case err == nil && next != "" && next != pending:
-		return &authserver.Refusal{Reason: "an earlier change of the key was cut short",
+		return &authserver.Refusal{Reason: "an earlier change of the key was interrupted",
 			Hint: Name + " key reseal without a file finishes that one"}
 	case err == nil:
 		next = pending
@@ -201,22 +200,22 @@ func (s *settings) rekey(next config.Secret, seal func(config.Secret) error) err
 		if next == "" {
 			next = newKey()
 		}
-		if err := keep(path+nextKey, next.Reveal()+"\n"); err != nil {
+		if err := writePrivate(path+nextKey, next.Reveal()+"\n"); err != nil {
 			return err
 		}
 	}
 	if err := seal(next); err != nil {
-		return err // under which of the two everything lies may be unknown, so both stay
+		return err // either key may be in use, so both stay
 	}
 	if err := os.Rename(path+nextKey, path); err != nil {
-		return fmt.Errorf("putting the new key-encryption key in its place: %w", err)
+		return fmt.Errorf("replace the key-encryption key: %w", err)
 	}
 	return flush(s.dataDir)
 }
 
-// flush waits until the names in a folder are on the disk.
+// flush syncs the names in a folder to the disk.
 func flush(folder string) error {
-	if runtime.GOOS == "windows" { // it opens no folders, and saves their names by itself
+	if runtime.GOOS == "windows" { // it cannot sync folders
 		return nil
 	}
 	d, err := os.Open(folder)
@@ -229,8 +228,8 @@ func flush(folder string) error {
 	return nil
 }
 
-// keep writes a file that only its owner can read, whole or not at all.
-func keep(path, text string) error {
+// writePrivate writes a file that only its owner can read, whole or not at all.
+func writePrivate(path, text string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)

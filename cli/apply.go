@@ -5,23 +5,30 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 )
 
-func apply(fs *flag.FlagSet) action {
-	var path string
-	fs.StringVar(&path, "file", "", "YAML `file` that says what there should be; - is standard input")
-	fs.StringVar(&path, "f", "", "the same as --`file`")
-	dry := fs.Bool("dry-run", false, "say what would change, and change nothing")
-	return func(ctx context.Context, c *call) error {
-		content, name, err := c.readBlueprint(path)
+func (c *command) applyCommand() *cobra.Command {
+	cmd := c.verb("apply", "Create and change resources, tenants, policies, roles and clients from a file, atomically",
+		"-f organisation.yaml --dry-run", apply, "file")
+	cmd.GroupID = groupOperate
+	return cmd
+}
+
+func apply(fs *pflag.FlagSet) action {
+	path := fs.StringP("file", "f", "", "YAML file with the desired state; - is standard input")
+	dry := fs.Bool("dry-run", false, "print what would change, and change nothing")
+	return func(ctx context.Context, c *command) error {
+		content, name, err := c.readManifest(*path)
 		if err != nil {
 			return err
 		}
@@ -41,14 +48,14 @@ func apply(fs *flag.FlagSet) action {
 			return unapplied(name, err)
 		}
 		if c.json {
-			return c.write(object([]fact{{"dry_run", *dry}, {"changes", changesJSON(changes)}}))
+			return c.write(object([]field{{"dry_run", *dry}, {"changes", changesJSON(changes)}}))
 		}
 		return c.write(c.changesText(changes, *dry))
 	}
 }
 
-// readBlueprint reads the file, and says what to call it.
-func (c *call) readBlueprint(path string) (content []byte, name string, err error) {
+// readManifest reads the file, and returns its name for messages.
+func (c *command) readManifest(path string) (content []byte, name string, err error) {
 	name = path
 	switch path {
 	case "-":
@@ -58,7 +65,7 @@ func (c *call) readBlueprint(path string) (content []byte, name string, err erro
 		content, err = readAtMost(path, authserver.MaxManifest+1)
 	}
 	if err != nil {
-		return nil, name, misused("name a file that can be read", fmt.Errorf("apply: %w", err))
+		return nil, name, usageError("name a file that can be read", fmt.Errorf("apply: %w", err))
 	}
 	return content, name, nil
 }
@@ -72,20 +79,19 @@ func readAtMost(path string, most int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, most))
 }
 
-// unsaid says of a file that it may have been applied and may not have: the answer did not come, or
-// the time was over.
+// unsaid says of a file that it may have been applied: there was no response, or the time was up.
 func unsaid(name string, err error) error {
 	for _, open := range []error{authserver.ErrNoAnswer, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, open) {
-			hint := "whether it was applied is not known: run it with --dry-run; a client that was made has its " +
+			hint := "whether it was applied is not known: run it with --dry-run; a created client gets its " +
 				"secret from " + Name + " client replace-secret"
-			return &trouble{fmt.Errorf("%s: %w", name, err), hint, exitFailed}
+			return &exitError{fmt.Errorf("%s: %w", name, err), hint, exitFailed}
 		}
 	}
 	return err
 }
 
-// unapplied says of a file that it was refused, and that it was refused whole.
+// unapplied says of a file that it was refused, and that nothing of it was applied.
 func unapplied(name string, err error) error {
 	var r *authserver.Refusal
 	if !errors.As(err, &r) || errors.Is(err, authserver.ErrUnknownOperation) {
@@ -103,9 +109,9 @@ func changesJSON(changes []authserver.Change) json.RawMessage {
 	for i, ch := range changes {
 		fields := make([]json.RawMessage, len(ch.Fields))
 		for j, f := range ch.Fields {
-			fields[j] = object([]fact{{"field", f.Name}, {"from", f.From}, {"to", f.To}})
+			fields[j] = object([]field{{"field", f.Name}, {"from", f.From}, {"to", f.To}})
 		}
-		all[i] = object([]fact{
+		all[i] = object([]field{
 			{"change", ch.Verb}, {"kind", ch.Kind}, {"tenant", ch.Tenant}, {"name", ch.Name},
 			{"client_id", ch.ClientID}, {"client_secret", ch.Secret}, {"fields", fields},
 		})
@@ -113,11 +119,11 @@ func changesJSON(changes []authserver.Change) json.RawMessage {
 	return encoded(all)
 }
 
-// changesText is for people: what changes, a line each, and then the secrets whole, whatever the
-// terminal's width.
-func (c *call) changesText(changes []authserver.Change, dry bool) []byte {
+// changesText writes the changes for people, a line each, and then the secrets, which are not cut
+// to the terminal's width.
+func (c *command) changesText(changes []authserver.Change, dry bool) []byte {
 	if len(changes) == 0 {
-		return []byte("everything is as the file says: nothing to change")
+		return []byte("nothing to change: everything is as in the file")
 	}
 	p := part{heading: "CHANGE\tKIND\tTENANT\tNAME\tFIELDS"}
 	var secrets bytes.Buffer
@@ -144,7 +150,7 @@ func (c *call) changesText(changes []authserver.Change, dry bool) []byte {
 	case dry:
 		text = append(text, "\n\nthis is what would change; nothing was changed"...)
 	case secrets.Len() > 0:
-		text = append(append(text, "\n\nclients that were made, with their secrets, shown this once:"...),
+		text = append(append(text, "\n\ncreated clients with their secrets, shown this once:"...),
 			secrets.Bytes()...)
 	}
 	return text

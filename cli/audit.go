@@ -3,57 +3,67 @@ package cli
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
 )
 
-// wing is a chain of audit lines.
-type wing struct{ name, list, verify string }
+// auditChain is a chain of audit records, with the operations that list and verify it.
+type auditChain struct{ name, list, verify string }
 
-// wings are the chains of audit lines, by the names that people read, with the acts that list and
-// verify them.
-var wings = [...]wing{
+// auditChains are the chains of the authorization server and of the MCP server.
+var auditChains = [...]auditChain{
 	{"issuer", "audit.list", "audit.verify"},
 	{"tools", "tools.audit", "tools.verify"},
 	{"calls", "calls.list", "calls.verify"},
 }
 
-// wings are those that are meant: of a gateway, it alone.
-func (c *call) wings() []wing {
+// chains returns the chains that are meant: with --gateway those of the gateway.
+func (c *command) chains() []auditChain {
 	if c.gateway != "" {
-		return wings[1:]
+		return auditChains[1:]
 	}
-	return wings[:]
+	return auditChains[:]
 }
 
-func auditList(fs *flag.FlagSet) action {
+func (c *command) auditCommands() *cobra.Command {
+	return c.noun(groupOperate, "audit", "Read and verify the audit records",
+		c.verb("list", "List who did what, what was refused, and what is unusual", "--tenant acme --since 24h",
+			auditList),
+		c.verb("verify", "Verify that no audit record was changed, removed, added or moved since it was sealed",
+			"--head 1041:9f2c4b…", auditVerify),
+	)
+}
+
+func auditList(fs *pflag.FlagSet) action {
 	f := audit.Filter{}
 	var since, until string
-	fs.StringVar(&f.Tenant, "tenant", "", "`id` of a tenant (default all)")
-	fs.StringVar(&f.Client, "client", "", "`id` of a client (default all)")
+	fs.StringVar(&f.Tenant, "tenant", "", "id of a tenant (default all)")
+	fs.StringVar(&f.Client, "client", "", "id of a client (default all)")
 	fs.StringVar(&f.User, "user", "",
-		"`address` or id of a person: what they did, and what was done to them (default all)")
-	fs.StringVar(&f.Tool, "tool", "", "`name` of a tool; with --gateway UPSTREAM/TOOL (default all)")
-	fs.StringVar(&f.Grant, "grant", "", "`id` of a grant (default all)")
+		"e-mail address or id of a person: what they did, and what was done to them (default all)")
+	fs.StringVar(&f.Tool, "tool", "", "name of a tool; with --gateway UPSTREAM/TOOL (default all)")
+	fs.StringVar(&f.Grant, "grant", "", "id of a grant (default all)")
 	fs.StringVar(&f.Actor, "actor", "",
-		"`who`, as the list writes it: user:ID, client:ID, operator (any) or operator:NAME, system, address:… "+
+		"actor, as the list writes it: user:ID, client:ID, operator (any) or operator:NAME, system, address:… "+
 			"(default all)")
 	fs.StringVar(&f.Action, "action", "",
-		"`what`: an act such as token.issue, or the noun of several, such as token (default all)")
+		"action such as token.issue, or the noun of several, such as token (default all)")
 	fs.StringVar(&f.Outcome, "outcome", "",
-		"what became of it: `ok`, refused, failed, or observed, which would have been refused (default all)")
+		"outcome: ok, refused, failed, or observed (it would have been refused) (default all)")
 	fs.StringVar(&since, "since", "",
-		"how far back, such as 24h, or from `when` on: 2026-01-31, or with the time 2026-01-31T12:00:00Z (default all)")
-	fs.StringVar(&until, "until", "", "before `when`, said in the same ways")
-	fs.IntVar(&f.Limit, "limit", 100, "at most `this many`")
-	return func(ctx context.Context, c *call) (err error) {
+		"how far back, such as 24h, or the first time: 2026-01-31, or 2026-01-31T12:00:00Z (default all)")
+	fs.StringVar(&until, "until", "", "the time before which, in the same forms")
+	limitFlag(fs, &f.Limit)
+	return func(ctx context.Context, c *command) (err error) {
 		now := c.program.Now()
 		if f.Since, err = instant(since, now); err == nil {
 			f.Until, err = instant(until, now)
@@ -63,7 +73,7 @@ func auditList(fs *flag.FlagSet) action {
 			err = fmt.Errorf("there is no outcome %.80q; there are ok, refused, failed and observed", f.Outcome)
 		}
 		if err != nil {
-			return misused(Name+" audit list -h lists what it takes", fmt.Errorf("audit list: %w", err))
+			return usageError(Name+" audit list -h lists what it takes", fmt.Errorf("audit list: %w", err))
 		}
 		if f.User, err = c.personID(ctx, f.User); err != nil {
 			return err
@@ -85,7 +95,7 @@ func auditList(fs *flag.FlagSet) action {
 	}
 }
 
-// instant reads a moment as people say it. Empty is the zero time.
+// instant reads a time: a duration before now, a date, or an RFC 3339 time. Empty is the zero time.
 func instant(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
@@ -99,36 +109,36 @@ func instant(s string, now time.Time) (time.Time, error) {
 		}
 	}
 	return time.Time{},
-		fmt.Errorf("%.80q is neither a length of time such as 24h nor a moment such as 2026-01-31 or "+
+		fmt.Errorf("%.80q is neither a duration such as 24h nor a time such as 2026-01-31 or "+
 			"2026-01-31T12:00:00Z", s)
 }
 
-// personID is the id of a person who is named by it, or by their address.
-func (c *call) personID(ctx context.Context, who string) (string, error) {
+// personID returns the id of a person who is named by id or by e-mail address.
+func (c *command) personID(ctx context.Context, who string) (string, error) {
 	if !strings.Contains(who, "@") {
 		return who, nil
 	}
 	var person authserver.User
 	err := c.act(ctx, "user.show", who, &person)
-	if c.gateway != "" && errors.Is(err, errNoLedger) {
-		return "", misused("give the person's id, as a record has it after user:",
-			errors.New("who has an address is not known here: the issuer is elsewhere"))
+	if c.gateway != "" && errors.Is(err, errNoDatabase) {
+		return "", usageError("give the person's id, as a record has it after user:",
+			errors.New("e-mail addresses are not known here: the issuer runs elsewhere"))
 	}
 	return person.ID, err
 }
 
-// auditLine is a line, and where it is.
+// auditLine is a record with its place in its chain.
 type auditLine struct {
 	audit.Record
 	place string // "issuer 17", or - while it has none
 }
 
-// auditLines are the newest audit lines of all chains, newest first.
-func (c *call) auditLines(ctx context.Context, f audit.Filter) ([]auditLine, error) {
+// auditLines returns the newest records of all chains, newest first.
+func (c *command) auditLines(ctx context.Context, f audit.Filter) ([]auditLine, error) {
 	var all []auditLine
-	for _, w := range c.wings() {
+	for _, w := range c.chains() {
 		if f.Tool != "" && w.name == "issuer" {
-			// which knows no tools: there the word would find a tenant or a client of the same name
+			// it has no tools: the filter would match a tenant or a client with the tool's name
 			continue
 		}
 		var records []audit.Record
@@ -147,30 +157,29 @@ func (c *call) auditLines(ctx context.Context, f audit.Filter) ([]auditLine, err
 	return all[:min(len(all), max(f.Limit, 0))], nil
 }
 
-// walkAtOnce bounds how many records one act verifies.
+// walkAtOnce bounds how many records one operation verifies.
 const walkAtOnce = 200_000
 
-// errBroken says that a chain is not as it was sealed. What is wrong has been printed.
+// errBroken means that a chain does not verify. What is wrong has been printed.
 var errBroken = errors.New("the audit records are not as they were sealed")
 
-func auditVerify(fs *flag.FlagSet) action {
+func auditVerify(fs *pflag.FlagSet) action {
 	heads := map[string]*string{
 		"issuer": fs.String("head", "",
-			"the issuer's `NUMBER:HASH` as it was printed before: nothing up to there may be missing or other than "+
-				"it was then"),
-		"tools": fs.String("tools-head", "", "the same of the MCP server's: its `NUMBER:HASH`"),
-		"calls": fs.String("calls-head", "", "the same of the records of tools' calls: their `NUMBER:HASH`"),
+			"NUMBER:HASH of the issuer's chain as it was printed before: no record up to it may be missing or changed"),
+		"tools": fs.String("tools-head", "", "the same of the MCP server's chain: its NUMBER:HASH"),
+		"calls": fs.String("calls-head", "", "the same of the chain of tool calls: its NUMBER:HASH"),
 	}
-	return func(ctx context.Context, c *call) error {
+	return func(ctx context.Context, c *command) error {
 		broken := false
 		var said []string
 		var rows [][]any
-		for _, w := range c.wings() {
+		for _, w := range c.chains() {
 			noted, given := chain.Point{}, *heads[w.name]
 			if given != "" {
 				var err error
 				if noted, err = chain.ParsePoint(given); err != nil {
-					return misused("copy it from what "+Name+" audit verify printed",
+					return usageError("copy it from what "+Name+" audit verify printed",
 						fmt.Errorf("audit verify: %w", err))
 				}
 			}
@@ -191,7 +200,7 @@ func auditVerify(fs *flag.FlagSet) action {
 		if !c.json {
 			err = c.write([]byte(strings.Join(said, "\n")))
 		} else {
-			err = c.list("WING\tWHOLE\tRECORDS\tHEAD\tWAITING\tANCHORED\tKIND\tFOUND", rows)
+			err = c.list("CHAIN\tINTACT\tRECORDS\tHEAD\tWAITING\tANCHORED\tKIND\tFOUND", rows)
 		}
 		if err == nil && broken {
 			err = &authserver.Refusal{Reason: errBroken.Error(),
@@ -201,8 +210,8 @@ func auditVerify(fs *flag.FlagSet) action {
 	}
 }
 
-// walkChain verifies one wing's chain, and counts the records that are as they were sealed.
-func (c *call) walkChain(ctx context.Context, act string, noted chain.Point) (total int64, found chain.Walked,
+// walkChain verifies one chain, and counts the intact records.
+func (c *command) walkChain(ctx context.Context, act string, noted chain.Point) (total int64, found chain.Walked,
 	err error) {
 	w := chain.Walk{Noted: noted, Limit: walkAtOnce}
 	for !found.Done {
@@ -216,7 +225,7 @@ func (c *call) walkChain(ctx context.Context, act string, noted chain.Point) (to
 	return total, found, nil
 }
 
-// verdictOf says for people what was found.
+// verdictOf writes the result for people.
 func verdictOf(name string, total int64, found chain.Walked) string {
 	if f := found.Finding; f != nil {
 		at := ""
