@@ -272,6 +272,7 @@ func (s *Server) ownHosts(next http.Handler, people *pages.Handler) http.Handler
 		Code: "invalid_request", Status: http.StatusMisdirectedRequest, Description: "This page is at " +
 			s.config.Issuer + " and answers to no other name. Open it there.",
 	}
+	elsewhere.Person = elsewhere.Description
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !httpd.IsText(r.URL.Path) { // it names nothing, here or in a store
 			area := "/"

@@ -131,7 +131,8 @@ func span(d time.Duration) string {
 type Problem struct {
 	Status  int
 	Code    string // the RFC's error code, which has a page that explains it
-	What    string
+	What    string // for the person
+	Detail  string // for the application's developer
 	Support string // id of the request in the log
 
 	Back   template.URL // the application's redirect URI with the error; empty: none

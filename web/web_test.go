@@ -27,7 +27,7 @@ var every = map[string]web.Page{
 	"consent to a document": web.Consent{Client: evil, Document: evil, Local: true,
 		Scopes: []web.Scope{{Name: evil, Description: evil, Fixed: true}}},
 	"consent to nothing": web.Consent{Client: evil, Known: evil},
-	"problem":            web.Problem{Status: 400, Code: evil, What: evil, Support: evil},
+	"problem":            web.Problem{Status: 400, Code: evil, What: evil, Detail: evil, Support: evil},
 	"agents": web.Agents{CSRF: evil, Person: evil,
 		Agents: []web.Agent{{GrantID: evil, Client: evil, Tenant: evil, Resource: evil,
 			Scopes: []web.Scope{{Name: evil, Description: evil, Fixed: true}}, Since: time.Now(), Suspended: true}},

@@ -13,7 +13,10 @@ type Error struct {
 	// for people; ASCII without quote and backslash (RFC 6749 §5.2), never a secret or internal
 	// error
 	Description string
-	Status      int // HTTP status
+	// Person is what a page tells a person in place of Description, which is for developers. Empty:
+	// the explanation of Code.
+	Person string `json:"-"`
+	Status int    // HTTP status
 
 	// Wait is how long the client should wait before the next try (Retry-After, RFC 9110 §10.2.3).
 	// Zero: not sent.

@@ -32,15 +32,15 @@ import (
 const maxShown = 200
 
 var (
-	errNoTenant = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
-		Description: "You are an administrator of no organisation of this name, or it is suspended."}
-	errNoClient = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
-		Description: "This organisation has no such application."}
-	errNoRole = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
-		Description: "This organisation has no such role."}
-	errShownOnce = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+	errNoTenant = told(&oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "You are an administrator of no organisation of this name, or it is suspended."})
+	errNoClient = told(&oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "This organisation has no such application."})
+	errNoRole = told(&oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "This organisation has no such role."})
+	errShownOnce = told(&oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
 		Description: "A secret is shown once, and this one was, or was not fetched within five minutes. Replace it " +
-			"to see another."}
+			"to see another."})
 	errNoneTicked = clientadmin.Refuse("", "Tick at least one thing that it may do.")
 )
 

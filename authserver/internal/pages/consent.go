@@ -75,9 +75,9 @@ func (d *Handler) ask(w http.ResponseWriter, r *http.Request, u user.User, a *is
 	case len(offers) == 0 && len(refused) > 0:
 		d.turnAway(w, r, a, refused...)
 	case len(offers) == 0:
-		d.fail(w, r, &oauth.Error{Code: "access_denied", Status: http.StatusForbidden,
+		d.fail(w, r, told(&oauth.Error{Code: "access_denied", Status: http.StatusForbidden,
 			Description: "You belong to no organisation that could let this application in. An administrator can add " +
-				"you to one; then start again from your application."})
+				"you to one; then start again from your application."}))
 	case !chosen:
 		p := web.Tenants{Request: request, Client: clientName(a.Client), Person: u.Email}
 		for _, o := range offers {
@@ -186,7 +186,7 @@ func (d *Handler) decide(w http.ResponseWriter, r *http.Request) {
 	decision := form.Get("decision")
 	if decision != "approve" && decision != "deny" {
 		d.ErrorPage(w, r,
-			oauth.InvalidRequest("The form says neither yes nor no. Go back and press one of the buttons."))
+			invalid("The form says neither yes nor no. Go back and press one of the buttons."))
 		return
 	}
 	if transaction, err = d.Sessions.Finish(r, form.Get("tx")); err != nil { // once: a second submit is told so

@@ -55,7 +55,7 @@ func (d *Handler) decideDevice(w http.ResponseWriter, r *http.Request) {
 	case "deny":
 	default:
 		d.ErrorPage(w, r,
-			oauth.InvalidRequest("The form says neither yes nor no. Go back and press one of the buttons."))
+			invalid("The form says neither yes nor no. Go back and press one of the buttons."))
 		return
 	}
 	err := d.Engine.DecideDevice(r.Context(), code, u.someone(), consent)

@@ -81,7 +81,7 @@ func (d *Handler) logoutByPost(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		d.fail(w, r, oauth.InvalidRequest("The request cannot be read."))
+		d.fail(w, r, invalid("The request cannot be read."))
 		return
 	}
 	form, refused := oauth.ParseForm(string(body))
@@ -138,7 +138,7 @@ func (d *Handler) afterwards(ctx context.Context, form url.Values) (string, erro
 		return "", nil
 	}
 	if !slices.Contains(c.PostLogoutRedirectURIs, to) || client.CheckRedirectURI(to) != nil {
-		return "", oauth.InvalidRequest("The application has not registered the address that it wants you to go to " +
+		return "", invalid("The application has not registered the address that it wants you to go to " +
 			"(post_logout_redirect_uri). You are still signed in.")
 	}
 	if len(form.Get("state")) > issuer.MaxState {
@@ -162,7 +162,7 @@ func (d *Handler) leaving(ctx context.Context, form url.Values) (client.Client, 
 		_, of, err := d.Engine.Hint(hint)
 		if err != nil || id != "" && id != of {
 			return client.Client{},
-				oauth.InvalidRequest("The id_token_hint is not an id token of this server, or is another " +
+				invalid("The id_token_hint is not an id token of this server, or is another " +
 					"application's. You are still signed in.")
 		}
 		id = of
@@ -172,7 +172,7 @@ func (d *Handler) leaving(ctx context.Context, form url.Values) (client.Client, 
 	}
 	c, err := d.Clients.Client(ctx, id)
 	if errors.Is(err, client.ErrNotFound) {
-		return client.Client{}, oauth.InvalidRequest("The application is not known here. You are still signed in.")
+		return client.Client{}, invalid("The application is not known here. You are still signed in.")
 	}
 	if err != nil {
 		return client.Client{}, fmt.Errorf("reading a client: %w", err)

@@ -11,6 +11,7 @@
 package pages
 
 import (
+	"cmp"
 	"errors"
 	"html/template"
 	"net/http"
@@ -79,14 +80,14 @@ func (d *Handler) Mount(r *mux.Router) {
 
 // The texts of error pages.
 var (
-	errGone = &oauth.Error{Code: "invalid_request", Status: http.StatusBadRequest,
+	errGone = told(&oauth.Error{Code: "invalid_request", Status: http.StatusBadRequest,
 		Description: "This request is no longer under way here: it was answered already, took longer than ten " +
-			"minutes, or was begun in another browser. Start again from your application."}
-	errForm = &oauth.Error{Code: "invalid_request", Status: http.StatusForbidden,
+			"minutes, or was begun in another browser. Start again from your application."})
+	errForm = told(&oauth.Error{Code: "invalid_request", Status: http.StatusForbidden,
 		Description: "This form is out of date or was not sent from our page. Go back, load the page again and " +
-			"repeat it."}
-	errNoAgent = &oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
-		Description: "You have no such agent. Your agents' page shows those that you have."}
+			"repeat it."})
+	errNoAgent = told(&oauth.Error{Code: "invalid_request", Status: http.StatusNotFound,
+		Description: "You have no such agent. Your agents' page shows those that you have."})
 )
 
 // ErrorPage shows a person what was wrong, with the error's status.
@@ -94,9 +95,31 @@ func (d *Handler) ErrorPage(w http.ResponseWriter, r *http.Request, e *oauth.Err
 	if e.Wait > 0 {
 		httpd.RetryAfter(w, e.Wait)
 	}
-	d.show(w, r, e.Status, web.Problem{Status: e.Status, Code: e.Code, What: e.Description,
-		Support: httpd.SupportCode(r.Context())})
+	d.show(w, r, e.Status, problem(r, e))
 }
+
+// problem returns the page of an error: a sentence for the person, and the developer's in the
+// details.
+func problem(r *http.Request, e *oauth.Error) web.Problem {
+	p := web.Problem{Status: e.Status, Code: e.Code, Detail: e.Description, Support: httpd.SupportCode(r.Context())}
+	p.What = cmp.Or(e.Person, explanations[e.Code].Person, e.Description)
+	if e.Wait > 0 { // it says how long to wait
+		p.What = e.Description
+	}
+	if p.What == p.Detail {
+		p.Detail = ""
+	}
+	return p
+}
+
+// told marks an error whose description is written for the person.
+func told(e *oauth.Error) *oauth.Error {
+	e.Person = e.Description
+	return e
+}
+
+// invalid returns an invalid_request error with a description for the person.
+func invalid(description string) *oauth.Error { return told(oauth.InvalidRequest(description)) }
 
 // leadBack shows a person what is wrong with a request, with a link back to the application: an
 // open registration's redirect URI is never followed automatically (OAuth 2.1 §7.12.2).
@@ -105,11 +128,11 @@ func (d *Handler) leadBack(w http.ResponseWriter, r *http.Request, refusal *issu
 	attempt.FromContext(r.Context()).Refuse(e)
 	httpd.Note(r.Context(), "refused", e.Code)
 	httpd.Note(r.Context(), "reason", e.Description)
-	d.show(w, r, http.StatusBadRequest, web.Problem{
-		Status: http.StatusBadRequest, Code: e.Code, What: e.Description, Support: httpd.SupportCode(r.Context()),
-		// checked as a redirect URI: its scheme runs nothing
-		Back: template.URL(refusal.RedirectTo), BackTo: redirectHost(refusal.RedirectTo),
-	})
+	p := problem(r, e)
+	p.Status = http.StatusBadRequest
+	p.Back = template.URL(refusal.RedirectTo) // checked as a redirect URI: its scheme runs nothing
+	p.BackTo = redirectHost(refusal.RedirectTo)
+	d.show(w, r, http.StatusBadRequest, p)
 }
 
 // fail shows an error as a page. What is no *oauth.Error is internal: its detail is logged only.
@@ -137,12 +160,12 @@ func (d *Handler) form(h http.HandlerFunc) http.HandlerFunc {
 		if err := r.ParseForm(); err != nil {
 			var large *http.MaxBytesError
 			if errors.As(err, &large) {
-				d.ErrorPage(w, r, &oauth.Error{Code: "invalid_request", Status: http.StatusRequestEntityTooLarge,
-					Description: "The form is too large. Go back and write less."})
+				d.ErrorPage(w, r, told(&oauth.Error{Code: "invalid_request", Status: http.StatusRequestEntityTooLarge,
+					Description: "The form is too large. Go back and write less."}))
 				return
 			}
 			d.ErrorPage(w, r,
-				oauth.InvalidRequest("The form cannot be read. Go back, load the page again and repeat it."))
+				invalid("The form cannot be read. Go back, load the page again and repeat it."))
 			return
 		}
 		if err := d.Sessions.CheckCSRF(r, r.PostForm.Get("csrf")); err != nil {

@@ -15,7 +15,6 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
-	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 	"github.com/gatehouse-mcp/gatehouse/web"
 )
@@ -117,7 +116,7 @@ func (d *Handler) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	if len(password) > user.MaxPassword {
 		d.ErrorPage(w, r,
-			oauth.InvalidRequest("A password has at most 1024 characters. Go back and type a shorter one."))
+			invalid("A password has at most 1024 characters. Go back and type a shorter one."))
 		return
 	}
 	email, err := user.Normalize(form.Get("email"))
