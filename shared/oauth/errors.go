@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -121,4 +122,17 @@ func TemporarilyUnavailable() *Error {
 func TooManyRequests(wait time.Duration) *Error {
 	return &Error{Code: "temporarily_unavailable", Description: "Too many requests. Wait as long as Retry-After says.",
 		Status: http.StatusTooManyRequests, Wait: wait}
+}
+
+// Description replaces what an error_description may not contain (RFC 6749 section 5.2).
+func Description(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '"' || r == '`':
+			return '\''
+		case r < 0x20 || r > 0x7e || r == '\\':
+			return ' '
+		}
+		return r
+	}, s)
 }

@@ -11,9 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ory/fosite"
-
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer/fositeadapter"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
@@ -33,9 +32,6 @@ type Authorization struct {
 	Prompt      Prompt
 	Form        url.Values
 	Relaxed     []string // the relaxations that it took
-
-	exchange *exchange
-	request  fosite.AuthorizeRequester
 }
 
 // relax notes a relaxation that this request took.
@@ -94,18 +90,14 @@ func (e *Engine) Authorize(ctx context.Context, form url.Values) (*Authorization
 	if err == nil {
 		err = e.welcome(ctx, a.Client)
 	}
+	if err == nil {
+		err = e.fosite.Authorize(ctx, fositeadapter.Request{
+			ClientID: a.Client.ID, Public: a.Client.AuthMethod == client.AuthNone, RedirectURI: a.RedirectURI,
+			Challenge: form.Get("code_challenge"), Resource: a.Resource.URI,
+			Offered: append(a.Resource.ScopeNames(), IdentityScopes()...), Scopes: a.Scopes,
+		})
+	}
 	if err != nil {
-		var refused *oauth.Error
-		if errors.As(err, &refused) {
-			return nil, e.refuse(ctx, a, refused)
-		}
-		return nil, err
-	}
-	a.exchange = &exchange{
-		engine: e, client: a.Client, resource: a.Resource, scopes: a.Scopes, now: e.now(),
-		code: &Code{ClientID: a.Client.ID, RedirectURI: a.RedirectURI, JKT: form.Get("dpop_jkt")},
-	}
-	if a.request, err = a.ask(ctx); err != nil {
 		var refused *oauth.Error
 		if errors.As(err, &refused) {
 			return nil, e.refuse(ctx, a, refused)
@@ -320,24 +312,8 @@ func (a *Authorization) unasked() []string {
 	return a.within(a.Resource.ScopeNames())
 }
 
-// ask lets fosite decide on what passed our rules.
-func (a *Authorization) ask(ctx context.Context) (fosite.AuthorizeRequester, error) {
-	form := url.Values{
-		"client_id": {a.Client.ID}, "redirect_uri": {a.RedirectURI}, "response_type": {"code"},
-		"code_challenge": {a.Form.Get("code_challenge")}, "code_challenge_method": {"S256"},
-		"scope": {oauth.FormatScope(a.Scopes)}, "audience": {a.Resource.URI},
-		"state": {"-"}, // fosite insists on one; ours is echoed by redirectURL
-	}
-	r := &http.Request{Method: http.MethodGet, Header: http.Header{}, Form: form, PostForm: url.Values{}}
-	request, err := a.exchange.codeProvider().NewAuthorizeRequest(ctx, r)
-	if err != nil {
-		return nil, fromFosite(err)
-	}
-	return request, nil
-}
-
 func (e *Engine) refuse(ctx context.Context, a *Authorization, err *oauth.Error) *Refusal {
-	description := plain(err.Description) + " (support code " + httpd.SupportCode(ctx) + ")"
+	description := oauth.Description(err.Description) + " (support code " + httpd.SupportCode(ctx) + ")"
 	return &Refusal{Err: err, RedirectTo: e.redirectURL(a, url.Values{
 		"error": {err.Code}, "error_description": {description}, "error_uri": {e.ErrorURI(err.Code)},
 	})}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
@@ -111,11 +112,14 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 		return "", &Refusal{Err: oauth.InvalidRequest("something was ticked that was not offered; start again from " +
 			"your application")}
 	}
-	granted := oauth.Intersect(offered, c.Scopes)
-	x := a.exchange
-	x.scopes = granted
-	x.grant = a.grant(c, granted, x.now)
-	code, err := x.issueCode(ctx, a)
+	now := e.now()
+	g := a.grant(c, oauth.Intersect(offered, c.Scopes), now)
+	code := newToken(codePrefix)
+	err = e.keepCode(ctx, g, Code{
+		Hash: client.TokenHash(code), GrantID: g.ID, ClientID: a.Client.ID, RedirectURI: a.RedirectURI,
+		Challenge: form.Get("code_challenge"), Nonce: form.Get("nonce"), JKT: form.Get("dpop_jkt"), CreatedAt: now,
+		ExpiresAt: now.Add(e.CodeLife),
+	}, "")
 	if err != nil {
 		return "", err
 	}
@@ -174,31 +178,6 @@ func (e *Engine) offered(ctx context.Context, a *Authorization, c Consent) ([]st
 	}
 	return nil, &Refusal{Err: oauth.InvalidRequest("you do not belong to this tenant any more; start again from your " +
 		"application")}
-}
-
-// issueCode lets fosite make the code under the grant's id, and keeps grant, code and audit line in
-// one transaction.
-func (x *exchange) issueCode(ctx context.Context, a *Authorization) (string, error) {
-	a.request.SetID(x.grant.ID)
-	for _, s := range x.scopes {
-		a.request.GrantScope(s)
-	}
-	a.request.GrantAudience(x.resource.URI)
-	response, err := x.codeProvider().NewAuthorizeResponse(ctx, a.request, &session{})
-	if err != nil {
-		err = fromFosite(err)
-		var refused *oauth.Error
-		if errors.As(err, &refused) {
-			return "", x.engine.refuse(ctx, a, refused)
-		}
-		return "", err
-	}
-	x.code.Nonce = a.Form.Get("nonce")
-	x.code.GrantID, x.code.CreatedAt, x.code.ExpiresAt = x.grant.ID, x.now, x.now.Add(x.engine.CodeLife)
-	if err := x.engine.keepCode(ctx, x.grant, *x.code, ""); err != nil {
-		return "", err
-	}
-	return response.GetCode(), nil
 }
 
 // grant is a new grant of what a person allowed.

@@ -3,8 +3,6 @@ package issuer
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -217,70 +215,4 @@ func (e *Engine) approveDevice(ctx context.Context, a *Authorization, d deviceRe
 	code := Code{Hash: d.Hash, GrantID: g.ID, ClientID: a.Client.ID, RedirectURI: deviceRedirect,
 		Challenge: deviceRedirect, CreatedAt: now, ExpiresAt: now.Add(deviceLife)}
 	return e.keepCode(ctx, g, code, " (device)")
-}
-
-// loadDevice brings what was decided for a device, or says that it was not yet (RFC 8628 §3.5).
-func (x *exchange) loadDevice(ctx context.Context, form url.Values) error {
-	raw := form.Get("device_code")
-	if raw == "" {
-		return oauth.InvalidRequest("device_code is missing; send the one that the device authorization endpoint gave")
-	}
-	code, g, err := x.engine.Store.Code(ctx, client.TokenHash(raw))
-	if errors.Is(err, ErrNotFound) {
-		return x.waiting(ctx, client.TokenHash(raw))
-	}
-	if err != nil {
-		return fmt.Errorf("reading a device's code: %w", err)
-	}
-	if code.ClientID != x.client.ID || code.RedirectURI != deviceRedirect {
-		return oauth.InvalidGrant("the device_code is unknown, or was given to another client; begin anew")
-	}
-	code.Challenge = challengeOf(raw)
-	x.code, x.grant, x.scopes = &code, g, g.Scopes
-	if !code.UsedAt.IsZero() {
-		if err := x.reused(ctx, codeReused); err != nil {
-			return err
-		}
-	}
-	form.Set("code", raw)
-	form.Set("code_verifier", raw)
-	form.Set("redirect_uri", deviceRedirect)
-	form.Set("grant_type", client.GrantCode)
-	return x.checkGrant(ctx, form)
-}
-
-// challengeOf is the S256 challenge of a verifier (RFC 7636 §4.2).
-func challengeOf(verifier string) string {
-	sum := sha256.Sum256([]byte(verifier))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
-
-// waiting says what there is to say of a device that nobody has let in.
-func (x *exchange) waiting(ctx context.Context, hash string) error {
-	value, there, err := x.engine.Ahead.Get(ctx, deviceKey(hash))
-	if err != nil {
-		return fmt.Errorf("reading a device request: %w", err)
-	}
-	var d deviceRequest
-	switch {
-	case !there:
-		return &oauth.Error{Code: "expired_token", Status: http.StatusBadRequest,
-			Description: "the device_code is unknown or over; begin anew"}
-	case json.Unmarshal(value, &d) != nil || d.ClientID != x.client.ID:
-		return oauth.InvalidGrant("the device_code is unknown, or was given to another client; begin anew")
-	case d.Denied:
-		return &oauth.Error{Code: "access_denied", Status: http.StatusBadRequest,
-			Description: "the person said no; do not ask again by yourself"}
-	}
-	first, err := x.engine.Ahead.PutIfAbsent(ctx, httpd.Source(ctx), "device-poll:"+hash, []byte("1"),
-		deviceInterval-time.Second)
-	if err != nil {
-		return fmt.Errorf("counting a device's asking: %w", err)
-	}
-	if !first {
-		return &oauth.Error{Code: "slow_down", Status: http.StatusBadRequest,
-			Description: "ask every five seconds at most"}
-	}
-	return &oauth.Error{Code: "authorization_pending", Status: http.StatusBadRequest,
-		Description: "nobody has decided yet; ask again in five seconds"}
 }

@@ -6,23 +6,17 @@ package issuer
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/ory/fosite"
-	"github.com/ory/fosite/handler/oauth2"
-	"github.com/ory/fosite/handler/pkce"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer/fositeadapter"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trustedissuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
@@ -99,7 +93,7 @@ type Settings struct {
 // concurrent use.
 type Engine struct {
 	Settings
-	shared   fosite.Config
+	fosite   *fositeadapter.Adapter
 	identity Resource // the issuer itself, for who somebody is
 }
 
@@ -109,37 +103,15 @@ func (e *Engine) ended(g grant.Grant) bool {
 	return g.Ended() || g.Suspended || e.Listed(g.ID) || g.DerivedFrom != "" && e.Listed(g.DerivedFrom)
 }
 
-// New fills every field that fosite would otherwise fill by itself while serving, without a lock.
+// New makes an engine.
 func New(s Settings) *Engine {
 	first := s.Resources.All()[0]
 	identity := Resource{
 		URI: s.Issuer, Name: "Gatehouse", Algorithm: first.Algorithm, AccessTokenLifetime: first.AccessTokenLifetime,
 		Scopes: identityScopes(),
 	}
-	return &Engine{Settings: s, identity: identity, shared: fosite.Config{
-		AccessTokenLifespan:            time.Hour, // ours come from the resource; see exchange.GenerateAccessToken
-		RefreshTokenLifespan:           s.RefreshIdle,
-		AuthorizeCodeLifespan:          s.CodeLife,
-		ScopeStrategy:                  fosite.ExactScopeStrategy,
-		AudienceMatchingStrategy:       fosite.ExactAudienceMatchingStrategy,
-		EnforcePKCE:                    true, // L1: anything less can be walked round
-		EnforcePKCEForPublicClients:    true,
-		EnablePKCEPlainChallengeMethod: false,
-		RefreshTokenScopes:             []string{}, // a refresh token comes by grant type, not by scope
-		// the least that fosite takes; PKCE is what protects (OAuth 2.1 §7.5)
-		MinParameterEntropy:    1,
-		SanitationWhiteList:    slices.Clip([]string{"code", "redirect_uri"}),
-		OmitRedirectScopeParam: true,
-		ClientSecretsHasher:    noHasher{},
-		JWKSFetcherStrategy:    noFetcher{},
-		RedirectSecureChecker: func(_ context.Context,
-			u *url.URL) bool {
-			return client.CheckRedirectURI(u.String()) == nil
-		},
-		ClientAuthenticationStrategy: nil, // set for each request: see exchange.provider
-		AccessTokenIssuer:            s.Issuer,
-		GlobalSecret:                 nil, // no token of ours is made by fosite
-	}}
+	secure := func(redirectURI string) bool { return client.CheckRedirectURI(redirectURI) == nil }
+	return &Engine{Settings: s, identity: identity, fosite: fositeadapter.New(s.Issuer, secure)}
 }
 
 // Resource returns the resource of this URI (as oauth.ParseResource writes it): a protected server,
@@ -158,71 +130,14 @@ func (e *Engine) Resource(uri string) (Resource, bool) {
 
 func (e *Engine) now() time.Time { return e.Now().UTC().Truncate(time.Second) }
 
-// config is fosite's configuration for one request: the shared settings with handlers bound to the
-// request's exchange. It is made anew each time, because the stores that the handlers speak to are
-// values of one request, not a service that digs its caller out of a context.
-type config struct {
-	*fosite.Config
-	authorize fosite.AuthorizeEndpointHandlers
-	token     fosite.TokenEndpointHandlers
-	client    fosite.ClientAuthenticationStrategy
-}
-
-func (c *config) GetAuthorizeEndpointHandlers(context.Context) fosite.AuthorizeEndpointHandlers {
-	return c.authorize
-}
-
-func (c *config) GetTokenEndpointHandlers(context.Context) fosite.TokenEndpointHandlers {
-	return c.token
-}
-
-func (c *config) GetClientAuthenticationStrategy(context.Context) fosite.ClientAuthenticationStrategy {
-	return c.client
-}
-
-// codeProvider is fosite for the authorization endpoint and the authorization_code grant. PKCE
-// comes after the code (fosite.md 1.3).
-func (x *exchange) codeProvider() *fosite.Fosite {
-	c := &config{Config: &x.engine.shared, client: x.authenticated}
-	code := &oauth2.AuthorizeExplicitGrantHandler{
-		AccessTokenStrategy: x, RefreshTokenStrategy: x, AuthorizeCodeStrategy: x, CoreStorage: x,
-		TokenRevocationStorage: x, Config: c,
-	}
-	proof := &pkce.Handler{AuthorizeCodeStrategy: x, Storage: x, Config: c}
-	c.authorize = fosite.AuthorizeEndpointHandlers{code, proof}
-	c.token = fosite.TokenEndpointHandlers{code, proof}
-	return fosite.NewOAuth2Provider(x, c)
-}
-
-// refreshProvider is fosite for the refresh_token grant.
-func (x *exchange) refreshProvider() *fosite.Fosite {
-	c := &config{Config: &x.engine.shared, client: x.authenticated}
-	c.token = fosite.TokenEndpointHandlers{
-		&oauth2.RefreshTokenGrantHandler{AccessTokenStrategy: x, RefreshTokenStrategy: x, TokenRevocationStorage: x,
-			Config: c},
-	}
-	return fosite.NewOAuth2Provider(x, c)
-}
-
-// credentialsProvider is fosite for the client_credentials grant.
-func (x *exchange) credentialsProvider() *fosite.Fosite {
-	c := &config{Config: &x.engine.shared, client: x.authenticated}
-	c.token = fosite.TokenEndpointHandlers{
-		&oauth2.ClientCredentialsGrantHandler{
-			HandleHelper: &oauth2.HandleHelper{AccessTokenStrategy: x, AccessTokenStorage: x, Config: c}, Config: c,
-		},
-	}
-	return fosite.NewOAuth2Provider(x, c)
-}
-
-// authenticated is the client authentication strategy of one request: the door has authenticated
-// the client already, with rules of ours.
-func (x *exchange) authenticated(context.Context, *http.Request, url.Values) (fosite.Client, error) {
-	return x.fositeClient(), nil
-}
-
 // newID makes an id of 130 random bits.
 func newID(prefix string) string { return prefix + strings.ToLower(rand.Text()) }
+
+// Prefixes make our tokens easy to find for scanners that look for leaked secrets.
+const (
+	codePrefix    = "ghc_"
+	refreshPrefix = "ghr_"
+)
 
 // newToken makes an opaque token of 256 random bits.
 func newToken(prefix string) string {
@@ -230,20 +145,3 @@ func newToken(prefix string) string {
 	rand.Read(b[:]) // never fails: crypto/rand ends the program rather than return weak bytes
 	return prefix + base64.RawURLEncoding.EncodeToString(b[:])
 }
-
-// successor derives a refresh token's child. It is always the same for the same parent, so that a
-// lost answer can be given again without the child being stored in the clear anywhere; without the
-// issuer's secret it cannot be foretold.
-func (e *Engine) successor(parent string) string {
-	mac := hmac.New(sha256.New, e.Secret)
-	mac.Write([]byte("refresh token successor\x00" + parent))
-	return refreshPrefix + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
-}
-
-// noHasher and noFetcher stand where fosite would compare secrets or fetch keys by itself. It never
-// should: clients are authenticated at the door. They refuse everything.
-type noHasher struct{}
-
-func (noHasher) Compare(context.Context, []byte, []byte) error { return fosite.ErrInvalidClient }
-
-func (noHasher) Hash(context.Context, []byte) ([]byte, error) { return nil, fosite.ErrServerError }

@@ -2,367 +2,181 @@ package issuer
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"time"
 
-	"github.com/go-jose/go-jose/v3"
-	"github.com/ory/fosite"
-	"github.com/ory/fosite/handler/oauth2"
-	"github.com/ory/fosite/handler/pkce"
-	"github.com/ory/fosite/storage"
-
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
+	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer/fositeadapter"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// Prefixes make our tokens easy to find for scanners that look for leaked secrets.
-const (
-	codePrefix    = "ghc_"
-	refreshPrefix = "ghr_"
-)
-
-// exchange is one request as fosite sees it: its stores and its strategies in one value. What the
-// request presented was loaded before by our rules; what it is to change is gathered here and
-// written by Commit in one transaction, guarded by a row count.
+// exchange is the state of one token request. What only one grant type has is in its grantFlow.
 type exchange struct {
-	engine   *Engine
-	client   client.Client
-	resource Resource
-	grant    grant.Grant
-	scopes   []string // of the access token; never more than the grant's
-	now      time.Time
-	proof    *dpop.Proof // of the client's key; nil: none
+	engine    *Engine
+	client    client.Client
+	grantType string
+	form      url.Values
+	proof     *dpop.Proof // of the client's key; nil: none
+	now       time.Time
+	relaxed   []string
+	trace     Trace
+	action    string // of the audit event; empty: token.issue
 
-	code    *Code         // presented, or about to be kept
-	refresh *RefreshToken // presented
-	next    *RefreshToken // about to be kept
-	raw     string        // the refresh token as presented
-	replay  bool          // a spent refresh token within its window: the same successor again
-	// when what was presented ends, in Unix seconds; what comes of it ends then at the latest. 0:
-	// it does not matter
-	until     int64
-	actor     *token.Actor                // who acts for the subject; nil: the client that was let in
-	tokenID   string                      // the access token's jti, once it is signed
-	grantType string                      // as the client sent it
-	issued    string                      // the token type to be said in the answer (RFC 8693 §2.2.1); empty: none
-	policy    *tenant.Policy              // the tenant's, as it was asked; nil: not yet
-	keep      func(context.Context) error // what is to be kept before the access token is signed; nil: nothing
-	openid    bool                        // an id token goes with it
-	idToken   string                      // about to be sent
-	relaxed   []string                    // by name
-	ended     error                       // why ending the grant of a reused code or token did not succeed
+	// Set by the grant flow.
+	grant    grant.Grant
+	resource Resource
+	policy   *tenant.Policy // nil: not asked for yet
+	scopes   []string       // of the access token
+	openid   bool           // an ID token goes with it
+	nonce    string         // of the ID token
+	// notAfter is when the presented token expires, in Unix seconds: the new one expires then at
+	// the latest. 0: it does not matter.
+	notAfter   int64
+	actor      *token.Actor // who acts for the subject (RFC 8693 section 4.1)
+	issuedType string       // issued_token_type (RFC 8693 section 2.2.1)
+	renewable  bool         // a refresh token goes with it
+
+	// Set when they are made.
+	tokenID, accessToken, refreshToken, idToken string
 }
 
-var (
-	_ oauth2.CoreStorage            = (*exchange)(nil)
-	_ oauth2.TokenRevocationStorage = (*exchange)(nil)
-	_ oauth2.CoreStrategy           = (*exchange)(nil)
-	_ pkce.PKCERequestStorage       = (*exchange)(nil)
-	_ storage.Transactional         = (*exchange)(nil)
-	_ fosite.Storage                = (*exchange)(nil)
-)
-
-// relax notes a relaxation that this exchange took.
+// relax notes a relaxation that this request needed.
 func (x *exchange) relax(name string) {
 	if name != "" {
 		x.relaxed = append(x.relaxed, name)
 	}
 }
 
-// GetClient gives fosite the client that the door has authenticated or, at the authorization
-// endpoint, found. No other is known here.
-func (x *exchange) GetClient(_ context.Context, id string) (fosite.Client, error) {
-	if id != x.client.ID {
-		return nil, fosite.ErrNotFound
-	}
-	return x.fositeClient(), nil
-}
-
-// ClientAssertionJWTValid and SetClientAssertionJWT refuse: no assertion is ever taken through
-// fosite.
-func (x *exchange) ClientAssertionJWTValid(context.Context, string) error {
-	return fosite.ErrInvalidClient
-}
-
-func (x *exchange) SetClientAssertionJWT(context.Context, string, time.Time) error {
-	return fosite.ErrInvalidClient
-}
-
-func (x *exchange) fositeClient() fosite.Client {
-	redirects, grantTypes := x.client.RedirectURIs, x.client.GrantTypes
-	switch {
-	// what it is registered for, our rules have found; to fosite a code is a code, and a client
-	// that proves itself one that may ask
-	case x.code != nil && x.code.RedirectURI == deviceRedirect:
-		grantTypes = append(slices.Clone(grantTypes), client.GrantCode)
-	case x.code == nil && x.refresh == nil:
-		grantTypes = append(slices.Clone(grantTypes), client.GrantCredentials)
-	}
-	if x.code != nil {
-		redirects = []string{x.code.RedirectURI} // our matcher has decided; fosite compares the exact string
-	}
-	return &fosite.DefaultClient{
-		ID: x.client.ID, RedirectURIs: redirects, GrantTypes: grantTypes, ResponseTypes: []string{"code"},
-		Scopes: append(x.resource.ScopeNames(), IdentityScopes()...), Audience: []string{x.resource.URI},
-		Public: x.client.AuthMethod == client.AuthNone,
+// request is this token request for fosite, without what is of codes.
+func (x *exchange) request() fositeadapter.Request {
+	return fositeadapter.Request{
+		GrantID: x.grant.ID, ClientID: x.client.ID, Public: x.client.AuthMethod == client.AuthNone,
+		RefreshToken: slices.Contains(x.client.GrantTypes, client.GrantRefresh), Resource: x.resource.URI,
+		Offered: append(x.resource.ScopeNames(), IdentityScopes()...), Scopes: x.scopes,
 	}
 }
 
-// stored is the request that the presented code or refresh token came from, under the grant's id.
-func (x *exchange) stored() fosite.Requester {
-	form := url.Values{}
-	if x.code != nil {
-		form.Set("redirect_uri", x.code.RedirectURI)
-		form.Set("code_challenge", x.code.Challenge)
-		form.Set("code_challenge_method", "S256")
+// event is the audit event of the tokens of this request. Its target is the access token's jti.
+func (x *exchange) event() audit.Event {
+	action := x.action
+	if action == "" {
+		action = "token.issue"
 	}
-	return &fosite.Request{
-		ID: x.grant.ID, RequestedAt: x.now, Client: x.fositeClient(), Form: form, Session: &session{},
-		RequestedScope: x.scopes, GrantedScope: x.scopes,
-		RequestedAudience: fosite.Arguments{x.resource.URI}, GrantedAudience: fosite.Arguments{x.resource.URI},
+	return audit.Event{
+		Time: x.now, Actor: "client:" + x.client.ID, Action: action, Target: x.tokenID, Tenant: x.grant.TenantID,
+		Client: x.client.ID, Grant: x.grant.ID,
+		Detail: x.grantType + ": " + oauth.FormatScope(x.scopes) + " for " + x.resource.URI,
 	}
 }
 
-// Codes.
-
-func (x *exchange) CreateAuthorizeCodeSession(_ context.Context, signature string, _ fosite.Requester) error {
-	x.code.Hash = signature
-	return nil
-}
-
-func (x *exchange) GetAuthorizeCodeSession(_ context.Context, signature string, _ fosite.Session) (fosite.Requester,
-	error) {
-	if x.code == nil || x.code.Hash != signature {
-		return nil, fosite.ErrNotFound
-	}
-	if !x.code.UsedAt.IsZero() {
-		return x.stored(), fosite.ErrInvalidatedAuthorizeCode
-	}
-	return x.stored(), nil
-}
-
-// InvalidateAuthorizeCodeSession is part of Commit's one statement.
-func (x *exchange) InvalidateAuthorizeCodeSession(context.Context, string) error { return nil }
-
-func (x *exchange) CreatePKCERequestSession(_ context.Context, _ string, r fosite.Requester) error {
-	x.code.Challenge = r.GetRequestForm().Get("code_challenge")
-	return nil
-}
-
-func (x *exchange) GetPKCERequestSession(ctx context.Context, signature string, s fosite.Session) (fosite.Requester,
-	error) {
-	r, err := x.GetAuthorizeCodeSession(ctx, signature, s)
-	if errors.Is(err, fosite.ErrInvalidatedAuthorizeCode) {
-		return r, nil
-	}
-	return r, err
-}
-
-// DeletePKCERequestSession keeps the challenge: it lives and dies with its code. Deleting it before
-// the verifier is checked is how plain fosite lets a second attempt pass without a verifier.
-func (x *exchange) DeletePKCERequestSession(context.Context, string) error { return nil }
-
-// Access tokens are never stored.
-
-func (x *exchange) CreateAccessTokenSession(context.Context, string, fosite.Requester) error {
-	return nil
-}
-
-func (x *exchange) GetAccessTokenSession(context.Context, string, fosite.Session) (fosite.Requester, error) {
-	return nil, fosite.ErrNotFound
-}
-
-func (x *exchange) DeleteAccessTokenSession(context.Context, string) error { return nil }
-
-// Refresh tokens.
-
-func (x *exchange) CreateRefreshTokenSession(_ context.Context, signature, _ string, _ fosite.Requester) error {
-	ends := x.now.Add(x.engine.RefreshLife)
-	if x.refresh != nil {
-		ends = x.refresh.ChainEnds
-	}
-	expires := x.now.Add(x.engine.RefreshIdle)
-	if expires.After(ends) {
-		expires = ends
-	}
-	x.next = &RefreshToken{
-		Hash: signature, GrantID: x.grant.ID, ClientID: x.client.ID, JKT: x.nextKey(), CreatedAt: x.now,
-		ExpiresAt: expires, ChainEnds: ends,
+// recorded says of which step an error of the audit log is.
+func (x *exchange) recorded(err error) error {
+	if err != nil {
+		return fmt.Errorf("write the audit event of a token: %w", err)
 	}
 	return nil
 }
 
-func (x *exchange) GetRefreshTokenSession(_ context.Context, signature string, _ fosite.Session) (fosite.Requester,
-	error) {
-	if x.refresh == nil || x.refresh.Hash != signature {
-		return nil, fosite.ErrNotFound
-	}
-	if !x.refresh.UsedAt.IsZero() && !x.replay {
-		return x.stored(), fosite.ErrInactiveToken
-	}
-	return x.stored(), nil
-}
-
-func (x *exchange) DeleteRefreshTokenSession(context.Context, string) error { return nil }
-
-// RotateRefreshToken is part of Commit's one statement.
-func (x *exchange) RotateRefreshToken(context.Context, string, string) error { return nil }
-
-// RevokeRefreshToken ends the grant: a code or refresh token came back that was used before (RFC
-// 9700 §4.14.2).
-func (x *exchange) RevokeRefreshToken(ctx context.Context, grantID string) error {
-	x.ended = x.engine.Ledger.End(ctx, grant.Actor("client:"+x.client.ID), grantID, grant.ReasonReuse)
-	return x.ended
-}
-
-// RevokeAccessToken has nothing left to do: a grant ends as a whole.
-func (x *exchange) RevokeAccessToken(context.Context, string) error { return nil }
-
-// The transaction.
-
-func (x *exchange) BeginTX(ctx context.Context) (context.Context, error) { return ctx, nil }
-
-func (x *exchange) Rollback(context.Context) error { return nil }
-
-// Commit writes what the request changes: one transaction, whose guarded statement is the verdict
-// on single use. When another request was quicker with a refresh token, its successor is given
-// again, as a lost answer is.
-func (x *exchange) Commit(ctx context.Context) error {
-	switch {
-	case x.next == nil && x.code == nil:
-		return nil // the reuse path: the grant has been ended
-	case x.code != nil:
-		return x.engine.Store.Redeem(ctx, x.code.Hash, x.now, x.next, x.line())
-	case x.replay:
+// reused revokes the grant of a code or refresh token that was used before (RFC 9700 section
+// 4.14.2), once the client, its key and a new proof of that are verified. A grant that is revoked
+// already is refused by checkGrant.
+func (x *exchange) reused(ctx context.Context, description string) error {
+	if x.grant.Ended() {
 		return nil
 	}
-	err := x.engine.Store.Rotate(ctx, x.refresh.Hash, x.now, *x.next, x.line())
-	if !errors.Is(err, ErrSpent) {
+	if err := x.engine.useProof(ctx, x.owner(), x.proof); err != nil {
 		return err
 	}
-	again, forgiven, replayErr := x.engine.replayed(ctx, x.raw, x.client.ID)
-	if replayErr != nil {
-		return replayErr
+	if err := x.engine.Ledger.End(ctx, grant.Actor("client:"+x.client.ID), x.grant.ID, grant.ReasonReuse); err != nil {
+		return fmt.Errorf("revoke the grant of a reused token: %w", err)
 	}
-	if !forgiven {
-		return ErrSpent
+	return oauth.InvalidGrant(description + " Begin a new authorization.")
+}
+
+// errSuspended is the error for a suspended grant. It is not invalid_grant, at which clients throw
+// away a refresh token that works again when the operator resumes the client or tenant.
+var errSuspended = &oauth.Error{Code: "access_denied", Status: http.StatusBadRequest,
+	Description: "the organisation of this permission is suspended, or its client disabled; try again when its " +
+		"administrator says so"}
+
+// checkGrant checks the presented grant against today's rules: it is not revoked, its resource is
+// still served and the one that is requested, and its scopes are still allowed by tenant and role.
+// Scopes that are not are left out of the token.
+func (x *exchange) checkGrant(ctx context.Context) error {
+	if x.grant.Suspended && !x.grant.Ended() {
+		return errSuspended
 	}
-	if err := x.checkKey(again.JKT); err != nil {
+	if x.engine.ended(x.grant) {
+		return oauth.InvalidGrant("this permission has been revoked or has expired; ask the person again")
+	}
+	resource, ok := x.engine.Resource(x.grant.Resource)
+	if !ok {
+		return oauth.InvalidGrant("the resource of this permission is no longer served here; ask the person for " +
+			"another")
+	}
+	x.openid = slices.Contains(x.grant.Scopes, ScopeOpenID)
+	if named, _, ok := x.engine.named(x.form.Get("resource")); x.openid && ok && len(x.form["resource"]) == 1 &&
+		named.URI == x.engine.identity.URI {
+		resource = x.engine.identity // the same permission, for the userinfo endpoint (RFC 8707 section 2.2)
+	}
+	x.resource = resource
+	relaxed, err := checkTarget(x.form, resource)
+	if err != nil {
 		return err
 	}
-	x.next, x.replay = again, true
-	return nil
-}
-
-// Strategies.
-
-func (x *exchange) AuthorizeCodeSignature(_ context.Context, code string) string {
-	return client.TokenHash(code)
-}
-
-func (x *exchange) GenerateAuthorizeCode(context.Context, fosite.Requester) (code, signature string, err error) {
-	code = newToken(codePrefix)
-	return code, client.TokenHash(code), nil
-}
-
-func (x *exchange) ValidateAuthorizeCode(context.Context, fosite.Requester, string) error {
-	if !x.now.Before(x.code.ExpiresAt) {
-		return oauth.InvalidGrant("the code is over: it is redeemed at once or not at all; begin a new authorization")
+	x.relax(relaxed)
+	allowed, err := x.allow(ctx, Holder{x.grant.TenantID, x.grant.UserID})
+	if err != nil {
+		return err
+	}
+	x.scopes = oauth.Intersect(x.grant.Scopes, append(allowed, IdentityScopes()...), resource.ScopeNames())
+	if len(x.scopes) == 0 {
+		return oauth.InvalidGrant("none of this permission's scopes is allowed any more; ask the person again")
 	}
 	return nil
 }
 
-func (x *exchange) RefreshTokenSignature(_ context.Context, raw string) string {
-	return client.TokenHash(raw)
-}
-
-func (x *exchange) GenerateRefreshToken(context.Context, fosite.Requester) (raw, signature string, err error) {
-	raw = newToken(refreshPrefix)
-	if x.refresh != nil {
-		raw = x.engine.successor(x.raw)
+// narrow applies the scope parameter to the scopes of the token, which must be within the grant
+// (RFC 6749 section 6). It does not narrow the grant.
+func (x *exchange) narrow() error {
+	requested, err := x.requested()
+	if err != nil {
+		return err
 	}
-	return raw, client.TokenHash(raw), nil
-}
-
-func (x *exchange) ValidateRefreshToken(context.Context, fosite.Requester, string) error {
-	if !x.now.Before(x.refresh.ExpiresAt) {
-		return oauth.InvalidGrant("the refresh token is over; ask the person again")
+	if len(requested) == 0 {
+		return nil
+	}
+	if !oauth.Subset(requested, x.grant.Scopes) {
+		return oauth.InvalidScope("the scope is wider than the permission: " + oauth.FormatScope(x.grant.Scopes) +
+			" was granted")
+	}
+	x.openid = x.openid && slices.Contains(requested, ScopeOpenID)
+	x.scopes = oauth.Intersect(requested, x.scopes)
+	if len(x.scopes) == 0 {
+		return oauth.InvalidScope("none of these scopes is allowed any more; ask for others, or the person again")
 	}
 	return nil
 }
 
-func (x *exchange) AccessTokenSignature(_ context.Context, raw string) string {
-	return client.TokenHash(raw)
+// requested reads the scope parameter (see Engine.asked).
+func (x *exchange) requested() ([]string, error) {
+	scopes, relaxed, err := x.engine.asked(x.form, x.resource)
+	x.relax(relaxed)
+	return scopes, err
 }
 
-// life is how long the access token lives.
-func (x *exchange) life() time.Duration {
-	life := x.policy.Life(x.resource.AccessTokenLifetime)
-	if x.until == 0 {
-		return life
-	}
-	return min(life, time.Unix(x.until, 0).Sub(x.now))
-}
-
-// GenerateAccessToken writes the token that product.md describes (RFC 9068 §2). It has one
-// audience, always.
-func (x *exchange) GenerateAccessToken(ctx context.Context, r fosite.Requester) (raw, signature string, err error) {
-	subject := x.grant.UserID
-	if subject == "" {
-		subject = x.grant.ClientID // RFC 9068 §2.2: without a resource owner, the client
-	}
-	scopes := append([]string{}, r.GetGrantedScopes()...)
-	agent := x.grant.ClientID
-	if agent == x.client.ID {
-		agent = ""
-	}
-	x.tokenID = newID("")
-	raw, err = x.engine.Keys.Sign(x.resource.Algorithm, token.Claims{
-		Issuer: x.engine.Issuer, Subject: subject, Audience: x.resource.URI, ClientID: x.client.ID,
-		TenantID: x.grant.TenantID,
-		GrantID:  x.grant.ID, ID: x.tokenID, Scope: oauth.FormatScope(scopes), Scopes: scopes, Actor: x.actor,
-		IssuedAt: x.now.Unix(), Expires: x.now.Add(x.life()).Unix(), Confirmation: token.Confirmation{JKT: x.jkt()},
-		GrantClientID: agent,
-	})
-	if err == nil && x.openid {
-		x.idToken, err = x.identify(ctx, raw) // here, because what cannot be signed must not use anything up
-	}
-	return raw, "", err
-}
-
-func (x *exchange) ValidateAccessToken(context.Context, fosite.Requester, string) error {
-	return fosite.ErrNotFound
-}
-
-// session is what fosite insists on. Everything that lasts is in the grant.
-type session struct {
-	expires map[fosite.TokenType]time.Time
-}
-
-func (s *session) SetExpiresAt(t fosite.TokenType, at time.Time) {
-	if s.expires == nil {
-		s.expires = map[fosite.TokenType]time.Time{}
-	}
-	s.expires[t] = at
-}
-
-func (s *session) GetExpiresAt(t fosite.TokenType) time.Time { return s.expires[t] }
-
-func (s *session) GetUsername() string { return "" }
-
-func (s *session) GetSubject() string { return "" }
-
-func (s *session) Clone() fosite.Session { return &session{} }
-
-// noFetcher never fetches: see noHasher.
-type noFetcher struct{}
-
-func (noFetcher) Resolve(context.Context, string, bool) (*jose.JSONWebKeySet, error) {
-	return nil, fosite.ErrInvalidClient
+// setTarget sets the resource that the request names, or the default one.
+func (x *exchange) setTarget() error {
+	resource, relaxed, err := x.engine.target(x.form)
+	x.resource = resource
+	x.relax(relaxed)
+	return err
 }

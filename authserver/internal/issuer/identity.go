@@ -99,8 +99,9 @@ func personOf(u user.User, tenantID string, scopes []string) Person {
 	return p
 }
 
-// identify signs the id token that goes with an access token (OpenID Connect Core §3.1.3.3, §12.2).
-func (x *exchange) identify(ctx context.Context, accessToken string) (string, error) {
+// signIdentity signs the ID token that goes with the access token (OpenID Connect Core sections
+// 3.1.3.3 and 12.2).
+func (x *exchange) signIdentity(ctx context.Context) (string, error) {
 	u, err := x.engine.Users.User(ctx, x.grant.UserID)
 	if errors.Is(err, user.ErrNotFound) {
 		return "", oauth.InvalidGrant("the person behind the permission is gone")
@@ -115,13 +116,11 @@ func (x *exchange) identify(ctx context.Context, accessToken string) (string, er
 	claims := identityClaims{
 		Issuer: x.engine.Issuer, Subject: u.ID, Audience: x.client.ID, IssuedAt: x.now.Unix(),
 		Expires: x.now.Add(x.policy.Life(x.resource.AccessTokenLifetime)).Unix(),
-		AtHash:  leftHalf(algorithm, accessToken), Person: personOf(u, x.grant.TenantID, x.grant.Scopes),
+		AtHash:  leftHalf(algorithm, x.accessToken), Nonce: x.nonce,
+		Person: personOf(u, x.grant.TenantID, x.grant.Scopes),
 	}
 	if !x.grant.SignedInAt.IsZero() {
 		claims.AuthTime = x.grant.SignedInAt.Unix()
-	}
-	if x.code != nil {
-		claims.Nonce = x.code.Nonce // not on renewal (§12.2)
 	}
 	return x.engine.Keys.SignIdentity(algorithm, claims)
 }
@@ -146,7 +145,7 @@ type UserInfo struct {
 // UserInfo says who somebody is to whoever presents an access token for this issuer, with the proof
 // of a key that was believed with it, or nil. What is wrong with the token is an *oauth.Error.
 func (e *Engine) UserInfo(ctx context.Context, raw string, proof *dpop.Proof) (UserInfo, error) {
-	claims, err := e.believeFor(ctx, raw, e.identity, 0)
+	claims, err := e.verifyFor(ctx, raw, e.identity, 0)
 	if errors.Is(err, token.ErrAudience) {
 		return UserInfo{}, oauth.InvalidToken("the access token is for another resource; ask for one with resource=" +
 			e.Issuer)
@@ -161,7 +160,7 @@ func (e *Engine) UserInfo(ctx context.Context, raw string, proof *dpop.Proof) (U
 			oauth.InvalidToken("the access token is bound to a key and needs the DPoP scheme with a proof of it, or " +
 				"is not bound and needs Bearer")
 	}
-	if err := e.spend(ctx, claims.GrantID, proof); err != nil {
+	if err := e.useProof(ctx, claims.GrantID, proof); err != nil {
 		return UserInfo{}, err
 	}
 	if !slices.Contains(claims.Scopes, ScopeOpenID) {

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ory/fosite"
-	"github.com/ory/fosite/handler/oauth2"
-
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/shared/jws"
@@ -32,7 +29,7 @@ type Introspection struct {
 // server that the client is, whosever it is. Every other token, whatever is wrong with it, is not
 // active (RFC 7662 §4, L14).
 func (e *Engine) Introspect(ctx context.Context, c client.Client, raw string) (Introspection, error) {
-	if claims, err := e.believe(ctx, raw, 0); err == nil {
+	if claims, err := e.verify(ctx, raw, 0); err == nil {
 		g, err := e.Grants.Grant(ctx, claims.GrantID)
 		if errors.Is(err, grant.ErrNotFound) ||
 			(err == nil && (e.ended(g) || e.Suspended(claims) || claims.ClientID != c.ID && !receives(c, claims))) {
@@ -59,85 +56,58 @@ func (e *Engine) Introspect(ctx context.Context, c client.Client, raw string) (I
 	}}, nil
 }
 
-// Revoke ends the grant of a token that the client presents (RFC 7009 §2.1): whichever token it is,
-// the whole grant ends. An unknown token is no error (§2.2); another client's is an *oauth.Error,
-// and stays alive.
-func (e *Engine) Revoke(ctx context.Context, c client.Client, raw, hint string) error {
-	x := &revocation{exchange: &exchange{engine: e, client: c, now: e.now()}, raw: raw}
-	handler := &oauth2.TokenRevocationHandler{TokenRevocationStorage: x, RefreshTokenStrategy: x,
-		AccessTokenStrategy: x}
-	err := handler.RevokeToken(ctx, raw, fosite.TokenType(hint), x.fositeClient())
-	if x.failed != nil {
-		return fmt.Errorf("revoking: %w", x.failed)
-	}
-	if errors.Is(err, fosite.ErrUnauthorizedClient) {
-		return oauth.InvalidGrant("the token was given to another client, which alone can end it")
-	}
+// Revoke revokes the grant of a token that the client presents (RFC 7009 section 2.1): whichever
+// token it is, everything that hangs from the grant is revoked. An unknown or expired token is no
+// error (section 2.2); another client's is an *oauth.Error, and stays valid. token_type_hint does
+// not matter: a token is found by its value.
+func (e *Engine) Revoke(ctx context.Context, c client.Client, raw string) error {
+	owner, grantID, err := e.presented(ctx, raw)
 	if err != nil {
-		return fromFosite(err)
+		return fmt.Errorf("revoke: %w", err)
+	}
+	if grantID == "" {
+		return nil
+	}
+	if owner != c.ID {
+		return oauth.InvalidGrant("the token was given to another client, which alone can revoke it")
+	}
+	err = e.Ledger.End(ctx, grant.Actor("client:"+c.ID), grantID, grant.ReasonClient)
+	if err != nil && !errors.Is(err, grant.ErrNotFound) {
+		return fmt.Errorf("revoke: %w", err)
 	}
 	return nil
 }
 
-// revocation is a revocation request as fosite sees it.
-type revocation struct {
-	*exchange
-	raw    string
-	failed error // what broke while looking or ending; fosite would hide it
-}
-
-func (x *revocation) found(clientID, grantID string) fosite.Requester {
-	return &fosite.Request{ID: grantID, Client: &fosite.DefaultClient{ID: clientID}, Session: &session{}}
-}
-
-// GetRefreshTokenSession finds a refresh token of any client; the handler compares.
-func (x *revocation) GetRefreshTokenSession(ctx context.Context, signature string, _ fosite.Session) (fosite.Requester,
-	error) {
-	t, _, err := x.engine.Store.RefreshToken(ctx, signature)
-	if errors.Is(err, ErrNotFound) {
-		return nil, fosite.ErrNotFound
+// presented finds the client and the grant of a token; both are empty when there is none.
+func (e *Engine) presented(ctx context.Context, raw string) (clientID, grantID string, err error) {
+	t, _, err := e.Store.RefreshToken(ctx, client.TokenHash(raw))
+	if err == nil {
+		return t.ClientID, t.GrantID, nil
 	}
+	if !errors.Is(err, ErrNotFound) {
+		return "", "", err
+	}
+	claims, err := e.verify(ctx, raw, Leeway)
 	if err != nil {
-		x.failed = err
-		return nil, err
+		return "", "", nil
 	}
-	return x.found(t.ClientID, t.GrantID), nil
-}
-
-// GetAccessTokenSession believes an access token by its signature; an expired one has nothing left
-// to revoke.
-func (x *revocation) GetAccessTokenSession(ctx context.Context, _ string, _ fosite.Session) (fosite.Requester, error) {
-	claims, err := x.engine.believe(ctx, x.raw, Leeway)
-	if err != nil {
-		return nil, fosite.ErrNotFound
-	}
-	g, err := x.engine.Grants.Grant(ctx, claims.GrantID)
+	g, err := e.Grants.Grant(ctx, claims.GrantID)
 	if errors.Is(err, grant.ErrNotFound) {
-		return nil, fosite.ErrNotFound
+		return "", "", nil
 	}
 	if err != nil {
-		x.failed = err
-		return nil, err
+		return "", "", err
 	}
-	// a token that was exchanged hangs from another client's grant, which is not its client's to
-	// end
-	return x.found(g.ClientID, g.ID), nil
-}
-
-// RevokeRefreshToken ends the grant.
-func (x *revocation) RevokeRefreshToken(ctx context.Context, grantID string) error {
-	err := x.engine.Ledger.End(ctx, grant.Actor("client:"+x.client.ID), grantID, grant.ReasonClient)
-	if err != nil && !errors.Is(err, grant.ErrNotFound) {
-		x.failed = err
-	}
-	return err
+	// A token that was exchanged hangs from another client's grant, which is not its client's to
+	// revoke.
+	return g.ClientID, g.ID, nil
 }
 
 // believe checks one of our own access tokens, for whichever of our resources it is, and whichever
 // algorithm that resource had when it was issued.
-func (e *Engine) believe(ctx context.Context, raw string, leeway time.Duration) (token.Claims, error) {
+func (e *Engine) verify(ctx context.Context, raw string, leeway time.Duration) (token.Claims, error) {
 	r, _ := e.Resource(saidAudience(raw)) // none: the zero resource, which no token is for
-	return e.believeFor(ctx, raw, r, leeway)
+	return e.verifyFor(ctx, raw, r, leeway)
 }
 
 // saidAudience is whom a token says that it is for, believing nothing.
@@ -153,7 +123,7 @@ func saidAudience(raw string) string {
 }
 
 // believeFor is believe for one resource.
-func (e *Engine) believeFor(ctx context.Context, raw string, r Resource, leeway time.Duration) (token.Claims, error) {
+func (e *Engine) verifyFor(ctx context.Context, raw string, r Resource, leeway time.Duration) (token.Claims, error) {
 	rules := token.Rules{Issuer: e.Issuer, Audience: r.URI, Algorithms: []string{"ES256", "RS256", "EdDSA"},
 		Leeway: leeway, Now: e.Now}
 	return rules.Verify(ctx, raw, e.Keys)

@@ -7,10 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
@@ -124,38 +122,6 @@ func (x *exchange) agentAllowed(ctx context.Context, tenantID string) error {
 		return oauth.InvalidGrant(why)
 	}
 	return nil
-}
-
-// govern holds the exchange against the tenant's policy, after whatever its grant type did: no
-// grant type can forget it.
-func (x *exchange) govern(ctx context.Context) error {
-	if x.policy == nil {
-		return errors.New("a token was about to be issued without asking the tenant's policy")
-	}
-	if x.refresh == nil || x.policy.MaxRefreshTokenLifetime == 0 {
-		return nil
-	}
-	given, err := x.engine.given(ctx, x.grant)
-	if err != nil {
-		return err
-	}
-	if !x.now.Before(given.Add(x.policy.MaxRefreshTokenLifetime)) {
-		return oauth.InvalidGrant(overdue(*x.policy))
-	}
-	return nil
-}
-
-// given is when a person gave the permission by hand: a grant that a client got on the strength of
-// another is as old as that one.
-func (e *Engine) given(ctx context.Context, g grant.Grant) (time.Time, error) {
-	if g.DerivedFrom == "" {
-		return g.CreatedAt, nil
-	}
-	origin, err := e.Grants.Grant(ctx, g.DerivedFrom)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("reading the grant that another came of: %w", err)
-	}
-	return origin.CreatedAt, nil
 }
 
 func overdue(p tenant.Policy) string {

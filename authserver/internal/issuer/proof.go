@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/shared/dpop"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
@@ -25,9 +24,10 @@ func (e *Engine) Proof(r dpop.Request) (*dpop.Proof, error) {
 	return &p, nil
 }
 
-// spend uses a request's proof up, if it has one: an *oauth.Error when it was used before, an inner
-// error when that cannot be known. owner is whom it counts against when there are too many.
-func (e *Engine) spend(ctx context.Context, owner string, p *dpop.Proof) error {
+// useProof uses a request's proof up, if it has one. The error is an *oauth.Error when it was used
+// before, and an internal one when that is not known. owner is whom it counts against when there
+// are too many.
+func (e *Engine) useProof(ctx context.Context, owner string, p *dpop.Proof) error {
 	if p == nil {
 		return nil
 	}
@@ -72,17 +72,4 @@ func (x *exchange) checkKey(bound string) error {
 			"key that it was asked for with")
 	}
 	return nil
-}
-
-// nextKey is what the refresh token is bound to that is about to be kept: what its parent was, or
-// else, for a client that has nothing else to prove itself with, the key of the request. A client
-// that authenticates has its tokens bound to that, and may change its key (RFC 9449 §5).
-func (x *exchange) nextKey() string {
-	if x.refresh != nil && x.refresh.JKT != "" {
-		return x.refresh.JKT
-	}
-	if x.client.AuthMethod != client.AuthNone {
-		return ""
-	}
-	return x.jkt()
 }

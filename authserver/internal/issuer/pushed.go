@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -41,7 +42,7 @@ func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values, pro
 		// RFC 9126 §2.1
 		return "", 0, nil, oauth.InvalidRequest("request_uri cannot be pushed; send the parameters themselves")
 	}
-	form = cloneForm(form)
+	form = maps.Clone(form)
 	form.Set("client_id", c.ID)
 	form.Set(PushedBy, c.AuthMethod)
 	if proof != nil {
@@ -60,7 +61,7 @@ func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values, pro
 		}
 		relaxed = a.Relaxed
 	}
-	if err := e.spend(ctx, httpd.Source(ctx), proof); err != nil {
+	if err := e.useProof(ctx, httpd.Source(ctx), proof); err != nil {
 		return "", 0, nil, err
 	}
 	value, err := json.Marshal(Remembered(form))

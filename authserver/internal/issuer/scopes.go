@@ -59,3 +59,13 @@ func (e *Engine) scopesBeside(resource Resource) map[string]bool {
 	}
 	return names
 }
+
+// withoutOffline drops offline_access: clients may ask for it, but a refresh token depends on the
+// grant type.
+func withoutOffline(scopes []string) []string {
+	return slices.DeleteFunc(scopes, func(s string) bool { return s == OfflineAccess })
+}
+
+// OfflineAccess is the scope by which clients ask for a refresh token (OpenID Connect Core section
+// 11). It allows no tool and is in no token.
+const OfflineAccess = "offline_access"

@@ -30,7 +30,7 @@ func (d *Door) revoke(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, oauth.InvalidRequest("token is missing; send the one to be ended"))
 		return
 	}
-	if err := d.Engine.Revoke(r.Context(), c, form.Get("token"), form.Get("token_type_hint")); err != nil {
+	if err := d.Engine.Revoke(r.Context(), c, form.Get("token")); err != nil {
 		d.fail(w, r, err)
 		return
 	}

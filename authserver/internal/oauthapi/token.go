@@ -4,8 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
@@ -43,13 +41,9 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	if grantType == client.GrantCode || grantType == client.GrantDevice {
 		way.Reached(attempt.Code)
 	}
-	switch {
-	case grantType == "":
-		d.fail(w, r, oauth.InvalidRequest("grant_type is missing; use one of "+strings.Join(issuer.GrantTypes(), ", ")))
-		return
-	case !slices.Contains(issuer.GrantTypes(), grantType):
-		d.fail(w, r,
-			oauth.UnsupportedGrantType("this grant_type is not offered; use "+strings.Join(issuer.GrantTypes(), ", ")))
+	parsed, err := issuer.ParseGrantType(grantType)
+	if err != nil {
+		d.fail(w, r, err)
 		return
 	}
 	c, err := d.authenticate(r, form)
@@ -62,8 +56,9 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
-	tokens, err := d.Engine.Token(r.Context(), c, form, proof)
-	trace(way, form, tokens.Trail)
+	tokens, about, err := d.Engine.Token(r.Context(), issuer.TokenRequest{Client: c, GrantType: parsed, Form: form,
+		Proof: proof})
+	trace(way, form, about)
 	if err != nil {
 		d.fail(w, r, err)
 		return
@@ -80,7 +75,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 
 // trace says what a token request has to do with a client's way in. Only who redeems a code came a
 // way; of the others refusals are kept alone.
-func trace(way *attempt.Trace, form url.Values, t issuer.Trail) {
+func trace(way *attempt.Trace, form url.Values, t issuer.Trace) {
 	way.For(t.TenantID, t.UserID)
 	switch form.Get("grant_type") {
 	case client.GrantCode:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
@@ -25,12 +24,19 @@ import (
 // of before are worth nothing; a later one begins anew, because the provider is asked each time
 // whether the client may.
 
-// loadAssertion brings the grant that an assertion makes, and what may be had from it.
-func (x *exchange) loadAssertion(ctx context.Context, form url.Values) error {
+// assertionGrant is the grant type of JWT assertions (RFC 7523 section 2.1), for ID-JAGs.
+type assertionGrant struct {
+	accessTokenOnly
+	identity trustedissuer.Identity
+	userID   string
+	scopes   []string // of the grant
+}
+
+func (g *assertionGrant) load(ctx context.Context, x *exchange) error {
 	if x.client.AuthMethod == client.AuthNone {
 		return oauth.UnauthorizedClient("assertions of identity are for clients that prove who they are")
 	}
-	raw := form.Get("assertion")
+	raw := x.form.Get("assertion")
 	if raw == "" {
 		return oauth.InvalidRequest("assertion is missing")
 	}
@@ -54,32 +60,29 @@ func (x *exchange) loadAssertion(ctx context.Context, form url.Values) error {
 	if x.client.TenantID != "" && x.client.TenantID != id.TenantID {
 		return oauth.InvalidGrant("this client belongs to another organisation than the assertion's")
 	}
-	userID, err := x.asserted(ctx, id)
-	if err != nil {
-		return err
-	}
-	if err := x.assertedTarget(form, id.Resource); err != nil {
-		return err
-	}
-	granted, err := x.assertedScopes(ctx, form, id, userID)
-	if err != nil {
-		return err
-	}
-	x.keep = func(ctx context.Context) error { return x.assert(ctx, id, userID, granted) }
-	return nil
+	g.identity = id
+	g.userID, err = x.engine.assertedUser(ctx, id)
+	return err
 }
 
-// assert uses the assertion up and keeps what it makes.
-func (x *exchange) assert(ctx context.Context, id trustedissuer.Identity, userID string, granted []string) (err error) {
-	g := grant.Grant{
-		ID: newID("grt_"), TenantID: id.TenantID, ClientID: x.client.ID, UserID: userID, Resource: x.resource.URI,
-		Scopes: granted, CreatedAt: x.now,
-		AssertedBy: id.Issuer, AssertedAt: x.now,
+func (g *assertionGrant) authorize(ctx context.Context, x *exchange) error {
+	if err := g.setTarget(x); err != nil {
+		return err
 	}
-	x.grant, err = x.engine.Store.Assert(ctx, id.Assertion, g, audit.Event{
-		Time: x.now, Actor: "issuer:" + id.Issuer, Action: "grant.create", Target: g.ID, Tenant: g.TenantID,
-		Client: g.ClientID, Grant: g.ID,
-		Detail: "client " + g.ClientID + " for " + userID + ": " + oauth.FormatScope(granted),
+	return g.setScopes(ctx, x)
+}
+
+// consume uses the assertion up and keeps the grant that it makes.
+func (g *assertionGrant) consume(ctx context.Context, x *exchange) (err error) {
+	id := g.identity
+	made := grant.Grant{
+		ID: newID("grt_"), TenantID: id.TenantID, ClientID: x.client.ID, UserID: g.userID, Resource: x.resource.URI,
+		Scopes: g.scopes, CreatedAt: x.now, AssertedBy: id.Issuer, AssertedAt: x.now,
+	}
+	x.grant, err = x.engine.Store.Assert(ctx, id.Assertion, made, audit.Event{
+		Time: x.now, Actor: "issuer:" + id.Issuer, Action: "grant.create", Target: made.ID, Tenant: made.TenantID,
+		Client: made.ClientID, Grant: made.ID,
+		Detail: "client " + made.ClientID + " for " + g.userID + ": " + oauth.FormatScope(g.scopes),
 	})
 	switch {
 	case errors.Is(err, trustedissuer.ErrUsed):
@@ -99,10 +102,10 @@ func (x *exchange) assert(ctx context.Context, id trustedissuer.Identity, userID
 	return nil
 }
 
-// asserted finds out who the subject is: whom it was before; or else, at its first time, a member
-// of the very tenant whose verified address is here already. Nobody is made by an assertion.
-func (x *exchange) asserted(ctx context.Context, id trustedissuer.Identity) (userID string, err error) {
-	userID, err = x.engine.Trust.Subject(ctx, id.Issuer, id.Subject)
+// assertedUser finds the user of an assertion's subject: the one that it was before; or else, the
+// first time, a member of the tenant with the same verified address. An assertion makes no account.
+func (e *Engine) assertedUser(ctx context.Context, id trustedissuer.Identity) (userID string, err error) {
+	userID, err = e.Trust.Subject(ctx, id.Issuer, id.Subject)
 	if err == nil || !errors.Is(err, trustedissuer.ErrNotFound) {
 		return userID, err
 	}
@@ -112,14 +115,14 @@ func (x *exchange) asserted(ctx context.Context, id trustedissuer.Identity) (use
 	if err != nil {
 		return "", unknown
 	}
-	u, err := x.engine.Users.UserByEmail(ctx, email)
+	u, err := e.Users.UserByEmail(ctx, email)
 	if errors.Is(err, user.ErrNotFound) {
 		return "", unknown
 	}
 	if err != nil {
 		return "", fmt.Errorf("reading a person: %w", err)
 	}
-	memberships, err := x.engine.Users.Memberships(ctx, u.ID)
+	memberships, err := e.Users.Memberships(ctx, u.ID)
 	if err != nil {
 		return "", fmt.Errorf("reading memberships: %w", err)
 	}
@@ -129,16 +132,13 @@ func (x *exchange) asserted(ctx context.Context, id trustedissuer.Identity) (use
 	return u.ID, nil
 }
 
-// assertedTarget is the resource of the assertion, which the request may name once more. Without
+// setTarget sets the resource of the assertion, which the request may name once more. Without
 // either it is the default one.
-func (x *exchange) assertedTarget(form url.Values, asserted string) error {
-	if asserted == "" {
-		resource, relaxed, err := x.engine.target(form)
-		x.resource = resource
-		x.relax(relaxed)
-		return err
+func (g *assertionGrant) setTarget(x *exchange) error {
+	if g.identity.Resource == "" {
+		return x.setTarget()
 	}
-	uri, err := oauth.ParseResource(asserted)
+	uri, err := oauth.ParseResource(g.identity.Resource)
 	if err != nil {
 		return oauth.InvalidGrant("the assertion's resource is not the URI of one")
 	}
@@ -151,41 +151,40 @@ func (x *exchange) assertedTarget(form url.Values, asserted string) error {
 		x.relax(RelaxedResourceAlias)
 	}
 	x.resource = resource
-	relaxed, err := checkTarget(form, resource)
+	relaxed, err := checkTarget(x.form, resource)
 	x.relax(relaxed)
 	return err
 }
 
-// assertedScopes are what the grant allows: asserted ∩ what is allowed here today; and of these
-// what is asked for, narrowed without a word.
-func (x *exchange) assertedScopes(ctx context.Context, form url.Values, id trustedissuer.Identity,
-	userID string) (granted []string, err error) {
-	allowed, err := x.allow(ctx, Holder{id.TenantID, userID})
+// setScopes sets the scopes of the grant, which are those asserted that are allowed today, and
+// those of the token: of these the requested ones. Others are left out without an error.
+func (g *assertionGrant) setScopes(ctx context.Context, x *exchange) error {
+	allowed, err := x.allow(ctx, Holder{g.identity.TenantID, g.userID})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	granted = oauth.Intersect(x.resource.ScopeNames(), allowed)
-	if id.HasScope {
-		asserted, err := oauth.ParseScope(id.Scope)
+	g.scopes = oauth.Intersect(x.resource.ScopeNames(), allowed)
+	if g.identity.HasScope {
+		asserted, err := oauth.ParseScope(g.identity.Scope)
 		if err != nil {
-			return nil, oauth.InvalidGrant("the assertion's scope is malformed")
+			return oauth.InvalidGrant("the assertion's scope is malformed")
 		}
-		granted = oauth.Intersect(granted, asserted)
+		g.scopes = oauth.Intersect(g.scopes, asserted)
 	}
-	asked, err := oauth.ParseScope(form.Get("scope"))
+	requested, err := oauth.ParseScope(x.form.Get("scope"))
 	if err != nil {
-		return nil, oauth.InvalidScope(err.Error())
+		return oauth.InvalidScope(err.Error())
 	}
-	switch asked = withoutOffline(asked); {
-	case len(asked) > 0:
-		x.scopes = oauth.Intersect(granted, asked)
-	case id.HasScope:
-		x.scopes = granted
-	default: // nobody named any: the resource's baseline, as everywhere
-		x.scopes = oauth.Intersect(granted, x.resource.Baseline())
+	switch requested = withoutOffline(requested); {
+	case len(requested) > 0:
+		x.scopes = oauth.Intersect(g.scopes, requested)
+	case g.identity.HasScope:
+		x.scopes = g.scopes
+	default: // neither names any: the resource's baseline, as everywhere
+		x.scopes = oauth.Intersect(g.scopes, x.resource.Baseline())
 	}
 	if len(x.scopes) == 0 {
-		return nil, oauth.InvalidScope("nothing of what is asked for is in the assertion and allowed here")
+		return oauth.InvalidScope("none of the requested scopes is in the assertion and allowed here")
 	}
-	return granted, nil
+	return nil
 }

@@ -27,62 +27,67 @@ const (
 	TypeJWT         = "urn:ietf:params:oauth:token-type:jwt"
 )
 
-// mostActors bounds how many times a token is passed on. Package token believes no more than a few
+// maxActors bounds how many times a token is passed on. Package token believes no more than a few
 // above it.
-const mostActors = 5
+const maxActors = 5
 
-// loadExchange brings the subject's grant and what may be had from it.
-func (x *exchange) loadExchange(ctx context.Context, form url.Values) error {
-	if requested := form.Get("requested_token_type"); requested != "" && requested != TypeAccessToken &&
+// exchangeGrant is the grant type of token exchange (RFC 8693 section 2.1).
+type exchangeGrant struct {
+	consumesNothing
+	accessTokenOnly
+	subject token.Claims
+}
+
+func (g *exchangeGrant) load(ctx context.Context, x *exchange) error {
+	if requested := x.form.Get("requested_token_type"); requested != "" && requested != TypeAccessToken &&
 		requested != TypeJWT {
 		return oauth.InvalidRequest("requested_token_type is not offered; use " + TypeAccessToken)
 	}
-	subject, err := x.presented(ctx, form, "subject_token")
+	subject, granted, err := x.presentedToken(ctx, "subject_token")
 	if err != nil {
 		return err
 	}
-	if err := x.mayExchange(subject.claims); err != nil {
+	if err := x.mayExchange(subject); err != nil {
 		return err
 	}
-	x.grant, x.until, x.actor, x.issued = subject.grant, subject.claims.Expires, subject.claims.Actor, TypeAccessToken
-	if err := x.act(ctx, form, subject.claims); err != nil {
-		return err
-	}
-	if err := x.exchangeTarget(form, subject.claims.Audience); err != nil {
-		return err
-	}
-	return x.shrink(ctx, form, subject.claims)
+	g.subject, x.grant, x.notAfter = subject, granted, subject.Expires
+	x.actor, x.issuedType = subject.Actor, TypeAccessToken
+	return g.setActor(ctx, x)
 }
 
-// shown is an access token that a request presents, believed, with its living grant.
-type shown struct {
-	claims token.Claims
-	grant  grant.Grant
+func (g *exchangeGrant) authorize(ctx context.Context, x *exchange) error {
+	if err := x.exchangeTarget(g.subject.Audience); err != nil {
+		return err
+	}
+	return g.setScopes(ctx, x)
 }
 
-// presented believes a token of the request. Whatever is wrong with it is invalid_request (RFC 8693
-// §2.2.2).
-func (x *exchange) presented(ctx context.Context, form url.Values, name string) (shown, error) {
-	kind := form.Get(name + "_type")
+// presentedToken verifies an access token of ours that the request presents, and loads its grant,
+// which must not be revoked. Whatever is wrong with it is invalid_request (RFC 8693 section 2.2.2).
+func (x *exchange) presentedToken(ctx context.Context, name string) (token.Claims, grant.Grant, error) {
+	raw, kind := x.form.Get(name), x.form.Get(name+"_type")
 	switch {
-	case form.Get(name) == "" || kind == "":
-		return shown{}, oauth.InvalidRequest(name + " or " + name + "_type is missing")
+	case raw == "" || kind == "":
+		return token.Claims{}, grant.Grant{}, oauth.InvalidRequest(name + " or " + name + "_type is missing")
 	case kind != TypeAccessToken && kind != TypeJWT:
-		return shown{}, oauth.InvalidRequest(name + "_type is not offered; use " + TypeAccessToken)
+		return token.Claims{}, grant.Grant{},
+			oauth.InvalidRequest(name + "_type is not offered; use " + TypeAccessToken)
 	}
-	claims, err := x.engine.believe(ctx, form.Get(name), 0)
+	claims, err := x.engine.verify(ctx, raw, 0)
 	if err != nil {
-		// one of package token's sentences
-		return shown{}, oauth.InvalidRequest(name + " is not a valid access token of this issuer: " + err.Error())
+		// the text is one of package token's
+		return token.Claims{}, grant.Grant{},
+			oauth.InvalidRequest(name + " is not a valid access token of this issuer: " + err.Error())
 	}
 	g, err := x.engine.Grants.Grant(ctx, claims.GrantID)
 	if errors.Is(err, grant.ErrNotFound) || err == nil && (x.engine.ended(g) || x.engine.Suspended(claims)) {
-		return shown{}, oauth.InvalidRequest("the permission behind " + name + " has ended")
+		return token.Claims{}, grant.Grant{},
+			oauth.InvalidRequest("the permission behind " + name + " has been revoked")
 	}
 	if err != nil {
-		return shown{}, fmt.Errorf("reading the grant of %s: %w", name, err)
+		return token.Claims{}, grant.Grant{}, fmt.Errorf("load the grant of %s: %w", name, err)
 	}
-	return shown{claims, g}, nil
+	return claims, g, nil
 }
 
 // receives says whether a client is the protected server that a token is for.
@@ -108,30 +113,31 @@ func (x *exchange) mayExchange(subject token.Claims) error {
 	return nil
 }
 
-// act says in the new token who acts for the subject: whom the actor_token names; or the server
-// that passes its caller on; or nobody new.
-func (x *exchange) act(ctx context.Context, form url.Values, subject token.Claims) error {
+// setActor sets who acts for the subject: whom the actor_token names; or the server that passes its
+// caller on; or the same as before.
+func (g *exchangeGrant) setActor(ctx context.Context, x *exchange) error {
+	subject := g.subject
 	next := &token.Actor{Subject: x.client.ID, ClientID: x.client.ID, Actor: subject.Actor}
 	switch {
-	case form.Has("actor_token") || form.Has("actor_token_type"):
-		actor, err := x.presented(ctx, form, "actor_token")
+	case x.form.Has("actor_token") || x.form.Has("actor_token_type"):
+		actor, _, err := x.presentedToken(ctx, "actor_token")
 		if err != nil {
 			return err
 		}
-		bound := actor.claims.Confirmation.JKT
+		bound := actor.Confirmation.JKT
 		switch {
-		case actor.claims.TenantID != subject.TenantID:
+		case actor.TenantID != subject.TenantID:
 			return oauth.InvalidRequest("the actor_token is of another tenant than the subject_token")
-		case actor.claims.ClientID != x.client.ID:
+		case actor.ClientID != x.client.ID:
 			return oauth.InvalidRequest("the actor_token is not this client's own")
 		case bound != "" && bound != x.jkt():
 			return oauth.InvalidRequest("the actor_token is bound to a key that the request does not prove")
 		}
-		next.Subject, x.until = actor.claims.Subject, min(x.until, actor.claims.Expires)
+		next.Subject, x.notAfter = actor.Subject, min(x.notAfter, actor.Expires)
 	case subject.ClientID == x.client.ID:
 		return nil
 	}
-	if next.Depth() > mostActors {
+	if next.Depth() > maxActors {
 		return oauth.InvalidRequest("the token has been passed on too often")
 	}
 	x.actor = next
@@ -140,13 +146,13 @@ func (x *exchange) act(ctx context.Context, form url.Values, subject token.Claim
 
 // exchangeTarget is the server that the new token is for: the same, or for a server that passes its
 // caller on, another of ours.
-func (x *exchange) exchangeTarget(form url.Values, audience string) error {
+func (x *exchange) exchangeTarget(audience string) error {
 	resource, served := x.engine.Resource(audience)
 	if !served {
 		return oauth.InvalidTarget("the resource of the subject_token is no longer served here")
 	}
 	// RFC 8693 §2.1 has both; ours are named by URI alone
-	targets := append(slices.Clone(form["resource"]), form["audience"]...)
+	targets := append(slices.Clone(x.form["resource"]), x.form["audience"]...)
 	for i, raw := range targets {
 		named, _, err := x.engine.target(url.Values{"resource": {raw}})
 		if err != nil {
@@ -168,32 +174,30 @@ func (x *exchange) exchangeTarget(form url.Values, audience string) error {
 	return nil
 }
 
-// shrink finds the scopes: asked ∩ what the subject's token has ∩ what is allowed today. Never one
-// more.
-func (x *exchange) shrink(ctx context.Context, form url.Values, subject token.Claims) error {
-	asked, relaxed, err := x.engine.asked(form, x.resource)
+// setScopes sets the scopes: those requested that the subject_token has and that are allowed today.
+func (g *exchangeGrant) setScopes(ctx context.Context, x *exchange) error {
+	requested, err := x.requested()
 	if err != nil {
 		return err
 	}
-	x.relax(relaxed)
-	if len(asked) == 0 {
-		asked = subject.Scopes
+	if len(requested) == 0 {
+		requested = g.subject.Scopes
 	}
-	if !oauth.Subset(asked, subject.Scopes) {
-		return oauth.InvalidScope("the scope is wider than the subject_token's: " + oauth.FormatScope(subject.Scopes))
+	if !oauth.Subset(requested, g.subject.Scopes) {
+		return oauth.InvalidScope("the scope is wider than the subject_token's: " + oauth.FormatScope(g.subject.Scopes))
 	}
 	allowed, err := x.allow(ctx, Holder{x.grant.TenantID, x.grant.UserID})
-	var refused *oauth.Error
-	if errors.As(err, &refused) {
-		return oauth.InvalidRequest(refused.Description)
+	var denied *oauth.Error
+	if errors.As(err, &denied) {
+		return oauth.InvalidRequest(denied.Description)
 	}
 	if err != nil {
 		return err
 	}
-	if receives(x.client, subject) {
-		allowed = oauth.Intersect(allowed, x.client.Scopes) // what it may pass on was named; nothing named is nothing
+	if receives(x.client, g.subject) {
+		allowed = oauth.Intersect(allowed, x.client.Scopes) // it may pass on the scopes that were named for it, or none
 	}
-	if x.scopes = oauth.Intersect(asked, allowed, x.resource.ScopeNames()); len(x.scopes) == 0 {
+	if x.scopes = oauth.Intersect(requested, allowed, x.resource.ScopeNames()); len(x.scopes) == 0 {
 		return oauth.InvalidScope("none of these scopes may be passed on by this client to " + x.resource.URI)
 	}
 	return nil

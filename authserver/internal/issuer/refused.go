@@ -3,7 +3,6 @@ package issuer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 
@@ -12,40 +11,6 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
-
-// The audit lines of tokens. The line of tokens that come of a code or a refresh token is written
-// in the transaction that uses that up. For all others nothing is written but the line, and the
-// answer does not wait for the disk: see Settings.Issued.
-
-// line is the audit line of the tokens that this exchange gives. It names the access token by its
-// jti.
-func (x *exchange) line() audit.Event {
-	action := "token.issue"
-	if x.refresh != nil {
-		action = "token.refresh"
-	}
-	return audit.Event{
-		Time: x.now, Actor: "client:" + x.client.ID, Action: action, Target: x.tokenID, Tenant: x.grant.TenantID,
-		Client: x.client.ID, Grant: x.grant.ID,
-		Detail: x.grantType + ": " + oauth.FormatScope(x.scopes) + " for " + x.resource.URI,
-	}
-}
-
-// record keeps the line of tokens for which nothing else is written.
-func (x *exchange) record(ctx context.Context) (err error) {
-	switch {
-	case x.replay:
-		e := x.line()
-		e.Detail += " (once more: " + RelaxedReplay + ")"
-		err = x.engine.Audit.Record(ctx, e)
-	case x.code == nil && x.refresh == nil:
-		err = x.engine.Issued(ctx, x.line())
-	}
-	if err != nil {
-		return fmt.Errorf("writing the audit line of a token: %w", err)
-	}
-	return nil
-}
 
 // notYet are answers of the token endpoint that refuse nothing: the client goes on as they say.
 var notYet = []string{"authorization_pending", "slow_down", "use_dpop_nonce"}
