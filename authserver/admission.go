@@ -1,8 +1,6 @@
 package authserver
 
 import (
-	"bytes"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -31,8 +29,7 @@ func (s *Server) admit(next http.Handler, programs *oauthapi.Door, people *pages
 			next.ServeHTTP(w, r)
 			return
 		}
-		body, err := io.ReadAll(r.Body)
-		r.Body = &readBody{Reader: bytes.NewReader(body), err: err}
+		body := httpd.Buffer(r)
 		leave, ok := limiter.Enter(r.Context(), isUrgent(r, body))
 		if !ok {
 			httpd.Note(r.Context(), "refused", "too many requests in flight")
@@ -69,24 +66,3 @@ func isUrgent(r *http.Request, body []byte) bool {
 	}
 	return false
 }
-
-// readBody is a body that was read, and the error that ended it.
-type readBody struct {
-	*bytes.Reader
-	err error // nil: the end
-}
-
-// Read implements io.Reader.
-func (b *readBody) Read(p []byte) (int, error) {
-	n, err := b.Reader.Read(p)
-	if err == io.EOF && b.err != nil {
-		err = b.err
-	}
-	return n, err
-}
-
-// WriteTo hides that of bytes.Reader, which knows nothing of the error.
-func (b *readBody) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, struct{ io.Reader }{b}) }
-
-// Close implements io.Closer.
-func (b *readBody) Close() error { return nil }
