@@ -83,6 +83,7 @@ type Server struct {
 	operator *Operator
 	refusals *audit.Refusals
 	issued   *audit.Buffer // records of tokens for which nothing else is written
+	metrics  *metrics
 }
 
 // Operator is the operator API: every operation has an audit record, or does not happen.
@@ -104,6 +105,8 @@ func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	}
 	config.WarnInsecure(d.Log, c.InsecureSettings())
 	s := &Server{config: r, deps: d, backends: b, operator: operator(&r, b, d)}
+	s.metrics = newMetrics(b.ring)
+	b.sql.Measure(s.metrics.storeSeconds.WithLabelValues("read"), s.metrics.storeSeconds.WithLabelValues("write"))
 	s.refusals = &audit.Refusals{Log: b.sql, Now: d.Now, Each: refusalsEach, All: refusalsAll}
 	s.issued = audit.NewBuffer(b.sql.RecordAll, d.Log)
 	if s.handler, err = s.routes(); err != nil {
@@ -252,7 +255,7 @@ func (s *Server) routes() (http.Handler, error) {
 		Authenticate: &ratelimit.Limiter{Store: b.counters, Name: "authenticate", Limit: 100, Window: time.Minute},
 	}
 	r := mux.NewRouter()
-	r.Use(s.follow)
+	r.Use(s.metrics.count, s.follow)
 	r.HandleFunc("/healthz", s.healthz).Methods("GET", "HEAD")
 	r.HandleFunc("/readyz", s.readyz).Methods("GET", "HEAD")
 	r.PathPrefix("/static/").Handler(web.Static()).Methods("GET", "HEAD")

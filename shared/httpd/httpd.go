@@ -42,6 +42,8 @@ type event struct {
 	notes   []slog.Attr
 	space   [8]slog.Attr // for the notes of most requests
 	failing *outage.Log
+
+	response *recorder
 }
 
 type eventKey struct{}
@@ -81,6 +83,7 @@ func Handler(next http.Handler, o Options) http.Handler {
 		r = r.WithContext(ctx)
 		r.Body = http.MaxBytesReader(w, r.Body, o.MaxBody)
 		rec := &recorder{ResponseWriter: w}
+		e.response = rec
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler { // an aborted response is logged too
@@ -173,6 +176,31 @@ func Note(ctx context.Context, key string, value any) {
 	if e, ok := ctx.Value(eventKey{}).(*event); ok {
 		e.note(key, value)
 	}
+}
+
+// Noted returns what was noted last for a key in the request's log event, as text; empty for
+// nothing.
+func Noted(ctx context.Context, key string) string {
+	e, ok := ctx.Value(eventKey{}).(*event)
+	if !ok {
+		return ""
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := len(e.notes) - 1; i >= 0; i-- {
+		if e.notes[i].Key == key {
+			return e.notes[i].Value.String()
+		}
+	}
+	return ""
+}
+
+// Status is the status of the response to the request; 0 as long as none is written.
+func Status(ctx context.Context) int {
+	if e, ok := ctx.Value(eventKey{}).(*event); ok {
+		return e.response.status
+	}
+	return 0
 }
 
 // SupportCode returns the request's id in the log, to be shown with an error. Empty outside

@@ -55,6 +55,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 type settings struct {
 	config    authserver.Config
 	listen    string
+	metrics   string
 	resources string
 	adminDir  string
 	level     slog.Level
@@ -76,6 +77,8 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	fs.String("config", "", "YAML file of settings, by the names of the flags")
 	flags.URLVar(fs, &s.config.Issuer, "issuer", "issuer identifier, as agents and people reach it")
 	fs.StringVar(&s.listen, "listen", "127.0.0.1:8080", "address on which to listen")
+	fs.StringVar(&s.metrics, "metrics-listen", "",
+		"address of /metrics, which need no authentication (default none)")
 	fs.StringVar(&s.resources, "resources", "",
 		"JSON file of the MCP servers for which tokens are issued; see deploy/resources.json")
 	fs.StringVar(&s.adminDir, "admin-dir", "",
@@ -134,6 +137,13 @@ func (s *settings) open(ctx context.Context, stderr io.Writer) error {
 		return errors.Join(err, l.Close())
 	}
 	s.doors = []httpd.Door{{Server: httpd.Server(s.server.Handler()), Listener: l}}
+	if s.metrics != "" {
+		m, err := httpd.Listen(s.metrics)
+		if err != nil {
+			return errors.Join(err, l.Close(), s.server.Close())
+		}
+		s.doors = append(s.doors, httpd.Door{Server: httpd.Server(s.server.Metrics()), Listener: m})
+	}
 	if s.adminDir == "" {
 		return nil
 	}

@@ -31,6 +31,11 @@ const (
 	StateWithdrawn = "withdrawn"
 )
 
+// States are the states of a key.
+func States() []string {
+	return []string{StateNext, StateActive, StateRetired, StateExpired, StateWithdrawn}
+}
+
 // published reports whether a key in this state is in the key set.
 func published(state string) bool { return state != StateExpired && state != StateWithdrawn }
 

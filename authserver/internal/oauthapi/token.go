@@ -46,6 +46,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
+	httpd.Note(r.Context(), "grant_type", grantType)
 	c, err := d.authenticate(r, form)
 	if err != nil {
 		d.failAuthentication(w, r, err)

@@ -32,6 +32,20 @@ type DB struct {
 	stmts          sync.Map
 	keep           bool // keep prepared statements; pgx does so itself
 	audit          *chain.Chain
+
+	reads, writes Observer // nil: nobody measures
+}
+
+// Observer takes durations in seconds, as a Prometheus histogram does.
+type Observer interface{ Observe(seconds float64) }
+
+// Measure has the duration of reads and writes observed. Call it before the database is used.
+func (d *DB) Measure(reads, writes Observer) { d.reads, d.writes = reads, writes }
+
+func observe(o Observer, since time.Time) {
+	if o != nil {
+		o.Observe(time.Since(since).Seconds())
+	}
 }
 
 // handle runs statements: a pool, or one transaction.
@@ -125,6 +139,7 @@ func (d *DB) Close() error {
 
 // row runs a query for one row.
 func (d *DB) row(ctx context.Context, query string, args ...any) *sql.Row {
+	defer observe(d.reads, time.Now())
 	if s := d.prepared(ctx, query); s != nil {
 		return s.QueryRowContext(ctx, args...)
 	}
@@ -133,6 +148,7 @@ func (d *DB) row(ctx context.Context, query string, args ...any) *sql.Row {
 
 // rows runs a constant query for any number of rows.
 func (d *DB) rows(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	defer observe(d.reads, time.Now())
 	if s := d.prepared(ctx, query); s != nil {
 		return s.QueryContext(ctx, args...)
 	}
@@ -164,6 +180,7 @@ func (d *DB) tx(ctx context.Context, do func(*sql.Tx) error) error {
 	if d.within != nil {
 		return do(d.within)
 	}
+	defer observe(d.writes, time.Now())
 	tx, err := d.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
@@ -181,6 +198,7 @@ func (d *DB) tx(ctx context.Context, do func(*sql.Tx) error) error {
 // collect reads all rows of a query.
 func collect[T any](ctx context.Context, d *DB, scan func(interface{ Scan(...any) error }) (T, error), query string,
 	args ...any) ([]T, error) {
+	defer observe(d.reads, time.Now())
 	rows, err := d.read.QueryContext(ctx, query, args...)
 	return all(rows, err, scan)
 }
