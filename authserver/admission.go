@@ -22,7 +22,7 @@ const admissionWait = 500 * time.Millisecond
 // first: refreshing and revoking tokens, introspection, and reading the list of revoked grants.
 // Others get 503 with Retry-After within admissionWait. A request counts once its body is read, so
 // that slow senders take no places.
-func (s *Server) admit(next http.Handler, programs *oauthapi.Door, people *pages.Handler) http.Handler {
+func (s *Server) admit(next http.Handler, programs *oauthapi.API, people *pages.Handler) http.Handler {
 	limiter := load.New(int(s.config.MaxInFlight), admissionWait)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isCheap(r) {
@@ -58,7 +58,7 @@ func isCheap(r *http.Request) bool {
 // isUrgent reports whether a request is served before others.
 func isUrgent(r *http.Request, body []byte) bool {
 	switch r.URL.Path {
-	case oauthapi.RevokePath, oauthapi.IntrospectionPath, oauthapi.EndedPath:
+	case oauthapi.RevokePath, oauthapi.IntrospectionPath, oauthapi.RevokedPath:
 		return true
 	case oauthapi.TokenPath:
 		form, err := url.ParseQuery(string(body))

@@ -36,7 +36,7 @@ func TestReuseEndsThePermissionWhateverThePolicySays(t *testing.T) {
 				_, body := claims(t, access)
 				g, err := h.Store.Grant(t.Context(), body["grant_id"].(string))
 				must(t, err)
-				if !g.Ended() || g.EndReason != "a used code or refresh token came back" {
+				if !g.Revoked() || g.RevokeReason != "a used code or refresh token came back" {
 					t.Errorf("a spent %s while the policy refuses %s: the permission is %+v, want it ended", spent,
 						what, g)
 				}

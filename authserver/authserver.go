@@ -163,7 +163,7 @@ func oneAtATime(rekey func(config.Secret, func(config.Secret) error) error) func
 func (s *Server) engine(fetcher *cimd.Fetcher, assertions *assertion.Checker) *issuer.Engine {
 	c, b := &s.config, s.backends
 	return issuer.New(issuer.Settings{
-		Documents: s.documents(fetcher), Ahead: b.ahead,
+		Documents: s.documents(fetcher), Pending: b.ahead,
 		Issuer: c.Issuer, Resources: b.resources,
 		Clients: b.clients, Tenants: b.tenants, Users: b.sql, Grants: b.grants, Store: b.sql, Ledger: b.ledger,
 		Keys: b.ring, Secret: b.ring.Secret(),
@@ -173,9 +173,9 @@ func (s *Server) engine(fetcher *cimd.Fetcher, assertions *assertion.Checker) *i
 			Used: b.proofs, Nonces: &dpop.Nonces{Key: b.nonces}, NonceRequired: c.DPoPNonce == dpop.NonceRequired,
 			Window: c.DPoPWindow, Since: b.since, Now: s.deps.Now,
 		},
-		CodeLife: c.AuthorizationCodeLifetime, RefreshIdle: c.RefreshTokenIdleTimeout,
-		RefreshLife:  c.RefreshTokenLifetime,
-		ReplayWindow: max(c.ReplayWindow, 0), Now: s.deps.Now,
+		AuthorizationCodeLifetime: c.AuthorizationCodeLifetime, RefreshTokenIdleTimeout: c.RefreshTokenIdleTimeout,
+		RefreshTokenLifetime: c.RefreshTokenLifetime,
+		ReplayWindow:         max(c.ReplayWindow, 0), Now: s.deps.Now,
 	})
 }
 
@@ -237,7 +237,7 @@ func (s *Server) routes() (http.Handler, error) {
 				Limit: (c.SignInsPerAddress + 9) / 10, Window: 5 * time.Minute},
 		},
 	}
-	programs := &oauthapi.Door{
+	programs := &oauthapi.API{
 		Assertions:   assertions,
 		Registration: c.Registration, Ceiling: c.MaxClients, Now: s.deps.Now,
 		Engine: engine, Clients: b.clients, Keys: b.ring, Begin: sessions.Begin, ErrorPage: people.ErrorPage,
@@ -247,8 +247,8 @@ func (s *Server) routes() (http.Handler, error) {
 			Window: time.Minute},
 		Register: &ratelimit.Limiter{Store: b.counters, Name: "register", Limit: c.RegistrationsPerHour,
 			Window: time.Hour},
-		Ended:  b.list,
-		Revoke: &ratelimit.Limiter{Store: b.counters, Name: "revoke", Limit: 60, Window: time.Minute},
+		Revoked: b.list,
+		Revoke:  &ratelimit.Limiter{Store: b.counters, Name: "revoke", Limit: 60, Window: time.Minute},
 		Introspect: &ratelimit.Limiter{Store: b.counters, Name: "introspect", Limit: c.IntrospectionsPerMinute,
 			Window: time.Minute},
 		Follow:       &ratelimit.Limiter{Store: b.counters, Name: "ended", Limit: 3000, Window: time.Minute},

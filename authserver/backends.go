@@ -132,7 +132,8 @@ func open(ctx context.Context, r *resolved, d Deps) (_ *backends, err error) {
 	b.clients, b.tenants, b.grants = &cache.Clients{Store: b.sql, Watch: watch},
 		&cache.Tenants{Store: b.sql, Watch: watch}, &cache.Grants{Store: b.sql, Watch: watch}
 	b.follower = revocation.NewReplica(revocation.ReplicaOptions{Feed: b.list, Now: d.Now})
-	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, b.hear(d.Ended)}, TokenLife: remembrance, Now: d.Now,
+	b.ledger = &grant.Ledger{Store: b.grants, List: told{b.list, b.hear(d.Ended)}, TokenLifetime: remembrance,
+		Now:    d.Now,
 		Listed: b.follower.Knows, WithdrawnSince: b.ring.WithdrawnSince}
 	b.settler = &grant.Settler{Ledger: b.ledger, List: b.follower, Now: d.Now}
 	return b, nil

@@ -289,7 +289,7 @@ func (r *resolved) resolveResources() error {
 // remembrance is how long a revoked grant stays on the list, and a superseded key in the key set:
 // the longest lifetime of any token, the leeway of clocks, and a minute for replicas that are
 // slightly behind.
-const remembrance = issuer.MaxTokenLife + issuer.Leeway + time.Minute
+const remembrance = issuer.MaxAccessTokenLifetime + issuer.Leeway + time.Minute
 
 // pastKeys is how long an expired key is still kept: an old ID token still identifies a person at
 // logout.

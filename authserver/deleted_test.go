@@ -388,8 +388,8 @@ func TestNothingIsAllowedWhileAUserIsDeleted(t *testing.T) {
 		grants, err := h.Store.Grants(t.Context(), grant.Filter{UserID: id, Limit: 10_000})
 		must(t, err)
 		for _, g := range grants {
-			if listed := h.Server.Revoked(g.ID); !g.Ended() || !listed {
-				t.Errorf("grant %s: revoked in SQL %v, on the list %v", g.ID, g.Ended(), listed)
+			if listed := h.Server.Revoked(g.ID); !g.Revoked() || !listed {
+				t.Errorf("grant %s: revoked in SQL %v, on the list %v", g.ID, g.Revoked(), listed)
 			}
 		}
 		if len(grants) < len(people) {

@@ -96,7 +96,7 @@ func TestADeviceComesIn(t *testing.T) {
 		t.Error("the grant of a device code that came twice lives on")
 	}
 	ended, err := h.Store.Grants(context.Background(), grant.Filter{ClientID: a.ID})
-	if err != nil || len(ended) != 1 || ended[0].EndReason != grant.ReasonReuse {
+	if err != nil || len(ended) != 1 || ended[0].RevokeReason != grant.ReasonReuse {
 		t.Errorf("the ledger: %+v %v", ended, err)
 	}
 }

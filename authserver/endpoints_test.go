@@ -293,7 +293,7 @@ func TestRefreshTokens(t *testing.T) {
 	status, answer = a.token(refreshment(third))
 	wantError(t, "the leaf after reuse", status, answer, 400, "invalid_grant")
 	ended, err := h.Store.Grants(ctx, grant.Filter{ClientID: a.ID})
-	if err != nil || len(ended) != 1 || ended[0].EndReason != grant.ReasonReuse {
+	if err != nil || len(ended) != 1 || ended[0].RevokeReason != grant.ReasonReuse {
 		t.Errorf("the ledger: %+v %v, want the grant ended because of reuse", ended, err)
 	}
 	if at := ann.open("/agents"); !strings.Contains(at.body, "Revoked by the server") { // and ann is told

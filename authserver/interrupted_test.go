@@ -75,7 +75,7 @@ func TestInterruptedRevocationIsCompleted(t *testing.T) {
 			mend()
 			must(t, other.Settle(t.Context()))
 			g, err := h.Store.Grant(t.Context(), id)
-			if err != nil || !g.Ended() || g.EndReason != grant.ReasonInterrupted {
+			if err != nil || !g.Revoked() || g.RevokeReason != grant.ReasonInterrupted {
 				t.Errorf("got %+v, %v; want it revoked as interrupted", g, err)
 			}
 			events, err := h.Store.Events(t.Context(), audit.Filter{Action: "grant.revoke"})
@@ -99,14 +99,14 @@ func TestRevocationUnderWayIsNotTakenOver(t *testing.T) {
 	}
 	mend()
 	must(t, h.Server.Settle(t.Context()))
-	if g, err := h.Store.Grant(t.Context(), body["grant_id"].(string)); err != nil || g.Ended() {
+	if g, err := h.Store.Grant(t.Context(), body["grant_id"].(string)); err != nil || g.Revoked() {
 		t.Errorf("got %+v, %v; want it left for ten seconds", g, err)
 	}
 	if r := a.revoke(refresh); r.StatusCode != 200 {
 		t.Errorf("again: got %d, want 200", r.StatusCode)
 	}
 	if g, err := h.Store.Grant(t.Context(), body["grant_id"].(string)); err != nil ||
-		g.EndReason != grant.ReasonClient {
+		g.RevokeReason != grant.ReasonClient {
 		t.Errorf("got %+v, %v; want it revoked by its client", g, err)
 	}
 }
@@ -142,7 +142,7 @@ func TestGrantsLeftAliveAreRevoked(t *testing.T) {
 			h.Clock.step(11 * time.Second)
 			must(t, h.Server.Settle(t.Context()))
 			id := body["grant_id"].(string)
-			if g, err := h.Store.Grant(t.Context(), id); err != nil || !g.Ended() {
+			if g, err := h.Store.Grant(t.Context(), id); err != nil || !g.Revoked() {
 				t.Errorf("got %+v, %v; want it revoked", g, err)
 			}
 			if revoked, err := h.List.Ended(t.Context(), id); err != nil || !revoked {

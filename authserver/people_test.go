@@ -198,7 +198,7 @@ func TestAPersonEndsAnAgent(t *testing.T) {
 	if ended, err := h.List.Ended(ctx, id); !ended || err != nil {
 		t.Errorf("the list: got %v %v, want it ended", ended, err)
 	}
-	if g, err := h.Store.Grant(ctx, id); err != nil || g.EndReason != grant.ReasonPerson {
+	if g, err := h.Store.Grant(ctx, id); err != nil || g.RevokeReason != grant.ReasonPerson {
 		t.Errorf("the ledger: got %+v %v", g, err)
 	}
 	if a.alive(refresh) {

@@ -37,14 +37,14 @@ func grantList(fs *pflag.FlagSet) action {
 			func(n *names) (rows [][]any) {
 				for _, g := range grants {
 					state := "active"
-					if g.Ended() {
+					if g.Revoked() {
 						state = "revoked"
 					} else if g.Suspended {
 						state = "suspended"
 					}
 					rows = append(rows, []any{
 						g.ID, n.tenant(g.TenantID), n.client(g.ClientID), n.user(g.UserID), g.Resource, g.Scopes,
-						g.CreatedAt, state, g.EndedAt, g.EndReason,
+						g.CreatedAt, state, g.RevokedAt, g.RevokeReason,
 					})
 				}
 				return rows

@@ -251,7 +251,7 @@ func TestEndedGrantIsOnTheListBeforeTheActReturns(t *testing.T) {
 	}
 	grants, err := o.ListGrants(ctx, grant.Filter{TenantID: "acme"})
 	must(t, err)
-	if len(grants) != 1 || grants[0].EndReason != "the laptop was stolen" {
+	if len(grants) != 1 || grants[0].RevokeReason != "the laptop was stolen" {
 		t.Errorf("got %+v", grants)
 	}
 }

@@ -79,13 +79,13 @@ func (d *API) RevokeGrants(ctx context.Context, s GrantSelection) (done GrantsRe
 	}
 	err = d.later.Do(ctx, func(ctx context.Context) error {
 		if s.ID != "" {
-			if err := d.Ledger.End(ctx, actor(ctx), s.ID, reason); err != nil {
+			if err := d.Ledger.Revoke(ctx, actor(ctx), s.ID, reason); err != nil {
 				return unknown(err, grant.ErrNotFound, "grant", s.ID)
 			}
 			done.Revoked = 1
 			return nil
 		}
-		done.Revoked, err = d.Ledger.EndAll(ctx, actor(ctx), f, reason)
+		done.Revoked, err = d.Ledger.RevokeAll(ctx, actor(ctx), f, reason)
 		return err
 	})
 	return done, err

@@ -94,7 +94,7 @@ func (d *API) DistrustIssuer(ctx context.Context, issuer string) error {
 		}
 	}
 	return d.later.Do(ctx, func(ctx context.Context) error {
-		ended, err := d.Ledger.EndAll(ctx, actor(ctx), grant.Filter{AssertedBy: issuer}, ReasonDistrusted)
+		ended, err := d.Ledger.RevokeAll(ctx, actor(ctx), grant.Filter{AssertedBy: issuer}, ReasonDistrusted)
 		if err == nil && gone && ended == 0 {
 			return refuse("gatehouse issuer list shows them", "nobody trusts issuer %.200q", issuer)
 		}

@@ -95,7 +95,7 @@ func (d *API) WithdrawKey(ctx context.Context, k KeyWithdrawal) (done KeyWithdra
 	}
 	ctx, free := grant.Lasting(ctx)
 	defer free()
-	if err := d.Ledger.List.Add(ctx, revocation.KeyID(k.KID), d.now().Add(d.Ledger.TokenLife)); err != nil {
+	if err := d.Ledger.List.Add(ctx, revocation.KeyID(k.KID), d.now().Add(d.Ledger.TokenLifetime)); err != nil {
 		return done,
 			fmt.Errorf("the key is withdrawn, but MCP servers learn it only when they next fetch the key set, unless "+
 				"you do it again: %w", err)

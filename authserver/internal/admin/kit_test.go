@@ -74,7 +74,7 @@ func openOn(t testing.TB, database string) *office {
 				return do(tx)
 			})
 		},
-		Ledger: &grant.Ledger{Store: store, List: o.list, TokenLife: 10 * time.Minute, Now: clock},
+		Ledger: &grant.Ledger{Store: store, List: o.list, TokenLifetime: 10 * time.Minute, Now: clock},
 		Resources: issuer.NewResources([]issuer.Resource{{URI: resourceURI, Algorithm: "ES256", Scopes: []issuer.Scope{
 			{Name: "customers:read", Baseline: true}, {Name: "customers:write"}, {Name: "tickets:write"},
 		}}}, store, 10*time.Minute, false), Catalogue: store, Issuer: "https://auth.example.com",

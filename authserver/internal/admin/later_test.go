@@ -29,8 +29,8 @@ func (o *office) ended(t *testing.T, ids ...string) {
 	for _, id := range ids {
 		g, err := o.store.Grant(t.Context(), id)
 		listed, listErr := o.list.Ended(t.Context(), id)
-		if err != nil || listErr != nil || !g.Ended() || !listed {
-			t.Errorf("grant %s: in the ledger %v %v, on the list %v %v; want it ended", id, g.Ended(), err, listed,
+		if err != nil || listErr != nil || !g.Revoked() || !listed {
+			t.Errorf("grant %s: in the ledger %v %v, on the list %v %v; want it ended", id, g.Revoked(), err, listed,
 				listErr)
 		}
 	}

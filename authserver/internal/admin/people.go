@@ -256,7 +256,7 @@ func (d *API) EnableUser(ctx context.Context, who string) error {
 // endAll revokes grants, after what creates new ones was stopped.
 func (d *API) endAll(ctx context.Context, f grant.Filter, reason string) error {
 	return d.later.Do(ctx, func(ctx context.Context) error {
-		_, err := d.Ledger.EndAll(ctx, actor(ctx), f, reason)
+		_, err := d.Ledger.RevokeAll(ctx, actor(ctx), f, reason)
 		return err
 	})
 }

@@ -146,7 +146,7 @@ func (p *planner) configured(r issuer.Resource) bool {
 	if !p.Resources.Fixed(r.URI) {
 		return false
 	}
-	all, life := p.Resources.All(), p.Resources.Life()
+	all, life := p.Resources.All(), p.Resources.DefaultLifetime()
 	i := slices.IndexFunc(all, func(k issuer.Resource) bool { return k.URI == r.URI })
 	if i < 0 {
 		return false

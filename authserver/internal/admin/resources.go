@@ -57,14 +57,14 @@ func (d *API) checkResource(r issuer.Resource) (issuer.Resource, error) {
 		return r, refuse("change it there, and restart", "the resource %s is the configuration's", r.URI)
 	}
 	life := r.AccessTokenLifetime
-	checked, err := r.Check(d.Resources.Life())
+	checked, err := r.Check(d.Resources.DefaultLifetime())
 	if err != nil {
 		return r, refuse("gatehouse resource put -h says what a resource may have", "%v", err)
 	}
 	if checked.AccessTokenLifetime = life; life%time.Second != 0 { // 0 follows the issuer's setting
 		return r, refuse("", "tokens of %s cannot live for %s: it is no whole number of seconds", r.URI, life)
 	}
-	if d.Resources.TooPlain(r.URI) {
+	if d.Resources.IsInsecure(r.URI) {
 		return r, refuse("use https; --insecure-http allows it all the same, and then anyone on the way can "+
 			"read tokens", "the resource %s is plain http on a host that is not this machine", r.URI)
 	}

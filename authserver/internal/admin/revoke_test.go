@@ -174,7 +174,7 @@ func TestGrantsAreRevokedByClientPersonAndTenant(t *testing.T) {
 			for _, id := range []string{"grt_anncli_one", "grt_anncli_two", "grt_bobcli_one", "grt_bobcli_two"} {
 				over, err := o.list.Ended(ctx, id)
 				must(t, err)
-				if g, err := o.store.Grant(ctx, id); err != nil || g.Ended() != over {
+				if g, err := o.store.Grant(ctx, id); err != nil || g.Revoked() != over {
 					t.Errorf("%s: the list and the ledger differ: %v %v", id, over, err)
 				}
 				if over {

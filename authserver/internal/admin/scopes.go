@@ -46,7 +46,7 @@ func (d *API) ClientScopes(ctx context.Context, a ScopesAsked) (ScopesFound, err
 		return ScopesFound{}, refuse("", "client %s belongs to tenant %s alone", c.ID, c.TenantID)
 	}
 	f := ScopesFound{Limits: d.limits(c, t)}
-	if why := issuer.Unwelcome(t, c); why != "" {
+	if why := issuer.DenyReason(t, c); why != "" {
 		f.Limits = append(f.Limits, why)
 		return f, nil
 	}

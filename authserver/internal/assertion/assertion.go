@@ -30,8 +30,8 @@ import (
 // Type is the one client_assertion_type (RFC 7523 §2.2).
 const Type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-// ErrNotBelieved says that an assertion does not prove what it says. Why not is for the log alone.
-var ErrNotBelieved = errors.New("the assertion is not believed")
+// ErrInvalid says that an assertion does not prove what it says. Why not is for the log alone.
+var ErrInvalid = errors.New("the assertion is not believed")
 
 // The bounds of an assertion.
 const (
@@ -86,30 +86,30 @@ type claims struct {
 	Issuer    string          `json:"iss"`
 	Subject   string          `json:"sub"`
 	Audience  json.RawMessage `json:"aud"`
-	Expires   date            `json:"exp"` // 0: missing
-	NotBefore date            `json:"nbf"`
-	IssuedAt  date            `json:"iat"`
+	Expires   numericDate     `json:"exp"` // 0: missing
+	NotBefore numericDate     `json:"nbf"`
+	IssuedAt  numericDate     `json:"iat"`
 	ID        string          `json:"jti"`
 }
 
-// date is a time, which may have a fraction.
-type date = jws.NumericDate
+// numericDate is a time, which may have a fraction.
+type numericDate = jws.NumericDate
 
-// askew is an assertion of another time.
-type askew struct {
+// skewed is an assertion of another time.
+type skewed struct {
 	error
 	off time.Duration
 }
 
-func (a *askew) Unwrap() error { return a.error }
+func (a *skewed) Unwrap() error { return a.error }
 
 // ClockOff is how far the clock that made the assertion is ahead of ours.
-func (a *askew) ClockOff() time.Duration { return a.off }
+func (a *skewed) ClockOff() time.Duration { return a.off }
 
 // askew adds to an error how far the clock that made the assertion is ahead of ours, as far as it
 // tells: when it was made, or else how long it has been over. When that is as it should be,
 // something else is wrong.
-func (c *claims) askew(now date, err error) error {
+func (c *claims) askew(now numericDate, err error) error {
 	made := c.IssuedAt
 	if made == 0 && c.NotBefore != 0 {
 		made = c.NotBefore
@@ -121,7 +121,7 @@ func (c *claims) askew(now date, err error) error {
 	if made == 0 || off.Abs() <= leeway {
 		return err
 	}
-	return &askew{err, off}
+	return &skewed{err, off}
 }
 
 // farthest bounds how far a clock is said to be off, in seconds.
@@ -138,7 +138,7 @@ func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error
 	}
 	var a claims
 	if err := strictjson.Unmarshal(payload, &a); err != nil {
-		return &invalid{"a claim has the wrong type", ErrNotBelieved}
+		return &invalid{"a claim has the wrong type", ErrInvalid}
 	}
 	if err := c.checkClaims(of, a); err != nil {
 		return err
@@ -155,7 +155,7 @@ func (c *Checker) spend(ctx context.Context, of client.Client, a claims) error {
 		return fmt.Errorf("remembering an assertion: %w", err)
 	}
 	if !first {
-		return &invalid{"jti was used before; make a new assertion for each request", ErrNotBelieved}
+		return &invalid{"jti was used before; make a new assertion for each request", ErrInvalid}
 	}
 	return nil
 }
@@ -164,15 +164,15 @@ func (c *Checker) spend(ctx context.Context, of client.Client, a claims) error {
 // section 4.
 func (c *Checker) checkClaims(of client.Client, a claims) error {
 	if a.Issuer != of.ID || a.Subject != of.ID {
-		return &invalid{"iss and sub must both be the client_id", ErrNotBelieved}
+		return &invalid{"iss and sub must both be the client_id", ErrInvalid}
 	}
-	return c.checkCommon(a, maxLife, ErrNotBelieved)
+	return c.checkCommon(a, maxLife, ErrInvalid)
 }
 
 // checkCommon holds the claims that all assertions have against their rules. longest bounds how far
 // exp may be ahead; sentinel is what the error wraps.
 func (c *Checker) checkCommon(a claims, longest time.Duration, sentinel error) error {
-	now, slack := date(c.Now().Unix()), date(leeway/time.Second)
+	now, slack := numericDate(c.Now().Unix()), numericDate(leeway/time.Second)
 	wrong := func(format string, args ...any) error { return &invalid{fmt.Sprintf(format, args...), sentinel} }
 	switch {
 	case sole(a.Audience) != c.Issuer:
@@ -181,9 +181,9 @@ func (c *Checker) checkCommon(a claims, longest time.Duration, sentinel error) e
 		return wrong("exp is missing")
 	case now >= a.Expires+slack:
 		return a.askew(now, wrong("exp is %s ago", seconds(now-a.Expires)))
-	case a.Expires > now+date(longest/time.Second)+slack:
+	case a.Expires > now+numericDate(longest/time.Second)+slack:
 		return a.askew(now, wrong("exp is %s ahead; it may be %s ahead at most", seconds(a.Expires-now),
-			seconds(date(longest/time.Second))))
+			seconds(numericDate(longest/time.Second))))
 	case a.NotBefore > now+slack:
 		return a.askew(now, wrong("nbf is %s ahead", seconds(a.NotBefore-now)))
 	case a.IssuedAt > now+slack:
@@ -197,7 +197,7 @@ func (c *Checker) checkCommon(a claims, longest time.Duration, sentinel error) e
 }
 
 // seconds is a number of seconds as people read it.
-func seconds(n date) string { return (time.Duration(min(n, farthest)) * time.Second).String() }
+func seconds(n numericDate) string { return (time.Duration(min(n, farthest)) * time.Second).String() }
 
 // invalid is what is wrong with an assertion whose signature holds.
 type invalid struct {
@@ -230,7 +230,7 @@ func sole(audience json.RawMessage) string {
 func (c *Checker) verify(ctx context.Context, of source, raw string, types ...string) ([]byte, error) {
 	// What go-jose decodes by itself, the header, has one reading by then.
 	if _, _, err := jws.Split(raw, maxSize); err != nil {
-		return nil, fmt.Errorf("%w: its form", ErrNotBelieved)
+		return nil, fmt.Errorf("%w: its form", ErrInvalid)
 	}
 	var algorithms []jose.SignatureAlgorithm
 	for _, a := range Algorithms() {
@@ -238,11 +238,11 @@ func (c *Checker) verify(ctx context.Context, of source, raw string, types ...st
 	}
 	signed, err := jose.ParseSignedCompact(raw, algorithms)
 	if err != nil || len(signed.Signatures) != 1 {
-		return nil, fmt.Errorf("%w: its form or algorithm", ErrNotBelieved)
+		return nil, fmt.Errorf("%w: its form or algorithm", ErrInvalid)
 	}
 	header := signed.Signatures[0].Header
 	if t, _ := header.ExtraHeaders[jose.HeaderType].(string); !slices.Contains(types, strings.ToLower(t)) {
-		return nil, fmt.Errorf("%w: its typ", ErrNotBelieved)
+		return nil, fmt.Errorf("%w: its typ", ErrInvalid)
 	}
 	keys, err := of.keys(ctx, header.KeyID)
 	if err != nil {
@@ -257,7 +257,7 @@ func (c *Checker) verify(ctx context.Context, of source, raw string, types ...st
 			return payload, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: no key of whoever should have made it fits", ErrNotBelieved)
+	return nil, fmt.Errorf("%w: no key of whoever should have made it fits", ErrInvalid)
 }
 
 // fits says whether a key may sign with an algorithm: the key decides, not the token (RFC 8725

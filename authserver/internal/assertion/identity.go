@@ -45,7 +45,7 @@ func (c *Checker) Identity(ctx context.Context, raw string) (trustedissuer.Ident
 		return trustedissuer.Identity{}, fmt.Errorf("reading a trusted issuer: %w", err)
 	}
 	payload, err := c.verify(ctx, source{trusted.JWKS, trusted.JWKSURI, trusted.Issuer, &c.issuers}, raw, identityType)
-	if errors.Is(err, ErrNotBelieved) {
+	if errors.Is(err, ErrInvalid) {
 		return trustedissuer.Identity{}, fmt.Errorf("%w: %w", trustedissuer.ErrNotAccepted, err)
 	}
 	if err != nil {

@@ -71,16 +71,16 @@ func (s source) keys(ctx context.Context, kid string) ([]jose.JSONWebKey, error)
 	if s.uri == "" {
 		keys, err := client.ParseKeys([]byte(s.jwks))
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrNotBelieved, err)
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 		return keys, nil
 	}
 	if s.shelf.fetch == nil {
-		return nil, fmt.Errorf("%w: nothing is fetched here", ErrNotBelieved)
+		return nil, fmt.Errorf("%w: nothing is fetched here", ErrInvalid)
 	}
 	keys, err := s.shelf.set(s.owner+" "+s.uri).current(ctx, s, kid)
 	if err != nil {
-		return nil, fmt.Errorf("%w: its keys: %w", ErrNotBelieved, err)
+		return nil, fmt.Errorf("%w: its keys: %w", ErrInvalid, err)
 	}
 	return keys, nil
 }

@@ -108,8 +108,8 @@ var sentences = []sentence{
 	{0, "unauthorized_client", "this client is not registered",
 		"The client is not registered for the grant type that it used ({description}): it must register with it in " +
 			"grant_types, or be made with it.", ""},
-	{0, "unauthorized_client", "the permission of this client was ended",
-		"The permission of this machine client was ended, and stays so: `gatehouse audit list` says by whom, and " +
+	{0, "unauthorized_client", "the permission of this client was revoked",
+		"The permission of this machine client was revoked, and stays so: `gatehouse audit list` says by whom, and " +
 			"`gatehouse client create` makes another client.", ""},
 	{0, "unauthorized_client", "client_credentials is for clients",
 		"The client asked for a token by client_credentials and belongs to no tenant: make it with `gatehouse client " +
@@ -126,7 +126,7 @@ var sentences = []sentence{
 			"must ask without prompt=none.", ""},
 
 	// Sign-in and consent.
-	{Consent, "access_denied", "the person said no",
+	{Consent, "access_denied", "the person denied the request",
 		"The person said no when they were asked, so nothing is wrong with the client: talk to them, and start again " +
 			"from the application if they agree.", ""},
 	{0, "invalid_request", "This request is no longer under way",
@@ -158,7 +158,7 @@ var sentences = []sentence{
 	{0, "invalid_grant", "the code is unknown",
 		"The client brought a code that is not known here, or that another client was given: it must bring the code " +
 			"of its own latest authorization, to the issuer that gave it.", ""},
-	{0, "invalid_grant", "the code is over",
+	{0, "invalid_grant", "the code has expired",
 		"The client brought its code too late: it must redeem it at once, within --authorization-code-lifetime, so " +
 			"look at its clock " +
 			"and its network, and start again.", ""},
@@ -187,11 +187,11 @@ var sentences = []sentence{
 	{0, "invalid_grant", "the refresh token is unknown",
 		"The client brought a refresh token that is not known here, or that another client was given: the person " +
 			"must authorize it again.", ""},
-	{0, "invalid_grant", "the refresh token is over",
+	{0, "invalid_grant", "the refresh token has expired",
 		"The client brought a refresh token that is over, because it was not used for --refresh-token-idle-timeout " +
 			"or its " +
 			"permission has lasted --refresh-token-lifetime: the person must authorize it again.", ""},
-	{0, "invalid_grant", "this permission has ended",
+	{0, "invalid_grant", "this permission has been revoked",
 		"The permission that the client wanted to go on with has ended: `gatehouse grant list` says why, and the " +
 			"person can authorize it again.",
 		"The access of the token that the client brought was revoked: `gatehouse grant list` says why."},
@@ -204,7 +204,7 @@ var sentences = []sentence{
 			"their place again, or somebody else must authorize it.",
 		"The person for whom the client acts does not belong to the tenant any more: `gatehouse member put` gives " +
 			"them their place again."},
-	{0, "invalid_grant", "nothing of this permission is allowed any more",
+	{0, "invalid_grant", "none of this permission's scopes is allowed any more",
 		"Nothing that the person had allowed is within what their role and their tenant may have today: widen these " +
 			"with `gatehouse role put`, or let the person be asked anew.",
 		"Nothing that the client may have is within what its tenant may have today: widen that with `gatehouse " +

@@ -217,5 +217,5 @@ func (g *Grants) MachineGrant(ctx context.Context, clientID, resource string) (g
 // EndGrant implements grant.Store, and forgets.
 func (g *Grants) EndGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error {
 	defer g.rows.drop() // also when it did not succeed: then nobody knows what is true
-	return g.Store.EndGrant(ctx, id, at, reason, e)
+	return g.Store.RevokeGrant(ctx, id, at, reason, e)
 }

@@ -79,7 +79,7 @@ func TestAnEndedGrantIsForgottenAtOnce(t *testing.T) {
 				}
 			})
 		}
-		must(t, grants.EndGrant(ctx, id, now, grant.ReasonClient, audit.Event{Time: now}))
+		must(t, grants.RevokeGrant(ctx, id, now, grant.ReasonClient, audit.Event{Time: now}))
 		if got, err := grants.MachineGrant(ctx, "cli_1", "https://x.example"); !errors.Is(err, grant.ErrNotFound) {
 			t.Errorf("after its end: got %v %v, want ErrNotFound", got.ID, err)
 		}
@@ -129,9 +129,9 @@ func TestAnothersChangeCountsWithinASecond(t *testing.T) {
 			got, err := clients.Client(ctx, "cli_1")
 			return err == nil && got.SecretHash == "h2"
 		}},
-		"an end": {func() error { return db.EndGrant(ctx, "grt_1", now, "r", audit.Event{Time: now}) }, func() bool {
+		"an end": {func() error { return db.RevokeGrant(ctx, "grt_1", now, "r", audit.Event{Time: now}) }, func() bool {
 			got, err := grants.MachineGrant(ctx, "cli_1", "https://x.example")
-			return err == nil && got.Ended()
+			return err == nil && got.Revoked()
 		}},
 	} {
 		if row.counts() {

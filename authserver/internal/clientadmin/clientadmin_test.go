@@ -61,7 +61,7 @@ func openOn(t *testing.T, database string) (*clientadmin.Admin, *sqlstore.DB) {
 	}
 	clock := func() time.Time { return now }
 	list := revocation.NewMemory(clock)
-	ledger := &grant.Ledger{Store: store, List: list, TokenLife: time.Minute, Now: clock}
+	ledger := &grant.Ledger{Store: store, List: list, TokenLifetime: time.Minute, Now: clock}
 	return &clientadmin.Admin{
 		Tenants: store, Users: store, Clients: store, Grants: store, Ledger: ledger, Audit: store,
 		Scopes: func() []string { return []string{"a", "b", "c"} }, Serves: func(string) bool { return false },
@@ -183,7 +183,7 @@ func TestNoLineNoAct(t *testing.T) {
 	}
 	r.Audit = store
 	must(t, r.Delete(ctx, ann, c.ID))
-	if g, err := store.Grant(ctx, "grt_1"); err != nil || g.EndReason != grant.ReasonGone {
+	if g, err := store.Grant(ctx, "grt_1"); err != nil || g.RevokeReason != grant.ReasonGone {
 		t.Errorf("its grant: got %+v %v, want it ended", g, err)
 	}
 }

@@ -282,7 +282,7 @@ func (r *Admin) Delete(ctx context.Context, who Caller, id string) error {
 		return err
 	}
 	return r.Later.Do(ctx, func(ctx context.Context) error {
-		_, err := r.Ledger.EndAll(ctx, who.Actor(ctx), rest, grant.ReasonGone)
+		_, err := r.Ledger.RevokeAll(ctx, who.Actor(ctx), rest, grant.ReasonGone)
 		return err
 	})
 }

@@ -44,8 +44,8 @@ func let(t *testing.T, store *sqlstore.DB, id, clientID, tenantID string) {
 
 func wantAlive(t *testing.T, store *sqlstore.DB, id string, want bool) {
 	t.Helper()
-	if g, err := store.Grant(ctx, id); err != nil || g.Ended() == want {
-		t.Errorf("grant %s: ended %v %v, want it alive: %v", id, g.Ended(), err, want)
+	if g, err := store.Grant(ctx, id); err != nil || g.Revoked() == want {
+		t.Errorf("grant %s: ended %v %v, want it alive: %v", id, g.Revoked(), err, want)
 	}
 }
 

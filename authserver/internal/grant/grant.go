@@ -20,15 +20,15 @@ var ErrNotFound = errors.New("no such grant")
 
 // Grant is one permission: a client, for one tenant, at one resource.
 type Grant struct {
-	ID        string // "grt_" and 128 random bits
-	TenantID  string
-	ClientID  string
-	UserID    string   // empty for a machine client: the tenant itself allowed it
-	Resource  string   // the canonical URI
-	Scopes    []string // of a machine client: its ceiling when the grant was made, which its tokens do not ask
-	CreatedAt time.Time
-	EndedAt   time.Time // zero while alive
-	EndReason string
+	ID           string // "grt_" and 128 random bits
+	TenantID     string
+	ClientID     string
+	UserID       string   // empty for a machine client: the tenant itself allowed it
+	Resource     string   // the canonical URI
+	Scopes       []string // of a machine client: its ceiling when the grant was made, which its tokens do not ask
+	CreatedAt    time.Time
+	RevokedAt    time.Time // zero while alive
+	RevokeReason string
 
 	SignedInAt time.Time // when the person had last proved who they are; zero when nobody did it here
 	AssertedBy string    // the issuer whose assertion made it; empty for what a person or the tenant allowed here
@@ -44,8 +44,8 @@ type Grant struct {
 // ErrSuspended says that a client is disabled, or a tenant suspended.
 var ErrSuspended = errors.New("the client is disabled, or the tenant suspended")
 
-// Ended says whether the grant has ended.
-func (g Grant) Ended() bool { return !g.EndedAt.IsZero() }
+// Revoked says whether the grant has ended.
+func (g Grant) Revoked() bool { return !g.RevokedAt.IsZero() }
 
 // Actor is who acts: "user:ID", "client:ID", "operator:NAME" or "system".
 type Actor string
@@ -56,16 +56,16 @@ type Filter struct {
 	UserID   string
 	ClientID string
 	Resource string
-	// ByHand leaves out those that a client got without the person's being asked again.
-	ByHand bool
+	// Consented leaves out those that a client got without the person's being asked again.
+	Consented bool
 	// DerivedFrom matches those that came of this one.
 	DerivedFrom string
 	// AssertedBy matches those that this issuer's assertions made.
 	AssertedBy string
 	Active     bool // only those that have not ended
-	// EndReason and EndedSince match those that ended for this reason, and not before.
-	EndReason  string
-	EndedSince time.Time
+	// RevokeReason and EndedSince match those that ended for this reason, and not before.
+	RevokeReason string
+	RevokedSince time.Time
 	// After is the id of a grant: the list begins with the one after it.
 	After string
 	Limit int // at most this many; 0 means 100
@@ -84,28 +84,28 @@ type Store interface {
 	// returns the living one: of many at once all get the same. It writes e in the same transaction
 	// when it made one. ErrSuspended when the client is disabled or its tenant suspended.
 	PutMachineGrant(ctx context.Context, g Grant, e audit.Event) (Grant, error)
-	// EndGrant ends a living grant in one guarded statement, deletes its codes and refresh tokens'
+	// RevokeGrant ends a living grant in one guarded statement, deletes its codes and refresh tokens'
 	// liveness with it and writes e, in one transaction. An ended grant stays as it was and is no
 	// error; an unknown one is ErrNotFound.
-	EndGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error
-	// LeftAlive returns the ids of at most limit grants that live though what they belong to is
+	RevokeGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error
+	// Orphans returns the ids of at most limit grants that live though what they belong to is
 	// gone: their client or tenant is deleted, their person's account is disabled or belongs to the
 	// tenant no more, their issuer is not trusted any more, or the grant that they are derived from
 	// has ended.
-	LeftAlive(ctx context.Context, limit int) ([]string, error)
+	Orphans(ctx context.Context, limit int) ([]string, error)
 	// SuspendedSince returns the clients that are disabled and the tenants that are suspended, or
 	// deleted, since t or later.
 	SuspendedSince(ctx context.Context, t time.Time) (map[revocation.Subject]time.Time, error)
-	// EndedSince returns the grants that ended at or after t, for the list's restoring.
-	EndedSince(ctx context.Context, t time.Time) (map[string]time.Time, error)
+	// RevokedSince returns the grants that ended at or after t, for the list's restoring.
+	RevokedSince(ctx context.Context, t time.Time) (map[string]time.Time, error)
 }
 
 // Ledger ends grants: one act behind the three doors (RFC 7009, the person's page, the operator).
 type Ledger struct {
-	Store     Store
-	List      revocation.List
-	TokenLife time.Duration // the longest life of an access token, skew included: how long a grant stays on the list
-	Now       func() time.Time
+	Store         Store
+	List          revocation.List
+	TokenLifetime time.Duration // the longest life of an access token, skew included: how long a grant stays on the list
+	Now           func() time.Time
 	// Listed says whether an entry is on the list, as far as this process has heard. Nil: it has
 	// heard of none.
 	Listed func(id string) bool
@@ -114,11 +114,11 @@ type Ledger struct {
 	WithdrawnSince func(ctx context.Context, t time.Time) (map[string]time.Time, error)
 }
 
-// End ends a grant with everything that hangs from it, and the grants that a client got on the
+// Revoke ends a grant with everything that hangs from it, and the grants that a client got on the
 // strength of it. The list comes first, then SQL, so that a failure in between can only revoke too
 // much. When it returns nil, no token of any of them works. Ending an ended grant is no error.
-func (l *Ledger) End(ctx context.Context, actor Actor, id, reason string) error {
-	if err := l.end(ctx, actor, id, reason); err != nil {
+func (l *Ledger) Revoke(ctx context.Context, actor Actor, id, reason string) error {
+	if err := l.revoke(ctx, actor, id, reason); err != nil {
 		return err
 	}
 	for { // nothing new can come of an ended one: see Store
@@ -130,14 +130,14 @@ func (l *Ledger) End(ctx context.Context, actor Actor, id, reason string) error 
 			return nil
 		}
 		for _, g := range derived {
-			if err := l.end(ctx, actor, g.ID, reason); err != nil {
+			if err := l.revoke(ctx, actor, g.ID, reason); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func (l *Ledger) end(ctx context.Context, actor Actor, id, reason string) error {
+func (l *Ledger) revoke(ctx context.Context, actor Actor, id, reason string) error {
 	g, err := l.Store.Grant(ctx, id)
 	if err != nil {
 		return fmt.Errorf("ending grant: %w", err)
@@ -148,27 +148,27 @@ func (l *Ledger) end(ctx context.Context, actor Actor, id, reason string) error 
 	if own := revocation.ByClientID(id); reason == ReasonClient && g.UserID == "" && l.Listed != nil {
 		switch {
 		case !l.Listed(id):
-			if err := l.List.Add(ctx, own, now.Add(l.TokenLife)); err != nil {
+			if err := l.List.Add(ctx, own, now.Add(l.TokenLifetime)); err != nil {
 				return fmt.Errorf("ending grant %s: writing the list: %w", id, err)
 			}
 		case !l.Listed(own):
 			reason = ReasonInterrupted // somebody else's, which this one must not take the place of
 		}
 	}
-	if err := l.List.Add(ctx, id, now.Add(l.TokenLife)); err != nil {
+	if err := l.List.Add(ctx, id, now.Add(l.TokenLifetime)); err != nil {
 		return fmt.Errorf("ending grant %s: writing the list: %w", id, err)
 	}
 	event := audit.Event{Time: now, Actor: string(actor), Action: "grant.revoke", Target: id, Tenant: g.TenantID,
 		Client: g.ClientID, Grant: id, Detail: reason}
-	if err := l.Store.EndGrant(ctx, id, now, reason, event); err != nil {
+	if err := l.Store.RevokeGrant(ctx, id, now, reason, event); err != nil {
 		return fmt.Errorf("ending grant %s: %w", id, err)
 	}
 	return nil
 }
 
-// EndAll ends all living grants that the filter names, and says how many. It goes on until there is
+// RevokeAll ends all living grants that the filter names, and says how many. It goes on until there is
 // none: what makes new ones must have ended before.
-func (l *Ledger) EndAll(ctx context.Context, actor Actor, f Filter, reason string) (ended int, err error) {
+func (l *Ledger) RevokeAll(ctx context.Context, actor Actor, f Filter, reason string) (ended int, err error) {
 	f.Active = true
 	for {
 		alive, err := l.Store.Grants(ctx, f)
@@ -179,7 +179,7 @@ func (l *Ledger) EndAll(ctx context.Context, actor Actor, f Filter, reason strin
 			return ended, nil
 		}
 		for _, g := range alive {
-			if err := l.End(ctx, actor, g.ID, reason); err != nil {
+			if err := l.Revoke(ctx, actor, g.ID, reason); err != nil {
 				return ended, err
 			}
 			ended++
@@ -222,7 +222,7 @@ func (l *Ledger) Resume(ctx context.Context, s revocation.Subject) error {
 }
 
 func (l *Ledger) tell(ctx context.Context, s revocation.Suspension) error {
-	if err := l.List.Add(ctx, s.ID(), s.Before.Add(l.TokenLife)); err != nil {
+	if err := l.List.Add(ctx, s.ID(), s.Before.Add(l.TokenLifetime)); err != nil {
 		return fmt.Errorf("writing the list of revoked grants: %w", err)
 	}
 	return nil
@@ -231,15 +231,15 @@ func (l *Ledger) tell(ctx context.Context, s revocation.Suspension) error {
 // Restore writes to the list what the ledger knows of grants and keys whose tokens may still be
 // unexpired, and marks the list complete for life.
 func (l *Ledger) Restore(ctx context.Context, life time.Duration) error {
-	if err := l.List.Restore(ctx, l.ended, life); err != nil {
+	if err := l.List.Restore(ctx, l.revoked, life); err != nil {
 		return fmt.Errorf("restoring the list of ended grants: %w", err)
 	}
 	return nil
 }
 
-func (l *Ledger) ended(ctx context.Context) (map[string]time.Time, error) {
-	since := l.Now().Add(-l.TokenLife)
-	ended, err := l.Store.EndedSince(ctx, since)
+func (l *Ledger) revoked(ctx context.Context) (map[string]time.Time, error) {
+	since := l.Now().Add(-l.TokenLifetime)
+	ended, err := l.Store.RevokedSince(ctx, since)
 	if err != nil {
 		return nil, fmt.Errorf("reading the ledger: %w", err)
 	}
@@ -261,7 +261,7 @@ func (l *Ledger) ended(ctx context.Context) (map[string]time.Time, error) {
 		ended[s.ID()] = s.Before
 	}
 	for id, at := range ended {
-		ended[id] = at.Add(l.TokenLife)
+		ended[id] = at.Add(l.TokenLifetime)
 	}
 	return ended, nil
 }

@@ -37,11 +37,11 @@ func (s *Settler) Listed(grantID string) bool { return s.List.Knows(grantID) }
 // what they belong to is gone, when it has seen them settleAfter ago already. It must not be called
 // by two goroutines at once.
 func (s *Settler) Settle(ctx context.Context) error {
-	known, err := s.Ledger.ended(ctx)
+	known, err := s.Ledger.revoked(ctx)
 	if err != nil {
 		return err
 	}
-	left, err := s.Ledger.Store.LeftAlive(ctx, settleAtMost)
+	left, err := s.Ledger.Store.Orphans(ctx, settleAtMost)
 	if err != nil {
 		return fmt.Errorf("reading interrupted revocations: %w", err)
 	}
@@ -77,12 +77,12 @@ func (l *Ledger) complete(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("completing a revocation: %w", err)
 	}
-	if g.Ended() {
+	if g.Revoked() {
 		return nil
 	}
 	reason := ReasonInterrupted
 	if l.Listed != nil && l.Listed(revocation.ByClientID(id)) {
 		reason = ReasonClient
 	}
-	return l.End(ctx, "system", id, reason)
+	return l.Revoke(ctx, "system", id, reason)
 }

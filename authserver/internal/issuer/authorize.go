@@ -82,13 +82,13 @@ var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 // error is a *Refusal, or an inner one. Until the client and its redirect URI are known to fit, a
 // refusal goes nowhere but to a page here.
 func (e *Engine) Authorize(ctx context.Context, form url.Values) (*Authorization, error) {
-	a, err := e.addressee(ctx, form)
+	a, err := e.recipient(ctx, form)
 	if err != nil {
 		return nil, err
 	}
 	err = a.check(e)
 	if err == nil {
-		err = e.welcome(ctx, a.Client)
+		err = e.checkTenant(ctx, a.Client)
 	}
 	if err == nil {
 		err = e.fosite.Authorize(ctx, fositeadapter.Request{
@@ -107,9 +107,9 @@ func (e *Engine) Authorize(ctx context.Context, form url.Values) (*Authorization
 	return a, nil
 }
 
-// addressee finds out whom we would answer and where. What fails here is answered on the spot,
+// recipient finds out whom we would answer and where. What fails here is answered on the spot,
 // never by redirect.
-func (e *Engine) addressee(ctx context.Context, form url.Values) (*Authorization, error) {
+func (e *Engine) recipient(ctx context.Context, form url.Values) (*Authorization, error) {
 	local := func(err *oauth.Error) error { return &Refusal{Err: err} }
 	for _, name := range []string{"client_id", "redirect_uri"} {
 		if n := len(form[name]); n != 1 || form.Get(name) == "" {
@@ -138,7 +138,7 @@ func (e *Engine) addressee(ctx context.Context, form url.Values) (*Authorization
 	}
 	relaxed, ok := client.MatchRedirectURI(c.RedirectURIs, form.Get("redirect_uri"))
 	if !ok {
-		return nil, local(oauth.InvalidRequest(noSuchRedirect(c, form.Get("redirect_uri"))))
+		return nil, local(oauth.InvalidRequest(unregisteredRedirect(c, form.Get("redirect_uri"))))
 	}
 	a := &Authorization{Client: c, RedirectURI: form.Get("redirect_uri"), Form: form}
 	a.relax(relaxed)
@@ -228,13 +228,13 @@ func (a *Authorization) check(e *Engine) error {
 	if a.Prompt, err = ParsePrompt(a.Form); err != nil {
 		return err
 	}
-	return a.settle(e)
+	return a.setScopes(e)
 }
 
-// settle finds out what is asked for: the resource, and scopes of it; none means its baseline. The
+// setScopes finds out what is asked for: the resource, and scopes of it; none means its baseline. The
 // scopes of identity may stand beside them. Alone, and with no resource named, they mean the issuer
 // itself.
-func (a *Authorization) settle(e *Engine) error {
+func (a *Authorization) setScopes(e *Engine) error {
 	asked, err := oauth.ParseScope(a.Form.Get("scope"))
 	if err != nil {
 		return oauth.InvalidScope(err.Error())
@@ -250,15 +250,15 @@ func (a *Authorization) settle(e *Engine) error {
 	}
 	a.Resource = resource
 	a.relax(relaxed)
-	if asked, relaxed, err = e.asked(a.Form, resource); err != nil {
+	if asked, relaxed, err = e.requested(a.Form, resource); err != nil {
 		return err
 	}
 	a.relax(relaxed)
 	identity, others = identityOf(asked)
 	if len(others) == 0 && (len(identity) == 0 || resource.URI != e.identity.URI) {
-		others = a.unasked()
+		others = a.defaultScopes()
 	}
-	if !oauth.Subset(others, a.within(resource.ScopeNames())) {
+	if !oauth.Subset(others, a.allowedForClient(resource.ScopeNames())) {
 		return oauth.InvalidScope("a scope is not offered here or not allowed for this client; the resource offers: " +
 			oauth.FormatScope(resource.ScopeNames()))
 	}
@@ -266,50 +266,50 @@ func (a *Authorization) settle(e *Engine) error {
 	return nil
 }
 
-// within applies the client's own ceiling to scopes of the resource. Of who somebody is, the person
+// allowedForClient applies the client's own ceiling to scopes of the resource. Of who somebody is, the person
 // decides alone.
-func (a *Authorization) within(scopes []string) []string {
+func (a *Authorization) allowedForClient(scopes []string) []string {
 	return append(oauth.Intersect(scopes, IdentityScopes()), withinClient(scopes, a.Client)...)
 }
 
-// opens says whether scopes open the resource at all: those of identity alone open nothing but the
+// grantsAny says whether scopes open the resource at all: those of identity alone open nothing but the
 // issuer.
-func (a *Authorization) opens(scopes []string) bool {
+func (a *Authorization) grantsAny(scopes []string) bool {
 	return len(oauth.Intersect(scopes, a.Resource.ScopeNames())) > 0
 }
 
-// noSuchRedirect says that the client has no such redirect URI. What a client metadata document has
+// unregisteredRedirect says that the client has no such redirect URI. What a client metadata document has
 // is public, so that it is named beside what came; what a client registered is not told to
 // strangers.
-func noSuchRedirect(c client.Client, came string) string {
+func unregisteredRedirect(c client.Client, came string) string {
 	if c.Origin != client.OriginDocument {
 		return "redirect_uri is not one that this client has registered; send one that is, or register anew"
 	}
 	const most = 5
 	var has []string
 	for _, uri := range c.RedirectURIs[:min(len(c.RedirectURIs), most)] {
-		has = append(has, shownAddress(uri))
+		has = append(has, shownURL(uri))
 	}
 	if more := len(c.RedirectURIs) - most; more > 0 {
 		has = append(has, fmt.Sprintf("and %d more", more))
 	}
-	return "redirect_uri is not one that this client has registered: the application sent " + shownAddress(came) +
-		", and its document at " + shownAddress(c.ID) + " has " + strings.Join(has, ", ") +
+	return "redirect_uri is not one that this client has registered: the application sent " + shownURL(came) +
+		", and its document at " + shownURL(c.ID) + " has " + strings.Join(has, ", ") +
 		". Its makers must add the address to the document, or send one of these"
 }
 
-// shownAddress is a URI as it may be shown, and not long.
-func shownAddress(raw string) string {
+// shownURL is a URI as it may be shown, and not long.
+func shownURL(raw string) string {
 	return cmp.Or(text.URL(raw, 200), "an address that cannot be read")
 }
 
-// unasked are the scopes of a request that names none: the baseline, as far as the client may have
+// defaultScopes are the scopes of a request that names none: the baseline, as far as the client may have
 // it, or else all that it may have.
-func (a *Authorization) unasked() []string {
-	if within := a.within(a.Resource.Baseline()); len(within) > 0 {
+func (a *Authorization) defaultScopes() []string {
+	if within := a.allowedForClient(a.Resource.Baseline()); len(within) > 0 {
 		return within
 	}
-	return a.within(a.Resource.ScopeNames())
+	return a.allowedForClient(a.Resource.ScopeNames())
 }
 
 func (e *Engine) refuse(ctx context.Context, a *Authorization, err *oauth.Error) *Refusal {

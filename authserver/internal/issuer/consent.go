@@ -19,16 +19,16 @@ import (
 type Offer struct {
 	TenantID, TenantName, Role string
 	Scopes                     []Scope       // may be empty: then there is nothing to allow
-	TokenLife                  time.Duration // of access tokens: the policy's, or the resource's
-	RefreshLife                time.Duration // for how long it can be renewed: as the policy and the issuer let it
-	RefreshIdle                time.Duration // for how long it can be renewed when it is not used
+	AccessTokenLifetime        time.Duration // of access tokens: the policy's, or the resource's
+	RefreshTokenLifetime       time.Duration // for how long it can be renewed: as the policy and the issuer let it
+	RefreshTokenIdleTimeout    time.Duration // for how long it can be renewed when it is not used
 	// why the tenant's policy does not let the client in, in plain words; empty: it does
-	Refused string
+	DenyReason string
 }
 
 // Consent is what a person allowed.
 type Consent struct {
-	Someone
+	SignedIn
 	TenantID string
 	Scopes   []string // ticked
 	origin   string   // the grant that they made by hand, when nobody was asked now
@@ -51,9 +51,10 @@ func (e *Engine) Offers(ctx context.Context, a *Authorization, userID string) ([
 			return nil, fmt.Errorf("reading a tenant: %w", err)
 		}
 		o := Offer{TenantID: m.TenantID, TenantName: t.Name, Role: m.Role,
-			TokenLife:   t.Life(a.Resource.AccessTokenLifetime),
-			RefreshLife: t.Renewable(e.RefreshLife), RefreshIdle: e.RefreshIdle}
-		if o.Refused = e.withheld(a, t); o.Refused != "" {
+			AccessTokenLifetime:     t.Life(a.Resource.AccessTokenLifetime),
+			RefreshTokenLifetime:    t.Renewable(e.RefreshTokenLifetime),
+			RefreshTokenIdleTimeout: e.RefreshTokenIdleTimeout}
+		if o.DenyReason = e.denyReason(a, t); o.DenyReason != "" {
 			offers = append(offers, o)
 			continue
 		}
@@ -67,9 +68,9 @@ func (e *Engine) Offers(ctx context.Context, a *Authorization, userID string) ([
 	return offers, nil
 }
 
-// withheld says why a tenant's policy lets nobody allow this request; empty: it does not.
-func (e *Engine) withheld(a *Authorization, t tenant.Tenant) string {
-	if why := Unwelcome(t, a.Client); why != "" {
+// denyReason says why a tenant's policy lets nobody allow this request; empty: it does not.
+func (e *Engine) denyReason(a *Authorization, t tenant.Tenant) string {
+	if why := DenyReason(t, a.Client); why != "" {
 		return why
 	}
 	asked := oauth.Intersect(a.Scopes, a.Resource.ScopeNames())
@@ -105,7 +106,7 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 	if err != nil {
 		return "", err
 	}
-	if !a.opens(c.Scopes) {
+	if !a.grantsAny(c.Scopes) {
 		return "", ErrNothingAllowed
 	}
 	if !oauth.Subset(c.Scopes, offered) {
@@ -115,10 +116,10 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 	now := e.now()
 	g := a.grant(c, oauth.Intersect(offered, c.Scopes), now)
 	code := newToken(codePrefix)
-	err = e.keepCode(ctx, g, Code{
+	err = e.storeCode(ctx, g, Code{
 		Hash: client.TokenHash(code), GrantID: g.ID, ClientID: a.Client.ID, RedirectURI: a.RedirectURI,
 		Challenge: form.Get("code_challenge"), Nonce: form.Get("nonce"), JKT: form.Get("dpop_jkt"), CreatedAt: now,
-		ExpiresAt: now.Add(e.CodeLife),
+		ExpiresAt: now.Add(e.AuthorizationCodeLifetime),
 	}, "")
 	if err != nil {
 		return "", err
@@ -131,22 +132,22 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 var ErrNothingAllowed = errors.New("no scope was allowed")
 
 // Denied is what an application is told when the person said no.
-var Denied = oauth.AccessDenied("the person said no; do not ask again by yourself")
+var Denied = oauth.AccessDenied("the person denied the request; do not ask again by yourself")
 
 // Deny says where to go when the person said no.
-func (e *Engine) Deny(ctx context.Context, form url.Values, who Someone) (string, error) {
+func (e *Engine) Deny(ctx context.Context, form url.Values, who SignedIn) (string, error) {
 	a, err := e.Authorize(ctx, form)
 	if err != nil {
 		return "", err
 	}
-	if err := e.denied(ctx, who, a.Client.ID, a.Resource.URI, a.Scopes); err != nil {
+	if err := e.recordDenial(ctx, who, a.Client.ID, a.Resource.URI, a.Scopes); err != nil {
 		return "", err
 	}
 	return e.refuse(ctx, a, Denied).RedirectTo, nil
 }
 
-// denied keeps the line of a no.
-func (e *Engine) denied(ctx context.Context, who Someone, clientID, resource string, scopes []string) error {
+// recordDenial keeps the line of a no.
+func (e *Engine) recordDenial(ctx context.Context, who SignedIn, clientID, resource string, scopes []string) error {
 	err := e.Audit.Record(ctx, audit.Event{
 		Time: e.now(), Actor: "user:" + who.UserID, Action: "consent.deny", Target: clientID, Client: clientID,
 		Outcome: audit.Refused,
@@ -167,8 +168,8 @@ func (e *Engine) offered(ctx context.Context, a *Authorization, c Consent) ([]st
 		if o.TenantID != c.TenantID {
 			continue
 		}
-		if o.Refused != "" {
-			return nil, e.NotLetIn(ctx, a, o)
+		if o.DenyReason != "" {
+			return nil, e.RefuseOffers(ctx, a, o)
 		}
 		names := make([]string, len(o.Scopes))
 		for i, s := range o.Scopes {
@@ -189,9 +190,9 @@ func (a *Authorization) grant(c Consent, granted []string, now time.Time) grant.
 	}
 }
 
-// keepCode keeps a new grant, its code and the audit line, which says how it came to be if not by
+// storeCode keeps a new grant, its code and the audit line, which says how it came to be if not by
 // redirect.
-func (e *Engine) keepCode(ctx context.Context, g grant.Grant, code Code, how string) error {
+func (e *Engine) storeCode(ctx context.Context, g grant.Grant, code Code, how string) error {
 	event := audit.Event{
 		Time: g.CreatedAt, Actor: "user:" + g.UserID, Action: "grant.create", Target: g.ID, Tenant: g.TenantID,
 		Client: g.ClientID, Grant: g.ID,

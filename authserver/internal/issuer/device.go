@@ -26,7 +26,7 @@ import (
 
 // The times of a device request.
 const (
-	deviceLife     = 10 * time.Minute
+	deviceLifetime = 10 * time.Minute
 	deviceInterval = 5 * time.Second
 )
 
@@ -82,24 +82,24 @@ func (e *Engine) AuthorizeDevice(ctx context.Context, c client.Client, form url.
 			oauth.UnauthorizedClient("this client is not registered for the grant type " + client.GrantDevice)
 	}
 	a := &Authorization{Client: c, Form: form}
-	if err := a.settle(e); err != nil {
+	if err := a.setScopes(e); err != nil {
 		return Device{}, err
 	}
-	if err := e.welcome(ctx, c); err != nil {
+	if err := e.checkTenant(ctx, c); err != nil {
 		return Device{}, err
 	}
 	source := httpd.Source(ctx)
-	d := Device{DeviceCode: newToken(devicePrefix), UserCode: newUserCode(), ExpiresIn: deviceLife,
+	d := Device{DeviceCode: newToken(devicePrefix), UserCode: newUserCode(), ExpiresIn: deviceLifetime,
 		Interval: deviceInterval}
 	value, err := json.Marshal(deviceRequest{Hash: client.TokenHash(d.DeviceCode), ClientID: c.ID,
 		Resource: a.Resource.URI, Scopes: a.Scopes})
 	if err != nil {
 		return Device{}, fmt.Errorf("keeping a device request: %w", err)
 	}
-	if err := e.Ahead.Put(ctx, source, deviceKey(client.TokenHash(d.DeviceCode)), value, deviceLife); err != nil {
+	if err := e.Pending.Put(ctx, source, deviceKey(client.TokenHash(d.DeviceCode)), value, deviceLifetime); err != nil {
 		return Device{}, fmt.Errorf("keeping a device request: %w", err)
 	}
-	free, err := e.Ahead.PutIfAbsent(ctx, source, userKey(d.UserCode), value, deviceLife)
+	free, err := e.Pending.PutIfAbsent(ctx, source, userKey(d.UserCode), value, deviceLifetime)
 	if err != nil {
 		return Device{}, fmt.Errorf("keeping a user code: %w", err)
 	}
@@ -128,7 +128,7 @@ var errNoDevice = &oauth.Error{Code: "invalid_request", Status: http.StatusBadRe
 
 // DeviceRequest finds what a device asks for that shows this code, as far as a person may see it.
 func (e *Engine) DeviceRequest(ctx context.Context, userCode string) (*Authorization, error) {
-	value, there, err := e.Ahead.Get(ctx, userKey(userCode))
+	value, there, err := e.Pending.Get(ctx, userKey(userCode))
 	if err != nil {
 		return nil, fmt.Errorf("reading a device request: %w", err)
 	}
@@ -157,7 +157,7 @@ func (e *Engine) device(ctx context.Context, value []byte) (*Authorization, devi
 
 // DecideDevice does what the person said, once: nil denies. What is ticked beyond the offer is an
 // error, and then nothing is decided.
-func (e *Engine) DecideDevice(ctx context.Context, userCode string, who Someone, consent *Consent) error {
+func (e *Engine) DecideDevice(ctx context.Context, userCode string, who SignedIn, consent *Consent) error {
 	a, err := e.DeviceRequest(ctx, userCode)
 	if err != nil {
 		return err
@@ -168,7 +168,7 @@ func (e *Engine) DecideDevice(ctx context.Context, userCode string, who Someone,
 		if err != nil {
 			return err
 		}
-		if !a.opens(consent.Scopes) {
+		if !a.grantsAny(consent.Scopes) {
 			return ErrNothingAllowed
 		}
 		if !oauth.Subset(consent.Scopes, offered) {
@@ -177,7 +177,7 @@ func (e *Engine) DecideDevice(ctx context.Context, userCode string, who Someone,
 		}
 		granted = oauth.Intersect(offered, consent.Scopes)
 	}
-	value, there, err := e.Ahead.Take(ctx, userKey(userCode))
+	value, there, err := e.Pending.Take(ctx, userKey(userCode))
 	if err != nil {
 		return fmt.Errorf("deciding a device request: %w", err)
 	}
@@ -193,14 +193,14 @@ func (e *Engine) DecideDevice(ctx context.Context, userCode string, who Someone,
 	}
 }
 
-func (e *Engine) denyDevice(ctx context.Context, who Someone, d deviceRequest) error {
-	if err := e.denied(ctx, who, d.ClientID, d.Resource, d.Scopes); err != nil {
+func (e *Engine) denyDevice(ctx context.Context, who SignedIn, d deviceRequest) error {
+	if err := e.recordDenial(ctx, who, d.ClientID, d.Resource, d.Scopes); err != nil {
 		return err
 	}
 	d.Denied = true
 	value, err := json.Marshal(d)
 	if err == nil {
-		err = e.Ahead.Put(ctx, httpd.Source(ctx), deviceKey(d.Hash), value, deviceLife)
+		err = e.Pending.Put(ctx, httpd.Source(ctx), deviceKey(d.Hash), value, deviceLifetime)
 	}
 	if err != nil {
 		return fmt.Errorf("denying a device request: %w", err)
@@ -213,6 +213,6 @@ func (e *Engine) approveDevice(ctx context.Context, a *Authorization, d deviceRe
 	now := e.now()
 	g := a.grant(c, granted, now)
 	code := Code{Hash: d.Hash, GrantID: g.ID, ClientID: a.Client.ID, RedirectURI: deviceRedirect,
-		Challenge: deviceRedirect, CreatedAt: now, ExpiresAt: now.Add(deviceLife)}
-	return e.keepCode(ctx, g, code, " (device)")
+		Challenge: deviceRedirect, CreatedAt: now, ExpiresAt: now.Add(deviceLifetime)}
+	return e.storeCode(ctx, g, code, " (device)")
 }

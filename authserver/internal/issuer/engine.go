@@ -62,7 +62,7 @@ type Settings struct {
 	Users     user.Store
 	Grants    grant.Store
 	Store     Store
-	Ahead     ttl.Store // what was asked for ahead of a browser: device requests and pushed ones
+	Pending   ttl.Store // what was asked for ahead of a browser: device requests and pushed ones
 	Ledger    *grant.Ledger
 	// Listed says whether a grant is on the list of revoked grants, which it may be while SQL does
 	// not know of it yet: a revocation that was interrupted.
@@ -82,11 +82,11 @@ type Settings struct {
 	Issued   func(ctx context.Context, e audit.Event) error
 	Refusals *audit.Refusals
 
-	CodeLife     time.Duration // of an authorization code
-	RefreshIdle  time.Duration // a refresh token that is not used for so long is dead
-	RefreshLife  time.Duration // a chain of refresh tokens is dead after so long, however often it was used
-	ReplayWindow time.Duration // for so long a spent refresh token brings the same successor again
-	Now          func() time.Time
+	AuthorizationCodeLifetime time.Duration // of an authorization code
+	RefreshTokenIdleTimeout   time.Duration // a refresh token that is not used for so long is dead
+	RefreshTokenLifetime      time.Duration // a chain of refresh tokens is dead after so long, however often it was used
+	ReplayWindow              time.Duration // for so long a spent refresh token brings the same successor again
+	Now                       func() time.Time
 }
 
 // Engine decides: who may have a code, who may have a token, what a token is worth. It is safe for
@@ -97,10 +97,10 @@ type Engine struct {
 	identity Resource // the issuer itself, for who somebody is
 }
 
-// ended says whether a grant is revoked, in SQL or on the list, or the grant that it is derived
+// revoked says whether a grant is revoked, in SQL or on the list, or the grant that it is derived
 // from is on the list; or suspended.
-func (e *Engine) ended(g grant.Grant) bool {
-	return g.Ended() || g.Suspended || e.Listed(g.ID) || g.DerivedFrom != "" && e.Listed(g.DerivedFrom)
+func (e *Engine) revoked(g grant.Grant) bool {
+	return g.Revoked() || g.Suspended || e.Listed(g.ID) || g.DerivedFrom != "" && e.Listed(g.DerivedFrom)
 }
 
 // New makes an engine.

@@ -89,13 +89,14 @@ func (x *exchange) recorded(err error) error {
 // 4.14.2), once the client, its key and a new proof of that are verified. A grant that is revoked
 // already is refused by checkGrant.
 func (x *exchange) reused(ctx context.Context, description string) error {
-	if x.grant.Ended() {
+	if x.grant.Revoked() {
 		return nil
 	}
 	if err := x.engine.useProof(ctx, x.owner(), x.proof); err != nil {
 		return err
 	}
-	if err := x.engine.Ledger.End(ctx, grant.Actor("client:"+x.client.ID), x.grant.ID, grant.ReasonReuse); err != nil {
+	if err := x.engine.Ledger.Revoke(ctx, grant.Actor("client:"+x.client.ID), x.grant.ID,
+		grant.ReasonReuse); err != nil {
 		return fmt.Errorf("revoke the grant of a reused token: %w", err)
 	}
 	return oauth.InvalidGrant(description + " Begin a new authorization.")
@@ -111,10 +112,10 @@ var errSuspended = &oauth.Error{Code: "access_denied", Status: http.StatusBadReq
 // still served and the one that is requested, and its scopes are still allowed by tenant and role.
 // Scopes that are not are left out of the token.
 func (x *exchange) checkGrant(ctx context.Context) error {
-	if x.grant.Suspended && !x.grant.Ended() {
+	if x.grant.Suspended && !x.grant.Revoked() {
 		return errSuspended
 	}
-	if x.engine.ended(x.grant) {
+	if x.engine.revoked(x.grant) {
 		return oauth.InvalidGrant("this permission has been revoked or has expired; ask the person again")
 	}
 	resource, ok := x.engine.Resource(x.grant.Resource)
@@ -168,7 +169,7 @@ func (x *exchange) narrow() error {
 
 // requested reads the scope parameter (see Engine.asked).
 func (x *exchange) requested() ([]string, error) {
-	scopes, relaxed, err := x.engine.asked(x.form, x.resource)
+	scopes, relaxed, err := x.engine.requested(x.form, x.resource)
 	x.relax(relaxed)
 	return scopes, err
 }

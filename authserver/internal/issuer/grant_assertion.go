@@ -96,7 +96,7 @@ func (g *assertionGrant) consume(ctx context.Context, x *exchange) (err error) {
 			"subject")
 	case err != nil:
 		return fmt.Errorf("keeping what was asserted: %w", err)
-	case x.engine.ended(x.grant): // its revocation was interrupted, and SQL does not know of it yet
+	case x.engine.revoked(x.grant): // its revocation was interrupted, and SQL does not know of it yet
 		return oauth.InvalidGrant("this permission was ended; try again in a minute with a new assertion")
 	}
 	return nil

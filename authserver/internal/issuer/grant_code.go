@@ -84,6 +84,6 @@ func (g *codeGrant) store(ctx context.Context, x *exchange) error {
 		return x.engine.Store.Redeem(ctx, g.code.Hash, x.now, nil, x.event())
 	}
 	x.refreshToken = newToken(refreshPrefix)
-	first := x.newRefreshToken(x.now.Add(x.engine.RefreshLife), "")
+	first := x.newRefreshToken(x.now.Add(x.engine.RefreshTokenLifetime), "")
 	return x.engine.Store.Redeem(ctx, g.code.Hash, x.now, &first, x.event())
 }

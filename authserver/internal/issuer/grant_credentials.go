@@ -57,9 +57,9 @@ func (credentialsGrant) authorize(ctx context.Context, x *exchange) error {
 func (x *exchange) machineGrant(ctx context.Context) (grant.Grant, error) {
 	g, err := x.engine.Grants.MachineGrant(ctx, x.client.ID, x.resource.URI)
 	switch {
-	case err == nil && g.Suspended && !g.Ended():
+	case err == nil && g.Suspended && !g.Revoked():
 		return grant.Grant{}, oauth.UnauthorizedClient(errSuspended.Description)
-	case err == nil && x.engine.ended(g):
+	case err == nil && x.engine.revoked(g):
 		return grant.Grant{},
 			oauth.UnauthorizedClient("the permission of this client was revoked; the operator can make a new client")
 	case err == nil || !errors.Is(err, grant.ErrNotFound):

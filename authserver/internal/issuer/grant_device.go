@@ -56,7 +56,7 @@ func (g *deviceGrant) decide(ctx context.Context, x *exchange) error {
 
 // devicePending is the error for a device code that is not approved (RFC 8628 section 3.5).
 func (e *Engine) devicePending(ctx context.Context, clientID, hash string) error {
-	value, found, err := e.Ahead.Get(ctx, deviceKey(hash))
+	value, found, err := e.Pending.Get(ctx, deviceKey(hash))
 	if err != nil {
 		return fmt.Errorf("load device request: %w", err)
 	}
@@ -71,7 +71,7 @@ func (e *Engine) devicePending(ctx context.Context, clientID, hash string) error
 		return &oauth.Error{Code: "access_denied", Status: http.StatusBadRequest,
 			Description: "the person denied the request; do not ask again by yourself"}
 	}
-	first, err := e.Ahead.PutIfAbsent(ctx, httpd.Source(ctx), "device-poll:"+hash, []byte("1"),
+	first, err := e.Pending.PutIfAbsent(ctx, httpd.Source(ctx), "device-poll:"+hash, []byte("1"),
 		deviceInterval-time.Second)
 	if err != nil {
 		return fmt.Errorf("count a device's polling: %w", err)

@@ -80,7 +80,7 @@ func (x *exchange) presentedToken(ctx context.Context, name string) (token.Claim
 			oauth.InvalidRequest(name + " is not a valid access token of this issuer: " + err.Error())
 	}
 	g, err := x.engine.Grants.Grant(ctx, claims.GrantID)
-	if errors.Is(err, grant.ErrNotFound) || err == nil && (x.engine.ended(g) || x.engine.Suspended(claims)) {
+	if errors.Is(err, grant.ErrNotFound) || err == nil && (x.engine.revoked(g) || x.engine.Suspended(claims)) {
 		return token.Claims{}, grant.Grant{},
 			oauth.InvalidRequest("the permission behind " + name + " has been revoked")
 	}

@@ -147,7 +147,7 @@ func (e *Engine) successorOf(ctx context.Context, raw, clientID string) (next Re
 	if err != nil {
 		return RefreshToken{}, false, fmt.Errorf("load a spent refresh token: %w", err)
 	}
-	if g.Ended() || parent.UsedAt.IsZero() || !e.now().Before(parent.UsedAt.Add(e.ReplayWindow)) {
+	if g.Revoked() || parent.UsedAt.IsZero() || !e.now().Before(parent.UsedAt.Add(e.ReplayWindow)) {
 		return RefreshToken{}, false, nil
 	}
 	next, _, err = e.Store.RefreshToken(ctx, client.TokenHash(e.successor(raw)))
@@ -177,7 +177,7 @@ func (x *exchange) newRefreshToken(chainEnds time.Time, parentKey string) Refres
 	if key == "" && x.client.AuthMethod == client.AuthNone {
 		key = x.jkt()
 	}
-	expires := x.now.Add(x.engine.RefreshIdle)
+	expires := x.now.Add(x.engine.RefreshTokenIdleTimeout)
 	if expires.After(chainEnds) {
 		expires = chainEnds
 	}

@@ -167,7 +167,7 @@ func (e *Engine) UserInfo(ctx context.Context, raw string, proof *dpop.Proof) (U
 		return UserInfo{}, oauth.InsufficientScope("the access token lacks the scope openid")
 	}
 	g, err := e.Grants.Grant(ctx, claims.GrantID)
-	if errors.Is(err, grant.ErrNotFound) || err == nil && (e.ended(g) || e.Suspended(claims)) {
+	if errors.Is(err, grant.ErrNotFound) || err == nil && (e.revoked(g) || e.Suspended(claims)) {
 		return UserInfo{}, oauth.InvalidToken("the permission behind the access token has ended")
 	}
 	if err != nil {

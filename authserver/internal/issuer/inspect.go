@@ -32,7 +32,7 @@ func (e *Engine) Introspect(ctx context.Context, c client.Client, raw string) (I
 	if claims, err := e.verify(ctx, raw, 0); err == nil {
 		g, err := e.Grants.Grant(ctx, claims.GrantID)
 		if errors.Is(err, grant.ErrNotFound) ||
-			(err == nil && (e.ended(g) || e.Suspended(claims) || claims.ClientID != c.ID && !receives(c, claims))) {
+			(err == nil && (e.revoked(g) || e.Suspended(claims) || claims.ClientID != c.ID && !receives(c, claims))) {
 			return Introspection{}, nil
 		}
 		if err != nil {
@@ -42,7 +42,7 @@ func (e *Engine) Introspect(ctx context.Context, c client.Client, raw string) (I
 	}
 	t, g, err := e.Store.RefreshToken(ctx, client.TokenHash(raw))
 	if errors.Is(err, ErrNotFound) ||
-		(err == nil && (t.ClientID != c.ID || !t.UsedAt.IsZero() || e.ended(g) || !e.now().Before(t.ExpiresAt))) {
+		(err == nil && (t.ClientID != c.ID || !t.UsedAt.IsZero() || e.revoked(g) || !e.now().Before(t.ExpiresAt))) {
 		return Introspection{}, nil
 	}
 	if err != nil {
@@ -71,7 +71,7 @@ func (e *Engine) Revoke(ctx context.Context, c client.Client, raw string) error 
 	if owner != c.ID {
 		return oauth.InvalidGrant("the token was given to another client, which alone can revoke it")
 	}
-	err = e.Ledger.End(ctx, grant.Actor("client:"+c.ID), grantID, grant.ReasonClient)
+	err = e.Ledger.Revoke(ctx, grant.Actor("client:"+c.ID), grantID, grant.ReasonClient)
 	if err != nil && !errors.Is(err, grant.ErrNotFound) {
 		return fmt.Errorf("revoke: %w", err)
 	}
@@ -106,12 +106,12 @@ func (e *Engine) presented(ctx context.Context, raw string) (clientID, grantID s
 // believe checks one of our own access tokens, for whichever of our resources it is, and whichever
 // algorithm that resource had when it was issued.
 func (e *Engine) verify(ctx context.Context, raw string, leeway time.Duration) (token.Claims, error) {
-	r, _ := e.Resource(saidAudience(raw)) // none: the zero resource, which no token is for
+	r, _ := e.Resource(claimedAudience(raw)) // none: the zero resource, which no token is for
 	return e.verifyFor(ctx, raw, r, leeway)
 }
 
-// saidAudience is whom a token says that it is for, believing nothing.
-func saidAudience(raw string) string {
+// claimedAudience is whom a token says that it is for, believing nothing.
+func claimedAudience(raw string) string {
 	_, payload, err := jws.Split(raw, token.MaxSize)
 	var said struct {
 		Audience string `json:"aud"`

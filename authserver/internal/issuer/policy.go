@@ -41,7 +41,7 @@ func Allowed(ctx context.Context, tenants tenant.Store, users user.Store, c clie
 	if err != nil {
 		return Allowance{}, err
 	}
-	if why := Unwelcome(t, c); why != "" {
+	if why := DenyReason(t, c); why != "" {
 		return Allowance{}, oauth.InvalidGrant(why)
 	}
 	a := Allowance{Policy: t.Policy}
@@ -72,10 +72,10 @@ func withinClient(scopes []string, c client.Client) []string {
 	return oauth.Intersect(scopes, c.Scopes)
 }
 
-// Unwelcome says in plain words why a tenant does not let a client in, by its policy or because it
+// DenyReason says in plain words why a tenant does not let a client in, by its policy or because it
 // is suspended; empty: it does. A protected server is no agent: it acts for the client that called
 // it, of which the policy is asked.
-func Unwelcome(t tenant.Tenant, c client.Client) string {
+func DenyReason(t tenant.Tenant, c client.Client) string {
 	if !t.SuspendedAt.IsZero() {
 		return "the organisation " + t.Name + " is suspended; ask its administrator"
 	}
@@ -118,7 +118,7 @@ func (x *exchange) agentAllowed(ctx context.Context, tenantID string) error {
 	if err != nil {
 		return fmt.Errorf("reading a tenant: %w", err)
 	}
-	if why := Unwelcome(t, agent); why != "" {
+	if why := DenyReason(t, agent); why != "" {
 		return oauth.InvalidGrant(why)
 	}
 	return nil
@@ -129,9 +129,9 @@ func overdue(p tenant.Policy) string {
 		"; ask the person again"
 }
 
-// welcome refuses a client that belongs to a tenant which does not let it in. Of others that is
+// checkTenant refuses a client that belongs to a tenant which does not let it in. Of others that is
 // known when somebody has signed in: see Offers.
-func (e *Engine) welcome(ctx context.Context, c client.Client) error {
+func (e *Engine) checkTenant(ctx context.Context, c client.Client) error {
 	if c.TenantID == "" {
 		return nil
 	}
@@ -142,17 +142,17 @@ func (e *Engine) welcome(ctx context.Context, c client.Client) error {
 	if err != nil {
 		return fmt.Errorf("reading the tenant of a client: %w", err)
 	}
-	if why := Unwelcome(t, c); why != "" {
+	if why := DenyReason(t, c); why != "" {
 		return oauth.AccessDenied(why)
 	}
 	return nil
 }
 
-// NotLetIn is the refusal of a request that none of these tenants allows.
-func (e *Engine) NotLetIn(ctx context.Context, a *Authorization, offers ...Offer) *Refusal {
+// RefuseOffers is the refusal of a request that none of these tenants allows.
+func (e *Engine) RefuseOffers(ctx context.Context, a *Authorization, offers ...Offer) *Refusal {
 	var why []string
 	for _, o := range offers {
-		why = append(why, o.Refused)
+		why = append(why, o.DenyReason)
 	}
 	refused := &oauth.Error{Code: "access_denied", Description: strings.Join(why, ". "), Status: http.StatusForbidden}
 	if a.RedirectURI == "" { // of a device

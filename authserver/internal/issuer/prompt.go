@@ -59,13 +59,13 @@ func (p Prompt) Fresh(signedIn, asked time.Time) bool {
 	return p.MaxAge < 0 || !signedIn.Before(asked.Add(-p.MaxAge))
 }
 
-// unmet is the answer to prompt=none when a page would be needed (OpenID Connect Core §3.1.2.6).
-func unmet(code, description string) *oauth.Error {
+// promptError is the answer to prompt=none when a page would be needed (OpenID Connect Core §3.1.2.6).
+func promptError(code, description string) *oauth.Error {
 	return &oauth.Error{Code: code, Description: description, Status: http.StatusBadRequest}
 }
 
-// Someone is who sits at a browser.
-type Someone struct {
+// SignedIn is who sits at a browser.
+type SignedIn struct {
 	UserID     string
 	SignedInAt time.Time
 }
@@ -75,29 +75,29 @@ type Someone struct {
 // counts for clients that the operator made and that prove who they are: of all others nobody can
 // be sure who is asking now (RFC 8252 §8.6), and what a client changed of itself since was never
 // consented to. nobody: zero.
-func (e *Engine) Silent(ctx context.Context, form url.Values, someone Someone) (string, error) {
+func (e *Engine) Silent(ctx context.Context, form url.Values, someone SignedIn) (string, error) {
 	a, err := e.Authorize(ctx, form)
 	if err != nil {
 		return "", err
 	}
 	if someone.UserID == "" || !a.Prompt.Fresh(someone.SignedInAt, e.Now()) {
 		return "", e.refuse(ctx, a,
-			unmet("login_required", "nobody has signed in here lately enough, and prompt=none shows no page"))
+			promptError("login_required", "nobody has signed in here lately enough, and prompt=none shows no page"))
 	}
 	if hint := form.Get("id_token_hint"); hint != "" {
 		if userID, _, err := e.Hint(hint); err != nil || userID != someone.UserID {
 			return "", e.refuse(ctx, a,
-				unmet("login_required", "another person has signed in here than the id_token_hint names"))
+				promptError("login_required", "another person has signed in here than the id_token_hint names"))
 		}
 	}
-	before, err := e.letInBefore(ctx, a, someone.UserID)
+	before, err := e.earlierGrant(ctx, a, someone.UserID)
 	if err != nil {
 		return "", err
 	}
-	if err := e.stillGiven(ctx, a, before); err != nil {
+	if err := e.checkAge(ctx, a, before); err != nil {
 		return "", err
 	}
-	consent := Consent{Someone: someone, TenantID: before.TenantID, Scopes: a.Scopes, origin: before.ID}
+	consent := Consent{SignedIn: someone, TenantID: before.TenantID, Scopes: a.Scopes, origin: before.ID}
 	offered, err := e.offered(ctx, a, consent)
 	var refused *oauth.Error
 	if err != nil && !errors.As(err, &refused) {
@@ -108,37 +108,37 @@ func (e *Engine) Silent(ctx context.Context, form url.Values, someone Someone) (
 	}
 	if err != nil || !oauth.Subset(a.Scopes, offered) {
 		return "", e.refuse(ctx, a,
-			unmet("consent_required", "what the person allowed before is not theirs to allow any more"))
+			promptError("consent_required", "what the person allowed before is not theirs to allow any more"))
 	}
 	to, err := e.Approve(ctx, form, consent)
 	if errors.Is(err, ErrSpent) { // it ended just now
-		return "", e.refuse(ctx, a, unmet("consent_required", "what the person allowed before has ended"))
+		return "", e.refuse(ctx, a, promptError("consent_required", "what the person allowed before has ended"))
 	}
 	return to, err
 }
 
-// stillGiven says that a permission is older than its tenant lets one be renewed without the
+// checkAge says that a permission is older than its tenant lets one be renewed without the
 // person.
-func (e *Engine) stillGiven(ctx context.Context, a *Authorization, before grant.Grant) error {
+func (e *Engine) checkAge(ctx context.Context, a *Authorization, before grant.Grant) error {
 	t, err := e.Tenants.Tenant(ctx, before.TenantID)
 	if err != nil {
 		return fmt.Errorf("reading a tenant: %w", err)
 	}
 	if t.MaxRefreshTokenLifetime > 0 && !e.now().Before(before.CreatedAt.Add(t.MaxRefreshTokenLifetime)) {
-		return e.refuse(ctx, a, unmet("consent_required", overdue(t.Policy)))
+		return e.refuse(ctx, a, promptError("consent_required", overdue(t.Policy)))
 	}
 	return nil
 }
 
-// letInBefore finds a grant that the person made by hand and that lets the client in to all that it
+// earlierGrant finds a grant that the person made by hand and that lets the client in to all that it
 // asks for, in the one tenant that has such.
-func (e *Engine) letInBefore(ctx context.Context, a *Authorization, userID string) (grant.Grant, error) {
-	none := e.refuse(ctx, a, unmet("consent_required", "the person has to agree, and prompt=none shows no page"))
+func (e *Engine) earlierGrant(ctx context.Context, a *Authorization, userID string) (grant.Grant, error) {
+	none := e.refuse(ctx, a, promptError("consent_required", "the person has to agree, and prompt=none shows no page"))
 	if a.Client.AuthMethod == client.AuthNone || a.Client.Origin != client.OriginOperator {
 		return grant.Grant{}, none
 	}
 	alive, err := e.Grants.Grants(ctx, grant.Filter{UserID: userID, ClientID: a.Client.ID, Resource: a.Resource.URI,
-		Active: true, ByHand: true})
+		Active: true, Consented: true})
 	if err != nil {
 		return grant.Grant{}, fmt.Errorf("reading a person's grants: %w", err)
 	}
@@ -157,6 +157,6 @@ func (e *Engine) letInBefore(ctx context.Context, a *Authorization, userID strin
 	}
 	return grant.Grant{},
 		e.refuse(ctx, a,
-			unmet("interaction_required",
+			promptError("interaction_required",
 				"the person let the application in for several organisations, and must choose"))
 }

@@ -19,7 +19,7 @@ import (
 func (e *Engine) Proof(r dpop.Request) (*dpop.Proof, error) {
 	p, err := e.Proofs.Verify(r)
 	if err != nil {
-		return nil, refusedProof(err)
+		return nil, proofError(err)
 	}
 	return &p, nil
 }
@@ -31,12 +31,12 @@ func (e *Engine) useProof(ctx context.Context, owner string, p *dpop.Proof) erro
 	if p == nil {
 		return nil
 	}
-	return refusedProof(e.Proofs.Consume(ctx, owner, *p))
+	return proofError(e.Proofs.Consume(ctx, owner, *p))
 }
 
-// refusedProof is what strangers see of what package dpop says; its sentences hold nothing of the
+// proofError is what strangers see of what package dpop says; its sentences hold nothing of the
 // proof. Beside it stands the error itself, for the operator.
-func refusedProof(err error) error {
+func proofError(err error) error {
 	switch {
 	case errors.Is(err, dpop.ErrProof):
 		return errors.Join(oauth.InvalidDPoPProof(err.Error()), err)

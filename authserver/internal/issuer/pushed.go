@@ -19,8 +19,8 @@ import (
 // Pushed authorization requests (RFC 9126): a client sends the parameters over its own connection,
 // and the browser carries nothing but their name.
 
-// pushedLife is how long a pushed request waits for its browser (RFC 9126 §2.2: short).
-const pushedLife = 90 * time.Second
+// pushedLifetime is how long a pushed request waits for its browser (RFC 9126 §2.2: short).
+const pushedLifetime = 90 * time.Second
 
 // pushedPrefix begins the name of a pushed request. An address that somebody would have to fetch
 // never begins so.
@@ -69,10 +69,10 @@ func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values, pro
 		return "", 0, nil, fmt.Errorf("keeping a pushed request: %w", err)
 	}
 	requestURI = newToken(pushedPrefix)
-	if err := e.Ahead.Put(ctx, httpd.Source(ctx), pushedKey(requestURI), value, pushedLife); err != nil {
+	if err := e.Pending.Put(ctx, httpd.Source(ctx), pushedKey(requestURI), value, pushedLifetime); err != nil {
 		return "", 0, nil, fmt.Errorf("keeping a pushed request: %w", err)
 	}
-	return requestURI, pushedLife, relaxed, nil
+	return requestURI, pushedLifetime, relaxed, nil
 }
 
 // IsPushed says whether a request names one that was pushed.
@@ -92,7 +92,7 @@ func (e *Engine) Pushed(ctx context.Context, form url.Values) (url.Values, error
 		return nil, &Refusal{Err: oauth.InvalidRequest("client_id and request_uri must be given, exactly once")}
 	}
 	key := pushedKey(form.Get("request_uri"))
-	value, there, err := e.Ahead.Get(ctx, key)
+	value, there, err := e.Pending.Get(ctx, key)
 	if err != nil {
 		return nil, fmt.Errorf("reading a pushed request: %w", err)
 	}
@@ -100,7 +100,7 @@ func (e *Engine) Pushed(ctx context.Context, form url.Values) (url.Values, error
 	if !there || json.Unmarshal(value, &pushed) != nil || pushed.Get("client_id") != form.Get("client_id") {
 		return nil, errNotPushed
 	}
-	if _, there, err = e.Ahead.Take(ctx, key); err != nil {
+	if _, there, err = e.Pending.Take(ctx, key); err != nil {
 		return nil, fmt.Errorf("taking a pushed request: %w", err)
 	} else if !there {
 		return nil, errNotPushed

@@ -76,15 +76,15 @@ func (r *Resources) Algorithms() (all []string) {
 	return all
 }
 
-// TooPlain says whether tokens for a resource would go over the network in the clear, where nobody
+// IsInsecure says whether tokens for a resource would go over the network in the clear, where nobody
 // has allowed that.
-func (r *Resources) TooPlain(uri string) bool {
+func (r *Resources) IsInsecure(uri string) bool {
 	u, err := url.Parse(uri)
 	return err != nil || u.Scheme == "http" && !settings.ThisMachine(u.Hostname()) && !r.plain
 }
 
-// Life is that of an access token where a resource does not say.
-func (r *Resources) Life() time.Duration { return r.life }
+// DefaultLifetime is that of an access token where a resource does not say.
+func (r *Resources) DefaultLifetime() time.Duration { return r.life }
 
 // Refresh reads the store, if it has changed, and says whether it had. What is kept and cannot be
 // believed any more (another program wrote it) is left out, with an error that names it; the rest
@@ -115,7 +115,7 @@ func (r *Resources) with(stored []Resource) ([]Resource, error) {
 	var errs []error
 	for _, s := range stored {
 		checked, err := s.Check(r.life)
-		if err == nil && r.TooPlain(s.URI) {
+		if err == nil && r.IsInsecure(s.URI) {
 			err = fmt.Errorf("the resource %s is plain http on a host that is not this machine: start with "+
 				"insecure-http, or remove it", s.URI)
 		}
@@ -136,9 +136,9 @@ func (r *Resources) With(stored []Resource) *Resources {
 	return next
 }
 
-// MaxTokenLife is the longest that an access token may live: the list of ended grants and
+// MaxAccessTokenLifetime is the longest that an access token may live: the list of ended grants and
 // superseded keys are kept for so long.
-const MaxTokenLife = time.Hour
+const MaxAccessTokenLifetime = time.Hour
 
 // plainURL is what the metadata name: addresses that mean nothing to a shell or a page that a
 // client hands them to.
@@ -179,9 +179,9 @@ func (r Resource) Check(life time.Duration) (Resource, error) {
 	if r.AccessTokenLifetime == 0 {
 		r.AccessTokenLifetime = life
 	}
-	if r.AccessTokenLifetime < time.Second || r.AccessTokenLifetime > MaxTokenLife {
+	if r.AccessTokenLifetime < time.Second || r.AccessTokenLifetime > MaxAccessTokenLifetime {
 		return r, fmt.Errorf("resource %s: access token lifetime %s is not between 1s and %s", uri,
-			r.AccessTokenLifetime, MaxTokenLife)
+			r.AccessTokenLifetime, MaxAccessTokenLifetime)
 	}
 	for _, s := range r.Scopes {
 		if s.Access != "" && s.Access != AccessRead && s.Access != AccessWrite {

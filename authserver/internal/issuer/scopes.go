@@ -14,18 +14,18 @@ const RelaxedOtherScopes = "scopes of another resource"
 // MaxNonce bounds the nonce parameter, in bytes.
 const MaxNonce = 2048
 
-// asked reads the scope parameter of a request for a resource. Clients ask for all that they find
+// requested reads the scope parameter of a request for a resource. Clients ask for all that they find
 // in the metadata, which list the scopes of all resources: names that another resource of ours has
 // are left out, and relaxed says so. Names that nobody has stay, for who compares them with what
-// may be granted. When nothing else was asked for, it is an *oauth.Error: no scope at all would
+// may be granted. When nothing else was requested for, it is an *oauth.Error: no scope at all would
 // mean the usual ones.
-func (e *Engine) asked(form url.Values, resource Resource) (scopes []string, relaxed string, err error) {
+func (e *Engine) requested(form url.Values, resource Resource) (scopes []string, relaxed string, err error) {
 	all, err := oauth.ParseScope(form.Get("scope"))
 	if err != nil {
 		return nil, "", oauth.InvalidScope(err.Error())
 	}
 	all = withoutOffline(all)
-	others := e.scopesBeside(resource)
+	others := e.scopesOfOthers(resource)
 	if scopes = slices.DeleteFunc(slices.Clone(all),
 		func(s string) bool { return others[s] }); len(scopes) == len(all) {
 		return scopes, "", nil
@@ -37,8 +37,8 @@ func (e *Engine) asked(form url.Values, resource Resource) (scopes []string, rel
 	return scopes, RelaxedOtherScopes, nil
 }
 
-// scopesBeside are the names of scopes that other resources have and this one has not.
-func (e *Engine) scopesBeside(resource Resource) map[string]bool {
+// scopesOfOthers are the names of scopes that other resources have and this one has not.
+func (e *Engine) scopesOfOthers(resource Resource) map[string]bool {
 	all := e.Resources.All()
 	if len(all) < 2 && (len(all) == 0 || all[0].URI == resource.URI) {
 		return nil

@@ -15,11 +15,11 @@ import (
 func TestASuspendedTenantIsUnwelcoming(t *testing.T) {
 	for _, c := range []client.Client{{ID: "cli_1"}, {ID: "cli_2", Resource: "https://mcp.example.com/mcp"}} {
 		acme := tenant.Tenant{ID: "acme", Name: "Acme"}
-		if why := issuer.Unwelcome(acme, c); why != "" {
+		if why := issuer.DenyReason(acme, c); why != "" {
 			t.Errorf("%s: got %q, want it let in", c.ID, why)
 		}
 		acme.SuspendedAt = time.Unix(1_900_000_000, 0)
-		if why := issuer.Unwelcome(acme, c); !strings.Contains(why, "Acme is suspended") {
+		if why := issuer.DenyReason(acme, c); !strings.Contains(why, "Acme is suspended") {
 			t.Errorf("%s of a suspended tenant: got %q", c.ID, why)
 		}
 	}

@@ -24,20 +24,20 @@ var errUnreadable = &oauth.Error{Code: "login_required", Status: http.StatusBadR
 
 // authorize is the authorization endpoint (RFC 6749 §3.1). It only checks: what holds is kept for
 // this browser and goes on to the consent page, which a person sees each time.
-func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
+func (d *API) authorize(w http.ResponseWriter, r *http.Request) {
 	if ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context())); !ok {
-		d.ErrorPage(w, r, known(r, oauth.TooManyRequests(wait)))
+		d.ErrorPage(w, r, visible(r, oauth.TooManyRequests(wait)))
 		return
 	}
 	form, refused := readAuthorization(w, r)
 	if refused != nil {
-		d.ErrorPage(w, r, known(r, refused))
+		d.ErrorPage(w, r, visible(r, refused))
 		return
 	}
 	if r.Method == http.MethodPost {
 		if prompt, err := issuer.ParsePrompt(form); err == nil && prompt.None && form.Has("id_token_hint") {
 			d.ErrorPage(w, r,
-				known(r, oauth.InvalidRequest("send prompt=none with id_token_hint by GET, or push the request "+
+				visible(r, oauth.InvalidRequest("send prompt=none with id_token_hint by GET, or push the request "+
 					"(RFC 9126)")))
 			return
 		}
@@ -65,12 +65,12 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 	deferred, refused := d.Engine.Deferred(form)
 	way.SetUnread(deferred)
 	if refused != nil {
-		d.ErrorPage(w, r, known(r, refused))
+		d.ErrorPage(w, r, visible(r, refused))
 		return
 	}
 	prompt, err := issuer.ParsePrompt(form)
 	if deferred && err == nil && prompt.None {
-		d.ErrorPage(w, r, known(r, errUnreadable))
+		d.ErrorPage(w, r, visible(r, errUnreadable))
 		return
 	}
 	if !deferred {
@@ -79,7 +79,7 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 			d.refuse(w, r, form, err)
 			return
 		}
-		relaxed(r, a.Relaxed)
+		noteRelaxed(r, a.Relaxed)
 		way.Client(a.Client.ID, a.Client.Name)
 		if prompt.None {
 			d.Silent(w, r, form)
@@ -88,7 +88,7 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	transaction, err := d.Begin(w, r, issuer.Remembered(form))
 	if err != nil {
-		d.ErrorPage(w, r, known(r, err))
+		d.ErrorPage(w, r, visible(r, err))
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
@@ -114,8 +114,8 @@ func readAuthorization(w http.ResponseWriter, r *http.Request) (url.Values, *oau
 }
 
 // refuse answers by redirect where that is safe, and by a page where it is not.
-func (d *Door) refuse(w http.ResponseWriter, r *http.Request, form url.Values, err error) {
-	refused := known(r, err)
+func (d *API) refuse(w http.ResponseWriter, r *http.Request, form url.Values, err error) {
+	refused := visible(r, err)
 	// whoever sent the browser here; nobody has proved to be that
 	c, _ := d.Clients.Client(r.Context(), form.Get("client_id"))
 	d.Engine.Refused(r.Context(), client.Client{}, audit.Event{Action: "authorization.request", Target: c.ID,

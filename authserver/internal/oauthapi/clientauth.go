@@ -24,8 +24,8 @@ var unknownHash = client.HashSecret("no client has this secret")
 var errNotAuthenticated = oauth.InvalidClient("client authentication did not succeed: the client is unknown, or its " +
 	"proof is missing or wrong; check both, or register anew")
 
-// errNobody is the same to strangers, of a client that is not known; the operator is told.
-var errNobody = fmt.Errorf("%w (%w)", errNotAuthenticated, attempt.ErrUnknown)
+// errUnknownClient is the same to strangers, of a client that is not known; the operator is told.
+var errUnknownClient = fmt.Errorf("%w (%w)", errNotAuthenticated, attempt.ErrUnknown)
 
 // errDisabled is the same to strangers, of a client that the operator has disabled.
 var errDisabled = fmt.Errorf("%w (%w)", errNotAuthenticated, attempt.ErrDisabled)
@@ -44,8 +44,8 @@ const RelaxedOldSecret = "a client secret that is being replaced"
 // authenticate finds out which client sent the request (RFC 6749 §2.3, §3.2.1). It is the one way
 // in for the token, revocation and introspection endpoints alike. The error is an *oauth.Error or
 // an inner one.
-func (d *Door) authenticate(r *http.Request, form url.Values) (client.Client, error) {
-	c, err := d.prove(r, form)
+func (d *API) authenticate(r *http.Request, form url.Values) (client.Client, error) {
+	c, err := d.identify(r, form)
 	if err != nil {
 		d.Engine.Refused(r.Context(), client.Client{}, audit.Event{Action: "client.authenticate", Target: c.ID,
 			Client: c.ID, Tenant: c.TenantID}, err)
@@ -54,9 +54,9 @@ func (d *Door) authenticate(r *http.Request, form url.Values) (client.Client, er
 	return c, nil
 }
 
-// prove is authenticate. With an error comes the client that the request says it is of, if there is
+// identify is authenticate. With an error comes the client that the request says it is of, if there is
 // one.
-func (d *Door) prove(r *http.Request, form url.Values) (client.Client, error) {
+func (d *API) identify(r *http.Request, form url.Values) (client.Client, error) {
 	shown, refused := readCredentials(r, form)
 	if refused != nil {
 		return client.Client{}, refused
@@ -77,7 +77,7 @@ func (d *Door) prove(r *http.Request, form url.Values) (client.Client, error) {
 		matches = true
 	}
 	if err == nil && shown.method == client.AuthKey && c.AuthMethod == client.AuthKey {
-		return c, d.believe(r, c, shown.assertion)
+		return c, d.verifyAssertion(r, c, shown.assertion)
 	}
 	public := c.AuthMethod == client.AuthNone
 	switch {
@@ -85,7 +85,7 @@ func (d *Door) prove(r *http.Request, form url.Values) (client.Client, error) {
 		if c, err = d.Clients.RegisteredClient(r.Context(), shown.id); err == nil && !c.DisabledAt.IsZero() {
 			return c, errDisabled
 		}
-		return client.Client{}, errNobody
+		return client.Client{}, errUnknownClient
 	case public && shown.method == client.AuthNone:
 		return c, nil
 	case public || shown.method == client.AuthNone || c.SecretHash == "" || !matches:
@@ -99,9 +99,9 @@ func (d *Door) prove(r *http.Request, form url.Values) (client.Client, error) {
 	return c, nil
 }
 
-// sender reads a form and finds out which client sent it. When ok is false, the answer has been
+// readAuthenticated reads a form and finds out which client sent it. When ok is false, the answer has been
 // given.
-func (d *Door) sender(w http.ResponseWriter, r *http.Request) (c client.Client, form url.Values, ok bool) {
+func (d *API) readAuthenticated(w http.ResponseWriter, r *http.Request) (c client.Client, form url.Values, ok bool) {
 	form, refused := readForm(r)
 	if refused != nil {
 		d.fail(w, r, refused)
@@ -115,17 +115,17 @@ func (d *Door) sender(w http.ResponseWriter, r *http.Request) (c client.Client, 
 	return c, form, true
 }
 
-// ahead is sender for what a client asks ahead of a browser, which counts as the browser's own
+// readLimited is sender for what a client asks readLimited of a browser, which counts as the browser's own
 // asking does.
-func (d *Door) ahead(w http.ResponseWriter, r *http.Request) (c client.Client, form url.Values, ok bool) {
-	if !d.mayAskAhead(w, r) {
+func (d *API) readLimited(w http.ResponseWriter, r *http.Request) (c client.Client, form url.Values, ok bool) {
+	if !d.allowAuthorization(w, r) {
 		return c, nil, false
 	}
-	return d.sender(w, r)
+	return d.readAuthenticated(w, r)
 }
 
-// mayAskAhead counts what is asked ahead of a browser. When it is false, the answer has been given.
-func (d *Door) mayAskAhead(w http.ResponseWriter, r *http.Request) bool {
+// allowAuthorization counts what is asked ahead of a browser. When it is false, the answer has been given.
+func (d *API) allowAuthorization(w http.ResponseWriter, r *http.Request) bool {
 	ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context()))
 	if !ok {
 		d.tooMany(w, r, wait)
@@ -133,11 +133,11 @@ func (d *Door) mayAskAhead(w http.ResponseWriter, r *http.Request) bool {
 	return ok
 }
 
-// believe verifies a client's assertion. A client whose signature holds is told what else is wrong
+// verifyAssertion verifies a client's assertion. A client whose signature holds is told what else is wrong
 // with it; everybody else gets one answer, and the log says which.
-func (d *Door) believe(r *http.Request, c client.Client, raw string) error {
+func (d *API) verifyAssertion(r *http.Request, c client.Client, raw string) error {
 	err := d.Assertions.Check(r.Context(), c, raw)
-	if errors.Is(err, assertion.ErrNotBelieved) {
+	if errors.Is(err, assertion.ErrInvalid) {
 		httpd.Note(r.Context(), "error", err)
 		var known interface{ InvalidReason() string }
 		if errors.As(err, &known) {

@@ -20,8 +20,8 @@ type deviceBody struct {
 }
 
 // device is the device authorization endpoint (RFC 8628 §3.1).
-func (d *Door) device(w http.ResponseWriter, r *http.Request) {
-	c, form, ok := d.ahead(w, r)
+func (d *API) device(w http.ResponseWriter, r *http.Request) {
+	c, form, ok := d.readLimited(w, r)
 	if !ok {
 		return
 	}
@@ -33,7 +33,7 @@ func (d *Door) device(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	page := d.Engine.Issuer + VerificationPath
-	answer(w, http.StatusOK, deviceBody{
+	respond(w, http.StatusOK, deviceBody{
 		DeviceCode: begun.DeviceCode, UserCode: begun.UserCode, Verification: page,
 		VerificationAll: page + "?user_code=" + begun.UserCode,
 		ExpiresIn:       int64(begun.ExpiresIn.Seconds()), Interval: int64(begun.Interval.Seconds()),

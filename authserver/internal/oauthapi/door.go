@@ -31,7 +31,7 @@ const (
 	RegisterPath      = "/oauth2/register"
 	RevokePath        = "/oauth2/revoke"
 	IntrospectionPath = "/oauth2/introspect"
-	EndedPath         = revocation.Path
+	RevokedPath       = revocation.Path
 	DevicePath        = "/oauth2/device_authorization"
 	PushPath          = "/oauth2/par"
 	UserInfoPath      = "/oauth2/userinfo"
@@ -45,8 +45,8 @@ const (
 	RegistrationClosed = "closed" // nobody: the endpoint is not there
 )
 
-// Door serves the endpoints.
-type Door struct {
+// API serves the endpoints.
+type API struct {
 	Engine  *issuer.Engine
 	Clients client.Store
 	Keys    *keyring.Ring
@@ -64,8 +64,8 @@ type Door struct {
 	IDTokenAlgorithms func() []string
 	// Now is the time for what the door itself writes.
 	Now func() time.Time
-	// Ended is the list of ended grants, for protected servers to follow.
-	Ended revocation.Feed
+	// Revoked is the list of ended grants, for protected servers to follow.
+	Revoked revocation.Feed
 	// Revoke limits revocations, Introspect introspections and Follow readings of the list of ended
 	// grants, each by client.
 	Revoke, Introspect, Follow *ratelimit.Limiter
@@ -82,7 +82,7 @@ type Door struct {
 // Mount puts the endpoints on a router. Programs in browsers may read metadata and keys, register
 // and get tokens from any origin, without credentials; the authorization endpoint is for navigation
 // only and has no CORS (OAuth 2.1 §3.1).
-func (d *Door) Mount(r *mux.Router) error {
+func (d *API) Mount(r *mux.Router) error {
 	metadata, discovery, err := d.metadata()
 	if err != nil {
 		return err
@@ -99,13 +99,13 @@ func (d *Door) Mount(r *mux.Router) error {
 	r.Handle(DevicePath, d.cors("POST", http.HandlerFunc(d.device)))
 	r.Handle(PushPath, d.cors("POST", http.HandlerFunc(d.push)))
 	r.Handle(UserInfoPath, d.cors("GET, POST", http.HandlerFunc(d.userInfo)))
-	r.Handle(IntrospectionPath, d.only("POST", http.HandlerFunc(d.introspect)))
-	r.Handle(EndedPath, d.only("POST", http.HandlerFunc(d.ended)))
+	r.Handle(IntrospectionPath, d.allow("POST", http.HandlerFunc(d.introspect)))
+	r.Handle(RevokedPath, d.allow("POST", http.HandlerFunc(d.revoked)))
 	r.HandleFunc(issuer.ErrorPath+"{code}", d.explain).Methods("GET", "HEAD")
-	r.Handle(AuthorizePath, d.only("GET, POST", http.HandlerFunc(d.authorize)))
-	r.NotFoundHandler = d.nothing("There is nothing at this address. Check it; the metadata at "+MetadataPath+
+	r.Handle(AuthorizePath, d.allow("GET, POST", http.HandlerFunc(d.authorize)))
+	r.NotFoundHandler = d.notFound("There is nothing at this address. Check it; the metadata at "+MetadataPath+
 		" name what there is.", http.StatusNotFound)
-	r.MethodNotAllowedHandler = d.nothing("This page cannot be opened in this way. Start again from your application.",
+	r.MethodNotAllowedHandler = d.notFound("This page cannot be opened in this way. Start again from your application.",
 		http.StatusMethodNotAllowed)
 	return nil
 }
@@ -115,15 +115,15 @@ func (d *Door) Mount(r *mux.Router) error {
 func ForPrograms(path string) bool {
 	switch path {
 	case JWKSPath, TokenPath, RegisterPath, RevokePath, DevicePath, PushPath, UserInfoPath, IntrospectionPath,
-		EndedPath:
+		RevokedPath:
 		return true
 	}
 	return strings.HasPrefix(path, RegisterPath+"/") || strings.HasPrefix(path, "/.well-known/")
 }
 
-// nothing answers what no route takes: programs in JSON, people by a page, both with a support
+// notFound answers what no route takes: programs in JSON, people by a page, both with a support
 // code.
-func (d *Door) nothing(what string, status int) http.Handler {
+func (d *API) notFound(what string, status int) http.Handler {
 	refused := &oauth.Error{Code: "invalid_request", Description: what, Status: status}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/.well-known/") {
@@ -137,15 +137,15 @@ func (d *Door) nothing(what string, status int) http.Handler {
 			d.fail(w, r, refused)
 			return
 		}
-		d.ErrorPage(w, r, known(r, refused))
+		d.ErrorPage(w, r, visible(r, refused))
 	})
 }
 
-func (d *Door) explain(w http.ResponseWriter, r *http.Request) { d.Explain(w, r, mux.Vars(r)["code"]) }
+func (d *API) explain(w http.ResponseWriter, r *http.Request) { d.Explain(w, r, mux.Vars(r)["code"]) }
 
-// only answers 405 with Allow to every other method (RFC 9110 §15.5.6), which the router by itself
+// allow answers 405 with Allow to every other method (RFC 9110 §15.5.6), which the router by itself
 // does not.
-func (d *Door) only(methods string, h http.Handler) http.Handler {
+func (d *API) allow(methods string, h http.Handler) http.Handler {
 	allowed := strings.Split(methods, ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !slices.Contains(allowed, r.Method) {
@@ -160,8 +160,8 @@ func (d *Door) only(methods string, h http.Handler) http.Handler {
 
 // cors lets programs in browsers call h, by these methods, from any origin. No endpoint behind it
 // looks at cookies.
-func (d *Door) cors(methods string, h http.Handler) http.Handler {
-	h = d.only(methods, h)
+func (d *API) cors(methods string, h http.Handler) http.Handler {
+	h = d.allow(methods, h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !httpd.OpenToPages(w, r, methods) {
 			h.ServeHTTP(w, r)

@@ -8,11 +8,11 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// ended tells a protected server which grants have ended since it last asked: ids and times,
+// revoked tells a protected server which grants have revoked since it last asked: ids and times,
 // nothing of whose they were. It is for clients that an operator made for a protected server, which
 // prove themselves as at the token endpoint; so it is a POST, whose cursor is in no log.
-func (d *Door) ended(w http.ResponseWriter, r *http.Request) {
-	c, form, ok := d.sender(w, r)
+func (d *API) revoked(w http.ResponseWriter, r *http.Request) {
+	c, form, ok := d.readAuthenticated(w, r)
 	if !ok {
 		return
 	}
@@ -28,10 +28,10 @@ func (d *Door) ended(w http.ResponseWriter, r *http.Request) {
 		d.tooMany(w, r, wait)
 		return
 	}
-	b, err := d.Ended.Next(r.Context(), form.Get("after"))
+	b, err := d.Revoked.Next(r.Context(), form.Get("after"))
 	if err != nil {
 		d.fail(w, r, err)
 		return
 	}
-	answer(w, http.StatusOK, revocation.NewDocument(b))
+	respond(w, http.StatusOK, revocation.NewDocument(b))
 }

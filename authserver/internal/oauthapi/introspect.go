@@ -32,8 +32,8 @@ type introspectionBody struct {
 
 // introspect is the introspection endpoint (RFC 7662 §2): for clients that prove who they are, each
 // for its own tokens, and for protected servers, each for the access tokens that are for it.
-func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
-	c, form, ok := d.sender(w, r)
+func (d *API) introspect(w http.ResponseWriter, r *http.Request) {
+	c, form, ok := d.readAuthenticated(w, r)
 	if !ok {
 		return
 	}
@@ -58,7 +58,7 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !i.Active {
-		answer(w, http.StatusOK, introspectionBody{})
+		respond(w, http.StatusOK, introspectionBody{})
 		return
 	}
 	tokenType := ""
@@ -68,7 +68,7 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
 	if i.Claims.Confirmation.JKT != "" {
 		tokenType = dpop.Scheme
 	}
-	answer(w, http.StatusOK, introspectionBody{
+	respond(w, http.StatusOK, introspectionBody{
 		Active: true, Scope: i.Claims.Scope, ClientID: i.Claims.ClientID, TokenType: tokenType,
 		Expires:  i.Claims.Expires,
 		IssuedAt: i.Claims.IssuedAt, Subject: i.Claims.Subject, Audience: i.Claims.Audience, Issuer: i.Claims.Issuer,

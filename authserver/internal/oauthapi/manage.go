@@ -20,7 +20,7 @@ import (
 
 // manage is the client configuration endpoint (RFC 7592 §2): a client that registered by itself
 // reads, changes or deletes its registration, with the registration access token that it got then.
-func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
+func (d *API) manage(w http.ResponseWriter, r *http.Request) {
 	c, err := d.registered(r)
 	if err != nil {
 		if errors.Is(err, client.ErrNotFound) {
@@ -42,7 +42,7 @@ func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.Method {
 	case http.MethodGet:
-		answer(w, http.StatusOK, d.information(c))
+		respond(w, http.StatusOK, d.information(c))
 	case http.MethodPut:
 		// counts as a registration: each leaves a line, and what replicas remember of clients is
 		// read anew
@@ -63,7 +63,7 @@ func (d *Door) manage(w http.ResponseWriter, r *http.Request) {
 
 // tenantActive refuses a client whose tenant is suspended: what it says of itself then would count
 // when the tenant is resumed.
-func (d *Door) tenantActive(ctx context.Context, c client.Client) error {
+func (d *API) tenantActive(ctx context.Context, c client.Client) error {
 	if c.TenantID == "" {
 		return nil
 	}
@@ -79,7 +79,7 @@ func (d *Door) tenantActive(ctx context.Context, c client.Client) error {
 
 // registered finds the client of a request by its registration access token; whatever is wrong is
 // client.ErrNotFound, and takes as long.
-func (d *Door) registered(r *http.Request) (client.Client, error) {
+func (d *API) registered(r *http.Request) (client.Client, error) {
 	raw, shown, err := bearer(r)
 	if err != nil || !shown {
 		return client.Client{}, client.ErrNotFound
@@ -95,7 +95,7 @@ func (d *Door) registered(r *http.Request) (client.Client, error) {
 }
 
 // change writes what the client now says of itself, whole (RFC 7592 §2.2).
-func (d *Door) change(w http.ResponseWriter, r *http.Request, c client.Client) {
+func (d *API) change(w http.ResponseWriter, r *http.Request, c client.Client) {
 	said, err := readMetadata(r)
 	if err != nil {
 		d.fail(w, r, err)
@@ -120,11 +120,11 @@ func (d *Door) change(w http.ResponseWriter, r *http.Request, c client.Client) {
 		d.fail(w, r, err)
 		return
 	}
-	answer(w, http.StatusOK, d.information(next))
+	respond(w, http.StatusOK, d.information(next))
 }
 
 // record keeps the line of what a client does to its own registration, before it is done.
-func (d *Door) record(r *http.Request, c client.Client, action string) error {
+func (d *API) record(r *http.Request, c client.Client, action string) error {
 	e := audit.Event{Time: d.Now().UTC().Truncate(time.Second), Actor: "client:" + c.ID, Action: action, Target: c.ID,
 		Tenant: c.TenantID, Client: c.ID, Detail: c.Name}
 	if err := d.Engine.Audit.Record(r.Context(), e); err != nil {
@@ -136,7 +136,7 @@ func (d *Door) record(r *http.Request, c client.Client, action string) error {
 // forget makes the client unknown, and then ends all that hangs from it, also when it has hung up:
 // from then on nothing new can come. It cannot come again for what was cut short even so, because
 // it is not known any more; the operator can.
-func (d *Door) forget(r *http.Request, c client.Client) error {
+func (d *API) forget(r *http.Request, c client.Client) error {
 	if err := d.record(r, c, "client.delete"); err != nil {
 		return err
 	}
@@ -145,6 +145,7 @@ func (d *Door) forget(r *http.Request, c client.Client) error {
 	}
 	ctx, done := grant.Lasting(r.Context())
 	defer done()
-	_, err := d.Engine.Ledger.EndAll(ctx, grant.Actor("client:"+c.ID), grant.Filter{ClientID: c.ID}, grant.ReasonGone)
+	_, err := d.Engine.Ledger.RevokeAll(ctx, grant.Actor("client:"+c.ID), grant.Filter{ClientID: c.ID},
+		grant.ReasonGone)
 	return err
 }

@@ -37,7 +37,7 @@ type discovery struct {
 // are others; no header of a request changes them. There are two documents of one content, but for
 // scopes_supported: clients of MCP read RFC 8414's and ask for all that they find there, so that
 // the scopes of identity stand in OpenID's alone.
-func (d *Door) metadata() (rfc8414, openID http.Handler, err error) {
+func (d *API) metadata() (rfc8414, openID http.Handler, err error) {
 	var last atomic.Pointer[published]
 	current := func() (*published, error) {
 		all := d.Engine.Resources.All()
@@ -72,7 +72,7 @@ type published struct {
 	rfc8414, openID document
 }
 
-func (d *Door) publish(of []issuer.Resource) (*published, error) {
+func (d *API) publish(of []issuer.Resource) (*published, error) {
 	e := d.Engine
 	secrets := []string{client.AuthBasic, client.AuthPost, client.AuthKey}
 	methods := append([]string{client.AuthNone}, secrets...)
@@ -153,7 +153,7 @@ func tagged(m discovery) (document, error) {
 }
 
 // jwks serves the published keys (RFC 7517 §5).
-func (d *Door) jwks(w http.ResponseWriter, r *http.Request) {
+func (d *API) jwks(w http.ResponseWriter, r *http.Request) {
 	keys := d.Keys.Document()
 	document{keys.JSON, keys.ETag}.serve(w, r, "application/jwk-set+json", MetadataLife)
 }

@@ -12,7 +12,7 @@ import (
 // §10.1). The answer, whatever becomes of it, then tells the client which nonce to go on with, when
 // that is not the one that it has (§8.2). presented is the access token that the request presents;
 // empty for none.
-func (d *Door) proof(w http.ResponseWriter, r *http.Request, path, presented string) (*dpop.Proof, error) {
+func (d *API) proof(w http.ResponseWriter, r *http.Request, path, presented string) (*dpop.Proof, error) {
 	shown := r.Header.Values(dpop.Header)
 	if len(shown) == 0 {
 		return nil, nil

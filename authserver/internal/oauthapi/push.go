@@ -17,8 +17,8 @@ type pushBody struct {
 }
 
 // push is the pushed authorization request endpoint (RFC 9126 §2).
-func (d *Door) push(w http.ResponseWriter, r *http.Request) {
-	if !d.mayAskAhead(w, r) {
+func (d *API) push(w http.ResponseWriter, r *http.Request) {
+	if !d.allowAuthorization(w, r) {
 		return
 	}
 	form, refused := readForm(r)
@@ -27,7 +27,7 @@ func (d *Door) push(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	attempt.FromContext(r.Context()).SetParameters(form)
-	c, err := d.pusher(r, form)
+	c, err := d.pushingClient(r, form)
 	if err != nil {
 		d.failAuthentication(w, r, err)
 		return
@@ -47,14 +47,14 @@ func (d *Door) push(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
-	relaxed(r, names)
-	answer(w, http.StatusCreated, pushBody{requestURI, int64(life.Seconds())})
+	noteRelaxed(r, names)
+	respond(w, http.StatusCreated, pushBody{requestURI, int64(life.Seconds())})
 }
 
-// pusher finds out which client pushes a request. One whose document has not been read yet proves
+// pushingClient finds out which client pushes a request. One whose document has not been read yet proves
 // nothing, as if its document said so; whether it does is seen when a person has signed in and the
 // document is read.
-func (d *Door) pusher(r *http.Request, form url.Values) (client.Client, error) {
+func (d *API) pushingClient(r *http.Request, form url.Values) (client.Client, error) {
 	c, err := d.authenticate(r, form)
 	shown, _ := readCredentials(r, form)
 	if !errors.Is(err, errNotAuthenticated) || shown.method != client.AuthNone || d.Engine.Documents == nil ||

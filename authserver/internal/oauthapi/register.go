@@ -19,7 +19,7 @@ import (
 // register is the client registration endpoint (RFC 7591 §3). It is open for clients that act for
 // people, who are asked each time; a client that acts by itself shows an initial access token of
 // its tenant.
-func (d *Door) register(w http.ResponseWriter, r *http.Request) {
+func (d *API) register(w http.ResponseWriter, r *http.Request) {
 	if ok, wait := d.Register.Allow(r.Context(), httpd.Source(r.Context())); !ok {
 		d.tooMany(w, r, wait)
 		return
@@ -30,7 +30,7 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	manage := client.NewManageToken()
-	c, secret, err := d.keep(r, said.ClientMetadata, client.TokenHash(manage))
+	c, secret, err := d.create(r, said.ClientMetadata, client.TokenHash(manage))
 	d.Engine.Refused(r.Context(), client.Client{}, audit.Event{Action: actRegister}, err)
 	switch {
 	case errors.Is(err, client.ErrNoInitialToken):
@@ -61,13 +61,13 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 	if c.ManageHash != "" {
 		body.RegistrationAccessToken = manage
 	}
-	answer(w, http.StatusCreated, body)
+	respond(w, http.StatusCreated, body)
 }
 
 const actRegister = "client.register"
 
 // information is a client as its own program is shown it (RFC 7591 §3.2.1, RFC 7592 §3).
-func (d *Door) information(c client.Client) oauth.ClientInformation {
+func (d *API) information(c client.Client) oauth.ClientInformation {
 	body := oauth.ClientInformation{ClientID: c.ID, ClientIDIssuedAt: c.CreatedAt.Unix(), ClientMetadata: c.Metadata()}
 	if c.ManageHash != "" { // a shared client is nobody's to manage
 		body.RegistrationClientURI = d.Engine.Issuer + RegisterPath + "/" + c.ID
@@ -79,14 +79,14 @@ func (d *Door) information(c client.Client) oauth.ClientInformation {
 }
 
 // refuseBearer answers a request whose bearer token does not do (RFC 6750 §3).
-func (d *Door) refuseBearer(w http.ResponseWriter, r *http.Request, what string) {
-	refused := known(r, oauth.InvalidToken(what))
+func (d *API) refuseBearer(w http.ResponseWriter, r *http.Request, what string) {
+	refused := visible(r, oauth.InvalidToken(what))
 	w.Header().Set("WWW-Authenticate", oauth.Challenge{Error: refused.Code, ErrorDescription: what}.String())
-	answer(w, refused.Status, d.body(r, refused))
+	respond(w, refused.Status, d.body(r, refused))
 }
 
-// keep makes and keeps the client, under the tenant of the initial access token if one was shown.
-func (d *Door) keep(r *http.Request, m oauth.ClientMetadata, manageHash string) (client.Client, string, error) {
+// create makes and keeps the client, under the tenant of the initial access token if one was shown.
+func (d *API) create(r *http.Request, m oauth.ClientMetadata, manageHash string) (client.Client, string, error) {
 	now := d.Now().UTC().Truncate(time.Second)
 	raw, shown, err := bearer(r)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 
 // revoke is the revocation endpoint (RFC 7009 §2). 200 means that the grant has ended, durably; a
 // store that does not answer is 503 (§2.2.1), never the 200 that fosite's writer makes of it.
-func (d *Door) revoke(w http.ResponseWriter, r *http.Request) {
-	c, form, ok := d.sender(w, r)
+func (d *API) revoke(w http.ResponseWriter, r *http.Request) {
+	c, form, ok := d.readAuthenticated(w, r)
 	if !ok {
 		return
 	}

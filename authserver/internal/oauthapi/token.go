@@ -26,7 +26,7 @@ type tokenBody struct {
 // token is the token endpoint (RFC 6749 §3.2). The order belongs to the frame: read strictly, is
 // the grant type known, who is the client, which key does it prove, then the engine decides and
 // commits, then the answer.
-func (d *Door) token(w http.ResponseWriter, r *http.Request) {
+func (d *API) token(w http.ResponseWriter, r *http.Request) {
 	form, refused := readForm(r)
 	if refused != nil {
 		d.fail(w, r, refused)
@@ -66,8 +66,8 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	}
 	way.Finish()
 	httpd.Note(r.Context(), "grant", tokens.GrantID)
-	relaxed(r, tokens.Relaxed)
-	answer(w, http.StatusOK, tokenBody{
+	noteRelaxed(r, tokens.Relaxed)
+	respond(w, http.StatusOK, tokenBody{
 		AccessToken: tokens.AccessToken, TokenType: tokens.Type, ExpiresIn: int64(tokens.ExpiresIn.Seconds()),
 		RefreshToken: tokens.RefreshToken, IDToken: tokens.IDToken, IssuedType: tokens.IssuedType,
 		Scope: oauth.FormatScope(tokens.Scopes),
@@ -93,7 +93,7 @@ func trace(way *attempt.Trace, form url.Values, t issuer.Trace) {
 
 // failAuthentication answers a client that did not prove who it is, and counts the try against its
 // address.
-func (d *Door) failAuthentication(w http.ResponseWriter, r *http.Request, err error) {
+func (d *API) failAuthentication(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, errNotAuthenticated) {
 		if ok, wait := d.Authenticate.Allow(r.Context(), httpd.Source(r.Context())); !ok {
 			d.tooMany(w, r, wait)

@@ -12,21 +12,21 @@ import (
 
 // userInfo is the userinfo endpoint (OpenID Connect Core §5.3): who the person is, for whoever
 // presents an access token whose audience is this issuer.
-func (d *Door) userInfo(w http.ResponseWriter, r *http.Request) {
+func (d *API) userInfo(w http.ResponseWriter, r *http.Request) {
 	headers := r.Header.Values("Authorization")
 	scheme, raw := oauth.Credentials(strings.Join(headers, ","))
 	proved := strings.EqualFold(scheme, dpop.Scheme)
 	if len(headers) != 1 || raw == "" || !proved && !strings.EqualFold(scheme, "Bearer") {
 		// RFC 6750 §3.1: no error when nothing was sent
 		w.Header().Set("WWW-Authenticate", oauth.Challenge{Scope: []string{issuer.ScopeOpenID}}.String())
-		answer(w, http.StatusUnauthorized,
+		respond(w, http.StatusUnauthorized,
 			d.body(r, oauth.InvalidToken("send an access token of this issuer as Authorization: Bearer")))
 		return
 	}
-	info, err := d.whose(w, r, raw, proved)
+	info, err := d.userOf(w, r, raw, proved)
 	var refused *oauth.Error
 	if errors.As(err, &refused) && refused.Status < http.StatusInternalServerError {
-		known(r, err)
+		visible(r, err)
 		status, c := refused.Status, oauth.Challenge{Error: refused.Code, ErrorDescription: refused.Description,
 			Scope: []string{issuer.ScopeOpenID}}
 		if proved {
@@ -34,18 +34,18 @@ func (d *Door) userInfo(w http.ResponseWriter, r *http.Request) {
 			status = max(status, http.StatusUnauthorized) // RFC 9449 §7.1: also for what is wrong with the proof
 		}
 		w.Header().Set("WWW-Authenticate", c.String())
-		answer(w, status, d.body(r, refused))
+		respond(w, status, d.body(r, refused))
 		return
 	}
 	if err != nil {
 		d.fail(w, r, err)
 		return
 	}
-	answer(w, http.StatusOK, info)
+	respond(w, http.StatusOK, info)
 }
 
-// whose believes the proof that goes with a token, when its scheme wants one, and then the token.
-func (d *Door) whose(w http.ResponseWriter, r *http.Request, raw string, proved bool) (issuer.UserInfo, error) {
+// userOf believes the proof that goes with a token, when its scheme wants one, and then the token.
+func (d *API) userOf(w http.ResponseWriter, r *http.Request, raw string, proved bool) (issuer.UserInfo, error) {
 	if !proved {
 		return d.Engine.UserInfo(r.Context(), raw, nil)
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// answer writes a JSON answer that nobody may keep (RFC 6749 §5.1).
-func answer(w http.ResponseWriter, status int, v any) {
+// respond writes a JSON respond that nobody may keep (RFC 6749 §5.1).
+func respond(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Pragma", "no-cache")
 	httpd.WriteJSON(w, status, v)
@@ -21,8 +21,8 @@ func answer(w http.ResponseWriter, status int, v any) {
 
 // fail turns an error into the answer that strangers see. What is not an *oauth.Error is ours: its
 // detail goes to the log, and as nothing was committed, trying again is right.
-func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
-	refused := known(r, err)
+func (d *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	refused := visible(r, err)
 	if refused.Status == http.StatusUnauthorized {
 		// RFC 6749 §5.2 asks for it when Basic was tried, and no client is harmed by it otherwise.
 		w.Header().Set("WWW-Authenticate", `Basic realm="gatehouse", charset="UTF-8"`)
@@ -30,24 +30,24 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if refused.Wait > 0 {
 		httpd.RetryAfter(w, refused.Wait)
 	}
-	answer(w, refused.Status, d.body(r, refused))
+	respond(w, refused.Status, d.body(r, refused))
 }
 
 // Refuse answers a request of a program that no endpoint takes.
-func (d *Door) Refuse(w http.ResponseWriter, r *http.Request, refused *oauth.Error) {
+func (d *API) Refuse(w http.ResponseWriter, r *http.Request, refused *oauth.Error) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	d.fail(w, r, refused)
 }
 
 // body is what a stranger reads of an error: what was wrong, the name of the request in our log,
 // where to read more.
-func (d *Door) body(r *http.Request, e *oauth.Error) errorBody {
+func (d *API) body(r *http.Request, e *oauth.Error) errorBody {
 	return errorBody{e.Code, e.Description + " (support code " + httpd.SupportCode(r.Context()) + ")",
 		d.Engine.ErrorURI(e.Code)}
 }
 
-// known is the error as strangers may see it; the rest is noted for the log.
-func known(r *http.Request, err error) *oauth.Error {
+// visible is the error as strangers may see it; the rest is noted for the log.
+func visible(r *http.Request, err error) *oauth.Error {
 	attempt.FromContext(r.Context()).Refuse(err)
 	var refused *oauth.Error
 	if !errors.As(err, &refused) {
@@ -59,9 +59,9 @@ func known(r *http.Request, err error) *oauth.Error {
 	return refused
 }
 
-// relaxed notes the relaxations that a request took, by name: what a client in the field gets away
+// noteRelaxed notes the relaxations that a request took, by name: what a client in the field gets away
 // with can be counted.
-func relaxed(r *http.Request, names []string) {
+func noteRelaxed(r *http.Request, names []string) {
 	for _, name := range names {
 		httpd.Note(r.Context(), "relaxed", name)
 	}
@@ -74,7 +74,7 @@ type errorBody struct {
 }
 
 // tooMany answers 429 with the time to wait.
-func (d *Door) tooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
+func (d *API) tooMany(w http.ResponseWriter, r *http.Request, wait time.Duration) {
 	d.fail(w, r, oauth.TooManyRequests(wait))
 }
 

@@ -36,15 +36,16 @@ func (d *Handler) showAgents(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, fmt.Errorf("reading memberships: %w", err))
 		return
 	}
-	agents, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, Active: true, ByHand: true, Limit: maxAgents},
+	agents, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, Active: true, Consented: true, Limit: maxAgents},
 		memberships)
 	if err != nil {
 		d.fail(w, r, err)
 		return
 	}
 	since := d.Sessions.Now().Add(-alarmLife)
-	alarms, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, EndReason: grant.ReasonReuse, EndedSince: since,
-		Limit: maxAlarms}, memberships)
+	alarms, err := d.agents(r.Context(), grant.Filter{UserID: u.ID, RevokeReason: grant.ReasonReuse,
+		RevokedSince: since,
+		Limit:        maxAlarms}, memberships)
 	if err != nil {
 		d.fail(w, r, err)
 		return
@@ -76,7 +77,7 @@ func (d *Handler) agents(ctx context.Context, f grant.Filter, memberships []user
 			return nil, fmt.Errorf("reading a client: %w", err)
 		}
 		a := web.Agent{GrantID: g.ID, Client: clientName(c), Tenant: tenants[g.TenantID], Resource: g.Resource,
-			Since: g.CreatedAt, Ended: g.EndedAt, Suspended: g.Suspended}
+			Since: g.CreatedAt, Ended: g.RevokedAt, Suspended: g.Suspended}
 		if a.Client == "" {
 			a.Client = g.ClientID
 		}
@@ -116,7 +117,7 @@ func (d *Handler) revokeAgent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err == nil {
-		err = d.Ledger.End(r.Context(), grant.Actor("user:"+u.ID), g.ID, grant.ReasonPerson)
+		err = d.Ledger.Revoke(r.Context(), grant.Actor("user:"+u.ID), g.ID, grant.ReasonPerson)
 	}
 	if err != nil {
 		d.fail(w, r, err)

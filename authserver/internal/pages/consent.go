@@ -60,10 +60,10 @@ func (d *Handler) ask(w http.ResponseWriter, r *http.Request, u user.User, a *is
 	}
 	var refused []issuer.Offer
 	offers = slices.DeleteFunc(offers, func(o issuer.Offer) bool {
-		if o.Refused != "" {
+		if o.DenyReason != "" {
 			refused = append(refused, o)
 		}
-		return o.Refused != ""
+		return o.DenyReason != ""
 	})
 	if i := slices.IndexFunc(refused,
 		func(o issuer.Offer) bool { return o.TenantID == r.URL.Query().Get("tenant") }); i >= 0 {
@@ -84,7 +84,7 @@ func (d *Handler) ask(w http.ResponseWriter, r *http.Request, u user.User, a *is
 			p.Tenants = append(p.Tenants, web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role})
 		}
 		for _, o := range refused {
-			p.Refused = append(p.Refused, web.Refused{Tenant: o.TenantName, Why: o.Refused})
+			p.Refused = append(p.Refused, web.Refused{Tenant: o.TenantName, Why: o.DenyReason})
 		}
 		d.show(w, r, http.StatusOK, p)
 	default:
@@ -100,7 +100,7 @@ func (d *Handler) ask(w http.ResponseWriter, r *http.Request, u user.User, a *is
 // turnAway tells a person why their organisation does not allow the application, and tells the
 // application when they go back.
 func (d *Handler) turnAway(w http.ResponseWriter, r *http.Request, a *issuer.Authorization, refused ...issuer.Offer) {
-	refusal := d.Engine.NotLetIn(r.Context(), a, refused...)
+	refusal := d.Engine.RefuseOffers(r.Context(), a, refused...)
 	if refusal.RedirectTo == "" {
 		d.fail(w, r, refusal.Err)
 		return
@@ -125,8 +125,8 @@ func consentPage(a *issuer.Authorization, o issuer.Offer) web.Consent {
 		Client: clientName(a.Client), ClientID: a.Client.ID, RedirectURI: a.RedirectURI,
 		RedirectHost: redirectHost(a.RedirectURI),
 		Local:        a.Client.LoopbackOnly(), Resource: a.Resource.Name, ResourceURI: a.Resource.URI,
-		TokenLife:   o.TokenLife,
-		RefreshLife: o.RefreshLife, RefreshIdle: o.RefreshIdle,
+		TokenLife:   o.AccessTokenLifetime,
+		RefreshLife: o.RefreshTokenLifetime, RefreshIdle: o.RefreshTokenIdleTimeout,
 		Renewed: slices.Contains(a.Client.GrantTypes, client.GrantRefresh),
 		Tenant:  web.Tenant{ID: o.TenantID, Name: o.TenantName, Role: o.Role}, Identity: a.IsIdentity(),
 	}
@@ -199,7 +199,7 @@ func (d *Handler) decide(w http.ResponseWriter, r *http.Request) {
 	var to string
 	if decision == "approve" {
 		to, err = d.Engine.Approve(r.Context(), transaction.Form,
-			issuer.Consent{Someone: u.someone(), TenantID: form.Get("tenant"), Scopes: form["scope"]})
+			issuer.Consent{SignedIn: u.someone(), TenantID: form.Get("tenant"), Scopes: form["scope"]})
 	} else {
 		to, err = d.Engine.Deny(r.Context(), transaction.Form, u.someone())
 		way.Refuse(issuer.Denied)

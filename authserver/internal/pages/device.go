@@ -51,7 +51,7 @@ func (d *Handler) decideDevice(w http.ResponseWriter, r *http.Request) {
 	var consent *issuer.Consent
 	switch form.Get("decision") {
 	case "approve":
-		consent = &issuer.Consent{Someone: u.someone(), TenantID: form.Get("tenant"), Scopes: form["scope"]}
+		consent = &issuer.Consent{SignedIn: u.someone(), TenantID: form.Get("tenant"), Scopes: form["scope"]}
 	case "deny":
 	default:
 		d.ErrorPage(w, r,

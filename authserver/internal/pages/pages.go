@@ -183,8 +183,8 @@ type visitor struct {
 }
 
 // someone returns the visitor as package issuer describes people.
-func (v visitor) someone() issuer.Someone {
-	return issuer.Someone{UserID: v.ID, SignedInAt: v.signedIn}
+func (v visitor) someone() issuer.SignedIn {
+	return issuer.SignedIn{UserID: v.ID, SignedInAt: v.signedIn}
 }
 
 // who returns the signed-in account, or session.ErrNobody, also when the account was disabled or

@@ -25,7 +25,7 @@ const suspended = `(EXISTS (SELECT 1 FROM clients sc WHERE sc.id = g.client_id A
 func grantRow(g *grant.Grant, userID *sql.NullString) []any {
 	return []any{&g.ID, &g.TenantID, &g.ClientID, userID, &g.Resource, (*stringList)(&g.Scopes),
 		(*unixTime)(&g.CreatedAt),
-		(*unixTime)(&g.EndedAt), &g.EndReason,
+		(*unixTime)(&g.RevokedAt), &g.RevokeReason,
 		(*unixTime)(&g.SignedInAt), &g.AssertedBy, (*unixTime)(&g.AssertedAt), &g.DerivedFrom, &g.Suspended}
 }
 
@@ -60,7 +60,7 @@ func (d *DB) Grants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) 
 	w := &where{}
 	for _, c := range []struct{ column, value string }{
 		{"g.tenant_id", f.TenantID}, {"g.user_id", f.UserID}, {"g.client_id", f.ClientID},
-		{"g.end_reason", f.EndReason}, {"g.resource", f.Resource},
+		{"g.end_reason", f.RevokeReason}, {"g.resource", f.Resource},
 	} {
 		if c.value != "" {
 			w.is(c.column+" = ?", c.value)
@@ -75,11 +75,11 @@ func (d *DB) Grants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) 
 	if f.DerivedFrom != "" {
 		w.is("g.derived_from <> '' AND g.derived_from = ?", f.DerivedFrom)
 	}
-	if f.ByHand {
+	if f.Consented {
 		w.is("g.derived_from = ''")
 	}
-	if !f.EndedSince.IsZero() {
-		w.is("g.ended_at >= ?", seconds(f.EndedSince))
+	if !f.RevokedSince.IsZero() {
+		w.is("g.ended_at >= ?", seconds(f.RevokedSince))
 	}
 	w.after("grants", "g.", f.After)
 	query, args := w.newest("SELECT "+grantColumns+" FROM grants g", "g.", f.Limit)
@@ -124,9 +124,9 @@ func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) 
 	return living, err
 }
 
-// EndGrant implements grant.Store. Codes and refresh tokens are not changed: each use of one checks
+// RevokeGrant implements grant.Store. Codes and refresh tokens are not changed: each use of one checks
 // its grant in the same transaction.
-func (d *DB) EndGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error {
+func (d *DB) RevokeGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		ended, err := changed(tx.ExecContext(ctx,
 			"UPDATE grants SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL", id, unixTime(at),
@@ -143,9 +143,9 @@ func (d *DB) EndGrant(ctx context.Context, id string, at time.Time, reason strin
 	})
 }
 
-// LeftAlive implements grant.Store. Each part starts from what was deleted, which is little, except
+// Orphans implements grant.Store. Each part starts from what was deleted, which is little, except
 // for memberships.
-func (d *DB) LeftAlive(ctx context.Context, limit int) ([]string, error) {
+func (d *DB) Orphans(ctx context.Context, limit int) ([]string, error) {
 	rows, err := d.read.QueryContext(ctx, `
 		SELECT g.id FROM clients c JOIN grants g ON g.client_id = c.id WHERE c.deleted_at IS NOT NULL
 		AND g.ended_at IS NULL
@@ -192,8 +192,8 @@ func (d *DB) SuspendedSince(ctx context.Context, t time.Time) (map[revocation.Su
 	return since, nil
 }
 
-// EndedSince implements grant.Store.
-func (d *DB) EndedSince(ctx context.Context, t time.Time) (map[string]time.Time, error) {
+// RevokedSince implements grant.Store.
+func (d *DB) RevokedSince(ctx context.Context, t time.Time) (map[string]time.Time, error) {
 	ended, err := d.times(ctx, "SELECT id, ended_at FROM grants WHERE ended_at >= $1", t)
 	if err != nil {
 		return nil, fmt.Errorf("reading ended grants: %w", err)

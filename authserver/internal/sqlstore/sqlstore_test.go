@@ -80,10 +80,10 @@ func TestNoLineNoAct(t *testing.T) {
 		CREATE TRIGGER no_line BEFORE INSERT ON audit_events WHEN new.action = 'grant.revoke' BEGIN SELECT RAISE(ABORT,
 		'no line'); END`)
 	must(t, err)
-	if s.EndGrant(ctx, "g", time.Now(), "r", audit.Event{Action: "grant.revoke"}) == nil {
+	if s.RevokeGrant(ctx, "g", time.Now(), "r", audit.Event{Action: "grant.revoke"}) == nil {
 		t.Error("got nil, want an error")
 	}
-	if g, err := s.Grant(ctx, "g"); err != nil || g.Ended() {
+	if g, err := s.Grant(ctx, "g"); err != nil || g.Revoked() {
 		t.Errorf("got %+v %v, want the grant alive", g, err)
 	}
 }

@@ -65,7 +65,7 @@ func deletedUsers(t *testing.T, open func() Store) {
 	if err != nil || len(found) != 1 || found[0].User != "" {
 		t.Errorf("the attempts are %+v %v, want nobody's alone", found, err)
 	}
-	left, err := replica.LeftAlive(ctx, 10)
+	left, err := replica.Orphans(ctx, 10)
 	same(t, "what is left to be revoked", []string{"g"}, left, err)
 
 	again := user.User{ID: "usr_2", Email: "ann@acme.example", Name: "Ann", PasswordHash: "h", CreatedAt: now}
@@ -92,7 +92,7 @@ func deletedUsers(t *testing.T, open func() Store) {
 	if _, err := replica.Grant(ctx, "g"); err != nil {
 		t.Errorf("a grant that was never revoked: %v", err)
 	}
-	must(t, s.EndGrant(ctx, "g", now.Add(48*time.Hour), "r", event("grant.revoke")))
+	must(t, s.RevokeGrant(ctx, "g", now.Add(48*time.Hour), "r", event("grant.revoke")))
 	clear(now.Add(71 * time.Hour))
 	if _, err := replica.Grant(ctx, "g"); err != nil {
 		t.Errorf("a grant that was revoked less than a day ago: %v", err)

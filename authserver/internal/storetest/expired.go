@@ -229,7 +229,7 @@ func oneSecondYounger(t *testing.T, open func() Store) {
 		same(t, row.job, row.left, column(t, s, row.query), nil)
 	}
 	wantWhole(t, "the audit", c, chain.Point{}, 1)
-	if g, err := s.Grant(ctx, "over"); err != nil || g.EndReason != grant.ReasonExpired || !g.EndedAt.Equal(now) {
+	if g, err := s.Grant(ctx, "over"); err != nil || g.RevokeReason != grant.ReasonExpired || !g.RevokedAt.Equal(now) {
 		t.Errorf("a grant that is over: got %+v %v, want it ended now", g, err)
 	}
 	if n := clean(t, s, now); n != 0 {

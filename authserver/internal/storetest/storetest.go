@@ -313,7 +313,7 @@ func registrations(t *testing.T, open func() Store) {
 	wantErr(t, "the deleted one", client.ErrNotFound, err)
 	// Idle ones are forgotten by their last registration.
 	must(t, s.PutCode(ctx, grantOf("g10", first), codeOf("g10", first), event("grant.create")))
-	must(t, s.EndGrant(ctx, "g10", now, "r", event("grant.revoke")))
+	must(t, s.RevokeGrant(ctx, "g10", now, "r", event("grant.revoke")))
 	_, err = s.Register(ctx, shared("cli_11", now.Add(80*24*time.Hour)), 1000, event("client.register"))
 	must(t, err)
 	clean(t, s, now.Add(91*24*time.Hour))
@@ -351,13 +351,13 @@ func grants(t *testing.T, open func() Store) {
 	populate(t, s)
 	begun(t, s, "g1")
 	begun(t, s, "g2")
-	wantErr(t, "ending nothing", grant.ErrNotFound, s.EndGrant(ctx, "g0", now, "r", event("grant.revoke")))
-	must(t, s.EndGrant(ctx, "g1", now, "first", event("grant.revoke")))
-	must(t, s.EndGrant(ctx, "g1", now.Add(time.Hour), "second", event("grant.revoke")))
+	wantErr(t, "ending nothing", grant.ErrNotFound, s.RevokeGrant(ctx, "g0", now, "r", event("grant.revoke")))
+	must(t, s.RevokeGrant(ctx, "g1", now, "first", event("grant.revoke")))
+	must(t, s.RevokeGrant(ctx, "g1", now.Add(time.Hour), "second", event("grant.revoke")))
 	s = open()
 	g, err := s.Grant(ctx, "g1")
 	want := aGrant("g1")
-	want.EndedAt, want.EndReason = now, "first"
+	want.RevokedAt, want.RevokeReason = now, "first"
 	same(t, "an ended grant", want, g, err)
 	events, err := s.Events(ctx, audit.Filter{})
 	ends := 0
@@ -375,9 +375,9 @@ func grants(t *testing.T, open func() Store) {
 	if len(all) != 2 || err != nil {
 		t.Errorf("all grants: got %d %v, want 2", len(all), err)
 	}
-	since, err := s.EndedSince(ctx, now)
+	since, err := s.RevokedSince(ctx, now)
 	same(t, "ended since", map[string]time.Time{"g1": now}, since, err)
-	since, err = s.EndedSince(ctx, now.Add(time.Second))
+	since, err = s.RevokedSince(ctx, now.Add(time.Second))
 	same(t, "ended since later", map[string]time.Time{}, since, err)
 }
 
@@ -404,15 +404,15 @@ func machineGrants(t *testing.T, open func() Store) {
 			t.Errorf("one of many at once got %s, want the one grant %s", id, living.ID)
 		}
 	}
-	must(t, s.EndGrant(ctx, living.ID, now, grant.ReasonClient, event("grant.revoke")))
+	must(t, s.RevokeGrant(ctx, living.ID, now, grant.ReasonClient, event("grant.revoke")))
 	_, err = s.MachineGrant(ctx, "cli_machine", resource)
 	wantErr(t, "after the client itself ended it", grant.ErrNotFound, err)
 	next := grant.Grant{ID: "next", TenantID: "acme", ClientID: "cli_machine", Resource: resource,
 		Scopes: []string{"a"}, CreatedAt: now}
 	_, err = s.PutMachineGrant(ctx, next, event("grant.create"))
 	must(t, err)
-	must(t, s.EndGrant(ctx, "next", now, "by the operator", event("grant.revoke")))
-	if g, err := s.MachineGrant(ctx, "cli_machine", resource); err != nil || !g.Ended() || g.ID != "next" {
+	must(t, s.RevokeGrant(ctx, "next", now, "by the operator", event("grant.revoke")))
+	if g, err := s.MachineGrant(ctx, "cli_machine", resource); err != nil || !g.Revoked() || g.ID != "next" {
 		t.Errorf("after the operator ended it: got %+v %v, want it to say so", g, err)
 	}
 }

@@ -55,7 +55,7 @@ func codes(t *testing.T, open func() Store) {
 		t.Errorf("a used code: got %+v %v, want it to say when", c, err)
 	}
 	must(t, s.PutCode(ctx, aGrant("h"), aCode("h"), event("grant.create")))
-	must(t, s.EndGrant(ctx, "h", now, "r", event("grant.revoke")))
+	must(t, s.RevokeGrant(ctx, "h", now, "r", event("grant.revoke")))
 	// TK-09
 	wantErr(t, "a code of an ended grant", issuer.ErrSpent, s.Redeem(ctx, "code-h", now, nil, event("token.issue")))
 	if c, _, _ := s.Code(ctx, "code-h"); !c.UsedAt.IsZero() {
@@ -69,7 +69,7 @@ func codes(t *testing.T, open func() Store) {
 	must(t, s.PutCode(ctx, derived, aCode("d"), event("grant.create")))
 	from, err := s.Grants(ctx, grant.Filter{DerivedFrom: "g", Active: true})
 	same(t, "the result of a grant", []grant.Grant{derived}, from, err)
-	byHand, err := s.Grants(ctx, grant.Filter{UserID: "usr_ann", Resource: resource, Active: true, ByHand: true})
+	byHand, err := s.Grants(ctx, grant.Filter{UserID: "usr_ann", Resource: resource, Active: true, Consented: true})
 	same(t, "what was made by hand", []grant.Grant{aGrant("g")}, byHand, err)
 	broken := aCode("i")
 	broken.GrantID = "no such grant"
@@ -97,11 +97,11 @@ func refreshTokens(t *testing.T, open func() Store) {
 		t.Error("a successor that is there already: got nil, want an error")
 	}
 	must(t, s.Rotate(ctx, "rt2", now, aToken("rt3", "g"), event("token.refresh"))) // and the parent still works
-	must(t, s.EndGrant(ctx, "g", now, "r", event("grant.revoke")))
+	must(t, s.RevokeGrant(ctx, "g", now, "r", event("grant.revoke")))
 	wantErr(t, "a token of an ended grant", issuer.ErrSpent,
 		s.Rotate(ctx, "rt3", now, aToken("rt4", "g"), event("token.refresh")))
 	_, g, err = s.RefreshToken(ctx, "rt3")
-	if err != nil || !g.Ended() {
+	if err != nil || !g.Revoked() {
 		t.Errorf("an ended grant's token: got %+v %v, want it to say so", g, err)
 	}
 }
@@ -135,7 +135,7 @@ func oneWinner(t *testing.T, open func() Store) {
 	}
 }
 
-// endingRacesRotating: RT-14. Once EndGrant has returned, nothing of the grant rotates, whatever
+// endingRacesRotating: RT-14. Once RevokeGrant has returned, nothing of the grant rotates, whatever
 // was under way.
 func endingRacesRotating(t *testing.T, open func() Store) {
 	s, replica := open(), open()
@@ -155,7 +155,7 @@ func endingRacesRotating(t *testing.T, open func() Store) {
 				leaf = next
 			}
 		}()
-		must(t, s.EndGrant(ctx, id, now, "r", event("grant.revoke")))
+		must(t, s.RevokeGrant(ctx, id, now, "r", event("grant.revoke")))
 		wantErr(t, "the rotation that met the end", issuer.ErrSpent, <-done)
 	}
 }
@@ -176,7 +176,7 @@ func cleanUp(t *testing.T, open func() Store) {
 		t.Errorf("after the chain's end: got %d removed, want two tokens and a code, and two grants ended", removed)
 	}
 	for _, id := range []string{"g", "h"} {
-		if g, err := s.Grant(ctx, id); err != nil || g.EndReason != grant.ReasonExpired {
+		if g, err := s.Grant(ctx, id); err != nil || g.RevokeReason != grant.ReasonExpired {
 			t.Errorf("grant %s, from which nothing hangs: got %+v %v, want it ended", id, g, err)
 		}
 	}

@@ -113,7 +113,7 @@ func assertions(t *testing.T, open func() Store) {
 	same(t, "of this issuer", []grant.Grant{want}, of, err)
 
 	later := now.Add(time.Hour)
-	must(t, s.EndGrant(ctx, first, later, "by the person", event("grant.revoke")))
+	must(t, s.RevokeGrant(ctx, first, later, "by the person", event("grant.revoke")))
 	_, err = s.Assert(ctx, anAssertion("before the end"), assertedGrant("x"), event("grant.create"))
 	wantErr(t, "an assertion of before the end", trustedissuer.ErrEnded, err)
 	must(t, s.SetDisabled(ctx, "usr_ann", true)) // between the check and here
@@ -134,7 +134,7 @@ func assertions(t *testing.T, open func() Store) {
 		t.Errorf("long after it was over, its id is free: got %v", err)
 	}
 	clean(t, s, now.Add(25*time.Hour))
-	if g, err := s.Grant(ctx, "y"); err != nil || g.EndReason != grant.ReasonExpired {
+	if g, err := s.Grant(ctx, "y"); err != nil || g.RevokeReason != grant.ReasonExpired {
 		t.Errorf("a day after the last assertion: got %+v %v, want the grant over", g, err)
 	}
 }
