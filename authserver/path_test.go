@@ -45,8 +45,8 @@ func TestThePathOfATokenRequest(t *testing.T) {
 	}
 	page, err := os.ReadFile("../docs/explanation/architecture.md")
 	must(t, err)
-	command := exec.Command("go", "test", "-count=1", "-vet=off", "-overlay="+instrument(t), "-run=^"+t.Name()+"$", "-v",
-		".")
+	command := exec.Command("go", "test", "-count=1", "-vet=off", "-overlay="+instrument(t),
+		"-run=^"+t.Name()+"$", "-v", ".")
 	out, err := command.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -40,7 +40,7 @@ func TestAPolicyCountsAtOnce(t *testing.T) {
 	under := ann.consentPage(a.authorization("customers:read"))
 
 	h.allows("acme", ways("operator", "tenant"))
-	why := "the organisation ACME does not let this application in: it authorizes only applications that " +
+	why := "the organisation ACME does not allow this application: it authorizes only applications that " +
 		"became known " +
 		"in one of these ways: operator, tenant; this one: dynamic"
 	at := ann.consentPage(a.authorization("customers:read"))

@@ -1,6 +1,5 @@
-// Package assertion owns the belief in signed assertions that others make: clients that prove who
-// they are (private_key_jwt; RFC 7523, RFC 10070), and organisations' identity providers that say
-// who somebody is (ID-JAG).
+// Package assertion verifies JWT assertions: of clients that authenticate by private_key_jwt (RFC
+// 7523, RFC 10070), and of the identity providers of organisations (ID-JAG).
 package assertion
 
 import (
@@ -27,13 +26,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// Type is the one client_assertion_type (RFC 7523 §2.2).
+// Type is the client_assertion_type (RFC 7523 section 2.2).
 const Type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-// ErrInvalid says that an assertion does not prove what it says. Why not is for the log alone.
-var ErrInvalid = errors.New("the assertion is not believed")
+// ErrInvalid says that an assertion is not valid. The reason is for the log alone.
+var ErrInvalid = errors.New("the assertion is not valid")
 
-// The bounds of an assertion.
+// The limits of an assertion.
 const (
 	maxSize = 8 << 10 // bytes
 	maxID   = 256     // of a jti, bytes
@@ -41,35 +40,35 @@ const (
 	leeway  = 30 * time.Second
 )
 
-// Algorithms of signatures that are believed.
+// Algorithms are the accepted signature algorithms.
 func Algorithms() []string { return []string{"ES256", "RS256", "PS256", "EdDSA"} }
 
-// Checker believes assertions. It is safe for concurrent use.
+// Checker verifies assertions. It is safe for concurrent use.
 type Checker struct {
 	Settings
-	clients, issuers shelf
+	clients, issuers keyCache
 }
 
-// Settings are what a Checker needs.
+// Settings are the dependencies of a Checker.
 type Settings struct {
-	Issuer string             // the sole audience (RFC 10070 §4)
-	Used   ttl.Store          // ids that were used, until they expire
-	Keys   Keys               // of clients; nil: nothing is fetched, so that a jwks_uri of theirs is worth nothing
-	Limit  *ratelimit.Limiter // of fetches for clients, by where the requests come from; nil: none
+	Issuer string             // the sole audience (RFC 10070 section 4)
+	Used   ttl.Store          // used values of jti, until they expire
+	Keys   Keys               // of clients; nil: a jwks_uri is not fetched
+	Limit  *ratelimit.Limiter // of fetches for clients, by source; nil: none
 	Trust  trustedissuer.Store
-	// of trusted issuers, whose addresses the operator wrote down; what is fetched for strangers
-	// must not be in its way
+	// Issuers fetches the keys of trusted issuers, whose URLs the operator set; fetches for
+	// strangers do not delay it.
 	Issuers Keys
 	Now     func() time.Time
 }
 
-// New makes a checker. It fetches nothing yet.
+// New returns a checker. It fetches nothing yet.
 func New(s Settings) *Checker {
-	return &Checker{Settings: s, clients: shelf{fetch: s.Keys, limit: s.Limit, now: s.Now},
-		issuers: shelf{fetch: s.Issuers, now: s.Now}}
+	return &Checker{Settings: s, clients: keyCache{fetch: s.Keys, limit: s.Limit, now: s.Now},
+		issuers: keyCache{fetch: s.Issuers, now: s.Now}}
 }
 
-// Subject is whom an assertion says it is from, believing nothing.
+// Subject is the sub claim of an assertion that is not verified.
 func Subject(raw string) (clientID string, ok bool) {
 	_, payload, err := jws.Split(raw, maxSize)
 	if err != nil {
@@ -81,7 +80,7 @@ func Subject(raw string) (clientID string, ok bool) {
 	return c.Subject, strictjson.Unmarshal(payload, &c) == nil && c.Subject != ""
 }
 
-// claims are an assertion's (RFC 7523 §3).
+// claims are the claims of an assertion (RFC 7523 section 3).
 type claims struct {
 	Issuer    string          `json:"iss"`
 	Subject   string          `json:"sub"`
@@ -92,10 +91,10 @@ type claims struct {
 	ID        string          `json:"jti"`
 }
 
-// numericDate is a time, which may have a fraction.
+// numericDate is a time in seconds, which may have a fraction.
 type numericDate = jws.NumericDate
 
-// skewed is an assertion of another time.
+// skewed is the error of an assertion whose sender has a wrong clock.
 type skewed struct {
 	error
 	off time.Duration
@@ -103,13 +102,12 @@ type skewed struct {
 
 func (a *skewed) Unwrap() error { return a.error }
 
-// ClockOff is how far the clock that made the assertion is ahead of ours.
+// ClockOff is by how much the clock of the sender is ahead of ours.
 func (a *skewed) ClockOff() time.Duration { return a.off }
 
-// askew adds to an error how far the clock that made the assertion is ahead of ours, as far as it
-// tells: when it was made, or else how long it has been over. When that is as it should be,
-// something else is wrong.
-func (c *claims) askew(now numericDate, err error) error {
+// skewed adds to an error by how much the clock of the sender is ahead of ours, according to iat,
+// nbf, or an exp in the past. If that is within the leeway, the error has another cause.
+func (c *claims) skewed(now numericDate, err error) error {
 	made := c.IssuedAt
 	if made == 0 && c.NotBefore != 0 {
 		made = c.NotBefore
@@ -124,12 +122,12 @@ func (c *claims) askew(now numericDate, err error) error {
 	return &skewed{err, off}
 }
 
-// farthest bounds how far a clock is said to be off, in seconds.
+// farthest bounds the reported difference of clocks, in seconds.
 const farthest = 100 * 365 * 24 * 3600
 
-// Check believes that the client made the assertion, for us, now, and for the first time; or
-// answers ErrNotBelieved, or an inner error when the stores do not answer. The id is spent last,
-// when all else is right: nobody can spend another's.
+// Check verifies that the client made the assertion, for this issuer, now, and that it is used for
+// the first time; or returns ErrInvalid, or an internal error when the stores do not answer. The
+// jti is used up last, so that nobody can use up one of another client.
 func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error {
 	payload, err := c.verify(ctx, source{of.JWKS, of.JWKSURI, of.ID, &c.clients}, raw, "", "jwt",
 		"client-authentication+jwt")
@@ -143,16 +141,16 @@ func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error
 	if err := c.checkClaims(of, a); err != nil {
 		return err
 	}
-	return c.spend(ctx, of, a)
+	return c.use(ctx, of, a)
 }
 
-// spend uses an assertion up: of many at once, one is the first.
-func (c *Checker) spend(ctx context.Context, of client.Client, a claims) error {
+// use marks an assertion used: of many at once, one is the first.
+func (c *Checker) use(ctx context.Context, of client.Client, a claims) error {
 	sum := sha256.Sum256([]byte(of.ID + " " + a.ID)) // clients do not share ids
 	first, err := c.Used.Once(ctx, of.ID, "assertion:"+hex.EncodeToString(sum[:]),
 		time.Unix(int64(a.Expires), 0).Add(leeway+time.Second).Sub(c.Now()))
 	if err != nil {
-		return fmt.Errorf("remembering an assertion: %w", err)
+		return fmt.Errorf("store a used assertion: %w", err)
 	}
 	if !first {
 		return &invalid{"jti was used before; make a new assertion for each request", ErrInvalid}
@@ -160,8 +158,7 @@ func (c *Checker) spend(ctx context.Context, of client.Client, a claims) error {
 	return nil
 }
 
-// checkClaims holds the claims of a client's assertion against RFC 7523 section 3 and RFC 10070
-// section 4.
+// checkClaims checks the claims of a client assertion (RFC 7523 section 3, RFC 10070 section 4).
 func (c *Checker) checkClaims(of client.Client, a claims) error {
 	if a.Issuer != of.ID || a.Subject != of.ID {
 		return &invalid{"iss and sub must both be the client_id", ErrInvalid}
@@ -169,8 +166,8 @@ func (c *Checker) checkClaims(of client.Client, a claims) error {
 	return c.checkCommon(a, maxLife, ErrInvalid)
 }
 
-// checkCommon holds the claims that all assertions have against their rules. longest bounds how far
-// exp may be ahead; sentinel is what the error wraps.
+// checkCommon checks the claims that all assertions have. longest bounds how far exp may be ahead;
+// the error wraps sentinel.
 func (c *Checker) checkCommon(a claims, longest time.Duration, sentinel error) error {
 	now, slack := numericDate(c.Now().Unix()), numericDate(leeway/time.Second)
 	wrong := func(format string, args ...any) error { return &invalid{fmt.Sprintf(format, args...), sentinel} }
@@ -180,14 +177,14 @@ func (c *Checker) checkCommon(a claims, longest time.Duration, sentinel error) e
 	case a.Expires == 0:
 		return wrong("exp is missing")
 	case now >= a.Expires+slack:
-		return a.askew(now, wrong("exp is %s ago", seconds(now-a.Expires)))
+		return a.skewed(now, wrong("exp is %s ago", seconds(now-a.Expires)))
 	case a.Expires > now+numericDate(longest/time.Second)+slack:
-		return a.askew(now, wrong("exp is %s ahead; it may be %s ahead at most", seconds(a.Expires-now),
+		return a.skewed(now, wrong("exp is %s ahead; it may be %s ahead at most", seconds(a.Expires-now),
 			seconds(numericDate(longest/time.Second))))
 	case a.NotBefore > now+slack:
-		return a.askew(now, wrong("nbf is %s ahead", seconds(a.NotBefore-now)))
+		return a.skewed(now, wrong("nbf is %s ahead", seconds(a.NotBefore-now)))
 	case a.IssuedAt > now+slack:
-		return a.askew(now, wrong("iat is %s ahead", seconds(a.IssuedAt-now)))
+		return a.skewed(now, wrong("iat is %s ahead", seconds(a.IssuedAt-now)))
 	case a.ID == "":
 		return wrong("jti is missing")
 	case len(a.ID) > maxID:
@@ -199,7 +196,7 @@ func (c *Checker) checkCommon(a claims, longest time.Duration, sentinel error) e
 // seconds is a number of seconds as people read it.
 func seconds(n numericDate) string { return (time.Duration(min(n, farthest)) * time.Second).String() }
 
-// invalid is what is wrong with an assertion whose signature holds.
+// invalid is what is wrong with an assertion whose signature is valid.
 type invalid struct {
 	reason string
 	error
@@ -209,11 +206,10 @@ func (e *invalid) Error() string { return e.error.Error() + ": " + e.reason }
 
 func (e *invalid) Unwrap() error { return e.error }
 
-// InvalidReason is the reason in words for whoever made the assertion. Only who has the key gets to
-// see it.
+// InvalidReason is the reason for the developer of the sender. Only a sender with the key sees it.
 func (e *invalid) InvalidReason() string { return e.reason }
 
-// sole is the one value of an audience, or empty (RFC 10070 §4).
+// sole is the only value of an audience, or empty (RFC 10070 section 4).
 func sole(audience json.RawMessage) string {
 	if one, ok := strictjson.Text(audience); ok {
 		return one
@@ -225,10 +221,10 @@ func sole(audience json.RawMessage) string {
 	return many[0]
 }
 
-// verify checks the form, the type and the signature, with a key of whoever made it: what a token
-// brings with it (jwk, jku, x5u) is not read.
+// verify checks the form, the type and the signature, by a key of the sender: keys that the token
+// names itself (jwk, jku, x5u) are not used.
 func (c *Checker) verify(ctx context.Context, of source, raw string, types ...string) ([]byte, error) {
-	// What go-jose decodes by itself, the header, has one reading by then.
+	// It also makes sure that go-jose reads the header as we do.
 	if _, _, err := jws.Split(raw, maxSize); err != nil {
 		return nil, fmt.Errorf("%w: its form", ErrInvalid)
 	}
@@ -257,11 +253,11 @@ func (c *Checker) verify(ctx context.Context, of source, raw string, types ...st
 			return payload, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: no key of whoever should have made it fits", ErrInvalid)
+	return nil, fmt.Errorf("%w: no key of its sender fits", ErrInvalid)
 }
 
-// fits says whether a key may sign with an algorithm: the key decides, not the token (RFC 8725
-// §3.1).
+// fits reports whether a key may be used with an algorithm: the key decides, not the token (RFC
+// 8725 section 3.1).
 func fits(key jose.JSONWebKey, algorithm string) bool {
 	if key.Algorithm != "" && key.Algorithm != algorithm {
 		return false

@@ -16,10 +16,10 @@ import (
 // identityType is the JOSE "typ" of an Identity Assertion JWT Authorization Grant (ID-JAG).
 const identityType = "oauth-id-jag+jwt"
 
-// maxIdentityLife bounds how far ahead an identity assertion ends: it is remembered for so long.
+// maxIdentityLife bounds how far ahead exp of an ID-JAG may be: it is remembered for so long.
 const maxIdentityLife = time.Hour
 
-// identityClaims are an ID-JAG's (mcp-auth.md 6.2).
+// identityClaims are the claims of an ID-JAG.
 type identityClaims struct {
 	claims
 	ClientID      string  `json:"client_id"`
@@ -29,9 +29,9 @@ type identityClaims struct {
 	EmailVerified *bool   `json:"email_verified"`
 }
 
-// Identity implements issuer.Identities: it believes that a trusted issuer made the assertion, for
-// us and now; or answers trust.ErrNotBelieved, or an inner error when the stores do not answer.
-// That it is used once, whoever keeps it sees to.
+// Identity implements issuer.Identities: it verifies that a trusted issuer made the assertion, for
+// this issuer and now; or returns trustedissuer.ErrNotAccepted, or an internal error when the stores
+// do not answer. The caller makes sure that it is used once.
 func (c *Checker) Identity(ctx context.Context, raw string) (trustedissuer.Identity, error) {
 	from, err := issuerOf(raw)
 	if err != nil {
@@ -39,10 +39,10 @@ func (c *Checker) Identity(ctx context.Context, raw string) (trustedissuer.Ident
 	}
 	trusted, err := c.Trust.Issuer(ctx, from)
 	if errors.Is(err, trustedissuer.ErrNotFound) {
-		return trustedissuer.Identity{}, fmt.Errorf("%w: nobody trusts its issuer", trustedissuer.ErrNotAccepted)
+		return trustedissuer.Identity{}, fmt.Errorf("%w: its issuer is not trusted", trustedissuer.ErrNotAccepted)
 	}
 	if err != nil {
-		return trustedissuer.Identity{}, fmt.Errorf("reading a trusted issuer: %w", err)
+		return trustedissuer.Identity{}, fmt.Errorf("load trusted issuer: %w", err)
 	}
 	payload, err := c.verify(ctx, source{trusted.JWKS, trusted.JWKSURI, trusted.Issuer, &c.issuers}, raw, identityType)
 	if errors.Is(err, ErrInvalid) {
@@ -75,7 +75,7 @@ func (c *Checker) Identity(ctx context.Context, raw string) (trustedissuer.Ident
 	return i, nil
 }
 
-// issuerOf is whom an assertion says it is from, believing nothing.
+// issuerOf is the iss claim of an assertion that is not verified.
 func issuerOf(raw string) (string, error) {
 	_, payload, err := jws.Split(raw, maxSize)
 	var c struct {
@@ -87,7 +87,7 @@ func issuerOf(raw string) (string, error) {
 	return c.Issuer, nil
 }
 
-// checkIdentity holds the claims against the rules.
+// checkIdentity checks the claims of an ID-JAG.
 func (c *Checker) checkIdentity(trusted trustedissuer.Issuer, a identityClaims) error {
 	switch {
 	case a.Issuer != trusted.Issuer:

@@ -16,14 +16,14 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 )
 
-// Keys fetches the key set at an address.
+// Keys fetches key sets.
 type Keys interface {
 	FetchKeys(ctx context.Context, address string) ([]byte, error)
 }
 
-// For how long keys are taken for true without being fetched again, and at most when their address
-// does not answer: a key that was withdrawn must not prove anything for ever. How often they are
-// fetched for a kid that is not among them, and while there are none at all.
+// keysLife is for how long keys are not fetched again, and mostLife for how long they are valid
+// when their URL does not answer: a withdrawn key must not stay valid for ever. fetchAgain is the
+// time between two fetches for an unknown kid, and retryAfter that while there are no keys at all.
 const (
 	keysLife   = 5 * time.Minute
 	mostLife   = 24 * time.Hour
@@ -31,42 +31,42 @@ const (
 	retryAfter = time.Second
 )
 
-// mostKnown bounds how many sets a shelf remembers.
+// mostKnown bounds the number of key sets of a cache.
 const mostKnown = 1000
 
-// source is where somebody's keys are: here, or at an address.
+// source is where the keys of a sender are: given, or at a URL.
 type source struct {
 	jwks, uri string
-	owner     string // whose they are: nobody spoils what is known of another's, though both name one address
-	shelf     *shelf
+	owner     string // of the keys: owners with the same URL do not share a cache entry
+	keyCache  *keyCache
 }
 
-// shelf remembers the keys that were fetched for one kind of owners.
-type shelf struct {
-	fetch Keys               // nil: nothing is fetched, so that an address is worth nothing
-	limit *ratelimit.Limiter // of fetches, by where the requests come from; nil: none
+// keyCache caches the key sets that were fetched for one kind of owners.
+type keyCache struct {
+	fetch Keys               // nil: nothing is fetched
+	limit *ratelimit.Limiter // of fetches, by source; nil: none
 	now   func() time.Time
 
 	mu      sync.Mutex
 	sets    map[string]*set
-	waiting atomic.Int64 // for keys that others fetch
+	waiting atomic.Int64 // requests that wait for a fetch of another
 }
 
-// set is the keys of one owner at one address.
+// set is the key set of one owner at one URL.
 type set struct {
-	had atomic.Pointer[had]
+	last atomic.Pointer[fetched]
 
-	turn  chan struct{} // of whoever looks at it and may fetch
-	tried time.Time     // when a fetch last began
+	turn  chan struct{} // held by the request that may fetch
+	tried time.Time     // when the last fetch began
 }
 
-// had is keys as they were fetched.
-type had struct {
+// fetched is a key set as it was fetched.
+type fetched struct {
 	keys []jose.JSONWebKey
 	read time.Time
 }
 
-// keys are as they were given, or as their address has them.
+// keys returns the given keys, or those at the URL.
 func (s source) keys(ctx context.Context, kid string) ([]jose.JSONWebKey, error) {
 	if s.uri == "" {
 		keys, err := client.ParseKeys([]byte(s.jwks))
@@ -75,17 +75,17 @@ func (s source) keys(ctx context.Context, kid string) ([]jose.JSONWebKey, error)
 		}
 		return keys, nil
 	}
-	if s.shelf.fetch == nil {
+	if s.keyCache.fetch == nil {
 		return nil, fmt.Errorf("%w: nothing is fetched here", ErrInvalid)
 	}
-	keys, err := s.shelf.set(s.owner+" "+s.uri).current(ctx, s, kid)
+	keys, err := s.keyCache.set(s.owner+" "+s.uri).current(ctx, s, kid)
 	if err != nil {
 		return nil, fmt.Errorf("%w: its keys: %w", ErrInvalid, err)
 	}
 	return keys, nil
 }
 
-func (s *shelf) set(name string) *set {
+func (s *keyCache) set(name string) *set {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if known := s.sets[name]; known != nil {
@@ -105,17 +105,16 @@ func (s *shelf) set(name string) *set {
 	return made
 }
 
-// current returns the keys, fetched anew when what is known of them is old or lacks the kid, at
-// most once in a while whoever asks.
+// current returns the keys. It fetches them when they are old or lack the kid, but not too often.
 func (k *set) current(ctx context.Context, s source, kid string) ([]jose.JSONWebKey, error) {
-	if h := k.had.Load(); h.serves(kid, s.shelf.now()) {
+	if h := k.last.Load(); h.serves(kid, s.keyCache.now()) {
 		return h.keys, nil
 	}
-	if !s.shelf.wait(ctx, k) {
-		return k.had.Load().still(s.shelf.now())
+	if !s.keyCache.wait(ctx, k) {
+		return k.last.Load().still(s.keyCache.now())
 	}
 	defer func() { <-k.turn }()
-	now, h := s.shelf.now(), k.had.Load()
+	now, h := s.keyCache.now(), k.last.Load()
 	wait := fetchAgain
 	if h == nil {
 		wait = retryAfter
@@ -123,18 +122,17 @@ func (k *set) current(ctx context.Context, s source, kid string) ([]jose.JSONWeb
 	if h.serves(kid, now) || !k.tried.IsZero() && now.Sub(k.tried) < wait {
 		return h.still(now)
 	}
-	if s.shelf.limit != nil {
-		if ok, _ := s.shelf.limit.Allow(ctx, httpd.Source(ctx)); !ok {
-			// whoever asks too often has only stopped himself
+	if s.keyCache.limit != nil {
+		if ok, _ := s.keyCache.limit.Allow(ctx, httpd.Source(ctx)); !ok {
 			return h.still(now)
 		}
 	}
 	k.tried = now
-	document, err := s.shelf.fetch.FetchKeys(ctx, s.uri)
+	document, err := s.keyCache.fetch.FetchKeys(ctx, s.uri)
 	if err == nil {
 		var keys []jose.JSONWebKey
 		if keys, err = client.ParseKeys(document); err == nil {
-			k.had.Store(&had{keys, now})
+			k.last.Store(&fetched{keys, now})
 			return keys, nil
 		}
 	}
@@ -144,12 +142,12 @@ func (k *set) current(ctx context.Context, s source, kid string) ([]jose.JSONWeb
 	return nil, err
 }
 
-// mostWait bounds the requests that wait for keys which another fetches, of all sets together: each
-// has a place among the requests under way, and strangers name hosts that do not answer.
+// mostWait bounds the requests that wait for keys that another fetches, for all sets together:
+// they are in flight, and strangers may name hosts that do not answer.
 const mostWait = 12
 
-// wait waits for the turn to look at a set, while not too many do.
-func (s *shelf) wait(ctx context.Context, k *set) bool {
+// wait waits for the turn to use a set, while not too many do.
+func (s *keyCache) wait(ctx context.Context, k *set) bool {
 	select {
 	case k.turn <- struct{}{}:
 		return true
@@ -168,16 +166,16 @@ func (s *shelf) wait(ctx context.Context, k *set) bool {
 	}
 }
 
-// serves says whether keys are young enough and hold the kid.
-func (h *had) serves(kid string, now time.Time) bool {
+// serves reports whether the keys are new enough and have the kid.
+func (h *fetched) serves(kid string, now time.Time) bool {
 	return h != nil && now.Sub(h.read) < keysLife &&
 		slices.ContainsFunc(h.keys, func(key jose.JSONWebKey) bool { return key.KeyID == kid })
 }
 
 var errNoKeys = errors.New("they are not known, and cannot be fetched now")
 
-// still returns keys that are old, as long as they may be believed at all.
-func (h *had) still(now time.Time) ([]jose.JSONWebKey, error) {
+// still returns keys that are old, as long as they are valid.
+func (h *fetched) still(now time.Time) ([]jose.JSONWebKey, error) {
 	if h == nil || now.Sub(h.read) >= mostLife {
 		return nil, errNoKeys
 	}

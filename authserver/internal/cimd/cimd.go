@@ -1,6 +1,5 @@
-// Package cimd owns clients that are known by a document of theirs (OAuth Client ID Metadata
-// Document): fetched with every caution, held against the rules, and kept for as long as the
-// document allows.
+// Package cimd finds clients by their metadata documents (OAuth Client ID Metadata Document): it
+// fetches them with care, checks them, and caches them as long as they allow.
 package cimd
 
 import (
@@ -17,30 +16,30 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ratelimit"
 )
 
-// How long a document is taken for true without being read again, when it says nothing, and at
-// most.
+// For how long a document is cached by default, and at most.
 const (
 	usualLife = 5 * time.Minute
 	mostLife  = 24 * time.Hour
 )
 
-// mostKnown bounds how many documents' lives are remembered; beyond it they are read again.
+// mostKnown bounds the number of documents whose lifetimes are remembered; others are fetched
+// again.
 const mostKnown = 10_000
 
-// Library finds clients by their documents. It is asked only for people who have signed in, so that
-// no stranger makes us fetch (SEP-991).
+// Library finds clients by their metadata documents. It is called only after a person has signed
+// in, so that no stranger can cause a fetch (SEP-991).
 type Library struct {
 	Store   client.Store
 	Fetcher *Fetcher
-	Limit   *ratelimit.Limiter // of fetches, by where they come from
+	Limit   *ratelimit.Limiter // of fetches, by source
 	Now     func() time.Time
 
 	mu    sync.Mutex
-	fresh map[string]time.Time // until when what is stored need not be read again
+	fresh map[string]time.Time // until when the stored document is valid
 }
 
-// Client returns the client of a document, which is read when it is not known or has outlived what
-// it allowed. What is wrong is an *oauth.Error that says nothing about where the address leads.
+// Client returns the client of a document, which is fetched when it is unknown or no longer valid.
+// What is wrong is an *oauth.Error that says nothing about the host of the URL.
 func (l *Library) Client(ctx context.Context, id string) (client.Client, error) {
 	if err := client.CheckDocumentURL(id); err != nil {
 		return client.Client{}, &oauth.Error{Code: "invalid_client", Status: http.StatusBadRequest,
@@ -57,7 +56,7 @@ func (l *Library) Client(ctx context.Context, id string) (client.Client, error) 
 	case err == nil && !c.DisabledAt.IsZero():
 		return client.Client{}, client.ErrDisabled
 	case err != nil && !errors.Is(err, client.ErrNotFound):
-		return client.Client{}, fmt.Errorf("reading the client of a document: %w", err)
+		return client.Client{}, fmt.Errorf("load the client of a document: %w", err)
 	}
 	if ok, wait := l.Limit.Allow(ctx, httpd.Source(ctx)); !ok {
 		return client.Client{}, oauth.TooManyRequests(wait)
@@ -65,7 +64,7 @@ func (l *Library) Client(ctx context.Context, id string) (client.Client, error) 
 	body, life, err := l.Fetcher.Fetch(ctx, id)
 	if err != nil {
 		httpd.Note(ctx, "error", err)
-		if NoWayOut(err) {
+		if NoRoute(err) {
 			return client.Client{}, &oauth.Error{
 				Code: "temporarily_unavailable", Status: http.StatusServiceUnavailable, Wait: time.Minute,
 				Description: "this server has no way out to the internet, so that it cannot read the document at the " +
@@ -85,7 +84,7 @@ func (l *Library) Client(ctx context.Context, id string) (client.Client, error) 
 		return client.Client{}, client.ErrDisabled
 	}
 	if err != nil {
-		return client.Client{}, fmt.Errorf("keeping the client of a document: %w", err)
+		return client.Client{}, fmt.Errorf("store the client of a document: %w", err)
 	}
 	l.keep(id, life)
 	return c, nil

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// The bounds of a fetch (CIMD §6.6).
+// The limits of a fetch (CIMD section 6.6).
 const (
 	maxDocument = 5 << 10  // bytes
 	maxKeys     = 16 << 10 // of a client's key set, bytes
@@ -26,33 +26,33 @@ const (
 	atOnce      = 8
 )
 
-// Fetcher fetches documents from whoever a stranger names: over https, from public addresses alone,
-// without redirects, little and quickly.
+// Fetcher fetches documents from URLs of strangers: over https, from public addresses alone,
+// without redirects, small and quickly.
 type Fetcher struct {
-	// Exceptions are hosts, as a URL has them, whose documents may lie at any address: for
-	// development on one's own network.
+	// Exceptions are hosts, as a URL has them, whose documents may be at any address: for
+	// development in a private network.
 	Exceptions []string
 
-	// Resolve and Dial are the network; tests put another in their place. Nil: the real one.
+	// Resolve and Dial are the network; tests replace them. Nil: the real one.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	Dial    func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
-	Roots   *x509.CertPool // nil: the system's
+	Roots   *x509.CertPool // nil: those of the system
 
 	turn chan struct{}
 }
 
-// NewFetcher makes a fetcher on the real network.
+// NewFetcher returns a fetcher for the real network.
 func NewFetcher(exceptions []string) *Fetcher {
 	return &Fetcher{Exceptions: exceptions, turn: make(chan struct{}, atOnce)}
 }
 
-// errAddress says that a host is not at public addresses alone.
+// errAddress says that a host has an address that is not public.
 var errAddress = errors.New("the host is not at public addresses alone")
 
-// FetchKeys reads the key set at a client's jwks_uri, as carefully as its document. The URL was
+// FetchKeys fetches the key set at the jwks_uri of a client, with the same care. The URL is
 // checked before.
 func (f *Fetcher) FetchKeys(ctx context.Context, address string) ([]byte, error) {
-	if f.turn != nil { // strangers cause it at endpoints whose places are few: nobody waits for a turn there
+	if f.turn != nil { // strangers can cause this at any endpoint: nothing waits for it
 		select {
 		case f.turn <- struct{}{}:
 			defer func() { <-f.turn }()
@@ -64,10 +64,10 @@ func (f *Fetcher) FetchKeys(ctx context.Context, address string) ([]byte, error)
 	return body, err
 }
 
-// errBusy says that as many fetches are under way as may be.
+// errBusy says that the maximum number of fetches is under way.
 var errBusy = errors.New("as many documents are being fetched as may be at once")
 
-// Fetch reads a document and how long it may be taken for true. The URL was checked before.
+// Fetch fetches a document and returns for how long it is valid. The URL is checked before.
 func (f *Fetcher) Fetch(ctx context.Context, address string) ([]byte, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
@@ -76,7 +76,7 @@ func (f *Fetcher) Fetch(ctx context.Context, address string) ([]byte, time.Durat
 		case f.turn <- struct{}{}:
 			defer func() { <-f.turn }()
 		case <-ctx.Done():
-			return nil, 0, fmt.Errorf("waiting to fetch a document: %w", ctx.Err())
+			return nil, 0, fmt.Errorf("wait to fetch a document: %w", ctx.Err())
 		}
 	}
 	return f.fetch(ctx, address, maxDocument)
@@ -87,19 +87,19 @@ func (f *Fetcher) fetch(ctx context.Context, address string, most int64) ([]byte
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, 0, fmt.Errorf("fetching a document: %w", err)
+		return nil, 0, fmt.Errorf("fetch a document: %w", err)
 	}
 	r.Header.Set("Accept", "application/json")
 	transport := &http.Transport{
 		DialContext: f.dial, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.Roots},
 		TLSHandshakeTimeout: fetchTime,
 		DisableKeepAlives:   true, DisableCompression: true, MaxResponseHeaderBytes: 16 << 10, ForceAttemptHTTP2: false,
-	} // no Proxy: the address that was vetted is the one that is met
+	} // no Proxy: the connection must go to the checked address
 	client := &http.Client{Transport: transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	response, err := client.Do(r)
 	if err != nil {
-		return nil, 0, fmt.Errorf("fetching a document: %w", err)
+		return nil, 0, fmt.Errorf("fetch a document: %w", err)
 	}
 	defer response.Body.Close()
 	if err := acceptable(response); err != nil {
@@ -107,10 +107,10 @@ func (f *Fetcher) fetch(ctx context.Context, address string, most int64) ([]byte
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, most+1))
 	if err == nil {
-		err = ctx.Err() // a server that ends its answer because we hung up has not given it in time
+		err = ctx.Err() // the timeout may look like the end of the body
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading a document: %w", err)
+		return nil, 0, fmt.Errorf("read a document: %w", err)
 	}
 	if int64(len(body)) > most {
 		return nil, 0, fmt.Errorf("the document is larger than %d bytes", most)
@@ -121,7 +121,7 @@ func (f *Fetcher) fetch(ctx context.Context, address string, most int64) ([]byte
 	return body, life(response.Header), nil
 }
 
-// acceptable holds the answer's head: 200 and nothing else, JSON, not encoded.
+// acceptable checks the head of the response: 200, JSON, not encoded.
 func acceptable(r *http.Response) error {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
@@ -136,7 +136,7 @@ func acceptable(r *http.Response) error {
 	return nil
 }
 
-// life is how long the document may be taken for true (RFC 9111 §5.2.2, within our bounds).
+// life is for how long the document is valid (RFC 9111 section 5.2.2), within our limits.
 func life(h http.Header) time.Duration {
 	for directive := range strings.SplitSeq(strings.ToLower(h.Get("Cache-Control")), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
@@ -154,8 +154,8 @@ func life(h http.Header) time.Duration {
 	return usualLife
 }
 
-// dial resolves the host, vets every address it has, and meets one of those that were vetted: a
-// second look-up could bring another.
+// dial resolves the host, checks all its addresses, and connects to one of them: a second look-up
+// could return another.
 func (f *Fetcher) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -176,16 +176,16 @@ func (f *Fetcher) dial(ctx context.Context, _, address string) (net.Conn, error)
 			return nil, errAddress
 		}
 	}
-	meet := f.Dial
-	if meet == nil {
+	connect := f.Dial
+	if connect == nil {
 		var d net.Dialer
-		meet = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+		connect = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 			return d.DialContext(ctx, "tcp", to.String())
 		}
 	}
 	errs := []error{errors.New("the host has no address")}
 	for _, a := range addresses {
-		conn, err := meet(ctx, netip.AddrPortFrom(a, uint16(number)))
+		conn, err := connect(ctx, netip.AddrPortFrom(a, uint16(number)))
 		if err == nil {
 			return conn, nil
 		}
@@ -201,15 +201,15 @@ func (f *Fetcher) resolve(ctx context.Context, host string) ([]netip.Addr, error
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
-// special are the address blocks that are not somebody's on the public network (RFC 6890 and the
-// registries that it began), beside those that package netip knows by itself.
+// special are the address blocks without hosts of the public network (RFC 6890 and its
+// registries), beside those that package netip knows.
 var special = prefixes(
 	"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24",
 	"203.0.113.0/24", "240.0.0.0/4",
 	"64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16",
 )
 
-// assigned6 is what of IPv6 is given to anybody at all (RFC 4291 §2.4 and IANA's registry).
+// assigned6 is the assigned part of IPv6 (RFC 4291 section 2.4 and the registry of IANA).
 var assigned6 = netip.MustParsePrefix("2000::/3")
 
 func prefixes(all ...string) []netip.Prefix {
@@ -220,7 +220,7 @@ func prefixes(all ...string) []netip.Prefix {
 	return out
 }
 
-// public says whether an address is somebody's on the public network.
+// public reports whether an address is one of the public network.
 func public(a netip.Addr) bool {
 	if !a.IsGlobalUnicast() || a.IsPrivate() || a.Zone() != "" || a.Is6() && !assigned6.Contains(a) {
 		return false

@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// NoWayOut says whether a document could not be fetched because of this machine and not because of
-// its host: there is no route to the internet, or no name server that answers.
-func NoWayOut(err error) bool {
+// NoRoute reports whether a document could not be fetched because of this machine and not because
+// of its host: there is no route to the internet, or no name server answers.
+func NoRoute(err error) bool {
 	if errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.ENETDOWN) {
 		return true
 	}
@@ -16,8 +16,8 @@ func NoWayOut(err error) bool {
 	return errors.As(err, &lookup) && !lookup.IsNotFound
 }
 
-// CheckRoute says whether this machine has a route to the internet. It sends nothing: a UDP socket
-// is only connected, to an address that is reserved for documentation (RFC 5737).
+// CheckRoute reports whether this machine has a route to the internet. It sends nothing: it
+// connects a UDP socket to an address that is reserved for documentation (RFC 5737).
 func CheckRoute() error {
 	conn, err := net.Dial("udp", "192.0.2.1:443")
 	if err != nil {

@@ -32,7 +32,7 @@ func TestNoWayOutIsNotTheApplicationsFault(t *testing.T) {
 		"a port that is closed": {dial(syscall.ECONNREFUSED), false},
 		"another error":         {errors.New("404"), false},
 	} {
-		if got := cimd.NoWayOut(row.err); got != row.want {
+		if got := cimd.NoRoute(row.err); got != row.want {
 			t.Errorf("%s: got %v, want %v", what, got, row.want)
 		}
 	}

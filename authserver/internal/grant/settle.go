@@ -9,7 +9,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// settleAfter is how long a revocation may be under way before it counts as interrupted.
+// settleAfter is how long a revocation may take before it counts as interrupted.
 const settleAfter = 10 * time.Second
 
 // settleAtMost bounds how many interrupted revocations one call of Settle completes.
@@ -19,23 +19,25 @@ const settleAtMost = 500
 const ReasonInterrupted = "a revocation that was interrupted was completed"
 
 // Settler completes revocations that were interrupted between the list and SQL, or between one
-// grant and the next: a full disk, a database that is stopped or read-only, or a killed process.
-// Whoever asked was answered 503, and until Settle succeeds the issuer refuses the grants that are
-// on the list, as resource servers do.
+// grant and the next: by a full disk, a database that is stopped or read-only, or a killed
+// process. The request was answered 503; until Settle succeeds the issuer refuses the grants that
+// are on the list, as resource servers do.
 type Settler struct {
 	Ledger *Ledger
 	List   *revocation.Replica // follows the ledger's list
 	Now    func() time.Time
 
-	seen map[string]time.Time // grants whose revocation is under way or was interrupted, and when they were first seen
+	// grants whose revocation is under way or was interrupted, by the time when they were first
+	// seen
+	seen map[string]time.Time
 }
 
-// Listed says whether a grant is on the list of revoked grants, as far as this process has heard.
+// Listed reports whether a grant is on the list of revoked grants, as far as this process knows.
 func (s *Settler) Listed(grantID string) bool { return s.List.Knows(grantID) }
 
-// Settle revokes in SQL the grants that are on the list and live in SQL, and those that live though
-// what they belong to is gone, when it has seen them settleAfter ago already. It must not be called
-// by two goroutines at once.
+// Settle revokes in SQL the active grants that are on the list, and those whose client, tenant,
+// person or origin is gone, if it saw them settleAfter ago. It must not be called by two
+// goroutines at once.
 func (s *Settler) Settle(ctx context.Context) error {
 	known, err := s.Ledger.revoked(ctx)
 	if err != nil {
@@ -43,7 +45,7 @@ func (s *Settler) Settle(ctx context.Context) error {
 	}
 	left, err := s.Ledger.Store.Orphans(ctx, settleAtMost)
 	if err != nil {
-		return fmt.Errorf("reading interrupted revocations: %w", err)
+		return fmt.Errorf("load interrupted revocations: %w", err)
 	}
 	for _, id := range s.List.Entries() {
 		if _, settled := known[id]; !settled && revocation.IsGrant(id) {
@@ -62,9 +64,9 @@ func (s *Settler) Settle(ctx context.Context) error {
 			continue
 		}
 		switch err := s.Ledger.complete(ctx, id); {
-		case errors.Is(err, ErrNotFound): // deleted since, or another installation's
+		case errors.Is(err, ErrNotFound): // deleted in the meantime, or of another installation
 		case err != nil:
-			errs = append(errs, err) // the next call goes on
+			errs = append(errs, err) // the next call continues
 		}
 	}
 	s.seen = seen
@@ -75,7 +77,7 @@ func (s *Settler) Settle(ctx context.Context) error {
 func (l *Ledger) complete(ctx context.Context, id string) error {
 	g, err := l.Store.Grant(ctx, id)
 	if err != nil {
-		return fmt.Errorf("completing a revocation: %w", err)
+		return fmt.Errorf("complete a revocation: %w", err)
 	}
 	if g.Revoked() {
 		return nil

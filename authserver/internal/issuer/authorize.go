@@ -18,42 +18,41 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
-// MaxState bounds the state parameter, in bytes: so much comes back to the client as it came.
+// MaxState bounds the state parameter, in bytes: all of it is returned to the client.
 const MaxState = 8 << 10
 
-// Authorization is an authorization request that holds: the client exists, the answer may go to
-// RedirectURI, the resource is ours.
+// Authorization is a valid authorization request: its client, redirect URI and resource are known.
 type Authorization struct {
 	Client      client.Client
 	RedirectURI string
 	State       string
 	Resource    Resource
-	Scopes      []string // asked for; those of identity come first
+	Scopes      []string // requested; those of OpenID Connect come first
 	Prompt      Prompt
 	Form        url.Values
-	Relaxed     []string // the relaxations that it took
+	Relaxed     []string // names of the relaxations that it needed
 }
 
-// relax notes a relaxation that this request took.
+// relax notes a relaxation that this request needed.
 func (a *Authorization) relax(name string) {
 	if name != "" {
 		a.Relaxed = append(a.Relaxed, name)
 	}
 }
 
-// shortState is how long a state must be to be worth something by itself (bytes); PKCE protects
-// those that send less (OAuth 2.1 §7.5).
+// shortState is the length in bytes below which a state does not protect by itself; PKCE protects
+// clients that send less (OAuth 2.1 section 7.5).
 const shortState = 8
 
-// remembered are the parameters that Authorize reads. Others mean nothing here (RFC 6749 §3.1) and
-// are not kept.
+// remembered are the parameters that Authorize reads. Others have no meaning (RFC 6749 section
+// 3.1) and are not kept.
 var remembered = []string{
 	"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "resource", "code_challenge",
 	"code_challenge_method",
 	"nonce", "prompt", "max_age", "login_hint", "id_token_hint", "dpop_jkt", PushedBy,
 }
 
-// Remembered is a request as it is kept until a person has answered.
+// Remembered returns the parameters of a request that are kept until a person has decided.
 func Remembered(form url.Values) url.Values {
 	kept := url.Values{}
 	for _, name := range remembered {
@@ -64,23 +63,23 @@ func Remembered(form url.Values) url.Values {
 	return kept
 }
 
-// Refusal is an authorization request that does not hold.
+// Refusal is an authorization request that is refused.
 type Refusal struct {
 	Err        *oauth.Error
-	RedirectTo string // where the answer goes; empty: nowhere, show a page (RFC 6749 §4.1.2.1)
+	RedirectTo string // empty: show an error page (RFC 6749 section 4.1.2.1)
 }
 
 func (r *Refusal) Error() string { return r.Err.Error() }
 
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// challengeForm is a base64url SHA-256 without padding, which is all that S256 can be (RFC 7636
-// §4.2), and a key's thumbprint too (RFC 9449 §10).
+// challengeForm matches a base64url SHA-256 without padding: a PKCE challenge of S256 (RFC 7636
+// section 4.2) and the thumbprint of a key (RFC 9449 section 10).
 var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
-// Authorize checks an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2). The
-// error is a *Refusal, or an inner one. Until the client and its redirect URI are known to fit, a
-// refusal goes nowhere but to a page here.
+// Authorize checks an authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3, RFC
+// 8707 section 2). The error is a *Refusal or an internal one. A refusal redirects only when
+// client and redirect URI are valid.
 func (e *Engine) Authorize(ctx context.Context, form url.Values) (*Authorization, error) {
 	a, err := e.recipient(ctx, form)
 	if err != nil {
@@ -107,8 +106,7 @@ func (e *Engine) Authorize(ctx context.Context, form url.Values) (*Authorization
 	return a, nil
 }
 
-// recipient finds out whom we would answer and where. What fails here is answered on the spot,
-// never by redirect.
+// recipient finds the client and checks the redirect URI. A refusal here never redirects.
 func (e *Engine) recipient(ctx context.Context, form url.Values) (*Authorization, error) {
 	local := func(err *oauth.Error) error { return &Refusal{Err: err} }
 	for _, name := range []string{"client_id", "redirect_uri"} {
@@ -130,7 +128,7 @@ func (e *Engine) recipient(ctx context.Context, form url.Values) (*Authorization
 		return nil, fmt.Errorf("reading a client: %w", err)
 	}
 	if len(form["state"]) > 1 || len(form.Get("state")) > MaxState {
-		// an answer without its state would be taken for somebody else's
+		// a response without the state could be taken for the response to another request
 		return nil, local(
 			oauth.InvalidRequest(
 				fmt.Sprintf("state is given more than once or is longer than %d bytes; send a shorter one, once",
@@ -149,7 +147,7 @@ func (e *Engine) recipient(ctx context.Context, form url.Values) (*Authorization
 	return a, nil
 }
 
-// client finds a client, by its document if its id names one.
+// client finds a client, by its metadata document if its id is the URL of one.
 func (e *Engine) client(ctx context.Context, id string) (client.Client, error) {
 	if e.Documents != nil && client.IsDocumentURL(id) {
 		return e.Documents.Client(ctx, id)
@@ -163,8 +161,8 @@ func (e *Engine) client(ctx context.Context, id string) (client.Client, error) {
 	return c, err
 }
 
-// Deferred says whether a request can be checked only when somebody has signed in, because its
-// client is known by a document that must be read first; and if so what is wrong with it already
+// Deferred reports whether a request can be checked only after somebody has signed in, because the
+// metadata document of its client must be fetched first, and then what is wrong with it already
 // now.
 func (e *Engine) Deferred(form url.Values) (bool, *oauth.Error) {
 	if e.Documents == nil || !client.IsDocumentURL(form.Get("client_id")) {
@@ -183,14 +181,14 @@ func (e *Engine) Deferred(form url.Values) (bool, *oauth.Error) {
 	return true, nil
 }
 
-// unsupported are parameters that would change the request's meaning and that we do not take (RFC
-// 9101, OpenID Connect Core §6, §7.2.1).
+// unsupported are parameters that change the meaning of a request and are not supported (RFC 9101,
+// OpenID Connect Core sections 6 and 7.2.1).
 var unsupported = []struct{ parameter, code string }{
 	{"request", "request_not_supported"}, {"request_uri", "request_uri_not_supported"},
 	{"registration", "registration_not_supported"},
 }
 
-// check holds the request against our rules, before fosite sees it.
+// check checks the request against our rules, before fosite does.
 func (a *Authorization) check(e *Engine) error {
 	if refused := oauth.Once(a.Form); refused != nil {
 		return refused
@@ -215,7 +213,7 @@ func (a *Authorization) check(e *Engine) error {
 			"code_challenge_method=S256")
 	}
 	if a.Client.PushRequired && a.Form.Get(PushedBy) != a.Client.AuthMethod {
-		// RFC 9126 §6
+		// RFC 9126 section 6
 		return oauth.InvalidRequest("this client has said that it pushes its requests (RFC 9126); push this one first")
 	}
 	if a.Form.Has("dpop_jkt") && !challengeForm.MatchString(a.Form.Get("dpop_jkt")) {
@@ -231,9 +229,9 @@ func (a *Authorization) check(e *Engine) error {
 	return a.setScopes(e)
 }
 
-// setScopes finds out what is asked for: the resource, and scopes of it; none means its baseline. The
-// scopes of identity may stand beside them. Alone, and with no resource named, they mean the issuer
-// itself.
+// setScopes sets the resource and the scopes that are requested; no scope means the baseline. The
+// scopes of OpenID Connect may be requested with others. Alone, and with no resource named, they
+// mean the issuer itself.
 func (a *Authorization) setScopes(e *Engine) error {
 	asked, err := oauth.ParseScope(a.Form.Get("scope"))
 	if err != nil {
@@ -266,21 +264,21 @@ func (a *Authorization) setScopes(e *Engine) error {
 	return nil
 }
 
-// allowedForClient applies the client's own ceiling to scopes of the resource. Of who somebody is, the person
-// decides alone.
+// allowedForClient keeps the scopes that the client is limited to, and those of OpenID Connect,
+// which the person alone decides on.
 func (a *Authorization) allowedForClient(scopes []string) []string {
 	return append(oauth.Intersect(scopes, IdentityScopes()), withinClient(scopes, a.Client)...)
 }
 
-// grantsAny says whether scopes open the resource at all: those of identity alone open nothing but the
-// issuer.
+// grantsAny reports whether scopes grant anything at the resource: those of OpenID Connect alone
+// grant nothing but the userinfo endpoint.
 func (a *Authorization) grantsAny(scopes []string) bool {
 	return len(oauth.Intersect(scopes, a.Resource.ScopeNames())) > 0
 }
 
-// unregisteredRedirect says that the client has no such redirect URI. What a client metadata document has
-// is public, so that it is named beside what came; what a client registered is not told to
-// strangers.
+// unregisteredRedirect describes a redirect URI that the client has not registered. The redirect
+// URIs of a client metadata document are public and are named; those that a client registered are
+// not told to strangers.
 func unregisteredRedirect(c client.Client, came string) string {
 	if c.Origin != client.OriginDocument {
 		return "redirect_uri is not one that this client has registered; send one that is, or register anew"
@@ -298,13 +296,13 @@ func unregisteredRedirect(c client.Client, came string) string {
 		". Its makers must add the address to the document, or send one of these"
 }
 
-// shownURL is a URI as it may be shown, and not long.
+// shownURL returns a URI as it may be shown, shortened.
 func shownURL(raw string) string {
 	return cmp.Or(text.URL(raw, 200), "an address that cannot be read")
 }
 
-// defaultScopes are the scopes of a request that names none: the baseline, as far as the client may have
-// it, or else all that it may have.
+// defaultScopes are the scopes of a request that names none: the baseline as far as the client may
+// have it, or else all that it may have.
 func (a *Authorization) defaultScopes() []string {
 	if within := a.allowedForClient(a.Resource.Baseline()); len(within) > 0 {
 		return within
@@ -319,14 +317,14 @@ func (e *Engine) refuse(ctx context.Context, a *Authorization, err *oauth.Error)
 	})}
 }
 
-// ErrorPath is where the pages are that explain error codes, below the issuer.
+// ErrorPath is the path, below the issuer, of the pages that explain error codes.
 const ErrorPath = "/errors/"
 
-// ErrorURI is the page that explains an error code (RFC 6749 §4.1.2.1, §5.2).
+// ErrorURI is the page that explains an error code (RFC 6749 sections 4.1.2.1 and 5.2).
 func (e *Engine) ErrorURI(code string) string { return e.Issuer + ErrorPath + code }
 
-// redirectURL is the answer's address: the redirect URI with the parameters, the state as it came
-// and, always, our issuer (RFC 9207 §2).
+// redirectURL is the redirect URI with the parameters of the response, the state unchanged, and
+// iss (RFC 9207 section 2).
 func (e *Engine) redirectURL(a *Authorization, parameters url.Values) string {
 	if a.State != "" {
 		parameters.Set("state", a.State)

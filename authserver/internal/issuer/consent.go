@@ -18,11 +18,11 @@ import (
 // Offer is what a person could allow in one of their tenants.
 type Offer struct {
 	TenantID, TenantName, Role string
-	Scopes                     []Scope       // may be empty: then there is nothing to allow
-	AccessTokenLifetime        time.Duration // of access tokens: the policy's, or the resource's
-	RefreshTokenLifetime       time.Duration // for how long it can be renewed: as the policy and the issuer let it
+	Scopes                     []Scope       // may be empty
+	AccessTokenLifetime        time.Duration // the policy's, or the resource's
+	RefreshTokenLifetime       time.Duration // for how long the grant can be renewed
 	RefreshTokenIdleTimeout    time.Duration // for how long it can be renewed when it is not used
-	// why the tenant's policy does not let the client in, in plain words; empty: it does
+	// why the tenant's policy denies the client, in plain words; empty: it allows it
 	DenyReason string
 }
 
@@ -31,15 +31,16 @@ type Consent struct {
 	SignedIn
 	TenantID string
 	Scopes   []string // ticked
-	origin   string   // the grant that they made by hand, when nobody was asked now
+	origin   string   // the earlier grant, when the person was not asked again
 }
 
-// Offers lists what the person could allow the client, tenant by tenant: asked for ∩ client ∩
-// tenant policy ∩ role (product.md). A client that belongs to a tenant is offered in no other.
+// Offers lists what the person could allow the client in each tenant: the requested scopes that
+// the client, the policy of the tenant and the role of the person allow. A client that belongs to
+// a tenant is offered in no other.
 func (e *Engine) Offers(ctx context.Context, a *Authorization, userID string) ([]Offer, error) {
 	memberships, err := e.Users.Memberships(ctx, userID)
 	if err != nil {
-		return nil, fmt.Errorf("reading memberships: %w", err)
+		return nil, fmt.Errorf("load memberships: %w", err)
 	}
 	var offers []Offer
 	for _, m := range memberships {
@@ -48,7 +49,7 @@ func (e *Engine) Offers(ctx context.Context, a *Authorization, userID string) ([
 		}
 		t, err := e.Tenants.Tenant(ctx, m.TenantID)
 		if err != nil {
-			return nil, fmt.Errorf("reading a tenant: %w", err)
+			return nil, fmt.Errorf("load tenant: %w", err)
 		}
 		o := Offer{TenantID: m.TenantID, TenantName: t.Name, Role: m.Role,
 			AccessTokenLifetime:     t.Life(a.Resource.AccessTokenLifetime),
@@ -68,7 +69,7 @@ func (e *Engine) Offers(ctx context.Context, a *Authorization, userID string) ([
 	return offers, nil
 }
 
-// denyReason says why a tenant's policy lets nobody allow this request; empty: it does not.
+// denyReason says why the policy of a tenant denies this request to everybody; empty: it does not.
 func (e *Engine) denyReason(a *Authorization, t tenant.Tenant) string {
 	if why := DenyReason(t, a.Client); why != "" {
 		return why
@@ -81,8 +82,8 @@ func (e *Engine) denyReason(a *Authorization, t tenant.Tenant) string {
 	return ""
 }
 
-// offer is what of the request somebody could allow whose role and tenant allow this much. Where
-// they allow nothing of the resource, identity alone is no offer.
+// offer returns the requested scopes that a role and a tenant allow. Where they allow none of the
+// resource, there is no offer of OpenID Connect alone.
 func (e *Engine) offer(a *Authorization, role, tenant []string) []string {
 	if a.Resource.URI == e.identity.URI {
 		return a.Scopes
@@ -94,9 +95,9 @@ func (e *Engine) offer(a *Authorization, role, tenant []string) []string {
 	return oauth.Intersect(a.Scopes, append(allowed, IdentityScopes()...))
 }
 
-// Approve makes the grant and its code and says where to go. The whole request is checked anew:
-// what was true when the page was shown may not be any more. What is ticked beyond the offer is an
-// error, not a wish.
+// Approve makes the grant and its code and returns the URL to redirect to. It checks the whole
+// request again, because something may have changed since the page was shown. A scope that was not
+// offered is an error.
 func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (string, error) {
 	a, err := e.Authorize(ctx, form)
 	if err != nil {
@@ -131,10 +132,10 @@ func (e *Engine) Approve(ctx context.Context, form url.Values, c Consent) (strin
 // Nothing is decided then.
 var ErrNothingAllowed = errors.New("no scope was allowed")
 
-// Denied is what an application is told when the person said no.
+// Denied is the error that the client gets when the person denied the request.
 var Denied = oauth.AccessDenied("the person denied the request; do not ask again by yourself")
 
-// Deny says where to go when the person said no.
+// Deny records that the person denied the request and returns the URL to redirect to.
 func (e *Engine) Deny(ctx context.Context, form url.Values, who SignedIn) (string, error) {
 	a, err := e.Authorize(ctx, form)
 	if err != nil {
@@ -146,7 +147,7 @@ func (e *Engine) Deny(ctx context.Context, form url.Values, who SignedIn) (strin
 	return e.refuse(ctx, a, Denied).RedirectTo, nil
 }
 
-// recordDenial keeps the line of a no.
+// recordDenial writes the audit event of a denied request.
 func (e *Engine) recordDenial(ctx context.Context, who SignedIn, clientID, resource string, scopes []string) error {
 	err := e.Audit.Record(ctx, audit.Event{
 		Time: e.now(), Actor: "user:" + who.UserID, Action: "consent.deny", Target: clientID, Client: clientID,
@@ -154,7 +155,7 @@ func (e *Engine) recordDenial(ctx context.Context, who SignedIn, clientID, resou
 		Detail:  oauth.FormatScope(scopes) + " for " + resource,
 	})
 	if err != nil {
-		return fmt.Errorf("writing the audit line of a denial: %w", err)
+		return fmt.Errorf("write the audit event of a denial: %w", err)
 	}
 	return nil
 }
@@ -181,7 +182,7 @@ func (e *Engine) offered(ctx context.Context, a *Authorization, c Consent) ([]st
 		"application")}
 }
 
-// grant is a new grant of what a person allowed.
+// grant returns a new grant of the scopes that a person allowed.
 func (a *Authorization) grant(c Consent, granted []string, now time.Time) grant.Grant {
 	return grant.Grant{
 		ID: newID("grt_"), TenantID: c.TenantID, ClientID: a.Client.ID, UserID: c.UserID, Resource: a.Resource.URI,
@@ -190,7 +191,7 @@ func (a *Authorization) grant(c Consent, granted []string, now time.Time) grant.
 	}
 }
 
-// storeCode keeps a new grant, its code and the audit line, which says how it came to be if not by
+// storeCode stores a new grant, its code and the audit event, whose detail says how if it is not a
 // redirect.
 func (e *Engine) storeCode(ctx context.Context, g grant.Grant, code Code, how string) error {
 	event := audit.Event{
@@ -199,14 +200,14 @@ func (e *Engine) storeCode(ctx context.Context, g grant.Grant, code Code, how st
 		Detail: "client " + g.ClientID + how + ": " + oauth.FormatScope(g.Scopes),
 	}
 	err := e.Store.PutCode(ctx, g, code, event)
-	if errors.Is(err, user.ErrNotFound) { // disabled or deleted since they were asked
+	if errors.Is(err, user.ErrNotFound) { // disabled or deleted in the meantime
 		return &Refusal{Err: oauth.InvalidRequest("your account cannot be used any more")}
 	}
-	if errors.Is(err, grant.ErrSuspended) { // just now
+	if errors.Is(err, grant.ErrSuspended) { // in the meantime
 		return errSuspended
 	}
 	if err != nil {
-		return fmt.Errorf("keeping a code: %w", err)
+		return fmt.Errorf("store a code: %w", err)
 	}
 	return nil
 }

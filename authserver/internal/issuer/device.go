@@ -17,35 +17,35 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// The device authorization grant (RFC 8628): a program without a browser shows a short code, and
-// its person types that here.
+// The device authorization grant (RFC 8628): a program without a browser shows a short code, and a
+// person types it on a page of ours.
 //
-// Until somebody has decided, a request lives in short memory. An approval is a code like any
-// other, kept in the ledger under the device code's hash: its verifier is the device code itself,
-// which nobody else has, and its redirect URI is one that no authorization request can have.
+// A request waits in Settings.Pending until a person has decided. An approved one is stored as an
+// authorization code under the hash of the device code: its verifier is the device code itself, and
+// no authorization request can have its redirect URI.
 
-// The times of a device request.
+// The lifetime of a device code, and the time between two polls.
 const (
 	deviceLifetime = 10 * time.Minute
 	deviceInterval = 5 * time.Second
 )
 
-// deviceRedirect marks a code that a device redeems. It is no URI that a client could register.
+// deviceRedirect is the redirect URI of a code that a device redeems. No client can register it.
 const deviceRedirect = "urn:gatehouse:device"
 
 const devicePrefix = "ghd_"
 
-// userLetters are those of a user code: no vowels, so that it spells nothing, and none that look
-// alike (RFC 8628 §6.1). 8 of 20 are 34 bits.
+// userLetters are the letters of a user code: no vowels, so that it spells no word, and none that
+// look alike (RFC 8628 section 6.1). 8 of 20 letters are 34 bits.
 const userLetters = "BCDFGHJKLMNPQRSTVWXZ"
 
-// Device is the answer to a device authorization request (RFC 8628 §3.2).
+// Device is a device authorization response (RFC 8628 section 3.2).
 type Device struct {
 	DeviceCode, UserCode string
 	ExpiresIn, Interval  time.Duration
 }
 
-// deviceRequest is a request under way.
+// deviceRequest is a request that waits for a decision or was denied.
 type deviceRequest struct {
 	Hash     string // of the device code
 	ClientID string
@@ -58,7 +58,8 @@ func deviceKey(hash string) string { return "device:" + hash }
 
 func userKey(userCode string) string { return "user-code:" + client.TokenHash(userCode) }
 
-// NormalizeUserCode writes a user code as it is kept, however it was typed; what can be none is "".
+// NormalizeUserCode returns a user code in its stored form, however it was typed, or "" if it
+// cannot be one.
 func NormalizeUserCode(typed string) string {
 	var b strings.Builder
 	for _, r := range strings.ToUpper(typed) {
@@ -74,8 +75,7 @@ func NormalizeUserCode(typed string) string {
 	return b.String()[:4] + "-" + b.String()[4:]
 }
 
-// AuthorizeDevice begins a device request of a client that the door has authenticated (RFC 8628
-// §3.1).
+// AuthorizeDevice begins a device request of an authenticated client (RFC 8628 section 3.1).
 func (e *Engine) AuthorizeDevice(ctx context.Context, c client.Client, form url.Values) (Device, error) {
 	if !slices.Contains(c.GrantTypes, client.GrantDevice) {
 		return Device{},
@@ -104,7 +104,7 @@ func (e *Engine) AuthorizeDevice(ctx context.Context, c client.Client, form url.
 		return Device{}, fmt.Errorf("keeping a user code: %w", err)
 	}
 	if !free {
-		return Device{}, oauth.TemporarilyUnavailable() // somebody has this code just now: trying again brings another
+		return Device{}, oauth.TemporarilyUnavailable() // the code is in use: the next try gets another
 	}
 	return d, nil
 }
@@ -114,19 +114,19 @@ func newUserCode() string {
 	for b.Len() < 8 {
 		var one [1]byte
 		rand.Read(one[:])
-		if int(one[0]) < 240 { // 12 × 20: every letter as likely
+		if int(one[0]) < 240 { // 12 × 20: all letters are equally likely
 			b.WriteByte(userLetters[int(one[0])%len(userLetters)])
 		}
 	}
 	return b.String()[:4] + "-" + b.String()[4:]
 }
 
-// errNoDevice is the answer to a code that is nobody's.
+// errNoDevice is the error for an unknown user code.
 var errNoDevice = &oauth.Error{Code: "invalid_request", Status: http.StatusBadRequest,
 	Description: "There is no device waiting with this code. Check it, or have the device show a new one: a code is " +
 		"good for ten minutes, and once."}
 
-// DeviceRequest finds what a device asks for that shows this code, as far as a person may see it.
+// DeviceRequest returns the request of a user code, as far as a person may see it.
 func (e *Engine) DeviceRequest(ctx context.Context, userCode string) (*Authorization, error) {
 	value, there, err := e.Pending.Get(ctx, userKey(userCode))
 	if err != nil {
@@ -155,8 +155,8 @@ func (e *Engine) device(ctx context.Context, value []byte) (*Authorization, devi
 	return &Authorization{Client: c, Resource: resource, Scopes: d.Scopes}, d, nil
 }
 
-// DecideDevice does what the person said, once: nil denies. What is ticked beyond the offer is an
-// error, and then nothing is decided.
+// DecideDevice records the decision of a person, once; nil denies. A scope that was not offered is
+// an error, and then nothing is decided.
 func (e *Engine) DecideDevice(ctx context.Context, userCode string, who SignedIn, consent *Consent) error {
 	a, err := e.DeviceRequest(ctx, userCode)
 	if err != nil {

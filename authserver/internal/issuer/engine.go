@@ -1,7 +1,9 @@
-// Package issuer owns the engine room: fosite, set up once, with our rules around it.
+// Package issuer implements the OAuth 2.1 authorization and token requests: what a person may
+// allow, who gets a code or a token, and what a token is worth.
 //
-// Each request is an exchange: the value in which fosite finds its stores and strategies for this
-// one request.
+// Engine.Token takes the steps of a token request in their order; each grant type is a file
+// grant_NAME.go (see grantFlow). fosite checks each request once more, behind package
+// fositeadapter.
 package issuer
 
 import (
@@ -26,79 +28,78 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl"
 )
 
-// Signer signs access tokens and publishes the keys to believe them with.
+// Signer signs tokens and publishes the keys to verify them.
 type Signer interface {
 	token.Keys
-	// Sign writes claims as an access token with the key that signs now for the algorithm.
+	// Sign returns the claims as an access token, signed with the active key of the algorithm.
 	Sign(algorithm string, claims token.Claims) (string, error)
-	// SignIdentity writes claims as an id token with the key that signs now for the algorithm.
+	// SignIdentity returns the claims as an ID token, signed with the active key of the algorithm.
 	SignIdentity(algorithm string, claims any) (string, error)
-	// PastKey is Key for what was signed long ago: keys that are published no more, but not those
-	// that were withdrawn.
+	// PastKey is Key for a token that was signed long ago: it also returns keys that are no longer
+	// published, but none that was withdrawn.
 	PastKey(kid string) (jose.JSONWebKey, error)
 }
 
-// Documents finds clients that are known by a document of theirs.
+// Documents finds clients by their client metadata documents.
 type Documents interface {
-	// Client returns the client that the document at this address describes. What is wrong with it
-	// is an *oauth.Error.
+	// Client returns the client that the document at this URL describes. What is wrong with it is
+	// an *oauth.Error.
 	Client(ctx context.Context, address string) (client.Client, error)
 }
 
-// Identities believes what the identity providers that tenants trust assert of their people.
+// Identities verifies the assertions of identity providers that tenants trust.
 type Identities interface {
-	// Identity returns what an assertion says, that it is for us and for now, or
-	// trust.ErrNotBelieved. Whether it was used before it does not say.
+	// Identity returns the claims of an assertion that is valid now and meant for this issuer, or
+	// trustedissuer.ErrNotAccepted. It does not check whether the assertion was used before.
 	Identity(ctx context.Context, raw string) (trustedissuer.Identity, error)
 }
 
-// Settings are what the engine needs to decide.
+// Settings are the dependencies and limits of an Engine.
 type Settings struct {
 	Issuer    string
 	Resources *Resources // the first is the default one
 	Clients   client.Store
-	Documents Documents // nil: clients that are known by a document are not
+	Documents Documents // nil: client metadata documents are not accepted
 	Tenants   tenant.Store
 	Users     user.Store
 	Grants    grant.Store
 	Store     Store
-	Pending   ttl.Store // what was asked for ahead of a browser: device requests and pushed ones
+	Pending   ttl.Store // device requests and pushed authorization requests that wait for a person
 	Ledger    *grant.Ledger
-	// Listed says whether a grant is on the list of revoked grants, which it may be while SQL does
-	// not know of it yet: a revocation that was interrupted.
+	// Listed says whether a grant is on the list of revoked grants. It may be there and not in SQL,
+	// when its revocation was interrupted.
 	Listed func(grantID string) bool
 	// Suspended says whether the list refuses a token because it was issued before its client was
 	// disabled, or its tenant suspended.
-	Suspended func(token.Claims) bool
-	Trust     trustedissuer.Store
-	// Identities believes what identity providers assert.
+	Suspended  func(token.Claims) bool
+	Trust      trustedissuer.Store
 	Identities Identities
 	Keys       Signer
-	Proofs     *dpop.Checker // believes DPoP proofs (RFC 9449)
-	Secret     []byte        // derives a refresh token's successor; 32 bytes that only the issuer knows
-	// Audit keeps lines before it returns. Issued takes the lines of tokens for which nothing else
-	// is written, and keeps them a moment later. Refusals are those of what was refused.
+	Proofs     *dpop.Checker // verifies DPoP proofs (RFC 9449)
+	Secret     []byte        // 32 bytes; derives the successors of refresh tokens
+	// Audit writes events before it returns. Issued takes the events of tokens for which nothing
+	// else is written, and writes them a moment later. Refusals writes those of refused requests.
 	Audit    audit.Log
 	Issued   func(ctx context.Context, e audit.Event) error
 	Refusals *audit.Refusals
 
-	AuthorizationCodeLifetime time.Duration // of an authorization code
-	RefreshTokenIdleTimeout   time.Duration // a refresh token that is not used for so long is dead
-	RefreshTokenLifetime      time.Duration // a chain of refresh tokens is dead after so long, however often it was used
-	ReplayWindow              time.Duration // for so long a spent refresh token brings the same successor again
+	AuthorizationCodeLifetime time.Duration
+	RefreshTokenIdleTimeout   time.Duration // a refresh token that is not used for so long expires
+	RefreshTokenLifetime      time.Duration // a chain of refresh tokens expires after so long, however often it is used
+	ReplayWindow              time.Duration // for so long a spent refresh token gets the same successor again
 	Now                       func() time.Time
 }
 
-// Engine decides: who may have a code, who may have a token, what a token is worth. It is safe for
+// Engine decides on authorization and token requests, and what a token is worth. It is safe for
 // concurrent use.
 type Engine struct {
 	Settings
 	fosite   *fositeadapter.Adapter
-	identity Resource // the issuer itself, for who somebody is
+	identity Resource // the issuer as the resource of the userinfo endpoint
 }
 
-// revoked says whether a grant is revoked, in SQL or on the list, or the grant that it is derived
-// from is on the list; or suspended.
+// revoked reports whether a grant is revoked or suspended: in SQL or on the list of revoked
+// grants, where the grant that it is derived from counts, too.
 func (e *Engine) revoked(g grant.Grant) bool {
 	return g.Revoked() || g.Suspended || e.Listed(g.ID) || g.DerivedFrom != "" && e.Listed(g.DerivedFrom)
 }
@@ -114,8 +115,8 @@ func New(s Settings) *Engine {
 	return &Engine{Settings: s, identity: identity, fosite: fositeadapter.New(s.Issuer, secure)}
 }
 
-// Resource returns the resource of this URI (as oauth.ParseResource writes it): a protected server,
-// or the issuer itself.
+// Resource returns the resource of this URI, as oauth.ParseResource returns it: a protected
+// server, or the issuer itself.
 func (e *Engine) Resource(uri string) (Resource, bool) {
 	if uri == e.identity.URI {
 		return e.identity, true

@@ -15,14 +15,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// Enterprise-managed authorization (ID-JAG; RFC 7523 §2.1 with the profile of Identity Assertion
-// JWT Authorization Grants): an organisation's own identity provider lets a client in for one of
-// its people, and nobody is asked here. Such an issuer is trusted for one tenant, and for that
-// tenant's members alone.
+// Enterprise-managed authorization (ID-JAG; RFC 7523 section 2.1 with the profile of Identity
+// Assertion JWT Authorization Grants): the identity provider of an organisation allows a client for
+// one of its people, who is not asked here. Such an issuer is trusted for one tenant, and for the
+// members of that tenant alone.
 //
-// A grant that assertions made goes on for as long as they come. When somebody ends it, assertions
-// of before are worth nothing; a later one begins anew, because the provider is asked each time
-// whether the client may.
+// A grant by assertions lasts as long as new ones come. When it is revoked, assertions of before
+// are invalid; a later one makes a new grant, because the identity provider decides each time.
 
 // assertionGrant is the grant type of JWT assertions (RFC 7523 section 2.1), for ID-JAGs.
 type assertionGrant struct {
@@ -34,7 +33,7 @@ type assertionGrant struct {
 
 func (g *assertionGrant) load(ctx context.Context, x *exchange) error {
 	if x.client.AuthMethod == client.AuthNone {
-		return oauth.UnauthorizedClient("assertions of identity are for clients that prove who they are")
+		return oauth.UnauthorizedClient("assertions of identity are for clients that authenticate")
 	}
 	raw := x.form.Get("assertion")
 	if raw == "" {
@@ -88,16 +87,16 @@ func (g *assertionGrant) consume(ctx context.Context, x *exchange) (err error) {
 	case errors.Is(err, trustedissuer.ErrUsed):
 		return oauth.InvalidGrant("the assertion was used before; get a new one")
 	case errors.Is(err, trustedissuer.ErrEnded):
-		return oauth.InvalidGrant("this permission was ended after the assertion had been made; get a new one")
-	case errors.Is(err, grant.ErrSuspended): // just now
+		return oauth.InvalidGrant("this permission was revoked after the assertion had been made; get a new one")
+	case errors.Is(err, grant.ErrSuspended): // in the meantime
 		return errSuspended
 	case errors.Is(err, trustedissuer.ErrNotFound):
 		return oauth.InvalidGrant("the issuer of the assertion is trusted no more, or knows the person by another " +
 			"subject")
 	case err != nil:
-		return fmt.Errorf("keeping what was asserted: %w", err)
+		return fmt.Errorf("store the grant of an assertion: %w", err)
 	case x.engine.revoked(x.grant): // its revocation was interrupted, and SQL does not know of it yet
-		return oauth.InvalidGrant("this permission was ended; try again in a minute with a new assertion")
+		return oauth.InvalidGrant("this permission was revoked; try again in a minute with a new assertion")
 	}
 	return nil
 }
@@ -120,11 +119,11 @@ func (e *Engine) assertedUser(ctx context.Context, id trustedissuer.Identity) (u
 		return "", unknown
 	}
 	if err != nil {
-		return "", fmt.Errorf("reading a person: %w", err)
+		return "", fmt.Errorf("load user: %w", err)
 	}
 	memberships, err := e.Users.Memberships(ctx, u.ID)
 	if err != nil {
-		return "", fmt.Errorf("reading memberships: %w", err)
+		return "", fmt.Errorf("load memberships: %w", err)
 	}
 	if !slices.ContainsFunc(memberships, func(m user.Membership) bool { return m.TenantID == id.TenantID }) {
 		return "", unknown

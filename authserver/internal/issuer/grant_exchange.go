@@ -13,22 +13,21 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// Token exchange (RFC 8693): a client turns an access token of ours into one that can do less, or
-// that says who acts for whom.
+// Token exchange (RFC 8693): a client exchanges an access token of ours for one with fewer scopes,
+// or for one that says who acts for whom.
 //
-// Two kinds of clients may: one that was given the token itself, which stays at the same server;
-// and one that the operator made for a protected server, which was shown the token there and calls
-// another server for its caller. Whoever exchanges proves who they are. What comes out hangs from
-// the grant of what went in, never has a scope more, and never lives longer.
+// Two kinds of clients may: the one that the token was issued to, for the same server; and one that
+// the operator made for a protected server, which received the token and calls another server for
+// its caller. Both authenticate. The new token belongs to the same grant, has no other scopes, and
+// expires no later.
 
-// The token types of RFC 8693 §3 that are taken and given.
+// The token types of RFC 8693 section 3 that are supported.
 const (
 	TypeAccessToken = "urn:ietf:params:oauth:token-type:access_token"
 	TypeJWT         = "urn:ietf:params:oauth:token-type:jwt"
 )
 
-// maxActors bounds how many times a token is passed on. Package token believes no more than a few
-// above it.
+// maxActors bounds the chain of actors. Package token accepts a few more.
 const maxActors = 5
 
 // exchangeGrant is the grant type of token exchange (RFC 8693 section 2.1).
@@ -90,7 +89,7 @@ func (x *exchange) presentedToken(ctx context.Context, name string) (token.Claim
 	return claims, g, nil
 }
 
-// receives says whether a client is the protected server that a token is for.
+// receives reports whether a client is the protected server that a token is for.
 func receives(c client.Client, claims token.Claims) bool {
 	return c.Resource != "" && c.Resource == claims.Audience
 }
@@ -98,7 +97,7 @@ func receives(c client.Client, claims token.Claims) bool {
 func (x *exchange) mayExchange(subject token.Claims) error {
 	switch {
 	case x.client.AuthMethod == client.AuthNone:
-		return oauth.UnauthorizedClient("token exchange is for clients that prove who they are")
+		return oauth.UnauthorizedClient("token exchange is for clients that authenticate")
 	case subject.Audience == x.engine.identity.URI:
 		return oauth.InvalidRequest("a token for the userinfo endpoint cannot be exchanged")
 	case subject.ClientID == x.client.ID && subject.Confirmation.JKT != "" && subject.Confirmation.JKT != x.jkt():
@@ -144,14 +143,14 @@ func (g *exchangeGrant) setActor(ctx context.Context, x *exchange) error {
 	return nil
 }
 
-// exchangeTarget is the server that the new token is for: the same, or for a server that passes its
+// exchangeTarget sets the resource of the new token: the same, or for a server that passes its
 // caller on, another of ours.
 func (x *exchange) exchangeTarget(audience string) error {
 	resource, served := x.engine.Resource(audience)
 	if !served {
 		return oauth.InvalidTarget("the resource of the subject_token is no longer served here")
 	}
-	// RFC 8693 §2.1 has both; ours are named by URI alone
+	// RFC 8693 section 2.1 has both; our resources are named by URI alone
 	targets := append(slices.Clone(x.form["resource"]), x.form["audience"]...)
 	for i, raw := range targets {
 		named, _, err := x.engine.target(url.Values{"resource": {raw}})

@@ -21,24 +21,24 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// Who somebody is (OpenID Connect Core 1.0). The issuer is a resource of its own for that: its URI
-// is the issuer's, its scopes are these, and the access tokens for it open the userinfo endpoint
-// and nothing else. A request may ask for them beside another resource's scopes; then it gets an id
-// token, and its access token is for that resource alone.
+// OpenID Connect Core 1.0. The issuer is a resource of its own: its URI is the issuer's, its scopes
+// are these, and its access tokens are for the userinfo endpoint alone. A request may ask for these
+// scopes together with those of another resource; then it gets an ID token, and its access token is
+// for that resource alone.
 
-// The scopes of identity (OpenID Connect Core §5.4). They open no tool, so that no tenant's policy
-// and no role speaks of them: the person decides alone.
+// The scopes of OpenID Connect (Core section 5.4). They allow no tool, so that no policy and no
+// role has them: the person alone decides.
 const (
 	ScopeOpenID  = "openid"
 	ScopeProfile = "profile"
 	ScopeEmail   = "email"
 )
 
-// DefaultIDTokenAlg signs the id tokens of clients that name no algorithm (OpenID Connect
-// Registration 1.0 §2).
+// DefaultIDTokenAlg signs the ID tokens of clients that name no algorithm (OpenID Connect
+// Registration 1.0 section 2).
 const DefaultIDTokenAlg = "RS256"
 
-// identityScopes are the scopes of identity with their words for people.
+// identityScopes are the scopes of OpenID Connect with their descriptions for people.
 func identityScopes() []Scope {
 	return []Scope{
 		{ScopeOpenID, "Know that it is you, and in which organisation", true, AccessRead},
@@ -47,11 +47,11 @@ func identityScopes() []Scope {
 	}
 }
 
-// IdentityScopes are the names of the scopes of identity.
+// IdentityScopes are the names of the scopes of OpenID Connect.
 func IdentityScopes() []string { return []string{ScopeOpenID, ScopeProfile, ScopeEmail} }
 
-// identityOf parts what is asked for: the scopes of identity, which mean nothing without openid
-// (OpenID Connect Core §3.1.2.1), and the others.
+// identityOf separates the scopes of OpenID Connect, which mean nothing without openid (Core
+// section 3.1.2.1), from the others.
 func identityOf(asked []string) (identity, others []string) {
 	if !slices.Contains(asked, ScopeOpenID) {
 		return nil, asked
@@ -66,7 +66,7 @@ func identityOf(asked []string) (identity, others []string) {
 	return identity, others
 }
 
-// identityClaims are an id token's claims (OpenID Connect Core §2, §5.1).
+// identityClaims are the claims of an ID token (OpenID Connect Core sections 2 and 5.1).
 type identityClaims struct {
 	Issuer   string `json:"iss"`
 	Subject  string `json:"sub"`
@@ -79,8 +79,8 @@ type identityClaims struct {
 	Person
 }
 
-// Person is what a client learns of somebody, as far as it may (OpenID Connect Core section 5.1).
-// email_verified is there only where the operator said so: this server sends no mail.
+// Person is what a client may learn about a person (OpenID Connect Core section 5.1).
+// email_verified is set only where the operator said so: this server sends no mail.
 type Person struct {
 	TenantID string `json:"tenant_id"`
 	Name     string `json:"name,omitempty"`
@@ -107,7 +107,7 @@ func (x *exchange) signIdentity(ctx context.Context) (string, error) {
 		return "", oauth.InvalidGrant("the person behind the permission is gone")
 	}
 	if err != nil {
-		return "", fmt.Errorf("reading the person of grant %s: %w", x.grant.ID, err)
+		return "", fmt.Errorf("load the user of grant %s: %w", x.grant.ID, err)
 	}
 	algorithm := x.client.IDTokenAlg
 	if algorithm == "" {
@@ -125,8 +125,8 @@ func (x *exchange) signIdentity(ctx context.Context) (string, error) {
 	return x.engine.Keys.SignIdentity(algorithm, claims)
 }
 
-// leftHalf is at_hash: half of the digest that belongs to the signature's algorithm (OpenID Connect
-// Core §3.1.3.6).
+// leftHalf is at_hash: the left half of the digest of the signature algorithm (OpenID Connect Core
+// section 3.1.3.6).
 func leftHalf(algorithm, accessToken string) string {
 	if algorithm == "EdDSA" {
 		sum := sha512.Sum512([]byte(accessToken))
@@ -136,14 +136,15 @@ func leftHalf(algorithm, accessToken string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// UserInfo is the answer of the userinfo endpoint (OpenID Connect Core §5.3.2).
+// UserInfo is the response of the userinfo endpoint (OpenID Connect Core section 5.3.2).
 type UserInfo struct {
 	Subject string `json:"sub"`
 	Person
 }
 
-// UserInfo says who somebody is to whoever presents an access token for this issuer, with the proof
-// of a key that was believed with it, or nil. What is wrong with the token is an *oauth.Error.
+// UserInfo returns who the person of an access token for this issuer is. proof is the verified
+// DPoP proof that was sent with the token, or nil. What is wrong with the token is an
+// *oauth.Error.
 func (e *Engine) UserInfo(ctx context.Context, raw string, proof *dpop.Proof) (UserInfo, error) {
 	claims, err := e.verifyFor(ctx, raw, e.identity, 0)
 	if errors.Is(err, token.ErrAudience) {
@@ -151,11 +152,11 @@ func (e *Engine) UserInfo(ctx context.Context, raw string, proof *dpop.Proof) (U
 			e.Issuer)
 	}
 	if err != nil {
-		return UserInfo{}, oauth.InvalidToken(err.Error()) // one of package token's sentences
+		return UserInfo{}, oauth.InvalidToken(err.Error()) // the text is one of package token's
 	}
 	if bound := claims.Confirmation.JKT; bound != "" && (proof == nil || proof.JKT != bound) || bound == "" &&
 		proof != nil {
-		// RFC 9449 §7.1, §7.2
+		// RFC 9449 sections 7.1 and 7.2
 		return UserInfo{},
 			oauth.InvalidToken("the access token is bound to a key and needs the DPoP scheme with a proof of it, or " +
 				"is not bound and needs Bearer")
@@ -168,26 +169,27 @@ func (e *Engine) UserInfo(ctx context.Context, raw string, proof *dpop.Proof) (U
 	}
 	g, err := e.Grants.Grant(ctx, claims.GrantID)
 	if errors.Is(err, grant.ErrNotFound) || err == nil && (e.revoked(g) || e.Suspended(claims)) {
-		return UserInfo{}, oauth.InvalidToken("the permission behind the access token has ended")
+		return UserInfo{}, oauth.InvalidToken("the permission behind the access token has been revoked")
 	}
 	if err != nil {
-		return UserInfo{}, fmt.Errorf("reading a grant: %w", err)
+		return UserInfo{}, fmt.Errorf("load grant: %w", err)
 	}
 	u, err := e.Users.User(ctx, claims.Subject)
 	if errors.Is(err, user.ErrNotFound) || err == nil && u.Disabled {
 		return UserInfo{}, oauth.InvalidToken("the person behind the access token is gone")
 	}
 	if err != nil {
-		return UserInfo{}, fmt.Errorf("reading a person: %w", err)
+		return UserInfo{}, fmt.Errorf("load user: %w", err)
 	}
 	return UserInfo{u.ID, personOf(u, claims.TenantID, claims.Scopes)}, nil
 }
 
-// errHint says that an id_token_hint is not an id token of ours.
-var errHint = errors.New("not an id token of this issuer")
+// errHint says that an id_token_hint is not an ID token of this issuer.
+var errHint = errors.New("not an ID token of this issuer")
 
-// Hint is whom an id token of ours speaks of, and to which client, however old it is (OpenID
-// Connect Core §3.1.2.1; RP-Initiated Logout 1.0 §2). It proves nothing of who is there.
+// Hint returns the subject and the client of an ID token of this issuer, however old it is (OpenID
+// Connect Core section 3.1.2.1; RP-Initiated Logout 1.0 section 2). It does not authenticate
+// anybody.
 func (e *Engine) Hint(raw string) (userID, clientID string, err error) {
 	header, _, err := jws.Split(raw, token.MaxSize)
 	if err != nil {
@@ -214,7 +216,7 @@ func (e *Engine) Hint(raw string) (userID, clientID string, err error) {
 	return claims.Subject, claims.Audience, nil
 }
 
-// IsIdentity says whether a request asks who somebody is, and for no server.
+// IsIdentity reports whether a request asks for scopes of OpenID Connect alone.
 func (a *Authorization) IsIdentity() bool {
 	return !slices.ContainsFunc(a.Scopes, func(s string) bool { return !slices.Contains(IdentityScopes(), s) })
 }

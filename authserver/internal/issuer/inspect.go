@@ -14,20 +14,19 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// Leeway is how far apart the clocks of issuer and resource may be.
+// Leeway is by how much the clocks of the issuer and a resource server may differ.
 const Leeway = 30 * time.Second
 
-// Introspection is what a token is worth now (RFC 7662 §2.2). The zero value is "not active", which
-// is all that is said of a token that is not the asker's.
+// Introspection is the state of a token (RFC 7662 section 2.2). The zero value is "not active",
+// which is the answer for tokens that the client may not ask about, too.
 type Introspection struct {
 	Active bool
 	Type   string // "access_token" or "refresh_token"
 	Claims token.Claims
 }
 
-// Introspect says what a token of the asking client is worth, or an access token for the protected
-// server that the client is, whosever it is. Every other token, whatever is wrong with it, is not
-// active (RFC 7662 §4, L14).
+// Introspect returns the state of a token of the client, or of any access token for the protected
+// server that the client is. All other tokens are not active (RFC 7662 section 4).
 func (e *Engine) Introspect(ctx context.Context, c client.Client, raw string) (Introspection, error) {
 	if claims, err := e.verify(ctx, raw, 0); err == nil {
 		g, err := e.Grants.Grant(ctx, claims.GrantID)
@@ -36,7 +35,7 @@ func (e *Engine) Introspect(ctx context.Context, c client.Client, raw string) (I
 			return Introspection{}, nil
 		}
 		if err != nil {
-			return Introspection{}, fmt.Errorf("reading a grant: %w", err)
+			return Introspection{}, fmt.Errorf("load grant: %w", err)
 		}
 		return Introspection{Active: true, Type: "access_token", Claims: claims}, nil
 	}
@@ -46,7 +45,7 @@ func (e *Engine) Introspect(ctx context.Context, c client.Client, raw string) (I
 		return Introspection{}, nil
 	}
 	if err != nil {
-		return Introspection{}, fmt.Errorf("reading a refresh token: %w", err)
+		return Introspection{}, fmt.Errorf("load refresh token: %w", err)
 	}
 	return Introspection{Active: true, Type: "refresh_token", Claims: token.Claims{
 		Issuer: e.Issuer, Subject: g.UserID, Audience: g.Resource, ClientID: t.ClientID, TenantID: g.TenantID,
@@ -103,14 +102,14 @@ func (e *Engine) presented(ctx context.Context, raw string) (clientID, grantID s
 	return g.ClientID, g.ID, nil
 }
 
-// believe checks one of our own access tokens, for whichever of our resources it is, and whichever
-// algorithm that resource had when it was issued.
+// verify verifies an access token of ours, for whichever of our resources it is and with any
+// algorithm that the resource may have had.
 func (e *Engine) verify(ctx context.Context, raw string, leeway time.Duration) (token.Claims, error) {
 	r, _ := e.Resource(claimedAudience(raw)) // none: the zero resource, which no token is for
 	return e.verifyFor(ctx, raw, r, leeway)
 }
 
-// claimedAudience is whom a token says that it is for, believing nothing.
+// claimedAudience is the aud claim of a token that is not verified.
 func claimedAudience(raw string) string {
 	_, payload, err := jws.Split(raw, token.MaxSize)
 	var said struct {
@@ -122,7 +121,7 @@ func claimedAudience(raw string) string {
 	return said.Audience
 }
 
-// believeFor is believe for one resource.
+// verifyFor is verify for one resource.
 func (e *Engine) verifyFor(ctx context.Context, raw string, r Resource, leeway time.Duration) (token.Claims, error) {
 	rules := token.Rules{Issuer: e.Issuer, Audience: r.URI, Algorithms: []string{"ES256", "RS256", "EdDSA"},
 		Leeway: leeway, Now: e.Now}

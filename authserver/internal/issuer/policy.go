@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// Who may what, today. Whatever a grant said once: each token asks the client's ceiling, the
-// tenant's policy and the person's role anew.
+// What a client may do today. Whatever a grant allowed once, each token is checked against the
+// client's scopes, the tenant's policy and the person's role anew.
 
 // Holder is for whom a client acts.
 type Holder struct {
@@ -23,15 +23,15 @@ type Holder struct {
 	UserID   string // empty: for the tenant itself, as a machine client does
 }
 
-// Allowance is the most that a client may do for a holder, and the policy of the tenant.
+// Allowance is what a client may do for a holder at most, and the policy of the tenant.
 type Allowance struct {
 	Scopes []string
 	Policy tenant.Policy
 }
 
-// Allowed is the most that a client may do for a holder, today: what the client may have, the
-// tenant's policy, the person's role there. When the tenant does not let the client in, or the
-// person does not belong to it, the error is an *oauth.Error.
+// Allowed returns what a client may do for a holder at most, today: the scopes that the client,
+// the policy of the tenant and the role of the person have in common. The error is an *oauth.Error
+// when the tenant denies the client, or the person does not belong to it.
 func Allowed(ctx context.Context, tenants tenant.Store, users user.Store, c client.Client, h Holder) (Allowance,
 	error) {
 	t, err := tenants.Tenant(ctx, h.TenantID)
@@ -63,8 +63,8 @@ func Allowed(ctx context.Context, tenants tenant.Store, users user.Store, c clie
 	return a, nil
 }
 
-// withinClient applies a client's own ceiling. No ceiling is no limit for a person's grant: the
-// person decides.
+// withinClient keeps the scopes that a client is limited to. A client without a limit may have all
+// that a person allows.
 func withinClient(scopes []string, c client.Client) []string {
 	if len(c.Scopes) == 0 {
 		return scopes
@@ -72,9 +72,9 @@ func withinClient(scopes []string, c client.Client) []string {
 	return oauth.Intersect(scopes, c.Scopes)
 }
 
-// DenyReason says in plain words why a tenant does not let a client in, by its policy or because it
-// is suspended; empty: it does. A protected server is no agent: it acts for the client that called
-// it, of which the policy is asked.
+// DenyReason says in plain words why a tenant denies a client, by its policy or because it is
+// suspended; empty: it does not. A protected server is not asked about: it acts for the client
+// that called it, and the policy is asked about that.
 func DenyReason(t tenant.Tenant, c client.Client) string {
 	if !t.SuspendedAt.IsZero() {
 		return "the organisation " + t.Name + " is suspended; ask its administrator"
@@ -86,11 +86,11 @@ func DenyReason(t tenant.Tenant, c client.Client) string {
 	if why == "" {
 		return ""
 	}
-	return "the organisation " + t.Name + " does not let this application in: " + why + "; ask its administrator"
+	return "the organisation " + t.Name + " does not allow this application: " + why + "; ask its administrator"
 }
 
-// allow finds what the exchange's client may do for a holder, and remembers the tenant's policy:
-// without it there is no token. See Token.
+// allow returns the scopes that the client of the request may have for a holder, and sets the
+// policy, without which Token issues nothing.
 func (x *exchange) allow(ctx context.Context, h Holder) ([]string, error) {
 	a, err := Allowed(ctx, x.engine.Tenants, x.engine.Users, x.client, h)
 	if err != nil {
@@ -105,18 +105,19 @@ func (x *exchange) allow(ctx context.Context, h Holder) ([]string, error) {
 	return a.Scopes, nil
 }
 
-// agentAllowed asks the policy about the client whose permission it is, when another passes it on.
+// agentAllowed checks the policy for the client of the grant, when another client passes its token
+// on.
 func (x *exchange) agentAllowed(ctx context.Context, tenantID string) error {
 	agent, err := x.engine.Clients.Client(ctx, x.grant.ClientID)
 	if errors.Is(err, client.ErrNotFound) {
 		return oauth.InvalidGrant("the client of this permission is gone")
 	}
 	if err != nil {
-		return fmt.Errorf("reading the client of a grant: %w", err)
+		return fmt.Errorf("load the client of a grant: %w", err)
 	}
 	t, err := x.engine.Tenants.Tenant(ctx, tenantID)
 	if err != nil {
-		return fmt.Errorf("reading a tenant: %w", err)
+		return fmt.Errorf("load tenant: %w", err)
 	}
 	if why := DenyReason(t, agent); why != "" {
 		return oauth.InvalidGrant(why)
@@ -129,8 +130,8 @@ func overdue(p tenant.Policy) string {
 		"; ask the person again"
 }
 
-// checkTenant refuses a client that belongs to a tenant which does not let it in. Of others that is
-// known when somebody has signed in: see Offers.
+// checkTenant refuses a client of a tenant that denies it. For clients of no tenant that is
+// checked after the sign-in: see Offers.
 func (e *Engine) checkTenant(ctx context.Context, c client.Client) error {
 	if c.TenantID == "" {
 		return nil
@@ -140,7 +141,7 @@ func (e *Engine) checkTenant(ctx context.Context, c client.Client) error {
 		return oauth.AccessDenied("the organisation of this client is gone")
 	}
 	if err != nil {
-		return fmt.Errorf("reading the tenant of a client: %w", err)
+		return fmt.Errorf("load the tenant of a client: %w", err)
 	}
 	if why := DenyReason(t, c); why != "" {
 		return oauth.AccessDenied(why)
@@ -148,7 +149,7 @@ func (e *Engine) checkTenant(ctx context.Context, c client.Client) error {
 	return nil
 }
 
-// RefuseOffers is the refusal of a request that none of these tenants allows.
+// RefuseOffers refuses a request that none of these tenants allows.
 func (e *Engine) RefuseOffers(ctx context.Context, a *Authorization, offers ...Offer) *Refusal {
 	var why []string
 	for _, o := range offers {

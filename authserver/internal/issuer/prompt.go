@@ -17,19 +17,18 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// Prompt is how a request wants the person to be met (OpenID Connect Core §3.1.2.1): without any
-// page, or by somebody who has signed in lately.
+// Prompt says how a request wants the person to be asked (OpenID Connect Core section 3.1.2.1):
+// with no page at all, or after a recent sign-in.
 type Prompt struct {
 	None   bool          // no page may be shown
-	MaxAge time.Duration // how old the sign-in may be when the request comes; negative: as old as it is
+	MaxAge time.Duration // how old the sign-in may be at the time of the request; negative: any age
 }
 
-// maxAge bounds max_age: a hundred years are as good as none.
+// maxAge bounds max_age.
 const maxAge = 100 * 365 * 24 * time.Hour
 
-// ParsePrompt reads prompt and max_age. "login" and "select_account" both mean that the person
-// signs in anew, "consent" nothing new: they are asked each time anyway. What is not known is left
-// out.
+// ParsePrompt reads prompt and max_age. "login" and "select_account" both mean a new sign-in;
+// "consent" changes nothing, because people are asked each time. Other values are ignored.
 func ParsePrompt(form url.Values) (Prompt, error) {
 	p := Prompt{MaxAge: -1}
 	if form.Has("max_age") {
@@ -38,7 +37,7 @@ func ParsePrompt(form url.Values) (Prompt, error) {
 			return p, oauth.InvalidRequest("max_age is not a number of seconds")
 		}
 		seconds, err := strconv.ParseInt(digits, 10, 64)
-		if err != nil { // beyond any number that we have
+		if err != nil { // out of range
 			seconds = math.MaxInt64
 		}
 		p.MaxAge = time.Duration(min(seconds, int64(maxAge/time.Second))) * time.Second
@@ -54,27 +53,28 @@ func ParsePrompt(form url.Values) (Prompt, error) {
 	return p, nil
 }
 
-// Fresh says whether a sign-in is recent enough for a request that came at asked.
+// Fresh reports whether a sign-in is recent enough for a request of the time asked.
 func (p Prompt) Fresh(signedIn, asked time.Time) bool {
 	return p.MaxAge < 0 || !signedIn.Before(asked.Add(-p.MaxAge))
 }
 
-// promptError is the answer to prompt=none when a page would be needed (OpenID Connect Core §3.1.2.6).
+// promptError is the error for prompt=none when a page is needed (OpenID Connect Core section
+// 3.1.2.6).
 func promptError(code, description string) *oauth.Error {
 	return &oauth.Error{Code: code, Description: description, Status: http.StatusBadRequest}
 }
 
-// SignedIn is who sits at a browser.
+// SignedIn is the person who has signed in at a browser.
 type SignedIn struct {
 	UserID     string
 	SignedInAt time.Time
 }
 
-// Silent answers a request with prompt=none and says where to go: with a code when this person has
-// let the client in before to all that it asks for, and with an error in every other case. That
-// counts for clients that the operator made and that prove who they are: of all others nobody can
-// be sure who is asking now (RFC 8252 §8.6), and what a client changed of itself since was never
-// consented to. nobody: zero.
+// Silent answers a request with prompt=none and returns the URL to redirect to: with a code when
+// this person has allowed the client all requested scopes before, and with an error otherwise.
+// Only clients that the operator made and that authenticate get a code: of others it is not
+// certain who is asking now (RFC 8252 section 8.6), and what a client changed of itself since was
+// never consented to. No person: the zero SignedIn.
 func (e *Engine) Silent(ctx context.Context, form url.Values, someone SignedIn) (string, error) {
 	a, err := e.Authorize(ctx, form)
 	if err != nil {
@@ -82,7 +82,7 @@ func (e *Engine) Silent(ctx context.Context, form url.Values, someone SignedIn) 
 	}
 	if someone.UserID == "" || !a.Prompt.Fresh(someone.SignedInAt, e.Now()) {
 		return "", e.refuse(ctx, a,
-			promptError("login_required", "nobody has signed in here lately enough, and prompt=none shows no page"))
+			promptError("login_required", "nobody has signed in here recently, and prompt=none shows no page"))
 	}
 	if hint := form.Get("id_token_hint"); hint != "" {
 		if userID, _, err := e.Hint(hint); err != nil || userID != someone.UserID {
@@ -103,26 +103,25 @@ func (e *Engine) Silent(ctx context.Context, form url.Values, someone SignedIn) 
 	if err != nil && !errors.As(err, &refused) {
 		return "", err
 	}
-	if refused != nil && refused.Code == "access_denied" { // the tenant's policy, in its words
+	if refused != nil && refused.Code == "access_denied" { // by the tenant's policy
 		return "", err
 	}
 	if err != nil || !oauth.Subset(a.Scopes, offered) {
 		return "", e.refuse(ctx, a,
-			promptError("consent_required", "what the person allowed before is not theirs to allow any more"))
+			promptError("consent_required", "the person may not allow any more what they allowed before"))
 	}
 	to, err := e.Approve(ctx, form, consent)
-	if errors.Is(err, ErrSpent) { // it ended just now
-		return "", e.refuse(ctx, a, promptError("consent_required", "what the person allowed before has ended"))
+	if errors.Is(err, ErrSpent) { // revoked in the meantime
+		return "", e.refuse(ctx, a, promptError("consent_required", "what the person allowed before has been revoked"))
 	}
 	return to, err
 }
 
-// checkAge says that a permission is older than its tenant lets one be renewed without the
-// person.
+// checkAge refuses a grant that is older than the tenant's policy lets it be renewed.
 func (e *Engine) checkAge(ctx context.Context, a *Authorization, before grant.Grant) error {
 	t, err := e.Tenants.Tenant(ctx, before.TenantID)
 	if err != nil {
-		return fmt.Errorf("reading a tenant: %w", err)
+		return fmt.Errorf("load tenant: %w", err)
 	}
 	if t.MaxRefreshTokenLifetime > 0 && !e.now().Before(before.CreatedAt.Add(t.MaxRefreshTokenLifetime)) {
 		return e.refuse(ctx, a, promptError("consent_required", overdue(t.Policy)))
@@ -130,8 +129,8 @@ func (e *Engine) checkAge(ctx context.Context, a *Authorization, before grant.Gr
 	return nil
 }
 
-// earlierGrant finds a grant that the person made by hand and that lets the client in to all that it
-// asks for, in the one tenant that has such.
+// earlierGrant finds a grant of the requested scopes that the person made on the consent page, in
+// the one tenant that has such a grant.
 func (e *Engine) earlierGrant(ctx context.Context, a *Authorization, userID string) (grant.Grant, error) {
 	none := e.refuse(ctx, a, promptError("consent_required", "the person has to agree, and prompt=none shows no page"))
 	if a.Client.AuthMethod == client.AuthNone || a.Client.Origin != client.OriginOperator {
@@ -140,7 +139,7 @@ func (e *Engine) earlierGrant(ctx context.Context, a *Authorization, userID stri
 	alive, err := e.Grants.Grants(ctx, grant.Filter{UserID: userID, ClientID: a.Client.ID, Resource: a.Resource.URI,
 		Active: true, Consented: true})
 	if err != nil {
-		return grant.Grant{}, fmt.Errorf("reading a person's grants: %w", err)
+		return grant.Grant{}, fmt.Errorf("load a person's grants: %w", err)
 	}
 	var found []grant.Grant
 	for _, g := range alive {
@@ -158,5 +157,5 @@ func (e *Engine) earlierGrant(ctx context.Context, a *Authorization, userID stri
 	return grant.Grant{},
 		e.refuse(ctx, a,
 			promptError("interaction_required",
-				"the person let the application in for several organisations, and must choose"))
+				"the person allowed the application for several organisations, and must choose"))
 }

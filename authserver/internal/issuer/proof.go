@@ -8,14 +8,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// DPoP (RFC 9449): a client that proves a key with its token request gets a token that is worth
-// nothing without the key.
+// DPoP (RFC 9449): a client that proves possession of a key with its token request gets a token
+// that is bound to the key.
 //
-// A proof is believed at the door, held against what the code or refresh token is bound to, and
-// spent last before fosite decides. So a proof that does not hold, or is another key's, uses
-// nothing up; and only who presents something good can fill the memory of proofs.
+// A proof is verified by the HTTP package, compared with the key of the code or refresh token, and
+// used up only when the request is allowed. So an invalid proof uses nothing up, and only requests
+// with a valid code or token fill the store of used proofs.
 
-// Proof believes the proof of a request to one of our endpoints; the error is an *oauth.Error.
+// Proof verifies the DPoP proof of a request to one of our endpoints; the error is an
+// *oauth.Error.
 func (e *Engine) Proof(r dpop.Request) (*dpop.Proof, error) {
 	p, err := e.Proofs.Verify(r)
 	if err != nil {
@@ -34,8 +35,8 @@ func (e *Engine) useProof(ctx context.Context, owner string, p *dpop.Proof) erro
 	return proofError(e.Proofs.Consume(ctx, owner, *p))
 }
 
-// proofError is what strangers see of what package dpop says; its sentences hold nothing of the
-// proof. Beside it stands the error itself, for the operator.
+// proofError is the error of package dpop as the client may see it, joined with the error itself
+// for the log.
 func proofError(err error) error {
 	switch {
 	case errors.Is(err, dpop.ErrProof):
@@ -46,8 +47,7 @@ func proofError(err error) error {
 	return err
 }
 
-// owner is whom what the request uses up counts against: its grant, or before there is one its
-// client.
+// owner is whom the used proof counts against: the grant, or before there is one the client.
 func (x *exchange) owner() string {
 	if x.grant.ID != "" {
 		return x.grant.ID
@@ -64,8 +64,8 @@ func (x *exchange) jkt() string {
 }
 
 // checkKey refuses a request that does not prove the key that a code or refresh token is bound to
-// (RFC 9449 §5, §10). Nothing is used up by that, and no grant ends: whoever has a code or refresh
-// token without its key has nothing, and must not be able to end it for the one who has the key.
+// (RFC 9449 sections 5 and 10). It uses nothing up and revokes nothing: a code or refresh token
+// without its key is useless, and must not revoke the grant of the one who has the key.
 func (x *exchange) checkKey(bound string) error {
 	if bound != "" && bound != x.jkt() {
 		return oauth.InvalidGrant("it is bound to a key that the request does not prove: send a DPoP proof of the " +

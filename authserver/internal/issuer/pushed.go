@@ -17,29 +17,28 @@ import (
 )
 
 // Pushed authorization requests (RFC 9126): a client sends the parameters over its own connection,
-// and the browser carries nothing but their name.
+// and the browser sends the request_uri alone.
 
-// pushedLifetime is how long a pushed request waits for its browser (RFC 9126 §2.2: short).
+// pushedLifetime is the lifetime of a request_uri (RFC 9126 section 2.2).
 const pushedLifetime = 90 * time.Second
 
-// pushedPrefix begins the name of a pushed request. An address that somebody would have to fetch
-// never begins so.
+// pushedPrefix begins each request_uri. No URL that would have to be fetched begins like this.
 const pushedPrefix = "urn:ietf:params:oauth:request_uri:"
 
-// PushedBy is the member of a kept request by which we remember that it was pushed, and how its
-// client proved who it is then. What a browser says there does not count: the door takes it away.
+// PushedBy is the parameter of a stored request that says that it was pushed, and how its client
+// authenticated. In a request of a browser it is removed.
 const PushedBy = "gatehouse_pushed_by"
 
 func pushedKey(requestURI string) string { return "pushed:" + client.TokenHash(requestURI) }
 
-// Push keeps a request of a client that the door has authenticated, checked as if a browser had
-// brought it, and names it. A proof binds the code that comes of it to its key (RFC 9449 §10.1).
-// The error is a *Refusal, an *oauth.Error or an inner one. What a document must be read for is
-// checked when a person has signed in, as without pushing.
+// Push stores a request of an authenticated client, which is checked as if a browser had sent it,
+// and returns its request_uri. A proof binds the code to its key (RFC 9449 section 10.1). The
+// error is a *Refusal, an *oauth.Error or an internal one. What needs the client metadata document
+// is checked after the sign-in, as without pushing.
 func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values, proof *dpop.Proof) (requestURI string,
 	life time.Duration, relaxed []string, err error) {
 	if form.Has("request_uri") {
-		// RFC 9126 §2.1
+		// RFC 9126 section 2.1
 		return "", 0, nil, oauth.InvalidRequest("request_uri cannot be pushed; send the parameters themselves")
 	}
 	form = maps.Clone(form)
@@ -66,16 +65,16 @@ func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values, pro
 	}
 	value, err := json.Marshal(Remembered(form))
 	if err != nil {
-		return "", 0, nil, fmt.Errorf("keeping a pushed request: %w", err)
+		return "", 0, nil, fmt.Errorf("store a pushed request: %w", err)
 	}
 	requestURI = newToken(pushedPrefix)
 	if err := e.Pending.Put(ctx, httpd.Source(ctx), pushedKey(requestURI), value, pushedLifetime); err != nil {
-		return "", 0, nil, fmt.Errorf("keeping a pushed request: %w", err)
+		return "", 0, nil, fmt.Errorf("store a pushed request: %w", err)
 	}
 	return requestURI, pushedLifetime, relaxed, nil
 }
 
-// IsPushed says whether a request names one that was pushed.
+// IsPushed reports whether a request has the request_uri of a pushed one.
 func IsPushed(form url.Values) bool {
 	return strings.HasPrefix(form.Get("request_uri"), pushedPrefix)
 }
@@ -84,9 +83,9 @@ var errNotPushed = &Refusal{Err: &oauth.Error{Code: "invalid_request_uri", Statu
 	Description: "There is no request of this application by this name: it was used, or its 90 seconds are over. " +
 		"Start again from your application."}}
 
-// Pushed is the request that was pushed, once. Nothing of what the browser brought beside its name
-// counts (RFC 9126 §4), and another client's id neither opens nor uses it up. The error is a
-// *Refusal, or an inner one.
+// Pushed returns the pushed request, once. No other parameter of the browser counts (RFC 9126
+// section 4), and a request with the id of another client does not use it up. The error is a
+// *Refusal or an internal one.
 func (e *Engine) Pushed(ctx context.Context, form url.Values) (url.Values, error) {
 	if len(form["request_uri"]) != 1 || len(form["client_id"]) != 1 {
 		return nil, &Refusal{Err: oauth.InvalidRequest("client_id and request_uri must be given, exactly once")}
@@ -94,14 +93,14 @@ func (e *Engine) Pushed(ctx context.Context, form url.Values) (url.Values, error
 	key := pushedKey(form.Get("request_uri"))
 	value, there, err := e.Pending.Get(ctx, key)
 	if err != nil {
-		return nil, fmt.Errorf("reading a pushed request: %w", err)
+		return nil, fmt.Errorf("load a pushed request: %w", err)
 	}
 	var pushed url.Values
 	if !there || json.Unmarshal(value, &pushed) != nil || pushed.Get("client_id") != form.Get("client_id") {
 		return nil, errNotPushed
 	}
 	if _, there, err = e.Pending.Take(ctx, key); err != nil {
-		return nil, fmt.Errorf("taking a pushed request: %w", err)
+		return nil, fmt.Errorf("take a pushed request: %w", err)
 	} else if !there {
 		return nil, errNotPushed
 	}

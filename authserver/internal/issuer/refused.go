@@ -12,11 +12,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// notYet are answers of the token endpoint that refuse nothing: the client goes on as they say.
+// notYet are error codes of the token endpoint that are no refusal: the client continues as they
+// say.
 var notYet = []string{"authorization_pending", "slow_down", "use_dpop_nonce"}
 
-// Refused keeps the line of a request that is refused with err: of a client that has proved who it
-// is, or of a stranger, the zero client, who is known by an address. What broke here is no refusal.
+// Refused writes the audit event of a request that is refused with err: of an authenticated
+// client, or of a stranger, the zero client, who is named by an address. Internal errors are not
+// refusals.
 func (e *Engine) Refused(ctx context.Context, c client.Client, line audit.Event, err error) {
 	var refused *oauth.Error
 	if !errors.As(err, &refused) || refused.Status >= http.StatusInternalServerError ||
@@ -30,9 +32,10 @@ func (e *Engine) Refused(ctx context.Context, c client.Client, line audit.Event,
 	e.Refuse(ctx, c, line)
 }
 
-// Refuse is Refused with its reason in the line. Of one source, and of all, only so many lines are
-// kept in a minute. A line that cannot be kept changes no refusal; the log tells. A stranger may
-// have an actor already, who is their address in another form.
+// Refuse is Refused with the reason in the event. Only a limited number of events is written in a
+// minute, of one source and of all. An event that cannot be written changes no refusal, and is
+// noted in the log. The event of a stranger may have an actor already, who is the address in
+// another form.
 func (e *Engine) Refuse(ctx context.Context, c client.Client, line audit.Event) {
 	line.Time, line.Outcome = e.now(), audit.Refused
 	source := "client:" + c.ID
@@ -42,7 +45,7 @@ func (e *Engine) Refuse(ctx context.Context, c client.Client, line audit.Event) 
 	case line.Actor == "":
 		line.Actor = "address:" + httpd.ClientAddr(ctx).String()
 	}
-	if c.ID == "" || c.AuthMethod == client.AuthNone { // anybody can come as a client that proves nothing
+	if c.ID == "" || c.AuthMethod == client.AuthNone { // anybody can send the id of a public client
 		source += " " + httpd.Source(ctx)
 	}
 	if line.Tenant == "" {

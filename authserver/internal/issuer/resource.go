@@ -7,22 +7,22 @@ import (
 	"unicode"
 )
 
-// Scope opens tools at a resource.
+// Scope is a scope of a resource.
 type Scope struct {
 	Name        string
 	Description string // in plain words, for the consent page: "Read your customers' names and e-mail addresses"
 	Baseline    bool   // granted when a client asks for no scope at all
-	Access      string // AccessRead, AccessWrite, or empty where nobody said: then the name decides
+	Access      string // AccessRead, AccessWrite, or empty: then the name decides
 }
 
-// What a scope gives access to.
+// The access that a scope gives.
 const (
 	AccessRead  = "read"  // nothing can be changed with it
 	AccessWrite = "write" // something can be changed with it
 )
 
 // Writes reports whether something can be changed with the scope. Where Access is empty, only a
-// scope whose name says that it reads counts as one that reads ("notes:read", "search.query").
+// scope whose name says that it reads counts as reading ("notes:read", "search.query").
 func (s Scope) Writes() bool {
 	if s.Access != "" {
 		return s.Access != AccessRead
@@ -45,19 +45,20 @@ func (s Scope) Writes() bool {
 	return !reads
 }
 
-// Resource is a protected MCP server whose tokens we issue.
+// Resource is a protected MCP server whose tokens are issued here.
 type Resource struct {
-	URI                 string // canonical, as oauth.ParseResource writes it; the aud of its tokens
+	URI                 string // as oauth.ParseResource returns it; the aud of its tokens
 	Name                string // for people
 	Algorithm           string // of its tokens' signatures: ES256, RS256 or EdDSA
 	AccessTokenLifetime time.Duration
 	Scopes              []Scope
-	// what clients in the field send in place of URI, as oauth.ParseIndicator writes it; exact, and
-	// never in a token
+	// Aliases are what some clients send instead of URI, as oauth.ParseIndicator returns it. They
+	// are compared exactly and are in no token.
 	Aliases []string
 }
 
-// named says whether uri is the resource's own URI or one of its aliases, and which of them.
+// named reports whether uri is the URI of the resource or one of its aliases, and whether it is an
+// alias.
 func (r Resource) named(uri string) (alias, ok bool) {
 	if r.URI == uri {
 		return false, true
@@ -66,7 +67,7 @@ func (r Resource) named(uri string) (alias, ok bool) {
 	return ok, ok
 }
 
-// The relaxations of RFC 8707 that clients in the field need.
+// The relaxations of RFC 8707 and OAuth 2.1 that some clients need.
 const (
 	RelaxedNoResource    = "no resource: the default one"
 	RelaxedResourceAlias = "an alias of the resource"
@@ -82,7 +83,7 @@ func (r Resource) ScopeNames() []string {
 	return names
 }
 
-// Baseline returns the scopes that a client gets asked for when it names none.
+// Baseline returns the scopes of a request that names none.
 func (r Resource) Baseline() []string {
 	var names []string
 	for _, s := range r.Scopes {
@@ -93,8 +94,7 @@ func (r Resource) Baseline() []string {
 	return names
 }
 
-// Scope returns the scope of this name: the resource's, or one of identity, which may stand beside
-// any.
+// Scope returns the scope of this name: of the resource, or of OpenID Connect.
 func (r Resource) Scope(name string) (Scope, bool) {
 	for _, s := range append(identityScopes(), r.Scopes...) {
 		if s.Name == name {

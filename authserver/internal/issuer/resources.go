@@ -16,57 +16,57 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// ErrNoResource says that the store keeps no resource of this URI.
+// ErrNoResource says that the store has no resource of this URI.
 var ErrNoResource = errors.New("no such resource")
 
-// ResourceStore keeps the resources that the configuration does not name.
+// ResourceStore stores the resources that are not in the configuration.
 type ResourceStore interface {
-	// ResourcesRevision counts the changes of what is kept.
+	// ResourcesRevision counts the changes of the stored resources.
 	ResourcesRevision(ctx context.Context) (int64, error)
-	// Resources returns what is kept, in the order in which it came.
+	// Resources returns the stored resources, the oldest first.
 	Resources(ctx context.Context) ([]Resource, error)
-	// PutResource makes or replaces a resource, with its audit line.
+	// PutResource creates or replaces a resource, with its audit event.
 	PutResource(ctx context.Context, r Resource, e audit.Event) error
-	// DeleteResource removes a resource, with its audit line, or answers ErrNoResource.
+	// DeleteResource deletes a resource, with its audit event, or returns ErrNoResource.
 	DeleteResource(ctx context.Context, uri string, e audit.Event) error
 }
 
-// Resources are those whose tokens are issued: the configuration's, of which the first is the
-// default one, and then the store's. It is safe for concurrent use.
+// Resources are those whose tokens are issued: first those of the configuration, whose first is
+// the default one, then those of the store. It is safe for concurrent use.
 type Resources struct {
 	fixed []Resource
 	store ResourceStore
-	life  time.Duration // of tokens, where a resource does not say
-	plain bool          // http is let in that leaves this machine
+	life  time.Duration // default lifetime of access tokens
+	plain bool          // plain http off this machine is allowed
 
 	reading sync.Mutex
 	last    atomic.Pointer[kept]
 }
 
-// kept is what was last read; all is never changed.
+// kept is what was read last; all is never changed.
 type kept struct {
 	revision int64
 	all      []Resource
 }
 
-// NewResources makes the list. Until Refresh it has the configuration's resources alone, which are
-// checked already; life is that of tokens where the store does not say. insecureHTTP lets in those
-// of the store that are reached by plain http off this machine.
+// NewResources returns the resources of the configuration, which are checked already; Refresh adds
+// those of the store. life is the default lifetime of access tokens. insecureHTTP allows stored
+// resources at plain http URLs off this machine.
 func NewResources(fixed []Resource, store ResourceStore, life time.Duration, insecureHTTP bool) *Resources {
 	r := &Resources{fixed: fixed, store: store, life: life, plain: insecureHTTP}
 	r.last.Store(&kept{revision: -1, all: fixed})
 	return r
 }
 
-// All are the resources as they were last read. Do not change the slice.
+// All returns the resources as they were read last. Do not change the slice.
 func (r *Resources) All() []Resource { return r.last.Load().all }
 
-// Fixed says whether a resource is the configuration's: only there can it be changed.
+// Fixed reports whether a resource is one of the configuration, where alone it can be changed.
 func (r *Resources) Fixed(uri string) bool {
 	return slices.ContainsFunc(r.fixed, func(f Resource) bool { return f.URI == uri })
 }
 
-// Algorithms are those of the resources' tokens, each once.
+// Algorithms are the signature algorithms of the resources, each once.
 func (r *Resources) Algorithms() (all []string) {
 	for _, resource := range r.All() {
 		if !slices.Contains(all, resource.Algorithm) {
@@ -76,40 +76,39 @@ func (r *Resources) Algorithms() (all []string) {
 	return all
 }
 
-// IsInsecure says whether tokens for a resource would go over the network in the clear, where nobody
-// has allowed that.
+// IsInsecure reports whether tokens for a resource would be sent over plain http off this machine
+// although that is not allowed.
 func (r *Resources) IsInsecure(uri string) bool {
 	u, err := url.Parse(uri)
 	return err != nil || u.Scheme == "http" && !settings.ThisMachine(u.Hostname()) && !r.plain
 }
 
-// DefaultLifetime is that of an access token where a resource does not say.
+// DefaultLifetime is the lifetime of access tokens of resources that have none of their own.
 func (r *Resources) DefaultLifetime() time.Duration { return r.life }
 
-// Refresh reads the store, if it has changed, and says whether it had. What is kept and cannot be
-// believed any more (another program wrote it) is left out, with an error that names it; the rest
-// counts.
+// Refresh reads the store if it has changed, and reports whether it had. A stored resource that is
+// not valid any more (another program wrote it) is left out, with an error that names it.
 func (r *Resources) Refresh(ctx context.Context) (changed bool, err error) {
 	r.reading.Lock()
 	defer r.reading.Unlock()
 	revision, err := r.store.ResourcesRevision(ctx)
 	if err != nil {
-		return false, fmt.Errorf("reading the resources' revision: %w", err)
+		return false, fmt.Errorf("load the resources' revision: %w", err)
 	}
 	if revision == r.last.Load().revision {
 		return false, nil
 	}
 	stored, err := r.store.Resources(ctx)
 	if err != nil {
-		return false, fmt.Errorf("reading resources: %w", err)
+		return false, fmt.Errorf("load resources: %w", err)
 	}
 	all, err := r.with(stored)
 	r.last.Store(&kept{revision, all})
 	return true, err
 }
 
-// with are the configuration's resources and these of the store's. What cannot be believed is left
-// out, with an error that names it.
+// with returns the resources of the configuration and these of the store. Invalid ones are left
+// out, with an error that names them.
 func (r *Resources) with(stored []Resource) ([]Resource, error) {
 	all := slices.Clone(r.fixed)
 	var errs []error
@@ -128,31 +127,30 @@ func (r *Resources) with(stored []Resource) ([]Resource, error) {
 	return all, errors.Join(errs...)
 }
 
-// With is the list as it would be if the store kept these.
+// With returns the resources as they would be if the store had these.
 func (r *Resources) With(stored []Resource) *Resources {
-	all, _ := r.with(stored) // who keeps them has checked them; what another program wrote stays left out
+	all, _ := r.with(stored) // they are checked before they are stored
 	next := NewResources(r.fixed, r.store, r.life, r.plain)
 	next.last.Store(&kept{revision: -1, all: all})
 	return next
 }
 
-// MaxAccessTokenLifetime is the longest that an access token may live: the list of ended grants and
-// superseded keys are kept for so long.
+// MaxAccessTokenLifetime bounds the lifetime of access tokens: revoked grants and retired keys are
+// remembered for so long.
 const MaxAccessTokenLifetime = time.Hour
 
-// plainURL is what the metadata name: addresses that mean nothing to a shell or a page that a
-// client hands them to.
+// plainURL matches URLs that are safe in the metadata: no character of theirs has a meaning in a
+// shell or a page.
 var plainURL = regexp.MustCompile(`^https?://[A-Za-z0-9.:[\]_-]+(/[A-Za-z0-9._~%/-]*)?(\?[A-Za-z0-9._~%/=&-]*)?$`)
 
-// maxScopeNames bounds the names of a resource's scopes together, in bytes: a token that has all of
-// them, as a string and as a list, must fit token.MaxSize.
+// maxScopeNames bounds the total length of the names of a resource's scopes, in bytes: a token
+// with all of them, as a string and as a list, must fit token.MaxSize.
 const maxScopeNames = 12 << 10
 
-// PlainURL says whether an address means nothing to a shell or a page that a client hands it to.
+// PlainURL reports whether a URL has no character with a meaning in a shell or a page.
 func PlainURL(uri string) bool { return plainURL.MatchString(uri) }
 
-// Check fills what a resource leaves open, life for that of its tokens, and says what is wrong with
-// the rest.
+// Check fills in the defaults, life for the lifetime of access tokens, and checks the rest.
 func (r Resource) Check(life time.Duration) (Resource, error) {
 	uri, err := oauth.PlainResource(r.URI)
 	if err != nil {

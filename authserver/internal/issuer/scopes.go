@@ -7,18 +7,17 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// RelaxedOtherScopes names that a request asked for scopes of another resource of ours beside those
-// of its own.
+// RelaxedOtherScopes names that a request asked for scopes of another of our resources, too.
 const RelaxedOtherScopes = "scopes of another resource"
 
 // MaxNonce bounds the nonce parameter, in bytes.
 const MaxNonce = 2048
 
-// requested reads the scope parameter of a request for a resource. Clients ask for all that they find
-// in the metadata, which list the scopes of all resources: names that another resource of ours has
-// are left out, and relaxed says so. Names that nobody has stay, for who compares them with what
-// may be granted. When nothing else was requested for, it is an *oauth.Error: no scope at all would
-// mean the usual ones.
+// requested reads the scope parameter of a request for a resource. Clients ask for all scopes of
+// the metadata, which list those of all resources: names that only another resource of ours has
+// are left out, and relaxed says so. Names that no resource has stay, for the caller to compare
+// with what may be granted. If no other scope was requested, the error is an *oauth.Error: an
+// empty list would mean the default ones.
 func (e *Engine) requested(form url.Values, resource Resource) (scopes []string, relaxed string, err error) {
 	all, err := oauth.ParseScope(form.Get("scope"))
 	if err != nil {

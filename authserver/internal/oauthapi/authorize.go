@@ -13,17 +13,17 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// maxQuery bounds an authorization request, in bytes.
+// maxQuery bounds the length of an authorization request, in bytes.
 const maxQuery = 32 << 10
 
-// errUnreadable answers a client that is known by a document and wants no page: its document is
-// read for a person alone, so that it is not known yet where an answer may go.
+// errUnreadable refuses prompt=none for a client with a metadata document: the document is fetched
+// only after a person has signed in, so the redirect URI is not known yet.
 var errUnreadable = &oauth.Error{Code: "login_required", Status: http.StatusBadRequest,
 	Description: "a person must sign in and agree: prompt=none cannot be met for an application that is known by a " +
 		"document"}
 
-// authorize is the authorization endpoint (RFC 6749 §3.1). It only checks: what holds is kept for
-// this browser and goes on to the consent page, which a person sees each time.
+// authorize is the authorization endpoint (RFC 6749 section 3.1). It only checks the request; a
+// valid one is stored for this browser, which is redirected to the consent page.
 func (d *API) authorize(w http.ResponseWriter, r *http.Request) {
 	if ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context())); !ok {
 		d.ErrorPage(w, r, visible(r, oauth.TooManyRequests(wait)))
@@ -41,9 +41,9 @@ func (d *API) authorize(w http.ResponseWriter, r *http.Request) {
 					"(RFC 9126)")))
 			return
 		}
-		form.Del("id_token_hint") // it counts for prompt=none alone, and what it says of somebody belongs in no address
-		// From another site a browser posts without its cookies: going on by GET, it has them
-		// again.
+		form.Del("id_token_hint") // it matters for prompt=none alone, and does not belong in a URL
+		// A browser sends a POST from another site without cookies, but follows the redirect with
+		// them.
 		attempt.FromContext(r.Context()).Silence()
 		w.Header().Set("Cache-Control", "no-store")
 		http.Redirect(w, r, AuthorizePath+"?"+form.Encode(), http.StatusSeeOther)
@@ -95,8 +95,8 @@ func (d *API) authorize(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/consent?tx="+url.QueryEscape(transaction), http.StatusSeeOther)
 }
 
-// readAuthorization reads the parameters from where they may be: the query of a GET, the body of a
-// POST, never both.
+// readAuthorization reads the parameters from the query of a GET or the body of a POST, never from
+// both.
 func readAuthorization(w http.ResponseWriter, r *http.Request) (url.Values, *oauth.Error) {
 	if r.Method == http.MethodPost {
 		if r.URL.RawQuery != "" {
@@ -113,10 +113,10 @@ func readAuthorization(w http.ResponseWriter, r *http.Request) (url.Values, *oau
 	return oauth.ParseForm(r.URL.RawQuery)
 }
 
-// refuse answers by redirect where that is safe, and by a page where it is not.
+// refuse answers by a redirect where that is safe, and by an error page otherwise.
 func (d *API) refuse(w http.ResponseWriter, r *http.Request, form url.Values, err error) {
 	refused := visible(r, err)
-	// whoever sent the browser here; nobody has proved to be that
+	// the client that the request names, not an authenticated one
 	c, _ := d.Clients.Client(r.Context(), form.Get("client_id"))
 	d.Engine.Refused(r.Context(), client.Client{}, audit.Event{Action: "authorization.request", Target: c.ID,
 		Client: c.ID, Tenant: c.TenantID}, refused)

@@ -17,33 +17,32 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// unknownHash is compared with when there is no such client or it has no secret, so that the answer
+// unknownHash is compared with when the client is unknown or has no secret, so that the response
 // takes as long.
 var unknownHash = client.HashSecret("no client has this secret")
 
 var errNotAuthenticated = oauth.InvalidClient("client authentication did not succeed: the client is unknown, or its " +
 	"proof is missing or wrong; check both, or register anew")
 
-// errUnknownClient is the same to strangers, of a client that is not known; the operator is told.
+// errUnknownClient looks the same to the client; the log tells that the client is unknown.
 var errUnknownClient = fmt.Errorf("%w (%w)", errNotAuthenticated, attempt.ErrUnknown)
 
-// errDisabled is the same to strangers, of a client that the operator has disabled.
+// errDisabled looks the same to the client; the log tells that the client is disabled.
 var errDisabled = fmt.Errorf("%w (%w)", errNotAuthenticated, attempt.ErrDisabled)
 
-// credentials are what a request shows of its client.
+// credentials are the client credentials of a request.
 type credentials struct {
 	id, secret string
 	assertion  string
 	method     string // client.AuthNone, AuthBasic, AuthPost or AuthKey
 }
 
-// RelaxedOldSecret names that a client proved itself with the secret that is being replaced, within
-// the overlap that the operator gave.
+// RelaxedOldSecret names that a client authenticated with the secret that is being replaced,
+// within the overlap that the operator set.
 const RelaxedOldSecret = "a client secret that is being replaced"
 
-// authenticate finds out which client sent the request (RFC 6749 §2.3, §3.2.1). It is the one way
-// in for the token, revocation and introspection endpoints alike. The error is an *oauth.Error or
-// an inner one.
+// authenticate authenticates the client (RFC 6749 sections 2.3 and 3.2.1), for all endpoints
+// alike. The error is an *oauth.Error or an internal one.
 func (d *API) authenticate(r *http.Request, form url.Values) (client.Client, error) {
 	c, err := d.identify(r, form)
 	if err != nil {
@@ -54,8 +53,8 @@ func (d *API) authenticate(r *http.Request, form url.Values) (client.Client, err
 	return c, nil
 }
 
-// identify is authenticate. With an error comes the client that the request says it is of, if there is
-// one.
+// identify is authenticate without the audit event. With an error it returns the client that the
+// request names, if it exists.
 func (d *API) identify(r *http.Request, form url.Values) (client.Client, error) {
 	shown, refused := readCredentials(r, form)
 	if refused != nil {
@@ -65,7 +64,7 @@ func (d *API) identify(r *http.Request, form url.Values) (client.Client, error) 
 	attempt.FromContext(r.Context()).Client(shown.id, "")
 	c, err := d.Clients.Client(r.Context(), shown.id)
 	if err != nil && !errors.Is(err, client.ErrNotFound) {
-		return client.Client{}, fmt.Errorf("reading a client: %w", err)
+		return client.Client{}, fmt.Errorf("load client: %w", err)
 	}
 	hash := unknownHash
 	if c.SecretHash != "" {
@@ -92,15 +91,14 @@ func (d *API) identify(r *http.Request, form url.Values) (client.Client, error) 
 		return c, errNotAuthenticated
 	}
 	if shown.method != c.AuthMethod {
-		// Clients in the field send the same secret the other way than they registered (clients.md
-		// 2.2 no. 12).
+		// Some clients send the secret by the other method than the one that they registered.
 		httpd.Note(r.Context(), "relaxed", shown.method+" for "+c.AuthMethod)
 	}
 	return c, nil
 }
 
-// readAuthenticated reads a form and finds out which client sent it. When ok is false, the answer has been
-// given.
+// readAuthenticated reads a form and authenticates its client. If ok is false, the response is
+// written.
 func (d *API) readAuthenticated(w http.ResponseWriter, r *http.Request) (c client.Client, form url.Values, ok bool) {
 	form, refused := readForm(r)
 	if refused != nil {
@@ -115,8 +113,7 @@ func (d *API) readAuthenticated(w http.ResponseWriter, r *http.Request) (c clien
 	return c, form, true
 }
 
-// readLimited is sender for what a client asks readLimited of a browser, which counts as the browser's own
-// asking does.
+// readLimited is readAuthenticated for requests that count as authorization requests.
 func (d *API) readLimited(w http.ResponseWriter, r *http.Request) (c client.Client, form url.Values, ok bool) {
 	if !d.allowAuthorization(w, r) {
 		return c, nil, false
@@ -124,7 +121,8 @@ func (d *API) readLimited(w http.ResponseWriter, r *http.Request) (c client.Clie
 	return d.readAuthenticated(w, r)
 }
 
-// allowAuthorization counts what is asked ahead of a browser. When it is false, the answer has been given.
+// allowAuthorization counts an authorization request. If it returns false, the response is
+// written.
 func (d *API) allowAuthorization(w http.ResponseWriter, r *http.Request) bool {
 	ok, wait := d.Authorize.Allow(r.Context(), httpd.Source(r.Context()))
 	if !ok {
@@ -133,8 +131,8 @@ func (d *API) allowAuthorization(w http.ResponseWriter, r *http.Request) bool {
 	return ok
 }
 
-// verifyAssertion verifies a client's assertion. A client whose signature holds is told what else is wrong
-// with it; everybody else gets one answer, and the log says which.
+// verifyAssertion verifies a client assertion. A client whose signature is valid is told what else
+// is wrong; all others get the same error, and the log has the reason.
 func (d *API) verifyAssertion(r *http.Request, c client.Client, raw string) error {
 	err := d.Assertions.Check(r.Context(), c, raw)
 	if errors.Is(err, assertion.ErrInvalid) {
@@ -150,7 +148,7 @@ func (d *API) verifyAssertion(r *http.Request, c client.Client, raw string) erro
 	return err
 }
 
-// readAssertion reads a client assertion (RFC 7521 §4.2), beside which there is nothing else.
+// readAssertion reads a client assertion (RFC 7521 section 4.2), which must be the only method.
 func readAssertion(r *http.Request, form url.Values) (credentials, *oauth.Error) {
 	raw := form.Get("client_assertion")
 	if len(r.Header.Values("Authorization")) > 0 || form.Has("client_secret") {
@@ -166,7 +164,7 @@ func readAssertion(r *http.Request, form url.Values) (credentials, *oauth.Error)
 	return credentials{id: subject, assertion: raw, method: client.AuthKey}, nil
 }
 
-// readCredentials reads exactly one method of client authentication (RFC 6749 §2.3).
+// readCredentials reads exactly one method of client authentication (RFC 6749 section 2.3).
 func readCredentials(r *http.Request, form url.Values) (credentials, *oauth.Error) {
 	if form.Has("client_assertion") || form.Has("client_assertion_type") {
 		return readAssertion(r, form)
@@ -198,7 +196,7 @@ func readCredentials(r *http.Request, form url.Values) (credentials, *oauth.Erro
 	return c, nil
 }
 
-// basic reads HTTP Basic credentials, which are form-encoded before (RFC 6749 §2.3.1).
+// basic reads HTTP Basic credentials, which are form-encoded (RFC 6749 section 2.3.1).
 func basic(header string) (credentials, bool) {
 	scheme, encoded := oauth.Credentials(header)
 	if !strings.EqualFold(scheme, "Basic") {

@@ -6,10 +6,10 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/attempt"
 )
 
-// VerificationPath is the page on which people type a device's code, below the issuer.
+// VerificationPath is the path of the page on which people type a user code, below the issuer.
 const VerificationPath = "/device"
 
-// deviceBody is a device authorization answer (RFC 8628 §3.2).
+// deviceBody is a device authorization response (RFC 8628 section 3.2).
 type deviceBody struct {
 	DeviceCode      string `json:"device_code"`
 	UserCode        string `json:"user_code"`
@@ -19,7 +19,7 @@ type deviceBody struct {
 	Interval        int64  `json:"interval"`
 }
 
-// device is the device authorization endpoint (RFC 8628 §3.1).
+// device is the device authorization endpoint (RFC 8628 section 3.1).
 func (d *API) device(w http.ResponseWriter, r *http.Request) {
 	c, form, ok := d.readLimited(w, r)
 	if !ok {

@@ -10,9 +10,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// readForm reads a form body strictly (RFC 6749 §3.2): application/x-www-form-urlencoded and
-// nothing else, no parameter twice but resource, nothing in the query. Fosite, which would read
-// multipart bodies to disk and take the first of two values, never sees the body.
+// readForm reads a form body strictly (RFC 6749 section 3.2): application/x-www-form-urlencoded
+// and nothing else, no parameter twice but resource, none in the query. The body never reaches
+// fosite, which would store multipart bodies on disk and use the first of two values.
 func readForm(r *http.Request) (url.Values, *oauth.Error) {
 	if r.URL.RawQuery != "" {
 		return nil, oauth.InvalidRequest("parameters belong in the body, not in the URL")
@@ -37,7 +37,7 @@ func readBody(r *http.Request) (url.Values, *oauth.Error) {
 	return oauth.ParseForm(string(body))
 }
 
-// readAll reads a body within the limit that httpd has set.
+// readAll reads a body within the limit of httpd.
 func readAll(r *http.Request) ([]byte, *oauth.Error) {
 	if r.Header.Get("Content-Encoding") != "" {
 		return nil, &oauth.Error{Code: "invalid_request", Description: "send the body without Content-Encoding",

@@ -9,8 +9,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token"
 )
 
-// introspectionBody is an introspection answer (RFC 7662 §2.2). Of a token that is not active it
-// says nothing else.
+// introspectionBody is an introspection response (RFC 7662 section 2.2). For a token that is not
+// active it has nothing else.
 type introspectionBody struct {
 	Active    bool     `json:"active"`
 	Scope     string   `json:"scope,omitempty"`
@@ -26,12 +26,12 @@ type introspectionBody struct {
 	GrantID   string   `json:"grant_id,omitempty"`
 	Scopes    []string `json:"scopes,omitempty"`
 
-	Confirmation token.Confirmation `json:"cnf,omitzero"`  // RFC 9449 §6.2
-	Actor        *token.Actor       `json:"act,omitempty"` // RFC 8693 §4.1
+	Confirmation token.Confirmation `json:"cnf,omitzero"`  // RFC 9449 section 6.2
+	Actor        *token.Actor       `json:"act,omitempty"` // RFC 8693 section 4.1
 }
 
-// introspect is the introspection endpoint (RFC 7662 §2): for clients that prove who they are, each
-// for its own tokens, and for protected servers, each for the access tokens that are for it.
+// introspect is the introspection endpoint (RFC 7662 section 2): for clients that authenticate,
+// each for its own tokens, and for protected servers, each for its access tokens.
 func (d *API) introspect(w http.ResponseWriter, r *http.Request) {
 	c, form, ok := d.readAuthenticated(w, r)
 	if !ok {
@@ -39,17 +39,17 @@ func (d *API) introspect(w http.ResponseWriter, r *http.Request) {
 	}
 	if c.AuthMethod == client.AuthNone {
 		d.fail(w, r,
-			oauth.InvalidClient("introspection is for clients that can prove who they are; register with a secret "+
+			oauth.InvalidClient("introspection is for clients that authenticate; register with a secret "+
 				"or a key"))
 		return
 	}
-	// Each question costs a signature to check and a grant to read.
+	// Each request verifies a signature and loads a grant.
 	if ok, wait := d.Introspect.Allow(r.Context(), c.ID); !ok {
 		d.tooMany(w, r, wait)
 		return
 	}
 	if form.Get("token") == "" {
-		d.fail(w, r, oauth.InvalidRequest("token is missing; send the one to be looked at"))
+		d.fail(w, r, oauth.InvalidRequest("token is missing; send the one to introspect"))
 		return
 	}
 	i, err := d.Engine.Introspect(r.Context(), c, form.Get("token"))

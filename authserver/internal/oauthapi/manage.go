@@ -18,8 +18,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// manage is the client configuration endpoint (RFC 7592 §2): a client that registered by itself
-// reads, changes or deletes its registration, with the registration access token that it got then.
+// manage is the client configuration endpoint (RFC 7592 section 2): a client that registered
+// itself reads, changes or deletes its registration with its registration access token.
 func (d *API) manage(w http.ResponseWriter, r *http.Request) {
 	c, err := d.registered(r)
 	if err != nil {
@@ -44,8 +44,7 @@ func (d *API) manage(w http.ResponseWriter, r *http.Request) {
 	case http.MethodGet:
 		respond(w, http.StatusOK, d.information(c))
 	case http.MethodPut:
-		// counts as a registration: each leaves a line, and what replicas remember of clients is
-		// read anew
+		// It counts as a registration: each writes an audit event and empties caches.
 		if ok, wait := d.Register.Allow(r.Context(), httpd.Source(r.Context())); !ok {
 			d.tooMany(w, r, wait)
 			return
@@ -61,15 +60,15 @@ func (d *API) manage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// tenantActive refuses a client whose tenant is suspended: what it says of itself then would count
-// when the tenant is resumed.
+// tenantActive refuses a client whose tenant is suspended: its changes would take effect when the
+// tenant is resumed.
 func (d *API) tenantActive(ctx context.Context, c client.Client) error {
 	if c.TenantID == "" {
 		return nil
 	}
 	t, err := d.Engine.Tenants.Tenant(ctx, c.TenantID)
 	if err != nil && !errors.Is(err, tenant.ErrNotFound) {
-		return fmt.Errorf("reading the tenant of a client: %w", err)
+		return fmt.Errorf("load the tenant of a client: %w", err)
 	}
 	if err != nil || !t.SuspendedAt.IsZero() {
 		return oauth.AccessDenied("the organisation of this client is suspended; ask its administrator")
@@ -77,8 +76,8 @@ func (d *API) tenantActive(ctx context.Context, c client.Client) error {
 	return nil
 }
 
-// registered finds the client of a request by its registration access token; whatever is wrong is
-// client.ErrNotFound, and takes as long.
+// registered authenticates a client by its registration access token. Whatever is wrong with that
+// is client.ErrNotFound, and takes as long.
 func (d *API) registered(r *http.Request) (client.Client, error) {
 	raw, shown, err := bearer(r)
 	if err != nil || !shown {
@@ -86,7 +85,7 @@ func (d *API) registered(r *http.Request) (client.Client, error) {
 	}
 	c, err := d.Clients.Client(r.Context(), mux.Vars(r)["client"])
 	if err != nil && !errors.Is(err, client.ErrNotFound) {
-		return client.Client{}, fmt.Errorf("reading a client: %w", err)
+		return client.Client{}, fmt.Errorf("load client: %w", err)
 	}
 	if subtle.ConstantTimeCompare([]byte(c.ManageHash), []byte(client.TokenHash(raw))) != 1 {
 		return client.Client{}, client.ErrNotFound
@@ -94,7 +93,7 @@ func (d *API) registered(r *http.Request) (client.Client, error) {
 	return c, nil
 }
 
-// change writes what the client now says of itself, whole (RFC 7592 §2.2).
+// change replaces the metadata of the client (RFC 7592 section 2.2).
 func (d *API) change(w http.ResponseWriter, r *http.Request, c client.Client) {
 	said, err := readMetadata(r)
 	if err != nil {
@@ -123,19 +122,19 @@ func (d *API) change(w http.ResponseWriter, r *http.Request, c client.Client) {
 	respond(w, http.StatusOK, d.information(next))
 }
 
-// record keeps the line of what a client does to its own registration, before it is done.
+// record writes the audit event of what a client does to its registration, before it is done.
 func (d *API) record(r *http.Request, c client.Client, action string) error {
 	e := audit.Event{Time: d.Now().UTC().Truncate(time.Second), Actor: "client:" + c.ID, Action: action, Target: c.ID,
 		Tenant: c.TenantID, Client: c.ID, Detail: c.Name}
 	if err := d.Engine.Audit.Record(r.Context(), e); err != nil {
-		return fmt.Errorf("writing the audit line of %s: %w", action, err)
+		return fmt.Errorf("write the audit event of %s: %w", action, err)
 	}
 	return nil
 }
 
-// forget makes the client unknown, and then ends all that hangs from it, also when it has hung up:
-// from then on nothing new can come. It cannot come again for what was cut short even so, because
-// it is not known any more; the operator can.
+// forget deletes the client and then revokes its grants, also when the client has closed the
+// connection: nothing new can be issued from then on. The client itself cannot repeat what was
+// interrupted; the operator can.
 func (d *API) forget(r *http.Request, c client.Client) error {
 	if err := d.record(r, c, "client.delete"); err != nil {
 		return err

@@ -16,12 +16,11 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// MetadataLife is how long metadata and keys may be kept by those who fetch them.
-// keyring.PublishLead is longer.
+// MetadataLife is for how long clients may cache metadata and keys. keyring.PublishLead is longer.
 const MetadataLife = 5 * time.Minute
 
-// discovery is the metadata with what OpenID Connect Discovery 1.0 §3 and RP-Initiated Logout 1.0
-// §2.1 add. Subjects are the same for every client.
+// discovery is the metadata with the additions of OpenID Connect Discovery 1.0 section 3 and
+// RP-Initiated Logout 1.0 section 2.1. Subjects are the same for every client.
 type discovery struct {
 	oauth.ServerMetadata
 	UserInfoEndpoint                 string   `json:"userinfo_endpoint"`
@@ -33,10 +32,10 @@ type discovery struct {
 	PromptValuesSupported            []string `json:"prompt_values_supported"`
 }
 
-// metadata serves the server's metadata, made from the configuration and anew when the resources
-// are others; no header of a request changes them. There are two documents of one content, but for
-// scopes_supported: clients of MCP read RFC 8414's and ask for all that they find there, so that
-// the scopes of identity stand in OpenID's alone.
+// metadata serves the metadata of the server, made from the configuration and again when the
+// resources change; no request header changes them. The two documents differ in scopes_supported:
+// MCP clients read that of RFC 8414 and request all of it, so that the scopes of OpenID Connect
+// are in the other one alone.
 func (d *API) metadata() (rfc8414, openID http.Handler, err error) {
 	var last atomic.Pointer[published]
 	current := func() (*published, error) {
@@ -57,7 +56,7 @@ func (d *API) metadata() (rfc8414, openID http.Handler, err error) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			p, err := current()
 			if err != nil {
-				panic("endpoint: metadata that cannot be written any more: " + err.Error()) // a programmer broke it
+				panic("oauthapi: encode metadata: " + err.Error()) // it was encoded before
 			}
 			which(p).serve(w, r, "application/json", MetadataLife)
 		})
@@ -66,7 +65,7 @@ func (d *API) metadata() (rfc8414, openID http.Handler, err error) {
 		serve(func(p *published) document { return p.openID }), nil
 }
 
-// published are the documents of some resources.
+// published are the documents for some resources.
 type published struct {
 	of              []issuer.Resource
 	rfc8414, openID document
@@ -121,14 +120,14 @@ func (d *API) publish(of []issuer.Resource) (*published, error) {
 		m.ScopesSupported = append(m.ScopesSupported, issuer.OfflineAccess)
 	}
 	if d.Registration == RegistrationClosed {
-		m.RegistrationEndpoint = "" // then clients do not try
+		m.RegistrationEndpoint = "" // clients do not try then
 	}
 	p := &published{of: of}
 	var err error
 	if p.rfc8414, err = tagged(m); err != nil {
 		return nil, err
 	}
-	if m.ScopesSupported == nil { // a client that asks for nothing else still finds the scopes of identity
+	if m.ScopesSupported == nil { // the scopes of OpenID Connect are listed all the same
 		m.ScopesSupported = []string{issuer.OfflineAccess}
 	}
 	m.ScopesSupported = append(issuer.IdentityScopes(), m.ScopesSupported...)
@@ -136,8 +135,8 @@ func (d *API) publish(of []issuer.Resource) (*published, error) {
 	return p, err
 }
 
-// maxListed bounds scopes_supported, in bytes as a query has it: a client that asks for all of it
-// must not be refused for the length of its request.
+// maxListed bounds scopes_supported, in bytes of a query: a request for all of it must not be too
+// long.
 const maxListed = maxQuery / 2
 
 // tagged is a document with its entity tag.
@@ -147,12 +146,12 @@ func tagged(m discovery) (document, error) {
 		return `"` + hex.EncodeToString(sum[:12]) + `"`
 	})
 	if err != nil {
-		return document{}, fmt.Errorf("encoding metadata: %w", err)
+		return document{}, fmt.Errorf("encode metadata: %w", err)
 	}
 	return doc, nil
 }
 
-// jwks serves the published keys (RFC 7517 §5).
+// jwks serves the published keys (RFC 7517 section 5).
 func (d *API) jwks(w http.ResponseWriter, r *http.Request) {
 	keys := d.Keys.Document()
 	document{keys.JSON, keys.ETag}.serve(w, r, "application/jwk-set+json", MetadataLife)

@@ -8,10 +8,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// proof believes the DPoP proof of a request to one of our endpoints, if there is one (RFC 9449 §5,
-// §10.1). The answer, whatever becomes of it, then tells the client which nonce to go on with, when
-// that is not the one that it has (§8.2). presented is the access token that the request presents;
-// empty for none.
+// proof verifies the DPoP proof of a request to one of our endpoints, if there is one (RFC 9449
+// sections 5 and 10.1). The response tells the client the next nonce when it has another one
+// (section 8.2). presented is the access token of the request; empty for none.
 func (d *API) proof(w http.ResponseWriter, r *http.Request, path, presented string) (*dpop.Proof, error) {
 	shown := r.Header.Values(dpop.Header)
 	if len(shown) == 0 {

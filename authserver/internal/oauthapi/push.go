@@ -10,13 +10,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// pushBody is the answer to a pushed authorization request (RFC 9126 §2.2).
+// pushBody is the response to a pushed authorization request (RFC 9126 section 2.2).
 type pushBody struct {
 	RequestURI string `json:"request_uri"`
 	ExpiresIn  int64  `json:"expires_in"`
 }
 
-// push is the pushed authorization request endpoint (RFC 9126 §2).
+// push is the pushed authorization request endpoint (RFC 9126 section 2).
 func (d *API) push(w http.ResponseWriter, r *http.Request) {
 	if !d.allowAuthorization(w, r) {
 		return
@@ -51,9 +51,9 @@ func (d *API) push(w http.ResponseWriter, r *http.Request) {
 	respond(w, http.StatusCreated, pushBody{requestURI, int64(life.Seconds())})
 }
 
-// pushingClient finds out which client pushes a request. One whose document has not been read yet proves
-// nothing, as if its document said so; whether it does is seen when a person has signed in and the
-// document is read.
+// pushingClient authenticates the client that pushes a request. A client whose metadata document
+// is not fetched yet is treated as a public one; whether it is one is checked when a person has
+// signed in and the document is fetched.
 func (d *API) pushingClient(r *http.Request, form url.Values) (client.Client, error) {
 	c, err := d.authenticate(r, form)
 	shown, _ := readCredentials(r, form)

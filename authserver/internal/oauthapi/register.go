@@ -16,9 +16,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// register is the client registration endpoint (RFC 7591 §3). It is open for clients that act for
-// people, who are asked each time; a client that acts by itself shows an initial access token of
-// its tenant.
+// register is the client registration endpoint (RFC 7591 section 3). Clients that act for people
+// may register without authentication, because people are asked each time; a client that acts for
+// itself sends an initial access token of its tenant.
 func (d *API) register(w http.ResponseWriter, r *http.Request) {
 	if ok, wait := d.Register.Allow(r.Context(), httpd.Source(r.Context())); !ok {
 		d.tooMany(w, r, wait)
@@ -39,7 +39,7 @@ func (d *API) register(w http.ResponseWriter, r *http.Request) {
 			"as Bearer")
 		return
 	case errors.Is(err, client.ErrFull):
-		// No Retry-After: when one of them is deleted or expires, nobody can tell.
+		// No Retry-After: it is not known when one of them is deleted or expires.
 		d.fail(w, r,
 			&oauth.Error{Code: "temporarily_unavailable",
 				Description: "No more clients can register here: each of those that registered themselves is in use. " +
@@ -53,7 +53,7 @@ func (d *API) register(w http.ResponseWriter, r *http.Request) {
 	attempt.FromContext(r.Context()).Client(c.ID, c.Name)
 	attempt.FromContext(r.Context()).For(c.TenantID, "")
 	if !slices.Contains(c.GrantTypes, client.GrantCode) && !slices.Contains(c.GrantTypes, client.GrantDevice) {
-		// it asks no person: nothing is left undone
+		// it needs no person: nothing is left open
 		attempt.FromContext(r.Context()).Silence()
 	}
 	body := d.information(c)
@@ -66,10 +66,11 @@ func (d *API) register(w http.ResponseWriter, r *http.Request) {
 
 const actRegister = "client.register"
 
-// information is a client as its own program is shown it (RFC 7591 §3.2.1, RFC 7592 §3).
+// information is the response with the registered client (RFC 7591 section 3.2.1, RFC 7592 section
+// 3).
 func (d *API) information(c client.Client) oauth.ClientInformation {
 	body := oauth.ClientInformation{ClientID: c.ID, ClientIDIssuedAt: c.CreatedAt.Unix(), ClientMetadata: c.Metadata()}
-	if c.ManageHash != "" { // a shared client is nobody's to manage
+	if c.ManageHash != "" { // a shared client is managed by no one client
 		body.RegistrationClientURI = d.Engine.Issuer + RegisterPath + "/" + c.ID
 	}
 	if c.SecretHash != "" {
@@ -78,14 +79,15 @@ func (d *API) information(c client.Client) oauth.ClientInformation {
 	return body
 }
 
-// refuseBearer answers a request whose bearer token does not do (RFC 6750 §3).
+// refuseBearer refuses a request without a valid bearer token (RFC 6750 section 3).
 func (d *API) refuseBearer(w http.ResponseWriter, r *http.Request, what string) {
 	refused := visible(r, oauth.InvalidToken(what))
 	w.Header().Set("WWW-Authenticate", oauth.Challenge{Error: refused.Code, ErrorDescription: what}.String())
 	respond(w, refused.Status, d.body(r, refused))
 }
 
-// create makes and keeps the client, under the tenant of the initial access token if one was shown.
+// create makes and stores the client, under the tenant of the initial access token if there is
+// one.
 func (d *API) create(r *http.Request, m oauth.ClientMetadata, manageHash string) (client.Client, string, error) {
 	now := d.Now().UTC().Truncate(time.Second)
 	raw, shown, err := bearer(r)
@@ -108,7 +110,7 @@ func (d *API) create(r *http.Request, m oauth.ClientMetadata, manageHash string)
 			Client: c.ID, Detail: c.Name,
 		}
 		if c, err = d.Clients.Register(r.Context(), c, d.Ceiling, event); err != nil {
-			return client.Client{}, "", fmt.Errorf("keeping a client: %w", err)
+			return client.Client{}, "", fmt.Errorf("store client: %w", err)
 		}
 		if !c.DisabledAt.IsZero() { // a shared one
 			return client.Client{}, "", client.ErrDisabled
@@ -128,7 +130,7 @@ func (d *API) create(r *http.Request, m oauth.ClientMetadata, manageHash string)
 	return c, secret, err
 }
 
-// bearer reads an initial access token, if there is one (RFC 7591 §3).
+// bearer reads an initial access token, if there is one (RFC 7591 section 3).
 func bearer(r *http.Request) (raw string, shown bool, err error) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {
@@ -141,7 +143,7 @@ func bearer(r *http.Request) (raw string, shown bool, err error) {
 	return raw, true, nil
 }
 
-// readMetadata reads a registration, or a change of one.
+// readMetadata reads the metadata of a registration or of a change.
 func readMetadata(r *http.Request) (client.Description, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/json" {

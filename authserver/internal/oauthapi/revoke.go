@@ -8,16 +8,16 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// revoke is the revocation endpoint (RFC 7009 §2). 200 means that the grant has ended, durably; a
-// store that does not answer is 503 (§2.2.1), never the 200 that fosite's writer makes of it.
+// revoke is the revocation endpoint (RFC 7009 section 2). 200 means that the grant is revoked,
+// durably; a store that does not answer is 503 (section 2.2.1).
 func (d *API) revoke(w http.ResponseWriter, r *http.Request) {
 	c, form, ok := d.readAuthenticated(w, r)
 	if !ok {
 		return
 	}
-	// Each end of a grant is a row and a place on the list: a client that gets a token and gives it
-	// back, over and over, must not fill both. Anybody can come as a client that proves nothing, so
-	// one address of its cannot use up the others' turns.
+	// Each revocation is a row and an entry of the list: a client that gets and revokes tokens over
+	// and over must not fill both. Anybody can send the id of a public client, so that one source
+	// must not use up the limit of the others.
 	who := c.ID
 	if c.AuthMethod == client.AuthNone {
 		who += " " + httpd.Source(r.Context())
@@ -27,7 +27,7 @@ func (d *API) revoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if form.Get("token") == "" {
-		d.fail(w, r, oauth.InvalidRequest("token is missing; send the one to be ended"))
+		d.fail(w, r, oauth.InvalidRequest("token is missing; send the one to revoke"))
 		return
 	}
 	if err := d.Engine.Revoke(r.Context(), c, form.Get("token")); err != nil {

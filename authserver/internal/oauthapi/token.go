@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// tokenBody is a token endpoint's success (RFC 6749 §5.1).
+// tokenBody is a successful token response (RFC 6749 section 5.1).
 type tokenBody struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
@@ -23,9 +23,8 @@ type tokenBody struct {
 	IssuedType   string `json:"issued_token_type,omitempty"`
 }
 
-// token is the token endpoint (RFC 6749 §3.2). The order belongs to the frame: read strictly, is
-// the grant type known, who is the client, which key does it prove, then the engine decides and
-// commits, then the answer.
+// token is the token endpoint (RFC 6749 section 3.2). It reads the form and the grant type,
+// authenticates the client, verifies the DPoP proof, and has Engine.Token do the rest.
 func (d *API) token(w http.ResponseWriter, r *http.Request) {
 	form, refused := readForm(r)
 	if refused != nil {
@@ -74,8 +73,8 @@ func (d *API) token(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// trace says what a token request has to do with a client's way in. Only who redeems a code came a
-// way; of the others refusals are kept alone.
+// trace adds to the attempt of a client what a token request is about. Only the redemption of a
+// code is part of an attempt; of other requests refusals alone are kept.
 func trace(way *attempt.Trace, form url.Values, t issuer.Trace) {
 	way.For(t.TenantID, t.UserID)
 	switch form.Get("grant_type") {
@@ -91,8 +90,8 @@ func trace(way *attempt.Trace, form url.Values, t issuer.Trace) {
 	}
 }
 
-// failAuthentication answers a client that did not prove who it is, and counts the try against its
-// address.
+// failAuthentication answers a client that is not authenticated, and counts that against its
+// source.
 func (d *API) failAuthentication(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, errNotAuthenticated) {
 		if ok, wait := d.Authenticate.Allow(r.Context(), httpd.Source(r.Context())); !ok {

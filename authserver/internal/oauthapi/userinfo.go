@@ -10,14 +10,14 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// userInfo is the userinfo endpoint (OpenID Connect Core §5.3): who the person is, for whoever
-// presents an access token whose audience is this issuer.
+// userInfo is the userinfo endpoint (OpenID Connect Core section 5.3): claims about the person of
+// an access token whose audience is this issuer.
 func (d *API) userInfo(w http.ResponseWriter, r *http.Request) {
 	headers := r.Header.Values("Authorization")
 	scheme, raw := oauth.Credentials(strings.Join(headers, ","))
 	proved := strings.EqualFold(scheme, dpop.Scheme)
 	if len(headers) != 1 || raw == "" || !proved && !strings.EqualFold(scheme, "Bearer") {
-		// RFC 6750 §3.1: no error when nothing was sent
+		// RFC 6750 section 3.1: no error when nothing was sent
 		w.Header().Set("WWW-Authenticate", oauth.Challenge{Scope: []string{issuer.ScopeOpenID}}.String())
 		respond(w, http.StatusUnauthorized,
 			d.body(r, oauth.InvalidToken("send an access token of this issuer as Authorization: Bearer")))
@@ -31,7 +31,7 @@ func (d *API) userInfo(w http.ResponseWriter, r *http.Request) {
 			Scope: []string{issuer.ScopeOpenID}}
 		if proved {
 			c.Scheme, c.Algorithms = dpop.Scheme, dpop.Algorithms()
-			status = max(status, http.StatusUnauthorized) // RFC 9449 §7.1: also for what is wrong with the proof
+			status = max(status, http.StatusUnauthorized) // RFC 9449 section 7.1: also for what is wrong with the proof
 		}
 		w.Header().Set("WWW-Authenticate", c.String())
 		respond(w, status, d.body(r, refused))
@@ -44,7 +44,7 @@ func (d *API) userInfo(w http.ResponseWriter, r *http.Request) {
 	respond(w, http.StatusOK, info)
 }
 
-// userOf believes the proof that goes with a token, when its scheme wants one, and then the token.
+// userOf verifies the proof that belongs to a token of the DPoP scheme, and then the token.
 func (d *API) userOf(w http.ResponseWriter, r *http.Request, raw string, proved bool) (issuer.UserInfo, error) {
 	if !proved {
 		return d.Engine.UserInfo(r.Context(), raw, nil)

@@ -12,19 +12,19 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// respond writes a JSON respond that nobody may keep (RFC 6749 §5.1).
+// respond writes a JSON response that must not be cached (RFC 6749 section 5.1).
 func respond(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Pragma", "no-cache")
 	httpd.WriteJSON(w, status, v)
 }
 
-// fail turns an error into the answer that strangers see. What is not an *oauth.Error is ours: its
-// detail goes to the log, and as nothing was committed, trying again is right.
+// fail writes an error response. Errors that are not an *oauth.Error are internal: the log has the
+// detail, and as nothing was committed, the client may try again.
 func (d *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	refused := visible(r, err)
 	if refused.Status == http.StatusUnauthorized {
-		// RFC 6749 §5.2 asks for it when Basic was tried, and no client is harmed by it otherwise.
+		// RFC 6749 section 5.2 requires it when Basic was tried; otherwise it does no harm.
 		w.Header().Set("WWW-Authenticate", `Basic realm="gatehouse", charset="UTF-8"`)
 	}
 	if refused.Wait > 0 {
@@ -33,20 +33,19 @@ func (d *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	respond(w, refused.Status, d.body(r, refused))
 }
 
-// Refuse answers a request of a program that no endpoint takes.
+// Refuse answers a request of a program that reaches no endpoint.
 func (d *API) Refuse(w http.ResponseWriter, r *http.Request, refused *oauth.Error) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	d.fail(w, r, refused)
 }
 
-// body is what a stranger reads of an error: what was wrong, the name of the request in our log,
-// where to read more.
+// body is the body of an error response, with a support code and the page that explains the error.
 func (d *API) body(r *http.Request, e *oauth.Error) errorBody {
 	return errorBody{e.Code, e.Description + " (support code " + httpd.SupportCode(r.Context()) + ")",
 		d.Engine.ErrorURI(e.Code)}
 }
 
-// visible is the error as strangers may see it; the rest is noted for the log.
+// visible is the error as the client may see it; the rest is noted in the log.
 func visible(r *http.Request, err error) *oauth.Error {
 	attempt.FromContext(r.Context()).Refuse(err)
 	var refused *oauth.Error
@@ -59,8 +58,8 @@ func visible(r *http.Request, err error) *oauth.Error {
 	return refused
 }
 
-// noteRelaxed notes the relaxations that a request took, by name: what a client in the field gets away
-// with can be counted.
+// noteRelaxed notes the names of the relaxations that a request needed, so that they can be
+// counted.
 func noteRelaxed(r *http.Request, names []string) {
 	for _, name := range names {
 		httpd.Note(r.Context(), "relaxed", name)
@@ -70,7 +69,7 @@ func noteRelaxed(r *http.Request, names []string) {
 type errorBody struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
-	URI         string `json:"error_uri,omitempty"` // a page of ours that tells more
+	URI         string `json:"error_uri,omitempty"` // a page that explains the error
 }
 
 // tooMany answers 429 with the time to wait.
@@ -78,7 +77,7 @@ func (d *API) tooMany(w http.ResponseWriter, r *http.Request, wait time.Duration
 	d.fail(w, r, oauth.TooManyRequests(wait))
 }
 
-// document is a JSON document made once and served from memory, with its validator.
+// document is a JSON document that is served from memory, with its entity tag.
 type document struct {
 	body []byte
 	etag string

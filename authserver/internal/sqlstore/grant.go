@@ -124,8 +124,8 @@ func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) 
 	return living, err
 }
 
-// RevokeGrant implements grant.Store. Codes and refresh tokens are not changed: each use of one checks
-// its grant in the same transaction.
+// RevokeGrant implements grant.Store. Codes and refresh tokens are not changed: each use of one
+// checks its grant in the same transaction.
 func (d *DB) RevokeGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		ended, err := changed(tx.ExecContext(ctx,

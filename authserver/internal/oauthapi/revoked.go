@@ -8,20 +8,20 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
-// revoked tells a protected server which grants have revoked since it last asked: ids and times,
-// nothing of whose they were. It is for clients that an operator made for a protected server, which
-// prove themselves as at the token endpoint; so it is a POST, whose cursor is in no log.
+// revoked returns the grants that were revoked since the cursor of the request: their ids and
+// times alone. It is for clients that an operator made for a protected server; it is a POST, so
+// that the cursor is in no log.
 func (d *API) revoked(w http.ResponseWriter, r *http.Request) {
 	c, form, ok := d.readAuthenticated(w, r)
 	if !ok {
 		return
 	}
 	if c.AuthMethod == client.AuthNone {
-		d.fail(w, r, oauth.InvalidClient("the list of ended grants is for clients that can prove who they are"))
+		d.fail(w, r, oauth.InvalidClient("the list of revoked grants is for clients that authenticate"))
 		return
 	}
 	if c.Resource == "" {
-		d.fail(w, r, oauth.UnauthorizedClient("the list of ended grants is for clients that are a protected server"))
+		d.fail(w, r, oauth.UnauthorizedClient("the list of revoked grants is for clients that are a protected server"))
 		return
 	}
 	if ok, wait := d.Follow.Allow(r.Context(), c.ID); !ok {

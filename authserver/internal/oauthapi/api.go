@@ -1,5 +1,5 @@
-// Package oauthapi owns the door that programs knock on: one file per OAuth endpoint, parse, call
-// one thing, write.
+// Package oauthapi serves the OAuth and OpenID Connect endpoints that programs call, one file for
+// each: it reads the request, calls package issuer, and writes the response.
 package oauthapi
 
 import (
@@ -35,14 +35,14 @@ const (
 	DevicePath        = "/oauth2/device_authorization"
 	PushPath          = "/oauth2/par"
 	UserInfoPath      = "/oauth2/userinfo"
-	LogoutPath        = "/oauth2/logout" // where it leads is a matter of people: package signin
+	LogoutPath        = "/oauth2/logout" // served by package pages
 )
 
 // Who may register.
 const (
-	RegistrationOpen   = "open"   // whoever asks; machine clients with an initial access token
-	RegistrationToken  = "token"  // whoever shows an initial access token
-	RegistrationClosed = "closed" // nobody: the endpoint is not there
+	RegistrationOpen   = "open"   // everybody; machine clients with an initial access token
+	RegistrationToken  = "token"  // with an initial access token
+	RegistrationClosed = "closed" // nobody: there is no endpoint
 )
 
 // API serves the endpoints.
@@ -52,26 +52,25 @@ type API struct {
 	Keys    *keyring.Ring
 
 	// Register limits registrations, Authorize authorization requests, and Authenticate failed
-	// client authentications, each by where they come from.
+	// client authentications, each by source.
 	Register, Authorize, Authenticate *ratelimit.Limiter
 	// Registration says who may register: RegistrationOpen, RegistrationToken or
 	// RegistrationClosed. Ceiling bounds the clients that register by themselves.
 	Registration string
 	Ceiling      int64
-	// Assertions believes clients that prove who they are by a signature.
+	// Assertions verifies client assertions (private_key_jwt).
 	Assertions *assertion.Checker
-	// IDTokenAlgorithms are those that id tokens can be signed with, the default one first.
+	// IDTokenAlgorithms are the algorithms of ID tokens, the default one first.
 	IDTokenAlgorithms func() []string
-	// Now is the time for what the door itself writes.
-	Now func() time.Time
-	// Revoked is the list of ended grants, for protected servers to follow.
+	Now               func() time.Time
+	// Revoked is the list of revoked grants, which protected servers follow.
 	Revoked revocation.Feed
-	// Revoke limits revocations, Introspect introspections and Follow readings of the list of ended
-	// grants, each by client.
+	// Revoke limits revocations, Introspect introspections and Follow readings of the list of
+	// revoked grants, each by client.
 	Revoke, Introspect, Follow *ratelimit.Limiter
-	// Begin keeps an authorization request for this browser and returns its transaction id.
+	// Begin stores an authorization request for this browser and returns its transaction id.
 	Begin func(w http.ResponseWriter, r *http.Request, form url.Values) (string, error)
-	// Silent answers an authorization request that wants no page.
+	// Silent answers an authorization request with prompt=none.
 	Silent func(w http.ResponseWriter, r *http.Request, form url.Values)
 	// Explain shows a person what an error code means, or that there is no such code.
 	Explain func(w http.ResponseWriter, r *http.Request, code string)
@@ -79,9 +78,9 @@ type API struct {
 	ErrorPage func(w http.ResponseWriter, r *http.Request, err *oauth.Error)
 }
 
-// Mount puts the endpoints on a router. Programs in browsers may read metadata and keys, register
-// and get tokens from any origin, without credentials; the authorization endpoint is for navigation
-// only and has no CORS (OAuth 2.1 §3.1).
+// Mount adds the endpoints to a router. Programs in browsers may read metadata and keys, register
+// and get tokens from any origin, without credentials; the authorization endpoint is for
+// navigation only and has no CORS (OAuth 2.1 section 3.1).
 func (d *API) Mount(r *mux.Router) error {
 	metadata, discovery, err := d.metadata()
 	if err != nil {
@@ -110,8 +109,8 @@ func (d *API) Mount(r *mux.Router) error {
 	return nil
 }
 
-// ForPrograms says whether a path is for programs: what is there looks at no cookies and shows no
-// form.
+// ForPrograms reports whether the endpoint of a path is for programs: it reads no cookies and
+// shows no form.
 func ForPrograms(path string) bool {
 	switch path {
 	case JWKSPath, TokenPath, RegisterPath, RevokePath, DevicePath, PushPath, UserInfoPath, IntrospectionPath,
@@ -121,8 +120,7 @@ func ForPrograms(path string) bool {
 	return strings.HasPrefix(path, RegisterPath+"/") || strings.HasPrefix(path, "/.well-known/")
 }
 
-// notFound answers what no route takes: programs in JSON, people by a page, both with a support
-// code.
+// notFound answers requests without a route: in JSON for programs, by a page for people.
 func (d *API) notFound(what string, status int) http.Handler {
 	refused := &oauth.Error{Code: "invalid_request", Description: what, Status: status}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -143,7 +141,7 @@ func (d *API) notFound(what string, status int) http.Handler {
 
 func (d *API) explain(w http.ResponseWriter, r *http.Request) { d.Explain(w, r, mux.Vars(r)["code"]) }
 
-// allow answers 405 with Allow to every other method (RFC 9110 §15.5.6), which the router by itself
+// allow answers 405 with Allow to all other methods (RFC 9110 section 15.5.6), which the router
 // does not.
 func (d *API) allow(methods string, h http.Handler) http.Handler {
 	allowed := strings.Split(methods, ", ")
@@ -158,8 +156,8 @@ func (d *API) allow(methods string, h http.Handler) http.Handler {
 	})
 }
 
-// cors lets programs in browsers call h, by these methods, from any origin. No endpoint behind it
-// looks at cookies.
+// cors allows programs in browsers to call h from any origin, by these methods. No endpoint behind
+// it reads cookies.
 func (d *API) cors(methods string, h http.Handler) http.Handler {
 	h = d.allow(methods, h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
