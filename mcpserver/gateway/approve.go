@@ -15,20 +15,20 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
-// Approval is what the upstreams offer now, beside what was approved.
+// Approval compares what the upstreams offer now with what was approved.
 type Approval struct {
-	// Changes are what is otherwise, one line each: a tool that is new, changed or gone, with what
-	// is wrong with it.
+	// Changes has one line for each tool that is new, changed or gone, with what is suspicious
+	// about it.
 	Changes []string
 	lock    toolcatalog.Lock
 	path    string
 }
 
-// Write approves: what the upstreams offer now is what was looked at.
+// Write approves what the upstreams offered when it was compared.
 func (a *Approval) Write() error { return a.lock.Write(a.path) }
 
-// LookAt reads the tools of all upstreams of a file, as somebody of a tenant sees them, and says
-// what is otherwise than approved. Nothing is approved by it.
+// LookAt reads the tools of all upstreams of a file, as a tenant sees them, and compares them with
+// the approved ones. It approves nothing.
 func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error) {
 	f, err := ReadFile(path)
 	if err != nil {
@@ -48,7 +48,7 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 	if a.lock, err = toolcatalog.ReadLock(a.path); err != nil {
 		return nil, err
 	}
-	type place struct{ host, tool string } // names meet at one address
+	type place struct{ host, tool string } // names collide at one address
 	owners, otherwise := map[place][]string{}, map[place]bool{}
 	for i := range f.Upstreams {
 		u := &f.Upstreams[i]
@@ -72,7 +72,7 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 	}
 	byName := func(a, b place) int { return cmp.Or(strings.Compare(a.tool, b.tool), strings.Compare(a.host, b.host)) }
 	for _, at := range slices.SortedFunc(maps.Keys(owners), byName) {
-		if of := owners[at]; len(of) > 1 && otherwise[at] { // somebody has looked at the others and approved them
+		if of := owners[at]; len(of) > 1 && otherwise[at] { // the other tools are approved already
 			a.Changes = append(a.Changes, fmt.Sprintf("%s: several upstreams have a tool of this name: %s",
 				show(at.tool), strings.Join(of, ", ")))
 		}
@@ -80,15 +80,15 @@ func LookAt(ctx context.Context, path, tenant string, d Deps) (*Approval, error)
 	return a, nil
 }
 
-// look reads an upstream's tools, as somebody with all of its scopes sees them: a server may list
-// by scopes, and what is not seen is approved no more.
+// look reads an upstream's tools with all its scopes: a server may list by scopes, and a tool that
+// is not listed loses its approval.
 func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) (toolcatalog.Offer, error) {
-	m := &member{config: *u}
+	m := &upstream{config: *u}
 	var err error
 	if m.server, err = g.reach(m); err != nil {
 		return toolcatalog.Offer{}, err
 	}
-	g.members = append(g.members, m)
+	g.upstreams = append(g.upstreams, m)
 	var scopes []string
 	for _, s := range u.Scopes {
 		scopes = append(scopes, s.Name)
@@ -103,7 +103,7 @@ func (g *Gateway) look(ctx context.Context, u *Upstream, tenant string) (toolcat
 	return offer, nil
 }
 
-// compare notes what is otherwise about an upstream's tools, and takes them for approved if the
+// compare notes how an upstream's tools differ from the approved ones, and approves them if the
 // whole is written.
 func (a *Approval) compare(upstream string, tools []toolcatalog.Tool) {
 	before := a.lock.Upstreams[upstream]
@@ -131,7 +131,7 @@ func (a *Approval) compare(upstream string, tools []toolcatalog.Tool) {
 	a.lock.Approve(upstream, tools)
 }
 
-// show is a tool's name for a person: nothing in it is there without being seen.
+// show returns a tool's name for a person, with all characters visible.
 func show(name string) string {
 	if clean := oneLine(name); clean == name {
 		return name

@@ -17,24 +17,23 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
 
-// Bound is what an argument may be, in the words of JSON Schema. An argument that is not there is
-// within every bound but Const. Numbers are compared exactly: 1.0 is 1, and no digit is rounded
-// away.
+// Bound limits an argument, in the words of JSON Schema. An absent argument satisfies every bound
+// but Const. Numbers are compared exactly: 1.0 is 1, and no digit is rounded.
 type Bound struct {
-	// Const is put in whatever the client says, and clients do not see the argument.
+	// Const replaces the argument of the client, and clients do not see it.
 	Const JSON `yaml:"const"`
-	// Enum are all the values that it may have.
+	// Enum are the allowed values.
 	Enum []JSON `yaml:"enum"`
-	// Minimum and Maximum bound a number.
+	// Minimum and Maximum are the limits of a number.
 	Minimum JSON `yaml:"minimum"`
 	Maximum JSON `yaml:"maximum"`
-	// MaxLength bounds a string, in characters.
+	// MaxLength is the limit of a string, in characters.
 	MaxLength *int `yaml:"maxLength"`
-	// Pattern is a regular expression (RE2) that must fit somewhere in a string.
+	// Pattern is a regular expression (RE2) that must match a part of a string.
 	Pattern string `yaml:"pattern"`
 }
 
-// JSON is a value of the file, with its numbers as they are written there. Nil: null, or none.
+// JSON is a value of the file, with numbers as they are written. Nil: null, or none.
 type JSON json.RawMessage
 
 // UnmarshalYAML implements yaml.NodeUnmarshaler.
@@ -48,10 +47,10 @@ func (j *JSON) UnmarshalYAML(node ast.Node) error {
 	return err
 }
 
-// asWritten is the value of a node, as encoding/json writes it.
+// asWritten returns the value of a node for encoding/json.
 func asWritten(node ast.Node) (any, error) {
 	switch n := node.(type) {
-	case *ast.StringNode: // the library takes a number for text that fits none of Go's types
+	case *ast.StringNode: // the library reads numbers that fit no Go type as strings
 		if text := n.Value; n.GetToken().Type != token.StringType || !json.Valid([]byte(text)) ||
 			!strings.ContainsAny(text[:1], "-0123456789") {
 			return text, nil
@@ -60,11 +59,11 @@ func asWritten(node ast.Node) (any, error) {
 	case *ast.IntegerNode, *ast.FloatNode:
 		text := strings.TrimPrefix(strings.TrimSpace(n.GetToken().Value), "+")
 		if !json.Valid([]byte(text)) {
-			return nil, fmt.Errorf("line %d: %q is no number as JSON has it", n.GetToken().Position.Line, text)
+			return nil, fmt.Errorf("line %d: %q is not a JSON number", n.GetToken().Position.Line, text)
 		}
 		return json.Number(text), checkNumber(text)
 	case *ast.InfinityNode, *ast.NanNode:
-		return nil, fmt.Errorf("line %d: %q is no number", n.GetToken().Position.Line, n.GetToken().Value)
+		return nil, fmt.Errorf("line %d: %q is not a number", n.GetToken().Position.Line, n.GetToken().Value)
 	case *ast.SequenceNode:
 		all := []any{}
 		for _, e := range n.Values {
@@ -95,25 +94,25 @@ func asWritten(node ast.Node) (any, error) {
 	return v, err
 }
 
-// mostDigits is how many digits a number that is compared may have, and how far its exponent may be
-// from zero: beyond, the exact form takes memory that nobody bounds.
-const mostDigits = 400
+// mostDigits is the maximum number of digits, and of the exponent, of a compared number: beyond it
+// the exact form could take any amount of memory.
+const maxDigits = 400
 
-var errNumber = fmt.Errorf("a number has more than %d digits, or an exponent beyond %d", mostDigits, mostDigits)
+var errNumber = fmt.Errorf("a number has more than %d digits, or an exponent beyond %d", maxDigits, maxDigits)
 
-// checkNumber says whether a JSON number is too large, or too small, to be compared.
+// checkNumber returns an error if a JSON number is too large or too small to be compared.
 func checkNumber(text string) error {
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
 	exponent = strings.TrimLeft(exponent, "+-0")
 	n, err := strconv.Atoi("0" + exponent)
 	digits := len(mantissa) - strings.Count(mantissa, "-") - strings.Count(mantissa, ".")
-	if len(exponent) > 3 || err != nil || n > mostDigits || digits > mostDigits {
+	if len(exponent) > 3 || err != nil || n > maxDigits || digits > maxDigits {
 		return errNumber
 	}
 	return nil
 }
 
-// checkNumbers is checkNumber for all that are in a value.
+// checkNumbers checks all numbers in a value.
 func checkNumbers(value any) error {
 	switch v := value.(type) {
 	case json.Number:
@@ -134,14 +133,14 @@ func checkNumbers(value any) error {
 	return nil
 }
 
-// bound is a Bound made ready.
+// bound is a compiled Bound.
 type bound struct {
 	name   string
 	pin    json.RawMessage // nil: none
 	schema *jsonschema.Schema
 }
 
-// ready makes the bounds of an argument ready.
+// ready compiles the bounds of an argument.
 func (b Bound) ready(name string) (bound, error) {
 	made := bound{name: name, pin: json.RawMessage(b.Const)}
 	schema := map[string]any{}
@@ -195,7 +194,7 @@ func (b Bound) ready(name string) (bound, error) {
 	}
 	if len(schema) == 0 {
 		if made.pin == nil {
-			return made, fmt.Errorf("argument %q: nothing bounds it, and null is no value to pin it to", name)
+			return made, fmt.Errorf("argument %q: it has no bound, and const cannot be null", name)
 		}
 		return made, nil
 	}
@@ -214,8 +213,7 @@ func (b Bound) ready(name string) (bound, error) {
 	return made, nil
 }
 
-// breaks says which bound a value breaks, or "". The reader of the message has held the value to
-// one reading.
+// breaks returns which bound a value violates, or "".
 func (b *bound) breaks(value json.RawMessage) string {
 	if b.schema == nil {
 		return ""
@@ -233,19 +231,19 @@ func (b *bound) breaks(value json.RawMessage) string {
 	case err == nil:
 		return ""
 	case !errors.As(err, &broken):
-		return "it cannot be held against its bounds"
+		return "it cannot be compared with its bounds"
 	}
 	words := ""
 	for e := range leaves(broken) {
 		if _, isType := e.ErrorKind.(*kind.Type); words == "" || isType {
-			// what is of the wrong type breaks the others by it
+			// a wrong type also violates the other bounds
 			words = wordsOf(e.ErrorKind)
 		}
 	}
 	return words
 }
 
-// leaves are the errors that an error is made of.
+// leaves returns the basic errors of an error.
 func leaves(e *jsonschema.ValidationError) func(yield func(*jsonschema.ValidationError) bool) {
 	return func(yield func(*jsonschema.ValidationError) bool) {
 		if len(e.Causes) == 0 {
@@ -285,14 +283,14 @@ func wordsOf(k jsonschema.ErrorKind) string {
 	return "it is out of its bounds"
 }
 
-// decimal writes a bound as people do.
+// decimal formats a bound.
 func decimal(r *big.Rat) string {
 	if r.IsInt() {
 		return r.Num().String()
 	}
 	n, exact := r.FloatPrec()
 	if !exact {
-		n = mostDigits
+		n = maxDigits
 	}
 	return r.FloatString(n)
 }

@@ -21,7 +21,7 @@ const (
 	defaultTenantEnv       = "GATEHOUSE_TENANT"
 )
 
-// check fills and checks. The error names the word and what to do.
+// check sets defaults and checks. Its errors name the setting and say what to do.
 func (f *File) check() error {
 	fill(&f.Listen, defaultListen)
 	fill(&f.RedisPrefix, "gatehouse:")
@@ -30,7 +30,7 @@ func (f *File) check() error {
 	}
 	for _, a := range f.Algorithms {
 		if !slices.Contains([]string{"ES256", "RS256", "EdDSA"}, a) {
-			return fmt.Errorf("algorithm %q is not believed; use ES256, RS256 or EdDSA", a)
+			return fmt.Errorf("algorithm %q is not supported; use ES256, RS256 or EdDSA", a)
 		}
 	}
 	fill(&f.DPoPNonce, dpop.NonceOptional)
@@ -51,7 +51,7 @@ func (f *File) check() error {
 		f.DocumentsPerMinute = 600
 	}
 	if f.CallTimeout < 0 {
-		return fmt.Errorf("call_timeout %s is less than nothing", f.CallTimeout)
+		return fmt.Errorf("call_timeout %s is negative", f.CallTimeout)
 	}
 	if f.CallRetention > 0 && f.CallRetention < 24*time.Hour {
 		return fmt.Errorf("call_retention %s is shorter than a day", f.CallRetention)
@@ -75,7 +75,7 @@ func (f *File) check() error {
 		return errors.New("client_id and client_secret go together; gatehouse client create --server makes both")
 	}
 	if len(f.Upstreams) == 0 {
-		return errors.New("there are no upstreams; name at least one server that is behind")
+		return errors.New("upstreams is empty; name at least one server")
 	}
 	names, paths := map[string]bool{}, map[string]string{}
 	for i := range f.Upstreams {
@@ -84,11 +84,12 @@ func (f *File) check() error {
 			return fmt.Errorf("upstream %q: %w", u.Name, err)
 		}
 		if names[u.Name] {
-			return fmt.Errorf("two upstreams are called %q", u.Name)
+			return fmt.Errorf("two upstreams have the name %q", u.Name)
 		}
 		at := pathOf(u.Resource)
 		if other := paths[at]; other != "" {
-			return fmt.Errorf("the upstreams %q and %q have one path, %s: each needs its own on the gateway's listener",
+			return fmt.Errorf("the upstreams %q and %q have the same path %s: each needs its own on the gateway's "+
+				"listener",
 				other, u.Name, at)
 		}
 		names[u.Name], paths[at] = true, u.Name
@@ -117,10 +118,10 @@ func (f *File) checkURL(name, value string) (*url.URL, error) {
 	return u, nil
 }
 
-// checkUpstream fills and checks one upstream.
+// checkUpstream sets defaults of one upstream and checks it.
 func (f *File) checkUpstream(u *Upstream) error {
 	if !isName(u.Name) {
-		return errors.New("its name is not a word of a-z, 0-9 and hyphens, 32 at most")
+		return errors.New("its name is not 1 to 32 characters of a-z, 0-9 and hyphens")
 	}
 	fill(&u.Title, u.Name)
 	uri, err := oauth.PlainResource(u.Resource)
@@ -135,12 +136,12 @@ func (f *File) checkUpstream(u *Upstream) error {
 		return err
 	}
 	if at := pathOf(u.Resource); strings.HasPrefix(at, "/.well-known") || at == "/healthz" || at == "/readyz" {
-		return fmt.Errorf("its path %s is the gateway's own", at)
+		return fmt.Errorf("its path %s is reserved for the gateway", at)
 	}
 	if err := f.checkWay(u); err != nil {
 		return err
 	}
-	if _, err := u.shapes(nil); err != nil {
+	if _, err := u.views(nil); err != nil {
 		return err
 	}
 	return u.checkScopes()
@@ -150,7 +151,7 @@ func (f *File) checkUpstream(u *Upstream) error {
 func (f *File) checkWay(u *Upstream) error {
 	switch {
 	case u.URL != "" && len(u.Command) > 0:
-		return errors.New("it has a url and a command; one server is reached in one way")
+		return errors.New("url and command are both set; give one")
 	case (u.ClientCertificate == "") != (u.ClientKey == ""):
 		return errors.New("client_certificate and client_key go together")
 	case (u.CA != "" || u.ClientCertificate != "") && !strings.HasPrefix(u.URL, "https:"):
@@ -158,7 +159,7 @@ func (f *File) checkWay(u *Upstream) error {
 	case len(u.Command) > 0:
 		return u.checkCommand()
 	case u.URL == "":
-		return errors.New("it has neither a url nor a command; name where the server is, or how it is started")
+		return errors.New("neither url nor command is set")
 	case u.State != "" || u.Directory != "" || len(u.Environment) > 0 || len(u.Set) > 0 || u.TenantEnv != "":
 		return errors.New("state, directory, environment, set and tenant_env are for a command")
 	}
@@ -175,11 +176,11 @@ func (f *File) checkWay(u *Upstream) error {
 	}
 	for _, name := range []string{u.AssertionHeader, c.Header} {
 		if strings.ContainsFunc(name, notToken) {
-			return fmt.Errorf("%q is no name of a header", name)
+			return fmt.Errorf("%q is not a header name", name)
 		}
 		if slices.Contains([]string{"host", "content-length", "content-type", "transfer-encoding", "connection",
 			"trailer", "te", "upgrade"}, strings.ToLower(name)) {
-			return fmt.Errorf("%q is a header of HTTP's own; choose another", name)
+			return fmt.Errorf("%q is reserved by HTTP; choose another header", name)
 		}
 	}
 	return nil
@@ -198,7 +199,7 @@ func (u *Upstream) checkCommand() error {
 	}
 	for _, name := range names {
 		if name == "" || strings.ContainsAny(name, "= \x00") {
-			return fmt.Errorf("%q is no name of a variable; its value belongs under set", name)
+			return fmt.Errorf("%q is not a variable name; give values under set", name)
 		}
 	}
 	if u.Command[0] == "" || strings.Contains(u.Command[0], "{tenant}") || strings.Contains(u.Command[0], "{state}") {
@@ -210,20 +211,19 @@ func (u *Upstream) checkCommand() error {
 	return nil
 }
 
-// mentions says whether a word for the tenant is in what its process is given.
+// mentions reports whether a placeholder is in the arguments or environment of a process.
 func (u *Upstream) mentions(word string) bool {
 	given := slices.Concat(u.Command, []string{u.Directory}, slices.Collect(maps.Values(u.Set)))
 	return slices.ContainsFunc(given, func(s string) bool { return strings.Contains(s, word) })
 }
 
-// shares says whether nothing that a process is given tells its tenant's place from another's: what
-// the program keeps in a file is then all tenants'.
+// shares reports whether all tenants' processes store files in the same place.
 func (u *Upstream) shares() bool {
 	return len(u.Command) > 0 && u.State == "" && !u.mentions("{tenant}")
 }
 
-// checkScopes demands that what a rule needs is a scope that somebody can have. A misspelt one
-// would close its tool without a word.
+// checkScopes checks that rules only need scopes of the upstream: a misspelt scope would deny its
+// tool to everyone.
 func (u *Upstream) checkScopes() error {
 	known := map[string]bool{}
 	for _, s := range u.Scopes {
@@ -232,7 +232,7 @@ func (u *Upstream) checkScopes() error {
 	for wide, narrow := range u.Implies {
 		for _, s := range append([]string{wide}, narrow...) {
 			if !known[s] && !strings.HasSuffix(s, ":*") {
-				return fmt.Errorf("implies speaks of the scope %q, which is not among its scopes", s)
+				return fmt.Errorf("implies names the scope %q, which is not among its scopes", s)
 			}
 		}
 	}
@@ -248,7 +248,7 @@ func (u *Upstream) checkScopes() error {
 	return nil
 }
 
-// rules are the upstream's, as the guard reads them.
+// rules returns the upstream's rules for the guard.
 func (u *Upstream) rules() guard.Rules {
 	turn := func(from []Rule) []guard.Rule {
 		var to []guard.Rule
@@ -261,7 +261,7 @@ func (u *Upstream) rules() guard.Rules {
 		Methods: turn(u.Methods), Implies: u.Implies}
 }
 
-// baseline are the scopes that a client asks for first.
+// baseline returns the scopes that a client requests first.
 func (u *Upstream) baseline() []string {
 	var names []string
 	for _, s := range u.Scopes {
@@ -272,7 +272,7 @@ func (u *Upstream) baseline() []string {
 	return names
 }
 
-// pathOf is the path of a resource's URI, at least "/".
+// pathOf returns the path of a resource URI, at least "/".
 func pathOf(resource string) string {
 	u, err := url.Parse(resource)
 	if err != nil || u.EscapedPath() == "" {
@@ -281,7 +281,7 @@ func pathOf(resource string) string {
 	return u.EscapedPath()
 }
 
-// hostOf is the host of a resource's URI, with its port.
+// hostOf returns the host of a resource URI, with its port.
 func hostOf(resource string) string {
 	u, err := url.Parse(resource)
 	if err != nil {
@@ -290,14 +290,14 @@ func hostOf(resource string) string {
 	return u.Host
 }
 
-// isName says whether a word is short, lower case, and no option of anything.
+// isName reports whether a name is short, lower case, and does not look like an option.
 func isName(s string) bool {
 	return s != "" && len(s) <= 32 && s[0] != '-' && !strings.ContainsFunc(s, func(c rune) bool {
 		return !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-')
 	})
 }
 
-// notToken says whether a character cannot be in the name of a header (RFC 9110 §5.6.2).
+// notToken reports whether a character cannot be in the name of a header (RFC 9110 section 5.6.2).
 func notToken(c rune) bool {
 	return c <= ' ' || c > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)
 }

@@ -14,20 +14,18 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// An event of an older server's stream has an id, by which a client that lost the stream takes it
-// up again (MCP 2025-11-25, "Resumability and Redelivery"). A server may keep the events of all its
-// sessions together, and go by the id alone: so the id that a client gets says whose it is, as a
-// session's name does, and nobody else's goes on to the server (CVE-2026-33946). Nothing is kept
-// here.
+// Events of an older server's stream have ids, with which a client resumes a lost stream (MCP
+// 2025-11-25, "Resumability and Redelivery"). A server may store the events of all sessions
+// together and go by the id alone. So the id that the client gets also says whose event it is, like
+// a session id, and only the caller's own ids are forwarded (CVE-2026-33946), without state here.
 
-// lastEvent is the header by which a client takes a stream up.
+// lastEvent is the header that resumes a stream.
 const lastEvent = "Last-Event-Id"
 
-// eventMark stands between the server's id of an event and ours.
+// eventMark separates the server's event id from the MAC.
 const eventMark = "."
 
-// eventKey makes the key of events' ids of the one of sessions; without one it lasts as long as the
-// process, as theirs does.
+// eventKey derives the key of event ids from the session key; without one it is random.
 func eventKey(session config.Secret) []byte {
 	if session == "" {
 		return []byte(rand.Text() + rand.Text())
@@ -37,8 +35,8 @@ func eventKey(session config.Secret) []byte {
 	return mac.Sum(nil)
 }
 
-// eventMAC says whose an event is.
-func (p *passage) eventMAC(id string) string {
+// eventMAC binds an event id to the caller.
+func (p *request) eventMAC(id string) string {
 	mac := hmac.New(sha256.New, p.events)
 	for _, part := range []string{p.m.config.Name, p.c.TenantID, p.c.GrantID, id} {
 		mac.Write([]byte(part))
@@ -47,10 +45,10 @@ func (p *passage) eventMAC(id string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
 }
 
-// takeUp puts the server's own id of an event in place of the client's. One that is not this
-// caller's does not go on: the client gets a stream that begins now. Nobody has one: all who show
-// no token would have the same.
-func (p *passage) takeUp(r *http.Request) {
+// resume replaces the client's event id with the server's. An id of another caller is removed: the
+// client gets a stream that begins now. Anonymous callers cannot resume: all of them would have the
+// same ids.
+func (p *request) resume(r *http.Request) {
 	shown := r.Header[lastEvent]
 	if len(shown) == 0 {
 		return
@@ -65,25 +63,25 @@ func (p *passage) takeUp(r *http.Request) {
 	r.Header.Set(lastEvent, shown[0][:at])
 }
 
-// named is a filter of whole events that says of each whose it is.
-type named struct {
+// boundEvents is a filter that binds the ids of events to the caller.
+type boundEvents struct {
 	message.Filter
 	of func(id string) string
 }
 
 // Take implements message.Filter.
-func (f *named) Take(p []byte) ([]byte, error) {
+func (f *boundEvents) Take(p []byte) ([]byte, error) {
 	out, err := f.Filter.Take(p)
 	return f.name(out), err
 }
 
 // End implements message.Filter.
-func (f *named) End() ([]byte, error) {
+func (f *boundEvents) End() ([]byte, error) {
 	out, err := f.Filter.End()
 	return f.name(out), err
 }
 
-func (f *named) name(events []byte) []byte {
+func (f *boundEvents) name(events []byte) []byte {
 	if !bytes.Contains(events, []byte("id:")) {
 		return events
 	}
@@ -96,7 +94,7 @@ func (f *named) name(events []byte) []byte {
 		line := events[:end]
 		b = append(b, line...)
 		if id, ok := bytes.CutPrefix(line, []byte("id:")); ok {
-			if id = bytes.TrimPrefix(id, []byte(" ")); len(id) > 0 { // an empty one says that there is none
+			if id = bytes.TrimPrefix(id, []byte(" ")); len(id) > 0 { // an empty id means that there is none
 				b = append(append(b, eventMark...), f.of(string(id))...)
 			}
 		}

@@ -43,7 +43,7 @@ func TestAnothersEventIsNotTakenUp(t *testing.T) {
 	}
 	acme, acmes, event := open("acme")
 	globex, globexes, _ := open("globex")
-	takeUp := func(raw, session string, events ...string) string {
+	resume := func(raw, session string, events ...string) string {
 		t.Helper()
 		got := g.send("GET", "crm", raw, "", func(r *http.Request) {
 			r.Header.Set("Mcp-Session-Id", session)
@@ -55,31 +55,31 @@ func TestAnothersEventIsNotTakenUp(t *testing.T) {
 		}
 		return strings.Join(at["Last-Event-Id"], " ")
 	}
-	if got := takeUp(acme, acmes, event); got != "s.2" {
+	if got := resume(acme, acmes, event); got != "s.2" {
 		t.Errorf("its own: the server is told %q, want s.2", got)
 	}
-	if got := takeUp(acme, acmes, event, event); got != "" {
+	if got := resume(acme, acmes, event, event); got != "" {
 		t.Errorf("its own, twice: the server is told %q", got)
 	}
 	for name, events := range map[string][]string{"another's": {event}, "the server's own": {"s.2"},
 		"two": {event, event}, "none": {""}, "a mark": {"."}} {
-		if got := takeUp(globex, globexes, events...); got != "" {
+		if got := resume(globex, globexes, events...); got != "" {
 			t.Errorf("%s: the server is told %q", name, got)
 		}
 	}
 	for name, who := range map[string][2]string{"another grant of the tenant's": {"acme", "grt_other"},
 		"a grant of that name, another tenant's": {"globex", "grt_acme"}} {
 		raw, session, own := open(who[0], who[1])
-		if got := takeUp(raw, session, own); got != "s.2" {
+		if got := resume(raw, session, own); got != "s.2" {
 			t.Errorf("%s: of its own the server is told %q, want s.2", name, got)
 		}
-		if got := takeUp(raw, session, event); got != "" {
+		if got := resume(raw, session, event); got != "" {
 			t.Errorf("%s: the server is told %q", name, got)
 		}
 	}
 	for name, bent := range map[string]string{"another event": "s.1" + event[3:], "cut": event[:len(event)-1],
 		"more": event + "x"} {
-		if got := takeUp(acme, acmes, bent); got != "" {
+		if got := resume(acme, acmes, bent); got != "" {
 			t.Errorf("%s: the server is told %q", name, got)
 		}
 	}

@@ -1,9 +1,8 @@
-// Package gateway owns the gateway: existing MCP servers behind the guard, as one configuration
-// file says.
+// Package gateway protects existing MCP servers with the guard, as a configuration file says.
 //
-// A request goes through the guard (token, rules) and on to the server behind without anything of
-// the caller's own; the answer comes back through the guard, which cuts lists down to what is open
-// to the caller.
+// The guard authenticates and authorizes a request; the gateway then forwards it to the upstream
+// server, with a credential of the gateway's own in place of the caller's. The response goes back
+// through the guard, which filters lists to what the caller may use.
 package gateway
 
 import (
@@ -34,17 +33,17 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/ttl/redisttl"
 )
 
-// Deps are what the gateway gets from whoever runs it.
+// Deps are the dependencies of a Gateway.
 type Deps struct {
 	Log        *slog.Logger
 	Now        func() time.Time    // nil: time.Now
-	Getenv     func(string) string // nil: there is no environment
-	Revoked    revocation.Reader   // nil: from Redis, as the file says
-	HTTPClient *http.Client        // for the issuer's metadata and keys; nil: one with strict limits
-	// CallTimeout is in place of the file's. 0: the file's.
+	Getenv     func(string) string // nil: an empty environment
+	Revoked    revocation.Reader   // nil: as configured in the file
+	HTTPClient *http.Client        // for requests to the issuer; nil: a client with a timeout
+	// CallTimeout replaces the value in the file, unless it is 0.
 	CallTimeout time.Duration
-	// Database keeps the rollout's modes and usage: sqlite:PATH or postgres://…, migrated. Empty:
-	// all rules count, and nothing is counted. See Database.
+	// Database holds the rollout modes and usage: sqlite:PATH or postgres://…, migrated. Empty: all
+	// rules are enforced, and nothing is counted. See Database.
 	Database string
 }
 
@@ -60,49 +59,48 @@ func (d *Deps) fill() {
 	}
 }
 
-// GCPercent is what GOGC should be where a gateway is all that runs: it keeps little, and each
-// request leaves some garbage behind, so that with Go's own 100 it is collected many times a
-// second, and the slowest requests are those that wait for it. Whoever sets it sets a memory limit
-// beside it.
+// GCPercent is the recommended GOGC of a process that runs a gateway alone. It keeps little memory
+// but allocates for each request; with Go's default of 100 it collects many times a second, and the
+// slowest requests are those that wait for it. Set a memory limit, too.
 const GCPercent = 400
 
 // Gateway is a running gateway.
 type Gateway struct {
-	path     string
-	file     File
-	deps     Deps
-	redis    redis.UniversalClient                                             // nil: none
-	admit    func(w http.ResponseWriter, r *http.Request, grantID string) bool // limits requests
-	revoked  revocation.Reader
-	replica  *revocation.Replica // revoked, when it follows a feed; nil: it does not
-	proofs   ttl.Store           // DPoP proofs that were used; nil: the guards' own memory
-	nonces   config.Secret       // makes the nonces of DPoP proofs; empty: none is asked for
-	events   []byte              // the key of events' ids
-	signer   *callerassertion.Signer
-	members  []*member
-	handler  http.Handler
-	cards    atomic.Pointer[map[string]http.Handler] // the documents that count now, by path
-	counts   ttl.Store                               // calls of tools that have a budget
-	names    names
-	registry *operator.Registry // nil: no database
+	path      string
+	file      File
+	deps      Deps
+	redis     redis.UniversalClient                                             // nil: none
+	admit     func(w http.ResponseWriter, r *http.Request, grantID string) bool // limits requests
+	revoked   revocation.Reader
+	replica   *revocation.Replica // revoked, if it follows a feed; otherwise nil
+	proofs    ttl.Store           // used DPoP proofs; nil: in the memory of the guards
+	nonces    config.Secret       // key of DPoP nonces; empty: no nonces
+	events    []byte              // key of event ids
+	signer    *callerassertion.Signer
+	upstreams []*upstream
+	handler   http.Handler
+	cards     atomic.Pointer[map[string]http.Handler] // public documents by path
+	counts    ttl.Store                               // counts calls of limited tools
+	names     names
+	registry  *operator.Registry // nil: no database
 
 	reloading sync.Mutex
 }
 
-// member is one upstream, wired.
-type member struct {
-	config   Upstream
-	guard    *guard.Guard
-	server   server
-	vouchers *callerassertion.Ahead  // nil: the server gets no assertion
-	rules    atomic.Pointer[ruleset] // that count now; see Reload
-	handler  *guard.Handler
-	seen     views
-	met      trouble // on the way to the server
+// upstream is one upstream server.
+type upstream struct {
+	config     Upstream
+	guard      *guard.Guard
+	server     server
+	assertions *callerassertion.Ahead // nil: no caller assertions
+	rules      atomic.Pointer[policy] // in effect; see Reload
+	handler    *guard.Handler
+	seen       views
+	met        trouble // on the connection to the server
 }
 
-// New reads the file at path and wires the gateway. Nothing is sent to an upstream yet. Close it
-// after use.
+// New reads the file at path and returns its gateway. It sends nothing to the upstream servers yet.
+// Close it after use.
 func New(ctx context.Context, path string, d Deps) (*Gateway, error) {
 	d.fill()
 	f, err := ReadFile(path)
@@ -116,7 +114,7 @@ func New(ctx context.Context, path string, d Deps) (*Gateway, error) {
 	config.WarnInsecure(d.Log, f.insecureSettings())
 	for _, u := range f.Upstreams {
 		if u.shares() {
-			d.Log.Warn("the processes of all tenants have one folder and one HOME: they share what the program keeps "+
+			d.Log.Warn("the processes of all tenants share one folder and HOME, and what the program stores "+
 				"there; set state, or name a place with {tenant} in it", "upstream", u.Name)
 		}
 	}
@@ -152,9 +150,9 @@ func (g *Gateway) wire(ctx context.Context) error {
 	}
 	g.events = eventKey(keys.session)
 	for _, u := range g.file.Upstreams {
-		g.members = append(g.members, &member{config: u})
+		g.upstreams = append(g.upstreams, &upstream{config: u})
 	}
-	rules, err := g.rulesets(&g.file)
+	rules, err := g.policies(&g.file)
 	if err != nil {
 		return err
 	}
@@ -163,8 +161,8 @@ func (g *Gateway) wire(ctx context.Context) error {
 	}
 	protected := map[string]http.Handler{}
 	for i, u := range g.file.Upstreams {
-		m := g.members[i]
-		m.seen.asking.Max, m.seen.asking.Timeout = mostViews, lookWithin
+		m := g.upstreams[i]
+		m.seen.reading.Max, m.seen.reading.Timeout = maxViews, lookTimeout
 		m.rules.Store(rules[i])
 		if m.server, err = g.reach(m); err != nil {
 			return fmt.Errorf("upstream %q: %w", u.Name, err)
@@ -181,7 +179,7 @@ func (g *Gateway) wire(ctx context.Context) error {
 	return err
 }
 
-// open opens the stores. Where ended grants are read is decided here and nowhere else.
+// open opens the stores. Where revocations are read is decided here.
 func (g *Gateway) open(ctx context.Context) error {
 	address, err := g.file.Redis.read(g.deps.Getenv)
 	if err != nil {
@@ -191,12 +189,12 @@ func (g *Gateway) open(ctx context.Context) error {
 		if g.redis, err = redisttl.Open(ctx, address); err != nil {
 			return err
 		}
-		g.proofs = redisttl.New(g.redis, g.file.RedisPrefix+"gateway:proofs:", mostProofs)
+		g.proofs = redisttl.New(g.redis, g.file.RedisPrefix+"gateway:proofs:", maxProofs)
 		g.counts = redisttl.New(g.redis, g.file.RedisPrefix+"gateway:", limit.MaxCounted)
 	} else {
 		g.counts = ttl.NewMemory(ttl.Options{Now: g.deps.Now})
-		// the memory of proofs ends with the process, and so do its nonces: a forgotten proof is
-		// worth nothing
+		// used proofs and nonces are both lost with the process, so that a lost proof cannot be
+		// replayed
 		g.nonces = config.Secret(rand.Text() + rand.Text())
 	}
 	g.admit = limit.Requests(g.file.CallsPerMinute, g.deps.Now)
@@ -211,39 +209,39 @@ func (g *Gateway) open(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return fmt.Errorf("client_secret: %w; gatehouse client create --server %s makes a client that may ask "+
-				"which grants have ended", err, g.file.Upstreams[0].Resource)
+				"which grants are revoked", err, g.file.Upstreams[0].Resource)
 		case id == "":
 			return fmt.Errorf("client_id is not set, and the environment has no %s: gatehouse client create --server "+
 				"%s makes both", clientIDVariable, g.file.Upstreams[0].Resource)
 		}
-		g.follow(ctx, revocation.ReplicaOptions{Every: endedPoll, Feed: &revocation.HTTP{
+		g.follow(ctx, revocation.ReplicaOptions{Every: revocationPollInterval, Feed: &revocation.HTTP{
 			URL: g.file.Issuer + revocation.Path, ClientID: id, ClientSecret: config.Secret(secret),
 			Client: g.deps.HTTPClient,
 		}})
 	case g.file.InsecureIgnoreRevocations:
 		g.revoked = revocation.Ignored{}
 	default:
-		return errors.New("nobody tells which grants have ended; set redis as the issuer has it, client_id and " +
+		return errors.New("revocations cannot be read; set redis as the issuer has it, client_id and " +
 			"client_secret (gatehouse client create --server), or insecure_ignore_revocations")
 	}
 	return nil
 }
 
-// clientIDVariable has the client's id where the file does not.
+// clientIDVariable is the environment variable of the client id, if it is not in the file.
 const clientIDVariable = "GATEHOUSE_CLIENT_ID"
 
-// endedPoll is how often the issuer is asked which grants have ended.
-const endedPoll = 2 * time.Second
+// endedPoll is the interval of reading the list of revocations over HTTP.
+const revocationPollInterval = 2 * time.Second
 
-// follow keeps the list of ended grants in memory.
+// follow keeps the list of revocations in memory.
 func (g *Gateway) follow(ctx context.Context, o revocation.ReplicaOptions) {
 	o.Now, o.Log = g.deps.Now, g.deps.Log
 	g.replica = revocation.Follow(ctx, o)
 	g.revoked = g.replica
 }
 
-// check is the guard of an upstream.
-func (g *Gateway) check(m *member) (*guard.Guard, error) {
+// check returns the guard of an upstream.
+func (g *Gateway) check(m *upstream) (*guard.Guard, error) {
 	return guard.New(guard.Config{
 		Issuer: g.file.Issuer, Resource: m.config.Resource, Revoked: g.revoked, Algorithms: g.file.Algorithms,
 		Baseline: m.config.baseline(), JWKSURL: g.file.JWKSURL,
@@ -255,17 +253,17 @@ func (g *Gateway) check(m *member) (*guard.Guard, error) {
 	})
 }
 
-// policyKeys are what the guards of all upstreams share.
+// policyKeys are the keys that the guards of all upstreams share.
 type policyKeys struct{ session, arguments config.Secret }
 
-// enforce puts the guard in front of an upstream.
-func (g *Gateway) enforce(m *member, keys policyKeys) (*guard.Handler, error) {
+// enforce returns the guard's handler of an upstream.
+func (g *Gateway) enforce(m *upstream, keys policyKeys) (*guard.Handler, error) {
 	var err error
 	if m.guard, err = g.check(m); err != nil {
 		return nil, err
 	}
 	policy := guard.Policy{
-		// the one look at what counts now; see shape
+		// the only place that reads the policy in effect; see tenantView
 		Tables:     func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table },
 		Admit:      func(w http.ResponseWriter, r *http.Request, c mcp.Caller) bool { return g.admit(w, r, c.GrantID) },
 		SessionKey: keys.session, ArgumentsKey: keys.arguments, MaxBody: m.config.Limits.Body,
@@ -275,28 +273,28 @@ func (g *Gateway) enforce(m *member, keys policyKeys) (*guard.Handler, error) {
 	if g.registry != nil {
 		policy.Rollout, policy.Record = g.registry.Rollout(m.config.Name), g.registry.Record(m.config.Name)
 		policy.Begin = g.registry.Begin(m.config.Name)
-		// a process belongs to a tenant, and nobody to none
+		// a process belongs to a tenant, and an anonymous caller has none
 		policy.AllowAnonymous = g.file.InsecureAllowAnonymous && m.config.URL != ""
 	}
 	return m.guard.Enforce(nil, policy) // each table has its handler
 }
 
-// mostProofs bounds the DPoP proofs that are remembered in Redis.
-const mostProofs = 500_000
+// mostProofs limits the DPoP proofs that are remembered in Redis.
+const maxProofs = 500_000
 
-// Handler is the gateway's door.
+// Handler serves the upstreams and the public documents.
 func (g *Gateway) Handler() http.Handler { return g.handler }
 
-// Listen is the address on which the file says to listen.
+// Listen returns the listen address of the file.
 func (g *Gateway) Listen() string { return g.file.Listen }
 
-// Upstreams are the servers behind, as the file has them.
+// Upstreams returns the upstreams of the file.
 func (g *Gateway) Upstreams() []Upstream { return g.file.Upstreams }
 
-// Close lets go of the upstreams and the stores.
+// Close closes the upstreams and the stores.
 func (g *Gateway) Close() error {
 	var errs []error
-	for _, m := range g.members {
+	for _, m := range g.upstreams {
 		if m.server != nil {
 			errs = append(errs, m.server.Close())
 		}

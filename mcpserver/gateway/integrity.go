@@ -14,22 +14,22 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
-// viewer is to whom a server may show the same tools: it is told a caller's tenant and scopes, and
-// may go by them.
+// viewer identifies callers to whom a server may show the same tools: it is told the tenant and
+// scopes of a caller.
 type viewer struct{ tenant, scopes string }
 
-func (m *member) viewer(c mcp.Caller) viewer {
-	if m.vouchers == nil {
-		return viewer{tenant: c.TenantID} // the server is told no scopes
+func (m *upstream) viewer(c mcp.Caller) viewer {
+	if m.assertions == nil {
+		return viewer{tenant: c.TenantID} // the server is not told the scopes
 	}
 	scopes := slices.Clone(c.Scopes)
 	slices.Sort(scopes)
 	return viewer{c.TenantID, strings.Join(slices.Compact(scopes), " ")}
 }
 
-// keep says whether a tool may be shown to somebody, and its fingerprint; what is wrong with it
-// goes to the log, once for each version of it.
-func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t toolcatalog.Tool) (print string, shown bool) {
+// keep returns the fingerprint of a tool and whether it may be shown; what is suspicious is logged,
+// once for each version.
+func (m *upstream) keep(g *Gateway, rules *policy, to viewer, t toolcatalog.Tool) (print string, shown bool) {
 	print = t.Fingerprint()
 	if rules.hold {
 		m.seen.note(to, t.Name, seenOf(t, print))
@@ -39,13 +39,13 @@ func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t toolcatalog.Tool)
 		switch rules.approved[t.Name] {
 		case print:
 		case "":
-			wrong = append(wrong, "it was never approved")
+			wrong = append(wrong, "not approved")
 		default:
-			wrong = append(wrong, "it is not as it was approved")
+			wrong = append(wrong, "changed since it was approved")
 		}
 	}
 	approved := rules.approved != nil && len(wrong) == 0
-	if !approved { // what somebody has looked at and approved is not reported again
+	if !approved { // an approved tool is not suspicious
 		wrong = append(wrong, toolcatalog.Suspicions(t)...)
 	}
 	if others := g.names.others(t.Name, m.config.Name, hostOf(m.config.Resource)); len(others) > 0 && !approved {
@@ -54,31 +54,30 @@ func (m *member) keep(g *Gateway, rules *ruleset, to viewer, t toolcatalog.Tool)
 	if len(wrong) > 0 {
 		switch m.seen.report(print, g.deps.Now()) {
 		case report:
-			g.deps.Log.Warn("a tool is not what it should be", "upstream", m.config.Name, "tenant", to.tenant, "tool",
+			g.deps.Log.Warn("a tool is suspicious", "upstream", m.config.Name, "tenant", to.tenant, "tool",
 				fmt.Sprintf("%.128s", t.Name), "wrong", strings.Join(wrong, "; "), "held", rules.hold)
 		case reportMore:
-			g.deps.Log.Warn("more tools are not what they should be; for the rest of this minute none is reported",
+			g.deps.Log.Warn("more tools are suspicious; for the rest of this minute none is logged",
 				"upstream", m.config.Name)
 		}
 	}
 	return print, !rules.hold || approved
 }
 
-// views is what was last seen of the tools of a server, by those who may see the same. It is safe
-// for concurrent use.
+// views remembers the tools of a server as its viewers saw them. It is safe for concurrent use.
 type views struct {
-	asking singleflight.Group[struct{}] // one asks, all who may see the same wait for what it learns
+	reading singleflight.Group[struct{}] // one request serves all who may see the same
 
 	mu       sync.Mutex
 	of       map[viewer]*view
-	size     int             // of all, in bytes
+	size     int             // in bytes
 	reported map[string]bool // fingerprints
-	minute   time.Time       // when the reports began to be counted
-	reports  int             // since
+	minute   time.Time       // start of counting reports
+	reports  int             // in this minute
 }
 
 type view struct {
-	at    time.Time // when all of it was seen; zero: never
+	at    time.Time // when all of it was read; zero: never
 	tools map[string]seen
 	size  int
 }
@@ -89,29 +88,29 @@ type seen struct {
 	mirrors map[string]string // headers by argument
 }
 
-// What a server says may be as much as it likes: what is kept of it is bounded by its size.
+// A server may offer any number of tools, so what is kept is limited by size.
 const (
-	mostViews = 10_000   // viewers that are remembered
-	mostSeen  = 64 << 20 // bytes of what they saw
-	// bytes of a tool's name (MCP 2025-11-25, tools, "Tool Names"); longer ones are kept as a hash
-	mostName     = 128
-	mostMirrors  = 16 << 10    // bytes of a tool's headers and their arguments; those of more are not known
-	mostReported = 10_000      // versions of tools that are remembered as reported
-	mostReports  = 60          // in a minute: a server may say something else each time
-	fresh        = time.Minute // so old may what was seen be for a call to go by it
-	lookWithin   = time.Minute // so long may a server take to say what it offers
+	maxViews = 10_000   // viewers
+	maxSeen  = 64 << 20 // bytes
+	// bytes of a tool's name (MCP 2025-11-25, tools, "Tool Names"); longer ones are hashed
+	maxName     = 128
+	maxMirrors  = 16 << 10    // bytes of a tool's headers and their arguments; larger ones are not kept
+	maxReported = 10_000      // versions of tools that are remembered as logged
+	maxReports  = 60          // in a minute: a server may offer other tools each time
+	fresh       = time.Minute // age of a view that a call may rely on
+	lookTimeout = time.Minute // timeout of reading the tools
 )
 
-// seenOf is what is remembered of a tool with this fingerprint.
+// seenOf returns what is remembered of a tool with this fingerprint.
 func seenOf(t toolcatalog.Tool, print string) seen {
 	s := seen{print, t.Mirrors()}
-	if n := s.size(""); n > mostMirrors {
+	if n := s.size(""); n > maxMirrors {
 		s.mirrors = nil
 	}
 	return s
 }
 
-// size is about what it takes to remember a tool of this name.
+// size returns the approximate size of an entry.
 func (s seen) size(name string) int {
 	const overhead = 128
 	n := overhead + len(name) + len(s.print)
@@ -121,9 +120,9 @@ func (s seen) size(name string) int {
 	return n
 }
 
-// kept is the name under which a tool is remembered.
+// kept returns the key of a tool.
 func kept(name string) string {
-	if len(name) <= mostName {
+	if len(name) <= maxName {
 		return name
 	}
 	sum := sha256.Sum256([]byte(name))
@@ -131,8 +130,8 @@ func kept(name string) string {
 }
 
 func (v *views) view(to viewer) *view {
-	if v.of == nil || len(v.of) >= mostViews && v.of[to] == nil || v.size > mostSeen {
-		v.of, v.size = map[viewer]*view{}, 0 // all are looked at again
+	if v.of == nil || len(v.of) >= maxViews && v.of[to] == nil || v.size > maxSeen {
+		v.of, v.size = map[viewer]*view{}, 0 // all are read again
 	}
 	x := v.of[to]
 	if x == nil {
@@ -142,7 +141,7 @@ func (v *views) view(to viewer) *view {
 	return x
 }
 
-// put remembers a tool in a view.
+// put stores a tool in a view.
 func (v *views) put(x *view, name string, tool seen) {
 	name = kept(name)
 	n := tool.size(name)
@@ -154,21 +153,21 @@ func (v *views) put(x *view, name string, tool seen) {
 	v.size += n
 }
 
-// note remembers a tool as it was seen just now.
+// note stores a tool that was seen just now.
 func (v *views) note(to viewer, name string, tool seen) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.put(v.view(to), name, tool)
 }
 
-// What is to be reported of a version of a tool.
+// What to log of a version of a tool.
 const (
-	reportNothing = iota // it was reported
+	reportNothing = iota // it was logged
 	report
-	reportMore // that there is more than is reported
+	reportMore // that there are more than are logged
 )
 
-// report says what is to be reported of a version of a tool that is not what it should be.
+// report returns what to log of a suspicious version of a tool.
 func (v *views) report(print string, now time.Time) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -178,28 +177,28 @@ func (v *views) report(print string, now time.Time) int {
 	if now.Sub(v.minute) >= time.Minute {
 		v.minute, v.reports = now, 0
 	}
-	if v.reports++; v.reports > mostReports {
-		if v.reports == mostReports+1 {
+	if v.reports++; v.reports > maxReports {
+		if v.reports == maxReports+1 {
 			return reportMore
 		}
 		return reportNothing
 	}
-	if v.reported == nil || len(v.reported) >= mostReported {
+	if v.reported == nil || len(v.reported) >= maxReported {
 		v.reported = map[string]bool{}
 	}
 	v.reported[print] = true
 	return report
 }
 
-// find is a tool as somebody sees it now; zero: there is none. What was seen a while ago is looked
-// at again with ask.
+// find returns a tool as a viewer sees it now; zero: there is none. An old view is read again with
+// ask.
 func (v *views) find(ctx context.Context, to viewer, name string, now time.Time,
 	ask func(context.Context) (map[string]seen, error)) (seen, error) {
 	tool, old := v.last(to, name, now)
 	if !old {
 		return tool, nil
 	}
-	_, err := v.asking.Do(ctx, to.tenant+" "+to.scopes, func(ctx context.Context) (none struct{}, err error) {
+	_, err := v.reading.Do(ctx, to.tenant+" "+to.scopes, func(ctx context.Context) (none struct{}, err error) {
 		tools, err := ask(ctx)
 		if err != nil {
 			return none, err
@@ -221,7 +220,7 @@ func (v *views) find(ctx context.Context, to viewer, name string, now time.Time,
 	return tool, nil
 }
 
-// last is a tool as somebody saw it last, and whether that is too long ago to go by.
+// last returns a tool as a viewer saw it last, and whether that is too old.
 func (v *views) last(to viewer, name string, now time.Time) (tool seen, old bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -229,25 +228,25 @@ func (v *views) last(to viewer, name string, now time.Time) (tool seen, old bool
 	return x.tools[kept(name)], now.Sub(x.at) >= fresh
 }
 
-// names knows which upstreams have a tool of a name. An agent that sees both may call the wrong
+// names knows which upstreams have a tool of a name: an agent that sees both may call the wrong
 // one.
 type names struct {
 	mu  sync.Mutex
 	has map[string][]string
 }
 
-const mostNames = 100_000
+const maxNames = 100_000
 
-// others are the other upstreams at the same address, a host and its port, that have a tool of this
+// others returns the other upstreams at the same address, a host and port, with a tool of this
 // name.
 func (n *names) others(tool, upstream, address string) []string {
-	if len(tool) > mostName {
-		return nil // no agent's person would take it for another
+	if len(tool) > maxName {
+		return nil // too long to be mistaken for another
 	}
 	tool = address + " " + tool
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.has == nil || len(n.has) >= mostNames {
+	if n.has == nil || len(n.has) >= maxNames {
 		n.has = map[string][]string{}
 	}
 	var others []string

@@ -89,13 +89,13 @@ func TestHold(t *testing.T) {
 		t.Errorf("a changed tool is called: %s", got.body)
 	}
 	sees("write_it", "write_it")
-	for _, want := range []string{"tool=read_it", "it is not as it was approved", "<important>", "tool=slow",
-		"it was never approved", "U+200B"} {
+	for _, want := range []string{"tool=read_it", "changed since it was approved", "<important>", "tool=slow",
+		"not approved", "U+200B"} {
 		if !strings.Contains(g.log.String(), want) {
 			t.Errorf("the log does not say %q", want)
 		}
 	}
-	if n := strings.Count(g.log.String(), "a tool is not what it should be"); n != 2 {
+	if n := strings.Count(g.log.String(), "a tool is suspicious"); n != 2 {
 		t.Errorf("two versions were reported %d times", n)
 	}
 	// An entry of a list in which a reader who folds case would find another tool, and one that
@@ -261,10 +261,10 @@ func TestReportsAreBounded(t *testing.T) {
 		b.offering(strings.Join(offer, ","))
 		g.post("crm", raw, list)
 	}
-	if n := strings.Count(g.log.String(), "a tool is not what it should be"); n != 60 {
+	if n := strings.Count(g.log.String(), "a tool is suspicious"); n != 60 {
 		t.Errorf("80 versions were reported %d times", n)
 	}
-	if n := strings.Count(g.log.String(), "more tools are not what they should be"); n != 1 {
+	if n := strings.Count(g.log.String(), "more tools are suspicious"); n != 1 {
 		t.Errorf("that there is more was said %d times", n)
 	}
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// Database is where the gateway of the file at path keeps the rollout's modes and usage:
-// sqlite:PATH, absolute, or postgres://…. It must be migrated before New.
+// Database returns the database of the gateway whose file is at path: sqlite:PATH, absolute, or
+// postgres://…. It must be migrated before New.
 func Database(path string, getenv func(string) string) (string, error) {
 	f, err := ReadFile(path)
 	if err != nil {
@@ -27,7 +27,7 @@ func Database(path string, getenv func(string) string) (string, error) {
 	}
 	folder, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
-		return "", fmt.Errorf("finding the folder of %s: %w", path, err)
+		return "", fmt.Errorf("folder of %s: %w", path, err)
 	}
 	database, err := f.Database.read(getenv)
 	if err != nil {
@@ -43,8 +43,8 @@ func Database(path string, getenv func(string) string) (string, error) {
 	return database, nil
 }
 
-// openRegistry opens the operator's door, or none when there is no database. serves says that the
-// gateway serves calls.
+// openRegistry opens the operator's commands, or returns nil without a database. serves says that
+// the gateway serves calls.
 func (f *File) openRegistry(ctx context.Context, d Deps, serves bool) (*operator.Registry, error) {
 	if d.Database == "" {
 		return nil, nil
@@ -53,24 +53,24 @@ func (f *File) openRegistry(ctx context.Context, d Deps, serves bool) (*operator
 		Anonymous: f.InsecureAllowAnonymous, InsecureSettings: len(f.insecureSettings()), Now: d.Now, Log: d.Log})
 }
 
-// insecureSettings are those that the file has.
+// insecureSettings returns the insecure settings that the file sets.
 func (f *File) insecureSettings() []config.InsecureSetting {
 	return config.EnabledSettings(map[config.InsecureSetting]bool{
 		{Setting: "insecure_http",
 			Risk: "http URLs off this machine are allowed: anyone on the way can read tokens"}: f.InsecureHTTP,
 		{Setting: "insecure_allow_anonymous",
-			Risk: "requests without a good token pass as nobody, where the mode for nobody is " +
-				"observe"}: f.InsecureAllowAnonymous,
+			Risk: "requests without a valid token are allowed as anonymous, where the mode " +
+				"for anonymous requests is observe"}: f.InsecureAllowAnonymous,
 		{Setting: "insecure_ignore_revocations",
-			Risk: "ended grants may not be looked up: their tokens act until " +
-				"they expire"}: f.InsecureIgnoreRevocations,
+			Risk: "tokens of revoked grants may be accepted " +
+				"until they expire"}: f.InsecureIgnoreRevocations,
 	})
 }
 
-// OpenOperator opens the operator's door of the gateway that the file at path describes, for
-// commands: the database's modes and usage are those of the gateway that runs. Close it after use.
+// OpenOperator opens the operator's commands of the gateway whose file is at path, without serving
+// anything. They use the database of the running gateway. Close it after use.
 func OpenOperator(ctx context.Context, path string, d Deps) (*operator.Registry, func() error, error) {
-	d.Log = nil // what it says when it starts, the gateway has said
+	d.Log = nil // the running gateway has logged it
 	d.fill()
 	f, err := ReadFile(path)
 	if err != nil {
@@ -78,9 +78,9 @@ func OpenOperator(ctx context.Context, path string, d Deps) (*operator.Registry,
 	}
 	g := &Gateway{path: path, file: f, deps: d}
 	for _, u := range f.Upstreams {
-		g.members = append(g.members, &member{config: u})
+		g.upstreams = append(g.upstreams, &upstream{config: u})
 	}
-	rules, err := g.rulesets(&g.file)
+	rules, err := g.policies(&g.file)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -90,9 +90,9 @@ func OpenOperator(ctx context.Context, path string, d Deps) (*operator.Registry,
 	if g.registry == nil {
 		return nil, nil, errors.New("the gateway has no database")
 	}
-	unknown := g.open(ctx) // what is needed to believe a token need not be there to set a mode
+	unknown := g.open(ctx) // setting a mode does not need what verifying a token needs
 	for i := range f.Upstreams {
-		m := g.members[i]
+		m := g.upstreams[i]
 		m.rules.Store(rules[i])
 		examine := func(context.Context, string) (guard.Inspected, error) { return guard.Inspected{}, unknown }
 		if unknown == nil {
@@ -106,11 +106,10 @@ func OpenOperator(ctx context.Context, path string, d Deps) (*operator.Registry,
 	return g.registry, g.Close, nil
 }
 
-// Operator is the operator's door of this gateway, or nil when it has no database.
+// Operator returns the operator's commands, or nil without a database.
 func (g *Gateway) Operator() *operator.Registry { return g.registry }
 
-// Metrics answers GET /metrics, for a listener of its own at MetricsListen; it is nil when the
-// gateway has no database.
+// Metrics serves GET /metrics, for a listener of its own at MetricsListen; nil without a database.
 func (g *Gateway) Metrics() http.Handler {
 	if g.registry == nil {
 		return nil
@@ -118,7 +117,7 @@ func (g *Gateway) Metrics() http.Handler {
 	return g.registry.Metrics()
 }
 
-// Stop says how a server of the gateway stops.
+// Stop returns how the server of the gateway shuts down.
 func (g *Gateway) Stop() httpd.Stop {
 	delay := time.Duration(-1)
 	if g.file.ShutdownDelay != nil {
@@ -127,11 +126,11 @@ func (g *Gateway) Stop() httpd.Stop {
 	return httpd.NewStop(delay, len(g.file.TrustedProxies) > 0 || g.file.Redis != (Secret{}))
 }
 
-// MetricsListen is the address on which the file says to show metrics; empty: nowhere.
+// MetricsListen returns the address for metrics; empty: none.
 func (g *Gateway) MetricsListen() string { return g.file.MetricsListen }
 
-// seenBy is the upstream as its operator sees it.
-func (m *member) seenBy(examine func(context.Context, string) (guard.Inspected, error)) operator.Server {
+// seenBy returns the upstream for the operator's commands.
+func (m *upstream) seenBy(examine func(context.Context, string) (guard.Inspected, error)) operator.Server {
 	return operator.Server{
 		Name: m.config.Name, Inspect: examine,
 		Table: func(tenant string) *guard.Table { return m.rules.Load().of(tenant).table },
@@ -139,9 +138,9 @@ func (m *member) seenBy(examine func(context.Context, string) (guard.Inspected, 
 	}
 }
 
-// tools are a tenant's by the names that its clients know: those that were approved, and those that
-// rules name; with a star, whatever else is called so.
-func (r *ruleset) tools(tenant string) (tools []operator.Tool) {
+// tools returns a tenant's tools by the names for its clients: approved ones, those that rules
+// name, and patterns.
+func (r *policy) tools(tenant string) (tools []operator.Tool) {
 	names := maps.Clone(r.named)
 	for name := range r.approved {
 		names[name] = true
@@ -155,17 +154,17 @@ func (r *ruleset) tools(tenant string) (tools []operator.Tool) {
 		case s.visible[name] != nil:
 			continue // another tool has this name for them
 		case other != nil && other.Off:
-			t.Away = "switched off for this tenant, under tenants in the file"
+			t.Away = "off for this tenant in the file"
 		}
 		if t.Away == "" && r.hold && r.approved[name] == "" {
-			t.Away = "held back, because nobody has approved it"
+			t.Away = "held for approval"
 		}
 		tools = append(tools, t)
 	}
-	if !r.hold { // what is approved is known by name
+	if !r.hold { // approved tools are all known by name
 		for _, name := range r.starred {
 			if s.table.DecidePattern(mcp.Caller{}, guard.KindTool, name).Rule == name {
-				// none before it has all of its tools
+				// no earlier rule matches all its tools
 				tools = append(tools, operator.Tool{Name: name, Pattern: true})
 			}
 		}

@@ -196,7 +196,7 @@ func TestExplain(t *testing.T) {
 	if _, ok := acme["crm/read_it"]; ok {
 		t.Errorf("a renamed tool under its old name: %+v", acme)
 	}
-	if x := acme["crm/slow"]; x.Passes || x.Listed || !strings.Contains(x.Why, "switched off") {
+	if x := acme["crm/slow"]; x.Passes || x.Listed || !strings.Contains(x.Why, "off for this tenant") {
 		t.Errorf("a tool that is off: %+v", x)
 	}
 	if x := acme["crm/write_it"]; x.Passes || !strings.Contains(x.Why, "lacks write: a call is refused") {

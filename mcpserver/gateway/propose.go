@@ -20,36 +20,36 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/stdio"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/toolcatalog"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/upstream"
+	httpupstream "github.com/gatehouse-mcp/gatehouse/mcpserver/internal/upstream"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
-// Existing says which server is to be put behind a gateway, and how it will be reached there.
+// Existing describes a server for which a configuration is proposed.
 type Existing struct {
-	URL     string   // where it speaks Streamable HTTP; either this
-	Command []string // or how it is started
-	Tenant  string   // whose process is asked, of a command; default "demo"
-	// Environment are the names of the variables of Getenv that a command gets, now and from the
-	// gateway, beside PATH. With HOME among them, all tenants have that one.
+	URL     string   // for Streamable HTTP; either this
+	Command []string // or the command that starts it
+	Tenant  string   // tenant of the process of a command; default "demo"
+	// Environment are the names of the environment variables that a command gets in addition to
+	// PATH, now and in the configuration. With HOME, all tenants share it.
 	Environment []string
-	// CA, ClientCertificate and ClientKey are files (PEM), as an Upstream has them, for a server at
-	// an https URL.
+	// CA, ClientCertificate and ClientKey are PEM files for a server at an https URL, as in
+	// Upstream.
 	CA, ClientCertificate, ClientKey string
 
-	Name     string       // a-z, 0-9 and hyphens; default: the server's own, so far as it can be
+	Name     string       // a-z, 0-9 and hyphens; default: from the server's own name
 	Issuer   string       // default http://localhost:8080
 	Resource string       // default http://localhost:8090/ and the name
-	Log      *slog.Logger // what a program says, and why a server does not answer; nil: nowhere
-	// Credential is what a server at a URL is shown, now and by the gateway. Its secret is read
-	// from the environment, and does not come into the proposal. Default none.
+	Log      *slog.Logger // output of a program, and errors of the server; nil: none
+	// Credential is the credential for a server at a URL, now and in the configuration. Its secret
+	// is read from the environment and is not in the proposal. Default: none.
 	Credential Credential
-	Getenv     func(string) string // of Credential and Environment; nil: there is no environment
+	Getenv     func(string) string // for Credential and Environment; nil: an empty environment
 }
 
-// Proposal is a beginning: a configuration with a scope for each tool that the server has now.
+// Proposal is a configuration with a scope for each tool that the server has now.
 type Proposal struct {
 	Name      string
 	Resource  string
@@ -59,15 +59,15 @@ type Proposal struct {
 	lock      toolcatalog.Lock
 }
 
-// WriteLock writes down the tools as they are now.
+// WriteLock approves the tools as they are now.
 func (p *Proposal) WriteLock(config string) error { return p.lock.Write(LockPath(config)) }
 
-// LockPath is where the lock file of a configuration is.
+// LockPath returns the lock file of a configuration.
 func LockPath(config string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(config, ".yaml"), ".yml") + ".lock"
 }
 
-// Propose reads what a server offers and writes a configuration for it.
+// Propose reads what a server offers and returns a configuration for it.
 func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 	fill(&e.Tenant, "demo")
 	if strings.EqualFold(e.Credential.Header, "Authorization") {
@@ -92,7 +92,7 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 		e.Name = nameOf(offer.Name)
 	}
 	if !isName(e.Name) {
-		return nil, fmt.Errorf("the name %q is not a word of a-z, 0-9 and hyphens, 32 at most", e.Name)
+		return nil, fmt.Errorf("the name %q is not 1 to 32 characters of a-z, 0-9 and hyphens", e.Name)
 	}
 	fill(&e.Issuer, "http://localhost:8080")
 	fill(&e.Resource, "http://localhost:8090/"+e.Name)
@@ -119,12 +119,12 @@ func Propose(ctx context.Context, e Existing) (*Proposal, error) {
 	p.Resources = s.resources()
 	f, err := parse(p.Config)
 	if err != nil {
-		return nil, fmt.Errorf("what was proposed cannot be read: %w", err)
+		return nil, fmt.Errorf("the proposed configuration is not valid: %w", err)
 	}
 	return p, f.check()
 }
 
-// listenFor is where to listen for a resource: on its port when it is this machine's.
+// listenFor returns the listen address for a resource: its port, if it is on this machine.
 func listenFor(resource string) string {
 	u, err := url.Parse(resource)
 	if err != nil || u.Port() == "" || !config.ThisMachine(u.Hostname()) {
@@ -133,8 +133,8 @@ func listenFor(resource string) string {
 	return net.JoinHostPort("127.0.0.1", u.Port())
 }
 
-// reach makes the way to the server. What could not stand in the file is refused before anything is
-// sent. forget lets go of it.
+// reach returns the connection to the server. It checks first what the configuration could not
+// have. forget closes it.
 func (e Existing) reach(met *trouble) (_ server, forget func(), err error) {
 	way := &Upstream{
 		URL: e.URL, Command: e.Command, Credential: e.Credential, Environment: e.Environment,
@@ -144,9 +144,9 @@ func (e Existing) reach(met *trouble) (_ server, forget func(), err error) {
 		return nil, nil, err
 	}
 	if len(e.Command) > 0 {
-		state, err := os.MkdirTemp("", "gatehouse-init-") // as the gateway will start it, and nothing stays behind
+		state, err := os.MkdirTemp("", "gatehouse-init-") // as the gateway will start it, leaving nothing behind
 		if err != nil {
-			return nil, nil, fmt.Errorf("making a folder for the program: %w", err)
+			return nil, nil, fmt.Errorf("make folder for the program: %w", err)
 		}
 		p := stdio.New(stdio.Config{
 			Name: "upstream", Command: e.Command, StateFolder: state, Environment: way.environ(e.Getenv),
@@ -163,21 +163,21 @@ func (e Existing) reach(met *trouble) (_ server, forget func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c := upstream.Config{Name: "upstream", URL: u, TLS: secured, Log: e.Log, Trouble: met.meet}
+	c := httpupstream.Config{Name: "upstream", URL: u, TLS: secured, Log: e.Log, Trouble: met.meet}
 	if e.Credential != (Credential{}) {
 		if c.Credential, err = e.Credential.show(e.Getenv); err != nil {
 			return nil, nil, err
 		}
 	}
-	s := upstream.New(c)
+	s := httpupstream.New(c)
 	return s, func() { _ = s.Close() }, nil
 }
 
-// startFirst is how long a program may take to start that is perhaps fetched then.
+// startFirst is how long a program may take to start that is perhaps downloaded first.
 const startFirst = 2 * time.Minute
 
-// settle fills what is not said, and makes files and the command the same in every folder: a
-// program, or an argument that names a file, by the whole path.
+// settle sets defaults, and makes files and the command independent of the folder: programs and
+// arguments that name files become absolute paths.
 func (e *Existing) settle() error {
 	for _, file := range []*string{&e.CA, &e.ClientCertificate, &e.ClientKey} {
 		if *file == "" {
@@ -185,7 +185,7 @@ func (e *Existing) settle() error {
 		}
 		whole, err := filepath.Abs(*file)
 		if err != nil {
-			return fmt.Errorf("finding %s: %w", *file, err)
+			return fmt.Errorf("%s: %w", *file, err)
 		}
 		*file = whole
 	}
@@ -208,25 +208,25 @@ func (e *Existing) settle() error {
 		}
 		whole, err := filepath.Abs(word)
 		if err != nil {
-			return fmt.Errorf("finding %s: %w", word, err)
+			return fmt.Errorf("%s: %w", word, err)
 		}
 		e.Command[i] = whole
 	}
 	return nil
 }
 
-// SharesHome says whether all tenants' processes have the HOME of the gateway.
+// SharesHome reports whether all tenants' processes have the gateway's HOME.
 func (e Existing) SharesHome() bool { return slices.Contains(e.Environment, "HOME") }
 
-// Fetches says whether the command is one that fetches its program when it first starts in a HOME.
+// Fetches reports whether the command downloads its program when it first starts in a HOME.
 func (e Existing) Fetches() bool {
 	return len(e.Command) > 0 &&
 		slices.Contains([]string{"npx", "npm", "pnpm", "yarn", "bunx", "bun", "uvx", "uv", "pipx", "docker", "podman",
 			"go"}, filepath.Base(e.Command[0]))
 }
 
-// Remembers says whether the server is the reference server that keeps a memory in a file beside
-// its program, or one like it.
+// Remembers reports whether the server is the reference memory server, which stores a file beside
+// its program, or a similar one.
 func (s *sketch) Remembers() bool {
 	return strings.Contains(strings.ToLower(s.Server.Name), "memory")
 }
@@ -249,17 +249,17 @@ type sketch struct {
 	Unread  []string
 }
 
-// proposed is a tool or a prompt of the server's, for which a rule is proposed.
+// proposed is a tool or prompt for which a rule is proposed.
 type proposed struct {
 	Name        string
-	Closed      string // why its rule stands in a comment; empty: it does not
+	Closed      string // why its rule is commented out; empty: it is not
 	Scope       string
 	Write       bool
 	Description string
 	Suspicions  []string
 }
 
-// notOpened says why a thing of this name is not opened by a proposal, or "".
+// notOpened returns why the rule of a name is commented out, or "".
 func notOpened(name string, plain bool) string {
 	switch {
 	case plain:
@@ -270,8 +270,7 @@ func notOpened(name string, plain bool) string {
 	return "its name has characters that a name must not have, or is too long (MCP, \"Tool Names\")"
 }
 
-// rule writes the rule for a thing of the server's, as YAML on one line. A star in the name is the
-// server's: it stands for itself.
+// rule returns the rule as YAML on one line. A "*" in the name is an ordinary character.
 func (p proposed) rule() (string, error) {
 	name, err := quote(p.Name)
 	if err != nil {
@@ -294,22 +293,22 @@ func (p proposed) rule() (string, error) {
 //go:embed proposal.yaml
 var proposalText string
 
-// write fills the template. Everything that the server says is quoted: it is text, and never YAML.
+// write executes the template. Everything from the server is quoted: it is text, never YAML.
 func (s *sketch) write() ([]byte, error) {
 	t, err := template.New("proposal").Funcs(template.FuncMap{"quote": quote, "rule": proposed.rule}).Parse(
 		proposalText)
 	if err != nil {
-		return nil, fmt.Errorf("reading the template: %w", err)
+		return nil, fmt.Errorf("read template: %w", err)
 	}
 	var b strings.Builder
 	if err := t.Execute(&b, s); err != nil {
-		return nil, fmt.Errorf("writing the proposal: %w", err)
+		return nil, fmt.Errorf("write proposal: %w", err)
 	}
 	return []byte(b.String()), nil
 }
 
-// quote writes text as YAML reads it, on one line: a JSON string is one of YAML's, in which
-// characters that nobody sees, or that could end the line, are escaped.
+// quote quotes text for YAML on one line, as a JSON string in which invisible characters and line
+// ends are escaped.
 func quote(s string) (string, error) {
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -329,8 +328,7 @@ func quote(s string) (string, error) {
 	return out.String(), nil
 }
 
-// oneLine makes text fit for a comment: nothing in it can end the line, or be there without being
-// seen.
+// oneLine makes text safe for a comment: without line ends and invisible characters.
 func oneLine(s string) string {
 	s = text.Line(s, 0)
 	if r := []rune(s); len(r) > 100 {
@@ -339,7 +337,7 @@ func oneLine(s string) string {
 	return s
 }
 
-// nameOf makes a name out of a server's own.
+// nameOf makes a name from the server's own.
 func nameOf(s string) string {
 	s = strings.Trim(strings.Map(func(c rune) rune {
 		c = unicode.ToLower(c)
@@ -360,7 +358,7 @@ func nameOf(s string) string {
 	return s
 }
 
-// resources is what the issuer must know of the resource.
+// resources returns the resource for the issuer's list.
 func (s *sketch) resources() []byte {
 	type scope struct {
 		Name        string `json:"name"`
@@ -375,7 +373,7 @@ func (s *sketch) resources() []byte {
 	}{s.Resource, s.Name, []scope{{s.Name + ":read", "Read with " + s.Name, true, "read"},
 		{s.Name + ":write", "Change things with " + s.Name, false, "write"}}}}, "", "  ")
 	if err != nil {
-		panic("gateway: a list of resources that is no JSON: " + err.Error()) // a programmer broke it
+		panic("gateway: encode resources: " + err.Error()) // programming error
 	}
 	return append(b, '\n')
 }

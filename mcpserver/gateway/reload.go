@@ -12,12 +12,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/card"
 )
 
-// lookEvery is how often it is looked whether the file is another.
-const lookEvery = 2 * time.Second
+// lookEvery is the interval of checking whether the file has changed.
+const checkInterval = 2 * time.Second
 
-// Reload reads the file anew and lets its rules count from the next request on; open streams of
-// clients whose list of tools may be another by it are told so. A file that is wrong, or that
-// changes what only a start can change, is refused whole, and what counted before counts on.
+// Reload reads the file again. Its rules are in effect from the next request on, and open streams
+// of clients whose list of tools may have changed are told. If the file is invalid, or changes what
+// needs a restart, Reload returns an error and nothing changes.
 func (g *Gateway) Reload() error {
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
@@ -28,7 +28,7 @@ func (g *Gateway) Reload() error {
 	if err := g.file.fixed(&f); err != nil {
 		return err
 	}
-	rules, err := g.rulesets(&f)
+	rules, err := g.policies(&f)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (g *Gateway) Reload() error {
 		return err
 	}
 	g.cards.Store(&cards)
-	for i, m := range g.members {
+	for i, m := range g.upstreams {
 		m.guard.SetBaseline(f.Upstreams[i].baseline())
 		before := m.rules.Swap(rules[i])
 		m.handler.ToolsChanged(func(tenant string) bool { return !before.lists(rules[i], tenant) })
@@ -45,11 +45,11 @@ func (g *Gateway) Reload() error {
 	return nil
 }
 
-// fixed says whether another file changes what only a start can change: everything but the rules,
-// what they imply, tenants, what is held, and scopes.
+// fixed returns an error if another file changes more than rules, implied scopes, tenants, holding,
+// and scopes.
 func (f *File) fixed(other *File) error {
 	if len(f.Upstreams) != len(other.Upstreams) {
-		return errors.New("upstreams came or went; this needs a restart")
+		return errors.New("upstreams were added or removed; this needs a restart")
 	}
 	for i := range f.Upstreams {
 		a, b := f.Upstreams[i], other.Upstreams[i]
@@ -58,32 +58,32 @@ func (f *File) fixed(other *File) error {
 				nil, nil, false, nil
 		}
 		if written(a) != written(b) {
-			return fmt.Errorf("upstream %q: something beside rules and scopes changed; this needs a restart", a.Name)
+			return fmt.Errorf("upstream %q: something other than rules and scopes changed; this needs a restart",
+				a.Name)
 		}
 	}
 	a, b := *f, *other
 	a.Upstreams, b.Upstreams = nil, nil
 	if written(a) != written(b) {
-		return errors.New("something beside the upstreams' rules changed; this needs a restart")
+		return errors.New("something other than the upstreams' rules changed; this needs a restart")
 	}
 	return nil
 }
 
-// written is a value in one form, to be compared. The file names secrets and holds none.
+// written encodes a value for comparison. The file names secrets and holds none.
 func written(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic("gateway: a configuration that is no JSON: " + err.Error()) // a programmer broke it
+		panic("gateway: encode configuration: " + err.Error()) // programming error
 	}
 	return string(b)
 }
 
-// Run does the background work until ctx ends: the issuer's keys are fetched anew from time to
-// time, the list of ended grants is followed, and the file is read again when it is another, or
-// when again asks for it.
+// Run runs the background jobs until ctx is done: it refreshes the issuer's keys, follows the list
+// of revocations, and reloads the file when it changes or again asks for it.
 func (g *Gateway) Run(ctx context.Context, again <-chan os.Signal) {
 	var work sync.WaitGroup
-	for _, m := range g.members {
+	for _, m := range g.upstreams {
 		work.Go(func() { m.guard.Run(ctx) })
 	}
 	if g.replica != nil {
@@ -92,7 +92,7 @@ func (g *Gateway) Run(ctx context.Context, again <-chan os.Signal) {
 	if g.registry != nil {
 		work.Go(func() { g.registry.Run(ctx) })
 	}
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(checkInterval)
 	defer tick.Stop()
 	seen := g.stamp()
 	for {
@@ -112,20 +112,21 @@ func (g *Gateway) Run(ctx context.Context, again <-chan os.Signal) {
 	}
 }
 
-// reload is Reload, with its outcome in the log.
+// reload calls Reload and logs the result.
 func (g *Gateway) reload(why string) {
 	if err := g.Reload(); err != nil {
-		g.deps.Log.Error("the configuration is refused; the rules before it count on", "file", g.path, "error", err)
+		g.deps.Log.Error("the new configuration is not valid; the previous rules stay in effect", "file", g.path,
+			"error", err)
 		return
 	}
-	g.deps.Log.Info("the configuration was read anew", "file", g.path, "because", why)
+	g.deps.Log.Info("the configuration was reloaded", "file", g.path, "because", why)
 }
 
-// stamp tells one version of the file, and of its lock file, from the next.
+// stamp identifies a version of the file and its lock file.
 func (g *Gateway) stamp() string {
 	info, err := os.Stat(g.path)
 	if err != nil {
-		return "" // between two versions, perhaps; it is looked again
+		return "" // perhaps the file is being replaced
 	}
 	stamp := fmt.Sprint(info.ModTime().UnixNano(), " ", info.Size())
 	if lock, err := os.Stat(LockPath(g.path)); err == nil {

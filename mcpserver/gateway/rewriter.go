@@ -8,20 +8,20 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// rewriter is a ResponseWriter whose messages are changed on their way: an answer of one message
-// when it is whole, a stream event by event.
+// rewriter is an http.ResponseWriter that changes the messages of a response: a JSON response when
+// it is complete, a stream event by event.
 type rewriter struct {
 	http.ResponseWriter
-	id      json.RawMessage // of the request that is answered; nil: none is
-	most    int64           // bytes that are held back; 0: 8 MiB
+	id      json.RawMessage // of the answered request; nil: none
+	most    int64           // limit of what is buffered; 0: 8 MiB
 	note    func(why string)
 	cut     func([]byte) ([]byte, bool)
-	event   func(id string) string // says whose an event is
-	streams bool                   // an answer of one message goes as it is
+	event   func(id string) string // binds an event id to the caller
+	streams bool                   // a JSON response is not changed
 
 	status int
-	filter message.Filter // nil: bytes go as they are
-	held   bool           // the head waits for the whole message
+	filter message.Filter // nil: no change
+	held   bool           // the header waits for the whole message
 	failed error
 }
 
@@ -33,7 +33,7 @@ func (w *rewriter) WriteHeader(status int) {
 	kind := message.Kind(w.Header())
 	switch {
 	case kind == "text/event-stream":
-		w.filter = &named{&message.Events{Cut: w.cutEvent, Most: w.most}, w.event}
+		w.filter = &boundEvents{&message.Events{Cut: w.cutEvent, Most: w.most}, w.event}
 	case kind == "application/json" && !w.streams:
 		w.filter, w.held = &message.Whole{Cut: w.cut, Most: w.most}, true
 		return
@@ -41,8 +41,8 @@ func (w *rewriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// cutEvent is cut for a message in a stream: what cannot be read and is the answer to this request
-// is one no more, and its client is told.
+// cutEvent changes a message of a stream. If it is unreadable and answers this request, the client
+// gets an error in its place.
 func (w *rewriter) cutEvent(raw []byte) (out []byte, drop bool) {
 	out, drop = w.cut(raw)
 	if !drop {
@@ -65,7 +65,7 @@ func (w *rewriter) Write(p []byte) (int, error) {
 	}
 	out, err := w.filter.Take(p)
 	if len(out) > 0 {
-		if _, err := w.ResponseWriter.Write(out); err != nil { // whoever it goes to has ended it, and knows
+		if _, err := w.ResponseWriter.Write(out); err != nil { // the client has gone
 			return 0, err
 		}
 	}
@@ -76,16 +76,16 @@ func (w *rewriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush implements http.Flusher: a stream's events go out one by one.
+// Flush implements http.Flusher.
 func (w *rewriter) Flush() {
 	w.WriteHeader(http.StatusOK)
 	if !w.held {
-		_ = http.NewResponseController(w.ResponseWriter).Flush() // one that cannot is one that need not
+		_ = http.NewResponseController(w.ResponseWriter).Flush() // a writer that cannot flush does not buffer
 	}
 }
 
-// finish sends what was held back. A list that cannot be read is not shown: somebody else could
-// read it.
+// finish sends what was buffered. An unreadable list is replaced by an error, because clients could
+// read it differently.
 func (w *rewriter) finish() {
 	if w.filter == nil {
 		return
@@ -101,7 +101,7 @@ func (w *rewriter) finish() {
 	case w.failed != nil && w.held:
 		message.Refuse(w.ResponseWriter, http.StatusBadGateway, w.id,
 			&message.Fault{Code: message.CodeInternal,
-				Message: "the server behind this gateway lists what cannot be read"})
+				Message: "the upstream server sent an unreadable list"})
 	case w.failed != nil:
 		message.CutOff(w.ResponseWriter, w.id, w.failed.Error())
 	case w.held:

@@ -18,21 +18,22 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// KeysPath is where the keys of caller assertions are published.
+// KeysPath is the path of the keys of caller assertions.
 const KeysPath = "/.well-known/gatehouse-caller-keys"
 
 const (
-	longest     = 24 * time.Hour   // what a request may take at all: a stream ends with its token long before
-	writeWithin = 30 * time.Second // so long may a client take to read a piece of an answer
+	longest     = 24 * time.Hour   // of a request: a stream ends with its token long before
+	writeWithin = 30 * time.Second // for a client to read a part of a response
 )
 
-// routes is the site map.
+// routes returns the routes of the gateway.
 func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error) {
 	proxies, err := config.Networks(strings.Join(g.file.TrustedProxies, ","))
 	if err != nil {
 		return nil, err
 	}
-	r := mux.NewRouter().UseEncodedPath().SkipClean(true) // a path is one of ours or is not; nothing redirects
+	// nothing redirects: a path is exactly one of these or is not found
+	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	r.NotFoundHandler = http.HandlerFunc(httpd.NotFound)
 	r.HandleFunc("/healthz", g.healthz).Methods("GET", "HEAD")
 	r.HandleFunc("/readyz", g.readyz).Methods("GET", "HEAD")
@@ -43,7 +44,7 @@ func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error
 		return nil, err
 	}
 	g.cards.Store(&cards)
-	for at := range cards { // other scopes make other documents, at the same paths
+	for at := range cards { // a reload changes the documents, not the paths
 		r.Handle(at,
 			documents(http.HandlerFunc(func(w http.ResponseWriter,
 				r *http.Request) {
@@ -52,7 +53,7 @@ func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error
 	}
 	var most int64 = 1 << 20
 	upstreams := map[string]http.Handler{}
-	for _, m := range g.members {
+	for _, m := range g.upstreams {
 		upstreams[pathOf(m.config.Resource)] = m.guard.CORS(lasting(protected[m.config.Name]))
 		most = max(most, m.config.Limits.Body)
 	}
@@ -60,7 +61,7 @@ func (g *Gateway) routes(protected map[string]http.Handler) (http.Handler, error
 		MaxBody: most, Timeout: longest}), nil
 }
 
-// facts are what the metadata and cards of the upstreams say.
+// facts are the content of the metadata and server cards.
 func (f *File) facts() []card.Facts {
 	var all []card.Facts
 	for _, u := range f.Upstreams {
@@ -77,11 +78,10 @@ func (f *File) facts() []card.Facts {
 	return all
 }
 
-// Version is what the gateway tells of itself.
+// Version is the version that the gateway reports.
 const Version = "0.1.0"
 
-// cardName is an upstream's name in the form that cards have: the host in reverse, and its own
-// name.
+// cardName returns an upstream's name as server cards have it: the reversed host and its own name.
 func cardName(u Upstream) string {
 	parsed, err := url.Parse(u.Resource)
 	if err != nil {
@@ -92,15 +92,15 @@ func cardName(u Upstream) string {
 	return strings.Join(labels, ".") + "/" + u.Name
 }
 
-// lasting lets an answer go on for as long as its reader keeps up: the server's one deadline for a
-// whole answer would end every stream.
+// lasting extends the write deadline as long as the client reads: one deadline for the whole
+// response would end every stream.
 func lasting(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(&pacedWriter{w, http.NewResponseController(w)}, r)
 	})
 }
 
-// pacedWriter gives each piece of an answer its own time.
+// pacedWriter gives each part of a response its own write deadline.
 type pacedWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
@@ -122,28 +122,28 @@ func (w *pacedWriter) FlushError() error {
 	return w.control.Flush()
 }
 
-// extend moves the deadline. A writer that has none needs none.
+// extend extends the deadline. An error means that there is none.
 func (w *pacedWriter) extend() {
 	_ = w.control.SetWriteDeadline(time.Now().Add(writeWithin))
 }
 
-// Unwrap lets http.ResponseController reach the connection.
+// Unwrap implements what http.ResponseController looks for.
 func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// healthz says that the process serves.
+// healthz answers 200 while the process serves.
 func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request) {
 	httpd.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz says whether a request with a good token would be decided on: the keys are known, and the
-// list of ended grants is. How the upstreams were found last stands beside: one that is down must
-// not take the others with it.
+// readyz answers 200 if a request with a valid token can be decided: the issuer's keys and the list
+// of revocations are known. The states of the upstreams are in the body alone: one that is down
+// must not affect the others.
 func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	_, err := g.revoked.Ended(ctx, "readyz")
 	found := map[string]string{}
-	for _, m := range g.members {
+	for _, m := range g.upstreams {
 		err = errors.Join(err, m.guard.Ready(ctx))
 		found[m.config.Name] = m.server.State()
 	}
@@ -158,7 +158,7 @@ func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
 	}{word, found})
 }
 
-// keys publishes the key of caller assertions (RFC 7517 §5).
+// keys serves the key of caller assertions (RFC 7517 section 5).
 func (g *Gateway) keys(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/jwk-set+json")
 	w.Header().Set("Cache-Control", "public, max-age=300")

@@ -58,7 +58,7 @@ func TestProposedProgramsShareNoData(t *testing.T) {
 			t.Errorf("the folder of %s is open to others: %v", tenant, info.Mode())
 		}
 	}
-	if strings.Contains(g.log.String(), "they share what the program keeps") {
+	if strings.Contains(g.log.String(), "share one folder and HOME") {
 		t.Errorf("what keeps tenants apart is warned of:\n%s", g.log)
 	}
 }
@@ -67,11 +67,11 @@ func TestProposedProgramsShareNoData(t *testing.T) {
 // the tenant's folder.
 func TestStateFoldersAreFilledIn(t *testing.T) {
 	g := openGate(t, lines("serve"))
-	if strings.Contains(g.log.String(), "they share what the program keeps") {
+	if strings.Contains(g.log.String(), "share one folder and HOME") {
 		t.Error("a command with {tenant} in it is warned of")
 	}
 	g = openGate(t, strings.Replace(lines("serve"), "for-{tenant}", "for-all", 1))
-	if !strings.Contains(g.log.String(), "they share what the program keeps") {
+	if !strings.Contains(g.log.String(), "share one folder and HOME") {
 		t.Error("a command without {tenant} is not warned of")
 	}
 	g = openGate(t, strings.Replace(lines("serve"), "for-{tenant}", "{state}/for-{tenant}", 1)+"    state: here\n")

@@ -6,28 +6,28 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/upstream"
+	httpupstream "github.com/gatehouse-mcp/gatehouse/mcpserver/internal/upstream"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
-// trouble is what was met on the way to a server, for the operator who asks: clients are told
-// nothing of what is behind. The zero value has met nothing. It is safe for concurrent use.
+// trouble remembers the last error of a connection, for the operator: clients are told nothing of
+// upstream servers. It is safe for concurrent use.
 type trouble struct {
 	mu   sync.Mutex
 	last error
 }
 
-// meet remembers what was met last.
+// meet remembers an error.
 func (t *trouble) meet(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last = err
 }
 
-// cause is why a server could not be read: what was met on the way to it, when anything was.
+// cause returns why a server could not be read: the last error of the connection, if there is one.
 func (t *trouble) cause(ctx context.Context, s server, c mcp.Caller, err error) error {
-	if r, ok := s.(*upstream.Server); ok && r.SpeaksOldTransport(ctx, c) {
-		return upstream.ErrOldTransport
+	if r, ok := s.(*httpupstream.Server); ok && r.SpeaksOldTransport(ctx, c) {
+		return httpupstream.ErrOldTransport
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -35,7 +35,7 @@ func (t *trouble) cause(ctx context.Context, s server, c mcp.Caller, err error) 
 	case t.last != nil:
 		return t.last
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("the server does not answer in time: %w", err)
+		return fmt.Errorf("the server did not answer in time: %w", err)
 	}
 	return err
 }

@@ -15,23 +15,23 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/callerassertion"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/stdio"
-	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/upstream"
+	httpupstream "github.com/gatehouse-mcp/gatehouse/mcpserver/internal/upstream"
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// server is a server behind, however it is reached.
+// server is the connection to an upstream server.
 type server interface {
-	// Serve answers one request that was decided on, for a caller.
+	// Serve answers an authorized request of a caller.
 	Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller)
-	// State says in a word how the server was found last: "ok" or what else.
+	// State returns the last known state of the server: "ok" or another word.
 	State() string
-	// Close lets go of the server; what is under way fails.
+	// Close closes the connection; requests in flight fail.
 	Close() error
 }
 
-// reach makes the way to an upstream.
-func (g *Gateway) reach(m *member) (server, error) {
+// reach returns the connection to an upstream.
+func (g *Gateway) reach(m *upstream) (server, error) {
 	u := &m.config
 	l := u.Limits
 	if len(u.Command) > 0 {
@@ -55,10 +55,10 @@ func (g *Gateway) reach(m *member) (server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return upstream.New(upstream.Config{
+	return httpupstream.New(httpupstream.Config{
 		Name: u.Name, URL: to, TLS: secured, Credential: credential, Trouble: m.met.meet, Now: g.deps.Now,
 		Log: g.deps.Log,
-		Limits: upstream.Limits{
+		Limits: httpupstream.Limits{
 			InFlight: l.InFlight, PerTenant: l.PerTenant, Streams: l.Streams, Answer: l.Answer, Connect: l.Connect,
 			FirstByte: l.AnswerWithin, Idle: l.Idle,
 			Failures: l.Failures, Cooldown: l.Cooldown,
@@ -66,7 +66,7 @@ func (g *Gateway) reach(m *member) (server, error) {
 	}), nil
 }
 
-// tls is how the server is trusted, and what it is shown; nil: as the machine has it.
+// tls returns the TLS configuration of an upstream; nil: the default.
 func (u *Upstream) tls() (*tls.Config, error) {
 	if u.CA == "" && u.ClientCertificate == "" {
 		return nil, nil
@@ -91,7 +91,7 @@ func (u *Upstream) tls() (*tls.Config, error) {
 	return c, nil
 }
 
-// environ is what processes get of the gateway's environment, and beside it.
+// environ returns the environment of processes.
 func (u *Upstream) environ(getenv func(string) string) []string {
 	var all []string
 	for _, name := range u.Environment {
@@ -105,9 +105,9 @@ func (u *Upstream) environ(getenv func(string) string) []string {
 	return all
 }
 
-// credential is what an upstream is shown: a secret of the gateway's own, or a voucher for the
-// caller. Never what the caller showed.
-func (g *Gateway) credential(m *member) (func(context.Context, mcp.Caller) (string, string, error), error) {
+// credential returns the credential for an upstream: a secret of the gateway's own, or an assertion
+// of the caller. It is never the caller's token.
+func (g *Gateway) credential(m *upstream) (func(context.Context, mcp.Caller) (string, string, error), error) {
 	u := &m.config
 	if u.Credential.Header != "" {
 		return u.Credential.show(g.deps.Getenv)
@@ -116,18 +116,18 @@ func (g *Gateway) credential(m *member) (func(context.Context, mcp.Caller) (stri
 	if strings.EqualFold(u.AssertionHeader, "Authorization") {
 		prefix = "Bearer "
 	}
-	m.vouchers = &callerassertion.Ahead{Signer: g.signer, From: u.Resource, To: u.Audience, Now: g.deps.Now}
+	m.assertions = &callerassertion.Ahead{Signer: g.signer, From: u.Resource, To: u.Audience, Now: g.deps.Now}
 	return func(ctx context.Context, c mcp.Caller) (string, string, error) {
 		if c.TenantID == "" {
-			return "", "", nil // nobody is vouched for
+			return "", "", nil // an anonymous caller has no assertion
 		}
-		raw, id := m.vouchers.Take(c)
+		raw, id := m.assertions.Take(c)
 		httpd.Note(ctx, "assertion", id)
 		return u.AssertionHeader, prefix + raw, nil
 	}, nil
 }
 
-// show reads the secret once, and shows it for whoever calls.
+// show returns a fixed credential.
 func (c Credential) show(getenv func(string) string) (func(context.Context, mcp.Caller) (string, string, error),
 	error) {
 	if getenv == nil {

@@ -326,7 +326,7 @@ func (x *process) take(line []byte) {
 	case f != nil:
 		if mended, left, ok := message.Mend(line); ok {
 			for _, e := range left {
-				x.pool.Log.Warn("an entry of a process's list cannot be read and is left out", "upstream", x.pool.Name,
+				x.pool.Log.Warn("an unreadable list entry of a process is left out", "upstream", x.pool.Name,
 					"tenant", x.tenant, "name", message.NameOf(e))
 			}
 			x.take(mended)

@@ -11,9 +11,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// tool is the server's name of a tool that a client of the tenant calls so, and what is otherwise
-// about it; "" when there is none for this tenant.
-func (s *shape) tool(called string) (name string, changed *shaped) {
+// tool returns the server's name of a tool that the tenant's clients call so, and its changes; ""
+// if the tenant has no such tool.
+func (s *tenantView) tool(called string) (name string, changed *tenantTool) {
 	if t := s.visible[called]; t != nil {
 		if t.Off {
 			return "", nil
@@ -23,19 +23,19 @@ func (s *shape) tool(called string) (name string, changed *shaped) {
 	t := s.byName[called]
 	if t == nil {
 		if s.folded[strings.ToLower(called)] {
-			return "", nil // a server that folds case would take it for the one that something is said of
+			return "", nil // a server that folds case would take it for the tool that the tenant changes
 		}
 		return called, nil
 	}
 	if t.Off || t.Rename != "" && t.Rename != called {
-		return "", nil // its old name is nobody's
+		return "", nil // the server's name is not available
 	}
 	return called, t
 }
 
-// show is a tool's description as the tenant's clients see it: the same bytes when nothing is
-// otherwise, nil when they do not see it.
-func (s *shape) show(raw json.RawMessage, name string) (json.RawMessage, error) {
+// show returns a tool's description for the tenant's clients: raw itself if nothing changes, nil if
+// they do not see it.
+func (s *tenantView) show(raw json.RawMessage, name string) (json.RawMessage, error) {
 	t := s.byName[name]
 	if t == nil {
 		if s.visible[name] != nil {
@@ -77,8 +77,8 @@ func (s *shape) show(raw json.RawMessage, name string) (json.RawMessage, error) 
 	return message.Object(members), nil
 }
 
-// pinned are the arguments that the gateway puts in.
-func (t *shaped) pinned() []string {
+// pinned returns the arguments that the gateway sets.
+func (t *tenantTool) pinned() []string {
 	var names []string
 	for _, b := range t.bounds {
 		if b.pin != nil {
@@ -88,7 +88,7 @@ func (t *shaped) pinned() []string {
 	return names
 }
 
-// without is an input schema without properties that clients need not know of.
+// without removes properties from an input schema.
 func without(schema json.RawMessage, names []string) (json.RawMessage, error) {
 	if len(names) == 0 {
 		return schema, nil
@@ -119,9 +119,9 @@ func without(schema json.RawMessage, names []string) (json.RawMessage, error) {
 	return message.Object(members), nil
 }
 
-// rewrite is a call as the server gets it: under its own name, with the arguments that are pinned;
-// or says which argument is out of its bounds.
-func (t *shaped) rewrite(body []byte, m *message.Message) ([]byte, *message.Fault) {
+// rewrite returns a call for the server, with its own name and the pinned arguments, or the
+// argument that is out of bounds.
+func (t *tenantTool) rewrite(body []byte, m *message.Message) ([]byte, *message.Fault) {
 	if t.Rename == "" && len(t.bounds) == 0 {
 		return body, nil
 	}
@@ -134,7 +134,7 @@ func (t *shaped) rewrite(body []byte, m *message.Message) ([]byte, *message.Faul
 	}
 	for _, b := range t.bounds {
 		if message.Exact(arguments, b.name) != nil {
-			// a server that folds it would take it
+			// a server that folds case would take it
 			return nil, message.BadParams(fmt.Sprintf("argument %q is spelled in the wrong case", b.name))
 		}
 		i := slices.IndexFunc(arguments, func(a message.Member) bool { return string(a.Name) == b.name })
@@ -166,8 +166,8 @@ func (t *shaped) rewrite(body []byte, m *message.Message) ([]byte, *message.Faul
 	return message.Object(envelope), nil
 }
 
-// params are those of a call, with another name and other arguments.
-func (t *shaped) params(params, arguments []message.Member) []message.Member {
+// params returns the parameters of a call with another name and other arguments.
+func (t *tenantTool) params(params, arguments []message.Member) []message.Member {
 	has := false
 	for i, p := range params {
 		switch string(p.Name) {
@@ -186,7 +186,7 @@ func (t *shaped) params(params, arguments []message.Member) []message.Member {
 func mustJSON(v any) json.RawMessage {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic("gateway: a value that is no JSON: " + err.Error()) // a programmer broke it
+		panic("gateway: encode value: " + err.Error()) // programming error
 	}
 	return b
 }

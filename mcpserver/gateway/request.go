@@ -18,32 +18,32 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// passage is one request between the guard and the server behind.
-type passage struct {
+// request is an authorized request to an upstream.
+type request struct {
 	*Gateway
-	m     *member
+	m     *upstream
 	c     mcp.Caller
-	rules *ruleset
-	shape *shape
+	rules *policy
+	view  *tenantView
 }
 
-// serve is what the guard lets through to.
-func (g *Gateway) serve(behind *member, shape *shape, w http.ResponseWriter, r *http.Request) {
-	c, _ := guard.CallerOf(r.Context()) // the zero caller is nobody, who was let in by the policy
+// serve forwards a request that the guard allowed.
+func (g *Gateway) serve(behind *upstream, view *tenantView, w http.ResponseWriter, r *http.Request) {
+	c, _ := guard.CallerOf(r.Context()) // the caller of an anonymous request is zero
 	httpd.Note(r.Context(), "upstream", behind.config.Name)
-	p := &passage{Gateway: g, m: behind, c: c, rules: shape.of, shape: shape}
-	p.takeUp(r)
+	p := &request{Gateway: g, m: behind, c: c, rules: view.of, view: view}
+	p.resume(r)
 	if r.Method != http.MethodPost {
-		p.answer(w, r, nil, true) // a stream of an older client may repeat a list
+		p.answer(w, r, nil, true) // a resumed stream of an older client may repeat a list
 		return
 	}
-	body, m, err := message.BodyOf(r) // the guard has read it
+	body, m, err := message.BodyOf(r) // as the guard parsed it
 	if err != nil {
 		message.Refuse(w, http.StatusBadRequest, nil, message.Invalid("the message could not be read"))
 		return
 	}
 	if !message.IsModern(m, r.Header) {
-		unmirror(r, "Mcp-") // they say nothing in the older era: nobody held them against the message
+		unmirror(r, "Mcp-") // in the older era these headers were not compared with the message
 	}
 	switch m.Method {
 	case "tools/list":
@@ -55,14 +55,14 @@ func (g *Gateway) serve(behind *member, shape *shape, w http.ResponseWriter, r *
 	}
 }
 
-// call calls a tool, as the tenant may.
-func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *message.Message) {
+// call forwards a tool call, changed as the tenant's view says.
+func (p *request) call(w http.ResponseWriter, r *http.Request, body []byte, m *message.Message) {
 	refuse := func(f *message.Fault) {
 		refusal.Set(r.Context(), f.Message)
 		httpd.Note(r.Context(), "refused", f.Message)
 		message.Refuse(w, message.Status(m, f, message.IsModern(m, r.Header)), m.ID, f)
 	}
-	name, changed := p.shape.tool(m.Name)
+	name, changed := p.view.tool(m.Name)
 	if name == "" {
 		refuse(message.BadParams("unknown tool: see the list"))
 		return
@@ -70,12 +70,12 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 	if p.rules.hold {
 		switch held, err := p.held(r.Context(), name); {
 		case err != nil:
-			refusal.Set(r.Context(), "whether it is approved is not known")
+			refusal.Set(r.Context(), "approval unknown")
 			httpd.Note(r.Context(), "error", err)
 			httpd.RetryAfter(w, 0)
 			message.Refuse(w, http.StatusServiceUnavailable, m.ID,
 				&message.Fault{Code: message.CodeInternal,
-					Message: "whether this tool is the one that was approved is not known now"})
+					Message: "whether this tool is approved is not known now"})
 			return
 		case held:
 			httpd.Note(r.Context(), "held", name)
@@ -107,8 +107,8 @@ func (p *passage) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 	p.answer(w, r, m.ID, false)
 }
 
-// unmirror takes those headers away that mirror the message (MCP 2026-07-28). The request's headers
-// are the guard's copy.
+// unmirror removes the headers that mirror the message (MCP 2026-07-28). The headers are a copy of
+// the guard's.
 func unmirror(r *http.Request, prefix string) {
 	for name := range r.Header {
 		if strings.HasPrefix(name, prefix) && name != "Mcp-Session-Id" && name != "Mcp-Protocol-Version" {
@@ -117,10 +117,10 @@ func unmirror(r *http.Request, prefix string) {
 	}
 }
 
-// mirror makes the headers that mirror pinned arguments, as the server declares them, say what is
-// pinned; those of other arguments are right as they came. When it is not known what the server
-// declares, none go on, and the server decides.
-func (p *passage) mirror(r *http.Request, name string, changed *shaped) {
+// mirror sets the headers that mirror pinned arguments to the pinned values, as the server declares
+// them; those of other arguments are unchanged. If it is not known what the server declares, none
+// are sent, and the server decides.
+func (p *request) mirror(r *http.Request, name string, changed *tenantTool) {
 	tool, err := p.look(r.Context(), name)
 	if err != nil {
 		httpd.Note(r.Context(), "error", err)
@@ -136,7 +136,7 @@ func (p *passage) mirror(r *http.Request, name string, changed *shaped) {
 		var text string
 		switch {
 		case b.pin[0] == '{' || b.pin[0] == '[':
-			r.Header.Del(message.ParameterHeader + called) // nothing that a header could say
+			r.Header.Del(message.ParameterHeader + called) // a header cannot represent it
 			continue
 		case strictjson.Unmarshal(b.pin, &text) != nil:
 			text = string(b.pin)
@@ -145,8 +145,8 @@ func (p *passage) mirror(r *http.Request, name string, changed *shaped) {
 	}
 }
 
-// headerValue writes a name as a header has it (MCP 2026-07-28, "Value Encoding"): in base64 when
-// it is not plain.
+// headerValue encodes a name for a header (MCP 2026-07-28, "Value Encoding"): in base64 if it is
+// not plain.
 func headerValue(name string) string {
 	for _, c := range name {
 		if c < ' ' || c > '~' {
@@ -159,23 +159,22 @@ func headerValue(name string) string {
 	return name
 }
 
-// answer lets the server answer, and changes the lists of tools in what it streams; and in an
-// answer of one message, if a list was asked for.
-func (p *passage) answer(w http.ResponseWriter, r *http.Request, id json.RawMessage, listing bool) {
+// answer forwards the request and changes the lists of tools in its response: in streams, and in a
+// JSON response if a list was requested.
+func (p *request) answer(w http.ResponseWriter, r *http.Request, id json.RawMessage, listing bool) {
 	out := &rewriter{
 		ResponseWriter: w, id: id, cut: p.cut, event: p.eventMAC, streams: !listing, most: p.m.config.Limits.Answer,
 		note: func(why string) { httpd.Note(r.Context(), "cut", why) },
 	}
 	p.m.server.Serve(out, r, p.c)
 	out.finish()
-	if p.m.vouchers != nil && p.c.TenantID != "" {
-		p.m.vouchers.Prepare(p.c)
+	if p.m.assertions != nil && p.c.TenantID != "" {
+		p.m.assertions.Prepare(p.c)
 	}
 }
 
-// cut changes a message of the server's if it lists tools. What it is and cannot be read does not
-// go on.
-func (p *passage) cut(raw []byte) (out []byte, drop bool) {
+// cut changes a message of the server if it lists tools. It drops an unreadable one.
+func (p *request) cut(raw []byte) (out []byte, drop bool) {
 	envelope, err := message.Members(bytes.TrimSpace(raw))
 	if err != nil {
 		mended, left, ok := message.Mend(raw)
@@ -220,8 +219,8 @@ func (p *passage) cut(raw []byte) (out []byte, drop bool) {
 	return raw, false
 }
 
-// list is a list of tools as the tenant may see it; same says that nothing in it is otherwise.
-func (p *passage) list(raw json.RawMessage) (list json.RawMessage, same bool, err error) {
+// list returns a list of tools as the tenant sees it; same says that nothing in it changes.
+func (p *request) list(raw json.RawMessage) (list json.RawMessage, same bool, err error) {
 	elements, err := message.Elements(raw)
 	if err != nil {
 		return nil, false, err
@@ -240,7 +239,7 @@ func (p *passage) list(raw json.RawMessage) (list json.RawMessage, same bool, er
 			same = false
 			continue
 		}
-		shown, err := p.shape.show(e, t.Name)
+		shown, err := p.view.show(e, t.Name)
 		if err != nil {
 			return nil, false, err
 		}
@@ -256,21 +255,22 @@ func (p *passage) list(raw json.RawMessage) (list json.RawMessage, same bool, er
 	return append(b, ']'), same, nil
 }
 
-// unread says that an entry of a list is left out because it cannot be read: it could be read by
-// somebody else. Each is said once, and so many a minute.
-func (p *passage) unread(name string) {
+// unread logs a list entry that is left out because clients could read it differently. Each is
+// logged once, at a limited rate.
+func (p *request) unread(name string) {
 	switch p.m.seen.report("unread "+name, p.deps.Now()) {
 	case report:
-		p.deps.Log.Warn("an entry of a server's list cannot be read and is left out", "upstream", p.m.config.Name,
+		p.deps.Log.Warn("an unreadable list entry of a server is left out", "upstream", p.m.config.Name,
 			"tenant", p.c.TenantID, "name", name)
 	case reportMore:
-		p.deps.Log.Warn("more entries of lists cannot be read; for the rest of this minute none is reported",
+		p.deps.Log.Warn("more list entries are unreadable; for the rest of this minute none is logged",
 			"upstream", p.m.config.Name)
 	}
 }
 
-// held says whether a tool is not the one that was approved, as the caller sees it now.
-func (p *passage) held(ctx context.Context, name string) (bool, error) {
+// held reports whether a tool is held for approval, because it is not the approved one as the
+// caller sees it now.
+func (p *request) held(ctx context.Context, name string) (bool, error) {
 	if p.rules.approved[name] == "" {
 		return true, nil
 	}
@@ -278,8 +278,8 @@ func (p *passage) held(ctx context.Context, name string) (bool, error) {
 	return tool.print != p.rules.approved[name], err
 }
 
-// look is a tool as the caller sees it now.
-func (p *passage) look(ctx context.Context, name string) (seen, error) {
+// look returns a tool as the caller sees it now.
+func (p *request) look(ctx context.Context, name string) (seen, error) {
 	to := p.m.viewer(p.c)
 	return p.m.seen.find(ctx, to, name, p.deps.Now(), func(ctx context.Context) (map[string]seen, error) {
 		offer, err := toolcatalog.Tools(ctx,
@@ -289,7 +289,7 @@ func (p *passage) look(ctx context.Context, name string) (seen, error) {
 			p.unread(name)
 		}
 		for _, t := range offer.Tools {
-			print, _ := p.m.keep(p.Gateway, p.rules, to, t) // so that what is wrong is said
+			print, _ := p.m.keep(p.Gateway, p.rules, to, t) // logs what is suspicious
 			tools[t.Name] = seenOf(t, print)
 		}
 		return tools, err
