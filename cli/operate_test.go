@@ -193,7 +193,8 @@ func TestToolsBesideAnAuthserverAlone(t *testing.T) {
 // AD-09: the numbers are where the operator said, and nowhere else; and a relaxation is said at the
 // start.
 func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
-	s := serve(t, t.TempDir(), "--metrics-listen", "127.0.0.1:0", "--insecure-allow-anonymous")
+	s := serve(t, t.TempDir(), "--metrics-listen", "127.0.0.1:0", "--issuer-metrics-listen",
+		"127.0.0.1:0", "--insecure-allow-anonymous")
 	get := func(url string) (int, string) {
 		r, err := http.Get(url)
 		must(t, err)
@@ -205,6 +206,9 @@ func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
 	if status, body := get(s.Metrics); status != 200 ||
 		!strings.Contains(body, "gatehouse_insecure_allow_anonymous 1\n") {
 		t.Errorf("got %d %s", status, body)
+	}
+	if status, body := get(s.IssuerMetrics); status != 200 || !strings.Contains(body, "gatehouse_signing_keys{") {
+		t.Errorf("the issuer's: got %d %s", status, body)
 	}
 	for _, url := range []string{s.Issuer + "/metrics", strings.TrimSuffix(s.Resource, "/mcp") + "/metrics",
 		strings.TrimSuffix(s.Metrics, "/metrics") + "/mcp"} {

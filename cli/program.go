@@ -47,8 +47,10 @@ type Addresses struct {
 	Issuer   string // the issuer identifier
 	Resource string // the MCP server's URL, which is the resource identifier
 	DataDir  string // absolute
-	Metrics  string // the URL of the metrics; empty: none
-	Gateway  string // the address on which a gateway listens
+	Metrics  string // the URL of the MCP server's metrics; empty: none
+	// IssuerMetrics is the URL of the authorization server's metrics; empty: none.
+	IssuerMetrics string
+	Gateway       string // the address on which a gateway listens
 }
 
 // exitError is an error with a hint and an exit code.

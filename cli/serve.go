@@ -31,7 +31,7 @@ type app struct {
 	issuer    *authserver.Server
 	resource  *mcpserver.Server
 	listeners [2]net.Listener // issuer's, resource's
-	metrics   net.Listener    // nil: no metrics
+	metrics   [2]net.Listener // issuer's, resource's; nil: no metrics
 	admin     net.Listener
 	closers   []func() error // in the order of opening
 }
@@ -146,14 +146,19 @@ func (h *app) listen() error {
 		h.listeners[i], *d.value = l, l.Addr().String()
 		h.closers = append(h.closers, h.unlisten(l))
 	}
-	if h.metricsListen == "" {
-		return nil
+	for i, d := range []struct{ flag, address string }{
+		{"issuer-metrics-listen", h.issuerMetricsListen}, {"metrics-listen", h.metricsListen},
+	} {
+		if d.address == "" {
+			continue
+		}
+		l, err := httpd.Listen(d.address)
+		if err != nil {
+			return usageError(fmt.Sprintf("choose another address with --%s, or stop what uses this one", d.flag), err)
+		}
+		h.metrics[i] = l
+		h.closers = append(h.closers, h.unlisten(l))
 	}
-	var err error
-	if h.metrics, err = httpd.Listen(h.metricsListen); err != nil {
-		return usageError("choose another address with --metrics-listen, or stop what uses this one", err)
-	}
-	h.closers = append(h.closers, h.unlisten(h.metrics))
 	return nil
 }
 
@@ -254,7 +259,7 @@ func (h *app) serve(ctx context.Context) error {
 		listener net.Listener
 		handler  http.Handler
 	}{{h.listeners[0], h.issuer.Handler()}, {h.listeners[1], h.resource.Handler()}, {h.admin, h.issuer.AdminHandler()},
-		{h.metrics, h.resource.Metrics()}} {
+		{h.metrics[0], h.issuer.Metrics()}, {h.metrics[1], h.resource.Metrics()}} {
 		if d.listener == nil {
 			continue
 		}
@@ -277,8 +282,11 @@ func (h *app) serve(ctx context.Context) error {
 
 func (h *app) addresses() Addresses {
 	a := Addresses{Issuer: h.settings.issuer, Resource: h.settings.resource, DataDir: h.dataDir}
-	if h.metrics != nil {
-		a.Metrics = "http://" + h.metrics.Addr().String() + "/metrics"
+	if h.metrics[0] != nil {
+		a.IssuerMetrics = "http://" + h.metrics[0].Addr().String() + "/metrics"
+	}
+	if h.metrics[1] != nil {
+		a.Metrics = "http://" + h.metrics[1].Addr().String() + "/metrics"
 	}
 	return a
 }

@@ -41,6 +41,7 @@ type settings struct {
 	revocationStaleAfter  time.Duration
 	requireDPoP           bool
 	metricsListen         string
+	issuerMetricsListen   string
 	callsPerMinute        int64
 	tokenCacheSize        int
 	callRetention         time.Duration
@@ -111,6 +112,8 @@ func (s *settings) register(fs *pflag.FlagSet) {
 		"the MCP server rejects access tokens that are not bound to a key of their client (RFC 9449)")
 	fs.StringVar(&s.metricsListen, "metrics-listen", "",
 		"address of the MCP server's /metrics, which need no authentication (default none)")
+	fs.StringVar(&s.issuerMetricsListen, "issuer-metrics-listen", "",
+		"address of the authorization server's /metrics, which need no authentication (default none)")
 	fs.BoolVar(&s.allowAnonymous, "insecure-allow-anonymous", false,
 		"accept requests without a valid token where the rollout mode of anonymous requests is observe: everyone who "+
 			"reaches the MCP server can then call the tools that are open to anonymous requests")
