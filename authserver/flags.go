@@ -21,7 +21,7 @@ func (c *Config) RegisterFlags(fs *pflag.FlagSet) {
 		"time after the authorization at which its refresh tokens expire, however often they were rotated")
 	flags.OptionalDurationVar(fs, &c.ReplayWindow, "replay-window",
 		"time in which a used refresh token returns the same successor again, because the response may have been "+
-			"lost, at most 5m; 0: never")
+			"lost, at most 5m; 0: never; a stolen one can be used unnoticed for as long")
 	fs.DurationVar(&c.SessionLifetime, "session-lifetime", c.SessionLifetime, "how long a person stays signed in")
 	flags.OptionalDurationVar(fs, &c.KeyRotationInterval, "key-rotation-interval",
 		"how long a signing key signs before the next one replaces it, at least 1h; 0: until an operator rotates it")
@@ -40,12 +40,13 @@ func (c *Config) RegisterFlags(fs *pflag.FlagSet) {
 	fs.Int64Var(&c.IntrospectionsPerMinute, "introspections-per-minute", c.IntrospectionsPerMinute,
 		"number of tokens that one client may introspect in a minute")
 	fs.Int64Var(&c.SignInsPerAddress, "sign-ins-per-address", c.SignInsPerAddress,
-		"number of wrong passwords from one address in five minutes, a tenth of them for one account")
+		"number of wrong passwords from one address in five minutes, a tenth of them for one account; a browser or an "+
+			"address from which the account signed in before has a tenth of its own")
 	fs.Int64Var(&c.SignInsPerAccount, "sign-ins-per-account", c.SignInsPerAccount,
 		"number of wrong passwords for one account in an hour, from all addresses")
 	fs.Int64Var(&c.MaxInFlight, "max-in-flight", c.MaxInFlight,
 		"number of requests served at once at each replica, at least 4; refreshing, revoking and introspecting "+
-			"tokens may use all of it, other requests a quarter")
+			"tokens may use all of it, other requests a quarter; a request that waits for half a second gets 503")
 	fs.Int64Var(&c.RegistrationsPerHour, "registrations-per-hour", c.RegistrationsPerHour,
 		"number of clients that may be registered from one address in an hour")
 }

@@ -116,6 +116,10 @@ func blocks(text string) (found []string) {
 func (s *shell) mentions(t *testing.T, readme string) {
 	t.Helper()
 	checked := 0
+	settings, err := s.run("gatehouse settings")
+	if err != nil {
+		t.Fatal(err, settings)
+	}
 	for _, m := range regexp.MustCompile("`gatehouse ([^`]+)`").FindAllStringSubmatch(readme, -1) {
 		words := strings.Fields(strings.ReplaceAll(m[1], `\|`, "|"))
 		verbs := []string{""}
@@ -129,6 +133,7 @@ func (s *shell) mentions(t *testing.T, readme string) {
 			if err != nil {
 				t.Errorf("the README names %q: %v\n%s", m[0], err, help)
 			}
+			help += settings
 			for _, w := range words {
 				name, _, _ := strings.Cut(strings.Trim(w, "[]"), "=")
 				if strings.HasPrefix(name, "--") && !strings.Contains(help, name+" ") &&
