@@ -112,7 +112,7 @@ func (k signingKeys) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-// Metrics serves GET /metrics. It authenticates nobody and tells how busy the server is: give it a
+// Metrics serves GET /metrics. It authenticates no one and tells how busy the server is: give it a
 // listener of its own.
 func (s *Server) Metrics() http.Handler {
 	mux := http.NewServeMux()

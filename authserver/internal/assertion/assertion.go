@@ -34,10 +34,10 @@ var ErrInvalid = errors.New("the assertion is not valid")
 
 // The limits of an assertion.
 const (
-	maxSize = 8 << 10 // bytes
-	maxID   = 256     // of a jti, bytes
-	maxLife = 5 * time.Minute
-	leeway  = 30 * time.Second
+	maxSize     = 8 << 10 // bytes
+	maxID       = 256     // of a jti, bytes
+	maxLifetime = 5 * time.Minute
+	leeway      = 30 * time.Second
 )
 
 // Algorithms are the accepted signature algorithms.
@@ -127,7 +127,7 @@ const farthest = 100 * 365 * 24 * 3600
 
 // Check verifies that the client made the assertion, for this issuer, now, and that it is used for
 // the first time; or returns ErrInvalid, or an internal error when the stores do not answer. The
-// jti is used up last, so that nobody can use up one of another client.
+// jti is used up last, so that no client can use up one of another.
 func (c *Checker) Check(ctx context.Context, of client.Client, raw string) error {
 	payload, err := c.verify(ctx, source{of.JWKS, of.JWKSURI, of.ID, &c.clients}, raw, "", "jwt",
 		"client-authentication+jwt")
@@ -163,7 +163,7 @@ func (c *Checker) checkClaims(of client.Client, a claims) error {
 	if a.Issuer != of.ID || a.Subject != of.ID {
 		return &invalid{"iss and sub must both be the client_id", ErrInvalid}
 	}
-	return c.checkCommon(a, maxLife, ErrInvalid)
+	return c.checkCommon(a, maxLifetime, ErrInvalid)
 }
 
 // checkCommon checks the claims that all assertions have. longest bounds how far exp may be ahead;

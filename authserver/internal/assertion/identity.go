@@ -16,8 +16,8 @@ import (
 // identityType is the JOSE "typ" of an Identity Assertion JWT Authorization Grant (ID-JAG).
 const identityType = "oauth-id-jag+jwt"
 
-// maxIdentityLife bounds how far ahead exp of an ID-JAG may be: it is remembered for so long.
-const maxIdentityLife = time.Hour
+// maxIdentityLifetime bounds how far ahead exp of an ID-JAG may be: it is remembered for so long.
+const maxIdentityLifetime = time.Hour
 
 // identityClaims are the claims of an ID-JAG.
 type identityClaims struct {
@@ -30,8 +30,8 @@ type identityClaims struct {
 }
 
 // Identity implements issuer.Identities: it verifies that a trusted issuer made the assertion, for
-// this issuer and now; or returns trustedissuer.ErrNotAccepted, or an internal error when the stores
-// do not answer. The caller makes sure that it is used once.
+// this issuer and now; or returns trustedissuer.ErrNotAccepted, or an internal error when the
+// stores do not answer. The caller makes sure that it is used once.
 func (c *Checker) Identity(ctx context.Context, raw string) (trustedissuer.Identity, error) {
 	from, err := issuerOf(raw)
 	if err != nil {
@@ -99,5 +99,5 @@ func (c *Checker) checkIdentity(trusted trustedissuer.Issuer, a identityClaims) 
 	case a.IssuedAt <= 0:
 		return &invalid{"iat is missing", trustedissuer.ErrNotAccepted}
 	}
-	return c.checkCommon(a.claims, maxIdentityLife, trustedissuer.ErrNotAccepted)
+	return c.checkCommon(a.claims, maxIdentityLifetime, trustedissuer.ErrNotAccepted)
 }

@@ -21,18 +21,19 @@ type Keys interface {
 	FetchKeys(ctx context.Context, address string) ([]byte, error)
 }
 
-// keysLife is for how long keys are not fetched again, and mostLife for how long they are valid
-// when their URL does not answer: a withdrawn key must not stay valid for ever. fetchAgain is the
-// time between two fetches for an unknown kid, and retryAfter that while there are no keys at all.
+// keysLifetime is for how long keys are not fetched again, and maxKeysAge for how long they are
+// valid when their URL does not answer: a withdrawn key must not stay valid for ever. fetchAgain is
+// the time between two fetches for an unknown kid, and retryAfter that while there are no keys at
+// all.
 const (
-	keysLife   = 5 * time.Minute
-	mostLife   = 24 * time.Hour
-	fetchAgain = 30 * time.Second
-	retryAfter = time.Second
+	keysLifetime = 5 * time.Minute
+	maxKeysAge   = 24 * time.Hour
+	fetchAgain   = 30 * time.Second
+	retryAfter   = time.Second
 )
 
-// mostKnown bounds the number of key sets of a cache.
-const mostKnown = 1000
+// maxKnown bounds the number of key sets of a cache.
+const maxKnown = 1000
 
 // source is where the keys of a sender are: given, or at a URL.
 type source struct {
@@ -95,7 +96,7 @@ func (s *keyCache) set(name string) *set {
 		s.sets = map[string]*set{}
 	}
 	for other := range s.sets {
-		if len(s.sets) < mostKnown {
+		if len(s.sets) < maxKnown {
 			break
 		}
 		delete(s.sets, other) // any: it is only fetched again
@@ -142,9 +143,9 @@ func (k *set) current(ctx context.Context, s source, kid string) ([]jose.JSONWeb
 	return nil, err
 }
 
-// mostWait bounds the requests that wait for keys that another fetches, for all sets together:
+// maxWait bounds the requests that wait for keys that another fetches, for all sets together:
 // they are in flight, and strangers may name hosts that do not answer.
-const mostWait = 12
+const maxWait = 12
 
 // wait waits for the turn to use a set, while not too many do.
 func (s *keyCache) wait(ctx context.Context, k *set) bool {
@@ -153,7 +154,7 @@ func (s *keyCache) wait(ctx context.Context, k *set) bool {
 		return true
 	default:
 	}
-	if s.waiting.Add(1) > mostWait {
+	if s.waiting.Add(1) > maxWait {
 		s.waiting.Add(-1)
 		return false
 	}
@@ -168,7 +169,7 @@ func (s *keyCache) wait(ctx context.Context, k *set) bool {
 
 // serves reports whether the keys are new enough and have the kid.
 func (h *fetched) serves(kid string, now time.Time) bool {
-	return h != nil && now.Sub(h.read) < keysLife &&
+	return h != nil && now.Sub(h.read) < keysLifetime &&
 		slices.ContainsFunc(h.keys, func(key jose.JSONWebKey) bool { return key.KeyID == kid })
 }
 
@@ -176,7 +177,7 @@ var errNoKeys = errors.New("they are not known, and cannot be fetched now")
 
 // still returns keys that are old, as long as they are valid.
 func (h *fetched) still(now time.Time) ([]jose.JSONWebKey, error) {
-	if h == nil || now.Sub(h.read) >= mostLife {
+	if h == nil || now.Sub(h.read) >= maxKeysAge {
 		return nil, errNoKeys
 	}
 	return h.keys, nil

@@ -35,7 +35,7 @@ func TestOddSpellingsOfAddresses(t *testing.T) {
 		n.addresses = []string{means}
 		if _, _, err := f.Fetch(context.Background(), "https://"+spelling+"/c.json"); err == nil ||
 			len(n.dialled) != 0 || n.hits.Load() != 0 {
-			t.Errorf("%s: got %v and met %v, want nobody met", spelling, err, n.dialled)
+			t.Errorf("%s: got %v and met %v, want no connection", spelling, err, n.dialled)
 		}
 		n, f = newNetwork(t, document)
 		n.addresses = []string{means}
@@ -88,7 +88,7 @@ func TestKeySetsThatAreNone(t *testing.T) {
 	}
 }
 
-// CM-07: whoever hangs, at whatever step, is left within seconds.
+// CM-07: a server that hangs at any step is given up within seconds.
 func TestWhoeverHangsIsLeft(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
@@ -186,7 +186,7 @@ func TestACertificateThatIsOver(t *testing.T) {
 		_, _, err = f.Fetch(context.Background(), address)
 		var invalid x509.CertificateInvalidError
 		if (err == nil) != row.good || !row.good && !errors.As(err, &invalid) {
-			t.Errorf("%s: got %v, want it believed: %v", name, err, row.good)
+			t.Errorf("%s: got %v, want it accepted: %v", name, err, row.good)
 		}
 		s.Close()
 	}

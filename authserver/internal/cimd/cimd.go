@@ -18,13 +18,13 @@ import (
 
 // For how long a document is cached by default, and at most.
 const (
-	usualLife = 5 * time.Minute
-	mostLife  = 24 * time.Hour
+	defaultLifetime = 5 * time.Minute
+	maxLifetime     = 24 * time.Hour
 )
 
-// mostKnown bounds the number of documents whose lifetimes are remembered; others are fetched
+// maxKnown bounds the number of documents whose lifetimes are remembered; others are fetched
 // again.
-const mostKnown = 10_000
+const maxKnown = 10_000
 
 // Library finds clients by their metadata documents. It is called only after a person has signed
 // in, so that no stranger can cause a fetch (SEP-991).
@@ -61,7 +61,7 @@ func (l *Library) Client(ctx context.Context, id string) (client.Client, error) 
 	if ok, wait := l.Limit.Allow(ctx, httpd.Source(ctx)); !ok {
 		return client.Client{}, oauth.TooManyRequests(wait)
 	}
-	body, life, err := l.Fetcher.Fetch(ctx, id)
+	body, lifetime, err := l.Fetcher.Fetch(ctx, id)
 	if err != nil {
 		httpd.Note(ctx, "error", err)
 		if NoRoute(err) {
@@ -86,7 +86,7 @@ func (l *Library) Client(ctx context.Context, id string) (client.Client, error) 
 	if err != nil {
 		return client.Client{}, fmt.Errorf("store the client of a document: %w", err)
 	}
-	l.keep(id, life)
+	l.keep(id, lifetime)
 	return c, nil
 }
 
@@ -96,11 +96,11 @@ func (l *Library) isFresh(id string) bool {
 	return l.Now().Before(l.fresh[id])
 }
 
-func (l *Library) keep(id string, life time.Duration) {
+func (l *Library) keep(id string, lifetime time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.fresh == nil || len(l.fresh) >= mostKnown {
+	if l.fresh == nil || len(l.fresh) >= maxKnown {
 		l.fresh = map[string]time.Time{}
 	}
-	l.fresh[id] = l.Now().Add(life)
+	l.fresh[id] = l.Now().Add(lifetime)
 }

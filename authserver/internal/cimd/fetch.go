@@ -118,7 +118,7 @@ func (f *Fetcher) fetch(ctx context.Context, address string, most int64) ([]byte
 	if bytes.HasPrefix(body, []byte("\xef\xbb\xbf")) {
 		return nil, 0, errors.New("the document begins with a byte order mark")
 	}
-	return body, life(response.Header), nil
+	return body, lifetime(response.Header), nil
 }
 
 // acceptable checks the head of the response: 200, JSON, not encoded.
@@ -136,8 +136,8 @@ func acceptable(r *http.Response) error {
 	return nil
 }
 
-// life is for how long the document is valid (RFC 9111 section 5.2.2), within our limits.
-func life(h http.Header) time.Duration {
+// lifetime is for how long the document is valid (RFC 9111 section 5.2.2), within our limits.
+func lifetime(h http.Header) time.Duration {
 	for directive := range strings.SplitSeq(strings.ToLower(h.Get("Cache-Control")), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
 		switch name {
@@ -148,10 +148,10 @@ func life(h http.Header) time.Duration {
 			if err != nil || seconds < 0 {
 				return 0
 			}
-			return time.Duration(min(seconds, int64(mostLife/time.Second))) * time.Second
+			return time.Duration(min(seconds, int64(maxLifetime/time.Second))) * time.Second
 		}
 	}
-	return usualLife
+	return defaultLifetime
 }
 
 // dial resolves the host, checks all its addresses, and connects to one of them: a second look-up

@@ -74,17 +74,17 @@ func document(w http.ResponseWriter, _ *http.Request) {
 
 func TestADocumentIsFetched(t *testing.T) {
 	n, f := newNetwork(t, document)
-	body, life, err := f.Fetch(context.Background(), address)
-	if err != nil || !strings.Contains(string(body), address) || life != 5*time.Minute {
-		t.Fatalf("got %s %s %v", body, life, err)
+	body, lifetime, err := f.Fetch(context.Background(), address)
+	if err != nil || !strings.Contains(string(body), address) || lifetime != 5*time.Minute {
+		t.Fatalf("got %s %s %v", body, lifetime, err)
 	}
 	if len(n.dialled) != 1 || n.dialled[0] != "93.184.216.34:443" { // CM-04: the address that was vetted
 		t.Errorf("met %v", n.dialled)
 	}
 }
 
-// CM-01, CM-03, AS-40: nobody is met at an address that is not public, nor when one of several is
-// not.
+// CM-01, CM-03, AS-40: no connection is made to an address that is not public, nor when one of
+// several is not.
 func TestOnlyPublicAddresses(t *testing.T) {
 	for _, bad := range []string{
 		"127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "0.1.2.3",
@@ -98,7 +98,7 @@ func TestOnlyPublicAddresses(t *testing.T) {
 			n.addresses = addresses
 			if _, _, err := f.Fetch(context.Background(), address); err == nil || len(n.dialled) != 0 ||
 				n.hits.Load() != 0 {
-				t.Errorf("%v: got %v and met %v, want nobody met", addresses, err, n.dialled)
+				t.Errorf("%v: got %v and met %v, want no connection", addresses, err, n.dialled)
 			}
 		}
 	}
@@ -116,7 +116,7 @@ func TestOnlyPublicAddresses(t *testing.T) {
 	}
 	f.Exceptions = []string{"com", "xample.com", "example.com:444"}
 	if _, _, err := f.Fetch(context.Background(), address); err == nil {
-		t.Error("an exception for somebody else serves")
+		t.Error("an exception for another host counts")
 	}
 }
 
@@ -180,12 +180,12 @@ func TestWhatIsNoDocument(t *testing.T) {
 	}
 }
 
-// CM-13: whoever has no certificate for the name is not heard.
+// CM-13: a server without a certificate for the name is refused.
 func TestCertificates(t *testing.T) {
 	n, f := newNetwork(t, document)
 	f.Roots = x509.NewCertPool()
 	if _, _, err := f.Fetch(context.Background(), address); err == nil || n.hits.Load() != 0 {
-		t.Errorf("signed by nobody known: got %v, %d requests", err, n.hits.Load())
+		t.Errorf("signed by an unknown authority: got %v, %d requests", err, n.hits.Load())
 	}
 	n, f = newNetwork(t, document)
 	if _, _, err := f.Fetch(context.Background(), "https://other.example/client.json"); err == nil ||
@@ -205,13 +205,13 @@ func TestLives(t *testing.T) {
 			w.Header().Set("Cache-Control", header)
 			document(w, r)
 		})
-		if _, life, err := f.Fetch(context.Background(), address); err != nil || life != want {
-			t.Errorf("%q: got %s %v, want %s", header, life, err, want)
+		if _, lifetime, err := f.Fetch(context.Background(), address); err != nil || lifetime != want {
+			t.Errorf("%q: got %s %v, want %s", header, lifetime, err, want)
 		}
 	}
 }
 
-// CM-07: whoever is slow is not waited for.
+// CM-07: a slow server is not waited for.
 func TestASlowServer(t *testing.T) {
 	hang := make(chan struct{})
 	_, f := newNetwork(t, func(http.ResponseWriter, *http.Request) { <-hang })

@@ -29,7 +29,7 @@ type Grant struct {
 	RevokedAt    time.Time // zero: not
 	RevokeReason string
 
-	SignedInAt time.Time // when the person had signed in; zero when nobody did
+	SignedInAt time.Time // when the person had signed in; zero for none
 	AssertedBy string    // the issuer whose assertions made it; empty for a grant that a person or the tenant allowed
 	AssertedAt time.Time // the time of the last assertion
 	// DerivedFrom is the grant that the person allowed on the consent page, when the client got
@@ -230,8 +230,8 @@ func (l *Ledger) tell(ctx context.Context, s revocation.Suspension) error {
 
 // Restore writes to the list the grants and keys of the ledger whose tokens may not have expired
 // yet, and marks the list complete for this time.
-func (l *Ledger) Restore(ctx context.Context, life time.Duration) error {
-	if err := l.List.Restore(ctx, l.revoked, life); err != nil {
+func (l *Ledger) Restore(ctx context.Context, lifetime time.Duration) error {
+	if err := l.List.Restore(ctx, l.revoked, lifetime); err != nil {
 		return fmt.Errorf("restore the list of revoked grants: %w", err)
 	}
 	return nil

@@ -56,7 +56,7 @@ func (e *Engine) Introspect(ctx context.Context, c client.Client, raw string) (I
 }
 
 // Revoke revokes the grant of a token that the client presents (RFC 7009 section 2.1): whichever
-// token it is, everything that hangs from the grant is revoked. An unknown or expired token is no
+// token it is, everything that belongs to the grant is revoked. An unknown or expired token is no
 // error (section 2.2); another client's is an *oauth.Error, and stays valid. token_type_hint does
 // not matter: a token is found by its value.
 func (e *Engine) Revoke(ctx context.Context, c client.Client, raw string) error {
@@ -97,7 +97,7 @@ func (e *Engine) presented(ctx context.Context, raw string) (clientID, grantID s
 	if err != nil {
 		return "", "", err
 	}
-	// A token that was exchanged hangs from another client's grant, which is not its client's to
+	// A token that was exchanged belongs to another client's grant, which is not its client's to
 	// revoke.
 	return g.ClientID, g.ID, nil
 }

@@ -82,7 +82,7 @@ func (e *Engine) Silent(ctx context.Context, form url.Values, someone SignedIn) 
 	}
 	if someone.UserID == "" || !a.Prompt.Fresh(someone.SignedInAt, e.Now()) {
 		return "", e.refuse(ctx, a,
-			promptError("login_required", "nobody has signed in here recently, and prompt=none shows no page"))
+			promptError("login_required", "no one has signed in here recently, and prompt=none shows no page"))
 	}
 	if hint := form.Get("id_token_hint"); hint != "" {
 		if userID, _, err := e.Hint(hint); err != nil || userID != someone.UserID {

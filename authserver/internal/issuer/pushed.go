@@ -36,7 +36,7 @@ func pushedKey(requestURI string) string { return "pushed:" + client.TokenHash(r
 // error is a *Refusal, an *oauth.Error or an internal one. What needs the client metadata document
 // is checked after the sign-in, as without pushing.
 func (e *Engine) Push(ctx context.Context, c client.Client, form url.Values, proof *dpop.Proof) (requestURI string,
-	life time.Duration, relaxed []string, err error) {
+	lifetime time.Duration, relaxed []string, err error) {
 	if form.Has("request_uri") {
 		// RFC 9126 section 2.1
 		return "", 0, nil, oauth.InvalidRequest("request_uri cannot be pushed; send the parameters themselves")

@@ -6,7 +6,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 )
 
-// A scope whose access nobody stated writes, unless its name says that it reads and nothing in it
+// A scope whose access is not stated writes, unless its name says that it reads and nothing in it
 // says that it changes something.
 func TestScopesWrite(t *testing.T) {
 	for name, writes := range map[string]bool{

@@ -34,10 +34,10 @@ type ResourceStore interface {
 // Resources are those whose tokens are issued: first those of the configuration, whose first is
 // the default one, then those of the store. It is safe for concurrent use.
 type Resources struct {
-	fixed []Resource
-	store ResourceStore
-	life  time.Duration // default lifetime of access tokens
-	plain bool          // plain http off this machine is allowed
+	fixed    []Resource
+	store    ResourceStore
+	lifetime time.Duration // default lifetime of access tokens
+	plain    bool          // plain http off this machine is allowed
 
 	reading sync.Mutex
 	last    atomic.Pointer[kept]
@@ -50,10 +50,10 @@ type kept struct {
 }
 
 // NewResources returns the resources of the configuration, which are checked already; Refresh adds
-// those of the store. life is the default lifetime of access tokens. insecureHTTP allows stored
+// those of the store. lifetime is the default lifetime of access tokens. insecureHTTP allows stored
 // resources at plain http URLs off this machine.
-func NewResources(fixed []Resource, store ResourceStore, life time.Duration, insecureHTTP bool) *Resources {
-	r := &Resources{fixed: fixed, store: store, life: life, plain: insecureHTTP}
+func NewResources(fixed []Resource, store ResourceStore, lifetime time.Duration, insecureHTTP bool) *Resources {
+	r := &Resources{fixed: fixed, store: store, lifetime: lifetime, plain: insecureHTTP}
 	r.last.Store(&kept{revision: -1, all: fixed})
 	return r
 }
@@ -84,7 +84,7 @@ func (r *Resources) IsInsecure(uri string) bool {
 }
 
 // DefaultLifetime is the lifetime of access tokens of resources that have none of their own.
-func (r *Resources) DefaultLifetime() time.Duration { return r.life }
+func (r *Resources) DefaultLifetime() time.Duration { return r.lifetime }
 
 // Refresh reads the store if it has changed, and reports whether it had. A stored resource that is
 // not valid any more (another program wrote it) is left out, with an error that names it.
@@ -113,7 +113,7 @@ func (r *Resources) with(stored []Resource) ([]Resource, error) {
 	all := slices.Clone(r.fixed)
 	var errs []error
 	for _, s := range stored {
-		checked, err := s.Check(r.life)
+		checked, err := s.Check(r.lifetime)
 		if err == nil && r.IsInsecure(s.URI) {
 			err = fmt.Errorf("the resource %s is plain http on a host that is not this machine: start with "+
 				"insecure-http, or remove it", s.URI)
@@ -130,7 +130,7 @@ func (r *Resources) with(stored []Resource) ([]Resource, error) {
 // With returns the resources as they would be if the store had these.
 func (r *Resources) With(stored []Resource) *Resources {
 	all, _ := r.with(stored) // they are checked before they are stored
-	next := NewResources(r.fixed, r.store, r.life, r.plain)
+	next := NewResources(r.fixed, r.store, r.lifetime, r.plain)
 	next.last.Store(&kept{revision: -1, all: all})
 	return next
 }
@@ -150,8 +150,8 @@ const maxScopeNames = 12 << 10
 // PlainURL reports whether a URL has no character with a meaning in a shell or a page.
 func PlainURL(uri string) bool { return plainURL.MatchString(uri) }
 
-// Check fills in the defaults, life for the lifetime of access tokens, and checks the rest.
-func (r Resource) Check(life time.Duration) (Resource, error) {
+// Check fills in the defaults, lifetime for the lifetime of access tokens, and checks the rest.
+func (r Resource) Check(lifetime time.Duration) (Resource, error) {
 	uri, err := oauth.PlainResource(r.URI)
 	if err != nil {
 		return r, fmt.Errorf("resource %q is %w", r.URI, err)
@@ -175,7 +175,7 @@ func (r Resource) Check(life time.Duration) (Resource, error) {
 		return r, fmt.Errorf("resource %s: algorithm %q is not offered; use ES256, RS256 or EdDSA", uri, r.Algorithm)
 	}
 	if r.AccessTokenLifetime == 0 {
-		r.AccessTokenLifetime = life
+		r.AccessTokenLifetime = lifetime
 	}
 	if r.AccessTokenLifetime < time.Second || r.AccessTokenLifetime > MaxAccessTokenLifetime {
 		return r, fmt.Errorf("resource %s: access token lifetime %s is not between 1s and %s", uri,

@@ -42,7 +42,7 @@ const (
 const (
 	RegistrationOpen   = "open"   // everybody; machine clients with an initial access token
 	RegistrationToken  = "token"  // with an initial access token
-	RegistrationClosed = "closed" // nobody: there is no endpoint
+	RegistrationClosed = "closed" // there is no endpoint
 )
 
 // API serves the endpoints.

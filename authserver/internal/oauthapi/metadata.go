@@ -16,8 +16,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/oauth"
 )
 
-// MetadataLife is for how long clients may cache metadata and keys. keyring.PublishLead is longer.
-const MetadataLife = 5 * time.Minute
+// MetadataMaxAge is for how long clients may cache metadata and keys. keyring.PublishLead is
+// longer.
+const MetadataMaxAge = 5 * time.Minute
 
 // discovery is the metadata with the additions of OpenID Connect Discovery 1.0 section 3 and
 // RP-Initiated Logout 1.0 section 2.1. Subjects are the same for every client.
@@ -58,7 +59,7 @@ func (d *API) metadata() (rfc8414, openID http.Handler, err error) {
 			if err != nil {
 				panic("oauthapi: encode metadata: " + err.Error()) // it was encoded before
 			}
-			which(p).serve(w, r, "application/json", MetadataLife)
+			which(p).serve(w, r, "application/json", MetadataMaxAge)
 		})
 	}
 	return serve(func(p *published) document { return p.rfc8414 }),
@@ -154,5 +155,5 @@ func tagged(m discovery) (document, error) {
 // jwks serves the published keys (RFC 7517 section 5).
 func (d *API) jwks(w http.ResponseWriter, r *http.Request) {
 	keys := d.Keys.Document()
-	document{keys.JSON, keys.ETag}.serve(w, r, "application/jwk-set+json", MetadataLife)
+	document{keys.JSON, keys.ETag}.serve(w, r, "application/jwk-set+json", MetadataMaxAge)
 }

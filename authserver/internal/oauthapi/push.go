@@ -42,13 +42,13 @@ func (d *API) push(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
-	requestURI, life, names, err := d.Engine.Push(r.Context(), c, form, proof)
+	requestURI, lifetime, names, err := d.Engine.Push(r.Context(), c, form, proof)
 	if err != nil {
 		d.fail(w, r, err)
 		return
 	}
 	noteRelaxed(r, names)
-	respond(w, http.StatusCreated, pushBody{requestURI, int64(life.Seconds())})
+	respond(w, http.StatusCreated, pushBody{requestURI, int64(lifetime.Seconds())})
 }
 
 // pushingClient authenticates the client that pushes a request. A client whose metadata document

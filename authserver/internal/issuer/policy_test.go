@@ -10,13 +10,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
 )
 
-// A suspended tenant lets nothing in, a protected server's client neither: each endpoint asks this,
+// A suspended tenant denies every client, a protected server's too: each endpoint asks this,
 // beside what it asks of its store.
-func TestASuspendedTenantIsUnwelcoming(t *testing.T) {
+func TestASuspendedTenantDenies(t *testing.T) {
 	for _, c := range []client.Client{{ID: "cli_1"}, {ID: "cli_2", Resource: "https://mcp.example.com/mcp"}} {
 		acme := tenant.Tenant{ID: "acme", Name: "Acme"}
 		if why := issuer.DenyReason(acme, c); why != "" {
-			t.Errorf("%s: got %q, want it let in", c.ID, why)
+			t.Errorf("%s: got %q, want it allowed", c.ID, why)
 		}
 		acme.SuspendedAt = time.Unix(1_900_000_000, 0)
 		if why := issuer.DenyReason(acme, c); !strings.Contains(why, "Acme is suspended") {
