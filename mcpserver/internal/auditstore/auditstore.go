@@ -1,8 +1,8 @@
-// Package auditstore owns what the resource wing writes of its own doing: the way into the database
-// for those who keep rows there, and its audit lines.
+// Package auditstore opens the database of the MCP server for usage and modes, and writes its audit
+// records.
 //
-// It has connections of its own, so that what is written down never waits for the tools' data, nor
-// they for it.
+// It has connections of its own, so that these writes and the data of the tools do not wait for
+// each other.
 package auditstore
 
 import (
@@ -28,7 +28,7 @@ type DB struct {
 	embedded bool
 }
 
-// poolSize bounds the connections.
+// poolSize limits the connections.
 const poolSize = 4
 
 // Open opens a migrated database: sqlite:PATH or postgres://….
@@ -62,7 +62,7 @@ func Open(ctx context.Context, database string) (*DB, error) {
 // Close closes the database.
 func (d *DB) Close() error { return d.sql.Close() }
 
-// Write runs do in one transaction, which is kept when do returns nil.
+// Write runs do in a transaction, which is committed if do returns nil.
 func (d *DB) Write(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := d.sql.BeginTx(ctx, nil)
 	if err != nil {
@@ -78,7 +78,7 @@ func (d *DB) Write(ctx context.Context, do func(*sql.Tx) error) error {
 	return nil
 }
 
-// Read reads rows one by one.
+// Read calls row for each row of a query.
 func (d *DB) Read(ctx context.Context, row func(scan func(...any) error) error, query string, args ...any) error {
 	rows, err := d.sql.QueryContext(ctx, query, args...)
 	if err != nil {
@@ -93,23 +93,23 @@ func (d *DB) Read(ctx context.Context, row func(scan func(...any) error) error, 
 	return rows.Err()
 }
 
-// Audit is the chain of the wing's audit lines.
+// Audit returns the chain of audit records.
 func (d *DB) Audit() *chain.Chain { return d.audit }
 
-// Calls is the chain of the records of tools' calls. It is a chain of its own, because only the
-// oldest records of a chain can be deleted, and these are kept for another time.
+// Calls returns the chain of records of tool calls. It is separate, because only the oldest records
+// of a chain can be deleted, and these have another retention.
 func (d *DB) Calls() *chain.Chain { return d.calls }
 
-// Embedded says whether the database is a file, which one process at a time has.
+// Embedded reports whether the database is a file, which one process at a time uses.
 func (d *DB) Embedded() bool { return d.embedded }
 
-// Line writes an audit line within a transaction: what it is about is kept with it, or neither is.
+// Line writes an audit record in a transaction, together with the change that it records.
 func (d *DB) Line(ctx context.Context, tx *sql.Tx, e audit.Event) error {
 	return d.audit.Insert(ctx, tx, e)
 }
 
-// LineOnce writes an audit line unless there is one of this name, whichever replica wrote it, and
-// says whether it did.
+// LineOnce writes an audit record unless one with this name exists, from any replica, and reports
+// whether it did.
 func (d *DB) LineOnce(ctx context.Context, tx *sql.Tx, e audit.Event, name string) (written bool, err error) {
 	r, err := tx.ExecContext(ctx, "INSERT INTO companion_once (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", name)
 	if err != nil {
@@ -126,7 +126,7 @@ func (d *DB) Record(ctx context.Context, e audit.Event) error {
 	return d.audit.Insert(ctx, d.sql, e)
 }
 
-// Events returns the newest lines, newest first.
+// Events returns the newest audit records first.
 func (d *DB) Events(ctx context.Context, f audit.Filter) ([]audit.Record, error) {
 	return d.audit.List(ctx, f)
 }

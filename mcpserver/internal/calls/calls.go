@@ -1,9 +1,8 @@
-// Package calls keeps the audit records of tools' calls: who called what, for whom, and what became
-// of it.
+// Package calls records tool calls: who called what, for whom, and with which outcome.
 //
-// Records are written many at once into a chain of their own, some milliseconds after the answer. A
-// call that changes something has a record before it goes on, or does not go on. What is lost is
-// counted, and the chain says so.
+// Records are written in batches to a chain of their own, some milliseconds after the response. A
+// call that writes is recorded before it is forwarded, or not forwarded. Lost records are counted,
+// and the chain has a record of the gap.
 package calls
 
 import (
@@ -18,12 +17,12 @@ import (
 
 // Actions of the records.
 const (
-	ActionBegin = "tool.begin" // a call that changes something is about to be passed on
-	ActionCall  = "tool.call"  // a call, and what became of it
+	ActionBegin = "tool.begin" // a call that writes is about to be forwarded
+	ActionCall  = "tool.call"  // a call and its outcome
 	ActionGap   = "tool.gap"   // records of calls are missing, or may be
 )
 
-// Why a call cannot be recorded before it is passed on.
+// Errors of recording a call before it is forwarded.
 var (
 	errDown   = errors.New("the records of tools' calls cannot be written")
 	errFull   = errors.New("too many records of tools' calls wait to be written")
@@ -31,7 +30,7 @@ var (
 	errClosed = errors.New("the records of tools' calls are closed")
 )
 
-// Begin writes the record of a call that is about to be passed on to the tool of this name.
+// Begin writes the record of a call that is about to be forwarded.
 func (l *Log) Begin(ctx context.Context, r *guard.Record, name string) error {
 	err := l.wait(ctx, event(r, name, ActionBegin))
 	if err != nil {
@@ -42,7 +41,7 @@ func (l *Log) Begin(ctx context.Context, r *guard.Record, name string) error {
 	return err
 }
 
-// Record takes the record of a call, and what became of it, without waiting for the store.
+// Record queues the record of a call and its outcome, without waiting for the store.
 func (l *Log) Record(r *guard.Record, name string) {
 	if r.Decision.Kind != guard.KindTool || !l.keeps(r) {
 		return
@@ -50,15 +49,15 @@ func (l *Log) Record(r *guard.Record, name string) {
 	l.offer(event(r, name, ActionCall))
 }
 
-// keeps says whether a record is to be kept of a call, as its tenant has it.
+// keeps reports whether a call is recorded, by the setting of its tenant.
 func (l *Log) keeps(r *guard.Record) bool {
 	return r.Decision.Write || r.Behind != "" || r.Refused != "" || l.keep(r.Caller.TenantID) == KeepAll
 }
 
-// mostDetail is how long a record's detail is, but for a reason in many words.
+// mostDetail is the length of a record's detail, apart from long reasons.
 const mostDetail = 160
 
-// event is what a record says.
+// event returns the record of a call.
 func event(r *guard.Record, name, action string) audit.Event {
 	e := audit.Event{
 		Time: r.At, Actor: "user:" + r.Caller.Subject, Action: action, Target: name, Tenant: r.Caller.TenantID,

@@ -13,9 +13,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
-// KeyOf is the key that names arguments where none is set: the one beside a database that is a
-// file. Another has none, and the names change with each start and differ between replicas, which
-// is said.
+// KeyOf returns the default key for the hashes of arguments: the one beside a database that is a
+// file. For another database it is empty, and it logs that the hashes change with each start and
+// differ between replicas.
 func KeyOf(database string, log *slog.Logger) (config.Secret, error) {
 	path := KeyFile(database)
 	if path == "" {
@@ -26,8 +26,7 @@ func KeyOf(database string, log *slog.Logger) (config.Secret, error) {
 	return Key(path)
 }
 
-// KeyFile is where the key that names arguments is kept beside a database that is a file; "" for
-// another.
+// KeyFile returns the file of the key beside a database that is a file; "" for another.
 func KeyFile(database string) string {
 	path, embedded := strings.CutPrefix(database, "sqlite:")
 	if !embedded {
@@ -36,9 +35,9 @@ func KeyFile(database string) string {
 	return strings.TrimSuffix(path, ".db") + ".arguments.key"
 }
 
-// Key reads the key that names arguments from a file, which is made for its owner alone when it is
-// not there: so the same arguments have the same name after a restart. Of several processes that
-// make it at once, all get that of the first.
+// Key reads the key for the hashes of arguments, and creates the file if it does not exist, so that
+// hashes stay the same after a restart. Of several processes that create it at once, all get the
+// first key.
 func Key(path string) (config.Secret, error) {
 	key, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -56,9 +55,9 @@ func Key(path string) (config.Secret, error) {
 	return config.Secret(s), nil
 }
 
-// makeKey makes the file, whole or not at all, unless it is there.
+// makeKey creates the file atomically, unless it exists.
 func makeKey(path string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // for its owner alone
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // readable by its owner alone
 	if err != nil {
 		return err
 	}

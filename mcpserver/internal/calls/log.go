@@ -13,33 +13,33 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// The bounds of what waits to be written.
+// Limits of the queue.
 const (
 	queueSize  = 4096
 	batchSize  = 500
-	linger     = 10 * time.Millisecond // so long a record waits for others; with the write, less than 20 ms
-	beginWait  = 3 * time.Second       // so long a call waits for its record
+	linger     = 10 * time.Millisecond // how long a record waits for others; with the write, less than 20 ms
+	beginWait  = 3 * time.Second       // how long a call waits for its record
 	writeWait  = 3 * time.Second       // for one write
 	retryAfter = 250 * time.Millisecond
 	lastTries  = 3 // when it is closed
 )
 
-// Log takes records of calls and writes them. It is safe for concurrent use. Close it after use.
+// Log writes records of calls. It is safe for concurrent use. Close it after use.
 type Log struct {
 	book    *auditstore.DB
 	now     func() time.Time
 	log     *slog.Logger
 	queue   chan *entry
-	hurry   chan struct{} // a call waits for its record; it has room for one
-	written chan struct{} // closed when everything is
-	stop    chan struct{} // closed when nothing more is taken
-	run     string        // the id of this process's row; empty: it only reads
+	hurry   chan struct{} // a call waits for its record; capacity 1
+	written chan struct{} // closed when all records are written
+	stop    chan struct{} // closed when no more records are accepted
+	run     string        // id of this process's row; empty: it only reads
 	beats   sync.WaitGroup
 
 	settings atomic.Pointer[map[string]string] // of tenants; see Setting
 	down     atomic.Bool                       // the last write failed
 
-	bring  sync.RWMutex // held by those who put something into the queue, so that nothing comes after it was closed
+	bring  sync.RWMutex // held while a record is queued, so that none is queued after the close
 	closed bool
 
 	mu         sync.Mutex
@@ -48,23 +48,23 @@ type Log struct {
 	unrecorded int64 // calls that were answered 503
 }
 
-// entry is a record that waits to be written.
+// entry is a queued record.
 type entry struct {
 	event audit.Event
-	at    time.Time   // when it began to wait, by the machine's clock
-	done  chan error  // told what became of it; nil: nobody waits
-	left  atomic.Bool // the call waits no longer, and was refused
+	at    time.Time   // when it was queued, by the machine's clock
+	done  chan error  // gets the result; nil: no call waits
+	left  atomic.Bool // the call was refused and no longer waits
 }
 
-// gap is what has not been recorded.
+// gap is a number of lost records.
 type gap struct {
-	since time.Time // zero: there is none
+	since time.Time // zero: no gap
 	lost  int64
-	error string // what the store answered; empty: it did not fail
+	error string // error of the store; empty: it did not fail
 }
 
-// New makes the records of a database. One that serves records calls, and says in the chain which
-// processes before it were killed; one that does not only reads.
+// New returns the log of a database. If it serves, it records calls, and records which processes
+// before it were killed; otherwise it only reads.
 func New(ctx context.Context, b *auditstore.DB, serves bool, now func() time.Time, log *slog.Logger) *Log {
 	l := &Log{
 		book: b, now: now, log: log, queue: make(chan *entry, queueSize), hurry: make(chan struct{}, 1),
@@ -79,14 +79,14 @@ func New(ctx context.Context, b *auditstore.DB, serves bool, now func() time.Tim
 	return l
 }
 
-// note logs what went wrong in the background.
+// note logs an error of the background.
 func (l *Log) note(err error) {
 	if err != nil {
 		l.log.Error("records of tools' calls", "error", err)
 	}
 }
 
-// put puts a record into the queue, which never waits.
+// put queues a record without waiting.
 func (l *Log) put(e *entry) error {
 	l.bring.RLock()
 	defer l.bring.RUnlock()
@@ -102,7 +102,7 @@ func (l *Log) put(e *entry) error {
 	}
 }
 
-// wait returns when a record is written.
+// wait queues a record and returns when it is written.
 func (l *Log) wait(ctx context.Context, e audit.Event) error {
 	if l.down.Load() {
 		return errDown
@@ -113,7 +113,7 @@ func (l *Log) wait(ctx context.Context, e audit.Event) error {
 	}
 	select {
 	case l.hurry <- struct{}{}:
-	default: // the writer is told already
+	default: // the writer is notified already
 	}
 	over := time.NewTimer(beginWait)
 	defer over.Stop()
@@ -129,14 +129,14 @@ func (l *Log) wait(ctx context.Context, e audit.Event) error {
 	}
 }
 
-// offer takes a record, or counts it as lost.
+// offer queues a record, or counts it as lost.
 func (l *Log) offer(e audit.Event) {
 	if err := l.put(&entry{event: e}); err != nil {
 		l.lose(1, err)
 	}
 }
 
-// lose counts records that are lost. The first of a gap is said in the log.
+// lose counts lost records, and logs the first of a gap.
 func (l *Log) lose(n int64, why error) {
 	l.mu.Lock()
 	l.lost += n
@@ -151,17 +151,17 @@ func (l *Log) lose(n int64, why error) {
 	}
 }
 
-// work writes what comes, until the queue is closed and empty.
+// work writes queued records until the queue is closed and empty.
 func (l *Log) work() {
 	defer close(l.written)
 	for first := range l.queue {
 		l.write(l.gather(first))
 	}
-	l.write(nil) // what was lost last
+	l.write(nil) // the last lost records
 }
 
-// gather waits a little for more, but not while a call waits. It is woken once for all that come
-// meanwhile, and not for each.
+// gather waits a little for more records, but not while a call waits. It wakes up once for all of
+// them.
 func (l *Log) gather(first *entry) []*entry {
 	if first.done == nil {
 		over := time.NewTimer(time.Until(first.at.Add(linger)))
@@ -187,8 +187,8 @@ func (l *Log) gather(first *entry) []*entry {
 	return batch
 }
 
-// write tries until it is done, or the log is closed and the last tries were in vain. Calls that
-// wait learn of the first failure: they do not go on.
+// write retries until the batch is written, or the log is closed and the last retries failed. Calls
+// that wait get the first error: they are not forwarded.
 func (l *Log) write(batch []*entry) {
 	for last := 0; ; {
 		batch = slices.DeleteFunc(batch, func(e *entry) bool { return e.left.Load() })
@@ -214,14 +214,14 @@ func (l *Log) write(batch []*entry) {
 	}
 }
 
-// add writes events into the chain, all or none.
+// add appends events to the chain, all or none.
 func (l *Log) add(events []audit.Event) error {
 	ctx, cancel := context.WithTimeout(context.Background(), writeWait)
 	defer cancel()
 	return l.book.Calls().Add(ctx, events)
 }
 
-// missing adds the record of a gap, if there is one, and returns the gap as that record has it.
+// missing adds the record of the gap, if there is one, and returns the recorded gap.
 func (l *Log) missing(events []audit.Event) ([]audit.Event, gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -239,8 +239,7 @@ func (l *Log) missing(events []audit.Event) ([]audit.Event, gap) {
 	}), l.gap
 }
 
-// succeed tells the calls that wait. The gap has its record now; what was lost meanwhile has none
-// yet.
+// succeed notifies the calls that wait, and removes the recorded gap.
 func (l *Log) succeed(batch []*entry, recorded gap) {
 	for _, e := range batch {
 		if e.done != nil {
@@ -261,7 +260,7 @@ func (l *Log) succeed(batch []*entry, recorded gap) {
 	l.log.Warn("records of tools' calls are written again", "lost", recorded.lost, "since", recorded.since)
 }
 
-// fail refuses the calls that wait, and returns the records that are tried again.
+// fail refuses the calls that wait, and returns the records to retry.
 func (l *Log) fail(batch []*entry, err error) []*entry {
 	l.mu.Lock()
 	if l.gap.since.IsZero() {
@@ -281,22 +280,22 @@ func (l *Log) fail(batch []*entry, err error) []*entry {
 	})
 }
 
-// State is how the records fare.
+// State is the state of a Log.
 type State struct {
 	Down       bool  // the last write failed
-	Waiting    int   // records that wait to be written
+	Waiting    int   // records that are not written yet
 	Lost       int64 // records, since the start
 	Unrecorded int64 // calls that were answered 503 because they could not be recorded
 }
 
-// State says how the records fare.
+// State returns the state.
 func (l *Log) State() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return State{Down: l.down.Load(), Waiting: len(l.queue), Lost: l.lost, Unrecorded: l.unrecorded}
 }
 
-// Close writes what waits.
+// Close writes the queued records.
 func (l *Log) Close() {
 	l.bring.Lock()
 	first := !l.closed

@@ -10,16 +10,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// A process that serves has a row, which it brings up to date, and which it deletes when everything
-// is written. A row that is left is of a process that was killed: the records of its last moment
-// may be missing.
+// A process that serves has a row, which it updates regularly and deletes when all records are
+// written. A row that is left belongs to a killed process: its last records may be missing.
 const (
 	beatEvery = 5 * time.Second
-	deadAfter = 4 * beatEvery // where several processes share a database; a file has one process
-	readEvery = time.Second   // the settings
+	deadAfter = 4 * beatEvery // if several processes share a database; a file has one process
+	readEvery = time.Second   // of the settings
 )
 
-// enter makes the process's row, and looks for those that were left.
+// enter inserts the row of the process, and looks for rows that were left.
 func (l *Log) enter(ctx context.Context) {
 	l.run = rand.Text()
 	l.note(l.beat(ctx))
@@ -38,8 +37,8 @@ func (l *Log) enter(ctx context.Context) {
 	})
 }
 
-// keepBeating brings the row and the settings up to date until ctx ends. What is wrong is said when
-// it begins.
+// keepBeating updates the row and reads the settings until ctx is done. The first of several errors
+// is logged.
 func (l *Log) keepBeating(ctx context.Context) {
 	turn, failing := time.NewTicker(readEvery), false
 	defer turn.Stop()
@@ -64,7 +63,7 @@ func (l *Log) keepBeating(ctx context.Context) {
 	}
 }
 
-// beat says that this process is alive.
+// beat updates the row.
 func (l *Log) beat(ctx context.Context) error {
 	now := l.now().Unix()
 	return l.book.Write(ctx, func(tx *sql.Tx) error {
@@ -77,18 +76,18 @@ func (l *Log) beat(ctx context.Context) error {
 	})
 }
 
-// left is a row that was found.
+// left is a row that was left.
 type left struct {
 	id           string
 	began, alive int64
 }
 
-// bury records that processes were killed, each once, whichever process finds it.
+// bury records that processes were killed, each once, by any process.
 func (l *Log) bury(ctx context.Context) error {
 	now := l.now()
 	dead := now.Add(-deadAfter).Unix()
 	if l.book.Embedded() {
-		dead = now.Add(deadAfter).Unix() // whatever the clock said
+		dead = now.Add(deadAfter).Unix() // whatever the time
 	}
 	var found []left
 	err := l.book.Read(ctx, func(scan func(...any) error) error {
@@ -127,7 +126,7 @@ func (l *Log) bury(ctx context.Context) error {
 
 func moment(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(time.RFC3339) }
 
-// leave deletes the process's row, unless records are lost that the chain does not say.
+// leave deletes the row, unless lost records are not recorded.
 func (l *Log) leave() {
 	l.mu.Lock()
 	gap := !l.gap.since.IsZero()

@@ -12,26 +12,26 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// Of which calls records are kept.
+// Values of Setting.Keep.
 const (
 	KeepAll               = "all"
 	KeepRefusalsAndWrites = "refusals_and_writes"
 
-	everyone = "*" // every tenant that has no setting of its own
+	everyone = "*" // all tenants without a setting of their own
 )
 
-// ErrKeep says that a setting is none.
+// ErrKeep says that a value of Setting.Keep is not valid.
 var ErrKeep = errors.New("what is kept is " + KeepAll + " or " + KeepRefusalsAndWrites)
 
-// Setting is of which calls of a tenant records are kept.
+// Setting says which calls of a tenant are recorded.
 type Setting struct {
-	Tenant string // "*": every tenant that has none of its own
+	Tenant string // "*": all tenants without a setting of their own
 	Keep   string
 	SetAt  time.Time
 }
 
-// keep is what is kept of a tenant's calls. What cannot be read leaves what was known: all of it at
-// the start.
+// keep returns which calls of a tenant are recorded. If the settings cannot be read, the last ones
+// stay in effect; at first, all calls are recorded.
 func (l *Log) keep(tenant string) string {
 	settings := *l.settings.Load()
 	if len(settings) == 0 {
@@ -59,7 +59,7 @@ func (l *Log) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// Settings are those that are set, by tenant.
+// Settings returns the settings, by tenant.
 func (l *Log) Settings(ctx context.Context) (all []Setting, err error) {
 	err = l.book.Read(ctx, func(scan func(...any) error) error {
 		var s Setting
@@ -76,8 +76,8 @@ func (l *Log) Settings(ctx context.Context) (all []Setting, err error) {
 	return all, nil
 }
 
-// Set keeps a setting with its audit line. It counts here at once, at other processes within two
-// seconds.
+// Set stores a setting and its audit record. It is in effect here at once, and within two seconds
+// at other processes.
 func (l *Log) Set(ctx context.Context, s Setting, actor string) error {
 	if s.Keep != KeepAll && s.Keep != KeepRefusalsAndWrites {
 		return ErrKeep

@@ -1,5 +1,5 @@
-// Package card owns what the resource says of itself before anyone signs in: RFC 9728 metadata, the
-// server card and the AI catalog.
+// Package card serves the public documents of a resource: protected resource metadata (RFC 9728),
+// the server card and the AI catalog.
 package card
 
 import (
@@ -23,21 +23,21 @@ type Scope struct {
 	Baseline    bool   `json:"-"`
 }
 
-// Facts are what the documents are made of.
+// Facts are the content of the documents.
 type Facts struct {
-	Resource    string // the canonical URI, which is the MCP endpoint's URL
+	Resource    string // canonical URI, which is the URL of the MCP endpoint
 	Issuer      string
-	Name        string // the card's name: a reverse-DNS namespace, a slash and a name
+	Name        string // a reverse-DNS namespace, a slash and a name
 	Title       string // for people
 	Version     string
 	Description string // 1 to 100 characters
 	Scopes      []Scope
 	Protocols   []string // MCP revisions, newest first
-	CanRegister bool     // whoever asks may register at the issuer
+	CanRegister bool     // registration at the issuer is open
 	RequireDPoP bool     // tokens must be bound to a key (RFC 9449)
 }
 
-// cardSchema is the one value that version 1 of the card allows.
+// cardSchema is the only value that version 1 of the card allows.
 const cardSchema = "https://static.modelcontextprotocol.io/schemas/v1/server-card.schema.json"
 
 type remote struct {
@@ -46,8 +46,8 @@ type remote struct {
 	Protocols []string `json:"supportedProtocolVersions,omitempty"`
 }
 
-// serverCard is a server card (SEP-2127), version 1. It says nothing about authorization: a client
-// learns that by calling (RFC 9728).
+// serverCard is a server card (SEP-2127), version 1. It has no authorization data: clients find it
+// by RFC 9728.
 type serverCard struct {
 	Schema      string   `json:"$schema"`
 	Name        string   `json:"name"`
@@ -89,15 +89,15 @@ type transport struct {
 	URL  string `json:"url"`
 }
 
-// CardType and CatalogType are the documents' media types.
+// CardType and CatalogType are the media types of the documents.
 const (
 	CardType    = "application/mcp-server-card+json"
 	CatalogType = "application/ai-catalog+json"
 )
 
-// Routes returns the documents by path, of one resource or of several that share a host. They are
-// made once, need no token and are readable from any origin. What stands for the whole host is
-// there only when one resource owns it; the catalog names them all.
+// Routes returns the documents by path, of one resource or of several on the same host. They need
+// no token and are readable from any origin. Documents of the whole host exist only if it has one
+// resource; the catalog names all of them.
 func Routes(all ...Facts) (map[string]http.Handler, error) {
 	routes := map[string]http.Handler{}
 	entries := []catalogEntry{}
@@ -116,7 +116,7 @@ func Routes(all ...Facts) (map[string]http.Handler, error) {
 	return routes, described{"/.well-known/ai-catalog.json", CatalogType, catalog{"1.0", entries}}.into(routes)
 }
 
-// described is a document at its path.
+// described is a document and its path.
 type described struct {
 	path, mediaType string
 	body            any
@@ -131,8 +131,8 @@ func (d described) into(routes map[string]http.Handler) error {
 	return nil
 }
 
-// documents are those of one resource, and its entry in the catalog. alone says that it owns its
-// host.
+// documents returns the documents of one resource and its entry in the catalog. alone says that it
+// is the only one on its host.
 func (f Facts) documents(alone bool) ([]described, catalogEntry, error) {
 	u, err := url.Parse(f.Resource)
 	if err != nil {
@@ -170,7 +170,7 @@ func (f Facts) documents(alone bool) ([]described, catalogEntry, error) {
 	}, nil
 }
 
-// baseline is the small set that a client asks for first.
+// baseline returns the scopes that a client requests first.
 func (f Facts) baseline() []string {
 	var names []string
 	for _, s := range f.Scopes {
@@ -181,7 +181,7 @@ func (f Facts) baseline() []string {
 	return names
 }
 
-// document serves bytes with their validator, from any origin.
+// document serves a document with an ETag, from any origin.
 func document(body []byte, mediaType string) http.Handler {
 	sum := sha256.Sum256(body)
 	etag := `"` + hex.EncodeToString(sum[:12]) + `"`
@@ -215,8 +215,8 @@ func document(body []byte, mediaType string) http.Handler {
 	})
 }
 
-// known says whether the client has the document already (RFC 9110 §13.1.2): a proxy that
-// compressed it has made its tag a weak one.
+// known reports whether the client has the document already (RFC 9110 section 13.1.2); a proxy that
+// compressed it has made its ETag weak.
 func known(shown []string, etag string) bool {
 	for tag := range strings.SplitSeq(strings.Join(shown, ","), ",") {
 		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {

@@ -1,5 +1,5 @@
-// Package rollout owns how strictly the rules count, for which tenant and tool, while the server
-// runs.
+// Package rollout stores the modes of enforcement by tenant and tool, and reads them while the
+// server runs.
 package rollout
 
 import (
@@ -19,32 +19,32 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// Divider stands between the name of a server and that of its tool, where there are several
-// servers. A mode of the server's name counts for all of its tools that have none of their own.
+// Divider separates the name of a server from the name of its tool, if there are several servers.
+// The mode of a server's name applies to all its tools without a mode of their own.
 const Divider = "/"
 
-// Tenants that are none.
+// Tenants of modes that are not tenants.
 const (
-	Everyone = "*" // every tenant that has no mode of its own
-	Nobody   = ""  // requests without a good token; Everyone does not stand for it
+	Everyone = "*" // all tenants without a mode of their own
+	Nobody   = ""  // requests without a valid token; Everyone does not include it
 )
 
 // Setting is the mode of a tenant and a tool.
 type Setting struct {
 	Tenant string
-	Tool   string // empty: all tools that have no mode of their own
+	Tool   string // empty: all tools without a mode of their own
 	Mode   guard.Mode
 	SetAt  time.Time
 }
 
-// ErrMode says that a mode is none of guard's.
+// ErrMode says that a mode is not valid.
 var ErrMode = errors.New("a mode is observe, enforce_writes or enforce")
 
 const (
-	readEvery = 500 * time.Millisecond // so that a change counts within a second
+	readEvery = 500 * time.Millisecond // so that a change is in effect within a second
 	readWait  = 400 * time.Millisecond
-	// Trusted is how long modes hold that cannot be read anew. Then the rules count: whoever cuts a
-	// server off from its database must not keep it lenient.
+	// Trusted is how long modes are used when they cannot be read again. Then all rules are
+	// enforced: cutting a server off from its database must not keep it lenient.
 	Trusted = 10 * time.Second
 )
 
@@ -59,7 +59,7 @@ type Modes struct {
 
 var _ guard.Rollout = (*Modes)(nil)
 
-// place is whose mode it is.
+// place is a tenant and a tool.
 type place struct{ tenant, tool string }
 
 type snapshot struct {
@@ -68,8 +68,8 @@ type snapshot struct {
 	readAt   time.Time
 }
 
-// New makes modes of which none is read yet: then all rules count. Refresh reads them once, Run
-// again and again.
+// New returns modes that are not read yet: all rules are enforced. Refresh reads them once, Run
+// periodically.
 func New(b *auditstore.DB, now func() time.Time, log *slog.Logger) *Modes {
 	m := &Modes{book: b, now: now, log: log}
 	m.last.Store(&snapshot{revision: -1})
@@ -82,9 +82,9 @@ func (m *Modes) Mode(tenantID, name string) guard.Mode {
 	return s.Mode
 }
 
-// Why finds the setting that counts for a tenant's tool: the tool's own, its server's, the
-// tenant's, or everyone's in the same steps. known is false when none does, or none can be trusted
-// any more: then the rules count.
+// Why returns the setting for a tenant's tool: the tool's own, its server's, the tenant's, or those
+// of Everyone in the same order. known is false if there is none, or the modes are too old: then
+// all rules are enforced.
 func (m *Modes) Why(tenantID, tool string) (s Setting, known bool) {
 	last := m.last.Load()
 	strict := Setting{Tenant: tenantID, Mode: guard.Enforce}
@@ -105,7 +105,7 @@ func (m *Modes) Why(tenantID, tool string) (s Setting, known bool) {
 	return strict, false
 }
 
-// All are the settings as they were last read, by tenant and tool.
+// All returns the settings as they were last read, by tenant and tool.
 func (m *Modes) All() []Setting {
 	var all []Setting
 	for _, s := range m.last.Load().settings {
@@ -117,7 +117,7 @@ func (m *Modes) All() []Setting {
 	return all
 }
 
-// Age is how long ago the modes were read.
+// Age returns how long ago the modes were read.
 func (m *Modes) Age() time.Duration {
 	last := m.last.Load()
 	if last.readAt.IsZero() {
@@ -126,7 +126,7 @@ func (m *Modes) Age() time.Duration {
 	return m.now().Sub(last.readAt)
 }
 
-// Refresh reads the modes, if they have changed.
+// Refresh reads the modes if they have changed.
 func (m *Modes) Refresh(ctx context.Context) error {
 	m.reading.Lock()
 	defer m.reading.Unlock()
@@ -139,8 +139,8 @@ func (m *Modes) Refresh(ctx context.Context) error {
 		return fmt.Errorf("reading the rollout's revision: %w", err)
 	}
 	if revision != last.revision {
-		// Rows that are newer than the revision are read again next time, which changes nothing;
-		// the other way round a change would be missed.
+		// Rows newer than the revision are read again next time, which is harmless; in the other
+		// order a change would be missed.
 		if next.settings, err = m.read(ctx); err != nil {
 			return err
 		}
@@ -166,8 +166,7 @@ func (m *Modes) read(ctx context.Context) (map[place]Setting, error) {
 	return settings, nil
 }
 
-// Run reads the modes again and again until ctx ends. That they cannot be read is said once, until
-// they can.
+// Run reads the modes periodically until ctx is done. The first of several errors is logged.
 func (m *Modes) Run(ctx context.Context) {
 	tick := time.NewTicker(readEvery)
 	defer tick.Stop()
@@ -193,9 +192,9 @@ func (m *Modes) readOnce(ctx context.Context) error {
 	return m.Refresh(ctx)
 }
 
-// Set keeps a mode with its audit line, and reads the modes anew: here it counts at once, at other
-// replicas within a second. A tool's own mode that is the same as its tenant's is kept all the
-// same: it stays when the tenant's changes.
+// Set stores a mode and its audit record, and reads the modes again: it is in effect here at once,
+// and within a second at other replicas. A tool's mode is stored even if it is the tenant's: it
+// stays when the tenant's changes.
 func (m *Modes) Set(ctx context.Context, s Setting, actor string) error {
 	if !slices.Contains([]guard.Mode{guard.Observe, guard.EnforceWrites, guard.Enforce}, s.Mode) {
 		return ErrMode

@@ -13,15 +13,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/auditstore"
 )
 
-// FlushEvery is how often what was counted is added to the database.
+// FlushEvery is the interval of writing usage to the database.
 const FlushEvery = 5 * time.Second
 
 const (
-	maxKeys   = 10_000           // counted apart in one hour, by one replica
-	maxEach   = maxKeys / 10     // of them one tenant's: a rule with a star opens as many names as a caller makes up
-	maxAgents = 50               // of them programs that show no good token: strangers choose their names
-	lastWait  = 5 * time.Second  // for the last flush
-	flushWait = 10 * time.Second // for each other
+	maxKeys   = 10_000           // keys of one hour at one replica
+	maxEach   = maxKeys / 10     // of one tenant: a pattern allows as many names as callers invent
+	maxAgents = 50               // programs without a valid token, which choose their names
+	lastWait  = 5 * time.Second  // timeout of the last flush
+	flushWait = 10 * time.Second // timeout of other flushes
 )
 
 // Counter counts decisions. It is safe for concurrent use.
@@ -34,32 +34,31 @@ type Counter struct {
 
 	mu       sync.Mutex
 	pending  map[Key]Sum
-	hour     int64 // of what follows
+	hour     int64 // of the fields below
 	known    map[Key]bool
-	each     map[string]int // of them each tenant's
+	each     map[string]int // keys of each tenant
 	agents   map[string]bool
 	overflow Overflow
 	refusals refusals
 }
 
-// Overflow is what found no room since the start, and what could not be written.
+// Overflow counts what was not kept or not written since the start.
 type Overflow struct {
-	Refusals int64 // at the door, that are not kept
+	Refusals int64 // refusals that were not kept
 	Requests int64 // counted under Other
-	Agents   int64 // whose program's name was left away
-	Failed   int64 // flushes that did not succeed
-	Pending  int   // keys that wait to be written
-	said     bool  // in this hour
+	Agents   int64 // without the name of their program
+	Failed   int64 // failed flushes
+	Pending  int   // keys that are not written yet
+	said     bool  // logged in this hour
 }
 
-// NewCounter makes a counter. Run it, or flush it when it was used.
+// NewCounter returns a counter. Run it, or flush it after use.
 func NewCounter(b *auditstore.DB, now func() time.Time, log *slog.Logger) *Counter {
 	return &Counter{book: b, now: now, log: log, pending: map[Key]Sum{}, known: map[Key]bool{}, each: map[string]int{},
 		agents: map[string]bool{}}
 }
 
-// Record counts a decision about what is called name. It never waits for a store, and keeps nothing
-// of the message.
+// Record counts a decision. It never waits for a store, and keeps nothing of the message.
 func (c *Counter) Record(r *guard.Record, name string) {
 	k := Key{
 		Hour: hourOf(r.At), Tenant: r.Caller.TenantID, Client: r.Caller.ClientID, Agent: r.Agent,
@@ -84,8 +83,8 @@ func (c *Counter) Record(r *guard.Record, name string) {
 	}
 }
 
-// count adds a sum, under a key that has room, and says whether it is the first of this hour that
-// has none, among all or among its tenant's own.
+// count adds a sum to its key, or to another if there are too many, and reports whether that is the
+// first time in this hour, in total or for the tenant.
 func (c *Counter) count(k Key, s Sum) (full, own bool) {
 	if k.Hour > c.hour {
 		c.hour, c.overflow.said = k.Hour, false
@@ -122,7 +121,7 @@ func (c *Counter) count(k Key, s Sum) (full, own bool) {
 	return full, own
 }
 
-// Overflow says what found no room.
+// Overflow returns what was not kept.
 func (c *Counter) Overflow() Overflow {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,8 +130,8 @@ func (c *Counter) Overflow() Overflow {
 	return o
 }
 
-// Flush adds what was counted to the database. What cannot be written waits for the next time. An
-// answer of the database that is lost may count twice.
+// Flush writes usage to the database. What cannot be written is retried with the next flush. It may
+// be counted twice if the response of the database is lost.
 func (c *Counter) Flush(ctx context.Context) error {
 	c.flushing.Lock()
 	defer c.flushing.Unlock()
@@ -141,7 +140,7 @@ func (c *Counter) Flush(ctx context.Context) error {
 	c.pending = map[Key]Sum{}
 	refused := c.refusals.take()
 	c.mu.Unlock()
-	err := writeRefusals(ctx, c.book, refused) // what cannot be written is lost: the next of its kind says the same
+	err := writeRefusals(ctx, c.book, refused) // lost if it cannot be written: the next of its kind says the same
 	if err = errors.Join(err, write(ctx, c.book, taken)); err == nil {
 		return nil
 	}
@@ -154,8 +153,8 @@ func (c *Counter) Flush(ctx context.Context) error {
 	return err
 }
 
-// Run flushes from time to time, looks for what is unusual and forgets what is old, until ctx ends;
-// then it flushes once more.
+// Run flushes, detects what is unusual and deletes old rows periodically until ctx is done; then it
+// flushes once more.
 func (c *Counter) Run(ctx context.Context) {
 	flush, look, sweep := time.NewTicker(FlushEvery), time.NewTicker(lookEvery), time.NewTicker(sweepEvery)
 	defer flush.Stop()
@@ -189,15 +188,14 @@ func (c *Counter) Run(ctx context.Context) {
 	}
 }
 
-// step bounds one step in time, so that a store that hangs does not stop the others.
+// step limits the time of one step, so that a store that hangs does not stop the others.
 func (c *Counter) step(ctx context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, flushWait)
 	defer cancel()
 	return do(ctx)
 }
 
-// sorted are the keys in one order for all replicas, so that none waits for a row of another that
-// waits for one of it.
+// sorted returns the keys in the same order at all replicas, to prevent deadlocks.
 func sorted(sums map[Key]Sum) []Key {
 	keys := make([]Key, 0, len(sums))
 	for k := range sums {

@@ -11,21 +11,21 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// What the detector finds.
+// Signals of the detector.
 const (
-	SignalFirstUse = "signal.first_use" // a tenant uses a tool that it did not use in as long as usage is kept
-	// a tenant uses a tool far more than it does in an hour in which it uses it at all
+	SignalFirstUse = "signal.first_use" // a tenant uses a tool for the first time in the retention of usage
+	// a tenant uses a tool far more than in the usual hour in which it uses it
 	SignalVolume = "signal.volume"
 )
 
-// What counts as far more.
+// Thresholds of SignalVolume.
 const (
 	volumeFactor = 8                   // times the mean of the hours in which the tool was used
-	volumeLeast  = 50                  // calls in this hour; below it nothing is far
-	volumeHours  = 3                   // such hours must there be; before, nothing is usual
-	history      = 14 * 24 * time.Hour // from which they are taken
-	mostSignals  = 200                 // of each kind, looked at at once
-	mostOfOne    = mostSignals / 10    // of them one tenant's
+	volumeLeast  = 50                  // least calls in this hour
+	volumeHours  = 3                   // least hours with use
+	history      = 14 * 24 * time.Hour // that are regarded
+	mostSignals  = 200                 // of each kind at once
+	mostOfOne    = mostSignals / 10    // of one tenant
 	lookEvery    = time.Minute
 )
 
@@ -36,13 +36,13 @@ type suspect struct {
 	calls        int64
 }
 
-// passing is what counts as use: calls of tools that passed.
+// passing selects use: allowed calls of tools.
 const passing = "method = 'tools/call' AND name <> '' AND name <> '" + guard.Other + "' AND name NOT LIKE '%/" +
 	guard.Other + "' AND tenant_id <> '' AND tenant_id <> '" + Other + "' AND outcome <> '" + guard.OutcomeRefused + "'"
 
-// Detect marks what is unusual in this hour and the one before as lines of the audit stream, and
-// returns those that are new. It is a function of the rows alone: whichever replica looks finds the
-// same, and there is one signal at most of a tenant, a tool and an hour.
+// Detect writes signals for unusual use in this hour and the last as audit records, and returns the
+// new ones. It depends on the rows alone: every replica finds the same, and there is at most one
+// signal for a tenant, a tool and an hour.
 func Detect(ctx context.Context, b *auditstore.DB, now time.Time) (found []audit.Event, err error) {
 	this := hourOf(now)
 	for _, h := range []int64{this - hour, this} {
@@ -80,7 +80,7 @@ func Detect(ctx context.Context, b *auditstore.DB, now time.Time) (found []audit
 
 func clock(h int64) string { return time.Unix(h, 0).UTC().Format("2006-01-02T15:04Z") }
 
-// suspects are the tools that were used so often in an hour, and that no signal stands for.
+// suspects returns the tools with that many calls in an hour, and no signal yet.
 func suspects(ctx context.Context, b *auditstore.DB, h int64, condition string, least int64) (out []suspect,
 	err error) {
 	err = b.Read(ctx, func(scan func(...any) error) error {
@@ -98,8 +98,7 @@ func suspects(ctx context.Context, b *auditstore.DB, h int64, condition string, 
 	return out, nil
 }
 
-// forgetSignals deletes the names of signals that nobody looks for any more: of hours that are long
-// past.
+// forgetSignals deletes the names of old signals.
 func forgetSignals(ctx context.Context, b *auditstore.DB, now time.Time) error {
 	return b.Write(ctx, func(tx *sql.Tx) error {
 		oldest := fmt.Sprintf("signal:%010d", hourOf(now)-24*hour)
@@ -112,8 +111,8 @@ func forgetSignals(ctx context.Context, b *auditstore.DB, now time.Time) error {
 	})
 }
 
-// usual is the mean of the hours in which the tenant used the tool, and whether there are enough of
-// them.
+// usual returns the mean of the hours in which the tenant used the tool, and whether there are
+// enough of them.
 func (s suspect) usual(ctx context.Context, b *auditstore.DB) (mean float64, enough bool, err error) {
 	var calls, hours int64
 	err = b.Read(ctx, func(scan func(...any) error) error { return scan(&calls, &hours) },

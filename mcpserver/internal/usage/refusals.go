@@ -15,33 +15,32 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/auditstore"
 )
 
-// Refusal is what was refused at the door, for one reason, again and again: the newest sentence on
-// it.
+// Refusal is the refusals of requests for the same reason, with the newest sentence about it.
 type Refusal struct {
 	ID       string
-	Client   string // empty: nobody knows
+	Client   string // empty: unknown
 	Tenant   string
-	Agent    string // what the program calls itself
+	Agent    string // User-Agent of the program
 	Resource string // of the server that refused
-	Reason   string // one of guard's words
+	Reason   string // one of guard.Deny…
 	About    string
 	Why      string // one sentence
 	First    time.Time
 	Last     time.Time
 	Times    int64
-	Overcome bool // a later request of the client passed, and so the refusal was of the moment
+	Overcome bool // the client had a later request allowed
 }
 
-// The bounds of refusals. The oldest go first. One tenant has a tenth at most of the rows, and of
-// those that wait.
+// Limits of refusals. The oldest are deleted first. One tenant has at most a tenth of the rows and
+// of the pending ones.
 const (
 	mostRefusals  = 5_000 // rows
-	mostStrangers = 500   // of them without a client, whom strangers can make at will
-	mostPending   = 1_000 // that wait to be written
+	mostStrangers = 500   // without a client, which anyone can cause
+	mostPending   = 1_000 // not written yet
 	mostUnknown   = 100   // of them without a client
 )
 
-// refusals are those that wait to be written.
+// refusals are the pending refusals.
 type refusals struct {
 	pending map[string]Refusal
 	unknown int
@@ -49,7 +48,7 @@ type refusals struct {
 	dropped int64
 }
 
-// add counts a refusal at the door.
+// add counts a refusal.
 func (r *refusals) add(rec *guard.Record) {
 	w := rec.Denial
 	parts := []string{w.Client, w.Tenant, w.Resource, w.Reason, w.About}
@@ -84,14 +83,14 @@ func (r *refusals) add(rec *guard.Record) {
 	r.pending[id] = f
 }
 
-// take takes all that wait.
+// take removes and returns the pending refusals.
 func (r *refusals) take() map[string]Refusal {
 	taken := r.pending
 	r.pending, r.unknown, r.each = nil, 0, nil
 	return taken
 }
 
-// writeRefusals adds refusals to what is there, in one order at all replicas.
+// writeRefusals adds refusals to the rows, in the same order at all replicas.
 func writeRefusals(ctx context.Context, b *auditstore.DB, taken map[string]Refusal) error {
 	for some := range slices.Chunk(slices.Sorted(maps.Keys(taken)), inOne) {
 		err := b.Write(ctx, func(tx *sql.Tx) error {
@@ -120,7 +119,7 @@ func writeRefusals(ctx context.Context, b *auditstore.DB, taken map[string]Refus
 	return nil
 }
 
-// forgetRefusals deletes those that are older than Kept, and the oldest that are too many.
+// forgetRefusals deletes refusals older than Kept, and the oldest beyond the limits.
 func forgetRefusals(ctx context.Context, b *auditstore.DB, now time.Time) error {
 	return b.Write(ctx, func(tx *sql.Tx) error {
 		for _, forget := range []struct {
@@ -144,7 +143,7 @@ func forgetRefusals(ctx context.Context, b *auditstore.DB, now time.Time) error 
 	})
 }
 
-// RefusalFilter says which refusals are wanted. Zero fields do not restrict.
+// RefusalFilter selects refusals. Zero fields do not restrict.
 type RefusalFilter struct {
 	ID     string
 	Client string
@@ -153,8 +152,8 @@ type RefusalFilter struct {
 	Limit  int // required
 }
 
-// Refusals returns the newest, newest first. A refusal of a token that was over is overcome once
-// the client had a request pass after it: every client renews so.
+// Refusals returns the newest refusals first. The refusal of an expired token is overcome once the
+// client had a later request allowed: every client refreshes so.
 func Refusals(ctx context.Context, b *auditstore.DB, f RefusalFilter) (found []Refusal, err error) {
 	where, args := "last_at >= $1", []any{f.Since.Unix()}
 	if f.Since.IsZero() {
@@ -190,8 +189,8 @@ func Refusals(ctx context.Context, b *auditstore.DB, f RefusalFilter) (found []R
 	return found, nil
 }
 
-// LastCalls says when each of some clients last had a request pass, for each of their tenants, as
-// far back as usage is kept.
+// LastCalls returns when each of some clients last had a request allowed, by tenant, as far back as
+// usage is kept.
 func LastCalls(ctx context.Context, b *auditstore.DB, clients []string) (map[Holder]time.Time, error) {
 	calls := map[Holder]time.Time{}
 	for some := range slices.Chunk(clients, 500) {
@@ -218,5 +217,5 @@ func LastCalls(ctx context.Context, b *auditstore.DB, clients []string) (map[Hol
 	return calls, nil
 }
 
-// Holder is a client, for one of its tenants.
+// Holder is a client and one of its tenants.
 type Holder struct{ Client, Tenant string }

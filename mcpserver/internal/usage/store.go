@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/internal/auditstore"
 )
 
-// Kept is how long rows are kept.
+// Kept is the retention of usage.
 const Kept = 90 * 24 * time.Hour
 
 const (
@@ -33,9 +33,8 @@ func compare(a, b Key) int {
 	)
 }
 
-// write adds sums to what is there, in transactions that are short: the tools' data may be in the
-// same file. What was written is taken out of sums, so that an error in the middle neither loses
-// nor doubles any.
+// write adds sums to the rows in short transactions: the data of the tools may be in the same file.
+// Written sums are removed, so that an error loses or doubles none.
 func write(ctx context.Context, b *auditstore.DB, sums map[Key]Sum) error {
 	for some := range slices.Chunk(sorted(sums), inOne) {
 		err := b.Write(ctx, func(tx *sql.Tx) error {
@@ -83,7 +82,7 @@ func add(ctx context.Context, tx *sql.Tx, keys []Key, sums map[Key]Sum) error {
 	return err
 }
 
-// forget deletes rows that are older than Kept.
+// forget deletes rows older than Kept.
 func forget(ctx context.Context, b *auditstore.DB, now time.Time) error {
 	return b.Write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "DELETE FROM usage_hours WHERE hour < $1", now.Add(-Kept).Unix())
@@ -91,23 +90,23 @@ func forget(ctx context.Context, b *auditstore.DB, now time.Time) error {
 	})
 }
 
-// Filter says which usage is wanted.
+// Filter selects usage.
 type Filter struct {
 	Tenant  string // empty: all
 	Client  string // empty: all
-	Nobody  bool   // requests without a good token alone
+	Nobody  bool   // only requests without a valid token
 	Since   time.Time
 	Outcome string // empty: all
 	Limit   int
 }
 
-// Row is usage over some time. Its key's hour is zero.
+// Row is usage in a period. The hour of its key is zero.
 type Row struct {
 	Key
 	Sum
 }
 
-// List sums usage up over the time since, the most used first.
+// List returns usage since a time, the most used first.
 func List(ctx context.Context, b *auditstore.DB, f Filter) (rows []Row, err error) {
 	where, args := "hour >= $1", []any{hourOf(f.Since)}
 	if f.Tenant != "" {
@@ -141,11 +140,11 @@ func List(ctx context.Context, b *auditstore.DB, f Filter) (rows []Row, err erro
 	return rows, nil
 }
 
-// Traffic is how much of a tenant's requests passed, and how many of these only because the rules
-// do not count yet.
+// Traffic counts a tenant's allowed requests, and those of them that were allowed only because
+// denials are not enforced.
 type Traffic struct{ Passed, Observed int64 }
 
-// TrafficSince sums up what passed since, by tenant.
+// TrafficSince returns the traffic since a time, by tenant.
 func TrafficSince(ctx context.Context, b *auditstore.DB, since time.Time) (map[string]Traffic, error) {
 	out := map[string]Traffic{}
 	err := b.Read(ctx, func(scan func(...any) error) error {

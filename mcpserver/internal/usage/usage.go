@@ -1,9 +1,9 @@
-// Package usage owns how much of what is used by whom: sums by the hour, never a request, and what
-// in them is unusual.
+// Package usage counts requests by tenant, client and tool in each hour, and detects what is
+// unusual. It stores sums, never requests.
 //
-// A request is counted in memory, which costs it no more than a moment, and memory is added to the
-// database's rows every few seconds: a process that is killed loses what it counted since,
-// FlushEvery at most when the database answers. Replicas add to the same rows.
+// Requests are counted in memory, and the sums are added to the rows of the database every few
+// seconds. A process that is killed loses at most FlushEvery if the database answers. Replicas add
+// to the same rows.
 package usage
 
 import (
@@ -12,26 +12,26 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
 )
 
-// Key is what is counted apart.
+// Key is what is counted separately.
 type Key struct {
-	Hour   int64  // when it began, in Unix seconds
-	Tenant string // empty: nobody, a request without a good token
+	Hour   int64  // its start, in Unix seconds
+	Tenant string // empty: anonymous
 	Client string
-	Agent  string // what nobody's program calls itself
+	Agent  string // User-Agent of an anonymous request
 	Method string
-	Name   string // of a tool or a prompt; of a resource, its rule's
-	// Outcome is one of guard's words.
+	Name   string // of a tool or prompt, or of a resource's rule
+	// Outcome is one of guard.Outcome….
 	Outcome string
-	Reason  string // why it was refused, or would have been
-	Lacking string // scopes, divided by spaces
+	Reason  string // of the denial, enforced or not
+	Lacking string // scopes, space-separated
 }
 
-// Sum is what was counted.
+// Sum is what is counted for a Key.
 type Sum struct {
 	Calls   int64
-	Micros  int64 // that they took together
+	Micros  int64 // total duration
 	Slowest int64 // in microseconds
-	Last    int64 // when the last one began, in Unix seconds
+	Last    int64 // start of the last request, in Unix seconds
 }
 
 func (s Sum) plus(o Sum) Sum {
@@ -40,16 +40,15 @@ func (s Sum) plus(o Sum) Sum {
 
 const hour = int64(time.Hour / time.Second)
 
-// hourOf is when the hour of a moment began.
+// hourOf returns the start of an hour.
 func hourOf(t time.Time) int64 { return t.Unix() - t.Unix()%hour }
 
-// Other is the tenant under which all is counted that has no room of its own.
+// Other is the tenant for everything beyond the limits.
 const Other = guard.Other
 
-// overflow is the key under which all keys are counted that have no room. What became of the
-// requests stays: whether rules can be enforced hangs on it.
+// overflow returns the key for keys beyond the limit. It keeps the outcome, which decides whether
+// rules can be enforced.
 func (k Key) overflow() Key { return Key{Hour: k.Hour, Tenant: Other, Outcome: k.Outcome} }
 
-// share is the key under which those of a tenant are counted that are more than its share: it shuts
-// out no other.
+// share returns the key for keys beyond a tenant's limit.
 func (k Key) share() Key { return Key{Hour: k.Hour, Tenant: k.Tenant, Name: Other, Outcome: k.Outcome} }
