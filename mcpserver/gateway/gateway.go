@@ -75,7 +75,6 @@ type Gateway struct {
 	replica   *revocation.Replica // revoked, if it follows a feed; otherwise nil
 	proofs    ttl.Store           // used DPoP proofs; nil: in the memory of the guards
 	nonces    config.Secret       // key of DPoP nonces; empty: no nonces
-	events    []byte              // key of event ids
 	signer    *callerassertion.Signer
 	upstreams []*upstream
 	handler   http.Handler
@@ -148,7 +147,6 @@ func (g *Gateway) wire(ctx context.Context) error {
 			return err
 		}
 	}
-	g.events = eventKey(keys.session)
 	for _, u := range g.file.Upstreams {
 		g.upstreams = append(g.upstreams, &upstream{config: u})
 	}
@@ -276,7 +274,7 @@ func (g *Gateway) enforce(m *upstream, keys policyKeys) (*guard.Handler, error) 
 		// a process belongs to a tenant, and an anonymous caller has none
 		policy.AllowAnonymous = g.file.InsecureAllowAnonymous && m.config.URL != ""
 	}
-	return m.guard.Enforce(nil, policy) // each table has its handler
+	return m.guard.Enforce(nil, policy) // each table has its view
 }
 
 // mostProofs limits the DPoP proofs that are remembered in Redis.

@@ -3,7 +3,6 @@ package gateway
 import (
 	"fmt"
 	"maps"
-	"net/http"
 	"reflect"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/guard"
@@ -55,14 +54,11 @@ func (g *Gateway) policies(f *File) ([]*policy, error) {
 			starred: u.starred()}
 		for _, s := range views {
 			s.of = r
-			s.table = s.table.WithHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				g.serve(g.upstreams[i], s, w, r)
-			}))
+			s.table = s.table.WithView(&protected{g, g.upstreams[i], s})
 		}
 		if u.Hold && r.approved == nil {
-			return nil, fmt.Errorf("upstream %q holds tools for approval, and nothing is approved: run gatehouse "+
-				"gateway "+
-				"approve", u.Name)
+			return nil, fmt.Errorf("upstream %q holds tools for approval, and nothing is approved: run "+
+				"gatehouse gateway approve", u.Name)
 		}
 		all = append(all, r)
 	}

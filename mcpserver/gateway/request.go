@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -27,14 +26,29 @@ type request struct {
 	view  *tenantView
 }
 
-// serve forwards a request that the guard allowed.
-func (g *Gateway) serve(behind *upstream, view *tenantView, w http.ResponseWriter, r *http.Request) {
+// protected is an upstream as the guard sees it through a tenant's view: it implements guard.View.
+type protected struct {
+	*Gateway
+	m    *upstream
+	view *tenantView
+}
+
+func (u *protected) request(c mcp.Caller) *request {
+	return &request{Gateway: u.Gateway, m: u.m, c: c, rules: u.view.of, view: u.view}
+}
+
+// Tools implements guard.View.
+func (u *protected) Tools(c mcp.Caller, entries []json.RawMessage) ([]json.RawMessage, error) {
+	return u.request(c).list(entries)
+}
+
+// ServeHTTP forwards a request that the guard allowed.
+func (u *protected) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, _ := guard.CallerOf(r.Context()) // the caller of an anonymous request is zero
-	httpd.Note(r.Context(), "upstream", behind.config.Name)
-	p := &request{Gateway: g, m: behind, c: c, rules: view.of, view: view}
-	p.resume(r)
+	httpd.Note(r.Context(), "upstream", u.m.config.Name)
+	p := u.request(c)
 	if r.Method != http.MethodPost {
-		p.answer(w, r, nil, true) // a resumed stream of an older client may repeat a list
+		p.answer(w, r)
 		return
 	}
 	body, m, err := message.BodyOf(r) // as the guard parsed it
@@ -45,14 +59,11 @@ func (g *Gateway) serve(behind *upstream, view *tenantView, w http.ResponseWrite
 	if !message.IsModern(m, r.Header) {
 		unmirror(r, "Mcp-") // in the older era these headers were not compared with the message
 	}
-	switch m.Method {
-	case "tools/list":
-		p.answer(w, r, m.ID, true)
-	case "tools/call":
+	if m.Method == "tools/call" {
 		p.call(w, r, body, m)
-	default:
-		p.answer(w, r, m.ID, false)
+		return
 	}
+	p.answer(w, r)
 }
 
 // call forwards a tool call, changed as the tenant's view says.
@@ -104,7 +115,7 @@ func (p *request) call(w http.ResponseWriter, r *http.Request, body []byte, m *m
 		}
 		message.SetBody(r, out, nil)
 	}
-	p.answer(w, r, m.ID, false)
+	p.answer(w, r)
 }
 
 // unmirror removes the headers that mirror the message (MCP 2026-07-28). The headers are a copy of
@@ -159,100 +170,36 @@ func headerValue(name string) string {
 	return name
 }
 
-// answer forwards the request and changes the lists of tools in its response: in streams, and in a
-// JSON response if a list was requested.
-func (p *request) answer(w http.ResponseWriter, r *http.Request, id json.RawMessage, listing bool) {
-	out := &rewriter{
-		ResponseWriter: w, id: id, cut: p.cut, event: p.eventMAC, streams: !listing, most: p.m.config.Limits.Answer,
-		note: func(why string) { httpd.Note(r.Context(), "cut", why) },
-	}
-	p.m.server.Serve(out, r, p.c)
-	out.finish()
+// answer forwards the request.
+func (p *request) answer(w http.ResponseWriter, r *http.Request) {
+	p.m.server.Serve(w, r, p.c)
 	if p.m.assertions != nil && p.c.TenantID != "" {
 		p.m.assertions.Prepare(p.c)
 	}
 }
 
-// cut changes a message of the server if it lists tools. It drops an unreadable one.
-func (p *request) cut(raw []byte) (out []byte, drop bool) {
-	envelope, err := message.Members(bytes.TrimSpace(raw))
-	if err != nil {
-		mended, left, ok := message.Mend(raw)
-		if !ok {
-			return nil, true
-		}
-		for _, e := range left {
-			p.unread(message.NameOf(e))
-		}
-		if out, drop = p.cut(mended); drop {
-			return nil, true
-		}
-		return out, false
-	}
-	if message.Exact(envelope, "result") != nil {
-		return nil, true
-	}
-	for i, e := range envelope {
-		if string(e.Name) != "result" || len(e.Value) == 0 || e.Value[0] != '{' {
-			continue
-		}
-		result, err := message.Members(e.Value)
-		if err != nil || message.Exact(result, "tools") != nil {
-			return nil, true
-		}
-		for j, m := range result {
-			if string(m.Name) != "tools" {
-				continue
-			}
-			list, same, err := p.list(m.Value)
-			if err != nil {
-				return nil, true
-			}
-			if same {
-				return raw, false
-			}
-			result[j].Value = list
-			envelope[i].Value = message.Object(result)
-			return message.Object(envelope), false
-		}
-	}
-	return raw, false
-}
-
-// list returns a list of tools as the tenant sees it; same says that nothing in it changes.
-func (p *request) list(raw json.RawMessage) (list json.RawMessage, same bool, err error) {
-	elements, err := message.Elements(raw)
-	if err != nil {
-		return nil, false, err
-	}
-	same = true
+// list returns the tools of a list as the tenant sees them.
+func (p *request) list(entries []json.RawMessage) ([]json.RawMessage, error) {
 	to := p.m.viewer(p.c)
-	b := []byte{'['}
-	for _, e := range elements {
+	all := make([]json.RawMessage, 0, len(entries))
+	for _, e := range entries {
 		t, err := toolcatalog.ReadTool(e)
 		if err != nil {
 			p.unread(message.NameOf(e))
-			same = false
 			continue
 		}
 		if _, shown := p.m.keep(p.Gateway, p.rules, to, t); !shown {
-			same = false
 			continue
 		}
 		shown, err := p.view.show(e, t.Name)
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
-		same = same && len(shown) == len(e) && &shown[0] == &e[0]
-		if shown == nil {
-			continue
+		if shown != nil {
+			all = append(all, shown)
 		}
-		if len(b) > 1 {
-			b = append(b, ',')
-		}
-		b = append(b, shown...)
 	}
-	return append(b, ']'), same, nil
+	return all, nil
 }
 
 // unread logs a list entry that is left out because clients could read it differently. Each is

@@ -418,9 +418,10 @@ func (x *request) forward(body []byte) {
 		r.Header.Del(dpop.Header)
 	}
 	r = withoutToken(r)
+	x.resume(r)
 	next := x.next
-	if x.table != nil && x.table.handler != nil {
-		next = x.table.handler
+	if x.table != nil && x.table.view != nil {
+		next = x.table.view
 	}
 	next.ServeHTTP(x.w, r)
 	x.w.finish()

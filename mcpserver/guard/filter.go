@@ -29,7 +29,7 @@ func (x *request) filter(streaming bool) message.Filter {
 	}
 	switch {
 	case streaming:
-		return &message.Events{Cut: x.cutEvent, Most: x.policy.MaxAnswer}
+		return &boundEvents{&message.Events{Cut: x.cutEvent, Most: x.policy.MaxAnswer}, x.eventOut}
 	case listing:
 		return &message.Whole{Cut: x.cut, Most: x.policy.MaxAnswer}
 	case message.Kind(x.w.Header()) == "application/json":
@@ -164,6 +164,11 @@ func (x *request) cutList(list json.RawMessage, kind, name string) (json.RawMess
 	elements, err := message.Elements(list)
 	if err != nil {
 		return nil, err
+	}
+	if kind == KindTool && x.table.view != nil {
+		if elements, err = x.table.view.Tools(x.v.caller, elements); err != nil {
+			return nil, err
+		}
 	}
 	b := []byte{'['}
 	for _, e := range elements {

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -57,18 +58,27 @@ type Rule struct {
 
 // Table is compiled Rules. It is immutable and safe for concurrent use.
 type Table struct {
-	handler http.Handler // see WithHandler
+	view View // see WithView
 
 	kinds   map[string]*kind
 	implied map[string][]string // by scope: the scopes that include it
 }
 
-// WithHandler returns a copy of the table whose allowed requests go to h instead of the handler
-// that was given to Enforce. So a handler that has rules of its own, which change together with
-// the table, serves exactly the requests that this table decided.
-func (t *Table) WithHandler(h http.Handler) *Table {
+// View serves the requests that a table allowed, and changes the tools of its server's lists before
+// the guard filters them. A server with rules of its own, which change together with the table, so
+// serves exactly the requests that this table decided.
+type View interface {
+	http.Handler
+	// Tools returns the entries of a list of tools as the caller sees them, by the names that the
+	// table has.
+	Tools(c mcp.Caller, entries []json.RawMessage) ([]json.RawMessage, error)
+}
+
+// WithView returns a copy of the table whose allowed requests go to v instead of the handler that
+// was given to Enforce.
+func (t *Table) WithView(v View) *Table {
 	c := *t
-	c.handler = h
+	c.view = v
 	return &c
 }
 

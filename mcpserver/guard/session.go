@@ -20,13 +20,18 @@ const sessionHeader = "Mcp-Session-Id"
 // sessionMark separates the server's session id from the MAC.
 const sessionMark = "."
 
-func (p *Policy) sessionMAC(c mcp.Caller, id string) string {
+// mac binds an id of the given kind to the tenant and grant of a caller.
+func (p *Policy) mac(kind string, c mcp.Caller, id string) []byte {
 	mac := hmac.New(sha256.New, []byte(p.SessionKey.Reveal()))
-	for _, part := range []string{"session", c.TenantID, c.GrantID, id} {
+	for _, part := range []string{kind, c.TenantID, c.GrantID, id} {
 		mac.Write([]byte(part))
 		mac.Write([]byte{0})
 	}
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	return mac.Sum(nil)
+}
+
+func (p *Policy) sessionMAC(c mcp.Caller, id string) string {
+	return base64.RawURLEncoding.EncodeToString(p.mac("session", c, id))
 }
 
 // sessionOut returns the session id for the client.

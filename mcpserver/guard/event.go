@@ -1,16 +1,13 @@
-package gateway
+package guard
 
 import (
 	"bytes"
 	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
 	"strings"
 
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
-	"github.com/gatehouse-mcp/gatehouse/shared/config"
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
@@ -22,40 +19,25 @@ import (
 // lastEvent is the header that resumes a stream.
 const lastEvent = "Last-Event-Id"
 
-// eventMark separates the server's event id from the MAC.
-const eventMark = "."
+// eventMACSize is the length of the MAC of an event id, in bytes: each event carries one.
+const eventMACSize = 16
 
-// eventKey derives the key of event ids from the session key; without one it is random.
-func eventKey(session config.Secret) []byte {
-	if session == "" {
-		return []byte(rand.Text() + rand.Text())
-	}
-	mac := hmac.New(sha256.New, []byte(session.Reveal()))
-	mac.Write([]byte("events"))
-	return mac.Sum(nil)
-}
-
-// eventMAC binds an event id to the caller.
-func (p *request) eventMAC(id string) string {
-	mac := hmac.New(sha256.New, p.events)
-	for _, part := range []string{p.m.config.Name, p.c.TenantID, p.c.GrantID, id} {
-		mac.Write([]byte(part))
-		mac.Write([]byte{0})
-	}
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
+// eventOut returns the event id for the client without the server's part.
+func (x *request) eventOut(id string) string {
+	return base64.RawURLEncoding.EncodeToString(x.policy.mac("event", x.v.caller, id)[:eventMACSize])
 }
 
 // resume replaces the client's event id with the server's. An id of another caller is removed: the
 // client gets a stream that begins now. Anonymous callers cannot resume: all of them would have the
 // same ids.
-func (p *request) resume(r *http.Request) {
+func (x *request) resume(r *http.Request) {
 	shown := r.Header[lastEvent]
 	if len(shown) == 0 {
 		return
 	}
-	at := strings.LastIndex(shown[0], eventMark)
-	if len(shown) != 1 || at < 0 || p.c.GrantID == "" ||
-		!hmac.Equal([]byte(shown[0][at+1:]), []byte(p.eventMAC(shown[0][:at]))) {
+	at := strings.LastIndex(shown[0], sessionMark)
+	if len(shown) != 1 || at < 0 || x.v.caller.GrantID == "" ||
+		!hmac.Equal([]byte(shown[0][at+1:]), []byte(x.eventOut(shown[0][:at]))) {
 		httpd.Note(r.Context(), "last_event", "not this caller's")
 		delete(r.Header, lastEvent)
 		return
@@ -95,7 +77,7 @@ func (f *boundEvents) name(events []byte) []byte {
 		b = append(b, line...)
 		if id, ok := bytes.CutPrefix(line, []byte("id:")); ok {
 			if id = bytes.TrimPrefix(id, []byte(" ")); len(id) > 0 { // an empty id means that there is none
-				b = append(append(b, eventMark...), f.of(string(id))...)
+				b = append(append(b, sessionMark...), f.of(string(id))...)
 			}
 		}
 		next := min(end+1, len(events))
