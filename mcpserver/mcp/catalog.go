@@ -10,7 +10,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// Catalog holds all tools. It is made once and never changes.
+// Catalog holds all tools of a server. It is immutable.
 type Catalog struct {
 	tools  []Tool
 	inputs []input // of the tools, in their order
@@ -19,23 +19,23 @@ type Catalog struct {
 	sets map[mask]*set
 }
 
-// maxTools is how many tools a catalog may have.
+// maxTools limits the tools of a catalog.
 const maxTools = 256
 
-// mask says which of the catalog's tools are open, by their places.
+// mask is the set of allowed tools, by their positions.
 type mask [maxTools / 64]uint64
 
 func (m *mask) open(i int) { m[i/64] |= 1 << (i % 64) }
 
 func (m *mask) has(i int) bool { return m[i/64]&(1<<(i%64)) != 0 }
 
-// maxSets bounds the sets that are kept; more are made for their request and forgotten.
+// maxSets limits the cached sets; more are made for one request.
 const maxSets = 1024
 
-// toolName is what a tool may be called (MCP 2025-11-25, tools, "Tool Names").
+// toolName is the syntax of tool names (MCP 2025-11-25, tools, "Tool Names").
 var toolName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
 
-// NewCatalog checks the tools and keeps them in this order, in which every list shows them.
+// NewCatalog checks the tools. Lists have their order.
 func NewCatalog(tools ...Tool) (*Catalog, error) {
 	if len(tools) > maxTools {
 		return nil, fmt.Errorf("there are %d tools; at most %d can be told apart", len(tools), maxTools)
@@ -80,22 +80,22 @@ func isObjectSchema(schema json.RawMessage) bool {
 	return false
 }
 
-// set is what callers to whom the same tools are open see: the list's bytes. It holds nothing of
-// any caller.
+// set is the encoded list of tools for all callers with the same allowed tools. It holds nothing of
+// a caller.
 type set struct {
 	mask mask
 	list []byte // "tools":[…]
 }
 
-// View is what a guard found out of a request.
+// View is the result of a guard for one request.
 type View struct {
 	Caller Caller
-	// Open says whether a tool is open to the caller. For the tool that a message calls it was
-	// asked already, and is not asked again.
+	// Open reports whether the caller may use a tool. For a tool call it was checked already, and
+	// is not called again.
 	Open func(tool string) bool
 }
 
-// For makes the server value of one request, of the tools that the caller's scopes open.
+// For returns the server for one request, with the tools that the caller's scopes allow.
 func (c *Catalog) For(caller Caller) Server {
 	var m mask
 	for i := range c.tools {
@@ -106,7 +106,7 @@ func (c *Catalog) For(caller Caller) Server {
 	return Server{c, c.set(m), caller}
 }
 
-// see makes the server value of one request, of the tools that somebody else says are open.
+// see returns the server for one request, with the tools that the view allows.
 func (c *Catalog) see(v View) Server {
 	var m mask
 	for i := range c.tools {
@@ -117,7 +117,7 @@ func (c *Catalog) see(v View) Server {
 	return Server{c, c.set(m), v.Caller}
 }
 
-// set finds the set of a mask, or makes it.
+// set returns the set of a mask.
 func (c *Catalog) set(m mask) *set {
 	c.mu.RLock()
 	kept := c.sets[m]
@@ -134,7 +134,7 @@ func (c *Catalog) set(m mask) *set {
 	return made
 }
 
-// list writes the tools that a mask opens, in the catalog's order.
+// list encodes the tools of a mask, in the catalog's order.
 func (c *Catalog) list(m mask) []byte {
 	b := []byte(`"tools":[`)
 	first := true
@@ -151,7 +151,7 @@ func (c *Catalog) list(m mask) []byte {
 	return append(b, ']')
 }
 
-// describe is the tool as clients see it. What was checked by NewCatalog can be written.
+// describe encodes a tool for clients. NewCatalog has checked it.
 func (t *Tool) describe() []byte {
 	type annotations struct {
 		ReadOnly    bool `json:"readOnlyHint"`
@@ -174,14 +174,14 @@ func (t *Tool) describe() []byte {
 	return b
 }
 
-// Server is the server of one request: one caller, and the tools that are open to it.
+// Server is the server for one request: one caller and its allowed tools.
 type Server struct {
 	catalog *Catalog
 	set     *set
 	caller  Caller
 }
 
-// tool finds a tool by its exact name with what it takes, and its place; or nil.
+// tool returns a tool by its exact name, with its input and position; or nil.
 func (c *Catalog) tool(name string) (t *Tool, in *input, place int) {
 	for i := range c.tools {
 		if t := &c.tools[i]; t.Name == name {

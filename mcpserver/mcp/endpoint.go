@@ -8,17 +8,17 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// Endpoint is the MCP endpoint: Streamable HTTP, one JSON answer to one POST, no session, no
-// stream.
+// Endpoint is an MCP endpoint for Streamable HTTP: each POST has one JSON response, without
+// sessions or streams.
 type Endpoint struct {
 	Catalog *Catalog
 	Info    Info
-	// Deny answers a call that the caller's scopes do not open; scopes are those that the call
-	// needs, with those that the caller has. Required: see guard.Challenge.
+	// Deny answers a call for which the caller's scopes are not enough; scopes are those that the
+	// call needs and those that the caller has. Required: see guard.Challenge.
 	Deny func(w http.ResponseWriter, r *http.Request, scopes []string)
-	// MaxBody bounds a message, in bytes; 0: 1 MiB.
+	// MaxBody is the size limit of a message, in bytes; 0: 1 MiB.
 	MaxBody int64
-	// CallTime bounds a tool's run; 0: 20 seconds.
+	// CallTime is the time limit of a tool; 0: 20 seconds.
 	CallTime time.Duration
 }
 
@@ -27,10 +27,10 @@ const (
 	defaultCallTime = 20 * time.Second
 )
 
-// Serve answers one request of a caller, to whom its scopes open the tools.
+// Serve answers one request of a caller, by its scopes.
 func (e *Endpoint) Serve(w http.ResponseWriter, r *http.Request, caller Caller) {
 	h := w.Header()
-	h.Set("Cache-Control", "no-store") // what is listed depends on who asks
+	h.Set("Cache-Control", "no-store") // lists depend on the caller
 	h.Add("Vary", "Authorization")
 	most := e.MaxBody
 	if most == 0 {
@@ -40,7 +40,7 @@ func (e *Endpoint) Serve(w http.ResponseWriter, r *http.Request, caller Caller) 
 	if refused != nil {
 		httpd.Note(r.Context(), "refused", refused.Message)
 		if refused.Status == http.StatusMethodNotAllowed {
-			h.Set("Allow", "POST") // neither a stream nor a session to delete
+			h.Set("Allow", "POST") // there is neither a stream nor a session
 		}
 		message.Refuse(w, refused.Status, nil, message.Invalid(refused.Message))
 		return
@@ -57,8 +57,7 @@ func (e *Endpoint) Serve(w http.ResponseWriter, r *http.Request, caller Caller) 
 	x.finish(f)
 }
 
-// ServeMessage answers one message that a guard has read and decided on: what it calls may be
-// called.
+// ServeMessage answers a message that a guard has parsed and allowed.
 func (e *Endpoint) ServeMessage(w http.ResponseWriter, r *http.Request, m *message.Message, v View) {
 	x := &exchange{Endpoint: e, m: m, w: w, r: r, decided: true, server: Server{caller: v.Caller}}
 	if m.Method == "tools/list" {

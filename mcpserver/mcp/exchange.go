@@ -14,15 +14,14 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// How long clients may keep what they were told, in milliseconds. What is listed changes with the
-// token's scopes, and clients keep lists by server rather than by token: after a step-up an old
-// list would hide the tool that it was for.
+// How long clients may cache lists, in milliseconds. Lists change with the scopes of the token, and
+// clients cache them by server: after a step-up an old list would hide the new tool.
 const (
 	listTTL     = "0"
 	discoverTTL = "3600000"
 )
 
-// exchange is one message and its answer.
+// exchange is one message and its response.
 type exchange struct {
 	*Endpoint
 	server  Server
@@ -30,10 +29,10 @@ type exchange struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	modern  bool
-	decided bool // by a guard: the call may pass, and the log event says what it is
+	decided bool // by a guard, which has also logged it
 }
 
-// finish answers a message, or says what is wrong with it.
+// finish answers a message, or sends the error.
 func (x *exchange) finish(f *message.Fault) {
 	x.modern = message.IsModern(x.m, x.r.Header)
 	if f == nil {
@@ -46,14 +45,14 @@ func (x *exchange) finish(f *message.Fault) {
 	message.Refuse(x.w, message.Status(x.m, f, x.modern), x.m.ID, f)
 }
 
-// serve answers, or says what is wrong.
+// serve answers, or returns the error.
 func (x *exchange) serve() *message.Fault {
 	if x.m.Answer {
 		return message.Invalid("only requests and notifications are taken: nothing was asked of you that this " +
 			"could answer")
 	}
 	if x.m.ID == nil {
-		x.w.WriteHeader(http.StatusAccepted) // a notification; there is none that we act on
+		x.w.WriteHeader(http.StatusAccepted) // a notification; none needs an action
 		return nil
 	}
 	switch x.m.Method {
@@ -79,8 +78,8 @@ func (x *exchange) serve() *message.Fault {
 		fmt.Sprint(Versions())}
 }
 
-// initialize opens for a legacy client (MCP 2025-11-25, lifecycle). There is no session: every
-// request stands alone and brings its token.
+// initialize answers initialize of a legacy client (MCP 2025-11-25, lifecycle). There is no
+// session: each request has its own token.
 func (x *exchange) initialize() *message.Fault {
 	if x.m.Version == "" {
 		return message.BadParams("protocolVersion is missing")
@@ -98,7 +97,7 @@ func (x *exchange) initialize() *message.Fault {
 	return nil
 }
 
-// discover says what this server is (MCP 2026-07-28, server/discover).
+// discover answers server/discover (MCP 2026-07-28).
 func (x *exchange) discover() *message.Fault {
 	x.answer(mustJSON(struct {
 		Type         string          `json:"resultType"`
@@ -113,7 +112,7 @@ func (x *exchange) discover() *message.Fault {
 	return nil
 }
 
-// capabilities are ours: tools, whose list changes only with the token.
+// capabilities are those of this server: tools, whose list changes only with the token.
 type capabilities struct {
 	Tools struct {
 		ListChanged bool `json:"listChanged"`
@@ -138,8 +137,8 @@ func (x *exchange) list() *message.Fault {
 	return nil
 }
 
-// call runs a tool, unless the caller's scopes do not open it: then the answer is the challenge for
-// the scope, before anything runs.
+// call runs a tool. If the caller's scopes are not enough, it answers with a challenge before
+// anything runs.
 func (x *exchange) call() *message.Fault {
 	if !x.m.Named {
 		return message.BadParams("name is missing: which tool?")
@@ -175,7 +174,7 @@ func (x *exchange) call() *message.Fault {
 	return nil
 }
 
-// run runs the tool within its time; a panic is an error like any other.
+// run runs a tool with its time limit; a panic becomes an error.
 func (x *exchange) run(t *Tool, arguments json.RawMessage) (result Result, err error) {
 	limit := x.CallTime
 	if limit == 0 {
@@ -192,7 +191,7 @@ func (x *exchange) run(t *Tool, arguments json.RawMessage) (result Result, err e
 	return t.Bind(x.server.caller)(ctx, arguments)
 }
 
-// explain is what the agent reads of an error. What is ours stays in the log.
+// explain returns what the agent reads of an error. Internal errors are only logged.
 func (x *exchange) explain(err error) string {
 	var told ToolError
 	var arguments InvalidArguments
@@ -210,7 +209,7 @@ func (x *exchange) explain(err error) string {
 		httpd.SupportCode(x.r.Context()) + "."
 }
 
-// result writes a tool's answer (MCP, "Tool Result").
+// result encodes the result of a tool (MCP, "Tool Result").
 func (x *exchange) result(r Result, failed bool) []byte {
 	b := make([]byte, 0, 2*len(r.Text)+len(r.Structured)+256)
 	b = append(b, `{"content":[{"type":"text","text":`...)
@@ -225,7 +224,7 @@ func (x *exchange) result(r Result, failed bool) []byte {
 	return append(b, '}')
 }
 
-// answer writes a result, given in parts so that a long list is copied once.
+// answer writes a result, in parts so that a long list is copied once.
 func (x *exchange) answer(result ...[]byte) {
 	size := len(x.m.ID) + 40
 	for _, part := range result {
@@ -243,7 +242,7 @@ func (x *exchange) answer(result ...[]byte) {
 func mustJSON(v any) json.RawMessage {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic("mcp: a value that is no JSON: " + err.Error()) // a programmer broke it
+		panic("mcp: a value that is no JSON: " + err.Error()) // programming error
 	}
 	return b
 }

@@ -8,15 +8,14 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// input is what a tool's input schema says of its arguments' names. Their values are the tool's to
-// check.
+// input is what a tool's input schema says of the names of arguments. The tool checks their values.
 type input struct {
 	known    map[string]bool // its properties
-	closed   bool            // it takes no others
+	closed   bool            // no other properties are allowed
 	required []string
 }
 
-// readInput reads a schema's properties, required and additionalProperties (JSON Schema 2020-12).
+// readInput reads properties, required and additionalProperties of a schema (JSON Schema 2020-12).
 func readInput(schema json.RawMessage) (input, error) {
 	var s struct {
 		Properties map[string]json.RawMessage `json:"properties"`
@@ -33,9 +32,8 @@ func readInput(schema json.RawMessage) (input, error) {
 	return in, nil
 }
 
-// check holds the arguments' names against the schema, each exactly: a tool that reads them with
-// encoding/json would fold their case, and take for one argument what anybody in between took for
-// two. The reader of the message has made sure that no name is there twice.
+// check compares the names of arguments with the schema, exactly: a tool that decodes them with
+// encoding/json would fold their case. The parser of the message has rejected duplicate names.
 func (in *input) check(arguments json.RawMessage) error {
 	found, err := message.Members(arguments)
 	if err != nil {
@@ -61,7 +59,7 @@ func (in *input) check(arguments json.RawMessage) error {
 	return nil
 }
 
-// folds says whether a name differs from a known one only by case.
+// folds reports whether a name differs from a known one only by case.
 func (in *input) folds(name []byte) bool {
 	for known := range in.known {
 		if message.Folds(name, known) {

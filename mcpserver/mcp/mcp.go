@@ -1,9 +1,8 @@
-// Package mcp owns a tools-only MCP server: messages in, messages out, in both protocol eras; it
-// knows no tokens.
+// Package mcp implements an MCP server with tools only, for both protocol eras. It knows no tokens.
 //
-// Legacy clients (2024-11-05 to 2025-11-25) open with initialize and are answered without a
-// session; modern ones (2026-07-28) say everything in each request. Either way a Server value is
-// made for each request, holding only the tools that the caller's scopes open.
+// Legacy clients (2024-11-05 to 2025-11-25) start with initialize and get no session; modern ones
+// (2026-07-28) send everything in each request. In both cases a Server value is made for each
+// request, with only the tools that the caller may use.
 package mcp
 
 import (
@@ -14,68 +13,67 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// The revisions of the protocol that are spoken; see package message.
+// Supported protocol revisions; see package message.
 const (
 	Modern       = message.Modern
 	NewestLegacy = message.NewestLegacy
 )
 
-// Versions are the revisions of the protocol that are spoken, newest first.
+// Versions returns the supported protocol revisions, newest first.
 func Versions() []string { return message.Versions() }
 
-// Caller is who acts, as the guard found out. It is a value, handed on as an argument.
+// Caller is the authenticated caller of a request.
 type Caller struct {
-	Subject  string // the user's id, or the client's own for a machine
+	Subject  string // id of the user, or of the client without a user
 	TenantID string
 	ClientID string
 	GrantID  string
-	Scopes   []string // not to be changed: shared between requests of one token
+	Scopes   []string // shared between requests with the same token: do not change
 }
 
-// Has says whether the caller has a scope. Matching is exact.
+// Has reports whether the caller has exactly this scope.
 func (c Caller) Has(scope string) bool { return slices.Contains(c.Scopes, scope) }
 
-// Handler runs a tool for the caller that it was bound to. arguments is one JSON object. Its error
-// is a ToolError or InvalidArguments, which the agent gets to read, or anything else, which it does
-// not.
+// Handler runs a tool for the caller that it was bound to. arguments is one JSON object. A
+// ToolError or InvalidArguments is shown to the agent; other errors are not.
 type Handler func(ctx context.Context, arguments json.RawMessage) (Result, error)
 
-// Tool is a tool and the scope that opens it.
+// Tool is a tool and its scope.
 type Tool struct {
 	Name        string
 	Title       string
 	Description string
-	Scope       string // required: a tool that no scope opens is open to nobody
+	Scope       string // required
 
 	ReadOnly    bool // changes nothing
 	Destructive bool // may overwrite or remove
-	Idempotent  bool // twice is as once
+	Idempotent  bool // calling it twice has the effect of one call
 
 	InputSchema  json.RawMessage // a JSON Schema of type object
-	OutputSchema json.RawMessage // of Result.Structured; empty when there is none
+	OutputSchema json.RawMessage // of Result.Structured; empty: none
 
-	// Bind makes the handler for a caller. What it captures (the tenant's view of the data) is out
-	// of the arguments' reach.
+	// Bind returns the handler for a caller. Arguments cannot change what it captures, such as the
+	// tenant's view of the data.
 	Bind func(Caller) Handler
 }
 
-// Result is what a tool answers.
+// Result is the result of a tool.
 type Result struct {
 	Text       string          // for clients that read only text
-	Structured json.RawMessage // one JSON object; empty when the tool has no OutputSchema
+	Structured json.RawMessage // one JSON object; empty if the tool has no OutputSchema
 }
 
-// ToolError is a failure that the agent should read and act on.
+// ToolError is an error that the agent should read and act on.
 type ToolError struct{ Message string }
 
 func (e ToolError) Error() string { return e.Message }
 
-// InvalidArguments says what is wrong with the arguments, so that the agent can put it right.
+// InvalidArguments says what is wrong with the arguments, so that the agent can correct them.
 type InvalidArguments struct{ Reason string }
 
 func (e InvalidArguments) Error() string { return "invalid arguments: " + e.Reason }
 
-// Info is what the server says of itself.
+// Info describes the server.
 type Info struct {
 	Name         string `json:"name"`
 	Title        string `json:"title,omitempty"`

@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// body is the body of a request that was read and taken apart: whoever comes next need do neither.
+// body is a request body that was read and parsed already.
 type body struct {
 	bytes.Reader
 	raw []byte
@@ -15,17 +15,15 @@ type body struct {
 
 func (b *body) Close() error { return nil }
 
-// SetBody gives a request its body anew. m is what Parse makes of it; nil: nobody has taken it
-// apart.
+// SetBody sets the body of a request. m is its parsed message; nil: it is not parsed yet.
 func SetBody(r *http.Request, raw []byte, m *Message) {
 	b := &body{raw: raw, m: m}
 	b.Reset(raw)
 	r.Body, r.ContentLength, r.TransferEncoding = b, int64(len(raw)), nil
 }
 
-// BodyOf is a request's body and its message: as SetBody has them, or read and taken apart now. The
-// message must not be changed. One that cannot be taken apart is as far as it was read: what is
-// wrong with it was said by whoever checked it.
+// BodyOf returns the body of a request and its message, from SetBody or by reading and parsing it.
+// Do not change the message. An invalid message is returned as far as it was parsed.
 func BodyOf(r *http.Request) (raw []byte, m *Message, err error) {
 	b, ok := r.Body.(*body)
 	if !ok {

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Coded undoes the coding of an answer before its filter (RFC 9110 section 8.4). What has come so
-// far is undone as it comes.
+// Coded decodes the content coding of a response before its filter (RFC 9110 section 8.4), as the
+// bytes arrive.
 type Coded struct {
 	Next Filter
 
@@ -20,16 +20,14 @@ type Coded struct {
 	ready bool // the reader waits for more
 }
 
-// piece is what a reader has undone, or why it does not go on: it waits for more, or there is an
-// error.
+// piece is what a reader has decoded, or why it stopped: it waits for more, or there is an error.
 type piece struct {
 	plain   []byte
 	waiting bool
 	err     error
 }
 
-// Undo makes a Coded for a coding that is known: gzip and deflate. It lets go of what it has when
-// ctx ends.
+// Undo returns a Coded for gzip and deflate. It ends with ctx.
 func Undo(ctx context.Context, coding string, next Filter) (*Coded, bool) {
 	var open func(io.Reader) (io.Reader, error)
 	switch strings.ToLower(strings.TrimSpace(coding)) {
@@ -45,7 +43,7 @@ func Undo(ctx context.Context, coding string, next Filter) (*Coded, bool) {
 	return c, true
 }
 
-// read undoes the coding, in a goroutine of its own, while Take or End waits for what comes of it.
+// read decodes in a goroutine of its own, while Take or End wait.
 func (c *Coded) read(open func(io.Reader) (io.Reader, error)) {
 	defer close(c.piece)
 	from, err := open(&fed{Coded: c})
@@ -69,7 +67,7 @@ func (c *Coded) give(p piece) bool {
 	}
 }
 
-// fed is what has come, for the reader.
+// fed holds the arrived bytes for the reader.
 type fed struct {
 	*Coded
 	left []byte
@@ -95,7 +93,7 @@ func (f *fed) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// collect takes what the reader undoes until it waits for more, or ends.
+// collect returns what the reader decodes until it waits for more, or ends.
 func (c *Coded) collect() (out []byte, err error) {
 	for p := range c.piece {
 		switch {

@@ -2,9 +2,9 @@ package message
 
 import "bytes"
 
-// Failure finds, in an answer to a call as it goes by, whether the call failed: an error of
-// JSON-RPC, or a result that says isError (MCP, tools, "Error Handling"). It keeps next to nothing
-// of the answer, and what it finds is for records: it decides on nothing.
+// Failure finds out whether a call failed, from the response as it passes: a JSON-RPC error, or a
+// result with isError (MCP, tools, "Error Handling"). It keeps almost nothing of the response; the
+// finding is for records, not for decisions.
 type Failure struct {
 	depth         int
 	text, escaped bool      // within a string
@@ -15,10 +15,10 @@ type Failure struct {
 	why           string
 }
 
-// mostPart is how much is kept of a name or a value, in bytes.
+// mostPart is how much of a name or value is kept, in bytes.
 const mostPart = 64
 
-// Why says what is wrong: "isError", or "error" with its code. Empty: nothing is, so far.
+// Why returns the failure found so far: "isError", or "error" with its code; "" if there is none.
 func (f *Failure) Why() string { return f.why }
 
 // Write implements io.Writer.
@@ -59,7 +59,7 @@ func (f *Failure) take(c byte) {
 	case c == '}' || c == ']':
 		f.end()
 		f.depth--
-		f.part = append(f.part[:0], c) // an object, or an array
+		f.part = append(f.part[:0], c) // an object or an array
 	case c == ',':
 		f.end()
 		f.begin()
@@ -70,8 +70,8 @@ func (f *Failure) take(c byte) {
 	}
 }
 
-// near says whether this depth is one at which members are looked at: those of the answer, and of
-// its result or error.
+// near reports whether members at this depth matter: those of the message, and of its result or
+// error.
 func (f *Failure) near() bool { return f.depth == 1 || f.depth == 2 }
 
 func (f *Failure) keep(c byte) {
@@ -80,7 +80,7 @@ func (f *Failure) keep(c byte) {
 	}
 }
 
-// begin begins a member, or an element.
+// begin begins a member or an element.
 func (f *Failure) begin() {
 	if f.near() {
 		f.value[f.depth], f.part = false, f.part[:0]
@@ -93,7 +93,7 @@ func (f *Failure) end() {
 		return
 	}
 	switch name := f.names[f.depth]; {
-	case f.depth == 1 && name == "error" && string(f.part) != "null": // as some write it beside every result
+	case f.depth == 1 && name == "error" && string(f.part) != "null": // some servers send it with every result
 		f.why = "error"
 		if f.code != "" {
 			f.why += " " + f.code
@@ -105,7 +105,7 @@ func (f *Failure) end() {
 	}
 }
 
-// isCode says whether a value is an integer that is no longer than codes are.
+// isCode reports whether a value is an integer of the length of codes.
 func isCode(v []byte) bool {
 	digits := bytes.TrimPrefix(v, []byte("-"))
 	return len(digits) > 0 && len(digits) <= 10 && len(bytes.Trim(digits, "0123456789")) == 0

@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// What can be wrong with an answer whose messages are to be changed.
+// Errors of a response whose messages are filtered.
 var (
 	ErrTooLong    = errors.New("the server behind this gateway answers with more than is passed on; ask for less")
 	ErrUnreadable = errors.New("the server's answer is not one JSON message")
 )
 
-// maxHeld bounds what is held back of an answer where nothing else is said, in bytes.
+// maxHeld is the default limit of buffered bytes.
 const maxHeld = 8 << 20
 
-// beyond reports whether more is held back than may be; 0: than maxHeld.
+// beyond reports whether more is buffered than allowed; 0 means maxHeld.
 func beyond(n int, most int64) bool {
 	if most <= 0 {
 		most = maxHeld
@@ -23,18 +23,18 @@ func beyond(n int, most int64) bool {
 	return int64(n) > most
 }
 
-// Filter is what the bytes of an answer go through when its messages are to be changed.
+// Filter filters the bytes of a response.
 type Filter interface {
-	// Take takes bytes, and gives those that may go on.
+	// Take takes bytes, and returns those that may be sent.
 	Take(p []byte) ([]byte, error)
-	// End gives what is left when the answer is whole.
+	// End returns the rest at the end of the response.
 	End() ([]byte, error)
 }
 
-// Whole holds an answer back until it is whole: it is one message.
+// Whole buffers a response that is one message.
 type Whole struct {
-	Cut  func(raw []byte) (out []byte, drop bool) // changes a message, or says that it must not go on
-	Most int64                                    // bytes that are held back; 0: 8 MiB
+	Cut  func(raw []byte) (out []byte, drop bool) // changes a message, or drops it
+	Most int64                                    // limit of buffered bytes; 0: 8 MiB
 	b    bytes.Buffer
 }
 
@@ -59,11 +59,10 @@ func (f *Whole) End() ([]byte, error) {
 	return out, nil
 }
 
-// One lets an answer through, byte for byte and as it comes, that is one message. Several in one (a
-// batch) were not asked for, and could hold an answer to what was asked elsewhere: they do not go
-// on.
+// One passes on a response that is one message, unchanged and as it arrives. A batch is an error:
+// it was not requested, and could hold the response to another request.
 type One struct {
-	space []byte // that comes before
+	space []byte // before the message
 	begun bool
 }
 
@@ -76,7 +75,7 @@ func (f *One) Take(p []byte) ([]byte, error) {
 		p = append(f.space, p...)
 	}
 	first := bytes.TrimLeft(p, " \t\r\n"+byteOrderMark)
-	// nothing, or a part of the mark
+	// nothing yet, or a part of the byte order mark
 	unknown := strings.HasPrefix(byteOrderMark, string(first[:min(len(first), len(byteOrderMark))]))
 	switch {
 	case unknown && len(p) > maxHeld:
@@ -99,18 +98,18 @@ func (f *One) End() ([]byte, error) {
 	return f.space, nil
 }
 
-// Events holds back one event at a time (text/event-stream): its data are one message.
+// Events buffers one event of a stream at a time (text/event-stream); its data is one message.
 type Events struct {
 	Cut   func(raw []byte) (out []byte, drop bool)
-	Most  int64 // bytes of one event; 0: 8 MiB
+	Most  int64 // limit of an event, in bytes; 0: 8 MiB
 	b     bytes.Buffer
-	line  int  // where the first line of it begins that is not whole
-	read  int  // how far there is no end of that line
-	begun bool // the mark that may begin a stream is off
+	line  int  // start of its first incomplete line
+	read  int  // up to which there is no end of that line
+	begun bool // the byte order mark was removed
 }
 
-// byteOrderMark may begin a stream, and is no part of its first line (HTML, "Parsing an event
-// stream"): with it there, a list would pass for a line that says nothing.
+// byteOrderMark may begin a stream, and is not part of its first line (HTML, "Parsing an event
+// stream"): otherwise a list could pass as an ignored line.
 const byteOrderMark = "\ufeff"
 
 // Take implements Filter.
@@ -119,7 +118,7 @@ func (f *Events) Take(p []byte) ([]byte, error) {
 	return f.whole(false)
 }
 
-// whole takes the events out that are whole.
+// whole removes the complete events.
 func (f *Events) whole(last bool) (out []byte, err error) {
 	if !f.begun {
 		if !last && f.b.Len() < len(byteOrderMark) {
@@ -136,17 +135,17 @@ func (f *Events) whole(last bool) (out []byte, err error) {
 		out = append(out, f.event(f.b.Next(n))...)
 		f.line, f.read = 0, 0
 	}
-	if beyond(f.b.Len(), f.Most) { // of the event that is not whole
+	if beyond(f.b.Len(), f.Most) { // of the incomplete event
 		return out, ErrTooLong
 	}
 	return out, nil
 }
 
-// End drops an event that was not finished: a client would, too.
+// End drops an incomplete event, as clients do.
 func (f *Events) End() ([]byte, error) { return f.whole(true) }
 
-// end is where the first event ends, after an empty line, however lines end; 0: not yet. No byte is
-// looked at twice. last says that nothing will follow.
+// end returns the end of the first event, after an empty line with any line ending; 0: incomplete.
+// No byte is read twice. last says that nothing will follow.
 func (f *Events) end(last bool) int {
 	b := f.b.Bytes()
 	for f.read < len(b) {
@@ -174,7 +173,7 @@ func (f *Events) end(last bool) int {
 	return 0
 }
 
-// event writes an event anew with its data cut down; what has no data goes as it is.
+// event rewrites an event with filtered data; one without data is unchanged.
 func (f *Events) event(event []byte) []byte {
 	var data, others [][]byte
 	for line := range bytes.SplitSeq(bytes.ReplaceAll(bytes.ReplaceAll(event, []byte("\r\n"), []byte("\n")),
@@ -196,7 +195,7 @@ func (f *Events) event(event []byte) []byte {
 	if bytes.Equal(out, joined) {
 		return event
 	}
-	// JSON that was written over several lines
+	// JSON over several lines
 	lines := bytes.Split(bytes.ReplaceAll(out, []byte("\r"), nil), []byte("\n"))
 	for _, line := range lines {
 		others = append(others, append([]byte("data: "), line...))

@@ -6,12 +6,11 @@ import (
 	"net/http"
 )
 
-// Glance finds the id of an answer in a text that Parse refuses, or that is longer than can be
-// kept: it is given the text as it goes by, and keeps next to nothing of it. What it finds decides
-// on nothing but who is told that there is no answer.
+// Glance finds the id of a response in a text that Parse rejects or that is too long to buffer, as
+// the text passes. The id only decides who gets an error in place of a response.
 type Glance struct {
 	depth         int
-	begun, other  bool // by a brace, or by something else
+	begun, other  bool // with a brace, or with something else
 	text, escaped bool // within a string
 	value         bool // after the colon of a member of the outermost object
 	part          []byte
@@ -74,7 +73,7 @@ func (g *Glance) take(c byte) {
 	}
 }
 
-// keep keeps a byte of a name, or of the id's value.
+// keep keeps a byte of a name or of the id.
 func (g *Glance) keep(c byte) {
 	if g.depth == 1 && (!g.value || g.name == `"id"`) && len(g.part) <= maxID {
 		g.part = append(g.part, c)
@@ -90,7 +89,8 @@ func (g *Glance) end() {
 	g.part, g.name, g.value = nil, "", false
 }
 
-// ID is the id of what the text answers; nil: it is no answer, or its id cannot be told.
+// ID returns the id of the request that the text answers; nil: it is not a response, or its id is
+// unknown.
 func (g *Glance) ID() json.RawMessage {
 	if g.other || g.asks || g.several || !g.answers || len(g.id) == 0 || !identifies(g.id) || !json.Valid(g.id) {
 		return nil
@@ -98,10 +98,11 @@ func (g *Glance) ID() json.RawMessage {
 	return g.id
 }
 
-// SameID reports whether two ids are one, however they are written: programs answer to 1 with "1".
+// SameID reports whether two ids are equal, with or without quotes: some programs answer 1 with
+// "1".
 func SameID(a, b json.RawMessage) bool { return bytes.Equal(plainID(a), plainID(b)) }
 
-// plainID is an id without the quotes of a string.
+// plainID returns an id without the quotes of a string.
 func plainID(id json.RawMessage) []byte {
 	if len(id) > 0 && id[0] == '"' {
 		return []byte(Text(id))
@@ -109,8 +110,8 @@ func plainID(id json.RawMessage) []byte {
 	return id
 }
 
-// Unanswered is the error that answers a request in place of an answer that cannot be read; nil:
-// the text is no answer to it.
+// Unanswered returns the error for a request whose response is unreadable; nil: the text is not its
+// response.
 func Unanswered(text []byte, id json.RawMessage) []byte {
 	var g Glance
 	_, _ = g.Write(text) // it never fails
@@ -120,8 +121,7 @@ func Unanswered(text []byte, id json.RawMessage) []byte {
 	return ErrorTo(id, &Fault{Code: CodeInternal, Message: ErrUnreadable.Error()})
 }
 
-// ErrorTo is a message that answers a request with an error. Without an id there is none: MCP has
-// no null id.
+// ErrorTo encodes an error response. Without an id it has none: MCP has no null id.
 func ErrorTo(id json.RawMessage, f *Fault) []byte {
 	type wireError struct {
 		Code    int    `json:"code"`
@@ -134,25 +134,24 @@ func ErrorTo(id json.RawMessage, f *Fault) []byte {
 		Error   wireError       `json:"error"`
 	}{"2.0", id, wireError{f.Code, f.Message, f.Data}})
 	if err != nil {
-		panic("message: a fault that is no JSON: " + err.Error()) // a programmer broke it
+		panic("message: a fault that is no JSON: " + err.Error()) // programming error
 	}
 	return body
 }
 
-// Event writes a message as an event of a stream.
+// Event encodes a message as an event of a stream.
 func Event(m []byte) []byte {
 	return append(append([]byte("event: message\ndata: "), m...), "\n\n"...)
 }
 
-// CutOff ends an answer that has begun, and that cannot go on: a stream that answers a request says
-// so by an error for it. Anything else is broken off, so that its client sees that this is not the
-// end.
+// CutOff ends a response that cannot continue: a stream that answers a request sends an error for
+// it. Anything else is aborted, so that the client notices.
 func CutOff(w http.ResponseWriter, id json.RawMessage, why string) {
 	if id == nil || Kind(w.Header()) != "text/event-stream" {
 		panic(http.ErrAbortHandler)
 	}
 	if _, err := w.Write(append([]byte("\n\n"),
 		Event(ErrorTo(id, &Fault{Code: CodeInternal, Message: why}))...)); err == nil {
-		_ = http.NewResponseController(w).Flush() // one that cannot is one that need not
+		_ = http.NewResponseController(w).Flush() // a writer that cannot flush does not buffer
 	}
 }

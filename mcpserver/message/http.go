@@ -11,24 +11,24 @@ import (
 	"strings"
 )
 
-// ParameterHeader begins the names of headers that mirror a tool's arguments (MCP 2026-07-28,
-// "x-mcp-header"); the server holds them against the message.
+// ParameterHeader is the prefix of headers that mirror arguments (MCP 2026-07-28, "x-mcp-header");
+// the server compares them with the message.
 const ParameterHeader = "Mcp-Param-"
 
-// Lasts says whether a request is for a stream that goes on until somebody ends it: the one that an
-// older client opens with GET, or a newer one's subscription.
+// Lasts reports whether a request is for a stream without an end: a GET of an older client, or a
+// subscription of a newer one.
 func Lasts(r *http.Request, m *Message) bool {
 	return r.Method == http.MethodGet || m.Method == "subscriptions/listen"
 }
 
-// Refusal is a request that is not a message to us at all.
+// Refusal is an HTTP error of a request that is not a message.
 type Refusal struct {
 	Status  int
 	Message string
 }
 
-// Read checks a request as HTTP and reads its body, at most so many bytes (MCP, "Sending Messages
-// to the Server").
+// Read checks the HTTP request and reads its body, at most so many bytes (MCP, "Sending Messages to
+// the Server").
 func Read(w http.ResponseWriter, r *http.Request, most int64) ([]byte, *Refusal) {
 	if r.Method != http.MethodPost {
 		return nil, &Refusal{http.StatusMethodNotAllowed, "this endpoint takes POST"}
@@ -56,7 +56,7 @@ func Read(w http.ResponseWriter, r *http.Request, most int64) ([]byte, *Refusal)
 	return body, nil
 }
 
-// readAll reads a body into memory of the announced size, which was bounded before.
+// readAll reads a body into memory of the announced size, which the caller has limited.
 func readAll(r io.Reader, announced int64) ([]byte, error) {
 	if announced < 0 {
 		return io.ReadAll(r)
@@ -66,15 +66,14 @@ func readAll(r io.Reader, announced int64) ([]byte, error) {
 	return body, err
 }
 
-// Kind is the media type of a body, without its parameters, in lower case; empty when it cannot be
-// read.
+// Kind returns the media type of a body in lower case, without parameters; "" if it is not valid.
 func Kind(header http.Header) string {
 	switch named := header.Get("Content-Type"); named {
-	case "application/json", "text/event-stream": // as nearly everybody writes it
+	case "application/json", "text/event-stream": // the common forms
 		return named
 	default:
 		kind, _, err := mime.ParseMediaType(named)
-		if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) { // clients look at the kind alone
+		if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) { // clients only look at the type
 			return ""
 		}
 		return kind
@@ -93,8 +92,8 @@ func isJSON(values []string) bool {
 	return err == nil && kind == "application/json" && (charset == "" || strings.EqualFold(charset, "utf-8"))
 }
 
-// acceptable says whether the client takes both forms of answer, as it must (MCP, "Sending Messages
-// to the Server"). No Accept header at all takes everything (RFC 9110 §12.5.1).
+// acceptable reports whether the client accepts both forms of responses, as it must (MCP, "Sending
+// Messages to the Server"). No Accept header accepts everything (RFC 9110 section 12.5.1).
 func acceptable(values []string) bool {
 	if len(values) == 0 {
 		return true
@@ -116,8 +115,8 @@ func acceptable(values []string) bool {
 	return json && stream
 }
 
-// IsModern says which era a request belongs to. What names a modern or an unknown revision, in the
-// header or in _meta, is modern; initialize is legacy, as is a request that names nothing.
+// IsModern reports whether a request belongs to the modern era: it names a modern or unknown
+// revision in the header or in _meta. initialize is legacy, and so is a request that names nothing.
 func IsModern(m *Message, header http.Header) bool {
 	if m.Meta {
 		return !IsLegacy(m.MetaVersion)
@@ -129,8 +128,8 @@ func IsModern(m *Message, header http.Header) bool {
 	return m.Method == "server/discover" || version != "" && !IsLegacy(version)
 }
 
-// CheckEra holds what a request says of itself in headers and in its body against each other: a
-// proxy may have acted on the one, we act on the other (MCP 2026-07-28, "Server Validation").
+// CheckEra compares the headers of a request with its body: a proxy may have acted on the headers,
+// and the server acts on the body (MCP 2026-07-28, "Server Validation").
 func CheckEra(m *Message, header http.Header) *Fault {
 	if IsModern(m, header) {
 		if f := checkHeaders(m, header); f != nil {
@@ -156,7 +155,7 @@ func checkHeaders(m *Message, header http.Header) *Fault {
 		return mismatch("the MCP-Protocol-Version header and _meta name different versions")
 	}
 	if version != Modern && !IsLegacy(version) {
-		return unsupported(version) // before anything else of a revision that is not known
+		return unsupported(version) // before other checks of an unknown revision
 	}
 	if method, ok := single(header, "Mcp-Method"); !ok || method != m.Method {
 		return mismatch("the Mcp-Method header must be there, once, and be the message's method")
@@ -193,10 +192,10 @@ func single(header http.Header, name string) (string, bool) {
 	return values[0], true
 }
 
-// maxVersion bounds what is repeated of a version that is not spoken, in bytes.
+// maxVersion limits how much of an unsupported version is repeated, in bytes.
 const maxVersion = 64
 
-// unsupported says which revisions are spoken in place of another (MCP 2026-07-28, versioning).
+// unsupported returns the error for an unsupported revision (MCP 2026-07-28, versioning).
 func unsupported(version string) *Fault {
 	return &Fault{CodeUnsupported, "this protocol version is not spoken", struct {
 		Supported []string `json:"supported"`
@@ -204,7 +203,7 @@ func unsupported(version string) *Fault {
 	}{Versions(), version[:min(len(version), maxVersion)]}}
 }
 
-// checkMeta holds what a modern request must say of itself (MCP 2026-07-28, basic; versioning).
+// checkMeta checks the _meta of a modern request (MCP 2026-07-28, basic; versioning).
 func checkMeta(m *Message) *Fault {
 	if !m.Meta || m.MetaVersion == "" {
 		return BadParams("_meta must name the " + MetaVersion)
@@ -218,8 +217,8 @@ func checkMeta(m *Message) *Fault {
 	return nil
 }
 
-// Status is the HTTP status of a fault. Legacy clients expect 200 around an error of JSON-RPC,
-// unless the message is none. A notification is accepted, or refused by HTTP.
+// Status returns the HTTP status of a fault. Legacy clients expect 200 for JSON-RPC errors, unless
+// the message is invalid. A notification is accepted, or rejected by HTTP.
 func Status(m *Message, f *Fault, modern bool) int {
 	status := http.StatusBadRequest
 	switch {
@@ -234,12 +233,12 @@ func Status(m *Message, f *Fault, modern bool) int {
 	return status
 }
 
-// Refuse writes what was wrong. Without an id there is none: MCP has no null id.
+// Refuse writes an error response. Without an id it has none: MCP has no null id.
 func Refuse(w http.ResponseWriter, status int, id json.RawMessage, f *Fault) {
 	Write(w, status, ErrorTo(id, f))
 }
 
-// Write writes a JSON answer.
+// Write writes a JSON response.
 func Write(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

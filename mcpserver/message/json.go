@@ -7,27 +7,26 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// Member is a member of an object: its name as it reads, its value as it was written.
+// Member is a member of an object: its decoded name and its value as it was written.
 type Member = strictjson.Member
 
-// Names of a message that hold no control character are those of the envelope, of params, and of
-// the objects in params (_meta, arguments, ref): a decision can hang from them. What lies deeper is
-// the tool's data.
+// Names without control characters are those of the envelope, of params, and of the objects in
+// params (_meta, arguments, ref): decisions depend on them. Deeper ones are the tool's data.
 const decided = 3
 
 var (
 	asked    = strictjson.Rules{Names: decided}
 	told     = strictjson.Rules{Names: 1, Halves: true}
-	answered = strictjson.Rules{Halves: true} // a server may cut a text within a character; Exact looks at names
+	answered = strictjson.Rules{Halves: true} // a server may cut a text within a character; Exact checks names
 )
 
-// Members reads an object of a message that was checked, or of what a server answers.
+// Members decodes an object of a checked message or of a response.
 func Members(data []byte) ([]Member, error) { return answered.Members(data) }
 
-// Elements reads an array of what a server answers: its elements as they were written.
+// Elements decodes an array of a response.
 func Elements(data []byte) ([]json.RawMessage, error) { return answered.Elements(data) }
 
-// Value is the value of an object's member; nil when it has none of that name, or is no object.
+// Value returns the value of a member; nil if there is none, or object is not an object.
 func Value(object []byte, name string) json.RawMessage {
 	members, err := Members(object)
 	if err != nil {
@@ -36,16 +35,16 @@ func Value(object []byte, name string) json.RawMessage {
 	return Find(members, name)
 }
 
-// Find is the value of the member of this name; nil: there is none.
+// Find returns the value of the member with this name; nil: there is none.
 func Find(members []Member, name string) json.RawMessage { return strictjson.Find(members, name) }
 
-// Text is the string that a value of a message is, or "".
+// Text returns a string value, or "".
 func Text(value json.RawMessage) string {
 	text, _ := strictjson.Text(value)
 	return text
 }
 
-// Object writes members as one object.
+// Object encodes members as an object.
 func Object(members []Member) []byte {
 	b := []byte{'{'}
 	for i, m := range members {
@@ -54,14 +53,14 @@ func Object(members []Member) []byte {
 		}
 		name, err := json.Marshal(string(m.Name))
 		if err != nil {
-			panic("message: a name that is no JSON: " + err.Error()) // a string always is
+			panic("message: a name that is no JSON: " + err.Error()) // a string always can
 		}
 		b = append(append(append(b, name...), ':'), m.Value...)
 	}
 	return append(b, '}')
 }
 
-// unreadable is the fault of a message that is no JSON to act on.
+// unreadable returns the fault of a message that is not valid JSON.
 func unreadable(err error) *Fault {
 	f := Invalid("the message cannot be read: " + err.Error())
 	if errors.Is(err, strictjson.ErrSyntax) {

@@ -7,12 +7,12 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// Listings are the members of a result that list things.
+// Listings are the members of a result that are lists.
 func Listings() []string { return []string{"tools", "prompts", "resources", "resourceTemplates"} }
 
-// Mend is a message that cannot be read because of entries of its lists, without these: one that a
-// server spoils must not take the others with it. left are the entries that are left out. ok is
-// false when the message cannot be read for another reason, or has no such entry.
+// Mend removes unreadable entries from the lists of a message, so that one of them does not make
+// the whole message unreadable. left are the removed entries. ok is false if the message is
+// unreadable for another reason, or has no such entry.
 func Mend(raw []byte) (out []byte, left []json.RawMessage, ok bool) {
 	envelope, ok := shallow(bytes.TrimSpace(raw), '{')
 	if !ok {
@@ -38,11 +38,11 @@ func Mend(raw []byte) (out []byte, left []json.RawMessage, ok bool) {
 		envelope[i].Value = Object(result)
 	}
 	out = Object(envelope)
-	_, err := Members(out) // strictly, all that is left: a member twice, and all that it holds
+	_, err := Members(out) // a strict check of all that is left
 	return out, left, err == nil && len(left) > 0
 }
 
-// readable is a list without the entries that are no objects that can be read.
+// readable returns a list without unreadable entries.
 func readable(list json.RawMessage) (kept json.RawMessage, left []json.RawMessage) {
 	entries, ok := shallow(list, '[')
 	if !ok {
@@ -62,8 +62,7 @@ func readable(list json.RawMessage) (kept json.RawMessage, left []json.RawMessag
 	return append(kept, ']'), left
 }
 
-// shallow takes an object or an array apart by its brackets, commas and quotes alone, and reads
-// nothing of what it holds.
+// shallow splits an object or array by its brackets, commas and quotes alone.
 func shallow(data []byte, kind byte) ([]Member, bool) {
 	if len(data) < 2 || data[0] != kind || data[len(data)-1] != kind+2 { // { and }, [ and ] are two apart
 		return nil, false
@@ -111,8 +110,7 @@ func shallow(data []byte, kind byte) ([]Member, bool) {
 	return all, depth == 0 && !text && piece(len(data)-1)
 }
 
-// closing is where a text that begins with a string goes on after it; 0: it does not begin with
-// one.
+// closing returns where a text continues after its first string; 0: it does not begin with one.
 func closing(text []byte) int {
 	if text[0] != '"' {
 		return 0
@@ -128,8 +126,7 @@ func closing(text []byte) int {
 	return 0
 }
 
-// NameOf is the name by which an entry of a list that cannot be read calls itself, for the log; ""
-// when even that cannot be read.
+// NameOf returns the name of an unreadable list entry, for the log; "" if it is unreadable too.
 func NameOf(entry json.RawMessage) string {
 	members, _ := shallow(bytes.TrimSpace(entry), '{')
 	for _, m := range members {
@@ -141,5 +138,5 @@ func NameOf(entry json.RawMessage) string {
 	return ""
 }
 
-// maxNamed bounds the name of an entry that cannot be read, in bytes.
+// maxNamed limits that name, in bytes.
 const maxNamed = 128

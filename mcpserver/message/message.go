@@ -1,9 +1,8 @@
-// Package message owns one message of MCP as it comes over HTTP: read once, strictly, by everybody
-// who decides on it or acts on it.
+// Package message parses MCP messages over HTTP, once and strictly.
 //
-// What differs between two readers of a message is a hole: one decides, the other acts. So a
-// message that somebody else could read in another way is refused (CVE-2026-27896 and its like):
-// what package strictjson refuses, a name that differs from a known one only by case, a batch.
+// If two parsers read a message differently, one decides and the other acts. So a message that
+// another parser could read differently is rejected (CVE-2026-27896 and similar): what package
+// strictjson rejects, a name that differs from a known one only by case, a batch.
 package message
 
 import (
@@ -16,7 +15,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// The error codes of JSON-RPC 2.0 and of MCP 2026-07-28.
+// Error codes of JSON-RPC 2.0 and MCP 2026-07-28.
 const (
 	CodeParse       = -32700
 	CodeInvalid     = -32600
@@ -27,23 +26,23 @@ const (
 	CodeUnsupported = -32022 // UnsupportedProtocolVersion
 )
 
-// The members of _meta that a modern request says everything in.
+// Members of _meta of a modern request.
 const (
 	MetaVersion      = "io.modelcontextprotocol/protocolVersion"
 	MetaCapabilities = "io.modelcontextprotocol/clientCapabilities"
 	MetaServerInfo   = "io.modelcontextprotocol/serverInfo"
 )
 
-// The revisions of the protocol that are spoken.
+// Supported protocol revisions.
 const (
 	Modern       = "2026-07-28"
 	NewestLegacy = "2025-11-25"
 )
 
-// Legacy are the revisions that open with initialize, newest first.
+// Legacy returns the revisions that start with initialize, newest first.
 func Legacy() []string { return []string{NewestLegacy, "2025-06-18", "2025-03-26", "2024-11-05"} }
 
-// IsLegacy says whether a revision is one of those.
+// IsLegacy reports whether a revision is one of those.
 func IsLegacy(version string) bool {
 	switch version {
 	case NewestLegacy, "2025-06-18", "2025-03-26", "2024-11-05":
@@ -52,25 +51,25 @@ func IsLegacy(version string) bool {
 	return false
 }
 
-// Versions are the revisions of the protocol that are spoken, newest first.
+// Versions returns the supported protocol revisions, newest first.
 func Versions() []string { return append([]string{Modern}, Legacy()...) }
 
-// Message is one JSON-RPC message, taken apart once. Values are as they were written.
+// Message is a parsed JSON-RPC message. Values are as they were written.
 type Message struct {
 	ID     json.RawMessage // nil: a notification
 	Method string
-	Answer bool // it answers something that the server asked: then it has no method
+	Answer bool // a response to a request of the server; it has no method
 
 	// of params
 	Name         string // of a tool or prompt
 	Named        bool
 	URI          string // of a resource
 	Arguments    json.RawMessage
-	RefType      string // of completion/complete: what kind of thing it refers to
-	Ref          string // and which: a prompt's name, a resource's URI or URI template
+	RefType      string // of completion/complete: the type of the reference
+	Ref          string // and its value: the name of a prompt, a resource URI or URI template
 	Cursor       json.RawMessage
-	Version      string // initialize
-	Meta         bool   // a version is in _meta: the modern era
+	Version      string // of initialize
+	Meta         bool   // _meta has a version: the modern era
 	MetaVersion  string
 	Capabilities bool // of the client, an object
 }
@@ -84,18 +83,18 @@ type Fault struct {
 
 func (f *Fault) Error() string { return f.Message }
 
-// Invalid: it is no message (JSON-RPC 2.0 §5.1).
+// Invalid returns the fault of an invalid message (JSON-RPC 2.0 section 5.1).
 func Invalid(what string) *Fault { return &Fault{Code: CodeInvalid, Message: what} }
 
-// BadParams: what the method was given does not do.
+// BadParams returns the fault of invalid parameters.
 func BadParams(what string) *Fault { return &Fault{Code: CodeParams, Message: what} }
 
-// Parse takes a message apart. Only the exact spelling of a member counts, and one that differs
-// from it only by case is refused: somebody else down the line might fold it. An answer to
-// something that the server asked is a message, too; who asks nothing refuses it.
+// Parse parses a message. Members must have their exact names; one that differs only by case is
+// rejected, because another parser might fold it. A response to a request of the server is a
+// message, too; who sends no requests rejects it.
 func Parse(body []byte) (Message, *Fault) { return parse(body, asked) }
 
-// ParseServer is Parse for what a server says, which may have cut a text within a character.
+// ParseServer is Parse for messages of a server, which may have cut a text within a character.
 func ParseServer(body []byte) (Message, *Fault) { return parse(body, told) }
 
 func parse(body []byte, rules strictjson.Rules) (Message, *Fault) {
@@ -160,7 +159,7 @@ func (m *Message) parseParams(params json.RawMessage) *Fault {
 		case "name":
 			m.Name, m.Named = Text(p.Value), p.Value[0] == '"'
 			if !m.Named && (m.Method == "tools/call" || m.Method == "prompts/get") {
-				return BadParams("name must be a string") // somebody else could make one of what is none
+				return BadParams("name must be a string") // another parser could convert it
 			}
 		case "uri":
 			m.URI = Text(p.Value)
@@ -194,8 +193,8 @@ func (m *Message) parseParams(params json.RawMessage) *Fault {
 	return nil
 }
 
-// parseRef reads what a completion refers to (MCP, "Completion"): one thing, by the name that its
-// type has.
+// parseRef parses the reference of a completion (MCP, "Completion"): one thing, by the name that
+// its type has.
 func (m *Message) parseRef(ref json.RawMessage) *Fault {
 	if ref[0] != '{' {
 		return BadParams("ref must be an object")
@@ -212,7 +211,7 @@ func (m *Message) parseRef(ref json.RawMessage) *Fault {
 	for _, p := range found {
 		switch name := string(p.Name); {
 		case name != "name" && name != "uri":
-		case name != named: // somebody else could go by this one
+		case name != named: // another parser could use this one
 			return BadParams("ref must have the name of a prompt, or the uri of a resource, as its type says")
 		case p.Value[0] != '"':
 			return BadParams("the " + name + " of ref must be a string")
@@ -250,18 +249,18 @@ func (m *Message) parseMeta(meta json.RawMessage) *Fault {
 	return nil
 }
 
-// maxID bounds a request's id, in bytes.
+// maxID limits the id of a request, in bytes.
 const maxID = 1024
 
-// identifies says whether a value can be a request's id: a string or an integer, never null (MCP
-// basic, "Requests").
+// identifies reports whether a value can be the id of a request: a string or an integer, never null
+// (MCP basic, "Requests").
 func identifies(id json.RawMessage) bool {
 	return len(id) <= maxID && (id[0] == '"' || (id[0] == '-' || id[0] >= '0' && id[0] <= '9') &&
 		!bytes.ContainsAny(id, ".eE"))
 }
 
-// Exact says, of what others wrote, that no member differs from a known one only by case, and that
-// none has a control character in its name: another reader would take it for that one.
+// Exact returns an error if a member differs from a known one only by case, or has a control
+// character in its name: another parser could take it for that one.
 func Exact(members []Member, known ...string) error {
 	for _, m := range members {
 		if strictjson.HasControl(m.Name) {
@@ -274,7 +273,7 @@ func Exact(members []Member, known ...string) error {
 	return nil
 }
 
-// Folds says whether a name is one of the known ones but for its case.
+// Folds reports whether a name differs from a known one only by case.
 func Folds(name []byte, known ...string) bool {
 	for _, k := range known {
 		if bytes.EqualFold(name, []byte(k)) {
