@@ -54,7 +54,7 @@ const connectionsLock = 0x636f6e6e // "conn"
 // oneWriter makes replicas on PostgreSQL write attempts one after another: a new attempt takes over
 // rows of others, so that no order of rows prevents deadlocks.
 func (d *DB) oneWriter(ctx context.Context, tx *sql.Tx) error {
-	if d.own == "" { // SQLite has one writer
+	if !d.db.Postgres { // SQLite has one writer
 		return nil
 	}
 	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", connectionsLock); err != nil {

@@ -15,7 +15,7 @@ var _ audit.Log = (*DB)(nil)
 func (d *DB) Audit() *chain.Chain { return d.audit }
 
 func (d *DB) openAudit() {
-	d.audit = chain.New(chain.Options{Write: d.writer, Read: d.reader, Name: "audit", Lock: d.own})
+	d.audit = chain.New(chain.Options{Write: d.db.Write, Read: d.db.Read, Name: "audit", Lock: d.db.ForUpdate()})
 }
 
 // Record implements audit.Log.
@@ -45,13 +45,13 @@ func (d *DB) PlainRecords(ctx context.Context, userID, email string) (n int64, e
 // overwritten. While a reader uses the log, it is overwritten later instead: Erase does not wait
 // long.
 func (d *DB) Erase(ctx context.Context) error {
-	if d.own != "" {
+	if d.db.Postgres {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var busy, pages, written int
-	err := d.writer.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &written)
+	err := d.db.Write.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &written)
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("writing back the write-ahead log: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/client"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
 var _ client.Store = (*DB)(nil)
@@ -81,13 +82,13 @@ func (d *DB) CreateClients(ctx context.Context, clients []client.Client) error {
 func (d *DB) Client(ctx context.Context, id string) (client.Client, error) {
 	c, err := scanClient(d.row(ctx,
 		"SELECT "+clientRead+" FROM clients WHERE id = $1 AND deleted_at IS NULL AND disabled_at IS NULL", id))
-	return c, notFound(err, client.ErrNotFound)
+	return c, database.NotFound(err, client.ErrNotFound)
 }
 
 // RegisteredClient implements client.Store.
 func (d *DB) RegisteredClient(ctx context.Context, id string) (client.Client, error) {
 	c, err := scanClient(d.row(ctx, "SELECT "+clientRead+" FROM clients WHERE id = $1 AND deleted_at IS NULL", id))
-	return c, notFound(err, client.ErrNotFound)
+	return c, database.NotFound(err, client.ErrNotFound)
 }
 
 // DisableClient implements client.Store.
@@ -101,12 +102,12 @@ func (d *DB) DisableClient(ctx context.Context, id string, at time.Time) (since 
 				"RETURNING disabled_at",
 			id, unixTime(at)).Scan((*unixTime)(&since))
 	})
-	return since, notFound(err, client.ErrNotFound)
+	return since, database.NotFound(err, client.ErrNotFound)
 }
 
 // EnableClient implements client.Store.
 func (d *DB) EnableClient(ctx context.Context, id string) error {
-	there, err := changed(d.write.ExecContext(ctx,
+	there, err := database.Changed(d.write.ExecContext(ctx,
 		"UPDATE clients SET disabled_at = NULL WHERE id = $1 AND deleted_at IS NULL", id))
 	return found(there, err, client.ErrNotFound, "enabling client "+id)
 }
@@ -190,7 +191,7 @@ func makeRoom(ctx context.Context, tx *sql.Tx, newest string, ceiling int64) err
 	if n <= ceiling {
 		return nil
 	}
-	gone, err := changed(tx.ExecContext(ctx, "DELETE FROM clients WHERE (id, created_at) IN ("+neverLetIn+
+	gone, err := database.Changed(tx.ExecContext(ctx, "DELETE FROM clients WHERE (id, created_at) IN ("+neverLetIn+
 		" AND c.id <> $1 ORDER BY c.created_at, c.id LIMIT 1)", newest))
 	if err != nil {
 		return fmt.Errorf("making room for a client: %w", err)
@@ -203,7 +204,8 @@ func makeRoom(ctx context.Context, tx *sql.Tx, newest string, ceiling int64) err
 
 // UpdateClient implements client.Store.
 func (d *DB) UpdateClient(ctx context.Context, c client.Client) error {
-	done, err := changed(d.write.ExecContext(ctx, `UPDATE clients SET name = $2, redirect_uris = $3, grant_types = $4,
+	done, err := database.Changed(d.write.ExecContext(ctx, `UPDATE clients SET name = $2, redirect_uris = $3,
+		grant_types = $4,
 		scopes = $5, application_type = $6,
 		client_uri = $7, software_id = $8, software_version = $9, jwks = $10, jwks_uri = $11, id_token_alg = $12,
 		post_logout_redirect_uris = $13,
@@ -223,7 +225,7 @@ func (d *DB) UpdateClient(ctx context.Context, c client.Client) error {
 
 // ReplaceSecret implements client.Store.
 func (d *DB) ReplaceSecret(ctx context.Context, id, secretHash string, ends time.Time) error {
-	done, err := changed(d.write.ExecContext(ctx, `UPDATE clients SET old_secret_hash = secret_hash,
+	done, err := database.Changed(d.write.ExecContext(ctx, `UPDATE clients SET old_secret_hash = secret_hash,
 		old_secret_ends = $3, secret_hash = $2
 		WHERE id = $1 AND secret_hash <> '' AND deleted_at IS NULL`, id, secretHash, unixTime(ends)))
 	if err != nil {
@@ -237,7 +239,7 @@ func (d *DB) ReplaceSecret(ctx context.Context, id, secretHash string, ends time
 
 // DeleteClient implements client.Store.
 func (d *DB) DeleteClient(ctx context.Context, id string, at time.Time) error {
-	done, err := changed(d.write.ExecContext(ctx,
+	done, err := database.Changed(d.write.ExecContext(ctx,
 		"UPDATE clients SET deleted_at = $2, disabled_at = NULL, secret_hash = '', old_secret_hash = '', manage_hash "+
 			"= '' WHERE id = $1 AND deleted_at IS NULL", id, unixTime(at)))
 	if err != nil {
@@ -251,7 +253,8 @@ func (d *DB) DeleteClient(ctx context.Context, id string, at time.Time) error {
 
 // PutDocument implements client.Store.
 func (d *DB) PutDocument(ctx context.Context, c client.Client) error {
-	kept, err := changed(d.write.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+`) VALUES (`+clientValues+`)
+	kept, err := database.Changed(d.write.ExecContext(ctx, "INSERT INTO clients ("+clientColumns+`)
+		VALUES (`+clientValues+`)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, redirect_uris = excluded.redirect_uris,
 		application_type = excluded.application_type,
 		client_uri = excluded.client_uri, software_id = excluded.software_id,
@@ -290,7 +293,7 @@ func (d *DB) CreateInitialToken(ctx context.Context, t client.InitialToken) erro
 func (d *DB) UseInitialToken(ctx context.Context, hash string, now time.Time,
 	prepare func(client.InitialToken) (client.Client, audit.Event, error)) (made client.Client, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
-		used, err := changed(tx.ExecContext(ctx, `UPDATE initial_tokens SET uses = uses - 1 WHERE hash = $1
+		used, err := database.Changed(tx.ExecContext(ctx, `UPDATE initial_tokens SET uses = uses - 1 WHERE hash = $1
 			AND uses > 0 AND expires_at > $2
 			AND EXISTS (SELECT 1 FROM tenants t WHERE t.id = initial_tokens.tenant_id
 			AND t.suspended_at IS NULL)`, hash, unixTime(now)))

@@ -18,7 +18,7 @@ const governing = 0x67617465686f7573
 // rely on what the other removes do not both succeed. On SQLite the transaction has the only write
 // lock.
 func (d *DB) alone(ctx context.Context, tx *sql.Tx) error {
-	if d.own == "" {
+	if !d.db.Postgres {
 		return nil
 	}
 	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(governing)); err != nil {
@@ -34,7 +34,7 @@ const issuing = 0x6761746569737375
 // stopIssuing waits for transactions that issue something, and blocks new ones until this one ends,
 // so that they see all of its changes or none. On SQLite the transaction has the only write lock.
 func (d *DB) stopIssuing(ctx context.Context, tx *sql.Tx) error {
-	if d.own == "" {
+	if !d.db.Postgres {
 		return nil
 	}
 	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(issuing)); err != nil {
@@ -46,7 +46,7 @@ func (d *DB) stopIssuing(ctx context.Context, tx *sql.Tx) error {
 // issue takes the shared lock for issuing. Permissions must be read by a later statement, which
 // sees what changed while this one waited.
 func (d *DB) issue(ctx context.Context, tx *sql.Tx) error {
-	if d.own == "" {
+	if !d.db.Postgres {
 		return nil
 	}
 	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock_shared($1)", int64(issuing)); err != nil {
@@ -70,8 +70,7 @@ func active(ctx context.Context, tx *sql.Tx, clientID, tenantID string) (bool, e
 
 // inside returns the database as part of a transaction.
 func (d *DB) inside(tx *sql.Tx) *DB {
-	return &DB{writer: d.writer, reader: d.reader, within: tx, write: tx, read: tx, share: d.share, own: d.own,
-		audit: d.audit}
+	return &DB{db: d.db, within: tx, write: tx, read: tx, audit: d.audit}
 }
 
 // Atomically runs do with a database whose changes are one transaction: committed durably as a

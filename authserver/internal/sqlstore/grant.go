@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 	"github.com/gatehouse-mcp/gatehouse/shared/revocation"
 )
 
@@ -52,7 +53,7 @@ func insertGrant(ctx context.Context, e execer, g grant.Grant) error {
 // Grant implements grant.Store.
 func (d *DB) Grant(ctx context.Context, id string) (grant.Grant, error) {
 	g, err := scanGrant(d.row(ctx, "SELECT "+grantColumns+" FROM grants g WHERE g.id = $1", id))
-	return g, notFound(err, grant.ErrNotFound)
+	return g, database.NotFound(err, grant.ErrNotFound)
 }
 
 // Grants implements grant.Store.
@@ -96,7 +97,7 @@ func (d *DB) MachineGrant(ctx context.Context, clientID, resource string) (grant
 		AND (g.ended_at IS NULL OR g.end_reason <> $3) ORDER BY CASE WHEN g.ended_at IS NULL THEN 0 ELSE 1 END,
 		g.ended_at DESC LIMIT 1`,
 		clientID, resource, grant.ReasonClient))
-	return g, notFound(err, grant.ErrNotFound)
+	return g, database.NotFound(err, grant.ErrNotFound)
 }
 
 // PutMachineGrant implements grant.Store. The unique index of active machine grants decides which
@@ -106,7 +107,8 @@ func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) 
 		if err := d.mayIssue(ctx, tx, g, grant.ErrSuspended); err != nil {
 			return err
 		}
-		made, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, resource, scopes,
+		made, err := database.Changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, resource,
+			scopes,
 			created_at)
 			VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT DO NOTHING`, g.ID, g.TenantID, g.ClientID, g.Resource, stringList(g.Scopes),
@@ -119,7 +121,7 @@ func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) 
 			return d.audit.Insert(ctx, tx, e)
 		}
 		living, err = scanGrant(tx.QueryRowContext(ctx, livingMachineGrant, g.ClientID, g.Resource))
-		return notFound(err, grant.ErrNotFound)
+		return database.NotFound(err, grant.ErrNotFound)
 	})
 	return living, err
 }
@@ -128,7 +130,7 @@ func (d *DB) PutMachineGrant(ctx context.Context, g grant.Grant, e audit.Event) 
 // checks its grant in the same transaction.
 func (d *DB) RevokeGrant(ctx context.Context, id string, at time.Time, reason string, e audit.Event) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		ended, err := changed(tx.ExecContext(ctx,
+		ended, err := database.Changed(tx.ExecContext(ctx,
 			"UPDATE grants SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL", id, unixTime(at),
 			reason))
 		if err != nil {
@@ -139,7 +141,7 @@ func (d *DB) RevokeGrant(ctx context.Context, id string, at time.Time, reason st
 		}
 		var there int
 		err = tx.QueryRowContext(ctx, "SELECT 1 FROM grants WHERE id = $1", id).Scan(&there)
-		return notFound(err, grant.ErrNotFound)
+		return database.NotFound(err, grant.ErrNotFound)
 	})
 }
 
@@ -245,7 +247,7 @@ const living = "g.ended_at IS NULL AND NOT " + suspended
 // change.
 func (d *DB) alive(ctx context.Context, tx *sql.Tx, id string) (bool, error) {
 	var one int
-	err := tx.QueryRowContext(ctx, "SELECT 1 FROM grants g WHERE g.id = $1 AND "+living+d.share, id).Scan(&one)
+	err := tx.QueryRowContext(ctx, "SELECT 1 FROM grants g WHERE g.id = $1 AND "+living+d.db.ForShare(), id).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
 var _ issuer.Store = (*DB)(nil)
@@ -31,9 +32,9 @@ func (d *DB) PutCode(ctx context.Context, g grant.Grant, c issuer.Code, e audit.
 			// locked: anyone who disables or deletes the person either finds the grant afterwards,
 			// or is seen here
 			var there int
-			if err := tx.QueryRowContext(ctx, "SELECT 1 FROM users WHERE id = $1 AND NOT disabled"+d.share,
+			if err := tx.QueryRowContext(ctx, "SELECT 1 FROM users WHERE id = $1 AND NOT disabled"+d.db.ForShare(),
 				g.UserID).Scan(&there); err != nil {
-				return notFound(err, user.ErrNotFound)
+				return database.NotFound(err, user.ErrNotFound)
 			}
 		}
 		if err := insertGrant(ctx, tx, g); err != nil {
@@ -63,7 +64,7 @@ func (d *DB) Code(ctx context.Context, hash string) (issuer.Code, grant.Grant, e
 		"c.created_at, c.expires_at, c.used_at, "+grantColumns+
 		" FROM codes c JOIN grants g ON g.id = c.grant_id WHERE c.hash = $1", hash).Scan(into...)
 	g.UserID = userID.String
-	return c, g, notFound(err, issuer.ErrNotFound)
+	return c, g, database.NotFound(err, issuer.ErrNotFound)
 }
 
 // Redeem implements issuer.Store.
@@ -92,7 +93,7 @@ func (d *DB) RefreshToken(ctx context.Context, hash string) (issuer.RefreshToken
 		"r.used_at, "+grantColumns+
 		" FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id WHERE r.hash = $1", hash).Scan(into...)
 	g.UserID = userID.String
-	return t, g, notFound(err, issuer.ErrNotFound)
+	return t, g, database.NotFound(err, issuer.ErrNotFound)
 }
 
 // Rotate implements issuer.Store.
@@ -111,16 +112,16 @@ func (d *DB) consume(ctx context.Context, tx *sql.Tx, table, hash string, at tim
 	// PostgreSQL the lock of issue comes first, at no extra statement; what it protects is read
 	// after it.
 	alive, verdict := false, "EXISTS (SELECT 1 FROM grants g WHERE g.id = "+table+".grant_id AND "+living+")"
-	if d.own != "" {
+	if d.db.Postgres {
 		verdict = "pg_advisory_xact_lock_shared(" + strconv.Itoa(issuing) + ") IS NOT NULL"
 	}
 	grantID := ""
 	row := tx.QueryRowContext(ctx, "UPDATE "+table+" SET used_at = $2 WHERE hash = $1 AND used_at IS NULL RETURNING "+
 		"grant_id, "+verdict, hash, unixTime(at))
 	if err := row.Scan(&grantID, &alive); err != nil {
-		return notFound(err, issuer.ErrSpent)
+		return database.NotFound(err, issuer.ErrSpent)
 	}
-	if d.own != "" {
+	if d.db.Postgres {
 		var err error
 		if alive, err = d.alive(ctx, tx, grantID); err != nil {
 			return fmt.Errorf("asking whether grant %s is alive: %w", grantID, err)

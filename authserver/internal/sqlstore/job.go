@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/job"
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
 var _ job.Store = (*DB)(nil)
@@ -20,7 +21,7 @@ func (d *DB) TakeJob(ctx context.Context, s job.State, due time.Time) (run int64
 		AND (jobs.next_at <= $6 OR jobs.next_at > $8) RETURNING run, after`,
 		s.Name, s.Holder, seconds(s.Until), seconds(s.BeganAt), s.Outcome, seconds(due), seconds(s.Until.Add(job.Skew)),
 		seconds(s.NextAt.Add(job.Skew))).Scan(&run, &after)
-	if err = notFound(err, job.ErrHeld); err != nil {
+	if err = database.NotFound(err, job.ErrHeld); err != nil {
 		return 0, "", fmt.Errorf("taking the job %s: %w", s.Name, err)
 	}
 	return run, after, nil
@@ -28,7 +29,7 @@ func (d *DB) TakeJob(ctx context.Context, s job.State, due time.Time) (run int64
 
 // KeepJob implements job.Store.
 func (d *DB) KeepJob(ctx context.Context, s job.State) (bool, error) {
-	ours, err := changed(d.write.ExecContext(ctx,
+	ours, err := database.Changed(d.write.ExecContext(ctx,
 		"UPDATE jobs SET until = $3, next_at = $4, took_ms = $5, removed = $6, outcome = $7, error = $8, after = $9 "+
 			"WHERE name = $1 AND run = $2",
 		s.Name, s.Run, seconds(s.Until), seconds(s.NextAt), s.Took.Milliseconds(), s.Removed, s.Outcome, s.Error,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/keyring"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
 var _ keyring.Store = (*DB)(nil)
@@ -25,7 +26,7 @@ func (d *DB) Keys(ctx context.Context) ([]keyring.Sealed, error) {
 
 // holdKeys prevents others from creating or resealing keys until the transaction ends.
 func (d *DB) holdKeys(ctx context.Context, tx *sql.Tx) error {
-	if d.own == "" {
+	if !d.db.Postgres {
 		return nil // the only writer
 	}
 	if _, err := tx.ExecContext(ctx, "LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE"); err != nil {
@@ -50,7 +51,7 @@ func (d *DB) PutKey(ctx context.Context, k keyring.Sealed, e audit.Event) (made 
 		if with == 0 && without > 0 {
 			return keyring.ErrChanged
 		}
-		made, err = changed(tx.ExecContext(ctx, `INSERT INTO signing_keys (kid, algorithm, generation, private,
+		made, err = database.Changed(tx.ExecContext(ctx, `INSERT INTO signing_keys (kid, algorithm, generation, private,
 			sealed_under, created_at, active_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT DO NOTHING`, k.KID, k.Algorithm, k.Generation, k.Private, k.Under,
@@ -73,7 +74,7 @@ func (d *DB) WithdrawKey(ctx context.Context, kid string, at time.Time, e audit.
 		if err := d.notSigning(ctx, tx, kid, at); err != nil {
 			return err
 		}
-		withdrawn, err := changed(tx.ExecContext(ctx,
+		withdrawn, err := database.Changed(tx.ExecContext(ctx,
 			"UPDATE signing_keys SET withdrawn_at = $2, private = $3 WHERE kid = $1 AND withdrawn_at IS NULL", kid,
 			unixTime(at), []byte{}))
 		if err != nil {
@@ -90,7 +91,7 @@ func (d *DB) WithdrawKey(ctx context.Context, kid string, at time.Time, e audit.
 // for the active one.
 func (d *DB) notSigning(ctx context.Context, tx *sql.Tx, kid string, at time.Time) error {
 	rows, err := tx.QueryContext(ctx, `SELECT kid, active_at FROM signing_keys WHERE withdrawn_at IS NULL
-		AND algorithm = (SELECT algorithm FROM signing_keys WHERE kid = $1) ORDER BY generation`+d.own, kid)
+		AND algorithm = (SELECT algorithm FROM signing_keys WHERE kid = $1) ORDER BY generation`+d.db.ForUpdate(), kid)
 	if err != nil {
 		return fmt.Errorf("reading signing keys: %w", err)
 	}
@@ -123,7 +124,7 @@ func (d *DB) Secret(ctx context.Context, name string) (keyring.Secret, error) {
 	s := keyring.Secret{Name: name}
 	err := d.row(ctx, "SELECT secret, sealed_under, created_at FROM sealed_secrets WHERE name = $1",
 		name).Scan(&s.Sealed, &s.Under, (*unixTime)(&s.CreatedAt))
-	return s, notFound(err, keyring.ErrNotFound)
+	return s, database.NotFound(err, keyring.ErrNotFound)
 }
 
 // PutSecret implements keyring.Store.
@@ -148,7 +149,7 @@ func (d *DB) Reseal(ctx context.Context, under string, rows []keyring.Resealing,
 				statement, name = "UPDATE sealed_secrets SET secret = $3, sealed_under = $4 WHERE name = $1 AND "+
 					"secret = $2", r.Name
 			}
-			was, err := changed(tx.ExecContext(ctx, statement, name, r.Old, r.New, under))
+			was, err := database.Changed(tx.ExecContext(ctx, statement, name, r.Old, r.New, under))
 			if err != nil {
 				return fmt.Errorf("putting %s under another key: %w", name, err)
 			}

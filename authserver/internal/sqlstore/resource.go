@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/issuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
 var _ issuer.ResourceStore = (*DB)(nil)
@@ -89,7 +90,7 @@ func (d *DB) DeleteResource(ctx context.Context, uri string, e audit.Event) erro
 		if err := countResources(ctx, tx); err != nil {
 			return err
 		}
-		gone, err := changed(tx.ExecContext(ctx, "DELETE FROM resources WHERE uri = $1", uri))
+		gone, err := database.Changed(tx.ExecContext(ctx, "DELETE FROM resources WHERE uri = $1", uri))
 		if err != nil {
 			return fmt.Errorf("removing resource %s: %w", uri, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
 const roleColumns = "tenant_id, name, own, includes, admin, scopes"
@@ -22,7 +23,7 @@ func scanRole(r interface{ Scan(...any) error }) (user.Role, error) {
 func (d *DB) Role(ctx context.Context, tenantID, name string) (user.Role, error) {
 	r, err := scanRole(d.row(ctx, "SELECT "+roleColumns+" FROM roles WHERE tenant_id = $1 AND name = $2",
 		tenantID, name))
-	return r, notFound(err, user.ErrNotFound)
+	return r, database.NotFound(err, user.ErrNotFound)
 }
 
 // Roles implements user.Store.
@@ -98,7 +99,7 @@ func (d *DB) DeleteRole(ctx context.Context, tenantID, name string) error {
 				return &user.RoleError{Reason: fmt.Sprintf("role %s includes %s", r.Name, name)}
 			}
 		}
-		there, err := changed(tx.ExecContext(ctx, "DELETE FROM roles WHERE tenant_id = $1 AND name = $2",
+		there, err := database.Changed(tx.ExecContext(ctx, "DELETE FROM roles WHERE tenant_id = $1 AND name = $2",
 			tenantID, name))
 		return found(there, err, user.ErrNotFound, "deleting role "+name+" of "+tenantID)
 	})

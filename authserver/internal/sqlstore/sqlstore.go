@@ -9,29 +9,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
-	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
-
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
 // DB is an open database. It implements the Store of every domain type.
 type DB struct {
-	writer, reader *sql.DB // SQLite: one connection writes, so that writers queue here and not at the file's lock
-	within         *sql.Tx // the surrounding transaction; nil: each call has its own
-	write, read    handle  // the two pools, or the one transaction
-	share          string  // makes a SELECT share-lock its rows until the transaction ends
-	own            string  // makes a SELECT lock its rows until then
-	stmts          sync.Map
-	keep           bool // keep prepared statements; pgx does so itself
-	audit          *chain.Chain
+	db          *database.DB
+	within      *sql.Tx // the surrounding transaction; nil: each call has its own
+	write, read handle  // the two pools, or the one transaction
+	audit       *chain.Chain
 
 	reads, writes Observer // nil: nobody measures
 }
@@ -63,17 +52,13 @@ const (
 )
 
 // Open opens a migrated database, sqlite:PATH or postgres://….
-func Open(ctx context.Context, database string) (*DB, error) {
-	d := &DB{}
-	var err error
-	if path, ok := strings.CutPrefix(database, "sqlite:"); ok {
-		err = d.openSQLite(path)
-	} else {
-		err = d.openPostgres(database)
-	}
+func Open(ctx context.Context, name string) (*DB, error) {
+	db, err := database.Open(name, database.Options{SQLite: sqliteReaders, Postgres: postgresPoolSize, OneWriter: true,
+		Wait: 30 * time.Second})
 	if err != nil {
 		return nil, err
 	}
+	d := &DB{db: db, write: db.Write, read: db.Read}
 	d.openAudit()
 	if err := d.Ping(ctx); err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -81,61 +66,13 @@ func Open(ctx context.Context, database string) (*DB, error) {
 	return d, nil
 }
 
-func (d *DB) openSQLite(path string) (err error) {
-	if info, err := os.Stat(path); err != nil || info.IsDir() {
-		return fmt.Errorf("opening the database %s: there is no such file; run `gatehouse migrate` first", path)
-	}
-	// What was answered is committed: FULL syncs at every commit. IMMEDIATE takes the write lock at
-	// the start of a transaction, so that none fails half-way for want of it. Another process that
-	// writes to the file, such as a backup tool, is waited for: SQLite polls every 100 ms without a
-	// queue, so the timeout is generous.
-	uri := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) +
-		"?_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(1)&" +
-		"_pragma=foreign_keys(1)"
-	if d.writer, err = sql.Open("sqlite", uri+"&_txlock=immediate"); err != nil {
-		return fmt.Errorf("opening the database: %w", err)
-	}
-	if d.reader, err = sql.Open("sqlite", uri+"&_pragma=query_only(1)"); err != nil {
-		return fmt.Errorf("opening the database: %w", errors.Join(err, d.writer.Close()))
-	}
-	d.writer.SetMaxOpenConns(1)
-	d.reader.SetMaxOpenConns(sqliteReaders)
-	d.reader.SetMaxIdleConns(sqliteReaders)
-	d.write, d.read, d.keep = d.writer, d.reader, true
-	return nil
-}
-
-func (d *DB) openPostgres(url string) (err error) {
-	if d.writer, err = sql.Open("pgx", url); err != nil {
-		return errors.New("the database's URL is malformed; give it as postgres://user@host:5432/name")
-	}
-	d.writer.SetMaxOpenConns(postgresPoolSize)
-	d.writer.SetMaxIdleConns(postgresPoolSize)
-	d.writer.SetConnMaxLifetime(time.Hour)
-	d.reader, d.write, d.read, d.share, d.own = d.writer, d.writer, d.writer, " FOR SHARE", " FOR UPDATE"
-	return nil
-}
-
 // Ping checks that the database answers and has its schema.
 func (d *DB) Ping(ctx context.Context) error {
-	var n int
-	if err := d.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM schema_migrations_issuer WHERE NOT dirty").Scan(
-		&n); err != nil {
-		return fmt.Errorf("asking the database for its schema (run `gatehouse migrate` if there is none): %w", err)
-	}
-	if n != 1 {
-		return errors.New("the database's migration was cut short; run `gatehouse migrate`")
-	}
-	return nil
+	return d.db.CheckSchema(ctx, "schema_migrations_issuer")
 }
 
 // Close closes the database. Using it afterwards is an error, not a panic.
-func (d *DB) Close() error {
-	if d.writer == d.reader {
-		return d.writer.Close()
-	}
-	return errors.Join(d.reader.Close(), d.writer.Close())
-}
+func (d *DB) Close() error { return d.db.Close() }
 
 // row runs a query for one row.
 func (d *DB) row(ctx context.Context, query string, args ...any) *sql.Row {
@@ -155,24 +92,12 @@ func (d *DB) rows(ctx context.Context, query string, args ...any) (*sql.Rows, er
 	return d.read.QueryContext(ctx, query, args...)
 }
 
-// prepared returns the prepared statement of a constant query, kept until the database is closed.
-// Nil: run the query unprepared, which reports what is wrong with it.
+// prepared returns the prepared statement of a constant query. Nil: run it unprepared.
 func (d *DB) prepared(ctx context.Context, query string) *sql.Stmt {
-	if !d.keep {
+	if d.within != nil {
 		return nil
 	}
-	if s, ok := d.stmts.Load(query); ok {
-		return s.(*sql.Stmt)
-	}
-	s, err := d.read.PrepareContext(ctx, query)
-	if err != nil {
-		return nil
-	}
-	if kept, raced := d.stmts.LoadOrStore(query, s); raced {
-		s.Close()
-		s = kept.(*sql.Stmt)
-	}
-	return s
+	return d.db.Prepared(ctx, query)
 }
 
 // tx runs do in one transaction, committed durably as a whole or not at all.
@@ -181,18 +106,7 @@ func (d *DB) tx(ctx context.Context, do func(*sql.Tx) error) error {
 		return do(d.within)
 	}
 	defer observe(d.writes, time.Now())
-	tx, err := d.writer.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("beginning a transaction: %w", err)
-	}
-	defer tx.Rollback() // does nothing after a commit; releases the lock after a panic
-	if err := do(tx); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("committing: %w", err)
-	}
-	return nil
+	return d.db.Tx(ctx, do)
 }
 
 // collect reads all rows of a query.
@@ -218,42 +132,6 @@ func all[T any](rows *sql.Rows, err error, scan func(interface{ Scan(...any) err
 		out = append(out, v)
 	}
 	return out, rows.Err()
-}
-
-// changed reports whether a guarded statement changed exactly one row.
-func changed(r sql.Result, err error) (bool, error) {
-	if err != nil {
-		return false, err
-	}
-	n, err := r.RowsAffected()
-	return n == 1, err
-}
-
-// isUniqueViolation reports whether err is a violation of a unique key.
-func isUniqueViolation(err error) bool {
-	var p *pgconn.PgError
-	var s *sqlite.Error
-	return errors.As(err, &p) && p.Code == "23505" ||
-		errors.As(err, &s) &&
-			(s.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || s.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
-}
-
-// isForeignKeyViolation reports whether a statement named a row that does not exist.
-func isForeignKeyViolation(err error) bool {
-	var p *pgconn.PgError
-	var s *sqlite.Error
-	return errors.As(err, &p) && p.Code == "23503" || errors.As(err, &s) &&
-		s.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
-}
-
-// notFound turns sql.ErrNoRows into the domain's own error. Text that PostgreSQL cannot store is
-// the name of nothing, too.
-func notFound(err, word error) error {
-	var p *pgconn.PgError
-	if errors.Is(err, sql.ErrNoRows) || errors.As(err, &p) && p.Code == "22021" {
-		return word
-	}
-	return err
 }
 
 // stringList is a list of strings in a column.

@@ -39,7 +39,7 @@ func (d *DB) batch(w sweep) func(ctx context.Context, now time.Time, after strin
 		for _, key := range due {
 			args = append(args, key)
 		}
-		r, err := d.write.ExecContext(ctx, w.act(len(due), d.own == ""), args...)
+		r, err := d.write.ExecContext(ctx, w.act(len(due), !d.db.Postgres), args...)
 		if err != nil {
 			return job.Done{}, fmt.Errorf("taking away what is over from %s: %w", w.table, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/tenant"
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
 var _ tenant.Store = (*DB)(nil)
@@ -24,7 +25,7 @@ func (d *DB) CreateTenant(ctx context.Context, t tenant.Tenant) error {
 		span(t.MaxAccessTokenLifetime),
 		span(t.MaxRefreshTokenLifetime),
 		unixTime(t.CreatedAt))
-	if isUniqueViolation(err) {
+	if database.IsUniqueViolation(err) {
 		return tenant.ErrExists
 	}
 	if err != nil {
@@ -36,19 +37,20 @@ func (d *DB) CreateTenant(ctx context.Context, t tenant.Tenant) error {
 // Tenant implements tenant.Store.
 func (d *DB) Tenant(ctx context.Context, id string) (tenant.Tenant, error) {
 	t, err := scanTenant(d.row(ctx, "SELECT "+tenantRead+" FROM tenants WHERE id = $1 AND deleted_at IS NULL", id))
-	return t, notFound(err, tenant.ErrNotFound)
+	return t, database.NotFound(err, tenant.ErrNotFound)
 }
 
 // RenameTenant implements tenant.Store.
 func (d *DB) RenameTenant(ctx context.Context, id, name string) error {
-	there, err := changed(d.write.ExecContext(ctx, "UPDATE tenants SET name = $2 WHERE id = $1 AND deleted_at IS NULL",
+	there, err := database.Changed(d.write.ExecContext(ctx,
+		"UPDATE tenants SET name = $2 WHERE id = $1 AND deleted_at IS NULL",
 		id, name))
 	return found(there, err, tenant.ErrNotFound, "renaming tenant "+id)
 }
 
 // PutPolicy implements tenant.Store.
 func (d *DB) PutPolicy(ctx context.Context, id string, p tenant.Policy) error {
-	there, err := changed(d.write.ExecContext(ctx,
+	there, err := database.Changed(d.write.ExecContext(ctx,
 		"UPDATE tenants SET scopes = $2, clients = $3, registrations = $4, token_life = $5, refresh_life = $6 WHERE "+
 			"id = $1 AND deleted_at IS NULL",
 		id, stringList(p.Scopes), stringList(p.Clients), stringList(p.Registrations), span(p.MaxAccessTokenLifetime),
@@ -78,12 +80,12 @@ func (d *DB) SuspendTenant(ctx context.Context, id string, at time.Time) (since 
 				"RETURNING suspended_at",
 			id, unixTime(at)).Scan((*unixTime)(&since))
 	})
-	return since, notFound(err, tenant.ErrNotFound)
+	return since, database.NotFound(err, tenant.ErrNotFound)
 }
 
 // ResumeTenant implements tenant.Store.
 func (d *DB) ResumeTenant(ctx context.Context, id string) error {
-	there, err := changed(d.write.ExecContext(ctx,
+	there, err := database.Changed(d.write.ExecContext(ctx,
 		"UPDATE tenants SET suspended_at = NULL WHERE id = $1 AND deleted_at IS NULL", id))
 	return found(there, err, tenant.ErrNotFound, "resuming tenant "+id)
 }
@@ -95,7 +97,8 @@ func (d *DB) DeleteTenant(ctx context.Context, id string, at time.Time) error {
 		if err := d.stopIssuing(ctx, tx); err != nil {
 			return err
 		}
-		there, err := changed(tx.ExecContext(ctx, `UPDATE tenants SET deleted_at = $2, suspended_at = $2, name = '',
+		there, err := database.Changed(tx.ExecContext(ctx, `UPDATE tenants SET deleted_at = $2, suspended_at = $2,
+			name = '',
 			scopes = '[]', clients = '[]', registrations = '[]'
 			WHERE id = $1 AND deleted_at IS NULL`, id, unixTime(at)))
 		if err := found(there, err, tenant.ErrNotFound, "deleting tenant "+id); err != nil {

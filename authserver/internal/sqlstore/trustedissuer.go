@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/grant"
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/trustedissuer"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
 var _ trustedissuer.Store = (*DB)(nil)
@@ -25,7 +26,8 @@ func scanIssuer(r interface{ Scan(...any) error }) (trustedissuer.Issuer, error)
 
 // PutIssuer implements trustedissuer.Store.
 func (d *DB) PutIssuer(ctx context.Context, i trustedissuer.Issuer) error {
-	kept, err := changed(d.write.ExecContext(ctx, "INSERT INTO trusted_issuers ("+trustColumns+`) VALUES ($1, $2, $3,
+	kept, err := database.Changed(d.write.ExecContext(ctx, "INSERT INTO trusted_issuers ("+trustColumns+`) VALUES ($1,
+		$2, $3,
 		$4, $5, $6)
 		ON CONFLICT (issuer) DO UPDATE SET jwks_uri = excluded.jwks_uri, jwks = excluded.jwks, emails = excluded.emails
 		WHERE trusted_issuers.tenant_id = excluded.tenant_id`,
@@ -42,7 +44,7 @@ func (d *DB) PutIssuer(ctx context.Context, i trustedissuer.Issuer) error {
 // Issuer implements trustedissuer.Store.
 func (d *DB) Issuer(ctx context.Context, issuer string) (trustedissuer.Issuer, error) {
 	i, err := scanIssuer(d.row(ctx, "SELECT "+trustColumns+" FROM trusted_issuers WHERE issuer = $1", issuer))
-	return i, notFound(err, trustedissuer.ErrNotFound)
+	return i, database.NotFound(err, trustedissuer.ErrNotFound)
 }
 
 // Issuers implements trustedissuer.Store.
@@ -53,7 +55,7 @@ func (d *DB) Issuers(ctx context.Context, tenantID string) ([]trustedissuer.Issu
 
 // DeleteIssuer implements trustedissuer.Store. Its subjects are deleted with it.
 func (d *DB) DeleteIssuer(ctx context.Context, issuer string) error {
-	gone, err := changed(d.write.ExecContext(ctx, "DELETE FROM trusted_issuers WHERE issuer = $1", issuer))
+	gone, err := database.Changed(d.write.ExecContext(ctx, "DELETE FROM trusted_issuers WHERE issuer = $1", issuer))
 	if err != nil {
 		return fmt.Errorf("forgetting trusted issuer %s: %w", issuer, err)
 	}
@@ -66,7 +68,7 @@ func (d *DB) DeleteIssuer(ctx context.Context, issuer string) error {
 // Subject implements trustedissuer.Store.
 func (d *DB) Subject(ctx context.Context, issuer, subject string) (userID string, err error) {
 	err = d.row(ctx, "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2", issuer, subject).Scan(&userID)
-	return userID, notFound(err, trustedissuer.ErrNotFound)
+	return userID, database.NotFound(err, trustedissuer.ErrNotFound)
 }
 
 // Assert implements issuer.Store. The row count of one statement makes an assertion count once; the
@@ -79,18 +81,19 @@ func (d *DB) Assert(ctx context.Context, a trustedissuer.Assertion, g grant.Gran
 		}
 		// locked until the end: removing the issuer meanwhile finds the grant, or is seen here
 		var there int
-		if err := tx.QueryRowContext(ctx, "SELECT 1 FROM trusted_issuers WHERE issuer = $1 AND tenant_id = $2"+d.share,
+		if err := tx.QueryRowContext(ctx, "SELECT 1 FROM trusted_issuers WHERE issuer = $1 AND tenant_id = $2"+
+			d.db.ForShare(),
 			a.Issuer, g.TenantID).Scan(&there); err != nil {
-			return notFound(err, trustedissuer.ErrNotFound)
+			return database.NotFound(err, trustedissuer.ErrNotFound)
 		}
 		// Locked too: disabling the person or removing them from the tenant finds the grant
 		// afterwards, or is seen here.
 		err := tx.QueryRowContext(ctx, `SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id AND NOT u.disabled
-			WHERE m.user_id = $1 AND m.tenant_id = $2`+d.share, g.UserID, g.TenantID).Scan(&there)
+			WHERE m.user_id = $1 AND m.tenant_id = $2`+d.db.ForShare(), g.UserID, g.TenantID).Scan(&there)
 		if err != nil {
-			return notFound(err, trustedissuer.ErrNotFound)
+			return database.NotFound(err, trustedissuer.ErrNotFound)
 		}
-		first, err := changed(tx.ExecContext(ctx,
+		first, err := database.Changed(tx.ExecContext(ctx,
 			"INSERT INTO used_assertions (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING", a.Hash,
 			unixTime(a.ExpiresAt)))
 		if err != nil {
@@ -112,7 +115,7 @@ func (d *DB) Assert(ctx context.Context, a trustedissuer.Assertion, g grant.Gran
 		err = tx.QueryRowContext(ctx, "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2", a.Issuer,
 			a.Subject).Scan(&whose)
 		if err != nil || whose != g.UserID {
-			return cmp.Or(notFound(err, trustedissuer.ErrNotFound), trustedissuer.ErrNotFound)
+			return cmp.Or(database.NotFound(err, trustedissuer.ErrNotFound), trustedissuer.ErrNotFound)
 		}
 		kept, err = d.assert(ctx, tx, a, g, e)
 		return err
@@ -147,7 +150,8 @@ func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trustedissuer.Assertion, 
 	if !a.IssuedAt.After(time.Time(ended)) {
 		return grant.Grant{}, trustedissuer.ErrEnded
 	}
-	made, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, user_id, resource, scopes,
+	made, err := database.Changed(tx.ExecContext(ctx, `INSERT INTO grants (id, tenant_id, client_id, user_id, resource,
+		scopes,
 		created_at, asserted_by, asserted_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
 		g.ID, g.TenantID, g.ClientID, g.UserID, g.Resource, stringList(g.Scopes), unixTime(g.CreatedAt), g.AssertedBy,
@@ -163,5 +167,5 @@ func (d *DB) assert(ctx context.Context, tx *sql.Tx, a trustedissuer.Assertion, 
 		AND ended_at IS NULL`,
 		// another was faster
 		g.ClientID, g.Resource, g.UserID, g.TenantID, g.AssertedBy).Scan(&living.ID, (*unixTime)(&living.CreatedAt))
-	return living, notFound(err, trustedissuer.ErrEnded)
+	return living, database.NotFound(err, trustedissuer.ErrEnded)
 }

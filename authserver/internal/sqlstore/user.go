@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/authserver/internal/user"
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
 var _ user.Store = (*DB)(nil)
@@ -19,7 +20,7 @@ func (d *DB) CreateUser(ctx context.Context, u user.User) error {
 		", audit_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
 		u.ID, u.Email, u.Name, u.PasswordHash, u.Operator, u.Disabled, u.SessionsEnded, unixTime(u.CreatedAt),
 		u.EmailVerified, append([]byte{}, u.AuditKey...))
-	if isUniqueViolation(err) {
+	if database.IsUniqueViolation(err) {
 		return user.ErrExists
 	}
 	if err != nil {
@@ -31,14 +32,14 @@ func (d *DB) CreateUser(ctx context.Context, u user.User) error {
 // User implements user.Store.
 func (d *DB) User(ctx context.Context, id string) (user.User, error) {
 	u, err := scanUser(d.row(ctx, "SELECT "+userColumns+" FROM users WHERE id = $1 AND deleted_at IS NULL", id))
-	return u, notFound(err, user.ErrNotFound)
+	return u, database.NotFound(err, user.ErrNotFound)
 }
 
 // UserByEmail implements user.Store.
 func (d *DB) UserByEmail(ctx context.Context, email string) (user.User, error) {
 	u, err := scanUser(d.row(ctx, "SELECT "+userColumns+" FROM users WHERE (email = $1 OR email = $2) AND deleted_at "+
 		"IS NULL ORDER BY email = $1 DESC LIMIT 1", email, user.OlderForm(email)))
-	return u, notFound(err, user.ErrNotFound)
+	return u, database.NotFound(err, user.ErrNotFound)
 }
 
 func scanUser(r interface{ Scan(...any) error }) (user.User, error) {
@@ -103,7 +104,7 @@ func (d *DB) SetDisabled(ctx context.Context, id string, disabled bool) error {
 }
 
 func setDisabled(ctx context.Context, x execer, id string, disabled bool) error {
-	there, err := changed(x.ExecContext(ctx,
+	there, err := database.Changed(x.ExecContext(ctx,
 		"UPDATE users SET disabled = $2, sessions_ended = sessions_ended + 1 WHERE id = $1 AND deleted_at IS NULL", id,
 		disabled))
 	return found(there, err, user.ErrNotFound, "disabling user "+id)
@@ -123,7 +124,7 @@ func (d *DB) DeleteUser(ctx context.Context, id string, at time.Time) error {
 // deleteUser clears a person's row except for its id, and deletes the rows about them. Their grants
 // keep the id as long as a token of them may be valid: see deletedUsers.
 func (d *DB) deleteUser(ctx context.Context, tx *sql.Tx, id string, at time.Time) error {
-	there, err := changed(tx.ExecContext(ctx, `UPDATE users SET email = 'deleted ' || id, name = '',
+	there, err := database.Changed(tx.ExecContext(ctx, `UPDATE users SET email = 'deleted ' || id, name = '',
 		password_hash = '', audit_key = $3, operator = FALSE, disabled = TRUE,
 		sessions_ended = sessions_ended + 1, created_at = $2, deleted_at = $2 WHERE id = $1
 		AND deleted_at IS NULL`, id, unixTime(at), []byte{}))
@@ -144,7 +145,7 @@ func (d *DB) deleteUser(ctx context.Context, tx *sql.Tx, id string, at time.Time
 // AuditKey implements user.Store.
 func (d *DB) AuditKey(ctx context.Context, id string) (wrapped []byte, err error) {
 	err = d.row(ctx, "SELECT audit_key FROM users WHERE id = $1 AND deleted_at IS NULL", id).Scan(&wrapped)
-	return wrapped, notFound(err, user.ErrNotFound)
+	return wrapped, database.NotFound(err, user.ErrNotFound)
 }
 
 // PutAuditKey implements user.Store.
@@ -159,7 +160,7 @@ func (d *DB) PutAuditKey(ctx context.Context, id string, wrapped []byte) error {
 
 // SetPassword implements user.Store.
 func (d *DB) SetPassword(ctx context.Context, id, hash string) error {
-	there, err := changed(d.write.ExecContext(ctx,
+	there, err := database.Changed(d.write.ExecContext(ctx,
 		"UPDATE users SET password_hash = $2, sessions_ended = sessions_ended + 1 WHERE id = $1 AND deleted_at IS NULL",
 		id, hash))
 	return found(there, err, user.ErrNotFound, "keeping the password of user "+id)
@@ -193,10 +194,11 @@ func (d *DB) PutMember(ctx context.Context, tenantID, userID, role string) error
 }
 
 func putMember(ctx context.Context, x execer, tenantID, userID, role string) error {
-	there, err := changed(x.ExecContext(ctx, `INSERT INTO memberships (user_id, tenant_id, role) SELECT id, $2, $3
+	there, err := database.Changed(x.ExecContext(ctx, `INSERT INTO memberships (user_id, tenant_id, role) SELECT id,
+		$2, $3
 		FROM users WHERE id = $1 AND deleted_at IS NULL
 		ON CONFLICT (user_id, tenant_id) DO UPDATE SET role = excluded.role`, userID, tenantID, role))
-	if isForeignKeyViolation(err) {
+	if database.IsForeignKeyViolation(err) {
 		return user.ErrNotFound
 	}
 	return found(there, err, user.ErrNotFound, "making "+userID+" a member of "+tenantID)
@@ -208,7 +210,8 @@ func (d *DB) RemoveMember(ctx context.Context, tenantID, userID string) error {
 }
 
 func removeMember(ctx context.Context, x execer, tenantID, userID string) error {
-	there, err := changed(x.ExecContext(ctx, "DELETE FROM memberships WHERE tenant_id = $1 AND user_id = $2", tenantID,
+	there, err := database.Changed(x.ExecContext(ctx, "DELETE FROM memberships WHERE tenant_id = $1 AND user_id = $2",
+		tenantID,
 		userID))
 	return found(there, err, user.ErrNotFound, "taking "+userID+" out of "+tenantID)
 }

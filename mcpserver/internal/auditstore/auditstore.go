@@ -1,8 +1,7 @@
-// Package auditstore opens the database of the MCP server for usage and modes, and writes its audit
-// records.
+// Package auditstore stores the MCP server's audit records, and opens the database for its other
+// bookkeeping (usage, modes, records of calls).
 //
-// It has connections of its own, so that these writes and the data of the tools do not wait for
-// each other.
+// It has connections of its own, so that bookkeeping and the tools' data never wait for each other.
 package auditstore
 
 import (
@@ -10,77 +9,47 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
-
-	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
-	_ "modernc.org/sqlite"             // registers "sqlite"
+	"time"
 
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 	"github.com/gatehouse-mcp/gatehouse/shared/audit/chain"
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
 // DB is an open database.
 type DB struct {
-	sql      *sql.DB
-	audit    *chain.Chain
-	calls    *chain.Chain
-	embedded bool
+	db    *database.DB
+	audit *chain.Chain
+	calls *chain.Chain
 }
 
 // poolSize limits the connections.
 const poolSize = 4
 
 // Open opens a migrated database: sqlite:PATH or postgres://….
-func Open(ctx context.Context, database string) (*DB, error) {
-	driver, dsn, lock := "pgx", database, " FOR UPDATE"
-	if path, ok := strings.CutPrefix(database, "sqlite:"); ok {
-		if info, err := os.Stat(path); err != nil || info.IsDir() {
-			return nil, fmt.Errorf("the companion's database %s is not there; run `gatehouse migrate` first", path)
-		}
-		driver, lock = "sqlite", ""
-		dsn = "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) +
-			"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&" +
-			"_pragma=secure_delete(1)&_pragma=foreign_keys(1)"
-	}
-	db, err := sql.Open(driver, dsn)
+func Open(ctx context.Context, name string) (*DB, error) {
+	db, err := database.Open(name, database.Options{SQLite: poolSize, Postgres: poolSize, Wait: 5 * time.Second})
 	if err != nil {
-		return nil, errors.New("the companion's database is malformed; give sqlite:PATH or postgres://…")
+		return nil, err
 	}
-	db.SetMaxOpenConns(poolSize)
-	db.SetMaxIdleConns(poolSize)
-	if err := db.PingContext(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the companion's database: %w", err), db.Close())
+	if err := db.Write.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the MCP server's database: %w", err), db.Close())
 	}
-	return &DB{
-		sql: db, embedded: driver == "sqlite",
-		audit: chain.New(chain.Options{Write: db, Read: db, Name: "companion", Lock: lock}),
-		calls: chain.New(chain.Options{Write: db, Read: db, Name: "companion_calls", Lock: lock}),
-	}, nil
+	sealed := func(table string) *chain.Chain {
+		return chain.New(chain.Options{Write: db.Write, Read: db.Read, Name: table, Lock: db.ForUpdate()})
+	}
+	return &DB{db: db, audit: sealed("companion"), calls: sealed("companion_calls")}, nil
 }
 
 // Close closes the database.
-func (d *DB) Close() error { return d.sql.Close() }
+func (d *DB) Close() error { return d.db.Close() }
 
-// Write runs do in a transaction, which is committed if do returns nil.
-func (d *DB) Write(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := d.sql.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("beginning to write: %w", err)
-	}
-	defer tx.Rollback()
-	if err := do(tx); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("keeping what was written: %w", err)
-	}
-	return nil
-}
+// Write runs do in one transaction, committed when do returns nil.
+func (d *DB) Write(ctx context.Context, do func(*sql.Tx) error) error { return d.db.Tx(ctx, do) }
 
 // Read calls row for each row of a query.
 func (d *DB) Read(ctx context.Context, row func(scan func(...any) error) error, query string, args ...any) error {
-	rows, err := d.sql.QueryContext(ctx, query, args...)
+	rows, err := d.db.Read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -96,19 +65,19 @@ func (d *DB) Read(ctx context.Context, row func(scan func(...any) error) error, 
 // Audit returns the chain of audit records.
 func (d *DB) Audit() *chain.Chain { return d.audit }
 
-// Calls returns the chain of records of tool calls. It is separate, because only the oldest records
-// of a chain can be deleted, and these have another retention.
+// Calls returns the chain of records of tool calls. It is separate because only the oldest records of
+// a chain can be deleted, and these have another retention.
 func (d *DB) Calls() *chain.Chain { return d.calls }
 
-// Embedded reports whether the database is a file, which one process at a time uses.
-func (d *DB) Embedded() bool { return d.embedded }
+// Embedded reports whether the database is a file, which one process has at a time.
+func (d *DB) Embedded() bool { return !d.db.Postgres }
 
-// Line writes an audit record in a transaction, together with the change that it records.
+// Line writes an audit event within the transaction of what it is about.
 func (d *DB) Line(ctx context.Context, tx *sql.Tx, e audit.Event) error {
 	return d.audit.Insert(ctx, tx, e)
 }
 
-// LineOnce writes an audit record unless one with this name exists, from any replica, and reports
+// LineOnce writes an audit event unless one of this name was written at any replica, and reports
 // whether it did.
 func (d *DB) LineOnce(ctx context.Context, tx *sql.Tx, e audit.Event, name string) (written bool, err error) {
 	r, err := tx.ExecContext(ctx, "INSERT INTO companion_once (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", name)
@@ -123,10 +92,10 @@ func (d *DB) LineOnce(ctx context.Context, tx *sql.Tx, e audit.Event, name strin
 
 // Record implements audit.Log.
 func (d *DB) Record(ctx context.Context, e audit.Event) error {
-	return d.audit.Insert(ctx, d.sql, e)
+	return d.audit.Insert(ctx, d.db.Write, e)
 }
 
-// Events returns the newest audit records first.
+// Events returns the newest records, newest first.
 func (d *DB) Events(ctx context.Context, f audit.Filter) ([]audit.Record, error) {
 	return d.audit.List(ctx, f)
 }

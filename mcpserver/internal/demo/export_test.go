@@ -1,6 +1,9 @@
 package demo
 
-import "context"
+import (
+	"context"
+	"database/sql"
+)
 
 // Each runs a statement for the tenant as the tools' do, and returns the first column of its rows:
 // for tests that leave the WHERE clause away.
@@ -18,22 +21,27 @@ func (t Tenant) Each(ctx context.Context, statement string, arguments ...any) (v
 
 // OneConnection makes all share one connection, so that whatever the last left on it is there for
 // the next.
-func (d *DB) OneConnection() { d.db.SetMaxOpenConns(1) }
+func (d *DB) OneConnection() { d.db.Write.SetMaxOpenConns(1) }
 
 // Whose is the tenant that a connection is left with, asked past everything that would name one.
 func (d *DB) Whose(ctx context.Context) (tenantID string, err error) {
-	err = d.db.QueryRowContext(ctx, "SELECT COALESCE(current_setting('gatehouse.tenant', true), '')").Scan(&tenantID)
+	err = d.db.Read.QueryRowContext(ctx, "SELECT COALESCE(current_setting('gatehouse.tenant', true), '')").Scan(&tenantID)
 	return tenantID, err
 }
 
-// Busy takes all turns.
-func (d *DB) Busy() (done func()) {
+// Busy takes all connections.
+func (d *DB) Busy(ctx context.Context) (done func(), err error) {
+	var taken []*sql.Conn
 	for range poolSize {
-		d.turns <- struct{}{}
+		c, err := d.db.Write.Conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		taken = append(taken, c)
 	}
 	return func() {
-		for range poolSize {
-			<-d.turns
+		for _, c := range taken {
+			c.Close()
 		}
-	}
+	}, nil
 }

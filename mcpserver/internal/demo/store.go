@@ -1,78 +1,50 @@
-// Package demo owns the data that the companion tools work on: customers, tickets and articles,
-// each of one tenant.
+// Package demo stores the data of the demo tools: customers, tickets and articles, each of one
+// tenant.
 package demo
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
-	"sync"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
-	_ "modernc.org/sqlite"             // registers "sqlite"
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
 // ErrNotFound says that the tenant has no such customer. Whether another tenant has one is not
 // said.
 var ErrNotFound = errors.New("no such customer")
 
-// DB is an open database. All that it gives away is a tenant's own view.
+// DB is an open database. It gives access to one tenant's data at a time.
 type DB struct {
-	db       *sql.DB
-	postgres bool
-	search   string
-	query    func(words []string) string
-	now      func() time.Time
-	turns    chan struct{} // of statements under way in SQLite: one a connection
-	prepared sync.Map      // of *sql.Stmt, by its text, in SQLite
+	db     *database.DB
+	search string
+	query  func(words []string) string
+	now    func() time.Time
 }
 
 // poolSize bounds the connections.
 const poolSize = 8
 
 // Open opens a migrated database: sqlite:PATH or postgres://….
-func Open(ctx context.Context, database string, now func() time.Time) (*DB, error) {
-	d := &DB{now: now, turns: make(chan struct{}, poolSize)}
-	var err error
-	if path, ok := strings.CutPrefix(database, "sqlite:"); ok {
-		if info, err := os.Stat(path); err != nil || info.IsDir() {
-			return nil, fmt.Errorf("the companion's database %s is not there; run `gatehouse migrate` first", path)
-		}
-		d.search, d.query = sqliteSearch, sqliteQuery
-		d.db, err = sql.Open("sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)+
-			"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&"+
-			"_pragma=secure_delete(1)&_pragma=foreign_keys(1)")
-	} else {
-		d.postgres, d.search, d.query = true, postgresSearch, postgresQuery
-		d.db, err = sql.Open("pgx", database)
-	}
+func Open(ctx context.Context, name string, now func() time.Time) (*DB, error) {
+	db, err := database.Open(name, database.Options{SQLite: poolSize, Postgres: poolSize, Wait: 5 * time.Second})
 	if err != nil {
-		return nil, errors.New("the companion's database is malformed; give sqlite:PATH or postgres://…")
+		return nil, err
 	}
-	d.db.SetMaxOpenConns(poolSize)
-	d.db.SetMaxIdleConns(poolSize)
+	d := &DB{db: db, search: sqliteSearch, query: sqliteQuery, now: now}
+	if db.Postgres {
+		d.search, d.query = postgresSearch, postgresQuery
+	}
 	if err := d.Ping(ctx); err != nil {
-		return nil, errors.Join(err, d.db.Close())
+		return nil, errors.Join(err, db.Close())
 	}
 	return d, nil
 }
 
-// Ping asks whether the database answers and has its schema.
+// Ping checks that the database answers and has its schema.
 func (d *DB) Ping(ctx context.Context) error {
-	var n int
-	if err := d.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM schema_migrations_companion WHERE NOT dirty").Scan(
-		&n); err != nil {
-		return fmt.Errorf("asking the companion's database for its schema (run `gatehouse migrate` if there is "+
-			"none): %w", err)
-	}
-	if n != 1 {
-		return errors.New("the companion's database was left half-migrated; run `gatehouse migrate`")
-	}
-	return nil
+	return d.db.CheckSchema(ctx, "schema_migrations_companion")
 }
 
 // Close closes the database.
@@ -97,7 +69,7 @@ type Customer struct {
 // Customer returns a customer, or ErrNotFound.
 func (t Tenant) Customer(ctx context.Context, id string) (Customer, error) {
 	c := Customer{ID: id}
-	n, err := t.byKey(ctx, "SELECT name, email FROM customers WHERE tenant_id = $1 AND id = $2", []any{t.id, id},
+	n, err := t.each(ctx, "SELECT name, email FROM customers WHERE tenant_id = $1 AND id = $2", []any{t.id, id},
 		func(into scan) error { return into(&c.Name, &c.Email) })
 	if err != nil {
 		return Customer{}, fmt.Errorf("reading a customer: %w", err)

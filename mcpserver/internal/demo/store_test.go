@@ -120,9 +120,8 @@ func TestOpenWithoutSchema(t *testing.T) {
 	}
 }
 
-// While all connections are taken, nobody waits for one longer than their caller does, though a row
-// that is found by its key is read to the end.
-func TestATurnIsWaitedForWhileItsCallerDoes(t *testing.T) {
+// While all connections are taken, waiting for one ends when the caller does.
+func TestWaitingForAConnectionEndsWithTheCaller(t *testing.T) {
 	path := "sqlite:" + filepath.Join(t.TempDir(), "companion.db")
 	demotest.Migrate(t, path)
 	d, err := demo.Open(context.Background(), path, time.Now)
@@ -131,7 +130,8 @@ func TestATurnIsWaitedForWhileItsCallerDoes(t *testing.T) {
 	must(t, d.SeedDemo(context.Background()))
 	gone, leave := context.WithCancel(context.Background())
 	leave()
-	done := d.Busy()
+	done, err := d.Busy(t.Context())
+	must(t, err)
 	if _, err := d.For("acme").Customer(gone, "cus_acme_1001"); !errors.Is(err, context.Canceled) {
 		t.Errorf("a customer: got %v, want %v", err, context.Canceled)
 	}
