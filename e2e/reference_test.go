@@ -22,6 +22,7 @@ func TestReference(t *testing.T) {
 	code := sources(t)
 	for name, write := range map[string]func(*testing.T, map[string]*ast.File) string{
 		"gateway-yaml.md": gatewayKeys, "errors.md": errorCodes, "endpoints.md": endpoints, "audit.md": auditActions,
+		"metrics.md": metricNames,
 	} {
 		page := "../docs/reference/" + name
 		raw, err := os.ReadFile(page)
@@ -294,4 +295,32 @@ func auditActions(t *testing.T, _ map[string]*ast.File) string {
 		t.Fatalf("%d actions were found, want 35 at least", len(found))
 	}
 	return "`" + strings.Join(slices.Sorted(maps.Keys(found)), "`, `") + "`\n"
+}
+
+// metric finds the name of a metric and its help, which follows it.
+var metric = regexp.MustCompile(`"(gatehouse_[a-z_]+)",\s*(?:Help:\s*)?((?:"[^"]*"\s*\+?\s*)+)`)
+
+// metricNames lists the metrics of both servers.
+func metricNames(t *testing.T, _ map[string]*ast.File) string {
+	rows := map[string]string{}
+	for name, text := range repository(t, func(name string) bool {
+		return path.Ext(name) == ".go" && !isTest(name) && (within("authserver", name) || within("mcpserver", name))
+	}) {
+		server, _, _ := strings.Cut(name, "/")
+		for _, m := range metric.FindAllStringSubmatch(text, -1) {
+			help := ""
+			for _, part := range regexp.MustCompile(`"([^"]*)"`).FindAllStringSubmatch(m[2], -1) {
+				help += part[1]
+			}
+			rows[m[1]] = fmt.Sprintf("| `%s` | %s | %s |\n", m[1], server, help)
+		}
+	}
+	if len(rows) < 15 {
+		t.Fatalf("%d metrics were found, want 15 at least", len(rows))
+	}
+	text := "| metric | server | meaning |\n|---|---|---|\n"
+	for _, name := range slices.Sorted(maps.Keys(rows)) {
+		text += rows[name]
+	}
+	return text
 }
