@@ -422,7 +422,7 @@ func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
 		},
 		"not refuse or":    func(c *mcpserver.Config) { c.RevocationWhenStale = "pass" },
 		"introspect needs": func(c *mcpserver.Config) { c.RevocationWhenStale = mcpserver.WhenStaleIntrospect },
-		"is not there":     func(*mcpserver.Config) {},
+		"no such file":     func(*mcpserver.Config) {},
 	} {
 		c := good
 		bend(&c)
