@@ -130,11 +130,11 @@ func (c *command) changesText(changes []authserver.Change, dry bool) []byte {
 	for _, ch := range changes {
 		var fields []string
 		for _, f := range ch.Fields {
-			said := f.Name + " " + fieldText(f, f.To)
+			text := f.Name + " " + fieldText(f, f.To)
 			if ch.Verb == "change" {
-				said = f.Name + " " + fieldText(f, f.From) + " → " + fieldText(f, f.To)
+				text = f.Name + " " + fieldText(f, f.From) + " → " + fieldText(f, f.To)
 			}
-			fields = append(fields, said)
+			fields = append(fields, text)
 		}
 		p.rows = append(p.rows, []any{ch.Verb, ch.Kind, ch.Tenant, ch.Name, strings.Join(fields, "; ")})
 		if ch.ClientID != "" && ch.Verb == "create" {

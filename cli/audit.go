@@ -172,7 +172,7 @@ func auditVerify(fs *pflag.FlagSet) action {
 	}
 	return func(ctx context.Context, c *command) error {
 		broken := false
-		var said []string
+		var text []string
 		var rows [][]any
 		for _, w := range c.chains() {
 			noted, given := chain.Point{}, *heads[w.name]
@@ -187,7 +187,7 @@ func auditVerify(fs *pflag.FlagSet) action {
 			if err != nil {
 				return err
 			}
-			said = append(said, verdictOf(w.name, total, found))
+			text = append(text, verdictOf(w.name, total, found))
 			row := []any{w.name, found.Finding == nil, total, found.Head.String(), found.Waiting,
 				found.Anchored, "", ""}
 			if f := found.Finding; f != nil {
@@ -198,7 +198,7 @@ func auditVerify(fs *pflag.FlagSet) action {
 		}
 		var err error
 		if !c.json {
-			err = c.write([]byte(strings.Join(said, "\n")))
+			err = c.write([]byte(strings.Join(text, "\n")))
 		} else {
 			err = c.list("CHAIN\tINTACT\tRECORDS\tHEAD\tWAITING\tANCHORED\tKIND\tFOUND", rows)
 		}
@@ -235,19 +235,19 @@ func verdictOf(name string, total int64, found chain.Walked) string {
 		return fmt.Sprintf("%s: BROKEN (%s%s): %s\n  up to there %d records are as they were sealed, the last is %s",
 			name, f.Kind, at, f.What, total, found.Reached)
 	}
-	said := fmt.Sprintf("%s: %d records are as they were sealed", name, total)
+	text := fmt.Sprintf("%s: %d records are as they were sealed", name, total)
 	if found.Base.Seq > 0 {
-		said += fmt.Sprintf(", from %d on; those before are no longer kept", found.Base.Seq+1)
+		text += fmt.Sprintf(", from %d on; those before are no longer kept", found.Base.Seq+1)
 	}
 	if !found.Anchored {
-		said += "; by the chain alone, without a key"
+		text += "; by the chain alone, without a key"
 	}
 	if found.Waiting > 0 {
-		said += fmt.Sprintf("\n  %d lines have no place in the chain yet, and are not proven; a server that runs "+
-			"gives them one within a second", found.Waiting)
+		text += fmt.Sprintf("\n  %d records are not in the chain yet, and are not verified; a running server "+
+			"adds them within a second", found.Waiting)
 	}
 	if found.Head.Seq > 0 {
-		said += fmt.Sprintf("\n  head %s", found.Head)
+		text += fmt.Sprintf("\n  head %s", found.Head)
 	}
-	return said
+	return text
 }

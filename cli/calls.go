@@ -43,16 +43,7 @@ func callsSet(fs *pflag.FlagSet) action {
 }
 
 func callsShow(*pflag.FlagSet) action {
-	return func(ctx context.Context, c *command) error {
-		var settings []operator.CallSetting
-		if err := c.act(ctx, "calls.show", struct{}{}, &settings); err != nil {
-			return err
-		}
-		return c.listNamed(ctx, "TENANT\tKEPT\tSINCE", func(n *names) (rows [][]any) {
-			for _, s := range settings {
-				rows = append(rows, []any{n.tenant(s.Tenant), s.Keep, s.SetAt})
-			}
-			return rows
-		})
-	}
+	return listOf("calls.show", struct{}{}, "TENANT\tKEPT\tSINCE", func(n *names, s operator.CallSetting) []any {
+		return []any{n.tenant(s.Tenant), s.Keep, s.SetAt}
+	})
 }

@@ -54,17 +54,8 @@ func issuerTrust(fs *pflag.FlagSet) action {
 }
 
 func issuerList(fs *pflag.FlagSet) action {
-	tenant := fs.String("tenant", "", "id of a tenant (default all)")
-	return func(ctx context.Context, c *command) error {
-		var issuers []authserver.TrustedIssuer
-		if err := c.act(ctx, "issuer.list", *tenant, &issuers); err != nil {
-			return err
-		}
-		return c.listNamed(ctx, "ISSUER\tTENANT\tKEYS\tSINCE", func(n *names) (rows [][]any) {
-			for _, i := range issuers {
-				rows = append(rows, []any{i.Issuer, n.tenant(i.TenantID), cmp.Or(i.JWKSURI, "stored"), i.CreatedAt})
-			}
-			return rows
+	return listOf("issuer.list", fs.String("tenant", "", "id of a tenant (default all)"), "ISSUER\tTENANT\tKEYS\tSINCE",
+		func(n *names, i authserver.TrustedIssuer) []any {
+			return []any{i.Issuer, n.tenant(i.TenantID), cmp.Or(i.JWKSURI, "stored"), i.CreatedAt}
 		})
-	}
 }

@@ -36,22 +36,13 @@ func memberPut(fs *pflag.FlagSet) action {
 }
 
 func memberList(fs *pflag.FlagSet) action {
-	a := peopleFlags(fs, "id of the tenant")
-	return func(ctx context.Context, c *command) error {
-		var members []authserver.Member
-		if err := c.act(ctx, "member.list", *a, &members); err != nil {
-			return err
-		}
-		return c.list(membersPart(members).heading, membersPart(members).rows)
-	}
+	return listOf("member.list", peopleFlags(fs, "id of the tenant"), memberHeading, memberRow)
 }
 
-func membersPart(members []authserver.Member) part {
-	p := part{name: "members", title: "members:", heading: "MEMBER\tNAME\tROLE\tADMIN\tSTATE\tID"}
-	for _, m := range members {
-		p.rows = append(p.rows, []any{m.Email, m.Name, m.Role, m.Admin, state(m.Disabled), m.UserID})
-	}
-	return p
+const memberHeading = "MEMBER\tNAME\tROLE\tADMIN\tSTATE\tID"
+
+func memberRow(_ *names, m authserver.Member) []any {
+	return []any{m.Email, m.Name, m.Role, m.Admin, state(m.Disabled), m.UserID}
 }
 
 func memberRemove(fs *pflag.FlagSet) action {

@@ -136,7 +136,7 @@ func migrateRepair(*pflag.FlagSet) action {
 			return err
 		}
 		defer f.release()
-		var said []string
+		var text []string
 		var facts []field
 		for _, of := range c.schemas() {
 			version, applied, err := schema.Repair(ctx, of.database, of.files, of.table)
@@ -151,10 +151,10 @@ func migrateRepair(*pflag.FlagSet) action {
 			case version > 0:
 				what = fmt.Sprintf("migration %d was applied already, and is marked so now", version)
 			}
-			said = append(said, of.name+": "+what)
+			text = append(text, of.name+": "+what)
 			facts = append(facts, field{of.name, what})
 		}
-		return c.done(strings.Join(said, "\n"), facts...)
+		return c.done(strings.Join(text, "\n"), facts...)
 	}
 }
 

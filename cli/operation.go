@@ -27,6 +27,23 @@ func simple(operation, name, sentence string) func(*pflag.FlagSet) action {
 	}
 }
 
+// listOf returns the action of a command that prints the results of one operation as a table. An
+// argument may be a pointer to a flag's value.
+func listOf[T any](operation string, argument any, heading string, row func(*names, T) []any) action {
+	return func(ctx context.Context, c *command) error {
+		var found []T
+		if err := c.act(ctx, operation, argument, &found); err != nil {
+			return err
+		}
+		return c.listNamed(ctx, heading, func(n *names) (rows [][]any) {
+			for _, f := range found {
+				rows = append(rows, row(n, f))
+			}
+			return rows
+		})
+	}
+}
+
 // limitFlag defines the flag of a list that is cut off.
 func limitFlag(fs *pflag.FlagSet, limit *int) { fs.IntVar(limit, "limit", 100, "maximum number") }
 
@@ -75,7 +92,8 @@ func (c *command) actSomewhere(ctx context.Context, name string, arguments json.
 	}
 	for until := time.Now().Add(lockWait); ; {
 		raw, err := c.actInServer(ctx, name, arguments)
-		if !errors.Is(err, authserver.ErrNoServer) && !(errors.Is(err, authserver.ErrUnknownOperation) && isOfTools(name)) {
+		if !errors.Is(err, authserver.ErrNoServer) && !(errors.Is(err, authserver.ErrUnknownOperation) &&
+			isOfTools(name)) {
 			// an authserver alone has no operations of tools
 			return raw, err
 		}

@@ -75,20 +75,12 @@ func resourcePut(fs *pflag.FlagSet) action {
 }
 
 func resourceList(*pflag.FlagSet) action {
-	return func(ctx context.Context, c *command) error {
-		var all []authserver.ResourceFound
-		if err := c.act(ctx, "resource.list", struct{}{}, &all); err != nil {
-			return err
-		}
-		var rows [][]any
-		for _, r := range all {
+	return listOf("resource.list", struct{}{}, "URI\tNAME\tALGORITHM\tACCESS TOKEN LIFETIME\tFROM\tSCOPES",
+		func(_ *names, r authserver.ResourceFound) []any {
 			from := "store"
 			if r.Fixed {
 				from = "configuration"
 			}
-			rows = append(rows, []any{r.URI, r.Name, r.Algorithm, r.AccessTokenLifetime.Round(time.Second), from,
-				r.ScopeNames()})
-		}
-		return c.list("URI\tNAME\tALGORITHM\tACCESS TOKEN LIFETIME\tFROM\tSCOPES", rows)
-	}
+			return []any{r.URI, r.Name, r.Algorithm, r.AccessTokenLifetime.Round(time.Second), from, r.ScopeNames()}
+		})
 }

@@ -40,22 +40,13 @@ func rolePut(fs *pflag.FlagSet) action {
 }
 
 func roleList(fs *pflag.FlagSet) action {
-	tenant := fs.String("tenant", "", "id of the tenant")
-	return func(ctx context.Context, c *command) error {
-		var roles []authserver.Role
-		if err := c.act(ctx, "role.list", *tenant, &roles); err != nil {
-			return err
-		}
-		return c.list(rolesPart(roles).heading, rolesPart(roles).rows)
-	}
+	return listOf("role.list", fs.String("tenant", "", "id of the tenant"), roleHeading, roleRow)
 }
 
-func rolesPart(roles []authserver.Role) part {
-	p := part{name: "roles", title: "roles:", heading: "ROLE\tADMIN\tSCOPES\tINCLUDES\tGIVES"}
-	for _, r := range roles {
-		p.rows = append(p.rows, []any{r.Name, r.Admin, r.Scopes, r.Includes, r.Gives})
-	}
-	return p
+const roleHeading = "ROLE\tADMIN\tSCOPES\tINCLUDES\tGIVES"
+
+func roleRow(_ *names, r authserver.Role) []any {
+	return []any{r.Name, r.Admin, r.Scopes, r.Includes, r.Gives}
 }
 
 func roleDelete(fs *pflag.FlagSet) action {

@@ -65,12 +65,16 @@ func (s *settings) register(fs *pflag.FlagSet) {
 	fs.String("config", "", "YAML file of settings with the names of the flags; flags and environment win over it")
 	fs.StringVar(&s.dataDir, "data-dir", "./data", "folder with the data of the program; it is created if missing")
 	flags.URLVar(fs, &s.issuer, "issuer",
-		"issuer identifier, as agents and people reach it; it is in every token and must not change (default http://localhost and the port of --issuer-listen)")
+		"issuer identifier, as agents and people reach it; it is in every token and must not change (default "+
+			"http://localhost and the port of --issuer-listen)")
 	fs.StringVar(&s.issuerListen, "issuer-listen", "127.0.0.1:8080",
-		"address on which the authorization server listens; without it that of --issuer, where that is http on this machine")
+		"address on which the authorization server listens; without it that of --issuer, where that is http on this "+
+			"machine")
 	flags.URLVar(fs, &s.resource, "resource",
-		"URL of the MCP server, as agents reach it; the aud of tokens (default http://localhost, the port of --resource-listen, /mcp)")
-	fs.StringVar(&s.resourceListen, "resource-listen", "127.0.0.1:8081", "address on which the MCP server listens; without it that of --resource, where that is http on this machine")
+		"URL of the MCP server, as agents reach it; the aud of tokens (default http://localhost, the port of "+
+			"--resource-listen, /mcp)")
+	fs.StringVar(&s.resourceListen, "resource-listen", "127.0.0.1:8081",
+		"address on which the MCP server listens; without it that of --resource, where that is http on this machine")
 	flags.SecretVar(fs, &s.database, "database",
 		"database, as postgres://… or sqlite:PATH (default gatehouse.db in the data folder)")
 	flags.SecretVar(fs, &s.redis, "redis",
@@ -128,8 +132,10 @@ func (s *settings) register(fs *pflag.FlagSet) {
 			"addresses only")
 	flags.ListVar(fs, &s.metadataDocumentHosts, "insecure-client-metadata-document-hosts",
 		"hosts whose client metadata documents may be at private addresses, comma-separated: for development")
-	fs.BoolVar(&s.demo, "demo", true, "fill an empty store with two tenants, people and data to try out; needs to be given when --issuer or --resource "+
-		"is off this machine")
+	fs.BoolVar(&s.demo, "demo", true,
+		"fill an empty store with two tenants, people and data to try out; needs to be given when --issuer or "+
+			"--resource "+
+			"is off this machine")
 	flags.ShutdownDelayVar(fs, &s.shutdownDelay)
 	fs.StringVar(&s.logLevel, "log-level", "info", "level of the log: debug, info, warn or error")
 }

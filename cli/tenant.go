@@ -48,17 +48,9 @@ func tenantCreate(fs *pflag.FlagSet) action {
 }
 
 func tenantList(*pflag.FlagSet) action {
-	return func(ctx context.Context, c *command) error {
-		var tenants []authserver.Tenant
-		if err := c.act(ctx, "tenant.list", struct{}{}, &tenants); err != nil {
-			return err
-		}
-		var rows [][]any
-		for _, t := range tenants {
-			rows = append(rows, []any{t.ID, t.Name, tenantState(t), t.Scopes})
-		}
-		return c.list("ID\tNAME\tSTATE\tSCOPES", rows)
-	}
+	return listOf("tenant.list", struct{}{}, "ID\tNAME\tSTATE\tSCOPES", func(_ *names, t authserver.Tenant) []any {
+		return []any{t.ID, t.Name, tenantState(t), t.Scopes}
+	})
 }
 
 func tenantShow(*pflag.FlagSet) action {
@@ -67,11 +59,18 @@ func tenantShow(*pflag.FlagSet) action {
 		if err := c.act(ctx, "tenant.show", c.operand, &t); err != nil {
 			return err
 		}
+		roles := part{name: "roles", title: "roles:", heading: roleHeading}
+		for _, r := range t.Roles {
+			roles.rows = append(roles.rows, roleRow(nil, r))
+		}
+		members := part{name: "members", title: "members:", heading: memberHeading}
+		for _, m := range t.Members {
+			members.rows = append(members.rows, memberRow(nil, m))
+		}
 		return c.answer(
 			part{name: "tenant", fields: []field{{"id", t.ID}, {"name", t.Name}, {"state", tenantState(t.Tenant)},
 				{"created", t.CreatedAt}}},
-			part{name: "policy", title: "policy:", fields: policyFields(t.Policy)}, rolesPart(t.Roles),
-			membersPart(t.Members),
+			part{name: "policy", title: "policy:", fields: policyFields(t.Policy)}, roles, members,
 		)
 	}
 }

@@ -41,9 +41,9 @@ func (c *command) openTools(ctx context.Context) (doer, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	door, shut, err := mcpserver.OpenOperator(ctx, c.mcpConfig(), mcpserver.Deps{Log: log, Now: c.program.Now})
+	store, shut, err := mcpserver.OpenOperator(ctx, c.mcpConfig(), mcpserver.Deps{Log: log, Now: c.program.Now})
 	if err != nil {
 		return nil, nil, openError(err)
 	}
-	return &authserver.Operator{More: toolsActs(door)}, shut, nil
+	return &authserver.Operator{More: toolsActs(store)}, shut, nil
 }

@@ -96,21 +96,13 @@ func peopleFlags(fs *pflag.FlagSet, tenant string) *authserver.PeopleAsked {
 }
 
 func userList(fs *pflag.FlagSet) action {
-	a := peopleFlags(fs, "id of a tenant (default all)")
-	return func(ctx context.Context, c *command) error {
-		var users []authserver.User
-		if err := c.act(ctx, "user.list", *a, &users); err != nil {
-			return err
-		}
-		var rows [][]any
-		for _, u := range users {
-			rows = append(rows, []any{u.Email, u.Name, u.Operator, state(u.Disabled), u.ID, u.CreatedAt})
-		}
-		return c.list("USER\tNAME\tOPERATOR\tSTATE\tID\tCREATED", rows)
-	}
+	return listOf("user.list", peopleFlags(fs, "id of a tenant (default all)"),
+		"USER\tNAME\tOPERATOR\tSTATE\tID\tCREATED", func(_ *names, u authserver.User) []any {
+			return []any{u.Email, u.Name, u.Operator, state(u.Disabled), u.ID, u.CreatedAt}
+		})
 }
 
-// forceFlag defines --force of a command that may leave nobody who administers.
+// forceFlag defines --force of a command that may leave no administrator.
 func forceFlag(fs *pflag.FlagSet, force *authserver.Force) {
 	fs.BoolVar((*bool)(force), "force", false,
 		"even if this leaves a tenant or the installation without an administrator, or without anyone who can "+
